@@ -1,0 +1,77 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import optics
+
+
+def _normal(seed, shape, scale=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    return scale * torch.randn(shape, dtype=torch.float64, generator=generator)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**31), st.sampled_from([1, 3]), st.floats(1e-3, 1e3))
+def test_energy_limited_kernels_never_make_light(seed, inputs, scale):
+    kernel = optics.energy_limited(_normal(seed, (2, 3, inputs, 5, 5), scale))
+    assert torch.isfinite(kernel).all()
+    assert (kernel >= 0).all()
+    leaving = kernel.sum((-4, -2, -1)) if inputs > 1 else kernel.sum((-3, -2, -1))
+    assert leaving.max() <= 1 + 1e-12
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31))
+def test_energy_limited_inverse_returns_the_kernel(seed):
+    # No tap below the floor of 7e-5, which the next test is about.
+    kernel = _normal(seed, (2, 1, 5, 5)).abs() + 0.05
+    kernel = 0.9 * kernel / kernel.sum((-2, -1), keepdim=True)
+    again = optics.energy_limited(optics.energy_limited_inverse(kernel))
+    torch.testing.assert_close(again, kernel, rtol=1e-9, atol=1e-12)
+
+
+def test_a_dark_tap_can_be_lit_again():
+    kernel = torch.zeros(1, 1, 3, 3, dtype=torch.float64)
+    kernel[..., 1, 1] = 0.5
+    raw = optics.energy_limited_inverse(kernel).requires_grad_()
+    result = optics.energy_limited(raw)
+    torch.testing.assert_close(result, kernel, rtol=0, atol=1e-4)
+    result[0, 0, 0, 0].backward()
+    assert raw.grad is not None
+    assert raw.grad[0, 0, 0, 0] > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 3, 3), (3, 3, 3, 3)])
+def test_gradient_of_energy_limited(shape):
+    raw = _normal(0, shape, 0.1).requires_grad_()
+    assert torch.autograd.gradcheck(optics.energy_limited, (raw,))
+
+
+@pytest.mark.parametrize("bad", [-0.1, float("nan"), float("inf")])
+def test_a_kernel_that_is_not_light_is_refused(bad):
+    kernel = torch.full((1, 1, 3, 3), 0.1)
+    kernel[..., 0, 0] = bad
+    with pytest.raises(ValueError, match="difference of two exposures"):
+        optics.energy_limited_inverse(kernel)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**31), st.floats(1e-6, 1e6))
+def test_unit_disk_stays_inside(seed, scale):
+    transmission = optics.unit_disk(_normal(seed, (2, 8, 8), scale))
+    assert torch.isfinite(transmission.real).all()
+    assert transmission.abs().max() <= 1 + 1e-12
+
+
+def test_unit_disk_inverse_returns_the_transmission():
+    phase = torch.linspace(-3, 3, 20, dtype=torch.float64)
+    wanted = torch.polar(torch.linspace(0, 0.99, 20, dtype=torch.float64), phase)
+    torch.testing.assert_close(optics.unit_disk(optics.unit_disk_inverse(wanted)), wanted)
+
+
+def test_an_opaque_cell_keeps_its_gradient():
+    raw = optics.unit_disk_inverse(torch.zeros(3, dtype=torch.complex128)).requires_grad_()
+    optics.unit_disk(raw).real.sum().backward()
+    torch.testing.assert_close(raw.grad, torch.tensor([[1.0] * 3, [0.0] * 3]).double())
+    assert torch.autograd.gradcheck(optics.unit_disk, (_normal(0, (2, 4)).requires_grad_(),))

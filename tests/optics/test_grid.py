@@ -1,0 +1,32 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.fft import next_fast_len
+
+import optics
+
+
+@given(st.integers(1, 5000))
+def test_fast_size_is_the_smallest_even_smooth_number(minimum):
+    size = optics.fast_size(minimum)
+    candidates = range(minimum, size + 1)
+    # scipy's real transform lengths are the 5-smooth numbers.
+    smooth = [n for n in candidates if n % 2 == 0 and next_fast_len(n, real=True) == n]
+    assert smooth == [size]
+
+
+@given(st.integers(1, 50), st.floats(1e-7, 10))
+def test_grids_put_the_origin_on_a_sample(size, spacing):
+    positions = optics.coordinates(size, spacing=spacing)
+    assert positions[size // 2] == 0
+    assert positions.dtype == torch.float64
+    expected = torch.fft.fftshift(torch.fft.fftfreq(size, d=spacing, dtype=torch.float64))
+    torch.testing.assert_close(
+        optics.frequencies(size, spacing=spacing), expected, rtol=1e-12, atol=0
+    )
+
+
+def test_a_transform_needs_a_sample():
+    with pytest.raises(ValueError, match="at least one sample, not 0"):
+        optics.fast_size(0)

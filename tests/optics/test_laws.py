@@ -1,0 +1,147 @@
+"""Laws that every shipped optics module obeys."""
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import optics
+
+_SIZE = (9, 10)
+
+MODULES = {
+    **{
+        f"kernel-{start}": lambda start=start: optics.LearnedKernel(start, 3)
+        for start in ("identity", "sobel", "laplacian", "log", "gabor", "random")
+    },
+    "kernel-unsigned": lambda: optics.LearnedKernel("gaussian", 3, signed=False),
+    "kernel-mixed": lambda: optics.LearnedKernel("log", 3, mix_channels=True),
+    "kernel-large": lambda: optics.LearnedKernel("log", 9, boundary="circular"),
+    **{
+        f"fourier-{start}-{light}": lambda start=start, light=light: optics.FourierFilter(
+            _SIZE, start, illumination=light, margin=3
+        )
+        for start in ("open", "spiral", "dark_field", "knife_edge", "phase_contrast", "random")
+        for light in ("coherent", "incoherent")
+    },
+    "sensor": lambda: optics.Sensor(bits=None, trainable_gain=True),
+    "sensor-poisson": lambda: optics.Sensor(50, shot_noise="poisson", dark_current=100),
+}
+
+
+@pytest.fixture(params=list(MODULES))
+def module(request):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return MODULES[request.param]()
+
+
+def _scene(dtype=torch.float32):
+    return (0.1 + 0.8 * torch.rand(2, 3, *_SIZE, generator=torch.Generator().manual_seed(1))).to(
+        dtype
+    )
+
+
+def _run(module, scene):
+    if isinstance(module, optics.Sensor):
+        return module(scene, generator=torch.Generator().manual_seed(2))
+    return module.combine(module(scene))
+
+
+def test_state_copy_and_pickle_give_the_same_output(module):
+    expected = _run(module, _scene())
+    with torch.random.fork_rng():
+        fresh = copy.deepcopy(module)
+        for parameter in fresh.parameters():
+            torch.nn.init.constant_(parameter, 0.3)
+    fresh.load_state_dict(module.state_dict())
+    for other in (fresh, copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert torch.equal(_run(other, _scene()), expected)
+
+
+def test_double_precision_moves_everything(module):
+    single = _run(module, _scene())
+    double = _run(module.double(), _scene(torch.float64))
+    assert double.dtype == torch.float64
+    if not isinstance(module, optics.Sensor):  # whose draws differ between precisions
+        torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-5)
+
+
+def test_layout_of_the_input_does_not_matter(module):
+    scene = _scene()
+    expected = _run(module, scene)
+    last = scene.contiguous(memory_format=torch.channels_last)
+    strided = torch.stack((scene, scene), -1)[..., 0]
+    if isinstance(module, optics.Sensor):
+        return  # draws follow the memory order
+    torch.testing.assert_close(_run(module, last), expected)
+    torch.testing.assert_close(_run(module, strided), expected)
+
+
+def test_pictures_of_a_batch_do_not_see_each_other(module):
+    if isinstance(module, optics.Sensor):
+        return
+    together = _run(module, _scene())
+    torch.testing.assert_close(together[1:], _run(module, _scene()[1:]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_every_trainable_number_has_a_gradient_that_a_finite_difference_confirms(module, training):
+    module = module.double().train(training)
+    if isinstance(module, optics.Sensor) and not list(module.parameters()):
+        pytest.skip("no trainable quantity")
+    target = torch.rand(
+        _run(module, _scene(torch.float64)).shape,
+        dtype=torch.float64,
+        generator=torch.Generator().manual_seed(3),
+    )
+
+    def loss():
+        return (_run(module, _scene(torch.float64)) - target).square().sum()
+
+    loss().backward()
+    for name, parameter in module.named_parameters():
+        gradient = parameter.grad
+        assert gradient is not None, name
+        assert torch.isfinite(gradient).all(), name
+        direction = torch.randn(
+            parameter.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(4)
+        )
+        step = 1e-6
+        with torch.no_grad():
+            parameter.add_(step * direction)
+            up = loss()
+            parameter.sub_(2 * step * direction)
+            down = loss()
+            parameter.add_(step * direction)
+        slope = float((gradient * direction).sum())
+        assert slope != 0
+        assert float(up - down) / (2 * step) == pytest.approx(slope, rel=1e-5)
+
+
+def test_light_reaches_the_scene_gradient(module):
+    scene = _scene().requires_grad_()
+    _run(module.eval(), scene).square().sum().backward()
+    assert scene.grad is not None
+    assert torch.isfinite(scene.grad).all()
+    assert scene.grad.abs().sum() > 0
+
+
+def test_global_state_is_left_alone(module):
+    state, dtype = torch.random.get_rng_state(), torch.get_default_dtype()
+    _run(module, _scene())
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert torch.get_default_dtype() == dtype
+
+
+def test_import_is_light():
+    code = (
+        "import sys, optics; "
+        "heavy = {'torchvision', 'matplotlib', 'sklearn', 'skimage', 'kornia', 'optuna'}; "
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
