@@ -1,0 +1,118 @@
+"""The one interface of every codec, the result of them all, and the checks at their door."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+__all__ = [
+    "Codec",
+    "Coded",
+    "Rate",
+    "check_finite",
+    "check_image",
+    "check_payloads",
+    "check_same_size",
+]
+
+Rate = Literal["noisy", "rounded", "bytes"]
+
+MIN_SIZE = 16
+"""Smallest height and width of a picture, pixels."""
+
+
+@dataclass(frozen=True)
+class Coded:
+    """What a codec makes of a batch of pictures."""
+
+    reconstruction: Tensor
+    """Decoded pictures ``[B, C, H, W]`` in 0..1."""
+    latent: Tensor | None
+    """What was coded ``[B, M, h, w]``; None for codecs without a tensor latent (JPEG)."""
+    bits_map: Tensor
+    """Where the bits went ``[B, 1, H, W]``, bits per pixel of the unpadded picture."""
+    side_bits: Tensor
+    """Bits that belong to no pixel (header, palette, state flush) ``[B]``."""
+    rate: Rate
+    """What the bits are: ``noisy`` estimate of training, ``rounded`` estimate of the symbols
+    that would be coded, or ``bytes`` of an actual file."""
+
+    @property
+    def bits(self) -> Tensor:
+        """Bits of each picture ``[B]``: the map and the side information."""
+        return self.bits_map.flatten(1).sum(1) + self.side_bits
+
+    @property
+    def bpp(self) -> Tensor:
+        """Bits per pixel of each unpadded picture ``[B]``."""
+        return self.bits / (self.bits_map.shape[-2] * self.bits_map.shape[-1])
+
+
+class Codec(nn.Module, ABC):
+    """A picture in, a picture and its price out.
+
+    ::
+
+        image [B,C,H,W] ──forward──► Coded(reconstruction, latent, bits_map, side_bits, rate)
+              └──compress──► list of bytes ──decompress──► reconstruction
+
+    ``decompress(compress(x))`` is the reconstruction of ``forward(x)`` in evaluation mode.
+    """
+
+    @abstractmethod
+    def forward(self, image: Tensor, *, generator: torch.Generator | None = None) -> Coded:
+        """Code and decode ``image`` ``[B, C, H, W]`` in 0..1, keeping the graph to its input."""
+
+    @abstractmethod
+    def compress(self, image: Tensor) -> list[bytes]:
+        """Return one self-contained byte string for each picture."""
+
+    @abstractmethod
+    def decompress(self, payloads: list[bytes]) -> Tensor:
+        """Return the pictures ``[B, C, H, W]`` that :meth:`compress` wrote, in 0..1."""
+
+
+def check_image(image: Tensor, channels: int | tuple[int, ...]) -> None:
+    """Raise a ValueError unless ``image`` is a floating-point batch that a codec can take."""
+    allowed = (channels,) if isinstance(channels, int) else channels
+    named = " or ".join(str(n) for n in allowed)
+    given = f"{image.dtype} {list(image.shape)}"
+    if image.ndim != 4 or not image.is_floating_point() or len(image) == 0:
+        raise ValueError(
+            f"expected a floating-point batch [B, {named}, H, W] of pictures in 0..1, got {given}. "
+            "Add a batch axis with image[None], and divide 8-bit values by 255."
+        )
+    if image.shape[1] not in allowed:
+        raise ValueError(
+            f"expected pictures of {named} channels, got {given}. "
+            "Build the codec for the channels that it is given."
+        )
+    if min(image.shape[-2:]) < MIN_SIZE:
+        raise ValueError(f"pictures must be at least {MIN_SIZE}x{MIN_SIZE} pixels, got {given}.")
+
+
+def check_finite(x: Tensor, what: str, *, limit: float = torch.inf) -> None:
+    """Raise a ValueError that names the pictures of ``x`` ``[B, ...]`` with unusable values."""
+    good = (x.isfinite() & (x.abs() <= limit)).flatten(1).all(1)
+    if not good.all():
+        bad = (~good).nonzero().flatten().tolist()
+        more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
+        beyond = "" if limit == torch.inf else f" or beyond {limit:g}"
+        raise ValueError(f"{what} of picture {bad[:10]}{more} in the batch are not finite{beyond}.")
+
+
+def check_payloads(payloads: list[bytes]) -> None:
+    """Raise a ValueError unless ``payloads`` is a non-empty sequence of byte strings."""
+    if isinstance(payloads, bytes | str) or not all(isinstance(data, bytes) for data in payloads):
+        raise ValueError("expected a list of byte strings, one for each picture.")
+    if not payloads:
+        raise ValueError("there is nothing to decompress: the list of payloads is empty.")
+
+
+def check_same_size(sizes: list[tuple[int, ...]]) -> None:
+    """Raise a ValueError unless the pictures of a batch all have one size."""
+    if len(set(sizes)) > 1:
+        found = ", ".join("x".join(map(str, size)) for size in sorted(set(sizes))[:10])
+        raise ValueError(f"pictures of different sizes do not form one batch: {found}.")

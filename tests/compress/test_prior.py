@@ -1,0 +1,175 @@
+"""The entropy model: a proper density, its bits, and its integer tables."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compress import FactorizedPrior
+from compress.bitstream import PRECISION
+
+
+def prior(seed: int = 0, channels: int = 3, spread: float = 0.5, **kwargs) -> FactorizedPrior:
+    """A prior with some shape: every parameter moved off its regular start."""
+    made = FactorizedPrior(channels, **kwargs)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter += spread * torch.randn(parameter.shape, generator=generator)
+    return made
+
+
+def integers(limit: int, channels: int = 3) -> torch.Tensor:
+    return torch.arange(-limit, limit + 1, dtype=torch.float64).expand(1, channels, -1)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10_000), st.floats(0.3, 20))
+def test_probabilities_of_all_integers_sum_to_one(seed, scale):
+    mass = torch.exp2(-prior(seed, init_scale=scale).double().bits(integers(20_000)))
+    # What is beyond is the Cauchy tail, 2 w / (pi 20000) = 8e-9.
+    torch.testing.assert_close(mass.sum(-1), torch.ones(1, 3).double(), rtol=0, atol=3e-8)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10_000))
+def test_the_cumulative_rises_from_zero_to_one(seed):
+    model = prior(seed).double()
+    c = model.cumulative(torch.linspace(-1e5, 1e5, 4001).double().expand(1, 3, -1))
+    assert (c.diff() > 0).all()
+    assert c[..., 0].max() < 1e-6
+    assert c[..., -1].min() > 1 - 1e-6
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10_000))
+def test_bits_are_those_of_the_cumulative(seed):
+    model = prior(seed).double()
+    y = torch.linspace(-15, 15, 301).double().expand(2, 3, -1)
+    expected = -torch.log2(model.cumulative(y + 0.5) - model.cumulative(y - 0.5))
+    torch.testing.assert_close(model.bits(y), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_at_the_start_it_is_the_logistic_that_init_scale_asks_for():
+    # With all factors 0 the network is affine, f(y) = y / scale + shift: a plain logistic.
+    model = FactorizedPrior(1, init_scale=7.0).double()
+    edges = torch.tensor([[[-1.0, 0.0, 1.0]]]).double()
+    low, middle, high = torch.logit(model.cumulative(edges)).flatten()
+    assert (high - low).item() / 2 == pytest.approx(1 / 7, rel=2e-3)
+    assert (high - middle).item() == pytest.approx((middle - low).item(), rel=1e-2)
+
+
+def test_bits_pass_gradcheck():
+    model = prior(5).double()
+    y = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(1)).double() * 5
+    y.requires_grad_()
+    assert torch.autograd.gradcheck(lambda y, *_: model.bits(y), (y, *model.parameters()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_far_tail_is_finite_and_pulls_back(dtype):
+    model = prior(2).to(dtype)
+    y = torch.tensor([0.0, 30, 1e3, 1e6, 1e9], dtype=dtype)
+    y = torch.stack([y, -y]).unsqueeze(1).repeat(1, 3, 1).requires_grad_()
+    bits = model.bits(y)
+    assert bits.isfinite().all()
+    assert (bits >= 0).all()
+    assert (bits[..., 1:].diff() > 0).all()
+    (gradient,) = torch.autograd.grad(bits.sum(), y)
+    assert gradient.isfinite().all()
+    assert (gradient[0, :, 1:] > 0).all()
+    assert (gradient[1, :, 1:] < 0).all()
+    # The Cauchy tail in closed form: the price of the escape.
+    expected = torch.log2(2**12 * torch.pi * (y.detach() ** 2 + 0.75))[..., 2:]
+    torch.testing.assert_close(bits[..., 2:], expected, rtol=1e-4, atol=0)
+
+
+def test_a_fresh_prior_has_a_gradient_even_where_all_symbols_are_zero():
+    y = torch.zeros(1, 3, 2).requires_grad_()
+    model = FactorizedPrior(3)
+    model.bits(y).sum().backward()
+    assert y.grad is not None
+    assert (y.grad != 0).all()
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.isfinite().all()
+
+
+def test_bits_stay_in_float32_under_autocast_and_from_half_precision():
+    model, y = prior(1), 3 * torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(model.bits(y), model.bits(y.clone()))
+        cast = model.bits(y)
+    assert cast.dtype == torch.float32
+    assert torch.equal(cast, model.bits(y))
+    assert model.bits(y.bfloat16()).dtype == torch.float32
+
+
+def test_noise_costs_more_than_rounding_and_as_much_for_wide_densities():
+    generator = torch.Generator().manual_seed(0)
+    unit = torch.randn(1, 1, 100_000, generator=generator).double()
+    noise = torch.rand(unit.shape, generator=generator).double() - 0.5
+    model = FactorizedPrior(1, init_scale=1.0).double()
+    narrow, wide = 0.2 * unit, 3 * unit
+
+    def mean_bits(y):
+        return model.bits(y).mean().item()
+
+    assert mean_bits(narrow + noise) > mean_bits(narrow.round()) + 0.01
+    assert mean_bits(wide + noise) == pytest.approx(mean_bits(wide.round()), rel=3e-3)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 10_000), st.floats(0.3, 50))
+def test_tables_are_the_density_in_integers(seed, scale):
+    model = prior(seed, init_scale=scale)
+    tables = model.tables()
+    assert len(tables) == 3
+    bits = copy.deepcopy(model).double().bits(integers(3000))[0].detach().numpy()
+    for table, row in zip(tables, bits, strict=True):
+        assert table.frequencies.min() >= 1
+        assert table.frequencies.sum() == 2**PRECISION
+        start = table.first + 3000
+        mass = np.exp2(-row[start : start + table.listed])
+        full = np.append(mass, 1 - mass.sum())
+        # Coding with the table instead of the density costs next to nothing.
+        loss = (full * np.log2(full / (table.frequencies / 2**PRECISION))).sum()
+        assert 0 <= loss + 1e-9 < 1e-4
+
+
+def test_tables_do_not_depend_on_type_or_layout():
+    model = prior(3)
+    for other in (copy.deepcopy(model).double(), copy.deepcopy(model).train(), model.eval()):
+        for ours, theirs in zip(model.tables(), other.tables(), strict=True):
+            assert ours.first == theirs.first
+            assert np.array_equal(ours.frequencies, theirs.frequencies)
+
+
+def test_a_density_beyond_all_tables_escapes():
+    model = FactorizedPrior(1, init_scale=0.5)
+    with torch.no_grad():
+        model.biases[-1] -= 1e5  # the centre lies near 50 000
+    (table,) = model.tables()
+    assert table.listed < 30  # what the tail alone lists
+    assert table.frequencies[-1] > 2**PRECISION * 0.99
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="at least 1, got channels=0"):
+        FactorizedPrior(0)
+    with pytest.raises(ValueError, match=r"at least 1, got .*filters=\(3, 0\)"):
+        FactorizedPrior(2, filters=(3, 0))
+    with pytest.raises(ValueError, match="init_scale must be positive, got 0"):
+        FactorizedPrior(2, init_scale=0)
+    with pytest.raises(ValueError, match=r"expected a floating-point latent \[B, 3, ...\]"):
+        FactorizedPrior(3).bits(torch.zeros(1, 4, 2, 2))
+    with pytest.raises(ValueError, match=r"expected a floating-point latent .*int64"):
+        FactorizedPrior(3).bits(torch.zeros(1, 3, 2, 2, dtype=torch.int64))
+    model = FactorizedPrior(2)
+    with torch.no_grad():
+        model.biases[0][0] = float("nan")
+    with pytest.raises(ValueError, match="NaN or infinite parameters"):
+        model.tables()
