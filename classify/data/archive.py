@@ -1,0 +1,217 @@
+"""Files by name, in a folder or in a zip: the official downloads come as either, or as both."""
+
+import os
+import re
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path, PurePosixPath
+from shutil import copyfileobj
+from types import TracebackType
+from typing import IO, final
+
+__all__ = ["ZIP_ERRORS", "Archive", "Member", "listed", "passed_over"]
+
+#: What reading a damaged zip, or one packed by an unknown method, raises.
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of an archive."""
+
+    path: str
+    """Path below the root, with ``/``; a zip inside the archive counts as a folder."""
+    size: int
+    """Bytes."""
+    stamp: int
+    """Changes with the content: CRC-32 in a zip, modification time (ns) in a folder."""
+    open: Callable[[], IO[bytes]]
+    """Opens the content. Safe to call from several threads."""
+
+    @property
+    def name(self) -> str:
+        """Last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        """Name without its suffix."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """Suffix in lower case, with its dot."""
+        return PurePosixPath(self.name).suffix.lower()
+
+    def read(self) -> bytes:
+        """Read the whole content."""
+        with self.open() as file:
+            return file.read()
+
+
+@final
+class Archive:
+    """The files below a folder or inside a zip, read in place and never extracted.
+
+    Hidden files, ``__MACOSX`` folders and this project's ``*.cache`` folders are passed over.
+    A context manager: it holds open files.
+
+    Parameters
+    ----------
+    root : path
+        Folder or zip.
+
+    Raises
+    ------
+    FileNotFoundError
+        When ``root`` does not exist.
+    ValueError
+        When it is neither a folder nor a readable zip, is encrypted, or has names that lead
+        outside.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root).expanduser()
+        self.unreadable: dict[str, str] = {}
+        """Zips inside the archive that could not be opened, and why; filled by :attr:`deep`."""
+        self._open = ExitStack()
+        if not self.root.exists():
+            raise FileNotFoundError(
+                f"{self.root} does not exist; give the folder or the zip of the data set"
+            )
+        if self.root.is_dir():
+            self.members = sorted(_walk(self.root), key=lambda member: member.path)
+        else:
+            try:
+                self.members = self._members_of(self._open.enter_context(self.root.open("rb")))
+            except (*ZIP_ERRORS, ValueError) as error:
+                self.close()
+                raise ValueError(f"{self.root} is not a folder or a usable zip: {error}") from error
+
+    def __enter__(self) -> "Archive":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every file that is held open."""
+        self._open.close()
+
+    @cached_property
+    def deep(self) -> list[Member]:
+        """The members, then those of the zips among them (one level, as Dataverse packs them).
+
+        A zip inside a zip is first copied to a temporary file, since a compressed one cannot be
+        read at random places.
+        """
+        found = list(self.members)
+        for member in self.members:
+            if member.suffix == ".zip":
+                try:
+                    inner = self._members_of(self._inner_file(member), f"{member.path}/")
+                except (*ZIP_ERRORS, ValueError) as error:
+                    self.unreadable[member.path] = str(error)
+                else:
+                    found += inner
+        return found
+
+    def pictures(self, stems: Collection[str], suffixes: Collection[str]) -> dict[str, Member]:
+        """Find the files with these stems and suffixes, wherever they lie.
+
+        A file that is there twice with one size (Kaggle's folders come in two spellings) is taken
+        once.
+
+        Raises
+        ------
+        ValueError
+            When two files of different sizes claim one stem.
+        """
+        found: dict[str, Member] = {}
+        unclear = []
+        for member in self.deep:
+            if member.suffix in suffixes and member.stem in stems:
+                first = found.setdefault(member.stem, member)
+                if first.size != member.size:
+                    unclear.append(f"{first.path} and {member.path}")
+        if unclear:
+            raise ValueError(
+                f"{self.root} has different files for one name: {listed(unclear)}; "
+                "keep one of each, or give the folder that has only those"
+            )
+        return found
+
+    def _members_of(self, file: IO[bytes], prefix: str = "") -> list[Member]:
+        # Given the file rather than its name, ZipFile leaves closing to us and counts no
+        # references, which threads could race on.
+        archive = self._open.enter_context(zipfile.ZipFile(file))
+        infos = [info for info in archive.infolist() if not info.is_dir()]
+        paths = [info.filename.replace("\\", "/") for info in infos]
+        outside = [path for path in paths if ".." in path.split("/") or re.match(r"/|\w:", path)]
+        if outside:
+            raise ValueError(f"it has names that lead outside of it: {listed(outside)}")
+        if any(info.flag_bits & 1 for info in infos):
+            raise ValueError("it is encrypted; unpack it with its password and give the folder")
+        members = [
+            Member(prefix + path, info.file_size, info.CRC, partial(archive.open, info))
+            for path, info in zip(paths, infos, strict=True)
+            if not passed_over(path)
+        ]
+        return sorted(members, key=lambda member: member.path)
+
+    def _inner_file(self, member: Member) -> IO[bytes]:
+        if self.root.is_dir():
+            return self._open.enter_context(member.open())
+        file = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        try:
+            with member.open() as packed:
+                copyfileobj(packed, file, 1 << 20)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"cannot unpack {member.path} into {tempfile.gettempdir()}: {error.strerror}; "
+                f"set TMPDIR to a folder with room, or unpack {self.root} and give its folder",
+            ) from error
+        return file
+
+
+def passed_over(path: str) -> bool:
+    """Whether a file is hidden, or lies where no data set keeps its files."""
+    *folders, name = path.split("/")
+    return name.startswith(".") or any(
+        folder.startswith(".") or folder == "__MACOSX" or folder.endswith(".cache")
+        for folder in folders
+    )
+
+
+def _walk(root: Path) -> Iterator[Member]:
+    seen = set()
+    for folder, names, files in os.walk(root, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:  # a link that leads back up
+            names.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        names[:] = [name for name in names if not passed_over(f"{name}/_")]
+        for name in files:
+            path = Path(folder, name)
+            if not passed_over(name) and path.is_file():
+                inside, status = path.relative_to(root).as_posix(), path.stat()
+                yield Member(inside, status.st_size, status.st_mtime_ns, partial(path.open, "rb"))
+
+
+def listed(names: Iterable[str], most: int = 10) -> str:
+    """Name the first of many things, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,430 @@
+"""Labelled scenes held as arrays: the one data type that every loader returns.
+
+Pictures stay 8-bit and, when they come from a cache, on disk (a memory map); a subset shares
+them. Whoever needs a batch asks :meth:`LesionDataset.gather` for it.
+"""
+
+import hashlib
+import json
+import operator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, TypeAlias, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = [
+    "LESION_CLASSES",
+    "Batch",
+    "Lesion",
+    "LesionDataset",
+    "check_classes",
+    "content_hash",
+]
+
+#: The seven diagnoses of HAM10000, in the order of every label, logit and table here.
+LESION_CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+
+Array: TypeAlias = Tensor | np.ndarray
+Names: TypeAlias = Sequence[str] | Sequence[int] | np.ndarray | Tensor
+Index: TypeAlias = Tensor | np.ndarray | Sequence[int]
+
+
+class Lesion(NamedTuple):
+    """One labelled picture."""
+
+    image: Tensor
+    """sRGB codes, uint8 ``[C, H, W]``."""
+    label: int
+    """Index into :attr:`LesionDataset.classes`."""
+    mask: Tensor | None
+    """True on the lesion, bool ``[H, W]``; None where the source has no mask."""
+    group: str
+    """Pictures of one lesion share a group; a split must not divide it."""
+    identifier: str
+    """Name of the picture, unique in its data set."""
+
+
+class Batch(NamedTuple):
+    """Several pictures at once."""
+
+    images: Tensor
+    """sRGB codes, uint8 ``[B, C, H, W]``."""
+    labels: Tensor
+    """int64 ``[B]``."""
+
+
+@final
+class LesionDataset:
+    """Pictures with labels, groups and, where known, lesion masks.
+
+    ``dataset[i]`` is a :class:`Lesion`; everything else is seen in the order of the rows. The
+    arrays are checked once, here; :meth:`subset` shares them.
+
+    Parameters
+    ----------
+    images : Tensor or array, uint8 ``[N, C, H, W]``
+        sRGB codes, on the CPU. May be a memory map (open it with ``mode="c"``).
+    labels : Tensor, array or sequence of int, ``[N]``
+        Indices into ``classes``.
+    groups : sequence of str or int, length N
+        Lesion (or patient) of each picture. A picture on its own gets a group of its own.
+    identifiers : sequence of str or int, length N
+        Unique name of each picture.
+    classes : sequence of str
+        Names of the classes.
+    masks : Tensor or array, bool or uint8 ``[N, H, W]``, optional
+        Non-zero on the lesion.
+    has_mask : Tensor or array, bool ``[N]``, optional
+        Which pictures have a mask; all of them when ``masks`` is given without it.
+    metadata : mapping of str to array of length N, optional
+        Further columns (age, sex, site, ...).
+    fingerprint : str, optional
+        Identity of the content; hashed from classes, names, labels, groups, pictures and masks
+        when it is first asked for if not given.
+
+    Raises
+    ------
+    ValueError
+        When lengths, types or labels do not agree, a name is missing or not unique, or there is
+        no picture at all.
+    """
+
+    def __init__(
+        self,
+        *,
+        images: Array,
+        labels: Array | Sequence[int],
+        groups: Names,
+        identifiers: Names,
+        classes: Sequence[str] = LESION_CLASSES,
+        masks: Array | None = None,
+        has_mask: Array | None = None,
+        metadata: Mapping[str, np.ndarray | Sequence[object]] | None = None,
+        fingerprint: str = "",
+    ) -> None:
+        images = torch.as_tensor(images)
+        _check_images(images)
+        count = len(images)
+        names = _names(identifiers, "identifiers", count)
+        if len(set(names)) < count:
+            name, times = Counter(names).most_common(1)[0]
+            raise ValueError(f"identifiers must be unique, but {name!r} is there {times} times")
+        kinds = tuple(classes)
+        if not kinds or len(set(kinds)) < len(kinds):
+            raise ValueError(f"classes must be different names, at least one, got {kinds}")
+        masks, has_mask = _checked_masks(masks, has_mask, images)
+        columns = {name: np.asarray(column) for name, column in (metadata or {}).items()}
+        for name, column in columns.items():
+            if column.shape[:1] != (count,):
+                raise ValueError(
+                    f"metadata column {name!r} has shape {column.shape}; it needs {count} rows, "
+                    "one for each image"
+                )
+        self._arrays = _Arrays(
+            images=images,
+            labels=_checked_labels(labels, kinds, count),
+            groups=_names(groups, "groups", count),
+            identifiers=names,
+            classes=kinds,
+            masks=masks,
+            has_mask=has_mask,
+            metadata=columns,
+            given_fingerprint=fingerprint,
+        )
+        self._rows = torch.arange(count)
+
+    @classmethod
+    def _view(cls, arrays: "_Arrays", rows: Tensor) -> "LesionDataset":
+        view = object.__new__(cls)
+        view._arrays = arrays
+        view._rows = rows
+        return view
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Lesion:
+        try:
+            position = operator.index(index)
+        except TypeError:
+            raise TypeError(
+                f"an index must be an integer, got {index!r}; use subset(...) for a smaller "
+                "data set and gather(...) for a batch"
+            ) from None
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"index {position} is out of range for {len(self)} images")
+        row, arrays = int(self._rows[position]), self._arrays
+        mask = None
+        if arrays.masks is not None and arrays.has_mask[row]:
+            mask = arrays.masks[row] != 0
+        return Lesion(
+            image=arrays.images[row].clone(),
+            label=int(arrays.labels[row]),
+            mask=mask,
+            group=arrays.groups[row],
+            identifier=arrays.identifiers[row],
+        )
+
+    def __iter__(self) -> Iterator[Lesion]:
+        return (self[index] for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        height, width = self.image_size
+        counts = zip(self.classes, self.counts.tolist(), strict=True)
+        return (
+            f"LesionDataset({len(self)} images [{self.channels}, {height}, {width}] of "
+            f"{len(set(self.groups))} lesions: "
+            + ", ".join(f"{name} {count}" for name, count in counts)
+            + ")"
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the labels."""
+        return self._arrays.classes
+
+    @property
+    def channels(self) -> int:
+        """C of the pictures."""
+        return self._arrays.images.shape[1]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W) of the pictures, in pixels."""
+        height, width = self._arrays.images.shape[2:]
+        return height, width
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """Label of each row, int64 ``[N]``."""
+        return self._arrays.labels[self._rows]
+
+    @property
+    def targets(self) -> Tensor:
+        """The labels under torchvision's name for them."""
+        return self.labels
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """Pictures of each class, int64 ``[K]``."""
+        return torch.bincount(self.labels, minlength=len(self.classes))
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """Lesion of each row."""
+        return tuple(self._arrays.groups[row] for row in self._rows.tolist())
+
+    @cached_property
+    def identifiers(self) -> tuple[str, ...]:
+        """Name of each row."""
+        return tuple(self._arrays.identifiers[row] for row in self._rows.tolist())
+
+    @cached_property
+    def has_mask(self) -> Tensor:
+        """Which rows have a lesion mask, bool ``[N]``."""
+        return self._arrays.has_mask[self._rows]
+
+    @cached_property
+    def metadata(self) -> dict[str, np.ndarray]:
+        """Further columns, each of length N."""
+        rows = self._rows.numpy()
+        return {name: column[rows] for name, column in self._arrays.metadata.items()}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of the content.
+
+        A subset's derives from its source's and from the names that it holds, in their order:
+        subsets of subsets agree with subsets taken at once.
+        """
+        if torch.equal(self._rows, torch.arange(len(self._arrays.identifiers))):
+            return self._arrays.fingerprint
+        return content_hash(self._arrays.fingerprint, self.identifiers)
+
+    def gather(self, index: Index) -> Batch:
+        """Copy the rows ``index`` (int ``[B]``, repeats allowed) into one contiguous batch."""
+        rows = self._rows[_as_index(index, len(self))]
+        return Batch(self._arrays.images.index_select(0, rows), self._arrays.labels[rows])
+
+    def gather_masks(self, index: Index) -> Tensor:
+        """Copy the lesion masks of the rows ``index``, bool ``[B, H, W]``.
+
+        Raises
+        ------
+        ValueError
+            When one of the rows has no mask.
+        """
+        rows = self._rows[_as_index(index, len(self))]
+        without = rows[~self._arrays.has_mask[rows]]
+        if self._arrays.masks is None or len(without) > 0:
+            names = [self._arrays.identifiers[row] for row in without[:3].tolist()]
+            raise ValueError(
+                f"{len(without)} of the {len(rows)} images have no lesion mask ({', '.join(names)}"
+                f"{', ...' if len(without) > len(names) else ''}); "
+                "keep to dataset.subset(dataset.has_mask)"
+            )
+        return self._arrays.masks.index_select(0, rows) != 0
+
+    def subset(self, index: Index) -> "LesionDataset":
+        """Show only the rows ``index`` (int ``[M]``, or bool ``[N]``), in that order.
+
+        Raises
+        ------
+        ValueError
+            When no row is left or a row is there twice. Oversample while drawing batches: a
+            picture that a data set holds twice could land on both sides of a later split.
+        """
+        positions = _as_index(index, len(self))
+        rows = self._rows[positions]
+        if len(rows) == 0:
+            raise ValueError("a subset needs at least one image, got an empty index")
+        if len(torch.unique(rows)) < len(rows):
+            raise ValueError(
+                "a subset holds each image once, but the index repeats some; "
+                "repeat images with gather(...) instead, after the split"
+            )
+        return self._view(self._arrays, rows)
+
+
+def check_classes(dataset: LesionDataset) -> None:
+    """Refuse a data set that no classifier can learn from.
+
+    Raises
+    ------
+    ValueError
+        When fewer than two classes have pictures.
+    """
+    present = [
+        name
+        for name, count in zip(dataset.classes, dataset.counts.tolist(), strict=True)
+        if count > 0
+    ]
+    if len(present) < 2:
+        raise ValueError(
+            f"the data set of {len(dataset)} images has only one class ({present[0]}); it cannot "
+            f"train or test a classifier: give it images of at least two of {dataset.classes}"
+        )
+
+
+def content_hash(*parts: object) -> str:
+    """SHA-256 of values that JSON can hold: how every fingerprint here is made."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Arrays:
+    """The checked arrays that a data set and all its subsets share."""
+
+    images: Tensor
+    labels: Tensor
+    groups: tuple[str, ...]
+    identifiers: tuple[str, ...]
+    classes: tuple[str, ...]
+    masks: Tensor | None
+    has_mask: Tensor
+    metadata: dict[str, np.ndarray]
+    given_fingerprint: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        if self.given_fingerprint:
+            return self.given_fingerprint
+        pixels = hashlib.sha256()
+        for part in (self.images, self.masks):
+            if part is not None:
+                for block in part.split(256):  # a memory map need not fit into memory
+                    pixels.update(block.numpy().tobytes())
+        return content_hash(
+            pixels.hexdigest(),
+            list(self.images.shape),
+            self.has_mask.tolist(),
+            self.labels.tolist(),
+            self.classes,
+            self.groups,
+            self.identifiers,
+        )
+
+
+def _check_images(images: Tensor) -> None:
+    if images.ndim != 4 or images.dtype != torch.uint8:
+        raise ValueError(
+            f"images must be uint8 sRGB codes [N, C, H, W], got {images.dtype} "
+            f"{list(images.shape)}; turn values in [0, 1] into codes with "
+            "(x * 255).round().to(torch.uint8)"
+        )
+    if images.numel() == 0:
+        raise ValueError(f"the data set is empty: images has shape {list(images.shape)}")
+
+
+def _names(names: Names, what: str, count: int) -> tuple[str, ...]:
+    values = names.tolist() if isinstance(names, Tensor | np.ndarray) else names
+    if isinstance(values, str) or len(values) != count:
+        raise ValueError(f"{what} needs {count} names, one for each image, got {len(values)}")
+    for position, value in enumerate(values):
+        # A missing name (NaN, None, "") would silently make one lesion of many.
+        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+            raise ValueError(
+                f"{what}[{position}] is {value!r}; a name is a non-empty str or an int"
+            )
+    return tuple(map(str, values))
+
+
+def _checked_labels(labels: Array | Sequence[int], classes: tuple[str, ...], count: int) -> Tensor:
+    labels = torch.as_tensor(labels)
+    if labels.shape != (count,) or labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(
+            f"labels must be {count} integers, one for each image, got {labels.dtype} "
+            f"{list(labels.shape)}"
+        )
+    labels = labels.to(torch.int64)
+    wrong = torch.nonzero((labels < 0) | (labels >= len(classes))).flatten()
+    if len(wrong) > 0:
+        raise ValueError(
+            f"labels must lie in 0..{len(classes) - 1} for the classes {classes}, but labels"
+            f"[{int(wrong[0])}] is {int(labels[wrong[0]])} ({len(wrong)} such labels in all)"
+        )
+    return labels
+
+
+def _checked_masks(
+    masks: Array | None, has_mask: Array | None, images: Tensor
+) -> tuple[Tensor | None, Tensor]:
+    count, _, height, width = images.shape
+    if masks is None:
+        if has_mask is not None:
+            raise ValueError("has_mask says which masks are real; give masks with it")
+        return None, torch.zeros(count, dtype=torch.bool)
+    masks = torch.as_tensor(masks)
+    if masks.shape != (count, height, width) or masks.dtype not in (torch.bool, torch.uint8):
+        raise ValueError(
+            f"masks must be bool or uint8 {[count, height, width]} to fit the images, got "
+            f"{masks.dtype} {list(masks.shape)}"
+        )
+    if has_mask is None:
+        return masks, torch.ones(count, dtype=torch.bool)
+    has_mask = torch.as_tensor(has_mask)
+    if has_mask.shape != (count,) or has_mask.dtype != torch.bool:
+        raise ValueError(
+            f"has_mask must be bool [{count}], got {has_mask.dtype} {list(has_mask.shape)}"
+        )
+    return masks, has_mask
+
+
+def _as_index(index: Index, count: int) -> Tensor:
+    """Positions as int64, from integers or from a bool mask over all rows."""
+    index = torch.as_tensor(index, device="cpu")
+    if index.numel() == 0 and index.dtype != torch.bool:
+        return index.to(torch.int64).flatten()
+    if index.dtype == torch.bool and index.shape == (count,):
+        return torch.nonzero(index).flatten()
+    if index.ndim != 1 or index.is_floating_point() or index.dtype == torch.bool:
+        raise ValueError(
+            f"an index must be integers [M] or bool [{count}], got {index.dtype} "
+            f"{list(index.shape)}"
+        )
+    return index.to(torch.int64)

@@ -1,0 +1,119 @@
+"""Labelled folders: one folder of pictures for each class."""
+
+import os
+from collections.abc import Sequence
+
+from .archive import Archive, Member, listed, passed_over
+from .cache import CacheOption, load_pixels
+from .dataset import LesionDataset, content_hash
+from .decode import SUFFIXES, Decoder, Geometry, Picture
+
+__all__ = ["ImageFolder"]
+
+
+def ImageFolder(
+    root: str | os.PathLike[str],
+    *,
+    image_size: int = 128,
+    geometry: Geometry = "crop",
+    classes: Sequence[str] | None = None,
+    cache: CacheOption = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> LesionDataset:
+    """Pictures in class folders, ``root/<class>/.../<file>``, as a folder or a zip of it.
+
+    Every picture is a group of its own, named like the picture: its path below ``root``. Where
+    pictures belong together (one lesion, one patient), say so before splitting: build a
+    :class:`LesionDataset` with ``groups`` from this one's arrays. Files that are no pictures
+    (``.jpg .jpeg .png .bmp .tif .tiff .webp``), or lie beside the class folders, are left alone.
+
+    Parameters
+    ----------
+    root : path
+        Folder, or zip with the class folders at its top or in one folder there.
+    image_size : int, pixels
+        Side of the square pictures, 8 to 1024.
+    geometry : {"crop", "squeeze"}
+        The centred square of the frame, or the whole frame squeezed into one.
+    classes : sequence of str, optional
+        The class folders in the order that labels shall have; sorted by default.
+    cache, workers, progress
+        As for :func:`HAM10000`.
+
+    Returns
+    -------
+    LesionDataset
+
+    Raises
+    ------
+    FileNotFoundError
+        When ``root`` does not exist.
+    ValueError
+        When there are no class folders, one of them has no picture, ``classes`` names others, or
+        pictures cannot be used: all of them by name.
+    OSError
+        When the cache cannot be written.
+    """
+    decoder = Decoder(image_size=image_size, geometry=geometry, workers=workers, progress=progress)
+    with Archive(root) as archive:
+        by_class = _by_class(archive)
+        names = _class_names(archive, by_class, classes)
+        rows = [(label, member) for label, name in enumerate(names) for member in by_class[name]]
+        members = [member for _, member in rows]
+        identifiers = [member.path for member in members]
+        pixels = load_pixels(
+            archive,
+            lambda: [Picture(member) for member in members],
+            identifiers=identifiers,
+            members=members,
+            decoder=decoder,
+            cache=cache,
+        )
+    labels = [label for label, _ in rows]
+    return LesionDataset(
+        images=pixels.images,
+        labels=labels,
+        groups=identifiers,
+        identifiers=identifiers,
+        classes=names,
+        fingerprint=content_hash(pixels.digest, names, labels, identifiers),
+    )
+
+
+def _by_class(archive: Archive) -> dict[str, list[Member]]:
+    """Pictures of each class folder; every folder is listed, also where it has none."""
+    paths = [member.path.split("/") for member in archive.members]
+    if archive.root.is_dir():
+        depth, folders = 0, {entry.name for entry in archive.root.iterdir() if entry.is_dir()}
+        folders = {name for name in folders if not passed_over(f"{name}/_")}
+    else:
+        wrapped = len({path[0] for path in paths}) == 1 and any(len(path) > 2 for path in paths)
+        depth = int(wrapped)  # most zips hold the one folder that was packed
+        folders = {path[depth] for path in paths if len(path) > depth + 1}
+    found: dict[str, list[Member]] = {name: [] for name in sorted(folders)}
+    for path, member in zip(paths, archive.members, strict=True):
+        if len(path) > depth + 1 and member.suffix in SUFFIXES:
+            found[path[depth]].append(member)
+    return found
+
+
+def _class_names(
+    archive: Archive, by_class: dict[str, list[Member]], classes: Sequence[str] | None
+) -> list[str]:
+    if not by_class:
+        raise ValueError(
+            f"{archive.root} has no class folders; expected one folder of pictures for each class"
+        )
+    names = sorted(by_class) if classes is None else list(classes)
+    if sorted(names) != sorted(by_class):
+        raise ValueError(
+            f"classes must name each class folder of {archive.root} once: it has "
+            f"{listed(sorted(by_class))}, got {listed(names)}"
+        )
+    if empty := [name for name in names if not by_class[name]]:
+        raise ValueError(
+            f"{archive.root} has class folders without a picture ({' '.join(SUFFIXES)}): "
+            f"{listed(empty)}; fill or remove them"
+        )
+    return names

@@ -1,0 +1,275 @@
+"""HAM10000 as people download it: 10015 dermoscopic pictures of pigmented lesions."""
+
+import csv
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from .archive import ZIP_ERRORS, Archive, Member, listed
+from .cache import CacheOption, load_pixels
+from .dataset import LESION_CLASSES, LesionDataset, content_hash
+from .decode import Decoder, Geometry, Picture
+
+__all__ = ["HAM10000"]
+
+_METADATA, _TABLES = "ham10000_metadata", ("", ".csv", ".tab", ".tsv", ".txt")
+_NEEDED = ("lesion_id", "image_id", "dx")
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+_UNKNOWN = ("", "NA", "unknown")  # ages
+_FEW = 6  # images that a limit leaves to each class, so that three parts of a split can have some
+
+_Table = dict[str, list[str]]
+
+
+def HAM10000(
+    root: str | os.PathLike[str],
+    *,
+    image_size: int = 128,
+    geometry: Geometry = "crop",
+    duplicates: str | os.PathLike[str] | None = None,
+    cache: CacheOption = None,
+    workers: int | None = None,
+    progress: bool = True,
+    limit: int | None = None,
+) -> LesionDataset:
+    """HAM10000, decoded once into a cache of 8-bit arrays.
+
+    The folder or zip may be laid out as Kaggle has it (``HAM10000_metadata.csv`` and folders of
+    pictures) or as Dataverse has it (``HAM10000_metadata`` or ``.tab`` beside zips, also all of
+    it in one zip). Pictures are found by name, ``<image_id>.jpg``, ``.jpeg`` or ``.png``, and masks
+    as ``<image_id>_segmentation.png``, anywhere below ``root``; a picture without a row of
+    metadata (the ISIC 2018 test set) is left alone. Rows come in the order of their image ids.
+
+    Parameters
+    ----------
+    root : path
+        Folder or zip. Nothing is extracted.
+    image_size : int, pixels
+        Side of the square pictures, 8 to 1024.
+    geometry : {"crop", "squeeze"}
+        The centred square of the 4:3 frame, which keeps pixels square, or the whole frame squeezed
+        into a square.
+    duplicates : path, optional
+        CSV with columns ``image_a,image_b``: pairs that show one lesion under two lesion ids
+        [2]_. Their lesions become one group.
+    cache : path, False or None
+        Folder for the decoded pictures; False to keep them in memory. By default
+        ``<name of root>.cache`` beside ``root``, or ``~/.cache/lens2label`` where that cannot be
+        written. The entry is renewed when a picture, the size or the geometry changes: a picture
+        has changed when its CRC-32 (in a zip) or its size or modification time (in a folder) has.
+    workers : int, optional
+        Threads that decode; one for each core by default.
+    progress : bool
+        Show a bar while decoding.
+    limit : int, optional
+        Keep only so many images, chosen before decoding: shared out like the classes, six of each
+        where that is possible, and the same ones every time.
+
+    Returns
+    -------
+    LesionDataset
+        ``groups`` are lesions; ``metadata`` has ``lesion_id``, ``dx_type``, ``age`` (years, NaN
+        where unknown), ``sex``, ``localization`` and whatever further columns there are.
+
+    Raises
+    ------
+    FileNotFoundError
+        When ``root`` or ``duplicates`` does not exist.
+    ValueError
+        When the metadata is missing, incomplete or names an unknown diagnosis, when rows have no
+        picture, or when pictures or masks cannot be used: all of them by name.
+    OSError
+        When the cache cannot be written.
+
+    References
+    ----------
+    .. [1] Tschandl, Rosendahl, Kittler, "The HAM10000 dataset", Sci Data 5:180161 (2018),
+       doi:10.7910/DVN/DBW86T (CC BY-NC 4.0).
+    .. [2] Abhishek, Jain, Hamarneh, "Investigating the quality of DermaMNIST and Fitzpatrick17k",
+       Sci Data 12:196 (2025).
+    """
+    decoder = Decoder(image_size=image_size, geometry=geometry, workers=workers, progress=progress)
+    with Archive(root) as archive:
+        table = _read_metadata(archive)
+        groups = _merged(table, duplicates)
+        rows = _chosen(table["image_id"], table["dx"], limit)
+        table = {name: [column[row] for row in rows] for name, column in table.items()}
+        identifiers = table.pop("image_id")
+        wanted = {*identifiers, *map(_mask_of, identifiers)}
+        pixels = load_pixels(
+            archive,
+            lambda: _found(archive, identifiers, wanted),
+            identifiers=identifiers,
+            members=[m for m in archive.members if m.stem in wanted or m.suffix == ".zip"],
+            decoder=decoder,
+            cache=cache,
+        )
+    labels = [LESION_CLASSES.index(name) for name in table.pop("dx")]
+    groups = [groups[row] for row in rows]
+    return LesionDataset(
+        images=pixels.images,
+        labels=labels,
+        groups=groups,
+        identifiers=identifiers,
+        masks=pixels.masks,
+        has_mask=pixels.has_mask,
+        metadata={name: _typed(name, column) for name, column in table.items()},
+        fingerprint=content_hash(pixels.digest, LESION_CLASSES, labels, groups, identifiers),
+    )
+
+
+def _mask_of(identifier: str) -> str:
+    return f"{identifier}_segmentation"
+
+
+def _found(archive: Archive, identifiers: Sequence[str], wanted: set[str]) -> list[Picture]:
+    files = archive.pictures(wanted, _SUFFIXES)
+    missing = [identifier for identifier in identifiers if identifier not in files]
+    if missing:
+        unreadable = [f"{path} ({why})" for path, why in archive.unreadable.items()]
+        raise ValueError(
+            f"{len(missing)} of {len(identifiers)} rows of the metadata have no picture in "
+            f"{archive.root}: {listed(missing)}; expected <image_id>.jpg, .jpeg or .png, anywhere "
+            "below it" + (f". Zips that cannot be read: {listed(unreadable)}" if unreadable else "")
+        )
+    return [Picture(files[name], files.get(_mask_of(name))) for name in identifiers]
+
+
+def _read_metadata(archive: Archive) -> _Table:
+    """Read and check the metadata: a column of strings for each name."""
+    files = _metadata_files(archive.members) or _metadata_files(archive.deep)
+    if not files:
+        raise ValueError(
+            f"{archive.root} has no metadata: expected HAM10000_metadata.csv, .tab or without a "
+            f"suffix, found {listed(sorted({m.name for m in archive.members}), 5) or 'no files'}"
+        )
+    try:
+        texts = {member.read() for member in files}
+    except ZIP_ERRORS as error:
+        paths = listed(member.path for member in files)
+        raise ValueError(f"{archive.root}: {paths} cannot be read: {error}") from error
+    if len(texts) > 1:
+        raise ValueError(
+            f"{archive.root} has different metadata files: "
+            f"{listed(member.path for member in files)}; keep one"
+        )
+    where = f"{archive.root}: {files[0].path}"
+    table = _read_table(texts.pop(), _NEEDED, where)
+    names, diagnoses = table["image_id"], table["dx"]
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise ValueError(f"{where} has several rows for one image_id: {listed(twice)}")
+    unknown = sorted(set(diagnoses) - set(LESION_CLASSES))
+    if unknown:
+        rows = [
+            f"{name} ({dx})" for name, dx in zip(names, diagnoses, strict=True) if dx in unknown
+        ]
+        raise ValueError(
+            f"{where} has the unknown dx {listed(map(repr, unknown))}; allowed are "
+            f"{', '.join(LESION_CLASSES)}. Rows: {listed(rows)}"
+        )
+    return table
+
+
+def _metadata_files(members: Iterable[Member]) -> list[Member]:
+    return [m for m in members if m.stem.lower() == _METADATA and m.suffix in _TABLES]
+
+
+def _read_table(content: bytes, needed: Sequence[str], where: str) -> _Table:
+    """Parse CSV, or tab-separated text, into columns; no needed cell may be empty."""
+    try:
+        text = content.decode("utf-8-sig")
+        tab = "\t" in text.partition("\n")[0]
+        lines = list(csv.reader(text.splitlines(), "excel-tab" if tab else "excel"))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{where} is not a table in UTF-8: {error}") from error
+    header = [name.strip() for name in lines[0]] if lines else []
+    if absent := [name for name in needed if name not in header]:
+        raise ValueError(
+            f"{where} lacks the columns {', '.join(absent)}; it has {', '.join(header) or 'none'}"
+        )
+    rows = [(number, line) for number, line in enumerate(lines[1:], start=2) if line]
+    if not rows:
+        raise ValueError(f"{where} is empty: it has a header but no rows")
+    required = [header.index(name) for name in needed]
+    bad = [
+        f"line {number}"
+        for number, line in rows
+        if len(line) != len(header) or not all(line[column].strip() for column in required)
+    ]
+    if bad:
+        raise ValueError(
+            f"{where} has rows of another length than its header, or without "
+            f"{', '.join(needed)}: {listed(bad)}"
+        )
+    return {name: [line[i].strip() for _, line in rows] for i, name in enumerate(header)}
+
+
+def _merged(table: _Table, duplicates: str | os.PathLike[str] | None) -> list[str]:
+    """Group of each row: its lesion, or the first of the lesions that duplicates join."""
+    lesions = table["lesion_id"]
+    if duplicates is None:
+        return lesions
+    path = Path(duplicates).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"the list of duplicates {path} does not exist or is no file")
+    pairs = _read_table(path.read_bytes(), ("image_a", "image_b"), str(path))
+    names, lesion = np.unique(lesions, return_inverse=True)
+    row_of = {name: row for row, name in enumerate(table["image_id"])}
+    unknown = sorted({*pairs["image_a"], *pairs["image_b"]} - row_of.keys())
+    if unknown:
+        raise ValueError(f"{path} names images that the metadata does not have: {listed(unknown)}")
+    ends = [[lesion[row_of[name]] for name in pairs[side]] for side in ("image_a", "image_b")]
+    links = coo_array((np.ones(len(ends[0])), ends), shape=(len(names), len(names)))
+    _, component = connected_components(links, directed=False)
+    _, first = np.unique(component, return_index=True)
+    return names[first[component[lesion]]].tolist()
+
+
+def _chosen(identifiers: Sequence[str], diagnoses: Sequence[str], limit: int | None) -> list[int]:
+    """Rows to keep, in the order of their identifiers."""
+    rows = sorted(range(len(identifiers)), key=identifiers.__getitem__)
+    if limit is None:
+        return rows
+    classes, label, counts = np.unique(diagnoses, return_inverse=True, return_counts=True)
+    if type(limit) is not int or limit < len(classes):
+        raise ValueError(
+            f"limit must be None or at least {len(classes)} images, one for each class, "
+            f"got {limit!r}"
+        )
+    left = dict(enumerate(_quotas(counts, limit)))
+    keep = []
+    for row in sorted(rows, key=lambda row: hashlib.sha256(identifiers[row].encode()).digest()):
+        if left[label[row]] > 0:
+            left[label[row]] -= 1
+            keep.append(row)
+    return sorted(keep, key=identifiers.__getitem__)
+
+
+def _quotas(counts: np.ndarray, limit: int) -> list[int]:
+    """Share ``limit`` out in proportion (largest remainders), a few for each class first."""
+    if limit >= counts.sum():
+        return counts.tolist()
+    few = np.minimum(counts, min(_FEW, limit // len(counts)))
+    share = (counts - few) * ((limit - few.sum()) / (counts - few).sum())
+    quotas = few + share.astype(int)
+    largest = np.argsort(share.astype(int) - share, kind="stable")
+    quotas[largest[: limit - quotas.sum()]] += 1
+    return quotas.tolist()
+
+
+def _typed(name: str, column: Sequence[str]) -> np.ndarray:
+    if name != "age":
+        return np.array(column)
+    try:
+        return np.array(
+            [float(age) if age not in ("", "unknown", "NA") else np.nan for age in column]
+        )
+    except ValueError as error:
+        raise ValueError(f"the metadata has an age that is not a number: {error}") from error

@@ -1,0 +1,126 @@
+"""MedMNIST's ``.npz`` files: small pictures in three fixed parts."""
+
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from PIL import Image
+
+from .dataset import LESION_CLASSES, LesionDataset
+from .decode import Decoder, fit
+
+__all__ = ["MedMNIST"]
+
+Part: TypeAlias = Literal["train", "val", "test", "all"]
+
+
+def MedMNIST(
+    path: str | os.PathLike[str],
+    *,
+    part: Part = "all",
+    image_size: int | None = None,
+    classes: Sequence[str] | None = None,
+) -> LesionDataset:
+    """A two-dimensional, single-label MedMNIST file [1]_, such as ``dermamnist.npz``.
+
+    The file does not say which pictures show one lesion: each is a group of its own, and the parts
+    of DermaMNIST share lesions [2]_. Numbers on it say little about new patients.
+
+    Parameters
+    ----------
+    path : path
+        The ``.npz``: arrays ``{train,val,test}_images``, uint8 ``[N, H, W]`` or ``[N, H, W, 3]``,
+        and ``{train,val,test}_labels``, integers ``[N, 1]``.
+    part : {"all", "train", "val", "test"}
+        Which of the fixed parts; the metadata column ``part`` tells them apart.
+    image_size : int, pixels, optional
+        Resize to this side, 8 to 1024 (Lanczos, antialiased); as stored by default.
+    classes : sequence of str, optional
+        Names of the classes; by default those of DermaMNIST (:data:`LESION_CLASSES`) for seven
+        classes and "0", "1", ... otherwise.
+
+    Returns
+    -------
+    LesionDataset
+        Grey pictures keep one channel. Identifiers are ``<part>/<number>``.
+
+    Raises
+    ------
+    FileNotFoundError
+        When ``path`` does not exist.
+    ValueError
+        When it is no MedMNIST file, has several labels for one picture, or is three-dimensional.
+
+    References
+    ----------
+    .. [1] Yang et al., "MedMNIST v2", Sci Data 10:41 (2023).
+    .. [2] Abhishek, Jain, Hamarneh, Sci Data 12:196 (2025).
+    """
+    if part not in get_args(Part):
+        raise ValueError(f"part must be one of {', '.join(get_args(Part))}, got {part!r}")
+    decoder = None if image_size is None else Decoder(image_size=image_size)
+    parts = _read(Path(path).expanduser())
+    kinds = 1 + max(int(labels.max(initial=0)) for _, labels in parts.values())
+    if classes is None:
+        classes = LESION_CLASSES if kinds == len(LESION_CLASSES) else list(map(str, range(kinds)))
+    chosen = list(parts) if part == "all" else [part]
+    images = np.concatenate([parts[name][0] for name in chosen])
+    if decoder is not None and images.shape[1:3] != (decoder.image_size,) * 2:
+        images = np.stack([_resized(image, decoder) for image in images])
+    identifiers = [f"{name}/{number}" for name in chosen for number in range(len(parts[name][1]))]
+    return LesionDataset(
+        images=np.ascontiguousarray(images.reshape(*images.shape[:3], -1).transpose(0, 3, 1, 2)),
+        labels=np.concatenate([parts[name][1] for name in chosen]),
+        groups=identifiers,
+        identifiers=identifiers,
+        classes=classes,
+        metadata={"part": np.array([name.partition("/")[0] for name in identifiers])},
+    )
+
+
+def _resized(image: np.ndarray, decoder: Decoder) -> np.ndarray:
+    picture = Image.fromarray(image)
+    return np.asarray(fit(picture, decoder.image_size, decoder.geometry, Image.Resampling.LANCZOS))
+
+
+def _read(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Images and flat labels of each part, checked."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist or is no file; give a MedMNIST .npz")
+    names = ("train", "val", "test")
+    needed = [f"{name}_{what}" for name in names for what in ("images", "labels")]
+    try:
+        # Opened here, because NumPy leaves a file that is no zip open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            if absent := [name for name in needed if name not in stored]:
+                raise ValueError(f"it lacks the arrays {', '.join(absent)}")
+            arrays = {name: stored[name] for name in needed}
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not a MedMNIST .npz: {error}") from error
+    parts = {}
+    for name in names:
+        images, labels = arrays[f"{name}_images"], arrays[f"{name}_labels"]
+        if labels.ndim == 2 and labels.shape[1] > 1:
+            raise ValueError(
+                f"{path} is multi-label ({name}_labels has {labels.shape[1]} columns); "
+                "only files with one label for each image can be used"
+            )
+        if (
+            images.dtype != np.uint8
+            or images.ndim not in (3, 4)
+            or images.shape[3:] not in ((), (3,))
+        ):
+            raise ValueError(
+                f"{path}: {name}_images must be uint8 [N, H, W] or [N, H, W, 3], got "
+                f"{images.dtype} {list(images.shape)}; volumes cannot be used"
+            )
+        if labels.size != len(images) or labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"{path}: {name}_labels must be {len(images)} integers, got {labels.dtype} "
+                f"{list(labels.shape)}"
+            )
+        parts[name] = images, labels.reshape(-1).astype(np.int64)
+    return parts

@@ -1,0 +1,121 @@
+import errno
+import struct
+import zipfile
+
+import pytest
+
+from classify.data.archive import Archive, listed
+
+
+def paths(members):
+    return [member.path for member in members]
+
+
+CONTENT = {"b/x.jpg": b"one", "a.csv": b"two", "b/c/y.PNG": b"three"}
+
+
+@pytest.mark.parametrize("name", ["folder", "some.zip"])
+def test_lists_and_reads_files_in_order(write, name):
+    with Archive(write(CONTENT, name)) as archive:
+        assert paths(archive.members) == ["a.csv", "b/c/y.PNG", "b/x.jpg"]
+        member = archive.members[1]
+        assert (member.name, member.stem, member.suffix, member.size) == ("y.PNG", "y", ".png", 5)
+        assert [member.read() for member in archive.members] == [b"two", b"three", b"one"]
+
+
+@pytest.mark.parametrize("name", ["folder", "some.zip"])
+def test_passes_over_what_no_data_set_means(write, name):
+    junk = ["__MACOSX/b/._x.jpg", "b/._x.jpg", ".hidden/x.jpg", "ham.cache/k/x.jpg", "b/.DS_Store"]
+    with Archive(write(CONTENT | dict.fromkeys(junk, b""), name)) as archive:
+        assert paths(archive.members) == sorted(CONTENT)
+
+
+def test_follows_links_but_not_in_circles(write, tmp_path):
+    write({"x.jpg": b"1"}, "elsewhere")
+    root = write({"y.jpg": b"2"})
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "up").symlink_to(root)
+    (root / "broken.jpg").symlink_to(root / "nothing")
+    with Archive(root) as archive:
+        assert paths(archive.members) == ["linked/x.jpg", "y.jpg"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("name", ["folder", "some.zip"])
+def test_opens_zips_inside(write, name, method, zipped):
+    inner = zipped({"p/x.jpg": b"one", "y.jpg": b"two"}, method)
+    with Archive(write({"in.zip": inner, "z.jpg": b"three"}, name)) as archive:
+        assert paths(archive.members) == ["in.zip", "z.jpg"]
+        assert paths(archive.deep) == ["in.zip", "z.jpg", "in.zip/p/x.jpg", "in.zip/y.jpg"]
+        assert [m.read() for m in archive.deep[1:]] == [b"three", b"one", b"two"]
+        assert archive.pictures({"x"}, [".jpg"])["x"].read() == b"one"
+
+
+def test_remembers_zips_inside_that_cannot_be_read(write):
+    with Archive(write({"half.zip": b"PK no", "z.jpg": b"1"})) as archive:
+        assert paths(archive.deep) == ["half.zip", "z.jpg"]
+        assert archive.unreadable == {"half.zip": "File is not a zip file"}
+
+
+def test_no_room_to_unpack(write, zipped, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("classify.data.archive.copyfileobj", full)
+    with (
+        Archive(write({"in.zip": zipped({"x.jpg": b"1"})}, "some.zip")) as archive,
+        pytest.raises(OSError, match=r"cannot unpack in.zip into .*: No space left .*; set TMPDIR"),
+    ):
+        len(archive.deep)
+
+
+def test_one_name_twice(write):
+    same = {"A/x.jpg": b"123", "a/x.jpg": b"123", "b/y.jpg": b"1"}
+    with Archive(write(same, "same")) as archive:
+        assert archive.pictures({"x"}, [".jpg"])["x"].path == "A/x.jpg"
+    with Archive(write({**same, "c/x.jpg": b"1"}, "other")) as archive:
+        assert list(archive.pictures({"y"}, [".jpg"])) == ["y"]
+        with pytest.raises(ValueError, match=r"different files for one name: A/x.jpg and c/x.jpg;"):
+            archive.pictures({"x", "y"}, [".jpg"])
+
+
+def test_path_that_does_not_exist(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing does not exist; give the folder or"):
+        Archive(tmp_path / "nothing")
+
+
+def test_neither_folder_nor_zip(tmp_path):
+    (tmp_path / "ham.rar").write_bytes(b"Rar!")
+    with pytest.raises(ValueError, match=r"ham.rar is not a folder or a usable zip: File is not"):
+        Archive(tmp_path / "ham.rar")
+
+
+def test_half_a_zip(write):
+    root = write(CONTENT, "half.zip")
+    root.write_bytes(root.read_bytes()[:-30])
+    with pytest.raises(ValueError, match=r"half.zip is not a folder or a usable zip"):
+        Archive(root)
+
+
+@pytest.mark.parametrize(
+    "path", ["../x.jpg", "a/../../x.jpg", "/etc/x.jpg", "C:/x.jpg", "a\\..\\x"]
+)
+def test_names_that_lead_outside(write, path):
+    with pytest.raises(ValueError, match="names that lead outside of it: "):
+        Archive(write({path: b"1"}, "evil.zip"))
+
+
+def test_encrypted_zip(write):
+    root = write({"x.jpg": b"1"}, "locked.zip")
+    content = bytearray(root.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # local and central header
+        at = content.index(signature) + offset
+        content[at : at + 2] = struct.pack("<H", 1)
+    root.write_bytes(content)
+    with pytest.raises(ValueError, match="it is encrypted; unpack it with its password"):
+        Archive(root)
+
+
+def test_long_lists_are_cut():
+    assert listed(["a", "b"]) == "a, b"
+    assert listed(map(str, range(13))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 3 more"

@@ -1,0 +1,263 @@
+import hashlib
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from classify.data import LESION_CLASSES, Batch, Lesion, LesionDataset, check_classes
+
+
+def arrays(count=10, size=(6, 5), **changes):
+    rng = np.random.default_rng(3)
+    masks = rng.random((count, *size)) > 0.5
+    given = {
+        "images": torch.from_numpy(rng.integers(0, 256, (count, 3, *size), dtype=np.uint8)),
+        "labels": torch.arange(count) % 7,
+        "groups": [f"lesion-{row // 2}" for row in range(count)],
+        "identifiers": [f"image-{row}" for row in range(count)],
+        "masks": torch.from_numpy(masks),
+        "metadata": {"age": np.arange(count) * 2.0},
+    }
+    return given | changes
+
+
+def make(count=10, **changes):
+    return LesionDataset(**arrays(count, **changes))
+
+
+def test_items_are_what_was_given():
+    given = arrays()
+    dataset = make()
+    assert len(dataset) == 10
+    assert dataset.classes == LESION_CLASSES
+    assert (dataset.image_size, dataset.channels) == ((6, 5), 3)
+    for row, item in enumerate(dataset):
+        assert isinstance(item, Lesion)
+        assert torch.equal(item.image, given["images"][row])
+        assert item.mask is not None
+        assert torch.equal(item.mask, given["masks"][row])
+        assert item.mask.dtype == torch.bool
+        expected = (row % 7, f"lesion-{row // 2}", f"image-{row}")
+        assert (item.label, item.group, item.identifier) == expected
+
+
+def test_negative_indices_and_their_end():
+    dataset = make()
+    assert dataset[-1].identifier == "image-9"
+    assert dataset[np.int64(2)].identifier == dataset[torch.tensor(2)].identifier == "image-2"
+    for index in (10, -11):
+        with pytest.raises(IndexError, match=f"index {index} is out of range for 10 images"):
+            dataset[index]
+    with pytest.raises(TypeError, match=r"use subset\(...\)"):
+        dataset[1:3]  # pyright: ignore
+
+
+def test_an_item_does_not_write_into_the_data_set():
+    dataset = make()
+    before = dataset[0].image.clone()
+    dataset[0].image.zero_()
+    assert torch.equal(dataset[0].image, before)
+
+
+def test_everything_is_seen_through_the_rows():
+    rows = [7, 0, 3]
+    part = make().subset(rows)
+    assert part.labels.tolist() == part.targets.tolist() == [0, 0, 3]
+    assert part.labels.dtype == torch.int64
+    assert part.groups == ("lesion-3", "lesion-0", "lesion-1")
+    assert part.identifiers == ("image-7", "image-0", "image-3")
+    assert part.metadata["age"].tolist() == [14, 0, 6]
+    assert part.counts.tolist() == [2, 0, 0, 1, 0, 0, 0]
+    assert [item.identifier for item in part] == list(part.identifiers)
+
+
+def test_a_subset_shares_the_arrays_and_composes():
+    dataset = make()
+    part = dataset.subset(torch.tensor([8, 6, 4, 2])).subset([3, 0])
+    assert part.identifiers == ("image-2", "image-8")
+    assert part._arrays is dataset._arrays
+    mask = torch.arange(10) % 2 == 1
+    assert dataset.subset(mask).identifiers == tuple(f"image-{row}" for row in range(1, 10, 2))
+
+
+def test_gather_copies_rows_in_order_and_may_repeat_them():
+    given, dataset = arrays(), make()
+    batch = dataset.subset([9, 8, 7]).gather(torch.tensor([2, 0, 0, -1]))
+    assert isinstance(batch, Batch)
+    assert batch.images.dtype == torch.uint8
+    assert batch.images.is_contiguous()
+    assert torch.equal(batch.images, given["images"][[7, 9, 9, 7]])
+    assert batch.labels.tolist() == [0, 2, 2, 0]
+    batch.images.zero_()
+    assert torch.equal(dataset.gather([9]).images, given["images"][[9]])
+
+
+def test_gather_of_nothing_is_empty():
+    batch = make().gather([])
+    assert batch.images.shape == (0, 3, 6, 5)
+    assert batch.labels.shape == (0,)
+
+
+def test_gather_masks():
+    given = arrays()
+    masks = make().subset([5, 1]).gather_masks([1, 0])
+    assert masks.dtype == torch.bool
+    assert torch.equal(masks, given["masks"][[1, 5]])
+
+
+def test_missing_masks_are_named():
+    has_mask = torch.arange(10) != 4
+    dataset = make(has_mask=has_mask, masks=arrays()["masks"].to(torch.uint8) * 255)
+    assert dataset[4].mask is None
+    assert dataset.has_mask.tolist() == has_mask.tolist()
+    assert torch.equal(dataset.gather_masks([3]), arrays()["masks"][[3]])
+    with pytest.raises(ValueError, match=r"1 of the 2 images have no lesion mask \(image-4\)"):
+        dataset.gather_masks([3, 4])
+    assert len(dataset.subset(dataset.has_mask)) == 9
+    without = make(masks=None)
+    assert without[0].mask is None
+    with pytest.raises(ValueError, match="have no lesion mask"):
+        without.gather_masks([0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": torch.zeros(10, 3, 6, 5)}, r"must be uint8 sRGB codes .* got torch.float32"),
+        ({"images": torch.zeros(10, 6, 5, dtype=torch.uint8)}, r"got torch.uint8 \[10, 6, 5\]"),
+        ({"images": torch.zeros(0, 3, 6, 5, dtype=torch.uint8)}, "the data set is empty"),
+        ({"labels": torch.arange(9)}, r"labels must be 10 integers, .* got torch.int64 \[9\]"),
+        ({"labels": torch.zeros(10)}, "labels must be 10 integers, .* got torch.float32"),
+        ({"labels": torch.full((10,), 7)}, r"lie in 0..6 .* but labels\[0\] is 7 \(10 such"),
+        ({"labels": [0] * 9 + [-1]}, r"labels\[9\] is -1"),
+        ({"groups": ["a"] * 9}, "groups needs 10 names, one for each image, got 9"),
+        ({"groups": ["a"] * 9 + [float("nan")]}, r"groups\[9\] is nan"),
+        ({"groups": [None] * 10}, r"groups\[0\] is None"),
+        ({"groups": [""] * 10}, r"groups\[0\] is ''"),
+        ({"identifiers": ["a"] * 10}, "must be unique, but 'a' is there 10 times"),
+        ({"identifiers": "abcdefghij"}, "identifiers needs 10 names"),
+        ({"classes": ("a", "a")}, "classes must be different names"),
+        ({"classes": ()}, "classes must be different names, at least one"),
+        ({"masks": torch.zeros(10, 6, 6, dtype=torch.bool)}, r"\[10, 6, 5\] to fit the images"),
+        ({"masks": torch.zeros(10, 6, 5)}, "masks must be bool or uint8 .* got torch.float32"),
+        ({"has_mask": torch.ones(10)}, r"has_mask must be bool \[10\], got torch.float32"),
+        ({"masks": None, "has_mask": torch.ones(10, dtype=torch.bool)}, "give masks with it"),
+        ({"metadata": {"age": [1, 2]}}, r"'age' has shape \(2,\); it needs 10 rows"),
+    ],
+)
+def test_arrays_that_do_not_agree(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make(**changes)
+
+
+@pytest.mark.parametrize(
+    ("index", "error", "message"),
+    [
+        ([], ValueError, "at least one image"),
+        ([1, 2, 1], ValueError, "holds each image once, but the index repeats some"),
+        ([1, -9], ValueError, "holds each image once"),
+        ([0.5], ValueError, r"an index must be integers \[M\] or bool \[10\], got torch.float32"),
+        ([True, False], ValueError, r"bool \[10\], got torch.bool \[2\]"),
+        ([[1], [2]], ValueError, r"got torch.int64 \[2, 1\]"),
+        ([10], IndexError, "out of bounds"),
+    ],
+)
+def test_index_that_cannot_be_a_subset(index, error, message):
+    with pytest.raises(error, match=message):
+        make().subset(index)
+
+
+def test_numbers_are_names_too():
+    dataset = make(groups=np.arange(10) // 5, identifiers=torch.arange(10))
+    assert dataset.groups[9] == "1"
+    assert dataset.identifiers[9] == "9"
+
+
+def test_one_class_can_be_held_but_not_trained_on():
+    dataset = make(labels=[5] * 10)
+    with pytest.raises(ValueError, match=r"10 images has only one class \(nv\); it cannot train"):
+        check_classes(dataset)
+    with pytest.raises(ValueError, match=r"only one class \(akiec\)"):
+        check_classes(make().subset([0, 7]))
+    check_classes(make().subset([0, 1]))
+
+
+def test_fingerprint_changes_with_everything_that_it_covers():
+    given = arrays()
+    images, masks = given["images"].clone(), given["masks"].clone()
+    images[9, 2, 5, 4] ^= 1
+    masks[9, 5, 4] ^= True
+    changed = [
+        make(images=images),
+        make(masks=masks),
+        make(masks=None),
+        make(has_mask=torch.arange(10) > 0),
+        make(labels=torch.zeros(10, dtype=torch.int64)),
+        make(groups=given["identifiers"]),
+        make(identifiers=[name.upper() for name in given["identifiers"]]),
+        make(classes=LESION_CLASSES[::-1]),
+        make(images=given["images"].reshape(10, 3, 5, 6), masks=given["masks"].reshape(10, 5, 6)),
+    ]
+    prints = [dataset.fingerprint for dataset in (make(), *changed)]
+    assert len(set(prints)) == len(prints)
+    assert make().fingerprint == prints[0]
+    assert make(metadata={}).fingerprint == prints[0]
+
+
+def test_fingerprint_of_subsets():
+    dataset = make()
+    once = dataset.subset([4, 2])
+    assert once.fingerprint == dataset.subset([9, 4, 2]).subset([1, 2]).fingerprint
+    assert dataset.subset(range(10)).fingerprint == dataset.fingerprint
+    others = [dataset, dataset.subset([2, 4]), dataset.subset([4]), make(groups=["g"] * 10)]
+    assert once.fingerprint not in {other.fingerprint for other in others}
+    assert make(fingerprint="abc").fingerprint == "abc"
+    assert make(fingerprint="abc").subset([1]).fingerprint not in ("abc", once.fingerprint)
+
+
+def test_fingerprint_covers_pictures_that_are_not_contiguous():
+    images = torch.zeros(10, 5, 6, 3, dtype=torch.uint8).permute(0, 3, 2, 1)
+    assert make(images=images).fingerprint == make(images=images.contiguous()).fingerprint
+
+
+def test_a_memory_map_is_shown_without_a_copy(tmp_path):
+    given = arrays()
+    np.save(tmp_path / "images.npy", given["images"].numpy())
+    before = hashlib.sha256((tmp_path / "images.npy").read_bytes()).digest()
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="c")
+    dataset = make(images=mapped)
+    assert dataset._arrays.images.data_ptr() == mapped.ctypes.data
+    assert dataset.fingerprint == make().fingerprint
+    dataset.gather([0]).images.zero_()
+    assert hashlib.sha256((tmp_path / "images.npy").read_bytes()).digest() == before
+
+
+def test_repr_says_what_is_there():
+    text = repr(make())
+    assert "10 images [3, 6, 5] of 5 lesions" in text
+    assert "akiec 2, bcc 2, bkl 2, df 1" in text
+
+
+def test_a_torch_loader_and_pickle_take_it():
+    dataset = make()
+    loader = DataLoader(dataset, batch_size=4, collate_fn=list)  # pyright: ignore
+    assert [item.identifier for batch in loader for item in batch] == list(dataset.identifiers)
+    again = pickle.loads(pickle.dumps(dataset.subset([3, 1])))
+    assert again.fingerprint == dataset.subset([3, 1]).fingerprint
+    assert torch.equal(again.gather([0]).images, dataset.gather([3]).images)
+
+
+def test_ten_thousand_rows_are_checked_quickly():
+    from time import process_time
+
+    count = 10_000
+    images = torch.zeros(count, 3, 8, 8, dtype=torch.uint8)
+    names = [f"image-{row}" for row in range(count)]
+    start = process_time()
+    dataset = LesionDataset(
+        images=images, labels=torch.zeros(count, dtype=torch.int64), groups=names, identifiers=names
+    )
+    assert len(dataset.subset(range(0, count, 2)).identifiers) == count // 2
+    assert process_time() - start < 1

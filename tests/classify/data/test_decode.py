@@ -1,0 +1,178 @@
+import io
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from skimage.measure import block_reduce
+
+from classify.data.archive import Member
+from classify.data.decode import Decoder, Picture
+
+RNG = np.random.default_rng(5)
+PIXELS = RNG.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+
+
+def image(data, size=16, geometry="crop"):
+    return Decoder(image_size=size, geometry=geometry).image(data)[0]
+
+
+def planes(picture):
+    return np.asarray(picture).transpose(2, 0, 1)
+
+
+def test_crop_without_resizing_is_the_centre(encoded):
+    pixels, frame = Decoder(image_size=30).image(encoded(PIXELS, "PNG"))
+    assert frame == (40, 30)
+    assert pixels.dtype == np.uint8
+    assert np.array_equal(pixels, PIXELS[:, 5:35].transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("pixels", [PIXELS, PIXELS.swapaxes(0, 1)], ids=["wide", "high"])
+@pytest.mark.parametrize("size", [12, 16, 29, 64])
+def test_crop_is_pillows_fit(size, pixels, encoded):
+    expected = ImageOps.fit(Image.fromarray(pixels), (size, size), Image.Resampling.LANCZOS)
+    assert np.array_equal(image(encoded(pixels, "PNG"), size), planes(expected))
+
+
+def test_squeeze_keeps_the_whole_frame(encoded):
+    expected = Image.fromarray(PIXELS).resize((16, 16), Image.Resampling.LANCZOS)
+    assert np.array_equal(image(encoded(PIXELS, "PNG"), geometry="squeeze"), planes(expected))
+
+
+def test_reduction_is_antialiased(encoded):
+    stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))
+    reduced = image(encoded(stripes, "PNG"), 16)
+    assert np.abs(reduced[:, :, 2:-2].astype(int) - 127).max() <= 3
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "LA", "CMYK", "I;16"])
+def test_every_kind_of_picture_becomes_rgb(mode, encoded):
+    grey = Image.fromarray(PIXELS[..., 0])
+    if mode == "I;16":
+        picture = Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257)
+    else:
+        picture = (grey if mode in ("L", "1", "LA") else Image.fromarray(PIXELS)).convert(mode)
+    expected = planes(grey.convert("RGB") if mode == "I;16" else picture.convert("RGB"))
+    kind = "TIFF" if mode == "CMYK" else "PNG"
+    assert np.array_equal(image(encoded(picture, kind), 30), expected[:, :, 5:35])
+
+
+def test_cmyk_jpeg_and_palette_with_transparency(encoded):
+    pixels = np.full((30, 30, 3), (200, 100, 50), np.uint8)
+    cmyk = encoded(Image.fromarray(pixels).convert("CMYK"), "JPEG", quality=95)
+    assert np.abs(image(cmyk, 30).astype(int) - pixels.transpose(2, 0, 1)).max() <= 6
+    palette = Image.fromarray(pixels).quantize(4)
+    content = encoded(palette, "PNG", transparency=bytes([255, 128, 0, 0]))
+    assert np.array_equal(image(content, 30), planes(palette.convert("RGB")))
+
+
+def test_sixteen_bits_are_scaled_not_cut(encoded):
+    ramp = np.linspace(0, 65535, 900).astype(np.uint16).reshape(30, 30)
+    expected = np.rint(ramp / 257)
+    assert np.array_equal(image(encoded(ramp, "PNG"), 30)[0], expected)
+
+
+def test_thirty_two_bits_are_refused(encoded):
+    data = encoded(Image.fromarray(np.zeros((9, 9), np.float32)), "TIFF")
+    with pytest.raises(ValueError, match="mode F names no white level; save it with 8 or 16 bits"):
+        image(data)
+
+
+def test_orientation_is_obeyed_in_image_and_mask(encoded):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored on its side
+    turned = Image.fromarray(PIXELS).transpose(Image.Transpose.ROTATE_90)
+    decoder = Decoder(image_size=30)
+    pixels, frame = decoder.image(encoded(turned, "PNG", exif=exif))
+    assert frame == (40, 30)
+    assert np.array_equal(pixels, PIXELS[:, 5:35].transpose(2, 0, 1))
+    mask = RNG.random((30, 40)) > 0.5
+    stored = Image.fromarray(mask).transpose(Image.Transpose.ROTATE_90)
+    assert np.array_equal(decoder.mask(encoded(stored, "PNG", exif=exif), (40, 30)), mask[:, 5:35])
+
+
+def test_mask_is_on_where_half_of_the_pixel_is(encoded):
+    mask = RNG.random((64, 64)) > 0.5
+    expected = block_reduce(mask.astype(float), 4, np.mean) >= 0.5
+    decoder = Decoder(image_size=16)
+    for stored in (mask, mask.astype(np.uint8), mask.astype(np.uint8) * 255):
+        reduced = decoder.mask(encoded(stored, "PNG"), (64, 64))
+        assert reduced.dtype == np.uint8
+        assert np.array_equal(reduced, expected)
+
+
+def test_mask_that_was_a_jpeg_and_mask_of_nothing(encoded):
+    disc = np.hypot(*np.mgrid[-20:20, -20:20]) < 12
+    data = encoded(disc.astype(np.uint8) * 255, "JPEG", quality=75)
+    assert np.array_equal(Decoder(image_size=40).mask(data, (40, 40)), disc)
+    assert not Decoder(image_size=8).mask(encoded(disc & False, "PNG"), (40, 40)).any()
+
+
+def test_mask_of_another_size(encoded):
+    with pytest.raises(ValueError, match="the mask is 40x40 but its image is 40x30"):
+        Decoder(image_size=8).mask(encoded(np.zeros((40, 40), np.uint8), "PNG"), (40, 30))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": 7}, "an integer from 8 to 1024 pixels, got 7"),
+        ({"image_size": 1025}, "got 1025"),
+        ({"image_size": 64.0}, "got 64.0"),
+        ({"image_size": True}, "got True"),
+        ({"image_size": "64"}, "got '64'"),
+        ({"image_size": 64, "geometry": "pad"}, r"'crop' \(centred square\) or 'squeeze' .*'pad'"),
+        ({"image_size": 64, "workers": 0}, "workers must be a positive integer or None, got 0"),
+    ],
+)
+def test_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        Decoder(**options)
+
+
+def member(content, path="x.png"):
+    return Member(path, len(content), 0, lambda: io.BytesIO(content))
+
+
+def test_decodes_in_order_with_any_number_of_workers(capsys, encoded):
+    pictures = [
+        Picture(member(encoded(np.full((8, 8), k % 256, np.uint8), "PNG"))) for k in range(300)
+    ]
+    for workers in (1, 5):
+        decoder = Decoder(image_size=8, workers=workers, progress=False)
+        decoded = list(decoder.decode(pictures, "title"))
+        assert [image[0, 0, 0] for image, _ in decoded] == [k % 256 for k in range(300)]
+        assert all(mask is None for _, mask in decoded)
+    assert capsys.readouterr().err == ""
+    list(Decoder(image_size=8).decode(pictures, "decoding ham"))
+    assert "decoding ham: 100%" in capsys.readouterr().err
+
+
+def test_all_bad_files_are_named_at_the_end(monkeypatch, encoded):
+    good = encoded(PIXELS, "JPEG")
+    gone = Member("gone.png", 1, 0, partial(Path("gone.png").open, "rb"))
+    pictures = [
+        Picture(member(good), member(encoded(np.ones((30, 40), bool), "PNG"))),
+        Picture(member(b"no picture", "text.jpg")),
+        Picture(member(good[: len(good) // 2], "half.jpg")),
+        Picture(member(good), member(encoded(np.ones((9, 9), bool), "PNG"), "m.png")),
+        Picture(gone),
+        Picture(member(encoded(np.zeros((90, 90), np.uint8), "PNG"), "bomb.png")),
+    ]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    decoded = Decoder(image_size=8, progress=False).decode(pictures, "")
+    assert len([next(decoded)]) == 1
+    with pytest.raises(ValueError, match=r"5 of 6 images cannot be used: ") as caught:
+        list(decoded)
+    text = str(caught.value)
+    for part in (
+        "text.jpg (cannot identify",
+        "half.jpg (",
+        "truncated",
+        "m.png (the mask is 9x9 but its image is 40x30)",
+        "gone.png ([Errno 2]",
+        "bomb.png (Image size (8100 pixels) exceeds limit",
+    ):
+        assert part in text

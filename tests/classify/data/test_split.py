@@ -1,0 +1,255 @@
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold
+
+from classify.data import LESION_CLASSES, LesionDataset, Split, split
+
+SETTINGS = settings(deadline=None, max_examples=100)
+PARTS = ("train", "validation", "test")
+
+
+def make(labels, groups, classes=LESION_CLASSES):
+    count = len(labels)
+    return LesionDataset(
+        images=torch.zeros(count, 1, 1, 1, dtype=torch.uint8),
+        labels=torch.as_tensor(labels),
+        groups=list(map(str, groups)),
+        identifiers=[f"image-{row}" for row in range(count)],
+        classes=classes,
+        fingerprint="made up",
+    )
+
+
+@st.composite
+def datasets(draw, mixed=False, least=3):
+    """Random lesions of 1 to 6 images; each of one class unless ``mixed``, ``least`` a class."""
+    classes = draw(st.integers(2, 5))
+    lesions = list(range(classes)) * least
+    lesions += draw(st.lists(st.integers(0, classes - 1), max_size=60))
+    labels, groups = [], []
+    for group, label in enumerate(lesions):
+        size = draw(st.sampled_from([1, 1, 1, 1, 2, 2, 3, 6]))
+        labels += [(label + k * mixed) % classes for k in range(size)]
+        groups += [group] * size
+    return make(labels, groups, [f"class-{label}" for label in range(classes)])
+
+
+@st.composite
+def shares(draw):
+    """Two or three fractions of at least 5 % that sum to 1."""
+    parts = draw(st.lists(st.integers(1, 12), min_size=2, max_size=3))
+    return tuple(part / sum(parts) for part in parts)
+
+
+def every(parts):
+    return sorted(name for part in parts for name in part.identifiers)
+
+
+def names(parts):
+    return [sorted(part.identifiers) for part in parts]
+
+
+@SETTINGS
+@given(st.one_of(datasets(), datasets(mixed=True)), shares(), st.integers(0, 99))
+def test_parts_are_disjoint_in_groups_and_complete(dataset, fractions, seed):
+    parts = split(dataset, fractions, seed=seed)
+    assert len(parts) == len(list(parts)) == len(fractions)
+    groups = [set(part.groups) for part in parts]
+    assert sum(map(len, groups)) == len(set().union(*groups))
+    assert every(parts) == sorted(dataset.identifiers)
+    assert parts.shared_lesions == 0
+    for part, index in zip(parts, parts.indices, strict=True):
+        assert index.tolist() == sorted(index.tolist())
+        assert dataset.subset(index).identifiers == part.identifiers
+
+
+@SETTINGS
+@given(datasets(), shares(), st.integers(0, 99))
+def test_every_class_gets_its_share(dataset, fractions, seed):
+    parts = split(dataset, fractions, seed=seed)
+    largest = max(Counter(dataset.groups).values())
+    for fraction, part in zip(fractions, parts, strict=True):
+        # Lesions are dealt whole, and a class with few of them owes one to each part.
+        off = (part.counts - fraction * dataset.counts).abs().max()
+        assert off <= largest + 1
+
+
+@SETTINGS
+@given(datasets(), shares(), st.integers(0, 99))
+def test_every_part_has_every_class(dataset, fractions, seed):
+    parts = split(dataset, fractions, seed=seed)
+    assert all((part.counts > 0).all() for part in parts)
+    assert parts.absent == ()
+
+
+@SETTINGS
+@given(datasets(mixed=True), shares(), st.randoms(use_true_random=False))
+def test_the_order_of_rows_is_of_no_account(dataset, fractions, random):
+    order = list(range(len(dataset)))
+    random.shuffle(order)
+    for by in ("lesion", "image"):
+        parts = split(dataset, fractions, by=by, seed=1)
+        again = split(dataset.subset(order), fractions, by=by, seed=1)
+        assert names(parts) == names(again)
+
+
+@SETTINGS
+@given(datasets(), shares(), st.integers(0, 99))
+def test_split_by_image_is_stratified_and_counts_its_leak(dataset, fractions, seed):
+    assume(min(fractions) * dataset.counts.min() > 0)
+    parts = split(dataset, fractions, by="image", seed=seed)
+    assert every(parts) == sorted(dataset.identifiers)
+    for fraction, part in zip(fractions, parts, strict=True):
+        assert (part.counts - fraction * dataset.counts).abs().max() <= 2
+    known = set(parts.train.groups)
+    leaked = [group in known for group in parts.test.groups]
+    assert parts.shared_lesions == pytest.approx(np.mean(leaked))
+
+
+def skin(count=2000, seed=0):
+    """Lesions with the shares and the image counts of HAM10000."""
+    rng = np.random.default_rng(seed)
+    kind = rng.choice(7, count, p=[0.031, 0.044, 0.097, 0.01, 0.082, 0.723, 0.013])
+    size = rng.choice([1, 2, 3, 4, 5, 6], count, p=[0.738, 0.19, 0.066, 0.004, 0.001, 0.001])
+    return make(np.repeat(kind, size), np.repeat(np.arange(count), size))
+
+
+def share_error(dataset, part):
+    return (part.counts / len(part) - dataset.counts / len(dataset)).abs().max().item()
+
+
+def test_no_worse_than_scikit_learn():
+    dataset = skin()
+    labels, groups = dataset.labels.numpy(), np.array(dataset.groups)
+    folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+    theirs = [
+        share_error(dataset, dataset.subset(test))
+        for _, test in folds.split(np.zeros(len(labels)), labels, groups)
+    ]
+    ours = [share_error(dataset, split(dataset, (0.8, 0.2), seed=seed).test) for seed in range(5)]
+    assert max(ours) <= max(theirs)
+    assert max(ours) < 0.002
+
+
+def test_parts_are_like_each_other_in_images_per_lesion():
+    dataset = skin()
+    expected = len(dataset) / len(set(dataset.groups))
+    for part in split(dataset):
+        assert len(part) / len(set(part.groups)) == pytest.approx(expected, rel=0.02)
+
+
+def test_seeds_give_other_parts_and_stay_what_they_were():
+    dataset = skin(300)
+    tests = [set(split(dataset, seed=seed).test.groups) for seed in range(20)]
+    assert len({frozenset(test) for test in tests}) == 20
+    # Every lesion that is alone in its size and class aside, each has its turn in the test part.
+    overlap = np.mean([len(a & b) / len(a) for a, b in pairwise(tests)])
+    assert overlap < 0.35
+    assert names(split(dataset, seed=3)) == names(split(dataset, seed=3))
+
+
+def test_the_split_is_the_same_on_every_machine():
+    dataset = make([0, 1] * 6, range(12))
+    assert split(dataset).test.identifiers == ("image-6", "image-11")
+
+
+def test_two_parts_are_training_and_test():
+    dataset = skin(100)
+    parts = split(dataset, (0.8, 0.2))
+    train, test = parts
+    assert parts.validation is None
+    assert parts.train is train
+    assert parts.test is test
+    assert isinstance(parts, Split)
+    train, validation, test = split(dataset)
+    assert len(train) > len(validation) > len(test)
+
+
+def test_mixed_groups_stay_close_to_their_shares():
+    """Patients with lesions of several classes."""
+    rng = np.random.default_rng(2)
+    groups = rng.integers(0, 400, 2000)
+    dataset = make(rng.choice(7, 2000, p=[0.1, 0.1, 0.1, 0.05, 0.15, 0.45, 0.05]), groups)
+    for part in split(dataset):
+        assert share_error(dataset, part) < 0.02
+
+
+def test_classes_with_too_few_lesions_are_reported():
+    dataset = make([0, 0, 1, 1, 1, 1, 1], ["a", "a", "b", "c", "d", "e", "f"])
+    parts = split(dataset, (0.5, 0.25, 0.25))
+    assert parts.absent == (("akiec", "validation"), ("akiec", "test"))
+    assert "akiec is absent from test: too few lesions" in str(parts)
+
+
+def test_table():
+    parts = split(skin(300), (0.8, 0.2), by="image", seed=4)
+    text = str(parts)
+    lines = text.splitlines()
+    assert lines[0].split() == ["images", "lesions", *LESION_CLASSES]
+    assert [line.split()[0] for line in lines[1:3]] == ["train", "test"]
+    cells = [len(parts.test), len(set(parts.test.groups)), *parts.test.counts.tolist()]
+    assert lines[2].split()[1:] == list(map(str, cells))
+    assert len({len(line) for line in lines[:3]}) == 1
+    assert f"split by image, seed 4: {parts.shared_lesions:.1%} of the test images share" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fractions": (0.7, 0.2, 0.2)}, r"must sum to 1, but \(0.7, 0.2, 0.2\) sum to 1.1"),
+        ({"fractions": (0.8, 0.2, 0.0)}, r"fractions must be positive, got \(0.8, 0.2, 0.0\)"),
+        ({"fractions": (1.5, -0.5)}, "fractions must be positive"),
+        ({"fractions": (float("nan"), 0.5)}, "fractions must be positive"),
+        ({"fractions": (1.0,)}, "two .* or three .* numbers, got"),
+        ({"fractions": (0.25,) * 4}, "two .* or three .* numbers, got"),
+        ({"fractions": 0.8}, "two .* or three .* numbers, got 0.8"),
+        ({"by": "patient"}, "by must be 'lesion' or 'image', got 'patient'"),
+        ({"seed": 0.5}, "seed must be an integer, got 0.5"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        split(skin(30), **options)
+
+
+def test_one_class_cannot_be_split():
+    with pytest.raises(ValueError, match=r"only one class \(akiec\); it cannot train or test"):
+        split(make([0] * 9, range(9)))
+
+
+def test_too_few_groups():
+    with pytest.raises(ValueError, match=r"2 images of 2 groups are too few .* have 2, 0, 0"):
+        split(make([0, 1], range(2)))
+
+
+def test_only_the_part_of_a_subset_is_split():
+    dataset = skin(200)
+    some = dataset.subset(range(0, len(dataset), 3))
+    assert every(split(some)) == sorted(some.identifiers)
+
+
+@pytest.mark.ham10000
+def test_real_split_by_lesion(real):
+    parts = split(real)
+    for fraction, part in zip((0.7, 0.2, 0.1), parts, strict=True):
+        assert share_error(real, part) < 0.002
+        assert len(part) == pytest.approx(fraction * 10015, abs=4)
+        assert (part.counts > 0).all()
+    assert parts.shared_lesions == 0
+
+
+@pytest.mark.ham10000
+@pytest.mark.parametrize("seed", range(3))
+def test_real_split_by_image_leaks(real, seed):
+    parts = split(real, (0.8, 0.2), by="image", seed=seed)
+    assert parts.shared_lesions == pytest.approx(0.388, abs=0.015)
+    known = set(parts.train.groups)
+    melanoma = parts.test.subset(parts.test.labels == LESION_CLASSES.index("mel"))
+    leak = np.mean([group in known for group in melanoma.groups])
+    assert leak == pytest.approx(0.67, abs=0.05)
