@@ -1,0 +1,182 @@
+"""From a configuration to scenes, a system, and a saved run brought back."""
+
+from pathlib import Path
+
+import torch
+
+import classify
+import compress
+import optics
+
+from .checkpoint import CheckpointError, load_checkpoint, load_weights
+from .config import (
+    AutoencoderConfig,
+    ClassFolders,
+    ClassifierConfig,
+    CodecConfig,
+    DataConfig,
+    FactorizedConfig,
+    FourierConfig,
+    FrontEndConfig,
+    HAM10000Config,
+    JPEGConfig,
+    KernelConfig,
+    MedMNISTConfig,
+    NoneConfig,
+    PhantomConfig,
+    RunConfig,
+    SensorConfig,
+    SystemConfig,
+    load_config,
+)
+from .run import BEST_FILE
+from .system import ImagingSystem
+
+__all__ = ["build_data", "build_split", "build_system", "load_run"]
+
+
+def build_data(config: DataConfig, *, progress: bool = False) -> classify.LesionDataset:
+    """Load the scenes of a configuration."""
+    match config:
+        case PhantomConfig():
+            return classify.LesionPhantom(
+                config.count,
+                config.image_size,
+                seed=config.seed,
+                difficulty=config.difficulty,
+                contrast=config.contrast,
+                balance=config.balance,
+                progress=progress,
+            )
+        case HAM10000Config():
+            return classify.HAM10000(
+                config.root,
+                image_size=config.image_size,
+                geometry=config.geometry,
+                duplicates=config.duplicates,
+                limit=config.limit,
+                progress=progress,
+            )
+        case ClassFolders():
+            return classify.ImageFolder(
+                config.root,
+                image_size=config.image_size,
+                geometry=config.geometry,
+                progress=progress,
+            )
+        case MedMNISTConfig():
+            return classify.MedMNIST(config.path, part="all", image_size=config.image_size)
+
+
+def build_split(config: RunConfig, dataset: classify.LesionDataset) -> classify.Split:
+    """Divide the scenes as a configuration says."""
+    return classify.split(
+        dataset, fractions=config.split.fractions, by=config.split.by, seed=config.split.seed
+    )
+
+
+def build_system(
+    config: SystemConfig, *, image_size: tuple[int, int], channels: int, classes: int
+) -> ImagingSystem:
+    """Build the system of a configuration for scenes ``[B, channels, *image_size]``.
+
+    The initial weights are a pure function of ``config.seed``; torch's global generator is left
+    as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        front_end = _build_front_end(config.front_end, image_size, channels)
+        sensor = None
+        if isinstance(config.sensor, SensorConfig):
+            sensor = optics.Sensor(
+                config.sensor.photons,
+                quantum_efficiency=config.sensor.quantum_efficiency,
+                read_noise=config.sensor.read_noise,
+                dark_current=config.sensor.dark_current,
+                exposure_time=config.sensor.exposure_time,
+                full_well=config.sensor.full_well,
+                bits=config.sensor.bits,
+                gain=config.sensor.gain,
+                trainable_gain=config.sensor.trainable_gain,
+                shot_noise=config.sensor.shot_noise,
+            )
+        seen = channels if front_end is None else front_end.out_channels
+        classifier = None
+        if isinstance(config.classifier, ClassifierConfig):
+            classifier = classify.backbone(
+                config.classifier.name,
+                classes,
+                in_channels=seen,
+                image_size=image_size,
+                dropout=config.classifier.dropout,
+                weights=config.classifier.weights,
+            )
+        return ImagingSystem(
+            front_end=front_end,
+            sensor=sensor,
+            codec=_build_codec(config.codec, seen),
+            classifier=classifier,
+            encoding=config.encoding,
+        )
+
+
+def _build_front_end(
+    config: FrontEndConfig, image_size: tuple[int, int], channels: int
+) -> optics.FrontEnd | None:
+    match config:
+        case KernelConfig():
+            return optics.LearnedKernel(
+                config.start,
+                config.kernel_size,
+                channels=channels,
+                signed=config.signed,
+                mix_channels=config.mix_channels,
+                boundary=config.boundary,
+            )
+        case FourierConfig():
+            return optics.FourierFilter(
+                image_size,
+                config.start,
+                channels=channels,
+                illumination=config.illumination,
+                margin=config.margin,
+                stop_radius=config.stop_radius,
+            )
+        case NoneConfig():
+            return None
+
+
+def _build_codec(config: CodecConfig, channels: int) -> compress.Codec | None:
+    match config:
+        case AutoencoderConfig():
+            return compress.Autoencoder(config.width_ratio, channels=channels)
+        case FactorizedConfig():
+            return compress.FactorizedCodec(channels=channels)
+        case JPEGConfig():
+            return compress.JPEG(config.quality)
+        case NoneConfig():
+            return None
+
+
+def load_run(directory: Path | str) -> tuple[RunConfig, ImagingSystem, classify.Split]:
+    """Rebuild a saved run: its configuration, its system at the best epoch, its scenes, split.
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        When the folder lacks one of them, or they do not belong together.
+    """
+    directory = Path(directory)
+    config = load_config(directory)
+    if not (directory / BEST_FILE).exists():
+        raise CheckpointError(f"{directory} holds no trained weights ({BEST_FILE}) yet")
+    dataset = build_data(config.data)
+    system = build_system(
+        config.system,
+        image_size=dataset.image_size,
+        channels=dataset.channels,
+        classes=len(dataset.classes),
+    )
+    weights, _ = load_checkpoint(directory / BEST_FILE)
+    load_weights(system, weights, source=str(directory / BEST_FILE))
+    return config, system, build_split(config, dataset)

@@ -1,0 +1,232 @@
+"""The command line, made from the configuration models.
+
+A stage is chosen by its kind (``--codec jpeg``) and then has its own options
+(``--system.codec.quality 50``); ``--help`` shows the options of the kinds chosen so far.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from pydantic import BaseModel
+
+from .build import build_data, build_split, build_system, load_run
+from .checkpoint import CheckpointError, write_atomically
+from .config import (
+    AutoencoderConfig,
+    ClassifierConfig,
+    ConfigError,
+    FactorizedConfig,
+    FourierConfig,
+    JPEGConfig,
+    KernelConfig,
+    NoneConfig,
+    RunConfig,
+    SensorConfig,
+    data_config,
+    load_config,
+    save_config,
+)
+from .evaluate import evaluate
+from .train import TrainingDiverged, fit
+
+__all__ = ["main"]
+
+_KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
+    "front_end": {"kernel": KernelConfig, "fourier": FourierConfig, "none": NoneConfig},
+    "sensor": {"sensor": SensorConfig, "none": NoneConfig},
+    "codec": {
+        "factorized": FactorizedConfig,
+        "autoencoder": AutoencoderConfig,
+        "jpeg": JPEGConfig,
+        "none": NoneConfig,
+    },
+    "classifier": {"classifier": ClassifierConfig, "none": NoneConfig},
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a run starts from; its single options follow."""
+
+    config: Path | None = None
+    """Start from this JSON file or run folder instead of the defaults."""
+    data: str | None = None
+    """phantom, or the path of HAM10000 (folder or zip), of class folders, or of a MedMNIST .npz."""
+    front_end: Literal["kernel", "fourier", "none"] | None = None
+    """Kind of the camera element."""
+    sensor: Literal["sensor", "none"] | None = None
+    """With or without a sensor."""
+    codec: Literal["factorized", "autoencoder", "jpeg", "none"] | None = None
+    """Kind of the compressor."""
+    classifier: Literal["classifier", "none"] | None = None
+    """With or without a classifier."""
+
+    def start(self) -> RunConfig:
+        """The configuration before single options."""
+        config = RunConfig() if self.config is None else load_config(self.config)
+        updates: dict[str, Any] = {}
+        for stage, kinds in _KINDS.items():
+            kind = getattr(self, stage)
+            if kind is not None and kind != getattr(config.system, stage).kind:
+                updates[stage] = kinds[kind]()
+        system = config.system.model_copy(update=updates)
+        data = config.data if self.data is None else data_config(self.data)
+        return config.model_copy(update={"system": system, "data": data})
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a system and write a run folder.
+
+    The folder receives config.json, history.jsonl, checkpoint.safetensors, best.safetensors and
+    metrics.json (the best epoch on the test set). Example:
+
+        lens2label train --output runs/edge --front-end fourier --system.front-end.start spiral
+    """
+
+    output: Path
+    """Run folder."""
+    choice: Annotated[Choice, tyro.conf.arg(name="")]
+    run: Annotated[RunConfig, tyro.conf.arg(name="")]
+    device: str = "cpu"
+    """Where to train: cpu, cuda, cuda:1, ..."""
+    resume: bool = False
+    """Continue the run in the folder; start it if there is none."""
+    quiet: bool = False
+    """Print nothing but errors."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Evaluate a trained run and print its numbers.
+
+    Example:
+
+        lens2label evaluate runs/edge --part validation --json
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder of lens2label train."""
+    part: Literal["train", "validation", "test"] = "test"
+    """Which part of the split of that run."""
+    data: str | None = None
+    """Evaluate all of these scenes instead (as in train)."""
+    batch_size: int = 64
+    """Pictures in one pass."""
+    count_bytes: bool = True
+    """Write every picture with the codec and count the bytes."""
+    device: str = "cpu"
+    """Where to compute."""
+    json: bool = False
+    """Print JSON instead of tables."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``lens2label``; returns the exit status, 2 for a mistake of the user."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if command not in ("train", "evaluate"):
+        print(_USAGE, file=sys.stdout if command in ("-h", "--help") else sys.stderr)
+        return 0 if command in ("-h", "--help") else 2
+    try:
+        if command == "train":
+            _train(_train_options(rest))
+        else:
+            _evaluate(tyro.cli(EvaluateOptions, args=rest, prog="lens2label evaluate"))
+    except (ConfigError, CheckpointError, TrainingDiverged, ValueError, OSError) as error:
+        print(f"lens2label: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+_USAGE = """usage: lens2label COMMAND [OPTIONS]
+
+commands:
+  train      train a system and write a run folder
+  evaluate   evaluate a trained run
+
+lens2label COMMAND --help explains the options."""
+
+
+def _train_options(arguments: Sequence[str]) -> TrainOptions:
+    """Read the kinds first, then everything with the options that these kinds have."""
+    choice, _ = tyro.cli(Choice, args=arguments, return_unknown_args=True, add_help=False)
+    return tyro.cli(
+        TrainOptions,
+        args=arguments,
+        prog="lens2label train",
+        default=TrainOptions(output=tyro.MISSING, choice=choice, run=choice.start()),
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+
+
+def _train(options: TrainOptions) -> None:
+    config, folder = options.run, options.output
+    if options.resume and (folder / "config.json").exists():
+        config = load_config(folder)
+    say = _silent if options.quiet else print
+    dataset = build_data(config.data, progress=not options.quiet)
+    parts = build_split(config, dataset)
+    say(parts)
+    train, validation, test = parts
+    system = build_system(
+        config.system,
+        image_size=dataset.image_size,
+        channels=dataset.channels,
+        classes=len(dataset.classes),
+    )
+    if not options.resume and (folder / "checkpoint.safetensors").exists():
+        raise CheckpointError(
+            f"{folder} already holds a run; pass --resume or choose another folder"
+        )
+    save_config(config, folder)
+    history = fit(
+        system,
+        train,
+        validation,
+        objective=config.objective,
+        config=config.training,
+        directory=folder,
+        resume=options.resume,
+        device=options.device,
+        progress=not options.quiet,
+    )
+    result = evaluate(system, test, objective=config.objective, count_bytes=True)
+    metrics = {"best_epoch": history.best_epoch, "test": result.to_dict()}
+    write_atomically(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
+    say(_summary(result.scalars()))
+
+
+def _evaluate(options: EvaluateOptions) -> None:
+    _, system, parts = load_run(options.run)
+    dataset = getattr(parts, options.part)
+    if options.data is not None:
+        dataset = build_data(data_config(options.data, image_size=dataset.image_size[0]))
+    system.to(options.device)
+    result = evaluate(
+        system, dataset, batch_size=options.batch_size, count_bytes=options.count_bytes
+    )
+    if options.json:
+        print(json.dumps(result.to_dict(), indent=2))
+        return
+    if result.report is not None:
+        print(result.report)
+    print(_summary(result.scalars()))
+
+
+def _summary(scalars: Mapping[str, float | None]) -> str:
+    lines = [f"{name:<18} {value:.4f}" for name, value in scalars.items() if value is not None]
+    return "\n".join(lines)
+
+
+def _silent(*_: object) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,370 @@
+"""Everything that a run is, as data: checked, immutable, hashable, JSON.
+
+The same models make the command line (``joint.cli``) and rebuild a saved run
+(:func:`joint.load_run`).
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+import optics
+
+from .checkpoint import write_atomically
+from .objective import Objective
+from .run import Training
+from .system import Encoding
+
+__all__ = [
+    "AutoencoderConfig",
+    "ClassFolders",
+    "ClassifierConfig",
+    "CodecConfig",
+    "ConfigError",
+    "DataConfig",
+    "FactorizedConfig",
+    "FourierConfig",
+    "FrontEndConfig",
+    "HAM10000Config",
+    "JPEGConfig",
+    "KernelConfig",
+    "MedMNISTConfig",
+    "NoneConfig",
+    "PhantomConfig",
+    "RunConfig",
+    "SensorConfig",
+    "SplitConfig",
+    "SystemConfig",
+    "data_config",
+    "load_config",
+    "save_config",
+]
+
+CONFIG_FILE = "config.json"
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be read; the message names the place and the remedy."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NoneConfig(_Model):
+    """Leave this stage out."""
+
+    kind: Literal["none"] = "none"
+
+
+# --------------------------------------------------------------------------------------- scenes
+
+
+class PhantomConfig(_Model):
+    """The embedded procedural lesions."""
+
+    kind: Literal["phantom"] = "phantom"
+    count: int = Field(default=1600, ge=1)
+    """Pictures."""
+    image_size: int = Field(default=64, ge=16, le=512)
+    """Pixels along a side."""
+    difficulty: float = Field(default=0.5, ge=0, le=1)
+    """How often a class shows the structures of another."""
+    contrast: float = Field(default=1.0, ge=0)
+    """Scale of the lesion's difference to the skin."""
+    balance: float = Field(default=0.5, ge=0, le=1)
+    """Class shares are those of HAM10000 to this power: 1 is its imbalance, 0 none."""
+    seed: int = 0
+    """Source of the pictures."""
+
+
+class HAM10000Config(_Model):
+    """HAM10000 as downloaded: a folder or a zip."""
+
+    kind: Literal["ham10000"] = "ham10000"
+    root: Path
+    """The folder or zip."""
+    image_size: int = Field(default=128, ge=8, le=1024)
+    """Pixels along a side."""
+    geometry: Literal["crop", "squeeze"] = "crop"
+    """Central square with isotropic pixels, or the whole frame squeezed to a square."""
+    duplicates: Path | None = None
+    """CSV of picture pairs that show one lesion under two names."""
+    limit: int | None = Field(default=None, ge=1)
+    """Use only this many pictures, in the class shares of the whole."""
+
+
+class ClassFolders(_Model):
+    """A folder for each class."""
+
+    kind: Literal["folders"] = "folders"
+    root: Path
+    """Folder of the class folders."""
+    image_size: int = Field(default=128, ge=8, le=1024)
+    """Pixels along a side."""
+    geometry: Literal["crop", "squeeze"] = "crop"
+    """Central square with isotropic pixels, or the whole frame squeezed to a square."""
+
+
+class MedMNISTConfig(_Model):
+    """A MedMNIST file."""
+
+    kind: Literal["medmnist"] = "medmnist"
+    path: Path
+    """The .npz file."""
+    image_size: int | None = Field(default=None, ge=8, le=1024)
+    """Pixels along a side; the file's own by default."""
+
+
+DataConfig = Annotated[
+    PhantomConfig | HAM10000Config | ClassFolders | MedMNISTConfig, Field(discriminator="kind")
+]
+
+
+class SplitConfig(_Model):
+    """How the scenes are divided."""
+
+    fractions: tuple[float, float, float] = (0.7, 0.2, 0.1)
+    """Shares of training, validation and test."""
+    by: Literal["lesion", "image"] = "lesion"
+    """lesion keeps all pictures of a lesion together; image is the leaky split of many papers."""
+    seed: int = 0
+    """Source of the division."""
+
+
+# --------------------------------------------------------------------------------------- system
+
+
+class KernelConfig(_Model):
+    """A learned convolution kernel, see optics.LearnedKernel."""
+
+    kind: Literal["kernel"] = "kernel"
+    start: optics.KernelStart = "identity"
+    """Where training begins."""
+    kernel_size: int = Field(default=7, ge=1)
+    """Odd number of taps along a side, pixels."""
+    signed: bool = True
+    """Two exposures, subtracted after the sensor; otherwise one with a non-negative kernel."""
+    mix_channels: bool = False
+    """Let each output channel gather light from all channels."""
+    boundary: optics.Boundary = "replicate"
+    """What lies outside of the picture."""
+
+
+class FourierConfig(_Model):
+    """A learned transmission in the Fourier plane of a 4f system, see optics.FourierFilter."""
+
+    kind: Literal["fourier"] = "fourier"
+    start: optics.FilterStart = "open"
+    """Where training begins."""
+    illumination: Literal["coherent", "incoherent"] = "coherent"
+    """Coherent light shows edges by interference; incoherent light is blurred."""
+    margin: int = Field(default=16, ge=0)
+    """Pixels by which the scene is continued around its border."""
+    stop_radius: float | None = Field(default=None, ge=0)
+    """Radius of the zero-order stop, cycles/pixel; the zero frequency alone by default."""
+
+
+FrontEndConfig = Annotated[KernelConfig | FourierConfig | NoneConfig, Field(discriminator="kind")]
+
+
+class SensorConfig(_Model):
+    """An image sensor, see optics.Sensor."""
+
+    kind: Literal["sensor"] = "sensor"
+    photons: float = Field(default=10_000.0, gt=0)
+    """Mean photons on a pixel at full scale over the whole exposure time."""
+    quantum_efficiency: float = Field(default=0.6, gt=0, le=1)
+    """Electrons for each photon."""
+    read_noise: float = Field(default=2.0, ge=0)
+    """Noise of the read-out, electrons RMS."""
+    dark_current: float = Field(default=0.0, ge=0)
+    """Thermal electrons, electrons/s."""
+    exposure_time: float = Field(default=0.01, gt=0)
+    """Exposure time, s."""
+    full_well: float | None = Field(default=None, gt=0)
+    """Capacity of a pixel, electrons; unlimited by default."""
+    bits: int | None = Field(default=10, ge=1, le=16)
+    """Resolution of the converter; null does not quantise."""
+    gain: float = Field(default=1.0, gt=0)
+    """Analogue gain; 1 maps full scale to the top code."""
+    trainable_gain: bool = False
+    """Learn the gain."""
+    shot_noise: optics.ShotNoise = "gaussian"
+    """Exact (poisson), fast (gaussian), or none."""
+
+
+class AutoencoderConfig(_Model):
+    """An autoencoder with a float latent, see compress.Autoencoder."""
+
+    kind: Literal["autoencoder"] = "autoencoder"
+    width_ratio: float = 3
+    """Elements of the picture / elements of the latent: 6, 3 or 1.5. Not a compression ratio."""
+
+    @field_validator("width_ratio")
+    @classmethod
+    def _known(cls, ratio: float) -> float:
+        if ratio not in (6, 3, 1.5):
+            raise ValueError(f"width_ratio must be 6, 3 or 1.5, not {ratio}")
+        return ratio
+
+
+class FactorizedConfig(_Model):
+    """A learned codec with a rate and real bytes, see compress.FactorizedCodec."""
+
+    kind: Literal["factorized"] = "factorized"
+
+
+class JPEGConfig(_Model):
+    """Baseline JPEG, see compress.JPEG."""
+
+    kind: Literal["jpeg"] = "jpeg"
+    quality: int = Field(default=75, ge=1, le=100)
+    """Quality of libjpeg."""
+
+
+CodecConfig = Annotated[
+    AutoencoderConfig | FactorizedConfig | JPEGConfig | NoneConfig, Field(discriminator="kind")
+]
+
+
+class ClassifierConfig(_Model):
+    """A classifier, see classify.backbone."""
+
+    kind: Literal["classifier"] = "classifier"
+    name: str = "resnet_s"
+    """One of classify.BACKBONES."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout before the last layer."""
+    weights: Path | None = None
+    """State dict to start from, .safetensors or .pth."""
+
+
+class SystemConfig(_Model):
+    """Front end, sensor, codec, classifier."""
+
+    front_end: FrontEndConfig = KernelConfig()
+    sensor: Annotated[SensorConfig | NoneConfig, Field(discriminator="kind")] = SensorConfig()
+    codec: CodecConfig = FactorizedConfig()
+    classifier: Annotated[ClassifierConfig | NoneConfig, Field(discriminator="kind")] = (
+        ClassifierConfig()
+    )
+    encoding: Encoding = "srgb"
+    """srgb: scenes are sRGB codes, linearised before the optics; linear: they are light."""
+    seed: int = 0
+    """Source of the initial weights."""
+
+
+class RunConfig(_Model):
+    """One run: scenes, system, objective, training."""
+
+    data: DataConfig = PhantomConfig()
+    split: SplitConfig = SplitConfig()
+    system: SystemConfig = SystemConfig()
+    objective: Objective = Objective(rate=0.1, distortion=10.0)
+    training: Training = Training(monitor="balanced_accuracy")
+
+    def canonical(self) -> str:
+        """JSON with sorted keys: equal configurations give equal text."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, allow_nan=False)
+
+    def digest(self) -> str:
+        """First 12 hexadecimal digits of the SHA-256 of :meth:`canonical`."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()[:12]
+
+
+def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
+    """Configuration of the scenes at ``source``, by what lies there.
+
+    ``phantom`` is the embedded default; an ``.npz`` file is MedMNIST; a folder that holds nothing
+    but folders without a HAM10000 name is class folders; any other folder or zip is HAM10000,
+    with a list of cross-lesion duplicates where one lies beside it.
+
+    Raises
+    ------
+    ConfigError
+        When nothing is there.
+    """
+    if str(source) == "phantom":
+        return PhantomConfig(image_size=image_size)
+    path = Path(source)
+    if not path.exists():
+        raise ConfigError(f"there is nothing at {path}; give a folder, a zip, or 'phantom'")
+    if path.suffix == ".npz":
+        return MedMNISTConfig(path=path)
+    if path.is_dir():
+        entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+        named = any("ham10000" in entry.name.lower() for entry in entries)
+        if entries and not named and all(entry.is_dir() for entry in entries):
+            return ClassFolders(root=path, image_size=image_size)
+    folder = path if path.is_dir() else path.parent
+    duplicates = folder / "cross_lesion_duplicates.csv"
+    return HAM10000Config(
+        root=path,
+        image_size=image_size,
+        duplicates=duplicates if duplicates.is_file() else None,
+    )
+
+
+def load_config(path: Path | str) -> RunConfig:
+    """Read a configuration from JSON.
+
+    Raises
+    ------
+    ConfigError
+        When the file is missing or not JSON, or a key or value is not known; each is listed with
+        its place, and the nearest known key.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / CONFIG_FILE
+    try:
+        return RunConfig.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValidationError as error:
+        faults = "\n  ".join(_fault(fault) for fault in error.errors())
+        raise ConfigError(f"{path} is not a valid configuration:\n  {faults}") from error
+
+
+def save_config(config: RunConfig, directory: Path | str) -> None:
+    """Write ``config.json`` into a run folder, whole or not at all."""
+    text = json.dumps(config.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+    write_atomically(Path(directory) / CONFIG_FILE, text.encode())
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in fault["loc"]) or "the file"
+    if fault["type"] != "extra_forbidden":
+        return f"{place}: {fault['msg']}, not {fault.get('input')!r}"
+    *parents, key = fault["loc"]
+    near = difflib.get_close_matches(str(key), _known_keys(parents), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{place}: no such key{hint}"
+
+
+def _known_keys(parents: list[Any]) -> list[str]:
+    """Keys of the model that a path of a validation error leads to (union tags included)."""
+    models: list[Any] = [RunConfig]
+    for part in parents:
+        inner = [m.model_fields[part].annotation for m in models if part in m.model_fields]
+        if inner:
+            models = [m for annotation in inner for m in _models_in(annotation)]
+        else:  # the tag of a union
+            models = [
+                m
+                for m in models
+                if m.model_fields.get("kind") is not None and m.model_fields["kind"].default == part
+            ] or models
+    return [key for model in models for key in model.model_fields]
+
+
+def _models_in(annotation: object) -> list[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for part in getattr(annotation, "__args__", ()) for m in _models_in(part)]

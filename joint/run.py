@@ -1,0 +1,294 @@
+"""The state of a training run: how it is configured, where it is, and the files that hold it."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor
+
+from .augment import Augmentation
+from .checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    write_atomically,
+)
+from .system import STAGES, ImagingSystem, Stage
+
+__all__ = ["BEST_FILE", "EpochRecord", "History", "Monitor", "Training", "TrainingRun"]
+
+Monitor = Literal["loss", "accuracy", "balanced_accuracy", "macro_f1", "auc", "bpp", "psnr", "ssim"]
+
+#: Monitors that are better when smaller.
+_MINIMISED = ("loss", "bpp")
+
+CHECKPOINT_FILE, BEST_FILE = "checkpoint.safetensors", "best.safetensors"
+HISTORY_FILE = "history.jsonl"
+
+
+class Training(BaseModel):
+    """How a system is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(default=20, ge=1)
+    """Passes over the training set."""
+    batch_size: int = Field(default=32, ge=1)
+    """Pictures a step; the last ones of an epoch are spread, no step is nearly empty."""
+    stages: tuple[Stage, ...] = STAGES
+    """Stages that learn. The others keep their weights, run in evaluation mode, and still pass
+    the gradient on."""
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    """With adam the weight decay is L2 regularisation, with adamw it is decoupled."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Peak learning rate."""
+    learning_rates: dict[Stage, float] = Field(default_factory=dict)
+    """Peak learning rates of single stages, where they differ."""
+    weight_decay: float = Field(default=1e-4, ge=0)
+    """For the weights of codec and classifier; never for biases, norms or a physical stage."""
+    schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
+    """cosine falls to 0; one_cycle rises over the first quarter before it."""
+    augmentation: Augmentation = "dihedral"
+    """Views of the training pictures: none, dihedral (flips and quarter turns), full (in addition
+    small turns, scales, shifts and channel gains)."""
+    monitor: Monitor = "loss"
+    """Validation number by which the best epoch is known."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after this many epochs without a better one; never by default."""
+    restore_best: bool = True
+    """Leave the system with the weights of the best epoch rather than the last."""
+    gradient_clip: float | None = Field(default=5.0, gt=0)
+    """Largest norm of the gradient of one stage."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Autocast of codec and classifier; optics, sensor and rates stay in float32."""
+    channels_last: bool = False
+    """Memory layout of pictures and weights."""
+    compile: bool = False
+    """Compile the system with torch.compile; meant for a GPU, costs a minute on a CPU."""
+    checkpoint_every: int | None = Field(default=None, ge=1)
+    """Steps between checkpoints, besides the one after each epoch."""
+    seed: int = 0
+    """Source of the data order, the views and the noise."""
+
+    @field_validator("learning_rates")
+    @classmethod
+    def _positive(cls, rates: dict[Stage, float]) -> dict[Stage, float]:
+        for stage, rate in rates.items():
+            if not rate > 0:
+                raise ValueError(f"the learning rate of {stage} must be positive, not {rate}")
+        return rates
+
+    def rate_factor(self, epoch: float) -> float:
+        """Factor on the peak learning rates after ``epoch`` (fractional) epochs."""
+        if self.schedule == "constant":
+            return 1.0
+        done = min(epoch / self.epochs, 1.0)
+        if self.schedule == "one_cycle":
+            rise = 0.25
+            if done < rise:
+                return 0.04 + 0.96 * done / rise
+            done = (done - rise) / (1 - rise)
+        return 0.5 * (1 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One pass over the training set."""
+
+    epoch: int
+    """Counted from 0."""
+    train: dict[str, float]
+    """Mean terms of the objective over the epoch."""
+    validation: dict[str, float | None]
+    """Numbers of :meth:`joint.Evaluation.scalars` after it."""
+    rate_factor: float
+    """Factor on the peak learning rates at its end."""
+    images_per_second: float
+    """Training speed, of this process."""
+
+
+@dataclass(frozen=True)
+class History:
+    """What happened in a training run."""
+
+    monitor: Monitor
+    epochs: tuple[EpochRecord, ...] = ()
+    best_epoch: int | None = None
+    stopped_early: bool = False
+
+    @property
+    def best(self) -> EpochRecord:
+        """The record of the best epoch."""
+        if self.best_epoch is None:
+            raise ValueError("no epoch has ended yet")
+        return self.epochs[self.best_epoch]
+
+
+@dataclass
+class TrainingRun:
+    """Everything that changes while a system trains, and what a checkpoint holds."""
+
+    system: ImagingSystem
+    optimizer: torch.optim.Optimizer
+    config: Training
+    identity: dict[str, Any]
+    """What a checkpoint must agree in: objective, configuration, data."""
+    folder: Path | None
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    """Terms of the objective, summed over the pictures seen in this epoch."""
+    seen: int = 0
+    records: list[EpochRecord] = field(default_factory=list)
+    best_epoch: int | None = None
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    """Kept in memory where there is no folder."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the run takes place."""
+        return self.optimizer.param_groups[0]["params"][0].device
+
+    @property
+    def over(self) -> bool:
+        """Whether the last epoch is done, or patience has run out."""
+        patience, best = self.config.patience, self.best_epoch
+        waited = 0 if best is None else self.epoch - 1 - best
+        return self.epoch >= self.config.epochs or (patience is not None and waited >= patience)
+
+    def count(self, terms: Mapping[str, Tensor], pictures: int) -> None:
+        """Add the means over a batch to the sums of the epoch, without waiting for a GPU."""
+        for name, value in terms.items():
+            weighted = value.double() * pictures
+            self.sums[name] = self.sums[name] + weighted if name in self.sums else weighted
+        self.seen += pictures
+        self.step += 1
+
+    def end_epoch(self, validation: Mapping[str, float | None], speed: float) -> EpochRecord:
+        """Record the epoch, keep its weights if they are the best, and go on to the next."""
+        record = EpochRecord(
+            epoch=self.epoch,
+            train={name: float(total) / self.seen for name, total in self.sums.items()},
+            validation={name: _finite(value) for name, value in validation.items()},
+            rate_factor=self.config.rate_factor(self.epoch + 1),
+            images_per_second=speed,
+        )
+        self.records.append(record)
+        best = None if self.best_epoch is None else self.records[self.best_epoch]
+        if best is None or self._monitored(record) > self._monitored(best):
+            self.best_epoch = self.epoch
+            self._keep_best()
+        self.epoch, self.step, self.sums, self.seen = self.epoch + 1, 0, {}, 0
+        self.save()
+        return record
+
+    def history(self) -> History:
+        """The run as its caller sees it."""
+        return History(
+            monitor=self.config.monitor,
+            epochs=tuple(self.records),
+            best_epoch=self.best_epoch,
+            stopped_early=len(self.records) < self.config.epochs,
+        )
+
+    def restore_best(self) -> None:
+        """Give the system the weights of the best epoch."""
+        weights = self.best_weights
+        if self.folder is not None:
+            weights, _ = load_checkpoint(self.folder / BEST_FILE)
+        load_weights(self.system, weights, source="the best epoch")
+
+    def save(self) -> None:
+        """Write the checkpoint, and the history for people; each is whole or absent."""
+        if self.folder is None:
+            return
+        tensors = {f"system.{name}": tensor for name, tensor in self.system.state_dict().items()}
+        for number, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{slot}": tensor for slot, tensor in state.items()}
+        tensors |= {f"sums.{name}": tensor for name, tensor in self.sums.items()}
+        records = [asdict(record) for record in self.records]
+        head = {
+            "identity": self.identity,
+            "epoch": self.epoch,
+            "step": self.step,
+            "seen": self.seen,
+            "records": records,
+            "best_epoch": self.best_epoch,
+        }
+        save_checkpoint(self.folder / CHECKPOINT_FILE, tensors, head)
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        write_atomically(self.folder / HISTORY_FILE, lines.encode())
+
+    def restore(self) -> None:
+        """Continue where the checkpoint in the folder was written, if it is of this run.
+
+        Raises
+        ------
+        CheckpointError
+            When it was written by another configuration, on other data, or is damaged.
+        """
+        if self.folder is None:
+            return
+        path = self.folder / CHECKPOINT_FILE
+        tensors, head = load_checkpoint(path)
+        changed = _changes(head["identity"], self.identity)
+        if changed:
+            raise CheckpointError(
+                f"{self.folder} holds a run with another configuration: {'; '.join(changed[:5])}. "
+                "Resume it as it was, or train in another directory"
+            )
+        parts: dict[str, dict[str, Tensor]] = {"system": {}, "optimizer": {}, "sums": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        load_weights(self.system, parts["system"], source=str(path))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimizer"].items():
+            number, _, slot = name.partition(".")
+            state.setdefault(int(number), {})[slot] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.sums = {name: tensor.to(self.device) for name, tensor in parts["sums"].items()}
+        self.epoch, self.step, self.seen = head["epoch"], head["step"], head["seen"]
+        self.records = [EpochRecord(**record) for record in head["records"]]
+        self.best_epoch = head["best_epoch"]
+
+    def _monitored(self, record: EpochRecord) -> float:
+        """The monitor, larger is better; a number that does not exist is worst."""
+        value = record.validation.get(self.config.monitor)
+        if value is None:
+            return -math.inf
+        return -value if self.config.monitor in _MINIMISED else value
+
+    def _keep_best(self) -> None:
+        weights = self.system.state_dict()
+        if self.folder is None:
+            self.best_weights = {name: w.detach().clone() for name, w in weights.items()}
+            return
+        head = {"epoch": self.epoch, "validation": self.records[-1].validation}
+        save_checkpoint(self.folder / BEST_FILE, weights, head)
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between the identities of two runs, in words."""
+    settings = [
+        f"{part}.{key} was {old[part].get(key)!r} and is {new[part].get(key)!r}"
+        for part in ("objective", "training")
+        for key in sorted({*old[part], *new[part]})
+        if old[part].get(key) != new[part].get(key)
+    ]
+    return settings + [
+        f"the {part} set is another one"
+        for part in ("train", "validation")
+        if old[part] != new[part]
+    ]
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,156 @@
+"""The whole camera as one differentiable graph."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from compress import Codec, Coded
+from optics import FrontEnd, Sensor, linear_to_srgb, srgb_to_linear
+
+__all__ = ["STAGES", "Encoding", "ImagingSystem", "Stage", "SystemOutput"]
+
+Stage = Literal["front_end", "sensor", "codec", "classifier"]
+Encoding = Literal["srgb", "linear"]
+
+#: The four stages, in the order in which light becomes a label.
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+@dataclass(frozen=True)
+class SystemOutput:
+    """Every intermediate of one pass; what belongs to a stage that is left out is None."""
+
+    scene: Tensor
+    """The pictures as given ``[B, C, H, W]`` in 0..1."""
+    irradiance: Tensor | None
+    """Linear light on the sensor, all exposures ``[B, E*C, H, W]``."""
+    raw: Tensor | None
+    """Codes of the sensor / top code, all exposures ``[B, E*C, H, W]``."""
+    measurement: Tensor
+    """The camera's picture, encoded like the scene ``[B, C', H, W]`` in 0..1."""
+    coded: Coded | None
+    """Result of the codec."""
+    handed: Tensor
+    """What the classifier is handed ``[B, C', H, W]``: the reconstruction, or the measurement."""
+    logits: Tensor | None
+    """Class scores ``[B, K]``."""
+
+
+class ImagingSystem(nn.Module):
+    """Front end, sensor, codec and classifier; any of them may be left out.
+
+    ::
+
+        scene ─► srgb_to_linear ─► front_end ─► sensor ─► front_end.combine ─► linear_to_srgb
+                                   irradiance    raw                            measurement
+                                                                                     │
+                                     logits ◄─ classifier ◄─ reconstruction ◄─ codec ◄┘
+
+    Parameters
+    ----------
+    front_end : optics.FrontEnd, optional
+        Trainable camera element; without it the sensor sees the scene.
+    sensor : optics.Sensor, optional
+        Without it the irradiance is read without noise or quantisation.
+    codec : compress.Codec, optional
+        Without it the classifier sees the measurement.
+    classifier : nn.Module, optional
+        Pictures ``[B, C', H, W]`` in 0..1 to logits ``[B, K]``.
+    encoding : {"srgb", "linear"}
+        ``srgb``: scenes are sRGB codes, linearised before the optics, and the measurement is
+        encoded again after the sensor. ``linear``: scenes are linear light, and so is everything
+        after them. Without optics and sensor no conversion takes place.
+
+    Raises
+    ------
+    ValueError
+        When the channels of two neighbours do not fit, or for an unknown encoding.
+    """
+
+    def __init__(
+        self,
+        *,
+        front_end: FrontEnd | None = None,
+        sensor: Sensor | None = None,
+        codec: Codec | None = None,
+        classifier: nn.Module | None = None,
+        encoding: Encoding = "srgb",
+    ) -> None:
+        super().__init__()
+        if encoding not in get_args(Encoding):
+            raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
+        self.front_end = front_end
+        self.sensor = sensor
+        self.codec = codec
+        self.classifier = classifier
+        self.encoding: Encoding = encoding
+        _check_channels(
+            ("front end", "out_channels", front_end),
+            ("codec", "channels", codec),
+            ("classifier", "in_channels", classifier),
+        )
+
+    def stages(self) -> Iterator[tuple[Stage, nn.Module]]:
+        """Name and module of each stage that is present, in the order of the light."""
+        for name in STAGES:
+            module = getattr(self, name)
+            if module is not None:
+                yield name, module
+
+    def forward(self, scene: Tensor, *, generator: torch.Generator | None = None) -> SystemOutput:
+        """Pass scenes ``[B, C, H, W]`` in 0..1 through the system.
+
+        ``generator`` is the source of all noise: of the sensor, and of a codec in training.
+        """
+        irradiance, raw, measurement = self.measure(scene, generator=generator)
+        coded = None if self.codec is None else self.codec(measurement, generator=generator)
+        handed = measurement if coded is None else coded.reconstruction
+        logits = None if self.classifier is None else self.classifier(handed)
+        return SystemOutput(
+            scene=scene,
+            irradiance=irradiance,
+            raw=raw,
+            measurement=measurement,
+            coded=coded,
+            handed=handed,
+            logits=logits,
+        )
+
+    def measure(
+        self, scene: Tensor, *, generator: torch.Generator | None = None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor]:
+        """The camera alone: irradiance, raw codes and measurement of a scene."""
+        if self.front_end is None and self.sensor is None:
+            return None, None, scene
+        # Half precision has neither Fourier transforms nor the digits for photon noise.
+        with torch.autocast(scene.device.type, enabled=False):
+            scene = scene if scene.dtype == torch.float64 else scene.float()
+            light = srgb_to_linear(scene) if self.encoding == "srgb" else scene
+            irradiance = light if self.front_end is None else self.front_end(light)
+            raw = None
+            picture = irradiance
+            if self.sensor is not None:
+                picture = raw = self.sensor(irradiance, generator=generator)
+            if self.front_end is not None:
+                picture = self.front_end.combine(picture)
+            if self.encoding == "srgb":
+                picture = linear_to_srgb(picture)
+        return irradiance, raw, picture
+
+
+def _check_channels(*stages: tuple[str, str, nn.Module | None]) -> None:
+    """Compare what a stage gives with what the next one says that it takes."""
+    given: tuple[str, int] | None = None
+    for name, attribute, module in stages:
+        channels = getattr(module, attribute, None)
+        if not isinstance(channels, int):
+            continue
+        if given is not None and channels != given[1]:
+            raise ValueError(
+                f"the {given[0]} gives {given[1]} channels but the {name} takes {channels}: "
+                f"build the {name} with {given[1]}"
+            )
+        given = (name, channels)

@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+import classify
+
+
+def _lesions(count: int, size: int, seed: int) -> classify.LesionDataset:
+    """Disks on a light ground whose colour and size tell three classes apart."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+    radius = 0.2 + 0.08 * labels + 0.04 * torch.rand(count, generator=generator)
+    steps = torch.linspace(-1, 1, size)
+    distance = torch.hypot(steps[:, None], steps[None, :])
+    inside = (distance < radius[:, None, None]).float()[:, None]
+    ground = torch.tensor([0.8, 0.6, 0.55])[:, None, None]
+    colours = torch.tensor([[0.3, 0.2, 0.2], [0.6, 0.3, 0.3], [0.2, 0.2, 0.4]])[labels]
+    picture = ground * (1 - inside) + colours[:, :, None, None] * inside
+    picture = picture + 0.05 * torch.randn(picture.shape, generator=generator)
+    return classify.LesionDataset(
+        images=(picture.clamp(0, 1) * 255).round().to(torch.uint8),
+        labels=labels,
+        groups=[f"lesion{i // 2}" for i in range(count)],
+        identifiers=[f"picture{i}" for i in range(count)],
+        classes=("a", "b", "c"),
+    )
+
+
+@pytest.fixture(scope="session")
+def lesions():
+    """48 pictures of 16 x 16 pixels."""
+    return _lesions(48, 16, 0)
+
+
+@pytest.fixture(scope="session")
+def others():
+    """18 more."""
+    return _lesions(18, 16, 1)

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+import torch
+
+import classify
+import compress
+import joint
+import optics
+
+
+@pytest.mark.parametrize(
+    ("system", "types"),
+    [
+        (joint.SystemConfig(), (optics.LearnedKernel, compress.FactorizedCodec)),
+        (
+            joint.SystemConfig(
+                front_end=joint.FourierConfig(), codec=joint.AutoencoderConfig(width_ratio=1.5)
+            ),
+            (optics.FourierFilter, compress.Autoencoder),
+        ),
+        (
+            joint.SystemConfig(
+                front_end=joint.NoneConfig(), sensor=joint.NoneConfig(), codec=joint.JPEGConfig()
+            ),
+            (type(None), compress.JPEG),
+        ),
+    ],
+)
+def test_systems_are_built_as_configured(system, types):
+    built = joint.build_system(system, image_size=(32, 32), channels=3, classes=5)
+    assert isinstance(built.front_end, types[0])
+    assert isinstance(built.codec, types[1])
+    output = built(torch.rand(2, 3, 32, 32), generator=torch.Generator())
+    assert output.logits.shape == (2, 5)
+
+
+def test_two_filters_give_the_codec_and_classifier_their_channels():
+    system = joint.SystemConfig(front_end=joint.KernelConfig(start="sobel"))
+    built = joint.build_system(system, image_size=(32, 32), channels=3, classes=2)
+    assert built(torch.rand(1, 3, 32, 32)).handed.shape[1] == 6
+
+
+def test_initial_weights_are_a_function_of_the_seed():
+    def weights(seed):
+        torch.manual_seed(np.random.default_rng().integers(1000))
+        config = joint.SystemConfig(seed=seed)
+        return joint.build_system(config, image_size=(32, 32), channels=3, classes=2).state_dict()
+
+    state = torch.random.get_rng_state()
+    first = weights(0)
+    assert not torch.equal(state, torch.random.get_rng_state())  # by the test itself
+    again, other = weights(0), weights(1)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_a_saved_run_comes_back(tmp_path):
+    config = joint.RunConfig(
+        data=joint.PhantomConfig(count=60, image_size=32),
+        training=joint.Training(epochs=1, batch_size=16),
+    )
+    dataset = joint.build_data(config.data)
+    assert isinstance(dataset, classify.LesionDataset)
+    parts = joint.build_split(config, dataset)
+    system = joint.build_system(config.system, image_size=(32, 32), channels=3, classes=7)
+    joint.save_config(config, tmp_path)
+    with pytest.raises(joint.CheckpointError, match="holds no trained weights"):
+        joint.load_run(tmp_path)
+    joint.fit(
+        system, parts.train, parts.validation,
+        objective=config.objective, config=config.training, directory=tmp_path, progress=False,
+    )  # fmt: skip
+    loaded, rebuilt, again = joint.load_run(tmp_path)
+    assert loaded == config
+    expected = joint.evaluate(system, parts.test)
+    assert (joint.evaluate(rebuilt, again.test).logits == expected.logits).all()

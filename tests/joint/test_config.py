@@ -1,0 +1,89 @@
+import json
+
+import pytest
+
+import joint
+
+
+def test_round_trip_and_digest(tmp_path):
+    config = joint.RunConfig(
+        data=joint.PhantomConfig(count=30),
+        system=joint.SystemConfig(
+            front_end=joint.FourierConfig(start="spiral"), codec=joint.JPEGConfig(quality=40)
+        ),
+        training=joint.Training(learning_rates={"codec": 1e-4}),
+    )
+    joint.save_config(config, tmp_path)
+    again = joint.load_config(tmp_path)
+    assert again == config
+    assert again.digest() == config.digest()
+    assert again.digest() != joint.RunConfig().digest()
+    assert len(config.digest()) == 12
+    assert joint.load_config(tmp_path / "config.json") == config
+
+
+def _faults(tmp_path, **content):
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(joint.ConfigError) as caught:
+        joint.load_config(tmp_path)
+    return str(caught.value)
+
+
+def test_unknown_keys_name_their_place_and_the_nearest_key(tmp_path):
+    text = _faults(
+        tmp_path,
+        sytem={},
+        training={"learning_rte": 1},
+        system={"front_end": {"kind": "kernel", "kernel_sise": 3}},
+        data={"kind": "ham10000", "root": "x", "image_sze": 64},
+    )
+    assert "sytem: no such key; did you mean 'system'?" in text
+    assert "training.learning_rte: no such key; did you mean 'learning_rate'?" in text
+    assert "did you mean 'kernel_size'?" in text
+    assert "did you mean 'image_size'?" in text
+
+
+def test_bad_values_name_what_is_allowed(tmp_path):
+    text = _faults(
+        tmp_path,
+        training={"epochs": 0, "monitor": "f1"},
+        system={"codec": {"kind": "h264"}, "sensor": {"kind": "sensor", "bits": 99}},
+    )
+    assert "training.epochs: Input should be greater than or equal to 1, not 0" in text
+    assert "'balanced_accuracy'" in text
+    assert "'factorized'" in text
+    assert "less than or equal to 16, not 99" in text
+
+
+def test_missing_and_broken_files(tmp_path):
+    with pytest.raises(joint.ConfigError, match=r"cannot read .*nothing\.json: No such file"):
+        joint.load_config(tmp_path / "nothing.json")
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(joint.ConfigError, match=r"broken\.json is not a valid configuration"):
+        joint.load_config(tmp_path / "broken.json")
+
+
+def test_configurations_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        joint.RunConfig().training.epochs = 3
+
+
+def test_what_lies_at_a_path_is_recognised(tmp_path):
+    assert joint.data_config("phantom").kind == "phantom"
+    with pytest.raises(joint.ConfigError, match=r"nothing at .*missing; give a folder, a zip, or"):
+        joint.data_config(tmp_path / "missing")
+    (tmp_path / "file.npz").touch()
+    assert joint.data_config(tmp_path / "file.npz").kind == "medmnist"
+    (tmp_path / "set.zip").touch()
+    (tmp_path / "cross_lesion_duplicates.csv").touch()
+    archive = joint.data_config(tmp_path / "set.zip", image_size=32)
+    assert archive.kind == "ham10000"
+    assert archive.duplicates == tmp_path / "cross_lesion_duplicates.csv"
+    assert archive.image_size == 32
+    folders = tmp_path / "folders"
+    for name in ("cat", "dog"):
+        (folders / name).mkdir(parents=True)
+    assert joint.data_config(folders).kind == "folders"
+    kaggle = tmp_path / "kaggle"
+    (kaggle / "HAM10000_images_part_1").mkdir(parents=True)
+    assert joint.data_config(kaggle).kind == "ham10000"

@@ -1,0 +1,82 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import compress
+import joint
+
+
+class _Grey(nn.Module):
+    def forward(self, image):
+        return image.mean((-2, -1))
+
+
+def _output(codec=True, classifier=True):
+    generator = torch.Generator().manual_seed(0)
+    system = joint.ImagingSystem(
+        codec=compress.FactorizedCodec() if codec else None,
+        classifier=_Grey() if classifier else None,
+    )
+    return system(torch.rand(4, 3, 16, 16, generator=generator), generator=generator)
+
+
+LABELS = torch.tensor([0, 1, 2, 1])
+
+
+def test_total_is_the_weighted_sum_of_the_terms():
+    output = _output()
+    losses = joint.Objective(task=2.0, rate=0.3, distortion=5.0)(output, LABELS)
+    torch.testing.assert_close(
+        losses.total, 2 * losses.task + 0.3 * losses.rate + 5 * losses.distortion
+    )
+    torch.testing.assert_close(losses.task, functional.cross_entropy(output.logits, LABELS))
+    torch.testing.assert_close(losses.rate, output.coded.bits.mean() / 256)
+    error = output.coded.reconstruction - output.measurement
+    torch.testing.assert_close(losses.distortion, error.abs().mean())
+    squared = joint.Objective(distortion_kind="mse")(output, LABELS)
+    torch.testing.assert_close(squared.distortion, error.square().mean())
+    assert set(losses.named()) == {"total", "task", "rate", "distortion"}
+
+
+def test_training_smooths_weighs_and_adjusts_and_evaluation_does_not():
+    output = _output()
+    counts = torch.tensor([50, 30, 20])
+    plain = functional.cross_entropy(output.logits, LABELS)
+    smooth = joint.Objective(label_smoothing=0.1)
+    torch.testing.assert_close(
+        smooth(output, LABELS, counts=counts).task,
+        functional.cross_entropy(output.logits, LABELS, label_smoothing=0.1),
+    )
+    torch.testing.assert_close(smooth(output, LABELS).task, plain)
+    adjusted = joint.Objective(label_smoothing=0, logit_adjustment=1.0)
+    prior = (counts / counts.sum()).log()
+    torch.testing.assert_close(
+        adjusted(output, LABELS, counts=counts).task,
+        functional.cross_entropy(output.logits + prior, LABELS),
+    )
+    weighted = joint.Objective(label_smoothing=0, class_weight_power=1.0)
+    weights = 100 / (3 * counts)
+    torch.testing.assert_close(
+        weighted(output, LABELS, counts=counts).task,
+        functional.cross_entropy(output.logits, LABELS, weight=weights / weights.sum() * 3),
+    )
+
+
+def test_terms_without_their_stage():
+    losses = joint.Objective()(_output(codec=False), LABELS)
+    assert losses.rate is None
+    assert losses.distortion is None
+    assert set(losses.named()) == {"total", "task"}
+    with pytest.raises(ValueError, match="weighs rate with 1, but the system has no codec"):
+        joint.Objective(rate=1.0)(_output(codec=False), LABELS)
+    with pytest.raises(ValueError, match="weighs task with 1, but the system has no classifier"):
+        joint.Objective()(_output(classifier=False), LABELS)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"task": -1}, {"label_smoothing": 1}, {"class_weight_power": 2}, {"rates": 1}]
+)
+def test_bad_weights_are_refused(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        joint.Objective(**bad)

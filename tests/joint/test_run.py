@@ -1,0 +1,35 @@
+import itertools
+
+import pytest
+
+import joint
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
+def test_schedules(schedule):
+    config = joint.Training(schedule=schedule, epochs=8)
+    factors = [config.rate_factor(epoch / 100) for epoch in range(801)]
+    assert max(factors) == pytest.approx(1.0)
+    assert min(factors) >= 0
+    if schedule == "constant":
+        assert set(factors) == {1.0}
+    else:
+        assert factors[-1] == pytest.approx(0, abs=1e-9)
+        assert factors.index(max(factors)) == (0 if schedule == "cosine" else 200)
+        assert max(abs(a - b) for a, b in itertools.pairwise(factors)) < 0.02
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"epochs": 0}, {"learning_rates": {"codec": 0}}, {"monitor": "f1"}, {"learning_rat": 1.0}],
+)
+def test_bad_settings_are_refused(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        joint.Training(**bad)
+
+
+def test_the_best_epoch_is_known_after_one_has_ended():
+    record = joint.EpochRecord(0, {"total": 1.0}, {"loss": 1.0}, 1.0, 10.0)
+    assert joint.History("loss", (record,), 0).best is record
+    with pytest.raises(ValueError, match="no epoch has ended yet"):
+        _ = joint.History("loss").best

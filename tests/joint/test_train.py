@@ -1,0 +1,387 @@
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import compress
+import joint
+import joint.train
+import optics
+
+
+class Head(nn.Module):
+    """Small, with the two things that a resumed run could get wrong: batch norm and dropout."""
+
+    def __init__(self, channels=3, classes=3):
+        super().__init__()
+        self.in_channels = channels
+        self.net = nn.Sequential(
+            nn.Conv2d(channels, 8, 3, stride=2, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 16, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Dropout(0.2),
+            nn.Linear(16, classes),
+        )
+
+    def forward(self, image):
+        return self.net(image)
+
+
+def full_system(seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return joint.ImagingSystem(
+            front_end=optics.LearnedKernel("identity", 3),
+            sensor=optics.Sensor(2000, trainable_gain=True),
+            codec=compress.FactorizedCodec(),
+            classifier=Head(),
+        )
+
+
+def _settings(**changes):
+    return joint.Training(
+        **{"epochs": 3, "batch_size": 10, "learning_rate": 5e-3, "augmentation": "full", **changes}
+    )
+
+
+OBJECTIVE = joint.Objective(rate=0.1, distortion=1.0)
+
+
+def _fit(system, lesions, others, **options):
+    options = {"objective": OBJECTIVE, "config": _settings(), "progress": False, **options}
+    return joint.fit(system, lesions, others, **options)
+
+
+def _state(system):
+    return {name: tensor.clone() for name, tensor in system.state_dict().items()}
+
+
+def _same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_training_learns(lesions, others):
+    system = joint.ImagingSystem(classifier=Head())
+    config = _settings(epochs=25, monitor="accuracy", augmentation="dihedral")
+    history = _fit(system, lesions, others, objective=joint.Objective(), config=config)
+    assert len(history.epochs) == 25
+    assert history.epochs[-1].train["task"] < 0.5 * history.epochs[0].train["task"]
+    assert history.best.validation["accuracy"] > 0.9
+    # The weights of the best epoch are left in the system.
+    result = joint.evaluate(system, others)
+    assert result.report.accuracy == history.best.validation["accuracy"]
+
+
+def test_joint_training_moves_all_four_stages(lesions, others):
+    system = full_system()
+    before = _state(system)
+    history = _fit(system, lesions, others, config=_settings(restore_best=False))
+    after = _state(system)
+    for name, parameter in system.named_parameters():
+        assert not torch.equal(before[name], after[name]), name
+        assert torch.isfinite(parameter).all(), name
+    assert set(history.epochs[0].train) == {"total", "task", "rate", "distortion"}
+    assert history.epochs[-1].train["total"] < history.epochs[0].train["total"]
+
+
+def test_the_same_seed_gives_the_same_bits_and_leaves_global_state_alone(lesions, others):
+    torch.manual_seed(99)
+    state = torch.random.get_rng_state()
+    runs = []
+    for _ in range(2):
+        system = full_system()
+        _fit(system, lesions, others)
+        runs.append(_state(system))
+        assert torch.equal(state, torch.random.get_rng_state())
+    assert _same(*runs)
+    other = full_system()
+    _fit(other, lesions, others, config=_settings(seed=1))
+    assert not _same(runs[0], _state(other))
+
+
+@pytest.mark.parametrize("frozen", ["front_end", "codec", "classifier"])
+def test_a_frozen_stage_keeps_its_weights_and_passes_the_gradient(lesions, others, frozen):
+    system = full_system()
+    before = _state(system)
+    flags = [p.requires_grad for p in system.parameters()]
+    learning = tuple(stage for stage in joint.STAGES if stage != frozen)
+    config = _settings(stages=learning, restore_best=False, epochs=1)
+    _fit(system, lesions, others, config=config)
+    after = _state(system)
+    for name in before:
+        if name.startswith(frozen):
+            assert torch.equal(before[name], after[name]), name
+    for stage in learning:  # those in front of the frozen one too
+        assert any(not torch.equal(before[n], after[n]) for n in before if n.startswith(stage))
+    assert [p.requires_grad for p in system.parameters()] == flags
+    assert system.training
+
+
+def test_learning_rates_of_single_stages(lesions, others):
+    system = full_system()
+    before = _state(system)
+    config = _settings(
+        learning_rates={"classifier": 1e-9, "sensor": 1e-9}, epochs=1, restore_best=False
+    )
+    _fit(system, lesions, others, config=config)
+    after = _state(system)
+
+    def moved(stage):
+        return max(
+            float((after[n] - before[n]).abs().max())
+            for n, p in system.named_parameters()
+            if n.startswith(stage)
+        )
+
+    assert moved("classifier") < 1e-6
+    assert moved("front_end") > 1e-3
+
+
+def test_weight_decay_leaves_physics_alone():
+    system = full_system()
+    optimizer = joint.train._optimizer(system, _settings(weight_decay=0.1))
+    decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
+    for name, parameter in system.named_parameters():
+        network = name.startswith(("codec", "classifier"))
+        assert (id(parameter) in decayed) == (network and parameter.ndim > 1), name
+
+
+def test_early_stopping_and_the_best_epoch(lesions, others, tmp_path):
+    system = joint.ImagingSystem(classifier=Head())
+    # After the first epoch it only gets worse.
+    config = _settings(epochs=20, learning_rate=1.0, schedule="constant", patience=3)
+    history = _fit(
+        system, lesions, others, objective=joint.Objective(), config=config, directory=tmp_path
+    )
+    losses = [record.validation["loss"] for record in history.epochs]
+    assert history.stopped_early
+    assert history.best_epoch == losses.index(min(losses))
+    assert len(losses) == history.best_epoch + 4
+    best, head = joint.load_checkpoint(tmp_path / "best.safetensors")
+    assert head["epoch"] == history.best_epoch
+    assert _same(best, _state(system))
+
+
+def test_the_run_folder_is_readable(lesions, others, tmp_path):
+    history = _fit(full_system(), lesions, others, directory=tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1, 2]
+    assert lines[1]["train"] == history.epochs[1].train
+    assert lines[1]["validation"] == history.epochs[1].validation
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {"history.jsonl", "checkpoint.safetensors", "best.safetensors"}
+
+
+class _Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 7, 12])
+def test_an_interrupted_run_resumes_to_equal_bits(lesions, others, tmp_path, monkeypatch, steps):
+    config = _settings(checkpoint_every=2)
+    whole = full_system()
+    expected = _fit(whole, lesions, others, config=config)
+
+    taken = 0
+    original = joint.train._step
+
+    def interrupted(*arguments):
+        nonlocal taken
+        taken += 1
+        if taken > steps:
+            raise _Interrupted
+        return original(*arguments)
+
+    monkeypatch.setattr(joint.train, "_step", interrupted)
+    with pytest.raises(_Interrupted):
+        _fit(full_system(), lesions, others, config=config, directory=tmp_path)
+    monkeypatch.undo()
+    resumed = full_system(seed=5)  # its own weights must not matter
+    if steps == 1:  # nothing was saved yet: a resumed run is a fresh one
+        resumed = full_system()
+    history = _fit(resumed, lesions, others, config=config, directory=tmp_path, resume=True)
+    assert _same(_state(whole), _state(resumed))
+    assert [r.train for r in history.epochs] == [r.train for r in expected.epochs]
+    assert [r.validation for r in history.epochs] == [r.validation for r in expected.epochs]
+
+
+_KILLED = """
+import sys, torch
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+from conftest import _lesions
+from test_train import OBJECTIVE, _settings, full_system
+import joint
+print("started", flush=True)
+joint.fit(
+    full_system(), _lesions(48, 16, 0), _lesions(18, 16, 1), objective=OBJECTIVE,
+    config=_settings(epochs=12, checkpoint_every=1), directory=sys.argv[2], resume=True,
+)
+print("finished", flush=True)
+"""
+
+
+def test_a_run_killed_at_random_points_resumes_to_equal_bits(lesions, others, tmp_path):
+    config = _settings(epochs=12, checkpoint_every=1)
+    whole = full_system()
+    started = time.perf_counter()
+    expected = _fit(whole, lesions, others, config=config, directory=tmp_path / "whole")
+    duration = time.perf_counter() - started
+    draw = random.Random(time.time_ns())
+    delays = [draw.uniform(0.02, 0.6) * duration for _ in range(4)]
+    folder = tmp_path / "killed"
+    killed, finished = 0, False
+    for delay in [*delays, None]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _KILLED, str(Path(__file__).parent), str(folder)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            assert process.stdout.readline() == "started\n"
+            if delay is not None:
+                time.sleep(delay)
+                process.kill()
+            rest = process.stdout.read()
+        finished = "finished" in rest
+        killed += not finished
+        if finished:
+            break
+    assert finished
+    assert killed >= 1
+    for name in ("checkpoint.safetensors", "best.safetensors"):
+        one, first = joint.load_checkpoint(tmp_path / "whole" / name)
+        other, second = joint.load_checkpoint(folder / name)
+        assert _same(one, other), (name, delays)
+        for record in [*first.get("records", []), *second.get("records", [])]:
+            record.pop("images_per_second")
+        for one, other in zip(first.get("records", []), second.get("records", []), strict=True):
+            assert one == other
+        assert first == second
+    assert joint.load_checkpoint(folder / "best.safetensors")[1]["epoch"] == expected.best_epoch
+
+
+def test_a_finished_run_is_not_trained_again(lesions, others, tmp_path, monkeypatch):
+    system = full_system()
+    history = _fit(system, lesions, others, directory=tmp_path)
+    monkeypatch.setattr(joint.train, "_step", None)
+    again = full_system(seed=3)
+    assert _fit(again, lesions, others, directory=tmp_path, resume=True) == history
+    assert _same(_state(system), _state(again))
+
+
+def test_a_run_is_not_overwritten_or_mixed_with_another(lesions, others, tmp_path):
+    _fit(full_system(), lesions, others, directory=tmp_path)
+    with pytest.raises(joint.CheckpointError, match="already holds a run; pass resume=True"):
+        _fit(full_system(), lesions, others, directory=tmp_path)
+    message = r"another configuration: training\.learning_rate was 0\.005 and is 0\.001"
+    changed = _settings(learning_rate=1e-3)
+    with pytest.raises(joint.CheckpointError, match=message):
+        _fit(full_system(), lesions, others, config=changed, directory=tmp_path, resume=True)
+    with pytest.raises(joint.CheckpointError, match=r"objective\.rate was 0\.1 and is 0\.2"):
+        _fit(
+            full_system(),
+            lesions,
+            others,
+            directory=tmp_path,
+            resume=True,
+            objective=OBJECTIVE.model_copy(update={"rate": 0.2}),
+        )
+    with pytest.raises(joint.CheckpointError, match="the train set is another one"):
+        _fit(full_system(), others, others, directory=tmp_path, resume=True)
+    other = joint.ImagingSystem(codec=compress.FactorizedCodec(), classifier=Head())
+    with pytest.raises(joint.CheckpointError, match="holds another architecture"):
+        _fit(other, lesions, others, directory=tmp_path, resume=True)
+    with pytest.raises(ValueError, match="resume=True needs the directory"):
+        _fit(full_system(), lesions, others, resume=True)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_spares_the_checkpoint(
+    lesions, others, tmp_path, monkeypatch
+):
+    original = joint.train._step
+
+    def broken(run, *rest):
+        if run.epoch == 1 and run.step == 2:
+            with torch.no_grad():
+                run.system.classifier.net[0].weight.fill_(float("nan"))
+        return original(run, *rest)
+
+    monkeypatch.setattr(joint.train, "_step", broken)
+    with pytest.raises(joint.TrainingDiverged, match=r"became nan in epoch 2, step 3.*classifier"):
+        _fit(
+            full_system(),
+            lesions,
+            others,
+            directory=tmp_path,
+            config=_settings(checkpoint_every=1),
+        )
+    tensors, head = joint.load_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert (head["epoch"], head["step"]) == (1, 2)
+    assert all(torch.isfinite(t).all() for t in tensors.values())
+
+
+def _one_class(lesions):
+    return lesions.subset((lesions.targets == 1).nonzero()[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train": _one_class}, "only one class"),
+        ({"system": lambda: joint.ImagingSystem(classifier=Head(classes=5)),
+          "objective": joint.Objective()}, "tells 5 classes"),
+        ({"system": lambda: joint.ImagingSystem(classifier=Head())}, "the system has no codec"),
+        ({"config": _settings(monitor="psnr"), "objective": joint.Objective(),
+          "system": lambda: joint.ImagingSystem(classifier=Head())},
+         "monitor='psnr' needs a codec"),
+        ({"config": _settings(stages=("sensor",)), "objective": joint.Objective(),
+          "system": lambda: joint.ImagingSystem(sensor=optics.Sensor(), classifier=Head())},
+         "nothing to train: the stages sensor have no trainable"),
+        ({"device": "cuda"}, "torch sees no GPU; use 'cpu'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_before_the_first_step(
+    lesions, others, monkeypatch, change, message
+):
+    if change.get("device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    monkeypatch.setattr(joint.train, "_step", None)
+    system = change.get("system", full_system)()
+    train = change.get("train", lambda d: d)(lesions)
+    options = {k: v for k, v in change.items() if k in ("config", "objective", "device")}
+    with pytest.raises(ValueError, match=message):
+        _fit(system, train, others, **options)
+
+
+def test_a_scene_that_the_front_end_cannot_take_is_refused_first(lesions, others, monkeypatch):
+    monkeypatch.setattr(joint.train, "_step", None)
+    system = joint.ImagingSystem(front_end=optics.FourierFilter(32), classifier=Head())
+    with pytest.raises(ValueError, match="build it with the size of the scene"):
+        _fit(system, lesions, others, objective=joint.Objective())
+
+
+def test_half_precision_and_channels_last_train(lesions, others):
+    config = _settings(precision="bfloat16", channels_last=True, epochs=2)
+    history = _fit(full_system(), lesions, others, config=config)
+    assert history.epochs[1].train["total"] < history.epochs[0].train["total"]
+
+
+def test_a_line_is_printed_for_each_epoch(lesions, others, capsys):
+    _fit(full_system(), lesions, others, config=_settings(monitor="accuracy"), progress=True)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
+    assert len(lines) == 3
+    assert "images/s" in lines[0]
+    assert "accuracy" in lines[0]
+    assert "rate" in lines[0]
+    assert any(line.endswith("*") for line in lines)
