@@ -1,0 +1,57 @@
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart.py"
+
+
+@pytest.fixture(scope="module")
+def quickstart():
+    spec = importlib.util.spec_from_file_location("quickstart", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _check(folder, results, printed):
+    assert all(name in printed for name in results)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert len(metrics["test"]) == len(results) == 4
+    for name, result in results.items():
+        assert metrics["test"][name]["accuracy"] == result.report.accuracy
+    with Image.open(folder / "figure.png") as figure:
+        assert figure.size[0] > 1000
+
+
+def test_it_is_short():
+    assert len(EXAMPLE.read_text().splitlines()) < 150
+
+
+def test_it_runs_on_phantoms_and_resumes(quickstart, tmp_path, capsys):
+    options = quickstart.Options(
+        limit=70, image_size=32, epochs=1, output=tmp_path / "run", start="log"
+    )
+    results = quickstart.main(options)
+    _check(tmp_path / "run", results, capsys.readouterr().out)
+    again = quickstart.main(quickstart.Options(**{**options.__dict__, "resume": True}))
+    for name, result in results.items():
+        assert (again[name].logits == result.logits).all()
+    quickstart.main(options)
+    assert (tmp_path / "run-2" / "figure.png").exists()
+
+
+@pytest.mark.ham10000
+def test_it_runs_on_the_real_images(quickstart, tmp_path, monkeypatch, capsys):
+    root = os.environ.get("HAM10000_ROOT")
+    if not root:
+        pytest.skip("set HAM10000_ROOT to the folder or zip of HAM10000")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    options = quickstart.Options(
+        data=root, limit=150, image_size=32, epochs=1, output=tmp_path / "run"
+    )
+    results = quickstart.main(options)
+    _check(tmp_path / "run", results, capsys.readouterr().out)
