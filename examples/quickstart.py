@@ -39,7 +39,7 @@ class Options:
     """Use only this many pictures, in the class shares of the whole; 1600 phantoms by default."""
     image_size: int = 64
     """Pixels along a side."""
-    start: Literal["identity", "laplacian", "log", "random"] = "identity"
+    start: Literal["unsharp", "identity", "laplacian", "log", "random"] = "unsharp"
     """Kernel from which the camera element learns."""
     kernel_size: int = 7
     """Odd number of taps along a side of it."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
@@ -47,7 +48,7 @@ def system_figure(
         output = system(scenes, generator=noise)
     system.train(mode)
 
-    figure = Figure(figsize=(13.5, 2.1 * len(index) + 1.0), layout="constrained")
+    figure = Figure(figsize=(13.5, 1.75 * len(index) + 0.8), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
     left, right = _halves(figure, "beside", (1.35, 1.0))
@@ -75,9 +76,11 @@ def draw_filter(figure: SubFigure | Figure, front_end: FrontEnd) -> None:
         kernels = response.flatten(0, 2)[:6].numpy()
         axes = np.atleast_1d(figure.subplots(1, len(kernels)))
         limit = float(np.abs(kernels).max())
+        # A surround of a hundredth of the centre, spread over fifty taps, is half of the filter.
+        scale = SymLogNorm(limit / 100, vmin=-limit, vmax=limit)
         shared = response.shape[2] == 1 and response.shape[1] == 3
         for number, (axis, kernel) in enumerate(zip(axes, kernels, strict=True)):
-            drawn = axis.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
+            drawn = axis.imshow(kernel, cmap="RdBu_r", norm=scale)
             axis.set_title(("red", "green", "blue")[number % 3] if shared else f"{number}")
             _bare(axis)
         figure.colorbar(drawn, ax=list(axes), shrink=0.6, label="fraction of the light")
@@ -153,7 +156,7 @@ def _draw_light(
         )
         columns.append((title, linear_to_srgb(beside)))
     columns.append(("after the sensor", output.measurement))
-    columns.append(("what the classifier is handed", output.handed))
+    columns.append(("classifier sees", output.handed))
     widths = [picture.shape[-1] / picture.shape[-2] for _, picture in columns]
     axes = figure.subplots(len(names), len(columns), width_ratios=widths, squeeze=False)
     guesses = None if output.logits is None else output.logits.argmax(1).tolist()

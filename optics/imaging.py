@@ -22,7 +22,9 @@ from .fourier import Boundary, convolve
 
 __all__ = ["FrontEnd", "KernelStart", "LearnedKernel", "kernel_start", "signed_difference"]
 
-KernelStart = Literal["identity", "sobel", "laplacian", "log", "gabor", "gaussian", "random"]
+KernelStart = Literal[
+    "identity", "unsharp", "sobel", "laplacian", "log", "gabor", "gaussian", "random"
+]
 
 
 class FrontEnd(nn.Module, ABC):
@@ -67,11 +69,13 @@ def kernel_start(
     Parameters
     ----------
     name : str
-        ``identity``; ``sobel``, the horizontal and the vertical derivative; ``laplacian``, four
-        neighbours; ``log``, Laplacian of a Gaussian with sigma = size / 7 pixels (Marr and
-        Hildreth, Proc. R. Soc. Lond. B 207:187, 1980); ``gabor``, even filters at 0, 45, 90 and
-        135 degrees with a wavelength of size / 2 pixels (Daugman, JOSA A 2:1160, 1985);
-        ``gaussian``, sigma = size / 6 pixels; ``random``, white noise.
+        ``identity``; ``unsharp``, an identity minus half of a Gaussian surround with sigma =
+        size / 6 pixels, which lifts edges and keeps half of the mean; ``sobel``, the horizontal
+        and the vertical derivative; ``laplacian``, four neighbours; ``log``, Laplacian of a
+        Gaussian with sigma = size / 7 pixels (Marr and Hildreth, Proc. R. Soc. Lond. B 207:187,
+        1980); ``gabor``, even filters at 0, 45, 90 and 135 degrees with a wavelength of size / 2
+        pixels (Daugman, JOSA A 2:1160, 1985); ``gaussian``, sigma = size / 6 pixels; ``random``,
+        white noise.
     size : int
         Odd number of taps along a side, at least 3 for all but ``identity``.
     generator : torch.Generator, optional
@@ -100,6 +104,11 @@ def kernel_start(
 
 def _identity(y: Tensor, x: Tensor, size: int) -> Tensor:
     return ((y == 0) & (x == 0)).double()[None]
+
+
+def _unsharp(y: Tensor, x: Tensor, size: int) -> Tensor:
+    surround = _gaussian(y, x, size)
+    return _identity(y, x, size) - 0.5 * surround / surround.sum()
 
 
 def _sobel(y: Tensor, x: Tensor, size: int) -> Tensor:
@@ -139,6 +148,7 @@ def _without_mean(kernel: Tensor) -> Tensor:
 
 _STARTS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "identity": _identity,
+    "unsharp": _unsharp,
     "sobel": _sobel,
     "laplacian": _laplacian,
     "log": _log,

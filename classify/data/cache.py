@@ -84,7 +84,7 @@ def load_pixels(
     OSError
         When the given cache folder cannot be written, or the disk is full.
     """
-    name = f"{decoder.geometry}{decoder.image_size}-{_key(identifiers, members, decoder)}"
+    name = f"{decoder.geometry}{decoder.image_size}-{_key(identifiers, members)}"
     places = _places(archive.root, cache)
     for place in places:
         if pixels := _opened(place / name):
@@ -113,9 +113,9 @@ def load_pixels(
     return pixels
 
 
-def _key(identifiers: Sequence[str], members: Iterable[Member], decoder: Decoder) -> str:
+def _key(identifiers: Sequence[str], members: Iterable[Member]) -> str:
     files = sorted((member.path, member.size, member.stamp) for member in members)
-    return content_hash(_VERSION, decoder.image_size, decoder.geometry, identifiers, files)[:24]
+    return content_hash(_VERSION, identifiers, files)[:24]
 
 
 def _places(root: Path, cache: CacheOption) -> list[Path]:

@@ -8,7 +8,7 @@ from skimage.filters import gabor_kernel
 
 import optics
 
-_STARTS = ["identity", "sobel", "laplacian", "log", "gabor", "gaussian", "random"]
+_STARTS = ["identity", "unsharp", "sobel", "laplacian", "log", "gabor", "gaussian", "random"]
 
 
 def _scene(seed, shape=(2, 3, 20, 18)):
@@ -33,6 +33,15 @@ def test_starts_ask_for_no_more_light_than_there_is(name, size):
 def test_edge_filters_ignore_a_constant(name):
     filters = optics.kernel_start(name, 9)
     torch.testing.assert_close(filters.sum((-2, -1)), torch.zeros(len(filters)).double())
+
+
+def test_unsharp_keeps_half_of_the_mean_and_lifts_edges():
+    kernel = optics.kernel_start("unsharp", 9)
+    assert float(kernel.sum()) == pytest.approx(0.5, abs=0.02)
+    step = (torch.arange(32) >= 16).double().expand(1, 1, 32, 32)
+    response = optics.convolve(step, kernel, boundary="replicate")[0, 0, 16]
+    assert response.max() > 1.3 * response[-1]
+    assert response.min() < response[0] - 0.1
 
 
 def test_sobel_and_laplacian_agree_with_scipy():

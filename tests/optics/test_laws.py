@@ -15,7 +15,7 @@ _SIZE = (9, 10)
 MODULES = {
     **{
         f"kernel-{start}": lambda start=start: optics.LearnedKernel(start, 3)
-        for start in ("identity", "sobel", "laplacian", "log", "gabor", "random")
+        for start in ("identity", "unsharp", "sobel", "laplacian", "log", "gabor", "random")
     },
     "kernel-unsigned": lambda: optics.LearnedKernel("gaussian", 3, signed=False),
     "kernel-mixed": lambda: optics.LearnedKernel("log", 3, mix_channels=True),

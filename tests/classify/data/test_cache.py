@@ -126,6 +126,16 @@ def test_inner_zips_are_not_even_opened_the_second_time(files, write, zipped, mo
     assert same(first, load(root))
 
 
+def test_changed_inner_zip(files, write, zipped, decodings):
+    metadata = files.pop("HAM10000_metadata.csv")
+    names = [path for path in files if path.endswith(".jpg")]
+    for count in (1, 2):
+        packed = {"HAM10000_metadata.csv": metadata, "all.zip": zipped(files)}
+        load(write(packed, "dataverse_files.zip"))
+        assert len(decodings) == count
+        files[names[0]], files[names[8]] = files[names[8]], files[names[0]]
+
+
 def truncated(path):
     path.write_bytes(path.read_bytes()[:-1])
 
