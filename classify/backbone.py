@@ -8,6 +8,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ class BackboneRecord:
     enlarge: int = 0
     """Smaller pictures are enlarged to this; 0 leaves the size as it is."""
     patch: int = 0
-    """Pictures are resized to the next multiple of this, which is fixed at construction."""
+    """Pictures are resized to a square of the next multiple of this, fixed at construction."""
 
 
 def _torchvision(name: str, **options: object) -> Callable[[int], nn.Module]:
@@ -71,6 +72,7 @@ class _Residual(nn.Module):
         return functional.relu(self.norm2(self.conv2(out)) + self.shortcut(x))
 
 
+@final
 class ResNetS(nn.Module):
     """A residual net of 0.7 M parameters that trains on two cores.
 
@@ -129,6 +131,7 @@ BACKBONES: Mapping[str, BackboneRecord] = {
 }
 
 
+@final
 class Classifier(nn.Module):
     """A backbone between a normalisation and a head; made by :func:`backbone`.
 
@@ -209,7 +212,7 @@ def backbone(
     name : str
         A key of :data:`BACKBONES`. ``resnet_s`` is ours (0.7 M parameters); the others are
         torchvision's, for pictures of 32 pixels and more. Inception v3 enlarges pictures below
-        75 pixels; ViT-B/16 resizes to the next multiple of 16.
+        75 pixels; ViT-B/16 resizes to a square of the next multiple of 16.
     classes : int
         Number of classes K.
     in_channels : int

@@ -96,7 +96,14 @@ def task_loss(
     Returns
     -------
     Tensor, scalar, nats
+
+    Raises
+    ------
+    ValueError
+        For a negative ``focal_gamma``.
     """
+    if not focal_gamma >= 0:
+        raise ValueError(f"focal_gamma must be 0 or more, not {focal_gamma}")
     if log_prior is not None:
         logits = logits + log_prior.to(logits)
     if weights is not None:
@@ -108,8 +115,9 @@ def task_loss(
     losses = functional.cross_entropy(
         logits, labels, weight=weights, label_smoothing=label_smoothing, reduction="none"
     )
-    sure = logits.log_softmax(1).gather(1, labels[:, None])[:, 0].exp()
-    losses = (1 - sure) ** focal_gamma * losses
+    # 1 - p without cancellation, and off zero, where a power below 1 has an infinite slope.
+    doubt = -torch.expm1(logits.log_softmax(1).gather(1, labels[:, None])[:, 0])
+    losses = doubt.clamp_min(torch.finfo(doubt.dtype).eps) ** focal_gamma * losses
     return losses.mean() if weights is None else losses.sum() / weights[labels].sum()
 
 

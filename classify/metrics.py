@@ -212,8 +212,10 @@ def _check(logits: Array, labels: Array, classes: Sequence[str]) -> None:
         raise ValueError("labels must be integers of 0 or more")
     if labels.max() >= len(classes):
         raise ValueError(f"label {labels.max()} is beyond the {len(classes)} classes")
-    if np.isnan(logits).any():
-        raise ValueError(f"{int(np.isnan(logits).any(1).sum())} rows of scores are not numbers")
+    # A class may be impossible (-inf), but no score can be endless, and not all of them nothing.
+    bad = np.isnan(logits).any(1) | (logits.max(1) == np.inf) | (logits.max(1) == -np.inf)
+    if bad.any():
+        raise ValueError(f"{int(bad.sum())} rows of scores are not numbers")
 
 
 def _confusion(labels: Array, guesses: Array, count: int) -> Array:

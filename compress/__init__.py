@@ -3,8 +3,8 @@
 ==============  =====================================================================
 file            what is in it
 ==============  =====================================================================
-``codec``       the interface :class:`Codec`, its result :class:`Coded`, and the learned
-                codecs :class:`Autoencoder` and :class:`FactorizedCodec`
+``codec``       the interface :class:`Codec` and its result :class:`Coded`
+``learned``     :class:`Autoencoder` and :class:`FactorizedCodec`
 ``transform``   their nets: analysis, synthesis, divisive normalisation
 ``quantize``    rounding with a gradient
 ``prior``       the entropy model :class:`FactorizedPrior`

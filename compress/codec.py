@@ -58,7 +58,9 @@ class Codec(nn.Module, ABC):
         image [B,C,H,W] ──forward──► Coded(reconstruction, latent, bits_map, side_bits, rate)
               └──compress──► list of bytes ──decompress──► reconstruction
 
-    ``decompress(compress(x))`` is the reconstruction of ``forward(x)`` in evaluation mode.
+    ``decompress(compress(x))`` is the reconstruction of ``forward(x)`` in evaluation mode, to the
+    precision of the arithmetic (device, TF32, autocast) that both run in; what a file holds comes
+    back exactly in any of them.
     """
 
     @abstractmethod
@@ -78,6 +80,8 @@ def check_image(image: Tensor, channels: int | tuple[int, ...]) -> None:
     """Raise a ValueError unless ``image`` is a floating-point batch that a codec can take."""
     allowed = (channels,) if isinstance(channels, int) else channels
     named = " or ".join(str(n) for n in allowed)
+    if not isinstance(image, Tensor):
+        raise ValueError(f"expected a tensor [B, {named}, H, W], got {type(image).__name__}.")
     given = f"{image.dtype} {list(image.shape)}"
     if image.ndim != 4 or not image.is_floating_point() or len(image) == 0:
         raise ValueError(

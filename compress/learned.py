@@ -62,7 +62,7 @@ class Autoencoder(Codec):
 
     def __init__(self, width_ratio: float = 6, *, channels: int = 3, width: int = 32) -> None:
         super().__init__()
-        if width_ratio not in self._LATENT_CHANNELS:
+        if width_ratio not in tuple(self._LATENT_CHANNELS):
             raise ValueError(f"width_ratio must be 6, 3 or 1.5, got {width_ratio!r}.")
         self.width_ratio = width_ratio
         self.channels = channels

@@ -1,277 +1,417 @@
-"""What a procedural lesion consists of: its outline, its structures, its maps of pigment.
+"""What lesions are drawn from: the seven recipes and their structures.
 
-Lengths are millimetres in the lesion's own frame. The structures of each class and their
-frequencies follow DermNet; Mun et al., PLoS ONE 2016 (melanoma); Reiter et al. 2021 (basal cell
-carcinoma); Zalaudek et al. 2006 (actinic keratosis); Zaballos et al. 2008 (dermatofibroma).
+Frequencies and forms: DermNet; Soyer et al.; Mun et al., PLoS ONE 2016 (melanoma); Reiter et al.
+2021 (basal cell carcinoma); Zalaudek et al. 2006 (actinic keratosis); Zaballos et al. 2008
+(dermatofibroma).
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-__all__ = ["FIELD", "RECIPES", "Canvas", "Recipe", "outline", "pigment"]
+from .canvas import Array, Canvas
 
-Array = npt.NDArray[Any]
-Random = np.random.Generator
+__all__ = ["RECIPES", "LesionMaps", "Recipe", "draw_lesion"]
 
-FIELD = 9.0
-"""Side of the field of view, mm: that of a 150 pixel crop of a HAM10000 frame."""
+Range: TypeAlias = tuple[float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What the lesions of a class are drawn from; pairs are ranges, fractions chances."""
+    """A class: ranges of its size and pigment, chances of its structures."""
 
-    radius: tuple[float, float]  # mm
-    ragged: float  # relative variation of the outline
-    edge: tuple[float, float]  # width over which it fades, mm
-    melanin: tuple[float, float]
-    blood: tuple[float, float] = (0.0, 0.0)
-    mottled: float = 0.2  # relative variation of the pigment inside
-    shift: float = 0.0  # asymmetry: gradient of pigment across the lesion
-    network: float = 0.0
-    globules: float = 0.0
-    dots: float = 0.0
-    veil: float = 0.0
-    regression: float = 0.0
-    streaks: float = 0.0
-    ridges: float = 0.0
-    milia: float = 0.0
-    openings: float = 0.0
-    vessels: float = 0.0
-    nests: float = 0.0
-    ulcer: float = 0.0
-    follicles: float = 0.0
-    scale: float = 0.0
-    scar: float = 0.0
-    lacunae: float = 0.0
-    collarette: float = 0.0
+    radius: Range  # mm
+    ragged: float  # variation of the outline, in radii
+    edge: Range  # width over which it fades, mm
+    melanin: Range  # volume fraction of melanosomes added in the epidermis
+    blood: Range  # volume fraction of blood added in the dermis
+    mottled: float  # variation of the pigment, natural logarithm
+    lopsided: float = 0.0  # gradient of the pigment from side to side
+    chances: Mapping[str, float]  # of each structure
+    resembles: tuple[str, ...]  # classes that it is confused with
 
 
-RECIPES = {
+RECIPES: Mapping[str, Recipe] = {
     "akiec": Recipe(
-        (2.0, 3.6), 0.14, (0.3, 0.7), (0.005, 0.03), (0.008, 0.03), 0.5,
-        follicles=0.8, scale=0.8, dots=0.15, vessels=0.15,
+        radius=(2.8, 4.2), ragged=0.20, edge=(0.5, 1.0), melanin=(0.004, 0.022),
+        blood=(0.004, 0.014), mottled=0.45, resembles=("bkl", "bcc"),
+        chances={"follicles": 0.85, "scale": 0.8, "vessel_dots": 0.35},
     ),
     "bcc": Recipe(
-        (1.7, 3.1), 0.12, (0.2, 0.5), (0.0, 0.02), (0.004, 0.016), 0.4,
-        vessels=0.75, nests=0.55, ulcer=0.35, scale=0.15,
+        radius=(1.6, 3.2), ragged=0.14, edge=(0.35, 0.8), melanin=(0.0, 0.018),
+        blood=(0.003, 0.014), mottled=0.4, resembles=("akiec", "bkl", "df"),
+        chances={"vessels": 0.75, "nests": 0.55, "ulcer": 0.35, "shine": 0.3},
     ),
     "bkl": Recipe(
-        (1.9, 3.5), 0.16, (0.04, 0.15), (0.008, 0.055), (0.0, 0.006), 0.35,
-        ridges=0.5, milia=0.54, openings=0.56, scale=0.15,
+        radius=(1.9, 3.5), ragged=0.20, edge=(0.08, 0.3), melanin=(0.010, 0.045),
+        blood=(0.0, 0.008), mottled=0.35, resembles=("mel", "nv", "akiec"),
+        chances={"ridges": 0.6, "milia": 0.6, "openings": 0.56, "scale": 0.15},
     ),
     "df": Recipe(
-        (1.9, 3.3), 0.08, (0.3, 0.6), (0.02, 0.08), (0.0, 0.015), 0.15,
-        network=0.72, scar=0.6, vessels=0.2,
+        radius=(2.1, 3.4), ragged=0.10, edge=(0.6, 1.2), melanin=(0.022, 0.065),
+        blood=(0.003, 0.014), mottled=0.2, resembles=("nv", "bkl", "bcc"),
+        chances={"rim_network": 0.72, "scar": 0.7, "vessel_dots": 0.3},
     ),
     "mel": Recipe(
-        (2.0, 3.6), 0.20, (0.06, 0.2), (0.03, 0.16), (0.0, 0.015), 0.55, shift=0.6,
-        network=0.4, dots=0.5, veil=0.5, regression=0.35, streaks=0.4, globules=0.2,
+        radius=(1.8, 3.7), ragged=0.26, edge=(0.1, 0.35), melanin=(0.025, 0.12),
+        blood=(0.004, 0.018), mottled=0.65, lopsided=0.5, resembles=("nv", "bkl"),
+        chances={"network": 0.4, "blotch": 0.55, "dots": 0.55, "veil": 0.55,
+                 "regression": 0.4, "streaks": 0.45},
     ),
     "nv": Recipe(
-        (1.6, 3.2), 0.09, (0.12, 0.45), (0.03, 0.12), (0.0, 0.012), 0.25, shift=0.15,
-        network=0.45, globules=0.3,
+        radius=(1.6, 3.2), ragged=0.11, edge=(0.25, 0.8), melanin=(0.035, 0.13),
+        blood=(0.004, 0.016), mottled=0.2, resembles=("mel", "bkl", "df"),
+        chances={"network": 0.55, "globules": 0.40},
     ),
     "vasc": Recipe(
-        (0.9, 2.2), 0.10, (0.06, 0.15), (0.0, 0.01), (0.04, 0.22), 0.3,
-        lacunae=0.8, veil=0.25, collarette=0.2,
+        radius=(0.8, 1.9), ragged=0.12, edge=(0.1, 0.35), melanin=(0.0, 0.01),
+        blood=(0.06, 0.25), mottled=0.3, resembles=("bcc", "nv", "mel"),
+        chances={"lacunae": 0.8, "thrombosis": 0.3, "collarette": 0.2},
     ),
 }  # fmt: skip
 
 
-class Canvas:
-    """The field of view in the lesion's own coordinates, and ways to draw on it."""
+@dataclass(eq=False)
+class LesionMaps:
+    """What a lesion adds to skin, ``[S, S]`` each, and the shape that structures fit into."""
 
-    def __init__(self, size: int, random: Random, pose: tuple[float, float, float, float]) -> None:
-        angle, zoom, right, down = pose
-        steps = ((np.arange(size) - (size - 1) / 2) * (FIELD / size)).astype(np.float32)
-        y, x = steps[:, None] - down, steps[None, :] - right
-        c, s = math.cos(angle) / zoom, math.sin(angle) / zoom
-        self.x, self.y = c * x + s * y, -s * x + c * y
-        self.random, self.size = random, size
-        self.pixel = FIELD / size / zoom
+    canvas: Canvas
+    radius: float  # mm
+    depth: Array  # distance inside of the outline, mm, about
+    cover: Array  # 0 outside, 1 inside, fading over the edge
+    level: float  # its typical melanin
+    melanin: Array
+    blood: Array
+    dermal: Array = field(init=False)
+    keratin: Array = field(init=False)
 
-    def noise(self, wavelength: float) -> Array:
-        """Smooth noise of unit variance with structures of about ``wavelength`` mm."""
-        waves = 6
-        angles = self.random.uniform(0, 2 * math.pi, (2, waves))
-        k = 2 * math.pi / wavelength * self.random.uniform(0.5, 1.2, waves)
-        kx, ky = k * np.cos(angles[0]), k * np.sin(angles[0])
-        total = np.zeros_like(self.x)
-        for i in range(waves):
-            total += np.cos(float(kx[i]) * self.x + float(ky[i]) * self.y + float(angles[1, i]))
-        return total * math.sqrt(2 / waves)
+    def __post_init__(self) -> None:
+        self.dermal, self.keratin = np.zeros_like(self.cover), np.zeros_like(self.cover)
 
-    def cloud(self, wavelength: float) -> Array:
-        """Noise of unit variance with structures from ``wavelength`` mm down to a tenth of it."""
-        finest = 2 * self.pixel
-        return (
-            0.75 * self.noise(max(wavelength, finest))
-            + 0.55 * self.noise(max(wavelength / 2.5, finest))
-            + 0.37 * self.noise(max(wavelength / 6, finest))
-        )
-
-    def lattice(self, pitch: float) -> Array:
-        """Irregular hexagonal lattice: 1 at the centres of its cells, 0 on their walls."""
-        bend = 0.18 * pitch
-        x = self.x + bend * self.noise(3 * pitch)
-        y = self.y + bend * self.noise(3 * pitch)
-        turn = self.random.uniform(0, math.pi / 3)
-        total = 0.0
-        for i in range(3):
-            a = turn + i * 2 * math.pi / 3
-            total = total + np.cos(
-                (4 * math.pi / (math.sqrt(3) * pitch)) * (x * math.cos(a) + y * math.sin(a))
-            )
-        cells = (np.asarray(total) + 1.5) / 4.5
-        # What the pixels cannot resolve is seen as its mean.
-        seen = min(1.0, max(0.0, (pitch / self.pixel - 1.5) / 2))
-        return 0.33 + (cells - 0.33) * seen
-
-    def spots(self, x: Array, y: Array, radius: Array) -> Array:
-        """Soft disks at (x, y) mm; one where any of them is full."""
-        total = np.zeros((self.size, self.size))
-        for px, py, r in zip(x, y, np.maximum(radius, 0.35 * self.pixel), strict=True):
-            distance = ((self.x - px) ** 2 + (self.y - py) ** 2) / (r * r)
-            total = np.maximum(total, np.exp(-(distance**2)))
-        faint = np.minimum(1.0, (np.mean(radius) / (0.35 * self.pixel)) ** 2)
-        return total * faint
-
-    def paths(self, starts: Array, headings: Array, length: float, width: float) -> Array:
-        """Wandering lines from ``starts`` [n, 2] mm; 1 on them."""
-        step = max(self.pixel, 0.06)
-        count = max(2, int(length / step))
-        turns = np.cumsum(self.random.normal(0, 0.22, (len(starts), count)), 1)
-        course = headings[:, None] + turns
-        px = starts[:, :1] + np.cumsum(np.cos(course), 1) * step
-        py = starts[:, 1:] + np.cumsum(np.sin(course), 1) * step
-        taper = np.broadcast_to(np.linspace(1.0, 0.5, count), px.shape)
-        return self.spots(px.ravel(), py.ravel(), width * taper.ravel())
-
-
-def outline(canvas: Canvas, own: Recipe, radius: float) -> tuple[Array, Array]:
-    """Depth inside the outline in radii (1 at the centre, 0 on it), and its soft mask."""
-    random = canvas.random
-    stretch = random.uniform(1.0, 1.35)
-    x, y = canvas.x / stretch**0.5, canvas.y * stretch**0.5
-    angle = np.arctan2(y, x)
-    order = np.arange(2, 8)
-    bumps = random.normal(0, own.ragged, len(order)) / order**0.7
-    turns = random.uniform(0, 2 * math.pi, len(order))
-    reach = 1.0 + sum(
-        b * np.cos(n * angle + t) for b, n, t in zip(bumps, order, turns, strict=True)
-    )
-    fray = 0.4 * own.ragged * canvas.cloud(0.5 * radius)
-    inside = np.maximum(reach, 0.3) - np.hypot(x, y) / radius + fray
-    width = max(random.uniform(*own.edge), 0.5 * canvas.pixel)
-    return inside, 1 / (1 + np.exp(-np.clip(4 * inside * radius / width, -40, 40)))
-
-
-def pigment(
-    canvas: Canvas,
-    own: Recipe,
-    recipe: Recipe,
-    difficulty: float,
-    radius: float,
-    inside: Array,
-    fade: Array,
-) -> tuple[Array, Array, Array, Array]:
-    """Maps of what the lesion adds: melanin, dermal melanin, blood, keratin."""
-    random = canvas.random
-    spread = 0.5 * difficulty
-    level = math.exp(
-        (1 - spread) * math.log(random.uniform(*own.melanin) + 0.004)
-        + spread * math.log(random.uniform(0.01, 0.12))
-    )
-    red = (1 - spread) * random.uniform(*own.blood) + spread * random.uniform(0.0, 0.02)
-    mottle = np.exp(1.3 * own.mottled * canvas.cloud(0.8 * radius) - 0.85 * own.mottled**2)
-    slope = 1 + own.shift * np.clip(canvas.x / radius, -1, 1) * random.choice([-1, 1])
-    melanin, blood = level * mottle * slope * fade, red * mottle * fade
-    dermal, keratin = np.zeros_like(fade), np.zeros_like(fade)
-    core = np.clip(3 * inside, 0, 1)
-    rim = fade * np.exp(-(((inside - 0.12) / 0.12) ** 2))
-
-    def has(structure: str) -> bool:
-        return random.random() < getattr(recipe, structure)
-
-    def within(count: int, reach: float = 0.75) -> tuple[Array, Array]:
-        r = radius * reach * np.sqrt(random.random(count))
-        a = random.uniform(0, 2 * math.pi, count)
+    def within(self, count: int, reach: float = 0.75) -> tuple[Array, Array]:
+        """Points (x, y) mm spread over ``reach`` radii around the centre."""
+        random = self.canvas.random
+        r, a = self.radius * reach * np.sqrt(random.random(count)), random.uniform(0, 7, count)
         return r * np.cos(a), r * np.sin(a)
 
-    if has("network"):
-        walls = 1 - canvas.lattice(random.uniform(0.28, 0.45))
-        strength = (1 - core) if recipe.scar > 0 else 1.0
-        melanin = melanin * (1 + strength * 1.4 * (walls - 0.67))
-    if has("globules"):
-        count = int(random.integers(15, 40))
-        melanin = melanin + 0.8 * level * fade * canvas.spots(
-            *within(count, 0.9), random.uniform(0.08, 0.18, count)
-        )
-    if has("dots"):
-        count = int(random.integers(6, 20))
-        side = random.normal(0, 0.4 * radius, 2)
-        x, y = within(count, 0.5)
-        spots = canvas.spots(x + side[0], y + side[1], random.uniform(0.05, 0.12, count))
-        melanin = melanin + 0.12 * spots * fade
-    if has("veil"):
-        patch = core * np.clip(2 * canvas.cloud(1.3 * radius) - 0.4, 0, 1)
-        dermal = dermal + 0.05 * patch
-    if has("regression"):
-        melanin = melanin * (1 - 0.8 * core * np.clip(3 * canvas.cloud(1.2 * radius) - 1.5, 0, 1))
-    if has("streaks"):
-        angle = np.arctan2(canvas.y, canvas.x)
-        rays = np.clip(np.cos(random.integers(18, 30) * angle + random.uniform(0, 6)), 0, 1)
-        sided = np.clip(np.cos(angle - random.uniform(0, 2 * math.pi)) + 0.3, 0, 1)
-        reach = np.exp(-(((inside + 0.06) / 0.12) ** 2))
-        melanin = melanin + 0.9 * level * rays * sided * reach
-    if has("ridges"):
-        warp = canvas.x + 0.25 * canvas.noise(1.2)
-        melanin = melanin * (1 + 0.4 * np.sin(2 * math.pi * warp / random.uniform(0.4, 0.7)))
-    if has("milia"):
-        count = int(random.integers(3, 14))
-        keratin = keratin + 0.7 * core * canvas.spots(
-            *within(count), random.uniform(0.06, 0.17, count)
-        )
-    if has("openings"):
-        count = int(random.integers(3, 12))
-        melanin = melanin + 0.15 * core * canvas.spots(
-            *within(count), random.uniform(0.08, 0.2, count)
-        )
-    if has("vessels"):
-        count = int(random.integers(3, 7))
-        x, y = within(count, 0.8)
-        lines = canvas.paths(
-            np.stack((x, y), 1), random.uniform(0, 2 * math.pi, count), 1.2 * radius, 0.05
-        )
-        blood = blood + 0.10 * lines * fade
-    if has("nests"):
-        count = int(random.integers(2, 7))
-        dermal = dermal + 0.045 * fade * canvas.spots(
-            *within(count, 0.8), random.uniform(0.2, 0.5, count)
-        )
-    if has("ulcer"):
-        x, y = within(1, 0.4)
-        sore = canvas.spots(x, y, np.array([random.uniform(0.3, 0.7)])) * fade
-        blood, melanin = blood + 0.05 * sore, melanin + 0.03 * sore
-    if has("follicles"):
-        cells = canvas.lattice(random.uniform(0.6, 0.9))
-        blood = blood + 0.025 * fade * (1 - cells)
-        keratin = keratin + 0.25 * fade * np.clip(2 * cells - 1, 0, 1)
-    if has("scale"):
-        flakes = np.clip(canvas.cloud(0.7) + 0.6 * canvas.noise(1.5) - 0.9, 0, 1.2)
-        keratin = keratin + 0.22 * fade * flakes
-    if has("scar"):
-        centre = np.clip((inside - random.uniform(0.45, 0.65)) * 5, 0, 1)
-        melanin = melanin * (1 - 0.85 * centre)
-        keratin = keratin + 0.22 * centre
-    if has("lacunae"):
-        cells = canvas.lattice(random.uniform(0.5, 0.9))
-        blood = blood * (0.35 + 1.3 * np.clip(1.6 * cells, 0, 1))
-    if has("collarette"):
-        keratin = keratin + 0.5 * rim
-    return melanin, dermal, blood, keratin
+    def deep(self, depth: float) -> Array:
+        """0 at the outline, 1 from ``depth`` mm inside on."""
+        return np.clip(self.depth / depth, 0, 1)
+
+    def replace(self, where: Array, *, melanin: float, blood: float, keratin: float = 0.0) -> None:
+        """Fill ``where`` (0..1) with these instead of what is there."""
+        self.melanin += where * (melanin - self.melanin)
+        self.blood += where * (blood - self.blood)
+        self.dermal *= 1 - where
+        self.keratin += where * (keratin - self.keratin)
+
+
+def draw_lesion(canvas: Canvas, kind: str, difficulty: float) -> tuple[LesionMaps, tuple[str, ...]]:
+    """Draw a lesion of class ``kind``; also tell which structures it shows.
+
+    With a chance of ``difficulty`` it resembles another class: its size, outline and colour move
+    towards that class by 20 to 60 %, and it shows one of that class's structures beside its own.
+    """
+    random = canvas.random
+    own = RECIPES[kind]
+    look = _looks(own, random)
+    shown = [name for name, chance in own.chances.items() if random.random() < chance]
+    other = RECIPES[own.resembles[random.integers(len(own.resembles))]]
+    theirs, share = _looks(other, random), random.uniform(0.2, 0.6)
+    names = list(other.chances)
+    borrowed = names[random.choice(len(names), p=_shares(other.chances))]
+    if random.random() < difficulty:
+        look = look + share * (theirs - look)
+        shown += [borrowed] if borrowed not in shown else []
+    lesion = _body(canvas, look)
+    for name, structure in _STRUCTURES.items():
+        if name in shown:
+            structure(lesion)
+    return lesion, tuple(sorted(shown))
+
+
+def _shares(chances: Mapping[str, float]) -> Array:
+    values = np.array(list(chances.values()))
+    return values / values.sum()
+
+
+def _looks(recipe: Recipe, random: np.random.Generator) -> Array:
+    """Radius, raggedness, edge, melanin (as its logarithm), blood, mottling, lopsidedness."""
+    return np.array([
+        random.uniform(*recipe.radius),
+        recipe.ragged * random.uniform(0.6, 1.4),
+        random.uniform(*recipe.edge),
+        math.log(0.004 + random.uniform(*recipe.melanin)),
+        random.uniform(*recipe.blood),
+        recipe.mottled * random.uniform(0.6, 1.4),
+        recipe.lopsided * random.uniform(0.4, 1.6),
+    ])  # fmt: skip
+
+
+def _body(canvas: Canvas, look: Array) -> LesionMaps:
+    """Outline and plain pigment."""
+    random = canvas.random
+    radius, ragged, edge, logarithm, blood, mottled, lopsided = map(float, look)
+    level = math.exp(logarithm)
+    turn, stretch = random.uniform(0, math.pi), math.sqrt(random.uniform(1.0, 1.5))
+    c, s = math.cos(turn), math.sin(turn)
+    along, across = c * canvas.x + s * canvas.y, c * canvas.y - s * canvas.x
+    away = np.hypot(along / stretch, across * stretch) / radius
+    wobble = canvas.noise(0.85 * radius) + 0.45 * canvas.noise(0.35 * radius)
+    depth = radius * (1 - away + ragged * wobble)
+    width = math.hypot(edge, canvas.pixel)
+    cover = 1 / (1 + np.exp(np.clip(-4 / width * depth, -30, 30)))
+    mottle = np.exp(mottled * (canvas.noise(0.6 * radius) + 0.4 * canvas.noise(0.25)))
+    slope = np.clip(1 + lopsided * along / radius, 0.1, 2.5)
+    return LesionMaps(
+        canvas, radius, depth, cover, level, level * mottle * slope * cover, blood * mottle * cover
+    )
+
+
+# ---------------------------------------------------------------------------- structures
+
+
+def _network(lesion: LesionMaps) -> None:
+    """Rete ridges: a brown grid that fades at the rim."""
+    random = lesion.canvas.random
+    cells = lesion.canvas.honeycomb(random.uniform(0.38, 0.6), disorder=random.uniform(0.2, 0.4))
+    here = np.clip(0.8 + 0.5 * lesion.canvas.noise(0.8), 0, 1.3)
+    lesion.melanin *= np.clip(1 + random.uniform(1.0, 1.8) * here * (1 / 3 - cells), 0.1, None)
+
+
+def _rim_network(lesion: LesionMaps) -> None:
+    """The delicate network around a dermatofibroma."""
+    random = lesion.canvas.random
+    cells = lesion.canvas.honeycomb(random.uniform(0.38, 0.55), disorder=0.2)
+    rim = 1 - lesion.deep(0.7 * lesion.radius)
+    lesion.melanin *= np.clip(1 + 1.6 * rim * (1 / 3 - cells), 0.1, None)
+
+
+def _globules(lesion: LesionMaps) -> None:
+    """Brown balls of 0.2 to 0.35 mm, all over."""
+    random = lesion.canvas.random
+    count = int(random.integers(20, 55))
+    balls = lesion.canvas.disks(*lesion.within(count, 0.95), random.uniform(0.10, 0.18, count))
+    lesion.melanin += random.uniform(0.7, 1.4) * lesion.level * balls * lesion.cover
+
+
+def _dots(lesion: LesionMaps) -> None:
+    """Black dots, off to one side."""
+    random = lesion.canvas.random
+    count, side = int(random.integers(8, 26)), random.normal(0, 0.35 * lesion.radius, 2)
+    x, y = lesion.within(count, 0.5)
+    dots = lesion.canvas.disks(x + side[0], y + side[1], random.uniform(0.06, 0.13, count))
+    lesion.melanin += 0.18 * dots * lesion.cover
+
+
+def _blotch(lesion: LesionMaps) -> None:
+    """A structureless dark area away from the centre."""
+    random = lesion.canvas.random
+    patch = _patch(lesion, random.uniform(0.35, 0.6))
+    lesion.melanin += random.uniform(0.06, 0.2) * patch
+
+
+def _veil(lesion: LesionMaps) -> None:
+    """Blue-white veil: pigment in the dermis under a whitish haze."""
+    random = lesion.canvas.random
+    patch = _patch(lesion, random.uniform(0.4, 0.65))
+    lesion.dermal += random.uniform(0.015, 0.05) * patch * np.exp(0.6 * lesion.canvas.noise(0.4))
+    lesion.melanin *= 1 - 0.7 * patch
+    lesion.keratin += random.uniform(0.0, 0.08) * patch
+
+
+def _regression(lesion: LesionMaps) -> None:
+    """White scar where the tumour has gone, peppered with blue-grey."""
+    patch = _patch(lesion, lesion.canvas.random.uniform(0.3, 0.55))
+    lesion.replace(0.85 * patch, melanin=0.0, blood=0.0, keratin=0.15)
+    lesion.dermal += 0.015 * patch * (lesion.canvas.noise(0.15) > 1)
+
+
+def _streaks(lesion: LesionMaps) -> None:
+    """Dark rays over the border, on one side."""
+    random, radius = lesion.canvas.random, lesion.radius
+    count = int(random.integers(10, 22))
+    angle = random.uniform(0, 7) + random.uniform(-1.3, 1.3, count)
+    reach = (
+        np.stack((random.uniform(0.6, 0.85, count), random.uniform(1.1, 1.4, count)), 1) * radius
+    )
+    rays = np.stack((reach * np.cos(angle)[:, None], reach * np.sin(angle)[:, None]), 2)
+    drawn = lesion.canvas.lines(rays, random.uniform(0.08, 0.18, count))
+    near = np.clip(1 + lesion.depth / (0.35 * radius), 0, 1)
+    lesion.melanin += 1.2 * lesion.level * drawn * near
+
+
+def _ridges(lesion: LesionMaps) -> None:
+    """Gyri and sulci of a seborrhoeic keratosis: contours of a smooth surface."""
+    random = lesion.canvas.random
+    surface = lesion.canvas.noise(random.uniform(1.0, 1.8))
+    waves = np.cos(random.uniform(5.0, 8.0) * surface)
+    lesion.melanin *= 1 + random.uniform(0.4, 0.75) * waves
+
+
+def _milia(lesion: LesionMaps) -> None:
+    """Milia-like cysts: white, round, bright."""
+    random = lesion.canvas.random
+    count = int(random.integers(4, 16))
+    cysts = lesion.canvas.disks(*lesion.within(count), random.uniform(0.08, 0.18, count))
+    lesion.replace(0.6 * cysts * lesion.cover, melanin=0.0, blood=0.0, keratin=0.6)
+
+
+def _openings(lesion: LesionMaps) -> None:
+    """Comedo-like openings: brown-black plugs."""
+    random = lesion.canvas.random
+    count = int(random.integers(3, 13))
+    plugs = lesion.canvas.disks(*lesion.within(count), random.uniform(0.09, 0.22, count))
+    lesion.melanin += 0.12 * plugs * lesion.cover
+
+
+def _vessels(lesion: LesionMaps) -> None:
+    """Arborising vessels: bright red trees, in focus."""
+    random, radius = lesion.canvas.random, lesion.radius
+    courses, widths = [], []
+    for _ in range(int(random.integers(2, 5))):
+        start, heading = random.normal(0, 0.6 * radius, 2), random.uniform(0, 7)
+        trunk = _wander(random, start, heading, 1.3 * radius, 0.16)
+        courses.append(trunk)
+        widths.append(random.uniform(0.09, 0.15))
+        for _ in range(int(random.integers(1, 4))):
+            fork = trunk[random.integers(3, len(trunk) - 3)]
+            aside = heading + random.choice((-1, 1)) * random.uniform(0.4, 1.0)
+            courses.append(_wander(random, fork, aside, 0.7 * radius, 0.22))
+            widths.append(random.uniform(0.05, 0.09))
+    near = np.clip(1.3 + lesion.depth / (0.4 * radius), 0, 1)
+    lesion.blood += random.uniform(0.10, 0.20) * lesion.canvas.lines(courses, widths) * near
+
+
+def _vessel_dots(lesion: LesionMaps) -> None:
+    """Dotted and glomerular vessels, in clusters."""
+    random = lesion.canvas.random
+    count = int(random.integers(15, 45))
+    dots = lesion.canvas.disks(*lesion.within(count, 0.85), random.uniform(0.06, 0.11, count))
+    lesion.blood += 0.08 * dots * lesion.cover
+
+
+def _nests(lesion: LesionMaps) -> None:
+    """Blue-grey ovoid nests: pigment deep in the dermis, blurred by what lies above."""
+    random = lesion.canvas.random
+    count = int(random.integers(2, 8))
+    x, y = lesion.within(count, 0.8)
+    radius = random.uniform(0.18, 0.5, count)
+    nests = np.zeros_like(lesion.cover)
+    for i in range(count):
+        near = ((lesion.canvas.x - x[i]) ** 2 + (lesion.canvas.y - y[i]) ** 2) / radius[i] ** 2
+        nests = np.maximum(nests, np.exp(-(near**2)))
+    lesion.dermal += random.uniform(0.015, 0.04) * nests * lesion.cover
+
+
+def _ulcer(lesion: LesionMaps) -> None:
+    """A sore: dark red crust."""
+    x, y = lesion.within(1, 0.4)
+    near = np.hypot(lesion.canvas.x - x[0], lesion.canvas.y - y[0])
+    rough = 0.15 * lesion.canvas.noise(0.35)
+    sore = np.clip(3 * (1 - near / lesion.canvas.random.uniform(0.35, 0.75) + rough), 0, 1)
+    lesion.blood += 0.15 * sore * lesion.cover
+    lesion.melanin += 0.05 * sore * lesion.cover
+
+
+def _shine(lesion: LesionMaps) -> None:
+    """Shiny white blotches and strands."""
+    random = lesion.canvas.random
+    count = int(random.integers(5, 14))
+    x, y = lesion.within(count, 0.7)
+    angle = random.choice((0.0, math.pi / 2), count) + random.normal(0, 0.25, count)
+    half = 0.5 * random.uniform(0.3, 0.8, (count, 1)) * np.stack((np.cos(angle), np.sin(angle)), 1)
+    middle = np.stack((x, y), 1)
+    strands = np.stack((middle - half, middle + half), 1)
+    lesion.keratin += 0.3 * lesion.canvas.lines(strands, random.uniform(0.07, 0.14, count))
+
+
+def _follicles(lesion: LesionMaps) -> None:
+    """Red pseudonetwork: red between pale follicles ("strawberry")."""
+    random = lesion.canvas.random
+    cells = lesion.canvas.honeycomb(random.uniform(0.6, 0.95), disorder=random.uniform(0.2, 0.4))
+    lesion.blood += random.uniform(0.010, 0.025) * lesion.cover * np.clip(1 - 1.7 * cells, 0, 1)
+    lesion.keratin += random.uniform(0.08, 0.2) * lesion.cover * np.clip(2.4 * cells - 1.2, 0, 1)
+
+
+def _scale(lesion: LesionMaps) -> None:
+    """Patches of white to yellow scale."""
+    canvas = lesion.canvas
+    rough = canvas.noise(0.9) + 0.7 * canvas.noise(0.3) - canvas.random.uniform(0.6, 1.2)
+    lesion.keratin += canvas.random.uniform(0.2, 0.45) * lesion.cover * np.clip(0.8 * rough, 0, 1)
+
+
+def _scar(lesion: LesionMaps) -> None:
+    """White scar-like patch in the centre of a dermatofibroma."""
+    random = lesion.canvas.random
+    start = random.uniform(0.45, 0.65) * lesion.radius
+    rough = 0.1 * lesion.radius * lesion.canvas.noise(0.5)
+    patch = np.clip((lesion.depth - start + rough) / (0.25 * lesion.radius), 0, 1)
+    lesion.replace(0.85 * patch, melanin=0.0, blood=0.002, keratin=random.uniform(0.12, 0.3))
+
+
+def _lacunae(lesion: LesionMaps) -> None:
+    """Red to purple lakes between pale septa."""
+    random = lesion.canvas.random
+    cells = lesion.canvas.honeycomb(random.uniform(0.5, 0.95), disorder=0.35)
+    lesion.blood *= 0.15 + 1.1 * np.clip(2.2 * cells, 0, 1)
+
+
+def _thrombosis(lesion: LesionMaps) -> None:
+    """Dark lakes: clotted blood, blue-black."""
+    patch = _patch(lesion, lesion.canvas.random.uniform(0.5, 1.1))
+    lesion.dermal += 0.08 * patch
+    lesion.melanin += 0.12 * patch
+
+
+def _collarette(lesion: LesionMaps) -> None:
+    """White scaly rim of a pyogenic granuloma."""
+    rim = np.exp(-(((lesion.depth - 0.05) / 0.16) ** 2))
+    lesion.keratin += 0.45 * rim
+
+
+_STRUCTURES: Mapping[str, Callable[[LesionMaps], None]] = {
+    "network": _network,
+    "rim_network": _rim_network,
+    "ridges": _ridges,
+    "lacunae": _lacunae,
+    "follicles": _follicles,
+    "blotch": _blotch,
+    "globules": _globules,
+    "dots": _dots,
+    "streaks": _streaks,
+    "veil": _veil,
+    "thrombosis": _thrombosis,
+    "nests": _nests,
+    "regression": _regression,
+    "scar": _scar,
+    "vessels": _vessels,
+    "vessel_dots": _vessel_dots,
+    "ulcer": _ulcer,
+    "openings": _openings,
+    "milia": _milia,
+    "shine": _shine,
+    "scale": _scale,
+    "collarette": _collarette,
+}
+
+
+def _patch(lesion: LesionMaps, size: float) -> Array:
+    """A soft irregular patch of ``size`` radii, off the centre, inside of the lesion."""
+    x, y = lesion.within(1, 0.6)
+    away = np.hypot(lesion.canvas.x - x[0], lesion.canvas.y - y[0]) / (size * lesion.radius)
+    rough = 0.3 * lesion.canvas.noise(0.35 * lesion.radius)
+    return np.clip(2.5 * (1 - away + rough), 0, 1) * lesion.deep(0.2)
+
+
+def _wander(
+    random: np.random.Generator, start: Array, heading: float, length: float, turning: float
+) -> Array:
+    """A random walk of ``length`` mm, points ``[n, 2]``."""
+    steps = 20
+    course = heading + np.cumsum(random.normal(0, turning, steps))
+    step = length / steps * np.stack((np.cos(course), np.sin(course)), 1)
+    return start + np.concatenate((np.zeros((1, 2)), np.cumsum(step, 0)))

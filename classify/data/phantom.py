@@ -1,86 +1,46 @@
 """Procedural dermoscopy: lesions of the seven classes with true masks, made from a recipe.
 
-For testing pipelines and for experiments that real pictures do not allow (the same lesion at
-another contrast); **not for clinical claims**. A lesion is a set of maps over a field of 9 mm
-(epidermal melanin, dermal melanin, blood, keratin), drawn by the structures that dermatologists
-describe for its class, and turned into light by a two-layer model of skin:
+For testing pipelines, and for experiments that real pictures do not allow (the same lesion at
+another contrast); **not for clinical claims**::
 
-::
+    (seed, lesion) ─► outline, structures ─► melanin, blood, keratin ─► reflectance ─► lesion
+    (seed, picture) ─► pose, hair, light, camera ─────────────────────────────────────► sRGB codes
 
-    lesion ─► outline, maps of pigment and blood ─► reflectance at 3 wavelengths ─► camera ─► sRGB
-    (seed, lesion)                                                    (seed, picture): pose, gain,
-                                                                       light, hair, vignette, noise
-
-Optics: absorption of melanosomes and of skin without pigment, and scattering, after Jacques,
-"Optical properties of biological tissues", Phys. Med. Biol. 58:R37 (2013), with the constants of
-S-SYNTH (Kim et al., MICCAI 2024); haemoglobin after the tabulation of S. Prahl. What
-lesions consist of is in ``lesion``.
+Around it: ``skin`` chromophores to colour · ``canvas`` noise, lattices, disks and lines in mm ·
+``lesion`` the recipes of the classes and their structures · here: people, cameras, the data set.
 """
 
 import math
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from tqdm import tqdm
+from tqdm import trange
 
+from .canvas import FIELD, Array, Canvas
 from .dataset import LESION_CLASSES, LesionDataset, content_hash
-from .lesion import FIELD, RECIPES, Canvas, outline, pigment
+from .lesion import draw_lesion
+from .skin import skin_reflectance, srgb_codes
 
 __all__ = ["LesionPhantom", "skin_reflectance"]
 
-Array = npt.NDArray[Any]
-Random = np.random.Generator
-
 # Raise it when a picture of a given seed changes.
 _VERSION = 1
-_IMAGES = (327, 514, 1099, 115, 1113, 6705, 142)  # of each class in HAM10000
-_PER_LESION = (0.738, 0.190, 0.072)  # share of its lesions with 1, 2, 3 and more pictures
 
-# At 612, 545 and 463 nm, the red, green and blue of a camera. Absorption and scattering in 1/cm.
-_WAVELENGTHS = np.array([612.0, 545.0, 463.0])
-_MELANIN = 6.6e11 * _WAVELENGTHS**-3.33
-_BASELINE = 0.244 + 85.3 * np.exp(-(_WAVELENGTHS - 154) / 66.2)
-_BLOOD = 2.303 * np.array([1400.0, 51000.0, 40500.0]) * 150 / 64500  # 150 g/l of HbO2
-_DERMIS = 45.3 * (_WAVELENGTHS / 500) ** -1.292
-_EPIDERMIS = 68.7 * (_WAVELENGTHS / 500) ** -1.161
-_KERATIN = np.array([0.86, 0.80, 0.72])
-_WHITE = np.array([1.0, 1.02, 1.30])  # white balance of the camera, towards that of HAM10000
+# Lesions of HAM10000 with 1, 2, ... 6 pictures, by class (Tschandl et al., Sci Data 5:180161).
+_LESIONS = np.array([
+    (151, 57, 18, 2, 0, 0),
+    (175, 118, 33, 1, 0, 0),
+    (440, 220, 55, 8, 2, 2),
+    (39, 26, 8, 0, 0, 0),
+    (230, 278, 100, 4, 1, 1),
+    (4415, 699, 268, 18, 2, 1),
+    (64, 25, 8, 1, 0, 0),
+])  # fmt: skip
 
-
-def skin_reflectance(melanin: Array, dermal: Array, blood: Array, keratin: Array) -> Array:
-    """Diffuse reflectance of skin at 612, 545 and 463 nm.
-
-    The epidermis (60 um) absorbs on the way in and out; the dermis reflects diffusely; melanin
-    in the dermis is seen through scattering tissue, which makes it blue-grey (Tyndall effect);
-    keratin lies on top.
-
-    Parameters
-    ----------
-    melanin : array ``[...]``
-        Volume fraction of melanosomes in the epidermis.
-    dermal : array ``[...]``
-        Volume fraction of melanosomes in the dermis.
-    blood : array ``[...]``
-        Volume fraction of blood in the dermis.
-    keratin : array ``[...]``
-        Cover by scale, 0..1.
-
-    Returns
-    -------
-    array ``[3, ...]`` in 0..1
-    """
-    shape = (3,) + (1,) * np.ndim(melanin)
-    of = [c.reshape(shape) for c in (_MELANIN, _BASELINE, _BLOOD, _DERMIS, _EPIDERMIS, _KERATIN)]
-    mel, base, red, scatter, top_scatter, scale = of
-    absorption = base + blood * red + dermal * mel
-    dermis = np.exp(-7 / np.sqrt(3 * (1 + scatter / absorption)))
-    # Backscatter in front of dermal pigment, in proportion to how much of it there is to cover.
-    top = (1 - np.exp(-0.35 * 0.012 * top_scatter)) * (1 - np.exp(-dermal / 0.02))
-    reflected = np.exp(-2 * 1.9 * 0.006 * melanin * mel) * ((1 - top) * dermis + 0.55 * top)
-    return reflected + keratin * (scale - reflected)
+# Gains that show light skin as in HAM10000: L*a*b* about 70, 17, 3.
+_GAINS = np.array([1.28, 1.36, 1.92])
+_HAIR = np.array([0.10, 0.08, 0.06])
 
 
 def LesionPhantom(
@@ -91,14 +51,14 @@ def LesionPhantom(
     difficulty: float = 0.5,
     contrast: float = 1.0,
     balance: float = 0.5,
-    skin: tuple[float, float] = (0.015, 0.06),
+    skin: tuple[float, float] = (0.013, 0.063),
     progress: bool = False,
 ) -> LesionDataset:
     """Procedural lesions of all seven classes, with true masks.
 
-    A picture is a function of ``seed``, of its number and of the options: a larger ``count``
-    appends pictures and changes none. Some lesions have several pictures, in other poses and
-    under other light, as in HAM10000.
+    Picture i is a function of ``seed``, i and the options: a larger ``count`` appends pictures
+    and changes none, and another ``image_size``, ``contrast`` or ``skin`` shows the same lesions.
+    Some lesions have several pictures, in other poses and light, as often as in HAM10000.
 
     Parameters
     ----------
@@ -107,13 +67,12 @@ def LesionPhantom(
     image_size : int, pixels
         Side of the square pictures, 16 to 512; the field is 9 mm wide.
     seed : int
-        Source of everything.
+        Source of everything, 0 or more.
     difficulty : float
-        0..1: chance with which a lesion takes its structures from another class, spread of its
-        pigment towards that of the others, and strength of what is irrelevant (light, hair).
+        0..1: chance that a lesion resembles another class, in colour and by one of its
+        structures, and the strength of what is irrelevant (light, camera, hair).
     contrast : float
-        0..2: factor on the difference of all pigments and of blood to the skin around. The same
-        lesions otherwise.
+        0..2: factor on what the lesion adds to the skin around it; 0 hides it.
     balance : float
         0..1: class shares are those of HAM10000 to this power; 1 is its imbalance of 58 to 1, 0
         is none.
@@ -126,128 +85,144 @@ def LesionPhantom(
     Returns
     -------
     LesionDataset
-        ``metadata`` has the columns ``skin`` (melanosome fraction) and ``radius`` (mm).
+        uint8 ``[count, 3, image_size, image_size]`` with masks (where the lesion covers more than
+        half) and the columns ``melanosome_fraction`` (of the skin), ``radius_mm`` and
+        ``structures`` (names, joined by "+") in ``metadata``.
 
     Raises
     ------
     ValueError
         When an option is outside of its range.
+
+    Examples
+    --------
+    >>> easy = LesionPhantom(200, 64, difficulty=0.0)
+    >>> faint = LesionPhantom(200, 64, difficulty=0.0, contrast=0.25)  # the same lesions
     """
-    for name, value, allowed, rule in (
-        ("count", count, count >= 1, "at least 1"),
-        ("image_size", image_size, 16 <= image_size <= 512, "16 to 512 pixels"),
-        ("difficulty", difficulty, 0 <= difficulty <= 1, "0 to 1"),
-        ("contrast", contrast, 0 <= contrast <= 2, "0 to 2"),
-        ("balance", balance, 0 <= balance <= 1, "0 to 1"),
-        ("skin", skin, 0 <= skin[0] <= skin[1] <= 0.5, "a range within 0 to 0.5"),
-    ):
-        if not allowed:
-            raise ValueError(f"{name}={value!r} is out of range; give {rule}")
+    _check(count, image_size, seed, difficulty, contrast, balance, skin)
     lesions = _lesions(count, seed, balance)
-
-    def make(number: int) -> tuple[Array, Array, float, float]:
+    images = np.empty((count, 3, image_size, image_size), np.uint8)
+    masks = np.empty((count, image_size, image_size), np.uint8)
+    people, radii, structures = np.empty(count), np.empty(count), []
+    for number in trange(count, unit="image", disable=not progress):
         lesion, label = lesions[number]
-        of_lesion = np.random.default_rng((seed, 1, lesion))
-        of_picture = np.random.default_rng((seed, 2, number))
-        return _picture(label, image_size, of_lesion, of_picture, difficulty, contrast, skin)
-
-    with ThreadPoolExecutor() as pool:
-        made = list(
-            tqdm(
-                pool.map(make, range(count)),
-                total=count,
-                unit="image",
-                disable=None if progress else True,
-            )
-        )
-    images, masks, melanin, radius = (np.stack(parts) for parts in zip(*made, strict=True))
-    options = (_VERSION, count, image_size, seed, difficulty, contrast, balance, list(skin))
+        picture = np.random.default_rng((seed, 2, number))
+        light, masks[number], *known = _scene(
+            LESION_CLASSES[label],
+            np.random.default_rng((seed, 1, lesion, label)),
+            picture,
+            size=image_size, difficulty=difficulty, contrast=contrast, skin=skin,
+        )  # fmt: skip
+        images[number] = srgb_codes(_photograph(light, picture, difficulty))
+        people[number], radii[number] = known[:2]
+        structures.append(known[2])
+    options = (count, image_size, seed, difficulty, contrast, balance, list(skin))
     return LesionDataset(
         images=torch.from_numpy(images),
         labels=[label for _, label in lesions],
-        groups=[f"phantom_s{seed}_l{lesion:06d}" for lesion, _ in lesions],
+        groups=[f"phantom_s{seed}_lesion_{lesion:06d}" for lesion, _ in lesions],
         identifiers=[f"phantom_s{seed}_{number:06d}" for number in range(count)],
         masks=torch.from_numpy(masks),
-        metadata={"skin": melanin, "radius": radius},
-        fingerprint=content_hash("phantom", *options),
+        metadata={"melanosome_fraction": people, "radius_mm": radii, "structures": structures},
+        fingerprint=content_hash("phantom", _VERSION, *options),
     )
 
 
+def _check(
+    count: int, image_size: int, seed: int, difficulty: float, contrast: float, balance: float,
+    skin: tuple[float, float],
+) -> None:  # fmt: skip
+    for name, value, allowed, rule in (
+        ("count", count, count >= 1, "at least 1"),
+        ("image_size", image_size, 16 <= image_size <= 512, "16 to 512 pixels"),
+        ("seed", seed, seed >= 0, "0 or more"),
+        ("difficulty", difficulty, 0 <= difficulty <= 1, "0 to 1"),
+        ("contrast", contrast, 0 <= contrast <= 2, "0 to 2"),
+        ("balance", balance, 0 <= balance <= 1, "0 to 1"),
+        ("skin", skin, 0 <= skin[0] <= skin[1] <= 0.5, "a rising range within 0 to 0.5"),
+    ):
+        if not allowed:
+            raise ValueError(f"{name}={value!r} is out of range; give {rule}")
+
+
 def _lesions(count: int, seed: int, balance: float) -> list[tuple[int, int]]:
-    """Lesion and class of each picture; classes are dealt so that each keeps its share."""
-    shares = np.array(_IMAGES, dtype=float) ** balance
-    shares /= shares.sum()
+    """Lesion and class of each picture: the class that lacks most of its share comes next."""
+    times = np.arange(1, _LESIONS.shape[1] + 1)
+    shares = (_LESIONS @ times) ** balance
+    shares = shares / shares.sum()
+    laws = _LESIONS / _LESIONS.sum(1, keepdims=True)
     given = np.zeros(len(shares))
     random = np.random.default_rng((seed, 0))
     pictures: list[tuple[int, int]] = []
     lesion = 0
     while len(pictures) < count:
         label = int(np.argmax(shares * (len(pictures) + 1) - given))
-        times = 1 + int(random.choice(len(_PER_LESION), p=_PER_LESION))
-        given[label] += times
-        pictures += [(lesion, label)] * times
+        number = int(random.choice(times, p=laws[label]))
+        given[label] += number
+        pictures += [(lesion, label)] * number
         lesion += 1
     return pictures[:count]
 
 
-def _picture(
-    label: int,
+def _scene(
+    kind: str,
+    of_lesion: np.random.Generator,
+    of_picture: np.random.Generator,
+    *,
     size: int,
-    of_lesion: Random,
-    of_picture: Random,
     difficulty: float,
     contrast: float,
     skin: tuple[float, float],
-) -> tuple[Array, Array, float, float]:
-    """One picture: uint8 ``[3, S, S]``, mask ``[S, S]``, and what its metadata says."""
-    own = RECIPES[LESION_CLASSES[label]]
-    recipe = own
-    if of_lesion.random() < 0.6 * difficulty:
-        recipe = RECIPES[LESION_CLASSES[of_lesion.integers(len(LESION_CLASSES))]]
-    healthy = of_lesion.uniform(*skin)
-    pose = (
-        of_picture.uniform(0, 2 * math.pi),
-        math.exp(of_picture.normal(0, 0.12)),
-        *of_picture.normal(0, 0.35, 2),
-    )
-    canvas = Canvas(size, of_lesion, pose)
-    radius = of_lesion.uniform(*own.radius)
-    inside, fade = outline(canvas, own, radius)
-    maps = pigment(canvas, own, recipe, difficulty, radius, inside, fade)
-    melanin, dermal, blood, keratin = (contrast * part for part in maps)
-    base_blood = 0.010 * math.exp(of_lesion.normal(0, 0.3))
-    texture = 1 + 0.12 * canvas.cloud(1.2) + 0.10 * canvas.noise(3.0)
+) -> tuple[Array, npt.NDArray[np.bool_], float, float, str]:
+    """Reflectance ``[3, S, S]``, mask ``[S, S]``, melanosomes of the skin, radius, structures."""
+    shift = of_picture.normal(0, 0.35, 2).clip(-1, 1)
+    zoom = math.exp(min(max(of_picture.normal(0, 0.10), -0.2), 0.3))
+    turns, mirrored = int(of_picture.integers(4)), bool(of_picture.integers(2))
+    canvas = Canvas(size, of_lesion, zoom=zoom, shift=(shift[0], shift[1]))
+    person, redness = of_lesion.uniform(), math.exp(of_lesion.normal(0, 0.35))
+    fraction = skin[0] + person * (skin[1] - skin[0])
+    freckles = 0.18 * canvas.noise(0.15) + 0.14 * canvas.noise(0.5) + 0.16 * canvas.noise(1.8)
+    flush = 0.18 * canvas.noise(0.3) + 0.22 * canvas.noise(1.5)
+    lesion, structures = draw_lesion(canvas, kind, difficulty)
     light = skin_reflectance(
-        np.maximum(healthy * texture + melanin, 0.0),
-        np.maximum(dermal, 0.0),
-        np.maximum(base_blood * (2 - texture) + blood, 0.0),
-        np.clip(keratin, 0.0, 1.0),
+        np.maximum(fraction * (1 + freckles) + contrast * lesion.melanin, 0),
+        np.maximum(contrast * lesion.dermal, 0),
+        np.maximum(0.006 * redness * (1 + flush) + contrast * lesion.blood, 0),
+        np.clip(contrast * lesion.keratin, 0, 0.9),
     )
-    return (
-        _camera(canvas, light, of_picture, difficulty),
-        (fade >= 0.5).astype(np.uint8),
-        healthy,
-        radius,
-    )
+    mask = lesion.depth > 0
+    if mirrored:
+        light, mask = light[..., ::-1], mask[..., ::-1]
+    light, mask = np.rot90(light, turns, (1, 2)), np.rot90(mask, turns)
+    return light, mask, fraction, lesion.radius, "+".join(structures)
 
 
-def _camera(canvas: Canvas, light: Array, random: Random, difficulty: float) -> Array:
-    """Light, hair, vignette, gains, noise; then sRGB codes ``[3, S, S]``."""
-    frame = Canvas(canvas.size, random, (0.0, 1.0, 0.0, 0.0))
-    if random.random() < 0.35 * difficulty:
-        count = int(random.integers(1, 4))
-        starts = random.uniform(-FIELD / 2, FIELD / 2, (count, 2))
-        hair = frame.paths(starts, random.uniform(0, 2 * math.pi, count), 0.7 * FIELD, 0.05)
-        light = light * (1 - 0.8 * hair)
-    gain = 1.42 * np.exp(random.normal(0, 0.10))
-    tint = np.exp(random.normal(0, 0.05 + 0.06 * difficulty, 3))
-    slope = random.normal(0, 0.02, 2)
-    r2 = (frame.x**2 + frame.y**2) / (FIELD / 2) ** 2
-    falloff = (1 + slope[0] * frame.x + slope[1] * frame.y) * (1 - random.uniform(0, 0.12) * r2)
-    light = light * falloff * (gain * _WHITE * tint)[:, None, None]
-    light = light + random.normal(0, 0.006, light.shape)
-    light = np.clip(light, 0.0, 1.0)
-    codes = np.where(
-        light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055
-    )
-    return np.round(255 * codes).astype(np.uint8)
+def _photograph(light: Array, random: np.random.Generator, difficulty: float) -> Array:
+    """Hair, uneven light, vignette and the gains of a camera; linear ``[3, S, S]``."""
+    frame = Canvas(light.shape[-1], random)
+    if random.random() < 0.15 + 0.35 * difficulty:
+        cover = 0.85 * _hair(frame, int(random.geometric(0.25)))
+        light = light + cover * (_HAIR[:, None, None] - light).astype(np.float32)
+    away = (frame.x**2 + frame.y**2) / (FIELD / 2) ** 2
+    slope = random.normal(0, 0.03, 2)
+    shade = 1 + slope[0] / FIELD * frame.x + slope[1] / FIELD * frame.y
+    shade = shade - random.uniform(0, 0.08) * away
+    if random.random() < 0.12:  # the tube of a contact dermatoscope
+        rim = random.uniform(1.05, 1.35)
+        shade = shade * np.clip(12 * (rim - np.sqrt(away)), 0.02, 1)
+    exposure = math.exp(random.normal(0, 0.06 + 0.06 * difficulty))
+    tint = np.exp(random.normal(0, 0.03 + 0.06 * difficulty, 3))
+    return light * (shade * (_GAINS * exposure * tint)[:, None, None]).astype(np.float32)
+
+
+def _hair(frame: Canvas, count: int) -> Array:
+    """Arcs across the field."""
+    random = frame.random
+    lean = random.uniform(0, math.pi)
+    angle = lean + random.normal(0, 0.5, (count, 1))
+    along = np.linspace(-1, 1, 15) * random.uniform(1.5, 6.0, (count, 1))
+    bow = random.normal(0, 0.06, (count, 1)) * (along**2 - np.mean(along**2, 1, keepdims=True))
+    middle = random.uniform(-FIELD / 2, FIELD / 2, (2, count, 1))
+    c, s = np.cos(angle), np.sin(angle)
+    courses = np.stack((middle[0] + c * along - s * bow, middle[1] + s * along + c * bow), 2)
+    return frame.lines(courses, random.uniform(0.04, 0.08, count))

@@ -82,6 +82,13 @@ def test_focal_loss_is_smaller_and_has_the_gradient_of_its_formula(seed, gamma):
     assert focal <= classify.task_loss(logits, labels)
 
 
+@pytest.mark.parametrize("gamma", [0.1, 0.5, 1.0, 2.0])
+def test_a_sure_answer_has_a_finite_gradient(gamma):
+    logits = torch.tensor([[400.0, 0.0, 0.0], [30.0, 0.0, 0.0]], requires_grad=True)
+    classify.task_loss(logits, torch.tensor([0, 0]), focal_gamma=gamma).backward()
+    assert torch.isfinite(logits.grad).all()
+
+
 def test_gradients():
     logits, labels = _batch(0)
     weights = torch.rand(5, dtype=torch.float64) + 0.1
@@ -115,6 +122,7 @@ def test_balanced_softmax_and_logit_adjustment_are_one(seed):
         (lambda: classify.log_prior(torch.ones(2, 2)), "counts must be a vector"),
         (lambda: classify.class_weights(HAM, power=-1), "power must be 0 or more, not -1"),
         (lambda: classify.effective_number_weights(HAM, beta=1), r"beta must lie in \[0, 1\)"),
+        (lambda: classify.task_loss(*_batch(0), focal_gamma=-1), "focal_gamma must be 0 or more"),
     ],
 )
 def test_bad_counts_are_refused(call, message):

@@ -174,6 +174,8 @@ def test_the_same_seed_gives_the_same_interval():
         (np.zeros((2, 2)), np.array([0, -1]), "integers of 0 or more"),
         (np.zeros((2, 2)), np.array([0, 2]), "label 2 is beyond the 2 classes"),
         (np.array([[0, np.nan], [0, 1]]), np.array([0, 1]), "1 rows of scores are not numbers"),
+        (np.array([[0, np.inf], [0, 1]]), np.array([0, 1]), "1 rows of scores are not numbers"),
+        (np.full((2, 2), -np.inf), np.array([0, 1]), "2 rows of scores are not numbers"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(logits, labels, message):

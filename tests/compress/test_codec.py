@@ -19,6 +19,7 @@ def codecs() -> list[Codec]:
 @pytest.mark.parametrize(
     ("image", "message"),
     [
+        ([[0.5]], r"expected a tensor \[B, .*3, H, W\], got list"),
         (torch.zeros(3, 32, 32), r"\[3, 32, 32\]. Add a batch axis with image\[None\]"),
         (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), r"torch.uint8 .*divide 8-bit values by 255"),
         (torch.zeros(0, 3, 32, 32), r"expected a floating-point batch"),

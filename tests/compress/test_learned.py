@@ -492,7 +492,7 @@ def test_the_default_nets_are_small():
         assert sum(parameter.numel() for parameter in build(kind).parameters()) <= 100_000
 
 
-@pytest.mark.parametrize("width_ratio", [2, 0, "6", float("nan"), None, 1.5001])
+@pytest.mark.parametrize("width_ratio", [2, 0, "6", float("nan"), None, 1.5001, [6]])
 def test_other_width_ratios_are_refused(width_ratio):
     with pytest.raises(ValueError, match=r"width_ratio must be 6, 3 or 1.5, got"):
         Autoencoder(width_ratio)

@@ -1,54 +1,45 @@
 import numpy as np
 import pytest
 
-from classify.data.lesion import RECIPES, Canvas, outline, pigment
+from classify.data.canvas import Canvas
+from classify.data.lesion import _STRUCTURES, RECIPES, _body, _looks, draw_lesion
 
 
-def _canvas(size=48, seed=0, pose=(0.0, 1.0, 0.0, 0.0)):
-    return Canvas(size, np.random.default_rng(seed), pose)
-
-
-def test_noise_has_unit_variance():
-    values = np.concatenate([_canvas(32, seed).noise(1.0).ravel() for seed in range(60)])
-    assert values.std() == pytest.approx(1.0, rel=0.05)
-    clouds = np.concatenate([_canvas(32, seed).cloud(2.0).ravel() for seed in range(60)])
-    assert clouds.std() == pytest.approx(1.0, rel=0.06)
-
-
-def test_a_lattice_has_its_pitch_and_fades_when_it_is_too_fine():
-    canvas = _canvas(256)
-    cells = canvas.lattice(0.6)
-    assert cells.min() >= -1e-6
-    assert cells.max() <= 1 + 1e-6
-    spectrum = np.abs(np.fft.rfft2(cells - cells.mean()))
-    fy, fx = np.fft.fftfreq(256, canvas.pixel), np.fft.rfftfreq(256, canvas.pixel)
-    radius = np.hypot(fy[:, None], fx[None])
-    peak = radius.ravel()[spectrum.argmax()]
-    assert peak == pytest.approx(2 / (3**0.5 * 0.6), rel=0.25)
-    assert _canvas(16).lattice(0.3).std() < 0.01
-
-
-def test_spots_lie_where_they_are_put():
-    canvas = _canvas(90)
-    spots = canvas.spots(np.array([2.0]), np.array([-1.0]), np.array([0.4]))
-    row, column = np.unravel_index(spots.argmax(), spots.shape)
-    assert column == pytest.approx(44.5 + 2.0 / 0.1, abs=1)
-    assert row == pytest.approx(44.5 - 1.0 / 0.1, abs=1)
-    assert spots.max() == pytest.approx(1, abs=0.02)
+def _canvas(seed=0, size=48):
+    return Canvas(size, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
 @pytest.mark.parametrize("seed", range(4))
-def test_maps_are_finite_and_fade_outside(name, seed):
-    canvas = _canvas(seed=seed)
-    recipe = RECIPES[name]
-    radius = sum(recipe.radius) / 2
-    inside, fade = outline(canvas, recipe, radius)
-    assert fade.min() >= 0
-    assert fade.max() <= 1
-    assert fade[24, 24] > 0.5
-    far = np.hypot(canvas.x, canvas.y) > 2.2 * radius
-    for part in pigment(canvas, recipe, recipe, 0.5, radius, inside, fade):
+def test_maps_are_finite_and_vanish_far_outside(name, seed):
+    canvas = _canvas(seed)
+    lesion, _ = draw_lesion(canvas, name, 0.5)
+    assert lesion.cover.min() >= 0
+    assert lesion.cover.max() <= 1
+    assert (lesion.depth > 0).any()
+    far = np.hypot(canvas.x, canvas.y) > 2.6 * lesion.radius
+    for part in (lesion.melanin, lesion.blood, lesion.dermal, lesion.keratin):
+        assert part.dtype == np.float32
         assert np.isfinite(part).all()
-        if far.any():
-            assert np.abs(part[far]).max() < 0.02
+        assert part.min() >= 0
+        assert np.abs(part[far]).max(initial=0) < 0.02
+
+
+@pytest.mark.parametrize("structure", list(_STRUCTURES))
+def test_each_structure_changes_what_the_lesion_adds(structure):
+    kind = next(k for k, recipe in RECIPES.items() if structure in recipe.chances)
+    canvas = _canvas(7, 96)
+    lesion = _body(canvas, _looks(RECIPES[kind], canvas.random))
+    before = np.stack((lesion.melanin, lesion.blood, lesion.dermal, lesion.keratin))
+    _STRUCTURES[structure](lesion)
+    after = np.stack((lesion.melanin, lesion.blood, lesion.dermal, lesion.keratin))
+    changed = np.abs(after - before).max(0) > 1e-4
+    assert changed.any()
+    assert changed[lesion.depth < -0.8 * lesion.radius].mean() < 0.02
+
+
+def test_recipes_name_structures_and_classes_that_exist():
+    for recipe in RECIPES.values():
+        assert set(recipe.chances) <= set(_STRUCTURES)
+        assert set(recipe.resembles) <= set(RECIPES)
+    assert set(_STRUCTURES) == {name for recipe in RECIPES.values() for name in recipe.chances}
