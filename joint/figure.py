@@ -83,7 +83,9 @@ def draw_filter(figure: SubFigure | Figure, front_end: FrontEnd) -> None:
             drawn = axis.imshow(kernel, cmap="RdBu_r", norm=scale)
             axis.set_title(("red", "green", "blue")[number % 3] if shared else f"{number}")
             _bare(axis)
-        figure.colorbar(drawn, ax=list(axes), shrink=0.6, label="fraction of the light")
+        ticks = [limit * part for part in (-1, -0.1, 0, 0.1, 1)]
+        bar = figure.colorbar(drawn, ax=list(axes), shrink=0.6, label="fraction of the light")
+        bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
         figure.suptitle(
             f"learned kernel, {front_end.exposures} exposure"
             f"{'s' if front_end.exposures > 1 else ''}, "

@@ -114,7 +114,9 @@ class Decoder:
         Image.init()  # registers the decoders once, before the threads need them
         failures = []
         threads = self.workers or os.cpu_count() or 1
-        bar = tqdm(total=len(pictures), desc=title, unit="image", disable=not self.progress)
+        bar = tqdm(
+            total=len(pictures), desc=title, unit="image", disable=None if self.progress else True
+        )
         with bar, ThreadPoolExecutor(threads) as pool:
             for start in range(0, len(pictures), _BLOCK):
                 for result in pool.map(self._decode_one, pictures[start : start + _BLOCK]):

@@ -104,7 +104,7 @@ def LesionPhantom(
     images = np.empty((count, 3, image_size, image_size), np.uint8)
     masks = np.empty((count, image_size, image_size), np.uint8)
     people, radii, structures = np.empty(count), np.empty(count), []
-    for number in trange(count, unit="image", disable=not progress):
+    for number in trange(count, unit="image", disable=None if progress else True):
         lesion, label = lesions[number]
         picture = np.random.default_rng((seed, 2, number))
         light, masks[number], *known = _scene(
