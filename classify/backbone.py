@@ -5,6 +5,7 @@
     picture [B,C,H,W] 0..1 ─► normalise ─► (resize) ─► net ─► dropout ─► head ─► logits [B,K]
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch.nn import functional
 
 __all__ = ["BACKBONES", "BackboneRecord", "Classifier", "ResNetS", "backbone"]
 
-# Mean and deviation of ImageNet, in sRGB; what every public set of weights expects.
+# Mean and deviation of ImageNet, in sRGB.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -38,6 +39,10 @@ class BackboneRecord:
     """Smaller pictures are enlarged to this; 0 leaves the size as it is."""
     patch: int = 0
     """Pictures are resized to a square of the next multiple of this, fixed at construction."""
+    mean: tuple[float, float, float] = _MEAN
+    """Subtracted from red, green and blue, as public weights expect."""
+    deviation: tuple[float, float, float] = _DEVIATION
+    """Divides them afterwards."""
 
 
 def _torchvision(name: str, **options: object) -> Callable[[int], nn.Module]:
@@ -109,6 +114,9 @@ BACKBONES: Mapping[str, BackboneRecord] = {
         "Conv2d_1a_3x3.conv",
         "Mixed_7c",
         enlarge=75,
+        # Its public weights come from TensorFlow, which scales pictures to -1..1.
+        mean=(0.5, 0.5, 0.5),
+        deviation=(0.5, 0.5, 0.5),
     ),
     "efficientnet_b0": BackboneRecord(
         _torchvision("efficientnet_b0"), "classifier.1", "features.0.0", "features"
@@ -161,9 +169,10 @@ class Classifier(nn.Module):
         self.feature_layer = record.feature_layer
         self._smallest, self._enlarge = record.smallest, record.enlarge
         self._side = side if record.patch else None
-        colour = in_channels == len(_MEAN)
-        mean = _MEAN if colour else (sum(_MEAN) / 3,) * in_channels
-        deviation = _DEVIATION if colour else (sum(_DEVIATION) / 3,) * in_channels
+        mean, deviation = record.mean, record.deviation
+        if in_channels != 3:
+            mean = (sum(mean) / 3,) * in_channels
+            deviation = (sum(deviation) / 3,) * in_channels
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation)[:, None, None], persistent=False)
         stem = net.get_submodule(record.stem)
@@ -300,13 +309,14 @@ def _load(classifier: Classifier, path: Path, record: BackboneRecord, name: str)
     given = {_our_key(key, record.head): value for key, value in _read(path).items()}
     own = classifier.state_dict()
     stem = f"net.{record.stem}.weight"
-    if stem in given and given[stem].shape[1] != classifier.in_channels:
+    if stem in given and given[stem].ndim == 4 and given[stem].shape[1] != classifier.in_channels:
         given[stem] = _spread(given[stem], classifier.in_channels)
     positions = "net.encoder.pos_embedding"
-    if positions in given and given[positions].shape != own[positions].shape:
+    if positions in given and positions in own and given[positions].shape != own[positions].shape:
         given[positions] = _resampled(given[positions], own[positions].shape[1])
     if "head.weight" in given and given["head.weight"].shape != own["head.weight"].shape:
-        del given["head.weight"], given["head.bias"]
+        given.pop("head.weight")
+        given.pop("head.bias", None)
     head = {"head.weight", "head.bias"}
     missing = [key for key in own if key not in given and key not in head]
     unknown = [key for key in given if key not in own]
@@ -334,6 +344,8 @@ def _resampled(positions: Tensor, length: int) -> Tensor:
 
 
 def _our_key(key: str, head: str) -> str:
+    # Names of DenseNet's public weights, from before module names could not hold a dot.
+    key = re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.", r"\1\2.", key)
     if key.startswith(f"{head}."):
         return key.replace(head, "head", 1)
     return key if key.startswith(("net.", "head.")) else f"net.{key}"

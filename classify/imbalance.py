@@ -11,7 +11,7 @@ __all__ = ["class_weights", "effective_number_weights", "log_prior", "task_loss"
 
 
 def class_weights(counts: Tensor, *, power: float = 0.5) -> Tensor:
-    """Weights ``(N / (K n_c)) ** power``, scaled to sum to K over the classes that occur.
+    """Weights ``(N / (K n_c)) ** power``, scaled to sum to the number of classes that occur.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def effective_number_weights(counts: Tensor, *, beta: float = 0.999) -> Tensor:
 
     Returns
     -------
-    Tensor, float32 ``[K]``, of sum K over the classes that occur
+    Tensor, float32 ``[K]``, whose sum is the number of classes that occur
     """
     counts = _checked(counts)
     if not 0 <= beta < 1:

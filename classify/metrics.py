@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax, logsumexp, softmax
 from scipy.stats import rankdata
 
 __all__ = ["Interval", "Report", "bootstrap", "report"]
@@ -114,6 +114,7 @@ def report(
     """
     logits, labels = np.asarray(logits, dtype=float), np.asarray(labels)
     _check(logits, labels, classes)
+    labels = labels.astype(np.int64)
     count = len(classes)
     guesses = logits.argmax(1)
     confusion = _confusion(labels, guesses, count)
@@ -256,7 +257,10 @@ _STATISTICS: dict[str, Callable[[Array], float]] = {
 
 def _auc(logits: Array, labels: Array, positive: int) -> float:
     """Area under the ROC curve of one class against the rest, by ranks; ties count half."""
-    scores = softmax(logits, axis=1)[:, positive]
+    # The log-odds: probabilities next to 1 are all the same number. What differs by rounding
+    # alone is a tie.
+    odds = logits[:, positive] - logsumexp(np.delete(logits, positive, 1), axis=1)
+    scores = odds.round(9)
     hits = labels == positive
     positives, negatives = hits.sum(), (~hits).sum()
     if positives == 0 or negatives == 0:

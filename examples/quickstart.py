@@ -102,7 +102,7 @@ def main(options: Options) -> dict[str, Evaluation]:
     # (c) Camera, codec and classifier as one graph; it starts from (a) and (b).
     joint = ImagingSystem(
         front_end=optics.LearnedKernel(options.start, options.kernel_size),
-        sensor=optics.Sensor(options.photons, trainable_gain=True),
+        sensor=optics.Sensor(options.photons, black_level=0.01, trainable_gain=True),
         codec=codec,
         classifier=classifier,
     ).to(options.device)

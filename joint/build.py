@@ -97,6 +97,7 @@ def build_system(
                 full_well=config.sensor.full_well,
                 bits=config.sensor.bits,
                 gain=config.sensor.gain,
+                black_level=config.sensor.black_level,
                 trainable_gain=config.sensor.trainable_gain,
                 shot_noise=config.sensor.shot_noise,
             )

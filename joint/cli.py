@@ -31,7 +31,7 @@ from .config import (
     load_config,
     save_config,
 )
-from .evaluate import evaluate
+from .evaluate import evaluate, usable_device
 from .train import TrainingDiverged, fit
 
 __all__ = ["main"]
@@ -166,9 +166,17 @@ def _train_options(arguments: Sequence[str]) -> TrainOptions:
 
 
 def _train(options: TrainOptions) -> None:
+    usable_device(options.device)  # before anything is loaded
     config, folder = options.run, options.output
     if options.resume and (folder / "config.json").exists():
-        config = load_config(folder)
+        saved = load_config(folder)
+        chosen = options.choice != Choice() or config != RunConfig()
+        if chosen and config != saved:
+            raise ConfigError(
+                f"{folder} is resumed as it was started, and the options given say otherwise: "
+                "leave them out, or choose another folder"
+            )
+        config = saved
     say = _silent if options.quiet else print
     dataset = build_data(config.data, progress=not options.quiet)
     parts = build_split(config, dataset)
@@ -207,7 +215,7 @@ def _evaluate(options: EvaluateOptions) -> None:
     dataset = getattr(parts, options.part)
     if options.data is not None:
         dataset = build_data(data_config(options.data, image_size=dataset.image_size[0]))
-    system.to(options.device)
+    system.to(usable_device(options.device))
     result = evaluate(
         system, dataset, batch_size=options.batch_size, count_bytes=options.count_bytes
     )

@@ -193,6 +193,8 @@ class SensorConfig(_Model):
     """Resolution of the converter; null does not quantise."""
     gain: float = Field(default=1.0, gt=0)
     """Analogue gain; 1 maps full scale to the top code."""
+    black_level: float = Field(default=0.0, ge=0, le=0.5)
+    """Offset of the converter, a fraction of its range; keeps noise about zero from being cut."""
     trainable_gain: bool = False
     """Learn the gain."""
     shot_noise: optics.ShotNoise = "gaussian"

@@ -15,7 +15,7 @@ from compress import psnr, ssim
 from .objective import Objective
 from .system import ImagingSystem, SystemOutput
 
-__all__ = ["Evaluation", "as_scenes", "derive_seed", "device_of", "evaluate"]
+__all__ = ["Evaluation", "as_scenes", "derive_seed", "device_of", "evaluate", "usable_device"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,26 @@ def device_of(module: nn.Module) -> torch.device:
     for tensor in (*module.parameters(), *module.buffers()):
         return tensor.device
     return torch.device("cpu")
+
+
+def usable_device(device: torch.device | str) -> torch.device:
+    """Refuse a device that is not there, in words.
+
+    Raises
+    ------
+    ValueError
+        For a name that torch does not know, or a GPU that it does not see.
+    """
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device {str(device)!r} is unknown; use 'cpu', 'cuda', ...") from error
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device {str(device)!r} was asked for, but torch sees {torch.cuda.device_count()} "
+            "GPUs; use 'cpu', or a number below that"
+        )
+    return found
 
 
 def as_scenes(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:

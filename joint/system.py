@@ -133,9 +133,12 @@ class ImagingSystem(nn.Module):
             raw = None
             picture = irradiance
             if self.sensor is not None:
-                picture = raw = self.sensor(irradiance, generator=generator)
+                exposures = 1 if self.front_end is None else self.front_end.exposures
+                raw = self.sensor(irradiance, exposures=exposures, generator=generator)
+                picture = raw
             if self.front_end is not None:
                 picture = self.front_end.combine(picture)
+            picture = picture.clamp(0.0, 1.0)  # a black level lets noise go below it
             if self.encoding == "srgb":
                 picture = linear_to_srgb(picture)
         return irradiance, raw, picture

@@ -19,7 +19,7 @@ from classify import LesionDataset, check_classes
 
 from .augment import augment
 from .checkpoint import CheckpointError
-from .evaluate import as_scenes, derive_seed, device_of, evaluate
+from .evaluate import as_scenes, derive_seed, device_of, evaluate, usable_device
 from .objective import Objective
 from .run import CHECKPOINT_FILE, EpochRecord, History, Training, TrainingRun
 from .system import ImagingSystem, Stage, SystemOutput
@@ -81,7 +81,7 @@ def fit(
     """
     objective = objective or Objective()
     config = config or Training()
-    device = _checked_device(device)
+    device = usable_device(device)
     folder = None if directory is None else Path(directory)
     if resume and folder is None:
         raise ValueError("resume=True needs the directory of the run to resume")
@@ -253,13 +253,6 @@ def _only_learning(system: ImagingSystem, learning: tuple[Stage, ...]) -> Iterat
             parameter.requires_grad_(flag)
         for module, mode in modes.items():
             module.training = mode
-
-
-def _checked_device(device: torch.device | str) -> torch.device:
-    device = torch.device(device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {str(device)!r} was asked for, but torch sees no GPU; use 'cpu'")
-    return device
 
 
 def _check(

@@ -15,7 +15,7 @@ Boundary = Literal["zero", "reflect", "replicate", "circular"]
 _PAD_MODE = {"zero": "constant", "reflect": "reflect", "replicate": "replicate"}
 
 # Up to this many taps a direct convolution beats the transform (forward and backward,
-# 32 x 3 x 128 x 128, one CPU thread; `pytest tests/benchmarks/test_convolve.py -n 0
+# pictures of 3 x 128 x 128, one CPU thread; `pytest tests/benchmarks/test_convolve.py -n 0
 # --benchmark-enable` prints the ratio on another machine).
 _DIRECT_TAPS = 9
 
@@ -44,8 +44,8 @@ def convolve(image: Tensor, psf: Tensor, *, boundary: Boundary = "zero") -> Tens
     Raises
     ------
     ValueError
-        For another boundary, shapes that do not fit, or a reflected border wider than the
-        picture.
+        For another boundary or type, shapes that do not fit, or a reflected border wider than
+        the picture.
     """
     psf = _as_kernel_stack(image, psf)
     height, width = image.shape[-2:]
@@ -53,7 +53,6 @@ def convolve(image: Tensor, psf: Tensor, *, boundary: Boundary = "zero") -> Tens
     after = [k // 2 for k in kernel]
     before = [k - 1 - a for k, a in zip(kernel, after, strict=True)]
     if boundary == "circular":
-        # Wrapped explicitly only where the transform size is not the picture's own.
         if kernel[0] > height or kernel[1] > width:
             raise ValueError(
                 f"a circular boundary needs a PSF no larger than the picture; the PSF is "
@@ -61,10 +60,8 @@ def convolve(image: Tensor, psf: Tensor, *, boundary: Boundary = "zero") -> Tens
             )
         image = functional.pad(image, (before[1], after[1], before[0], after[0]), mode="circular")
     elif boundary in _PAD_MODE:
-        if (
-            boundary == "reflect"
-            and (max(kernel) > 1)
-            and (max(before[0], after[0]) >= height or max(before[1], after[1]) >= width)
+        if boundary == "reflect" and (
+            max(before[0], after[0]) >= height or max(before[1], after[1]) >= width
         ):
             raise ValueError(
                 f"a reflected border must be narrower than the picture; the PSF {tuple(kernel)} "
@@ -86,10 +83,17 @@ def _as_kernel_stack(image: Tensor, psf: Tensor) -> Tensor:
     """Bring ``psf`` to ``[O, 1 or C, kh, kw]``."""
     if image.ndim != 4:
         raise ValueError(f"image must be [B, C, H, W], not of shape {tuple(image.shape)}")
+    if image.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"image must be float32 or float64, not {image.dtype}: integers have no fractions and "
+            "half precision no Fourier transform; use image.float()"
+        )
     channels = image.shape[1]
+    if channels == 0:
+        raise ValueError("image has no channels")
     if psf.ndim == 2:
         psf = psf.expand(channels, 1, *psf.shape)
-    elif psf.ndim == 3:
+    elif psf.ndim == 3 and len(psf) == channels:
         psf = psf[:, None]
     fits = psf.ndim == 4 and (
         psf.shape[1] == channels or (psf.shape[1] == 1 and psf.shape[0] % channels == 0)

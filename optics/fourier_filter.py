@@ -26,7 +26,7 @@ __all__ = [
 FilterStart = Literal["open", "spiral", "dark_field", "knife_edge", "phase_contrast", "random"]
 
 # The field of a scene is the root of its radiance, whose slope is infinite at zero. Below this
-# radiance (-60 dB of full scale, below one code of a 16-bit sRGB picture) it is held constant.
+# radiance (-60 dB of full scale) the root goes to zero along a line instead, of slope 1000.
 _DARKEST = 1e-6
 
 
@@ -62,6 +62,8 @@ def filter_start(
     """
     if name not in get_args(FilterStart):
         raise ValueError(f"no filter is called {name!r}; choose from {get_args(FilterStart)}")
+    if stop_radius is not None and not stop_radius >= 0:
+        raise ValueError(f"stop_radius must be 0 cycles/pixel or more, not {stop_radius}")
     fy, fx = torch.meshgrid(frequencies(size[0]), frequencies(size[1]), indexing="ij")
     radius = torch.hypot(fy, fx)
     zero_order = radius <= (stop_radius if stop_radius is not None else 0.0)
@@ -84,7 +86,9 @@ def filter_start(
 def coherent_image(scene: Tensor, transmission: Tensor) -> Tensor:
     """Irradiance behind a coherently illuminated 4f system.
 
-    ``|F^-1( t F( sqrt(scene) ) )|^2`` on a periodic grid. Homogeneous in the light, not linear.
+    ``|F^-1( t F( sqrt(scene) ) )|^2`` on a periodic grid. Homogeneous in the light (above 1e-6),
+    not linear. The irradiance is sampled at points one pixel apart: what the interference puts
+    above 0.5 cycles/pixel, up to twice the bandwidth of the field, is aliased.
 
     Parameters
     ----------
@@ -98,7 +102,8 @@ def coherent_image(scene: Tensor, transmission: Tensor) -> Tensor:
     Tensor ``[..., H, W]``
         Irradiance, in the unit of the scene.
     """
-    field = scene.clamp_min(_DARKEST).sqrt()
+    light = scene.clamp_min(0.0)
+    field = light / light.clamp_min(_DARKEST).sqrt()
     spectrum = torch.fft.fft2(field) * torch.fft.ifftshift(transmission)
     image = torch.fft.ifft2(spectrum)
     return image.real.square() + image.imag.square()
@@ -108,7 +113,8 @@ def incoherent_image(scene: Tensor, transmission: Tensor) -> Tensor:
     """Irradiance behind an incoherently illuminated 4f system: a blur with ``|F^-1(t)|^2``.
 
     Linear in the scene. Parameters and result as in :func:`coherent_image`; the sum of the
-    point-spread function is the mean of ``|t|^2``.
+    point-spread function is the mean of ``|t|^2``. Its transfer function is the circular
+    autocorrelation of t: as there, frequencies above 0.5 cycles/pixel are aliased.
     """
     amplitude = torch.fft.ifft2(torch.fft.ifftshift(transmission))
     psf = amplitude.real.square() + amplitude.imag.square()
@@ -191,7 +197,11 @@ class FourierFilter(FrontEnd):
         return unit_disk(self.raw)
 
     def throughput(self) -> Tensor:
-        """Mean of ``|t|^2``, scalar in 0..1: the share of a point source's light that passes."""
+        """Mean of ``|t|^2``, scalar in 0..1: the share of a point source's light that passes.
+
+        In incoherent light that of any scene; in coherent light what arrives depends on the
+        scene: a dark field stops all of a constant one.
+        """
         t = self.transmission
         return (t.real.square() + t.imag.square()).mean()
 

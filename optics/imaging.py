@@ -54,7 +54,7 @@ class FrontEnd(nn.Module, ABC):
 
     @abstractmethod
     def throughput(self) -> Tensor:
-        """Fraction of the scene's light that reaches the sensor, scalar in 0..1."""
+        """Fraction of a point source's light that reaches the sensor, scalar in 0..1."""
 
     @abstractmethod
     def combine(self, raw: Tensor) -> Tensor:
@@ -70,9 +70,9 @@ def kernel_start(
     ----------
     name : str
         ``identity``; ``unsharp``, an identity minus half of a Gaussian surround with sigma =
-        size / 6 pixels, which lifts edges and keeps half of the mean; ``sobel``, the horizontal
-        and the vertical derivative; ``laplacian``, four neighbours; ``log``, Laplacian of a
-        Gaussian with sigma = size / 7 pixels (Marr and Hildreth, Proc. R. Soc. Lond. B 207:187,
+        size / 6 pixels, which lifts edges and keeps about half of the mean (0.53 with 7 taps);
+        ``sobel``, the horizontal and the vertical derivative; ``laplacian``, four neighbours;
+        ``log``, Laplacian of a Gaussian with sigma = size / 7 pixels (Marr and Hildreth, Proc. R. Soc. Lond. B 207:187,
         1980); ``gabor``, even filters at 0, 45, 90 and 135 degrees with a wavelength of size / 2
         pixels (Daugman, JOSA A 2:1160, 1985); ``gaussian``, sigma = size / 6 pixels; ``random``,
         white noise.
@@ -224,6 +224,10 @@ class LearnedKernel(FrontEnd):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        if channels < 1:
+            raise ValueError(f"a scene has at least 1 channel, not {channels}")
+        if boundary not in get_args(Boundary):
+            raise ValueError(f"boundary must be one of {get_args(Boundary)}, not {boundary!r}")
         if isinstance(start, str):
             filters = kernel_start(start, kernel_size, generator=generator)
             if start == "random" and not signed:
@@ -280,6 +284,9 @@ class LearnedKernel(FrontEnd):
     def combine(self, raw: Tensor) -> Tensor:
         """Subtract the exposures, see :func:`signed_difference`; ``[B, F * C, H, W]`` in 0..1."""
         kernels = self.kernels
+        expected = self.exposures * self.in_channels
+        if raw.ndim != 4 or raw.shape[1] != expected:
+            raise ValueError(f"combine takes [B, {expected}, H, W], not {tuple(raw.shape)}")
         exposures = raw.unflatten(1, kernels.shape[:3]) * self.exposures
         if self.signed:
             plus, minus = exposures.unbind(2)
@@ -299,7 +306,8 @@ class LearnedKernel(FrontEnd):
 
 
 def _checked_filters(start: Tensor) -> Tensor:
-    if start.ndim != 3 or start.shape[-1] != start.shape[-2] or start.shape[-1] % 2 == 0:
+    odd = start.ndim == 3 and start.shape[-1] == start.shape[-2] and start.shape[-1] % 2 == 1
+    if not odd or len(start) == 0:
         raise ValueError(f"start must be [F, k, k] with odd k, not of shape {tuple(start.shape)}")
     filters = start.detach().double()
     light = torch.stack((filters.clamp_min(0), (-filters).clamp_min(0))).sum((-2, -1)).max()

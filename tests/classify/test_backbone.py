@@ -1,5 +1,6 @@
 import copy
 import pickle
+import re
 
 import pytest
 import torch
@@ -117,6 +118,44 @@ def test_weights_of_torchvision_fit_without_their_head(name, tmp_path):
         assert ours.eval()(_picture(96, 1)).shape == (2, 3)
 
 
+def test_inception_sees_what_its_public_weights_expect(tmp_path):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        theirs = torchvision.models.inception_v3(
+            weights=None, transform_input=True, aux_logits=False, init_weights=False
+        ).eval()
+    save_file(theirs.state_dict(), tmp_path / "weights.safetensors")
+    ours = classify.backbone("inception_v3", 1000, weights=tmp_path / "weights.safetensors").eval()
+    picture = _picture(96)
+    normalised = torchvision.transforms.functional.normalize(
+        picture, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(ours(picture), theirs(normalised), rtol=1e-3, atol=1e-4)
+
+
+def test_public_names_of_densenet_are_known(tmp_path):
+    with torch.random.fork_rng():
+        model = classify.backbone("densenet121")
+    public = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", key): value
+        for key, value in model.state_dict().items()
+    }
+    assert any("norm.1." in key for key in public)
+    save_file(public, tmp_path / "public.safetensors")
+    again = classify.backbone("densenet121", weights=tmp_path / "public.safetensors")
+    assert torch.equal(again.net.features.conv0.weight, model.net.features.conv0.weight)
+
+
+def test_options_reach_the_net():
+    with torch.random.fork_rng():
+        assert classify.backbone(dropout=0.3).dropout.p == 0.3
+        for channels in (1, 6):
+            model = classify.backbone(in_channels=channels)
+            torch.testing.assert_close(model.mean, torch.full((channels, 1, 1), 0.449))
+            torch.testing.assert_close(model.deviation, torch.full((channels, 1, 1), 0.226))
+
+
 def test_own_weights_come_back(tmp_path):
     with torch.random.fork_rng():
         model = classify.backbone("resnet_s", 5).eval()
@@ -140,6 +179,12 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
         save_file(classify.backbone("resnet_s").state_dict(), tmp_path / "small.safetensors")
     with pytest.raises(ValueError, match=r"weights of 'resnet18': 120 missing .*unknown"):
         classify.backbone("resnet18", weights=tmp_path / "small.safetensors")
+    torch.save({"encoder.pos_embedding": torch.ones(1, 5, 8)}, tmp_path / "vit.pth")
+    with pytest.raises(ValueError, match="does not hold weights of 'resnet18'"):
+        classify.backbone("resnet18", weights=tmp_path / "vit.pth")
+    torch.save({"conv1.weight": torch.ones(())}, tmp_path / "scalar.pth")
+    with pytest.raises(ValueError, match="does not hold weights of 'resnet18'"):
+        classify.backbone("resnet18", weights=tmp_path / "scalar.pth")
     with pytest.raises(ValueError, match="there are no weights at"):
         classify.backbone(weights=tmp_path / "nothing.pth")
     (tmp_path / "text.pth").write_text("text")

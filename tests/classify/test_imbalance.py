@@ -89,6 +89,23 @@ def test_a_sure_answer_has_a_finite_gradient(gamma):
     assert torch.isfinite(logits.grad).all()
 
 
+def test_weights_and_smoothing_are_those_of_torch_with_focal_too():
+    logits, labels = _batch(3)
+    weights = torch.rand(5, dtype=torch.float64) + 0.1
+    torch.testing.assert_close(
+        classify.task_loss(logits, labels, weights=weights, label_smoothing=0.1),
+        functional.cross_entropy(logits, labels, weight=weights, label_smoothing=0.1),
+    )
+    each = functional.cross_entropy(
+        logits, labels, weight=weights, label_smoothing=0.1, reduction="none"
+    )
+    sure = logits.softmax(1)[torch.arange(12), labels]
+    torch.testing.assert_close(
+        classify.task_loss(logits, labels, weights=weights, label_smoothing=0.1, focal_gamma=2.0),
+        ((1 - sure) ** 2 * each).sum() / weights[labels].sum(),
+    )
+
+
 def test_gradients():
     logits, labels = _batch(0)
     weights = torch.rand(5, dtype=torch.float64) + 0.1

@@ -72,7 +72,9 @@ def test_auc_agrees_with_scikit_learn(seed, tied):
     labels[:4] = range(4)
     if tied:
         logits = logits.round()
-    expected = metrics.roc_auc_score(labels, softmax(logits, axis=1), multi_class="ovr")
+    # Rounded, so that ties stay ties; it then need not sum to 1, which the one-class form allows.
+    scores = softmax(logits, axis=1).round(12)
+    expected = np.mean([metrics.roc_auc_score(labels == c, scores[:, c]) for c in range(4)])
     assert _report(logits, labels).auc == pytest.approx(expected, abs=1e-12)
 
 
@@ -97,6 +99,31 @@ def test_order_of_classes_and_pictures_does_not_matter(seed):
     np.testing.assert_array_equal(renamed.confusion, plain.confusion[np.ix_(order, order)])
     for name in ("accuracy", "balanced_accuracy", "macro_f1", "auc", "nll", "ece"):
         assert getattr(renamed, name) == pytest.approx(getattr(plain, name), abs=1e-12)
+
+
+def test_auc_tells_sure_scores_apart():
+    random = np.random.default_rng(0)
+    margin = 45 + 10 * random.normal(size=400)
+    labels = (random.random(400) < 0.5).astype(int)
+    logits = np.stack([np.zeros(400), margin + 8 * labels], 1)
+    result = _report(logits, labels)
+    expected = metrics.roc_auc_score(labels, logits[:, 1])
+    np.testing.assert_allclose(result.class_auc, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int16])
+def test_small_integers_do_not_overflow(kind):
+    labels = np.arange(20).astype(kind)
+    result = _report(np.eye(20), labels)
+    assert result.accuracy == 1
+    assert result.confusion.trace() == 20
+
+
+def test_calibration_error_has_fifteen_bins():
+    # 0.65 and 0.69 lie in one bin of ten, in two of fifteen.
+    probabilities = np.array([[0.65, 0.35], [0.69, 0.31]])
+    result = _report(np.log(probabilities), np.array([0, 1]))
+    assert result.ece == pytest.approx((0.35 + 0.69) / 2)
 
 
 def test_calibration_error_by_hand():
@@ -181,6 +208,15 @@ def test_the_same_seed_gives_the_same_interval():
 def test_what_cannot_be_judged_is_refused(logits, labels, message):
     with pytest.raises(ValueError, match=message):
         classify.report(logits, labels, classes=("a", "b"))
+
+
+def test_a_lower_level_gives_a_narrower_interval():
+    hits = np.random.default_rng(1).random(200) < 0.7
+    widths = [
+        np.ptp(classify.bootstrap(lambda i: hits[i].mean(), 200, level=level))
+        for level in (0.5, 0.95)
+    ]
+    assert widths[0] == pytest.approx(widths[1] * 0.6745 / 1.96, rel=0.2)
 
 
 def test_bad_resampling_is_refused():

@@ -68,6 +68,11 @@ def test_resume_continues_and_a_second_start_is_refused(trained, capsys):
     assert status == 2
     assert "already holds a run; pass --resume or choose another folder" in err
     before = (trained / "best.safetensors").read_bytes()
+    status, _, err = _run(
+        capsys, "train", "--quiet", "--output", trained, "--resume", "--training.epochs", "9"
+    )
+    assert status == 2
+    assert "resumed as it was started" in err
     status, _, err = _run(capsys, "train", "--quiet", "--output", trained, "--resume")
     assert status == 0, err
     assert (trained / "best.safetensors").read_bytes() == before
@@ -79,7 +84,8 @@ def test_resume_continues_and_a_second_start_is_refused(trained, capsys):
         (["train", "--output", "x", "--data", "missing.zip"], "there is nothing at missing.zip"),
         (["train", "--output", "x", "--config", "missing.json"], "cannot read missing.json"),
         (["evaluate", "missing"], "cannot read missing"),
-        (["train", "--output", "x", "--device", "cuda:99", *_TINY], "cuda"),
+        (["train", "--output", "x", "--device", "cuda:99", *_TINY], "device 'cuda:99' was asked"),
+        (["train", "--output", "x", "--device", "gpu", *_TINY], "device 'gpu' is unknown"),
     ],
 )
 def test_a_mistake_of_the_user_is_one_line(capsys, tmp_path, monkeypatch, arguments, message):
@@ -96,6 +102,13 @@ def test_unknown_options_are_refused_with_the_nearest_one(capsys):
         main(["train", "--output", "x", "--training.epoch", "3"])
     assert caught.value.code == 2
     assert "--training.epochs" in capsys.readouterr().err
+
+
+def test_values_out_of_range_are_refused(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "--output", "x", "--training.epochs", "0"])
+    assert caught.value.code == 2
+    assert "greater than or equal to 1" in capsys.readouterr().err
 
 
 def test_help_explains_itself(capsys):

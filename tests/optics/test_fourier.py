@@ -119,11 +119,19 @@ def test_float32_is_close_to_float64():
     torch.testing.assert_close(single.double(), optics.convolve(image, psf), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bfloat16, torch.float16])
+def test_types_without_fractions_or_transforms_are_refused(dtype):
+    with pytest.raises(ValueError, match=r"image must be float32 or float64.*image\.float\(\)"):
+        optics.convolve(torch.ones(1, 1, 8, 8, dtype=dtype), torch.ones(3, 3))
+
+
 @pytest.mark.parametrize(
     ("image", "psf", "boundary", "message"),
     [
         ((3, 8, 8), (3, 3), "zero", r"image must be \[B, C, H, W\]"),
         ((1, 3, 8, 8), (2, 3, 3), "zero", "with C = 3, not of shape"),
+        ((1, 3, 8, 8), (6, 3, 3), "zero", "with C = 3, not of shape"),
+        ((1, 0, 8, 8), (3, 3), "zero", "no channels"),
         ((1, 3, 8, 8), (4, 1, 3, 3), "zero", "with C = 3, not of shape"),
         ((1, 3, 8, 8), (3, 3), "mirror", "boundary must be 'zero', 'reflect'"),
         ((1, 1, 8, 8), (17, 17), "reflect", "use boundary='replicate' or 'zero'"),

@@ -64,15 +64,18 @@ def test_log_agrees_with_scipy():
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.9999
 
 
-def test_gabor_agrees_with_skimage():
+@pytest.mark.parametrize("number", range(4))
+def test_gabor_agrees_with_skimage(number):
     size = 41
-    theirs = gabor_kernel(2 / size, theta=np.pi / 4, sigma_x=size / 5, sigma_y=size / 5, n_stds=5)
+    theirs = gabor_kernel(
+        2 / size, theta=number * np.pi / 4, sigma_x=size / 5, sigma_y=size / 5, n_stds=5
+    )
     centre = np.array(theirs.shape) // 2
     half = size // 2
     theirs = theirs.real[
         centre[0] - half : centre[0] + half + 1, centre[1] - half : centre[1] + half + 1
     ]
-    ours = optics.kernel_start("gabor", size)[1].numpy()
+    ours = optics.kernel_start("gabor", size)[number].numpy()
     # Ours has its mean under the envelope removed, a small constant part of the picture.
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.99
 
@@ -146,6 +149,15 @@ def test_combined_exposures_are_the_signed_filter_scaled_to_its_reach(start):
     torch.testing.assert_close(front_end.combine(front_end(scene)), torch.cat(expected, 1))
 
 
+def test_what_noise_pushes_out_of_the_range_is_clipped():
+    front_end = _kernel("log", 5)
+    raw = torch.tensor([0.0, 1.0], dtype=torch.float64).repeat_interleave(3).expand(1, 4, 4, 6)
+    result = front_end.combine(raw.permute(0, 3, 1, 2))
+    assert (result == 0).all()
+    with pytest.raises(ValueError, match=r"combine takes \[B, 6, H, W\], not \(1, 3, 4, 4\)"):
+        front_end.combine(torch.rand(1, 3, 4, 4))
+
+
 def test_a_single_exposure_gets_all_of_the_light():
     front_end = _kernel("gaussian", 5, signed=False)
     assert front_end.exposures == 1
@@ -171,6 +183,9 @@ def test_own_kernels_are_kept():
         (lambda: optics.LearnedKernel("log", signed=False), "start='log' has negative taps"),
         (lambda: optics.LearnedKernel(-torch.ones(1, 1, 1), signed=False), "start has negative"),
         (lambda: optics.LearnedKernel(torch.ones(1, 3, 3)), "here they reach 9: divide by it"),
+        (lambda: optics.LearnedKernel(torch.zeros(0, 3, 3)), r"start must be \[F, k, k\]"),
+        (lambda: optics.LearnedKernel(channels=0), "at least 1 channel, not 0"),
+        (lambda: optics.LearnedKernel(boundary="mirror"), "boundary must be one of"),
         (lambda: optics.LearnedKernel(torch.ones(3, 3)), r"start must be \[F, k, k\]"),
         (lambda: optics.LearnedKernel()(torch.rand(1, 1, 8, 8)), r"takes scenes \[B, 3, H, W\]"),
     ],

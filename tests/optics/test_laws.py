@@ -28,6 +28,7 @@ MODULES = {
         for light in ("coherent", "incoherent")
     },
     "sensor": lambda: optics.Sensor(bits=None, trainable_gain=True),
+    "sensor-bits": lambda: optics.Sensor(200, bits=6, black_level=0.1),
     "sensor-poisson": lambda: optics.Sensor(50, shot_noise="poisson", dark_current=100),
 }
 
@@ -75,15 +76,13 @@ def test_layout_of_the_input_does_not_matter(module):
     expected = _run(module, scene)
     last = scene.contiguous(memory_format=torch.channels_last)
     strided = torch.stack((scene, scene), -1)[..., 0]
-    if isinstance(module, optics.Sensor):
-        return  # draws follow the memory order
     torch.testing.assert_close(_run(module, last), expected)
     torch.testing.assert_close(_run(module, strided), expected)
 
 
 def test_pictures_of_a_batch_do_not_see_each_other(module):
     if isinstance(module, optics.Sensor):
-        return
+        pytest.skip("each picture has noise of its own")
     together = _run(module, _scene())
     torch.testing.assert_close(together[1:], _run(module, _scene()[1:]), rtol=1e-5, atol=1e-6)
 

@@ -64,6 +64,57 @@ def test_quantisation_error_is_at_most_half_a_code():
         assert len(optics.digitise(signal, bits).unique()) == 2**bits
 
 
+def test_gain_scales_and_the_gradient_through_a_whole_sensor_is_the_gain():
+    sensor = optics.Sensor(1e9, gain=0.5, read_noise=0, shot_noise="none", bits=None)
+    light = torch.tensor([0.6, 0.2], requires_grad=True)
+    result = sensor(light)
+    torch.testing.assert_close(result, torch.tensor([0.3, 0.1]))
+    result.sum().backward()
+    torch.testing.assert_close(light.grad, torch.tensor([0.5, 0.5]))
+    for kind in ("gaussian", "poisson"):
+        noisy = optics.Sensor(2000, gain=0.5, shot_noise=kind).eval()
+        light = torch.full((100_000,), 0.5, requires_grad=True)
+        noisy(light, generator=_generator()).mean().backward()
+        assert light.grad.sum() == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("level", [1.0, 3.0])
+def test_gaussian_shot_noise_keeps_its_variance_at_few_electrons(level):
+    counts = optics.shot_noise(torch.full((200_000,), level), generator=_generator())
+    assert counts.var() == pytest.approx(level, rel=0.02)
+
+
+def test_read_noise_comes_after_the_full_well():
+    sensor = optics.Sensor(
+        1000, quantum_efficiency=1, read_noise=5, full_well=400, bits=None, shot_noise="none"
+    )
+    reading = 1000 * sensor(torch.full((50_000,), 0.9), generator=_generator())
+    assert reading.mean() == pytest.approx(400, abs=0.2)
+    assert reading.std() == pytest.approx(5, rel=0.03)
+
+
+@pytest.mark.parametrize("bits", [None, 6, 10])
+def test_a_black_level_keeps_the_noise_about_zero(bits):
+    dark = torch.zeros(200_000)
+    plain = optics.Sensor(100, bits=None)(dark, generator=_generator()) * 60
+    assert plain.mean() == pytest.approx(2 / (2 * torch.pi) ** 0.5, rel=0.03)  # a bias
+    offset = optics.Sensor(100, bits=bits, black_level=0.15, shot_noise="none")
+    reading = offset(dark, generator=_generator()) * 60
+    assert abs(reading.mean()) < 0.02
+    assert reading.std() == pytest.approx(2, rel=0.03)
+    bright = optics.Sensor(100, bits=bits, black_level=0.15, read_noise=0, shot_noise="none")
+    torch.testing.assert_close(bright(torch.tensor([0.0, 1.0])), torch.tensor([0.0, 1.0]))
+
+
+def test_exposures_share_the_dark_current():
+    sensor = optics.Sensor(dark_current=6000)
+    dark = torch.zeros(3)
+    torch.testing.assert_close(sensor.electrons(dark), torch.full((3,), 60.0))
+    torch.testing.assert_close(sensor.electrons(dark, exposures=4), torch.full((3,), 15.0))
+    read = optics.Sensor(1000, dark_current=6000, read_noise=0, shot_noise="none", bits=None)
+    torch.testing.assert_close(read(dark, exposures=4), torch.full((3,), 15.0 / 600))
+
+
 def test_full_well_saturates():
     sensor = optics.Sensor(
         1000, quantum_efficiency=1, read_noise=0, full_well=400, bits=None, shot_noise="none"
@@ -160,6 +211,8 @@ def test_units_are_printed():
         ({"full_well": 0}, "positive number of electrons, or None"),
         ({"bits": 0}, "whole number from 1 to 16"),
         ({"bits": 7.5}, "whole number from 1 to 16"),
+        ({"bits": float("nan")}, "whole number from 1 to 16"),
+        ({"black_level": 0.6}, "fraction of the range in"),
         ({"gain": 0}, "positive factor"),
         ({"shot_noise": "salt"}, "choose 'gaussian', 'poisson' or 'none'"),
     ],
