@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from compress import Codec, Coded
-from optics import FrontEnd, Sensor, linear_to_srgb, srgb_to_linear
+from optics import FrontEnd, Sensor, clip, linear_to_srgb, srgb_to_linear
 
 __all__ = ["STAGES", "Encoding", "ImagingSystem", "Stage", "SystemOutput"]
 
@@ -138,7 +138,7 @@ class ImagingSystem(nn.Module):
                 picture = raw
             if self.front_end is not None:
                 picture = self.front_end.combine(picture)
-            picture = picture.clamp(0.0, 1.0)  # a black level lets noise go below it
+            picture = clip(picture)  # a black level lets noise go below it
             if self.encoding == "srgb":
                 picture = linear_to_srgb(picture)
         return irradiance, raw, picture

@@ -9,6 +9,7 @@ photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing r
 """
 
 from .constraint import (
+    clip,
     energy_limited,
     energy_limited_inverse,
     unit_disk,
@@ -36,6 +37,7 @@ __all__ = [
     "LearnedKernel",
     "Sensor",
     "ShotNoise",
+    "clip",
     "coherent_image",
     "convolve",
     "coordinates",

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 __all__ = [
+    "clip",
     "energy_limited",
     "energy_limited_inverse",
     "unit_disk",
@@ -22,6 +23,16 @@ __all__ = [
 # optimiser can switch it on again; an exact zero could never come back.
 _SHARPNESS = 100.0
 _FLOOR = -5.0 / _SHARPNESS
+
+
+def clip(values: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """Limit values to ``[low, high]``, with gradient 1 inside and on the bounds, 0 outside.
+
+    The bounds matter, because a black pixel of a noiseless picture lies on one; the gradient of
+    ``torch.clamp`` there is 1 in some releases and 0 in others.
+    """
+    inside = (values >= low) & (values <= high)
+    return torch.where(inside, values, values.detach().clamp(low, high))
 
 
 def energy_limited(raw: Tensor) -> Tensor:

@@ -102,8 +102,7 @@ def coherent_image(scene: Tensor, transmission: Tensor) -> Tensor:
     Tensor ``[..., H, W]``
         Irradiance, in the unit of the scene.
     """
-    light = scene.clamp_min(0.0)
-    field = light / light.clamp_min(_DARKEST).sqrt()
+    field = scene / scene.clamp_min(_DARKEST).sqrt()
     spectrum = torch.fft.fft2(field) * torch.fft.ifftshift(transmission)
     image = torch.fft.ifft2(spectrum)
     return image.real.square() + image.imag.square()

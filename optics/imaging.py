@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from .constraint import energy_limited, energy_limited_inverse
+from .constraint import clip, energy_limited, energy_limited_inverse
 from .fourier import Boundary, convolve
 
 __all__ = ["FrontEnd", "KernelStart", "LearnedKernel", "kernel_start", "signed_difference"]
@@ -72,10 +72,10 @@ def kernel_start(
         ``identity``; ``unsharp``, an identity minus half of a Gaussian surround with sigma =
         size / 6 pixels, which lifts edges and keeps about half of the mean (0.53 with 7 taps);
         ``sobel``, the horizontal and the vertical derivative; ``laplacian``, four neighbours;
-        ``log``, Laplacian of a Gaussian with sigma = size / 7 pixels (Marr and Hildreth, Proc. R. Soc. Lond. B 207:187,
-        1980); ``gabor``, even filters at 0, 45, 90 and 135 degrees with a wavelength of size / 2
-        pixels (Daugman, JOSA A 2:1160, 1985); ``gaussian``, sigma = size / 6 pixels; ``random``,
-        white noise.
+        ``log``, Laplacian of a Gaussian with sigma = size / 7 pixels (Marr and Hildreth, Proc. R.
+        Soc. Lond. B 207:187, 1980); ``gabor``, even filters at 0, 45, 90 and 135 degrees with a
+        wavelength of size / 2 pixels (Daugman, JOSA A 2:1160, 1985); ``gaussian``, sigma =
+        size / 6 pixels; ``random``, white noise.
     size : int
         Odd number of taps along a side, at least 3 for all but ``identity``.
     generator : torch.Generator, optional
@@ -179,7 +179,7 @@ def signed_difference(plus: Tensor, minus: Tensor, kernels: Tensor) -> Tensor:
     """
     reach = kernels.sum((-3, -2, -1))[..., None, None]
     upper, lower = reach[:, 0], reach[:, 1]
-    return ((plus - minus + lower) / (upper + lower)).clamp(0.0, 1.0)
+    return clip((plus - minus + lower) / (upper + lower))
 
 
 class LearnedKernel(FrontEnd):

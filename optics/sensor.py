@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from .constraint import clip
+
 __all__ = ["Sensor", "ShotNoise", "digitise", "shot_noise"]
 
 ShotNoise = Literal["gaussian", "poisson", "none"]
@@ -83,7 +85,7 @@ def digitise(signal: Tensor, bits: int | None, *, black_level: float = 0.0) -> T
     """
     top = None if bits is None else 2**bits - 1
     black = black_level if top is None else round(black_level * top) / top
-    clipped = (black + (1 - black) * signal).clamp(0.0, 1.0)
+    clipped = clip(black + (1 - black) * signal)
     if top is not None:
         clipped = clipped + (torch.round(clipped * top) / top - clipped).detach()
     return (clipped - black) / (1 - black)

@@ -11,6 +11,14 @@ def _normal(seed, shape, scale=1.0):
     return scale * torch.randn(shape, dtype=torch.float64, generator=generator)
 
 
+def test_clip_has_a_gradient_on_its_bounds():
+    values = torch.tensor([-0.1, 0.0, 0.5, 1.0, 1.1], requires_grad=True)
+    clipped = optics.clip(values)
+    clipped.sum().backward()
+    assert torch.equal(clipped, torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0]))
+    assert values.grad.tolist() == [0, 1, 1, 1, 0]
+
+
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**31), st.sampled_from([1, 3]), st.floats(1e-3, 1e3))
 def test_energy_limited_kernels_never_make_light(seed, inputs, scale):
