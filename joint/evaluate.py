@@ -141,7 +141,7 @@ def evaluate(
     count_bytes : bool
         Also write every picture with the codec and count the bytes.
     progress : bool
-        Show a bar.
+        Show a bar, on a terminal.
     """
     if objective is None:
         objective = Objective(task=float(system.classifier is not None))

@@ -55,7 +55,7 @@ class Decoder:
     workers : int, optional
         Threads; one for each core by default.
     progress : bool
-        Show a bar.
+        Show a bar, on a terminal.
 
     Raises
     ------

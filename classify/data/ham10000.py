@@ -66,7 +66,7 @@ def HAM10000(
     workers : int, optional
         Threads that decode; one for each core by default.
     progress : bool
-        Show a bar while decoding.
+        Show a bar while decoding, on a terminal.
     limit : int, optional
         Keep only so many images, chosen before decoding: shared out like the classes, six of each
         where that is possible, and the same ones every time.

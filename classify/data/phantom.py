@@ -80,7 +80,7 @@ def LesionPhantom(
         Range of the melanosome fraction of healthy skin: 0.013..0.063 light, 0.11..0.16 medium,
         0.18..0.43 dark.
     progress : bool
-        Show a bar.
+        Show a bar, on a terminal.
 
     Returns
     -------

@@ -1,4 +1,5 @@
 import io
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -136,7 +137,7 @@ def member(content, path="x.png"):
     return Member(path, len(content), 0, lambda: io.BytesIO(content))
 
 
-def test_decodes_in_order_with_any_number_of_workers(capsys, encoded):
+def test_decodes_in_order_with_any_number_of_workers(capsys, monkeypatch, encoded):
     pictures = [
         Picture(member(encoded(np.full((8, 8), k % 256, np.uint8), "PNG"))) for k in range(300)
     ]
@@ -146,6 +147,9 @@ def test_decodes_in_order_with_any_number_of_workers(capsys, encoded):
         assert [image[0, 0, 0] for image, _ in decoded] == [k % 256 for k in range(300)]
         assert all(mask is None for _, mask in decoded)
     assert capsys.readouterr().err == ""
+    list(Decoder(image_size=8).decode(pictures, "decoding ham"))
+    assert capsys.readouterr().err == ""  # a log file has no use for a bar
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     list(Decoder(image_size=8).decode(pictures, "decoding ham"))
     assert "decoding ham: 100%" in capsys.readouterr().err
 
