@@ -90,7 +90,10 @@ def main(options: Options) -> dict[str, Evaluation]:
     training = Training(epochs=epochs, batch_size=batch, seed=seed, monitor="balanced_accuracy")
     task = Objective(class_weight_power=0.5)
     fidelity = Objective(task=0.0, rate=1.0, distortion=100.0)
-    everything = task.model_copy(update={"rate": options.rate, "distortion": 10 * options.rate})
+    rate = options.rate
+    everything = Objective(class_weight_power=0.5, rate=rate, distortion=10 * rate)
+    front_end = optics.LearnedKernel(options.start, options.kernel_size)
+    sensor = optics.Sensor(options.photons, black_level=0.01, trainable_gain=True)
 
     # (a) The classifier on perfect pictures, (b) a codec that knows nothing of labels.
     classifier = classify.backbone(classes=len(scenes.classes), image_size=scenes.image_size)
@@ -100,12 +103,8 @@ def main(options: Options) -> dict[str, Evaluation]:
     train("codec", ImagingSystem(codec=codec), fidelity, short)
 
     # (c) Camera, codec and classifier as one graph; it starts from (a) and (b).
-    joint = ImagingSystem(
-        front_end=optics.LearnedKernel(options.start, options.kernel_size),
-        sensor=optics.Sensor(options.photons, black_level=0.01, trainable_gain=True),
-        codec=codec,
-        classifier=classifier,
-    ).to(options.device)
+    stages = {"front_end": front_end, "sensor": sensor, "codec": codec, "classifier": classifier}
+    joint = ImagingSystem(**stages).to(options.device)
     rows = {
         "classifier alone": ImagingSystem(classifier=classifier),
         "codec + classifier, frozen pair": ImagingSystem(codec=codec, classifier=classifier),

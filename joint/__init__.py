@@ -6,11 +6,8 @@ Files: ``system`` the graph · ``objective`` what it is trained for · ``train``
 data · ``build`` from data to objects · ``figure`` pictures of a run · ``cli`` the command line.
 """
 
-from pathlib import Path as _Path
-
-import classify as _classify
-import compress as _compress
-import optics as _optics
+# First of all: before anything of a neighbour is used.
+from . import neighbours as _neighbours  # noqa: F401  # isort: skip
 
 from .augment import augment
 from .build import build_data, build_split, build_system, load_run
@@ -38,9 +35,9 @@ from .config import (
 )
 from .evaluate import Evaluation, evaluate
 from .objective import Losses, Objective
-from .run import EpochRecord, History, Training
+from .run import EpochRecord, History, Training, TrainingDiverged
 from .system import STAGES, ImagingSystem, SystemOutput
-from .train import TrainingDiverged, fit
+from .train import fit
 
 __all__ = [
     "STAGES",
@@ -84,23 +81,3 @@ __all__ = [
     "save_checkpoint",
     "save_config",
 ]
-
-
-def _check_neighbours() -> None:
-    """Refuse a stranger under one of our four short names.
-
-    Installers do not notice when two distributions ship a package of the same name, and a folder
-    called ``optics`` in the working directory shadows ours.
-    """
-    home = _Path(__file__).resolve().parent.parent
-    for package in (_optics, _compress, _classify):
-        found = _Path(str(package.__file__)).resolve().parent
-        if found.parent != home:
-            raise ImportError(
-                f"'{package.__name__}' was found at {found}, not beside lens2label's 'joint' in "
-                f"{home}: another distribution or folder has the same name. Remove it from the "
-                "path, or reinstall lens2label"
-            )
-
-
-_check_neighbours()

@@ -84,7 +84,7 @@ def build_system(
     as it was.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.default_generator.manual_seed(config.seed)
         front_end = _build_front_end(config.front_end, image_size, channels)
         sensor = None
         if isinstance(config.sensor, SensorConfig):
@@ -172,12 +172,22 @@ def load_run(directory: Path | str) -> tuple[RunConfig, ImagingSystem, classify.
     if not (directory / BEST_FILE).exists():
         raise CheckpointError(f"{directory} holds no trained weights ({BEST_FILE}) yet")
     dataset = build_data(config.data)
+    parts = build_split(config, dataset)
+    weights, head = load_checkpoint(directory / BEST_FILE)
+    if head.get("identity", {}).get("train") != parts.train.fingerprint:
+        raise CheckpointError(
+            f"the scenes of {directory} are no longer those that it was trained on, so that its "
+            "test set may hold training pictures: restore them, or evaluate on other data"
+        )
+    # Everything is in the checkpoint; the weights that training began with may be gone.
+    classifier = config.system.classifier
+    if isinstance(classifier, ClassifierConfig):
+        classifier = classifier.model_copy(update={"weights": None})
     system = build_system(
-        config.system,
+        config.system.model_copy(update={"classifier": classifier}),
         image_size=dataset.image_size,
         channels=dataset.channels,
         classes=len(dataset.classes),
     )
-    weights, _ = load_checkpoint(directory / BEST_FILE)
     load_weights(system, weights, source=str(directory / BEST_FILE))
-    return config, system, build_split(config, dataset)
+    return config, system, parts

@@ -7,7 +7,7 @@ is written under a temporary name, forced to the disk, and renamed.
 import contextlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,10 @@ def write_atomically(path: Path, content: bytes) -> None:
         When the disk refuses (full, read-only, ...); the old file is untouched then and the
         temporary one removed.
     """
-    temporary: str | None = None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
@@ -53,14 +53,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
         kept = "the file written before it is intact" if path.exists() else "nothing was kept"
         raise CheckpointError(
             f"cannot write {path}: {error.strerror or error}; {kept}. Make room or choose another "
             "folder, then resume"
         ) from error
+    finally:
+        with contextlib.suppress(OSError):  # gone already where all went well
+            os.unlink(temporary)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -77,7 +77,7 @@ def _sync_folder(folder: Path) -> None:
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], head: Mapping[str, Any]) -> None:
     """Write named tensors and a JSON-able head as one safetensors file, atomically."""
     content = safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
         metadata={_HEAD: json.dumps({"format": _FORMAT, **head}, allow_nan=False)},
     )
     write_atomically(path, content)

@@ -15,7 +15,7 @@ import tyro
 from pydantic import BaseModel
 
 from .build import build_data, build_split, build_system, load_run
-from .checkpoint import CheckpointError, write_atomically
+from .checkpoint import CheckpointError, load_checkpoint, load_weights, write_atomically
 from .config import (
     AutoencoderConfig,
     ClassifierConfig,
@@ -32,7 +32,8 @@ from .config import (
     save_config,
 )
 from .evaluate import evaluate, usable_device
-from .train import TrainingDiverged, fit
+from .run import BEST_FILE, CHECKPOINT_FILE, TrainingDiverged
+from .train import fit
 
 __all__ = ["main"]
 
@@ -75,8 +76,20 @@ class Choice:
             if kind is not None and kind != getattr(config.system, stage).kind:
                 updates[stage] = kinds[kind]()
         system = config.system.model_copy(update=updates)
-        data = config.data if self.data is None else data_config(self.data)
-        return config.model_copy(update={"system": system, "data": data})
+        data = config.data
+        if self.data is not None:
+            data = data_config(self.data, image_size=config.data.image_size or 128)
+        objective, training = config.objective, config.training
+        # What a stage that is chosen away, or has no rate to learn, cannot be trained for.
+        if self.codec is not None and self.codec != "factorized":
+            without = {"rate": 0.0} | ({"distortion": 0.0} if self.codec == "none" else {})
+            objective = objective.model_copy(update=without)
+        if self.classifier == "none":
+            objective = objective.model_copy(update={"task": 0.0})
+            training = training.model_copy(update={"monitor": "loss"})
+        return config.model_copy(
+            update={"system": system, "data": data, "objective": objective, "training": training}
+        )
 
 
 @dataclass(frozen=True)
@@ -168,7 +181,12 @@ def _train_options(arguments: Sequence[str]) -> TrainOptions:
 def _train(options: TrainOptions) -> None:
     usable_device(options.device)  # before anything is loaded
     config, folder = options.run, options.output
-    if options.resume and (folder / "config.json").exists():
+    started = (folder / CHECKPOINT_FILE).exists()
+    if started and not options.resume:
+        raise CheckpointError(
+            f"{folder} already holds a run; pass --resume or choose another folder"
+        )
+    if started:
         saved = load_config(folder)
         chosen = options.choice != Choice() or config != RunConfig()
         if chosen and config != saved:
@@ -188,10 +206,6 @@ def _train(options: TrainOptions) -> None:
         channels=dataset.channels,
         classes=len(dataset.classes),
     )
-    if not options.resume and (folder / "checkpoint.safetensors").exists():
-        raise CheckpointError(
-            f"{folder} already holds a run; pass --resume or choose another folder"
-        )
     save_config(config, folder)
     history = fit(
         system,
@@ -204,6 +218,8 @@ def _train(options: TrainOptions) -> None:
         device=options.device,
         progress=not options.quiet,
     )
+    weights, _ = load_checkpoint(folder / BEST_FILE)
+    load_weights(system, weights, source=str(folder / BEST_FILE))
     result = evaluate(system, test, objective=config.objective, count_bytes=True)
     metrics = {"best_epoch": history.best_epoch, "test": result.to_dict()}
     write_atomically(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
@@ -211,13 +227,22 @@ def _train(options: TrainOptions) -> None:
 
 
 def _evaluate(options: EvaluateOptions) -> None:
-    _, system, parts = load_run(options.run)
+    config, system, parts = load_run(options.run)
     dataset = getattr(parts, options.part)
     if options.data is not None:
         dataset = build_data(data_config(options.data, image_size=dataset.image_size[0]))
+        if dataset.classes != parts.train.classes:
+            raise ConfigError(
+                f"{options.data} has the classes {', '.join(dataset.classes)}, but the run was "
+                f"trained on {', '.join(parts.train.classes)}"
+            )
     system.to(usable_device(options.device))
     result = evaluate(
-        system, dataset, batch_size=options.batch_size, count_bytes=options.count_bytes
+        system,
+        dataset,
+        objective=config.objective,
+        batch_size=options.batch_size,
+        count_bytes=options.count_bytes,
     )
     if options.json:
         print(json.dumps(result.to_dict(), indent=2))

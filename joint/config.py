@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+import classify
 import optics
 
 from .checkpoint import write_atomically
@@ -53,7 +54,7 @@ class ConfigError(ValueError):
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class NoneConfig(_Model):
@@ -148,6 +149,14 @@ class KernelConfig(_Model):
     """Where training begins."""
     kernel_size: int = Field(default=7, ge=1)
     """Odd number of taps along a side, pixels."""
+
+    @field_validator("kernel_size")
+    @classmethod
+    def _odd(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, not {size}")
+        return size
+
     signed: bool = True
     """Two exposures, subtracted after the sensor; otherwise one with a non-negative kernel."""
     mix_channels: bool = False
@@ -241,6 +250,14 @@ class ClassifierConfig(_Model):
     kind: Literal["classifier"] = "classifier"
     name: str = "resnet_s"
     """One of classify.BACKBONES."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in classify.BACKBONES:
+            raise ValueError(f"no backbone is called {name!r}; choose from {[*classify.BACKBONES]}")
+        return name
+
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout before the last layer."""
     weights: Path | None = None

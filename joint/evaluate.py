@@ -13,7 +13,7 @@ from classify import Batch, LesionDataset, Report, report
 from compress import psnr, ssim
 
 from .objective import Objective
-from .system import ImagingSystem, SystemOutput
+from .system import ImagingSystem, SystemOutput, evaluating
 
 __all__ = ["Evaluation", "as_scenes", "derive_seed", "device_of", "evaluate", "usable_device"]
 
@@ -137,42 +137,39 @@ def evaluate(
     batch_size : int
         Pictures in one pass.
     seed : int
-        Source of the sensor's noise: the same seed exposes the same noise.
+        Source of the sensor's noise: the same seed and batch size expose the same noise.
     count_bytes : bool
         Also write every picture with the codec and count the bytes.
     progress : bool
         Show a bar, on a terminal.
+
+    Raises
+    ------
+    ValueError
+        For a batch size below 1, or pictures that do not fit the system.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     if objective is None:
         objective = Objective(task=float(system.classifier is not None))
     device = device_of(system)
     sums = _Sums()
     logits: list[Tensor] = []
     rate: str | None = None
-    modes = {module: module.training for module in system.modules()}
-    system.eval()
-    try:
-        with (
-            torch.no_grad(),
-            tqdm(total=len(dataset), unit="image", disable=None if progress else True) as bar,
-        ):
-            for number, index in enumerate(torch.arange(len(dataset)).split(batch_size)):
-                scenes, labels = as_scenes(dataset.gather(index), device)
-                generator = torch.Generator(device).manual_seed(
-                    derive_seed(seed, "evaluate", number)
-                )
-                output = system(scenes, generator=generator)
-                losses = objective(output, labels)
-                sums.add(len(index), {f"loss_{k}": v for k, v in losses.named().items()})
-                sums.add(len(index), dict(_fidelity(system, output, count_bytes)))
-                if output.coded is not None:
-                    rate = output.coded.rate
-                if output.logits is not None:
-                    logits.append(output.logits.float().cpu())
-                bar.update(len(index))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    bar = tqdm(total=len(dataset), unit="image", disable=None if progress else True)
+    with evaluating(system), torch.no_grad(), bar:
+        for number, index in enumerate(torch.arange(len(dataset)).split(batch_size)):
+            scenes, labels = as_scenes(dataset.gather(index), device)
+            noise = torch.Generator(device).manual_seed(derive_seed(seed, "evaluate", number))
+            output = system(scenes, generator=noise)
+            losses = objective(output, labels)
+            sums.add(len(index), {f"loss_{k}": v for k, v in losses.named().items()})
+            sums.add(len(index), dict(_fidelity(system, output, count_bytes)))
+            if output.coded is not None:
+                rate = output.coded.rate
+            if output.logits is not None:
+                logits.append(output.logits.float().cpu())
+            bar.update(len(index))
     scores = torch.cat(logits).numpy() if logits else None
     return _summarise(system, dataset, sums.means(), scores, rate)
 

@@ -18,7 +18,7 @@ from optics import FourierFilter, FrontEnd, LearnedKernel, linear_to_srgb
 
 from .checkpoint import write_atomically
 from .evaluate import Evaluation, as_scenes, derive_seed, device_of
-from .system import ImagingSystem, SystemOutput
+from .system import ImagingSystem, SystemOutput, evaluating
 
 __all__ = ["draw_confusion", "draw_filter", "save_figure", "system_figure"]
 
@@ -41,12 +41,9 @@ def system_figure(
     index = _one_of_each_class(dataset, rows)
     device = device_of(system)
     scenes, labels = as_scenes(dataset.gather(index), device)
-    mode = system.training
-    system.eval()
-    with torch.no_grad():
+    with evaluating(system), torch.no_grad():
         noise = torch.Generator(device).manual_seed(derive_seed(seed, "figure"))
         output = system(scenes, generator=noise)
-    system.train(mode)
 
     figure = Figure(figsize=(13.5, 1.75 * len(index) + 0.8), layout="constrained")
     FigureCanvasAgg(figure)
@@ -191,7 +188,7 @@ def _bare(axis: Axes) -> None:
 
 
 def _one_of_each_class(dataset: LesionDataset, rows: int) -> Tensor:
-    """First picture of the classes that are there, malignant ones first where they are named."""
+    """First picture of each class that is there, those that are hard to tell apart first."""
     targets = dataset.targets
     present = sorted(
         set(targets.tolist()),

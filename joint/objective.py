@@ -43,7 +43,7 @@ class Objective(BaseModel):
     rate-distortion Lagrangian of learned compression.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     task: float = Field(default=1.0, ge=0)
     """Weight of the cross-entropy, 1/nat."""

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +36,7 @@ HISTORY_FILE = "history.jsonl"
 class Training(BaseModel):
     """How a system is trained."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: int = Field(default=20, ge=1)
     """Passes over the training set."""
@@ -97,13 +98,17 @@ class Training(BaseModel):
         return 0.5 * (1 + math.cos(math.pi * done))
 
 
+class TrainingDiverged(RuntimeError):
+    """The loss or a weight is no longer a number; no checkpoint was written after it was lost."""
+
+
 @dataclass(frozen=True)
 class EpochRecord:
     """One pass over the training set."""
 
     epoch: int
     """Counted from 0."""
-    train: dict[str, float]
+    train: dict[str, float | None]
     """Mean terms of the objective over the epoch."""
     validation: dict[str, float | None]
     """Numbers of :meth:`joint.Evaluation.scalars` after it."""
@@ -174,7 +179,7 @@ class TrainingRun:
         """Record the epoch, keep its weights if they are the best, and go on to the next."""
         record = EpochRecord(
             epoch=self.epoch,
-            train={name: float(total) / self.seen for name, total in self.sums.items()},
+            train={name: _finite(float(s) / self.seen) for name, s in self.sums.items()},
             validation={name: _finite(value) for name, value in validation.items()},
             rate_factor=self.config.rate_factor(self.epoch + 1),
             images_per_second=speed,
@@ -197,6 +202,22 @@ class TrainingRun:
             stopped_early=len(self.records) < self.config.epochs,
         )
 
+    def check_weights(self) -> None:
+        """Refuse weights that are no numbers: they must reach neither a file nor a metric.
+
+        Raises
+        ------
+        TrainingDiverged
+            Naming the first of them.
+        """
+        lost = [n for n, p in self.system.named_parameters() if not torch.isfinite(p).all()]
+        if lost:
+            raise TrainingDiverged(
+                f"{len(lost)} weights are no longer finite in epoch {self.epoch + 1}, step "
+                f"{self.step}: {', '.join(lost[:3])}. Lower the learning rate of that stage; "
+                "checkpoints written before are intact"
+            )
+
     def restore_best(self) -> None:
         """Give the system the weights of the best epoch."""
         weights = self.best_weights
@@ -208,9 +229,11 @@ class TrainingRun:
         """Write the checkpoint, and the history for people; each is whole or absent."""
         if self.folder is None:
             return
+        self.check_weights()
         tensors = {f"system.{name}": tensor for name, tensor in self.system.state_dict().items()}
+        names = self._optimised()
         for number, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{slot}": tensor for slot, tensor in state.items()}
+            tensors |= {f"optimizer.{names[number]}.{slot}": t for slot, t in state.items()}
         tensors |= {f"sums.{name}": tensor for name, tensor in self.sums.items()}
         records = [asdict(record) for record in self.records]
         head = {
@@ -237,6 +260,8 @@ class TrainingRun:
             return
         path = self.folder / CHECKPOINT_FILE
         tensors, head = load_checkpoint(path)
+        if not {"identity", "epoch", "step", "seen", "records", "best_epoch"} <= head.keys():
+            raise CheckpointError(f"{path} is not the checkpoint of a training run")
         changed = _changes(head["identity"], self.identity)
         if changed:
             raise CheckpointError(
@@ -248,16 +273,24 @@ class TrainingRun:
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
         load_weights(self.system, parts["system"], source=str(path))
+        numbers = {name: number for number, name in enumerate(self._optimised())}
         state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in parts["optimizer"].items():
-            number, _, slot = name.partition(".")
-            state.setdefault(int(number), {})[slot] = tensor
+        for key, tensor in parts["optimizer"].items():
+            name, _, slot = key.rpartition(".")
+            if name not in numbers:
+                raise CheckpointError(f"{path} was training {name}, which is frozen here")
+            state.setdefault(numbers[name], {})[slot] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         self.sums = {name: tensor.to(self.device) for name, tensor in parts["sums"].items()}
         self.epoch, self.step, self.seen = head["epoch"], head["step"], head["seen"]
         self.records = [EpochRecord(**record) for record in head["records"]]
         self.best_epoch = head["best_epoch"]
+
+    def _optimised(self) -> list[str]:
+        """Names of the parameters in the order in which the optimiser counts them."""
+        names = {id(parameter): name for name, parameter in self.system.named_parameters()}
+        return [names[id(p)] for group in self.optimizer.param_groups for p in group["params"]]
 
     def _monitored(self, record: EpochRecord) -> float:
         """The monitor, larger is better; a number that does not exist is worst."""
@@ -271,7 +304,11 @@ class TrainingRun:
         if self.folder is None:
             self.best_weights = {name: w.detach().clone() for name, w in weights.items()}
             return
-        head = {"epoch": self.epoch, "validation": self.records[-1].validation}
+        head = {
+            "identity": self.identity,
+            "epoch": self.epoch,
+            "validation": self.records[-1].validation,
+        }
         save_checkpoint(self.folder / BEST_FILE, weights, head)
 
 
@@ -283,6 +320,10 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for key in sorted({*old[part], *new[part]})
         if old[part].get(key) != new[part].get(key)
     ]
+    if old.get("system") != new["system"]:
+        lines = zip_longest(str(old.get("system")).split("\n"), new["system"].split("\n"))
+        was, now = next((a, b) for a, b in lines if a != b)
+        settings.append(f"the system has {str(now).strip()} instead of {str(was).strip()}")
     return settings + [
         f"the {part} set is another one"
         for part in ("train", "validation")

@@ -1,6 +1,7 @@
 """The whole camera as one differentiable graph."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from compress import Codec, Coded
 from optics import FrontEnd, Sensor, clip, linear_to_srgb, srgb_to_linear
 
-__all__ = ["STAGES", "Encoding", "ImagingSystem", "Stage", "SystemOutput"]
+__all__ = ["STAGES", "Encoding", "ImagingSystem", "Stage", "SystemOutput", "evaluating"]
 
 Stage = Literal["front_end", "sensor", "codec", "classifier"]
 Encoding = Literal["srgb", "linear"]
@@ -93,6 +94,10 @@ class ImagingSystem(nn.Module):
             ("classifier", "in_channels", classifier),
         )
 
+    def extra_repr(self) -> str:
+        """Name what is not a module."""
+        return f"encoding={self.encoding!r}"
+
     def stages(self) -> Iterator[tuple[Stage, nn.Module]]:
         """Name and module of each stage that is present, in the order of the light."""
         for name in STAGES:
@@ -142,6 +147,18 @@ class ImagingSystem(nn.Module):
             if self.encoding == "srgb":
                 picture = linear_to_srgb(picture)
         return irradiance, raw, picture
+
+
+@contextmanager
+def evaluating(system: nn.Module) -> Iterator[None]:
+    """Put every module into evaluation mode, and back into the mode that it was in."""
+    modes = {module: module.training for module in system.modules()}
+    system.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _check_channels(*stages: tuple[str, str, nn.Module | None]) -> None:

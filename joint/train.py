@@ -20,15 +20,18 @@ from classify import LesionDataset, check_classes
 from .augment import augment
 from .checkpoint import CheckpointError
 from .evaluate import as_scenes, derive_seed, device_of, evaluate, usable_device
-from .objective import Objective
-from .run import CHECKPOINT_FILE, EpochRecord, History, Training, TrainingRun
-from .system import ImagingSystem, Stage, SystemOutput
+from .objective import Losses, Objective
+from .run import (
+    CHECKPOINT_FILE,
+    EpochRecord,
+    History,
+    Training,
+    TrainingDiverged,
+    TrainingRun,
+)
+from .system import ImagingSystem, Stage, SystemOutput, evaluating
 
-__all__ = ["TrainingDiverged", "fit"]
-
-
-class TrainingDiverged(RuntimeError):
-    """The loss is no longer a number; no checkpoint was written after it was lost."""
+__all__ = ["fit"]
 
 
 def fit(
@@ -87,13 +90,14 @@ def fit(
         raise ValueError("resume=True needs the directory of the run to resume")
     layout = torch.channels_last if config.channels_last else torch.preserve_format
     system.to(device=device, memory_format=layout)  # pyright: ignore[reportCallIssue]
-    _check(system, train, objective, config)
+    _check(system, train, validation, objective, config)
 
     identity = {
         "objective": objective.model_dump(mode="json"),
         "training": config.model_dump(mode="json"),
         "train": train.fingerprint,
         "validation": validation.fingerprint,
+        "system": repr(system),
     }
     run = TrainingRun(system, _optimizer(system, config), config, identity, folder)
     if folder is not None and (folder / CHECKPOINT_FILE).exists():
@@ -103,6 +107,8 @@ def fit(
                 "another directory"
             )
         run.restore()
+    else:
+        run.save()  # finds out now whether the folder can hold a run
     forward = torch.compile(system) if config.compile else system
     with (
         _only_learning(system, config.stages),
@@ -131,6 +137,7 @@ def _epoch(
             _check_finite(run, loss)
             run.save()
     _check_finite(run, run.sums["total"])
+    run.check_weights()
     speed = (run.seen - seen) / max(time.perf_counter() - started, 1e-9)
     evaluation = evaluate(
         run.system,
@@ -171,7 +178,9 @@ def _steps(
             views.manual_seed(key)
             noise.manual_seed(key)
             # Dropout and stochastic depth take no generator; `fit` forks the global one.
-            torch.manual_seed(key)
+            torch.default_generator.manual_seed(key)
+            if device.type == "cuda":
+                torch.cuda.manual_seed(key)
             scenes, labels = as_scenes(train.gather(index), device)
             scenes = augment(scenes, kind=config.augmentation, generator=views)
             if config.channels_last:
@@ -258,10 +267,20 @@ def _only_learning(system: ImagingSystem, learning: tuple[Stage, ...]) -> Iterat
 def _check(
     system: ImagingSystem,
     train: LesionDataset,
+    validation: LesionDataset | None,
     objective: Objective,
     config: Training,
 ) -> None:
     """Refuse what cannot work before any time is spent, with one look at two pictures."""
+    if validation is None:
+        raise ValueError("fit needs a validation set: split the data in three")
+    for name in ("image_size", "channels", "classes"):
+        ours, theirs = getattr(train, name), getattr(validation, name)
+        if ours != theirs:
+            raise ValueError(
+                f"training and validation set differ in {name}: {ours} and {theirs}; take both "
+                "from one split"
+            )
     if objective.task > 0:
         check_classes(train)
     needed = {"bpp": "codec", "psnr": "codec", "ssim": "codec", "loss": None}.get(
@@ -272,19 +291,37 @@ def _check(
             f"monitor={config.monitor!r} needs a {needed}, and the system has none; use 'loss'"
         )
     scenes, labels = as_scenes(train.gather(torch.tensor([0, len(train) - 1])), device_of(system))
-    modes = {module: module.training for module in system.modules()}
-    system.eval()
-    with torch.no_grad():
-        noise = torch.Generator(scenes.device).manual_seed(0)
+    noise = torch.Generator(scenes.device).manual_seed(0)
+    with _only_learning(system, config.stages), evaluating(system):
         output = system(scenes, generator=noise)
-    for module, mode in modes.items():
-        module.training = mode
-    if output.logits is not None and output.logits.shape[1] != len(train.classes):
+        if output.logits is not None and output.logits.shape[1] != len(train.classes):
+            raise ValueError(
+                f"the classifier tells {output.logits.shape[1]} classes apart, the data set has "
+                f"{len(train.classes)}: {', '.join(train.classes)}"
+            )
+        losses = objective(output, labels)
+    _check_gradients(system, losses, objective, config)
+
+
+def _check_gradients(
+    system: ImagingSystem, losses: Losses, objective: Objective, config: Training
+) -> None:
+    """Refuse an objective that cannot move the stages that learn."""
+    stages = ", ".join(config.stages)
+    learning = [name for name, stage in system.stages() if name in config.stages]
+    parameters = [p for name in learning for p in getattr(system, name).parameters()]
+    if parameters and not losses.total.requires_grad:
         raise ValueError(
-            f"the classifier tells {output.logits.shape[1]} classes apart, the data set has "
-            f"{len(train.classes)}: {', '.join(train.classes)}"
+            f"nothing that the objective weighs depends on the stages that learn ({stages}): give "
+            "task, rate or distortion a weight that reaches them"
         )
-    objective(output, labels)
+    coders = [name for name in learning if name != "classifier"]
+    moving = any(p.requires_grad for name in coders for p in getattr(system, name).parameters())
+    if objective.rate > 0 and moving and losses.rate is not None and not losses.rate.requires_grad:
+        raise ValueError(
+            f"the bits of {type(system.codec).__name__} have no gradient, so that rate="
+            f"{objective.rate:g} would do nothing: set rate=0, or use FactorizedCodec"
+        )
 
 
 def _check_finite(run: TrainingRun, loss: Tensor) -> None:
@@ -305,9 +342,13 @@ def _check_finite(run: TrainingRun, loss: Tensor) -> None:
 
 def _line(record: EpochRecord, config: Training, best: bool) -> str:
     names = dict.fromkeys(("loss", config.monitor))
-    validation = " ".join(f"{name} {record.validation[name] or math.nan:.4f}" for name in names)
-    train = " ".join(f"{name} {value:.4f}" for name, value in record.train.items())
+    validation = " ".join(f"{name} {_shown(record.validation[name])}" for name in names)
+    train = " ".join(f"{name} {_shown(value)}" for name, value in record.train.items())
     return (
         f"epoch {record.epoch + 1:>3}/{config.epochs} | train {train} | validation {validation} | "
         f"{record.images_per_second:.0f} images/s{'  *' if best else ''}"
     )
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"

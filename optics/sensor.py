@@ -223,11 +223,13 @@ class Sensor(nn.Module):
         """Name the quantities with their units."""
         full_well = "unlimited" if self.full_well is None else f"{self.full_well:g} e-"
         bits = "not quantised" if self.bits is None else f"{self.bits} bits"
+        learned = isinstance(self.log_gain, nn.Parameter)
+        gain = "learned" if learned else f"{float(self.gain):g}"
         return (
             f"photons={self.photons:g}/pixel, quantum_efficiency={self.quantum_efficiency:g}, "
             f"read_noise={self.read_noise:g} e- RMS, dark_current={self.dark_current:g} e-/s, "
             f"exposure_time={self.exposure_time:g} s, full_well={full_well}, {bits}, "
-            f"gain={float(self.gain.detach()):g}, black_level={self.black_level:g}, "
+            f"gain={gain}, black_level={self.black_level:g}, "
             f"shot_noise={self.shot_noise!r}"
         )
 

@@ -81,20 +81,6 @@ def test_import_pays_for_nothing_heavy(package):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_stranger_under_one_of_our_names_is_named(tmp_path):
-    (tmp_path / "optics").mkdir()
-    (tmp_path / "optics" / "__init__.py").write_text((ROOT / "optics/__init__.py").read_text())
-    for path in (ROOT / "optics").glob("*.py"):
-        (tmp_path / "optics" / path.name).write_text(path.read_text())
-    done = subprocess.run(
-        [sys.executable, "-c", "import joint"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert "another distribution or folder has the same name" in done.stderr
-    assert str(tmp_path / "optics") in done.stderr
-
-
 def test_no_picture_or_large_file_is_committed():
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False

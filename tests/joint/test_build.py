@@ -70,6 +70,11 @@ def test_a_saved_run_comes_back(tmp_path):
         system, parts.train, parts.validation,
         objective=config.objective, config=config.training, directory=tmp_path, progress=False,
     )  # fmt: skip
+    changed = config.model_copy(update={"data": joint.PhantomConfig(count=62, image_size=32)})
+    joint.save_config(changed, tmp_path)
+    with pytest.raises(joint.CheckpointError, match="no longer those that it was trained on"):
+        joint.load_run(tmp_path)
+    joint.save_config(config, tmp_path)
     loaded, rebuilt, again = joint.load_run(tmp_path)
     assert loaded == config
     expected = joint.evaluate(system, parts.test)

@@ -25,6 +25,9 @@ def test_round_trip(tmp_path):
     assert loaded.keys() == tensors.keys()
     assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
     assert os.listdir(path.parent) == [path.name]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask  # as readable as any other file
 
 
 @pytest.mark.parametrize("failing", ["write", "fsync", "replace"])
