@@ -184,6 +184,14 @@ def test_light_is_linear_only_between_the_two_conversions():
     torch.testing.assert_close(linear.measurement, blur.combine(blur(scene)))
 
 
+def test_exposures_share_the_dark_current_of_one_exposure_time():
+    sensor = optics.Sensor(1000, dark_current=6000, read_noise=0, shot_noise="none", bits=None)
+    black = torch.zeros(1, 3, 8, 8)
+    for front_end in (None, optics.LearnedKernel(), optics.LearnedKernel("gabor")):
+        system = joint.ImagingSystem(front_end=front_end, sensor=sensor)
+        assert system(black).raw.detach().sum().item() / 192 == pytest.approx(60 / 600, rel=1e-4)
+
+
 def test_the_same_generator_gives_the_same_picture():
     system = joint.ImagingSystem(sensor=optics.Sensor(50), codec=compress.FactorizedCodec())
     first, again, other = (

@@ -128,6 +128,27 @@ def test_a_frozen_stage_keeps_its_weights_and_passes_the_gradient(lesions, other
     assert system.training
 
 
+def test_every_epoch_has_an_order_of_its_own_and_shows_each_picture_once(
+    lesions, others, monkeypatch
+):
+    seen = []
+    original = joint.train._step
+
+    def watching(run, forward, scenes, *rest):
+        seen.append((run.epoch, scenes.sum((1, 2, 3))))
+        assert not any(p.requires_grad for p in run.system.codec.parameters())
+        return original(run, forward, scenes, *rest)
+
+    monkeypatch.setattr(joint.train, "_step", watching)
+    learning = ("front_end", "sensor", "classifier")
+    config = _settings(augmentation="none", epochs=2, stages=learning)
+    _fit(full_system(), lesions, others, config=config)
+    first, second = (torch.cat([s for epoch, s in seen if epoch == e]) for e in (0, 1))
+    assert len(first) == len(lesions)
+    assert not torch.equal(first, second)
+    torch.testing.assert_close(first.sort().values, second.sort().values)
+
+
 def test_learning_rates_of_single_stages(lesions, others):
     system = full_system()
     before = _state(system)
