@@ -3,7 +3,8 @@
 Files: ``system`` the graph · ``objective`` what it is trained for · ``train`` the one loop ·
 ``run`` its configuration, state and files · ``evaluate`` labels, bits and fidelity ·
 ``checkpoint`` files that are whole or absent · ``augment`` random views · ``config`` a run as
-data · ``build`` from data to objects · ``figure`` pictures of a run · ``cli`` the command line.
+data · ``build`` from data to objects · ``figure`` pictures of a run · ``cli`` the command line ·
+``neighbours`` a guard of the four names.
 """
 
 # First of all: before anything of a neighbour is used.

@@ -80,7 +80,7 @@ def fit(
     CheckpointError
         When a checkpoint cannot be written, or belongs to another run.
     TrainingDiverged
-        When the loss is no longer finite.
+        When the loss or a weight is no longer finite.
     """
     objective = objective or Objective()
     config = config or Training()
