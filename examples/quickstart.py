@@ -93,7 +93,7 @@ def main(options: Options) -> dict[str, Evaluation]:
     rate = options.rate
     everything = Objective(class_weight_power=0.5, rate=rate, distortion=10 * rate)
     front_end = optics.LearnedKernel(options.start, options.kernel_size)
-    sensor = optics.Sensor(options.photons, black_level=0.01, trainable_gain=True)
+    sensor = optics.Sensor(options.photons, black_level=10, trainable_gain=True)
 
     # (a) The classifier on perfect pictures, (b) a codec that knows nothing of labels.
     classifier = classify.backbone(classes=len(scenes.classes), image_size=scenes.image_size)

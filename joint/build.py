@@ -87,7 +87,9 @@ def build_system(
         torch.default_generator.manual_seed(config.seed)
         front_end = _build_front_end(config.front_end, image_size, channels)
         sensor = None
+        read_size = image_size
         if isinstance(config.sensor, SensorConfig):
+            read_size = _read_size(config.sensor, image_size, channels)
             sensor = optics.Sensor(
                 config.sensor.photons,
                 quantum_efficiency=config.sensor.quantum_efficiency,
@@ -95,11 +97,18 @@ def build_system(
                 dark_current=config.sensor.dark_current,
                 exposure_time=config.sensor.exposure_time,
                 full_well=config.sensor.full_well,
-                bits=config.sensor.bits,
+                bit_depth=config.sensor.bit_depth,
                 gain=config.sensor.gain,
                 black_level=config.sensor.black_level,
+                prnu=config.sensor.prnu,
+                dsnu=config.sensor.dsnu,
+                resolution=image_size,
+                binning=config.sensor.binning,
+                cfa=config.sensor.cfa,
+                demosaicing=config.sensor.demosaicing,
                 trainable_gain=config.sensor.trainable_gain,
                 shot_noise=config.sensor.shot_noise,
+                converter=config.sensor.converter,
             )
         seen = channels if front_end is None else front_end.out_channels
         classifier = None
@@ -108,7 +117,7 @@ def build_system(
                 config.classifier.name,
                 classes,
                 in_channels=seen,
-                image_size=image_size,
+                image_size=read_size,
                 dropout=config.classifier.dropout,
                 weights=config.classifier.weights,
             )
@@ -119,6 +128,21 @@ def build_system(
             classifier=classifier,
             encoding=config.encoding,
         )
+
+
+def _read_size(config: SensorConfig, image_size: tuple[int, int], channels: int) -> tuple[int, int]:
+    """Size of what the sensor reads; a scene that does not fit it is refused before a run."""
+    height, width = image_size
+    if height % config.binning or width % config.binning:
+        raise ValueError(
+            f"sensor.binning={config.binning} does not divide pictures of {height} x {width}; "
+            "choose another image_size or binning"
+        )
+    if config.cfa is not None and channels != 3:
+        raise ValueError(
+            f"sensor.cfa={config.cfa!r} needs pictures of 3 channels, not {channels}; use cfa=null"
+        )
+    return height // config.binning, width // config.binning
 
 
 def _build_front_end(

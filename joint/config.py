@@ -7,11 +7,12 @@ The same models make the command line (``joint.cli``) and rebuild a saved run
 import difflib
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 import classify
 import optics
@@ -198,16 +199,36 @@ class SensorConfig(_Model):
     """Exposure time, s."""
     full_well: float | None = Field(default=None, gt=0)
     """Capacity of a pixel, electrons; unlimited by default."""
-    bits: int | None = Field(default=10, ge=1, le=16)
-    """Resolution of the converter; null does not quantise."""
-    gain: float = Field(default=1.0, gt=0)
-    """Analogue gain; 1 maps full scale to the top code."""
-    black_level: float = Field(default=0.0, ge=0, le=0.5)
-    """Offset of the converter, a fraction of its range; keeps noise about zero from being cut."""
+    bit_depth: int | None = Field(default=10, ge=1, le=16)
+    """Resolution of the converter, bits; null does not round, and one DN is its whole range."""
+    gain: float | None = Field(default=None, gt=0)
+    """Electrons for one DN; by default full scale gives the top code."""
+    black_level: float = Field(default=0, ge=0)
+    """Offset of the converter, whole DN; keeps noise about zero from being cut."""
+    prnu: float = Field(default=0.0, ge=0)
+    """Spread of the pixels' sensitivities, fraction RMS."""
+    dsnu: float = Field(default=0.0, ge=0)
+    """Spread of the pixels' offsets in the dark, electrons RMS."""
+    binning: int = Field(default=1, ge=1)
+    """Side of the blocks of pixels whose charges are read as one."""
+    cfa: str | None = None
+    """Colour filter array of 2 x 2 pixels, such as rggb; without one a pixel sees all colours."""
+    demosaicing: optics.Demosaicing = "bilinear"
+    """Interpolation of the colours: bilinear, or the sharper malvar."""
     trainable_gain: bool = False
     """Learn the gain."""
-    shot_noise: optics.ShotNoise = "gaussian"
+    shot_noise: Literal["gaussian", "poisson", "none"] = "gaussian"
     """Exact (poisson), fast (gaussian), or none."""
+    converter: optics.Converter = "straight_through"
+    """Gradient of the converter; dithered is exact below half a DN of read noise too."""
+
+    @model_validator(mode="after")
+    def _buildable(self) -> Self:
+        # The sensor knows what fits together; a fault should show before any data is read.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            optics.Sensor(**self.model_dump(exclude={"kind", "prnu", "dsnu"}))
+        return self
 
 
 class AutoencoderConfig(_Model):

@@ -4,19 +4,43 @@ A camera element cannot make light: a point-spread function is non-negative and 
 one; a transmission has a modulus of at most one. An optimiser steps freely on a raw tensor, and
 the functions here turn it into a physical one, so that every step stays feasible. Each map comes
 with its right inverse, which makes the raw tensor of a wanted start.
+
+The modules at the end are the same maps as parametrizations:
+``torch.nn.utils.parametrize.register_parametrization(mask, "height", Bounded(0, 1e-6))`` bounds a
+parameter of any module, and assigning to it afterwards goes through the inverse.
 """
 
+import math
+from typing import Literal, get_args
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 __all__ = [
+    "Bounded",
+    "EnergyLimited",
+    "Positive",
+    "Symmetric",
+    "Symmetry",
+    "UnitDisk",
+    "bounded",
+    "bounded_inverse",
     "clip",
     "energy_limited",
     "energy_limited_inverse",
+    "positive",
+    "positive_inverse",
+    "symmetric",
     "unit_disk",
     "unit_disk_inverse",
 ]
+
+Symmetry = Literal["mirror_x", "mirror_y", "point", "fourfold"]
+
+# A bound is reached at infinity only; a start on it is moved inside by this share of the range,
+# where the slope of the sigmoid is still 4e-3 of its largest, so that training can leave again.
+_INSIDE = 1e-3
 
 # Sharpness of the softplus: kernel taps are of order 0.01..1, so the bend has to be small beside
 # them. At the floor a tap is 7e-5, and its gradient is still 0.7 % of a lit tap's, so that an
@@ -125,3 +149,172 @@ def unit_disk_inverse(transmission: Tensor, *, largest: float = 0.995) -> Tensor
         modulus > 0, torch.atanh(bounded) / modulus.clamp_min(1e-30), torch.ones_like(modulus)
     )
     return torch.stack((transmission.real * scale, transmission.imag * scale))
+
+
+def bounded(raw: Tensor, low: float, high: float) -> Tensor:
+    """Values between two bounds, ``low + (high - low) sigmoid(raw)``.
+
+    Parameters
+    ----------
+    raw : Tensor
+        Unconstrained.
+    low, high : float
+        Bounds, in the unit of the result.
+
+    Raises
+    ------
+    ValueError
+        Unless ``low < high`` and both are finite.
+    """
+    _check_range(low, high)
+    return low + (high - low) * torch.sigmoid(raw)
+
+
+def bounded_inverse(values: Tensor, low: float, high: float) -> Tensor:
+    """Return a raw tensor that :func:`bounded` maps to ``values``.
+
+    Values within 0.1 % of the range from a bound come back at that distance from it.
+
+    Raises
+    ------
+    ValueError
+        When a value lies outside of the bounds or is not finite.
+    """
+    _check_range(low, high)
+    share = (values - low) / (high - low)
+    if not bool(((share >= -1e-6) & (share <= 1 + 1e-6)).all()):
+        raise ValueError(
+            f"values must lie between {low:g} and {high:g}; they go from "
+            f"{float(values.min()):g} to {float(values.max()):g}"
+        )
+    return torch.logit(share.clamp(_INSIDE, 1 - _INSIDE))
+
+
+def _check_range(low: float, high: float) -> None:
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"low must be below high, and both finite, not {low} and {high}")
+
+
+def positive(raw: Tensor) -> Tensor:
+    """Positive values, ``exp(raw)``: an optimiser step changes them by a factor."""
+    return raw.exp()
+
+
+def positive_inverse(values: Tensor) -> Tensor:
+    """Return a raw tensor that :func:`positive` maps to ``values``.
+
+    Raises
+    ------
+    ValueError
+        When a value is not positive and finite.
+    """
+    if not bool((torch.isfinite(values) & (values > 0)).all()):
+        raise ValueError(
+            f"values must be positive and finite; they go from {float(values.min()):g} to "
+            f"{float(values.max()):g}"
+        )
+    return values.log()
+
+
+def symmetric(raw: Tensor, symmetry: Symmetry) -> Tensor:
+    """Mean of a map ``[..., H, W]`` over the copies that a symmetry makes of it.
+
+    Parameters
+    ----------
+    raw : Tensor ``[..., H, W]``
+        Any map.
+    symmetry : {"mirror_x", "mirror_y", "point", "fourfold"}
+        Equal under x -> -x, under y -> -y, under both together (half a turn), or under quarter
+        turns (square maps). The centre of the symmetry is that of the array.
+    """
+    if symmetry == "mirror_x":
+        return (raw + raw.flip(-1)) / 2
+    if symmetry == "mirror_y":
+        return (raw + raw.flip(-2)) / 2
+    if symmetry == "point":
+        return (raw + raw.flip(-2, -1)) / 2
+    if symmetry == "fourfold":
+        if raw.shape[-2] != raw.shape[-1]:
+            raise ValueError(f"a quarter turn needs a square map, not {tuple(raw.shape)}")
+        half = (raw + raw.flip(-2, -1)) / 2
+        return (half + half.rot90(1, (-2, -1))) / 2
+    raise ValueError(f"symmetry must be one of {get_args(Symmetry)}, not {symmetry!r}")
+
+
+class Bounded(nn.Module):
+    """Parametrization by :func:`bounded`; ``low`` and ``high`` in the unit of the parameter."""
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        _check_range(low, high)
+        self.low, self.high = float(low), float(high)
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Map a raw tensor between the bounds."""
+        return bounded(raw, self.low, self.high)
+
+    def right_inverse(self, values: Tensor) -> Tensor:
+        """Raw tensor of wanted values."""
+        return bounded_inverse(values, self.low, self.high)
+
+    def extra_repr(self) -> str:
+        """Name the bounds."""
+        return f"low={self.low:g}, high={self.high:g}"
+
+
+class Positive(nn.Module):
+    """Parametrization by :func:`positive`."""
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Map a raw tensor to positive values."""
+        return positive(raw)
+
+    def right_inverse(self, values: Tensor) -> Tensor:
+        """Raw tensor of wanted values."""
+        return positive_inverse(values)
+
+
+class UnitDisk(nn.Module):
+    """Parametrization by :func:`unit_disk` of a complex parameter, from a complex raw one."""
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Map a raw tensor into the unit disk."""
+        return unit_disk(torch.stack((raw.real, raw.imag)))
+
+    def right_inverse(self, transmission: Tensor) -> Tensor:
+        """Raw tensor of a wanted transmission."""
+        return torch.complex(*unit_disk_inverse(transmission))
+
+
+class EnergyLimited(nn.Module):
+    """Parametrization by :func:`energy_limited`, for ``[..., C_out, C_in, kh, kw]``."""
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Map a raw tensor to kernels that make no light."""
+        return energy_limited(raw)
+
+    def right_inverse(self, kernel: Tensor) -> Tensor:
+        """Raw tensor of a wanted kernel."""
+        return energy_limited_inverse(kernel)
+
+
+class Symmetric(nn.Module):
+    """Parametrization by :func:`symmetric`."""
+
+    def __init__(self, symmetry: Symmetry) -> None:
+        super().__init__()
+        if symmetry not in get_args(Symmetry):
+            raise ValueError(f"symmetry must be one of {get_args(Symmetry)}, not {symmetry!r}")
+        self.symmetry: Symmetry = symmetry
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Make a map symmetric."""
+        return symmetric(raw, self.symmetry)
+
+    def right_inverse(self, values: Tensor) -> Tensor:
+        """A symmetric map is its own raw tensor."""
+        return values
+
+    def extra_repr(self) -> str:
+        """Name the symmetry."""
+        return repr(self.symmetry)

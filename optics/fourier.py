@@ -1,23 +1,28 @@
-"""Convolution of pictures with point-spread functions."""
+"""Convolution of pictures with point-spread functions, and the matrix Fourier transform."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .grid import fast_size
+from .grid import coordinates, fast_size, is_smooth
+from .quantity import check_complex
 
-__all__ = ["Boundary", "convolve"]
+__all__ = ["Boundary", "convolve", "dft_matrix", "matrix_dft"]
 
 Boundary = Literal["zero", "reflect", "replicate", "circular"]
 
-_PAD_MODE = {"zero": "constant", "reflect": "reflect", "replicate": "replicate"}
-
 # Up to this many taps a direct convolution beats the transform (forward and backward,
-# pictures of 3 x 128 x 128, one CPU thread; `pytest tests/benchmarks/test_convolve.py -n 0
-# --benchmark-enable` prints the ratio on another machine).
+# pictures of 3 x 128 x 128, one CPU thread; `tests/benchmarks/test_convolve.py` measures it).
 _DIRECT_TAPS = 9
+
+# Kernels of the matrix transform that are kept: a design loop asks for the same few in each step,
+# and building them costs more than using them. Oldest out.
+_KEPT_MATRICES = 32
+_NORM = {"backward": 0.0, "ortho": 0.5, "forward": 1.0}
+_matrices: dict[tuple[object, ...], Tensor] = {}
 
 
 def convolve(image: Tensor, psf: Tensor, *, boundary: Boundary = "zero") -> Tensor:
@@ -29,7 +34,8 @@ def convolve(image: Tensor, psf: Tensor, *, boundary: Boundary = "zero") -> Tens
     Parameters
     ----------
     image : Tensor ``[B, C, H, W]``
-        Pictures, linear light.
+        Pictures, linear light. Half precision is computed, and returned, in float32, also under
+        autocast: light spans more than half precision holds.
     psf : Tensor
         ``[kh, kw]``: one for all channels. ``[C, kh, kw]``: one a channel.
         ``[O, 1, kh, kw]`` with O a multiple of C: output channel o sees input channel o % C.
@@ -46,51 +52,35 @@ def convolve(image: Tensor, psf: Tensor, *, boundary: Boundary = "zero") -> Tens
     ValueError
         For another boundary or type, shapes that do not fit, or a reflected border wider than
         the picture.
+
+    Notes
+    -----
+    Kernels of at most 9 taps are summed directly. Larger ones go through real transforms of the
+    smallest even size without prime factors above 5 at which what wraps around is cut away:
+    ``H + max(k // 2, k - 1 - k // 2)`` samples for a zero boundary, H itself for a circular one.
+    The gradient to the PSF sums the batch before its one inverse transform.
     """
-    psf = _as_kernel_stack(image, psf)
-    height, width = image.shape[-2:]
-    kernel = psf.shape[-2:]
-    after = [k // 2 for k in kernel]
-    before = [k - 1 - a for k, a in zip(kernel, after, strict=True)]
-    if boundary == "circular":
-        if kernel[0] > height or kernel[1] > width:
-            raise ValueError(
-                f"a circular boundary needs a PSF no larger than the picture; the PSF is "
-                f"{tuple(kernel)}, the picture {(height, width)}"
-            )
-        image = functional.pad(image, (before[1], after[1], before[0], after[0]), mode="circular")
-    elif boundary in _PAD_MODE:
-        if boundary == "reflect" and (
-            max(before[0], after[0]) >= height or max(before[1], after[1]) >= width
-        ):
-            raise ValueError(
-                f"a reflected border must be narrower than the picture; the PSF {tuple(kernel)} "
-                f"needs one of {(max(before[0], after[0]), max(before[1], after[1]))} around "
-                f"{(height, width)}: use boundary='replicate' or 'zero'"
-            )
-        image = functional.pad(
-            image, (before[1], after[1], before[0], after[0]), mode=_PAD_MODE[boundary]
-        )
-    else:
-        raise ValueError(
-            f"boundary must be 'zero', 'reflect', 'replicate' or 'circular', not {boundary!r}"
-        )
-    path = _direct if kernel[0] * kernel[1] <= _DIRECT_TAPS else _transformed
-    return path(image, psf)
+    image, psf = _checked(image, psf)
+    with torch.autocast(image.device.type, enabled=False):
+        path = _direct if psf.shape[-2] * psf.shape[-1] <= _DIRECT_TAPS else _transformed
+        return path(image, psf, boundary)
 
 
-def _as_kernel_stack(image: Tensor, psf: Tensor) -> Tensor:
-    """Bring ``psf`` to ``[O, 1 or C, kh, kw]``."""
+def _checked(image: Tensor, psf: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring the picture to full precision and ``psf`` to ``[O, 1 or C, kh, kw]``."""
     if image.ndim != 4:
         raise ValueError(f"image must be [B, C, H, W], not of shape {tuple(image.shape)}")
-    if image.dtype not in (torch.float32, torch.float64):
+    if not image.is_floating_point():
         raise ValueError(
-            f"image must be float32 or float64, not {image.dtype}: integers have no fractions and "
-            "half precision no Fourier transform; use image.float()"
+            f"image must be real floating point, not {image.dtype}: integers have no fractions, "
+            "use image.float(); for the real and imaginary part of a field see CoherentImaging"
         )
     channels = image.shape[1]
     if channels == 0:
         raise ValueError("image has no channels")
+    if not psf.is_floating_point():
+        raise ValueError(f"psf must be real floating point, not {psf.dtype}")
+    given = psf.shape
     if psf.ndim == 2:
         psf = psf.expand(channels, 1, *psf.shape)
     elif psf.ndim == 3 and len(psf) == channels:
@@ -101,13 +91,48 @@ def _as_kernel_stack(image: Tensor, psf: Tensor) -> Tensor:
     if not fits or psf.numel() == 0:
         raise ValueError(
             f"psf must be [kh, kw], [C, kh, kw], [O, 1, kh, kw] or [O, C, kh, kw] with C = "
-            f"{channels}, not of shape {tuple(psf.shape)}"
+            f"{channels}, not of shape {tuple(given)}"
         )
-    return psf.to(image.dtype)
+    if image.dtype not in (torch.float32, torch.float64):
+        image = image.float()
+    return image, psf.to(image.dtype)
 
 
-def _direct(padded: Tensor, psf: Tensor) -> Tensor:
-    """Sum over the taps of an already padded picture."""
+def _padded(image: Tensor, kernel: Sequence[int], boundary: Boundary) -> Tensor:
+    """Continue the picture by ``k - 1`` samples along each axis."""
+    height, width = image.shape[-2:]
+    after = [k // 2 for k in kernel]
+    before = [k - 1 - a for k, a in zip(kernel, after, strict=True)]
+    if boundary == "circular" and (kernel[0] > height or kernel[1] > width):
+        raise ValueError(
+            f"a circular boundary needs a PSF no larger than the picture; the PSF is "
+            f"{tuple(kernel)}, the picture {(height, width)}"
+        )
+    if boundary == "reflect" and (
+        max(before[0], after[0]) >= height or max(before[1], after[1]) >= width
+    ):
+        raise ValueError(
+            f"a reflected border must be narrower than the picture; the PSF {tuple(kernel)} "
+            f"needs one of {(max(before[0], after[0]), max(before[1], after[1]))} around "
+            f"{(height, width)}: use boundary='replicate' or 'zero'"
+        )
+    if boundary not in _PAD_MODE:
+        raise ValueError(f"boundary must be one of {[*_PAD_MODE]}, not {boundary!r}")
+    border = (before[1], after[1], before[0], after[0])
+    return functional.pad(image, border, mode=_PAD_MODE[boundary])
+
+
+_PAD_MODE = {
+    "zero": "constant",
+    "reflect": "reflect",
+    "replicate": "replicate",
+    "circular": "circular",
+}
+
+
+def _direct(image: Tensor, psf: Tensor, boundary: Boundary) -> Tensor:
+    """Sum over the taps."""
+    padded = _padded(image, psf.shape[-2:], boundary)
     channels, outputs = padded.shape[1], psf.shape[0]
     flipped = psf.flip(-2, -1)
     if psf.shape[1] == channels:
@@ -116,23 +141,236 @@ def _direct(padded: Tensor, psf: Tensor) -> Tensor:
     return functional.conv2d(repeated, flipped, groups=outputs)
 
 
-def _transformed(padded: Tensor, psf: Tensor) -> Tensor:
-    """Multiply the spectra of an already padded picture and the PSF.
+class _Frame(NamedTuple):
+    """Periodic grid of a transform, and the part of it that is the answer."""
 
-    The padded picture is as large as the part of the full convolution that is asked for plus a
-    border of k - 1; what wraps around in a transform of that size falls into the border.
-    """
-    channels = padded.shape[1]
+    size: tuple[int, int]
+    start: tuple[int, int]
+    shape: tuple[int, int]
+
+
+def _transformed(image: Tensor, psf: Tensor, boundary: Boundary) -> Tensor:
+    """Convolve by way of the spectra, on the smallest periodic grid that gives the answer."""
+    height, width = image.shape[-2:]
     kernel = psf.shape[-2:]
-    size = [fast_size(n) for n in padded.shape[-2:]]
-    spectrum = torch.fft.rfft2(padded, s=size)
-    transfer = torch.fft.rfft2(psf, s=size)
-    if psf.shape[1] == channels and channels > 1:
-        product = torch.einsum("bcyx,ocyx->boyx", spectrum, transfer)
+    if boundary == "zero":
+        # Taps further out than the picture is wide meet nothing but zeros.
+        psf, top = _reach(psf, -2, height)
+        psf, left = _reach(psf, -1, width)
+        rows, columns = psf.shape[-2:]
+        size = (
+            fast_size(height + max(top, rows - 1 - top)),
+            fast_size(width + max(left, columns - 1 - left)),
+        )
+        frame = _Frame(size, (top, left), (height, width))
+    elif (
+        boundary == "circular"
+        and is_smooth(height)
+        and is_smooth(width)
+        and (kernel[0] <= height and kernel[1] <= width)
+    ):
+        # The picture is its own period. The centre of the PSF goes to the origin.
+        psf = functional.pad(psf, (0, width - kernel[1], 0, height - kernel[0]))
+        psf = psf.roll((-(kernel[0] // 2), -(kernel[1] // 2)), (-2, -1))
+        frame = _Frame((height, width), (0, 0), (height, width))
     else:
-        copies = psf.shape[0] // channels
-        product = (
-            spectrum[:, None] * transfer.view(copies, channels, *transfer.shape[-2:])
-        ).flatten(1, 2)
-    full = torch.fft.irfft2(product, s=size)
-    return full[..., kernel[0] - 1 : padded.shape[-2], kernel[1] - 1 : padded.shape[-1]]
+        # What wraps around falls into the border of k - 1 samples.
+        image = _padded(image, kernel, boundary)
+        size = (fast_size(image.shape[-2]), fast_size(image.shape[-1]))
+        frame = _Frame(size, (kernel[0] - 1, kernel[1] - 1), (height, width))
+    return _SpectralProduct.apply(image, psf, frame)[0]
+
+
+def _reach(psf: Tensor, axis: int, samples: int) -> tuple[Tensor, int]:
+    """Cut the taps that no two points of a picture are far enough apart for; and the centre."""
+    taps = psf.shape[axis]
+    centre = taps // 2
+    first, last = max(0, centre - samples + 1), min(taps, centre + samples)
+    return psf.narrow(axis, first, last - first), centre - first
+
+
+class _SpectralProduct(torch.autograd.Function):
+    """``crop(F^-1(F image . F psf))`` with its gradient written out.
+
+    Autograd would transform the gradient of every picture back to a kernel; here the batch is
+    summed in the spectrum first, and nothing is computed for an input that needs no gradient.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(image: Tensor, psf: Tensor, frame: _Frame) -> tuple[Tensor, Tensor, Tensor]:
+        spectrum = torch.fft.rfft2(image, s=frame.size)
+        transfer = torch.fft.rfft2(psf, s=frame.size)
+        product = _filtered(spectrum, transfer)
+        return _cut(product, frame.size, frame.start, frame.shape), spectrum, transfer
+
+    @staticmethod
+    def setup_context(
+        ctx: torch.autograd.function.FunctionCtx,
+        inputs: tuple[Tensor, Tensor, _Frame],
+        output: tuple[Tensor, Tensor, Tensor],
+    ) -> None:
+        image, psf, ctx.frame = inputs  # pyright: ignore[reportAttributeAccessIssue]
+        _, spectrum, transfer = output
+        ctx.mark_non_differentiable(spectrum, transfer)
+        ctx.set_materialize_grads(False)
+        to_image, to_psf = ctx.needs_input_grad[:2]  # pyright: ignore[reportAttributeAccessIssue]
+        kept = (spectrum if to_psf else None, transfer if to_image else None)
+        ctx.save_for_backward(image, psf, *kept)  # pyright: ignore[reportArgumentType]
+
+    @staticmethod
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None, None]:
+        gradient = gradients[0]
+        if gradient is None:
+            return None, None, None
+        image, psf, spectrum, transfer = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
+        size, start, shape = ctx.frame  # pyright: ignore[reportAttributeAccessIssue]
+        to_image, to_psf = ctx.needs_input_grad[:2]  # pyright: ignore[reportAttributeAccessIssue]
+        if torch.is_grad_enabled():
+            # Somebody differentiates the gradient: the kept spectra are constants to autograd.
+            spectrum = torch.fft.rfft2(image, s=size)
+            transfer = torch.fft.rfft2(psf, s=size)
+        top, left = start
+        border = (left, size[1] - left - shape[1], top, size[0] - top - shape[0])
+        slope = torch.fft.rfft2(functional.pad(gradient, border))
+        image_gradient = psf_gradient = None
+        if to_image:
+            product = _filtered_back(slope, transfer, image.shape[1])
+            image_gradient = _cut(product, size, (0, 0), image.shape[-2:])
+        if to_psf:
+            product = _correlated(slope, spectrum, psf.shape[1])
+            psf_gradient = _cut(product, size, (0, 0), psf.shape[-2:])
+        return image_gradient, psf_gradient, None
+
+
+def _cut(
+    product: Tensor, size: tuple[int, int], start: Sequence[int], shape: Sequence[int]
+) -> Tensor:
+    """Transform back the wanted rows only, then cut the columns."""
+    rows = torch.fft.ifft(product, n=size[0], dim=-2).narrow(-2, start[0], shape[0])
+    return torch.fft.irfft(rows, n=size[1]).narrow(-1, start[1], shape[1])
+
+
+def _mixes(channels: int, transfer: Tensor) -> bool:
+    return transfer.shape[1] == channels and channels > 1
+
+
+def _filtered(spectrum: Tensor, transfer: Tensor) -> Tensor:
+    """Spectra ``[B, O, ...]`` behind a transfer function ``[O, 1 or C, ...]``."""
+    channels = spectrum.shape[1]
+    if _mixes(channels, transfer):
+        return torch.einsum("bcyx,ocyx->boyx", spectrum, transfer)
+    copies = transfer.unflatten(0, (-1, channels))[:, :, 0]
+    return (spectrum[:, None] * copies).flatten(1, 2)
+
+
+def _filtered_back(slope: Tensor, transfer: Tensor, channels: int) -> Tensor:
+    """Adjoint of :func:`_filtered` in the spectrum: ``[B, O, ...]`` to ``[B, C, ...]``."""
+    if _mixes(channels, transfer):
+        return torch.einsum("boyx,ocyx->bcyx", slope, transfer.conj())
+    copies = transfer.unflatten(0, (-1, channels))[:, :, 0]
+    return (slope.unflatten(1, (-1, channels)) * copies.conj()).sum(1)
+
+
+def _correlated(slope: Tensor, spectrum: Tensor, in_channels: int) -> Tensor:
+    """Adjoint of :func:`_filtered` in the transfer function, summed over the batch."""
+    channels = spectrum.shape[1]
+    if in_channels > 1:
+        return torch.einsum("boyx,bcyx->ocyx", slope, spectrum.conj())
+    copies = slope.unflatten(1, (-1, channels)) * spectrum[:, None].conj()
+    return copies.sum(0).flatten(0, 1)[:, None]
+
+
+def dft_matrix(
+    samples: int,
+    size: int,
+    *,
+    step: float | Sequence[float] | Tensor,
+    norm: Literal["backward", "ortho", "forward"] = "backward",
+    dtype: torch.dtype = torch.complex128,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Kernel of a discrete Fourier transform to freely chosen, centred output samples.
+
+    ``M[k, j] = exp(-i 2 pi step (k - size // 2) (j - samples // 2))``, so that ``M @ u`` is the
+    transform of ``u`` at the frequencies ``(k - size // 2) * step`` cycles per sample. With
+    ``step = 1 / samples`` and ``size = samples`` it is the centred FFT (Soummer et al., Opt.
+    Express 15:15935, 2007).
+
+    Parameters
+    ----------
+    samples, size : int
+        Samples of the input and of the output.
+    step : float, sequence of floats, or Tensor ``[...]``, cycles/sample
+        Spacing of the output. Several give one matrix each. Kernels for floats are kept and
+        returned again; for a tensor they are a part of its graph.
+    norm : {"backward", "ortho", "forward"}
+        Factor of the matrix, 1, ``sqrt(step)`` or ``step``: what torch.fft calls by these names
+        when ``step = 1 / samples``.
+    dtype : torch.dtype
+        Complex type of the result; the phase is formed in float64.
+    device : torch.device, optional
+        Where to put it; a tensor ``step`` decides for itself.
+
+    Returns
+    -------
+    Tensor, complex ``[..., size, samples]``
+    """
+    if samples < 1 or size < 1:
+        raise ValueError(f"samples and size must be at least 1, not {samples} and {size}")
+    if isinstance(step, Tensor):
+        return _dft_matrix(samples, size, step, norm, dtype)
+    steps = float(step) if isinstance(step, float | int) else tuple(step)
+    key = (samples, size, steps, norm, dtype, str(device))
+    compiling = torch.compiler.is_compiling()
+    if not compiling and key in _matrices:
+        return _matrices[key]
+    # Not an inference tensor, even when the first to ask is in inference mode: the next may train.
+    with torch.inference_mode(False), torch.no_grad():
+        numbers = torch.tensor(steps, dtype=torch.float64, device=device)
+        matrix = _dft_matrix(samples, size, numbers, norm, dtype)
+    if not compiling:
+        while len(_matrices) >= _KEPT_MATRICES:
+            del _matrices[next(iter(_matrices))]
+        _matrices[key] = matrix
+    return matrix
+
+
+def _dft_matrix(samples: int, size: int, step: Tensor, norm: str, dtype: torch.dtype) -> Tensor:
+    out = coordinates(size, device=step.device)[:, None]
+    turns = step.double()[..., None, None] * out * coordinates(samples, device=step.device)
+    # Whole turns change nothing but the accuracy of sine and cosine.
+    phase = -2 * torch.pi * (turns - turns.detach().round())
+    factor = step.double()[..., None, None] ** _NORM[norm]
+    return torch.complex(factor * torch.cos(phase), factor * torch.sin(phase)).to(dtype)
+
+
+def matrix_dft(field: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Two-dimensional transform ``rows @ field @ columns^T`` with kernels of :func:`dft_matrix`.
+
+    Parameters
+    ----------
+    field : Tensor, complex or real ``[..., H, W]``
+    rows : Tensor, complex ``[..., h, H]``
+    columns : Tensor, complex ``[..., w, W]``
+
+    Returns
+    -------
+    Tensor, complex ``[..., h, w]``
+        The leading dimensions are broadcast.
+
+    Raises
+    ------
+    ValueError
+        When the sizes do not fit.
+    """
+    check_complex("field", field, "[..., H, W]")
+    if rows.shape[-1] != field.shape[-2] or columns.shape[-1] != field.shape[-1]:
+        raise ValueError(
+            f"rows [..., h, H] and columns [..., w, W] must fit the field [..., H, W]; they are "
+            f"{tuple(rows.shape)}, {tuple(columns.shape)} and {tuple(field.shape)}"
+        )
+    return rows @ field.to(rows.dtype) @ columns.mT

@@ -7,7 +7,7 @@ an even number of samples.
 import torch
 from torch import Tensor
 
-__all__ = ["coordinates", "fast_size", "frequencies"]
+__all__ = ["coordinates", "fast_size", "frequencies", "is_smooth"]
 
 
 def coordinates(
@@ -41,12 +41,13 @@ def fast_size(minimum: int) -> int:
     if minimum < 1:
         raise ValueError(f"a transform needs at least one sample, not {minimum}")
     size = minimum + minimum % 2
-    while not _is_smooth(size):
+    while not is_smooth(size):
         size += 2
     return size
 
 
-def _is_smooth(number: int) -> bool:
+def is_smooth(number: int) -> bool:
+    """Whether a number has no prime factor above 5."""
     for prime in (2, 3, 5):
         while number % prime == 0:
             number //= prime

@@ -1,4 +1,4 @@
-"""Front ends: what stands between the scene and the sensor, and the learned kernel.
+"""Front ends: what stands between the scene and the sensor.
 
 A front end only ever redistributes light. An element with a signed response therefore takes two
 exposures with non-negative kernels, each for half of the time, and their difference is formed
@@ -11,19 +11,22 @@ after the sensor, where it costs the noise of both.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
-from .constraint import clip, energy_limited, energy_limited_inverse
 from .fourier import Boundary, convolve
+from .psf import Pupil
+from .quantity import check_finite, hold
 
-__all__ = ["FrontEnd", "KernelStart", "LearnedKernel", "kernel_start", "signed_difference"]
-
-KernelStart = Literal[
-    "identity", "unsharp", "sobel", "laplacian", "log", "gabor", "gaussian", "random"
+__all__ = [
+    "CoherentImaging",
+    "FrontEnd",
+    "IncoherentImaging",
+    "coherent_blur",
+    "layered_blur",
+    "scene_field",
 ]
 
 
@@ -61,259 +64,257 @@ class FrontEnd(nn.Module, ABC):
         """Digital step after the sensor: raw exposures to a measurement ``[B, out, H, W]``."""
 
 
-def kernel_start(
-    name: KernelStart, size: int, *, generator: torch.Generator | None = None
+# The field of a scene is the root of its radiance, whose slope is infinite at zero. Below this
+# radiance (-60 dB of full scale) the root goes to zero along a line instead, of slope 1000.
+_DARKEST = 1e-6
+
+
+def scene_field(scene: Tensor) -> Tensor:
+    """Field of a transparency without phase: the root of its radiance, straight below 1e-6."""
+    return scene / scene.clamp_min(_DARKEST).sqrt()
+
+
+def layered_blur(
+    scene: Tensor, layers: Tensor, psf: Tensor, *, boundary: Boundary = "replicate"
 ) -> Tensor:
-    """Signed kernels to start from, scaled so that neither part asks for more light than there is.
+    """Image a scene whose points lie at different depths, without occlusion.
+
+    ``sum_d (layers_d scene) * psf_d``: each point is blurred by the PSFs of the depths that share
+    it.
 
     Parameters
     ----------
-    name : str
-        ``identity``; ``unsharp``, an identity minus half of a Gaussian surround with sigma =
-        size / 6 pixels, which lifts edges and keeps about half of the mean (0.53 with 7 taps);
-        ``sobel``, the horizontal and the vertical derivative; ``laplacian``, four neighbours;
-        ``log``, Laplacian of a Gaussian with sigma = size / 7 pixels (Marr and Hildreth, Proc. R.
-        Soc. Lond. B 207:187, 1980); ``gabor``, even filters at 0, 45, 90 and 135 degrees with a
-        wavelength of size / 2 pixels (Daugman, JOSA A 2:1160, 1985); ``gaussian``, sigma =
-        size / 6 pixels; ``random``, white noise.
-    size : int
-        Odd number of taps along a side, at least 3 for all but ``identity``.
-    generator : torch.Generator, optional
-        Source of ``random``.
-
-    Returns
-    -------
-    Tensor, float64 ``[F, size, size]``
-        F filters; the positive taps of each sum to at most 1, and so do the negative ones.
-    """
-    if name not in get_args(KernelStart):
-        raise ValueError(f"no kernel is called {name!r}; choose from {get_args(KernelStart)}")
-    if size < 1 or size % 2 == 0 or (size < 3 and name != "identity"):
-        raise ValueError(
-            f"kernel size must be odd and at least {1 if name == 'identity' else 3}, not {size}"
-        )
-    steps = torch.arange(size, dtype=torch.float64) - size // 2
-    y, x = torch.meshgrid(steps, steps, indexing="ij")
-    if name == "random":
-        filters = torch.randn(1, size, size, dtype=torch.float64, generator=generator)
-    else:
-        filters = _STARTS[name](y, x, size)
-    parts = torch.stack((filters.clamp_min(0), (-filters).clamp_min(0)))
-    return filters / parts.sum((-2, -1)).amax(0)[:, None, None]
-
-
-def _identity(y: Tensor, x: Tensor, size: int) -> Tensor:
-    return ((y == 0) & (x == 0)).double()[None]
-
-
-def _unsharp(y: Tensor, x: Tensor, size: int) -> Tensor:
-    surround = _gaussian(y, x, size)
-    return _identity(y, x, size) - 0.5 * surround / surround.sum()
-
-
-def _sobel(y: Tensor, x: Tensor, size: int) -> Tensor:
-    # (1, 2, 1) across and (1, 0, -1) along; a positive response where the picture gets brighter
-    # towards +x (+y), for a true convolution.
-    inside = (y.abs() <= 1) & (x.abs() <= 1)
-    return torch.stack((-x * (2 - y.abs()), -y * (2 - x.abs()))) * inside
-
-
-def _laplacian(y: Tensor, x: Tensor, size: int) -> Tensor:
-    distance = y.abs() + x.abs()
-    return ((distance == 0).double() * 4 - (distance == 1).double())[None]
-
-
-def _log(y: Tensor, x: Tensor, size: int) -> Tensor:
-    s = (y.square() + x.square()) / (2 * (size / 7) ** 2)
-    return _without_mean((1 - s) * torch.exp(-s))[None]
-
-
-def _gabor(y: Tensor, x: Tensor, size: int) -> Tensor:
-    envelope = torch.exp(-(y.square() + x.square()) / (2 * (size / 5) ** 2))
-    angles = torch.arange(4, dtype=torch.float64)[:, None, None] * torch.pi / 4
-    along = x * torch.cos(angles) + y * torch.sin(angles)
-    carrier = torch.cos(2 * torch.pi * along / (size / 2))
-    # Remove the mean under the envelope, not a constant, so that the kernel still fades out.
-    dc = (envelope * carrier).sum((-2, -1), keepdim=True) / envelope.sum()
-    return envelope * (carrier - dc)
-
-
-def _gaussian(y: Tensor, x: Tensor, size: int) -> Tensor:
-    return torch.exp(-(y.square() + x.square()) / (2 * (size / 6) ** 2))[None]
-
-
-def _without_mean(kernel: Tensor) -> Tensor:
-    return kernel - kernel.mean()
-
-
-_STARTS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
-    "identity": _identity,
-    "unsharp": _unsharp,
-    "sobel": _sobel,
-    "laplacian": _laplacian,
-    "log": _log,
-    "gabor": _gabor,
-    "gaussian": _gaussian,
-}
-
-
-def signed_difference(plus: Tensor, minus: Tensor, kernels: Tensor) -> Tensor:
-    """Difference of two exposures, mapped so that its attainable range becomes 0..1.
-
-    With kernel sums ``S+`` and ``S-`` a scene in 0..1 gives differences from ``-S-`` to ``S+``;
-    the result is ``(plus - minus + S-) / (S+ + S-)``. An identity kernel is thus returned as the
-    scene, and a derivative as grey with bright and dark edges. Both constants are properties of
-    the element, known to the camera.
-
-    Parameters
-    ----------
-    plus, minus : Tensor ``[B, F, C, H, W]``
-        The exposures, scaled to the full exposure time.
-    kernels : Tensor ``[F, 2, C, C or 1, kh, kw]``
-        The non-negative kernels of both.
-
-    Returns
-    -------
-    Tensor ``[B, F, C, H, W]`` in 0..1
-        What noise pushes out of the range is clipped to it.
-    """
-    reach = kernels.sum((-3, -2, -1))[..., None, None]
-    upper, lower = reach[:, 0], reach[:, 1]
-    return clip((plus - minus + lower) / (upper + lower))
-
-
-class LearnedKernel(FrontEnd):
-    """A trainable convolution kernel that light could perform.
-
-    Parameters
-    ----------
-    start : str or Tensor
-        A name for :func:`kernel_start`, or signed kernels ``[F, k, k]`` of your own, with the
-        positive taps of each summing to at most 1, and the negative ones too.
-    kernel_size : int, pixels
-        Odd number of taps along a side; ignored when ``start`` is a tensor.
-    channels : int
-        Channels of the scene.
-    signed : bool
-        Two exposures for each filter, a positive and a negative one, subtracted after the
-        sensor. Otherwise one exposure with a non-negative kernel; ``start`` must then be
-        non-negative too.
-    mix_channels : bool
-        Let each output channel gather light from all channels of the scene.
+    scene : Tensor ``[B, C, H, W]``
+    layers : Tensor ``[B, D, H, W]``
+        Share of each depth in each point; over d they sum to 1.
+    psf : Tensor ``[D, C, h, w]``
     boundary : str
         As in :func:`optics.convolve`.
-    generator : torch.Generator, optional
-        Source of ``start="random"``.
 
-    Notes
-    -----
-    :attr:`kernels` is non-negative and energy-limited by construction, see
-    :func:`optics.energy_limited`. ``F`` filters take ``F * (2 if signed else 1)`` exposures,
-    which share one exposure time.
+    Returns
+    -------
+    Tensor ``[B, C, H, W]``
     """
+    depths, channels = psf.shape[:2] if psf.ndim == 4 else (0, 0)
+    wanted = (len(scene), depths, *scene.shape[-2:])
+    if scene.ndim != 4 or channels != scene.shape[1] or layers.shape != wanted:
+        raise ValueError(
+            f"scene [B, C, H, W], layers [B, D, H, W] and psf [D, C, h, w] do not fit: "
+            f"{tuple(scene.shape)}, {tuple(layers.shape)}, {tuple(psf.shape)}"
+        )
+    parts = (layers[:, :, None] * scene[:, None]).flatten(1, 2)
+    blurred = convolve(parts, psf.flatten(0, 1), boundary=boundary)
+    return blurred.unflatten(1, (depths, channels)).sum(1)
+
+
+def coherent_blur(field: Tensor, spread: Tensor, *, boundary: Boundary = "replicate") -> Tensor:
+    """Complex convolution of a field with the image of a coherent point.
+
+    Parameters
+    ----------
+    field : Tensor, complex or real ``[B, C, H, W]``
+    spread : Tensor, complex ``[C, h, w]``
+        See :func:`optics.amplitude_spread`.
+    boundary : str
+        As in :func:`optics.convolve`.
+
+    Returns
+    -------
+    Tensor, complex ``[B, C, H, W]``
+    """
+    if field.ndim != 4 or spread.ndim != 3 or len(spread) != field.shape[1]:
+        raise ValueError(
+            f"field must be [B, C, H, W] and spread [C, h, w], not {tuple(field.shape)} and "
+            f"{tuple(spread.shape)}"
+        )
+    channels = len(spread)
+    real, imaginary = spread.real, spread.imag
+    if not field.is_complex():
+        both = convolve(field, torch.cat((real, imaginary))[:, None], boundary=boundary)
+        return torch.complex(both[:, :channels], both[:, channels:])
+    parts = torch.cat((field.real, field.imag), 1)
+    kernels = torch.cat((real, real, imaginary, imaginary))[:, None]
+    rr, ir, ri, ii = convolve(parts, kernels, boundary=boundary).chunk(4, 1)
+    return torch.complex(rr - ii, ri + ir)
+
+
+class IncoherentImaging(FrontEnd):
+    """Image a self-luminous or diffusely lit scene: each point is blurred by a PSF on its own.
+
+    Parameters
+    ----------
+    psf : Pupil or Tensor ``[C, h, w]`` or ``[h, w]``
+        Where the PSFs come from: a pupil, whose elements are trained, or fixed ones, as from
+        :func:`optics.measured_psf`; a parameter is trained as it is. Sums are throughputs.
+    spectral_response : Tensor ``[C, L]``, optional
+        Share of each of the pupil's L wavelengths in each channel's light, rows summing to at
+        most 1. By default channel c has wavelength c.
+    channels : int, optional
+        Channels of the scene for a PSF ``[h, w]``.
+    distances : Tensor ``[D]``, metres, optional
+        Depths for :meth:`image_layers`.
+    boundary : str
+        As in :func:`optics.convolve`.
+    """
+
+    fixed_psf: Tensor
+    spectral_response: Tensor | None
+    distances: Tensor | None
 
     def __init__(
         self,
-        start: KernelStart | Tensor = "identity",
-        kernel_size: int = 7,
+        psf: Pupil | Tensor,
         *,
-        channels: int = 3,
-        signed: bool = True,
-        mix_channels: bool = False,
+        spectral_response: Tensor | None = None,
+        channels: int | None = None,
+        distances: Tensor | None = None,
         boundary: Boundary = "replicate",
-        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if channels < 1:
-            raise ValueError(f"a scene has at least 1 channel, not {channels}")
         if boundary not in get_args(Boundary):
             raise ValueError(f"boundary must be one of {get_args(Boundary)}, not {boundary!r}")
-        if isinstance(start, str):
-            filters = kernel_start(start, kernel_size, generator=generator)
-            if start == "random" and not signed:
-                filters = filters.abs() / filters.abs().sum()
+        if isinstance(psf, Pupil):
+            self.pupil: Pupil | None = psf
+            bands = len(psf.wavelengths)
+            self.in_channels = bands if spectral_response is None else len(spectral_response)
         else:
-            filters = _checked_filters(start)
-        if not signed and (filters < 0).any():
+            _check_psf(psf)
+            self.pupil = None
+            bands = len(psf) if psf.ndim == 3 else (channels or 3)
+            self.in_channels = bands if spectral_response is None else len(spectral_response)
+            hold(self, "fixed_psf", psf)
+        if channels is not None and channels != self.in_channels:
             raise ValueError(
-                f"start={start!r} has negative taps, and one exposure cannot subtract light; "
-                "use signed=True"
-                if isinstance(start, str)
-                else "start has negative taps, and one exposure cannot subtract light; use "
-                "signed=True"
+                f"channels={channels}, but the PSFs and their response make {self.in_channels}"
             )
-        parts = [filters.clamp_min(0), (-filters).clamp_min(0)] if signed else [filters]
-        kernels = torch.stack(parts, 1)[:, :, None, None]
-        if mix_channels:
-            kernels = kernels * torch.eye(channels, dtype=kernels.dtype)[..., None, None]
-        else:
-            kernels = kernels.expand(-1, -1, channels, -1, -1, -1)
-        self.raw = nn.Parameter(energy_limited_inverse(kernels).to(torch.get_default_dtype()))
-        self.in_channels = channels
-        self.out_channels = len(filters) * channels
-        self.exposures = len(filters) * len(parts)
-        self.signed = signed
+        if spectral_response is not None:
+            _check_response(spectral_response, bands)
+        if distances is not None and self.pupil is None:
+            raise ValueError("distances need a Pupil: a fixed PSF has one depth")
+        self.register_buffer("spectral_response", spectral_response)
+        self.register_buffer("distances", distances)
+        self.out_channels = self.in_channels
+        self.exposures = 1
         self.boundary: Boundary = boundary
 
-    @property
-    def kernels(self) -> Tensor:
-        """Non-negative kernels ``[F, 2 or 1, C, C or 1, k, k]``, fractions of the light."""
-        return energy_limited(self.raw)
-
-    @property
-    def response(self) -> Tensor:
-        """Signed kernels ``[F, C, C or 1, k, k]``: the positive exposure minus the negative."""
-        kernels = self.kernels
-        return kernels[:, 0] - kernels[:, 1] if self.signed else kernels[:, 0]
+    def psf(self, *, distance: Tensor | float | None = None) -> Tensor:
+        """Point-spread functions ``[C, h, w]``, or ``[D, C, h, w]`` for distances ``[D]``."""
+        if self.pupil is not None:
+            psf = self.pupil(distance=distance)
+        else:
+            fixed = self.fixed_psf
+            response = self.spectral_response
+            bands = self.in_channels if response is None else response.shape[1]
+            psf = fixed if fixed.ndim == 3 else fixed.expand(bands, *fixed.shape)
+        if self.spectral_response is not None:
+            psf = torch.einsum("cl,...lyx->...cyx", self.spectral_response.to(psf.dtype), psf)
+        return psf
 
     def throughput(self) -> Tensor:
-        """Fraction of the scene's light that reaches the sensor, scalar in 0..1."""
-        kernels = self.kernels
-        return kernels.sum() / (self.exposures * self.in_channels)
+        """Mean over the channels of the PSF's sum: the part of a point's light that arrives."""
+        return self.psf().sum((-2, -1)).mean()
 
     def forward(self, scene: Tensor) -> Tensor:
-        """Form the irradiance ``[B, exposures * C, H, W]`` of a scene ``[B, C, H, W]``."""
+        """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]`` in focus."""
+        self._check_scene(scene)
+        return convolve(scene, self.psf(), boundary=self.boundary)
+
+    def image_layers(self, scene: Tensor, layers: Tensor) -> Tensor:
+        """Form the irradiance of a scene with depth, see :func:`layered_blur`.
+
+        ``layers`` is ``[B, D, H, W]`` for the D distances given at construction.
+        """
+        self._check_scene(scene)
+        if self.distances is None:
+            raise ValueError("give distances, metres, when the front end is made")
+        psf = self.psf(distance=self.distances)
+        return layered_blur(scene, layers, psf, boundary=self.boundary)
+
+    def combine(self, raw: Tensor) -> Tensor:
+        """Return the single exposure unchanged."""
+        return raw
+
+    def extra_repr(self) -> str:
+        """Name the channels and the boundary."""
+        return f"channels={self.in_channels}, boundary={self.boundary!r}"
+
+    def _check_scene(self, scene: Tensor) -> None:
         if scene.ndim != 4 or scene.shape[1] != self.in_channels:
             raise ValueError(
                 f"the front end takes scenes [B, {self.in_channels}, H, W], not "
                 f"{tuple(scene.shape)}"
             )
-        stack = self.kernels.flatten(0, 2) / self.exposures
-        return convolve(scene, stack, boundary=self.boundary)
+
+
+class CoherentImaging(FrontEnd):
+    """Image a transparency in coherent light: amplitudes interfere, then are detected.
+
+    Parameters
+    ----------
+    pupil : Pupil
+        Its elements are trained; channel c is lit at wavelength c.
+    boundary : str
+        As in :func:`optics.convolve`.
+
+    Notes
+    -----
+    The field of a real scene is the root of its radiance; a complex scene is the field itself,
+    so that phase objects can be imaged. Irradiance is sampled at the pixels' centres: where the
+    pixels are larger than ``lambda f / (2 D)`` it is aliased.
+    """
+
+    def __init__(self, pupil: Pupil, *, boundary: Boundary = "replicate") -> None:
+        super().__init__()
+        if boundary not in get_args(Boundary):
+            raise ValueError(f"boundary must be one of {get_args(Boundary)}, not {boundary!r}")
+        self.pupil = pupil
+        self.in_channels = self.out_channels = len(pupil.wavelengths)
+        self.exposures = 1
+        self.boundary: Boundary = boundary
+
+    def throughput(self) -> Tensor:
+        """Light of a coherent point that passes, relative to the open aperture; in 0..1."""
+        passed = self.pupil.field().abs().square().sum((-2, -1)).mean()
+        return passed / self.pupil.incident_power
+
+    def forward(self, scene: Tensor) -> Tensor:
+        """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]``, real or a field."""
+        if scene.ndim != 4 or scene.shape[1] != self.in_channels:
+            raise ValueError(
+                f"the front end takes scenes [B, {self.in_channels}, H, W], not "
+                f"{tuple(scene.shape)}"
+            )
+        field = scene if scene.is_complex() else scene_field(scene)
+        image = coherent_blur(field, self.pupil.amplitude_spread(), boundary=self.boundary)
+        return image.real.square() + image.imag.square()
 
     def combine(self, raw: Tensor) -> Tensor:
-        """Subtract the exposures, see :func:`signed_difference`; ``[B, F * C, H, W]`` in 0..1."""
-        kernels = self.kernels
-        expected = self.exposures * self.in_channels
-        if raw.ndim != 4 or raw.shape[1] != expected:
-            raise ValueError(f"combine takes [B, {expected}, H, W], not {tuple(raw.shape)}")
-        exposures = raw.unflatten(1, kernels.shape[:3]) * self.exposures
-        if self.signed:
-            plus, minus = exposures.unbind(2)
-        else:
-            plus, minus = exposures[:, :, 0], torch.zeros_like(exposures[:, :, 0])
-            kernels = torch.cat((kernels, torch.zeros_like(kernels)), 1)
-        return signed_difference(plus, minus, kernels).flatten(1, 2)
+        """Return the single exposure unchanged."""
+        return raw
 
     def extra_repr(self) -> str:
-        """Name the geometry."""
-        size = self.raw.shape[-1]
-        return (
-            f"{size}x{size} pixels, in_channels={self.in_channels}, "
-            f"out_channels={self.out_channels}, exposures={self.exposures}, "
-            f"mix_channels={self.raw.shape[-3] > 1}, boundary={self.boundary!r}"
-        )
+        """Name the channels and the boundary."""
+        return f"channels={self.in_channels}, boundary={self.boundary!r}"
 
 
-def _checked_filters(start: Tensor) -> Tensor:
-    odd = start.ndim == 3 and start.shape[-1] == start.shape[-2] and start.shape[-1] % 2 == 1
-    if not odd or len(start) == 0:
-        raise ValueError(f"start must be [F, k, k] with odd k, not of shape {tuple(start.shape)}")
-    filters = start.detach().double()
-    light = torch.stack((filters.clamp_min(0), (-filters).clamp_min(0))).sum((-2, -1)).max()
-    if not torch.isfinite(filters).all() or light > 1 + 1e-6:
+def _check_psf(psf: Tensor) -> None:
+    if psf.ndim not in (2, 3) or not psf.is_floating_point() or psf.numel() == 0:
         raise ValueError(
-            f"the positive (and the negative) taps of each kernel may sum to at most 1, the light "
-            f"that comes in; here they reach {float(light):.4g}: divide by it"
+            f"psf must be a Pupil, or real [h, w] or [C, h, w], not {psf.dtype} {tuple(psf.shape)}"
         )
-    return filters
+    check_finite("psf", psf.detach())
+    brightest = float(psf.detach().sum((-2, -1)).max())
+    if (psf < 0).any() or brightest > 1 + 1e-5:
+        raise ValueError(
+            f"a PSF is not negative and sums to its throughput, at most 1; here the sum reaches "
+            f"{brightest:.4g} and the least value is {float(psf.detach().min()):.4g}"
+        )
+
+
+def _check_response(response: Tensor, bands: int) -> None:
+    fits = response.ndim == 2 and response.shape[1] == bands
+    if not fits or (response < 0).any() or float(response.sum(1).max()) > 1 + 1e-5:
+        raise ValueError(
+            f"spectral_response must be [C, {bands}], not negative, with rows that sum to at most "
+            f"1; it is {tuple(response.shape)}"
+        )

@@ -1,136 +1,114 @@
-"""From irradiance to digital codes, with the terms of EMVA standard 1288.
+"""From irradiance to digital codes, with the terms of EMVA standard 1288 (release 4.0, 2021).
 
 ::
 
-    irradiance ─► photons ─► electrons ─► shot noise ─► full well ─► read noise ─► ADC ─► codes
-       0..1      Phi         QE Phi + D   Poisson(.)     clip        N(0, s_r)   gain, clip, round
+    irradiance ─► CFA ─► photons ─► electrons ─► shot noise ─► full well ─► binning ─► read noise
+       0..1             Phi      QE Phi PRNU + D t  counts       clip, DSNU    sum        N(0, s_r)
+                                                                                            │
+                      measurement ◄─ demosaicing ◄─ (y - black) / (top - black) ◄─ ADC ◄─ / gain
+                         0..1                                                   0 .. top   DN
 
-Every step has a gradient to its input, in training and in evaluation alike.
+Every step has a gradient to its input, in training and in evaluation alike: ``noise.py`` and
+``converter.py`` say which ones there are.
 """
 
 import math
-from typing import Literal
+import warnings
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from .constraint import clip
+from .converter import Converter, digitise
+from .mosaic import ColourFilterArray, Demosaicing, Pattern
+from .noise import ShotNoise, poisson_counts, poisson_log_likelihood, shot_noise
+from .pixel import bin_pixels, fixed_pattern
+from .quantity import hold, image_size
 
-__all__ = ["Sensor", "ShotNoise", "digitise", "shot_noise"]
+__all__ = ["Reading", "Sensor"]
 
-ShotNoise = Literal["gaussian", "poisson", "none"]
-
-# Below this many electrons the slope of the root is held, to keep its gradient finite.
-_FEWEST_ELECTRONS = 1e-2
-
-
-def shot_noise(
-    electrons: Tensor,
-    *,
-    kind: ShotNoise = "gaussian",
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Counts with the fluctuation of a Poisson process.
-
-    Parameters
-    ----------
-    electrons : Tensor, electrons
-        Mean counts, non-negative.
-    kind : {"gaussian", "poisson", "none"}
-        ``gaussian``: ``e + sqrt(e) n``, right in mean and variance (0.1 electrons RMS remain in
-        the dark), and close in shape above some ten electrons; its pathwise gradient is unbiased
-        for mean and variance. ``poisson``: exact
-        counts; the gradient is that of the mean, 1. ``none``: the mean itself.
-    generator : torch.Generator, optional
-        Source of the draw; torch's default one if not given.
-
-    Returns
-    -------
-    Tensor, electrons
-    """
-    if kind == "none":
-        return electrons
-    if kind == "poisson":
-        counts = torch.poisson(electrons.detach().clamp_min(0), generator=generator)
-        return electrons + (counts - electrons).detach()
-    if kind == "gaussian":
-        return electrons + electrons.clamp_min(_FEWEST_ELECTRONS).sqrt() * _normal(
-            electrons, generator
-        )
-    raise ValueError(f"shot noise must be 'gaussian', 'poisson' or 'none', not {kind!r}")
+# Below this noise in DN the straight-through gradient of the converter is off by a third or more.
+_LEAST_NOISE = 0.3
 
 
-def digitise(signal: Tensor, bits: int | None, *, black_level: float = 0.0) -> Tensor:
-    """Clip and round to the nearest of ``2**bits`` codes, straight-through.
+class Reading(NamedTuple):
+    """What a sensor read, and how probable its counts were."""
 
-    The gradient is 1 where the signal is within the range and 0 where it is clipped. It is exact
-    in expectation, to 1.4 %, for noise of half a code RMS or more in front of the converter, and
-    wrong below 0.3 (``docs/concepts.md``).
-
-    Parameters
-    ----------
-    signal : Tensor
-        Voltage as a fraction of the converter's range.
-    bits : int, optional
-        Resolution; None does not round.
-    black_level : float
-        Offset, as a fraction of the range (a whole number of codes, the nearest), that is added
-        before the converter and subtracted after it, so that noise about zero is not cut in half.
-        Signal 1 still gives the top code.
-
-    Returns
-    -------
-    Tensor in 0..1, or down to ``-black_level / (1 - black_level)``
-        Codes above the black level, divided by those up to the top code.
-    """
-    top = None if bits is None else 2**bits - 1
-    black = black_level if top is None else round(black_level * top) / top
-    clipped = clip(black + (1 - black) * signal)
-    if top is not None:
-        clipped = clipped + (torch.round(clipped * top) / top - clipped).detach()
-    return (clipped - black) / (1 - black)
+    measurement: Tensor
+    """Codes as a fraction of their range, ``[B, C, H, W]``: black level 0, top code 1."""
+    log_likelihood: Tensor | None
+    """Of the counts, ``[B]``, for ``shot_noise="score"``; see :func:`optics.score_surrogate`."""
 
 
 class Sensor(nn.Module):
-    """An image sensor with photon, dark, read and quantisation noise.
+    """An image sensor with photon, dark, pattern, read and quantisation noise.
 
     Parameters
     ----------
     photons : float, photons/pixel
         Mean photons on one pixel at irradiance 1 over the whole exposure time.
     quantum_efficiency : float
-        Electrons for each photon, in (0, 1].
+        Electrons for each photon on the pixel, its fill factor included, in (0, 1].
     read_noise : float, electrons RMS
-        Gaussian noise of the read-out.
+        Gaussian noise of each read-out.
     dark_current : float, electrons/s
         Thermal electrons, not subtracted.
     exposure_time : float, s
         Time over which they gather.
     full_well : float, electrons, optional
         Capacity of a pixel; unlimited by default.
-    bits : int, optional
-        Resolution of the converter, 1 to 16; None does not quantise.
-    gain : float
-        Analogue gain; at 1, irradiance 1 gives the top code. The system gain of EMVA 1288 is
-        ``K = gain * (2**bits - 1) / (photons * quantum_efficiency)`` codes/electron.
-    black_level : float
-        Offset of the converter as a fraction of its range, in [0, 0.5], see
-        :func:`optics.digitise`. At 0 half of the noise about zero is clipped away, which brightens
-        the dark and, in an exposure that is subtracted, biases the difference: where that matters
-        (few photons, two exposures) give four times the read noise over
-        ``photons * quantum_efficiency``.
+    bit_depth : int, optional
+        Resolution of the converter, 1 to 16. None does not round, and then **one DN is the whole
+        range** of the converter: its top is 1 DN.
+    gain : float, electrons/DN, optional
+        Inverse of the system gain K of EMVA 1288. By default irradiance 1 gives the top code:
+        ``binning**2 * photons * quantum_efficiency / (top - black_level)``.
+    black_level : float, DN
+        Offset of the converter: a whole number of codes, up to half of the range (without
+        rounding any fraction up to 0.5). It is subtracted again, so that a black pixel reads 0.
+        At 0 half of the noise about zero is clipped away, which brightens the dark and, in an
+        exposure that is subtracted, biases the difference: where that matters (few photons, two
+        exposures) give four read noises, ``4 * read_noise / gain``.
+    prnu : float, fraction RMS, or Tensor ``[H, W]``
+        Photo response non-uniformity: spread of the pixels' sensitivities, or their measured
+        relative deviations.
+    dsnu : float, electrons RMS, or Tensor ``[H, W]``
+        Dark signal non-uniformity: spread of the pixels' offsets in the dark, or the measured
+        offsets. It is in every exposure, and has no shot noise of its own.
+    resolution : (H, W) or int, pixels, optional
+        Pixels of the sensor, before binning; needed to draw a pattern, which then is the same in
+        every picture and channel.
+    binning : int
+        Side of the blocks of pixels whose charges are summed before the one read-out.
+    cfa : str, rows of letters, or Tensor ``[h, w]``, optional
+        Colour filter array, such as ``"rggb"``, see :mod:`optics.mosaic`: each pixel sees one
+        channel, and the others are interpolated after the converter.
+    cfa_channels : str
+        A letter for each channel of the irradiance.
+    demosaicing : {"bilinear", "malvar"}
+        As in :func:`optics.demosaic`.
     trainable_gain : bool
         Make the logarithm of ``gain`` a parameter.
-    shot_noise : {"gaussian", "poisson", "none"}
-        As in :func:`optics.shot_noise`.
+    shot_noise : {"gaussian", "poisson", "score", "none"}
+        As in :func:`optics.shot_noise`; train with ``score`` through :meth:`expose`.
+    converter : {"straight_through", "dithered"}
+        Gradient of the converter, as in :func:`optics.digitise`.
+    generator : torch.Generator, optional
+        Source of the patterns, drawn once, here; torch's default one if not given.
 
     Raises
     ------
     ValueError
-        For a quantity out of its range.
+        For a quantity out of its range, a pattern without resolution, or binning of a mosaic.
+
+    Warns
+    -----
+    UserWarning
+        For a straight-through converter with less than 0.3 DN of read noise.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the terms of the standard
         self,
         photons: float = 10_000.0,
         *,
@@ -139,13 +117,27 @@ class Sensor(nn.Module):
         dark_current: float = 0.0,
         exposure_time: float = 0.01,
         full_well: float | None = None,
-        bits: int | None = 10,
-        gain: float = 1.0,
-        black_level: float = 0.0,
+        bit_depth: int | None = 10,
+        gain: float | None = None,
+        black_level: float = 0,
+        prnu: float | Tensor = 0.0,
+        dsnu: float | Tensor = 0.0,
+        resolution: int | tuple[int, int] | None = None,
+        binning: int = 1,
+        cfa: Pattern | None = None,
+        cfa_channels: str = "rgb",
+        demosaicing: Demosaicing = "bilinear",
         trainable_gain: bool = False,
         shot_noise: ShotNoise = "gaussian",
+        converter: Converter = "straight_through",
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        self.log_gain: nn.Parameter | None
+        self.prnu_map: Tensor | None
+        self.dsnu_map: Tensor | None
+        depth_allowed = bit_depth is None or bit_depth in range(1, 17)
+        top = 2**bit_depth - 1 if bit_depth is not None and depth_allowed else 1
         for name, value, allowed in (
             ("photons", photons, 0 < photons < math.inf),
             ("quantum_efficiency", quantum_efficiency, 0 < quantum_efficiency <= 1),
@@ -153,37 +145,112 @@ class Sensor(nn.Module):
             ("dark_current", dark_current, 0 <= dark_current < math.inf),
             ("exposure_time", exposure_time, 0 < exposure_time < math.inf),
             ("full_well", full_well, full_well is None or full_well > 0),
-            ("bits", bits, bits is None or bits in range(1, 17)),
-            ("gain", gain, 0 < gain < math.inf),
-            ("black_level", black_level, 0 <= black_level <= 0.5),
-            ("shot_noise", shot_noise, shot_noise in ("gaussian", "poisson", "none")),
+            ("bit_depth", bit_depth, depth_allowed),
+            ("gain", gain, gain is None or 0 < gain < math.inf),
+            (
+                "black_level",
+                black_level,
+                0 <= black_level <= top / 2
+                and (bit_depth is None or float(black_level).is_integer()),
+            ),
+            ("binning", binning, isinstance(binning, int) and binning >= 1),
+            ("demosaicing", demosaicing, demosaicing in get_args(Demosaicing)),
+            ("shot_noise", shot_noise, shot_noise in get_args(ShotNoise)),
+            ("converter", converter, converter in get_args(Converter)),
         ):
             if not allowed:
                 raise ValueError(f"{name}={value!r} is out of range; {_ALLOWED[name]}")
+        if cfa is not None and binning > 1:
+            raise ValueError(
+                f"binning={binning} would add up pixels of different colours of the cfa; give one "
+                "of the two"
+            )
         self.photons = float(photons)
         self.quantum_efficiency = float(quantum_efficiency)
         self.read_noise = float(read_noise)
         self.dark_current = float(dark_current)
         self.exposure_time = float(exposure_time)
         self.full_well = None if full_well is None else float(full_well)
-        self.bits = bits
+        self.bit_depth = bit_depth
+        self.top = top
         self.black_level = float(black_level)
+        self.binning = binning
         self.shot_noise: ShotNoise = shot_noise
-        log_gain = torch.tensor(math.log(gain))
-        if trainable_gain:
-            self.log_gain = nn.Parameter(log_gain)
-        else:
-            self.register_buffer("log_gain", log_gain)
+        self.converter: Converter = converter
+        full_scale = binning**2 * self.photons * self.quantum_efficiency
+        self._gain = full_scale / (top - self.black_level) if gain is None else float(gain)
+        log_gain = nn.Parameter(torch.tensor(math.log(self._gain))) if trainable_gain else None
+        self.register_parameter("log_gain", log_gain)
+        size = None if resolution is None else image_size(resolution, "resolution")
+        for name, unit, value in (("prnu", "fractions", prnu), ("dsnu", "electrons", dsnu)):
+            pattern = fixed_pattern(name, value, unit=unit, resolution=size, generator=generator)
+            if pattern is None:
+                self.register_buffer(f"{name}_map", None)
+            else:
+                hold(self, f"{name}_map", pattern)
+        self.prnu = "measured" if isinstance(prnu, Tensor) else float(prnu)
+        self.dsnu = "measured" if isinstance(dsnu, Tensor) else float(dsnu)
+        self.cfa = None if cfa is None else ColourFilterArray(cfa, cfa_channels, method=demosaicing)
+        self._judge_converter()
+
+    def _judge_converter(self) -> None:
+        noise = self.read_noise / self._gain
+        if self.bit_depth is None:
+            return
+        if self.converter == "dithered":
+            if noise == 0:
+                raise ValueError(
+                    "converter='dithered' averages over the read noise, but read_noise=0 e-; give "
+                    "electrons RMS above 0, or converter='straight_through'"
+                )
+        elif noise < _LEAST_NOISE:
+            warnings.warn(
+                f"the read noise is {noise:.3g} DN in front of the converter; below "
+                f"{_LEAST_NOISE:g} DN the straight-through gradient is wrong by a third or more "
+                "where there is no other noise: give converter='dithered' (the estimator of "
+                "optics.digitise; it needs read noise above 0), a smaller gain in e-/DN, or "
+                "bit_depth=None",
+                UserWarning,
+                stacklevel=3,
+            )
 
     @property
-    def gain(self) -> Tensor:
-        """Analogue gain, scalar."""
-        return self.log_gain.exp()
+    def gain(self) -> float | Tensor:
+        """Electrons for one DN; a scalar tensor where it is trainable."""
+        return self._gain if self.log_gain is None else self.log_gain.exp()
 
     def electrons(self, irradiance: Tensor, *, exposures: int = 1) -> Tensor:
-        """Mean electrons ``QE Phi + D t / exposures`` of each pixel, before any noise."""
-        signal = irradiance * (self.photons * self.quantum_efficiency)
-        return signal + self.dark_current * self.exposure_time / exposures
+        """Mean electrons ``QE Phi (1 + PRNU) + D t / exposures`` of each pixel, before any noise.
+
+        ``irradiance`` is what the pixels see, behind a colour filter array.
+        """
+        mean = irradiance * (self.photons * self.quantum_efficiency)
+        if self.prnu_map is not None:
+            mean = mean * (1 + self._fitting("prnu", irradiance)).clamp_min(0)
+        dark = self.dark_current * self.exposure_time / exposures
+        return mean + dark if dark > 0 else mean
+
+    def expose(
+        self,
+        irradiance: Tensor,
+        *,
+        exposures: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> Reading:
+        """Expose and read out, and say how probable the counts were.
+
+        Parameters
+        ----------
+        irradiance, exposures, generator
+            As in :meth:`forward`.
+
+        Returns
+        -------
+        Reading
+            ``log_likelihood`` is None unless ``shot_noise="score"``, whose measurement has no
+            gradient to the irradiance: the likelihood carries it.
+        """
+        return self._read(irradiance, exposures, generator, scored=True)
 
     def forward(
         self,
@@ -197,40 +264,101 @@ class Sensor(nn.Module):
         Parameters
         ----------
         irradiance : Tensor ``[B, C, H, W]``
-            Light on the sensor, full scale 1 over the whole exposure time.
+            Light on the sensor, full scale 1 over the whole exposure time. Without patterns,
+            binning and colour filters any shape will do. Half precision is computed in float32.
         exposures : int
             Captures that share the exposure time; each gathers its part of the dark current. Read
-            noise is paid by each.
+            noise is paid by each. With a colour filter array C is ``exposures`` times the number
+            of colours, exposure by exposure, and each exposure is a mosaic of its own.
         generator : torch.Generator, optional
             Source of all noise; the same state gives the same measurement.
 
         Returns
         -------
-        Tensor ``[B, C, H, W]`` in 0..1
-            Codes divided by the top code; a little below 0 with a black level.
+        Tensor ``[B, C, H, W]``, or ``[B, C, H / binning, W / binning]``
+            ``(codes - black_level) / (top - black_level)``: 0 at the black level, and a little
+            below, 1 at the top code.
+
+        Raises
+        ------
+        ValueError
+            For a picture that does not fit the patterns, the binning or the colour filters, or
+            when ``shot_noise="score"`` is to be differentiated.
         """
-        electrons = self.electrons(irradiance, exposures=exposures)
-        charge = shot_noise(electrons, kind=self.shot_noise, generator=generator)
+        return self._read(irradiance, exposures, generator, scored=False).measurement
+
+    def _read(
+        self,
+        irradiance: Tensor,
+        exposures: int,
+        generator: torch.Generator | None,
+        *,
+        scored: bool,
+    ) -> Reading:
+        if irradiance.dtype not in (torch.float32, torch.float64):
+            irradiance = irradiance.float()
+        seen = irradiance if self.cfa is None else self.cfa(irradiance, exposures=exposures)
+        electrons = self.electrons(seen, exposures=exposures)
+        likelihood = None
+        if self.shot_noise == "score" and scored:
+            charge = poisson_counts(electrons, generator=generator)
+            likelihood = poisson_log_likelihood(charge, electrons)
+        else:
+            charge = shot_noise(electrons, kind=self.shot_noise, generator=generator)
         if self.full_well is not None:
-            charge = charge.clamp(max=self.full_well)
-        if self.read_noise > 0:
-            charge = charge + self.read_noise * _normal(charge, generator)
-        range_ = self.photons * self.quantum_efficiency
-        signal = charge * (self.gain / range_)
-        return digitise(signal, self.bits, black_level=self.black_level)
+            charge = clip(charge, -math.inf, self.full_well)
+        if self.dsnu_map is not None:
+            charge = charge + self._fitting("dsnu", charge)
+        if self.binning > 1:
+            charge = bin_pixels(charge, self.binning)
+        measurement = self._digitise(charge, generator)
+        if self.cfa is not None:
+            measurement = self.cfa.demosaic(measurement)
+        return Reading(measurement, likelihood)
+
+    def _digitise(self, charge: Tensor, generator: torch.Generator | None) -> Tensor:
+        inverse = 1 / self._gain if self.log_gain is None else (-self.log_gain).exp()
+        signal = charge * inverse
+        if self.black_level > 0:
+            signal = signal + self.black_level
+        codes = digitise(
+            signal,
+            self.bit_depth,
+            noise=self.read_noise * inverse if self.read_noise > 0 else 0.0,
+            estimator="straight_through" if self.bit_depth is None else self.converter,
+            generator=generator,
+        )
+        if self.black_level > 0:
+            codes = codes - self.black_level
+        span = self.top - self.black_level
+        return codes if span == 1 else codes / span
+
+    def _fitting(self, name: str, picture: Tensor) -> Tensor:
+        pattern: Tensor = getattr(self, f"{name}_map")
+        if picture.shape[-2:] != pattern.shape:
+            raise ValueError(
+                f"the {name} pattern is of {tuple(pattern.shape)} pixels, the picture of "
+                f"{tuple(picture.shape[-2:])}; give resolution=(H, W) of the picture"
+            )
+        return pattern.to(picture.dtype)
 
     def extra_repr(self) -> str:
         """Name the quantities with their units."""
         full_well = "unlimited" if self.full_well is None else f"{self.full_well:g} e-"
-        bits = "not quantised" if self.bits is None else f"{self.bits} bits"
-        learned = isinstance(self.log_gain, nn.Parameter)
-        gain = "learned" if learned else f"{float(self.gain):g}"
+        depth = "not rounded" if self.bit_depth is None else f"{self.bit_depth}"
+        gain = f"{self._gain:g} e-/DN" if self.log_gain is None else "learned"
+        patterns = "".join(
+            f"{name}={value if isinstance(value, str) else f'{value:g}{unit} RMS'}, "
+            for name, value, unit in (("prnu", self.prnu, ""), ("dsnu", self.dsnu, " e-"))
+            if value != 0
+        )
         return (
             f"photons={self.photons:g}/pixel, quantum_efficiency={self.quantum_efficiency:g}, "
             f"read_noise={self.read_noise:g} e- RMS, dark_current={self.dark_current:g} e-/s, "
-            f"exposure_time={self.exposure_time:g} s, full_well={full_well}, {bits}, "
-            f"gain={gain}, black_level={self.black_level:g}, "
-            f"shot_noise={self.shot_noise!r}"
+            f"exposure_time={self.exposure_time:g} s, full_well={full_well}, bit_depth={depth}, "
+            f"gain={gain}, black_level={self.black_level:g} DN, {patterns}"
+            f"binning={self.binning}, shot_noise={self.shot_noise!r}, "
+            f"converter={self.converter!r}"
         )
 
 
@@ -241,12 +369,12 @@ _ALLOWED = {
     "dark_current": "give electrons/s, 0 or more",
     "exposure_time": "give a positive time in s",
     "full_well": "give a positive number of electrons, or None",
-    "bits": "give a whole number from 1 to 16, or None",
-    "gain": "give a positive factor",
-    "black_level": "give a fraction of the range in [0, 0.5]",
-    "shot_noise": "choose 'gaussian', 'poisson' or 'none'",
+    "bit_depth": "give a whole number from 1 to 16, or None",
+    "gain": "give a positive number of electrons/DN, or None for irradiance 1 at the top code",
+    "black_level": "give a whole number of DN (a fraction of the range where bit_depth is None), "
+    "from 0 to half of the range",
+    "binning": "give a whole number of pixels, 1 or more",
+    "demosaicing": f"choose one of {get_args(Demosaicing)}",
+    "shot_noise": f"choose one of {get_args(ShotNoise)}",
+    "converter": f"choose one of {get_args(Converter)}",
 }
-
-
-def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)

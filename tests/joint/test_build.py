@@ -34,6 +34,42 @@ def test_systems_are_built_as_configured(system, types):
     assert output.logits.shape == (2, 5)
 
 
+@pytest.mark.parametrize(
+    ("sensor", "side"),
+    [
+        ({"binning": 2, "read_noise": 8, "black_level": 20}, 16),
+        ({"cfa": "rggb", "demosaicing": "malvar"}, 32),
+        ({"prnu": 0.01, "dsnu": 2.0, "bit_depth": 8, "converter": "dithered"}, 32),
+        ({"bit_depth": None, "gain": 7000.0, "black_level": 0.01}, 32),
+    ],
+)
+def test_sensors_are_built_as_configured(sensor, side):
+    config = joint.SystemConfig(sensor=joint.SensorConfig(**sensor))
+    built, again = (
+        joint.build_system(config, image_size=(32, 32), channels=3, classes=5) for _ in range(2)
+    )
+    assert repr(built.sensor) == repr(again.sensor)
+    for name, value in sensor.items():
+        held = built.sensor.cfa.method if name == "demosaicing" else getattr(built.sensor, name)
+        assert value == "rggb" if name == "cfa" else held == value
+    for first, second in zip(built.sensor.buffers(), again.sensor.buffers(), strict=True):
+        assert torch.equal(first, second)  # patterns are drawn from the system's seed
+    output = built(torch.rand(2, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    assert output.handed.shape == (2, 3, side, side)
+    assert output.logits.shape == (2, 5)
+    joint.Objective(rate=1.0, distortion=1.0)(output, torch.tensor([0, 1])).total.backward()
+    assert all(p.grad is not None for p in built.front_end.parameters())
+
+
+def test_pictures_that_do_not_fit_the_sensor_are_refused():
+    binned = joint.SystemConfig(sensor=joint.SensorConfig(binning=3))
+    with pytest.raises(ValueError, match=r"sensor\.binning=3 does not divide pictures of 32 x 32"):
+        joint.build_system(binned, image_size=(32, 32), channels=3, classes=5)
+    bayer = joint.SystemConfig(sensor=joint.SensorConfig(cfa="rggb"))
+    with pytest.raises(ValueError, match=r"sensor\.cfa='rggb' needs pictures of 3 channels, not 1"):
+        joint.build_system(bayer, image_size=(32, 32), channels=1, classes=5)
+
+
 def test_two_filters_give_the_codec_and_classifier_their_channels():
     system = joint.SystemConfig(front_end=joint.KernelConfig(start="sobel"))
     built = joint.build_system(system, image_size=(32, 32), channels=3, classes=2)

@@ -47,12 +47,29 @@ def test_bad_values_name_what_is_allowed(tmp_path):
     text = _faults(
         tmp_path,
         training={"epochs": 0, "monitor": "f1"},
-        system={"codec": {"kind": "h264"}, "sensor": {"kind": "sensor", "bits": 99}},
+        system={"codec": {"kind": "h264"}, "sensor": {"kind": "sensor", "bit_depth": 99}},
     )
     assert "training.epochs: Input should be greater than or equal to 1, not 0" in text
     assert "'balanced_accuracy'" in text
     assert "'factorized'" in text
     assert "less than or equal to 16, not 99" in text
+
+
+@pytest.mark.parametrize(
+    ("sensor", "message"),
+    [
+        ({"black_level": 0.01}, "black_level=0.01 is out of range; give a whole number of DN"),
+        ({"black_level": 600}, "half of the range"),
+        ({"binning": 2, "cfa": "rggb"}, "pixels of different colours"),
+        ({"cfa": "rgb"}, "four letters for 2 x 2 pixels"),
+        ({"converter": "dithered", "read_noise": 0}, "averages over the read noise"),
+        ({"shot_noise": "score"}, "'gaussian', 'poisson' or 'none'"),
+    ],
+)
+def test_a_sensor_that_cannot_be_built_is_no_configuration(tmp_path, sensor, message):
+    text = _faults(tmp_path, system={"sensor": {"kind": "sensor", **sensor}})
+    assert "system.sensor" in text
+    assert message in text
 
 
 def test_missing_and_broken_files(tmp_path):

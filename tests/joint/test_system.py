@@ -59,7 +59,7 @@ def test_the_task_loss_reaches_every_trainable_number_of_all_four_stages(
         torch.manual_seed(0)
         system = joint.ImagingSystem(
             front_end=FRONT_ENDS[front_end](),
-            sensor=optics.Sensor(2000, bits=None, trainable_gain=True, gain=0.9),
+            sensor=optics.Sensor(2000, bit_depth=None, trainable_gain=True, gain=1200 / 0.9),
             codec=CODECS[codec](),
             classifier=_Head(),
         ).double()
@@ -120,7 +120,7 @@ def test_the_whole_objective_reaches_the_entropy_model_too():
 def test_the_gradient_passes_quantisers_and_noise_in_evaluation_mode(start):
     system = joint.ImagingSystem(
         front_end=optics.LearnedKernel(start),
-        sensor=optics.Sensor(500, bits=4),
+        sensor=optics.Sensor(500, bit_depth=4, converter="dithered"),
         codec=compress.FactorizedCodec(),
         classifier=_Head(),
     ).eval()
@@ -135,7 +135,7 @@ def test_the_gradient_passes_quantisers_and_noise_in_evaluation_mode(start):
 def test_every_intermediate_is_there():
     system = joint.ImagingSystem(
         front_end=optics.LearnedKernel("sobel", 5),
-        sensor=optics.Sensor(bits=8),
+        sensor=optics.Sensor(2000, bit_depth=8),
         codec=compress.FactorizedCodec(channels=6),
         classifier=_Head(6),
     ).eval()
@@ -163,13 +163,15 @@ def test_any_stage_may_be_left_out():
     alone = joint.ImagingSystem(classifier=_Head())(scene)
     assert alone.irradiance is None
     assert alone.logits is not None
-    camera = joint.ImagingSystem(sensor=optics.Sensor(bits=8))(scene, generator=_generator())
+    camera = joint.ImagingSystem(sensor=optics.Sensor(2000, bit_depth=8))(
+        scene, generator=_generator()
+    )
     assert camera.raw is not None
     assert camera.coded is None
 
 
 def test_a_noiseless_camera_without_optics_returns_the_scene():
-    sensor = optics.Sensor(read_noise=0, shot_noise="none", bits=None)
+    sensor = optics.Sensor(read_noise=0, shot_noise="none", bit_depth=None)
     output = joint.ImagingSystem(sensor=sensor)(_scene())
     torch.testing.assert_close(output.measurement, _scene(), rtol=1e-5, atol=1e-5)
 
@@ -185,7 +187,7 @@ def test_light_is_linear_only_between_the_two_conversions():
 
 
 def test_exposures_share_the_dark_current_of_one_exposure_time():
-    sensor = optics.Sensor(1000, dark_current=6000, read_noise=0, shot_noise="none", bits=None)
+    sensor = optics.Sensor(1000, dark_current=6000, read_noise=0, shot_noise="none", bit_depth=None)
     black = torch.zeros(1, 3, 8, 8)
     for front_end in (None, optics.LearnedKernel(), optics.LearnedKernel("gabor")):
         system = joint.ImagingSystem(front_end=front_end, sensor=sensor)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.utils import parametrize
 
 import optics
 
@@ -83,3 +84,81 @@ def test_an_opaque_cell_keeps_its_gradient():
     optics.unit_disk(raw).real.sum().backward()
     torch.testing.assert_close(raw.grad, torch.tensor([[1.0] * 3, [0.0] * 3]).double())
     assert torch.autograd.gradcheck(optics.unit_disk, (_normal(0, (2, 4)).requires_grad_(),))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31), st.floats(-5, 5), st.floats(1e-6, 10), st.floats(0.1, 100))
+def test_bounded_values_stay_inside_and_come_back(seed, low, span, scale):
+    generator = torch.Generator().manual_seed(seed)
+    raw = torch.randn(20, generator=generator, dtype=torch.float64)
+    values = optics.bounded(scale * raw, low, low + span)
+    assert low <= values.min() <= values.max() <= low + span
+    inside = low + span * (0.01 + 0.98 * torch.rand(20, generator=generator, dtype=torch.float64))
+    again = optics.bounded(optics.bounded_inverse(inside, low, low + span), low, low + span)
+    torch.testing.assert_close(again, inside, rtol=1e-9, atol=1e-9 * span)
+
+
+def test_a_start_on_a_bound_can_still_be_trained():
+    raw = optics.bounded_inverse(torch.tensor([0.0, 2.0]), 0.0, 2.0).requires_grad_()
+    values = optics.bounded(raw, 0.0, 2.0)
+    torch.testing.assert_close(values, torch.tensor([0.002, 1.998]))
+    values.sum().backward()
+    assert (raw.grad > 1e-3).all()
+
+
+def test_positive_values():
+    values = torch.tensor([1e-9, 1.0, 1e6], dtype=torch.float64)
+    torch.testing.assert_close(optics.positive(optics.positive_inverse(values)), values)
+    with pytest.raises(ValueError, match="positive and finite; they go from 0 to 1"):
+        optics.positive_inverse(torch.tensor([0.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    ("symmetry", "move"),
+    [
+        ("mirror_x", lambda m: m.flip(-1)),
+        ("mirror_y", lambda m: m.flip(-2)),
+        ("point", lambda m: m.rot90(2, (-2, -1))),
+        ("fourfold", lambda m: m.rot90(1, (-2, -1))),
+    ],
+)
+def test_symmetric_maps_are_equal_to_their_image_and_to_themselves_again(symmetry, move):
+    raw = torch.rand(2, 5, 5, generator=torch.Generator().manual_seed(0))
+    result = optics.symmetric(raw, symmetry)
+    torch.testing.assert_close(move(result), result)
+    torch.testing.assert_close(optics.symmetric(result, symmetry), result)
+    assert not torch.allclose(result, raw)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "value"),
+    [
+        (optics.Bounded(-1, 3), torch.tensor([0.0, 2.0])),
+        (optics.Positive(), torch.tensor([0.5, 2.0])),
+        (optics.UnitDisk(), torch.tensor([0.5 + 0.1j, -0.3j])),
+        (optics.EnergyLimited(), torch.full((1, 1, 2, 2), 0.2)),
+        (optics.Symmetric("point"), torch.tensor([[1.0, 2.0], [2.0, 1.0]])),
+    ],
+)
+def test_constraints_are_parametrizations(constraint, value):
+    module = torch.nn.Module()
+    module.register_parameter("value", torch.nn.Parameter(value.clone()))
+    parametrize.register_parametrization(module, "value", constraint)
+    torch.testing.assert_close(module.value, value)
+    module.value = value * 0.9
+    torch.testing.assert_close(module.value, value * 0.9)
+    optimiser = torch.optim.SGD(module.parameters(), lr=1.0)
+    module.value.abs().square().sum().backward()
+    optimiser.step()
+    assert not torch.allclose(module.value, value * 0.9)
+
+
+def test_bounds_and_symmetries_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match="low must be below high, and both finite, not 1 and 1"):
+        optics.Bounded(1, 1)
+    with pytest.raises(ValueError, match="values must lie between 0 and 1; they go from -1 to 2"):
+        optics.bounded_inverse(torch.tensor([-1.0, 2.0]), 0, 1)
+    with pytest.raises(ValueError, match=r"symmetry must be one of .* not 'radial'"):
+        optics.Symmetric("radial")
+    with pytest.raises(ValueError, match=r"a quarter turn needs a square map, not \(2, 3\)"):
+        optics.symmetric(torch.ones(2, 3), "fourfold")

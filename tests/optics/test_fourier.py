@@ -40,18 +40,25 @@ def test_convolve_agrees_with_scipy(seed, size, kernel, boundary):
             torch.testing.assert_close(result[b, c], expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("boundary", list(_NUMPY_MODE))
 @pytest.mark.parametrize("path", [fourier._direct, fourier._transformed])
 @pytest.mark.parametrize("shape", [(3, 1), (6, 1), (3, 3), (5, 3)])
-def test_both_paths_follow_every_form_of_kernel(path, shape):
+def test_both_paths_follow_every_form_of_kernel(path, shape, boundary):
     image, psf = _pictures(0, (2, 3, 20, 17)), _pictures(1, (*shape, 5, 4))
-    result = path(image, psf)
+    result = path(image, psf, boundary)
     for out in range(shape[0]):
         sources = range(3) if shape[1] == 3 else [out % 3]
         expected = sum(
-            convolve2d(image[0, c].numpy(), psf[out, i].numpy(), mode="valid")
-            for i, c in enumerate(sources)
+            _reference(image[1, c], psf[out, i], boundary) for i, c in enumerate(sources)
         )
-        np.testing.assert_allclose(result[0, out].numpy(), expected, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(result[1, out], expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("kernel", [(40, 41), (31, 9), (32, 3), (5, 64)])
+def test_a_kernel_larger_than_the_picture_agrees_with_scipy(kernel):
+    image, psf = _pictures(0, (1, 1, 16, 15)), _pictures(1, kernel)
+    expected = _reference(image[0, 0], psf, "zero")
+    torch.testing.assert_close(optics.convolve(image, psf)[0, 0], expected, rtol=1e-10, atol=1e-10)
 
 
 @settings(deadline=None, max_examples=30)
@@ -106,6 +113,31 @@ def test_gradients_of_picture_and_kernel(kernel, boundary):
     )
 
 
+@pytest.mark.parametrize("shape", [(2, 1), (4, 1), (2, 2)])
+@pytest.mark.parametrize("size", [(8, 9), (11, 14)])
+@pytest.mark.parametrize("boundary", list(_NUMPY_MODE))
+def test_second_gradients(shape, size, boundary):
+    image = _pictures(0, (2, 2, *size)).requires_grad_()
+    psf = _pictures(1, (*shape, 4, 3)).requires_grad_()
+    for inputs in ((image, psf), (image.detach(), psf), (image, psf.detach())):
+        assert torch.autograd.gradgradcheck(
+            lambda i, p: optics.convolve(i, p, boundary=boundary).square(), inputs, fast_mode=True
+        )
+
+
+def test_function_transforms_see_through():
+    image, psf = _pictures(0, (3, 2, 2, 8, 8)), _pictures(1, (2, 5, 5))
+
+    def brightness(psf, image):
+        return optics.convolve(image, psf).square().sum()
+
+    each = torch.func.vmap(torch.func.grad(brightness), in_dims=(None, 0))(psf, image)
+    for i in range(3):
+        tap = psf.clone().requires_grad_()
+        brightness(tap, image[i]).backward()
+        torch.testing.assert_close(each[i], tap.grad)
+
+
 def test_pictures_of_a_batch_do_not_see_each_other():
     image, psf = _pictures(0, (4, 3, 16, 16)), _pictures(1, (3, 7, 7))
     together = optics.convolve(image, psf)
@@ -119,10 +151,24 @@ def test_float32_is_close_to_float64():
     torch.testing.assert_close(single.double(), optics.convolve(image, psf), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bfloat16, torch.float16])
-def test_types_without_fractions_or_transforms_are_refused(dtype):
-    with pytest.raises(ValueError, match=r"image must be float32 or float64.*image\.float\(\)"):
+@pytest.mark.parametrize("kernel", [3, 9])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_and_autocast_compute_in_float32(dtype, kernel):
+    image, psf = _pictures(0, (1, 3, 16, 16)).to(dtype), _pictures(1, (3, kernel, kernel)).float()
+    expected = optics.convolve(image.float(), psf)
+    assert torch.equal(optics.convolve(image, psf), expected)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(optics.convolve(image, psf), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.complex64])
+def test_types_without_fractions_or_with_a_phase_are_refused(dtype):
+    with pytest.raises(
+        ValueError, match=r"image must be real floating point, not torch.*float\(\)"
+    ):
         optics.convolve(torch.ones(1, 1, 8, 8, dtype=dtype), torch.ones(3, 3))
+    with pytest.raises(ValueError, match=r"psf must be real floating point, not torch"):
+        optics.convolve(torch.ones(1, 1, 8, 8), torch.ones(3, 3, dtype=dtype))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +179,12 @@ def test_types_without_fractions_or_transforms_are_refused(dtype):
         ((1, 3, 8, 8), (6, 3, 3), "zero", "with C = 3, not of shape"),
         ((1, 0, 8, 8), (3, 3), "zero", "no channels"),
         ((1, 3, 8, 8), (4, 1, 3, 3), "zero", "with C = 3, not of shape"),
-        ((1, 3, 8, 8), (3, 3), "mirror", "boundary must be 'zero', 'reflect'"),
+        (
+            (1, 3, 8, 8),
+            (3, 3),
+            "mirror",
+            r"boundary must be one of \['zero', 'reflect', .*'mirror'",
+        ),
         ((1, 1, 8, 8), (17, 17), "reflect", "use boundary='replicate' or 'zero'"),
         ((1, 1, 8, 8), (9, 3), "circular", "PSF no larger than the picture"),
     ],
@@ -141,3 +192,50 @@ def test_types_without_fractions_or_transforms_are_refused(dtype):
 def test_what_does_not_fit_is_refused(image, psf, boundary, message):
     with pytest.raises(ValueError, match=message):
         optics.convolve(torch.rand(image), torch.rand(psf), boundary=boundary)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 12), st.integers(1, 12), st.floats(0.01, 0.3), st.integers(0, 2**31))
+def test_the_matrix_transform_is_its_defining_sum(samples, size, step, seed):
+    field = torch.complex(_pictures(seed, (samples, 7)), _pictures(seed + 1, (samples, 7)))
+    rows = fourier.dft_matrix(samples, size, step=step)
+    columns = fourier.dft_matrix(7, 3, step=0.2)
+    result = fourier.matrix_dft(field, rows, columns).numpy()
+    for k in range(size):
+        for m in range(3):
+            turns = step * (k - size // 2) * (np.arange(samples) - samples // 2)[:, None] + 0.2 * (
+                m - 1
+            ) * (np.arange(7) - 3)
+            expected = (field.numpy() * np.exp(-2j * np.pi * turns)).sum()
+            np.testing.assert_allclose(result[k, m], expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("samples", [8, 9])
+def test_the_matrix_transform_contains_the_fft(samples):
+    field = torch.complex(_pictures(0, (samples, samples)), _pictures(1, (samples, samples)))
+    kernel = fourier.dft_matrix(samples, samples, step=1 / samples)
+    expected = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(field.numpy())))
+    result = fourier.matrix_dft(field, kernel, kernel)
+    np.testing.assert_allclose(result.numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_kernels_for_numbers_are_kept_and_those_for_tensors_have_a_gradient():
+    with torch.inference_mode():
+        first = fourier.dft_matrix(6, 4, step=[0.1, 0.2], dtype=torch.complex64)
+    assert first is fourier.dft_matrix(6, 4, step=[0.1, 0.2], dtype=torch.complex64)
+    assert first.shape == (2, 4, 6)
+    field = torch.ones(6, 6, dtype=torch.complex64, requires_grad=True)
+    fourier.matrix_dft(field, first, first).abs().sum().backward()  # not an inference tensor
+    for i in range(100):
+        fourier.dft_matrix(2, 2, step=i / 200)
+    assert len(fourier._matrices) <= fourier._KEPT_MATRICES
+    step = torch.tensor(0.13, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda s: fourier.dft_matrix(5, 4, step=s), (step,))
+
+
+def test_what_does_not_fit_a_matrix_transform_is_refused():
+    kernel = fourier.dft_matrix(6, 4, step=0.1)
+    with pytest.raises(ValueError, match=r"must fit the field \[\.\.\., H, W\]; they are"):
+        fourier.matrix_dft(torch.ones(6, 5), kernel, kernel)
+    with pytest.raises(ValueError, match="samples and size must be at least 1, not 0 and 4"):
+        fourier.dft_matrix(0, 4, step=0.1)

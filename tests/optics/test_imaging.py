@@ -1,195 +1,211 @@
-import numpy as np
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
-from skimage.filters import gabor_kernel
 
 import optics
 
-_STARTS = ["identity", "unsharp", "sobel", "laplacian", "log", "gabor", "gaussian", "random"]
+
+def _pupil(elements=(), **options):
+    grid = {} if elements else {"size": 64, "spacing": 1e-3 / 63}
+    given = {
+        "wavelengths": (450e-9, 550e-9, 650e-9),
+        "focal_length": 10e-3,
+        "pixel_pitch": 2e-6,
+        "psf_size": 31,
+    }
+    return optics.Pupil(elements, **(grid | given | options))
 
 
-def _scene(seed, shape=(2, 3, 20, 18)):
-    return torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+def _mask(**options):
+    phase = 2 * torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+    return optics.PhaseMask(torch.nn.Parameter(phase), spacing=1e-3 / 63, **options)
 
 
-def _kernel(start="random", size=5, seed=0, **options):
+def _scene(*shape, seed=1):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_each_channel_is_blurred_with_the_psf_of_its_wavelength():
+    front_end = optics.IncoherentImaging(_pupil([_mask()]))
+    scene = _scene(2, 3, 40, 41)
+    expected = optics.convolve(scene, front_end.pupil(), boundary="replicate")
+    torch.testing.assert_close(front_end(scene), expected)
+    assert front_end.combine(expected) is expected
+
+
+def test_a_constant_scene_comes_out_as_its_throughput():
+    front_end = optics.IncoherentImaging(_pupil([_mask()]))
+    image = front_end(torch.full((1, 3, 40, 40), 0.7))
+    light = front_end.psf().sum((-2, -1))
+    torch.testing.assert_close(image, (0.7 * light)[None, :, None, None].expand_as(image))
+    assert float(front_end.throughput().detach()) == pytest.approx(float(light.detach().mean()))
+    assert light.max() <= 1
+
+
+def test_light_is_not_negative_and_grows_with_the_scene():
+    front_end = optics.IncoherentImaging(_pupil([_mask()]))
+    low, more = _scene(1, 3, 40, 40), _scene(1, 3, 40, 40, seed=2)
+    image = front_end(low)
+    assert image.min() >= -1e-6 * image.max()
+    assert (front_end(low + more) >= image - 1e-6).all()
+
+
+def test_a_response_mixes_wavelengths_into_channels():
+    response = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.2, 0.6]])
+    front_end = optics.IncoherentImaging(_pupil(), spectral_response=response)
+    assert front_end.in_channels == 2
+    bands = front_end.pupil()
+    torch.testing.assert_close(front_end.psf()[0], (bands[0] + bands[1]) / 2)
+    torch.testing.assert_close(front_end.psf()[1], 0.2 * bands[1] + 0.6 * bands[2])
+    assert front_end(_scene(1, 2, 32, 32)).shape == (1, 2, 32, 32)
+
+
+def test_a_fixed_psf_is_used_as_it_is_and_a_parameter_stays_the_callers():
+    psf = torch.nn.Parameter(torch.full((5, 5), 0.03))
+    front_end = optics.IncoherentImaging(psf, channels=2)
+    assert front_end.fixed_psf is psf
+    scene = _scene(1, 2, 16, 16)
+    torch.testing.assert_close(front_end(scene), optics.convolve(scene, psf, boundary="replicate"))
+    assert float(front_end.throughput().detach()) == pytest.approx(0.75)
+
+
+def test_layers_share_each_point_and_equal_depths_are_one():
+    distances = torch.tensor([0.3, 1.0, 4.0])
+    front_end = optics.IncoherentImaging(_pupil(focus=1.0), distances=distances)
+    scene = _scene(2, 3, 40, 40)
+    layers = torch.softmax(3 * _scene(2, 3, 40, 40, seed=2), 1)
+    stack = front_end.psf(distance=distances)
+    torch.testing.assert_close(stack[1], front_end.psf())
+    alone = torch.zeros_like(layers)
+    alone[:, 1] = 1
+    torch.testing.assert_close(front_end.image_layers(scene, alone), front_end(scene))
+    expected = sum(
+        optics.convolve(scene * layers[:, d, None], stack[d], boundary="replicate")
+        for d in range(3)
+    )
+    torch.testing.assert_close(front_end.image_layers(scene, layers), expected)
+    same = optics.layered_blur(scene, layers, stack[:1].expand(3, -1, -1, -1))
+    torch.testing.assert_close(
+        same, optics.convolve(scene, stack[0], boundary="replicate"), rtol=1e-4, atol=1e-5
+    )
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**31), st.sampled_from(["zero", "reflect", "replicate", "circular"]))
+def test_coherent_blur_is_a_complex_convolution(seed, boundary):
     generator = torch.Generator().manual_seed(seed)
-    return optics.LearnedKernel(start, size, generator=generator, **options).double()
+    field = torch.randn(2, 3, 12, 11, dtype=torch.complex128, generator=generator)
+    spread = torch.randn(3, 5, 4, dtype=torch.complex128, generator=generator)
+    result = optics.coherent_blur(field, spread, boundary=boundary)
+    expected = 0
+    for f, i in ((field.real, 1), (field.imag, 1j)):
+        for s, j in ((spread.real, 1), (spread.imag, 1j)):
+            expected = expected + i * j * optics.convolve(f, s, boundary=boundary)
+    torch.testing.assert_close(result, expected)
+    real = optics.coherent_blur(field.real, spread, boundary=boundary)
+    complex_ = optics.coherent_blur(field.real.to(torch.complex128), spread, boundary=boundary)
+    torch.testing.assert_close(real, complex_)
 
 
-@pytest.mark.parametrize("name", _STARTS)
-@pytest.mark.parametrize("size", [3, 7, 15])
-def test_starts_ask_for_no_more_light_than_there_is(name, size):
-    filters = optics.kernel_start(name, size, generator=torch.Generator().manual_seed(0))
-    plus, minus = filters.clamp_min(0).sum((-2, -1)), (-filters).clamp_min(0).sum((-2, -1))
-    assert filters.dtype == torch.float64
-    torch.testing.assert_close(torch.maximum(plus, minus), torch.ones(len(filters)).double())
+def test_a_point_looks_the_same_in_coherent_and_incoherent_light():
+    pupil = _pupil([_mask()])
+    point = torch.zeros(1, 3, 41, 41)
+    point[..., 20, 20] = 1
+    coherent = optics.CoherentImaging(pupil)(point)
+    incoherent = optics.IncoherentImaging(pupil)(point)
+    share = coherent.sum((-2, -1)) / incoherent.sum((-2, -1))
+    torch.testing.assert_close(coherent, share[..., None, None] * incoherent, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["sobel", "laplacian", "log", "gabor"])
-def test_edge_filters_ignore_a_constant(name):
-    filters = optics.kernel_start(name, 9)
-    torch.testing.assert_close(filters.sum((-2, -1)), torch.zeros(len(filters)).double())
+def test_two_points_interfere():
+    """The Rayleigh dip of 26.5 % of incoherent points is a peak for coherent ones in phase."""
+    apart = 14
+    pitch = 1.22 * 550e-9 * 10e-3 / 1e-3 / apart
+    pupil = _pupil(wavelengths=(550e-9,), pixel_pitch=pitch, psf_size=151)
+    scene = torch.zeros(1, 1, 61, 61)
+    scene[0, 0, 30, 30 - apart // 2] = scene[0, 0, 30, 30 - apart // 2 + apart] = 1
+    middle = 30 - apart // 2 + apart // 2
+    row = optics.IncoherentImaging(pupil, boundary="zero")(scene)[0, 0, 30]
+    assert float(row[middle] / row.max()) == pytest.approx(0.735, abs=0.02)
+    row = optics.CoherentImaging(pupil, boundary="zero")(scene)[0, 0, 30]
+    assert float(row[middle] / row.max()) > 0.99
+    field = scene.to(torch.complex64)
+    field[0, 0, 30, 30 - apart // 2] *= -1
+    row = optics.CoherentImaging(pupil, boundary="zero")(field)[0, 0, 30]
+    assert float(row[middle] / row.max()) < 0.01
 
 
-def test_unsharp_keeps_half_of_the_mean_and_lifts_edges():
-    kernel = optics.kernel_start("unsharp", 9)
-    assert float(kernel.sum()) == pytest.approx(0.5, abs=0.02)
-    step = (torch.arange(32) >= 16).double().expand(1, 1, 32, 32)
-    response = optics.convolve(step, kernel, boundary="replicate")[0, 0, 16]
-    assert response.max() > 1.3 * response[-1]
-    assert response.min() < response[0] - 0.1
+def test_coherent_gratings_pass_below_the_cutoff_and_not_above():
+    # |f| < D / (2 lambda f): 1 below, 0 above, unlike the incoherent one that falls off.
+    pupil = _pupil(wavelengths=(550e-9,), pixel_pitch=2e-6, psf_size=161)
+    cutoff = 1e-3 * 2e-6 / (2 * 550e-9 * 10e-3)
+    spread = pupil.amplitude_spread()[0]
+    transfer = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(spread)))[80].abs()
+    f = optics.frequencies(161).abs()
+    assert transfer[f < 0.85 * cutoff].sub(1).abs().max() < 0.1
+    assert transfer[f > 1.15 * cutoff].max() < 0.1
+    assert float(transfer[f < 0.85 * cutoff].mean()) == pytest.approx(1, abs=0.01)
 
 
-def test_sobel_and_laplacian_agree_with_scipy():
-    picture = _scene(0, (1, 1, 16, 16))
-    sobel = optics.convolve(picture, optics.kernel_start("sobel", 5)[:, None], boundary="replicate")
-    array = picture[0, 0].numpy()
-    np.testing.assert_allclose(sobel[0, 0], ndimage.sobel(array, 1, mode="nearest") / 4, atol=1e-12)
-    np.testing.assert_allclose(sobel[0, 1], ndimage.sobel(array, 0, mode="nearest") / 4, atol=1e-12)
-    laplacian = optics.convolve(picture, optics.kernel_start("laplacian", 5), boundary="replicate")
-    np.testing.assert_allclose(
-        laplacian[0, 0], -ndimage.laplace(array, mode="nearest") / 4, atol=1e-12
+@pytest.mark.parametrize("kind", ["incoherent", "coherent"])
+def test_pupils_are_trained_through_the_image(kind):
+    mask = _mask()
+    front_end = {"incoherent": optics.IncoherentImaging, "coherent": optics.CoherentImaging}[kind](
+        _pupil([mask])
     )
-
-
-def test_log_agrees_with_scipy():
-    impulse = np.zeros((61, 61))
-    impulse[30, 30] = 1
-    ours = optics.kernel_start("log", 61)[0].numpy()
-    theirs = -ndimage.gaussian_laplace(impulse, 61 / 7, truncate=3.45)
-    assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.9999
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_gabor_agrees_with_skimage(number):
-    size = 41
-    theirs = gabor_kernel(
-        2 / size, theta=number * np.pi / 4, sigma_x=size / 5, sigma_y=size / 5, n_stds=5
-    )
-    centre = np.array(theirs.shape) // 2
-    half = size // 2
-    theirs = theirs.real[
-        centre[0] - half : centre[0] + half + 1, centre[1] - half : centre[1] + half + 1
-    ]
-    ours = optics.kernel_start("gabor", size)[number].numpy()
-    # Ours has its mean under the envelope removed, a small constant part of the picture.
-    assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.99
-
-
-@settings(deadline=None, max_examples=40)
-@given(
-    st.integers(0, 2**31), st.booleans(), st.booleans(), st.sampled_from([3, 5, 9]), st.floats(0, 2)
-)
-def test_any_kernel_is_non_negative_and_makes_no_light(seed, signed, mixed, size, step):
-    front_end = _kernel("random", size, seed, signed=signed, mix_channels=mixed)
-    with torch.no_grad():  # an optimiser may go anywhere
-        front_end.raw.add_(step * torch.randn(front_end.raw.shape).double())
-    scene = _scene(seed)
-    irradiance = front_end(scene)
-    assert (front_end.kernels >= 0).all()
-    assert irradiance.shape == (2, front_end.exposures * 3, 20, 18)
-    assert irradiance.min() >= -1e-12
-    assert irradiance.max() <= (3 if mixed else 1) / front_end.exposures + 1e-12
-    assert 0 <= front_end.throughput() <= 1 + 1e-12
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(0, 2**31), st.booleans(), st.sampled_from([3, 7]))
-def test_throughput_is_the_light_that_arrives(seed, mixed, size):
-    front_end = _kernel("random", size, seed, mix_channels=mixed, boundary="circular")
-    scene = torch.ones(1, 3, 16, 16, dtype=torch.float64)
-    arrived = front_end(scene).sum() / scene.sum()
-    torch.testing.assert_close(arrived, front_end.throughput().detach())
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(0, 2**31), st.floats(0, 4), st.floats(0, 4), st.booleans())
-def test_image_formation_is_linear_in_light(seed, a, b, mixed):
-    front_end = _kernel("random", 5, seed, mix_channels=mixed)
-    x, y = _scene(seed), _scene(seed + 1)
-    torch.testing.assert_close(
-        front_end(a * x + b * y), a * front_end(x) + b * front_end(y), rtol=1e-10, atol=1e-10
-    )
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(0, 2**31), st.integers(-9, 9), st.integers(-9, 9))
-def test_image_formation_shifts_with_the_scene(seed, dy, dx):
-    front_end = _kernel("random", 7, seed, boundary="circular")
-    scene = _scene(seed)
-    torch.testing.assert_close(
-        front_end(scene.roll((dy, dx), (-2, -1))), front_end(scene).roll((dy, dx), (-2, -1))
-    )
-
-
-@pytest.mark.parametrize("mixed", [False, True])
-def test_identity_returns_the_scene(mixed):
-    front_end = _kernel("identity", 7, mix_channels=mixed)
-    scene = _scene(0)
-    # A lit-up floor of 7e-5 a tap is all that separates it from a perfect lens.
-    torch.testing.assert_close(front_end.combine(front_end(scene)), scene, rtol=0, atol=0.012)
-    torch.testing.assert_close(front_end(scene)[:, :3], scene / 2, rtol=0, atol=0.006)
-
-
-@pytest.mark.parametrize("start", _STARTS)
-def test_combined_exposures_are_the_signed_filter_scaled_to_its_reach(start):
-    front_end = _kernel(start, 5)
-    scene = _scene(0)
-    response = front_end.response
-    kernels = front_end.kernels
-    expected = []
-    for kernel, parts in zip(response, kernels, strict=True):
-        difference = optics.convolve(scene, kernel, boundary="replicate")
-        upper, lower = parts.sum((-3, -2, -1))[..., None, None]
-        expected.append((difference + lower) / (upper + lower))
-    torch.testing.assert_close(front_end.combine(front_end(scene)), torch.cat(expected, 1))
-
-
-def test_what_noise_pushes_out_of_the_range_is_clipped():
-    front_end = _kernel("log", 5)
-    raw = torch.tensor([0.0, 1.0], dtype=torch.float64).repeat_interleave(3).expand(1, 4, 4, 6)
-    result = front_end.combine(raw.permute(0, 3, 1, 2))
-    assert (result == 0).all()
-    with pytest.raises(ValueError, match=r"combine takes \[B, 6, H, W\], not \(1, 3, 4, 4\)"):
-        front_end.combine(torch.rand(1, 3, 4, 4))
-
-
-def test_a_single_exposure_gets_all_of_the_light():
-    front_end = _kernel("gaussian", 5, signed=False)
-    assert front_end.exposures == 1
-    assert front_end.throughput() > 0.99
-    scene = _scene(0)
-    expected = ndimage.convolve(
-        scene[0, 0].numpy(), front_end.kernels[0, 0, 0, 0].detach().numpy(), mode="nearest"
-    )
-    np.testing.assert_allclose(front_end(scene)[0, 0].detach(), expected, atol=1e-10)
-
-
-def test_own_kernels_are_kept():
-    filters = torch.tensor([[[0.0, -0.5, 0.0], [0.2, 0.4, 0.1], [0.0, -0.25, 0.0]]])
-    front_end = optics.LearnedKernel(filters, channels=1)
-    torch.testing.assert_close(front_end.response[0, 0], filters, rtol=0, atol=2e-4)
+    front_end(_scene(1, 3, 40, 40)).square().sum().backward()
+    assert torch.isfinite(mask.phase.grad).all()
+    assert mask.phase.grad.abs().sum() > 0
+    dark = torch.zeros(1, 3, 40, 40, requires_grad=True)
+    front_end(dark).sum().backward()
+    assert torch.isfinite(dark.grad).all()
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("make", "message"),
     [
-        (lambda: optics.LearnedKernel("sobol"), "no kernel is called 'sobol'; choose from"),
-        (lambda: optics.LearnedKernel("log", 4), "odd and at least 3, not 4"),
-        (lambda: optics.LearnedKernel("log", signed=False), "start='log' has negative taps"),
-        (lambda: optics.LearnedKernel(-torch.ones(1, 1, 1), signed=False), "start has negative"),
-        (lambda: optics.LearnedKernel(torch.ones(1, 3, 3)), "here they reach 9: divide by it"),
-        (lambda: optics.LearnedKernel(torch.zeros(0, 3, 3)), r"start must be \[F, k, k\]"),
-        (lambda: optics.LearnedKernel(channels=0), "at least 1 channel, not 0"),
-        (lambda: optics.LearnedKernel(boundary="mirror"), "boundary must be one of"),
-        (lambda: optics.LearnedKernel(torch.ones(3, 3)), r"start must be \[F, k, k\]"),
-        (lambda: optics.LearnedKernel()(torch.rand(1, 1, 8, 8)), r"takes scenes \[B, 3, H, W\]"),
+        (lambda: optics.IncoherentImaging(torch.ones(3)), r"psf must be a Pupil, or real \[h, w\]"),
+        (lambda: optics.IncoherentImaging(torch.ones(3, 3)), "at most 1; here the sum reaches 9"),
+        (lambda: optics.IncoherentImaging(-torch.ones(3, 3)), "a PSF is not negative"),
+        (lambda: optics.IncoherentImaging(torch.full((3, 3), math.nan)), "psf must be finite"),
+        (lambda: optics.IncoherentImaging(_pupil(), boundary="wrap"), "boundary must be one of"),
+        (lambda: optics.CoherentImaging(_pupil(), boundary="wrap"), "boundary must be one of"),
+        (lambda: optics.IncoherentImaging(_pupil(), channels=5), "channels=5, but .* make 3"),
+        (
+            lambda: optics.IncoherentImaging(_pupil(), spectral_response=torch.ones(2, 2)),
+            r"spectral_response must be \[C, 3\]",
+        ),
+        (
+            lambda: optics.IncoherentImaging(torch.ones(1, 1), distances=torch.ones(2)),
+            "distances need a Pupil",
+        ),
+        (
+            lambda: optics.IncoherentImaging(_pupil())(_scene(1, 2, 40, 40)),
+            r"takes scenes \[B, 3, H, W\], not \(1, 2, 40, 40\)",
+        ),
+        (
+            lambda: optics.CoherentImaging(_pupil())(_scene(1, 2, 40, 40)),
+            r"takes scenes \[B, 3, H, W\], not \(1, 2, 40, 40\)",
+        ),
+        (
+            lambda: optics.IncoherentImaging(_pupil()).image_layers(
+                _scene(1, 3, 40, 40), _scene(1, 2, 40, 40)
+            ),
+            "give distances, metres, when the front end is made",
+        ),
+        (
+            lambda: optics.layered_blur(_scene(1, 3, 9, 9), _scene(1, 2, 9, 9), _scene(3, 3, 3, 3)),
+            "do not fit",
+        ),
+        (
+            lambda: optics.coherent_blur(_scene(1, 3, 9, 9), torch.ones(2, 3, 3)),
+            r"field must be \[B, C, H, W\] and spread \[C, h, w\]",
+        ),
     ],
 )
-def test_what_cannot_be_built_is_refused(call, message):
+def test_what_does_not_fit_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
-        call()
+        make()

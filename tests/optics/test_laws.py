@@ -27,9 +27,13 @@ MODULES = {
         for start in ("open", "spiral", "dark_field", "knife_edge", "phase_contrast", "random")
         for light in ("coherent", "incoherent")
     },
-    "sensor": lambda: optics.Sensor(bits=None, trainable_gain=True),
-    "sensor-bits": lambda: optics.Sensor(200, bits=6, black_level=0.1),
+    "sensor": lambda: optics.Sensor(bit_depth=None, trainable_gain=True),
+    "sensor-bits": lambda: optics.Sensor(200, bit_depth=6, black_level=6),
     "sensor-poisson": lambda: optics.Sensor(50, shot_noise="poisson", dark_current=100),
+    "sensor-dithered": lambda: optics.Sensor(bit_depth=7, converter="dithered"),
+    "sensor-patterns": lambda: optics.Sensor(prnu=0.01, dsnu=2.0, resolution=_SIZE),
+    "sensor-bayer": lambda: optics.Sensor(cfa="rggb"),
+    "sensor-malvar": lambda: optics.Sensor(cfa="gbrg", demosaicing="malvar"),
 }
 
 

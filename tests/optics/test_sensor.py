@@ -1,3 +1,8 @@
+import copy
+import math
+import warnings
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,99 +16,13 @@ def _generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "poisson"])
-@pytest.mark.parametrize(("level", "dark"), [(0.02, 0.0), (0.5, 0.0), (0.3, 4000.0)])
-def test_mean_and_variance_follow_emva_1288(kind, level, dark):
-    sensor = optics.Sensor(
-        1000, quantum_efficiency=0.5, read_noise=3.0, dark_current=dark, bits=None, shot_noise=kind
-    )
-    count = 400_000
-    electrons = 500 * sensor(torch.full((count,), level), generator=_generator()).double()
-    mean = 500 * level + dark * 0.01
-    variance = mean + 9
-    assert abs(electrons.mean() - mean) < 4 * (variance / count) ** 0.5
-    # Variance of a sample variance; the kurtosis of a Poisson count adds 1 / mean.
-    spread = variance * ((2 + 1 / mean) / count) ** 0.5
-    # A reading below zero is clipped; 10 electrons and 4.4 RMS clip 1 %.
-    clipped = stats.norm.cdf(0, mean, variance**0.5)
-    assert abs(electrons.var() - variance) < 4 * spread + 2 * clipped * variance
-
-
-def test_poisson_counts_are_whole_and_poisson():
-    counts = optics.shot_noise(torch.full((50_000,), 3.0), kind="poisson", generator=_generator())
-    torch.testing.assert_close(counts, counts.round(), rtol=0, atol=1e-5)
-    observed = torch.bincount(counts.round().long(), minlength=10)[:10].double()
-    expected = torch.from_numpy(stats.poisson.pmf(range(10), 3.0)) * 50_000
-    assert ((observed - expected).square() / expected).sum() < stats.chi2.ppf(0.9999, 9)
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.integers(1, 12), st.integers(0, 2**31), st.floats(0.5, 4))
-def test_output_is_integer_codes_in_range(bits, seed, gain):
-    sensor = optics.Sensor(200, bits=bits, gain=gain)
-    picture = torch.rand(2, 3, 8, 8, generator=_generator(seed)) * 1.5
-    codes = sensor(picture, generator=_generator(seed)) * (2**bits - 1)
-    torch.testing.assert_close(codes, codes.round(), rtol=0, atol=1e-3)
-    assert codes.min() >= 0
-    assert codes.max() <= 2**bits - 1 + 1e-3
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.floats(0, 2), st.floats(0, 2), st.integers(1, 16))
-def test_more_light_never_gives_a_lower_code(a, b, bits):
-    sensor = optics.Sensor(1e4, read_noise=0, bits=bits, shot_noise="none")
-    low, high = sensor(torch.tensor([min(a, b), max(a, b)]))
-    assert low <= high
-
-
-def test_quantisation_error_is_at_most_half_a_code():
-    signal = torch.linspace(0, 1, 1001, dtype=torch.float64)
-    for bits in (1, 4, 8):
-        error = (optics.digitise(signal, bits) - signal).abs().max()
-        assert error <= 0.5 / (2**bits - 1) + 1e-12
-        assert len(optics.digitise(signal, bits).unique()) == 2**bits
-
-
-def test_gain_scales_and_the_gradient_through_a_whole_sensor_is_the_gain():
-    sensor = optics.Sensor(1e9, gain=0.5, read_noise=0, shot_noise="none", bits=None)
-    light = torch.tensor([0.6, 0.2], requires_grad=True)
-    result = sensor(light)
-    torch.testing.assert_close(result, torch.tensor([0.3, 0.1]))
-    result.sum().backward()
-    torch.testing.assert_close(light.grad, torch.tensor([0.5, 0.5]))
-    for kind in ("gaussian", "poisson"):
-        noisy = optics.Sensor(2000, gain=0.5, shot_noise=kind).eval()
-        light = torch.full((100_000,), 0.5, requires_grad=True)
-        noisy(light, generator=_generator()).mean().backward()
-        assert light.grad.sum() == pytest.approx(0.5, rel=0.02)
-
-
-@pytest.mark.parametrize("level", [1.0, 3.0])
-def test_gaussian_shot_noise_keeps_its_variance_at_few_electrons(level):
-    counts = optics.shot_noise(torch.full((200_000,), level), generator=_generator())
-    assert counts.var() == pytest.approx(level, rel=0.02)
-
-
 def test_read_noise_comes_after_the_full_well():
     sensor = optics.Sensor(
-        1000, quantum_efficiency=1, read_noise=5, full_well=400, bits=None, shot_noise="none"
+        1000, quantum_efficiency=1, read_noise=5, full_well=400, bit_depth=None, shot_noise="none"
     )
     reading = 1000 * sensor(torch.full((50_000,), 0.9), generator=_generator())
     assert reading.mean() == pytest.approx(400, abs=0.2)
     assert reading.std() == pytest.approx(5, rel=0.03)
-
-
-@pytest.mark.parametrize("bits", [None, 6, 10])
-def test_a_black_level_keeps_the_noise_about_zero(bits):
-    dark = torch.zeros(200_000)
-    plain = optics.Sensor(100, bits=None)(dark, generator=_generator()) * 60
-    assert plain.mean() == pytest.approx(2 / (2 * torch.pi) ** 0.5, rel=0.03)  # a bias
-    offset = optics.Sensor(100, bits=bits, black_level=0.15, shot_noise="none")
-    reading = offset(dark, generator=_generator()) * 60
-    assert abs(reading.mean()) < 0.02
-    assert reading.std() == pytest.approx(2, rel=0.03)
-    bright = optics.Sensor(100, bits=bits, black_level=0.15, read_noise=0, shot_noise="none")
-    torch.testing.assert_close(bright(torch.tensor([0.0, 1.0])), torch.tensor([0.0, 1.0]))
 
 
 def test_exposures_share_the_dark_current():
@@ -111,19 +30,12 @@ def test_exposures_share_the_dark_current():
     dark = torch.zeros(3)
     torch.testing.assert_close(sensor.electrons(dark), torch.full((3,), 60.0))
     torch.testing.assert_close(sensor.electrons(dark, exposures=4), torch.full((3,), 15.0))
-    read = optics.Sensor(1000, dark_current=6000, read_noise=0, shot_noise="none", bits=None)
+    read = optics.Sensor(1000, dark_current=6000, read_noise=0, shot_noise="none", bit_depth=None)
     torch.testing.assert_close(read(dark, exposures=4), torch.full((3,), 15.0 / 600))
 
 
-def test_full_well_saturates():
-    sensor = optics.Sensor(
-        1000, quantum_efficiency=1, read_noise=0, full_well=400, bits=None, shot_noise="none"
-    )
-    torch.testing.assert_close(sensor(torch.tensor([0.2, 0.4, 0.9])), torch.tensor([0.2, 0.4, 0.4]))
-
-
 def test_without_noise_nothing_is_random():
-    sensor = optics.Sensor(read_noise=0, shot_noise="none", bits=None)
+    sensor = optics.Sensor(read_noise=0, shot_noise="none", bit_depth=None)
     picture = torch.rand(1, 3, 8, 8)
     torch.testing.assert_close(sensor(picture), picture)
 
@@ -140,44 +52,143 @@ def test_the_same_generator_gives_the_same_picture(kind, training):
     assert torch.equal(state, torch.random.get_rng_state())
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("kind", ["gaussian", "poisson", "none"])
-@pytest.mark.parametrize("level", [0.0005, 0.01, 0.5])
-def test_the_mean_gradient_to_light_is_one(kind, training, level):
-    # The straight-through converter is exact in the mean once noise spans half a code.
-    photons, count = 1000, 200_000
+def _dn(sensor):
+    """Codes behind a measurement in 0..1."""
+    return lambda measurement: measurement * (sensor.top - sensor.black_level) + sensor.black_level
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "poisson", "score"])
+@pytest.mark.parametrize(("level", "dark"), [(0.02, 0.0), (0.5, 0.0), (0.3, 4000.0)])
+@pytest.mark.parametrize("depth", [None, 12])
+def test_mean_and_variance_follow_emva_1288(kind, level, dark, depth):
+    # P50: E = QE Phi + D t, Var = E + s_r^2 + gain^2 / 12, within four standard errors.
+    gain, black, count = 1.5, 100, 400_000
     sensor = optics.Sensor(
-        photons, quantum_efficiency=1, read_noise=0, bits=None, shot_noise=kind
-    ).train(training)
-    # Up to the clip at zero, which belongs to the converter: raise the signal by a pedestal.
-    light = torch.full((count,), level, requires_grad=True)
-    electrons = optics.shot_noise(sensor.electrons(light), kind=kind, generator=_generator()) + 20.0
-    optics.digitise(electrons / photons, None).mean().backward()
-    assert light.grad is not None
+        1000, quantum_efficiency=0.5, read_noise=3.0, dark_current=dark, shot_noise=kind,
+        bit_depth=depth, gain=gain if depth else 2000.0, black_level=black if depth else 0.25,
+    )  # fmt: skip
+    reading = sensor(torch.full((count,), level), generator=_generator()).double()
+    electrons = (_dn(sensor)(reading) - sensor.black_level) * sensor.gain
+    mean = 500 * level + dark * 0.01
+    variance = mean + 9 + (gain**2 / 12 if depth else 0)
+    assert abs(electrons.mean() - mean) < 4 * (variance / count) ** 0.5
+    # Variance of a sample variance; the kurtosis of a Poisson count adds 1 / mean.
+    assert abs(electrons.var() - variance) < 4 * variance * ((2 + 1 / mean) / count) ** 0.5
+
+
+def test_the_signal_to_noise_ratio_is_that_of_the_standard():
+    # Signal over the root of dark, quantisation and shot variances, in electrons.
+    sensor = optics.Sensor(2000, read_noise=4.0, bit_depth=12, gain=1.0, black_level=40)
+    for level in (0.05, 0.4, 0.9):
+        reading = sensor(torch.full((300_000,), level), generator=_generator()).double()
+        signal = 1200 * level
+        expected = signal / math.sqrt(16 + 1 / 12 + signal)
+        assert reading.mean() / reading.std() == pytest.approx(expected, rel=0.01)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 12), st.integers(0, 2**31), st.floats(0.5, 4), st.floats(0, 0.5))
+def test_output_is_integer_codes_in_range(bits, seed, brighter, black):
+    # P51
+    top = 2**bits - 1
+    sensor = optics.Sensor(
+        200, bit_depth=bits, gain=120 / top / brighter, black_level=int(black * top),
+        read_noise=0.4 * 120 / top / brighter,
+    )  # fmt: skip
+    picture = torch.rand(2, 3, 8, 8, generator=_generator(seed)) * 1.5
+    codes = _dn(sensor)(sensor(picture, generator=_generator(seed)))
+    torch.testing.assert_close(codes, codes.round(), rtol=0, atol=1e-3)
+    assert codes.min() >= -1e-3
+    assert codes.max() <= top + 1e-3
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.floats(0, 2), st.floats(0, 2), st.integers(1, 16))
+def test_more_light_never_gives_a_lower_code(a, b, bits):
+    # P51
+    with pytest.warns(UserWarning, match="read noise is 0 DN"):
+        sensor = optics.Sensor(read_noise=0, bit_depth=bits, shot_noise="none", full_well=7000)
+    low, high = sensor(torch.tensor([min(a, b), max(a, b)]))
+    assert low <= high
+
+
+def test_the_default_gain_puts_full_light_at_the_top_code():
+    sensor = optics.Sensor(shot_noise="none")
+    assert sensor.gain == pytest.approx(6000 / 1023)
+    assert optics.Sensor(black_level=23).gain == pytest.approx(6)
+    assert optics.Sensor(bit_depth=None).gain == 6000
+    assert optics.Sensor(binning=2, read_noise=8.0).gain == pytest.approx(4 * 6000 / 1023)
+
+
+def test_gain_is_electrons_for_one_code():
+    # 0.25 of 6000 electrons at 10 electrons a code and 50 codes of black level: code 200.
+    sensor = optics.Sensor(gain=10, black_level=50, read_noise=3, shot_noise="none")
+    codes = _dn(sensor)(sensor(torch.full((100_000,), 0.25), generator=_generator()))
+    assert codes.mean() == pytest.approx(200, abs=0.01)
+    offsets = np.arange(-3, 4)
+    shares = np.diff(stats.norm.cdf(np.append(offsets - 0.5, 3.5) / 0.3))
+    assert codes.std() == pytest.approx((shares * offsets**2).sum() ** 0.5, rel=0.02)
+    assert sensor(torch.tensor([5.0])) == 1
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "poisson", "none"])
+@pytest.mark.parametrize("converter", ["straight_through", "dithered"])
+@pytest.mark.parametrize("training", [True, False])
+def test_the_gradient_through_a_whole_sensor_is_the_gain(kind, converter, training):
+    sensor = optics.Sensor(2000, gain=2400 / 1023, shot_noise=kind, converter=converter).train(
+        training
+    )
+    for level in (0.02, 0.5):  # 12 electrons, and 600
+        light = torch.full((100_000,), level, requires_grad=True)
+        sensor(light, generator=_generator()).mean().backward()
+        # 12 electrons are five standard deviations of noise above the clip at zero.
+        assert light.grad.sum() == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("depth", [None, 6, 10])
+def test_a_black_level_keeps_the_noise_about_zero(depth):
+    dark = torch.zeros(200_000)
+    plain = optics.Sensor(100, bit_depth=None)(dark, generator=_generator()) * 60
+    assert plain.mean() == pytest.approx(2 / (2 * torch.pi) ** 0.5, rel=0.03)  # a bias
+    black = 0.15 if depth is None else round(0.15 * (2**depth - 1))
+    offset = optics.Sensor(100, bit_depth=depth, black_level=black, shot_noise="none")
+    reading = offset(dark, generator=_generator()) * 60
+    assert abs(reading.mean()) < 0.02
+    rounding = 0 if depth is None else offset.gain**2 / 12
+    assert reading.std() == pytest.approx((4 + rounding) ** 0.5, rel=0.03)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        bright = optics.Sensor(
+            100, bit_depth=depth, black_level=black, read_noise=0, shot_noise="none"
+        )
+    torch.testing.assert_close(bright(torch.tensor([0.0, 1.0])), torch.tensor([0.0, 1.0]))
+
+
+def test_full_well_saturates_and_stops_the_gradient():
+    sensor = optics.Sensor(
+        1000, quantum_efficiency=1, read_noise=0, full_well=400, bit_depth=None, shot_noise="none"
+    )
+    light = torch.tensor([0.2, 0.4, 0.9], dtype=torch.float64, requires_grad=True)
+    reading = sensor(light)
+    reading.sum().backward()
+    torch.testing.assert_close(reading, torch.tensor([0.2, 0.4, 0.4], dtype=torch.float64))
+    assert light.grad.tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize("level", [0.0005, 0.01, 0.5])
+@pytest.mark.parametrize("kind", ["gaussian", "poisson"])
+def test_light_has_slope_one_at_few_electrons_too(kind, level):
+    # P51, with a pedestal that keeps the clip at zero out of it.
+    sensor = optics.Sensor(
+        1000, quantum_efficiency=1, bit_depth=None, shot_noise=kind, black_level=0.1
+    )
+    light = torch.full((400_000,), level, requires_grad=True)
+    sensor(light, generator=_generator()).mean().backward()
     assert light.grad.sum() == pytest.approx(1.0, rel=0.02)
 
 
-@pytest.mark.parametrize("sigma", [0.5, 1.0])
-def test_straight_through_is_exact_in_the_mean_above_half_a_code_of_noise(sigma):
-    bits, count = 4, 400_000
-    top = 2**bits - 1
-    noise = sigma / top * torch.randn(count, generator=_generator(), dtype=torch.float64)
-    step = 0.2 / top
-    for level in (0.4, 0.43, 0.47):
-        up, down = (optics.digitise(level + s + noise, bits).mean() for s in (step, -step))
-        assert (up - down) / (2 * step) == pytest.approx(1.0, rel=0.03)
-
-
-@pytest.mark.parametrize("bits", [None, 8])
-def test_gradient_is_one_inside_and_zero_where_clipped(bits):
-    signal = torch.tensor([-0.2, 0.3, 0.9, 1.4], requires_grad=True)
-    optics.digitise(signal, bits).sum().backward()
-    assert signal.grad is not None
-    assert signal.grad.tolist() == [0, 1, 1, 0]
-
-
 def test_trainable_gain_has_the_gradient_of_a_finite_difference():
-    sensor = optics.Sensor(500, bits=None, trainable_gain=True, gain=0.8).double()
+    sensor = optics.Sensor(500, bit_depth=None, trainable_gain=True, gain=375.0).double()
     picture = torch.rand(1, 1, 16, 16, dtype=torch.float64, generator=_generator()) * 0.9 + 0.05
 
     def brightness(log_gain):
@@ -186,16 +197,197 @@ def test_trainable_gain_has_the_gradient_of_a_finite_difference():
         ).mean()
 
     assert [name for name, _ in sensor.named_parameters()] == ["log_gain"]
+    assert float(sensor.gain.detach()) == pytest.approx(375)
     assert torch.autograd.gradcheck(brightness, (sensor.log_gain.detach().requires_grad_(),))
-    assert "log_gain" not in dict(optics.Sensor().named_parameters())
+    assert not dict(optics.Sensor().named_parameters())
+
+
+def test_the_dithered_converter_gives_the_gain_the_slope_of_the_mean():
+    # By scipy: the mean code of each voltage, and its change with the gain.
+    sensor = optics.Sensor(
+        500, bit_depth=6, read_noise=1.0, black_level=4, trainable_gain=True,
+        shot_noise="none", converter="dithered",
+    ).double()  # fmt: skip
+    light = torch.linspace(0, 1.1, 301, dtype=torch.float64)
+    sensor(light, generator=_generator()).sum().backward()
+
+    def mean(log_gain):
+        gain = math.exp(log_gain)
+        z = (300 * light.numpy()[:, None] / gain + 4 - (np.arange(1, 64) - 0.5)) * gain
+        return (stats.norm.cdf(z).sum() - 4 * len(light)) / 59
+
+    at, step = float(sensor.log_gain.detach()), 1e-5
+    slope = (mean(at + step) - mean(at - step)) / (2 * step)
+    assert float(sensor.log_gain.grad) == pytest.approx(slope, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "poisson"])
+def test_binning_adds_photons_and_reads_once(kind):
+    # Four pixels' photons and one read noise, of 100 electrons and 5 RMS.
+    sensor = optics.Sensor(
+        100, quantum_efficiency=1, read_noise=5.0, bit_depth=None, binning=2, gain=1000.0,
+        black_level=0.25, shot_noise=kind,
+    )  # fmt: skip
+    reading = sensor(torch.full((1, 1, 1000, 1000), 0.5), generator=_generator()).double()
+    assert reading.shape == (1, 1, 500, 500)
+    electrons = reading * 750
+    assert electrons.mean() == pytest.approx(200, abs=4 * (225 / 250_000) ** 0.5)
+    assert electrons.var() == pytest.approx(225, rel=4 * (2 / 250_000) ** 0.5)
+    light = torch.rand(1, 1, 4, 6, requires_grad=True)
+    sensor(light, generator=_generator()).sum().backward()
+    assert (light.grad != 0).all()
+    with pytest.raises(ValueError, match="multiples of 2"):
+        sensor(torch.ones(1, 1, 5, 4))
+
+
+def test_wells_of_binned_pixels_fill_one_by_one():
+    sensor = optics.Sensor(
+        100, quantum_efficiency=1, read_noise=0, bit_depth=None, binning=2, gain=400.0,
+        full_well=50, shot_noise="none",
+    )  # fmt: skip
+    light = torch.tensor([[[[1.0, 0.0], [0.2, 0.0]]]])
+    torch.testing.assert_close(sensor(light), torch.tensor([[[[70 / 400]]]]))
+
+
+def test_patterns_are_fixed_and_have_their_spread():
+    size = (200, 300)
+    options = {"bit_depth": None, "read_noise": 0, "shot_noise": "none", "black_level": 0.25}
+    bright = torch.full((2, 3, *size), 0.5)
+    sensor = optics.Sensor(1000, prnu=0.02, resolution=size, generator=_generator(), **options)
+    reading = sensor(bright)
+    assert torch.equal(reading[0, 0], reading[1, 2])
+    assert reading[0, 0].std() / 0.5 == pytest.approx(0.02, rel=0.02)
+    assert reading.mean() == pytest.approx(0.5, rel=1e-3)
+    assert torch.equal(sensor(torch.zeros_like(bright)), torch.zeros_like(bright))
+    offsets = optics.Sensor(1000, dsnu=3.0, resolution=size, generator=_generator(), **options)
+    for light in (bright, torch.zeros_like(bright)):
+        assert offsets(light)[0, 0].std() * 600 == pytest.approx(3, rel=0.02)
+    same = optics.Sensor(1000, prnu=0.02, resolution=size, generator=_generator(), **options)
+    other = optics.Sensor(1000, prnu=0.02, resolution=size, generator=_generator(1), **options)
+    assert torch.equal(same(bright), reading)
+    assert not torch.equal(other(bright), reading)
+    other.load_state_dict(same.state_dict())  # the pattern belongs to the sensor
+    assert torch.equal(other(bright), reading)
+    with pytest.raises(ValueError, match=r"prnu pattern is of \(200, 300\) pixels, the picture of"):
+        sensor(torch.ones(1, 3, 8, 8))
+
+
+def test_measured_patterns_are_taken_as_they_are():
+    response = torch.nn.Parameter(torch.tensor([[0.1, -0.2], [0.0, 0.3]]))
+    offset = torch.tensor([[0.0, 60.0], [-60.0, 0.0]])
+    sensor = optics.Sensor(
+        1000, prnu=response, dsnu=offset, bit_depth=None, read_noise=0, shot_noise="none",
+        gain=1200.0, black_level=0.25,
+    )  # fmt: skip
+    reading = sensor(torch.full((1, 1, 2, 2), 0.5)) * 0.75 * 1200
+    expected = torch.tensor([[330.0, 300.0], [240.0, 390.0]])
+    torch.testing.assert_close(reading[0, 0], expected)
+    assert next(sensor.parameters()) is response  # to be calibrated from flat fields
+    reading.sum().backward()
+    torch.testing.assert_close(response.grad, torch.full((2, 2), 300.0))
+    assert "prnu=measured, dsnu=measured" in repr(sensor)
+
+
+@pytest.mark.parametrize("demosaicing", ["bilinear", "malvar"])
+@pytest.mark.parametrize("exposures", [1, 2])
+def test_a_bayer_sensor_sees_one_colour_a_pixel(demosaicing, exposures):
+    options = {"bit_depth": None, "read_noise": 0, "shot_noise": "none"}
+    sensor = optics.Sensor(cfa="gbrg", demosaicing=demosaicing, **options)
+    picture = torch.rand(2, 3 * exposures, 8, 10, generator=_generator(), requires_grad=True)
+    reading = sensor(picture, exposures=exposures)
+    assert reading.shape == picture.shape
+    for first in range(0, 3 * exposures, 3):
+        part = slice(first, first + 3)
+        raw = optics.mosaic(picture[:, part], "gbrg")
+        expected = optics.demosaic(raw, "gbrg", method=demosaicing).clamp(-1, 2)
+        torch.testing.assert_close(reading[:, part], expected)
+    reading.sum().backward()
+    seen = (picture.grad != 0).unflatten(1, (exposures, 3)).sum(2)
+    assert (seen <= 1).all()
+    constant = torch.tensor([0.2, 0.5, 0.7] * exposures).view(1, -1, 1, 1).expand(1, -1, 6, 6)
+    torch.testing.assert_close(sensor(constant, exposures=exposures), constant)
+    with pytest.raises(ValueError, match=r"takes \[B, 1 exposures \* 3 channels 'rgb', H, W\]"):
+        sensor(torch.ones(1, 4, 6, 6))
+
+
+def test_a_mosaic_has_the_noise_of_one_read_out_a_pixel():
+    # What a green pixel read itself keeps its variance; its neighbours average four read-outs.
+    sensor = optics.Sensor(
+        cfa="rggb", read_noise=60.0, shot_noise="none", bit_depth=None, black_level=0.25
+    )
+    reading = sensor(torch.full((1, 3, 600, 600), 0.5), generator=_generator())[0, 1] * 6000
+    assert reading[0::2, 1::2].std() == pytest.approx(60, rel=0.02)
+    assert reading[2:-2:2, 2:-2:2].std() == pytest.approx(30, rel=0.02)
+
+
+def test_the_score_function_reaches_the_light_through_a_decision():
+    # The share of pictures whose only pixel reads above 5.5 electrons: its slope is pmf(5; x).
+    sensor = optics.Sensor(
+        20, quantum_efficiency=1, read_noise=0, bit_depth=None, shot_noise="score", gain=100.0
+    )
+    light = torch.full((400_000, 1), 0.2, dtype=torch.float64, requires_grad=True)
+    measurement, likelihood = sensor.expose(light, generator=_generator())
+    loss = (measurement[:, 0] * 100 > 5.5).double()
+    optics.score_surrogate(loss, likelihood).sum().backward()
+    expected = 20 * stats.poisson.pmf(5, 4.0)
+    assert abs(light.grad.mean() - expected) < 4 * light.grad.std() / 400_000**0.5
+    assert light.grad.std() / 400_000**0.5 < 0.02 * expected
+
+
+def test_the_score_refuses_a_path_and_a_likelihood_is_for_the_score():
+    sensor = optics.Sensor(shot_noise="score")
+    light = torch.rand(2, 3, 4, 4, requires_grad=True)
+    with pytest.raises(ValueError, match=r"call Sensor\.expose\(\.\.\.\), which returns"):
+        sensor(light)
+    with torch.no_grad():
+        measurement = sensor(light, generator=_generator())
+    reading = sensor.expose(light, generator=_generator())
+    assert torch.equal(reading.measurement, measurement)
+    assert reading.log_likelihood.shape == (2,)
+    assert optics.Sensor().expose(light).log_likelihood is None
+
+
+def test_a_straight_through_converter_warns_where_it_is_wrong():
+    with pytest.warns(UserWarning, match=r"read noise is 0\.085 DN .* give converter='dithered'"):
+        optics.Sensor(bit_depth=8)
+    with pytest.warns(UserWarning, match=r"read noise is 0\.2 DN"):
+        optics.Sensor(gain=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optics.Sensor()
+        optics.Sensor(gain=6.6)
+        optics.Sensor(bit_depth=8, converter="dithered")
+        optics.Sensor(bit_depth=None, read_noise=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_counted_in_single(dtype):
+    picture = torch.rand(1, 3, 4, 4).to(dtype)
+    expected = optics.Sensor()(picture.float(), generator=_generator())
+    assert torch.equal(optics.Sensor()(picture, generator=_generator()), expected)
+
+
+def test_a_copy_of_a_full_sensor_reads_the_same():
+    sensor = optics.Sensor(
+        prnu=0.01, dsnu=1.0, resolution=8, cfa="bggr", demosaicing="malvar", trainable_gain=True,
+        generator=_generator(),
+    )  # fmt: skip
+    picture = torch.rand(1, 3, 8, 8)
+    expected = sensor(picture, generator=_generator())
+    assert torch.equal(copy.deepcopy(sensor)(picture, generator=_generator()), expected)
+    assert {*sensor.state_dict()} == {"log_gain", "prnu_map", "dsnu_map"}
 
 
 def test_units_are_printed():
-    text = repr(optics.Sensor(1234, full_well=9000, bits=None))
+    text = repr(optics.Sensor(1234, full_well=9000, bit_depth=None))
     assert "photons=1234/pixel" in text
     assert "read_noise=2 e- RMS" in text
     assert "full_well=9000 e-" in text
-    assert "not quantised" in text
+    assert "bit_depth=not rounded" in text
+    text = repr(optics.Sensor(gain=4, black_level=64, prnu=0.01, resolution=4, cfa="rggb"))
+    assert "gain=4 e-/DN, black_level=64 DN, prnu=0.01 RMS, binning=1" in text
+    assert "rg/gb" in text
+    assert "gain=learned" in repr(optics.Sensor(trainable_gain=True))
 
 
 @pytest.mark.parametrize(
@@ -209,12 +401,31 @@ def test_units_are_printed():
         ({"dark_current": -1}, "electrons/s, 0 or more"),
         ({"exposure_time": 0}, "positive time in s"),
         ({"full_well": 0}, "positive number of electrons, or None"),
-        ({"bits": 0}, "whole number from 1 to 16"),
-        ({"bits": 7.5}, "whole number from 1 to 16"),
-        ({"bits": float("nan")}, "whole number from 1 to 16"),
-        ({"black_level": 0.6}, "fraction of the range in"),
-        ({"gain": 0}, "positive factor"),
-        ({"shot_noise": "salt"}, "choose 'gaussian', 'poisson' or 'none'"),
+        ({"bit_depth": 0}, "whole number from 1 to 16"),
+        ({"bit_depth": 7.5}, "whole number from 1 to 16"),
+        ({"bit_depth": float("nan")}, "whole number from 1 to 16"),
+        ({"black_level": 512}, "black_level=512 .* whole number of DN .* half of the range"),
+        ({"black_level": 0.01}, "whole number of DN"),
+        ({"black_level": -1}, "whole number of DN"),
+        ({"black_level": 0.6, "bit_depth": None}, "a fraction of the range where bit_depth is"),
+        ({"gain": 0}, "positive number of electrons/DN, or None"),
+        ({"prnu": -0.1}, "prnu=-0.1 is out of range; give fractions RMS, 0 or more"),
+        ({"dsnu": float("nan")}, "give electrons RMS, 0 or more"),
+        ({"prnu": 0.1}, r"give resolution=\(H, W\) to draw it, or the measured pattern"),
+        ({"dsnu": torch.ones(3)}, r"dsnu must be real \[H, W\] when it is measured, in electrons"),
+        ({"prnu": torch.ones(3, 4), "resolution": 4}, r"real \[H, W\] of \(4, 4\)"),
+        ({"resolution": 0}, "resolution must be .* at least 1 sample"),
+        ({"binning": 0}, "binning=0 .* whole number of pixels"),
+        ({"binning": 1.5}, "whole number of pixels"),
+        ({"binning": 2, "cfa": "rggb"}, "add up pixels of different colours of the cfa"),
+        ({"cfa": "rgb"}, "four letters for 2 x 2 pixels"),
+        ({"demosaicing": "guess"}, "choose one of .*'malvar'"),
+        ({"shot_noise": "salt"}, "choose one of .*'gaussian', 'poisson', 'score', 'none'"),
+        ({"converter": "hope"}, "choose one of .*'dithered'"),
+        (
+            {"converter": "dithered", "read_noise": 0},
+            "averages over the read noise",
+        ),
     ],
 )
 def test_quantities_out_of_range_are_refused(options, message):
@@ -222,6 +433,18 @@ def test_quantities_out_of_range_are_refused(options, message):
         optics.Sensor(**options)
 
 
-def test_unknown_shot_noise_is_refused():
-    with pytest.raises(ValueError, match="not 'salt'"):
-        optics.shot_noise(torch.ones(1), kind="salt")
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
+@pytest.mark.parametrize("converter", ["straight_through", "dithered"])
+def test_a_sensor_compiles_to_one_graph(converter):
+    sensor = optics.Sensor(cfa="rggb", black_level=10, converter=converter, trainable_gain=True)
+    picture = torch.rand(1, 3, 8, 8, generator=_generator())
+    results = []
+    with torch.random.fork_rng():
+        for run in (sensor, torch.compile(sensor, backend="aot_eager", fullgraph=True)):
+            torch.manual_seed(0)
+            light = picture.clone().requires_grad_()
+            reading = run(light)
+            reading.square().sum().backward()
+            results.append((reading.detach(), light.grad))
+    for eager, compiled in zip(*results, strict=True):
+        torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-4)

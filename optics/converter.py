@@ -1,0 +1,228 @@
+"""The converter (ADC): a noisy voltage to whole codes, and a choice of gradients through it.
+
+Voltages are counted in DN, the step of the converter. The mean code of a voltage mu with Gaussian
+noise of sigma DN is ``sum_k Phi((mu - t_k) / sigma)`` over the thresholds ``t_k = k - 1/2`` of the
+codes k = 1 .. top, and its slope is ``sum_k phi((mu - t_k) / sigma) / sigma``. Far from both ends
+of the range that slope swings about 1 by ``2 exp(-2 pi^2 sigma^2)``: 0.98 .. 1.02 at half a DN of
+noise, 0.66 .. 1.34 at 0.3 DN, spikes below.
+"""
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .quantity import check_positive
+
+__all__ = ["Converter", "digitise"]
+
+Converter = Literal["straight_through", "dithered"]
+
+# How far to look for thresholds, in standard deviations: the rest weighs 1e-8.
+_REACH = 6.0
+# Up to this noise in DN the thresholds are summed; above, the sum is the Euler-Maclaurin series.
+_SUMMED = 1.25
+# B_2m(1/2) / (2m)! for m = 1 .. 4.
+_MIDPOINT = (-1 / 24, 7 / 5760, -31 / 967680, 127 / 154828800)
+
+
+def digitise(
+    signal: Tensor,
+    bit_depth: int | None,
+    *,
+    noise: float | Tensor = 0.0,
+    estimator: Converter = "straight_through",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Add the noise of the read-out, clip, and round to the nearest of ``2**bit_depth`` codes.
+
+    Parameters
+    ----------
+    signal : Tensor, DN
+        Voltage in steps of the converter, the black level included.
+    bit_depth : int, optional
+        Resolution, codes 0 .. ``2**bit_depth - 1``. None does not round; one DN is then the whole
+        range, 0 .. 1.
+    noise : float or scalar Tensor, DN RMS
+        Gaussian noise in front of the converter, non-negative; a tensor may carry a gradient.
+    estimator : {"straight_through", "dithered"}
+        ``straight_through``: gradient 1 to the noisy voltage where it is within the range (the
+        ends included), 0 where it is clipped. Right in the mean, to 1.5 %, from 0.5 DN of noise
+        upwards, and wrong below 0.3 DN. ``dithered``: the gradient of the *mean* code to signal
+        and noise, exact for any noise above zero and at both ends of the range, hence the exact
+        gradient of every loss that is linear in the codes.
+    generator : torch.Generator, optional
+        Source of the noise; torch's default one if not given.
+
+    Returns
+    -------
+    Tensor, DN
+        Whole codes; the same ones for both estimators.
+
+    Raises
+    ------
+    ValueError
+        For a signal that is not real, a resolution that is not 1 .. 16 bits, negative noise, an
+        unknown estimator, or ``dithered`` without rounding or without noise.
+    """
+    if bit_depth is not None and bit_depth not in range(1, 17):
+        raise ValueError(f"bit_depth must be a whole number from 1 to 16, or None, not {bit_depth}")
+    if estimator not in get_args(Converter):
+        raise ValueError(f"estimator must be one of {get_args(Converter)}, not {estimator!r}")
+    if not signal.is_floating_point():
+        raise ValueError(f"signal must be real floating point in DN, not {signal.dtype}")
+    if isinstance(noise, Tensor):
+        check_positive("noise", noise, "DN RMS")
+    elif not 0 <= noise < math.inf:
+        raise ValueError(f"noise must be 0 or more and finite, in DN RMS, not {noise}")
+    noiseless = not isinstance(noise, Tensor) and noise == 0
+    if estimator == "dithered" and (noiseless or bit_depth is None):
+        raise ValueError(
+            "the dithered gradient is that of rounded codes with noise in front of them, but "
+            f"noise={noise} DN and bit_depth={bit_depth}: give both, or use 'straight_through'"
+        )
+    top = 1 if bit_depth is None else 2**bit_depth - 1
+    rounded = bit_depth is not None
+    if estimator == "dithered":
+        return _Dithered.apply(signal, noise, top, generator)
+    if isinstance(noise, Tensor):
+        normal = _normal(signal, generator)
+        signal, noise = torch.addcmul(signal, normal, noise.to(signal.dtype)), 0.0
+    return _StraightThrough.apply(signal, noise, top, rounded, generator)[0]
+
+
+def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Clip to ``0 .. top`` and round; the gradient of :func:`optics.clip`."""
+
+    @staticmethod
+    def forward(
+        signal: Tensor, noise: float, top: int, rounded: bool, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        noisy = signal if noise == 0 else _normal(signal, generator).mul_(noise).add_(signal)
+        codes = noisy.clamp(0, top)
+        inside = codes == noisy
+        return codes.round_() if rounded else codes, inside
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:  # noqa: ANN001
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
+        return grads[0] * ctx.saved_tensors[0], None, None, None, None
+
+
+class _Dithered(torch.autograd.Function):
+    """Round a noisy voltage, with the gradient of the mean code."""
+
+    @staticmethod
+    def forward(
+        signal: Tensor, noise: float | Tensor, top: int, generator: torch.Generator | None
+    ) -> Tensor:
+        return _normal(signal, generator).mul_(noise).add_(signal).clamp_(0, top).round_()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:  # noqa: ANN001
+        signal, noise, ctx.top, _ = inputs
+        ctx.noise = None if isinstance(noise, Tensor) else noise
+        ctx.save_for_backward(signal, noise if isinstance(noise, Tensor) else None)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
+        signal, held = ctx.saved_tensors
+        noise = ctx.noise if held is None else held.to(signal.dtype)
+        by_signal, by_noise = mean_code_slopes(
+            signal, ctx.top, noise, with_noise=ctx.needs_input_grad[1]
+        )
+        to_noise = None
+        if by_noise is not None and held is not None:
+            to_noise = (grad * by_noise).sum().to(held.dtype).reshape(held.shape)
+        return by_signal.mul_(grad), to_noise, None, None
+
+
+def mean_code_slopes(
+    signal: Tensor, top: int, noise: float | Tensor, *, with_noise: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Slope of the mean code against the voltage and, if asked for, against the noise.
+
+    A number says by itself which of the two sums is needed, and so does a tensor on the CPU. On an
+    accelerator, which a look would stop, both are formed and the right one is taken.
+
+    Parameters
+    ----------
+    signal : Tensor, DN
+    top : int, DN
+        Highest code.
+    noise : float or scalar Tensor, DN RMS
+    with_noise : bool
+        Whether to form the second slope.
+    """
+    if isinstance(noise, Tensor) and noise.device.type == "cpu":
+        noise = noise if torch.compiler.is_compiling() else float(noise)
+    if not isinstance(noise, Tensor):
+        sums = _threshold_sum if noise <= _SUMMED else _euler_maclaurin
+        return sums(signal, top, noise, with_noise=with_noise)
+    low = _threshold_sum(signal, top, noise.clamp_max(_SUMMED), with_noise=with_noise)
+    high = _euler_maclaurin(signal, top, noise.clamp_min(_SUMMED), with_noise=with_noise)
+    summed = noise <= _SUMMED
+    by_noise = None if low[1] is None or high[1] is None else torch.where(summed, low[1], high[1])
+    return torch.where(summed, low[0], high[0]), by_noise
+
+
+def _threshold_sum(
+    signal: Tensor, top: int, noise: float | Tensor, *, with_noise: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Sum the densities at the thresholds that are near."""
+    wide = _SUMMED if isinstance(noise, Tensor) else noise
+    # The nearest threshold is at most half a DN away.
+    reach = max(0, math.ceil(_REACH * wide - 0.5))
+    code = (signal + 0.5).round_()  # the code whose threshold is nearest
+    offset = (signal - code).add_(0.5)
+    scale = 1 / (noise * math.sqrt(2 * math.pi))
+    by_signal = torch.zeros_like(signal)
+    by_noise = torch.zeros_like(signal) if with_noise else None
+    for step in range(-reach, reach + 1):
+        z = (offset - step) / noise
+        density = z.square().mul_(-0.5).exp_()
+        # Only the codes 1 .. top have a threshold below them.
+        density.mul_((code >= 1 - step).logical_and_(code <= top - step))
+        by_signal.add_(density)
+        if by_noise is not None:
+            by_noise.addcmul_(z, density, value=-1)
+    return by_signal.mul_(scale), None if by_noise is None else by_noise.mul_(scale)
+
+
+def _euler_maclaurin(
+    signal: Tensor, top: int, noise: float | Tensor, *, with_noise: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Take the same sums as an integral and corrections at both ends of the range.
+
+    ``sum_k f(k - 1/2) = int_0^top f dt + sum_m c_m [f^(2m-1)]``, c_m being the Bernoulli
+    polynomials B_2m(1/2) / (2m)! (Euler-Maclaurin for midpoints, DLMF 2.10.1
+    and 24.4.27). f is a normal density of at least 1.25 DN, whose derivatives are Hermite
+    polynomials times itself; what is left out is below 2e-6.
+    """
+    inverse = noise**-2
+    ends = []
+    for end in (0, top):
+        z = (signal - end) / noise
+        hermite = [torch.ones_like(z), z]
+        for n in range(1, 2 * len(_MIDPOINT)):
+            hermite.append(z * hermite[n] - n * hermite[n - 1])
+        density = z.square().mul_(-0.5).exp_().mul_(1 / math.sqrt(2 * math.pi))
+        odd, even = torch.zeros_like(z), torch.ones_like(z)
+        for m, weight in enumerate(_MIDPOINT, 1):
+            odd.sub_(hermite[2 * m - 1] * (weight * inverse**m))
+            if with_noise:
+                even.add_(hermite[2 * m] * (weight * inverse**m))
+        ends.append((torch.special.ndtr(z).addcmul_(odd, density), even.mul_(density)))
+    (signal_low, noise_low), (signal_high, noise_high) = ends
+    return signal_low.sub_(signal_high), noise_low.sub_(noise_high) if with_noise else None

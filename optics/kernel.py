@@ -1,0 +1,279 @@
+"""The learned kernel: a convolution that light could perform.
+
+A kernel with a signed response takes two exposures with non-negative kernels, each for half of the
+time, and their difference is formed after the sensor, where it costs the noise of both.
+"""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from .constraint import clip, energy_limited, energy_limited_inverse
+from .fourier import Boundary, convolve
+from .imaging import FrontEnd
+
+__all__ = ["KernelStart", "LearnedKernel", "kernel_start", "signed_difference"]
+
+KernelStart = Literal[
+    "identity", "unsharp", "sobel", "laplacian", "log", "gabor", "gaussian", "random"
+]
+
+
+def kernel_start(
+    name: KernelStart, size: int, *, generator: torch.Generator | None = None
+) -> Tensor:
+    """Signed kernels to start from, scaled so that neither part asks for more light than there is.
+
+    Parameters
+    ----------
+    name : str
+        ``identity``; ``unsharp``, an identity minus half of a Gaussian surround with sigma =
+        size / 6 pixels, which lifts edges and keeps about half of the mean (0.53 with 7 taps);
+        ``sobel``, the horizontal and the vertical derivative; ``laplacian``, four neighbours;
+        ``log``, Laplacian of a Gaussian with sigma = size / 7 pixels (Marr and Hildreth, Proc. R.
+        Soc. Lond. B 207:187, 1980); ``gabor``, even filters at 0, 45, 90 and 135 degrees with a
+        wavelength of size / 2 pixels (Daugman, JOSA A 2:1160, 1985); ``gaussian``, sigma =
+        size / 6 pixels; ``random``, white noise.
+    size : int
+        Odd number of taps along a side, at least 3 for all but ``identity``.
+    generator : torch.Generator, optional
+        Source of ``random``.
+
+    Returns
+    -------
+    Tensor, float64 ``[F, size, size]``
+        F filters; the positive taps of each sum to at most 1, and so do the negative ones.
+    """
+    if name not in get_args(KernelStart):
+        raise ValueError(f"no kernel is called {name!r}; choose from {get_args(KernelStart)}")
+    if size < 1 or size % 2 == 0 or (size < 3 and name != "identity"):
+        raise ValueError(
+            f"kernel size must be odd and at least {1 if name == 'identity' else 3}, not {size}"
+        )
+    steps = torch.arange(size, dtype=torch.float64) - size // 2
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    if name == "random":
+        filters = torch.randn(1, size, size, dtype=torch.float64, generator=generator)
+    else:
+        filters = _STARTS[name](y, x, size)
+    parts = torch.stack((filters.clamp_min(0), (-filters).clamp_min(0)))
+    return filters / parts.sum((-2, -1)).amax(0)[:, None, None]
+
+
+def _identity(y: Tensor, x: Tensor, size: int) -> Tensor:
+    return ((y == 0) & (x == 0)).double()[None]
+
+
+def _unsharp(y: Tensor, x: Tensor, size: int) -> Tensor:
+    surround = _gaussian(y, x, size)
+    return _identity(y, x, size) - 0.5 * surround / surround.sum()
+
+
+def _sobel(y: Tensor, x: Tensor, size: int) -> Tensor:
+    # (1, 2, 1) across and (1, 0, -1) along; a positive response where the picture gets brighter
+    # towards +x (+y), for a true convolution.
+    inside = (y.abs() <= 1) & (x.abs() <= 1)
+    return torch.stack((-x * (2 - y.abs()), -y * (2 - x.abs()))) * inside
+
+
+def _laplacian(y: Tensor, x: Tensor, size: int) -> Tensor:
+    distance = y.abs() + x.abs()
+    return ((distance == 0).double() * 4 - (distance == 1).double())[None]
+
+
+def _log(y: Tensor, x: Tensor, size: int) -> Tensor:
+    s = (y.square() + x.square()) / (2 * (size / 7) ** 2)
+    return _without_mean((1 - s) * torch.exp(-s))[None]
+
+
+def _gabor(y: Tensor, x: Tensor, size: int) -> Tensor:
+    envelope = torch.exp(-(y.square() + x.square()) / (2 * (size / 5) ** 2))
+    angles = torch.arange(4, dtype=torch.float64)[:, None, None] * torch.pi / 4
+    along = x * torch.cos(angles) + y * torch.sin(angles)
+    carrier = torch.cos(2 * torch.pi * along / (size / 2))
+    # Remove the mean under the envelope, not a constant, so that the kernel still fades out.
+    dc = (envelope * carrier).sum((-2, -1), keepdim=True) / envelope.sum()
+    return envelope * (carrier - dc)
+
+
+def _gaussian(y: Tensor, x: Tensor, size: int) -> Tensor:
+    return torch.exp(-(y.square() + x.square()) / (2 * (size / 6) ** 2))[None]
+
+
+def _without_mean(kernel: Tensor) -> Tensor:
+    return kernel - kernel.mean()
+
+
+_STARTS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
+    "identity": _identity,
+    "unsharp": _unsharp,
+    "sobel": _sobel,
+    "laplacian": _laplacian,
+    "log": _log,
+    "gabor": _gabor,
+    "gaussian": _gaussian,
+}
+
+
+def signed_difference(plus: Tensor, minus: Tensor, kernels: Tensor) -> Tensor:
+    """Difference of two exposures, mapped so that its attainable range becomes 0..1.
+
+    With kernel sums ``S+`` and ``S-`` a scene in 0..1 gives differences from ``-S-`` to ``S+``;
+    the result is ``(plus - minus + S-) / (S+ + S-)``. An identity kernel is thus returned as the
+    scene, and a derivative as grey with bright and dark edges. Both constants are properties of
+    the element, known to the camera.
+
+    Parameters
+    ----------
+    plus, minus : Tensor ``[B, F, C, H, W]``
+        The exposures, scaled to the full exposure time.
+    kernels : Tensor ``[F, 2, C, C or 1, kh, kw]``
+        The non-negative kernels of both.
+
+    Returns
+    -------
+    Tensor ``[B, F, C, H, W]`` in 0..1
+        What noise pushes out of the range is clipped to it.
+    """
+    reach = kernels.sum((-3, -2, -1))[..., None, None]
+    upper, lower = reach[:, 0], reach[:, 1]
+    return clip((plus - minus + lower) / (upper + lower))
+
+
+class LearnedKernel(FrontEnd):
+    """A trainable convolution kernel that light could perform.
+
+    Parameters
+    ----------
+    start : str or Tensor
+        A name for :func:`kernel_start`, or signed kernels ``[F, k, k]`` of your own, with the
+        positive taps of each summing to at most 1, and the negative ones too.
+    kernel_size : int, pixels
+        Odd number of taps along a side; ignored when ``start`` is a tensor.
+    channels : int
+        Channels of the scene.
+    signed : bool
+        Two exposures for each filter, a positive and a negative one, subtracted after the
+        sensor. Otherwise one exposure with a non-negative kernel; ``start`` must then be
+        non-negative too.
+    mix_channels : bool
+        Let each output channel gather light from all channels of the scene.
+    boundary : str
+        As in :func:`optics.convolve`.
+    generator : torch.Generator, optional
+        Source of ``start="random"``.
+
+    Notes
+    -----
+    :attr:`kernels` is non-negative and energy-limited by construction, see
+    :func:`optics.energy_limited`. ``F`` filters take ``F * (2 if signed else 1)`` exposures,
+    which share one exposure time.
+    """
+
+    def __init__(
+        self,
+        start: KernelStart | Tensor = "identity",
+        kernel_size: int = 7,
+        *,
+        channels: int = 3,
+        signed: bool = True,
+        mix_channels: bool = False,
+        boundary: Boundary = "replicate",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if channels < 1:
+            raise ValueError(f"a scene has at least 1 channel, not {channels}")
+        if boundary not in get_args(Boundary):
+            raise ValueError(f"boundary must be one of {get_args(Boundary)}, not {boundary!r}")
+        if isinstance(start, str):
+            filters = kernel_start(start, kernel_size, generator=generator)
+            if start == "random" and not signed:
+                filters = filters.abs() / filters.abs().sum()
+        else:
+            filters = _checked_filters(start)
+        if not signed and (filters < 0).any():
+            raise ValueError(
+                f"start={start!r} has negative taps, and one exposure cannot subtract light; "
+                "use signed=True"
+                if isinstance(start, str)
+                else "start has negative taps, and one exposure cannot subtract light; use "
+                "signed=True"
+            )
+        parts = [filters.clamp_min(0), (-filters).clamp_min(0)] if signed else [filters]
+        kernels = torch.stack(parts, 1)[:, :, None, None]
+        if mix_channels:
+            kernels = kernels * torch.eye(channels, dtype=kernels.dtype)[..., None, None]
+        else:
+            kernels = kernels.expand(-1, -1, channels, -1, -1, -1)
+        self.raw = nn.Parameter(energy_limited_inverse(kernels).to(torch.get_default_dtype()))
+        self.in_channels = channels
+        self.out_channels = len(filters) * channels
+        self.exposures = len(filters) * len(parts)
+        self.signed = signed
+        self.boundary: Boundary = boundary
+
+    @property
+    def kernels(self) -> Tensor:
+        """Non-negative kernels ``[F, 2 or 1, C, C or 1, k, k]``, fractions of the light."""
+        return energy_limited(self.raw)
+
+    @property
+    def response(self) -> Tensor:
+        """Signed kernels ``[F, C, C or 1, k, k]``: the positive exposure minus the negative."""
+        kernels = self.kernels
+        return kernels[:, 0] - kernels[:, 1] if self.signed else kernels[:, 0]
+
+    def throughput(self) -> Tensor:
+        """Fraction of the scene's light that reaches the sensor, scalar in 0..1."""
+        kernels = self.kernels
+        return kernels.sum() / (self.exposures * self.in_channels)
+
+    def forward(self, scene: Tensor) -> Tensor:
+        """Form the irradiance ``[B, exposures * C, H, W]`` of a scene ``[B, C, H, W]``."""
+        if scene.ndim != 4 or scene.shape[1] != self.in_channels:
+            raise ValueError(
+                f"the front end takes scenes [B, {self.in_channels}, H, W], not "
+                f"{tuple(scene.shape)}"
+            )
+        stack = self.kernels.flatten(0, 2) / self.exposures
+        return convolve(scene, stack, boundary=self.boundary)
+
+    def combine(self, raw: Tensor) -> Tensor:
+        """Subtract the exposures, see :func:`signed_difference`; ``[B, F * C, H, W]`` in 0..1."""
+        kernels = self.kernels
+        expected = self.exposures * self.in_channels
+        if raw.ndim != 4 or raw.shape[1] != expected:
+            raise ValueError(f"combine takes [B, {expected}, H, W], not {tuple(raw.shape)}")
+        exposures = raw.unflatten(1, kernels.shape[:3]) * self.exposures
+        if self.signed:
+            plus, minus = exposures.unbind(2)
+        else:
+            plus, minus = exposures[:, :, 0], torch.zeros_like(exposures[:, :, 0])
+            kernels = torch.cat((kernels, torch.zeros_like(kernels)), 1)
+        return signed_difference(plus, minus, kernels).flatten(1, 2)
+
+    def extra_repr(self) -> str:
+        """Name the geometry."""
+        size = self.raw.shape[-1]
+        return (
+            f"{size}x{size} pixels, in_channels={self.in_channels}, "
+            f"out_channels={self.out_channels}, exposures={self.exposures}, "
+            f"mix_channels={self.raw.shape[-3] > 1}, boundary={self.boundary!r}"
+        )
+
+
+def _checked_filters(start: Tensor) -> Tensor:
+    odd = start.ndim == 3 and start.shape[-1] == start.shape[-2] and start.shape[-1] % 2 == 1
+    if not odd or len(start) == 0:
+        raise ValueError(f"start must be [F, k, k] with odd k, not of shape {tuple(start.shape)}")
+    filters = start.detach().double()
+    light = torch.stack((filters.clamp_min(0), (-filters).clamp_min(0))).sum((-2, -1)).max()
+    if not torch.isfinite(filters).all() or light > 1 + 1e-6:
+        raise ValueError(
+            f"the positive (and the negative) taps of each kernel may sum to at most 1, the light "
+            f"that comes in; here they reach {float(light):.4g}: divide by it"
+        )
+    return filters

@@ -1,0 +1,320 @@
+"""Colour filter arrays: one colour for each pixel, and the interpolation of the others.
+
+A pattern tiles the sensor from its upper left corner. It is one of
+
+- ``"rggb"``, ``"bggr"``, ``"grbg"``, ``"gbrg"``: two rows of two pixels, Bayer's (US patent
+  3 971 065, 1976), or any other four letters;
+- rows of letters, such as ``("rgb", "brg", "gbr")``;
+- an integer tensor ``[h, w]`` of channel indices.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["ColourFilterArray", "Demosaicing", "Pattern", "cfa_indices", "demosaic", "mosaic"]
+
+Pattern = str | Sequence[str] | Tensor
+Demosaicing = Literal["bilinear", "malvar"]
+
+
+def cfa_indices(pattern: Pattern, *, channels: str = "rgb") -> Tensor:
+    """Return the channel index of each pixel of one period.
+
+    Parameters
+    ----------
+    pattern : str, rows of letters, or Tensor ``[h, w]``
+        As above.
+    channels : str
+        A letter for each channel of the picture, in their order.
+
+    Returns
+    -------
+    Tensor, int64 ``[h, w]``
+
+    Raises
+    ------
+    ValueError
+        For rows of unequal length, a letter or index that is no channel, or a channel that no
+        pixel sees, which could not be interpolated.
+    """
+    if not channels or len(set(channels)) != len(channels):
+        raise ValueError(f"channels must be different letters, such as 'rgb', not {channels!r}")
+    if isinstance(pattern, Tensor):
+        if pattern.ndim != 2 or pattern.numel() == 0 or pattern.is_floating_point():
+            raise ValueError(
+                "a pattern of indices must be an integer tensor [h, w], not "
+                f"{pattern.dtype} {tuple(pattern.shape)}"
+            )
+        indices = pattern.long()
+        if indices.device.type != "cpu":  # looking at it would stop an accelerator
+            return indices
+    else:
+        if isinstance(pattern, str) and len(pattern) != 4:
+            raise ValueError(
+                f"pattern must be four letters for 2 x 2 pixels, such as 'rggb', not {pattern!r}; "
+                "give a larger one as rows, such as ('rgb', 'brg', 'gbr')"
+            )
+        rows = [pattern[:2], pattern[2:]] if isinstance(pattern, str) else [*pattern]
+        if not rows or not rows[0] or len({len(row) for row in rows}) != 1:
+            raise ValueError(f"pattern must have rows of one length, not {rows}")
+        strangers = sorted({letter for row in rows for letter in row} - set(channels))
+        if strangers:
+            raise ValueError(
+                f"pattern {pattern!r} has {strangers}, which are not among channels={channels!r}"
+            )
+        indices = torch.tensor([[channels.index(letter) for letter in row] for row in rows])
+    seen = set(indices.flatten().tolist())
+    if seen != set(range(len(channels))):
+        raise ValueError(
+            f"every channel of {channels!r}, 0 to {len(channels) - 1}, and no other must occur in "
+            f"the pattern, which has {sorted(seen)}"
+        )
+    return indices
+
+
+def mosaic(image: Tensor, pattern: Pattern, *, channels: str = "rgb") -> Tensor:
+    """Let each pixel see one channel.
+
+    The light of the other channels is lost: a Bayer array costs two thirds of it.
+
+    Parameters
+    ----------
+    image : Tensor ``[B, C, H, W]``
+        Irradiance of each channel at every pixel.
+    pattern : str, rows of letters, or Tensor ``[h, w]``
+        Which pixel sees which channel.
+    channels : str
+        A letter for each of the C channels.
+
+    Returns
+    -------
+    Tensor ``[B, 1, H, W]``
+
+    Raises
+    ------
+    ValueError
+        For a picture without these channels, or as :func:`cfa_indices`.
+    """
+    indices = cfa_indices(pattern, channels=channels)
+    if image.ndim != 4 or image.shape[1] != len(channels):
+        raise ValueError(
+            f"image must be [B, {len(channels)}, H, W] for channels={channels!r}, not "
+            f"{tuple(image.shape)}"
+        )
+    return select(image, indices.to(image.device, non_blocking=True))
+
+
+class ColourFilterArray(nn.Module):
+    """A colour filter array in front of a sensor, and the interpolation behind it.
+
+    Parameters
+    ----------
+    pattern, channels, method
+        As in :func:`optics.demosaic`.
+
+    Raises
+    ------
+    ValueError
+        As these functions do.
+    """
+
+    def __init__(
+        self, pattern: Pattern, channels: str = "rgb", *, method: Demosaicing = "bilinear"
+    ) -> None:
+        super().__init__()
+        if method not in get_args(Demosaicing):
+            raise ValueError(f"method must be one of {get_args(Demosaicing)}, not {method!r}")
+        indices = cfa_indices(pattern, channels=channels)
+        self.channels = channels
+        self.method: Demosaicing = method
+        self.rows = "/".join("".join(channels[i] for i in row) for row in indices.tolist())
+        self.indices: Tensor
+        self.kernel: Tensor | None
+        # The pattern belongs to the device and not to what is learned.
+        self.register_buffer("indices", indices, persistent=False)
+        kernel = malvar_kernel(indices) if method == "malvar" else None
+        self.register_buffer("kernel", kernel, persistent=False)
+
+    def forward(self, image: Tensor, *, exposures: int = 1) -> Tensor:
+        """Mosaic each exposure: ``[B, exposures * C, H, W]`` to ``[B, exposures, H, W]``."""
+        colours = len(self.channels)
+        if image.ndim != 4 or image.shape[1] != exposures * colours:
+            raise ValueError(
+                f"a colour filter array takes [B, {exposures} exposures * {colours} channels "
+                f"{self.channels!r}, H, W], not {tuple(image.shape)}"
+            )
+        single = image.unflatten(1, (exposures, colours)).flatten(0, 1)
+        return select(single, self.indices).unflatten(0, (len(image), exposures)).squeeze(2)
+
+    def demosaic(self, raw: Tensor) -> Tensor:
+        """Interpolate each exposure: ``[B, exposures, H, W]`` to ``[B, exposures * C, H, W]``."""
+        single = raw.flatten(0, 1)[:, None]
+        if self.kernel is not None:
+            full = filter_mosaic(single, self.kernel)
+        else:
+            full = interpolate(single, self.indices, len(self.channels))
+        return full.unflatten(0, raw.shape[:2]).flatten(1, 2)
+
+    def extra_repr(self) -> str:
+        """Name the pattern, row by row."""
+        return f"{self.rows}, channels={self.channels!r}, method={self.method!r}"
+
+
+def select(image: Tensor, indices: Tensor) -> Tensor:
+    """Mosaic a picture by indices on its own device."""
+    tiled = _tiled(indices, image.shape[-2], image.shape[-1])
+    raw = image[:, :1]
+    for channel in range(1, image.shape[1]):
+        raw = torch.where(tiled == channel, image[:, channel : channel + 1], raw)
+    return raw
+
+
+def demosaic(
+    raw: Tensor,
+    pattern: Pattern,
+    *,
+    channels: str = "rgb",
+    method: Demosaicing = "bilinear",
+) -> Tensor:
+    """Interpolate the channels that each pixel did not see; measured values stay as they are.
+
+    Parameters
+    ----------
+    raw : Tensor ``[B, 1, H, W]``
+        What was read, at least one period of the pattern in size.
+    pattern : str, rows of letters, or Tensor ``[h, w]``
+        Which pixel saw which channel.
+    channels : str
+        A letter for each channel.
+    method : {"bilinear", "malvar"}
+        ``bilinear``: normalised convolution (Knutsson and Westin, CVPR 1993, p. 515) with a tent
+        that reaches to the next period; for Bayer's arrays this is bilinear interpolation, for
+        another array a weighted mean of the nearest samples of a colour. ``malvar``: the linear
+        5 x 5 filters of Malvar, He and Cutler, ICASSP 2004, vol. 3, p. 485, fig. 2, for Bayer's
+        arrays; sharper, and it may leave the range of the data at edges.
+
+    Returns
+    -------
+    Tensor ``[B, C, H, W]``
+        Linear in ``raw``. Half precision is computed, and returned, in float32.
+
+    Raises
+    ------
+    ValueError
+        For raw data of another shape or smaller than the pattern, another method, ``malvar``
+        with another array than Bayer's, or as :func:`cfa_indices`.
+    """
+    indices = cfa_indices(pattern, channels=channels)
+    if method not in get_args(Demosaicing):
+        raise ValueError(f"method must be one of {get_args(Demosaicing)}, not {method!r}")
+    if raw.ndim != 4 or raw.shape[1] != 1 or not raw.is_floating_point():
+        raise ValueError(
+            f"raw must be real floating point [B, 1, H, W], not {raw.dtype} {tuple(raw.shape)}"
+        )
+    if method == "malvar":
+        return filter_mosaic(raw, malvar_kernel(indices).to(raw.device, non_blocking=True))
+    return interpolate(raw, indices.to(raw.device, non_blocking=True), len(channels))
+
+
+def _tiled(indices: Tensor, height: int, width: int) -> Tensor:
+    h, w = indices.shape
+    return indices.repeat(-(-height // h), -(-width // w))[:height, :width]
+
+
+def interpolate(raw: Tensor, indices: Tensor, channels: int) -> Tensor:
+    """Sum of the samples of a channel under a tent, over the sum of the tent at these samples."""
+    h, w = indices.shape
+    _check_size(raw, h, w)
+    raw = _full_precision(raw)
+    own = _tiled(indices, raw.shape[-2], raw.shape[-1]) == torch.arange(
+        channels, device=raw.device
+    ).view(-1, 1, 1)
+    weights = own.to(raw.dtype)[None]
+    # Any window of 2 h - 1 rows holds a sample of every channel, also where the edge cuts it.
+    tent = _tent(h, raw)[:, None] * _tent(w, raw)
+    kernel = tent.expand(channels, 1, -1, -1)
+    border = (h - 1, w - 1)
+    with torch.autocast(raw.device.type, enabled=False):
+        total = functional.conv2d(weights, kernel, padding=border, groups=channels)
+        gathered = functional.conv2d(raw * weights, kernel, padding=border, groups=channels)
+    return torch.where(own, raw, gathered / total)
+
+
+def filter_mosaic(raw: Tensor, kernel: Tensor) -> Tensor:
+    """Filter each pixel of a 2 x 2 array for each of three channels, by one convolution."""
+    _check_size(raw, 4, 4)
+    raw = _full_precision(raw)
+    height, width = raw.shape[-2:]
+    # A mirror through the last row of pixels keeps the colours of the array in place.
+    padded = functional.pad(raw, (2, 2 + width % 2, 2, 2 + height % 2), mode="reflect")
+    with torch.autocast(raw.device.type, enabled=False):
+        filtered = functional.conv2d(padded, kernel.to(raw.dtype), stride=2)
+    return functional.pixel_shuffle(filtered, 2)[..., :height, :width]
+
+
+def malvar_kernel(indices: Tensor) -> Tensor:
+    """Filters ``[12, 1, 6, 6]`` for :func:`filter_mosaic`, channel by channel and pixel by pixel.
+
+    Malvar, He and Cutler, fig. 2: green where red or blue was read; red (blue) where green was
+    read between two reds (blues) of the same row, or of the same column; red (blue) where blue
+    (red) was read.
+    """
+    layout = indices.tolist()
+    (a, b), (c, d) = layout if indices.shape == (2, 2) else ((0, 0), (0, 0))
+    if sorted((a, b, c, d)) not in ([0, 1, 1, 2], [0, 0, 1, 2], [0, 1, 2, 2]) or (
+        a != d and b != c
+    ):
+        raise ValueError(
+            "method='malvar' needs an array of Bayer's, 'rggb', 'bggr', 'grbg' or 'gbrg', not "
+            f"indices {layout}; use method='bilinear'"
+        )
+    kernel = torch.zeros(12, 1, 6, 6)
+    for row, column, channel in itertools.product(range(2), range(2), range(3)):
+        beside, below = layout[row][1 - column], layout[1 - row][column]
+        if channel == layout[row][column]:
+            taps = _MEASURED
+        elif channel == beside == below:
+            taps = _GREEN
+        elif channel == beside:
+            taps = _ALONG
+        elif channel == below:
+            taps = _ALONG.mT
+        else:
+            taps = _ACROSS
+        kernel[4 * channel + 2 * row + column, 0, row : row + 5, column : column + 5] = taps / 8
+    return kernel
+
+
+_MEASURED = torch.zeros(5, 5)
+_MEASURED[2, 2] = 8
+_GREEN = torch.tensor(
+    [[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0.0]]
+)
+_ALONG = torch.tensor(
+    [[0, 0, 0.5, 0, 0], [0, -1, 0, -1, 0], [-1, 4, 5, 4, -1], [0, -1, 0, -1, 0], [0, 0, 0.5, 0, 0]]
+)
+_ACROSS = torch.tensor(
+    [[0, 0, -3, 0, 0], [0, 4, 0, 4, 0], [-3, 0, 12, 0, -3], [0, 4, 0, 4, 0], [0, 0, -3, 0, 0]]
+).div(2)
+
+
+def _check_size(raw: Tensor, height: int, width: int) -> None:
+    if raw.shape[-2] < height or raw.shape[-1] < width:
+        raise ValueError(
+            f"raw must be at least {height} x {width} pixels for this pattern and method, not "
+            f"{raw.shape[-2]} x {raw.shape[-1]}"
+        )
+
+
+def _full_precision(raw: Tensor) -> Tensor:
+    return raw if raw.dtype in (torch.float32, torch.float64) else raw.float()
+
+
+def _tent(period: int, like: Tensor) -> Tensor:
+    steps = torch.arange(1 - period, period, device=like.device, dtype=like.dtype)
+    return 1 - steps.abs() / period

@@ -1,0 +1,199 @@
+"""Shot noise: photoelectrons are counted one by one, and a choice of gradients through the count.
+
+=============  ==============================  ===========================================
+estimator      forward                         gradient
+=============  ==============================  ===========================================
+``gaussian``   ``x + sqrt(x) n``               pathwise, ``1 + n / (2 sqrt(x))``
+``poisson``    exact counts n                  surrogate, ``1 + (n - x) / (2 x)``
+``score``      exact counts, without a path    :func:`score_surrogate`, for any loss
+``none``       the mean                        1
+=============  ==============================  ===========================================
+"""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+__all__ = ["ShotNoise", "poisson_log_likelihood", "score_surrogate", "shot_noise"]
+
+ShotNoise = Literal["gaussian", "poisson", "score", "none"]
+
+# Below this many electrons the slope of the root is held, to keep gradients finite.
+_FEWEST_ELECTRONS = 1e-2
+# The smallest mean whose logarithm and inverse are normal numbers in float32.
+_TINY = 1e-30
+
+
+def shot_noise(
+    electrons: Tensor,
+    *,
+    kind: ShotNoise = "gaussian",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Counts with the fluctuation of a Poisson process.
+
+    Parameters
+    ----------
+    electrons : Tensor, electrons
+        Mean counts x, non-negative; a mean below zero counts as zero.
+    kind : {"gaussian", "poisson", "score", "none"}
+        ``gaussian``: ``x + sqrt(x) n``, right in mean and variance (0.1 electrons RMS remain in
+        the dark), and close in shape above some ten electrons; its pathwise gradient is unbiased
+        for mean and variance. ``poisson``: exact counts n; the gradient ``1 + (n - x) / (2 x)``
+        is that of the residual ``(n - x) / sqrt(x)`` held fixed, unbiased for every loss that is
+        linear or quadratic in the count (the former at any x, the latter above 0.01 electrons).
+        ``score``: exact counts that have no path back; only where no gradient is asked for, see
+        :meth:`optics.Sensor.expose`. ``none``: the mean itself.
+    generator : torch.Generator, optional
+        Source of the draw; torch's default one if not given.
+
+    Returns
+    -------
+    Tensor, electrons
+
+    Raises
+    ------
+    ValueError
+        For another kind, or for ``score`` where a gradient is asked for.
+
+    Notes
+    -----
+    ``E[1 + (n - x) / (2 x)] = 1 = dE[n]/dx``, and ``E[2 n (1 + (n - x) / (2 x))] = 2 x + Var n / x
+    = 2 x + 1 = dE[n^2]/dx``. The variance of that slope is ``1 / (4 x)``: few electrons make a
+    noisy gradient.
+    """
+    match kind:
+        case "none":
+            return electrons
+        case "gaussian":
+            return _Gaussian.apply(electrons, generator)[0]
+        case "poisson":
+            counts = poisson_counts(electrons, generator=generator)
+            if not (torch.is_grad_enabled() and electrons.requires_grad):
+                return counts
+            mean = electrons.detach().clamp_min(0)
+            slope = (counts - mean).div_(mean.clamp_min_(_FEWEST_ELECTRONS).mul_(2)).add_(1)
+            # The difference is zero, so that the value stays the whole number that it is.
+            return torch.addcmul(counts, electrons - electrons.detach(), slope)
+        case "score":
+            refuse_path_gradient(electrons)
+            return poisson_counts(electrons, generator=generator)
+    raise ValueError(f"shot noise must be one of {get_args(ShotNoise)}, not {kind!r}")
+
+
+class _Gaussian(torch.autograd.Function):
+    """``x + sqrt(x) n`` and its slope, which is formed where the numbers are at hand."""
+
+    @staticmethod
+    def forward(electrons: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        root = electrons.clamp_min(_FEWEST_ELECTRONS).sqrt_()
+        normal = torch.randn(
+            electrons.shape, dtype=electrons.dtype, device=electrons.device, generator=generator
+        )
+        counts = torch.addcmul(electrons, root, normal)
+        # The root is held below the least mean: there the slope is that of the mean alone.
+        slope = normal.div_(root.mul_(2)).mul_(electrons >= _FEWEST_ELECTRONS).add_(1)
+        return counts, slope
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:  # noqa: ANN001
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:  # noqa: ANN001
+        return grads[0] * ctx.saved_tensors[0], None
+
+
+def poisson_counts(electrons: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    """Exact counts of the mean ``electrons``, without a gradient."""
+    return torch.poisson(electrons.detach().clamp_min(0), generator=generator)
+
+
+def refuse_path_gradient(electrons: Tensor) -> None:
+    """Raise a ValueError when the counts of the score function would be differentiated."""
+    if torch.is_grad_enabled() and electrons.requires_grad:
+        raise ValueError(
+            "shot_noise='score' has no gradient through its counts: call "
+            "Sensor.expose(...), which returns (measurement, log_likelihood), and "
+            "give the loss of each picture and log_likelihood to score_surrogate; or choose "
+            "shot_noise='gaussian' or 'poisson'; or use torch.no_grad()"
+        )
+
+
+def poisson_log_likelihood(counts: Tensor, electrons: Tensor) -> Tensor:
+    """Logarithm of the probability of each picture's counts, given their means.
+
+    ``sum n log x - x - log n!`` over all but the first dimension. Its gradient ``n / x - 1`` to
+    the means is the score.
+
+    Parameters
+    ----------
+    counts : Tensor ``[B, ...]``, electrons
+        What was counted; taken as given, without a gradient.
+    electrons : Tensor ``[B, ...]``, electrons
+        The means.
+
+    Returns
+    -------
+    Tensor ``[B]``
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ.
+    """
+    if counts.shape != electrons.shape or not counts.ndim:
+        raise ValueError(
+            "counts and electrons must be of one shape [B, ...], not "
+            f"{tuple(counts.shape)} and {tuple(electrons.shape)}"
+        )
+    counts = counts.detach()
+    terms = counts * electrons.clamp_min(_TINY).log() - electrons - torch.lgamma(counts + 1)
+    return terms.flatten(1).sum(1) if terms.ndim > 1 else terms
+
+
+def score_surrogate(
+    loss: Tensor, log_likelihood: Tensor, *, baseline: Tensor | float | None = None
+) -> Tensor:
+    """Give losses the gradient of their expectation over the counts, whatever the loss.
+
+    The score function (REINFORCE) estimator, Williams, Machine Learning 8:229 (1992):
+    ``d E[loss] = E[d loss + (loss - baseline) d log p(counts)]``. It asks nothing of the loss,
+    which may be a decision or a count of bits, and pays with a variance that grows with the
+    number of pixels.
+
+    Parameters
+    ----------
+    loss : Tensor ``[B]``
+        Loss of each picture. It must not depend on the noise of the other pictures, as it does
+        through the batch statistics of a normalisation in training mode.
+    log_likelihood : Tensor ``[B]``
+        From :meth:`optics.Sensor.expose` or :func:`poisson_log_likelihood`.
+    baseline : Tensor ``[B]`` or float, optional
+        What a picture's loss is compared with, independent of its noise; it lowers the variance
+        and leaves the mean as it is. By default the mean loss of the other pictures, or 0 for a
+        single one.
+
+    Returns
+    -------
+    Tensor ``[B]``
+        The values of ``loss``; take their mean and go backward.
+
+    Raises
+    ------
+    ValueError
+        When the two are not of one shape ``[B]``.
+    """
+    if loss.ndim != 1 or loss.shape != log_likelihood.shape:
+        raise ValueError(
+            f"loss and log_likelihood must both be [B], one number a picture, not "
+            f"{tuple(loss.shape)} and {tuple(log_likelihood.shape)}"
+        )
+    value = loss.detach()
+    if baseline is None:
+        baseline = (value.sum() - value) / (len(value) - 1) if len(value) > 1 else 0.0
+    elif isinstance(baseline, Tensor):
+        baseline = baseline.detach()
+    return loss + (value - baseline) * (log_likelihood - log_likelihood.detach())

@@ -1,0 +1,115 @@
+"""The pixel: what its area does to contrast, binning, and what differs from pixel to pixel."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .quantity import check_positive
+
+__all__ = ["bin_pixels", "fixed_pattern", "pixel_mtf"]
+
+
+def pixel_mtf(
+    frequency: Tensor, *, pitch: float | Tensor, fill_factor: float | Tensor = 1.0
+) -> Tensor:
+    """Contrast that a square pixel leaves of a sine along one of its sides.
+
+    ``sin(pi w f) / (pi w f)`` with the active width ``w = pitch sqrt(fill_factor)`` (Boreman,
+    Modulation Transfer Function in Optical and Electro-Optical Systems, 2001, ch. 2). Multiply
+    an optical transfer function by ``pixel_mtf(fy)[:, None] * pixel_mtf(fx)`` to put the pixel
+    into a PSF. The light that a fill factor loses belongs to the quantum efficiency.
+
+    Parameters
+    ----------
+    frequency : Tensor, cycles/m
+    pitch : float or Tensor, m
+        Distance of the pixels.
+    fill_factor : float or Tensor
+        Active area of a pixel over its whole area, in (0, 1].
+
+    Returns
+    -------
+    Tensor of the shape of ``frequency``
+        1 at frequency 0. Beyond 1 / w it is negative where contrast is reversed.
+
+    Raises
+    ------
+    ValueError
+        For a pitch or fill factor out of its range.
+    """
+    check_positive("pitch", pitch, "m")
+    check_positive("fill_factor", fill_factor, "active area / whole area")
+    if not isinstance(fill_factor, Tensor) and fill_factor > 1:
+        raise ValueError(f"fill_factor must be a fraction in (0, 1], not {fill_factor}")
+    return torch.sinc(frequency * (pitch * fill_factor**0.5))
+
+
+def bin_pixels(charge: Tensor, factor: int) -> Tensor:
+    """Sum blocks of ``factor`` x ``factor`` pixels, ``[B, C, H, W]`` to ``[B, C, H/k, W/k]``.
+
+    Raises
+    ------
+    ValueError
+        When the blocks do not tile the picture.
+    """
+    if charge.ndim != 4 or charge.shape[-2] % factor or charge.shape[-1] % factor:
+        raise ValueError(
+            f"binning={factor} needs [B, C, H, W] with H and W multiples of {factor}, not "
+            f"{tuple(charge.shape)}"
+        )
+    return functional.avg_pool2d(charge, factor, divisor_override=1)
+
+
+def fixed_pattern(
+    name: str,
+    value: float | Tensor,
+    *,
+    unit: str,
+    resolution: tuple[int, int] | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor | None:
+    """Draw a pattern of pixels, or check a measured one.
+
+    Parameters
+    ----------
+    name : str
+        What errors call it.
+    value : float, ``unit`` RMS, or Tensor ``[H, W]``, ``unit``
+        Spread of a normal distribution, or the pattern.
+    unit : str
+        What it counts.
+    resolution : (H, W), pixels, optional
+        Size of what is drawn, and what a measured pattern must have.
+    generator : torch.Generator, optional
+        Source of the draw; torch's default one if not given.
+
+    Returns
+    -------
+    Tensor ``[H, W]``, or None for a spread of 0
+
+    Raises
+    ------
+    ValueError
+        For a negative spread, one without a resolution, or a pattern that is not real
+        ``[H, W]`` of that size.
+    """
+    if isinstance(value, Tensor):
+        fits = resolution is None or tuple(value.shape) == resolution
+        if value.ndim != 2 or not value.is_floating_point() or not fits:
+            raise ValueError(
+                f"{name} must be real [H, W]{'' if resolution is None else f' of {resolution}'} "
+                f"when it is measured, in {unit}, not {value.dtype} {tuple(value.shape)}"
+            )
+        return value
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name}={value!r} is out of range; give {unit} RMS, 0 or more")
+    if value == 0:
+        return None
+    if resolution is None:
+        raise ValueError(
+            f"{name}={value!r} is a pattern of pixels: give resolution=(H, W) to draw it, or the "
+            "measured pattern [H, W]"
+        )
+    return value * torch.randn(resolution, generator=generator)

@@ -1,0 +1,564 @@
+"""From a pupil to its point-spread function, and what a point-spread function is worth.
+
+::
+
+    pupil [..., H, W] ──matrix DFT──► amplitude at each pixel ──|.|^2──► psf [..., h, w]
+    open aperture x elements x defocus                                   sum = throughput <= 1
+
+A PSF is never scaled to sum one behind the user's back: light that a mask stops, or that falls
+outside of the window, is missing from it, and from the photons.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from .aperture import circular_aperture
+from .element import Element
+from .fourier import dft_matrix, matrix_dft
+from .grid import coordinates, frequencies
+from .quantity import check_complex, check_finite, check_positive, check_real, image_size
+
+__all__ = [
+    "Pupil",
+    "amplitude_spread",
+    "defocus_path",
+    "encircled_energy",
+    "measured_psf",
+    "mtf",
+    "otf",
+    "psf_from_pupil",
+    "strehl",
+]
+
+
+def psf_from_pupil(
+    pupil: Tensor,
+    *,
+    wavelength: float | Sequence[float] | Tensor,
+    focal_length: float | Tensor,
+    pupil_spacing: float | Tensor,
+    pixel_pitch: float | Tensor,
+    size: int | tuple[int, int],
+    incident_power: float | Tensor | None = None,
+) -> Tensor:
+    """Point-spread function of a lens with a given pupil, in its focal plane.
+
+    ``psf = |sum_jk P[j, k] exp(-2 pi i (x xi + y eta) / (lambda f))|^2 (d p / (lambda f))^2 / E``
+    with the spacing d of the pupil, the pitch p of the pixels and the incident power E: the
+    irradiance at each pixel's centre times the pixel's area (Goodman, Fourier Optics, sec. 5.2).
+    The transform is a matrix product, so that all wavelengths share the pixels' grid.
+
+    Parameters
+    ----------
+    pupil : Tensor, complex or real ``[..., H, W]``
+        Amplitude on the grid ``(i - N // 2) * pupil_spacing``.
+    wavelength : float, sequence of floats, or Tensor ``[L]``, metres
+        Several are broadcast against the dimension in front of H: a pupil ``[H, W]`` or
+        ``[..., L, H, W]`` gives PSFs ``[..., L, h, w]``.
+    focal_length : float or Tensor, metres
+        Distance of pupil and image.
+    pupil_spacing, pixel_pitch : float or Tensor, metres
+    size : int or (int, int), pixels
+        Size (h, w) of the window; the axis falls on the pixel ``(h // 2, w // 2)``.
+    incident_power : float or Tensor, optional
+        What the PSF is a fraction of, in units of ``sum |pupil|^2``: that sum itself by default,
+        for each pupil by itself. Give that of the open aperture, and a mask costs light.
+
+    Returns
+    -------
+    Tensor, real ``[..., h, w]``
+        Its sum is the throughput: the passed fraction of the light times the part within the
+        window, where the pixels are no larger than ``lambda f / D``.
+
+    Raises
+    ------
+    ValueError
+        For lengths that are not positive, a NaN in the pupil, or a pupil sampled so coarsely that
+        the window, ``size`` pixels wide, reaches into the periodic copies of the PSF.
+    """
+    check_complex("pupil", pupil, "[..., H, W]")
+    check_finite("pupil", pupil)
+    step = _step(pupil, wavelength, focal_length, pupil_spacing, pixel_pitch)
+    amplitude = _at_pixels(pupil, step, image_size(size), "ortho")
+    if incident_power is None:
+        power = _squared_modulus(pupil).sum((-2, -1), keepdim=True)
+    else:
+        check_positive("incident_power", incident_power, "units of sum |pupil|^2")
+        power = incident_power
+        if isinstance(power, Tensor) and power.ndim:
+            power = power[..., None, None]
+    return _squared_modulus(amplitude) / power
+
+
+def amplitude_spread(
+    pupil: Tensor,
+    *,
+    wavelength: float | Sequence[float] | Tensor,
+    focal_length: float | Tensor,
+    pupil_spacing: float | Tensor,
+    pixel_pitch: float | Tensor,
+    size: int | tuple[int, int],
+) -> Tensor:
+    """Image of a coherent point: the amplitude whose transform is the pupil.
+
+    Parameters, shapes and errors as in :func:`psf_from_pupil`. A constant field of amplitude 1 is
+    imaged with the pupil's central value: the coherent transfer function at f is ``P(lambda f_l
+    f)`` (Goodman, Fourier Optics, eq. 7-20), and ``sum |h|^2`` is its mean square over the
+    frequencies that the pixels can hold.
+
+    Returns
+    -------
+    Tensor, complex ``[..., h, w]``
+    """
+    check_complex("pupil", pupil, "[..., H, W]")
+    check_finite("pupil", pupil)
+    step = _step(pupil, wavelength, focal_length, pupil_spacing, pixel_pitch)
+    return _at_pixels(pupil, step, image_size(size), "forward")
+
+
+def _step(
+    pupil: Tensor,
+    wavelength: float | Sequence[float] | Tensor,
+    focal_length: float | Tensor,
+    pupil_spacing: float | Tensor,
+    pixel_pitch: float | Tensor,
+) -> Tensor | tuple[float, ...] | float:
+    """Cycles per sample of the pupil and pixel; a tensor as soon as one length is a tensor."""
+    for each in wavelength if isinstance(wavelength, Sequence) else [wavelength]:
+        check_positive("wavelength", each, "metres")
+    lengths = (focal_length, pupil_spacing, pixel_pitch)
+    for name, value in zip(("focal_length", "pupil_spacing", "pixel_pitch"), lengths, strict=True):
+        check_positive(name, value, "metres")
+    scale = pupil_spacing * pixel_pitch / focal_length
+    if isinstance(scale, Tensor) or isinstance(wavelength, Tensor):
+        return scale / torch.as_tensor(wavelength, dtype=torch.float64, device=pupil.device)
+    if isinstance(wavelength, Sequence):
+        return tuple(scale / w for w in wavelength)
+    return scale / wavelength
+
+
+def _at_pixels(
+    pupil: Tensor,
+    step: Tensor | tuple[float, ...] | float,
+    size: tuple[int, int],
+    norm: Literal["ortho", "forward"],
+) -> Tensor:
+    """Transform the pupil to the pixels' grid."""
+    if isinstance(step, Tensor):
+        looked_at = step.device.type == "cpu" and not torch.compiler.is_compiling()
+        widest = float(step.detach().max()) if looked_at else 0.0
+    else:
+        widest = max(step) if isinstance(step, tuple) else step
+    if widest * max(size) > 1 + 1e-9:
+        raise ValueError(
+            f"the pupil is undersampled: with this pupil_spacing the PSF repeats every "
+            f"{1 / widest:.4g} pixels, but size asks for {size}; use a spacing at least "
+            f"{widest * max(size):.3g} times smaller (lambda f / (size * pixel_pitch) at most), or "
+            "a smaller window"
+        )
+    dtype = (
+        torch.complex128 if pupil.dtype in (torch.float64, torch.complex128) else torch.complex64
+    )
+    rows, columns = (
+        dft_matrix(samples, n, step=step, norm=norm, dtype=dtype, device=pupil.device)
+        for samples, n in zip(pupil.shape[-2:], size, strict=True)
+    )
+    return matrix_dft(pupil, rows, columns)
+
+
+def _squared_modulus(field: Tensor) -> Tensor:
+    if not field.is_complex():
+        return field.square()
+    return field.real.square() + field.imag.square()
+
+
+def otf(psf: Tensor) -> Tensor:
+    """Optical transfer function of a PSF, relative to the light that it passes.
+
+    Parameters
+    ----------
+    psf : Tensor, real ``[..., h, w]``
+        Its centre is the pixel ``(h // 2, w // 2)``.
+
+    Returns
+    -------
+    Tensor, complex ``[..., h, w]``
+        1 at zero frequency, which lies at ``(h // 2, w // 2)``; the frequencies are
+        ``optics.frequencies(h)`` cycles/pixel. ``ptf`` is its angle.
+
+    Raises
+    ------
+    ValueError
+        When the PSF is not real or has a NaN.
+    """
+    check_real("psf", psf, "[..., h, w]")
+    check_finite("psf", psf)
+    transfer = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(psf, (-2, -1))), (-2, -1))
+    return transfer / psf.sum((-2, -1), keepdim=True)
+
+
+def mtf(psf: Tensor) -> Tensor:
+    """Modulation transfer function, the modulus of :func:`otf`; ``[..., h, w]``, 1 at zero."""
+    transfer = otf(psf)
+    # The root's slope is infinite at 0; a frequency beyond the cut-off has no gradient.
+    power = transfer.real.square() + transfer.imag.square()
+    dark = power < torch.finfo(power.dtype).tiny
+    return torch.where(dark, 0.0, torch.where(dark, 1.0, power).sqrt())
+
+
+def strehl(psf: Tensor, ideal: Tensor) -> Tensor:
+    """Strehl ratio: the irradiance on the axis relative to that of an ideal PSF.
+
+    Each is taken relative to its own light (the ratio of the volumes under the OTFs; Mahajan,
+    Optical Imaging and Aberrations II, sec. 8.3), so that absorption does not count as
+    aberration.
+
+    Parameters
+    ----------
+    psf, ideal : Tensor, real ``[..., h, w]``
+        On the same window, which should hold nearly all of the light of both.
+
+    Returns
+    -------
+    Tensor ``[...]``
+        1 for a flat wavefront, less for any other (by Schwarz's inequality).
+    """
+    check_real("psf", psf, "[..., h, w]")
+    check_real("ideal", ideal, "[..., h, w]")
+    if psf.shape[-2:] != ideal.shape[-2:]:
+        raise ValueError(
+            f"psf and ideal must have the same window, not {tuple(psf.shape[-2:])} and "
+            f"{tuple(ideal.shape[-2:])}"
+        )
+    y, x = psf.shape[-2] // 2, psf.shape[-1] // 2
+    return (psf[..., y, x] / psf.sum((-2, -1))) / (ideal[..., y, x] / ideal.sum((-2, -1)))
+
+
+def encircled_energy(
+    psf: Tensor, radius: float | Sequence[float] | Tensor, *, pixel_pitch: float
+) -> Tensor:
+    """Light within a circle about the axis, in units of the PSF: a fraction of what came in.
+
+    The OTF is integrated with the circle's own transform, ``2 pi R J1(2 pi R f) / f`` (Mahajan,
+    sec. 2.3), which is exact for a PSF that the pixels sample without aliasing; summing pixels
+    inside of a circle is wrong by up to the light of its rim.
+
+    Parameters
+    ----------
+    psf : Tensor, real ``[..., h, w]``
+    radius : float, sequence, or Tensor ``[R]``, metres
+        In the plane of the pixels; at most half of the window.
+    pixel_pitch : float, metres
+
+    Returns
+    -------
+    Tensor ``[...]`` for one radius, ``[..., R]`` for several
+    """
+    check_real("psf", psf, "[..., h, w]")
+    check_positive("pixel_pitch", pixel_pitch, "metres")
+    given = torch.as_tensor(radius, dtype=torch.float64, device=psf.device)
+    check_positive("radius", given, "metres")
+    radii = given.reshape(-1) / pixel_pitch
+    height, width = psf.shape[-2:]
+    fy, fx = (frequencies(n, device=psf.device) for n in (height, width))
+    f = torch.hypot(fy[:, None], fx)
+    # J1(z)/z goes to 1/2; torch's bessel_j1 has no gradient, so its derivative is written out.
+    circle = _BesselRatio.apply(2 * math.pi * radii[:, None, None] * f)
+    area = 2 * math.pi * radii.square()[:, None, None] * circle
+    transfer = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(psf, (-2, -1))), (-2, -1))
+    energy = torch.einsum("...yx,ryx->...r", transfer.real.double(), area) / (height * width)
+    energy = energy.to(psf.dtype)
+    return energy if given.ndim else energy[..., 0]
+
+
+class _BesselRatio(torch.autograd.Function):
+    """``J1(z) / z`` with its derivative ``-J2(z) / z``."""
+
+    @staticmethod
+    def forward(z: Tensor) -> Tensor:
+        small = z < 1e-4
+        safe = torch.where(small, 1.0, z)
+        return torch.where(small, 0.5 - z.square() / 16, torch.special.bessel_j1(safe) / safe)
+
+    @staticmethod
+    def setup_context(
+        ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor], output: Tensor
+    ) -> None:
+        ctx.save_for_backward(inputs[0], output)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> Tensor:
+        z, ratio = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
+        small = z < 1e-4
+        safe = torch.where(small, 1.0, z)
+        # J2 = 2 J1 / z - J0.
+        slope = -(2 * ratio - torch.special.bessel_j0(safe)) / safe
+        return gradients[0] * torch.where(small, -z / 8, slope)
+
+
+def measured_psf(
+    picture: Tensor,
+    *,
+    size: int | tuple[int, int],
+    background: float | Tensor | None = None,
+    throughput: float = 1.0,
+) -> Tensor:
+    """Point-spread function from a picture of a point source.
+
+    The background is taken away, what lies below it is set to zero, the centroid is moved to the
+    window's centre (by the Fourier shift theorem), and the sum becomes ``throughput``.
+
+    Parameters
+    ----------
+    picture : Tensor, real ``[..., H, W]``
+        Linear values of any scale, not saturated, with the point not at the border.
+    size : int or (int, int), pixels
+        Window (h, w), no larger than the picture.
+    background : float or Tensor, optional
+        In the unit of the picture; by default the median along its border.
+    throughput : float
+        Fraction of the light that the optics pass; a picture alone cannot tell.
+
+    Returns
+    -------
+    Tensor ``[..., h, w]``
+
+    Raises
+    ------
+    ValueError
+        For a window larger than the picture, or a picture without light above its background.
+    """
+    check_real("picture", picture, "[..., H, W]")
+    check_finite("picture", picture)
+    height, width = image_size(size)
+    rows, columns = picture.shape[-2:]
+    if height > rows or width > columns:
+        raise ValueError(
+            f"size must be at most the picture's {(rows, columns)} pixels, not {(height, width)}"
+        )
+    if not 0 < throughput <= 1:
+        raise ValueError(f"throughput must be a fraction in (0, 1], not {throughput}")
+    if background is None:
+        sides = (picture[..., 0, :], picture[..., -1, :], picture[..., :, 0], picture[..., :, -1])
+        background = torch.cat(sides, -1).median(-1).values[..., None, None]
+    light = (picture - background).clamp_min(0)
+    total = light.sum((-2, -1), keepdim=True)
+    if not bool((total > 0).all()):
+        raise ValueError("picture has no light above its background")
+    y, x = (coordinates(n, dtype=picture.dtype, device=picture.device) for n in (rows, columns))
+    offset_y = (light * y[:, None]).sum((-2, -1), keepdim=True) / total
+    offset_x = (light * x).sum((-2, -1), keepdim=True) / total
+    fy = torch.fft.fftfreq(rows, dtype=picture.dtype, device=picture.device)[:, None]
+    fx = torch.fft.rfftfreq(columns, dtype=picture.dtype, device=picture.device)
+    turns = 2 * math.pi * (fy * offset_y + fx * offset_x)
+    ramp = torch.complex(torch.cos(turns), torch.sin(turns))
+    moved = torch.fft.irfft2(torch.fft.rfft2(light) * ramp, s=(rows, columns)).clamp_min(0)
+    top, left = rows // 2 - height // 2, columns // 2 - width // 2
+    window = moved[..., top : top + height, left : left + width]
+    return window * (throughput / window.sum((-2, -1), keepdim=True))
+
+
+def defocus_path(
+    size: int | tuple[int, int],
+    *,
+    spacing: float,
+    distance: float | Tensor,
+    focus: float | Tensor,
+) -> Tensor:
+    """Optical path of a point at ``distance`` for a lens focused on ``focus``, paraxial.
+
+    ``W = r^2 / 2 (1 / distance - 1 / focus)`` (Goodman, Fourier Optics, sec. 6.4): zero in focus.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Samples (H, W) of the pupil.
+    spacing : float, metres
+    distance : float or Tensor ``[D]``, metres
+        From the pupil to the point; ``inf`` is allowed.
+    focus : float or Tensor, metres
+
+    Returns
+    -------
+    Tensor, float64 ``[H, W]`` or ``[D, H, W]``, metres
+    """
+    check_positive("spacing", spacing, "metres")
+    vergence = torch.as_tensor(1 / distance - 1 / focus, dtype=torch.float64)
+    check_finite("1 / distance - 1 / focus", vergence, "1/metres")
+    y, x = (coordinates(n, spacing=spacing, device=vergence.device) for n in image_size(size))
+    return vergence[..., None, None] * ((y[:, None].square() + x.square()) / 2)
+
+
+class Pupil(nn.Module):
+    """The pupil of a lens: an open aperture and the elements in it; calling it gives the PSF.
+
+    ::
+
+        aperture x elements x defocus ──psf_from_pupil──► psf [(D,) L, h, w]
+
+    Parameters
+    ----------
+    elements : sequence of Element
+        On one grid, in any order. An optimiser of the pupil trains them.
+    wavelengths : sequence of float, metres
+        One PSF is formed at each.
+    focal_length : float, metres
+        Distance of pupil and image.
+    pixel_pitch : float, metres
+    psf_size : int or (int, int), pixels
+    size, spacing : int or (int, int); float, metres, optional
+        Grid of the pupil, needed when there are no elements.
+    aperture : Tensor, real ``[H, W]``, optional
+        Amplitude of the open aperture, in 0..1: by default the largest circle on the grid. The
+        light it lets in is what throughput is a fraction of.
+    focus : float, metres
+        Distance in front of the pupil that is sharp.
+
+    Raises
+    ------
+    ValueError
+        When the elements do not share a grid, or the pupil is sampled too coarsely for the window.
+
+    Warns
+    -----
+    UserWarning
+        When pixels larger than ``lambda f / D`` let parts of the PSF fall between their centres.
+    """
+
+    aperture: Tensor
+    _wavelengths: Tensor
+
+    def __init__(
+        self,
+        elements: Sequence[Element],
+        *,
+        wavelengths: Sequence[float],
+        focal_length: float,
+        pixel_pitch: float,
+        psf_size: int | tuple[int, int],
+        size: int | tuple[int, int] | None = None,
+        spacing: float | None = None,
+        aperture: Tensor | None = None,
+        focus: float = math.inf,
+    ) -> None:
+        super().__init__()
+        grids = {(element.size, element.spacing) for element in elements}
+        if size is not None and spacing is not None:
+            check_positive("spacing", spacing, "metres")
+            grids.add((image_size(size), float(spacing)))
+        if len(grids) != 1:
+            raise ValueError(
+                "all elements must share one grid (size, spacing); "
+                + (f"they have {sorted(grids)}" if grids else "without any, give size and spacing")
+            )
+        self.size, self.spacing = grids.pop()
+        if len(wavelengths) == 0:
+            raise ValueError("wavelengths must hold at least one, in metres")
+        for wavelength in wavelengths:
+            check_positive("wavelengths", wavelength, "metres")
+        check_positive("focal_length", focal_length, "metres")
+        check_positive("pixel_pitch", pixel_pitch, "metres")
+        if not focus > 0:
+            raise ValueError(f"focus must be positive, in metres, not {focus}")
+        if aperture is None:
+            diameter = (min(self.size) - 1) * self.spacing
+            aperture = circular_aperture(self.size, diameter=diameter, spacing=self.spacing)
+        elif aperture.shape != self.size or aperture.is_complex():
+            raise ValueError(
+                f"aperture must be real {self.size}, not {aperture.dtype} {tuple(aperture.shape)}"
+            )
+        if not bool(((aperture >= 0) & (aperture <= 1 + 1e-6)).all()) or not aperture.any():
+            raise ValueError("aperture must be an amplitude in 0..1, open somewhere")
+        self.elements = nn.ModuleList(elements)
+        self.wavelengths = tuple(float(w) for w in wavelengths)
+        self.focal_length = float(focal_length)
+        self.pixel_pitch = float(pixel_pitch)
+        self.psf_size = image_size(psf_size, "psf_size")
+        self.focus = float(focus)
+        self.register_buffer("aperture", aperture)
+        self.register_buffer("_wavelengths", torch.tensor(self.wavelengths, dtype=torch.float64))
+        #: Widest extent of the open aperture, metres: each lit sample stands for its spacing.
+        self.diameter = self.spacing * max(int(aperture.any(axis).sum()) for axis in (0, 1))
+        quality = self.q_sampling
+        if min(quality) < 1:
+            warnings.warn(
+                f"Q = lambda f / (D p) is {min(quality):.3g}: with fewer than one pixel in "
+                "lambda f / D the sum of the PSF is not its light; use smaller pixels and bin "
+                "(Sensor(binning=...))",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    @property
+    def q_sampling(self) -> tuple[float, ...]:
+        """``Q = lambda f / (D p)`` at each wavelength; from 2 on the PSF is sampled in full."""
+        return tuple(
+            w * self.focal_length / (self.diameter * self.pixel_pitch) for w in self.wavelengths
+        )
+
+    def field(self, *, distance: Tensor | float | None = None) -> Tensor:
+        """Complex amplitude in the pupil, ``[L, H, W]``, or ``[D, L, H, W]`` for distances."""
+        wavelength = self._wavelengths
+        field = self.aperture[None]
+        for element in self.elements:
+            assert isinstance(element, Element)
+            field = field * element.transmission(wavelength)
+        if distance is None:
+            return field.expand(len(wavelength), *self.size)
+        path = defocus_path(self.size, spacing=self.spacing, distance=distance, focus=self.focus)
+        turns = path.to(wavelength.device)[..., None, :, :] / wavelength[:, None, None]
+        phase = (2 * math.pi * turns).to(self.aperture.dtype)
+        return field * torch.complex(torch.cos(phase), torch.sin(phase))
+
+    def forward(self, *, distance: Tensor | float | None = None) -> Tensor:
+        """Form the PSF.
+
+        Parameters
+        ----------
+        distance : Tensor ``[D]`` or float, metres, optional
+            Of the point source in front of the pupil; the focus if not given.
+
+        Returns
+        -------
+        Tensor ``[L, h, w]`` or ``[D, L, h, w]``
+            Fractions of the light in the open aperture.
+        """
+        return psf_from_pupil(
+            self.field(distance=distance),
+            wavelength=self.wavelengths,
+            focal_length=self.focal_length,
+            pupil_spacing=self.spacing,
+            pixel_pitch=self.pixel_pitch,
+            size=self.psf_size,
+            incident_power=self.incident_power,
+        )
+
+    def amplitude_spread(self) -> Tensor:
+        """Image of a coherent point in focus, complex ``[L, h, w]``; see the function's name."""
+        return amplitude_spread(
+            self.field(),
+            wavelength=self.wavelengths,
+            focal_length=self.focal_length,
+            pupil_spacing=self.spacing,
+            pixel_pitch=self.pixel_pitch,
+            size=self.psf_size,
+        )
+
+    @property
+    def incident_power(self) -> Tensor:
+        """Light in the open aperture, ``sum A^2``, scalar."""
+        return self.aperture.square().sum()
+
+    def extra_repr(self) -> str:
+        """Name the geometry with its units."""
+        bands = ", ".join(f"{w * 1e9:g}" for w in self.wavelengths)
+        return (
+            f"size={self.size}, spacing={self.spacing:g} m, wavelengths=({bands}) nm, "
+            f"focal_length={self.focal_length:g} m, pixel_pitch={self.pixel_pitch:g} m, "
+            f"psf_size={self.psf_size} pixels, focus={self.focus:g} m"
+        )

@@ -1,0 +1,286 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate
+
+from optics import aperture
+
+F64 = torch.float64
+quick = settings(deadline=None, max_examples=25)
+
+
+@given(radius=st.floats(10, 60), size=st.tuples(st.integers(122, 128), st.integers(122, 131)))
+@quick
+def test_area_of_circle_and_ring(radius, size):
+    dx = 2e-6
+    circle = aperture.circular_aperture(size, diameter=2 * radius * dx, spacing=dx, dtype=F64)
+    assert circle.shape == size
+    assert 0 <= circle.min() <= circle.max() <= 1
+    assert math.isclose(float(circle.sum()), math.pi * radius**2, rel_tol=2e-4)
+    ring = aperture.annular_aperture(
+        size, outer_diameter=2 * radius * dx, inner_diameter=radius * dx, spacing=dx, dtype=F64
+    )
+    assert math.isclose(float(ring.sum()), 0.75 * math.pi * radius**2, rel_tol=2e-3)
+    assert 0 <= ring.min() <= ring.max() <= 1
+
+
+@given(height=st.floats(0.1, 29), width=st.floats(0.1, 36))
+@quick
+def test_area_of_rectangle_is_exact(height, width):
+    dx = 3e-6
+    mask = aperture.rectangular_aperture(
+        (30, 37), height=height * dx, width=width * dx, spacing=dx, dtype=F64
+    )
+    assert math.isclose(float(mask.sum()), height * width, rel_tol=1e-9)
+
+
+@given(radius=st.floats(2, 20), dx=st.floats(1e-7, 1e-4))
+@quick
+def test_symmetry_on_odd_grids_and_the_centre_on_even_ones(radius, dx):
+    def circle(size):
+        return aperture.circular_aperture(size, diameter=2 * radius * dx, spacing=dx, dtype=F64)
+
+    odd = circle(43)
+    for other in (odd.flip(0), odd.flip(1), odd.T):
+        torch.testing.assert_close(other, odd, rtol=0, atol=1e-12)
+    # An even grid is the odd one without its last row and column, about N // 2.
+    torch.testing.assert_close(circle(44)[1:, 1:], odd, rtol=0, atol=1e-12)
+    torch.testing.assert_close(circle((43, 45))[:, 1:-1], odd, rtol=0, atol=1e-12)
+
+
+@given(radius=st.floats(12, 60))
+@quick
+def test_gradient_to_the_radius_is_the_rim(radius):
+    """P28: d(sum A)/dR = 2 pi R / dx^2, within 2 %."""
+    dx = 5e-6
+    diameter = torch.tensor(2 * radius * dx, dtype=F64, requires_grad=True)
+    spacing = torch.tensor(dx, dtype=F64, requires_grad=True)
+    total = aperture.circular_aperture(128, diameter=diameter, spacing=spacing, dtype=F64).sum()
+    slope, to_spacing = torch.autograd.grad(total, (diameter, spacing))
+    assert math.isclose(2 * float(slope), 2 * math.pi * radius / dx, rel_tol=0.02)
+    # The area in samples is pi (D / 2 dx)^2.
+    assert math.isclose(float(to_spacing), -2 * math.pi * radius**2 / dx, rel_tol=0.02)
+
+
+def test_each_sample_is_close_to_its_covered_part():
+    """Against the area by quadrature of chords, one sample after the other."""
+    radius = 6.3
+    mask = aperture.circular_aperture(17, diameter=2 * radius, spacing=1.0, dtype=F64)
+    for row, column in ((8, 14), (10, 14), (12, 12), (13, 12), (3, 5), (4, 13), (12, 13)):
+        y, x = row - 8, column - 8
+
+        def chord(v, x=x):
+            half = math.sqrt(max(0.0, radius**2 - v * v))
+            return max(0.0, min(x + 0.5, half) - max(x - 0.5, -half))
+
+        wanted, _ = integrate.quad(chord, y - 0.5, y + 0.5, limit=200)
+        assert abs(float(mask[row, column]) - wanted) < 5e-3
+
+
+def test_a_pinhole_passes_its_area():
+    for radius in (0.05, 0.3, 0.5):
+        pinhole = aperture.circular_aperture(9, diameter=2 * radius, spacing=1.0, dtype=F64)
+        assert math.isclose(float(pinhole.sum()), math.pi * radius**2, rel_tol=1e-6)
+        assert int(pinhole.count_nonzero()) == 1
+
+
+def test_gradcheck():
+    length = torch.tensor([7.3e-6, 9.1e-6], dtype=F64, requires_grad=True)
+    dx = torch.tensor(1.03e-6, dtype=F64, requires_grad=True)
+
+    def circle(length, dx):
+        return aperture.circular_aperture(12, diameter=length, spacing=dx, dtype=F64)
+
+    def ring(length, dx):
+        return aperture.annular_aperture(
+            12, outer_diameter=length, inner_diameter=length / 3, spacing=dx, dtype=F64
+        )
+
+    def box(length, dx):
+        return aperture.rectangular_aperture(
+            (11, 12), height=length, width=0.7 * length, spacing=dx, dtype=F64
+        )
+
+    for shape in (circle, ring, box):
+        assert shape(length, dx).shape[0] == 2
+        # Lengths are 1e-6: the step of the difference follows.
+        torch.autograd.gradcheck(shape, (length, dx), eps=1e-13, atol=10, rtol=1e-3)
+
+
+def test_gradients_are_finite_everywhere():
+    for diameter in (1e-9, 0.5, 1.0, 2.0, 8.0, 9.0, 100.0):
+        length = torch.tensor(diameter, requires_grad=True)
+        dx = torch.tensor(1.0, requires_grad=True)
+        circle = aperture.circular_aperture(9, diameter=length, spacing=dx)
+        box = aperture.rectangular_aperture(9, height=length, width=length, spacing=dx)
+        (circle.sum() + box.sum()).backward()
+        assert torch.isfinite(length.grad)
+        assert torch.isfinite(dx.grad)
+        assert circle.dtype == torch.get_default_dtype()
+
+
+@pytest.mark.parametrize(
+    ("diameter", "size", "percent"),
+    [
+        # A circle in a strip of half its width: 1 - (2 asin(1/2) + sin(2 asin(1/2))) / pi.
+        (200.0, (100, 300), 100 * (1 - (math.pi / 3 + math.sin(math.pi / 3)) / math.pi)),
+        (200.0, (300, 100), 100 * (1 - (math.pi / 3 + math.sin(math.pi / 3)) / math.pi)),
+        # A square inscribed in the circle keeps 2 / pi.
+        (math.sqrt(2) * 100, 100, 100 * (1 - 2 / math.pi)),
+    ],
+)
+def test_too_large_is_a_warning_with_the_part_cut_away(diameter, size, percent):
+    with pytest.warns(UserWarning, match=f"cuts away {percent:.3g} % of its area"):
+        mask = aperture.circular_aperture(size, diameter=diameter, spacing=1.0)
+    assert math.isclose(
+        float(mask.sum()), (1 - percent / 100) * math.pi * diameter**2 / 4, rel_tol=2e-2
+    )
+
+
+def test_other_warnings():
+    with pytest.warns(UserWarning, match=r"larger than the grid, which cuts away 75 % .*height"):
+        aperture.rectangular_aperture(10, height=20.0, width=20.0, spacing=1.0)
+    with pytest.warns(UserWarning, match=r"outer_diameter = 14.0 m"):
+        aperture.annular_aperture(10, outer_diameter=14.0, inner_diameter=2.0, spacing=1.0)
+    # As large as the grid is not larger.
+    aperture.circular_aperture(10, diameter=10.0, spacing=1.0)
+    aperture.rectangular_aperture(10, height=10 * 0.1, width=0.1 * 10, spacing=0.1)
+    aperture.circular_aperture(10, diameter=torch.tensor(20.0), spacing=1.0)
+
+
+@pytest.mark.parametrize("prime", [3, 5, 7, 11, 13, 17, 31])
+def test_mura_decodes_to_a_delta_exactly(prime):
+    mask = aperture.coded_aperture(prime, pattern="mura", dtype=F64)
+    decoder = aperture.mura_decoder(prime, dtype=F64)
+    correlation = torch.stack(
+        [
+            (mask * decoder.roll((-k, -shift), (0, 1))).sum()
+            for k in range(prime)
+            for shift in range(prime)
+        ]
+    )
+    assert correlation[0] == (prime**2 - 1) // 2 == mask.sum()
+    assert not correlation[1:].any()
+    assert set(decoder.unique().tolist()) == {-1.0, 1.0}
+
+
+def test_mura_cells_of_several_samples():
+    mask = aperture.coded_aperture((15, 20), pattern="mura", cells=5)
+    one = aperture.coded_aperture(5, pattern="mura")
+    torch.testing.assert_close(mask[1::3, ::4], one)
+    torch.testing.assert_close(mask[2::3, 3::4], one)
+
+
+@given(seed=st.integers(0, 1000), fraction=st.floats(0, 1))
+@quick
+def test_random_has_the_light_it_is_asked_for(seed, fraction):
+    def draw():
+        generator = torch.Generator().manual_seed(seed)
+        return aperture.coded_aperture((8, 6), open_fraction=fraction, generator=generator)
+
+    mask = draw()
+    assert abs(float(mask.sum()) - 48 * fraction) <= 0.5 + 1e-9
+    assert torch.equal(mask, draw())
+
+
+def test_random_cells_differ():
+    generator = torch.Generator().manual_seed(0)
+    first = aperture.coded_aperture(32, cells=16, generator=generator)
+    assert not torch.equal(first, aperture.coded_aperture(32, cells=16, generator=generator))
+    assert torch.equal(first[::2, ::2], first[1::2, 1::2])
+    # No order: rows and columns each hold about half of it.
+    assert (first.mean(0) - 0.5).abs().max() < 0.45
+    assert abs(float((first[:16, :16]).mean()) - 0.5) < 0.25
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_fractal_zones_are_the_cantor_set_in_the_squared_radius(stage):
+    size = 257
+    mask = aperture.coded_aperture(size, pattern="fractal_zone", stage=stage, dtype=F64)
+    area = math.pi * (size / 2) ** 2
+    # Each removal leaves two thirds of the area.
+    assert math.isclose(float(mask.sum()), area * (2 / 3) ** stage, rel_tol=1e-3)
+    line = mask[size // 2, size // 2 :]
+    for index in range(size // 2 - 1):
+        squared, parts = (index / (size / 2)) ** 2, []
+        edges = [((index + d) / (size / 2)) ** 2 for d in (-1.0, 1.0)]
+        for _ in range(stage):
+            # Ternary digits: a point with a digit 1 has been removed.
+            squared *= 3
+            parts.append(int(squared))
+            squared -= int(squared)
+        near = any(edges[0] <= k / 3**stage <= edges[1] for k in range(1, 3**stage))
+        if not near and index > 0:
+            assert float(line[index]) == pytest.approx(0.0 if 1 in parts else 1.0, abs=1e-9)
+
+
+def test_fresnel_zones():
+    mask = aperture.coded_aperture(257, pattern="fresnel_zone", cells=8, dtype=F64)
+    assert math.isclose(float(mask.sum()), math.pi * 128.5**2 / 2, rel_tol=1e-3)
+    line = mask[128, 128:]
+    zones = (torch.arange(129) / 128.5) ** 2 * 8
+    middle = (zones - zones.floor() - 0.5).abs() < 0.2
+    wanted = (zones.floor() % 2 == 0).to(F64)
+    torch.testing.assert_close(line[middle], wanted[middle])
+    assert aperture.coded_aperture((40, 30), pattern="fresnel_zone").shape == (40, 30)
+
+
+def test_narrow_zones_are_a_warning_with_their_width():
+    with pytest.warns(UserWarning, match=r"narrowest zone is 0\.\d+ samples wide"):
+        aperture.coded_aperture(33, pattern="fractal_zone", stage=4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"pattern": "spiral"}, r"pattern must be one of \('random', .*not 'spiral'"),
+        ({}, "generator must be a torch.Generator"),
+        ({"pattern": "mura"}, "cells must be an odd prime for pattern='mura', not 12"),
+        ({"pattern": "mura", "cells": 9}, "not 9"),
+        ({"pattern": "mura", "cells": 2}, "not 2"),
+        ({"pattern": "mura", "cells": 5}, r"multiple of the 5 x 5 cells, not \(12, 12\)"),
+        ({"pattern": "fractal_zone", "stage": -1}, "stage must be at least 0, not -1"),
+        ({"pattern": "fresnel_zone", "cells": 0}, "at least 1 zone, not 0"),
+        ({"open_fraction": 1.5, "generator": torch.Generator()}, r"in \[0, 1\], not 1.5"),
+        ({"open_fraction": math.nan, "generator": torch.Generator()}, "must be finite"),
+        ({"cells": 0, "generator": torch.Generator()}, "cells must be at least 1, not 0"),
+    ],
+)
+def test_bad_codes(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        aperture.coded_aperture(12, **arguments)
+
+
+def test_bad_sizes():
+    with pytest.raises(ValueError, match="diameter must be positive and finite, in metres"):
+        aperture.circular_aperture(8, diameter=0.0, spacing=1.0)
+    with pytest.raises(ValueError, match="spacing must be positive and finite, in metres"):
+        aperture.circular_aperture(8, diameter=1.0, spacing=torch.tensor(-1.0))
+    with pytest.raises(ValueError, match="size must be"):
+        aperture.circular_aperture(0, diameter=1.0, spacing=1.0)
+    with pytest.raises(ValueError, match="inner_diameter must be smaller than outer_diameter"):
+        aperture.annular_aperture(8, outer_diameter=2.0, inner_diameter=2.0, spacing=1.0)
+    with pytest.raises(ValueError, match="inner_diameter must be smaller"):
+        aperture.annular_aperture(
+            8, outer_diameter=2.0, inner_diameter=torch.tensor([1.0, 3.0]), spacing=1.0
+        )
+    for name in ("height", "width"):
+        lengths = {"height": 1.0, "width": 1.0, name: -1.0}
+        with pytest.raises(ValueError, match=f"{name} must be positive and finite, in metres"):
+            aperture.rectangular_aperture(8, spacing=1.0, **lengths)
+
+
+def test_compiles():
+    def total(diameter):
+        circle = aperture.circular_aperture(16, diameter=diameter, spacing=1.0)
+        ring = aperture.annular_aperture(
+            16, outer_diameter=diameter, inner_diameter=2.0, spacing=1.0
+        )
+        return (circle + ring).sum()
+
+    diameter = torch.tensor(9.0)
+    compiled = torch.compile(total, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(diameter), total(diameter))

@@ -1,0 +1,194 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+import optics
+
+BITS = 5
+TOP = 2**BITS - 1
+SIGMAS = [0.05, 0.1, 0.3, 0.5, 1.0, 1.24, 1.26, 2.0, 3.0]
+
+
+def _generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def _voltages():
+    """Both ends of the range and beyond, the thresholds, the codes and what is in between."""
+    ends = np.linspace(-5, 5, 401)
+    return np.concatenate((ends, TOP + ends, np.linspace(9, 12, 61)))
+
+
+def _mean_code(signal, sigma):
+    thresholds = np.arange(1, TOP + 1) - 0.5
+    return stats.norm.cdf((signal[:, None] - thresholds) / sigma).sum(1)
+
+
+def _slopes(signal, sigma):
+    """Closed form of the slopes of the mean code to the voltage and to the noise, by scipy."""
+    z = (signal[:, None] - (np.arange(1, TOP + 1) - 0.5)) / sigma
+    density = stats.norm.pdf(z)
+    return density.sum(1) / sigma, (-z * density).sum(1) / sigma
+
+
+@pytest.mark.parametrize("noise", SIGMAS)
+def test_the_dithered_gradient_is_the_closed_form(noise):
+    signal = torch.from_numpy(_voltages()).requires_grad_()
+    optics.digitise(
+        signal, BITS, noise=noise, estimator="dithered", generator=_generator()
+    ).sum().backward()
+    np.testing.assert_allclose(signal.grad, _slopes(_voltages(), noise)[0], rtol=0, atol=1e-6)
+    single = torch.tensor(_voltages(), dtype=torch.float32).requires_grad_()
+    optics.digitise(single, BITS, noise=noise, estimator="dithered").sum().backward()
+    at = single.detach().double().numpy()
+    np.testing.assert_allclose(single.grad, _slopes(at, noise)[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("noise", SIGMAS)
+def test_noise_in_a_tensor_has_a_gradient_too(noise):
+    signal = torch.from_numpy(_voltages()).requires_grad_()
+    spread = torch.tensor(noise, dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(len(signal), generator=_generator(), dtype=torch.float64)
+    codes = optics.digitise(signal, BITS, noise=spread, estimator="dithered")
+    (codes * weights).sum().backward()
+    by_signal, by_noise = _slopes(_voltages(), noise)
+    np.testing.assert_allclose(signal.grad, by_signal * weights.numpy(), rtol=0, atol=1e-6)
+    assert float(spread.grad) == pytest.approx((by_noise * weights.numpy()).sum(), abs=1e-4)
+
+
+def test_an_accelerator_takes_the_same_sums(monkeypatch):
+    # There both sums are formed, because noise in a tensor is not looked at.
+    from optics.converter import mean_code_slopes
+
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    signal = torch.from_numpy(_voltages())
+    for noise in SIGMAS:
+        spread = torch.tensor(noise, dtype=torch.float64)
+        slopes = mean_code_slopes(signal, TOP, spread, with_noise=True)
+        for ours, theirs in zip(slopes, _slopes(_voltages(), noise), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.3, 0.5, 3.0])
+def test_the_dithered_gradient_is_the_finite_difference_of_the_mean_code(noise):
+    count, step = 400_000, 0.02
+    for level in (0.1, 10.0, 10.3, TOP - 0.4):
+        up, down = (
+            optics.digitise(
+                torch.full((count,), level + s, dtype=torch.float64), BITS, noise=noise,
+                estimator="dithered", generator=_generator(),
+            )
+            for s in (step, -step)
+        )  # fmt: skip
+        differences = (up - down) / (2 * step)
+        signal = torch.tensor([level], dtype=torch.float64, requires_grad=True)
+        optics.digitise(signal, BITS, noise=noise, estimator="dithered").sum().backward()
+        # The differences carry the curvature over the step, the closed form of which is known.
+        around = _mean_code(np.array([level + step, level - step]), noise)
+        curvature = (around[0] - around[1]) / (2 * step) - float(signal.grad)
+        error = 4 * float(differences.std()) / count**0.5 + abs(curvature) + 1e-6
+        assert abs(float(differences.mean()) - float(signal.grad)) < error
+
+
+@pytest.mark.parametrize(
+    ("noise", "low", "high"), [(0.3, 0.66, 1.34), (0.5, 0.986, 1.014), (1.0, 1.0, 1.0)]
+)
+def test_straight_through_is_wrong_below_a_third_of_a_code(noise, low, high):
+    # E7: its gradient is 1 everywhere; the true slope swings about 1 with the phase of the code.
+    voltages = np.linspace(10, 11, 401)
+    truth = _slopes(voltages, noise)[0]
+    assert truth.min() == pytest.approx(low, abs=5e-3)
+    assert truth.max() == pytest.approx(high, abs=5e-3)
+    for estimator in ("straight_through", "dithered"):
+        signal = torch.from_numpy(voltages).requires_grad_()
+        optics.digitise(
+            signal, BITS, noise=noise, estimator=estimator, generator=_generator()
+        ).sum().backward()
+        error = np.abs(signal.grad.numpy() - truth).max()
+        assert error == pytest.approx(
+            max(truth.max() - 1, 1 - truth.min()) if estimator == "straight_through" else 0,
+            abs=1e-6,
+        )
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0])
+def test_straight_through_is_exact_in_the_mean_above_half_a_code_of_noise(sigma):
+    count, step = 400_000, 0.2
+    for level in (6.0, 6.45, 7.05):
+        up, down = (
+            optics.digitise(
+                torch.full((count,), level + s, dtype=torch.float64), BITS, noise=sigma,
+                generator=_generator(),
+            ).mean()
+            for s in (step, -step)
+        )  # fmt: skip
+        assert (up - down) / (2 * step) == pytest.approx(1.0, rel=0.03)
+
+
+def test_both_estimators_read_the_same_codes():
+    signal = torch.rand(1000, generator=_generator()) * 40 - 4
+    first, second = (
+        optics.digitise(signal, BITS, noise=0.7, estimator=name, generator=_generator(1))
+        for name in ("straight_through", "dithered")
+    )
+    assert torch.equal(first, second)
+    assert first.min() == 0
+    assert first.max() == TOP
+    spread = torch.tensor(0.7)
+    third = optics.digitise(signal, BITS, noise=spread, generator=_generator(1))
+    assert (third != first).float().mean() < 0.01  # but for rounding errors
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 16), st.integers(0, 2**31))
+def test_codes_are_the_nearest_and_all_are_reached(bits, seed):
+    top = 2**bits - 1
+    signal = torch.rand(1000, generator=_generator(seed), dtype=torch.float64) * top
+    codes = optics.digitise(signal, bits)
+    assert torch.equal(codes, codes.round())
+    assert (codes - signal).abs().max() <= 0.5
+    if bits < 12:
+        steps = torch.linspace(0, top, 4 * top + 1, dtype=torch.float64)
+        assert len(optics.digitise(steps, bits).unique()) == top + 1
+
+
+@pytest.mark.parametrize(("bits", "top"), [(None, 1), (8, 255)])
+def test_straight_through_is_one_inside_and_zero_where_clipped(bits, top):
+    signal = torch.tensor([-0.2, 0.0, 0.3, 0.9, 1.0, 1.4]) * top
+    signal.requires_grad_()
+    codes = optics.digitise(signal, bits)
+    codes.sum().backward()
+    assert signal.grad.tolist() == [0, 1, 1, 1, 1, 0]
+    if bits is None:
+        torch.testing.assert_close(codes, torch.tensor([0.0, 0.0, 0.3, 0.9, 1.0, 1.0]))
+
+
+def test_straight_through_differentiates_its_noise():
+    signal = torch.rand(50, dtype=torch.float64, requires_grad=True)
+    noise = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda s, n: optics.digitise(s, None, noise=n, generator=_generator()), (signal, noise)
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bit_depth": 0}, "bit_depth must be a whole number from 1 to 16, or None, not 0"),
+        ({"bit_depth": 17}, "not 17"),
+        ({"estimator": "hope"}, "estimator must be one of .* not 'hope'"),
+        ({"noise": -1.0}, "noise must be 0 or more and finite, in DN RMS, not -1"),
+        ({"noise": float("nan")}, "in DN RMS, not nan"),
+        ({"noise": torch.tensor(-1.0)}, "noise must be positive and finite, in DN RMS"),
+        ({"estimator": "dithered"}, "noise=0.0 DN and bit_depth=8: give both"),
+        ({"estimator": "dithered", "noise": 1.0, "bit_depth": None}, "noise=1.0 DN and bit_depth="),
+        ({"signal": torch.ones(2, dtype=torch.long)}, "signal must be real floating point in DN"),
+    ],
+)
+def test_bad_input_is_refused(options, message):
+    options = {"signal": torch.ones(2), "bit_depth": 8, **options}
+    with pytest.raises(ValueError, match=message):
+        optics.digitise(**options)

@@ -1,0 +1,138 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+import optics
+
+COUNT = 400_000
+
+
+def _generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def _draws(kind, level, loss, count=COUNT, seed=0):
+    """Mean of the gradient of ``loss`` over draws, and its standard error."""
+    mean = torch.full((count,), level, dtype=torch.float64, requires_grad=True)
+    loss(optics.shot_noise(mean, kind=kind, generator=_generator(seed))).sum().backward()
+    return float(mean.grad.mean()), float(mean.grad.std() / count**0.5)
+
+
+def test_poisson_counts_are_whole_and_poisson():
+    mean = torch.full((50_000,), 3.0, requires_grad=True)
+    counts = optics.shot_noise(mean, kind="poisson", generator=_generator()).detach()
+    assert torch.equal(counts, counts.round())
+    observed = torch.bincount(counts.long(), minlength=10)[:10].double()
+    expected = torch.from_numpy(stats.poisson.pmf(range(10), 3.0)) * 50_000
+    assert ((observed - expected).square() / expected).sum() < stats.chi2.ppf(0.9999, 9)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "poisson"])
+@pytest.mark.parametrize("level", [0.5, 1.0, 3.0, 30.0])
+def test_the_mean_count_has_slope_one(kind, level):
+    # P51. The slope has a variance of 1 / (4 x): at 0.5 electrons 0.1 % for these draws.
+    slope, error = _draws(kind, level, lambda n: n)
+    assert slope == pytest.approx(1.0, abs=0.02)
+    assert abs(slope - 1) < 4 * error
+
+
+@pytest.mark.parametrize("level", [0.0, 0.005, 0.05])
+def test_the_mean_count_has_slope_one_in_the_dark(level):
+    slope, error = _draws("poisson", level, lambda n: n)
+    assert abs(slope - 1) <= 4 * error
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "poisson"])
+@pytest.mark.parametrize("level", [0.05, 0.5, 2.0, 20.0])
+def test_the_mean_square_has_the_slope_of_a_poisson_count(kind, level):
+    slope, error = _draws(kind, level, torch.square)
+    assert abs(slope - (2 * level + 1)) < 4 * error
+
+
+@pytest.mark.parametrize("level", [1.0, 3.0])
+def test_gaussian_shot_noise_keeps_its_variance_at_few_electrons(level):
+    counts = optics.shot_noise(torch.full((200_000,), level), generator=_generator())
+    assert counts.var() == pytest.approx(level, rel=0.02)
+
+
+def test_the_gaussian_gradient_is_that_of_the_draw():
+    mean = torch.tensor([0.0, 0.005, 0.02, 1.0, 50.0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: optics.shot_noise(x, generator=_generator()), (mean,))
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.floats(0.01, 80), min_size=1, max_size=6), st.integers(0, 99))
+def test_log_likelihood_is_that_of_scipy(levels, seed):
+    means = torch.tensor([levels, levels], dtype=torch.float64)
+    counts = torch.poisson(means, generator=_generator(seed))
+    ours = optics.poisson_log_likelihood(counts, means)
+    theirs = stats.poisson.logpmf(counts.numpy(), means.numpy()).sum(1)
+    torch.testing.assert_close(ours, torch.from_numpy(theirs), rtol=1e-10, atol=1e-9)
+
+
+def test_the_score_of_the_log_likelihood():
+    means = torch.tensor([[0.0, 1e-3, 2.0]], requires_grad=True)
+    optics.poisson_log_likelihood(torch.tensor([[0.0, 1.0, 5.0]]), means).sum().backward()
+    torch.testing.assert_close(means.grad, torch.tensor([[-1.0, 999.0, 1.5]]))
+
+
+@pytest.mark.parametrize("baseline", [None, 0.0, 0.4])
+@pytest.mark.parametrize(("level", "threshold"), [(0.7, 1), (3.0, 2), (3.0, 6)])
+def test_the_score_surrogate_differentiates_a_decision(level, threshold, baseline):
+    # d/dx P(n >= k) = pmf(k - 1; x), of a loss whose path gradient is zero.
+    mean = torch.full((COUNT, 1), level, dtype=torch.float64, requires_grad=True)
+    counts = torch.poisson(mean.detach(), generator=_generator())
+    loss = (counts >= threshold).double()[:, 0]
+    surrogate = optics.score_surrogate(
+        loss, optics.poisson_log_likelihood(counts, mean), baseline=baseline
+    )
+    assert torch.equal(surrogate, loss)
+    surrogate.sum().backward()
+    expected = stats.poisson.pmf(threshold - 1, level)
+    assert abs(mean.grad.mean() - expected) < 4 * mean.grad.std() / COUNT**0.5
+    assert mean.grad.std() / COUNT**0.5 < 0.02 * expected
+
+
+def test_the_score_surrogate_keeps_the_path_gradient_and_takes_a_single_picture():
+    weight = torch.tensor(2.0, requires_grad=True)
+    loss = (weight * torch.tensor([3.0])).reshape(1)
+    likelihood = torch.tensor([-1.0], requires_grad=True)
+    optics.score_surrogate(loss, likelihood).sum().backward()
+    assert weight.grad == 3
+    assert likelihood.grad == 6  # without others to compare with, the loss itself
+    optics.score_surrogate(loss.detach(), likelihood, baseline=torch.tensor([5.0])).sum().backward()
+    assert likelihood.grad == 7
+
+
+def test_the_mean_of_the_others_lowers_the_variance():
+    level = 5.0
+    mean = torch.full((1000, 1), level, requires_grad=True)
+    counts = torch.poisson(mean.detach(), generator=_generator())
+    spread = {}
+    for name, baseline in (("others", None), ("none", 0.0)):
+        mean.grad = None
+        loss = 100 + counts[:, 0]
+        likelihood = optics.poisson_log_likelihood(counts, mean)
+        optics.score_surrogate(loss, likelihood, baseline=baseline).sum().backward()
+        spread[name] = mean.grad.std()
+    assert spread["others"] < 0.1 * spread["none"]
+
+
+def test_score_counts_refuse_a_path_gradient():
+    light = torch.ones(3, requires_grad=True)
+    with pytest.raises(ValueError, match=r"no gradient through its counts: call Sensor\.expose"):
+        optics.shot_noise(light, kind="score")
+    with torch.no_grad():
+        counts = optics.shot_noise(light, kind="score", generator=_generator())
+    assert torch.equal(counts, optics.shot_noise(light, kind="poisson", generator=_generator()))
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(ValueError, match=r"one of .*'gaussian', 'poisson', 'score'.* not 'salt'"):
+        optics.shot_noise(torch.ones(1), kind="salt")
+    with pytest.raises(ValueError, match=r"of one shape \[B, \.\.\.\], not \(2,\) and \(3,\)"):
+        optics.poisson_log_likelihood(torch.ones(2), torch.ones(3))
+    with pytest.raises(ValueError, match=r"both be \[B\], one number a picture, not \(\) and"):
+        optics.score_surrogate(torch.tensor(1.0), torch.ones(2))

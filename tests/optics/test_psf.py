@@ -1,0 +1,489 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate
+from scipy.special import j0, j1, jv
+
+import optics
+
+_LAMBDA, _FOCAL = 550e-9, 10e-3
+_UNIT = 1e-3  # diameter of the pupil
+
+
+def _open(n, dtype=torch.float64):
+    return optics.circular_aperture(n, diameter=_UNIT, spacing=_UNIT / (n - 4), dtype=dtype)
+
+
+def _psf(pupil, size=65, pitch=1.5e-6, **options):
+    given = {
+        "wavelength": _LAMBDA,
+        "focal_length": _FOCAL,
+        "pupil_spacing": _UNIT / (pupil.shape[-1] - 4),
+        "pixel_pitch": pitch,
+        "size": size,
+    }
+    return optics.psf_from_pupil(pupil, **(given | options))
+
+
+def _radius(size, pitch):
+    i = (np.arange(size) - size // 2) * pitch
+    return np.hypot(i[:, None], i)
+
+
+def _airy(radius, wavelength=_LAMBDA):
+    z = np.pi * _UNIT * radius / (wavelength * _FOCAL)
+    return np.where(z > 0, 2 * j1(z) / np.where(z > 0, z, 1), 1.0) ** 2
+
+
+def _disk_mtf(f, cutoff):
+    s = np.clip(np.abs(f) / cutoff, 0, 1)
+    return 2 / np.pi * (np.arccos(s) - s * np.sqrt(1 - s**2))
+
+
+# A 64-sample circle misses 1e-4 for most diameters, with any edge (1.0e-4 to 1.5e-4 here, 1.0e-4 to
+# 3.7e-4 with the plain ramp); from 128 on 3e-5.
+@pytest.mark.parametrize(("n", "tolerance"), [(64, 1.5e-4), (65, 1.5e-4), (128, 5e-5), (256, 1e-5)])
+def test_an_open_circle_gives_the_airy_pattern(n, tolerance):
+    psf = _psf(_open(n)).numpy()
+    airy = _airy(_radius(65, 1.5e-6))
+    assert abs(psf / psf.max() - airy).max() <= tolerance
+    # In absolute terms: the peak is area / (lambda f)^2 times the area of a pixel. Half-covered
+    # edge samples hold less light than their area.
+    peak = np.pi * _UNIT**2 / 4 * 1.5e-6**2 / (_LAMBDA * _FOCAL) ** 2
+    assert psf.max() == pytest.approx(peak, rel=1.5 / n)
+
+
+def test_airy_at_several_wavelengths_on_one_grid():
+    wavelengths = [450e-9, 550e-9, 650e-9]
+    psf = _psf(_open(128), wavelength=torch.tensor(wavelengths, dtype=torch.float64))
+    assert psf.shape == (3, 65, 65)
+    for one, wavelength in zip(psf.numpy(), wavelengths, strict=True):
+        airy = _airy(_radius(65, 1.5e-6), wavelength)
+        assert abs(one / one.max() - airy).max() <= 1e-4
+    torch.testing.assert_close(_psf(_open(128), wavelength=wavelengths), psf)
+    torch.testing.assert_close(_psf(_open(128), wavelength=wavelengths[1]), psf[1])
+    each = _open(128).expand(2, 3, 128, 128)
+    torch.testing.assert_close(_psf(each, wavelength=wavelengths)[1], psf)
+
+
+def test_encircled_energy_of_the_airy_pattern():
+    # 1 - J0^2 - J1^2 (Born and Wolf, eq. 8.5.18); the dark rings hold 83.8, 91.0, 93.8 %.
+    psf = _psf(_open(256), size=401, pitch=1.5e-6)
+    z = np.array([1.0, 2.0, 3.8317, 7.0156, 10.1735])
+    radii = z * _LAMBDA * _FOCAL / (np.pi * _UNIT)
+    energy = optics.encircled_energy(psf, radii.tolist(), pixel_pitch=1.5e-6).numpy()
+    np.testing.assert_allclose(energy, 1 - j0(z) ** 2 - j1(z) ** 2, atol=3e-3)
+    one = optics.encircled_energy(psf, float(radii[2]), pixel_pitch=1.5e-6)
+    assert one.ndim == 0
+    assert float(one) == pytest.approx(0.838, abs=3e-3)
+
+
+def test_encircled_energy_of_a_gaussian_and_its_gradient():
+    sigma, pitch = 4.0, 2e-6
+    r = torch.from_numpy(_radius(64, 1.0))
+    psf = torch.exp(-(r**2) / (2 * sigma**2)) / (2 * math.pi * sigma**2) * 0.3
+    radius = torch.tensor([3.0, 6.0, 12.0], dtype=torch.float64) * pitch
+    energy = optics.encircled_energy(psf, radius, pixel_pitch=pitch)
+    expected = 0.3 * (1 - torch.exp(-((radius / pitch) ** 2) / (2 * sigma**2)))
+    torch.testing.assert_close(energy, expected, rtol=1e-6, atol=1e-9)
+    assert torch.autograd.gradcheck(
+        lambda p, r: optics.encircled_energy(p, r * pitch, pixel_pitch=pitch),
+        (
+            torch.rand(5, 6, dtype=torch.float64, requires_grad=True),
+            torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True),
+        ),
+    )
+
+
+def test_mtf_of_a_circle_and_of_an_annulus():
+    # The window is a whole period of the PSF: all the light.
+    # The soft edge holds less light than area, which lifts the MTF by 2.5e-3 at 252 samples across
+    # and by half of that here.
+    n, size = 512, 1440
+    pitch = _LAMBDA * _FOCAL * (n - 4) / _UNIT / size
+    cutoff = _UNIT * pitch / (_LAMBDA * _FOCAL)
+    f = optics.frequencies(size).numpy()
+    mtf = optics.mtf(_psf(_open(n), size=size, pitch=pitch))[size // 2].numpy()
+    assert abs(mtf - _disk_mtf(f, cutoff)).max() <= 2e-3
+    assert mtf[np.abs(f) > cutoff * 1.03].max() <= 1e-3
+    ring = optics.annular_aperture(
+        n,
+        outer_diameter=_UNIT,
+        inner_diameter=_UNIT / 2,
+        spacing=_UNIT / (n - 4),
+        dtype=torch.float64,
+    )
+    mtf = optics.mtf(_psf(ring, size=size, pitch=pitch))[size // 2].numpy()
+    # Autocorrelation of two disks' difference (O'Neill, J. Opt. Soc. Am. 46:285, 1956), by
+    # quadrature of the cross term.
+    grid = np.linspace(-0.5, 0.5, 4001)
+    expected = []
+    for shift in np.abs(f) / cutoff:
+        overlap = 0.0
+        for big_a, sign_a in ((0.5, 1), (0.25, -1)):
+            for big_b, sign_b in ((0.5, 1), (0.25, -1)):
+                a = np.sqrt(np.maximum(big_a**2 - grid**2, 0)) * (np.abs(grid) <= big_a)
+                b_at = grid - shift
+                b = np.sqrt(np.maximum(big_b**2 - b_at**2, 0)) * (np.abs(b_at) <= big_b)
+                overlap += sign_a * sign_b * 2 * np.minimum(a, b).sum()
+        expected.append(overlap)
+    expected = np.array(expected) / max(expected)
+    assert abs(mtf - expected).max() <= 3e-3
+
+
+def test_otf_of_a_defocused_slit():
+    # sin(8 pi W s (1 - s)) / (8 pi W s) with s = |f| / cutoff, W waves at the edge (Goodman,
+    # eq. 6-41); a square pupil is a slit along each axis.
+    n, pitch, waves = 512, 1.5e-6, 0.75
+    spacing = _UNIT / 500
+    cutoff = _UNIT * pitch / (_LAMBDA * _FOCAL)
+    slit = optics.rectangular_aperture(
+        n, height=_UNIT, width=_UNIT, spacing=spacing, dtype=torch.float64
+    )
+    x = optics.coordinates(n, spacing=2 / 500)
+    phase = 2 * math.pi * waves * x.square().expand(n, n)
+    size = int(_LAMBDA * _FOCAL / spacing / pitch)
+    psf = _psf(slit * torch.polar(torch.ones_like(phase), phase), size=size, pupil_spacing=spacing)
+    f = optics.frequencies(size).numpy()
+    s = np.clip(np.abs(f) / cutoff, 0, 1)
+    arm = 8 * np.pi * waves * s
+    expected = np.where(s > 0, np.sin(arm * (1 - s)) / np.where(s > 0, arm, 1), 1.0)
+    along = optics.otf(psf)[size // 2]
+    assert abs(along.numpy() - expected).max() <= 2e-3
+
+
+def test_otf_is_the_autocorrelation_of_the_pupil_and_hermitian():
+    generator = torch.Generator().manual_seed(0)
+    n = 12
+    pupil = torch.randn(n, n, dtype=torch.complex128, generator=generator)
+    # A whole period, at two pixels for each cycle of the pupil: OTF samples are pupil samples.
+    step = 1 / (2 * n)
+    psf = _psf(
+        pupil, size=2 * n, wavelength=1.0, focal_length=1.0, pupil_spacing=1.0, pixel_pitch=step
+    )
+    assert float(psf.sum()) == pytest.approx(1, abs=1e-12)
+    transfer = optics.otf(psf).numpy()
+    p = np.pad(pupil.numpy(), ((0, n), (0, n)))
+    auto = np.fft.fftshift(np.fft.ifft2(np.abs(np.fft.fft2(p)) ** 2)) / (np.abs(p) ** 2).sum()
+    # exp(-2 pi i f x) of the psf, which carries exp(-2 pi i x xi): mirrored and conjugated.
+    mirrored = np.roll(auto[::-1, ::-1], (1, 1), (0, 1))
+    np.testing.assert_allclose(transfer, mirrored, atol=1e-10)
+    assert abs(transfer).max() <= 1 + 1e-12
+    assert transfer[n, n] == pytest.approx(1, abs=1e-12)
+
+
+def test_plus_y_and_plus_x_tilts_move_the_psf_to_plus_y_and_plus_x():
+    # OPD = a * Noll 3 (y) moves the focus by 4 a lambda N towards... exp(+i 2 pi W) with
+    # W = s y leaves at the angle s lambda towards +y, so the focus is at +s lambda f.
+    n, pitch, rms = 128, 1.0e-6, 0.25
+    basis = optics.zernike_basis((2, 3), n, diameter=_UNIT, spacing=_UNIT / (n - 4), soft_edge=True)
+    for noll, direction in ((0, (0, 1)), (1, (1, 0))):
+        phase = 2 * math.pi * rms * basis[noll].double()
+        pupil = _open(n) * torch.polar(torch.ones_like(phase), phase)
+        shifts = []
+        for p in (pupil, _open(n).to(torch.complex128)):
+            psf = _psf(p, size=161, pitch=pitch)
+            centred = psf / psf.sum()
+            i = torch.arange(161.0, dtype=torch.float64) - 80
+            shifts.append(((centred.sum(1) * i).sum(), (centred.sum(0) * i).sum()))
+        expected = 4 * rms * _LAMBDA * _FOCAL / _UNIT / pitch
+        for axis in (0, 1):
+            moved = float(shifts[0][axis] - shifts[1][axis])
+            peak = divmod(int(_psf(pupil, size=161, pitch=pitch).argmax()), 161)[axis] - 80
+            assert peak == pytest.approx(direction[axis] * expected, abs=0.51)
+            assert np.sign(round(moved)) == direction[axis]
+
+
+def test_the_peak_moves_by_exactly_four_a_lambda_n():
+    n, pitch = 128, 1.0e-6
+    basis = optics.zernike_basis((2,), n, diameter=_UNIT, spacing=_UNIT / (n - 4), soft_edge=True)[
+        0
+    ].double()
+    # Move it by whole pixels: then the PSF is the flat one, rolled.
+    rms = 3 * pitch / (4 * _LAMBDA * _FOCAL / _UNIT)
+    phase = 2 * math.pi * rms * basis
+    moved = _psf(_open(n) * torch.polar(torch.ones_like(phase), phase), size=41, pitch=pitch)
+    flat = _psf(_open(n), size=47, pitch=pitch)
+    assert abs(moved[:, 3:] - flat[3:-3, 3:-6]).max() <= 1e-3 * flat.max()
+
+
+def test_a_mask_costs_light_and_a_window_shows_its_loss():
+    n = 256
+    pupil, power = _open(n), _open(n).square().sum()
+    hole = optics.circular_aperture(
+        n, diameter=_UNIT / 10, spacing=_UNIT / (n - 4), dtype=torch.float64
+    )
+    psf = _psf(pupil * hole, size=601, pitch=2e-6, incident_power=power)
+    assert float(psf.sum()) == pytest.approx(0.01, rel=0.03)  # 1 % of the area, window of 98 %
+    assert float(_psf(pupil * hole, size=601, pitch=2e-6).sum()) == pytest.approx(0.99, abs=0.02)
+    grey = _psf(0.5 * pupil, size=301, incident_power=power)
+    torch.testing.assert_close(grey, 0.25 * _psf(pupil, size=301))
+    # A whole period holds all of it.
+    whole = _psf(
+        pupil, size=256, wavelength=1.0, focal_length=1.0, pupil_spacing=1.0, pixel_pitch=1 / 256
+    )
+    assert float(whole.sum()) == pytest.approx(1, abs=1e-12)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**31), st.floats(0.02, 0.4))
+def test_no_phase_mask_transfers_more_than_the_open_pupil(seed, rms):
+    n = 32
+    pupil = optics.circular_aperture(n, diameter=30.0, spacing=1.0, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    phase = 2 * math.pi * rms * torch.randn(n, n, dtype=torch.float64, generator=generator)
+    options = {
+        "wavelength": 1.0,
+        "focal_length": 1.0,
+        "pupil_spacing": 1.0,
+        "pixel_pitch": 1 / 64,
+        "size": 64,
+    }
+    flat = _psf(pupil, **options)
+    masked = _psf(pupil * torch.polar(torch.ones_like(phase), phase), **options)
+    assert (masked >= 0).all()
+    assert float(masked.sum()) == pytest.approx(float(flat.sum()), abs=1e-10)
+    assert (optics.mtf(masked) <= optics.mtf(flat) + 1e-9).all()
+    ratio = float(optics.strehl(masked, flat))
+    assert ratio <= 1 + 1e-12
+    weighted = phase[pupil > 0].std(correction=0)
+    if weighted < 2 * math.pi * 0.05:
+        assert ratio >= (1 - weighted.square() / 2) ** 2 - 0.02
+    assert float(optics.strehl(0.3 * flat, flat)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("waves", [0.02, 0.05, 0.1, 0.2])
+def test_strehl_of_defocus(waves):
+    n = 256
+    basis = optics.zernike_basis((4,), n, diameter=_UNIT, spacing=_UNIT / (n - 4), soft_edge=True)[
+        0
+    ].double()
+    phase = 2 * math.pi * waves * basis
+    pupil = _open(n) * torch.polar(torch.ones_like(phase), phase)
+    expected = np.sinc(2 * math.sqrt(3) * waves) ** 2
+    options = {"size": 64, "pitch": 0.5e-6}
+    # On the axis, per light in the pupil (a window of the PSF holds less of the blurred one).
+    ratio = _psf(pupil, **options)[32, 32] / _psf(_open(n), **options)[32, 32]
+    assert float(ratio) == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_spiral_phase_is_dark_on_the_axis_and_a_ring():
+    n = 129
+    y, x = (optics.coordinates(n, spacing=1.0) for _ in range(2))
+    angle = torch.atan2(y[:, None].expand(n, n), x.expand(n, n))
+    rings = []
+    for charge in (1, -1, 2):
+        pupil = _open(n) * torch.polar(torch.ones_like(angle), charge * angle)
+        pupil[n // 2, n // 2] = 0  # the vortex has no phase there
+        psf = _psf(pupil, size=41)
+        assert float(psf[20, 20].sqrt() / psf.max().sqrt()) < 1e-6
+        rings.append(psf)
+    torch.testing.assert_close(rings[0], rings[1], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(rings[0], rings[0].rot90(1), rtol=1e-9, atol=1e-12)
+    # Hankel transform of the unit disk with J1, by quadrature.
+    r = np.arange(1, 20) * 1.5e-6 * np.pi * _UNIT / (_LAMBDA * _FOCAL)
+    amplitude = np.array([integrate.quad(lambda t, z=z: jv(1, z * t) * t, 0, 1)[0] for z in r])
+    expected = (2 * amplitude) ** 2
+    found = (rings[0][20, 21:40] / _psf(_open(n), size=41).max()).numpy()
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_gradients_reach_every_length_and_the_pupil():
+    n = 6
+    generator = torch.Generator().manual_seed(0)
+    pupil = torch.randn(n, n, dtype=torch.complex128, generator=generator, requires_grad=True)
+    lengths = [
+        torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.5, 2.0, 0.3, 0.2)
+    ]
+
+    def psf(pupil, wavelength, focal_length, spacing, pitch):
+        return optics.psf_from_pupil(
+            pupil,
+            wavelength=wavelength,
+            focal_length=focal_length,
+            pupil_spacing=spacing,
+            pixel_pitch=pitch,
+            size=5,
+        )
+
+    assert torch.autograd.gradcheck(psf, (pupil, *lengths))
+    wavelengths = torch.tensor([0.5, 0.6], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda p, w: psf(p, w, 2.0, 0.3, 0.2), (pupil, wavelengths))
+    image = psf(pupil, *lengths)
+    for measure in (optics.mtf, lambda p: optics.strehl(p, image.detach().roll(1, -1))):
+        (gradient,) = torch.autograd.grad(measure(image).sum(), pupil, retain_graph=True)
+        assert torch.isfinite(gradient).all()
+        assert gradient.abs().sum() > 0
+
+
+def test_single_precision_and_autocast():
+    pupil = _open(128, torch.float32)
+    double = _psf(_open(128))
+    single = _psf(pupil)
+    assert single.dtype == torch.float32
+    assert abs(single.double() - double).max() <= 1e-5 * double.max()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(_psf(pupil), single)
+
+
+def test_defocus_is_nothing_in_focus_and_follows_the_paraxial_formula():
+    path = optics.defocus_path(
+        5, spacing=1e-3, distance=torch.tensor([0.5, 1.0, math.inf]), focus=1.0
+    )
+    assert path.shape == (3, 5, 5)
+    assert not path[1].any()
+    torch.testing.assert_close(path[0, 0, 0], torch.tensor(4e-6, dtype=torch.float64))
+    torch.testing.assert_close(path[2], -path[0])
+    # A point nearer by dz is sharp where 1 / s' = 1 / f - 1 / s: the wavefront of a sphere.
+    assert float(path[0, 2, 4]) == pytest.approx(4e-6 / 2 * (1 / 0.5 - 1), rel=1e-12)
+
+
+def test_a_measured_psf_is_centred_cut_and_has_the_light_it_is_given():
+    y, x = np.indices((41, 50))
+    spot = np.exp(-((y - 17.3) ** 2 + (x - 28.6) ** 2) / (2 * 2.0**2))
+    picture = torch.from_numpy(400 * spot + 100)
+    psf = optics.measured_psf(picture, size=21, throughput=0.6)
+    expected = np.exp(-(_radius(21, 1.0) ** 2) / (2 * 2.0**2))
+    expected *= 0.6 / expected.sum()
+    np.testing.assert_allclose(psf.numpy(), expected, atol=2e-5)
+    stack = optics.measured_psf(picture.expand(3, 41, 50), size=21, background=100.0)
+    assert stack.shape == (3, 21, 21)
+    torch.testing.assert_close(stack.sum((-2, -1)), torch.ones(3, dtype=torch.float64))
+
+
+def _pupil(elements=(), **options):
+    given = {
+        "wavelengths": (450e-9, 550e-9, 650e-9),
+        "focal_length": _FOCAL,
+        "pixel_pitch": 2e-6,
+        "psf_size": 31,
+    }
+    grid = {} if elements else {"size": 64, "spacing": 1e-3 / 63}
+    return optics.Pupil(elements, **(given | grid | options))
+
+
+def test_a_pupil_is_its_function():
+    phase = torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+    spacing = 1e-3 / 63
+    pupil = _pupil([optics.PhaseMask(phase, spacing=spacing)])
+    aperture = optics.circular_aperture(64, diameter=1e-3, spacing=spacing)
+    expected = optics.psf_from_pupil(
+        aperture * torch.polar(torch.ones_like(phase), phase),
+        wavelength=torch.tensor([450e-9, 550e-9, 650e-9], dtype=torch.float64),
+        focal_length=_FOCAL,
+        pupil_spacing=spacing,
+        pixel_pitch=2e-6,
+        size=31,
+    )
+    torch.testing.assert_close(pupil(), expected, rtol=1e-4, atol=1e-8)
+    assert pupil.q_sampling[1] == pytest.approx(550e-9 * 10 / 2e-6, rel=1e-6)
+
+
+def test_light_of_a_pupil_is_a_fraction_of_its_open_aperture():
+    spacing = 1e-3 / 63
+    opened = _pupil()().sum((-2, -1))
+    half = optics.AmplitudeMask(torch.full((64, 64), 0.5), spacing=spacing, trainable=False)
+    torch.testing.assert_close(_pupil([half])().sum((-2, -1)), opened / 2)
+    assert (opened <= 1).all()
+    assert (opened > 0.9).all()
+
+
+def test_distances_blur_and_the_focus_is_sharp():
+    pupil = _pupil(focus=0.5)
+    stack = pupil(distance=torch.tensor([0.2, 0.5, 2.0]))
+    assert stack.shape == (3, 3, 31, 31)
+    torch.testing.assert_close(stack[1], pupil())
+    ratio = optics.strehl(stack, pupil()[None])
+    assert (ratio[[0, 2]] < 0.9).all()
+    distance = torch.tensor(0.3, requires_grad=True)
+    pupil(distance=distance)[0, 15, 15].backward()
+    assert distance.grad != 0
+
+
+def test_a_coarse_pixel_is_warned_of_with_its_number():
+    with pytest.warns(UserWarning, match=r"Q = lambda f / \(D p\) is 0\.45"):
+        _pupil(pixel_pitch=10e-6, psf_size=15)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"wavelength": -1.0}, "wavelength must be positive and finite, in metres, not -1"),
+        ({"wavelength": [550e-9, 0.0]}, "wavelength must be positive"),
+        ({"focal_length": 0.0}, "focal_length must be positive and finite, in metres"),
+        ({"pupil_spacing": math.nan}, "pupil_spacing must be positive and finite, in metres"),
+        ({"pixel_pitch": -1e-6}, "pixel_pitch must be positive and finite, in metres"),
+        ({"incident_power": 0.0}, "incident_power must be positive"),
+        ({"size": 0}, r"size must be \(H, W\) of at least 1 sample"),
+        ({"size": 2000}, "the pupil is undersampled: .* the PSF repeats every"),
+        (
+            {"size": 2000, "wavelength": torch.tensor(_LAMBDA)},
+            "the pupil is undersampled: .* the PSF repeats every",
+        ),
+    ],
+)
+def test_lengths_that_make_no_psf_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        _psf(_open(32), **options)
+
+
+def test_other_bad_input_is_refused():
+    with pytest.raises(
+        ValueError, match=r"pupil must be complex or real .* not torch\.float64 \(3,\)"
+    ):
+        _psf(torch.ones(3, dtype=torch.float64))
+    broken = _open(32)
+    broken[3, 3] = math.nan
+    with pytest.raises(ValueError, match="pupil must be finite; it has NaN"):
+        _psf(broken)
+    for measure in (optics.otf, optics.mtf):
+        with pytest.raises(ValueError, match=r"psf must be real floating point \[\.\.\., h, w\]"):
+            measure(torch.ones(3, 3, dtype=torch.complex64))
+    with pytest.raises(ValueError, match="psf must be finite"):
+        optics.mtf(broken)
+    with pytest.raises(ValueError, match=r"the same window, not \(3, 3\) and \(4, 4\)"):
+        optics.strehl(torch.ones(3, 3), torch.ones(4, 4))
+    with pytest.raises(ValueError, match="radius must be positive and finite, in metres"):
+        optics.encircled_energy(torch.ones(3, 3), -1.0, pixel_pitch=1.0)
+    with pytest.raises(ValueError, match=r"size must be at most the picture's \(5, 5\) pixels"):
+        optics.measured_psf(torch.ones(5, 5), size=7)
+    with pytest.raises(ValueError, match="no light above its background"):
+        optics.measured_psf(torch.ones(5, 5), size=3)
+    with pytest.raises(ValueError, match="throughput must be a fraction"):
+        optics.measured_psf(torch.ones(5, 5), size=3, throughput=2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: _pupil(size=None), "without any, give size and spacing"),
+        (lambda: _pupil(wavelengths=()), "wavelengths must hold at least one, in metres"),
+        (lambda: _pupil(wavelengths=(-1.0,)), "wavelengths must be positive"),
+        (lambda: _pupil(focus=-1.0), "focus must be positive, in metres, not -1"),
+        (lambda: _pupil(aperture=torch.ones(3, 3)), r"aperture must be real \(64, 64\), not"),
+        (lambda: _pupil(aperture=torch.full((64, 64), 2.0)), r"amplitude in 0\.\.1"),
+        (lambda: _pupil(psf_size=5000), "the pupil is undersampled"),
+        (
+            lambda: _pupil(
+                [
+                    optics.PhaseMask(torch.zeros(8, 8), spacing=1e-5),
+                    optics.PhaseMask(torch.zeros(8, 8), spacing=2e-5),
+                ]
+            ),
+            r"all elements must share one grid \(size, spacing\); they have",
+        ),
+    ],
+)
+def test_pupils_that_make_no_sense_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()()
+
+
+def test_units_are_printed():
+    text = repr(_pupil())
+    assert "wavelengths=(450, 550, 650) nm" in text
+    assert "pixel_pitch=2e-06 m" in text

@@ -1,0 +1,89 @@
+import pytest
+import torch
+
+import optics
+
+
+def _spots(rows=3, columns=4, size=15):
+    """Gaussians whose width and place grow across the field."""
+    i = torch.arange(size, dtype=torch.float64) - size // 2
+    psfs = []
+    for p in range(rows):
+        for q in range(columns):
+            x, y = i - 0.3 * q, i[:, None] + 0.2 * p
+            spot = torch.exp(-(x**2 + y**2) / (2 * (1 + 0.2 * p + 0.1 * q) ** 2))
+            psfs.append(0.9 * spot / spot.sum())
+    return torch.stack(psfs).reshape(rows, columns, size, size)
+
+
+def _scene(*shape):
+    return torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def _exact(scene, psfs):
+    """Each point spreads its own, bilinearly interpolated PSF (zero boundary)."""
+    rows, columns, h, w = psfs.shape
+    height, width = scene.shape[-2:]
+    out = torch.zeros(height + h, width + w, dtype=torch.float64)
+    for y in range(height):
+        for x in range(width):
+            v, u = y * (rows - 1) / (height - 1), x * (columns - 1) / (width - 1)
+            a, b = min(int(v), rows - 2), min(int(u), columns - 2)
+            s, t = v - a, u - b
+            psf = (1 - s) * ((1 - t) * psfs[a, b] + t * psfs[a, b + 1]) + s * (
+                (1 - t) * psfs[a + 1, b] + t * psfs[a + 1, b + 1]
+            )
+            out[y : y + h, x : x + w] += scene[0, 0, y, x] * psf
+    return out[h // 2 : h // 2 + height, w // 2 : w // 2 + width]
+
+
+def test_full_rank_is_the_sum_over_all_points():
+    scene, psfs = _scene(1, 1, 20, 18), _spots()
+    basis, weights, bound = optics.low_rank_psf(psfs, 12)
+    image = optics.varying_blur(scene, basis, weights, boundary="zero")
+    torch.testing.assert_close(image[0, 0], _exact(scene, psfs), rtol=1e-10, atol=1e-12)
+    assert bound < 1e-12
+
+
+@pytest.mark.parametrize("rank", [1, 2, 4])
+def test_the_error_stays_within_its_bound_and_falls_with_rank(rank):
+    scene, psfs = _scene(1, 1, 20, 18), _spots()
+    basis, weights, bound = optics.low_rank_psf(psfs, rank)
+    image = optics.varying_blur(scene, basis, weights, boundary="zero")
+    wrong = (image[0, 0] - _exact(scene, psfs)).abs().sum() / scene.sum()
+    assert 0 < wrong <= bound
+    assert bound < optics.low_rank_psf(psfs, max(1, rank // 2)).error_bound + 1e-15
+
+
+def test_equal_psfs_are_one_convolution():
+    psf = _spots()[1, 2]
+    scene = _scene(2, 3, 16, 17)
+    front_end = optics.VaryingImaging(psf.expand(3, 4, 15, 15).clone(), rank=1)
+    expected = optics.convolve(scene, psf, boundary="replicate")
+    torch.testing.assert_close(front_end(scene), expected, rtol=1e-10, atol=1e-12)
+    assert float(front_end.throughput()) == pytest.approx(0.9)
+
+
+def test_psfs_that_are_trained_have_the_gradient_of_a_finite_difference():
+    psfs = torch.nn.Parameter(_spots(2, 2, 5))
+    front_end = optics.VaryingImaging(psfs, rank=2, channels=1)
+    assert front_end.psfs is psfs
+    scene = _scene(1, 1, 8, 8)
+
+    def image(value):
+        return torch.func.functional_call(front_end, {"psfs": value}, (scene,))
+
+    assert torch.autograd.gradcheck(image, (psfs.detach().requires_grad_(),), fast_mode=True)
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="rank must be from 1 to the 12 places, not 13"):
+        optics.low_rank_psf(_spots(), 13)
+    with pytest.raises(ValueError, match=r"psfs must be \[P, Q, h, w\], not \(4, 15, 15\)"):
+        optics.low_rank_psf(_spots()[0], 1)
+    with pytest.raises(ValueError, match="sums to its throughput, at most 1; here the sum"):
+        optics.VaryingImaging(2 * _spots(), rank=1)
+    with pytest.raises(ValueError, match=r"takes scenes \[B, 3, H, W\], not \(1, 1, 8, 8\)"):
+        optics.VaryingImaging(_spots(), rank=1)(_scene(1, 1, 8, 8))
+    with pytest.raises(ValueError, match=r"basis \[R, h, w\] and weights \[R, P, Q\], not"):
+        optics.varying_blur(_scene(1, 1, 8, 8), torch.ones(2, 3, 3), torch.ones(1, 2, 2))
