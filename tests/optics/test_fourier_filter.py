@@ -1,7 +1,11 @@
+import math
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import j0
 
 import optics
 
@@ -149,8 +153,11 @@ def test_a_stop_covers_its_radius():
     for start in ("dark_field", "phase_contrast"):
         transmission = optics.filter_start(start, (20, 20), stop_radius=0.12)
         fy, fx = torch.meshgrid(optics.frequencies(20), optics.frequencies(20), indexing="ij")
-        touched = transmission != 1
-        assert torch.equal(touched, torch.hypot(fy, fx) <= 0.12)
+        radius, cell = torch.hypot(fy, fx), 1 / 20
+        full = optics.filter_start(start, (20, 20), stop_radius=1.0)
+        inside, outside = radius <= 0.12 - cell / 2, radius >= 0.12 + cell / 2
+        assert torch.equal(transmission[inside], full[inside])
+        assert (transmission[outside] == 1).all()
     with pytest.raises(ValueError, match="stop_radius must be 0 cycles/pixel or more, not -1"):
         optics.filter_start("dark_field", (8, 8), stop_radius=-1)
 
@@ -197,7 +204,7 @@ def test_an_own_transmission_is_kept():
         (lambda: optics.FourierFilter(16, "spirale"), "no filter is called 'spirale'"),
         (lambda: optics.FourierFilter(1), "at least 2 pixels"),
         (lambda: optics.FourierFilter(16, margin=-1), "margin at least 0, not 16 and -1"),
-        (lambda: optics.FourierFilter(16, illumination="partial"), "not 'partial'"),
+        (lambda: optics.FourierFilter(16, illumination="laser"), "not 'laser'"),
         (lambda: optics.FourierFilter(16)(torch.rand(1, 3, 8, 8)), "build it with the size"),
         (lambda: optics.FourierFilter(8, torch.ones(8, 8), margin=0), r"complex \(8, 8\)"),
         (
@@ -209,3 +216,225 @@ def test_an_own_transmission_is_kept():
 def test_what_cannot_be_built_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def _field(seed=0, *shape):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*(shape or (16, 16)), dtype=torch.complex128, generator=generator)
+
+
+def _phase_grating(depth, cycles=3, n=32):
+    x = torch.arange(n, dtype=torch.float64)
+    phase = depth * torch.cos(2 * math.pi * cycles * x / n)
+    return torch.polar(torch.ones(n, n, dtype=torch.float64), phase.expand(n, n).contiguous())
+
+
+def test_the_starts_are_the_functions():
+    size = (16, 18)
+    for name, expected in {
+        "spiral": optics.spiral(size),
+        "dark_field": optics.dark_field(size, stop=0.1),
+        "knife_edge": optics.knife_edge(size),
+        "phase_contrast": optics.phase_contrast(size, stop=0.1),
+        "band_pass": optics.gaussian_pass(size, low=0.05, high=0.1),
+    }.items():
+        assert torch.equal(optics.filter_start(name, size, stop_radius=0.1), expected)
+
+
+@pytest.mark.parametrize("depth", [0.1, 0.5, 1.3])
+def test_a_dark_field_removes_the_mean_of_a_phase_grating(depth):
+    # The zero order of exp(i d cos) is J0(d).
+    image = optics.coherent_image(_phase_grating(depth), optics.dark_field(32))
+    assert float(image.mean()) == pytest.approx(1 - j0(depth) ** 2, abs=1e-12)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_phase_contrast_shows_weak_phase_in_proportion(sign):
+    depth, x = 1e-3, torch.arange(32, dtype=torch.float64)
+    plate = optics.phase_contrast(32, shift=sign * math.pi / 2)
+    image = optics.coherent_image(_phase_grating(depth), plate)
+    expected = 1 + sign * 2 * depth * torch.cos(2 * math.pi * 3 * x / 32)
+    torch.testing.assert_close(image[0], expected, rtol=0, atol=3 * depth**2)
+    dimmed = optics.phase_contrast(32, shift=math.pi / 2, transmittance=0.25)
+    assert float(dimmed[16, 16].abs().square()) == pytest.approx(0.25)
+
+
+def test_a_knife_edge_has_an_odd_response_to_phase():
+    knife = optics.knife_edge(32)
+    flat = optics.coherent_image(torch.ones(32, 32, dtype=torch.complex128), knife)
+    plus, minus = (optics.coherent_image(_phase_grating(d), knife) - flat for d in (1e-4, -1e-4))
+    assert plus.abs().max() > 1e-5
+    torch.testing.assert_close(plus, -minus, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, math.pi / 2, 2.0])
+def test_two_opposite_knives_share_the_light(angle):
+    one, other = optics.knife_edge(15, angle=angle), optics.knife_edge(15, angle=angle + math.pi)
+    total = one.abs().square() + other.abs().square()
+    torch.testing.assert_close(total, torch.ones(15, 15, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("charge", [1, -1, 2])
+def test_a_spiral_makes_rings_of_points_and_is_the_same_for_both_hands(charge):
+    point = torch.zeros(33, 33, dtype=torch.float64)
+    point[16, 16] = 1
+    ring = optics.coherent_image(point, optics.spiral(33, charge=charge))
+    assert ring[16, 16] < 1e-6 * ring.max()
+    torch.testing.assert_close(
+        ring, optics.coherent_image(point, optics.spiral(33, charge=-charge))
+    )
+    torch.testing.assert_close(ring, ring.rot90(1))
+
+
+def test_gaussian_cut_offs_are_one_half():
+    f = optics.frequencies(40)
+    low = optics.gaussian_pass(40, high=0.1)[20].real
+    high = optics.gaussian_pass(40, low=0.1)[20].real
+    at = int(torch.argmin((f - 0.1).abs()))
+    assert float(low[at]) == pytest.approx(0.5)
+    assert float(high[at]) == pytest.approx(0.5)
+    assert float(low[20]) == 1
+    assert float(high[20]) == 0
+    torch.testing.assert_close(
+        low, torch.from_numpy(np.exp(-np.log(2) * f.numpy() ** 2 / 0.01)), rtol=1e-12, atol=0
+    )
+
+
+def test_a_zernike_filter_is_flat_without_coefficients_and_tilts_by_whole_pixels():
+    flat = optics.zernike_filter(32, coefficients=torch.zeros(3), cutoff=0.3)
+    f = optics.frequencies(32)
+    inside = torch.hypot(f[:, None], f) <= 0.3
+    torch.testing.assert_close(flat, inside.to(torch.complex128))
+    # Noll 2 is 2 rho cos: a waves RMS shift the picture by 2 a / cutoff pixels towards -x, for
+    # the transform back carries exp(+2 pi i f x).
+    shift = 3
+    tilt = optics.zernike_filter(
+        32, coefficients=torch.tensor([shift * 0.3 / 2]), cutoff=0.3, indices=(2,)
+    )
+    scene = torch.rand(32, 32, dtype=torch.float64)
+    moved = optics.coherent_image(scene, tilt)
+    expected = optics.coherent_image(scene, flat).roll(-shift, 1)
+    torch.testing.assert_close(moved, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_soft_stops_have_a_gradient_in_their_radius():
+    stop = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
+    covered = (1 - optics.dark_field(64, stop=stop).real).sum()
+    (slope,) = torch.autograd.grad(covered, stop)
+    # d(area)/d(radius) = 2 pi R, in samples of 1 / 64; a ring of 13 samples holds it to 11 %.
+    assert float(slope) == pytest.approx(2 * math.pi * 0.2 * 64**2, rel=0.15)
+
+
+@pytest.mark.parametrize("oversample", [2, 3, 4])
+def test_oversampling_keeps_the_light_and_does_not_alias(oversample):
+    n = 32
+    transmission = _field(1, n, n) / 4
+    scene = torch.rand(2, n, n, dtype=torch.float64)
+    plain = optics.coherent_image(scene, transmission)
+    fine = optics.coherent_image(scene, transmission, oversample=oversample)
+    torch.testing.assert_close(fine.sum((-2, -1)), plain.sum((-2, -1)))
+    blurred = optics.incoherent_image(scene, transmission, oversample=oversample)
+    expected = scene.sum((-2, -1)) * transmission.abs().square().mean()
+    torch.testing.assert_close(blurred.sum((-2, -1)), expected)
+    # Two waves at +-12/32 cycles/pixel beat at 24/32, which at points is aliased to 8/32 in full.
+    x = torch.arange(n, dtype=torch.float64)
+    beat = torch.cos(2 * math.pi * 12 * x / n).expand(n, n).to(torch.complex128)
+    open_ = torch.ones(n, n, dtype=torch.complex128)
+
+    def at(image, cycles):
+        return float(torch.fft.rfft(image[0])[cycles].abs() / n)
+
+    assert at(optics.coherent_image(beat, open_), 8) == pytest.approx(0.25)
+    # Weighted means of 2, 3, 4, ... points: near the pixel's sinc(0.75) = 0.30.
+    k = np.arange(-(oversample // 2), oversample // 2 + 1)
+    w = np.where((oversample % 2 == 0) & (abs(k) == oversample // 2), 0.5, 1) / oversample
+    pixel = float((w * np.cos(2 * np.pi * 0.75 * k / oversample)).sum())
+    assert at(optics.coherent_image(beat, open_, oversample=oversample), 8) == pytest.approx(
+        0.25 * abs(pixel), abs=1e-9
+    )
+
+
+def test_one_point_on_the_axis_is_coherent_and_all_frequencies_are_incoherent_light():
+    scene, transmission = torch.rand(2, 6, 5, dtype=torch.float64), _field(1, 6, 5) / 4
+    axis = optics.partially_coherent_image(
+        scene, transmission, source=torch.ones(1), tilts=torch.zeros(1, 2)
+    )
+    torch.testing.assert_close(axis, optics.coherent_image(scene, transmission))
+    fy, fx = torch.meshgrid(optics.frequencies(6), optics.frequencies(5), indexing="ij")
+    tilts = torch.stack((fy.flatten(), fx.flatten()), 1)
+    image = optics.partially_coherent_image(
+        scene, transmission, source=torch.full((30,), 1 / 30, dtype=torch.float64), tilts=tilts
+    )
+    torch.testing.assert_close(image, optics.incoherent_image(scene, transmission))
+
+
+def test_partial_coherence_is_linear_in_the_source_and_differentiable():
+    scene, transmission = torch.rand(5, 4, dtype=torch.float64) + 0.1, _field(1, 5, 4) / 4
+    tilts = torch.tensor([[0.0, 0.0], [0.1, -0.2]], dtype=torch.float64, requires_grad=True)
+    source = torch.tensor([0.3, 0.7], dtype=torch.float64, requires_grad=True)
+
+    def image(scene, transmission, source, tilts):
+        return optics.partially_coherent_image(scene, transmission, source=source, tilts=tilts)
+
+    parts = [
+        image(scene, transmission, torch.ones(1, dtype=torch.float64), tilts[i : i + 1])
+        for i in range(2)
+    ]
+    torch.testing.assert_close(
+        image(scene, transmission, source, tilts), 0.3 * parts[0] + 0.7 * parts[1]
+    )
+    assert torch.autograd.gradcheck(
+        image, (scene.requires_grad_(), transmission.requires_grad_(), source, tilts)
+    )
+
+
+def test_partial_light_lies_between_the_two():
+    front_ends = [
+        optics.FourierFilter(
+            24, "low_pass", channels=1, illumination=light, source_radius=0.2, margin=4
+        )
+        for light in ("coherent", "partial", "incoherent")
+    ]
+    torch.manual_seed(0)
+    scene = torch.rand(1, 1, 24, 24)
+    grains = [front_end(scene).std().item() for front_end in front_ends]
+    assert grains[0] != grains[1] != grains[2]
+    assert front_ends[1].tilts.shape == (13, 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: optics.spiral(8, charge=0), "charge must be a whole number of turns, not 0"),
+        (lambda: optics.spiral(8, charge=0.5), "charge must be a whole number"),
+        (lambda: optics.knife_edge(8, angle=math.nan), "angle must be finite, in radians"),
+        (lambda: optics.dark_field(8, stop=-0.1), "stop must be 0 cycles/pixel or more, not -0.1"),
+        (lambda: optics.phase_contrast(8, transmittance=2), r"a fraction in 0\.\.1, not 2"),
+        (lambda: optics.gaussian_pass(8), "give low, high or both, in cycles/pixel"),
+        (lambda: optics.gaussian_pass(8, low=0), "low must be positive and finite, in cycles/p"),
+        (
+            lambda: optics.zernike_filter(8, coefficients=torch.ones(2), cutoff=0.1, indices=(4,)),
+            r"coefficients must be \[J\], one for each of the 1 Noll indices",
+        ),
+        (
+            lambda: optics.partially_coherent_image(
+                torch.ones(4, 4), torch.ones(4, 4), source=torch.ones(2), tilts=torch.ones(3, 2)
+            ),
+            r"source must be \[S\] and tilts \[S, 2\]",
+        ),
+        (
+            lambda: optics.partially_coherent_image(
+                torch.ones(4, 4), torch.ones(4, 4), source=-torch.ones(1), tilts=torch.ones(1, 2)
+            ),
+            "source must not be negative: light adds",
+        ),
+        (
+            lambda: optics.coherent_image(torch.ones(4, 4), torch.ones(4, 4), oversample=0),
+            "least 1",
+        ),
+        (lambda: optics.FourierFilter(8, oversample=0), "oversample must be at least 1, not 0"),
+    ],
+)
+def test_filters_that_make_no_sense_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

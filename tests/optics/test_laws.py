@@ -12,6 +12,33 @@ import optics
 
 _SIZE = (9, 10)
 
+_SPACING = 60e-6
+
+
+def _pupil(element):
+    return optics.Pupil(
+        [element],
+        wavelengths=(450e-9, 550e-9, 650e-9),
+        focal_length=10e-3,
+        pixel_pitch=2e-6,
+        psf_size=7,
+    )
+
+
+def _phase_mask():
+    return optics.PhaseMask(torch.nn.Parameter(torch.rand(16, 16)), spacing=_SPACING)
+
+
+def _height_map():
+    return optics.HeightMap(
+        1e-6 * torch.rand(16, 16),
+        spacing=_SPACING,
+        material="fused_silica",
+        design_wavelength=550e-9,
+        minimum_feature=2 * _SPACING,
+    )
+
+
 MODULES = {
     **{
         f"kernel-{start}": lambda start=start: optics.LearnedKernel(start, 3)
@@ -27,6 +54,40 @@ MODULES = {
         for start in ("open", "spiral", "dark_field", "knife_edge", "phase_contrast", "random")
         for light in ("coherent", "incoherent")
     },
+    "fourier-partial": lambda: optics.FourierFilter(
+        _SIZE, "low_pass", illumination="partial", margin=3, oversample=2
+    ),
+    "incoherent-phase": lambda: optics.IncoherentImaging(_pupil(_phase_mask())),
+    "incoherent-height": lambda: optics.IncoherentImaging(_pupil(_height_map())),
+    "incoherent-amplitude": lambda: optics.IncoherentImaging(
+        _pupil(optics.AmplitudeMask(torch.rand(16, 16), spacing=_SPACING))
+    ),
+    "incoherent-aberration": lambda: optics.IncoherentImaging(
+        _pupil(
+            optics.Aberration(
+                16,
+                spacing=_SPACING,
+                diameter=16 * _SPACING,
+                coefficients=torch.nn.Parameter(torch.tensor([20e-9, 30e-9, -10e-9])),
+                indices=(4, 7, 11),
+            )
+        )
+    ),
+    "incoherent-cubic": lambda: optics.IncoherentImaging(
+        _pupil(
+            optics.CubicMask(
+                16,
+                spacing=_SPACING,
+                diameter=16 * _SPACING,
+                alpha=torch.nn.Parameter(torch.tensor(0.5)),
+                design_wavelength=550e-9,
+            )
+        )
+    ),
+    "coherent-phase": lambda: optics.CoherentImaging(_pupil(_phase_mask())),
+    "varying": lambda: optics.VaryingImaging(
+        torch.nn.Parameter(torch.rand(2, 2, 5, 5) / 25), rank=3
+    ),
     "sensor": lambda: optics.Sensor(bit_depth=None, trainable_gain=True),
     "sensor-bits": lambda: optics.Sensor(200, bit_depth=6, black_level=6),
     "sensor-poisson": lambda: optics.Sensor(50, shot_noise="poisson", dark_current=100),
@@ -113,7 +174,7 @@ def test_every_trainable_number_has_a_gradient_that_a_finite_difference_confirms
         direction = torch.randn(
             parameter.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(4)
         )
-        step = 1e-6
+        step = 1e-6 * min(1.0, float(parameter.detach().abs().max()) or 1.0)
         with torch.no_grad():
             parameter.add_(step * direction)
             up = loss()

@@ -1,0 +1,198 @@
+"""Light sources: where trained illumination and colour filters come from.
+
+Lamps cannot be darker than off and share one budget; a filter passes between nothing and all of
+the light. Pictures are linear in the lamps' weights, so that one picture for each lamp is enough to
+form that of any pattern.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .constraint import bounded, bounded_inverse
+from .grid import coordinates
+from .quantity import check_positive
+
+__all__ = [
+    "ColourFilters",
+    "Illumination",
+    "disc_source",
+    "led_tilts",
+    "light_budget",
+    "light_budget_inverse",
+    "mix_colours",
+]
+
+
+def light_budget(raw: Tensor, budget: float = 1.0) -> Tensor:
+    """Weights that are not negative and sum to ``budget``: ``budget softmax(raw)``.
+
+    Parameters
+    ----------
+    raw : Tensor ``[..., S]``
+        Unconstrained.
+    budget : float
+        Sum over the last dimension, in the unit of the weights.
+    """
+    check_positive("budget", budget, "the unit of the weights")
+    return budget * torch.softmax(raw, -1)
+
+
+def light_budget_inverse(weights: Tensor) -> Tensor:
+    """Return a raw tensor that :func:`light_budget` maps to weights in these proportions.
+
+    A weight of 0 comes back as 1e-4 of the sum, from which training can raise it again.
+    """
+    total = weights.sum(-1, keepdim=True)
+    if not bool(torch.isfinite(weights).all()) or (weights < 0).any() or not (total > 0).all():
+        raise ValueError("weights of lamps must be finite, not negative, and not all 0")
+    return (weights / total).clamp_min(1e-4).log()
+
+
+def mix_colours(spectral: Tensor, matrix: Tensor) -> Tensor:
+    """Add spectral bands into channels.
+
+    Parameters
+    ----------
+    spectral : Tensor ``[B, L, H, W]``
+        Light of L bands.
+    matrix : Tensor ``[C, L]``
+        What of each band channel c receives.
+
+    Returns
+    -------
+    Tensor ``[B, C, H, W]``
+    """
+    if spectral.ndim != 4 or matrix.ndim != 2 or matrix.shape[1] != spectral.shape[1]:
+        raise ValueError(
+            f"spectral must be [B, L, H, W] and matrix [C, L], not {tuple(spectral.shape)} and "
+            f"{tuple(matrix.shape)}"
+        )
+    return torch.einsum("cl,blyx->bcyx", matrix.to(spectral.dtype), spectral)
+
+
+def disc_source(radius: float, *, step: float) -> Tensor:
+    """Points of a disc on a square grid, tilts ``[S, 2]`` (fy, fx) in the unit of the radius.
+
+    The centre is one of them.
+    """
+    check_positive("radius", radius, "cycles/pixel")
+    check_positive("step", step, "cycles/pixel")
+    half = math.floor(radius / step + 1e-9)
+    f = coordinates(2 * half + 1, spacing=step)
+    points = torch.cartesian_prod(f, f)
+    return points[points.norm(dim=1) <= radius * (1 + 1e-9)]
+
+
+def led_tilts(positions: Tensor, *, height: float, wavelength: float, pixel_pitch: float) -> Tensor:
+    """Waves with which lamps light the centre of an object.
+
+    ``sin(angle) pixel_pitch / wavelength`` along each axis (Zheng et al., Nat. Photonics 7:739,
+    2013): a lamp at +y lights with a wave whose phase falls towards +y.
+
+    Parameters
+    ----------
+    positions : Tensor ``[S, 2]``, metres
+        (y, x) of the lamps, from the axis.
+    height : float, metres
+        Of the lamps above the object.
+    wavelength, pixel_pitch : float, metres
+        The pitch in the object's plane.
+
+    Returns
+    -------
+    Tensor ``[S, 2]``, cycles/pixel
+        For :func:`optics.partially_coherent_image`.
+    """
+    for name, value in (
+        ("height", height),
+        ("wavelength", wavelength),
+        ("pixel_pitch", pixel_pitch),
+    ):
+        check_positive(name, value, "metres")
+    if positions.ndim != 2 or positions.shape[1] != 2:
+        raise ValueError(f"positions must be [S, 2] in metres, not {tuple(positions.shape)}")
+    distance = (positions.square().sum(1, keepdim=True) + height**2).sqrt()
+    return -positions / distance * (pixel_pitch / wavelength)
+
+
+class Illumination(nn.Module):
+    """Trained lamps: patterns of weights that share a budget.
+
+    Parameters
+    ----------
+    count : int
+        Lamps, or spectral bands.
+    patterns : int
+        Exposures, each with a pattern of its own.
+    budget : float
+        Sum of each pattern's weights.
+    start : Tensor ``[patterns, count]``, optional
+        Weights to start from, in these proportions; equal ones by default (equal patterns have
+        equal gradients: give each its own start).
+    """
+
+    def __init__(
+        self, count: int, *, patterns: int = 1, budget: float = 1.0, start: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        if count < 1 or patterns < 1:
+            raise ValueError(f"count and patterns must be at least 1, not {count} and {patterns}")
+        check_positive("budget", budget, "the unit of the weights")
+        if start is None:
+            start = torch.ones(patterns, count)
+        if start.shape != (patterns, count):
+            raise ValueError(f"start must be {(patterns, count)}, not {tuple(start.shape)}")
+        self.budget = float(budget)
+        self.raw = nn.Parameter(light_budget_inverse(start.detach()))
+
+    @property
+    def weights(self) -> Tensor:
+        """Weights ``[patterns, count]``, not negative, each pattern summing to the budget."""
+        return light_budget(self.raw, self.budget)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Light a scene: pictures ``[B, count, ...]`` by each lamp to ``[B, patterns, ...]``."""
+        if pictures.ndim < 2 or pictures.shape[1] != self.raw.shape[1]:
+            raise ValueError(
+                f"pictures must be [B, {self.raw.shape[1]}, ...], one for each lamp, not "
+                f"{tuple(pictures.shape)}"
+            )
+        return torch.einsum("ps,bs...->bp...", self.weights.to(pictures.dtype), pictures)
+
+    def extra_repr(self) -> str:
+        """Name the lamps."""
+        patterns, count = self.raw.shape
+        return f"count={count}, patterns={patterns}, budget={self.budget:g}"
+
+
+class ColourFilters(nn.Module):
+    """Trained absorptive filters: transmittances between 0 and 1 of each band in each channel.
+
+    Parameters
+    ----------
+    transmittance : Tensor ``[C, L]`` in 0..1
+        To start from.
+    share : float in (0, 1]
+        Part of the pixel's light that each filter stands in: 1 when every channel has a sensor of
+        its own, 1 / C when the light is divided.
+    """
+
+    def __init__(self, transmittance: Tensor, *, share: float = 1.0) -> None:
+        super().__init__()
+        if transmittance.ndim != 2:
+            raise ValueError(f"transmittance must be [C, L], not {tuple(transmittance.shape)}")
+        if not 0 < share <= 1:
+            raise ValueError(f"share must be a fraction in (0, 1], not {share}")
+        self.raw = nn.Parameter(bounded_inverse(transmittance.detach(), 0.0, 1.0))
+        self.share = float(share)
+
+    @property
+    def transmittance(self) -> Tensor:
+        """Part of each band's light that each filter passes, ``[C, L]``."""
+        return bounded(self.raw, 0.0, 1.0)
+
+    def forward(self, spectral: Tensor) -> Tensor:
+        """Form the channels ``[B, C, H, W]`` of the light ``[B, L, H, W]`` of L bands."""
+        return mix_colours(spectral, self.share * self.transmittance)

@@ -1,0 +1,87 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import optics
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 9), st.integers(1, 3), st.floats(1e-3, 1e3), st.integers(0, 2**31))
+def test_the_budget_holds_after_any_step(count, patterns, budget, seed):
+    torch.manual_seed(seed)
+    lamps = optics.Illumination(count, patterns=patterns, budget=budget)
+    optimiser = torch.optim.SGD(lamps.parameters(), lr=10.0)
+    lamps(torch.randn(2, count, 3, 4)).square().sum().backward()
+    optimiser.step()
+    assert (lamps.weights >= 0).all()
+    torch.testing.assert_close(lamps.weights.sum(1), torch.full((patterns,), budget))
+
+
+def test_the_picture_is_linear_in_the_lamps():
+    start = torch.tensor([[1.0, 3.0], [1.0, 0.0]])
+    lamps = optics.Illumination(2, patterns=2, budget=2.0, start=start)
+    pictures = torch.rand(3, 2, 3, 5, 4)
+    lit = lamps(pictures)
+    assert lit.shape == (3, 2, 3, 5, 4)
+    expected = 0.5 * pictures[:, 0] + 1.5 * pictures[:, 1]
+    torch.testing.assert_close(lit[:, 0], expected)
+    torch.testing.assert_close(lit[:, 1], 2 * pictures[:, 0], rtol=1e-3, atol=1e-3)
+    lit.square().sum().backward()
+    assert (lamps.raw.grad.abs() > 0).all()  # a lamp that is off can come back
+
+
+def test_filters_absorb_and_share():
+    filters = optics.ColourFilters(torch.tensor([[0.2, 0.8, 1.0], [0.5, 0.0, 0.1]]), share=0.5)
+    optimiser = torch.optim.SGD(filters.parameters(), lr=1e3)
+    spectral = torch.rand(2, 3, 4, 5)
+    expected = 0.5 * np.einsum("cl,blyx->bcyx", filters.transmittance.detach(), spectral)
+    np.testing.assert_allclose(filters(spectral).detach(), expected, rtol=1e-5)
+    filters(spectral).sum().backward()
+    optimiser.step()
+    assert 0 <= filters.transmittance.min() <= filters.transmittance.max() <= 1
+
+
+def test_a_disc_holds_the_points_of_its_grid():
+    points = optics.disc_source(0.2, step=0.1)
+    assert len(points) == 13
+    assert (points == 0).all(1).any()
+    assert float(points.norm(dim=1).max()) == pytest.approx(0.2)
+
+
+def test_lamps_light_at_the_sine_of_their_angle():
+    positions = torch.tensor([[0.0, 0.0], [30e-3, 0.0], [0.0, -40e-3]], dtype=torch.float64)
+    tilts = optics.led_tilts(positions, height=40e-3, wavelength=500e-9, pixel_pitch=200e-9)
+    expected = [[0, 0], [-0.6 * 0.4, 0], [0, math.sin(math.pi / 4) * 0.4]]
+    np.testing.assert_allclose(tilts, expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: optics.Illumination(0), "count and patterns must be at least 1, not 0 and 1"),
+        (lambda: optics.Illumination(2, budget=-1), "budget must be positive"),
+        (lambda: optics.Illumination(2, start=torch.ones(2)), r"start must be \(1, 2\), not"),
+        (lambda: optics.Illumination(2, start=-torch.ones(1, 2)), "not negative, and not all 0"),
+        (lambda: optics.Illumination(2)(torch.ones(1, 3)), r"pictures must be \[B, 2, \.\.\.\]"),
+        (lambda: optics.ColourFilters(torch.ones(3)), r"transmittance must be \[C, L\]"),
+        (lambda: optics.ColourFilters(torch.ones(1, 1), share=2), r"share must be a fraction"),
+        (lambda: optics.ColourFilters(torch.full((1, 1), 2.0)), "values must lie between 0 and 1"),
+        (lambda: optics.mix_colours(torch.ones(1, 3, 2, 2), torch.ones(2, 2)), "matrix"),
+        (lambda: optics.disc_source(-1, step=0.1), "radius must be positive"),
+        (
+            lambda: optics.led_tilts(torch.ones(2), height=1, wavelength=1, pixel_pitch=1),
+            r"positions must be \[S, 2\] in metres",
+        ),
+        (
+            lambda: optics.led_tilts(torch.ones(1, 2), height=0, wavelength=1, pixel_pitch=1),
+            "height must be positive and finite, in metres",
+        ),
+    ],
+)
+def test_light_that_makes_no_sense_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
