@@ -1,9 +1,11 @@
 """Light: linear scene radiance ``[B, C, H, W]`` to sensor values.
 
-Files: ``grid`` sampling grids and transform sizes · ``fourier`` convolution · ``constraint``
-bounded quantities · ``imaging`` front ends and the learned kernel · ``fourier_filter`` filters in
-a 4f system · ``sensor`` photons, electrons, codes, by ``mosaic`` colour filter arrays, ``noise``
-shot noise and ``converter`` · ``transfer`` sRGB and linear light.
+Files, in the order of the light: ``illumination`` lamps and colour filters · ``aperture``,
+``zernike``, ``material``, ``element`` what stands in a pupil · ``propagation`` of fields · ``psf``
+pupil to point-spread function · ``imaging``, ``varying``, ``kernel``, ``fourier_filter`` front
+ends · ``sensor`` photons, electrons, codes, by ``pixel``, ``noise``, ``converter`` and ``mosaic`` ·
+``transfer`` sRGB and linear light. Beside them: ``grid``, ``fourier``, ``constraint``,
+``quantity``, ``audit`` of gradients and sampling, ``fabrication`` of reliefs.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -16,6 +18,14 @@ from .aperture import (
     coded_aperture,
     mura_decoder,
     rectangular_aperture,
+)
+from .audit import (
+    GradientAudit,
+    GradientEntry,
+    GradientFault,
+    SamplingAudit,
+    audit_gradients,
+    audit_sampling,
 )
 from .constraint import (
     Bounded,
@@ -47,6 +57,15 @@ from .element import (
     height_phase,
     lens_phase,
     quantize_height,
+)
+from .fabrication import (
+    FabricatedRelief,
+    Relief,
+    ReliefReport,
+    export_height_map,
+    import_height_map,
+    relief_element,
+    relief_report,
 )
 from .fourier import (
     Boundary,
@@ -139,10 +158,14 @@ __all__ = [
     "Demosaicing",
     "Element",
     "EnergyLimited",
+    "FabricatedRelief",
     "FarField",
     "FilterStart",
     "FourierFilter",
     "FrontEnd",
+    "GradientAudit",
+    "GradientEntry",
+    "GradientFault",
     "HeightMap",
     "Illumination",
     "IncoherentImaging",
@@ -155,6 +178,9 @@ __all__ = [
     "Positive",
     "Pupil",
     "Reading",
+    "Relief",
+    "ReliefReport",
+    "SamplingAudit",
     "Sensor",
     "ShotNoise",
     "Symmetric",
@@ -166,6 +192,8 @@ __all__ = [
     "angular_spectrum",
     "annular_aperture",
     "ansi_to_noll",
+    "audit_gradients",
+    "audit_sampling",
     "bin_pixels",
     "bounded",
     "bounded_inverse",
@@ -186,6 +214,7 @@ __all__ = [
     "encircled_energy",
     "energy_limited",
     "energy_limited_inverse",
+    "export_height_map",
     "fast_size",
     "filter_start",
     "fraunhofer",
@@ -193,6 +222,7 @@ __all__ = [
     "fresnel",
     "gaussian_pass",
     "height_phase",
+    "import_height_map",
     "incoherent_image",
     "kernel_start",
     "knife_edge",
@@ -223,6 +253,8 @@ __all__ = [
     "quantize_height",
     "rectangular_aperture",
     "refractive_index",
+    "relief_element",
+    "relief_report",
     "scene_field",
     "score_surrogate",
     "shot_noise",

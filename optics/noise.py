@@ -29,6 +29,7 @@ def shot_noise(
     electrons: Tensor,
     *,
     kind: ShotNoise = "gaussian",
+    read_noise: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Counts with the fluctuation of a Poisson process.
@@ -45,6 +46,9 @@ def shot_noise(
         linear or quadratic in the count (the former at any x, the latter above 0.01 electrons).
         ``score``: exact counts that have no path back; only where no gradient is asked for, see
         :meth:`optics.Sensor.expose`. ``none``: the mean itself.
+    read_noise : float, electrons RMS
+        For ``gaussian`` only: noise of the read-out in the same draw, ``x + sqrt(x + s^2) n``. The
+        sum of two Gaussian variables is one, and costs half.
     generator : torch.Generator, optional
         Source of the draw; torch's default one if not given.
 
@@ -55,7 +59,8 @@ def shot_noise(
     Raises
     ------
     ValueError
-        For another kind, or for ``score`` where a gradient is asked for.
+        For another kind, for read noise with one that is not Gaussian, or for ``score`` where a
+        gradient is asked for.
 
     Notes
     -----
@@ -63,11 +68,16 @@ def shot_noise(
     = 2 x + 1 = dE[n^2]/dx``. The variance of that slope is ``1 / (4 x)``: few electrons make a
     noisy gradient.
     """
+    if read_noise != 0 and (kind != "gaussian" or not read_noise > 0):
+        raise ValueError(
+            f"read_noise joins gaussian shot noise only, as electrons RMS of 0 or more; it is "
+            f"{read_noise} with kind={kind!r}"
+        )
     match kind:
         case "none":
             return electrons
         case "gaussian":
-            return _Gaussian.apply(electrons, generator)[0]
+            return _Gaussian.apply(electrons, read_noise**2, generator)[0]
         case "poisson":
             counts = poisson_counts(electrons, generator=generator)
             if not (torch.is_grad_enabled() and electrons.requires_grad):
@@ -83,17 +93,20 @@ def shot_noise(
 
 
 class _Gaussian(torch.autograd.Function):
-    """``x + sqrt(x) n`` and its slope, which is formed where the numbers are at hand."""
+    """``x + sqrt(x + v) n`` and its slope, which is formed where the numbers are at hand."""
 
     @staticmethod
-    def forward(electrons: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        root = electrons.clamp_min(_FEWEST_ELECTRONS).sqrt_()
+    def forward(
+        electrons: Tensor, variance: float, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        fewest = _FEWEST_ELECTRONS if variance == 0 else 0.0
+        root = electrons.clamp_min(fewest).add_(variance).sqrt_()
         normal = torch.randn(
             electrons.shape, dtype=electrons.dtype, device=electrons.device, generator=generator
         )
         counts = torch.addcmul(electrons, root, normal)
         # The root is held below the least mean: there the slope is that of the mean alone.
-        slope = normal.div_(root.mul_(2)).mul_(electrons >= _FEWEST_ELECTRONS).add_(1)
+        slope = normal.div_(root.mul_(2)).mul_(electrons >= fewest).add_(1)
         return counts, slope
 
     @staticmethod
@@ -102,8 +115,8 @@ class _Gaussian(torch.autograd.Function):
         ctx.save_for_backward(output[1])
 
     @staticmethod
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:  # noqa: ANN001
-        return grads[0] * ctx.saved_tensors[0], None
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN001
+        return grads[0] * ctx.saved_tensors[0], None, None
 
 
 def poisson_counts(electrons: Tensor, *, generator: torch.Generator | None = None) -> Tensor:

@@ -219,6 +219,16 @@ class Sensor(nn.Module):
         """Electrons for one DN; a scalar tensor where it is trainable."""
         return self._gain if self.log_gain is None else self.log_gain.exp()
 
+    @property
+    def _joins_noise(self) -> bool:
+        """Whether nothing lies between two Gaussian noises, so that one draw is both."""
+        return (
+            self.shot_noise == "gaussian"
+            and self.full_well is None
+            and self.binning == 1
+            and (self.bit_depth is None or self.converter == "straight_through")
+        )
+
     def electrons(self, irradiance: Tensor, *, exposures: int = 1) -> Tensor:
         """Mean electrons ``QE Phi (1 + PRNU) + D t / exposures`` of each pixel, before any noise.
 
@@ -304,7 +314,12 @@ class Sensor(nn.Module):
             charge = poisson_counts(electrons, generator=generator)
             likelihood = poisson_log_likelihood(charge, electrons)
         else:
-            charge = shot_noise(electrons, kind=self.shot_noise, generator=generator)
+            charge = shot_noise(
+                electrons,
+                kind=self.shot_noise,
+                read_noise=self.read_noise if self._joins_noise else 0.0,
+                generator=generator,
+            )
         if self.full_well is not None:
             charge = clip(charge, -math.inf, self.full_well)
         if self.dsnu_map is not None:
@@ -324,7 +339,7 @@ class Sensor(nn.Module):
         codes = digitise(
             signal,
             self.bit_depth,
-            noise=self.read_noise * inverse if self.read_noise > 0 else 0.0,
+            noise=0.0 if self._joins_noise or self.read_noise == 0 else self.read_noise * inverse,
             estimator="straight_through" if self.bit_depth is None else self.converter,
             generator=generator,
         )

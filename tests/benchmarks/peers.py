@@ -115,10 +115,11 @@ def front_end() -> dict[str, Contender]:
     )
     sensor = optics.Sensor()
     scene = torch.rand(32, 3, count, count, generator=generator, requires_grad=True)
+    gradient = torch.rand(32, 3, count, count, generator=generator)
     side = optics.fast_size(count + 32)
 
     def ours() -> None:
-        sensor(camera(scene), generator=generator).square().sum().backward()
+        sensor(camera(scene), generator=generator).backward(gradient)
 
     def transforms() -> None:
         """Those of the convolution: two forward and two inverse transforms of all pictures."""

@@ -136,3 +136,18 @@ def test_bad_input_is_refused():
         optics.poisson_log_likelihood(torch.ones(2), torch.ones(3))
     with pytest.raises(ValueError, match=r"both be \[B\], one number a picture, not \(\) and"):
         optics.score_surrogate(torch.tensor(1.0), torch.ones(2))
+
+
+def test_read_noise_in_the_same_draw_adds_its_variance_and_has_its_slope():
+    light = torch.full((200_000,), 3.0, dtype=torch.float64, requires_grad=True)
+    counts = optics.shot_noise(light, read_noise=2.0, generator=torch.Generator().manual_seed(0))
+    assert float(counts.detach().mean()) == pytest.approx(3.0, abs=0.03)
+    assert float(counts.detach().var()) == pytest.approx(7.0, rel=0.02)
+    (slope,) = torch.autograd.grad(counts.square().mean(), light)
+    # d E[n^2] / dx = d (x^2 + x + s^2) / dx
+    assert float(slope.sum()) == pytest.approx(7.0, rel=0.02)
+    dark = torch.zeros(3, requires_grad=True)
+    (slope,) = torch.autograd.grad(optics.shot_noise(dark, read_noise=2.0).sum(), dark)
+    assert torch.isfinite(slope).all()
+    with pytest.raises(ValueError, match="joins gaussian shot noise only"):
+        optics.shot_noise(light, kind="poisson", read_noise=2.0)

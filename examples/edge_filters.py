@@ -1,0 +1,112 @@
+"""Edge filters in the Fourier plane: what each shows of a lesion, with its PSF and its MTF.
+
+In coherent light, a spiral, a dark field, a knife edge, and one that is learned to show the border
+of the lesion, whose mask is known. Writes ``edge_filters.png``.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from matplotlib.figure import Figure
+from torch.nn import functional
+
+import classify
+import optics
+
+
+@dataclass(frozen=True)
+class Options:
+    """Filter phantom lesions in the Fourier plane of a 4f system."""
+
+    count: int = 24
+    """Lesions to learn from."""
+    image_size: int = 64
+    """Pixels along a side."""
+    steps: int = 100
+    """Steps of the optimiser."""
+    seed: int = 0
+    """Source of all randomness."""
+    output: Path = Path("runs/edge_filters")
+    """Folder of the figure."""
+
+
+def borders(masks: torch.Tensor) -> torch.Tensor:
+    """Pixels within two of the border of a mask ``[B, 1, H, W]``, as 0 or 1."""
+    inner = -functional.max_pool2d(-masks, 5, 1, 2)
+    return functional.max_pool2d(masks, 5, 1, 2) - inner
+
+
+def contrast(image: torch.Tensor, border: torch.Tensor) -> torch.Tensor:
+    """Light on the border over the light elsewhere, each a mean over pixels; then over pictures."""
+    grey = image.mean(1, keepdim=True)
+    on = (grey * border).sum((1, 2, 3)) / border.sum((1, 2, 3)).clamp_min(1)
+    off = (grey * (1 - border)).sum((1, 2, 3)) / (1 - border).sum((1, 2, 3))
+    return (on / off).mean()
+
+
+def main(options: Options) -> dict[str, float]:
+    """Learn a filter, compare it with the classical ones, draw them; return their contrasts."""
+    torch.manual_seed(options.seed)
+    lesions = classify.LesionPhantom(
+        options.count, image_size=options.image_size, seed=options.seed
+    )
+    items = [lesions[i] for i in range(len(lesions))]
+    scenes = optics.srgb_to_linear(torch.stack([item.image for item in items]) / 255)
+    border = borders(
+        torch.stack([item.mask for item in items])
+        .float()
+        .reshape(len(items), 1, options.image_size, options.image_size)
+    )
+    size = options.image_size
+    filters = {
+        name: optics.FourierFilter(size, name)
+        for name in ("open", "spiral", "dark_field", "knife_edge")
+    }
+    # From the best of the classical ones.
+    learned = filters["learned"] = optics.FourierFilter(size, "spiral")
+    half = max(1, len(items) // 2)
+    optimiser = torch.optim.Adam(learned.parameters(), lr=0.05)
+    for _ in range(options.steps):
+        optimiser.zero_grad()
+        (-contrast(learned(scenes[:half]), border[:half]).log()).backward()
+        optimiser.step()
+
+    figure = Figure(figsize=(12, 2.4 * len(filters)), layout="constrained")
+    axes = figure.subplots(len(filters), 5, squeeze=False)
+    results = {}
+    for row, (name, element) in zip(axes, filters.items(), strict=True):
+        with torch.no_grad():
+            image = element(scenes[half:])
+            results[name] = float(contrast(image, border[half:]))
+            t = element.transmission
+            spread = torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(t)))
+            psf = spread.abs().square()
+            mtf = optics.mtf(psf)
+        shown = optics.linear_to_srgb((image[0] / image[0].quantile(0.995)).clamp(0, 1))
+        middle = psf.shape[0] // 2
+        row[0].imshow(items[half].image.permute(1, 2, 0).numpy())
+        row[1].imshow(shown.permute(1, 2, 0).numpy())
+        row[2].imshow(t.abs().numpy() * torch.cos(t.angle()).numpy(), cmap="RdBu", vmin=-1, vmax=1)
+        row[3].imshow(psf[middle - 12 : middle + 13, middle - 12 : middle + 13].sqrt().numpy())
+        row[4].plot(optics.frequencies(psf.shape[1]).numpy(), mtf[middle].numpy())
+        row[0].set_ylabel(name)
+        for axis in row[:4]:
+            axis.set(xticks=[], yticks=[])
+        passed = float(element.throughput().detach())
+        row[1].set_title(f"border / rest {results[name]:.2f}", fontsize=9)
+        row[2].set_title(f"Re t, throughput {passed:.2f}", fontsize=9)
+    for axis, title in zip(axes[0], ("scene", None, None, "root of PSF", "MTF"), strict=True):
+        if title:
+            axis.set_title(title, fontsize=9)
+    axes[-1][4].set_xlabel("cycles / pixel")
+    options.output.mkdir(parents=True, exist_ok=True)
+    figure.savefig(options.output / "edge_filters.png", dpi=110)
+    for name, value in results.items():
+        print(f"{name:12s} light on the border / elsewhere: {value:.2f}")
+    return results
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))

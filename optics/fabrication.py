@@ -1,0 +1,457 @@
+"""Fabrication: a trained relief as files that a maker can use, and back.
+
+::
+
+    HeightMap ──export_height_map──► PATH.tif (16-bit codes) ──import_height_map──► Relief
+                                     PATH.csv (micrometres)                         the same PSF
+"""
+
+import contextlib
+import io
+import json
+import math
+import os
+import secrets
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .element import Element, HeightMap, height_phase
+from .material import refractive_index
+from .quantity import check_finite, check_positive
+
+__all__ = [
+    "FabricatedRelief",
+    "Relief",
+    "ReliefReport",
+    "export_height_map",
+    "import_height_map",
+    "relief_element",
+    "relief_report",
+]
+
+_FORMAT, _VERSION = "lens2label height map", 1
+_ORIENTATION = "row 0 is the least y, +y is down; column 0 is the least x, +x is to the right"
+_CODES = 65535
+_DESCRIPTION = 270  # TIFF 6.0, section 8: ImageDescription, X and Y resolution and their unit
+_RESOLUTION_X, _RESOLUTION_Y, _RESOLUTION_UNIT, _CENTIMETRE = 282, 283, 296, 3
+
+
+class FabricatedRelief(NamedTuple):
+    """A relief as read from a file.
+
+    Attributes
+    ----------
+    height : Tensor, float64 ``[H, W]``, metres
+    spacing : float, metres
+        Distance of the samples.
+    material : str or float
+        A name of :data:`optics.MATERIALS`, or a refractive index.
+    design_wavelength : float, metres
+    levels : int or None
+        Number of heights that the maker was asked for.
+    """
+
+    height: Tensor
+    spacing: float
+    material: str | float
+    design_wavelength: float
+    levels: int | None
+
+
+class ReliefReport(NamedTuple):
+    """What a maker asks first.
+
+    Attributes
+    ----------
+    lowest, highest : float, metres
+    levels : int
+        Number of different heights.
+    smallest_feature : float, metres
+        Shortest run of one height along a row or a column. The tip of a rounded shape counts with
+        its narrowest row; a relief without levels has features of one sample.
+    """
+
+    lowest: float
+    highest: float
+    levels: int
+    smallest_feature: float
+
+
+class Relief(Element):
+    """A relief that is made and no longer changes.
+
+    Parameters
+    ----------
+    height : Tensor ``[H, W]``, metres
+    spacing : float, metres
+        Distance of the samples.
+    material : str or float
+        A name of :data:`optics.MATERIALS`, or a refractive index for all wavelengths.
+    """
+
+    height: Tensor
+
+    def __init__(self, height: Tensor, *, spacing: float, material: str | float) -> None:
+        _check_height(height)
+        super().__init__((height.shape[0], height.shape[1]), spacing)
+        self.material = _checked_material(material)
+        self.register_buffer("height", height.detach().clone())
+
+    def transmission(self, wavelength: Tensor) -> Tensor:
+        """``exp(2 pi i (n - 1) h / lambda)``, ``[L, H, W]``."""
+        if isinstance(self.material, str):
+            index = refractive_index(self.material, wavelength)
+        else:
+            index = torch.full_like(wavelength, self.material)
+        phase = height_phase(self.height, wavelength=wavelength, index=index)
+        return torch.complex(torch.cos(phase), torch.sin(phase))
+
+    def extra_repr(self) -> str:
+        """Name the grid and the material."""
+        return f"{super().extra_repr()}, material={self.material!r}"
+
+
+def relief_element(relief: FabricatedRelief) -> Relief:
+    """Element of a relief that was read, in torch's default type; ``.double()`` works as well."""
+    height = relief.height.to(torch.get_default_dtype())
+    return Relief(height, spacing=relief.spacing, material=relief.material)
+
+
+def relief_report(height: Tensor | HeightMap, *, spacing: float | None = None) -> ReliefReport:
+    """Numbers that a maker checks: depth, levels, smallest feature.
+
+    Parameters
+    ----------
+    height : Tensor ``[H, W]``, metres; or HeightMap
+    spacing : float, metres
+        Distance of the samples; an element brings its own.
+
+    Returns
+    -------
+    ReliefReport
+    """
+    if isinstance(height, HeightMap):
+        _refuse_own({"spacing": spacing})
+        height, spacing = height.height, height.spacing
+    elif spacing is None:
+        raise ValueError("spacing, metres, is needed with a tensor")
+    check_positive("spacing", spacing, "metres")
+    _check_height(height)
+    heights, label = np.unique(_numbers(height), return_inverse=True)
+    label = label.reshape(height.shape)
+    shortest = min(_shortest_run(label), _shortest_run(label.T))
+    return ReliefReport(float(heights[0]), float(heights[-1]), len(heights), shortest * spacing)
+
+
+def _shortest_run(label: np.ndarray) -> int:
+    """Fewest equal neighbours along a row, itself included."""
+    starts = np.ones(label.shape, dtype=bool)
+    starts[:, 1:] = label[:, 1:] != label[:, :-1]
+    places = np.append(np.flatnonzero(starts), starts.size)
+    return int(np.diff(places).min())
+
+
+def export_height_map(
+    height: Tensor | HeightMap,
+    path: str | Path,
+    *,
+    spacing: float | None = None,
+    material: str | float | None = None,
+    design_wavelength: float | None = None,
+    levels: int | None = None,
+    overwrite: bool = False,
+) -> tuple[Path, Path]:
+    """Write a relief as a 16-bit greyscale TIFF and as a table in micrometres.
+
+    Parameters
+    ----------
+    height : Tensor ``[H, W]``, metres; or HeightMap
+        An element brings the other quantities with it, without its etch error.
+    path : str or Path
+        Without an ending, or with one of the two: ``PATH.tif`` and ``PATH.csv`` are written.
+    spacing : float, metres
+        Distance of the samples.
+    material : str or float
+        A name of :data:`optics.MATERIALS`, or a refractive index.
+    design_wavelength : float, metres
+    levels : int, optional
+        Number of heights that are to be made.
+    overwrite : bool
+        Replace files of these names.
+
+    Returns
+    -------
+    (Path, Path)
+        The TIFF and the table.
+
+    Raises
+    ------
+    ValueError
+        For a height that is not real ``[H, W]`` and finite, or a quantity that is missing, not
+        allowed, or given beside an element.
+    FileExistsError
+        When a file is there already.
+
+    Notes
+    -----
+    A pixel of the TIFF is ``offset + code * height of one code``, codes 0 to 65535 from the lowest
+    to the highest point, so that it is at most ``(highest - lowest) / 131070`` wrong. Both
+    quantities, in metres, stand with all others as JSON in the tag ImageDescription; the
+    resolution tags are in pixels/cm. The table has them in lines that begin with ``#``, a row for
+    each y, and nine digits behind the point, 1 fm. Each file appears whole or not at all.
+    """
+    if isinstance(height, HeightMap):
+        _refuse_own(
+            {
+                "spacing": spacing,
+                "material": material,
+                "design_wavelength": design_wavelength,
+                "levels": levels,
+            }
+        )
+        spacing, material = height.spacing, height.material
+        design_wavelength, levels = height.design_wavelength, height.levels
+        height = height.height
+    _check_height(height)
+    numbers = _numbers(height)
+    metadata = _checked_metadata(
+        {
+            "spacing_m": spacing,
+            "material": material,
+            "design_wavelength_m": design_wavelength,
+            "levels": levels,
+        }
+    )
+    path = Path(path)
+    stem = path.with_suffix("") if path.suffix.lower() in (".tif", ".tiff", ".csv") else path
+    targets = (stem.with_name(f"{stem.name}.tif"), stem.with_name(f"{stem.name}.csv"))
+    for target in targets:
+        if target.exists() and not overwrite:
+            raise FileExistsError(f"{target} exists; choose another path or give overwrite=True")
+    metadata |= {"size": list(numbers.shape), "orientation": _ORIENTATION}
+    _write_all(targets, (_tiff(numbers, metadata), _csv(numbers, metadata)))
+    return targets
+
+
+def import_height_map(path: str | Path) -> FabricatedRelief:
+    """Read a relief that :func:`export_height_map` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.tif``, exact to half a code, or a ``.csv``, exact to 1 fm.
+
+    Returns
+    -------
+    FabricatedRelief
+
+    Raises
+    ------
+    ValueError
+        For a file that is none or is damaged; it names the file and what is wrong.
+    """
+    path = Path(path)
+    readers = {".tif": _read_tiff, ".tiff": _read_tiff, ".csv": _read_csv}
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"{path}: a height map is a .tif or a .csv, not {path.suffix!r}")
+    content = path.read_bytes()
+    try:
+        numbers, metadata = readers[path.suffix.lower()](content)
+        checked = _checked_metadata(metadata)
+        if list(numbers.shape) != metadata.get("size"):
+            raise ValueError(
+                f"it holds {list(numbers.shape)} samples, but its metadata says "
+                f"{metadata.get('size')}"
+            )
+        if not np.isfinite(numbers).all():
+            raise ValueError("it has heights that are NaN or infinite")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return FabricatedRelief(
+        torch.from_numpy(numbers),
+        checked["spacing_m"],
+        checked["material"],
+        checked["design_wavelength_m"],
+        checked["levels"],
+    )
+
+
+def _tiff(numbers: np.ndarray, metadata: dict[str, Any]) -> bytes:
+    from PIL import Image, TiffImagePlugin  # noqa: PLC0415 - importing optics stays cheap
+
+    lowest, highest = float(numbers.min()), float(numbers.max())
+    # A flat relief needs a height of one code as well, any at all.
+    code = (highest - lowest) / _CODES or 1e-12
+    codes = np.rint((numbers - lowest) / code).clip(0, _CODES).astype(np.uint16)
+    described = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "units": "height in metres = offset_m + code * code_height_m",
+        "code_height_m": code,
+        "offset_m": lowest,
+        **metadata,
+    }
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[_DESCRIPTION] = json.dumps(described)
+    tags[_RESOLUTION_X] = tags[_RESOLUTION_Y] = 0.01 / metadata["spacing_m"]
+    tags[_RESOLUTION_UNIT] = _CENTIMETRE
+    buffer = io.BytesIO()
+    Image.fromarray(codes).save(buffer, format="TIFF", tiffinfo=tags)
+    return buffer.getvalue()
+
+
+def _read_tiff(content: bytes) -> tuple[np.ndarray, dict[str, Any]]:
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
+
+    try:
+        with Image.open(io.BytesIO(content), formats=["TIFF"]) as image:
+            mode, description = image.mode, image.tag_v2.get(_DESCRIPTION)  # pyright: ignore[reportAttributeAccessIssue]
+            codes = np.asarray(image)
+    except UnidentifiedImageError:
+        raise ValueError("it is not a TIFF") from None
+    except (OSError, SyntaxError, EOFError, TypeError, KeyError, IndexError) as error:
+        raise ValueError(f"the TIFF is damaged: {error}") from error
+    if not mode.startswith("I;16"):
+        raise ValueError(f"the TIFF must be 16-bit greyscale, not of mode {mode!r}")
+    if not isinstance(description, str):
+        raise ValueError("the TIFF has no ImageDescription with the metadata of a height map")
+    metadata = _parsed("ImageDescription", description)
+    _check_format(metadata)
+    code = _number(metadata, "code_height_m", positive=True)
+    return codes.astype(np.float64) * code + _number(metadata, "offset_m"), metadata
+
+
+def _csv(numbers: np.ndarray, metadata: dict[str, Any]) -> bytes:
+    described = {"format": _FORMAT, "version": _VERSION, "units": "micrometres", **metadata}
+    buffer = io.StringIO()
+    for key, value in described.items():
+        buffer.write(f"# {key}: {json.dumps(value)}\n")
+    np.savetxt(buffer, numbers * 1e6, fmt="%.9f", delimiter=",")
+    return buffer.getvalue().encode("ascii")
+
+
+def _read_csv(content: bytes) -> tuple[np.ndarray, dict[str, Any]]:
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError("the table is not text") from None
+    metadata: dict[str, Any] = {}
+    rows: list[list[float]] = []
+    for number, line in enumerate(lines, 1):
+        if line.startswith("#"):
+            key, _, value = line[1:].partition(":")
+            metadata[key.strip()] = _parsed(f"line {number}", value)
+        elif line.strip():
+            try:
+                rows.append([float(cell) for cell in line.split(",")])
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from None
+            if len(rows[-1]) != len(rows[0]):
+                raise ValueError(
+                    f"line {number} has {len(rows[-1])} heights, the first row {len(rows[0])}"
+                )
+    _check_format(metadata)
+    if metadata.get("units") != "micrometres":
+        raise ValueError(f"units must be micrometres, not {metadata.get('units')!r}")
+    return np.array(rows, dtype=np.float64).reshape(len(rows), -1) * 1e-6, metadata
+
+
+def _parsed(where: str, text: str) -> Any:  # noqa: ANN401 - whatever JSON says
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ValueError(f"{where} is not the JSON of a height map's metadata") from None
+
+
+def _check_format(metadata: object) -> None:
+    if not isinstance(metadata, dict) or metadata.get("format") != _FORMAT:
+        raise ValueError(f"its metadata does not name the format {_FORMAT!r}")
+    if metadata.get("version") != _VERSION:
+        raise ValueError(f"version must be {_VERSION}, not {metadata.get('version')!r}")
+
+
+def _number(metadata: dict[str, Any], key: str, *, positive: bool = False) -> float:
+    value = metadata.get(key)
+    number = _finite(value)
+    if number is None or (positive and not number > 0):
+        raise ValueError(
+            f"{key.removesuffix('_m')} must be {'positive' if positive else 'a number'}, in "
+            f"metres, not {value!r}"
+        )
+    return number
+
+
+def _finite(value: object) -> float | None:
+    """A real finite number, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The quantities that a relief needs, of the right types."""
+    levels = metadata.get("levels")
+    whole = isinstance(levels, int) and not isinstance(levels, bool)
+    if levels is not None and not (whole and levels >= 2):
+        raise ValueError(f"levels must be a whole number from 2 on, or none, not {levels!r}")
+    return {
+        "spacing_m": _number(metadata, "spacing_m", positive=True),
+        "material": _checked_material(metadata.get("material")),
+        "design_wavelength_m": _number(metadata, "design_wavelength_m", positive=True),
+        "levels": levels,
+    }
+
+
+def _checked_material(material: object) -> str | float:
+    if isinstance(material, str):
+        # Raises for a name that is not known, with those that are; any wavelength will do.
+        refractive_index(material, 589.3e-9)
+        return material
+    index = _finite(material)
+    if index is None or not index > 1:
+        raise ValueError(f"material must name a glass or be an index above 1, not {material!r}")
+    return index
+
+
+def _check_height(height: Tensor) -> None:
+    if height.ndim != 2 or not height.is_floating_point() or height.numel() == 0:
+        raise ValueError(
+            f"height must be real floating point [H, W], in metres, not {height.dtype} "
+            f"{tuple(height.shape)}"
+        )
+    check_finite("height", height.detach(), "metres")
+
+
+def _numbers(height: Tensor) -> np.ndarray:
+    numbers = height.detach().cpu().double().numpy()
+    if not np.isfinite(numbers).all():  # on an accelerator nobody has looked yet
+        raise ValueError("height must be finite, in metres; it has NaN or infinite elements")
+    return numbers
+
+
+def _refuse_own(quantities: dict[str, float | str | None]) -> None:
+    given = [name for name, value in quantities.items() if value is not None]
+    if given:
+        raise ValueError(f"a HeightMap brings its own {', '.join(given)}; leave them out")
+
+
+def _write_all(targets: tuple[Path, ...], contents: tuple[bytes, ...]) -> None:
+    """Write all files beside their places first, then move them there."""
+    temporary = [t.with_name(f".{t.name}.{os.getpid()}-{secrets.token_hex(4)}") for t in targets]
+    try:
+        for target, file, content in zip(targets, temporary, contents, strict=True):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("xb") as opened:
+                opened.write(content)
+                opened.flush()
+                os.fsync(opened.fileno())
+        for target, file in zip(targets, temporary, strict=True):
+            os.replace(file, target)
+    finally:
+        for file in temporary:
+            with contextlib.suppress(OSError):  # gone already where all went well
+                file.unlink()

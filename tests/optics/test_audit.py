@@ -1,0 +1,387 @@
+import copy
+import math
+from typing import NamedTuple
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from optics import (
+    CoherentImaging,
+    FourierFilter,
+    HeightMap,
+    IncoherentImaging,
+    LearnedKernel,
+    Lens,
+    PhaseMask,
+    Pupil,
+    kernel_start,
+)
+from optics.audit import GradientFault, audit_gradients, audit_sampling
+
+WAVELENGTH, FOCAL, SPACING = 550e-9, 0.05, 50e-6
+
+# "gaussian" itself passes all of the light, and lies on the bend of the energy limit.
+DIM = 0.9 * kernel_start("gaussian", 3)
+
+
+def scene(channels=3, size=12):
+    source = torch.Generator().manual_seed(3)
+    return 0.1 + 0.8 * torch.rand(2, channels, size, size, generator=source)
+
+
+def random_phase(size=16, scale=1.0):
+    return scale * torch.rand(size, size, generator=torch.Generator().manual_seed(4))
+
+
+def make_pupil(*elements, size=32, pitch=None, psf_size=16, wavelengths=(WAVELENGTH,), **options):
+    # Q of the first wavelength is about 2.5.
+    pitch = pitch or WAVELENGTH * FOCAL / ((size - 1) * SPACING) / 2.5
+    if not elements:
+        options |= {"size": size, "spacing": SPACING}
+    return Pupil(
+        elements,
+        wavelengths=wavelengths,
+        focal_length=FOCAL,
+        pixel_pitch=pitch,
+        psf_size=psf_size,
+        **options,
+    )
+
+
+def phase_pupil(phase, **options):
+    return make_pupil(PhaseMask(phase, spacing=SPACING), size=len(phase), **options)
+
+
+class Outputs(NamedTuple):
+    field: torch.Tensor
+    label: torch.Tensor
+    power: torch.Tensor
+
+
+class Several(nn.Module):
+    """A complex output, an integer one, and a parameter of the size of a wavelength."""
+
+    def __init__(self):
+        super().__init__()
+        self.shift = nn.Parameter(torch.tensor(1e-6))
+        self.zero = nn.Parameter(torch.zeros(3))
+
+    def forward(self, x):
+        phase = 2 * math.pi * self.shift / 0.5e-6 * x + self.zero.sum()
+        return Outputs(torch.polar(x, phase), x.argmax(), (x + self.zero.exp().prod()).square())
+
+
+class Noisy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(2.0))
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x, *, generator=None):
+        self.calls += 1
+        noise = torch.randn(x.shape, dtype=x.dtype, generator=generator)
+        return self.gain * x + x.sqrt() * noise + torch.rand_like(x) + self.calls
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs"),
+    [
+        pytest.param(LearnedKernel("sobel", 5), scene(), id="kernel"),
+        pytest.param(LearnedKernel(DIM, signed=False), scene(), id="kernel-direct"),
+        pytest.param(FourierFilter(12, "random", margin=2), scene(), id="filter-coherent"),
+        pytest.param(
+            FourierFilter(12, "random", margin=2, illumination="incoherent"), scene(), id="filter"
+        ),
+        pytest.param(
+            IncoherentImaging(phase_pupil(nn.Parameter(random_phase()))), scene(1), id="incoherent"
+        ),
+        pytest.param(
+            CoherentImaging(phase_pupil(nn.Parameter(random_phase()))), scene(1), id="coherent"
+        ),
+        pytest.param(phase_pupil(nn.Parameter(random_phase())), (), id="pupil-without-inputs"),
+        pytest.param(Several(), torch.rand(5) + 0.5, id="several-outputs"),
+        pytest.param(Noisy(), scene(1), id="noise-and-counter"),
+        pytest.param(nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5)), torch.rand(8, 4), id="mlp"),
+    ],
+)
+def test_right_gradients_pass(module, inputs):
+    audit = audit_gradients(module, inputs)
+    assert {entry.verdict for entry in audit.entries} == {"ok"}
+    assert not audit.faults
+    trainable = [name for name, p in module.named_parameters() if p.requires_grad]
+    assert [e.name for e in audit.entries if not e.name.startswith("inputs")] == trainable
+    for entry in audit.entries:
+        assert entry.slope == pytest.approx(entry.difference, rel=1e-4)
+
+
+def test_height_map_passes_with_call_and_a_complex_field():
+    height = HeightMap(
+        1e-6 * random_phase(8, 0.9),
+        spacing=1e-5,
+        material="fused_silica",
+        design_wavelength=550e-9,
+        minimum_feature=2e-5,
+    )
+    field = torch.polar(scene(1, 8)[0, 0], random_phase(8))
+    audit = audit_gradients(height, field, call=lambda m, u: m(u, wavelength=550e-9))
+    assert [entry.name for entry in audit.entries] == ["raw", "inputs[0]"]
+
+
+def test_the_difference_is_that_of_a_closed_form():
+    # loss = sum w z / norm(z), so that the gradient is w / norm and the norm of z is 5.
+    class Same(nn.Module):
+        def forward(self, z):
+            return z
+
+    entry = audit_gradients(Same(), torch.tensor([3.0, 4.0])).entries[0]
+    weight = torch.randn(2, dtype=torch.float64, generator=torch.Generator().manual_seed(1000))
+    assert entry.norm == pytest.approx(float(weight.norm()) / 5, rel=1e-12)
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+class Detached(nn.Module):
+    def __init__(self, how):
+        super().__init__()
+        self.z, self.how = nn.Parameter(torch.tensor(0.3)), how
+
+    def forward(self, x):
+        return torch.sin(self.how(self.z) * x)
+
+
+class Wrong(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, factor):
+        ctx.save_for_backward(x)
+        ctx.factor = factor
+        return x.exp()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return ctx.factor * gradient * ctx.saved_tensors[0].exp(), None
+
+
+class StraightThrough(nn.Module):
+    def forward(self, x):
+        return x + (torch.round(4 * x) / 4 - x).detach()
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs", "name", "verdict"),
+    [
+        (Function(torch.poisson), 20 * scene(), "inputs[0]", "zero"),
+        (Function(torch.round), 5 * scene(), "inputs[0]", "zero"),
+        (Detached(torch.Tensor.item), scene(), "z", "no gradient"),
+        (Detached(torch.Tensor.detach), scene(), "z", "no gradient"),
+        (Function(torch.Tensor.detach), scene(), "inputs[0]", "no gradient"),
+        (Function(torch.sqrt), torch.tensor([0.0, 1.0]), "inputs[0]", "not finite"),
+        (Function(lambda x: Wrong.apply(x, 1.01)), scene(), "inputs[0]", "disagrees"),
+        (Function(lambda x: Wrong.apply(x, 1.001)), scene(), "inputs[0]", "disagrees"),
+        (Function(lambda x: Wrong.apply(x, -1.0)), scene(), "inputs[0]", "disagrees"),
+        (StraightThrough(), scene(), "inputs[0]", "disagrees"),
+    ],
+)
+def test_faults_are_found(module, inputs, name, verdict):
+    with pytest.raises(GradientFault) as caught:
+        audit_gradients(module, inputs)
+    assert [e.name for e in caught.value.audit.faults] == [name]
+    assert caught.value.audit.faults[0].verdict == verdict
+    assert name in str(caught.value)
+    assert verdict in str(caught.value)
+    assert isinstance(caught.value, AssertionError)
+    audit = audit_gradients(module, inputs, raise_on_fault=False)
+    assert audit.faults[0].verdict == verdict
+    if verdict == "disagrees":
+        assert "by design for a straight-through quantiser" in str(audit)
+
+
+def test_a_right_hand_written_gradient_passes():
+    audit_gradients(Function(lambda x: Wrong.apply(x, 1.0)), scene())
+
+
+def test_a_faint_but_right_gradient_passes():
+    # Its difference drowns in the rounding of the loss to one per cent.
+    faint = Function(lambda x: torch.stack((torch.ones_like(x), 1e-11 * x.sin())))
+    assert audit_gradients(faint, scene()).entries[0].norm > 0
+
+
+def test_shared_memory_and_inference_mode_do_not_matter():
+    rows = torch.rand(1, 4, dtype=torch.float64).expand(3, 4)
+    with torch.inference_mode():
+        audit_gradients(nn.Linear(4, 2), rows)
+        audit_gradients(nn.Linear(4, 2), torch.rand(3, 4))
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10**6), scale=st.floats(-9, 6))
+def test_neither_size_nor_seed_let_a_wrong_gradient_pass(seed, scale):
+    class Scaled(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.z, self.factor = nn.Parameter(torch.full((4,), 10.0**scale)), factor
+
+        def forward(self, x):
+            return Wrong.apply(self.z / 10**scale, self.factor) * x
+
+    x = torch.rand(4, generator=torch.Generator().manual_seed(seed)) + 0.5
+    audit_gradients(Scaled(1.0), x, generator_seed=seed)
+    found = audit_gradients(Scaled(1.01), x, generator_seed=seed, raise_on_fault=False)
+    assert [entry.verdict for entry in found.entries] == ["disagrees", "ok"]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_everything_is_left_untouched(training):
+    module = nn.Sequential(LearnedKernel("identity", 3), nn.BatchNorm2d(6), Noisy())
+    module.train(training)
+    module[1].weight.requires_grad_(False)
+    module[0].raw.grad = torch.ones_like(module[0].raw)
+    inputs = scene()
+    before, input_before = copy.deepcopy(module.state_dict()), inputs.clone()
+    state = torch.get_rng_state()
+    with torch.no_grad():
+        audit = audit_gradients(module, inputs, raise_on_fault=False)
+        assert not torch.is_grad_enabled()
+    assert torch.equal(state, torch.get_rng_state())
+    assert [e.name for e in audit.entries] == ["0.raw", "1.bias", "2.gain", "inputs[0]"]
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name]), name
+        assert value.dtype == before[name].dtype
+    assert torch.equal(inputs, input_before)
+    assert not inputs.requires_grad
+    assert inputs.grad is None
+    assert torch.equal(module[0].raw.grad, torch.ones_like(module[0].raw))
+    assert not module[1].weight.requires_grad
+    assert all(part.training == training for part in module.modules())
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_nothing_to_audit_is_an_error():
+    with pytest.raises(ValueError, match="nothing to audit: Identity has no parameter"):
+        audit_gradients(nn.Identity(), torch.tensor([1, 2]))
+    with pytest.raises(ValueError, match="returned no floating tensor, but Tensor"):
+        audit_gradients(Function(torch.argmax), torch.rand(3))
+    with pytest.raises(ValueError, match="step and rtol must be positive, not 0"):
+        audit_gradients(nn.Identity(), torch.rand(3), step=0)
+
+
+# --- sampling ---
+
+
+@settings(deadline=None, max_examples=25)
+@given(step=st.floats(-3.1, 3.1), axis=st.sampled_from([0, 1]))
+def test_a_ramp_has_its_own_phase_step(step, axis):
+    ramp = step * torch.arange(32, dtype=torch.float64)
+    phase = (ramp[:, None] if axis == 0 else ramp[None]).expand(32, 32)
+    audit = audit_sampling(phase_pupil(phase.contiguous()))
+    assert audit.phase_step.item() == pytest.approx(abs(step), abs=1e-6)
+
+
+def test_q_and_cutoff_are_their_formulas():
+    wavelengths, pitch = (450e-9, 650e-9), 7e-6
+    aperture = torch.zeros(32, 32)
+    aperture[6:27, 10:20] = 1
+    pupil = make_pupil(wavelengths=wavelengths, pitch=pitch, aperture=aperture)
+    audit = audit_sampling(CoherentImaging(pupil))
+    diameter = 21 * SPACING  # each lit sample stands for its spacing
+    expected = [w * FOCAL / (diameter * pitch) for w in wavelengths]
+    assert audit.q.tolist() == pytest.approx(expected, rel=1e-6)
+    assert audit.cutoff.tolist() == pytest.approx([1 / q for q in expected], rel=1e-6)
+    assert audit.wavelength.tolist() == list(wavelengths)
+    assert all(value.shape == (2,) for value in audit)
+
+
+def test_a_tilt_throws_the_psf_out_of_the_window_and_out_of_the_middle():
+    columns = torch.arange(32, dtype=torch.float64)
+    straight = audit_sampling(phase_pupil(torch.zeros(32, 32, dtype=torch.float64)))
+    tilted = audit_sampling(phase_pupil((0.7 * math.pi * columns).expand(32, 32).contiguous()))
+    assert straight.window_loss.item() < 0.06
+    assert tilted.window_loss.item() > 0.98
+    assert straight.wrap_energy.item() < 0.03
+    assert tilted.wrap_energy.item() > 0.95
+
+
+def test_wrapped_light_of_a_line_is_that_of_a_sinc():
+    # One open sample in y and N in x: the irradiance over a period is sin^2(N u) / (N^2 sin^2 u),
+    # and one sample spreads evenly, which leaves half of the light within half of the period.
+    from scipy.integrate import quad
+
+    n = 16
+    aperture = torch.zeros(32, 32, dtype=torch.float64)
+    aperture[16, 8 : 8 + n] = 1
+    audit = audit_sampling(make_pupil(aperture=aperture))
+
+    def irradiance(f):
+        return (math.sin(math.pi * n * f) / math.sin(math.pi * f)) ** 2 / n if f else float(n)
+
+    inside = 2 * quad(irradiance, 0, 0.25, limit=200)[0]
+    assert audit.wrap_energy.item() == pytest.approx(1 - inside / 2, abs=1e-9)
+
+
+def test_defocus_spreads_light_and_distance_is_passed_on():
+    pupil = make_pupil(focus=1.0)
+    audit = audit_sampling(pupil, distance=torch.tensor([1.0, 0.5, 0.2], dtype=torch.float64))
+    assert audit.wrap_energy.shape == (3, 1)
+    assert audit.window_loss.shape == (3, 1)
+    for values in (audit.wrap_energy, audit.window_loss, audit.phase_step):
+        assert (values.diff(dim=0) > 0).all()
+    # Path r^2 / 2 (1/z - 1/f): the steepest lit step is between samples 14 and 15 (or -16 and
+    # -15) from the axis, up to a row or column of the rim.
+    steepest = math.pi / WAVELENGTH * SPACING**2 * (15**2 - 14**2)
+    assert audit.phase_step[1, 0].item() == pytest.approx(steepest * 1.0, rel=0.08)
+
+
+def test_problems_are_named_with_numbers():
+    assert audit_sampling(make_pupil(size=128, psf_size=64)).problems() == []
+    columns = torch.arange(32, dtype=torch.float64)
+    tilted = phase_pupil((0.7 * math.pi * columns).expand(32, 32).contiguous())
+    text = audit_sampling(tilted).problems()
+    assert len(text) == 3
+    assert "at 550 nm the phase changes by up to 2.2 radians" in text[0]
+    assert "of the PSF's period, more than 1 %" in text[1]
+    assert "window, more than 5 %" in text[2]
+    coarse = make_pupil(pitch=WAVELENGTH * FOCAL / (31 * SPACING) / 1.5, psf_size=32)
+    assert any(
+        "Q = lambda f / (D p) is 1.5, below 2" in line for line in audit_sampling(coarse).problems()
+    )
+
+
+def test_the_measures_are_penalties():
+    pupil = phase_pupil(nn.Parameter(random_phase(16, 2.0).double()))
+
+    def measures(module):
+        return audit_sampling(module)[0], *audit_sampling(module)[3:5]
+
+    audit_gradients(pupil, (), call=measures)
+    lens = Lens(32, spacing=SPACING, focal_length=nn.Parameter(torch.tensor(0.7).double()))
+    audit_gradients(make_pupil(lens), (), call=measures)
+
+
+def test_dark_samples_have_no_phase():
+    phase = torch.zeros(32, 32)
+    phase[:, 20:] = 3.0
+    aperture = torch.zeros(32, 32)
+    aperture[:, :20] = 1
+    aperture[:, 20:] = 5e-4
+    assert audit_sampling(phase_pupil(phase, aperture=aperture)).phase_step.item() == 0
+    aperture[:, 20:] = 2e-3
+    step = audit_sampling(phase_pupil(phase, aperture=aperture)).phase_step.item()
+    assert step == pytest.approx(3.0, abs=1e-6)
+
+
+def test_any_module_with_one_pupil_and_no_other():
+    imaging = IncoherentImaging(make_pupil())
+    assert audit_sampling(nn.Sequential(imaging)).q.tolist() == audit_sampling(imaging).q.tolist()
+    with pytest.raises(ValueError, match="IncoherentImaging contains 0"):
+        audit_sampling(IncoherentImaging(torch.ones(1, 3, 3) / 9))
+    with pytest.raises(ValueError, match="Sequential contains 2"):
+        audit_sampling(nn.Sequential(make_pupil(), make_pupil()))

@@ -1,0 +1,278 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import nn
+
+from optics import HeightMap, Pupil, refractive_index
+from optics.fabrication import (
+    Relief,
+    export_height_map,
+    import_height_map,
+    relief_element,
+    relief_report,
+)
+
+SPACING, WAVELENGTH = 20e-6, 550e-9
+GLASS = {"spacing": SPACING, "material": "fused_silica", "design_wavelength": WAVELENGTH}
+
+
+def random_height(rows=24, columns=24, depth=1.1e-6):
+    source = torch.Generator().manual_seed(7)
+    return depth * torch.rand(rows, columns, dtype=torch.float64, generator=source)
+
+
+def psf(element):
+    pupil = Pupil(
+        [element],
+        wavelengths=(480e-9, WAVELENGTH, 640e-9),
+        focal_length=0.05,
+        pixel_pitch=8e-6,
+        psf_size=32,
+        aperture=torch.ones(element.size, dtype=torch.float64),
+    ).double()
+    return pupil().detach()
+
+
+@pytest.mark.parametrize("ending", [".tif", ".csv"])
+@pytest.mark.parametrize("levels", [None, 4])
+def test_the_file_makes_the_psf_of_the_trained_element(tmp_path, ending, levels):
+    trained = HeightMap(random_height(), **GLASS, levels=levels).double()
+    trained.raw.data += 0.3 * torch.randn(24, 24, generator=torch.Generator().manual_seed(1))
+    paths = export_height_map(trained, tmp_path / "doe")
+    assert paths == (tmp_path / "doe.tif", tmp_path / "doe.csv")
+    relief = import_height_map(tmp_path / f"doe{ending}")
+    assert relief.height.dtype == torch.float64
+    assert (relief.spacing, relief.material) == (SPACING, "fused_silica")
+    assert (relief.design_wavelength, relief.levels) == (WAVELENGTH, levels)
+    height = trained.height.detach()
+    half_a_code = float(height.max() - height.min()) / 65535 / 2
+    allowed = half_a_code * (1 + 1e-9) if ending == ".tif" else 1e-15
+    assert float((relief.height - height).abs().max()) <= allowed
+    if levels:
+        assert relief.height.unique().numel() == levels
+    # A phase error e in each sample changes the amplitude by at most e, and the irradiance by at
+    # most 2 e relative to the brightest an open pupil makes.
+    error = 2 * np.pi * 0.5 * allowed / 480e-9
+    flat = psf(Relief(torch.zeros_like(height), spacing=SPACING, material="fused_silica"))
+    found, expected = psf(relief_element(relief).double()), psf(trained)
+    exact = Relief(relief.height, spacing=relief.spacing, material=relief.material)
+    found = psf(exact)
+    assert float((found - expected).abs().max()) <= 2 * error * float(flat.max()) + 1e-14
+    single = psf(relief_element(relief))
+    assert torch.allclose(single, expected, atol=1e-5 * float(flat.max()), rtol=0)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    rows=st.integers(1, 9),
+    columns=st.integers(1, 9),
+    depth=st.floats(1e-9, 1e-3),
+    offset=st.floats(-1e-4, 1e-4),
+    index=st.floats(1.01, 4),
+)
+def test_any_relief_comes_back(tmp_path_factory, rows, columns, depth, offset, index):
+    height = random_height(rows, columns, depth) + offset
+    path = tmp_path_factory.mktemp("relief") / "a.b"
+    files = export_height_map(height, path, spacing=1e-6, material=index, design_wavelength=5e-7)
+    assert [file.name for file in files] == ["a.b.tif", "a.b.csv"]
+    half_a_code = float(height.max() - height.min()) / 65535 / 2
+    for file, allowed in zip(files, (half_a_code + 1e-18, 1e-12), strict=True):
+        relief = import_height_map(file)
+        assert relief.height.shape == height.shape
+        assert float((relief.height - height).abs().max()) <= allowed
+        assert relief.material == index
+
+
+def test_what_others_see_in_the_files(tmp_path):
+    # +y is down and +x to the right; the highest point lies at row 2, column 1.
+    height = torch.zeros(3, 5)
+    height[2, 1] = 1.5e-6
+    height[0, 4] = 0.75e-6
+    tif, csv = export_height_map(
+        height, tmp_path / "mask.tif", spacing=2e-6, material=1.5, design_wavelength=WAVELENGTH
+    )
+    with Image.open(tif) as image:
+        assert image.size == (5, 3)
+        assert image.mode == "I;16"
+        codes = np.asarray(image)
+        assert (codes[2, 1], codes[0, 0]) == (65535, 0)
+        assert abs(int(codes[0, 4]) - 32767.5) <= 0.5
+        assert float(image.tag_v2[282]) == float(image.tag_v2[283]) == pytest.approx(5000)
+        assert image.tag_v2[296] == 3  # pixels/cm
+        metadata = json.loads(image.tag_v2[270])
+    assert metadata["version"] == 1
+    assert metadata["code_height_m"] == pytest.approx(1.5e-6 / 65535, rel=1e-6)
+    assert metadata["offset_m"] == 0
+    assert metadata["spacing_m"] == 2e-6
+    assert metadata["orientation"].startswith("row 0 is the least y")
+    table = np.loadtxt(csv, delimiter=",")  # numpy skips the lines with a #
+    assert table.shape == (3, 5)
+    assert table[2, 1] == pytest.approx(1.5, rel=1e-6)
+    assert table[0, 4] == pytest.approx(0.75, rel=1e-6)
+    assert '# units: "micrometres"' in csv.read_text()
+
+
+def test_a_flat_relief_comes_back(tmp_path):
+    for file in export_height_map(torch.full((2, 3), 3e-7).double(), tmp_path / "f", **GLASS):
+        assert torch.allclose(import_height_map(file).height, torch.tensor(3e-7).double())
+
+
+def test_existing_files_are_kept(tmp_path):
+    (tmp_path / "a.csv").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"a\.csv exists; .*overwrite=True"):
+        export_height_map(random_height(), tmp_path / "a", **GLASS)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+    export_height_map(random_height(), tmp_path / "a", **GLASS, overwrite=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "a.tif"]
+
+
+def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        export_height_map(random_height(), tmp_path / "a", **GLASS)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"height": torch.rand(3)}, r"height must be real floating point \[H, W\], in metres"),
+        ({"height": torch.ones(3, 3, dtype=torch.complex64)}, "not torch.complex64"),
+        ({"height": torch.full((2, 2), torch.nan)}, "height must be finite, in metres"),
+        ({"spacing": None}, "spacing must be positive, in metres, not None"),
+        ({"spacing": -1e-6}, "spacing must be positive, in metres, not -1e-06"),
+        ({"design_wavelength": 0.0}, "design_wavelength must be positive, in metres, not 0.0"),
+        ({"material": None}, "material must name a glass or be an index above 1, not None"),
+        ({"material": 0.9}, "index above 1, not 0.9"),
+        ({"material": "fused_silika"}, "fused_silica"),
+        ({"levels": 1}, "levels must be a whole number from 2 on, or none, not 1"),
+    ],
+)
+def test_bad_quantities_are_refused(tmp_path, changes, text):
+    quantities = {"height": random_height(), **GLASS, **changes}
+    with pytest.raises(ValueError, match=text):
+        export_height_map(quantities.pop("height"), tmp_path / "a", **quantities)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_element_brings_its_own_quantities(tmp_path):
+    element = HeightMap(random_height(), **GLASS)
+    with pytest.raises(ValueError, match="brings its own spacing, levels; leave them out"):
+        export_height_map(element, tmp_path / "a", spacing=SPACING, levels=4)
+    with pytest.raises(ValueError, match="brings its own spacing"):
+        relief_report(element, spacing=SPACING)
+
+
+def spoil_csv(change):
+    def spoil(folder):
+        text = (folder / "a.csv").read_text()
+        (folder / "a.csv").write_text(change(text))
+        return folder / "a.csv"
+
+    return spoil
+
+
+def spoil_metadata(key, value):
+    def change(text):
+        return "\n".join(
+            f"# {key}: {value}" if line.startswith(f"# {key}:") else line
+            for line in text.splitlines()
+        )
+
+    return spoil_csv(change)
+
+
+def spoil_tiff(change):
+    def spoil(folder):
+        change(folder / "a.tif")
+        return folder / "a.tif"
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (spoil_csv(lambda t: ""), "does not name the format"),
+        (spoil_csv(lambda t: t[: len(t) // 2].rsplit("\n", 1)[0]), "but its metadata says"),
+        (spoil_csv(lambda t: t.rstrip().rsplit(",", 1)[0]), r"line \d+ has 23 heights, .* 24"),
+        (spoil_csv(lambda t: t.replace("0.", "0;", 1) if "0." in t else t), "line"),
+        (spoil_csv(lambda t: t.rstrip().rsplit(",", 1)[0] + ",nan"), "NaN or infinite"),
+        (spoil_metadata("format", '"x"'), "does not name the format"),
+        (spoil_metadata("version", 2), "version must be 1, not 2"),
+        (spoil_metadata("units", '"nm"'), "units must be micrometres, not 'nm'"),
+        (spoil_metadata("spacing_m", 0), "spacing must be positive, in metres, not 0"),
+        (spoil_metadata("spacing_m", "{"), "line .* is not the JSON"),
+        (spoil_metadata("material", "true"), "index above 1, not True"),
+        (spoil_metadata("design_wavelength_m", "NaN"), "design_wavelength must be positive"),
+        (spoil_metadata("levels", 2.5), "levels must be a whole number"),
+        (spoil_tiff(lambda f: f.write_bytes(b"hello")), "it is not a TIFF"),
+        (spoil_tiff(lambda f: f.write_bytes(f.read_bytes()[:600])), "TIFF"),
+        (spoil_tiff(lambda f: Image.new("L", (4, 4)).save(f)), "16-bit greyscale, not of mode 'L'"),
+        (spoil_tiff(lambda f: Image.new("I;16", (4, 4)).save(f)), "no ImageDescription"),
+        (
+            spoil_tiff(lambda f: Image.new("I;16", (4, 4)).save(f, description="x")),
+            "ImageDescription is not the JSON",
+        ),
+        (
+            spoil_tiff(lambda f: Image.new("I;16", (4, 4)).save(f, description="[1]")),
+            "does not name the format",
+        ),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, spoil, text):
+    export_height_map(random_height(), tmp_path / "a", **GLASS)
+    path = spoil(tmp_path)
+    with pytest.raises(ValueError, match=text) as caught:
+        import_height_map(path)
+    assert str(path) in str(caught.value)
+
+
+def test_other_endings_and_missing_files(tmp_path):
+    with pytest.raises(ValueError, match=r"a height map is a \.tif or a \.csv, not '\.png'"):
+        import_height_map(tmp_path / "a.png")
+    with pytest.raises(FileNotFoundError):
+        import_height_map(tmp_path / "a.tif")
+
+
+def test_relief_is_the_glass_formula():
+    height = random_height(6, 8)
+    relief = Relief(height, spacing=SPACING, material="n_bk7")
+    wavelengths = torch.tensor([480e-9, 640e-9], dtype=torch.float64)
+    index = refractive_index("n_bk7", wavelengths).numpy()[:, None, None]
+    phase = 2 * np.pi * (index - 1) * height.numpy() / wavelengths.numpy()[:, None, None]
+    np.testing.assert_allclose(relief.transmission(wavelengths).numpy(), np.exp(1j * phase))
+    assert not list(relief.parameters())
+    assert "height" in relief.state_dict()
+    assert "n_bk7" in repr(relief)
+    # It is a copy of a trained height.
+    start = nn.Parameter(height.clone())
+    made = Relief(start, spacing=SPACING, material=1.5)
+    start.data.zero_()
+    assert torch.equal(made.height, height)
+
+
+def test_report_of_a_drawn_relief():
+    height = torch.zeros(9, 12)
+    height[0:3, 0:4] = 2e-7
+    height[5:7, 3:9] = 4e-7  # two samples in y, six in x
+    report = relief_report(height, spacing=5e-6)
+    assert report.lowest == 0
+    assert report.highest == pytest.approx(4e-7)
+    assert report.levels == 3
+    assert report.smallest_feature == pytest.approx(10e-6)
+    turned = relief_report(height.T.contiguous(), spacing=5e-6)
+    assert turned == report
+    assert relief_report(torch.zeros(4, 7), spacing=1e-6).smallest_feature == pytest.approx(4e-6)
+    element = HeightMap(random_height(), **GLASS, levels=4)
+    assert relief_report(element).levels == 4
+    with pytest.raises(ValueError, match="spacing, metres, is needed"):
+        relief_report(height)
