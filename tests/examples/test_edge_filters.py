@@ -16,7 +16,7 @@ def example():
 
 
 def test_edges_are_brighter_behind_the_filters_and_learning_helps(example, tmp_path):
-    results = example.main(example.Options(count=8, image_size=32, steps=15, output=tmp_path))
+    results = example.main(example.Options(count=60, image_size=32, steps=80, output=tmp_path))
     assert results["learned"] > results["spiral"] > results["open"]
     with Image.open(tmp_path / "edge_filters.png") as figure:
         assert figure.size[0] > 1000
