@@ -54,11 +54,8 @@ def main(options: Options) -> dict[str, float]:
     )
     items = [lesions[i] for i in range(len(lesions))]
     scenes = optics.srgb_to_linear(torch.stack([item.image for item in items]) / 255)
-    border = borders(
-        torch.stack([item.mask for item in items])
-        .float()
-        .reshape(len(items), 1, options.image_size, options.image_size)
-    )
+    masks = [item.mask for item in items if item.mask is not None]
+    border = borders(torch.stack(masks).float().reshape(-1, 1, *scenes.shape[-2:]))
     size = options.image_size
     filters = {
         name: optics.FourierFilter(size, name)
