@@ -69,7 +69,7 @@ def mix_colours(spectral: Tensor, matrix: Tensor) -> Tensor:
             f"spectral must be [B, L, H, W] and matrix [C, L], not {tuple(spectral.shape)} and "
             f"{tuple(matrix.shape)}"
         )
-    return torch.einsum("cl,blyx->bcyx", matrix.to(spectral.dtype), spectral)
+    return _weighted(matrix, spectral)
 
 
 def disc_source(radius: float, *, step: float) -> Tensor:
@@ -159,7 +159,7 @@ class Illumination(nn.Module):
                 f"pictures must be [B, {self.raw.shape[1]}, ...], one for each lamp, not "
                 f"{tuple(pictures.shape)}"
             )
-        return torch.einsum("ps,bs...->bp...", self.weights.to(pictures.dtype), pictures)
+        return _weighted(self.weights, pictures)
 
     def extra_repr(self) -> str:
         """Name the lamps."""
@@ -196,3 +196,10 @@ class ColourFilters(nn.Module):
     def forward(self, spectral: Tensor) -> Tensor:
         """Form the channels ``[B, C, H, W]`` of the light ``[B, L, H, W]`` of L bands."""
         return mix_colours(spectral, self.share * self.transmittance)
+
+
+def _weighted(weights: Tensor, pictures: Tensor) -> Tensor:
+    """``sum_s weights[p, s] pictures[:, s]``, in full precision also under autocast."""
+    kind = torch.float64 if pictures.dtype == torch.float64 else torch.float32
+    with torch.autocast(pictures.device.type, enabled=False):
+        return torch.einsum("ps,bs...->bp...", weights.to(kind), pictures.to(kind))

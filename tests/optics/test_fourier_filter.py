@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import j0
+from scipy.special import ive, j0
 
 import optics
 
@@ -286,6 +286,132 @@ def test_a_spiral_makes_rings_of_points_and_is_the_same_for_both_hands(charge):
     torch.testing.assert_close(ring, ring.rot90(1))
 
 
+@pytest.mark.parametrize("size", [(32, 32), (16, 24), (33, 32)])
+@pytest.mark.parametrize("charge", [1, -3])
+def test_a_spiral_is_dark_on_its_axis_on_even_grids_too(size, charge):
+    psf = torch.fft.ifft2(torch.fft.ifftshift(optics.spiral(size, charge=charge))).abs().square()
+    assert psf[0, 0] < 1e-12 * psf.max()
+
+
+def test_a_spiral_in_a_gaussian_aperture_is_a_ring_of_bessel_functions():
+    # 2 pi int f exp(-p f^2) J1(2 pi r f) df = 2 pi (sqrt(pi) b / 8 p^1.5) e^-z (I0(z) - I1(z)),
+    # b = 2 pi r, z = b^2 / 8 p (Gradshteyn & Ryzhik 6.618).
+    n, cut = 128, 0.1
+    point = torch.zeros(n, n, dtype=torch.float64)
+    point[n // 2, n // 2] = 1
+    plate = optics.spiral(n) * optics.gaussian_pass(n, high=cut)
+    image = optics.coherent_image(point, plate)[n // 2, n // 2 :][:16].numpy()
+    b, p = 2 * np.pi * np.arange(16), np.log(2) / cut**2
+    z = b**2 / (8 * p)
+    field = 2 * np.pi * np.sqrt(np.pi) * b / (8 * p**1.5) * (ive(0, z) - ive(1, z))
+    np.testing.assert_allclose(image, field**2, rtol=0, atol=2e-3 * (field**2).max())
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.floats(-7, 7), st.integers(4, 12), st.integers(4, 12))
+def test_knives_at_any_angle_pass_all_light_together(angle, height, width):
+    one, other = (optics.knife_edge((height, width), angle=a) for a in (angle, angle + math.pi))
+    total = one.abs().square() + other.abs().square()
+    # The angle itself is known to 1e-15, the slope of the coverage is at most the grid's size.
+    torch.testing.assert_close(
+        total, torch.ones(height, width, dtype=torch.float64), rtol=0, atol=1e-10
+    )
+    half = float(one[height // 2, width // 2].abs().square())
+    assert half == pytest.approx(0.5, abs=1e-12)
+
+
+def test_a_knife_shows_the_hilbert_transform_of_a_weak_phase():
+    # Half of the orders of exp(i d cos): 1/2 - d / sqrt(2) sin + O(d^2).
+    depth, x = 1e-3, torch.arange(32, dtype=torch.float64)
+    image = optics.coherent_image(_phase_grating(depth), optics.knife_edge(32))
+    expected = 0.5 - depth / math.sqrt(2) * torch.sin(2 * math.pi * 3 * x / 32)
+    torch.testing.assert_close(image[0], expected, rtol=0, atol=2 * depth**2)
+
+
+def _parts(plate):
+    return torch.view_as_real(plate)
+
+
+@pytest.mark.parametrize(
+    "plate",
+    [
+        lambda v: optics.knife_edge((6, 7), angle=2 * v),
+        lambda v: optics.dark_field((6, 7), stop=v),
+        lambda v: optics.phase_contrast((6, 7), shift=v, stop=v, transmittance=v),
+        lambda v: optics.gaussian_pass((6, 7), low=v, high=2 * v),
+        lambda v: optics.zernike_filter(
+            (6, 7), coefficients=torch.stack((v, v**2, v, v)), cutoff=0.3
+        ),
+    ],
+)
+def test_plates_have_the_gradients_of_their_dimensions(plate):
+    value = torch.tensor(0.231, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v: _parts(plate(v)), value)
+
+
+def test_an_opaque_phase_plate_has_a_finite_gradient():
+    share = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
+    light = optics.phase_contrast(8, transmittance=share).abs().square().sum()
+    assert torch.isfinite(torch.autograd.grad(light, share)[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_pictures_keep_the_precision_of_the_scene(dtype):
+    scene, plate = torch.rand(8, 8).to(dtype), optics.spiral(8)
+    expected = torch.float64 if dtype == torch.float64 else torch.float32
+    assert optics.coherent_image(scene, plate).dtype == expected
+    assert optics.incoherent_image(scene, plate).dtype == expected
+    image = optics.partially_coherent_image(
+        scene, plate, source=torch.ones(2) / 2, tilts=torch.zeros(2, 2)
+    )
+    assert image.dtype == expected
+
+
+@pytest.mark.parametrize("oversample", [2, 3])
+def test_oversampled_abbe_sum_is_the_oversampled_incoherent_image(oversample):
+    scene, transmission = torch.rand(6, 5, dtype=torch.float64), _field(1, 6, 5) / 4
+    fy, fx = torch.meshgrid(optics.frequencies(6), optics.frequencies(5), indexing="ij")
+    image = optics.partially_coherent_image(
+        scene,
+        transmission,
+        source=torch.full((30,), 1 / 30, dtype=torch.float64),
+        tilts=torch.stack((fy.flatten(), fx.flatten()), 1),
+        oversample=oversample,
+    )
+    torch.testing.assert_close(
+        image, optics.incoherent_image(scene, transmission, oversample=oversample)
+    )
+
+
+def test_patterns_and_memory_of_a_source_change_nothing(monkeypatch):
+    scene, transmission = torch.rand(2, 3, 6, 5, dtype=torch.float64), _field(1, 6, 5) / 4
+    tilts = 0.2 * torch.rand(5, 2, dtype=torch.float64)
+    source = torch.rand(2, 5, dtype=torch.float64, requires_grad=True)
+
+    def image(weights):
+        return optics.partially_coherent_image(scene, transmission, source=weights, tilts=tilts)
+
+    whole = image(source)
+    assert whole.shape == (2, 3, 2, 6, 5)
+    torch.testing.assert_close(whole[:, :, 1], image(source[1]))
+    (expected,) = torch.autograd.grad(whole.square().sum(), source)
+    for held in (2**26, 1):  # kept, and computed again
+        monkeypatch.setattr("optics.fourier_filter._HELD", held)
+        parts = image(source)
+        torch.testing.assert_close(parts, whole)
+        torch.testing.assert_close(torch.autograd.grad(parts.square().sum(), source)[0], expected)
+
+
+def test_a_tilt_beyond_the_grid_is_warned_of():
+    with pytest.warns(UserWarning, match=r"tilt of 0.8 cycles/pixel exceeds 0.5"):
+        optics.partially_coherent_image(
+            torch.ones(4, 4),
+            torch.ones(4, 4),
+            source=torch.ones(1),
+            tilts=torch.tensor([[0.0, 0.8]]),
+        )
+
+
 def test_gaussian_cut_offs_are_one_half():
     f = optics.frequencies(40)
     low = optics.gaussian_pass(40, high=0.1)[20].real
@@ -345,10 +471,8 @@ def test_oversampling_keeps_the_light_and_does_not_alias(oversample):
         return float(torch.fft.rfft(image[0])[cycles].abs() / n)
 
     assert at(optics.coherent_image(beat, open_), 8) == pytest.approx(0.25)
-    # Weighted means of 2, 3, 4, ... points: near the pixel's sinc(0.75) = 0.30.
-    k = np.arange(-(oversample // 2), oversample // 2 + 1)
-    w = np.where((oversample % 2 == 0) & (abs(k) == oversample // 2), 0.5, 1) / oversample
-    pixel = float((w * np.cos(2 * np.pi * 0.75 * k / oversample)).sum())
+    # Mean of n points spread evenly over the pixel: near its sinc(0.75) = 0.30.
+    pixel = np.sin(np.pi * 0.75) / (oversample * np.sin(np.pi * 0.75 / oversample))
     assert at(optics.coherent_image(beat, open_, oversample=oversample), 8) == pytest.approx(
         0.25 * abs(pixel), abs=1e-9
     )
@@ -408,8 +532,14 @@ def test_partial_light_lies_between_the_two():
         (lambda: optics.spiral(8, charge=0), "charge must be a whole number of turns, not 0"),
         (lambda: optics.spiral(8, charge=0.5), "charge must be a whole number"),
         (lambda: optics.knife_edge(8, angle=math.nan), "angle must be finite, in radians"),
-        (lambda: optics.dark_field(8, stop=-0.1), "stop must be 0 cycles/pixel or more, not -0.1"),
-        (lambda: optics.phase_contrast(8, transmittance=2), r"a fraction in 0\.\.1, not 2"),
+        (
+            lambda: optics.dark_field(8, stop=-0.1),
+            "stop must be 0 or more, in cycles/p.*reaches -0.1",
+        ),
+        (
+            lambda: optics.phase_contrast(8, transmittance=2),
+            "transmittance must be between 0 and 1.*reaches 2",
+        ),
         (lambda: optics.gaussian_pass(8), "give low, high or both, in cycles/pixel"),
         (lambda: optics.gaussian_pass(8, low=0), "low must be positive and finite, in cycles/p"),
         (
@@ -420,21 +550,68 @@ def test_partial_light_lies_between_the_two():
             lambda: optics.partially_coherent_image(
                 torch.ones(4, 4), torch.ones(4, 4), source=torch.ones(2), tilts=torch.ones(3, 2)
             ),
-            r"source must be \[S\] and tilts \[S, 2\]",
+            r"source must be real \[S\] or \[P, S\] with S = 3",
         ),
         (
             lambda: optics.partially_coherent_image(
                 torch.ones(4, 4), torch.ones(4, 4), source=-torch.ones(1), tilts=torch.ones(1, 2)
             ),
-            "source must not be negative: light adds",
+            "source must be 0 or more, in shares of the light; it reaches -1",
         ),
         (
             lambda: optics.coherent_image(torch.ones(4, 4), torch.ones(4, 4), oversample=0),
             "least 1",
         ),
+        (
+            lambda: optics.partially_coherent_image(
+                torch.ones(4, 4), torch.ones(4, 4), source=torch.ones(2), tilts=torch.ones(2)
+            ),
+            r"tilts must be real \[S, 2\]",
+        ),
+        (
+            lambda: optics.coherent_image(torch.full((4, 4), math.nan), torch.ones(4, 4)),
+            "scene must be finite",
+        ),
+        (
+            lambda: optics.coherent_image(torch.ones(4, 4), torch.ones(1, 1)),
+            r"transmission must have the samples \(4, 4\) of the scene, not \(1, 1\)",
+        ),
+        (
+            lambda: optics.incoherent_image(_field(0, 4, 4), torch.ones(4, 4)),
+            "scene must be real floating point .* in incoherent light",
+        ),
+        (
+            lambda: optics.dark_field(8, stop=torch.tensor(-1.0)),
+            "stop must be 0 or more, in cycles/pixel; it reaches -1",
+        ),
+        (lambda: optics.gaussian_pass(8, low=0.3, high=0.1), "low must be below high, in cycles"),
         (lambda: optics.FourierFilter(8, oversample=0), "oversample must be at least 1, not 0"),
     ],
 )
 def test_filters_that_make_no_sense_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("angle", [0.3, 1.1, 2.6])
+def test_a_knife_covers_samples_by_area(angle):
+    height, width, fine = 6, 9, 401
+    inside = (np.arange(fine) - fine // 2) / fine
+    fy = (np.arange(height) - height // 2)[:, None] / height + inside / height
+    fx = (np.arange(width) - width // 2)[:, None] / width + inside / width
+    along = fx[None, :, None, :] * math.cos(angle) + fy[:, None, :, None] * math.sin(angle)
+    covered = (along > 0).mean((2, 3))
+    plate = optics.knife_edge((height, width), angle=angle).real.numpy()
+    # Counting points along an edge errs by less than one row of them.
+    np.testing.assert_allclose(plate, np.sin(np.pi / 2 * covered), rtol=0, atol=2 / fine)
+
+
+@pytest.mark.parametrize("oversample", [2, 3, 4])
+def test_oversampling_does_not_move_the_picture(oversample):
+    x = torch.arange(32, dtype=torch.float64)
+    waves = torch.cos(2 * math.pi * 3 * x / 32).expand(32, 32).to(torch.complex128)
+    open_ = torch.ones(32, 32)
+    image = optics.coherent_image(waves, open_, oversample=oversample)
+    weak = np.sin(np.pi * 6 / 32) / (oversample * np.sin(np.pi * 6 / 32 / oversample))
+    expected = 0.5 + 0.5 * weak * torch.cos(2 * math.pi * 6 * x / 32)
+    torch.testing.assert_close(image[0], expected, rtol=0, atol=1e-12)

@@ -45,6 +45,16 @@ def test_filters_absorb_and_share():
     assert 0 <= filters.transmittance.min() <= filters.transmittance.max() <= 1
 
 
+def test_lamps_and_filters_stay_in_full_precision_under_autocast():
+    pictures, matrix = torch.rand(2, 3, 4, 4), torch.rand(2, 3)
+    plain = optics.mix_colours(pictures, matrix), optics.Illumination(3)(pictures)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = optics.mix_colours(pictures, matrix), optics.Illumination(3)(pictures)
+    for one, other in zip(plain, mixed, strict=True):
+        assert other.dtype == torch.float32
+        assert torch.equal(one, other)
+
+
 def test_a_disc_holds_the_points_of_its_grid():
     points = optics.disc_source(0.2, step=0.1)
     assert len(points) == 13
