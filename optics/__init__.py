@@ -1,11 +1,12 @@
 """Light: linear scene radiance ``[B, C, H, W]`` to sensor values.
 
 Files, in the order of the light: ``illumination`` lamps and colour filters · ``aperture``,
-``zernike``, ``material``, ``element`` what stands in a pupil · ``propagation`` of fields · ``psf``
-pupil to point-spread function · ``imaging``, ``varying``, ``kernel``, ``fourier_filter`` front
-ends · ``sensor`` photons, electrons, codes, by ``pixel``, ``noise``, ``converter`` and ``mosaic`` ·
-``transfer`` sRGB and linear light. Beside them: ``grid``, ``fourier``, ``constraint``,
-``quantity``, ``audit`` of gradients and sampling, ``fabrication`` of reliefs.
+``zernike``, ``material``, ``element`` what stands in a pupil · ``propagation`` of fields ·
+``pupil`` and ``psf``, pupil to point-spread function · ``imaging``, ``varying``, ``kernel``,
+``fourier_filter`` with its ``plate`` front ends · ``sensor`` photons, electrons, codes, by
+``pixel``, ``noise``, ``converter`` and ``mosaic`` · ``transfer`` sRGB and linear light.
+Beside them: ``grid``, ``fourier``, ``constraint``, ``quantity``, ``audit`` of gradients and
+sampling, ``fabrication`` of reliefs.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -74,18 +75,10 @@ from .fourier import (
     matrix_dft,
 )
 from .fourier_filter import (
-    FilterStart,
     FourierFilter,
     coherent_image,
-    dark_field,
-    filter_start,
-    gaussian_pass,
     incoherent_image,
-    knife_edge,
     partially_coherent_image,
-    phase_contrast,
-    spiral,
-    zernike_filter,
 )
 from .grid import coordinates, fast_size, frequencies
 from .illumination import (
@@ -114,6 +107,16 @@ from .material import (
 from .mosaic import ColourFilterArray, Demosaicing, Pattern, cfa_indices, demosaic, mosaic
 from .noise import ShotNoise, poisson_log_likelihood, score_surrogate, shot_noise
 from .pixel import bin_pixels, pixel_mtf
+from .plate import (
+    FilterStart,
+    dark_field,
+    filter_start,
+    gaussian_pass,
+    knife_edge,
+    phase_contrast,
+    spiral,
+    zernike_filter,
+)
 from .propagation import (
     FarField,
     angular_spectrum,
@@ -121,9 +124,7 @@ from .propagation import (
     fresnel,
 )
 from .psf import (
-    Pupil,
     amplitude_spread,
-    defocus_path,
     encircled_energy,
     measured_psf,
     mtf,
@@ -131,6 +132,7 @@ from .psf import (
     psf_from_pupil,
     strehl,
 )
+from .pupil import Pupil, defocus_path
 from .sensor import Reading, Sensor
 from .transfer import linear_to_srgb, srgb_to_linear
 from .varying import LowRankPSF, VaryingImaging, low_rank_psf, varying_blur

@@ -15,7 +15,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .psf import Pupil, psf_from_pupil
+from .psf import psf_from_pupil
+from .pupil import Pupil
 
 __all__ = [
     "GradientAudit",

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .fourier import Boundary, convolve
-from .psf import Pupil
+from .pupil import Pupil
 from .quantity import check_finite, hold
 
 __all__ = [

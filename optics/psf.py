@@ -10,23 +10,18 @@ outside of the window, is missing from it, and from the photons.
 """
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .aperture import circular_aperture
-from .element import Element
 from .fourier import dft_matrix, matrix_dft
 from .grid import coordinates, frequencies
 from .quantity import check_complex, check_finite, check_positive, check_real, image_size
 
 __all__ = [
-    "Pupil",
     "amplitude_spread",
-    "defocus_path",
     "encircled_energy",
     "measured_psf",
     "mtf",
@@ -361,204 +356,3 @@ def measured_psf(
     top, left = rows // 2 - height // 2, columns // 2 - width // 2
     window = moved[..., top : top + height, left : left + width]
     return window * (throughput / window.sum((-2, -1), keepdim=True))
-
-
-def defocus_path(
-    size: int | tuple[int, int],
-    *,
-    spacing: float,
-    distance: float | Tensor,
-    focus: float | Tensor,
-) -> Tensor:
-    """Optical path of a point at ``distance`` for a lens focused on ``focus``, paraxial.
-
-    ``W = r^2 / 2 (1 / distance - 1 / focus)`` (Goodman, Fourier Optics, sec. 6.4): zero in focus.
-
-    Parameters
-    ----------
-    size : int or (int, int)
-        Samples (H, W) of the pupil.
-    spacing : float, metres
-    distance : float or Tensor ``[D]``, metres
-        From the pupil to the point; ``inf`` is allowed.
-    focus : float or Tensor, metres
-
-    Returns
-    -------
-    Tensor, float64 ``[H, W]`` or ``[D, H, W]``, metres
-    """
-    check_positive("spacing", spacing, "metres")
-    vergence = torch.as_tensor(1 / distance - 1 / focus, dtype=torch.float64)
-    check_finite("1 / distance - 1 / focus", vergence, "1/metres")
-    y, x = (coordinates(n, spacing=spacing, device=vergence.device) for n in image_size(size))
-    return vergence[..., None, None] * ((y[:, None].square() + x.square()) / 2)
-
-
-class Pupil(nn.Module):
-    """The pupil of a lens: an open aperture and the elements in it; calling it gives the PSF.
-
-    ::
-
-        aperture x elements x defocus ──psf_from_pupil──► psf [(D,) L, h, w]
-
-    Parameters
-    ----------
-    elements : sequence of Element
-        On one grid, in any order. An optimiser of the pupil trains them.
-    wavelengths : sequence of float, metres
-        One PSF is formed at each.
-    focal_length : float, metres
-        Distance of pupil and image.
-    pixel_pitch : float, metres
-    psf_size : int or (int, int), pixels
-    size, spacing : int or (int, int); float, metres, optional
-        Grid of the pupil, needed when there are no elements.
-    aperture : Tensor, real ``[H, W]``, optional
-        Amplitude of the open aperture, in 0..1: by default the largest circle on the grid. The
-        light it lets in is what throughput is a fraction of.
-    focus : float, metres
-        Distance in front of the pupil that is sharp.
-
-    Raises
-    ------
-    ValueError
-        When the elements do not share a grid, or the pupil is sampled too coarsely for the window.
-
-    Warns
-    -----
-    UserWarning
-        When pixels larger than ``lambda f / D`` let parts of the PSF fall between their centres.
-    """
-
-    aperture: Tensor
-    _wavelengths: Tensor
-
-    def __init__(
-        self,
-        elements: Sequence[Element],
-        *,
-        wavelengths: Sequence[float],
-        focal_length: float,
-        pixel_pitch: float,
-        psf_size: int | tuple[int, int],
-        size: int | tuple[int, int] | None = None,
-        spacing: float | None = None,
-        aperture: Tensor | None = None,
-        focus: float = math.inf,
-    ) -> None:
-        super().__init__()
-        grids = {(element.size, element.spacing) for element in elements}
-        if size is not None and spacing is not None:
-            check_positive("spacing", spacing, "metres")
-            grids.add((image_size(size), float(spacing)))
-        if len(grids) != 1:
-            raise ValueError(
-                "all elements must share one grid (size, spacing); "
-                + (f"they have {sorted(grids)}" if grids else "without any, give size and spacing")
-            )
-        self.size, self.spacing = grids.pop()
-        if len(wavelengths) == 0:
-            raise ValueError("wavelengths must hold at least one, in metres")
-        for wavelength in wavelengths:
-            check_positive("wavelengths", wavelength, "metres")
-        check_positive("focal_length", focal_length, "metres")
-        check_positive("pixel_pitch", pixel_pitch, "metres")
-        if not focus > 0:
-            raise ValueError(f"focus must be positive, in metres, not {focus}")
-        if aperture is None:
-            diameter = (min(self.size) - 1) * self.spacing
-            aperture = circular_aperture(self.size, diameter=diameter, spacing=self.spacing)
-        elif aperture.shape != self.size or aperture.is_complex():
-            raise ValueError(
-                f"aperture must be real {self.size}, not {aperture.dtype} {tuple(aperture.shape)}"
-            )
-        if not bool(((aperture >= 0) & (aperture <= 1 + 1e-6)).all()) or not aperture.any():
-            raise ValueError("aperture must be an amplitude in 0..1, open somewhere")
-        self.elements = nn.ModuleList(elements)
-        self.wavelengths = tuple(float(w) for w in wavelengths)
-        self.focal_length = float(focal_length)
-        self.pixel_pitch = float(pixel_pitch)
-        self.psf_size = image_size(psf_size, "psf_size")
-        self.focus = float(focus)
-        self.register_buffer("aperture", aperture)
-        self.register_buffer("_wavelengths", torch.tensor(self.wavelengths, dtype=torch.float64))
-        #: Widest extent of the open aperture, metres: each lit sample stands for its spacing.
-        self.diameter = self.spacing * max(int(aperture.any(axis).sum()) for axis in (0, 1))
-        quality = self.q_sampling
-        if min(quality) < 1:
-            warnings.warn(
-                f"Q = lambda f / (D p) is {min(quality):.3g}: with fewer than one pixel in "
-                "lambda f / D the sum of the PSF is not its light; use smaller pixels and bin "
-                "(Sensor(binning=...))",
-                UserWarning,
-                stacklevel=2,
-            )
-
-    @property
-    def q_sampling(self) -> tuple[float, ...]:
-        """``Q = lambda f / (D p)`` at each wavelength; from 2 on the PSF is sampled in full."""
-        return tuple(
-            w * self.focal_length / (self.diameter * self.pixel_pitch) for w in self.wavelengths
-        )
-
-    def field(self, *, distance: Tensor | float | None = None) -> Tensor:
-        """Complex amplitude in the pupil, ``[L, H, W]``, or ``[D, L, H, W]`` for distances."""
-        wavelength = self._wavelengths
-        field = self.aperture[None]
-        for element in self.elements:
-            assert isinstance(element, Element)
-            field = field * element.transmission(wavelength)
-        if distance is None:
-            return field.expand(len(wavelength), *self.size)
-        path = defocus_path(self.size, spacing=self.spacing, distance=distance, focus=self.focus)
-        turns = path.to(wavelength.device)[..., None, :, :] / wavelength[:, None, None]
-        phase = (2 * math.pi * turns).to(self.aperture.dtype)
-        return field * torch.complex(torch.cos(phase), torch.sin(phase))
-
-    def forward(self, *, distance: Tensor | float | None = None) -> Tensor:
-        """Form the PSF.
-
-        Parameters
-        ----------
-        distance : Tensor ``[D]`` or float, metres, optional
-            Of the point source in front of the pupil; the focus if not given.
-
-        Returns
-        -------
-        Tensor ``[L, h, w]`` or ``[D, L, h, w]``
-            Fractions of the light in the open aperture.
-        """
-        return psf_from_pupil(
-            self.field(distance=distance),
-            wavelength=self.wavelengths,
-            focal_length=self.focal_length,
-            pupil_spacing=self.spacing,
-            pixel_pitch=self.pixel_pitch,
-            size=self.psf_size,
-            incident_power=self.incident_power,
-        )
-
-    def amplitude_spread(self) -> Tensor:
-        """Image of a coherent point in focus, complex ``[L, h, w]``; see the function's name."""
-        return amplitude_spread(
-            self.field(),
-            wavelength=self.wavelengths,
-            focal_length=self.focal_length,
-            pupil_spacing=self.spacing,
-            pixel_pitch=self.pixel_pitch,
-            size=self.psf_size,
-        )
-
-    @property
-    def incident_power(self) -> Tensor:
-        """Light in the open aperture, ``sum A^2``, scalar."""
-        return self.aperture.square().sum()
-
-    def extra_repr(self) -> str:
-        """Name the geometry with its units."""
-        bands = ", ".join(f"{w * 1e9:g}" for w in self.wavelengths)
-        return (
-            f"size={self.size}, spacing={self.spacing:g} m, wavelengths=({bands}) nm, "
-            f"focal_length={self.focal_length:g} m, pixel_pitch={self.pixel_pitch:g} m, "
-            f"psf_size={self.psf_size} pixels, focus={self.focus:g} m"
-        )

@@ -5,10 +5,20 @@ the CPU only, because looking at a tensor on an accelerator would stop it; shape
 checked everywhere.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["check_complex", "check_finite", "check_positive", "check_real", "hold", "image_size"]
+__all__ = [
+    "check_between",
+    "check_complex",
+    "check_finite",
+    "check_positive",
+    "check_real",
+    "hold",
+    "image_size",
+]
 
 
 def check_positive(name: str, value: float | Tensor, unit: str) -> None:
@@ -44,6 +54,23 @@ def check_real(name: str, value: Tensor, shape: str) -> None:
     if value.ndim < 2 or value.numel() == 0 or not value.is_floating_point():
         raise ValueError(
             f"{name} must be real floating point {shape}, not {value.dtype} {tuple(value.shape)}"
+        )
+
+
+def check_between(name: str, value: float | Tensor, low: float, high: float, unit: str) -> None:
+    """Raise a ValueError unless ``low <= value <= high``; ``high`` may be infinite."""
+    check_finite(name, value, unit)
+    if isinstance(value, Tensor):
+        if value.device.type != "cpu" or torch.compiler.is_compiling():
+            return
+        smallest, largest = float(value.detach().min()), float(value.detach().max())
+    else:
+        smallest = largest = value
+    if smallest < low or largest > high:
+        wanted = "0 or more" if high == math.inf else f"between {low:g} and {high:g}"
+        raise ValueError(
+            f"{name} must be {wanted}, in {unit}; it reaches "
+            f"{smallest if smallest < low else largest:g}"
         )
 
 

@@ -330,18 +330,6 @@ def test_single_precision_and_autocast():
         assert torch.equal(_psf(pupil), single)
 
 
-def test_defocus_is_nothing_in_focus_and_follows_the_paraxial_formula():
-    path = optics.defocus_path(
-        5, spacing=1e-3, distance=torch.tensor([0.5, 1.0, math.inf]), focus=1.0
-    )
-    assert path.shape == (3, 5, 5)
-    assert not path[1].any()
-    torch.testing.assert_close(path[0, 0, 0], torch.tensor(4e-6, dtype=torch.float64))
-    torch.testing.assert_close(path[2], -path[0])
-    # A point nearer by dz is sharp where 1 / s' = 1 / f - 1 / s: the wavefront of a sphere.
-    assert float(path[0, 2, 4]) == pytest.approx(4e-6 / 2 * (1 / 0.5 - 1), rel=1e-12)
-
-
 def test_a_measured_psf_is_centred_cut_and_has_the_light_it_is_given():
     y, x = np.indices((41, 50))
     spot = np.exp(-((y - 17.3) ** 2 + (x - 28.6) ** 2) / (2 * 2.0**2))
@@ -364,49 +352,6 @@ def _pupil(elements=(), **options):
     }
     grid = {} if elements else {"size": 64, "spacing": 1e-3 / 63}
     return optics.Pupil(elements, **(given | grid | options))
-
-
-def test_a_pupil_is_its_function():
-    phase = torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
-    spacing = 1e-3 / 63
-    pupil = _pupil([optics.PhaseMask(phase, spacing=spacing)])
-    aperture = optics.circular_aperture(64, diameter=1e-3, spacing=spacing)
-    expected = optics.psf_from_pupil(
-        aperture * torch.polar(torch.ones_like(phase), phase),
-        wavelength=torch.tensor([450e-9, 550e-9, 650e-9], dtype=torch.float64),
-        focal_length=_FOCAL,
-        pupil_spacing=spacing,
-        pixel_pitch=2e-6,
-        size=31,
-    )
-    torch.testing.assert_close(pupil(), expected, rtol=1e-4, atol=1e-8)
-    assert pupil.q_sampling[1] == pytest.approx(550e-9 * 10 / 2e-6, rel=1e-6)
-
-
-def test_light_of_a_pupil_is_a_fraction_of_its_open_aperture():
-    spacing = 1e-3 / 63
-    opened = _pupil()().sum((-2, -1))
-    half = optics.AmplitudeMask(torch.full((64, 64), 0.5), spacing=spacing, trainable=False)
-    torch.testing.assert_close(_pupil([half])().sum((-2, -1)), opened / 2)
-    assert (opened <= 1).all()
-    assert (opened > 0.9).all()
-
-
-def test_distances_blur_and_the_focus_is_sharp():
-    pupil = _pupil(focus=0.5)
-    stack = pupil(distance=torch.tensor([0.2, 0.5, 2.0]))
-    assert stack.shape == (3, 3, 31, 31)
-    torch.testing.assert_close(stack[1], pupil())
-    ratio = optics.strehl(stack, pupil()[None])
-    assert (ratio[[0, 2]] < 0.9).all()
-    distance = torch.tensor(0.3, requires_grad=True)
-    pupil(distance=distance)[0, 15, 15].backward()
-    assert distance.grad != 0
-
-
-def test_a_coarse_pixel_is_warned_of_with_its_number():
-    with pytest.warns(UserWarning, match=r"Q = lambda f / \(D p\) is 0\.45"):
-        _pupil(pixel_pitch=10e-6, psf_size=15)
 
 
 @pytest.mark.parametrize(
@@ -455,35 +400,3 @@ def test_other_bad_input_is_refused():
         optics.measured_psf(torch.ones(5, 5), size=3)
     with pytest.raises(ValueError, match="throughput must be a fraction"):
         optics.measured_psf(torch.ones(5, 5), size=3, throughput=2)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: _pupil(size=None), "without any, give size and spacing"),
-        (lambda: _pupil(wavelengths=()), "wavelengths must hold at least one, in metres"),
-        (lambda: _pupil(wavelengths=(-1.0,)), "wavelengths must be positive"),
-        (lambda: _pupil(focus=-1.0), "focus must be positive, in metres, not -1"),
-        (lambda: _pupil(aperture=torch.ones(3, 3)), r"aperture must be real \(64, 64\), not"),
-        (lambda: _pupil(aperture=torch.full((64, 64), 2.0)), r"amplitude in 0\.\.1"),
-        (lambda: _pupil(psf_size=5000), "the pupil is undersampled"),
-        (
-            lambda: _pupil(
-                [
-                    optics.PhaseMask(torch.zeros(8, 8), spacing=1e-5),
-                    optics.PhaseMask(torch.zeros(8, 8), spacing=2e-5),
-                ]
-            ),
-            r"all elements must share one grid \(size, spacing\); they have",
-        ),
-    ],
-)
-def test_pupils_that_make_no_sense_are_refused(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()()
-
-
-def test_units_are_printed():
-    text = repr(_pupil())
-    assert "wavelengths=(450, 550, 650) nm" in text
-    assert "pixel_pitch=2e-06 m" in text

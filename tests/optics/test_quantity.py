@@ -55,3 +55,13 @@ def test_a_parameter_keeps_its_identity():
     quantity.hold(module, "amplitude", torch.ones(3))
     assert module.phase is parameter
     assert [name for name, _ in module.named_buffers()] == ["amplitude"]
+
+
+def test_a_value_outside_of_its_range_is_refused():
+    quantity.check_between("share", torch.tensor([0.0, 1.0]), 0, 1, "fractions")
+    with pytest.raises(
+        ValueError, match="share must be between 0 and 1, in fractions; it reaches 2"
+    ):
+        quantity.check_between("share", torch.tensor([0.5, 2.0]), 0, 1, "fractions")
+    with pytest.raises(ValueError, match="stop must be 0 or more, in pixels; it reaches -1"):
+        quantity.check_between("stop", -1.0, 0, float("inf"), "pixels")

@@ -1,0 +1,384 @@
+"""Plates in the Fourier plane: complex transmissions of known elements.
+
+Frequencies are in cycles per pixel of the picture, on the centred grid ``(i - N // 2) / N`` of
+:func:`optics.frequencies`; angles turn from +fx to +fy. A plate whose rim has a radius carries the
+part of each sample that it covers, so that the radius has a gradient.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from .constraint import clip
+from .grid import frequencies
+from .quantity import check_between, check_finite, check_positive, image_size
+from .zernike import zernike
+
+__all__ = [
+    "FilterStart",
+    "dark_field",
+    "filter_start",
+    "gaussian_pass",
+    "knife_edge",
+    "phase_contrast",
+    "spiral",
+    "zernike_filter",
+]
+
+FilterStart = Literal[
+    "open",
+    "spiral",
+    "dark_field",
+    "knife_edge",
+    "phase_contrast",
+    "low_pass",
+    "high_pass",
+    "band_pass",
+    "random",
+]
+
+
+def spiral(
+    size: int | tuple[int, int], *, charge: int = 1, device: torch.device | str | None = None
+) -> Tensor:
+    """Spiral phase plate ``exp(i charge phi)``: steps of any direction become bright edges.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Samples (H, W) of the Fourier plane.
+    charge : int
+        Turns of the phase around the zero order, which is blocked; not 0.
+    device : torch.device, optional
+        Of the result.
+
+    Returns
+    -------
+    Tensor, complex128 ``[H, W]``
+        Transmission (amplitude).
+
+    Notes
+    -----
+    Fürhapter, Jesacher, Bernet, Ritsch-Marte, Opt. Express 13:689 (2005). A sample at
+    -1/2 cycles/pixel, on the rim of an even grid, stands for +1/2 as well and carries the mean of
+    both, so that the image of a point is dark on its axis for every odd charge.
+    """
+    if charge != int(charge) or charge == 0:
+        raise ValueError(f"charge must be a whole number of turns, not 0, but is {charge}")
+    fy, fx, radius = _plane(size, device)
+    rim_y, rim_x = (torch.where(f == -0.5, 0.5, f) for f in (fy, fx))
+    vortex = torch.stack(
+        [phasor(charge * torch.atan2(y, x)) for y in (fy, rim_y) for x in (fx, rim_x)]
+    )
+    return torch.where(radius > 0, vortex.mean(0), 0.0)
+
+
+def knife_edge(
+    size: int | tuple[int, int],
+    *,
+    angle: float | Tensor = 0.0,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Straight edge through the zero order: gradients of phase or index become bright or dark.
+
+    Passes ``fx cos(angle) + fy sin(angle) > 0`` and blocks the other half plane (Foucault;
+    Schlieren: Settles, Schlieren and Shadowgraph Techniques, 2001). A sample of which the part c
+    lies in the open half has ``t = sin(pi c / 2)``: on the edge itself half of the light passes,
+    and two opposite edges together pass all of it at every frequency.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Samples (H, W) of the Fourier plane.
+    angle : float or Tensor ``[...]``, radians
+        Direction of the open side. A tensor carries a gradient.
+    device : torch.device, optional
+        Of the result; by default that of ``angle``.
+
+    Returns
+    -------
+    Tensor, complex128 ``[..., H, W]``
+        Transmission (amplitude).
+
+    Raises
+    ------
+    ValueError
+        For an angle that is not finite.
+    """
+    check_finite("angle", angle, "radians")
+    height, width = image_size(size)
+    fy, fx, _ = _plane(size, _device(device, angle))
+    angle = _number(angle, fy)
+    cosine, sine = angle.cos(), angle.sin()
+    distance = fx * cosine + fy * sine
+    # Half of the sample's rectangle 1/W x 1/H, projected on the normal of the edge.
+    across, down = cosine.abs() / (2 * width), sine.abs() / (2 * height)
+    long, short = torch.maximum(across, down), torch.minimum(across, down)
+    depth = distance.abs()
+    corner = (long + short - depth).clamp_min(0.0)
+    # Only a corner of the sample lies beyond the edge; without an inclination there is none.
+    beyond = corner.square() / (8 * long * torch.maximum(short, 1e-9 * long))
+    covered = torch.where(depth <= long - short, 0.5 + depth / (2 * long), 1 - beyond)
+    covered = torch.where(depth >= long + short, 1.0, covered)
+    covered = torch.where(distance < 0, 1 - covered, covered)
+    amplitude = torch.sin(torch.pi / 2 * covered)
+    return torch.complex(amplitude, torch.zeros_like(amplitude))
+
+
+def dark_field(
+    size: int | tuple[int, int],
+    *,
+    stop: float | Tensor = 0.0,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Round stop on the zero order: what is even disappears, what scatters remains.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Samples (H, W) of the Fourier plane.
+    stop : float or Tensor ``[...]``, cycles/pixel
+        Radius, with a soft edge of linear coverage one sample wide, and a gradient. The zero
+        frequency is blocked at any radius.
+    device : torch.device, optional
+        Of the result; by default that of ``stop``.
+
+    Returns
+    -------
+    Tensor, complex128 ``[..., H, W]``
+        Transmission (amplitude).
+
+    Raises
+    ------
+    ValueError
+        For a radius that is negative or not finite.
+    """
+    check_between("stop", stop, 0.0, math.inf, "cycles/pixel")
+    amplitude = 1 - _disk(size, stop, _device(device, stop))
+    return torch.complex(amplitude, torch.zeros_like(amplitude))
+
+
+def phase_contrast(
+    size: int | tuple[int, int],
+    *,
+    shift: float | Tensor = math.pi / 2,
+    stop: float | Tensor = 0.0,
+    transmittance: float | Tensor = 1.0,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Zernike's phase plate: the zero order is shifted and, to raise the contrast, weakened.
+
+    With a shift of ``+pi/2`` a weak phase phi, ``exp(i phi)``, is imaged as ``1 + 2 phi``; with
+    ``-pi/2`` as ``1 - 2 phi`` (Zernike, Physica 9:686, 1942; Goodman, sec. 8.1.3).
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Samples (H, W) of the Fourier plane.
+    shift : float or Tensor ``[...]``, radians
+        Phase ``exp(i shift)`` of the zero order.
+    stop : float or Tensor ``[...]``, cycles/pixel
+        Radius of the plate; see :func:`dark_field`.
+    transmittance : float or Tensor ``[...]``, in [0, 1]
+        Share ``|t|^2`` of the light that passes the plate. Below 1e-12 its root is a line.
+    device : torch.device, optional
+        Of the result; by default that of the tensors given.
+
+    Returns
+    -------
+    Tensor, complex128 ``[..., H, W]``
+        Transmission (amplitude), with gradients to all three.
+
+    Raises
+    ------
+    ValueError
+        For a value that is not finite or out of its range.
+    """
+    check_finite("shift", shift, "radians")
+    check_between("stop", stop, 0.0, math.inf, "cycles/pixel")
+    check_between("transmittance", transmittance, 0.0, 1.0, "a share of the light")
+    device = _device(device, shift, stop, transmittance)
+    plate = _disk(size, stop, device)
+    share = _number(transmittance, plate)
+    amplitude = share / share.clamp_min(1e-12).sqrt()
+    return (1 - plate) + plate * amplitude * phasor(_number(shift, plate))
+
+
+def zernike_filter(
+    size: int | tuple[int, int],
+    *,
+    coefficients: Tensor,
+    cutoff: float,
+    indices: Sequence[int] | None = None,
+) -> Tensor:
+    """Circular aperture with a wavefront of Zernike polynomials.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+    coefficients : Tensor ``[J]``, waves RMS
+    cutoff : float, cycles/pixel
+        Radius of the aperture; the coherent cut-off frequency ``D p / (2 lambda f)``.
+    indices : sequence of int, optional
+        Noll indices, by default ``1, ..., J``.
+
+    Returns
+    -------
+    Tensor, complex128 ``[H, W]``, 0 beyond the cut-off
+    """
+    check_positive("cutoff", cutoff, "cycles/pixel")
+    chosen = tuple(indices if indices is not None else range(1, len(coefficients) + 1))
+    if coefficients.ndim != 1 or len(chosen) != len(coefficients):
+        raise ValueError(
+            f"coefficients must be [J], one for each of the {len(chosen)} Noll indices, not "
+            f"{tuple(coefficients.shape)}"
+        )
+    check_finite("coefficients", coefficients, "waves RMS")
+    fy, fx, radius = _plane(size, coefficients.device)
+    rho, theta = radius / cutoff, torch.atan2(fy, fx)
+    basis = torch.stack([zernike(index, rho.clamp_max(1.0), theta) for index in chosen])
+    waves = torch.einsum("j,jyx->yx", coefficients.double(), basis)
+    return (rho <= 1) * phasor(2 * math.pi * waves)
+
+
+def gaussian_pass(
+    size: int | tuple[int, int],
+    *,
+    low: float | Tensor | None = None,
+    high: float | Tensor | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Gaussian low, high or band pass: frequencies from ``low`` to ``high`` pass.
+
+    ``exp(-f^2 ln 2 / high^2) (1 - exp(-f^2 ln 2 / low^2))``: each factor is one half, in
+    amplitude, at its cut-off.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Samples (H, W) of the Fourier plane.
+    low : float or Tensor ``[...]``, cycles/pixel, optional
+        Lower cut-off; without it low frequencies pass.
+    high : float or Tensor ``[...]``, cycles/pixel, optional
+        Upper cut-off; without it high frequencies pass.
+    device : torch.device, optional
+        Of the result; by default that of the tensors given.
+
+    Returns
+    -------
+    Tensor, complex128 ``[..., H, W]``
+        Transmission (amplitude), real, in [0, 1], with gradients to both.
+
+    Raises
+    ------
+    ValueError
+        For a cut-off that is not positive, or floats with ``low >= high``.
+    """
+    if low is None and high is None:
+        raise ValueError("give low, high or both, in cycles/pixel")
+    device = _device(device, low, high)
+    squared = math.log(2) * _plane(size, device)[2].square()
+    amplitude = torch.ones_like(squared)
+    if low is not None:
+        check_positive("low", low, "cycles/pixel")
+        amplitude = amplitude * -torch.expm1(-squared / _number(low, squared).square())
+    if high is not None:
+        check_positive("high", high, "cycles/pixel")
+        amplitude = amplitude * torch.exp(-squared / _number(high, squared).square())
+    if isinstance(low, float | int) and isinstance(high, float | int) and low >= high:
+        raise ValueError(f"low must be below high, in cycles/pixel, not {low:g} and {high:g}")
+    return torch.complex(amplitude, torch.zeros_like(amplitude))
+
+
+def filter_start(
+    name: FilterStart,
+    size: tuple[int, int],
+    *,
+    stop_radius: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Transmissions of known Fourier-plane elements by name.
+
+    Parameters
+    ----------
+    name : str
+        ``open``; ``spiral``, ``dark_field``, ``knife_edge`` and ``phase_contrast``, the functions
+        of these names; ``low_pass`` (half at 0.1 cycles/pixel), ``high_pass`` (half at 0.05) and
+        ``band_pass`` (both), see :func:`gaussian_pass`; ``random``, uniform random phases.
+    size : (int, int)
+        Samples (H, W) of the Fourier plane.
+    stop_radius : float, cycles/pixel, optional
+        Radius of the zero-order stop of ``dark_field`` and ``phase_contrast``; the zero frequency
+        alone by default.
+    generator : torch.Generator, optional
+        Source of ``random``.
+
+    Returns
+    -------
+    Tensor, complex128 ``[H, W]``
+        Transmission (amplitude), zero frequency at ``[H // 2, W // 2]``.
+    """
+    if name not in get_args(FilterStart):
+        raise ValueError(f"no filter is called {name!r}; choose from {get_args(FilterStart)}")
+    if stop_radius is not None and not stop_radius >= 0:
+        raise ValueError(f"stop_radius must be 0 cycles/pixel or more, not {stop_radius}")
+    stop = stop_radius or 0.0
+    if name == "random":
+        turns = torch.rand(size, dtype=torch.float64, generator=generator)
+        return phasor(2 * math.pi * turns)
+    return {
+        "open": lambda: torch.ones(size, dtype=torch.complex128),
+        "spiral": lambda: spiral(size),
+        "dark_field": lambda: dark_field(size, stop=stop),
+        "knife_edge": lambda: knife_edge(size),
+        "phase_contrast": lambda: phase_contrast(size, stop=stop),
+        "low_pass": lambda: gaussian_pass(size, high=0.1),
+        "high_pass": lambda: gaussian_pass(size, low=0.05),
+        "band_pass": lambda: gaussian_pass(size, low=0.05, high=0.1),
+    }[name]()
+
+
+def _device(
+    device: torch.device | str | None, *values: float | Tensor | None
+) -> torch.device | str | None:
+    """Device asked for, or that of the first tensor that lives on an accelerator, or any."""
+    if device is not None:
+        return device
+    devices = [value.device for value in values if isinstance(value, Tensor)]
+    return next((d for d in devices if d.type != "cpu"), devices[0] if devices else None)
+
+
+def _number(value: float | Tensor, like: Tensor) -> Tensor:
+    """A float or a tensor ``[...]`` as float64 ``[..., 1, 1]``."""
+    return torch.as_tensor(value, dtype=torch.float64, device=like.device)[..., None, None]
+
+
+def _plane(
+    size: int | tuple[int, int], device: torch.device | str | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Frequencies fy, fx and their modulus ``[H, W]``."""
+    height, width = image_size(size)
+    fy, fx = torch.meshgrid(
+        frequencies(height, device=device), frequencies(width, device=device), indexing="ij"
+    )
+    return fy, fx, torch.hypot(fy, fx)
+
+
+def _disk(
+    size: int | tuple[int, int], radius: float | Tensor, device: torch.device | str | None
+) -> Tensor:
+    """Part ``[..., H, W]`` of each sample inside of a radius; all of the zero order."""
+    height, width = image_size(size)
+    fy, fx, distance = _plane(size, device)
+    # Width of a sample along the radius: 1/W along fx, 1/H along fy.
+    sample = torch.hypot(fx / width, fy / height) / distance.clamp_min(1e-30)
+    inside = clip((_number(radius, distance) - distance) / sample.clamp_min(1e-30) + 0.5)
+    return torch.where(distance > 0, inside, 1.0)
+
+
+def phasor(phase: Tensor) -> Tensor:
+    """``exp(i phase)``, in three quarters of the time of torch.polar."""
+    return torch.complex(torch.cos(phase), torch.sin(phase))

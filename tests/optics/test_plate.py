@@ -1,0 +1,162 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import optics
+
+_STARTS = ["open", "spiral", "dark_field", "knife_edge", "phase_contrast", "random"]
+
+
+def _filter(start="random", size=(16, 15), seed=0, channels=1, **options):
+    generator = torch.Generator().manual_seed(seed)
+    return optics.FourierFilter(
+        size, start, channels=channels, generator=generator, **options
+    ).double()
+
+
+def test_phase_contrast_shows_a_weak_phase_linearly():
+    x = torch.arange(32, dtype=torch.float64)
+    phase = 0.01 * torch.cos(2 * torch.pi * 4 * x / 32).expand(32, 32)
+    transmission = optics.filter_start("phase_contrast", (32, 32))
+    spectrum = torch.fft.fft2(torch.polar(torch.ones_like(phase), phase))
+    image = torch.fft.ifft2(spectrum * torch.fft.ifftshift(transmission)).abs().square()
+    torch.testing.assert_close(image, 1 + 2 * phase, rtol=0, atol=2e-4)  # the rest is phase**2
+
+
+def test_spiral_turns_once():
+    transmission = optics.filter_start("spiral", (33, 33))
+    circle = torch.linspace(0, 2 * torch.pi, 201)
+    rows = (16 + 10 * torch.sin(circle)).round().long()
+    columns = (16 + 10 * torch.cos(circle)).round().long()
+    phase = transmission[rows, columns].angle()
+    steps = torch.remainder(phase.diff() + torch.pi, 2 * torch.pi) - torch.pi
+    assert float(steps.sum()) == pytest.approx(2 * torch.pi, abs=1e-6)
+
+
+def test_a_stop_covers_its_radius():
+    for start in ("dark_field", "phase_contrast"):
+        transmission = optics.filter_start(start, (20, 20), stop_radius=0.12)
+        fy, fx = torch.meshgrid(optics.frequencies(20), optics.frequencies(20), indexing="ij")
+        radius, cell = torch.hypot(fy, fx), 1 / 20
+        full = optics.filter_start(start, (20, 20), stop_radius=1.0)
+        inside, outside = radius <= 0.12 - cell / 2, radius >= 0.12 + cell / 2
+        assert torch.equal(transmission[inside], full[inside])
+        assert (transmission[outside] == 1).all()
+    with pytest.raises(ValueError, match="stop_radius must be 0 cycles/pixel or more, not -1"):
+        optics.filter_start("dark_field", (8, 8), stop_radius=-1)
+
+
+def test_knife_edge_passes_half_of_the_plane():
+    transmission = optics.filter_start("knife_edge", (31, 31))
+    assert transmission.abs().square().mean() == pytest.approx(0.5, abs=1e-12)
+    assert (transmission[:, :15] == 0).all()
+
+
+def _field(seed=0, *shape):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*(shape or (16, 16)), dtype=torch.complex128, generator=generator)
+
+
+def test_the_starts_are_the_functions():
+    size = (16, 18)
+    for name, expected in {
+        "spiral": optics.spiral(size),
+        "dark_field": optics.dark_field(size, stop=0.1),
+        "knife_edge": optics.knife_edge(size),
+        "phase_contrast": optics.phase_contrast(size, stop=0.1),
+        "band_pass": optics.gaussian_pass(size, low=0.05, high=0.1),
+    }.items():
+        assert torch.equal(optics.filter_start(name, size, stop_radius=0.1), expected)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, math.pi / 2, 2.0])
+def test_two_opposite_knives_share_the_light(angle):
+    one, other = optics.knife_edge(15, angle=angle), optics.knife_edge(15, angle=angle + math.pi)
+    total = one.abs().square() + other.abs().square()
+    torch.testing.assert_close(total, torch.ones(15, 15, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (16, 24), (33, 32)])
+@pytest.mark.parametrize("charge", [1, -3])
+def test_a_spiral_is_dark_on_its_axis_on_even_grids_too(size, charge):
+    psf = torch.fft.ifft2(torch.fft.ifftshift(optics.spiral(size, charge=charge))).abs().square()
+    assert psf[0, 0] < 1e-12 * psf.max()
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.floats(-7, 7), st.integers(4, 12), st.integers(4, 12))
+def test_knives_at_any_angle_pass_all_light_together(angle, height, width):
+    one, other = (optics.knife_edge((height, width), angle=a) for a in (angle, angle + math.pi))
+    total = one.abs().square() + other.abs().square()
+    # The angle itself is known to 1e-15, the slope of the coverage is at most the grid's size.
+    torch.testing.assert_close(
+        total, torch.ones(height, width, dtype=torch.float64), rtol=0, atol=1e-10
+    )
+    half = float(one[height // 2, width // 2].abs().square())
+    assert half == pytest.approx(0.5, abs=1e-12)
+
+
+def _parts(plate):
+    return torch.view_as_real(plate)
+
+
+@pytest.mark.parametrize(
+    "plate",
+    [
+        lambda v: optics.knife_edge((6, 7), angle=2 * v),
+        lambda v: optics.dark_field((6, 7), stop=v),
+        lambda v: optics.phase_contrast((6, 7), shift=v, stop=v, transmittance=v),
+        lambda v: optics.gaussian_pass((6, 7), low=v, high=2 * v),
+        lambda v: optics.zernike_filter(
+            (6, 7), coefficients=torch.stack((v, v**2, v, v)), cutoff=0.3
+        ),
+    ],
+)
+def test_plates_have_the_gradients_of_their_dimensions(plate):
+    value = torch.tensor(0.231, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v: _parts(plate(v)), value)
+
+
+def test_an_opaque_phase_plate_has_a_finite_gradient():
+    share = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
+    light = optics.phase_contrast(8, transmittance=share).abs().square().sum()
+    assert torch.isfinite(torch.autograd.grad(light, share)[0])
+
+
+def test_gaussian_cut_offs_are_one_half():
+    f = optics.frequencies(40)
+    low = optics.gaussian_pass(40, high=0.1)[20].real
+    high = optics.gaussian_pass(40, low=0.1)[20].real
+    at = int(torch.argmin((f - 0.1).abs()))
+    assert float(low[at]) == pytest.approx(0.5)
+    assert float(high[at]) == pytest.approx(0.5)
+    assert float(low[20]) == 1
+    assert float(high[20]) == 0
+    torch.testing.assert_close(
+        low, torch.from_numpy(np.exp(-np.log(2) * f.numpy() ** 2 / 0.01)), rtol=1e-12, atol=0
+    )
+
+
+def test_soft_stops_have_a_gradient_in_their_radius():
+    stop = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
+    covered = (1 - optics.dark_field(64, stop=stop).real).sum()
+    (slope,) = torch.autograd.grad(covered, stop)
+    # d(area)/d(radius) = 2 pi R, in samples of 1 / 64; a ring of 13 samples holds it to 11 %.
+    assert float(slope) == pytest.approx(2 * math.pi * 0.2 * 64**2, rel=0.15)
+
+
+@pytest.mark.parametrize("angle", [0.3, 1.1, 2.6])
+def test_a_knife_covers_samples_by_area(angle):
+    height, width, fine = 6, 9, 401
+    inside = (np.arange(fine) - fine // 2) / fine
+    fy = (np.arange(height) - height // 2)[:, None] / height + inside / height
+    fx = (np.arange(width) - width // 2)[:, None] / width + inside / width
+    along = fx[None, :, None, :] * math.cos(angle) + fy[:, None, :, None] * math.sin(angle)
+    covered = (along > 0).mean((2, 3))
+    plate = optics.knife_edge((height, width), angle=angle).real.numpy()
+    # Counting points along an edge errs by less than one row of them.
+    np.testing.assert_allclose(plate, np.sin(np.pi / 2 * covered), rtol=0, atol=2 / fine)
