@@ -209,3 +209,17 @@ def test_pupils_are_trained_through_the_image(kind):
 def test_what_does_not_fit_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("make", [optics.IncoherentImaging, optics.CoherentImaging])
+def test_one_graph_under_compile_and_full_precision_under_autocast(make):
+    mask = _mask()
+    front_end = make(_pupil([mask]))
+    scene = _scene(1, 3, 24, 24)
+    expected = front_end(scene)
+    (slope,) = torch.autograd.grad(expected.square().sum(), mask.phase)
+    compiled = torch.compile(front_end, backend="aot_eager", fullgraph=True)
+    (again,) = torch.autograd.grad(compiled(scene).square().sum(), mask.phase)
+    torch.testing.assert_close(again, slope)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(front_end(scene), expected)

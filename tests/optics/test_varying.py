@@ -55,6 +55,20 @@ def test_the_error_stays_within_its_bound_and_falls_with_rank(rank):
     assert bound < optics.low_rank_psf(psfs, max(1, rank // 2)).error_bound + 1e-15
 
 
+def test_the_bound_is_reached_by_a_point_in_the_worst_place():
+    psfs = _spots()
+    basis, weights, bound = optics.low_rank_psf(psfs, 2)
+    wrong = []
+    for p in range(3):
+        for q in range(4):
+            point = torch.zeros(1, 1, 41, 46, dtype=torch.float64)
+            point[0, 0, 20 * p, 15 * q] = 1
+            blurred = optics.varying_blur(point, basis, weights, boundary="circular")
+            exact = optics.convolve(point, psfs[p, q], boundary="circular")
+            wrong.append(float((blurred - exact).abs().sum()))
+    assert max(wrong) == pytest.approx(float(bound))
+
+
 def test_equal_psfs_are_one_convolution():
     psf = _spots()[1, 2]
     scene = _scene(2, 3, 16, 17)
