@@ -21,10 +21,11 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from .constraint import unit_disk, unit_disk_inverse
+from .fourier import phasor, squared_modulus
 from .grid import coordinates, fast_size, frequencies
 from .illumination import disc_source
 from .imaging import FrontEnd, scene_field
-from .plate import FilterStart, filter_start, phasor
+from .plate import FilterStart, filter_start
 from .quantity import (
     check_between,
     check_complex,
@@ -362,7 +363,7 @@ def _prepared(scene: Tensor, transmission: Tensor, oversample: int) -> tuple[Ten
 def _detected(spectrum: Tensor, oversample: int) -> Tensor:
     """Irradiance of a field with this spectrum (zero frequency first), averaged over pixels."""
     if oversample == 1:
-        return _power(torch.fft.ifft2(spectrum))
+        return squared_modulus(torch.fft.ifft2(spectrum))
     # The field between the pixels' centres is that of a shifted grid: no larger transform.
     points = [(p - (oversample - 1) / 2) / oversample for p in range(oversample)]
     rows, columns = (
@@ -377,12 +378,8 @@ def _detected(spectrum: Tensor, oversample: int) -> Tensor:
     total = torch.zeros((), dtype=spectrum.real.dtype, device=spectrum.device)
     for row in rows:
         for column in columns:
-            total = total + _power(torch.fft.ifft2(spectrum * (row[:, None] * column)))
+            total = total + squared_modulus(torch.fft.ifft2(spectrum * (row[:, None] * column)))
     return total / oversample**2
-
-
-def _power(field: Tensor) -> Tensor:
-    return field.real.square() + field.imag.square()
 
 
 def _plane_wave(tilt: Tensor, length: int, dtype: torch.dtype) -> Tensor:

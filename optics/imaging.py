@@ -16,7 +16,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from .fourier import Boundary, convolve
+from .fourier import Boundary, convolve, squared_modulus
 from .pupil import Pupil
 from .quantity import check_finite, hold
 
@@ -286,7 +286,7 @@ class CoherentImaging(FrontEnd):
             )
         field = scene if scene.is_complex() else scene_field(scene)
         image = coherent_blur(field, self.pupil.amplitude_spread(), boundary=self.boundary)
-        return image.real.square() + image.imag.square()
+        return squared_modulus(image)
 
     def combine(self, raw: Tensor) -> Tensor:
         """Return the single exposure unchanged."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .constraint import clip
+from .fourier import phasor
 from .grid import frequencies
 from .quantity import check_between, check_finite, check_positive, image_size
 from .zernike import zernike
@@ -377,8 +378,3 @@ def _disk(
     sample = torch.hypot(fx / width, fy / height) / distance.clamp_min(1e-30)
     inside = clip((_number(radius, distance) - distance) / sample.clamp_min(1e-30) + 0.5)
     return torch.where(distance > 0, inside, 1.0)
-
-
-def phasor(phase: Tensor) -> Tensor:
-    """``exp(i phase)``, in three quarters of the time of torch.polar."""
-    return torch.complex(torch.cos(phase), torch.sin(phase))

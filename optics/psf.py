@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .fourier import dft_matrix, matrix_dft
+from .fourier import dft_matrix, matrix_dft, squared_modulus
 from .grid import coordinates, frequencies
 from .quantity import check_complex, check_finite, check_positive, check_real, image_size
 
@@ -81,13 +81,13 @@ def psf_from_pupil(
     step = _step(pupil, wavelength, focal_length, pupil_spacing, pixel_pitch)
     amplitude = _at_pixels(pupil, step, image_size(size), "ortho")
     if incident_power is None:
-        power = _squared_modulus(pupil).sum((-2, -1), keepdim=True)
+        power = squared_modulus(pupil).sum((-2, -1), keepdim=True)
     else:
         check_positive("incident_power", incident_power, "units of sum |pupil|^2")
         power = incident_power
         if isinstance(power, Tensor) and power.ndim:
             power = power[..., None, None]
-    return _squared_modulus(amplitude) / power
+    return squared_modulus(amplitude) / power
 
 
 def amplitude_spread(
@@ -164,12 +164,6 @@ def _at_pixels(
         for samples, n in zip(pupil.shape[-2:], size, strict=True)
     )
     return matrix_dft(pupil, rows, columns)
-
-
-def _squared_modulus(field: Tensor) -> Tensor:
-    if not field.is_complex():
-        return field.square()
-    return field.real.square() + field.imag.square()
 
 
 def otf(psf: Tensor) -> Tensor:

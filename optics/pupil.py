@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .aperture import circular_aperture
 from .element import Element
+from .fourier import phasor
 from .grid import coordinates
 from .psf import amplitude_spread, psf_from_pupil
 from .quantity import check_finite, check_positive, image_size
@@ -171,7 +172,7 @@ class Pupil(nn.Module):
         path = defocus_path(self.size, spacing=self.spacing, distance=distance, focus=self.focus)
         turns = path.to(wavelength.device)[..., None, :, :] / wavelength[:, None, None]
         phase = (2 * math.pi * turns).to(self.aperture.dtype)
-        return field * torch.complex(torch.cos(phase), torch.sin(phase))
+        return field * phasor(phase)
 
     def forward(self, *, distance: Tensor | float | None = None) -> Tensor:
         """Form the PSF.
