@@ -1,12 +1,12 @@
 """Light: linear scene radiance ``[B, C, H, W]`` to sensor values.
 
 Files, in the order of the light: ``illumination`` lamps and colour filters · ``aperture``,
-``zernike``, ``material``, ``element`` what stands in a pupil · ``propagation`` of fields ·
-``pupil`` and ``psf``, pupil to point-spread function · ``imaging``, ``varying``, ``kernel``,
-``fourier_filter`` with its ``plate`` front ends · ``sensor`` photons, electrons, codes, by
-``pixel``, ``noise``, ``converter`` and ``mosaic`` · ``transfer`` sRGB and linear light.
-Beside them: ``grid``, ``fourier``, ``constraint``, ``quantity``, ``audit`` of gradients and
-sampling, ``fabrication`` of reliefs.
+``zernike``, ``material``, ``element``, ``height_map`` what stands in a pupil · ``propagation``
+of fields · ``pupil`` and ``psf``, pupil to point-spread function · ``imaging``, ``varying``,
+``kernel``, ``fourier_filter`` with its ``plate`` front ends · ``sensor`` photons, electrons,
+codes, by ``pixel``, ``noise``, ``converter`` and ``mosaic`` · ``transfer`` sRGB and linear light.
+Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``, ``quantity``, ``audit`` of
+gradients, ``sampling`` of pupils, ``fabrication`` of reliefs.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -24,9 +24,7 @@ from .audit import (
     GradientAudit,
     GradientEntry,
     GradientFault,
-    SamplingAudit,
     audit_gradients,
-    audit_sampling,
 )
 from .constraint import (
     Bounded,
@@ -52,12 +50,10 @@ from .element import (
     AmplitudeMask,
     CubicMask,
     Element,
-    HeightMap,
     Lens,
+    PhaseElement,
     PhaseMask,
-    height_phase,
     lens_phase,
-    quantize_height,
 )
 from .fabrication import (
     FabricatedRelief,
@@ -81,6 +77,7 @@ from .fourier_filter import (
     partially_coherent_image,
 )
 from .grid import coordinates, fast_size, frequencies
+from .height_map import HeightMap, height_phase, quantize_height
 from .illumination import (
     ColourFilters,
     Illumination,
@@ -133,6 +130,7 @@ from .psf import (
     strehl,
 )
 from .pupil import Pupil, defocus_path
+from .sampling import SamplingAudit, audit_sampling
 from .sensor import Reading, Sensor
 from .transfer import linear_to_srgb, srgb_to_linear
 from .varying import LowRankPSF, VaryingImaging, low_rank_psf, varying_blur
@@ -176,6 +174,7 @@ __all__ = [
     "Lens",
     "LowRankPSF",
     "Pattern",
+    "PhaseElement",
     "PhaseMask",
     "Positive",
     "Pupil",

@@ -48,6 +48,11 @@ _INSIDE = 1e-3
 _SHARPNESS = 100.0
 _FLOOR = -5.0 / _SHARPNESS
 
+# A kernel that uses all of its light starts this much beyond the limit, which scales it back to
+# itself: on the limit the gradient jumps, and would be that of one side or of the other by
+# rounding.
+_BEYOND = 0.01
+
 
 def clip(values: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Limit values to ``[low, high]``, with gradient 1 inside and on the bounds, 0 outside.
@@ -78,15 +83,19 @@ def energy_limited(raw: Tensor) -> Tensor:
         of several inputs may exceed the full scale of one, and saturate a sensor.
     """
     kernel = functional.softplus(raw, beta=_SHARPNESS)
-    leaving = kernel.sum(dim=(-4, -2, -1) if kernel.shape[-3] > 1 else (-2, -1), keepdim=True)
-    return kernel / leaving.clamp_min(1.0)
+    return kernel / _leaving(kernel).clamp_min(1.0)
+
+
+def _leaving(kernel: Tensor) -> Tensor:
+    """Light that leaves each input channel."""
+    return kernel.sum(dim=(-4, -2, -1) if kernel.shape[-3] > 1 else (-2, -1), keepdim=True)
 
 
 def energy_limited_inverse(kernel: Tensor) -> Tensor:
     """Return a raw tensor that :func:`energy_limited` maps to ``kernel``.
 
     Taps below ``7e-5`` come back as ``7e-5``: a smooth map of an unbounded tensor has no exact
-    zero.
+    zero. A kernel that uses all of its light, to 1e-5, is put beyond the limit, clear of its bend.
 
     Parameters
     ----------
@@ -103,6 +112,8 @@ def energy_limited_inverse(kernel: Tensor) -> Tensor:
             "a kernel of light must be finite and non-negative; give a signed kernel as the "
             "difference of two exposures"
         )
+    on_the_limit = (_leaving(kernel) - 1).abs() < 1e-5
+    kernel = torch.where(on_the_limit, (1 + _BEYOND) * kernel, kernel)
     scaled = (kernel * _SHARPNESS).clamp_min(1e-12)
     # log(expm1(x)) without overflow for large x.
     return ((scaled + torch.log(-torch.expm1(-scaled))) / _SHARPNESS).clamp_min(_FLOOR)

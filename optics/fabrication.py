@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .element import Element, HeightMap, height_phase
+from .element import PhaseElement
+from .height_map import HeightMap, height_phase
 from .material import refractive_index
 from .quantity import check_finite, check_positive
 
@@ -81,7 +82,7 @@ class ReliefReport(NamedTuple):
     smallest_feature: float
 
 
-class Relief(Element):
+class Relief(PhaseElement):
     """A relief that is made and no longer changes.
 
     Parameters
@@ -101,14 +102,13 @@ class Relief(Element):
         self.material = _checked_material(material)
         self.register_buffer("height", height.detach().clone())
 
-    def transmission(self, wavelength: Tensor) -> Tensor:
-        """``exp(2 pi i (n - 1) h / lambda)``, ``[L, H, W]``."""
+    def phase_shift(self, wavelength: Tensor) -> Tensor:
+        """``2 pi (n - 1) h / lambda``, ``[L, H, W]``, radians."""
         if isinstance(self.material, str):
             index = refractive_index(self.material, wavelength)
         else:
             index = torch.full_like(wavelength, self.material)
-        phase = height_phase(self.height, wavelength=wavelength, index=index)
-        return torch.complex(torch.cos(phase), torch.sin(phase))
+        return height_phase(self.height, wavelength=wavelength, index=index)
 
     def extra_repr(self) -> str:
         """Name the grid and the material."""

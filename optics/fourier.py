@@ -1,7 +1,7 @@
 """Convolution of pictures with point-spread functions, and the matrix Fourier transform."""
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,19 +10,34 @@ from torch.nn import functional
 from .grid import coordinates, fast_size, is_smooth
 from .quantity import check_complex
 
-__all__ = ["Boundary", "convolve", "dft_matrix", "matrix_dft", "phasor", "squared_modulus"]
+__all__ = [
+    "DFT_NORM",
+    "Boundary",
+    "Norm",
+    "convolve",
+    "dft_matrix",
+    "kept",
+    "matrix_dft",
+    "phasor",
+    "squared_modulus",
+]
 
 Boundary = Literal["zero", "reflect", "replicate", "circular"]
+Norm = Literal["backward", "ortho", "forward"]
+
+#: Power of the step that each norm of a matrix transform multiplies its kernel by.
+DFT_NORM: dict[Norm, float] = {"backward": 0.0, "ortho": 0.5, "forward": 1.0}
 
 # Up to this many taps a direct convolution beats the transform (forward and backward,
 # pictures of 3 x 128 x 128, one CPU thread; `tests/benchmarks/test_convolve.py` measures it).
 _DIRECT_TAPS = 9
 
+_Kernel = TypeVar("_Kernel")
+
 # Kernels of the matrix transform that are kept: a design loop asks for the same few in each step,
 # and building them costs more than using them. Oldest out.
-_KEPT_MATRICES = 32
-_NORM = {"backward": 0.0, "ortho": 0.5, "forward": 1.0}
-_matrices: dict[tuple[object, ...], Tensor] = {}
+_KEPT_MATRICES = 64
+_matrices: dict[Hashable, Any] = {}
 
 
 def convolve(image: Tensor, psf: Tensor, *, boundary: Boundary = "zero") -> Tensor:
@@ -289,7 +304,7 @@ def dft_matrix(
     size: int,
     *,
     step: float | Sequence[float] | Tensor,
-    norm: Literal["backward", "ortho", "forward"] = "backward",
+    norm: Norm = "backward",
     dtype: torch.dtype = torch.complex128,
     device: torch.device | str | None = None,
 ) -> Tensor:
@@ -324,27 +339,35 @@ def dft_matrix(
     if isinstance(step, Tensor):
         return _dft_matrix(samples, size, step, norm, dtype)
     steps = float(step) if isinstance(step, float | int) else tuple(step)
-    key = (samples, size, steps, norm, dtype, str(device))
+    return kept(
+        ("matrix", samples, size, steps, norm, dtype, str(device)),
+        lambda: _dft_matrix(
+            samples, size, torch.tensor(steps, dtype=torch.float64, device=device), norm, dtype
+        ),
+    )
+
+
+def kept(key: Hashable, make: Callable[[], _Kernel]) -> _Kernel:
+    """Return the constant kernels of that key, made at the first call for it and then kept."""
     compiling = torch.compiler.is_compiling()
     if not compiling and key in _matrices:
         return _matrices[key]
     # Not an inference tensor, even when the first to ask is in inference mode: the next may train.
     with torch.inference_mode(False), torch.no_grad():
-        numbers = torch.tensor(steps, dtype=torch.float64, device=device)
-        matrix = _dft_matrix(samples, size, numbers, norm, dtype)
+        kernel = make()
     if not compiling:
         while len(_matrices) >= _KEPT_MATRICES:
             del _matrices[next(iter(_matrices))]
-        _matrices[key] = matrix
-    return matrix
+        _matrices[key] = kernel
+    return kernel
 
 
-def _dft_matrix(samples: int, size: int, step: Tensor, norm: str, dtype: torch.dtype) -> Tensor:
+def _dft_matrix(samples: int, size: int, step: Tensor, norm: Norm, dtype: torch.dtype) -> Tensor:
     out = coordinates(size, device=step.device)[:, None]
     turns = step.double()[..., None, None] * out * coordinates(samples, device=step.device)
     # Whole turns change nothing but the accuracy of sine and cosine.
     phase = -2 * torch.pi * (turns - turns.detach().round())
-    factor = step.double()[..., None, None] ** _NORM[norm]
+    factor = step.double()[..., None, None] ** DFT_NORM[norm]
     return torch.complex(factor * torch.cos(phase), factor * torch.sin(phase)).to(dtype)
 
 
@@ -377,8 +400,37 @@ def matrix_dft(field: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def phasor(phase: Tensor) -> Tensor:
-    """``exp(i phase)``, forward and backward in three quarters of the time of torch.polar."""
-    return torch.complex(torch.cos(phase), torch.sin(phase))
+    """``exp(i phase)``, complex, in half of the time of torch.polar.
+
+    The gradient is made of the result: cosine and sine are computed once.
+    """
+    if torch.compiler.is_compiling():  # which writes a gradient of its own, but none for this
+        return torch.complex(torch.cos(phase), torch.sin(phase))
+    return _Phasor.apply(phase)
+
+
+class _Phasor(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(phase: Tensor) -> Tensor:
+        return torch.complex(torch.cos(phase), torch.sin(phase))
+
+    @staticmethod
+    def setup_context(
+        ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor], output: Tensor
+    ) -> None:
+        # The result is kept as such, so that a gradient of the gradient passes through it.
+        ctx.save_for_backward(output)
+        ctx.save_for_forward(output)
+
+    @staticmethod
+    def jvp(ctx: torch.autograd.function.FunctionCtx, phase: Tensor) -> Tensor:
+        return 1j * ctx.saved_tensors[0] * phase  # pyright: ignore[reportAttributeAccessIssue]
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> Tensor:
+        return (ctx.saved_tensors[0].conj() * gradients[0]).imag  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def squared_modulus(field: Tensor) -> Tensor:

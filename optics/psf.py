@@ -2,7 +2,7 @@
 
 ::
 
-    pupil [..., H, W] ──matrix DFT──► amplitude at each pixel ──|.|^2──► psf [..., h, w]
+    pupil [..., H, W] ──centred DFT──► amplitude at each pixel ──|.|^2──► psf [..., h, w]
     open aperture x elements x defocus                                   sum = throughput <= 1
 
 A PSF is never scaled to sum one behind the user's back: light that a mask stops, or that falls
@@ -11,14 +11,14 @@ outside of the window, is missing from it, and from the photons.
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from .fourier import dft_matrix, matrix_dft, squared_modulus
+from .fourier import squared_modulus
 from .grid import coordinates, frequencies
-from .quantity import check_complex, check_finite, check_positive, check_real, image_size
+from .planes import as_field, as_planes, centred_dft
+from .quantity import check_complex, check_finite, check_positive, check_real, image_size, is_finite
 
 __all__ = [
     "amplitude_spread",
@@ -26,6 +26,7 @@ __all__ = [
     "measured_psf",
     "mtf",
     "otf",
+    "psf_from_planes",
     "psf_from_pupil",
     "strehl",
 ]
@@ -77,9 +78,6 @@ def psf_from_pupil(
         the window, ``size`` pixels wide, reaches into the periodic copies of the PSF.
     """
     check_complex("pupil", pupil, "[..., H, W]")
-    check_finite("pupil", pupil)
-    step = _step(pupil, wavelength, focal_length, pupil_spacing, pixel_pitch)
-    amplitude = _at_pixels(pupil, step, image_size(size), "ortho")
     if incident_power is None:
         power = squared_modulus(pupil).sum((-2, -1), keepdim=True)
     else:
@@ -87,7 +85,39 @@ def psf_from_pupil(
         power = incident_power
         if isinstance(power, Tensor) and power.ndim:
             power = power[..., None, None]
-    return squared_modulus(amplitude) / power
+    return psf_from_planes(
+        as_planes(pupil),
+        wavelength=wavelength,
+        focal_length=focal_length,
+        pupil_spacing=pupil_spacing,
+        pixel_pitch=pixel_pitch,
+        size=image_size(size),
+        incident_power=power,
+    )
+
+
+def psf_from_planes(
+    planes: Tensor,
+    *,
+    wavelength: float | Sequence[float] | Tensor,
+    focal_length: float | Tensor,
+    pupil_spacing: float | Tensor,
+    pixel_pitch: float | Tensor,
+    size: tuple[int, int],
+    incident_power: float | Tensor,
+) -> Tensor:
+    """:func:`psf_from_pupil` of a pupil in two real planes ``[..., 2, H, W]``.
+
+    ``incident_power`` is broadcast against the PSF ``[..., h, w]``.
+    """
+    step = _step(planes, wavelength, focal_length, pupil_spacing, pixel_pitch)
+    _check_sampling(step, size)
+    amplitude = centred_dft(planes, size, step=step, norm="ortho", phase=False)
+    psf = amplitude.square().sum(-3) / incident_power
+    # A NaN in the pupil is in every pixel, of which there are fewer to look at.
+    if not is_finite(psf):
+        check_finite("pupil", planes)
+    return psf
 
 
 def amplitude_spread(
@@ -111,9 +141,11 @@ def amplitude_spread(
     Tensor, complex ``[..., h, w]``
     """
     check_complex("pupil", pupil, "[..., H, W]")
-    check_finite("pupil", pupil)
-    step = _step(pupil, wavelength, focal_length, pupil_spacing, pixel_pitch)
-    return _at_pixels(pupil, step, image_size(size), "forward")
+    planes = as_planes(pupil)
+    check_finite("pupil", planes)
+    step = _step(planes, wavelength, focal_length, pupil_spacing, pixel_pitch)
+    _check_sampling(step, image_size(size))
+    return as_field(centred_dft(planes, image_size(size), step=step, norm="forward"))
 
 
 def _step(
@@ -137,13 +169,8 @@ def _step(
     return scale / wavelength
 
 
-def _at_pixels(
-    pupil: Tensor,
-    step: Tensor | tuple[float, ...] | float,
-    size: tuple[int, int],
-    norm: Literal["ortho", "forward"],
-) -> Tensor:
-    """Transform the pupil to the pixels' grid."""
+def _check_sampling(step: Tensor | tuple[float, ...] | float, size: tuple[int, int]) -> None:
+    """Raise a ValueError when the window reaches into the periodic copies of the PSF."""
     if isinstance(step, Tensor):
         looked_at = step.device.type == "cpu" and not torch.compiler.is_compiling()
         widest = float(step.detach().max()) if looked_at else 0.0
@@ -156,14 +183,6 @@ def _at_pixels(
             f"{widest * max(size):.3g} times smaller (lambda f / (size * pixel_pitch) at most), or "
             "a smaller window"
         )
-    dtype = (
-        torch.complex128 if pupil.dtype in (torch.float64, torch.complex128) else torch.complex64
-    )
-    rows, columns = (
-        dft_matrix(samples, n, step=step, norm=norm, dtype=dtype, device=pupil.device)
-        for samples, n in zip(pupil.shape[-2:], size, strict=True)
-    )
-    return matrix_dft(pupil, rows, columns)
 
 
 def otf(psf: Tensor) -> Tensor:

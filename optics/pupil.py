@@ -3,6 +3,9 @@
 ::
 
     open aperture x elements x defocus ──psf_from_pupil──► psf [(D,) L, h, w]
+
+The phases of elements and of defocus are added first, so that one sine and one cosine serve them
+all, and the field stays in two real planes on its way to the PSF.
 """
 
 import math
@@ -13,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from .aperture import circular_aperture
-from .element import Element
+from .element import Element, PhaseElement
 from .fourier import phasor
 from .grid import coordinates
-from .psf import amplitude_spread, psf_from_pupil
+from .planes import as_field, as_planes, polar_planes
+from .psf import amplitude_spread, psf_from_planes
 from .quantity import check_finite, check_positive, image_size
 
 __all__ = ["Pupil", "defocus_path"]
@@ -162,17 +166,36 @@ class Pupil(nn.Module):
 
     def field(self, *, distance: Tensor | float | None = None) -> Tensor:
         """Complex amplitude in the pupil, ``[L, H, W]``, or ``[D, L, H, W]`` for distances."""
+        return as_field(self._planes(distance))
+
+    def _planes(self, distance: Tensor | float | None) -> Tensor:
+        """:meth:`field` in two real planes, ``[..., L, 2, H, W]``."""
         wavelength = self._wavelengths
-        field = self.aperture[None]
+        amplitude, phase = self.aperture[None], None
         for element in self.elements:
             assert isinstance(element, Element)
-            field = field * element.transmission(wavelength)
-        if distance is None:
-            return field.expand(len(wavelength), *self.size)
+            if isinstance(element, PhaseElement):
+                shift = element.phase_shift(wavelength)
+                phase = shift if phase is None else phase + shift
+            else:
+                amplitude = amplitude * element.transmission(wavelength)
+        if distance is not None:
+            shift = self._defocus(distance)
+            phase = shift if phase is None else phase + shift
+        if phase is None:
+            planes = as_planes(amplitude)
+        elif amplitude.is_complex():
+            planes = as_planes(amplitude * phasor(phase))
+        else:
+            planes = polar_planes(amplitude, phase)
+        return planes.expand(*planes.shape[:-4], len(wavelength), *planes.shape[-3:])
+
+    def _defocus(self, distance: Tensor | float) -> Tensor:
+        """Phase of a point that is not in the focus, ``[(D,) L, H, W]``, radians."""
+        wavelength = self._wavelengths
         path = defocus_path(self.size, spacing=self.spacing, distance=distance, focus=self.focus)
         turns = path.to(wavelength.device)[..., None, :, :] / wavelength[:, None, None]
-        phase = (2 * math.pi * turns).to(self.aperture.dtype)
-        return field * phasor(phase)
+        return (2 * math.pi * turns).to(self.aperture.dtype)
 
     def forward(self, *, distance: Tensor | float | None = None) -> Tensor:
         """Form the PSF.
@@ -187,8 +210,8 @@ class Pupil(nn.Module):
         Tensor ``[L, h, w]`` or ``[D, L, h, w]``
             Fractions of the light in the open aperture.
         """
-        return psf_from_pupil(
-            self.field(distance=distance),
+        return psf_from_planes(
+            self._planes(distance),
             wavelength=self.wavelengths,
             focal_length=self.focal_length,
             pupil_spacing=self.spacing,

@@ -18,6 +18,8 @@ __all__ = [
     "check_real",
     "hold",
     "image_size",
+    "is_finite",
+    "map_size",
 ]
 
 
@@ -37,16 +39,19 @@ def check_positive(name: str, value: float | Tensor, unit: str) -> None:
 
 def check_finite(name: str, value: float | Tensor, unit: str = "") -> None:
     """Raise a ValueError when ``value`` holds a NaN or an infinity."""
-    if isinstance(value, Tensor):
-        if value.device.type != "cpu" or torch.compiler.is_compiling():
-            return
-        # The sum is not finite when an element is not, and costs a tenth of looking at each.
-        allowed = bool(torch.isfinite(value.detach().sum())) or bool(torch.isfinite(value).all())
-    else:
-        allowed = -float("inf") < value < float("inf")
-    if not allowed:
+    if not is_finite(value):
         given = "NaN or infinite elements" if isinstance(value, Tensor) and value.ndim else value
         raise ValueError(f"{name} must be finite{f', in {unit}' if unit else ''}; it has {given}")
+
+
+def is_finite(value: float | Tensor) -> bool:
+    """Whether ``value`` has no NaN and no infinity; True for a tensor that is not looked at."""
+    if not isinstance(value, Tensor):
+        return -math.inf < value < math.inf
+    if value.device.type != "cpu" or torch.compiler.is_compiling():
+        return True
+    # The sum is not finite when an element is not, and costs a tenth of looking at each.
+    return bool(torch.isfinite(value.detach().sum())) or bool(torch.isfinite(value).all())
 
 
 def check_real(name: str, value: Tensor, shape: str) -> None:
@@ -93,6 +98,16 @@ def image_size(size: int | tuple[int, int], name: str = "size") -> tuple[int, in
     if height < 1 or width < 1:
         raise ValueError(f"{name} must be (H, W) of at least 1 sample, not {size}")
     return height, width
+
+
+def map_size(name: str, values: Tensor) -> tuple[int, int]:
+    """Return the size (H, W) of a real, finite map ``[H, W]``."""
+    if values.ndim != 2 or not values.is_floating_point() or values.numel() == 0:
+        raise ValueError(
+            f"{name} must be real floating point [H, W], not {values.dtype} {tuple(values.shape)}"
+        )
+    check_finite(name, values.detach())
+    return values.shape[0], values.shape[1]
 
 
 def hold(module: nn.Module, name: str, value: Tensor) -> None:

@@ -40,6 +40,17 @@ def test_energy_limited_inverse_returns_the_kernel(seed):
     torch.testing.assert_close(again, kernel, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("inputs", [1, 3])
+@pytest.mark.parametrize("error", [0.0, 1e-7, -1e-7])
+def test_a_kernel_that_uses_all_light_is_clear_of_the_bend_of_the_limit(inputs, error):
+    kernel = _normal(0, (2, 3, inputs, 3, 3)).abs() + 0.05
+    light = kernel.sum((-4, -2, -1) if inputs > 1 else (-2, -1), keepdim=True)
+    kernel = kernel / light * (1 + error)
+    raw = optics.energy_limited_inverse(kernel).requires_grad_()
+    torch.testing.assert_close(optics.energy_limited(raw), kernel, rtol=2e-7, atol=0)
+    assert torch.autograd.gradcheck(optics.energy_limited, (raw,), fast_mode=True)
+
+
 def test_a_dark_tap_can_be_lit_again():
     kernel = torch.zeros(1, 1, 3, 3, dtype=torch.float64)
     kernel[..., 1, 1] = 0.5

@@ -138,17 +138,55 @@ def test_function_transforms_see_through():
         torch.testing.assert_close(each[i], tap.grad)
 
 
-def test_pictures_of_a_batch_do_not_see_each_other():
-    image, psf = _pictures(0, (4, 3, 16, 16)), _pictures(1, (3, 7, 7))
-    together = optics.convolve(image, psf)
-    torch.testing.assert_close(together[2:3], optics.convolve(image[2:3], psf))
+@pytest.mark.parametrize("kernel", [3, 7])
+@pytest.mark.parametrize("boundary", list(_NUMPY_MODE))
+def test_pictures_and_channels_do_not_see_each_other(boundary, kernel):
+    # P40
+    image, psf = _pictures(0, (4, 3, 16, 16)), _pictures(1, (3, kernel, kernel))
+    together = optics.convolve(image, psf, boundary=boundary)
+    near = {"rtol": 1e-12, "atol": 1e-12}
+    alone = optics.convolve(image[2:3], psf, boundary=boundary)
+    torch.testing.assert_close(together[2:3], alone, **near)
+    channel = optics.convolve(image[:, 1:2], psf[1:2], boundary=boundary)
+    torch.testing.assert_close(together[:, 1:2], channel, **near)
 
 
-def test_float32_is_close_to_float64():
-    image, psf = _pictures(0, (2, 3, 64, 64)), _pictures(1, (3, 15, 15)) / 225
-    single = optics.convolve(image.float(), psf.float())
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**31), st.tuples(st.integers(1, 12), st.integers(1, 12)), _BOUNDARIES)
+def test_light_is_not_negative_and_grows_with_the_picture(seed, kernel, boundary):
+    # P39
+    image, more = _pictures(seed, (1, 1, 14, 13)), _pictures(seed + 1, (1, 1, 14, 13))
+    psf = _pictures(seed + 2, kernel)
+    image = image * (image > 0.5)  # with black parts
+    result = optics.convolve(image, psf, boundary=boundary)
+    assert result.min() >= -1e-6 * result.max()
+    brighter = optics.convolve(image + more, psf, boundary=boundary)
+    assert (brighter - result).min() >= -1e-6 * brighter.max()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**31), st.integers(-5, 5), st.integers(-5, 5), st.integers(1, 5))
+def test_a_shifted_psf_shifts_the_picture(seed, dy, dx, taps):
+    # P44
+    image, small = _pictures(seed, (1, 2, 16, 18)), _pictures(seed + 1, (taps, taps))
+    psf = torch.zeros(2, 15, 15, dtype=torch.float64)
+    centre = 7 - taps // 2
+    psf[:, centre : centre + taps, centre : centre + taps] = small
+    result = optics.convolve(image, psf, boundary="circular")
+    moved = optics.convolve(image, psf.roll((dy, dx), (-2, -1)), boundary="circular")
+    torch.testing.assert_close(moved, result.roll((dy, dx), (-2, -1)), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (15, 14)])
+@pytest.mark.parametrize("boundary", list(_NUMPY_MODE))
+def test_float32_is_close_to_float64(boundary, kernel):
+    # P38
+    image, psf = _pictures(0, (2, 3, 64, 64)), _pictures(1, (3, *kernel))
+    psf = psf / psf.sum((-2, -1), keepdim=True)
+    single = optics.convolve(image.float(), psf.float(), boundary=boundary)
     assert single.dtype == torch.float32
-    torch.testing.assert_close(single.double(), optics.convolve(image, psf), rtol=1e-5, atol=1e-6)
+    double = optics.convolve(image, psf, boundary=boundary)
+    torch.testing.assert_close(single.double(), double, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kernel", [3, 9])

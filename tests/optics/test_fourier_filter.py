@@ -90,6 +90,15 @@ def test_an_open_plane_relays_the_scene_upright(illumination, margin):
     torch.testing.assert_close(front_end(scene), scene * 0.995**2, rtol=1e-5, atol=1e-7)
 
 
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**31), st.tuples(st.integers(2, 17), st.integers(2, 17)))
+def test_without_a_filter_the_picture_is_the_scene_upright(seed, size):
+    # P45: the second lens of the 4f system transforms back.
+    scene, open_ = _scene(seed, size), torch.ones(size, dtype=torch.complex128)
+    for image in (optics.coherent_image, optics.incoherent_image):
+        torch.testing.assert_close(image(scene, open_), scene, rtol=1e-12, atol=1e-12)
+
+
 def test_a_point_is_the_same_in_coherent_and_incoherent_light():
     scene = torch.zeros(1, 1, 15, 15, dtype=torch.float64)
     scene[..., 7, 7] = 1.0
@@ -116,7 +125,7 @@ def test_dark_field_removes_the_mean_amplitude():
 def test_spiral_has_a_dark_centre_and_shows_edges_of_any_direction():
     transmission = optics.filter_start("spiral", (33, 33))
     psf = torch.fft.ifft2(torch.fft.ifftshift(transmission)).abs().square()
-    assert psf[0, 0] < 1e-6 * psf.max()
+    assert psf[0, 0] < 1e-12 * psf.max()  # P27: |U| < 1e-6 of its peak
     yy, xx = torch.meshgrid(torch.arange(33.0) - 16, torch.arange(33.0) - 16, indexing="ij")
     disk = ((yy**2 + xx**2) < 81).double() * 0.8 + 0.1
     image = optics.coherent_image(disk[None, None], transmission)[0, 0]
@@ -217,12 +226,41 @@ def test_a_knife_edge_has_an_odd_response_to_phase():
     torch.testing.assert_close(plus, -minus, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize("size", [(15, 16), (16, 15), (17, 17)])
+def test_a_knife_in_incoherent_light_has_the_psf_of_half_a_pupil(size):
+    # P48. The knife halves the light of the samples on its edge, the column of f = 0; on an even
+    # grid, one more edge lies between the highest frequency and its negative.
+    f = np.fft.fftfreq(size[1])
+    half = np.where(f > 0, 1.0, 0.0)
+    half[0] = math.sqrt(0.5)
+    if size[1] % 2 == 0:
+        half[size[1] // 2] = optics.knife_edge(size)[0, 0].real
+    expected = np.abs(np.fft.ifft2(np.tile(half, (size[0], 1)))) ** 2
+    point = torch.zeros(size, dtype=torch.float64)
+    point[3, 5] = 1
+    image = optics.incoherent_image(point, optics.knife_edge(size)).numpy()
+    np.testing.assert_allclose(image, np.roll(expected, (3, 5), (0, 1)), rtol=0, atol=1e-15)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**31), st.floats(-4, 4))
+def test_two_opposite_knives_together_give_the_open_plane(seed, angle):
+    # P48: in incoherent light spectra's powers add; the light, not the picture, is that of the
+    # open plane, and each knife alone passes what the other one stops.
+    scene = _scene(seed, (15, 15))
+    light = sum(
+        optics.incoherent_image(scene, optics.knife_edge((15, 15), angle=a)).sum((-2, -1))
+        for a in (angle, angle + math.pi)
+    )
+    torch.testing.assert_close(light, scene.sum((-2, -1)), rtol=1e-10, atol=0)
+
+
 @pytest.mark.parametrize("charge", [1, -1, 2])
 def test_a_spiral_makes_rings_of_points_and_is_the_same_for_both_hands(charge):
     point = torch.zeros(33, 33, dtype=torch.float64)
     point[16, 16] = 1
     ring = optics.coherent_image(point, optics.spiral(33, charge=charge))
-    assert ring[16, 16] < 1e-6 * ring.max()
+    assert ring[16, 16] < 1e-12 * ring.max()  # P27: |U| < 1e-6 of its peak
     torch.testing.assert_close(
         ring, optics.coherent_image(point, optics.spiral(33, charge=-charge))
     )

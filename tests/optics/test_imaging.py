@@ -201,6 +201,20 @@ def test_pupils_are_trained_through_the_image(kind):
             "do not fit",
         ),
         (
+            lambda: optics.layered_blur(
+                _scene(1, 3, 9, 9), torch.ones(1, 2, 9, 9), _scene(2, 3, 3, 3)
+            ),
+            "not negative, that sum to 1 in each point; .* sum to 2 to 2: use softmax",
+        ),
+        (
+            lambda: optics.layered_blur(
+                _scene(1, 3, 9, 9),
+                torch.tensor([1.5, -0.5]).view(1, 2, 1, 1).expand(1, 2, 9, 9),
+                _scene(2, 3, 3, 3),
+            ),
+            "start from -0.5 and sum to 1",
+        ),
+        (
             lambda: optics.coherent_blur(_scene(1, 3, 9, 9), torch.ones(2, 3, 3)),
             r"field must be \[B, C, H, W\] and spread \[C, h, w\]",
         ),

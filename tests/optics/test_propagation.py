@@ -14,7 +14,7 @@ F64 = torch.float64
 quick = settings(deadline=None, max_examples=25)
 far_away = pytest.mark.filterwarnings("ignore:at a distance of")
 
-sizes = st.tuples(st.integers(8, 48), st.integers(8, 48))
+sizes = st.tuples(st.integers(8, 96), st.integers(8, 96))
 seeds = st.integers(0, 2**31)
 waves = st.floats(350e-9, 1100e-9)
 pitches = st.floats(0.75, 50)  # in wavelengths: no evanescent waves
@@ -128,7 +128,7 @@ def test_p5_p8_linear_and_symmetric(size, seed, wave, pitch, distance, dtype):
             )
 
         there = go(field)
-        assert_near(go(2j * field - other), 2j * there - go(other), 5 * near)
+        assert_near(go(2j * field - other), 2j * there - go(other), near)
         assert_near(go(field.mT), there.mT, near)
         assert_near(go(field.flip(-1)), there.flip(-1), near)
         assert_near(go(field.flip(-2)), there.flip(-2), near)

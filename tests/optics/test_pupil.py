@@ -49,6 +49,41 @@ def test_a_pupil_is_its_function():
     assert pupil.q_sampling[1] == pytest.approx(550e-9 * 10 / 2e-6, rel=1e-6)
 
 
+def test_a_pupil_is_the_product_of_its_elements_in_any_order():
+    generator, spacing = torch.Generator().manual_seed(1), 1e-3 / 63
+    elements = [
+        optics.PhaseMask(torch.rand(64, 64, generator=generator), spacing=spacing),
+        optics.AmplitudeMask(torch.rand(64, 64, generator=generator), spacing=spacing),
+        optics.Aberration(
+            64, spacing=spacing, diameter=1e-3, coefficients=torch.tensor([0.0, 5e-8, 3e-8, 1e-7])
+        ),
+    ]
+    pupil = _pupil(elements, focus=0.5)
+    wavelength = torch.tensor([450e-9, 550e-9, 650e-9], dtype=torch.float64)
+    expected = pupil.aperture.to(torch.complex64)
+    for element in elements:
+        expected = element(expected, wavelength=wavelength)
+    torch.testing.assert_close(pupil.field(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(_pupil(elements[::-1]).field(), expected, rtol=1e-5, atol=1e-6)
+    power = pupil.aperture.square().sum()
+    for distance in (None, torch.tensor([0.3, 0.5])):
+        psf = optics.psf_from_pupil(
+            pupil.field(distance=distance),
+            wavelength=wavelength,
+            focal_length=_FOCAL,
+            pupil_spacing=spacing,
+            pixel_pitch=2e-6,
+            size=31,
+            incident_power=power,
+        )
+        torch.testing.assert_close(pupil(distance=distance), psf, rtol=1e-4, atol=1e-8)
+    # Without any, the open aperture; with the mask alone, no phase.
+    for few in ([], elements[1:2]):
+        field = _pupil(few, focus=0.5).field()
+        assert field.shape == (3, 64, 64)
+        assert not field.imag.any()
+
+
 def test_light_of_a_pupil_is_a_fraction_of_its_open_aperture():
     spacing = 1e-3 / 63
     opened = _pupil()().sum((-2, -1))

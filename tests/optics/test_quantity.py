@@ -29,6 +29,23 @@ def test_not_finite_is_refused_but_a_large_sum_is_not():
         quantity.check_finite("distance", float("inf"), "metres")
 
 
+def test_finite_is_told_without_an_error():
+    assert quantity.is_finite(1.0)
+    assert quantity.is_finite(torch.full((10,), 3e38))
+    for value in (float("nan"), float("-inf"), torch.tensor([1.0, float("nan")])):
+        assert not quantity.is_finite(value)
+    assert quantity.is_finite(torch.empty(3, device="meta"))  # is not looked at
+
+
+def test_a_map_is_real_and_finite_and_has_two_sides():
+    assert quantity.map_size("height", torch.zeros(3, 4)) == (3, 4)
+    for values in (torch.zeros(3), torch.zeros(2, 2, dtype=torch.long), torch.zeros(0, 3)):
+        with pytest.raises(ValueError, match=r"height must be real floating point \[H, W\], not"):
+            quantity.map_size("height", values)
+    with pytest.raises(ValueError, match="height must be finite"):
+        quantity.map_size("height", torch.full((2, 2), float("nan")))
+
+
 def test_types_and_ranks_are_named():
     with pytest.raises(
         ValueError, match=r"psf must be real floating point \[H, W\], not torch.comp"

@@ -78,6 +78,13 @@ def test_equal_psfs_are_one_convolution():
     assert float(front_end.throughput()) == pytest.approx(0.9)
 
 
+def test_the_bound_is_formed_in_full_precision_under_autocast():
+    psfs = _spots().float()
+    expected = optics.low_rank_psf(psfs, 2).error_bound
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(optics.low_rank_psf(psfs, 2).error_bound, expected)
+
+
 def test_psfs_that_are_trained_have_the_gradient_of_a_finite_difference():
     psfs = torch.nn.Parameter(_spots(2, 2, 5))
     front_end = optics.VaryingImaging(psfs, rank=2, channels=1)

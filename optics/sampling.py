@@ -1,0 +1,167 @@
+"""Audit of sampling: whether the pupil is sampled finely enough.
+
+It leaves what it looks at untouched, costs one transform and one PSF, and its tensors can be
+penalties.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .psf import psf_from_pupil
+from .pupil import Pupil
+
+__all__ = ["SamplingAudit", "audit_sampling"]
+
+
+class SamplingAudit(NamedTuple):
+    """How well a pupil is sampled at its L wavelengths; tensors ``[L]`` or ``[D, L]``.
+
+    Attributes
+    ----------
+    phase_step : Tensor, radians
+        Largest phase difference of neighbouring open samples, in 0..pi. A step of ``a`` sends
+        light to ``a / pi`` of half a period of the PSF; from pi on it comes in again at the other
+        side, and as it is wrapped such a step cannot be told from a smaller one. A mask with
+        jumps by design, as a binary one, has large steps.
+    q : Tensor ``[L]``
+        ``lambda f / (D p)``, pixels in a unit of diffraction.
+    cutoff : Tensor ``[L]``, cycles/pixel
+        Highest frequency of the PSF, ``1 / q``. Above 1/2 the PSF is aliased; above 1 its
+        amplitude is too, and its sum is not its light.
+    wrap_energy : Tensor
+        Fraction of the passed light outside of the central half of the PSF's period.
+    window_loss : Tensor
+        Fraction of the passed light outside of the window ``psf_size``; meaningful for q >= 1.
+    wavelength : Tensor ``[L]``, metres
+    """
+
+    phase_step: Tensor
+    q: Tensor
+    cutoff: Tensor
+    wrap_energy: Tensor
+    window_loss: Tensor
+    wavelength: Tensor
+
+    def problems(self) -> list[str]:
+        """Judgements in words, with numbers, the worst of all depths; empty when all is well."""
+        found: list[str] = []
+        for band, wavelength in enumerate(self.wavelength.tolist()):
+            at = f"at {wavelength * 1e9:.4g} nm "
+            phase_step, q, cutoff, wrap, loss = (
+                v.detach()[..., band].reshape(-1) for v in self[:5]
+            )
+            if float(phase_step.max()) > math.pi / 2:
+                found.append(
+                    f"{at}the phase changes by up to {float(phase_step.max()):.3g} radians from "
+                    "sample to sample of the pupil, more than pi/2: use a finer pupil"
+                )
+            if float(q.min()) < 2:
+                found.append(
+                    f"{at}Q = lambda f / (D p) is {float(q.min()):.3g}, below 2: the PSF holds up "
+                    f"to {float(cutoff.max()):.3g} cycles/pixel and is aliased above 0.5"
+                )
+            if float(wrap.max()) > 0.01:
+                found.append(
+                    f"{at}{100 * float(wrap.max()):.3g} % of the light falls outside of the "
+                    "central half of the PSF's period, more than 1 %: use a finer pupil"
+                )
+            if float(loss.max()) > 0.05:
+                found.append(
+                    f"{at}{100 * float(loss.max()):.3g} % of the light falls outside of the "
+                    "window, more than 5 %: use a larger psf_size"
+                )
+        return found
+
+
+def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None) -> SamplingAudit:
+    """Measure how well the pupil of a front end is sampled.
+
+    Parameters
+    ----------
+    module : nn.Module
+        A :class:`optics.Pupil`, or a module that contains exactly one.
+    distance : Tensor ``[D]`` or float, metres, optional
+        Of the point source in front of the pupil; the focus if not given.
+
+    Returns
+    -------
+    SamplingAudit
+        With gradients to the pupil's elements, except for ``q`` and ``cutoff``, which they do not
+        change. Call ``problems()`` for words.
+
+    Raises
+    ------
+    ValueError
+        For a module with no pupil or several.
+
+    Notes
+    -----
+    ``q`` and ``cutoff`` after Goodman, Fourier Optics, sec. 6.3 (the cut-off of the intensity is
+    ``D / (lambda f)``). Where the light falls in its period is integrated from the pupil's
+    transform, padded to twice its size, because the intensity has twice the bandwidth of the
+    amplitude; no window and no pixel enters.
+    """
+    pupils = [part for part in module.modules() if isinstance(part, Pupil)]
+    if len(pupils) != 1:
+        raise ValueError(
+            f"module must be a Pupil or contain exactly one; {type(module).__name__} contains "
+            f"{len(pupils)}"
+        )
+    pupil = pupils[0]
+    field = pupil.field(distance=distance)
+    psf = psf_from_pupil(
+        field,
+        wavelength=pupil.wavelengths,
+        focal_length=pupil.focal_length,
+        pupil_spacing=pupil.spacing,
+        pixel_pitch=pupil.pixel_pitch,
+        size=pupil.psf_size,
+    )
+    wavelength = torch.tensor(pupil.wavelengths, dtype=torch.float64, device=field.device)
+    q = torch.tensor(pupil.q_sampling, dtype=torch.float64, device=field.device)
+    return SamplingAudit(
+        phase_step=_phase_step(field),
+        q=q,
+        cutoff=1 / q,
+        wrap_energy=_wrap_energy(field),
+        window_loss=1 - psf.sum((-2, -1)),
+        wavelength=wavelength,
+    )
+
+
+def _phase_step(field: Tensor) -> Tensor:
+    """Largest phase difference of neighbours that both pass light."""
+    if not field.is_complex():
+        field = torch.complex(field, torch.zeros_like(field))
+    dark = field.detach().abs() <= 1e-3
+    steps = [torch.zeros_like(field.real[..., 0, :1])]
+    for axis, size in ((-2, field.shape[-2]), (-1, field.shape[-1])):
+        near, far = field.narrow(axis, 0, size - 1), field.narrow(axis, 1, size - 1)
+        unlit = dark.narrow(axis, 0, size - 1) | dark.narrow(axis, 1, size - 1)
+        # The angle of zero has no gradient.
+        turn = torch.where(unlit, 1.0, far * near.conj())
+        steps.append(torch.atan2(turn.imag, turn.real).abs().flatten(-2))
+    return torch.cat(steps, -1).amax(-1)
+
+
+def _wrap_energy(field: Tensor) -> Tensor:
+    """Fraction of the light further than a quarter of a period from the axis, along y or x."""
+    height, width = (2 * n for n in field.shape[-2:])
+    spectrum = torch.fft.fft2(field, s=(height, width))
+    energy = (spectrum.real.square() + spectrum.imag.square()).double()
+    rows, columns = (_central_half(n, field.device) for n in (height, width))
+    inside = torch.einsum("...yx,y,x->...", energy, rows, columns)
+    return 1 - inside / energy.sum((-2, -1)).clamp_min(torch.finfo(energy.dtype).tiny)
+
+
+def _central_half(samples: int, device: torch.device) -> Tensor:
+    """Weights of the samples of a period whose sum is the integral over its central half.
+
+    The irradiance is a trigonometric polynomial, whose coefficients are the autocorrelation of
+    the pupil; each term ``exp(2 pi i m f)`` is integrated over |f| <= 1/4 in closed form.
+    """
+    lag = torch.fft.fftfreq(samples, 1 / samples, dtype=torch.float64, device=device)
+    return torch.fft.fft(torch.sinc(lag / 2) / 2).real

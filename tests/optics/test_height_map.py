@@ -1,0 +1,155 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import optics
+
+_LAMBDA = 550e-9
+_GREEN = torch.tensor([_LAMBDA], dtype=torch.float64)
+
+
+def _random(seed, *shape):
+    return torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def _height_map(**options):
+    given = {"spacing": 4e-6, "material": "fused_silica", "design_wavelength": _LAMBDA}
+    return optics.HeightMap(1e-6 * _random(0, 16, 16), **(given | options))
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.sampled_from(optics.MATERIALS), st.floats(450e-9, 650e-9), st.floats(0, 2e-6))
+def test_the_phase_of_a_relief_follows_its_index_and_repeats_each_wave(material, wavelength, h):
+    index = optics.refractive_index(material, wavelength)
+    height = torch.tensor([[h]], dtype=torch.float64)
+    phase = optics.height_phase(height, wavelength=wavelength, index=index)
+    assert float(phase) == pytest.approx(2 * math.pi * (index - 1) * h / wavelength, rel=1e-12)
+    later = optics.height_phase(
+        height + wavelength / (index - 1), wavelength=wavelength, index=index
+    )
+    assert float(later - phase) == pytest.approx(2 * math.pi, rel=1e-12)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(2, 16), st.floats(1e-7, 1e-5), st.integers(0, 2**31), st.floats(0, 20))
+def test_exactly_l_levels(levels, period, seed, sharpness):
+    height = period * (3 * _random(seed, 4000) - 1)
+    rounded = optics.quantize_height(height, levels=levels, period=period, sharpness=sharpness)
+    index = rounded / (period / levels)
+    torch.testing.assert_close(index, index.round(), rtol=0, atol=1e-6)
+    assert sorted(index.round().unique().tolist()) == list(range(levels))
+    again = optics.quantize_height(rounded, levels=levels, period=period)
+    torch.testing.assert_close(again, rounded, rtol=1e-9, atol=1e-9 * period)
+    error = torch.remainder(rounded - height + period / 2, period) - period / 2
+    assert error.abs().max() <= period / levels / 2 * (1 + 1e-9)
+    full = optics.quantize_height(torch.tensor([period]), levels=levels, period=period)
+    assert float(full) == 0
+
+
+@pytest.mark.parametrize("sharpness", [0.0, 1.0, 5.0, 20.0])
+def test_the_surrogate_of_the_levels_is_the_slope_of_the_soft_staircase_and_never_zero(sharpness):
+    height = torch.linspace(0.01, 1.99, 101, dtype=torch.float64, requires_grad=True)
+    options = {"levels": 4, "period": 1.0, "sharpness": sharpness}
+    soft = optics.quantize_height(height, hard=False, **options)
+    (slope,) = torch.autograd.grad(soft.sum(), height)
+    (surrogate,) = torch.autograd.grad(optics.quantize_height(height, **options).sum(), height)
+    torch.testing.assert_close(surrogate, slope)
+    assert (surrogate > 0).all()
+    step = 1e-6
+    up, down = (
+        optics.quantize_height(height.detach() + s, hard=False, **options) for s in (step, -step)
+    )
+    smooth = (height.detach() * 4 - 0.5).frac().abs() > 1e-3
+    numeric = (up - down) / (2 * step)
+    torch.testing.assert_close(numeric[smooth], slope.detach()[smooth], rtol=1e-4, atol=1e-6)
+    # The staircase climbs as much as the line it stands for.
+    steps = optics.quantize_height(torch.arange(9.0) / 4, hard=False, **options)
+    torch.testing.assert_close(steps, torch.arange(9.0) / 4)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4, 8, 16])
+def test_a_grating_of_l_levels_has_the_efficiency_of_its_formula(levels):
+    samples, period = 960, 1e-6
+    ramp = period * (torch.arange(samples, dtype=torch.float64) + 0.5) / samples
+    # A level holds where the ramp is nearest to it; shift by half a level to whole steps.
+    height = optics.quantize_height(ramp - period / levels / 2, levels=levels, period=period)
+    phase = 2 * math.pi * height / period
+    turns = 2 * math.pi * torch.arange(samples) / samples
+    order = torch.exp(1j * (phase - turns)).mean().abs().square()
+    assert float(order) == pytest.approx(np.sinc(1 / levels) ** 2, abs=1e-3)
+
+
+def test_a_height_map_starts_as_asked_and_stays_within_what_can_be_made():
+    start = 1e-6 * _random(0, 16, 16)
+    element = optics.HeightMap(
+        start, spacing=4e-6, material=1.5, design_wavelength=_LAMBDA, max_height=1.05e-6
+    ).double()
+    torch.testing.assert_close(element.height, start.clamp_min(1.05e-9), rtol=1e-4, atol=1e-12)
+    with torch.no_grad():
+        element.raw.mul_(1e6)
+    assert element.height.min() >= 0
+    assert element.height.max() <= 1.05e-6 * (1 + 1e-9)
+    assert optics.HeightMap(
+        start / 10, spacing=4e-6, material=1.5, design_wavelength=_LAMBDA
+    ).max_height == pytest.approx(1.1e-6)
+
+
+def test_a_minimum_feature_smooths_smaller_detail_away():
+    checkers = torch.from_numpy(np.indices((32, 32)).sum(0) % 2) * 1e-6
+    options = {"spacing": 2e-6, "material": 1.5, "design_wavelength": _LAMBDA}
+    rough = optics.HeightMap(checkers, **options).height
+    smooth = optics.HeightMap(checkers, minimum_feature=14e-6, **options).height
+    assert rough.std() > 0.9 * checkers.std()
+    assert smooth.std() < 0.05 * checkers.std()
+
+
+def test_etch_errors_have_the_size_asked_for_and_repeat():
+    element = optics.HeightMap(
+        torch.full((128, 128), 5e-7), spacing=1e-6, material=1.5, design_wavelength=_LAMBDA
+    )
+    clean = element.transmission(_GREEN)
+    for width in (0.0, 6e-6):
+        element.draw_etch_error(2e-8, generator=torch.Generator().manual_seed(3), width=width)
+        first = element.etch_error
+        element.draw_etch_error(2e-8, generator=torch.Generator().manual_seed(3), width=width)
+        assert torch.equal(first, element.etch_error)
+        assert float(first.std()) == pytest.approx(2e-8, rel=0.15)
+        neighbours = (first[:, 1:] * first[:, :-1]).mean() / first.square().mean()
+        assert (neighbours > 0.7) == (width > 0)
+    assert not torch.allclose(element.transmission(_GREEN), clean)
+    assert "etch_error" not in element.state_dict()
+    element.draw_etch_error(0)
+    assert torch.equal(element.transmission(_GREEN), clean)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: _height_map(material=0.9), "name a glass or be an index above 1, not 0.9"),
+        (lambda: _height_map(material="glass"), "glass"),
+        (lambda: _height_map(max_height=5e-7), "values must lie between 0 and 5e-07"),
+        (lambda: _height_map(levels=1), "at least 2 levels, not 1"),
+        (lambda: _height_map(minimum_feature=-1), "minimum_feature must be 0 metres or more"),
+        (lambda: _height_map().draw_etch_error(-1), "sigma must be 0 metres RMS or more, not -1"),
+        (lambda: optics.quantize_height(torch.ones(1), levels=1, period=1), "2 levels, not 1"),
+        (lambda: optics.quantize_height(torch.ones(1), levels=2, period=0), "period must be pos"),
+        (
+            lambda: optics.quantize_height(torch.ones(1), levels=2, period=1, sharpness=30),
+            r"sharpness must be from 0 \(a straight line\) to 20, not 30",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_units_are_printed():
+    text = repr(_height_map(levels=4))
+    assert "spacing=4e-06 m" in text
+    assert "design_wavelength=5.5e-07 m" in text
+    assert "levels=4" in text

@@ -1,0 +1,152 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from optics import (
+    CoherentImaging,
+    IncoherentImaging,
+    Lens,
+    PhaseMask,
+    Pupil,
+    audit_gradients,
+    audit_sampling,
+)
+
+WAVELENGTH, FOCAL, SPACING = 550e-9, 0.05, 50e-6
+
+
+def random_phase(size=16, scale=1.0):
+    return scale * torch.rand(size, size, generator=torch.Generator().manual_seed(4))
+
+
+def make_pupil(*elements, size=32, pitch=None, psf_size=16, wavelengths=(WAVELENGTH,), **options):
+    # Q of the first wavelength is about 2.5.
+    pitch = pitch or WAVELENGTH * FOCAL / ((size - 1) * SPACING) / 2.5
+    if not elements:
+        options |= {"size": size, "spacing": SPACING}
+    return Pupil(
+        elements,
+        wavelengths=wavelengths,
+        focal_length=FOCAL,
+        pixel_pitch=pitch,
+        psf_size=psf_size,
+        **options,
+    )
+
+
+def phase_pupil(phase, **options):
+    return make_pupil(PhaseMask(phase, spacing=SPACING), size=len(phase), **options)
+
+
+@settings(deadline=None, max_examples=25)
+@given(step=st.floats(-3.1, 3.1), axis=st.sampled_from([0, 1]))
+def test_a_ramp_has_its_own_phase_step(step, axis):
+    ramp = step * torch.arange(32, dtype=torch.float64)
+    phase = (ramp[:, None] if axis == 0 else ramp[None]).expand(32, 32)
+    audit = audit_sampling(phase_pupil(phase.contiguous()))
+    assert audit.phase_step.item() == pytest.approx(abs(step), abs=1e-6)
+
+
+def test_q_and_cutoff_are_their_formulas():
+    wavelengths, pitch = (450e-9, 650e-9), 7e-6
+    aperture = torch.zeros(32, 32)
+    aperture[6:27, 10:20] = 1
+    pupil = make_pupil(wavelengths=wavelengths, pitch=pitch, aperture=aperture)
+    audit = audit_sampling(CoherentImaging(pupil))
+    diameter = 21 * SPACING  # each lit sample stands for its spacing
+    expected = [w * FOCAL / (diameter * pitch) for w in wavelengths]
+    assert audit.q.tolist() == pytest.approx(expected, rel=1e-6)
+    assert audit.cutoff.tolist() == pytest.approx([1 / q for q in expected], rel=1e-6)
+    assert audit.wavelength.tolist() == list(wavelengths)
+    assert all(value.shape == (2,) for value in audit)
+
+
+def test_a_tilt_throws_the_psf_out_of_the_window_and_out_of_the_middle():
+    columns = torch.arange(32, dtype=torch.float64)
+    straight = audit_sampling(phase_pupil(torch.zeros(32, 32, dtype=torch.float64)))
+    tilted = audit_sampling(phase_pupil((0.7 * math.pi * columns).expand(32, 32).contiguous()))
+    assert straight.window_loss.item() < 0.06
+    assert tilted.window_loss.item() > 0.98
+    assert straight.wrap_energy.item() < 0.03
+    assert tilted.wrap_energy.item() > 0.95
+
+
+def test_wrapped_light_of_a_line_is_that_of_a_sinc():
+    # One open sample in y and N in x: the irradiance over a period is sin^2(N u) / (N^2 sin^2 u),
+    # and one sample spreads evenly, which leaves half of the light within half of the period.
+    from scipy.integrate import quad
+
+    n = 16
+    aperture = torch.zeros(32, 32, dtype=torch.float64)
+    aperture[16, 8 : 8 + n] = 1
+    audit = audit_sampling(make_pupil(aperture=aperture))
+
+    def irradiance(f):
+        return (math.sin(math.pi * n * f) / math.sin(math.pi * f)) ** 2 / n if f else float(n)
+
+    inside = 2 * quad(irradiance, 0, 0.25, limit=200)[0]
+    assert audit.wrap_energy.item() == pytest.approx(1 - inside / 2, abs=1e-9)
+
+
+def test_defocus_spreads_light_and_distance_is_passed_on():
+    pupil = make_pupil(focus=1.0)
+    audit = audit_sampling(pupil, distance=torch.tensor([1.0, 0.5, 0.2], dtype=torch.float64))
+    assert audit.wrap_energy.shape == (3, 1)
+    assert audit.window_loss.shape == (3, 1)
+    for values in (audit.wrap_energy, audit.window_loss, audit.phase_step):
+        assert (values.diff(dim=0) > 0).all()
+    # Path r^2 / 2 (1/z - 1/f): the steepest lit step is between samples 14 and 15 (or -16 and
+    # -15) from the axis, up to a row or column of the rim.
+    steepest = math.pi / WAVELENGTH * SPACING**2 * (15**2 - 14**2)
+    assert audit.phase_step[1, 0].item() == pytest.approx(steepest * 1.0, rel=0.08)
+
+
+def test_problems_are_named_with_numbers():
+    assert audit_sampling(make_pupil(size=128, psf_size=64)).problems() == []
+    columns = torch.arange(32, dtype=torch.float64)
+    tilted = phase_pupil((0.7 * math.pi * columns).expand(32, 32).contiguous())
+    text = audit_sampling(tilted).problems()
+    assert len(text) == 3
+    assert "at 550 nm the phase changes by up to 2.2 radians" in text[0]
+    assert "of the PSF's period, more than 1 %" in text[1]
+    assert "window, more than 5 %" in text[2]
+    coarse = make_pupil(pitch=WAVELENGTH * FOCAL / (31 * SPACING) / 1.5, psf_size=32)
+    assert any(
+        "Q = lambda f / (D p) is 1.5, below 2" in line for line in audit_sampling(coarse).problems()
+    )
+
+
+def test_the_measures_are_penalties():
+    pupil = phase_pupil(nn.Parameter(random_phase(16, 2.0).double()))
+
+    def measures(module):
+        return audit_sampling(module)[0], *audit_sampling(module)[3:5]
+
+    audit_gradients(pupil, (), call=measures)
+    lens = Lens(32, spacing=SPACING, focal_length=nn.Parameter(torch.tensor(0.7).double()))
+    audit_gradients(make_pupil(lens), (), call=measures)
+
+
+def test_dark_samples_have_no_phase():
+    phase = torch.zeros(32, 32)
+    phase[:, 20:] = 3.0
+    aperture = torch.zeros(32, 32)
+    aperture[:, :20] = 1
+    aperture[:, 20:] = 5e-4
+    assert audit_sampling(phase_pupil(phase, aperture=aperture)).phase_step.item() == 0
+    aperture[:, 20:] = 2e-3
+    step = audit_sampling(phase_pupil(phase, aperture=aperture)).phase_step.item()
+    assert step == pytest.approx(3.0, abs=1e-6)
+
+
+def test_any_module_with_one_pupil_and_no_other():
+    imaging = IncoherentImaging(make_pupil())
+    assert audit_sampling(nn.Sequential(imaging)).q.tolist() == audit_sampling(imaging).q.tolist()
+    with pytest.raises(ValueError, match="IncoherentImaging contains 0"):
+        audit_sampling(IncoherentImaging(torch.ones(1, 3, 3) / 9))
+    with pytest.raises(ValueError, match="Sequential contains 2"):
+        audit_sampling(nn.Sequential(make_pupil(), make_pupil()))
