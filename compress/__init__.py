@@ -4,13 +4,24 @@
 file            what is in it
 ==============  =====================================================================
 ``codec``       the interface :class:`Codec` and its result :class:`Coded`
-``learned``     :class:`Autoencoder` and :class:`FactorizedCodec`
-``transform``   their nets: analysis, synthesis, divisive normalisation
+``learned``     :class:`LearnedCodec`, what codecs with a trained rate share; `FactorizedCodec`
+``hyperprior``  :class:`HyperpriorCodec`
+``autoencoder`` :class:`Autoencoder`, a bottleneck with its honest price
+``transform``   their nets: analysis, synthesis, side information
+``exact``       arithmetic that gives the same bits in any batch, thread or process
 ``quantize``    rounding with a gradient
-``prior``       the entropy model :class:`FactorizedPrior`
+``prior``       the entropy models: learned densities, Gaussians told element by element
 ``bitstream``   symbols to bytes: integer tables, entropy coder, container
-``classical``   :class:`JPEG`
-``metrics``     PSNR, SSIM, bits per pixel
+``kmeans``      clustering, batched
+``palette``     :class:`KMeansCodec`, a palette for each picture
+``indexed``     palette pictures as bytes
+``classical``   JPEG, WebP, JPEG 2000, AVIF, PNG: files that any viewer opens
+``jpeg_scan``   what each block of a JPEG file costs
+``jpeg``        :class:`DifferentiableJPEG`, JPEG with a gradient and tables that learn
+``jpeg_rate``   its price: the Huffman code of T.81, and a smooth count of its bits
+``metrics``     PSNR, SSIM, MS-SSIM, bits per pixel
+``curve``       rate-quality curves and Bjontegaard deltas
+``region``      bits by lesion, boundary and background
 ==============  =====================================================================
 
 Three rates are told apart everywhere: ``noisy`` (training), ``rounded`` (the ideal length of
@@ -18,24 +29,50 @@ the symbols that would be coded) and ``bytes`` (a file). Bits per pixel always c
 pixels of the unpadded picture.
 """
 
+from .autoencoder import Autoencoder
 from .bitstream import CorruptStream
-from .classical import JPEG
+from .classical import AVIF, JPEG, JPEG2000, PNG, WebP
 from .codec import Codec, Coded
-from .learned import Autoencoder, FactorizedCodec
-from .metrics import bpp, psnr, ssim
+from .curve import RateCurve, bd_quality, bd_rate
+from .hyperprior import HyperpriorCodec
+from .jpeg import DifferentiableJPEG
+from .jpeg_scan import jpeg_block_bits
+from .learned import FactorizedCodec, LearnedCodec, Proxy, Size
+from .metrics import bpp, ms_ssim, ms_ssim_scales, psnr, ssim
+from .palette import KMeansCodec
 from .prior import FactorizedPrior
 from .quantize import add_uniform_noise, quantize, round_straight_through
+from .region import Region, RegionBits, bits_by_region
 
 __all__ = [
+    "AVIF",
     "JPEG",
+    "JPEG2000",
+    "PNG",
     "Autoencoder",
     "Codec",
     "Coded",
     "CorruptStream",
+    "DifferentiableJPEG",
     "FactorizedCodec",
     "FactorizedPrior",
+    "HyperpriorCodec",
+    "KMeansCodec",
+    "LearnedCodec",
+    "Proxy",
+    "RateCurve",
+    "Region",
+    "RegionBits",
+    "Size",
+    "WebP",
     "add_uniform_noise",
+    "bd_quality",
+    "bd_rate",
+    "bits_by_region",
     "bpp",
+    "jpeg_block_bits",
+    "ms_ssim",
+    "ms_ssim_scales",
     "psnr",
     "quantize",
     "round_straight_through",

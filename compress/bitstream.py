@@ -2,27 +2,33 @@
 
 A file of a learned codec is one container::
 
-    magic "L2"  version  kind  height  width  channels  model  length  check │ payload
-        2          1       1      2       2       2        4      4      4   │ length bytes
+    magic "L2"  version  kind  height  width  channels  model  tables  check │ payload
+        2          1       1      2       2       2        4      4      4   │
 
-All numbers are little-endian and unsigned; ``check`` is the CRC-32 of everything else. The payload
-is what the codec kind says: float32 latents, or the entropy-coded symbols of one picture.
+All numbers are little-endian and unsigned; ``model`` is the fingerprint of the parameters,
+``tables`` that of the coding tables, and ``check`` the CRC-32 of everything else, to the end of the
+file. The payload is what the codec kind says.
 
 Symbols are coded with asymmetric numeral systems (Duda 2013): a 64-bit state, 32-bit words and
 24-bit tables, in the format of ``constriction.stream.stack.AnsCoder``. The words are little-endian
-and the zero bytes that end the last word are left out. Channel after channel in order, each in
-raster order with the table of its channel; then the escaped values in the same order.
+and the zero bytes that end the last word are left out. Table after table in order, the symbols of
+each in raster order; then the escaped values in the same order. Where each channel has a table of
+its own, this is channel after channel.
 """
 
 import importlib
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .codec import check_payloads, check_same_size
 
 __all__ = [
     "CODER_BITS",
@@ -30,11 +36,17 @@ __all__ = [
     "MAX_VALUES",
     "CorruptStream",
     "Kind",
+    "Section",
+    "SymbolReader",
     "SymbolTable",
+    "decode_indexed",
     "decode_symbols",
+    "encode_indexed",
+    "encode_sections",
     "encode_symbols",
     "pack",
     "unpack",
+    "unpack_all",
 ]
 
 PRECISION = 24
@@ -68,6 +80,8 @@ class Kind(IntEnum):
 
     AUTOENCODER = 1
     FACTORIZED = 2
+    KMEANS = 3
+    HYPERPRIOR = 4
 
 
 @dataclass(frozen=True)
@@ -114,10 +128,28 @@ class SymbolTable:
         frequencies[np.argmax(frequencies)] += 2**PRECISION - frequencies.sum()
         return cls(first, frequencies)
 
-    @property
+    @cached_property
     def listed(self) -> int:
         """Number of symbols with an entry of their own."""
         return self.frequencies.size - 1
+
+    @cached_property
+    def least_bits(self) -> float:
+        """Bits of its most probable entry: no symbol costs less."""
+        return PRECISION - float(np.log2(self.frequencies.max()))
+
+    @cached_property
+    def _model(self) -> Any:  # noqa: ANN401 - constriction has no types
+        """The coder's model, kept: building one takes longer than coding a picture's row."""
+        return _categorical(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The model is compiled code, which neither copies nor pickles; it is built again.
+        return {"first": self.first, "frequencies": self.frequencies}
+
+
+Section = tuple[NDArray[np.integer], NDArray[np.integer] | None, Sequence[SymbolTable]]
+"""Symbols, the table of each (None: that of its row), and the tables."""
 
 
 def _stream() -> Any:  # noqa: ANN401 - constriction has no types
@@ -131,27 +163,85 @@ def _categorical(table: SymbolTable) -> Any:  # noqa: ANN401
     Its fast constructor gives every entry 1 and shares out the other ``2**24 - n`` in proportion,
     so handing it ``frequencies - 1``, whose sum is just that, reproduces them to the integer.
     """
-    return _stream().model.Categorical((table.frequencies - 1).astype(np.float64), perfect=False)
+    weights = (table.frequencies - 1).astype(np.float64)
+    return _stream().model.Categorical(weights, perfect=False, lazy=False)
 
 
+@cache
 def _escape_models() -> tuple[Any, Any]:
     """Return the models of an escaped value: of its bit length, and of a plain bit."""
     mass = np.exp2(-np.arange(1.0, _ESCAPE_LENGTHS))
     return _categorical(SymbolTable.from_mass(mass, first=0)), _stream().model.Uniform(2)
 
 
-def encode_symbols(symbols: NDArray[np.integer], tables: list[SymbolTable]) -> bytes:
-    """Code the symbols of one picture, each row with its own table.
+def encode_symbols(symbols: NDArray[np.integer], tables: Sequence[SymbolTable]) -> bytes:
+    """Code the symbols of one picture ``[M, ...]``, each row with its own table.
 
-    A symbol outside its table is escaped: its distance beyond the table follows as an Elias gamma
-    code (bit length, side, bits), so every symbol comes back exactly.
+    :func:`encode_sections` with one section.
+    """
+    return encode_sections([(symbols, None, tables)])
+
+
+def decode_symbols(payload: bytes, tables: Sequence[SymbolTable], count: int) -> NDArray[np.int64]:
+    """Undo :func:`encode_symbols`: return the symbols ``[M, count]``.
+
+    Raises
+    ------
+    CorruptStream
+        If the payload is not exactly what :func:`encode_symbols` writes for such symbols.
+    """
+    reader = SymbolReader(payload)
+    symbols = reader.rows(tables, (count,))
+    reader.finish()
+    return symbols
+
+
+def encode_indexed(
+    symbols: NDArray[np.integer], index: NDArray[np.integer], tables: Sequence[SymbolTable]
+) -> bytes:
+    """Code the symbols of one picture, each with the table that ``index`` names.
+
+    :func:`encode_sections` with one section.
+    """
+    return encode_sections([(symbols, index, tables)])
+
+
+def decode_indexed(
+    payload: bytes, index: NDArray[np.integer], tables: Sequence[SymbolTable]
+) -> NDArray[np.int64]:
+    """Undo :func:`encode_indexed`: return the symbols, in the shape of ``index``.
+
+    Raises
+    ------
+    CorruptStream
+        If the payload is not exactly what :func:`encode_indexed` writes for such an index.
+    ValueError
+        If an index names no table.
+    """
+    reader = SymbolReader(payload)
+    symbols = reader.indexed(index, tables)
+    reader.finish()
+    return symbols
+
+
+def encode_sections(sections: Sequence[Section]) -> bytes:
+    """Code the symbols of one picture, section after section, in one message.
+
+    A reader may use what it has read of one section to learn the tables of the next
+    (:class:`SymbolReader`), and there is one flush of the coder for all.
 
     Parameters
     ----------
-    symbols : ndarray of int
-        Symbols ``[M, N]``.
-    tables : list of SymbolTable
-        One for each of the ``M`` rows.
+    sections : sequence of (symbols, index, tables)
+        Symbols of any shape, and an integer array of the same shape that names each one's table:
+        a table chosen element by element from a small family, such as the Gaussians of a
+        hyperprior. With None, the table of a symbol is that of its row, the first dimension. All
+        symbols of one table are coded in one call, so the time grows with the number of symbols,
+        not of changes of the table. The index is not in the bytes: who decodes must know it
+        exactly, since one with the same counts in other places reads without an error.
+
+        A symbol outside its table is escaped: its distance beyond the table follows as an Elias
+        gamma code (bit length, side, bits), so every symbol comes back exactly.
 
     Returns
     -------
@@ -161,66 +251,165 @@ def encode_symbols(symbols: NDArray[np.integer], tables: list[SymbolTable]) -> b
     Raises
     ------
     ValueError
-        If the rows do not match the tables, or a symbol exceeds ``2**30`` in magnitude.
+        If shapes do not match, an index names no table, or a symbol is no integer or exceeds
+        ``2**30`` in magnitude.
     """
-    if symbols.ndim != 2 or symbols.shape[0] != len(tables):
-        raise ValueError(f"expected symbols [{len(tables)}, N], got {list(symbols.shape)}.")
+    coder = _stream().stack.AnsCoder()
+    # The coder is a stack: what is decoded last is pushed first.
+    for symbols, index, tables in reversed(sections):
+        if index is None:
+            if len(symbols) != len(tables):
+                raise ValueError(
+                    f"expected symbols [{len(tables)}, ...], got {list(symbols.shape)}."
+                )
+            counts = np.full(len(tables), symbols[0].size if len(symbols) else 0)
+            _push(coder, symbols.ravel(), counts, tables)
+            continue
+        if symbols.shape != index.shape:
+            raise ValueError(
+                "expected an index for every symbol, got symbols "
+                f"{list(symbols.shape)} and index {list(index.shape)}."
+            )
+        order, counts = _by_table(index, tables)
+        _push(coder, symbols.ravel()[order], counts, tables)
+    return coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+
+
+class SymbolReader:
+    """Undo :func:`encode_sections`, section after section.
+
+    Parameters
+    ----------
+    payload : bytes
+        What was written.
+    name : str
+        What errors call it.
+
+    Raises
+    ------
+    CorruptStream
+        At once or later, if the payload is not exactly what :func:`encode_sections` writes for
+        such symbols; only after :meth:`finish` are the symbols to be trusted.
+    """
+
+    def __init__(self, payload: bytes, name: str = "the payload") -> None:
+        self._name = name
+        if payload.endswith(b"\0"):
+            raise self._corrupt("the coded symbols end in a zero byte, which is never written")
+        words = np.frombuffer(payload + bytes(-len(payload) % 4), "<u4").astype(np.uint32)
+        self._coder = _stream().stack.AnsCoder(words)
+
+    def rows(self, tables: Sequence[SymbolTable], shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """Read a section with a table for each row: symbols ``[len(tables), *shape]``."""
+        counts = np.full(len(tables), int(np.prod(shape)))
+        return self._pop(counts, tables).reshape(len(tables), *shape)
+
+    def indexed(
+        self, index: NDArray[np.integer], tables: Sequence[SymbolTable]
+    ) -> NDArray[np.int64]:
+        """Read a section with a table for each symbol; the result has the shape of ``index``."""
+        order, counts = _by_table(index, tables)
+        symbols = np.empty(index.size, np.int64)
+        symbols[order] = self._pop(counts, tables)
+        return symbols.reshape(index.shape)
+
+    def finish(self) -> None:
+        """Make sure that all was read."""
+        if not self._coder.is_empty():
+            raise self._corrupt("bits are left over after the last symbol")
+
+    def _corrupt(self, fault: str) -> CorruptStream:
+        return CorruptStream(f"{self._name}: {fault}.")
+
+    def _pop(self, counts: NDArray[np.intp], tables: Sequence[SymbolTable]) -> NDArray[np.int64]:
+        """Undo :func:`_push`."""
+        coder = self._coder
+        # A forged size must not ask for memory that no such payload could fill.
+        least = sum(n * table.least_bits for n, table in zip(counts.tolist(), tables, strict=True))
+        if least > 32 * (coder.num_words() + 2):
+            raise self._corrupt(
+                f"{4 * coder.num_words()} bytes cannot hold {int(counts.sum())} symbols"
+            )
+        first, listed = _ranges(counts, tables)
+        # One call for each table and one copy for all: with few symbols each, calls are the cost.
+        called = zip(tables, counts.tolist(), strict=True)
+        parts = [coder.decode(table._model, count) for table, count in called if count]
+        entry = np.concatenate([np.empty(0, np.int64), *parts])
+        outside = entry == listed
+        if outside.any():
+            length_model, bit_model = _escape_models()
+            lengths = coder.decode(length_model, int(outside.sum()))
+            above = coder.decode(bit_model, lengths.size).astype(bool)
+            owner, place = _bit_layout(lengths)
+            bits = coder.decode(bit_model, owner.size).astype(np.int64)
+            beyond = 2 ** lengths.astype(np.int64)
+            np.add.at(beyond, owner, bits << place)
+            entry[outside] = np.where(above, listed[outside] + beyond - 1, -beyond)
+        symbols = entry + first
+        if outside.any() and np.abs(symbols[outside]).max() > MAX_SYMBOL:
+            raise self._corrupt("a symbol beyond the limit of 2**30, which is never written")
+        return symbols
+
+
+def _by_table(
+    index: NDArray[np.integer], tables: Sequence[SymbolTable]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the order that puts equal indices together, and how many there are of each."""
+    if index.dtype.kind not in "iu":
+        raise ValueError(f"expected an index of integers, got {index.dtype}.")
+    if index.size and not 0 <= index.min() <= index.max() < len(tables):
+        raise ValueError(
+            f"an index must name one of {len(tables)} tables, 0 to {len(tables) - 1}; "
+            f"got {index.min()} to {index.max()}."
+        )
+    # The smallest type, because numpy sorts 8 and 16 bits by radix.
+    flat = index.ravel().astype(np.min_scalar_type(len(tables)))
+    return np.argsort(flat, kind="stable"), np.bincount(flat, minlength=len(tables))
+
+
+def _push(
+    coder: Any,  # noqa: ANN401 - constriction has no types
+    symbols: NDArray[np.integer],
+    counts: NDArray[np.intp],
+    tables: Sequence[SymbolTable],
+) -> None:
+    """Code ``counts[0]`` symbols with the first table, then ``counts[1]`` with the second, ..."""
+    if symbols.dtype.kind not in "iu":
+        raise ValueError(f"expected symbols that are integers, got {symbols.dtype}: round first.")
     largest = max(int(symbols.max()), -int(symbols.min())) if symbols.size else 0
     if largest > MAX_SYMBOL:
         raise ValueError(
             f"a symbol of magnitude {largest} is beyond the limit of 2**30: "
             "the latents have diverged."
         )
-    first = np.array([table.first for table in tables])[:, None]
-    listed = np.array([table.listed for table in tables])[:, None]
-    index = symbols.astype(np.int64) - first
-    outside = (index < 0) | (index >= listed)
-    coder = _stream().stack.AnsCoder()
-    # The coder is a stack: what is decoded last is pushed first.
+    first, listed = _ranges(counts, tables)
+    entry = symbols.astype(np.int64) - first
+    outside = (entry < 0) | (entry >= listed)
     if outside.any():
-        above = index[outside] >= 0
-        beyond = np.where(above, (index - listed)[outside], (-1 - index)[outside]) + 1
+        above = entry[outside] >= 0
+        beyond = np.where(above, (entry - listed)[outside], (-1 - entry)[outside]) + 1
         lengths = np.frexp(beyond)[1] - 1
         owner, place = _bit_layout(lengths)
         length_model, bit_model = _escape_models()
         coder.encode_reverse(((beyond[owner] >> place) & 1).astype(np.int32), bit_model)
         coder.encode_reverse(above.astype(np.int32), bit_model)
         coder.encode_reverse(lengths.astype(np.int32), length_model)
-    index = np.where(outside, listed, index).astype(np.int32)
-    for row, table in zip(index[::-1], reversed(tables), strict=True):
-        coder.encode_reverse(row, _categorical(table))
-    return coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+        entry = np.where(outside, listed, entry)
+    entry = entry.astype(np.int32)
+    end = entry.size
+    for count, table in zip(reversed(counts.tolist()), reversed(tables), strict=True):
+        if count:
+            coder.encode_reverse(entry[end - count : end], table._model)
+            end -= count
 
 
-def decode_symbols(payload: bytes, tables: list[SymbolTable], count: int) -> NDArray[np.int64]:
-    """Undo :func:`encode_symbols`: return the symbols ``[M, count]``.
-
-    Raises
-    ------
-    CorruptStream
-        If the payload is not exactly what :func:`encode_symbols` writes for such symbols.
-    """
-    if payload.endswith(b"\0"):
-        raise CorruptStream("the coded symbols end in a zero byte, which is never written.")
-    words = np.frombuffer(payload + bytes(-len(payload) % 4), "<u4").astype(np.uint32)
-    coder = _stream().stack.AnsCoder(words)
-    index = np.stack([coder.decode(_categorical(table), count) for table in tables])
-    index = index.astype(np.int64)
-    listed = np.array([table.listed for table in tables])[:, None]
-    outside = index == listed
-    if outside.any():
-        length_model, bit_model = _escape_models()
-        lengths = coder.decode(length_model, int(outside.sum()))
-        above = coder.decode(bit_model, lengths.size).astype(bool)
-        owner, place = _bit_layout(lengths)
-        bits = coder.decode(bit_model, owner.size).astype(np.int64)
-        beyond = 2 ** lengths.astype(np.int64)
-        np.add.at(beyond, owner, bits << place)
-        last = np.broadcast_to(listed, index.shape)[outside]
-        index[outside] = np.where(above, last + beyond - 1, -beyond)
-    if not coder.is_empty():
-        raise CorruptStream("bits are left over after the last symbol.")
-    return index + np.array([table.first for table in tables])[:, None]
+def _ranges(
+    counts: NDArray[np.intp], tables: Sequence[SymbolTable]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return, for every symbol, its table's first symbol and how many are listed."""
+    first = np.array([table.first for table in tables], np.int64)
+    listed = np.array([table.listed for table in tables], np.int64)
+    return np.repeat(first, counts), np.repeat(listed, counts)
 
 
 def _bit_layout(lengths: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
@@ -230,7 +419,15 @@ def _bit_layout(lengths: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray
     return owner, np.arange(owner.size) - start[owner]
 
 
-def pack(payload: bytes, *, kind: Kind, size: tuple[int, int], channels: int, model: int) -> bytes:
+def pack(
+    payload: bytes,
+    *,
+    kind: Kind,
+    size: tuple[int, int],
+    channels: int,
+    model: int,
+    tables: int = 0,
+) -> bytes:
     """Put the payload of one picture into a container.
 
     Parameters
@@ -245,6 +442,8 @@ def pack(payload: bytes, *, kind: Kind, size: tuple[int, int], channels: int, mo
         Channels of the picture.
     model : int
         32-bit fingerprint of the model that wrote it; only that model reads it.
+    tables : int
+        32-bit checksum of its coding tables, for a codec that computes them.
 
     Raises
     ------
@@ -257,45 +456,89 @@ def pack(payload: bytes, *, kind: Kind, size: tuple[int, int], channels: int, mo
             f"a {height}x{width} picture of {channels} channels is too large for a file: at most "
             f"{MAX_VALUES} values and 65535 along each axis. Code it in tiles."
         )
-    head = _HEADER.pack(_MAGIC, _VERSION, kind, height, width, channels, model, len(payload))
+    head = _HEADER.pack(_MAGIC, _VERSION, kind, height, width, channels, model, tables)
     return head + _CHECK.pack(zlib.crc32(payload, zlib.crc32(head))) + payload
 
 
-def unpack(data: bytes, *, kind: Kind, channels: int, model: int) -> tuple[tuple[int, int], bytes]:
+def unpack(
+    data: bytes, *, kind: Kind, channels: int, model: int, tables: int = 0
+) -> tuple[tuple[int, int], bytes]:
     """Check a container and return the size (height, width) of its picture and its payload.
 
     Raises
     ------
     CorruptStream
         If the bytes are not a container, are damaged, or were written by another codec, for
-        another number of channels, or by a model with other parameters.
+        another number of channels, by a model with other parameters, or on a machine whose
+        arithmetic makes other tables of them.
     """
+    head, payload = _checked(data)
+    if head.kind != kind:
+        name = next((k.name for k in Kind if k == head.kind), f"kind {head.kind}")
+        raise CorruptStream(f"written by another codec: {name}, this one is {kind.name}.")
+    if head.channels != channels:
+        raise CorruptStream(f"a picture of {head.channels} channels, this codec has {channels}.")
+    if head.model != model:
+        raise CorruptStream(
+            f"written by a model with fingerprint {head.model:08x}, this one is {model:08x}: "
+            "load the parameters that wrote it."
+        )
+    if head.tables != tables:
+        raise CorruptStream(
+            "the parameters are those that wrote it, but this machine makes other coding tables "
+            "of them: decode where it was written, or with the same version of torch."
+        )
+    return (head.height, head.width), payload
+
+
+def unpack_all(
+    payloads: Sequence[bytes], *, kind: Kind, channels: int, model: int, tables: int = 0
+) -> tuple[tuple[int, int], list[bytes]]:
+    """Open the containers of a batch; return the common size of their pictures, and payloads.
+
+    Raises
+    ------
+    CorruptStream
+        As :func:`unpack`; the message says which.
+    ValueError
+        If there are none, or their pictures differ in size.
+    """
+    check_payloads(payloads)
+    opened = []
+    for i, data in enumerate(payloads):
+        try:
+            opened.append(unpack(data, kind=kind, channels=channels, model=model, tables=tables))
+        except CorruptStream as error:
+            raise CorruptStream(f"payload {i}: {error}") from error
+    check_same_size([size for size, _ in opened])
+    return opened[0][0], [body for _, body in opened]
+
+
+def _checked(data: bytes) -> tuple["_Head", bytes]:
+    """Check that bytes are an undamaged container, and take it apart."""
     if len(data) < HEADER_BYTES:
         raise CorruptStream(f"truncated: {len(data)} bytes, the header alone has {HEADER_BYTES}.")
-    magic, version, found_kind, height, width, found_channels, found_model, length = (
-        _HEADER.unpack_from(data)
-    )
+    magic, version, *rest = _HEADER.unpack_from(data)
     if magic != _MAGIC:
         raise CorruptStream(f"not a file of this library: it starts with {magic!r}.")
     if version != _VERSION:
         raise CorruptStream(f"format version {version} is unknown, this code reads {_VERSION}.")
-    payload = data[HEADER_BYTES:]
-    if len(payload) != length:
-        fault = "truncated" if len(payload) < length else "too long"
-        raise CorruptStream(f"{fault}: {len(payload)} bytes of payload, the header says {length}.")
     (check,) = _CHECK.unpack_from(data, _HEADER.size)
+    payload = data[HEADER_BYTES:]
     if zlib.crc32(payload, zlib.crc32(data[: _HEADER.size])) != check:
-        raise CorruptStream("damaged: the checksum does not match.")
-    if found_kind != kind:
-        name = next((k.name for k in Kind if k == found_kind), f"kind {found_kind}")
-        raise CorruptStream(f"written by another codec: {name}, this one is {kind.name}.")
-    if found_channels != channels:
-        raise CorruptStream(f"a picture of {found_channels} channels, this codec has {channels}.")
-    if found_model != model:
+        raise CorruptStream("truncated or damaged: the checksum does not match.")
+    head = _Head(*rest)
+    if not 0 < head.height * head.width * head.channels <= MAX_VALUES:
         raise CorruptStream(
-            f"written by a model with fingerprint {found_model:08x}, this one is {model:08x}: "
-            "load the parameters that wrote it."
+            f"a picture of {head.height}x{head.width} is outside the limits of the format."
         )
-    if not 0 < height * width * channels <= MAX_VALUES:
-        raise CorruptStream(f"a picture of {height}x{width} is outside the limits of the format.")
-    return (height, width), payload
+    return head, payload
+
+
+class _Head(NamedTuple):
+    kind: int
+    height: int
+    width: int
+    channels: int
+    model: int
+    tables: int

@@ -1,6 +1,7 @@
 """The one interface of every codec, the result of them all, and the checks at their door."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,12 +16,10 @@ __all__ = [
     "check_image",
     "check_payloads",
     "check_same_size",
+    "spread",
 ]
 
 Rate = Literal["noisy", "rounded", "bytes"]
-
-MIN_SIZE = 16
-"""Smallest height and width of a picture, pixels."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,9 @@ class Coded:
     rate: Rate
     """What the bits are: ``noisy`` estimate of training, ``rounded`` estimate of the symbols
     that would be coded, or ``bytes`` of an actual file."""
+    distortion_weight: Tensor | None = None
+    """How dear distortion is at the quality of each picture ``[B]``, relative to the middle of the
+    codec's qualities; None where a codec has but one. A loss multiplies the distortion by it."""
 
     @property
     def bits(self) -> Tensor:
@@ -59,8 +61,8 @@ class Codec(nn.Module, ABC):
               └──compress──► list of bytes ──decompress──► reconstruction
 
     ``decompress(compress(x))`` is the reconstruction of ``forward(x)`` in evaluation mode, to the
-    precision of the arithmetic (device, TF32, autocast) that both run in; what a file holds comes
-    back exactly in any of them.
+    bit, whatever the batch (of :class:`DifferentiableJPEG`, but for a value in some thousand that
+    is off by one level of 255; of learned codecs, unless they are built with ``exact=False``).
     """
 
     @abstractmethod
@@ -83,7 +85,7 @@ def check_image(image: Tensor, channels: int | tuple[int, ...]) -> None:
     if not isinstance(image, Tensor):
         raise ValueError(f"expected a tensor [B, {named}, H, W], got {type(image).__name__}.")
     given = f"{image.dtype} {list(image.shape)}"
-    if image.ndim != 4 or not image.is_floating_point() or len(image) == 0:
+    if image.ndim != 4 or not image.is_floating_point() or image.numel() == 0:
         raise ValueError(
             f"expected a floating-point batch [B, {named}, H, W] of pictures in 0..1, got {given}. "
             "Add a batch axis with image[None], and divide 8-bit values by 255."
@@ -93,8 +95,6 @@ def check_image(image: Tensor, channels: int | tuple[int, ...]) -> None:
             f"expected pictures of {named} channels, got {given}. "
             "Build the codec for the channels that it is given."
         )
-    if min(image.shape[-2:]) < MIN_SIZE:
-        raise ValueError(f"pictures must be at least {MIN_SIZE}x{MIN_SIZE} pixels, got {given}.")
 
 
 def check_finite(x: Tensor, what: str, *, limit: float = torch.inf) -> None:
@@ -107,7 +107,7 @@ def check_finite(x: Tensor, what: str, *, limit: float = torch.inf) -> None:
         raise ValueError(f"{what} of picture {bad[:10]}{more} in the batch are not finite{beyond}.")
 
 
-def check_payloads(payloads: list[bytes]) -> None:
+def check_payloads(payloads: Sequence[bytes]) -> None:
     """Raise a ValueError unless ``payloads`` is a non-empty sequence of byte strings."""
     if isinstance(payloads, bytes | str) or not all(isinstance(data, bytes) for data in payloads):
         raise ValueError("expected a list of byte strings, one for each picture.")
@@ -120,3 +120,16 @@ def check_same_size(sizes: list[tuple[int, ...]]) -> None:
     if len(set(sizes)) > 1:
         found = ", ".join("x".join(map(str, size)) for size in sorted(set(sizes))[:10])
         raise ValueError(f"pictures of different sizes do not form one batch: {found}.")
+
+
+def spread(cells: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    """Spread each cell ``[B, 1, h, w]`` evenly over its pixels within ``size``: ``[B, 1, H, W]``.
+
+    The sum stays what it was, also where the cells reach beyond the picture.
+    """
+    for dim, length in zip((-2, -1), size, strict=True):
+        place = torch.arange(length, device=cells.device)
+        visible = (length - place // stride * stride).clamp_max(stride)  # pixels of the cell
+        visible = visible.unsqueeze(-1) if dim == -2 else visible
+        cells = cells.repeat_interleave(stride, dim).narrow(dim, 0, length) / visible
+    return cells

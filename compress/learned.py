@@ -1,7 +1,12 @@
-"""The learned codecs: an autoencoder without a rate, and one with a trained rate and real bytes."""
+"""What the learned codecs share, and the simplest of them: one learned density a channel."""
 
+import math
+import struct
 import zlib
-from typing import ClassVar
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -13,187 +18,230 @@ from .bitstream import (
     MAX_SYMBOL,
     CorruptStream,
     Kind,
+    SymbolReader,
     SymbolTable,
-    decode_symbols,
-    encode_symbols,
+    encode_sections,
     pack,
-    unpack,
+    unpack_all,
 )
-from .codec import Codec, Coded, check_finite, check_image, check_payloads, check_same_size
+from .codec import Codec, Coded, check_finite, check_image, spread
+from .exact import snap
 from .prior import FactorizedPrior
-from .quantize import quantize, round_straight_through
+from .quantize import QuantizeMode, quantize, round_straight_through
 from .transform import Analysis, Synthesis
 
-__all__ = ["Autoencoder", "FactorizedCodec"]
+__all__ = ["FactorizedCodec", "LearnedCodec", "Proxy", "Size"]
+
+Size = Literal["small", "large"]
+Proxy = Literal["mixed", "noise", "straight_through", "soft", "dither"]
+
+# A quality is written as a whole number of these.
+_QUALITY_STEPS = 256
+_QUALITY = struct.Struct("<H")
 
 
-class Autoencoder(Codec):
-    """Convolutional autoencoder with a continuous latent and no rate term.
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the nets behind a name."""
 
-    ::
-
-        image [B,C,H,W] ─Analysis─► latent [B,M,⌈H/4⌉,⌈W/4⌉] ─Synthesis─► reconstruction
-
-    Its rate is what it is: 32 bits for every latent element, 16, 32 and 64 bits per pixel at width
-    ratios 6, 3 and 1.5 for three channels. Two of the three expand a 24 bpp picture. The bits
-    carry no gradient. Training and evaluation do the same.
-
-    The latent of a file is float32, bit for bit; that of a float64 model is rounded to it.
-
-    Parameters
-    ----------
-    width_ratio : {6, 3, 1.5}
-        Input elements per latent element: a bottleneck width, not a compression. A 128×128×3
-        picture has latents of 32×32×8, 32×32×16 or 32×32×32. With a number of channels that three
-        does not divide, the latent has the nearest whole number of channels.
-    channels : int
-        Channels of the picture.
-    width : int
-        Channels inside the nets.
-
-    Raises
-    ------
-    ValueError
-        If the width ratio is another one, or a size is below 1.
-    """
-
-    # For pictures of three channels.
-    _LATENT_CHANNELS: ClassVar = {6: 8, 3: 16, 1.5: 32}
-
-    def __init__(self, width_ratio: float = 6, *, channels: int = 3, width: int = 32) -> None:
-        super().__init__()
-        if width_ratio not in tuple(self._LATENT_CHANNELS):
-            raise ValueError(f"width_ratio must be 6, 3 or 1.5, got {width_ratio!r}.")
-        self.width_ratio = width_ratio
-        self.channels = channels
-        self.latent_channels = round(self._LATENT_CHANNELS[width_ratio] * channels / 3)
-        self.analysis = Analysis(channels, self.latent_channels, width=width, stages=2)
-        self.synthesis = Synthesis(channels, self.latent_channels, width=width, stages=2)
-
-    def extra_repr(self) -> str:
-        """Show the bottleneck."""
-        return f"width_ratio={self.width_ratio}, latent_channels={self.latent_channels}"
-
-    def forward(self, image: Tensor, *, generator: torch.Generator | None = None) -> Coded:
-        """Code and decode ``image`` ``[B, C, H, W]``; any finite value is taken, not only 0..1.
-
-        ``bits_map`` is the constant price of the latent, spread evenly; ``side_bits`` the
-        container; the rate is ``bytes``, those that :meth:`compress` returns.
-        """
-        del generator  # nothing here is random
-        check_image(image, self.channels)
-        size = (image.shape[-2], image.shape[-1])
-        latent = _latent(self.analysis, image)
-        price = 32 * latent[0].numel() / (size[0] * size[1])
-        return Coded(
-            reconstruction=self.synthesis(latent, size=size),
-            latent=latent,
-            bits_map=latent.new_full((len(image), 1, *size), price),
-            side_bits=latent.new_full((len(image),), 8 * HEADER_BYTES),
-            rate="bytes",
-        )
-
-    @torch.no_grad()
-    def compress(self, image: Tensor) -> list[bytes]:
-        """Write the latents of each picture ``[B, C, H, W]`` as float32 in a container.
-
-        Raises
-        ------
-        ValueError
-            If the pictures do not fit this codec, or they or their latents are not finite.
-        """
-        check_image(image, self.channels)
-        check_finite(image, "the values")
-        latent = _latent(self.analysis, image).float()
-        check_finite(latent, "the latents")
-        size, model = (image.shape[-2], image.shape[-1]), fingerprint(self)
-        return [
-            pack(
-                row.astype("<f4").tobytes(),
-                kind=Kind.AUTOENCODER,
-                size=size,
-                channels=self.channels,
-                model=model,
-            )
-            for row in latent.cpu().numpy()
-        ]
-
-    @torch.no_grad()
-    def decompress(self, payloads: list[bytes]) -> Tensor:
-        """Read what :meth:`compress` wrote: pictures ``[B, C, H, W]``, all of one size.
-
-        Raises
-        ------
-        CorruptStream
-            If a payload is damaged, or another codec or other parameters wrote it.
-        ValueError
-            If there are no payloads, or their pictures differ in size.
-        """
-        size, bodies = _unpack(payloads, Kind.AUTOENCODER, self.channels, fingerprint(self))
-        stride = self.analysis.stride
-        shape = (self.latent_channels, -(-size[0] // stride), -(-size[1] // stride))
-        for i, body in enumerate(bodies):
-            if len(body) != 4 * np.prod(shape):
-                raise CorruptStream(f"payload {i}: {len(body)} bytes are not latents {shape}.")
-        latent = np.stack([np.frombuffer(body, "<f4").reshape(shape) for body in bodies])
-        like = next(self.parameters())
-        return self.synthesis(torch.from_numpy(latent.astype(np.float32)).to(like), size=size)
+    width: int
+    latent_channels: int
+    side_width: int
+    side_channels: int
+    strides: tuple[int, ...]
+    blocks: int
 
 
-class FactorizedCodec(Codec):
-    """Learned transforms, a learned factorised prior, and real bytes.
+SHAPES: dict[Size, Shape] = {
+    "small": Shape(
+        width=48, latent_channels=32, side_width=24, side_channels=8, strides=(4, 2), blocks=1
+    ),
+    "large": Shape(
+        width=192, latent_channels=192, side_width=96, side_channels=64, strides=(4, 2, 2), blocks=3
+    ),
+}
 
-    ::
 
-        image ─Analysis─► y ─quantise─► latent ─Synthesis─► reconstruction
-                                          └─prior─► bits of each latent cell ─► bits_map
+@dataclass(frozen=True)
+class Priced:
+    """A quantised latent and what its elements cost."""
 
-    In training mode ``y`` is quantised by uniform noise and the rate is ``noisy``; in evaluation
-    mode by rounding with a straight-through gradient and the rate is ``rounded``. Either way bits
-    and reconstruction have a gradient to the picture and to every parameter. ``side_bits`` is
-    the price of the container and of flushing the coder, so that ``bits`` estimates the file.
+    latent: Tensor
+    """What the decoder is given ``[B, M, h, w]``, in quantisation steps."""
+    bits: tuple[tuple[Tensor, int], ...]
+    """Bits of elements ``[B, M', h', w']``, and the side of the cell that each covers, pixels."""
 
-    A latent cell covers 8×8 pixels and its bits are spread evenly over those of them that lie in
-    the picture. A cell is never wholly in the padding, so the map loses nothing.
 
-    The coding tables are a function of the parameters, rebuilt whenever these have changed.
+class _Coding(NamedTuple):
+    model: int
+    """Fingerprint of the parameters."""
+    tables: list[SymbolTable]
+    checksum: int
+
+
+class Gain(nn.Module):
+    """Quantisation steps of each latent channel, at every quality between some levels.
+
+    A latent is multiplied by the gain before it is rounded and by its counterpart, learned apart,
+    after. Between two levels both change geometrically, so that the quality is continuous.
 
     Parameters
     ----------
     channels : int
-        Channels of the picture.
-    latent_channels : int
         Channels of the latent.
-    width : int
-        Channels inside the nets.
-
-    Raises
-    ------
-    ValueError
-        If a size is below 1.
+    levels : int
+        Qualities with a gain of their own.
+    steps : float
+        Quantisation steps for a unit of the latent, at the start, in the middle of the levels.
+    level_ratio : float
+        Price of distortion of a level in units of that of the level below. The steps begin with
+        its root: the error of a fine quantiser is proportional to its square.
 
     References
     ----------
-    Ballé, Laparra, Simoncelli, "End-to-end optimized image compression", ICLR 2017; the prior is
-    that of Ballé et al., ICLR 2018.
+    Cui et al., "Asymmetric gained deep image compression with continuous rate adaptation", CVPR
+    2021.
     """
 
-    # Quantisation steps per unit of the analysis. Latents start at a standard deviation of about
-    # one step: far less, and everything rounds to 0; far more, and the rate swamps the distortion.
+    def __init__(self, channels: int, *, levels: int, steps: float, level_ratio: float) -> None:
+        super().__init__()
+        middle = torch.arange(levels) - (levels - 1) / 2
+        start = math.log2(steps) + middle * math.log2(level_ratio) / 2
+        self.log_gain = nn.Parameter(start[:, None].repeat(1, channels))
+        self.log_restore = nn.Parameter(-start[:, None].repeat(1, channels))
+
+    def forward(self, quality: Tensor, *, exact: bool) -> tuple[Tensor, Tensor]:
+        """Return gain and restoring factor ``[B, M, 1, 1]`` at ``quality`` ``[B]``."""
+        gain = self._at(self.log_gain, quality, exact)
+        return gain, self._at(self.log_restore, quality, exact)
+
+    def _at(self, logs: Tensor, quality: Tensor, exact: bool) -> Tensor:
+        if exact:
+            logs, quality = snap(logs), quality.double()
+        below = quality.floor().clamp(0, max(len(logs) - 2, 0)).long()
+        above = (below + 1).clamp_max(len(logs) - 1)
+        share = (quality - below).to(logs.dtype)[:, None]
+        factor = torch.exp2((1 - share) * logs[below] + share * logs[above])[..., None, None]
+        # Finer than other numbers: a restoring factor is small.
+        return snap(factor, bits=24) if exact else factor
+
+
+class LearnedCodec(Codec):
+    """Learned transforms around a quantiser and a learned price, with real bytes.
+
+    ::
+
+        image ─Analysis─► y ─gain─► quantise ─► latent ─1/gain─► Synthesis ─► reconstruction
+                                       └─ price of each element ─► bits_map
+
+    **Modes.** In training mode the quantiser is the ``proxy`` and the rate is ``noisy``; in
+    evaluation mode it rounds, with a straight-through gradient, and the rate is ``rounded``.
+    Either way bits and reconstruction have a gradient to the picture and to every parameter that
+    is meant to have one. ``side_bits`` is the price of the container and of flushing the coder,
+    so that ``bits`` estimates the file.
+
+    **Exactness.** In evaluation mode, and for files, the nets are evaluated exactly
+    (:mod:`compress.exact`): codes, bytes and pictures are the same to the bit in any batch, with
+    any number of threads, in any process, and ``decompress(compress(x))`` is what ``forward(x)``
+    shows. The coding tables are a function of the parameters, made anew whenever these have
+    changed; they cannot be stale.
+
+    **Qualities.** One model may hold several operating points (:class:`Gain`). ``quality`` is a
+    number from 0 to ``levels - 1``, or None: training then draws one for each picture, and tells
+    the loss by ``Coded.distortion_weight`` how dear distortion is there; evaluation takes the
+    middle.
+
+    **The map.** The bits of a latent element are spread evenly over those pixels of its cell that
+    lie in the picture. A cell is never wholly in the padding, so the map loses nothing.
+
+    Parameters
+    ----------
+    size : {"small", "large"}
+        Small nets have at most 100 000 parameters and train on a CPU; large ones have millions.
+    channels : int
+        Channels of the picture.
+    levels : int
+        Operating points.
+    level_ratio : float
+        Price of distortion of a level in units of that of the level below.
+    proxy : {"mixed", "noise", "straight_through", "soft", "dither"}
+        Quantiser of training, see :mod:`compress.quantize`; ``mixed`` decodes rounded numbers and
+        prices noisy ones (Minnen, Singh 2020). ``sharpness`` is an attribute that a schedule may
+        raise, for ``soft``.
+    exact : bool
+        False evaluates in the type of the parameters: several times faster, and the last bits
+        of pictures, rarely a symbol, then depend on batch and machine. Files stay readable.
+
+    Raises
+    ------
+    ValueError
+        For an unknown size or proxy, or numbers below what they may be.
+    """
+
+    _KIND: ClassVar[Kind]
+    # Latents start at a standard deviation of about one step: far less, and everything rounds to
+    # 0; far more, and the rate swamps the distortion.
     _STEPS = 4.0
 
-    def __init__(self, *, channels: int = 3, latent_channels: int = 16, width: int = 32) -> None:
+    def __init__(
+        self,
+        size: Size = "small",
+        *,
+        channels: int = 3,
+        levels: int = 1,
+        level_ratio: float = 4.0,
+        proxy: Proxy = "mixed",
+        exact: bool = True,
+    ) -> None:
         super().__init__()
+        if size not in SHAPES:
+            raise ValueError(f"size must be one of {', '.join(map(repr, SHAPES))}, got {size!r}.")
+        if proxy not in get_args(Proxy):
+            allowed = ", ".join(map(repr, get_args(Proxy)))
+            raise ValueError(f"proxy must be one of {allowed}, got {proxy!r}.")
+        if levels < 1 or not level_ratio >= 1:
+            raise ValueError(
+                f"levels and level_ratio must be at least 1, got {levels} and {level_ratio}."
+            )
+        shape = SHAPES[size]
+        self.size: Size = size
         self.channels = channels
-        self.latent_channels = latent_channels
-        self.analysis = Analysis(channels, latent_channels, width=width)
-        self.synthesis = Synthesis(channels, latent_channels, width=width)
-        self.prior = FactorizedPrior(latent_channels, init_scale=1.0)
-        self._coding: tuple[int, int, list[SymbolTable]] | None = None
+        self.latent_channels = shape.latent_channels
+        self.levels = levels
+        self.level_ratio = float(level_ratio)
+        self.proxy: Proxy = proxy
+        self.sharpness = 4.0
+        self.exact = exact
+        nets = {"width": shape.width, "strides": shape.strides, "blocks": shape.blocks}
+        self.analysis = Analysis(channels, shape.latent_channels, **nets)
+        self.synthesis = Synthesis(channels, shape.latent_channels, **nets)
+        self.gain = Gain(
+            shape.latent_channels, levels=levels, steps=self._STEPS, level_ratio=level_ratio
+        )
+        self._quality: float | None = None
+        self._coding: _Coding | None = None
+
+    @property
+    def quality(self) -> float | None:
+        """Operating point, 0 to ``levels - 1`` in steps of 1/256; None as the class says."""
+        return self._quality
+
+    @quality.setter
+    def quality(self, value: float | None) -> None:
+        if value is not None:
+            if not 0 <= value <= self.levels - 1:
+                raise ValueError(
+                    f"quality must be 0 to {self.levels - 1} (levels - 1) or None, got {value!r}."
+                )
+            value = round(value * _QUALITY_STEPS) / _QUALITY_STEPS
+        self._quality = value
 
     def extra_repr(self) -> str:
-        """Show the sizes."""
-        return f"channels={self.channels}, latent_channels={self.latent_channels}"
+        """Show what the codec is built with."""
+        return (
+            f"size={self.size!r}, channels={self.channels}, levels={self.levels}, "
+            f"level_ratio={self.level_ratio:g}, proxy={self.proxy!r}, exact={self.exact}"
+        )
 
     def forward(self, image: Tensor, *, generator: torch.Generator | None = None) -> Coded:
         """Code and decode ``image`` ``[B, C, H, W]``; any finite value is taken, not only 0..1.
@@ -201,22 +249,32 @@ class FactorizedCodec(Codec):
         Parameters
         ----------
         image : Tensor
-            Pictures, at least 16×16.
+            Pictures of any size.
         generator : torch.Generator, optional
-            Source of the quantisation noise of training mode, see
-            :func:`compress.add_uniform_noise`.
+            Source of the quantisation noise of training mode, see :mod:`compress.quantize`, and of
+            qualities drawn.
         """
         check_image(image, self.channels)
         size = (image.shape[-2], image.shape[-1])
-        mode = "noise" if self.training else "straight_through"
-        latent = quantize(self._steps(image), mode=mode, generator=generator)
-        bits_map = _spread(self.prior.bits(latent).sum(1, keepdim=True), self.analysis.stride, size)
+        exact = self.exact and not self.training
+        quality = self._qualities(image, generator)
+        # In training, the gain need not be exact either.
+        gain, restore = self.gain(quality, exact=not self.training)
+        y = self._latent(image, gain, exact=exact)
+        priced = self._price(y, generator)
+        dtype = result_type(self)
+        bits_map = sum(
+            spread(bits.sum(1, keepdim=True), stride, size) for bits, stride in priced.bits
+        )
+        assert isinstance(bits_map, Tensor)
+        level = quality - (self.levels - 1) / 2
         return Coded(
-            reconstruction=self._picture(latent, size),
-            latent=latent,
-            bits_map=bits_map,
-            side_bits=bits_map.new_full((len(image),), 8 * HEADER_BYTES + CODER_BITS),
+            reconstruction=self._picture(priced.latent, restore, size, exact=exact),
+            latent=priced.latent.to(dtype),
+            bits_map=bits_map.to(dtype),
+            side_bits=bits_map.new_full((len(image),), self._side_bits(), dtype=dtype),
             rate="noisy" if self.training else "rounded",
+            distortion_weight=(self.level_ratio**level).to(dtype) if self.levels > 1 else None,
         )
 
     @torch.no_grad()
@@ -230,23 +288,30 @@ class FactorizedCodec(Codec):
         """
         check_image(image, self.channels)
         check_finite(image, "the values")
-        latent = round_straight_through(self._steps(image))
-        check_finite(latent, "the latents", limit=MAX_SYMBOL)
-        size, (model, tables) = (image.shape[-2], image.shape[-1]), self._tables()
+        quality = self._evaluated_quality()
+        gain, _ = self.gain(torch.full((1,), quality, device=image.device), exact=True)
+        y = self._latent(image, gain, exact=self.exact)
+        check_finite(y, "the latents", limit=MAX_SYMBOL)
+        coding = self._current_coding()
+        head = _QUALITY.pack(round(quality * _QUALITY_STEPS))
+        size = (image.shape[-2], image.shape[-1])
         return [
             pack(
-                encode_symbols(symbols, tables),
-                kind=Kind.FACTORIZED,
+                head + body,
+                kind=self._KIND,
                 size=size,
                 channels=self.channels,
-                model=model,
+                model=coding.model,
+                tables=coding.checksum,
             )
-            for symbols in latent.flatten(2).to("cpu", torch.int64).numpy()
+            for body in self._write(y, coding.tables)
         ]
 
     @torch.no_grad()
     def decompress(self, payloads: list[bytes]) -> Tensor:
         """Read what :meth:`compress` wrote: pictures ``[B, C, H, W]``, all of one size.
+
+        They may differ in quality; each says its own.
 
         Raises
         ------
@@ -255,36 +320,150 @@ class FactorizedCodec(Codec):
         ValueError
             If there are no payloads, or their pictures differ in size.
         """
-        model, tables = self._tables()
-        size, bodies = _unpack(payloads, Kind.FACTORIZED, self.channels, model)
-        rows, columns = (-(-side // self.analysis.stride) for side in size)
-        symbols = []
+        coding = self._current_coding()
+        size, bodies = unpack_all(
+            payloads,
+            kind=self._KIND,
+            channels=self.channels,
+            model=coding.model,
+            tables=coding.checksum,
+        )
+        qualities, readers = [], []
         for i, body in enumerate(bodies):
-            try:
-                symbols.append(decode_symbols(body, tables, rows * columns))
-            except CorruptStream as error:
-                raise CorruptStream(f"payload {i}: {error}") from error
-        latent = torch.from_numpy(np.stack(symbols)).unflatten(-1, (rows, columns))
-        return self._picture(latent.to(next(self.parameters())), size)
+            quality = _QUALITY.unpack_from(body)[0] / _QUALITY_STEPS if len(body) > 1 else math.inf
+            if quality > self.levels - 1:
+                raise CorruptStream(f"payload {i}: it names a quality that this codec lacks.")
+            qualities.append(quality)
+            readers.append(SymbolReader(body[_QUALITY.size :], f"payload {i}"))
+        grid = tuple(-(-side // self.analysis.stride) for side in size)
+        latent = self._read(readers, coding.tables, (grid[0], grid[1]))
+        for reader in readers:
+            reader.finish()
+        _, restore = self.gain(torch.tensor(qualities, device=latent.device), exact=True)
+        return self._picture(latent, restore, size, exact=self.exact)
 
-    def _steps(self, image: Tensor) -> Tensor:
-        """Return the latent before quantisation, in quantisation steps."""
-        return self._STEPS * _latent(self.analysis, image)
+    @abstractmethod
+    def _price(self, y: Tensor, generator: torch.Generator | None) -> Priced:
+        """Quantise a latent ``[B, M, h, w]`` in steps, and price it."""
 
-    def _picture(self, latent: Tensor, size: tuple[int, int]) -> Tensor:
-        return self.synthesis(latent / self._STEPS, size=size)
+    @abstractmethod
+    def _write(self, y: Tensor, tables: list[SymbolTable]) -> list[bytes]:
+        """Round latents ``[B, M, h, w]`` in steps, and write each picture's symbols."""
 
-    def _tables(self) -> tuple[int, list[SymbolTable]]:
-        """Return the fingerprint of model and tables, and the tables of the current parameters."""
-        parameters = fingerprint(self)
-        if self._coding is None or self._coding[0] != parameters:
-            tables = self.prior.tables()
-            # The tables are counted in: a machine whose arithmetic makes others must not decode.
-            model = parameters
-            for table in tables:
-                model = zlib.crc32(np.append(table.frequencies, table.first).tobytes(), model)
-            self._coding = (parameters, model, tables)
-        return self._coding[1:]
+    @abstractmethod
+    def _read(
+        self, readers: list[SymbolReader], tables: list[SymbolTable], grid: tuple[int, int]
+    ) -> Tensor:
+        """Read latents ``[B, M, h, w]`` in steps, float64 on the device of the parameters."""
+
+    @abstractmethod
+    def _make_tables(self) -> list[SymbolTable]:
+        """Make the coding tables from the parameters as they are now."""
+
+    def _side_bits(self) -> int:
+        return 8 * (HEADER_BYTES + _QUALITY.size) + CODER_BITS
+
+    def _latent(self, image: Tensor, gain: Tensor, *, exact: bool) -> Tensor:
+        latent = self.analysis(image, exact=exact) * gain
+        return snap(latent) if exact else latent
+
+    def _picture(
+        self, latent: Tensor, restore: Tensor, size: tuple[int, int], *, exact: bool
+    ) -> Tensor:
+        return self.synthesis(latent * restore, size=size, exact=exact).to(result_type(self))
+
+    def _quantize(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Return what is decoded for ``x`` in steps, and what is priced."""
+        if not self.training:
+            rounded = round_straight_through(x)
+            return rounded, rounded
+        mixed = self.proxy == "mixed"
+        mode: QuantizeMode = "noise" if self.proxy == "mixed" else self.proxy
+        priced = quantize(x, mode=mode, generator=generator, sharpness=self.sharpness)
+        return (round_straight_through(x) if mixed else priced), priced
+
+    def _evaluated_quality(self) -> float:
+        return (self.levels - 1) / 2 if self._quality is None else self._quality
+
+    def _qualities(self, image: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Quality of each picture ``[B]``."""
+        if self.training and self._quality is None and self.levels > 1:
+            source = image.device if generator is None else generator.device
+            drawn = torch.rand(len(image), generator=generator, device=source)
+            return (self.levels - 1) * drawn.to(image.device)
+        return torch.full((len(image),), self._evaluated_quality(), device=image.device)
+
+    def _current_coding(self) -> _Coding:
+        """Return the tables of the parameters as they are now, made anew if these have changed."""
+        model = fingerprint(self)
+        if self._coding is None or self._coding.model != model:
+            tables = self._make_tables()
+            self._coding = _Coding(model, tables, checksum(tables))
+        return self._coding
+
+
+class FactorizedCodec(LearnedCodec):
+    """A learned codec whose latent elements are priced one by one.
+
+    ::
+
+        y ─round─► latent ─FactorizedPrior─► bits
+
+    The tables are constants of the model: one for each latent channel. Parameters, modes and
+    guarantees are those of :class:`LearnedCodec`.
+
+    References
+    ----------
+    Ballé, Laparra, Simoncelli, "End-to-end optimized image compression", ICLR 2017; the prior is
+    that of Ballé et al., ICLR 2018.
+    """
+
+    _KIND = Kind.FACTORIZED
+
+    def __init__(
+        self,
+        size: Size = "small",
+        *,
+        channels: int = 3,
+        levels: int = 1,
+        level_ratio: float = 4.0,
+        proxy: Proxy = "mixed",
+        exact: bool = True,
+    ) -> None:
+        super().__init__(
+            size,
+            channels=channels,
+            levels=levels,
+            level_ratio=level_ratio,
+            proxy=proxy,
+            exact=exact,
+        )
+        self.prior = FactorizedPrior(self.latent_channels, init_scale=1.0)
+
+    def _price(self, y: Tensor, generator: torch.Generator | None) -> Priced:
+        latent, priced = self._quantize(y, generator)
+        return Priced(latent, ((self.prior.bits(priced), self.analysis.stride),))
+
+    def _write(self, y: Tensor, tables: list[SymbolTable]) -> list[bytes]:
+        return [encode_sections([(row, None, tables)]) for row in integers(y)]
+
+    def _read(
+        self, readers: list[SymbolReader], tables: list[SymbolTable], grid: tuple[int, int]
+    ) -> Tensor:
+        return stacked([reader.rows(tables, grid) for reader in readers], self)
+
+    def _make_tables(self) -> list[SymbolTable]:
+        return self.prior.tables()
+
+
+def integers(x: Tensor) -> np.ndarray:
+    """Round a latent ``[B, M, h, w]`` to the integers ``[B, M, h, w]`` that are coded."""
+    return x.round().to("cpu", torch.int64).numpy()
+
+
+def stacked(symbols: Sequence[np.ndarray], module: nn.Module) -> Tensor:
+    """Stack the symbols of pictures as float64 on the device of a module."""
+    return torch.from_numpy(np.stack(symbols)).to(next(module.parameters()).device, torch.float64)
 
 
 def fingerprint(module: nn.Module) -> int:
@@ -293,41 +472,24 @@ def fingerprint(module: nn.Module) -> int:
     It depends on neither device, memory format, nor floating-point type, so long as the type
     holds the values.
     """
-    checksum = 0
+    total = 0
     for value in module.state_dict().values():
-        checksum = zlib.crc32(value.detach().to("cpu", torch.float64).numpy().tobytes(), checksum)
-    return checksum
+        total = zlib.crc32(value.detach().to("cpu", torch.float64).numpy().tobytes(), total)
+    return total
 
 
-def _latent(analysis: Analysis, image: Tensor) -> Tensor:
-    """Analyse ``image`` in the type of the net, and leave autocast: bits need float32."""
-    latent = analysis(image.to(next(analysis.parameters()).dtype))
-    return latent.to(torch.promote_types(latent.dtype, torch.float32))
+def checksum(tables: Sequence[SymbolTable]) -> int:
+    """Return a 32-bit checksum of coding tables.
 
-
-def _spread(cells: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
-    """Spread each cell ``[B, 1, h, w]`` evenly over its pixels within ``size``: ``[B, 1, H, W]``.
-
-    The sum stays what it was, also where the cells reach beyond the picture.
+    A file carries it, because the last digit of a logarithm may differ between machines: one that
+    computes other tables from the same parameters must not decode.
     """
-    for dim, length in zip((-2, -1), size, strict=True):
-        place = torch.arange(length, device=cells.device)
-        visible = (length - place // stride * stride).clamp_max(stride)  # pixels of the cell
-        visible = visible.unsqueeze(-1) if dim == -2 else visible
-        cells = cells.repeat_interleave(stride, dim).narrow(dim, 0, length) / visible
-    return cells
+    total = 0
+    for table in tables:
+        total = zlib.crc32(np.append(table.frequencies, table.first).tobytes(), total)
+    return total
 
 
-def _unpack(
-    payloads: list[bytes], kind: Kind, channels: int, model: int
-) -> tuple[tuple[int, int], list[bytes]]:
-    """Open all containers; return the common size of their pictures, and what they hold."""
-    check_payloads(payloads)
-    opened = []
-    for i, data in enumerate(payloads):
-        try:
-            opened.append(unpack(data, kind=kind, channels=channels, model=model))
-        except CorruptStream as error:
-            raise CorruptStream(f"payload {i}: {error}") from error
-    check_same_size([size for size, _ in opened])
-    return opened[0][0], [body for _, body in opened]
+def result_type(module: nn.Module) -> torch.dtype:
+    """Type of pictures and bits: that of the parameters, at least float32."""
+    return torch.promote_types(next(module.parameters()).dtype, torch.float32)

@@ -1,11 +1,15 @@
-"""How good, and how large: PSNR, SSIM and bits per pixel, one number for each picture."""
+"""How good, and how large: PSNR, SSIM, MS-SSIM and bits per pixel, a number for each picture."""
 
 import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-__all__ = ["bpp", "psnr", "ssim"]
+__all__ = ["MS_SSIM_WEIGHTS", "bpp", "ms_ssim", "ms_ssim_scales", "psnr", "ssim"]
+
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of the five scales, finest first, that Wang, Simoncelli and Bovik found by viewing."""
 
 _RADIUS = 5  # of the window of SSIM, a Gaussian of standard deviation 1.5 pixels
 _WINDOW = 2 * _RADIUS + 1
@@ -32,7 +36,7 @@ def psnr(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
     ValueError
         If the shapes differ or are not those of a batch of pictures.
     """
-    _check_pair(a, b)
+    _check_pair(a, b, data_range)
     return 10 * torch.log10(data_range**2 / (a - b).square().flatten(1).mean(1))
 
 
@@ -65,21 +69,150 @@ def ssim(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
     Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural
     similarity", IEEE TIP 13(4), 2004.
     """
-    _check_pair(a, b)
+    _check_pair(a, b, data_range)
     if min(a.shape[-2:]) < _WINDOW:
         raise ValueError(
             f"ssim needs pictures of at least {_WINDOW}x{_WINDOW} pixels, got {list(a.shape)}."
         )
+    luminance, contrast = _similarity(*_as_float(a, b), data_range)
+    return (luminance * contrast).flatten(1).mean(1)
+
+
+def ms_ssim(
+    a: Tensor,
+    b: Tensor,
+    *,
+    data_range: float = 1.0,
+    weights: tuple[float, ...] = MS_SSIM_WEIGHTS,
+    scales: int | None = None,
+) -> Tensor:
+    """Multi-scale structural similarity of each picture.
+
+    ::
+
+        a, b ─┬─► contrast 1 ── ^w1 ─┐
+              2×2 mean               │
+              ├─► contrast 2 ── ^w2 ─┤
+              ⋮                      × ─► mean over channels
+              2×2 mean               │
+              └─► SSIM of scale M ^wM┘
+
+    Each factor is a mean over those pixels whose whole window lies in the picture, with the window
+    and the constants of :func:`ssim`; a channel has a product of its own. Five scales need a side
+    of at least 161 pixels: the eleven of the window at the coarsest. Smaller pictures need
+    ``scales``, and their figure is not that of the original definition.
+
+    A side of odd length is extended by repeating its last row or column before the 2×2 mean, as in
+    the authors' program. A factor that is not positive, where two pictures are on average opposite
+    in contrast, makes the product of that channel 0, without a gradient (its fractional power has
+    none). Everywhere else the gradient is finite, also for pictures that are identical or constant.
+
+    Computed in float32 or better, also under ``torch.autocast``.
+
+    Parameters
+    ----------
+    a, b : Tensor
+        Pictures ``[B, C, H, W]`` of at least ``10 * 2**(scales - 1) + 1`` pixels along each axis.
+    data_range : float
+        The peak: 1 for pictures in 0..1.
+    weights : tuple of float
+        Exponent of each scale, finest first, used as given.
+    scales : int, optional
+        Use only this many, the finest, with their weights scaled to a sum of 1. All by default.
+
+    Returns
+    -------
+    Tensor
+        Similarity in 0..1 ``[B]``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, are not those of a batch of pictures, the pictures are too small, a
+        weight is not positive, or there are not so many scales.
+
+    References
+    ----------
+    Wang, Simoncelli, Bovik, "Multi-scale structural similarity for image quality assessment",
+    Asilomar Conference on Signals, Systems and Computers, 2003, equation 7.
+    """
+    _check_pair(a, b, data_range)
+    exponents = _exponents(weights, scales)
+    smallest = min(a.shape[-2:])
+    if smallest < _side(len(exponents)):
+        fits = max((n for n in range(1, len(exponents)) if smallest >= _side(n)), default=0)
+        advice = f"scales={fits} fits" if fits else f"no scale fits below {_WINDOW}x{_WINDOW}"
+        least = _side(len(exponents))
+        raise ValueError(
+            f"ms_ssim with {len(exponents)} scales needs pictures of at least {least}x{least} "
+            f"pixels, got {list(a.shape)}: {advice}."
+        )
+    a, b = _as_float(a, b)
+    factors = []
+    for _ in exponents[:-1]:
+        factors.append(_similarity(a, b, data_range)[1].mean((-2, -1)))
+        # With ceil_mode a window that reaches over the edge averages what is inside, and that is
+        # the mean after repeating the last row.
+        a, b = (functional.avg_pool2d(x, 2, ceil_mode=True) for x in (a, b))
+    luminance, contrast = _similarity(a, b, data_range)
+    factors.append((luminance * contrast).mean((-2, -1)))
+    stacked = torch.stack(factors, -1)
+    # Below its own rounding error a factor is no more than 0.
+    positive = stacked > torch.finfo(stacked.dtype).eps
+    logs = torch.where(positive, stacked, 1).log() * stacked.new_tensor(exponents)
+    return torch.where(positive.all(-1), logs.sum(-1).exp(), 0).mean(1)
+
+
+def ms_ssim_scales(size: tuple[int, int]) -> int:
+    """Return how many scales of :func:`ms_ssim`, at most five, fit pictures of ``size`` = (H, W).
+
+    Raises
+    ------
+    ValueError
+        If not even one does.
+    """
+    fitting = [n for n in range(1, len(MS_SSIM_WEIGHTS) + 1) if min(size) >= _side(n)]
+    if not fitting:
+        raise ValueError(f"ms_ssim needs pictures of at least {_WINDOW}x{_WINDOW}, got {size}.")
+    return fitting[-1]
+
+
+def _exponents(weights: tuple[float, ...], scales: int | None) -> list[float]:
+    """Check the weights of MS-SSIM and return those of the scales that are used."""
+    if not (len(weights) and all(0 < weight < math.inf for weight in weights)):
+        raise ValueError(f"weights must be positive, one for each scale, got {weights}.")
+    if scales is None:
+        return list(weights)
+    if not 1 <= scales <= len(weights):
+        raise ValueError(f"scales must be 1 to {len(weights)}, one for each weight, got {scales}.")
+    used = weights[:scales]
+    return [weight / sum(used) for weight in used] if scales < len(weights) else list(used)
+
+
+def _side(scales: int) -> int:
+    """Return the least side of a picture whose coarsest scale still holds a window."""
+    return (_WINDOW - 1) * 2 ** (scales - 1) + 1
+
+
+def _as_float(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both in one type, at least float32."""
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
-    a, b = a.to(dtype), b.to(dtype)
+    return a.to(dtype), b.to(dtype)
+
+
+def _similarity(a: Tensor, b: Tensor, data_range: float) -> tuple[Tensor, Tensor]:
+    """Return the luminance and the contrast-and-structure terms of SSIM at every whole window."""
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    # Variances do not know where zero is, and are lost least to rounding if it is in the middle.
+    middle_a, middle_b = (x.detach().mean((-2, -1), keepdim=True) for x in (a, b))
+    a, b = a - middle_a, b - middle_b
     mean_a, mean_b = _blur(a), _blur(b)
-    variance_a, variance_b = _blur(a * a) - mean_a**2, _blur(b * b) - mean_b**2
     covariance = _blur(a * b) - mean_a * mean_b
-    similarity = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / (
-        (mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2)
-    )
-    return similarity.flatten(1).mean(1)
+    # The two variances only ever appear as their sum, which is one blur instead of two.
+    variances = _blur(a.square() + b.square()) - (mean_a.square() + mean_b.square())
+    mean_a, mean_b = mean_a + middle_a, mean_b + middle_b
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a.square() + mean_b.square() + c1)
+    return luminance, (2 * covariance + c2) / (variances + c2)
 
 
 def _blur(x: Tensor) -> Tensor:
@@ -106,9 +239,11 @@ def bpp(bits: Tensor, size: tuple[int, int]) -> Tensor:
     return bits / (height * width)
 
 
-def _check_pair(a: Tensor, b: Tensor) -> None:
+def _check_pair(a: Tensor, b: Tensor, data_range: float) -> None:
     if a.shape != b.shape or a.ndim != 4 or not (a.is_floating_point() and b.is_floating_point()):
         raise ValueError(
             "expected two floating-point batches [B, C, H, W] of one shape, got "
             f"{a.dtype} {list(a.shape)} and {b.dtype} {list(b.shape)}."
         )
+    if not 0 < data_range < math.inf:
+        raise ValueError(f"data_range must be positive, got {data_range}.")

@@ -1,21 +1,30 @@
-"""The entropy model: how many bits a latent element costs, and the integer tables that code it.
+"""The entropy models: how many bits a latent element costs, and the integer tables that code it.
 
-One learned density per latent channel, independent of position (*fully factorised*), so the
-tables are constants of the model. Nothing that a decoder computes in floating point picks a table,
-which is why a file decodes alike in any batch, order or thread count.
+:class:`FactorizedPrior` holds one learned density per latent channel, independent of position, so
+the tables are constants of the model. :func:`gaussian_bits` prices an element by a Gaussian whose
+width is told element by element, as a level of a fixed ladder; its tables
+(:func:`gaussian_tables`) are constants of the library, and a level is an integer: who decodes needs
+no floating-point number to agree on.
 """
 
 import copy
+import functools
 import itertools
 import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import logsigmoid, softplus
 
 from .bitstream import SymbolTable
+from .quantize import round_straight_through
 
-__all__ = ["FactorizedPrior"]
+__all__ = ["SCALE_LEVELS", "FactorizedPrior", "gaussian_bits", "gaussian_level", "gaussian_tables"]
+
+# The ladder of widths: 0.11 steps, where all but 1e-5 of the mass lies on 0, to 390 steps.
+SCALE_LEVELS = 60
+_SMALLEST_SCALE = 0.11
+_LEVELS_PER_OCTAVE = 5
 
 # Share of the heavy tail in the density. It costs 0.0004 bit per element and buys a finite price,
 # with a gradient, for a latent that no training picture ever had: the escape code in the file.
@@ -92,7 +101,7 @@ class FactorizedPrior(nn.Module):
         for k, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
             # Not a matmul: autocast and TF32 would round it, and the rate is a small difference
             # of two logits.
-            weight = functional.softplus(matrix.to(y.dtype))
+            weight = softplus(matrix.to(y.dtype))
             terms = (weight[:, :, i, None] * y[:, i, None] for i in range(weight.shape[2]))
             y = sum(terms, bias.to(y.dtype))
             if k < len(self.factors):
@@ -143,17 +152,8 @@ class FactorizedPrior(nn.Module):
         # sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u)), exact in both tails.
         # u - l underflows to 0 only far out in the tail, where the Cauchy term has taken over.
         gap = (upper - lower).clamp_min(torch.finfo(columns.dtype).tiny)
-        network = (
-            functional.logsigmoid(upper)
-            + functional.logsigmoid(-lower)
-            + torch.log(-torch.expm1(-gap))
-        )
-        # arctan(y + 1/2) - arctan(y - 1/2) = arctan(1 / (y^2 + 3/4))
-        heavy = torch.log(torch.atan(1 / (columns.square() + 0.75)) / math.pi)
-        log_mass = torch.logaddexp(
-            network + math.log1p(-TAIL_WEIGHT), heavy + math.log(TAIL_WEIGHT)
-        )
-        bits = (log_mass / -math.log(2)).clamp_min(0)
+        network = logsigmoid(upper) + logsigmoid(-lower) + torch.log(-torch.expm1(-gap))
+        bits = _bits_with_tail(network, columns)
         return bits.reshape(y.shape[1], y.shape[0], *y.shape[2:]).transpose(0, 1)
 
     @torch.no_grad()
@@ -170,13 +170,72 @@ class FactorizedPrior(nn.Module):
         if not all(parameter.isfinite().all() for parameter in self.parameters()):
             raise ValueError("the prior holds NaN or infinite parameters: its training diverged.")
         exact = copy.deepcopy(self).to("cpu", torch.float64)
-        values = torch.arange(-TABLE_LIMIT, TABLE_LIMIT + 1, dtype=torch.float64)
-        mass = torch.exp2(-exact.bits(values.expand(1, self.channels, -1)))[0].numpy()
-        tables = []
-        for row in mass:
-            # Never empty: the tail alone lists the integers around 0.
-            first, last = (row >= TABLE_FLOOR).nonzero()[0][[0, -1]]
-            tables.append(
-                SymbolTable.from_mass(row[first : last + 1], first=int(first) - TABLE_LIMIT)
-            )
-        return tables
+        return _tables(exact.bits(_integers().expand(1, self.channels, -1))[0])
+
+
+def gaussian_bits(residual: Tensor, level: Tensor) -> Tensor:
+    r"""Return the bits of elements under zero-mean Gaussians of given widths.
+
+    The mass of an element v is ``Phi((v + 1/2) / s) - Phi((v - 1/2) / s)`` with the standard
+    deviation ``s = 0.11 * 2**(level / 5)`` steps, mixed with a Cauchy tail of weight ``2**-12`` as
+    in :class:`FactorizedPrior`. Finite everywhere, with a gradient to both arguments.
+
+    Parameters
+    ----------
+    residual : Tensor
+        Noisy or rounded differences to the mean, any shape, in quantisation steps.
+    level : Tensor
+        Same shape; 0 to ``SCALE_LEVELS - 1``, whole numbers for what a file holds.
+
+    References
+    ----------
+    Minnen, Ballé, Toderici, "Joint autoregressive and hierarchical priors for learned image
+    compression", NeurIPS 2018, eq. 5.
+    """
+    scale = _SMALLEST_SCALE * torch.exp2(level / _LEVELS_PER_OCTAVE)
+    # On the falling side, where the difference of two small numbers is exact.
+    size = residual.abs()
+    upper, lower = (0.5 - size) / scale, (-0.5 - size) / scale
+    mass = 0.5 * (torch.erfc(-upper / math.sqrt(2)) - torch.erfc(-lower / math.sqrt(2)))
+    return _bits_with_tail(mass.clamp_min(torch.finfo(mass.dtype).tiny).log(), residual)
+
+
+def gaussian_level(variance: Tensor) -> Tensor:
+    """Return the level of :func:`gaussian_bits` next to a variance, straight-through.
+
+    Parameters
+    ----------
+    variance : Tensor
+        Any shape, steps squared; what lies beyond the ladder gets its first or last level.
+    """
+    octaves = 0.5 * torch.log2(variance + _SMALLEST_SCALE**2) - math.log2(_SMALLEST_SCALE)
+    return round_straight_through(_LEVELS_PER_OCTAVE * octaves).clamp(0, SCALE_LEVELS - 1)
+
+
+@functools.cache
+def gaussian_tables() -> tuple[SymbolTable, ...]:
+    """Integer coding tables of :func:`gaussian_bits`, one for each level; built once."""
+    levels = torch.arange(SCALE_LEVELS, dtype=torch.float64)[:, None]
+    return tuple(_tables(gaussian_bits(_integers().expand(SCALE_LEVELS, -1), levels)))
+
+
+def _bits_with_tail(log_mass: Tensor, y: Tensor) -> Tensor:
+    """Mix a density, given by the logarithm of its mass at ``y``, with the heavy tail."""
+    # arctan(y + 1/2) - arctan(y - 1/2) = arctan(1 / (y^2 + 3/4))
+    heavy = torch.log(torch.atan(1 / (y.square() + 0.75)) / math.pi)
+    mixed = torch.logaddexp(log_mass + math.log1p(-TAIL_WEIGHT), heavy + math.log(TAIL_WEIGHT))
+    return (mixed / -math.log(2)).clamp_min(0)
+
+
+def _integers() -> Tensor:
+    return torch.arange(-TABLE_LIMIT, TABLE_LIMIT + 1, dtype=torch.float64)
+
+
+def _tables(bits: Tensor) -> list[SymbolTable]:
+    """Turn prices ``[rows, integers]`` into integer tables of what is probable enough."""
+    tables = []
+    for row in torch.exp2(-bits).numpy():
+        # Never empty: the tail alone lists the integers around 0.
+        first, last = (row >= TABLE_FLOOR).nonzero()[0][[0, -1]]
+        tables.append(SymbolTable.from_mass(row[first : last + 1], first=int(first) - TABLE_LIMIT))
+    return tables

@@ -1,26 +1,43 @@
 """Differentiable stand-ins for rounding.
 
 Rounding has a zero derivative almost everywhere, so a codec that rounds with ``torch.round`` cuts
-every gradient to what stands in front of it. Both stand-ins here have the *identity* as their
-gradient, so a lens, a sensor or an encoder in front of them always receives one:
+every gradient to what stands in front of it. Every stand-in here has a gradient, so a lens, a
+sensor or an encoder in front of it always receives one:
 
-=====================  ===========================  ==============================================
-mode                   forward                      use
-=====================  ===========================  ==============================================
-``noise``              x + u, u uniform in ±1/2     training: the density of x + u agrees with the
-                                                    probability mass of the rounded x at integers
-``straight_through``   round(x), ties to even       evaluation, and what the file holds
-=====================  ===========================  ==============================================
+====================  =====================================  ======================================
+mode                  forward                                gradient to x
+====================  =====================================  ======================================
+``noise``             x + u, u uniform in ±1/2               1
+``straight_through``  round(x), ties to even                 1
+``soft``              what a decoder would make of s(x) + u  that of the formula
+``dither``            round(x + u) - u, u uniform in ±1/2    1
+====================  =====================================  ======================================
+
+``noise`` is the usual stand-in of training: the density of x + u agrees with the probability mass
+of the rounded x at integers. ``dither`` has the same distribution, whatever x is, but can be
+written to a file by a coder and a decoder that share u. ``soft`` goes from ``noise`` to rounding as
+its sharpness grows, so that a training can anneal from the one to the other. ``straight_through``
+is what a file holds, and what evaluation does.
 """
 
+import math
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-__all__ = ["QuantizeMode", "add_uniform_noise", "quantize", "round_straight_through"]
+__all__ = [
+    "QuantizeMode",
+    "add_uniform_noise",
+    "dither",
+    "quantize",
+    "round_straight_through",
+    "soft_round",
+    "soft_round_inverse",
+    "soft_round_noisy",
+]
 
-QuantizeMode = Literal["noise", "straight_through"]
+QuantizeMode = Literal["noise", "straight_through", "soft", "dither"]
 
 
 def add_uniform_noise(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
@@ -40,9 +57,7 @@ def add_uniform_noise(x: Tensor, *, generator: torch.Generator | None = None) ->
     ----------
     Ballé, Laparra, Simoncelli, "End-to-end optimized image compression", ICLR 2017.
     """
-    device = x.device if generator is None else generator.device
-    noise = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=device) - 0.5
-    return x + noise.to(x.device)
+    return x + _uniform(x, generator)
 
 
 def round_straight_through(x: Tensor) -> Tensor:
@@ -63,26 +78,144 @@ def round_straight_through(x: Tensor) -> Tensor:
     return x.round().detach() + (x - x.detach())
 
 
-def quantize(x: Tensor, *, mode: QuantizeMode, generator: torch.Generator | None = None) -> Tensor:
-    """Quantise ``x`` to integers, or pretend to, with the identity as gradient.
+def dither(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    """Round with a subtractive dither, ``round(x + u) - u``, with the identity as gradient.
+
+    The error is uniform in ±1/2 and independent of ``x`` (Schuchman 1964), as that of
+    :func:`add_uniform_noise`, but the rounded numbers can be written to a file.
 
     Parameters
     ----------
     x : Tensor
         Floating-point values of any shape, in quantisation steps.
-    mode : {"noise", "straight_through"}
-        :func:`add_uniform_noise` or :func:`round_straight_through`.
+    generator : torch.Generator, optional
+        Source of ``u``, as in :func:`add_uniform_noise`.
+
+    References
+    ----------
+    Choi, El-Khamy, Lee, "Variable rate deep image compression with a conditional autoencoder",
+    ICCV 2019 (universal quantisation); Agustsson, Theis, "Universally quantized neural
+    compression", NeurIPS 2020.
+    """
+    u = _uniform(x, generator)
+    return round_straight_through(x + u) - u
+
+
+def soft_round(x: Tensor, *, sharpness: float) -> Tensor:
+    """A smooth, increasing approximation of rounding that keeps integers and half-integers.
+
+    ``m + tanh(a (x - m)) / (2 tanh(a / 2))`` with m the middle of the two integers around ``x``
+    and a the sharpness: the identity as it goes to 0, rounding as it grows.
+
+    Parameters
+    ----------
+    x : Tensor
+        Floating-point values of any shape, in quantisation steps.
+    sharpness : float
+        Positive; the slope at half-integers is ``a / (2 tanh(a / 2))``.
+
+    Raises
+    ------
+    ValueError
+        If the sharpness is not positive and finite.
+
+    References
+    ----------
+    Agustsson, Theis, "Universally quantized neural compression", NeurIPS 2020, eq. 13.
+    """
+    a = _check_sharpness(sharpness)
+    middle = x.detach().floor() + 0.5
+    return middle + torch.tanh(a * (x - middle)) / (2 * math.tanh(a / 2))
+
+
+def soft_round_inverse(y: Tensor, *, sharpness: float) -> Tensor:
+    """Undo :func:`soft_round`.
+
+    Parameters
+    ----------
+    y : Tensor
+        Floating-point values of any shape.
+    sharpness : float
+        As there; so large that float32 cannot invert, the middle of what maps to ``y`` is given.
+    """
+    a = _check_sharpness(sharpness)
+    middle = y.detach().floor() + 0.5
+    inner = (2 * math.tanh(a / 2) * (y - middle)).clamp(-1 + 1e-6, 1 - 1e-6)
+    return middle + torch.atanh(inner) / a
+
+
+def soft_round_noisy(
+    x: Tensor, *, sharpness: float, generator: torch.Generator | None = None
+) -> Tensor:
+    """Round softly, add uniform noise, and return what a decoder expects ``x`` to have been.
+
+    ``E[x | s(x) + u]`` for a flat density of x: the mean of the interval of all x that could have
+    given the noisy value, ``inverse(y - 1/2) + 1/2`` in terms of :func:`soft_round_inverse`. The
+    gradient is that of this formula, without a bias of its own.
+
+    Parameters
+    ----------
+    x : Tensor
+        Floating-point values of any shape, in quantisation steps.
+    sharpness : float
+        Towards 0 the result is ``x + u``, for a large one the rounded ``x``.
+    generator : torch.Generator, optional
+        Source of ``u``, as in :func:`add_uniform_noise`.
+
+    References
+    ----------
+    Agustsson, Theis, "Universally quantized neural compression", NeurIPS 2020, eq. 15.
+    """
+    y = soft_round(x, sharpness=sharpness) + _uniform(x, generator)
+    return soft_round_inverse(y - 0.5, sharpness=sharpness) + 0.5
+
+
+def quantize(
+    x: Tensor,
+    *,
+    mode: QuantizeMode,
+    generator: torch.Generator | None = None,
+    sharpness: float = 4.0,
+) -> Tensor:
+    """Quantise ``x`` to integers, or pretend to.
+
+    Parameters
+    ----------
+    x : Tensor
+        Floating-point values of any shape, in quantisation steps.
+    mode : {"noise", "straight_through", "soft", "dither"}
+        :func:`add_uniform_noise`, :func:`round_straight_through`, :func:`soft_round_noisy` or
+        :func:`dither`.
     generator : torch.Generator, optional
         Source of the noise; ``straight_through`` draws nothing from it.
+    sharpness : float
+        Of ``soft``.
 
     Raises
     ------
     ValueError
         If the mode is unknown.
     """
-    if mode == "noise":
-        return add_uniform_noise(x, generator=generator)
-    if mode == "straight_through":
-        return round_straight_through(x)
+    match mode:
+        case "noise":
+            return add_uniform_noise(x, generator=generator)
+        case "straight_through":
+            return round_straight_through(x)
+        case "soft":
+            return soft_round_noisy(x, sharpness=sharpness, generator=generator)
+        case "dither":
+            return dither(x, generator=generator)
     allowed = ", ".join(repr(name) for name in get_args(QuantizeMode))
     raise ValueError(f"unknown quantisation mode {mode!r}: use one of {allowed}.")
+
+
+def _uniform(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    device = x.device if generator is None else generator.device
+    noise = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=device) - 0.5
+    return noise.to(x.device)
+
+
+def _check_sharpness(sharpness: float) -> float:
+    if not 0 < sharpness < math.inf:
+        raise ValueError(f"sharpness must be positive and finite, got {sharpness!r}.")
+    return float(sharpness)

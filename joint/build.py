@@ -9,20 +9,16 @@ import compress
 import optics
 
 from .checkpoint import CheckpointError, load_checkpoint, load_weights
+from .codecs import build_codec
 from .config import (
-    AutoencoderConfig,
     ClassFolders,
     ClassifierConfig,
-    CodecConfig,
     DataConfig,
-    FactorizedConfig,
     FourierConfig,
     FrontEndConfig,
     HAM10000Config,
-    JPEGConfig,
     KernelConfig,
     MedMNISTConfig,
-    NoneConfig,
     PhantomConfig,
     RunConfig,
     SensorConfig,
@@ -30,9 +26,10 @@ from .config import (
     load_config,
 )
 from .run import BEST_FILE
+from .settings import NoneConfig
 from .system import ImagingSystem
 
-__all__ = ["build_data", "build_split", "build_system", "load_run"]
+__all__ = ["build_data", "build_split", "build_system", "load_codec", "load_run"]
 
 
 def build_data(config: DataConfig, *, progress: bool = False) -> classify.LesionDataset:
@@ -124,7 +121,7 @@ def build_system(
         return ImagingSystem(
             front_end=front_end,
             sensor=sensor,
-            codec=_build_codec(config.codec, seen),
+            codec=build_codec(config.codec, seen),
             classifier=classifier,
             encoding=config.encoding,
         )
@@ -171,18 +168,6 @@ def _build_front_end(
             return None
 
 
-def _build_codec(config: CodecConfig, channels: int) -> compress.Codec | None:
-    match config:
-        case AutoencoderConfig():
-            return compress.Autoencoder(config.width_ratio, channels=channels)
-        case FactorizedConfig():
-            return compress.FactorizedCodec(channels=channels)
-        case JPEGConfig():
-            return compress.JPEG(config.quality)
-        case NoneConfig():
-            return None
-
-
 def load_run(directory: Path | str) -> tuple[RunConfig, ImagingSystem, classify.Split]:
     """Rebuild a saved run: its configuration, its system at the best epoch, its scenes, split.
 
@@ -215,3 +200,29 @@ def load_run(directory: Path | str) -> tuple[RunConfig, ImagingSystem, classify.
     )
     load_weights(system, weights, source=str(directory / BEST_FILE))
     return config, system, parts
+
+
+def load_codec(directory: Path | str) -> compress.Codec:
+    """Rebuild the codec of a saved run alone, at the best epoch, in evaluation mode.
+
+    Neither the scenes nor the other stages are looked at, so a run folder that was copied to
+    another machine is enough to read its files there.
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        When the folder lacks configuration or weights, or they do not belong together.
+    ValueError
+        When the run has no codec.
+    """
+    directory = Path(directory)
+    config = load_config(directory).system.codec
+    path = directory / BEST_FILE
+    weights, head = load_checkpoint(path)
+    channels = head.get("identity", {}).get("codec_channels") or 3
+    codec = build_codec(config, channels)
+    if codec is None:
+        raise ValueError(f"the run in {directory} has no codec: choose one that was trained with")
+    own = {n.removeprefix("codec."): t for n, t in weights.items() if n.startswith("codec.")}
+    load_weights(codec, own, source=str(path))
+    return codec.eval()

@@ -6,7 +6,7 @@ A stage is chosen by its kind (``--codec jpeg``) and then has its own options
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,17 +14,14 @@ from typing import Annotated, Any, Literal
 import tyro
 from pydantic import BaseModel
 
-from .build import build_data, build_split, build_system, load_run
+from .build import build_data, build_split, build_system, load_codec, load_run
 from .checkpoint import CheckpointError, load_checkpoint, load_weights, write_atomically
+from .codecs import CODEC_KINDS, RATED_KINDS
 from .config import (
-    AutoencoderConfig,
     ClassifierConfig,
     ConfigError,
-    FactorizedConfig,
     FourierConfig,
-    JPEGConfig,
     KernelConfig,
-    NoneConfig,
     RunConfig,
     SensorConfig,
     data_config,
@@ -32,7 +29,9 @@ from .config import (
     save_config,
 )
 from .evaluate import evaluate, usable_device
+from .picture import compress_file, decompress_file
 from .run import BEST_FILE, CHECKPOINT_FILE, TrainingDiverged
+from .settings import NoneConfig
 from .train import fit
 
 __all__ = ["main"]
@@ -40,12 +39,7 @@ __all__ = ["main"]
 _KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
     "front_end": {"kernel": KernelConfig, "fourier": FourierConfig, "none": NoneConfig},
     "sensor": {"sensor": SensorConfig, "none": NoneConfig},
-    "codec": {
-        "factorized": FactorizedConfig,
-        "autoencoder": AutoencoderConfig,
-        "jpeg": JPEGConfig,
-        "none": NoneConfig,
-    },
+    "codec": CODEC_KINDS,
     "classifier": {"classifier": ClassifierConfig, "none": NoneConfig},
 }
 
@@ -62,7 +56,22 @@ class Choice:
     """Kind of the camera element."""
     sensor: Literal["sensor", "none"] | None = None
     """With or without a sensor."""
-    codec: Literal["factorized", "autoencoder", "jpeg", "none"] | None = None
+    codec: (
+        Literal[
+            "factorized",
+            "hyperprior",
+            "autoencoder",
+            "kmeans",
+            "jpeg",
+            "differentiable_jpeg",
+            "webp",
+            "jpeg2000",
+            "avif",
+            "png",
+            "none",
+        ]
+        | None
+    ) = None
     """Kind of the compressor."""
     classifier: Literal["classifier", "none"] | None = None
     """With or without a classifier."""
@@ -81,7 +90,7 @@ class Choice:
             data = data_config(self.data, image_size=config.data.image_size or 128)
         objective, training = config.objective, config.training
         # What a stage that is chosen away, or has no rate to learn, cannot be trained for.
-        if self.codec is not None and self.codec != "factorized":
+        if self.codec is not None and self.codec not in RATED_KINDS:
             without = {"rate": 0.0} | ({"distortion": 0.0} if self.codec == "none" else {})
             objective = objective.model_copy(update=without)
         if self.classifier == "none":
@@ -139,18 +148,53 @@ class EvaluateOptions:
     """Print JSON instead of tables."""
 
 
+@dataclass(frozen=True)
+class CompressOptions:
+    """Code a picture with the codec of a trained run into a file.
+
+    Example:
+
+        lens2label compress lesion.png lesion.l2l --codec runs/codec
+    """
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """Picture of 8 bits, RGB or grey as the codec takes it."""
+    target: Annotated[Path, tyro.conf.Positional]
+    """File to write."""
+    codec: Path
+    """Run folder of lens2label train."""
+    quality: float | None = None
+    """Operating point, 0 to levels - 1, of a codec that has several; by default the middle."""
+    json: bool = False
+    """Print JSON instead of a line."""
+
+
+@dataclass(frozen=True)
+class DecompressOptions:
+    """Decode a file of lens2label compress into a picture.
+
+    Example:
+
+        lens2label decompress lesion.l2l decoded.png --codec runs/codec
+    """
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """File of lens2label compress."""
+    target: Annotated[Path, tyro.conf.Positional]
+    """Picture to write: .png, .bmp or .tif."""
+    codec: Path
+    """Run folder whose codec wrote the file."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``lens2label``; returns the exit status, 2 for a mistake of the user."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    if command not in ("train", "evaluate"):
+    if command not in _COMMANDS:
         print(_USAGE, file=sys.stdout if command in ("-h", "--help") else sys.stderr)
         return 0 if command in ("-h", "--help") else 2
     try:
-        if command == "train":
-            _train(_train_options(rest))
-        else:
-            _evaluate(tyro.cli(EvaluateOptions, args=rest, prog="lens2label evaluate"))
+        _COMMANDS[command](rest)
     except (ConfigError, CheckpointError, TrainingDiverged, ValueError, OSError) as error:
         print(f"lens2label: {error}", file=sys.stderr)
         return 2
@@ -162,6 +206,8 @@ _USAGE = """usage: lens2label COMMAND [OPTIONS]
 commands:
   train      train a system and write a run folder
   evaluate   evaluate a trained run
+  compress   code a picture with the codec of a run
+  decompress decode such a file
 
 lens2label COMMAND --help explains the options."""
 
@@ -178,7 +224,8 @@ def _train_options(arguments: Sequence[str]) -> TrainOptions:
     )
 
 
-def _train(options: TrainOptions) -> None:
+def _train(arguments: Sequence[str]) -> None:
+    options = _train_options(arguments)
     usable_device(options.device)  # before anything is loaded
     config, folder = options.run, options.output
     started = (folder / CHECKPOINT_FILE).exists()
@@ -226,7 +273,8 @@ def _train(options: TrainOptions) -> None:
     say(_summary(result.scalars()))
 
 
-def _evaluate(options: EvaluateOptions) -> None:
+def _evaluate(arguments: Sequence[str]) -> None:
+    options = tyro.cli(EvaluateOptions, args=arguments, prog="lens2label evaluate")
     config, system, parts = load_run(options.run)
     dataset = getattr(parts, options.part)
     if options.data is not None:
@@ -250,6 +298,27 @@ def _evaluate(options: EvaluateOptions) -> None:
     if result.report is not None:
         print(result.report)
     print(_summary(result.scalars()))
+
+
+def _compress(arguments: Sequence[str]) -> None:
+    options = tyro.cli(CompressOptions, args=arguments, prog="lens2label compress")
+    codec = load_codec(options.codec)
+    done = compress_file(options.source, options.target, codec, quality=options.quality)
+    print(done.json() if options.json else done)
+
+
+def _decompress(arguments: Sequence[str]) -> None:
+    options = tyro.cli(DecompressOptions, args=arguments, prog="lens2label decompress")
+    height, width = decompress_file(options.source, options.target, load_codec(options.codec))
+    print(f"{options.target}: {height}x{width} pixels")
+
+
+_COMMANDS: Mapping[str, Callable[[Sequence[str]], None]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "compress": _compress,
+    "decompress": _decompress,
+}
 
 
 def _summary(scalars: Mapping[str, float | None]) -> str:

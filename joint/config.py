@@ -12,31 +12,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 import classify
 import optics
 
 from .checkpoint import write_atomically
+from .codecs import CodecConfig, FactorizedConfig
 from .objective import Objective
 from .run import Training
+from .settings import NoneConfig, Settings
 from .system import Encoding
 
 __all__ = [
-    "AutoencoderConfig",
     "ClassFolders",
     "ClassifierConfig",
-    "CodecConfig",
     "ConfigError",
     "DataConfig",
-    "FactorizedConfig",
     "FourierConfig",
     "FrontEndConfig",
     "HAM10000Config",
-    "JPEGConfig",
     "KernelConfig",
     "MedMNISTConfig",
-    "NoneConfig",
     "PhantomConfig",
     "RunConfig",
     "SensorConfig",
@@ -54,20 +51,10 @@ class ConfigError(ValueError):
     """A configuration that cannot be read; the message names the place and the remedy."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class NoneConfig(_Model):
-    """Leave this stage out."""
-
-    kind: Literal["none"] = "none"
-
-
 # --------------------------------------------------------------------------------------- scenes
 
 
-class PhantomConfig(_Model):
+class PhantomConfig(Settings):
     """The embedded procedural lesions."""
 
     kind: Literal["phantom"] = "phantom"
@@ -85,7 +72,7 @@ class PhantomConfig(_Model):
     """Source of the pictures."""
 
 
-class HAM10000Config(_Model):
+class HAM10000Config(Settings):
     """HAM10000 as downloaded: a folder or a zip."""
 
     kind: Literal["ham10000"] = "ham10000"
@@ -101,7 +88,7 @@ class HAM10000Config(_Model):
     """Use only this many pictures, in the class shares of the whole."""
 
 
-class ClassFolders(_Model):
+class ClassFolders(Settings):
     """A folder for each class."""
 
     kind: Literal["folders"] = "folders"
@@ -113,7 +100,7 @@ class ClassFolders(_Model):
     """Central square with isotropic pixels, or the whole frame squeezed to a square."""
 
 
-class MedMNISTConfig(_Model):
+class MedMNISTConfig(Settings):
     """A MedMNIST file."""
 
     kind: Literal["medmnist"] = "medmnist"
@@ -128,7 +115,7 @@ DataConfig = Annotated[
 ]
 
 
-class SplitConfig(_Model):
+class SplitConfig(Settings):
     """How the scenes are divided."""
 
     fractions: tuple[float, float, float] = (0.7, 0.2, 0.1)
@@ -142,7 +129,7 @@ class SplitConfig(_Model):
 # --------------------------------------------------------------------------------------- system
 
 
-class KernelConfig(_Model):
+class KernelConfig(Settings):
     """A learned convolution kernel, see optics.LearnedKernel."""
 
     kind: Literal["kernel"] = "kernel"
@@ -166,7 +153,7 @@ class KernelConfig(_Model):
     """What lies outside of the picture."""
 
 
-class FourierConfig(_Model):
+class FourierConfig(Settings):
     """A learned transmission in the Fourier plane of a 4f system, see optics.FourierFilter."""
 
     kind: Literal["fourier"] = "fourier"
@@ -183,7 +170,7 @@ class FourierConfig(_Model):
 FrontEndConfig = Annotated[KernelConfig | FourierConfig | NoneConfig, Field(discriminator="kind")]
 
 
-class SensorConfig(_Model):
+class SensorConfig(Settings):
     """An image sensor, see optics.Sensor."""
 
     kind: Literal["sensor"] = "sensor"
@@ -231,41 +218,7 @@ class SensorConfig(_Model):
         return self
 
 
-class AutoencoderConfig(_Model):
-    """An autoencoder with a float latent, see compress.Autoencoder."""
-
-    kind: Literal["autoencoder"] = "autoencoder"
-    width_ratio: float = 3
-    """Elements of the picture / elements of the latent: 6, 3 or 1.5. Not a compression ratio."""
-
-    @field_validator("width_ratio")
-    @classmethod
-    def _known(cls, ratio: float) -> float:
-        if ratio not in (6, 3, 1.5):
-            raise ValueError(f"width_ratio must be 6, 3 or 1.5, not {ratio}")
-        return ratio
-
-
-class FactorizedConfig(_Model):
-    """A learned codec with a rate and real bytes, see compress.FactorizedCodec."""
-
-    kind: Literal["factorized"] = "factorized"
-
-
-class JPEGConfig(_Model):
-    """Baseline JPEG, see compress.JPEG."""
-
-    kind: Literal["jpeg"] = "jpeg"
-    quality: int = Field(default=75, ge=1, le=100)
-    """Quality of libjpeg."""
-
-
-CodecConfig = Annotated[
-    AutoencoderConfig | FactorizedConfig | JPEGConfig | NoneConfig, Field(discriminator="kind")
-]
-
-
-class ClassifierConfig(_Model):
+class ClassifierConfig(Settings):
     """A classifier, see classify.backbone."""
 
     kind: Literal["classifier"] = "classifier"
@@ -285,7 +238,7 @@ class ClassifierConfig(_Model):
     """State dict to start from, .safetensors or .pth."""
 
 
-class SystemConfig(_Model):
+class SystemConfig(Settings):
     """Front end, sensor, codec, classifier."""
 
     front_end: FrontEndConfig = KernelConfig()
@@ -300,7 +253,7 @@ class SystemConfig(_Model):
     """Source of the initial weights."""
 
 
-class RunConfig(_Model):
+class RunConfig(Settings):
     """One run: scenes, system, objective, training."""
 
     data: DataConfig = PhantomConfig()

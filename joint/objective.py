@@ -9,10 +9,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from classify import class_weights, log_prior, task_loss
+from compress import Coded, ms_ssim, ms_ssim_scales
 
 from .system import SystemOutput
 
-__all__ = ["Losses", "Objective"]
+__all__ = ["DistortionKind", "Losses", "Objective"]
+
+DistortionKind = Literal["mae", "mse", "ms_ssim"]
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,17 @@ class Losses:
 
 
 class Objective(BaseModel):
-    """``task * cross_entropy + rate * bpp + distortion * error``.
+    """``task * cross_entropy + rate * bpp + distortion * error``, to be made small.
 
     The error is the mean absolute (as in the study that this library grew from) or the mean
-    squared difference between what the codec is given and what it returns, on pictures in 0..1.
-    With ``distortion_kind="mse"``, ``rate=1`` and ``distortion = lambda * 255**2`` it is the usual
-    rate-distortion Lagrangian of learned compression.
+    squared difference between what the codec is given and what it returns, on pictures in 0..1, or
+    1 - MS-SSIM of the two. A larger weight of the distortion, or of the task, buys more bits; a
+    larger weight of the rate saves them. :meth:`rate_distortion` names the weights as the
+    literature on learned compression does.
+
+    Where a codec trains several qualities at once, the distortion of each picture is weighed by
+    what the codec says of its quality (``Coded.distortion_weight``); ``distortion`` is the weight
+    in the middle.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -51,14 +59,36 @@ class Objective(BaseModel):
     """Weight of the rate, 1/(bit/pixel)."""
     distortion: float = Field(default=0.0, ge=0)
     """Weight of the error, dimensionless."""
-    distortion_kind: Literal["mae", "mse"] = "mae"
-    """Mean absolute or mean squared error."""
+    distortion_kind: DistortionKind = "mae"
+    """Mean absolute error, mean squared error, or 1 - MS-SSIM (of as many scales as fit)."""
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     """Share of each label that is spread over all classes, in training."""
     class_weight_power: float = Field(default=0.0, ge=0, le=1)
     """Weigh class c by (N / (K n_c)) ** power; 0 weighs all alike, 1 balances them."""
     logit_adjustment: float = Field(default=0.0, ge=0)
     """Add tau * log(prior) to the logits in training (Menon et al., ICLR 2021)."""
+
+    @classmethod
+    def rate_distortion(
+        cls,
+        lambda_pixel: float,
+        *,
+        distortion_kind: DistortionKind = "mse",
+        lambda_task: float = 0.0,
+    ) -> "Objective":
+        """Return ``R + lambda_pixel * D + lambda_task * cross_entropy``.
+
+        R is in bits per pixel; D is ``255**2 * MSE``, ``255 * MAE`` or ``1 - MS-SSIM``. With these
+        units the weights are those of CompressAI and tensorflow-compression: 0.0018 to 0.18 for
+        the squared error, 2.4 to 220 for MS-SSIM. A larger one means more bits.
+        """
+        unit = {"mse": 255.0**2, "mae": 255.0, "ms_ssim": 1.0}[distortion_kind]
+        return cls(
+            task=lambda_task,
+            rate=1.0,
+            distortion=lambda_pixel * unit,
+            distortion_kind=distortion_kind,
+        )
 
     def __call__(
         self, output: SystemOutput, labels: Tensor, *, counts: Tensor | None = None
@@ -85,14 +115,7 @@ class Objective(BaseModel):
             task = self._task(_full_precision(output.logits), labels, counts)
         if output.coded is not None:
             rate = _full_precision(output.coded.bpp).mean()
-            difference = _full_precision(output.coded.reconstruction) - _full_precision(
-                output.measurement
-            )
-            distortion = (
-                difference.abs().mean()
-                if self.distortion_kind == "mae"
-                else difference.square().mean()
-            )
+            distortion = self._distortion(output.coded, output.measurement)
         total = torch.zeros((), device=labels.device)
         for name, term in (("task", task), ("rate", rate), ("distortion", distortion)):
             weight: float = getattr(self, name)
@@ -106,6 +129,20 @@ class Objective(BaseModel):
                 )
             total = total + weight * term
         return Losses(total=total, task=task, rate=rate, distortion=distortion)
+
+    def _distortion(self, coded: Coded, original: Tensor) -> Tensor:
+        """Mean error; where pictures are coded at qualities of their own, each with its weight."""
+        decoded, original = _full_precision(coded.reconstruction), _full_precision(original)
+        match self.distortion_kind:
+            case "mae":
+                each = (decoded - original).abs().flatten(1).mean(1)
+            case "mse":
+                each = (decoded - original).square().flatten(1).mean(1)
+            case "ms_ssim":
+                scales = ms_ssim_scales((original.shape[-2], original.shape[-1]))
+                each = 1 - ms_ssim(decoded, original, scales=scales)
+        weight = coded.distortion_weight
+        return (each if weight is None else each * weight).mean()
 
     def _task(self, logits: Tensor, labels: Tensor, counts: Tensor | None) -> Tensor:
         if counts is None:

@@ -98,6 +98,7 @@ def fit(
         "train": train.fingerprint,
         "validation": validation.fingerprint,
         "system": repr(system),
+        "codec_channels": getattr(system.codec, "channels", None),
     }
     run = TrainingRun(system, _optimizer(system, config), config, identity, folder)
     if folder is not None and (folder / CHECKPOINT_FILE).exists():

@@ -1,5 +1,7 @@
 """Symbols to bytes: exactly, tightly, and never garbage."""
 
+import copy
+import pickle
 import struct
 import subprocess
 import sys
@@ -10,18 +12,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compress import CorruptStream
+from compress import CorruptStream, bitstream
 from compress.bitstream import (
     CODER_BITS,
     HEADER_BYTES,
     MAX_SYMBOL,
     PRECISION,
     Kind,
+    SymbolReader,
     SymbolTable,
+    decode_indexed,
     decode_symbols,
+    encode_indexed,
+    encode_sections,
     encode_symbols,
     pack,
     unpack,
+    unpack_all,
 )
 
 
@@ -189,8 +196,10 @@ def test_impossible_probabilities_are_refused(mass):
 
 def test_what_cannot_be_coded_is_refused():
     table = SymbolTable.from_mass(np.array([0.5, 0.4]), first=0)
-    with pytest.raises(ValueError, match=r"expected symbols \[1, N\], got \[2, 1\]"):
+    with pytest.raises(ValueError, match=r"expected symbols \[1, ...\], got \[2, 1\]"):
         encode_symbols(np.zeros((2, 1), dtype=int), [table])
+    with pytest.raises(ValueError, match="symbols that are integers, got float64: round first"):
+        encode_symbols(np.array([[0.5]]), [table])
     for bad in (MAX_SYMBOL + 1, -(2**63)):
         with pytest.raises(ValueError, match=r"beyond the limit of 2\*\*30"):
             encode_symbols(np.array([[bad]]), [table])
@@ -207,9 +216,111 @@ def test_bits_left_over_or_trailing_zeros_are_refused():
         decode_symbols(payload + b"\0", [table], 100)
 
 
+def test_a_symbol_beyond_the_limit_is_refused_when_read(monkeypatch):
+    table = SymbolTable.from_mass(np.array([0.5, 0.4]), first=0)
+    for value in (MAX_SYMBOL + 1, -MAX_SYMBOL - 1):
+        with monkeypatch.context() as patch:
+            patch.setattr(bitstream, "MAX_SYMBOL", 2**31)
+            payload = encode_symbols(np.array([[value]]), [table])
+        with pytest.raises(CorruptStream, match=r"beyond the limit of 2\*\*30"):
+            decode_symbols(payload, [table], 1)
+
+
+def test_a_used_table_copies_and_pickles():
+    table = SymbolTable.from_mass(np.array([0.5, 0.4]), first=0)
+    symbols = np.array([[0, 1, 5, 1]])
+    payload = encode_symbols(symbols, [table])
+    for other in (copy.copy(table), copy.deepcopy(table), pickle.loads(pickle.dumps(table))):
+        assert other.first == table.first
+        assert np.array_equal(other.frequencies, table.frequencies)
+        assert np.array_equal(decode_symbols(payload, [other], 4), symbols)
+
+
+# --- tables chosen by an index -----------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32), st.integers(1, 300), st.integers(0, 2000))
+def test_indexed_symbols_come_back_and_cost_what_they_should(seed, family, count):
+    rng = np.random.default_rng(seed)
+    tables = random_tables(rng, family)
+    index = rng.integers(0, family, count)
+    symbols = np.array([draw(rng, [tables[i]], 1).item() for i in index], dtype=np.int64)
+    payload = encode_indexed(symbols, index, tables)
+    assert np.array_equal(decode_indexed(payload, index, tables), symbols)
+    # The documented order: table after table, the symbols of each in raster order.
+    order = sorted(range(count), key=lambda i: index[i])
+    in_order = [symbols[i] for i in order], [tables[index[i]] for i in order]
+    assert Reader(payload).symbols(in_order[1], 1) == [[s] for s in in_order[0]]
+    overhead = 8 * len(payload) - ideal_bits(symbols[:, None], [tables[i] for i in index])
+    assert -32 <= overhead <= 40 + 1e-3 * count
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32), st.integers(1, 5), st.integers(0, 50))
+def test_rows_are_the_case_where_the_index_is_the_row(seed, rows, count):
+    rng = np.random.default_rng(seed)
+    tables = random_tables(rng, rows)
+    symbols = draw(rng, tables, count)
+    index = np.broadcast_to(np.arange(rows)[:, None], symbols.shape)
+    payload = encode_indexed(symbols, index, tables)
+    assert payload == encode_symbols(symbols, tables)
+    assert np.array_equal(decode_indexed(payload, index, tables), symbols)
+
+
+def test_the_type_and_layout_of_the_index_do_not_matter():
+    rng = np.random.default_rng(2)
+    tables = random_tables(rng, 40)
+    index = rng.integers(0, 40, (5, 6, 7))
+    symbols = rng.integers(-300, 300, (5, 6, 7))
+    payload = encode_indexed(symbols, index, tables)
+    for kind in (np.int8, np.uint8, np.int32, np.uint64):
+        strided = np.asfortranarray(index.astype(kind))
+        assert encode_indexed(np.asfortranarray(symbols), strided, tables) == payload
+        assert np.array_equal(decode_indexed(payload, strided, tables), symbols)
+
+
+def test_no_symbols_and_no_tables():
+    assert encode_indexed(np.zeros((0, 3), int), np.zeros((0, 3), int), []) == b""
+    assert decode_indexed(b"", np.zeros((0, 3), int), []).shape == (0, 3)
+    assert encode_symbols(np.zeros((0, 3), int), []) == b""
+    assert decode_symbols(b"", [], 3).shape == (0, 3)
+    with pytest.raises(CorruptStream, match="left over"):
+        decode_indexed(b"x", np.zeros(0, int), [])
+
+
+def test_an_index_with_other_counts_is_noticed():
+    rng = np.random.default_rng(3)
+    tables = random_tables(rng, 8)
+    index = rng.integers(0, 8, 500)
+    symbols = np.array([draw(rng, [tables[i]], 1).item() for i in index])
+    payload = encode_indexed(symbols, index, tables)
+    for place in range(0, 500, 10):
+        wrong = index.copy()
+        wrong[place] = (wrong[place] + 1) % 8
+        with pytest.raises(CorruptStream):
+            decode_indexed(payload, wrong, tables)
+
+
+def test_what_cannot_be_indexed_is_refused():
+    table = SymbolTable.from_mass(np.array([0.5, 0.4]), first=0)
+    symbols = np.zeros(3, dtype=int)
+    with pytest.raises(ValueError, match=r"symbols \[3\] and index \[2\]"):
+        encode_indexed(symbols, np.zeros(2, dtype=int), [table])
+    for index in ([0, 1, 0], [0, -1, 0]):
+        with pytest.raises(ValueError, match=r"one of 1 tables, 0 to 0; got (0 to 1|-1 to 0)"):
+            encode_indexed(symbols, np.array(index), [table])
+        with pytest.raises(ValueError, match="one of 1 tables"):
+            decode_indexed(b"", np.array(index), [table])
+    with pytest.raises(ValueError, match="an index of integers, got float64"):
+        encode_indexed(symbols, np.zeros(3), [table])
+    with pytest.raises(ValueError, match=r"beyond the limit of 2\*\*30"):
+        encode_indexed(symbols + 2**31, symbols, [table])
+
+
 # --- the container ---------------------------------------------------------------------------
 
-WHERE = {"kind": Kind.FACTORIZED, "channels": 3, "model": 0xDEADBEEF}
+WHERE = {"kind": Kind.FACTORIZED, "channels": 3, "model": 0xDEADBEEF, "tables": 0xFEED}
 
 
 def packed(payload: bytes = b"some bytes", size=(48, 65), **changes) -> bytes:
@@ -227,11 +338,11 @@ def test_the_container_is_small_and_returns_what_it_holds():
 
 def test_the_layout_is_the_documented_one():
     data = packed()
-    magic, version, kind, height, width, channels, model, length, check = struct.unpack_from(
+    magic, version, kind, height, width, channels, model, tables, check = struct.unpack_from(
         "<2sBBHHHIII", data
     )
     assert (magic, version, kind, height, width, channels) == (b"L2", 1, 2, 48, 65, 3)
-    assert (model, length, data[22:]) == (0xDEADBEEF, 10, b"some bytes")
+    assert (model, tables, data[22:]) == (0xDEADBEEF, 0xFEED, b"some bytes")
     assert check == zlib.crc32(data[:18] + data[22:])
 
 
@@ -246,7 +357,7 @@ def test_every_flip_truncation_and_extension_is_refused():
         with pytest.raises(CorruptStream):
             unpack(data[:length], **WHERE)
     for more in (b"\0", b"x", data):
-        with pytest.raises(CorruptStream, match="too long"):
+        with pytest.raises(CorruptStream):
             unpack(data + more, **WHERE)
 
 
@@ -261,13 +372,14 @@ def test_noise_is_refused(data):
     ("data", "message"),
     [
         (b"", "truncated: 0 bytes, the header alone has 22"),
-        (packed()[:-1], "truncated: 9 bytes of payload, the header says 10"),
+        (packed()[:-1], "truncated or damaged: the checksum does not match"),
         (b"\xff\xd8\xff\xe0" + bytes(40), "not a file of this library"),
         (b"L2\x07" + packed()[3:], "format version 7 is unknown"),
-        (packed()[:-1] + b"x", "damaged: the checksum does not match"),
+        (packed() + b"x", "damaged: the checksum does not match"),
         (packed(kind=Kind.AUTOENCODER), "another codec: AUTOENCODER, this one is FACTORIZED"),
         (packed(channels=1), "a picture of 1 channels, this codec has 3"),
         (packed(model=1), "fingerprint 00000001, this one is deadbeef"),
+        (packed(tables=1), "but this machine makes other coding tables of them"),
     ],
 )
 def test_messages(data, message):
@@ -280,6 +392,49 @@ def test_a_forged_size_asks_for_no_memory(size):
     head = struct.pack("<2sBBHHHII", b"L2", 1, 2, *size, 3, 0xDEADBEEF, 0)
     with pytest.raises(CorruptStream, match="outside the limits"):
         unpack(head + struct.pack("<I", zlib.crc32(head)), **WHERE)
+
+
+def test_a_batch_is_opened_whole_or_not_at_all():
+    first, second = packed(b"one"), packed(b"two")
+    assert unpack_all([first, second], **WHERE) == ((48, 65), [b"one", b"two"])
+    with pytest.raises(CorruptStream, match="payload 1: truncated"):
+        unpack_all([first, b""], **WHERE)
+    with pytest.raises(ValueError, match="different sizes do not form one batch: 1x2, 48x65"):
+        unpack_all([first, packed(size=(1, 2))], **WHERE)
+    with pytest.raises(ValueError, match="the list of payloads is empty"):
+        unpack_all([], **WHERE)
+
+
+# --- several sections in one message ---------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32), st.integers(1, 5), st.integers(0, 40), st.integers(0, 60))
+def test_what_is_read_first_may_choose_the_tables_of_the_rest(seed, rows, count, others):
+    rng = np.random.default_rng(seed)
+    tables, family = random_tables(rng, rows), random_tables(rng, 7)
+    first = draw(rng, tables, count)
+    index = (np.arange(others) + first.sum()) % 7
+    second = rng.integers(-200, 200, others)
+    payload = encode_sections([(first, None, tables), (second, index, family)])
+    reader = SymbolReader(payload)
+    read = reader.rows(tables, (count,))
+    assert np.array_equal(read, first)
+    told = (np.arange(others) + read.sum()) % 7
+    assert np.array_equal(reader.indexed(told, family), second)
+    reader.finish()
+    # One flush of the coder for both.
+    apart = len(encode_symbols(first, tables)) + len(encode_indexed(second, index, family))
+    assert len(payload) <= apart + 1
+
+
+def test_a_section_that_is_left_unread_is_noticed():
+    table = SymbolTable.from_mass(np.array([0.5, 0.4]), first=0)
+    rows = np.arange(100)[None] % 2
+    reader = SymbolReader(encode_sections([(rows, None, [table]), (rows, None, [table])]), "it")
+    reader.rows([table], (10, 10))
+    with pytest.raises(CorruptStream, match="it: bits are left over after the last symbol"):
+        reader.finish()
 
 
 @pytest.mark.parametrize("size", [(65536, 16), (16, 70000), (20000, 20000)])

@@ -1,4 +1,4 @@
-"""The learned codecs: exact bytes, honest rates, gradients everywhere, and that they learn."""
+"""The codecs of nets: exact bytes, honest rates, gradients everywhere, and that they learn."""
 
 import copy
 import struct
@@ -12,129 +12,95 @@ from hypothesis import strategies as st
 from torch import nn
 
 import compress.prior
-from compress import Autoencoder, Codec, CorruptStream, FactorizedCodec, psnr
-from compress.bitstream import HEADER_BYTES, Kind, decode_symbols, pack, unpack
-from compress.learned import fingerprint
-
-
-def blobs(count: int = 4, channels: int = 3, height: int = 64, width: int = 64, seed: int = 0):
-    """Smooth random pictures in 0..1 with correlated channels."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.rand(count, channels + 1, height + 16, width + 16, generator=generator)
-    for _ in range(2):
-        x = nn.functional.avg_pool2d(x, 9, 1)
-    x = x[:, :1] + 0.5 * x[:, 1:]
-    low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
-    return (x - low) / (high - low)
+from compress import (
+    Autoencoder,
+    Codec,
+    CorruptStream,
+    FactorizedCodec,
+    HyperpriorCodec,
+    LearnedCodec,
+    psnr,
+)
+from compress.bitstream import HEADER_BYTES, MAX_VALUES, Kind, pack
+from compress.learned import SHAPES, fingerprint
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def build(kind: str, channels: int = 3) -> Codec:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        made = FactorizedCodec(channels=channels) if kind == "factorized" else None
-        return (made or Autoencoder(float(kind), channels=channels)).eval()
-
-
-KINDS = ["6", "3", "1.5", "factorized"]
-
-
-def symbols_of(codec: FactorizedCodec, data: bytes) -> torch.Tensor:
-    """The symbols ``[M, N]`` in a file."""
-    model, tables = codec._tables()
-    (height, width), body = unpack(data, kind=Kind.FACTORIZED, channels=codec.channels, model=model)
-    return torch.from_numpy(decode_symbols(body, tables, -(-height // 8) * -(-width // 8)))
-
-
 # --- bytes -----------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(
-    st.sampled_from(KINDS),
-    st.integers(1, 4),
-    st.integers(16, 70),
-    st.integers(16, 70),
-    st.integers(1, 3),
+    channels=st.integers(1, 4),
+    height=st.integers(1, 70),
+    width=st.integers(1, 70),
+    count=st.integers(1, 3),
 )
-def test_what_was_written_is_what_forward_shows(kind, channels, height, width, count):
-    codec = build(kind, channels)
+def test_what_was_written_is_what_forward_shows(
+    exact, build, blobs, channels, height, width, count
+):
+    codec = build(exact, channels)
     image = blobs(count, channels, height, width)
     coded, files = codec(image), codec.compress(image)
     decoded = codec.decompress(files)
     assert decoded.shape == coded.reconstruction.shape == image.shape
-    torch.testing.assert_close(decoded, coded.reconstruction, rtol=0, atol=1e-5)
+    assert torch.equal(decoded, coded.reconstruction)
     for i, data in enumerate(files):
-        if isinstance(codec, FactorizedCodec):
-            assert torch.equal(symbols_of(codec, data), coded.latent[i].flatten(1).long())
-            assert abs(coded.bits[i].item() - 8 * len(data)) < 0.01 * 8 * len(data) + 16 * 8
-        else:
-            assert coded.bits[i].item() == pytest.approx(8 * len(data), rel=1e-5)
-            assert data[HEADER_BYTES:] == coded.latent[i].detach().numpy().tobytes()
+        # The payload within 1 % + 16 bytes of the rate.
+        assert abs(coded.bits[i].item() - 8 * len(data)) < 0.01 * 8 * len(data) + 16 * 8
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_file_stands_alone(kind):
-    codec, image = build(kind), blobs(6)
-    files = codec.compress(image)
-    decoded = codec.decompress(files)
-    assert files == codec.compress(image)
-    order = [4, 0, 5, 2]
+def test_64_files_of_one_batch_decode_one_by_one(exact, build, blobs):
+    codec, image = build(exact), blobs(64, 3, 40, 48)
+    files, pictures = codec.compress(image), codec(image).reconstruction
+    equal = [torch.equal(codec.decompress([data])[0], pictures[i]) for i, data in enumerate(files)]
+    assert sum(equal) == 64
+    assert [codec.compress(image[i : i + 1])[0] for i in range(64)] == files
+    order = [40, 0, 63, 2]
+    assert torch.equal(codec.decompress([files[i] for i in order]), pictures[order])
+    assert codec.compress(image[order]) == [files[i] for i in order]
     torch.testing.assert_close(
-        codec.decompress([files[i] for i in order]), decoded[order], rtol=0, atol=1e-6
-    )
-    for i in range(6):
-        torch.testing.assert_close(codec.decompress([files[i]])[0], decoded[i], rtol=0, atol=1e-6)
-    torch.testing.assert_close(
-        codec(image[order]).bits, codec(image).bits[order], rtol=1e-5, atol=0
+        codec(image[order]).bits, codec(image).bits[order], rtol=1e-6, atol=0
     )
 
 
-def test_the_mode_changes_neither_files_nor_their_pictures():
-    codec, image = build("factorized"), blobs()
+def test_the_mode_changes_neither_files_nor_their_pictures(exact, build, blobs):
+    codec, image = build(exact), blobs()
     files, decoded = codec.compress(image), codec.decompress(codec.compress(image))
     codec.train()
     assert codec.compress(image) == files
     assert torch.equal(codec.decompress(files), decoded)
 
 
-def test_symbols_that_no_table_lists_come_back():
-    codec = build("factorized")
-    assert isinstance(codec, FactorizedCodec)
+def test_symbols_that_no_table_lists_come_back(rated, build, blobs):
+    codec = build(rated)
     with torch.no_grad():
-        codec.analysis.layers[-1].weight *= 300  # type: ignore[union-attr, operator]
+        codec.analysis.layers[-1].weight *= 3000
     image = blobs(2)
-    _, tables = codec._tables()
     coded = codec(image)
-    assert coded.latent.abs().max() > 10 * max(table.listed for table in tables)
+    assert coded.latent.abs().max() > 4 * compress.prior.TABLE_LIMIT
     files = codec.compress(image)
-    torch.testing.assert_close(
-        codec.decompress(files), coded.reconstruction, rtol=0, atol=1e-5, equal_nan=True
-    )
+    assert torch.equal(codec.decompress(files), coded.reconstruction)
     # Even where nearly everything is escaped, the estimate is close.
-    assert coded.bits[0].item() == pytest.approx(8 * len(files[0]), rel=0.2)
+    assert coded.bits[0].item() == pytest.approx(8 * len(files[0]), rel=0.25)
 
 
-@pytest.mark.parametrize(
-    ("kind", "value"), [("6", float("nan")), ("factorized", float("nan")), ("factorized", 1e30)]
-)
-def test_diverged_latents_are_never_coded(kind, value):
-    codec = build(kind)
+@pytest.mark.parametrize("value", [float("nan"), 1e30])
+def test_diverged_latents_are_never_coded(rated, build, blobs, value):
+    codec = build(rated)
     with torch.no_grad():
-        codec.analysis.layers[-1].bias.fill_(value)  # type: ignore[union-attr, operator]
+        codec.analysis.layers[-1].bias.fill_(value)
     with pytest.raises(ValueError, match=r"the latents of picture \[0, 1\] .* are not finite"):
         codec.compress(blobs(2))
 
 
-@pytest.mark.parametrize("kind", ["6", "factorized"])
-def test_damage_is_an_error(kind):
-    codec = build(kind)
+def test_damage_is_an_error(exact, build, blobs):
+    codec = build(exact)
     good, data = codec.compress(blobs(2, 3, 16, 16))
-    generator = seeded()
-    spots = torch.randint(8 * len(data), (150,), generator=generator).tolist()
+    spots = torch.randint(8 * len(data), (100,), generator=seeded()).tolist()
     for bit in spots + list(range(8 * HEADER_BYTES)):
         damaged = bytearray(data)
         damaged[bit // 8] ^= 1 << bit % 8
@@ -143,95 +109,121 @@ def test_damage_is_an_error(kind):
     for length in [*range(HEADER_BYTES), len(data) // 2, len(data) - 1]:
         with pytest.raises(CorruptStream, match="payload 1: truncated"):
             codec.decompress([good, data[:length]])
-    with pytest.raises(CorruptStream, match="payload 1: too long"):
+    with pytest.raises(CorruptStream, match="payload 1: truncated or damaged"):
         codec.decompress([good, data + b"\0"])
 
 
-@pytest.mark.parametrize("kind", ["6", "factorized"])
-def test_a_forged_file_is_an_error(kind):
-    # A valid checksum around a payload that is none.
-    codec = build(kind)
+@settings(deadline=None, max_examples=60)
+@given(body=st.binary(max_size=300), tail=st.booleans())
+def test_a_forged_file_is_an_error_or_a_picture(exact, build, blobs, body, tail):
+    # A valid checksum around a payload that is none, or around one that begins well.
+    codec = build(exact)
     (data,) = codec.compress(blobs(1, 3, 16, 16))
-    model = struct.unpack_from("<I", data, 10)[0]
-    number = Kind.FACTORIZED if kind == "factorized" else Kind.AUTOENCODER
-    for body in (b"\1", bytes(range(1, 200)), b"\xff" * 500):
-        forged = pack(body, kind=number, size=(16, 16), channels=3, model=model)
-        with pytest.raises(CorruptStream, match="payload 0: "):
-            codec.decompress([forged])
+    kind, model, tables = data[3], *struct.unpack_from("<II", data, 10)
+    body = data[HEADER_BYTES : HEADER_BYTES + 20] + body if tail else body
+    forged = pack(body, kind=Kind(kind), size=(16, 16), channels=3, model=model, tables=tables)
+    try:
+        picture = codec.decompress([forged])
+    except CorruptStream as error:
+        picture = None
+        named = str(error)
+    if picture is None:
+        assert named.startswith("payload 0: ")
+    else:
+        assert picture.shape == (1, 3, 16, 16)
+        assert picture.isfinite().all()
 
 
-def test_other_codecs_and_other_parameters_do_not_read_it():
+def test_a_forged_size_is_refused_before_memory_is_asked_for(rated, build, blobs):
+    codec = build(rated)
+    (data,) = codec.compress(blobs(1, 3, 16, 16))
+    model, tables = struct.unpack_from("<II", data, 10)
+    size = (4096, MAX_VALUES // 4096 // 3)
+    forged = pack(
+        data[HEADER_BYTES:],
+        kind=Kind(data[3]),
+        size=size,
+        channels=3,
+        model=model,
+        tables=tables,
+    )
+    with pytest.raises(CorruptStream, match=r"payload 0: \d+ bytes cannot hold \d+ symbols"):
+        codec.decompress([forged])
+
+
+def test_other_codecs_and_other_parameters_do_not_read_it(build, blobs):
     codec, image = build("factorized"), blobs(1)
     files = codec.compress(image)
     with pytest.raises(CorruptStream, match="another codec: FACTORIZED, this one is AUTOENCODER"):
         build("6").decompress(files)
-    with pytest.raises(CorruptStream, match="another codec: AUTOENCODER"):
-        codec.decompress(build("6").compress(image))
+    with pytest.raises(CorruptStream, match="another codec: FACTORIZED, this one is HYPERPRIOR"):
+        build("hyperprior").decompress(files)
     with pytest.raises(CorruptStream, match="a picture of 3 channels, this codec has 1"):
         build("factorized", 1).decompress(files)
     with pytest.raises(CorruptStream, match="load the parameters that wrote it"):
-        build("3").decompress(build("6").compress(image))
-    for name, parameter in codec.named_parameters():
+        build("1.5").decompress(build("6").compress(image))
+
+
+@pytest.mark.parametrize("name", ["factorized", "hyperprior, 4 levels"])
+def test_every_parameter_counts(build, blobs, name):
+    codec, image = build(name), blobs(1)
+    files, expected = codec.compress(image), codec.decompress(codec.compress(image))
+    for parameter in codec.parameters():
         with torch.no_grad():
             parameter.view(-1)[0] += 1e-4
         with pytest.raises(CorruptStream, match="load the parameters that wrote it"):
             codec.decompress(files)
-        codec.load_state_dict(build("factorized").state_dict())
-        assert torch.equal(codec.decompress(files), build("factorized").decompress(files)), name
+        codec.load_state_dict(build(name).state_dict())
+    assert torch.equal(codec.decompress(files), expected)
 
 
-def test_tables_are_never_stale():
-    codec, image = build("factorized"), blobs(1)
-    assert isinstance(codec, FactorizedCodec)
+def test_tables_are_never_stale(rated, build, blobs):
+    codec, image = build(rated), blobs(1)
     before = codec.compress(image)
     with torch.no_grad():  # as an optimiser step would, in place
         for parameter in codec.prior.parameters():
             parameter += 0.3
-    after = codec.compress(image)
+    after, coded = codec.compress(image), codec(image)
     assert after != before
-    assert torch.equal(symbols_of(codec, after[0]), codec(image).latent[0].flatten(1).long())
-    fresh = FactorizedCodec()
+    assert 8 * len(after[0]) == pytest.approx(coded.bits[0].item(), rel=0.01, abs=16)
+    assert torch.equal(codec.decompress(after), coded.reconstruction)
+    fresh = copy.deepcopy(build(rated))
     fresh.load_state_dict(codec.state_dict())
     assert fresh.compress(image) == after
 
 
-def test_a_machine_that_computes_other_tables_refuses(monkeypatch):
-    codec, image = build("factorized"), blobs(1)
+def test_a_machine_that_computes_other_tables_refuses(rated, build, blobs, monkeypatch):
+    codec, image = build(rated), blobs(1)
     files = codec.compress(image)
     monkeypatch.setattr(compress.prior, "TABLE_FLOOR", 2.0**-16)
-    with pytest.raises(CorruptStream, match="fingerprint"):
-        build("factorized").decompress(files)
+    with pytest.raises(CorruptStream, match="this machine makes other coding tables"):
+        build(rated).decompress(files)
 
 
-def test_a_checkpoint_writes_and_reads_the_same_bytes_in_another_process(tmp_path):
-    codec, image = build("factorized"), blobs(2)
+def test_a_fresh_process_writes_and_reads_the_same_bytes(rated, build, blobs, tmp_path):
+    codec, image = build(rated), blobs(3, 3, 64, 80)
     torch.save({"codec": codec.state_dict(), "image": image}, tmp_path / "saved.pt")
+    name = type(codec).__name__
     code = (
-        "import sys, torch; from compress import FactorizedCodec;"
-        "torch.set_num_threads(1); saved = torch.load(sys.argv[1]); codec = FactorizedCodec();"
-        "codec.load_state_dict(saved['codec']); files = codec.compress(saved['image']);"
-        "print(files[0].hex(), files[1].hex())"
+        f"import sys, torch; from compress import {name} as Kind;"
+        "torch.set_num_threads(3); saved = torch.load(sys.argv[1]);"
+        f"codec = Kind(levels={codec.levels}); codec.load_state_dict(saved['codec']);"
+        "files = [codec.compress(picture[None])[0] for picture in saved['image']];"
+        "torch.save((files, codec.decompress(files)), sys.argv[1])"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "saved.pt")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    files = [bytes.fromhex(word) for word in run.stdout.split()]
+    saved = str(tmp_path / "saved.pt")
+    subprocess.run([sys.executable, "-c", code, saved], check=True, timeout=120)
+    files, decoded = torch.load(saved)
     assert files == codec.compress(image)
-    torch.testing.assert_close(
-        codec.decompress(files), codec(image).reconstruction, rtol=0, atol=1e-5
-    )
+    assert torch.equal(decoded, codec(image).reconstruction)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_copies_wrapped_and_converted_models_read_the_same_files(kind):
-    codec, image = build(kind), blobs(2)
+def test_copies_wrapped_and_converted_models_read_the_same_files(exact, build, blobs):
+    codec, image = build(exact), blobs(2)
     files = codec.compress(image)
     expected = codec.decompress(files)
     wrapped = nn.Sequential(copy.deepcopy(codec))
-    reloaded = nn.Sequential(build(kind))
+    reloaded = nn.Sequential(build(exact))
     reloaded.load_state_dict(wrapped.state_dict())
     for other in (
         wrapped[0],
@@ -241,13 +233,13 @@ def test_copies_wrapped_and_converted_models_read_the_same_files(kind):
     ):
         assert fingerprint(other) == fingerprint(codec)
         assert isinstance(other, Codec)
-        torch.testing.assert_close(other.decompress(files).float(), expected, rtol=0, atol=1e-5)
+        assert torch.equal(other.decompress(files).float(), expected)
+        assert other.compress(image) == files
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_layouts_and_types_of_the_picture_do_not_matter(kind):
-    codec, image = build(kind), blobs(2, 3, 40, 48)
-    expected = codec(image)
+def test_layouts_types_and_autocast_do_not_matter(exact, build, blobs):
+    codec, image = build(exact), blobs(2, 3, 40, 48)
+    files, expected = codec.compress(image), codec(image)
     for other in (
         image.to(memory_format=torch.channels_last),
         image.mT.contiguous().mT,
@@ -256,113 +248,179 @@ def test_layouts_and_types_of_the_picture_do_not_matter(kind):
     ):
         coded = codec(other)
         assert coded.reconstruction.dtype == torch.float32
-        torch.testing.assert_close(coded.reconstruction, expected.reconstruction, rtol=0, atol=1e-5)
+        assert torch.equal(coded.reconstruction, expected.reconstruction)
+        assert codec.compress(other) == files
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert codec.compress(image) == files
+        assert torch.equal(codec(image).reconstruction, expected.reconstruction)
+
+
+def test_without_exactness_files_still_read_and_pictures_nearly_agree(exact, build, blobs):
+    codec, image = build(exact), blobs(8)
+    with torch.no_grad():
+        expected = codec(image)
+        codec.exact = False
+        coded = codec(image)
         torch.testing.assert_close(
-            codec.decompress(codec.compress(other)), expected.reconstruction, rtol=0, atol=1e-5
+            codec.decompress(codec.compress(image)), coded.reconstruction, rtol=0, atol=1e-5
         )
-
-
-@pytest.mark.parametrize("kind", ["6", "factorized"])
-def test_float64_models(kind):
-    codec, image = build(kind).double(), blobs(2).double()
-    coded = codec(image)
-    assert coded.reconstruction.dtype == coded.bits_map.dtype == torch.float64
-    torch.testing.assert_close(
-        codec.decompress(codec.compress(image)), coded.reconstruction, rtol=0, atol=1e-5
-    )
+    # Weights rounded to 2**-16 move a latent across a boundary here and there.
+    assert psnr(coded.reconstruction, expected.reconstruction).min() > 45
+    torch.testing.assert_close(coded.bits, expected.bits, rtol=0.005, atol=0)
 
 
 # --- the rate --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("ratio", "latents", "price"), [(6, 8, 16), (3, 16, 32), (1.5, 32, 64)])
-def test_the_autoencoder_has_the_seeds_latents_and_their_price(ratio, latents, price):
-    coded = Autoencoder(ratio)(torch.rand(2, 3, 128, 128, generator=seeded()))
-    assert coded.latent.shape == (2, latents, 32, 32)
-    assert 3 * 128 * 128 / coded.latent[0].numel() == ratio
-    assert torch.equal(coded.bits_map, torch.full((2, 1, 128, 128), float(price)))
-    assert coded.side_bits.tolist() == [8 * HEADER_BYTES] * 2
-    assert coded.rate == "bytes"
-
-
-def test_the_rate_says_what_it_is():
-    codec, image = build("factorized"), blobs()
+def test_the_rate_says_what_it_is(rated, build, blobs):
+    codec, image = build(rated), blobs()
     assert codec(image).rate == "rounded"
-    assert torch.equal(codec(image).latent, codec(image).latent.round())
     codec.train()
     coded = codec(image, generator=seeded())
     assert coded.rate == "noisy"
-    assert not torch.equal(coded.latent, coded.latent.round())
     assert torch.equal(coded.bits, codec(image, generator=seeded()).bits)
     assert not torch.equal(coded.bits, codec(image, generator=seeded(1)).bits)
 
 
-@settings(deadline=None, max_examples=20)
-@given(st.integers(16, 50), st.integers(16, 50), st.booleans())
-def test_the_map_holds_all_bits(height, width, training):
-    codec = build("factorized").train(training)
-    assert isinstance(codec, FactorizedCodec)
-    coded = codec(blobs(2, 3, height, width), generator=seeded())
+@settings(deadline=None, max_examples=10)
+@given(height=st.integers(1, 50), width=st.integers(1, 50), training=st.booleans())
+def test_the_map_holds_all_bits(rated, build, blobs, height, width, training):
+    codec = build(rated).train(training)
+    image = blobs(2, 3, height, width)
+    coded = codec(image, generator=seeded())
     assert coded.bits_map.shape == (2, 1, height, width)
     assert (coded.bits_map >= 0).all()
-    total = codec.prior.bits(coded.latent).sum((1, 2, 3))
-    torch.testing.assert_close(coded.bits_map.sum((1, 2, 3)), total, rtol=1e-5, atol=0)
-    # Each cell has its own bits on its own pixels, those at the border on fewer.
+    y = codec._latent(image, codec.gain(codec._qualities(image, seeded()), exact=not training)[0],
+                      exact=not training)  # fmt: skip
+    generator = seeded()
+    codec._qualities(image, generator)  # draws what forward drew first
+    total = sum(bits.sum((1, 2, 3)) for bits, _ in codec._price(y, generator).bits)
+    torch.testing.assert_close(
+        coded.bits_map.sum((1, 2, 3)), total.to(coded.bits_map.dtype), rtol=1e-5, atol=1e-3
+    )
+
+
+def test_each_cell_has_its_own_bits_on_its_own_pixels(build, blobs):
+    codec = build("factorized")
+    coded = codec(blobs(2, 3, 43, 37))
     cells = codec.prior.bits(coded.latent).sum(1)
-    corner = coded.bits_map[:, 0, height // 8 * 8 :, width // 8 * 8 :]
-    if corner.numel():
-        torch.testing.assert_close(corner.sum((1, 2)), cells[:, -1, -1])
     torch.testing.assert_close(coded.bits_map[:, 0, :8, :8].sum((1, 2)), cells[:, 0, 0])
+    # At the border, on fewer.
+    torch.testing.assert_close(coded.bits_map[:, 0, 40:, 32:].sum((1, 2)), cells[:, -1, -1])
 
 
-def test_the_map_moves_with_the_picture():
-    codec, image = build("factorized"), blobs(1, 3, 128, 128)
-    before, after = codec(image).bits_map, codec(image.roll((8, 16), (-2, -1))).bits_map
-    inner = slice(40, -32)
+def test_the_map_moves_with_the_picture(rated, build, blobs):
+    codec, image = build(rated), blobs(1, 3, 256, 256)
+    before, after = codec(image).bits_map, codec(image.roll((32, 64), (-2, -1))).bits_map
+    inner = slice(96, -64)
     torch.testing.assert_close(
         after[..., inner, inner],
-        before.roll((8, 16), (-2, -1))[..., inner, inner],
-        rtol=1e-4,
+        before.roll((32, 64), (-2, -1))[..., inner, inner],
+        rtol=1e-5,
         atol=1e-5,
     )
 
 
-def test_padding_a_picture_does_not_change_the_bits_of_far_cells():
-    codec, image = build("factorized"), blobs(1, 3, 96, 96)
-    part, whole = codec(image[..., :81]).bits_map, codec(image).bits_map
-    torch.testing.assert_close(part[..., :56], whole[..., :56], rtol=1e-4, atol=1e-5)
+def test_padding_a_picture_does_not_change_the_bits_of_far_cells(rated, build, blobs):
+    codec, image = build(rated), blobs(1, 3, 96, 192)
+    part, whole = codec(image[..., :161]).bits_map, codec(image).bits_map
+    torch.testing.assert_close(part[..., :96], whole[..., :96], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_the_rate_is_float32_under_autocast(training):
-    codec, image = build("factorized").train(training), blobs()
-    assert isinstance(codec, FactorizedCodec)
+def test_the_rate_is_float32_under_autocast(rated, build, blobs, training):
+    codec, image = build(rated).train(training), blobs()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         coded = codec(image, generator=seeded())
-        files = codec.compress(image)
     assert coded.bits_map.dtype == coded.reconstruction.dtype == torch.float32
     assert coded.latent.dtype == torch.float32  # noise and rounding need it
-    assert codec.decompress(files).shape == image.shape
-    exact = codec.prior.bits(coded.latent).sum((1, 2, 3))
-    torch.testing.assert_close(coded.bits_map.sum((1, 2, 3)), exact, rtol=1e-5, atol=0)
     assert coded.bits.sum().item() == pytest.approx(
         codec(image, generator=seeded()).bits.sum().item(), rel=0.02
     )
 
 
+# --- qualities -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["factorized, 3 levels", "hyperprior, 4 levels"])
+def test_a_finer_quality_costs_more_and_each_file_says_its_own(build, blobs, name):
+    codec, image = build(name), blobs(2)
+    files, pictures, bits = [], [], []
+    for quality in (0, 0.7, codec.levels - 1):
+        codec.quality = quality
+        coded = codec(image)
+        bits.append(coded.bits.mean().item())
+        files.append(codec.compress(image)[0])
+        pictures.append(coded.reconstruction[0])
+    assert bits == sorted(bits)
+    assert bits[-1] > 1.2 * bits[0]
+    codec.quality = None
+    assert torch.equal(codec.decompress(files), torch.stack(pictures))
+    # Without a number, evaluation takes the middle.
+    codec.quality = (codec.levels - 1) / 2
+    middle = codec.compress(image)
+    codec.quality = None
+    assert codec.compress(image) == middle
+
+
+def test_training_draws_qualities_and_tells_their_price(build, blobs):
+    codec = build("hyperprior, 4 levels").train()
+    image = blobs(1).expand(200, 3, 64, 64)[..., :16, :16]
+    coded = codec(image, generator=seeded())
+    weight = coded.distortion_weight
+    # From 4**-1.5 to 4**1.5, in the middle 1; even in the exponent.
+    exponents = weight.log() / torch.tensor(4.0).log()
+    assert -1.5 <= exponents.min() < -1.3
+    assert 1.3 < exponents.max() <= 1.5
+    assert exponents.mean().abs() < 0.2
+    # The dearer, the more bits.
+    assert torch.corrcoef(torch.stack([weight.log(), coded.bits]))[0, 1] > 0.8
+    codec.quality = 3
+    assert codec(image[:2], generator=seeded()).distortion_weight.tolist() == [8, 8]
+    assert build("factorized").train()(image[:2], generator=seeded()).distortion_weight is None
+
+
+def test_a_quality_out_of_range(build, blobs):
+    codec = build("hyperprior, 4 levels")
+    for quality in (-0.1, 3.1, float("nan")):
+        with pytest.raises(ValueError, match=r"quality must be 0 to 3 \(levels - 1\) or None, got"):
+            codec.quality = quality
+    codec.quality = 1.2345
+    assert codec.quality == round(1.2345 * 256) / 256
+    (data,) = codec.compress(blobs(1, 3, 16, 16))
+    model, tables = struct.unpack_from("<II", data, 10)
+    forged = pack(
+        struct.pack("<H", 3 * 256 + 1) + data[HEADER_BYTES + 2 :],
+        kind=Kind.HYPERPRIOR,
+        size=(16, 16),
+        channels=3,
+        model=model,
+        tables=tables,
+    )
+    with pytest.raises(CorruptStream, match="payload 0: it names a quality that this codec lacks"):
+        codec.decompress([forged])
+
+
 # --- gradients -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_bits_and_distortion_reach_the_picture_and_every_parameter(training):
-    codec, image = build("factorized").train(training), blobs().requires_grad_()
+@pytest.mark.parametrize("proxy", ["mixed", "noise", "straight_through", "soft", "dither", None])
+@pytest.mark.parametrize("kind", [FactorizedCodec, HyperpriorCodec])
+def test_bits_and_distortion_reach_the_picture_and_every_parameter(kind, blobs, proxy):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        codec = kind(levels=2, proxy=proxy or "mixed").train(proxy is not None)
+    image = blobs().requires_grad_()
     coded = codec(image, generator=seeded())
-    owners = {
-        "bits": (coded.bpp.sum(), ("analysis", "prior")),
-        "distortion": ((coded.reconstruction - 0.3).square().sum(), ("analysis", "synthesis")),
+    rate = {n: p for n, p in codec.named_parameters() if not n.startswith("synthesis")}
+    rate.pop("gain.log_restore")
+    distortion = {
+        n: p for n, p in codec.named_parameters() if n.startswith(("analysis", "synthesis", "gain"))
     }
-    for value, parts in owners.values():
-        parameters = {n: p for n, p in codec.named_parameters() if n.startswith(parts)}
+    for value, parameters in (
+        (coded.bpp.sum(), rate),
+        ((coded.reconstruction - 0.3).square().sum(), distortion),
+    ):
         gradients = torch.autograd.grad(value, [image, *parameters.values()], retain_graph=True)
         for name, gradient in zip(["image", *parameters], gradients, strict=True):
             assert gradient.isfinite().all(), name
@@ -371,23 +429,13 @@ def test_bits_and_distortion_reach_the_picture_and_every_parameter(training):
         assert (gradients[0] != 0).float().mean() > 0.99
 
 
-@pytest.mark.parametrize("width_ratio", [6, 1.5])
-def test_the_autoencoder_passes_the_gradient_in_both_modes(width_ratio):
-    for training in (False, True):
-        codec, image = build(str(width_ratio)).train(training), blobs().requires_grad_()
-        (codec(image).reconstruction - 0.3).abs().sum().backward()
-        assert image.grad is not None
-        assert (image.grad != 0).float().mean() > 0.99
-        for name, parameter in codec.named_parameters():
-            assert parameter.grad is not None, name
-            assert parameter.grad.isfinite().all(), name
-            assert parameter.grad.abs().max() > 0, name
-
-
-def test_finite_differences_confirm_the_gradient_of_training():
-    codec = build("factorized").double().train()
+@pytest.mark.parametrize("kind", [FactorizedCodec, HyperpriorCodec])
+@pytest.mark.parametrize("proxy", ["noise", "soft"])
+def test_finite_differences_confirm_the_gradient_of_training(kind, blobs, proxy):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        codec = kind(proxy=proxy, levels=2).double().train()
     image = blobs(1, 3, 17, 18).double().requires_grad_()
-
     target = image.detach().clone()
 
     def value(x):
@@ -398,7 +446,7 @@ def test_finite_differences_confirm_the_gradient_of_training():
     gradients = torch.autograd.grad(value(image), variables)
     for i, (variable, gradient) in enumerate(zip(variables, gradients, strict=True)):
         direction = torch.randn(variable.shape, generator=seeded(i), dtype=torch.float64)
-        step = 1e-6
+        step = 1e-7
         with torch.no_grad():
             variable += step * direction
             above = value(image)
@@ -406,39 +454,55 @@ def test_finite_differences_confirm_the_gradient_of_training():
             below = value(image)
             variable += step * direction
         slope = ((above - below) / (2 * step)).item()
-        assert slope == pytest.approx((gradient * direction).sum().item(), rel=1e-4, abs=1e-7)
+        assert slope == pytest.approx((gradient * direction).sum().item(), rel=1e-3, abs=1e-5)
 
 
-def test_the_straight_through_gradient_is_that_of_the_rounded_latent():
+def test_the_straight_through_gradient_is_that_of_the_rounded_latent(build, blobs):
     codec, image = build("factorized"), blobs(1).requires_grad_()
-    assert isinstance(codec, FactorizedCodec)
-    steps = codec._steps(image)
-    rounded = steps.detach().round().requires_grad_()
+    gain, _ = codec.gain(torch.zeros(1), exact=True)
+    y = codec._latent(image, gain, exact=True)
+    rounded = y.detach().round().requires_grad_()
     (slope,) = torch.autograd.grad(codec.prior.bits(rounded).sum(), rounded)
-    (expected,) = torch.autograd.grad(steps, image, slope)
+    (expected,) = torch.autograd.grad(y, image, slope)
     (gradient,) = torch.autograd.grad(codec(image).bits.sum(), image)
     torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradient_of_evaluation_is_that_of_plain_arithmetic(rated, build, blobs):
+    codec, image = build(rated), blobs(1).requires_grad_()
+    slopes = []
+    for exact in (True, False):
+        codec.exact = exact
+        coded = codec(image)
+        loss = coded.bpp.sum() + 10 * (coded.reconstruction - 0.3).square().sum()
+        slopes.append(torch.autograd.grad(loss, image)[0])
+    scale = slopes[0].abs().max()
+    assert (slopes[0] - slopes[1]).abs().mean() < 0.02 * scale
 
 
 # --- learning --------------------------------------------------------------------------------
 
 
-def train(codec: Codec, steps: int, *, distortion_weight: float) -> None:
-    optimiser = torch.optim.Adam(codec.train().parameters(), lr=1e-3)
+def train(codec: Codec, blobs, steps: int, *, distortion_weight: float) -> None:
+    optimiser = torch.optim.Adam(codec.train().parameters(), lr=2e-3)
     for step in range(steps):
         image = blobs(8, seed=step)
         coded = codec(image, generator=seeded(step))
-        distortion = (coded.reconstruction - image).square().mean()
-        loss = coded.bpp.mean() + distortion_weight * 255**2 * distortion
+        error = (coded.reconstruction - image).square().flatten(1).mean(1)
+        if coded.distortion_weight is not None:
+            error = error * coded.distortion_weight
+        loss = coded.bpp.mean() + distortion_weight * 255**2 * error.mean()
         optimiser.zero_grad()
         loss.backward()
+        nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
         optimiser.step()
 
 
-def test_the_factorized_codec_learns_and_its_bytes_are_its_rate():
-    codec = build("factorized")
-    train(codec, 250, distortion_weight=0.01)
+def test_a_codec_learns_and_its_bytes_are_its_rate(rated, build, blobs):
+    codec = build(rated)
+    train(codec, blobs, 250, distortion_weight=0.01)
     image = blobs(8, 3, 96, 104, seed=12345)
+    codec.quality = 0 if codec.levels > 1 else None
     noisy = codec(image, generator=seeded())
     codec.eval()
     coded, files = codec(image), codec.compress(image)
@@ -446,8 +510,9 @@ def test_the_factorized_codec_learns_and_its_bytes_are_its_rate():
     assert psnr(coded.reconstruction, image).min() > 25
     assert coded.bpp.max() < 1
     assert ((coded.bits - sizes).abs() < 0.01 * sizes + 16 * 8).all()
-    assert noisy.bits.mean() > 0.99 * coded.bits.mean()
-    torch.testing.assert_close(codec.decompress(files), coded.reconstruction, rtol=0, atol=1e-5)
+    # Noise costs more than what is rounded, where elements are rarely anything but 0.
+    assert noisy.bits.mean() > 0.98 * coded.bits.mean()
+    assert torch.equal(codec.decompress(files), coded.reconstruction)
     # A constant costs less than texture, and that less than noise.
     noise = torch.rand(1, 3, 128, 128, generator=seeded())
     blur = nn.functional.avg_pool2d(noise, 9, 1, 4)
@@ -457,56 +522,72 @@ def test_the_factorized_codec_learns_and_its_bytes_are_its_rate():
     assert constant < blurred < rough
 
 
-def test_the_weight_of_the_distortion_trades_bits_for_fidelity():
+@pytest.mark.parametrize("kind", [FactorizedCodec, HyperpriorCodec])
+def test_the_weight_of_the_distortion_trades_bits_for_fidelity(kind, blobs):
     image, points = blobs(8, seed=12345), []
     for weight in (0.0, 0.001, 0.02):
-        codec = build("factorized")
-        train(codec, 80, distortion_weight=weight)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            codec = kind()
+            untrained = codec.eval()(image).bpp.mean().item()
+        train(codec, blobs, 80, distortion_weight=weight)
         coded = codec.eval()(image)
         points.append((coded.bpp.mean().item(), psnr(coded.reconstruction, image).mean().item()))
     (least, worst), (less, worse), (bits, good) = points
-    untrained = build("factorized")(image).bpp.mean().item()
     assert least < 0.8 * untrained
     assert least < less < bits
     assert worst + 3 < worse + 1 < good
 
 
-def test_the_autoencoder_learns():
-    codec = build("6").train()
-    optimiser = torch.optim.Adam(codec.parameters(), lr=1e-3)
-    for step in range(150):
-        image = blobs(8, seed=step)
-        loss = (codec(image).reconstruction - image).abs().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    image = blobs(8, seed=12345)
-    assert psnr(codec(image).reconstruction, image).mean() > 27
+def test_one_model_of_several_levels_trades_like_several_models(blobs):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        codec = HyperpriorCodec(levels=3)
+    train(codec, blobs, 250, distortion_weight=0.002)
+    image, points = blobs(8, seed=12345), []
+    codec.eval()
+    for quality in (0, 1, 2):
+        codec.quality = quality
+        coded = codec(image)
+        points.append((coded.bpp.mean().item(), psnr(coded.reconstruction, image).mean().item()))
+    assert points == sorted(points)
+    assert points[0][0] < 0.8 * points[2][0]
+    assert points[0][1] + 1.5 < points[2][1]
 
 
 # --- construction ----------------------------------------------------------------------------
 
 
-def test_the_default_nets_are_small():
-    for kind in KINDS:
-        assert sum(parameter.numel() for parameter in build(kind).parameters()) <= 100_000
+def test_the_default_nets_are_small_and_the_large_ones_are_not(exact, build):
+    assert sum(parameter.numel() for parameter in build(exact).parameters()) <= 100_000
+    large = HyperpriorCodec("large")
+    assert sum(parameter.numel() for parameter in large.parameters()) > 2_000_000
+    image = torch.rand(1, 3, 33, 40, generator=seeded())
+    assert torch.equal(large.eval().decompress(large.compress(image)), large(image).reconstruction)
 
 
-@pytest.mark.parametrize("width_ratio", [2, 0, "6", float("nan"), None, 1.5001, [6]])
-def test_other_width_ratios_are_refused(width_ratio):
-    with pytest.raises(ValueError, match=r"width_ratio must be 6, 3 or 1.5, got"):
-        Autoencoder(width_ratio)
+def test_bad_arguments():
+    for kind in (FactorizedCodec, HyperpriorCodec):
+        with pytest.raises(ValueError, match=r"channels, .* at least 1, got 0, 32"):
+            kind(channels=0)
+        with pytest.raises(ValueError, match="size must be one of 'small', 'large', got 'huge'"):
+            kind("huge")
+        with pytest.raises(ValueError, match=r"proxy must be one of 'mixed', .* got 'hard'"):
+            kind(proxy="hard")
+        with pytest.raises(ValueError, match="levels and level_ratio must be at least 1, got 0"):
+            kind(levels=0)
+        with pytest.raises(ValueError, match="must be at least 1, got 2 and nan"):
+            kind(levels=2, level_ratio=float("nan"))
 
 
-def test_other_bad_arguments():
-    with pytest.raises(ValueError, match="must be at least 1, got 0"):
-        FactorizedCodec(channels=0)
-    with pytest.raises(ValueError, match="must be at least 1, got 3, 0"):
-        FactorizedCodec(latent_channels=0)
-    with pytest.raises(ValueError, match="must be at least 1"):
-        Autoencoder(channels=0)
+def test_repr_shows_what_a_codec_is_built_with():
+    assert "size='small', channels=2, levels=3, level_ratio=4, proxy='mixed', exact=True" in repr(
+        HyperpriorCodec(channels=2, levels=3)
+    )
 
 
-def test_repr_shows_the_sizes():
-    assert "width_ratio=1.5, latent_channels=32" in repr(Autoencoder(1.5))
-    assert "channels=2, latent_channels=16" in repr(FactorizedCodec(channels=2))
+def test_the_base_is_abstract():
+    assert set(SHAPES) == {"small", "large"}
+    for method in ("_price", "_write", "_read", "_make_tables"):
+        assert method in LearnedCodec.__abstractmethods__
+    assert issubclass(Autoencoder, Codec)

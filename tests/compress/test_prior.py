@@ -7,9 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from compress import FactorizedPrior
 from compress.bitstream import PRECISION
+from compress.prior import SCALE_LEVELS, gaussian_bits, gaussian_level, gaussian_tables
 
 
 def prior(seed: int = 0, channels: int = 3, spread: float = 0.5, **kwargs) -> FactorizedPrior:
@@ -173,3 +175,77 @@ def test_bad_arguments():
         model.biases[0][0] = float("nan")
     with pytest.raises(ValueError, match="NaN or infinite parameters"):
         model.tables()
+
+
+# --- Gaussians told element by element
+
+
+@pytest.mark.parametrize("level", [0, 1, 15, 40, SCALE_LEVELS - 1])
+def test_gaussian_bits_are_those_of_scipy(level):
+    values = np.arange(-60, 61)
+    scale = 0.11 * 2 ** (level / 5)
+    upper, lower = stats.norm.sf((-np.abs(values) - 0.5) / scale), 0
+    upper = stats.norm.cdf((0.5 - np.abs(values)) / scale)
+    lower = stats.norm.cdf((-0.5 - np.abs(values)) / scale)
+    tail = np.diff(stats.cauchy.cdf([np.abs(values) - 0.5, np.abs(values) + 0.5]), axis=0)[0]
+    expected = -np.log2((1 - 2.0**-12) * (upper - lower) + 2.0**-12 * tail)
+    y = torch.from_numpy(values).double()
+    bits = gaussian_bits(y, torch.full_like(y, level))
+    np.testing.assert_allclose(bits.numpy(), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        gaussian_bits(y.float(), torch.full_like(y, level).float()).numpy(),
+        expected,
+        rtol=2e-4,
+        atol=2e-6,
+    )
+
+
+def test_gaussian_bits_have_gradients_everywhere():
+    y = torch.tensor([0.3, -2.0, 40.0, 1e4, -1e6]).requires_grad_()
+    level = torch.tensor([0.0, 3.0, 5.0, 30.0, 59.0]).requires_grad_()
+    slopes = torch.autograd.grad(gaussian_bits(y, level).sum(), [y, level])
+    assert all(slope.isfinite().all() for slope in slopes)
+    assert (slopes[0] != 0).all()
+    inner = torch.tensor([0.3, -1.2, 4.0]).double().requires_grad_()
+    at = torch.tensor([12.0, 10.0, 20.0]).double().requires_grad_()
+    assert torch.autograd.gradcheck(gaussian_bits, (inner, at))
+
+
+def test_gaussian_tables_are_whole_and_cost_what_the_bits_say():
+    tables = gaussian_tables()
+    assert len(tables) == SCALE_LEVELS
+    assert gaussian_tables() is tables
+    for level, table in enumerate(tables):
+        assert table.frequencies.sum() == 2**PRECISION
+        assert table.frequencies.min() >= 1
+        listed = torch.arange(table.first, table.first + table.listed).double()
+        ideal = torch.exp2(-gaussian_bits(listed, torch.full_like(listed, level))).numpy()
+        coded = table.frequencies[:-1] / 2**PRECISION
+        # What coding with the table costs more than the density says, bits per element.
+        assert (ideal * np.log2(ideal / coded)).sum() < 1e-4
+        np.testing.assert_array_equal(table.frequencies[:-1], table.frequencies[:-1][::-1])
+
+
+def test_the_level_next_to_a_variance():
+    levels = torch.arange(5, SCALE_LEVELS).double()
+    variance = (0.11 * torch.exp2(levels / 5)) ** 2 - 0.11**2
+    assert torch.equal(gaussian_level(variance), levels)
+    assert gaussian_level(torch.tensor([0.0, 1e9])).tolist() == [0, SCALE_LEVELS - 1]
+
+
+@pytest.mark.parametrize(("scale", "gap"), [(0.1, 0.1), (0.3, 0.0), (1.0, 0.0), (3.0, 0.0)])
+def test_noisy_bits_exceed_rounded_ones_and_agree_from_one_step_on(scale, gap):
+    # The mean over y ~ N(0, s) of both: an integral over all numbers and a sum over the integers
+    # of one function, which differ by what varies faster than the integers.
+    level = torch.tensor(5 * np.log2(scale / 0.11)).clamp_min(0)
+    scale = float(0.11 * 2 ** (level / 5))
+    t = torch.arange(-60, 60, 1 / 512, dtype=torch.float64)
+
+    def weighed(y):
+        density = stats.norm.cdf((y + 0.5) / scale) - stats.norm.cdf((y - 0.5) / scale)
+        return (torch.from_numpy(density) * gaussian_bits(y, level.expand_as(y))).sum()
+
+    noisy, rounded = float(weighed(t)) / 512, float(weighed(t[::512]))
+    assert noisy - rounded >= gap - 1e-6
+    if scale > 0.99:
+        assert noisy == pytest.approx(rounded, abs=1e-6)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress import add_uniform_noise, quantize, round_straight_through
+from compress.quantize import dither, soft_round, soft_round_inverse, soft_round_noisy
 
 values = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=50).map(torch.tensor)
 
@@ -70,6 +71,79 @@ def test_the_type_is_kept(dtype):
     assert add_uniform_noise(x, generator=seeded()).dtype == dtype
 
 
+def test_dither_has_the_error_of_the_noise_and_codes_integers():
+    x = torch.linspace(-3, 3, 200_000).requires_grad_()
+    dithered = dither(x, generator=seeded())
+    error = (dithered - x).detach()
+    assert error.abs().max() <= 0.5 + 1e-6
+    assert error.var().item() == pytest.approx(1 / 12, rel=0.01)
+    # Independent of the value: a plain rounding error repeats with it.
+    assert abs(torch.corrcoef(torch.stack([error, (2 * torch.pi * x.detach()).sin()]))[0, 1]) < 0.01
+    u = torch.rand(x.shape, generator=seeded()) - 0.5  # what the decoder would draw
+    symbols = (dithered.detach() + u).double()
+    assert (symbols - symbols.round()).abs().max() < 1e-6
+    (gradient,) = torch.autograd.grad(dithered.sum(), x)
+    assert torch.equal(gradient, torch.ones_like(x))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(0.01, 12), st.integers(-50, 50))
+def test_soft_rounding_keeps_integers_and_rises(sharpness, k):
+    x = torch.linspace(-2, 2, 401, dtype=torch.float64)
+    y = soft_round(x, sharpness=sharpness)
+    assert (y.diff() > 0).all()
+    torch.testing.assert_close(y[::50], x[::50])  # integers and half-integers
+    torch.testing.assert_close(soft_round(x + k, sharpness=sharpness), y + k)
+    torch.testing.assert_close(soft_round_inverse(y, sharpness=sharpness), x, rtol=0, atol=1e-4)
+
+
+def test_soft_rounding_goes_from_the_identity_to_rounding():
+    x = torch.linspace(-2.07, 2.07, 70, dtype=torch.float64)  # no half-integer
+    torch.testing.assert_close(soft_round(x, sharpness=1e-3), x, rtol=0, atol=1e-6)
+    torch.testing.assert_close(soft_round(x, sharpness=3000.0), x.round())
+    noise = add_uniform_noise(x, generator=seeded())
+    torch.testing.assert_close(
+        soft_round_noisy(x, sharpness=1e-3, generator=seeded()), noise, rtol=0, atol=1e-5
+    )
+    hard = soft_round_noisy(x, sharpness=300.0, generator=seeded())
+    torch.testing.assert_close(hard, x.round(), rtol=0, atol=0.05)
+
+
+def test_the_noisy_soft_rounding_is_what_a_decoder_expects():
+    # Draw a million x, keep those that gave about the same y: their mean is what is returned.
+    sharpness, x = 5.0, 6 * torch.rand(2_000_000, generator=seeded(1), dtype=torch.float64)
+    u = torch.rand(x.shape, generator=seeded(2), dtype=torch.float64) - 0.5
+    y = soft_round(x, sharpness=sharpness) + u
+    returned = soft_round_noisy(x, sharpness=sharpness, generator=seeded(2))
+    for value in (2.0, 2.2, 2.5, 2.9, 3.3):
+        near = (y - value).abs() < 0.01
+        assert returned[near].mean().item() == pytest.approx(x[near].mean().item(), abs=0.02)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.floats(0.2, 10), st.integers(0, 1000))
+def test_soft_rounding_has_the_gradient_of_its_formula(sharpness, seed):
+    x = 4 * torch.rand(6, generator=seeded(seed), dtype=torch.float64)
+    x = torch.where((x - x.round()).abs() < 0.01, x + 0.1, x).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: soft_round(x, sharpness=sharpness), x)
+    slope = torch.autograd.grad(
+        soft_round_noisy(x, sharpness=sharpness, generator=seeded(seed)).sum(), x
+    )[0]
+    assert slope.isfinite().all()
+    assert (slope > 0).any()
+
+
+@pytest.mark.parametrize("sharpness", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_sharpness_that_is_none(sharpness):
+    for function in (soft_round, soft_round_inverse):
+        with pytest.raises(ValueError, match="sharpness must be positive and finite, got"):
+            function(torch.zeros(1), sharpness=sharpness)
+
+
 def test_an_unknown_mode_names_the_known_ones():
-    with pytest.raises(ValueError, match=r"'soft': use one of 'noise', 'straight_through'"):
-        quantize(torch.zeros(1), mode="soft")  # type: ignore[arg-type]
+    with pytest.raises(
+        ValueError, match=r"'hard': use one of 'noise', 'straight_through', 'soft', "
+    ):
+        quantize(torch.zeros(1), mode="hard")  # type: ignore[arg-type]
+    for mode in ("noise", "straight_through", "soft", "dither"):
+        assert quantize(torch.zeros(3), mode=mode, generator=seeded()).shape == (3,)

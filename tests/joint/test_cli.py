@@ -30,7 +30,11 @@ def test_train_writes_a_run_folder(trained):
         "metrics.json",
     }
     config = json.loads((trained / "config.json").read_text())
-    assert config["system"]["codec"] == {"kind": "jpeg", "quality": 75}
+    assert config["system"]["codec"] == {
+        "kind": "jpeg",
+        "quality": 75,
+        "subsampling": "4:2:0",
+    }
     assert config["training"]["epochs"] == 1
     metrics = json.loads((trained / "metrics.json").read_text())
     assert 0 <= metrics["test"]["accuracy"] <= 1

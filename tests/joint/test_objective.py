@@ -80,3 +80,35 @@ def test_terms_without_their_stage():
 def test_bad_weights_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         joint.Objective(**bad)
+
+
+def test_rate_distortion_is_the_lagrangian_of_the_literature():
+    output = _output(classifier=False)
+    x, y = output.measurement, output.coded.reconstruction
+    rate = output.coded.bpp.mean()
+    for kind, distortion in (
+        ("mse", 255**2 * (x - y).square().mean()),
+        ("mae", 255 * (x - y).abs().mean()),
+        ("ms_ssim", 1 - compress.ms_ssim(y, x, scales=1).mean()),
+    ):
+        objective = joint.Objective.rate_distortion(0.013, distortion_kind=kind)
+        torch.testing.assert_close(
+            objective(output, LABELS).total, rate + 0.013 * distortion, rtol=1e-5, atol=0
+        )
+    joined = joint.Objective.rate_distortion(0.013, lambda_task=2.0)(_output(), LABELS)
+    torch.testing.assert_close(
+        joined.total, joined.rate + 0.013 * 255**2 * joined.distortion + 2 * joined.task
+    )
+
+
+def test_pictures_of_dear_quality_weigh_more():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        codec = compress.HyperpriorCodec(levels=3).train()
+    generator = torch.Generator().manual_seed(0)
+    output = joint.ImagingSystem(codec=codec)(torch.rand(4, 3, 16, 16), generator=generator)
+    weight = output.coded.distortion_weight
+    error = (output.coded.reconstruction - output.measurement).square().flatten(1).mean(1)
+    losses = joint.Objective(task=0, distortion=1, distortion_kind="mse")(output, LABELS)
+    torch.testing.assert_close(losses.distortion, (weight * error).mean())
+    assert weight.std() > 0

@@ -1,0 +1,252 @@
+"""Rate-quality curves, and how far apart two of them are: the Bjontegaard deltas.
+
+Quality is any figure that grows with the rate: PSNR in dB, MS-SSIM, the accuracy of a classifier
+on the reconstructions. An accuracy measured on few pictures often does not grow from one rate to
+the next; such a curve has no rate at a given quality and is refused, not smoothed.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
+
+__all__ = ["Interpolation", "RateCurve", "bd_quality", "bd_rate"]
+
+Interpolation = Literal["pchip", "akima"]
+
+LEAST_POINTS = 4
+"""Points that a curve must have."""
+
+Array = NDArray[np.float64]
+
+
+def bd_rate(
+    anchor_rate: ArrayLike,
+    anchor_quality: ArrayLike,
+    test_rate: ArrayLike,
+    test_quality: ArrayLike,
+    *,
+    method: Interpolation = "pchip",
+    minimum_overlap: float = 0.5,
+) -> float:
+    """Return by how many percent the test needs more bits than the anchor at equal quality.
+
+    The logarithm of the rate is interpolated over quality, piecewise by cubics through every
+    point, and the difference of the two is averaged over the qualities that both curves reach.
+    Negative: the test needs fewer bits. Points may come in any order, rates in any unit.
+
+    Parameters
+    ----------
+    anchor_rate, test_rate : array_like
+        Rates ``[n]``, at least 4, for instance in bits per pixel.
+    anchor_quality, test_quality : array_like
+        Quality at each rate ``[n]``, strictly increasing with it.
+    method : {"pchip", "akima"}
+        Slopes of the cubics: Fritsch and Carlson's, which stay monotone (JVET's choice), or
+        Akima's, which follow the curve more closely (Herglotz et al.'s choice).
+    minimum_overlap : float
+        How much of the narrower curve's range of quality both must share, 0..1.
+
+    Returns
+    -------
+    float
+        Percent: -50 for half the bits.
+
+    Raises
+    ------
+    ValueError
+        If a curve has fewer than 4 points, a rate that is not positive, a value that is not
+        finite, or a quality that does not grow with the rate; if the curves do not share enough
+        qualities; or if an argument is not one of those allowed.
+
+    References
+    ----------
+    Bjøntegaard, "Calculation of average PSNR differences between RD-curves", VCEG-M33, 2001;
+    with piecewise interpolation as in ITU-T HSTP-VID-WPOM, 2020. Herglotz et al., "The Bjøntegaard
+    bible", IEEE TIP 33, 2024.
+    """
+    anchor = _check(anchor_rate, anchor_quality, "anchor", strict=True)
+    test = _check(test_rate, test_quality, "test", strict=True)
+    return _rate_difference(anchor, test, method, minimum_overlap)
+
+
+def bd_quality(
+    anchor_rate: ArrayLike,
+    anchor_quality: ArrayLike,
+    test_rate: ArrayLike,
+    test_quality: ArrayLike,
+    *,
+    method: Interpolation = "pchip",
+    minimum_overlap: float = 0.5,
+) -> float:
+    """Return by how much the test is better than the anchor at equal rate.
+
+    Quality is interpolated over the logarithm of the rate, and the difference averaged over the
+    logarithms of the rates that both curves reach. Parameters, errors and references are those of
+    :func:`bd_rate`, except that two rates may have the same quality, and that the overlap is one
+    of logarithms of rates.
+
+    Returns
+    -------
+    float
+        In the unit of quality, dB for PSNR; positive: the test is better.
+    """
+    anchor = _check(anchor_rate, anchor_quality, "anchor", strict=False)
+    test = _check(test_rate, test_quality, "test", strict=False)
+    return _quality_difference(anchor, test, method, minimum_overlap)
+
+
+@dataclass(frozen=True)
+class RateCurve:
+    """Rate and quality of a codec over its settings.
+
+    At 128×128 pixels the header is a third of a small file, so a curve knows its own: compare
+    files with files, or both curves :meth:`without_header`.
+    """
+
+    name: str
+    rate: tuple[float, ...]
+    """Mean size of the files at each setting, bits per pixel."""
+    quality: tuple[float, ...]
+    """Mean quality at each setting; it must grow with the rate, see :func:`bd_rate`."""
+    header: float = 0.0
+    """What of each rate says nothing about the picture, bits per pixel."""
+
+    def without_header(self) -> "RateCurve":
+        """Return the curve of what the files hold besides their header."""
+        rate = tuple(rate - self.header for rate in self.rate)
+        return replace(self, rate=rate, header=0.0)
+
+    def bd_rate(
+        self,
+        anchor: "RateCurve",
+        *,
+        method: Interpolation = "pchip",
+        minimum_overlap: float = 0.5,
+    ) -> float:
+        """Return by how many percent this needs more bits than ``anchor``: :func:`bd_rate`."""
+        a, b = (_check(c.rate, c.quality, c.name, strict=True) for c in (anchor, self))
+        return _rate_difference(a, b, method, minimum_overlap)
+
+    def bd_quality(
+        self,
+        anchor: "RateCurve",
+        *,
+        method: Interpolation = "pchip",
+        minimum_overlap: float = 0.5,
+    ) -> float:
+        """Return by how much this is better than ``anchor`` at equal rate: :func:`bd_quality`."""
+        a, b = (_check(c.rate, c.quality, c.name, strict=False) for c in (anchor, self))
+        return _quality_difference(a, b, method, minimum_overlap)
+
+
+class _Points(NamedTuple):
+    """A curve that can be interpolated, by increasing rate."""
+
+    name: str
+    log_rate: Array
+    quality: Array
+
+
+def _check(rate: ArrayLike, quality: ArrayLike, name: str, *, strict: bool) -> _Points:
+    """Check and sort the points; the quality must not fall, and where ``strict`` must grow."""
+    r, q = np.asarray(rate, np.float64), np.asarray(quality, np.float64)
+    if r.ndim != 1 or r.shape != q.shape:
+        raise ValueError(
+            f"the curve {name!r} needs one quality for each rate, got rates {list(r.shape)} and "
+            f"qualities {list(q.shape)}."
+        )
+    if r.size < LEAST_POINTS:
+        raise ValueError(
+            f"the curve {name!r} has {r.size} points; at least {LEAST_POINTS} are needed."
+        )
+    order = np.argsort(r, kind="stable")
+    r, q = r[order], q[order]
+    points = [f"({x:g}, {y:g})" for x, y in zip(r, q, strict=True)]
+    steps = [f"{first} to {second}" for first, second in itertools.pairwise(points)]
+
+    def refuse_if(wrong: NDArray[np.bool_], fault: str, advice: str) -> None:
+        if wrong.any():
+            texts = points if wrong.size == len(points) else steps
+            named = ", ".join(itertools.compress(texts, wrong))
+            raise ValueError(f"the curve {name!r} {fault} at (rate, quality) {named}. {advice}")
+
+    refuse_if(
+        ~(np.isfinite(r) & np.isfinite(q)),
+        "is not finite",
+        "Leave lossless points out, and measure the others again.",
+    )
+    refuse_if(r <= 0, "has a rate that is not positive", "Rates are bits, header included or not.")
+    log_rate = np.log(r)
+    refuse_if(np.diff(log_rate) <= 0, "has two points of one rate", "Average them first.")
+    growth = np.diff(q)
+    refuse_if(
+        growth <= 0 if strict else growth < 0,
+        "is not monotone, its quality does not grow with the rate",
+        "Measure on more pictures or seeds, or compare a part of the curve that grows.",
+    )
+    return _Points(name, log_rate, q)
+
+
+def _rate_difference(
+    anchor: _Points, test: _Points, method: Interpolation, minimum_overlap: float
+) -> float:
+    """Return the mean difference of the log rates as percent."""
+    curves = [(curve.name, curve.quality, curve.log_rate) for curve in (anchor, test)]
+    low, high = _common("quality", curves, minimum_overlap, float)
+    return 100 * math.expm1(_mean_difference(curves, low, high, method))
+
+
+def _quality_difference(
+    anchor: _Points, test: _Points, method: Interpolation, minimum_overlap: float
+) -> float:
+    """Return the mean difference of the qualities."""
+    curves = [(curve.name, curve.log_rate, curve.quality) for curve in (anchor, test)]
+    low, high = _common("rate", curves, minimum_overlap, math.exp)
+    return _mean_difference(curves, low, high, method)
+
+
+def _common(
+    axis: str,
+    curves: list[tuple[str, Array, Array]],
+    minimum_overlap: float,
+    shown: Callable[[float], float],
+) -> tuple[float, float]:
+    """Return the interval of the abscissa that both curves reach, if it is wide enough."""
+    if not 0 <= minimum_overlap <= 1:
+        raise ValueError(f"minimum_overlap must be 0 to 1, got {minimum_overlap}.")
+    ends = [(float(x[0]), float(x[-1])) for _, x, _ in curves]
+    low, high = max(a for a, _ in ends), min(b for _, b in ends)
+    share = (high - low) / min(b - a for a, b in ends)
+    intervals = " and ".join(
+        f"{name!r} from {shown(a):g} to {shown(b):g}"
+        for (name, _, _), (a, b) in zip(curves, ends, strict=True)
+    )
+    if not share > 0:
+        raise ValueError(
+            f"the curves have no {axis} in common: {intervals}. Measure settings where they meet."
+        )
+    if share < minimum_overlap:
+        raise ValueError(
+            f"the curves share {share:.0%} of the narrower range of {axis}, less than "
+            f"minimum_overlap={minimum_overlap}: {intervals}. Measure settings where they meet, "
+            "or allow less."
+        )
+    return low, high
+
+
+def _mean_difference(
+    curves: list[tuple[str, Array, Array]], low: float, high: float, method: Interpolation
+) -> float:
+    """Return the mean over ``low..high`` of the second curve minus the first."""
+    if method not in get_args(Interpolation):
+        allowed = " or ".join(map(repr, get_args(Interpolation)))
+        raise ValueError(f"method must be {allowed}, got {method!r}.")
+    interpolator = PchipInterpolator if method == "pchip" else Akima1DInterpolator
+    first, second = (float(interpolator(x, y).integrate(low, high)) for _, x, y in curves)
+    return (second - first) / (high - low)

@@ -1,0 +1,397 @@
+"""JPEG as a part of the graph: its picture, its bits, and the tables that trade one for the other.
+
+The arithmetic is libjpeg's, in whole numbers throughout: colours in 16-bit fixed point,
+chrominance halved with its alternating rounding, both passes of the cosine transform rounded where
+its accurate integer method rounds, halves of a step away from zero, the triangle filter on the way
+back. All of it fits the 24 bits of float32, but for the second pass of the transform: where its
+result is all but half a level, float32 may round otherwise. In the tests, fewer than one pixel in
+10 000 differed from libjpeg's, mostly none.
+
+The bits are counted as a baseline encoder with optimised Huffman tables spends them
+(:mod:`compress.jpeg_rate`); nothing is written for it.
+"""
+
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+
+from .classical import JPEGFiles, check_subsampling, whole_number
+from .codec import Coded, check_finite, check_image
+from .jpeg_rate import Layout, count_bits
+from .quantize import QuantizeMode, quantize, round_straight_through
+
+__all__ = ["DifferentiableJPEG", "standard_tables"]
+
+# ITU-T T.81, tables K.1 and K.2; rows are vertical frequencies.
+_LUMINANCE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+_CHROMINANCE = (
+    (17, 18, 24, 47, 99, 99, 99, 99),
+    (18, 21, 26, 66, 99, 99, 99, 99),
+    (24, 26, 56, 99, 99, 99, 99, 99),
+    (47, 66, 99, 99, 99, 99, 99, 99),
+    *4 * ((99, 99, 99, 99, 99, 99, 99, 99),),
+)
+
+# RGB to YCbCr, and the chrominance back to RGB, in units of 2**-16 (jccolor.c, jdcolor.c).
+_TO_YCC = ((19595, 38470, 7471), (-11059, -21709, 32768), (32768, -27439, -5329))
+_TO_RGB = ((0, 91881), (-22554, -46802), (116130, 0))
+_UNIT = 2**16
+
+# The cosine transform times sqrt(8) in units of 2**-13, frequency by place: the left half, of the
+# even and of the odd frequencies. They are the sums of rounded constants that the accurate integer
+# method (jfdctint.c, jidctint.c) comes to, which is why some differ in the last digit.
+_EVEN = (
+    (8192, 8192, 8192, 8192),
+    (10703, 4433, -4433, -10703),
+    (8192, -8192, -8192, 8192),
+    (4433, -10704, 10704, -4433),
+)
+_ODD = (
+    (11363, 9633, 6437, 2260),
+    (9633, -2259, -11362, -6436),
+    (6437, -11362, 2261, 9633),
+    (2260, -6436, 9633, -11363),
+)
+_COSINES = tuple(
+    tuple(value / 2**13 for value in (*left, *(sign * value for value in left[::-1])))
+    for pair in zip(_EVEN, _ODD, strict=True)
+    for left, sign in zip(pair, (1, -1), strict=True)
+)
+
+# Places of the coefficients of a block [u, v] (u horizontal) in the order of the file: along
+# diagonals, every other one downwards.
+_ZIGZAG = tuple(
+    8 * u + v
+    for u, v in sorted(
+        ((u, v) for u in range(8) for v in range(8)),
+        key=lambda place: (sum(place), place[1] if sum(place) % 2 else place[0]),
+    )
+)
+
+
+class DifferentiableJPEG(JPEGFiles):
+    r"""JPEG with gradients to the picture and to trainable quantisation tables, and a rate.
+
+    ::
+
+        image ─8 bit─► YCbCr ─► halved ─► DCT ─► / table ─► round ─► × table ─► inverse ─► RGB
+                                                    │          └─► run lengths ─► Huffman ─┐
+                                                    └─► the same, smoothed ─► gradient ─► bits
+
+    **Picture.** The reconstruction is what Pillow decodes from the file, pixel for pixel but for
+    fewer than one in 10 000 (libjpeg or libjpeg-turbo with their defaults, float32 without TF32).
+    All rounding and clipping passes the gradient straight through: at 4:4:4 the gradient to the
+    picture is the identity, at 4:2:0 that of halving and interpolating the chrominance. A step
+    ``q`` of the table receives, from a coefficient ``F``, ``round(F / q) - F / q`` times the
+    gradient of the decoded coefficient.
+
+    **Bits.** In both modes their value is the exact length of the Huffman-coded blocks of the file
+    that :meth:`compress` writes, block by block (:func:`compress.jpeg_block_bits` of it),
+    spread evenly over each block's pixels; ``side_bits`` adds markers, tables, padding, and 0.3 %
+    for stuffed bytes. Their number is what the estimate does not know: for pictures of 128×128 the
+    sum was within 0.5 % of the file. The exception are files too large for Pillow's buffer (noise
+    at the highest qualities), which have standard Huffman tables.
+
+    Counts have no gradient. That of the bits is the derivative of a smooth function: with the code
+    words as they are, and everything else as rounded, the bits as a function of one coefficient,
+    with each jump between size categories replaced by a smooth step: between 1/4 and 3/4 from
+    nothing to a size of 1, between the centres of the categories beyond. It is 0 for
+    coefficients far from costing more. For a proportional change of whole tables it agreed with the
+    change of the count to 10 %.
+
+    In training, other ``rounding`` replaces that of the coefficients, as in :func:`quantize`; the
+    bits are then those of the rounded noisy coefficients, and the rate is ``noisy``.
+
+    Parameters
+    ----------
+    quality : int
+        1 to 100: the tables to start from, see :func:`standard_tables`.
+    subsampling : {"4:2:0", "4:4:4"}
+        Resolution of the chrominance; without effect on grey pictures, which have one table.
+    rounding : {"straight_through", "noise", "soft", "dither"}
+        How coefficients are quantised in training; in evaluation they are always rounded.
+    trainable : bool
+        Whether the tables are trained. ``log_tables`` ``[2, 8, 8]`` holds their logarithms; the
+        tables in use are ``exp(log_tables)`` clipped to 1..255 and rounded to whole numbers, with
+        the gradient straight through, but for steps that lead further out of 1..255.
+
+    Raises
+    ------
+    ValueError
+        If a setting is none of these.
+
+    References
+    ----------
+    ITU-T T.81 (1992). Shin, Song, "JPEG-resistant adversarial images", NIPS 2017 workshop
+    (rounding with a gradient). Reich, Debnath, Patel, Chakradhar, "Differentiable JPEG: the devil
+    is in the details", WACV 2024, arXiv 2309.06978 (straight-through forward, gradients to the
+    tables). Tables trained for a rate and a task: cf. arXiv 2308.05840.
+    """
+
+    def __init__(
+        self,
+        quality: int = 75,
+        *,
+        subsampling: str = "4:2:0",
+        rounding: QuantizeMode = "straight_through",
+        trainable: bool = False,
+    ) -> None:
+        super().__init__()
+        if rounding not in get_args(QuantizeMode):
+            raise ValueError(f"rounding must be one of {get_args(QuantizeMode)}, got {rounding!r}.")
+        self.subsampling = check_subsampling(subsampling, ("4:2:0", "4:4:4"))
+        self.rounding: QuantizeMode = rounding
+        logarithms = standard_tables(quality).to(torch.float32).log()
+        self.log_tables = nn.Parameter(logarithms, requires_grad=trainable)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return (
+            f"subsampling={self.subsampling!r}, rounding={self.rounding!r}, "
+            f"trainable={self.log_tables.requires_grad}"
+        )
+
+    @property
+    def tables(self) -> Tensor:
+        """The tables in use ``[2, 8, 8]``: whole numbers of 1 to 255, with a gradient."""
+        dtype = torch.promote_types(self.log_tables.dtype, torch.float32)
+        return round_straight_through(_WithinBytes.apply(self.log_tables.to(dtype).exp()))
+
+    @torch.no_grad()
+    def export_tables(self) -> tuple[Tensor, Tensor]:
+        """Return the tables of luminance and chrominance ``[8, 8]``, integers on the CPU.
+
+        Rows are vertical frequencies, as in T.81; flattened, Pillow takes them as ``qtables``.
+        """
+        luminance, chrominance = self.tables.to("cpu", torch.int64)
+        return luminance, chrominance
+
+    def forward(self, image: Tensor, *, generator: torch.Generator | None = None) -> Coded:
+        """Code and decode ``image`` ``[B, C, H, W]``, C = 1 or 3; values are clipped to 0..1.
+
+        Parameters
+        ----------
+        image : Tensor
+            Pictures of any size.
+        generator : torch.Generator, optional
+            Source of the noise of training with another ``rounding``.
+
+        Raises
+        ------
+        ValueError
+            If the pictures are not grey or RGB, not finite, or too large for JPEG.
+        """
+        check_image(image, self._channels)
+        check_finite(image, "the values")
+        size, channels = (image.shape[-2], image.shape[-1]), image.shape[1]
+        self._check_size(size, channels)
+        layout = Layout(size, 2 if self.subsampling == "4:2:0" and channels == 3 else 1)
+        mode: QuantizeMode = self.rounding if self.training else "straight_through"
+        with torch.autocast(image.device.type, enabled=False):
+            x = image.to(torch.promote_types(image.dtype, torch.float32))
+            pixels = 255 * x
+            pixels = _through(pixels.detach().clamp(0, 255).round(), pixels)
+            tables = self.tables.to(x)
+            shown, steps, levels = [], [], []
+            for i, plane in enumerate(_to_planes(pixels, layout)):
+                table = tables[min(i, 1)].mT  # blocks have the horizontal frequency first
+                step = _transform(_to_blocks(plane)) / (8 * table)
+                level = _quantize(step, mode, generator)
+                shown.append(_from_blocks(_inverse(level * table), plane.shape[-2] // 8))
+                steps.append(_in_order(step))
+                levels.append(_in_order(level.detach().round()))
+            bits_map, side_bits = count_bits(steps, levels, layout)
+            reconstruction = _from_planes(shown, layout) / 255
+        return Coded(
+            reconstruction=reconstruction.to(image.dtype),
+            latent=None,
+            bits_map=bits_map,
+            side_bits=side_bits,
+            rate="rounded" if mode == "straight_through" else "noisy",
+        )
+
+    def _options(self, channels: int) -> dict[str, Any]:
+        tables = [table.flatten().tolist() for table in self.export_tables()]
+        return {"qtables": tables[: min(channels, 2)], "subsampling": self.subsampling}
+
+
+def standard_tables(quality: int) -> Tensor:
+    """Return libjpeg's quantisation tables ``[2, 8, 8]``, luminance and chrominance, 1 to 255.
+
+    Those of ITU-T T.81, annex K, are quality 50; they are scaled by ``50 / quality`` below it and
+    by ``2 - quality / 50`` above. Rows are vertical frequencies.
+
+    Raises
+    ------
+    ValueError
+        If the quality is not a whole number of 1 to 100.
+    """
+    quality = whole_number("quality", quality, 1, 100)
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    tables = torch.tensor((_LUMINANCE, _CHROMINANCE))
+    return ((tables * percent + 50) // 100).clamp(1, 255)
+
+
+# --- rounding with a gradient ----------------------------------------------------------------
+
+
+class _Through(torch.autograd.Function):
+    """The values of one tensor with the gradient of another, without the passes of a sum."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, x: Tensor) -> Tensor:  # noqa: ANN401
+        return value.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:  # noqa: ANN401
+        return None, gradient
+
+
+class _WithinBytes(torch.autograd.Function):
+    """Clip to 1..255, keeping the gradient except where following it leads further out."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(x)
+        return x.clamp(1, 255)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
+        (x,) = ctx.saved_tensors
+        outwards = ((x < 1) & (gradient > 0)) | ((x > 255) & (gradient < 0))
+        return gradient.masked_fill(outwards, 0)
+
+
+def _through(value: Tensor, x: Tensor) -> Tensor:
+    """Return ``value``, computed from ``x.detach()``, with the identity as gradient to ``x``."""
+    return _Through.apply(value, x)
+
+
+def _floor(x: Tensor) -> Tensor:
+    return _through(x.detach().floor(), x)
+
+
+def _clip(x: Tensor) -> Tensor:
+    return _through(x.detach().clamp(0, 255), x)
+
+
+def _quantize(x: Tensor, mode: QuantizeMode, generator: torch.Generator | None) -> Tensor:
+    if mode != "straight_through":
+        return quantize(x, mode=mode, generator=generator)
+    value = x.detach()
+    # Not to even: libjpeg rounds halves away from zero, and they are frequent, DC being whole.
+    return _through(value.sign() * (value.abs() + 0.5).floor(), x)
+
+
+# --- the picture -----------------------------------------------------------------------------
+
+
+def _to_planes(levels: Tensor, layout: Layout) -> list[Tensor]:
+    """Return the planes ``[B, H, W]`` of 8-bit pictures ``[B, C, H, W]``, filled up to blocks."""
+    if levels.shape[1] == 1:
+        return [_fill(levels[:, 0], 8, 8)]
+    ycc = (levels.new_tensor(_TO_YCC) @ levels.flatten(2)).unflatten(-1, layout.size)
+    half = levels.new_tensor((_UNIT // 2, _UNIT // 2 - 1, _UNIT // 2 - 1)).view(-1, 1, 1)
+    centre = levels.new_tensor((0, 128, 128)).view(-1, 1, 1)
+    luma, *chroma = (_floor((ycc + half) / _UNIT) + centre).unbind(1)
+    shrink = _halve if layout.side == 2 else _same
+    return [_fill(plane, 8, 8) for plane in (luma, *map(shrink, chroma))]
+
+
+def _from_planes(planes: list[Tensor], layout: Layout) -> Tensor:
+    """Undo :func:`_to_planes`."""
+    height, width = layout.size
+    luma = planes[0][:, None, :height, :width]
+    if len(planes) == 1:
+        return luma
+    chroma = planes[1:]
+    if layout.side == 2:
+        rows, columns = (height + 1) // 2, (width + 1) // 2
+        chroma = [_double(plane[:, :rows, :columns]) for plane in chroma]
+    both = torch.stack([plane[:, :height, :width] for plane in chroma], 1) - 128
+    added = luma.new_tensor(_TO_RGB) @ both.flatten(2)
+    return _clip(luma + _floor((added + _UNIT // 2) / _UNIT).unflatten(-1, layout.size))
+
+
+def _same(plane: Tensor) -> Tensor:
+    return plane
+
+
+def _fill(plane: Tensor, down: int, across: int) -> Tensor:
+    """Repeat the last row and column until the sizes are multiples of ``down`` and ``across``."""
+    for dim, step in ((-2, down), (-1, across)):
+        missing = -plane.shape[dim] % step
+        if missing:
+            last = plane.narrow(dim, plane.shape[dim] - 1, 1)
+            plane = torch.cat([plane, last.repeat_interleave(missing, dim)], dim)
+    return plane
+
+
+def _halve(plane: Tensor) -> Tensor:
+    """Average squares of 2×2; halves are rounded down and up in turn."""
+    # libjpeg continues rows to whole blocks before it averages, but columns after it.
+    plane = _fill(plane, 2, 16)
+    total = plane.unflatten(-2, (-1, 2)).sum(-2).unflatten(-1, (-1, 2)).sum(-1)
+    bias = 1 + torch.arange(total.shape[-1], device=plane.device) % 2
+    return _floor((total + bias) / 4)
+
+
+def _double(plane: Tensor) -> Tensor:
+    """Interpolate with weights 3/4 and 1/4, or repeat where that is all libjpeg does."""
+    if plane.shape[-1] <= 2:
+        return plane.repeat_interleave(2, -2).repeat_interleave(2, -1)
+    before, after = _neighbours(plane, -2)
+    rows = torch.stack([3 * plane + before, 3 * plane + after], -2).flatten(-3, -2)
+    before, after = _neighbours(rows, -1)
+    return _floor(torch.stack([3 * rows + before + 8, 3 * rows + after + 7], -1).flatten(-2) / 16)
+
+
+def _neighbours(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Return what stands before and after each place; the ends stand beside themselves."""
+    last = x.shape[dim] - 1
+    before = torch.cat([x.narrow(dim, 0, 1), x.narrow(dim, 0, last)], dim)
+    return before, torch.cat([x.narrow(dim, 1, last), x.narrow(dim, last, 1)], dim)
+
+
+def _to_blocks(plane: Tensor) -> Tensor:
+    """``[B, H, W]`` to ``[B, n, 8, 8]``, blocks in raster order."""
+    blocks = plane.unflatten(-1, (-1, 8)).unflatten(1, (-1, 8))
+    return blocks.transpose(2, 3).flatten(1, 2)
+
+
+def _from_blocks(blocks: Tensor, rows: int) -> Tensor:
+    """Undo :func:`_to_blocks` for so many rows of blocks."""
+    return blocks.unflatten(1, (rows, -1)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+
+
+def _transform(blocks: Tensor) -> Tensor:
+    """Return 8 times the orthonormal cosine transform ``[..., u, v]`` of blocks ``[..., y, x]``.
+
+    Rounded to quarters after the rows, and to whole numbers after the columns.
+    """
+    cosines = blocks.new_tensor(_COSINES).mT
+    rows = _floor((blocks - 128) @ (4 * cosines) + 0.5)
+    return _floor(rows.mT @ (cosines / 4) + 0.5)
+
+
+def _inverse(coefficients: Tensor) -> Tensor:
+    """Return the blocks ``[..., y, x]`` of coefficients ``[..., u, v]``, rounded as there."""
+    cosines = coefficients.new_tensor(_COSINES)
+    columns = _floor(coefficients @ (4 * cosines) + 0.5)
+    return _clip(_floor(columns.mT @ (cosines / 32) + 128.5))
+
+
+def _in_order(blocks: Tensor) -> Tensor:
+    """Return blocks ``[B, n, 8, 8]`` in the order of the file, ``[B, n, 64]``."""
+    order = torch.tensor(_ZIGZAG, device=blocks.device)
+    return blocks.flatten(2).index_select(2, order)

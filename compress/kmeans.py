@@ -1,0 +1,271 @@
+"""K-means: clusters of several sets of points at once, the same in any batch and on any device.
+
+::
+
+    points [B,N,C] ─k-means++─► restarts ─Lloyd─► the best of them ─Lloyd─► fixed point
+    weights [B,N] ──────┴───────────────────────────────────┘
+
+:func:`kmeans` is all of it; :func:`lloyd` goes on from given centres.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .codec import check_finite
+
+__all__ = ["KMeansResult", "budget", "check_whole", "kmeans", "lloyd"]
+
+
+class KMeansResult(NamedTuple):
+    """Clusters of every set of points; numbers are float64."""
+
+    palette: Tensor
+    """Cluster centres ``[B, K, C]``."""
+    labels: Tensor
+    """Nearest centre of each point ``[B, N]``, int64; of equally near ones, the first."""
+    inertia: Tensor
+    """Sum of the squared distances of all points to their centres ``[B]``."""
+    sizes: Tensor
+    """Weight of the points of each cluster ``[B, K]``; 0 where a set has fewer distinct points
+    than clusters."""
+    iterations: Tensor
+    """Lloyd iterations that led there ``[B]``, int64."""
+
+
+@torch.no_grad()
+def kmeans(
+    points: Tensor,
+    clusters: int,
+    *,
+    weights: Tensor | None = None,
+    restarts: int = 4,
+    iterations: int = 300,
+    tolerance: float = 0.0,
+    step: float | None = None,
+    generator: torch.Generator | None = None,
+) -> KMeansResult:
+    """Cluster each of several sets of points, on the device that they are on.
+
+    ::
+
+        points ─k-means++─► restarts ─Lloyd, until slow─► best of them ─Lloyd─► fixed point
+
+    At the fixed point every point belongs to its nearest centre and every centre is the mean of
+    its points. The inertia never rises from one iteration to the next. A centre that has lost all
+    its points moves to the point farthest from its own centre.
+
+    All sets use the same random numbers, so a result does not depend on what else is in the batch,
+    up to rounding. With a ``step`` and whole-number weights every sum is exact in float64, and a
+    result depends on neither the batch, the device nor the number of threads.
+
+    Parameters
+    ----------
+    points : Tensor
+        Finite numbers ``[B, N, C]``.
+    clusters : int
+        Centres of each set, K. It may exceed the number of distinct points.
+    weights : Tensor, optional
+        How often each point counts ``[B, N]``, 0 or more; sets of different sizes are filled up
+        with points of weight 0. Default: 1.
+    restarts : int
+        Starts from other seeds; the one of the lowest inertia is kept.
+    iterations : int
+        Most Lloyd iterations of a restart, and of the best one after that.
+    tolerance : float
+        Restarts are compared when an iteration lowers their inertia by no more than this share of
+        it. 0 compares them at their fixed points.
+    step : float, optional
+        Keep the centres on multiples of this, a power of two, of which all points are multiples:
+        the fixed point is then that of the means rounded to it.
+    generator : torch.Generator, optional
+        Source of the seeds. Default: torch's default stream of the device of ``points``.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, or ``points`` are not finite.
+
+    References
+    ----------
+    Lloyd, "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28, 1982; Arthur,
+    Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
+    """
+    _check_points(points, weights)
+    clusters = check_whole("clusters", clusters, 1, 2**20)
+    restarts = check_whole("restarts", restarts, 1, 2**10)
+    iterations = check_whole("iterations", iterations, 1, 2**20)
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be 0 or more, got {tolerance!r}.")
+    points = points.double()
+    if step is None:
+        # Far from 0, distances would drown in rounding.
+        shift = points.mean(1, keepdim=True)
+        points = points - shift
+    else:
+        _check_step(step, points)
+        shift = 0.0
+    weights = torch.ones_like(points[..., 0]) if weights is None else weights.double()
+    owner = torch.arange(len(points), device=points.device).repeat_interleave(restarts)
+    source = points.device if generator is None else generator.device
+    draws = torch.rand(restarts, clusters, generator=generator, dtype=torch.float64, device=source)
+    draws = draws.to(points.device).repeat(len(points), 1)
+    centres = _seed(points[owner], weights[owner], draws)
+    tried = lloyd(
+        points[owner],
+        weights[owner],
+        centres,
+        iterations=iterations,
+        tolerance=tolerance,
+        step=step,
+    )
+    best = tried.inertia.view(-1, restarts).argmin(1)
+    best += restarts * torch.arange(len(points), device=points.device)
+    result = lloyd(points, weights, tried.palette[best], iterations=iterations, step=step)
+    return result._replace(
+        palette=result.palette + shift, iterations=result.iterations + tried.iterations[best]
+    )
+
+
+def _check_points(points: Tensor, weights: Tensor | None) -> None:
+    if points.ndim != 3 or points.numel() == 0:
+        raise ValueError(f"expected points [B, N, C], at least one, got {list(points.shape)}.")
+    check_finite(points, "the points")
+    if weights is None:
+        return
+    if weights.shape != points.shape[:2]:
+        raise ValueError(
+            f"expected weights {list(points.shape[:2])}, one for each point, "
+            f"got {list(weights.shape)}."
+        )
+    check_finite(weights, "the weights")
+    if not ((weights >= 0).all() and (weights > 0).any(1).all()):
+        raise ValueError("weights must be 0 or more, and some of each set above 0.")
+
+
+def _check_step(step: float, points: Tensor) -> None:
+    if not (step > 0 and np.frexp(step)[0] == 0.5):
+        raise ValueError(f"step must be a power of two, such as 0.25, got {step!r}.")
+    between = points[(points / step).round() * step != points]
+    if len(between):
+        raise ValueError(
+            f"with a step of {step:g} all points must be multiples of it, got {between[0]:g}: "
+            "round them, or leave the step out."
+        )
+
+
+def _seed(points: Tensor, weights: Tensor, draws: Tensor) -> Tensor:
+    """Pick centres ``[P, K, C]`` from ``points`` ``[P, N, C]`` by k-means++.
+
+    ``draws`` ``[P, K]`` are uniform in [0, 1). A point is chosen with a probability in proportion
+    to its weight times its squared distance to the nearest centre so far.
+    """
+    chosen = []
+    chance, distance = weights, None
+    for draw in draws.unbind(1):
+        total = chance.cumsum(1)
+        index = torch.searchsorted(total, draw[:, None] * total[:, -1:], right=True)
+        # Where all distinct points are taken, nothing has a chance: any point will do.
+        index = torch.where(total[:, -1:] > 0, index.clamp(max=points.shape[1] - 1), 0)
+        centre = points.gather(1, index[..., None].expand(-1, -1, points.shape[2]))
+        chosen.append(centre)
+        new = (points - centre).square().sum(-1)
+        distance = new if distance is None else torch.minimum(distance, new)
+        chance = weights * distance
+    return torch.cat(chosen, 1)
+
+
+def lloyd(
+    points: Tensor,
+    weights: Tensor,
+    centres: Tensor,
+    *,
+    iterations: int,
+    tolerance: float = 0.0,
+    step: float | None = None,
+) -> KMeansResult:
+    """Iterate from ``centres`` ``[P, K, C]``, each of P problems until its labels stay.
+
+    A problem also stops when its inertia falls by no more than ``tolerance`` of itself. Every
+    problem that has stopped leaves the computation.
+    """
+    problems, count, channels = points.shape
+    clusters = centres.shape[1]
+    columns = torch.cat([points * weights[..., None], weights[..., None]], -1)
+    done = KMeansResult(
+        palette=centres.clone(),
+        labels=centres.new_zeros(problems, count, dtype=torch.long),
+        inertia=centres.new_zeros(problems),
+        sizes=centres.new_zeros(problems, clusters),
+        iterations=centres.new_zeros(problems, dtype=torch.long),
+    )
+    active = torch.arange(problems, device=points.device)
+    labels = before = None
+    for iteration in range(1, iterations + 1):
+        previous, (labels, distance) = labels, _nearest(points, centres)
+        inertia = (weights * distance).sum(1)
+        sums = centres.new_zeros(len(active), clusters, channels + 1)
+        sums.scatter_add_(1, labels[..., None].expand_as(columns), columns)
+        sizes = sums[..., -1]
+        stop = torch.full_like(inertia, iteration == iterations, dtype=torch.bool)
+        if previous is not None and before is not None:
+            stop |= (labels == previous).all(1)
+            if tolerance > 0:
+                stop |= before - inertia <= tolerance * inertia
+        if stop.any():
+            rows = active[stop]
+            now = KMeansResult(centres, labels, inertia, sizes, torch.full_like(active, iteration))
+            for kept, value in zip(done, now, strict=True):
+                kept[rows] = value[stop]
+            if stop.all():
+                break
+        mean = sums[..., :-1] / sizes.clamp(min=torch.finfo(sizes.dtype).tiny)[..., None]
+        mean = mean if step is None else (mean / step).round() * step
+        centres = torch.where(sizes[..., None] > 0, mean, centres)
+        if (sizes == 0).any():
+            centres = _refill(centres, sizes, points, distance * (weights > 0))
+        before = inertia
+        if stop.any():
+            stay = ~stop
+            active, points, weights, columns = (x[stay] for x in (active, points, weights, columns))
+            centres, labels, before = centres[stay], labels[stay], before[stay]
+    return done
+
+
+def _nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Index of the nearest centre, and its squared distance, of each point: ``[P, N]`` both."""
+    norm = centres.square().sum(-1)[:, None]
+    slices = max(1, budget(points.device) // norm.numel())
+    # |x - c|² less |x|², which does not matter for which is the least.
+    least = [
+        torch.baddbmm(norm, part, centres.mT, alpha=-2).min(-1) for part in points.split(slices, 1)
+    ]
+    labels = torch.cat([part.indices for part in least], 1)
+    distance = torch.cat([part.values for part in least], 1) + points.square().sum(-1)
+    return labels, distance.clamp(min=0)
+
+
+def _refill(centres: Tensor, sizes: Tensor, points: Tensor, distance: Tensor) -> Tensor:
+    """Move the centres without points to the points ``[P, N]`` that are farthest from theirs."""
+    empty = sizes == 0
+    # Stable, so that it is the first of equally far points everywhere.
+    far = torch.sort(distance, dim=1, descending=True, stable=True)
+    rank = (empty.cumsum(1) - 1).clamp(0, points.shape[1] - 1)
+    index = far.indices.gather(1, rank)[..., None].expand(-1, -1, points.shape[2])
+    rounding = 1e-12 * points.square().sum(-1).amax(1, keepdim=True)
+    moves = empty & (far.values.gather(1, rank) > rounding)
+    return torch.where(moves[..., None], points.gather(1, index), centres)
+
+
+def budget(device: torch.device) -> int:
+    """Return how many distances to compute at once: few fit a cache, many fill a GPU."""
+    return 2**19 if device.type == "cpu" else 2**25
+
+
+def check_whole(name: str, value: int, low: int, high: int) -> int:
+    """Return ``value`` if it is a whole number of ``low`` to ``high``, else raise a ValueError."""
+    if value not in range(low, high + 1):
+        raise ValueError(f"{name} must be a whole number of {low} to {high}, got {value!r}.")
+    return int(value)

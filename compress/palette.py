@@ -1,0 +1,341 @@
+"""Colour quantisation: a palette for each picture by k-means, in real bytes, and differentiable.
+
+::
+
+    image [B,C,H,W] ─8 bit─► colours, counts ─kmeans─► palette, index map ─► file
+        └──soft assignment around that palette──► gradient, and the training mode
+
+:mod:`compress.kmeans` clusters; what a file looks like is in :mod:`compress.indexed`.
+"""
+
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from .bitstream import CorruptStream, Kind, pack, unpack_all
+from .codec import Codec, Coded, check_finite, check_image
+from .indexed import SCALES, IndexedPicture, by_brightness, neighbours
+from .kmeans import budget, check_whole, kmeans, lloyd
+
+__all__ = ["KMeansCodec"]
+
+Coding = Literal["entropy", "fixed"]
+
+# The file describes itself: every codec of this kind reads it, so there is no model to compare.
+_MODEL = 0
+
+# Palette entries move on this grid, in 8-bit levels. Together with whole-number pixels it makes
+# every sum of the clustering exact in float64, so that neither the batch, the device nor the
+# number of threads can change a file.
+_STEP = 1 / 16
+
+
+class KMeansCodec(Codec):
+    """A palette of at most ``colors`` for each picture, and the index of each pixel.
+
+    The pictures are taken in 8 bits, clipped to 0..1, in the colour space that they are in. The
+    palette is the fixed point of k-means in 8-bit values: every pixel has the nearest entry, and
+    every entry is the mean of its pixels, rounded. Entries that no pixel has are not written, so a
+    picture of fewer colours than ``colors`` is coded without a loss, and a decoded picture is
+    coded as itself. A file is a function of the picture and of the arguments below: of neither
+    the batch around it, the device, nor ``generator``. It holds all that its reader needs: any
+    codec of this class with the same ``channels`` reads it.
+
+    In training mode the reconstruction is soft. With the palette q of the file fixed, a pixel x
+    belongs to the entries in part ::
+
+        a = softmax(-|x - q|² / temperature)     c = sum(a x) / sum(a)     reconstruction = sum(a c)
+
+    where the sums of c are over pixels: the entries are means of the picture, and move with it.
+    This flatters: a mixture of entries has colours that no entry has (1.7 dB more than the file at
+    the default temperature and 16 colours, phantoms), so report fidelity in evaluation mode. As the
+    temperature goes to 0, the reconstruction goes to that of evaluation, up to the half level by
+    which its palette is rounded (and but for pixels equally near two entries, which stay between
+    them). Its gradient goes to the mean over the pixels of an entry, which is the exact derivative
+    of the unrounded palette picture almost everywhere: a colour moves with its pixels even where no
+    pixel changes its entry. In evaluation mode the value is the decoded file's and the gradient
+    that of the soft reconstruction (straight through). Pixels clipped to 0..1 pass their gradient
+    on.
+
+    So it is for the bits of the ``entropy`` coding: in training ``noisy``, the expected price of
+    the soft assignment under the model of the file, in terms of the soft palette; in evaluation
+    ``rounded``, the price of the indices, with the gradient of the former. As the temperature
+    falls, so do the bits' gradients, to what the palette's motion alone changes. The length of the
+    ``fixed`` coding depends on the picture only by its number of colours: its rate is ``bytes`` in
+    both modes, and has no gradient. ``side_bits`` are container, palette and coder's flush.
+
+    The soft picture and its gradient take about 35 bytes for each pixel and colour.
+
+    Parameters
+    ----------
+    colors : int
+        Most palette entries, 1 to 256.
+    channels : int
+        Channels of the picture.
+    coding : {"entropy", "fixed"}
+        Indices entropy-coded given their neighbours (:mod:`compress.indexed`), or in
+        ``ceil(log2(colours))`` bits each.
+    temperature : float
+        Softness of the assignment, a squared distance of colours in 0..1; may be set at any time.
+        The shares are those of a mixture of Gaussians of standard deviation
+        ``sqrt(temperature / 2)``, by default 5.7 of 255 levels. A training that anneals it
+        lowers it a little after each step.
+    restarts, iterations, tolerance : int, int, float
+        Of :func:`compress.kmeans.kmeans`. A training may search less: 1 and 15 for the first two
+        take half the time, for an error about 4 % larger (16 colours, phantoms of 128×128).
+    seed : int
+        Seed of the starts.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+
+    References
+    ----------
+    Agustsson et al., "Soft-to-hard vector quantization for end-to-end learning compressible
+    representations", NeurIPS 2017, for the assignment, its annealing and its soft entropy.
+    """
+
+    def __init__(
+        self,
+        colors: int = 16,
+        *,
+        channels: int = 3,
+        coding: Coding = "entropy",
+        temperature: float = 1e-3,
+        restarts: int = 4,
+        iterations: int = 300,
+        tolerance: float = 1e-2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.colors = check_whole("colors", colors, 1, 256)
+        self.channels = check_whole("channels", channels, 1, 2**16 - 1)
+        if coding not in get_args(Coding):
+            raise ValueError(f"coding must be one of {get_args(Coding)}, got {coding!r}.")
+        self.coding = coding
+        self.temperature = temperature
+        self.restarts = check_whole("restarts", restarts, 1, 2**10)
+        self.iterations = check_whole("iterations", iterations, 1, 2**20)
+        if not tolerance >= 0:
+            raise ValueError(f"tolerance must be 0 or more, got {tolerance!r}.")
+        self.tolerance = tolerance
+        self.seed = check_whole("seed", seed, 0, 2**63 - 1)
+
+    @property
+    def temperature(self) -> float:
+        """Softness of the assignment, a squared distance of colours in 0..1."""
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        if not 1e-9 <= value < float("inf"):
+            raise ValueError(
+                f"temperature must be a number of at least 1e-9, got {value!r}: "
+                "colours differ by squared distances of 1e-5 and more."
+            )
+        self._temperature = float(value)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return (
+            f"colors={self.colors}, channels={self.channels}, coding={self.coding!r}, "
+            f"temperature={self.temperature:g}"
+        )
+
+    def forward(self, image: Tensor, *, generator: torch.Generator | None = None) -> Coded:
+        """Code and decode ``image`` ``[B, C, H, W]``, at least 1×1; values are clipped to 0..1.
+
+        ``latent`` is the index map ``[B, 1, H, W]``, without a gradient.
+
+        Raises
+        ------
+        ValueError
+            If the pictures do not fit this codec, are not finite, or too large for a file.
+        """
+        del generator  # a file must not depend on it
+        pictures = self._quantize(image)
+        dtype = torch.promote_types(image.dtype, torch.float32)
+        fixed = self.coding == "fixed"
+        reconstruction = _levels(pictures).to(image)
+        maps, sides = zip(*(picture.price(fixed=fixed) for picture in pictures), strict=True)
+        bits_map = torch.from_numpy(np.stack(maps))[:, None].to(image.device, dtype)
+        side_bits = torch.tensor(sides, dtype=dtype, device=image.device)
+        if self.training or (torch.is_grad_enabled() and image.requires_grad):
+            soft, soft_bits = _soften(image, pictures, self.temperature, priced=not fixed)
+            soft = soft.to(image.dtype)
+            reconstruction = soft if self.training else _lend(reconstruction, soft)
+            if soft_bits is not None:
+                bits_map = soft_bits if self.training else _lend(bits_map, soft_bits)
+        index = torch.from_numpy(np.stack([picture.index for picture in pictures]))
+        return Coded(
+            reconstruction=reconstruction,
+            latent=index[:, None].to(image.device, dtype),
+            bits_map=bits_map,
+            side_bits=side_bits,
+            rate="bytes" if fixed else "noisy" if self.training else "rounded",
+        )
+
+    @torch.no_grad()
+    def compress(self, image: Tensor) -> list[bytes]:
+        """Write each picture ``[B, C, H, W]`` as a file of its own, in either mode alike.
+
+        With the ``entropy`` coding, a picture that is shorter in the ``fixed`` one is written so.
+
+        Raises
+        ------
+        ValueError
+            If the pictures do not fit this codec, are not finite, or too large for a file.
+        """
+        return [
+            pack(
+                picture.write(fixed=self.coding == "fixed"),
+                kind=Kind.KMEANS,
+                size=(image.shape[-2], image.shape[-1]),
+                channels=self.channels,
+                model=_MODEL,
+            )
+            for picture in self._quantize(image)
+        ]
+
+    def decompress(self, payloads: list[bytes]) -> Tensor:
+        """Read what :meth:`compress` wrote: ``[B, C, H, W]``, float32 on the CPU.
+
+        The number of colours and the coding may be any; they are in the files.
+
+        Raises
+        ------
+        CorruptStream
+            If a payload is damaged, or another codec or one of other channels wrote it.
+        ValueError
+            If there are no payloads, or their pictures differ in size.
+        """
+        size, bodies = unpack_all(payloads, kind=Kind.KMEANS, channels=self.channels, model=_MODEL)
+        pictures = []
+        for i, body in enumerate(bodies):
+            try:
+                pictures.append(IndexedPicture.read(body, size, self.channels))
+            except CorruptStream as error:
+                raise CorruptStream(f"payload {i}: {error}") from error
+        return _levels(pictures)
+
+    @torch.no_grad()
+    def _quantize(self, image: Tensor) -> list[IndexedPicture]:
+        """Find the palette and the index map of each picture."""
+        check_image(image, self.channels)
+        check_finite(image, "the values")
+        size = (image.shape[-2], image.shape[-1])
+        # Raises now, not after the clustering, if no file could hold the picture.
+        pack(b"", kind=Kind.KMEANS, size=size, channels=self.channels, model=_MODEL)
+        wide = image.to(torch.promote_types(image.dtype, torch.float32))
+        levels = (255 * wide.clamp(0, 1)).round().long().flatten(2).mT
+        group = max(1, budget(image.device) // (self.restarts * self.colors * size[0] * size[1]))
+        return [picture for part in levels.split(group) for picture in self._cluster(part, size)]
+
+    def _cluster(self, levels: Tensor, size: tuple[int, int]) -> list[IndexedPicture]:
+        """Cluster the colours ``[B, N, C]``, 0 to 255, of some pictures."""
+        colours, counts, owners = zip(*(_distinct(picture) for picture in levels), strict=True)
+        points = pad_sequence(list(colours), batch_first=True).double()
+        weights = pad_sequence(list(counts), batch_first=True).double()
+        found = kmeans(
+            points,
+            self.colors,
+            weights=weights,
+            restarts=self.restarts,
+            iterations=self.iterations,
+            tolerance=self.tolerance,
+            step=_STEP,
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+        # On to the fixed point of what the file can hold.
+        found = lloyd(points, weights, found.palette.round(), iterations=self.iterations, step=1.0)
+        pictures = []
+        for palette, labels, used, owner in zip(
+            found.palette, found.labels, found.sizes > 0, owners, strict=True
+        ):
+            entries = palette[used].to("cpu", torch.uint8).numpy()
+            order = by_brightness(entries)
+            rank = np.empty(len(used), np.uint8)
+            rank[used.cpu().numpy()] = np.argsort(order).astype(np.uint8)
+            index = rank[labels[owner].cpu().numpy()].reshape(size)
+            pictures.append(IndexedPicture(entries[order], index))
+        return pictures
+
+
+def _distinct(levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the distinct rows of ``[N, C]``, 0 to 255, their counts, and which each row is."""
+    owner = torch.zeros_like(levels[:, 0])
+    for channel in levels.unbind(1):
+        # A number for each combination of the channels so far; faster than `unique` of rows.
+        owner = torch.unique(256 * owner + channel, return_inverse=True)[1]
+    counts = owner.bincount()
+    colours = levels.new_empty(len(counts), levels.shape[1])
+    colours[owner] = levels
+    return colours, counts, owner
+
+
+def _levels(pictures: list[IndexedPicture]) -> Tensor:
+    """Return the pictures ``[B, C, H, W]``, float32 in 0..1."""
+    levels = np.stack([picture.palette[picture.index] for picture in pictures])
+    return torch.from_numpy(levels).movedim(-1, 1).contiguous() / 255
+
+
+# --- the soft picture --------------------------------------------------------------------------
+
+
+def _lend(value: Tensor, soft: Tensor) -> Tensor:
+    """Return ``value`` with the gradient of ``soft``: the bracket is exactly 0."""
+    return value + (soft - soft.detach())
+
+
+def _soften(
+    image: Tensor, pictures: list[IndexedPicture], temperature: float, *, priced: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return the soft reconstruction ``[B, C, H, W]`` and, if priced, its bits ``[B, 1, H, W]``.
+
+    Formulas at :class:`KMeansCodec`; everything is differentiable in ``image``. Where an entry
+    has lost nearly all of its pixels, to the rounding of the picture to 8 bits, its colour is
+    held by a millionth of a pixel of the palette.
+    """
+    size = image.shape[-2:]
+    dtype = torch.promote_types(image.dtype, torch.float32)
+    counts = torch.tensor([len(p.palette) for p in pictures], device=image.device)
+    palettes = [torch.from_numpy(p.palette) for p in pictures]
+    palette = pad_sequence(palettes, batch_first=True).to(image.device, dtype) / 255
+    absent = torch.arange(palette.shape[1], device=image.device) >= counts[:, None]
+    # Squared distances lose all meaning in 8 bits of mantissa.
+    with torch.autocast(image.device.type, enabled=False):
+        pixels = image.to(dtype).flatten(2).mT
+        pixels = _lend(pixels.detach().clamp(0, 1), pixels)
+        # -|x - q|², less -|x|², which the softmax does not see. Channel by channel, because a
+        # matrix product may be done in TF32.
+        near = -palette.square().sum(-1).masked_fill(absent, torch.inf)[:, None]
+        for x, q in zip(pixels.unbind(2), palette.unbind(2), strict=True):
+            near = torch.addcmul(near, x[..., None], q[:, None], value=2)
+        share = (near / temperature).softmax(-1)
+        centres = (share.mT @ pixels + 1e-6 * palette) / (share.sum(1)[..., None] + 1e-6)
+        reconstruction = (share @ centres).mT.unflatten(-1, size)
+        bits = _soft_bits(share, 255 * centres, pictures, absent, size) if priced else None
+    return reconstruction, bits
+
+
+def _soft_bits(
+    share: Tensor, colours: Tensor, pictures: list[IndexedPicture], absent: Tensor, size: torch.Size
+) -> Tensor:
+    """Return the bits ``[B, 1, H, W]`` of pixels that have entries in part ``[B, H*W, K]``.
+
+    The cross-entropy of a pixel's shares under the model of the file, in which the logarithm of
+    ``k`` is averaged over the shares of the neighbour.
+    """
+    scale = torch.tensor([SCALES[p.scale - 1] for p in pictures]).to(colours)
+    distance = (colours[:, :, None] - colours[:, None]).square().sum(-1)
+    price = torch.log1p(distance / scale[:, None, None])  # -log k
+    given = (share @ price).unflatten(1, size)
+    left, up = neighbours(given, price[:, 0])
+    cost = left + up + 1e4 * absent[:, None, None]  # an absent entry has no chance
+    nats = (share.unflatten(1, size) * cost).sum(-1) + (-cost).logsumexp(-1)
+    return nats[:, None] / np.log(2)

@@ -1,0 +1,127 @@
+"""Where the bits went: in the lesion, along its edge, or around it."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["Region", "RegionBits", "bits_by_region"]
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """What one region of each picture costs, and how much of the picture it is."""
+
+    bits: Tensor
+    """Bits ``[B]``."""
+    bits_share: Tensor
+    """Fraction of the bits of the picture ``[B]``; nan if it has none."""
+    area_share: Tensor
+    """Fraction of the pixels of the picture ``[B]``."""
+
+    @property
+    def density(self) -> Tensor:
+        """Share of the bits by share of the area ``[B]``.
+
+        1 is the null value, that of bits spread evenly; nan where the region holds no pixel or the
+        picture no bits.
+        """
+        return _ratio(self.bits_share, self.area_share)
+
+
+@dataclass(frozen=True, eq=False)
+class RegionBits:
+    """Bits of three regions that together are the picture."""
+
+    lesion: Region
+    """Inside the mask, further from its edge than the band."""
+    boundary: Region
+    """Near the edge of the mask, on both sides of it."""
+    background: Region
+    """Outside the mask, further from its edge than the band."""
+
+
+def bits_by_region(bits_map: Tensor, mask: Tensor, *, band: float = 3.0) -> RegionBits:
+    """Add up a map of bits over lesion, boundary band and background.
+
+    ::
+
+        mask ─distance to the other side <= band?─► boundary
+          └─the rest─► lesion, background           │
+        bits_map ───────────────────────────────────┴─► bits, shares, density of each
+
+    A pixel is in the boundary if some pixel on the other side of the mask's edge is at most
+    ``band`` away, centre to centre: ``band=1`` takes one pixel on either side of a straight edge,
+    0 none. The frame of the picture is not an edge, so a mask that is empty or full has no
+    boundary: the area of that region is 0, and its density nan, not 0.
+
+    The three are disjoint and cover the picture: their bits add up to those of the map. ``bits``,
+    ``bits_share`` and ``density`` have a gradient to the map.
+
+    A learned codec spreads the bits of a latent cell evenly over the cell's pixels, so a region
+    that is narrow against a cell shares bits with its neighbours, and its density tends to 1.
+
+    Parameters
+    ----------
+    bits_map : Tensor
+        Bits of each pixel ``[B, 1, H, W]``, as in :attr:`compress.Coded.bits_map`.
+    mask : Tensor
+        True in the lesion, bool ``[B, 1, H, W]``.
+    band : float
+        Reach of the boundary to either side, pixels.
+
+    Returns
+    -------
+    RegionBits
+        Figures of each region ``[B]``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, the mask is not bool, or the band is negative or not finite.
+    """
+    if bits_map.ndim != 4 or bits_map.shape[1] != 1 or not bits_map.is_floating_point():
+        raise ValueError(
+            "expected a floating-point map of bits [B, 1, H, W], got "
+            f"{bits_map.dtype} {list(bits_map.shape)}."
+        )
+    if mask.shape != bits_map.shape or mask.dtype != torch.bool:
+        raise ValueError(
+            f"expected a mask of torch.bool {list(bits_map.shape)}, got {mask.dtype} "
+            f"{list(mask.shape)}. Compare a grey one with a threshold first."
+        )
+    if not 0 <= band < math.inf:
+        raise ValueError(f"band must be a number of pixels, 0 or more, got {band}.")
+    bits_map = bits_map.to(torch.promote_types(bits_map.dtype, torch.float32))
+    total = bits_map.flatten(1).sum(1)
+    boundary = _near(mask, band) & _near(~mask, band)
+
+    def region(where: Tensor) -> Region:
+        bits = torch.where(where, bits_map, 0).flatten(1).sum(1)
+        area = where.flatten(1).to(bits.dtype).mean(1)
+        return Region(bits, _ratio(bits, total), area)
+
+    return RegionBits(region(mask & ~boundary), region(boundary), region(~mask & ~boundary))
+
+
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """Divide; nan where ``whole`` is 0, without a gradient, so that a nanmean has a finite one."""
+    some = whole != 0
+    return torch.where(some, part / torch.where(some, whole, 1), math.nan)
+
+
+def _near(mask: Tensor, band: float) -> Tensor:
+    """Return which pixels have a pixel of ``mask`` within a Euclidean distance of ``band``."""
+    height, width = mask.shape[-2:]
+    near = mask.clone()
+    for rows in range(min(int(band), height - 1) + 1):
+        columns = min(int(math.sqrt(band**2 - rows**2)), width - 1)
+        # A disc is a stack of segments: reach along the row, then from one row to another.
+        wide = functional.max_pool2d(
+            mask.float(), (1, 2 * columns + 1), stride=1, padding=(0, columns)
+        ).bool()
+        near[..., rows:, :] |= wide[..., : height - rows, :]
+        near[..., : height - rows, :] |= wide[..., rows:, :]
+    return near

@@ -1,0 +1,172 @@
+"""Rate against distortion: every codec of the library on the same pictures, files with files.
+
+Trains what can be trained (the learned codecs with one model for all rates, JPEG's tables, the
+autoencoders), codes the test pictures at several settings, counts bytes with their headers, and
+compares by Bjontegaard's rate difference. Writes ``rate_distortion.png`` and ``.json``.
+
+On all of HAM10000, two hours on one core: ``--data ham10000.zip --image-size 128 --epochs 24``.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from matplotlib.figure import Figure
+
+import classify
+import compress
+from joint import ImagingSystem, Objective, Training, build_data, data_config, fit
+from joint.evaluate import as_scenes
+
+FAMILIES: tuple[str, ...] = ("hyperprior", "factorized", "learned JPEG", "autoencoder", "k-means",
+                             "WebP", "AVIF", "JPEG 2000", "JPEG")  # fmt: skip
+_COLOURS: dict[str, str] = dict(
+    zip(FAMILIES, (f"C{i}" for i in (3, 1, 5, 6, 4, 0, 2, 9, 7)), strict=True)
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Draw rate-distortion curves of codecs, trained and classical."""
+
+    data: str = "phantom"
+    """phantom, or the path of HAM10000 (folder or zip) or of other scenes."""
+    limit: int | None = None
+    """Use only this many pictures; 800 phantoms by default."""
+    image_size: int = 64
+    """Pixels along a side."""
+    epochs: int = 32
+    """Epochs of the learned codecs; the others take a quarter as many."""
+    size: compress.Size = "small"
+    """Size of the learned codecs; large is for a GPU."""
+    families: tuple[str, ...] = FAMILIES
+    """What is compared; JPEG is always."""
+    device: str = "cpu"
+    """Where to train and to code."""
+    seed: int = 0
+    """Source of all randomness."""
+    resume: bool = False
+    """Continue interrupted trainings in the output folder, and keep finished ones."""
+    output: Path = Path("runs/rate_distortion")
+    """Folder of the runs, the figure and the numbers."""
+
+
+def settings(
+    family: str,
+    options: Options,
+    training_set: classify.LesionDataset,
+    validation_set: classify.LesionDataset,
+) -> Iterator[compress.Codec]:
+    """The codecs of a family, trained, one for each point of its curve."""
+
+    def train(name: str, codec: compress.Codec, objective: Objective, epochs: int) -> None:
+        config = Training(
+            epochs=max(epochs, 1), batch_size=16, weight_decay=0, gradient_clip=1, seed=options.seed
+        )
+        folder = options.output / name.replace(" ", "_")
+        fit(ImagingSystem(codec=codec), training_set, validation_set, objective=objective,
+            config=config, directory=folder, resume=options.resume,
+            device=options.device)  # fmt: skip
+
+    if family in ("hyperprior", "factorized"):
+        kind = {"hyperprior": compress.HyperpriorCodec, "factorized": compress.FactorizedCodec}
+        codec = kind[family](options.size, levels=5, level_ratio=3)
+        train(family, codec, Objective.rate_distortion(0.008), options.epochs)
+        for quality in range(5):
+            codec.quality = quality
+            yield codec
+    elif family == "learned JPEG":
+        for quality, price in ((5, 5e-4), (15, 2e-3), (35, 8e-3), (60, 2e-2)):
+            codec = compress.DifferentiableJPEG(quality, trainable=True)
+            objective = Objective.rate_distortion(price)
+            train(f"{family} {quality}", codec, objective, options.epochs // 4)
+            yield codec
+    elif family == "autoencoder":
+        for ratio in (6, 3, 1.5):
+            codec = compress.Autoencoder(ratio)
+            train(f"{family} {ratio}", codec, Objective(task=0, distortion=1), options.epochs // 4)
+            codec.latent_bits = 6
+            yield codec
+    elif family == "k-means":
+        yield from (compress.KMeansCodec(colors) for colors in (2, 4, 8, 16, 32))
+    else:
+        classical = {
+            "WebP": [compress.WebP(q, method=6) for q in (1, 5, 10, 20, 35, 50, 75, 85, 92)],
+            "AVIF": [compress.AVIF(q, speed=4) for q in (5, 10, 20, 30, 40, 50, 60, 70)],
+            "JPEG 2000": [compress.JPEG2000(rate) for rate in (80, 60, 45, 35, 25, 18)],
+            "JPEG": [compress.JPEG(q) for q in (5, 10, 15, 20, 30, 40, 50, 60, 75, 85)],
+        }
+        yield from classical[family]
+
+
+def measure(codec: compress.Codec, data: classify.LesionDataset, device: str) -> tuple[float, ...]:
+    """Mean bits per pixel of the files and mean PSNR of what they decode to, dB."""
+    codec.eval().to(device)
+    bits, quality = [], []
+    for index in torch.arange(len(data)).split(32):
+        scenes, _ = as_scenes(data.gather(index), torch.device(device))
+        files = codec.compress(scenes)
+        decoded = (255 * codec.decompress(files).to(scenes)).round() / 255  # 8 bits, like the rest
+        bits += [8 * len(file) / scenes[0, 0].numel() for file in files]
+        quality += compress.psnr(decoded, scenes).tolist()
+    return sum(bits) / len(bits), sum(quality) / len(quality)
+
+
+def main(options: Options) -> dict[str, compress.RateCurve]:
+    """Train, measure, compare; return the curve of each family."""
+    source = data_config(options.data, image_size=options.image_size)
+    if options.limit or source.kind == "phantom":
+        name = "count" if source.kind == "phantom" else "limit"
+        source = source.model_copy(update={name: options.limit or 800})
+    train, validation, test = classify.split(build_data(source, progress=True), seed=options.seed)
+    torch.manual_seed(options.seed)  # of the initial weights; all else has seeds of its own
+    curves = {}
+    for family in dict.fromkeys((*options.families, "JPEG")):
+        codecs = settings(family, options, train, validation)
+        points = [measure(codec, test, options.device) for codec in codecs]
+        rate, quality = zip(*sorted(set(points)), strict=True)
+        curves[family] = compress.RateCurve(family, rate, quality)
+    print(f"\nTest set, {len(test)} pictures; rate of the files at equal PSNR")
+    differences = {}
+    for family, curve in curves.items():
+        versus = {a: _difference(curve, curves[a]) for a in ("JPEG", "WebP") if a in curves}
+        differences[family] = versus
+        told = ", ".join(f"{name} {change}" for name, change in versus.items())
+        span = f"{curve.rate[0]:.3f}-{curve.rate[-1]:.3f} bit/pixel"
+        print(
+            f"{family:<13}{span:>26}  {min(curve.quality):.1f}-{max(curve.quality):.1f} dB  {told}"
+        )
+    options.output.mkdir(parents=True, exist_ok=True)
+    numbers = {
+        name: asdict(curve) | {"bd_rate": differences[name]} for name, curve in curves.items()
+    }
+    (options.output / "rate_distortion.json").write_text(json.dumps(numbers, indent=2) + "\n")
+    _draw(curves, len(test)).savefig(options.output / "rate_distortion.png", dpi=120)
+    return curves
+
+
+def _difference(curve: compress.RateCurve, anchor: compress.RateCurve) -> str:
+    """Bjontegaard's rate difference in percent, or why there is none."""
+    try:
+        return f"{curve.bd_rate(anchor, minimum_overlap=0.2):+.1f} %"
+    except ValueError as error:
+        return "none" if len(curve.rate) < 4 else f"none ({str(error).split(':')[0]})"
+
+
+def _draw(curves: dict[str, compress.RateCurve], count: int) -> Figure:
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    axes = figure.subplots()
+    for name, curve in curves.items():
+        axes.plot(curve.rate, curve.quality, "o-", ms=4, color=_COLOURS[name], label=name)
+    axes.set(xscale="log", xlabel="bits per pixel of the file, header included",
+             ylabel="PSNR, dB", title=f"{count} test pictures")  # fmt: skip
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(ncols=2, fontsize=9)
+    return figure
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))

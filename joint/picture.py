@@ -1,0 +1,165 @@
+"""Single pictures, as files: read, coded with the codec of a run, decoded, written."""
+
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from compress import Codec, CorruptStream, LearnedCodec, psnr
+
+from .checkpoint import write_atomically
+
+__all__ = ["CompressedFile", "compress_file", "decompress_file", "read_picture", "write_picture"]
+
+#: Formats that keep every value; a picture that was decoded should not be coded again unasked.
+LOSSLESS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+
+
+@dataclass(frozen=True)
+class CompressedFile:
+    """What became of a picture."""
+
+    path: str
+    """The file written."""
+    height: int
+    width: int
+    size: int
+    """Bytes of the file."""
+    bpp: float
+    """Bits per pixel, header included."""
+    psnr: float | None
+    """Of what the file decodes to against the 8-bit picture, dB; None where they are equal."""
+
+    def json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+    def __str__(self) -> str:
+        """One line for people."""
+        fidelity = "lossless" if self.psnr is None else f"PSNR {self.psnr:.2f} dB"
+        return (
+            f"{self.path}: {self.size} bytes, {self.bpp:.4f} bits/pixel "
+            f"({self.height}x{self.width}), {fidelity}"
+        )
+
+
+def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
+    """Read an 8-bit picture as ``[1, channels, H, W]`` in 0..1.
+
+    Parameters
+    ----------
+    path : path
+        Anything that Pillow opens; a palette is resolved.
+    channels : {3, 1}
+        RGB, or grey. A colour picture is not turned grey, nor is opacity dropped, unasked.
+
+    Raises
+    ------
+    ValueError
+        When the file is not a whole picture, or has other channels.
+    OSError
+        When it cannot be opened.
+    """
+    modes = {1: ("L", "1"), 3: ("RGB", "P", "L", "1")}
+    if channels not in modes:
+        raise ValueError(f"pictures of 1 or 3 channels can be read, not of {channels}")
+    try:
+        with Image.open(path) as opened:
+            if opened.mode not in modes[channels] or opened.info.get("transparency") is not None:
+                raise ValueError(
+                    f"{path} is a picture of mode {opened.mode}"
+                    f"{', with transparency' if 'transparency' in opened.info else ''}; this codec "
+                    f"takes {'RGB' if channels == 3 else 'grey'} pictures of 8 bits: convert it"
+                )
+            values = np.asarray(opened.convert("RGB" if channels == 3 else "L"))
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is not a picture that can be read: {error}") from error
+    tensor = torch.from_numpy(values.copy()).float() / 255
+    return (tensor[None] if values.ndim == 2 else tensor.movedim(-1, 0))[None]
+
+
+def write_picture(path: Path | str, image: Tensor) -> None:
+    """Write a picture ``[1, C, H, W]`` in 0..1 as 8 bits, without loss, all or nothing.
+
+    Raises
+    ------
+    ValueError
+        For a suffix of no lossless format, or pictures of neither 1 nor 3 channels.
+    """
+    path = Path(path)
+    kind = LOSSLESS.get(path.suffix.lower())
+    if kind is None:
+        raise ValueError(f"{path} must end in one of {', '.join(LOSSLESS)}")
+    if image.ndim != 4 or image.shape[0] != 1 or image.shape[1] not in (1, 3):
+        raise ValueError(f"expected one picture [1, 1 or 3, H, W], got {list(image.shape)}")
+    levels = (255 * image[0].clamp(0, 1)).round().to("cpu", torch.uint8).movedim(0, -1).numpy()
+    content = io.BytesIO()
+    Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels).save(content, kind)
+    write_atomically(path, content.getvalue())
+
+
+def compress_file(
+    source: Path | str, target: Path | str, codec: Codec, *, quality: float | None = None
+) -> CompressedFile:
+    """Code one picture with a codec into a file.
+
+    Parameters
+    ----------
+    source, target : path
+        The picture, and the file to write.
+    codec : compress.Codec
+        Such as :func:`joint.load_codec` returns.
+    quality : float, optional
+        Operating point of a codec that has several.
+
+    Raises
+    ------
+    ValueError
+        When the picture cannot be read, or does not fit the codec, or it has no such quality.
+    CheckpointError
+        When the file cannot be written.
+    """
+    image = read_picture(source, channels=getattr(codec, "channels", 3))
+    if quality is not None:
+        if not isinstance(codec, LearnedCodec):
+            raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave it out")
+        codec.quality = quality
+    (data,) = codec.compress(image)
+    decoded = codec.decompress([data])
+    write_atomically(Path(target), data)
+    levels = (255 * decoded.float().clamp(0, 1)).round() / 255
+    fidelity = float(psnr(levels, image))
+    height, width = image.shape[-2:]
+    return CompressedFile(
+        path=str(target),
+        height=height,
+        width=width,
+        size=len(data),
+        bpp=8 * len(data) / (height * width),
+        psnr=None if fidelity == float("inf") else fidelity,
+    )
+
+
+def decompress_file(source: Path | str, target: Path | str, codec: Codec) -> tuple[int, int]:
+    """Decode what :func:`compress_file` wrote into a lossless picture; returns (H, W).
+
+    Raises
+    ------
+    compress.CorruptStream
+        When the file is damaged, or other parameters wrote it; the message names it.
+    ValueError, CheckpointError
+        When the picture cannot be written.
+    """
+    try:
+        decoded = codec.decompress([Path(source).read_bytes()])
+    except CorruptStream as error:
+        raise CorruptStream(f"{source}: {str(error).removeprefix('payload 0: ')}") from error
+    write_picture(target, decoded)
+    return decoded.shape[-2], decoded.shape[-1]

@@ -1,0 +1,122 @@
+"""Sums that do not depend on their order, bit for bit."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from compress.exact import FRACTION_BITS, Residual, evaluate, snap
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def net(seed: int = 0) -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        block = Residual(
+            nn.Conv2d(24, 24, 3, padding=1, groups=24),
+            nn.Conv2d(24, 48, 1),
+            nn.ReLU(),
+            nn.Conv2d(48, 24, 1),
+        )
+        return nn.Sequential(
+            nn.Conv2d(3, 24, 8, 4, 2),
+            block,
+            nn.Conv2d(24, 24, 2, 2),
+            nn.ConvTranspose2d(24, 3, 8, 4, 2),
+        )
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(st.floats(-(2.0**30), 2.0**30), min_size=1, max_size=30),
+    st.sampled_from([8, 16, 20]),
+)
+def test_snapping_is_rounding_to_a_multiple(values, bits):
+    x = torch.tensor(values, dtype=torch.float64)
+    assert torch.equal(snap(x, bits=bits), (x * 2.0**bits).round() / 2.0**bits)
+    assert torch.equal(snap(snap(x, bits=bits), bits=bits), snap(x, bits=bits))
+
+
+def test_snapping_passes_the_gradient_and_what_is_not_a_number():
+    x = torch.tensor([0.3, -7.1], requires_grad=True)
+    (slope,) = torch.autograd.grad(snap(x), x, torch.tensor([2.0, 3.0]).double())
+    assert slope.tolist() == [2, 3]
+    odd = snap(torch.tensor([float("nan"), float("inf"), 1e300, -3e20], dtype=torch.float64))
+    assert odd.isnan().tolist() == [True, False, False, False]
+    assert odd[1] == torch.inf
+    assert odd[3] == pytest.approx(-3e20, rel=1e-15)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 1000), st.integers(1, 9))
+def test_every_order_of_summation_gives_the_same_bits(seed, count):
+    x = torch.rand(count, 3, 32, 40, generator=seeded(seed)) * 4 - 2
+    layers = net(seed)
+    whole = evaluate(layers, x, exact=True)
+    assert torch.equal(whole, (whole * 2.0**FRACTION_BITS).round() / 2.0**FRACTION_BITS)
+    for i in range(count):
+        assert torch.equal(evaluate(layers, x[i : i + 1], exact=True)[0], whole[i])
+    layouts = x.to(memory_format=torch.channels_last), x.mT.contiguous().mT, x.double()
+    for layout in layouts:
+        assert torch.equal(evaluate(layers, layout, exact=True), whole)
+
+
+def test_the_convolutions_are_those_of_whole_numbers():
+    # The same in integers, which cannot round: products of multiples of 2^-16.
+    layer = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1))
+    x = torch.rand(2, 3, 9, 9, generator=seeded()) * 4 - 2
+
+    def whole(t):
+        return (t.detach().double() * 2**FRACTION_BITS).round().long()
+
+    patches = nn.functional.unfold(whole(x).double(), 3, padding=1).long()
+    sums = whole(layer[0].weight).flatten(1) @ patches
+    sums += (whole(layer[0].bias) * 2**FRACTION_BITS)[:, None]
+    expected = (sums.double() / 2**FRACTION_BITS).round() / 2**FRACTION_BITS
+    assert torch.equal(evaluate(layer, x, exact=True).flatten(2), expected)
+
+
+def test_another_process_with_another_number_of_threads():
+    code = (
+        "import sys, torch; sys.path.insert(0, sys.argv[1]);"
+        "torch.set_num_threads(int(sys.argv[2]));"
+        "from test_exact import net, seeded; from compress.exact import evaluate;"
+        "x = torch.rand(7, 3, 64, 64, generator=seeded());"
+        "print(evaluate(net(), x, exact=True).detach().numpy().tobytes().hex()[:4000])"
+    )
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code, __file__.rsplit("/", 1)[0], str(threads)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in (1, 2, 3)
+    }
+    assert len(printed) == 1
+
+
+def test_it_is_close_to_the_plain_evaluation_and_has_its_gradient():
+    layers, x = net(), torch.rand(2, 3, 32, 32, generator=seeded()).requires_grad_()
+    slopes, values = [], []
+    for exact in (False, True):
+        y = evaluate(layers, x, exact=exact)
+        values.append(y.detach().double())
+        slopes.append(torch.autograd.grad(y.square().sum(), [x, *layers.parameters()]))
+    torch.testing.assert_close(values[1], values[0], rtol=0, atol=2e-3)
+    for exact_slope, slope in zip(*reversed(slopes), strict=True):
+        torch.testing.assert_close(exact_slope, slope, rtol=0.02, atol=0.02)
+
+
+def test_autocast_does_not_reach_it():
+    layers, x = net(), torch.rand(2, 3, 32, 32, generator=seeded())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = evaluate(layers, x, exact=True)
+    assert torch.equal(inside, evaluate(layers, x, exact=True))
