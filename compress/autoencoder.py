@@ -13,6 +13,7 @@ from .bitstream import (
     CorruptStream,
     Kind,
     SymbolReader,
+    check_size,
     encode_sections,
     pack,
     unpack_all,
@@ -169,12 +170,14 @@ class Autoencoder(Codec):
             If the pictures do not fit this codec, or they or their latents are not finite.
         """
         check_image(image, self.channels)
+        size = (image.shape[-2], image.shape[-1])
+        check_size(size, self.channels)
         check_finite(image, "the values")
         latent = self._latent(image, exact=self.exact)
         check_finite(latent, "the latents")
         bits = self._latent_bits
         bodies = _as_floats(latent) if bits is None else _as_symbols(_quantise(latent, bits))
-        size, model = (image.shape[-2], image.shape[-1]), fingerprint(self)
+        model = fingerprint(self)
         return [
             pack(
                 _BITS.pack(bits or 0) + body,

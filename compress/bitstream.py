@@ -39,6 +39,7 @@ __all__ = [
     "Section",
     "SymbolReader",
     "SymbolTable",
+    "check_size",
     "decode_indexed",
     "decode_symbols",
     "encode_indexed",
@@ -419,6 +420,16 @@ def _bit_layout(lengths: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray
     return owner, np.arange(owner.size) - start[owner]
 
 
+def check_size(size: tuple[int, int], channels: int) -> None:
+    """Raise a ValueError if a picture of ``size`` = (H, W) is too large for a container."""
+    height, width = size
+    if max(height, width, channels) >= 2**16 or height * width * channels > MAX_VALUES:
+        raise ValueError(
+            f"a {height}x{width} picture of {channels} channels is too large for a file: at most "
+            f"{MAX_VALUES} values and 65535 along each axis. Code it in tiles."
+        )
+
+
 def pack(
     payload: bytes,
     *,
@@ -451,11 +462,7 @@ def pack(
         If the picture is too large for the container.
     """
     height, width = size
-    if max(height, width, channels) >= 2**16 or height * width * channels > MAX_VALUES:
-        raise ValueError(
-            f"a {height}x{width} picture of {channels} channels is too large for a file: at most "
-            f"{MAX_VALUES} values and 65535 along each axis. Code it in tiles."
-        )
+    check_size(size, channels)
     head = _HEADER.pack(_MAGIC, _VERSION, kind, height, width, channels, model, tables)
     return head + _CHECK.pack(zlib.crc32(payload, zlib.crc32(head))) + payload
 

@@ -20,6 +20,7 @@ from .bitstream import (
     Kind,
     SymbolReader,
     SymbolTable,
+    check_size,
     encode_sections,
     pack,
     unpack_all,
@@ -35,8 +36,9 @@ __all__ = ["FactorizedCodec", "LearnedCodec", "Proxy", "Size"]
 Size = Literal["small", "large"]
 Proxy = Literal["mixed", "noise", "straight_through", "soft", "dither"]
 
-# A quality is written as a whole number of these.
+# A quality is written as a whole number of these, in 16 bits.
 _QUALITY_STEPS = 256
+_MOST_LEVELS = 256
 _QUALITY = struct.Struct("<H")
 
 
@@ -169,8 +171,10 @@ class LearnedCodec(Codec):
         prices noisy ones (Minnen, Singh 2020). ``sharpness`` is an attribute that a schedule may
         raise, for ``soft``.
     exact : bool
-        False evaluates in the type of the parameters: several times faster, and the last bits
-        of pictures, rarely a symbol, then depend on batch and machine. Files stay readable.
+        False evaluates the transforms in the type of the parameters: a third faster on a CPU, more
+        where float64 is slow, and the last bits of pictures, rarely a symbol, then depend on batch
+        and machine. Files stay readable. What picks tables needs float64 all the same, which some
+        devices (MPS) do not have.
 
     Raises
     ------
@@ -194,14 +198,15 @@ class LearnedCodec(Codec):
         exact: bool = True,
     ) -> None:
         super().__init__()
-        if size not in SHAPES:
+        if size not in tuple(SHAPES):
             raise ValueError(f"size must be one of {', '.join(map(repr, SHAPES))}, got {size!r}.")
         if proxy not in get_args(Proxy):
             allowed = ", ".join(map(repr, get_args(Proxy)))
             raise ValueError(f"proxy must be one of {allowed}, got {proxy!r}.")
-        if levels < 1 or not level_ratio >= 1:
+        if levels not in range(1, _MOST_LEVELS + 1) or not 1 <= level_ratio < math.inf:
             raise ValueError(
-                f"levels and level_ratio must be at least 1, got {levels} and {level_ratio}."
+                f"levels must be a whole number of 1 to {_MOST_LEVELS} and level_ratio at least 1 "
+                f"and finite, got {levels} and {level_ratio}."
             )
         shape = SHAPES[size]
         self.size: Size = size
@@ -218,6 +223,7 @@ class LearnedCodec(Codec):
         self.gain = Gain(
             shape.latent_channels, levels=levels, steps=self._STEPS, level_ratio=level_ratio
         )
+        self._build_price(shape)
         self._quality: float | None = None
         self._coding: _Coding | None = None
 
@@ -229,7 +235,7 @@ class LearnedCodec(Codec):
     @quality.setter
     def quality(self, value: float | None) -> None:
         if value is not None:
-            if not 0 <= value <= self.levels - 1:
+            if not isinstance(value, int | float) or not 0 <= value <= self.levels - 1:
                 raise ValueError(
                     f"quality must be 0 to {self.levels - 1} (levels - 1) or None, got {value!r}."
                 )
@@ -287,6 +293,8 @@ class LearnedCodec(Codec):
             If the pictures do not fit this codec, or they or their latents are not finite.
         """
         check_image(image, self.channels)
+        size = (image.shape[-2], image.shape[-1])
+        check_size(size, self.channels)
         check_finite(image, "the values")
         quality = self._evaluated_quality()
         gain, _ = self.gain(torch.full((1,), quality, device=image.device), exact=True)
@@ -294,7 +302,6 @@ class LearnedCodec(Codec):
         check_finite(y, "the latents", limit=MAX_SYMBOL)
         coding = self._current_coding()
         head = _QUALITY.pack(round(quality * _QUALITY_STEPS))
-        size = (image.shape[-2], image.shape[-1])
         return [
             pack(
                 head + body,
@@ -341,6 +348,10 @@ class LearnedCodec(Codec):
             reader.finish()
         _, restore = self.gain(torch.tensor(qualities, device=latent.device), exact=True)
         return self._picture(latent, restore, size, exact=self.exact)
+
+    @abstractmethod
+    def _build_price(self, shape: Shape) -> None:
+        """Add the modules that price a latent."""
 
     @abstractmethod
     def _price(self, y: Tensor, generator: torch.Generator | None) -> Priced:
@@ -420,25 +431,8 @@ class FactorizedCodec(LearnedCodec):
 
     _KIND = Kind.FACTORIZED
 
-    def __init__(
-        self,
-        size: Size = "small",
-        *,
-        channels: int = 3,
-        levels: int = 1,
-        level_ratio: float = 4.0,
-        proxy: Proxy = "mixed",
-        exact: bool = True,
-    ) -> None:
-        super().__init__(
-            size,
-            channels=channels,
-            levels=levels,
-            level_ratio=level_ratio,
-            proxy=proxy,
-            exact=exact,
-        )
-        self.prior = FactorizedPrior(self.latent_channels, init_scale=1.0)
+    def _build_price(self, shape: Shape) -> None:
+        self.prior = FactorizedPrior(shape.latent_channels, init_scale=1.0)
 
     def _price(self, y: Tensor, generator: torch.Generator | None) -> Priced:
         latent, priced = self._quantize(y, generator)

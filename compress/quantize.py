@@ -2,7 +2,8 @@
 
 Rounding has a zero derivative almost everywhere, so a codec that rounds with ``torch.round`` cuts
 every gradient to what stands in front of it. Every stand-in here has a gradient, so a lens, a
-sensor or an encoder in front of it always receives one:
+sensor or an encoder in front of it receives one (with ``soft``, at fewer elements the sharper it
+is):
 
 ====================  =====================================  ======================================
 mode                  forward                                gradient to x
@@ -136,11 +137,13 @@ def soft_round_inverse(y: Tensor, *, sharpness: float) -> Tensor:
     y : Tensor
         Floating-point values of any shape.
     sharpness : float
-        As there; so large that float32 cannot invert, the middle of what maps to ``y`` is given.
+        As there. The steep parts of the inverse, near integers, are cut where the type of ``y``
+        runs out of digits, and have no gradient there.
     """
     a = _check_sharpness(sharpness)
     middle = y.detach().floor() + 0.5
-    inner = (2 * math.tanh(a / 2) * (y - middle)).clamp(-1 + 1e-6, 1 - 1e-6)
+    most = 1 - torch.finfo(y.dtype).eps
+    inner = (2 * math.tanh(a / 2) * (y - middle)).clamp(-most, most)
     return middle + torch.atanh(inner) / a
 
 

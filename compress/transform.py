@@ -18,6 +18,8 @@ __all__ = ["Analysis", "SideAnalysis", "SideSynthesis", "Synthesis", "unit_inter
 
 # Pictures in 0..1 enter the net as -2..2, about unit variance.
 _CONTRAST = 4.0
+# Where the square of a float32 is still far from its limit.
+_FAR = 2.0**30
 
 
 class Analysis(nn.Module):
@@ -190,8 +192,10 @@ def unit_interval(x: Tensor) -> Tensor:
     """Map every number into 0..1 by ``(1 + x / sqrt(1 + x^2)) / 2``, slope 1/2 at 0.
 
     Like the logistic function, but of correctly rounded operations only, and with a slope that
-    falls off as ``x**-3`` instead of exponentially.
+    falls off as ``x**-3`` instead of exponentially. From ``2**30`` on, where its slope is below
+    1e-27, it is constant.
     """
+    x = x.clamp(-_FAR, _FAR)
     return 0.5 + 0.5 * x / (1 + x.square()).sqrt()
 
 

@@ -159,7 +159,7 @@ CODEC_KINDS: dict[str, type[Settings]] = {
     "none": NoneConfig,
 }
 
-#: Kinds whose bits have a gradient, so that training can weigh them.
+#: Kinds whose bits have a gradient from the start, so that training weighs them by default.
 RATED_KINDS = frozenset({"factorized", "hyperprior", "kmeans", "differentiable_jpeg"})
 
 

@@ -23,7 +23,7 @@ class Losses:
     """Terms of the objective, each a scalar before its weight; None where it has none."""
 
     total: Tensor
-    """Weighted sum, what is minimised."""
+    """Weighted sum, what is minimised; the distortion of a picture counts by its quality."""
     task: Tensor | None
     """Cross-entropy, nats."""
     rate: Tensor | None
@@ -82,7 +82,13 @@ class Objective(BaseModel):
         units the weights are those of CompressAI and tensorflow-compression: 0.0018 to 0.18 for
         the squared error, 2.4 to 220 for MS-SSIM. A larger one means more bits.
         """
-        unit = {"mse": 255.0**2, "mae": 255.0, "ms_ssim": 1.0}[distortion_kind]
+        units = {"mse": 255.0**2, "mae": 255.0, "ms_ssim": 1.0}
+        if distortion_kind not in units or not lambda_pixel >= 0:
+            raise ValueError(
+                f"expected lambda_pixel of at least 0 and one of {', '.join(units)}, got "
+                f"{lambda_pixel} and {distortion_kind!r}"
+            )
+        unit = units[distortion_kind]
         return cls(
             task=lambda_task,
             rate=1.0,
@@ -110,14 +116,17 @@ class Objective(BaseModel):
         ValueError
             When a term has a weight but its stage is missing.
         """
-        task = rate = distortion = None
+        task = rate = distortion = priced = None
         if output.logits is not None:
             task = self._task(_full_precision(output.logits), labels, counts)
         if output.coded is not None:
             rate = _full_precision(output.coded.bpp).mean()
-            distortion = self._distortion(output.coded, output.measurement)
+            each = self._distortion(output.coded, output.measurement)
+            distortion = priced = each.mean()
+            if output.coded.distortion_weight is not None:
+                priced = (each * output.coded.distortion_weight).mean()
         total = torch.zeros((), device=labels.device)
-        for name, term in (("task", task), ("rate", rate), ("distortion", distortion)):
+        for name, term in (("task", task), ("rate", rate), ("distortion", priced)):
             weight: float = getattr(self, name)
             if weight == 0:
                 continue
@@ -131,18 +140,16 @@ class Objective(BaseModel):
         return Losses(total=total, task=task, rate=rate, distortion=distortion)
 
     def _distortion(self, coded: Coded, original: Tensor) -> Tensor:
-        """Mean error; where pictures are coded at qualities of their own, each with its weight."""
+        """Mean error of each picture ``[B]``."""
         decoded, original = _full_precision(coded.reconstruction), _full_precision(original)
         match self.distortion_kind:
             case "mae":
-                each = (decoded - original).abs().flatten(1).mean(1)
+                return (decoded - original).abs().flatten(1).mean(1)
             case "mse":
-                each = (decoded - original).square().flatten(1).mean(1)
+                return (decoded - original).square().flatten(1).mean(1)
             case "ms_ssim":
                 scales = ms_ssim_scales((original.shape[-2], original.shape[-1]))
-                each = 1 - ms_ssim(decoded, original, scales=scales)
-        weight = coded.distortion_weight
-        return (each if weight is None else each * weight).mean()
+                return 1 - ms_ssim(decoded, original, scales=scales)
 
     def _task(self, logits: Tensor, labels: Tensor, counts: Tensor | None) -> Tensor:
         if counts is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from compress import Codec, CorruptStream, LearnedCodec, psnr
@@ -54,7 +54,7 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
     Parameters
     ----------
     path : path
-        Anything that Pillow opens; a palette is resolved.
+        Anything that Pillow opens; a palette is resolved, and a camera's orientation applied.
     channels : {3, 1}
         RGB, or grey. A colour picture is not turned grey, nor is opacity dropped, unasked.
 
@@ -76,7 +76,12 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
                     f"{', with transparency' if 'transparency' in opened.info else ''}; this codec "
                     f"takes {'RGB' if channels == 3 else 'grey'} pictures of 8 bits: convert it"
                 )
-            values = np.asarray(opened.convert("RGB" if channels == 3 else "L"))
+            frames = getattr(opened, "n_frames", 1)
+            if frames > 1:
+                raise ValueError(f"{path} holds {frames} pictures: choose one of them")
+            # As every viewer shows it.
+            upright = ImageOps.exif_transpose(opened)
+            values = np.asarray(upright.convert("RGB" if channels == 3 else "L"))
     except FileNotFoundError:
         raise
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
@@ -122,16 +127,21 @@ def compress_file(
     Raises
     ------
     ValueError
-        When the picture cannot be read, or does not fit the codec, or it has no such quality.
+        When the picture cannot be read, or does not fit the codec, or it has no such quality; or
+        when the target is the picture itself. Another file of that name is replaced.
     CheckpointError
         When the file cannot be written.
     """
+    _check_target(source, target)
     image = read_picture(source, channels=getattr(codec, "channels", 3))
-    if quality is not None:
-        if not isinstance(codec, LearnedCodec):
-            raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave it out")
-        codec.quality = quality
-    (data,) = codec.compress(image)
+    if quality is None:
+        (data,) = codec.compress(image)
+    elif isinstance(codec, LearnedCodec):
+        before, codec.quality = codec.quality, quality
+        (data,) = codec.compress(image)
+        codec.quality = before
+    else:
+        raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave it out")
     decoded = codec.decompress([data])
     write_atomically(Path(target), data)
     levels = (255 * decoded.float().clamp(0, 1)).round() / 255
@@ -157,9 +167,17 @@ def decompress_file(source: Path | str, target: Path | str, codec: Codec) -> tup
     ValueError, CheckpointError
         When the picture cannot be written.
     """
+    _check_target(source, target)
     try:
         decoded = codec.decompress([Path(source).read_bytes()])
     except CorruptStream as error:
         raise CorruptStream(f"{source}: {str(error).removeprefix('payload 0: ')}") from error
     write_picture(target, decoded)
     return decoded.shape[-2], decoded.shape[-1]
+
+
+def _check_target(source: Path | str, target: Path | str) -> None:
+    if Path(source).resolve() == Path(target).resolve():
+        raise ValueError(f"{target} is the file that is read: choose another target")
+    if Path(target).is_dir():
+        raise ValueError(f"{target} is a folder: name a file in it")

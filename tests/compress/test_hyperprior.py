@@ -1,5 +1,6 @@
 """The side information of the hyperprior: what it says, and that decoders agree on it."""
 
+import pytest
 import torch
 
 from compress import HyperpriorCodec
@@ -26,7 +27,7 @@ def test_the_file_holds_the_side_latent_first_and_then_the_residual(build, blobs
     tables = codec._current_coding().tables
     gain, _ = codec.gain(torch.zeros(1), exact=True)
     y = codec._latent(image, gain, exact=True)
-    side = codec._side(y).round()
+    side = codec._side(y, exact=True).round()
     read = reader.rows(tables[: codec.side_channels], side.shape[-2:])
     assert (read == integers(side)[0]).all()
     expected = codec._expect(side, (9, 10), exact=True)
@@ -48,6 +49,49 @@ def test_64_of_64_decode_alike_in_any_batch_with_any_tables(build, blobs):
     assert torch.equal(codec.decompress(files), whole)
     for i in range(64):
         assert torch.equal(codec.decompress([files[i]])[0], whole[i])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_what_picks_tables_is_made_of_whole_numbers_in_both_modes(build, blobs, training):
+    """The property itself, because a wrong table is rare: 1 file of 64 in floating point."""
+    codec, image = trained(build).train(training), blobs(6, 3, 64, 72)
+    with torch.no_grad():
+        codec.side_analysis.layers[-1].weight *= 10
+    seen = {}
+
+    def watch(name, method):
+        def watched(*arguments, **options):
+            seen.setdefault(name, []).append(result := method(*arguments, **options))
+            return result
+
+        return watched
+
+    codec._side = watch("side", codec._side)
+    codec._expect = watch("expected", codec._expect)
+    codec._latent = watch("latent", codec._latent)
+    codec.gain.forward = watch("gain", codec.gain.forward)
+    files = codec.compress(image)
+    values = [(seen["latent"][0], 16), (seen["side"][0], 16), (seen["expected"][0].mean, 16)]
+    values += [(factor, 24) for factor in seen["gain"][0]]
+    for value, bits in values:
+        assert value.dtype == torch.float64
+        assert torch.equal(value * 2.0**bits, (value * 2.0**bits).round())
+        assert value.abs().max() > 0
+    level = seen["expected"][0].level
+    assert torch.equal(level, level.round())
+    # In a file, and in what is shown of it, for one picture as for six.
+    assert codec.compress(image[2:3]) == [files[2]]
+    assert torch.equal(seen["side"][1][0], seen["side"][0][2])
+    assert torch.equal(seen["expected"][1].level[0], level[2])
+
+
+def test_files_do_not_depend_on_the_mode_where_side_latents_vary(build, blobs):
+    codec = trained(build)
+    with torch.no_grad():
+        codec.side_analysis.layers[-1].weight *= 10
+    image = blobs(128, 3, 128, 128)
+    files = codec.compress(image)
+    assert codec.train().compress(image) == files
 
 
 def test_a_width_has_a_gradient_however_wrong_it_is():

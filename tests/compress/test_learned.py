@@ -382,7 +382,7 @@ def test_training_draws_qualities_and_tells_their_price(build, blobs):
 
 def test_a_quality_out_of_range(build, blobs):
     codec = build("hyperprior, 4 levels")
-    for quality in (-0.1, 3.1, float("nan")):
+    for quality in (-0.1, 3.1, float("nan"), "1"):
         with pytest.raises(ValueError, match=r"quality must be 0 to 3 \(levels - 1\) or None, got"):
             codec.quality = quality
     codec.quality = 1.2345
@@ -574,9 +574,11 @@ def test_bad_arguments():
             kind("huge")
         with pytest.raises(ValueError, match=r"proxy must be one of 'mixed', .* got 'hard'"):
             kind(proxy="hard")
-        with pytest.raises(ValueError, match="levels and level_ratio must be at least 1, got 0"):
+        with pytest.raises(
+            ValueError, match=r"levels must be a whole number of 1 to 256 .* got 0 and 4"
+        ):
             kind(levels=0)
-        with pytest.raises(ValueError, match="must be at least 1, got 2 and nan"):
+        with pytest.raises(ValueError, match="at least 1 and finite, got 2 and nan"):
             kind(levels=2, level_ratio=float("nan"))
 
 
@@ -588,6 +590,13 @@ def test_repr_shows_what_a_codec_is_built_with():
 
 def test_the_base_is_abstract():
     assert set(SHAPES) == {"small", "large"}
-    for method in ("_price", "_write", "_read", "_make_tables"):
+    for method in ("_build_price", "_price", "_write", "_read", "_make_tables"):
         assert method in LearnedCodec.__abstractmethods__
     assert issubclass(Autoencoder, Codec)
+
+
+def test_what_no_file_can_hold_is_refused_before_it_is_coded(exact, build, monkeypatch):
+    codec = build(exact)
+    monkeypatch.setattr(codec, "_latent", None)  # no net is asked
+    with pytest.raises(ValueError, match="a 70000x1 picture of 3 channels is too large for a file"):
+        codec.compress(torch.zeros(1, 3, 70000, 1))

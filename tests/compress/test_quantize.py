@@ -147,3 +147,10 @@ def test_an_unknown_mode_names_the_known_ones():
         quantize(torch.zeros(1), mode="hard")  # type: ignore[arg-type]
     for mode in ("noise", "straight_through", "soft", "dither"):
         assert quantize(torch.zeros(3), mode=mode, generator=seeded()).shape == (3,)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_soft_rounding_stays_finite_in_any_type(dtype):
+    x = torch.linspace(-3, 3, 601).to(dtype)
+    for sharpness in (0.5, 50.0, 1e4):
+        assert soft_round_noisy(x, sharpness=sharpness, generator=seeded()).isfinite().all()

@@ -107,3 +107,9 @@ def test_sizes_are_checked():
     for net in (SideAnalysis, SideSynthesis):
         with pytest.raises(ValueError, match="must be at least 1"):
             net(4, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_unit_interval_is_right_far_out_too(dtype):
+    x = torch.tensor([-torch.inf, -1e30, 1e19, 1e30, torch.inf], dtype=dtype)
+    assert unit_interval(x).tolist() == [0, 0, 1, 1, 1]

@@ -110,5 +110,12 @@ def test_pictures_of_dear_quality_weigh_more():
     weight = output.coded.distortion_weight
     error = (output.coded.reconstruction - output.measurement).square().flatten(1).mean(1)
     losses = joint.Objective(task=0, distortion=1, distortion_kind="mse")(output, LABELS)
-    torch.testing.assert_close(losses.distortion, (weight * error).mean())
+    torch.testing.assert_close(losses.total, (weight * error).mean())
+    torch.testing.assert_close(losses.distortion, error.mean())
     assert weight.std() > 0
+
+
+def test_rate_distortion_refuses_what_it_does_not_know():
+    for arguments in ((-1.0, "mse"), (float("nan"), "mse"), (1.0, "ssim")):
+        with pytest.raises(ValueError, match="expected lambda_pixel of at least 0 and one of mse"):
+            joint.Objective.rate_distortion(arguments[0], distortion_kind=arguments[1])

@@ -103,6 +103,12 @@ def test_mistakes_are_told_in_words(run, picture, tmp_path, capsys):
         return err
 
     target = tmp_path / "a.l2l"
+    before = picture.read_bytes()
+    told = fails("compress", picture, tmp_path / "." / "in.png", "--codec", run)
+    assert "in.png is the file that is read: choose another target" in told
+    assert picture.read_bytes() == before
+    told = fails("compress", picture, tmp_path, "--codec", run)
+    assert "is a folder: name a file in it" in told
     assert "gone.png" in fails("compress", tmp_path / "gone.png", target, "--codec", run)
     (tmp_path / "text.png").write_text("no picture")
     told = fails("compress", tmp_path / "text.png", target, "--codec", run)
@@ -155,3 +161,25 @@ def test_a_codec_without_qualities_refuses_one(picture, tmp_path):
     done = joint.compress_file(picture, tmp_path / "a.png", compress.PNG())
     assert done.psnr is None
     assert "lossless" in str(done)
+
+
+def test_a_picture_is_read_as_viewers_show_it(tmp_path):
+    values = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned
+    Image.fromarray(values).save(tmp_path / "turned.png", exif=exif)
+    read = read_picture(tmp_path / "turned.png")
+    assert read.shape == (1, 3, 4, 6)
+    expected = torch.from_numpy(np.rot90(values, -1).copy()).movedim(-1, 0) / 255
+    assert torch.equal(read[0], expected)
+    frames = [Image.fromarray(np.full((8, 8), k, np.uint8)) for k in (0, 100)]
+    frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match=r"two\.gif holds 2 pictures: choose one of them"):
+        read_picture(tmp_path / "two.gif")
+
+
+def test_the_quality_of_the_callers_codec_stays(picture, tmp_path):
+    codec = compress.FactorizedCodec(levels=3).eval()
+    codec.quality = 1
+    joint.compress_file(picture, tmp_path / "a", codec, quality=2)
+    assert codec.quality == 1
