@@ -1,67 +1,157 @@
-"""What a claim about accuracy may say: one report, with intervals that resample lesions."""
+"""What a claim about accuracy may say: one report, with intervals that resample lesions.
+
+::
+
+    scores [N, K] ─┐                          ┌─ ones ──────────► the numbers of the report
+    labels [N]    ─┴─► Judged ──.measure(weights [r, N])
+                       ordered once           └─ lesions drawn ─► their intervals
+
+Every number is a function of how often each picture counts, so that the report and a thousand
+resamples of it are the same few lines.
+"""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy.special import log_softmax, logsumexp, softmax
-from scipy.stats import rankdata
 
-__all__ = ["Interval", "Report", "bootstrap", "report"]
+from .intervals import (
+    Interval,
+    bootstrap,
+    check_resampling,
+    membership,
+    percentile_interval,
+    resampled,
+    source,
+    unit_of,
+)
+
+__all__ = ["METRICS", "Interval", "Reliability", "Report", "bootstrap", "report"]
 
 Array = npt.NDArray[Any]
+Kind = Literal["logits", "probabilities"]
+Metric = str | Callable[[Array, Array], float]
+"""A name from :data:`METRICS`, or a function of logits ``[N, K]`` and labels ``[N]``."""
+
+_COUNTED = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "macro_specificity",
+    "weighted_precision",
+    "weighted_recall",
+    "weighted_f1",
+)
+_RANKED = ("auc", "average_precision", "sensitivity")
+_CLASS_COUNTED = ("precision", "recall", "f1", "specificity")
+_CLASS_RANKED = ("class_auc", "class_average_precision", "class_sensitivity")
+LOWER_IS_BETTER = ("nll", "brier", "ece")
+METRICS = (*_COUNTED, *_RANKED, *LOWER_IS_BETTER)
+"""Names of the single numbers of a report."""
 
 
-class Interval(NamedTuple):
-    """A confidence interval."""
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """How often the classifier is right when it is this sure; the curve behind the ECE.
 
-    low: float
-    high: float
+    A bin holds the confidences in (lower edge, upper edge]; the lowest one its lower edge too.
+    """
+
+    edges: Array
+    """``[bins + 1]``, of equal width, or of about equally many pictures."""
+    count: Array
+    """Pictures in each bin ``[bins]``."""
+    confidence: Array
+    """Mean probability of the predicted class ``[bins]``; nan in an empty bin."""
+    accuracy: Array
+    """Share of right predictions ``[bins]``; nan in an empty bin."""
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
     """Numbers of a classification; rates are fractions.
 
-    Means over classes are over the classes that occur in the labels or the predictions, as in
-    scikit-learn, but balanced accuracy and AUC, which need labels, over those that occur there.
+    Means of precision, recall and F1 are over the classes that occur in the labels or the
+    predictions, as in scikit-learn; all other means over the classes for which the number exists:
+    balanced accuracy, average precision and sensitivity need pictures of the class, AUC and
+    sensitivity pictures of others too. :attr:`absent` names the classes without pictures.
     """
 
     classes: tuple[str, ...]
+    absent: tuple[str, ...]
+    """Classes without a picture: their recall is 0, their AUC, ... nan, and in no such mean."""
     accuracy: float
     balanced_accuracy: float
     macro_precision: float
     macro_recall: float
     macro_f1: float
+    macro_specificity: float
     weighted_precision: float
     weighted_recall: float
     weighted_f1: float
     auc: float
     """One against the rest, mean over the classes that have one; nan without any."""
+    average_precision: float
+    """One against the rest, mean over the classes with pictures."""
+    sensitivity: float
+    """Mean of :attr:`class_sensitivity` over the classes that have one."""
+    at_specificity: float
+    """Where the sensitivities were read off."""
     nll: float
-    """Mean negative log-likelihood, nats."""
+    """Mean negative log-likelihood, nats; infinite if a true class was called impossible."""
+    brier: float
+    """Mean squared distance of probabilities and one-hot labels, 0..2 (Brier, 1950)."""
     ece: float
-    """Expected calibration error, 15 bins of equal width."""
+    """Expected calibration error: mean gap of confidence and accuracy in :attr:`reliability`."""
     precision: Array
     """``[K]``, 0 where nothing was predicted."""
     recall: Array
     """``[K]``, 0 where there is nothing to find."""
     f1: Array
     """``[K]``."""
+    specificity: Array
+    """``[K]``, of the predictions; nan where all pictures are of the class."""
     support: Array
     """Pictures of each class ``[K]``."""
     class_auc: Array
     """``[K]``, nan where a class has no picture, or all of them."""
+    class_average_precision: Array
+    """``[K]``, nan where a class has no picture."""
+    class_sensitivity: Array
+    """Highest sensitivity at a specificity of at least :attr:`at_specificity` ``[K]``.
+
+    Read off the ROC curve of these very pictures: it describes the ranking. A threshold for use
+    is chosen on other pictures, where it will not meet this specificity exactly.
+    """
     confusion: Array
     """Counts ``[K, K]``: true class in rows, predicted in columns."""
+    reliability: Reliability
+    level: float
+    """Confidence level of the intervals."""
+    unit: str
+    """What the intervals resample: ``lesions`` where groups were given, else ``pictures``."""
     intervals: Mapping[str, Interval]
-    """95 % intervals of accuracy, balanced_accuracy and macro_f1, where asked for."""
+    """Of each single number but the ECE, where asked for.
+
+    The ECE has none: resampling adds noise to every bin, and its absolute value is never less, so
+    that the draws lie above the number itself.
+    """
+    class_intervals: Mapping[str, Array]
+    """``[K, 2]`` of each number of each class, over the draws that have one; where asked for."""
 
     def __str__(self) -> str:
         width = max(12, *(len(name) for name in self.classes))
+        return "\n".join([*self._predicted(width), "", *self._ranked(width), "", *self._single()])
+
+    def _predicted(self, width: int) -> list[str]:
+        """The table of scikit-learn's classification_report."""
         lines = [f"{'':<{width}} {'precision':>9} {'recall':>9} {'f1-score':>9} {'support':>9}"]
         columns = zip(self.classes, self.precision, self.recall, self.f1, self.support, strict=True)
         lines += [
@@ -74,7 +164,48 @@ class Report:
         for name, means in (("macro avg", macro), ("weighted avg", weighted)):
             cells = " ".join(f"{mean:>9.2f}" for mean in means)
             lines.append(f"{name:<{width}} {cells} {total:>9d}")
-        return "\n".join(lines)
+        return lines
+
+    def _ranked(self, width: int) -> list[str]:
+        at = f"sens@{self.at_specificity:.2f}"
+        lines = [f"{'':<{width}} {'spec':>9} {'AUC':>9} {'AP':>9} {at:>9}"]
+        macro = (self.macro_specificity, self.auc, self.average_precision, self.sensitivity)
+        columns = (
+            self.specificity,
+            self.class_auc,
+            self.class_average_precision,
+            self.class_sensitivity,
+        )
+        rows = [*zip(self.classes, *columns, strict=True), ("macro avg", *macro)]
+        lines += [
+            f"{name:<{width}} " + " ".join(f"{cell:>9.2f}" for cell in cells)
+            for name, *cells in rows
+        ]
+        return lines
+
+    def _single(self) -> list[str]:
+        lines = []
+        for name in (
+            "accuracy",
+            "balanced_accuracy",
+            "macro_f1",
+            "auc",
+            "average_precision",
+            *LOWER_IS_BETTER,
+        ):
+            line = f"{name.replace('_', ' '):<18} {getattr(self, name):.3f}"
+            if name in self.intervals:
+                low, high = self.intervals[name]
+                line += f" [{low:.3f}, {high:.3f}]"
+            lines.append(line)
+        if self.intervals:
+            lines.append(f"[low, high]: {100 * self.level:g} % intervals, resampling {self.unit}")
+        if self.absent:
+            lines.append(
+                f"no pictures of {', '.join(self.absent)}: left out of balanced accuracy, AUC, AP "
+                "and sensitivity"
+            )
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; a number that does not exist is None."""
@@ -86,196 +217,316 @@ def report(
     labels: Array,
     *,
     classes: Sequence[str],
+    kind: Kind = "logits",
     groups: Sequence[str] | None = None,
+    at_specificity: float = 0.9,
+    bins: int = 15,
+    equal_mass: bool = False,
     resamples: int = 0,
+    level: float = 0.95,
     seed: int = 0,
+    generator: torch.Generator | None = None,
 ) -> Report:
     """Judge class scores against labels.
 
     Parameters
     ----------
     logits : array ``[N, K]``
-        Class scores before the softmax; the logarithms of probabilities do as well.
+        Class scores, as ``kind`` says.
     labels : array of int ``[N]``
         True classes, indices into ``classes``.
     classes : sequence of str
         Names of the K classes.
+    kind : {"logits", "probabilities"}
+        Scores before the softmax (the logarithms of probabilities do as well), or probabilities,
+        each row of which sums to one.
     groups : sequence of str, length N, optional
         Lesion of each picture: intervals then resample lesions.
+    at_specificity : float
+        In [0, 1]: where sensitivities are read off.
+    bins : int
+        Bins of confidence for the calibration error (Guo et al., ICML 2017).
+    equal_mass : bool
+        Bins hold about equally many pictures instead of being equally wide in 0..1. Equal
+        confidences stay in one bin. Resamples keep the bins.
     resamples : int
-        Bootstrap resamples for 95 % intervals; none by default.
+        Bootstrap resamples for intervals; none by default.
+    level : float
+        Confidence level of the intervals, in (0, 1).
     seed : int
+        Source of the resampling where no ``generator`` is given.
+    generator : torch.Generator, optional
         Source of the resampling.
 
     Raises
     ------
     ValueError
-        When shapes or labels do not fit, or a score is not a number.
+        When shapes, labels or groups do not fit, a score is not a number, or probabilities do not
+        sum to one.
     """
-    logits, labels = np.asarray(logits, dtype=float), np.asarray(labels)
-    _check(logits, labels, classes)
-    labels = labels.astype(np.int64)
-    count = len(classes)
-    guesses = logits.argmax(1)
-    confusion = _confusion(labels, guesses, count)
-    precision, recall, f1 = _rates(confusion)
+    logits, labels = as_logits(logits, kind), np.asarray(labels)
+    judged = Judged(
+        logits,
+        labels,
+        classes=len(classes),
+        at_specificity=at_specificity,
+        bins=bins,
+        equal_mass=equal_mass,
+    )
+    member = membership(groups, len(labels))
+    once = np.ones((1, len(labels)))
+    confusion = judged.confusion(once)[0].astype(np.int64)
     support = confusion.sum(1)
-    occurs = (support + confusion.sum(0)) > 0
-    class_auc = np.array([_auc(logits, labels, c) for c in range(count)])
-    found = class_auc[~np.isnan(class_auc)]
+    values = {name: value[0] for name, value in judged.measure(once).items()}
     intervals: dict[str, Interval] = {}
+    class_intervals: dict[str, Array] = {}
     if resamples:
-        for name, statistic in _STATISTICS.items():
-
-            def judged(index: Array, statistic: Callable[[Array], float] = statistic) -> float:
-                return statistic(_confusion(labels[index], guesses[index], count))
-
-            intervals[name] = bootstrap(
-                judged, len(labels), groups=groups, resamples=resamples, seed=seed
-            )
+        check_resampling(resamples, level)
+        parts = [judged.measure(w) for w in resampled(member, resamples, source(generator, seed))]
+        for name, value in values.items():
+            draws = np.concatenate([part[name] for part in parts])
+            if value.ndim:
+                class_intervals[name] = np.array([percentile_interval(d, level) for d in draws.T])
+            elif name != "ece":
+                intervals[name] = percentile_interval(draws, level)
     return Report(
         classes=tuple(classes),
-        accuracy=_accuracy(confusion),
-        balanced_accuracy=_balanced_accuracy(confusion),
-        macro_precision=float(precision[occurs].mean()),
-        macro_recall=float(recall[occurs].mean()),
-        macro_f1=_macro_f1(confusion),
-        weighted_precision=float(np.average(precision, weights=support)),
-        weighted_recall=float(np.average(recall, weights=support)),
-        weighted_f1=float(np.average(f1, weights=support)),
-        auc=float(found.mean()) if len(found) else math.nan,
-        nll=float(-log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean()),
-        ece=_calibration_error(softmax(logits, axis=1), labels),
-        precision=precision,
-        recall=recall,
-        f1=f1,
+        absent=tuple(name for name, n in zip(classes, support, strict=True) if n == 0),
+        at_specificity=at_specificity,
         support=support,
-        class_auc=class_auc,
         confusion=confusion,
+        reliability=judged.reliability(),
+        level=level,
+        unit=unit_of(groups),
         intervals=intervals,
+        class_intervals=class_intervals,
+        **_numbers(values),
     )
 
 
-def bootstrap(
-    statistic: Callable[[Array], float],
-    count: int,
-    *,
-    groups: Sequence[str] | None = None,
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Interval:
-    """Percentile bootstrap interval of a statistic of rows.
+def as_logits(scores: Array, kind: Kind) -> Array:
+    """Scores of either kind as logits, float64."""
+    scores = np.asarray(scores, dtype=float)
+    if kind == "logits":
+        return scores
+    if kind != "probabilities":
+        raise ValueError(f"kind must be 'logits' or 'probabilities', not {kind!r}")
+    advice = "pass kind='logits' for scores before the softmax"
+    if ((scores < 0) | (scores > 1 + 1e-3)).any():
+        raise ValueError(f"probabilities must lie in 0..1; {advice}")
+    # Wide enough for half precision. What is left of the sum, the softmax divides out.
+    wrong = np.flatnonzero(np.abs(scores.sum(-1) - 1) > 1e-3)
+    if len(wrong):
+        row = wrong[0]
+        raise ValueError(
+            f"{len(wrong)} rows of probabilities do not sum to one (row {row} sums to "
+            f"{scores[row].sum():.4g}); {advice}, or divide each row by its sum"
+        )
+    with np.errstate(divide="ignore"):
+        return np.log(scores)
+
+
+class Judged:
+    """Scores and labels, put in order once, so that any weighting of the rows is quick.
 
     Parameters
     ----------
-    statistic : callable
-        Takes row indices, an int array with repetitions, and returns a number.
-    count : int
-        Number of rows.
-    groups : sequence of str, length ``count``, optional
-        Whole groups are drawn: pictures of one lesion are not independent evidence.
-    resamples : int
-        Draws.
-    level : float
-        Confidence level in (0, 1).
-    seed : int
-        Source of the draws.
+    logits : array ``[N, K]``
+        Class scores.
+    labels : array of int ``[N]``
+        True classes.
+    classes : int
+        K.
+    at_specificity, bins, equal_mass
+        As in :func:`report`.
     """
-    if resamples < 1 or not 0 < level < 1:
-        raise ValueError(
-            f"resamples must be at least 1 and level in (0, 1), not {resamples} and {level}"
+
+    def __init__(
+        self,
+        logits: Array,
+        labels: Array,
+        *,
+        classes: int,
+        at_specificity: float = 0.9,
+        bins: int = 15,
+        equal_mass: bool = False,
+    ) -> None:
+        _check(logits, labels, classes)
+        if not 0 <= at_specificity <= 1:
+            raise ValueError(f"at_specificity must lie in [0, 1], not {at_specificity}")
+        if bins < 1:
+            raise ValueError(f"bins must be at least 1, not {bins}")
+        self.logits, self.labels = logits, labels.astype(np.int64)
+        self._classes, self._at = classes, at_specificity
+        rows = np.arange(len(labels))
+        guesses = logits.argmax(1)
+        self._cells = np.eye(classes * classes)[self.labels * classes + guesses]
+        probabilities = softmax(logits, axis=1)
+        self._nll = -log_softmax(logits, axis=1)[rows, self.labels]
+        self._brier = ((probabilities - np.eye(classes)[self.labels]) ** 2).sum(1)
+        self._confidence = probabilities.max(1)
+        self._right = (guesses == self.labels).astype(float)
+        steps = np.linspace(0, 1, bins + 1)
+        self._edges = np.quantile(self._confidence, steps) if equal_mass else steps
+        bin_ = np.searchsorted(self._edges, self._confidence, side="left") - 1
+        self._bins = np.eye(bins)[bin_.clip(0, bins - 1)]
+        self._odds = [_odds(logits, positive) for positive in range(classes)]
+
+    def measure(self, weights: Array, names: Iterable[str] | None = None) -> dict[str, Array]:
+        """Numbers by name ``[r]``, or ``[r, K]`` for those of each class.
+
+        Parameters
+        ----------
+        weights : array ``[r, N]``
+            How often each row counts, whole numbers.
+        names : iterable of str, optional
+            What is wanted; all by default.
+        """
+        every = (*METRICS, *_CLASS_COUNTED, *_CLASS_RANKED)
+        wanted = every if names is None else tuple(names)
+        unknown = [name for name in wanted if name not in every]
+        if unknown:
+            raise ValueError(f"metric {unknown[0]!r} is unknown; use one of {', '.join(METRICS)}")
+        found: dict[str, Array] = {}
+        if not {*_COUNTED, *_CLASS_COUNTED}.isdisjoint(wanted):
+            found |= _rates(self.confusion(weights))
+        if not {*_RANKED, *_CLASS_RANKED}.isdisjoint(wanted):
+            found |= self._ranking(weights)
+        total = weights.sum(1)
+        if "nll" in wanted:
+            found["nll"] = _weighted_sum(weights, self._nll) / total
+        if "brier" in wanted:
+            found["brier"] = weights @ self._brier / total
+        if "ece" in wanted:
+            gaps = weights @ (self._bins * (self._confidence - self._right)[:, None])
+            found["ece"] = np.abs(gaps).sum(1) / total
+        return {name: found[name] for name in wanted}
+
+    def confusion(self, weights: Array) -> Array:
+        """Counts ``[r, K, K]``: true class in rows, predicted in columns."""
+        return (weights @ self._cells).reshape(-1, self._classes, self._classes)
+
+    def reliability(self) -> Reliability:
+        """The curve behind the calibration error."""
+        count = self._bins.sum(0)
+        return Reliability(
+            edges=self._edges,
+            count=count.astype(np.int64),
+            confidence=_share(self._confidence @ self._bins, count),
+            accuracy=_share(self._right @ self._bins, count),
         )
-    names = np.arange(count) if groups is None else np.asarray(groups)
-    if len(names) != count:
-        raise ValueError(f"{count} rows need as many groups, not {len(names)}")
-    _, member = np.unique(names, return_inverse=True)
-    order = np.argsort(member, kind="stable")
-    rows = np.split(order, np.cumsum(np.bincount(member))[:-1])
-    random = np.random.default_rng(seed)
-    draws = [
-        statistic(np.concatenate([rows[g] for g in random.integers(len(rows), size=len(rows))]))
-        for _ in range(resamples)
-    ]
-    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high))
+
+    def _ranking(self, weights: Array) -> dict[str, Array]:
+        areas = [self._roc(weights, positive) for positive in range(self._classes)]
+        auc, precision, sensitivity = (np.stack(column, 1) for column in zip(*areas, strict=True))
+        return {
+            "auc": _mean(auc),
+            "average_precision": _mean(precision),
+            "sensitivity": _mean(sensitivity),
+            "class_auc": auc,
+            "class_average_precision": precision,
+            "class_sensitivity": sensitivity,
+        }
+
+    def _roc(self, weights: Array, positive: int) -> tuple[Array, Array, Array]:
+        """AUC, average precision and sensitivity at a specificity ``[r]`` of one class.
+
+        From the counts at each threshold, from the highest score down. Tied scores pass it
+        together, which gives the half credit of the rank statistic.
+        """
+        order = np.argsort(-self._odds[positive], kind="stable")
+        odds = self._odds[positive][order]
+        last = np.append(odds[1:] != odds[:-1], True)
+        ordered = weights[:, order]
+        every = ordered.cumsum(1)[:, last]
+        hits = (ordered * (self.labels[order] == positive)).cumsum(1)[:, last]
+        false = every - hits
+        positives, negatives = hits[:, -1], false[:, -1]
+        steps = np.diff(hits, axis=1, prepend=0)
+        area = (np.diff(false, axis=1, prepend=0) * (hits - steps / 2)).sum(1)
+        precision = hits / np.maximum(every, 1)
+        allowed = false <= ((1 - self._at) * negatives * (1 + 1e-9))[:, None]
+        caught = np.where(allowed, hits, 0).max(1)
+        return (
+            _share(area, positives * negatives),
+            _share((steps * precision).sum(1), positives),
+            _share(np.where(negatives > 0, caught, np.nan), positives),
+        )
 
 
-def _check(logits: Array, labels: Array, classes: Sequence[str]) -> None:
-    if logits.ndim != 2 or logits.shape[1] != len(classes) or labels.shape != logits.shape[:1]:
+def _numbers(values: Mapping[str, Array]) -> dict[str, Any]:
+    return {name: value if value.ndim else float(value) for name, value in values.items()}
+
+
+def _check(logits: Array, labels: Array, classes: int) -> None:
+    if logits.ndim != 2 or logits.shape[1] != classes or labels.shape != logits.shape[:1]:
         raise ValueError(
-            f"{len(classes)} classes need scores [N, {len(classes)}] and labels [N], not "
+            f"{classes} classes need scores [N, {classes}] and labels [N], not "
             f"{logits.shape} and {labels.shape}"
         )
     if len(labels) == 0:
         raise ValueError("there is nothing to report: no labels")
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
         raise ValueError("labels must be integers of 0 or more")
-    if labels.max() >= len(classes):
-        raise ValueError(f"label {labels.max()} is beyond the {len(classes)} classes")
+    if labels.max() >= classes:
+        raise ValueError(f"label {labels.max()} is beyond the {classes} classes")
     # A class may be impossible (-inf), but no score can be endless, and not all of them nothing.
     bad = np.isnan(logits).any(1) | (logits.max(1) == np.inf) | (logits.max(1) == -np.inf)
     if bad.any():
-        raise ValueError(f"{int(bad.sum())} rows of scores are not numbers")
+        raise ValueError(
+            f"{int(bad.sum())} rows of scores are not numbers, the first is row {bad.argmax()}; "
+            "look for a training that diverged"
+        )
 
 
-def _confusion(labels: Array, guesses: Array, count: int) -> Array:
-    return np.bincount(labels * count + guesses, minlength=count * count).reshape(count, count)
-
-
-def _rates(confusion: Array) -> tuple[Array, Array, Array]:
-    """Precision, recall and F1 of each class; 0 / 0 is 0."""
-    hits = np.diag(confusion).astype(float)
-    predicted, true = confusion.sum(0), confusion.sum(1)
-    return (
-        hits / np.maximum(predicted, 1),
-        hits / np.maximum(true, 1),
-        2 * hits / np.maximum(predicted + true, 1),
-    )
-
-
-def _accuracy(confusion: Array) -> float:
-    return float(np.trace(confusion) / confusion.sum())
-
-
-def _balanced_accuracy(confusion: Array) -> float:
-    recall = _rates(confusion)[1]
-    return float(recall[confusion.sum(1) > 0].mean())
-
-
-def _macro_f1(confusion: Array) -> float:
-    f1 = _rates(confusion)[2]
-    return float(f1[(confusion.sum(0) + confusion.sum(1)) > 0].mean())
-
-
-_STATISTICS: dict[str, Callable[[Array], float]] = {
-    "accuracy": _accuracy,
-    "balanced_accuracy": _balanced_accuracy,
-    "macro_f1": _macro_f1,
-}
-
-
-def _auc(logits: Array, labels: Array, positive: int) -> float:
-    """Area under the ROC curve of one class against the rest, by ranks; ties count half."""
-    # The log-odds: probabilities next to 1 are all the same number. What differs by rounding
+def _odds(logits: Array, positive: int) -> Array:
+    """Log-odds of one class against the rest ``[N]``: what ranks the pictures."""
+    if logits.shape[1] == 1:
+        return np.zeros(len(logits))
+    # Not the probabilities: those next to 1 are all the same number. What differs by rounding
     # alone is a tie.
-    odds = logits[:, positive] - logsumexp(np.delete(logits, positive, 1), axis=1)
-    scores = odds.round(9)
-    hits = labels == positive
-    positives, negatives = hits.sum(), (~hits).sum()
-    if positives == 0 or negatives == 0:
-        return math.nan
-    ranks = rankdata(scores)[hits].sum()
-    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+    rest = logsumexp(np.delete(logits, positive, 1), axis=1)
+    return (logits[:, positive] - rest).round(9)
 
 
-def _calibration_error(probabilities: Array, labels: Array, bins: int = 15) -> float:
-    """Expected calibration error (Guo et al., ICML 2017); confidence 1 is in the last bin."""
-    confidence = probabilities.max(1)
-    right = probabilities.argmax(1) == labels
-    bin_ = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(bin_, weights=confidence - right, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
+def _rates(confusion: Array) -> dict[str, Array]:
+    """What confusion matrices ``[r, K, K]`` tell; 0 / 0 is 0 in precision, recall and F1."""
+    hits = np.diagonal(confusion, axis1=1, axis2=2)
+    predicted, true = confusion.sum(1), confusion.sum(2)
+    total = true.sum(1)
+    precision, recall = hits / np.maximum(predicted, 1), hits / np.maximum(true, 1)
+    f1 = 2 * hits / np.maximum(predicted + true, 1)
+    others = total[:, None] - true
+    specificity = _share(others - predicted + hits, others)
+    values = {"precision": precision, "recall": recall, "f1": f1}
+    occurs = predicted + true > 0
+    return {
+        "accuracy": hits.sum(1) / total,
+        "balanced_accuracy": _mean(np.where(true > 0, recall, np.nan)),
+        **{f"macro_{k}": _mean(np.where(occurs, v, np.nan)) for k, v in values.items()},
+        "macro_specificity": _mean(specificity),
+        **{f"weighted_{k}": (v * true).sum(1) / total for k, v in values.items()},
+        **values,
+        "specificity": specificity,
+    }
+
+
+def _share(part: Array, whole: Array) -> Array:
+    """``part / whole``, nan where the whole is nothing."""
+    return np.where(whole > 0, part, np.nan) / np.maximum(whole, 1)
+
+
+def _mean(values: Array) -> Array:
+    """Mean over the classes ``[r, K]`` that have a number; nan without any."""
+    there = ~np.isnan(values)
+    return _share(np.where(there, values, 0).sum(1), there.sum(1))
+
+
+def _weighted_sum(weights: Array, values: Array) -> Array:
+    """``weights @ values`` where an infinite value of weight 0 counts nothing."""
+    endless = np.isinf(values)
+    total = weights @ np.where(endless, 0, values)
+    return np.where(weights[:, endless].sum(1) > 0, np.inf, total)
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type

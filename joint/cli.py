@@ -44,6 +44,10 @@ _KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
 }
 
 
+# Bootstrap resamples behind an interval that is printed.
+RESAMPLES = 1000
+
+
 @dataclass(frozen=True)
 class Choice:
     """What a run starts from; its single options follow."""
@@ -142,6 +146,8 @@ class EvaluateOptions:
     """Pictures in one pass."""
     count_bytes: bool = True
     """Write every picture with the codec and count the bytes."""
+    resamples: int = RESAMPLES
+    """Bootstrap resamples of the lesions, for the intervals; 0 for none."""
     device: str = "cpu"
     """Where to compute."""
     json: bool = False
@@ -267,7 +273,9 @@ def _train(arguments: Sequence[str]) -> None:
     )
     weights, _ = load_checkpoint(folder / BEST_FILE)
     load_weights(system, weights, source=str(folder / BEST_FILE))
-    result = evaluate(system, test, objective=config.objective, count_bytes=True)
+    result = evaluate(
+        system, test, objective=config.objective, count_bytes=True, resamples=RESAMPLES
+    )
     metrics = {"best_epoch": history.best_epoch, "test": result.to_dict()}
     write_atomically(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
     say(_summary(result.scalars()))
@@ -291,6 +299,7 @@ def _evaluate(arguments: Sequence[str]) -> None:
         objective=config.objective,
         batch_size=options.batch_size,
         count_bytes=options.count_bytes,
+        resamples=options.resamples,
     )
     if options.json:
         print(json.dumps(result.to_dict(), indent=2))

@@ -46,6 +46,8 @@ class Evaluation:
     """True classes ``[N]``."""
     identifiers: tuple[str, ...]
     """Names of the pictures, in the order of ``logits`` and ``labels``."""
+    groups: tuple[str, ...]
+    """Their lesions, likewise: what :func:`classify.bootstrap_difference` resamples."""
 
     def scalars(self) -> dict[str, float | None]:
         """The single numbers by name: what a history, a table or a monitor reads."""
@@ -121,6 +123,7 @@ def evaluate(
     batch_size: int = 64,
     seed: int = 0,
     count_bytes: bool = False,
+    resamples: int = 0,
     progress: bool = False,
 ) -> Evaluation:
     """Pass a data set through a system in evaluation mode.
@@ -140,6 +143,8 @@ def evaluate(
         Source of the sensor's noise: the same seed and batch size expose the same noise.
     count_bytes : bool
         Also write every picture with the codec and count the bytes.
+    resamples : int
+        Bootstrap resamples of the lesions, for the intervals of the report; none by default.
     progress : bool
         Show a bar, on a terminal.
 
@@ -171,7 +176,13 @@ def evaluate(
                 logits.append(output.logits.float().cpu())
             bar.update(len(index))
     scores = torch.cat(logits).numpy() if logits else None
-    return _summarise(system, dataset, sums.means(), scores, rate)
+    labels = dataset.targets.numpy()
+    judged = None
+    if scores is not None:
+        judged = report(
+            scores, labels, classes=dataset.classes, groups=dataset.groups, resamples=resamples
+        )
+    return _summarise(system, dataset, sums.means(), scores, judged, rate)
 
 
 class _Sums:
@@ -211,15 +222,15 @@ def _summarise(
     dataset: LesionDataset,
     means: dict[str, float],
     scores: np.ndarray | None,
+    judged: Report | None,
     rate: str | None,
 ) -> Evaluation:
-    labels = dataset.targets.numpy()
     with torch.no_grad():
         light = None if system.front_end is None else float(system.front_end.throughput())
     return Evaluation(
         count=len(dataset),
         losses={k.removeprefix("loss_"): v for k, v in means.items() if k.startswith("loss_")},
-        report=None if scores is None else report(scores, labels, classes=dataset.classes),
+        report=judged,
         bpp=means.get("bpp"),
         rate=rate,
         bpp_bytes=means.get("bpp_bytes"),
@@ -227,8 +238,9 @@ def _summarise(
         ssim=means.get("ssim"),
         throughput=light,
         logits=scores,
-        labels=labels,
+        labels=dataset.targets.numpy(),
         identifiers=tuple(dataset.identifiers),
+        groups=dataset.groups,
     )
 
 

@@ -13,14 +13,23 @@ from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
-from classify import LesionDataset
+from classify import LesionDataset, Reliability, Report
 from optics import FourierFilter, FrontEnd, LearnedKernel, linear_to_srgb
 
 from .checkpoint import write_atomically
 from .evaluate import Evaluation, as_scenes, derive_seed, device_of
 from .system import ImagingSystem, SystemOutput, evaluating
 
-__all__ = ["draw_confusion", "draw_filter", "save_figure", "system_figure"]
+__all__ = [
+    "draw_confusion",
+    "draw_filter",
+    "draw_reliability",
+    "report_figure",
+    "save_figure",
+    "system_figure",
+]
+
+_BLUE = (0.13, 0.44, 0.71)
 
 
 def system_figure(
@@ -56,6 +65,22 @@ def system_figure(
         draw_filter(upper, system.front_end)
     if evaluation.report is not None:
         draw_confusion(lower.subplots(), evaluation.report.confusion, dataset.classes)
+    return figure
+
+
+def report_figure(report: Report, *, title: str = "") -> Figure:
+    """Draw a report: what was taken for what, and how far its confidence can be trusted."""
+    side = 2.2 + 0.45 * len(report.classes)
+    figure = Figure(figsize=(side + 4.6, max(side, 4.4)), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2, width_ratios=(side, 4.6))
+    draw_confusion(left, report.confusion, report.classes)
+    left.set_title(
+        f"accuracy {report.accuracy:.3f}, balanced {report.balanced_accuracy:.3f}", fontsize=9
+    )
+    draw_reliability(right, report.reliability)
+    right.set_title(f"calibration error {report.ece:.3f}", fontsize=9)
     return figure
 
 
@@ -127,6 +152,31 @@ def draw_confusion(axis: Axes, confusion: np.ndarray, classes: Sequence[str]) ->
     axis.set_yticks(range(len(classes)), labels=list(classes))
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
+
+
+def draw_reliability(axis: Axes, reliability: Reliability) -> None:
+    """Draw how often predictions are right, by confidence; a shade tells the share of pictures.
+
+    Bars below the diagonal are too sure, bars above it not sure enough.
+    """
+    edges, count = reliability.edges, reliability.count
+    share = count / count.sum()
+    filled = count > 0
+    axis.bar(
+        edges[:-1][filled],
+        reliability.accuracy[filled],
+        np.diff(edges)[filled],
+        align="edge",
+        color=[(*_BLUE, 0.25 + 0.75 * part / share.max()) for part in share[filled]],
+        edgecolor="white",
+    )
+    axis.plot(
+        reliability.confidence[filled], reliability.accuracy[filled], "o", color="black", ms=3
+    )
+    axis.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1)
+    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axis.set_xlabel("confidence")
+    axis.set_ylabel("share of right predictions")
 
 
 def _halves(

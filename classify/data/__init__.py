@@ -1,22 +1,27 @@
 """Labelled scenes.
 
-Files: ``dataset`` what every loader returns · ``ham10000``, ``folder``, ``medmnist``, ``phantom``
-the sources · ``split`` parts that share no lesion · ``archive`` files in folders and zips ·
+Files: ``dataset`` what every loader returns · ``ham10000``, ``isic``, ``folder``, ``medmnist``,
+``phantom`` the sources · ``split`` parts that share no lesion · ``audit`` duplicates, leaks and
+contradictions · ``near`` pictures that look alike · ``archive`` files in folders and zips ·
 ``decode`` files to arrays · ``cache`` decoded arrays on disk · ``lesion``, ``canvas``, ``skin``
 what a phantom consists of, how it is drawn, and how it reflects light.
 """
 
+from .audit import Audit, audit
 from .dataset import LESION_CLASSES, Batch, Lesion, LesionDataset, check_classes
 from .folder import ImageFolder
 from .ham10000 import HAM10000
+from .isic import ISIC
 from .medmnist import MedMNIST
 from .phantom import LesionPhantom
 from .skin import skin_reflectance
-from .split import Split, split
+from .split import Split, k_folds, split
 
 __all__ = [
     "HAM10000",
+    "ISIC",
     "LESION_CLASSES",
+    "Audit",
     "Batch",
     "ImageFolder",
     "Lesion",
@@ -24,7 +29,9 @@ __all__ = [
     "LesionPhantom",
     "MedMNIST",
     "Split",
+    "audit",
     "check_classes",
+    "k_folds",
     "skin_reflectance",
     "split",
 ]

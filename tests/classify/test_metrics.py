@@ -3,12 +3,14 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn import metrics
 
 import classify
+from classify.metrics import METRICS, Judged
 
 
 def _case(seed, count=40, classes=5, absent=()):
@@ -136,7 +138,7 @@ def test_calibration_error_by_hand():
 
 def test_the_table_has_the_form_of_a_classification_report():
     logits, labels = _case(3, 100)
-    ours = str(_report(logits, labels)).split()
+    ours = str(_report(logits, labels)).split("\n\n")[0].split()
     theirs = metrics.classification_report(
         labels, logits.argmax(1), target_names=[f"c{i}" for i in range(5)], zero_division=0
     ).split()
@@ -150,34 +152,8 @@ def test_it_is_json():
     assert (
         again["intervals"]["accuracy"][0] <= again["accuracy"] <= again["intervals"]["accuracy"][1]
     )
-
-
-def test_intervals_cover_a_known_rate():
-    covered = 0
-    random = np.random.default_rng(0)
-    for trial in range(300):
-        hits = random.random(150) < 0.8
-        low, high = classify.bootstrap(
-            lambda i, h=hits: h[i].mean(), 150, resamples=300, seed=trial
-        )
-        covered += low <= 0.8 <= high
-    assert 0.92 <= covered / 300 <= 0.98
-
-
-def test_doubled_pictures_of_a_lesion_do_not_narrow_the_interval():
-    hits = np.random.default_rng(1).random(200) < 0.7
-    doubled = np.repeat(hits, 2)
-    groups = [f"lesion{i // 2}" for i in range(400)]
-
-    def width(values, **options):
-        low, high = classify.bootstrap(
-            lambda i: values[i].mean(), len(values), resamples=4000, **options
-        )
-        return high - low
-
-    alone = width(hits)
-    assert width(doubled, groups=groups) == pytest.approx(alone, rel=0.05)
-    assert width(doubled) == pytest.approx(alone / 2**0.5, rel=0.07)
+    assert len(again["reliability"]["edges"]) == 16
+    assert np.shape(again["class_intervals"]["recall"]) == (5, 2)
 
 
 def test_the_same_seed_gives_the_same_interval():
@@ -187,8 +163,9 @@ def test_the_same_seed_gives_the_same_interval():
     )
     assert first == again
     assert first != other
-    assert set(first) == {"accuracy", "balanced_accuracy", "macro_f1"}
+    assert set(first) == set(METRICS) - {"ece"}
     assert _report(logits, labels).intervals == {}
+    assert _report(logits, labels).class_intervals == {}
 
 
 @pytest.mark.parametrize(
@@ -203,6 +180,7 @@ def test_the_same_seed_gives_the_same_interval():
         (np.array([[0, np.nan], [0, 1]]), np.array([0, 1]), "1 rows of scores are not numbers"),
         (np.array([[0, np.inf], [0, 1]]), np.array([0, 1]), "1 rows of scores are not numbers"),
         (np.full((2, 2), -np.inf), np.array([0, 1]), "2 rows of scores are not numbers"),
+        (np.array([[0, 1], [0, np.nan]]), np.array([0, 1]), "the first is row 1; look for a train"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(logits, labels, message):
@@ -210,17 +188,293 @@ def test_what_cannot_be_judged_is_refused(logits, labels, message):
         classify.report(logits, labels, classes=("a", "b"))
 
 
-def test_a_lower_level_gives_a_narrower_interval():
-    hits = np.random.default_rng(1).random(200) < 0.7
-    widths = [
-        np.ptp(classify.bootstrap(lambda i: hits[i].mean(), 200, level=level))
-        for level in (0.5, 0.95)
-    ]
-    assert widths[0] == pytest.approx(widths[1] * 0.6745 / 1.96, rel=0.2)
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**31), st.booleans())
+def test_ranking_agrees_with_scikit_learn(seed, tied):
+    logits, labels = _case(seed, 60, 4)
+    labels[:4] = range(4)
+    if tied:
+        logits = logits.round()
+    scores = softmax(logits, axis=1).round(12)
+    ours = _report(logits, labels, at_specificity=0.8)
+    for c in range(4):
+        expected = metrics.average_precision_score(labels == c, scores[:, c])
+        assert ours.class_average_precision[c] == pytest.approx(expected, abs=1e-12)
+        false, true, _ = metrics.roc_curve(labels == c, scores[:, c], drop_intermediate=False)
+        expected = true[1 - false >= 0.8 - 1e-9].max()
+        assert ours.class_sensitivity[c] == pytest.approx(expected, abs=1e-12)
+    assert ours.average_precision == pytest.approx(ours.class_average_precision.mean(), abs=1e-12)
+    assert ours.sensitivity == pytest.approx(ours.class_sensitivity.mean(), abs=1e-12)
 
 
-def test_bad_resampling_is_refused():
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31))
+def test_specificity_and_brier_agree_with_scikit_learn(seed):
+    logits, labels = _case(seed, 60, 4)
+    ours = _report(logits, labels)
+    one_against_rest = metrics.multilabel_confusion_matrix(
+        labels, logits.argmax(1), labels=range(4)
+    )
+    expected = one_against_rest[:, 0, 0] / one_against_rest[:, 0].sum(1)
+    np.testing.assert_allclose(ours.specificity, expected, atol=1e-12)
+    assert ours.macro_specificity == pytest.approx(expected.mean(), abs=1e-12)
+    probabilities = softmax(logits, axis=1)
+    expected = sum(metrics.brier_score_loss(labels == c, probabilities[:, c]) for c in range(4))
+    assert ours.brier == pytest.approx(expected, abs=1e-12)
+    assert 0 <= ours.brier <= 2
+
+
+def test_the_largest_and_the_uniform_errors():
+    labels = np.array([0, 1, 2])
+    uniform = _report(np.zeros((3, 3)), labels)
+    assert uniform.nll == pytest.approx(np.log(3), abs=1e-12)
+    assert uniform.brier == pytest.approx(2 / 3, abs=1e-12)
+    wrong = _report(np.roll(np.eye(3), 1, axis=1), labels, kind="probabilities")
+    assert wrong.brier == 2
+    assert wrong.nll == np.inf
+    assert wrong.ece == 1
+    assert wrong.auc == 0.25  # two of the three others tie with the one that should lead
+    assert wrong.to_dict()["nll"] is None
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**31), st.sampled_from(["cube", "exp", "steps"]))
+def test_auc_looks_at_the_order_of_scores_alone(seed, transform):
+    logits, labels = _case(seed, 60, 4)
+    labels[:4] = range(4)
+    odds = logits[:, 0] - np.log(np.exp(logits[:, 1:]).sum(1))
+    odds = odds.round(2)  # far enough apart that the transform does not round two to one
+    rest = logits[:, 1:] - np.log(np.exp(logits[:, 1:]).sum(1, keepdims=True))
+    other = {
+        "cube": odds**3 + odds,
+        "exp": np.exp(odds / 4),
+        "steps": np.unique(odds, return_inverse=True)[1].astype(float),
+    }[transform]
+    plain, changed = (_report(np.column_stack([column, rest]), labels) for column in (odds, other))
+    assert changed.class_auc[0] == plain.class_auc[0]
+    assert changed.class_average_precision[0] == plain.class_average_precision[0]
+    assert changed.class_sensitivity[0] == plain.class_sensitivity[0]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31))
+def test_identities(seed):
+    logits, labels = _case(seed, 50, 5)
+    result = _report(logits, labels)
+    confusion = result.confusion
+    assert confusion.sum() == 50
+    np.testing.assert_array_equal(confusion.sum(1), result.support)
+    present = result.support > 0
+    assert result.balanced_accuracy == pytest.approx(
+        (confusion.diagonal()[present] / confusion.sum(1)[present]).mean(), abs=1e-12
+    )
+    assert result.weighted_recall == pytest.approx(result.accuracy, abs=1e-12)
+    micro = metrics.f1_score(labels, logits.argmax(1), average="micro")
+    assert result.accuracy == pytest.approx(micro, abs=1e-12)
+
+
+def test_more_specificity_costs_sensitivity():
+    logits, labels = _case(5, 200)
+    results = [_report(logits, labels, at_specificity=s) for s in np.linspace(0, 1, 11)]
+    curves = np.stack([result.class_sensitivity for result in results])
+    assert (np.diff(curves, axis=0) <= 0).all()
+    assert (np.diff(curves, axis=0) < 0).any()
+    np.testing.assert_array_equal(curves[0], 1)
+    for wrong in (-0.1, 1.1):
+        with pytest.raises(ValueError, match=r"at_specificity must lie in \[0, 1\]"):
+            _report(logits, labels, at_specificity=wrong)
+
+
+def test_a_specificity_that_is_met_exactly_is_met():
+    # 10 others: one of them may pass at 0.9, though 1 - 0.9 is less than a tenth in floats.
+    scores = np.array([9.0, 10.0, *range(9)])
+    logits = np.column_stack([np.zeros(11), scores])
+    result = _report(logits, (np.arange(11) == 0).astype(int), at_specificity=0.9)
+    assert result.class_sensitivity[1] == 1
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31), st.integers(1, 30))
+def test_calibration_error_by_a_loop(seed, bins):
+    logits, labels = _case(seed, 80)
+    result = _report(logits, labels, bins=bins)
+    confidence = softmax(logits, axis=1).max(1)
+    right = logits.argmax(1) == labels
+    expected = 0.0
+    for number in range(bins):
+        inside = (confidence > number / bins) & (confidence <= (number + 1) / bins)
+        if inside.any():
+            expected += abs(confidence[inside].mean() - right[inside].mean()) * inside.mean()
+            assert result.reliability.confidence[number] == pytest.approx(confidence[inside].mean())
+            assert result.reliability.accuracy[number] == pytest.approx(right[inside].mean())
+        else:
+            assert np.isnan(result.reliability.accuracy[number])
+        assert result.reliability.count[number] == inside.sum()
+    assert result.ece == pytest.approx(expected, abs=1e-9)
+    assert 0 <= result.ece <= 1
+
+
+def test_calibrated_confidence_has_no_error():
+    probabilities = np.repeat([[0.75, 0.25], [0.5, 0.5], [1.0, 0.0]], 4, axis=0)
+    labels = np.array([0, 0, 0, 1, 0, 1, 0, 1, 0, 0, 0, 0])
+    result = _report(probabilities, labels, kind="probabilities")
+    assert result.ece == pytest.approx(0, abs=1e-12)
+    assert result.reliability.count[-1] == 4  # confidence 1 is in the last bin
+    assert result.reliability.count.sum() == 12
+
+
+def test_bins_of_equal_mass():
+    logits, labels = _case(1, 300)
+    result = _report(logits, labels, bins=10, equal_mass=True)
+    np.testing.assert_array_equal(result.reliability.count, 30)
+    confidence = softmax(logits, axis=1).max(1)
+    order = np.argsort(confidence).reshape(10, 30)
+    right = logits.argmax(1) == labels
+    expected = np.abs(confidence[order].mean(1) - right[order].mean(1)).mean()
+    assert result.ece == pytest.approx(expected, abs=1e-12)
+    same = _report(np.tile([1.0, 0.0], (5, 1)), np.zeros(5, dtype=int), equal_mass=True)
+    assert same.reliability.count.max() == 5
+    with pytest.raises(ValueError, match="bins must be at least 1, not 0"):
+        _report(logits, labels, bins=0)
+
+
+@pytest.mark.parametrize("equal_mass", [False, True])
+def test_a_weight_is_a_repetition(equal_mass):
+    """The numbers of a weighting are those of the rows written out: what resampling rests on."""
+    logits, labels = _case(2, 30, 4)
+    logits = logits.round()
+    weights = np.random.default_rng(0).integers(0, 4, (5, 30)).astype(float)
+    weights[0, labels == 1] = 0  # a class that was not drawn
+    judged = Judged(logits, labels, classes=4, equal_mass=equal_mass)
+    measured = judged.measure(weights)
+    for number, times in enumerate(weights.astype(int)):
+        rows = np.repeat(np.arange(30), times)
+        expected = _report(logits[rows], labels[rows])
+        for name, values in measured.items():
+            if name == "ece" and equal_mass:
+                continue  # resamples keep the bins of the whole
+            np.testing.assert_allclose(values[number], getattr(expected, name), atol=1e-12)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**31))
+def test_the_estimate_lies_in_its_interval(seed):
+    logits, labels = _case(seed, 150, 3)
+    groups = [f"lesion{i}" for i in np.random.default_rng(seed).integers(0, 90, 150)]
+    result = _report(logits, labels, groups=groups, resamples=200)
+    for name, (low, high) in result.intervals.items():
+        assert low <= getattr(result, name) <= high
+    for name, ends in result.class_intervals.items():
+        assert (ends[:, 0] <= getattr(result, name)).all()
+        assert (getattr(result, name) <= ends[:, 1]).all()
+    assert result.unit == "lesions"
+    assert "95 % intervals, resampling lesions" in str(result)
+
+
+def test_intervals_of_lesions_do_not_depend_on_the_order_of_pictures():
+    logits, labels = _case(4, 120)
+    groups = np.array([f"lesion{i % 70}" for i in range(120)])
+    shuffle = np.random.default_rng(0).permutation(120)
+    plain = _report(logits, labels, groups=groups, resamples=50).intervals
+    shuffled = _report(logits[shuffle], labels[shuffle], groups=groups[shuffle], resamples=50)
+    for name, interval in plain.items():
+        assert shuffled.intervals[name] == pytest.approx(interval, abs=1e-12)
+
+
+def test_the_report_and_the_bootstrap_draw_the_same():
+    logits, labels = _case(0)
+    right = (logits.argmax(1) == labels).astype(float)
+    generator = torch.Generator().manual_seed(7)
+    ours = _report(logits, labels, resamples=50, generator=generator, level=0.8)
+    expected = classify.bootstrap(
+        lambda i: right[i].mean(), len(labels), resamples=50, seed=7, level=0.8
+    )
+    assert ours.intervals["accuracy"] == pytest.approx(expected, abs=1e-12)
+    assert ours.level == 0.8
+
+
+def test_a_class_without_pictures_is_named_and_left_out():
+    logits, labels = _case(0, 60, 4, absent=(2,))
+    logits[0, 2] = 99  # predicted, though it is never true
+    result = _report(logits, labels, resamples=20)
+    assert result.absent == ("c2",)
+    assert result.recall[2] == 0
+    for name in ("auc", "average_precision", "sensitivity"):
+        values = getattr(result, f"class_{name}")
+        assert np.isnan(values[2])
+        assert getattr(result, name) == pytest.approx(values[[0, 1, 3]].mean(), abs=1e-12)
+        assert np.isnan(result.class_intervals[f"class_{name}"][2]).all()
+    assert result.balanced_accuracy == pytest.approx(result.recall[[0, 1, 3]].mean(), abs=1e-12)
+    assert "no pictures of c2: left out of balanced accuracy" in str(result)
+    assert "no pictures" not in str(_report(*_case(3, 100)))
+
+
+def test_pictures_of_one_class_alone():
+    result = _report(np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([0, 0]), resamples=5)
+    assert result.accuracy == result.balanced_accuracy == 0.5
+    assert np.isnan(result.auc)
+    assert np.isnan(result.sensitivity)
+    assert np.isnan(result.specificity[0])  # there is nothing else to keep out
+    assert result.average_precision == 1
+    assert result.intervals["auc"] == pytest.approx((np.nan, np.nan), nan_ok=True)
+    only = _report(np.zeros((3, 1)), np.zeros(3, dtype=int))
+    assert only.accuracy == 1
+    assert np.isnan(only.auc)
+    assert "nan" in str(only)
+
+
+def test_probabilities_are_judged_as_their_logarithms():
+    logits, labels = _case(0)
+    probabilities = softmax(logits, axis=1)
+    plain, given_ = _report(logits, labels), _report(probabilities, labels, kind="probabilities")
+    for name in METRICS:
+        assert getattr(given_, name) == pytest.approx(getattr(plain, name), abs=1e-9)
+    half = _report(probabilities.astype(np.float16), labels, kind="probabilities")
+    assert half.nll == pytest.approx(plain.nll, abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (
+            [[0.5, 0.5], [0.5, 0.9]],
+            r"1 rows of probabilities do not sum to one \(row 1 sums to",
+        ),
+        ([[0.5, 0.5], [0.5, 0.9]], "kind='logits' for scores before the softmax, or divide each"),
+        ([[0.5, 0.5], [-0.5, 1.5]], r"probabilities must lie in 0\.\.1; pass kind='logits'"),
+        ([[0.5, 0.5], [0.5, np.nan]], "1 rows of scores are not numbers, the first is row 1"),
+        ([0.5, 0.5], r"2 classes need scores \[N, 2\]"),
+    ],
+)
+def test_what_are_no_probabilities_is_refused(scores, message):
+    with pytest.raises(ValueError, match=message):
+        classify.report(
+            np.array(scores), np.array([0, 1]), classes=("a", "b"), kind="probabilities"
+        )
+    with pytest.raises(ValueError, match="kind must be 'logits' or 'probabilities', not 'odds'"):
+        classify.report(np.array(scores), np.array([0, 1]), classes=("a", "b"), kind="odds")
+
+
+def test_groups_that_do_not_fit_are_refused_even_without_intervals():
+    with pytest.raises(ValueError, match="3 rows need as many groups, not 2: name the lesion"):
+        _report(np.zeros((3, 2)), np.array([0, 1, 1]), groups=["a", "b"])
     with pytest.raises(ValueError, match="resamples must be at least 1"):
-        classify.bootstrap(lambda i: 0.0, 3, resamples=0)
-    with pytest.raises(ValueError, match="3 rows need as many groups, not 2"):
-        classify.bootstrap(lambda i: 0.0, 3, groups=["a", "b"])
+        _report(np.zeros((3, 2)), np.array([0, 1, 1]), resamples=-1)
+
+
+def test_a_confidence_on_an_edge_is_in_the_bin_below():
+    halves = np.full((4, 2), 0.5)
+    result = _report(halves, np.array([0, 0, 1, 1]), kind="probabilities", bins=2)
+    np.testing.assert_array_equal(result.reliability.count, [4, 0])
+
+
+def test_an_impossible_truth_counts_only_where_it_is_drawn():
+    logits = np.array([[0.0, 0.0], [0.0, -np.inf]])
+    labels = np.array([0, 1])
+    judged = Judged(logits, labels, classes=2)
+    measured = judged.measure(np.array([[2.0, 0.0], [1.0, 1.0]]), ["nll"])
+    np.testing.assert_allclose(measured["nll"], [np.log(2), np.inf])
+    result = _report(logits, labels, resamples=200)
+    assert result.nll == np.inf
+    assert result.intervals["nll"] == pytest.approx((np.log(2), np.inf))
+    assert result.to_dict()["intervals"]["nll"][1] is None

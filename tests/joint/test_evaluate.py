@@ -41,6 +41,15 @@ def test_numbers_agree_with_scikit_learn(system, lesions):
     )
     assert result.identifiers == tuple(f"picture{i}" for i in range(48))
     assert list(result.labels) == lesions.targets.tolist()
+    assert result.groups == lesions.groups
+
+
+def test_intervals_resample_lesions(system, lesions):
+    result = joint.evaluate(system, lesions, resamples=200)
+    assert result.report.unit == "lesions"
+    low, high = result.report.intervals["accuracy"]
+    assert low <= result.report.accuracy <= high
+    assert not joint.evaluate(system, lesions).report.intervals
 
 
 def test_rate_and_fidelity_are_means_over_pictures(system, lesions):

@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
+import classify
 import compress
 import joint
 import optics
-from joint.figure import save_figure, system_figure
+from joint.figure import draw_reliability, report_figure, save_figure, system_figure
 
 
 class _Grey(torch.nn.Module):
@@ -47,3 +49,39 @@ def test_only_the_figures_need_matplotlib(tmp_path):
         "import sys, joint; sys.exit('matplotlib' in sys.modules or 'torchvision' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def _report():
+    probabilities = np.array(
+        [[0.85, 0.15, 0.0], [0.55, 0.3, 0.15], [0.2, 0.65, 0.15], [0.15, 0.85, 0.0]]
+    )
+    labels = np.array([0, 1, 1, 1])
+    return classify.report(
+        probabilities, labels, classes=("mel", "nv", "df"), kind="probabilities", bins=10
+    )
+
+
+def test_a_report_is_drawn_with_its_counts_and_its_confidence(tmp_path):
+    report = _report()
+    figure = report_figure(report, title="phantom")
+    confusion, reliability = figure.axes
+    written = [int(text.get_text()) for text in confusion.texts]
+    assert written == report.confusion.ravel().tolist() == [1, 0, 0, 1, 2, 0, 0, 0, 0]
+    assert [tick.get_text() for tick in confusion.get_yticklabels()] == ["mel", "nv", "df"]
+    assert confusion.get_title() == "accuracy 0.750, balanced 0.833"
+    assert reliability.get_title() == f"calibration error {report.ece:.3f}"
+    save_figure(figure, tmp_path / "report.png")
+    assert np.asarray(Image.open(tmp_path / "report.png").convert("L")).std() > 20
+
+
+def test_the_reliability_bars_are_the_bins_with_pictures():
+    report = _report()
+    axis = Figure().subplots()
+    draw_reliability(axis, report.reliability)
+    bars = sorted((bar.get_x(), bar.get_width(), bar.get_height()) for bar in axis.patches)
+    np.testing.assert_allclose(bars, [(0.5, 0.1, 0), (0.6, 0.1, 1), (0.8, 0.1, 1)], atol=1e-12)
+    points = axis.lines[0]
+    np.testing.assert_allclose(points.get_xdata(), [0.55, 0.65, 0.85])
+    np.testing.assert_allclose(points.get_ydata(), [0, 1, 1])
+    fullest = max(axis.patches, key=lambda bar: bar.get_facecolor()[3])
+    assert fullest.get_x() == pytest.approx(0.8)  # two of the four pictures

@@ -1,3 +1,4 @@
+import hashlib
 from collections import Counter
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from classify.data import LESION_CLASSES, LesionDataset, Split, split
+from classify.data import LESION_CLASSES, LesionDataset, Split, k_folds, split
 
 SETTINGS = settings(deadline=None, max_examples=100)
 PARTS = ("train", "validation", "test")
@@ -210,6 +211,7 @@ def test_table():
         ({"fractions": (0.25,) * 4}, "two .* or three .* numbers, got"),
         ({"fractions": 0.8}, "two .* or three .* numbers, got 0.8"),
         ({"by": "patient"}, "by must be 'lesion' or 'image', got 'patient'"),
+        ({"method": "random"}, "method must be 'balanced' or 'hash', got 'random'"),
         ({"seed": 0.5}, "seed must be an integer, got 0.5"),
     ],
 )
@@ -234,6 +236,189 @@ def test_only_the_part_of_a_subset_is_split():
     assert every(split(some)) == sorted(some.identifiers)
 
 
+def test_a_thousand_group_structures():
+    rng = np.random.default_rng(0)
+    for seed in range(1000):
+        lesions = int(rng.integers(24, 40))
+        sizes = rng.choice([1, 2, 3, 6], lesions)
+        groups = np.repeat(np.arange(lesions), sizes)
+        dataset = make(np.repeat(rng.permutation(lesions) % 3, sizes), groups, ["a", "b", "c"])
+        method = ("balanced", "hash")[seed % 2]
+        for parts in (split(dataset, (0.5, 0.5), seed=seed, method=method), *k_folds(dataset, 3)):
+            assert every(parts) == sorted(dataset.identifiers)
+            assert not set(parts.train.groups) & set(parts.test.groups)
+
+
+# ------------------------------------------------------------------------------------------ hash
+
+
+@SETTINGS
+@given(st.integers(0, 99), st.integers(0, 2**32), st.data())
+def test_hashed_groups_stay_when_others_come_and_go(seed, salt, data):
+    count = 120
+    dataset = make(
+        [row % 3 for row in range(count)], [f"{salt}-{row // 2}" for row in range(count)]
+    )
+    kept = data.draw(st.lists(st.integers(0, count - 1), min_size=60, max_size=119, unique=True))
+    some = dataset.subset(kept)
+    assume((some.counts > 0).sum() > 1)
+    try:
+        before = split(some, (0.6, 0.2, 0.2), seed=seed, method="hash")
+        after = split(dataset, (0.6, 0.2, 0.2), seed=seed, method="hash")
+    except ValueError:  # a part that happens to be empty
+        assume(False)
+        raise
+    for old, new in zip(before, after, strict=True):
+        assert set(old.identifiers) == set(new.identifiers) & set(some.identifiers)
+    assert after.shared_lesions == 0
+
+
+def test_balanced_groups_do_move():
+    # What the hash is there for.
+    dataset = skin(300)
+    some = dataset.subset(range(len(dataset) - 40))
+    old, new = split(some).test, split(dataset).test
+    assert set(old.identifiers) != set(new.identifiers) & set(some.identifiers)
+
+
+def test_hashed_parts_are_right_on_average():
+    dataset = skin(2000)
+    sizes = Counter(dataset.groups).values()
+    shares = (0.7, 0.2, 0.1)
+    totals = np.zeros((3, 7))
+    for seed in range(30):
+        parts = split(dataset, shares, seed=seed, method="hash")
+        totals += np.array([part.counts.numpy() for part in parts])
+        for share, part in zip(shares, parts, strict=True):
+            deviation = np.sqrt(share * (1 - share) * sum(size**2 for size in sizes))
+            assert abs(len(part) - share * len(dataset)) < 4.5 * deviation
+    labels = dataset.labels.numpy()
+    for label in range(7):
+        squares = sum(n**2 for n in Counter(np.array(dataset.groups)[labels == label]).values())
+        for row, share in enumerate(shares):
+            deviation = np.sqrt(share * (1 - share) * squares * 30)
+            expected = 30 * share * int(dataset.counts[label])
+            assert abs(totals[row, label] - expected) < 4.5 * deviation
+
+
+def test_a_larger_training_share_takes_nothing_away_from_it():
+    dataset = skin(500)
+    small = split(dataset, (0.5, 0.3, 0.2), method="hash").train
+    large = split(dataset, (0.8, 0.1, 0.1), method="hash").train
+    assert set(small.identifiers) < set(large.identifiers)
+
+
+def test_the_hash_is_the_same_on_every_machine():
+    dataset = make([0, 1] * 6, range(12))
+    parts = split(dataset, (0.5, 0.5), method="hash")
+    digests = {row: hashlib.sha256(f"0:{row}".encode()).digest()[0] for row in range(12)}
+    expected = [f"image-{row}" for row, first in digests.items() if first >= 128]
+    assert list(parts.test.identifiers) == expected
+    assert "split by lesion and its hash, seed 0: 0.0%" in str(parts)
+
+
+def test_hashing_too_few_groups():
+    with pytest.raises(ValueError, match=r"2 images of 2 groups are too few for the fractions"):
+        split(make([0, 1], range(2)), method="hash")
+
+
+# ----------------------------------------------------------------------------------------- folds
+
+
+@SETTINGS
+@given(
+    st.one_of(datasets(least=6), datasets(mixed=True, least=6)), st.integers(3, 6), st.booleans()
+)
+def test_folds_test_each_image_once_and_divide_no_group(dataset, folds, validation):
+    splits = k_folds(dataset, folds, validation=validation)
+    assert len(splits) == folds
+    assert sorted(name for parts in splits for name in parts.test.identifiers) == sorted(
+        dataset.identifiers
+    )
+    for number, parts in enumerate(splits):
+        assert parts.fold == (number, folds)
+        assert len(parts) == 2 + validation
+        groups = [set(part.groups) for part in parts]
+        assert sum(map(len, groups)) == len(set().union(*groups))
+        assert every(parts) == sorted(dataset.identifiers)
+        if validation:
+            following = splits[(number + 1) % folds].test
+            assert parts.parts["validation"].identifiers == following.identifiers
+        for part, index in zip(parts, parts.indices, strict=True):
+            assert dataset.subset(index).identifiers == part.identifiers
+
+
+@SETTINGS
+@given(datasets(least=6), st.integers(2, 6), st.integers(0, 99))
+def test_folds_keep_the_share_of_every_class(dataset, folds, seed):
+    largest = max(Counter(dataset.groups).values())
+    for parts in k_folds(dataset, folds, seed=seed):
+        assert (parts.test.counts > 0).all()
+        off = (parts.test.counts / len(parts.test) - dataset.counts / len(dataset)).abs().max()
+        assert off <= (largest + 1) / len(parts.test)
+
+
+@SETTINGS
+@given(datasets(mixed=True, least=6), st.integers(2, 6), st.randoms(use_true_random=False))
+def test_folds_do_not_ask_for_the_order_of_rows(dataset, folds, random):
+    order = list(range(len(dataset)))
+    random.shuffle(order)
+    for by in ("lesion", "image"):
+        first = k_folds(dataset, folds, by=by, seed=1)
+        second = k_folds(dataset.subset(order), folds, by=by, seed=1)
+        assert [names(parts) for parts in first] == [names(parts) for parts in second]
+
+
+def test_folds_no_worse_than_scikit_learn():
+    dataset = skin()
+    labels, groups = dataset.labels.numpy(), np.array(dataset.groups)
+    theirs = [
+        share_error(dataset, dataset.subset(test))
+        for _, test in StratifiedGroupKFold(10, shuffle=True, random_state=0).split(
+            np.zeros(len(labels)), labels, groups
+        )
+    ]
+    ours = [share_error(dataset, parts.test) for parts in k_folds(dataset, 10)]
+    assert max(ours) <= max(theirs)
+    assert max(ours) < 0.004
+
+
+def test_other_seeds_give_other_folds():
+    dataset = skin(300)
+    tests = {frozenset(k_folds(dataset, seed=seed)[0].test.groups) for seed in range(10)}
+    assert len(tests) == 10
+
+
+def test_folds_by_image_leak_and_say_so():
+    dataset = skin(300)
+    text = str(k_folds(dataset, 5, by="image", seed=2)[3])
+    assert "fold 3 of 5 by image, seed 2: " in text
+    assert "0.0% of the test" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"folds": 1}, r"folds must be an integer of at least 2 \(train, test\), got 1"),
+        ({"folds": 2, "validation": True}, r"at least 3 \(train, validation, test\), got 2"),
+        ({"folds": 5.0}, r"folds must be an integer of at least 2 .*, got 5.0"),
+        ({"folds": True}, r"folds must be an integer of at least 2 .*, got True"),
+        ({"by": "patient"}, "by must be 'lesion' or 'image', got 'patient'"),
+        ({"seed": "x"}, "seed must be an integer, got 'x'"),
+    ],
+)
+def test_bad_folds(options, message):
+    with pytest.raises(ValueError, match=message):
+        k_folds(skin(30), **options)
+
+
+def test_more_folds_than_groups():
+    with pytest.raises(ValueError, match=r"4 images are too few, .* for 3 folds: .* 2, 2, 0; ask"):
+        k_folds(make([0, 0, 1, 1], ["a", "a", "b", "b"]), 3)
+    with pytest.raises(ValueError, match="only one class"):
+        k_folds(make([0] * 9, range(9)))
+
+
 @pytest.mark.ham10000
 def test_real_split_by_lesion(real):
     parts = split(real)
@@ -253,3 +438,23 @@ def test_real_split_by_image_leaks(real, seed):
     melanoma = parts.test.subset(parts.test.labels == LESION_CLASSES.index("mel"))
     leak = np.mean([group in known for group in melanoma.groups])
     assert leak == pytest.approx(0.67, abs=0.05)
+
+
+@pytest.mark.ham10000
+@pytest.mark.parametrize("folds", [5, 10])
+def test_real_folds(real, folds):
+    splits = k_folds(real, folds)
+    assert sum(len(parts.test) for parts in splits) == 10015
+    for parts in splits:
+        # scikit-learn's StratifiedGroupKFold reaches 0.001, two images in a fold of ten.
+        assert share_error(real, parts.test) < 0.001
+        assert parts.shared_lesions == 0
+        assert (parts.test.counts > 0).all()
+
+
+@pytest.mark.ham10000
+def test_real_hash_split(real):
+    parts = split(real, (0.8, 0.2), method="hash")
+    assert parts.shared_lesions == 0
+    # 7452 lesions of 1.8 squared images on average: 0.4 * sqrt(7452 * 2.3) = 52 images.
+    assert len(parts.test) == pytest.approx(2003, abs=4 * 52)

@@ -1,0 +1,345 @@
+"""Is one system better than another on the same pictures? Three paired answers.
+
+::
+
+    first [N, K] ──┐               ┌─ bootstrap_difference ─► how much better, and an interval
+    second [N, K] ─┼─ same rows ───┼─ permutation_test ─────► could chance have dealt it, by lesion
+    labels [N] ────┘               └─ mcnemar ──────────────► the same of right and wrong, exactly
+
+All three pair the systems picture by picture: what is hard for both does not count as noise.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.stats import binomtest
+
+from .intervals import (
+    Interval,
+    check_resampling,
+    flipped,
+    membership,
+    percentile_interval,
+    resampled,
+    source,
+    unit_of,
+)
+from .metrics import Judged, Kind, Metric, as_logits
+
+__all__ = [
+    "Difference",
+    "McNemar",
+    "Permutation",
+    "bootstrap_difference",
+    "mcnemar",
+    "permutation_test",
+]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Difference of a metric between two systems, first minus second."""
+
+    metric: str
+    first: float
+    second: float
+    difference: float
+    interval: Interval
+    level: float
+    p: float
+    """Two-sided: twice the share of resamples on the far side of no difference."""
+    resamples: int
+    count: int
+    """Lesions, or pictures, that were resampled."""
+    unit: str
+    """``lesions`` where groups were given, else ``pictures``."""
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return (
+            f"{self.metric} {self.first:.3f} against {self.second:.3f}: difference "
+            f"{self.difference:+.3f}, {100 * self.level:g} % interval [{low:+.3f}, {high:+.3f}], "
+            f"p = {self.p:.3g} ({self.resamples} resamples of {self.count} {self.unit})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Pictures that one system gets right and the other wrong."""
+
+    only_first: int
+    """Right by the first system alone."""
+    only_second: int
+    """Right by the second system alone."""
+    p: float
+    """Two-sided, exact."""
+
+    def __str__(self) -> str:
+        return (
+            f"right by the first alone {self.only_first}, by the second alone {self.only_second}: "
+            f"exact McNemar p = {self.p:.3g} (pictures taken as independent)"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """How often a difference as large arises when the systems are swapped by chance."""
+
+    metric: str
+    difference: float
+    """First minus second."""
+    p: float
+    """Two-sided, at least ``1 / (resamples + 1)``."""
+    resamples: int
+    count: int
+    """Lesions, or pictures, in which the systems were swapped."""
+    unit: str
+    """``lesions`` where groups were given, else ``pictures``."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.metric} differs by {self.difference:+.3f}: permutation p = {self.p:.3g} "
+            f"({self.resamples} swaps within {self.count} {self.unit})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+def bootstrap_difference(
+    first: Array,
+    second: Array,
+    *,
+    labels: Array,
+    metric: Metric = "balanced_accuracy",
+    groups: Sequence[str] | None = None,
+    kind: Kind = "logits",
+    resamples: int = 1000,
+    level: float = 0.95,
+    generator: torch.Generator | None = None,
+) -> Difference:
+    """Paired bootstrap of the difference of a metric, first minus second.
+
+    Each resample draws the same lesions for both systems (Efron and Tibshirani, 1993, chapter 13:
+    the percentile interval, and the p-value that inverts it).
+
+    Parameters
+    ----------
+    first, second : array ``[N, K]``
+        Scores of the two systems for the same pictures, in the same order.
+    labels : array of int ``[N]``
+        True classes.
+    metric : str or callable
+        One of :data:`classify.metrics.METRICS`, which are quick, or a function of logits
+        ``[M, K]`` and labels ``[M]``, which is called for each resample.
+    groups : sequence of str, length N, optional
+        Lesion of each picture: whole lesions are drawn.
+    kind : {"logits", "probabilities"}
+        What the scores are, as in :func:`report`.
+    resamples : int
+        Draws.
+    level : float
+        Confidence level in (0, 1).
+    generator : torch.Generator, optional
+        Source of the draws; by default a new one of seed 0.
+
+    Returns
+    -------
+    Difference
+        Over the resamples in which the metric exists for both.
+
+    Raises
+    ------
+    ValueError
+        When shapes, labels, scores or groups do not fit, the metric is unknown, or it does not
+        exist on these labels.
+    """
+    check_resampling(resamples, level)
+    one, other, member = _pair(first, second, labels, groups, kind)
+    once = np.ones((1, len(member)))
+    values = [float(_values(metric, judged, once)[0]) for judged in (one, other)]
+    _check_exists(metric, values)
+    draws = np.concatenate(
+        [
+            _values(metric, one, weights) - _values(metric, other, weights)
+            for weights in resampled(member, resamples, source(generator))
+        ]
+    )
+    there = draws[~np.isnan(draws)]
+    # One more draw on each side: no finite number of resamples shows that p is 0.
+    far = min((there <= 0).sum(), (there >= 0).sum())
+    return Difference(
+        metric=_name(metric),
+        first=values[0],
+        second=values[1],
+        difference=values[0] - values[1],
+        interval=percentile_interval(draws, level),
+        level=level,
+        p=float(min(1.0, 2 * (1 + far) / (1 + len(there)))),
+        resamples=resamples,
+        count=int(member.max()) + 1,
+        unit=unit_of(groups),
+    )
+
+
+def mcnemar(first: Array, second: Array, *, labels: Array) -> McNemar:
+    """Exact test of McNemar (1947) that both systems err equally often where they disagree.
+
+    Pictures count as independent, which those of one lesion are not: see
+    :func:`permutation_test` for that.
+
+    Parameters
+    ----------
+    first, second : array ``[N, K]``
+        Scores of the two systems for the same pictures, in the same order; logits or
+        probabilities, as only the largest of a row matters.
+    labels : array of int ``[N]``
+        True classes.
+
+    Returns
+    -------
+    McNemar
+        ``p`` is 1 where the systems never disagree in being right.
+
+    Raises
+    ------
+    ValueError
+        When shapes, labels or scores do not fit.
+    """
+    one, other, _ = _pair(first, second, labels, None, "logits")
+    right, also = (j.logits.argmax(1) == j.labels for j in (one, other))
+    only_first, only_second = int((right & ~also).sum()), int((also & ~right).sum())
+    disagree = only_first + only_second
+    p = float(binomtest(only_first, disagree, 0.5).pvalue) if disagree else 1.0
+    return McNemar(only_first, only_second, p)
+
+
+def permutation_test(
+    first: Array,
+    second: Array,
+    *,
+    labels: Array,
+    metric: Metric = "accuracy",
+    groups: Sequence[str] | None = None,
+    kind: Kind = "logits",
+    resamples: int = 9999,
+    generator: torch.Generator | None = None,
+) -> Permutation:
+    """Swap the systems within lesions by chance and see how often they differ as much.
+
+    Were the systems alike, it would not matter which of them judged a lesion. For accuracy the
+    swap of a lesion flips the sign of its part of the difference. The p-value counts the dealing
+    that was observed (Phipson and Smyth, 2010).
+
+    Parameters
+    ----------
+    first, second : array ``[N, K]``
+        Scores of the two systems for the same pictures, in the same order.
+    labels : array of int ``[N]``
+        True classes.
+    metric : str or callable
+        As in :func:`bootstrap_difference`. A metric of ranks or calibration mixes the scores of
+        both systems: it asks that they be on one scale.
+    groups : sequence of str, length N, optional
+        Lesion of each picture: its pictures are swapped together.
+    kind : {"logits", "probabilities"}
+        What the scores are, as in :func:`report`.
+    resamples : int
+        Swaps drawn.
+    generator : torch.Generator, optional
+        Source of the draws; by default a new one of seed 0.
+
+    Returns
+    -------
+    Permutation
+
+    Raises
+    ------
+    ValueError
+        As :func:`bootstrap_difference`.
+    """
+    check_resampling(resamples)
+    one, other, member = _pair(first, second, labels, groups, kind)
+    # Both systems in one stack: a swap is then a choice of rows, that is, a weighting.
+    stacked = Judged(
+        np.concatenate([one.logits, other.logits]),
+        np.concatenate([one.labels, other.labels]),
+        classes=one.logits.shape[1],
+    )
+
+    def difference(swap: Array) -> Array:
+        kept = 1 - swap
+        return _values(metric, stacked, np.concatenate([kept, swap], 1)) - _values(
+            metric, stacked, np.concatenate([swap, kept], 1)
+        )
+
+    observed = float(difference(np.zeros((1, len(member))))[0])
+    _check_exists(metric, [observed])
+    draws = np.concatenate(
+        [difference(swap) for swap in flipped(member, resamples, source(generator))]
+    )
+    # Sums of the same terms in another order differ in the last bits.
+    as_large = int((np.abs(draws) >= abs(observed) - 1e-12).sum())
+    return Permutation(
+        metric=_name(metric),
+        difference=observed,
+        p=(1 + as_large) / (1 + resamples),
+        resamples=resamples,
+        count=int(member.max()) + 1,
+        unit=unit_of(groups),
+    )
+
+
+def _pair(
+    first: Array, second: Array, labels: Array, groups: Sequence[str] | None, kind: Kind
+) -> tuple[Judged, Judged, Array]:
+    first, second, labels = np.asarray(first), np.asarray(second), np.asarray(labels)
+    if first.shape != second.shape or first.ndim != 2:
+        raise ValueError(
+            f"both systems must score the same pictures and classes [N, K], not {first.shape} "
+            f"and {second.shape}"
+        )
+    one, other = (
+        Judged(as_logits(scores, kind), labels, classes=first.shape[1])
+        for scores in (first, second)
+    )
+    return one, other, membership(groups, len(labels))
+
+
+def _values(metric: Metric, judged: Judged, weights: Array) -> Array:
+    if isinstance(metric, str):
+        return judged.measure(weights, [metric])[metric]
+    return _called(metric, judged, weights)
+
+
+def _called(metric: Callable[[Array, Array], float], judged: Judged, weights: Array) -> Array:
+    rows = np.arange(len(judged.labels))
+    picks = [np.repeat(rows, times) for times in weights.astype(np.int64)]
+    return np.array([metric(judged.logits[i], judged.labels[i]) for i in picks], dtype=float)
+
+
+def _name(metric: Metric) -> str:
+    return metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
+
+
+def _check_exists(metric: Metric, values: Sequence[float]) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"{_name(metric)} is not a finite number on these scores and labels; compare a metric "
+            "that exists, such as 'accuracy', or give pictures of more classes"
+        )

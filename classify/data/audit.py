@@ -1,0 +1,363 @@
+"""What is wrong with a data set, and with a split of it, before anything is trained.
+
+Files that cannot be read, missing rows and unknown labels are refused by the loaders, by name.
+What is looked for here is what reads well and is wrong all the same.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Literal, NamedTuple, TypeAlias, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .archive import listed
+from .dataset import LesionDataset
+from .near import Thumbnails, near_pairs, thumbnails
+from .split import Split
+
+__all__ = ["Audit", "Conflict", "Leak", "Near", "audit"]
+
+Parts: TypeAlias = Split | Mapping[str, LesionDataset]
+
+_ROWS = 256  # pictures read at once
+_BLANK = 4  # codes by which a channel of a blank picture may vary: JPEG of a flat one does
+
+
+class Near(NamedTuple):
+    """Two pictures that differ, but not by much."""
+
+    first: str
+    second: str
+    """Identifiers."""
+    similarity: float
+    """Correlation in the best pose, after alignment where that was needed."""
+    same_group: bool
+    same_label: bool
+
+
+class Conflict(NamedTuple):
+    """One thing under several labels."""
+
+    kind: Literal["pixels", "group"]
+    """Pictures with equal pixels, or all pictures of one group."""
+    images: tuple[str, ...]
+    labels: tuple[str, ...]
+    """Class of each image."""
+
+
+class Leak(NamedTuple):
+    """Something that is in more than one part of a split."""
+
+    kind: Literal["image", "group", "exact", "near"]
+    """One identifier; one group; pictures with equal pixels; a near duplicate."""
+    names: tuple[str, ...]
+    """The identifier or the group, alone; or the pictures."""
+    parts: tuple[str, ...]
+    """The parts that it is in; or that of each picture."""
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Audit:
+    """What :func:`audit` found. Printing it says so in words; empty fields are good news."""
+
+    images: int
+    groups: int
+    exact: tuple[tuple[str, ...], ...]
+    """Sets of pictures with equal pixels, as identifiers."""
+    near: tuple[Near, ...]
+    """Pairs of near duplicates that are no exact ones, the most similar first."""
+    complete: bool
+    """False when the search for near duplicates stopped at a million pairs."""
+    conflicts: tuple[Conflict, ...]
+    blank: tuple[str, ...]
+    """Pictures of one colour (black ones among them): no channel varies by more than 4 codes."""
+    empty_masks: tuple[str, ...]
+    """Pictures whose mask marks nothing."""
+    parts: tuple[str, ...] = ()
+    """Names of the parts of the split; none when no split was given."""
+    leaks: tuple[Leak, ...] = ()
+    shared_lesions: float | None = None
+    """Share of the test images whose group is in training; None without these two parts."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything, as what JSON can hold."""
+        records: dict[str, object] = {
+            name: [record._asdict() for record in getattr(self, name)]
+            for name in ("near", "conflicts", "leaks")
+        }
+        return vars(self) | records
+
+    def __str__(self) -> str:
+        stop = "" if self.complete else ", and then the search stopped"
+        strangers = [pair for pair in self.near if not pair.same_group]
+        disagreeing = [pair for pair in self.near if not pair.same_label]
+        lines = [
+            f"audit of {self.images} images in {self.groups} groups",
+            _found("exact duplicates (equal pixels)", map(" = ".join, self.exact), "sets"),
+            _found(
+                "near duplicates (flip, rotation, JPEG, small crop or shift)",
+                map(_pair, self.near),
+                "pairs",
+                stop,
+            ),
+            _found("  of these in different groups", map(_pair, strangers), "pairs"),
+            _found("  of these under different labels", map(_pair, disagreeing), "pairs"),
+            _found("label conflicts", map(_conflict, self.conflicts), "cases"),
+            _found("blank images (one colour)", self.blank, "images"),
+            _found("empty masks", self.empty_masks, "images"),
+        ]
+        if self.parts:
+            lines.append(f"split into {', '.join(self.parts)}, on more than one side:")
+            lines += [self._leaked(kind) for kind in ("image", "group", "exact", "near")]
+        if self.shared_lesions is not None:
+            lines.append(
+                f"  {self.shared_lesions:.1%} of the test images share their group with training"
+            )
+        return "\n".join(lines)
+
+    def _leaked(self, kind: str) -> str:
+        what = {"image": "images", "group": "groups", "exact": "exact duplicates"}
+        what = what.get(kind, "near duplicates")
+        leaks = [leak for leak in self.leaks if leak.kind == kind]
+        return _found(f"  {what}", map(_leak, leaks))
+
+
+def audit(
+    dataset: LesionDataset,
+    split: Parts | None = None,
+    *,
+    threshold: float = 0.975,
+    align: bool = True,
+) -> Audit:
+    """Look for duplicates, leaks, contradictions and empty pictures.
+
+    ::
+
+        images ─┬─ SHA-256 ───────────────────────────────► equal pixels
+                └─ 20 x 20 ── all pairs, eight poses ──┬──► r > threshold ────────► near
+                                                       └──► r > 0.88 ── aligned ──► near
+
+    Near duplicates are pairs whose area-averaged 20 x 20 pictures, each channel freed of its mean,
+    correlate above ``threshold`` in one of the eight poses of the square: flips, rotations by
+    right angles, JPEG and changes of contrast. Small crops and shifts are found by alignment:
+    pairs that are somewhat alike, and are more so to first order in scale and shift (tangent
+    distance [1]_), are registered at 32 x 32 pixels by Gauss-Newton steps [2]_ and must then
+    correlate above 0.98 (or ``threshold`` where that is more). Alignment reaches 8 % of half the
+    side, that is crops that keep 95 % of the side or more.
+
+    On one core it takes half a minute for the 10 015 pictures of HAM10000 at 128 pixels, and time
+    goes with the square of their number. Memory beyond the pictures is 40 kB for each and a block
+    of pairs.
+
+    Parameters
+    ----------
+    dataset : LesionDataset
+        Pictures of 8 pixels a side or more.
+    split : Split, or mapping of str to LesionDataset, optional
+        Parts of the data set, matched by identifier; call them ``train``, ``validation`` and
+        ``test`` where they are that. Pictures may be in no part.
+    threshold : float
+        Correlation above which a pair counts as near duplicates, in (0, 1).
+    align : bool
+        Also find crops and shifts. Without it, near duplicates are the plain 20 x 20 criterion.
+
+    Returns
+    -------
+    Audit
+
+    Raises
+    ------
+    ValueError
+        When the threshold is none, the pictures are too small, or parts hold images that the data
+        set does not have.
+
+    References
+    ----------
+    .. [1] Simard, LeCun, Denker, "Efficient pattern recognition using a new transformation
+       distance", NIPS 5 (1992).
+    .. [2] Lucas, Kanade, "An iterative image registration technique with an application to stereo
+       vision", IJCAI (1981).
+
+    Examples
+    --------
+    >>> parts = split(dataset)
+    >>> print(audit(dataset, parts))
+    """
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold must be a correlation between 0 and 1, got {threshold!r}")
+    if min(dataset.image_size) < 8:
+        raise ValueError(
+            f"an audit compares pictures of at least 8 pixels a side, got {dataset.image_size}"
+        )
+    names, labels = dataset.identifiers, dataset.labels.tolist()
+    parts = {} if split is None else dict(split.parts if isinstance(split, Split) else split)
+    sides = _sides(dataset, parts)
+    scan = _scan(dataset)
+    exact = _repeated(scan.content)
+    rows, similarity, complete = near_pairs(
+        scan.small, scan.content, scan.blank, threshold=threshold, align=align
+    )
+    near = [
+        Near(
+            names[a],
+            names[b],
+            round(value, 4),
+            dataset.groups[a] == dataset.groups[b],
+            labels[a] == labels[b],
+        )
+        for (a, b), value in zip(rows.tolist(), similarity.tolist(), strict=True)
+    ]
+    copies = [tuple(names[row] for row in rows) for rows in exact]
+    pairs = [(pair.first, pair.second) for pair in near]
+    known = set(parts["train"].groups) if "train" in parts else set()
+    shared = None
+    if known and "test" in parts:
+        shared = float(np.mean([group in known for group in parts["test"].groups]))
+    return Audit(
+        images=len(dataset),
+        groups=len(set(dataset.groups)),
+        exact=tuple(copies),
+        near=tuple(near),
+        complete=complete,
+        conflicts=tuple(_conflicts(dataset, exact)),
+        blank=tuple(names[row] for row in torch.nonzero(scan.blank).flatten().tolist()),
+        empty_masks=_empty_masks(dataset),
+        parts=tuple(parts),
+        leaks=tuple(_leaks(parts, sides, copies, pairs)),
+        shared_lesions=shared,
+    )
+
+
+# ------------------------------------------------------------------------------------ the pictures
+
+
+class _Scan(NamedTuple):
+    content: Tensor
+    """A number for each picture, the same for equal pixels."""
+    blank: Tensor
+    small: Thumbnails
+
+
+def _scan(dataset: LesionDataset) -> _Scan:
+    """Read every picture once."""
+    numbers: dict[bytes, int] = {}
+    content, blank, small = [], [], []
+    for rows in torch.arange(len(dataset)).split(_ROWS):
+        images = dataset.gather(rows).images
+        digests = [sha256(image.numpy().tobytes()).digest() for image in images]
+        content += [numbers.setdefault(digest, len(numbers)) for digest in digests]
+        flat = images.flatten(2)
+        blank.append(((flat.amax(2) - flat.amin(2)) <= _BLANK).all(1))
+        small.append(thumbnails(images))
+    coarse, fine = (torch.cat(parts) for parts in zip(*small, strict=True))
+    return _Scan(torch.tensor(content), torch.cat(blank), Thumbnails(coarse, fine))
+
+
+def _empty_masks(dataset: LesionDataset) -> tuple[str, ...]:
+    empty, marked = [], torch.nonzero(dataset.has_mask).flatten()
+    for start in range(0, len(marked), _ROWS):
+        rows = marked[start : start + _ROWS]
+        nothing = ~dataset.gather_masks(rows).flatten(1).any(1)
+        empty += [dataset.identifiers[row] for row in rows[nothing].tolist()]
+    return tuple(empty)
+
+
+def _repeated(content: Tensor) -> list[list[int]]:
+    rows = defaultdict(list)
+    for row, number in enumerate(content.tolist()):
+        rows[number].append(row)
+    return [same for same in rows.values() if len(same) > 1]
+
+
+# ------------------------------------------------------------------------------ labels and parts
+
+
+def _conflicts(dataset: LesionDataset, exact: Sequence[Sequence[int]]) -> Iterator[Conflict]:
+    labels = dataset.labels.tolist()
+    groups = defaultdict(list)
+    for row, group in enumerate(dataset.groups):
+        groups[group].append(row)
+    cases: list[tuple[Literal["pixels", "group"], Sequence[int]]] = [
+        *(("pixels", rows) for rows in exact),
+        *(("group", rows) for rows in groups.values()),
+    ]
+    for kind, rows in cases:
+        if len({labels[row] for row in rows}) > 1:
+            yield Conflict(
+                kind,
+                tuple(dataset.identifiers[row] for row in rows),
+                tuple(dataset.classes[labels[row]] for row in rows),
+            )
+
+
+def _sides(dataset: LesionDataset, parts: Mapping[str, LesionDataset]) -> dict[str, list[str]]:
+    """Parts that each identifier is in."""
+    sides = defaultdict(list)
+    for name, part in parts.items():
+        for identifier in part.identifiers:
+            sides[identifier].append(name)
+    strangers = sorted(sides.keys() - set(dataset.identifiers))
+    if strangers:
+        raise ValueError(
+            f"the parts of the split hold {len(strangers)} images that the data set does not "
+            f"have: {listed(strangers)}; audit the data set that was split"
+        )
+    return sides
+
+
+def _leaks(
+    parts: Mapping[str, LesionDataset],
+    sides: Mapping[str, Sequence[str]],
+    copies: Sequence[tuple[str, ...]],
+    near: Sequence[tuple[str, ...]],
+) -> Iterator[Leak]:
+    for identifier, found in sides.items():
+        if len(found) > 1:
+            yield Leak("image", (identifier,), tuple(found))
+    groups = defaultdict(list)
+    for name, part in parts.items():
+        for group in dict.fromkeys(part.groups):
+            groups[group].append(name)
+    for group, found in groups.items():
+        if len(found) > 1:
+            yield Leak("group", (group,), tuple(found))
+    kinds: list[tuple[Literal["exact", "near"], Sequence[tuple[str, ...]]]] = [
+        ("exact", copies),
+        ("near", near),
+    ]
+    for kind, pictures in kinds:
+        for names in pictures:
+            placed = [(name, part) for name in names for part in sides.get(name, ())]
+            if len({part for _, part in placed}) > 1:
+                yield Leak(kind, tuple(n for n, _ in placed), tuple(p for _, p in placed))
+
+
+# -------------------------------------------------------------------------------------- in words
+
+
+def _found(what: str, names: Iterable[str], unit: str = "", more: str = "") -> str:
+    texts = list(names)
+    if not texts:
+        return f"{what}: none"
+    return f"{what}: {len(texts)}{f' {unit}' if unit else ''}{more}: {listed(texts)}"
+
+
+def _pair(pair: Near) -> str:
+    return f"{pair.first} ~ {pair.second} ({pair.similarity:.3f})"
+
+
+def _conflict(conflict: Conflict) -> str:
+    of = "equal pixels" if conflict.kind == "pixels" else "one group"
+    pairs = zip(conflict.images, conflict.labels, strict=True)
+    return f"{of} {' / '.join(f'{image} ({label})' for image, label in pairs)}"
+
+
+def _leak(leak: Leak) -> str:
+    if len(leak.names) == 1:
+        return f"{leak.names[0]} ({', '.join(leak.parts)})"
+    return " ~ ".join(f"{name} ({part})" for name, part in zip(leak.names, leak.parts, strict=True))

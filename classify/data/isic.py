@@ -1,0 +1,294 @@
+"""The classification tasks of the ISIC challenges of 2018 and 2019."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .archive import ZIP_ERRORS, Archive, Member, listed
+from .cache import CacheOption, load_pixels
+from .dataset import LESION_CLASSES, LesionDataset, content_hash
+from .decode import Decoder, Geometry, Picture
+from .ham10000 import _chosen, _mask_of, _read_table, _typed
+
+__all__ = ["ISIC"]
+
+# Columns of the ground truth and our names for them, in our order.
+_COLUMNS = {
+    "AKIEC": "akiec",
+    "AK": "akiec",
+    "BCC": "bcc",
+    "BKL": "bkl",
+    "DF": "df",
+    "MEL": "mel",
+    "NV": "nv",
+    "VASC": "vasc",
+    "SCC": "scc",
+    "UNK": "unk",
+}
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+_Table = dict[str, list[str]]
+
+
+def ISIC(
+    root: str | os.PathLike[str],
+    *,
+    image_size: int = 128,
+    geometry: Geometry = "crop",
+    truth: str | os.PathLike[str] | None = None,
+    metadata: str | os.PathLike[str] | None = None,
+    cache: CacheOption = None,
+    workers: int | None = None,
+    progress: bool = True,
+    limit: int | None = None,
+) -> LesionDataset:
+    """A part of the ISIC 2018 (task 3) or ISIC 2019 challenge, as downloaded.
+
+    The folder or zip holds the ground truth, a CSV with one column for each class and a 1 in one
+    of them (``image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`` in 2018 [1]_; ``image,MEL,NV,BCC,AK,BKL,DF,VASC,
+    SCC,UNK`` in 2019 [2]_), and the pictures ``<image>.jpg``, ``.jpeg`` or ``.png`` anywhere below
+    it, also in zips inside. A mask is found as ``<image>_segmentation.png``. Rows come in the order
+    of their names; pictures without a row are left alone.
+
+    Where there is a CSV of metadata with a row for these images (``..._LesionGroupings.csv`` of
+    2018, ``..._Metadata.csv`` of 2019), its columns are joined and ``lesion_id`` makes the groups.
+    An image without a lesion id (2 084 of the 25 331 of 2019) is a group of its own, and so is
+    every image where there is no metadata: a split can then put one lesion on both sides.
+
+    Parameters
+    ----------
+    root : path
+        Folder or zip. Nothing is extracted.
+    image_size : int, pixels
+        Side of the square pictures, 8 to 1024.
+    geometry : {"crop", "squeeze"}
+        The centred square of the frame, which keeps pixels square, or the whole frame squeezed
+        into a square.
+    truth : path, optional
+        The ground truth: its name or path below ``root``, or a file elsewhere. To be given where
+        ``root`` has several (training and test).
+    metadata : path, optional
+        The table of metadata, given in the same way.
+    cache, workers, progress, limit
+        As for :func:`HAM10000`.
+
+    Returns
+    -------
+    LesionDataset
+        ``classes`` are those of HAM10000, in its order, and in 2019 ``scc`` and, where an image
+        has it, ``unk``. What 2019 calls AK (actinic keratosis) is ``akiec``. ``metadata`` has the
+        further columns; ``age_approx`` in years, NaN where unknown.
+
+    Raises
+    ------
+    FileNotFoundError
+        When ``root``, ``truth`` or ``metadata`` does not exist.
+    ValueError
+        When the ground truth is missing, unclear, has other classes, rows that are not one-hot or
+        several rows for an image; when metadata lack images or name one twice; when rows have no
+        picture, or pictures or masks cannot be used: all of them by name.
+    OSError
+        When the cache cannot be written.
+
+    References
+    ----------
+    .. [1] Codella et al., "Skin Lesion Analysis Toward Melanoma Detection 2018",
+       arXiv:1902.03368; https://challenge.isic-archive.com/data/#2018.
+    .. [2] https://challenge.isic-archive.com/data/#2019.
+    """
+    decoder = Decoder(image_size=image_size, geometry=geometry, workers=workers, progress=progress)
+    with Archive(root) as archive:
+        where, table = _one_table(archive, truth, "ground truth", _is_truth)
+        names, diagnoses, classes = _diagnoses(table, where)
+        columns = {name: cells for name, cells in table.items() if name not in _COLUMNS}
+        columns |= _joined(archive, metadata, names)
+        rows = _chosen(names, diagnoses, limit)
+        columns = {name: [cells[row] for row in rows] for name, cells in columns.items()}
+        identifiers = columns.pop("image")
+        wanted = {*identifiers, *map(_mask_of, identifiers)}
+        pixels = load_pixels(
+            archive,
+            lambda: _found(archive, identifiers, wanted),
+            identifiers=identifiers,
+            members=[m for m in archive.members if m.stem in wanted or m.suffix == ".zip"],
+            decoder=decoder,
+            cache=cache,
+        )
+    labels = [classes.index(diagnoses[row]) for row in rows]
+    lesions = columns.get("lesion_id", [""] * len(identifiers))
+    groups = [lesion or name for lesion, name in zip(lesions, identifiers, strict=True)]
+    return LesionDataset(
+        images=pixels.images,
+        labels=labels,
+        groups=groups,
+        identifiers=identifiers,
+        classes=classes,
+        masks=pixels.masks,
+        has_mask=pixels.has_mask,
+        metadata={name: _as_column(name, cells) for name, cells in columns.items()},
+        fingerprint=content_hash(pixels.digest, classes, labels, groups, identifiers),
+    )
+
+
+def _as_column(name: str, cells: Sequence[str]) -> np.ndarray:
+    return _typed("age" if name == "age_approx" else name, cells)
+
+
+def _is_truth(header: Sequence[str]) -> bool:
+    return "image" in header and "MEL" in header and "NV" in header
+
+
+def _is_metadata(header: Sequence[str]) -> bool:
+    return "image" in header and not _is_truth(header)
+
+
+def _one_table(
+    archive: Archive,
+    given: str | os.PathLike[str] | None,
+    what: str,
+    fits: Callable[[Sequence[str]], bool],
+) -> tuple[str, _Table]:
+    """Find the table that was given, or the only one that fits; it must have a column image."""
+    if given is not None:
+        return _given_table(archive, given, what)
+    tables = _tables(archive.members, archive, fits) or _tables(archive.deep, archive, fits)
+    if not tables:
+        names = listed(sorted({member.name for member in archive.members}), 5)
+        raise ValueError(
+            f"{archive.root} has no {what}: expected a .csv with the columns image, MEL, NV, ... "
+            f"(ISIC2018_Task3_..._GroundTruth.csv, ISIC_2019_..._GroundTruth.csv), found "
+            f"{names or 'no files'}"
+        )
+    if len(set(tables.values())) > 1:
+        raise ValueError(
+            f"{archive.root} has several tables of {what}: {listed(tables)}; name the one to use "
+            f"with {_option(what)}="
+        )
+    path, content = next(iter(tables.items()))
+    where = f"{archive.root}: {path}"
+    return where, _read_table(content, ("image",), where)
+
+
+def _given_table(archive: Archive, given: str | os.PathLike[str], what: str) -> tuple[str, _Table]:
+    inside = Path(given).as_posix()
+    # Zips inside are looked into only where the table is in none of the plain files.
+    for members in (lambda: archive.members, lambda: archive.deep):
+        found = [m for m in members() if inside in (m.path, m.name)]
+        if found:
+            where = f"{archive.root}: {found[0].path}"
+            return where, _read_table(_content(found[0], archive), ("image",), where)
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"the {what} {given} is neither a file below {archive.root} nor elsewhere"
+        )
+    return str(path), _read_table(path.read_bytes(), ("image",), str(path))
+
+
+def _tables(
+    members: Iterable[Member], archive: Archive, fits: Callable[[Sequence[str]], bool]
+) -> dict[str, bytes]:
+    """Contents of the CSV files whose header fits, by path."""
+    found = {}
+    for member in members:
+        if member.suffix == ".csv":
+            content = _content(member, archive)
+            header = content.partition(b"\n")[0].decode("utf-8-sig", "replace")
+            if fits([name.strip() for name in header.split(",")]):
+                found[member.path] = content
+    return found
+
+
+def _content(member: Member, archive: Archive) -> bytes:
+    try:
+        return member.read()
+    except ZIP_ERRORS as error:
+        raise ValueError(f"{archive.root}: {member.path} cannot be read: {error}") from error
+
+
+def _option(what: str) -> str:
+    return "truth" if what == "ground truth" else "metadata"
+
+
+def _diagnoses(table: _Table, where: str) -> tuple[list[str], list[str], tuple[str, ...]]:
+    """Names of the images, the class of each, and the classes."""
+    names = table["image"]
+    _check_once(names, where)
+    columns = [column for column in _COLUMNS if column in table]
+    kinds = [_COLUMNS[column] for column in columns]
+    allowed = (LESION_CLASSES, (*LESION_CLASSES, "scc"), (*LESION_CLASSES, "scc", "unk"))
+    if tuple(kinds) not in allowed:
+        raise ValueError(
+            f"{where} has the class columns {', '.join(columns) or 'none'}; expected MEL, NV, BCC, "
+            "AKIEC (or AK), BKL, DF, VASC, and in 2019 also SCC and UNK"
+        )
+    try:
+        cells = np.array([table[column] for column in columns], dtype=np.float64).T
+    except ValueError as error:
+        raise ValueError(f"{where} has a label that is not a number: {error}") from error
+    one_hot = np.isin(cells, (0, 1)).all(axis=1) & (cells.sum(axis=1) == 1)
+    if not one_hot.all():
+        bad = [
+            f"{names[row]} ({' '.join(f'{cell:g}' for cell in cells[row])})"
+            for row in np.flatnonzero(~one_hot)
+        ]
+        raise ValueError(
+            f"{where} has {len(bad)} rows that are not one-hot: {listed(bad)}; a row needs one 1 "
+            f"and otherwise 0 in {', '.join(columns)}"
+        )
+    diagnoses = [kinds[label] for label in cells.argmax(axis=1)]
+    if "unk" not in diagnoses:  # the training set of 2019 has the column, and nobody in it
+        kinds = [kind for kind in kinds if kind != "unk"]
+    return names, diagnoses, tuple(kinds)
+
+
+def _joined(archive: Archive, given: str | os.PathLike[str] | None, names: Sequence[str]) -> _Table:
+    """Columns of the metadata in the order of ``names``; none where there are no metadata."""
+    if given is not None:
+        tables = [_given_table(archive, given, "metadata")]
+    else:
+        found = _tables(archive.members, archive, _is_metadata)
+        places = {path: f"{archive.root}: {path}" for path in found}
+        tables = [
+            (places[path], _read_table(found[path], ("image",), places[path])) for path in found
+        ]
+        # Metadata of another part may lie beside those of this one.
+        tables = [entry for entry in tables if not set(names).isdisjoint(entry[1]["image"])]
+    if not tables:
+        return {}
+    if len(tables) > 1:
+        raise ValueError(
+            f"several tables of metadata have these images: {listed(where for where, _ in tables)}"
+            "; name the one to use with metadata="
+        )
+    where, table = tables[0]
+    _check_once(table["image"], where)
+    row_of = {name: row for row, name in enumerate(table["image"])}
+    if absent := [name for name in names if name not in row_of]:
+        raise ValueError(
+            f"{where} has no row for {len(absent)} of {len(names)} images: {listed(absent)}"
+        )
+    rows = [row_of[name] for name in names]
+    return {name: [cells[row] for row in rows] for name, cells in table.items()}
+
+
+def _check_once(names: Sequence[str], where: str) -> None:
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise ValueError(f"{where} has several rows for one image: {listed(twice)}")
+
+
+def _found(archive: Archive, identifiers: Sequence[str], wanted: set[str]) -> list[Picture]:
+    files = archive.pictures(wanted, _SUFFIXES)
+    missing = [name for name in identifiers if name not in files]
+    if missing:
+        unreadable = [f"{path} ({why})" for path, why in archive.unreadable.items()]
+        raise ValueError(
+            f"{len(missing)} of {len(identifiers)} rows of the ground truth have no picture in "
+            f"{archive.root}: {listed(missing)}; expected <image>.jpg, .jpeg or .png, anywhere "
+            "below it" + (f". Zips that cannot be read: {listed(unreadable)}" if unreadable else "")
+        )
+    return [Picture(files[name], files.get(_mask_of(name))) for name in identifiers]

@@ -1,0 +1,150 @@
+"""Intervals by a bootstrap that draws lesions: more pictures of one lesion are no new evidence.
+
+::
+
+    groups ──membership──► lesion of each row ──resampled──► weights [r, N] ──statistic──► draws
+                                                                                            │
+                                                        Interval ◄──percentile_interval─────┘
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+__all__ = ["Interval", "bootstrap"]
+
+Array = npt.NDArray[Any]
+
+_CELLS = 2**20  # weights that are in memory at a time
+
+
+class Interval(NamedTuple):
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+def bootstrap(
+    statistic: Callable[[Array], float],
+    count: int,
+    *,
+    groups: Sequence[str] | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    generator: torch.Generator | None = None,
+) -> Interval:
+    """Percentile bootstrap interval of a statistic of rows.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes row indices, an ascending int array with repetitions, and returns a number.
+    count : int
+        Number of rows.
+    groups : sequence of str, length ``count``, optional
+        Whole groups are drawn: pictures of one lesion are not independent evidence.
+    resamples : int
+        Draws.
+    level : float
+        Confidence level in (0, 1).
+    seed : int
+        Source of the draws where no ``generator`` is given.
+    generator : torch.Generator, optional
+        Source of the draws.
+
+    Returns
+    -------
+    Interval
+        Over the draws in which the statistic exists (is not nan); nan if it does in none.
+
+    Raises
+    ------
+    ValueError
+        When there is nothing to draw from or to draw, or ``groups`` does not fit.
+    """
+    check_resampling(resamples, level)
+    member = membership(groups, count)
+    rows = np.arange(count)
+    draws = [
+        statistic(np.repeat(rows, weights))
+        for chunk in resampled(member, resamples, source(generator, seed))
+        for weights in chunk.astype(np.int64)
+    ]
+    return percentile_interval(np.asarray(draws, dtype=float), level)
+
+
+def check_resampling(resamples: int, level: float = 0.5) -> None:
+    """Refuse resampling that cannot give an interval."""
+    if resamples < 1 or not 0 < level < 1:
+        raise ValueError(
+            f"resamples must be at least 1 and level in (0, 1), not {resamples} and {level}"
+        )
+
+
+def source(generator: torch.Generator | None, seed: int = 0) -> torch.Generator:
+    """The generator that was given, or a new one of ``seed``."""
+    return torch.Generator().manual_seed(seed) if generator is None else generator
+
+
+def unit_of(groups: Sequence[str] | None) -> str:
+    """What is resampled, in words."""
+    return "pictures" if groups is None else "lesions"
+
+
+def membership(groups: Sequence[str] | None, count: int) -> Array:
+    """Number of the group of each row ``[count]``, by the names' order; alone without groups."""
+    if count < 1:
+        raise ValueError(f"there is nothing to resample: {count} rows")
+    if groups is None:
+        return np.arange(count)
+    if len(groups) != count:
+        raise ValueError(
+            f"{count} rows need as many groups, not {len(groups)}: name the lesion of each picture"
+        )
+    return np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
+
+
+def resampled(member: Array, resamples: int, generator: torch.Generator) -> Iterator[Array]:
+    """Yield how often each row occurs in each resample, float ``[r, N]``, a chunk at a time.
+
+    As many groups as there are, drawn with replacement; a row comes as often as its group.
+    """
+    count = int(member.max()) + 1
+    for size in _chunks(resamples, len(member)):
+        drawn = torch.randint(
+            count, (size, count), generator=generator, device=generator.device
+        ).cpu()
+        cells = drawn.numpy() + count * np.arange(size)[:, None]
+        times = np.bincount(cells.ravel(), minlength=size * count).reshape(size, count)
+        yield times[:, member].astype(float)
+
+
+def flipped(member: Array, resamples: int, generator: torch.Generator) -> Iterator[Array]:
+    """Yield fair coins, 0.0 or 1.0, one for each group, at its rows ``[r, N]``, in chunks."""
+    count = int(member.max()) + 1
+    for size in _chunks(resamples, len(member)):
+        coins = torch.randint(2, (size, count), generator=generator, device=generator.device)
+        yield coins.cpu().numpy()[:, member].astype(float)
+
+
+def percentile_interval(draws: Array, level: float) -> Interval:
+    """Interval between the percentiles of the draws that are numbers; nan without any."""
+    there = draws[~np.isnan(draws)]
+    if len(there) == 0:
+        return Interval(math.nan, math.nan)
+    # Between two infinite draws nothing can be interpolated.
+    method = "linear" if np.isfinite(there).all() else "inverted_cdf"
+    low, high = np.quantile(there, [(1 - level) / 2, (1 + level) / 2], method=method)
+    return Interval(float(low), float(high))
+
+
+def _chunks(resamples: int, rows: int) -> Iterator[int]:
+    step = max(1, _CELLS // rows)
+    for start in range(0, resamples, step):
+        yield min(step, resamples - start)

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from classify.data.near import near_pairs, thumbnails
+
+
+def textures(count, seed=0, side=64):
+    """Smooth random colour pictures, uint8 [N, 3, side, side]."""
+    noise = np.random.default_rng(seed).normal(size=(count, 3, side, side))
+    smooth = gaussian_filter(noise, (0, 0, side / 12, side / 12), mode="nearest")
+    smooth = smooth / smooth.std((-2, -1), keepdims=True)
+    return torch.from_numpy((128 + 40 * smooth).clip(0, 255).astype(np.uint8))
+
+
+def find(images, threshold=0.975, align=True, content=None):
+    count = len(images)
+    content = torch.arange(count) if content is None else torch.tensor(content)
+    blank = torch.zeros(count, dtype=torch.bool)
+    return near_pairs(thumbnails(images), content, blank, threshold=threshold, align=align)
+
+
+def test_plain_similarity_is_the_best_of_eight_correlations():
+    images = textures(6)
+    images[4] = images[1].flip(-1).rot90(1, (-2, -1))
+    found = find(images, threshold=0.01, align=False)
+    small = thumbnails(images).coarse.numpy().astype(np.float64)
+    small = small - small.mean((-2, -1), keepdims=True)
+    small /= np.linalg.norm(small.reshape(6, -1), axis=1)[:, None, None, None]
+    expected = {}
+    for a in range(6):
+        for b in range(a + 1, 6):
+            poses = [
+                np.rot90(p, k, (-2, -1)) for p in (small[b], small[b, ..., ::-1]) for k in range(4)
+            ]
+            value = max(float((small[a] * pose).sum()) for pose in poses)
+            if value > 0.01:
+                expected[a, b] = value
+    values = dict(zip(map(tuple, found.rows.tolist()), found.similarity.tolist(), strict=True))
+    assert values == pytest.approx(expected, abs=1e-5)
+    assert found.rows[0].tolist() == [1, 4]
+    assert found.similarity.tolist() == sorted(found.similarity.tolist(), reverse=True)
+
+
+@pytest.mark.parametrize("pose", range(8))
+def test_every_pose_is_found_exactly(pose):
+    images = textures(4)
+    images[3] = torch.rot90(images[0].flip(-1) if pose >= 4 else images[0], pose % 4, (-2, -1))
+    found = find(images, align=False)
+    assert found.rows.tolist() == [[0, 3]]
+    assert found.similarity.item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("pose", range(8))
+@pytest.mark.parametrize("swap", [False, True])
+def test_a_shifted_and_scaled_picture_needs_alignment(pose, swap):
+    big = textures(3, side=80).float()
+    cut = torch.nn.functional.interpolate(big[:1, :, 3:79, 0:76], 80, mode="bicubic")
+    images = big.clone()
+    images[2] = torch.rot90(cut[0].flip(-1) if pose >= 4 else cut[0], pose % 4, (-2, -1))
+    images = images.clamp(0, 255).to(torch.uint8)
+    if swap:
+        images = images.flip(0)
+    assert find(images, align=False).rows.tolist() == []
+    found = find(images)
+    assert found.rows.tolist() == [[0, 2]]
+    assert found.similarity.item() > 0.98
+
+
+def test_more_than_the_reach_of_alignment_is_not_found():
+    big = textures(2, side=80).float()
+    cut = torch.nn.functional.interpolate(big[:1, :, 20:60, 20:60], 80, mode="bicubic")
+    images = torch.cat([big, cut]).clamp(0, 255).to(torch.uint8)
+    assert find(images).rows.tolist() == []
+
+
+def test_candidates_for_alignment_do_not_depend_on_the_order(monkeypatch):
+    monkeypatch.setattr("classify.data.near._registered", lambda first, _: torch.ones(len(first)))
+    monkeypatch.setattr("classify.data.near._ALIKE", 0.2)
+    monkeypatch.setattr("classify.data.near._TANGENT", 0.3)
+    images = textures(40)
+    pairs = {(a, b) for a, b in find(images).rows.tolist()}
+    back = {(39 - b, 39 - a) for a, b in find(images.flip(0)).rows.tolist()}
+    assert pairs == back
+    assert 20 < len(pairs) < 700
+
+
+def test_equal_content_and_blank_pictures_are_passed_over():
+    images = textures(4)
+    images[1] = images[0]
+    images[3] = images[2].flip(-1)
+    assert find(images, content=[0, 0, 1, 2]).rows.tolist() == [[2, 3]]
+    blank = torch.tensor([False, False, False, True])
+    found = near_pairs(
+        thumbnails(images), torch.tensor([0, 0, 1, 2]), blank, threshold=0.9, align=True
+    )
+    assert found.rows.shape == (0, 2)
+    none = near_pairs(
+        thumbnails(images),
+        torch.arange(4),
+        torch.ones(4, dtype=torch.bool),
+        threshold=0.9,
+        align=True,
+    )
+    assert none.rows.shape == (0, 2)
+    assert none.complete
+
+
+def test_blocks_are_of_no_account(monkeypatch):
+    images = textures(40)
+    for row in (3, 17, 25):
+        images[row + 10] = images[row].rot90(1, (-2, -1))
+    whole = find(images, threshold=0.3)
+    monkeypatch.setattr("classify.data.near._BLOCK", 7)
+    monkeypatch.setattr("classify.data.near._CHUNK", 5)
+    parts = find(images, threshold=0.3)
+    assert len(whole.rows) > 20
+    assert {(*pair,) for pair in whole.rows.tolist()} == {(*pair,) for pair in parts.rows.tolist()}
+    assert torch.allclose(whole.similarity, parts.similarity, atol=1e-5)
+
+
+def test_the_search_stops_where_everything_looks_alike(monkeypatch):
+    monkeypatch.setattr("classify.data.near._MOST", 10)
+    images = textures(1).repeat(30, 1, 1, 1)
+    found = find(images, align=False)
+    assert len(found.rows) == 10
+    assert not found.complete
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 28), (1, 40, 24)])
+def test_small_grey_and_oblong_pictures(shape):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (5, *shape), generator=generator, dtype=torch.uint8)
+    images[4] = images[0].flip(-2)
+    assert find(images).rows.tolist() == [[0, 4]]

@@ -1,0 +1,198 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from scipy.stats import multivariate_normal
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+
+import classify
+
+
+def _nll(logits, labels, temperature=1.0):
+    return -log_softmax(logits / temperature, axis=1)[np.arange(len(labels)), labels].mean()
+
+
+def _case(seed, count=60, classes=4, scale=1.0):
+    random = np.random.default_rng(seed)
+    labels = random.integers(classes, size=count)
+    logits = random.normal(size=(count, classes))
+    logits[np.arange(count), labels] += random.uniform(0, 3)
+    return scale * logits, labels
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.integers(0, 2**31), st.floats(0.1, 20))
+def test_temperature_is_the_minimum_and_never_worse_than_one(seed, scale):
+    logits, labels = _case(seed, scale=scale)
+    temperature = classify.fit_temperature(logits, labels)
+    assert _nll(logits, labels, temperature) <= _nll(logits, labels) + 1e-12
+    np.testing.assert_array_equal((logits / temperature).argmax(1), logits.argmax(1))
+    expected = minimize_scalar(
+        lambda t: _nll(logits, labels, np.exp(t)),
+        bounds=np.log([0.01, 100]),
+        method="bounded",
+        options={"xatol": 1e-10},
+    )
+    assert _nll(logits, labels, temperature) <= expected.fun + 1e-12
+    if 0.02 < temperature < 50:
+        assert np.log(temperature) == pytest.approx(expected.x, abs=1e-4)
+
+
+def test_temperature_finds_the_scale_that_was_planted():
+    random = np.random.default_rng(0)
+    logits = 2 * random.normal(size=(40_000, 5))
+    labels = (logits + random.gumbel(size=logits.shape)).argmax(1)  # draws from the softmax
+    assert classify.fit_temperature(logits, labels) == pytest.approx(1, abs=0.03)
+    assert classify.fit_temperature(3 * logits, labels) == pytest.approx(3, abs=0.09)
+    scaled = classify.fit_temperature(torch.from_numpy(3 * logits), torch.from_numpy(labels))
+    assert scaled == classify.fit_temperature(3 * logits, labels)
+    over = classify.report(3 * logits, labels, classes=range(5))
+    mended = classify.report(3 * logits / scaled, labels, classes=range(5))
+    assert over.ece > 0.1
+    assert mended.ece < 0.02
+
+
+def test_temperature_at_its_bounds():
+    labels = np.array([0, 1, 1])
+    right = np.eye(2)[labels]
+    assert classify.fit_temperature(right, labels) == 0.01  # not one mistake
+    assert classify.fit_temperature(-right, labels) == 100  # worse than chance
+    assert classify.fit_temperature(np.zeros((3, 2)), labels) == 1  # makes no difference
+    # An impossible class is no trouble as long as it is not the true one.
+    logits, labels = _case(0)
+    impossible = np.column_stack([logits, np.full(len(labels), -np.inf)])
+    assert classify.fit_temperature(impossible, labels) == classify.fit_temperature(logits, labels)
+    half = torch.from_numpy(logits).bfloat16()
+    assert classify.fit_temperature(half, labels) == classify.fit_temperature(half.double(), labels)
+
+
+def test_temperature_refuses_what_it_cannot_mend():
+    for logits, labels, message in (
+        ([[-np.inf, 0.0], [0.0, 1.0]], [0, 1], "1 true classes have the score -inf, which no"),
+        ([[np.nan, 0.0], [0.0, 1.0]], [0, 1], "1 rows of scores are not numbers"),
+        ([[0.0, 0.0], [0.0, 1.0]], [0, 2], "label 2 is beyond the 2 classes"),
+        ([0.0, 1.0], [0, 1], r"scores must be \[N, K\], not \(2,\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            classify.fit_temperature(np.array(logits), np.array(labels))
+
+
+def test_adjustment_by_hand_and_as_the_loss_has_it():
+    counts = torch.tensor([90, 9, 1])
+    prior = classify.log_prior(counts)
+    logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert torch.equal(classify.adjust_logits(logits, prior, tau=0), logits)
+    adjusted = classify.adjust_logits(logits, prior, tau=0.5)
+    torch.testing.assert_close(adjusted, logits - 0.5 * torch.log(counts / 100))
+    adjusted.sum().backward()
+    assert torch.equal(logits.grad, torch.ones_like(logits))
+    as_array = classify.adjust_logits(logits.detach().numpy(), prior, tau=0.5)
+    np.testing.assert_allclose(as_array, adjusted.detach().numpy(), rtol=1e-6)
+    # Adding the prior in the loss and taking it off afterwards are each other's inverse.
+    labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 0])
+    torch.testing.assert_close(
+        classify.task_loss(classify.adjust_logits(logits, prior), labels, log_prior=prior),
+        classify.task_loss(logits, labels),
+    )
+
+
+def test_adjustment_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"log_prior must be \[K\] .* not \(2,\) for \(4, 3\)"):
+        classify.adjust_logits(torch.zeros(4, 3), torch.zeros(2))
+    with pytest.raises(ValueError, match=r"must be finite, .*counts a class without pictures as"):
+        classify.adjust_logits(np.zeros((4, 2)), np.array([0, -np.inf]))
+    with pytest.raises(ValueError, match="log_prior and tau must be finite"):
+        classify.adjust_logits(np.zeros((4, 2)), np.zeros(2), tau=np.nan)
+
+
+_PRIOR = np.array([0.90, 0.08, 0.02])
+_MEANS = np.array([[0.0, 0.0], [1.5, 0.5], [0.5, 1.8]])
+
+
+def _mixture(seed, count, shares):
+    random = np.random.default_rng(seed)
+    labels = random.choice(3, count, p=shares)
+    return _MEANS[labels] + random.normal(size=(count, 2)), labels
+
+
+def _fitted():
+    """Scores on validation and balanced test points of a classifier of a skewed mixture."""
+    points, labels = _mixture(0, 30_000, _PRIOR)
+    model = LogisticRegression(C=1e6).fit(points, labels)
+    validation, truth = _mixture(1, 30_000, _PRIOR)
+    test, test_truth = _mixture(2, 60_000, np.ones(3) / 3)
+    prior = classify.log_prior(torch.from_numpy(np.bincount(labels)))
+    bayes = np.stack([multivariate_normal(mean).logpdf(test) for mean in _MEANS], 1).argmax(1)
+    scores = model.decision_function(validation), model.decision_function(test)
+    return scores, (truth, test_truth), prior, balanced_accuracy_score(test_truth, bayes)
+
+
+def test_adjustment_reaches_the_bayes_rule_of_balanced_classes():
+    (_, scores), (_, truth), prior, best = _fitted()
+
+    def balanced(tau):
+        adjusted = classify.adjust_logits(scores, prior, tau=tau)
+        return balanced_accuracy_score(truth, adjusted.argmax(1))
+
+    assert balanced(0) < best - 0.1
+    assert balanced(1) == pytest.approx(best, abs=0.01)
+    rare = [
+        (classify.adjust_logits(scores, prior, tau=t).argmax(1) == 2).mean()
+        for t in np.linspace(0, 2, 21)
+    ]
+    assert (np.diff(rare) >= 0).all()
+    assert rare[-1] > rare[0]
+
+
+def test_tau_is_chosen_near_the_best_and_shown_as_a_curve():
+    (scores, _), (truth, _), prior, best = _fitted()
+    choice = classify.choose_tau(scores, truth, log_prior=prior)
+    assert choice.taus == pytest.approx(np.arange(41) / 20)
+    assert 0.6 <= choice.tau <= 1.4
+    assert max(choice.values) == choice.values[choice.taus.index(choice.tau)]
+    assert max(choice.values) == pytest.approx(best, abs=0.03)
+    for tau, value in zip(choice.taus[::10], choice.values[::10], strict=True):
+        adjusted = classify.adjust_logits(scores, prior, tau=tau)
+        assert value == pytest.approx(balanced_accuracy_score(truth, adjusted.argmax(1)))
+    # What is best for accuracy, and for the likelihood of a calibrated classifier, is to leave it.
+    assert classify.choose_tau(scores, truth, log_prior=prior, metric="accuracy").tau <= 0.2
+    assert classify.choose_tau(scores, truth, log_prior=prior, metric="nll").tau <= 0.05
+    assert str(choice) == (
+        f"balanced_accuracy {max(choice.values):.3f} at tau = {choice.tau:g}, the best of 41 "
+        "between 0 and 2 on these pictures"
+    )
+    assert json.loads(json.dumps(choice.to_dict()))["tau"] == choice.tau
+
+
+def test_tau_takes_any_metric_and_the_smallest_of_equals():
+    logits, labels = _case(0)
+    prior = np.log(np.ones(4) / 4)  # equal classes: tau changes nothing
+    choice = classify.choose_tau(logits, labels, log_prior=prior, taus=(1.0, 0.5, 2.0))
+    assert choice.tau == 0.5
+
+    def hits_of_rare(logits, labels):
+        return (logits.argmax(1) == labels)[labels == 3].mean()
+
+    prior = np.log([0.4, 0.3, 0.2, 0.1])
+    choice = classify.choose_tau(
+        torch.from_numpy(logits), torch.from_numpy(labels), log_prior=prior, metric=hits_of_rare
+    )
+    assert choice.metric == "hits_of_rare"
+    assert choice.values[-1] == max(choice.values) > choice.values[0]
+
+
+def test_tau_refuses_what_it_cannot_choose_by():
+    logits, labels = _case(0, classes=2)
+    prior = np.log([0.5, 0.5])
+    with pytest.raises(ValueError, match="taus must hold at least one number"):
+        classify.choose_tau(logits, labels, log_prior=prior, taus=())
+    with pytest.raises(ValueError, match="metric 'f2' is unknown"):
+        classify.choose_tau(logits, labels, log_prior=prior, metric="f2")
+    with pytest.raises(ValueError, match="auc exists for no tau on these labels"):
+        classify.choose_tau(logits, labels * 0, log_prior=prior, metric="auc")

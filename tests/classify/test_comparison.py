@@ -1,0 +1,272 @@
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import softmax
+from scipy.stats import binomtest
+from sklearn import metrics
+
+import classify
+from classify.metrics import METRICS
+
+
+def _two(seed, count=80, classes=3, skill=(1.0, 1.0)):
+    """Scores of two systems that share the hardness of each picture."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(classes, size=count)
+    labels[:classes] = range(classes)
+    shared = random.normal(size=(count, classes))
+    scores = []
+    for strength in skill:
+        logits = shared + random.normal(size=(count, classes))
+        logits[np.arange(count), labels] += strength
+        scores.append(logits)
+    return *scores, labels
+
+
+def _lesions(count, each):
+    return [f"lesion{i // each}" for i in range(count)]
+
+
+def _generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**31), st.integers(1, 80))
+def test_mcnemar_is_the_binomial_test_of_the_disagreements(seed, count):
+    first, second, labels = _two(seed, max(count, 3))
+    result = classify.mcnemar(first, second, labels=labels)
+    b = int(((first.argmax(1) == labels) & (second.argmax(1) != labels)).sum())
+    c = int(((first.argmax(1) != labels) & (second.argmax(1) == labels)).sum())
+    assert (result.only_first, result.only_second) == (b, c)
+    expected = binomtest(min(b, c), b + c, 0.5).pvalue if b + c else 1
+    assert result.p == pytest.approx(expected, abs=1e-12)
+    swapped = classify.mcnemar(second, first, labels=labels)
+    assert (swapped.only_second, swapped.only_first) == (b, c)
+    assert swapped.p == pytest.approx(result.p, abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", [*METRICS, metrics.cohen_kappa_score])
+def test_a_system_does_not_differ_from_itself(metric):
+    first, _, labels = _two(0)
+    if callable(metric):
+        kappa = metric
+
+        def metric(logits, labels):
+            return kappa(logits.argmax(1), labels)
+
+    options = {"labels": labels, "metric": metric, "groups": _lesions(80, 2), "resamples": 50}
+    difference = classify.bootstrap_difference(first, first, **options)
+    assert difference.difference == 0
+    assert difference.interval == (0, 0)
+    assert difference.p == 1
+    assert classify.permutation_test(first, first, **options).p == 1
+    assert classify.mcnemar(first, first, labels=labels).p == 1
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "auc", "brier"])
+def test_swapping_the_systems_turns_the_sign(metric):
+    first, second, labels = _two(1)
+    options = {"labels": labels, "metric": metric, "groups": _lesions(80, 2), "resamples": 200}
+    plain = classify.bootstrap_difference(first, second, **options)
+    swapped = classify.bootstrap_difference(second, first, **options)
+    assert plain.difference == -swapped.difference != 0
+    assert plain.interval == pytest.approx((-swapped.interval.high, -swapped.interval.low))
+    assert plain.p == swapped.p
+    assert (plain.first, plain.second) == (swapped.second, swapped.first)
+    plain, swapped = (
+        classify.permutation_test(*pair, **options) for pair in ((first, second), (second, first))
+    )
+    assert plain.difference == -swapped.difference
+    assert plain.p == swapped.p
+
+
+@pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "macro_f1", "auc"])
+def test_a_named_metric_is_the_function_of_scikit_learn(name):
+    def theirs(logits, labels):
+        guesses = logits.argmax(1)
+        if name == "auc":
+            return np.mean([metrics.roc_auc_score(labels == c, _odds(logits, c)) for c in range(3)])
+        return {
+            "accuracy": metrics.accuracy_score,
+            "balanced_accuracy": metrics.balanced_accuracy_score,
+            "macro_f1": lambda y, g: metrics.f1_score(y, g, average="macro"),
+        }[name](labels, guesses)
+
+    first, second, labels = _two(2, skill=(1.5, 1.0))
+    options = {"labels": labels, "groups": _lesions(80, 2), "resamples": 40}
+    for test in (classify.bootstrap_difference, classify.permutation_test):
+        ours = test(first, second, metric=name, **options)
+        expected = test(first, second, metric=theirs, **options)
+        assert ours.difference == pytest.approx(expected.difference, abs=1e-12)
+        assert ours.p == expected.p
+        assert expected.metric == "theirs"
+    assert classify.bootstrap_difference(
+        first, second, metric=name, **options
+    ).interval == pytest.approx(
+        classify.bootstrap_difference(first, second, metric=theirs, **options).interval, abs=1e-12
+    )
+
+
+def _odds(logits, positive):
+    rest = np.delete(logits, positive, 1)
+    return (logits[:, positive] - np.log(np.exp(rest).sum(1))).round(9)
+
+
+def test_doubled_pictures_are_no_new_evidence():
+    first, second, labels = _two(3, 100, skill=(1.4, 1.0))
+    again = [np.repeat(x, 2, axis=0) for x in (first, second, labels)]
+
+    def both(first, second, labels, groups=None):
+        options = {"labels": labels, "metric": "accuracy", "groups": groups}
+        low, high = classify.bootstrap_difference(first, second, resamples=3000, **options).interval
+        return high - low, classify.permutation_test(first, second, **options).p
+
+    width, p = both(first, second, labels)
+    grouped, grouped_p = both(*again, groups=_lesions(200, 2))
+    naive, naive_p = both(*again)
+    assert grouped == pytest.approx(width, rel=0.08)
+    assert grouped_p == pytest.approx(p, abs=0.03)
+    assert naive == pytest.approx(width / 2**0.5, rel=0.08)
+    assert naive_p < p / 2
+
+
+def test_alone_the_permutation_test_of_accuracy_is_mcnemar():
+    first, second, labels = _two(4, 120, skill=(1.3, 1.0))
+    exact = classify.mcnemar(first, second, labels=labels).p
+    assert 0.01 < exact < 0.9
+    ours = classify.permutation_test(first, second, labels=labels, resamples=20000)
+    assert ours.p == pytest.approx(exact, abs=0.02)
+
+
+def test_the_permutation_test_agrees_with_every_flip_of_signs():
+    first, second, labels = _two(6, 24, skill=(2.0, 0.5))
+    groups = _lesions(24, 3)
+    gaps = (first.argmax(1) == labels).astype(int) - (second.argmax(1) == labels)
+    lesions = gaps.reshape(8, 3).sum(1)
+    flips = np.array(list(itertools.product([-1, 1], repeat=8)))
+    expected = (np.abs(flips @ lesions) >= abs(lesions.sum())).mean()
+    ours = classify.permutation_test(first, second, labels=labels, groups=groups, resamples=20000)
+    assert 0.001 < expected < 0.5
+    assert ours.p == pytest.approx(expected, abs=0.015)
+
+
+@pytest.mark.parametrize("test", [classify.permutation_test, classify.bootstrap_difference])
+def test_alike_systems_are_seldom_called_different(test):
+    """Lesions of four pictures that share their fate; without groups the error is far larger."""
+    found = {"lesions": 0, "pictures": 0}
+    random = np.random.default_rng(0)
+    trials = 300
+    for trial in range(trials):
+        labels = np.zeros(200, dtype=int)
+        shared = np.repeat(random.normal(size=(2, 50)), 4, axis=1)
+        first, second = (
+            np.column_stack([0.7 + s + 0.5 * random.normal(size=200), np.zeros(200)])
+            for s in shared
+        )
+        for name, groups in (("lesions", _lesions(200, 4)), ("pictures", None)):
+            p = test(
+                first,
+                second,
+                labels=labels,
+                metric="accuracy",
+                groups=groups,
+                resamples=199,
+                generator=_generator(trial),
+            ).p
+            found[name] += p <= 0.05
+    # The bootstrap is a little bold with 50 lesions.
+    limit = 0.07 if test is classify.permutation_test else 0.09
+    assert 0.01 <= found["lesions"] / trials <= limit
+    assert found["pictures"] / trials > 0.15
+
+
+def test_a_real_difference_is_found():
+    first, second, labels = _two(7, 400, skill=(2.5, 0.5))
+    difference = classify.bootstrap_difference(first, second, labels=labels)
+    assert difference.interval.low > 0
+    assert difference.p == pytest.approx(2 / 1001)
+    permutation = classify.permutation_test(first, second, labels=labels, resamples=999)
+    assert permutation.p == pytest.approx(1 / 1000)
+    assert classify.mcnemar(first, second, labels=labels).p < 1e-6
+    assert difference.difference == pytest.approx(difference.first - difference.second)
+
+
+def test_the_interval_and_p_tell_the_same():
+    for seed in range(20):
+        first, second, labels = _two(seed, 100, skill=(1.5, 1.0))
+        result = classify.bootstrap_difference(
+            first, second, labels=labels, metric="brier", resamples=999
+        )
+        if abs(result.p - 0.05) > 0.01:
+            assert (result.p < 0.05) == (not result.interval.low <= 0 <= result.interval.high)
+
+
+def test_the_same_generator_gives_the_same_result():
+    first, second, labels = _two(8)
+    for test in (classify.bootstrap_difference, classify.permutation_test):
+        results = [
+            test(first, second, labels=labels, resamples=100, generator=_generator(seed))
+            for seed in (0, 0, 1)
+        ]
+        assert results[0] == results[1] == test(first, second, labels=labels, resamples=100)
+        assert results[0] != results[2]
+
+
+def test_probabilities_are_compared_as_their_logarithms():
+    first, second, labels = _two(9)
+    shares = softmax(first, axis=1), softmax(second, axis=1)
+    options = {"labels": labels, "metric": "auc", "resamples": 50}
+    plain = classify.bootstrap_difference(first, second, **options)
+    same = classify.bootstrap_difference(*shares, kind="probabilities", **options)
+    assert same.interval == pytest.approx(plain.interval, abs=1e-9)
+    with pytest.raises(ValueError, match="probabilities must lie in 0"):
+        classify.permutation_test(first, second, kind="probabilities", **options)
+
+
+def test_each_result_is_a_sentence_and_json():
+    first, second, labels = _two(1, 60)
+    options = {"labels": labels, "resamples": 100, "groups": _lesions(60, 3)}
+    difference = classify.bootstrap_difference(first, second, level=0.9, **options)
+    assert str(difference).startswith(
+        f"balanced_accuracy {difference.first:.3f} against {difference.second:.3f}: difference "
+    )
+    assert "90 % interval [" in str(difference)
+    assert str(difference).endswith("(100 resamples of 20 lesions)")
+    permutation = classify.permutation_test(first, second, labels=labels, resamples=100)
+    assert str(permutation).endswith("(100 swaps within 60 pictures)")
+    assert f"permutation p = {permutation.p:.3g}" in str(permutation)
+    pictures = classify.mcnemar(first, second, labels=labels)
+    assert str(pictures) == (
+        f"right by the first alone {pictures.only_first}, by the second alone "
+        f"{pictures.only_second}: exact McNemar p = {pictures.p:.3g} "
+        "(pictures taken as independent)"
+    )
+    for result in (difference, permutation, pictures):
+        assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["p"] == result.p
+
+
+@pytest.mark.parametrize("test", [classify.bootstrap_difference, classify.permutation_test])
+def test_what_cannot_be_compared_is_refused(test):
+    first, second, labels = _two(0, 10)
+    cases = [
+        ((first, second[:9], labels), {}, r"must score the same pictures .*\(10, 3\) and \(9, 3\)"),
+        ((first[:, 0], second[:, 0], labels), {}, r"classes \[N, K\], not \(10,\)"),
+        ((first, second, labels[:9]), {}, r"labels \[N\], not \(10, 3\) and \(9,\)"),
+        ((first, second, labels + 1), {}, "label 3 is beyond the 3 classes"),
+        ((first, np.full_like(second, np.nan), labels), {}, "10 rows of scores are not numbers"),
+        ((first, second, labels), {"groups": ["a"]}, "10 rows need as many groups, not 1"),
+        ((first, second, labels), {"metric": "f2"}, "metric 'f2' is unknown; use one of accuracy"),
+        ((first, second, labels), {"resamples": 0}, "resamples must be at least 1"),
+        ((first, second, labels * 0), {"metric": "auc"}, "auc is not a finite number on these"),
+    ]
+    for (one, other, truth), options, message in cases:
+        with pytest.raises(ValueError, match=message):
+            test(one, other, labels=truth, **options)
+    with pytest.raises(ValueError, match="must score the same pictures"):
+        classify.mcnemar(first, second[:9], labels=labels)

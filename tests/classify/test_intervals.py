@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+import classify
+from classify.intervals import flipped, membership, percentile_interval, resampled
+
+
+def test_intervals_cover_a_known_rate():
+    covered = 0
+    random = np.random.default_rng(0)
+    for trial in range(300):
+        hits = random.random(150) < 0.8
+        low, high = classify.bootstrap(
+            lambda i, h=hits: h[i].mean(), 150, resamples=300, seed=trial
+        )
+        covered += low <= 0.8 <= high
+    assert 0.92 <= covered / 300 <= 0.98
+
+
+def test_doubled_pictures_of_a_lesion_do_not_narrow_the_interval():
+    hits = np.random.default_rng(1).random(200) < 0.7
+    doubled = np.repeat(hits, 2)
+    groups = [f"lesion{i // 2}" for i in range(400)]
+
+    def width(values, **options):
+        low, high = classify.bootstrap(
+            lambda i: values[i].mean(), len(values), resamples=4000, **options
+        )
+        return high - low
+
+    alone = width(hits)
+    assert width(doubled, groups=groups) == pytest.approx(alone, rel=0.05)
+    assert width(doubled) == pytest.approx(alone / 2**0.5, rel=0.07)
+
+
+def test_a_lower_level_gives_a_narrower_interval():
+    hits = np.random.default_rng(1).random(200) < 0.7
+    widths = [
+        np.ptp(classify.bootstrap(lambda i: hits[i].mean(), 200, level=level))
+        for level in (0.5, 0.95)
+    ]
+    assert widths[0] == pytest.approx(widths[1] * 0.6745 / 1.96, rel=0.2)
+
+
+def test_bad_resampling_is_refused():
+    with pytest.raises(ValueError, match="resamples must be at least 1"):
+        classify.bootstrap(lambda i: 0.0, 3, resamples=0)
+    with pytest.raises(ValueError, match="3 rows need as many groups, not 2"):
+        classify.bootstrap(lambda i: 0.0, 3, groups=["a", "b"])
+
+
+def test_intervals_of_lesions_cover_where_those_of_pictures_do_not():
+    random = np.random.default_rng(0)
+    groups = [f"lesion{i // 4}" for i in range(240)]
+    covered = {"lesions": 0, "pictures": 0}
+    trials = 300
+    for trial in range(trials):
+        # The four pictures of a lesion mostly share their fate; the rate over all is 0.7.
+        shared = np.repeat(random.random(60) < 0.7, 4)
+        hits = np.where(random.random(240) < 0.7, shared, random.random(240) < 0.7)
+        for name, given in (("lesions", groups), ("pictures", None)):
+            low, high = classify.bootstrap(
+                lambda i, h=hits: h[i].mean(), 240, groups=given, resamples=200, seed=trial
+            )
+            covered[name] += low <= 0.7 <= high
+    assert 0.91 <= covered["lesions"] / trials <= 0.98
+    assert covered["pictures"] / trials < 0.88
+
+
+def test_it_is_the_percentile_bootstrap_of_scipy():
+    values = np.random.default_rng(0).exponential(size=60)
+    ours = classify.bootstrap(lambda i: values[i].mean(), 60, resamples=20000)
+    theirs = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=20000, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    assert ours == pytest.approx(tuple(theirs), abs=0.01)
+
+
+def test_randomness_comes_from_the_generator():
+    values = np.random.default_rng(0).normal(size=50)
+    before = torch.get_rng_state()
+
+    def interval(**options):
+        return classify.bootstrap(lambda i: values[i].mean(), 50, resamples=40, **options)
+
+    first, again = (interval(generator=torch.Generator().manual_seed(3)) for _ in range(2))
+    assert first == again == interval(seed=3)
+    assert first != interval(seed=4)
+    generator = torch.Generator().manual_seed(3)
+    assert interval(generator=generator) != interval(generator=generator)  # it moves on
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_lesions_are_drawn_whole():
+    member = membership(["b", "a", "b", "c"], 4)
+    np.testing.assert_array_equal(member, [1, 0, 1, 2])
+    weights = np.concatenate(list(resampled(member, 4000, torch.Generator().manual_seed(0))))
+    assert weights.shape == (4000, 4)
+    np.testing.assert_array_equal(weights[:, 0], weights[:, 2])
+    np.testing.assert_array_equal(weights[:, [0, 1, 3]].sum(1), 3)  # as many as there are
+    np.testing.assert_allclose(weights.mean(0), 1, atol=5 * (2 / 3 / 4000) ** 0.5)
+    coins = np.concatenate(list(flipped(member, 4000, torch.Generator().manual_seed(0))))
+    np.testing.assert_array_equal(coins[:, 0], coins[:, 2])
+    assert set(coins.ravel()) == {0, 1}
+    np.testing.assert_allclose(coins.mean(0), 0.5, atol=5 * (0.25 / 4000) ** 0.5)
+
+
+def test_many_rows_come_in_chunks():
+    sizes = [len(w) for w in resampled(np.arange(300_000), 7, torch.Generator().manual_seed(0))]
+    assert sizes == [3, 3, 1]
+
+
+def test_a_statistic_that_does_not_always_exist():
+    draws = np.array([np.nan, 1.0, 2.0, np.nan, 3.0])
+    assert percentile_interval(draws, 0.5) == (1.5, 2.5)
+    nothing = classify.bootstrap(lambda i: np.nan, 3, resamples=5)
+    assert np.isnan(nothing).all()
+
+
+def test_nothing_cannot_be_resampled():
+    with pytest.raises(ValueError, match="there is nothing to resample: 0 rows"):
+        classify.bootstrap(lambda i: 0.0, 0)
+    for level in (0, 1):
+        with pytest.raises(ValueError, match=r"level in \(0, 1\), not 1000 and"):
+            classify.bootstrap(lambda i: 0.0, 3, level=level)
