@@ -68,7 +68,11 @@ def build_data(config: DataConfig, *, progress: bool = False) -> classify.Lesion
 def build_split(config: RunConfig, dataset: classify.LesionDataset) -> classify.Split:
     """Divide the scenes as a configuration says."""
     return classify.split(
-        dataset, fractions=config.split.fractions, by=config.split.by, seed=config.split.seed
+        dataset,
+        fractions=config.split.fractions,
+        by=config.split.by,
+        method=config.split.method,
+        seed=config.split.seed,
     )
 
 

@@ -122,6 +122,9 @@ class SplitConfig(Settings):
     """Shares of training, validation and test."""
     by: Literal["lesion", "image"] = "lesion"
     """lesion keeps all pictures of a lesion together; image is the leaky split of many papers."""
+    method: Literal["balanced", "hash"] = "balanced"
+    """balanced keeps every class in proportion; with hash, a lesion stays where it is when others
+    are added or removed."""
     seed: int = 0
     """Source of the division."""
 

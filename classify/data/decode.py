@@ -127,7 +127,8 @@ class Decoder:
                         yield result
         if failures:
             raise ValueError(
-                f"{len(failures)} of {len(pictures)} images cannot be used: {listed(failures)}; "
+                f"{len(failures)} of {len(pictures)} images cannot be used: "
+                f"{listed(failures, len(failures))}; "
                 "replace these files, or remove them with their rows of metadata"
             )
 

@@ -115,3 +115,16 @@ def test_a_saved_run_comes_back(tmp_path):
     assert loaded == config
     expected = joint.evaluate(system, parts.test)
     assert (joint.evaluate(rebuilt, again.test).logits == expected.logits).all()
+
+
+def test_a_split_by_hash_stays_when_scenes_are_added():
+    def parts(count):
+        config = joint.RunConfig(
+            data=joint.PhantomConfig(count=count, image_size=16),
+            split=joint.SplitConfig(method="hash"),
+        )
+        split = joint.build_split(config, joint.build_data(config.data))
+        return {name: part for part, data in split.parts.items() for name in data.identifiers}
+
+    few, many = parts(40), parts(80)
+    assert all(many[name] == part for name, part in few.items())

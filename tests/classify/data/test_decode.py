@@ -180,3 +180,10 @@ def test_all_bad_files_are_named_at_the_end(monkeypatch, encoded):
         "bomb.png (Image size (8100 pixels) exceeds limit",
     ):
         assert part in text
+
+
+def test_every_bad_file_is_named_however_many(encoded):
+    pictures = [Picture(member(b"no picture", f"bad{i:02}.jpg")) for i in range(25)]
+    with pytest.raises(ValueError, match="25 of 25 images cannot be used") as caught:
+        list(Decoder(image_size=8, progress=False).decode(pictures, ""))
+    assert all(f"bad{i:02}.jpg" in str(caught.value) for i in range(25))
