@@ -11,7 +11,8 @@ file            what is in it
 ``exact``       arithmetic that gives the same bits in any batch, thread or process
 ``quantize``    rounding with a gradient
 ``prior``       the entropy models: learned densities, Gaussians told element by element
-``bitstream``   symbols to bytes: integer tables, entropy coder, container
+``container``   the file: what wrote it, and that it is whole
+``bitstream``   symbols to bytes: integer tables, entropy coder
 ``kmeans``      clustering, batched
 ``palette``     :class:`KMeansCodec`, a palette for each picture
 ``indexed``     palette pictures as bytes
@@ -30,9 +31,9 @@ pixels of the unpadded picture.
 """
 
 from .autoencoder import Autoencoder
-from .bitstream import CorruptStream
 from .classical import AVIF, JPEG, JPEG2000, PNG, WebP
 from .codec import Codec, Coded
+from .container import CorruptStream
 from .curve import RateCurve, bd_quality, bd_rate
 from .hyperprior import HyperpriorCodec
 from .jpeg import DifferentiableJPEG

@@ -7,18 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .bitstream import (
-    CODER_BITS,
-    HEADER_BYTES,
-    CorruptStream,
-    Kind,
-    SymbolReader,
-    check_size,
-    encode_sections,
-    pack,
-    unpack_all,
-)
+from .bitstream import CODER_BITS, SymbolReader, encode_sections
 from .codec import Codec, Coded, check_finite, check_image, spread
+from .container import HEADER_BYTES, CorruptStream, Kind, check_size, pack, unpack_all
 from .learned import checksum, fingerprint, integers, result_type
 from .prior import SCALE_LEVELS, gaussian_bits, gaussian_level, gaussian_tables
 from .quantize import round_straight_through

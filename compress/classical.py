@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from PIL import Image, features
 from torch import Tensor
 
-from .bitstream import MAX_VALUES, CorruptStream
 from .codec import (
     Codec,
     Coded,
@@ -36,6 +35,7 @@ from .codec import (
     check_same_size,
     spread,
 )
+from .container import MAX_VALUES, CorruptStream
 from .jpeg_scan import BLOCK, jpeg_block_bits, read_scan
 
 __all__ = ["AVIF", "JPEG", "JPEG2000", "PNG", "FileCodec", "WebP"]

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .bitstream import Kind, SymbolReader, SymbolTable, encode_sections
+from .bitstream import SymbolReader, SymbolTable, encode_sections
+from .container import Kind
 from .learned import (
     LearnedCodec,
     Priced,

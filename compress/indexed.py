@@ -5,7 +5,7 @@
     palette, index map ─┬─neighbour model─► frequencies ─coder─┬─the shorter─► payload
                         └─────────────fixed width──────────────┘
 
-The payload of a container (:mod:`compress.bitstream`) is::
+The payload of a container (:mod:`compress.container`) is::
 
     colours - 1   scale    palette              indices
          1          1      colours x channels   the rest, bytes
@@ -34,7 +34,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .bitstream import CODER_BITS, HEADER_BYTES, PRECISION, CorruptStream
+from .bitstream import CODER_BITS, PRECISION
+from .container import HEADER_BYTES, CorruptStream
 
 __all__ = ["SCALES", "IndexedPicture", "by_brightness", "neighbours"]
 

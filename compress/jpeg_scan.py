@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .bitstream import CorruptStream
+from .container import CorruptStream
 
 __all__ = ["BLOCK", "jpeg_block_bits", "read_scan"]
 

@@ -12,20 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .bitstream import (
-    CODER_BITS,
-    HEADER_BYTES,
-    MAX_SYMBOL,
-    CorruptStream,
-    Kind,
-    SymbolReader,
-    SymbolTable,
-    check_size,
-    encode_sections,
-    pack,
-    unpack_all,
-)
+from .bitstream import CODER_BITS, MAX_SYMBOL, SymbolReader, SymbolTable, encode_sections
 from .codec import Codec, Coded, check_finite, check_image, spread
+from .container import HEADER_BYTES, CorruptStream, Kind, check_size, pack, unpack_all
 from .exact import snap
 from .prior import FactorizedPrior
 from .quantize import QuantizeMode, quantize, round_straight_through

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from .bitstream import CorruptStream, Kind, pack, unpack_all
 from .codec import Codec, Coded, check_finite, check_image
+from .container import CorruptStream, Kind, pack, unpack_all
 from .indexed import SCALES, IndexedPicture, by_brightness, neighbours
 from .kmeans import budget, check_whole, kmeans, lloyd
 

@@ -6,7 +6,7 @@ import torch
 
 from compress import Autoencoder, CorruptStream, psnr
 from compress.autoencoder import _CHANNEL
-from compress.bitstream import HEADER_BYTES, Kind, pack
+from compress.container import HEADER_BYTES, Kind, pack
 from compress.learned import fingerprint
 
 

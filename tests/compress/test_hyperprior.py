@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from compress import HyperpriorCodec
-from compress.bitstream import HEADER_BYTES, SymbolReader
+from compress.bitstream import SymbolReader
+from compress.container import HEADER_BYTES
 from compress.learned import integers
 from compress.prior import SCALE_LEVELS
 

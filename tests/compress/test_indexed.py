@@ -16,7 +16,7 @@ from torch import nn
 import compress.indexed
 from classify.data import LesionPhantom
 from compress import CorruptStream, KMeansCodec
-from compress.bitstream import HEADER_BYTES, Kind, pack, unpack
+from compress.container import HEADER_BYTES, Kind, pack, unpack
 from compress.indexed import IndexedPicture
 
 

@@ -21,7 +21,7 @@ from compress import (
     LearnedCodec,
     psnr,
 )
-from compress.bitstream import HEADER_BYTES, MAX_VALUES, Kind, pack
+from compress.container import HEADER_BYTES, MAX_VALUES, Kind, pack
 from compress.learned import SHAPES, fingerprint
 
 

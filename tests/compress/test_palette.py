@@ -13,7 +13,7 @@ import compress.kmeans
 import compress.palette
 from classify.data import LesionPhantom
 from compress import CorruptStream, FactorizedCodec, psnr
-from compress.bitstream import HEADER_BYTES, Kind, unpack
+from compress.container import HEADER_BYTES, Kind, unpack
 from compress.kmeans import kmeans
 from compress.palette import KMeansCodec
 

@@ -34,7 +34,7 @@ if any(argument.startswith("--atheris") for argument in sys.argv):
 else:
     import compress
 
-from compress.bitstream import HEADER_BYTES
+from compress.container import HEADER_BYTES
 
 CORPUS = Path(__file__).parent / "corpus"
 
