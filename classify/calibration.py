@@ -20,7 +20,7 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 from torch import Tensor
 
-from .metrics import LOWER_IS_BETTER, Judged, Metric
+from .metrics import LOWER_IS_BETTER, Judged, Metric, check_metric
 
 __all__ = ["TauChoice", "adjust_logits", "choose_tau", "fit_temperature"]
 
@@ -100,7 +100,7 @@ def adjust_logits(
 
     Returns
     -------
-    array or Tensor ``[..., K]``, as ``logits``
+    array or Tensor ``[..., K]``, as ``logits``; of floats where those are whole numbers
 
     Raises
     ------
@@ -119,7 +119,9 @@ def adjust_logits(
             "classify.log_prior counts a class without pictures as one"
         )
     if isinstance(logits, Tensor):
-        return logits - tau * torch.as_tensor(log_prior).to(logits)
+        # The prior in whole numbers would be another prior.
+        scores = logits if logits.is_floating_point() else logits.to(torch.get_default_dtype())
+        return scores - tau * torch.as_tensor(log_prior).to(scores)
     return logits - tau * prior
 
 
@@ -184,6 +186,7 @@ def choose_tau(
     tried = tuple(float(t) for t in (np.linspace(0, 2, 41).round(2) if taus is None else taus))
     if not tried:
         raise ValueError("taus must hold at least one number to try, such as 0.0")
+    check_metric(metric)
     scores, truth = _array(logits).astype(float), _array(labels)
     values: list[float] = []
     for tau in tried:

@@ -21,6 +21,7 @@ from scipy.stats import binomtest
 from .intervals import (
     Interval,
     check_resampling,
+    check_units,
     flipped,
     membership,
     percentile_interval,
@@ -28,7 +29,7 @@ from .intervals import (
     source,
     unit_of,
 )
-from .metrics import Judged, Kind, Metric, as_logits
+from .metrics import Judged, Kind, Metric, as_logits, check_metric
 
 __all__ = [
     "Difference",
@@ -53,7 +54,10 @@ class Difference:
     interval: Interval
     level: float
     p: float
-    """Two-sided: twice the share of resamples on the far side of no difference."""
+    """Two-sided: twice the share of resamples on the far side of no difference.
+
+    At least ``2 / 2**count``: so few lesions could agree by chance, however often they are drawn.
+    """
     resamples: int
     count: int
     """Lesions, or pictures, that were resampled."""
@@ -103,7 +107,10 @@ class Permutation:
     difference: float
     """First minus second."""
     p: float
-    """Two-sided, at least ``1 / (resamples + 1)``."""
+    """Two-sided, at least ``1 / (resamples + 1)``.
+
+    A swap after which the metric does not exist counts as a difference as large.
+    """
     resamples: int
     count: int
     """Lesions, or pictures, in which the systems were swapped."""
@@ -166,23 +173,28 @@ def bootstrap_difference(
     Raises
     ------
     ValueError
-        When shapes, labels, scores or groups do not fit, the metric is unknown, or it does not
-        exist on these labels.
+        When shapes, labels, scores or groups do not fit, there are fewer than two lesions, the
+        metric is unknown, or it does not exist on these labels.
     """
     check_resampling(resamples, level)
+    check_metric(metric)
     one, other, member = _pair(first, second, labels, groups, kind)
+    check_units(member, groups)
     once = np.ones((1, len(member)))
     values = [float(_values(metric, judged, once)[0]) for judged in (one, other)]
     _check_exists(metric, values)
     draws = np.concatenate(
         [
-            _values(metric, one, weights) - _values(metric, other, weights)
+            _values(metric, one, weights, drawn=True) - _values(metric, other, weights, drawn=True)
             for weights in resampled(member, resamples, source(generator))
         ]
     )
     there = draws[~np.isnan(draws)]
     # One more draw on each side: no finite number of resamples shows that p is 0.
     far = min((there <= 0).sum(), (there >= 0).sum())
+    # Nor do few lesions: of G that differ by chance, all have one sign in 2 / 2**G of the cases.
+    count = int(member.max()) + 1
+    least = 2.0 ** (1 - count)
     return Difference(
         metric=_name(metric),
         first=values[0],
@@ -190,9 +202,9 @@ def bootstrap_difference(
         difference=values[0] - values[1],
         interval=percentile_interval(draws, level),
         level=level,
-        p=float(min(1.0, 2 * (1 + far) / (1 + len(there)))),
+        p=float(min(1.0, max(least, 2 * (1 + far) / (1 + len(there))))),
         resamples=resamples,
-        count=int(member.max()) + 1,
+        count=count,
         unit=unit_of(groups),
     )
 
@@ -271,9 +283,10 @@ def permutation_test(
     Raises
     ------
     ValueError
-        As :func:`bootstrap_difference`.
+        As :func:`bootstrap_difference`, but for a single lesion, whose p is 1.
     """
     check_resampling(resamples)
+    check_metric(metric)
     one, other, member = _pair(first, second, labels, groups, kind)
     # Both systems in one stack: a swap is then a choice of rows, that is, a weighting.
     stacked = Judged(
@@ -293,8 +306,10 @@ def permutation_test(
     draws = np.concatenate(
         [difference(swap) for swap in flipped(member, resamples, source(generator))]
     )
-    # Sums of the same terms in another order differ in the last bits.
-    as_large = int((np.abs(draws) >= abs(observed) - 1e-12).sum())
+    # Sums of the same terms in another order differ in the last bits. A draw without a number
+    # does not show that chance gives less.
+    slack = 1e-12 * max(1.0, abs(observed))
+    as_large = int((~(np.abs(draws) < abs(observed) - slack)).sum())
     return Permutation(
         metric=_name(metric),
         difference=observed,
@@ -321,9 +336,9 @@ def _pair(
     return one, other, membership(groups, len(labels))
 
 
-def _values(metric: Metric, judged: Judged, weights: Array) -> Array:
+def _values(metric: Metric, judged: Judged, weights: Array, *, drawn: bool = False) -> Array:
     if isinstance(metric, str):
-        return judged.measure(weights, [metric])[metric]
+        return judged.measure(weights, [metric], drawn=drawn)[metric]
     return _called(metric, judged, weights)
 
 

@@ -66,10 +66,12 @@ def bootstrap(
     Raises
     ------
     ValueError
-        When there is nothing to draw from or to draw, or ``groups`` does not fit.
+        When there are fewer than two groups to draw from, nothing to draw, or ``groups`` does not
+        fit.
     """
     check_resampling(resamples, level)
     member = membership(groups, count)
+    check_units(member, groups)
     rows = np.arange(count)
     draws = [
         statistic(np.repeat(rows, weights))
@@ -84,6 +86,16 @@ def check_resampling(resamples: int, level: float = 0.5) -> None:
     if resamples < 1 or not 0 < level < 1:
         raise ValueError(
             f"resamples must be at least 1 and level in (0, 1), not {resamples} and {level}"
+        )
+
+
+def check_units(member: Array, groups: Sequence[str] | None) -> None:
+    """Refuse to draw from a single lesion or picture: every draw would be the same."""
+    count = int(member.max()) + 1
+    if count < 2:
+        unit = unit_of(groups)
+        raise ValueError(
+            f"an interval needs at least 2 {unit}, got {count}; give pictures of more lesions"
         )
 
 
@@ -107,7 +119,20 @@ def membership(groups: Sequence[str] | None, count: int) -> Array:
         raise ValueError(
             f"{count} rows need as many groups, not {len(groups)}: name the lesion of each picture"
         )
+    nameless = [row for row, name in enumerate(groups) if _is_missing(name)]
+    if nameless:
+        raise ValueError(
+            f"{len(nameless)} groups have no name, the first is {groups[nameless[0]]!r} in row "
+            f"{nameless[0]}: name the lesion of each picture, or give a picture of an unknown "
+            "lesion a name of its own"
+        )
     return np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
+
+
+def _is_missing(name: object) -> bool:
+    """Whether a group is None, not a number, or blank: all such rows would be one lesion."""
+    text = str(name).strip()
+    return text == "" if isinstance(name, str) else text in ("None", "nan", "NaT", "<NA>")
 
 
 def resampled(member: Array, resamples: int, generator: torch.Generator) -> Iterator[Array]:

@@ -144,7 +144,11 @@ class Report:
     that the draws lie above the number itself.
     """
     class_intervals: Mapping[str, Array]
-    """``[K, 2]`` of each number of each class, over the draws that have one; where asked for."""
+    """``[K, 2]`` of each number of each class, over the draws that have one; where asked for.
+
+    A draw without a picture of a class tells nothing of its recall and F1, one without a
+    prediction of it nothing of its precision; nan where that holds for every draw.
+    """
 
     def __str__(self) -> str:
         width = max(12, *(len(name) for name in self.classes))
@@ -250,7 +254,8 @@ def report(
         Bins hold about equally many pictures instead of being equally wide in 0..1. Equal
         confidences stay in one bin. Resamples keep the bins.
     resamples : int
-        Bootstrap resamples for intervals; none by default.
+        Bootstrap resamples for intervals; none by default. The intervals of a single lesion, which
+        tell nothing, are nan.
     level : float
         Confidence level of the intervals, in (0, 1).
     seed : int
@@ -282,9 +287,12 @@ def report(
     class_intervals: dict[str, Array] = {}
     if resamples:
         check_resampling(resamples, level)
-        parts = [judged.measure(w) for w in resampled(member, resamples, source(generator, seed))]
+        chunks = resampled(member, resamples, source(generator, seed))
+        parts = [judged.measure(weights, drawn=True) for weights in chunks]
+        alone = member.max() == 0  # every draw is the same, which is no certainty
         for name, value in values.items():
             draws = np.concatenate([part[name] for part in parts])
+            draws = np.full_like(draws, np.nan) if alone else draws
             if value.ndim:
                 class_intervals[name] = np.array([percentile_interval(d, level) for d in draws.T])
             elif name != "ece":
@@ -302,6 +310,16 @@ def report(
         class_intervals=class_intervals,
         **_numbers(values),
     )
+
+
+def check_metric(metric: Metric) -> None:
+    """Refuse a name that is no single number of a report."""
+    if not isinstance(metric, str) or metric in METRICS:
+        return
+    if metric in (*_CLASS_COUNTED, *_CLASS_RANKED):
+        mean = metric.removeprefix("class_") if metric in _CLASS_RANKED else f"macro_{metric}"
+        raise ValueError(f"metric {metric!r} is a number of each class; use {mean!r}, their mean")
+    raise ValueError(f"metric {metric!r} is unknown; use one of {', '.join(METRICS)}")
 
 
 def as_logits(scores: Array, kind: Kind) -> Array:
@@ -360,10 +378,11 @@ class Judged:
         self._classes, self._at = classes, at_specificity
         rows = np.arange(len(labels))
         guesses = logits.argmax(1)
-        self._cells = np.eye(classes * classes)[self.labels * classes + guesses]
+        self._guesses = guesses
+        self._true, self._predicted = np.eye(classes)[self.labels], np.eye(classes)[guesses]
         probabilities = softmax(logits, axis=1)
         self._nll = -log_softmax(logits, axis=1)[rows, self.labels]
-        self._brier = ((probabilities - np.eye(classes)[self.labels]) ** 2).sum(1)
+        self._brier = ((probabilities - self._true) ** 2).sum(1)
         self._confidence = probabilities.max(1)
         self._right = (guesses == self.labels).astype(float)
         steps = np.linspace(0, 1, bins + 1)
@@ -372,7 +391,9 @@ class Judged:
         self._bins = np.eye(bins)[bin_.clip(0, bins - 1)]
         self._odds = [_odds(logits, positive) for positive in range(classes)]
 
-    def measure(self, weights: Array, names: Iterable[str] | None = None) -> dict[str, Array]:
+    def measure(
+        self, weights: Array, names: Iterable[str] | None = None, *, drawn: bool = False
+    ) -> dict[str, Array]:
         """Numbers by name ``[r]``, or ``[r, K]`` for those of each class.
 
         Parameters
@@ -381,6 +402,9 @@ class Judged:
             How often each row counts, whole numbers.
         names : iterable of str, optional
             What is wanted; all by default.
+        drawn : bool
+            The weights are draws from these rows: 0 / 0 in the precision, recall or F1 of a class
+            is then nan, where by default it is 0. Means are over the classes of all the rows.
         """
         every = (*METRICS, *_CLASS_COUNTED, *_CLASS_RANKED)
         wanted = every if names is None else tuple(names)
@@ -389,7 +413,9 @@ class Judged:
             raise ValueError(f"metric {unknown[0]!r} is unknown; use one of {', '.join(METRICS)}")
         found: dict[str, Array] = {}
         if not {*_COUNTED, *_CLASS_COUNTED}.isdisjoint(wanted):
-            found |= _rates(self.confusion(weights))
+            tally = self._tally(weights)
+            whole = self._tally(np.ones((1, len(self.labels)))) if drawn else None
+            found |= _rates(tally, whole)
         if not {*_RANKED, *_CLASS_RANKED}.isdisjoint(wanted):
             found |= self._ranking(weights)
         total = weights.sum(1)
@@ -404,7 +430,14 @@ class Judged:
 
     def confusion(self, weights: Array) -> Array:
         """Counts ``[r, K, K]``: true class in rows, predicted in columns."""
-        return (weights @ self._cells).reshape(-1, self._classes, self._classes)
+        cells, size = self.labels * self._classes + self._guesses, self._classes**2
+        counts = np.stack([np.bincount(cells, row, minlength=size) for row in weights])
+        return counts.reshape(-1, self._classes, self._classes)
+
+    def _tally(self, weights: Array) -> tuple[Array, Array, Array]:
+        """Right predictions, predictions and pictures of each class ``[r, K]``."""
+        hits = weights @ (self._true * self._right[:, None])
+        return hits, weights @ self._predicted, weights @ self._true
 
     def reliability(self) -> Reliability:
         """The curve behind the calibration error."""
@@ -489,23 +522,37 @@ def _odds(logits: Array, positive: int) -> Array:
     return (logits[:, positive] - rest).round(9)
 
 
-def _rates(confusion: Array) -> dict[str, Array]:
-    """What confusion matrices ``[r, K, K]`` tell; 0 / 0 is 0 in precision, recall and F1."""
-    hits = np.diagonal(confusion, axis1=1, axis2=2)
-    predicted, true = confusion.sum(1), confusion.sum(2)
+def _rates(
+    tally: tuple[Array, Array, Array], whole: tuple[Array, Array, Array] | None
+) -> dict[str, Array]:
+    """What counts of right, predicted and true ``[r, K]`` tell, as :meth:`Judged.measure` says.
+
+    ``whole`` are those of all rows ``[1, K]``, where the counts are of draws from them.
+    """
+    hits, predicted, true = tally
     total = true.sum(1)
     precision, recall = hits / np.maximum(predicted, 1), hits / np.maximum(true, 1)
     f1 = 2 * hits / np.maximum(predicted + true, 1)
     others = total[:, None] - true
     specificity = _share(others - predicted + hits, others)
     values = {"precision": precision, "recall": recall, "f1": f1}
-    occurs = predicted + true > 0
+    weighted = {f"weighted_{k}": (v * true).sum(1) / total for k, v in values.items()}
+    _, all_predicted, all_true = tally if whole is None else whole
+    averaged = values
+    if whole is not None:
+        # A draw without the class tells nothing of it. What is 0 / 0 in all the rows too stays 0
+        # in the means, as it is in the mean that the interval is of.
+        of = {"precision": predicted, "recall": true, "f1": true}
+        of_all = {"precision": all_predicted, "recall": all_true, "f1": all_true}
+        values = {k: np.where(of[k] > 0, v, np.nan) for k, v in values.items()}
+        averaged = {k: np.where(of_all[k] > 0, v, 0) for k, v in values.items()}
+    occurs = all_predicted + all_true > 0
     return {
         "accuracy": hits.sum(1) / total,
         "balanced_accuracy": _mean(np.where(true > 0, recall, np.nan)),
-        **{f"macro_{k}": _mean(np.where(occurs, v, np.nan)) for k, v in values.items()},
+        **{f"macro_{k}": _mean(np.where(occurs, v, np.nan)) for k, v in averaged.items()},
         "macro_specificity": _mean(specificity),
-        **{f"weighted_{k}": (v * true).sum(1) / total for k, v in values.items()},
+        **weighted,
         **values,
         "specificity": specificity,
     }

@@ -196,3 +196,14 @@ def test_tau_refuses_what_it_cannot_choose_by():
         classify.choose_tau(logits, labels, log_prior=prior, metric="f2")
     with pytest.raises(ValueError, match="auc exists for no tau on these labels"):
         classify.choose_tau(logits, labels * 0, log_prior=prior, metric="auc")
+    with pytest.raises(ValueError, match="metric 'f1' is a number of each class; use 'macro_f1'"):
+        classify.choose_tau(logits, labels, log_prior=prior, metric="f1")
+
+
+def test_whole_numbers_are_adjusted_as_floats():
+    prior = torch.log(torch.tensor([0.9, 0.1]))
+    logits = torch.tensor([[2, 1], [0, 3]])
+    adjusted = classify.adjust_logits(logits, prior)
+    torch.testing.assert_close(adjusted, logits.float() - prior)
+    as_array = classify.adjust_logits(logits.numpy(), prior)
+    np.testing.assert_allclose(as_array, adjusted.numpy(), rtol=1e-6)

@@ -270,3 +270,71 @@ def test_what_cannot_be_compared_is_refused(test):
             test(one, other, labels=truth, **options)
     with pytest.raises(ValueError, match="must score the same pictures"):
         classify.mcnemar(first, second[:9], labels=labels)
+
+
+def test_few_lesions_cannot_show_much():
+    labels = np.arange(20) % 2
+    right, wrong = np.eye(2)[labels], np.eye(2)[1 - labels]
+    for count in (2, 5):
+        groups = [f"lesion{i % count}" for i in range(20)]
+        options = {"labels": labels, "metric": "accuracy", "groups": groups}
+        result = classify.bootstrap_difference(right, wrong, **options)
+        assert result.difference == 1
+        assert result.p == 2 / 2**count
+    with pytest.raises(ValueError, match="an interval needs at least 2 lesions, got 1; give pict"):
+        classify.bootstrap_difference(right, wrong, labels=labels, groups=["a"] * 20)
+    with pytest.raises(ValueError, match="an interval needs at least 2 pictures, got 1"):
+        classify.bootstrap_difference(right[:1], wrong[:1], labels=labels[:1])
+    alone = classify.permutation_test(right, wrong, labels=labels, groups=["a"] * 20, resamples=50)
+    assert alone.p == 1
+
+
+@pytest.mark.parametrize("test", [classify.bootstrap_difference, classify.permutation_test])
+@pytest.mark.parametrize(
+    ("metric", "mean"),
+    [("f1", "macro_f1"), ("recall", "macro_recall"), ("class_auc", "auc")],
+)
+def test_a_number_of_each_class_is_no_metric(test, metric, mean):
+    first, second, labels = _two(0, 10)
+    message = f"metric '{metric}' is a number of each class; use '{mean}', their mean"
+    with pytest.raises(ValueError, match=message):
+        test(first, second, labels=labels, metric=metric)
+
+
+def test_a_swap_without_a_number_counts_as_large():
+    labels = np.zeros(12, dtype=int)
+    first, second = np.tile([2.0, 0.0], (12, 1)), np.tile([1.0, 0.0], (12, 1))
+
+    def only_unmixed(logits, labels):
+        return logits[:, 0].mean() if np.ptp(logits[:, 0]) == 0 else np.nan
+
+    result = classify.permutation_test(
+        first, second, labels=labels, metric=only_unmixed, resamples=100
+    )
+    assert result.difference == 1
+    assert result.p == 1
+
+
+def test_rounding_is_judged_by_the_size_of_the_metric():
+    random = np.random.default_rng(0)
+    first = np.column_stack([1e6 * random.random(40), np.zeros(40)])
+    second = first.copy()
+    second[:5, 0] += 1e6  # the other lesions do not differ: each swap is the whole one, or none
+
+    def mean(logits, labels):
+        return logits[:, 0].mean()
+
+    options = {"labels": np.zeros(40, dtype=int), "groups": _lesions(40, 5)}
+    result = classify.permutation_test(first, second, metric=mean, resamples=100, **options)
+    assert result.p == 1
+
+
+def test_a_draw_without_a_class_is_no_loss_of_recall():
+    labels = np.array([0] * 40 + [1] * 40 + [2, 2])
+    guesses = np.where(np.arange(82) < 10, 2, labels)  # class 2 is predicted where it is not drawn
+    first = np.eye(3)[guesses]
+    second = np.eye(3)[np.where((np.arange(82) >= 60) & (labels == 1), 0, guesses)]
+    options = {"labels": labels, "resamples": 300}
+    macro = classify.bootstrap_difference(first, second, metric="macro_recall", **options)
+    balanced = classify.bootstrap_difference(first, second, metric="balanced_accuracy", **options)
+    assert macro.interval == balanced.interval

@@ -125,3 +125,19 @@ def test_nothing_cannot_be_resampled():
     for level in (0, 1):
         with pytest.raises(ValueError, match=r"level in \(0, 1\), not 1000 and"):
             classify.bootstrap(lambda i: 0.0, 3, level=level)
+
+
+@pytest.mark.parametrize("name", [None, "", " ", float("nan"), np.float32("nan")])
+def test_a_lesion_without_a_name_is_refused(name):
+    with pytest.raises(ValueError, match=r"1 groups have no name, the first is .* in row 1: name"):
+        classify.bootstrap(lambda i: 0.0, 3, groups=["a", name, "b"])
+    with pytest.raises(ValueError, match="give a picture of an unknown lesion a name of its own"):
+        membership([name, name], 2)
+
+
+def test_a_lesion_alone_has_no_interval():
+    with pytest.raises(ValueError, match="an interval needs at least 2 lesions, got 1; give pict"):
+        classify.bootstrap(lambda i: 0.0, 3, groups=["a", "a", "a"])
+    with pytest.raises(ValueError, match="an interval needs at least 2 pictures, got 1"):
+        classify.bootstrap(lambda i: 0.0, 1)
+    assert classify.bootstrap(lambda i: 0.0, 3, groups=["a", "a", "b"]) == (0, 0)

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -478,3 +479,61 @@ def test_an_impossible_truth_counts_only_where_it_is_drawn():
     assert result.nll == np.inf
     assert result.intervals["nll"] == pytest.approx((np.log(2), np.inf))
     assert result.to_dict()["intervals"]["nll"][1] is None
+
+
+def test_a_draw_without_a_class_tells_nothing_of_it():
+    random = np.random.default_rng(0)
+    labels = np.array([0] * 60 + [1] * 60 + [2, 2])
+    guesses = np.where((random.random(122) < 0.98) | (labels == 2), labels, 1 - labels)
+    # Named, but without a picture or a prediction.
+    logits = np.eye(4)[guesses]
+    result = _report(logits, labels, resamples=500)
+    for name in ("precision", "recall", "f1"):
+        np.testing.assert_array_equal(result.class_intervals[name][2], [1, 1])
+        assert np.isnan(result.class_intervals[name][3]).all()
+        assert getattr(result, name)[3] == 0
+    assert result.intervals["macro_recall"] == result.intervals["balanced_accuracy"]
+    assert result.intervals["macro_recall"].low > 0.9
+    assert result.intervals["macro_precision"].low > 0.9
+    assert result.intervals["macro_f1"].low > 0.9
+
+
+def test_a_class_that_is_predicted_alone_stays_in_the_means_that_count_it():
+    labels = np.arange(90) % 3
+    guesses = np.where(np.arange(90) % 10 == 0, 3, labels)  # class 3 is never true
+    result = _report(np.eye(4)[guesses], labels, resamples=200)
+    assert result.macro_recall == pytest.approx(result.balanced_accuracy * 3 / 4)
+    for name in ("macro_precision", "macro_recall", "macro_f1"):
+        low, high = result.intervals[name]
+        assert low <= getattr(result, name) <= high < 0.8
+
+
+@pytest.mark.parametrize("groups", [["a", "a", "a"], None])
+def test_one_lesion_gives_no_interval(groups):
+    count = 1 if groups is None else 3
+    labels = np.array([0, 1, 1])[:count]
+    result = _report(np.eye(2)[labels], labels, groups=groups, resamples=20)
+    assert result.accuracy == 1
+    assert np.isnan(list(result.intervals.values())).all()
+    assert np.isnan(np.stack(list(result.class_intervals.values()))).all()
+    assert "accuracy           1.000 [nan, nan]" in str(result)
+    two = _report(np.eye(2)[[0, 1]], np.array([0, 1]), groups=["a", "b"], resamples=20)
+    assert two.intervals["accuracy"] == (1, 1)
+
+
+def test_many_classes_take_little_memory():
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(2000, 200)), random.integers(200, size=2000)
+    weights = np.ones((500, 2000))
+    tracemalloc.start()
+    try:
+        judged = Judged(logits, labels, classes=200)
+        measured = judged.measure(weights, ["macro_f1"], drawn=True)
+        confusion = judged.confusion(weights[:1])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6
+    expected = metrics.confusion_matrix(labels, logits.argmax(1), labels=range(200))
+    np.testing.assert_array_equal(confusion[0], expected)
+    assert measured["macro_f1"].shape == (500,)
