@@ -72,7 +72,11 @@ class Audit:
     near: tuple[Near, ...]
     """Pairs of near duplicates that are no exact ones, the most similar first."""
     complete: bool
-    """False when the search for near duplicates stopped at a million pairs."""
+    """False when the search for near duplicates stopped at a million pairs, or did not align all
+    that it should: near duplicates may be missing."""
+    aligned: bool
+    """False when so many pictures look alike that only the most alike of their pairs were aligned:
+    crops and shifts may be missing."""
     conflicts: tuple[Conflict, ...]
     blank: tuple[str, ...]
     """Pictures of one colour (black ones among them): no channel varies by more than 4 codes."""
@@ -94,6 +98,8 @@ class Audit:
 
     def __str__(self) -> str:
         stop = "" if self.complete else ", and then the search stopped"
+        if not self.aligned:
+            stop = ", with only the most alike pairs aligned (others may be crops or shifts)"
         strangers = [pair for pair in self.near if not pair.same_group]
         disagreeing = [pair for pair in self.near if not pair.same_label]
         lines = [
@@ -150,9 +156,11 @@ def audit(
     correlate above 0.98 (or ``threshold`` where that is more). Alignment reaches 8 % of half the
     side, that is crops that keep 95 % of the side or more.
 
-    On one core it takes half a minute for the 10 015 pictures of HAM10000 at 128 pixels, and time
-    goes with the square of their number. Memory beyond the pictures is 40 kB for each and a block
-    of pairs.
+    On one core it takes half a minute for the 10 015 pictures of HAM10000, and the time of the
+    plain comparison goes with the square of their number. Alignment has a budget: of the pairs
+    and poses the million most alike at most, of which 50 000 at most are registered. Pictures
+    of a common layout use it up; ``aligned`` then says so. Memory beyond the pictures is 40 kB for
+    each, the budget, and a block of pairs.
 
     Parameters
     ----------
@@ -199,7 +207,7 @@ def audit(
     sides = _sides(dataset, parts)
     scan = _scan(dataset)
     exact = _repeated(scan.content)
-    rows, similarity, complete = near_pairs(
+    rows, similarity, complete, aligned = near_pairs(
         scan.small, scan.content, scan.blank, threshold=threshold, align=align
     )
     near = [
@@ -223,7 +231,8 @@ def audit(
         groups=len(set(dataset.groups)),
         exact=tuple(copies),
         near=tuple(near),
-        complete=complete,
+        complete=complete and aligned,
+        aligned=aligned,
         conflicts=tuple(_conflicts(dataset, exact)),
         blank=tuple(names[row] for row in torch.nonzero(scan.blank).flatten().tolist()),
         empty_masks=_empty_masks(dataset),
@@ -343,7 +352,7 @@ def _leaks(
 def _found(what: str, names: Iterable[str], unit: str = "", more: str = "") -> str:
     texts = list(names)
     if not texts:
-        return f"{what}: none"
+        return f"{what}: none{more}"
     return f"{what}: {len(texts)}{f' {unit}' if unit else ''}{more}: {listed(texts)}"
 
 

@@ -1,6 +1,8 @@
 """The classification tasks of the ISIC challenges of 2018 and 2019."""
 
+import csv
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -28,6 +30,7 @@ _COLUMNS = {
     "SCC": "scc",
     "UNK": "unk",
 }
+_MISSING = ("", "na", "nan", "unknown")  # lesion ids, in lower case
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 _Table = dict[str, list[str]]
@@ -54,9 +57,11 @@ def ISIC(
     of their names; pictures without a row are left alone.
 
     Where there is a CSV of metadata with a row for these images (``..._LesionGroupings.csv`` of
-    2018, ``..._Metadata.csv`` of 2019), its columns are joined and ``lesion_id`` makes the groups.
-    An image without a lesion id (2 084 of the 25 331 of 2019) is a group of its own, and so is
-    every image where there is no metadata: a split can then put one lesion on both sides.
+    2018, ``..._Metadata.csv`` of 2019), also in zips inside, its columns are joined and
+    ``lesion_id`` makes the groups; of several, a table with ``lesion_id`` is taken. An image
+    without a lesion id (empty, "NA", "nan" or "unknown": 2 084 of the 25 331 of 2019) is a group of
+    its own. Where no image has one a warning says so: every image is then its own group, and a
+    split can put one lesion on both sides.
 
     Parameters
     ----------
@@ -68,8 +73,8 @@ def ISIC(
         The centred square of the frame, which keeps pixels square, or the whole frame squeezed
         into a square.
     truth : path, optional
-        The ground truth: its name or path below ``root``, or a file elsewhere. To be given where
-        ``root`` has several (training and test).
+        The ground truth: its path or name below ``root`` (plain files before those in zips
+        inside), or a file elsewhere. To be given where ``root`` has several (training and test).
     metadata : path, optional
         The table of metadata, given in the same way.
     cache, workers, progress, limit
@@ -88,10 +93,16 @@ def ISIC(
         When ``root``, ``truth`` or ``metadata`` does not exist.
     ValueError
         When the ground truth is missing, unclear, has other classes, rows that are not one-hot or
-        several rows for an image; when metadata lack images or name one twice; when rows have no
-        picture, or pictures or masks cannot be used: all of them by name.
+        several rows for an image; when metadata lack images or name one twice; when several files
+        have the name given and differ; when rows have no picture, or pictures or masks cannot be
+        used: all of them by name.
     OSError
         When the cache cannot be written.
+
+    Warns
+    -----
+    UserWarning
+        When no image has a lesion id.
 
     References
     ----------
@@ -105,6 +116,14 @@ def ISIC(
         names, diagnoses, classes = _diagnoses(table, where)
         columns = {name: cells for name, cells in table.items() if name not in _COLUMNS}
         columns |= _joined(archive, metadata, names)
+        if not any(map(_is_known, columns.get("lesion_id", ()))):
+            warnings.warn(
+                f"{archive.root} has no lesion_id for any image: each image is a group of its own, "
+                "and a split can put pictures of one lesion on both sides; give the table that has "
+                "it with metadata=",
+                UserWarning,
+                stacklevel=2,
+            )
         rows = _chosen(names, diagnoses, limit)
         columns = {name: [cells[row] for row in rows] for name, cells in columns.items()}
         identifiers = columns.pop("image")
@@ -119,7 +138,10 @@ def ISIC(
         )
     labels = [classes.index(diagnoses[row]) for row in rows]
     lesions = columns.get("lesion_id", [""] * len(identifiers))
-    groups = [lesion or name for lesion, name in zip(lesions, identifiers, strict=True)]
+    groups = [
+        lesion if _is_known(lesion) else name
+        for lesion, name in zip(lesions, identifiers, strict=True)
+    ]
     return LesionDataset(
         images=pixels.images,
         labels=labels,
@@ -135,6 +157,10 @@ def ISIC(
 
 def _as_column(name: str, cells: Sequence[str]) -> np.ndarray:
     return _typed("age" if name == "age_approx" else name, cells)
+
+
+def _is_known(lesion: str) -> bool:
+    return lesion.lower() not in _MISSING
 
 
 def _is_truth(header: Sequence[str]) -> bool:
@@ -176,10 +202,18 @@ def _given_table(archive: Archive, given: str | os.PathLike[str], what: str) -> 
     inside = Path(given).as_posix()
     # Zips inside are looked into only where the table is in none of the plain files.
     for members in (lambda: archive.members, lambda: archive.deep):
-        found = [m for m in members() if inside in (m.path, m.name)]
-        if found:
-            where = f"{archive.root}: {found[0].path}"
-            return where, _read_table(_content(found[0], archive), ("image",), where)
+        found = [m for m in members() if m.path == inside]
+        found = found or [m for m in members() if m.name == inside]
+        contents = {m.path: _content(m, archive) for m in found}
+        if len(set(contents.values())) > 1:
+            raise ValueError(
+                f"{archive.root} has different files of the name {inside}: {listed(contents)}; "
+                f"give the path of the one to use with {_option(what)}="
+            )
+        if contents:
+            path, content = next(iter(contents.items()))
+            where = f"{archive.root}: {path}"
+            return where, _read_table(content, ("image",), where)
     path = Path(given).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
@@ -196,10 +230,19 @@ def _tables(
     for member in members:
         if member.suffix == ".csv":
             content = _content(member, archive)
-            header = content.partition(b"\n")[0].decode("utf-8-sig", "replace")
-            if fits([name.strip() for name in header.split(",")]):
+            if fits(_header(content)):
                 found[member.path] = content
     return found
+
+
+def _header(content: bytes) -> list[str]:
+    """Names of the columns, read as the table will be; none where it cannot be a table."""
+    line = content.partition(b"\n")[0].decode("utf-8-sig", "replace")
+    try:
+        lines = list(csv.reader(line.splitlines(), "excel-tab" if "\t" in line else "excel"))
+    except csv.Error:
+        return []
+    return [name.strip() for name in lines[0]] if lines else []
 
 
 def _content(member: Member, archive: Archive) -> bytes:
@@ -250,13 +293,10 @@ def _joined(archive: Archive, given: str | os.PathLike[str] | None, names: Seque
     if given is not None:
         tables = [_given_table(archive, given, "metadata")]
     else:
-        found = _tables(archive.members, archive, _is_metadata)
-        places = {path: f"{archive.root}: {path}" for path in found}
-        tables = [
-            (places[path], _read_table(found[path], ("image",), places[path])) for path in found
-        ]
-        # Metadata of another part may lie beside those of this one.
-        tables = [entry for entry in tables if not set(names).isdisjoint(entry[1]["image"])]
+        tables = _metadata(archive.members, archive, names)
+        if not any("lesion_id" in table for _, table in tables):
+            tables = _metadata(archive.deep, archive, names)
+        tables = [entry for entry in tables if "lesion_id" in entry[1]] or tables
     if not tables:
         return {}
     if len(tables) > 1:
@@ -269,10 +309,23 @@ def _joined(archive: Archive, given: str | os.PathLike[str] | None, names: Seque
     row_of = {name: row for row, name in enumerate(table["image"])}
     if absent := [name for name in names if name not in row_of]:
         raise ValueError(
-            f"{where} has no row for {len(absent)} of {len(names)} images: {listed(absent)}"
+            f"{where} has no row for {len(absent)} of {len(names)} images: {listed(absent)}; "
+            "give a table that has them all with metadata="
         )
     rows = [row_of[name] for name in names]
     return {name: [cells[row] for row in rows] for name, cells in table.items()}
+
+
+def _metadata(
+    members: Iterable[Member], archive: Archive, names: Sequence[str]
+) -> list[tuple[str, _Table]]:
+    """Tables of metadata with a row for any of these images; those of equal content once."""
+    places: dict[bytes, str] = {}
+    for path, content in _tables(members, archive, _is_metadata).items():
+        places.setdefault(content, f"{archive.root}: {path}")
+    tables = [(where, _read_table(content, ("image",), where)) for content, where in places.items()]
+    # Metadata of another part may lie beside those of this one.
+    return [entry for entry in tables if not set(names).isdisjoint(entry[1]["image"])]
 
 
 def _check_once(names: Sequence[str], where: str) -> None:

@@ -7,6 +7,7 @@
                                                                           32 x 32, r > 0.98
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,10 @@ _ALIGNED = 0.98  # correlation after alignment; 6 pairs of different lesions rea
 _STEPS, _FARTHEST = 4, 0.08  # Gauss-Newton steps; scale and shift allowed, in half sides
 _BLOCK, _CHUNK = 512, 1024  # pictures and pairs at once: bounds the memory
 _MOST = 1_000_000  # pairs; a data set with more has one picture over and over
+# Pairs and poses that are looked into at most, and of these registered: more than HAM10000 has.
+# Pictures of a common layout nearly all qualify, and to register them all takes hours.
+_BUDGET, _REGISTERED = 1_000_000, 50_000
+_NO_KEYS, _NO_VALUES = torch.empty(0, dtype=torch.int64), torch.empty(0)
 
 
 class Thumbnails(NamedTuple):
@@ -43,7 +48,11 @@ class NearPairs(NamedTuple):
     similarity: Tensor
     """Correlation in the best pose, after alignment where that was needed, ``[P]``."""
     complete: bool
-    """False when the search stopped at a million pairs."""
+    """False when there were more than a million pairs; when the plain search found them, it stopped
+    there and nothing was aligned."""
+    aligned: bool
+    """False when there was more to align than a million pairs and poses, or than 50 000 that are
+    close to first order: only those most alike were."""
 
 
 def thumbnails(images: Tensor) -> Thumbnails:
@@ -81,38 +90,53 @@ def near_pairs(
     """
     kept = torch.nonzero(~blank).flatten()
     content = content[kept]
-    pictures, fine = _unit(small.coarse[kept]), small.fine[kept]
-    tangents = _tangents(pictures) if align else None
-    least = min(threshold, _ALIKE) if align else threshold
-    found, values, count = [], [], 0
-    for start in range(0, len(kept), _BLOCK):
-        keys, best = [], []
+    count, pictures = len(kept), _unit(small.coarse[kept])
+    floor = min(threshold, _ALIKE) if align else threshold
+    keys, values, total = [_NO_KEYS], [_NO_VALUES], 0
+    candidates, alike, aligned = _NO_KEYS, _NO_VALUES, True
+    for start in range(0, count, _BLOCK):
+        key, value = _NO_KEYS, _NO_VALUES
         for pose in range(8):
             # To turn one is to turn the other back; only the block is copied.
             block = _posed(pictures[start : start + _BLOCK], _inverse(pose))
             likeness = (block.flatten(1) @ pictures[start:].flatten(1).T).triu(1)
-            pairs = torch.nonzero(likeness > least)
-            value = likeness[pairs[:, 0], pairs[:, 1]]
+            pairs = torch.nonzero(likeness > floor)
+            new = likeness[pairs[:, 0], pairs[:, 1]]
             pairs += start
             differ = content[pairs[:, 0]] != content[pairs[:, 1]]
-            pairs, value = pairs[differ], value[differ]
-            if tangents is not None:
-                value = _aligned(pairs, value, pose, threshold, pictures, tangents, fine)
-            near = value > threshold
-            keys.append(pairs[near] @ torch.tensor([len(kept), 1]))
-            best.append(value[near])
-        key, inverse = torch.cat(keys).unique(return_inverse=True)
-        value = torch.zeros(len(key)).scatter_reduce(0, inverse, torch.cat(best), "amax")
-        found.append(torch.stack([key // len(kept), key % len(kept)], 1))
+            pairs, new = pairs[differ] @ torch.tensor([count, 1]), new[differ]
+            near = new > threshold
+            # Merged at every pose: together the eight would hold every pair eight times.
+            key, value = _distinct(torch.cat([key, pairs[near]]), torch.cat([value, new[near]]))
+            candidates = torch.cat([candidates, 8 * pairs[~near] + pose])
+            alike = torch.cat([alike, new[~near]])
+            if len(alike) > _BUDGET:
+                alike, best = alike.topk(_BUDGET)
+                candidates, aligned = candidates[best], False
+                floor = alike[-1].item()  # what is less alike will not be aligned any more
+        keys.append(key)
         values.append(value)
-        count += len(key)
-        if count > _MOST:
+        total += len(key)
+        if total > _MOST:
             break
-    if not found:
-        return NearPairs(torch.empty(0, 2, dtype=torch.int64), torch.empty(0), True)
-    rows, similarity = kept[torch.cat(found)[:_MOST]], torch.cat(values)[:_MOST]
-    order = similarity.argsort(descending=True, stable=True)
-    return NearPairs(rows[order], similarity[order].clamp(max=1), count <= _MOST)
+    if len(candidates) > 0 and total <= _MOST:
+        reach = _reach(candidates, pictures)
+        close = torch.nonzero(reach > _TANGENT).flatten()
+        if len(close) > _REGISTERED:
+            close, aligned = close[reach[close].topk(_REGISTERED).indices], False
+        key, value = _aligned(candidates[close], threshold, small.fine[kept])
+        keys.append(key)
+        values.append(value)
+    key, value = _distinct(torch.cat(keys), torch.cat(values))
+    order = value.argsort(descending=True, stable=True)[:_MOST]
+    rows = kept[torch.stack([key // max(count, 1), key % max(count, 1)], 1)[order]]
+    return NearPairs(rows, value[order].clamp(max=1), len(key) <= _MOST, aligned)
+
+
+def _distinct(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Each key once, in order, with the largest of its values."""
+    key, inverse = key.unique(return_inverse=True)
+    return key, torch.zeros(len(key)).scatter_reduce(0, inverse, value, "amax")
 
 
 def _posed(pictures: Tensor, pose: int) -> Tensor:
@@ -162,31 +186,40 @@ def _tangents(pictures: Tensor) -> Tensor:
     return torch.cat(bases)
 
 
-def _aligned(
-    pairs: Tensor,
-    value: Tensor,
-    pose: int,
-    threshold: float,
-    pictures: Tensor,
-    tangents: Tensor,
-    fine: Tensor,
-) -> Tensor:
-    """Similarity of pairs, after alignment where that brings them over the threshold."""
-    value = value.clone()
-    for rows in torch.nonzero(value <= threshold).flatten().split(_CHUNK):
-        first, second = pairs[rows].T
+def _reach(candidates: Tensor, pictures: Tensor) -> Tensor:
+    """Correlation of the candidates (8 key + pose) after small motions, to first order."""
+    count, tangents = len(pictures), _tangents(pictures)
+    reach = torch.zeros(len(candidates))
+    for rows, pose in _batches(candidates):
+        key = candidates[rows] // 8
+        first, second = key // count, key % count
         # Each projected on the tangents of the other, which stay as they are: it is posed instead.
-        reach = torch.maximum(
+        reach[rows] = torch.maximum(
             _projected(_posed(pictures[second], pose), tangents[first]),
             _projected(_posed(pictures[first], _inverse(pose)), tangents[second]),
         )
-        close = rows[reach > _TANGENT]
-        if len(close) > 0:
-            first, second = pairs[close].T
-            other = _posed(fine[second].float(), pose)
-            after = _registered(fine[first].float(), other)
-            value[close] = torch.where(after > max(threshold, _ALIGNED), after, value[close])
-    return value
+    return reach
+
+
+def _aligned(candidates: Tensor, threshold: float, fine: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and similarity of the candidates that alignment brings over both thresholds."""
+    keys, values = [_NO_KEYS], [_NO_VALUES]
+    for rows, pose in _batches(candidates):
+        key = candidates[rows] // 8
+        first, second = fine[key // len(fine)].float(), fine[key % len(fine)].float()
+        after = _registered(first, _posed(second, pose))
+        near = after > max(threshold, _ALIGNED)
+        keys.append(key[near])
+        values.append(after[near])
+    return torch.cat(keys), torch.cat(values)
+
+
+def _batches(candidates: Tensor) -> Iterator[tuple[Tensor, int]]:
+    """Rows of candidates of one pose, and the pose."""
+    for pose in range(8):
+        for rows in torch.nonzero(candidates % 8 == pose).flatten().split(_CHUNK):
+            if len(rows) > 0:
+                yield rows, pose
 
 
 def _registered(first: Tensor, second: Tensor) -> Tensor:

@@ -221,6 +221,22 @@ def test_a_search_that_stopped_says_so(monkeypatch):
     assert "crop or shift): 3 pairs, and then the search stopped: image-" in str(found)
 
 
+def test_alignment_that_was_cut_short_says_so(monkeypatch):
+    monkeypatch.setattr("classify.data.near._ALIKE", 0.1)
+    images = textures(30)
+    whole = audit(make(images))
+    assert whole.complete
+    assert whole.aligned
+    monkeypatch.setattr("classify.data.near._BUDGET", 20)
+    found = audit(make(images))
+    assert not found.complete
+    assert not found.aligned
+    assert found.to_dict()["aligned"] is False
+    text = "shift): none, with only the most alike pairs aligned (others may be crops or shifts)\n"
+    assert text in str(found)
+    assert audit(make(images), align=False).complete
+
+
 def test_json():
     dataset = leaky()
     found = audit(
@@ -286,7 +302,7 @@ def test_real_duplicates_and_no_leak(real, lesion_of):
 @pytest.mark.ham10000
 def test_real_split_by_image_is_flagged(real, monkeypatch):
     # Groups need no search for pictures that look alike, which is what takes the time.
-    none = NearPairs(torch.empty(0, 2, dtype=torch.int64), torch.empty(0), True)
+    none = NearPairs(torch.empty(0, 2, dtype=torch.int64), torch.empty(0), True, True)
     module = sys.modules["classify.data.audit"]
     monkeypatch.setattr(module, "near_pairs", lambda *args, **options: none)
     parts = split(real, (0.8, 0.2), by="image")

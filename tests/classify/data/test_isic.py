@@ -52,13 +52,32 @@ def challenge(pictures, truth, groupings, table):
     }
 
 
-LAYOUTS = ["folder", "zip", "inner zips", "zip of zips", "no folders"]
+LAYOUTS = [
+    "folder",
+    "zip",
+    "inner zips",
+    "zip of zips",
+    "no folders",
+    "all in one inner zip",
+    "metadata in an inner zip",
+    "quoted header",
+]
 
 
 @pytest.fixture(params=LAYOUTS)
 def anyhow(request, challenge, zipped, write):
     if request.param in ("folder", "zip"):
         return write(challenge, "isic.zip" if request.param == "zip" else "isic")
+    if request.param == "all in one inner zip":
+        return write({"isic.zip": zipped(challenge)}, "isic")
+    if request.param == "metadata in an inner zip":
+        challenge["more.zip"] = zipped({GROUPINGS: challenge.pop(GROUPINGS)})
+        return write(challenge, "isic")
+    if request.param == "quoted header":
+        header, _, lines = challenge[GROUPINGS].partition(b"\r\n")
+        quoted = b",".join(b'"%s"' % name for name in header.split(b","))
+        # With a byte order mark, as Excel writes it.
+        return write(challenge | {GROUPINGS: b"\xef\xbb\xbf" + quoted + b"\r\n" + lines}, "isic")
     if request.param == "no folders":
         return write({PurePosixPath(path).name: data for path, data in challenge.items()}, "flat")
     inner = {}
@@ -123,11 +142,59 @@ def test_unknown_is_a_class_where_an_image_has_it(pictures, table, write):
     assert dataset[0].label == 8
 
 
-def test_without_metadata_each_image_is_a_group(challenge, write):
+NO_LESIONS = "has no lesion_id for any image: each image is a group of its own, and a split can put"
+
+
+def test_without_metadata_each_image_is_a_group_and_a_warning_says_so(challenge, write):
     del challenge[GROUPINGS]
-    dataset = load(write(challenge))
+    with pytest.warns(UserWarning, match=NO_LESIONS) as caught:
+        dataset = load(write(challenge))
+    assert len(caught) == 1
     assert dataset.groups == dataset.identifiers
     assert dataset.metadata == {}
+
+
+@pytest.mark.parametrize("missing", ["", "NA", "nan", "NaN", "unknown"])
+def test_a_missing_lesion_id_is_no_lesion(challenge, groupings, table, write, missing):
+    some = [groupings[0], *([row[0], missing, row[2]] for row in groupings[1:5]), *groupings[5:]]
+    names = {row[0] for row in some[1:5]}
+    dataset = load(write(challenge | {GROUPINGS: table(some)}))
+    pairs = list(zip(dataset.identifiers, dataset.groups, strict=True))
+    assert {name for name, group in pairs if name == group} == names
+    none = [groupings[0], *([row[0], missing, row[2]] for row in groupings[1:])]
+    with pytest.warns(UserWarning, match=NO_LESIONS):
+        dataset = load(write(challenge | {GROUPINGS: table(none)}, "none"))
+    assert dataset.groups == dataset.identifiers
+
+
+def test_metadata_in_two_places(challenge, groupings, rows, table, write):
+    plain = load(write(challenge)).groups
+    twice = challenge | {f"copy/{GROUPINGS}": challenge[GROUPINGS]}
+    assert load(write(twice, "twice")).groups == plain
+    # A table without lesions gives way, though it is the first by name.
+    ages = {"Ages.csv": table([["image", "age_approx"], *([row[1], "50"] for row in rows[1:])])}
+    assert load(write(challenge | ages, "ages")).groups == plain
+
+
+def test_metadata_without_lesions_give_way_to_a_zip(challenge, rows, table, zipped, write):
+    plain = load(write(challenge)).groups
+    challenge["more.zip"] = zipped({GROUPINGS: challenge.pop(GROUPINGS)})
+    ages = {"Ages.csv": table([["image", "age_approx"], *([row[1], "50"] for row in rows[1:])])}
+    assert load(write(challenge | ages, "ages")).groups == plain
+
+
+def test_a_name_that_several_files_have(challenge, truth, table, write):
+    name = PurePosixPath(TRUTH).name
+    parts = challenge | {f"test/{name}": table(truth[:1] + truth[-8:])}
+    message = rf"different files of the name {name}: .*/{name}, test/{name}; give the path of .*th="
+    with pytest.raises(ValueError, match=message):
+        load(write(parts), truth=name)
+    assert len(load(write(parts), truth=f"test/{name}")) == 8
+    same = challenge | {f"test/{name}": challenge[TRUTH]}
+    assert len(load(write(same, "same"), truth=name)) == 30
+    # A path is meant before a name: here the file at the top, last in order.
+    top = parts | {name: table(truth[:1] + truth[-3:])}
+    assert len(load(write(top, "top"), truth=name)) == 3
 
 
 def test_further_columns_of_the_truth_are_kept(challenge, truth, table, write):
@@ -148,7 +215,7 @@ def test_several_parts_are_told_apart_by_name(challenge, truth, groupings, table
     elsewhere = tmp_path / "elsewhere.csv"
     elsewhere.write_bytes(table(truth[:1] + truth[-3:]))
     assert len(load(root, truth=elsewhere)) == 3
-    other = write(both | {"more.csv": table(groupings)}, "more")
+    other = write(both | {"more.csv": table(groupings[:1] + groupings[:0:-1])}, "more")
     with pytest.raises(ValueError, match=r"several tables of metadata have these images: .*more.c"):
         load(other, truth=test)
     assert load(other, truth=test, metadata=GROUPINGS).groups == load(root, truth=test).groups
@@ -225,7 +292,8 @@ def test_no_truth(challenge, write):
 
 def test_metadata_with_gaps(challenge, groupings, table, write):
     with pytest.raises(
-        ValueError, match=r"Groupings.csv has no row for 2 of 30 images: ISIC_\d+, I"
+        ValueError,
+        match=r"Groupings.csv has no row for 2 of 30 images: .*; give a table .*metadata=",
     ):
         load(write(challenge | {GROUPINGS: table(groupings[:-2])}))
     with pytest.raises(

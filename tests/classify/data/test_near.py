@@ -3,6 +3,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from classify.data import near
 from classify.data.near import near_pairs, thumbnails
 
 
@@ -126,6 +127,76 @@ def test_the_search_stops_where_everything_looks_alike(monkeypatch):
     found = find(images, align=False)
     assert len(found.rows) == 10
     assert not found.complete
+
+
+def recorded(monkeypatch, name):
+    """First argument of each call of a function of the module."""
+    firsts, function = [], getattr(near, name)
+
+    def call(first, *rest):
+        firsts.append(first)
+        return function(first, *rest)
+
+    monkeypatch.setattr(near, name, call)
+    return firsts
+
+
+def test_the_stop_bounds_memory(monkeypatch):
+    monkeypatch.setattr(near, "_MOST", 100)
+    monkeypatch.setattr(near, "_BLOCK", 5)
+    keys = recorded(monkeypatch, "_distinct")
+    images = textures(1).repeat(60, 1, 1, 1)
+    images[:] = images.float().add(images.flip(-1)).add(images.flip(-2)).div(3).to(torch.uint8)
+    found = find(images, threshold=0.1)
+    assert len(found.rows) == 100
+    assert not found.complete
+    # All pairs of a block once, and again those of one pose; not those of all poses or blocks.
+    assert 285 <= max(map(len, keys)) <= 2 * 5 * 60
+    assert len(keys) == 8 + 1  # one block, and the end
+
+
+def alike(count):
+    """Noise over one layout: all pairs are candidates, and none is near."""
+    generator = torch.Generator().manual_seed(0)
+    y, x = torch.meshgrid(*2 * [torch.linspace(-1, 1, 20)], indexing="ij")
+    noise = 16 * torch.randn(count, 3, 20, 20, generator=generator)
+    return (60 + 120 * (x**2 + y**2 < 0.4) + noise).clamp(0, 255).to(torch.uint8)
+
+
+def test_alignment_has_a_budget_and_takes_the_most_alike(monkeypatch):
+    images = alike(30)
+    candidates = recorded(monkeypatch, "_reach")
+    assert find(images).aligned
+    every = candidates[-1]
+    assert len(every) > 2000  # of 435 pairs in eight poses
+    small = thumbnails(images).coarse
+    unit = torch.nn.functional.normalize((small - small.mean((-2, -1), keepdim=True)).flatten(1))
+    posed = [
+        unit.view_as(small).flip(-1) if pose >= 4 else unit.view_as(small) for pose in range(8)
+    ]
+    posed = [torch.rot90(picture, pose % 4, (-2, -1)) for pose, picture in enumerate(posed)]
+    likeness = {
+        8 * (30 * a + b) + pose: (unit[a] @ posed[pose][b].flatten()).item()
+        for pose in range(8) for a in range(30) for b in range(a + 1, 30)
+    }  # fmt: skip
+    best = sorted(likeness, key=likeness.__getitem__)[-50:]
+    monkeypatch.setattr(near, "_BLOCK", 7)
+    monkeypatch.setattr(near, "_BUDGET", 50)
+    some = find(images)
+    assert sorted(candidates[-1].tolist()) == sorted(best)
+    assert not some.aligned
+    assert some.complete
+    monkeypatch.setattr(near, "_BUDGET", len(every))
+    assert find(images).aligned
+    assert find(images, align=False).aligned
+    registered = recorded(monkeypatch, "_aligned")
+    monkeypatch.setattr(near, "_TANGENT", 0.9)
+    assert find(images).aligned
+    reach = near._reach(every, near._unit(small))
+    assert 100 < len(registered[-1]) == int((reach > 0.9).sum())
+    monkeypatch.setattr(near, "_REGISTERED", 20)
+    assert not find(images).aligned
+    assert set(registered[-1].tolist()) == set(every[reach.topk(20).indices].tolist())
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 28), (1, 40, 24)])
