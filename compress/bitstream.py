@@ -23,6 +23,7 @@ __all__ = [
     "Section",
     "SymbolReader",
     "SymbolTable",
+    "coders",
     "decode_indexed",
     "decode_symbols",
     "encode_indexed",
@@ -111,7 +112,7 @@ Section = tuple[NDArray[np.integer], NDArray[np.integer] | None, Sequence[Symbol
 """Symbols, the table of each (None: that of its row), and the tables."""
 
 
-def _stream() -> Any:  # noqa: ANN401 - constriction has no types
+def coders() -> Any:  # noqa: ANN401 - constriction has no types
     """Return constriction's coders; imported late, because only real bytes need the library."""
     return importlib.import_module("constriction").stream
 
@@ -123,14 +124,14 @@ def _categorical(table: SymbolTable) -> Any:  # noqa: ANN401
     so handing it ``frequencies - 1``, whose sum is just that, reproduces them to the integer.
     """
     weights = (table.frequencies - 1).astype(np.float64)
-    return _stream().model.Categorical(weights, perfect=False, lazy=False)
+    return coders().model.Categorical(weights, perfect=False, lazy=False)
 
 
 @cache
 def _escape_models() -> tuple[Any, Any]:
     """Return the models of an escaped value: of its bit length, and of a plain bit."""
     mass = np.exp2(-np.arange(1.0, _ESCAPE_LENGTHS))
-    return _categorical(SymbolTable.from_mass(mass, first=0)), _stream().model.Uniform(2)
+    return _categorical(SymbolTable.from_mass(mass, first=0)), coders().model.Uniform(2)
 
 
 def encode_symbols(symbols: NDArray[np.integer], tables: Sequence[SymbolTable]) -> bytes:
@@ -213,7 +214,7 @@ def encode_sections(sections: Sequence[Section]) -> bytes:
         If shapes do not match, an index names no table, or a symbol is no integer or exceeds
         ``2**30`` in magnitude.
     """
-    coder = _stream().stack.AnsCoder()
+    coder = coders().stack.AnsCoder()
     # The coder is a stack: what is decoded last is pushed first.
     for symbols, index, tables in reversed(sections):
         if index is None:
@@ -256,7 +257,7 @@ class SymbolReader:
         if payload.endswith(b"\0"):
             raise self._corrupt("the coded symbols end in a zero byte, which is never written")
         words = np.frombuffer(payload + bytes(-len(payload) % 4), "<u4").astype(np.uint32)
-        self._coder = _stream().stack.AnsCoder(words)
+        self._coder = coders().stack.AnsCoder(words)
 
     def rows(self, tables: Sequence[SymbolTable], shape: tuple[int, ...]) -> NDArray[np.int64]:
         """Read a section with a table for each row: symbols ``[len(tables), *shape]``."""

@@ -24,17 +24,15 @@ that both neighbours of all pixels of a diagonal are known before it. Phantoms o
 a checkerboard, are for PNG.
 """
 
-import importlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .bitstream import CODER_BITS, PRECISION
+from .bitstream import CODER_BITS, PRECISION, coders
 from .container import HEADER_BYTES, CorruptStream
 
 __all__ = ["SCALES", "IndexedPicture", "by_brightness", "neighbours"]
@@ -137,7 +135,7 @@ class IndexedPicture:
         """Entropy-code the indices with the neighbour model."""
         kernel = _kernel(self.palette, SCALES[self.scale - 1])
         symbols, left, up = (x.ravel()[self._order] for x in (self.index, *self._context))
-        stream = _stream()
+        stream = coders()
         coder, model = stream.stack.AnsCoder(), stream.model.Categorical(perfect=False)
         step = max(1, 2**18 // len(kernel))
         # The coder is a stack: what is decoded last is pushed first.
@@ -146,10 +144,6 @@ class IndexedPicture:
             weights = _weights(kernel[left[part]] * kernel[up[part]])
             coder.encode_reverse(symbols[part].astype(np.int32), model, weights)
         return coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
-
-
-def _stream() -> Any:  # noqa: ANN401 - constriction has no types
-    return importlib.import_module("constriction").stream
 
 
 def _kernel(palette: NDArray[np.uint8], scale: float) -> NDArray[np.float64]:
@@ -189,7 +183,7 @@ def _decode(
     """
     if payload.endswith(b"\0"):
         raise CorruptStream("the coded indices end in a zero byte, which is never written.")
-    stream = _stream()
+    stream = coders()
     words = np.frombuffer(payload + bytes(-len(payload) % 4), "<u4").astype(np.uint32)
     coder, model = stream.stack.AnsCoder(words), stream.model.Categorical(perfect=False)
     height, width = size
