@@ -12,7 +12,7 @@ from .codec import Codec, Coded, check_finite, check_image, spread
 from .container import HEADER_BYTES, CorruptStream, Kind, check_size, pack, unpack_all
 from .learned import checksum, fingerprint, integers, result_type
 from .prior import SCALE_LEVELS, gaussian_bits, gaussian_level, gaussian_tables
-from .quantize import round_straight_through
+from .quantize import Generators, round_straight_through
 from .transform import Analysis, Synthesis
 
 __all__ = ["Autoencoder"]
@@ -120,7 +120,7 @@ class Autoencoder(Codec):
             f"latent_bits={self.latent_bits}, exact={self.exact}"
         )
 
-    def forward(self, image: Tensor, *, generator: torch.Generator | None = None) -> Coded:
+    def forward(self, image: Tensor, *, generator: Generators | None = None) -> Coded:
         """Code and decode ``image`` ``[B, C, H, W]``; any finite value is taken, not only 0..1.
 
         Of a continuous latent, ``bits_map`` is the constant price, spread evenly, and the rate is

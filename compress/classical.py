@@ -37,6 +37,7 @@ from .codec import (
 )
 from .container import MAX_VALUES, CorruptStream
 from .jpeg_scan import BLOCK, jpeg_block_bits, read_scan
+from .quantize import Generators
 
 __all__ = ["AVIF", "JPEG", "JPEG2000", "PNG", "FileCodec", "WebP"]
 
@@ -83,7 +84,7 @@ class FileCodec(Codec, ABC):
                 "pip install --upgrade --force-reinstall 'Pillow>=11.3'."
             )
 
-    def forward(self, image: Tensor, *, generator: torch.Generator | None = None) -> Coded:
+    def forward(self, image: Tensor, *, generator: Generators | None = None) -> Coded:
         """Code and decode ``image`` ``[B, C, H, W]``; values are clipped to 0..1.
 
         Raises

@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from .quantize import Generators
+
 __all__ = [
     "Codec",
     "Coded",
@@ -66,7 +68,7 @@ class Codec(nn.Module, ABC):
     """
 
     @abstractmethod
-    def forward(self, image: Tensor, *, generator: torch.Generator | None = None) -> Coded:
+    def forward(self, image: Tensor, *, generator: Generators | None = None) -> Coded:
         """Code and decode ``image`` ``[B, C, H, W]`` in 0..1, keeping the graph to its input."""
 
     @abstractmethod

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .bitstream import SymbolReader, SymbolTable, encode_sections
@@ -16,7 +15,7 @@ from .learned import (
     stacked,
 )
 from .prior import SCALE_LEVELS, FactorizedPrior, gaussian_bits, gaussian_tables
-from .quantize import round_straight_through
+from .quantize import Generators, round_straight_through
 from .transform import SideAnalysis, SideSynthesis, unit_interval
 
 __all__ = ["HyperpriorCodec"]
@@ -76,7 +75,7 @@ class HyperpriorCodec(LearnedCodec):
         level = (SCALE_LEVELS - 1) * unit_interval(width - 0.5)
         return _Expected(self._STEPS * mean, round_straight_through(level) if exact else level)
 
-    def _price(self, y: Tensor, generator: torch.Generator | None) -> Priced:
+    def _price(self, y: Tensor, generator: Generators | None) -> Priced:
         side, priced_side = self._quantize(
             self._side(y, exact=self.exact and not self.training), generator
         )

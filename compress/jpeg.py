@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .classical import JPEGFiles, check_subsampling, whole_number
 from .codec import Coded, check_finite, check_image
 from .jpeg_rate import Layout, count_bits
-from .quantize import QuantizeMode, quantize, round_straight_through
+from .quantize import Generators, QuantizeMode, quantize, round_straight_through
 
 __all__ = ["DifferentiableJPEG", "standard_tables"]
 
@@ -176,14 +176,14 @@ class DifferentiableJPEG(JPEGFiles):
         luminance, chrominance = self.tables.to("cpu", torch.int64)
         return luminance, chrominance
 
-    def forward(self, image: Tensor, *, generator: torch.Generator | None = None) -> Coded:
+    def forward(self, image: Tensor, *, generator: Generators | None = None) -> Coded:
         """Code and decode ``image`` ``[B, C, H, W]``, C = 1 or 3; values are clipped to 0..1.
 
         Parameters
         ----------
         image : Tensor
             Pictures of any size.
-        generator : torch.Generator, optional
+        generator : torch.Generator or a sequence of them, optional
             Source of the noise of training with another ``rounding``.
 
         Raises
@@ -285,7 +285,7 @@ def _clip(x: Tensor) -> Tensor:
     return _through(x.detach().clamp(0, 255), x)
 
 
-def _quantize(x: Tensor, mode: QuantizeMode, generator: torch.Generator | None) -> Tensor:
+def _quantize(x: Tensor, mode: QuantizeMode, generator: Generators | None) -> Tensor:
     if mode != "straight_through":
         return quantize(x, mode=mode, generator=generator)
     value = x.detach()

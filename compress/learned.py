@@ -17,7 +17,7 @@ from .codec import Codec, Coded, check_finite, check_image, spread
 from .container import HEADER_BYTES, CorruptStream, Kind, check_size, pack, unpack_all
 from .exact import snap
 from .prior import FactorizedPrior
-from .quantize import QuantizeMode, quantize, round_straight_through
+from .quantize import Generators, QuantizeMode, quantize, round_straight_through, uniform
 from .transform import Analysis, Synthesis
 
 __all__ = ["FactorizedCodec", "LearnedCodec", "Proxy", "Size"]
@@ -238,14 +238,14 @@ class LearnedCodec(Codec):
             f"level_ratio={self.level_ratio:g}, proxy={self.proxy!r}, exact={self.exact}"
         )
 
-    def forward(self, image: Tensor, *, generator: torch.Generator | None = None) -> Coded:
+    def forward(self, image: Tensor, *, generator: Generators | None = None) -> Coded:
         """Code and decode ``image`` ``[B, C, H, W]``; any finite value is taken, not only 0..1.
 
         Parameters
         ----------
         image : Tensor
             Pictures of any size.
-        generator : torch.Generator, optional
+        generator : torch.Generator or a sequence of them, optional
             Source of the quantisation noise of training mode, see :mod:`compress.quantize`, and of
             qualities drawn.
         """
@@ -343,7 +343,7 @@ class LearnedCodec(Codec):
         """Add the modules that price a latent."""
 
     @abstractmethod
-    def _price(self, y: Tensor, generator: torch.Generator | None) -> Priced:
+    def _price(self, y: Tensor, generator: Generators | None) -> Priced:
         """Quantise a latent ``[B, M, h, w]`` in steps, and price it."""
 
     @abstractmethod
@@ -372,7 +372,7 @@ class LearnedCodec(Codec):
     ) -> Tensor:
         return self.synthesis(latent * restore, size=size, exact=exact).to(result_type(self))
 
-    def _quantize(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    def _quantize(self, x: Tensor, generator: Generators | None) -> tuple[Tensor, Tensor]:
         """Return what is decoded for ``x`` in steps, and what is priced."""
         if not self.training:
             rounded = round_straight_through(x)
@@ -385,12 +385,10 @@ class LearnedCodec(Codec):
     def _evaluated_quality(self) -> float:
         return (self.levels - 1) / 2 if self._quality is None else self._quality
 
-    def _qualities(self, image: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _qualities(self, image: Tensor, generator: Generators | None) -> Tensor:
         """Quality of each picture ``[B]``."""
         if self.training and self._quality is None and self.levels > 1:
-            source = image.device if generator is None else generator.device
-            drawn = torch.rand(len(image), generator=generator, device=source)
-            return (self.levels - 1) * drawn.to(image.device)
+            return (self.levels - 1) * uniform((len(image),), generator, device=image.device)
         return torch.full((len(image),), self._evaluated_quality(), device=image.device)
 
     def _current_coding(self) -> _Coding:
@@ -423,7 +421,7 @@ class FactorizedCodec(LearnedCodec):
     def _build_price(self, shape: Shape) -> None:
         self.prior = FactorizedPrior(shape.latent_channels, init_scale=1.0)
 
-    def _price(self, y: Tensor, generator: torch.Generator | None) -> Priced:
+    def _price(self, y: Tensor, generator: Generators | None) -> Priced:
         latent, priced = self._quantize(y, generator)
         return Priced(latent, ((self.prior.bits(priced), self.analysis.stride),))
 

@@ -19,6 +19,7 @@ from .codec import Codec, Coded, check_finite, check_image
 from .container import CorruptStream, Kind, pack, unpack_all
 from .indexed import SCALES, IndexedPicture, by_brightness, neighbours
 from .kmeans import budget, check_whole, kmeans, lloyd
+from .quantize import Generators
 
 __all__ = ["KMeansCodec"]
 
@@ -147,7 +148,7 @@ class KMeansCodec(Codec):
             f"temperature={self.temperature:g}"
         )
 
-    def forward(self, image: Tensor, *, generator: torch.Generator | None = None) -> Coded:
+    def forward(self, image: Tensor, *, generator: Generators | None = None) -> Coded:
         """Code and decode ``image`` ``[B, C, H, W]``, at least 1×1; values are clipped to 0..1.
 
         ``latent`` is the index map ``[B, 1, H, W]``, without a gradient.

@@ -22,7 +22,8 @@ is what a file holds, and what evaluation does.
 """
 
 import math
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -38,10 +39,14 @@ __all__ = [
     "soft_round_noisy",
 ]
 
+#: Source of a draw: one generator, or one for each picture. With the second, the noise of a picture
+#: does not depend on what else is in its batch.
+Generators: TypeAlias = torch.Generator | Sequence[torch.Generator]
+
 QuantizeMode = Literal["noise", "straight_through", "soft", "dither"]
 
 
-def add_uniform_noise(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+def add_uniform_noise(x: Tensor, *, generator: Generators | None = None) -> Tensor:
     """Add independent noise, uniform in [-1/2, 1/2), to every element.
 
     The gradient to ``x`` is the identity.
@@ -50,7 +55,7 @@ def add_uniform_noise(x: Tensor, *, generator: torch.Generator | None = None) ->
     ----------
     x : Tensor
         Floating-point values of any shape, in quantisation steps.
-    generator : torch.Generator, optional
+    generator : torch.Generator or a sequence of them, optional
         Source of the noise. It may live on another device than ``x``. Without one, the noise
         comes from torch's default stream of the device of ``x``, as in ``torch.nn.Dropout``.
 
@@ -79,7 +84,7 @@ def round_straight_through(x: Tensor) -> Tensor:
     return x.round().detach() + (x - x.detach())
 
 
-def dither(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+def dither(x: Tensor, *, generator: Generators | None = None) -> Tensor:
     """Round with a subtractive dither, ``round(x + u) - u``, with the identity as gradient.
 
     The error is uniform in ±1/2 and independent of ``x`` (Schuchman 1964), as that of
@@ -89,7 +94,7 @@ def dither(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
     ----------
     x : Tensor
         Floating-point values of any shape, in quantisation steps.
-    generator : torch.Generator, optional
+    generator : torch.Generator or a sequence of them, optional
         Source of ``u``, as in :func:`add_uniform_noise`.
 
     References
@@ -147,9 +152,7 @@ def soft_round_inverse(y: Tensor, *, sharpness: float) -> Tensor:
     return middle + torch.atanh(inner) / a
 
 
-def soft_round_noisy(
-    x: Tensor, *, sharpness: float, generator: torch.Generator | None = None
-) -> Tensor:
+def soft_round_noisy(x: Tensor, *, sharpness: float, generator: Generators | None = None) -> Tensor:
     """Round softly, add uniform noise, and return what a decoder expects ``x`` to have been.
 
     ``E[x | s(x) + u]`` for a flat density of x: the mean of the interval of all x that could have
@@ -162,7 +165,7 @@ def soft_round_noisy(
         Floating-point values of any shape, in quantisation steps.
     sharpness : float
         Towards 0 the result is ``x + u``, for a large one the rounded ``x``.
-    generator : torch.Generator, optional
+    generator : torch.Generator or a sequence of them, optional
         Source of ``u``, as in :func:`add_uniform_noise`.
 
     References
@@ -177,7 +180,7 @@ def quantize(
     x: Tensor,
     *,
     mode: QuantizeMode,
-    generator: torch.Generator | None = None,
+    generator: Generators | None = None,
     sharpness: float = 4.0,
 ) -> Tensor:
     """Quantise ``x`` to integers, or pretend to.
@@ -189,7 +192,7 @@ def quantize(
     mode : {"noise", "straight_through", "soft", "dither"}
         :func:`add_uniform_noise`, :func:`round_straight_through`, :func:`soft_round_noisy` or
         :func:`dither`.
-    generator : torch.Generator, optional
+    generator : torch.Generator or a sequence of them, optional
         Source of the noise; ``straight_through`` draws nothing from it.
     sharpness : float
         Of ``soft``.
@@ -212,10 +215,34 @@ def quantize(
     raise ValueError(f"unknown quantisation mode {mode!r}: use one of {allowed}.")
 
 
-def _uniform(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    device = x.device if generator is None else generator.device
-    noise = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=device) - 0.5
-    return noise.to(x.device)
+def _uniform(x: Tensor, generator: Generators | None) -> Tensor:
+    return uniform(x.shape, generator, dtype=x.dtype, device=x.device) - 0.5
+
+
+def uniform(
+    shape: Sequence[int],
+    generator: Generators | None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device,
+) -> Tensor:
+    """Draw numbers in [0, 1), for the pictures ``[B, ...]`` together or for each by its own source.
+
+    Raises
+    ------
+    ValueError
+        When there are several generators, but not one for each picture.
+    """
+    if generator is None or isinstance(generator, torch.Generator):
+        source = device if generator is None else generator.device
+        return torch.rand(shape, generator=generator, dtype=dtype, device=source).to(device)
+    if not shape or len(generator) != shape[0]:
+        raise ValueError(
+            f"generator must be one torch.Generator, or one for each picture: {len(generator)} "
+            f"were given for values of shape {tuple(shape)}"
+        )
+    own = (torch.rand(shape[1:], generator=g, dtype=dtype, device=g.device) for g in generator)
+    return torch.stack([drawn.to(device) for drawn in own])
 
 
 def _check_sharpness(sharpness: float) -> float:

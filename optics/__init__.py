@@ -102,7 +102,7 @@ from .material import (
     refractive_index,
 )
 from .mosaic import ColourFilterArray, Demosaicing, Pattern, cfa_indices, demosaic, mosaic
-from .noise import ShotNoise, poisson_log_likelihood, score_surrogate, shot_noise
+from .noise import Generators, ShotNoise, poisson_log_likelihood, score_surrogate, shot_noise
 from .pixel import bin_pixels, pixel_mtf
 from .plate import (
     FilterStart,
@@ -163,6 +163,7 @@ __all__ = [
     "FilterStart",
     "FourierFilter",
     "FrontEnd",
+    "Generators",
     "GradientAudit",
     "GradientEntry",
     "GradientFault",

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .noise import Generators, standard_normal
 from .quantity import check_positive
 
 __all__ = ["Converter", "digitise"]
@@ -34,7 +35,7 @@ def digitise(
     *,
     noise: float | Tensor = 0.0,
     estimator: Converter = "straight_through",
-    generator: torch.Generator | None = None,
+    generator: Generators | None = None,
 ) -> Tensor:
     """Add the noise of the read-out, clip, and round to the nearest of ``2**bit_depth`` codes.
 
@@ -53,7 +54,7 @@ def digitise(
         upwards, and wrong below 0.3 DN. ``dithered``: the gradient of the *mean* code to signal
         and noise, exact for any noise above zero and at both ends of the range, hence the exact
         gradient of every loss that is linear in the codes.
-    generator : torch.Generator, optional
+    generator : torch.Generator or a sequence of them, optional
         Source of the noise; torch's default one if not given.
 
     Returns
@@ -88,13 +89,9 @@ def digitise(
     if estimator == "dithered":
         return _Dithered.apply(signal, noise, top, generator)
     if isinstance(noise, Tensor):
-        normal = _normal(signal, generator)
+        normal = standard_normal(signal, generator)
         signal, noise = torch.addcmul(signal, normal, noise.to(signal.dtype)), 0.0
     return _StraightThrough.apply(signal, noise, top, rounded, generator)[0]
-
-
-def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -102,9 +99,11 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        signal: Tensor, noise: float, top: int, rounded: bool, generator: torch.Generator | None
+        signal: Tensor, noise: float, top: int, rounded: bool, generator: Generators | None
     ) -> tuple[Tensor, Tensor]:
-        noisy = signal if noise == 0 else _normal(signal, generator).mul_(noise).add_(signal)
+        noisy = (
+            signal if noise == 0 else standard_normal(signal, generator).mul_(noise).add_(signal)
+        )
         codes = noisy.clamp(0, top)
         inside = codes == noisy
         return codes.round_() if rounded else codes, inside
@@ -124,9 +123,9 @@ class _Dithered(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        signal: Tensor, noise: float | Tensor, top: int, generator: torch.Generator | None
+        signal: Tensor, noise: float | Tensor, top: int, generator: Generators | None
     ) -> Tensor:
-        return _normal(signal, generator).mul_(noise).add_(signal).clamp_(0, top).round_()
+        return standard_normal(signal, generator).mul_(noise).add_(signal).clamp_(0, top).round_()
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:  # noqa: ANN001

@@ -213,6 +213,7 @@ class LearnedKernel(FrontEnd):
         self.out_channels = len(filters) * channels
         self.exposures = len(filters) * len(parts)
         self.signed = signed
+        self.mix_channels = mix_channels
         self.boundary: Boundary = boundary
 
     @property
@@ -261,7 +262,7 @@ class LearnedKernel(FrontEnd):
         return (
             f"{size}x{size} pixels, in_channels={self.in_channels}, "
             f"out_channels={self.out_channels}, exposures={self.exposures}, "
-            f"mix_channels={self.raw.shape[-3] > 1}, boundary={self.boundary!r}"
+            f"mix_channels={self.mix_channels}, boundary={self.boundary!r}"
         )
 
 

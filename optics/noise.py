@@ -10,12 +10,23 @@ estimator      forward                         gradient
 =============  ==============================  ===========================================
 """
 
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
-__all__ = ["ShotNoise", "poisson_log_likelihood", "score_surrogate", "shot_noise"]
+__all__ = [
+    "Generators",
+    "ShotNoise",
+    "poisson_log_likelihood",
+    "score_surrogate",
+    "shot_noise",
+]
+
+#: Source of a draw: one generator, or one for each picture. With the second, the noise of a picture
+#: does not depend on what else is in its batch.
+Generators: TypeAlias = torch.Generator | Sequence[torch.Generator]
 
 ShotNoise = Literal["gaussian", "poisson", "score", "none"]
 
@@ -30,7 +41,7 @@ def shot_noise(
     *,
     kind: ShotNoise = "gaussian",
     read_noise: float = 0.0,
-    generator: torch.Generator | None = None,
+    generator: Generators | None = None,
 ) -> Tensor:
     """Counts with the fluctuation of a Poisson process.
 
@@ -49,8 +60,8 @@ def shot_noise(
     read_noise : float, electrons RMS
         For ``gaussian`` only: noise of the read-out in the same draw, ``x + sqrt(x + s^2) n``. The
         sum of two Gaussian variables is one, and costs half.
-    generator : torch.Generator, optional
-        Source of the draw; torch's default one if not given.
+    generator : torch.Generator or a sequence of them, optional
+        Source of the draw, or one for each picture; torch's default one if not given.
 
     Returns
     -------
@@ -97,13 +108,11 @@ class _Gaussian(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        electrons: Tensor, variance: float, generator: torch.Generator | None
+        electrons: Tensor, variance: float, generator: Generators | None
     ) -> tuple[Tensor, Tensor]:
         fewest = _FEWEST_ELECTRONS if variance == 0 else 0.0
         root = electrons.clamp_min(fewest).add_(variance).sqrt_()
-        normal = torch.randn(
-            electrons.shape, dtype=electrons.dtype, device=electrons.device, generator=generator
-        )
+        normal = standard_normal(electrons, generator)
         counts = torch.addcmul(electrons, root, normal)
         # The root is held below the least mean: there the slope is that of the mean alone.
         slope = normal.div_(root.mul_(2)).mul_(electrons >= fewest).add_(1)
@@ -119,9 +128,39 @@ class _Gaussian(torch.autograd.Function):
         return grads[0] * ctx.saved_tensors[0], None, None
 
 
-def poisson_counts(electrons: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+def poisson_counts(electrons: Tensor, *, generator: Generators | None = None) -> Tensor:
     """Exact counts of the mean ``electrons``, without a gradient."""
-    return torch.poisson(electrons.detach().clamp_min(0), generator=generator)
+    mean = electrons.detach().clamp_min(0)
+    if generator is None or isinstance(generator, torch.Generator):
+        return torch.poisson(mean, generator=generator)
+    own = for_pictures(mean, generator)
+    return torch.stack([torch.poisson(m, generator=g) for m, g in zip(mean, own, strict=True)])
+
+
+def standard_normal(like: Tensor, generator: Generators | None) -> Tensor:
+    """Draw normal numbers of mean 0 and deviation 1, of the shape, type and place of ``like``."""
+    if generator is None or isinstance(generator, torch.Generator):
+        return torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
+    drawn = torch.empty(like.shape, dtype=like.dtype, device=like.device)
+    for picture, source in zip(drawn, for_pictures(like, generator), strict=True):
+        picture.normal_(generator=source)
+    return drawn
+
+
+def for_pictures(pictures: Tensor, generators: Sequence[torch.Generator]) -> list[torch.Generator]:
+    """Check that there is a generator for each picture.
+
+    Raises
+    ------
+    ValueError
+        When the numbers differ.
+    """
+    if pictures.ndim == 0 or len(generators) != len(pictures):
+        raise ValueError(
+            f"generator must be one torch.Generator, or one for each picture: {len(generators)} "
+            f"were given for pictures of shape {tuple(pictures.shape)}"
+        )
+    return list(generators)
 
 
 def refuse_path_gradient(electrons: Tensor) -> None:

@@ -14,6 +14,8 @@ Every step has a gradient to its input, in training and in evaluation alike: ``n
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, get_args
 
 import torch
@@ -22,7 +24,7 @@ from torch import Tensor, nn
 from .constraint import clip
 from .converter import Converter, digitise
 from .mosaic import ColourFilterArray, Demosaicing, Pattern
-from .noise import ShotNoise, poisson_counts, poisson_log_likelihood, shot_noise
+from .noise import Generators, ShotNoise, poisson_counts, poisson_log_likelihood, shot_noise
 from .pixel import bin_pixels, fixed_pattern
 from .quantity import hold, image_size
 
@@ -219,6 +221,40 @@ class Sensor(nn.Module):
         """Electrons for one DN; a scalar tensor where it is trainable."""
         return self._gain if self.log_gain is None else self.log_gain.exp()
 
+    @contextmanager
+    def under(self, photons: float) -> Iterator[None]:
+        """Expose to another light for a while, with the gain in proportion.
+
+        The picture stays as bright as it was, as with the ISO dial of a camera: full scale stays
+        where it was on the range of the converter, and the noise grows or shrinks with the light.
+
+        Parameters
+        ----------
+        photons : float, photons/pixel
+            At full scale over the whole exposure time.
+
+        Raises
+        ------
+        ValueError
+            When it is not positive and finite.
+        """
+        if not 0 < photons < math.inf:
+            raise ValueError(f"photons={photons!r} is out of range; {_ALLOWED['photons']}")
+        before = self.photons, self._gain
+        change = photons / self.photons
+        self.photons, self._gain = float(photons), self._gain * change
+        if self.log_gain is not None:
+            with torch.no_grad():
+                held = self.log_gain.clone()
+                self.log_gain.add_(math.log(change))
+        try:
+            yield
+        finally:
+            self.photons, self._gain = before
+            if self.log_gain is not None:
+                with torch.no_grad():
+                    self.log_gain.copy_(held)
+
     @property
     def _joins_noise(self) -> bool:
         """Whether nothing lies between two Gaussian noises, so that one draw is both."""
@@ -245,7 +281,7 @@ class Sensor(nn.Module):
         irradiance: Tensor,
         *,
         exposures: int = 1,
-        generator: torch.Generator | None = None,
+        generator: Generators | None = None,
     ) -> Reading:
         """Expose and read out, and say how probable the counts were.
 
@@ -267,7 +303,7 @@ class Sensor(nn.Module):
         irradiance: Tensor,
         *,
         exposures: int = 1,
-        generator: torch.Generator | None = None,
+        generator: Generators | None = None,
     ) -> Tensor:
         """Expose and read out.
 
@@ -280,7 +316,7 @@ class Sensor(nn.Module):
             Captures that share the exposure time; each gathers its part of the dark current. Read
             noise is paid by each. With a colour filter array C is ``exposures`` times the number
             of colours, exposure by exposure, and each exposure is a mosaic of its own.
-        generator : torch.Generator, optional
+        generator : torch.Generator or a sequence of them, optional
             Source of all noise; the same state gives the same measurement.
 
         Returns
@@ -301,7 +337,7 @@ class Sensor(nn.Module):
         self,
         irradiance: Tensor,
         exposures: int,
-        generator: torch.Generator | None,
+        generator: Generators | None,
         *,
         scored: bool,
     ) -> Reading:
@@ -331,7 +367,7 @@ class Sensor(nn.Module):
             measurement = self.cfa.demosaic(measurement)
         return Reading(measurement, likelihood)
 
-    def _digitise(self, charge: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _digitise(self, charge: Tensor, generator: Generators | None) -> Tensor:
         inverse = 1 / self._gain if self.log_gain is None else (-self.log_gain).exp()
         signal = charge * inverse
         if self.black_level > 0:

@@ -154,3 +154,19 @@ def test_soft_rounding_stays_finite_in_any_type(dtype):
     x = torch.linspace(-3, 3, 601).to(dtype)
     for sharpness in (0.5, 50.0, 1e4):
         assert soft_round_noisy(x, sharpness=sharpness, generator=seeded()).isfinite().all()
+
+
+@pytest.mark.parametrize("mode", ["noise", "soft", "dither"])
+def test_a_generator_for_each_picture_makes_noise_independent_of_the_batch(mode):
+    x = torch.randn(3, 2, 5, 4, generator=torch.Generator().manual_seed(0))
+
+    def sources(*rows):
+        return [torch.Generator().manual_seed(10 + row) for row in rows]
+
+    together = quantize(x, mode=mode, generator=sources(0, 1, 2))
+    # The noise is the same to the bit; a vectorised tanh may round by its place in memory.
+    for rows in ([1], [2, 0]):
+        apart = quantize(x[rows], mode=mode, generator=sources(*rows))
+        torch.testing.assert_close(apart, together[rows], rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=r"one for each picture: 2 were given .*\(3, 2, 5, 4\)"):
+        quantize(x, mode=mode, generator=sources(0, 1))

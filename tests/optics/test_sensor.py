@@ -448,3 +448,45 @@ def test_a_sensor_compiles_to_one_graph(converter):
             results.append((reading.detach(), light.grad))
     for eager, compiled in zip(*results, strict=True):
         torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("converter", ["straight_through", "dithered"])
+@pytest.mark.parametrize("kind", ["gaussian", "poisson"])
+def test_a_generator_for_each_picture_makes_noise_independent_of_the_batch(kind, converter):
+    sensor = optics.Sensor(500, full_well=400, shot_noise=kind, converter=converter)
+    scene = torch.rand(4, 3, 9, 7, generator=_generator(1))
+    sources = [_generator(10 + row) for row in range(4)]
+    together = sensor(scene, generator=sources)
+    for row in (2, 0, 3, 1):
+        alone = sensor(scene[row : row + 1], generator=[_generator(10 + row)])
+        assert torch.equal(alone[0], together[row])
+    order = torch.tensor([3, 1, 0, 2])
+    moved = sensor(scene[order], generator=[_generator(10 + int(row)) for row in order])
+    assert torch.equal(moved, together[order])
+    # One picture by itself sees what it would with a plain generator.
+    assert torch.equal(sensor(scene[:1], generator=_generator(10))[0], together[0])
+    with pytest.raises(ValueError, match=r"one for each picture: 3 were given .*\(4, 3, 9, 7\)"):
+        sensor(scene, generator=sources[:3])
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_another_light_for_a_while_keeps_the_brightness(trainable):
+    sensor = optics.Sensor(
+        1000, read_noise=0.0, shot_noise="none", bit_depth=None, trainable_gain=trainable
+    )
+    scene = torch.rand(1, 3, 8, 8, generator=_generator())
+    before, state = sensor(scene), {n: t.clone() for n, t in sensor.state_dict().items()}
+    with sensor.under(40):
+        torch.testing.assert_close(sensor(scene), before)
+        torch.testing.assert_close(sensor.electrons(scene), scene * 40 * 0.6)
+        sensor.shot_noise = "gaussian"
+        flat = sensor(torch.full((1, 1, 400, 400), 0.5), generator=_generator())
+        rms = (flat.detach() - 0.5).std()
+        assert float(rms) == pytest.approx((0.5 / (40 * 0.6)) ** 0.5, rel=0.02)
+        sensor.shot_noise = "none"
+    assert sensor.photons == 1000
+    assert torch.equal(sensor(scene), before)
+    assert all(torch.equal(state[name], t) for name, t in sensor.state_dict().items())
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="photons=.* out of range"), sensor.under(wrong):
+            pass
