@@ -1,12 +1,14 @@
 """Labels: the labelled scenes, honest splits, classifiers, and what may be claimed of them.
 
 Files: ``data`` the scenes (HAM10000, class folders, MedMNIST, the embedded phantom) and their
-splits · ``backbone`` classifiers by name · ``imbalance`` weights, priors and losses for rare
-classes · ``metrics`` the report with its intervals · ``intervals`` the bootstrap over lesions ·
-``comparison`` paired tests of two systems · ``calibration`` temperature and class prior.
+splits · ``backbone`` classifiers by name (``inception`` and ``residual`` nets of our own,
+``torchvision_nets`` the others, ``weights`` their files) · ``imbalance`` weights, priors and losses
+for rare classes · ``margin`` LDAM · ``sampling`` which pictures an epoch shows · ``mixing`` two
+pictures in one · ``metrics`` the report with its intervals · ``intervals`` the bootstrap over
+lesions · ``comparison`` paired tests of two systems · ``calibration`` temperature and class prior.
 """
 
-from .backbone import BACKBONES, BackboneRecord, Classifier, ResNetS, backbone
+from .backbone import BACKBONES, BackboneRecord, Classifier, TracedLogits, backbone
 from .calibration import TauChoice, adjust_logits, choose_tau, fit_temperature
 from .comparison import (
     Difference,
@@ -35,7 +37,12 @@ from .data import (
     split,
 )
 from .imbalance import class_weights, effective_number_weights, log_prior, task_loss
+from .inception import InceptionS
+from .margin import CosineHead, ldam_margins
 from .metrics import Interval, Reliability, Report, bootstrap, report
+from .mixing import Mixing, mix
+from .residual import ResNetS
+from .sampling import sample_order
 
 __all__ = [
     "BACKBONES",
@@ -46,20 +53,24 @@ __all__ = [
     "BackboneRecord",
     "Batch",
     "Classifier",
+    "CosineHead",
     "Difference",
     "ImageFolder",
+    "InceptionS",
     "Interval",
     "Lesion",
     "LesionDataset",
     "LesionPhantom",
     "McNemar",
     "MedMNIST",
+    "Mixing",
     "Permutation",
     "Reliability",
     "Report",
     "ResNetS",
     "Split",
     "TauChoice",
+    "TracedLogits",
     "adjust_logits",
     "audit",
     "backbone",
@@ -71,10 +82,13 @@ __all__ = [
     "effective_number_weights",
     "fit_temperature",
     "k_folds",
+    "ldam_margins",
     "log_prior",
     "mcnemar",
+    "mix",
     "permutation_test",
     "report",
+    "sample_order",
     "skin_reflectance",
     "split",
     "task_loss",

@@ -1,21 +1,28 @@
-"""Classifiers by name: a small residual net of our own, and the large ones of torchvision.
+"""Classifiers by name: small nets of our own, and the large ones of torchvision.
 
 ::
 
-    picture [B,C,H,W] 0..1 ─► normalise ─► (resize) ─► net ─► dropout ─► head ─► logits [B,K]
+    picture [B,C,H,W] 0..1 ─► normalise ─► (resize) ─► net ─► average ─► dropout ─► head ─► logits
+                              └──────── features() ────────┘└───── from_features() ──────┘   [B,K]
+                                        [B,F,h,w]
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Literal, NamedTuple, final, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["BACKBONES", "BackboneRecord", "Classifier", "ResNetS", "backbone"]
+from . import torchvision_nets as theirs
+from .inception import InceptionS
+from .margin import CosineHead
+from .residual import ResNetS
+from .weights import load_state, spread
+
+__all__ = ["BACKBONES", "BackboneRecord", "Classifier", "TracedLogits", "backbone"]
 
 # Mean and deviation of ImageNet, in sRGB.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -31,124 +38,100 @@ class BackboneRecord:
     """Name of its last linear layer, as in public weights."""
     stem: str
     """Name of its first convolution."""
-    feature_layer: str
-    """Module of the net whose output is the last feature map, for class activation maps."""
+    last: str = "features"
+    """Child whose output is the last feature map; those before it run in their order."""
+    pool: Callable[[nn.Module, Tensor], Tensor] = theirs.average
+    """What the head reads of a feature map."""
     smallest: int = 32
     """Smallest picture that is accepted, pixels along a side."""
     enlarge: int = 0
     """Smaller pictures are enlarged to this; 0 leaves the size as it is."""
     patch: int = 0
-    """Pictures are resized to a square of the next multiple of this, fixed at construction."""
+    """Of a transformer: pictures are resized to a square of the next multiple of this, fixed at
+    construction, and the head reads the class token."""
     mean: tuple[float, float, float] = _MEAN
     """Subtracted from red, green and blue, as public weights expect."""
     deviation: tuple[float, float, float] = _DEVIATION
     """Divides them afterwards."""
 
 
-def _torchvision(name: str, **options: object) -> Callable[[int], nn.Module]:
-    def build(size: int) -> nn.Module:
-        import torchvision  # noqa: PLC0415 - seconds of import that most users never need
-
-        sized = {"image_size": size} if name.startswith("vit") else {}
-        return getattr(torchvision.models, name)(weights=None, **options, **sized)
-
-    return build
+def _resnet(build: Callable[[int], nn.Module], smallest: int = 32) -> BackboneRecord:
+    return BackboneRecord(build, "fc", "conv1", "layer4", smallest=smallest)
 
 
-class _Residual(nn.Module):
-    """Two 3x3 convolutions around a shortcut (He et al., CVPR 2016)."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
-        self.shortcut = (
-            nn.Identity()
-            if inputs == outputs and stride == 1
-            else nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = functional.relu(self.norm1(self.conv1(x)))
-        return functional.relu(self.norm2(self.conv2(out)) + self.shortcut(x))
+def _mobile(name: str, head: str) -> BackboneRecord:
+    return BackboneRecord(
+        theirs.model(name), head, "features.0.0", pool=theirs.average_and_classifier
+    )
 
 
-@final
-class ResNetS(nn.Module):
-    """A residual net of 0.7 M parameters that trains on two cores.
-
-    A 5x5 stem and four stages of 24, 48, 96 and 192 channels, each but the first halving the
-    picture; any size from 8 pixels.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        widths = (24, 48, 96, 192)
-        self.stem = nn.Conv2d(3, widths[0], 5, 2, 2, bias=False)
-        self.norm = nn.BatchNorm2d(widths[0])
-        pairs = zip((widths[0], *widths), widths, (1, 2, 2, 2), strict=False)
-        self.stages = nn.Sequential(*(_Residual(a, b, stride) for a, b, stride in pairs))
-        self.fc = nn.Linear(widths[-1], 1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Picture ``[B, C, H, W]`` to what the head says of 192 averaged features."""
-        features = self.stages(functional.relu(self.norm(self.stem(image))))
-        return self.fc(features.mean((-2, -1)))
+def _convnext(build: Callable[[int], nn.Module]) -> BackboneRecord:
+    return BackboneRecord(build, "classifier.2", "features.0.0", pool=theirs.convnext_tail)
 
 
-#: Every backbone by name.
+def _vit(build: Callable[[int], nn.Module], patch: int) -> BackboneRecord:
+    return BackboneRecord(build, "heads.head", "conv_proj", patch=patch)
+
+
+#: Every backbone by name; :func:`backbone` has a table of them.
 BACKBONES: Mapping[str, BackboneRecord] = {
     "resnet_s": BackboneRecord(lambda _: ResNetS(), "fc", "stem", "stages", smallest=8),
-    "resnet18": BackboneRecord(_torchvision("resnet18"), "fc", "conv1", "layer4"),
-    "resnet50": BackboneRecord(_torchvision("resnet50"), "fc", "conv1", "layer4"),
+    "inception_s": BackboneRecord(
+        lambda _: InceptionS(), "fc", "stem.0.conv", "stages", smallest=16
+    ),
+    "resnet18_cifar": _resnet(theirs.cifar_resnet("resnet18"), smallest=8),
+    "resnet18": _resnet(theirs.model("resnet18")),
+    "resnet34": _resnet(theirs.model("resnet34")),
+    "resnet50": _resnet(theirs.model("resnet50")),
     "inception_v3": BackboneRecord(
-        _torchvision("inception_v3", aux_logits=False, init_weights=True),
+        theirs.model("inception_v3", aux_logits=False, init_weights=True),
         "fc",
         "Conv2d_1a_3x3.conv",
         "Mixed_7c",
+        pool=theirs.average_and_dropout,
         enlarge=75,
         # Its public weights come from TensorFlow, which scales pictures to -1..1.
         mean=(0.5, 0.5, 0.5),
         deviation=(0.5, 0.5, 0.5),
     ),
-    "efficientnet_b0": BackboneRecord(
-        _torchvision("efficientnet_b0"), "classifier.1", "features.0.0", "features"
-    ),
-    "convnext_tiny": BackboneRecord(
-        _torchvision("convnext_tiny"), "classifier.2", "features.0.0", "features"
-    ),
-    "densenet121": BackboneRecord(
-        _torchvision("densenet121"), "classifier", "features.conv0", "features"
-    ),
-    "mobilenet_v3_small": BackboneRecord(
-        _torchvision("mobilenet_v3_small"), "classifier.3", "features.0.0", "features"
-    ),
-    "mobilenet_v3_large": BackboneRecord(
-        _torchvision("mobilenet_v3_large"), "classifier.3", "features.0.0", "features"
-    ),
-    "vit_b_16": BackboneRecord(
-        _torchvision("vit_b_16"), "heads.head", "conv_proj", "encoder", patch=16
-    ),
+    "densenet121": BackboneRecord(theirs.densenet("densenet121"), "classifier", "features.conv0"),
+    "efficientnet_b0": _mobile("efficientnet_b0", "classifier.1"),
+    "mobilenet_v3_small": _mobile("mobilenet_v3_small", "classifier.3"),
+    "mobilenet_v3_large": _mobile("mobilenet_v3_large", "classifier.3"),
+    "convnext_atto": _convnext(theirs.convnext((40, 80, 160, 320), (2, 2, 6, 2))),
+    "convnext_femto": _convnext(theirs.convnext((48, 96, 192, 384), (2, 2, 6, 2))),
+    "convnext_tiny": _convnext(theirs.model("convnext_tiny")),
+    "vit_tiny_8": _vit(theirs.vit_tiny(8), 8),
+    "vit_tiny_16": _vit(theirs.vit_tiny(16), 16),
+    "vit_b_16": _vit(theirs.vit_b_16, 16),
 }
+
+
+Head = Literal["linear", "cosine"]
+
+
+class TracedLogits(NamedTuple):
+    """What a classifier says of pictures, as a function of its last feature map."""
+
+    logits: Tensor
+    """Class scores ``[B, K]``; their graph begins at ``features``."""
+    features: Tensor
+    """The last feature map ``[B, F, h, w]``."""
 
 
 @final
 class Classifier(nn.Module):
     """A backbone between a normalisation and a head; made by :func:`backbone`.
 
+    ``forward(x)`` is ``from_features(features(x))``, but for vision transformers, whose class
+    token takes a way of its own.
+
     Attributes
     ----------
     in_channels, classes : int
         Channels of the pictures and number of classes.
-    feature_layer : str
-        Module of :attr:`net` whose output is the last feature map.
+    smallest : int
+        Smallest picture that is accepted, pixels along a side.
     """
 
     mean: Tensor
@@ -163,12 +146,14 @@ class Classifier(nn.Module):
         classes: int,
         side: int,
         dropout: float,
+        head: Head,
     ) -> None:
         super().__init__()
         self.in_channels, self.classes = in_channels, classes
-        self.feature_layer = record.feature_layer
-        self._smallest, self._enlarge = record.smallest, record.enlarge
+        self.smallest = record.smallest
+        self._enlarge = record.enlarge
         self._side = side if record.patch else None
+        self._last, self._pool = record.last, record.pool
         mean, deviation = record.mean, record.deviation
         if in_channels != 3:
             mean = (sum(mean) / 3,) * in_channels
@@ -179,22 +164,60 @@ class Classifier(nn.Module):
         assert isinstance(stem, nn.Conv2d)
         if in_channels != stem.in_channels:
             _replace(net, record.stem, _stem_for(stem, in_channels))
-        head = net.get_submodule(record.head)
-        assert isinstance(head, nn.Linear)
+        last = net.get_submodule(record.head)
+        assert isinstance(last, nn.Linear)
         _replace(net, record.head, nn.Identity())
         self.net = net
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(head.in_features, classes)
+        kind = CosineHead if head == "cosine" else nn.Linear
+        self.head = kind(last.in_features, classes)
 
     def forward(self, image: Tensor) -> Tensor:
         """SRGB pictures ``[B, C, H, W]`` in 0..1 to logits ``[B, K]``."""
+        return self._judge(*self._see(image))
+
+    def features(self, image: Tensor) -> Tensor:
+        """Pictures ``[B, C, H, W]`` to the last feature map ``[B, F, h, w]``.
+
+        Of a convolutional net, what is averaged for the head. Of a vision transformer, the
+        patches that enter the last block: those that leave it reach no logit.
+        """
+        return self._see(image)[0]
+
+    def from_features(self, features: Tensor) -> Tensor:
+        """Logits ``[B, K]`` of a feature map ``[B, F, h, w]`` of any height and width.
+
+        ``head(dropout(pool(features)))``; the pool is the average over the map, followed in
+        Inception v3 by its dropout, in EfficientNet and MobileNet by what stands in front of their
+        last layer, and in ConvNeXt by its layer normalisation.
+
+        Raises
+        ------
+        ValueError
+            For a vision transformer, whose head reads the class token.
+        """
+        return self._judge(features, None)
+
+    def trace(self, image: Tensor) -> TracedLogits:
+        """Logits as a function of the last feature map, with no graph behind the map.
+
+        For class activation maps: one forward pass, and the backward pass of the head alone.
+        """
+        with torch.no_grad():
+            features, token = self._see(image)
+        with torch.enable_grad():
+            features = features.detach().requires_grad_()
+            return TracedLogits(self._judge(features, token), features)
+
+    def _see(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The feature map, and beside it the class token of a transformer."""
         if image.ndim != 4 or image.shape[1] != self.in_channels:
             raise ValueError(
                 f"the classifier takes pictures [B, {self.in_channels}, H, W], not "
                 f"{tuple(image.shape)}"
             )
         height, width = image.shape[-2:]
-        _check_size(self._smallest, (height, width))
+        _check_size(self.smallest, (height, width))
         image = (image - self.mean) / self.deviation
         if self._side is not None:
             wanted = (self._side, self._side)
@@ -202,7 +225,21 @@ class Classifier(nn.Module):
             wanted = (max(height, self._enlarge), max(width, self._enlarge))
         if wanted != (height, width):
             image = functional.interpolate(image, wanted, mode="bilinear", antialias=True)
-        return self.head(self.dropout(self.net(image)))
+        if self._side is not None:
+            return theirs.last_patches(self.net, image)
+        return theirs.up_to(self.net, image, self._last), None
+
+    def _judge(self, features: Tensor, token: Tensor | None) -> Tensor:
+        if token is not None:
+            read = theirs.last_block(self.net, features, token)
+        elif self._side is None:
+            read = self._pool(self.net, features)
+        else:
+            raise ValueError(
+                "the head of a vision transformer reads its class token, which is no function of "
+                "the feature map; use trace(image), which keeps both"
+            )
+        return self.head(self.dropout(read))
 
 
 def backbone(
@@ -212,26 +249,55 @@ def backbone(
     in_channels: int = 3,
     image_size: int | tuple[int, int] | None = None,
     dropout: float = 0.0,
+    head: Head = "linear",
     weights: Path | str | None = None,
 ) -> Classifier:
     """Build a classifier of sRGB pictures in 0..1.
 
+    Counted with seven classes and colour pictures of 128 pixels: millions of parameters, 10^9
+    multiplications of a pass (GMAC), and the grid of the last feature map. ``smallest`` is the
+    smallest side of a picture, in pixels.
+
+    ==================  ==========  =====  =====  ========  ====================================
+    name                parameters  GMAC   grid   smallest  remarks
+    ==================  ==========  =====  =====  ========  ====================================
+    resnet_s            0.693       0.149  8      8         ours; trains on two cores
+    inception_s         1.847       0.397  8      16        ours, after Inception v3
+    resnet18_cifar      11.172      8.887  16     8         3x3 stem for small pictures
+    resnet18            11.180      0.592  4      32        public weights
+    resnet34            21.288      1.196  4      32        public weights
+    resnet50            23.522      1.335  4      32        public weights
+    inception_v3        21.800      0.731  2      32        public weights; enlarges to 75 pixels
+    densenet121         6.961       0.925  4      32        public weights
+    efficientnet_b0     4.017       0.126  4      32        public weights
+    mobilenet_v3_small  1.525       0.019  4      32        public weights
+    mobilenet_v3_large  4.211       0.072  4      32        public weights
+    convnext_atto       3.377       0.179  4      32
+    convnext_femto      4.835       0.254  4      32
+    convnext_tiny       27.826      1.455  4      32        public weights
+    vit_tiny_8          5.427       1.678  16     32        patches of 8; poor without pretraining
+    vit_tiny_16         5.500       0.374  8      32        patches of 16; likewise
+    vit_b_16            85.703      3.718  8      32        public weights
+    ==================  ==========  =====  =====  ========  ====================================
+
+    "Public weights" are those of torchvision's model of that name.
+
     Parameters
     ----------
     name : str
-        A key of :data:`BACKBONES`. ``resnet_s`` is ours (0.7 M parameters); the others are
-        torchvision's, for pictures of 32 pixels and more. Inception v3 enlarges pictures below
-        75 pixels; ViT-B/16 resizes to a square of the next multiple of 16.
+        A key of :data:`BACKBONES`.
     classes : int
         Number of classes K.
     in_channels : int
         Channels of the pictures; other than three, the stem takes the mean of its colour weights.
     image_size : int or (int, int), pixels, optional
-        Size of the pictures. Needed by ViT-B/16 alone (224 by default), whose positions are
-        bound to it; given, an impossible size is refused at once rather than at the first
-        picture.
+        Size of the pictures. Needed by the vision transformers alone (224 by default), whose
+        positions are bound to it: they resize every picture to a square of the next multiple of
+        their patch. Given, an impossible size is refused at once rather than at the first picture.
     dropout : float
         In front of the head, beside what the backbone has of its own.
+    head : {"linear", "cosine"}
+        The last layer: linear, or :class:`classify.CosineHead`, as LDAM wants it.
     weights : path, optional
         State dict to start from: ``.safetensors``, or ``.pth`` / ``.pt`` (read without executing
         anything in it), of this function's or of torchvision's model. A head for another number
@@ -249,6 +315,8 @@ def backbone(
             f"a classifier needs at least 2 classes, 1 channel and a dropout in [0, 1), not "
             f"{classes}, {in_channels} and {dropout}"
         )
+    if head not in get_args(Head):
+        raise ValueError(f"head must be one of {', '.join(get_args(Head))}, not {head!r}")
     record = BACKBONES[name]
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     if size is not None:
@@ -263,9 +331,10 @@ def backbone(
         classes=classes,
         side=side,
         dropout=dropout,
+        head=head,
     )
     if weights is not None:
-        _load(classifier, Path(weights), record, name)
+        load_state(classifier, Path(weights), stem=record.stem, head=record.head, name=name)
     return classifier
 
 
@@ -293,77 +362,7 @@ def _stem_for(stem: nn.Conv2d, in_channels: int) -> nn.Conv2d:
         bias=stem.bias is not None,
     )
     with torch.no_grad():
-        made.weight.copy_(_spread(stem.weight, in_channels))
+        made.weight.copy_(spread(stem.weight, in_channels))
         if made.bias is not None and stem.bias is not None:
             made.bias.copy_(stem.bias)
     return made
-
-
-def _spread(weight: Tensor, in_channels: int) -> Tensor:
-    scale = weight.shape[1] / in_channels
-    return weight.mean(1, keepdim=True).expand(-1, in_channels, -1, -1) * scale
-
-
-def _load(classifier: Classifier, path: Path, record: BackboneRecord, name: str) -> None:
-    """Copy a state dict of ours or of torchvision, head and stem adapted."""
-    given = {_our_key(key, record.head): value for key, value in _read(path).items()}
-    own = classifier.state_dict()
-    stem = f"net.{record.stem}.weight"
-    if stem in given and given[stem].ndim == 4 and given[stem].shape[1] != classifier.in_channels:
-        given[stem] = _spread(given[stem], classifier.in_channels)
-    positions = "net.encoder.pos_embedding"
-    if positions in given and positions in own and given[positions].shape != own[positions].shape:
-        given[positions] = _resampled(given[positions], own[positions].shape[1])
-    if "head.weight" in given and given["head.weight"].shape != own["head.weight"].shape:
-        given.pop("head.weight")
-        given.pop("head.bias", None)
-    head = {"head.weight", "head.bias"}
-    missing = [key for key in own if key not in given and key not in head]
-    unknown = [key for key in given if key not in own]
-    shapes = [
-        f"{key} is {tuple(given[key].shape)}, not {tuple(own[key].shape)}"
-        for key in own
-        if key in given and given[key].shape != own[key].shape
-    ]
-    if missing or unknown or shapes:
-        raise ValueError(
-            f"{path} does not hold weights of {name!r}: {len(missing)} missing "
-            f"({', '.join(missing[:3])}), {len(unknown)} unknown ({', '.join(unknown[:3])}), "
-            f"{len(shapes)} of another shape ({'; '.join(shapes[:3])})"
-        )
-    classifier.load_state_dict(given, strict=False)
-
-
-def _resampled(positions: Tensor, length: int) -> Tensor:
-    """Positions of a vision transformer for another grid of patches; the class token stays."""
-    token, grid = positions[:, :1], positions[:, 1:]
-    old, new = round(grid.shape[1] ** 0.5), round((length - 1) ** 0.5)
-    square = grid.transpose(1, 2).unflatten(2, (old, old))
-    square = functional.interpolate(square, (new, new), mode="bicubic", align_corners=True)
-    return torch.cat((token, square.flatten(2).transpose(1, 2)), 1)
-
-
-def _our_key(key: str, head: str) -> str:
-    # Names of DenseNet's public weights, from before module names could not hold a dot.
-    key = re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.", r"\1\2.", key)
-    if key.startswith(f"{head}."):
-        return key.replace(head, "head", 1)
-    return key if key.startswith(("net.", "head.")) else f"net.{key}"
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ValueError(f"there are no weights at {path}")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file  # noqa: PLC0415
-
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"{path} is not a readable state dict: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path} does not hold a state dict, a mapping of names to tensors")
-    # The auxiliary head of Inception is for its own training only.
-    return {key: value for key, value in state.items() if not key.startswith("AuxLogits.")}

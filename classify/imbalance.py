@@ -7,7 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["class_weights", "effective_number_weights", "log_prior", "task_loss"]
+__all__ = [
+    "class_weights",
+    "effective_number_weights",
+    "log_prior",
+    "task_loss",
+]
 
 
 def class_weights(counts: Tensor, *, power: float = 0.5) -> Tensor:
@@ -30,7 +35,7 @@ def class_weights(counts: Tensor, *, power: float = 0.5) -> Tensor:
     ValueError
         For counts that are not a vector of numbers >= 0 with a positive one, or a negative power.
     """
-    counts = _checked(counts)
+    counts = check_counts(counts)
     if not power >= 0:
         raise ValueError(f"power must be 0 or more, not {power}")
     return _scaled(counts, (counts.sum() / (len(counts) * counts.clamp_min(1))) ** power)
@@ -50,7 +55,7 @@ def effective_number_weights(counts: Tensor, *, beta: float = 0.999) -> Tensor:
     -------
     Tensor, float32 ``[K]``, whose sum is the number of classes that occur
     """
-    counts = _checked(counts)
+    counts = check_counts(counts)
     if not 0 <= beta < 1:
         raise ValueError(f"beta must lie in [0, 1), not {beta}")
     if beta == 0:
@@ -62,7 +67,7 @@ def effective_number_weights(counts: Tensor, *, beta: float = 0.999) -> Tensor:
 
 def log_prior(counts: Tensor) -> Tensor:
     """Logarithm of the class shares ``[K]``, float32; a class without pictures counts as one."""
-    counts = _checked(counts).clamp_min(1)
+    counts = check_counts(counts).clamp_min(1)
     return (counts / counts.sum()).log().float()
 
 
@@ -72,26 +77,34 @@ def task_loss(
     *,
     weights: Tensor | None = None,
     log_prior: Tensor | None = None,
+    margins: Tensor | None = None,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
 ) -> Tensor:
     """Cross-entropy with the usual remedies for imbalance, mean over the batch.
 
+    Without margins it is linear in the label: a mixed label costs what its parts cost.
+
     Parameters
     ----------
     logits : Tensor ``[B, K]``
-        Class scores.
-    labels : Tensor, int64 ``[B]``
-        True classes.
+        Class scores; those in half precision are taken to float32.
+    labels : Tensor, int64 ``[B]`` or float ``[B, K]``
+        True classes, or the share of each class in a picture, as :func:`classify.mix` makes them.
     weights : Tensor ``[K]``, optional
-        Class weights; the mean is then a weighted one, as in torch.
+        Class weights; the mean is then a weighted one, as in torch. A batch of pictures that
+        weigh nothing costs nothing.
     log_prior : Tensor ``[K]``, optional
         Added to the logits: with tau * log(prior), logit adjustment (Menon et al., ICLR 2021),
         which at tau = 1 is the balanced softmax (Ren et al., NeurIPS 2020).
+    margins : Tensor ``[K]``, optional
+        Taken off the logit of the true class, from a mixed label by its share: LDAM, of
+        :func:`classify.ldam_margins`.
     label_smoothing : float
-        Share of each label that is spread over all classes.
+        Share of each label that is spread over all classes, in [0, 1].
     focal_gamma : float
-        Exponent of ``(1 - p_y)`` (Lin et al., ICCV 2017); 0 is the cross-entropy.
+        Exponent of ``(1 - p)`` on the cost of each class (Lin et al., ICCV 2017); 0 is the
+        cross-entropy.
 
     Returns
     -------
@@ -100,28 +113,48 @@ def task_loss(
     Raises
     ------
     ValueError
-        For a negative ``focal_gamma``.
+        For labels that are neither, a negative ``focal_gamma`` or a ``label_smoothing`` outside
+        of [0, 1].
     """
     if not focal_gamma >= 0:
         raise ValueError(f"focal_gamma must be 0 or more, not {focal_gamma}")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must lie in [0, 1], not {label_smoothing}")
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    shares = _shares(labels, logits)
     if log_prior is not None:
         logits = logits + log_prior.to(logits)
-    if weights is not None:
-        weights = weights.to(logits)
-    if focal_gamma == 0:
-        return functional.cross_entropy(
-            logits, labels, weight=weights, label_smoothing=label_smoothing
-        )
-    losses = functional.cross_entropy(
-        logits, labels, weight=weights, label_smoothing=label_smoothing, reduction="none"
+    if margins is not None:
+        logits = logits - shares * margins.to(logits)
+    log_p = logits.log_softmax(1)
+    costs = -log_p
+    if focal_gamma > 0:
+        # 1 - p without cancellation, and off zero, where a power below 1 has an infinite slope.
+        doubt = -torch.expm1(log_p)
+        costs = doubt.clamp_min(torch.finfo(doubt.dtype).eps) ** focal_gamma * costs
+    smoothed = (1 - label_smoothing) * shares + label_smoothing / logits.shape[1]
+    if weights is None:
+        return (smoothed * costs).sum(1).mean()
+    weights = weights.to(logits)
+    cost, weight = (smoothed * weights * costs).sum(), (shares * weights).sum()
+    smallest = torch.finfo(weight.dtype).tiny
+    return torch.where(weight > 0, cost, torch.zeros_like(cost)) / weight.clamp_min(smallest)
+
+
+def _shares(labels: Tensor, logits: Tensor) -> Tensor:
+    """Labels of either kind as shares of the classes ``[B, K]``."""
+    if labels.dtype == torch.int64 and labels.shape == logits.shape[:1]:
+        return functional.one_hot(labels, logits.shape[1]).to(logits)
+    if labels.is_floating_point() and labels.shape == logits.shape:
+        return labels.to(logits)
+    raise ValueError(
+        f"labels must be int64 [B] or shares of the classes [B, K] for logits [B, K] = "
+        f"{list(logits.shape)}, not {labels.dtype} {list(labels.shape)}"
     )
-    # 1 - p without cancellation, and off zero, where a power below 1 has an infinite slope.
-    doubt = -torch.expm1(logits.log_softmax(1).gather(1, labels[:, None])[:, 0])
-    losses = doubt.clamp_min(torch.finfo(doubt.dtype).eps) ** focal_gamma * losses
-    return losses.mean() if weights is None else losses.sum() / weights[labels].sum()
 
 
-def _checked(counts: Tensor) -> Tensor:
+def check_counts(counts: Tensor) -> Tensor:
+    """Pictures of each class as float64, or a refusal."""
     if counts.ndim != 1 or not (counts >= 0).all() or not counts.sum() > 0:
         raise ValueError(
             f"counts must be a vector of numbers of pictures, at least one of them positive, not "

@@ -290,6 +290,13 @@ class LesionDataset:
             )
         return self._view(self._arrays, rows)
 
+    def shared(self, other: "LesionDataset") -> tuple[str, ...]:
+        """Names of the pictures that both show, where both are parts of one data set."""
+        if self._arrays is not other._arrays:
+            return ()
+        rows = self._rows[torch.isin(self._rows, other._rows)]
+        return tuple(self._arrays.identifiers[row] for row in rows.tolist())
+
 
 def check_classes(dataset: LesionDataset) -> None:
     """Refuse a data set that no classifier can learn from.

@@ -1,55 +1,212 @@
 import copy
 import pickle
 import re
+import zlib
 
 import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
+from torch.utils.flop_counter import FlopCounterMode
 
 import classify
 
-# Millions of parameters with seven classes, from the papers by way of torchvision.
+# Millions of parameters with seven classes, from the papers by way of torchvision and timm.
 MILLIONS = {
     "resnet_s": 0.693,
+    "inception_s": 1.847,
+    "resnet18_cifar": 11.17,
     "resnet18": 11.18,
+    "resnet34": 21.29,
     "resnet50": 23.52,
     "inception_v3": 21.80,
-    "efficientnet_b0": 4.017,
-    "convnext_tiny": 27.83,
     "densenet121": 6.961,
+    "efficientnet_b0": 4.017,
     "mobilenet_v3_small": 1.525,
     "mobilenet_v3_large": 4.211,
+    "convnext_atto": 3.377,
+    "convnext_femto": 4.835,
+    "convnext_tiny": 27.83,
+    "vit_tiny_8": 5.427,
+    "vit_tiny_16": 5.500,
     "vit_b_16": 85.7,
 }
-SMALL = ["resnet_s", "resnet18", "mobilenet_v3_small", "efficientnet_b0"]
+# Checksums of the names in a state dict: another one, and nobody's weights fit any more.
+KEYS = {
+    "resnet_s": 0xDD7C7AE0,
+    "inception_s": 0x9788EBEF,
+    "resnet18_cifar": 0x11602636,
+    "resnet18": 0x11602636,
+    "resnet34": 0xDEFDD17A,
+    "resnet50": 0x1F08CF30,
+    "inception_v3": 0x31053132,
+    "densenet121": 0x019476C5,
+    "efficientnet_b0": 0x246484F2,
+    "mobilenet_v3_small": 0x102B088C,
+    "mobilenet_v3_large": 0x89CCA7C4,
+    "convnext_atto": 0x81C683E5,
+    "convnext_femto": 0x81C683E5,
+    "convnext_tiny": 0xBF9B1D85,
+    "vit_tiny_8": 0x0E6934D1,
+    "vit_tiny_16": 0x0E6934D1,
+    "vit_b_16": 0x0E6934D1,
+}
+# Torchvision has a model of this name, and weights of it.
+PUBLIC = [name for name in MILLIONS if hasattr(torchvision.models, name)]
+TRANSFORMERS = ["vit_tiny_8", "vit_tiny_16", "vit_b_16"]
+SMALL = [
+    "resnet_s",
+    "inception_s",
+    "resnet18",
+    "resnet18_cifar",
+    "mobilenet_v3_small",
+    "efficientnet_b0",
+    "convnext_atto",
+    "vit_tiny_8",
+]
 
 
 def _picture(size, channels=3, count=2):
+    height, width = (size, size) if isinstance(size, int) else size
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(count, channels, size, size, generator=generator)
+    return torch.rand(count, channels, height, width, generator=generator)
 
 
-def test_every_backbone_is_tested():
-    assert set(MILLIONS) == set(classify.BACKBONES)
+def _table():
+    """Name to the columns of the table in the docstring."""
+    rows = re.findall(
+        r"^    (\w+) +([\d.]+) +([\d.]+) +(\d+) +(\d+)\b(.*)$",
+        classify.backbone.__doc__,
+        flags=re.MULTILINE,
+    )
+    return {name: columns for name, *columns in rows}
 
 
-@pytest.mark.parametrize("name", list(MILLIONS))
-def test_backbones_have_their_size_and_take_64_to_299_pixels(name):
-    for size in (64, 97, 299) if name in SMALL else (64, 97):
-        with torch.random.fork_rng():
-            model = classify.backbone(name, 7, image_size=size).eval()
-            with torch.no_grad():
-                assert model(_picture(size, count=1)).shape == (1, 7)
-    millions = sum(p.numel() for p in model.parameters()) / 1e6
-    assert millions == pytest.approx(MILLIONS[name], rel=0.01)
-    assert model.net.get_submodule(model.feature_layer) is not None
+@pytest.fixture(scope="module", params=list(MILLIONS))
+def built(request):
+    """Each backbone in evaluation mode, for the smallest pictures that it takes."""
+    smallest = classify.BACKBONES[request.param].smallest
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return request.param, classify.backbone(request.param, 7, image_size=smallest).eval()
+
+
+def test_every_backbone_is_tested_and_documented():
+    assert set(MILLIONS) == set(KEYS) == set(classify.BACKBONES) == set(_table())
+
+
+def test_the_table_is_true(built):
+    name, model = built
+    millions, _, _, smallest, remarks = _table()[name]
+    # Positions of a transformer grow with the picture; the table is for 128 pixels.
+    positions = classify.BACKBONES[name].patch and (
+        ((128 // classify.BACKBONES[name].patch) ** 2 + 1) * model.head.in_features
+        - model.net.encoder.pos_embedding.numel()
+    )
+    count = sum(p.numel() for p in model.parameters()) + positions
+    assert f"{count / 1e6:.3f}" == millions
+    assert count / 1e6 == pytest.approx(MILLIONS[name], rel=0.01)
+    assert int(smallest) == model.smallest == classify.BACKBONES[name].smallest
+    assert ("public weights" in remarks) == (name in PUBLIC)
+
+
+@pytest.mark.parametrize("name", [*SMALL, "vit_tiny_16"])
+def test_cost_and_grid_of_the_table_are_true(name):
+    _, giga, grid, _, _ = _table()[name]
+    with torch.random.fork_rng():
+        model = classify.backbone(name, 7, image_size=128).eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(_picture(128, count=1))
+    assert f"{counter.get_total_flops() / 2e9:.3f}" == giga
+    with torch.no_grad():
+        assert model.features(_picture(128, count=1)).shape[-2:] == (int(grid), int(grid))
+
+
+def test_names_of_weights_never_change(built):
+    name, model = built
+    assert zlib.crc32("\n".join(model.state_dict()).encode()) == KEYS[name]
+
+
+def test_the_head_of_the_features_is_the_forward_pass(built):
+    name, model = built
+    smallest = model.smallest
+    for size in (smallest, (smallest + 9, smallest)):
+        picture = _picture(size)
+        with torch.no_grad():
+            logits = model(picture)
+            features = model.features(picture)
+        assert features.ndim == 4
+        traced = model.trace(picture)
+        torch.testing.assert_close(traced.logits, logits, rtol=1e-5, atol=1e-5)
+        assert torch.equal(traced.features, features)
+        assert traced.features.is_leaf
+        assert traced.features.requires_grad
+        if name in TRANSFORMERS:
+            with pytest.raises(ValueError, match=r"its class token.*use trace\(image\)"):
+                model.from_features(features)
+        else:
+            torch.testing.assert_close(model.from_features(features), logits, rtol=1e-5, atol=1e-5)
+
+
+def test_it_is_the_net_between_normalisation_and_head(built):
+    """The net's own forward, torchvision's where it is theirs, knows nothing of features."""
+    name, model = built
+    record = classify.BACKBONES[name]
+    side = max(record.smallest, record.enlarge)
+    picture = _picture(side)
+    with torch.no_grad():
+        expected = model.head(model.net((picture - model.mean) / model.deviation))
+        torch.testing.assert_close(model(picture), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pictures_are_judged_alone_and_each_of_their_channels_counts(built):
+    _, model = built
+    picture = _picture(model.smallest, count=3).requires_grad_()
+    logits = model(picture)
+    with torch.no_grad():
+        alone = torch.cat([model(one[None]) for one in picture])
+    torch.testing.assert_close(logits, alone, rtol=1e-4, atol=1e-5)
+    (slope,) = torch.autograd.grad(logits[1].square().sum(), picture)
+    assert torch.isfinite(slope).all()
+    assert (slope[1].abs().amax((-2, -1)) > 0).all()
+    assert not slope[[0, 2]].any()
+
+
+def test_smaller_pictures_are_refused(built):
+    _, model = built
+    side = model.smallest
+    message = f"at least {side} pixels along a side, not {side - 1} x {side}; enlarge image_size"
+    with pytest.raises(ValueError, match=message):
+        model(_picture((side - 1, side)))
+    with pytest.raises(ValueError, match=f"at least {side} pixels"):
+        model.features(_picture((side, side - 1)))
+
+
+@pytest.mark.parametrize("name", [name for name in SMALL if name != "resnet18_cifar"])
+@pytest.mark.parametrize("size", [64, (97, 70), 299])
+def test_pictures_of_64_to_299_pixels_are_taken(name, size):
+    with torch.random.fork_rng(), torch.no_grad():
+        model = classify.backbone(name, 7, image_size=size).eval()
+        assert model(_picture(size, count=1)).shape == (1, 7)
 
 
 @pytest.mark.parametrize("name", ["inception_v3", "vit_b_16"])
 def test_the_largest_size_of_the_study_is_taken(name):
     with torch.random.fork_rng(), torch.no_grad():
         assert classify.backbone(name, 7, image_size=299).eval()(_picture(299)).shape == (2, 7)
+
+
+def test_the_slope_of_an_averaging_head_is_its_weights():
+    with torch.random.fork_rng():
+        model = classify.backbone("inception_s").eval()
+    with torch.no_grad():  # a caller's no_grad is no obstacle
+        traced = model.trace(_picture((70, 64)))
+    (slope,) = torch.autograd.grad(traced.logits[:, 2].sum(), traced.features)
+    height, width = traced.features.shape[-2:]
+    assert (height, width) == (5, 4)
+    expected = model.head.weight[2, :, None, None] / (height * width)
+    torch.testing.assert_close(slope, expected.expand_as(slope))
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -67,86 +224,6 @@ def test_any_number_of_channels_and_classes(name, channels):
         assert parameter.grad is not None, name_
 
 
-def test_a_grey_stem_answers_to_grey_as_the_colour_stem_does():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        colour = classify.backbone("resnet18").eval()
-        torch.manual_seed(0)
-        grey = classify.backbone("resnet18", in_channels=1).eval()
-    picture = _picture(40, 1)
-    for model in (colour, grey):
-        model.mean.fill_(0.5)
-        model.deviation.fill_(0.25)
-    stems = [
-        m.net.conv1((p - 0.5) / 0.25)
-        for m, p in ((colour, picture.expand(-1, 3, -1, -1)), (grey, picture))
-    ]
-    torch.testing.assert_close(*stems, rtol=1e-4, atol=1e-5)
-
-
-def test_it_is_torchvisions_model_between_normalisation_and_head(tmp_path):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        theirs = torchvision.models.resnet18(weights=None, num_classes=5).eval()
-    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
-    ours = classify.backbone("resnet18", 5, weights=tmp_path / "weights.pth").eval()
-    picture = _picture(64)
-    normalised = torchvision.transforms.functional.normalize(
-        picture, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-    )
-    torch.testing.assert_close(ours(picture), theirs(normalised), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", [n for n in MILLIONS if n not in ("resnet_s", "convnext_tiny")])
-def test_weights_of_torchvision_fit_without_their_head(name, tmp_path):
-    options = {"image_size": 64} if name == "vit_b_16" else {}
-    if name == "inception_v3":
-        options = {"init_weights": False}
-    with torch.random.fork_rng():
-        theirs = getattr(torchvision.models, name)(weights=None, **options)
-    save_file(theirs.state_dict(), tmp_path / "weights.safetensors")
-    with torch.random.fork_rng():
-        ours = classify.backbone(
-            name, 3, image_size=96, in_channels=1, weights=tmp_path / "weights.safetensors"
-        )
-    state = theirs.state_dict()
-    own = ours.net.state_dict()
-    copied = [k for k in own if k in state and own[k].shape == state[k].shape]
-    assert len(copied) >= len(own) - 2  # the stem, and the positions of the transformer
-    assert all(torch.equal(own[key], state[key]) for key in copied)
-    with torch.no_grad():
-        assert ours.eval()(_picture(96, 1)).shape == (2, 3)
-
-
-def test_inception_sees_what_its_public_weights_expect(tmp_path):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        theirs = torchvision.models.inception_v3(
-            weights=None, transform_input=True, aux_logits=False, init_weights=False
-        ).eval()
-    save_file(theirs.state_dict(), tmp_path / "weights.safetensors")
-    ours = classify.backbone("inception_v3", 1000, weights=tmp_path / "weights.safetensors").eval()
-    picture = _picture(96)
-    normalised = torchvision.transforms.functional.normalize(
-        picture, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-    )
-    with torch.no_grad():
-        torch.testing.assert_close(ours(picture), theirs(normalised), rtol=1e-3, atol=1e-4)
-
-
-def test_public_names_of_densenet_are_known(tmp_path):
-    with torch.random.fork_rng():
-        model = classify.backbone("densenet121")
-    public = {
-        re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", key): value
-        for key, value in model.state_dict().items()
-    }
-    assert any("norm.1." in key for key in public)
-    save_file(public, tmp_path / "public.safetensors")
-    again = classify.backbone("densenet121", weights=tmp_path / "public.safetensors")
-    assert torch.equal(again.net.features.conv0.weight, model.net.features.conv0.weight)
-
-
 def test_options_reach_the_net():
     with torch.random.fork_rng():
         assert classify.backbone(dropout=0.3).dropout.p == 0.3
@@ -154,14 +231,6 @@ def test_options_reach_the_net():
             model = classify.backbone(in_channels=channels)
             torch.testing.assert_close(model.mean, torch.full((channels, 1, 1), 0.449))
             torch.testing.assert_close(model.deviation, torch.full((channels, 1, 1), 0.226))
-
-
-def test_own_weights_come_back(tmp_path):
-    with torch.random.fork_rng():
-        model = classify.backbone("resnet_s", 5).eval()
-        save_file(model.state_dict(), tmp_path / "own.safetensors")
-        again = classify.backbone("resnet_s", 5, weights=tmp_path / "own.safetensors").eval()
-    assert torch.equal(model(_picture(32)), again(_picture(32)))
 
 
 def test_copies_give_the_same_output():
@@ -172,38 +241,6 @@ def test_copies_give_the_same_output():
         assert torch.equal(other(_picture(32)), expected)
     double = model.double()(_picture(32).double())
     torch.testing.assert_close(double.float(), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_weights_that_do_not_fit_are_refused(tmp_path):
-    with torch.random.fork_rng():
-        save_file(classify.backbone("resnet_s").state_dict(), tmp_path / "small.safetensors")
-    with pytest.raises(ValueError, match=r"weights of 'resnet18': 120 missing .*unknown"):
-        classify.backbone("resnet18", weights=tmp_path / "small.safetensors")
-    torch.save({"encoder.pos_embedding": torch.ones(1, 5, 8)}, tmp_path / "vit.pth")
-    with pytest.raises(ValueError, match="does not hold weights of 'resnet18'"):
-        classify.backbone("resnet18", weights=tmp_path / "vit.pth")
-    torch.save({"conv1.weight": torch.ones(())}, tmp_path / "scalar.pth")
-    with pytest.raises(ValueError, match="does not hold weights of 'resnet18'"):
-        classify.backbone("resnet18", weights=tmp_path / "scalar.pth")
-    with pytest.raises(ValueError, match="there are no weights at"):
-        classify.backbone(weights=tmp_path / "nothing.pth")
-    (tmp_path / "text.pth").write_text("text")
-    with pytest.raises(ValueError, match="not a readable state dict"):
-        classify.backbone(weights=tmp_path / "text.pth")
-    torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(ValueError, match="does not hold a state dict"):
-        classify.backbone(weights=tmp_path / "list.pth")
-
-
-class _Evil:
-    def __reduce__(self):
-        return (pytest.fail, ("a pickle was executed",))
-
-
-def test_a_pickle_is_never_executed(tmp_path):
-    torch.save({"net.stem.weight": _Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(ValueError, match="not a readable state dict"):
-        classify.backbone(weights=tmp_path / "evil.pth")
 
 
 @pytest.mark.parametrize(
@@ -225,3 +262,21 @@ def test_a_pickle_is_never_executed(tmp_path):
 def test_what_cannot_be_built_is_refused(call, message):
     with torch.random.fork_rng(), pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_head_of_cosines(tmp_path):
+    made = classify.backbone("resnet_s", 5, head="cosine").eval()
+    assert isinstance(made.head, classify.CosineHead)
+    logits = made(torch.rand(3, 3, 16, 16))
+    assert logits.shape == (3, 5)
+    assert float(logits.detach().abs().max()) <= made.head.scale
+    torch.testing.assert_close(made.from_features(made.features(torch.zeros(1, 3, 16, 16))),
+                               made(torch.zeros(1, 3, 16, 16)))  # fmt: skip
+    # Weights of a net with a linear head bring the features alone, and the other way round.
+    for first, second in (("linear", "cosine"), ("cosine", "linear")):
+        source = classify.backbone("resnet_s", 5, head=first)
+        save_file(source.state_dict(), tmp_path / "net.safetensors")
+        loaded = classify.backbone("resnet_s", 5, head=second, weights=tmp_path / "net.safetensors")
+        assert torch.equal(loaded.net.stem.weight, source.net.stem.weight)
+    with pytest.raises(ValueError, match="head must be one of linear, cosine, not 'round'"):
+        classify.backbone("resnet_s", 5, head="round")

@@ -76,10 +76,64 @@ def test_without_options_it_is_the_cross_entropy(seed):
 @given(st.integers(0, 2**31), st.floats(0.1, 5))
 def test_focal_loss_is_smaller_and_has_the_gradient_of_its_formula(seed, gamma):
     logits, labels = _batch(seed)
+    logits.requires_grad_()
     focal = classify.task_loss(logits, labels, focal_gamma=gamma)
     sure = logits.softmax(1)[torch.arange(12), labels]
-    torch.testing.assert_close(focal, (-((1 - sure) ** gamma) * sure.log()).mean())
+    formula = (-((1 - sure) ** gamma) * sure.log()).mean()
+    torch.testing.assert_close(focal, formula)
+    torch.testing.assert_close(
+        *(torch.autograd.grad(loss, logits, retain_graph=True)[0] for loss in (focal, formula))
+    )
     assert focal <= classify.task_loss(logits, labels)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31), st.floats(0, 0.5), st.floats(0, 4))
+def test_a_mixed_label_costs_what_its_parts_cost(seed, smoothing, gamma):
+    logits, labels = _batch(seed)
+    generator = torch.Generator().manual_seed(seed)
+    others = torch.randint(5, (12,), generator=generator)
+    shares = torch.rand(12, 1, generator=generator, dtype=torch.float64)
+    mixed = shares * functional.one_hot(labels, 5) + (1 - shares) * functional.one_hot(others, 5)
+
+    def loss(row, label):
+        return classify.task_loss(
+            logits[row : row + 1],
+            label[row : row + 1],
+            label_smoothing=smoothing,
+            focal_gamma=gamma,
+        )
+
+    for row, share in enumerate(shares[:, 0]):
+        parts = share * loss(row, labels) + (1 - share) * loss(row, others)
+        torch.testing.assert_close(loss(row, mixed), parts)
+    # One label of each kind, told in two ways.
+    weights = torch.rand(5, generator=generator) + 0.1
+    torch.testing.assert_close(
+        classify.task_loss(logits, functional.one_hot(labels, 5).double(), weights=weights),
+        functional.cross_entropy(logits, labels, weight=weights.double()),
+    )
+    torch.testing.assert_close(
+        classify.task_loss(logits, mixed), functional.cross_entropy(logits, mixed)
+    )
+
+
+def test_smoothing_is_least_at_the_entropy_of_the_smoothed_label():
+    logits, labels = _batch(1)
+    epsilon, classes = 0.2, 5
+    smoothed = (1 - epsilon) * functional.one_hot(labels, classes).double() + epsilon / classes
+    at_best = classify.task_loss(smoothed.log(), labels, label_smoothing=epsilon)
+    entropy = -(smoothed * smoothed.log()).sum(1).mean()
+    torch.testing.assert_close(at_best, entropy)
+    assert classify.task_loss(smoothed.log() + 0.1 * logits, labels, label_smoothing=0.2) > entropy
+    # Spread over all classes, or over the wrong ones alone: the same with (K - 1) / K of it.
+    wrong = epsilon * (classes - 1) / classes
+    spread = torch.full((12, classes), wrong / (classes - 1), dtype=torch.float64)
+    spread[torch.arange(12), labels] = 1 - wrong
+    torch.testing.assert_close(
+        classify.task_loss(logits, labels, label_smoothing=epsilon),
+        functional.cross_entropy(logits, spread),
+    )
 
 
 @pytest.mark.parametrize("gamma", [0.1, 0.5, 1.0, 2.0])
@@ -89,6 +143,37 @@ def test_a_sure_answer_has_a_finite_gradient(gamma):
     assert torch.isfinite(logits.grad).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_half_precision_is_left_before_anything_is_lost(dtype, gamma):
+    half = torch.tensor([[30.0, 0.0, -30.0], [-40.0, 40.0, 0.0]], dtype=dtype, requires_grad=True)
+    labels = torch.tensor([0, 0])
+    options = {
+        "weights": classify.class_weights(torch.tensor([1, 60_000, 0]), power=1.0),
+        "log_prior": classify.log_prior(torch.tensor([1, 60_000, 0])),
+        "focal_gamma": gamma,
+        "label_smoothing": 0.05,
+    }
+    loss = classify.task_loss(half, labels, **options)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, classify.task_loss(half.double(), labels, **options).float())
+    loss.backward()
+    assert torch.isfinite(half.grad).all()
+    assert half.grad.abs().max() > 0
+
+
+def test_a_batch_that_weighs_nothing_costs_nothing():
+    logits, _ = _batch(0, classes=2)
+    logits.requires_grad_()
+    weights = classify.class_weights(torch.tensor([5, 0]))
+    loss = classify.task_loss(
+        logits, torch.ones(12, dtype=torch.int64), weights=weights, label_smoothing=0.1
+    )
+    loss.backward()
+    assert loss == 0
+    assert (logits.grad == 0).all()
+
+
 def test_weights_and_smoothing_are_those_of_torch_with_focal_too():
     logits, labels = _batch(3)
     weights = torch.rand(5, dtype=torch.float64) + 0.1
@@ -96,13 +181,12 @@ def test_weights_and_smoothing_are_those_of_torch_with_focal_too():
         classify.task_loss(logits, labels, weights=weights, label_smoothing=0.1),
         functional.cross_entropy(logits, labels, weight=weights, label_smoothing=0.1),
     )
-    each = functional.cross_entropy(
-        logits, labels, weight=weights, label_smoothing=0.1, reduction="none"
-    )
-    sure = logits.softmax(1)[torch.arange(12), labels]
+    p = logits.softmax(1)
+    smoothed = 0.9 * functional.one_hot(labels, 5) + 0.1 / 5
+    costs = smoothed * weights * (1 - p) ** 2 * -p.log()
     torch.testing.assert_close(
         classify.task_loss(logits, labels, weights=weights, label_smoothing=0.1, focal_gamma=2.0),
-        ((1 - sure) ** 2 * each).sum() / weights[labels].sum(),
+        costs.sum() / weights[labels].sum(),
     )
 
 
@@ -113,6 +197,7 @@ def test_gradients():
         {"focal_gamma": 2.0},
         {"focal_gamma": 1.5, "weights": weights},
         {"label_smoothing": 0.1, "log_prior": weights.log()},
+        {"margins": weights, "weights": weights, "focal_gamma": 1.0},
     ):
         assert torch.autograd.gradcheck(
             lambda z, o=options: classify.task_loss(z, labels, **o), (logits.requires_grad_(),)
@@ -131,6 +216,44 @@ def test_balanced_softmax_and_logit_adjustment_are_one(seed):
     torch.testing.assert_close(equal, functional.cross_entropy(logits, labels))
 
 
+def test_adjusted_scores_of_a_known_mixture_reach_the_best_balanced_accuracy():
+    """Scores fitted to unbalanced Gaussians, and what Bayes' rule makes of equal priors."""
+    generator = torch.Generator().manual_seed(0)
+    means = torch.tensor([[0.0, 0.0], [1.6, 0.0], [0.0, 1.6]], dtype=torch.float64)
+    counts = torch.tensor([36_000, 3_000, 1_000])
+    labels = torch.repeat_interleave(torch.arange(3), counts)
+    points = means[labels] + torch.randn(len(labels), 2, generator=generator, dtype=torch.float64)
+    features = torch.cat((points, torch.ones(len(points), 1)), 1)
+    weight = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        loss = classify.task_loss(features @ weight, labels)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    fresh = torch.repeat_interleave(torch.arange(3), 20_000)
+    x = means[fresh] + torch.randn(len(fresh), 2, generator=generator, dtype=torch.float64)
+    scores = torch.cat((x, torch.ones(len(x), 1)), 1) @ weight.detach()
+    prior = classify.log_prior(counts)
+    shares = []
+
+    def recall(logits):
+        shares.append(float((logits.argmax(1) == 2).double().mean()))
+        return float((logits.argmax(1) == fresh).double().mean())  # classes are equally frequent
+
+    best = recall(-torch.cdist(x, means))
+    plain = recall(scores)
+    shares.clear()
+    curve = [recall(classify.adjust_logits(scores, prior, tau=tau)) for tau in (0, 0.5, 1, 1.5)]
+    assert curve[0] == plain
+    assert curve[2] == pytest.approx(best, abs=0.01)
+    assert plain < best - 0.15
+    assert shares == sorted(shares)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -140,6 +263,18 @@ def test_balanced_softmax_and_logit_adjustment_are_one(seed):
         (lambda: classify.class_weights(HAM, power=-1), "power must be 0 or more, not -1"),
         (lambda: classify.effective_number_weights(HAM, beta=1), r"beta must lie in \[0, 1\)"),
         (lambda: classify.task_loss(*_batch(0), focal_gamma=-1), "focal_gamma must be 0 or more"),
+        (
+            lambda: classify.task_loss(*_batch(0), label_smoothing=1.5),
+            r"label_smoothing must lie in \[0, 1\], not 1.5",
+        ),
+        (
+            lambda: classify.task_loss(torch.zeros(3, 2), torch.zeros(3, 4)),
+            r"shares of the classes \[B, K\].*\[3, 2\], not torch.float32 \[3, 4\]",
+        ),
+        (
+            lambda: classify.task_loss(torch.zeros(3, 2), torch.zeros(3, dtype=torch.int32)),
+            r"labels must be int64 \[B\].*not torch.int32 \[3\]",
+        ),
     ],
 )
 def test_bad_counts_are_refused(call, message):

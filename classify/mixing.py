@@ -1,0 +1,105 @@
+"""Pictures of two lesions in one: mixup and CutMix, with labels that say how much of each."""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+__all__ = ["Mixing", "box", "mix"]
+
+Mixing = Literal["mixup", "cutmix"]
+
+
+def mix(
+    images: Tensor, targets: Tensor, *, kind: Mixing, alpha: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Mix every picture of a batch with a random other one, and their labels likewise.
+
+    Parameters
+    ----------
+    images : Tensor, float ``[B, ...]``; for ``cutmix`` ``[B, C, H, W]``
+        Pictures of one batch, thus of one part of the data.
+    targets : Tensor, float ``[B, K]``
+        Share of each class in each picture: one-hot labels, or labels mixed before.
+    kind : {"mixup", "cutmix"}
+        ``mixup``: ``lam * picture + (1 - lam) * partner`` (Zhang et al., ICLR 2018). ``cutmix``:
+        the partner shows through a box of about the area ``1 - lam`` (Yun et al., ICCV 2019);
+        where the border cuts the box off, the label counts the pixels that are left.
+    alpha : float
+        ``lam`` is drawn from Beta(alpha, alpha) for each picture: near 0 or 1 for a small alpha,
+        uniform for 1.
+    generator : torch.Generator
+        Source of the pairs and shares, on any device; it alone decides, nothing is read back.
+
+    Returns
+    -------
+    images, targets : Tensor
+        Of the same shapes. A picture that meets itself stays as it is; one at least does in a
+        batch of one.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind, an alpha that is not positive and finite, or pictures or targets
+        that are not as above.
+    """
+    if kind not in get_args(Mixing):
+        raise ValueError(f"mixing must be one of {get_args(Mixing)}, not {kind!r}")
+    if not 0 < alpha < float("inf"):
+        raise ValueError(f"alpha must be positive and finite, not {alpha}; leave out mix for none")
+    if targets.ndim != 2 or not targets.is_floating_point() or len(targets) != len(images):
+        raise ValueError(
+            f"targets must be shares of the classes, float [B, K] with B = {len(images)}, not "
+            f"{targets.dtype} {list(targets.shape)}; make them of labels with "
+            "torch.nn.functional.one_hot(labels, K).float()"
+        )
+    if not images.is_floating_point() or (kind == "cutmix" and images.ndim != 4):
+        raise ValueError(
+            f"{kind} takes float pictures [B, C, H, W], not {images.dtype} {list(images.shape)}"
+        )
+    count = len(images)
+    partner = torch.randperm(count, generator=generator, device=generator.device)
+    share = _beta(alpha, count, generator)
+    partner, share = (t.to(images.device, non_blocking=True) for t in (partner, share))
+    if kind == "cutmix":
+        centre = torch.rand(count, 2, generator=generator, device=generator.device)
+        size = (images.shape[-2], images.shape[-1])
+        window = box(centre.to(images.device, non_blocking=True), (1 - share).sqrt(), size)
+        share = 1 - window.float().mean((1, 2, 3))
+        mixed = torch.where(window, images[partner], images)
+    else:
+        # In this form equal pictures stay equal, to the last bit.
+        part = (1 - share).to(images).view(-1, *[1] * (images.ndim - 1))
+        mixed = images + part * (images[partner] - images)
+    rest = (1 - share).to(targets)[:, None]
+    return mixed, targets + rest * (targets[partner] - targets)
+
+
+def _beta(alpha: float, count: int, generator: torch.Generator) -> Tensor:
+    """Draws from Beta(alpha, alpha), float32 ``[count]``.
+
+    A ratio of gamma variates, which for a small alpha are too small for any float; their
+    logarithms are not, as Gamma(a) is Gamma(a + 1) * U ** (1 / a) (Marsaglia & Tsang, 2000).
+    """
+    shape = torch.full((2, count), alpha + 1, dtype=torch.float64, device=generator.device)
+    gamma = torch._standard_gamma(  # pyright: ignore[reportPrivateImportUsage]
+        shape, generator=generator
+    )
+    uniform = torch.rand(shape.shape, dtype=shape.dtype, device=shape.device, generator=generator)
+    first, second = gamma.log() + uniform.log() / alpha
+    # Nan is what two draws of nothing leave.
+    return torch.sigmoid(first - second).nan_to_num(0.5).float()
+
+
+def box(centre: Tensor, side: Tensor, size: tuple[int, int]) -> Tensor:
+    """Which pixels lie in a box, bool ``[B, 1, H, W]``; the border of the picture cuts it off.
+
+    ``centre`` ``[B, 2]`` (row, column) and ``side`` ``[B]`` are shares of the size (H, W).
+    """
+    inside = []
+    for axis, length in enumerate(size):
+        middle, half = (centre[:, axis] * length).floor(), (side * length / 2).floor()
+        pixel = torch.arange(length, device=centre.device)
+        low, high = (middle - half)[:, None], (middle + half)[:, None]
+        inside.append((pixel >= low) & (pixel < high))
+    return inside[0][:, None, :, None] & inside[1][:, None, None, :]

@@ -1,0 +1,64 @@
+"""Which pictures an epoch shows: rare classes more often, or as often as they occur."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["sample_order"]
+
+
+def sample_order(labels: Tensor, *, power: float, generator: torch.Generator) -> Tensor:
+    """Rows of one epoch, as many as there are pictures, in random order.
+
+    Class c gets the share ``n_c ** (1 - power)`` of the epoch, rounded up or down at random so
+    that the mean is exact. Within a class, every picture comes once before any comes again: an
+    epoch differs from independent draws in that it leaves out, and repeats, as few as it can.
+
+    A classifier that sees classes in these shares takes them for their prior: weights or logit
+    adjustment by the counts of the data set on top of it correct twice.
+
+    Parameters
+    ----------
+    labels : Tensor, int64 ``[N]``
+        Class of each picture of the training set.
+    power : float
+        0: every picture once. 1: all classes equally often. 0.5: in the shares of the square
+        roots of their counts.
+    generator : torch.Generator
+        Source of the order.
+
+    Returns
+    -------
+    Tensor, int64 ``[N]``, on the generator's device
+
+    Raises
+    ------
+    ValueError
+        For a power outside of [0, 1], or labels that are not a vector of whole numbers.
+    """
+    if not 0 <= power <= 1:
+        raise ValueError(
+            f"power must lie in [0, 1], from every picture once to balanced classes, not {power}"
+        )
+    if labels.ndim != 1 or len(labels) == 0 or labels.dtype != torch.int64:
+        raise ValueError(
+            f"labels must be int64 [N] with N of at least 1, not {labels.dtype} "
+            f"{list(labels.shape)}"
+        )
+    device, count = generator.device, len(labels)
+    if power == 0:
+        return torch.randperm(count, generator=generator, device=device)
+    _, kind, counts = labels.to(device).unique(return_inverse=True, return_counts=True)
+    shares = counts.double() ** (1 - power)
+    # Systematic rounding: one offset for all classes, so that the sum is N whatever it is.
+    offset = torch.rand(1, generator=generator, device=device, dtype=torch.float64)
+    ends = (count * shares.cumsum(0) / shares.sum() + offset).floor().long()
+    ends[-1] = count
+    wanted = ends.diff(prepend=ends.new_zeros(1)).tolist()
+    rows = []
+    for number, need in enumerate(wanted):
+        members = (kind == number).nonzero()[:, 0]
+        for start in range(0, need, len(members)):
+            once = torch.randperm(len(members), generator=generator, device=device)
+            rows.append(members[once[: need - start]])
+    order = torch.randperm(count, generator=generator, device=device)
+    return torch.cat(rows)[order]

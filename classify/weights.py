@@ -1,0 +1,98 @@
+"""Weights of a classifier from a file: of ours or of torchvision's model, head and stem adapted."""
+
+import math
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["load_state", "spread"]
+
+
+def spread(weight: Tensor, in_channels: int) -> Tensor:
+    """Weights of a first convolution for other channels, of the same response to grey."""
+    scale = weight.shape[1] / in_channels
+    return weight.mean(1, keepdim=True).expand(-1, in_channels, -1, -1) * scale
+
+
+def load_state(classifier: nn.Module, path: Path, *, stem: str, head: str, name: str) -> None:
+    """Copy a state dict of ours, or of torchvision's model, whose ``stem`` and ``head`` are named.
+
+    Raises
+    ------
+    ValueError
+        When the file is no state dict, or not one of the backbone ``name``.
+    """
+    given = {_our_key(key, head): value for key, value in _read(path).items()}
+    own = classifier.state_dict()
+    first = f"net.{stem}.weight"
+    if first in given and given[first].ndim == 4 and given[first].shape[1] != own[first].shape[1]:
+        given[first] = spread(given[first], own[first].shape[1])
+    positions = "net.encoder.pos_embedding"
+    if positions in own and positions in given and _is_grid(given[positions]):
+        given[positions] = _resampled(given[positions], own[positions].shape[1])
+    if "head.weight" in given and given["head.weight"].shape != own["head.weight"].shape:
+        given.pop("head.weight")
+        given.pop("head.bias", None)
+    if "head.bias" not in own and given.pop("head.bias", None) is not None:
+        given.pop("head.weight", None)  # of a linear head: it says nothing of directions
+    optional = {"head.weight", "head.bias"}
+    missing = [key for key in own if key not in given and key not in optional]
+    unknown = [key for key in given if key not in own]
+    shapes = [
+        f"{key} is {tuple(given[key].shape)}, not {tuple(own[key].shape)}"
+        for key in own
+        if key in given and given[key].shape != own[key].shape
+    ]
+    if missing or unknown or shapes:
+        raise ValueError(
+            f"{path} does not hold weights of {name!r}: {len(missing)} missing "
+            f"({', '.join(missing[:3])}), {len(unknown)} unknown ({', '.join(unknown[:3])}), "
+            f"{len(shapes)} of another shape ({'; '.join(shapes[:3])})"
+        )
+    classifier.load_state_dict(given, strict=False)
+
+
+def _is_grid(positions: Tensor) -> bool:
+    """Whether these are positions of a class token and a square of patches."""
+    patches = positions.shape[1] - 1 if positions.ndim == 3 else 0
+    return patches > 0 and math.isqrt(patches) ** 2 == patches
+
+
+def _resampled(positions: Tensor, length: int) -> Tensor:
+    """Positions of a vision transformer for another grid of patches; the class token stays."""
+    if positions.shape[1] == length:
+        return positions
+    token, grid = positions[:, :1], positions[:, 1:]
+    old, new = math.isqrt(grid.shape[1]), math.isqrt(length - 1)
+    square = grid.transpose(1, 2).unflatten(2, (old, old))
+    square = functional.interpolate(square, (new, new), mode="bicubic", align_corners=True)
+    return torch.cat((token, square.flatten(2).transpose(1, 2)), 1)
+
+
+def _our_key(key: str, head: str) -> str:
+    # Names of DenseNet's public weights, from before module names could not hold a dot.
+    key = re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.", r"\1\2.", key)
+    if key.startswith(f"{head}."):
+        return key.replace(head, "head", 1)
+    return key if key.startswith(("net.", "head.")) else f"net.{key}"
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ValueError(f"there are no weights at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file  # noqa: PLC0415
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path} is not a readable state dict: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path} does not hold a state dict, a mapping of names to tensors")
+    # The auxiliary head of Inception is for its own training only.
+    return {key: value for key, value in state.items() if not key.startswith("AuxLogits.")}

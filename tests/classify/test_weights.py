@@ -1,0 +1,112 @@
+import re
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+import classify
+
+# Torchvision has a model of this name, and weights of it.
+PUBLIC = [name for name in classify.BACKBONES if hasattr(torchvision.models, name)]
+
+
+def _picture(size, channels=3, count=2):
+    height, width = (size, size) if isinstance(size, int) else size
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(count, channels, height, width, generator=generator)
+
+
+def test_a_grey_stem_answers_to_grey_as_the_colour_stem_does():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        colour = classify.backbone("resnet18").eval()
+        torch.manual_seed(0)
+        grey = classify.backbone("resnet18", in_channels=1).eval()
+    picture = _picture(40, 1)
+    for model in (colour, grey):
+        model.mean.fill_(0.5)
+        model.deviation.fill_(0.25)
+    stems = [
+        m.net.conv1((p - 0.5) / 0.25)
+        for m, p in ((colour, picture.expand(-1, 3, -1, -1)), (grey, picture))
+    ]
+    torch.testing.assert_close(*stems, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_weights_of_torchvision_fit_without_their_head(name, tmp_path):
+    options = {"image_size": 64} if name == "vit_b_16" else {}
+    if name == "inception_v3":
+        options = {"init_weights": False}
+    with torch.random.fork_rng():
+        theirs = getattr(torchvision.models, name)(weights=None, **options)
+    save_file(theirs.state_dict(), tmp_path / "weights.safetensors")
+    with torch.random.fork_rng():
+        ours = classify.backbone(
+            name, 3, image_size=96, in_channels=1, weights=tmp_path / "weights.safetensors"
+        )
+    state = theirs.state_dict()
+    own = ours.net.state_dict()
+    copied = [k for k in own if k in state and own[k].shape == state[k].shape]
+    assert len(copied) >= len(own) - 2  # the stem, and the positions of the transformer
+    assert all(torch.equal(own[key], state[key]) for key in copied)
+    with torch.no_grad():
+        assert ours.eval()(_picture(96, 1)).shape == (2, 3)
+
+
+def test_public_names_of_densenet_are_known(tmp_path):
+    with torch.random.fork_rng():
+        model = classify.backbone("densenet121")
+    public = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", key): value
+        for key, value in model.state_dict().items()
+    }
+    assert any("norm.1." in key for key in public)
+    save_file(public, tmp_path / "public.safetensors")
+    again = classify.backbone("densenet121", weights=tmp_path / "public.safetensors")
+    assert torch.equal(again.net.features.conv0.weight, model.net.features.conv0.weight)
+
+
+def test_own_weights_come_back(tmp_path):
+    with torch.random.fork_rng():
+        model = classify.backbone("resnet_s", 5).eval()
+        save_file(model.state_dict(), tmp_path / "own.safetensors")
+        again = classify.backbone("resnet_s", 5, weights=tmp_path / "own.safetensors").eval()
+    assert torch.equal(model(_picture(32)), again(_picture(32)))
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    with torch.random.fork_rng():
+        save_file(classify.backbone("resnet_s").state_dict(), tmp_path / "small.safetensors")
+    with pytest.raises(ValueError, match=r"weights of 'resnet18': 120 missing .*unknown"):
+        classify.backbone("resnet18", weights=tmp_path / "small.safetensors")
+    torch.save({"encoder.pos_embedding": torch.ones(1, 5, 8)}, tmp_path / "vit.pth")
+    with pytest.raises(ValueError, match="does not hold weights of 'resnet18'"):
+        classify.backbone("resnet18", weights=tmp_path / "vit.pth")
+    for shape in ((1, 1, 192), (1, 0, 192), (1, 6, 192), (5,), ()):  # no class token and square
+        torch.save({"encoder.pos_embedding": torch.ones(shape)}, tmp_path / "vit.pth")
+        with pytest.raises(ValueError, match="does not hold weights of 'vit_tiny_8'"):
+            classify.backbone("vit_tiny_8", image_size=32, weights=tmp_path / "vit.pth")
+    torch.save({"conv1.weight": torch.ones(())}, tmp_path / "scalar.pth")
+    with pytest.raises(ValueError, match="does not hold weights of 'resnet18'"):
+        classify.backbone("resnet18", weights=tmp_path / "scalar.pth")
+    with pytest.raises(ValueError, match="there are no weights at"):
+        classify.backbone(weights=tmp_path / "nothing.pth")
+    (tmp_path / "text.pth").write_text("text")
+    with pytest.raises(ValueError, match="not a readable state dict"):
+        classify.backbone(weights=tmp_path / "text.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="does not hold a state dict"):
+        classify.backbone(weights=tmp_path / "list.pth")
+
+
+class _Evil:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was executed",))
+
+
+def test_a_pickle_is_never_executed(tmp_path):
+    torch.save({"net.stem.weight": _Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(ValueError, match="not a readable state dict"):
+        classify.backbone(weights=tmp_path / "evil.pth")
