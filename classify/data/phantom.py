@@ -1,31 +1,44 @@
 """Procedural dermoscopy: lesions of the seven classes with true masks, made from a recipe.
 
 For testing pipelines, and for experiments that real pictures do not allow (the same lesion at
-another contrast); **not for clinical claims**::
+another contrast, at other wavelengths); **not for clinical claims**::
 
     (seed, lesion) ─► outline, structures ─► melanin, blood, keratin ─► reflectance ─► lesion
     (seed, picture) ─► pose, hair, light, camera ─────────────────────────────────────► sRGB codes
 
-Around it: ``skin`` chromophores to colour · ``canvas`` noise, lattices, disks and lines in mm ·
-``lesion`` the recipes of the classes and their structures · here: people, cameras, the data set.
+Around it: ``skin`` chromophores to light · ``draws`` numbers by counter · ``canvas`` noise,
+lattices, disks and lines in mm · ``structures`` what dermoscopy sees · ``lesion`` the recipes of
+the classes · ``scene`` people, poses, hair, light and cameras · here: the data set.
 """
 
-import math
+import operator
+from collections.abc import Iterator, Sequence
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from tqdm import trange
+from torch import Tensor
+from tqdm import tqdm
 
-from .canvas import FIELD, Array, Canvas
-from .dataset import LESION_CLASSES, LesionDataset, content_hash
-from .lesion import draw_lesion
-from .skin import skin_reflectance, srgb_codes
+from .dataset import LesionDataset, content_hash
+from .draws import Draws, keys_of
+from .scene import Look, Scene, draw_scene, photograph
+from .skin import WAVELENGTHS, checked_wavelengths, srgb_codes
+from .structures import STRUCTURES
 
-__all__ = ["LesionPhantom", "skin_reflectance"]
+__all__ = ["SKIN_TYPES", "LesionPhantom", "PhantomMaps", "SkinType", "phantom_maps"]
+
+SkinType: TypeAlias = Literal["light", "medium", "dark"]
+
+#: Melanosome fractions of healthy skin (Jacques; Fitzpatrick I and II, III and IV, V and VI).
+SKIN_TYPES: Final[dict[SkinType, tuple[float, float]]] = {
+    "light": (0.013, 0.063),
+    "medium": (0.11, 0.16),
+    "dark": (0.18, 0.43),
+}
 
 # Raise it when a picture of a given seed changes.
-_VERSION = 1
+_VERSION = 2
 
 # Lesions of HAM10000 with 1, 2, ... 6 pictures, by class (Tschandl et al., Sci Data 5:180161).
 _LESIONS = np.array([
@@ -38,9 +51,26 @@ _LESIONS = np.array([
     (64, 25, 8, 1, 0, 0),
 ])  # fmt: skip
 
-# Gains that show light skin as in HAM10000: L*a*b* about 70, 17, 3.
-_GAINS = np.array([1.28, 1.36, 1.92])
-_HAIR = np.array([0.10, 0.08, 0.06])
+_PIXELS = 2**20  # drawn at once
+
+
+class PhantomMaps(NamedTuple):
+    """What is true of some pictures of a phantom, in the pose of the picture."""
+
+    mask: Tensor
+    """True on the lesion, bool ``[N, S, S]``."""
+    melanin: Tensor
+    """Volume fraction of melanosomes in the epidermis, skin and lesion, ``[N, S, S]``."""
+    dermal: Tensor
+    """Volume fraction of melanosomes in the dermis, ``[N, S, S]``."""
+    blood: Tensor
+    """Volume fraction of blood in the dermis, ``[N, S, S]``."""
+    keratin: Tensor
+    """Cover by scale or fibrosis, 0..1, ``[N, S, S]``."""
+    structures: Tensor
+    """Where each structure is, 0..1, ``[N, K, S, S]``; all 0 for one that is not there."""
+    names: tuple[str, ...]
+    """Names of the K structures."""
 
 
 def LesionPhantom(
@@ -51,14 +81,19 @@ def LesionPhantom(
     difficulty: float = 0.5,
     contrast: float = 1.0,
     balance: float = 0.5,
-    skin: tuple[float, float] = (0.013, 0.063),
+    skin: tuple[float, float] | SkinType = "light",
+    blur: float = 0.0,
+    wavelengths: Sequence[float] | None = None,
+    device: str | torch.device = "cpu",
     progress: bool = False,
 ) -> LesionDataset:
     """Procedural lesions of all seven classes, with true masks.
 
-    Picture i is a function of ``seed``, i and the options: a larger ``count`` appends pictures
-    and changes none, and another ``image_size``, ``contrast`` or ``skin`` shows the same lesions.
-    Some lesions have several pictures, in other poses and light, as often as in HAM10000.
+    Picture i is a function of ``seed``, i and the options, and of nothing else: a larger ``count``
+    appends pictures and changes none, and another ``image_size``, ``contrast``, ``skin``,
+    ``blur`` or ``wavelengths`` shows the same lesions. Some lesions have several pictures, in
+    other poses and light, as often as in HAM10000. Contrast against the skin, colour and size are
+    those of HAM10000, class by class (``docs/phantom.md``).
 
     Parameters
     ----------
@@ -67,82 +102,190 @@ def LesionPhantom(
     image_size : int, pixels
         Side of the square pictures, 16 to 512; the field is 9 mm wide.
     seed : int
-        Source of everything, 0 or more.
+        Source of everything, 0 to 2^63 - 1.
     difficulty : float
         0..1: chance that a lesion resembles another class, in colour and by one of its
-        structures, and the strength of what is irrelevant (light, camera, hair).
+        structures, how faint lesions are, and the strength of what is irrelevant (light, camera,
+        hair).
     contrast : float
         0..2: factor on what the lesion adds to the skin around it; 0 hides it.
     balance : float
         0..1: class shares are those of HAM10000 to this power; 1 is its imbalance of 58 to 1, 0
         is none.
-    skin : (float, float)
-        Range of the melanosome fraction of healthy skin: 0.013..0.063 light, 0.11..0.16 medium,
-        0.18..0.43 dark.
+    skin : (float, float) or {"light", "medium", "dark"}
+        Range of the melanosome fraction of healthy skin, within 0..0.5, or one of
+        ``SKIN_TYPES``: 0.013..0.063, 0.11..0.16 and 0.18..0.43.
+    blur : float, metres
+        Standard deviation of a Gaussian blur, on the skin, 0 to 1e-3.
+    wavelengths : sequence of float, metres, optional
+        Bands of a spectral camera, 400e-9 to 1000e-9, in place of red, green and blue.
+    device : str or torch.device
+        Where the pictures are drawn. The lesions are the same on every device, and on one device
+        the bits are; between devices, codes may differ by rounding.
     progress : bool
         Show a bar, on a terminal.
 
     Returns
     -------
     LesionDataset
-        uint8 ``[count, 3, image_size, image_size]`` with masks (where the lesion covers more than
-        half) and the columns ``melanosome_fraction`` (of the skin), ``radius_mm`` and
-        ``structures`` (names, joined by "+") in ``metadata``.
+        uint8 ``[count, C, image_size, image_size]`` with masks (out to where the lesion has a
+        quarter of its pigment, as a person would draw it) and the columns
+        ``melanosome_fraction`` (of the skin), ``radius_mm`` and ``structures`` (names, joined by
+        "+") in ``metadata``. C is 3, sRGB, without ``wavelengths``; with them it is their number,
+        and a channel is reflectance against a white standard under the picture's light, encoded
+        by the curve of sRGB all the same.
 
     Raises
     ------
     ValueError
         When an option is outside of its range.
+    TypeError
+        When ``count``, ``image_size`` or ``seed`` is no integer.
 
     Examples
     --------
     >>> easy = LesionPhantom(200, 64, difficulty=0.0)
     >>> faint = LesionPhantom(200, 64, difficulty=0.0, contrast=0.25)  # the same lesions
+    >>> infrared = LesionPhantom(200, 64, difficulty=0.0, wavelengths=(660e-9, 940e-9))
     """
-    _check(count, image_size, seed, difficulty, contrast, balance, skin)
-    lesions = _lesions(count, seed, balance)
-    images = np.empty((count, 3, image_size, image_size), np.uint8)
-    masks = np.empty((count, image_size, image_size), np.uint8)
+    look = _checked(
+        size=image_size, seed=seed, difficulty=difficulty, contrast=contrast, balance=balance,
+        skin=skin, blur=blur, wavelengths=wavelengths, device=device,
+    )  # fmt: skip
+    if _integer("count", count) < 1:
+        raise ValueError(f"count={count!r} is out of range; give at least 1")
+    pictures = _lesions(count, seed, balance)
+    channels = len(look.wavelengths or WAVELENGTHS)
+    images = torch.empty(count, channels, image_size, image_size, dtype=torch.uint8)
+    masks = torch.empty(count, image_size, image_size, dtype=torch.uint8)
     people, radii, structures = np.empty(count), np.empty(count), []
-    for number in trange(count, unit="image", disable=None if progress else True):
-        lesion, label = lesions[number]
-        picture = np.random.default_rng((seed, 2, number))
-        light, masks[number], *known = _scene(
-            LESION_CLASSES[label],
-            np.random.default_rng((seed, 1, lesion, label)),
-            picture,
-            size=image_size, difficulty=difficulty, contrast=contrast, skin=skin,
-        )  # fmt: skip
-        images[number] = srgb_codes(_photograph(light, picture, difficulty))
-        people[number], radii[number] = known[:2]
-        structures.append(known[2])
-    options = (count, image_size, seed, difficulty, contrast, balance, list(skin))
+    with tqdm(total=count, unit="image", disable=None if progress else True) as bar:
+        for rows, scene, draws in _scenes(pictures, range(count), look):
+            images[rows] = srgb_codes(photograph(scene, draws, look)).cpu()
+            masks[rows] = scene.mask.to(torch.uint8).cpu()
+            people[rows], radii[rows] = scene.people.cpu(), scene.radius.cpu()
+            structures += [
+                "+".join(sorted(name for name, there in zip(STRUCTURES, row, strict=True) if there))
+                for row in scene.shown.tolist()
+            ]
+            bar.update(len(rows))
+    options = (count, image_size, seed, difficulty, contrast, balance, list(look.skin), blur)
     return LesionDataset(
-        images=torch.from_numpy(images),
-        labels=[label for _, label in lesions],
-        groups=[f"phantom_s{seed}_lesion_{lesion:06d}" for lesion, _ in lesions],
+        images=images,
+        labels=[label for _, label in pictures],
+        groups=[f"phantom_s{seed}_lesion_{lesion:06d}" for lesion, _ in pictures],
         identifiers=[f"phantom_s{seed}_{number:06d}" for number in range(count)],
-        masks=torch.from_numpy(masks),
+        masks=masks,
         metadata={"melanosome_fraction": people, "radius_mm": radii, "structures": structures},
-        fingerprint=content_hash("phantom", _VERSION, *options),
+        fingerprint=content_hash("phantom", _VERSION, *options, look.wavelengths),
     )
 
 
-def _check(
-    count: int, image_size: int, seed: int, difficulty: float, contrast: float, balance: float,
-    skin: tuple[float, float],
-) -> None:  # fmt: skip
+def phantom_maps(
+    rows: Sequence[int],
+    image_size: int = 128,
+    *,
+    seed: int = 0,
+    difficulty: float = 0.5,
+    contrast: float = 1.0,
+    balance: float = 0.5,
+    skin: tuple[float, float] | SkinType = "light",
+    device: str | torch.device = "cpu",
+) -> PhantomMaps:
+    """Masks, pigments and structures of the pictures ``rows`` of a :func:`LesionPhantom`.
+
+    ``skin_reflectance(maps.melanin, maps.dermal, maps.blood, maps.keratin)`` is what the camera
+    then looks at, through hair and blur and in its light.
+
+    Parameters
+    ----------
+    rows : sequence of int
+        Which pictures, 0 or more.
+    image_size, seed, difficulty, contrast, balance, skin, device
+        As they were given to :func:`LesionPhantom`.
+
+    Returns
+    -------
+    PhantomMaps
+        On ``device``.
+
+    Raises
+    ------
+    ValueError
+        When an option is outside of its range or there is no row.
+    TypeError
+        When ``image_size``, ``seed`` or a row is no integer.
+    """
+    look = _checked(
+        size=image_size, seed=seed, difficulty=difficulty, contrast=contrast, balance=balance,
+        skin=skin, blur=0.0, wavelengths=None, device=device,
+    )  # fmt: skip
+    rows = [_integer("a row", row) for row in rows]
+    if len(rows) == 0 or min(rows) < 0:
+        raise ValueError(f"rows={rows} must be at least one picture, each 0 or more")
+    pictures = _lesions(max(rows) + 1, seed, balance)
+    scenes = [scene for _, scene, _ in _scenes(pictures, rows, look, trace=True)]
+    return PhantomMaps(
+        mask=torch.cat([scene.mask for scene in scenes]),
+        melanin=torch.cat([scene.melanin for scene in scenes]),
+        dermal=torch.cat([scene.dermal for scene in scenes]),
+        blood=torch.cat([scene.blood for scene in scenes]),
+        keratin=torch.cat([scene.keratin for scene in scenes]),
+        structures=torch.cat([scene.where for scene in scenes if scene.where is not None]),
+        names=STRUCTURES,
+    )
+
+
+def _checked(
+    *, size: int, seed: int, difficulty: float, contrast: float, balance: float,
+    skin: tuple[float, float] | SkinType, blur: float, wavelengths: Sequence[float] | None,
+    device: str | torch.device,
+) -> Look:  # fmt: skip
+    size, seed, tone = _integer("image_size", size), _integer("seed", seed), _tone(skin)
     for name, value, allowed, rule in (
-        ("count", count, count >= 1, "at least 1"),
-        ("image_size", image_size, 16 <= image_size <= 512, "16 to 512 pixels"),
-        ("seed", seed, seed >= 0, "0 or more"),
+        ("image_size", size, 16 <= size <= 512, "16 to 512 pixels"),
+        ("seed", seed, 0 <= seed < 2**63, "0 or more, below 2^63"),
         ("difficulty", difficulty, 0 <= difficulty <= 1, "0 to 1"),
         ("contrast", contrast, 0 <= contrast <= 2, "0 to 2"),
         ("balance", balance, 0 <= balance <= 1, "0 to 1"),
-        ("skin", skin, 0 <= skin[0] <= skin[1] <= 0.5, "a rising range within 0 to 0.5"),
+        ("blur", blur, 0 <= blur <= 1e-3, "0 to 1e-3; it is in metres"),
     ):
         if not allowed:
             raise ValueError(f"{name}={value!r} is out of range; give {rule}")
+    try:
+        # A tensor shows whether it can be used, which its name alone does not.
+        where = torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device={device!r} cannot be used here ({error}); give 'cpu'") from None
+    return Look(
+        size=size, seed=seed, difficulty=difficulty, contrast=contrast, skin=tone, blur=blur,
+        wavelengths=None if wavelengths is None else checked_wavelengths(wavelengths),
+        device=where,
+    )  # fmt: skip
+
+
+def _integer(name: str, value: int) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+
+
+def _tone(skin: tuple[float, float] | SkinType) -> tuple[float, float]:
+    if isinstance(skin, str):
+        if skin not in SKIN_TYPES:
+            raise ValueError(f"skin={skin!r} is unknown; give one of {tuple(SKIN_TYPES)}")
+        return SKIN_TYPES[skin]
+    try:
+        low, high = map(float, skin)
+    except (TypeError, ValueError):
+        low, high = 1.0, 0.0
+    if not 0 <= low <= high <= 0.5:
+        raise ValueError(
+            f"skin={skin!r} is out of range; give a rising range within 0 to 0.5, "
+            f"or one of {tuple(SKIN_TYPES)}"
+        )
+    return low, high
 
 
 def _lesions(count: int, seed: int, balance: float) -> list[tuple[int, int]]:
@@ -164,65 +307,15 @@ def _lesions(count: int, seed: int, balance: float) -> list[tuple[int, int]]:
     return pictures[:count]
 
 
-def _scene(
-    kind: str,
-    of_lesion: np.random.Generator,
-    of_picture: np.random.Generator,
-    *,
-    size: int,
-    difficulty: float,
-    contrast: float,
-    skin: tuple[float, float],
-) -> tuple[Array, npt.NDArray[np.bool_], float, float, str]:
-    """Reflectance ``[3, S, S]``, mask ``[S, S]``, melanosomes of the skin, radius, structures."""
-    shift = of_picture.normal(0, 0.35, 2).clip(-1, 1)
-    zoom = math.exp(min(max(of_picture.normal(0, 0.10), -0.2), 0.3))
-    turns, mirrored = int(of_picture.integers(4)), bool(of_picture.integers(2))
-    canvas = Canvas(size, of_lesion, zoom=zoom, shift=(shift[0], shift[1]))
-    person, redness = of_lesion.uniform(), math.exp(of_lesion.normal(0, 0.35))
-    fraction = skin[0] + person * (skin[1] - skin[0])
-    freckles = 0.18 * canvas.noise(0.15) + 0.14 * canvas.noise(0.5) + 0.16 * canvas.noise(1.8)
-    flush = 0.18 * canvas.noise(0.3) + 0.22 * canvas.noise(1.5)
-    lesion, structures = draw_lesion(canvas, kind, difficulty)
-    light = skin_reflectance(
-        np.maximum(fraction * (1 + freckles) + contrast * lesion.melanin, 0),
-        np.maximum(contrast * lesion.dermal, 0),
-        np.maximum(0.006 * redness * (1 + flush) + contrast * lesion.blood, 0),
-        np.clip(contrast * lesion.keratin, 0, 0.9),
-    )
-    mask = lesion.depth > 0
-    if mirrored:
-        light, mask = light[..., ::-1], mask[..., ::-1]
-    light, mask = np.rot90(light, turns, (1, 2)), np.rot90(mask, turns)
-    return light, mask, fraction, lesion.radius, "+".join(structures)
-
-
-def _photograph(light: Array, random: np.random.Generator, difficulty: float) -> Array:
-    """Hair, uneven light, vignette and the gains of a camera; linear ``[3, S, S]``."""
-    frame = Canvas(light.shape[-1], random)
-    if random.random() < 0.15 + 0.35 * difficulty:
-        cover = 0.85 * _hair(frame, int(random.geometric(0.25)))
-        light = light + cover * (_HAIR[:, None, None] - light).astype(np.float32)
-    away = (frame.x**2 + frame.y**2) / (FIELD / 2) ** 2
-    slope = random.normal(0, 0.03, 2)
-    shade = 1 + slope[0] / FIELD * frame.x + slope[1] / FIELD * frame.y
-    shade = shade - random.uniform(0, 0.08) * away
-    if random.random() < 0.12:  # the tube of a contact dermatoscope
-        rim = random.uniform(1.05, 1.35)
-        shade = shade * np.clip(12 * (rim - np.sqrt(away)), 0.02, 1)
-    exposure = math.exp(random.normal(0, 0.06 + 0.06 * difficulty))
-    tint = np.exp(random.normal(0, 0.03 + 0.06 * difficulty, 3))
-    return light * (shade * (_GAINS * exposure * tint)[:, None, None]).astype(np.float32)
-
-
-def _hair(frame: Canvas, count: int) -> Array:
-    """Arcs across the field."""
-    random = frame.random
-    lean = random.uniform(0, math.pi)
-    angle = lean + random.normal(0, 0.5, (count, 1))
-    along = np.linspace(-1, 1, 15) * random.uniform(1.5, 6.0, (count, 1))
-    bow = random.normal(0, 0.06, (count, 1)) * (along**2 - np.mean(along**2, 1, keepdims=True))
-    middle = random.uniform(-FIELD / 2, FIELD / 2, (2, count, 1))
-    c, s = np.cos(angle), np.sin(angle)
-    courses = np.stack((middle[0] + c * along - s * bow, middle[1] + s * along + c * bow), 2)
-    return frame.lines(courses, random.uniform(0.04, 0.08, count))
+def _scenes(
+    pictures: list[tuple[int, int]], rows: Sequence[int], look: Look, *, trace: bool = False
+) -> Iterator[tuple[list[int], Scene, Draws]]:
+    """Batches of rows, each with its scenes and what is still to be drawn for their pictures."""
+    step = max(1, _PIXELS // look.size**2)
+    for start in range(0, len(rows), step):
+        some = list(rows[start : start + step])
+        lesions, labels = torch.tensor([pictures[row] for row in some]).unbind(1)
+        pictured = keys_of(look.seed, 2, torch.tensor(some), torch.zeros_like(labels))
+        draws = Draws(pictured.to(look.device))
+        of_lesion = Draws(keys_of(look.seed, 1, lesions, labels).to(look.device))
+        yield some, draw_scene(labels.to(look.device), of_lesion, draws, look, trace=trace), draws

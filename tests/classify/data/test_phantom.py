@@ -1,21 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import binary_dilation
 from torch.nn import functional
 
 import classify
+from classify.data import phantom
 from classify.data.lesion import RECIPES
-from classify.data.phantom import _lesions
-
-# Median Weber contrast of the classes of HAM10000, true masks, 1506 images.
-WEBER = {
-    "akiec": -0.225, "bcc": -0.232, "bkl": -0.314, "df": -0.293, "mel": -0.537, "nv": -0.505,
-    "vasc": -0.516,
-}  # fmt: skip
-AREA = {
-    "akiec": 0.41, "bcc": 0.23, "bkl": 0.28, "df": 0.28, "mel": 0.31, "nv": 0.23, "vasc": 0.10,
-}  # fmt: skip
+from classify.data.phantom import SKIN_TYPES, _lesions, phantom_maps
+from classify.data.skin import srgb_codes
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +15,8 @@ def phantoms():
     return classify.LesionPhantom(420, 64, balance=0.0)
 
 
-def _contrasts(dataset):
-    """Weber contrast of the luminance of each lesion against a ring of skin."""
-    weights = np.array([0.2126, 0.7152, 0.0722])
-    found = []
-    for lesion in dataset:
-        light = (lesion.image.permute(1, 2, 0).numpy() / 255.0) ** 2.2 @ weights
-        mask = lesion.mask.numpy()
-        ring = binary_dilation(mask, iterations=4) & ~binary_dilation(mask)
-        found.append(light[mask].mean() / light[ring].mean() - 1)
-    return np.array(found)
+def _pictures(dataset):
+    return dataset.gather(torch.arange(len(dataset))).images
 
 
 def test_the_same_seed_gives_the_same_bits_and_more_pictures_change_none():
@@ -46,6 +30,22 @@ def test_the_same_seed_gives_the_same_bits_and_more_pictures_change_none():
     assert first.groups == longer.groups[:20]
     assert not torch.equal(first.gather(index).images, other.gather(index).images)
     assert len({d.fingerprint for d in (first, longer, other)}) == 3
+
+
+def test_a_picture_does_not_depend_on_its_batch_nor_on_threads(monkeypatch):
+    whole = classify.LesionPhantom(40, 48, seed=3)
+    index = torch.arange(40)
+    for pixels in (1, 7 * 48 * 48, 16 * 48 * 48):
+        monkeypatch.setattr(phantom, "_PIXELS", pixels)
+        parts = classify.LesionPhantom(40, 48, seed=3)
+        assert torch.equal(_pictures(parts), _pictures(whole))
+        assert torch.equal(parts.gather_masks(index), whole.gather_masks(index))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3 - min(threads, 2))
+        assert torch.equal(_pictures(classify.LesionPhantom(40, 48, seed=3)), _pictures(whole))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_all_classes_are_there_even_in_a_small_set():
@@ -84,34 +84,6 @@ def test_pictures_of_a_lesion_differ_but_little(phantoms):
     assert 0.5 < a.mask.float().mean() / b.mask.float().mean() < 2
 
 
-@pytest.mark.parametrize("name", list(WEBER))
-def test_contrast_and_size_are_near_those_of_the_real_classes(phantoms, name):
-    of_class = phantoms.subset(phantoms.labels == phantoms.classes.index(name))
-    assert np.median(_contrasts(of_class)) == pytest.approx(WEBER[name], abs=0.13)
-    areas = [lesion.mask.float().mean() for lesion in of_class]
-    assert np.median(areas) == pytest.approx(AREA[name], abs=0.07)
-    assert min(areas) > 0.003
-
-
-def test_weak_and_strong_classes_are_ordered_as_in_life(phantoms):
-    median = {
-        name: np.median(_contrasts(phantoms.subset(phantoms.labels == label)))
-        for label, name in enumerate(phantoms.classes)
-    }
-    weak = [median[name] for name in ("akiec", "bcc", "bkl", "df")]
-    strong = [median[name] for name in ("mel", "nv", "vasc")]
-    assert max(strong) < min(weak)
-
-
-def test_the_contrast_knob_is_monotone_and_leaves_the_lesion_in_place():
-    sets = [classify.LesionPhantom(40, 32, contrast=c, seed=1) for c in (0.0, 0.25, 0.5, 1.0, 1.5)]
-    medians = [np.median(-_contrasts(dataset)) for dataset in sets]
-    assert medians == sorted(medians)
-    assert abs(medians[0]) < 0.05
-    index = torch.arange(40)
-    assert all(torch.equal(sets[0].gather_masks(index), d.gather_masks(index)) for d in sets)
-
-
 def test_skin_is_as_dark_as_asked_for():
     dark = classify.LesionPhantom(20, 32, skin=(0.2, 0.3))
     light = classify.LesionPhantom(20, 32, skin=(0.015, 0.03))
@@ -140,18 +112,136 @@ def test_easy_lesions_show_structures_of_their_own_class_only():
     assert all(seen.values())
 
 
+@pytest.mark.parametrize("name", list(SKIN_TYPES))
+def test_skin_types_are_names_of_ranges(name):
+    named, ranged = (classify.LesionPhantom(9, 16, skin=skin) for skin in (name, SKIN_TYPES[name]))
+    assert torch.equal(_pictures(named), _pictures(ranged))
+    assert named.fingerprint == ranged.fingerprint
+    low, high = SKIN_TYPES[name]
+    fractions = named.metadata["melanosome_fraction"]
+    assert (fractions >= low - 1e-6).all()
+    assert (fractions <= high + 1e-6).all()
+
+
+def test_darker_skin_types_are_darker():
+    means = [
+        _pictures(classify.LesionPhantom(20, 16, skin=name)).float().mean() for name in SKIN_TYPES
+    ]
+    assert means[0] > 1.2 * means[1] > 1.2 * 1.2 * means[2]
+
+
+def test_blur_is_in_metres_and_softens_the_same_pictures():
+    sharp, same, soft, softer = (
+        classify.LesionPhantom(12, 64, blur=blur) for blur in (0.0, 1e-9, 1e-4, 4e-4)
+    )
+    assert torch.equal(_pictures(sharp), _pictures(same))
+    detail = [_pictures(d).float().diff(dim=3).abs().mean() for d in (sharp, soft, softer)]
+    assert detail[0] > 1.2 * detail[1] > 1.2 * 1.5 * detail[2]
+    assert torch.equal(sharp.gather_masks(range(12)), softer.gather_masks(range(12)))
+    # 0.4 mm are the same on the skin at another size.
+    fine = classify.LesionPhantom(12, 128, blur=4e-4)
+    averaged = functional.avg_pool2d(_pictures(fine).float(), 2)
+    assert (averaged - _pictures(softer)).abs().mean() < 2.5
+
+
+def test_bands_are_channels_and_do_not_depend_on_each_other():
+    bands = (480e-9, 550e-9, 660e-9, 850e-9, 940e-9)
+    many = classify.LesionPhantom(10, 32, wavelengths=bands)
+    one = classify.LesionPhantom(10, 32, wavelengths=[660e-9])
+    assert many.channels == 5
+    assert torch.equal(_pictures(many)[:, 2:3], _pictures(one))
+    assert torch.equal(many.gather_masks(range(10)), one.gather_masks(range(10)))
+    assert len({d.fingerprint for d in (many, one, classify.LesionPhantom(10, 32))}) == 3
+    # Melanin hides less and less towards the infrared: lesions fade, skin is brighter.
+    masks = many.gather_masks(range(10))[:, None]
+    light = (_pictures(many).float() / 255) ** 2.2
+    inside = (light * masks).sum((2, 3)) / masks.sum((2, 3))
+    outside = (light * ~masks).sum((2, 3)) / (~masks).sum((2, 3))
+    assert (outside.mean(0).diff() > -0.02).all()
+    contrast = (1 - inside / outside).median(0).values
+    assert contrast[4] < 0.5 * contrast[1]
+
+
+def test_maps_are_those_of_the_pictures():
+    options = {"seed": 2, "difficulty": 0.0, "contrast": 0.8, "balance": 0.0, "skin": "medium"}
+    rows = [11, 3, 3, 20]
+    maps = phantom_maps(rows, 48, **options)
+    dataset = classify.LesionPhantom(21, 48, **options)
+    assert torch.equal(maps.mask, dataset.gather_masks(rows))
+    light = classify.skin_reflectance(maps.melanin, maps.dermal, maps.blood, maps.keratin)
+    plain = srgb_codes(light.transpose(0, 1))[:, 1, 8:40, 8:40].flatten(1)
+    seen = dataset.gather(rows).images[:, 1, 8:40, 8:40].flatten(1)
+    for a, b in zip(plain, seen, strict=True):
+        assert np.corrcoef(a, b)[0, 1] > 0.95
+    assert maps.structures.shape == (4, len(maps.names), 48, 48)
+    for row, there in zip(rows, maps.structures.flatten(2).amax(2) > 0, strict=True):
+        names = sorted(name for name, yes in zip(maps.names, there, strict=True) if yes)
+        assert "+".join(names) == dataset.metadata["structures"][row]
+    outside = maps.melanin[~maps.mask].median()
+    assert 0.11 < outside < 0.17
+
+
+def test_contrast_0_hides_the_lesion():
+    with_lesion, without = (
+        phantom_maps(range(14), 32, balance=0.0, contrast=contrast) for contrast in (1.0, 0.0)
+    )
+    assert (without.melanin <= with_lesion.melanin + 1e-7).all()
+    assert (without.dermal == 0).all()
+    assert (without.keratin == 0).all()
+    assert torch.equal(without.mask, with_lesion.mask)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"count": 0}, "count=0 is out of range; give at least 1"),
         ({"image_size": 8}, "image_size=8 is out of range; give 16 to 512"),
-        ({"difficulty": 1.5}, "difficulty=1.5 is out of range"),
-        ({"contrast": -1}, "contrast=-1 is out of range"),
-        ({"balance": 2}, "balance=2 is out of range"),
+        ({"difficulty": 1.5}, "difficulty=1.5 is out of range; give 0 to 1"),
+        ({"difficulty": float("nan")}, "difficulty=nan is out of range"),
+        ({"contrast": -1}, "contrast=-1 is out of range; give 0 to 2"),
+        ({"balance": 2}, "balance=2 is out of range; give 0 to 1"),
         ({"seed": -1}, "seed=-1 is out of range; give 0 or more"),
-        ({"skin": (0.3, 0.1)}, "a rising range within 0 to 0.5"),
+        ({"seed": 2**63}, "give 0 or more, below 2.63"),
+        ({"skin": (0.3, 0.1)}, "a rising range within 0 to 0.5, or one of .'light'"),
+        ({"skin": 0.1}, "skin=0.1 is out of range; give a rising range"),
+        ({"skin": (0.1, 0.2, 0.3)}, "a rising range"),
+        ({"skin": "pale"}, "skin='pale' is unknown; give one of .'light', 'medium', 'dark'"),
+        ({"blur": 0.1}, "blur=0.1 is out of range; give 0 to 1e-3; it is in metres"),
+        ({"wavelengths": (660,)}, "holds 660.0; .* in metres and not in nanometres"),
+        ({"wavelengths": ()}, "holds nothing"),
+        ({"device": "abacus"}, "device='abacus' cannot be used here .*; give 'cpu'"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         classify.LesionPhantom(**{"count": 3, **options})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="device='cuda' cannot be used here"):
+        classify.LesionPhantom(3, 16, device="cuda")
+
+
+@pytest.mark.parametrize("name", ["count", "image_size", "seed"])
+def test_whole_numbers_are_asked_for(name):
+    with pytest.raises(TypeError, match=f"{name} must be an integer, got 20.5"):
+        classify.LesionPhantom(**{"count": 3, name: 20.5})
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        ([], ValueError, "must be at least one picture"),
+        ([2, -1], ValueError, "each 0 or more"),
+        ([1.5], TypeError, "a row must be an integer, got 1.5"),
+    ],
+)
+def test_rows_that_no_picture_has_are_refused(rows, error, message):
+    with pytest.raises(error, match=message):
+        phantom_maps(rows, 16)
+
+
+def test_maps_refuse_what_the_phantom_refuses():
+    with pytest.raises(ValueError, match="contrast=3 is out of range"):
+        phantom_maps([0], 16, contrast=3)
