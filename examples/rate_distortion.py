@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 import classify
 import compress
 from joint import ImagingSystem, Objective, Training, build_data, data_config, fit
-from joint.evaluate import as_scenes
+from joint.feed import as_scenes
 
 FAMILIES: tuple[str, ...] = ("hyperprior", "factorized", "learned JPEG", "autoencoder", "k-means",
                              "WebP", "AVIF", "JPEG 2000", "JPEG")  # fmt: skip

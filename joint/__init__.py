@@ -1,19 +1,29 @@
 """The system: compose, train, evaluate. The only package that imports the other three.
 
-Files: ``system`` the graph · ``objective`` what it is trained for · ``train`` the one loop ·
-``run`` its configuration, state and files · ``evaluate`` labels, bits and fidelity ·
-``checkpoint`` files that are whole or absent · ``augment`` random views · ``config`` a run as
-data, ``settings`` what its parts share, ``codecs`` every codec by its kind · ``build`` from data to
-objects · ``picture`` single pictures as files · ``figure`` pictures of a run · ``cli`` the command
-line · ``neighbours`` a guard of the four names.
+Files: ``system`` the graph, ``planes`` the planes between its stages · ``objective`` what it is
+trained for · ``train`` the one loop, ``feed`` its pictures, ``parallel`` its processes, ``run`` its
+configuration and state · ``two_stage`` a kernel first, then the element · ``augment`` random views,
+``view`` their arithmetic · ``evaluate`` labels, bits and fidelity · ``explain`` maps of why ·
+``analysis`` contrast, and whether it decides · ``study`` many runs, what they show · ``folder`` a
+run as a folder, ``checkpoint`` files that are whole or absent, ``lock`` one writer, ``stop`` ends
+between steps, ``environment`` where it ran · ``config`` a run as data, ``settings`` what its parts
+share, ``codecs`` and ``front_ends`` codecs and camera elements by their kind · ``build`` from data
+to objects · ``picture`` single pictures as files · ``figure`` pictures of a run · ``cli`` the
+command line, ``options`` what it takes · ``neighbours`` a guard of the four names.
 """
 
 # First of all: before anything of a neighbour is used.
 from . import neighbours as _neighbours  # noqa: F401  # isort: skip
 
-from .augment import augment
+from .augment import Augmentation, augment, augmentation
 from .build import build_data, build_split, build_system, load_codec, load_run
-from .checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
+from .checkpoint import (
+    CheckpointDamaged,
+    CheckpointError,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
 from .codecs import (
     AutoencoderConfig,
     AVIFConfig,
@@ -31,9 +41,8 @@ from .config import (
     ClassFolders,
     ClassifierConfig,
     ConfigError,
-    FourierConfig,
     HAM10000Config,
-    KernelConfig,
+    ISICConfig,
     MedMNISTConfig,
     PhantomConfig,
     RunConfig,
@@ -44,65 +53,128 @@ from .config import (
     load_config,
     save_config,
 )
+from .environment import Environment, environment
 from .evaluate import Evaluation, evaluate
+from .explain import (
+    ActivationMap,
+    Attribution,
+    OcclusionMap,
+    ViewAverage,
+    average_views,
+    grad_cam,
+    integrated_gradients,
+    occlusion,
+)
+from .folder import (
+    Predictions,
+    RunFolder,
+    RunSummary,
+    hold,
+    is_done,
+    list_runs,
+    load_predictions,
+    read_history,
+    run_directory,
+    summarise_run,
+)
+from .front_ends import FourierConfig, KernelConfig, LensConfig, build_front_end
+from .lock import RunLocked
 from .objective import Losses, Objective
+from .parallel import ProcessLost, launched
 from .picture import CompressedFile, compress_file, decompress_file
 from .run import EpochRecord, History, Training, TrainingDiverged
 from .settings import NoneConfig
+from .stop import StopRequest, graceful_stop
 from .system import STAGES, ImagingSystem, SystemOutput
 from .train import fit
+from .two_stage import FittedPSF, TwoStage, fit_psf, two_stage
 
 __all__ = [
     "STAGES",
     "AVIFConfig",
+    "ActivationMap",
+    "Attribution",
+    "Augmentation",
     "AutoencoderConfig",
+    "CheckpointDamaged",
     "CheckpointError",
     "ClassFolders",
     "ClassifierConfig",
     "CompressedFile",
     "ConfigError",
     "DifferentiableJPEGConfig",
+    "Environment",
     "EpochRecord",
     "Evaluation",
     "FactorizedConfig",
+    "FittedPSF",
     "FourierConfig",
     "HAM10000Config",
     "History",
     "HyperpriorConfig",
+    "ISICConfig",
     "ImagingSystem",
     "JPEG2000Config",
     "JPEGConfig",
     "KMeansConfig",
     "KernelConfig",
+    "LensConfig",
     "Losses",
     "MedMNISTConfig",
     "NoneConfig",
     "Objective",
+    "OcclusionMap",
     "PNGConfig",
     "PhantomConfig",
+    "Predictions",
+    "ProcessLost",
     "RunConfig",
+    "RunFolder",
+    "RunLocked",
+    "RunSummary",
     "SensorConfig",
     "SplitConfig",
+    "StopRequest",
     "SystemConfig",
     "SystemOutput",
     "Training",
     "TrainingDiverged",
+    "TwoStage",
+    "ViewAverage",
     "WebPConfig",
     "augment",
+    "augmentation",
+    "average_views",
     "build_codec",
     "build_data",
+    "build_front_end",
     "build_split",
     "build_system",
     "compress_file",
     "data_config",
     "decompress_file",
+    "environment",
     "evaluate",
     "fit",
+    "fit_psf",
+    "graceful_stop",
+    "grad_cam",
+    "hold",
+    "integrated_gradients",
+    "is_done",
+    "launched",
+    "list_runs",
     "load_checkpoint",
     "load_codec",
     "load_config",
+    "load_predictions",
     "load_run",
     "load_weights",
+    "occlusion",
+    "read_history",
+    "run_directory",
     "save_checkpoint",
     "save_config",
+    "summarise_run",
+    "two_stage",
 ]

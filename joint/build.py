@@ -14,10 +14,8 @@ from .config import (
     ClassFolders,
     ClassifierConfig,
     DataConfig,
-    FourierConfig,
-    FrontEndConfig,
     HAM10000Config,
-    KernelConfig,
+    ISICConfig,
     MedMNISTConfig,
     PhantomConfig,
     RunConfig,
@@ -25,8 +23,8 @@ from .config import (
     SystemConfig,
     load_config,
 )
+from .front_ends import build_front_end
 from .run import BEST_FILE
-from .settings import NoneConfig
 from .system import ImagingSystem
 
 __all__ = ["build_data", "build_split", "build_system", "load_codec", "load_run"]
@@ -43,6 +41,9 @@ def build_data(config: DataConfig, *, progress: bool = False) -> classify.Lesion
                 difficulty=config.difficulty,
                 contrast=config.contrast,
                 balance=config.balance,
+                skin=config.skin,
+                blur=config.blur,
+                wavelengths=config.wavelengths,
                 progress=progress,
             )
         case HAM10000Config():
@@ -51,6 +52,16 @@ def build_data(config: DataConfig, *, progress: bool = False) -> classify.Lesion
                 image_size=config.image_size,
                 geometry=config.geometry,
                 duplicates=config.duplicates,
+                limit=config.limit,
+                progress=progress,
+            )
+        case ISICConfig():
+            return classify.ISIC(
+                config.root,
+                image_size=config.image_size,
+                geometry=config.geometry,
+                truth=config.truth,
+                metadata=config.metadata,
                 limit=config.limit,
                 progress=progress,
             )
@@ -67,12 +78,18 @@ def build_data(config: DataConfig, *, progress: bool = False) -> classify.Lesion
 
 def build_split(config: RunConfig, dataset: classify.LesionDataset) -> classify.Split:
     """Divide the scenes as a configuration says."""
+    wanted = config.split
+    if wanted.folds is not None:
+        folds = classify.k_folds(
+            dataset, wanted.folds, by=wanted.by, seed=wanted.seed, validation=True
+        )
+        return folds[wanted.fold]
     return classify.split(
         dataset,
-        fractions=config.split.fractions,
-        by=config.split.by,
-        method=config.split.method,
-        seed=config.split.seed,
+        fractions=wanted.fractions,
+        by=wanted.by,
+        method=wanted.method,
+        seed=wanted.seed,
     )
 
 
@@ -86,7 +103,7 @@ def build_system(
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
-        front_end = _build_front_end(config.front_end, image_size, channels)
+        front_end = build_front_end(config.front_end, image_size, channels)
         sensor = None
         read_size = image_size
         if isinstance(config.sensor, SensorConfig):
@@ -120,6 +137,7 @@ def build_system(
                 in_channels=seen,
                 image_size=read_size,
                 dropout=config.classifier.dropout,
+                head=config.classifier.head,
                 weights=config.classifier.weights,
             )
         return ImagingSystem(
@@ -146,34 +164,17 @@ def _read_size(config: SensorConfig, image_size: tuple[int, int], channels: int)
     return height // config.binning, width // config.binning
 
 
-def _build_front_end(
-    config: FrontEndConfig, image_size: tuple[int, int], channels: int
-) -> optics.FrontEnd | None:
-    match config:
-        case KernelConfig():
-            return optics.LearnedKernel(
-                config.start,
-                config.kernel_size,
-                channels=channels,
-                signed=config.signed,
-                mix_channels=config.mix_channels,
-                boundary=config.boundary,
-            )
-        case FourierConfig():
-            return optics.FourierFilter(
-                image_size,
-                config.start,
-                channels=channels,
-                illumination=config.illumination,
-                margin=config.margin,
-                stop_radius=config.stop_radius,
-            )
-        case NoneConfig():
-            return None
-
-
-def load_run(directory: Path | str) -> tuple[RunConfig, ImagingSystem, classify.Split]:
+def load_run(
+    directory: Path | str, *, data: DataConfig | None = None
+) -> tuple[RunConfig, ImagingSystem, classify.Split]:
     """Rebuild a saved run: its configuration, its system at the best epoch, its scenes, split.
+
+    Parameters
+    ----------
+    directory : path
+        The run folder, here or copied from elsewhere.
+    data : DataConfig, optional
+        Where its scenes are now; what the configuration says by default. They must be the same.
 
     Raises
     ------
@@ -184,7 +185,7 @@ def load_run(directory: Path | str) -> tuple[RunConfig, ImagingSystem, classify.
     config = load_config(directory)
     if not (directory / BEST_FILE).exists():
         raise CheckpointError(f"{directory} holds no trained weights ({BEST_FILE}) yet")
-    dataset = build_data(config.data)
+    dataset = build_data(config.data if data is None else data)
     parts = build_split(config, dataset)
     weights, head = load_checkpoint(directory / BEST_FILE)
     if head.get("identity", {}).get("train") != parts.train.fingerprint:

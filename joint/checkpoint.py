@@ -1,13 +1,17 @@
 """Files that are whole or absent: checkpoints as safetensors with a JSON head.
 
 Nothing here can execute code from a file, and a file under its final name is always complete: it
-is written under a temporary name, forced to the disk, and renamed.
+is written under a temporary name, forced to the disk, and renamed. What a disk or a copy does to
+it afterwards, a checksum tells.
 """
 
 import contextlib
 import json
 import os
+import re
 import secrets
+import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,23 +22,43 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 __all__ = [
+    "CheckpointDamaged",
     "CheckpointError",
     "load_checkpoint",
+    "load_latest",
     "load_weights",
+    "remove_leftovers",
     "save_checkpoint",
     "write_atomically",
 ]
 
-_HEAD = "lens2label"
+_HEAD, _CHECKSUM = "lens2label", "crc32"
 _FORMAT = 1
+_LEFTOVER = re.compile(r"\..+\.\d+-[0-9a-f]{8}")  # see write_atomically
+_PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")  # of pickle
+_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint cannot be written, read, or used for this system."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+class CheckpointDamaged(CheckpointError):
+    """A checkpoint is not what was once written; an older one may be."""
+
+
+def write_atomically(path: Path, content: bytes, *, previous: Path | None = None) -> None:
     """Write ``content`` to ``path`` so that a reader sees the old file or the whole new one.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its folder is made.
+    content : bytes
+        All of it.
+    previous : Path, optional
+        In the same folder: what the old file is called from now on. Who is killed between the two
+        renames leaves ``previous`` alone.
 
     Raises
     ------
@@ -50,10 +74,13 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            os.replace(path, previous)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        kept = "the file written before it is intact" if path.exists() else "nothing was kept"
+        older = path.exists() or (previous is not None and previous.exists())
+        kept = "the file written before it is intact" if older else "nothing was kept"
         raise CheckpointError(
             f"cannot write {path}: {error.strerror or error}; {kept}. Make room or choose another "
             "folder, then resume"
@@ -74,13 +101,32 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], head: Mapping[str, Any]) -> None:
-    """Write named tensors and a JSON-able head as one safetensors file, atomically."""
-    content = safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
-        metadata={_HEAD: json.dumps({"format": _FORMAT, **head}, allow_nan=False)},
-    )
-    write_atomically(path, content)
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed writers of :func:`write_atomically` have left in a folder.
+
+    Only for those who know that nobody is writing there now.
+    """
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if _LEFTOVER.fullmatch(path.name) and path.is_file():
+                path.unlink(missing_ok=True)
+
+
+def save_checkpoint(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    head: Mapping[str, Any],
+    *,
+    previous: Path | None = None,
+) -> None:
+    """Write named tensors and a JSON-able head as one safetensors file, atomically.
+
+    With ``previous``, the file that is there now is kept under that name.
+    """
+    stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    text = json.dumps({"format": _FORMAT, **head}, allow_nan=False)
+    metadata = {_HEAD: text, _CHECKSUM: _checksum(stored, text)}
+    write_atomically(path, safetensors.torch.save(stored, metadata), previous=previous)
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -88,25 +134,99 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises
     ------
+    CheckpointDamaged
+        When the file was cut off, or changed since it was written.
     CheckpointError
-        When the file is missing, damaged, or not a checkpoint of this library.
+        When it is missing, a pickle, of another format, or not a checkpoint of this library.
     """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}")
+    if path.suffix.lower() in _PICKLES:
+        raise _pickle_refused(path)
     try:
         with safe_open(path, framework="pt") as file:
-            head = json.loads((file.metadata() or {}).get(_HEAD, "null"))
+            metadata = file.metadata() or {}
+            head = json.loads(metadata.get(_HEAD, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        # Not before: the length with which a safetensors file begins can look like a pickle.
+        if _begins_as_pickle(path):
+            raise _pickle_refused(path) from error
+        raise CheckpointDamaged(
             f"{path} is damaged or not a safetensors file ({error}); delete it and resume from an "
             "older one, or start again"
         ) from error
-    if not isinstance(head, dict) or head.get("format") != _FORMAT:
+    if not isinstance(head, dict) or not isinstance(head.get("format"), int):
+        raise CheckpointError(f"{path} is a safetensors file but not a checkpoint of this library")
+    if metadata.get(_CHECKSUM) != _checksum(tensors, metadata[_HEAD]):
+        raise CheckpointDamaged(
+            f"{path} is damaged (its content does not have the checksum that it was written with); "
+            "delete it and resume from an older one, or start again"
+        )
+    if head["format"] != _FORMAT:
         raise CheckpointError(
-            f"{path} is a safetensors file but not a checkpoint of this library, format {_FORMAT}"
+            f"{path} is a checkpoint of format {head['format']}, and this version of lens2label "
+            f"reads format {_FORMAT}: use the version that environment.json beside it names"
         )
     return tensors, head
+
+
+def load_latest(path: Path, previous: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the newest checkpoint, or the one before it where the newest is damaged or missing.
+
+    That is said in a warning; the damaged file is moved out of the way of the next one, to a name
+    with ``damaged`` in it. Only for those who may write there.
+
+    Raises
+    ------
+    CheckpointError
+        When neither can be read; or when the newest is whole but of another format, for an older
+        one would then undo work unasked.
+    """
+    try:
+        return load_checkpoint(path)
+    except CheckpointError as error:
+        missing = not path.exists()
+        if not missing and not isinstance(error, CheckpointDamaged):
+            raise
+        try:
+            found = load_checkpoint(previous)
+        except CheckpointError as older:
+            raise type(error)(f"{error}. Nor is there an older one: {older}") from older
+    aside = path.with_name(f"{path.stem}.damaged{path.suffix}")
+    with contextlib.suppress(OSError):
+        os.replace(path, aside)
+    what = "missing" if missing else f"damaged and now called {aside.name}"
+    warnings.warn(
+        f"{path} is {what}; the checkpoint before it, {previous.name}, is used instead",
+        stacklevel=2,
+    )
+    return found
+
+
+def _checksum(tensors: Mapping[str, Tensor], head: str) -> str:
+    """CRC-32 of everything that a checkpoint says: against accidents, not against people."""
+    value = zlib.crc32(head.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        value = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), value)
+        value = zlib.crc32(tensor.contiguous().view(-1).view(torch.uint8).numpy().data, value)
+    return f"{value:08x}"
+
+
+def _begins_as_pickle(path: Path) -> bool:
+    """Whether a file begins as torch.save (a zip) or pickle (protocol 2 or later) do."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        start = file.read(4)
+        return start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in _PROTOCOLS)
+    return False
+
+
+def _pickle_refused(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is a pickle, by its name or its first bytes, and was not read: reading one can "
+        "run whatever code it holds. Only safetensors files are read, such as lens2label writes"
+    )
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:

@@ -1,287 +1,205 @@
-"""The command line, made from the configuration models.
-
-A stage is chosen by its kind (``--codec jpeg``) and then has its own options
-(``--system.codec.quality 50``); ``--help`` shows the options of the kinds chosen so far.
-"""
+"""The command line: what each command does. Its options are in :mod:`joint.options`."""
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
+import torch
 import tyro
-from pydantic import BaseModel
+
+from classify import audit
 
 from .build import build_data, build_split, build_system, load_codec, load_run
-from .checkpoint import CheckpointError, load_checkpoint, load_weights, write_atomically
-from .codecs import CODEC_KINDS, RATED_KINDS
-from .config import (
-    ClassifierConfig,
-    ConfigError,
-    FourierConfig,
-    KernelConfig,
-    RunConfig,
-    SensorConfig,
-    data_config,
-    load_config,
-    save_config,
-)
+from .checkpoint import CheckpointError, load_checkpoint, load_weights
+from .config import ConfigError, RunConfig, data_config, load_config, save_config
 from .evaluate import evaluate, usable_device
+from .folder import BEST_FILE, RunFolder, RunSummary, hold, is_done, list_runs, read_result
+from .options import (
+    RESAMPLES,
+    AuditOptions,
+    Choice,
+    CompressOptions,
+    DecompressOptions,
+    EvaluateOptions,
+    RunsOptions,
+    TrainOptions,
+    read_train_options,
+)
+from .parallel import gathered, launched, rank
 from .picture import compress_file, decompress_file
-from .run import BEST_FILE, CHECKPOINT_FILE, TrainingDiverged
-from .settings import NoneConfig
+from .run import TrainingDiverged
+from .stop import StopRequest, graceful_stop
 from .train import fit
 
 __all__ = ["main"]
 
-_KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
-    "front_end": {"kernel": KernelConfig, "fourier": FourierConfig, "none": NoneConfig},
-    "sensor": {"sensor": SensorConfig, "none": NoneConfig},
-    "codec": CODEC_KINDS,
-    "classifier": {"classifier": ClassifierConfig, "none": NoneConfig},
-}
-
-
-# Bootstrap resamples behind an interval that is printed.
-RESAMPLES = 1000
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What a run starts from; its single options follow."""
-
-    config: Path | None = None
-    """Start from this JSON file or run folder instead of the defaults."""
-    data: str | None = None
-    """phantom, or the path of HAM10000 (folder or zip), of class folders, or of a MedMNIST .npz."""
-    front_end: Literal["kernel", "fourier", "none"] | None = None
-    """Kind of the camera element."""
-    sensor: Literal["sensor", "none"] | None = None
-    """With or without a sensor."""
-    codec: (
-        Literal[
-            "factorized",
-            "hyperprior",
-            "autoencoder",
-            "kmeans",
-            "jpeg",
-            "differentiable_jpeg",
-            "webp",
-            "jpeg2000",
-            "avif",
-            "png",
-            "none",
-        ]
-        | None
-    ) = None
-    """Kind of the compressor."""
-    classifier: Literal["classifier", "none"] | None = None
-    """With or without a classifier."""
-
-    def start(self) -> RunConfig:
-        """The configuration before single options."""
-        config = RunConfig() if self.config is None else load_config(self.config)
-        updates: dict[str, Any] = {}
-        for stage, kinds in _KINDS.items():
-            kind = getattr(self, stage)
-            if kind is not None and kind != getattr(config.system, stage).kind:
-                updates[stage] = kinds[kind]()
-        system = config.system.model_copy(update=updates)
-        data = config.data
-        if self.data is not None:
-            data = data_config(self.data, image_size=config.data.image_size or 128)
-        objective, training = config.objective, config.training
-        # What a stage that is chosen away, or has no rate to learn, cannot be trained for.
-        if self.codec is not None and self.codec not in RATED_KINDS:
-            without = {"rate": 0.0} | ({"distortion": 0.0} if self.codec == "none" else {})
-            objective = objective.model_copy(update=without)
-        if self.classifier == "none":
-            objective = objective.model_copy(update={"task": 0.0})
-            training = training.model_copy(update={"monitor": "loss"})
-        return config.model_copy(
-            update={"system": system, "data": data, "objective": objective, "training": training}
-        )
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Train a system and write a run folder.
-
-    The folder receives config.json, history.jsonl, checkpoint.safetensors, best.safetensors and
-    metrics.json (the best epoch on the test set). Example:
-
-        lens2label train --output runs/edge --front-end fourier --system.front-end.start spiral
-    """
-
-    output: Path
-    """Run folder."""
-    choice: Annotated[Choice, tyro.conf.arg(name="")]
-    run: Annotated[RunConfig, tyro.conf.arg(name="")]
-    device: str = "cpu"
-    """Where to train: cpu, cuda, cuda:1, ..."""
-    resume: bool = False
-    """Continue the run in the folder; start it if there is none."""
-    quiet: bool = False
-    """Print nothing but errors."""
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """Evaluate a trained run and print its numbers.
-
-    Example:
-
-        lens2label evaluate runs/edge --part validation --json
-    """
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run folder of lens2label train."""
-    part: Literal["train", "validation", "test"] = "test"
-    """Which part of the split of that run."""
-    data: str | None = None
-    """Evaluate all of these scenes instead (as in train)."""
-    batch_size: int = 64
-    """Pictures in one pass."""
-    count_bytes: bool = True
-    """Write every picture with the codec and count the bytes."""
-    resamples: int = RESAMPLES
-    """Bootstrap resamples of the lesions, for the intervals; 0 for none."""
-    device: str = "cpu"
-    """Where to compute."""
-    json: bool = False
-    """Print JSON instead of tables."""
-
-
-@dataclass(frozen=True)
-class CompressOptions:
-    """Code a picture with the codec of a trained run into a file.
-
-    Example:
-
-        lens2label compress lesion.png lesion.l2l --codec runs/codec
-    """
-
-    source: Annotated[Path, tyro.conf.Positional]
-    """Picture of 8 bits, RGB or grey as the codec takes it."""
-    target: Annotated[Path, tyro.conf.Positional]
-    """File to write."""
-    codec: Path
-    """Run folder of lens2label train."""
-    quality: float | None = None
-    """Operating point, 0 to levels - 1, of a codec that has several; by default the middle."""
-    json: bool = False
-    """Print JSON instead of a line."""
-
-
-@dataclass(frozen=True)
-class DecompressOptions:
-    """Decode a file of lens2label compress into a picture.
-
-    Example:
-
-        lens2label decompress lesion.l2l decoded.png --codec runs/codec
-    """
-
-    source: Annotated[Path, tyro.conf.Positional]
-    """File of lens2label compress."""
-    target: Annotated[Path, tyro.conf.Positional]
-    """Picture to write: .png, .bmp or .tif."""
-    codec: Path
-    """Run folder whose codec wrote the file."""
+# Exit status; that of an unknown option is 2, as everywhere.
+_MISTAKE, _DIVERGED, _INTERRUPTED = 1, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``lens2label``; returns the exit status, 2 for a mistake of the user."""
+    """Run ``lens2label``; returns the exit status, see ``lens2label --help``."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command not in _COMMANDS:
         print(_USAGE, file=sys.stdout if command in ("-h", "--help") else sys.stderr)
         return 0 if command in ("-h", "--help") else 2
-    try:
-        _COMMANDS[command](rest)
-    except (ConfigError, CheckpointError, TrainingDiverged, ValueError, OSError) as error:
-        print(f"lens2label: {error}", file=sys.stderr)
-        return 2
-    return 0
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            return _COMMANDS[command](rest)
+        except TrainingDiverged as error:
+            status = _DIVERGED
+            print(f"lens2label: {error}", file=sys.stderr)
+        except (ConfigError, CheckpointError, ValueError, OSError) as error:
+            status = _MISTAKE
+            print(f"lens2label: {error}", file=sys.stderr)
+        except KeyboardInterrupt:
+            status = _INTERRUPTED
+            print("lens2label: interrupted", file=sys.stderr)
+    return status
 
 
-_USAGE = """usage: lens2label COMMAND [OPTIONS]
+_USAGE = f"""usage: lens2label COMMAND [OPTIONS]
 
 commands:
   train      train a system and write a run folder
   evaluate   evaluate a trained run
+  runs       list run folders and how far they have come
+  audit      look for duplicates and leaks in a data set and its split
   compress   code a picture with the codec of a run
   decompress decode such a file
 
+exit status:
+  0    done; or stopped by SIGTERM or Ctrl-C after saving, with a word on how to go on
+  {_MISTAKE}    a mistake: a missing file, options that contradict, a folder in use, a full disk
+  1    of audit: something is in more than one part
+  2    an unknown command or option, or a value out of range
+  {_DIVERGED}    training diverged
+  {_INTERRUPTED}  interrupted at once by a second Ctrl-C
+
 lens2label COMMAND --help explains the options."""
 
-
-def _train_options(arguments: Sequence[str]) -> TrainOptions:
-    """Read the kinds first, then everything with the options that these kinds have."""
-    choice, _ = tyro.cli(Choice, args=arguments, return_unknown_args=True, add_help=False)
-    return tyro.cli(
-        TrainOptions,
-        args=arguments,
-        prog="lens2label train",
-        default=TrainOptions(output=tyro.MISSING, choice=choice, run=choice.start()),
-        config=(tyro.conf.AvoidSubcommands,),
-    )
+_STOPPING = "lens2label: finishing the step and saving; Ctrl-C (again) leaves at once"
 
 
-def _train(arguments: Sequence[str]) -> None:
-    options = _train_options(arguments)
+def _show_warning(message: Warning | str, *_: object) -> None:
+    print(f"lens2label: warning: {message}", file=sys.stderr)
+
+
+def _train(arguments: Sequence[str]) -> int:
+    options = read_train_options(arguments)
     usable_device(options.device)  # before anything is loaded
-    config, folder = options.run, options.output
-    started = (folder / CHECKPOINT_FILE).exists()
-    if started and not options.resume:
-        raise CheckpointError(
-            f"{folder} already holds a run; pass --resume or choose another folder"
+    folder = options.folder()
+    if options.resume and is_done(folder):
+        _agreed(options, folder)
+        return _show_result(options, folder)
+    with (
+        launched(options.device) as device,
+        graceful_stop(notice=_STOPPING) as stop,
+        hold(folder) as run,
+    ):
+        whole = _train_held(options, run, device, stop)
+        if rank() > 0:
+            return 0
+    if whole:
+        return _show_result(options, folder)
+    if options.json:
+        print(json.dumps({"state": "interrupted", "folder": str(folder)}, indent=2))
+    elif not options.quiet:
+        again = f"lens2label train --output {folder} --resume"
+        print(f"stopped by {stop.reason} and saved; to go on: {again}")
+    return 0
+
+
+def _show_result(options: TrainOptions, folder: Path) -> int:
+    result = read_result(folder)
+    if options.json:
+        print(json.dumps({"state": "done", "folder": str(folder), **result}, indent=2))
+    elif not options.quiet:
+        numbers = result["test"].items()
+        print(_summary({name: value for name, value in numbers if isinstance(value, float)}))
+    return 0
+
+
+def _agreed(options: TrainOptions, folder: Path) -> RunConfig:
+    """The configuration of a run that goes on: the one that it was started with."""
+    saved = load_config(folder)
+    chosen = options.choice != Choice() or options.run != RunConfig()
+    if chosen and options.run != saved:
+        raise ConfigError(
+            f"{folder} is resumed as it was started, and the options given say otherwise: "
+            "leave them out, or choose another folder"
         )
-    if started:
-        saved = load_config(folder)
-        chosen = options.choice != Choice() or config != RunConfig()
-        if chosen and config != saved:
-            raise ConfigError(
-                f"{folder} is resumed as it was started, and the options given say otherwise: "
-                "leave them out, or choose another folder"
+    return saved
+
+
+def _train_held(
+    options: TrainOptions, run: RunFolder, device: torch.device, stop: StopRequest
+) -> bool:
+    """Train, evaluate and write the result into a folder that is held; False when stopped."""
+    config, loud = options.run, not (options.quiet or options.json or rank())
+    # The first process decides: it may have written a file before the others look.
+    if gathered(run.has_checkpoint() or is_done(run.path))[0]:
+        if not options.resume:
+            raise CheckpointError(
+                f"{run} already holds a run; pass --resume or choose another folder"
             )
-        config = saved
-    say = _silent if options.quiet else print
-    dataset = build_data(config.data, progress=not options.quiet)
-    parts = build_split(config, dataset)
-    say(parts)
-    train, validation, test = parts
+        config = _agreed(options, run.path)
+    dataset = build_data(config.data, progress=loud)
+    train, validation, test = parts = build_split(config, dataset)
+    if loud:
+        print(parts)
     system = build_system(
         config.system,
         image_size=dataset.image_size,
         channels=dataset.channels,
         classes=len(dataset.classes),
     )
-    save_config(config, folder)
-    history = fit(
-        system,
-        train,
-        validation,
-        objective=config.objective,
-        config=config.training,
-        directory=folder,
-        resume=options.resume,
-        device=options.device,
-        progress=not options.quiet,
-    )
-    weights, _ = load_checkpoint(folder / BEST_FILE)
-    load_weights(system, weights, source=str(folder / BEST_FILE))
-    result = evaluate(
-        system, test, objective=config.objective, count_bytes=True, resamples=RESAMPLES
-    )
-    metrics = {"best_epoch": history.best_epoch, "test": result.to_dict()}
-    write_atomically(folder / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
-    say(_summary(result.scalars()))
+    if rank() == 0:
+        run.begin()
+        save_config(config, run.path)
+        run.record_environment(device)
+    try:
+        history = fit(
+            system,
+            train,
+            validation,
+            objective=config.objective,
+            config=config.training,
+            directory=run,
+            resume=options.resume,
+            device=device,
+            stop=stop,
+            progress=loud,
+        )
+        if history.interrupted or rank() > 0:
+            return not history.interrupted
+        weights, _ = load_checkpoint(run.path / BEST_FILE)
+        load_weights(system, weights, source=str(run.path / BEST_FILE))
+        result = evaluate(
+            system, test, objective=config.objective, count_bytes=True, resamples=RESAMPLES
+        )
+        run.save_predictions(result, test.classes)
+        run.finish(
+            {
+                "digest": config.digest(),
+                "epochs": len(history.epochs),
+                "best_epoch": history.best_epoch,
+                "stopped_early": history.stopped_early,
+                "test": result.to_dict(),
+            }
+        )
+    except Exception as error:
+        run.fail(error)
+        raise
+    return True
 
 
-def _evaluate(arguments: Sequence[str]) -> None:
+def _evaluate(arguments: Sequence[str]) -> int:
     options = tyro.cli(EvaluateOptions, args=arguments, prog="lens2label evaluate")
     config, system, parts = load_run(options.run)
     dataset = getattr(parts, options.part)
@@ -303,28 +221,69 @@ def _evaluate(arguments: Sequence[str]) -> None:
     )
     if options.json:
         print(json.dumps(result.to_dict(), indent=2))
-        return
+        return 0
     if result.report is not None:
         print(result.report)
     print(_summary(result.scalars()))
+    return 0
 
 
-def _compress(arguments: Sequence[str]) -> None:
+def _compress(arguments: Sequence[str]) -> int:
     options = tyro.cli(CompressOptions, args=arguments, prog="lens2label compress")
     codec = load_codec(options.codec)
     done = compress_file(options.source, options.target, codec, quality=options.quality)
     print(done.json() if options.json else done)
+    return 0
 
 
-def _decompress(arguments: Sequence[str]) -> None:
+def _decompress(arguments: Sequence[str]) -> int:
     options = tyro.cli(DecompressOptions, args=arguments, prog="lens2label decompress")
     height, width = decompress_file(options.source, options.target, load_codec(options.codec))
     print(f"{options.target}: {height}x{width} pixels")
+    return 0
 
 
-_COMMANDS: Mapping[str, Callable[[Sequence[str]], None]] = {
+def _runs(arguments: Sequence[str]) -> int:
+    options = tyro.cli(RunsOptions, args=arguments, prog="lens2label runs")
+    runs = list_runs(options.root)
+    if options.json:
+        print(json.dumps([asdict(run) | {"path": str(run.path)} for run in runs], indent=2))
+    elif runs:
+        width = max(len(run.path.name) for run in runs)
+        print("\n".join(_line(run, width) for run in runs))
+    else:
+        print(f"no run folder in {options.root}")
+    return 0
+
+
+def _line(run: RunSummary, width: int) -> str:
+    epochs = f"{run.epochs}/{'?' if run.of is None else run.of}"
+    value = "" if run.latest is None else f"{run.monitor} {run.latest:.4f}"
+    note = f"  ({run.note})" if run.note else ""
+    return f"{run.path.name:<{width}}  {run.state:<11}  {epochs:>9} epochs  {value}{note}".rstrip()
+
+
+def _audit(arguments: Sequence[str]) -> int:
+    options = tyro.cli(AuditOptions, args=arguments, prog="lens2label audit")
+    config = RunConfig(
+        data=data_config(options.data, image_size=options.image_size), split=options.split
+    )
+    dataset = build_data(config.data, progress=not options.json)
+    found = audit(
+        dataset,
+        build_split(config, dataset),
+        threshold=options.threshold,
+        align=options.align,
+    )
+    print(json.dumps(found.to_dict(), indent=2) if options.json else found)
+    return 1 if found.leaks else 0
+
+
+_COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "train": _train,
     "evaluate": _evaluate,
+    "runs": _runs,
+    "audit": _audit,
     "compress": _compress,
     "decompress": _decompress,
 }
@@ -333,10 +292,6 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], None]] = {
 def _summary(scalars: Mapping[str, float | None]) -> str:
     lines = [f"{name:<18} {value:.4f}" for name, value in scalars.items() if value is not None]
     return "\n".join(lines)
-
-
-def _silent(*_: object) -> None:
-    pass
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import optics
 
 from .checkpoint import write_atomically
 from .codecs import CodecConfig, FactorizedConfig
+from .front_ends import FrontEndConfig, KernelConfig
 from .objective import Objective
 from .run import Training
 from .settings import NoneConfig, Settings
@@ -29,10 +30,8 @@ __all__ = [
     "ClassifierConfig",
     "ConfigError",
     "DataConfig",
-    "FourierConfig",
-    "FrontEndConfig",
     "HAM10000Config",
-    "KernelConfig",
+    "ISICConfig",
     "MedMNISTConfig",
     "PhantomConfig",
     "RunConfig",
@@ -64,11 +63,17 @@ class PhantomConfig(Settings):
     """Pixels along a side."""
     difficulty: float = Field(default=0.5, ge=0, le=1)
     """How often a class shows the structures of another."""
-    contrast: float = Field(default=1.0, ge=0)
+    contrast: float = Field(default=1.0, ge=0, le=2)
     """Scale of the lesion's difference to the skin."""
     balance: float = Field(default=0.5, ge=0, le=1)
     """Class shares are those of HAM10000 to this power: 1 is its imbalance, 0 none."""
-    seed: int = 0
+    skin: Literal["light", "medium", "dark"] | tuple[float, float] = "light"
+    """Healthy skin: a name, or a range of its melanosome fraction within 0 to 0.5."""
+    blur: float = Field(default=0.0, ge=0, le=1e-3)
+    """Standard deviation of a Gaussian blur on the skin, in metres."""
+    wavelengths: tuple[float, ...] | None = None
+    """Bands of a spectral camera in metres; red, green and blue by default."""
+    seed: int = Field(default=0, ge=0)
     """Source of the pictures."""
 
 
@@ -84,6 +89,24 @@ class HAM10000Config(Settings):
     """Central square with isotropic pixels, or the whole frame squeezed to a square."""
     duplicates: Path | None = None
     """CSV of picture pairs that show one lesion under two names."""
+    limit: int | None = Field(default=None, ge=1)
+    """Use only this many pictures, in the class shares of the whole."""
+
+
+class ISICConfig(Settings):
+    """A part of the ISIC 2018 or 2019 challenge as downloaded: a folder or a zip."""
+
+    kind: Literal["isic"] = "isic"
+    root: Path
+    """The folder or zip."""
+    image_size: int = Field(default=128, ge=8, le=1024)
+    """Pixels along a side."""
+    geometry: Literal["crop", "squeeze"] = "crop"
+    """Central square with isotropic pixels, or the whole frame squeezed to a square."""
+    truth: Path | None = None
+    """The ground truth, where root has several."""
+    metadata: Path | None = None
+    """The table of metadata, where root has several."""
     limit: int | None = Field(default=None, ge=1)
     """Use only this many pictures, in the class shares of the whole."""
 
@@ -111,7 +134,8 @@ class MedMNISTConfig(Settings):
 
 
 DataConfig = Annotated[
-    PhantomConfig | HAM10000Config | ClassFolders | MedMNISTConfig, Field(discriminator="kind")
+    PhantomConfig | HAM10000Config | ISICConfig | ClassFolders | MedMNISTConfig,
+    Field(discriminator="kind"),
 ]
 
 
@@ -125,52 +149,25 @@ class SplitConfig(Settings):
     method: Literal["balanced", "hash"] = "balanced"
     """balanced keeps every class in proportion; with hash, a lesion stays where it is when others
     are added or removed."""
+    folds: int | None = Field(default=None, ge=3)
+    """Divide into this many folds instead: one for the test, the next for validation, the others
+    for training; fractions and method are then of no account."""
+    fold: int = Field(default=0, ge=0)
+    """Which of the folds is the test part, from 0."""
     seed: int = 0
     """Source of the division."""
 
+    @model_validator(mode="after")
+    def _is_there(self) -> Self:
+        if self.fold and not (self.folds and self.fold < self.folds):
+            raise ValueError(
+                f"fold={self.fold} is not there: there are {self.folds or 'no'} folds, counted "
+                "from 0"
+            )
+        return self
+
 
 # --------------------------------------------------------------------------------------- system
-
-
-class KernelConfig(Settings):
-    """A learned convolution kernel, see optics.LearnedKernel."""
-
-    kind: Literal["kernel"] = "kernel"
-    start: optics.KernelStart = "identity"
-    """Where training begins."""
-    kernel_size: int = Field(default=7, ge=1)
-    """Odd number of taps along a side, pixels."""
-
-    @field_validator("kernel_size")
-    @classmethod
-    def _odd(cls, size: int) -> int:
-        if size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, not {size}")
-        return size
-
-    signed: bool = True
-    """Two exposures, subtracted after the sensor; otherwise one with a non-negative kernel."""
-    mix_channels: bool = False
-    """Let each output channel gather light from all channels."""
-    boundary: optics.Boundary = "replicate"
-    """What lies outside of the picture."""
-
-
-class FourierConfig(Settings):
-    """A learned transmission in the Fourier plane of a 4f system, see optics.FourierFilter."""
-
-    kind: Literal["fourier"] = "fourier"
-    start: optics.FilterStart = "open"
-    """Where training begins."""
-    illumination: Literal["coherent", "incoherent"] = "coherent"
-    """Coherent light shows edges by interference; incoherent light is blurred."""
-    margin: int = Field(default=16, ge=0)
-    """Pixels by which the scene is continued around its border."""
-    stop_radius: float | None = Field(default=None, ge=0)
-    """Radius of the zero-order stop, cycles/pixel; the zero frequency alone by default."""
-
-
-FrontEndConfig = Annotated[KernelConfig | FourierConfig | NoneConfig, Field(discriminator="kind")]
 
 
 class SensorConfig(Settings):
@@ -237,6 +234,8 @@ class ClassifierConfig(Settings):
 
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout before the last layer."""
+    head: Literal["linear", "cosine"] = "linear"
+    """The last layer: linear, or of cosines, as a margin (LDAM) wants it."""
     weights: Path | None = None
     """State dict to start from, .safetensors or .pth."""
 
@@ -278,8 +277,9 @@ def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
     """Configuration of the scenes at ``source``, by what lies there.
 
     ``phantom`` is the embedded default; an ``.npz`` file is MedMNIST; a folder that holds nothing
-    but folders without a HAM10000 name is class folders; any other folder or zip is HAM10000,
-    with a list of cross-lesion duplicates where one lies beside it.
+    but folders without a HAM10000 name is class folders; a folder with a ground truth of the
+    ISIC challenges is ISIC; any other folder or zip is HAM10000, with a list of cross-lesion
+    duplicates where one lies beside it.
 
     Raises
     ------
@@ -295,6 +295,8 @@ def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
         return MedMNISTConfig(path=path)
     if path.is_dir():
         entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+        if any("groundtruth" in entry.name.lower() for entry in entries):
+            return ISICConfig(root=path, image_size=image_size)
         named = any("ham10000" in entry.name.lower() for entry in entries)
         if entries and not named and all(entry.is_dir() for entry in entries):
             return ClassFolders(root=path, image_size=image_size)

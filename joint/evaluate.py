@@ -1,21 +1,23 @@
 """Measure a system on labelled scenes: labels, bits and fidelity in one pass."""
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from classify import Batch, LesionDataset, Report, report
-from compress import psnr, ssim
+from classify import LesionDataset, Report, report
+from compress import LearnedCodec, psnr, ssim
 
+from .feed import Feed, generators
 from .objective import Objective
+from .parallel import gathered, rank, world_size
 from .system import ImagingSystem, SystemOutput, evaluating
 
-__all__ = ["Evaluation", "as_scenes", "derive_seed", "device_of", "evaluate", "usable_device"]
+__all__ = ["Evaluation", "device_of", "evaluate", "usable_device"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,36 @@ class Evaluation:
             "throughput": self.throughput,
         }
 
+    def adjusted(self, offset: Tensor | np.ndarray, *, resamples: int = 0) -> "Evaluation":
+        """The same pass with ``offset`` ``[K]`` added to the class scores of every picture.
+
+        With ``-tau * log_prior`` this is the post-hoc logit adjustment of Menon et al. (ICLR
+        2021); choose tau on the validation part (:func:`classify.choose_tau`). The losses stay
+        those of the scores as they were.
+
+        Raises
+        ------
+        ValueError
+            When there are no scores, or the offset is not one number for each class.
+        """
+        if self.logits is None or self.report is None:
+            raise ValueError("there are no class scores to adjust: the system has no classifier")
+        shift = np.asarray(offset, dtype=self.logits.dtype)
+        if shift.shape != self.logits.shape[1:]:
+            raise ValueError(
+                f"offset must be one number for each of the {self.logits.shape[1]} classes, not "
+                f"of shape {shift.shape}"
+            )
+        logits = self.logits + shift
+        judged = report(
+            logits,
+            self.labels,
+            classes=self.report.classes,
+            groups=self.groups,
+            resamples=resamples,
+        )
+        return replace(self, logits=logits, report=judged)
+
     def to_dict(self) -> dict[str, object]:
         """A JSON-able summary, without the scores of each picture."""
         return {
@@ -74,12 +106,6 @@ class Evaluation:
             **{name: _finite(value) for name, value in self.scalars().items()},
             "report": None if self.report is None else self.report.to_dict(),
         }
-
-
-def derive_seed(*parts: object) -> int:
-    """A seed that is a pure function of ``parts``, 63 bits."""
-    digest = hashlib.sha256(repr(parts).encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
 
 
 def device_of(module: nn.Module) -> torch.device:
@@ -109,12 +135,6 @@ def usable_device(device: torch.device | str) -> torch.device:
     return found
 
 
-def as_scenes(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """8-bit pictures and labels of a batch as float scenes in 0..1 and labels on a device."""
-    images = batch.images.to(device, non_blocking=True).float().div_(255)
-    return images, batch.labels.to(device, non_blocking=True)
-
-
 def evaluate(
     system: ImagingSystem,
     dataset: LesionDataset,
@@ -122,8 +142,11 @@ def evaluate(
     objective: Objective | None = None,
     batch_size: int = 64,
     seed: int = 0,
+    photons: float | None = None,
+    quality: float | None = None,
     count_bytes: bool = False,
     resamples: int = 0,
+    shared: bool = False,
     progress: bool = False,
 ) -> Evaluation:
     """Pass a data set through a system in evaluation mode.
@@ -138,68 +161,127 @@ def evaluate(
         What ``losses`` are the terms of; by default the cross-entropy where there is a
         classifier. The task term is the plain cross-entropy, whatever the smoothing of training.
     batch_size : int
-        Pictures in one pass.
+        Pictures in one pass. The noise of a picture depends on its name and on ``seed`` alone.
     seed : int
-        Source of the sensor's noise: the same seed and batch size expose the same noise.
+        Source of the sensor's noise.
+    photons : float, optional
+        Another light level, photons/pixel, with the sensor's gain in proportion
+        (:meth:`optics.Sensor.under`).
+    quality : float, optional
+        Operating point of a codec that has several, 0 to ``levels - 1``.
     count_bytes : bool
         Also write every picture with the codec and count the bytes.
     resamples : int
         Bootstrap resamples of the lesions, for the intervals of the report; none by default.
+    shared : bool
+        Divide the pictures among the processes of ``torch.distributed``. All of them must call,
+        and each returns the whole.
     progress : bool
         Show a bar, on a terminal.
 
     Raises
     ------
     ValueError
-        For a batch size below 1, or pictures that do not fit the system.
+        For a batch size below 1, pictures that do not fit the system, or an operating point that
+        it does not have.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     if objective is None:
         objective = Objective(task=float(system.classifier is not None))
     device = device_of(system)
-    sums = _Sums()
-    logits: list[Tensor] = []
-    rate: str | None = None
-    bar = tqdm(total=len(dataset), unit="image", disable=None if progress else True)
-    with evaluating(system), torch.no_grad(), bar:
-        for number, index in enumerate(torch.arange(len(dataset)).split(batch_size)):
-            scenes, labels = as_scenes(dataset.gather(index), device)
-            noise = torch.Generator(device).manual_seed(derive_seed(seed, "evaluate", number))
-            output = system(scenes, generator=noise)
+    feed = Feed(dataset, device, resident=False)
+    seeds = feed.seeds(seed, "evaluate")
+    batches = torch.arange(len(dataset)).split(batch_size)
+    if shared:
+        batches = batches[rank() :: world_size()]
+    part = _Part(rows=torch.cat([*batches, torch.empty(0, dtype=torch.int64)]))
+    bar = tqdm(total=len(part.rows), unit="image", disable=None if progress else True)
+    with evaluating(system), torch.no_grad(), _operating(system, photons, quality), bar:
+        for index, (scenes, labels) in zip(batches, feed.batches(batches), strict=True):
+            output = system(scenes, generator=generators(seeds[index.numpy()], device))
             losses = objective(output, labels)
-            sums.add(len(index), {f"loss_{k}": v for k, v in losses.named().items()})
-            sums.add(len(index), dict(_fidelity(system, output, count_bytes)))
+            part.add(len(index), {f"loss_{k}": v for k, v in losses.named().items()})
+            part.add(len(index), dict(_fidelity(system, output, count_bytes)))
             if output.coded is not None:
-                rate = output.coded.rate
+                part.rate = output.coded.rate
             if output.logits is not None:
-                logits.append(output.logits.float().cpu())
+                part.logits.append(output.logits.float())
             bar.update(len(index))
-    scores = torch.cat(logits).numpy() if logits else None
-    labels = dataset.targets.numpy()
+    whole = _Part.whole(gathered(part.on_cpu()) if shared else [part.on_cpu()])
+    scores = torch.cat(whole.logits)[whole.rows.argsort()].numpy() if whole.logits else None
     judged = None
     if scores is not None:
         judged = report(
-            scores, labels, classes=dataset.classes, groups=dataset.groups, resamples=resamples
+            scores,
+            dataset.targets.numpy(),
+            classes=dataset.classes,
+            groups=dataset.groups,
+            resamples=resamples,
         )
-    return _summarise(system, dataset, sums.means(), scores, judged, rate)
+    return _summarise(system, dataset, whole.means(), scores, judged, whole.rate)
 
 
-class _Sums:
-    """Weighted sums on the device: nothing waits for them until they are read."""
+@dataclass
+class _Part:
+    """What a process found of its pictures; nothing waits for the device until the end."""
 
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._count: dict[str, int] = {}
+    rows: Tensor
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    logits: list[Tensor] = field(default_factory=list)
+    rate: str | None = None
 
     def add(self, count: int, terms: dict[str, Tensor]) -> None:
         for name, value in terms.items():
             weighted = value.double() * count
-            self._sums[name] = self._sums[name] + weighted if name in self._sums else weighted
-            self._count[name] = self._count.get(name, 0) + count
+            self.sums[name] = self.sums[name] + weighted if name in self.sums else weighted
+            self.counts[name] = self.counts.get(name, 0) + count
+
+    def on_cpu(self) -> "_Part":
+        sums = {name: value.cpu() for name, value in self.sums.items()}
+        return replace(self, sums=sums, logits=[part.cpu() for part in self.logits])
+
+    @classmethod
+    def whole(cls, parts: Sequence["_Part"]) -> "_Part":
+        total = cls(rows=torch.cat([part.rows for part in parts]))
+        for part in parts:
+            for name, value in part.sums.items():
+                total.sums[name] = total.sums.get(name, torch.zeros_like(value)) + value
+                total.counts[name] = total.counts.get(name, 0) + part.counts[name]
+            total.logits += part.logits
+            total.rate = part.rate or total.rate
+        return total
 
     def means(self) -> dict[str, float]:
-        return {name: float(value) / self._count[name] for name, value in self._sums.items()}
+        return {name: float(value) / self.counts[name] for name, value in self.sums.items()}
+
+
+@contextmanager
+def _operating(
+    system: ImagingSystem, photons: float | None, quality: float | None
+) -> Iterator[None]:
+    """Bring the sensor to another light, and the codec to another quality, for a while."""
+    codec = system.codec
+    if photons is not None and system.sensor is None:
+        raise ValueError(f"photons={photons:g} needs a sensor, and the system has none")
+    if quality is not None and not isinstance(codec, LearnedCodec):
+        raise ValueError(
+            f"quality={quality:g} needs a learned codec with several levels, and the system has "
+            f"{'none' if codec is None else type(codec).__name__}"
+        )
+    before = codec.quality if isinstance(codec, LearnedCodec) else None
+    light = nullcontext()
+    if photons is not None and system.sensor is not None:
+        light = system.sensor.under(photons)
+    try:
+        if quality is not None and isinstance(codec, LearnedCodec):
+            codec.quality = quality
+        with light:
+            yield
+    finally:
+        if isinstance(codec, LearnedCodec):
+            codec.quality = before
 
 
 def _fidelity(

@@ -17,7 +17,8 @@ from classify import LesionDataset, Reliability, Report
 from optics import FourierFilter, FrontEnd, LearnedKernel, linear_to_srgb
 
 from .checkpoint import write_atomically
-from .evaluate import Evaluation, as_scenes, derive_seed, device_of
+from .evaluate import Evaluation, device_of
+from .feed import as_scenes, derive_seed
 from .system import ImagingSystem, SystemOutput, evaluating
 
 __all__ = [

@@ -1,14 +1,14 @@
 """What a system is trained for: labels, bits and fidelity, each weighted and reported."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
-from torch.nn import functional
 
-from classify import class_weights, log_prior, task_loss
+from classify import class_weights, effective_number_weights, log_prior, task_loss
+from classify.margin import ldam_margins
 from compress import Coded, ms_ssim, ms_ssim_scales
 
 from .system import SystemOutput
@@ -46,6 +46,12 @@ class Objective(BaseModel):
     larger weight of the rate saves them. :meth:`rate_distortion` names the weights as the
     literature on learned compression does.
 
+    The remedies for rare classes can be combined, and all rest by default. Class weights, by a
+    power of the counts or by effective numbers, may be deferred; with ``margin`` this is LDAM-DRW
+    (Cao et al., NeurIPS 2019)::
+
+        Objective(margin=15, effective_number=0.9999, deferred_from=16)  # of 20 epochs
+
     Where a codec trains several qualities at once, the distortion of each picture is weighed by
     what the codec says of its quality (``Coded.distortion_weight``); ``distortion`` is the weight
     in the middle.
@@ -65,8 +71,34 @@ class Objective(BaseModel):
     """Share of each label that is spread over all classes, in training."""
     class_weight_power: float = Field(default=0.0, ge=0, le=1)
     """Weigh class c by (N / (K n_c)) ** power; 0 weighs all alike, 1 balances them."""
+    effective_number: float = Field(default=0.0, ge=0, lt=1)
+    """Weigh class c by (1 - beta) / (1 - beta ** n_c) with this beta (Cui et al., CVPR 2019);
+    0 weighs all alike, 0.999 is usual."""
+    deferred_from: int = Field(default=0, ge=0)
+    """Epoch, counted from 0, from which the class weights act."""
     logit_adjustment: float = Field(default=0.0, ge=0)
-    """Add tau * log(prior) to the logits in training (Menon et al., ICLR 2021)."""
+    """Add tau * log(prior) to the logits in training (Menon et al., ICLR 2021); 1 is the balanced
+    softmax. The prior is that of the data set, whatever the sampling."""
+    focal_gamma: float = Field(default=0.0, ge=0)
+    """Exponent of (1 - p), which turns from what is known already (Lin et al., ICCV 2017)."""
+    margin: float = Field(default=0.0, ge=0)
+    """LDAM: this much, in units of the logits, is taken off the true logit of the rarest class,
+    and of the others in the ratio of n_c ** (-1/4). The paper's 0.5 is one of cosines: 15 with
+    :class:`classify.CosineHead`, whose scores are cosines times 30."""
+
+    @model_validator(mode="after")
+    def _one_kind_of_weights(self) -> Self:
+        if self.class_weight_power and self.effective_number:
+            raise ValueError(
+                "class_weight_power and effective_number both weigh the classes: set one of them "
+                "to 0"
+            )
+        if self.deferred_from and not (self.class_weight_power or self.effective_number):
+            raise ValueError(
+                f"deferred_from={self.deferred_from} defers class weights, but there are none: "
+                "set class_weight_power or effective_number too"
+            )
+        return self
 
     @classmethod
     def rate_distortion(
@@ -97,7 +129,12 @@ class Objective(BaseModel):
         )
 
     def __call__(
-        self, output: SystemOutput, labels: Tensor, *, counts: Tensor | None = None
+        self,
+        output: SystemOutput,
+        labels: Tensor,
+        *,
+        counts: Tensor | None = None,
+        epoch: int | None = None,
     ) -> Losses:
         """Evaluate the terms for one batch.
 
@@ -105,11 +142,14 @@ class Objective(BaseModel):
         ----------
         output : SystemOutput
             One pass of a system.
-        labels : Tensor, int64 ``[B]``
-            True classes.
+        labels : Tensor, int64 ``[B]`` or float ``[B, K]``
+            True classes, or the share of each class in each picture.
         counts : Tensor ``[K]``, optional
-            Pictures of each class in the training set. With it the task is what is trained for:
-            smoothed, weighted and adjusted. Without it, it is the plain cross-entropy.
+            Pictures of each class in the training set, best on the CPU: they are looked at. With
+            them the task is what is trained for: smoothed, weighted, adjusted, focal, with
+            margins. Without them, it is the plain cross-entropy.
+        epoch : int, optional
+            Counted from 0; before ``deferred_from``, class weights rest. Without it they act.
 
         Raises
         ------
@@ -118,7 +158,7 @@ class Objective(BaseModel):
         """
         task = rate = distortion = priced = None
         if output.logits is not None:
-            task = self._task(_full_precision(output.logits), labels, counts)
+            task = self._task(output.logits, labels, counts, epoch)
         if output.coded is not None:
             rate = _full_precision(output.coded.bpp).mean()
             each = self._distortion(output.coded, output.measurement)
@@ -151,18 +191,25 @@ class Objective(BaseModel):
                 scales = ms_ssim_scales((original.shape[-2], original.shape[-1]))
                 return 1 - ms_ssim(decoded, original, scales=scales)
 
-    def _task(self, logits: Tensor, labels: Tensor, counts: Tensor | None) -> Tensor:
+    def _task(
+        self, logits: Tensor, labels: Tensor, counts: Tensor | None, epoch: int | None
+    ) -> Tensor:
         if counts is None:
-            return functional.cross_entropy(logits, labels)
-        counts = counts.to(logits.device)
+            return task_loss(logits, labels)
+        weights = None
+        if epoch is None or epoch >= self.deferred_from:
+            if self.class_weight_power:
+                weights = class_weights(counts, power=self.class_weight_power)
+            elif self.effective_number:
+                weights = effective_number_weights(counts, beta=self.effective_number)
         return task_loss(
             logits,
             labels,
-            weights=class_weights(counts, power=self.class_weight_power)
-            if self.class_weight_power
-            else None,
+            weights=weights,
             log_prior=self.logit_adjustment * log_prior(counts) if self.logit_adjustment else None,
+            margins=ldam_margins(counts, largest=self.margin) if self.margin else None,
             label_smoothing=self.label_smoothing,
+            focal_gamma=self.focal_gamma,
         )
 
 

@@ -1,36 +1,34 @@
 """The state of a training run: how it is configured, where it is, and the files that hold it."""
 
-import json
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
-from .augment import Augmentation
-from .checkpoint import (
-    CheckpointError,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-    write_atomically,
-)
+from .augment import Augmentation, AugmentationName
+from .checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
+from .folder import BEST_FILE, CHECKPOINT_FILE, RunFolder
+from .parallel import gathered, rank
 from .system import STAGES, ImagingSystem, Stage
 
-__all__ = ["BEST_FILE", "EpochRecord", "History", "Monitor", "Training", "TrainingRun"]
+__all__ = ["BEST_FILE", "EpochRecord", "History", "Monitor", "Plan", "Training", "TrainingRun"]
 
 Monitor = Literal["loss", "accuracy", "balanced_accuracy", "macro_f1", "auc", "bpp", "psnr", "ssim"]
+
+Plan = Literal["joint", "frozen", "alternating"]
 
 #: Monitors that are better when smaller.
 _MINIMISED = ("loss", "bpp")
 
-CHECKPOINT_FILE, BEST_FILE = "checkpoint.safetensors", "best.safetensors"
-HISTORY_FILE = "history.jsonl"
+# Marks the norm of a stage's gradient among the terms of the objective.
+NORM = "gradient norm of "
 
 
 class Training(BaseModel):
@@ -42,9 +40,18 @@ class Training(BaseModel):
     """Passes over the training set."""
     batch_size: int = Field(default=32, ge=1)
     """Pictures a step; the last ones of an epoch are spread, no step is nearly empty."""
+    micro_batches: int = Field(default=1, ge=1)
+    """Parts that a step is taken in, to save memory; the gradient is that of the whole step (but
+    for batch normalisation, and for class weights, whose means are those of a part)."""
     stages: tuple[Stage, ...] = STAGES
     """Stages that learn. The others keep their weights, run in evaluation mode, and still pass
     the gradient on."""
+    plan: Plan = "joint"
+    """joint: all of these stages learn at once; frozen: all but the classifier, which was trained
+    before; alternating: camera (front end and sensor) and network (codec and classifier) take
+    turns."""
+    turn_epochs: int = Field(default=1, ge=1)
+    """Epochs of a turn of the alternating plan."""
     optimizer: Literal["adam", "adamw"] = "adamw"
     """With adam the weight decay is L2 regularisation, with adamw it is decoupled."""
     learning_rate: float = Field(default=2e-3, gt=0)
@@ -55,9 +62,16 @@ class Training(BaseModel):
     """For the weights of codec and classifier; never for biases, norms or a physical stage."""
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
     """cosine falls to 0; one_cycle rises over the first quarter before it."""
-    augmentation: Augmentation = "dihedral"
+    augmentation: AugmentationName | Augmentation = "dihedral"
     """Views of the training pictures: none, dihedral (flips and quarter turns), full (in addition
-    small turns, scales, shifts and channel gains)."""
+    small turns, scales, shifts and channel gains), or settings of your own."""
+    sampling_power: float = Field(default=0.0, ge=0, le=1)
+    """0 shows every picture once an epoch, 1 all classes equally often, 0.5 in the shares of the
+    square roots of their counts."""
+    mixing: Literal["none", "mixup", "cutmix"] = "none"
+    """Two pictures in one, see classify.mix."""
+    mixing_alpha: float = Field(default=0.2, gt=0)
+    """Shares of the two are drawn from Beta(alpha, alpha)."""
     monitor: Monitor = "loss"
     """Validation number by which the best epoch is known."""
     patience: int | None = Field(default=None, ge=1)
@@ -66,6 +80,9 @@ class Training(BaseModel):
     """Leave the system with the weights of the best epoch rather than the last."""
     gradient_clip: float | None = Field(default=5.0, gt=0)
     """Largest norm of the gradient of one stage."""
+    averaging: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of a moving average of the weights (Polyak), a step; it is what is validated, kept
+    and returned. None trains without."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Autocast of codec and classifier; optics, sensor and rates stay in float32."""
     channels_last: bool = False
@@ -84,6 +101,18 @@ class Training(BaseModel):
             if not rate > 0:
                 raise ValueError(f"the learning rate of {stage} must be positive, not {rate}")
         return rates
+
+    def learning(self, epoch: int) -> tuple[Stage, ...]:
+        """Stages that learn in ``epoch``, counted from 0."""
+        match self.plan:
+            case "joint":
+                turn = STAGES
+            case "frozen":
+                turn = ("front_end", "sensor", "codec")
+            case "alternating":
+                camera = epoch // self.turn_epochs % 2 == 0
+                turn = ("front_end", "sensor") if camera else ("codec", "classifier")
+        return tuple(stage for stage in self.stages if stage in turn)
 
     def rate_factor(self, epoch: float) -> float:
         """Factor on the peak learning rates after ``epoch`` (fractional) epochs."""
@@ -115,7 +144,11 @@ class EpochRecord:
     rate_factor: float
     """Factor on the peak learning rates at its end."""
     images_per_second: float
-    """Training speed, of this process."""
+    """Training speed, of all processes together."""
+    gradient_norms: dict[str, float | None] = field(default_factory=dict)
+    """Mean norm of the gradient of each stage that learned, before it was clipped."""
+    peak_memory: int | None = None
+    """Most memory that was in use so far, bytes: of the GPU, or of the process on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +159,9 @@ class History:
     epochs: tuple[EpochRecord, ...] = ()
     best_epoch: int | None = None
     stopped_early: bool = False
+    """Patience ran out, or the run was asked to stop."""
+    interrupted: bool = False
+    """The run was asked to stop, saved, and can be resumed."""
 
     @property
     def best(self) -> EpochRecord:
@@ -144,7 +180,7 @@ class TrainingRun:
     config: Training
     identity: dict[str, Any]
     """What a checkpoint must agree in: objective, configuration, data."""
-    folder: Path | None
+    folder: RunFolder | None
     epoch: int = 0
     step: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
@@ -154,6 +190,11 @@ class TrainingRun:
     best_epoch: int | None = None
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     """Kept in memory where there is no folder."""
+    average: dict[str, Tensor] = field(default_factory=dict)
+    """Moving average of the weights, where one is kept."""
+    steps: int = 0
+    """Steps taken since the start."""
+    interrupted: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -167,22 +208,56 @@ class TrainingRun:
         waited = 0 if best is None else self.epoch - 1 - best
         return self.epoch >= self.config.epochs or (patience is not None and waited >= patience)
 
-    def count(self, terms: Mapping[str, Tensor], pictures: int) -> None:
-        """Add the means over a batch to the sums of the epoch, without waiting for a GPU."""
+    def count(self, terms: Mapping[str, Tensor], pictures: float) -> None:
+        """Add the means over some pictures to the sums of the epoch, without waiting for a GPU."""
         for name, value in terms.items():
             weighted = value.double() * pictures
             self.sums[name] = self.sums[name] + weighted if name in self.sums else weighted
+
+    def end_step(self, pictures: int) -> None:
+        """Go on to the next step, and let the average of the weights follow."""
         self.seen += pictures
         self.step += 1
+        self.steps += 1
+        if self.config.averaging is None:
+            return
+        weights = {name: w.detach() for name, w in self.system.state_dict().items()}
+        if not self.average:
+            self.average = {name: w.clone() for name, w in weights.items()}
+            return
+        # Faster at first, so that the initial weights are soon forgotten.
+        decay = min(self.config.averaging, (1 + self.steps) / (10 + self.steps))
+        moving = [name for name, w in weights.items() if w.is_floating_point()]
+        for name in weights.keys() - set(moving):
+            self.average[name].copy_(weights[name])
+        for name in moving:
+            self.average[name].lerp_(weights[name], 1 - decay)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Give the system the average of its weights for a while, where one is kept."""
+        if not self.average:
+            yield
+            return
+        own = {name: w.detach().clone() for name, w in self.system.state_dict().items()}
+        self.system.load_state_dict(self.average)
+        try:
+            yield
+        finally:
+            self.system.load_state_dict(own)
 
     def end_epoch(self, validation: Mapping[str, float | None], speed: float) -> EpochRecord:
         """Record the epoch, keep its weights if they are the best, and go on to the next."""
+        means = {name: _finite(float(s) / self.seen) for name, s in self.together().items()}
+        norms = {n.removeprefix(NORM): v for n, v in means.items() if n.startswith(NORM)}
         record = EpochRecord(
             epoch=self.epoch,
-            train={name: _finite(float(s) / self.seen) for name, s in self.sums.items()},
+            train={name: value for name, value in means.items() if not name.startswith(NORM)},
             validation={name: _finite(value) for name, value in validation.items()},
             rate_factor=self.config.rate_factor(self.epoch + 1),
             images_per_second=speed,
+            gradient_norms=norms,
+            peak_memory=_peak_memory(self.device),
         )
         self.records.append(record)
         best = None if self.best_epoch is None else self.records[self.best_epoch]
@@ -191,7 +266,14 @@ class TrainingRun:
             self._keep_best()
         self.epoch, self.step, self.sums, self.seen = self.epoch + 1, 0, {}, 0
         self.save()
+        if self.folder is not None and rank() == 0:
+            self.folder.append_history(asdict(record))
         return record
+
+    def together(self) -> dict[str, Tensor]:
+        """The sums of all processes."""
+        parts = gathered({name: value.cpu() for name, value in self.sums.items()})
+        return {name: torch.stack([part[name] for part in parts]).sum(0) for name in self.sums}
 
     def history(self) -> History:
         """The run as its caller sees it."""
@@ -200,6 +282,7 @@ class TrainingRun:
             epochs=tuple(self.records),
             best_epoch=self.best_epoch,
             stopped_early=len(self.records) < self.config.epochs,
+            interrupted=self.interrupted,
         )
 
     def check_weights(self) -> None:
@@ -215,38 +298,46 @@ class TrainingRun:
             raise TrainingDiverged(
                 f"{len(lost)} weights are no longer finite in epoch {self.epoch + 1}, step "
                 f"{self.step}: {', '.join(lost[:3])}. Lower the learning rate of that stage; "
-                "checkpoints written before are intact"
+                f"{self.kept()}"
             )
+
+    def kept(self) -> str:
+        """What is left when the run cannot go on, for a message."""
+        if self.folder is None:
+            return "nothing is kept, for the run has no directory"
+        return f"the last good checkpoint is {self.folder.path / CHECKPOINT_FILE}"
 
     def restore_best(self) -> None:
         """Give the system the weights of the best epoch."""
         weights = self.best_weights
         if self.folder is not None:
-            weights, _ = load_checkpoint(self.folder / BEST_FILE)
+            weights, _ = load_checkpoint(self.folder.path / BEST_FILE)
         load_weights(self.system, weights, source="the best epoch")
 
     def save(self) -> None:
-        """Write the checkpoint, and the history for people; each is whole or absent."""
+        """Write the checkpoint; it is whole or absent, and the one before it is kept."""
         if self.folder is None:
             return
         self.check_weights()
+        sums = self.together()
+        if rank() > 0:
+            return
         tensors = {f"system.{name}": tensor for name, tensor in self.system.state_dict().items()}
         names = self._optimised()
         for number, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{names[number]}.{slot}": t for slot, t in state.items()}
-        tensors |= {f"sums.{name}": tensor for name, tensor in self.sums.items()}
-        records = [asdict(record) for record in self.records]
+        tensors |= {f"sums.{name}": tensor for name, tensor in sums.items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.average.items()}
         head = {
             "identity": self.identity,
             "epoch": self.epoch,
             "step": self.step,
+            "steps": self.steps,
             "seen": self.seen,
-            "records": records,
+            "records": [asdict(record) for record in self.records],
             "best_epoch": self.best_epoch,
         }
-        save_checkpoint(self.folder / CHECKPOINT_FILE, tensors, head)
-        lines = "".join(json.dumps(record) + "\n" for record in records)
-        write_atomically(self.folder / HISTORY_FILE, lines.encode())
+        self.folder.save_checkpoint(tensors, head)
 
     def restore(self) -> None:
         """Continue where the checkpoint in the folder was written, if it is of this run.
@@ -258,9 +349,9 @@ class TrainingRun:
         """
         if self.folder is None:
             return
-        path = self.folder / CHECKPOINT_FILE
-        tensors, head = load_checkpoint(path)
-        if not {"identity", "epoch", "step", "seen", "records", "best_epoch"} <= head.keys():
+        path = self.folder.path / CHECKPOINT_FILE
+        tensors, head = self.folder.load_checkpoint()
+        if not {"identity", "epoch", "step", "steps", "seen", "records", "best_epoch"} <= {*head}:
             raise CheckpointError(f"{path} is not the checkpoint of a training run")
         changed = _changes(head["identity"], self.identity)
         if changed:
@@ -268,7 +359,9 @@ class TrainingRun:
                 f"{self.folder} holds a run with another configuration: {'; '.join(changed[:5])}. "
                 "Resume it as it was, or train in another directory"
             )
-        parts: dict[str, dict[str, Tensor]] = {"system": {}, "optimizer": {}, "sums": {}}
+        parts: dict[str, dict[str, Tensor]] = {
+            "system": {}, "optimizer": {}, "sums": {}, "average": {}
+        }  # fmt: skip
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
@@ -283,8 +376,15 @@ class TrainingRun:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         self.sums = {name: tensor.to(self.device) for name, tensor in parts["sums"].items()}
+        if rank() > 0:  # the sums of the file are those of all processes
+            self.sums = {name: torch.zeros_like(tensor) for name, tensor in self.sums.items()}
+        own = self.system.state_dict()
+        self.average = {name: tensor.to(own[name]) for name, tensor in parts["average"].items()}
         self.epoch, self.step, self.seen = head["epoch"], head["step"], head["seen"]
+        self.steps = head["steps"]
         self.records = [EpochRecord(**record) for record in head["records"]]
+        if rank() == 0:
+            self.folder.rewrite_history(head["records"])
         self.best_epoch = head["best_epoch"]
 
     def _optimised(self) -> list[str]:
@@ -300,7 +400,9 @@ class TrainingRun:
         return -value if self.config.monitor in _MINIMISED else value
 
     def _keep_best(self) -> None:
-        weights = self.system.state_dict()
+        weights = self.average or self.system.state_dict()
+        if rank() > 0 and self.folder is not None:
+            return
         if self.folder is None:
             self.best_weights = {name: w.detach().clone() for name, w in weights.items()}
             return
@@ -309,7 +411,7 @@ class TrainingRun:
             "epoch": self.epoch,
             "validation": self.records[-1].validation,
         }
-        save_checkpoint(self.folder / BEST_FILE, weights, head)
+        save_checkpoint(self.folder.path / BEST_FILE, weights, head)
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -329,6 +431,17 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for part in ("train", "validation")
         if old[part] != new[part]
     ]
+
+
+def _peak_memory(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource  # noqa: PLC0415 - not there on Windows
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _finite(value: float | None) -> float | None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compress import Codec, Coded
-from optics import FrontEnd, Sensor, clip, linear_to_srgb, srgb_to_linear
+from optics import FrontEnd, Generators, Sensor, clip, linear_to_srgb, srgb_to_linear
 
 __all__ = ["STAGES", "Encoding", "ImagingSystem", "Stage", "SystemOutput", "evaluating"]
 
@@ -105,10 +105,11 @@ class ImagingSystem(nn.Module):
             if module is not None:
                 yield name, module
 
-    def forward(self, scene: Tensor, *, generator: torch.Generator | None = None) -> SystemOutput:
+    def forward(self, scene: Tensor, *, generator: Generators | None = None) -> SystemOutput:
         """Pass scenes ``[B, C, H, W]`` in 0..1 through the system.
 
-        ``generator`` is the source of all noise: of the sensor, and of a codec in training.
+        ``generator`` is the source of all noise: of the sensor, and of a codec in training. With
+        one generator for each picture, the noise of a picture does not depend on its batch.
         """
         irradiance, raw, measurement = self.measure(scene, generator=generator)
         coded = None if self.codec is None else self.codec(measurement, generator=generator)
@@ -125,7 +126,7 @@ class ImagingSystem(nn.Module):
         )
 
     def measure(
-        self, scene: Tensor, *, generator: torch.Generator | None = None
+        self, scene: Tensor, *, generator: Generators | None = None
     ) -> tuple[Tensor | None, Tensor | None, Tensor]:
         """The camera alone: irradiance, raw codes and measurement of a scene."""
         if self.front_end is None and self.sensor is None:
@@ -136,17 +137,18 @@ class ImagingSystem(nn.Module):
             light = srgb_to_linear(scene) if self.encoding == "srgb" else scene
             irradiance = light if self.front_end is None else self.front_end(light)
             raw = None
-            picture = irradiance
             if self.sensor is not None:
                 exposures = 1 if self.front_end is None else self.front_end.exposures
                 raw = self.sensor(irradiance, exposures=exposures, generator=generator)
-                picture = raw
+        return irradiance, raw, self.develop(irradiance if raw is None else raw)
+
+    def develop(self, raw: Tensor) -> Tensor:
+        """Measurement ``[B, C', H, W]`` of raw exposures: combined, clipped and encoded."""
+        with torch.autocast(raw.device.type, enabled=False):
             if self.front_end is not None:
-                picture = self.front_end.combine(picture)
-            picture = clip(picture)  # a black level lets noise go below it
-            if self.encoding == "srgb":
-                picture = linear_to_srgb(picture)
-        return irradiance, raw, picture
+                raw = self.front_end.combine(raw)
+            picture = clip(raw)  # a black level lets noise go below it
+            return linear_to_srgb(picture) if self.encoding == "srgb" else picture
 
 
 @contextmanager

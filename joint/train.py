@@ -1,37 +1,47 @@
 """The one training loop.
 
-Data order, views and noise of a step are pure functions of (seed, epoch, step), so that a run
-that is interrupted anywhere and resumed from its last checkpoint takes the very steps that it
-would have taken, and two designs that share a seed see the same light.
+The order of the pictures is a pure function of (seed, epoch) and their names, and the views and the
+noise of a picture are one of (seed, epoch, its name): two designs that share a seed see the same
+light, a run that is interrupted anywhere and resumed from its last checkpoint takes the very steps
+that it would have taken, and several processes take together the steps of one.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from classify import LesionDataset, check_classes
+from classify import LesionDataset, check_classes, mix, sample_order
 
 from .augment import augment
 from .checkpoint import CheckpointError
-from .evaluate import as_scenes, derive_seed, device_of, evaluate, usable_device
+from .evaluate import device_of, evaluate, usable_device
+from .feed import Feed, as_scenes, derive_seed, generators
+from .folder import RunFolder, hold
 from .objective import Losses, Objective
+from .parallel import gathered, normalising_together, rank, world_size
 from .run import (
-    CHECKPOINT_FILE,
+    NORM,
     EpochRecord,
     History,
     Training,
     TrainingDiverged,
     TrainingRun,
 )
-from .system import ImagingSystem, Stage, SystemOutput, evaluating
+from .system import ImagingSystem, Stage, evaluating
 
 __all__ = ["fit"]
+
+# Steps between two looks at what a GPU, or the other processes, have to say: a look waits for them.
+_LOOK = 20
 
 
 def fit(
@@ -41,12 +51,17 @@ def fit(
     *,
     objective: Objective | None = None,
     config: Training | None = None,
-    directory: Path | str | None = None,
+    directory: Path | str | RunFolder | None = None,
     resume: bool = False,
     device: torch.device | str = "cpu",
+    stop: Callable[[], bool] | None = None,
     progress: bool = True,
 ) -> History:
     """Train some or all stages of a system.
+
+    Where ``torch.distributed`` is initialised (:func:`joint.launched`), every process calls this
+    with the same arguments and takes its share of each step; the result is that of one process up
+    to rounding (but for dropout), and process 0 writes the files.
 
     Parameters
     ----------
@@ -58,13 +73,16 @@ def fit(
         What is minimised; the cross-entropy by default.
     config : Training, optional
         How.
-    directory : path, optional
-        Where ``checkpoint.safetensors``, ``best.safetensors`` and ``history.jsonl`` go.
+    directory : path or RunFolder, optional
+        Where checkpoints, the best weights and ``history.jsonl`` go, see :mod:`joint.folder`.
     resume : bool
         Continue the run in ``directory``, to the weights that it would have reached
         uninterrupted: equal bits on the CPU. Starts afresh where there is none.
     device : torch.device or str
         Where to train.
+    stop : callable, optional
+        Asked after the steps; once it says True, the run is saved and its history returned as
+        ``interrupted``.
     progress : bool
         Show a bar for each epoch (on a terminal) and a line after it.
 
@@ -78,15 +96,15 @@ def fit(
     ValueError
         For data or an objective that do not fit the system; before any step is taken.
     CheckpointError
-        When a checkpoint cannot be written, or belongs to another run.
+        When a checkpoint cannot be written, or belongs to another run; when somebody else is
+        writing the directory (:class:`joint.RunLocked`).
     TrainingDiverged
         When the loss or a weight is no longer finite.
     """
     objective = objective or Objective()
     config = config or Training()
     device = usable_device(device)
-    folder = None if directory is None else Path(directory)
-    if resume and folder is None:
+    if resume and directory is None:
         raise ValueError("resume=True needs the directory of the run to resume")
     layout = torch.channels_last if config.channels_last else torch.preserve_format
     system.to(device=device, memory_format=layout)  # pyright: ignore[reportCallIssue]
@@ -100,127 +118,244 @@ def fit(
         "system": repr(system),
         "codec_channels": getattr(system.codec, "channels", None),
     }
-    run = TrainingRun(system, _optimizer(system, config), config, identity, folder)
-    if folder is not None and (folder / CHECKPOINT_FILE).exists():
-        if not resume:
-            raise CheckpointError(
-                f"{folder} already holds a run; pass resume=True to continue it, or choose "
-                "another directory"
-            )
-        run.restore()
-    else:
-        run.save()  # finds out now whether the folder can hold a run
-    forward = torch.compile(system) if config.compile else system
-    with (
-        _only_learning(system, config.stages),
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
-    ):
-        while not run.over:
-            _epoch(run, forward, train, validation, objective, progress)
-    if config.restore_best:
-        run.restore_best()
-    return run.history()
+    with nullcontext() if directory is None else hold(directory) as folder:
+        run = TrainingRun(system, _optimizer(system, config), config, identity, folder)
+        # The first process decides: it may have written a file before the others look.
+        if gathered(folder is not None and folder.has_checkpoint())[0]:
+            if not resume:
+                raise CheckpointError(
+                    f"{folder} already holds a run; pass resume=True to continue it, or choose "
+                    "another directory"
+                )
+            run.restore()
+        else:
+            run.save()  # finds out now whether the folder can hold a run
+        progress = progress and rank() == 0
+        feed = Feed(train, device)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            while not run.over and not run.interrupted:
+                _epoch(run, feed, validation, objective, stop, progress)
+        if run.best_epoch is not None and config.restore_best:
+            run.restore_best()
+        elif run.average:
+            system.load_state_dict(run.average)
+        return run.history()
 
 
 def _epoch(
     run: TrainingRun,
-    forward: Callable[..., SystemOutput],
-    train: LesionDataset,
+    feed: Feed,
     validation: LesionDataset,
     objective: Objective,
+    stop: Callable[[], bool] | None,
     progress: bool,
 ) -> None:
     """Take the (remaining) steps of an epoch, validate, and record it."""
     config = run.config
     started, seen = time.perf_counter(), run.seen
-    for loss in _steps(run, forward, train, objective, progress):
-        if config.checkpoint_every is not None and run.step % config.checkpoint_every == 0:
-            _check_finite(run, loss)
-            run.save()
+    with _only_learning(run.system, config.learning(run.epoch)):
+        graph = _parallel(_Graph(run.system, objective, config), run.device)
+        for loss in _steps(run, graph, feed, progress):
+            due = config.checkpoint_every is not None and run.step % config.checkpoint_every == 0
+            run.interrupted = _asked(stop, run.step)
+            if due or run.interrupted:
+                _check_finite(run, loss)
+                run.save()
+            if run.interrupted:
+                return
     _check_finite(run, run.sums["total"])
     run.check_weights()
     speed = (run.seen - seen) / max(time.perf_counter() - started, 1e-9)
-    evaluation = evaluate(
-        run.system,
-        validation,
-        objective=objective,
-        batch_size=config.batch_size,
-        seed=derive_seed(config.seed, "validation"),
-    )
+    with run.averaged():
+        evaluation = evaluate(
+            run.system,
+            validation,
+            objective=objective,
+            batch_size=config.batch_size,
+            seed=derive_seed(config.seed, "validation"),
+            shared=world_size() > 1,
+        )
     record = run.end_epoch(evaluation.scalars(), speed)
     if progress:
         print(_line(record, config, run.best_epoch == record.epoch), flush=True)
 
 
-def _steps(
-    run: TrainingRun,
-    forward: Callable[..., SystemOutput],
-    train: LesionDataset,
-    objective: Objective,
-    progress: bool,
-) -> Iterator[Tensor]:
+def _steps(run: TrainingRun, graph: nn.Module, feed: Feed, progress: bool) -> Iterator[Tensor]:
     """Take the remaining steps of the epoch and yield the loss after each."""
-    config, device = run.config, run.device
-    order = torch.Generator().manual_seed(derive_seed(config.seed, "order", run.epoch))
-    rows = torch.randperm(len(train), generator=order)
-    batches = rows.tensor_split(math.ceil(len(train) / config.batch_size))
-    counts = train.counts.to(device)
-    views, noise = torch.Generator(), torch.Generator(device)
+    config = run.config
+    rows = _order(feed, config, run.epoch)
+    # A step is a piece of the order: places in it, in one or more parts.
+    steps = torch.arange(len(rows)).tensor_split(math.ceil(len(rows) / config.batch_size))
+    parts = [_share(places, config.micro_batches) for places in steps[run.step :]]
+    batches = _batches(run, feed, rows, [part for step in parts for part in step])
+    counts = feed.dataset.counts
     with tqdm(
-        total=len(train),
+        total=len(rows),
         initial=run.seen,
         unit="image",
         desc=f"epoch {run.epoch + 1}/{config.epochs}",
         disable=None if progress else True,  # None: shown on a terminal only
         leave=False,
     ) as bar:
-        for index in batches[run.step :]:
-            key = derive_seed(config.seed, "step", run.epoch, run.step)
-            views.manual_seed(key)
-            noise.manual_seed(key)
+        for places, step in zip(steps[run.step :], parts, strict=True):
+            key = derive_seed(config.seed, "step", run.epoch, run.step, rank())
             # Dropout and stochastic depth take no generator; `fit` forks the global one.
             torch.default_generator.manual_seed(key)
-            if device.type == "cuda":
+            if run.device.type == "cuda":
                 torch.cuda.manual_seed(key)
-            scenes, labels = as_scenes(train.gather(index), device)
-            scenes = augment(scenes, kind=config.augmentation, generator=views)
-            if config.channels_last:
-                scenes = scenes.contiguous(memory_format=torch.channels_last)
-            factor = config.rate_factor(run.epoch + run.step / len(batches))
+            factor = config.rate_factor(run.epoch + run.step / len(steps))
             for group in run.optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
-            terms = _step(run, forward, scenes, labels, noise, objective, counts)
-            run.count(terms, len(labels))
+            terms = _step(run, graph, [next(batches) for _ in step], len(places), counts)
+            run.end_step(len(places))
             # Reading a number from a GPU makes it wait, so not at every step there.
-            if device.type == "cpu" or run.step % 20 == 0:
+            if run.device.type == "cpu" or run.step % _LOOK == 0:
                 _check_finite(run, terms["total"])
                 bar.set_postfix({name: f"{float(term):.4f}" for name, term in terms.items()})
-            bar.update(len(labels))
+            bar.update(len(places))
             yield terms["total"]
 
 
+class _Batch(NamedTuple):
+    """What goes through the system at once."""
+
+    scenes: Tensor
+    labels: Tensor
+    noise: list[torch.Generator]
+
+
+def _batches(
+    run: TrainingRun, feed: Feed, rows: Tensor, parts: Sequence[Tensor]
+) -> Iterator[_Batch]:
+    """Views of the pictures at the places of each part, and the sources of their noise."""
+    config, epoch = run.config, run.epoch
+    views, noises = (feed.drawn_seeds(rows, config.seed, what, epoch) for what in ("view", "noise"))
+    gathered_parts = feed.batches([rows[part] for part in parts])
+    for part, (pictures, labels) in zip(parts, gathered_parts, strict=True):
+        scenes = augment(
+            pictures,
+            config.augmentation,
+            generator=generators(views[part.numpy()], torch.device("cpu")),
+            encoding=run.system.encoding,
+        )
+        batch = _Batch(scenes, labels, generators(noises[part.numpy()], run.device))
+        if config.mixing != "none":
+            pairs = torch.Generator()
+            pairs.manual_seed(derive_seed(config.seed, "mix", epoch, int(part[0])))
+            shares = functional.one_hot(labels, len(feed.dataset.classes)).to(scenes.dtype)
+            mixed = mix(
+                scenes, shares, kind=config.mixing, alpha=config.mixing_alpha, generator=pairs
+            )
+            batch = _Batch(*mixed, batch.noise)
+        if config.channels_last:
+            layout = torch.channels_last
+            batch = batch._replace(scenes=batch.scenes.contiguous(memory_format=layout))
+        yield batch
+
+
 def _step(
-    run: TrainingRun,
-    forward: Callable[..., SystemOutput],
-    scenes: Tensor,
-    labels: Tensor,
-    noise: torch.Generator,
-    objective: Objective,
-    counts: Tensor,
+    run: TrainingRun, graph: nn.Module, batches: list[_Batch], pictures: int, counts: Tensor
 ) -> dict[str, Tensor]:
-    """One step of the optimiser; returns the terms of the objective."""
-    half = run.config.precision == "bfloat16"
-    with torch.autocast(scenes.device.type, dtype=torch.bfloat16, enabled=half):
-        losses = objective(forward(scenes, generator=noise), labels, counts=counts)
+    """One step of the optimiser over ``pictures``, all processes together.
+
+    Returns the terms of the objective, of the last part that this process passed.
+    """
     run.optimizer.zero_grad(set_to_none=True)
-    losses.total.backward()
-    if run.config.gradient_clip is not None:
-        # Stage by stage: a steep codec must not take the step away from the optics.
-        for _, stage in run.system.stages():
-            if parameters := list(stage.parameters()):
-                nn.utils.clip_grad_norm_(parameters, run.config.gradient_clip)
+    terms: dict[str, Tensor] = {}
+    for number, batch in enumerate(batches, 1):
+        shared = _sharing(graph, number == len(batches))
+        with shared, normalising_together(run.system):
+            total, terms = graph(*batch, counts, run.epoch)
+            # The processes' gradients are averaged: the sum over parts is the mean of the step.
+            (total * (len(batch.labels) * world_size() / pictures)).backward()
+        run.count(terms, len(batch.labels))
+    run.count(_clip(run), pictures / world_size())
     run.optimizer.step()
-    return {name: term.detach() for name, term in losses.named().items()}
+    return terms
+
+
+class _Graph(nn.Module):
+    """System and objective as one module: a step's forward pass, to a number and its terms."""
+
+    def __init__(self, system: ImagingSystem, objective: Objective, config: Training) -> None:
+        super().__init__()
+        self.system = torch.compile(system) if config.compile else system
+        self.objective = objective
+        self.low_precision = config.precision == "bfloat16"
+
+    def forward(
+        self,
+        scenes: Tensor,
+        labels: Tensor,
+        noise: list[torch.Generator],
+        counts: Tensor,
+        epoch: int,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total of the objective, and its terms without a graph."""
+        with torch.autocast(scenes.device.type, dtype=torch.bfloat16, enabled=self.low_precision):
+            output = self.system(scenes, generator=noise)
+            losses = self.objective(output, labels, counts=counts, epoch=epoch)
+        return losses.total, {name: term.detach() for name, term in losses.named().items()}
+
+
+def _parallel(graph: nn.Module, device: torch.device) -> nn.Module:
+    """Let the processes share their gradients, where there are several."""
+    if world_size() == 1:
+        return graph
+    return DistributedDataParallel(
+        graph,
+        device_ids=[device] if device.type == "cuda" else None,
+        # Equal everywhere by construction, see `normalising_together`.
+        broadcast_buffers=False,
+        # A term without a weight leaves the parameters that only it depends on without a gradient.
+        find_unused_parameters=True,
+    )
+
+
+def _sharing(graph: nn.Module, last: bool) -> AbstractContextManager[None]:
+    """Share the gradients with the other processes with the last part of a step only."""
+    alone = isinstance(graph, DistributedDataParallel) and not last
+    return graph.no_sync() if alone else nullcontext()  # pyright: ignore[reportCallIssue]
+
+
+def _share(places: Tensor, micro_batches: int) -> list[Tensor]:
+    """Places of a step that this process passes, part by part."""
+    own = places.tensor_split(world_size())[rank()]
+    parts = list(own.tensor_split(micro_batches))
+    if len(parts[-1]) == 0:
+        raise ValueError(
+            f"a step of {len(places)} pictures cannot be divided among {world_size()} processes "
+            f"in {micro_batches} parts each: raise batch_size, or lower micro_batches"
+        )
+    return parts
+
+
+def _order(feed: Feed, config: Training, epoch: int) -> Tensor:
+    """Rows of an epoch, in the order in which they are shown."""
+    if config.sampling_power == 0:
+        return feed.shuffled(config.seed, "order", epoch)
+    order = torch.Generator().manual_seed(derive_seed(config.seed, "order", epoch))
+    return sample_order(feed.dataset.labels, power=config.sampling_power, generator=order)
+
+
+def _clip(run: TrainingRun) -> dict[str, Tensor]:
+    """Limit the gradient of each stage, and return its norm before that."""
+    # Stage by stage: a steep codec must not take the step away from the optics.
+    limit = math.inf if run.config.gradient_clip is None else run.config.gradient_clip
+    norms = {}
+    for name, stage in run.system.stages():
+        parameters = [p for p in stage.parameters() if p.grad is not None]
+        if parameters:
+            norms[NORM + name] = nn.utils.clip_grad_norm_(parameters, limit).detach()
+    return norms
+
+
+def _asked(stop: Callable[[], bool] | None, step: int) -> bool:
+    """Whether any of the processes was asked to stop; all of them agree on it."""
+    asked = stop is not None and stop()
+    if world_size() == 1:
+        return asked
+    return step % _LOOK == 0 and any(gathered(asked))
 
 
 def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer:
@@ -243,7 +378,7 @@ def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer
             "parameters in this system"
         )
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=config.learning_rate)
+    return kind(groups, lr=config.learning_rate, fused=True)
 
 
 @contextmanager
@@ -282,6 +417,16 @@ def _check(
                 f"training and validation set differ in {name}: {ours} and {theirs}; take both "
                 "from one split"
             )
+    if shared := train.shared(validation):
+        raise ValueError(
+            f"{len(shared)} pictures are in both training and validation set ({shared[0]}, ...): "
+            "what is validated must not be trained on; take both from one split"
+        )
+    if objective.deferred_from >= config.epochs:
+        raise ValueError(
+            f"class weights are deferred to epoch {objective.deferred_from}, counted from 0, but "
+            f"there are {config.epochs} epochs: lower deferred_from"
+        )
     if objective.task > 0:
         check_classes(train)
     needed = {"bpp": "codec", "psnr": "codec", "ssim": "codec", "loss": None}.get(
@@ -291,6 +436,18 @@ def _check(
         raise ValueError(
             f"monitor={config.monitor!r} needs a {needed}, and the system has none; use 'loss'"
         )
+    for epoch in (0, config.turn_epochs):
+        if not any(
+            p.requires_grad
+            for name, stage in system.stages()
+            if name in config.learning(epoch)
+            for p in stage.parameters()
+        ):
+            raise ValueError(
+                f"nothing to train: the stages {', '.join(config.learning(epoch)) or '(none)'} "
+                f"have no trainable parameters in this system, and no others learn in epoch "
+                f"{epoch + 1} with plan={config.plan!r}"
+            )
     scenes, labels = as_scenes(train.gather(torch.tensor([0, len(train) - 1])), device_of(system))
     noise = torch.Generator(scenes.device).manual_seed(0)
     with _only_learning(system, config.stages), evaluating(system):
@@ -336,8 +493,7 @@ def _check_finite(run: TrainingRun, loss: Tensor) -> None:
     where = f" (gradients no longer finite in: {', '.join(broken)})" if broken else ""
     raise TrainingDiverged(
         f"the loss became {float(loss)} in epoch {run.epoch + 1}, step {run.step}{where}. Lower "
-        "the learning rate of that stage, or set a smaller gradient_clip; checkpoints written "
-        "before are intact"
+        f"the learning rate of that stage, or set a smaller gradient_clip; {run.kept()}"
     )
 
 

@@ -56,9 +56,9 @@ def test_the_readme_has_two_commands_that_begin_from_nothing():
 
 
 def test_every_example_has_a_test():
-    tested = {path.stem.removeprefix("test_") for path in (ROOT / "tests/examples").glob("*.py")}
     for path in (ROOT / "examples").rglob("*.py"):
-        assert path.stem in tested, f"{path.name} has no test in tests/examples"
+        folder = ROOT / "tests" / path.parent.relative_to(ROOT)
+        assert (folder / f"test_{path.name}").exists(), f"{path.name} has no test in {folder}"
 
 
 def test_the_tests_mirror_the_packages():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import classify
 import compress
@@ -128,3 +129,39 @@ def test_a_split_by_hash_stays_when_scenes_are_added():
 
     few, many = parts(40), parts(80)
     assert all(many[name] == part for name, part in few.items())
+
+
+def test_every_picture_is_tested_in_one_fold():
+    data = joint.PhantomConfig(count=60, image_size=16)
+    scenes = joint.build_data(data)
+    tested = []
+    for fold in range(4):
+        config = joint.RunConfig(data=data, split=joint.SplitConfig(folds=4, fold=fold))
+        parts = joint.build_split(config, scenes)
+        assert parts.fold == (fold, 4)
+        assert not {*parts.validation.groups} & {*parts.train.groups}
+        tested += parts.test.identifiers
+    assert sorted(tested) == sorted(scenes.identifiers)
+    with pytest.raises(ValueError, match="fold=4 is not there: there are 4 folds"):
+        joint.SplitConfig(folds=4, fold=4)
+    with pytest.raises(ValueError, match="fold=1 is not there: there are no folds"):
+        joint.SplitConfig(fold=1)
+
+
+def test_isic_from_a_configuration(tmp_path):
+    names = [f"ISIC_{number:07d}" for number in range(12)]
+    for name in names:
+        Image.new("RGB", (20, 16), (200, 150, 140)).save(tmp_path / f"{name}.jpg")
+    classes = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
+    rows = [",".join(["image", *classes])]
+    for number, name in enumerate(names):
+        rows.append(",".join([name, *("1.0" if c == number % 7 else "0.0" for c in range(7))]))
+    (tmp_path / "ISIC2018_Task3_Training_GroundTruth.csv").write_text("\n".join(rows) + "\n")
+    lesions = "".join(f"{name},HAM_{i // 2},x\n" for i, name in enumerate(names))
+    (tmp_path / "ISIC2018_Task3_Training_LesionGroupings.csv").write_text(
+        "image,lesion_id,diagnosis_confirm_type\n" + lesions
+    )
+    config = joint.data_config(tmp_path, image_size=16)
+    assert config == joint.ISICConfig(root=tmp_path, image_size=16)
+    scenes = joint.build_data(config)
+    assert (len(scenes), scenes.image_size, len(set(scenes.groups))) == (12, (16, 16), 6)

@@ -1,15 +1,20 @@
 import errno
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import nn
 
 import joint
-from joint.checkpoint import write_atomically
+import joint.checkpoint
+from joint.checkpoint import CheckpointDamaged, load_latest, remove_leftovers, write_atomically
 
 
 def _tensors():
@@ -119,8 +124,6 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
 def test_missing_and_foreign_files_are_refused(tmp_path):
     with pytest.raises(joint.CheckpointError, match="there is no checkpoint at"):
         joint.load_checkpoint(tmp_path / "nothing")
-    from safetensors.torch import save_file
-
     save_file({"x": torch.ones(1)}, tmp_path / "foreign.safetensors")
     with pytest.raises(joint.CheckpointError, match="not a checkpoint of this library"):
         joint.load_checkpoint(tmp_path / "foreign.safetensors")
@@ -142,14 +145,165 @@ def test_another_architecture_is_refused_and_nothing_is_copied():
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
-def test_a_pickle_is_never_executed(tmp_path):
-    marker = tmp_path / "marker"
-
+def _evil(marker):
     class Evil:
         def __reduce__(self):
             return (shutil.os.mkdir, (str(marker),))
 
-    torch.save({"x": Evil()}, tmp_path / "evil.safetensors")
-    with pytest.raises(joint.CheckpointError, match="damaged or not"):
-        joint.load_checkpoint(tmp_path / "evil.safetensors")
-    assert not marker.exists()
+    return {"x": Evil()}
+
+
+@pytest.mark.parametrize("name", ["evil.safetensors", "evil.pt", "evil.pkl", "evil.CKPT"])
+@pytest.mark.parametrize("writer", ["torch", "torch before 1.6", "pickle"])
+def test_a_pickle_is_never_executed(tmp_path, name, writer):
+    content, path = _evil(tmp_path / "marker"), tmp_path / name
+    if writer == "pickle":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=writer == "torch")
+    with pytest.raises(joint.CheckpointError, match=r"is a pickle.* and was not read.*Only safet"):
+        joint.load_checkpoint(path)
+    assert not (tmp_path / "marker").exists()
+
+
+def test_a_length_that_looks_like_a_pickle_is_none(tmp_path):
+    """The first two bytes of a safetensors file are the length of its head: here 0x..280."""
+    path = tmp_path / "state.safetensors"
+    joint.save_checkpoint(path, {}, {"padding": ""})
+    padding = 0x280 - int.from_bytes(path.read_bytes()[:8], "little")
+    joint.save_checkpoint(path, {}, {"padding": "x" * padding})
+    assert path.read_bytes()[:2] == b"\x80\x02"
+    assert joint.load_checkpoint(path)[1]["padding"] == "x" * padding
+
+
+def test_a_later_format_is_refused_whole_as_it_is(tmp_path, monkeypatch):
+    path, previous = tmp_path / "state.safetensors", tmp_path / "older.safetensors"
+    joint.save_checkpoint(previous, _tensors(), {})
+    monkeypatch.setattr(joint.checkpoint, "_FORMAT", 2)
+    joint.save_checkpoint(path, _tensors(), {})
+    monkeypatch.undo()
+    message = r"state\.safetensors is a checkpoint of format 2, and this .* reads format 1"
+    for load in (joint.load_checkpoint, lambda p: load_latest(p, previous)):
+        with pytest.raises(joint.CheckpointError, match=message) as caught:
+            load(path)
+        assert not isinstance(caught.value, CheckpointDamaged)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    path = tmp_path_factory.mktemp("written") / "state.safetensors"
+    tensors = _tensors() | {
+        "half": torch.arange(3.0).to(torch.bfloat16),
+        "none": torch.zeros(0, 3),
+        "flag": torch.tensor([True, False]),
+    }
+    joint.save_checkpoint(path, tensors, {"epoch": 3, "name": "é"})
+    return path, tensors
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_no_damage_goes_unnoticed(written, data):
+    path, tensors = written
+    content = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] ^= data.draw(st.integers(1, 255))
+    else:
+        del content[data.draw(st.integers(0, len(content) - 1)) :]
+    damaged = path.with_name("damaged.safetensors")
+    damaged.write_bytes(content)
+    try:
+        loaded, head = joint.load_checkpoint(damaged)
+    except joint.CheckpointError:
+        return
+    # What is left is white space in the head, or the way in which it writes a name.
+    assert head == {"format": 1, "epoch": 3, "name": "é"}
+    assert loaded.keys() == tensors.keys()
+    assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
+    assert all(loaded[name].dtype == tensors[name].dtype for name in tensors)
+
+
+def test_a_flipped_bit_in_a_weight_is_found(written, tmp_path):
+    content = bytearray(written[0].read_bytes())
+    content[-1] ^= 1
+    path = tmp_path / "state.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointDamaged, match="does not have the checksum that it was written"):
+        joint.load_checkpoint(path)
+
+
+def _three(tmp_path):
+    path, previous = tmp_path / "a.safetensors", tmp_path / "a.previous.safetensors"
+    for number in range(3):
+        joint.save_checkpoint(path, _tensors(), {"number": number}, previous=previous)
+    return path, previous
+
+
+def test_the_one_before_is_kept(tmp_path):
+    path, previous = _three(tmp_path)
+    assert load_latest(path, previous)[1]["number"] == 2
+    assert joint.load_checkpoint(previous)[1]["number"] == 1
+    assert sorted(os.listdir(tmp_path)) == [previous.name, path.name]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "missing"])
+def test_a_damaged_one_is_set_aside_for_the_one_before(tmp_path, damage):
+    path, previous = _three(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= damage == "flipped"
+    path.write_bytes({"truncated": content[:-9], "empty": b""}.get(damage, content))
+    message = r"a\.safetensors is damaged and now called a\.damaged\.safetensors; the check"
+    if damage == "missing":
+        path.unlink()
+        message = r"a\.safetensors is missing; the checkpoint before it, a\.previous\.saf.* is used"
+    with pytest.warns(UserWarning, match=message):
+        assert load_latest(path, previous)[1]["number"] == 1
+    # The damaged one must not become the one before of the next.
+    joint.save_checkpoint(path, _tensors(), {"number": 3}, previous=previous)
+    assert load_latest(path, previous)[1]["number"] == 3
+    assert joint.load_checkpoint(previous)[1]["number"] == 1
+
+
+def test_two_damaged_ones_are_both_named(tmp_path):
+    path, previous = _three(tmp_path)
+    for damaged in (path, previous):
+        damaged.write_bytes(b"nothing")
+    with pytest.raises(CheckpointDamaged) as caught:
+        load_latest(path, previous)
+    assert f"{path} is damaged" in str(caught.value)
+    assert f"{previous} is damaged" in str(caught.value)
+    assert path.exists()
+    previous.unlink()
+    with pytest.raises(CheckpointDamaged, match=r"is damaged.*Nor is there an older one: there is"):
+        load_latest(path, previous)
+    path.unlink()
+    with pytest.raises(joint.CheckpointError, match="there is no checkpoint at"):
+        load_latest(path, previous)
+
+
+def test_a_kill_between_the_renames_leaves_the_old_file(tmp_path, monkeypatch):
+    path, previous = _three(tmp_path)
+    original = os.replace
+
+    def dying(source, target):
+        if target == path:
+            raise KeyboardInterrupt
+        original(source, target)
+
+    monkeypatch.setattr(os, "replace", dying)
+    with pytest.raises(KeyboardInterrupt):
+        joint.save_checkpoint(path, _tensors(), {"number": 3}, previous=previous)
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match="is missing"):
+        assert load_latest(path, previous)[1]["number"] == 2
+
+
+def test_what_a_killed_writer_leaves_is_removed_and_nothing_else(tmp_path):
+    kept = ["a.safetensors", ".hidden", ".a.b.c", ".a.12-0123456", "notes.7-01234567"]
+    for name in [*kept, ".a.safetensors.12-0123abcd"]:
+        (tmp_path / name).touch()
+    (tmp_path / ".folder.1-01234567").mkdir()
+    remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted([*kept, ".folder.1-01234567"])
+    remove_leftovers(tmp_path / "nowhere")

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
@@ -8,7 +9,7 @@ from torch import nn
 import compress
 import joint
 import optics
-from joint.evaluate import derive_seed
+from joint.feed import Feed, generators
 
 
 class _Noisy(nn.Module):
@@ -56,7 +57,8 @@ def test_rate_and_fidelity_are_means_over_pictures(system, lesions):
     result = joint.evaluate(system, lesions, batch_size=48, count_bytes=True)
     system.eval()
     scenes = lesions.gather(torch.arange(48)).images / 255.0
-    noise = torch.Generator().manual_seed(derive_seed(0, "evaluate", 0))
+    seeds = Feed(lesions, torch.device("cpu")).seeds(0, "evaluate")
+    noise = generators(seeds, torch.device("cpu"))
     with torch.no_grad():
         output = system(scenes, generator=noise)
     sizes = [len(payload) for payload in system.codec.compress(output.measurement)]
@@ -97,3 +99,66 @@ def test_summary_is_json(system, lesions):
     assert again["count"] == 48
     assert again["balanced_accuracy"] == summary["balanced_accuracy"]
     assert len(again["report"]["confusion"]) == 3
+
+
+def test_noise_of_a_picture_does_not_depend_on_its_batch(system, lesions):
+    whole, parts = (joint.evaluate(system, lesions, batch_size=size) for size in (48, 7))
+    np.testing.assert_allclose(parts.logits, whole.logits, rtol=1e-4, atol=1e-5)
+    order = torch.randperm(48, generator=torch.Generator().manual_seed(1))
+    mixed = joint.evaluate(system, lesions.subset(order), batch_size=48)
+    np.testing.assert_allclose(mixed.logits, whole.logits[order], rtol=1e-4, atol=1e-5)
+
+
+def test_other_light_and_other_quality_without_training(lesions):
+    codec = compress.FactorizedCodec(levels=3)
+    system = joint.ImagingSystem(
+        sensor=optics.Sensor(10_000, read_noise=0.0, bit_depth=None, trainable_gain=True),
+        codec=codec,
+    )
+    state = {name: tensor.clone() for name, tensor in system.state_dict().items()}
+    seen = []
+    for photons in (None, 10_000, 400):
+        scenes = []
+        system.codec.register_forward_pre_hook(lambda _, args, kept=scenes: kept.append(args[0]))
+        joint.evaluate(system, lesions, objective=joint.Objective(task=0), photons=photons)
+        seen.append(torch.cat(scenes))
+    assert torch.equal(seen[0], seen[1])
+    assert float((seen[0].mean() - seen[2].mean()).abs()) < 2e-3  # as bright as it was
+    clean = lesions.gather(torch.arange(48)).images / 255.0
+    noise = optics.srgb_to_linear(seen[2]) - optics.srgb_to_linear(clean)
+    light = optics.srgb_to_linear(clean)
+    inside = (light > 0.1) & (light < 0.5)  # where nothing is clipped
+    expected = (light[inside] / (400 * 0.6)).mean()  # Poisson: x / (photons * QE)
+    assert float(noise[inside].square().mean()) == pytest.approx(float(expected), rel=0.05)
+    rates = [
+        joint.evaluate(system, lesions, objective=joint.Objective(task=0), quality=q).bpp
+        for q in (0, 1, 2)
+    ]
+    assert rates[0] < rates[1] < rates[2]
+    assert codec.quality is None
+    assert system.sensor.photons == 10_000
+    assert all(torch.equal(state[n], t) for n, t in system.state_dict().items())
+    with pytest.raises(ValueError, match=r"photons=0\.0 is out of range; give a positive number"):
+        joint.evaluate(system, lesions, objective=joint.Objective(task=0), photons=0.0)
+    with pytest.raises(ValueError, match=r"quality=1 needs a learned codec .* the system has JPEG"):
+        joint.evaluate(joint.ImagingSystem(codec=compress.JPEG(50)), lesions, quality=1)
+    with pytest.raises(ValueError, match="photons=5 needs a sensor"):
+        joint.evaluate(joint.ImagingSystem(codec=codec), lesions, photons=5)
+
+
+def test_adjusted_scores_are_judged_again_without_another_pass(system, lesions):
+    result = joint.evaluate(system, lesions)
+    offset = torch.tensor([0.0, 50.0, 0.0])
+    shifted = result.adjusted(offset, resamples=50)
+    assert (shifted.logits == result.logits + offset.numpy()).all()
+    again = accuracy_score(result.labels, (result.logits + offset.numpy()).argmax(1))
+    assert shifted.report.accuracy == pytest.approx(again)
+    assert shifted.report.confusion[:, 1].sum() == 48  # everything is called the favoured class
+    assert result.report.confusion[:, 1].sum() < 48
+    assert "accuracy" in shifted.report.intervals
+    assert (shifted.bpp, shifted.losses) == (result.bpp, result.losses)
+    with pytest.raises(ValueError, match="one number for each of the 3 classes"):
+        result.adjusted(torch.zeros(2))
+    coded = joint.evaluate(joint.ImagingSystem(codec=compress.JPEG(50)), lesions)
+    with pytest.raises(ValueError, match="no class scores to adjust"):
+        coded.adjusted(torch.zeros(3))

@@ -1,8 +1,11 @@
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
+import classify
 import compress
 import joint
 
@@ -63,6 +66,91 @@ def test_training_smooths_weighs_and_adjusts_and_evaluation_does_not():
     )
 
 
+COUNTS = torch.tensor([50, 30, 20])
+
+
+def test_each_remedy_is_the_one_of_classify():
+    output = _output()
+    z = output.logits
+    counts = COUNTS
+    for objective, options in (
+        (joint.Objective(focal_gamma=2), {"focal_gamma": 2.0}),
+        (
+            joint.Objective(effective_number=0.99),
+            {"weights": classify.effective_number_weights(counts, beta=0.99)},
+        ),
+        (
+            joint.Objective(class_weight_power=0.5),
+            {"weights": classify.class_weights(counts, power=0.5)},
+        ),
+        (joint.Objective(margin=15), {"margins": classify.ldam_margins(counts, largest=15.0)}),
+        (
+            joint.Objective(logit_adjustment=0.7, margin=2, focal_gamma=1),
+            {
+                "margins": classify.ldam_margins(counts, largest=2.0),
+                "log_prior": 0.7 * classify.log_prior(counts),
+                "focal_gamma": 1.0,
+            },
+        ),
+    ):
+        expected = classify.task_loss(z, LABELS, label_smoothing=0.05, **options)
+        torch.testing.assert_close(objective(output, LABELS, counts=counts).task, expected)
+        assert expected != objective(output, LABELS).task
+        # Measured without counts, all objectives tell the plain cross-entropy.
+        torch.testing.assert_close(
+            objective(output, LABELS).task, functional.cross_entropy(z, LABELS)
+        )
+
+
+@pytest.mark.parametrize("weights", [{"class_weight_power": 1.0}, {"effective_number": 0.99}])
+def test_deferred_weights_act_from_the_very_epoch(weights):
+    output = _output()
+    deferred = joint.Objective(margin=3, deferred_from=7, **weights)
+    at_once, never = joint.Objective(margin=3, **weights), joint.Objective(margin=3)
+
+    def task(objective, epoch):
+        return float(objective(output, LABELS, counts=COUNTS, epoch=epoch).task.detach())
+
+    assert task(at_once, 0) != task(never, 0)
+    assert task(at_once, None) == task(at_once, 0)
+    for epoch in (0, 1, 6):
+        assert task(deferred, epoch) == task(never, epoch)
+    for epoch in (7, 8, 100, None):
+        assert task(deferred, epoch) == task(at_once, epoch)
+
+
+def test_mixed_labels_cost_what_their_parts_cost():
+    output = _output()
+    objective = joint.Objective(
+        class_weight_power=0.5, logit_adjustment=1, focal_gamma=1, label_smoothing=0.1
+    )
+
+    def task(labels):
+        return objective(output, labels, counts=COUNTS).task
+
+    torch.testing.assert_close(task(functional.one_hot(LABELS, 3).float()), task(LABELS))
+    plain = joint.Objective(label_smoothing=0)
+    others = LABELS.flip(0)
+    mixed = 0.3 * functional.one_hot(LABELS, 3) + 0.7 * functional.one_hot(others, 3)
+    for counts in (COUNTS, None):
+        losses = [plain(output, labels, counts=counts).task for labels in (LABELS, others, mixed)]
+        torch.testing.assert_close(losses[2], 0.3 * losses[0] + 0.7 * losses[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_and_a_class_without_pictures_leave_a_finite_gradient(dtype):
+    logits = torch.tensor([[40.0, -40, 0], [0, 40, -40]], dtype=dtype).requires_grad_()
+    output = dataclasses.replace(_output(), logits=logits)
+    objective = joint.Objective(
+        class_weight_power=1, logit_adjustment=1, focal_gamma=0.5, margin=15
+    )
+    losses = objective(output, torch.tensor([0, 0]), counts=torch.tensor([9000, 3, 0]))
+    assert losses.task.dtype == torch.float32
+    losses.total.backward()
+    assert torch.isfinite(logits.grad).all()
+    assert logits.grad.abs().max() > 0
+
+
 def test_terms_without_their_stage():
     losses = joint.Objective()(_output(codec=False), LABELS)
     assert losses.rate is None
@@ -75,11 +163,28 @@ def test_terms_without_their_stage():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"task": -1}, {"label_smoothing": 1}, {"class_weight_power": 2}, {"rates": 1}]
+    "bad",
+    [
+        {"task": -1},
+        {"label_smoothing": 1},
+        {"class_weight_power": 2},
+        {"effective_number": 1},
+        {"focal_gamma": -1},
+        {"margin": -1},
+        {"deferred_from": -1},
+        {"rates": 1},
+    ],
 )
 def test_bad_weights_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         joint.Objective(**bad)
+
+
+def test_weights_that_contradict_or_defer_nothing_are_refused():
+    with pytest.raises(ValueError, match="both weigh the classes: set one of them to 0"):
+        joint.Objective(class_weight_power=0.5, effective_number=0.99)
+    with pytest.raises(ValueError, match="deferred_from=3 defers class weights, but there are"):
+        joint.Objective(deferred_from=3, margin=0.5)
 
 
 def test_rate_distortion_is_the_lagrangian_of_the_literature():

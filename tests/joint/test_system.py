@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
@@ -229,3 +231,42 @@ def test_neighbours_that_do_not_fit_are_refused():
         )
     with pytest.raises(ValueError, match="'srgb' or 'linear', not 'rgb'"):
         joint.ImagingSystem(encoding="rgb")
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        {"front_end": lambda: optics.LearnedKernel("identity", 5, mix_channels=True)},
+        {"front_end": lambda: optics.FourierFilter((32, 32), "spiral")},
+        {"front_end": lambda: optics.FourierFilter((32, 32), illumination="incoherent")},
+        {"sensor": lambda: optics.Sensor(1000)},
+        {"sensor": lambda: optics.Sensor(1000, cfa="rggb", shot_noise="poisson", full_well=500)},
+        {
+            "sensor": lambda: optics.Sensor(
+                1000, converter="dithered", trainable_gain=True, binning=2
+            )
+        },
+        {"codec": lambda: compress.FactorizedCodec(levels=3)},
+        {"codec": compress.HyperpriorCodec},
+        {"codec": lambda: compress.Autoencoder(width_ratio=6)},
+        {"classifier": lambda: classify.backbone("resnet_s", 3, image_size=(32, 32))},
+    ],
+)
+def test_neither_pass_reads_a_number_from_the_device(stages, monkeypatch):
+    """A tensor without values cannot be read: whoever would wait for a GPU raises here.
+
+    KMeansCodec, and DifferentiableJPEG with its count of bits, do wait.
+    """
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # not on "meta"
+    system = joint.ImagingSystem(**{name: make() for name, make in stages.items()}).to("meta")
+    output = system(torch.rand(2, 3, 32, 32, device="meta", requires_grad=True))
+    total = output.handed.sum()
+    if output.coded is not None:
+        total = total + output.coded.bits.sum()
+    if output.logits is not None:
+        labels = torch.zeros(2, dtype=torch.int64, device="meta")
+        total = total + joint.Objective()(output, labels, counts=torch.tensor([3, 2, 1])).total
+    total.backward()
+    assert output.scene.grad is not None
+    for name, parameter in system.named_parameters():
+        assert parameter.grad is not None, name

@@ -134,10 +134,10 @@ def test_every_epoch_has_an_order_of_its_own_and_shows_each_picture_once(
     seen = []
     original = joint.train._step
 
-    def watching(run, forward, scenes, *rest):
-        seen.append((run.epoch, scenes.sum((1, 2, 3))))
+    def watching(run, graph, batches, *rest):
+        seen.append((run.epoch, torch.cat([batch.scenes.sum((1, 2, 3)) for batch in batches])))
         assert not any(p.requires_grad for p in run.system.codec.parameters())
-        return original(run, forward, scenes, *rest)
+        return original(run, graph, batches, *rest)
 
     monkeypatch.setattr(joint.train, "_step", watching)
     learning = ("front_end", "sensor", "classifier")
@@ -201,7 +201,215 @@ def test_the_run_folder_is_readable(lesions, others, tmp_path):
     assert lines[1]["train"] == history.epochs[1].train
     assert lines[1]["validation"] == history.epochs[1].validation
     files = {path.name for path in tmp_path.iterdir()}
-    assert files == {"history.jsonl", "checkpoint.safetensors", "best.safetensors"}
+    checkpoints = {"checkpoint.safetensors", "checkpoint.previous.safetensors"}
+    assert files == {"history.jsonl", "best.safetensors", *checkpoints}
+
+
+def _watch(monkeypatch):
+    """Keep what each step is given: (epoch, step) and its batches."""
+    seen = {}
+    original = joint.train._step
+
+    def watching(run, graph, batches, *rest):
+        seen[run.epoch, run.step] = batches
+        return original(run, graph, batches, *rest)
+
+    monkeypatch.setattr(joint.train, "_step", watching)
+    return seen
+
+
+def _by_picture(lesions, seen, epoch):
+    """Scene, and the first number of its noise, of each picture by its mean code."""
+    found = {}
+    for (at, _), batches in sorted(seen.items()):
+        for batch in batches if at == epoch else []:
+            for scene, noise in zip(batch.scenes, batch.noise, strict=True):
+                found[float(scene.double().mean())] = float(torch.rand(1, generator=noise))
+    return found
+
+
+def test_order_and_noise_of_a_picture_depend_on_nothing_but_its_name(lesions, others, monkeypatch):
+    def shown(data, **changes):
+        with monkeypatch.context() as patch:
+            seen = _watch(patch)
+            config = _settings(augmentation="none", epochs=1, **changes)
+            _fit(full_system(), data, others, config=config)
+            return _by_picture(data, seen, 0)
+
+    whole = shown(lesions)
+    assert len(whole) == len(lesions)
+    assert whole == shown(lesions, batch_size=48) == shown(lesions, micro_batches=3)
+    mixed = torch.randperm(48, generator=torch.Generator().manual_seed(3))
+    rows = shown(lesions.subset(mixed))
+    assert list(rows.items()) == list(whole.items())  # the same order too
+    fewer = shown(lesions.subset(torch.arange(40)))
+    assert list(fewer.items()) == [pair for pair in whole.items() if pair[0] in fewer]
+    assert whole != shown(lesions, seed=1)
+
+
+def test_views_of_a_picture_do_not_depend_on_its_batch(lesions, others, monkeypatch):
+    found = []
+    for size in (6, 48):
+        with monkeypatch.context() as patch:
+            seen = _watch(patch)
+            config = _settings(augmentation="full", epochs=1, batch_size=size)
+            _fit(full_system(), lesions, others, config=config)
+        found.append(torch.cat([seen[key][0].scenes for key in sorted(seen)]))
+    torch.testing.assert_close(*found, rtol=0, atol=1e-6)
+
+
+def test_a_picture_that_is_shown_twice_has_other_views_and_other_noise(
+    lesions, others, monkeypatch
+):
+    rare = lesions.subset(torch.tensor([0, *range(1, 48, 3)]))  # one of a class, 16 of another
+    seen = _watch(monkeypatch)
+    config = _settings(sampling_power=1.0, augmentation="full", epochs=1, monitor="loss")
+    _fit(full_system(), rare, others, config=config)
+    batches = [batch for key in sorted(seen) for batch in seen[key]]
+    labels = torch.cat([batch.labels for batch in batches])
+    assert 8 <= int((labels == 0).sum()) <= 9
+    again = torch.cat([batch.scenes for batch in batches])[labels == 0]
+    assert len({float(scene.double().sum()) for scene in again}) == len(again)
+    drawn = [g.initial_seed() for batch in batches for g in batch.noise]
+    assert len(set(drawn)) == len(rare)
+
+
+def _gradients(system):
+    """Gradient of each stage as one vector."""
+    return {
+        name: torch.cat([p.grad.double().flatten() for p in stage.parameters()])
+        for name, stage in system.stages()
+    }
+
+
+def test_micro_batches_take_the_step_of_the_whole(lesions, others):
+    steps = []
+    for micro_batches in (1, 5):
+        system = full_system()
+        system.classifier.net[1] = nn.Identity()  # statistics of a part are not those of a whole
+        system.classifier.net[7] = nn.Identity()  # no dropout: it has no sources of its own
+        config = _settings(micro_batches=micro_batches, epochs=1, batch_size=48)
+        history = _fit(system, lesions, others, config=config)
+        steps.append((_gradients(system), history.epochs[0]))
+    (whole, record), (parts, other) = steps
+    for name, gradient in whole.items():
+        assert (parts[name] - gradient).norm() < 1e-4 * gradient.norm(), name
+    assert record.train == pytest.approx(other.train, rel=1e-5)
+    assert record.gradient_norms == pytest.approx(other.gradient_norms, rel=1e-4)
+    with pytest.raises(ValueError, match="cannot be divided among 1 processes in 11 parts"):
+        _fit(full_system(), lesions, others, config=_settings(micro_batches=11))
+
+
+def test_plans_say_which_stages_learn_in_which_epoch(lesions, others, monkeypatch):
+    moved = []
+    original = joint.train._epoch
+
+    def watching(run, *rest):
+        before = _state(run.system)
+        original(run, *rest)
+        after = _state(run.system)
+        changed = [name for name in before if not torch.equal(before[name], after[name])]
+        moved.append({name.split(".")[0] for name in changed})
+
+    monkeypatch.setattr(joint.train, "_epoch", watching)
+    config = _settings(plan="alternating", turn_epochs=2, epochs=5)
+    history = _fit(full_system(), lesions, others, config=config)
+    camera, network = {"front_end", "sensor"}, {"codec", "classifier"}
+    assert moved == [camera, camera, network, network, camera]
+    assert [set(record.gradient_norms) for record in history.epochs] == moved
+    moved.clear()
+    _fit(full_system(), lesions, others, config=_settings(plan="frozen", epochs=1))
+    assert moved == [{"front_end", "sensor", "codec"}]
+    with pytest.raises(ValueError, match=r"nothing to train: .* plan='alternating'"):
+        _fit(
+            joint.ImagingSystem(classifier=Head()), lesions, others,
+            objective=joint.Objective(), config=_settings(plan="alternating"),
+        )  # fmt: skip
+
+
+def test_gradient_norms_are_those_before_clipping(lesions, others):
+    config = _settings(epochs=1, gradient_clip=1e-6)
+    clipped = _fit(full_system(), lesions, others, config=config).epochs[0]
+    assert set(clipped.gradient_norms) == {"front_end", "sensor", "codec", "classifier"}
+    assert min(clipped.gradient_norms.values()) > 1e-4
+    first = full_system()
+    config = _settings(epochs=1, batch_size=48, gradient_clip=None, augmentation="none")
+    record = _fit(first, lesions, others, config=config).epochs[0]
+    # A single step: the norm is that of the gradient that is left in the parameters.
+    for name, stage in first.stages():
+        squares = sum(float(p.grad.double().square().sum()) for p in stage.parameters())
+        assert record.gradient_norms[name] == pytest.approx(squares**0.5, rel=1e-4)
+
+
+def test_the_average_of_the_weights_is_what_is_validated_and_returned(
+    lesions, others, tmp_path, monkeypatch
+):
+    path = []
+    original = joint.run.TrainingRun.end_step
+
+    def watching(run, pictures):
+        original(run, pictures)
+        path.append(_state(run.system))
+
+    monkeypatch.setattr(joint.run.TrainingRun, "end_step", watching)
+    config = _settings(averaging=0.9, epochs=2, restore_best=False)
+    system = full_system()
+    history = _fit(system, lesions, others, config=config, directory=tmp_path)
+    expected = {name: tensor.double() for name, tensor in path[0].items()}
+    for step, state in enumerate(path[1:], 2):
+        decay = min(0.9, (1 + step) / (10 + step))
+        for name, tensor in state.items():
+            expected[name] += (1 - decay) * (tensor.double() - expected[name])
+    for name, tensor in _state(system).items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor.double(), expected[name], rtol=1e-4, atol=1e-6)
+        else:
+            assert torch.equal(tensor, path[-1][name])
+    seed = joint.feed.derive_seed(0, "validation")
+    again = joint.evaluate(system, others, objective=OBJECTIVE, batch_size=10, seed=seed)
+    assert again.scalars()["loss"] == history.epochs[-1].validation["loss"]
+    monkeypatch.undo()
+    # Resumed, it goes on as it would have gone.
+    longer = _settings(averaging=0.9, epochs=2, checkpoint_every=2)
+    whole, stopped = full_system(), full_system()
+    expected_history = _fit(whole, lesions, others, config=longer)
+    polls = iter([False] * 6 + [True])
+    part = _fit(
+        stopped, lesions, others, config=longer, directory=tmp_path / "b", stop=lambda: next(polls)
+    )
+    assert part.interrupted
+    resumed = full_system(seed=4)
+    after = _fit(resumed, lesions, others, config=longer, directory=tmp_path / "b", resume=True)
+    assert _same(_state(whole), _state(resumed))
+    assert after.epochs[1].validation == expected_history.epochs[1].validation
+
+
+def test_a_run_that_is_asked_to_stop_saves_and_resumes_to_equal_bits(lesions, others, tmp_path):
+    whole = full_system()
+    expected = _fit(whole, lesions, others)
+    polls = iter([False] * 7 + [True])
+    history = _fit(full_system(), lesions, others, directory=tmp_path, stop=lambda: next(polls))
+    assert history.interrupted
+    assert len(history.epochs) == 1
+    _, head = joint.load_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert (head["epoch"], head["step"]) == (1, 3)
+    resumed = full_system(seed=2)
+    history = _fit(resumed, lesions, others, directory=tmp_path, resume=True)
+    assert not history.interrupted
+    assert _same(_state(whole), _state(resumed))
+    assert [r.train for r in history.epochs] == [r.train for r in expected.epochs]
+
+
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
+def test_mixed_pictures_train(lesions, others, mixing, monkeypatch):
+    seen = _watch(monkeypatch)
+    system = joint.ImagingSystem(classifier=Head())
+    config = _settings(epochs=20, mixing=mixing, augmentation="dihedral", monitor="accuracy")
+    history = _fit(system, lesions, others, config=config, objective=joint.Objective())
+    labels = seen[0, 0][0].labels
+    assert labels.shape == (10, 3) or labels.shape[1] == 3
+    assert torch.allclose(labels.sum(1), torch.ones(len(labels)))
+    assert history.best.validation["accuracy"] > 0.8
 
 
 class _Interrupted(Exception):
@@ -285,6 +493,7 @@ def test_a_run_killed_at_random_points_resumes_to_equal_bits(lesions, others, tm
         assert _same(one, other), (name, delays)
         for record in [*first.get("records", []), *second.get("records", [])]:
             record.pop("images_per_second")
+            record.pop("peak_memory")
         for one, other in zip(first.get("records", []), second.get("records", []), strict=True):
             assert one == other
         assert first == second
@@ -318,7 +527,7 @@ def test_a_run_is_not_overwritten_or_mixed_with_another(lesions, others, tmp_pat
             objective=OBJECTIVE.model_copy(update={"rate": 0.2}),
         )
     with pytest.raises(joint.CheckpointError, match="the train set is another one"):
-        _fit(full_system(), others, others, directory=tmp_path, resume=True)
+        _fit(full_system(), lesions.subset(torch.arange(40)), others, directory=tmp_path, resume=True)
     other = joint.ImagingSystem(codec=compress.FactorizedCodec(), classifier=Head())
     with pytest.raises(
         joint.CheckpointError, match=r"the system has \(codec\).*instead of \(front_end\)"
@@ -464,6 +673,14 @@ def test_what_cannot_work_is_refused_before_the_first_step(
     options = {k: v for k, v in change.items() if k in ("config", "objective", "device")}
     with pytest.raises(ValueError, match=message):
         _fit(system, train, others, **options)
+
+
+def test_a_picture_that_is_validated_is_not_trained_on(lesions, others):
+    train, validation = lesions.subset(torch.arange(40)), lesions.subset(torch.arange(38, 48))
+    assert train.shared(validation) == ("picture38", "picture39")
+    assert lesions.shared(others) == ()  # the same names, but other pictures
+    with pytest.raises(ValueError, match=r"2 pictures are in both .* \(picture38, \.\.\.\)"):
+        _fit(full_system(), train, validation)
 
 
 def test_a_scene_that_the_front_end_cannot_take_is_refused_first(lesions, others, monkeypatch):

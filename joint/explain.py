@@ -1,0 +1,430 @@
+"""Why a system says what it says: maps on the scene, and on every plane behind it.
+
+::
+
+    scene ─► irradiance ─► raw ─► measurement ─► handed ─► feature map ─► logits
+      │          │          │          │            │           └── grad_cam
+      │          └──────────┴──────────┴────────────┴────────────── integrated_gradients
+      ├── occlusion
+      └── average_views
+
+All of them explain the system as it is in evaluation mode, put every module back into the mode that
+it was in, leave no hook behind and touch no parameter's gradient. Where there is noise, one draw of
+it is explained: each pass of a call sees the same, that of the generator's state, which stays as
+it was.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from classify.backbone import TracedLogits
+from optics import Generators
+
+from .planes import Noise, Plane, reach
+from .system import ImagingSystem, evaluating
+
+__all__ = [
+    "ActivationMap",
+    "Attribution",
+    "OcclusionMap",
+    "ViewAverage",
+    "Views",
+    "average_views",
+    "grad_cam",
+    "integrated_gradients",
+    "occlusion",
+]
+
+Views = Literal["identity", "mirror", "flips", "dihedral"]
+
+_COUNT: dict[Views, int] = {"identity": 1, "mirror": 2, "flips": 4, "dihedral": 8}
+
+
+@runtime_checkable
+class _Traceable(Protocol):
+    def trace(self, image: Tensor) -> TracedLogits: ...
+
+
+@dataclass(frozen=True)
+class ActivationMap:
+    """Where the last feature map speaks for a class."""
+
+    maps: Tensor
+    """``[B, H, W]`` on the scene, not negative, in units of the score for each cell of
+    ``coarse``."""
+    coarse: Tensor
+    """The same on the grid of the feature map ``[B, h, w]``."""
+    target: Tensor
+    """The class that each map is for ``[B]``."""
+    logits: Tensor
+    """Class scores of the pass that was explained ``[B, K]``."""
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What each value of a plane adds to the score of a class, against a baseline."""
+
+    plane: Plane
+    """Where the values lie."""
+    values: Tensor
+    """Shares of the score, signed, in the shape of the plane ``[B, C, H, W]``; the exposures of
+    ``irradiance`` and ``raw`` are channels."""
+    target: Tensor
+    """The class whose score is shared out ``[B]``."""
+    score: Tensor
+    """Its logit ``[B]``."""
+    baseline_score: Tensor
+    """Its logit at the baseline ``[B]``."""
+    residual: Tensor
+    """``values`` summed, less ``score - baseline_score`` ``[B]``; 0 where they are complete."""
+
+    @property
+    def maps(self) -> Tensor:
+        """The shares of all channels together ``[B, H, W]``."""
+        return self.values.sum(1)
+
+
+@dataclass(frozen=True)
+class OcclusionMap:
+    """How far the score of a class falls when a square of the scene is covered."""
+
+    maps: Tensor
+    """``[B, H, W]``: the mean of ``drops`` over the squares that cover a pixel."""
+    drops: Tensor
+    """Score less covered score, for each row and column of squares ``[B, R, Q]``."""
+    target: Tensor
+    """The class whose score it is ``[B]``."""
+    score: Tensor
+    """Its logit with nothing covered ``[B]``."""
+
+
+@dataclass(frozen=True)
+class ViewAverage:
+    """What a system says of several views of a scene, averaged."""
+
+    probabilities: Tensor
+    """Mean of the views' class probabilities ``[B, K]``."""
+    logits: Tensor
+    """Their logarithms ``[B, K]``: scores whose softmax is ``probabilities``."""
+
+
+def grad_cam(
+    system: ImagingSystem,
+    scenes: Tensor,
+    *,
+    target: int | Tensor | None = None,
+    generator: Generators | None = None,
+) -> ActivationMap:
+    """Map where the last features speak for a class (Selvaraju et al., ICCV 2017).
+
+    ``relu(sum_k a_k A_k)`` of the feature maps ``A_k``, where ``a_k`` is the mean slope of the
+    class's logit over map k; enlarged to the scene, bilinearly. Where the head is linear in the
+    average of the map, as in most of :func:`classify.backbone`, ``h w a_k`` is the head's weight.
+    The cost is one forward pass of the system and the backward pass of the head alone.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        Its classifier must have ``trace``, as those of :func:`classify.backbone` do: logits and
+        the feature map that they are a function of.
+    scenes : Tensor ``[B, C, H, W]``
+        Pictures in 0..1.
+    target : int or Tensor ``[B]``, optional
+        The class to explain, for all or for each picture; by default the one predicted.
+    generator : torch.Generator, or one for each picture, optional
+        State of the noise; by default that of seed 0.
+
+    Raises
+    ------
+    ValueError
+        For a classifier that cannot be traced, or scenes or classes that do not fit.
+    """
+    classifier = _classifier(system, scenes)
+    if not isinstance(classifier, _Traceable):
+        raise ValueError(
+            f"grad_cam reads the feature map through classifier.trace(image) -> (logits, "
+            f"features), which {type(classifier).__name__} does not have; see "
+            "classify.Classifier.trace, or use integrated_gradients"
+        )
+    with evaluating(system), torch.no_grad():
+        handed, _ = reach(system, scenes, "handed", Noise(generator, scenes.device))
+        logits, features = classifier.trace(handed)
+        classes = _targets(target, logits)
+        with torch.enable_grad():
+            score = _scores(logits, classes).sum()
+        (slope,) = torch.autograd.grad(score, features)
+        weight = slope.mean((-2, -1), keepdim=True)
+        coarse = (weight * features).sum(1).relu()
+        maps = functional.interpolate(coarse[:, None], scenes.shape[-2:], mode="bilinear")[:, 0]
+    return ActivationMap(maps=maps, coarse=coarse.detach(), target=classes, logits=logits.detach())
+
+
+def integrated_gradients(
+    system: ImagingSystem,
+    scenes: Tensor,
+    *,
+    plane: Plane = "scene",
+    target: int | Tensor | None = None,
+    baseline: float | Tensor | None = None,
+    steps: int = 32,
+    generator: Generators | None = None,
+) -> Attribution:
+    """Share the score of a class out among the values of a plane.
+
+    ``(x - b) int_0^1 f'(b + t (x - b)) dt`` (Sundararajan et al., ICML 2017), by Gauss-Legendre
+    quadrature; ``x`` is what the plane holds for these scenes and ``f`` the logit as a function of
+    it, through all that follows. The shares sum to ``f(x) - f(b)``, up to :attr:`Attribution.
+    residual`: exactly where the rest of the system is a polynomial of degree up to ``2 steps``
+    along the path, and within the error of the quadrature where it is piecewise smooth. The noise
+    stays the same along the path, so that ``f`` is a function.
+
+    A converter, a rounded latent or a classical codec has the slope of a surrogate. What is shared
+    out then is the rise of the surrogate, and the residual holds its difference to the staircase,
+    which more steps do not lessen: for a linear classifier behind a converter, at most one step of
+    the converter times the sum of the weights' moduli.
+
+    The cost is ``steps`` forward and backward passes of what follows the plane, two forward passes
+    of it, and one of what comes before.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        With a classifier.
+    scenes : Tensor ``[B, C, H, W]``
+        Pictures in 0..1.
+    plane : {"scene", "irradiance", "raw", "measurement", "handed"}
+        A field of :class:`SystemOutput`.
+    target : int or Tensor ``[B]``, optional
+        The class to explain, for all or for each picture; by default the one predicted.
+    baseline : float or Tensor, optional
+        What the values are compared with, of a shape that broadcasts to the plane's. By default
+        0, no light. Mind that a value that equals the baseline has no share: to see what a dark
+        lesion adds, compare with its surroundings, such as the mean colour ``[B, C, 1, 1]``.
+    steps : int
+        Points of the path.
+    generator : torch.Generator, or one for each picture, optional
+        State of the noise; by default that of seed 0.
+
+    Raises
+    ------
+    ValueError
+        For a plane that the system does not have, one that no gradient reaches, or a baseline,
+        scenes or classes that do not fit.
+    """
+    _classifier(system, scenes)
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps must be a whole number of at least 1, not {steps!r}")
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    with evaluating(system):
+        with torch.no_grad():
+            value, score = reach(system, scenes, plane, Noise(generator, scenes.device))
+            value = value.detach()
+            start = _broadcast(0.0 if baseline is None else baseline, value, "baseline")
+            logits = score(value)
+            classes = _targets(target, logits)
+            end_score = _scores(logits, classes)
+            start_score = _scores(score(start), classes)
+            slope = torch.zeros_like(value)
+        for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
+            point = torch.lerp(start, value, (1 + node) / 2).requires_grad_()
+            slope += weight / 2 * _slope(score, point, classes, plane)
+    shares = (value - start) * slope
+    residual = shares.flatten(1).sum(1) - (end_score - start_score)
+    return Attribution(plane, shares, classes, end_score, start_score, residual)
+
+
+def occlusion(
+    system: ImagingSystem,
+    scenes: Tensor,
+    *,
+    target: int | Tensor | None = None,
+    patch: int = 16,
+    stride: int | None = None,
+    fill: float | Tensor | None = None,
+    generator: Generators | None = None,
+) -> OcclusionMap:
+    """Cover one square of the scene after the other (Zeiler and Fergus, ECCV 2014).
+
+    No slope is asked for, so that this judges the other maps where there are quantisers. The cost
+    is one forward pass of the system for each square, and one more.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        With a classifier.
+    scenes : Tensor ``[B, C, H, W]``
+        Pictures in 0..1.
+    target : int or Tensor ``[B]``, optional
+        The class to explain, for all or for each picture; by default the one predicted.
+    patch : int, pixels
+        Side of the square.
+    stride : int, pixels, optional
+        From one square to the next, half a patch by default; the last ones lie flush with the
+        border, so that every pixel is covered.
+    fill : float or Tensor, optional
+        What covers it, of a shape that broadcasts to the scenes'; by default the mean colour of
+        each picture.
+    generator : torch.Generator, or one for each picture, optional
+        State of the noise; by default that of seed 0.
+
+    Raises
+    ------
+    ValueError
+        For a patch that does not fit into the picture, a stride that leaves gaps, or a fill,
+        scenes or classes that do not fit.
+    """
+    _classifier(system, scenes)
+    rows = _starts(scenes.shape[-2], patch, stride)
+    columns = _starts(scenes.shape[-1], patch, stride)
+    cover = scenes.mean((-2, -1), keepdim=True) if fill is None else fill
+    cover = _broadcast(cover, scenes, "fill")
+    noise = Noise(generator, scenes.device)
+    with evaluating(system), torch.no_grad():
+        _, judge = reach(system, scenes, "scene", noise)
+        logits = judge(scenes)
+        classes = _targets(target, logits)
+        score = _scores(logits, classes)
+        drops = score.new_zeros(len(scenes), len(rows), len(columns))
+        total, count = (score.new_zeros(len(scenes), *scenes.shape[-2:]) for _ in range(2))
+        for i, top in enumerate(rows):
+            for j, left in enumerate(columns):
+                square = (..., slice(top, top + patch), slice(left, left + patch))
+                covered = scenes.clone()
+                covered[square] = cover[square]
+                drops[:, i, j] = score - _scores(judge(covered), classes)
+                total[square] += drops[:, i, j, None, None]
+                count[square] += 1
+    return OcclusionMap(maps=total / count, drops=drops, target=classes, score=score)
+
+
+def average_views(
+    system: ImagingSystem,
+    scenes: Tensor,
+    *,
+    views: Views = "dihedral",
+    generator: Generators | None = None,
+) -> ViewAverage:
+    """Average what a system says of a scene flipped and turned under the camera.
+
+    The mean of probabilities, so that one sure view cannot outvote the others as it can in a mean
+    of logits. All views of a scene give the same answer, to the bit where the passes do: the noise
+    is that of the sensor's pixels and does not turn with the scene. The cost is one forward pass
+    for each view. The gradient reaches scenes and parameters.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        With a classifier; in evaluation mode for the passes.
+    scenes : Tensor ``[B, C, H, W]``
+        Pictures in 0..1.
+    views : {"identity", "mirror", "flips", "dihedral"}
+        One view, the picture as it is; two, it and its mirror image; four, the flips of both axes;
+        eight, these and their quarter turns. Pictures that are not square come as ``W x H`` too
+        among the eight: take ``flips`` where the system is bound to one size.
+    generator : torch.Generator, or one for each picture, optional
+        State of the noise of each view; by default that of seed 0.
+
+    Raises
+    ------
+    ValueError
+        For unknown views, or scenes that do not fit.
+    """
+    _classifier(system, scenes)
+    if views not in get_args(Views):
+        raise ValueError(f"views must be one of {', '.join(get_args(Views))}, not {views!r}")
+    noise = Noise(generator, scenes.device)
+    said = []
+    with evaluating(system):
+        for number in range(_COUNT[views]):
+            logits = system(_view(scenes, number), generator=noise.fresh()).logits
+            assert logits is not None
+            said.append(functional.log_softmax(logits, -1))
+    # Sorted, because a sum depends on its order and the views of a turned scene come in another.
+    ordered = torch.stack(said).sort(0).values
+    mean = ordered.logsumexp(0) - math.log(len(said))
+    return ViewAverage(probabilities=mean.exp(), logits=mean)
+
+
+def _slope(
+    score: Callable[[Tensor], Tensor], point: Tensor, classes: Tensor, plane: Plane
+) -> Tensor:
+    with torch.enable_grad():
+        total = _scores(score(point), classes).sum()
+    slope = None
+    if total.requires_grad:
+        (slope,) = torch.autograd.grad(total, point, allow_unused=True)
+    if slope is None:
+        raise ValueError(
+            f"no gradient of the score reaches the plane {plane!r}: a stage behind it has none; "
+            "choose a plane behind that stage, or use occlusion"
+        )
+    return slope
+
+
+def _classifier(system: ImagingSystem, scenes: Tensor) -> nn.Module:
+    if system.classifier is None:
+        raise ValueError("a system without a classifier says nothing to explain; give it one")
+    if scenes.ndim != 4 or not scenes.is_floating_point() or scenes.numel() == 0:
+        raise ValueError(
+            f"scenes must be pictures [B, C, H, W] in 0..1, not {scenes.dtype} "
+            f"{list(scenes.shape)}; add a batch axis with scenes[None], divide 8 bits by 255"
+        )
+    return system.classifier
+
+
+def _targets(target: int | Tensor | None, logits: Tensor) -> Tensor:
+    count, classes = logits.shape
+    if target is None:
+        return logits.detach().argmax(1)
+    given = torch.as_tensor(target, device=logits.device)
+    whole = not (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool)
+    if not whole or given.shape not in ((), (count,)):
+        raise ValueError(
+            f"target must be a class, or a whole number for each of the {count} pictures, not "
+            f"{given.dtype} {list(given.shape)}"
+        )
+    if given.min() < 0 or given.max() >= classes:
+        raise ValueError(f"target must be in 0..{classes - 1}, not {given.tolist()}")
+    return given.long().expand(count)
+
+
+def _scores(logits: Tensor, classes: Tensor) -> Tensor:
+    return logits.gather(1, classes[:, None])[:, 0]
+
+
+def _broadcast(given: float | Tensor, like: Tensor, name: str) -> Tensor:
+    tensor = torch.as_tensor(given, dtype=like.dtype, device=like.device).detach()
+    try:
+        return tensor.expand(like.shape)
+    except RuntimeError:
+        raise ValueError(
+            f"{name} {list(tensor.shape)} does not broadcast to {list(like.shape)}; give a number, "
+            "or [B, C, 1, 1]"
+        ) from None
+
+
+def _starts(length: int, patch: int, stride: int | None) -> list[int]:
+    step = max(1, patch // 2) if stride is None else stride
+    if not 1 <= patch <= length:
+        raise ValueError(
+            f"patch must be 1 to {length} pixels, the side of the picture, not {patch}"
+        )
+    if not 1 <= step <= patch:
+        raise ValueError(f"stride must be 1 to {patch} pixels, so as to leave no gap, not {step}")
+    last = length - patch
+    return [*range(0, last, step), last]
+
+
+def _view(scenes: Tensor, number: int) -> Tensor:
+    """One of the eight: bit 0 mirrors columns, bit 1 rows, bit 2 exchanges the two."""
+    axes = [axis for bit, axis in ((1, -1), (2, -2)) if number & bit]
+    view = scenes.flip(axes) if axes else scenes
+    # Another layout in memory would take other kernels, and round otherwise.
+    return (view.transpose(-1, -2) if number & 4 else view).contiguous()

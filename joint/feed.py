@@ -1,0 +1,135 @@
+"""Labelled scenes on their way to a device, in an order and with noise that any batch shares.
+
+What a picture goes through is a function of (seed, epoch, its name): neither the batch size, nor
+the other pictures, nor the number of processes changes its views and its noise.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from classify import Batch, LesionDataset
+
+__all__ = ["Feed", "as_scenes", "derive_seed", "generators"]
+
+# A data set moves to a GPU whole if it takes at most this share of the memory that is free there.
+_RESIDENT_SHARE = 0.3
+
+
+def derive_seed(*parts: object) -> int:
+    """A seed that is a pure function of ``parts``, 63 bits."""
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def as_scenes(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
+    """8-bit pictures and labels of a batch as float scenes in 0..1 and labels on a device."""
+    images = batch.images.to(device, non_blocking=True).float().div_(255)
+    return images, batch.labels.to(device, non_blocking=True)
+
+
+def generators(seeds: Sequence[int] | np.ndarray, device: torch.device) -> list[torch.Generator]:
+    """Make a generator for each picture."""
+    return [torch.Generator(device).manual_seed(int(seed)) for seed in seeds]
+
+
+def _mixed(keys: np.ndarray) -> np.ndarray:
+    """Spread 64-bit keys evenly: the finaliser of SplitMix64 (Steele et al., OOPSLA 2014)."""
+    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return keys ^ (keys >> np.uint64(31))
+
+
+class Feed:
+    """Batches of a data set on a device.
+
+    ::
+
+        CPU                  uint8 rows ─gather─► float
+        GPU, data fits       uint8 data set moved once ─gather there─► float
+        GPU, it does not     uint8 rows ─gather, pin (a thread, one batch ahead)─► copy ─► float
+
+    Parameters
+    ----------
+    dataset : LesionDataset
+        Its pictures are sRGB codes of 8 bits.
+    device : torch.device
+        Where the scenes are wanted.
+    resident : bool, optional
+        Hold the whole data set on the device; by default on a GPU, where it fits into a third of
+        the free memory.
+    """
+
+    def __init__(
+        self, dataset: LesionDataset, device: torch.device, *, resident: bool | None = None
+    ) -> None:
+        self.dataset = dataset
+        self.device = device
+        self._names = np.array([derive_seed(n) for n in dataset.identifiers], dtype=np.uint64)
+        if resident is None:
+            resident = device.type == "cuda" and _fits(dataset, device)
+        self._held: Batch | None = None
+        if resident:
+            whole = dataset.gather(torch.arange(len(dataset)))
+            self._held = Batch(whole.images.to(device), whole.labels.to(device))
+
+    @property
+    def resident(self) -> bool:
+        """Whether the pictures lie on the device."""
+        return self._held is not None
+
+    def seeds(self, *parts: object) -> np.ndarray:
+        """A seed for each picture, a pure function of its name and ``parts``, 63 bits ``[N]``."""
+        return _mixed(self._names ^ np.uint64(derive_seed(*parts))) >> np.uint64(1)
+
+    def drawn_seeds(self, rows: Tensor, *parts: object) -> np.ndarray:
+        """A seed for each of the pictures ``rows`` ``[M]``; a repeated one gets others."""
+        order = rows.argsort(stable=True)
+        ordered = rows[order]
+        times = torch.empty_like(rows)
+        times[order] = torch.arange(len(rows)) - torch.searchsorted(ordered, ordered)
+        seeds = self.seeds(*parts)[rows.numpy()]
+        return _mixed(seeds + times.numpy().astype(np.uint64)) >> np.uint64(1)
+
+    def shuffled(self, *parts: object) -> Tensor:
+        """Rows in random order, int64 ``[N]``: by a number that each name draws from ``parts``.
+
+        A picture that is added or removed moves no two others past each other.
+        """
+        return torch.from_numpy(np.argsort(self.seeds(*parts), kind="stable"))
+
+    def batches(self, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Scenes ``[B, C, H, W]`` in 0..1 and labels ``[B]`` for each index ``[B]`` of rows."""
+        if self._held is not None or self.device.type == "cpu":
+            for index in rows:
+                yield as_scenes(self._gathered(index), self.device)
+            return
+        with ThreadPoolExecutor(1) as worker:
+            ahead = None
+            for index in (*rows, None):
+                ready = ahead
+                ahead = None if index is None else worker.submit(self._pinned, index)
+                if ready is not None:
+                    yield as_scenes(ready.result(), self.device)
+
+    def _gathered(self, index: Tensor) -> Batch:
+        if self._held is None:
+            return self.dataset.gather(index)
+        index = index.to(self.device, non_blocking=True)
+        return Batch(self._held.images.index_select(0, index), self._held.labels[index])
+
+    def _pinned(self, index: Tensor) -> Batch:
+        batch = self.dataset.gather(index)
+        if self.device.type != "cuda":
+            return batch
+        return Batch(batch.images.pin_memory(), batch.labels.pin_memory())
+
+
+def _fits(dataset: LesionDataset, device: torch.device) -> bool:
+    height, width = dataset.image_size
+    free, _ = torch.cuda.mem_get_info(device)
+    return len(dataset) * dataset.channels * height * width <= _RESIDENT_SHARE * free

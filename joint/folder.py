@@ -1,0 +1,367 @@
+"""A run as a folder: what lies in it, who writes it, and how far it has come.
+
+::
+
+    runs/3f9c0a1b2c4d/                    named by the digest of the configuration
+        config.json                       what was asked for
+        environment.json                  where it ran
+        lock.json                         who is writing, while somebody is
+        history.jsonl                     one line an epoch
+        checkpoint.safetensors            where training is
+        checkpoint.previous.safetensors   where it was one checkpoint before
+        best.safetensors                  weights of the best epoch
+        predictions.safetensors           scores of each test picture
+        failure.json                      why it ended before its end, if it did
+        result.json                       written last: that it exists means "done"
+
+Nothing here depends on a clock, and a folder may be copied anywhere.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    load_latest,
+    remove_leftovers,
+    save_checkpoint,
+    write_atomically,
+)
+from .environment import environment
+from .lock import holder_of, locked
+from .parallel import rank
+
+if TYPE_CHECKING:
+    from .config import RunConfig
+    from .evaluate import Evaluation
+
+__all__ = [
+    "Predictions",
+    "RunFolder",
+    "RunState",
+    "RunSummary",
+    "hold",
+    "is_done",
+    "list_runs",
+    "load_predictions",
+    "read_history",
+    "read_result",
+    "run_directory",
+    "summarise_run",
+]
+
+CONFIG_FILE, ENVIRONMENT_FILE = "config.json", "environment.json"
+HISTORY_FILE, BEST_FILE = "history.jsonl", "best.safetensors"
+CHECKPOINT_FILE, PREVIOUS_FILE = "checkpoint.safetensors", "checkpoint.previous.safetensors"
+PREDICTIONS_FILE, RESULT_FILE = "predictions.safetensors", "result.json"
+FAILURE_FILE = "failure.json"
+
+RunState: TypeAlias = Literal["done", "running", "interrupted", "failed"]
+
+
+def run_directory(root: Path | str, config: "RunConfig") -> Path:
+    """The folder of a configuration under ``root``: equal configurations share one."""
+    return Path(root) / config.digest()
+
+
+# --------------------------------------------------------------------------------- who writes it
+
+
+@final
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder that nobody else writes, as long as :func:`hold` holds it."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to resume."""
+        return any((self.path / name).exists() for name in (CHECKPOINT_FILE, PREVIOUS_FILE))
+
+    def save_checkpoint(self, tensors: Mapping[str, Tensor], head: Mapping[str, Any]) -> None:
+        """Write the newest checkpoint, and keep the one before it."""
+        save_checkpoint(
+            self.path / CHECKPOINT_FILE, tensors, head, previous=self.path / PREVIOUS_FILE
+        )
+
+    def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Read the newest checkpoint that is whole, see :func:`joint.checkpoint.load_latest`."""
+        return load_latest(self.path / CHECKPOINT_FILE, self.path / PREVIOUS_FILE)
+
+    def append_history(self, record: Mapping[str, Any]) -> None:
+        """Add the line of an epoch."""
+        line = json.dumps(record, allow_nan=False) + "\n"
+        path = self.path / HISTORY_FILE
+        try:
+            with path.open("ab", buffering=0) as file:
+                file.write(line.encode())
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot write {path}: {error.strerror or error}; the checkpoints are intact. Make "
+                "room or choose another folder, then resume"
+            ) from error
+
+    def rewrite_history(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Replace all lines: those of epochs after the checkpoint resumed from did not happen."""
+        lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
+        write_atomically(self.path / HISTORY_FILE, lines.encode())
+
+    def record_environment(self, device: torch.device | str) -> None:
+        """Add where the run goes on to ``environment.json``, if it is not where it was."""
+        path = self.path / ENVIRONMENT_FILE
+        known = _read_json(path) or []
+        now = asdict(environment(device))
+        if not known or known[-1] != now:
+            _write_json(path, [*known, now])
+
+    def save_predictions(self, evaluation: "Evaluation", classes: Iterable[str]) -> None:
+        """Write the scores of each test picture; nothing where there is no classifier."""
+        if evaluation.logits is None:
+            return
+        tensors = {
+            "logits": torch.from_numpy(evaluation.logits.astype(np.float32)),
+            "labels": torch.from_numpy(evaluation.labels.astype(np.int64)),
+        }
+        head = {
+            "classes": list(classes),
+            "identifiers": evaluation.identifiers,
+            "groups": evaluation.groups,
+        }
+        save_checkpoint(self.path / PREDICTIONS_FILE, tensors, head)
+
+    def begin(self) -> None:
+        """Forget how an earlier attempt ended."""
+        for name in (FAILURE_FILE, RESULT_FILE):
+            (self.path / name).unlink(missing_ok=True)
+
+    def fail(self, error: BaseException) -> None:
+        """Leave the reason of a failure, for those who look at the folder; if the disk lets us."""
+        with contextlib.suppress(CheckpointError):
+            failure = {"error": type(error).__name__, "message": str(error)}
+            _write_json(self.path / FAILURE_FILE, failure)
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Write ``result.json``: from now on the run is done."""
+        _write_json(self.path / RESULT_FILE, result)
+
+
+@contextmanager
+def hold(directory: Path | str | RunFolder) -> Iterator[RunFolder]:
+    """Hold a run folder as the only one who writes it, see :func:`joint.lock.locked`.
+
+    Of processes that train one system together, the first holds it for all.
+
+    Parameters
+    ----------
+    directory : path, or RunFolder
+        Made if it is not there. One that is held already, further out, is passed through.
+
+    Raises
+    ------
+    RunLocked
+        When somebody else holds it; who, where and since when.
+    CheckpointError
+        When nothing can be written there.
+    """
+    if isinstance(directory, RunFolder):
+        yield directory
+        return
+    path = Path(directory)
+    if rank() > 0:
+        yield RunFolder(path)
+        return
+    with locked(path) as alone:
+        if alone:
+            remove_leftovers(path)
+        yield RunFolder(path)
+
+
+# -------------------------------------------------------------------------------- what lies in it
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Scores of each picture of the test part: two runs on the same part can be compared in pairs.
+
+    See :func:`classify.bootstrap_difference` and :func:`classify.mcnemar`.
+    """
+
+    classes: tuple[str, ...]
+    identifiers: tuple[str, ...]
+    """Names of the pictures."""
+    groups: tuple[str, ...]
+    """Their lesions."""
+    labels: np.ndarray
+    """True classes, int64 ``[N]``."""
+    logits: np.ndarray
+    """Class scores, float32 ``[N, K]``."""
+
+
+def load_predictions(path: Path | str) -> Predictions:
+    """Read the predictions of a run, given its folder or the file.
+
+    Raises
+    ------
+    CheckpointError
+        When there are none (the run is not done, or has no classifier), or they are damaged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / PREDICTIONS_FILE
+        if not path.exists():
+            raise CheckpointError(
+                f"there are no predictions in {path.parent}: its run is not done, or has no "
+                "classifier"
+            )
+    tensors, head = load_checkpoint(path)
+    if not {"classes", "identifiers", "groups"} <= head.keys() or tensors.keys() != {
+        "labels",
+        "logits",
+    }:
+        raise CheckpointError(f"{path} does not hold predictions")
+    return Predictions(
+        classes=tuple(head["classes"]),
+        identifiers=tuple(head["identifiers"]),
+        groups=tuple(head["groups"]),
+        labels=tensors["labels"].numpy(),
+        logits=tensors["logits"].numpy(),
+    )
+
+
+def read_history(directory: Path | str) -> list[dict[str, Any]]:
+    """Lines of ``history.jsonl``; a last one that is torn, because its writer was killed, is not.
+
+    Raises
+    ------
+    CheckpointError
+        When another line is damaged; which one.
+    """
+    path = Path(directory) / HISTORY_FILE
+    if not path.exists():
+        return []
+    *lines, torn = path.read_bytes().split(b"\n")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            if not isinstance(record, dict):
+                raise ValueError("it is no JSON object")
+            records.append(record)
+        except ValueError as error:
+            if number == len(lines) and not torn:
+                break
+            raise CheckpointError(f"line {number} of {path} is damaged: {error}") from error
+    return records
+
+
+def is_done(directory: Path | str) -> bool:
+    """Whether the run in a folder has come to its end."""
+    return (Path(directory) / RESULT_FILE).exists()
+
+
+def read_result(directory: Path | str) -> dict[str, Any]:
+    """What ``result.json`` says.
+
+    Raises
+    ------
+    CheckpointError
+        When the run is not done, or the file is damaged.
+    """
+    path = Path(directory) / RESULT_FILE
+    result = _read_json(path)
+    if not isinstance(result, dict):
+        what = "is damaged" if path.exists() else "is not there: the run is not done"
+        raise CheckpointError(f"{path} {what}")
+    return result
+
+
+# ------------------------------------------------------------------------------- how far it came
+
+
+@final
+@dataclass(frozen=True)
+class RunSummary:
+    """How far a run has come, without opening its weights."""
+
+    path: Path
+    state: RunState
+    epochs: int
+    """That have ended."""
+    of: int | None
+    """That were asked for; None when the configuration cannot be read."""
+    monitor: str | None
+    """Validation number that the best epoch is known by."""
+    latest: float | None
+    """Its value after the last epoch."""
+    note: str = ""
+    """Who is writing, or why it failed."""
+
+
+def summarise_run(directory: Path | str) -> RunSummary:
+    """How far the run in a folder has come: ``done`` when there is a result, ``running`` while
+    somebody holds it, ``failed`` when a reason was left, and otherwise ``interrupted``.
+    """  # noqa: D205
+    folder = Path(directory)
+    state: RunState = "interrupted"
+    note = ""
+    holder, failure = holder_of(folder), _read_json(folder / FAILURE_FILE)
+    if is_done(folder):
+        state = "done"
+    elif holder is not None:
+        state, note = "running", str(holder)
+    elif isinstance(failure, dict):
+        state, note = "failed", str(failure.get("message"))
+    config = _read_json(folder / CONFIG_FILE)
+    training = config.get("training") if isinstance(config, dict) else None
+    training = training if isinstance(training, dict) else {}
+    try:
+        records = read_history(folder)
+    except CheckpointError as error:
+        records, note = [], str(error)
+    monitor = training.get("monitor")
+    latest = records[-1].get("validation", {}).get(monitor) if records else None
+    return RunSummary(folder, state, len(records), training.get("epochs"), monitor, latest, note)
+
+
+def list_runs(root: Path | str) -> list[RunSummary]:
+    """Every run folder directly in ``root``, by name; ``root`` itself if it is one.
+
+    Raises
+    ------
+    NotADirectoryError
+        When ``root`` is no folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise NotADirectoryError(f"{root} is no folder: give the one that holds the run folders")
+    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+    return [summarise_run(path) for path in folders if (path / CONFIG_FILE).is_file()]
+
+
+def _write_json(path: Path, content: object) -> None:
+    write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def _read_json(path: Path) -> Any:  # noqa: ANN401
+    """Content of a JSON file; None when it is missing or none."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,241 @@
+"""Every camera element of a configuration, by its kind."""
+
+import math
+from typing import Annotated, Literal, Self, TypeAlias
+
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import nn
+
+import optics
+
+from .settings import NoneConfig, Settings
+
+__all__ = [
+    "FRONT_END_KINDS",
+    "FourierConfig",
+    "FrontEndConfig",
+    "KernelConfig",
+    "LensConfig",
+    "build_front_end",
+]
+
+# Middle of the bands of a colour camera, metres; see classify.skin_reflectance.
+_CAMERA_BANDS = (612e-9, 545e-9, 463e-9)
+_VISIBLE = (460e-9, 620e-9)
+
+
+class KernelConfig(Settings):
+    """A learned convolution kernel, see optics.LearnedKernel."""
+
+    kind: Literal["kernel"] = "kernel"
+    start: optics.KernelStart = "identity"
+    """Where training begins."""
+    kernel_size: int = Field(default=7, ge=1)
+    """Odd number of taps along a side, pixels."""
+
+    @field_validator("kernel_size")
+    @classmethod
+    def _odd(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, not {size}")
+        return size
+
+    signed: bool = True
+    """Two exposures, subtracted after the sensor; otherwise one with a non-negative kernel."""
+    mix_channels: bool = False
+    """Let each output channel gather light from all channels."""
+    boundary: optics.Boundary = "replicate"
+    """What lies outside of the picture."""
+
+
+class FourierConfig(Settings):
+    """A learned transmission in the Fourier plane of a 4f system, see optics.FourierFilter."""
+
+    kind: Literal["fourier"] = "fourier"
+    start: optics.FilterStart = "open"
+    """Where training begins."""
+    illumination: Literal["coherent", "incoherent"] = "coherent"
+    """Coherent light shows edges by interference; incoherent light is blurred."""
+    margin: int = Field(default=16, ge=0)
+    """Pixels by which the scene is continued around its border."""
+    stop_radius: float | None = Field(default=None, ge=0)
+    """Radius of the zero-order stop, cycles/pixel; the zero frequency alone by default."""
+
+
+class LensConfig(Settings):
+    """A lens that images incoherent light, with an element in its pupil: optics.IncoherentImaging.
+
+    As it is, a diffraction-limited lens: the baseline of every other.
+    """
+
+    kind: Literal["lens"] = "lens"
+    element: Literal["none", "phase", "height", "cubic", "random"] = "none"
+    """What lies in the pupil: nothing; a learned phase mask; a learned relief in glass; a cubic
+    phase (Dowski and Cathey 1995), whose strength is learned; a fixed random phase."""
+    strength: float = Field(default=0.0, ge=0)
+    """Waves at the middle wavelength: of the cubic phase at the rim, or the range of the random
+    one; a learned element starts from a random one of this range."""
+    defocus: float = 0.0
+    """Waves at the middle wavelength by which the rim is out of focus."""
+    focal_length: float = Field(default=20e-3, gt=0)
+    """Metres."""
+    f_number: float = Field(default=8.0, gt=0)
+    """Focal length / diameter."""
+    pixel_pitch: float = Field(default=3.5e-6, gt=0)
+    """Metres."""
+    pupil_size: int = Field(default=96, ge=8)
+    """Samples across the pupil."""
+    psf_size: int = Field(default=31, ge=3)
+    """Pixels of the window that holds the PSF; light that falls beyond is lost."""
+    wavelengths: tuple[float, ...] | None = None
+    """One a channel, metres; by default the bands of a colour camera, or evenly spread ones."""
+    material: str = "fused_silica"
+    """Glass of the relief, one of optics.MATERIALS."""
+    levels: int | None = Field(default=None, ge=2)
+    """Heights of the relief that can be made; any by default."""
+    minimum_feature: float = Field(default=0.0, ge=0)
+    """Smallest detail of the relief, metres."""
+    boundary: optics.Boundary = "replicate"
+    """What lies outside of the picture."""
+
+    @field_validator("material")
+    @classmethod
+    def _known(cls, material: str) -> str:
+        if material not in optics.MATERIALS:
+            raise ValueError(
+                f"no material is called {material!r}; choose from {sorted(optics.MATERIALS)}"
+            )
+        return material
+
+    @field_validator("wavelengths")
+    @classmethod
+    def _positive(cls, wavelengths: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        for wavelength in wavelengths or ():
+            if not 100e-9 <= wavelength <= 100e-6:
+                raise ValueError(f"wavelengths are in metres, 1e-7 to 1e-4, not {wavelength}")
+        return wavelengths
+
+    @model_validator(mode="after")
+    def _of_use(self) -> Self:
+        if self.element == "none" and self.strength > 0:
+            raise ValueError(
+                f"strength={self.strength:g} is that of an element: choose one, or set it to 0"
+            )
+        if self.element == "random" and self.strength == 0:
+            raise ValueError("a random phase needs a strength above 0, in waves")
+        return self
+
+
+FrontEndConfig: TypeAlias = Annotated[
+    KernelConfig | FourierConfig | LensConfig | NoneConfig, Field(discriminator="kind")
+]
+
+#: Configuration of each kind.
+FRONT_END_KINDS: dict[str, type[Settings]] = {
+    "kernel": KernelConfig,
+    "fourier": FourierConfig,
+    "lens": LensConfig,
+    "none": NoneConfig,
+}
+
+
+def build_front_end(
+    config: FrontEndConfig, image_size: tuple[int, int], channels: int
+) -> optics.FrontEnd | None:
+    """Build the element of a configuration; what is random in it comes from torch's generator.
+
+    Raises
+    ------
+    ValueError
+        When it does not fit scenes ``[B, channels, *image_size]``.
+    """
+    match config:
+        case KernelConfig():
+            return optics.LearnedKernel(
+                config.start,
+                config.kernel_size,
+                channels=channels,
+                signed=config.signed,
+                mix_channels=config.mix_channels,
+                boundary=config.boundary,
+            )
+        case FourierConfig():
+            return optics.FourierFilter(
+                image_size,
+                config.start,
+                channels=channels,
+                illumination=config.illumination,
+                margin=config.margin,
+                stop_radius=config.stop_radius,
+            )
+        case LensConfig():
+            return optics.IncoherentImaging(_pupil(config, channels), boundary=config.boundary)
+        case NoneConfig():
+            return None
+
+
+def _pupil(config: LensConfig, channels: int) -> optics.Pupil:
+    wavelengths = config.wavelengths
+    if wavelengths is None:
+        spread = torch.linspace(*_VISIBLE, channels, dtype=torch.float64)
+        wavelengths = _CAMERA_BANDS if channels == 3 else tuple(spread.tolist())
+    if len(wavelengths) != channels:
+        raise ValueError(
+            f"front_end.wavelengths names {len(wavelengths)} bands, but the scenes have {channels} "
+            "channels: give one a channel"
+        )
+    middle = wavelengths[len(wavelengths) // 2]
+    diameter = config.focal_length / config.f_number
+    # The aperture is the largest circle on the grid, from the first sample to the last.
+    spacing = diameter / (config.pupil_size - 1)
+    elements = [_element(config, spacing, diameter, middle)]
+    if config.defocus != 0:
+        # Its rim is D^2 / (8 f) ahead of its middle.
+        focal_length = diameter**2 / (8 * middle * config.defocus)
+        elements.append(optics.Lens(config.pupil_size, spacing=spacing, focal_length=focal_length))
+    return optics.Pupil(
+        [element for element in elements if element is not None],
+        wavelengths=wavelengths,
+        focal_length=config.focal_length,
+        pixel_pitch=config.pixel_pitch,
+        psf_size=config.psf_size,
+        size=config.pupil_size,
+        spacing=spacing,
+    )
+
+
+def _element(
+    config: LensConfig, spacing: float, diameter: float, middle: float
+) -> optics.Element | None:
+    size = config.pupil_size
+    waves = config.strength * torch.rand(size, size)
+    match config.element:
+        case "none":
+            return None
+        case "phase":
+            phase = nn.Parameter(2 * math.pi * waves)
+            return optics.PhaseMask(phase, spacing=spacing, design_wavelength=middle)
+        case "random":
+            phase = 2 * math.pi * waves
+            return optics.PhaseMask(phase, spacing=spacing, design_wavelength=middle)
+        case "cubic":
+            return optics.CubicMask(
+                size,
+                spacing=spacing,
+                diameter=diameter,
+                alpha=nn.Parameter(torch.tensor(config.strength)),
+                design_wavelength=middle,
+            )
+        case "height":
+            wave = middle / (optics.refractive_index(config.material, middle) - 1)
+            # From the middle of the range, where the bounded relief moves freely.
+            relief = wave * (0.5 + (waves - config.strength / 2)).clamp(0.02, 0.98)
+            return optics.HeightMap(
+                relief,
+                spacing=spacing,
+                material=config.material,
+                design_wavelength=middle,
+                levels=config.levels,
+                minimum_feature=config.minimum_feature,
+            )

@@ -1,0 +1,295 @@
+"""What the commands of the command line are told, made from the configuration models.
+
+A stage is chosen by its kind (``--codec jpeg``) and then has its own options
+(``--system.codec.quality 50``); ``--help`` shows the options of the kinds chosen so far.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import tyro
+from pydantic import BaseModel, ValidationError
+
+from .augment import Augmentation, AugmentationName
+from .codecs import CODEC_KINDS, RATED_KINDS
+from .config import (
+    ClassifierConfig,
+    ConfigError,
+    RunConfig,
+    SensorConfig,
+    SplitConfig,
+    data_config,
+    load_config,
+)
+from .folder import run_directory
+from .front_ends import FRONT_END_KINDS
+from .settings import NoneConfig
+
+__all__ = [
+    "AuditOptions",
+    "Choice",
+    "CompressOptions",
+    "DecompressOptions",
+    "EvaluateOptions",
+    "RunsOptions",
+    "TrainOptions",
+    "read_train_options",
+]
+
+_KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
+    "front_end": FRONT_END_KINDS,
+    "sensor": {"sensor": SensorConfig, "none": NoneConfig},
+    "codec": CODEC_KINDS,
+    "classifier": {"classifier": ClassifierConfig, "none": NoneConfig},
+}
+
+
+# Bootstrap resamples behind an interval that is printed.
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a run starts from; its single options follow."""
+
+    config: Path | None = None
+    """Start from this JSON file or run folder instead of the defaults."""
+    data: str | None = None
+    """phantom, or the path of HAM10000 (folder or zip), of class folders, or of a MedMNIST .npz."""
+    front_end: Literal["kernel", "fourier", "lens", "none"] | None = None
+    """Kind of the camera element."""
+    sensor: Literal["sensor", "none"] | None = None
+    """With or without a sensor."""
+    codec: (
+        Literal[
+            "factorized",
+            "hyperprior",
+            "autoencoder",
+            "kmeans",
+            "jpeg",
+            "differentiable_jpeg",
+            "webp",
+            "jpeg2000",
+            "avif",
+            "png",
+            "none",
+        ]
+        | None
+    ) = None
+    """Kind of the compressor."""
+    classifier: Literal["classifier", "none"] | None = None
+    """With or without a classifier."""
+
+    def start(self) -> RunConfig:
+        """The configuration before single options."""
+        config = RunConfig() if self.config is None else load_config(self.config)
+        updates: dict[str, Any] = {}
+        for stage, kinds in _KINDS.items():
+            kind = getattr(self, stage)
+            if kind is not None and kind != getattr(config.system, stage).kind:
+                updates[stage] = kinds[kind]()
+        system = config.system.model_copy(update=updates)
+        data = config.data
+        if self.data is not None:
+            data = data_config(self.data, image_size=config.data.image_size or 128)
+        objective, training = config.objective, config.training
+        # What a stage that is chosen away, or has no rate to learn, cannot be trained for.
+        if self.codec is not None and self.codec not in RATED_KINDS:
+            without = {"rate": 0.0} | ({"distortion": 0.0} if self.codec == "none" else {})
+            objective = objective.model_copy(update=without)
+        if self.classifier == "none":
+            objective = objective.model_copy(update={"task": 0.0})
+            training = training.model_copy(update={"monitor": "loss"})
+        return config.model_copy(
+            update={"system": system, "data": data, "objective": objective, "training": training}
+        )
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a system and write a run folder.
+
+    The folder receives config.json, environment.json, history.jsonl (a line an epoch), the newest
+    two checkpoints, best.safetensors, and at the end predictions.safetensors and result.json (the
+    best epoch on the test part). SIGTERM or Ctrl-C finish the step, save and leave with status 0;
+    a second Ctrl-C leaves at once; --resume goes on, even after a kill. Example:
+
+        lens2label train --output runs/edge --front-end fourier --system.front-end.start spiral
+    """
+
+    choice: Annotated[Choice, tyro.conf.arg(name="")]
+    run: Annotated[RunConfig, tyro.conf.arg(name="")]
+    output: Path | None = None
+    """Run folder."""
+    root: Path | None = None
+    """Instead of --output: a folder in this one, named by the digest of the configuration."""
+    device: str = "cpu"
+    """Where to train: cpu, cuda, cuda:1, ..."""
+    resume: bool = False
+    """Continue the run in the folder; start it if there is none; show its result if it is done."""
+    quiet: bool = False
+    """Print nothing but errors."""
+    json: bool = False
+    """Print nothing but the result, as JSON."""
+
+    def folder(self) -> Path:
+        """Where the run goes."""
+        if (self.output is None) == (self.root is None):
+            raise ConfigError(
+                "give either --output, the run folder, or --root, the folder of run folders"
+            )
+        if self.root is not None:
+            return run_directory(self.root, self.run)
+        return self.output or Path()
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Evaluate a trained run and print its numbers.
+
+    Example:
+
+        lens2label evaluate runs/edge --part validation --json
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder of lens2label train."""
+    part: Literal["train", "validation", "test"] = "test"
+    """Which part of the split of that run."""
+    data: str | None = None
+    """Evaluate all of these scenes instead (as in train)."""
+    batch_size: int = 64
+    """Pictures in one pass."""
+    count_bytes: bool = True
+    """Write every picture with the codec and count the bytes."""
+    resamples: int = RESAMPLES
+    """Bootstrap resamples of the lesions, for the intervals; 0 for none."""
+    device: str = "cpu"
+    """Where to compute."""
+    json: bool = False
+    """Print JSON instead of tables."""
+
+
+@dataclass(frozen=True)
+class CompressOptions:
+    """Code a picture with the codec of a trained run into a file.
+
+    Example:
+
+        lens2label compress lesion.png lesion.l2l --codec runs/codec
+    """
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """Picture of 8 bits, RGB or grey as the codec takes it."""
+    target: Annotated[Path, tyro.conf.Positional]
+    """File to write."""
+    codec: Path
+    """Run folder of lens2label train."""
+    quality: float | None = None
+    """Operating point, 0 to levels - 1, of a codec that has several; by default the middle."""
+    json: bool = False
+    """Print JSON instead of a line."""
+
+
+@dataclass(frozen=True)
+class DecompressOptions:
+    """Decode a file of lens2label compress into a picture.
+
+    Example:
+
+        lens2label decompress lesion.l2l decoded.png --codec runs/codec
+    """
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """File of lens2label compress."""
+    target: Annotated[Path, tyro.conf.Positional]
+    """Picture to write: .png, .bmp or .tif."""
+    codec: Path
+    """Run folder whose codec wrote the file."""
+
+
+@dataclass(frozen=True)
+class RunsOptions:
+    """List the run folders in a folder, and how far they have come.
+
+    done: there is a result; running: a process holds the folder; failed: why; interrupted:
+    lens2label train --output FOLDER --resume goes on. Example:
+
+        lens2label runs runs
+    """
+
+    root: Annotated[Path, tyro.conf.Positional]
+    """Folder of the run folders, or one of them."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """Look for duplicates, leaks between the parts of a split, contradictions and empty pictures.
+
+    The status is 1 when something is in more than one part. Example:
+
+        lens2label audit --data ham10000.zip --split.by image
+    """
+
+    data: str = "phantom"
+    """Scenes, as in train."""
+    image_size: int = 128
+    """Pixels along a side."""
+    split: SplitConfig = field(default_factory=SplitConfig)
+    threshold: float = 0.975
+    """Correlation above which two pictures are near duplicates."""
+    align: bool = True
+    """Also find crops and shifts."""
+    json: bool = False
+    """Print JSON instead of text."""
+
+
+_REGISTRY = tyro.constructors.ConstructorRegistry()
+
+
+@_REGISTRY.primitive_rule
+def _augmentation(
+    info: tyro.constructors.PrimitiveTypeInfo,
+) -> tyro.constructors.PrimitiveConstructorSpec[Any] | None:
+    """Views by name, or as JSON: settings as options of their own would hide the names."""
+    if Augmentation not in get_args(info.type):
+        return None
+    names = get_args(AugmentationName)
+
+    def read(words: list[str]) -> Augmentation | str:
+        if words[0] in names:
+            return words[0]
+        try:
+            return Augmentation.model_validate_json(words[0])
+        except ValidationError as error:
+            raise ValueError(
+                f"give one of {', '.join(names)}, or settings such as '{{\"dihedral\": true}}': "
+                f"{error.errors()[0]['msg']}"
+            ) from error
+
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{{{','.join(names)}}}|JSON",
+        instance_from_str=read,
+        is_instance=lambda value: value in names or isinstance(value, Augmentation),
+        str_from_instance=lambda value: [
+            value if isinstance(value, str) else value.model_dump_json(exclude_defaults=True)
+        ],
+    )
+
+
+def read_train_options(arguments: Sequence[str]) -> TrainOptions:
+    """Read the kinds first, then everything with the options that these kinds have."""
+    choice, _ = tyro.cli(Choice, args=arguments, return_unknown_args=True, add_help=False)
+    return tyro.cli(
+        TrainOptions,
+        args=arguments,
+        prog="lens2label train",
+        default=TrainOptions(choice=choice, run=choice.start()),
+        config=(tyro.conf.AvoidSubcommands,),
+        registry=_REGISTRY,
+    )

@@ -1,0 +1,156 @@
+"""Several processes that train one system, as ``torchrun`` starts them.
+
+Each takes its share of every step. Gradients and the statistics of batch normalisation are those
+of the whole step, so that the number of processes changes rounding and nothing else.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
+
+_T = TypeVar("_T")
+
+__all__ = ["ProcessLost", "gathered", "launched", "normalising_together", "rank", "world_size"]
+
+
+# What gloo and NCCL say of a process that does not answer any more.
+_LOST = ("closed by peer", "reset by peer", "Broken pipe", "NCCL", "Timed out waiting")
+
+
+class ProcessLost(ConnectionError):
+    """Another process that shared the work was killed, or its machine is gone."""
+
+
+def world_size() -> int:
+    """Number of processes that share the work; 1 without ``torch.distributed``."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process among them, from 0; process 0 writes the files."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+@contextmanager
+def launched(
+    device: torch.device | str, *, timeout: timedelta | None = None
+) -> Iterator[torch.device]:
+    """Join the processes that ``torchrun`` has started, if it has, and leave them at the end.
+
+    Parameters
+    ----------
+    device : torch.device or str
+        ``cuda`` gives each process the GPU of its local rank.
+    timeout : timedelta, optional
+        How long a process waits for the others before it gives up; torch's own by default.
+
+    Yields
+    ------
+    torch.device
+        Where this process computes.
+
+    Raises
+    ------
+    ProcessLost
+        In the place of torch's error when another process is gone.
+    """
+    device = torch.device(device)
+    if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield device
+        return
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timeout)
+    try:
+        yield device
+    except RuntimeError as error:
+        if any(word in str(error) for word in _LOST):
+            raise ProcessLost(
+                f"another process of this run was lost ({str(error).splitlines()[0]}); what was "
+                "saved is whole: resume it, with any number of processes"
+            ) from error
+        raise
+    finally:
+        dist.destroy_process_group()
+
+
+def gathered(part: _T) -> list[_T]:
+    """What every process gives, in the order of their ranks."""
+    if world_size() == 1:
+        return [part]
+    parts: list[_T] = [part] * world_size()
+    dist.all_gather_object(parts, part)
+    return parts
+
+
+@contextmanager
+def normalising_together(system: nn.Module) -> Iterator[None]:
+    """Let batch normalisation in training mode see the pictures of all processes.
+
+    torch's own ``SyncBatchNorm`` does the same on GPUs only, and is another module, which would
+    show in a checkpoint; here the modules stay what they are.
+    """
+    norms = [m for m in system.modules() if isinstance(m, _BatchNorm)]
+    if world_size() == 1 or not norms:
+        yield
+        return
+    for norm in norms:
+        norm.forward = _Together(norm)  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del norm.forward
+
+
+class _Together:
+    """Forward pass of a batch normalisation over all processes."""
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        self.norm = norm
+
+    def __call__(self, x: Tensor) -> Tensor:
+        norm = self.norm
+        if not norm.training and norm.running_mean is not None:
+            return type(norm).forward(norm, x)
+        with torch.autocast(x.device.type, enabled=False):
+            values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+            dims = [0, *range(2, x.ndim)]
+            count = values.new_full((1,), x.numel() / x.shape[1])
+            total, number = all_reduce(torch.cat([values.sum(dims), count])).tensor_split([-1])
+            centred = values - _along(total / number, x)
+            # Squared about the mean: a difference of two large sums would lose the digits.
+            variance = all_reduce(centred.square().sum(dims)) / number
+            if norm.training and norm.running_mean is not None:
+                self._remember((total / number).detach(), variance.detach(), number.detach())
+            normal = centred * _along((variance + norm.eps).rsqrt(), x)
+            if norm.affine:
+                normal = torch.addcmul(_along(norm.bias, x), normal, _along(norm.weight, x))
+            return normal
+
+    def _remember(self, mean: Tensor, variance: Tensor, number: Tensor) -> None:
+        norm = self.norm
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+        step = norm.momentum
+        if step is None:  # a plain mean over the steps
+            assert norm.num_batches_tracked is not None
+            step = 1 / norm.num_batches_tracked
+        unbiased = variance * (number / (number - 1))
+        for held, seen in ((norm.running_mean, mean), (norm.running_var, unbiased)):
+            if held is not None:
+                held.add_(step * (seen.to(held) - held))
+
+
+def _along(channels: Tensor, x: Tensor) -> Tensor:
+    """Shape numbers of channels ``[C]`` so that they spread over ``x`` ``[B, C, ...]``."""
+    return channels.reshape(1, -1, *(1,) * (x.ndim - 2))

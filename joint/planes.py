@@ -1,0 +1,109 @@
+"""The planes between the stages: what one holds, and the logits as a function of it.
+
+::
+
+    scene ─► front_end ─► irradiance ─► sensor ─► raw ─► combine, encode ─► measurement ─► codec
+                                                                                             │
+                                                         logits ◄─ classifier ◄─ handed ◄────┘
+"""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from optics import Generators
+
+from .system import ImagingSystem
+
+__all__ = ["Noise", "Plane", "reach"]
+
+Plane = Literal["scene", "irradiance", "raw", "measurement", "handed"]
+
+
+class Noise:
+    """Generators that all begin where given ones stand, which themselves are never advanced.
+
+    Parameters
+    ----------
+    generator : torch.Generator, or one for each picture, optional
+        By default a new one of seed 0.
+    device : torch.device
+        Where that one draws.
+    """
+
+    def __init__(self, generator: Generators | None, device: torch.device) -> None:
+        given = torch.Generator(device).manual_seed(0) if generator is None else generator
+        self._one = isinstance(given, torch.Generator)
+        every = [given] if isinstance(given, torch.Generator) else given
+        self._states = [(source.device, source.get_state()) for source in every]
+
+    def fresh(self) -> Generators:
+        """Generators that draw what all others from here draw."""
+        made = [torch.Generator(device).set_state(state) for device, state in self._states]
+        return made[0] if self._one else made
+
+
+def reach(
+    system: ImagingSystem, scenes: Tensor, plane: Plane, noise: Noise
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """What a plane holds for these scenes, and the logits as a function of it.
+
+    The function is one: the noise of every call is that with which the plane was reached, and at
+    the value returned it gives the logits of the whole pass, to the bit.
+
+    Raises
+    ------
+    ValueError
+        For a plane that there is not, or not in this system.
+    """
+    if plane not in get_args(Plane):
+        raise ValueError(f"plane must be one of {', '.join(get_args(Plane))}, not {plane!r}")
+    if plane == "scene":
+        return scenes, lambda value: _from_scene(system, value, noise)
+    drawn = noise.fresh()
+    irradiance, raw, measurement = system.measure(scenes, generator=drawn)
+    # The codec draws after the sensor, and from a plane in between must draw the same.
+    later = Noise(drawn, scenes.device)
+    if plane == "measurement":
+        return measurement, lambda value: _from_measurement(system, value, later)
+    if plane == "handed":
+        assert system.classifier is not None
+        if system.codec is None:
+            return measurement, system.classifier
+        coded = system.codec(measurement, generator=later.fresh())
+        return coded.reconstruction, system.classifier
+    held = irradiance if plane == "irradiance" else raw
+    if held is None:
+        needed = "a sensor" if plane == "raw" else "a front end or a sensor"
+        raise ValueError(f"this system has no plane {plane!r}, which needs {needed}")
+    if plane == "raw":
+        return held, lambda value: _from_raw(system, value, later)
+    return held, lambda value: _from_irradiance(system, value, noise)
+
+
+def _from_scene(system: ImagingSystem, value: Tensor, noise: Noise) -> Tensor:
+    logits = system(value, generator=noise.fresh()).logits
+    assert logits is not None
+    return logits
+
+
+def _from_irradiance(system: ImagingSystem, value: Tensor, noise: Noise) -> Tensor:
+    drawn = noise.fresh()
+    if system.sensor is not None:
+        exposures = 1 if system.front_end is None else system.front_end.exposures
+        with torch.autocast(value.device.type, enabled=False):
+            value = system.sensor(value, exposures=exposures, generator=drawn)
+    return _from_raw(system, value, Noise(drawn, value.device))
+
+
+def _from_raw(system: ImagingSystem, value: Tensor, noise: Noise) -> Tensor:
+    return _from_measurement(system, system.develop(value), noise)
+
+
+def _from_measurement(system: ImagingSystem, value: Tensor, noise: Noise) -> Tensor:
+    assert system.classifier is not None
+    if system.codec is not None:
+        value = system.codec(value, generator=noise.fresh()).reconstruction
+    return system.classifier(value)

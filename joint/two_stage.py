@@ -1,0 +1,188 @@
+"""Optics in two stages: learn the kernel that helps, then the element that makes it.
+
+Training an element by a distant loss is harder than training a free kernel. Chang et al. (Sci Rep
+8:12324, 2018) therefore learn the kernel first, and shape the element to it::
+
+    fit (kernel) ──psf──► fit_psf (element) ──system──► fit (element, and all that follows)
+"""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from classify import LesionDataset
+from optics import IncoherentImaging, LearnedKernel
+
+from .objective import Objective
+from .run import History, Training
+from .system import ImagingSystem
+from .train import fit
+
+__all__ = ["FittedPSF", "TwoStage", "fit_psf", "two_stage"]
+
+
+@dataclass(frozen=True)
+class FittedPSF:
+    """How near an element came to a point-spread function."""
+
+    overlap: tuple[float, ...]
+    """After each step, ``sum sqrt(psf * target)``, mean over the channels: at most the root of the
+    light that reaches the window, and 1 where the two are equal."""
+
+
+@dataclass(frozen=True)
+class TwoStage:
+    """A system whose element was shaped to a learned kernel, and how it came about."""
+
+    system: ImagingSystem
+    """Trained, in evaluation of the element."""
+    kernel: History
+    """Training with the free kernel."""
+    psf: FittedPSF
+    """The element on its way to the kernel."""
+    element: History
+    """Training with the element in place of the kernel."""
+
+
+def fit_psf(
+    imaging: IncoherentImaging,
+    target: Tensor,
+    *,
+    steps: int = 300,
+    learning_rate: float = 0.05,
+) -> FittedPSF:
+    """Shape the elements of a pupil so that its PSF has the form of ``target``.
+
+    What is raised is the overlap (Bhattacharyya's coefficient) of the two distributions of light;
+    it asks for the form and, light that misses the window being lost, for throughput.
+
+    Parameters
+    ----------
+    imaging : IncoherentImaging
+        Its trainable parameters are moved.
+    target : Tensor ``[C, h, w]`` or ``[h, w]``
+        Non-negative; scaled to a sum of 1. A smaller or larger window than that of the pupil is
+        centred in it.
+    steps : int
+        Steps of Adam.
+    learning_rate : float
+        In the units of the parameters: radians of a phase mask.
+
+    Raises
+    ------
+    ValueError
+        For a target that is negative, dark or of other channels, or an element that does not
+        learn.
+    """
+    parameters = [p for p in imaging.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError("fit_psf needs an element that learns; this front end has no parameters")
+    if steps < 1 or not learning_rate > 0:
+        raise ValueError(
+            f"steps must be at least 1 and learning_rate positive, not {steps} and {learning_rate}"
+        )
+    with torch.no_grad():
+        shape = imaging.psf().shape
+    wanted = _framed(target, shape)
+    optimiser = torch.optim.Adam(parameters, lr=learning_rate)
+    overlaps = []
+    for _ in range(steps):
+        optimiser.zero_grad()
+        # The root has no slope at 0: a hundred-millionth of the light keeps it finite.
+        overlap = (imaging.psf().clamp_min(0) * wanted + 1e-16).sqrt().sum((-2, -1)).mean()
+        (1 - overlap).backward()
+        optimiser.step()
+        overlaps.append(float(overlap.detach()))
+    return FittedPSF(tuple(overlaps))
+
+
+def two_stage(
+    system: ImagingSystem,
+    element: IncoherentImaging,
+    train: LesionDataset,
+    validation: LesionDataset,
+    *,
+    objective: Objective | None = None,
+    config: Training | None = None,
+    psf_steps: int = 300,
+    psf_learning_rate: float = 0.05,
+    directory: Path | str | None = None,
+    resume: bool = False,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> TwoStage:
+    """Train a system with a free kernel, shape an element to that kernel, and go on with it.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        Its front end is a :class:`optics.LearnedKernel` of one exposure (``signed=False``) that
+        does not mix channels: what a PSF can be. It is trained in place, and keeps its kernel.
+    element : IncoherentImaging
+        Takes the kernel's place; trained in place.
+    train, validation, objective, config, device, progress
+        As in :func:`joint.fit`, for both trainings.
+    psf_steps, psf_learning_rate
+        As in :func:`fit_psf`.
+    directory : path, optional
+        Of the run folders ``kernel`` and ``element``.
+    resume : bool
+        Continue them.
+
+    Raises
+    ------
+    ValueError
+        When the front end is no such kernel, or the element does not fit the scenes.
+    """
+    kernel = system.front_end
+    if not isinstance(kernel, LearnedKernel) or kernel.exposures != 1 or kernel.mix_channels:
+        raise ValueError(
+            "two_stage begins with a system whose front end is LearnedKernel(signed=False), one "
+            "exposure that does not mix the channels, as of a lens; this one has "
+            f"{kernel or 'none'}"
+        )
+    if element.out_channels != kernel.out_channels or element.in_channels != kernel.in_channels:
+        raise ValueError(
+            f"the element images {element.in_channels} channels, the kernel {kernel.in_channels}; "
+            "build it with as many wavelengths"
+        )
+    folder = None if directory is None else Path(directory)
+    options = {"objective": objective, "config": config, "device": device, "progress": progress}
+    first = fit(
+        system, train, validation, resume=resume,
+        directory=None if folder is None else folder / "kernel", **options,
+    )  # fmt: skip
+    target = kernel.kernels.detach()[0, 0, :, 0]  # convolved with, thus the image of a point
+    shaped = fit_psf(
+        element.to(target.device), target, steps=psf_steps, learning_rate=psf_learning_rate
+    )
+    second = copy.deepcopy(system)
+    second.front_end = element
+    after = fit(
+        second, train, validation, resume=resume,
+        directory=None if folder is None else folder / "element", **options,
+    )  # fmt: skip
+    return TwoStage(second, first, shaped, after)
+
+
+def _framed(target: Tensor, shape: torch.Size) -> Tensor:
+    """Centre a target in the window of a PSF and scale each channel to a sum of 1."""
+    if target.ndim == 2:
+        target = target.expand(shape[0], *target.shape)
+    if target.ndim != 3 or len(target) != shape[0]:
+        raise ValueError(
+            f"target must be [h, w] or [{shape[0]}, h, w] like the PSF, not {tuple(target.shape)}"
+        )
+    if not bool((target >= 0).all()) or not bool((target.sum((-2, -1)) > 0).all()):
+        raise ValueError("target must be an irradiance: non-negative, and some light a channel")
+    framed = target.new_zeros(shape)
+    ours, theirs = [], []
+    for have, want in zip(shape[1:], target.shape[1:], strict=True):
+        first = have // 2 - want // 2
+        ours.append(slice(max(first, 0), min(first + want, have)))
+        theirs.append(slice(max(-first, 0), max(-first, 0) + ours[-1].stop - ours[-1].start))
+    framed[(slice(None), *ours)] = target[(slice(None), *theirs)]
+    return framed / framed.sum((-2, -1), keepdim=True).clamp_min(torch.finfo(framed.dtype).tiny)

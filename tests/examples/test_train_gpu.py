@@ -1,0 +1,42 @@
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "train_gpu.py"
+SMALL = {"limit": 60, "image_size": 32, "batch_size": 16, "epochs": 1}
+
+
+@pytest.fixture(scope="module")
+def example():
+    spec = importlib.util.spec_from_file_location("train_gpu", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_system_is_timed(example, tmp_path):
+    rows = example.main(example.Options(device="cpu", output=tmp_path, **SMALL))
+    assert [row["system"] for row in rows] == [*example.SYSTEMS]
+    assert all(row["images/s"] > 0 and row["peak memory, MB"] > 0 for row in rows)
+    assert json.loads((tmp_path / "speed.json").read_text()) == rows
+
+
+def test_the_line_for_several_processes(tmp_path):
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
+            "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0",
+            str(EXAMPLE), "--device", "cpu", "--output", str(tmp_path), *arguments,
+        ],
+        capture_output=True, text=True, timeout=300, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("small classifier") == 1  # process 0 alone reports
+    assert len(json.loads((tmp_path / "speed.json").read_text())) == 2

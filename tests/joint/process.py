@@ -1,0 +1,57 @@
+"""One process of a run that test_parallel.py starts as torchrun does: FOLDER OPTIONS."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from conftest import _lesions
+from test_train import OBJECTIVE, Head, _gradients, _settings
+from torch import nn
+
+import compress
+import joint
+import optics
+
+
+def system():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        head = Head()
+    head.net[7] = nn.Identity()  # dropout has no sources of its own
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return joint.ImagingSystem(
+            front_end=optics.LearnedKernel("identity", 3),
+            sensor=optics.Sensor(2000, trainable_gain=True),
+            codec=compress.FactorizedCodec(),
+            classifier=head,
+        )
+
+
+def train(folder, *, epochs=1, batch_size=48, micro_batches=1, every=None, resume=False):
+    """Train together; what this process has at the end goes to files of its own."""
+    with joint.launched("cpu") as place:
+        own = system()
+        config = _settings(
+            epochs=epochs, batch_size=batch_size, micro_batches=micro_batches,
+            checkpoint_every=every, augmentation="dihedral",
+        )  # fmt: skip
+        history = joint.fit(
+            own, _lesions(47, 16, 0), _lesions(17, 16, 1), objective=OBJECTIVE, config=config,
+            directory=folder / "run", resume=resume, device=place, progress=False,
+        )  # fmt: skip
+        gradients = _gradients(own)
+        number = joint.parallel.rank()
+    joint.save_checkpoint(folder / f"gradients{number}.safetensors", gradients, {})
+    joint.save_checkpoint(folder / f"weights{number}.safetensors", own.state_dict(), {})
+    record = history.epochs[-1]
+    summary = {"train": record.train, "validation": record.validation}
+    summary["norms"] = record.gradient_norms
+    (folder / f"summary{number}.json").write_text(json.dumps(summary))
+    print("finished", number, flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    train(Path(sys.argv[1]), **json.loads(sys.argv[2]))

@@ -1,0 +1,67 @@
+import numpy as np
+import torch
+
+from joint.feed import Feed, derive_seed, generators
+
+CPU = torch.device("cpu")
+
+
+def test_batches_are_the_rows_asked_for(lesions):
+    rows = torch.randperm(48, generator=torch.Generator().manual_seed(0)).split(10)
+    for resident in (False, True, None):
+        feed = Feed(lesions, CPU, resident=resident)
+        assert feed.resident == bool(resident)
+        shown = list(feed.batches(rows))
+        assert len(shown) == len(rows)
+        for index, (scenes, labels) in zip(rows, shown, strict=True):
+            expected = lesions.gather(index)
+            assert torch.equal(scenes, expected.images / 255.0)
+            assert torch.equal(labels, expected.labels)
+
+
+def test_another_device_is_fed_one_batch_ahead_in_the_same_order(lesions, monkeypatch):
+    asked, taken = [], []
+    gather = type(lesions).gather
+    monkeypatch.setattr(
+        type(lesions), "gather", lambda self, index: (asked.append(index), gather(self, index))[1]
+    )
+    feed = Feed(lesions, torch.device("meta"))
+    assert not feed.resident
+    rows = torch.arange(48).split(20)
+    for scenes, labels in feed.batches(rows):
+        assert scenes.device.type == labels.device.type == "meta"
+        assert scenes.dtype == torch.float32
+        taken.append(len(scenes))
+    assert taken == [20, 20, 8]
+    assert all(torch.equal(a, b) for a, b in zip(asked, rows, strict=True))
+    assert list(feed.batches([])) == []
+
+
+def test_seeds_follow_the_names_and_spread(lesions):
+    feed = Feed(lesions, CPU)
+    seeds = feed.seeds(7, "noise", 3)
+    assert seeds.dtype == np.uint64
+    assert len(set(seeds.tolist())) == len(lesions)
+    assert (seeds < 2**63).all()
+    part = Feed(lesions.subset([5, 2, 40]), CPU)
+    assert np.array_equal(part.seeds(7, "noise", 3), seeds[[5, 2, 40]])
+    for other in (feed.seeds(7, "noise", 4), feed.seeds(7, "view", 3), feed.seeds(8, "noise", 3)):
+        assert not np.isin(other, seeds).any()
+    # Half of the bits differ from one picture to another, and from one epoch to the next.
+    for one, two in ((seeds[:-1], seeds[1:]), (seeds, feed.seeds(7, "noise", 4))):
+        changed = np.unpackbits((one ^ two).view(np.uint8)).mean() * 64 / 63
+        assert abs(changed - 0.5) < 4 * 0.5 / (63 * len(one)) ** 0.5
+
+
+def test_a_repeated_row_has_other_seeds(lesions):
+    feed = Feed(lesions, CPU)
+    rows = torch.tensor([3, 9, 3, 3, 1])
+    seeds = feed.drawn_seeds(rows, 0)
+    assert len(set(seeds.tolist())) == 5
+    assert np.array_equal(feed.drawn_seeds(torch.tensor([1, 3, 3]), 0), seeds[[4, 0, 2]])
+
+
+def test_generators_start_from_their_seeds():
+    drawn = [torch.rand(1, generator=g) for g in generators(np.array([3, 4], np.uint64), CPU)]
+    assert drawn == [torch.rand(1, generator=torch.Generator().manual_seed(s)) for s in (3, 4)]
+    assert derive_seed(1, "a") == derive_seed(1, "a") != derive_seed(1, "b")

@@ -1,0 +1,258 @@
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import classify
+import compress
+import joint
+from joint.checkpoint import CheckpointDamaged
+from joint.folder import (
+    RunFolder,
+    RunSummary,
+    hold,
+    is_done,
+    list_runs,
+    load_predictions,
+    read_history,
+    read_result,
+    run_directory,
+    summarise_run,
+)
+from joint.lock import RunLocked
+
+
+def _record(epoch, **validation):
+    return {"epoch": epoch, "validation": validation or {"loss": 1.0 / (epoch + 1)}}
+
+
+class _Scores(torch.nn.Module):
+    in_channels = 3
+
+    def forward(self, image):
+        return image.mean((-2, -1)) * torch.tensor([1.0, -1.0, 0.1])
+
+
+@pytest.fixture
+def evaluation(lesions):
+    return joint.evaluate(joint.ImagingSystem(classifier=_Scores()), lesions)
+
+
+def test_a_configuration_has_one_folder(tmp_path):
+    config = joint.RunConfig()
+    other = joint.RunConfig(training=joint.Training(seed=1))
+    assert run_directory(tmp_path, config) == tmp_path / config.digest()
+    assert run_directory(tmp_path, other) != run_directory(tmp_path, joint.RunConfig())
+    assert run_directory("root", config).parent == Path("root")
+
+
+def test_a_held_folder_is_passed_through_and_another_is_refused(tmp_path):
+    with hold(tmp_path / "run") as run:
+        with hold(run) as again:
+            assert again is run
+        with hold(tmp_path / "other"):
+            pass
+        with pytest.raises(RunLocked), hold(tmp_path / "run"):
+            pass
+        assert summarise_run(run.path).state == "running"
+    with hold(str(tmp_path / "run")) as run:
+        assert str(run) == str(tmp_path / "run")
+
+
+def test_what_killed_writers_left_is_removed_by_the_next(tmp_path):
+    (tmp_path / ".checkpoint.safetensors.99-0123abcd").write_bytes(b"half")
+    with hold(tmp_path):
+        assert os.listdir(tmp_path) == ["lock.json"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_newest_checkpoints_are_two(tmp_path):
+    run = RunFolder(tmp_path)
+    assert not run.has_checkpoint()
+    for number in range(3):
+        run.save_checkpoint({"x": torch.tensor(number)}, {"number": number})
+    assert run.load_checkpoint()[1]["number"] == 2
+    files = {"checkpoint.safetensors", "checkpoint.previous.safetensors"}
+    assert {*os.listdir(tmp_path)} == files
+    (tmp_path / "checkpoint.safetensors").unlink()
+    assert run.has_checkpoint()
+    with pytest.warns(UserWarning, match="checkpoint.safetensors is missing"):
+        assert run.load_checkpoint()[1]["number"] == 1
+
+
+def test_history_is_appended_and_rewritten(tmp_path):
+    run = RunFolder(tmp_path)
+    assert read_history(tmp_path) == []
+    for epoch in range(3):
+        run.append_history(_record(epoch))
+    assert read_history(tmp_path) == [_record(epoch) for epoch in range(3)]
+    run.rewrite_history([_record(0)])
+    run.append_history(_record(1))
+    assert read_history(tmp_path) == [_record(0), _record(1)]
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        run.append_history(_record(2, loss=float("nan")))
+
+
+def test_a_torn_last_line_is_none_wherever_it_was_torn(tmp_path):
+    run = RunFolder(tmp_path)
+    for epoch in range(3):
+        run.append_history(_record(epoch))
+    path = tmp_path / "history.jsonl"
+    whole = path.read_bytes()
+    last = whole.rstrip(b"\n").rindex(b"\n") + 1
+    for length in range(last, len(whole)):
+        path.write_bytes(whole[:length])
+        assert read_history(tmp_path) == [_record(0), _record(1)], length
+    path.write_bytes(whole[:last] + bytes(20) + b"\n")  # what a power cut can leave
+    assert read_history(tmp_path) == [_record(0), _record(1)]
+
+
+@pytest.mark.parametrize("damaged", [b"{", b"[1]", b"\xff"])
+def test_another_damaged_line_is_named(tmp_path, damaged):
+    lines = [json.dumps(_record(epoch)).encode() for epoch in range(3)]
+    (tmp_path / "history.jsonl").write_bytes(b"\n".join([lines[0], damaged, lines[2], b""]))
+    with pytest.raises(joint.CheckpointError, match=r"line 2 of .*history\.jsonl is damaged: "):
+        read_history(tmp_path)
+    assert "line 2" in summarise_run(tmp_path).note
+
+
+def test_a_full_disk_refuses_a_line_in_words(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(joint.CheckpointError, match=r"No space left.*are intact. Make room"):
+        RunFolder(tmp_path).append_history(_record(0))
+
+
+def test_an_environment_is_added_where_it_changes(tmp_path, monkeypatch):
+    run = RunFolder(tmp_path)
+    for _ in range(2):
+        run.record_environment("cpu")
+    monkeypatch.setattr(torch, "__version__", "99.0")
+    for _ in range(2):
+        run.record_environment(torch.device("cpu"))
+    known = json.loads((tmp_path / "environment.json").read_text())
+    assert [entry["pytorch"] == "99.0" for entry in known] == [False, True]
+    (tmp_path / "environment.json").write_text("damaged")
+    run.record_environment("cpu")
+    assert len(json.loads((tmp_path / "environment.json").read_text())) == 1
+
+
+def test_predictions_come_back_as_they_were(tmp_path, lesions, evaluation):
+    run = RunFolder(tmp_path)
+    run.save_predictions(evaluation, lesions.classes)
+    for place in (tmp_path, tmp_path / "predictions.safetensors", str(tmp_path)):
+        found = load_predictions(place)
+        assert found.logits.dtype == np.float32
+        assert np.array_equal(found.logits, evaluation.logits)
+        assert found.labels.dtype == np.int64
+        assert found.labels.tolist() == lesions.labels.tolist()
+        assert found.identifiers == tuple(lesions.identifiers)
+        assert found.groups == lesions.groups
+        assert found.classes == lesions.classes
+
+
+def test_predictions_of_two_runs_can_be_compared_in_pairs(tmp_path, lesions, evaluation):
+    for name in ("a", "b"):
+        RunFolder(tmp_path / name).save_predictions(evaluation, lesions.classes)
+    a, b = (load_predictions(tmp_path / name) for name in ("a", "b"))
+    assert a.identifiers == b.identifiers
+    assert classify.mcnemar(a.logits, b.logits, labels=a.labels).p == 1
+    report = classify.report(a.logits, a.labels, classes=a.classes, groups=a.groups)
+    assert report.accuracy == evaluation.report.accuracy
+
+
+def test_predictions_that_are_not_there_or_damaged_are_refused(tmp_path, lesions, evaluation):
+    with pytest.raises(joint.CheckpointError, match=r"no predictions in .*not done, or"):
+        load_predictions(tmp_path)
+    blind = joint.evaluate(joint.ImagingSystem(codec=compress.JPEG(50)), lesions)
+    RunFolder(tmp_path).save_predictions(blind, lesions.classes)
+    assert os.listdir(tmp_path) == []
+    joint.save_checkpoint(tmp_path / "x.safetensors", {"logits": torch.zeros(2)}, {})
+    with pytest.raises(joint.CheckpointError, match="does not hold predictions"):
+        load_predictions(tmp_path / "x.safetensors")
+    RunFolder(tmp_path).save_predictions(evaluation, lesions.classes)
+    path = tmp_path / "predictions.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointDamaged):
+        load_predictions(tmp_path)
+
+
+def test_a_result_means_done(tmp_path):
+    run = RunFolder(tmp_path)
+    assert not is_done(tmp_path)
+    with pytest.raises(joint.CheckpointError, match=r"result\.json is not there: the run is not d"):
+        read_result(tmp_path)
+    run.finish({"test": {"accuracy": 0.5}})
+    assert is_done(tmp_path)
+    assert read_result(tmp_path) == {"test": {"accuracy": 0.5}}
+    (tmp_path / "result.json").write_text("{")
+    with pytest.raises(joint.CheckpointError, match=r"result\.json is damaged"):
+        read_result(tmp_path)
+    run.begin()
+    assert not is_done(tmp_path)
+
+
+def _run(folder, epochs=4, done=2, monitor="loss"):
+    run = RunFolder(folder)
+    config = joint.RunConfig(training=joint.Training(epochs=epochs, monitor=monitor))
+    joint.save_config(config, folder)
+    for epoch in range(done):
+        run.append_history(_record(epoch))
+    return run
+
+
+def test_the_states_of_a_run(tmp_path):
+    folder = tmp_path / "run"
+    run = _run(folder)
+    assert summarise_run(folder) == RunSummary(folder, "interrupted", 2, 4, "loss", 0.5)
+    run.fail(joint.TrainingDiverged("the loss became nan"))
+    failed = summarise_run(folder)
+    assert (failed.state, failed.note) == ("failed", "the loss became nan")
+    with hold(folder):
+        running = summarise_run(folder)
+        assert running.state == "running"
+        assert f"process {os.getpid()} on" in running.note
+    run.begin()
+    assert summarise_run(folder).state == "interrupted"
+    run.finish({})
+    assert summarise_run(folder).state == "done"
+
+
+def test_a_failure_on_a_full_disk_is_no_second_one(tmp_path):
+    (tmp_path / "file").touch()
+    RunFolder(tmp_path / "file").fail(ValueError("x"))
+
+
+def test_runs_are_listed_by_name_whatever_else_is_there(tmp_path):
+    for name in ("b", "a"):
+        _run(tmp_path / name)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "config.json").write_text("[]")
+    runs = list_runs(tmp_path)
+    assert [run.path.name for run in runs] == ["a", "b", "d"]
+    assert (runs[2].of, runs[2].monitor, runs[2].latest) == (None, None, None)
+    assert [run.path.name for run in list_runs(tmp_path / "a")] == ["a"]
+    assert list_runs(str(tmp_path / "c")) == []
+    with pytest.raises(NotADirectoryError, match="is no folder: give the one that holds"):
+        list_runs(tmp_path / "notes.txt")
+
+
+def test_listing_reads_no_clock_and_writes_nothing(tmp_path):
+    _run(tmp_path / "a")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    first = list_runs(tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (4e9, 4e9))
+    assert list_runs(tmp_path) == first
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert [run.epochs for run in list_runs(tmp_path)] == [2, 2]

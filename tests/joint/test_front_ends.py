@@ -1,0 +1,108 @@
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+from scipy.special import j1
+
+import joint
+import optics
+from joint.front_ends import FRONT_END_KINDS
+
+
+def _build(channels=3, **options):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return joint.build_front_end(joint.LensConfig(**options), (32, 32), channels)
+
+
+def test_every_kind_is_built_by_its_name():
+    for kind, config in FRONT_END_KINDS.items():
+        assert config().kind == kind
+        built = joint.build_front_end(config(), (32, 32), 3)
+        assert (built is None) == (kind == "none")
+        again = joint.SystemConfig(front_end={"kind": kind}).front_end
+        assert again == config()
+
+
+def test_the_plain_lens_has_an_airy_pattern():
+    lens = _build(f_number=8.0, pixel_pitch=1.0e-6, psf_size=41, pupil_size=128)
+    psf = lens.psf()
+    y, x = torch.meshgrid(torch.arange(41) - 20.0, torch.arange(41) - 20.0, indexing="ij")
+    radius = torch.hypot(x, y).double() * 1e-6
+    for wavelength, spot in zip((612e-9, 545e-9, 463e-9), psf, strict=True):
+        v = (math.pi * radius / (wavelength * 8.0)).clamp_min(1e-9).numpy()
+        airy = torch.from_numpy((2 * j1(v) / v) ** 2)
+        torch.testing.assert_close(spot.double() / spot.max(), airy, rtol=0, atol=0.01)
+
+
+def test_defocus_in_waves_lowers_the_peak_as_in_the_closed_form():
+    sharp = _build(psf_size=63).psf()[1]
+    for waves in (0.25, -0.25, 0.5, 1.3):
+        blurred = _build(psf_size=63, defocus=waves).psf()[1]
+        # Strehl ratio of defocus: sinc^2 of the path at the rim, in waves.
+        expected = (math.sin(math.pi * waves) / (math.pi * waves)) ** 2
+        assert float(blurred.max() if abs(waves) < 1 else blurred[31, 31]) == pytest.approx(
+            expected * float(sharp.max()), rel=0.03, abs=2e-4
+        )
+
+
+@pytest.mark.parametrize("element", ["phase", "height", "cubic", "random"])
+def test_elements_spread_the_light_and_learn(element):
+    plain = _build().psf()
+    lens = _build(element=element, strength=1.0)
+    psf = lens.psf()
+    assert float(psf.detach().max()) < 0.8 * float(plain.max())
+    assert float(psf.detach().sum((-2, -1)).max()) <= 1 + 1e-5
+    parameters = list(lens.parameters())
+    assert (not parameters) == (element == "random")
+    if parameters:
+        (psf[:, 15, 15].sum() - psf[:, 12, 17].sum()).backward()
+        assert all(float(p.grad.abs().max()) > 0 for p in parameters)
+
+
+def test_levels_and_material_reach_the_relief():
+    lens = _build(element="height", strength=0.9, levels=4, material="pmma")
+    relief = lens.pupil.elements[0]
+    assert relief.material == "pmma"
+    assert len(relief.height.unique()) == 4
+
+
+def test_the_start_is_a_function_of_the_seed():
+    config = joint.SystemConfig(front_end=joint.LensConfig(element="random", strength=1.0))
+    options = {"image_size": (32, 32), "channels": 3, "classes": 3}
+    first, again, other = (
+        joint.build_system(c, **options).front_end.psf()
+        for c in (config, config, config.model_copy(update={"seed": 1}))
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_other_numbers_of_channels_have_a_wavelength_each(channels):
+    lens = _build(channels)
+    assert lens.in_channels == channels
+    assert len(set(lens.pupil.wavelengths)) == channels
+    assert isinstance(lens, optics.IncoherentImaging)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strength": 1.0}, "strength=1 is that of an element"),
+        ({"element": "random"}, "needs a strength above 0"),
+        ({"material": "jade"}, "no material is called 'jade'; choose from"),
+        ({"wavelengths": (550.0,)}, "wavelengths are in metres"),
+        ({"f_number": 0.0}, "greater than 0"),
+        ({"element": "prism"}, "'none', 'phase', 'height', 'cubic' or 'random'"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValidationError, match=message):
+        joint.LensConfig(**options)
+
+
+def test_wavelengths_that_do_not_fit_the_scenes_are_refused():
+    with pytest.raises(ValueError, match="names 2 bands, but the scenes have 3 channels"):
+        _build(wavelengths=(500e-9, 600e-9))

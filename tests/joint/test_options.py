@@ -1,0 +1,82 @@
+import pytest
+
+import joint
+from joint.options import AuditOptions, Choice, TrainOptions, read_train_options
+
+
+def _folder(**options):
+    return TrainOptions(choice=Choice(), run=joint.RunConfig(), **options).folder()
+
+
+def test_a_kind_has_its_own_options_and_settles_what_follows():
+    stages = ["--codec", "none", "--front-end", "fourier", "--system.front-end.start", "spiral"]
+    options = read_train_options(["--output", "x", *stages, "--training.epochs", "3"])
+    assert options.run.system.front_end == joint.FourierConfig(start="spiral")
+    assert options.run.system.codec == joint.NoneConfig()
+    assert (options.run.objective.rate, options.run.objective.distortion) == (0, 0)
+    assert options.run.training.epochs == 3
+    jpeg = read_train_options(["--output", "x", "--codec", "jpeg"]).run
+    assert (jpeg.objective.rate, jpeg.objective.distortion) == (0, 10)
+    assert read_train_options(["--output", "x"]).run == joint.RunConfig()
+
+
+def test_without_a_classifier_nothing_is_classified():
+    config = Choice(classifier="none").start()
+    assert config.objective.task == 0
+    assert config.training.monitor == "loss"
+
+
+def test_a_choice_keeps_what_it_does_not_name(tmp_path):
+    config = joint.RunConfig(
+        data=joint.PhantomConfig(count=30, image_size=32),
+        system=joint.SystemConfig(codec=joint.JPEGConfig(quality=7)),
+    )
+    joint.save_config(config, tmp_path)
+    assert Choice(config=tmp_path).start() == config
+    assert Choice(config=tmp_path, codec="jpeg", data="phantom").start().system == config.system
+    assert Choice(config=tmp_path, data="phantom").start().data.image_size == 32
+
+
+def test_a_run_goes_to_one_place(tmp_path):
+    assert _folder(output=tmp_path) == tmp_path
+    assert _folder(root=tmp_path) == tmp_path / joint.RunConfig().digest()
+    for both in ({}, {"output": tmp_path, "root": tmp_path}):
+        with pytest.raises(joint.ConfigError, match=r"give either --output.*or --root"):
+            _folder(**both)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--training.epoch", "3"], "--training.epochs"),
+        (["--training.epochs", "0"], "greater than or equal to 1"),
+        (["--codec", "zip"], "hyperprior"),
+        (["--split.folds", "2"], "greater than or equal to 3"),
+        (["--split.folds", "5", "--split.fold", "5"], "fold=5 is not there: there are 5 folds"),
+        (["--split.fold", "1"], "fold=1 is not there: there are no folds"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_can(capsys, arguments, message):
+    with pytest.raises(SystemExit) as caught:
+        read_train_options(["--output", "x", *arguments])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err.replace("│", " ")
+    assert message in " ".join(error.split())
+
+
+def test_the_audit_divides_as_training_does():
+    assert AuditOptions().split == joint.SplitConfig()
+
+
+def test_views_are_chosen_by_name_or_given_as_json(capsys):
+    def chosen(*words):
+        return read_train_options(["--output", "run", *words]).run.training.augmentation
+
+    assert chosen() == "dihedral"
+    assert chosen("--training.augmentation", "full") == "full"
+    given = chosen("--training.augmentation", '{"turn": 20, "cutout": 0.3}')
+    assert given == joint.Augmentation(turn=20, cutout=0.3)
+    for wrong in ("dihedra", '{"turm": 20}'):
+        with pytest.raises(SystemExit):
+            chosen("--training.augmentation", wrong)
+        assert "none, dihedral, full" in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,166 @@
+"""Several processes: torchrun, over gloo, on the CPU of this machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import joint
+from joint.parallel import _Together
+
+
+def _launch(folder, processes=2, **options):
+    """Start process.py as torchrun does."""
+    folder.mkdir(exist_ok=True)
+    script = Path(__file__).parent / "process.py"
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes),
+            "--master-addr", "127.0.0.1", "--master-port", "0", "--rdzv-backend", "c10d",
+            "--rdzv-endpoint", "localhost:0", str(script), str(folder), json.dumps(options),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+
+
+def _finish(folder, **options):
+    process = _launch(folder, **options)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+
+
+def _results(folder, number=0):
+    gradients, _ = joint.load_checkpoint(folder / f"gradients{number}.safetensors")
+    weights, _ = joint.load_checkpoint(folder / f"weights{number}.safetensors")
+    return gradients, weights, json.loads((folder / f"summary{number}.json").read_text())
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_two_processes_take_the_step_of_one(tmp_path, micro_batches):
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    _finish(alone, processes=1)
+    _finish(together, micro_batches=micro_batches)
+    gradients, weights, summary = _results(alone)
+    for number in (0, 1):
+        other_gradients, other_weights, other = _results(together, number)
+        if micro_batches == 1:  # the statistics of a part are not those of the whole
+            for name, gradient in gradients.items():
+                assert (other_gradients[name] - gradient).norm() < 1e-4 * gradient.norm(), name
+            for name in ("classifier.net.1.running_mean", "classifier.net.1.running_var"):
+                torch.testing.assert_close(other_weights[name], weights[name], rtol=1e-5, atol=0)
+            assert other["train"] == pytest.approx(summary["train"], rel=1e-5)
+            assert other["norms"] == pytest.approx(summary["norms"], rel=1e-4)
+            for name in ("loss", "accuracy", "bpp", "psnr"):
+                expected = pytest.approx(summary["validation"][name], rel=1e-2)
+                assert other["validation"][name] == expected, name
+    _, one, first = _results(together, 0)
+    _, other, second = _results(together, 1)
+    assert first == second
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_two_processes_write_the_files_of_one_run_which_one_process_reads(tmp_path):
+    _finish(tmp_path, epochs=2, batch_size=16, every=2)
+    files = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert {"best.safetensors", "checkpoint.safetensors", "history.jsonl"} <= {*files}
+    assert not [name for name in files if name.startswith(".")]  # no writer's leftovers
+    _, head = joint.load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
+    assert (head["epoch"], head["step"], head["steps"]) == (2, 0, 6)
+    # The sums of an epoch are those of all processes.
+    _finish(tmp_path / "alone", processes=1, epochs=2, batch_size=16)
+    expected = _results(tmp_path / "alone")[2]["train"]
+    assert _results(tmp_path)[2]["train"] == pytest.approx(expected, rel=0.05)
+
+
+def test_a_run_resumes_with_another_number_of_processes(tmp_path):
+    """Killed in the second epoch, by both processes at once, and taken up by one."""
+    options = {"epochs": 6, "batch_size": 16, "every": 1}
+    process = _launch(tmp_path, **options)
+    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
+    _wait_for(lambda: checkpoint.exists() and joint.load_checkpoint(checkpoint)[1]["epoch"] >= 1)
+    for child in _children(process):
+        os.kill(child, signal.SIGKILL)
+    process.communicate(timeout=60)
+    _, head = joint.load_checkpoint(checkpoint)
+    assert head["steps"] < 18
+    _finish(tmp_path, processes=1, resume=True, **options)
+    _finish(tmp_path / "whole", processes=1, **options)
+    resumed, whole = _results(tmp_path), _results(tmp_path / "whole")
+    assert resumed[2]["train"] == pytest.approx(whole[2]["train"], rel=0.05)
+    _, head = joint.load_checkpoint(checkpoint)
+    assert (head["epoch"], head["steps"]) == (6, 18)
+
+
+def _children(process):
+    found = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    )
+    return [int(line) for line in found.stdout.split()]
+
+
+def _wait_for(condition):
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_killed_process_ends_the_run_with_a_message(tmp_path):
+    process = _launch(tmp_path, epochs=500, batch_size=16, every=1)
+    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
+    _wait_for(lambda: checkpoint.exists() and joint.load_checkpoint(checkpoint)[1]["steps"] > 3)
+    os.kill(_children(process)[-1], signal.SIGKILL)
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode != 0
+    assert "finished" not in output
+    assert "signal 9" in output or "SIGKILL" in output, output
+    tensors, _ = joint.load_checkpoint(checkpoint)  # whole, and usable
+    assert all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point())
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("shape", [(6, 4, 5, 3), (8, 4)])
+def test_normalising_together_alone_is_batch_normalisation(monkeypatch, shape, momentum):
+    monkeypatch.setattr(joint.parallel, "all_reduce", lambda x: x)
+    kind = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
+    ours, theirs = (kind(4, momentum=momentum).double() for _ in range(2))
+    generator = torch.Generator().manual_seed(0)
+    for norm in (ours, theirs):
+        with torch.no_grad():
+            norm.weight.copy_(torch.tensor([1.0, 2.0, 0.5, 3.0]))
+    for _ in range(3):
+        x = 5 + torch.randn(*shape, generator=generator, dtype=torch.float64)
+        one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
+        a, b = _Together(ours)(one), theirs(two)
+        torch.testing.assert_close(a, b)
+        weight = torch.randn(*shape, generator=generator, dtype=torch.float64)
+        (a * weight).sum().backward()
+        (b * weight).sum().backward()
+        torch.testing.assert_close(one.grad, two.grad)
+    for name, tensor in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], tensor)
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
+
+
+def test_a_lost_process_is_said_in_words(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(joint.parallel.dist, "init_process_group", lambda *_, **__: None)
+    monkeypatch.setattr(joint.parallel.dist, "destroy_process_group", lambda: None)
+    with (
+        pytest.raises(joint.ProcessLost, match=r"was lost \(Connection closed by peer.*resume it"),
+        joint.launched("cpu"),
+    ):
+        raise RuntimeError("Connection closed by peer [127.0.0.1]:1\nmore")
+    with pytest.raises(RuntimeError, match="something else"), joint.launched("cpu"):
+        raise RuntimeError("something else")

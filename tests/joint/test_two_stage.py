@@ -1,0 +1,122 @@
+import pytest
+import torch
+from torch import nn
+
+import joint
+import optics
+
+
+class _Head(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+            nn.Linear(32, 3),
+        )  # fmt: skip
+
+    def forward(self, image):
+        return self.net(image)
+
+
+def _element(strength=0.3, **options):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return joint.build_front_end(
+            joint.LensConfig(element="phase", strength=strength, pupil_size=48, psf_size=15)
+            .model_copy(update=options),
+            (16, 16),
+            3,
+        )  # fmt: skip
+
+
+def _two_spots():
+    """Two of the spots that the plain lens makes, 4 pixels apart."""
+    airy = _element(strength=0.0).psf().detach()
+    return (airy.roll(2, -1) + airy.roll(-2, -1)) / 2
+
+
+def test_an_element_is_shaped_to_a_psf_that_it_can_make():
+    target = _element(strength=0.5).psf().detach()
+    fitted = joint.fit_psf(_element(strength=0.3), target, steps=200)
+    assert len(fitted.overlap) == 200
+    assert fitted.overlap[0] < 0.9
+    assert 0.97 < fitted.overlap[-1] <= 1
+
+
+def test_the_overlap_is_that_of_the_formula_and_spots_appear_where_they_are_wanted():
+    imaging, target = _element(), _two_spots()
+    fitted = joint.fit_psf(imaging, 7 * target, steps=200)
+    assert fitted.overlap[0] < 0.5
+    assert fitted.overlap[-1] > 0.9
+    psf = imaging.psf().detach()
+    formed = target / target.sum((-2, -1), keepdim=True)
+    expected = (psf * formed).clamp_min(0).sqrt().sum((-2, -1)).mean()
+    again = joint.fit_psf(imaging, target, steps=1, learning_rate=1e-9)
+    assert again.overlap[0] == pytest.approx(float(expected), rel=1e-3)
+    for spot in psf:
+        brightest = spot.flatten().topk(2).indices
+        assert set(brightest.tolist()) == {7 * 15 + 5, 7 * 15 + 9}
+
+
+@pytest.mark.parametrize("size", [7, 15, 31])
+def test_a_target_of_another_window_is_centred(size):
+    """A flat-phased lens already has its light in the middle: no shift appears."""
+    target = torch.zeros(size, size)
+    target[size // 2, size // 2] = 1
+    imaging = _element(strength=0.05)
+    joint.fit_psf(imaging, target, steps=60)
+    psf = imaging.psf().detach()[1]
+    assert int(psf.argmax()) == 7 * 15 + 7
+
+
+def test_kernel_then_element(lesions, others, tmp_path):
+    system = joint.ImagingSystem(
+        front_end=optics.LearnedKernel("gaussian", 5, signed=False),
+        sensor=optics.Sensor(2000),
+        classifier=_Head(),
+    )
+    config = joint.Training(epochs=15, batch_size=8, monitor="accuracy", learning_rate=1e-2)
+    result = joint.two_stage(
+        system, _element(), lesions, others, config=config, psf_steps=50,
+        directory=tmp_path, progress=False,
+    )  # fmt: skip
+    assert isinstance(system.front_end, optics.LearnedKernel)
+    assert isinstance(result.system.front_end, optics.IncoherentImaging)
+    assert len(result.kernel.epochs) == len(result.element.epochs) == 15
+    assert result.psf.overlap[-1] > result.psf.overlap[0]
+    # The second training begins where the first ended.
+    first = result.element.epochs[0].train["task"]
+    assert first < result.kernel.epochs[0].train["task"]
+    assert {path.name for path in tmp_path.iterdir()} == {"kernel", "element"}
+    again = joint.evaluate(result.system, others)
+    assert again.report.accuracy > 0.6
+
+
+def test_what_cannot_be_shaped_is_refused(lesions, others):
+    signed = joint.ImagingSystem(front_end=optics.LearnedKernel("identity", 5), classifier=_Head())
+    with pytest.raises(ValueError, match=r"LearnedKernel\(signed=False\).*exposures=2"):
+        joint.two_stage(signed, _element(), lesions, others)
+    with pytest.raises(ValueError, match="this one has none"):
+        joint.two_stage(joint.ImagingSystem(classifier=_Head()), _element(), lesions, others)
+    mixing = optics.LearnedKernel("gaussian", 5, signed=False, mix_channels=True)
+    with pytest.raises(ValueError, match="does not mix the channels"):
+        joint.two_stage(
+            joint.ImagingSystem(front_end=mixing, classifier=_Head()), _element(), lesions, others
+        )
+    grey = joint.build_front_end(joint.LensConfig(), (16, 16), 1)
+    kernel = joint.ImagingSystem(
+        front_end=optics.LearnedKernel("gaussian", 5, signed=False), classifier=_Head()
+    )
+    with pytest.raises(ValueError, match="the element images 1 channels, the kernel 3"):
+        joint.two_stage(kernel, grey, lesions, others)
+    with pytest.raises(ValueError, match="needs an element that learns"):
+        joint.fit_psf(grey, _two_spots())
+    for target, message in (
+        (-_two_spots()[0], "non-negative"),
+        (torch.zeros(5, 5), "some light"),
+        (torch.ones(2, 5, 5), r"\[h, w\] or \[3, h, w\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            joint.fit_psf(_element(), target)
+    with pytest.raises(ValueError, match="steps must be at least 1"):
+        joint.fit_psf(_element(), _two_spots(), steps=0)
