@@ -1,0 +1,141 @@
+"""What the system sees, what decides in it, what it costs, and where accuracy is lost.
+
+Files: ``contrast`` the measures, ``plane`` at which plane · ``colour`` L*a*b* and CIEDE2000 with
+gradients · ``region`` lesion, ring and contour · ``segment`` masks where there are none ·
+``by_class`` what is typical of a class, and which classes are confused · ``correctness`` contrast
+against being right, within class · ``causal`` the same lesions at another contrast ·
+``attribution`` where accuracy is lost, ``ledger`` what a picture costs, ``scores`` accuracies
+paired over lesions · ``rate_map`` where bits go, ``rate_change`` and where they move to ·
+``robustness`` away from the design, ``perturbation`` its means, ``disturbed`` the parts that sit
+elsewhere · ``observer``, ``usable``, ``gaussian`` information without training, ``cross_fit``
+judged by other lesions · ``information`` the gauges of a system and the screening of designs ·
+``passes`` a data set with the noise of the evaluation.
+"""
+
+from .attribution import LOSSES, Attribution, Loss, Mended, Omitted, Step, attribute
+from .by_class import (
+    ClassContrast,
+    ConfusionContrast,
+    ContrastByClass,
+    PairContrast,
+    confusion_against_contrast,
+    contrast_by_class,
+)
+from .causal import ContrastSweep, recall_against_contrast, scale_contrast
+from .colour import ciede2000
+from .contrast import (
+    MEASURES,
+    Contrast,
+    Measure,
+    Undefined,
+    contrast,
+    generalised_cnr,
+)
+from .correctness import (
+    ContrastEffect,
+    MatchedStrata,
+    Slope,
+    correctness_against_contrast,
+    matched_strata,
+)
+from .gaussian import (
+    GaussianInformation,
+    gaussian_information,
+    gaussian_mutual_information,
+    sensor_information,
+)
+from .information import (
+    PlaneInformation,
+    RankCorrelations,
+    Screened,
+    Screening,
+    information,
+    screen,
+)
+from .ledger import Ledger, StageCost, ledger
+from .observer import Observer, PairAUC, hotelling_observer, random_features
+from .perturbation import PERTURBATIONS, Perturbation, applicable
+from .plane import PLANES, Plane, contrast_at, measure_contrast
+from .rate_change import RateChange, RegionChange, rate_change
+from .rate_map import REGIONS, ClassRate, RateMap, RegionRate, rate_map
+from .region import skin_ring
+from .robustness import Curve, Point, Refused, Robustness, robustness
+from .scores import Score, Scores
+from .segment import fill_hair, intersection_over_union, segment
+from .usable import UsableInformation, usable_information
+
+__all__ = [
+    "LOSSES",
+    "MEASURES",
+    "PERTURBATIONS",
+    "PLANES",
+    "REGIONS",
+    "Attribution",
+    "ClassContrast",
+    "ClassRate",
+    "ConfusionContrast",
+    "Contrast",
+    "ContrastByClass",
+    "ContrastEffect",
+    "ContrastSweep",
+    "Curve",
+    "GaussianInformation",
+    "Ledger",
+    "Loss",
+    "MatchedStrata",
+    "Measure",
+    "Mended",
+    "Observer",
+    "Omitted",
+    "PairAUC",
+    "PairContrast",
+    "Perturbation",
+    "Plane",
+    "PlaneInformation",
+    "Point",
+    "RankCorrelations",
+    "RateChange",
+    "RateMap",
+    "Refused",
+    "RegionChange",
+    "RegionRate",
+    "Robustness",
+    "Score",
+    "Scores",
+    "Screened",
+    "Screening",
+    "Slope",
+    "StageCost",
+    "Step",
+    "Undefined",
+    "UsableInformation",
+    "applicable",
+    "attribute",
+    "ciede2000",
+    "confusion_against_contrast",
+    "contrast",
+    "contrast_at",
+    "contrast_by_class",
+    "correctness_against_contrast",
+    "fill_hair",
+    "gaussian_information",
+    "gaussian_mutual_information",
+    "generalised_cnr",
+    "hotelling_observer",
+    "information",
+    "intersection_over_union",
+    "ledger",
+    "matched_strata",
+    "measure_contrast",
+    "random_features",
+    "rate_change",
+    "rate_map",
+    "recall_against_contrast",
+    "robustness",
+    "scale_contrast",
+    "screen",
+    "segment",
+    "sensor_information",
+    "skin_ring",
+    "usable_information",
+]

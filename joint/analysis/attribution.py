@@ -1,0 +1,320 @@
+"""Where accuracy is lost on the way from light to label.
+
+::
+
+    real:   scene ─ optics ─ mosaic ─ shot noise ─ electronics ─ converter ─ codec ─ classifier
+    ladder: all ideal ─► optics real ─► ... ─► codec real        (a step is what the stage takes)
+    alone:  all real, one of them ideal                          (what mending that stage gives)
+
+The classifier is the same in every row, and so is the noise of a picture. It was trained behind
+the real stages: an ideal one may be a picture that it has never seen, and its loss negative.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+
+from classify import LesionDataset
+from classify.intervals import check_resampling
+from joint.evaluate import evaluate
+from joint.system import ImagingSystem
+from optics import Sensor
+
+from .by_class import plain
+from .scores import DrawnScores, Scores, named
+
+__all__ = ["LOSSES", "Attribution", "Loss", "Mended", "Omitted", "Step", "attribute"]
+
+Loss = Literal["optics", "mosaic", "shot_noise", "electronics", "binning", "converter", "codec"]
+
+#: What may be made ideal, in the order of the light.
+LOSSES: tuple[Loss, ...] = get_args(Loss)
+
+
+class Step(NamedTuple):
+    """A step of the ladder: one more stage is real."""
+
+    stage: Loss | None
+    """Which; None where all are ideal."""
+    scores: Scores
+    lost: Scores
+    """What the step took: the scores before it minus those after it."""
+
+
+class Mended(NamedTuple):
+    """All stages are real but one."""
+
+    stage: Loss
+    scores: Scores
+    gained: Scores
+    """Minus the scores of the real system."""
+    interaction: Scores
+    """What the stage takes of the ladder minus what mending it alone gives back. Positive: the
+    rest hides it (another stage still loses the same detail). Negative: its loss shows beside the
+    others only. 0 for all stages means that losses add up."""
+
+
+class Omitted(NamedTuple):
+    """A stage that stays as it is in every row."""
+
+    stage: Loss
+    reason: str
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Accuracy between the ideal and the real camera, stage by stage."""
+
+    ladder: tuple[Step, ...]
+    """From all ideal to all real: the losses of its steps add up to :attr:`lost`, exactly."""
+    alone: tuple[Mended, ...]
+    """The real system with one stage ideal, in the order of the light."""
+    lost: Scores
+    """Ideal minus real."""
+    interaction: Scores
+    """Of all: :attr:`lost` minus the sum of what mending each stage alone would give."""
+    omitted: tuple[Omitted, ...]
+    pictures: int
+    level: float
+    resamples: int
+
+    def __str__(self) -> str:
+        rows = [
+            f"{self.pictures} pictures; {100 * self.level:g} % intervals over lesions",
+            f"{'becomes real':14} {'accuracy':23} {'balanced':23} {'lost':23} {'balanced lost':23}",
+        ]
+        for stage, scores, lost in self.ladder:
+            name = "(all ideal)" if stage is None else stage
+            rows.append(" ".join((f"{name:14}", *map(str, scores), *map(str, lost))))
+        rows += [
+            f"{'':14} {'':23} {'in all':>23} " + " ".join(map(str, self.lost)),
+            f"{'ideal alone':14} {'gained':23} {'balanced gained':23} {'interaction':23} "
+            f"{'balanced interaction':23}",
+        ]
+        for stage, _, gained, interaction in self.alone:
+            rows.append(" ".join((f"{stage:14}", *map(str, gained), *map(str, interaction))))
+        rows.append(f"{'':14} {'':23} {'in all':>23} " + " ".join(map(str, self.interaction)))
+        rows += [f"{stage} stays as it is: {reason}" for stage, reason in self.omitted]
+        return "\n".join(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return plain(
+            {
+                "ladder": named(self.ladder),
+                "alone": named(self.alone),
+                "lost": named(self.lost),
+                "interaction": named(self.interaction),
+                "omitted": named(self.omitted),
+                "pictures": self.pictures,
+                "level": self.level,
+                "resamples": self.resamples,
+            }
+        )
+
+
+def attribute(
+    system: ImagingSystem,
+    dataset: LesionDataset,
+    *,
+    stages: Sequence[Loss] | None = None,
+    batch_size: int = 64,
+    seed: int = 0,
+    resamples: int = 1000,
+    level: float = 0.95,
+    generator: torch.Generator | None = None,
+) -> Attribution:
+    """Swap the stages of a system for ideal ones, and see what accuracy that gives.
+
+    ========== ==================================================================================
+    optics     the sensor sees the scene: no blur, all its light, one exposure
+    mosaic     every pixel sees all colours (and so all of the light)
+    shot_noise photons come without noise, as of infinite light
+    electronics no read noise, dark current, fixed patterns or full well
+    binning    every pixel is read by itself: the picture is larger
+    converter  codes are not rounded; the range is the same
+    codec      the classifier sees the measurement
+    ========== ==================================================================================
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        With a classifier. Neither it nor any of its stages is changed.
+    dataset : LesionDataset
+        Pictures that it was not trained on.
+    stages : sequence of str, optional
+        What is swapped; by default all that is there and can be, but binning, without which the
+        classifier would see lesions larger than in training.
+    batch_size : int
+        Pictures in one pass; there are two passes a stage and one more.
+    seed : int
+        Source of the noise, as in :func:`joint.evaluate`, and the same in all rows.
+    resamples, level, generator
+        Of the bootstrap; each draw holds the same lesions in all rows.
+
+    Returns
+    -------
+    Attribution
+        Its last row is the system as it is, and its numbers are those of :func:`joint.evaluate`.
+
+    Raises
+    ------
+    ValueError
+        For a system without a classifier, a stage that it does not have, that cannot be swapped
+        or is named twice, or fewer than two lesions.
+    """
+    if system.classifier is None:
+        raise ValueError("the system has no classifier, and without one there is no accuracy")
+    check_resampling(resamples, level)
+    chosen, omitted = _chosen(system, stages)
+    designs = [frozenset(chosen[k:]) for k in range(len(chosen) + 1)]
+    designs += [frozenset((stage,)) for stage in chosen]
+    # One stage: its ladder and its mending are the same system.
+    found: dict[frozenset[Loss], int] = {}
+    evaluations = []
+    for ideal in designs:
+        if ideal not in found:
+            found[ideal] = len(evaluations)
+            swapped = _idealised(system, ideal)
+            evaluations.append(evaluate(swapped, dataset, batch_size=batch_size, seed=seed))
+    drawn = DrawnScores(evaluations, resamples=resamples, level=level, generator=generator)
+    rungs = [found[design] for design in designs[: len(chosen) + 1]]
+    mended = [found[frozenset((stage,))] for stage in chosen]
+    best, real = rungs[0], rungs[-1]
+    ladder = [Step(None, drawn.combined([best]), drawn.combined([]))]
+    alone = []
+    for stage, before, after, ideal in zip(chosen, rungs, rungs[1:], mended, strict=False):
+        ladder.append(Step(stage, drawn.combined([after]), drawn.combined([before], [after])))
+        gained = drawn.combined([ideal], [real])
+        interaction = drawn.combined([before, real], [after, ideal])
+        alone.append(Mended(stage, drawn.combined([ideal]), gained, interaction))
+    return Attribution(
+        ladder=tuple(ladder),
+        alone=tuple(alone),
+        lost=drawn.combined([best], [real]),
+        interaction=drawn.combined([best] + [real] * len(chosen), [real, *mended]),
+        omitted=omitted,
+        pictures=len(dataset),
+        level=level,
+        resamples=resamples,
+    )
+
+
+def _chosen(
+    system: ImagingSystem, stages: Sequence[Loss] | None
+) -> tuple[tuple[Loss, ...], tuple[Omitted, ...]]:
+    there: list[Loss] = [stage for stage in LOSSES if _is_there(system, stage)]
+    if stages is None:
+        omitted = [Omitted("optics", why)] if (why := _obstacle(system)) else []
+        if "binning" in there:
+            why = "without it lesions are larger than in training; name it to see"
+            omitted.append(Omitted("binning", why))
+        kept = {row.stage for row in omitted}
+        return tuple(s for s in there if s not in kept), tuple(omitted)
+    if set(stages) - set(LOSSES) or len(set(stages)) < len(stages):
+        raise ValueError(
+            f"stages must be some of {', '.join(LOSSES)}, once each, not {', '.join(stages)}"
+        )
+    for stage in stages:
+        why = _obstacle(system) if stage == "optics" else None
+        if stage not in there or why:
+            raise ValueError(f"{stage} cannot be made ideal: {why or 'the system has none'}")
+    return tuple(stage for stage in there if stage in stages), ()
+
+
+def _is_there(system: ImagingSystem, stage: Loss) -> bool:
+    sensor = system.sensor
+    match stage:
+        case "optics":
+            return system.front_end is not None
+        case "codec":
+            return system.codec is not None
+        case "mosaic":
+            return sensor is not None and sensor.cfa is not None
+        case "shot_noise":
+            return sensor is not None and sensor.shot_noise != "none"
+        case "electronics":
+            return sensor is not None and _has_electronics(sensor)
+        case "binning":
+            return sensor is not None and sensor.binning > 1
+        case "converter":
+            return sensor is not None and sensor.bit_depth is not None
+
+
+def _obstacle(system: ImagingSystem) -> str | None:
+    """Why a scene cannot stand for what the front end makes of it."""
+    front = system.front_end
+    if front is None or front.in_channels == front.out_channels:
+        return None
+    return (
+        f"it makes {front.out_channels} channels of {front.in_channels}, and what follows takes "
+        "no others"
+    )
+
+
+def _has_electronics(sensor: Sensor) -> bool:
+    maps = sensor.prnu_map is not None or sensor.dsnu_map is not None
+    return sensor.read_noise > 0 or sensor.dark_current > 0 or maps or sensor.full_well is not None
+
+
+def _idealised(system: ImagingSystem, ideal: frozenset[Loss]) -> ImagingSystem:
+    """The system with ideal stages; it shares the others, and the sensor is a copy."""
+    sensor = copy.deepcopy(system.sensor)
+    if sensor is not None:
+        for stage, change in _CHANGES.items():
+            if stage in ideal:
+                change(sensor)
+        if sensor.read_noise == 0 or sensor.bit_depth is None:
+            # The same codes; the other estimator has no gradient without noise, and refuses.
+            sensor.converter = "straight_through"
+    return ImagingSystem(
+        front_end=None if "optics" in ideal else system.front_end,
+        sensor=sensor,
+        codec=None if "codec" in ideal else system.codec,
+        classifier=system.classifier,
+        encoding=system.encoding,
+    )
+
+
+def _no_mosaic(sensor: Sensor) -> None:
+    sensor.cfa = None
+
+
+def _no_shot_noise(sensor: Sensor) -> None:
+    sensor.shot_noise = "none"
+
+
+def _no_electronics(sensor: Sensor) -> None:
+    sensor.read_noise = sensor.dark_current = 0.0
+    sensor.prnu_map = sensor.dsnu_map = sensor.full_well = None
+
+
+def _no_binning(sensor: Sensor) -> None:
+    _rescale_gain(sensor, 1 / sensor.binning**2)
+    sensor.binning = 1
+
+
+def _no_rounding(sensor: Sensor) -> None:
+    # Without rounding one DN is the whole range.
+    _rescale_gain(sensor, sensor.top)
+    sensor.black_level /= sensor.top
+    sensor.top, sensor.bit_depth = 1, None
+
+
+def _rescale_gain(sensor: Sensor, factor: float) -> None:
+    sensor._gain *= factor
+    if sensor.log_gain is not None:
+        sensor.log_gain.data += math.log(factor)
+
+
+_CHANGES: dict[Loss, Callable[[Sensor], None]] = {
+    "mosaic": _no_mosaic,
+    "shot_noise": _no_shot_noise,
+    "electronics": _no_electronics,
+    "binning": _no_binning,
+    "converter": _no_rounding,
+}

@@ -1,0 +1,362 @@
+"""What contrast does to a classifier: the same lesions, shown fainter or stronger.
+
+::
+
+    picture, mask ─► L*a*b* ─► lesion moved along the line to its ring ─► sRGB ─► system ─► recall
+                                            factor 0 ··· 1 ··· 2
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from classify import Interval, LesionDataset
+from classify.intervals import (
+    check_resampling,
+    check_units,
+    membership,
+    percentile_interval,
+    resampled,
+    source,
+)
+from joint.evaluate import device_of
+from joint.feed import Feed, generators
+from joint.system import Encoding, ImagingSystem, evaluating
+from optics import clip, linear_to_srgb, srgb_to_linear
+
+from .by_class import plain, rank_correlation
+from .colour import lab, light_of_lab
+from .contrast import contrast
+from .region import check_masks, distance_outside, skin_ring
+
+__all__ = ["ContrastSweep", "recall_against_contrast", "scale_contrast"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ContrastSweep:
+    """Recall of a system at several contrasts of the same lesions."""
+
+    factors: tuple[float, ...]
+    classes: tuple[str, ...]
+    recall: Array
+    """Of each class at each factor ``[F, K]``."""
+    recall_intervals: tuple[tuple[Interval, ...], ...]
+    """Likewise."""
+    accuracy: Array
+    """``[F]``."""
+    accuracy_intervals: tuple[Interval, ...]
+    balanced_accuracy: Array
+    """Mean recall of the classes that have pictures ``[F]``."""
+    balanced_intervals: tuple[Interval, ...]
+    gcnr: Array
+    """Median over the scenes, as measured at each factor ``[F]``."""
+    delta_e: Array
+    """Likewise."""
+    spearman: Array
+    """Rank correlation of factor and recall, by class ``[K]``; NaN where recall is constant."""
+    spearman_intervals: tuple[Interval, ...]
+    balanced_spearman: float
+    """Rank correlation of factor and balanced accuracy."""
+    balanced_spearman_interval: Interval
+    pictures: int
+    left_out: int
+    """Without a mask, or without skin around it: their contrast cannot be scaled."""
+    level: float
+    resamples: int
+
+    def __str__(self) -> str:
+        names = " ".join(f"{name:>6}" for name in self.classes)
+        rows = [
+            f"recall of {self.pictures} pictures ({self.left_out} left out) at scaled contrast; "
+            f"{100 * self.level:g} % intervals over lesions",
+            f"{'factor':>6} {'gCNR':>6} {'dE':>6} {names} {'acc':>6} {'balanced':>8}",
+        ]
+        for k, factor in enumerate(self.factors):
+            shares = " ".join(f"{share:6.3f}" for share in self.recall[k])
+            low, high = self.balanced_intervals[k]
+            rows.append(
+                f"{factor:6.2f} {self.gcnr[k]:6.3f} {self.delta_e[k]:6.2f} {shares} "
+                f"{self.accuracy[k]:6.3f} {self.balanced_accuracy[k]:8.3f} [{low:.3f}, {high:.3f}]"
+            )
+        ranks = " ".join(f"{rank:+6.2f}" for rank in self.spearman)
+        low, high = self.balanced_spearman_interval
+        rows.append(
+            f"{'Spearman':20} {ranks} {'':6} {self.balanced_spearman:+8.3f} "
+            f"[{low:+.3f}, {high:+.3f}]"
+        )
+        return "\n".join(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; None where something does not exist."""
+        return plain(asdict(self))
+
+
+def scale_contrast(
+    images: Tensor,
+    masks: Tensor,
+    factor: float | Tensor,
+    *,
+    inner: float = 2.0,
+    outer: float = 10.0,
+    feather: float = 2.0,
+    encoding: Encoding = "srgb",
+) -> Tensor:
+    """Show lesions at another contrast, in the same shape and place.
+
+    In each channel of L*a*b* the lesion's mean moves along the line through the ring's: to
+    ``ring + factor * (lesion - ring)``. Below factor 1 the lesion's spread goes over into the
+    ring's in proportion, so that at 0 it has both moments of the skin around it; a lesion that
+    kept its structure would remain visible, and one without any would be a flat patch. Above 1
+    its structure stays.
+
+    Parameters
+    ----------
+    images : Tensor ``[B, 3, H, W]`` in 0..1
+        Red, green and blue.
+    masks : Tensor, bool ``[B, H, W]``
+        True on the lesion.
+    factor : float or Tensor ``[B]``, 0 or more
+        1 returns the pictures as they are, bit by bit; 0 hides the lesion.
+    inner, outer : float, pixels
+        The ring's distances from the lesion.
+    feather : float, pixels
+        Width over which the change fades outside of the lesion, at most ``inner``: the ring is
+        not touched.
+    encoding : {"srgb", "linear"}
+        What the pictures are.
+
+    Returns
+    -------
+    Tensor ``[B, 3, H, W]`` in 0..1
+        Differentiable in pictures and factor. Colours that sRGB does not have are clipped, so
+        that far above 1 the contrast falls behind its factor.
+
+    Raises
+    ------
+    ValueError
+        When pictures and masks do not fit, a picture has no lesion or no ring, or the factor, the
+        feather or the encoding is not allowed.
+    """
+    check_masks(masks, images)
+    if images.shape[1] != 3:
+        raise ValueError(
+            f"contrast is scaled in L*a*b*, of red, green and blue, not of {images.shape[1]} "
+            "channels"
+        )
+    if encoding not in get_args(Encoding):
+        raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
+    if not 0 <= feather <= inner:
+        raise ValueError(f"feather must be from 0 to inner = {inner} pixels, not {feather}")
+    strength = torch.as_tensor(factor, dtype=images.dtype, device=images.device)
+    if strength.ndim > 1 or bool((strength < 0).any()) or bool(strength.isnan().any()):
+        raise ValueError(f"factor must be one number of 0 or more, or one a picture, not {factor}")
+    ring = skin_ring(masks, inner=inner, outer=outer)
+    undefined = ~_scalable(masks, ring)
+    if bool(undefined.any()):
+        raise ValueError(
+            f"{int(undefined.sum())} of {len(masks)} pictures have no lesion or no skin around "
+            f"it, the first at {int(undefined.nonzero()[0])}: leave them out"
+        )
+    strength = strength.reshape(-1, 1, 1, 1)
+    with torch.autocast(images.device.type, enabled=False):
+        colours = lab(srgb_to_linear(images) if encoding == "srgb" else images)
+        lesion, own_spread = _moments(colours, masks)
+        skin, skin_spread = _moments(colours, ring)
+        flat = own_spread == 0
+        narrowed = torch.where(flat, 1, skin_spread / torch.where(flat, 1, own_spread))
+        near = strength.clamp_max(1)
+        structure = (1 - near) * (narrowed - 1) * (colours - lesion)
+        change = (strength - 1) * (lesion - skin) + structure
+        share = _feathered(masks, feather)[:, None].to(change.dtype)
+        after, before = (
+            light_of_lab(c) for c in (colours + share * change, colours)
+        )  # the same rounding in both: no change is no change
+        if encoding == "srgb":
+            after, before = linear_to_srgb(after), linear_to_srgb(before)
+        return clip(images + (after - before))
+
+
+def recall_against_contrast(
+    system: ImagingSystem,
+    dataset: LesionDataset,
+    factors: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25),
+    *,
+    inner: float = 2.0,
+    outer: float = 10.0,
+    feather: float = 2.0,
+    batch_size: int = 64,
+    seed: int = 0,
+    resamples: int = 1000,
+    level: float = 0.95,
+    generator: torch.Generator | None = None,
+    progress: bool = False,
+) -> ContrastSweep:
+    """Pass the same lesions through a system at several contrasts.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        With a classifier; in evaluation mode, and its modes are restored.
+    dataset : LesionDataset
+        Pictures with masks, red, green and blue. They are not rounded to 8 bits after scaling.
+    factors : sequence of float, at least 2, rising
+        As in :func:`scale_contrast`.
+    inner, outer, feather : float, pixels
+        Likewise.
+    batch_size : int
+        Pictures in one pass.
+    seed : int
+        Source of the sensor's noise; a picture has the same at all factors.
+    resamples : int
+        Draws of the lesions; each holds the same lesions at all factors.
+    level : float
+        Confidence level in (0, 1).
+    generator : torch.Generator, optional
+        Source of the draws; by default a new one of seed 0.
+    progress : bool
+        Show a bar, on a terminal.
+
+    Returns
+    -------
+    ContrastSweep
+
+    Raises
+    ------
+    ValueError
+        For a system without a classifier, factors that do not rise, a batch size below 1, or
+        fewer than two lesions whose contrast can be scaled.
+    """
+    steps = tuple(float(factor) for factor in factors)
+    if len(steps) < 2 or not all(a < b for a, b in pairwise(steps)):
+        raise ValueError(f"factors must be at least 2 and rise, not {steps}")
+    if system.classifier is None:
+        raise ValueError("the system has no classifier, and without one there is no recall")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    check_resampling(resamples, level)
+    kept = _scalable_rows(dataset, inner, outer, batch_size)
+    if len(kept) == 0:
+        raise ValueError(f"none of the {len(dataset)} pictures has a lesion with skin around it")
+    shown = dataset.subset(kept)
+    member = membership(shown.groups, len(shown))
+    check_units(member, shown.groups)
+    device = device_of(system)
+    feed = Feed(shown, device, resident=False)
+    seeds = feed.seeds(seed, "evaluate")
+    batches = torch.arange(len(shown)).split(batch_size)
+    hits = np.zeros((len(steps), len(shown)))
+    seen = np.zeros((2, len(steps), len(shown)))
+    bar = tqdm(total=len(shown), unit="image", disable=None if progress else True)
+    with evaluating(system), torch.no_grad(), bar:
+        for rows, (scenes, labels) in zip(batches, feed.batches(batches), strict=True):
+            masks = shown.gather_masks(rows).to(device)
+            for k, factor in enumerate(steps):
+                scaled = scale_contrast(
+                    scenes, masks, factor,
+                    inner=inner, outer=outer, feather=feather, encoding=system.encoding,
+                )  # fmt: skip
+                noise = generators(seeds[rows.numpy()], device)
+                logits = system(scaled, generator=noise).logits
+                hits[k, rows] = (logits.argmax(-1) == labels).cpu().numpy()
+                found = contrast(scaled, masks, inner=inner, outer=outer, encoding=system.encoding)
+                seen[0, k, rows] = found.gcnr.cpu().numpy()
+                seen[1, k, rows] = found.delta_e.cpu().numpy()
+            bar.update(len(rows))
+    onehot = np.eye(len(shown.classes))[shown.labels.numpy()]
+    observed = _rates(np.ones((1, len(shown))), hits, onehot)
+    parts = [
+        _rates(weights, hits, onehot) for weights in resampled(member, resamples, source(generator))
+    ]
+    drawn = [np.concatenate(part) for part in zip(*parts, strict=True)]
+    return _swept(steps, shown, observed, drawn, np.median(seen, -1), len(dataset), level)
+
+
+def _swept(
+    factors: tuple[float, ...],
+    shown: LesionDataset,
+    observed: tuple[Array, Array, Array],
+    drawn: Sequence[Array],
+    seen: Array,
+    count: int,
+    level: float,
+) -> ContrastSweep:
+    recall, accuracy, balanced = (values[0] for values in observed)
+    steps = np.array(factors)
+    ranks = rank_correlation(steps, recall.T)
+    drawn_ranks = rank_correlation(steps, drawn[0].transpose(0, 2, 1))
+    drawn_balanced = rank_correlation(steps, drawn[2])
+
+    def intervals(draws: Array) -> tuple[Interval, ...]:
+        return tuple(percentile_interval(column, level) for column in draws.T)
+
+    return ContrastSweep(
+        factors=factors,
+        classes=tuple(shown.classes),
+        recall=recall,
+        recall_intervals=tuple(intervals(drawn[0][:, k]) for k in range(len(factors))),
+        accuracy=accuracy,
+        accuracy_intervals=intervals(drawn[1]),
+        balanced_accuracy=balanced,
+        balanced_intervals=intervals(drawn[2]),
+        gcnr=seen[0],
+        delta_e=seen[1],
+        spearman=ranks,
+        spearman_intervals=intervals(drawn_ranks),
+        balanced_spearman=float(rank_correlation(steps, balanced)),
+        balanced_spearman_interval=percentile_interval(drawn_balanced, level),
+        pictures=len(shown),
+        left_out=count - len(shown),
+        level=level,
+        resamples=len(drawn[0]),
+    )
+
+
+def _rates(weights: Array, hits: Array, onehot: Array) -> tuple[Array, Array, Array]:
+    """Recall [r, F, K], accuracy [r, F] and balanced accuracy [r, F] under weights [r, N]."""
+    total = weights @ onehot
+    right = np.stack([(weights * row) @ onehot for row in hits], 1)
+    share = np.divide(
+        right, total[:, None], out=np.full_like(right, np.nan), where=total[:, None] > 0
+    )
+    seen = (total > 0).sum(1)[:, None]
+    return share, right.sum(-1) / total.sum(1)[:, None], np.nansum(share, -1) / seen
+
+
+def _scalable(masks: Tensor, ring: Tensor) -> Tensor:
+    return masks.flatten(1).any(1) & ring.flatten(1).any(1)
+
+
+def _scalable_rows(dataset: LesionDataset, inner: float, outer: float, batch_size: int) -> Tensor:
+    """Rows with a lesion and skin around it."""
+    scalable = dataset.has_mask.clone()
+    for rows in dataset.has_mask.nonzero().flatten().split(batch_size):
+        if len(rows) > 0:
+            masks = dataset.gather_masks(rows)
+            scalable[rows] = _scalable(masks, skin_ring(masks, inner=inner, outer=outer))
+    return scalable.nonzero().flatten()
+
+
+def _moments(colours: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation over a region in each channel, ``[B, 3, 1, 1]``."""
+    weight = region[:, None].to(colours.dtype)
+    count = weight.sum((-2, -1), keepdim=True)
+    mean = (weight * colours).sum((-2, -1), keepdim=True) / count
+    square = (weight * (colours - mean).square()).sum((-2, -1), keepdim=True) / count
+    tiny = square < 1e-12  # the rounding of a constant region
+    return mean, torch.where(tiny, 0, torch.where(tiny, 1, square).sqrt())
+
+
+def _feathered(masks: Tensor, feather: float) -> Tensor:
+    """1 on the lesion, falling to 0 at ``feather`` pixels from it."""
+    if feather == 0:
+        return masks.float()
+    return (1 - distance_outside(masks, feather) / feather).clamp_min(0)

@@ -1,0 +1,294 @@
+"""What noisy patches tell of noiseless ones, were both Gaussian: of a sensor, whatever the task.
+
+::
+
+    scenes ─► front end ─► sensor ─┬─ raw values ─────── patches [M, D] ─┐
+                                   └─ noise of each value ── [M, D] ─────┴─► bits/pixel
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import digamma
+from scipy.stats import t
+from torch import Tensor
+
+from classify import Interval, LesionDataset
+from classify.intervals import check_resampling, check_units, membership, source
+from joint.evaluate import device_of
+from joint.system import ImagingSystem, evaluating
+from optics import Sensor, srgb_to_linear
+from optics.pixel import bin_pixels
+
+from .by_class import plain
+from .passes import passes
+
+__all__ = [
+    "GaussianInformation",
+    "gaussian_information",
+    "gaussian_mutual_information",
+    "sensor_information",
+    "sensor_obstacle",
+]
+
+Array = npt.NDArray[Any]
+
+_JACKKNIFE = 20  # parts of the lesions
+
+
+@dataclass(frozen=True)
+class GaussianInformation:
+    """What noisy patches would tell of noiseless ones, were both Gaussian."""
+
+    bits: float
+    """Bits/pixel, over all channels and exposures."""
+    interval: Interval
+    """Of Student's t, by a jackknife over lesions."""
+    patch: int
+    """Side of a patch, pixels."""
+    patches: int
+    level: float
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return (
+            f"Gaussian information {self.bits:.3f} [{low:.3f}, {high:.3f}] bits/pixel "
+            f"({self.patches} patches of {self.patch} x {self.patch}, {100 * self.level:g} % over "
+            "lesions)"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return plain(vars(self))
+
+
+def gaussian_mutual_information(signal: Array, noise: Array) -> float:
+    """Mutual information of a Gaussian signal and itself in independent Gaussian noise.
+
+    ``1/2 log2 det(I + N^-1 S)`` (Cover and Thomas, Elements of Information Theory, ch. 9).
+
+    Parameters
+    ----------
+    signal, noise : array ``[D, D]``
+        Covariances; that of the noise is positive definite.
+
+    Returns
+    -------
+    float, bits
+    """
+    whole, own = (np.linalg.slogdet(matrix) for matrix in (signal + noise, noise))
+    if own.sign <= 0:
+        raise ValueError("the covariance of the noise must be positive definite: is there noise?")
+    return float((whole.logabsdet - own.logabsdet) / (2 * math.log(2)))
+
+
+def gaussian_information(
+    patches: Array,
+    noise_variance: Array,
+    *,
+    side: int,
+    groups: Sequence[str] | None = None,
+    level: float = 0.95,
+) -> GaussianInformation:
+    """Mutual information of noisy patches and what they would be without noise.
+
+    ``h(Y) - h(Y | X)``: the entropy of a Gaussian of the covariance of the noisy patches, the
+    largest that they can have, minus the entropy of the noise (as Pinkard et al.,
+    arXiv:2405.20559, do). The log-determinant is corrected for the number of patches: exactly, if
+    they are Gaussian and independent.
+
+    Parameters
+    ----------
+    patches : array ``[M, D]``
+        Noisy values, D of a patch, with more patches than values.
+    noise_variance : array ``[M, D]``
+        Variance of the noise of each, independent from value to value.
+    side : int, pixels
+        Side of a patch.
+    groups : sequence of str, length M, optional
+        Lesion of each patch.
+    level : float
+        Confidence level in (0, 1).
+
+    Returns
+    -------
+    GaussianInformation
+
+    Raises
+    ------
+    ValueError
+        When shapes or groups do not fit, there are too few patches, or a variance is not positive.
+    """
+    check_resampling(1, level)
+    patches, variance = np.asarray(patches, float), np.asarray(noise_variance, float)
+    if patches.ndim != 2 or patches.shape != variance.shape:
+        raise ValueError(
+            f"patches and noise_variance must both be [M, D], not {patches.shape} and "
+            f"{variance.shape}"
+        )
+    if not (variance > 0).all():
+        raise ValueError("the noise must have a variance above 0: without noise all is known")
+    count, size = patches.shape
+    member = membership(groups, count)
+    check_units(member, groups)
+    part = member % min(_JACKKNIFE, int(member.max()) + 1)
+    parts = int(part.max()) + 1
+    if count - np.bincount(part).max() < size + 2:
+        raise ValueError(
+            f"{count} patches are too few for the covariance of {size} values: give more, or "
+            "smaller ones"
+        )
+    centred = patches - patches.mean(0)
+    # Sums of each part, so that leaving one out is a subtraction.
+    sums = np.stack([centred[part == k].sum(0) for k in range(parts)])
+    products = np.stack([centred[part == k].T @ centred[part == k] for k in range(parts)])
+    counts = np.bincount(part, minlength=parts)
+    noise = np.stack([np.log(variance[part == k]).sum() for k in range(parts)])
+
+    def bits(kept: Array) -> float:
+        total = counts[kept].sum()
+        mean = sums[kept].sum(0) / total
+        scatter = products[kept].sum(0) - total * np.outer(mean, mean)
+        entropy = _log_determinant(scatter, int(total) - 1)
+        return (entropy - noise[kept].sum() / total) / (2 * math.log(2)) / side**2
+
+    every = np.arange(parts)
+    value = bits(every)
+    left = np.array([bits(every[every != k]) for k in every])
+    error = math.sqrt((parts - 1) / parts * ((left - left.mean()) ** 2).sum())
+    reach = float(t.ppf((1 + level) / 2, parts - 1)) * error
+    return GaussianInformation(value, Interval(value - reach, value + reach), side, count, level)
+
+
+def sensor_information(
+    system: ImagingSystem,
+    dataset: LesionDataset,
+    *,
+    side: int = 6,
+    patches: int = 8,
+    batch_size: int = 64,
+    seed: int = 0,
+    level: float = 0.95,
+    generator: torch.Generator | None = None,
+) -> GaussianInformation:
+    """Gaussian information of what a sensor reads, all exposures together.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        With a sensor that has noise and no colour filter array, whose interpolated values have
+        noise in common. The noise is that of photons, dark current, read-out and rounding. What is
+        clipped varies less than this says: of few photons and no black level, the result is too
+        low, and may be below 0.
+    dataset : LesionDataset
+    side : int, pixels
+        Side of a patch.
+    patches : int
+        Patches of each picture, at random places, the same for all systems.
+    batch_size : int
+        Pictures in one pass.
+    seed : int
+        Source of the sensor's noise, as in :func:`joint.evaluate`.
+    level : float
+        Confidence level in (0, 1).
+    generator : torch.Generator, optional
+        Source of the places; by default a new one of seed 0.
+
+    Raises
+    ------
+    ValueError
+        For a system without such a sensor, or patches that do not fit.
+    """
+    sensor = _noisy_sensor(system)
+    drawing = source(generator)
+    shown = passes(dataset, device_of(system), batch_size=batch_size, seed=seed)
+    found: list[tuple[Array, Array]] = []
+    with evaluating(system), torch.no_grad():
+        for _, scenes, noise in shown:
+            irradiance, raw, _ = system.measure(scenes, generator=noise)
+            assert raw is not None
+            light = irradiance
+            if light is None:
+                light = srgb_to_linear(scenes) if system.encoding == "srgb" else scenes
+            exposures = 1 if system.front_end is None else system.front_end.exposures
+            variance = _noise_variance(sensor, light, exposures)
+            found.append(_cut((raw, variance), side, patches, drawing))
+    values, variances = (np.concatenate(part) for part in zip(*found, strict=True))
+    groups = np.repeat(np.asarray(dataset.groups), patches)
+    return gaussian_information(values, variances, side=side, groups=groups.tolist(), level=level)
+
+
+def sensor_obstacle(sensor: Sensor) -> str | None:
+    """Why the noise of a sensor is not known value by value."""
+    if sensor.cfa is not None:
+        return "values that a colour filter array interpolates have noise in common: give cfa=None"
+    if sensor.shot_noise == "none" and sensor.read_noise == 0 and sensor.bit_depth is None:
+        return "the sensor has no noise, and without noise all is known"
+    return None
+
+
+def _log_determinant(scatter: Array, freedom: int) -> float:
+    """Natural log-determinant of the covariance behind a Wishart scatter matrix, unbiased.
+
+    ``E ln |scatter| = ln |S| + D ln 2 + sum psi((f + 1 - i) / 2)`` (Anderson, Introduction to
+    Multivariate Statistical Analysis, sec. 7.5).
+    """
+    size = len(scatter)
+    expected = size * math.log(2) + digamma((freedom + 1 - np.arange(1, size + 1)) / 2).sum()
+    sign, value = np.linalg.slogdet(scatter)
+    if sign <= 0:
+        raise ValueError("the patches do not span their values: some of them have no noise")
+    return float(value - expected)
+
+
+def _noisy_sensor(system: ImagingSystem) -> Sensor:
+    if system.sensor is None:
+        raise ValueError("the system has no sensor, and without noise all is known")
+    obstacle = sensor_obstacle(system.sensor)
+    if obstacle is not None:
+        raise ValueError(obstacle)
+    return system.sensor
+
+
+def _noise_variance(sensor: Sensor, irradiance: Tensor, exposures: int) -> Tensor:
+    """Variance of the raw values, fractions of the range squared ``[B, E * C, h, w]``."""
+    electrons = sensor.electrons(irradiance, exposures=exposures).clamp_min(0)
+    if sensor.full_well is not None:
+        electrons = electrons.clamp_max(sensor.full_well)
+    if sensor.shot_noise == "none":
+        electrons = torch.zeros_like(electrons)
+    if sensor.binning > 1:
+        electrons = bin_pixels(electrons, sensor.binning)
+    codes = (electrons + sensor.read_noise**2) / float(sensor.gain) ** 2
+    if sensor.bit_depth is not None:
+        codes = codes + 1 / 12  # of rounding
+    return codes / (sensor.top - sensor.black_level) ** 2
+
+
+def _cut(
+    maps: tuple[Tensor, Tensor], side: int, patches: int, generator: torch.Generator
+) -> tuple[Array, Array]:
+    """The same random patches of two maps ``[B, C, H, W]``, each ``[B * patches, C side side]``."""
+    count, _, height, width = maps[0].shape
+    if side < 1 or patches < 1 or min(height, width) < side:
+        raise ValueError(
+            f"{patches} patches of {side} x {side} do not fit pictures of {height} x {width}"
+        )
+    places = torch.rand((count, patches, 2), generator=generator, device=generator.device).cpu()
+    size = torch.tensor([height - side + 1, width - side + 1])
+    corners = (places * size).long().clamp_max(size - 1)
+    step = torch.arange(side)
+    rows = (corners[..., 0, None] + step)[:, :, None, :, None]
+    columns = (corners[..., 1, None] + step)[:, :, None, None, :]
+    picture = torch.arange(count)[:, None, None, None, None]
+    channel = torch.arange(maps[0].shape[1])[None, None, :, None, None]
+    first, second = (
+        values.cpu()[picture, channel, rows, columns].flatten(0, 1).flatten(1).double().numpy()
+        for values in maps
+    )
+    return first, second

@@ -1,0 +1,210 @@
+"""What a picture costs from light to label, beside the accuracy that it buys."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from classify import LesionDataset
+from classify.intervals import check_resampling
+from joint.evaluate import device_of, evaluate
+from joint.feed import Feed
+from joint.system import STAGES, ImagingSystem, Stage, evaluating
+from optics import srgb_to_linear
+
+from .by_class import plain
+from .scores import DrawnScores, Scores, named
+
+__all__ = ["Ledger", "StageCost", "ledger"]
+
+
+class StageCost(NamedTuple):
+    """What a stage is made of, and what it computes."""
+
+    stage: Stage
+    parameters: int
+    """Learned numbers."""
+    macs: int | None
+    """Multiply-accumulates of convolutions and matrix products for one picture; None where light
+    or the pixels do the work."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What one picture costs from light to label; None where a system has no such stage."""
+
+    pictures: int
+    """Over which the means are taken."""
+    photons: float | None
+    """On the sensor, over all of its pixels, channels and exposures, photons/picture."""
+    throughput: float | None
+    """Share of a point's light that passes the front end."""
+    exposures: int
+    """Captures that share the exposure time."""
+    pixels_read: int | None
+    """Values that are converted, values/picture."""
+    converted_bits: int | None
+    """From the converter, bits/picture."""
+    coded_bits: float | None
+    """From the codec, bits/picture; of which kind, :attr:`rate` says."""
+    rate: str | None
+    """``rounded`` or ``bytes``, as in :class:`compress.Coded`."""
+    coded_bytes: float | None
+    """Of the files that the codec writes, bytes/picture; None where not counted."""
+    stages: tuple[StageCost, ...]
+    scores: Scores | None
+    level: float
+
+    @property
+    def parameters(self) -> int:
+        """Learned numbers of all stages."""
+        return sum(cost.parameters for cost in self.stages)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one picture, of the stages that compute."""
+        return sum(cost.macs or 0 for cost in self.stages)
+
+    def rows(self) -> Iterator[tuple[str, float | None, str]]:
+        """Name, number and unit of each line of the table."""
+        yield "light on the sensor", self.photons, "photons/picture"
+        yield "throughput", self.throughput, "fraction"
+        yield "exposures", self.exposures, "1/picture"
+        yield "pixels read", self.pixels_read, "values/picture"
+        yield "from the converter", self.converted_bits, "bits/picture"
+        yield "from the codec", self.coded_bits, f"bits/picture ({self.rate})"
+        yield "files of the codec", self.coded_bytes, "bytes/picture"
+        for stage, parameters, macs in self.stages:
+            yield f"{stage}: parameters", parameters, "numbers"
+            if macs is not None:
+                yield f"{stage}: computation", macs, "MAC/picture"
+        yield "all: parameters", self.parameters, "numbers"
+        yield "all: computation", self.macs, "MAC/picture"
+
+    def __str__(self) -> str:
+        lines = [f"one picture (mean of {self.pictures})"]
+        for name, value, unit in self.rows():
+            if value is not None:
+                lines.append(f"{name:26} {value:>16,.6g} {unit}")
+        for name, score in () if self.scores is None else self.scores._asdict().items():
+            low, high = score.interval
+            lines.append(
+                f"{name.replace('_', ' '):26} {score.value:>16.4f} fraction "
+                f"[{low:.4f}, {high:.4f}], {100 * self.level:g} % over lesions"
+            )
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        own = {**asdict(self), "parameters": self.parameters, "macs": self.macs}
+        return plain({**own, "stages": named(self.stages), "scores": named(self.scores)})
+
+
+def ledger(
+    system: ImagingSystem,
+    dataset: LesionDataset,
+    *,
+    count_bytes: bool = True,
+    batch_size: int = 64,
+    seed: int = 0,
+    resamples: int = 1000,
+    level: float = 0.95,
+    generator: torch.Generator | None = None,
+) -> Ledger:
+    """Add up light, bits, numbers and computation of a system, beside the accuracy they buy.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        Any stages; it is left as it is.
+    dataset : LesionDataset
+        Over which light, bits and accuracy are measured.
+    count_bytes : bool
+        Write every picture with the codec and count the bytes.
+    batch_size, seed
+        As in :func:`joint.evaluate`.
+    resamples, level, generator
+        Of the intervals of the accuracies.
+
+    Returns
+    -------
+    Ledger
+        Computation is counted by :class:`torch.utils.flop_counter.FlopCounterMode`, two operations
+        to a multiply-accumulate: Fourier transforms and elementwise steps are not in it, nor is
+        the entropy coder.
+
+    Raises
+    ------
+    ValueError
+        As :func:`joint.evaluate`; for a classifier, with fewer than two lesions.
+    """
+    check_resampling(resamples, level)
+    result = evaluate(system, dataset, batch_size=batch_size, seed=seed, count_bytes=count_bytes)
+    scores = None
+    if result.logits is not None:
+        drawn = DrawnScores([result], resamples=resamples, level=level, generator=generator)
+        scores = drawn.combined([0])
+    device = device_of(system)
+    feed = Feed(dataset, device, resident=False)
+    with evaluating(system), torch.no_grad():
+        scene, _ = next(feed.batches([torch.zeros(1, dtype=torch.int64)]))
+        drawing = torch.Generator(device).manual_seed(seed)
+        _, raw, measurement = system.measure(scene, generator=drawing)
+        costs = tuple(_costs(system, measurement))
+        photons = _photons(system, feed, batch_size)
+    pixels = measurement.shape[-2] * measurement.shape[-1]
+    sensor = system.sensor
+    read = None
+    if sensor is not None and raw is not None:
+        # A mosaic is read before its missing colours are interpolated.
+        colours = 1 if sensor.cfa is None else len(sensor.cfa.channels)
+        read = raw[0].numel() // colours
+    depth = None if sensor is None else sensor.bit_depth
+    return Ledger(
+        pictures=len(dataset),
+        photons=photons,
+        throughput=result.throughput,
+        exposures=1 if system.front_end is None else system.front_end.exposures,
+        pixels_read=read,
+        converted_bits=None if read is None or depth is None else read * depth,
+        coded_bits=None if result.bpp is None else result.bpp * pixels,
+        rate=result.rate,
+        coded_bytes=None if result.bpp_bytes is None else result.bpp_bytes * pixels / 8,
+        stages=costs,
+        scores=scores,
+        level=level,
+    )
+
+
+def _photons(system: ImagingSystem, feed: Feed, batch_size: int) -> float | None:
+    """Mean photons on the sensor for a picture."""
+    sensor = system.sensor
+    if sensor is None:
+        return None
+    total = 0.0
+    exposures = 1 if system.front_end is None else system.front_end.exposures
+    for scenes, _ in feed.batches(torch.arange(len(feed.dataset)).split(batch_size)):
+        light = srgb_to_linear(scenes) if system.encoding == "srgb" else scenes
+        seen = light if system.front_end is None else system.front_end(light)
+        if sensor.cfa is not None:
+            seen = sensor.cfa(seen, exposures=exposures)
+        total += float(seen.double().sum())
+    return sensor.photons * total / len(feed.dataset)
+
+
+def _costs(system: ImagingSystem, measurement: Tensor) -> Iterator[StageCost]:
+    handed = measurement
+    for stage in STAGES:
+        module = getattr(system, stage)
+        if module is None:
+            continue
+        macs = None
+        if stage in ("codec", "classifier"):
+            with FlopCounterMode(display=False) as counter:
+                result = module(handed)
+            macs = counter.get_total_flops() // 2
+            handed = result.reconstruction if stage == "codec" else handed
+        yield StageCost(stage, sum(p.numel() for p in module.parameters()), macs)

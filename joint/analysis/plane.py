@@ -1,0 +1,137 @@
+"""Contrast at every plane that the light and the bits pass.
+
+::
+
+    scene ──► irradiance ──► measurement ──► handed
+      └───────────┴──────┬───────┴─────────────┘
+    masks ───────────────┴─► contrast ─► Contrast
+"""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from classify import LesionDataset
+from joint.evaluate import device_of
+from joint.feed import Feed, generators
+from joint.system import Encoding, ImagingSystem, SystemOutput, evaluating
+
+from .contrast import Contrast, contrast
+from .region import check_masks
+
+__all__ = ["PLANES", "Plane", "contrast_at", "measure_contrast"]
+
+Plane = Literal["scene", "irradiance", "measurement", "handed"]
+
+#: Planes of the system at which there is a picture, in the order of the light.
+PLANES: tuple[Plane, ...] = get_args(Plane)
+
+
+def contrast_at(
+    output: SystemOutput,
+    masks: Tensor,
+    *,
+    plane: Plane = "scene",
+    inner: float = 2.0,
+    outer: float = 10.0,
+    encoding: Encoding = "srgb",
+    bins: int = 64,
+) -> Contrast:
+    """Measure contrast at a plane of a system's output.
+
+    Parameters
+    ----------
+    output : SystemOutput
+        Of one pass.
+    masks : Tensor, bool ``[B, H, W]``
+        In the pixels of the scene. Where a plane has others, the masks are reduced to them by
+        area and the ring's distances by the same factor.
+    plane : {"scene", "irradiance", "measurement", "handed"}
+        The irradiance is linear light, and the mean over exposures where there are several.
+    inner, outer : float, pixels of the scene
+        The ring's distances from the lesion.
+    encoding : {"srgb", "linear"}
+        That of the system, for the planes that are encoded.
+    bins : int
+        Of the histograms of gCNR.
+
+    Raises
+    ------
+    ValueError
+        When the system has no such plane, or masks and scene do not fit.
+    """
+    if plane not in PLANES:
+        raise ValueError(f"plane must be one of {', '.join(PLANES)}, not {plane!r}")
+    picture: Tensor | None = getattr(output, plane)
+    if picture is None:
+        raise ValueError(
+            "the system has no irradiance, for it has neither front end nor sensor: "
+            "measure at the scene"
+        )
+    check_masks(masks, output.scene)
+    if picture.shape[-2:] != masks.shape[-2:]:
+        factor = picture.shape[-1] / masks.shape[-1]
+        inner, outer = inner * factor, outer * factor
+        height, width = picture.shape[-2:]
+        area = adaptive_avg_pool2d(masks.float(), (height, width))
+        masks = area >= 0.5
+    return contrast(
+        picture,
+        masks,
+        inner=inner,
+        outer=outer,
+        encoding="linear" if plane == "irradiance" else encoding,
+        bins=bins,
+    )
+
+
+def measure_contrast(
+    dataset: LesionDataset,
+    *,
+    system: ImagingSystem | None = None,
+    plane: Plane = "scene",
+    inner: float = 2.0,
+    outer: float = 10.0,
+    bins: int = 64,
+    batch_size: int = 64,
+    seed: int = 0,
+) -> Contrast:
+    """Contrast of every picture of a data set, at a plane of a system; without gradients.
+
+    Parameters
+    ----------
+    dataset : LesionDataset
+        All pictures with masks: see :attr:`LesionDataset.has_mask`.
+    system : ImagingSystem, optional
+        In evaluation mode; its modes are restored. Without it the sRGB scenes are measured.
+    plane, inner, outer, bins
+        As in :func:`contrast_at`.
+    batch_size : int
+        Pictures in one pass.
+    seed : int
+        Source of the sensor's noise: the same as in :func:`joint.evaluate`.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    system = ImagingSystem() if system is None else system
+    device = device_of(system)
+    feed = Feed(dataset, device, resident=False)
+    seeds = feed.seeds(seed, "evaluate")
+    batches = torch.arange(len(dataset)).split(batch_size)
+    parts = []
+    with evaluating(system), torch.no_grad():
+        for index, (scenes, _) in zip(batches, feed.batches(batches), strict=True):
+            output = system(scenes, generator=generators(seeds[index.numpy()], device))
+            part = contrast_at(
+                output,
+                dataset.gather_masks(index).to(device),
+                plane=plane,
+                inner=inner,
+                outer=outer,
+                encoding=system.encoding,
+                bins=bins,
+            )
+            parts.append(part)
+    return Contrast.concatenate(parts)

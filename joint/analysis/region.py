@@ -1,0 +1,135 @@
+"""The lesion, the skin around it and the line between them, of masks ``[B, H, W]``.
+
+::
+
+            ┌ inner ┐
+    lesion ─┤  gap  ├─ ring of skin ─ the rest
+       └ contour (pixels on both sides of the border)
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["check_masks", "contour", "distance_outside", "octant", "skin_ring"]
+
+
+def check_masks(masks: Tensor, images: Tensor | None = None) -> None:
+    """Refuse what is no stack of masks, or does not fit its pictures ``[B, C, H, W]``.
+
+    Raises
+    ------
+    ValueError
+        When it does.
+    """
+    if masks.ndim != 3 or masks.dtype != torch.bool:
+        raise ValueError(
+            f"masks must be bool [B, H, W], True on the lesion, not {masks.dtype} "
+            f"{list(masks.shape)}; write mask != 0 or mask > 0.5"
+        )
+    if images is None:
+        return
+    if images.ndim != 4 or not images.is_floating_point():
+        raise ValueError(
+            f"pictures must be floats [B, C, H, W], white at 1, not {images.dtype} "
+            f"{list(images.shape)}; divide 8-bit codes by 255"
+        )
+    if images.shape[:1] + images.shape[2:] != masks.shape:
+        raise ValueError(
+            f"pictures {list(images.shape)} and masks {list(masks.shape)} differ in number or "
+            "size: give each picture its mask at its own size"
+        )
+
+
+def distance_outside(masks: Tensor, reach: float) -> Tensor:
+    """Euclidean distance of each pixel to the nearest lesion pixel.
+
+    Exact within ``reach``: columns first, then the lower envelope along rows (Felzenszwalb and
+    Huttenlocher, Theory Comput. 8:415, 2012), by brute force as the reach is short.
+
+    Parameters
+    ----------
+    masks : Tensor, bool ``[B, H, W]``
+        True on the lesion.
+    reach : float, pixels
+        Distances that matter.
+
+    Returns
+    -------
+    Tensor, float64 ``[B, H, W]``, pixels
+        0 on the lesion; infinite beyond ``reach``, and everywhere without a lesion.
+    """
+    height = masks.shape[-2]
+    far = height + math.ceil(reach) + 1
+    rows = torch.arange(height, dtype=torch.int32, device=masks.device)[:, None]
+    above = torch.where(masks, rows, -far).cummax(-2).values
+    below = torch.where(masks, rows, far + height).flip(-2).cummin(-2).values.flip(-2)
+    column = torch.minimum(rows - above, below - rows)
+    limit = math.ceil(reach) + 1
+    column = column.clamp_max(limit).square()
+    square = column.clone()
+    for step in range(1, min(limit, masks.shape[-1])):
+        left, right = square[..., step:], square[..., :-step]
+        torch.minimum(left, column[..., :-step] + step**2, out=left)
+        torch.minimum(right, column[..., step:] + step**2, out=right)
+    distance = square.double().sqrt()
+    return torch.where(distance <= reach, distance, math.inf)
+
+
+def skin_ring(masks: Tensor, *, inner: float = 2.0, outer: float = 10.0) -> Tensor:
+    """Skin around the lesion: further from it than ``inner``, and at most ``outer`` pixels.
+
+    Parameters
+    ----------
+    masks : Tensor, bool ``[B, H, W]``
+        True on the lesion.
+    inner, outer : float, pixels
+        From the nearest lesion pixel, centre to centre. The defaults are meant for frames of
+        200 x 150 pixels.
+
+    Returns
+    -------
+    Tensor, bool ``[B, H, W]``
+
+    Raises
+    ------
+    ValueError
+        When ``masks`` are no masks, or not ``0 <= inner < outer``.
+    """
+    check_masks(masks)
+    if not 0 <= inner < outer < math.inf:
+        raise ValueError(f"the ring must lie at 0 <= inner < outer pixels, not {inner} and {outer}")
+    distance = distance_outside(masks, outer)
+    return (distance > inner) & distance.isfinite()
+
+
+def contour(masks: Tensor) -> Tensor:
+    """Pixels with a neighbour (of four) across the lesion's border, bool ``[B, H, W]``.
+
+    Both sides belong to it, as the border runs between them; the edge of the frame does not.
+    """
+    across = torch.zeros_like(masks)
+    beside = masks[..., 1:] != masks[..., :-1]
+    across[..., 1:] |= beside
+    across[..., :-1] |= beside
+    below = masks[..., 1:, :] != masks[..., :-1, :]
+    across[..., 1:, :] |= below
+    across[..., :-1, :] |= below
+    return across
+
+
+def octant(masks: Tensor) -> Tensor:
+    """Octant of each pixel about the centroid of the lesion, int64 ``[B, H, W]``.
+
+    Number 0 opens at +x and turns towards +y; of an empty mask it means nothing.
+    """
+    weight = masks.float()
+    count = weight.sum((-2, -1)).clamp_min(1)
+    y, x = (
+        torch.arange(size, dtype=torch.float32, device=masks.device) for size in masks.shape[-2:]
+    )
+    centre_x = (weight.sum(-2) @ x / count)[:, None, None]
+    centre_y = (weight.sum(-1) @ y / count)[:, None, None]
+    angle = torch.atan2(y[:, None] - centre_y, x[None, :] - centre_x)
+    return torch.floor(angle / (math.pi / 4)).long() % 8

@@ -1,0 +1,295 @@
+"""Lesion masks where there are none: a threshold, with what dermoscopy needs around it.
+
+::
+
+    picture ─► hair filled ─► blur ─► one channel ─► threshold ─► holes filled ─► best component
+                     └──────► dark corners: no part of the field ────┘       area x centrality
+
+A stopgap for pictures without masks. Mean IoU with the true masks of HAM10000 at 200 x 150 pixels,
+1007 pictures, at most 150 a class:
+
+==================== ===== ===== ===== ===== ===== ===== ===== =====
+threshold, channel   akiec   bcc   bkl    df   mel    nv  vasc  mean
+==================== ===== ===== ===== ===== ===== ===== ===== =====
+li, pca (default)      .56   .46   .66   .62   .78   .78   .63  .641
+otsu, blue             .47   .44   .65   .67   .77   .82   .64  .636
+kmeans                 .52   .47   .65   .61   .74   .77   .69  .635
+otsu, pca              .52   .47   .65   .61   .74   .77   .69  .634
+li, blue               .51   .42   .66   .66   .78   .80   .54  .625
+li, grey               .49   .45   .62   .64   .76   .78   .62  .622
+otsu, pca, no margin   .49   .45   .60   .58   .68   .71   .67  .597
+==================== ===== ===== ===== ===== ===== ===== ===== =====
+
+A threshold draws its border where the contrast is, so contrast that is measured with these masks is
+too high for faint lesions: of 420 pictures the median gCNR of akiec is .78 instead of .44, that of
+nv .91 instead of .89, and the rank correlation of both is .67 (.80 for CIEDE2000).
+"""
+
+import math
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn.functional import conv1d, max_pool2d, pad
+
+from optics import srgb_to_linear
+
+from .colour import lab
+from .region import distance_outside
+
+__all__ = ["Channel", "Threshold", "fill_hair", "intersection_over_union", "segment"]
+
+Threshold = Literal["otsu", "li", "kmeans"]
+Channel = Literal["grey", "blue", "pca"]
+
+_LEVELS = 256  # of Otsu's histogram
+_FINE = 1024  # of Li's, whose small steps would get stuck between coarse bins
+_STEPS = 100  # of the iterations of Li and of Lloyd, at most
+_CORNER = 0.2  # sRGB: a frame corner with no brighter channel shows the instrument, not skin
+
+
+def segment(
+    images: Tensor,
+    *,
+    threshold: Threshold = "li",
+    channel: Channel = "pca",
+    sigma: float = 2.0,
+    hair: int = 7,
+    margin: float = 2.0,
+) -> Tensor:
+    """Guess where the lesion is.
+
+    Parameters
+    ----------
+    images : Tensor ``[B, 3, H, W]``, sRGB in 0..1
+        The defaults of widths are meant for 200 x 150 pixels.
+    threshold : {"otsu", "li", "kmeans"}
+        Largest variance between the two sides (Otsu, IEEE Trans. SMC 9:62, 1979); smallest
+        cross-entropy (Li and Tam, Pattern Recogn. Lett. 19:771, 1998); or two clusters of L*a*b*
+        colours, of which ``channel`` only tells which is the lesion.
+    channel : {"grey", "blue", "pca"}
+        Luma; blue, where melanin shows best; or the first principal component of L*a*b* in each
+        picture, towards the colour of its middle, which also finds what is red and not dark.
+    sigma : float, pixels
+        Of the Gaussian blur.
+    hair : int, pixels
+        Dark lines and dots narrower than this are filled first; 0 leaves them.
+    margin : float, pixels
+        The mask is widened by it: experts draw a border outside of where a threshold puts it.
+
+    Returns
+    -------
+    Tensor, bool ``[B, H, W]``
+        One component without holes in each picture, the best by area x centrality; nothing in a
+        picture without structure. No gradient.
+
+    Raises
+    ------
+    ValueError
+        When pictures or options are not what is allowed.
+    """
+    _check(images, threshold, channel, sigma, hair, margin)
+    with torch.no_grad():
+        images = images.float()
+        field = ~_dark_corners(images)
+        smooth = _blur(fill_hair(images, hair) if hair else images, sigma)
+        colours = lab(srgb_to_linear(smooth))
+        level = _project(smooth, colours, field, channel)
+        if threshold == "kmeans":
+            guess = _two_clusters(colours, level, field)
+        else:
+            cut = (_otsu if threshold == "otsu" else _li)(level, field)
+            guess = level > cut[:, None, None]
+        spread = torch.where(field, level, -math.inf).amax((-2, -1)) - torch.where(
+            field, level, math.inf
+        ).amin((-2, -1))
+        guess &= field & (spread > 1e-3)[:, None, None]
+    found = [_best_component(mask) for mask in guess.cpu().numpy()]
+    masks = torch.from_numpy(np.stack(found)).to(images.device)
+    return (distance_outside(masks, margin) <= margin) & field if margin > 0 else masks
+
+
+def fill_hair(images: Tensor, width: int = 7) -> Tensor:
+    """Fill dark lines narrower than ``width`` pixels with the skin beside them.
+
+    A closing (largest, then smallest value around each pixel) where it brightens the luma by more
+    than 0.06, as DullRazor does along three directions (Lee et al., Comput. Biol. Med. 27:533,
+    1997). Dots and network of the pigment are filled as well.
+
+    Parameters
+    ----------
+    images : Tensor ``[B, 3, H, W]`` in 0..1
+    width : int, pixels
+        Odd.
+    """
+    if width < 3 or width % 2 == 0:
+        raise ValueError(f"the width of hair must be odd and at least 3 pixels, not {width}")
+    half = width // 2
+    closed = images
+    for sign in (1, -1):  # a square is a row of columns: two short windows for a large one
+        closed = max_pool2d(sign * closed, (1, width), 1, (0, half))
+        closed = sign * max_pool2d(closed, (width, 1), 1, (half, 0))
+    dark = (closed - images).mean(1, keepdim=True) > 0.06
+    return torch.where(dark, closed, images)
+
+
+def intersection_over_union(first: Tensor, second: Tensor) -> Tensor:
+    """Jaccard index of masks ``[B, H, W]``, ``[B]``; NaN where both are empty."""
+    both, either = (first & second).sum((-2, -1)), (first | second).sum((-2, -1))
+    return both / either
+
+
+def _check(
+    images: Tensor,
+    threshold: Threshold,
+    channel: Channel,
+    sigma: float,
+    hair: int,
+    margin: float,
+) -> None:
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise ValueError(
+            f"pictures must be floats [B, 3, H, W] in 0..1, not {images.dtype} "
+            f"{list(images.shape)}; divide 8-bit codes by 255"
+        )
+    if threshold not in get_args(Threshold):
+        raise ValueError(f"threshold must be one of {get_args(Threshold)}, not {threshold!r}")
+    if channel not in get_args(Channel):
+        raise ValueError(f"channel must be one of {get_args(Channel)}, not {channel!r}")
+    if sigma < 0 or not 0 <= margin < math.inf:
+        raise ValueError(f"sigma and margin must be 0 or more pixels, not {sigma} and {margin}")
+    if hair != 0 and (hair < 3 or hair % 2 == 0):
+        raise ValueError(f"hair must be 0, or odd and at least 3 pixels, not {hair}")
+
+
+def _dark_corners(images: Tensor) -> Tensor:
+    """Black of the instrument: dark components that reach a corner of the frame, widened."""
+    dark = (images.amax(1) < _CORNER).cpu().numpy()
+    for mask in dark:
+        if not (mask[0, 0] or mask[0, -1] or mask[-1, 0] or mask[-1, -1]):
+            mask[:] = False
+            continue
+        parts, _ = _components(mask)
+        corners = {parts[0, 0], parts[0, -1], parts[-1, 0], parts[-1, -1]} - {0}
+        mask[:] = ndimage.binary_dilation(np.isin(parts, list(corners)), iterations=4)
+    return torch.from_numpy(dark).to(images.device)
+
+
+def _blur(images: Tensor, sigma: float) -> Tensor:
+    if sigma == 0:
+        return images
+    reach = max(1, round(3 * sigma))
+    steps = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
+    taps = torch.exp(-steps.square() / (2 * sigma**2))
+    taps = (taps / taps.sum())[None, None]
+    for _ in range(2):  # along rows, then along columns
+        rows = images.flatten(0, -2)[:, None]
+        blurred = conv1d(pad(rows, (reach, reach), mode="replicate"), taps)
+        images = blurred.view(images.shape).transpose(-2, -1)
+    return images
+
+
+def _project(smooth: Tensor, colours: Tensor, field: Tensor, channel: Channel) -> Tensor:
+    """One number a pixel ``[B, H, W]``, higher on the lesion."""
+    if channel == "blue":
+        return -smooth[:, 2]
+    if channel == "grey":
+        weights = torch.tensor((0.299, 0.587, 0.114), device=smooth.device)
+        return -torch.einsum("bchw,c->bhw", smooth, weights)
+    weight = field.flatten(1).float()
+    flat = colours.flatten(2)
+    count = weight.sum(1).clamp_min(1)
+    mean = (flat * weight[:, None]).sum(-1) / count[:, None]
+    apart = (flat - mean[..., None]) * weight[:, None]
+    covariance = apart @ apart.transpose(1, 2) / count[:, None, None]
+    direction = torch.linalg.eigh(covariance).eigenvectors[..., -1]
+    level = torch.einsum("bcp,bc->bp", flat - mean[..., None], direction)
+    level = level.view(field.shape)
+    middle = _centrality(field.shape[-2:], field.device) * field
+    central = (middle * level).sum((-2, -1)) / middle.sum((-2, -1)).clamp_min(1e-6)
+    return level * torch.where(central < 0, -1.0, 1.0)[:, None, None]
+
+
+def _centrality(size: tuple[int, ...], device: torch.device) -> Tensor:
+    """A Gaussian about the middle of the frame, of a deviation of a quarter of each side."""
+    y, x = (torch.linspace(-2, 2, n, device=device) for n in size)
+    return torch.exp(-(y[:, None].square() + x.square()) / 2)
+
+
+def _histogram(level: Tensor, field: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """Counts ``[B, bins]`` of the field's values, and the middles of the bins, likewise."""
+    low = torch.where(field, level, math.inf).amin((-2, -1)).nan_to_num(posinf=0)
+    high = torch.where(field, level, -math.inf).amax((-2, -1)).nan_to_num(neginf=0)
+    width = (high - low).clamp_min(1e-12) / bins
+    slot = ((level - low[:, None, None]) / width[:, None, None]).floor().clamp(0, bins - 1)
+    cell = slot.long() + bins * torch.arange(len(level), device=level.device)[:, None, None]
+    counts = torch.bincount(cell[field], minlength=bins * len(level)).view(len(level), -1)
+    steps = torch.arange(bins, device=level.device) + 0.5
+    return counts.double(), (low[:, None] + steps * width[:, None]).double()
+
+
+def _otsu(level: Tensor, field: Tensor) -> Tensor:
+    counts, middles = _histogram(level, field, _LEVELS)
+    below = counts.cumsum(1)
+    above = below[:, -1:] - below
+    sums = (counts * middles).cumsum(1)
+    mean_below = sums / below.clamp_min(1)
+    mean_above = (sums[:, -1:] - sums) / above.clamp_min(1)
+    between = below * above * (mean_above - mean_below).square()
+    # A value on the threshold belongs to the lower side, as in scikit-image.
+    best = between[:, :-1].argmax(1, keepdim=True)
+    return middles.gather(1, best)[:, 0].to(level.dtype)
+
+
+def _li(level: Tensor, field: Tensor) -> Tensor:
+    counts, middles = _histogram(level, field, _FINE)
+    floor = middles[:, :1]
+    values = middles - floor  # the cross-entropy is of values from 0 on
+    cut = (counts * values).sum(1) / counts.sum(1).clamp_min(1)
+    for _ in range(_STEPS):
+        high = values > cut[:, None]
+        means = []
+        for side in (high, ~high):
+            share = counts * side
+            means.append((share * values).sum(1) / share.sum(1).clamp_min(1))
+        front, back = means[0].clamp_min(1e-9), means[1].clamp_min(1e-9)
+        logs = front.log() - back.log()
+        cut = torch.where(logs.abs() > 1e-9, (front - back) / logs, cut)
+    return (cut + floor[:, 0]).to(level.dtype)
+
+
+def _two_clusters(colours: Tensor, level: Tensor, field: Tensor) -> Tensor:
+    """Lloyd's algorithm with two colours, from the two sides of Otsu's threshold."""
+    flat, weight = colours.flatten(2), field.flatten(1).float()
+    lesion = (level > _otsu(level, field)[:, None, None]).flatten(1)
+    for _ in range(_STEPS):
+        means = []
+        for side in (lesion, ~lesion):
+            share = weight * side
+            means.append((flat * share[:, None]).sum(-1) / share.sum(1).clamp_min(1)[:, None])
+        first, second = ((flat - mean[..., None]).square().sum(1) for mean in means)
+        moved = first < second
+        if torch.equal(moved, lesion):
+            break
+        lesion = moved
+    return lesion.view(level.shape)
+
+
+def _best_component(mask: np.ndarray) -> np.ndarray:
+    filled = np.asarray(ndimage.binary_fill_holes(mask))
+    parts, count = _components(filled)
+    if count == 0:
+        return filled
+    middle = _centrality(filled.shape, torch.device("cpu")).numpy()
+    area = np.bincount(parts.ravel())[1:]
+    centrality = ndimage.mean(middle, parts, np.arange(1, count + 1))
+    return parts == 1 + int(np.argmax(area * centrality))
+
+
+def _components(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Number of the component of each pixel, 0 outside; how many there are."""
+    parts = np.zeros(mask.shape, dtype=np.int32)
+    ndimage.label(mask, output=parts)
+    return parts, int(parts.max())

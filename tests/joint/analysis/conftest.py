@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import torch
+
+import classify
+import compress
+
+
+def _gaussians(count, means, covariance, seed=0):
+    """Pictures of Gaussian features, two to a lesion, with classes in turn."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) // 2 % len(means)
+    noise = random.multivariate_normal(np.zeros(len(covariance)), covariance, count)
+    groups = [f"lesion{i // 2}" for i in range(count)]
+    return np.asarray(means)[labels] + noise, labels, groups
+
+
+@pytest.fixture(scope="session")
+def gaussians():
+    """Makes features, labels and groups."""
+    return _gaussians
+
+
+class _Spending(compress.Codec):
+    """Bits as a function of the picture: even, or where it is dark, times its brightness."""
+
+    def __init__(self, price):
+        super().__init__()
+        self.price = price
+
+    def forward(self, image, *, generator=None):
+        bits = self.price(image)
+        return compress.Coded(image, None, bits, bits.new_full((len(image),), 7.0), "rounded")
+
+    def compress(self, image):
+        raise NotImplementedError
+
+    def decompress(self, payloads):
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="session")
+def spending():
+    """Makes a codec that spends as told."""
+    return _Spending
+
+
+def _disks(count=24, size=48, seed=0, draw=None):
+    """Disks of many sizes as masks; ``draw`` makes the pictures of their distance to the rim."""
+    generator = torch.Generator().manual_seed(seed)
+    steps = torch.arange(size) - size / 2 + 0.5
+    distance = torch.hypot(steps[:, None], steps[None, :])
+    radius = torch.linspace(6, 20, count)[torch.randperm(count, generator=generator)]
+    away = distance - radius[:, None, None]
+    masks = away < 0
+    if draw is None:
+        level = torch.rand(count, 1, 1, generator=generator)
+        grey = level + 0 * away
+    else:
+        grey = draw(away, generator)
+    pictures = grey[:, None].expand(-1, 3, -1, -1)
+    return classify.LesionDataset(
+        images=(pictures.clamp(0, 1) * 255).round().to(torch.uint8),
+        labels=torch.arange(count) % 3,
+        groups=[f"lesion{i // 2}" for i in range(count)],
+        identifiers=[f"picture{i}" for i in range(count)],
+        classes=("a", "b", "c"),
+        masks=masks,
+    )
+
+
+@pytest.fixture(scope="session")
+def disks():
+    """Makes pictures with masks."""
+    return _disks

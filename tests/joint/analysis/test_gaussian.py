@@ -1,0 +1,126 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+
+import classify
+import joint
+import optics
+from joint.analysis.gaussian import (
+    _log_determinant,
+    gaussian_information,
+    gaussian_mutual_information,
+    sensor_information,
+)
+
+CLASSES = ("a", "b", "c")
+
+
+def test_closed_form_of_white_signals():
+    for snr in (0.1, 1.0, 30.0):
+        expected = 7 / 2 * math.log2(1 + snr)
+        assert gaussian_mutual_information(snr * np.eye(7), np.eye(7)) == pytest.approx(expected)
+    # Entropies of scipy: h(X + N) - h(N).
+    random = np.random.default_rng(0)
+    root = random.standard_normal((4, 4))
+    signal, noise = root @ root.T, np.diag([1.0, 2, 3, 4])
+    zero = np.zeros(4)
+    nats = multivariate_normal(zero, signal + noise).entropy()
+    nats -= multivariate_normal(zero, noise).entropy()
+    assert gaussian_mutual_information(signal, noise) == pytest.approx(nats / math.log(2))
+
+
+def test_estimate_from_patches_is_the_closed_form():
+    random = np.random.default_rng(0)
+    signal = 4 * np.exp(-np.abs(np.arange(9)[:, None] - np.arange(9)) / 3)
+    variance = np.linspace(0.5, 2, 9)
+    expected = gaussian_mutual_information(signal, np.diag(variance)) / 9
+    clean = random.multivariate_normal(np.zeros(9), signal, 4000) + 7
+    noisy = clean + np.sqrt(variance) * random.standard_normal((4000, 9))
+    groups = [f"l{i // 4}" for i in range(4000)]
+    found = gaussian_information(noisy, np.tile(variance, (4000, 1)), side=3, groups=groups)
+    assert found.bits == pytest.approx(expected, rel=0.02)
+    assert found.interval.low - 0.005 < expected < found.interval.high + 0.005
+    # Two standard errors: sqrt(2 D / M) nats of the log-determinant, halved, by D pixels.
+    error = math.sqrt(2 * 9 / 4000) / 2 / math.log(2) / 9
+    assert (found.interval.high - found.interval.low) / (2 * 2.09 * error) == pytest.approx(
+        1, abs=0.5
+    )
+
+
+def test_log_determinant_is_unbiased_for_few_samples():
+    random = np.random.default_rng(0)
+    values = []
+    for _ in range(400):
+        x = random.standard_normal((14, 8))
+        x -= x.mean(0)
+        values.append(_log_determinant(x.T @ x, 13))
+    error = np.std(values) / math.sqrt(len(values))
+    assert np.mean(values) == pytest.approx(0, abs=3 * error)
+    assert error < 0.1
+
+
+def test_information_of_a_sensor_follows_its_noise():
+    generator = torch.Generator().manual_seed(0)
+    images = (128 + 20 * torch.randn((60, 1, 24, 24), generator=generator)).clamp(0, 255)
+    scenes = classify.LesionDataset(
+        images=images.to(torch.uint8), labels=torch.arange(60) % 3,
+        groups=[f"l{i // 2}" for i in range(60)], identifiers=[f"p{i}" for i in range(60)],
+        classes=CLASSES,
+    )  # fmt: skip
+    light = scenes.gather(torch.arange(60)).images / 255.0
+
+    def found(**options):
+        sensor = optics.Sensor(quantum_efficiency=0.5, **options)
+        system = joint.ImagingSystem(sensor=sensor, encoding="linear")
+        return sensor_information(system, scenes, side=4, patches=20)
+
+    # White pictures: 1/2 log2(1 + s^2 / n^2) a pixel, n^2 being the geometric mean.
+    spread = float(light.var())
+    for options, noise in (
+        ({"photons": 2000, "read_noise": 0.0, "bit_depth": None}, light / 1000),
+        ({"photons": 2000, "read_noise": 50.0, "bit_depth": None}, light / 1000 + 0.05**2),
+        (
+            {"photons": 2000, "read_noise": 50.0, "bit_depth": 4, "shot_noise": "none"},
+            torch.full_like(light, 0.05**2 + 1 / 12 / 15**2),
+        ),
+    ):
+        expected = 0.5 * float(((spread + noise.mean()).log() - noise.log().mean()) / math.log(2))
+        estimate = found(**options)
+        assert estimate.bits == pytest.approx(expected, rel=0.03)
+        assert estimate.interval.low - 0.01 < expected < estimate.interval.high + 0.01
+    dim, bright = (found(photons=p, read_noise=5.0, bit_depth=None).bits for p in (100, 10_000))
+    assert bright > dim + 1
+    # Four pixels are read as one: half of the spread at a quarter of the relative noise.
+    binned = found(photons=2000, read_noise=0.0, bit_depth=None, binning=2)
+    noise = light.mean() / 4000
+    expected = 0.5 * math.log2(1 + spread / 4 / float(noise))
+    assert binned.bits == pytest.approx(expected, rel=0.05)
+
+
+def test_patches_that_do_not_fit_are_refused():
+    patches = np.random.default_rng(0).standard_normal((40, 2))
+    with pytest.raises(ValueError, match=r"must both be \[M, D\], not \(40, 2\) and \(40, 1\)"):
+        gaussian_information(patches, patches[:, :1], side=1)
+    with pytest.raises(ValueError, match="variance above 0: without noise all is known"):
+        gaussian_information(patches, 0 * patches, side=1)
+    with pytest.raises(ValueError, match="4 patches are too few for the covariance of 2 values"):
+        gaussian_information(patches[:4], np.ones((4, 2)), side=1)
+    with pytest.raises(ValueError, match="positive definite: is there noise"):
+        gaussian_mutual_information(np.eye(2), np.zeros((2, 2)))
+
+
+def test_sensors_of_unknown_noise_are_refused(lesions):
+    with pytest.raises(ValueError, match="no sensor, and without noise all is known"):
+        sensor_information(joint.ImagingSystem(), lesions)
+    quiet = optics.Sensor(100, read_noise=0.0, bit_depth=None, shot_noise="none")
+    with pytest.raises(ValueError, match="the sensor has no noise"):
+        sensor_information(joint.ImagingSystem(sensor=quiet), lesions)
+    woven = optics.Sensor(100, cfa="rggb", bit_depth=None)
+    with pytest.raises(ValueError, match="noise in common: give cfa=None"):
+        sensor_information(joint.ImagingSystem(sensor=woven), lesions)
+    noisy = joint.ImagingSystem(sensor=optics.Sensor(100, bit_depth=None))
+    with pytest.raises(ValueError, match="8 patches of 40 x 40 do not fit pictures of 16 x 16"):
+        sensor_information(noisy, lesions, side=40)

@@ -1,0 +1,114 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import classify
+import compress
+import joint
+import optics
+from joint.analysis.ledger import ledger
+
+
+class _Small(nn.Module):
+    def __init__(self, channels, size):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 4, 3, padding=1)
+        self.head = nn.Linear(4 * size * size, 3)
+
+    def forward(self, image):
+        return self.head(self.conv(image).flatten(1))
+
+
+def _camera():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return joint.ImagingSystem(
+            front_end=optics.LearnedKernel("gaussian", 3, signed=False),
+            sensor=optics.Sensor(30, read_noise=6.0, bit_depth=3),
+            codec=compress.JPEG(20),
+            classifier=_Small(3, 16),
+        )
+
+
+def test_ledger_is_arithmetic():
+    white = classify.LesionDataset(
+        images=torch.full((6, 3, 24, 24), 255, dtype=torch.uint8),
+        labels=[0, 1, 2] * 2,
+        groups=[f"l{i}" for i in range(6)],
+        identifiers=[f"p{i}" for i in range(6)],
+        classes=("a", "b", "c"),
+    )
+    kernel = optics.LearnedKernel("laplacian", 3)
+    codec = compress.FactorizedCodec()
+    system = joint.ImagingSystem(
+        front_end=kernel,
+        sensor=optics.Sensor(100, bit_depth=6, binning=2),
+        codec=codec,
+        classifier=_Small(3, 12),
+    )
+    costs = ledger(system, white, resamples=10)
+    # Full scale on each pixel, times what either exposure lets pass of its half of the time.
+    light = 100 * 24 * 24 * 3 * float(kernel.kernels.detach().sum() / (2 * 3))
+    assert costs.photons == pytest.approx(light, rel=1e-5)
+    assert costs.throughput == pytest.approx(float(kernel.throughput().detach()))
+    assert costs.exposures == 2
+    assert costs.pixels_read == 2 * 3 * 12 * 12
+    assert costs.converted_bits == 6 * costs.pixels_read
+    result = joint.evaluate(system, white, count_bytes=True)
+    assert costs.coded_bits == pytest.approx(144 * result.bpp)
+    assert costs.coded_bytes == pytest.approx(144 * result.bpp_bytes / 8)
+    assert costs.rate == "rounded"
+    assert costs.scores.accuracy.value == result.report.accuracy
+    front, _, coder, judge = costs.stages
+    assert front == ("front_end", kernel.raw.numel(), None)
+    assert judge.parameters == 3 * 4 * 9 + 4 + 4 * 144 * 3 + 3
+    assert judge.macs == 144 * 4 * 3 * 9 + 4 * 144 * 3
+    assert coder.parameters == sum(p.numel() for p in codec.parameters())
+    assert coder.macs > 0
+    assert costs.macs == coder.macs + judge.macs
+    assert costs.parameters == sum(p.numel() for p in system.parameters())
+
+
+def test_ledger_of_a_mosaic_counts_a_third_and_of_nothing_nothing(lesions):
+    white = lesions.subset(range(6))
+    shown = white.gather(torch.arange(6)).images / 255.0
+    mosaic = optics.Sensor(100, bit_depth=None, cfa="rggb")
+    system = joint.ImagingSystem(sensor=mosaic, classifier=_Small(3, 16), encoding="linear")
+    costs = ledger(system, white, resamples=5, count_bytes=False)
+    assert costs.pixels_read == 256
+    assert costs.converted_bits is costs.coded_bits is costs.coded_bytes is costs.throughput is None
+    red, green, blue = shown.unbind(1)
+    seen = red[:, ::2, ::2] + green[:, ::2, 1::2] + green[:, 1::2, ::2] + blue[:, 1::2, 1::2]
+    assert costs.photons == pytest.approx(100 * float(seen.sum()) / 6, rel=1e-5)
+    assert costs.exposures == 1
+    none = ledger(joint.ImagingSystem(), white)
+    assert none.photons is none.scores is none.pixels_read is None
+    assert none.macs == none.parameters == 0
+    np.testing.assert_equal(json.loads(json.dumps(none.to_dict()))["stages"], [])
+
+
+def test_nothing_of_the_system_changes(lesions):
+    system = _camera()
+    system.train()
+    system.codec.eval()
+    state = {name: tensor.clone() for name, tensor in system.state_dict().items()}
+    before = repr(system)
+    ledger(system, lesions, resamples=10)
+    assert repr(system) == before
+    assert all(torch.equal(state[name], t) for name, t in system.state_dict().items())
+    assert system.training
+    assert not system.codec.training
+
+
+def test_the_table_is_printed_and_json(lesions):
+    costs = ledger(_camera(), lesions, resamples=20)
+    summary = json.loads(json.dumps(costs.to_dict(), allow_nan=False))
+    assert summary["pixels_read"] == 768
+    assert summary["stages"][0]["stage"] == "front_end"
+    assert summary["scores"]["accuracy"]["value"] == costs.scores.accuracy.value
+    assert "photons/picture" in str(costs)
+    assert "pixels read                             768 values/picture" in str(costs)
+    assert "95 % over lesions" in str(costs)

@@ -1,0 +1,107 @@
+import pytest
+import torch
+
+import joint
+import optics
+from classify import LesionPhantom
+from joint.analysis import MEASURES, PLANES, contrast, contrast_at, measure_contrast
+
+
+def _disks(count=4, size=40, *, lesion=0.3, skin=0.7, noise=0.03, radius=8.0, dtype=torch.float32):
+    """Grey-brown disks on skin, with noise: ``[count, 3, size, size]`` and masks."""
+    generator = torch.Generator().manual_seed(0)
+    steps = torch.arange(size, dtype=dtype) - size // 2
+    inside = torch.hypot(steps[:, None], steps[None]) <= radius
+    tint = torch.tensor([1.0, 0.8, 0.7], dtype=dtype)[:, None, None]
+    level = torch.where(inside, lesion, skin)
+    noises = noise * torch.randn(count, 3, size, size, generator=generator, dtype=dtype)
+    return (level * tint + noises).clamp(0, 1), inside.expand(count, -1, -1).clone()
+
+
+@pytest.fixture
+def camera():
+    return joint.ImagingSystem(
+        front_end=optics.LearnedKernel("gaussian", 5, signed=False), sensor=optics.Sensor(2000)
+    )
+
+
+def test_contrast_at_every_plane(camera):
+    images, masks = _disks(3)
+    with torch.no_grad():
+        output = camera(images, generator=torch.Generator().manual_seed(0))
+    at = {plane: contrast_at(output, masks, plane=plane) for plane in PLANES}
+    assert torch.equal(at["scene"].weber, contrast(images, masks).weber)
+    light = contrast(output.irradiance, masks, encoding="linear")
+    assert torch.equal(at["irradiance"].cnr, light.cnr)
+    assert torch.equal(at["measurement"].edge, contrast(output.measurement, masks).edge)
+    assert torch.equal(at["handed"].edge, at["measurement"].edge)
+    assert (at["irradiance"].edge < at["scene"].edge).all()
+    assert (at["measurement"].gcnr <= at["irradiance"].gcnr).all()
+    linear = contrast_at(output, masks, plane="measurement", encoding="linear")
+    assert not torch.equal(linear.weber, at["measurement"].weber)
+
+
+def test_contrast_at_reduces_masks_to_the_plane():
+    images, masks = _disks(2, noise=0.0, radius=8.5)
+    small = torch.nn.functional.avg_pool2d(images, 2)
+    output = joint.SystemOutput(
+        scene=images, irradiance=small, raw=None, measurement=small, coded=None, handed=small,
+        logits=None,
+    )  # fmt: skip
+    ours = contrast_at(output, masks, plane="irradiance")
+    areas = torch.nn.functional.avg_pool2d(masks.float(), 2) >= 0.5
+    same = contrast(small, areas, inner=1, outer=5, encoding="linear")
+    assert torch.equal(ours.weber, same.weber)
+    assert torch.equal(ours.octants, same.octants)
+
+
+def test_planes_that_are_not_there_are_refused(camera):
+    images, masks = _disks(2)
+    output = joint.ImagingSystem()(images)
+    with pytest.raises(ValueError, match=r"no irradiance.*neither front end nor sensor"):
+        contrast_at(output, masks, plane="irradiance")
+    with pytest.raises(ValueError, match=r"plane must be one of scene, irradiance, .*not 'raw'"):
+        contrast_at(output, masks, plane="raw")
+    with pytest.raises(ValueError, match="differ in number or size"):
+        contrast_at(output, masks[:1])
+
+
+@pytest.mark.parametrize("name", ["soft_gcnr", "edge", "cnr", "delta_e"])
+def test_ascent_through_a_learned_kernel_raises_contrast(name):
+    images, masks = _disks(4, 32, lesion=0.6, skin=0.65, noise=0.05)
+    images[:] = 0.7 * images + 0.3 * images.roll(1, -1)
+    # Blur gathers light over the border, but it also averages noise: start from a bad camera.
+    start: optics.KernelStart = "identity" if name in ("soft_gcnr", "cnr") else "gaussian"
+    system = joint.ImagingSystem(front_end=optics.LearnedKernel(start, 5, signed=False))
+    optimizer = torch.optim.Adam(system.parameters(), lr=0.003)
+    values = []
+    for _ in range(25):
+        ours = contrast_at(system(images), masks, plane="irradiance", bins=16)
+        values.append(getattr(ours, name).mean())
+        optimizer.zero_grad()
+        (-values[-1]).backward()
+        optimizer.step()
+    first, last = (float(v.detach()) for v in (values[0], values[-1]))
+    assert last > 1.02 * first
+
+
+def test_a_data_set_is_measured_at_a_plane_of_a_system(camera):
+    dataset = LesionPhantom(10, 48, seed=1)
+    scenes = measure_contrast(dataset, batch_size=4)
+    whole = contrast(dataset.gather(range(10)).images / 255.0, dataset.gather_masks(range(10)))
+    for name in MEASURES:
+        assert torch.allclose(
+            getattr(scenes, name), getattr(whole, name), atol=1e-5, equal_nan=True
+        )
+    camera.train()
+    seen = measure_contrast(dataset, system=camera, plane="measurement")
+    again = measure_contrast(dataset, system=camera, plane="measurement", seed=0)
+    other = measure_contrast(dataset, system=camera, plane="measurement", seed=1)
+    assert torch.equal(seen.cnr, again.cnr)
+    parts = measure_contrast(dataset, system=camera, plane="measurement", batch_size=3)
+    assert torch.allclose(parts.cnr, seen.cnr, rtol=1e-3)
+    assert not torch.equal(seen.cnr, other.cnr)
+    assert camera.training
+    assert (seen.edge < scenes.edge).float().mean() > 0.5
+    with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
+        measure_contrast(dataset, batch_size=0)

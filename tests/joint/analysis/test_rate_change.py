@@ -1,0 +1,74 @@
+import json
+
+import pytest
+import torch
+
+import compress
+import joint
+from joint.analysis.rate_change import rate_change
+from joint.analysis.rate_map import REGIONS, rate_map
+
+CLASSES = ("a", "b", "c")
+
+
+def _even(image):
+    return torch.ones_like(image[:, :1]) * image.mean((-3, -2, -1)).view(-1, 1, 1, 1)
+
+
+def _everywhere(away, generator):
+    return 0.25 + 0.5 * torch.rand(away.shape, generator=generator)
+
+
+def _densities(found, name="all"):
+    row = next(row for row in found.rows if row.name == name)
+    return {region.region: region.density for region in row.regions}
+
+
+def test_paired_change_between_two_systems(spending, disks):
+    scenes = disks(
+        24, draw=lambda away, g: 0.5 * (away > 0) + 0.2 * torch.rand(24, 1, 1, generator=g)
+    )
+
+    def inside(image):
+        return 1 + (image[:, :1] < 0.3).float()
+
+    before, after = (
+        rate_map(joint.ImagingSystem(codec=spending(price)), scenes, resamples=50)
+        for price in (_even, inside)
+    )
+    change = rate_change(before, after, resamples=200)
+    assert change.pictures == 24
+    rows = {(row.name, row.region): row for row in change.rows}
+    assert len(rows) == 12
+    for name in ("all", *CLASSES):
+        for region in REGIONS:
+            row = rows[name, region]
+            assert row.before == pytest.approx(1)
+            assert row.after == pytest.approx(_densities(after, name)[region])
+            assert row.change == pytest.approx(row.after - row.before)
+            assert row.interval.low <= row.change <= row.interval.high
+    assert rows["all", "lesion"].interval.low > 0.2
+    assert rows["all", "background"].interval.high < 0
+    # The same lesions are drawn for both: no change is none in every draw.
+    none = rate_change(after, after, resamples=50)
+    assert all(row.change == 0 and row.interval == (0, 0) for row in none.rows)
+    summary = json.loads(json.dumps(change.to_dict(), allow_nan=False))
+    assert summary["rows"][0]["change"] == change.rows[0].change
+    assert "all      lesion" in str(change)
+
+
+def test_change_pairs_pictures_by_name(disks):
+    scenes = disks(12, draw=_everywhere)
+    system = joint.ImagingSystem(codec=compress.JPEG(50))
+    whole = rate_map(system, scenes, resamples=5)
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(1))[:9]
+    part = rate_map(system, scenes.subset(order), resamples=5)
+    change = rate_change(whole, part, resamples=20)
+    assert change.pictures == 9
+    assert all(row.change == 0 for row in change.rows)
+    with pytest.raises(ValueError, match=r"differ in band \(3 and 2 pixels\) or classes"):
+        rate_change(whole, rate_map(system, scenes, band=2, resamples=5))
+    other = rate_map(system, scenes.subset(range(6)), resamples=5)
+    rest = rate_map(system, scenes.subset(range(6, 12)), resamples=5)
+    with pytest.raises(ValueError, match="no picture in common"):
+        rate_change(other, rest)

@@ -1,0 +1,181 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import classify
+import compress
+import joint
+import optics
+from joint.analysis.rate_map import REGIONS, _resized, rate_map
+
+CLASSES = ("a", "b", "c")
+
+
+def _even(image):
+    return torch.ones_like(image[:, :1]) * image.mean((-3, -2, -1)).view(-1, 1, 1, 1)
+
+
+def _rim(away, generator):
+    """Noise within 4 pixels of the rim, grey elsewhere."""
+    noise = 0.5 * torch.rand(away.shape, generator=generator) - 0.25
+    return 0.5 + noise * (away.abs() < 4)
+
+
+def _everywhere(away, generator):
+    return 0.25 + 0.5 * torch.rand(away.shape, generator=generator)
+
+
+def _densities(found, name="all"):
+    row = next(row for row in found.rows if row.name == name)
+    return {region.region: region.density for region in row.regions}
+
+
+def test_even_spending_has_density_one_whatever_the_sizes_and_rates(spending, disks):
+    scenes = disks()
+    found = rate_map(joint.ImagingSystem(codec=spending(_even)), scenes, resamples=50)
+    assert [row.name for row in found.rows] == ["all", *CLASSES]
+    assert found.rate == "rounded"
+    assert found.side_bits == 7
+    for row in found.rows:
+        assert row.pictures == (24 if row.name == "all" else 8)
+        for region in row.regions:
+            assert region.density == pytest.approx(1, abs=1e-9)
+            assert region.interval == pytest.approx((1, 1), abs=1e-9)
+        assert sum(region.bits_share for region in row.regions) == pytest.approx(1)
+        assert sum(region.area_share for region in row.regions) == pytest.approx(1)
+
+
+def test_bits_are_those_of_the_map_and_shares_are_means_over_pictures(spending, disks):
+    def price(image):
+        return 3 * image[:, :1]
+
+    scenes = disks(9, draw=_everywhere)
+    found = rate_map(joint.ImagingSystem(codec=spending(price)), scenes, band=2, resamples=20)
+    images = scenes.gather(torch.arange(9)).images / 255.0
+    by_hand = compress.bits_by_region(
+        price(images).double(), scenes.gather_masks(torch.arange(9))[:, None], band=2
+    )
+    for row in found.rows:
+        own = np.ones(9, bool) if row.name == "all" else found.labels == CLASSES.index(row.name)
+        for region in row.regions:
+            expected = getattr(by_hand, region.region)
+            bits, shares, areas = (
+                part.numpy()[own]
+                for part in (expected.bits, expected.bits_share, expected.area_share)
+            )
+            assert region.bits == pytest.approx(bits.mean())
+            assert region.bpp == pytest.approx(bits.sum() / (areas.sum() * 48 * 48))
+            assert region.bits_share == pytest.approx(shares.mean())
+            assert region.area_share == pytest.approx(areas.mean())
+            assert region.density == pytest.approx(shares.mean() / areas.mean())
+            assert region.interval.low <= region.density <= region.interval.high
+
+
+def test_jpeg_of_a_rim_spends_at_the_rim(disks):
+    camera = joint.ImagingSystem(codec=compress.JPEG(75, subsampling="4:4:4"))
+    rim = rate_map(camera, disks(draw=_rim), band=4, resamples=100)
+    region = rim.rows[0].regions[1]
+    assert region.region == "boundary"
+    assert region.interval.low > 1.5
+    others = _densities(rim)
+    assert max(others["lesion"], others["background"]) < 1
+    assert rim.rate == "bytes"
+    assert not camera.codec.block_bits
+    # With the same noise everywhere it is even, to the random bits of a block.
+    even = rate_map(camera, disks(draw=_everywhere), band=4, resamples=100)
+    assert _densities(even) == pytest.approx(dict.fromkeys(REGIONS, 1), abs=0.03)
+    files = camera.codec.compress(disks(draw=_rim).gather(torch.arange(24)).images / 255.0)
+    total = sum(region.bits for region in rim.rows[0].regions) + rim.side_bits
+    assert total == pytest.approx(8 * np.mean([len(data) for data in files]))
+
+
+@pytest.mark.parametrize(
+    "codec", [compress.DifferentiableJPEG(75), compress.KMeansCodec(4), compress.FactorizedCodec()]
+)
+def test_other_codecs_have_a_map_that_adds_up(codec, disks):
+    system = joint.ImagingSystem(codec=codec)
+    scenes = disks(8, draw=_rim)
+    found = rate_map(system, scenes, resamples=10)
+    total = sum(region.bits for region in found.rows[0].regions) + found.side_bits
+    bpp = joint.evaluate(system, scenes).bpp
+    assert total == pytest.approx(48 * 48 * bpp, rel=1e-5)
+
+
+def test_a_binned_pixel_is_lesion_where_half_of_it_is():
+    masks = torch.tensor([[[1, 1, 1, 0, 1, 0], [1, 1, 1, 0, 0, 0]]], dtype=torch.bool)
+    assert _resized(masks, (1, 3)).tolist() == [[[[True, True, False]]]]
+    assert torch.equal(_resized(masks, (2, 6))[0, 0], masks[0])
+
+
+def test_masks_follow_the_binned_measurement(spending, disks):
+    def dark(image):
+        return (image[:, :1] < 0.5).float()
+
+    scenes = disks(12, draw=lambda away, _: (away > 0).float())
+    sensor = optics.Sensor(1e6, read_noise=0, bit_depth=None, binning=2, shot_noise="none")
+    system = joint.ImagingSystem(sensor=sensor, codec=spending(dark))
+    found = rate_map(system, scenes, band=1, resamples=10)
+    assert _densities(found)["background"] == pytest.approx(0, abs=0.01)
+    assert _densities(found)["lesion"] > 3
+    assert found.areas.sum(1) == pytest.approx(24 * 24)
+
+
+def test_pictures_without_boundary_or_bits_are_left_out_and_counted(spending, disks):
+    scenes = disks(12)
+    masks = scenes.gather_masks(torch.arange(12)).clone()
+    masks[0], masks[1] = False, True
+    has_mask = torch.ones(12, dtype=torch.bool)
+    has_mask[2] = False
+    images = scenes.gather(torch.arange(12)).images.clone()
+    images[3] = 0
+    part = classify.LesionDataset(
+        images=images, labels=scenes.labels, groups=scenes.groups,
+        identifiers=scenes.identifiers, classes=(*CLASSES, "none"), masks=masks, has_mask=has_mask,
+    )  # fmt: skip
+    found = rate_map(joint.ImagingSystem(codec=spending(_even)), part, resamples=10)
+    assert (found.no_mask, found.no_bits) == (3, 1)
+    assert found.identifiers == tuple(f"picture{i}" for i in range(4, 12))
+    nothing = found.rows[-1]
+    assert nothing.pictures == 0
+    assert np.isnan(nothing.regions[0].density)
+    summary = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert summary["rows"][-1]["regions"][0]["density"] is None
+    assert summary["rows"][0]["regions"][1]["interval"] == pytest.approx([1, 1])
+    assert "3 without a boundary, 1 without bits left out" in str(found)
+    assert "all           8 boundary" in str(found)
+
+
+def test_a_class_of_one_lesion_has_no_interval(disks):
+    scenes = disks(12, draw=_everywhere)
+    own = [0, 3, 4, 7, 1]  # classes a and b of several lesions, ...
+    part = scenes.subset([*own, 2])  # ... and a single picture of c
+    found = rate_map(joint.ImagingSystem(codec=compress.JPEG(50)), part, resamples=20)
+    rows = {row.name: row for row in found.rows}
+    assert np.isnan(rows["c"].regions[0].interval.low)
+    assert rows["c"].regions[0].density > 0
+    assert not np.isnan(rows["a"].regions[0].interval.low)
+
+
+def test_what_has_no_map_is_refused(spending, disks):
+    scenes = disks(6)
+    with pytest.raises(ValueError, match="no codec, and without one there are no bits"):
+        rate_map(joint.ImagingSystem(), scenes)
+    with pytest.raises(ValueError, match=r"WebP spreads the bits of a file evenly .* use JPEG"):
+        rate_map(joint.ImagingSystem(codec=compress.WebP(50)), scenes)
+    even = joint.ImagingSystem(codec=spending(_even))
+    with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
+        rate_map(even, scenes, batch_size=0)
+    with pytest.raises(ValueError, match="none of the 6 masks has a boundary, with band=0"):
+        rate_map(even, scenes, band=0)
+    with pytest.raises(ValueError, match="resamples must be at least 1"):
+        rate_map(even, scenes, resamples=0)
+    with pytest.raises(ValueError, match="at least 2 lesions, got 1"):
+        rate_map(even, scenes.subset([0, 1]))
+    bare = classify.LesionDataset(
+        images=scenes.gather([0]).images, labels=[0], groups=["x"], identifiers=["x"],
+        classes=CLASSES,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="none of the 1 pictures has a mask"):
+        rate_map(even, bare)

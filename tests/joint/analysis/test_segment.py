@@ -1,0 +1,203 @@
+import os
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import label
+from skimage.filters import gaussian, threshold_li, threshold_otsu
+from sklearn.cluster import KMeans
+from sklearn.metrics import jaccard_score
+
+from classify import HAM10000, LESION_CLASSES, LesionPhantom
+from joint.analysis import fill_hair, intersection_over_union, segment
+from joint.analysis.colour import lab
+from joint.analysis.segment import _blur, _li, _otsu, _two_clusters
+from optics import srgb_to_linear
+
+
+@pytest.fixture(scope="module")
+def phantoms():
+    made = LesionPhantom(40, 128, seed=11, difficulty=0.2)
+    return made.gather(range(40)).images / 255.0, made.gather_masks(range(40))
+
+
+def _lesion(size=(90, 120), centre=(45, 60), radius=20.0, colour=(0.45, 0.28, 0.22)):
+    y, x = torch.meshgrid(*(torch.arange(n) for n in size), indexing="ij")
+    mask = torch.hypot(y - float(centre[0]), x - float(centre[1])) <= radius
+    noise = 0.02 * torch.randn(3, *size, generator=torch.Generator().manual_seed(0))
+    ground = torch.tensor([0.82, 0.62, 0.58])[:, None, None]
+    picture = torch.where(mask, torch.tensor(colour)[:, None, None], ground) + noise
+    return picture.clamp(0, 1)[None], mask[None]
+
+
+@pytest.mark.parametrize("threshold", ["otsu", "li", "kmeans"])
+@pytest.mark.parametrize("channel", ["grey", "blue", "pca"])
+def test_a_clear_lesion_is_found(threshold, channel):
+    picture, mask = _lesion()
+    found = segment(picture, threshold=threshold, channel=channel, margin=0.0)
+    # Li's threshold lies nearer to the skin, further out on the blurred border.
+    assert intersection_over_union(found, mask) > (0.84 if threshold == "li" else 0.95)
+    assert found.dtype == torch.bool
+
+
+def test_phantoms_are_found(phantoms):
+    images, masks = phantoms
+    there = masks.flatten(1).any(1)
+    quality = intersection_over_union(segment(images), masks)[there]
+    assert quality.median() > 0.75
+
+
+def test_a_red_lesion_is_found_by_colour_not_by_luma():
+    # Of the same luma as the skin.
+    picture, mask = _lesion(colour=(0.95, 0.55, 0.53))
+    assert intersection_over_union(segment(picture, margin=0.0), mask) > 0.9
+    assert intersection_over_union(segment(picture, channel="grey"), mask) < 0.6
+
+
+def test_thresholds_are_those_of_scikit_image(phantoms):
+    level = -_blur(phantoms[0], 2.0)[:, 2]
+    field = torch.ones_like(level, dtype=torch.bool)
+    width = np.ptp(level.flatten(1).numpy(), axis=1) / 256
+    for row, (otsu, li) in enumerate(
+        zip(_otsu(level, field).tolist(), _li(level, field).tolist(), strict=True)
+    ):
+        values = level[row].numpy()
+        assert otsu == pytest.approx(threshold_otsu(values), abs=1e-5)
+        exact = threshold_li(values, tolerance=1e-6)
+        assert li == pytest.approx(exact, abs=2 * float(width[row]))
+
+
+def test_thresholds_see_the_field_alone():
+    level = torch.tensor([0.1, 0.12, 0.5, 0.52, 9.0])[None, None]
+    field = torch.tensor([True, True, True, True, False])[None, None]
+    assert 0.11 < _otsu(level, field) < 0.5
+    assert 0.11 < _li(level, field) < 0.5
+
+
+def test_clusters_are_those_of_scikit_learn(phantoms):
+    colours = lab(srgb_to_linear(_blur(phantoms[0][:6], 2.0)))
+    level = -colours[:, 0]
+    ours = _two_clusters(colours, level, torch.ones_like(level, dtype=torch.bool))
+    for picture, mine in zip(colours.numpy(), ours.numpy(), strict=True):
+        points = picture.reshape(3, -1).T
+        found = KMeans(2, n_init=5, random_state=0).fit(points).labels_.reshape(mine.shape)
+        agree = (found == mine).mean()
+        assert max(agree, 1 - agree) > 0.98
+
+
+def test_blur_is_gaussian():
+    picture = torch.rand(2, 3, 30, 40, generator=torch.Generator().manual_seed(0))
+    for row, blurred in zip(picture.numpy(), _blur(picture, 2.0).numpy(), strict=True):
+        theirs = gaussian(row, 2.0, mode="nearest", truncate=3.0, channel_axis=0)
+        assert np.allclose(blurred, theirs, atol=1e-5)
+    assert torch.equal(_blur(picture, 0.0), picture)
+
+
+def test_hair_is_filled_and_the_lesion_stays():
+    picture, mask = _lesion()
+    hairy = picture.clone()
+    for offset in range(-60, 100, 25):
+        for row in range(90):
+            column = row + offset
+            if 0 <= column < 118:
+                hairy[0, :, row, column : column + 2] = 0.1
+    filled = fill_hair(hairy, 7)
+    assert (filled - picture).abs().mean() < 0.3 * (hairy - picture).abs().mean()
+    inner = mask & (fill_hair(picture, 7) == picture).all(1)
+    assert inner.sum() > 0.9 * mask.sum()
+    with_hair, without = (
+        intersection_over_union(segment(hairy, threshold="otsu", hair=w, margin=0.0), mask)
+        for w in (0, 7)
+    )
+    assert without > 0.9
+    assert without > with_hair + 0.05
+
+
+def test_black_corners_are_no_lesion():
+    picture, mask = _lesion()
+    y, x = torch.meshgrid(torch.arange(90) - 45.0, torch.arange(120) - 60.0, indexing="ij")
+    outside = torch.hypot(y, x) > 58
+    picture[0, :, outside] = 0.02
+    found = segment(picture, threshold="otsu", margin=0.0)
+    assert intersection_over_union(found, mask) > 0.9
+    assert not (found[0] & outside).any()
+    # Black in the middle is a lesion.
+    dark, mask = _lesion(colour=(0.05, 0.04, 0.04))
+    assert intersection_over_union(segment(dark, threshold="otsu", margin=0.0), mask) > 0.9
+
+
+def test_one_component_without_holes_the_central_one(phantoms):
+    for found in segment(phantoms[0], margin=0.0).numpy():
+        assert label(found)[1] <= 1
+        assert label(~found)[1] <= 1 or label(np.pad(~found, 1, constant_values=True))[1] == 1
+    middle, mask = _lesion(radius=15.0)
+    aside, second = _lesion(centre=(12, 14), radius=17.0)
+    both = torch.where(second[:, None], aside, middle)
+    assert intersection_over_union(segment(both, threshold="otsu", margin=0.0), mask) > 0.9
+
+
+def test_the_margin_widens():
+    picture, _ = _lesion()
+    narrow, wide = (segment(picture, margin=m).sum() for m in (0.0, 3.0))
+    assert wide / narrow == pytest.approx((23 / 20) ** 2, rel=0.05)
+
+
+def test_nothing_in_a_picture_without_structure():
+    noise = torch.rand(2, 3, 40, 50, generator=torch.Generator().manual_seed(0))
+    flat = 0.6 + 1e-6 * noise
+    for threshold in ("otsu", "li", "kmeans"):
+        assert not segment(flat, threshold=threshold).any()
+    assert not segment(torch.zeros(1, 3, 40, 50)).any()
+
+
+def test_a_picture_does_not_depend_on_its_batch(phantoms):
+    images = phantoms[0][:8]
+    together = segment(images)
+    for row in range(8):
+        assert torch.equal(segment(images[row : row + 1])[0], together[row])
+
+
+def test_intersection_over_union_agrees_with_scikit_learn(phantoms):
+    found = segment(phantoms[0][:10], margin=0.0)
+    ours = intersection_over_union(found, phantoms[1][:10])
+    for row in range(10):
+        theirs = jaccard_score(phantoms[1][row].flatten(), found[row].flatten())
+        assert float(ours[row]) == pytest.approx(theirs)
+    nothing = torch.zeros(1, 4, 4, dtype=torch.bool)
+    assert intersection_over_union(nothing, nothing).isnan()
+
+
+def test_what_cannot_be_segmented_is_refused():
+    picture = torch.rand(1, 3, 20, 20)
+    with pytest.raises(ValueError, match=r"floats \[B, 3, H, W\] in 0\.\.1.*divide 8-bit codes"):
+        segment((picture * 255).to(torch.uint8))
+    with pytest.raises(ValueError, match=r"floats \[B, 3, H, W\].*\[1, 1, 20, 20\]"):
+        segment(picture[:, :1])
+    with pytest.raises(ValueError, match=r"threshold must be one of .*not 'yen'"):
+        segment(picture, threshold="yen")
+    with pytest.raises(ValueError, match=r"channel must be one of .*not 'red'"):
+        segment(picture, channel="red")
+    with pytest.raises(ValueError, match="sigma and margin must be 0 or more pixels, not -1"):
+        segment(picture, sigma=-1)
+    with pytest.raises(ValueError, match="hair must be 0, or odd and at least 3 pixels, not 4"):
+        segment(picture, hair=4)
+    with pytest.raises(ValueError, match="width of hair must be odd and at least 3 pixels, not 1"):
+        fill_hair(picture, 1)
+
+
+@pytest.mark.ham10000
+def test_real_lesions_are_found():
+    if not os.environ.get("HAM10000_ROOT"):
+        pytest.skip("HAM10000_ROOT is not set to the folder or zip of HAM10000")
+    some = HAM10000(os.environ["HAM10000_ROOT"], image_size=150, limit=210, cache=False)
+    rows = range(len(some))
+    masks = some.gather_masks(rows)
+    parts = [segment(part / 255.0) for part in some.gather(rows).images.split(30)]
+    quality = intersection_over_union(torch.cat(parts), masks)
+    there = masks.flatten(1).any(1)
+    of_class = {
+        name: float(quality[there & (some.labels == k)].mean())
+        for k, name in enumerate(LESION_CLASSES)
+    }
+    assert of_class["nv"] > 0.65
+    assert of_class["mel"] > 0.6
