@@ -40,6 +40,7 @@ __all__ = [
     "SystemConfig",
     "data_config",
     "load_config",
+    "models_in",
     "save_config",
 ]
 
@@ -352,7 +353,7 @@ def _known_keys(parents: list[Any]) -> list[str]:
     for part in parents:
         inner = [m.model_fields[part].annotation for m in models if part in m.model_fields]
         if inner:
-            models = [m for annotation in inner for m in _models_in(annotation)]
+            models = [m for annotation in inner for m in models_in(annotation)]
         else:  # the tag of a union
             models = [
                 m
@@ -362,7 +363,8 @@ def _known_keys(parents: list[Any]) -> list[str]:
     return [key for model in models for key in model.model_fields]
 
 
-def _models_in(annotation: object) -> list[Any]:
+def models_in(annotation: object) -> list[Any]:
+    """Models of settings that an annotation allows, those in its unions included."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [m for part in getattr(annotation, "__args__", ()) for m in _models_in(part)]
+    return [m for part in getattr(annotation, "__args__", ()) for m in models_in(part)]

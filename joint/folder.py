@@ -19,6 +19,7 @@ Nothing here depends on a clock, and a folder may be copied anywhere.
 
 import contextlib
 import json
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -153,7 +154,11 @@ class RunFolder:
     def fail(self, error: BaseException) -> None:
         """Leave the reason of a failure, for those who look at the folder; if the disk lets us."""
         with contextlib.suppress(CheckpointError):
-            failure = {"error": type(error).__name__, "message": str(error)}
+            failure = {
+                "error": type(error).__name__,
+                "message": str(error),
+                "traceback": "".join(traceback.format_exception(error)),
+            }
             _write_json(self.path / FAILURE_FILE, failure)
 
     def finish(self, result: Mapping[str, Any]) -> None:

@@ -3,8 +3,9 @@
 Files: ``dataset`` what every loader returns · ``ham10000``, ``isic``, ``folder``, ``medmnist``,
 ``phantom`` the sources · ``split`` parts that share no lesion · ``audit`` duplicates, leaks and
 contradictions · ``near`` pictures that look alike · ``archive`` files in folders and zips ·
-``decode`` files to arrays · ``cache`` decoded arrays on disk · ``lesion``, ``canvas``, ``skin``
-what a phantom consists of, how it is drawn, and how it reflects light.
+``decode`` files to arrays · ``cache`` decoded arrays on disk. A phantom: ``draws`` numbers by
+picture, ``canvas`` how it is drawn, ``lesion`` and its ``structures`` what it consists of, ``skin``
+and ``haemoglobin`` how it reflects light, ``scene`` people, hair and camera.
 """
 
 from .audit import Audit, audit
@@ -13,7 +14,7 @@ from .folder import ImageFolder
 from .ham10000 import HAM10000
 from .isic import ISIC
 from .medmnist import MedMNIST
-from .phantom import LesionPhantom
+from .phantom import SKIN_TYPES, LesionPhantom, PhantomMaps, SkinType, phantom_maps
 from .skin import skin_reflectance
 from .split import Split, k_folds, split
 
@@ -21,6 +22,7 @@ __all__ = [
     "HAM10000",
     "ISIC",
     "LESION_CLASSES",
+    "SKIN_TYPES",
     "Audit",
     "Batch",
     "ImageFolder",
@@ -28,10 +30,13 @@ __all__ = [
     "LesionDataset",
     "LesionPhantom",
     "MedMNIST",
+    "PhantomMaps",
+    "SkinType",
     "Split",
     "audit",
     "check_classes",
     "k_folds",
+    "phantom_maps",
     "skin_reflectance",
     "split",
 ]

@@ -298,6 +298,7 @@ def drawn_densities(
     resamples: int,
     generator: torch.Generator | None,
 ) -> Array:
+    """The same under draws of the lesions ``[resamples, 1 + K, 3]``."""
     chunks = resampled(member, resamples, source(generator))
     return np.concatenate([densities(w, bits, areas, labels, classes) for w in chunks])
 

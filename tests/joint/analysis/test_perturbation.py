@@ -200,4 +200,3 @@ def test_what_a_system_can_have_depends_on_its_stages():
     assert set(applicable(bare)) == {"defocus", "shift", "colour_cast", "phase_error"}
     lens = optics.Lens(65, spacing=2.5e-3 / 64, focal_length=1.0)
     assert {"decentre", "rotation"} < set(applicable(_system(front_end=_lens(lens))))
-    assert set(PERTURBATIONS) > camera | kernel

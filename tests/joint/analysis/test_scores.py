@@ -32,7 +32,7 @@ def test_scores_are_those_of_the_report_and_of_the_paired_bootstrap(evaluations)
     report = classify.report(
         first.logits,
         first.labels,
-        classes=first.classes,
+        classes=("a", "b", "c"),
         groups=first.groups,
         resamples=300,
         level=0.9,

@@ -1,0 +1,158 @@
+"""One axis of a design space: a field of the configuration, and what it may be."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Literal, Self, TypeAlias
+
+from pydantic import Field, JsonValue, model_validator
+
+from joint.settings import Settings
+
+from .paths import nearest
+
+__all__ = ["Axis", "Design", "Level"]
+
+Level: TypeAlias = bool | int | float | str | None
+"""A choice on an axis: a plain value, or the label of one that has parts."""
+
+Design: TypeAlias = dict[str, Level]
+"""The choice on every axis, by the name of the axis."""
+
+_SEEDS = ("system.seed", "training.seed")
+
+
+class Axis(Settings):
+    """What differs between designs: a list of values, or a range of numbers."""
+
+    path: str | None = None
+    """Dotted path of a configuration field, such as system.sensor.photons. Without one, each
+    value names the fields that it sets, by their paths: for what only makes sense together."""
+    values: tuple[JsonValue, ...] | None = None
+    """Choices; numbers, words, or whole sub-configurations."""
+    labels: tuple[str, ...] | None = None
+    """Short names of the values, for tables and constraints; needed where values have parts that
+    a kind alone does not tell."""
+    low: float | None = None
+    """Lower end of a range."""
+    high: float | None = None
+    """Upper end of a range."""
+    scale: Literal["uniform", "log"] = "uniform"
+    """How a range is spread."""
+    integer: bool = False
+    """Whole numbers only."""
+    points: int | None = Field(default=None, ge=2)
+    """Points of a range on a grid, its ends among them."""
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Self:
+        if (self.values is None) == (self.low is None or self.high is None):
+            raise ValueError("an axis has either values, or a range from low to high")
+        if self.values is None:
+            self._check_range()
+        elif not self.values:
+            raise ValueError("the axis is empty: give at least one value")
+        else:
+            self._check_values(self.values)
+        if self.path in _SEEDS:
+            raise ValueError(f"{self.path} is set by the seeds of the study; list them there")
+        return self
+
+    def _check_range(self) -> None:
+        assert self.low is not None
+        assert self.high is not None
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, not {self.low:g} and {self.high:g}")
+        if self.scale == "log" and self.low <= 0:
+            raise ValueError(f"a log scale needs low above 0, not {self.low:g}")
+        if self.path is None:
+            raise ValueError("a range needs the path of the field that it sets")
+        if self.labels is not None:
+            raise ValueError("a range has no labels")
+
+    def _check_values(self, values: Sequence[JsonValue]) -> None:
+        if self.scale != "uniform" or self.integer or self.points is not None:
+            raise ValueError("scale, integer and points belong to a range, not to values")
+        if self.labels is not None and len(self.labels) != len(values):
+            raise ValueError(f"{len(values)} values need as many labels, not {len(self.labels)}")
+        if self.path is None and not all(isinstance(v, dict) and v for v in values):
+            raise ValueError(
+                "an axis without a path needs values that name the fields that they set, such as "
+                '{"objective.rate": 0}; or give the path'
+            )
+        if self.path is None and self.labels is None:
+            raise ValueError("an axis that sets several fields needs labels")
+        levels = self.levels()
+        twice = [level for number, level in enumerate(levels) if level in levels[:number]]
+        if twice:
+            raise ValueError(f"the level {twice[0]!r} is there twice: give labels that differ")
+
+    def levels(self) -> tuple[Level, ...]:
+        """Every choice; of a range, its points."""
+        if self.values is None:
+            if self.points is None:
+                raise ValueError("a grid needs the points of each range; give points=")
+            found = [self.at(step / (self.points - 1)) for step in range(self.points)]
+            return tuple(dict.fromkeys(found))
+        if self.labels is not None:
+            return self.labels
+        return tuple(_level(value) for value in self.values)
+
+    def at(self, place: float) -> Level:
+        """Choice at a place in 0..1 along the axis.
+
+        Numbers are rounded to six digits: the last bits of a logarithm differ between machines,
+        and the name of a run must not.
+        """
+        if self.values is not None:
+            levels = self.levels()
+            return levels[min(int(place * len(levels)), len(levels) - 1)]
+        low, high = self.low, self.high
+        assert low is not None
+        assert high is not None
+        if self.scale == "log":
+            number = math.exp((1 - place) * math.log(low) + place * math.log(high))
+        else:
+            number = (1 - place) * low + place * high
+        return round(number) if self.integer else float(f"{number:.6g}")
+
+    def assignments(self, level: Level) -> dict[str, JsonValue]:
+        """What a choice sets: values by path.
+
+        Raises
+        ------
+        ValueError
+            When it is no choice of this axis; the nearest one is named.
+        """
+        if self.values is None:
+            assert self.path is not None
+            if not isinstance(level, int | float) or not self._within(level):
+                raise ValueError(f"{level!r} is not in the range {self.low:g} to {self.high:g}")
+            return {self.path: level}
+        levels = self.levels()
+        if level not in levels:
+            raise ValueError(f"there is no level {level!r}{nearest(str(level), levels)}")
+        value = self.values[levels.index(level)]
+        if self.path is not None:
+            return {self.path: value}
+        assert isinstance(value, dict)
+        return value
+
+    def _within(self, number: float) -> bool:
+        return self.low is not None and self.high is not None and self.low <= number <= self.high
+
+    def paths(self) -> set[str]:
+        """Fields that this axis sets."""
+        if self.path is not None:
+            return {self.path}
+        return {path for value in self.values or () if isinstance(value, dict) for path in value}
+
+
+def _level(value: JsonValue) -> Level:
+    """Label of a value: itself, or what tells a sub-configuration."""
+    if not isinstance(value, dict | list):
+        return value
+    if isinstance(value, dict) and "kind" in value:
+        rest = " ".join(f"{key}={part}" for key, part in value.items() if key != "kind")
+        return f"{value['kind']} {rest}".strip()
+    return json.dumps(value)

@@ -1,0 +1,216 @@
+"""A mean over seeds that stands for other seeds and other lesions too.
+
+::
+
+    seed 0   scores [N, K] ─┐ lesions drawn, the same for all seeds ─► metric [R, S] ─┐
+    seed 1   scores [N, K] ─┤                                        seeds drawn ─────┴► error
+    ...                     │
+    values [S] ─────────────┴─► mean ± t · error, and the p of no mean
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import stats
+
+from classify import Interval
+from classify.intervals import membership, resampled
+from classify.metrics import LOWER_IS_BETTER, METRICS, Judged
+from joint.folder import Predictions
+
+__all__ = [
+    "STUDY_METRICS",
+    "Inference",
+    "Outcome",
+    "check_study_metric",
+    "infer",
+    "lower_is_better",
+    "score",
+    "scores_nothing",
+]
+
+Array = npt.NDArray[Any]
+
+_OF_A_RUN = ("loss", "bpp", "bpp_bytes", "psnr", "ssim", "throughput")
+STUDY_METRICS = (*METRICS, *_OF_A_RUN)
+"""Numbers that a study can be judged by: those of a classification report, and of a run."""
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a smaller number is the better one."""
+    return metric in (*LOWER_IS_BETTER, "loss", "bpp", "bpp_bytes")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one run of a design came to."""
+
+    seed: int
+    value: float | None
+    """The metric on the test part; None when the run failed or diverged."""
+    predictions: Predictions | None = None
+    """Scores of each test picture, where there is a classifier."""
+
+
+def scores_nothing(metric: str) -> bool:
+    """Whether a run that failed has the score 0: a share of what it should have got right."""
+    return metric in METRICS and not lower_is_better(metric)
+
+
+def score(run: Outcome) -> float:
+    """The metric of a run; 0 when it failed."""
+    return 0.0 if run.value is None else run.value
+
+
+def check_study_metric(metric: str) -> None:
+    """Refuse a number that no study can be judged by."""
+    if metric not in STUDY_METRICS:
+        raise ValueError(f"metric {metric!r} is unknown; use one of {', '.join(STUDY_METRICS)}")
+
+
+class _Spread(NamedTuple):
+    """Standard error of a mean, and the degrees of freedom of its estimate."""
+
+    error: float
+    freedom: float
+
+
+@final
+@dataclass(frozen=True)
+class Inference:
+    """What is known of a mean over seeds, or of a mean of paired differences."""
+
+    mean: float | None
+    """None without values."""
+    interval: Interval | None
+    """None with fewer than two values."""
+    p: float
+    """Two-sided, of no mean: at which the interval would just touch zero; 1 without one."""
+    unit: str
+    """What the interval is over: ``seeds and lesions`` where the metric is one of predictions
+    that were kept, else ``seeds``."""
+
+
+def infer(
+    first: Sequence[Outcome],
+    second: Sequence[Outcome] | None = None,
+    *,
+    metric: str,
+    level: float = 0.95,
+    resamples: int = 2000,
+    generator: torch.Generator | None = None,
+) -> Inference:
+    """Mean of a design, or of the differences of two, as it would be on other seeds and lesions.
+
+    Parameters
+    ----------
+    first, second : sequence of Outcome
+        Runs, in pairs; a failed one has the score 0.
+    metric : str
+        One of :data:`STUDY_METRICS`.
+    level : float
+        Of the interval.
+    resamples : int
+        Bootstrap resamples of the lesions.
+    generator : torch.Generator, optional
+        Source of these; by default a new one of seed 0.
+
+    Raises
+    ------
+    ValueError
+        When the runs were tested on different pictures.
+    """
+    values = np.array([score(run) for run in first])
+    if second is not None:
+        values = values - np.array([score(run) for run in second])
+    with_scores = [*first, *(second or ())]
+    known = [run.predictions for run in with_scores if run.predictions is not None]
+    missing = any(run.predictions is None and run.value is not None for run in with_scores)
+    lesions = metric in METRICS and bool(known) and not missing
+    unit = "seeds and lesions" if lesions else "seeds"
+    mean = float(values.mean()) if len(values) else None
+    if mean is None or len(values) < 2:
+        return Inference(mean, None, 1.0, unit)
+    if lesions:
+        spread = _crossed(values, first, second, known, metric, resamples, generator)
+    else:
+        spread = _Spread(float(values.std(ddof=1)) / math.sqrt(len(values)), len(values) - 1)
+    reach = float(stats.t.ppf((1 + level) / 2, spread.freedom)) * spread.error
+    p = float(mean == 0)  # without any spread
+    if spread.error > 0:
+        p = float(2 * stats.t.sf(abs(mean) / spread.error, spread.freedom))
+    low, high = mean - reach, mean + reach
+    if second is None and scores_nothing(metric):  # a share
+        low, high = max(0.0, low), min(1.0, high)
+    return Inference(mean, Interval(low, high), p, unit)
+
+
+def _crossed(
+    values: Array,
+    first: Sequence[Outcome],
+    second: Sequence[Outcome] | None,
+    known: Sequence[Predictions],
+    metric: str,
+    resamples: int,
+    generator: torch.Generator | None,
+) -> _Spread:
+    """Spread of a mean over seeds when seeds and lesions are both drawn anew.
+
+    A bootstrap that draws both (all seeds are tested on the same lesions: Owen, The pigeonhole
+    bootstrap, Annals of Applied Statistics 1 (2007) 386). Of S seeds, S - 1 are drawn, which makes
+    their share of the variance unbiased (Rao and Wu, JASA 83 (1988) 231): with six seeds a draw of
+    all is short by a sixth. Few seeds know little of their own spread, so that the quantile is
+    that of Student's t, with the degrees of freedom of Satterthwaite (1946).
+    """
+    generator = generator or torch.Generator().manual_seed(0)
+    _check_paired(known)
+    part = known[0]
+    member = membership(part.groups, len(part.labels))
+    judges = [_judge(run) for run in first]
+    others = [] if second is None else [_judge(run) for run in second]
+    seeds = len(values)
+    rows = []
+    for weights in resampled(member, resamples, generator):
+        drawn = np.stack([_drawn(judge, weights, metric) for judge in judges], 1)
+        if others:
+            drawn = drawn - np.stack([_drawn(judge, weights, metric) for judge in others], 1)
+        rows.append(drawn)
+    drawn = np.concatenate(rows)
+    picks = torch.randint(seeds, (len(drawn), seeds - 1), generator=generator).numpy()
+    both = float(np.nanvar(np.take_along_axis(drawn, picks, 1).mean(1)))
+    # Where the lesions alone are drawn, or the seeds alone: what the degrees of freedom weigh.
+    of_lesions = float(np.nanvar(drawn.mean(1)))
+    of_seeds = float(values.var(ddof=1)) / seeds
+    weighed = of_seeds**2 / (seeds - 1) + of_lesions**2 / max(1, int(member.max()))
+    freedom = (of_seeds + of_lesions) ** 2 / weighed if weighed > 0 else seeds - 1
+    return _Spread(math.sqrt(both), freedom)
+
+
+def _judge(run: Outcome) -> Judged | None:
+    part = run.predictions
+    if part is None:
+        return None
+    return Judged(part.logits.astype(float), part.labels, classes=part.logits.shape[1])
+
+
+def _drawn(judge: Judged | None, weights: Array, metric: str) -> Array:
+    if judge is None:  # failed: it scores nothing on any lesion
+        return np.zeros(len(weights))
+    return judge.measure(weights, [metric], drawn=True)[metric]
+
+
+def _check_paired(parts: Sequence[Predictions]) -> None:
+    for one, other in itertools.pairwise(parts):
+        if one.identifiers != other.identifiers or not np.array_equal(one.labels, other.labels):
+            raise ValueError(
+                f"the runs were tested on different pictures ({len(one.labels)} and "
+                f"{len(other.labels)}, or others, or with other labels), so that they are no "
+                "pairs: compare designs that share data and split"
+            )

@@ -1,0 +1,226 @@
+"""What a study has shown, and what it has not: planned comparisons first, then the exploration."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+import numpy as np
+
+from .axis import Design
+from .inference import Outcome, lower_is_better
+from .pareto import pareto_front
+from .significance import expected_maximum
+from .statistics import Contrast, Estimate, adjusted, compare, estimate
+from .store import Ledger, Tally
+from .table import COSTS, Row, aligned, outcomes, rows
+
+__all__ = ["DesignSummary", "StudyReport", "compare_designs", "report"]
+
+
+@final
+@dataclass(frozen=True)
+class DesignSummary:
+    """One design over its seeds."""
+
+    number: int
+    levels: Design
+    estimate: Estimate
+    """Of the metric of the plan."""
+    costs: dict[str, float | None]
+    """Means of photons, bits and parameters over the runs that are done."""
+    on_front: bool
+    """No other design has a better metric at costs as low, see :func:`pareto_front`."""
+
+
+@final
+@dataclass(frozen=True)
+class StudyReport:
+    """What a study has shown."""
+
+    name: str
+    question: str
+    metric: str
+    tally: Tally
+    planned: tuple[Contrast, ...]
+    """Comparisons that the plan named, their p adjusted for their number."""
+    designs: tuple[DesignSummary, ...]
+    """All designs, the best first: exploration."""
+    luck: float | None
+    """By how much the best of as many equal designs lies above them, by chance over seeds alone.
+    None when no design has two seeds."""
+    doubt: str | None
+    """Why nothing planned can be shown, if so."""
+
+    def __str__(self) -> str:
+        tally = self.tally
+        lines = [f"study {self.name!r}" + (f": {self.question}" if self.question else "")]
+        lines.append(
+            f"{tally.total} runs: {tally.done} done, {tally.failed} failed, {tally.running} "
+            f"running, {tally.pending} to go"
+        )
+        lines += ["", "planned before the first run"]
+        if self.doubt is not None:
+            lines.append(f"  {self.doubt}")
+        lines += [f"  {contrast}" for contrast in self.planned] or ["  nothing"]
+        lines += ["", f"exploration: {self.metric} of {len(self.designs)} designs, best first"]
+        lines += aligned([_HEAD, *map(_cells, self.designs)])
+        if self.luck is not None and len(self.designs) > 1:
+            lines.append(
+                f"  the best of {len(self.designs)} equal designs lies {self.luck:.4f} above them "
+                "by the luck of its seeds: confirm a choice on fresh ones"
+            )
+        return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """JSON of everything."""
+        content: dict[str, Any] = asdict(self)
+        content["tally"] = self.tally._asdict()
+        content["planned"] = [contrast.to_dict() for contrast in self.planned]
+        return json.dumps(content, indent=1) + "\n"
+
+
+def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
+    """Judge a study as its plan says, finished or not.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        The study.
+    metric : str, optional
+        Another one than that of the plan; then nothing of it was planned.
+
+    Raises
+    ------
+    ValueError
+        For a metric that is unknown, or that the runs do not have.
+    """
+    plan = ledger.study.plan
+    planned = metric is None or metric == plan.metric
+    metric = metric or plan.metric
+    ended = outcomes(ledger, metric)
+    pairs = ledger.pairs()
+    contrasts = [
+        compare(
+            ended[pair.first],
+            ended[pair.second],
+            metric=metric,
+            name=pair.name,
+            seeds=ledger.study.seeds,
+            planned=planned,
+            alpha=plan.alpha,
+            resamples=plan.resamples,
+        )
+        for pair in pairs
+    ]
+    return StudyReport(
+        name=ledger.study.name,
+        question=ledger.study.question,
+        metric=metric,
+        tally=ledger.tally(),
+        planned=adjusted(contrasts) if planned else (),
+        designs=_summaries(ledger, ended, metric),
+        luck=_luck(list(ended.values())),
+        doubt=ledger.study.doubt(len(pairs)),
+    )
+
+
+def compare_designs(
+    ledger: Ledger, first: int, second: int, *, metric: str | None = None
+) -> Contrast:
+    """Compare two designs of a study by their numbers: exploration, whatever comes of it.
+
+    Raises
+    ------
+    ValueError
+        For a number that no design has, or a metric that the runs do not have.
+    """
+    count = len(ledger.designs)
+    for number in (first, second):
+        if not 0 <= number < count:
+            raise ValueError(f"there is no design {number}: they are counted from 0 to {count - 1}")
+    plan = ledger.study.plan
+    metric = metric or plan.metric
+    ended = outcomes(ledger, metric)
+    return compare(
+        ended[first],
+        ended[second],
+        metric=metric,
+        name=f"design {first} against design {second}",
+        seeds=ledger.study.seeds,
+        alpha=plan.alpha,
+        resamples=plan.resamples,
+    )
+
+
+def _summaries(
+    ledger: Ledger, ended: dict[int, list[Outcome]], metric: str
+) -> tuple[DesignSummary, ...]:
+    plan = ledger.study.plan
+    table = rows(ledger)
+    found = []
+    for number, levels in enumerate(ledger.designs):
+        own = [row for row in table if row.design == number and row.state == "done"]
+        judged = estimate(
+            ended[number], metric=metric, level=1 - plan.alpha, resamples=plan.resamples
+        )
+        found.append((number, levels, judged, {name: _mean(own, name) for name in COSTS}))
+    values = [
+        [_number(judged.mean), *(_number(spent[name]) for name in COSTS)]
+        for _, _, judged, spent in found
+    ]
+    # A cost that no design has, such as bits where nothing rounds, tells none of them apart.
+    known = np.array(values)
+    used = [0, *(i for i in range(1, known.shape[1]) if not np.isnan(known[:, i]).all())]
+    best_is_low = lower_is_better(metric)
+    front = pareto_front(known[:, used], minimise=[best_is_low, *(True for _ in used[1:])])
+    summaries = [
+        DesignSummary(number, levels, judged, spent, bool(on))
+        for (number, levels, judged, spent), on in zip(found, front, strict=True)
+    ]
+
+    def place(summary: DesignSummary) -> float:
+        mean = summary.estimate.mean
+        return math.inf if mean is None else mean if best_is_low else -mean
+
+    return tuple(sorted(summaries, key=place))
+
+
+def _mean(own: Sequence[Row], name: str) -> float | None:
+    values = [value for value in (row.numbers.get(name) for row in own) if value is not None]
+    return float(np.mean(values)) if values else None
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _luck(designs: Sequence[Sequence[Outcome]]) -> float | None:
+    """Expected lead of the best of so many designs, if they differ by their seeds alone."""
+    errors = []
+    for runs in designs:
+        values = [run.value for run in runs if run.value is not None]
+        if len(values) > 1:
+            errors.append(np.var(values, ddof=1) / len(values))
+    if not errors:
+        return None
+    return expected_maximum(len(designs)) * math.sqrt(float(np.mean(errors)))
+
+
+_HEAD = ("", "design", "mean", "interval", "runs", *COSTS, "failed")
+
+
+def _cells(summary: DesignSummary) -> tuple[str, ...]:
+    judged = summary.estimate
+    interval = "" if judged.interval is None else "[{:.4f}, {:.4f}]".format(*judged.interval)
+    spent = ["-" if value is None else f"{value:.6g}" for value in summary.costs.values()]
+    return (
+        "*" if summary.on_front else " ",
+        f"{summary.number}: " + ", ".join(f"{n}={v}" for n, v in summary.levels.items()),
+        "-" if judged.mean is None else f"{judged.mean:.4f}",
+        interval,
+        str(judged.count),
+        *spent,
+        str(judged.failed) if judged.failed else "",
+    )

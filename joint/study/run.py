@@ -1,0 +1,140 @@
+"""One run of a study: train, measure on the test part, write the result."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import final
+
+import torch
+
+from classify import LesionDataset
+from joint.build import build_split, build_system
+from joint.config import RunConfig, SensorConfig, save_config
+from joint.evaluate import evaluate, usable_device
+from joint.folder import RunFolder
+from joint.system import ImagingSystem
+from joint.train import fit
+
+__all__ = ["Costs", "costs", "execute"]
+
+
+@final
+@dataclass(frozen=True)
+class Costs:
+    """What a design asks for."""
+
+    photons: float | None
+    """Mean photons on a pixel at full scale over the whole exposure; None without a sensor."""
+    bits: float | None
+    """Mean bits of a picture that reach the classifier's end: of the codec's files, or else its
+    estimate; without a codec, of the sensor's codes. None where nothing rounds."""
+    parameters: int
+    """Numbers that the system consists of, those of the optics among them."""
+
+
+def costs(
+    config: RunConfig, system: ImagingSystem, scene: tuple[int, int, int], bpp: float | None
+) -> Costs:
+    """What a design asks for.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run.
+    system : ImagingSystem
+        Built from it.
+    scene : (int, int, int)
+        Channels, rows and columns of the scenes.
+    bpp : float, optional
+        Mean rate of the codec, bits/pixel of what the sensor reads.
+    """
+    sensor = config.system.sensor
+    channels, height, width = scene
+    bits = None
+    if isinstance(sensor, SensorConfig):
+        height, width = height // sensor.binning, width // sensor.binning
+        if system.front_end is not None:
+            channels = system.front_end.out_channels
+        codes = 1 if sensor.cfa is not None else channels
+        bits = None if sensor.bit_depth is None else sensor.bit_depth * codes * height * width
+    return Costs(
+        photons=sensor.photons if isinstance(sensor, SensorConfig) else None,
+        bits=bits if bpp is None else bpp * height * width,
+        parameters=sum(parameter.numel() for parameter in system.parameters()),
+    )
+
+
+def execute(
+    config: RunConfig,
+    folder: RunFolder,
+    dataset: LesionDataset,
+    *,
+    device: torch.device | str = "cpu",
+    stop: Callable[[], bool] | None = None,
+    progress: bool = False,
+) -> bool:
+    """Train a run, or go on with it, and write what it came to on the test part.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run.
+    folder : RunFolder
+        Where its files are; held by the caller.
+    dataset : LesionDataset
+        Scenes of ``config.data``.
+    device : torch.device or str
+        Where to train.
+    stop : callable, optional
+        Asked after the steps whether to save and leave.
+    progress : bool
+        Show bars and lines.
+
+    Returns
+    -------
+    bool
+        Whether the run is done; False when it was stopped, and can go on later.
+
+    Raises
+    ------
+    ValueError, CheckpointError, TrainingDiverged
+        As :func:`joint.fit`.
+    """
+    usable_device(device)
+    train, validation, test = build_split(config, dataset)
+    system = build_system(
+        config.system,
+        image_size=dataset.image_size,
+        channels=dataset.channels,
+        classes=len(dataset.classes),
+    )
+    save_config(config, folder.path)
+    folder.record_environment(device)
+    history = fit(
+        system,
+        train,
+        validation,
+        objective=config.objective,
+        config=config.training,
+        directory=folder,
+        resume=True,
+        device=device,
+        stop=stop,
+        progress=progress,
+    )
+    if history.interrupted:
+        return False
+    result = evaluate(system, test, objective=config.objective, count_bytes=True)
+    folder.save_predictions(result, test.classes)
+    rate = result.bpp if result.bpp_bytes is None else result.bpp_bytes
+    spent = costs(config, system, (dataset.channels, *dataset.image_size), rate)
+    folder.finish(
+        {
+            "digest": config.digest(),
+            "epochs": len(history.epochs),
+            "best_epoch": history.best_epoch,
+            "stopped_early": history.stopped_early,
+            "costs": asdict(spent),
+            "test": result.to_dict(),
+        }
+    )
+    return True

@@ -1,0 +1,152 @@
+"""How likely chance is to deal a difference over seeds, and how many seeds show one."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import integrate, stats
+
+__all__ = [
+    "expected_maximum",
+    "holm",
+    "seeds_for_claim",
+    "seeds_needed",
+    "sign_flip_test",
+    "smallest_p",
+]
+
+Array = npt.NDArray[Any]
+
+_EXACT = 20  # seeds up to which every dealing of the signs is looked at
+
+
+def sign_flip_test(
+    differences: Sequence[float] | Array,
+    *,
+    resamples: int = 99_999,
+    generator: torch.Generator | None = None,
+) -> float:
+    """Two-sided p of paired differences: how often chance gives a mean as far from nothing.
+
+    Were two designs alike, each difference would be as likely with the other sign (Fisher, The
+    Design of Experiments, 1935, section 21). All dealings of up to 20 signs are looked at; of more,
+    a sample, in which the dealing observed counts (Phipson and Smyth, 2010).
+
+    Parameters
+    ----------
+    differences : array ``[S]``
+        One a seed.
+    resamples : int
+        Dealings drawn for more than 20 seeds.
+    generator : torch.Generator, optional
+        Source of these; by default a new one of seed 0.
+
+    Raises
+    ------
+    ValueError
+        Without differences, or when one is no finite number.
+    """
+    values = np.asarray(differences, dtype=float)
+    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
+        raise ValueError(f"a test needs finite differences [S], one a seed, not {values}")
+    observed = abs(values.sum())
+    # Sums of the same terms in another order differ in the last bits.
+    slack = 1e-12 * np.abs(values).sum()
+    if len(values) > _EXACT:
+        generator = generator or torch.Generator().manual_seed(0)
+        coins = torch.randint(2, (resamples, len(values)), generator=generator).numpy()
+        far = int((np.abs((2 * coins - 1) @ values) >= observed - slack).sum())
+        return (1 + far) / (1 + resamples)
+    # The first sign is held: the dealings with the other one are mirror images.
+    sums = values[:1]
+    for value in values[1:]:
+        sums = np.concatenate([sums + value, sums - value])
+    return float((np.abs(sums) >= observed - slack).mean())
+
+
+def smallest_p(seeds: int) -> float:
+    """Smallest p that so many paired seeds can give, two-sided."""
+    return min(1.0, 2.0 ** (1 - seeds))
+
+
+def seeds_for_claim(alpha: float = 0.05, comparisons: int = 1) -> int:
+    """Paired seeds without which none of so many planned comparisons can be shown."""
+    return 1 + math.ceil(math.log2(comparisons / alpha))
+
+
+def holm(values: Sequence[float]) -> tuple[float, ...]:
+    """p-values adjusted so that no false claim is made among all, but in alpha of the cases.
+
+    Holm, Scandinavian Journal of Statistics 6 (1979) 65: the smallest is multiplied by their
+    number, the next by one less, and none falls below the one before.
+    """
+    order = np.argsort(values, kind="stable")
+    steps = np.arange(len(values), 0, -1) * np.asarray(values, dtype=float)[order]
+    found = np.empty(len(values))
+    found[order] = np.minimum(1, np.maximum.accumulate(steps))
+    return tuple(found.tolist())
+
+
+def expected_maximum(count: int) -> float:
+    """How far the best of ``count`` equal designs lies above them, in standard deviations.
+
+    The mean of the largest of so many draws of a normal distribution: the luck that the best
+    design of a study has had.
+    """
+    if count < 1:
+        raise ValueError(f"the best of {count} designs does not exist; count from 1")
+
+    def above(x: float) -> float:
+        return float(-np.expm1(count * stats.norm.logcdf(x)))
+
+    def below(x: float) -> float:
+        return float(np.exp(count * stats.norm.logcdf(x)))
+
+    # E max = ∫ P(max > x) dx over the positive less ∫ P(max < x) dx over the negative numbers.
+    return integrate.quad(above, 0, 12)[0] - integrate.quad(below, -12, 0)[0]
+
+
+def seeds_needed(
+    effect: float, spread: float, *, power: float = 0.8, alpha: float = 0.05
+) -> int | None:
+    """Paired seeds that would show a difference with probability ``power``.
+
+    Parameters
+    ----------
+    effect : float
+        True mean of the paired differences.
+    spread : float
+        Their standard deviation.
+    power : float
+        Wanted probability.
+    alpha : float
+        Two-sided level of the test.
+
+    Returns
+    -------
+    int or None
+        By the power of the paired t-test (noncentral t), which that of the sign-flip test is close
+        to, and no fewer than the latter needs at all. None when no 10 000 are enough.
+    """
+    least = seeds_for_claim(alpha)
+    if effect == 0:
+        return None
+    if spread == 0:
+        return least
+
+    def reaches(count: int) -> bool:
+        limit = stats.t.ppf(1 - alpha / 2, count - 1)
+        shift = abs(effect) / spread * math.sqrt(count)
+        # The other tail adds nothing where there is power at all.
+        return bool(stats.nct.sf(limit, count - 1, shift) >= power)
+
+    low, high = least, 10_000
+    if not reaches(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reaches(middle) else (middle + 1, high)
+    return low

@@ -1,0 +1,288 @@
+"""A study as data: which cameras are compared, on which seeds, and how it will be judged.
+
+::
+
+    axes ──sampler──► designs ──constraints──► designs ──× seeds──► run configurations
+    plan ──comparisons──► pairs of designs that will be tested, named before the first run
+
+A *design* is one choice on every axis; a *run* is a design with a seed. The seed sets the initial
+weights, the order of the pictures, their views and the noise; the scenes and their split stay:
+two designs with one seed are a pair.
+"""
+
+import itertools
+import json
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from joint.config import ConfigError, RunConfig
+from joint.settings import Settings
+
+from .axis import Axis, Design, Level
+from .constraint import satisfied, terms
+from .inference import STUDY_METRICS
+from .paths import check_path, fault_line, nearest, set_path
+from .sampler import Grid, Sampler
+from .significance import seeds_for_claim
+
+__all__ = ["Comparison", "Pair", "Plan", "Study", "load_study"]
+
+
+class Comparison(Settings):
+    """Two kinds of designs that will be tested against each other, at every level of the rest."""
+
+    first: Design
+    """Choices on some axes."""
+    second: Design
+    """Other choices on the same axes."""
+
+    @model_validator(mode="after")
+    def _of_two(self) -> Self:
+        if not self.first or self.first.keys() != self.second.keys():
+            raise ValueError(
+                "a comparison chooses on the same axes twice, such as first = {camera = 'lens'} "
+                "and second = {camera = 'none'}"
+            )
+        if self.first == self.second:
+            raise ValueError("a comparison needs two different designs")
+        return self
+
+
+class Plan(Settings):
+    """How the study will be judged, fixed before the first run."""
+
+    metric: str = "balanced_accuracy"
+    """The one number that decides."""
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    """Error of the first kind over all planned comparisons together."""
+    comparisons: tuple[Comparison, ...] = ()
+    """What will be claimed, if it holds; everything else is exploration."""
+    resamples: int = Field(default=2000, ge=100)
+    """Bootstrap resamples of the lesions."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.metric not in STUDY_METRICS:
+            raise ValueError(
+                f"there is no metric {self.metric!r}{nearest(self.metric, STUDY_METRICS)}"
+            )
+        return self
+
+
+class Pair(NamedTuple):
+    """Two designs that the plan compares, by their numbers."""
+
+    name: str
+    first: int
+    second: int
+
+
+# ---------------------------------------------------------------------------------------- study
+
+
+class Study(Settings):
+    """Designs, seeds, and the plan by which they will be judged.
+
+    Examples
+    --------
+    >>> study = Study(
+    ...     name="camera and light",
+    ...     axes={
+    ...         "light": Axis(path="system.sensor.photons", values=(50, 300, 2000)),
+    ...         "bits": Axis(path="system.sensor.bit_depth", values=(4, 8)),
+    ...     },
+    ...     plan=Plan(comparisons=(Comparison(first={"bits": 8}, second={"bits": 4}),)),
+    ... )
+    """
+
+    name: str = "study"
+    """What people call it."""
+    question: str = ""
+    """What it is to answer."""
+    base: RunConfig = RunConfig()
+    """Everything that the axes do not set."""
+    axes: dict[str, Axis] = Field(min_length=1)
+    """What differs between designs, by a short name."""
+    sampler: Sampler = Grid()
+    """Which combinations are run."""
+    constraints: tuple[str, ...] = ()
+    """What must hold of a design, such as ``camera != none or light >= 300``: comparisons of an
+    axis with a level, a number or another axis, joined by ``or``."""
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4, 5), min_length=1)
+    """One run of every design for each."""
+    plan: Plan = Plan()
+    """How it will be judged."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name, axis in self.axes.items():
+            if not re.fullmatch(r"[A-Za-z_]\w*", name):
+                raise ValueError(f"an axis is named by one word, not {name!r}")
+            for path in axis.paths():
+                check_path(path)
+        for path, times in Counter(p for a in self.axes.values() for p in a.paths()).items():
+            if times > 1:
+                raise ValueError(f"two axes set {path}; make them one")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"the seeds must differ: {list(self.seeds)}")
+        for text in self.constraints:
+            for term in terms(text):
+                axis = self._axis(term.axis)
+                if term.relation in ("==", "!=") and term.value not in self.axes:
+                    axis.assignments(term.value)  # a level that is misspelt would never be met
+        for comparison in self.plan.comparisons:
+            for name, level in (*comparison.first.items(), *comparison.second.items()):
+                self._axis(name).assignments(level)
+        return self
+
+    def _axis(self, name: str) -> Axis:
+        if name not in self.axes:
+            raise ValueError(f"there is no axis {name!r}{nearest(name, [*self.axes])}")
+        return self.axes[name]
+
+    def designs(self) -> tuple[Design, ...]:
+        """The designs that meet the constraints, each once.
+
+        Raises
+        ------
+        ValueError
+            When the constraints exclude all of them, or there are fewer than the sampler wants.
+        """
+        wanted = getattr(self.sampler, "count", None)
+        tries = None if wanted is None else 1000 + 100 * wanted
+        found: dict[str, Design] = {}
+        tried = 0
+        for design in itertools.islice(self.sampler.designs(self.axes), tries):
+            tried += 1
+            if all(satisfied(text, design) for text in self.constraints):
+                found.setdefault(json.dumps(design), design)
+            if len(found) == wanted:
+                break
+        if not found:
+            raise ValueError(
+                f"the constraints exclude all of the {tried} designs tried: "
+                f"{'; '.join(self.constraints)}. Leave one out, or widen an axis"
+            )
+        if wanted is not None and len(found) < wanted:
+            raise ValueError(
+                f"{wanted} designs are wanted, and {tried} draws gave only {len(found)} different "
+                "ones that meet the constraints: ask for fewer, or use a grid"
+            )
+        return tuple(found.values())
+
+    def config(self, design: Mapping[str, Level], seed: int) -> RunConfig:
+        """Configuration of a run.
+
+        Raises
+        ------
+        ConfigError
+            When the choices do not fit together; which design, and why.
+        """
+        content = self.base.model_dump(mode="json")
+        sets = {
+            p: v
+            for name, axis in self.axes.items()
+            for p, v in axis.assignments(design[name]).items()
+        }
+        # Whole sub-configurations first, then what other axes change inside of them.
+        for path in sorted(sets, key=lambda path: path.count(".")):
+            set_path(content, path, sets[path])
+        content["system"]["seed"] = content["training"]["seed"] = seed
+        try:
+            return RunConfig.model_validate(content)
+        except ValidationError as error:
+            faults = "\n  ".join(fault_line(fault, RunConfig) for fault in error.errors())
+            shown = ", ".join(f"{name}={level}" for name, level in design.items())
+            raise ConfigError(
+                f"the design {shown} is not a valid configuration:\n  {faults}\n"
+                "Exclude it by a constraint, or set what belongs together on one axis"
+            ) from error
+
+    def pairs(self, designs: Sequence[Design]) -> tuple[Pair, ...]:
+        """What the plan compares, among ``designs``.
+
+        Raises
+        ------
+        ValueError
+            When a comparison meets no two designs that are alike in everything else.
+        """
+        found = []
+        for comparison in self.plan.comparisons:
+            here = list(_pairs(comparison, designs))
+            if not here:
+                raise ValueError(
+                    f"no two designs compare {_shown(comparison.first)} with "
+                    f"{_shown(comparison.second)} and are alike in everything else: use a grid, "
+                    "or list both"
+                )
+            found += here
+        return tuple(found)
+
+    def doubt(self, pairs: int) -> str | None:
+        """Why the planned claims cannot be shown with these seeds, if they cannot."""
+        if pairs == 0:
+            return None
+        seeds, needed = len(self.seeds), seeds_for_claim(self.plan.alpha, pairs)
+        if seeds >= needed:
+            return None
+        return (
+            f"{seeds} paired seeds cannot give a p below {2.0 ** (1 - seeds):.4g}, and the "
+            f"smallest of {pairs} planned comparison{'s' * (pairs > 1)} must reach "
+            f"{self.plan.alpha / pairs:.4g}: nothing can be shown. Use at least {needed} seeds"
+        )
+
+
+def load_study(path: Path | str) -> Study:
+    """Read a study from a ``.toml`` or JSON file.
+
+    Raises
+    ------
+    ConfigError
+        When the file cannot be read, or a key or value is not known; each with its place.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+        toml = path.suffix == ".toml"
+        return Study.model_validate(
+            tomllib.loads(content.decode()) if toml else json.loads(content)
+        )
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValidationError as error:
+        faults = "\n  ".join(fault_line(fault, Study) for fault in error.errors())
+        raise ConfigError(f"{path} is not a valid study:\n  {faults}") from error
+    except ValueError as error:  # neither JSON nor TOML, nor text
+        kind = "TOML" if path.suffix == ".toml" else "JSON"
+        raise ConfigError(f"{path} is not {kind}: {error}") from error
+
+
+def _pairs(comparison: Comparison, designs: Sequence[Design]) -> Iterator[Pair]:
+    chosen = comparison.first.keys()
+
+    def rest(design: Design) -> Design:
+        return {name: level for name, level in design.items() if name not in chosen}
+
+    partners = {
+        json.dumps(rest(design)): number
+        for number, design in enumerate(designs)
+        if comparison.second.items() <= design.items()
+    }
+    several = len(partners) > 1
+    for number, design in enumerate(designs):
+        partner = partners.get(json.dumps(rest(design)))
+        if partner is None or not comparison.first.items() <= design.items():
+            continue
+        where = f" at {_shown(rest(design))}" if several else ""
+        name = f"{_shown(comparison.first)} against {_shown(comparison.second)}{where}"
+        yield Pair(name, number, partner)
+
+
+def _shown(design: Mapping[str, Level]) -> str:
+    return ", ".join(f"{name}={level}" for name, level in design.items())

@@ -1,0 +1,313 @@
+"""The ledger of a study: a folder, nothing else. No server, no database, nothing to repair.
+
+::
+
+    STUDY/
+        study.json                what is asked and how it will be judged; written first
+        runs/<digest>/            one run each, see joint.folder; the name is its configuration
+            attempts.jsonl        one line for each start
+            result.json           written last: done
+            failure.json          why there is none
+
+How far a run has come is told by its files alone: held by somebody is *running*, a result is
+*done*, a reason is *failed*, anything else is *pending* (to be started, or to be resumed). Folders
+may be copied, and merged with rsync.
+"""
+
+import json
+import os
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias, final
+
+from pydantic import ValidationError
+
+from joint.checkpoint import write_atomically
+from joint.config import ConfigError, RunConfig
+from joint.folder import FAILURE_FILE, RESULT_FILE, hold, read_result
+from joint.lock import LOCK_FILE, holder_of
+
+from .axis import Design
+from .paths import fault_line
+from .space import Pair, Study
+
+__all__ = [
+    "ATTEMPTS_FILE",
+    "Ledger",
+    "PlannedRun",
+    "RunState",
+    "StudyError",
+    "Tally",
+    "create_study",
+    "open_study",
+    "read_failure",
+    "record_failure",
+]
+
+STUDY_FILE, RUNS_FOLDER, ATTEMPTS_FILE = "study.json", "runs", "attempts.jsonl"
+_FORMAT = 1
+
+RunState: TypeAlias = Literal["pending", "running", "done", "failed"]
+
+
+class StudyError(ConfigError):
+    """A folder holds no study, or another one than was expected."""
+
+
+@final
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a study."""
+
+    digest: str
+    """Of its configuration, and the name of its folder."""
+    design: int
+    """Number of its design."""
+    seed: int
+
+
+class Tally(NamedTuple):
+    """How many runs there are in each state."""
+
+    pending: int
+    running: int
+    done: int
+    failed: int
+
+    @property
+    def finished(self) -> int:
+        """Runs that have come to an end."""
+        return self.done + self.failed
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Ledger:
+    """A study in its folder."""
+
+    folder: Path
+    study: Study
+    designs: tuple[Design, ...]
+    runs: tuple[PlannedRun, ...]
+    """Seed by seed, so that what is there early covers all designs."""
+
+    def path(self, run: PlannedRun) -> Path:
+        """Folder of a run."""
+        return self.folder / RUNS_FOLDER / run.digest
+
+    def config(self, run: PlannedRun) -> RunConfig:
+        """Configuration of a run.
+
+        Raises
+        ------
+        StudyError
+            When this version of the library makes another one of it.
+        """
+        config = self.study.config(self.designs[run.design], run.seed)
+        if config.digest() != run.digest:
+            raise StudyError(
+                f"the study in {self.folder} was written by another version of lens2label, in "
+                f"which run {run.digest} had other settings (now {config.digest()}): finish it "
+                "with that version, or start a new folder"
+            )
+        return config
+
+    def pairs(self) -> tuple[Pair, ...]:
+        """What the plan compares."""
+        return self.study.pairs(self.designs)
+
+    def state(self, run: PlannedRun) -> RunState:
+        """How far a run has come."""
+        return _state(self.path(run))
+
+    def states(self) -> tuple[RunState, ...]:
+        """How far each run has come, in the order of :attr:`runs`."""
+        root = self.folder / RUNS_FOLDER
+        there = set(os.listdir(root)) if root.is_dir() else set()
+        return tuple(
+            _state(root / run.digest) if run.digest in there else "pending" for run in self.runs
+        )
+
+    def tally(self) -> Tally:
+        """How many runs are in each state."""
+        counts = Counter(self.states())
+        return Tally(*(counts[state] for state in Tally._fields))  # pyright: ignore
+
+    def result(self, run: PlannedRun) -> dict[str, Any]:
+        """What a run that is done has written."""
+        return read_result(self.path(run))
+
+    def reset_failed(self) -> int:
+        """Make the runs that failed pending again, after their cause was put right.
+
+        Returns
+        -------
+        int
+            How many.
+        """
+        failed = [run for run in self.runs if self.state(run) == "failed"]
+        for run in failed:
+            with hold(self.path(run)) as folder:
+                for name in (FAILURE_FILE, ATTEMPTS_FILE):
+                    (folder.path / name).unlink(missing_ok=True)
+        return len(failed)
+
+
+def create_study(study: Study, folder: Path | str) -> Ledger:
+    """Write a study into a folder, before its first run; if it is there already, open it.
+
+    Raises
+    ------
+    StudyError
+        When the folder holds another study, or this one with other axes, seeds or plan.
+    ConfigError, ValueError
+        When designs are no valid configurations, two are the same one, the constraints exclude all,
+        or a planned comparison meets no designs.
+
+    Warns
+    -----
+    UserWarning
+        When the planned comparisons cannot be shown with so few seeds.
+    """
+    folder = Path(folder)
+    if (folder / STUDY_FILE).exists():
+        there = open_study(folder)
+        _check_same(there, study)
+        return there
+    designs = study.designs()
+    doubt = study.doubt(len(study.pairs(designs)))
+    if doubt is not None:
+        warnings.warn(doubt, stacklevel=2)
+    runs = _runs(study, designs)
+    content = {
+        "format": _FORMAT,
+        "study": study.model_dump(mode="json"),
+        "designs": designs,
+        "runs": [asdict(run) for run in runs],
+    }
+    _write(folder / STUDY_FILE, content)
+    return Ledger(folder, study, designs, runs)
+
+
+def open_study(folder: Path | str) -> Ledger:
+    """Open the study in a folder.
+
+    Raises
+    ------
+    StudyError
+        When there is none, or it cannot be read.
+    """
+    folder = Path(folder)
+    path = folder / STUDY_FILE
+    try:
+        content = json.loads(path.read_bytes())
+        if content["format"] != _FORMAT:
+            raise StudyError(f"{path} has format {content['format']}, not {_FORMAT}")
+        study = Study.model_validate(content["study"])
+        runs = tuple(PlannedRun(**run) for run in content["runs"])
+        return Ledger(folder, study, tuple(content["designs"]), runs)
+    except FileNotFoundError as error:
+        raise StudyError(f"there is no study in {folder}: create_study writes one") from error
+    except OSError as error:
+        raise StudyError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValidationError as error:
+        faults = "\n  ".join(fault_line(fault, Study) for fault in error.errors())
+        raise StudyError(f"{path} is not a valid study:\n  {faults}") from error
+    except StudyError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+
+
+def record_failure(folder: Path, error: BaseException) -> None:
+    """Write why a run failed, with the traceback."""
+    content = {
+        "error": type(error).__name__,
+        "message": str(error),
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+    _write(folder / FAILURE_FILE, content)
+
+
+def read_failure(folder: Path) -> dict[str, Any]:
+    """What :func:`record_failure` wrote; empty when it cannot be read."""
+    try:
+        content = json.loads((folder / FAILURE_FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _state(path: Path) -> RunState:
+    try:
+        names = set(os.listdir(path))
+    except FileNotFoundError:
+        return "pending"
+    if RESULT_FILE in names:
+        return "done"
+    # What a killed process leaves behind is not held.
+    if LOCK_FILE in names and holder_of(path) is not None:
+        return "running"
+    return "failed" if FAILURE_FILE in names else "pending"
+
+
+def _runs(study: Study, designs: Sequence[Design]) -> tuple[PlannedRun, ...]:
+    configs = [study.config(design, study.seeds[0]) for design in designs]
+    known: dict[str, int] = {}
+    for number, config in enumerate(configs):
+        same = known.setdefault(config.digest(), number)
+        if same != number:
+            raise ConfigError(
+                f"the designs {designs[same]} and {designs[number]} are one configuration: exclude "
+                "one of them by a constraint"
+            )
+    return tuple(
+        PlannedRun(_seeded(config, seed).digest(), number, seed)
+        for seed in study.seeds
+        for number, config in enumerate(configs)
+    )
+
+
+def _seeded(config: RunConfig, seed: int) -> RunConfig:
+    """The same with another seed; checked already."""
+    system = config.system.model_copy(update={"seed": seed})
+    training = config.training.model_copy(update={"seed": seed})
+    return config.model_copy(update={"system": system, "training": training})
+
+
+def _check_same(there: Ledger, study: Study) -> None:
+    old, new = (s.model_dump(mode="json") for s in (there.study, study))
+    changed = list(_changes(old, new, ""))
+    if changed:
+        more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise StudyError(
+            f"{there.folder} holds another study: {'; '.join(changed[:3])}{more}. A study is fixed "
+            "before its first run: choose another folder; runs that both have in common can be "
+            f"copied there, see {RUNS_FOLDER}/"
+        )
+
+
+def _changes(old: object, new: object, place: str) -> list[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        found = []
+        for key in dict.fromkeys((*old, *new)):
+            inner = f"{place}.{key}" if place else str(key)
+            if key not in old or key not in new:
+                found.append(f"{inner} is {'new' if key in new else 'gone'}")
+            else:
+                found += _changes(old[key], new[key], inner)
+        return found
+    return [] if old == new else [f"{place} was {old!r} and is {new!r}"]
+
+
+def _write(path: Path, content: object) -> None:
+    write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())

@@ -1,0 +1,162 @@
+"""The results of a study as rows: one a run, for CSV and JSON; and the outcomes of each design."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from classify.metrics import METRICS, Judged
+from joint.folder import PREDICTIONS_FILE, Predictions, load_predictions
+
+from .axis import Design
+from .inference import Outcome, check_study_metric
+from .store import Ledger, PlannedRun, RunState, read_failure
+
+__all__ = ["COSTS", "Row", "outcomes", "rows", "to_csv", "to_json", "to_text"]
+
+COSTS = ("photons", "bits", "parameters")
+
+
+@final
+@dataclass(frozen=True)
+class Row:
+    """One run."""
+
+    digest: str
+    state: RunState
+    design: int
+    levels: Design
+    """The choice on every axis."""
+    seed: int
+    best_epoch: int | None
+    """Counted from 0; None while the run is not done."""
+    numbers: dict[str, float | None]
+    """Costs, and the numbers on the test part; empty while the run is not done."""
+    error: str | None
+    """Kind of failure."""
+
+    def flat(self) -> dict[str, Any]:
+        """The cells, by column."""
+        return {
+            "digest": self.digest,
+            "state": self.state,
+            "design": self.design,
+            **self.levels,
+            "seed": self.seed,
+            "best_epoch": self.best_epoch,
+            **self.numbers,
+            "error": self.error,
+        }
+
+
+def rows(ledger: Ledger) -> tuple[Row, ...]:
+    """One row for each run of a study, in whatever state."""
+    return tuple(
+        _row(ledger, run, state) for run, state in zip(ledger.runs, ledger.states(), strict=True)
+    )
+
+
+def to_csv(table: Sequence[Row]) -> str:
+    """Rows as CSV; what is not there is empty."""
+    cells = [row.flat() for row in table]
+    # Runs that are not done have fewer columns; the order is that of the fullest row.
+    names = list(max(cells, key=len, default={}))
+    names += [name for row in cells for name in row if name not in names]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, dict.fromkeys(names), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(cells)
+    return text.getvalue()
+
+
+def to_json(table: Sequence[Row]) -> str:
+    """Rows as a JSON list."""
+    return json.dumps([row.flat() for row in table], indent=1, allow_nan=False) + "\n"
+
+
+def to_text(table: Sequence[Row]) -> str:
+    """Rows for people: the run, how far it is, its choices, and why it failed."""
+    head = ("run", "state", "design", "seed", "")
+    lines = [
+        (
+            row.digest,
+            row.state,
+            f"{row.design}: " + ", ".join(f"{name}={level}" for name, level in row.levels.items()),
+            str(row.seed),
+            row.error or "",
+        )
+        for row in table
+    ]
+    return "\n".join(aligned([head, *lines]))
+
+
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table with its columns under each other."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  " + "  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip()
+        for line in table
+    ]
+
+
+def outcomes(ledger: Ledger, metric: str) -> dict[int, list[Outcome]]:
+    """What the runs of each design came to, by its number; of those that have ended.
+
+    Raises
+    ------
+    ValueError
+        For an unknown metric, or one that a run that is done does not have.
+    """
+    check_study_metric(metric)
+    found: dict[int, list[Outcome]] = {number: [] for number in range(len(ledger.designs))}
+    for run, state in zip(ledger.runs, ledger.states(), strict=True):
+        if state == "failed":
+            found[run.design].append(Outcome(run.seed, None))
+        elif state == "done":
+            found[run.design].append(_outcome(ledger, run, metric))
+    return found
+
+
+def _row(ledger: Ledger, run: PlannedRun, state: RunState) -> Row:
+    numbers: dict[str, float | None] = {}
+    best = error = None
+    if state == "done":
+        result = ledger.result(run)
+        best = result.get("best_epoch")
+        measured = {**result.get("costs", {}), **result["test"]}
+        numbers = {
+            name: value
+            for name, value in measured.items()
+            if value is None or (isinstance(value, int | float) and name != "count")
+        }
+        numbers.pop("rate", None)  # a word, or nothing
+        numbers.pop("report", None)
+    elif state == "failed":
+        error = read_failure(ledger.path(run)).get("error", "unknown")
+    return Row(
+        run.digest, state, run.design, ledger.designs[run.design], run.seed, best, numbers, error
+    )
+
+
+def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
+    path = ledger.path(run)
+    predictions = load_predictions(path) if (path / PREDICTIONS_FILE).exists() else None
+    if metric in METRICS:
+        value = None if predictions is None else _measured(predictions, metric)
+        lacks = "it has no classifier, or its test part lacks classes"
+    else:
+        value = ledger.result(run)["test"].get(metric)
+        lacks = "it has no such stage"
+    if value is None or not math.isfinite(value):
+        raise ValueError(f"run {run.digest} has no {metric}: {lacks}; choose another metric")
+    return Outcome(run.seed, value, predictions)
+
+
+def _measured(part: Predictions, metric: str) -> float:
+    judged = Judged(part.logits.astype(float), part.labels, classes=len(part.classes))
+    return float(judged.measure(np.ones((1, len(part.labels))), [metric])[metric][0])

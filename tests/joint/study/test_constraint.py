@@ -1,0 +1,54 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from joint.study.constraint import satisfied, terms
+
+DESIGN = {"camera": "lens", "light": 300, "bits": 8, "codec": None, "signed": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("light >= 300", True),
+        ("light>300", False),
+        ("light < 301", True),
+        ("light <= 299.5", False),
+        ("camera == lens", True),
+        ("camera != lens", False),
+        ('camera == "lens"', True),
+        ("codec == null", True),
+        ("signed == true", True),
+        ("bits < light", True),
+        ("light < bits", False),
+        ("camera == none or bits == 8", True),
+        ("camera == none or bits == 7", False),
+        ("camera == none  or  light < 5 or bits > 7", True),
+    ],
+)
+def test_comparisons(text, holds):
+    assert satisfied(text, DESIGN) is holds
+
+
+@given(a=st.integers(-5, 5), b=st.integers(-5, 5))
+def test_orders_agree_with_those_of_python(a, b):
+    for relation in ("==", "!=", "<", "<=", ">", ">="):
+        expected = eval(f"a {relation} b", {}, {"a": a, "b": b})
+        assert satisfied(f"a {relation} {b}", {"a": a}) is expected
+        assert satisfied(f"a {relation} b", {"a": a, "b": b}) is expected
+
+
+@pytest.mark.parametrize("text", ["", "light", "light = 3", "3 < light", "light >", "a < 1 or"])
+def test_what_cannot_be_read_is_refused(text):
+    with pytest.raises(ValueError, match="cannot read the constraint"):
+        terms(text)
+
+
+def test_nothing_is_executed():
+    (term,) = terms("light == __import__('os').getcwd()")
+    assert term.value == "__import__('os').getcwd()"
+
+
+def test_words_have_no_order():
+    with pytest.raises(ValueError, match="orders 'lens', which is no number: use == or !="):
+        satisfied("camera < 3", DESIGN)

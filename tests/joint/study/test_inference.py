@@ -1,0 +1,134 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from joint.study import Outcome, infer
+
+
+@pytest.mark.parametrize(("seed_spread", "design_spread"), [(0.02, 1.0), (0.3, 0.5), (0.6, 0.05)])
+def test_the_interval_covers_as_often_as_it_says(seed_spread, design_spread, world):
+    # From designs that differ by lesions alone to such that differ by the luck of seeds alone.
+    generator = np.random.default_rng(3)
+    rounds = 200
+    covered = 0
+    for _ in range(rounds):
+        first, second = world(
+            generator, seeds=6, lesions=40, seed_spread=seed_spread, design_spread=design_spread
+        )
+        low, high = infer(first, second, metric="balanced_accuracy", resamples=100).interval
+        covered += low <= 0 <= high
+    assert covered / rounds > 0.92
+
+
+def test_without_predictions_it_is_the_t_interval():
+    values = [1.0, 2.5, 3.0, 2.0, 4.0]
+    found = infer([Outcome(i, v) for i, v in enumerate(values)], metric="loss", level=0.9)
+    theirs = stats.ttest_1samp(values, 0)
+    assert found.unit == "seeds"
+    assert found.mean == pytest.approx(2.5)
+    assert found.interval == pytest.approx(tuple(theirs.confidence_interval(0.9)))
+    assert found.p == pytest.approx(theirs.pvalue)
+
+
+def test_differences_are_those_of_the_paired_test():
+    first, second = [0.9, 0.8, 0.85, 0.95], [0.7, 0.75, 0.8, 0.7]
+    runs = [[Outcome(i, v) for i, v in enumerate(values)] for values in (first, second)]
+    found = infer(*runs, metric="loss")
+    assert found.p == pytest.approx(stats.ttest_rel(first, second).pvalue)
+
+
+def test_seeds_that_agree_leave_the_spread_of_the_lesions(outcome):
+    # One and the same classifier on six seeds: the spread is that of a share of lesions.
+    generator = np.random.default_rng(0)
+    labels = np.arange(400) % 2
+    margins = generator.normal(0.7, 1, 400)
+    groups = [f"lesion{i}" for i in range(400)]
+    runs = [outcome(seed, margins, labels, groups) for seed in range(6)]
+    found = infer(runs, metric="accuracy", resamples=4000)
+    share = (margins > 0).mean()
+    half = stats.norm.ppf(0.975) * math.sqrt(share * (1 - share) / 400)
+    low, high = found.interval
+    assert found.unit == "seeds and lesions"
+    assert (high - low) / 2 == pytest.approx(half, rel=0.05)
+
+
+def test_pictures_of_one_lesion_are_one_piece_of_evidence(outcome):
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(50) % 2, 4)
+    margins = np.repeat(generator.normal(0.5, 1, 50), 4)
+
+    def width(groups):
+        runs = [outcome(seed, margins, labels, groups) for seed in range(6)]
+        low, high = infer(runs, metric="accuracy", resamples=2000).interval
+        return high - low
+
+    together = width(np.repeat([f"lesion{i}" for i in range(50)], 4))
+    apart = width([f"picture{i}" for i in range(200)])
+    assert together == pytest.approx(2 * apart, rel=0.1)
+
+
+def test_seeds_widen_the_interval_where_all_lesions_are_alike(outcome):
+    # Each seed is right on all lesions or on none of a class: only the seeds differ.
+    labels, groups = np.arange(40) % 2, [f"lesion{i}" for i in range(40)]
+    runs = [
+        outcome(seed, np.where(labels == 0, 1.0, sign), labels, groups)
+        for seed, sign in enumerate([1, 1, -1, 1, -1, 1])
+    ]
+    values = [run.value for run in runs]
+    low, high = infer(runs, metric="balanced_accuracy", resamples=5000, level=0.5).interval
+    theirs = stats.ttest_1samp(values, 0).confidence_interval(0.5)
+    assert (high - low) == pytest.approx(theirs.high - theirs.low, rel=0.05)
+
+
+def test_a_draw_without_a_class_says_nothing_of_it(outcome):
+    # One lesion of the second class, and one of the first that is taken for the second.
+    labels = np.array([0] * 9 + [1])
+    right = np.array([False] + [True] * 9)
+    margins = np.where(right, 1.0, -1.0)
+    runs = [outcome(seed, margins, labels, list("abcdefghij")) for seed in range(6)]
+    low, _ = infer(runs, metric="macro_recall", resamples=4000).interval
+    generator = np.random.default_rng(0)
+    means = []
+    for _ in range(4000):
+        rows = generator.integers(0, 10, 10)
+        recalls = [right[rows][labels[rows] == k] for k in (0, 1)]
+        means.append(np.mean([recall.mean() for recall in recalls if len(recall)]))
+    half = stats.t.ppf(0.975, 9) * np.std(means)
+    center = np.mean([8 / 9, 1])
+    assert low == pytest.approx(center - half, rel=0.02)
+
+
+def test_a_share_stays_a_share():
+    runs = [Outcome(seed, value) for seed, value in enumerate([0.0, 1.0, 1.0])]
+    assert infer(runs, metric="accuracy").interval == (0, 1)
+
+
+def test_few_values_have_no_interval():
+    assert infer([], metric="loss").mean is None
+    alone = infer([Outcome(0, 0.5)], metric="accuracy")
+    assert (alone.mean, alone.interval, alone.p) == (0.5, None, 1.0)
+    same = infer([Outcome(0, 0.5), Outcome(1, 0.5)], metric="loss")
+    assert same.interval == (0.5, 0.5)
+    assert same.p == 0
+
+
+def test_draws_come_from_the_generator(world):
+    generator = np.random.default_rng(3)
+    first, second = world(generator, seeds=6, lesions=20, seed_spread=0.3, design_spread=0.5)
+
+    def found(seed):
+        source = torch.Generator().manual_seed(seed)
+        return infer(first, second, metric="accuracy", resamples=50, generator=source)
+
+    assert found(1) == found(1) != found(2)
+
+
+def test_other_pictures_are_no_pairs(outcome):
+    labels, groups = np.arange(6) % 2, list("abcdef")
+    one = outcome(0, np.ones(6), labels, groups)
+    other = outcome(1, np.ones(6), 1 - labels, groups)
+    with pytest.raises(ValueError, match=r"tested on different pictures \(6 and 6"):
+        infer([one, other], metric="accuracy")

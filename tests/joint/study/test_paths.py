@@ -1,0 +1,68 @@
+import pytest
+
+from joint.config import ConfigError, RunConfig
+from joint.study import known_paths
+from joint.study.paths import check_path, fault_line, nearest, set_path
+
+
+def test_every_field_of_every_kind_has_a_path():
+    paths = known_paths()
+    assert {"system.sensor.photons", "system.front_end", "objective.rate", "training.plan"} <= {
+        *paths
+    }
+    # Of stages that are not those of the default configuration, too.
+    assert {"system.front_end.stop_radius", "system.codec.quality", "data.root"} <= {*paths}
+    assert len(paths) == len(set(paths))
+    for path in paths:
+        check_path(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("system.sensor.photon", "did you mean 'system.sensor.photons'"),
+        ("photons", "did you mean 'system.sensor.photons'"),
+        ("sensor.fotons", "did you mean 'system.sensor.photons'"),
+        ("training.epoch", "did you mean 'training.epochs'"),
+        ("system.frontend.kernel_size", "did you mean 'system.front_end.kernel_size'"),
+    ],
+)
+def test_an_unknown_field_names_the_nearest(path, hint):
+    with pytest.raises(ValueError, match=hint):
+        check_path(path)
+
+
+def test_a_field_unlike_any_has_no_hint():
+    with pytest.raises(ValueError, match=r"no field of a run is called 'qqq'$"):
+        check_path("qqq")
+
+
+def test_keys_of_a_dictionary_are_left_to_its_own_check():
+    check_path("training.learning_rates.codec")
+    with pytest.raises(ValueError, match="no field of a run"):
+        check_path("training.epochs.codec")
+
+
+def test_setting_keeps_the_rest():
+    content = {"a": {"b": 1, "c": 2}, "d": "word"}
+    set_path(content, "a.b", [3])
+    assert content == {"a": {"b": [3], "c": 2}, "d": "word"}
+    with pytest.raises(ConfigError, match="d is 'word' and has no e: set it as a whole"):
+        set_path(content, "d.e", 1)
+
+
+def test_faults_are_lines():
+    fault = {"type": "extra_forbidden", "loc": ("system", "sensor", "sensor", "photon"), "msg": ""}
+    assert fault_line(fault, RunConfig) == (
+        "system.sensor.sensor.photon: no such key; did you mean 'photons'?"
+    )
+    wrong = {"type": "value_error", "loc": ("a",), "msg": "Value error, it is wrong"}
+    assert fault_line(wrong, RunConfig) == "a: it is wrong"
+    plain = {"type": "less_than", "loc": (), "msg": "should be less", "input": 3}
+    assert fault_line(plain, RunConfig) == "the study: should be less, not 3"
+
+
+def test_nearest_or_all():
+    assert nearest("lends", ["lens", "none"]) == "; did you mean 'lens'?"
+    assert nearest("x", ["lens", "none"]) == "; choose from lens, none"
+    assert nearest("x", ["lens", "none"], always=False) == ""

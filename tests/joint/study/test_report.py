@@ -1,0 +1,120 @@
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from joint.study import (
+    Axis,
+    Plan,
+    compare_designs,
+    create_study,
+    expected_maximum,
+    holm,
+    outcomes,
+    report,
+)
+from joint.study.store import record_failure
+
+
+def test_what_was_planned_is_apart_from_what_was_found(finished):
+    found = report(finished)
+    assert [contrast.name for contrast in found.planned] == [
+        "light=5000 against light=50 at depth=4",
+        "light=5000 against light=50 at depth=8",
+    ]
+    assert [contrast.verdict for contrast in found.planned] == ["better", "better"]
+    # Two comparisons share their error.
+    larger = [max(contrast.p, contrast.interval_p) for contrast in found.planned]
+    assert [contrast.adjusted_p for contrast in found.planned] == pytest.approx(holm(larger))
+    assert found.planned[0].adjusted_p == pytest.approx(2 * larger[0])
+    text = str(found)
+    planned, explored = text.index("planned before the first run"), text.index("exploration:")
+    assert planned < text.index(": better") < explored
+    assert "better" not in text[explored:]
+    assert "32 runs: 32 done, 0 failed, 0 running, 0 to go" in text
+
+
+def test_designs_come_best_first_and_the_front_is_marked(finished):
+    found = report(finished)
+    means = [design.estimate.mean for design in found.designs]
+    assert means == sorted(means, reverse=True)
+    assert {design.levels["light"] for design in found.designs[:2]} == {5000}
+    # More bits for equal scores are dominated.
+    assert {(d.levels["light"], d.levels["depth"]) for d in found.designs if d.on_front} == {
+        (50, 4), (5000, 4),
+    }  # fmt: skip
+    assert found.designs[0].costs["photons"] == 5000
+    assert found.designs[0].costs["parameters"] == 10
+
+
+def test_the_luck_of_the_best_is_told(finished):
+    found = report(finished)
+    runs = [[run.value for run in design] for design in outcomes(finished, found.metric).values()]
+    spread = np.sqrt(np.mean(stats.sem(runs, axis=1) ** 2))
+    assert found.luck == pytest.approx(expected_maximum(4) * spread)
+    assert f"the best of 4 equal designs lies {found.luck:.4f} above them" in str(found)
+    assert expected_maximum(4) == pytest.approx(1.0294, abs=1e-4)
+
+
+def test_an_unfinished_study_shows_nothing(ledger, pretend):
+    empty = report(ledger)
+    assert empty.luck is None
+    assert all(design.estimate.mean is None for design in empty.designs)
+    assert "not shown: 8 of 8 pairs have not ended" in str(empty)
+    for run in ledger.runs[:-1]:
+        pretend(ledger, run, 0.9 if ledger.designs[run.design]["light"] == 5000 else 0.5)
+    verdicts = [contrast.verdict for contrast in report(ledger).planned]
+    assert verdicts == ["better", "not shown: 1 of 8 pairs have not ended"]
+
+
+def test_failures_are_shown(ledger, pretend):
+    for run in ledger.runs:
+        if run.design == 0:
+            ledger.path(run).mkdir(parents=True)
+            record_failure(ledger.path(run), RuntimeError("diverged"))
+        else:
+            pretend(ledger, run, 0.9)
+    found = report(ledger)
+    worst = found.designs[-1]
+    assert (worst.number, worst.estimate.failed, worst.estimate.mean) == (0, 8, 0)
+    assert not worst.on_front
+    assert found.planned[0].failed == (0, 8)
+
+
+def test_another_metric_was_not_planned(finished):
+    found = report(finished, metric="accuracy")
+    assert found.planned == ()
+    assert found.metric == "accuracy"
+    assert "nothing" in str(found)
+    assert len(report(finished, metric="balanced_accuracy").planned) == 2
+
+
+def test_a_comparison_on_the_spot_is_exploration(finished):
+    by_light = {design["light"]: number for number, design in enumerate(finished.designs)}
+    found = compare_designs(finished, by_light[5000], by_light[50])
+    assert not found.planned
+    assert found.verdict == "perhaps better: confirm it on fresh seeds"
+    with pytest.raises(ValueError, match="no design 9: they are counted from 0 to 3"):
+        compare_designs(finished, 0, 9)
+
+
+def test_a_report_is_json(finished):
+    content = json.loads(report(finished).to_json())
+    assert content["tally"]["done"] == 32
+    assert content["planned"][0]["verdict"] == "better"
+    assert len(content["designs"]) == 4
+
+
+def test_a_doubt_is_repeated(small_study, tmp_path):
+    with pytest.warns(UserWarning, match="nothing can be shown"):
+        ledger = create_study(small_study(seeds=(0, 1)), tmp_path)
+    assert "nothing can be shown. Use at least 7 seeds" in str(report(ledger))
+
+
+def test_one_design_needs_no_luck(small_study, tmp_path, pretend):
+    axes = {"light": Axis(path="system.sensor.photons", values=(50,))}
+    ledger = create_study(small_study(axes=axes, plan=Plan()), tmp_path)
+    for run in ledger.runs:
+        pretend(ledger, run, 0.7)
+    assert "equal designs" not in str(report(ledger))

@@ -1,0 +1,77 @@
+import pytest
+
+import joint
+from joint.build import build_data, build_split, build_system
+from joint.folder import hold, is_done, load_predictions, read_result
+from joint.study.run import costs, execute
+
+
+def test_a_run_is_that_of_fit_and_evaluate(small_base, tmp_path):
+    config = small_base(epochs=2, seed=3)
+    dataset = build_data(config.data)
+    with hold(tmp_path) as folder:
+        assert execute(config, folder, dataset)
+    assert joint.load_config(tmp_path) == config
+    parts = build_split(config, dataset)
+    system = build_system(config.system, image_size=(16, 16), channels=3, classes=7)
+    joint.fit(
+        system, parts.train, parts.validation,
+        objective=config.objective, config=config.training, progress=False,
+    )  # fmt: skip
+    expected = joint.evaluate(system, parts.test, objective=config.objective, count_bytes=True)
+    result = read_result(tmp_path)
+    assert result["test"] == expected.to_dict()
+    assert result["digest"] == config.digest()
+    assert result["epochs"] == 2
+    found = load_predictions(tmp_path)
+    assert (found.logits == expected.logits).all()
+    assert found.identifiers == expected.identifiers
+    assert result["costs"]["parameters"] == sum(p.numel() for p in system.parameters())
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_end(small_base, tmp_path):
+    config = small_base(epochs=2, checkpoint_every=1, batch_size=8)
+    dataset = build_data(config.data)
+    with hold(tmp_path / "whole") as folder:
+        assert execute(config, folder, dataset)
+    asked = iter([False] * 7)
+    with hold(tmp_path / "parts") as folder:
+        assert not execute(config, folder, dataset, stop=lambda: next(asked, True))
+        assert not is_done(folder.path)
+        assert execute(config, folder, dataset)
+    whole, parts = (read_result(tmp_path / name) for name in ("whole", "parts"))
+    assert whole == parts
+
+
+@pytest.mark.parametrize(
+    ("sensor", "bpp", "expected"),
+    [
+        (joint.SensorConfig(photons=500, bit_depth=10), None, (500, 10 * 3 * 16 * 16)),
+        (joint.SensorConfig(photons=500, bit_depth=10, binning=2), None, (500, 10 * 3 * 8 * 8)),
+        (joint.SensorConfig(photons=500, bit_depth=8, cfa="rggb"), None, (500, 8 * 16 * 16)),
+        (joint.SensorConfig(photons=500, bit_depth=None), None, (500, None)),
+        (joint.SensorConfig(photons=500, binning=2), 0.5, (500, 0.5 * 8 * 8)),
+        (joint.NoneConfig(), 0.5, (None, 0.5 * 16 * 16)),
+        (joint.NoneConfig(), None, (None, None)),
+    ],
+)
+def test_costs_are_light_and_bits_of_a_picture(small_base, sensor, bpp, expected):
+    base = small_base()
+    config = base.model_copy(
+        update={"system": base.system.model_copy(update={"sensor": sensor, "seed": 0})}
+    )
+    system = build_system(config.system, image_size=(16, 16), channels=3, classes=7)
+    found = costs(config, system, (3, 16, 16), bpp)
+    assert (found.photons, found.bits) == expected
+    assert found.parameters > 100_000
+
+
+def test_bits_are_those_of_the_files_that_the_codec_writes(small_base, tmp_path):
+    base = small_base()
+    system = base.system.model_copy(update={"codec": joint.JPEGConfig()})
+    config = base.model_copy(update={"system": system})
+    with hold(tmp_path) as folder:
+        execute(config, folder, build_data(config.data))
+    result = read_result(tmp_path)
+    assert result["test"]["bpp_bytes"] > 0
+    assert result["costs"]["bits"] == result["test"]["bpp_bytes"] * 16 * 16

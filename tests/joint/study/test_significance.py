@@ -1,0 +1,144 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from joint.study import (
+    expected_maximum,
+    holm,
+    seeds_for_claim,
+    seeds_needed,
+    sign_flip_test,
+    smallest_p,
+)
+
+whole = st.lists(st.integers(-4, 4), min_size=1, max_size=8)
+
+
+@given(values=whole)
+def test_sign_flips_agree_with_brute_force(values):
+    sums = [abs(np.dot(s, values)) for s in itertools.product((-1, 1), repeat=len(values))]
+    expected = np.mean([total >= abs(sum(values)) for total in sums])
+    assert sign_flip_test(values) == expected
+
+
+@settings(deadline=None, max_examples=25)
+@given(values=st.lists(st.floats(-3, 3), min_size=2, max_size=9))
+def test_sign_flips_agree_with_scipy(values):
+    theirs = stats.permutation_test(
+        (np.array(values),), np.sum, permutation_type="samples", n_resamples=np.inf
+    )
+    assert sign_flip_test(values) == pytest.approx(theirs.pvalue)
+
+
+@given(values=whole)
+def test_the_test_has_no_side(values):
+    assert sign_flip_test(values) == sign_flip_test([-v for v in values])
+    assert sign_flip_test(values) == sign_flip_test(values[::-1])
+    assert smallest_p(len(values)) <= sign_flip_test(values) <= 1
+
+
+def test_no_difference_is_no_evidence():
+    assert sign_flip_test([0.0] * 6) == 1
+
+
+@pytest.mark.parametrize("seeds", [1, 3, 5, 6, 8])
+def test_the_smallest_p_is_that_of_equal_signs(seeds):
+    assert sign_flip_test(np.arange(1, seeds + 1)) == smallest_p(seeds)
+
+
+def test_the_smallest_p_of_six_seeds():
+    assert [smallest_p(n) for n in (3, 5, 6)] == [0.25, 0.0625, 0.03125]
+    assert [seeds_for_claim(0.05, m) for m in (1, 2, 3, 24)] == [6, 7, 7, 10]
+
+
+@given(alpha=st.floats(1e-4, 0.4), comparisons=st.integers(1, 50))
+def test_fewer_seeds_can_show_nothing(alpha, comparisons):
+    needed = seeds_for_claim(alpha, comparisons)
+    assert comparisons * smallest_p(needed) <= alpha * (1 + 1e-12)
+    assert comparisons * smallest_p(needed - 1) > alpha * (1 - 1e-12)
+
+
+def test_many_seeds_are_sampled():
+    values = np.random.default_rng(0).normal(0.4, 1, 30)
+    found = sign_flip_test(values, generator=torch.Generator().manual_seed(1))
+    near = stats.ttest_1samp(values, 0).pvalue
+    assert 0 < found < 1
+    assert found == pytest.approx(near, abs=0.01)
+    # No finite number of dealings shows that chance never does it.
+    assert sign_flip_test(np.ones(60), resamples=99) == 0.01
+
+
+@pytest.mark.parametrize("values", [[], [1.0, math.nan], [[1.0]]])
+def test_differences_must_be_numbers(values):
+    with pytest.raises(ValueError, match="a test needs finite differences"):
+        sign_flip_test(values)
+
+
+@given(values=st.lists(st.floats(0, 1), min_size=1, max_size=7))
+def test_holm_is_the_closed_test_of_bonferroni(values):
+    # Marcus, Peritz and Gabriel (1976): the p of a claim is the largest of all intersections.
+    indices = range(len(values))
+    sets = [s for r in indices for s in itertools.combinations(indices, r + 1)]
+    expected = [
+        max(min(1, len(s) * min(values[j] for j in s)) for s in sets if i in s) for i in indices
+    ]
+    assert holm(values) == pytest.approx(expected)
+
+
+def test_holm_of_nothing():
+    assert holm([]) == ()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 24, 48, 500])
+def test_the_best_of_equal_designs_by_scipy(count):
+    law = stats.order_statistic(stats.Normal(), r=count, n=count)
+    assert expected_maximum(count) == pytest.approx(law.mean(), abs=1e-6)
+
+
+def test_the_best_of_equal_designs_in_closed_form():
+    assert expected_maximum(2) == pytest.approx(1 / math.sqrt(math.pi))
+    assert expected_maximum(3) == pytest.approx(1.5 / math.sqrt(math.pi))
+    with pytest.raises(ValueError, match="the best of 0 designs"):
+        expected_maximum(0)
+
+
+@pytest.mark.parametrize(("effect", "spread"), [(1, 1), (1, 0.4**0.5), (0.02, 0.05), (-1, 2)])
+def test_the_seeds_needed_reach_the_power(effect, spread):
+    needed = seeds_needed(effect, spread)
+    draws = np.random.default_rng(0).normal(effect, spread, (40_000, needed))
+
+    def power(count):
+        return (stats.ttest_1samp(draws[:, :count], 0, axis=1).pvalue <= 0.05).mean()
+
+    assert power(needed) > 0.79
+    assert needed == 6 or power(needed - 1) < 0.81
+
+
+def test_seeds_needed_at_the_ends():
+    assert seeds_needed(1, 1) == 10  # equal to the standard deviation of the differences
+    assert seeds_needed(1, 1, power=0.9) > 10
+    assert seeds_needed(1, 0) == seeds_needed(9, 1) == 6
+    assert seeds_needed(0, 1) is None
+    assert seeds_needed(1e-4, 1) is None
+
+
+@pytest.mark.parametrize("law", ["normal", "laplace", "skewed"])
+def test_the_sign_flip_test_errs_as_often_as_it_says(law):
+    generator = np.random.default_rng(5)
+    # Of two equal designs the differences are symmetric, whatever each is like.
+    one, other = (
+        {
+            "normal": lambda: generator.normal(size=(3000, 8)),
+            "laplace": lambda: generator.laplace(size=(3000, 8)),
+            "skewed": lambda: generator.exponential(size=(3000, 8)),
+        }[law]()
+        for _ in range(2)
+    )
+    wrong = np.mean([sign_flip_test(row) <= 0.05 for row in one - other])
+    assert 0.025 < wrong <= 0.07

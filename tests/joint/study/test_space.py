@@ -1,0 +1,233 @@
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from joint.config import ConfigError, RunConfig
+from joint.study import Axis, Comparison, Listed, Plan, Random, Sobol, Study, load_study
+
+LIGHT = Axis(path="system.sensor.photons", values=(50, 300, 2000))
+CAMERA = Axis(path="system.front_end", values=({"kind": "none"}, {"kind": "kernel"}))
+
+
+def test_a_run_is_the_base_with_the_choices_and_the_seed():
+    size = Axis(path="system.front_end.kernel_size", values=(3, 5))
+    study = Study(axes={"size": size, "camera": Axis(path="system.front_end", values=(
+        {"kind": "kernel", "signed": False},)), "light": LIGHT})  # fmt: skip
+    (label,) = study.axes["camera"].levels()
+    config = study.config({"camera": label, "size": 5, "light": 300}, 7)
+    assert config.system.front_end.kind == "kernel"
+    assert config.system.front_end.signed is False
+    assert config.system.front_end.kernel_size == 5  # inside of what another axis chose
+    assert config.system.sensor.photons == 300
+    assert (config.system.seed, config.training.seed) == (7, 7)
+    # All else is the base, the split among it: pairs see the same pictures.
+    base = RunConfig()
+    assert config.split == base.split
+    assert config.data == base.data
+    other = study.config({"camera": label, "size": 5, "light": 50}, 7)
+    assert other.system.sensor.model_copy(update={"photons": 300.0}) == config.system.sensor
+
+
+def test_fields_that_belong_together_are_one_axis():
+    coder = Axis(
+        values=(
+            {"system.codec": {"kind": "jpeg"}, "objective.rate": 0},
+            {"system.codec": {"kind": "factorized"}, "objective.rate": 0.5},
+        ),
+        labels=("jpeg", "learned"),
+    )
+    study = Study(axes={"coder": coder})
+    rates = [study.config(design, 0).objective.rate for design in study.designs()]
+    assert rates == [0, 0.5]
+
+
+def test_designs_meet_the_constraints():
+    study = Study(axes={"camera": CAMERA, "light": LIGHT}, constraints=(
+        "camera != kernel or light >= 300", "light < 2000"))  # fmt: skip
+    assert study.designs() == (
+        {"camera": "none", "light": 50},
+        {"camera": "none", "light": 300},
+        {"camera": "kernel", "light": 300},
+    )
+
+
+@pytest.mark.parametrize("sampler", [Random, Sobol])
+def test_sampled_designs_are_as_many_as_wanted(sampler):
+    rate = Axis(path="objective.rate", low=0.01, high=1, scale="log")
+    axes = {"camera": CAMERA, "rate": rate}
+    study = Study(axes=axes, sampler=sampler(count=20), constraints=("rate < 0.2",))
+    designs = study.designs()
+    assert len(designs) == 20
+    assert len({json.dumps(design) for design in designs}) == 20
+    assert all(0.01 <= design["rate"] < 0.2 for design in designs)
+    assert designs == study.designs()
+
+
+def test_constraints_that_leave_nothing_are_refused():
+    with pytest.raises(ValueError, match="exclude all of the 3 designs tried: light > 9999"):
+        Study(axes={"light": LIGHT}, constraints=("light > 9999",)).designs()
+    with pytest.raises(ValueError, match="exclude all of the 1200 designs tried"):
+        Study(
+            axes={"light": LIGHT}, constraints=("light > 9999",), sampler=Random(count=2)
+        ).designs()
+    with pytest.raises(ValueError, match="5 designs are wanted, and 1500 draws gave only 3"):
+        Study(axes={"light": LIGHT}, sampler=Random(count=5)).designs()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"axes": {}}, "at least 1 item"),
+        ({"axes": {"a b": LIGHT}}, "an axis is named by one word, not 'a b'"),
+        ({"axes": {"a": Axis(path="system.photons", values=(1,))}}, "'system.sensor.photons'"),
+        ({"axes": {"a": LIGHT, "b": LIGHT}}, "two axes set system.sensor.photons"),
+        ({"axes": {"a": LIGHT}, "seeds": ()}, "at least 1 item"),
+        ({"axes": {"a": LIGHT}, "seeds": (1, 1)}, r"the seeds must differ: \[1, 1\]"),
+        ({"axes": {"light": LIGHT}, "constraints": ("ligth < 3",)}, "did you mean 'light'"),
+        ({"axes": {"light": LIGHT}, "constraints": ("light",)}, "cannot read the constraint"),
+        ({"axes": {"camera": CAMERA}, "constraints": ("camera == kernal",)}, "'kernel'"),
+        ({"axes": {"light": LIGHT}, "plan": Plan(comparisons=(
+            Comparison(first={"camera": 1}, second={"camera": 2}),))}, "no axis 'camera'"),
+        ({"axes": {"light": LIGHT}, "plan": Plan(comparisons=(
+            Comparison(first={"light": 50}, second={"light": 51}),))}, "no level 51"),
+    ],
+)  # fmt: skip
+def test_what_is_no_study_is_refused(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        Study(**settings)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({}, {}, "chooses on the same axes twice"),
+        ({"a": 1}, {"b": 1}, "chooses on the same axes twice"),
+        ({"a": 1}, {"a": 1}, "needs two different designs"),
+    ],
+)
+def test_a_comparison_has_two_sides(first, second, message):
+    with pytest.raises(ValidationError, match=message):
+        Comparison(first=first, second=second)
+
+
+def test_the_metric_must_be_known():
+    with pytest.raises(ValidationError, match="'balanced_acuracy'; did you mean 'balanced_accura"):
+        Plan(metric="balanced_acuracy")
+
+
+def test_a_design_that_is_no_configuration_is_named():
+    size = Axis(path="system.front_end.kernel_size", values=(3, 4))
+    study = Study(axes={"camera": CAMERA, "size": size})
+    with pytest.raises(ConfigError, match=r"(?s)camera=none, size=3 .*kernel_size: no such key\n"):
+        study.config({"camera": "none", "size": 3}, 0)
+    with pytest.raises(ConfigError, match="kernel_size: kernel_size must be odd, not 4"):
+        study.config({"camera": "kernel", "size": 4}, 0)
+
+
+def _planned(**changes):
+    comparison = Comparison(first={"camera": "kernel"}, second={"camera": "none"})
+    settings = {"axes": {"camera": CAMERA, "light": LIGHT}, "plan": Plan(comparisons=(comparison,))}
+    return Study(**{**settings, **changes})
+
+
+def test_a_comparison_is_made_at_every_level_of_the_rest():
+    study = _planned()
+    designs = study.designs()
+    pairs = study.pairs(designs)
+    assert [pair.name for pair in pairs] == [
+        f"camera=kernel against camera=none at light={light}" for light in (50, 300, 2000)
+    ]
+    for pair in pairs:
+        assert designs[pair.first] == {**designs[pair.second], "camera": "kernel"}
+
+
+def test_a_comparison_without_partners_is_refused():
+    apart = ("camera == none or light == 50", "camera == kernel or light > 50")
+    study = _planned(constraints=apart)
+    with pytest.raises(ValueError, match="no two designs compare camera=kernel with camera=none"):
+        study.pairs(study.designs())
+
+
+def test_listed_designs_can_be_compared():
+    chosen = ({"camera": "kernel", "light": 50}, {"camera": "none", "light": 50})
+    study = _planned(sampler=Listed(chosen=chosen))
+    (pair,) = study.pairs(study.designs())
+    assert pair == ("camera=kernel against camera=none", 0, 1)
+
+
+def test_too_few_seeds_are_told():
+    study = _planned(seeds=range(5))
+    assert study.doubt(0) is None
+    assert study.doubt(1) == (
+        "5 paired seeds cannot give a p below 0.0625, and the smallest of 1 planned comparison "
+        "must reach 0.05: nothing can be shown. Use at least 6 seeds"
+    )
+    assert "Use at least 7 seeds" in str(study.doubt(3))
+    assert _planned(seeds=range(7)).doubt(3) is None
+
+
+def test_a_study_comes_back_from_json():
+    study = _planned(constraints=("light < 500",), sampler=Sobol(count=3))
+    assert Study.model_validate_json(study.model_dump_json()) == study
+
+
+TOML = """
+name = "camera and light"
+seeds = [0, 1, 2, 3, 4, 5]
+constraints = ["camera == none or light >= 300"]
+
+[base.training]
+epochs = 3
+
+[axes.camera]
+path = "system.front_end"
+values = [{kind = "none"}, {kind = "kernel", signed = false}]
+labels = ["none", "kernel"]
+
+[axes.light]
+path = "system.sensor.photons"
+values = [50, 300]
+
+[sampler]
+kind = "grid"
+
+[plan]
+metric = "accuracy"
+comparisons = [{first = {camera = "kernel"}, second = {camera = "none"}}]
+"""
+
+
+def test_a_study_is_read_from_a_file(tmp_path):
+    toml, as_json = tmp_path / "study.toml", tmp_path / "study.json"
+    toml.write_text(TOML)
+    study = load_study(toml)
+    assert study.base.training.epochs == 3
+    assert len(study.designs()) == 3
+    as_json.write_text(study.model_dump_json())
+    assert load_study(as_json) == study
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("epochs = 3", "epoch = 3"), "base.training.epoch: no such key; did you mean 'epochs'"),
+        (("[sampler]", "[sampling]"), "sampling: no such key"),
+        (("values = [50, 300]", "values = []"), "axes.light: the axis is empty"),
+        (("seeds = [0", "seeds = [0.5"), "seeds.0: Input should be a valid integer"),
+        (("[axes.camera]", "[axes.camera"), "is not TOML"),
+    ],
+)
+def test_a_wrong_file_is_told_with_its_place(tmp_path, change, message):
+    path = tmp_path / "study.toml"
+    path.write_text(TOML.replace(*change))
+    with pytest.raises(ConfigError, match=message):
+        load_study(path)
+
+
+def test_files_that_are_none(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read .*missing.json: No such file"):
+        load_study(tmp_path / "missing.json")
+    (tmp_path / "a.json").write_bytes(b"\xff{")
+    with pytest.raises(ConfigError, match="is not JSON"):
+        load_study(tmp_path / "a.json")

@@ -1,0 +1,176 @@
+import json
+
+import numpy as np
+import pytest
+
+from joint.study import Outcome, adjusted, compare, estimate
+
+
+def _runs(values, start=0):
+    return [Outcome(start + i, value) for i, value in enumerate(values)]
+
+
+BETTER = _runs([0.80, 0.82, 0.84, 0.81, 0.83, 0.85])
+WORSE = _runs([0.70, 0.73, 0.72, 0.70, 0.74, 0.72])
+
+
+def test_better_needs_a_plan_and_both_answers():
+    found = compare(BETTER, WORSE, planned=True, name="lens")
+    assert found.verdict == "better"
+    assert compare(WORSE, BETTER, planned=True).verdict == "worse"
+    assert found.p == 2 / 2**6
+    assert found.difference == pytest.approx(0.1067, abs=1e-4)
+    assert found.interval.low > 0
+    assert "lens: balanced_accuracy 0.8250 against 0.7183, difference +0.1067" in str(found)
+    assert str(found).endswith("6 pairs: better")
+    explored = compare(BETTER, WORSE)
+    assert explored.verdict == "perhaps better: confirm it on fresh seeds"
+
+
+def test_for_a_loss_less_is_better():
+    assert compare(BETTER, WORSE, metric="loss", planned=True).verdict == "worse"
+    assert compare(BETTER, WORSE, metric="ece", planned=True).verdict == "worse"
+    assert compare(BETTER, WORSE, metric="psnr", planned=True).verdict == "better"
+
+
+def test_a_design_does_not_differ_from_itself():
+    found = compare(BETTER, BETTER, planned=True)
+    assert (found.difference, found.p, found.interval_p) == (0, 1, 1)
+    assert found.verdict == "not shown"
+    assert found.needed is None
+    assert str(found).endswith("no number of seeds would show a difference like this")
+
+
+def test_five_seeds_show_nothing_however_they_agree():
+    found = compare(BETTER[:5], WORSE[:5], planned=True)
+    assert found.interval.low > 0
+    assert found.p == 2 / 2**5
+    assert found.verdict == "not shown"
+    assert str(found).endswith("a difference like this takes about 6 seeds")
+
+
+def test_the_two_sides_mirror_each_other(world):
+    first, second = world(
+        np.random.default_rng(1), seeds=6, lesions=30, seed_spread=0.3, design_spread=0.5
+    )
+    ours, theirs = compare(first, second, resamples=200), compare(second, first, resamples=200)
+    assert ours.difference == -theirs.difference
+    assert ours.p == theirs.p
+    assert ours.interval == pytest.approx((-theirs.interval.high, -theirs.interval.low))
+
+
+@pytest.mark.parametrize(("seed_spread", "design_spread"), [(0.02, 1.0), (0.6, 0.05)])
+def test_equal_designs_are_seldom_called_better(seed_spread, design_spread, world):
+    generator = np.random.default_rng(11)
+    rounds, claims, by_seeds = 200, 0, 0
+    for _ in range(rounds):
+        first, second = world(
+            generator, seeds=8, lesions=30, seed_spread=seed_spread, design_spread=design_spread
+        )
+        found = compare(first, second, planned=True, resamples=100)
+        claims += found.verdict in ("better", "worse")
+        by_seeds += found.p <= 0.05
+    assert claims / rounds <= 0.07
+    if design_spread == 1.0:  # why the test over seeds alone is not enough
+        assert by_seeds / rounds > 0.2
+
+
+def test_agreeing_seeds_on_few_lesions_are_told_apart(outcome):
+    labels, groups = np.arange(12) % 2, list("abcdefghijkl")
+
+    def runs(*wrong):
+        margins = np.ones(12)
+        margins[list(wrong)] = -1
+        return [outcome(seed, margins, labels, groups) for seed in range(8)]
+
+    found = compare(runs(0), runs(1, 2, 3), planned=True, resamples=500)
+    assert found.p == 2 / 2**8
+    assert found.interval_p > 0.05
+    assert found.verdict == "not shown"
+    assert str(found).endswith("the seeds agree, but there are too few lesions to test on")
+    # Among others, too, the larger of both answers counts.
+    (alone,) = adjusted([found])
+    assert alone.adjusted_p == found.interval_p
+    assert alone.verdict == "not shown"
+
+
+def test_a_failed_run_scores_nothing():
+    failed = [*BETTER[:5], Outcome(5, None)]
+    found = compare(failed, WORSE, planned=True)
+    assert found.pairs == 6
+    assert found.failed == (1, 0)
+    assert found.first == pytest.approx(np.mean([0.80, 0.82, 0.84, 0.81, 0.83, 0]))
+    assert found.verdict == "not shown"
+    assert "failed 1 and 0" in str(found)
+    assert compare(BETTER, [*WORSE[:5], Outcome(5, None)], planned=True).failed == (0, 1)
+
+
+def test_a_failed_run_with_predictions_elsewhere_counts_on_every_lesion(world):
+    first, second = world(
+        np.random.default_rng(1), seeds=6, lesions=30, seed_spread=0.1, design_spread=0.1
+    )
+    found = compare([*first[:5], Outcome(5, None)], second, resamples=100)
+    assert found.unit == "seeds and lesions"
+    values = [run.value for run in first[:5]] + [0.0]
+    assert found.first == pytest.approx(np.mean(values))
+
+
+def test_where_failure_has_no_score_it_still_wins_nothing():
+    good = _runs([1.0, 1.1, 1.2, 1.1, 1.0, 1.2, None])
+    bad = _runs([2.0, 2.2, 2.1, 2.3, 2.0, 2.2, 2.1])
+    found = compare(good, bad, metric="loss", planned=True)
+    assert (found.pairs, found.failed) == (6, (1, 0))
+    assert found.adjusted_p < 0.05
+    assert found.verdict == "not shown: the better one has runs that failed"
+    # Failures of the other one do not help it.
+    assert compare(bad, good, metric="loss", planned=True).verdict.startswith("not shown")
+    worst = _runs([2.0, 2.2, 2.1, 2.3, 2.0, 2.2, None])
+    found = compare(_runs([1.0, 1.1, 1.2, 1.1, 1.0, 1.2, 1]), worst, metric="loss", planned=True)
+    assert found.verdict == "better"
+
+
+def test_runs_that_have_not_ended_leave_it_open():
+    found = compare(BETTER, WORSE, planned=True, seeds=range(8))
+    assert (found.pairs, found.wanted, found.missing) == (6, 8, 2)
+    assert found.verdict == "not shown: 2 of 8 pairs have not ended"
+    nothing = compare([], [], planned=True, seeds=range(2), name="x")
+    assert nothing.p == 1
+    assert str(nothing) == "x: balanced_accuracy: not shown: 2 of 2 pairs have not ended"
+    all_failed = compare(_runs([None]), _runs([None]), metric="loss", planned=True)
+    assert all_failed.verdict == "not shown: there are too few pairs"
+
+
+def test_planned_comparisons_share_their_error():
+    near = _runs([0.80, 0.82, 0.84, 0.81, 0.83, 0.85])
+    one = compare(BETTER, WORSE, planned=True)
+    alone, *_ = adjusted([one])
+    assert alone.verdict == "better"
+    assert alone.adjusted_p == one.p
+    three = adjusted([one, compare(BETTER, near, planned=True), one])
+    assert three[0].adjusted_p == pytest.approx(3 * one.p)
+    assert three[0].verdict == "not shown"
+    assert "(Holm 0.0938)" in str(three[0])
+
+
+def test_estimate_counts_failures():
+    found = estimate([*BETTER[:3], Outcome(9, None)], metric="accuracy")
+    assert found.mean == pytest.approx((0.80 + 0.82 + 0.84) / 4)
+    assert (found.count, found.failed) == (4, 1)
+    losses = estimate(_runs([1.0, None, 2.0]), metric="loss")
+    assert (losses.mean, losses.count, losses.failed) == (1.5, 3, 1)
+    assert estimate([]).mean is None
+
+
+def test_a_contrast_is_json():
+    content = json.loads(json.dumps(compare(BETTER, WORSE, planned=True).to_dict()))
+    assert content["verdict"] == "better"
+    assert content["failed"] == [0, 0]
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="seed 0 is there twice in one design"):
+        compare([BETTER[0], BETTER[0]], WORSE)
+    with pytest.raises(ValueError, match="metric 'skill' is unknown; use one of accuracy"):
+        compare(BETTER, WORSE, metric="skill")
+    with pytest.raises(ValueError, match="metric 'skill' is unknown"):
+        estimate(BETTER, metric="skill")

@@ -1,0 +1,169 @@
+import json
+import time
+import warnings
+
+import pytest
+
+from joint.config import ConfigError
+from joint.folder import FAILURE_FILE, hold
+from joint.lock import LOCK_FILE
+from joint.study import Axis, Plan, Sobol, StudyError, create_study, open_study
+from joint.study.store import ATTEMPTS_FILE, read_failure, record_failure
+
+
+def test_the_study_is_written_before_any_run(ledger):
+    assert [path.name for path in ledger.folder.iterdir()] == ["study.json"]
+    again = open_study(ledger.folder)
+    assert again.study == ledger.study
+    assert again.runs == ledger.runs
+    assert again.designs == ledger.designs
+
+
+def test_every_design_has_every_seed(ledger):
+    assert len(ledger.runs) == 4 * 8
+    assert {(run.design, run.seed) for run in ledger.runs} == {
+        (design, seed) for design in range(4) for seed in range(8)
+    }
+    assert len({run.digest for run in ledger.runs}) == 32
+    # What is there early covers all designs.
+    assert [run.design for run in ledger.runs[:4]] == [0, 1, 2, 3]
+
+
+def test_a_run_is_named_by_its_configuration(ledger):
+    for run in ledger.runs[::5]:
+        config = ledger.config(run)
+        assert config.digest() == run.digest == ledger.path(run).name
+        assert config.system.seed == config.training.seed == run.seed
+        assert config.system.sensor.photons == ledger.designs[run.design]["light"]
+
+
+def test_another_version_is_not_mixed_in(ledger):
+    path = ledger.folder / "study.json"
+    content = json.loads(path.read_text())
+    content["runs"][0]["digest"] = "0" * 12
+    path.write_text(json.dumps(content))
+    changed = open_study(ledger.folder)
+    with pytest.raises(StudyError, match="written by another version of lens2label"):
+        changed.config(changed.runs[0])
+
+
+def test_creating_it_again_opens_it(ledger, small_study):
+    assert create_study(small_study(), ledger.folder).runs == ledger.runs
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": (0, 1)}, "seeds was .* and is"),
+        ({"plan": Plan(metric="auc", resamples=100)}, "plan.metric was 'balanced_accuracy'"),
+        (
+            {"axes": {"light": Axis(path="system.sensor.photons", values=(50, 5000))}},
+            "axes.depth is gone",
+        ),
+    ],
+)
+def test_a_folder_holds_one_study(ledger, small_study, changes, message):
+    before = (ledger.folder / "study.json").read_bytes()
+    with (
+        warnings.catch_warnings(),
+        pytest.raises(StudyError, match=f"holds another study: .*{message}"),
+    ):
+        create_study(small_study(**changes), ledger.folder)
+    assert (ledger.folder / "study.json").read_bytes() == before
+
+
+def test_states_are_those_of_the_files(ledger, pretend):
+    first, second, third, fourth = ledger.runs[:4]
+    pretend(ledger, first, 0.9)
+    ledger.path(second).mkdir(parents=True)
+    record_failure(ledger.path(second), RuntimeError("no"))
+    with hold(ledger.path(third)):
+        # What somebody else, who was killed, has left.
+        ledger.path(fourth).mkdir(parents=True)
+        (ledger.path(fourth) / LOCK_FILE).write_text("{}")
+        assert ledger.states()[:5] == ("done", "failed", "running", "pending", "pending")
+        assert ledger.state(third) == "running"
+        assert ledger.tally() == (29, 1, 1, 1)
+        assert ledger.tally().finished == 2
+        assert ledger.tally().total == 32
+    assert ledger.state(third) == "pending"
+
+
+def test_a_run_that_is_tried_again_is_running_not_failed(ledger):
+    run = ledger.runs[0]
+    with hold(ledger.path(run)):
+        record_failure(ledger.path(run), RuntimeError("before"))
+        assert ledger.state(run) == "running"
+
+
+def test_failures_keep_their_traceback(tmp_path):
+    try:
+        raise ValueError("the lens fell down")
+    except ValueError as error:
+        record_failure(tmp_path, error)
+    found = read_failure(tmp_path)
+    assert (found["error"], found["message"]) == ("ValueError", "the lens fell down")
+    assert "test_failures_keep_their_traceback" in found["traceback"]
+    (tmp_path / FAILURE_FILE).write_text("[")
+    assert read_failure(tmp_path) == read_failure(tmp_path / "missing") == {}
+
+
+def test_failed_runs_can_be_tried_again(ledger, pretend):
+    first, second = ledger.runs[:2]
+    pretend(ledger, first, 0.9)
+    ledger.path(second).mkdir(parents=True)
+    record_failure(ledger.path(second), RuntimeError("no"))
+    (ledger.path(second) / ATTEMPTS_FILE).write_text("{}\n")
+    assert ledger.reset_failed() == 1
+    assert ledger.states()[:2] == ("done", "pending")
+    assert not (ledger.path(second) / ATTEMPTS_FILE).exists()
+    assert ledger.reset_failed() == 0
+
+
+def test_few_seeds_warn(small_study, tmp_path):
+    with pytest.warns(UserWarning, match="3 paired seeds cannot give a p below 0.25"):
+        create_study(small_study(seeds=(0, 1, 2)), tmp_path)
+
+
+def test_two_designs_that_are_one_run_are_refused(small_study, tmp_path):
+    axis = Axis(
+        values=({"system.sensor.photons": 50}, {"system.sensor.photons": 50.0}), labels=("a", "b")
+    )
+    study = small_study(axes={"light": axis}, plan=Plan())
+    with pytest.raises(ConfigError, match=r"designs \{'light': 'a'\} and \{'light': 'b'\} are"):
+        create_study(study, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no study in .*: create_study writes one"),
+        ("{", "study.json is damaged: JSONDecodeError"),
+        ("[]", "is damaged: TypeError"),
+        ('{"format": 2}', "has format 2, not 1"),
+        ('{"format": 1, "study": {"axis": 1}}', "axis: no such key; did you mean 'axes'"),
+        ('{"format": 1}', "is damaged: KeyError"),
+    ],
+)
+def test_what_is_no_study_is_told(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "study.json").write_text(content)
+    with pytest.raises(StudyError, match=message):
+        open_study(tmp_path)
+
+
+def test_two_thousand_runs_are_listed_at_once(small_study, tmp_path):
+    light = Axis(path="system.sensor.photons", low=10, high=1e4, scale="log")
+    study = small_study(axes={"light": light}, sampler=Sobol(count=250), plan=Plan())
+    large = create_study(study, tmp_path)
+    assert len(large.runs) == 2000
+    for run in large.runs:
+        path = large.path(run)
+        path.mkdir(parents=True)
+        for name in ("config.json", "history.jsonl", "checkpoint.safetensors", "result.json"):
+            (path / name).touch()
+    start = time.process_time()  # of this process, not of its neighbours
+    opened = open_study(tmp_path)
+    assert opened.tally().done == 2000
+    assert time.process_time() - start < 0.5

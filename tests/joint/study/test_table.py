@@ -1,0 +1,88 @@
+import csv
+import io
+import json
+
+import pytest
+
+from joint.study import outcomes, rows, to_csv, to_json, to_text
+from joint.study.store import record_failure
+
+
+def test_one_row_a_run(ledger, pretend):
+    pretend(ledger, ledger.runs[0], 1.0, bpp=0.5)
+    ledger.path(ledger.runs[1]).mkdir(parents=True)
+    record_failure(ledger.path(ledger.runs[1]), ValueError("x"))
+    table = rows(ledger)
+    assert len(table) == 32
+    done, failed, pending = table[:3]
+    assert done.state == "done"
+    assert done.levels == {"light": 50, "depth": 4}
+    assert done.numbers == {
+        "photons": 50, "bits": 100.0, "parameters": 10, "accuracy": 1.0, "bpp": 0.5,
+    }  # fmt: skip
+    assert done.best_epoch == 0
+    assert (failed.state, failed.error, failed.numbers) == ("failed", "ValueError", {})
+    assert (pending.state, pending.error, pending.best_epoch) == ("pending", None, None)
+
+
+def test_csv_and_json_have_the_same_cells(finished):
+    table = rows(finished)
+    text = to_csv(table)
+    read = list(csv.DictReader(io.StringIO(text)))
+    listed = json.loads(to_json(table))
+    assert len(read) == len(listed) == 32
+    assert list(read[0]) == [
+        "digest", "state", "design", "light", "depth", "seed", "best_epoch", "photons", "bits",
+        "parameters", "accuracy", "bpp", "error",
+    ]  # fmt: skip
+    for row, entry in zip(read, listed, strict=True):
+        assert row == {name: "" if v is None else str(v) for name, v in entry.items()}
+
+
+def test_runs_without_results_have_empty_cells(ledger, pretend):
+    pretend(ledger, ledger.runs[3], 1.0)
+    read = list(csv.DictReader(io.StringIO(to_csv(rows(ledger)))))
+    assert read[3]["accuracy"] == "1.0"
+    assert read[0]["accuracy"] == ""
+    assert to_csv([]) == "\n"
+    assert to_json([]) == "[]\n"
+
+
+def test_rows_for_people_are_aligned(ledger):
+    ledger.path(ledger.runs[1]).mkdir(parents=True)
+    record_failure(ledger.path(ledger.runs[1]), ValueError("x"))
+    lines = to_text(rows(ledger)).splitlines()
+    assert len(lines) == 33
+    run = ledger.runs[1]
+    assert lines[2] == f"  {run.digest}  failed   1: light=50, depth=8    0     ValueError"
+    assert lines[0].index("seed") == lines[2].index("0     Val")
+
+
+def test_outcomes_are_those_that_ended(ledger, pretend):
+    one, two, three = ledger.runs[:3]
+    pretend(ledger, one, 1.0)
+    ledger.path(two).mkdir(parents=True)
+    record_failure(ledger.path(two), ValueError("x"))
+    found = outcomes(ledger, "balanced_accuracy")
+    assert found.keys() == {0, 1, 2, 3}
+    (run,) = found[one.design]
+    assert (run.seed, run.value, len(run.predictions.labels)) == (0, 1.0, 60)
+    (failed,) = found[two.design]
+    assert (failed.value, failed.predictions) == (None, None)
+    assert found[three.design] == []
+
+
+def test_a_metric_that_is_not_there_is_told(ledger, pretend):
+    pretend(ledger, ledger.runs[0], 1.0, bpp=None)
+    with pytest.raises(ValueError, match="metric 'skill' is unknown"):
+        outcomes(ledger, "skill")
+    with pytest.raises(ValueError, match="has no bpp: it has no such stage; choose another metric"):
+        outcomes(ledger, "bpp")
+    (ledger.path(ledger.runs[0]) / "predictions.safetensors").unlink()
+    with pytest.raises(ValueError, match="has no auc: it has no classifier"):
+        outcomes(ledger, "auc")
+
+
+def test_a_metric_of_the_run_is_read(ledger, pretend):
+    pretend(ledger, ledger.runs[0], 1.0, bpp=0.25)
+    assert outcomes(ledger, "bpp")[0][0].value == 0.25

@@ -1,0 +1,370 @@
+import importlib
+import io
+import json
+import multiprocessing
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+import joint
+from joint.folder import CHECKPOINT_FILE, hold, read_history
+from joint.study import (
+    Axis,
+    Plan,
+    ProcessEach,
+    StudyError,
+    Tally,
+    WorkerLost,
+    create_study,
+    open_study,
+    run_study,
+    work,
+)
+from joint.study.store import ATTEMPTS_FILE, read_failure, record_failure
+
+# The package has a function of that name.
+worker = importlib.import_module("joint.study.work")
+SPAWN = multiprocessing.get_context("spawn")
+_EPOCHS = 5
+
+
+def _small(study, folder, base, *, photons=(50, 5000), seeds=(0, 1)):
+    axes = {"light": Axis(path="system.sensor.photons", values=photons)}
+    return create_study(study(base=base, axes=axes, plan=Plan(), seeds=seeds), folder)
+
+
+def _starts(ledger):
+    """Times that each run was started."""
+    paths = [ledger.path(run) / ATTEMPTS_FILE for run in ledger.runs]
+    return [len(path.read_text().splitlines()) if path.exists() else 0 for path in paths]
+
+
+def _wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.01)
+    return found
+
+
+def _halfway(ledger, pid):
+    """The run that a process is in the middle of: it has ended an epoch, and not the last."""
+    for run in ledger.runs:
+        path = ledger.path(run)
+        lines = path / ATTEMPTS_FILE
+        if not lines.exists() or ledger.state(run) != "running":
+            continue
+        last = json.loads(lines.read_text().splitlines()[-1])
+        if last["pid"] == pid and 1 <= len(read_history(path)) < _EPOCHS:
+            return run
+    return None
+
+
+def _frozen(ledger, pid):
+    """Stop a child; leave it so when it is halfway, so that it is still there when it is killed."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitpid(pid, os.WUNTRACED)
+    run = _halfway(ledger, pid)
+    if run is None:
+        os.kill(pid, signal.SIGCONT)
+    return run
+
+
+def test_a_worker_does_everything_and_nothing_twice(small_study, small_base, tmp_path):
+    ledger = _small(small_study, tmp_path, small_base())
+    threads = torch.get_num_threads()
+    assert work(tmp_path) == (4, 0, False)
+    assert torch.get_num_threads() == threads
+    assert ledger.tally() == (0, 0, 4, 0)
+    assert _starts(ledger) == [1] * 4
+    assert work(tmp_path) == (0, 0, False)
+    assert _starts(ledger) == [1] * 4
+    # Pairs share what is random; designs and seeds differ.
+    losses = [ledger.result(run)["test"]["loss"] for run in ledger.runs]
+    assert len(set(losses)) == 4
+
+
+def test_a_run_that_somebody_else_ended_meanwhile_is_passed(ledger, pretend):
+    done, failed = ledger.runs[:2]
+    pretend(ledger, done, 0.9)
+    ledger.path(failed).mkdir(parents=True)
+    record_failure(ledger.path(failed), RuntimeError("no"))
+    for run in (done, failed):
+        found = worker._attempt(ledger, run, worker._Scenes(), torch.device("cpu"), lambda: False)
+        assert found == "passed"
+    assert sum(_starts(ledger)) == 0
+
+
+def test_scenes_are_built_once(small_study, small_base, tmp_path, monkeypatch):
+    built = []
+    monkeypatch.setattr(
+        worker, "build_data", lambda config: built.append(config) or joint.build_data(config)
+    )
+    _small(small_study, tmp_path, small_base())
+    work(tmp_path)
+    assert len(built) == 1
+
+
+def test_only_the_last_scenes_are_kept(monkeypatch):
+    monkeypatch.setattr(worker, "build_data", lambda config: [config.seed])
+    scenes = worker._Scenes()
+    first, *_, last = (joint.PhantomConfig(count=9, seed=seed) for seed in range(3))
+    kept = scenes(last)
+    for seed in (0, 2, 1, 2):
+        scenes(joint.PhantomConfig(count=9, seed=seed))
+    assert scenes(last) is kept
+    assert len(scenes._kept) == 2
+    assert first.model_dump_json() not in scenes._kept
+
+
+def test_a_run_that_fails_is_recorded_and_the_study_goes_on(small_study, small_base, tmp_path):
+    axes = {"binning": Axis(path="system.sensor.binning", values=(3, 1))}  # 3 does not divide 16
+    study = small_study(base=small_base(), axes=axes, plan=Plan(), seeds=(0,))
+    ledger = create_study(study, tmp_path)
+    assert work(tmp_path) == (1, 1, False)
+    assert ledger.states() == ("failed", "done")
+    found = read_failure(ledger.path(ledger.runs[0]))
+    assert found["error"] == "ValueError"
+    assert "sensor.binning=3 does not divide" in found["message"]
+    assert "build_system" in found["traceback"]
+    # It is not tried again before somebody says so.
+    assert work(tmp_path) == (0, 0, False)
+    ledger.reset_failed()
+    assert work(tmp_path) == (0, 1, False)
+
+
+def test_a_run_that_diverges_is_an_outcome(small_study, small_base, tmp_path):
+    rate = Axis(path="training.learning_rate", values=(1e30,))
+    study = small_study(
+        base=small_base(gradient_clip=None, schedule="constant", epochs=3),
+        axes={"rate": rate}, plan=Plan(), seeds=(0,),
+    )  # fmt: skip
+    ledger = create_study(study, tmp_path)
+    assert work(tmp_path) == (0, 1, False)
+    assert read_failure(ledger.path(ledger.runs[0]))["error"] == "TrainingDiverged"
+
+
+def test_a_full_disk_stops_the_worker(small_study, small_base, tmp_path, monkeypatch):
+    ledger = _small(small_study, tmp_path, small_base())
+
+    def full(*_, **__):
+        raise joint.CheckpointError("cannot write") from OSError(28, "No space left on device")
+
+    monkeypatch.setattr(worker, "execute", full)
+    with pytest.raises(joint.CheckpointError, match="cannot write"):
+        work(tmp_path)
+    assert ledger.tally().failed == 0
+
+
+def test_scenes_that_cannot_be_read_stop_the_worker(small_study, small_base, tmp_path):
+    missing = joint.ClassFolders(root=tmp_path / "missing")
+    base = small_base().model_copy(update={"data": missing})
+    ledger = _small(small_study, tmp_path / "study", base)
+    with pytest.raises(OSError, match="missing"):
+        work(tmp_path / "study")
+    assert ledger.tally().pending == 4
+    # Where designs differ in their scenes, it is a failure of that design.
+    axes = {"root": Axis(path="data.root", values=(str(tmp_path / "missing"),))}
+    other = create_study(
+        small_study(base=base, axes=axes, plan=Plan(), seeds=(0,)), tmp_path / "other"
+    )
+    assert work(tmp_path / "other") == (0, 1, False)
+    assert other.tally().failed == 1
+
+
+def test_a_worker_that_is_asked_leaves(small_study, small_base, tmp_path):
+    ledger = _small(small_study, tmp_path, small_base(epochs=2))
+    asked = iter([False] * 4)
+    assert work(tmp_path, stop=lambda: next(asked, True)) == (0, 0, True)
+    assert ledger.tally() == (4, 0, 0, 0)
+    assert (ledger.path(ledger.runs[0]) / CHECKPOINT_FILE).exists()
+    assert work(tmp_path, stop=lambda: True) == (0, 0, True)
+    assert work(tmp_path) == (4, 0, False)
+    assert _starts(ledger) == [2, 1, 1, 1]
+
+
+def test_a_run_that_takes_its_workers_with_it_is_given_up(small_study, small_base, tmp_path):
+    ledger = _small(small_study, tmp_path, small_base(), photons=(50,), seeds=(0,))
+    path = ledger.path(ledger.runs[0])
+    path.mkdir(parents=True)
+    start = json.dumps({"reached": None, "pid": 7, "host": "there"}) + "\n"
+    (path / ATTEMPTS_FILE).write_text(start * 2 + '{"reached": nu')  # the last one is torn
+    with hold(path) as folder:
+        worker._begin(folder)  # only two are known to have ended at this point
+    (path / ATTEMPTS_FILE).write_text(start * 3)
+    assert work(tmp_path) == (0, 1, False)
+    found = read_failure(path)
+    assert "3 starts from one point ended without a word" in found["message"]
+    assert "process 7 on there" in found["message"]
+    ledger.reset_failed()
+    assert work(tmp_path) == (1, 0, False)
+
+
+def test_what_others_do_is_waited_for(small_study, small_base, tmp_path):
+    ledger = _small(small_study, tmp_path, small_base(), photons=(50,))
+    with hold(ledger.path(ledger.runs[0])), ThreadPoolExecutor(1) as other:
+        assert work(tmp_path, wait_for_others=False) == (1, 0, False)
+        waiting = other.submit(work, tmp_path, poll=0.05)
+        time.sleep(0.2)
+        assert not waiting.done()
+        (ledger.path(ledger.runs[0]) / "result.json").write_text("{}")
+        assert waiting.result(timeout=30) == (0, 0, False)
+
+
+def test_there_must_be_a_study(tmp_path):
+    with pytest.raises(StudyError, match="there is no study in"):
+        work(tmp_path)
+    with pytest.raises(StudyError, match="there is no study in"):
+        run_study(tmp_path)
+
+
+def test_workers_are_counted_from_one(ledger):
+    for workers, threads in ((0, 1), (1, 0)):
+        with pytest.raises(ValueError, match="at least one worker and thread"):
+            run_study(ledger.folder, workers=workers, threads=threads)
+
+
+# ---------------------------------------------------------------------------- several processes
+
+
+def _work_alone(folder):
+    torch.set_num_threads(1)
+    work(folder, poll=0.1)
+
+
+def test_two_of_three_workers_are_killed_and_nothing_is_lost(small_study, small_base, tmp_path):
+    # More of both: LENS2LABEL_STUDY="60 6" pytest -n 0 tests/joint/study/test_work.py -k killed
+    runs, number = map(int, os.environ.get("LENS2LABEL_STUDY", "12 3").split())
+    base = small_base(epochs=_EPOCHS, batch_size=16)
+    ledger = _small(small_study, tmp_path / "study", base, seeds=range(runs // 2))
+    workers = [SPAWN.Process(target=_work_alone, args=(ledger.folder,)) for _ in range(number)]
+    for process in workers:
+        process.start()
+    interrupted = []
+    for process in workers[:2]:
+        interrupted.append(_wait_for(partial(_frozen, ledger, process.pid)))
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    for process in workers[2:]:
+        process.join(timeout=300)
+        assert process.exitcode == 0
+    assert ledger.tally() == (0, 0, runs, 0)
+    starts = dict(zip(ledger.runs, _starts(ledger), strict=True))
+    assert starts == {run: 2 if run in interrupted else 1 for run in ledger.runs}
+    # The run was continued, not begun again: the result is that of an uninterrupted one.
+    run = interrupted[0]
+    assert ledger.config(run).training.epochs == len(read_history(ledger.path(run)))
+    alone = _small(small_study, tmp_path / "alone", base, seeds=(run.seed,))
+    twin = next(r for r in alone.runs if r.digest == run.digest)
+    for other in alone.runs:
+        if other != twin:
+            alone.path(other).mkdir(parents=True)
+            (alone.path(other) / "result.json").write_text("{}")
+    work(alone.folder)
+    assert alone.result(twin) == ledger.result(run)
+
+
+def test_a_study_keeps_its_number_of_workers(small_study, small_base, tmp_path, capfd):
+    ledger = _small(small_study, tmp_path, small_base(epochs=_EPOCHS), seeds=range(2))
+    with ThreadPoolExecutor(1) as runner:
+        study = runner.submit(run_study, tmp_path, workers=1, poll=0.1)
+        own = []
+
+        def busy():
+            for run in ledger.runs:
+                lines = ledger.path(run) / ATTEMPTS_FILE
+                if lines.exists() and ledger.state(run) == "running":
+                    own.append(json.loads(lines.read_text().splitlines()[-1])["pid"])
+                    return True
+            return False
+
+        _wait_for(busy)
+        assert own[0] != os.getpid()
+        os.kill(own[0], signal.SIGKILL)  # the only one
+        assert study.result(timeout=200) == (0, 0, 4, 0)
+    assert sum(_starts(ledger)) in (4, 5)
+    assert "4/4 runs ended (0 failed), 0 running, 0 to go" in capfd.readouterr().err
+
+
+def test_any_executor_starts_workers(small_study, small_base, tmp_path, capfd):
+    ledger = _small(small_study, tmp_path, small_base())
+    with ThreadPoolExecutor(2) as pool:
+        tally = run_study(
+            tmp_path, workers=2, threads=torch.get_num_threads(), executor=pool, progress=False,
+            poll=0.1,
+        )  # fmt: skip
+        assert tally == (0, 0, 4, 0)
+        assert pool.submit(abs, -1).result() == 1  # it is left open
+    assert ledger.tally().done == 4
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_line_tells_how_far_it_is(monkeypatch, terminal):
+    screen = io.StringIO()
+    screen.isatty = lambda: terminal
+    monkeypatch.setattr("sys.stderr", screen)
+    with worker._Line(Tally(3, 1, 0, 0), True) as line:
+        line.show(Tally(1, 1, 1, 1))
+        line.show(Tally(1, 1, 1, 1))
+    text = screen.getvalue()
+    if terminal:
+        assert "2/4" in text
+        assert "failed=1, running=1" in text
+    else:
+        assert text == "2/4 runs ended (1 failed), 1 running, 1 to go\n"  # and not twice
+
+
+def _die(number):
+    os.kill(os.getpid(), number)
+
+
+def _fail(text):
+    raise ValueError(text)
+
+
+def test_a_process_for_each_call():
+    pool = ProcessEach()
+    bad, lost = pool.submit(_fail, "no"), pool.submit(_die, 9)
+    sleeping = pool.submit(time.sleep, 600)
+    with pytest.raises(ValueError, match="no"):
+        bad.result(timeout=60)
+    with pytest.raises(WorkerLost, match=r"process \d+ ended with status -9"):
+        lost.result(timeout=60)
+    assert not sleeping.done()  # one that is lost takes no other with it
+    start = time.monotonic()
+    pool.shutdown(cancel_futures=True)
+    assert isinstance(sleeping.exception(timeout=0), WorkerLost)
+    assert time.monotonic() - start < 60
+
+
+def test_workers_that_are_lost_again_and_again_end_the_study(ledger, monkeypatch):
+    class Losing(ThreadPoolExecutor):
+        calls = 0
+
+        def submit(self, fn, /, *args, **kwargs):
+            Losing.calls += 1
+            return super().submit(_lose)
+
+    def _lose():
+        raise WorkerLost("gone")
+
+    with Losing(1) as pool, pytest.raises(WorkerLost, match="gone"):
+        run_study(ledger.folder, workers=1, executor=pool, progress=False, poll=0.01)
+    assert Losing.calls == 5
+
+
+def test_a_worker_that_cannot_go_on_ends_the_study(ledger):
+    path = ledger.folder / "study.json"
+    content = json.loads(path.read_text())
+    content["runs"][0]["digest"] = "0" * 12
+    path.write_text(json.dumps(content))
+    with ThreadPoolExecutor(1) as pool, pytest.raises(StudyError, match="another version"):
+        run_study(ledger.folder, executor=pool, progress=False, poll=0.01)
+    assert open_study(Path(ledger.folder)).tally().failed == 0
