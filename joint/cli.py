@@ -24,6 +24,7 @@ from .options import (
     CompressOptions,
     DecompressOptions,
     EvaluateOptions,
+    ReportOptions,
     RunsOptions,
     TrainOptions,
     read_train_options,
@@ -68,7 +69,9 @@ _USAGE = f"""usage: lens2label COMMAND [OPTIONS]
 commands:
   train      train a system and write a run folder
   evaluate   evaluate a trained run
+  report     write a page of a run, or of several side by side
   runs       list run folders and how far they have come
+  study      train and judge many designs: run, work, list, report
   audit      look for duplicates and leaks in a data set and its split
   compress   code a picture with the codec of a run
   decompress decode such a file
@@ -228,6 +231,35 @@ def _evaluate(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _report(arguments: Sequence[str]) -> int:
+    from .report import write_report  # noqa: PLC0415 - the other commands start faster without it
+
+    options = tyro.cli(ReportOptions, args=arguments, prog="lens2label report")
+    write_report(
+        options.runs,
+        options.output,
+        quick=options.quick,
+        pictures=options.pictures,
+        resamples=options.resamples,
+        batch_size=options.batch_size,
+        device=options.device,
+        progress=not options.quiet,
+    )
+    if not options.quiet:
+        print(f"wrote {options.output}")
+    return 0
+
+
+def _study(arguments: Sequence[str]) -> int:
+    from .study import WorkerLost, command  # noqa: PLC0415 - the other commands start faster
+
+    try:
+        return command.main(arguments)
+    except WorkerLost as error:
+        print(f"lens2label: {error}", file=sys.stderr)
+        return _MISTAKE
+
+
 def _compress(arguments: Sequence[str]) -> int:
     options = tyro.cli(CompressOptions, args=arguments, prog="lens2label compress")
     codec = load_codec(options.codec)
@@ -282,7 +314,9 @@ def _audit(arguments: Sequence[str]) -> int:
 _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "train": _train,
     "evaluate": _evaluate,
+    "report": _report,
     "runs": _runs,
+    "study": _study,
     "audit": _audit,
     "compress": _compress,
     "decompress": _decompress,

@@ -24,6 +24,7 @@ from .system import ImagingSystem, SystemOutput, evaluating
 __all__ = [
     "draw_confusion",
     "draw_filter",
+    "draw_light",
     "draw_reliability",
     "report_figure",
     "save_figure",
@@ -60,7 +61,7 @@ def system_figure(
     figure.suptitle(title)
     left, right = _halves(figure, "beside", (1.35, 1.0))
     names = [dataset.classes[int(label)] for label in labels]
-    _draw_light(left, output, names, dataset.classes)
+    draw_light(left, output, names, dataset.classes)
     upper, lower = _halves(right, "below", (0.8, 1.2))
     if system.front_end is not None:
         draw_filter(upper, system.front_end)
@@ -192,7 +193,7 @@ def _halves(
     return grid[0], grid[1]
 
 
-def _draw_light(
+def draw_light(
     figure: SubFigure, output: SystemOutput, names: list[str], classes: Sequence[str]
 ) -> None:
     columns: list[tuple[str, Tensor]] = [("scene", output.scene)]

@@ -33,6 +33,7 @@ __all__ = [
     "CompressOptions",
     "DecompressOptions",
     "EvaluateOptions",
+    "ReportOptions",
     "RunsOptions",
     "TrainOptions",
     "read_train_options",
@@ -170,6 +171,35 @@ class EvaluateOptions:
     """Where to compute."""
     json: bool = False
     """Print JSON instead of tables."""
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Write one HTML page of a trained run, or of several side by side.
+
+    The page is one file with its pictures in it; it needs no network and runs no script. It holds
+    pictures of the data set: pass it on only where they may be. Example:
+
+        lens2label report runs/plain runs/edge --output report.html
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run folders of lens2label train that are done; each is compared with the first."""
+    output: Path = Path("report.html")
+    """File to write."""
+    quick: bool = False
+    """Leave out where accuracy is lost and robustness, which evaluate the system many times."""
+    pictures: int = 500
+    """Measure contrast, rate by region, costs, losses and robustness on at most so many pictures
+    of the test part; the classification is of all of them."""
+    resamples: int = RESAMPLES
+    """Bootstrap resamples of the lesions, for the intervals."""
+    batch_size: int = 64
+    """Pictures in one pass."""
+    device: str = "cpu"
+    """Where to compute."""
+    quiet: bool = False
+    """Print nothing but errors."""
 
 
 @dataclass(frozen=True)

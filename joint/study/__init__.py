@@ -10,7 +10,7 @@ Files: ``axis`` what may differ · ``sampler`` which combinations · ``constrain
 make sense · ``space`` the study and its plan · ``paths`` fields by dotted names · ``store`` the
 folder · ``run`` one run · ``work`` the workers · ``significance`` tests over seeds, and luck ·
 ``inference`` intervals over seeds and lesions · ``statistics`` comparisons · ``table`` rows ·
-``pareto`` the front · ``report`` what was shown.
+``pareto`` the front · ``report`` what was shown · ``command`` the command line.
 """
 
 from .axis import Axis, Design, Level

@@ -70,6 +70,22 @@ def test_evaluate_prints_what_train_measured(trained, capsys):
     assert "balanced_accuracy" in out
 
 
+def test_report_writes_a_page(trained, tmp_path, capsys):
+    page = tmp_path / "new" / "page.html"
+    quick = ["--output", page, "--quick", "--resamples", "20", "--pictures", "4"]
+    status, out, err = _run(capsys, "report", trained, *quick)
+    assert (status, out) == (0, f"wrote {page}\n"), err
+    accuracy = json.loads((trained / "result.json").read_text())["test"]["accuracy"]
+    assert f"{accuracy:.3f} [" in page.read_text()
+    status, out, err = _run(capsys, "report", trained, *quick, "--quiet")
+    assert (status, out, err) == (0, "", "")
+    before = page.read_bytes()
+    status, _, err = _run(capsys, "report", trained, tmp_path / "new", *quick)
+    assert status == _MISTAKE
+    assert f"cannot read {tmp_path / 'new'}" in err
+    assert page.read_bytes() == before
+
+
 def test_a_saved_configuration_starts_another_run(trained, tmp_path, capsys):
     status, _, err = _run(
         capsys, "train", "--quiet", "--output", tmp_path / "a", "--config", trained,
@@ -218,6 +234,8 @@ def test_the_program_itself_stops_on_sigterm(tmp_path):
         (["train", "--output", "x", "--data", "missing.zip"], "there is nothing at missing.zip"),
         (["train", "--output", "x", "--config", "missing.json"], "cannot read missing.json"),
         (["evaluate", "missing"], "cannot read missing"),
+        (["report", "missing"], "cannot read missing"),
+        (["report"], "a report needs at least one run folder"),
         (["train", "--output", "x", "--device", "cuda:99", *_TINY], "device 'cuda:99' was asked"),
         (["train", "--output", "x", "--device", "gpu", *_TINY], "device 'gpu' is unknown"),
         (["train", *_TINY], "give either --output, the run folder, or --root"),
@@ -262,6 +280,7 @@ def test_help_explains_itself(capsys):
         (["train", "--help"], ["--system.sensor.photons", "--training.epochs", "--resume"]),
         (["train", "--codec", "autoencoder", "--help"], ["width-ratio"]),
         (["evaluate", "--help"], ["--part", "--count-bytes"]),
+        (["report", "--help"], ["--quick", "--pictures", "--output"]),
         (["runs", "--help"], ["interrupted", "--json"]),
         (["audit", "--help"], ["--split.by", "--threshold"]),
     ):

@@ -527,7 +527,9 @@ def test_a_run_is_not_overwritten_or_mixed_with_another(lesions, others, tmp_pat
             objective=OBJECTIVE.model_copy(update={"rate": 0.2}),
         )
     with pytest.raises(joint.CheckpointError, match="the train set is another one"):
-        _fit(full_system(), lesions.subset(torch.arange(40)), others, directory=tmp_path, resume=True)
+        _fit(
+            full_system(), lesions.subset(torch.arange(40)), others, directory=tmp_path, resume=True
+        )
     other = joint.ImagingSystem(codec=compress.FactorizedCodec(), classifier=Head())
     with pytest.raises(
         joint.CheckpointError, match=r"the system has \(codec\).*instead of \(front_end\)"

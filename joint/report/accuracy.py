@@ -1,0 +1,170 @@
+"""Parts of the page that say what accuracy costs, and what it does not survive."""
+
+from collections.abc import Iterator
+
+from joint.analysis import (
+    Perturbation,
+    Scores,
+    applicable,
+    attribute,
+    ledger,
+    robustness,
+)
+from joint.system import ImagingSystem
+
+from .draw import curves_figure, dodged_figure, spread
+from .page import MISSING, Html, note, number, picture, table, with_interval
+from .saved import SavedRun
+from .scenes import Measuring, NotHere, Scenes, judged, needed
+
+__all__ = ["accuracy_lost", "costs", "imperfections", "small_sweeps"]
+
+
+def accuracy_lost(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
+    """Accuracy from the ideal camera to the real one, stage by stage."""
+    judged(run)
+    if how.quick:
+        raise NotHere("Left out of a quick report.")
+    system, _, shown = needed(scenes)
+    try:
+        found = attribute(system, shown, batch_size=how.batch_size, resamples=how.resamples)
+    except ValueError as error:
+        raise NotHere(f"It cannot be measured: {error}") from error
+    if not found.alone:
+        raise NotHere("There is no stage before the classifier that could lose anything.")
+    where = f"{found.pictures} test pictures, {100 * found.level:g} % intervals over lesions"
+    first, *steps = found.ladder
+    missing = (MISSING, MISSING)
+    yield table(
+        ("becomes real", "accuracy", "balanced accuracy", "lost", "balanced lost"),
+        [
+            ("(all ideal)", *_scored(first.scores), *missing),
+            *((_word(s.stage), *_scored(s.scores), *_scored(s.lost, "+.3f")) for s in steps),
+            ("in all", *missing, *_scored(found.lost, "+.3f")),
+        ],
+        caption=f"From an ideal camera to the real one, fractions; {where}",
+    )
+    rungs = [step.scores for step in found.ladder]
+    scores = {name: [getattr(rung, name) for rung in rungs] for name in Scores._fields}
+    yield picture(
+        dodged_figure(
+            ["all ideal", *(f"+ {_word(step.stage)}" for step in steps)],
+            {
+                _word(name): spread([s.value for s in each], [s.interval for s in each])
+                for name, each in scores.items()
+            },
+            quantity="fraction",
+            joined=True,
+        ),
+        shows="Accuracy while one stage after the other becomes real",
+        caption="The classifier was trained behind the real stages: an ideal one may give pictures "
+        "that it has never seen, and the loss of a stage may be negative.",
+    )
+    yield table(
+        ("ideal alone", "gained", "balanced gained"),
+        [(_word(mended.stage), *_scored(mended.gained, "+.3f")) for mended in found.alone],
+        caption=f"The real system with one stage ideal, fractions; {where}",
+    )
+    for stage, reason in found.omitted:
+        yield note(f"{_word(stage)} stays as it is: {reason}")
+
+
+def _word(name: str | None) -> str:
+    return "" if name is None else name.replace("_", " ")
+
+
+def costs(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
+    """What one picture costs from light to label."""
+    system, _, shown = needed(scenes)
+    try:
+        found = ledger(
+            system,
+            shown,
+            count_bytes=not how.quick,
+            batch_size=how.batch_size,
+            resamples=how.resamples,
+        )
+    except ValueError as error:
+        raise NotHere(f"It cannot be measured: {error}") from error
+    yield table(
+        ("one picture", "value", "unit"),
+        [
+            (
+                name.replace("_", " "),
+                number(value, ",.0f" if value == int(value) or value >= 1e4 else ",.4g"),
+                unit,
+            )
+            for name, value, unit in found.rows()
+            if value is not None
+        ],
+        caption=f"From light to label, mean of {found.pictures} test pictures",
+    )
+
+
+_LEVELS: dict[Perturbation, tuple[float, ...]] = {
+    "defocus": (-0.5, 0.0, 0.5),
+    "registration": (0.0, 0.5, 1.0),
+    "colour_cast": (-0.5, 0.0, 0.5),
+    "phase_error": (0.0, 0.3, 1.0),
+    "kernel_error": (0.0, 0.1, 0.3),
+}
+
+
+def small_sweeps(system: ImagingSystem, channels: int) -> dict[Perturbation, tuple[float, ...]]:
+    """A few levels of what most changes a camera, of those that this one can have."""
+    possible = applicable(system, channels=channels)
+    sweeps: dict[Perturbation, tuple[float, ...]] = {
+        name: levels for name, levels in _LEVELS.items() if name in possible
+    }
+    if system.sensor is not None:
+        sweeps["photons"] = tuple(system.sensor.photons * factor for factor in (1 / 16, 0.25, 1.0))
+    return sweeps
+
+
+def imperfections(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
+    """Balanced accuracy against a few imperfections."""
+    judged(run)
+    if how.quick:
+        raise NotHere("Left out of a quick report.")
+    system, _, shown = needed(scenes)
+    sweeps = small_sweeps(system, shown.channels)
+    if not sweeps:
+        raise NotHere("There is nothing in this system that a camera could be wrong in.")
+    try:
+        found = robustness(
+            system,
+            shown,
+            sweeps,
+            devices=1,
+            batch_size=how.batch_size,
+            resamples=how.resamples,
+        )
+    except ValueError as error:
+        raise NotHere(f"It cannot be measured: {error}") from error
+    yield picture(
+        curves_figure(found.curves, found.scores),
+        shows="Balanced accuracy against each imperfection",
+        caption="One imperfection at a time. Dashed: the score of the system as it is; dotted: its "
+        "own level. A random error is that of one made device.",
+    )
+    yield table(
+        ("imperfection", "level", "unit", "balanced accuracy", "change"),
+        [
+            (
+                curve.perturbation.replace("_", " "),
+                f"{point.level:g}",
+                curve.unit,
+                with_interval(*point.scores.balanced_accuracy),
+                with_interval(*point.change.balanced_accuracy, "+.3f"),
+            )
+            for curve in found.curves
+            for point in curve.points
+        ],
+        caption=f"{found.pictures} test pictures, {100 * found.level:g} % intervals over lesions; "
+        "changes are paired",
+    )
+
+
+def _scored(scores: Scores, form: str = ".3f") -> tuple[str, str]:
+    one, other = (with_interval(score.value, score.interval, form) for score in scores)
+    return one, other

@@ -1,0 +1,178 @@
+"""Several runs side by side: their numbers, and which differences the pictures bear out."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from classify import Difference, bootstrap_difference
+from classify.metrics import LOWER_IS_BETTER
+from joint.folder import Predictions
+
+from .page import MISSING, Html, note, number, table, with_interval
+from .saved import SavedRun
+
+__all__ = ["Common", "Compared", "common_pictures", "compare_runs", "comparison", "verdict"]
+
+#: What is compared in pairs.
+PAIRED = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "nll")
+
+_JUDGED = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "nll", "brier", "ece")
+_MEASURED = (
+    ("bpp", "rate, bits/pixel", ".3f"),
+    ("bpp_bytes", "files, bits/pixel", ".3f"),
+    ("psnr", "PSNR, dB", ".2f"),
+    ("ssim", "SSIM", ".3f"),
+    ("throughput", "throughput, fraction of the light", ".3f"),
+)
+_UNITS = {"nll": "negative log-likelihood, nats", "brier": "Brier score, 0 to 2"}
+_UNITS |= {"auc": "AUC", "macro_f1": "macro F1", "ece": "calibration error"}
+
+
+class Common(NamedTuple):
+    """Rows of the pictures that two runs were both tested on, in one order."""
+
+    first: list[int]
+    second: list[int]
+
+
+class Compared(NamedTuple):
+    """One metric of two runs, the first minus the second; or why it cannot be compared."""
+
+    metric: str
+    found: Difference | None
+    reason: str = ""
+
+
+def common_pictures(first: Predictions, second: Predictions) -> Common:
+    """Pair the test pictures of two runs by name.
+
+    Raises
+    ------
+    ValueError
+        When the runs know other classes, share no picture, or disagree on the label or the lesion
+        of one: equal names are then not equal pictures.
+    """
+    if first.classes != second.classes:
+        raise ValueError(
+            f"they tell other classes apart: {', '.join(first.classes)} and "
+            f"{', '.join(second.classes)}"
+        )
+    places = {name: row for row, name in enumerate(second.identifiers)}
+    rows = [row for row, name in enumerate(first.identifiers) if name in places]
+    if not rows:
+        raise ValueError("their test parts have no picture in common")
+    other = [places[first.identifiers[row]] for row in rows]
+    for one, two in zip(rows, other, strict=True):
+        if first.labels[one] != second.labels[two] or first.groups[one] != second.groups[two]:
+            raise ValueError(
+                f"they disagree on the label or the lesion of {first.identifiers[one]}: their "
+                "pictures are not the same"
+            )
+    return Common(rows, other)
+
+
+def compare_runs(
+    first: Predictions, second: Predictions, *, resamples: int = 1000
+) -> tuple[int, list[Compared]]:
+    """Number of common test pictures, and the paired difference of each of :data:`PAIRED`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`common_pictures`.
+    """
+    rows, other = common_pictures(first, second)
+    groups = [first.groups[row] for row in rows]
+    compared = []
+    for metric in PAIRED:
+        try:
+            found = bootstrap_difference(
+                first.logits[rows],
+                second.logits[other],
+                labels=first.labels[rows],
+                metric=metric,
+                groups=groups,
+                resamples=resamples,
+            )
+            compared.append(Compared(metric, found))
+        except ValueError as error:
+            compared.append(Compared(metric, None, str(error)))
+    return len(rows), compared
+
+
+def verdict(difference: Difference, first: str, second: str) -> str:
+    """Which run is better; only where the interval excludes 0."""
+    low, high = difference.interval
+    if not (low > 0 or high < 0):  # neither where it does not exist
+        return "not shown to differ"
+    ahead = (low > 0) != (difference.metric in LOWER_IS_BETTER)
+    return f"{first if ahead else second} is better"
+
+
+def comparison(runs: Sequence[SavedRun], *, resamples: int = 1000) -> Iterator[Html]:
+    """The numbers of all runs, then each of them against the first."""
+    rows = [(_name(name), *(_judged(run, name) for run in runs)) for name in _JUDGED]
+    rows += [
+        (label, *(number(run.test.get(name), form) for run in runs))
+        for name, label, form in _MEASURED
+    ]
+    shown = [row for row in rows if any(cell != MISSING for cell in row[1:])]
+    pictures = ("test pictures", *(str(run.test.get("count", MISSING)) for run in runs))
+    yield table(
+        ("test part of each run", *(run.name for run in runs)),
+        [pictures, *shown],
+        caption="[low, high]: 95 % bootstrap intervals over lesions; fractions where no unit is "
+        "named",
+    )
+    reference, *others = runs
+    lines, notes = [], []
+    for run in others:
+        pair = f"{run.name} and {reference.name}"
+        if run.predictions is None or reference.predictions is None:
+            notes.append(f"{pair}: one of them has no classifier, so that no score can be paired.")
+            continue
+        try:
+            count, compared = compare_runs(
+                run.predictions, reference.predictions, resamples=resamples
+            )
+        except ValueError as error:
+            notes.append(f"{pair} cannot be compared in pairs: {error}.")
+            continue
+        for metric, found, reason in compared:
+            if found is None:
+                notes.append(f"{pair}, {_name(metric)}: {reason}.")
+                continue
+            lines.append(
+                (
+                    f"{run.name} − {reference.name}",
+                    _name(metric),
+                    f"{count}",
+                    with_interval(found.difference, found.interval, "+.3f"),
+                    f"{found.p:.3g}",
+                    verdict(found, run.name, reference.name),
+                )
+            )
+    if lines:
+        yield table(
+            ("runs", "metric", "common pictures", "difference [interval]", "p", "shown"),
+            lines,
+            caption="Paired differences on the test pictures that both runs have: bootstrap, 95 % "
+            "intervals, the same lesions drawn for both",
+        )
+        if len(lines) > 1:
+            yield note(
+                f"{len(lines)} differences are looked at, and their intervals are not widened for "
+                "that: about one in twenty excludes 0 by chance alone. They say nothing of other "
+                "seeds of the same design."
+            )
+    for line in notes:
+        yield note(line)
+
+
+def _name(metric: str) -> str:
+    return _UNITS.get(metric, metric.replace("_", " "))
+
+
+def _judged(run: SavedRun, name: str) -> str:
+    if run.report is None:
+        return MISSING
+    return with_interval(getattr(run.report, name), run.report.intervals.get(name))

@@ -1,0 +1,373 @@
+"""Figures of a report, beside those of :mod:`joint.figure`."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import optics
+from classify import Interval, LesionDataset
+from joint.analysis import Curve, Scores
+from joint.evaluate import device_of
+from joint.feed import Feed, generators
+from joint.system import ImagingSystem, evaluating
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "Spread",
+    "curves_figure",
+    "dodged_figure",
+    "element_figures",
+    "history_figure",
+    "light_figure",
+    "plain_text",
+    "spread",
+]
+
+Array = npt.NDArray[Any]
+
+# Okabe and Ito (2008): told apart by all kinds of colour vision.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_CHANNELS = ("#D55E00", "#009E73", "#0072B2")
+
+
+@contextmanager
+def plain_text() -> Iterator[None]:
+    """Text of figures is text: the name of a class is no formula, whatever signs are in it."""
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False, "font.size": 9}):
+        yield
+
+
+class Spread(NamedTuple):
+    """Values and the ends of their intervals."""
+
+    values: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+def spread(values: Sequence[float], intervals: Sequence[Interval]) -> Spread:
+    """Values and their intervals."""
+    return Spread(values, [i.low for i in intervals], [i.high for i in intervals])
+
+
+def history_figure(
+    history: Sequence[Mapping[str, Any]], *, best: int | None, monitor: str
+) -> "Figure":
+    """Draw each number of each epoch, and a line at the best one (``best`` counted from 0)."""
+    panels = [panel for panel in _panels(history, monitor) if panel[1]]
+    columns = min(3, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = _figure(3.5 * columns, 2.7 * rows)
+    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    epochs = [record["epoch"] + 1 for record in history]
+    for axis, (name, lines) in zip(axes, panels, strict=False):
+        for (label, values), colour in zip(lines.items(), _COLOURS, strict=False):
+            axis.plot(epochs, values, "o-", color=colour, label=label, markersize=3)
+        if best is not None:
+            axis.axvline(best + 1, color="grey", linestyle=":", label="best epoch")
+        axis.set(xlabel="epoch", ylabel=name)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.ticklabel_format(axis="y", useOffset=False)
+        # Of a stage without a gradient the norm is 0.
+        if name == _NORMS and any(v > 0 for values in lines.values() for v in values):
+            axis.set_yscale("log")
+            _plain_ticks(axis.yaxis)
+        axis.legend(fontsize=8)
+        _open(axis)
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    return figure
+
+
+_NORMS = "norm of the gradient"
+
+
+def _panels(
+    history: Sequence[Mapping[str, Any]], monitor: str
+) -> Iterator[tuple[str, dict[str, list[float]]]]:
+    """Name of an axis, and the lines on it that have a value somewhere."""
+
+    def lines(*wanted: tuple[str, str, str]) -> dict[str, list[float]]:
+        found = {}
+        for label, part, name in wanted:
+            values = [record.get(part, {}).get(name) for record in history]
+            if any(value is not None for value in values):
+                found[label] = [math.nan if value is None else value for value in values]
+        return found
+
+    yield (
+        "loss (total)",
+        lines(("training", "train", "total"), ("validation", "validation", "loss_total")),
+    )
+    rates = ("accuracy", "balanced_accuracy", "macro_f1", "auc")
+    shown = dict.fromkeys(("accuracy", "balanced_accuracy", *(n for n in rates if n == monitor)))
+    yield "on validation", lines(*((n.replace("_", " "), "validation", n) for n in shown))
+    stages = list(dict.fromkeys(name for record in history for name in _norms(record)))
+    yield _NORMS, lines(*((stage.replace("_", " "), "gradient_norms", stage) for stage in stages))
+    yield "rate, bits/pixel", lines(("validation", "validation", "bpp"))
+    yield "PSNR, dB", lines(("validation", "validation", "psnr"))
+
+
+def _norms(record: Mapping[str, Any]) -> Mapping[str, float | None]:
+    return record.get("gradient_norms", {})
+
+
+def light_figure(
+    system: ImagingSystem, dataset: LesionDataset, *, most: int = 12, seed: int = 0
+) -> "Figure":
+    """Draw what light goes through, for the first picture of each class that is there.
+
+    Of more than ``most`` classes, the first ones.
+    """
+    from joint.figure import draw_light  # noqa: PLC0415 - matplotlib
+
+    targets = dataset.targets
+    index = torch.stack([(targets == k).nonzero()[0, 0] for k in targets.unique()[:most]])
+    device = device_of(system)
+    feed = Feed(dataset.subset(index), device, resident=False)
+    rows = torch.arange(len(index))
+    with evaluating(system), torch.no_grad():
+        (batch,) = feed.batches([rows])
+        noise = generators(feed.seeds(seed, "evaluate")[rows.numpy()], device)
+        output = system(batch[0], generator=noise)
+    columns = 2 if output.irradiance is None else 3
+    figure = _figure(2.4 * (columns + 1), 1.75 * len(index) + 0.3)
+    names = [dataset.classes[k] for k in targets[index].tolist()]
+    whole = figure.subfigures(1, 1, squeeze=False)
+    draw_light(whole[0, 0], output, names, dataset.classes)
+    return figure
+
+
+# ---------------------------------------------------------------------------- the learned element
+
+
+def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str]]:
+    """The element itself, and what it does to each frequency; with a line on each."""
+    from joint.figure import draw_filter  # noqa: PLC0415 - matplotlib
+
+    if isinstance(front_end, optics.LearnedKernel | optics.FourierFilter):
+        figure = _figure(9.5, 2.9)
+        draw_filter(figure, front_end)
+        yield figure, "The element as it was learned."
+    elif isinstance(front_end, optics.IncoherentImaging):
+        yield (
+            _pupil_figure(front_end),
+            "Phase in the pupil at the middle wavelength, where light passes, and the point-spread "
+            "function of each channel; shades go with the square root of the light.",
+        )
+    else:
+        return
+    name, lines, why = _transfer(front_end)
+    figure = _figure(6.2, 3.2)
+    axis = figure.subplots()
+    for number, (label, (frequency, along_x, along_y)) in enumerate(lines.items()):
+        colours = _CHANNELS if len(lines) == len(_CHANNELS) else _COLOURS
+        colour = colours[number % len(colours)]
+        axis.plot(frequency[0], along_x, color=colour, label=f"{label}along x")
+        axis.plot(frequency[1], along_y, "--", color=colour, label=f"{label}along y")
+    axis.set(xlabel="frequency, cycles/pixel", ylabel=name, xlim=(0, 0.5))
+    largest = max(float(part.max()) for _, *parts in lines.values() for part in parts)
+    axis.set_ylim(0, 1.05 * largest)
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    _open(axis)
+    yield figure, why
+
+
+_Lines = dict[str, tuple[tuple[Array, Array], Array, Array]]
+
+
+def _transfer(front_end: optics.FrontEnd) -> tuple[str, _Lines, str]:
+    """What is drawn, a line for each channel along both axes, and a sentence on it."""
+    with torch.no_grad():
+        if isinstance(front_end, optics.LearnedKernel):
+            response = front_end.response.flatten(0, 2)[:6].detach().cpu().double()
+            response = _padded(response)
+            modulus = torch.fft.fftshift(torch.fft.fft2(response), (-2, -1)).abs()
+            return (
+                "|transfer function|",
+                _axes_of(modulus, _channel_names(len(modulus))),
+                "Modulus of the Fourier transform of each kernel, the exposures subtracted: 1 "
+                "passes a frequency with all of its light, 0 removes it.",
+            )
+        if isinstance(front_end, optics.FourierFilter):
+            transmission = front_end.transmission.detach().cpu()
+            if front_end.illumination != "incoherent":
+                return (
+                    "|t|, amplitude",
+                    _axes_of(transmission.abs()[None], [""]),
+                    "Modulus of the amplitude transmission, which is the transfer function of the "
+                    "field in coherent light.",
+                )
+            spread = torch.fft.ifft2(torch.fft.ifftshift(transmission)).abs().square()
+            psf = torch.fft.fftshift(spread)[None]
+        else:
+            assert isinstance(front_end, optics.IncoherentImaging)
+            psf = _padded(front_end.psf().detach().cpu())
+        return (
+            "MTF",
+            _axes_of(optics.mtf(psf), _channel_names(len(psf))),
+            "Modulation transfer function of the PSF as the pixels sample it: the contrast that is "
+            "left of a sine, relative to a large area.",
+        )
+
+
+def _padded(kernels: Tensor, size: int = 129) -> Tensor:
+    """Kernels in the middle of a larger window, so that their transform is drawn smoothly."""
+    height, width = (max(0, (size - n) // 2) for n in kernels.shape[-2:])
+    return functional.pad(kernels, (width, width, height, height))
+
+
+def _axes_of(transfer: Tensor, names: Sequence[str]) -> _Lines:
+    """Halves of a centred ``[C, h, w]`` along x and y."""
+    height, width = transfer.shape[-2:]
+    y, x = height // 2, width // 2
+    frequency = tuple(optics.frequencies(n)[n // 2 :].numpy() for n in (width, height))
+    return {
+        name: ((frequency[0], frequency[1]), each[y, x:].numpy(), each[y:, x].numpy())
+        for name, each in zip(names, transfer, strict=True)
+    }
+
+
+def _channel_names(count: int) -> list[str]:
+    if count == 3:
+        return ["red, ", "green, ", "blue, "]
+    return [""] if count == 1 else [f"{number}, " for number in range(count)]
+
+
+def _pupil_figure(front_end: optics.IncoherentImaging) -> "Figure":
+    with torch.no_grad():
+        psf = front_end.psf().detach().cpu().numpy()
+        light = float(front_end.throughput())
+    pupil = front_end.pupil
+    figure = _figure(2.7 * (len(psf) + (pupil is not None)), 2.8)
+    axes = list(np.atleast_1d(figure.subplots(1, len(psf) + (pupil is not None))))
+    figure.suptitle(f"lens, throughput {light:.2f}")
+    if pupil is not None:
+        axis = axes.pop(0)
+        with torch.no_grad():
+            field = pupil.field().detach().cpu().numpy()
+        middle = len(field) // 2
+        phase = np.where(np.abs(field[middle]) > 0, np.angle(field[middle]), np.nan)
+        side = 1e3 * pupil.size[1] * pupil.spacing / 2
+        drawn = axis.imshow(
+            phase, cmap="twilight", vmin=-np.pi, vmax=np.pi, extent=(-side, side, side, -side)
+        )
+        bar = figure.colorbar(drawn, ax=axis, shrink=0.7, label="radians")
+        bar.set_ticks([-np.pi, 0, np.pi], labels=["-π", "0", "π"])
+        axis.set_title(f"phase at {1e9 * pupil.wavelengths[middle]:.0f} nm")
+        axis.set_xlabel("x, mm")
+    names = [name.rstrip(", ") for name in _channel_names(len(psf))]
+    for axis, each, name in zip(axes, psf, names, strict=True):
+        half = each.shape[-1] / 2
+        axis.imshow(np.sqrt(each.clip(0)), cmap="magma", extent=(-half, half, half, -half))
+        axis.set_title(f"PSF, {name}" if name else "PSF")
+        axis.set_xlabel("x, pixels")
+    return figure
+
+
+# --------------------------------------------------------------------------------- comparisons
+
+
+def dodged_figure(
+    names: Sequence[str],
+    series: Mapping[str, Spread],
+    *,
+    quantity: str,
+    even: float | None = None,
+    joined: bool = False,
+) -> "Figure":
+    """Draw points with intervals, the series beside one another at each name.
+
+    ``even`` is a line across, at the value of no effect; ``joined`` draws lines along the names.
+    """
+    figure = _figure(max(5.0, min(10.5, 1.2 + 0.28 * len(names) * (len(series) + 1.2))), 3.1)
+    axis = figure.subplots()
+    places = np.arange(len(names))
+    step = 0.6 / max(1, len(series))
+    for number, (label, each) in enumerate(series.items()):
+        at = places + step * (number - (len(series) - 1) / 2)
+        colour = _COLOURS[number % len(_COLOURS)]
+        _draw_spread(axis, at, each, colour, label, joined)
+    if even is not None:
+        axis.axhline(even, color="grey", linestyle="--", linewidth=1)
+    axis.set_xticks(places, labels=list(names))
+    if 0.09 * sum(len(name) + 2 for name in names) > figure.get_figwidth() - 2:
+        axis.set_xticks(places, labels=list(names), rotation=25, ha="right")
+    axis.set_ylabel(quantity)
+    axis.set_xlim(-0.6, len(names) - 0.4)
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    _open(axis)
+    return figure
+
+
+def curves_figure(curves: Sequence[Curve], scores: Scores) -> "Figure":
+    """Draw balanced accuracy against the level of each perturbation, with the nominal one."""
+    columns = min(3, len(curves))
+    rows = math.ceil(len(curves) / columns)
+    figure = _figure(3.5 * columns, 2.7 * rows)
+    axes = np.atleast_1d(figure.subplots(rows, columns, sharey=True)).ravel()
+    for axis, curve in zip(axes, curves, strict=False):
+        levels = [point.level for point in curve.points]
+        found = [point.scores.balanced_accuracy for point in curve.points]
+        drawn = spread([score.value for score in found], [score.interval for score in found])
+        _draw_spread(axis, levels, drawn, _COLOURS[0], "", True)
+        axis.axhline(scores.balanced_accuracy.value, color="grey", linestyle="--", linewidth=1)
+        axis.axvline(curve.nominal, color="grey", linestyle=":", linewidth=1)
+        if curve.perturbation == "photons":
+            axis.set_xscale("log")
+            _plain_ticks(axis.xaxis)
+        axis.set(title=curve.perturbation.replace("_", " "), xlabel=curve.unit)
+        _open(axis)
+    for axis in axes[::columns]:
+        axis.set_ylabel("balanced accuracy")
+    for axis in axes[len(curves) :]:
+        axis.set_axis_off()
+    return figure
+
+
+def _draw_spread(
+    axis: "Axes",
+    at: Sequence[float] | Array,
+    drawn: Spread,
+    colour: str,
+    label: str,
+    joined: bool,
+) -> None:
+    """Points, and the intervals that exist; one need not hold its point."""
+    axis.vlines(at, drawn.low, drawn.high, color=colour, linewidth=1.5, alpha=0.6)
+    axis.plot(
+        at, drawn.values, "o-" if joined else "o", color=colour, label=label, ms=4, linewidth=1
+    )
+
+
+def _plain_ticks(axis: Any) -> None:  # noqa: ANN401 - an axis of either direction
+    """Numbers of a logarithmic axis as they are read, not as a formula."""
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _open(axis: "Axes") -> None:
+    """Without a frame, with a light grid."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(alpha=0.3, linewidth=0.6)

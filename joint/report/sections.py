@@ -1,0 +1,45 @@
+"""The parts of one run on the page; a part that does not apply says why in one line."""
+
+from collections.abc import Callable, Iterator
+
+from .accuracy import accuracy_lost, costs, imperfections
+from .draw import plain_text
+from .page import Html, joined, note, section
+from .recorded import classification, training, what_it_is
+from .saved import SavedRun
+from .scenes import Measuring, NotHere, Scenes
+from .shown import contrast_of_classes, element, light, rate
+
+__all__ = ["SECTIONS", "run_sections"]
+
+_Part = Callable[[SavedRun, Scenes | str, Measuring], Iterator[Html]]
+
+
+def run_sections(
+    run: SavedRun, scenes: Scenes | str, how: Measuring, *, done: Callable[[], object]
+) -> Html:
+    """All of one run; ``done`` is called after each part."""
+    parts = []
+    for title, make in SECTIONS.items():
+        with plain_text():
+            try:
+                parts.append(section(title, *make(run, scenes, how)))
+            except NotHere as error:
+                parts.append(section(title, note(str(error))))
+        done()
+    return joined(parts)
+
+
+#: Title of each part, and what makes it, in the order of the page.
+SECTIONS: dict[str, _Part] = {
+    "What the run is": what_it_is,
+    "Training": training,
+    "Classification": classification,
+    "What the classifier sees": light,
+    "The element": element,
+    "Rate and fidelity": rate,
+    "Contrast by class": contrast_of_classes,
+    "Where accuracy is lost": accuracy_lost,
+    "What a picture costs": costs,
+    "Robustness": imperfections,
+}

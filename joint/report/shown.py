@@ -1,0 +1,200 @@
+"""Parts of the page that show what the system does to pictures."""
+
+from collections.abc import Iterator, Mapping
+
+from joint.analysis import (
+    PLANES,
+    REGIONS,
+    ContrastByClass,
+    Measure,
+    Plane,
+    RateMap,
+    contrast_by_class,
+    measure_contrast,
+    rate_map,
+)
+from joint.system import ImagingSystem
+
+from .draw import dodged_figure, element_figures, light_figure, spread
+from .page import Html, note, number, picture, table, with_interval
+from .saved import SavedRun
+from .scenes import Measuring, NotHere, Scenes, needed
+
+__all__ = ["contrast_of_classes", "element", "light", "rate"]
+
+
+def light(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
+    """Pictures at each plane."""
+    system, test, _ = needed(scenes)
+    yield picture(
+        light_figure(system, test),
+        shows="Pictures of each class at each plane of the system",
+        caption="The first test picture of each class: the scene, the light on the sensor, the "
+        "picture that the sensor gives, and what the classifier is handed.",
+    )
+
+
+def element(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
+    """The front end, and what it does to each frequency."""
+    system = needed(scenes).system
+    if system.front_end is None:
+        raise NotHere("The system has no front end: the sensor sees the scene.")
+    for figure, caption in element_figures(system.front_end):
+        yield picture(figure, shows="The learned element and its transfer", caption=caption)
+
+
+def rate(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
+    """Bits, fidelity, and where in the picture the bits go."""
+    test = run.test
+    if test.get("bpp") is None:
+        raise NotHere("The system has no codec, and without one there are no bits.")
+    rows = [
+        ("rate", number(test.get("bpp")), f"bits/pixel ({test.get('rate')})"),
+        ("files", number(test.get("bpp_bytes")), "bits/pixel (counted bytes)"),
+    ]
+    if not isinstance(scenes, str):
+        pixels = _pixels(scenes)
+        size = None if test.get("bpp_bytes") is None else test["bpp_bytes"] * pixels / 8
+        rows.append(("a picture's file", number(size, ",.0f"), "bytes/picture"))
+    rows += [
+        ("PSNR", number(test.get("psnr"), ".2f"), "dB"),
+        ("SSIM", number(test.get("ssim")), "fraction"),
+    ]
+    yield table(("test part, mean", "value", "unit"), rows)
+    try:
+        system, _, shown = needed(scenes)
+        found = rate_map(system, shown, batch_size=how.batch_size, resamples=how.resamples)
+    except (NotHere, ValueError) as error:
+        yield note(f"No rate by region: {error}")
+        return
+    yield from _regions(found)
+
+
+def _regions(found: RateMap) -> Iterator[Html]:
+    rows = [row for row in found.rows if row.pictures]
+    yield table(
+        (
+            "class",
+            "pictures",
+            *(f"{region}, bits/pixel" for region in REGIONS),
+            *(f"{region}, density" for region in REGIONS),
+        ),
+        [
+            (
+                row.name,
+                f"{row.pictures}",
+                *(number(region.bpp) for region in row.regions),
+                *(with_interval(region.density, region.interval, ".2f") for region in row.regions),
+            )
+            for row in rows
+        ],
+        caption=f"Rate by region of {len(found.labels)} pictures with a boundary, which reaches "
+        f"{found.band:g} pixels to either side; density is the share of the bits by the share of "
+        f"the area, {100 * found.level:g} % intervals over lesions",
+    )
+    yield picture(
+        dodged_figure(
+            [row.name for row in rows],
+            {
+                name: spread(
+                    [row.regions[k].density for row in rows],
+                    [row.regions[k].interval for row in rows],
+                )
+                for k, name in enumerate(REGIONS)
+            },
+            quantity="density of bits",
+            even=1.0,
+        ),
+        shows="Density of bits by class and region",
+        caption="1 (dashed) is what a codec gives that spreads its bits evenly.",
+    )
+
+
+def _pixels(scenes: Scenes) -> int:
+    """Of what the codec is given."""
+    height, width = scenes.test.image_size
+    binning = 1 if scenes.system.sensor is None else scenes.system.sensor.binning
+    return (height // binning) * (width // binning)
+
+
+_CONTRASTS: dict[Measure, str] = {
+    "gcnr": "gCNR, 0 (lesion and skin overlap) to 1 (they do not)",
+    "weber": "Weber contrast, of luminance, negative for a dark lesion",
+}
+
+
+def contrast_of_classes(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
+    """How far the lesions of each class stand out at each plane."""
+    system, _, shown = needed(scenes)
+    if not shown.has_mask.any():
+        raise NotHere("The data set has no lesion masks.")
+    masked = shown.subset(shown.has_mask)
+    camera = ImagingSystem(
+        front_end=system.front_end,
+        sensor=system.sensor,
+        codec=system.codec,
+        encoding=system.encoding,
+    )
+    planes: list[Plane] = [
+        plane
+        for plane in PLANES
+        if (plane != "irradiance" or camera.front_end is not None or camera.sensor is not None)
+        and (plane != "handed" or camera.codec is not None)
+    ]
+    try:
+        measured = {
+            plane: measure_contrast(masked, system=camera, plane=plane, batch_size=how.batch_size)
+            for plane in planes
+        }
+    except ValueError as error:
+        raise NotHere(f"It cannot be measured: {error}") from error
+    for measure, words in _CONTRASTS.items():
+        try:
+            found = {
+                plane: contrast_by_class(
+                    getattr(each, measure).cpu().numpy(),
+                    masked.targets.numpy(),
+                    classes=masked.classes,
+                    measure=measure,
+                    groups=masked.groups,
+                    resamples=how.resamples,
+                )
+                for plane, each in measured.items()
+            }
+            yield from _contrast(found, words)
+        except ValueError as error:
+            yield note(f"No {measure}: {error}")
+
+
+def _contrast(found: Mapping[str, ContrastByClass], words: str) -> Iterator[Html]:
+    scene = found["scene"]
+    there = [k for k, row in enumerate(scene.classes) if row.pictures]
+    yield table(
+        ("class", "pictures", *found),
+        [
+            (
+                scene.classes[k].name,
+                f"{scene.classes[k].pictures}",
+                *(
+                    with_interval(each.classes[k].median, each.classes[k].interval)
+                    for each in found.values()
+                ),
+            )
+            for k in there
+        ],
+        caption=f"{words}: medians of {sum(row.pictures for row in scene.classes)} pictures, "
+        f"{100 * scene.level:g} % intervals over {scene.unit}",
+    )
+    name = words.partition(",")[0]
+    rows = {plane: [each.classes[k] for k in there] for plane, each in found.items()}
+    yield picture(
+        dodged_figure(
+            [scene.classes[k].name for k in there],
+            {
+                plane: spread([row.median for row in each], [row.interval for row in each])
+                for plane, each in rows.items()
+            },
+            quantity=name,
+        ),
+        shows=f"{name} by class at each plane",
+    )

@@ -1,0 +1,134 @@
+"""From run folders to a page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from joint.checkpoint import write_atomically
+from joint.evaluate import usable_device
+
+from .compare import comparison
+from .page import Html, contents, note, page, section
+from .saved import read_runs
+from .scenes import Measuring, load_scenes
+from .sections import SECTIONS, run_sections
+
+__all__ = ["report_html", "write_report"]
+
+
+def report_html(
+    runs: Sequence[Path | str],
+    *,
+    quick: bool = False,
+    pictures: int = 500,
+    resamples: int = 1000,
+    batch_size: int = 64,
+    device: str = "cpu",
+    progress: bool = False,
+) -> str:
+    """Make the page of one run, or of several beside one another.
+
+    Parameters
+    ----------
+    runs : sequence of path
+        Run folders that are done. Of several, each is compared with the first.
+    quick : bool
+        Leave out where accuracy is lost and robustness, which evaluate the system many times, and
+        do not write every picture with the codec to count bytes.
+    pictures : int
+        Contrast, rate by region, costs, losses and robustness are measured on at most so many
+        pictures of the test part, drawn at random; the classification is of all of them.
+    resamples : int
+        Bootstrap resamples of the lesions, for the intervals.
+    batch_size : int
+        Pictures in one pass.
+    device : str
+        Where to compute.
+    progress : bool
+        Show a bar, on a terminal.
+
+    Returns
+    -------
+    str
+        A whole HTML document that needs nothing else. Where the scenes of a run are not at hand,
+        the parts that need them say so.
+
+    Raises
+    ------
+    ValueError
+        Without a run, with one that is given twice, for a number below 1, or a device that is not
+        there.
+    ConfigError, CheckpointError
+        When a folder is no run, its run is not done, or a file in it is damaged.
+    """
+    for name, value in (
+        ("pictures", pictures),
+        ("resamples", resamples),
+        ("batch_size", batch_size),
+    ):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}")
+    usable_device(device)
+    how = Measuring(quick, pictures, resamples, batch_size, device)
+    saved = read_runs(runs, resamples=resamples)
+    anchors = [f"run-{number}" for number in range(1, len(saved) + 1)]
+    parts: list[Html] = []
+    if len(saved) > 1:
+        links = [("comparison", "Comparison"), *zip(anchors, (r.name for r in saved), strict=True)]
+        parts.append(contents(links))
+        compared = comparison(saved, resamples=resamples)
+        parts.append(section("Comparison", *compared, level=2, anchor="comparison"))
+    total = len(saved) * len(SECTIONS)
+    with tqdm(total=total, unit="part", disable=None if progress else True) as bar:
+        for run, anchor in zip(saved, anchors, strict=True):
+            # One after the other, so that the pictures of one data set are in memory at a time.
+            scenes = load_scenes(run, how)
+            whole = run_sections(run, scenes, how, done=bar.update)
+            several = len(saved) > 1
+            parts.append(section(run.name, whole, level=2, anchor=anchor) if several else whole)
+    parts.append(
+        note(
+            "This page holds pictures of the data sets of its runs: pass it on only where they "
+            "may be. Made by lens2label."
+        )
+    )
+    title = saved[0].name if len(saved) == 1 else f"{len(saved)} runs side by side"
+    return page(f"lens2label: {title}", *parts)
+
+
+def write_report(
+    runs: Sequence[Path | str],
+    path: Path | str,
+    *,
+    quick: bool = False,
+    pictures: int = 500,
+    resamples: int = 1000,
+    batch_size: int = 64,
+    device: str = "cpu",
+    progress: bool = False,
+) -> None:
+    """Write :func:`report_html` to a file, whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        As :func:`report_html`, and when ``path`` is a folder, before anything is measured.
+    ConfigError, CheckpointError
+        As :func:`report_html`, and when the file cannot be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(
+            f"{path} is a folder: give the name of a file, such as {path / 'report.html'}"
+        )
+    text = report_html(
+        runs,
+        quick=quick,
+        pictures=pictures,
+        resamples=resamples,
+        batch_size=batch_size,
+        device=device,
+        progress=progress,
+    )
+    write_atomically(path, text.encode())

@@ -1,0 +1,650 @@
+import base64
+import dataclasses
+import io
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import classify
+import joint
+import optics
+from joint.analysis import Contrast, attribute, contrast_by_class, measure_contrast, rate_map
+from joint.cli import main
+from joint.folder import load_predictions, read_result
+from joint.report import report_html, write_report
+from joint.report.compare import PAIRED, common_pictures, compare_runs, verdict
+from joint.report.draw import dodged_figure, element_figures, history_figure, spread
+from joint.report.page import number, page, paragraph, picture, section, table, with_interval
+from joint.report.sections import SECTIONS
+from joint.report.words import configuration_words
+
+_TINY = ["--data.count", "140", "--data.image-size", "32", "--training.epochs", "1"]
+_RESAMPLES = 30
+_VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class _Page(HTMLParser):
+    """Reads a page, and refuses one that is not well formed."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.images, self.tables, self.headings, self.text = [], [], [], [], []
+        self.tags, self.attributes, self.links, self.anchors = set(), [], [], set()
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        given = dict(attrs)
+        assert len(given) == len(attrs)
+        if "id" in given:
+            assert given["id"] not in self.anchors
+            self.anchors.add(given["id"])
+        if tag == "img":
+            self.images.append(given)
+        if tag == "a":
+            self.links.append(given["href"])
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+        if self.open and self.open[-1] in ("td", "th"):
+            self.tables[-1][-1][-1] += data
+        if self.open and self.open[-1] in ("h1", "h2", "h3"):
+            self.headings.append(data)
+
+    def rows(self):
+        """Cells by the first of their row, of all tables; the first of a name."""
+        found = {}
+        for row in [row for rows in self.tables for row in rows]:
+            found.setdefault(row[0], row[1:])
+        return found
+
+
+def _train(folder, *arguments):
+    command = ["train", "--output", str(folder), "--quiet", *_TINY, *arguments]
+    assert main([str(argument) for argument in command]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """All four stages."""
+    folder = tmp_path_factory.mktemp("whole") / "whole"
+    return _train(folder, "--codec", "jpeg")
+
+
+@pytest.fixture(scope="module")
+def lens(tmp_path_factory):
+    """Another, on the same test part."""
+    folder = tmp_path_factory.mktemp("lens") / "lens"
+    element = ["--front-end", "lens", "--system.front-end.element", "phase"]
+    return _train(folder, "--codec", "webp", *element)
+
+
+@pytest.fixture(scope="module")
+def text(whole):
+    return report_html([whole], resamples=_RESAMPLES)
+
+
+@pytest.fixture(scope="module")
+def parsed(text):
+    return _Page(text)
+
+
+def _test_part(folder):
+    return joint.load_run(folder)[2].test
+
+
+# ------------------------------------------------------------------------------------- the page
+
+
+def test_the_page_is_whole_in_itself(text, parsed):
+    assert text.startswith("<!doctype html>")
+    assert not {"script", "link", "iframe", "object", "svg"} & parsed.tags
+    assert "://" not in text
+    assert "@import" not in text
+    assert "url(" not in text
+    for tag, name, value in parsed.attributes:
+        assert not name.startswith("on"), (tag, name)
+        if name in ("src", "href"):
+            assert value.startswith(("data:image/png;base64,", "#")), value
+    policy = [value for tag, name, value in parsed.attributes if (tag, name) == ("meta", "content")]
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in policy
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_every_picture_can_be_decoded_and_is_named(parsed):
+    assert len(parsed.images) >= 9
+    for image in parsed.images:
+        content = base64.b64decode(image["src"].partition(",")[2], validate=True)
+        decoded = Image.open(io.BytesIO(content))
+        decoded.load()
+        shown = (int(image["width"]), int(image["height"]))
+        # Three of its pixels to two of the page's.
+        assert np.allclose(np.array(decoded.size) / 1.5, shown, atol=0.5)
+        assert image["alt"]
+        assert int(image["width"]) < 1250
+
+
+def test_equal_runs_make_equal_pages(whole, text):
+    assert report_html([whole], resamples=_RESAMPLES) == text
+
+
+def test_all_parts_are_there_in_their_order(parsed):
+    assert parsed.headings == ["lens2label: whole", *SECTIONS]
+
+
+@pytest.mark.parametrize(
+    "hostile", ["<script>alert(1)</script>", '"><img src=x onerror=y>', "&lt;"]
+)
+def test_what_comes_from_a_run_stays_text(hostile):
+    built = page(
+        hostile,
+        section(hostile, paragraph(hostile), anchor=hostile),
+        table([hostile], [[hostile]], caption=hostile),
+        picture(history_figure(_HISTORY, best=0, monitor="loss"), shows=hostile, caption=hostile),
+    )
+    read = _Page(built)
+    assert "script" not in read.tags
+    assert [image["alt"] for image in read.images] == [hostile]
+    assert read.headings == [hostile, hostile]
+    assert read.tables == [[[hostile], [hostile]]]
+    assert read.anchors == {hostile}
+
+
+def test_a_class_may_be_called_anything(tmp_path, whole):
+    names = ["<script>", "$x^{$", "a&b", "_$_", "é ü", "mel", "50 % \\frac"]
+    folder = tmp_path / "<b>run & $x^{"
+    shutil.copytree(whole, folder)
+    saved = load_predictions(folder)
+    held = joint.RunFolder(folder)
+    # Only what is saved is called otherwise: the scenes of the run do not have these names.
+    evaluation = joint.evaluate(joint.ImagingSystem(classifier=_Grey()), _test_part(whole))
+    evaluation = dataclasses.replace(evaluation, logits=saved.logits, labels=saved.labels)
+    held.save_predictions(evaluation, names)
+    read = _Page(report_html([folder], resamples=_RESAMPLES, quick=True))
+    assert read.headings[0] == "lens2label: <b>run & $x^{"
+    assert set(names) <= set(read.rows())
+    assert not {"script", "b"} & read.tags
+
+
+class _Grey(torch.nn.Module):
+    def forward(self, image):
+        return image[:, :1].mean((-2, -1)) * torch.ones(7)
+
+
+# ---------------------------------------------------------------------------------- the numbers
+
+
+def test_the_classification_is_that_of_the_predictions(whole, parsed):
+    saved = load_predictions(whole)
+    expected = classify.report(
+        saved.logits,
+        saved.labels,
+        classes=saved.classes,
+        groups=saved.groups,
+        resamples=_RESAMPLES,
+    )
+    rows = parsed.rows()
+    for name, label in (
+        ("accuracy", "accuracy"),
+        ("balanced_accuracy", "balanced accuracy"),
+        ("macro_f1", "macro F1"),
+        ("auc", "AUC"),
+        ("nll", "negative log-likelihood"),
+        ("brier", "Brier score"),
+    ):
+        low, high = expected.intervals[name]
+        assert rows[label][0] == f"{getattr(expected, name):.3f} [{low:.3f}, {high:.3f}]"
+    assert rows["calibration error"][0] == f"{expected.ece:.3f}"
+    for k, name in enumerate(expected.classes):
+        assert rows[name][0] == str(expected.support[k])
+        assert rows[name][1].startswith(f"{expected.recall[k]:.2f}")
+        assert rows[name][5].startswith(f"{expected.class_auc[k]:.2f}")
+
+
+def test_rate_and_fidelity_are_those_of_the_result(whole, parsed):
+    test, rows = read_result(whole)["test"], parsed.rows()
+    assert rows["rate"] == [f"{test['bpp']:.3f}", "bits/pixel (bytes)"]
+    assert rows["files"][0] == f"{test['bpp_bytes']:.3f}"
+    assert rows["a picture's file"] == [f"{test['bpp_bytes'] * 32 * 32 / 8:,.0f}", "bytes/picture"]
+    assert rows["PSNR"] == [f"{test['psnr']:.2f}", "dB"]
+
+
+def test_the_analyses_are_those_of_the_library(whole, parsed):
+    _, system, parts = joint.load_run(whole)
+    rates = rate_map(system, parts.test, resamples=_RESAMPLES)
+    (shown,) = [rows for rows in parsed.tables if "lesion, bits/pixel" in rows[0]]
+    assert [row[0] for row in shown[1:]] == [row.name for row in rates.rows if row.pictures]
+    for region, bpp, density in zip(
+        rates.rows[0].regions, shown[1][2:5], shown[1][5:], strict=True
+    ):
+        assert bpp == f"{region.bpp:.3f}"
+        assert density == with_interval(region.density, region.interval, ".2f")
+
+    found = measure_contrast(parts.test, system=system, plane="handed")
+    assert isinstance(found, Contrast)
+    expected = contrast_by_class(
+        found.gcnr.numpy(),
+        parts.test.targets.numpy(),
+        classes=parts.test.classes,
+        groups=parts.test.groups,
+        resamples=_RESAMPLES,
+    )
+    gcnr, _ = [rows for rows in parsed.tables if rows[0][-1] == "handed"]
+    assert gcnr[0] == ["class", "pictures", "scene", "irradiance", "measurement", "handed"]
+    for row, cells in zip(expected.classes, gcnr[1:], strict=True):
+        assert (cells[0], cells[-1]) == (row.name, with_interval(row.median, row.interval))
+
+    lost = attribute(system, parts.test, resamples=_RESAMPLES)
+    (ladder,) = [rows for rows in parsed.tables if rows[0][0] == "becomes real"]
+    assert [row[0] for row in ladder[2:-1]] == [s.stage.replace("_", " ") for s in lost.ladder[1:]]
+    assert ladder[-1][3] == with_interval(*lost.lost.accuracy, "+.3f")
+    assert ladder[-2][1].partition(" ")[0] == f"{read_result(whole)['test']['accuracy']:.3f}"
+
+
+def test_the_run_is_described(whole, parsed):
+    rows = parsed.rows()
+    assert rows["scenes"][0].startswith("140 procedural lesions of 32 × 32 pixels")
+    assert rows["codec"] == ["jpeg, quality 75, subsampling 4:2:0"]
+    assert rows["came to"] == ["1 epochs, the best is 1"]
+    (recorded,) = json.loads((whole / "environment.json").read_text())
+    assert rows["threads"] == [str(recorded["threads"])]
+    assert rows["commit"] == [recorded["commit"] or number(None)]
+    assert rows["deterministic"] == ["no"]
+
+
+def test_a_quick_report_and_a_smaller_sample_say_what_they_are(whole):
+    read = _Page(report_html([whole], quick=True, pictures=9, resamples=_RESAMPLES))
+    said = "".join(read.text)
+    assert said.count("Left out of a quick report.") == 2
+    assert "Rate by region of 9 pictures" in said
+    assert "medians of 9 pictures" in said
+    # The predictions are those of all of the test part.
+    count = read_result(whole)["test"]["count"]
+    assert read.rows()["test part"] == [f"{count} pictures"]
+
+
+# -------------------------------------------------------------------------------- missing stages
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        (
+            ["front_end", "sensor", "codec"],
+            [
+                "The system has no front end: the sensor sees the scene.",
+                "The system has no codec, and without one there are no bits.",
+                "There is no stage before the classifier that could lose anything.",
+            ],
+        ),
+        (["classifier"], ["The system has no classifier."]),
+    ],
+)
+def test_a_part_that_does_not_apply_says_why(stages, said, tmp_path):
+    options = [word for stage in stages for word in (f"--{stage.replace('_', '-')}", "none")]
+    codec = [] if "codec" in stages else ["--codec", "png"]
+    folder = _train(tmp_path / "run", *codec, *options)
+    read = _Page(report_html([folder], resamples=_RESAMPLES))
+    assert read.headings[1:] == [*SECTIONS]
+    for line in said:
+        assert line in "".join(read.text)
+    if "classifier" in stages:
+        assert "No rate by region: PNG" in "".join(read.text)
+
+
+def test_scenes_that_are_gone_leave_what_the_folder_says(whole, tmp_path):
+    folder = tmp_path / "copied"
+    shutil.copytree(whole, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["data"] = {"kind": "ham10000", "root": str(tmp_path / "person" / "gone.zip")}
+    (folder / "config.json").write_text(json.dumps(config))
+    text = report_html([folder], resamples=_RESAMPLES)
+    assert text.count("The scenes are not at hand: ") == len(SECTIONS) - 3
+    assert "balanced accuracy" in _Page(text).rows()
+    # Folders may name persons: the configuration names the file alone.
+    read = _Page(text)
+    assert '"root": "gone.zip"' in "".join(read.text)
+
+
+def test_without_masks_there_is_no_region(tmp_path):
+    generator = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for k in range(20):
+            pixels = generator.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{k}.png")
+    run = ["train", "--output", tmp_path / "run", "--quiet", "--data", tmp_path / "pets"]
+    tiny = ["--data.image-size", "32", "--training.epochs", "1", "--codec", "jpeg"]
+    assert main([str(word) for word in (*run, *tiny)]) == 0
+    said = "".join(_Page(report_html([tmp_path / "run"], quick=True, resamples=9)).text)
+    assert "The data set has no lesion masks." in said
+    assert re.search(r"No rate by region: none of the \d+ pictures has a mask", said)
+
+
+# ----------------------------------------------------------------------------------- comparisons
+
+
+def test_runs_are_compared_on_their_common_pictures(whole, lens):
+    read = _Page(report_html([whole, lens], quick=True, resamples=_RESAMPLES))
+    assert read.headings[:3] == ["lens2label: 2 runs side by side", "Comparison", "whole"]
+    assert {link.removeprefix("#") for link in read.links} == read.anchors
+    first, second = load_predictions(lens), load_predictions(whole)
+    assert first.identifiers == second.identifiers
+    (rows,) = [rows for rows in read.tables if rows[0][0] == "runs"]
+    names = {"negative log-likelihood, nats": "nll", "AUC": "auc", "macro F1": "macro_f1"}
+    assert len(rows) == 6
+    for pair, metric, count, difference, p, shown in rows[1:]:
+        expected = classify.bootstrap_difference(
+            first.logits,
+            second.logits,
+            labels=first.labels,
+            groups=first.groups,
+            metric=names.get(metric, metric.replace(" ", "_")),
+            resamples=_RESAMPLES,
+        )
+        assert (pair, count) == ("lens − whole", str(len(first.labels)))
+        assert difference == with_interval(expected.difference, expected.interval, "+.3f")
+        assert p == f"{expected.p:.3g}"
+        assert ("better" in shown) == (expected.interval.low > 0 or expected.interval.high < 0)
+    (single,) = [rows for rows in read.tables if rows[0][0] == "test part of each run"]
+    results = [read_result(run)["test"] for run in (whole, lens)]
+    assert ["PSNR, dB", *(f"{test['psnr']:.2f}" for test in results)] in single
+
+
+@pytest.mark.parametrize(
+    ("metric", "interval", "expected"),
+    [
+        ("accuracy", (0.01, 0.2), "a is better"),
+        ("accuracy", (-0.2, -0.01), "b is better"),
+        ("accuracy", (-0.01, 0.2), "not shown to differ"),
+        ("accuracy", (0.0, 0.2), "not shown to differ"),
+        ("accuracy", (-0.2, 0.0), "not shown to differ"),
+        ("accuracy", (float("nan"), float("nan")), "not shown to differ"),
+        ("nll", (0.01, 0.2), "b is better"),
+        ("brier", (-0.2, -0.01), "a is better"),
+    ],
+)
+def test_better_is_what_an_interval_without_zero_says(metric, interval, expected):
+    difference = classify.Difference(
+        metric=metric, first=0.0, second=0.0, difference=0.0, interval=classify.Interval(*interval),
+        level=0.95, p=0.5, resamples=10, count=10, unit="lesions",
+    )  # fmt: skip
+    assert verdict(difference, "a", "b") == expected
+
+
+def test_only_equal_pictures_are_paired(whole):
+    saved = load_predictions(whole)
+    turned = dataclasses.replace(
+        saved,
+        identifiers=(*saved.identifiers[:0:-1], "another"),
+        groups=(*saved.groups[:0:-1], "another"),
+        labels=np.append(saved.labels[:0:-1], 0),
+        logits=np.append(saved.logits[:0:-1], saved.logits[:1], 0),
+    )
+    rows = common_pictures(saved, turned)
+    assert rows.first == [*range(1, len(saved.labels))]
+    assert [turned.identifiers[k] for k in rows.second] == [*saved.identifiers[1:]]
+    # The same scores of the same pictures, in another order: nothing differs.
+    count, compared = compare_runs(saved, turned, resamples=9)
+    assert (count, [each.metric for each in compared]) == (len(rows.first), [*PAIRED])
+    assert {each.found.difference for each in compared if each.found} == {0.0}
+    changed = [
+        (
+            dataclasses.replace(saved, classes=("x", *saved.classes[1:])),
+            "other classes apart: akiec",
+        ),
+        (
+            dataclasses.replace(saved, identifiers=("n",) * len(saved.groups)),
+            "no picture in common",
+        ),
+        (dataclasses.replace(saved, labels=(saved.labels + 1) % 7), "disagree on the label or the"),
+        (dataclasses.replace(saved, groups=("l",) * len(saved.groups)), "disagree on the label or"),
+    ]
+    for other, message in changed:
+        with pytest.raises(ValueError, match=message):
+            common_pictures(saved, other)
+
+
+def test_runs_that_cannot_be_paired_are_still_shown(whole, tmp_path):
+    other = _train(tmp_path / "whole", "--codec", "jpeg", "--data.seed", "5")
+    read = _Page(report_html([whole, other], quick=True, resamples=_RESAMPLES))
+    said = "".join(read.text)
+    assert "cannot be compared in pairs: their test parts have no picture in common." in said
+    assert "better" not in said
+    # Two folders of one name are told apart by their paths.
+    assert {str(whole), str(other)} <= set(read.headings)
+
+
+# ---------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "result.json").unlink(), r"not done \(interrupted\): finish it with lens2"),
+        (lambda f: (f / "config.json").unlink(), "cannot read .*config.json"),
+        (lambda f: (f / "result.json").write_text("{"), "result.json is damaged"),
+        (lambda f: (f / "result.json").write_text("{}"), "damaged: it has no numbers of a test"),
+        (lambda f: (f / "predictions.safetensors").write_bytes(b"x"), "predictions.safetensors"),
+        (lambda f: (f / "predictions.safetensors").unlink(), "there are no predictions in"),
+        (lambda f: (f / "best.safetensors").write_bytes(b"x" * 99), "best.safetensors"),
+        (lambda f: (f / "best.safetensors").unlink(), "best.safetensors"),
+        (lambda f: (f / "history.jsonl").write_text("{\n{}\n"), "line 1 of .*history.jsonl"),
+        (lambda f: (f / "history.jsonl").write_text("{}\n"), "line 1 of .*damaged: no epoch"),
+        (lambda f: (f / "environment.json").write_text("{"), "environment.json is damaged"),
+        (lambda f: (f / "environment.json").write_text("3"), "it is no list of environments"),
+        (lambda f: _other_accuracy(f), "they are not of one run"),
+    ],
+)
+def test_a_run_that_is_not_whole_is_refused_by_name(damage, message, whole, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(whole, folder)
+    damage(folder)
+    with pytest.raises((joint.CheckpointError, joint.ConfigError), match=message) as caught:
+        write_report([whole, folder], tmp_path / "page.html", quick=True)
+    assert "damaged" in str(caught.value)
+    assert str(whole) not in str(caught.value)
+    assert not (tmp_path / "page.html").exists()
+
+
+def _other_accuracy(folder):
+    result = json.loads((folder / "result.json").read_text())
+    result["test"]["accuracy"] += 0.1
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def test_what_cannot_be_done_is_refused_at_once(whole, tmp_path):
+    for arguments, message in (
+        ({"pictures": 0}, "pictures must be at least 1, not 0"),
+        ({"resamples": 0}, "resamples must be at least 1, not 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"device": "abacus"}, "device 'abacus' is unknown"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            report_html([whole], **arguments)
+    with pytest.raises(ValueError, match="at least one run folder"):
+        report_html([])
+    with pytest.raises(ValueError, match="is given twice"):
+        report_html([whole, whole / ".." / whole.name])
+    with pytest.raises(ValueError, match=r"is a folder: give the name of a file, such as .*html"):
+        write_report([whole], tmp_path)
+
+
+def test_a_missing_environment_or_history_is_said(whole, tmp_path):
+    folder = tmp_path / "bare"
+    shutil.copytree(whole, folder)
+    (folder / "environment.json").unlink()
+    (folder / "history.jsonl").unlink()
+    said = "".join(_Page(report_html([folder], quick=True, resamples=9)).text)
+    assert "Nothing says where it ran: environment.json is missing." in said
+    assert "history.jsonl is missing or empty." in said
+
+
+# ----------------------------------------------------------------------------- figures and words
+
+_HISTORY = [
+    {"epoch": 0, "train": {"total": 2.0}, "validation": {"loss_total": 3.0, "bpp": None}},
+    {"epoch": 1, "train": {"total": 1.0}, "validation": {"loss_total": 2.5, "auc": 0.7},
+     "gradient_norms": {"codec": 0.5, "classifier": None}},
+]  # fmt: skip
+
+
+def test_the_curves_are_the_lines_of_the_history():
+    figure = history_figure(_HISTORY, best=1, monitor="auc")
+    loss, judged, norms = [axis for axis in figure.axes if axis.axison]
+    training, validation, best = loss.get_lines()
+    assert training.get_xydata().tolist() == [[1, 2.0], [2, 1.0]]
+    assert validation.get_xydata().tolist() == [[1, 3.0], [2, 2.5]]
+    assert best.get_xdata()[0] == 2
+    assert judged.get_lines()[0].get_label() == "auc"
+    assert [line.get_label() for line in norms.get_lines()] == ["codec", "best epoch"]
+    assert norms.get_yscale() == "log"
+
+
+def test_points_carry_the_intervals_they_are_given():
+    intervals = [classify.Interval(0.1, 0.3), classify.Interval(float("nan"), float("nan"))]
+    # The first lies outside of its interval: it is drawn as it is.
+    figure = dodged_figure(["a", "b"], {"s": spread([0.5, 0.6], intervals)}, quantity="q", even=1.0)
+    (axis,) = figure.axes
+    bars = axis.collections[0].get_segments()
+    assert [float(end) for end in bars[0][:, 1]] == [0.1, 0.3]
+    assert axis.get_lines()[0].get_ydata().tolist() == [0.5, 0.6]
+
+
+def _curves(front_end):
+    _, (figure, _) = element_figures(front_end)
+    (axis,) = figure.axes
+    return axis
+
+
+def test_the_transfer_of_a_lens_is_its_mtf():
+    pupil = optics.Pupil(
+        [], wavelengths=[500e-9], focal_length=20e-3, pixel_pitch=1.5e-6, psf_size=101, size=128,
+        spacing=2.5e-3 / 127,
+    )  # fmt: skip
+    axis = _curves(optics.IncoherentImaging(pupil))
+    along_x = axis.get_lines()[0].get_xydata()
+    # A circular pupil's: Goodman, Introduction to Fourier Optics, eq. 6-31.
+    cutoff = 2.5e-3 / (500e-9 * 20e-3) * 1.5e-6
+    nu = np.clip(along_x[:, 0] / cutoff, 0, 1)
+    expected = 2 / np.pi * (np.arccos(nu) - nu * np.sqrt(1 - nu**2))
+    assert axis.get_ylabel() == "MTF"
+    assert np.abs(along_x[:, 1] - expected).max() < 0.03
+
+
+def test_the_transfer_of_a_kernel_and_a_filter():
+    axis = _curves(optics.LearnedKernel("identity"))
+    kernel = optics.LearnedKernel("identity").response[0, 0, 0].detach().numpy()
+    line = axis.get_lines()[0].get_xydata()
+    assert line[0, 1] == pytest.approx(abs(kernel.sum()), abs=1e-5)
+    middle = len(line) // 2
+    phase = np.exp(-2j * np.pi * line[middle, 0] * np.arange(7))
+    assert line[middle, 1] == pytest.approx(abs((kernel.sum(0) * phase).sum()), abs=1e-5)
+
+    filter_ = optics.FourierFilter(16, "low_pass")
+    axis = _curves(filter_)
+    size = filter_.grid_size[0]
+    transmission = filter_.transmission.detach().abs()[size // 2, size // 2 :]
+    assert np.allclose(axis.get_lines()[0].get_ydata(), transmission)
+    assert _curves(optics.FourierFilter(16, illumination="incoherent")).get_ylabel() == "MTF"
+
+
+def test_an_element_that_is_not_known_is_not_drawn():
+    pupil = optics.Pupil(
+        [], wavelengths=[500e-9], focal_length=20e-3, pixel_pitch=1.5e-6, psf_size=31, size=32,
+        spacing=2.5e-3 / 31,
+    )  # fmt: skip
+    assert [*element_figures(optics.CoherentImaging(pupil))] == []
+
+
+@pytest.mark.parametrize(
+    ("system", "part", "words"),
+    [
+        (
+            {"front_end": joint.KernelConfig(signed=False)},
+            "front end",
+            "7 × 7 pixels, one exposure;",
+        ),
+        (
+            {"front_end": joint.FourierConfig(start="spiral")},
+            "front end",
+            "coherent light; training",
+        ),
+        (
+            {"front_end": joint.LensConfig(defocus=0.5)},
+            "front end",
+            "20 mm at f/8, pixels of 3.5 µm",
+        ),
+        ({"front_end": joint.NoneConfig()}, "front end", "none: the sensor sees the scene"),
+        ({"sensor": joint.SensorConfig(cfa="rggb")}, "sensor", "rggb mosaic, bilinear"),
+        ({"sensor": joint.SensorConfig(bit_depth=None)}, "sensor", "not rounded"),
+        ({"sensor": joint.NoneConfig()}, "sensor", "none: light is read without noise"),
+        ({"codec": joint.JPEGConfig(quality=7)}, "codec", "jpeg, quality 7, subsampling 4:2:0"),
+        ({"codec": joint.NoneConfig()}, "codec", "none: the classifier sees the measurement"),
+        (
+            {"classifier": joint.ClassifierConfig(dropout=0.2)},
+            "classifier",
+            "dropout 0.2, from random",
+        ),
+        ({"classifier": joint.NoneConfig()}, "classifier", "none: the system ends with a picture"),
+    ],
+)
+def test_a_configuration_is_said_in_words(system, part, words):
+    config = joint.RunConfig(system=joint.SystemConfig(**system))
+    assert words in dict(configuration_words(config))[part]
+
+
+def test_numbers_that_do_not_exist_are_dashes():
+    nan = float("nan")
+    assert (number(None), number(nan), number(0.5)) == ("–", "–", "0.500")
+    assert with_interval(0.5, (nan, nan)) == with_interval(0.5, None) == "0.500"
+    assert with_interval(0.5, (0.25, 0.75), "+.2f") == "+0.50 [+0.25, +0.75]"
+
+
+# ------------------------------------------------------------------------------------ a browser
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not on the PATH")
+def test_a_browser_draws_it(text, tmp_path):
+    (tmp_path / "page.html").write_text(text)
+    shots = []
+    for scheme in (1, 0):  # light, dark
+        shot = tmp_path / f"{scheme}.png"
+        command = [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--window-size=1000,900",
+        ]
+        command += [f"--blink-settings=preferredColorScheme={scheme}", f"--screenshot={shot}"]
+        command += [f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "page.html").as_uri()]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        shots.append(np.asarray(Image.open(shot).convert("L"), float))
+    light, dark = shots
+    assert light.mean() > 200 > 100 > dark.mean()
+    # Something is written, and the same in both.
+    assert light.std() > 10
+    assert dark.std() > 10
