@@ -8,8 +8,9 @@ configuration and state · ``two_stage`` a kernel first, then the element · ``a
 run as a folder, ``checkpoint`` files that are whole or absent, ``lock`` one writer, ``stop`` ends
 between steps, ``environment`` where it ran · ``config`` a run as data, ``settings`` what its parts
 share, ``codecs`` and ``front_ends`` codecs and camera elements by their kind · ``build`` from data
-to objects · ``picture`` single pictures as files · ``figure`` pictures of a run · ``report`` runs as
-a page · ``cli`` the command line, ``options`` what it takes · ``neighbours`` a guard of the four names.
+to objects · ``picture`` single pictures as files · ``figure`` pictures of a run · ``report`` runs
+as a page · ``cli`` the command line, ``options`` what it takes · ``neighbours`` a guard of the
+four names.
 """
 
 # First of all: before anything of a neighbour is used.

@@ -29,7 +29,7 @@ from .options import (
     TrainOptions,
     read_train_options,
 )
-from .parallel import gathered, launched, rank
+from .parallel import gathered, is_loss, launched, rank
 from .picture import compress_file, decompress_file
 from .run import TrainingDiverged
 from .stop import StopRequest, graceful_stop
@@ -197,7 +197,8 @@ def _train_held(
             }
         )
     except Exception as error:
-        run.fail(error)
+        if not is_loss(error):  # the one that was lost has said why, or cannot
+            run.fail(error)
         raise
     return True
 

@@ -196,6 +196,7 @@ def _halves(
 def draw_light(
     figure: SubFigure, output: SystemOutput, names: list[str], classes: Sequence[str]
 ) -> None:
+    """Draw every plane of one pass, a row for each picture."""
     columns: list[tuple[str, Tensor]] = [("scene", output.scene)]
     if output.irradiance is not None:
         exposures = output.irradiance.unflatten(1, (-1, output.scene.shape[1]))

@@ -23,6 +23,8 @@ __all__ = [
 # Middle of the bands of a colour camera, metres; see classify.skin_reflectance.
 _CAMERA_BANDS = (612e-9, 545e-9, 463e-9)
 _VISIBLE = (460e-9, 620e-9)
+# Range of a relief that a learned one may start from, in waves: its ends cannot be left.
+_RELIEF = 0.96
 
 
 class KernelConfig(Settings):
@@ -122,6 +124,24 @@ class LensConfig(Settings):
             raise ValueError(
                 f"strength={self.strength:g} is that of an element: choose one, or set it to 0"
             )
+        made = (self.levels, self.minimum_feature, self.material)
+        if self.element != "height" and made != (None, 0.0, "fused_silica"):
+            raise ValueError(
+                f"levels, minimum_feature and material are those of element='height', not "
+                f"{self.element!r}"
+            )
+        if self.element == "height" and self.strength > _RELIEF:
+            raise ValueError(
+                f"a relief starts within one wave: strength is at most {_RELIEF}, not "
+                f"{self.strength:g}"
+            )
+        widest = min(self.wavelengths or _CAMERA_BANDS) * self.f_number
+        if self.pixel_pitch > widest:
+            raise ValueError(
+                f"pixel_pitch={self.pixel_pitch:g} m is wider than lambda N = {widest:.3g} m at "
+                "the shortest wavelength, so that light would be counted wrongly: take smaller "
+                "pixels (and bin them in the sensor), or a larger f_number"
+            )
         if self.element == "random" and self.strength == 0:
             raise ValueError("a random phase needs a strength above 0, in waves")
         return self
@@ -179,6 +199,8 @@ def _pupil(config: LensConfig, channels: int) -> optics.Pupil:
     wavelengths = config.wavelengths
     if wavelengths is None:
         spread = torch.linspace(*_VISIBLE, channels, dtype=torch.float64)
+        if channels == 1:
+            spread = spread.new_tensor([sum(_VISIBLE) / 2])
         wavelengths = _CAMERA_BANDS if channels == 3 else tuple(spread.tolist())
     if len(wavelengths) != channels:
         raise ValueError(

@@ -70,7 +70,8 @@ class Objective(BaseModel):
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     """Share of each label that is spread over all classes, in training."""
     class_weight_power: float = Field(default=0.0, ge=0, le=1)
-    """Weigh class c by (N / (K n_c)) ** power; 0 weighs all alike, 1 balances them."""
+    """Weigh class c by (N / (K n_c)) ** power, over the mean weight of the data set; 0 weighs all
+    alike, 1 balances them."""
     effective_number: float = Field(default=0.0, ge=0, lt=1)
     """Weigh class c by (1 - beta) / (1 - beta ** n_c) with this beta (Cui et al., CVPR 2019);
     0 weighs all alike, 0.999 is usual."""
@@ -202,7 +203,7 @@ class Objective(BaseModel):
                 weights = class_weights(counts, power=self.class_weight_power)
             elif self.effective_number:
                 weights = effective_number_weights(counts, beta=self.effective_number)
-        return task_loss(
+        loss = task_loss(
             logits,
             labels,
             weights=weights,
@@ -211,6 +212,14 @@ class Objective(BaseModel):
             label_smoothing=self.label_smoothing,
             focal_gamma=self.focal_gamma,
         )
+        if weights is None:
+            return loss
+        # Over the mean weight of the data set, not of the batch: so the parts of a step add up to
+        # it, and a batch of common pictures does not count as much as one of rare ones.
+        weights = weights.to(loss)
+        own = weights[labels] if labels.ndim == 1 else labels.to(loss) @ weights
+        usual = (counts * weights.cpu()).sum() / counts.sum()
+        return loss * own.mean() / usual.to(loss)
 
 
 def _full_precision(values: Tensor) -> Tensor:

@@ -18,7 +18,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 _T = TypeVar("_T")
 
-__all__ = ["ProcessLost", "gathered", "launched", "normalising_together", "rank", "world_size"]
+__all__ = [
+    "ProcessLost",
+    "gathered",
+    "is_loss",
+    "launched",
+    "normalising_together",
+    "rank",
+    "world_size",
+]
 
 
 # What gloo and NCCL say of a process that does not answer any more.
@@ -27,6 +35,11 @@ _LOST = ("closed by peer", "reset by peer", "Broken pipe", "NCCL", "Timed out wa
 
 class ProcessLost(ConnectionError):
     """Another process that shared the work was killed, or its machine is gone."""
+
+
+def is_loss(error: BaseException) -> bool:
+    """Whether torch says that another process is gone."""
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _LOST)
 
 
 def world_size() -> int:
@@ -73,7 +86,7 @@ def launched(
     try:
         yield device
     except RuntimeError as error:
-        if any(word in str(error) for word in _LOST):
+        if is_loss(error):
             raise ProcessLost(
                 f"another process of this run was lost ({str(error).splitlines()[0]}); what was "
                 "saved is whole: resume it, with any number of processes"

@@ -2,6 +2,7 @@
 
 import math
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,16 @@ from .folder import BEST_FILE, CHECKPOINT_FILE, RunFolder
 from .parallel import gathered, rank
 from .system import STAGES, ImagingSystem, Stage
 
-__all__ = ["BEST_FILE", "EpochRecord", "History", "Monitor", "Plan", "Training", "TrainingRun"]
+__all__ = [
+    "BEST_FILE",
+    "EpochRecord",
+    "History",
+    "Monitor",
+    "Plan",
+    "Training",
+    "TrainingDiverged",
+    "TrainingRun",
+]
 
 Monitor = Literal["loss", "accuracy", "balanced_accuracy", "macro_f1", "auc", "bpp", "psnr", "ssim"]
 
@@ -311,7 +321,15 @@ class TrainingRun:
         """Give the system the weights of the best epoch."""
         weights = self.best_weights
         if self.folder is not None:
-            weights, _ = load_checkpoint(self.folder.path / BEST_FILE)
+            path = self.folder.path / BEST_FILE
+            weights, head = load_checkpoint(path)
+            if head.get("epoch") != self.best_epoch:
+                warnings.warn(
+                    f"{path} holds epoch {head.get('epoch')}, counted from 0, and the best of the "
+                    f"checkpoint is {self.best_epoch}: the run was killed between the two, and "
+                    "repeats that epoch when it is resumed",
+                    stacklevel=2,
+                )
         load_weights(self.system, weights, source="the best epoch")
 
     def save(self) -> None:
@@ -375,6 +393,11 @@ class TrainingRun:
             state.setdefault(numbers[name], {})[slot] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        for parameter, slots in self.optimizer.state.items():
+            for slot, value in slots.items():
+                if value.shape == parameter.shape:
+                    # A fused optimiser walks the memory: moments must lie as the weights do.
+                    slots[slot] = torch.empty_like(parameter).copy_(value)
         self.sums = {name: tensor.to(self.device) for name, tensor in parts["sums"].items()}
         if rank() > 0:  # the sums of the file are those of all processes
             self.sums = {name: torch.zeros_like(tensor) for name, tensor in self.sums.items()}

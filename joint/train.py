@@ -129,6 +129,8 @@ def fit(
                 )
             run.restore()
         else:
+            if folder is not None and rank() == 0:
+                folder.rewrite_history(())  # of a run whose checkpoints were deleted
             run.save()  # finds out now whether the folder can hold a run
         progress = progress and rank() == 0
         feed = Feed(train, device)
@@ -157,7 +159,7 @@ def _epoch(
         graph = _parallel(_Graph(run.system, objective, config), run.device)
         for loss in _steps(run, graph, feed, progress):
             due = config.checkpoint_every is not None and run.step % config.checkpoint_every == 0
-            run.interrupted = _asked(stop, run.step)
+            run.interrupted = _asked(stop, run.steps, last=run.seen == len(feed.dataset))
             if due or run.interrupted:
                 _check_finite(run, loss)
                 run.save()
@@ -321,13 +323,7 @@ def _sharing(graph: nn.Module, last: bool) -> AbstractContextManager[None]:
 def _share(places: Tensor, micro_batches: int) -> list[Tensor]:
     """Places of a step that this process passes, part by part."""
     own = places.tensor_split(world_size())[rank()]
-    parts = list(own.tensor_split(micro_batches))
-    if len(parts[-1]) == 0:
-        raise ValueError(
-            f"a step of {len(places)} pictures cannot be divided among {world_size()} processes "
-            f"in {micro_batches} parts each: raise batch_size, or lower micro_batches"
-        )
-    return parts
+    return list(own.tensor_split(micro_batches))
 
 
 def _order(feed: Feed, config: Training, epoch: int) -> Tensor:
@@ -344,18 +340,18 @@ def _clip(run: TrainingRun) -> dict[str, Tensor]:
     limit = math.inf if run.config.gradient_clip is None else run.config.gradient_clip
     norms = {}
     for name, stage in run.system.stages():
-        parameters = [p for p in stage.parameters() if p.grad is not None]
+        parameters = [p for p in stage.parameters() if p.requires_grad and p.grad is not None]
         if parameters:
             norms[NORM + name] = nn.utils.clip_grad_norm_(parameters, limit).detach()
     return norms
 
 
-def _asked(stop: Callable[[], bool] | None, step: int) -> bool:
+def _asked(stop: Callable[[], bool] | None, step: int, *, last: bool) -> bool:
     """Whether any of the processes was asked to stop; all of them agree on it."""
     asked = stop is not None and stop()
     if world_size() == 1:
         return asked
-    return step % _LOOK == 0 and any(gathered(asked))
+    return (last or step % _LOOK == 0) and any(gathered(asked))
 
 
 def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer:
@@ -436,42 +432,49 @@ def _check(
         raise ValueError(
             f"monitor={config.monitor!r} needs a {needed}, and the system has none; use 'loss'"
         )
-    for epoch in (0, config.turn_epochs):
+    smallest = len(train) // math.ceil(len(train) / config.batch_size)
+    if smallest // world_size() < config.micro_batches:
+        raise ValueError(
+            f"a step of {smallest} pictures cannot be divided among {world_size()} processes in "
+            f"{config.micro_batches} parts each: raise batch_size, or lower micro_batches"
+        )
+    turns = {config.learning(e): e for e in (config.turn_epochs, 0) if e < config.epochs}
+    for learning, epoch in turns.items():
         if not any(
             p.requires_grad
             for name, stage in system.stages()
-            if name in config.learning(epoch)
+            if name in learning
             for p in stage.parameters()
         ):
             raise ValueError(
-                f"nothing to train: the stages {', '.join(config.learning(epoch)) or '(none)'} "
+                f"nothing to train: the stages {', '.join(learning) or '(none)'} "
                 f"have no trainable parameters in this system, and no others learn in epoch "
                 f"{epoch + 1} with plan={config.plan!r}"
             )
     scenes, labels = as_scenes(train.gather(torch.tensor([0, len(train) - 1])), device_of(system))
     noise = torch.Generator(scenes.device).manual_seed(0)
-    with _only_learning(system, config.stages), evaluating(system):
-        output = system(scenes, generator=noise)
-        if output.logits is not None and output.logits.shape[1] != len(train.classes):
-            raise ValueError(
-                f"the classifier tells {output.logits.shape[1]} classes apart, the data set has "
-                f"{len(train.classes)}: {', '.join(train.classes)}"
-            )
-        losses = objective(output, labels)
-    _check_gradients(system, losses, objective, config)
+    for learning in turns:
+        with _only_learning(system, learning), evaluating(system):
+            output = system(scenes, generator=noise)
+            if output.logits is not None and output.logits.shape[1] != len(train.classes):
+                raise ValueError(
+                    f"the classifier tells {output.logits.shape[1]} classes apart, the data set "
+                    f"has {len(train.classes)}: {', '.join(train.classes)}"
+                )
+            losses = objective(output, labels)
+        _check_gradients(system, losses, objective, learning)
 
 
 def _check_gradients(
-    system: ImagingSystem, losses: Losses, objective: Objective, config: Training
+    system: ImagingSystem, losses: Losses, objective: Objective, stages: tuple[Stage, ...]
 ) -> None:
     """Refuse an objective that cannot move the stages that learn."""
-    stages = ", ".join(config.stages)
-    learning = [name for name, stage in system.stages() if name in config.stages]
+    learning = [name for name, stage in system.stages() if name in stages]
     parameters = [p for name in learning for p in getattr(system, name).parameters()]
     if parameters and not losses.total.requires_grad:
         raise ValueError(
-            f"nothing that the objective weighs depends on the stages that learn ({stages}): give "
-            "task, rate or distortion a weight that reaches them"
+            f"nothing that the objective weighs depends on the stages that learn "
+            f"({', '.join(stages)}): give task, rate or distortion a weight that reaches them"
         )
     coders = [name for name in learning if name != "classifier"]
     moving = any(p.requires_grad for name in coders for p in getattr(system, name).parameters())

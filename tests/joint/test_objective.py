@@ -59,10 +59,11 @@ def test_training_smooths_weighs_and_adjusts_and_evaluation_does_not():
         functional.cross_entropy(output.logits + prior, LABELS),
     )
     weighted = joint.Objective(label_smoothing=0, class_weight_power=1.0)
-    weights = 100 / (3 * counts)
+    # Over the mean weight of the data set, which is 1 for balancing weights.
+    each = functional.cross_entropy(output.logits, LABELS, reduction="none")
     torch.testing.assert_close(
         weighted(output, LABELS, counts=counts).task,
-        functional.cross_entropy(output.logits, LABELS, weight=weights / weights.sum() * 3),
+        ((100 / (3 * counts))[LABELS] * each).mean(),
     )
 
 
@@ -94,6 +95,9 @@ def test_each_remedy_is_the_one_of_classify():
         ),
     ):
         expected = classify.task_loss(z, LABELS, label_smoothing=0.05, **options)
+        if "weights" in options:  # a step counts by what its pictures weigh
+            weights = options["weights"]
+            expected *= weights[LABELS].mean() * counts.sum() / (weights * counts).sum()
         torch.testing.assert_close(objective(output, LABELS, counts=counts).task, expected)
         assert expected != objective(output, LABELS).task
         # Measured without counts, all objectives tell the plain cross-entropy.

@@ -706,3 +706,72 @@ def test_a_line_is_printed_for_each_epoch(lesions, others, capsys):
     assert "accuracy" in lines[0]
     assert "rate" in lines[0]
     assert any(line.endswith("*") for line in lines)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 8])
+def test_channels_last_resumes_to_equal_bits(lesions, others, tmp_path, steps):
+    config = _settings(channels_last=True, epochs=2, batch_size=10)
+
+    def system(seed=0):
+        made = full_system(seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            made.codec = compress.FactorizedCodec(levels=2)
+        return made
+
+    whole, resumed = system(), system(3)
+    _fit(whole, lesions, others, config=config)
+    polls = iter([False] * (steps - 1) + [True])
+    _fit(system(), lesions, others, config=config, directory=tmp_path, stop=lambda: next(polls))
+    _fit(resumed, lesions, others, config=config, directory=tmp_path, resume=True)
+    assert _same(_state(whole), _state(resumed))
+
+
+def test_class_weights_of_parts_add_up_to_those_of_the_step(lesions, others):
+    rare = lesions.subset([*range(0, 48, 3), 1, 4, 7, 2])  # 16, 3 and 1 of the classes
+    found = []
+    for micro_batches in (1, 4):
+        system = full_system()
+        system.classifier.net[1] = system.classifier.net[7] = nn.Identity()
+        config = _settings(micro_batches=micro_batches, epochs=1, batch_size=20)
+        weighted = joint.Objective(class_weight_power=1, rate=0.1, distortion=1.0)
+        _fit(system, rare, others, config=config, objective=weighted)
+        found.append(_gradients(system))
+    for name, gradient in found[0].items():
+        assert (found[1][name] - gradient).norm() < 1e-4 * gradient.norm(), name
+
+
+def test_what_a_turn_cannot_move_is_refused_before_the_first_step(lesions, others, monkeypatch):
+    monkeypatch.setattr(joint.train, "_step", None)
+    system = joint.ImagingSystem(
+        front_end=optics.LearnedKernel("identity", 3), codec=compress.JPEG(50), classifier=Head()
+    )
+    with pytest.raises(ValueError, match=r"depends on the stages that learn \(codec, classifier\)"):
+        _fit(
+            system, lesions, others, objective=joint.Objective(task=0, distortion=1),
+            config=_settings(plan="alternating", monitor="loss"),
+        )  # fmt: skip
+    # A turn that never comes is of no account.
+    monkeypatch.undo()
+    for parameter in system.classifier.parameters():
+        parameter.requires_grad_(False)
+    alone = _settings(plan="alternating", turn_epochs=2, epochs=2)
+    _fit(system, lesions, others, objective=joint.Objective(), config=alone)
+
+
+def test_a_frozen_stage_has_no_gradient_norm(lesions, others):
+    system = full_system()
+    for parameter in system.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    history = _fit(system, lesions, others, config=_settings(stages=("classifier",), epochs=1))
+    assert set(history.epochs[0].gradient_norms) == {"classifier"}
+    assert all((p.grad == 1).all() for p in system.codec.parameters())
+
+
+def test_a_run_begun_anew_has_the_history_of_one(lesions, others, tmp_path):
+    config = _settings(epochs=1)
+    for _ in range(2):
+        _fit(full_system(), lesions, others, config=config, directory=tmp_path)
+        for path in tmp_path.glob("checkpoint*"):
+            path.unlink()
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 1
