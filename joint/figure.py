@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import SymLogNorm
+from matplotlib.colors import LogNorm, SymLogNorm
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
 from classify import LesionDataset, Reliability, Report
-from optics import FourierFilter, FrontEnd, LearnedKernel, linear_to_srgb
+from optics import FourierFilter, FrontEnd, IncoherentImaging, LearnedKernel, linear_to_srgb
 
 from .checkpoint import write_atomically
 from .evaluate import Evaluation, device_of
@@ -94,7 +94,7 @@ def save_figure(figure: Figure, path: Path | str) -> None:
 
 
 def draw_filter(figure: SubFigure | Figure, front_end: FrontEnd) -> None:
-    """Draw a learned kernel (signed response of each channel) or Fourier transmission."""
+    """Draw a learned kernel (signed response of each channel), Fourier transmission, or PSF."""
     if isinstance(front_end, LearnedKernel):
         response = front_end.response.detach().cpu()  # [F, C, C or 1, k, k]
         kernels = response.flatten(0, 2)[:6].numpy()
@@ -130,6 +130,18 @@ def draw_filter(figure: SubFigure | Figure, front_end: FrontEnd) -> None:
         figure.suptitle(
             f"Fourier filter, {front_end.illumination}, "
             f"throughput {float(front_end.throughput().detach()):.2f}"
+        )
+    elif isinstance(front_end, IncoherentImaging):
+        spots = front_end.psf().detach().cpu()[:6].numpy()
+        axes = np.atleast_1d(figure.subplots(1, len(spots)))
+        scale = LogNorm(float(spots.max()) / 1e4, float(spots.max()), clip=True)
+        for number, (axis, spot) in enumerate(zip(axes, spots, strict=True)):
+            drawn = axis.imshow(spot, cmap="inferno", norm=scale)
+            axis.set_title(("red", "green", "blue")[number] if len(spots) == 3 else f"{number}")
+            _bare(axis)
+        figure.colorbar(drawn, ax=list(axes), shrink=0.6, label="fraction of the light")
+        figure.suptitle(
+            f"point-spread functions, throughput {float(front_end.throughput().detach()):.2f}"
         )
 
 

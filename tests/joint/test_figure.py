@@ -23,6 +23,7 @@ class _Grey(torch.nn.Module):
         (lambda: optics.LearnedKernel("sobel", mix_channels=True), 6),
         (lambda: optics.LearnedKernel("gaussian", signed=False), 3),
         (lambda: optics.FourierFilter(16, "spiral"), 3),
+        (lambda: joint.build_front_end(joint.LensConfig(element="cubic"), (16, 16), 3), 3),
         (lambda: None, 3),
     ],
 )
