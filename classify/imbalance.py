@@ -83,7 +83,7 @@ def task_loss(
 ) -> Tensor:
     """Cross-entropy with the usual remedies for imbalance, mean over the batch.
 
-    Without margins it is linear in the label: a mixed label costs what its parts cost.
+    Without margins and weights it is linear in the label: a mixed label costs what its parts cost.
 
     Parameters
     ----------
@@ -92,8 +92,10 @@ def task_loss(
     labels : Tensor, int64 ``[B]`` or float ``[B, K]``
         True classes, or the share of each class in a picture, as :func:`classify.mix` makes them.
     weights : Tensor ``[K]``, optional
-        Class weights; the mean is then a weighted one, as in torch. A batch of pictures that
-        weigh nothing costs nothing.
+        Class weights; the mean is then a weighted one, for plain labels as in torch. A mixed
+        label weighs what its parts weigh by their shares, where torch divides by the number of
+        pictures: of one picture alone the costs of the parts are then averaged by share times
+        weight. A batch of pictures that weigh nothing costs nothing.
     log_prior : Tensor ``[K]``, optional
         Added to the logits: with tau * log(prior), logit adjustment (Menon et al., ICLR 2021),
         which at tau = 1 is the balanced softmax (Ren et al., NeurIPS 2020).

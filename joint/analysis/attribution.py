@@ -6,8 +6,10 @@
     ladder: all ideal ─► optics real ─► ... ─► codec real        (a step is what the stage takes)
     alone:  all real, one of them ideal                          (what mending that stage gives)
 
-The classifier is the same in every row, and so is the noise of a picture. It was trained behind
-the real stages: an ideal one may be a picture that it has never seen, and its loss negative.
+The classifier is the same in every row, and so is the seed of a picture's noise. The draws are
+the same only as far as the stages draw as many: counts (``shot_noise="poisson"``) draw more or
+fewer by their light, and what follows is other noise. The classifier was trained behind the real
+stages: an ideal one may be a picture that it has never seen, and its loss negative.
 """
 
 import copy

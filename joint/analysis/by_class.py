@@ -322,6 +322,11 @@ def checked(
     return values, labels, member, there
 
 
+def lesions_in(member: Array, onehot: Array) -> Array:
+    """Lesions in each column of ``[N, K]``: of fewer than two every draw is the same."""
+    return np.array([len(np.unique(member[column > 0])) for column in onehot.T], dtype=int)
+
+
 def check_labels(labels: Array, count: int, classes: Sequence[str], what: str) -> Array:
     """Integers ``[N]`` below the number of classes."""
     labels = np.asarray(labels)

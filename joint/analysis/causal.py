@@ -31,7 +31,7 @@ from joint.feed import Feed, generators
 from joint.system import Encoding, ImagingSystem, evaluating
 from optics import clip, linear_to_srgb, srgb_to_linear
 
-from .by_class import plain, rank_correlation
+from .by_class import lesions_in, plain, rank_correlation
 from .colour import lab, light_of_lab
 from .contrast import contrast
 from .region import check_masks, distance_outside, skin_ring
@@ -50,7 +50,7 @@ class ContrastSweep:
     recall: Array
     """Of each class at each factor ``[F, K]``."""
     recall_intervals: tuple[tuple[Interval, ...], ...]
-    """Likewise."""
+    """Likewise; NaN for a class of fewer than two lesions, of which no draw can differ."""
     accuracy: Array
     """``[F]``."""
     accuracy_intervals: tuple[Interval, ...]
@@ -130,7 +130,8 @@ def scale_contrast(
         The ring's distances from the lesion.
     feather : float, pixels
         Width over which the change fades outside of the lesion, at most ``inner``: the ring is
-        not touched.
+        not touched. There a pixel moves along its own line to the ring's mean, so that below
+        factor 1 it stays between the two.
     encoding : {"srgb", "linear"}
         What the pictures are.
 
@@ -175,7 +176,10 @@ def scale_contrast(
         narrowed = torch.where(flat, 1, skin_spread / torch.where(flat, 1, own_spread))
         near = strength.clamp_max(1)
         structure = (1 - near) * (narrowed - 1) * (colours - lesion)
-        change = (strength - 1) * (lesion - skin) + structure
+        moved = (strength - 1) * (lesion - skin) + structure
+        # By the difference that a pixel of skin has of its own: by the lesion's it would pass the
+        # skin, and a sharp border would be left with a bright outline.
+        change = torch.where(masks[:, None], moved, (strength - 1) * (colours - skin))
         share = _feathered(masks, feather)[:, None].to(change.dtype)
         after, before = (
             light_of_lab(c) for c in (colours + share * change, colours)
@@ -277,6 +281,7 @@ def recall_against_contrast(
         _rates(weights, hits, onehot) for weights in resampled(member, resamples, source(generator))
     ]
     drawn = [np.concatenate(part) for part in zip(*parts, strict=True)]
+    drawn[0][..., lesions_in(member, onehot) < 2] = np.nan
     return _swept(steps, shown, observed, drawn, np.median(seen, -1), len(dataset), level)
 
 

@@ -297,11 +297,14 @@ def generalised_cnr(
     Returns
     -------
     Tensor ``[B]``
-        NaN where a region is empty.
+        NaN where a region is empty, or holds a value that is no finite number.
     """
     if bins < 2:
         raise ValueError(f"a histogram needs at least 2 bins, not {bins}")
     either = first | second
+    # No bin holds such a value, and an index made of it would be another picture's.
+    finite = values.isfinite()
+    values = torch.where(finite, values, 0)
     low = torch.where(either, values, math.inf).amin((-2, -1), keepdim=True)
     high = torch.where(either, values, -math.inf).amax((-2, -1), keepdim=True)
     usable = high > low
@@ -309,6 +312,7 @@ def generalised_cnr(
     position = torch.where(usable, values - low, 0) / span * (bins - 1 if soft else bins)
     shares = [_histogram(position, region, bins, soft) for region in (first, second)]
     there = first.flatten(1).any(1) & second.flatten(1).any(1)
+    there = there & (finite | ~either).flatten(1).all(1)
     return _known(1 - torch.minimum(*shares).sum(-1), there)
 
 

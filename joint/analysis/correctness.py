@@ -19,7 +19,7 @@ import torch
 from classify import Interval
 from classify.intervals import check_resampling, percentile_interval, resampled, source, unit_of
 
-from .by_class import checked, plain
+from .by_class import checked, lesions_in, plain
 
 __all__ = [
     "ContrastEffect",
@@ -100,7 +100,7 @@ class MatchedStrata:
     interval: Interval
     """Of the difference."""
     class_intervals: tuple[Interval, ...]
-    """Of each class's difference."""
+    """Of each class's difference; NaN where an end has fewer than two lesions to draw from."""
     level: float
     resamples: int
     unit: str
@@ -260,6 +260,8 @@ def matched_strata(
         [accuracy(weights) for weights in resampled(member, resamples, source(generator))]
     )
     gaps = drawn[..., -1] - drawn[..., 0]
+    lesions = lesions_in(member, onehot).reshape(count, strata)
+    gaps[:, lesions[:, [0, -1]].min(1) < 2] = np.nan
     matched = _matched(observed[None])[0]
     return MatchedStrata(
         measure=measure,

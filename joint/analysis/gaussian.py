@@ -107,7 +107,8 @@ def gaussian_information(
     patches : array ``[M, D]``
         Noisy values, D of a patch, with more patches than values.
     noise_variance : array ``[M, D]``
-        Variance of the noise of each, independent from value to value.
+        Variance of the noise of each. Where values of a patch have noise in common: of each,
+        given the noise of those before it, since these variances multiply to the determinant.
     side : int, pixels
         Side of a patch.
     groups : sequence of str, length M, optional
@@ -182,9 +183,12 @@ def sensor_information(
     ----------
     system : ImagingSystem
         With a sensor that has noise and no colour filter array, whose interpolated values have
-        noise in common. The noise is that of photons, dark current, read-out and rounding. What is
-        clipped varies less than this says: of few photons and no black level, the result is too
-        low, and may be below 0.
+        noise in common. The noise is that of photons, dark current, read-out and rounding, and
+        the fixed patterns: they are noise to whoever has not measured them. A pattern counts by
+        its spread, as if drawn anew for each pixel and patch, but once for all channels and
+        exposures, which share it; the interval leaves out that another sensor has another one.
+        What is clipped varies less than this says: of few photons and no black level, the result
+        is too low, and may be below 0.
     dataset : LesionDataset
     side : int, pixels
         Side of a patch.
@@ -256,18 +260,50 @@ def _noisy_sensor(system: ImagingSystem) -> Sensor:
 
 
 def _noise_variance(sensor: Sensor, irradiance: Tensor, exposures: int) -> Tensor:
-    """Variance of the raw values, fractions of the range squared ``[B, E * C, h, w]``."""
+    """Variance of the raw values, fractions of the range squared ``[B, E * C, h, w]``.
+
+    Of each channel given the noise of those before it, with which it shares the fixed patterns.
+    """
     electrons = sensor.electrons(irradiance, exposures=exposures).clamp_min(0)
+    light = irradiance.clamp_min(0) * (sensor.photons * sensor.quantum_efficiency)
     if sensor.full_well is not None:
-        electrons = electrons.clamp_max(sensor.full_well)
+        electrons, light = (part.clamp_max(sensor.full_well) for part in (electrons, light))
     if sensor.shot_noise == "none":
         electrons = torch.zeros_like(electrons)
+    square = light.square()
     if sensor.binning > 1:
-        electrons = bin_pixels(electrons, sensor.binning)
-    codes = (electrons + sensor.read_noise**2) / float(sensor.gain) ** 2
+        electrons, square = (bin_pixels(part, sensor.binning) for part in (electrons, square))
+    own = electrons + sensor.read_noise**2
     if sensor.bit_depth is not None:
-        codes = codes + 1 / 12  # of rounding
-    return codes / (sensor.top - sensor.black_level) ** 2
+        own = own + float(sensor.gain) ** 2 / 12  # of rounding
+    offset, response = (
+        0.0 if pattern is None else float(pattern.double().var(correction=0))
+        for pattern in (sensor.dsnu_map, sensor.prnu_map)
+    )
+    variance = _innovations(own, square.sqrt(), sensor.binning**2 * offset, response)
+    return variance / (float(sensor.gain) * (sensor.top - sensor.black_level)) ** 2
+
+
+def _innovations(own: Tensor, light: Tensor, offset: float, response: float) -> Tensor:
+    """Variance of each channel given the ones before it ``[B, C, h, w]``.
+
+    The noise of a pixel is ``o + r light + n``, with an offset o and a response r that its
+    channels share and an n of its own. A Kalman filter over the channels (Kalman, J. Basic Eng.
+    82:35, 1960) learns o and r from each for the next: the product of these variances is the
+    determinant of the covariance, that of all channels as if independent were too much.
+    """
+    if offset == response == 0:
+        return own
+    own, light = own.double(), light.double()
+    oo, rr = (torch.full_like(own[:, 0], part) for part in (offset, response))
+    cross = torch.zeros_like(oo)  # covariance of o and r, of what is not known yet
+    found = []
+    for noise, gain in zip(own.unbind(1), light.unbind(1), strict=True):
+        o, r = oo + gain * cross, cross + gain * rr
+        total = o + gain * r + noise
+        oo, cross, rr = oo - o * o / total, cross - o * r / total, rr - r * r / total
+        found.append(total)
+    return torch.stack(found, 1)
 
 
 def _cut(

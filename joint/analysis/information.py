@@ -235,6 +235,11 @@ def screen(
 
     Notes
     -----
+    Intervals are over the lesions that are judged, with what was fitted to the others (templates,
+    predictors) held: with few pictures for the features they are too narrow. Of drawn sets of 60
+    pictures and 288 features, 0.81 to 0.85 of an observer's intervals of level 0.95 held the mean
+    AUC of all sets.
+
     Of 15 designs (five front ends at 10, 100 and 2000 photons/pixel, 800 phantoms of 32 x 32), the
     ranks by balanced accuracy of a small net trained behind each (10 epochs, mean of two seeds)
     agreed with those by observer to 0.93, by usable information to 0.95, by Gaussian information

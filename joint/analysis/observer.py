@@ -46,7 +46,7 @@ class Observer:
     auc: float
     """Mean over the pairs of classes (Hand and Till, Machine Learning 45:171, 2001)."""
     interval: Interval
-    """Over lesions, with the templates as they are."""
+    """Over lesions, with the templates as they are: too narrow where these are fitted to few."""
     pairs: tuple[PairAUC, ...]
     left_out: tuple[str, ...]
     """Classes of fewer than two lesions."""
@@ -64,7 +64,8 @@ class Observer:
         low, high = self.interval
         rows = [
             f"Hotelling observer, {self.features} features, {self.pictures} pictures: AUC "
-            f"{self.auc:.3f} [{low:.3f}, {high:.3f}] ({100 * self.level:g} % over lesions)"
+            f"{self.auc:.3f} [{low:.3f}, {high:.3f}] ({100 * self.level:g} % over lesions, "
+            "templates held)"
         ]
         rows += [f"{f'{p.first}-{p.second}':14} {p.auc:.3f}" for p in self.pairs]
         return "\n".join(rows)

@@ -15,10 +15,10 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from classify import LesionDataset
 from joint.evaluate import device_of
-from joint.feed import Feed, generators
 from joint.system import Encoding, ImagingSystem, SystemOutput, evaluating
 
 from .contrast import Contrast, contrast
+from .passes import passes
 from .region import check_masks
 
 __all__ = ["PLANES", "Plane", "contrast_at", "measure_contrast"]
@@ -113,20 +113,16 @@ def measure_contrast(
     seed : int
         Source of the sensor's noise: the same as in :func:`joint.evaluate`.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     system = ImagingSystem() if system is None else system
     device = device_of(system)
-    feed = Feed(dataset, device, resident=False)
-    seeds = feed.seeds(seed, "evaluate")
-    batches = torch.arange(len(dataset)).split(batch_size)
+    shown = passes(dataset, device, batch_size=batch_size, seed=seed)
     parts = []
     with evaluating(system), torch.no_grad():
-        for index, (scenes, _) in zip(batches, feed.batches(batches), strict=True):
-            output = system(scenes, generator=generators(seeds[index.numpy()], device))
+        for rows, scenes, noise in shown:
+            output = system(scenes, generator=noise)
             part = contrast_at(
                 output,
-                dataset.gather_masks(index).to(device),
+                dataset.gather_masks(rows).to(device),
                 plane=plane,
                 inner=inner,
                 outer=outer,

@@ -174,6 +174,22 @@ def test_a_batch_that_weighs_nothing_costs_nothing():
     assert (logits.grad == 0).all()
 
 
+def test_mixed_labels_weigh_what_their_parts_weigh():
+    logits, labels = _batch(5)
+    others = labels.flip(0)
+    weights = torch.rand(5, dtype=torch.float64) + 0.1
+    mixed = 0.3 * functional.one_hot(labels, 5) + 0.7 * functional.one_hot(others, 5).double()
+    parts = torch.stack(
+        [functional.cross_entropy(logits, y, reduction="none") for y in (labels, others)]
+    )
+    share = torch.stack([0.3 * weights[labels], 0.7 * weights[others]])
+    found = classify.task_loss(logits, mixed, weights=weights)
+    torch.testing.assert_close(found, (share * parts).sum() / share.sum())
+    # torch divides by the pictures: the two differ by the mean weight.
+    theirs = functional.cross_entropy(logits, mixed, weight=weights)
+    torch.testing.assert_close(found * share.sum() / 12, theirs)
+
+
 def test_weights_and_smoothing_are_those_of_torch_with_focal_too():
     logits, labels = _batch(3)
     weights = torch.rand(5, dtype=torch.float64) + 0.1

@@ -136,6 +136,32 @@ def test_a_flat_lesion_is_moved_and_stays_flat():
     assert hidden[0, 0, 12:18, 12:18].std() < 1e-6
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.5])
+def test_a_sharp_border_leaves_no_outline(factor):
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.zeros(1, 40, 40, dtype=torch.bool)
+    mask[:, 14:26, 14:26] = True
+    # Alike in structure: nothing but the colour tells lesion from skin.
+    grain = 0.01 * torch.rand(1, 1, 40, 40, generator=generator)
+    images = (torch.where(mask[:, None], 0.4, 0.7) + grain).expand(-1, 3, -1, -1)
+    shown = scale_contrast(images, mask, factor, feather=2.0)[0]
+    ring = images[0][:, skin_ring(mask)[0]]
+    seen = shown if factor == 0 else shown[:, ~mask[0]]
+    assert seen.max() < ring.max() + 2e-3
+    assert seen.min() > ring.min() - 2e-3
+
+
+def test_the_rim_stays_between_its_own_colour_and_the_skin(pictures):
+    images, masks = pictures[0].double(), pictures[1]
+    before, after = (lab(srgb_to_linear(p)) for p in (images, scale_contrast(images, masks, 0.2)))
+    rim = ~masks & skin_ring(masks, inner=0, outer=1.99)
+    assert rim.flatten(1).any(1).all()
+    for one, other, region, ring in zip(before, after, rim, skin_ring(masks), strict=True):
+        skin, own = one[:, ring].mean(1, keepdim=True), one[:, region]
+        assert (other[:, region] < torch.maximum(own, skin) + 1e-3).all()
+        assert (other[:, region] > torch.minimum(own, skin) - 1e-3).all()
+
+
 def test_above_one_the_mean_moves_and_the_structure_stays():
     generator = torch.Generator().manual_seed(0)
     mask = torch.zeros(1, 30, 30, dtype=torch.bool)
@@ -217,6 +243,21 @@ def test_noise_is_paired_and_draws_are_of_lesions(phantoms, classifier):
     generator = torch.Generator().manual_seed(9)
     drawn = recall_against_contrast(system, few, generator=generator, **options)
     assert drawn.balanced_intervals != first.balanced_intervals
+
+
+def test_a_class_of_one_lesion_has_no_interval(phantoms, classifier):
+    rows = [i for i in range(60) if int(phantoms.labels[i]) != 2]
+    lone = int((phantoms.labels == 2).nonzero()[0])
+    few = phantoms.subset([*rows, lone])
+    sweep = recall_against_contrast(
+        joint.ImagingSystem(classifier=classifier), few, (0.5, 1.0), resamples=40
+    )
+    assert np.isfinite(sweep.recall[:, 2]).all()
+    for row in sweep.recall_intervals:
+        assert np.isnan(row[2]).all()
+        assert np.isfinite(row[0]).all()
+    assert np.isnan(sweep.spearman_intervals[2]).all()
+    assert np.isfinite(sweep.balanced_intervals).all()
 
 
 def test_a_sweep_is_printed_and_json(phantoms, classifier):

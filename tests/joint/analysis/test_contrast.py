@@ -18,6 +18,7 @@ from joint.analysis import (
     contrast,
     generalised_cnr,
 )
+from joint.analysis.region import skin_ring
 from optics import srgb_to_linear
 
 DIFFERENTIABLE = tuple(m for m in MEASURES if m != "gcnr")
@@ -286,6 +287,21 @@ def test_values_that_are_no_numbers_are_named():
     images[1, :, 20, 20] = float("nan")
     reasons = {(u.measure, u.reason, u.rows) for u in contrast(images, masks).undefined}
     assert ("weber", "the picture holds values that are no finite numbers", (1,)) in reasons
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_gcnr_of_values_that_are_no_numbers_is_undefined_there_only(value):
+    images, masks = _disks(3)
+    whole = contrast(images, masks)
+    images[1, :, 20, 20] = value
+    ours = contrast(images, masks)
+    found = {u.measure: (u.reason, u.rows) for u in ours.undefined}
+    expected = ("the picture holds values that are no finite numbers", (1,))
+    for name in ("gcnr", "soft_gcnr"):
+        bright = generalised_cnr(images.mean(1), masks, skin_ring(masks), soft=name == "soft_gcnr")
+        assert bright.isnan().tolist() == [False, True, False]
+        assert found[name] == expected
+        assert torch.equal(getattr(ours, name)[::2], getattr(whole, name)[::2])
 
 
 def test_undefined_pictures_do_not_spoil_the_gradient_of_others():

@@ -207,6 +207,22 @@ def test_strata_of_classes_too_small_are_left_out():
     assert summary["accuracy"][2][1] is None
 
 
+def test_one_lesion_in_an_end_stratum_has_no_interval():
+    values, labels, right, _ = _data(60)
+    labels[:] = np.where(np.arange(60) < 48, labels % 2, 2)
+    groups = [f"lesion{i}" for i in range(48)] + ["p"] * 4 + ["q"] * 4 + ["r"] * 4
+    values[48:] = np.arange(12)
+    found = matched_strata(values, labels, right, classes=CLASSES, groups=groups, resamples=50)
+    assert found.pictures[2].tolist() == [4, 4, 4]
+    assert np.isfinite(found.accuracy).all()
+    assert np.isnan(found.class_intervals[2]).all()
+    assert np.isfinite(found.class_intervals[:2]).all()
+    groups[51] = groups[56] = "s"  # a second lesion at both ends
+    groups[57] = "s"
+    again = matched_strata(values, labels, right, classes=CLASSES, groups=groups, resamples=50)
+    assert np.isfinite(again.class_intervals).all()
+
+
 def test_results_are_printed_and_json():
     values, labels, right, groups = _data(90)
     effect = correctness_against_contrast(

@@ -9,7 +9,9 @@ import classify
 import joint
 import optics
 from joint.analysis.gaussian import (
+    _innovations,
     _log_determinant,
+    _noise_variance,
     gaussian_information,
     gaussian_mutual_information,
     sensor_information,
@@ -98,6 +100,59 @@ def test_information_of_a_sensor_follows_its_noise():
     noise = light.mean() / 4000
     expected = 0.5 * math.log2(1 + spread / 4 / float(noise))
     assert binned.bits == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("pattern", ["dsnu", "prnu"])
+def test_fixed_patterns_are_noise(pattern):
+    generator = torch.Generator().manual_seed(0)
+    images = (128 + 30 * torch.randn((60, 1, 96, 96), generator=generator)).clamp(0, 255)
+    scenes = classify.LesionDataset(
+        images=images.to(torch.uint8), labels=torch.arange(60) % 3,
+        groups=[f"l{i // 2}" for i in range(60)], identifiers=[f"p{i}" for i in range(60)],
+        classes=CLASSES,
+    )  # fmt: skip
+    light = scenes.gather(torch.arange(60)).images / 255.0
+    spread = float(light.var())
+
+    def found(size):
+        sensor = optics.Sensor(
+            200, quantum_efficiency=0.5, bit_depth=None, resolution=96, gain=400, black_level=0.25,
+            generator=torch.Generator().manual_seed(1), **{pattern: size},
+        )  # fmt: skip
+        system = joint.ImagingSystem(sensor=sensor, encoding="linear")
+        return sensor_information(system, scenes, side=4, patches=20).bits
+
+    bits = []
+    for size in (0.0, 5.0, 20.0) if pattern == "dsnu" else (0.0, 0.1, 0.3):
+        electrons = 100 * light
+        fixed = size**2 if pattern == "dsnu" else (size * electrons) ** 2
+        noise = (electrons + 4 + fixed) / 1e4
+        expected = 0.5 * float(((spread + noise.mean()).log() - noise.log().mean()) / math.log(2))
+        bits.append(found(size))
+        assert bits[-1] == pytest.approx(expected, rel=0.05, abs=0.01)
+    assert bits[0] > bits[1] + 0.02 > bits[2] + 0.1
+
+
+def test_channels_share_a_fixed_pattern():
+    random = np.random.default_rng(0)
+    own, light = random.uniform(1, 9, (3, 4)), random.uniform(0, 20, (3, 4))
+    own_maps, light_maps = (torch.from_numpy(part)[:, :, None, None] for part in (own, light))
+    steps = _innovations(own_maps, light_maps, 25.0, 0.04)
+    for row in range(3):
+        ones = np.ones((4, 4))
+        covariance = np.diag(own[row]) + 25 * ones + 0.04 * np.outer(light[row], light[row])
+        assert float(steps[row].prod()) == pytest.approx(float(np.linalg.det(covariance)))
+
+
+def test_binned_patterns_have_the_variance_of_what_is_read():
+    options = {"resolution": 200, "bit_depth": None, "binning": 2, "read_noise": 0.0}
+    sensor = optics.Sensor(
+        100, shot_noise="none", dsnu=3.0, prnu=0.05,
+        generator=torch.Generator().manual_seed(0), **options,
+    )  # fmt: skip
+    light = torch.full((1, 1, 200, 200), 0.5)
+    variance = _noise_variance(sensor, light, 1)
+    assert float(variance.mean()) == pytest.approx(float(sensor(light).var()), rel=0.05)
 
 
 def test_patches_that_do_not_fit_are_refused():

@@ -109,5 +109,6 @@ def test_auc_of_pairs_and_draws_agree_with_scikit_learn(gaussians):
             assert ours == pytest.approx(expected)
     assert found.auc == pytest.approx(np.mean([p.auc for p in found.pairs]))
     assert found.interval.low < found.auc < found.interval.high
+    assert "(95 % over lesions, templates held)" in str(found)
     # Hanley and McNeil's standard error of each pair of 80, and three pairs.
     assert 0.01 < found.interval.high - found.interval.low < 0.12
