@@ -54,8 +54,9 @@ class Axis(Settings):
             raise ValueError("the axis is empty: give at least one value")
         else:
             self._check_values(self.values)
-        if self.path in _SEEDS:
-            raise ValueError(f"{self.path} is set by the seeds of the study; list them there")
+        taken = sorted(self.paths() & set(_SEEDS))
+        if taken:
+            raise ValueError(f"{taken[0]} is set by the seeds of the study; list them there")
         return self
 
     def _check_range(self) -> None:
@@ -63,6 +64,11 @@ class Axis(Settings):
         assert self.high is not None
         if not self.low < self.high:
             raise ValueError(f"low must be below high, not {self.low:g} and {self.high:g}")
+        if self.integer and math.ceil(self.low) > math.floor(self.high):
+            raise ValueError(
+                f"there is no whole number from {self.low:g} to {self.high:g}: widen the range, or "
+                "leave integer out"
+            )
         if self.scale == "log" and self.low <= 0:
             raise ValueError(f"a log scale needs low above 0, not {self.low:g}")
         if self.path is None:
@@ -92,14 +98,17 @@ class Axis(Settings):
         if self.values is None:
             if self.points is None:
                 raise ValueError("a grid needs the points of each range; give points=")
-            found = [self.at(step / (self.points - 1)) for step in range(self.points)]
+            low, high = self._ends()
+            found = [
+                self._number(step / (self.points - 1), low, high) for step in range(self.points)
+            ]
             return tuple(dict.fromkeys(found))
         if self.labels is not None:
             return self.labels
         return tuple(_level(value) for value in self.values)
 
     def at(self, place: float) -> Level:
-        """Choice at a place in 0..1 along the axis.
+        """Choice at a place in 0..1 along the axis; all whole numbers of a range have equal shares.
 
         Numbers are rounded to six digits: the last bits of a logarithm differ between machines,
         and the name of a run must not.
@@ -107,14 +116,28 @@ class Axis(Settings):
         if self.values is not None:
             levels = self.levels()
             return levels[min(int(place * len(levels)), len(levels) - 1)]
-        low, high = self.low, self.high
-        assert low is not None
-        assert high is not None
+        low, high = self._ends()
+        # Half a step more at either end: these would round from half as much as the others.
+        beyond = 0.5 if self.integer else 0.0
+        return self._number(place, low - beyond, high + beyond)
+
+    def _ends(self) -> tuple[float, float]:
+        """Ends of a range, of whole numbers the outermost in it."""
+        assert self.low is not None
+        assert self.high is not None
+        if self.integer:
+            return math.ceil(self.low), math.floor(self.high)
+        return self.low, self.high
+
+    def _number(self, place: float, low: float, high: float) -> int | float:
+        """Number at a place between ``low`` and ``high``, rounded to one of the range."""
         if self.scale == "log":
             number = math.exp((1 - place) * math.log(low) + place * math.log(high))
         else:
             number = (1 - place) * low + place * high
-        return round(number) if self.integer else float(f"{number:.6g}")
+        rounded = round(number) if self.integer else float(f"{number:.6g}")
+        first, last = self._ends()
+        return min(max(rounded, first), last)
 
     def assignments(self, level: Level) -> dict[str, JsonValue]:
         """What a choice sets: values by path.

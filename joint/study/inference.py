@@ -37,6 +37,18 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
+_MACRO = (
+    "balanced_accuracy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "auc",
+    "average_precision",
+    "sensitivity",
+)
+"""Means over classes, in which a lesion of a rare class weighs as much as many others."""
+_FEW_LESIONS = 10
+
 _OF_A_RUN = ("loss", "bpp", "bpp_bytes", "psnr", "ssim", "throughput")
 STUDY_METRICS = (*METRICS, *_OF_A_RUN)
 """Numbers that a study can be judged by: those of a classification report, and of a run."""
@@ -96,6 +108,8 @@ class Inference:
     unit: str
     """What the interval is over: ``seeds and lesions`` where the metric is one of predictions
     that were kept, else ``seeds``."""
+    note: str | None = None
+    """Why the interval may be too narrow, if a class that counts in the metric has few lesions."""
 
 
 def infer(
@@ -138,7 +152,14 @@ def infer(
     mean = float(values.mean()) if len(values) else None
     if mean is None or len(values) < 2:
         return Inference(mean, None, 1.0, unit)
+    note = None
     if lesions:
+        rarest, count = _rarest(known[0])
+        if metric in _MACRO and count < _FEW_LESIONS:
+            note = (
+                f"class {rarest} has {count} lesion{'s' * (count > 1)} in the test part: intervals "
+                "may be too narrow"
+            )
         spread = _crossed(values, first, second, known, metric, resamples, generator)
     else:
         spread = _Spread(float(values.std(ddof=1)) / math.sqrt(len(values)), len(values) - 1)
@@ -149,7 +170,7 @@ def infer(
     low, high = mean - reach, mean + reach
     if second is None and scores_nothing(metric):  # a share
         low, high = max(0.0, low), min(1.0, high)
-    return Inference(mean, Interval(low, high), p, unit)
+    return Inference(mean, Interval(low, high), p, unit, note)
 
 
 def _crossed(
@@ -188,9 +209,19 @@ def _crossed(
     # Where the lesions alone are drawn, or the seeds alone: what the degrees of freedom weigh.
     of_lesions = float(np.nanvar(drawn.mean(1)))
     of_seeds = float(values.var(ddof=1)) / seeds
-    weighed = of_seeds**2 / (seeds - 1) + of_lesions**2 / max(1, int(member.max()))
+    # The rarest class tells most of the spread of a mean over classes.
+    count = _rarest(part)[1] if metric in _MACRO else int(member.max()) + 1
+    weighed = of_seeds**2 / (seeds - 1) + of_lesions**2 / max(1, count - 1)
     freedom = (of_seeds + of_lesions) ** 2 / weighed if weighed > 0 else seeds - 1
     return _Spread(math.sqrt(both), freedom)
+
+
+def _rarest(part: Predictions) -> tuple[str, int]:
+    """Class with the fewest lesions, of those that occur, and how many they are."""
+    member = membership(part.groups, len(part.labels))
+    counts = {k: len(np.unique(member[part.labels == k])) for k in np.unique(part.labels)}
+    rarest = min(counts, key=lambda k: counts[k])
+    return part.classes[rarest], counts[rarest]
 
 
 def _judge(run: Outcome) -> Judged | None:

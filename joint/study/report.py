@@ -66,6 +66,8 @@ class StudyReport:
         lines += [f"  {contrast}" for contrast in self.planned] or ["  nothing"]
         lines += ["", f"exploration: {self.metric} of {len(self.designs)} designs, best first"]
         lines += aligned([_HEAD, *map(_cells, self.designs)])
+        notes = [design.estimate.note for design in self.designs]
+        lines += [f"  {note}" for note in dict.fromkeys(notes) if note is not None]
         if self.luck is not None and len(self.designs) > 1:
             lines.append(
                 f"  the best of {len(self.designs)} equal designs lies {self.luck:.4f} above them "

@@ -26,7 +26,8 @@ class Costs:
     """Mean photons on a pixel at full scale over the whole exposure; None without a sensor."""
     bits: float | None
     """Mean bits of a picture that reach the classifier's end: of the codec's files, or else its
-    estimate; without a codec, of the sensor's codes. None where nothing rounds."""
+    estimate; without a codec, of the sensor's codes in all exposures. None where nothing
+    rounds."""
     parameters: int
     """Numbers that the system consists of, those of the optics among them."""
 
@@ -52,9 +53,9 @@ def costs(
     bits = None
     if isinstance(sensor, SensorConfig):
         height, width = height // sensor.binning, width // sensor.binning
-        if system.front_end is not None:
-            channels = system.front_end.out_channels
-        codes = 1 if sensor.cfa is not None else channels
+        # Each exposure is read, and has the channels of the scene; a mosaic has one code a pixel.
+        exposures = 1 if system.front_end is None else system.front_end.exposures
+        codes = exposures * (1 if sensor.cfa is not None else channels)
         bits = None if sensor.bit_depth is None else sensor.bit_depth * codes * height * width
     return Costs(
         photons=sensor.photons if isinstance(sensor, SensorConfig) else None,

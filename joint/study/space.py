@@ -115,7 +115,7 @@ class Study(Settings):
     """What must hold of a design, such as ``camera != none or light >= 300``: comparisons of an
     axis with a level, a number or another axis, joined by ``or``."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4, 5), min_length=1)
-    """One run of every design for each."""
+    """One run of every design for each; from 0 up to below 2**63, which every generator takes."""
     plan: Plan = Plan()
     """How it will be judged."""
 
@@ -131,6 +131,9 @@ class Study(Settings):
                 raise ValueError(f"two axes set {path}; make them one")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"the seeds must differ: {list(self.seeds)}")
+        beyond = [seed for seed in self.seeds if not 0 <= seed < 2**63]
+        if beyond:
+            raise ValueError(f"a seed is a whole number from 0 to 2**63 - 1, not {beyond[0]}")
         for text in self.constraints:
             for term in terms(text):
                 axis = self._axis(term.axis)

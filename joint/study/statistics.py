@@ -39,6 +39,8 @@ class Estimate:
     failed: int
     unit: str
     """What the interval is over: ``seeds and lesions``, or ``seeds``."""
+    note: str | None = None
+    """Why the interval may be too narrow, see :class:`Inference`."""
 
 
 @final
@@ -73,11 +75,15 @@ class Contrast:
     """Those on which a run has not ended."""
     failed: tuple[int, int]
     """Failed runs of each design."""
+    spread: float | None
+    """Standard deviation of the paired differences over seeds; None with fewer than two pairs."""
     needed: int | None
     """Seeds that would show such a difference with 80 % power, on these test pictures; None if no
-    10 000 would."""
+    10 000 would. Among several planned comparisons, as the one that Holm judges most strictly."""
     planned: bool
     """Named before the first run."""
+    note: str | None = None
+    """Why the interval may be too narrow, see :class:`Inference`."""
 
     @property
     def verdict(self) -> str:
@@ -102,6 +108,7 @@ class Contrast:
         larger = max(self.p, self.interval_p)
         of_all = f" (Holm {self.adjusted_p:.3g})" if self.adjusted_p != larger else ""
         more = "" if self.verdict in ("better", "worse") else f"; {self._advice()}"
+        more += "" if self.note is None else f"; {self.note}"
         return (
             f"{self.name}: {self.metric} {self.first:.4f} against {self.second:.4f}, difference "
             f"{self.difference:+.4f} [{low:+.4f}, {high:+.4f}] over {self.unit}, "
@@ -186,9 +193,7 @@ def compare(
     )
     pairs = len(scored)
     p = sign_flip_test(differences, generator=generator) if pairs else 1.0
-    needed = None
-    if found.mean is not None and pairs > 1:
-        needed = seeds_needed(found.mean, float(differences.std(ddof=1)), alpha=alpha)
+    spread = float(differences.std(ddof=1)) if pairs > 1 else None
     return Contrast(
         name=name,
         metric=metric,
@@ -209,17 +214,34 @@ def compare(
             sum(ours[seed].value is None for seed in both),
             sum(theirs[seed].value is None for seed in both),
         ),
-        needed=needed,
+        spread=spread,
+        needed=_needed(found.mean, spread, alpha),
         planned=planned,
+        note=found.note,
     )
 
 
 def adjusted(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
-    """Planned comparisons with their p adjusted for their number, see :func:`holm`."""
+    """Planned comparisons with their p, and the seeds they need, adjusted for their number.
+
+    See :func:`holm`. The smallest p must reach alpha over their number, and which one will be the
+    smallest is not known beforehand.
+    """
     values = holm([max(contrast.p, contrast.interval_p) for contrast in contrasts])
     return tuple(
-        replace(contrast, adjusted_p=p) for contrast, p in zip(contrasts, values, strict=True)
+        replace(
+            contrast,
+            adjusted_p=p,
+            needed=_needed(contrast.difference, contrast.spread, contrast.alpha / len(contrasts)),
+        )
+        for contrast, p in zip(contrasts, values, strict=True)
     )
+
+
+def _needed(difference: float | None, spread: float | None, alpha: float) -> int | None:
+    if difference is None or spread is None:
+        return None
+    return seeds_needed(difference, spread, alpha=alpha)
 
 
 def estimate(
@@ -244,7 +266,7 @@ def estimate(
     scored = [run for run in runs if run.value is not None or scores_nothing(metric)]
     found = infer(scored, metric=metric, level=level, resamples=resamples, generator=generator)
     failed = sum(run.value is None for run in runs)
-    return Estimate(found.mean, found.interval, len(runs), failed, found.unit)
+    return Estimate(found.mean, found.interval, len(runs), failed, found.unit, found.note)
 
 
 def _by_seed(runs: Sequence[Outcome]) -> dict[int, Outcome]:

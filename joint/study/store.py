@@ -16,6 +16,7 @@ may be copied, and merged with rsync.
 
 import json
 import os
+import secrets
 import traceback
 import warnings
 from collections import Counter
@@ -194,7 +195,8 @@ def create_study(study: Study, folder: Path | str) -> Ledger:
         "designs": designs,
         "runs": [asdict(run) for run in runs],
     }
-    _write(folder / STUDY_FILE, content)
+    if not _write_new(folder / STUDY_FILE, content):
+        return create_study(study, folder)  # somebody else was faster
     return Ledger(folder, study, designs, runs)
 
 
@@ -307,6 +309,23 @@ def _changes(old: object, new: object, place: str) -> list[str]:
                 found += _changes(old[key], new[key], inner)
         return found
     return [] if old == new else [f"{place} was {old!r} and is {new!r}"]
+
+
+def _write_new(path: Path, content: object) -> bool:
+    """Write a file unless there is one, which of two that write at once one alone does."""
+    own = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new")
+    _write(own, content)
+    try:
+        os.link(own, path)  # unlike a rename, it replaces nothing
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if path.exists():
+            return False
+        os.replace(own, path)
+    finally:
+        own.unlink(missing_ok=True)
+    return True
 
 
 def _write(path: Path, content: object) -> None:

@@ -41,12 +41,15 @@ class Row:
     """Kind of failure."""
 
     def flat(self) -> dict[str, Any]:
-        """The cells, by column."""
+        """The cells, by column; an axis has the column ``axis.<name>``, see :attr:`levels`.
+
+        Axes may be called like another column, such as bits.
+        """
         return {
             "digest": self.digest,
             "state": self.state,
             "design": self.design,
-            **self.levels,
+            **{f"axis.{name}": level for name, level in self.levels.items()},
             "seed": self.seed,
             "best_epoch": self.best_epoch,
             **self.numbers,

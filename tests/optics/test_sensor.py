@@ -488,5 +488,5 @@ def test_another_light_for_a_while_keeps_the_brightness(trainable):
     assert torch.equal(sensor(scene), before)
     assert all(torch.equal(state[name], t) for name, t in sensor.state_dict().items())
     for wrong in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match="photons=.* out of range"), sensor.under(wrong):
+        with pytest.raises(ValueError, match=r"photons=.* out of range"), sensor.under(wrong):
             pass

@@ -1,7 +1,8 @@
 import math
+from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -40,12 +41,53 @@ def test_places_on_a_range_are_spread_as_said(place, low, ratio):
     assert even == pytest.approx(low + place * (high - low), rel=1e-5)
     log = Axis(path="a", low=low, high=high, scale="log").at(place)
     assert math.log(log / low) == pytest.approx(place * math.log(ratio), abs=1e-5)
-    assert log == float(f"{log:.6g}")  # the name of a run must not hang on the last bits
+    # The name of a run must not hang on the last bits; the ends are as they were given.
+    assert log in (low, high, float(f"{log:.6g}"))
 
 
 @given(place=st.floats(0, 1, exclude_max=True))
 def test_places_on_values_have_equal_shares(place):
     assert Axis(path="a", values=(0, 1, 2)).at(place) == int(3 * place)
+
+
+@given(
+    place=st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1),
+    low=st.floats(1e-3, 1e4),
+    ratio=st.floats(1.0001, 10),
+    scale=st.sampled_from(["uniform", "log"]),
+    integer=st.booleans(),
+)
+def test_no_rounding_leaves_the_range(place, low, ratio, scale, integer):
+    high = low * ratio
+    assume(not integer or math.ceil(low) <= math.floor(high))
+    axis = Axis(path="a", low=low, high=high, scale=scale, integer=integer, points=3)
+    for level in (axis.at(place), *axis.levels()):
+        assert low <= level <= high
+        assert isinstance(level, int) == integer
+        axis.assignments(level)
+
+
+def test_ends_of_many_digits_stay_in_the_range():
+    axis = Axis(path="a", low=100.00049, high=200.0006, points=2)
+    assert axis.levels() == (100.00049, 200.0006)
+    assert (axis.at(0.0), axis.at(1.0)) == axis.levels()
+    assert Axis(path="a", low=0.6, high=2.4, integer=True, points=2).levels() == (1, 2)
+    with pytest.raises(ValidationError, match=r"no whole number from 1\.2 to 1\.8: widen"):
+        Axis(path="a", low=1.2, high=1.8, integer=True)
+
+
+def test_whole_numbers_have_equal_shares():
+    axis = Axis(path="a", low=2, high=5, integer=True)
+    count = 4000
+    found = Counter(axis.at((step + 0.5) / count) for step in range(count))
+    assert found == {2: 1000, 3: 1000, 4: 1000, 5: 1000}
+    log = Axis(path="a", low=1, high=4, integer=True, scale="log")
+    found = Counter(log.at((step + 0.5) / count) for step in range(count))
+    for number in (1, 2, 3, 4):  # the density 1 / x from half below to half above
+        share = math.log((number + 0.5) / (number - 0.5)) / math.log(4.5 / 0.5)
+        assert found[number] / count == pytest.approx(share, abs=1e-3)
+    # On a grid the ends are points like the others.
+    assert Axis(path="a", low=2, high=5, integer=True, points=4).levels() == (2, 3, 4, 5)
 
 
 def test_the_end_of_values_is_the_last_one():
@@ -69,6 +111,10 @@ def test_the_end_of_values_is_the_last_one():
         ({"values": ({"a": 1},)}, "sets several fields needs labels"),
         ({"path": "a", "values": (1, 1)}, "the level 1 is there twice"),
         ({"path": "training.seed", "values": (1,)}, "training.seed is set by the seeds"),
+        (
+            {"values": ({"z": 1, "system.seed": 2},), "labels": ("x",)},
+            "system.seed is set by the seeds",
+        ),
     ],
 )
 def test_what_is_no_axis_is_refused(settings, message):

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from joint.study import Outcome, infer
+from joint.folder import Predictions
+from joint.study import Outcome, compare, estimate, infer
 
 
 @pytest.mark.parametrize(("seed_spread", "design_spread"), [(0.02, 1.0), (0.3, 0.5), (0.6, 0.05)])
@@ -89,16 +90,61 @@ def test_a_draw_without_a_class_says_nothing_of_it(outcome):
     right = np.array([False] + [True] * 9)
     margins = np.where(right, 1.0, -1.0)
     runs = [outcome(seed, margins, labels, list("abcdefghij")) for seed in range(6)]
-    low, _ = infer(runs, metric="macro_recall", resamples=4000).interval
+    low, _ = infer(runs, metric="macro_recall", resamples=4000, level=0.5).interval
     generator = np.random.default_rng(0)
     means = []
     for _ in range(4000):
         rows = generator.integers(0, 10, 10)
         recalls = [right[rows][labels[rows] == k] for k in (0, 1)]
         means.append(np.mean([recall.mean() for recall in recalls if len(recall)]))
-    half = stats.t.ppf(0.975, 9) * np.std(means)
+    half = stats.t.ppf(0.75, 1) * np.std(means)  # one lesion, and no fewer degrees than one
     center = np.mean([8 / 9, 1])
     assert low == pytest.approx(center - half, rel=0.02)
+
+
+def _rare(generator, *, lesions, classes=("a", "b", "rare"), skill=1.2):
+    """Runs on two classes of 40 lesions and a rare one; each lesion is right as often as told."""
+    labels = np.concatenate([np.repeat([0, 1], 40), np.full(lesions, 2)])
+    names = tuple(map(str, range(len(labels))))
+    spread = math.sqrt(1 + 1 + 1.5**2)
+    own = generator.normal(skill * spread, math.sqrt(spread**2 - 1), len(labels))
+    found = []
+    for seed in range(6):
+        right = own + generator.normal(0, 1, len(labels)) > 0
+        logits = 4.0 * np.eye(3)[np.where(right, labels, (labels + 1) % 3)]
+        value = float(np.mean([right[labels == k].mean() for k in range(3)]))
+        found.append(Outcome(seed, value, Predictions(classes, names, names, labels, logits)))
+    return found
+
+
+@pytest.mark.parametrize("lesions", [3, 8])
+def test_the_interval_covers_where_a_class_is_rare(lesions):
+    generator = np.random.default_rng(0)
+    truth = stats.norm.cdf(1.2)
+    rounds, covered = 200, 0
+    for _ in range(rounds):
+        runs = _rare(generator, lesions=lesions)
+        low, high = infer(runs, metric="balanced_accuracy", resamples=100).interval
+        covered += low <= truth <= high
+    assert covered / rounds > 0.915  # 0.95 less two standard errors
+
+
+def test_few_lesions_of_a_class_are_told():
+    generator = np.random.default_rng(0)
+    rare = _rare(generator, lesions=4)
+    told = "class rare has 4 lesions in the test part: intervals may be too narrow"
+    assert infer(rare, metric="balanced_accuracy", resamples=100).note == told
+    assert infer(rare, rare, metric="auc", resamples=100).note == told
+    # Where all pictures weigh the same, a rare class hardly counts.
+    assert infer(rare, metric="accuracy", resamples=100).note is None
+    enough = _rare(generator, lesions=10)
+    assert infer(enough, metric="balanced_accuracy", resamples=100).note is None
+    # Passed on to people.
+    assert estimate(rare, resamples=100).note == told
+    other = _rare(generator, lesions=4, skill=0.5)
+    contrast = compare(rare, other, resamples=100)
+    assert contrast.to_dict()["note"] == told
+    assert str(contrast).endswith(told)
 
 
 def test_a_share_stays_a_share():

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,6 +105,16 @@ def test_a_report_is_json(finished):
     assert content["tally"]["done"] == 32
     assert content["planned"][0]["verdict"] == "better"
     assert len(content["designs"]) == 4
+
+
+def test_a_note_is_told_once(finished):
+    found = report(finished)
+    noted = tuple(
+        replace(design, estimate=replace(design.estimate, note="class x has 4 lesions"))
+        for design in found.designs
+    )
+    assert str(replace(found, designs=noted)).count("\n  class x has 4 lesions\n") == 1
+    assert "lesions in the test part" not in str(found)
 
 
 def test_a_doubt_is_repeated(small_study, tmp_path):

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 import joint
 from joint.build import build_data, build_split, build_system
@@ -64,6 +65,31 @@ def test_costs_are_light_and_bits_of_a_picture(small_base, sensor, bpp, expected
     found = costs(config, system, (3, 16, 16), bpp)
     assert (found.photons, found.bits) == expected
     assert found.parameters > 100_000
+
+
+@pytest.mark.parametrize(
+    ("front_end", "cfa", "codes"),
+    [
+        (joint.NoneConfig(), None, 3),
+        (joint.KernelConfig(kernel_size=3, signed=False), None, 3),
+        (joint.KernelConfig(kernel_size=3, signed=True), None, 2 * 3),
+        (joint.KernelConfig(kernel_size=3, signed=True, mix_channels=True), None, 2 * 3),
+        (joint.KernelConfig(kernel_size=3, signed=True, start="sobel"), None, 2 * 2 * 3),
+        (joint.KernelConfig(kernel_size=3, signed=True), "rggb", 2),
+        (joint.LensConfig(), None, 3),
+    ],
+)
+def test_bits_are_those_of_every_exposure(small_base, front_end, cfa, codes):
+    sensor = joint.SensorConfig(photons=500, bit_depth=10, cfa=cfa)
+    base = small_base()
+    update = {"front_end": front_end, "sensor": sensor, "seed": 0}
+    config = base.model_copy(update={"system": base.system.model_copy(update=update)})
+    system = build_system(config.system, image_size=(16, 16), channels=3, classes=7)
+    found = costs(config, system, (3, 16, 16), None).bits
+    assert found == 10 * codes * 16 * 16
+    # What the sensor hands on, before missing colours are interpolated.
+    _, raw, _ = system.measure(torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
+    assert found == 10 * raw.numel() / (1 if cfa is None else 3)
 
 
 def test_bits_are_those_of_the_files_that_the_codec_writes(small_base, tmp_path):

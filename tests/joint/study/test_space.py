@@ -83,6 +83,8 @@ def test_constraints_that_leave_nothing_are_refused():
         ({"axes": {"a": Axis(path="system.photons", values=(1,))}}, "'system.sensor.photons'"),
         ({"axes": {"a": LIGHT, "b": LIGHT}}, "two axes set system.sensor.photons"),
         ({"axes": {"a": LIGHT}, "seeds": ()}, "at least 1 item"),
+        ({"axes": {"a": LIGHT}, "seeds": (3, -1)}, r"from 0 to 2\*\*63 - 1, not -1"),
+        ({"axes": {"a": LIGHT}, "seeds": (2**63,)}, "not 9223372036854775808"),
         ({"axes": {"a": LIGHT}, "seeds": (1, 1)}, r"the seeds must differ: \[1, 1\]"),
         ({"axes": {"light": LIGHT}, "constraints": ("ligth < 3",)}, "did you mean 'light'"),
         ({"axes": {"light": LIGHT}, "constraints": ("light",)}, "cannot read the constraint"),

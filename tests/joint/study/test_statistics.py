@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from joint.study import Outcome, adjusted, compare, estimate
+from joint.study.significance import seeds_needed
 
 
 def _runs(values, start=0):
@@ -87,7 +88,7 @@ def test_agreeing_seeds_on_few_lesions_are_told_apart(outcome):
     assert found.p == 2 / 2**8
     assert found.interval_p > 0.05
     assert found.verdict == "not shown"
-    assert str(found).endswith("the seeds agree, but there are too few lesions to test on")
+    assert "; the seeds agree, but there are too few lesions to test on; class a" in str(found)
     # Among others, too, the larger of both answers counts.
     (alone,) = adjusted([found])
     assert alone.adjusted_p == found.interval_p
@@ -150,6 +151,21 @@ def test_planned_comparisons_share_their_error():
     assert three[0].adjusted_p == pytest.approx(3 * one.p)
     assert three[0].verdict == "not shown"
     assert "(Holm 0.0938)" in str(three[0])
+
+
+def test_the_seeds_that_are_needed_are_those_among_all_comparisons():
+    one = compare(BETTER, WORSE, planned=True)
+    differences = [a.value - b.value for a, b in zip(BETTER, WORSE, strict=True)]
+    assert one.spread == pytest.approx(np.std(differences, ddof=1))
+    assert one.needed == 6
+    # With three, the smallest p must reach 0.05 / 3: seeds_for_claim.
+    assert [contrast.needed for contrast in adjusted([one] * 3)] == [7] * 3
+    noisy = compare(_runs([0.0, 1.0, 0.2, 0.9]), _runs([0.1, 0.2, 0.3, 0.1]), planned=True)
+    (first, *_) = adjusted([noisy] * 4)
+    assert noisy.needed < first.needed
+    assert first.needed == seeds_needed(noisy.difference, noisy.spread, alpha=0.05 / 4)
+    (open_one,) = adjusted([compare(BETTER[:1], WORSE[:1], planned=True)])
+    assert (open_one.spread, open_one.needed) == (None, None)
 
 
 def test_estimate_counts_failures():

@@ -1,4 +1,5 @@
 import json
+import os
 import time
 import warnings
 
@@ -7,7 +8,7 @@ import pytest
 from joint.config import ConfigError
 from joint.folder import FAILURE_FILE, hold
 from joint.lock import LOCK_FILE
-from joint.study import Axis, Plan, Sobol, StudyError, create_study, open_study
+from joint.study import Axis, Plan, Sobol, Study, StudyError, create_study, open_study
 from joint.study.store import ATTEMPTS_FILE, read_failure, record_failure
 
 
@@ -70,6 +71,32 @@ def test_a_folder_holds_one_study(ledger, small_study, changes, message):
     ):
         create_study(small_study(**changes), ledger.folder)
     assert (ledger.folder / "study.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_who_comes_second_replaces_nothing(small_study, tmp_path, monkeypatch, links):
+    # The other one writes its study after this one has looked for it.
+    here, there = small_study(), small_study(question="another")
+    if not links:
+        monkeypatch.setattr(os, "link", _no_links)
+    designs = Study.designs
+
+    def slow(study):
+        found = designs(study)
+        if study == here and not (tmp_path / "study.json").exists():
+            create_study(there, tmp_path)
+        return found
+
+    monkeypatch.setattr(Study, "designs", slow)
+    with pytest.raises(StudyError, match="holds another study: question was 'another' and is ''"):
+        create_study(here, tmp_path)
+    assert open_study(tmp_path).study == there
+    assert [path.name for path in tmp_path.iterdir()] == ["study.json"]
+    assert create_study(there, tmp_path).study == there
+
+
+def _no_links(*_):
+    raise PermissionError("no hard links")
 
 
 def test_states_are_those_of_the_files(ledger, pretend):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from joint.study import outcomes, rows, to_csv, to_json, to_text
+from joint.study import Axis, Plan, create_study, outcomes, rows, to_csv, to_json, to_text
 from joint.study.store import record_failure
 
 
@@ -32,11 +32,31 @@ def test_csv_and_json_have_the_same_cells(finished):
     listed = json.loads(to_json(table))
     assert len(read) == len(listed) == 32
     assert list(read[0]) == [
-        "digest", "state", "design", "light", "depth", "seed", "best_epoch", "photons", "bits",
-        "parameters", "accuracy", "bpp", "error",
+        "digest", "state", "design", "axis.light", "axis.depth", "seed", "best_epoch",
+        "photons", "bits", "parameters", "accuracy", "bpp", "error",
     ]  # fmt: skip
     for row, entry in zip(read, listed, strict=True):
         assert row == {name: "" if v is None else str(v) for name, v in entry.items()}
+
+
+def test_an_axis_may_be_called_like_a_column(small_study, pretend, tmp_path):
+    axes = {
+        name: Axis(path=path, values=values)
+        for name, path, values in [
+            ("bits", "system.sensor.bit_depth", (4, 8)),
+            ("photons", "system.sensor.photons", (50, 5000)),
+            ("state", "training.batch_size", (16,)),
+            ("accuracy", "training.epochs", (3,)),
+        ]
+    }
+    ledger = create_study(small_study(axes=axes, plan=Plan()), tmp_path)
+    pretend(ledger, ledger.runs[0], 1.0, bits=123.0)
+    read = list(csv.DictReader(io.StringIO(to_csv(rows(ledger)))))
+    for row in (read[0], json.loads(to_json(rows(ledger)))[0]):
+        cells = {name: str(value) for name, value in row.items()}
+        assert (cells["bits"], cells["state"], cells["accuracy"]) == ("123.0", "done", "1.0")
+        assert [cells[f"axis.{name}"] for name in axes] == ["4", "50", "16", "3"]
+    assert [row["axis.bits"] for row in read[:4]] == ["4", "4", "8", "8"]
 
 
 def test_runs_without_results_have_empty_cells(ledger, pretend):
