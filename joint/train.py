@@ -133,10 +133,10 @@ def fit(
                 folder.rewrite_history(())  # of a run whose checkpoints were deleted
             run.save()  # finds out now whether the folder can hold a run
         progress = progress and rank() == 0
-        feed = Feed(train, device)
+        feed, graph = Feed(train, device), _Graph(system, objective, config)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             while not run.over and not run.interrupted:
-                _epoch(run, feed, validation, objective, stop, progress)
+                _epoch(run, graph, feed, validation, stop, progress)
         if run.best_epoch is not None and config.restore_best:
             run.restore_best()
         elif run.average:
@@ -146,9 +146,9 @@ def fit(
 
 def _epoch(
     run: TrainingRun,
+    graph: "_Graph",
     feed: Feed,
     validation: LesionDataset,
-    objective: Objective,
     stop: Callable[[], bool] | None,
     progress: bool,
 ) -> None:
@@ -156,8 +156,8 @@ def _epoch(
     config = run.config
     started, seen = time.perf_counter(), run.seen
     with _only_learning(run.system, config.learning(run.epoch)):
-        graph = _parallel(_Graph(run.system, objective, config), run.device)
-        for loss in _steps(run, graph, feed, progress):
+        shared = _parallel(graph, run.device)
+        for loss in _steps(run, shared, feed, progress):
             due = config.checkpoint_every is not None and run.step % config.checkpoint_every == 0
             run.interrupted = _asked(stop, run.steps, last=run.seen == len(feed.dataset))
             if due or run.interrupted:
@@ -172,7 +172,7 @@ def _epoch(
         evaluation = evaluate(
             run.system,
             validation,
-            objective=objective,
+            objective=graph.objective,
             batch_size=config.batch_size,
             seed=derive_seed(config.seed, "validation"),
             shared=world_size() > 1,
