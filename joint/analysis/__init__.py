@@ -4,6 +4,7 @@ Files: ``contrast`` the measures, ``plane`` at which plane · ``colour`` L*a*b* 
 gradients · ``region`` lesion, ring and contour · ``segment`` masks where there are none ·
 ``by_class`` what is typical of a class, and which classes are confused · ``correctness`` contrast
 against being right, within class · ``causal`` the same lesions at another contrast ·
+``optimal_image`` what the system takes for a class ·
 ``attribution`` where accuracy is lost, ``ledger`` what a picture costs, ``scores`` accuracies
 paired over lesions · ``rate_map`` where bits go, ``rate_change`` and where they move to ·
 ``robustness`` away from the design, ``perturbation`` its means, ``disturbed`` the parts that sit
@@ -54,6 +55,7 @@ from .information import (
 )
 from .ledger import Ledger, StageCost, ledger
 from .observer import Observer, PairAUC, hotelling_observer, random_features
+from .optimal_image import OptimalImage, optimal_image
 from .perturbation import PERTURBATIONS, Perturbation, applicable
 from .plane import PLANES, Plane, contrast_at, measure_contrast
 from .rate_change import RateChange, RegionChange, rate_change
@@ -87,6 +89,7 @@ __all__ = [
     "Mended",
     "Observer",
     "Omitted",
+    "OptimalImage",
     "PairAUC",
     "PairContrast",
     "Perturbation",
@@ -127,6 +130,7 @@ __all__ = [
     "ledger",
     "matched_strata",
     "measure_contrast",
+    "optimal_image",
     "random_features",
     "rate_change",
     "rate_map",

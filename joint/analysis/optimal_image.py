@@ -1,0 +1,216 @@
+"""The picture that a system takes for a class more than any other, within a budget.
+
+::
+
+    raw ─sigmoid─► 0..1 ─light budget─► scene ─► camera ─► codec ─► classifier ─► logit of the class
+     ▲                                                       bits      │
+     └──────────── gradient of logit - roughness - rate * bits ◄───────┘
+
+What comes out is what the *whole* system listens to: behind a front end that loses fine detail, or
+a codec that does not send it, the optimal scene has none. One such picture is an anecdote of its
+start and of the training; make several.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from joint.evaluate import device_of
+from joint.feed import generators
+from joint.system import ImagingSystem, evaluating
+from optics import linear_to_srgb, srgb_to_linear
+
+__all__ = ["OptimalImage", "optimal_image", "total_variation"]
+
+# The bounded scene keeps this far from black and white, where it could not be moved any more.
+_MARGIN = 1e-3
+
+
+@dataclass(frozen=True)
+class OptimalImage:
+    """Scenes that a system takes for a class, and the way to them."""
+
+    target: int
+    """The class."""
+    scenes: Tensor
+    """Best of each start ``[B, C, H, W]`` in 0..1, encoded as the system's scenes are."""
+    handed: Tensor
+    """What the classifier is handed of them ``[B, C', H', W']``."""
+    logits: Tensor
+    """Class scores of them ``[B, K]``."""
+    best: Tensor
+    """Best value of what is maximised so far, after each step ``[steps + 1, B]``; it never
+    falls."""
+    light: Tensor
+    """Mean linear radiance of the scenes ``[B]``, full scale being 1."""
+    bpp: Tensor | None
+    """Bits per pixel of the codec ``[B]``; None without one."""
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """Mean absolute difference of neighbouring pixels, along rows plus along columns ``[B]``.
+
+    Rudin, Osher, Fatemi, Physica D 60:259 (1992), the anisotropic form, for each pixel.
+    """
+    down = (images[..., 1:, :] - images[..., :-1, :]).abs().flatten(1).mean(1)
+    across = (images[..., :, 1:] - images[..., :, :-1]).abs().flatten(1).mean(1)
+    return down + across
+
+
+def optimal_image(
+    system: ImagingSystem,
+    start: Tensor,
+    target: int,
+    *,
+    steps: int = 200,
+    learning_rate: float = 0.05,
+    roughness: float = 0.0,
+    rate: float = 0.0,
+    light: float | None = None,
+    seed: int = 0,
+) -> OptimalImage:
+    """Climb the logit of a class by changing the scene (Erhan et al. 2009), through every stage.
+
+    What is maximised is ``logit - roughness * total_variation - rate * bpp``. The noise of the
+    sensor is the same at every step. The system is left as it is.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        With a classifier; evaluated in evaluation mode.
+    start : Tensor ``[B, C, H, W]`` in 0..1
+        Scenes to begin from, encoded as the system's scenes are: pictures, or grey with some
+        noise.
+    target : int
+        The class.
+    steps : int
+        Steps of Adam.
+    learning_rate : float
+        In units of the raw scene, whose sigmoid is the scene.
+    roughness : float
+        Price of the total variation of the scene, logits.
+    rate : float
+        Price of the codec's bits, logits/(bit/pixel).
+    light : float, optional
+        Largest mean linear radiance of a scene, full scale being 1: a brighter scene is dimmed
+        to it as a whole. Without it, only 0..1 bounds the scene.
+    seed : int
+        Source of the noise.
+
+    Returns
+    -------
+    OptimalImage
+
+    Raises
+    ------
+    ValueError
+        For a system without a classifier, a class that it does not know, scenes out of range, a
+        rate without a codec whose bits have a gradient, or an option out of range.
+    """
+    _check(system, start, steps, learning_rate, roughness, rate, light)
+    device = device_of(system)
+    start = start.detach().to(device).float()
+    raw = torch.logit(start.clamp(_MARGIN, 1 - _MARGIN)).requires_grad_()
+    optimiser = torch.optim.Adam([raw], lr=learning_rate)
+    seeds = [seed + row for row in range(len(start))]
+
+    def look() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+        scene = _within(torch.sigmoid(raw), system, light)
+        output = system(scene, generator=generators(seeds, device))
+        assert output.logits is not None
+        if not 0 <= target < output.logits.shape[1]:
+            raise ValueError(
+                f"target must be a class 0..{output.logits.shape[1] - 1}, not {target}"
+            )
+        value = output.logits[:, target] - roughness * total_variation(scene)
+        bpp = None if output.coded is None else output.coded.bpp
+        if rate > 0 and bpp is not None:
+            if not bpp.requires_grad:
+                raise ValueError(
+                    f"the bits of {type(system.codec).__name__} have no gradient: set rate=0, or "
+                    "use a learned codec"
+                )
+            value = value - rate * bpp
+        return value, scene, output.handed, output.logits, bpp
+
+    with evaluating(system), torch.enable_grad():
+        best = torch.full((len(start),), -math.inf, device=device)
+        kept = [torch.zeros(0)] * 4
+        history = []
+        for step in range(steps + 1):
+            value, *found = look()
+            with torch.no_grad():
+                better = value > best
+                best = torch.where(better, value, best)
+                history.append(best.clone())
+                if step == 0:
+                    kept = [_copy(part) for part in found]
+                else:
+                    for old, new in zip(kept, found, strict=True):
+                        if old is not None and new is not None:
+                            old[better] = new[better].to(old)
+            if step < steps:
+                (raw.grad,) = torch.autograd.grad(-value.sum(), raw)
+                optimiser.step()
+    scenes, handed, logits, bpp = kept
+    assert scenes is not None
+    assert handed is not None
+    assert logits is not None
+    return OptimalImage(
+        target=target,
+        scenes=scenes,
+        handed=handed,
+        logits=logits,
+        best=torch.stack(history),
+        light=_radiance(scenes, system).flatten(1).mean(1),
+        bpp=bpp,
+    )
+
+
+def _copy(part: Tensor | None) -> Tensor | None:
+    return None if part is None else part.detach().clone()
+
+
+def _radiance(scene: Tensor, system: ImagingSystem) -> Tensor:
+    return srgb_to_linear(scene) if system.encoding == "srgb" else scene
+
+
+def _within(scene: Tensor, system: ImagingSystem, light: float | None) -> Tensor:
+    """Dim scenes as a whole to the budget of light."""
+    if light is None:
+        return scene
+    radiance = _radiance(scene, system)
+    mean = radiance.flatten(1).mean(1)[:, None, None, None]
+    radiance = radiance * (light / mean).clamp_max(1)
+    return linear_to_srgb(radiance) if system.encoding == "srgb" else radiance
+
+
+def _check(
+    system: ImagingSystem,
+    start: Tensor,
+    steps: int,
+    learning_rate: float,
+    roughness: float,
+    rate: float,
+    light: float | None,
+) -> None:
+    if system.classifier is None:
+        raise ValueError("an optimal image needs a classifier, and the system has none")
+    if start.ndim != 4 or not start.is_floating_point() or len(start) == 0:
+        raise ValueError(
+            f"start must be float scenes [B, C, H, W], not {start.dtype} {list(start.shape)}"
+        )
+    if not bool(((start >= 0) & (start <= 1)).all()):
+        raise ValueError("start must lie in 0..1")
+    if steps < 1 or not learning_rate > 0:
+        raise ValueError(
+            f"steps must be at least 1 and learning_rate positive, not {steps} and {learning_rate}"
+        )
+    if not (roughness >= 0 and rate >= 0):
+        raise ValueError(f"roughness and rate must be 0 or more, not {roughness} and {rate}")
+    if rate > 0 and system.codec is None:
+        raise ValueError(f"rate={rate:g} prices the bits of a codec, and the system has none")
+    if light is not None and not 0 < light <= 1:
+        raise ValueError(f"light must lie in (0, 1], the share of full scale, not {light}")
