@@ -27,8 +27,12 @@ def test_sign_flips_agree_with_brute_force(values):
     assert sign_flip_test(values) == expected
 
 
+# In sixty-fourths, so that sums are exact: what counts as a tie is each one's own choice otherwise.
+fractions = st.integers(-192, 192).map(lambda sixty_fourths: sixty_fourths / 64)
+
+
 @settings(deadline=None, max_examples=25)
-@given(values=st.lists(st.floats(-3, 3), min_size=2, max_size=9))
+@given(values=st.lists(fractions, min_size=2, max_size=9))
 def test_sign_flips_agree_with_scipy(values):
     theirs = stats.permutation_test(
         (np.array(values),), np.sum, permutation_type="samples", n_resamples=np.inf
