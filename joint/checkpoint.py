@@ -57,8 +57,8 @@ def write_atomically(path: Path, content: bytes, *, previous: Path | None = None
     content : bytes
         All of it.
     previous : Path, optional
-        In the same folder: what the old file is called from now on. Who is killed between the two
-        renames leaves ``previous`` alone.
+        In the same folder: what the old file is called from now on. There is always a file under
+        ``path`` or, on a file system without hard links, for a moment under ``previous`` alone.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def write_atomically(path: Path, content: bytes, *, previous: Path | None = None
             file.flush()
             os.fsync(file.fileno())
         if previous is not None and path.exists():
-            os.replace(path, previous)
+            _keep(path, previous)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -88,6 +88,17 @@ def write_atomically(path: Path, content: bytes, *, previous: Path | None = None
     finally:
         with contextlib.suppress(OSError):  # gone already where all went well
             os.unlink(temporary)
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """Call a file ``previous`` too, so that there is no moment without one under its own name."""
+    link = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        os.link(path, link)
+    except OSError:  # a file system without hard links: a reader finds `previous` for a moment
+        os.replace(path, previous)
+        return
+    os.replace(link, previous)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -148,7 +159,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             head = json.loads(metadata.get(_HEAD, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         # Not before: the length with which a safetensors file begins can look like a pickle.
         if _begins_as_pickle(path):
             raise _pickle_refused(path) from error
