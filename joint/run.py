@@ -52,7 +52,7 @@ class Training(BaseModel):
     """Pictures a step; the last ones of an epoch are spread, no step is nearly empty."""
     micro_batches: int = Field(default=1, ge=1)
     """Parts that a step is taken in, to save memory; the gradient is that of the whole step (but
-    for batch normalisation, and for class weights, whose means are those of a part)."""
+    for what looks at a part by itself: batch normalisation, mixing, dropout)."""
     stages: tuple[Stage, ...] = STAGES
     """Stages that learn. The others keep their weights, run in evaluation mode, and still pass
     the gradient on."""

@@ -61,7 +61,7 @@ def fit(
 
     Where ``torch.distributed`` is initialised (:func:`joint.launched`), every process calls this
     with the same arguments and takes its share of each step; the result is that of one process up
-    to rounding (but for dropout), and process 0 writes the files.
+    to rounding (but for dropout and mixing), and process 0 writes the files.
 
     Parameters
     ----------
