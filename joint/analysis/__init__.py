@@ -10,7 +10,7 @@ paired over lesions · ``rate_map`` where bits go, ``rate_change`` and where the
 ``robustness`` away from the design, ``perturbation`` its means, ``disturbed`` the parts that sit
 elsewhere · ``observer``, ``usable``, ``gaussian`` information without training, ``cross_fit``
 judged by other lesions · ``information`` the gauges of a system and the screening of designs ·
-``passes`` a data set with the noise of the evaluation.
+``passes`` a data set with the noise of the evaluation · ``record`` results as JSON holds them.
 """
 
 from .attribution import LOSSES, Attribution, Loss, Mended, Omitted, Step, attribute

@@ -26,8 +26,8 @@ from joint.evaluate import evaluate
 from joint.system import ImagingSystem
 from optics import Sensor
 
-from .by_class import plain
-from .scores import DrawnScores, Scores, named
+from .record import named, plain
+from .scores import DrawnScores, Scores
 
 __all__ = ["LOSSES", "Attribution", "Loss", "Mended", "Omitted", "Step", "attribute"]
 

@@ -28,6 +28,8 @@ from classify.intervals import (
     unit_of,
 )
 
+from .record import plain
+
 __all__ = [
     "ClassContrast",
     "ConfusionContrast",
@@ -381,16 +383,3 @@ def _correlation_of_pairs(far: Array, confused: Array) -> float:
     """Rank correlation over the pairs that exist; NaN of fewer than two."""
     there = ~(np.isnan(far) | np.isnan(confused))
     return float(rank_correlation(far[there], confused[there])) if there.sum() > 1 else np.nan
-
-
-def plain(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type
-    """What JSON can hold: NaN becomes None, arrays and tuples lists."""
-    if isinstance(value, dict):
-        return {key: plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value

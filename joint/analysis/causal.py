@@ -31,9 +31,10 @@ from joint.feed import Feed, generators
 from joint.system import Encoding, ImagingSystem, evaluating
 from optics import clip, linear_to_srgb, srgb_to_linear
 
-from .by_class import lesions_in, plain, rank_correlation
+from .by_class import lesions_in, rank_correlation
 from .colour import lab, light_of_lab
 from .contrast import contrast
+from .record import plain
 from .region import check_masks, distance_outside, skin_ring
 
 __all__ = ["ContrastSweep", "recall_against_contrast", "scale_contrast"]

@@ -19,7 +19,8 @@ import torch
 from classify import Interval
 from classify.intervals import check_resampling, percentile_interval, resampled, source, unit_of
 
-from .by_class import checked, lesions_in, plain
+from .by_class import checked, lesions_in
+from .record import plain
 
 __all__ = [
     "ContrastEffect",

@@ -25,8 +25,8 @@ from joint.system import ImagingSystem, evaluating
 from optics import Sensor, srgb_to_linear
 from optics.pixel import bin_pixels
 
-from .by_class import plain
 from .passes import passes
+from .record import plain
 
 __all__ = [
     "GaussianInformation",

@@ -15,8 +15,8 @@ from joint.feed import Feed
 from joint.system import STAGES, ImagingSystem, Stage, evaluating
 from optics import srgb_to_linear
 
-from .by_class import plain
-from .scores import DrawnScores, Scores, named
+from .record import named, plain
+from .scores import DrawnScores, Scores
 
 __all__ = ["Ledger", "StageCost", "ledger"]
 

@@ -22,9 +22,8 @@ from torch.nn import functional
 from classify import Interval
 from classify.intervals import check_resampling, percentile_interval, resampled, source
 
-from .by_class import plain
 from .cross_fit import deal, standard
-from .scores import named
+from .record import named, plain
 
 __all__ = ["Observer", "PairAUC", "hotelling_observer", "ledoit_wolf", "random_features"]
 

@@ -14,9 +14,8 @@ import torch
 from classify import Interval
 from classify.intervals import check_resampling, check_units, membership, source
 
-from .by_class import plain
 from .rate_map import ALL, REGIONS, RateMap, densities, drawn_densities, region_intervals
-from .scores import named
+from .record import named, plain
 
 __all__ = ["RateChange", "RegionChange", "rate_change"]
 

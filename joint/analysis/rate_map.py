@@ -35,9 +35,8 @@ from compress.classical import FileCodec, JPEGFiles
 from joint.evaluate import device_of
 from joint.system import ImagingSystem, evaluating
 
-from .by_class import plain
 from .passes import passes
-from .scores import named
+from .record import named, plain
 
 __all__ = ["ALL", "REGIONS", "ClassRate", "RateMap", "RegionRate", "rate_map"]
 

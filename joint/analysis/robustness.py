@@ -22,9 +22,9 @@ from joint.evaluate import Evaluation, evaluate
 from joint.feed import derive_seed
 from joint.system import ImagingSystem
 
-from .by_class import plain
 from .perturbation import KINDS, PERTURBATIONS, Perturbation, applicable, perturbed
-from .scores import DrawnScores, Scores, named
+from .record import named, plain
+from .scores import DrawnScores, Scores
 
 __all__ = ["Curve", "Point", "Refused", "Robustness", "robustness"]
 

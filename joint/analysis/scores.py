@@ -24,7 +24,7 @@ from classify.intervals import (
 from classify.metrics import Judged
 from joint.evaluate import Evaluation
 
-__all__ = ["DrawnScores", "Score", "Scores", "named"]
+__all__ = ["DrawnScores", "Score", "Scores"]
 
 Array = npt.NDArray[Any]
 
@@ -114,16 +114,6 @@ class DrawnScores:
                 for value, drawn in zip(values, draws.T, strict=True)
             )
         )
-
-
-def named(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
-    """Named tuples as dictionaries, but intervals as pairs."""
-    if isinstance(value, Interval) or not isinstance(value, tuple):
-        return value
-    fields = getattr(value, "_fields", None)
-    if fields is None:
-        return [named(part) for part in value]
-    return {name: named(part) for name, part in zip(fields, value, strict=True)}
 
 
 def _rates(judged: Judged, weights: Array) -> Array:

@@ -14,8 +14,8 @@ from scipy.special import log_softmax
 from classify import Interval
 from classify.intervals import check_resampling, percentile_interval, resampled, source
 
-from .by_class import plain
 from .cross_fit import deal, standard
+from .record import plain
 
 __all__ = ["UsableInformation", "usable_information"]
 

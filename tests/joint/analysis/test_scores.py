@@ -6,7 +6,8 @@ from torch import nn
 
 import classify
 import joint
-from joint.analysis.scores import DrawnScores, Score, Scores, named
+from joint.analysis.record import named
+from joint.analysis.scores import DrawnScores, Score, Scores
 
 
 @pytest.fixture(scope="module")
