@@ -158,20 +158,24 @@ def _assert_same(folder, whole):
 
 def test_kills_at_random_moments_change_no_bit(nursery, whole, tmp_path):
     draw = random.Random(time.time_ns())
-    folder, delays, killed = tmp_path / "run", [], 0
-    for _ in range(8):
+    folder, delays, killed, longest = tmp_path / "run", [], 0, 0.8
+    for _ in range(12):
         pid = nursery.start(folder)
         _until(lambda: (folder / "lock.json").exists())
-        delays.append(draw.uniform(0, 0.8))
+        delays.append(draw.uniform(0, longest))
         time.sleep(delays[-1])
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         status, said = nursery.wait(pid)
         assert status in (0, -signal.SIGKILL), (said, delays)
-        killed += status != 0
-        if status == 0:
+        if status:
+            killed += 1
+            assert summarise_run(folder).state in ("interrupted", "done"), delays
+        elif killed:
             break
-        assert summarise_run(folder).state in ("interrupted", "done"), delays
+        else:  # it was done before the kill came: again, sooner
+            shutil.rmtree(folder)
+            longest /= 2
     assert killed, delays
     status, said = nursery.run(folder)
     assert (status, said) == (0, ""), delays
