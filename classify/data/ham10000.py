@@ -1,10 +1,8 @@
 """HAM10000 as people download it: 10015 dermoscopic pictures of pigmented lesions."""
 
-import csv
-import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +12,13 @@ from scipy.sparse.csgraph import connected_components
 from .archive import ZIP_ERRORS, Archive, Member, listed
 from .cache import CacheOption, load_pixels
 from .dataset import LESION_CLASSES, LesionDataset, content_hash
-from .decode import Decoder, Geometry, Picture
+from .decode import Decoder, Geometry
+from .table import Table, chosen_rows, mask_name, pictures_of, read_table, typed_column
 
 __all__ = ["HAM10000"]
 
 _METADATA, _TABLES = "ham10000_metadata", ("", ".csv", ".tab", ".tsv", ".txt")
 _NEEDED = ("lesion_id", "image_id", "dx")
-_SUFFIXES = (".jpg", ".jpeg", ".png")
-_UNKNOWN = ("", "NA", "unknown")  # ages
-_FEW = 6  # images that a limit leaves to each class, so that three parts of a split can have some
-
-_Table = dict[str, list[str]]
 
 
 def HAM10000(
@@ -98,13 +92,13 @@ def HAM10000(
     with Archive(root) as archive:
         table = _read_metadata(archive)
         groups = _merged(table, duplicates)
-        rows = _chosen(table["image_id"], table["dx"], limit)
+        rows = chosen_rows(table["image_id"], table["dx"], limit)
         table = {name: [column[row] for row in rows] for name, column in table.items()}
         identifiers = table.pop("image_id")
-        wanted = {*identifiers, *map(_mask_of, identifiers)}
+        wanted = {*identifiers, *map(mask_name, identifiers)}
         pixels = load_pixels(
             archive,
-            lambda: _found(archive, identifiers, wanted),
+            lambda: pictures_of(archive, identifiers, wanted, table="metadata", column="image_id"),
             identifiers=identifiers,
             members=[m for m in archive.members if m.stem in wanted or m.suffix == ".zip"],
             decoder=decoder,
@@ -119,29 +113,12 @@ def HAM10000(
         identifiers=identifiers,
         masks=pixels.masks,
         has_mask=pixels.has_mask,
-        metadata={name: _typed(name, column) for name, column in table.items()},
+        metadata={name: typed_column(name, column) for name, column in table.items()},
         fingerprint=content_hash(pixels.digest, LESION_CLASSES, labels, groups, identifiers),
     )
 
 
-def _mask_of(identifier: str) -> str:
-    return f"{identifier}_segmentation"
-
-
-def _found(archive: Archive, identifiers: Sequence[str], wanted: set[str]) -> list[Picture]:
-    files = archive.pictures(wanted, _SUFFIXES)
-    missing = [identifier for identifier in identifiers if identifier not in files]
-    if missing:
-        unreadable = [f"{path} ({why})" for path, why in archive.unreadable.items()]
-        raise ValueError(
-            f"{len(missing)} of {len(identifiers)} rows of the metadata have no picture in "
-            f"{archive.root}: {listed(missing)}; expected <image_id>.jpg, .jpeg or .png, anywhere "
-            "below it" + (f". Zips that cannot be read: {listed(unreadable)}" if unreadable else "")
-        )
-    return [Picture(files[name], files.get(_mask_of(name))) for name in identifiers]
-
-
-def _read_metadata(archive: Archive) -> _Table:
+def _read_metadata(archive: Archive) -> Table:
     """Read and check the metadata: a column of strings for each name."""
     files = _metadata_files(archive.members) or _metadata_files(archive.deep)
     if not files:
@@ -160,7 +137,7 @@ def _read_metadata(archive: Archive) -> _Table:
             f"{listed(member.path for member in files)}; keep one"
         )
     where = f"{archive.root}: {files[0].path}"
-    table = _read_table(texts.pop(), _NEEDED, where)
+    table = read_table(texts.pop(), _NEEDED, where)
     names, diagnoses = table["image_id"], table["dx"]
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
@@ -181,37 +158,7 @@ def _metadata_files(members: Iterable[Member]) -> list[Member]:
     return [m for m in members if m.stem.lower() == _METADATA and m.suffix in _TABLES]
 
 
-def _read_table(content: bytes, needed: Sequence[str], where: str) -> _Table:
-    """Parse CSV, or tab-separated text, into columns; no needed cell may be empty."""
-    try:
-        text = content.decode("utf-8-sig")
-        tab = "\t" in text.partition("\n")[0]
-        lines = list(csv.reader(text.splitlines(), "excel-tab" if tab else "excel"))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{where} is not a table in UTF-8: {error}") from error
-    header = [name.strip() for name in lines[0]] if lines else []
-    if absent := [name for name in needed if name not in header]:
-        raise ValueError(
-            f"{where} lacks the columns {', '.join(absent)}; it has {', '.join(header) or 'none'}"
-        )
-    rows = [(number, line) for number, line in enumerate(lines[1:], start=2) if line]
-    if not rows:
-        raise ValueError(f"{where} is empty: it has a header but no rows")
-    required = [header.index(name) for name in needed]
-    bad = [
-        f"line {number}"
-        for number, line in rows
-        if len(line) != len(header) or not all(line[column].strip() for column in required)
-    ]
-    if bad:
-        raise ValueError(
-            f"{where} has rows of another length than its header, or without "
-            f"{', '.join(needed)}: {listed(bad)}"
-        )
-    return {name: [line[i].strip() for _, line in rows] for i, name in enumerate(header)}
-
-
-def _merged(table: _Table, duplicates: str | os.PathLike[str] | None) -> list[str]:
+def _merged(table: Table, duplicates: str | os.PathLike[str] | None) -> list[str]:
     """Group of each row: its lesion, or the first of the lesions that duplicates join."""
     lesions = table["lesion_id"]
     if duplicates is None:
@@ -219,7 +166,7 @@ def _merged(table: _Table, duplicates: str | os.PathLike[str] | None) -> list[st
     path = Path(duplicates).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"the list of duplicates {path} does not exist or is no file")
-    pairs = _read_table(path.read_bytes(), ("image_a", "image_b"), str(path))
+    pairs = read_table(path.read_bytes(), ("image_a", "image_b"), str(path))
     names, lesion = np.unique(lesions, return_inverse=True)
     row_of = {name: row for row, name in enumerate(table["image_id"])}
     unknown = sorted({*pairs["image_a"], *pairs["image_b"]} - row_of.keys())
@@ -230,46 +177,3 @@ def _merged(table: _Table, duplicates: str | os.PathLike[str] | None) -> list[st
     _, component = connected_components(links, directed=False)
     _, first = np.unique(component, return_index=True)
     return names[first[component[lesion]]].tolist()
-
-
-def _chosen(identifiers: Sequence[str], diagnoses: Sequence[str], limit: int | None) -> list[int]:
-    """Rows to keep, in the order of their identifiers."""
-    rows = sorted(range(len(identifiers)), key=identifiers.__getitem__)
-    if limit is None:
-        return rows
-    classes, label, counts = np.unique(diagnoses, return_inverse=True, return_counts=True)
-    if type(limit) is not int or limit < len(classes):
-        raise ValueError(
-            f"limit must be None or at least {len(classes)} images, one for each class, "
-            f"got {limit!r}"
-        )
-    left = dict(enumerate(_quotas(counts, limit)))
-    keep = []
-    for row in sorted(rows, key=lambda row: hashlib.sha256(identifiers[row].encode()).digest()):
-        if left[label[row]] > 0:
-            left[label[row]] -= 1
-            keep.append(row)
-    return sorted(keep, key=identifiers.__getitem__)
-
-
-def _quotas(counts: np.ndarray, limit: int) -> list[int]:
-    """Share ``limit`` out in proportion (largest remainders), a few for each class first."""
-    if limit >= counts.sum():
-        return counts.tolist()
-    few = np.minimum(counts, min(_FEW, limit // len(counts)))
-    share = (counts - few) * ((limit - few.sum()) / (counts - few).sum())
-    quotas = few + share.astype(int)
-    largest = np.argsort(share.astype(int) - share, kind="stable")
-    quotas[largest[: limit - quotas.sum()]] += 1
-    return quotas.tolist()
-
-
-def _typed(name: str, column: Sequence[str]) -> np.ndarray:
-    if name != "age":
-        return np.array(column)
-    try:
-        return np.array(
-            [float(age) if age not in ("", "unknown", "NA") else np.nan for age in column]
-        )
-    except ValueError as error:
-        raise ValueError(f"the metadata has an age that is not a number: {error}") from error

@@ -12,8 +12,8 @@ import numpy as np
 from .archive import ZIP_ERRORS, Archive, Member, listed
 from .cache import CacheOption, load_pixels
 from .dataset import LESION_CLASSES, LesionDataset, content_hash
-from .decode import Decoder, Geometry, Picture
-from .ham10000 import _chosen, _mask_of, _read_table, _typed
+from .decode import Decoder, Geometry
+from .table import Table, chosen_rows, mask_name, pictures_of, read_table, typed_column
 
 __all__ = ["ISIC"]
 
@@ -31,9 +31,6 @@ _COLUMNS = {
     "UNK": "unk",
 }
 _MISSING = ("", "na", "nan", "unknown")  # lesion ids, in lower case
-_SUFFIXES = (".jpg", ".jpeg", ".png")
-
-_Table = dict[str, list[str]]
 
 
 def ISIC(
@@ -124,13 +121,13 @@ def ISIC(
                 UserWarning,
                 stacklevel=2,
             )
-        rows = _chosen(names, diagnoses, limit)
+        rows = chosen_rows(names, diagnoses, limit)
         columns = {name: [cells[row] for row in rows] for name, cells in columns.items()}
         identifiers = columns.pop("image")
-        wanted = {*identifiers, *map(_mask_of, identifiers)}
+        wanted = {*identifiers, *map(mask_name, identifiers)}
         pixels = load_pixels(
             archive,
-            lambda: _found(archive, identifiers, wanted),
+            lambda: pictures_of(archive, identifiers, wanted, table="ground truth", column="image"),
             identifiers=identifiers,
             members=[m for m in archive.members if m.stem in wanted or m.suffix == ".zip"],
             decoder=decoder,
@@ -156,7 +153,7 @@ def ISIC(
 
 
 def _as_column(name: str, cells: Sequence[str]) -> np.ndarray:
-    return _typed("age" if name == "age_approx" else name, cells)
+    return typed_column("age" if name == "age_approx" else name, cells)
 
 
 def _is_known(lesion: str) -> bool:
@@ -176,7 +173,7 @@ def _one_table(
     given: str | os.PathLike[str] | None,
     what: str,
     fits: Callable[[Sequence[str]], bool],
-) -> tuple[str, _Table]:
+) -> tuple[str, Table]:
     """Find the table that was given, or the only one that fits; it must have a column image."""
     if given is not None:
         return _given_table(archive, given, what)
@@ -195,10 +192,10 @@ def _one_table(
         )
     path, content = next(iter(tables.items()))
     where = f"{archive.root}: {path}"
-    return where, _read_table(content, ("image",), where)
+    return where, read_table(content, ("image",), where)
 
 
-def _given_table(archive: Archive, given: str | os.PathLike[str], what: str) -> tuple[str, _Table]:
+def _given_table(archive: Archive, given: str | os.PathLike[str], what: str) -> tuple[str, Table]:
     inside = Path(given).as_posix()
     # Zips inside are looked into only where the table is in none of the plain files.
     for members in (lambda: archive.members, lambda: archive.deep):
@@ -213,13 +210,13 @@ def _given_table(archive: Archive, given: str | os.PathLike[str], what: str) -> 
         if contents:
             path, content = next(iter(contents.items()))
             where = f"{archive.root}: {path}"
-            return where, _read_table(content, ("image",), where)
+            return where, read_table(content, ("image",), where)
     path = Path(given).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
             f"the {what} {given} is neither a file below {archive.root} nor elsewhere"
         )
-    return str(path), _read_table(path.read_bytes(), ("image",), str(path))
+    return str(path), read_table(path.read_bytes(), ("image",), str(path))
 
 
 def _tables(
@@ -256,7 +253,7 @@ def _option(what: str) -> str:
     return "truth" if what == "ground truth" else "metadata"
 
 
-def _diagnoses(table: _Table, where: str) -> tuple[list[str], list[str], tuple[str, ...]]:
+def _diagnoses(table: Table, where: str) -> tuple[list[str], list[str], tuple[str, ...]]:
     """Names of the images, the class of each, and the classes."""
     names = table["image"]
     _check_once(names, where)
@@ -288,7 +285,7 @@ def _diagnoses(table: _Table, where: str) -> tuple[list[str], list[str], tuple[s
     return names, diagnoses, tuple(kinds)
 
 
-def _joined(archive: Archive, given: str | os.PathLike[str] | None, names: Sequence[str]) -> _Table:
+def _joined(archive: Archive, given: str | os.PathLike[str] | None, names: Sequence[str]) -> Table:
     """Columns of the metadata in the order of ``names``; none where there are no metadata."""
     if given is not None:
         tables = [_given_table(archive, given, "metadata")]
@@ -318,12 +315,12 @@ def _joined(archive: Archive, given: str | os.PathLike[str] | None, names: Seque
 
 def _metadata(
     members: Iterable[Member], archive: Archive, names: Sequence[str]
-) -> list[tuple[str, _Table]]:
+) -> list[tuple[str, Table]]:
     """Tables of metadata with a row for any of these images; those of equal content once."""
     places: dict[bytes, str] = {}
     for path, content in _tables(members, archive, _is_metadata).items():
         places.setdefault(content, f"{archive.root}: {path}")
-    tables = [(where, _read_table(content, ("image",), where)) for content, where in places.items()]
+    tables = [(where, read_table(content, ("image",), where)) for content, where in places.items()]
     # Metadata of another part may lie beside those of this one.
     return [entry for entry in tables if not set(names).isdisjoint(entry[1]["image"])]
 
@@ -332,16 +329,3 @@ def _check_once(names: Sequence[str], where: str) -> None:
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise ValueError(f"{where} has several rows for one image: {listed(twice)}")
-
-
-def _found(archive: Archive, identifiers: Sequence[str], wanted: set[str]) -> list[Picture]:
-    files = archive.pictures(wanted, _SUFFIXES)
-    missing = [name for name in identifiers if name not in files]
-    if missing:
-        unreadable = [f"{path} ({why})" for path, why in archive.unreadable.items()]
-        raise ValueError(
-            f"{len(missing)} of {len(identifiers)} rows of the ground truth have no picture in "
-            f"{archive.root}: {listed(missing)}; expected <image>.jpg, .jpeg or .png, anywhere "
-            "below it" + (f". Zips that cannot be read: {listed(unreadable)}" if unreadable else "")
-        )
-    return [Picture(files[name], files.get(_mask_of(name))) for name in identifiers]
