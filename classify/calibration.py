@@ -20,7 +20,7 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 from torch import Tensor
 
-from .metrics import LOWER_IS_BETTER, Judged, Metric, check_metric
+from .judged import LOWER_IS_BETTER, Judged, Metric, check_metric
 
 __all__ = ["TauChoice", "adjust_logits", "choose_tau", "fit_temperature"]
 
@@ -167,7 +167,7 @@ def choose_tau(
     log_prior : array or Tensor ``[K]``
         Logarithm of the class shares in training.
     metric : str or callable
-        One of :data:`classify.metrics.METRICS`, or a function of logits and labels, of which
+        One of :data:`classify.judged.METRICS`, or a function of logits and labels, of which
         more is better.
     taus : sequence of float, optional
         What to try; 0, 0.05 ... 2 by default.

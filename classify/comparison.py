@@ -29,7 +29,8 @@ from .intervals import (
     source,
     unit_of,
 )
-from .metrics import Judged, Kind, Metric, as_logits, check_metric
+from .judged import Judged, Metric, check_metric
+from .metrics import Kind, as_logits
 
 __all__ = [
     "Difference",
@@ -152,7 +153,7 @@ def bootstrap_difference(
     labels : array of int ``[N]``
         True classes.
     metric : str or callable
-        One of :data:`classify.metrics.METRICS`, which are quick, or a function of logits
+        One of :data:`classify.judged.METRICS`, which are quick, or a function of logits
         ``[M, K]`` and labels ``[M]``, which is called for each resample.
     groups : sequence of str, length N, optional
         Lesion of each picture: whole lesions are drawn.

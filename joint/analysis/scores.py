@@ -21,7 +21,7 @@ from classify.intervals import (
     resampled,
     source,
 )
-from classify.metrics import Judged
+from classify.judged import Judged
 from joint.evaluate import Evaluation
 
 __all__ = ["DrawnScores", "Score", "Scores"]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from classify import Difference, bootstrap_difference
-from classify.metrics import LOWER_IS_BETTER
+from classify.judged import LOWER_IS_BETTER
 from joint.folder import Predictions
 
 from .page import MISSING, Html, note, number, table, with_interval

@@ -21,7 +21,7 @@ from scipy import stats
 
 from classify import Interval
 from classify.intervals import membership, resampled
-from classify.metrics import LOWER_IS_BETTER, METRICS, Judged
+from classify.judged import LOWER_IS_BETTER, METRICS, Judged
 from joint.folder import Predictions
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
-from classify.metrics import METRICS, Judged
+from classify.judged import METRICS, Judged
 from joint.folder import PREDICTIONS_FILE, Predictions, load_predictions
 
 from .axis import Design

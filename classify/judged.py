@@ -1,0 +1,297 @@
+"""Scores and labels in order: every number of a report as a function of how often each row counts.
+
+::
+
+    scores [N, K] ─┐                          ┌─ ones ──────────► the numbers of the report
+    labels [N]    ─┴─► Judged ──.measure(weights [r, N])
+                       ordered once           └─ lesions drawn ─► their intervals
+
+So the report and a thousand resamples of it are the same few lines.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import log_softmax, logsumexp, softmax
+
+__all__ = ["LOWER_IS_BETTER", "METRICS", "Array", "Judged", "Metric", "Reliability", "check_metric"]
+
+Array = npt.NDArray[Any]
+Metric = str | Callable[[Array, Array], float]
+"""A name from :data:`METRICS`, or a function of logits ``[N, K]`` and labels ``[N]``."""
+
+_COUNTED = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "macro_specificity",
+    "weighted_precision",
+    "weighted_recall",
+    "weighted_f1",
+)
+_RANKED = ("auc", "average_precision", "sensitivity")
+_CLASS_COUNTED = ("precision", "recall", "f1", "specificity")
+_CLASS_RANKED = ("class_auc", "class_average_precision", "class_sensitivity")
+LOWER_IS_BETTER = ("nll", "brier", "ece")
+METRICS = (*_COUNTED, *_RANKED, *LOWER_IS_BETTER)
+"""Names of the single numbers of a report."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """How often the classifier is right when it is this sure; the curve behind the ECE.
+
+    A bin holds the confidences in (lower edge, upper edge]; the lowest one its lower edge too.
+    """
+
+    edges: Array
+    """``[bins + 1]``, of equal width, or of about equally many pictures."""
+    count: Array
+    """Pictures in each bin ``[bins]``."""
+    confidence: Array
+    """Mean probability of the predicted class ``[bins]``; nan in an empty bin."""
+    accuracy: Array
+    """Share of right predictions ``[bins]``; nan in an empty bin."""
+
+
+def check_metric(metric: Metric) -> None:
+    """Refuse a name that is no single number of a report."""
+    if not isinstance(metric, str) or metric in METRICS:
+        return
+    if metric in (*_CLASS_COUNTED, *_CLASS_RANKED):
+        mean = metric.removeprefix("class_") if metric in _CLASS_RANKED else f"macro_{metric}"
+        raise ValueError(f"metric {metric!r} is a number of each class; use {mean!r}, their mean")
+    raise ValueError(f"metric {metric!r} is unknown; use one of {', '.join(METRICS)}")
+
+
+class Judged:
+    """Scores and labels, put in order once, so that any weighting of the rows is quick.
+
+    Parameters
+    ----------
+    logits : array ``[N, K]``
+        Class scores.
+    labels : array of int ``[N]``
+        True classes.
+    classes : int
+        K.
+    at_specificity, bins, equal_mass
+        As in :func:`report`.
+    """
+
+    def __init__(
+        self,
+        logits: Array,
+        labels: Array,
+        *,
+        classes: int,
+        at_specificity: float = 0.9,
+        bins: int = 15,
+        equal_mass: bool = False,
+    ) -> None:
+        _check(logits, labels, classes)
+        if not 0 <= at_specificity <= 1:
+            raise ValueError(f"at_specificity must lie in [0, 1], not {at_specificity}")
+        if bins < 1:
+            raise ValueError(f"bins must be at least 1, not {bins}")
+        self.logits, self.labels = logits, labels.astype(np.int64)
+        self._classes, self._at = classes, at_specificity
+        rows = np.arange(len(labels))
+        guesses = logits.argmax(1)
+        self._guesses = guesses
+        self._true, self._predicted = np.eye(classes)[self.labels], np.eye(classes)[guesses]
+        probabilities = softmax(logits, axis=1)
+        self._nll = -log_softmax(logits, axis=1)[rows, self.labels]
+        self._brier = ((probabilities - self._true) ** 2).sum(1)
+        self._confidence = probabilities.max(1)
+        self._right = (guesses == self.labels).astype(float)
+        steps = np.linspace(0, 1, bins + 1)
+        self._edges = np.quantile(self._confidence, steps) if equal_mass else steps
+        bin_ = np.searchsorted(self._edges, self._confidence, side="left") - 1
+        self._bins = np.eye(bins)[bin_.clip(0, bins - 1)]
+        self._odds = [_odds(logits, positive) for positive in range(classes)]
+
+    def measure(
+        self, weights: Array, names: Iterable[str] | None = None, *, drawn: bool = False
+    ) -> dict[str, Array]:
+        """Numbers by name ``[r]``, or ``[r, K]`` for those of each class.
+
+        Parameters
+        ----------
+        weights : array ``[r, N]``
+            How often each row counts, whole numbers.
+        names : iterable of str, optional
+            What is wanted; all by default.
+        drawn : bool
+            The weights are draws from these rows: 0 / 0 in the precision, recall or F1 of a class
+            is then nan, where by default it is 0. Means are over the classes of all the rows.
+        """
+        every = (*METRICS, *_CLASS_COUNTED, *_CLASS_RANKED)
+        wanted = every if names is None else tuple(names)
+        unknown = [name for name in wanted if name not in every]
+        if unknown:
+            raise ValueError(f"metric {unknown[0]!r} is unknown; use one of {', '.join(METRICS)}")
+        found: dict[str, Array] = {}
+        if not {*_COUNTED, *_CLASS_COUNTED}.isdisjoint(wanted):
+            tally = self._tally(weights)
+            whole = self._tally(np.ones((1, len(self.labels)))) if drawn else None
+            found |= _rates(tally, whole)
+        if not {*_RANKED, *_CLASS_RANKED}.isdisjoint(wanted):
+            found |= self._ranking(weights)
+        total = weights.sum(1)
+        if "nll" in wanted:
+            found["nll"] = _weighted_sum(weights, self._nll) / total
+        if "brier" in wanted:
+            found["brier"] = weights @ self._brier / total
+        if "ece" in wanted:
+            gaps = weights @ (self._bins * (self._confidence - self._right)[:, None])
+            found["ece"] = np.abs(gaps).sum(1) / total
+        return {name: found[name] for name in wanted}
+
+    def confusion(self, weights: Array) -> Array:
+        """Counts ``[r, K, K]``: true class in rows, predicted in columns."""
+        cells, size = self.labels * self._classes + self._guesses, self._classes**2
+        counts = np.stack([np.bincount(cells, row, minlength=size) for row in weights])
+        return counts.reshape(-1, self._classes, self._classes)
+
+    def _tally(self, weights: Array) -> tuple[Array, Array, Array]:
+        """Right predictions, predictions and pictures of each class ``[r, K]``."""
+        hits = weights @ (self._true * self._right[:, None])
+        return hits, weights @ self._predicted, weights @ self._true
+
+    def reliability(self) -> Reliability:
+        """The curve behind the calibration error."""
+        count = self._bins.sum(0)
+        return Reliability(
+            edges=self._edges,
+            count=count.astype(np.int64),
+            confidence=_share(self._confidence @ self._bins, count),
+            accuracy=_share(self._right @ self._bins, count),
+        )
+
+    def _ranking(self, weights: Array) -> dict[str, Array]:
+        areas = [self._roc(weights, positive) for positive in range(self._classes)]
+        auc, precision, sensitivity = (np.stack(column, 1) for column in zip(*areas, strict=True))
+        return {
+            "auc": _mean(auc),
+            "average_precision": _mean(precision),
+            "sensitivity": _mean(sensitivity),
+            "class_auc": auc,
+            "class_average_precision": precision,
+            "class_sensitivity": sensitivity,
+        }
+
+    def _roc(self, weights: Array, positive: int) -> tuple[Array, Array, Array]:
+        """AUC, average precision and sensitivity at a specificity ``[r]`` of one class.
+
+        From the counts at each threshold, from the highest score down. Tied scores pass it
+        together, which gives the half credit of the rank statistic.
+        """
+        order = np.argsort(-self._odds[positive], kind="stable")
+        odds = self._odds[positive][order]
+        last = np.append(odds[1:] != odds[:-1], True)
+        ordered = weights[:, order]
+        every = ordered.cumsum(1)[:, last]
+        hits = (ordered * (self.labels[order] == positive)).cumsum(1)[:, last]
+        false = every - hits
+        positives, negatives = hits[:, -1], false[:, -1]
+        steps = np.diff(hits, axis=1, prepend=0)
+        area = (np.diff(false, axis=1, prepend=0) * (hits - steps / 2)).sum(1)
+        precision = hits / np.maximum(every, 1)
+        allowed = false <= ((1 - self._at) * negatives * (1 + 1e-9))[:, None]
+        caught = np.where(allowed, hits, 0).max(1)
+        return (
+            _share(area, positives * negatives),
+            _share((steps * precision).sum(1), positives),
+            _share(np.where(negatives > 0, caught, np.nan), positives),
+        )
+
+
+def _check(logits: Array, labels: Array, classes: int) -> None:
+    if logits.ndim != 2 or logits.shape[1] != classes or labels.shape != logits.shape[:1]:
+        raise ValueError(
+            f"{classes} classes need scores [N, {classes}] and labels [N], not "
+            f"{logits.shape} and {labels.shape}"
+        )
+    if len(labels) == 0:
+        raise ValueError("there is nothing to report: no labels")
+    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+        raise ValueError("labels must be integers of 0 or more")
+    if labels.max() >= classes:
+        raise ValueError(f"label {labels.max()} is beyond the {classes} classes")
+    # A class may be impossible (-inf), but no score can be endless, and not all of them nothing.
+    bad = np.isnan(logits).any(1) | (logits.max(1) == np.inf) | (logits.max(1) == -np.inf)
+    if bad.any():
+        raise ValueError(
+            f"{int(bad.sum())} rows of scores are not numbers, the first is row {bad.argmax()}; "
+            "look for a training that diverged"
+        )
+
+
+def _odds(logits: Array, positive: int) -> Array:
+    """Log-odds of one class against the rest ``[N]``: what ranks the pictures."""
+    if logits.shape[1] == 1:
+        return np.zeros(len(logits))
+    # Not the probabilities: those next to 1 are all the same number. What differs by rounding
+    # alone is a tie.
+    rest = logsumexp(np.delete(logits, positive, 1), axis=1)
+    return (logits[:, positive] - rest).round(9)
+
+
+def _rates(
+    tally: tuple[Array, Array, Array], whole: tuple[Array, Array, Array] | None
+) -> dict[str, Array]:
+    """What counts of right, predicted and true ``[r, K]`` tell, as :meth:`Judged.measure` says.
+
+    ``whole`` are those of all rows ``[1, K]``, where the counts are of draws from them.
+    """
+    hits, predicted, true = tally
+    total = true.sum(1)
+    precision, recall = hits / np.maximum(predicted, 1), hits / np.maximum(true, 1)
+    f1 = 2 * hits / np.maximum(predicted + true, 1)
+    others = total[:, None] - true
+    specificity = _share(others - predicted + hits, others)
+    values = {"precision": precision, "recall": recall, "f1": f1}
+    weighted = {f"weighted_{k}": (v * true).sum(1) / total for k, v in values.items()}
+    _, all_predicted, all_true = tally if whole is None else whole
+    averaged = values
+    if whole is not None:
+        # A draw without the class tells nothing of it. What is 0 / 0 in all the rows too stays 0
+        # in the means, as it is in the mean that the interval is of.
+        of = {"precision": predicted, "recall": true, "f1": true}
+        of_all = {"precision": all_predicted, "recall": all_true, "f1": all_true}
+        values = {k: np.where(of[k] > 0, v, np.nan) for k, v in values.items()}
+        averaged = {k: np.where(of_all[k] > 0, v, 0) for k, v in values.items()}
+    occurs = all_predicted + all_true > 0
+    return {
+        "accuracy": hits.sum(1) / total,
+        "balanced_accuracy": _mean(np.where(true > 0, recall, np.nan)),
+        **{f"macro_{k}": _mean(np.where(occurs, v, np.nan)) for k, v in averaged.items()},
+        "macro_specificity": _mean(specificity),
+        **weighted,
+        **values,
+        "specificity": specificity,
+    }
+
+
+def _share(part: Array, whole: Array) -> Array:
+    """``part / whole``, nan where the whole is nothing."""
+    return np.where(whole > 0, part, np.nan) / np.maximum(whole, 1)
+
+
+def _mean(values: Array) -> Array:
+    """Mean over the classes ``[r, K]`` that have a number; nan without any."""
+    there = ~np.isnan(values)
+    return _share(np.where(there, values, 0).sum(1), there.sum(1))
+
+
+def _weighted_sum(weights: Array, values: Array) -> Array:
+    """``weights @ values`` where an infinite value of weight 0 counts nothing."""
+    endless = np.isinf(values)
+    total = weights @ np.where(endless, 0, values)
+    return np.where(weights[:, endless].sum(1) > 0, np.inf, total)

@@ -1,0 +1,57 @@
+import tracemalloc
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+import classify
+from classify.judged import Judged
+
+
+@pytest.mark.parametrize("equal_mass", [False, True])
+def test_a_weight_is_a_repetition(equal_mass):
+    """The numbers of a weighting are those of the rows written out: what resampling rests on."""
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(30, 4)).round(), random.integers(4, size=30)
+    weights = random.integers(0, 4, (5, 30)).astype(float)
+    weights[0, labels == 1] = 0  # a class that was not drawn
+    judged = Judged(logits, labels, classes=4, equal_mass=equal_mass)
+    measured = judged.measure(weights)
+    for number, times in enumerate(weights.astype(int)):
+        rows = np.repeat(np.arange(30), times)
+        expected = classify.report(logits[rows], labels[rows], classes="abcd")
+        for name, values in measured.items():
+            if name == "ece" and equal_mass:
+                continue  # resamples keep the bins of the whole
+            np.testing.assert_allclose(values[number], getattr(expected, name), atol=1e-12)
+
+
+def test_an_impossible_truth_counts_only_where_it_is_drawn():
+    judged = Judged(np.array([[0.0, 0.0], [0.0, -np.inf]]), np.array([0, 1]), classes=2)
+    measured = judged.measure(np.array([[2.0, 0.0], [1.0, 1.0]]), ["nll"])
+    np.testing.assert_allclose(measured["nll"], [np.log(2), np.inf])
+
+
+def test_what_is_not_measured_is_named():
+    judged = Judged(np.eye(2), np.arange(2), classes=2)
+    assert list(judged.measure(np.ones((1, 2)), ["brier", "accuracy"])) == ["brier", "accuracy"]
+    with pytest.raises(ValueError, match="metric 'kappa' is unknown; use one of accuracy, "):
+        judged.measure(np.ones((1, 2)), ["kappa"])
+
+
+def test_many_classes_take_little_memory():
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(2000, 200)), random.integers(200, size=2000)
+    weights = np.ones((500, 2000))
+    tracemalloc.start()
+    try:
+        judged = Judged(logits, labels, classes=200)
+        measured = judged.measure(weights, ["macro_f1"], drawn=True)
+        confusion = judged.confusion(weights[:1])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6
+    expected = metrics.confusion_matrix(labels, logits.argmax(1), labels=range(200))
+    np.testing.assert_array_equal(confusion[0], expected)
+    assert measured["macro_f1"].shape == (500,)
