@@ -126,6 +126,20 @@ class Classifier(nn.Module):
     ``forward(x)`` is ``from_features(features(x))``, but for vision transformers, whose class
     token takes a way of its own.
 
+    Parameters
+    ----------
+    net : nn.Module
+        The backbone; its first layer is made to fit the channels, its last one gives way to the
+        head.
+    record : BackboneRecord
+        What is known of its kind.
+    side : int
+        Pixels along a side that a transformer is built for.
+    dropout : float
+        In front of the head.
+    head : {"linear", "cosine"}
+        See :func:`backbone`.
+
     Attributes
     ----------
     in_channels, classes : int
@@ -173,23 +187,58 @@ class Classifier(nn.Module):
         self.head = kind(last.in_features, classes)
 
     def forward(self, image: Tensor) -> Tensor:
-        """SRGB pictures ``[B, C, H, W]`` in 0..1 to logits ``[B, K]``."""
+        """SRGB pictures to logits.
+
+        Parameters
+        ----------
+        image : Tensor ``[B, C, H, W]`` in 0..1
+
+        Returns
+        -------
+        Tensor ``[B, K]``
+
+        Raises
+        ------
+        ValueError
+            When the pictures have other channels, or are smaller than :attr:`smallest`.
+        """
         return self._judge(*self._see(image))
 
     def features(self, image: Tensor) -> Tensor:
-        """Pictures ``[B, C, H, W]`` to the last feature map ``[B, F, h, w]``.
+        """Pictures to the last feature map.
 
         Of a convolutional net, what is averaged for the head. Of a vision transformer, the
         patches that enter the last block: those that leave it reach no logit.
+
+        Parameters
+        ----------
+        image : Tensor ``[B, C, H, W]`` in 0..1
+
+        Returns
+        -------
+        Tensor ``[B, F, h, w]``
+
+        Raises
+        ------
+        ValueError
+            When the pictures have other channels, or are smaller than :attr:`smallest`.
         """
         return self._see(image)[0]
 
     def from_features(self, features: Tensor) -> Tensor:
-        """Logits ``[B, K]`` of a feature map ``[B, F, h, w]`` of any height and width.
+        """Logits of a feature map of any height and width.
 
         ``head(dropout(pool(features)))``; the pool is the average over the map, followed in
         Inception v3 by its dropout, in EfficientNet and MobileNet by what stands in front of their
         last layer, and in ConvNeXt by its layer normalisation.
+
+        Parameters
+        ----------
+        features : Tensor ``[B, F, h, w]``
+
+        Returns
+        -------
+        Tensor ``[B, K]``
 
         Raises
         ------
@@ -202,6 +251,19 @@ class Classifier(nn.Module):
         """Logits as a function of the last feature map, with no graph behind the map.
 
         For class activation maps: one forward pass, and the backward pass of the head alone.
+
+        Parameters
+        ----------
+        image : Tensor ``[B, C, H, W]`` in 0..1
+
+        Returns
+        -------
+        TracedLogits
+
+        Raises
+        ------
+        ValueError
+            When the pictures have other channels, or are smaller than :attr:`smallest`.
         """
         with torch.no_grad():
             features, token = self._see(image)

@@ -133,6 +133,7 @@ class TauChoice:
     """The best; the smallest of several."""
     metric: str
     taus: tuple[float, ...]
+    """Strengths that were tried."""
     values: tuple[float, ...]
     """The metric at each of :attr:`taus`."""
 

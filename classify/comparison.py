@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import binomtest
 
 from .intervals import (
     Interval,
@@ -52,6 +51,7 @@ class Difference:
     first: float
     second: float
     difference: float
+    """First minus second."""
     interval: Interval
     level: float
     p: float
@@ -234,6 +234,8 @@ def mcnemar(first: Array, second: Array, *, labels: Array) -> McNemar:
     ValueError
         When shapes, labels or scores do not fit.
     """
+    from scipy.stats import binomtest  # noqa: PLC0415 - slow to load
+
     one, other, _ = _pair(first, second, labels, None, "logits")
     right, also = (j.logits.argmax(1) == j.labels for j in (one, other))
     only_first, only_second = int((right & ~also).sum()), int((also & ~right).sum())

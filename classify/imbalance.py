@@ -54,6 +54,11 @@ def effective_number_weights(counts: Tensor, *, beta: float = 0.999) -> Tensor:
     Returns
     -------
     Tensor, float32 ``[K]``, whose sum is the number of classes that occur
+
+    Raises
+    ------
+    ValueError
+        When the counts are no vector with a positive number, or beta is not in [0, 1).
     """
     counts = check_counts(counts)
     if not 0 <= beta < 1:
@@ -66,7 +71,22 @@ def effective_number_weights(counts: Tensor, *, beta: float = 0.999) -> Tensor:
 
 
 def log_prior(counts: Tensor) -> Tensor:
-    """Logarithm of the class shares ``[K]``, float32; a class without pictures counts as one."""
+    """Logarithm of the class shares; a class without pictures counts as one.
+
+    Parameters
+    ----------
+    counts : Tensor ``[K]``
+        Pictures of each class.
+
+    Returns
+    -------
+    Tensor, float32 ``[K]``
+
+    Raises
+    ------
+    ValueError
+        When the counts are no vector with a positive number.
+    """
     counts = check_counts(counts).clamp_min(1)
     return (counts / counts.sum()).log().float()
 

@@ -140,5 +140,5 @@ class InceptionS(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
 
     def forward(self, image: Tensor) -> Tensor:
-        """Picture ``[B, C, H, W]`` to what the head says of 512 averaged features."""
+        """Map ``image`` ``[B, C, H, W]`` to what the head says of 512 averaged features."""
         return self.fc(self.stages(self.stem(image)).mean((-2, -1)))

@@ -23,7 +23,7 @@ _CELLS = 2**20  # weights that are in memory at a time
 
 
 class Interval(NamedTuple):
-    """A confidence interval."""
+    """A confidence interval from ``low`` to ``high``."""
 
     low: float
     high: float

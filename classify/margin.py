@@ -97,5 +97,5 @@ class CosineHead(nn.Module):
         return functional.normalize(self.weight, dim=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features ``[B, F]`` to logits ``[B, K]``."""
+        """Map ``features`` ``[B, F]`` to logits ``[B, K]``."""
         return cosine_logits(features, self.weight, scale=self.scale)

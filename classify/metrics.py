@@ -42,14 +42,23 @@ class Report:
     absent: tuple[str, ...]
     """Classes without a picture: their recall is 0, their AUC, ... nan, and in no such mean."""
     accuracy: float
+    """Share of the pictures that are classified rightly."""
     balanced_accuracy: float
+    """Mean recall of the classes with pictures."""
     macro_precision: float
+    """Mean precision of the classes that occur, each alike."""
     macro_recall: float
+    """Mean recall of the classes that occur, each alike."""
     macro_f1: float
+    """Mean F1 of the classes that occur, each alike."""
     macro_specificity: float
+    """Mean of the specificities that exist, each class alike."""
     weighted_precision: float
+    """Mean of the precisions, each class by its pictures."""
     weighted_recall: float
+    """Mean of the recalls, each class by its pictures: the accuracy."""
     weighted_f1: float
+    """Mean of the F1, each class by its pictures."""
     auc: float
     """One against the rest, mean over the classes that have one; nan without any."""
     average_precision: float
@@ -87,6 +96,7 @@ class Report:
     confusion: Array
     """Counts ``[K, K]``: true class in rows, predicted in columns."""
     reliability: Reliability
+    """Confidence against accuracy."""
     level: float
     """Confidence level of the intervals."""
     unit: str

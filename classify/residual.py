@@ -52,6 +52,6 @@ class ResNetS(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, image: Tensor) -> Tensor:
-        """Picture ``[B, C, H, W]`` to what the head says of 192 averaged features."""
+        """Map ``image`` ``[B, C, H, W]`` to what the head says of 192 averaged features."""
         features = self.stages(self.relu(self.norm(self.stem(image))))
         return self.fc(features.mean((-2, -1)))

@@ -126,6 +126,11 @@ class Autoencoder(Codec):
         Of a continuous latent, ``bits_map`` is the constant price, spread evenly, and the rate is
         ``bytes``, those that :meth:`compress` returns. Of a quantised one the map is the price of
         each element, and the rate is ``rounded``.
+
+        Raises
+        ------
+        ValueError
+            If the pictures do not fit this codec.
         """
         del generator  # nothing here is random
         check_image(image, self.channels)

@@ -149,6 +149,10 @@ class FileCodec(Codec, ABC):
         channels : int
             Channels; a fourth one is opaque.
 
+        Returns
+        -------
+        int
+
         Raises
         ------
         ValueError

@@ -69,15 +69,68 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, image: Tensor, *, generator: Generators | None = None) -> Coded:
-        """Code and decode ``image`` ``[B, C, H, W]`` in 0..1, keeping the graph to its input."""
+        """Code and decode pictures in 0..1, keeping the graph to the input.
+
+        Parameters
+        ----------
+        image : Tensor ``[B, C, H, W]``
+            Floating point.
+        generator : torch.Generator or a sequence of them, optional
+            Source of the noise of a codec in training, or one for each picture; torch's default
+            one if not given. Codecs that draw nothing take and ignore it.
+
+        Returns
+        -------
+        Coded
+
+        Raises
+        ------
+        ValueError
+            If the pictures have another shape, other channels, or values that the codec cannot
+            take.
+        """
 
     @abstractmethod
     def compress(self, image: Tensor) -> list[bytes]:
-        """Return one self-contained byte string for each picture."""
+        """Write each picture as a self-contained byte string.
+
+        Parameters
+        ----------
+        image : Tensor ``[B, C, H, W]``
+            Floating point.
+
+        Returns
+        -------
+        list of bytes
+            One for each picture.
+
+        Raises
+        ------
+        ValueError
+            If the pictures have another shape, other channels, or values that the codec cannot
+            take.
+        """
 
     @abstractmethod
     def decompress(self, payloads: list[bytes]) -> Tensor:
-        """Return the pictures ``[B, C, H, W]`` that :meth:`compress` wrote, in 0..1."""
+        """Read what :meth:`compress` wrote.
+
+        Parameters
+        ----------
+        payloads : list of bytes
+            One for each picture; all of one size.
+
+        Returns
+        -------
+        Tensor ``[B, C, H, W]`` in 0..1
+
+        Raises
+        ------
+        CorruptStream
+            If a payload is damaged, or something else wrote it.
+        ValueError
+            If there are no payloads, or their pictures differ in size.
+        """
 
 
 def check_image(image: Tensor, channels: int | tuple[int, ...]) -> None:

@@ -87,14 +87,23 @@ def bd_quality(
     """Return by how much the test is better than the anchor at equal rate.
 
     Quality is interpolated over the logarithm of the rate, and the difference averaged over the
-    logarithms of the rates that both curves reach. Parameters, errors and references are those of
-    :func:`bd_rate`, except that two rates may have the same quality, and that the overlap is one
-    of logarithms of rates.
+    logarithms of the rates that both curves reach. Two rates may have the same quality.
+
+    Parameters
+    ----------
+    anchor_rate, anchor_quality, test_rate, test_quality, method : as in :func:`bd_rate`
+    minimum_overlap : float
+        As there, but of the range of the logarithms of the rates.
 
     Returns
     -------
     float
         In the unit of quality, dB for PSNR; positive: the test is better.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`bd_rate`, but for equal qualities.
     """
     anchor = _check(anchor_rate, anchor_quality, "anchor", strict=False)
     test = _check(test_rate, test_quality, "test", strict=False)
@@ -129,7 +138,22 @@ class RateCurve:
         method: Interpolation = "pchip",
         minimum_overlap: float = 0.5,
     ) -> float:
-        """Return by how many percent this needs more bits than ``anchor``: :func:`bd_rate`."""
+        """Return by how many percent this needs more bits than ``anchor``: :func:`bd_rate`.
+
+        Parameters
+        ----------
+        anchor : RateCurve
+        method, minimum_overlap : as in the function :func:`bd_rate`
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            As in the function :func:`bd_rate`.
+        """
         a, b = (_check(c.rate, c.quality, c.name, strict=True) for c in (anchor, self))
         return _rate_difference(a, b, method, minimum_overlap)
 
@@ -140,7 +164,22 @@ class RateCurve:
         method: Interpolation = "pchip",
         minimum_overlap: float = 0.5,
     ) -> float:
-        """Return by how much this is better than ``anchor`` at equal rate: :func:`bd_quality`."""
+        """Return by how much this is better than ``anchor`` at equal rate: :func:`bd_quality`.
+
+        Parameters
+        ----------
+        anchor : RateCurve
+        method, minimum_overlap : as in the function :func:`bd_quality`
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            As in the function :func:`bd_quality`.
+        """
         a, b = (_check(c.rate, c.quality, c.name, strict=False) for c in (anchor, self))
         return _quality_difference(a, b, method, minimum_overlap)
 

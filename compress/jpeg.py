@@ -181,10 +181,14 @@ class DifferentiableJPEG(JPEGFiles):
 
         Parameters
         ----------
-        image : Tensor
+        image : Tensor ``[B, C, H, W]``
             Pictures of any size.
         generator : torch.Generator or a sequence of them, optional
             Source of the noise of training with another ``rounding``.
+
+        Returns
+        -------
+        Coded
 
         Raises
         ------

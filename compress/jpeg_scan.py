@@ -52,6 +52,10 @@ def jpeg_block_bits(data: bytes) -> NDArray[np.float64]:
         A file of one sequential Huffman-coded scan with 8 bits, as
         :class:`~compress.classical.JPEG` writes it. Restart markers are understood.
 
+    Returns
+    -------
+    float64 array ``[ceil(H/8), ceil(W/8)]``, bits
+
     Raises
     ------
     CorruptStream

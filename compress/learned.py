@@ -243,11 +243,20 @@ class LearnedCodec(Codec):
 
         Parameters
         ----------
-        image : Tensor
+        image : Tensor ``[B, C, H, W]``
             Pictures of any size.
         generator : torch.Generator or a sequence of them, optional
             Source of the quantisation noise of training mode, see :mod:`compress.quantize`, and of
             qualities drawn.
+
+        Returns
+        -------
+        Coded
+
+        Raises
+        ------
+        ValueError
+            If the pictures do not fit this codec.
         """
         check_image(image, self.channels)
         size = (image.shape[-2], image.shape[-1])

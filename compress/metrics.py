@@ -232,7 +232,23 @@ def _blur(x: Tensor) -> Tensor:
 
 
 def bpp(bits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bits per pixel of pictures of ``size`` = (H, W), before any padding."""
+    """Bits per pixel of pictures, before any padding.
+
+    Parameters
+    ----------
+    bits : Tensor of any shape
+    size : (int, int)
+        Height and width, pixels.
+
+    Returns
+    -------
+    Tensor of the shape of ``bits``, bits/pixel
+
+    Raises
+    ------
+    ValueError
+        If the size is not at least one pixel.
+    """
     height, width = size
     if min(height, width) < 1:
         raise ValueError(f"expected a size (H, W) of at least one pixel, got {size}.")

@@ -120,7 +120,22 @@ class FactorizedPrior(nn.Module):
         return y.to(dtype).transpose(0, 1).reshape(self.channels, 1, -1)
 
     def cumulative(self, y: Tensor) -> Tensor:
-        """Return the cumulative probability ``c(y)`` of a latent ``[B, M, ...]``, same shape."""
+        """Return the cumulative probability of every element.
+
+        Parameters
+        ----------
+        y : Tensor ``[B, M, ...]``
+            Latent, in quantisation steps.
+
+        Returns
+        -------
+        Tensor of the shape of ``y``, at least float32
+
+        Raises
+        ------
+        ValueError
+            If the latent has other channels or is not floating point.
+        """
         columns = self._columns(y)
         heavy = 0.5 + columns.atan() / math.pi
         c = (1 - TAIL_WEIGHT) * self._logits(columns).sigmoid() + TAIL_WEIGHT * heavy

@@ -59,6 +59,10 @@ def add_uniform_noise(x: Tensor, *, generator: Generators | None = None) -> Tens
         Source of the noise. It may live on another device than ``x``. Without one, the noise
         comes from torch's default stream of the device of ``x``, as in ``torch.nn.Dropout``.
 
+    Returns
+    -------
+    Tensor of the shape of ``x``
+
     References
     ----------
     Ballé, Laparra, Simoncelli, "End-to-end optimized image compression", ICLR 2017.
@@ -73,6 +77,10 @@ def round_straight_through(x: Tensor) -> Tensor:
     ----------
     x : Tensor
         Floating-point values of any shape, in quantisation steps.
+
+    Returns
+    -------
+    Tensor of the shape of ``x``
 
     References
     ----------
@@ -196,6 +204,10 @@ def quantize(
         Source of the noise; ``straight_through`` draws nothing from it.
     sharpness : float
         Of ``soft``.
+
+    Returns
+    -------
+    Tensor of the shape of ``x``
 
     Raises
     ------

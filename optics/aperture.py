@@ -273,6 +273,17 @@ def mura_decoder(
     elsewhere, exactly (Gottesman & Fenimore 1989, eq. (9)): the first cell alone is +1 though
     it is closed. It lies on ``(p // 2, p // 2)``.
 
+    Parameters
+    ----------
+    cells : int
+        Cells p along a side, an odd prime.
+    device, dtype : optional
+        Of the result.
+
+    Returns
+    -------
+    Tensor ``[p, p]``
+
     Raises
     ------
     ValueError

@@ -61,6 +61,7 @@ class GradientAudit(NamedTuple):
     """What :func:`audit_gradients` found; ``str`` of it is a table."""
 
     entries: tuple[GradientEntry, ...]
+    """One for each trainable quantity and input."""
 
     @property
     def faults(self) -> tuple[GradientEntry, ...]:
@@ -80,7 +81,7 @@ class GradientAudit(NamedTuple):
 
 
 class GradientFault(AssertionError):
-    """A gradient is missing, zero, not finite or wrong; :attr:`audit` holds all entries."""
+    """A gradient is missing, zero, not finite or wrong; ``audit`` holds all entries."""
 
     def __init__(self, audit: GradientAudit) -> None:
         self.audit = audit
@@ -111,7 +112,7 @@ def audit_gradients(
     module : nn.Module
         Audited on a deep copy in float64: itself, its mode and its gradients stay as they are.
         A conversion to float32 inside of it shows as a disagreement.
-    inputs : Tensor or tuple of Tensor
+    inputs : Tensor or tuple of Tensor, of any shapes
         Arguments of the call. Floating and complex ones are audited like the parameters that
         require a gradient; others, as labels, are passed on. Give values inside of any bounds: on
         a bend, as a pixel of exactly 0 that is clipped, no difference tells the gradient.

@@ -59,6 +59,16 @@ def clip(values: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
 
     The bounds matter, because a black pixel of a noiseless picture lies on one; the gradient of
     ``torch.clamp`` there is 1 in some releases and 0 in others.
+
+    Parameters
+    ----------
+    values : Tensor of any shape
+    low, high : float
+        Bounds, in the unit of the values.
+
+    Returns
+    -------
+    Tensor of the shape of ``values``
     """
     inside = (values >= low) & (values <= high)
     return torch.where(inside, values, values.detach().clamp(low, high))
@@ -101,6 +111,10 @@ def energy_limited_inverse(kernel: Tensor) -> Tensor:
     ----------
     kernel : Tensor ``[..., C_out, C_in, kh, kw]``
         Wanted kernels.
+
+    Returns
+    -------
+    Tensor of the shape of ``kernel``
 
     Raises
     ------
@@ -167,10 +181,15 @@ def bounded(raw: Tensor, low: float, high: float) -> Tensor:
 
     Parameters
     ----------
-    raw : Tensor
+    raw : Tensor of any shape
         Unconstrained.
     low, high : float
         Bounds, in the unit of the result.
+
+    Returns
+    -------
+    Tensor of the shape of ``raw``
+        Between the bounds, which are reached at infinity only.
 
     Raises
     ------
@@ -185,6 +204,17 @@ def bounded_inverse(values: Tensor, low: float, high: float) -> Tensor:
     """Return a raw tensor that :func:`bounded` maps to ``values``.
 
     Values within 0.1 % of the range from a bound come back at that distance from it.
+
+    Parameters
+    ----------
+    values : Tensor of any shape
+        Wanted values, between the bounds.
+    low, high : float
+        Bounds, in the unit of the values.
+
+    Returns
+    -------
+    Tensor of the shape of ``values``
 
     Raises
     ------
@@ -207,7 +237,7 @@ def _check_range(low: float, high: float) -> None:
 
 
 def positive(raw: Tensor) -> Tensor:
-    """Positive values, ``exp(raw)``: an optimiser step changes them by a factor."""
+    """Positive values, the exponential of ``raw``, of any shape: an optimiser steps by a factor."""
     return raw.exp()
 
 
@@ -237,6 +267,15 @@ def symmetric(raw: Tensor, symmetry: Symmetry) -> Tensor:
     symmetry : {"mirror_x", "mirror_y", "point", "fourfold"}
         Equal under x -> -x, under y -> -y, under both together (half a turn), or under quarter
         turns (square maps). The centre of the symmetry is that of the array.
+
+    Returns
+    -------
+    Tensor ``[..., H, W]``
+
+    Raises
+    ------
+    ValueError
+        For an unknown symmetry, or for quarter turns of a map that is not square.
     """
     if symmetry == "mirror_x":
         return (raw + raw.flip(-1)) / 2
@@ -253,7 +292,13 @@ def symmetric(raw: Tensor, symmetry: Symmetry) -> Tensor:
 
 
 class Bounded(nn.Module):
-    """Parametrization by :func:`bounded`; ``low`` and ``high`` in the unit of the parameter."""
+    """Parametrization by :func:`bounded`; ``low`` and ``high`` in the unit of the parameter.
+
+    Raises
+    ------
+    ValueError
+        Unless ``low < high`` and both are finite.
+    """
 
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
@@ -261,11 +306,11 @@ class Bounded(nn.Module):
         self.low, self.high = float(low), float(high)
 
     def forward(self, raw: Tensor) -> Tensor:
-        """Map a raw tensor between the bounds."""
+        """Map ``raw``, of any shape, between the bounds."""
         return bounded(raw, self.low, self.high)
 
     def right_inverse(self, values: Tensor) -> Tensor:
-        """Raw tensor of wanted values."""
+        """Raw tensor of wanted ``values``, of the same shape."""
         return bounded_inverse(values, self.low, self.high)
 
     def extra_repr(self) -> str:
@@ -277,11 +322,11 @@ class Positive(nn.Module):
     """Parametrization by :func:`positive`."""
 
     def forward(self, raw: Tensor) -> Tensor:
-        """Map a raw tensor to positive values."""
+        """Map ``raw``, of any shape, to positive values."""
         return positive(raw)
 
     def right_inverse(self, values: Tensor) -> Tensor:
-        """Raw tensor of wanted values."""
+        """Raw tensor of wanted ``values``, of the same shape."""
         return positive_inverse(values)
 
 
@@ -289,11 +334,11 @@ class UnitDisk(nn.Module):
     """Parametrization by :func:`unit_disk` of a complex parameter, from a complex raw one."""
 
     def forward(self, raw: Tensor) -> Tensor:
-        """Map a raw tensor into the unit disk."""
+        """Map ``raw`` into the unit disk, see :func:`unit_disk`."""
         return unit_disk(torch.stack((raw.real, raw.imag)))
 
     def right_inverse(self, transmission: Tensor) -> Tensor:
-        """Raw tensor of a wanted transmission."""
+        """Raw tensor of a wanted ``transmission``, see :func:`unit_disk_inverse`."""
         return torch.complex(*unit_disk_inverse(transmission))
 
 
@@ -301,16 +346,22 @@ class EnergyLimited(nn.Module):
     """Parametrization by :func:`energy_limited`, for ``[..., C_out, C_in, kh, kw]``."""
 
     def forward(self, raw: Tensor) -> Tensor:
-        """Map a raw tensor to kernels that make no light."""
+        """Map ``raw`` to kernels that make no light, see :func:`energy_limited`."""
         return energy_limited(raw)
 
     def right_inverse(self, kernel: Tensor) -> Tensor:
-        """Raw tensor of a wanted kernel."""
+        """Raw tensor of a wanted ``kernel``, see :func:`energy_limited_inverse`."""
         return energy_limited_inverse(kernel)
 
 
 class Symmetric(nn.Module):
-    """Parametrization by :func:`symmetric`."""
+    """Parametrization by :func:`symmetric`, with the name of a ``symmetry``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown symmetry.
+    """
 
     def __init__(self, symmetry: Symmetry) -> None:
         super().__init__()
@@ -319,11 +370,11 @@ class Symmetric(nn.Module):
         self.symmetry: Symmetry = symmetry
 
     def forward(self, raw: Tensor) -> Tensor:
-        """Make a map symmetric."""
+        """Make the map ``raw`` ``[..., H, W]`` symmetric."""
         return symmetric(raw, self.symmetry)
 
     def right_inverse(self, values: Tensor) -> Tensor:
-        """A symmetric map is its own raw tensor."""
+        """A symmetric map is its own raw tensor: returns ``values`` ``[..., H, W]``."""
         return values
 
     def extra_repr(self) -> str:

@@ -41,7 +41,7 @@ def digitise(
 
     Parameters
     ----------
-    signal : Tensor, DN
+    signal : Tensor of any shape, DN
         Voltage in steps of the converter, the black level included.
     bit_depth : int, optional
         Resolution, codes 0 .. ``2**bit_depth - 1``. None does not round; one DN is then the whole
@@ -59,7 +59,7 @@ def digitise(
 
     Returns
     -------
-    Tensor, DN
+    Tensor of the shape of ``signal``, DN
         Whole codes; the same ones for both estimators.
 
     Raises

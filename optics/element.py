@@ -43,7 +43,7 @@ def lens_phase(
     ----------
     size : int or (int, int)
         Samples (H, W).
-    spacing : float or Tensor, metres
+    spacing : float or scalar Tensor, metres
     wavelength : float or Tensor ``[...]``, metres in vacuum
     focal_length : float or Tensor ``[...]``, metres
         Negative for a diverging lens.
@@ -79,6 +79,12 @@ class Element(nn.Module, ABC):
         Samples (H, W).
     spacing : float, metres
         Distance of the samples.
+
+    Raises
+    ------
+    ValueError
+        When the spacing is not positive and finite, in metres, or the size no two whole
+        numbers.
     """
 
     def __init__(self, size: int | tuple[int, int], spacing: float) -> None:
@@ -89,7 +95,16 @@ class Element(nn.Module, ABC):
 
     @abstractmethod
     def transmission(self, wavelength: Tensor) -> Tensor:
-        """Complex amplitude transmission ``[L or 1, H, W]`` at wavelengths ``[L]``, |t| <= 1."""
+        """Complex amplitude transmission, ``|t| <= 1``.
+
+        Parameters
+        ----------
+        wavelength : Tensor ``[L]``, metres
+
+        Returns
+        -------
+        Tensor, complex ``[L or 1, H, W]``
+        """
 
     def forward(self, field: Tensor, *, wavelength: float | Tensor) -> Tensor:
         """Send a field through.
@@ -101,8 +116,13 @@ class Element(nn.Module, ABC):
 
         Returns
         -------
-        Tensor, complex
+        Tensor, complex ``[..., H, W]``, or ``[..., L, H, W]`` for several wavelengths
             The field behind the element.
+
+        Raises
+        ------
+        ValueError
+            When the field is not sampled as the element is, or a wavelength is not positive.
         """
         check_complex("field", field, "[..., H, W]")
         if field.shape[-2:] != self.size:
@@ -126,11 +146,21 @@ class PhaseElement(Element, ABC):
     """An element that changes nothing but the phase, and says by how much.
 
     The phases of several are added before one sine and one cosine are taken of them (``Pupil``).
+    Made and refused as an :class:`Element`: a ``size`` in samples, a ``spacing`` in metres.
     """
 
     @abstractmethod
     def phase_shift(self, wavelength: Tensor) -> Tensor:
-        """Phase ``[L or 1, H, W]`` at wavelengths ``[L]``, radians."""
+        """Phase that the element adds.
+
+        Parameters
+        ----------
+        wavelength : Tensor ``[L]``, metres
+
+        Returns
+        -------
+        Tensor ``[L or 1, H, W]``, radians
+        """
 
     def transmission(self, wavelength: Tensor) -> Tensor:
         """``exp(i phase)``, ``[L or 1, H, W]``."""
@@ -146,8 +176,13 @@ class Lens(PhaseElement):
         Samples (H, W).
     spacing : float, metres
         Distance of the samples.
-    focal_length : float or Tensor, metres
+    focal_length : float or scalar Tensor, metres
         A parameter is trained.
+
+    Raises
+    ------
+    ValueError
+        When the spacing is not positive, or the focal length not finite.
     """
 
     focal_length: Tensor
@@ -186,6 +221,11 @@ class PhaseMask(PhaseElement):
     design_wavelength : float, metres, optional
         The phase holds there and scales with ``design_wavelength / wavelength``, as that of a
         relief without dispersion. Otherwise it is geometric and does not depend on wavelength.
+
+    Raises
+    ------
+    ValueError
+        When the phase is not real ``[H, W]``, or a length is not positive.
     """
 
     phase: Tensor
@@ -251,9 +291,14 @@ class CubicMask(PhaseElement):
         Samples (H, W).
     spacing, diameter : float, metres
         Distance of the samples; diameter of the pupil, where |x| = 1.
-    alpha : float or Tensor, waves
+    alpha : float or scalar Tensor, waves
         A parameter is trained.
     design_wavelength : float, metres
+
+    Raises
+    ------
+    ValueError
+        When a length is not positive, or alpha not finite.
     """
 
     alpha: Tensor
@@ -297,6 +342,12 @@ class Aberration(PhaseElement):
         A parameter is trained.
     indices : sequence of int, optional
         Noll indices, by default ``1, ..., J``.
+
+    Raises
+    ------
+    ValueError
+        When the coefficients are not real ``[J]``, there are not as many indices, or a length
+        is not positive.
     """
 
     coefficients: Tensor

@@ -92,6 +92,12 @@ class Relief(PhaseElement):
         Distance of the samples.
     material : str or float
         A name of :data:`optics.MATERIALS`, or a refractive index for all wavelengths.
+
+    Raises
+    ------
+    ValueError
+        When the height is not real and finite ``[H, W]``, the spacing not positive, or the
+        material not known.
     """
 
     height: Tensor
@@ -116,7 +122,7 @@ class Relief(PhaseElement):
 
 
 def relief_element(relief: FabricatedRelief) -> Relief:
-    """Element of a relief that was read, in torch's default type; ``.double()`` works as well."""
+    """Element of a ``relief`` that was read, in torch's default type (or ``.double()``)."""
     height = relief.height.to(torch.get_default_dtype())
     return Relief(height, spacing=relief.spacing, material=relief.material)
 
@@ -133,6 +139,12 @@ def relief_report(height: Tensor | HeightMap, *, spacing: float | None = None) -
     Returns
     -------
     ReliefReport
+
+    Raises
+    ------
+    ValueError
+        When the height is not real and finite ``[H, W]``, or the spacing is missing, not
+        positive, or given beside that of an element.
     """
     if isinstance(height, HeightMap):
         _refuse_own({"spacing": spacing})
@@ -313,7 +325,7 @@ def _read_tiff(content: bytes) -> tuple[np.ndarray, dict[str, Any]]:
             codes = np.asarray(image)
     except UnidentifiedImageError:
         raise ValueError("it is not a TIFF") from None
-    except (OSError, SyntaxError, EOFError, TypeError, KeyError, IndexError) as error:
+    except Exception as error:  # Pillow raises nearly anything on a damaged file
         raise ValueError(f"the TIFF is damaged: {error}") from error
     if not mode.startswith("I;16"):
         raise ValueError(f"the TIFF must be 16-bit greyscale, not of mode {mode!r}")
@@ -363,7 +375,7 @@ def _read_csv(content: bytes) -> tuple[np.ndarray, dict[str, Any]]:
 def _parsed(where: str, text: str) -> Any:  # noqa: ANN401 - whatever JSON says
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError(f"{where} is not the JSON of a height map's metadata") from None
 
 
@@ -387,9 +399,13 @@ def _number(metadata: dict[str, Any], key: str, *, positive: bool = False) -> fl
 
 def _finite(value: object) -> float | None:
     """A real finite number, or None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond float64
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:

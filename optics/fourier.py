@@ -333,6 +333,11 @@ def dft_matrix(
     Returns
     -------
     Tensor, complex ``[..., size, samples]``
+
+    Raises
+    ------
+    ValueError
+        For fewer than one sample.
     """
     if samples < 1 or size < 1:
         raise ValueError(f"samples and size must be at least 1, not {samples} and {size}")

@@ -31,6 +31,7 @@ from .quantity import (
     check_complex,
     check_finite,
     check_real,
+    looked_at,
 )
 
 __all__ = [
@@ -50,7 +51,8 @@ def coherent_image(scene: Tensor, transmission: Tensor, *, oversample: int = 1) 
 
     On a periodic grid. Homogeneous in the light (above 1e-6), not linear. Its mean is the mean
     over all frequencies of what the plate passes, ``sum |t F(u)|^2 / N^2``, exactly and for every
-    ``oversample`` (Parseval).
+    ``oversample`` (Parseval; coherent imaging is a linear filter of the
+    field: Goodman, Fourier Optics, sec. 6.2).
 
     Parameters
     ----------
@@ -224,6 +226,12 @@ class FourierFilter(FrontEnd):
     generator : torch.Generator, optional
         Source of ``start="random"``.
 
+    Raises
+    ------
+    ValueError
+        For a size below 2 pixels, a negative margin, an unknown start or illumination, an
+        oversampling below 1, or a transmission of another shape or brighter than 1.
+
     Notes
     -----
     |t| <= 1 holds by construction, see :func:`optics.unit_disk`; a start is limited to |t| <=
@@ -321,7 +329,7 @@ class FourierFilter(FrontEnd):
         )
 
     def combine(self, raw: Tensor) -> Tensor:
-        """Return the single exposure unchanged."""
+        """Return the single exposure ``raw`` unchanged."""
         return raw
 
     def extra_repr(self) -> str:
@@ -402,7 +410,7 @@ def _check_source(source: Tensor, tilts: Tensor) -> None:
         )
     check_finite("tilts", tilts, "cycles/pixel")
     check_between("source", source, 0.0, math.inf, "shares of the light")
-    if tilts.device.type != "cpu" or torch.compiler.is_compiling():
+    if not looked_at(tilts):
         return
     steepest = float(tilts.detach().abs().max())
     if steepest > 0.5:

@@ -17,7 +17,21 @@ def coordinates(
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> Tensor:
-    """Positions ``(i - size // 2) * spacing`` of the samples ``[size]``, in the unit of spacing."""
+    """Positions ``(i - size // 2) * spacing`` of the samples.
+
+    Parameters
+    ----------
+    size : int
+        Samples.
+    spacing : float
+        Distance of the samples, in metres or pixels: the unit of the result.
+    device, dtype : optional
+        Of the result.
+
+    Returns
+    -------
+    Tensor ``[size]``
+    """
     return (torch.arange(size, device=device, dtype=dtype) - size // 2) * spacing
 
 
@@ -28,7 +42,21 @@ def frequencies(
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> Tensor:
-    """Centred frequencies ``(i - size // 2) / (size * spacing)`` ``[size]``, cycles per unit."""
+    """Centred frequencies ``(i - size // 2) / (size * spacing)``.
+
+    Parameters
+    ----------
+    size : int
+        Samples.
+    spacing : float
+        Distance of the samples, in metres or pixels.
+    device, dtype : optional
+        Of the result.
+
+    Returns
+    -------
+    Tensor ``[size]``, cycles per unit of the spacing
+    """
     return coordinates(size, spacing=1.0 / (size * spacing), device=device, dtype=dtype)
 
 
@@ -37,6 +65,11 @@ def fast_size(minimum: int) -> int:
 
     Transforms of such sizes are up to six times faster than their odd or prime neighbours, and
     an even last dimension lets a real transform drop exactly half of the spectrum.
+
+    Raises
+    ------
+    ValueError
+        For a minimum below 1.
     """
     if minimum < 1:
         raise ValueError(f"a transform needs at least one sample, not {minimum}")

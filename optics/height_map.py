@@ -25,6 +25,8 @@ def height_phase(
 ) -> Tensor:
     """Phase of a relief, ``2 pi (n - n_outside) h / lambda``: glass delays the wave.
 
+    Of a thin relief, whose rays leave it where they came in (Goodman, Fourier Optics, sec. 5.1).
+
     Parameters
     ----------
     height : Tensor ``[..., H, W]``, metres
@@ -38,6 +40,11 @@ def height_phase(
     -------
     Tensor ``[..., H, W]``, radians
         In the type of ``height``; a wavelength's dimension goes in front of H.
+
+    Raises
+    ------
+    ValueError
+        When a wavelength is not positive.
     """
     check_positive("wavelength", wavelength, "metres")
     turns = (index - outside) / wavelength
@@ -55,7 +62,7 @@ def quantize_height(
 
     Parameters
     ----------
-    height : Tensor, metres
+    height : Tensor of any shape, metres
     levels : int
         Number L of different heights, at least 2.
     period : float, metres
@@ -69,7 +76,7 @@ def quantize_height(
 
     Returns
     -------
-    Tensor, metres
+    Tensor of the shape of ``height``, metres
         Of first-order efficiency ``sinc^2(1 / L)`` in a blazed grating (Swanson, MIT Lincoln
         Laboratory TR-854, 1989). Applying it again changes nothing.
 
@@ -124,6 +131,13 @@ class HeightMap(PhaseElement):
     minimum_feature : float, metres
         Width of a disk that the relief is averaged over before it is rounded, so that no smaller
         detail is designed.
+
+    Raises
+    ------
+    ValueError
+        For a height that is not real ``[H, W]`` within 0 and ``max_height``, a length that is
+        not positive, a material that is not known or has an index of 1 or less, fewer than 2
+        levels, or a negative minimum feature.
 
     Notes
     -----
@@ -186,7 +200,16 @@ class HeightMap(PhaseElement):
         return height
 
     def refractive_index(self, wavelength: Tensor) -> Tensor:
-        """Index of the material at wavelengths ``[L]``."""
+        """Index ``[L]`` of the material.
+
+        Parameters
+        ----------
+        wavelength : Tensor ``[L]``, metres
+
+        Returns
+        -------
+        Tensor ``[L]``
+        """
         if isinstance(self.material, str):
             return refractive_index(self.material, wavelength)
         return torch.full_like(wavelength, self.material)
@@ -212,6 +235,11 @@ class HeightMap(PhaseElement):
             Source of the draw, on the CPU.
         width : float, metres
             Of a disk over which neighbouring errors agree; 0 draws each sample by itself.
+
+        Raises
+        ------
+        ValueError
+            When ``sigma`` is negative or not finite.
         """
         if not 0 <= sigma < math.inf:
             raise ValueError(f"sigma must be 0 metres RMS or more, not {sigma}")

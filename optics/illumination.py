@@ -34,6 +34,15 @@ def light_budget(raw: Tensor, budget: float = 1.0) -> Tensor:
         Unconstrained.
     budget : float
         Sum over the last dimension, in the unit of the weights.
+
+    Returns
+    -------
+    Tensor ``[..., S]``
+
+    Raises
+    ------
+    ValueError
+        When the budget is not positive and finite.
     """
     check_positive("budget", budget, "the unit of the weights")
     return budget * torch.softmax(raw, -1)
@@ -43,6 +52,19 @@ def light_budget_inverse(weights: Tensor) -> Tensor:
     """Return a raw tensor that :func:`light_budget` maps to weights in these proportions.
 
     A weight of 0 comes back as 1e-4 of the sum, from which training can raise it again.
+
+    Parameters
+    ----------
+    weights : Tensor ``[..., S]``
+
+    Returns
+    -------
+    Tensor ``[..., S]``
+
+    Raises
+    ------
+    ValueError
+        When a weight is negative or not finite, or all are 0.
     """
     total = weights.sum(-1, keepdim=True)
     if not bool(torch.isfinite(weights).all()) or (weights < 0).any() or not (total > 0).all():
@@ -63,6 +85,11 @@ def mix_colours(spectral: Tensor, matrix: Tensor) -> Tensor:
     Returns
     -------
     Tensor ``[B, C, H, W]``
+
+    Raises
+    ------
+    ValueError
+        When the shapes are not these.
     """
     if spectral.ndim != 4 or matrix.ndim != 2 or matrix.shape[1] != spectral.shape[1]:
         raise ValueError(
@@ -76,6 +103,22 @@ def disc_source(radius: float, *, step: float) -> Tensor:
     """Points of a disc on a square grid, tilts ``[S, 2]`` (fy, fx) in the unit of the radius.
 
     The centre is one of them.
+
+    Parameters
+    ----------
+    radius : float, cycles/pixel
+        Of the disc in the Fourier plane.
+    step : float, cycles/pixel
+        Distance of the points.
+
+    Returns
+    -------
+    Tensor, float64 ``[S, 2]``, cycles/pixel
+
+    Raises
+    ------
+    ValueError
+        When one of them is not positive and finite.
     """
     check_positive("radius", radius, "cycles/pixel")
     check_positive("step", step, "cycles/pixel")
@@ -104,6 +147,11 @@ def led_tilts(positions: Tensor, *, height: float, wavelength: float, pixel_pitc
     -------
     Tensor ``[S, 2]``, cycles/pixel
         For :func:`optics.partially_coherent_image`.
+
+    Raises
+    ------
+    ValueError
+        When a length is not positive, or the positions are not ``[S, 2]``.
     """
     for name, value in (
         ("height", height),
@@ -131,6 +179,12 @@ class Illumination(nn.Module):
     start : Tensor ``[patterns, count]``, optional
         Weights to start from, in these proportions; equal ones by default (equal patterns have
         equal gradients: give each its own start).
+
+    Raises
+    ------
+    ValueError
+        For fewer than one lamp or pattern, a budget that is not positive, or a start of another
+        shape.
     """
 
     def __init__(
@@ -153,7 +207,22 @@ class Illumination(nn.Module):
         return light_budget(self.raw, self.budget)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Light a scene: pictures ``[B, count, ...]`` by each lamp to ``[B, patterns, ...]``."""
+        """Light a scene.
+
+        Parameters
+        ----------
+        pictures : Tensor ``[B, count, ...]``
+            The scene in the light of each lamp alone.
+
+        Returns
+        -------
+        Tensor ``[B, patterns, ...]``
+
+        Raises
+        ------
+        ValueError
+            When there are not as many pictures as lamps.
+        """
         if pictures.ndim < 2 or pictures.shape[1] != self.raw.shape[1]:
             raise ValueError(
                 f"pictures must be [B, {self.raw.shape[1]}, ...], one for each lamp, not "
@@ -177,6 +246,11 @@ class ColourFilters(nn.Module):
     share : float in (0, 1]
         Part of the pixel's light that each filter stands in: 1 when every channel has a sensor of
         its own, 1 / C when the light is divided.
+
+    Raises
+    ------
+    ValueError
+        When the transmittance is not ``[C, L]``, or the share not in (0, 1].
     """
 
     def __init__(self, transmittance: Tensor, *, share: float = 1.0) -> None:
@@ -194,7 +268,7 @@ class ColourFilters(nn.Module):
         return bounded(self.raw, 0.0, 1.0)
 
     def forward(self, spectral: Tensor) -> Tensor:
-        """Form the channels ``[B, C, H, W]`` of the light ``[B, L, H, W]`` of L bands."""
+        """Channels ``[B, C, H, W]`` of the light ``spectral`` ``[B, L, H, W]`` of L bands."""
         return mix_colours(spectral, self.share * self.transmittance)
 
 

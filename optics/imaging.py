@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .fourier import Boundary, convolve, squared_modulus
 from .pupil import Pupil
-from .quantity import check_finite, hold
+from .quantity import check_finite, hold, looked_at
 
 __all__ = [
     "CoherentImaging",
@@ -48,11 +48,25 @@ class FrontEnd(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, scene: Tensor) -> Tensor:
-        """Form the irradiance ``[B, exposures * C, H, W]`` of a scene ``[B, C, H, W]``.
+        """Form the irradiance on the sensor.
 
         Both are linear light with full scale 1. Every exposure lasts ``1 / exposures`` of the
         time and is scaled accordingly, so that all of them together receive at most the light of
         the scene.
+
+        Parameters
+        ----------
+        scene : Tensor ``[B, C, H, W]``
+            Radiance, full scale 1.
+
+        Returns
+        -------
+        Tensor ``[B, exposures * C, H, W]``
+
+        Raises
+        ------
+        ValueError
+            When the scene is not four-dimensional or has other channels.
         """
 
     @abstractmethod
@@ -61,7 +75,22 @@ class FrontEnd(nn.Module, ABC):
 
     @abstractmethod
     def combine(self, raw: Tensor) -> Tensor:
-        """Digital step after the sensor: raw exposures to a measurement ``[B, out, H, W]``."""
+        """Digital step after the sensor: raw exposures to a measurement.
+
+        Parameters
+        ----------
+        raw : Tensor ``[B, exposures * C, H, W]``
+            What the sensor read, full scale 1.
+
+        Returns
+        -------
+        Tensor ``[B, out_channels, H, W]``
+
+        Raises
+        ------
+        ValueError
+            When there are not as many channels as the exposures have.
+        """
 
 
 # The field of a scene is the root of its radiance, whose slope is infinite at zero. Below this
@@ -70,7 +99,10 @@ _DARKEST = 1e-6
 
 
 def scene_field(scene: Tensor) -> Tensor:
-    """Field of a transparency without phase: the root of its radiance, straight below 1e-6."""
+    """Field of a transparency ``scene`` without phase: the root of its radiance.
+
+    Real, of the shape of the scene; straight below 1e-6, where the root has no finite slope.
+    """
     return scene / scene.clamp_min(_DARKEST).sqrt()
 
 
@@ -116,6 +148,8 @@ def layered_blur(
 def coherent_blur(field: Tensor, spread: Tensor, *, boundary: Boundary = "replicate") -> Tensor:
     """Complex convolution of a field with the image of a coherent point.
 
+    Coherent imaging is linear in the field (Goodman, Fourier Optics, sec. 6.2).
+
     Parameters
     ----------
     field : Tensor, complex or real ``[B, C, H, W]``
@@ -127,6 +161,11 @@ def coherent_blur(field: Tensor, spread: Tensor, *, boundary: Boundary = "replic
     Returns
     -------
     Tensor, complex ``[B, C, H, W]``
+
+    Raises
+    ------
+    ValueError
+        When the shapes are not these.
     """
     if field.ndim != 4 or spread.ndim != 3 or len(spread) != field.shape[1]:
         raise ValueError(
@@ -161,6 +200,13 @@ class IncoherentImaging(FrontEnd):
         Depths for :meth:`image_layers`.
     boundary : str
         As in :func:`optics.convolve`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown boundary; PSFs that are negative, not finite, or brighter than the light;
+        a response of another shape or brighter than the light; channels that are not those of
+        the PSFs; distances without a pupil.
     """
 
     fixed_psf: Tensor
@@ -204,7 +250,17 @@ class IncoherentImaging(FrontEnd):
         self.boundary: Boundary = boundary
 
     def psf(self, *, distance: Tensor | float | None = None) -> Tensor:
-        """Point-spread functions ``[C, h, w]``, or ``[D, C, h, w]`` for distances ``[D]``."""
+        """Point-spread functions at each channel.
+
+        Parameters
+        ----------
+        distance : float or Tensor ``[D]``, metres, optional
+            From the pupil to the scene; in focus by default.
+
+        Returns
+        -------
+        Tensor ``[C, h, w]``, or ``[D, C, h, w]`` for several distances
+        """
         if self.pupil is not None:
             psf = self.pupil(distance=distance)
         else:
@@ -231,7 +287,20 @@ class IncoherentImaging(FrontEnd):
     def image_layers(self, scene: Tensor, layers: Tensor) -> Tensor:
         """Form the irradiance of a scene with depth, see :func:`layered_blur`.
 
-        ``layers`` is ``[B, D, H, W]`` for the D distances given at construction.
+        Parameters
+        ----------
+        scene : Tensor ``[B, C, H, W]``
+        layers : Tensor ``[B, D, H, W]``
+            Share of each of the D distances given at construction in each pixel.
+
+        Returns
+        -------
+        Tensor ``[B, C, H, W]``
+
+        Raises
+        ------
+        ValueError
+            When no distances were given, or the scene has other channels.
         """
         self._check_scene(scene)
         if self.distances is None:
@@ -240,7 +309,7 @@ class IncoherentImaging(FrontEnd):
         return layered_blur(scene, layers, psf, boundary=self.boundary)
 
     def combine(self, raw: Tensor) -> Tensor:
-        """Return the single exposure unchanged."""
+        """Return the single exposure ``raw`` unchanged."""
         return raw
 
     def extra_repr(self) -> str:
@@ -264,6 +333,11 @@ class CoherentImaging(FrontEnd):
         Its elements are trained; channel c is lit at wavelength c.
     boundary : str
         As in :func:`optics.convolve`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown boundary.
 
     Notes
     -----
@@ -298,7 +372,7 @@ class CoherentImaging(FrontEnd):
         return squared_modulus(image)
 
     def combine(self, raw: Tensor) -> Tensor:
-        """Return the single exposure unchanged."""
+        """Return the single exposure ``raw`` unchanged."""
         return raw
 
     def extra_repr(self) -> str:
@@ -307,7 +381,7 @@ class CoherentImaging(FrontEnd):
 
 
 def _check_shares(layers: Tensor) -> None:
-    if layers.device.type != "cpu" or torch.compiler.is_compiling():
+    if not looked_at(layers):
         return
     total = layers.sum(1)
     # A hundredth: shares in half precision do not sum to 1 any better.

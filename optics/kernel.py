@@ -45,6 +45,11 @@ def kernel_start(
     -------
     Tensor, float64 ``[F, size, size]``
         F filters; the positive taps of each sum to at most 1, and so do the negative ones.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or a size that is even or too small.
     """
     if name not in get_args(KernelStart):
         raise ValueError(f"no kernel is called {name!r}; choose from {get_args(KernelStart)}")
@@ -164,6 +169,12 @@ class LearnedKernel(FrontEnd):
         As in :func:`optics.convolve`.
     generator : torch.Generator, optional
         Source of ``start="random"``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown start or boundary, an even size, taps that ask for more light than there
+        is, or negative taps with ``signed=False``.
 
     Notes
     -----

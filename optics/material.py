@@ -11,7 +11,7 @@ from typing import NamedTuple, overload
 import torch
 from torch import Tensor
 
-from .quantity import check_positive
+from .quantity import check_positive, looked_at
 
 __all__ = ["MATERIALS", "abbe_number", "refractive_index"]
 
@@ -178,6 +178,15 @@ def abbe_number(material: str) -> float:
 
     Lines d 587.5618, F 486.1327 and C 656.2725 nm (ISO 7944, SCHOTT TIE-29).
 
+    Parameters
+    ----------
+    material : str
+        A name of :data:`optics.MATERIALS`.
+
+    Returns
+    -------
+    float
+
     Raises
     ------
     ValueError
@@ -191,9 +200,7 @@ def _check_range(material: str, wavelength: float | Tensor, model: _Sellmeier) -
     # A bound that went through float32 may lie 6e-8 outside of itself.
     low, high = model.shortest * 1e-6 * (1 - 1e-6), model.longest * 1e-6 * (1 + 1e-6)
     if isinstance(wavelength, Tensor):
-        if wavelength.device.type != "cpu" or torch.compiler.is_compiling():
-            return
-        if wavelength.numel() == 0:
+        if wavelength.numel() == 0 or not looked_at(wavelength):
             return
         first, last = float(wavelength.detach().min()), float(wavelength.detach().max())
     else:

@@ -141,7 +141,23 @@ class ColourFilterArray(nn.Module):
         self.register_buffer("kernel", kernel, persistent=False)
 
     def forward(self, image: Tensor, *, exposures: int = 1) -> Tensor:
-        """Mosaic each exposure: ``[B, exposures * C, H, W]`` to ``[B, exposures, H, W]``."""
+        """Mosaic each exposure.
+
+        Parameters
+        ----------
+        image : Tensor ``[B, exposures * C, H, W]``
+        exposures : int
+            Pictures that follow each other in the channels.
+
+        Returns
+        -------
+        Tensor ``[B, exposures, H, W]``
+
+        Raises
+        ------
+        ValueError
+            When the channels are not as many as the exposures have.
+        """
         colours = len(self.channels)
         if image.ndim != 4 or image.shape[1] != exposures * colours:
             raise ValueError(
@@ -152,7 +168,16 @@ class ColourFilterArray(nn.Module):
         return select(single, self.indices).unflatten(0, (len(image), exposures)).squeeze(2)
 
     def demosaic(self, raw: Tensor) -> Tensor:
-        """Interpolate each exposure: ``[B, exposures, H, W]`` to ``[B, exposures * C, H, W]``."""
+        """Interpolate each exposure.
+
+        Parameters
+        ----------
+        raw : Tensor ``[B, exposures, H, W]``
+
+        Returns
+        -------
+        Tensor ``[B, exposures * C, H, W]``
+        """
         single = raw.flatten(0, 1)[:, None]
         if self.kernel is not None:
             full = filter_mosaic(single, self.kernel)

@@ -34,6 +34,8 @@ ShotNoise = Literal["gaussian", "poisson", "score", "none"]
 _FEWEST_ELECTRONS = 1e-2
 # The smallest mean whose logarithm and inverse are normal numbers in float32.
 _TINY = 1e-30
+# More cannot be counted in 64 bits; their fluctuation is less than a billionth.
+_MOST_ELECTRONS = 2.0**62
 
 
 def shot_noise(
@@ -45,9 +47,11 @@ def shot_noise(
 ) -> Tensor:
     """Counts with the fluctuation of a Poisson process.
 
+    Its variance is its mean (EMVA Standard 1288, release 4.0).
+
     Parameters
     ----------
-    electrons : Tensor, electrons
+    electrons : Tensor ``[B, ...]``, electrons
         Mean counts x, non-negative; a mean below zero counts as zero.
     kind : {"gaussian", "poisson", "score", "none"}
         ``gaussian``: ``x + sqrt(x) n``, right in mean and variance (0.1 electrons RMS remain in
@@ -65,7 +69,7 @@ def shot_noise(
 
     Returns
     -------
-    Tensor, electrons
+    Tensor of the shape of ``electrons``, electrons
 
     Raises
     ------
@@ -129,12 +133,19 @@ class _Gaussian(torch.autograd.Function):
 
 
 def poisson_counts(electrons: Tensor, *, generator: Generators | None = None) -> Tensor:
-    """Exact counts of the mean ``electrons``, without a gradient."""
+    """Exact counts of the mean ``electrons``, without a gradient; of 2**62 and more, the mean."""
     mean = electrons.detach().clamp_min(0)
+    # What is no number stays none, as with the Gaussian draw: whoever trains looks for it in the
+    # loss. The sampler itself would stop a CPU in other words, and a GPU for good.
+    countable = mean < _MOST_ELECTRONS
+    rate = torch.where(countable, mean, 0)
     if generator is None or isinstance(generator, torch.Generator):
-        return torch.poisson(mean, generator=generator)
-    own = for_pictures(mean, generator)
-    return torch.stack([torch.poisson(m, generator=g) for m, g in zip(mean, own, strict=True)])
+        counts = torch.poisson(rate, generator=generator)
+    else:
+        counts = torch.empty_like(rate)
+        for n, source in enumerate(for_pictures(rate, generator)):
+            counts[n] = torch.poisson(rate[n], generator=source)
+    return torch.where(countable, counts, mean)
 
 
 def standard_normal(like: Tensor, generator: Generators | None) -> Tensor:

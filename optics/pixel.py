@@ -23,10 +23,10 @@ def pixel_mtf(
 
     Parameters
     ----------
-    frequency : Tensor, cycles/m
-    pitch : float or Tensor, m
+    frequency : Tensor of any shape, cycles/m
+    pitch : float or scalar Tensor, m
         Distance of the pixels.
-    fill_factor : float or Tensor
+    fill_factor : float or scalar Tensor
         Active area of a pixel over its whole area, in (0, 1].
 
     Returns
@@ -47,7 +47,17 @@ def pixel_mtf(
 
 
 def bin_pixels(charge: Tensor, factor: int) -> Tensor:
-    """Sum blocks of ``factor`` x ``factor`` pixels, ``[B, C, H, W]`` to ``[B, C, H/k, W/k]``.
+    """Sum blocks of pixels.
+
+    Parameters
+    ----------
+    charge : Tensor ``[B, C, H, W]``, electrons
+    factor : int
+        Pixels k along a side of a block.
+
+    Returns
+    -------
+    Tensor ``[B, C, H/k, W/k]``, electrons
 
     Raises
     ------

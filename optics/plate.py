@@ -61,6 +61,11 @@ def spiral(
     Tensor, complex128 ``[H, W]``
         Transmission (amplitude).
 
+    Raises
+    ------
+    ValueError
+        When the charge is 0 or no whole number.
+
     Notes
     -----
     Fürhapter, Jesacher, Bernet, Ritsch-Marte, Opt. Express 13:689 (2005). A sample at
@@ -136,6 +141,8 @@ def dark_field(
     device: torch.device | str | None = None,
 ) -> Tensor:
     """Round stop on the zero order: what is even disappears, what scatters remains.
+
+    The dark-ground method (Born and Wolf, Principles of Optics, sec. 8.6.3).
 
     Parameters
     ----------
@@ -229,6 +236,12 @@ def zernike_filter(
     Returns
     -------
     Tensor, complex128 ``[H, W]``, 0 beyond the cut-off
+
+    Raises
+    ------
+    ValueError
+        When the cut-off is not positive, the coefficients are not finite ``[J]``, or there are
+        not as many indices.
     """
     check_positive("cutoff", cutoff, "cycles/pixel")
     chosen = tuple(indices if indices is not None else range(1, len(coefficients) + 1))
@@ -321,6 +334,11 @@ def filter_start(
     -------
     Tensor, complex128 ``[H, W]``
         Transmission (amplitude), zero frequency at ``[H // 2, W // 2]``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or a negative stop.
     """
     if name not in get_args(FilterStart):
         raise ValueError(f"no filter is called {name!r}; choose from {get_args(FilterStart)}")

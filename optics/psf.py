@@ -18,7 +18,15 @@ from torch import Tensor
 from .fourier import squared_modulus
 from .grid import coordinates, frequencies
 from .planes import as_field, as_planes, centred_dft
-from .quantity import check_complex, check_finite, check_positive, check_real, image_size, is_finite
+from .quantity import (
+    check_complex,
+    check_finite,
+    check_positive,
+    check_real,
+    image_size,
+    is_finite,
+    looked_at,
+)
 
 __all__ = [
     "amplitude_spread",
@@ -56,12 +64,12 @@ def psf_from_pupil(
     wavelength : float, sequence of floats, or Tensor ``[L]``, metres
         Several are broadcast against the dimension in front of H: a pupil ``[H, W]`` or
         ``[..., L, H, W]`` gives PSFs ``[..., L, h, w]``.
-    focal_length : float or Tensor, metres
+    focal_length : float or scalar Tensor, metres
         Distance of pupil and image.
-    pupil_spacing, pixel_pitch : float or Tensor, metres
+    pupil_spacing, pixel_pitch : float or scalar Tensor, metres
     size : int or (int, int), pixels
         Size (h, w) of the window; the axis falls on the pixel ``(h // 2, w // 2)``.
-    incident_power : float or Tensor, optional
+    incident_power : float or Tensor, optional, a scalar or ``[...]`` as the pupil
         What the PSF is a fraction of, in units of ``sum |pupil|^2``: that sum itself by default,
         for each pupil by itself. Give that of the open aperture, and a mask costs light.
 
@@ -131,14 +139,23 @@ def amplitude_spread(
 ) -> Tensor:
     """Image of a coherent point: the amplitude whose transform is the pupil.
 
-    Parameters, shapes and errors as in :func:`psf_from_pupil`. A constant field of amplitude 1 is
-    imaged with the pupil's central value: the coherent transfer function at f is ``P(lambda f_l
-    f)`` (Goodman, Fourier Optics, eq. 7-20), and ``sum |h|^2`` is its mean square over the
-    frequencies that the pixels can hold.
+    A constant field of amplitude 1 is imaged with the pupil's central value: the coherent transfer
+    function at f is ``P(lambda f_l f)`` (Goodman, Fourier Optics, eq. 7-20), and ``sum |h|^2`` is
+    its mean square over the frequencies that the pixels can hold.
+
+    Parameters
+    ----------
+    pupil, wavelength, focal_length, pupil_spacing, pixel_pitch, size
+        As in :func:`psf_from_pupil`.
 
     Returns
     -------
     Tensor, complex ``[..., h, w]``
+
+    Raises
+    ------
+    ValueError
+        As in :func:`psf_from_pupil`.
     """
     check_complex("pupil", pupil, "[..., H, W]")
     planes = as_planes(pupil)
@@ -172,8 +189,7 @@ def _step(
 def _check_sampling(step: Tensor | tuple[float, ...] | float, size: tuple[int, int]) -> None:
     """Raise a ValueError when the window reaches into the periodic copies of the PSF."""
     if isinstance(step, Tensor):
-        looked_at = step.device.type == "cpu" and not torch.compiler.is_compiling()
-        widest = float(step.detach().max()) if looked_at else 0.0
+        widest = float(step.detach().max()) if looked_at(step) else 0.0
     else:
         widest = max(step) if isinstance(step, tuple) else step
     if widest * max(size) > 1 + 1e-9:
@@ -187,6 +203,8 @@ def _check_sampling(step: Tensor | tuple[float, ...] | float, size: tuple[int, i
 
 def otf(psf: Tensor) -> Tensor:
     """Optical transfer function of a PSF, relative to the light that it passes.
+
+    Its Fourier transform over its sum (Goodman, Fourier Optics, sec. 6.3).
 
     Parameters
     ----------
@@ -211,7 +229,7 @@ def otf(psf: Tensor) -> Tensor:
 
 
 def mtf(psf: Tensor) -> Tensor:
-    """Modulation transfer function, the modulus of :func:`otf`; ``[..., h, w]``, 1 at zero."""
+    """Modulation transfer function of ``psf``, both ``[..., h, w]``: the modulus of :func:`otf`."""
     transfer = otf(psf)
     # The root's slope is infinite at 0; a frequency beyond the cut-off has no gradient.
     power = transfer.real.square() + transfer.imag.square()
@@ -235,6 +253,11 @@ def strehl(psf: Tensor, ideal: Tensor) -> Tensor:
     -------
     Tensor ``[...]``
         1 for a flat wavefront, less for any other (by Schwarz's inequality).
+
+    Raises
+    ------
+    ValueError
+        When one is not real ``[..., h, w]``, or their windows differ.
     """
     check_real("psf", psf, "[..., h, w]")
     check_real("ideal", ideal, "[..., h, w]")
@@ -266,6 +289,11 @@ def encircled_energy(
     Returns
     -------
     Tensor ``[...]`` for one radius, ``[..., R]`` for several
+
+    Raises
+    ------
+    ValueError
+        When the PSF is not real ``[..., h, w]``, or a length not positive.
     """
     check_real("psf", psf, "[..., h, w]")
     check_positive("pixel_pitch", pixel_pitch, "metres")
@@ -327,7 +355,7 @@ def measured_psf(
         Linear values of any scale, not saturated, with the point not at the border.
     size : int or (int, int), pixels
         Window (h, w), no larger than the picture.
-    background : float or Tensor, optional
+    background : float or scalar Tensor, optional
         In the unit of the picture; by default the median along its border.
     throughput : float
         Fraction of the light that the optics pass; a picture alone cannot tell.

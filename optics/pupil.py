@@ -44,11 +44,18 @@ def defocus_path(
     spacing : float, metres
     distance : float or Tensor ``[D]``, metres
         From the pupil to the point; ``inf`` is allowed.
-    focus : float or Tensor, metres
+    focus : float or scalar Tensor, metres
 
     Returns
     -------
     Tensor, float64 ``[H, W]`` or ``[D, H, W]``, metres
+
+    Raises
+    ------
+    ValueError
+        When the spacing is not positive, or a tensor puts the point or the focus into the pupil.
+    ZeroDivisionError
+        When a float does: a distance or focus of 0.
     """
     check_positive("spacing", spacing, "metres")
     vergence = torch.as_tensor(1 / distance - 1 / focus, dtype=torch.float64)
@@ -165,7 +172,17 @@ class Pupil(nn.Module):
         )
 
     def field(self, *, distance: Tensor | float | None = None) -> Tensor:
-        """Complex amplitude in the pupil, ``[L, H, W]``, or ``[D, L, H, W]`` for distances."""
+        """Complex amplitude in the pupil.
+
+        Parameters
+        ----------
+        distance : float or Tensor ``[D]``, metres, optional
+            From the pupil to the point that sends the light; in focus by default.
+
+        Returns
+        -------
+        Tensor, complex ``[L, H, W]``, or ``[D, L, H, W]`` for several distances
+        """
         return as_field(self._planes(distance))
 
     def _planes(self, distance: Tensor | float | None) -> Tensor:

@@ -1,8 +1,8 @@
 """Physical quantities: what a public function asks of its arguments.
 
 An error names the argument and its unit, what came and what is allowed. Values are looked at on
-the CPU only, because looking at a tensor on an accelerator would stop it; shapes and types are
-checked everywhere.
+the CPU only, because looking at a tensor on an accelerator would stop it, and neither while
+compiling nor under ``torch.vmap``, where there are none; shapes and types are checked everywhere.
 """
 
 import math
@@ -19,8 +19,18 @@ __all__ = [
     "hold",
     "image_size",
     "is_finite",
+    "looked_at",
     "map_size",
 ]
+
+
+def looked_at(value: Tensor) -> bool:
+    """Whether the numbers of a tensor are there, and cost nothing to look at."""
+    return (
+        value.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and not torch._C._functorch.is_batchedtensor(value)  # pyright: ignore[reportAttributeAccessIssue]
+    )
 
 
 def check_positive(name: str, value: float | Tensor, unit: str) -> None:
@@ -28,7 +38,7 @@ def check_positive(name: str, value: float | Tensor, unit: str) -> None:
     if isinstance(value, Tensor):
         if not value.is_floating_point():
             raise ValueError(f"{name} must be real floating point in {unit}, not {value.dtype}")
-        if value.device.type != "cpu" or torch.compiler.is_compiling():
+        if not looked_at(value):
             return
         allowed = bool((torch.isfinite(value) & (value > 0)).all())
     else:
@@ -48,15 +58,15 @@ def is_finite(value: float | Tensor) -> bool:
     """Whether ``value`` has no NaN and no infinity; True for a tensor that is not looked at."""
     if not isinstance(value, Tensor):
         return -math.inf < value < math.inf
-    if value.device.type != "cpu" or torch.compiler.is_compiling():
+    if not looked_at(value):
         return True
     # The sum is not finite when an element is not, and costs a tenth of looking at each.
     return bool(torch.isfinite(value.detach().sum())) or bool(torch.isfinite(value).all())
 
 
 def check_real(name: str, value: Tensor, shape: str) -> None:
-    """Raise a ValueError unless ``value`` is real floating point with at least two dimensions."""
-    if value.ndim < 2 or value.numel() == 0 or not value.is_floating_point():
+    """Raise a ValueError unless ``value`` is real floating point ``[..., H, W]``, maybe none."""
+    if value.ndim < 2 or 0 in value.shape[-2:] or not value.is_floating_point():
         raise ValueError(
             f"{name} must be real floating point {shape}, not {value.dtype} {tuple(value.shape)}"
         )
@@ -66,7 +76,7 @@ def check_between(name: str, value: float | Tensor, low: float, high: float, uni
     """Raise a ValueError unless ``low <= value <= high``; ``high`` may be infinite."""
     check_finite(name, value, unit)
     if isinstance(value, Tensor):
-        if value.device.type != "cpu" or torch.compiler.is_compiling():
+        if not looked_at(value):
             return
         smallest, largest = float(value.detach().min()), float(value.detach().max())
     else:
@@ -83,7 +93,7 @@ def check_complex(name: str, value: Tensor, shape: str) -> None:
     """Raise a ValueError unless ``value`` is a field ``[..., H, W]``; a real one has no phase."""
     if (
         value.ndim < 2
-        or value.numel() == 0
+        or 0 in value.shape[-2:]
         or not (value.is_complex() or value.is_floating_point())
     ):
         raise ValueError(

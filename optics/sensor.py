@@ -233,6 +233,11 @@ class Sensor(nn.Module):
         photons : float, photons/pixel
             At full scale over the whole exposure time.
 
+        Yields
+        ------
+        None
+            The sensor is set back afterwards.
+
         Raises
         ------
         ValueError
@@ -268,7 +273,21 @@ class Sensor(nn.Module):
     def electrons(self, irradiance: Tensor, *, exposures: int = 1) -> Tensor:
         """Mean electrons ``QE Phi (1 + PRNU) + D t / exposures`` of each pixel, before any noise.
 
-        ``irradiance`` is what the pixels see, behind a colour filter array.
+        Parameters
+        ----------
+        irradiance : Tensor ``[B, C, H, W]``
+            What the pixels see, behind a colour filter array, full scale 1.
+        exposures : int
+            Captures that share the exposure time.
+
+        Returns
+        -------
+        Tensor ``[B, C, H, W]``, electrons
+
+        Raises
+        ------
+        ValueError
+            When a picture does not fit a pattern of the sensor.
         """
         mean = irradiance * (self.photons * self.quantum_efficiency)
         if self.prnu_map is not None:

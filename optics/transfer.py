@@ -7,13 +7,13 @@ __all__ = ["linear_to_srgb", "srgb_to_linear"]
 
 
 def srgb_to_linear(encoded: Tensor) -> Tensor:
-    """Linear light of sRGB values, both 0..1 and of any shape."""
+    """Linear light of sRGB values ``encoded``, both 0..1 and of any shape (IEC 61966-2-1)."""
     # The clamps keep the branch that `where` discards from putting a NaN into the gradient.
     curve = ((encoded.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4
     return torch.where(encoded <= 0.04045, encoded / 12.92, curve)
 
 
 def linear_to_srgb(light: Tensor) -> Tensor:
-    """SRGB values of linear light, both 0..1 and of any shape."""
+    """SRGB values of linear ``light``, both 0..1 and of any shape (IEC 61966-2-1)."""
     curve = 1.055 * light.clamp_min(0.0031308) ** (1 / 2.4) - 0.055
     return torch.where(light <= 0.0031308, light * 12.92, curve)

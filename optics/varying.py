@@ -49,6 +49,11 @@ def low_rank_psf(psfs: Tensor, rank: int) -> LowRankPSF:
     -------
     LowRankPSF
         Differentiable while the singular values kept differ from each other and the rest.
+
+    Raises
+    ------
+    ValueError
+        When the PSFs are not real and finite ``[P, Q, h, w]``, or the rank is not 1 to P Q.
     """
     check_real("psfs", psfs, "[P, Q, h, w]")
     check_finite("psfs", psfs.detach())
@@ -86,6 +91,11 @@ def varying_blur(
     Returns
     -------
     Tensor ``[B, C, H, W]``
+
+    Raises
+    ------
+    ValueError
+        When the shapes are not these.
     """
     fits = basis.ndim == weights.ndim == 3 and len(basis) == len(weights)
     if scene.ndim != 4 or not fits:
@@ -117,6 +127,12 @@ class VaryingImaging(FrontEnd):
         Channels of the scene; all have the same PSFs.
     boundary : str
         As in :func:`optics.convolve`.
+
+    Raises
+    ------
+    ValueError
+        When the PSFs are not real ``[P, Q, h, w]``, negative, or brighter than the light, or
+        the rank is not 1 to P Q.
     """
 
     psfs: Tensor
@@ -157,7 +173,7 @@ class VaryingImaging(FrontEnd):
         return varying_blur(scene, basis, weights, boundary=self.boundary)
 
     def combine(self, raw: Tensor) -> Tensor:
-        """Return the single exposure unchanged."""
+        """Return the single exposure ``raw`` unchanged."""
         return raw
 
     def extra_repr(self) -> str:

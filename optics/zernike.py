@@ -29,6 +29,15 @@ def noll_to_nm(index: int) -> tuple[int, int]:
 
     An even index is a cosine, ``m > 0``; an odd one a sine, ``m < 0`` (Noll 1976, eq. (1)).
 
+    Parameters
+    ----------
+    index : int
+        Noll's, from 1.
+
+    Returns
+    -------
+    (int, int)
+
     Raises
     ------
     ValueError
@@ -43,6 +52,17 @@ def noll_to_nm(index: int) -> tuple[int, int]:
 
 def nm_to_noll(order: int, frequency: int) -> int:
     """Noll's index of radial order n and signed azimuthal frequency m (cosine for ``m > 0``).
+
+    Parameters
+    ----------
+    order : int
+        Radial order n.
+    frequency : int
+        Azimuthal frequency m.
+
+    Returns
+    -------
+    int
 
     Raises
     ------
@@ -69,6 +89,15 @@ def noll_to_ansi(index: int) -> int:
     Both have unit RMS and the cosine for ``m > 0``, so that a coefficient keeps its value.
     (ANSI's y points up, however: in an ANSI drawing the sines have the other sign.)
 
+    Parameters
+    ----------
+    index : int
+        Noll's, from 1.
+
+    Returns
+    -------
+    int
+
     Raises
     ------
     ValueError
@@ -80,6 +109,15 @@ def noll_to_ansi(index: int) -> int:
 
 def ansi_to_noll(index: int) -> int:
     """Noll's index, from 1, of an index of ANSI Z80.28, from 0.
+
+    Parameters
+    ----------
+    index : int
+        Of ANSI, from 0.
+
+    Returns
+    -------
+    int
 
     Raises
     ------
@@ -102,9 +140,9 @@ def zernike(noll_index: int, rho: Tensor, theta: Tensor) -> Tensor:
     ----------
     noll_index : int
         From 1: piston, tilt x, tilt y, defocus, ...
-    rho : Tensor
+    rho : Tensor of any shape
         Radius as a fraction of the disk's, not negative.
-    theta : Tensor
+    theta : Tensor of any shape
         Angle ``atan2(y, x)``, radians; broadcasts with ``rho``.
 
     Returns

@@ -1,7 +1,10 @@
 """Files by name, in a folder or in a zip: the official downloads come as either, or as both."""
 
+import errno
+import lzma
 import os
 import re
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -17,7 +20,14 @@ from typing import IO, final
 __all__ = ["ZIP_ERRORS", "Archive", "Member", "listed", "passed_over"]
 
 #: What reading a damaged zip, or one packed by an unknown method, raises.
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError)
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    NotImplementedError,
+    EOFError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +164,12 @@ class Archive:
     def _members_of(self, file: IO[bytes], prefix: str = "") -> list[Member]:
         # Given the file rather than its name, ZipFile leaves closing to us and counts no
         # references, which threads could race on.
-        archive = self._open.enter_context(zipfile.ZipFile(file))
+        try:
+            archive = self._open.enter_context(zipfile.ZipFile(file))
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise ValueError("its table of contents leads outside of it") from error
         infos = [info for info in archive.infolist() if not info.is_dir()]
         paths = [info.filename.replace("\\", "/") for info in infos]
         outside = [path for path in paths if ".." in path.split("/") or re.match(r"/|\w:", path)]

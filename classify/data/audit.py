@@ -66,7 +66,9 @@ class Audit:
     """What :func:`audit` found. Printing it says so in words; empty fields are good news."""
 
     images: int
+    """Pictures that were looked at."""
     groups: int
+    """Lesions, or other groups, among them."""
     exact: tuple[tuple[str, ...], ...]
     """Sets of pictures with equal pixels, as identifiers."""
     near: tuple[Near, ...]
@@ -78,6 +80,7 @@ class Audit:
     """False when so many pictures look alike that only the most alike of their pairs were aligned:
     crops and shifts may be missing."""
     conflicts: tuple[Conflict, ...]
+    """Equal or similar pictures with different labels."""
     blank: tuple[str, ...]
     """Pictures of one colour (black ones among them): no channel varies by more than 4 codes."""
     empty_masks: tuple[str, ...]
@@ -85,6 +88,7 @@ class Audit:
     parts: tuple[str, ...] = ()
     """Names of the parts of the split; none when no split was given."""
     leaks: tuple[Leak, ...] = ()
+    """Pictures or groups that are in more than one part of the split."""
     shared_lesions: float | None = None
     """Share of the test images whose group is in training; None without these two parts."""
 

@@ -13,8 +13,8 @@ import shutil
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, TypeAlias
@@ -22,6 +22,11 @@ from typing import IO, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 from .archive import Archive, Member
 from .dataset import content_hash
@@ -34,7 +39,7 @@ CacheOption: TypeAlias = str | os.PathLike[str] | Literal[False] | None
 # Raise it when a decoder or the layout below changes: old entries are then never opened.
 _VERSION = 1
 _SAMPLES, _SAMPLE = 64, 1 << 20  # blocks of a file that its checksum covers, and their bytes
-_STALE = 24 * 3600  # seconds after which an unfinished entry belongs to a build that was killed
+_STALE = 24 * 3600  # seconds after which an unfinished entry that nobody holds is a dead one's
 
 
 class Pixels(NamedTuple):
@@ -95,8 +100,9 @@ def load_pixels(
     if draft is None:
         return _in_memory(decoded, pictures, decoder)
     try:
-        _write(draft, decoded, pictures, decoder)
-        _publish(draft, draft.parent / name)
+        with _held(draft):
+            _write(draft, decoded, pictures, decoder)
+            _publish(draft, draft.parent / name)
     except OSError as error:
         raise OSError(
             error.errno,
@@ -161,8 +167,43 @@ def _drafted(places: Sequence[Path], name: str, needed: int, *, must: bool) -> P
 def _sweep(place: Path) -> None:
     for draft in place.glob(".*.draft"):
         with suppress(OSError):
-            if time.time() - draft.stat().st_mtime > _STALE:
+            # Clocks jump, and those of two machines differ: the age of a draft is not enough.
+            if abs(time.time() - draft.stat().st_mtime) > _STALE and not _in_use(draft):
                 shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def _held(draft: Path) -> Iterator[None]:
+    """Hold a draft, so that nobody who sweeps takes it for that of a build that was killed."""
+    handle = None
+    with suppress(OSError):  # a system without locks on folders: there, the age alone tells
+        handle = os.open(draft, os.O_RDONLY)
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _in_use(draft: Path) -> bool:
+    """Whether the process that builds a draft is still there."""
+    if fcntl is None:
+        return False
+    try:
+        handle = os.open(draft, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
 
 
 def _stream(
@@ -288,7 +329,7 @@ def _opened(entry: Path) -> Pixels | None:
         return _as_pixels(
             arrays["images.npy"], arrays.get("masks.npy"), arrays["has_mask.npy"], body["digest"]
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -206,7 +206,7 @@ class LesionDataset:
 
     @property
     def targets(self) -> Tensor:
-        """The labels under torchvision's name for them."""
+        """The labels ``[N]`` under torchvision's name for them."""
         return self.labels
 
     @cached_property
@@ -247,7 +247,13 @@ class LesionDataset:
         return content_hash(self._arrays.fingerprint, self.identifiers)
 
     def gather(self, index: Index) -> Batch:
-        """Copy the rows ``index`` (int ``[B]``, repeats allowed) into one contiguous batch."""
+        """Copy the rows ``index`` (int ``[B]``, repeats allowed) into one contiguous batch.
+
+        Raises
+        ------
+        ValueError
+            When the index is not integers ``[B]`` or bool ``[N]``.
+        """
         rows = self._rows[_as_index(index, len(self))]
         return Batch(self._arrays.images.index_select(0, rows), self._arrays.labels[rows])
 
@@ -291,7 +297,7 @@ class LesionDataset:
         return self._view(self._arrays, rows)
 
     def shared(self, other: "LesionDataset") -> tuple[str, ...]:
-        """Names of the pictures that both show, where both are parts of one data set."""
+        """Names of the pictures that ``other`` shows too, where both are parts of one data set."""
         if self._arrays is not other._arrays:
             return ()
         rows = self._rows[torch.isin(self._rows, other._rows)]
@@ -299,7 +305,7 @@ class LesionDataset:
 
 
 def check_classes(dataset: LesionDataset) -> None:
-    """Refuse a data set that no classifier can learn from.
+    """Refuse a ``dataset`` that no classifier can learn from.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import Literal, NamedTuple, TypeAlias, final, get_args
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from .archive import Member, listed
@@ -159,7 +159,10 @@ def fit(
 
 
 def _open(data: bytes) -> Image.Image:
-    picture = Image.open(BytesIO(data), formats=_FORMATS)
+    try:
+        picture = Image.open(BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError:
+        raise ValueError(f"no picture in {', '.join(_FORMATS)}") from None
     return ImageOps.exif_transpose(picture)
 
 

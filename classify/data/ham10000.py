@@ -113,7 +113,10 @@ def HAM10000(
         identifiers=identifiers,
         masks=pixels.masks,
         has_mask=pixels.has_mask,
-        metadata={name: typed_column(name, column) for name, column in table.items()},
+        metadata={
+            name: typed_column(name, column, where=f"{archive.root}: the metadata")
+            for name, column in table.items()
+        },
         fingerprint=content_hash(pixels.digest, LESION_CLASSES, labels, groups, identifiers),
     )
 
@@ -128,7 +131,7 @@ def _read_metadata(archive: Archive) -> Table:
         )
     try:
         texts = {member.read() for member in files}
-    except ZIP_ERRORS as error:
+    except (*ZIP_ERRORS, OSError) as error:
         paths = listed(member.path for member in files)
         raise ValueError(f"{archive.root}: {paths} cannot be read: {error}") from error
     if len(texts) > 1:

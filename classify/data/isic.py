@@ -245,7 +245,7 @@ def _header(content: bytes) -> list[str]:
 def _content(member: Member, archive: Archive) -> bytes:
     try:
         return member.read()
-    except ZIP_ERRORS as error:
+    except (*ZIP_ERRORS, OSError) as error:
         raise ValueError(f"{archive.root}: {member.path} cannot be read: {error}") from error
 
 

@@ -1,7 +1,6 @@
 """MedMNIST's ``.npz`` files: small pictures in three fixed parts."""
 
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -15,6 +14,9 @@ from .decode import Decoder, fit
 __all__ = ["MedMNIST"]
 
 Part: TypeAlias = Literal["train", "val", "test", "all"]
+
+# One damaged label must not cost a name for each class up to it.
+_MOST_CLASSES = 10_000
 
 
 def MedMNIST(
@@ -67,18 +69,25 @@ def MedMNIST(
     if classes is None:
         classes = LESION_CLASSES if kinds == len(LESION_CLASSES) else list(map(str, range(kinds)))
     chosen = list(parts) if part == "all" else [part]
-    images = np.concatenate([parts[name][0] for name in chosen])
-    if decoder is not None and images.shape[1:3] != (decoder.image_size,) * 2:
-        images = np.stack([_resized(image, decoder) for image in images])
-    identifiers = [f"{name}/{number}" for name in chosen for number in range(len(parts[name][1]))]
-    return LesionDataset(
-        images=np.ascontiguousarray(images.reshape(*images.shape[:3], -1).transpose(0, 3, 1, 2)),
-        labels=np.concatenate([parts[name][1] for name in chosen]),
-        groups=identifiers,
-        identifiers=identifiers,
-        classes=classes,
-        metadata={"part": np.array([name.partition("/")[0] for name in identifiers])},
-    )
+    try:
+        images = np.concatenate([parts[name][0] for name in chosen])
+        if decoder is not None and images.shape[1:3] != (decoder.image_size,) * 2:
+            images = np.stack([_resized(image, decoder) for image in images])
+        identifiers = [
+            f"{name}/{number}" for name in chosen for number in range(len(parts[name][1]))
+        ]
+        return LesionDataset(
+            images=np.ascontiguousarray(
+                images.reshape(*images.shape[:3], -1).transpose(0, 3, 1, 2)
+            ),
+            labels=np.concatenate([parts[name][1] for name in chosen]),
+            groups=identifiers,
+            identifiers=identifiers,
+            classes=classes,
+            metadata={"part": np.array([name.partition("/")[0] for name in identifiers])},
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _resized(image: np.ndarray, decoder: Decoder) -> np.ndarray:
@@ -98,7 +107,10 @@ def _read(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             if absent := [name for name in needed if name not in stored]:
                 raise ValueError(f"it lacks the arrays {', '.join(absent)}")
             arrays = {name: stored[name] for name in needed}
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            if strange := [name for name in needed if not isinstance(arrays[name], np.ndarray)]:
+                raise ValueError(f"these are no arrays: {', '.join(strange)}")
+    # NumPy raises nearly anything on a damaged file.
+    except Exception as error:
         raise ValueError(f"{path} is not a MedMNIST .npz: {error}") from error
     parts = {}
     for name in names:
@@ -121,6 +133,11 @@ def _read(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             raise ValueError(
                 f"{path}: {name}_labels must be {len(images)} integers, got {labels.dtype} "
                 f"{list(labels.shape)}"
+            )
+        if labels.max(initial=0) >= _MOST_CLASSES:
+            raise ValueError(
+                f"{path}: {name}_labels name a class {labels.max()}; at most {_MOST_CLASSES} "
+                "classes, counted from 0, can be meant"
             )
         parts[name] = images, labels.reshape(-1).astype(np.int64)
     return parts

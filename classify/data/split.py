@@ -39,11 +39,14 @@ class Split:
     validation: LesionDataset | None
     """None when the split was in two."""
     test: LesionDataset
+    """The part that results are of."""
     indices: tuple[Tensor, ...]
     """Rows of the data set in each part, ascending int64."""
     by: By
+    """What is kept together: ``lesion`` or ``image``."""
     seed: int
     method: Method = "balanced"
+    """How it was divided, see :func:`split`."""
     fold: tuple[int, int] | None = None
     """Which of how many folds is the test part, counted from 0; None outside of :func:`k_folds`."""
 

@@ -83,14 +83,14 @@ def _quotas(counts: np.ndarray, limit: int) -> list[int]:
     return quotas.tolist()
 
 
-def typed_column(name: str, column: Sequence[str]) -> np.ndarray:
+def typed_column(name: str, column: Sequence[str], *, where: str = "the metadata") -> np.ndarray:
     """Cells as an array: ages are numbers, nan where unknown, everything else is text."""
     if name != "age":
         return np.array(column)
     try:
         return np.array([float(age) if age not in _UNKNOWN else np.nan for age in column])
     except ValueError as error:
-        raise ValueError(f"the metadata has an age that is not a number: {error}") from error
+        raise ValueError(f"{where} has an age that is not a number: {error}") from error
 
 
 def mask_name(identifier: str) -> str:

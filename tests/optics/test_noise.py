@@ -151,3 +151,17 @@ def test_read_noise_in_the_same_draw_adds_its_variance_and_has_its_slope():
     assert torch.isfinite(slope).all()
     with pytest.raises(ValueError, match="joins gaussian shot noise only"):
         optics.shot_noise(light, kind="poisson", read_noise=2.0)
+
+
+@pytest.mark.parametrize("many", [1, 3])
+def test_counts_of_nothing_of_what_is_no_number_and_of_more_than_can_be_counted(many):
+    generators = [_generator(n) for n in range(many)]
+    means = torch.tensor([0.0, float("nan"), float("inf"), 1e25, 2.0**62]).repeat(many, 1)
+    counts = optics.shot_noise(means, kind="poisson", generator=generators)
+    assert torch.equal(counts.isnan(), means.isnan())
+    assert torch.equal(counts[:, [0, 2, 3, 4]], means[:, [0, 2, 3, 4]])
+    assert optics.shot_noise(means[:0], kind="poisson", generator=[]).shape == (0, 5)
+    bright = torch.full((many, 1000), 1e15, dtype=torch.float64)
+    assert optics.shot_noise(bright, kind="poisson", generator=generators).std() == pytest.approx(
+        1e15**0.5, rel=0.1
+    )

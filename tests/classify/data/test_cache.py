@@ -1,5 +1,6 @@
 import errno
 import os
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -317,3 +318,27 @@ def test_the_real_set_opens_in_two_seconds(real, tmp_path_factory):
     again = HAM10000(os.environ["HAM10000_ROOT"], image_size=32, cache=shared / "ham10000")
     assert time.process_time() - start < 2
     assert len(again) == len(real)
+
+
+def test_a_clock_that_jumps_takes_no_build_from_under_its_process(files, write, tmp_path):
+    root, place = write(files, "ham.zip"), tmp_path / "c"
+    other = place / ".other.draft"
+    other.mkdir(parents=True)
+    for age in (-1e6, 1e6):
+        os.utime(other, (time.time() - age,) * 2)
+        with cache._held(other):
+            load(root, image_size=8, cache=place)
+            assert other.exists()
+            shutil.rmtree(next(path for path in place.iterdir() if path != other))
+    load(root, image_size=8, cache=place)
+    assert not other.exists()  # its process is gone
+
+
+def test_a_manifest_without_an_end_is_none(files, write, tmp_path, decodings):
+    root, place = write(files, "ham.zip"), tmp_path / "c"
+    load(root, image_size=8, cache=place)
+    (entry,) = place.iterdir()
+    (entry / "manifest.json").write_text("[" * 200_000)
+    decodings.clear()
+    load(root, image_size=8, cache=place)
+    assert decodings

@@ -172,7 +172,7 @@ def test_all_bad_files_are_named_at_the_end(monkeypatch, encoded):
         list(decoded)
     text = str(caught.value)
     for part in (
-        "text.jpg (cannot identify",
+        "text.jpg (no picture in JPEG, PNG, BMP, TIFF, WEBP)",
         "half.jpg (",
         "truncated",
         "m.png (the mask is 9x9 but its image is 40x30)",
