@@ -1,6 +1,7 @@
 """From a configuration to scenes, a system, and a saved run brought back."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -31,7 +32,7 @@ __all__ = ["build_data", "build_split", "build_system", "load_codec", "load_run"
 
 
 def build_data(config: DataConfig, *, progress: bool = False) -> classify.LesionDataset:
-    """Load the scenes of a configuration."""
+    """Load the scenes of a ``config``; with ``progress``, show a bar."""
     match config:
         case PhantomConfig():
             return classify.LesionPhantom(
@@ -77,7 +78,7 @@ def build_data(config: DataConfig, *, progress: bool = False) -> classify.Lesion
 
 
 def build_split(config: RunConfig, dataset: classify.LesionDataset) -> classify.Split:
-    """Divide the scenes as a configuration says."""
+    """Divide the scenes ``dataset`` as ``config`` says."""
     wanted = config.split
     if wanted.folds is not None:
         folds = classify.k_folds(
@@ -96,10 +97,27 @@ def build_split(config: RunConfig, dataset: classify.LesionDataset) -> classify.
 def build_system(
     config: SystemConfig, *, image_size: tuple[int, int], channels: int, classes: int
 ) -> ImagingSystem:
-    """Build the system of a configuration for scenes ``[B, channels, *image_size]``.
+    """Build the system of a configuration for scenes ``[B, channels, H, W]``.
 
     The initial weights are a pure function of ``config.seed``; torch's global generator is left
     as it was.
+
+    Parameters
+    ----------
+    config : SystemConfig
+    image_size : (int, int), pixels
+        Height and width of the scenes.
+    channels, classes : int
+        Of the scenes, and of their labels.
+
+    Returns
+    -------
+    ImagingSystem
+
+    Raises
+    ------
+    ValueError
+        When a stage does not fit the scenes.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
@@ -176,6 +194,10 @@ def load_run(
     data : DataConfig, optional
         Where its scenes are now; what the configuration says by default. They must be the same.
 
+    Returns
+    -------
+    (RunConfig, ImagingSystem, classify.Split)
+
     Raises
     ------
     ConfigError, CheckpointError
@@ -188,7 +210,7 @@ def load_run(
     dataset = build_data(config.data if data is None else data)
     parts = build_split(config, dataset)
     weights, head = load_checkpoint(directory / BEST_FILE)
-    if head.get("identity", {}).get("train") != parts.train.fingerprint:
+    if _identity(head).get("train") != parts.train.fingerprint:
         raise CheckpointError(
             f"the scenes of {directory} are no longer those that it was trained on, so that its "
             "test set may hold training pictures: restore them, or evaluate on other data"
@@ -207,11 +229,26 @@ def load_run(
     return config, system, parts
 
 
+def _identity(head: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says that it was trained on."""
+    identity = head.get("identity")
+    return identity if isinstance(identity, dict) else {}
+
+
 def load_codec(directory: Path | str) -> compress.Codec:
     """Rebuild the codec of a saved run alone, at the best epoch, in evaluation mode.
 
     Neither the scenes nor the other stages are looked at, so a run folder that was copied to
     another machine is enough to read its files there.
+
+    Parameters
+    ----------
+    directory : path
+        The run folder.
+
+    Returns
+    -------
+    compress.Codec
 
     Raises
     ------
@@ -224,8 +261,13 @@ def load_codec(directory: Path | str) -> compress.Codec:
     config = load_config(directory).system.codec
     path = directory / BEST_FILE
     weights, head = load_checkpoint(path)
-    channels = head.get("identity", {}).get("codec_channels") or 3
-    codec = build_codec(config, channels)
+    channels = _identity(head).get("codec_channels") or 3
+    try:
+        codec = build_codec(config, channels)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} does not say for how many channels its codec is: {error}"
+        ) from error
     if codec is None:
         raise ValueError(f"the run in {directory} has no codec: choose one that was trained with")
     own = {n.removeprefix("codec."): t for n, t in weights.items() if n.startswith("codec.")}

@@ -21,6 +21,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from .parse import parse_json
+
 __all__ = [
     "CheckpointDamaged",
     "CheckpointError",
@@ -133,6 +135,14 @@ def save_checkpoint(
     """Write named tensors and a JSON-able head as one safetensors file, atomically.
 
     With ``previous``, the file that is there now is kept under that name.
+
+    Parameters
+    ----------
+    path : path
+    tensors : mapping of str to Tensor, of any shapes
+    head : mapping
+        What JSON can hold.
+    previous : path, optional
     """
     stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps({"format": _FORMAT, **head}, allow_nan=False)
@@ -142,6 +152,16 @@ def save_checkpoint(
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what :func:`save_checkpoint` wrote: the tensors, on the CPU, and the head.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    (dict of Tensor, dict)
+        Tensors of any shape by name, and the head.
 
     Raises
     ------
@@ -157,7 +177,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            head = json.loads(metadata.get(_HEAD, "null"))
+            head = parse_json(metadata.get(_HEAD, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         # Not before: the length with which a safetensors file begins can look like a pickle.
@@ -242,6 +262,13 @@ def _pickle_refused(path: Path) -> CheckpointError:
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
     """Copy ``tensors`` into a module whose state has exactly these names and shapes.
+
+    Parameters
+    ----------
+    module : nn.Module
+    tensors : mapping of str to Tensor, of any shapes
+    source : str
+        Where they come from, for the message.
 
     Raises
     ------

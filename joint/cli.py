@@ -1,10 +1,13 @@
 """The command line: what each command does. Its options are in :mod:`joint.options`."""
 
+import difflib
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -16,7 +19,16 @@ from .build import build_data, build_split, build_system, load_codec, load_run
 from .checkpoint import CheckpointError, load_checkpoint, load_weights
 from .config import ConfigError, RunConfig, data_config, load_config, save_config
 from .evaluate import evaluate, usable_device
-from .folder import BEST_FILE, RunFolder, RunSummary, hold, is_done, list_runs, read_result
+from .folder import (
+    BEST_FILE,
+    CONFIG_FILE,
+    RunFolder,
+    RunSummary,
+    hold,
+    is_done,
+    list_runs,
+    read_result,
+)
 from .options import (
     RESAMPLES,
     AuditOptions,
@@ -37,27 +49,46 @@ from .train import fit
 
 __all__ = ["main"]
 
-# Exit status; that of an unknown option is 2, as everywhere.
-_MISTAKE, _DIVERGED, _INTERRUPTED = 1, 3, 130
+# Exit status; that of an unknown command or option is 2, as everywhere.
+_MISTAKE, _UNKNOWN, _DIVERGED, _INTERRUPTED = 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``lens2label``; returns the exit status, see ``lens2label --help``."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if command == "--version":
+        print(f"lens2label {metadata.version('lens2label')}")
+        return 0
+    if command in ("-h", "--help"):
+        print(_USAGE)
+        return 0
     if command not in _COMMANDS:
-        print(_USAGE, file=sys.stdout if command in ("-h", "--help") else sys.stderr)
-        return 0 if command in ("-h", "--help") else 2
+        near = difflib.get_close_matches(command, _COMMANDS, n=1)
+        hint = f": did you mean {near[0]}?" if near else ""
+        print(f"lens2label: there is no command {command!r}{hint}\n\n{_USAGE}", file=sys.stderr)
+        return _UNKNOWN
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            return _COMMANDS[command](rest)
+            status = _COMMANDS[command](rest)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `lens2label runs runs | head`: whoever read has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = _MISTAKE
         except TrainingDiverged as error:
             status = _DIVERGED
             print(f"lens2label: {error}", file=sys.stderr)
         except (ConfigError, CheckpointError, ValueError, OSError) as error:
             status = _MISTAKE
             print(f"lens2label: {error}", file=sys.stderr)
+        except torch.OutOfMemoryError as error:
+            status = _MISTAKE
+            print(
+                "lens2label: the GPU is out of memory: choose a smaller batch size, or (to train) "
+                f"more --training.micro-batches\n{str(error).splitlines()[0]}",
+                file=sys.stderr,
+            )
         except KeyboardInterrupt:
             status = _INTERRUPTED
             print("lens2label: interrupted", file=sys.stderr)
@@ -66,25 +97,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 _USAGE = f"""usage: lens2label COMMAND [OPTIONS]
 
+From light to label: train a camera element, a codec and a classifier in one graph.
+
 commands:
   train      train a system and write a run folder
   evaluate   evaluate a trained run
   report     write a page of a run, or of several side by side
   runs       list run folders and how far they have come
-  study      train and judge many designs: run, work, list, report
+  study      train and judge many designs; lens2label study --help lists its commands
   audit      look for duplicates and leaks in a data set and its split
   compress   code a picture with the codec of a run
   decompress decode such a file
+
+examples:
+  lens2label train --output runs/edge --front-end fourier --data ham10000.zip
+  lens2label train --output runs/edge --resume
+  lens2label evaluate runs/edge --json
+  lens2label report runs/plain runs/edge --output report.html
 
 exit status:
   0    done; or stopped by SIGTERM or Ctrl-C after saving, with a word on how to go on
   {_MISTAKE}    a mistake: a missing file, options that contradict, a folder in use, a full disk
   1    of audit: something is in more than one part
-  2    an unknown command or option, or a value out of range
+  {_UNKNOWN}    an unknown command or option, or a value out of range
   {_DIVERGED}    training diverged
   {_INTERRUPTED}  interrupted at once by a second Ctrl-C
 
-lens2label COMMAND --help explains the options."""
+lens2label COMMAND --help explains the options, lens2label --version names the version."""
 
 _STOPPING = "lens2label: finishing the step and saving; Ctrl-C (again) leaves at once"
 
@@ -203,8 +242,18 @@ def _train_held(
     return True
 
 
+def _check_run(folder: Path) -> None:
+    """Refuse what is no run folder, before anything is loaded."""
+    if not (folder / CONFIG_FILE).is_file():
+        raise ConfigError(
+            f"cannot read {folder}: it is no run folder, which has a {CONFIG_FILE}; lens2label "
+            "train --output makes one, and lens2label runs lists those in a folder"
+        )
+
+
 def _evaluate(arguments: Sequence[str]) -> int:
     options = tyro.cli(EvaluateOptions, args=arguments, prog="lens2label evaluate")
+    _check_run(options.run)
     config, system, parts = load_run(options.run)
     dataset = getattr(parts, options.part)
     if options.data is not None:
@@ -236,6 +285,8 @@ def _report(arguments: Sequence[str]) -> int:
     from .report import write_report  # noqa: PLC0415 - the other commands start faster without it
 
     options = tyro.cli(ReportOptions, args=arguments, prog="lens2label report")
+    for run in options.runs:
+        _check_run(run)
     write_report(
         options.runs,
         options.output,
@@ -263,6 +314,7 @@ def _study(arguments: Sequence[str]) -> int:
 
 def _compress(arguments: Sequence[str]) -> int:
     options = tyro.cli(CompressOptions, args=arguments, prog="lens2label compress")
+    _check_run(options.codec)
     codec = load_codec(options.codec)
     done = compress_file(options.source, options.target, codec, quality=options.quality)
     print(done.json() if options.json else done)
@@ -271,8 +323,13 @@ def _compress(arguments: Sequence[str]) -> int:
 
 def _decompress(arguments: Sequence[str]) -> int:
     options = tyro.cli(DecompressOptions, args=arguments, prog="lens2label decompress")
+    _check_run(options.codec)
     height, width = decompress_file(options.source, options.target, load_codec(options.codec))
-    print(f"{options.target}: {height}x{width} pixels")
+    if options.json:
+        done = {"path": str(options.target), "height": height, "width": width}
+        print(json.dumps(done, indent=2))
+    else:
+        print(f"{options.target}: {height}x{width} pixels")
     return 0
 
 

@@ -41,6 +41,7 @@ from .checkpoint import (
 from .environment import environment
 from .lock import holder_of, locked
 from .parallel import rank
+from .parse import parse_json
 
 if TYPE_CHECKING:
     from .config import RunConfig
@@ -71,7 +72,7 @@ RunState: TypeAlias = Literal["done", "running", "interrupted", "failed"]
 
 
 def run_directory(root: Path | str, config: "RunConfig") -> Path:
-    """The folder of a configuration under ``root``: equal configurations share one."""
+    """The folder of a ``config`` under ``root``: equal configurations share one."""
     return Path(root) / config.digest()
 
 
@@ -96,7 +97,7 @@ class RunFolder:
         return any((self.path / name).exists() for name in (CHECKPOINT_FILE, PREVIOUS_FILE))
 
     def save_checkpoint(self, tensors: Mapping[str, Tensor], head: Mapping[str, Any]) -> None:
-        """Write the newest checkpoint, and keep the one before it."""
+        """Write ``tensors`` of any shape and the ``head``; keep the checkpoint before."""
         save_checkpoint(
             self.path / CHECKPOINT_FILE, tensors, head, previous=self.path / PREVIOUS_FILE
         )
@@ -106,7 +107,13 @@ class RunFolder:
         return load_latest(self.path / CHECKPOINT_FILE, self.path / PREVIOUS_FILE)
 
     def append_history(self, record: Mapping[str, Any]) -> None:
-        """Add the line of an epoch."""
+        """Add the line of an epoch, a ``record`` that JSON can hold.
+
+        Raises
+        ------
+        CheckpointError
+            When it cannot be written, as on a full disk.
+        """
         line = json.dumps(record, allow_nan=False) + "\n"
         path = self.path / HISTORY_FILE
         try:
@@ -119,20 +126,28 @@ class RunFolder:
             ) from error
 
     def rewrite_history(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Replace all lines: those of epochs after the checkpoint resumed from did not happen."""
+        """Replace all lines by ``records``: epochs after the checkpoint resumed from are gone."""
         lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
         write_atomically(self.path / HISTORY_FILE, lines.encode())
 
     def record_environment(self, device: torch.device | str) -> None:
-        """Add where the run goes on to ``environment.json``, if it is not where it was."""
+        """Add where the run goes on, and on which ``device``, to ``environment.json``.
+
+        Nothing is added where that is what it says already.
+        """
         path = self.path / ENVIRONMENT_FILE
-        known = _read_json(path) or []
+        known = _read_json(path)
+        if not isinstance(known, list) or not all(isinstance(each, dict) for each in known):
+            known = []  # missing, or damaged: where it runs now is still worth knowing
         now = asdict(environment(device))
         if not known or known[-1] != now:
             _write_json(path, [*known, now])
 
     def save_predictions(self, evaluation: "Evaluation", classes: Iterable[str]) -> None:
-        """Write the scores of each test picture; nothing where there is no classifier."""
+        """Write the scores of each test picture of an ``evaluation``; nothing without a classifier.
+
+        ``classes`` are their names, in the order of the scores.
+        """
         if evaluation.logits is None:
             return
         tensors = {
@@ -152,7 +167,7 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
 
     def fail(self, error: BaseException) -> None:
-        """Leave the reason of a failure, for those who look at the folder; if the disk lets us."""
+        """Leave the ``error``, for those who look at the folder; if the disk lets us."""
         with contextlib.suppress(CheckpointError):
             failure = {
                 "error": type(error).__name__,
@@ -176,6 +191,11 @@ def hold(directory: Path | str | RunFolder) -> Iterator[RunFolder]:
     ----------
     directory : path, or RunFolder
         Made if it is not there. One that is held already, further out, is passed through.
+
+    Yields
+    ------
+    RunFolder
+        Held until the block ends.
 
     Raises
     ------
@@ -220,7 +240,7 @@ class Predictions:
 
 
 def load_predictions(path: Path | str) -> Predictions:
-    """Read the predictions of a run, given its folder or the file.
+    """Read the predictions of a run; ``path`` is its folder or the file.
 
     Raises
     ------
@@ -236,10 +256,7 @@ def load_predictions(path: Path | str) -> Predictions:
                 "classifier"
             )
     tensors, head = load_checkpoint(path)
-    if not {"classes", "identifiers", "groups"} <= head.keys() or tensors.keys() != {
-        "labels",
-        "logits",
-    }:
+    if not _are_predictions(tensors, head):
         raise CheckpointError(f"{path} does not hold predictions")
     return Predictions(
         classes=tuple(head["classes"]),
@@ -250,8 +267,27 @@ def load_predictions(path: Path | str) -> Predictions:
     )
 
 
+def _are_predictions(tensors: Mapping[str, Tensor], head: Mapping[str, Any]) -> bool:
+    """Whether there is a label, a name, a lesion and finite scores for each picture."""
+    if tensors.keys() != {"labels", "logits"}:
+        return False
+    labels, logits = tensors["labels"], tensors["logits"]
+    counts = []
+    for key in ("classes", "identifiers", "groups"):
+        names = head.get(key)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            return False
+        counts.append(len(names))
+    classes, *each = counts
+    fitting = logits.shape == (len(labels), classes) and set(each) == {len(labels)}
+    kinds = (labels.dtype, logits.dtype) == (torch.int64, torch.float32)
+    return fitting and kinds and bool(((labels >= 0) & (labels < classes)).all())
+
+
 def read_history(directory: Path | str) -> list[dict[str, Any]]:
-    """Lines of ``history.jsonl``; a last one that is torn, because its writer was killed, is not.
+    """Lines of ``history.jsonl`` in ``directory``.
+
+    A last one that is torn, because its writer was killed, is left out.
 
     Raises
     ------
@@ -265,7 +301,7 @@ def read_history(directory: Path | str) -> list[dict[str, Any]]:
     records = []
     for number, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             if not isinstance(record, dict):
                 raise ValueError("it is no JSON object")
             records.append(record)
@@ -277,7 +313,7 @@ def read_history(directory: Path | str) -> list[dict[str, Any]]:
 
 
 def is_done(directory: Path | str) -> bool:
-    """Whether the run in a folder has come to its end."""
+    """Whether the run in ``directory`` has come to its end."""
     return (Path(directory) / RESULT_FILE).exists()
 
 
@@ -320,9 +356,11 @@ class RunSummary:
 
 
 def summarise_run(directory: Path | str) -> RunSummary:
-    """How far the run in a folder has come: ``done`` when there is a result, ``running`` while
-    somebody holds it, ``failed`` when a reason was left, and otherwise ``interrupted``.
-    """  # noqa: D205
+    """How far the run in ``directory`` has come.
+
+    ``done`` when there is a result, ``running`` while somebody holds it, ``failed`` when a reason
+    was left, and otherwise ``interrupted``.
+    """
     folder = Path(directory)
     state: RunState = "interrupted"
     note = ""
@@ -341,8 +379,13 @@ def summarise_run(directory: Path | str) -> RunSummary:
     except CheckpointError as error:
         records, note = [], str(error)
     monitor = training.get("monitor")
-    latest = records[-1].get("validation", {}).get(monitor) if records else None
-    return RunSummary(folder, state, len(records), training.get("epochs"), monitor, latest, note)
+    monitor = monitor if isinstance(monitor, str) else None
+    measured = records[-1].get("validation") if records else None
+    latest = measured.get(monitor) if isinstance(measured, dict) else None
+    latest = latest if isinstance(latest, int | float) else None
+    epochs = training.get("epochs")
+    of = epochs if isinstance(epochs, int) else None
+    return RunSummary(folder, state, len(records), of, monitor, latest, note)
 
 
 def list_runs(root: Path | str) -> list[RunSummary]:
@@ -367,6 +410,6 @@ def _write_json(path: Path, content: object) -> None:
 def _read_json(path: Path) -> Any:  # noqa: ANN401
     """Content of a JSON file; None when it is missing or none."""
     try:
-        return json.loads(path.read_bytes())
+        return parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import final
 
 from .checkpoint import CheckpointError
+from .parse import parse_json
 
 try:
     import fcntl
@@ -162,6 +163,6 @@ def _write(handle: int) -> None:
 
 def _read(path: Path) -> Holder:
     try:
-        return Holder(**json.loads(path.read_bytes()))
+        return Holder(**parse_json(path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return Holder()

@@ -115,7 +115,7 @@ class TrainOptions:
     The folder receives config.json, environment.json, history.jsonl (a line an epoch), the newest
     two checkpoints, best.safetensors, and at the end predictions.safetensors and result.json (the
     best epoch on the test part). SIGTERM or Ctrl-C finish the step, save and leave with status 0;
-    a second Ctrl-C leaves at once; --resume goes on, even after a kill. Example:
+    a second Ctrl-C leaves at once; --resume goes on, even after a kill. For example:
 
         lens2label train --output runs/edge --front-end fourier --system.front-end.start spiral
     """
@@ -150,7 +150,7 @@ class TrainOptions:
 class EvaluateOptions:
     """Evaluate a trained run and print its numbers.
 
-    Example:
+    For example:
 
         lens2label evaluate runs/edge --part validation --json
     """
@@ -178,7 +178,7 @@ class ReportOptions:
     """Write one HTML page of a trained run, or of several side by side.
 
     The page is one file with its pictures in it; it needs no network and runs no script. It holds
-    pictures of the data set: pass it on only where they may be. Example:
+    pictures of the data set: pass it on only where they may be. For example:
 
         lens2label report runs/plain runs/edge --output report.html
     """
@@ -186,7 +186,7 @@ class ReportOptions:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run folders of lens2label train that are done; each is compared with the first."""
     output: Path = Path("report.html")
-    """File to write."""
+    """File to write; one that is there is replaced."""
     quick: bool = False
     """Leave out where accuracy is lost and robustness, which evaluate the system many times."""
     pictures: int = 500
@@ -204,9 +204,9 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """Code a picture with the codec of a trained run into a file.
+    """Code a picture with the codec of a trained run into a file; one that is there is replaced.
 
-    Example:
+    For example:
 
         lens2label compress lesion.png lesion.l2l --codec runs/codec
     """
@@ -225,9 +225,9 @@ class CompressOptions:
 
 @dataclass(frozen=True)
 class DecompressOptions:
-    """Decode a file of lens2label compress into a picture.
+    """Decode a file of lens2label compress into a picture; one that is there is replaced.
 
-    Example:
+    For example:
 
         lens2label decompress lesion.l2l decoded.png --codec runs/codec
     """
@@ -238,6 +238,8 @@ class DecompressOptions:
     """Picture to write: .png, .bmp or .tif."""
     codec: Path
     """Run folder whose codec wrote the file."""
+    json: bool = False
+    """Print JSON instead of a line."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,7 @@ class RunsOptions:
     """List the run folders in a folder, and how far they have come.
 
     done: there is a result; running: a process holds the folder; failed: why; interrupted:
-    lens2label train --output FOLDER --resume goes on. Example:
+    lens2label train --output FOLDER --resume goes on. For example:
 
         lens2label runs runs
     """
@@ -260,7 +262,7 @@ class RunsOptions:
 class AuditOptions:
     """Look for duplicates, leaks between the parts of a split, contradictions and empty pictures.
 
-    The status is 1 when something is in more than one part. Example:
+    The status is 1 when something is in more than one part. For example:
 
         lens2label audit --data ham10000.zip --split.by image
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from compress import Codec, CorruptStream, LearnedCodec, psnr
@@ -19,6 +19,8 @@ __all__ = ["CompressedFile", "compress_file", "decompress_file", "read_picture",
 #: Formats that keep every value; a picture that was decoded should not be coded again unasked.
 LOSSLESS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 
+_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
+
 
 @dataclass(frozen=True)
 class CompressedFile:
@@ -27,7 +29,9 @@ class CompressedFile:
     path: str
     """The file written."""
     height: int
+    """Pixels."""
     width: int
+    """Pixels."""
     size: int
     """Bytes of the file."""
     bpp: float
@@ -48,13 +52,27 @@ class CompressedFile:
         )
 
 
+class _Unfit(ValueError):
+    """A whole picture, but none that the codec takes."""
+
+
+def _readable() -> list[str]:
+    """Formats that are read here, of those that this Pillow has.
+
+    Named, so that no other reader sees a file from a stranger: that of PostScript starts a program.
+    """
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
 def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
     """Read an 8-bit picture as ``[1, channels, H, W]`` in 0..1.
 
     Parameters
     ----------
     path : path
-        Anything that Pillow opens; a palette is resolved, and a camera's orientation applied.
+        BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP or AVIF; a palette is resolved, and a
+        camera's orientation applied.
     channels : {3, 1}
         RGB, or grey. A colour picture is not turned grey, nor is opacity dropped, unasked.
 
@@ -69,22 +87,29 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
     if channels not in modes:
         raise ValueError(f"pictures of 1 or 3 channels can be read, not of {channels}")
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=_readable()) as opened:
             if opened.mode not in modes[channels] or opened.info.get("transparency") is not None:
-                raise ValueError(
+                raise _Unfit(
                     f"{path} is a picture of mode {opened.mode}"
                     f"{', with transparency' if 'transparency' in opened.info else ''}; this codec "
                     f"takes {'RGB' if channels == 3 else 'grey'} pictures of 8 bits: convert it"
                 )
             frames = getattr(opened, "n_frames", 1)
             if frames > 1:
-                raise ValueError(f"{path} holds {frames} pictures: choose one of them")
+                raise _Unfit(f"{path} holds {frames} pictures: choose one of them")
             # As every viewer shows it.
             upright = ImageOps.exif_transpose(opened)
             values = np.asarray(upright.convert("RGB" if channels == 3 else "L"))
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(_readable())
+        raise ValueError(
+            f"{path} is not a picture that can be read: it is none of {kinds}"
+        ) from error
+    except _Unfit:
+        raise
+    except Exception as error:  # Pillow raises nearly anything on a damaged file
         raise ValueError(f"{path} is not a picture that can be read: {error}") from error
     tensor = torch.from_numpy(values.copy()).float() / 255
     return (tensor[None] if values.ndim == 2 else tensor.movedim(-1, 0))[None]
@@ -138,8 +163,10 @@ def compress_file(
         (data,) = codec.compress(image)
     elif isinstance(codec, LearnedCodec):
         before, codec.quality = codec.quality, quality
-        (data,) = codec.compress(image)
-        codec.quality = before
+        try:
+            (data,) = codec.compress(image)
+        finally:
+            codec.quality = before
     else:
         raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave it out")
     decoded = codec.decompress([data])
@@ -159,6 +186,20 @@ def compress_file(
 
 def decompress_file(source: Path | str, target: Path | str, codec: Codec) -> tuple[int, int]:
     """Decode what :func:`compress_file` wrote into a lossless picture; returns (H, W).
+
+    Parameters
+    ----------
+    source : path
+        File of :func:`compress_file`.
+    target : path
+        Picture to write, of a lossless format.
+    codec : Codec
+        The one that wrote the file.
+
+    Returns
+    -------
+    (int, int)
+        Height and width, pixels.
 
     Raises
     ------

@@ -1,5 +1,6 @@
 """The whole camera as one differentiable graph."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from compress import Codec, Coded
 from optics import FrontEnd, Generators, Sensor, clip, linear_to_srgb, srgb_to_linear
+from optics.quantity import looked_at
 
 __all__ = ["STAGES", "Encoding", "ImagingSystem", "Stage", "SystemOutput", "evaluating"]
 
@@ -18,6 +20,10 @@ Encoding = Literal["srgb", "linear"]
 
 #: The four stages, in the order in which light becomes a label.
 STAGES: tuple[Stage, ...] = get_args(Stage)
+
+# An sRGB code lies in 0..1. What is a little beyond, as a picture that an analysis disturbs, is
+# clipped on the way; nothing that was meant as such a code is beyond by this much.
+_FAR_OUT = 1.0
 
 
 @dataclass(frozen=True)
@@ -106,10 +112,24 @@ class ImagingSystem(nn.Module):
                 yield name, module
 
     def forward(self, scene: Tensor, *, generator: Generators | None = None) -> SystemOutput:
-        """Pass scenes ``[B, C, H, W]`` in 0..1 through the system.
+        """Pass scenes through the system.
 
-        ``generator`` is the source of all noise: of the sensor, and of a codec in training. With
-        one generator for each picture, the noise of a picture does not depend on its batch.
+        Parameters
+        ----------
+        scene : Tensor ``[B, C, H, W]`` in 0..1
+        generator : torch.Generator or a sequence of them, optional
+            Source of all noise: of the sensor, and of a codec in training. With one generator
+            for each picture, the noise of a picture does not depend on its batch.
+
+        Returns
+        -------
+        SystemOutput
+
+        Raises
+        ------
+        ValueError
+            For anything but floating-point pictures ``[B, C, H, W]``; on a CPU also for values
+            that are not finite or, in sRGB, that cannot be meant to lie in 0..1.
         """
         irradiance, raw, measurement = self.measure(scene, generator=generator)
         coded = None if self.codec is None else self.codec(measurement, generator=generator)
@@ -128,7 +148,26 @@ class ImagingSystem(nn.Module):
     def measure(
         self, scene: Tensor, *, generator: Generators | None = None
     ) -> tuple[Tensor | None, Tensor | None, Tensor]:
-        """The camera alone: irradiance, raw codes and measurement of a scene."""
+        """The camera alone.
+
+        Parameters
+        ----------
+        scene : Tensor ``[B, C, H, W]`` in 0..1
+        generator : torch.Generator or a sequence of them, optional
+            Source of the noise of the sensor.
+
+        Returns
+        -------
+        (Tensor or None, Tensor or None, Tensor)
+            Irradiance and raw codes ``[B, exposures * C, H, W]``, None where there is no such
+            stage, and the measurement ``[B, C', H, W]``.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`forward`.
+        """
+        self._check_scene(scene)
         if self.front_end is None and self.sensor is None:
             return None, None, scene
         # Half precision has neither Fourier transforms nor the digits for photon noise.
@@ -142,8 +181,26 @@ class ImagingSystem(nn.Module):
                 raw = self.sensor(irradiance, exposures=exposures, generator=generator)
         return irradiance, raw, self.develop(irradiance if raw is None else raw)
 
+    def _check_scene(self, scene: Tensor) -> None:
+        """Refuse what would pass for a picture and be none: codes of 8 bits, one picture alone."""
+        if scene.ndim != 4 or not scene.is_floating_point():
+            raise ValueError(
+                f"the system takes floating-point pictures [B, C, H, W] in 0..1, not {scene.dtype} "
+                f"{list(scene.shape)}: add a batch axis with scene[None], divide 8-bit codes by 255"
+            )
+        if scene.numel() == 0 or not looked_at(scene):
+            return
+        low, high = (float(end) for end in scene.detach().aminmax())
+        limit = _FAR_OUT if self.encoding == "srgb" else math.inf
+        if not (-limit <= low and high <= 1 + limit and math.isfinite(high - low)):
+            raise ValueError(
+                f"the system takes pictures in 0..1, but these reach from {low:g} to {high:g}: "
+                "divide 8-bit codes by 255; light above full scale is allowed with "
+                "encoding='linear'"
+            )
+
     def develop(self, raw: Tensor) -> Tensor:
-        """Measurement ``[B, C', H, W]`` of raw exposures: combined, clipped and encoded."""
+        """Measurement ``[B, C', H, W]`` of the exposures ``raw``: combined, clipped and encoded."""
         with torch.autocast(raw.device.type, enabled=False):
             if self.front_end is not None:
                 raw = self.front_end.combine(raw)

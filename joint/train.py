@@ -208,7 +208,12 @@ def _steps(run: TrainingRun, graph: nn.Module, feed: Feed, progress: bool) -> It
             factor = config.rate_factor(run.epoch + run.step / len(steps))
             for group in run.optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
-            terms = _step(run, graph, [next(batches) for _ in step], len(places), counts)
+            given = [next(batches) for _ in step]
+            try:
+                terms = _step(run, graph, given, len(places), counts)
+            except (ValueError, RuntimeError):
+                run.check_weights()  # a stage may refuse what one that diverged hands it
+                raise
             run.end_step(len(places))
             # Reading a number from a GPU makes it wait, so not at every step there.
             if run.device.type == "cpu" or run.step % _LOOK == 0:

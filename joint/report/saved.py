@@ -1,6 +1,5 @@
 """What a run folder says without its scenes; a folder that is not whole is refused by name."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from joint.folder import (
     read_result,
     summarise_run,
 )
+from joint.parse import parse_json
 from joint.settings import NoneConfig
 
 __all__ = ["SavedRun", "read_runs"]
@@ -130,7 +130,7 @@ def _environments(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        found = json.loads(path.read_bytes())
+        found = parse_json(path.read_bytes())
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):

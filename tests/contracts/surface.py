@@ -8,7 +8,6 @@ import functools
 import importlib
 import inspect
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +40,27 @@ def ours(value: Any) -> bool:
 
 
 @functools.cache
-def source(value: Any) -> ast.ClassDef | ast.FunctionDef:
+def _definitions(module: str) -> dict[str, ast.ClassDef | Function]:
+    """Classes, functions and methods of a module by their qualified name."""
+    found: dict[str, ast.ClassDef | Function] = {}
+
+    def walk(node: ast.Module | ast.ClassDef, prefix: str) -> None:
+        for child in node.body:
+            if isinstance(child, ast.ClassDef | Function):
+                found[prefix + child.name] = child
+            if isinstance(child, ast.ClassDef):
+                walk(child, f"{prefix}{child.name}.")
+
+    file = sys.modules[module].__file__
+    assert file is not None
+    walk(ast.parse(Path(file).read_text(encoding="utf-8")), "")
+    return found
+
+
+def source(value: Any) -> ast.ClassDef | Function:
     """The definition of a class or function."""
-    return ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(value)))).body[0]  # type: ignore[return-value]
+    value = inspect.unwrap(value)
+    return _definitions(value.__module__)[value.__qualname__]
 
 
 def names(room: str) -> dict[str, Any]:
@@ -102,8 +119,13 @@ def fields(owner: type) -> dict[str, tuple[ast.AnnAssign, str]]:
     return found
 
 
-def callables() -> Iterator[Public]:
+@functools.cache
+def callables() -> tuple[Public, ...]:
     """Every public function and every public method of a public class, each once."""
+    return tuple(_callables())
+
+
+def _callables() -> Iterator[Public]:
     seen: set[Any] = set()
     for room in ROOMS:
         for name, value in names(room).items():
@@ -163,7 +185,9 @@ def _call(name: str, node: Function) -> str:
     for first in ("self", "cls"):
         if arguments == first or arguments.startswith(first + ", "):
             arguments = arguments.removeprefix(first).removeprefix(", ")
-    returned = "" if node.returns is None or name == "made by" else f" -> {ast.unparse(node.returns)}"
+    returned = (
+        "" if node.returns is None or name == "made by" else f" -> {ast.unparse(node.returns)}"
+    )
     return f"{name}({arguments}){returned}"
 
 

@@ -84,7 +84,7 @@ CODECS = {
     "kmeans": lambda channels: compress.KMeansCodec(5, channels=channels, restarts=1),
     "jpeg": lambda channels: compress.JPEG(60, block_bits=True),
     "soft_jpeg": lambda channels: compress.DifferentiableJPEG(60),
-    "webp": lambda channels: compress.WebP(50),
+    "webp": lambda channels: compress.WebP(50, channels=channels),
     "png": lambda channels: compress.PNG(),
 }
 #: Those that take any number of channels; files take one or three.
@@ -111,8 +111,11 @@ CLASSIFIERS = {
 @st.composite
 def cases(draw, largest=48):
     """A system by name, and pictures for it."""
-    length = st.integers(17, largest)
-    front_end, sensor = draw(st.sampled_from(list(FRONT_ENDS))), draw(st.sampled_from(list(SENSORS)))
+    length = st.integers(17, 32) if draw(st.integers(0, 3)) else st.integers(17, largest)
+    front_end, sensor = (
+        draw(st.sampled_from(list(FRONT_ENDS))),
+        draw(st.sampled_from(list(SENSORS))),
+    )
     channels = draw(st.sampled_from((1, 3)))
     out = channels * (2 if front_end == "sobel" else 1)
     allowed = list(CODECS) if out in (1, 3) else list(ANY_CHANNELS)
@@ -231,8 +234,8 @@ def check_pass(case):
     assert output.measurement.dtype == wanted
     for name in ("measurement", "irradiance"):
         if name in found:
-            assert found[name].min() >= -1e-5, name
-    assert output.measurement.max() <= 1
+            assert (found[name] >= -1e-5).all(), name
+    assert (output.measurement <= 1).all()
     if output.coded is not None:
         assert (output.coded.bits >= 0).all()
     total = sum(value.double().sum() for value in found.values())
@@ -242,7 +245,7 @@ def check_pass(case):
             assert parameter.grad is None or parameter.grad.isfinite().all(), name
         assert scene.grad is not None
         assert scene.grad.isfinite().all()
-        assert scene.grad.abs().max() > 0
+        assert case["batch"] == 0 or scene.grad.abs().max() > 0
     assert torch.equal(scene.detach(), kept), "the scene was written to"
     after = traces()
     changed = [name for name in before if before[name] != after[name]]
@@ -280,7 +283,10 @@ def check_alone(case):
         plain = tensors(system(scene.contiguous(), generator=sources(case, len(scene))))
         for number in range(len(scene)):
             alone = tensors(
-                system(scene[number : number + 1], generator=sources(case, len(scene))[number : number + 1])
+                system(
+                    scene[number : number + 1],
+                    generator=sources(case, len(scene))[number : number + 1],
+                )
             )
             for name, value in alone.items():
                 for whole in (together, plain):
@@ -318,18 +324,71 @@ def _refused(check, case):
     try:
         check(case)
     except ValueError as error:
-        assert "[B, " in str(error) or "empty" in str(error), error
+        if "[B, " not in str(error):
+            raise
 
 
-_QUICK = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
-_LONG = settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
 CHECKS = {"pass": check_pass, "copies": check_copies, "alone": check_alone, "files": check_files}
 
 
 @pytest.mark.parametrize("check", list(CHECKS))
-@_QUICK
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(case=cases())
 def test_a_random_system(check, case):
     _refused(CHECKS[check], case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", list(CHECKS))
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(case=cases(largest=160))
+def test_thousands_of_random_systems(check, case):
+    _refused(CHECKS[check], case)
+
+
+_PLAIN = {
+    "classifier": "smooth",
+    "channels": 3,
+    "size": (21, 18),
+    "batch": 2,
+    "dtype": "float32",
+    "layout": "plain",
+    "encoding": "srgb",
+    "extremes": False,
+    "training": False,
+    "seed": 0,
+}
+
+
+@pytest.mark.parametrize("front_end", [name for name in FRONT_ENDS if name != "none"])
+def test_front_ends_are_mapped_over_stacks_of_scenes(front_end):
+    case = {**_PLAIN, "front_end": front_end, "sensor": "none", "codec": "none"}
+    system = build(case)
+    stack = torch.stack([pictures({**case, "seed": seed}) for seed in range(3)]).double()
+    element = system.front_end.double()
+    mapped = torch.vmap(element)(stack)
+    for scenes, irradiance in zip(stack, mapped, strict=True):
+        torch.testing.assert_close(irradiance, element(scenes), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler
+@pytest.mark.parametrize("codec", ["none", "factorized", "hyperprior", "autoencoder", "jpeg"])
+@pytest.mark.parametrize("front_end", list(FRONT_ENDS))
+def test_a_compiled_system_is_the_system(front_end, codec):
+    if front_end == "sobel" and codec == "jpeg":
+        pytest.skip("six channels are no file")
+    case = {**_PLAIN, "front_end": front_end, "sensor": "plain", "codec": codec, "dtype": "float64"}
+    system, scene = build(case).train(), pictures(case)
+    torch._dynamo.reset()
+    compiled = torch.compile(copy.deepcopy(system), backend="aot_eager")
+    expected = system(scene, generator=torch.Generator().manual_seed(1))
+    got = compiled(scene, generator=torch.Generator().manual_seed(1))
+    for name, value in tensors(expected).items():
+        _assert_near(tensors(got)[name], value, name)
+    expected.logits.sum().backward()
+    got.logits.sum().backward()
+    twins = dict(compiled._orig_mod.named_parameters())
+    for name, parameter in system.named_parameters():
+        if parameter.grad is not None:
+            _assert_near(twins[name].grad, parameter.grad, name)

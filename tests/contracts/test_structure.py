@@ -2,14 +2,15 @@
 
 import ast
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("optics", "compress", "classify", "joint")
+# Rooms of joint; each may use those before it (docs/decisions/0009-analyses-and-studies.md): a
+# study shows itself with what a report is made of.
+ROOMS = ("analysis", "report", "study")
 
 
 def _modules():
@@ -22,6 +23,67 @@ def _imported(path):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             yield node.module.split(".")[0]
+
+
+def _modules_of_joint(room):
+    return sorted((ROOT / "joint" / room).rglob("*.py"))
+
+
+def _rooms_imported(path):
+    """Which of analysis, study and report a module uses, also within a function."""
+    own = path.relative_to(ROOT / "joint").parts[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            depth = len(path.relative_to(ROOT).parts) - node.level
+            base = path.relative_to(ROOT).parts[:depth] if node.level else ()
+            stem = ".".join((*base, *([node.module] if node.module else [])))
+            names = [stem, *(f"{stem}.{alias.name}" for alias in node.names)]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "joint" and len(parts) > 1 and parts[1] in ROOMS and parts[1] != own:
+                yield parts[1]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_each_room_of_joint_uses_only_those_before_it(room):
+    later = set(ROOMS[ROOMS.index(room) + 1 :])
+    for path in _modules_of_joint(room):
+        assert not later & set(_rooms_imported(path)), path.relative_to(ROOT)
+
+
+def test_import_joint_reaches_into_no_room():
+    # These two are not loaded by `import joint`, see test_imports.
+    for path in sorted((ROOT / "joint").glob("*.py")):
+        used = set(_rooms_imported(path))
+        allowed = path.name in ("cli.py", "figure.py")
+        assert allowed or not used, f"{path.name} imports {', '.join(used)}"
+
+
+def test_the_check_of_directions_sees_every_form_of_import(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    (tmp_path / "joint" / "analysis").mkdir(parents=True)
+    path = tmp_path / "joint" / "analysis" / "x.py"
+    for text in (
+        "import joint.study",
+        "from joint import study",
+        "from joint.study.store import Ledger",
+        "from .. import study",
+        "from ..study import store",
+        "def f():\n    from ..study.store import Ledger",
+    ):
+        path.write_text(text)
+        assert set(_rooms_imported(path)) == {"study"}, text
+    path.write_text("from .study import x\nimport studying")
+    assert not list(_rooms_imported(path))
+
+
+def test_no_module_is_named_for_nothing():
+    vague = {"utils", "util", "common", "helpers", "helper", "misc", "tools"}
+    for path in _modules():
+        assert not vague & {*path.relative_to(ROOT).with_suffix("").parts}, path
 
 
 @pytest.mark.parametrize("package", PACKAGES[:3])
@@ -70,29 +132,3 @@ def test_the_tests_mirror_the_packages():
         # Or of the whole folder, where it makes one thing, as joint.report makes a page.
         folder = ROOT / "tests" / relative.parent.parent / f"test_{relative.parent.name}.py"
         assert mirror.exists() or folder.exists(), f"{relative} has no {mirror.relative_to(ROOT)}"
-
-
-@pytest.mark.parametrize("package", PACKAGES)
-def test_import_pays_for_nothing_heavy(package):
-    code = (
-        f"import sys, {package}; "
-        "heavy = {'torchvision', 'matplotlib', 'sklearn', 'skimage', 'optuna', 'ray'}; "
-        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_no_picture_or_large_file_is_committed():
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    if listed.returncode != 0:
-        pytest.skip("not a git checkout")
-    for name in filter(None, listed.stdout.split("\0")):
-        path = ROOT / name
-        if not path.is_file():
-            continue
-        assert path.stat().st_size <= 2**20, f"{name} is over 1 MB"
-        assert "ISIC_" not in path.name, f"{name} looks like a picture of HAM10000"
-        assert path.suffix not in (".safetensors", ".pt", ".pth", ".pkl"), name

@@ -4,9 +4,11 @@ import signal
 import subprocess
 import sys
 import warnings
+from importlib.metadata import version
 
 import numpy as np
 import pytest
+import torch
 
 import joint
 import joint.cli
@@ -82,7 +84,7 @@ def test_report_writes_a_page(trained, tmp_path, capsys):
     before = page.read_bytes()
     status, _, err = _run(capsys, "report", trained, tmp_path / "new", *quick)
     assert status == _MISTAKE
-    assert f"cannot read {tmp_path / 'new'}" in err
+    assert f"cannot read {tmp_path / 'new'}: it is no run folder" in err
     assert page.read_bytes() == before
 
 
@@ -194,6 +196,12 @@ def test_divergence_and_interrupts_have_a_status_of_their_own(monkeypatch, capsy
         (joint.TrainingDiverged("the loss became nan"), 3, "lens2label: the loss became nan"),
         (KeyboardInterrupt(), 130, "lens2label: interrupted"),
         (joint.CheckpointError("full"), _MISTAKE, "lens2label: full"),
+        (
+            torch.OutOfMemoryError("tried to allocate 9 GiB\nmore"),
+            _MISTAKE,
+            "lens2label: the GPU is out of memory: choose a smaller batch size, or (to train) more "
+            "--training.micro-batches\ntried to allocate 9 GiB",
+        ),
     ):
 
         def command(_, error=error):
@@ -233,8 +241,22 @@ def test_the_program_itself_stops_on_sigterm(tmp_path):
     [
         (["train", "--output", "x", "--data", "missing.zip"], "there is nothing at missing.zip"),
         (["train", "--output", "x", "--config", "missing.json"], "cannot read missing.json"),
-        (["evaluate", "missing"], "cannot read missing"),
-        (["report", "missing"], "cannot read missing"),
+        (["train", "--output", "x", "--data", "empty"], "empty has no metadata"),
+        (["train", "--output", "file", *_TINY], "cannot write file: File exists"),
+        (["train", "--output", "x", "--config", "empty"], "cannot read empty/config.json"),
+        (["evaluate", "missing"], "cannot read missing: it is no run folder"),
+        (["evaluate", "empty"], "lens2label train --output makes one"),
+        (["evaluate", "file"], "cannot read file: it is no run folder"),
+        (["report", "missing"], "cannot read missing: it is no run folder"),
+        (["report", "empty"], "lens2label runs lists those in a folder"),
+        (["audit", "--data", "missing"], "there is nothing at missing"),
+        (["audit", "--data", "file"], "file is not a folder or a usable zip"),
+        (["compress", "a.png", "b.l2l", "--codec", "empty"], "cannot read empty: it is no run"),
+        (["decompress", "a.l2l", "b.png", "--codec", "empty"], "cannot read empty: it is no run"),
+        (["runs", "missing"], "missing is no folder"),
+        (["study", "run", "missing.toml", "--output", "s"], "cannot read missing.toml"),
+        (["study", "run", "file", "--output", "s"], "file is not JSON"),
+        (["study", "list", "empty"], "there is no study in empty"),
         (["report"], "a report needs at least one run folder"),
         (["train", "--output", "x", "--device", "cuda:99", *_TINY], "device 'cuda:99' was asked"),
         (["train", "--output", "x", "--device", "gpu", *_TINY], "device 'gpu' is unknown"),
@@ -243,8 +265,12 @@ def test_the_program_itself_stops_on_sigterm(tmp_path):
 )
 def test_a_mistake_of_the_user_is_one_line(capsys, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    status, _, err = _run(capsys, *arguments, *([] if "evaluate" in arguments else ["--quiet"]))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("nothing")
+    quiet = arguments[0] in ("train", "report") or arguments[:2] == ["study", "run"]
+    status, _, err = _run(capsys, *arguments, *(["--quiet"] if quiet else []))
     assert status == _MISTAKE
+    assert err.count("\n") == 1
     assert message in err
     assert "Traceback" not in err
     assert err.startswith("lens2label: ")
@@ -269,23 +295,103 @@ def test_other_classes_are_not_scored(trained, tmp_path, capsys):
     assert "has the classes cat, dog, but the run was trained on akiec" in err
 
 
+def _help(capsys, *arguments):
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--help"])
+    assert caught.value.code == 0
+    return capsys.readouterr().out
+
+
+def _commands(usage):
+    """Names of the commands that a usage lists."""
+    listed = usage.split("commands:\n")[1].split("\n\n")[0]
+    return [line.split()[0] for line in listed.splitlines()]
+
+
 def test_help_explains_itself(capsys):
     status, out, _ = _run(capsys, "--help")
     assert status == 0
     assert all(f"\n  {code} " in out for code in (0, _MISTAKE, 2, 3, 130))
-    status, _, err = _run(capsys, "trian")
-    assert status == 2
-    assert "evaluate" in err
+    assert _commands(out) == list(joint.cli._COMMANDS)
+    assert _run(capsys) == (0, out, "")
     for arguments, words in (
-        (["train", "--help"], ["--system.sensor.photons", "--training.epochs", "--resume"]),
-        (["train", "--codec", "autoencoder", "--help"], ["width-ratio"]),
-        (["evaluate", "--help"], ["--part", "--count-bytes"]),
-        (["report", "--help"], ["--quick", "--pictures", "--output"]),
-        (["runs", "--help"], ["interrupted", "--json"]),
-        (["audit", "--help"], ["--split.by", "--threshold"]),
+        (["train"], ["--system.sensor.photons", "--training.epochs", "--resume"]),
+        (["train", "--codec", "autoencoder"], ["width-ratio"]),
+        (["evaluate"], ["--part", "--count-bytes"]),
+        (["report"], ["--quick", "--pictures", "--output"]),
+        (["runs"], ["interrupted", "--json"]),
+        (["audit"], ["--split.by", "--threshold"]),
     ):
-        with pytest.raises(SystemExit) as caught:
-            main(arguments)
-        assert caught.value.code == 0
-        out = capsys.readouterr().out
+        out = _help(capsys, *arguments)
         assert all(word in out for word in words)
+
+
+@pytest.mark.parametrize("command", [name for name in joint.cli._COMMANDS if name != "study"])
+def test_the_help_of_each_command_has_an_example_that_can_be_read(command, capsys):
+    out = " ".join(_help(capsys, command).replace("│", " ").split())
+    # A paragraph that begins with "Example:" would be taken for a section, and left out.
+    assert f"For example: lens2label {command} " in out
+    # What a script reads: all but the page, which is a file, print JSON on demand.
+    assert ("--json" in out) == (command != "report")
+    assert "usage: lens2label " + command in out
+
+
+def test_the_help_of_each_command_of_a_study_has_an_example(capsys):
+    status, out, _ = _run(capsys, "study", "--help")
+    assert status == 0
+    for command in _commands(out):
+        text = " ".join(_help(capsys, "study", command).replace("│", " ").split())
+        assert f"For example: lens2label study {command} " in text
+
+
+def test_the_examples_of_the_usage_are_commands_that_exist(capsys):
+    _, out, _ = _run(capsys, "--help")
+    examples = out.split("examples:\n")[1].split("\n\n")[0].splitlines()
+    assert len(examples) == 4
+    for line in examples:
+        program, command, *options = line.split()
+        assert program == "lens2label"
+        known = _help(capsys, command) + _help(capsys, "train", "--front-end", "fourier")
+        for option in options:
+            assert not option.startswith("--") or option in known, line
+
+
+def test_an_unknown_command_is_answered_with_the_nearest(capsys):
+    status, out, err = _run(capsys, "trian")
+    assert (status, out) == (2, "")
+    assert err.startswith("lens2label: there is no command 'trian': did you mean train?\n\nusage:")
+    assert _run(capsys, "xyz")[2].startswith("lens2label: there is no command 'xyz'\n\nusage:")
+
+
+def test_the_version_is_that_of_the_distribution(capsys):
+    assert _run(capsys, "--version") == (0, f"lens2label {version('lens2label')}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evaluate", "x", "--prat", "test"], "Unrecognized options: --prat"),
+        (["evaluate", "x", "--part", "tset"], "Expected one of ('train', 'validation', 'test')"),
+        (["evaluate"], "Missing from lens2label evaluate"),
+        (["compress", "a.png"], "--codec PATH"),
+        (["runs", "x", "--jsn"], "Perhaps you meant"),
+    ],
+)
+def test_a_wrong_option_leaves_with_status_2_and_says_which(capsys, arguments, words):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in " ".join(err.replace("│", " ").split())
+    assert "Traceback" not in err
+
+
+def test_a_reader_that_has_read_enough_ends_it_quietly(tmp_path):
+    command = (
+        f"{sys.executable} -m joint.cli runs {tmp_path} --json | true; echo ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert (done.stdout, done.stderr) == (f"{_MISTAKE}\n", "")

@@ -8,7 +8,19 @@ import classify
 import compress
 import joint
 import optics
-from joint.figure import draw_reliability, report_figure, save_figure, system_figure
+from joint.analysis import confusion_against_contrast, optimal_image, recall_against_contrast
+from joint.analysis.kept import kept
+from joint.figure import (
+    draw_reliability,
+    handed_figure,
+    kept_figure,
+    optimal_figure,
+    pairs_figure,
+    report_figure,
+    save_figure,
+    sweep_figure,
+    system_figure,
+)
 
 
 class _Grey(torch.nn.Module):
@@ -86,3 +98,122 @@ def test_the_reliability_bars_are_the_bins_with_pictures():
     np.testing.assert_allclose(points.get_ydata(), [0, 1, 1])
     fullest = max(axis.patches, key=lambda bar: bar.get_facecolor()[3])
     assert fullest.get_x() == pytest.approx(0.8)  # two of the four pictures
+
+
+class _Darker(compress.Codec):
+    """Takes a tenth off one channel."""
+
+    def forward(self, image, *, generator=None):
+        taken = torch.tensor([0.1, 0.0, 0.0])[:, None, None]
+        bits = torch.ones_like(image[:, :1])
+        return compress.Coded(image - taken, None, bits, 0 * bits.sum((1, 2, 3)), "rounded")
+
+    def compress(self, image):
+        raise NotImplementedError
+
+    def decompress(self, payloads):
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="module")
+def phantoms():
+    return classify.LesionPhantom(14, 32, balance=0)
+
+
+def _pixels(axis):
+    return np.asarray(axis.get_images()[0].get_array())
+
+
+def test_handed_pictures_stand_beside_the_scene_and_their_difference(phantoms, tmp_path):
+    systems = {
+        "before": joint.ImagingSystem(classifier=_Grey()),
+        "after": joint.ImagingSystem(codec=_Darker(), classifier=_Grey()),
+    }
+    figure = handed_figure(systems, phantoms, title="what is handed", most=5)
+    axes = np.array(figure.axes).reshape(5, 5)
+    heads = [axis.get_title() for axis in axes[0]]
+    assert heads[:3] == ["scene", "before", "after"]
+    assert heads[4].startswith("after - scene, ")
+    for k, row in enumerate(axes):
+        assert row[0].get_ylabel() == phantoms.classes[k]
+        first = int((phantoms.targets == k).nonzero()[0, 0])
+        scene = phantoms.gather([first]).images[0].permute(1, 2, 0).numpy() / 255
+        np.testing.assert_allclose(_pixels(row[0]), scene, atol=1e-6)
+        np.testing.assert_allclose(_pixels(row[1]), scene, atol=1e-6)
+        red = (scene[..., 0] - 0.1).clip(0)
+        np.testing.assert_allclose(_pixels(row[2])[..., 0], red, atol=1e-6)
+        np.testing.assert_allclose(_pixels(row[3]), 0.5, atol=1e-6)  # nothing differs
+        np.testing.assert_allclose(_pixels(row[4])[..., 0], 0, atol=1e-4)  # all of the range
+        np.testing.assert_allclose(_pixels(row[4])[..., 1:], 0.5, atol=1e-5)
+        guess = scene.mean((0, 1)).argmax()
+        assert row[1].get_xlabel() == f"says {phantoms.classes[guess]}"
+        assert row[1].xaxis.label.get_color() == ("green" if guess == k else "firebrick")
+    save_figure(figure, tmp_path / "handed.png")
+    with pytest.raises(ValueError, match="no system whose pictures"):
+        handed_figure({}, phantoms)
+
+
+def test_what_is_kept_is_drawn_as_measured(phantoms):
+    found = kept(
+        {"same": joint.ImagingSystem(), "darker": joint.ImagingSystem(codec=_Darker())},
+        phantoms,
+        resamples=20,
+    )
+    power, coherence, difference = kept_figure(found).axes
+    for system, line, other in zip(found.systems, power.lines, coherence.lines, strict=False):
+        assert line.get_label() == system.name
+        np.testing.assert_allclose(line.get_ydata(), [a.power for a in system.annuli])
+        np.testing.assert_allclose(other.get_ydata(), [a.coherence for a in system.annuli])
+    heights = [bar.get_height() for bar in difference.patches]
+    assert heights == [d.rms for system in found.systems for d in system.differences]
+    assert heights[4:] == pytest.approx([25.5 / 3**0.5] * 4, rel=1e-4)
+
+
+def test_optimal_images_are_the_best_of_their_starts():
+    system = joint.ImagingSystem(codec=_Darker(), classifier=_Grey())
+    start = torch.stack([torch.full((3, 16, 16), 0.2), torch.full((3, 16, 16), 0.6)])
+    classes = ("red", "green", "blue")
+    found = {
+        name: optimal_image(system, start, k, steps=3, light=0.6) for k, name in enumerate(classes)
+    }
+    figure = optimal_figure(found, classes, title="best")
+    scenes, handed = np.array(figure.axes).reshape(2, 3)
+    for k, name in enumerate(classes):
+        best = found[name].scenes[1].permute(1, 2, 0)  # the brighter start
+        np.testing.assert_allclose(_pixels(scenes[k]), best, atol=1e-6)
+        np.testing.assert_allclose(_pixels(handed[k])[..., 1:], best[..., 1:], atol=1e-6)
+        assert scenes[k].get_title() == name
+        guess = classes[int(found[name].logits[1].argmax())]
+        assert handed[k].get_xlabel().startswith(f"says {guess}\n{name} 0.")
+        assert scenes[k].get_xlabel() == f"light {float(found[name].light[1]):.2f}\n1.00 bit/px"
+
+
+def test_recall_and_confusion_are_drawn_as_measured(phantoms):
+    class Redness(torch.nn.Module):
+        def forward(self, image):
+            red = (image[:, 0] - image[:, 1]).mean((-2, -1))
+            return -((red[:, None] - torch.linspace(0, 0.2, 7)) ** 2)
+
+    system = joint.ImagingSystem(classifier=Redness())
+    sweep = recall_against_contrast(system, phantoms, (0.5, 1.0), resamples=10)
+    axis, other = sweep_figure({"one": sweep, "two": sweep}).axes
+    assert (axis.get_title(), other.get_title()) == ("one", "two")
+    for k, name in enumerate(phantoms.classes):
+        assert axis.lines[k].get_label() == name
+        np.testing.assert_allclose(axis.lines[k].get_ydata(), sweep.recall[:, k])
+    np.testing.assert_allclose(axis.lines[7].get_ydata(), sweep.balanced_accuracy)
+
+    values = np.random.default_rng(0).normal(size=14) + phantoms.targets.numpy()
+    guesses = phantoms.targets.numpy()[::-1].copy()
+    found = confusion_against_contrast(
+        values, phantoms.targets.numpy(), guesses, classes=phantoms.classes, resamples=10
+    )
+    axis = pairs_figure(found, marked=("mel", "bkl")).axes[0]
+    told = {text.get_text(): text for text in axis.texts}
+    assert len(told) == 21
+    for pair in found.pairs:
+        text = told[f"{pair.first}-{pair.second}"]
+        assert text.xy == (pair.distance, pair.confusion)
+        strong = {pair.first, pair.second} == {"bkl", "mel"}
+        assert text.get_color() == ("firebrick" if strong else "C0")
+    assert axis.get_title().startswith(f"Spearman {found.spearman:+.2f} [")

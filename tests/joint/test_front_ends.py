@@ -7,7 +7,8 @@ from scipy.special import j1
 
 import joint
 import optics
-from joint.front_ends import FRONT_END_KINDS
+from joint.front_ends import BASELINES, FRONT_END_KINDS
+from joint.study import Axis, Study
 
 
 def _build(channels=3, **options):
@@ -110,3 +111,71 @@ def test_bad_options_are_refused(options, message):
 def test_wavelengths_that_do_not_fit_the_scenes_are_refused():
     with pytest.raises(ValueError, match="names 2 bands, but the scenes have 3 channels"):
         _build(wavelengths=(500e-9, 600e-9))
+
+
+# ----------------------------------------------------------------------------------- baselines
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_is_written_as_its_name(name):
+    written = joint.SystemConfig(front_end=name)
+    assert written.front_end == BASELINES[name]
+    # A configuration file holds what the name stood for when it was written.
+    again = joint.SystemConfig.model_validate_json(written.model_dump_json())
+    assert again == written
+    assert "name" not in written.model_dump()["front_end"]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        built = joint.build_front_end(written.front_end, (32, 32), 3)
+    assert (built is None) == (name == "no_optics")
+    if built is not None:
+        with torch.no_grad():
+            assert 0.01 < float(built.throughput()) <= 1 + 1e-6
+            assert torch.isfinite(built(torch.rand(1, 3, 32, 32))).all()
+
+
+def test_baselines_do_what_their_names_say():
+    sharp, blurred, cubic, random = (
+        joint.build_front_end(BASELINES[name], (32, 32), 3).psf().detach()
+        for name in ("ideal_lens", "defocus", "cubic", "random_mask")
+    )
+    assert all(float(psf.max()) < 0.6 * float(sharp.max()) for psf in (blurred, cubic, random))
+    middle = cubic[1]
+    # A cubic phase throws light to one side along each axis, alike along both.
+    assert float((middle - middle.flip(0, 1)).abs().sum()) > 0.3 * float(middle.sum())
+    torch.testing.assert_close(middle, middle.mT, rtol=0, atol=1e-3)
+    uniform = torch.full((1, 3, 32, 32), 0.5)
+    for name in ("laplacian", "sobel"):
+        kernel = joint.build_front_end(BASELINES[name], (32, 32), 3)
+        assert float(kernel.response.detach().sum((-2, -1)).abs().max()) < 1e-3
+    for name in ("spiral", "dark_field"):
+        seen = joint.build_front_end(BASELINES[name], (32, 32), 3)(uniform).detach()
+        assert float(seen.mean()) < 0.02  # an even field is dark
+
+
+def test_an_unknown_baseline_is_refused():
+    with pytest.raises(ValidationError, match="no front end is called 'spiro'; choose from no_opt"):
+        joint.SystemConfig(front_end="spiro")
+
+
+def test_a_study_compares_all_baselines_and_what_may_learn_in_two_axes():
+    stages = {
+        "joint": ["front_end", "sensor", "codec", "classifier"],
+        "frozen optics": ["sensor", "codec", "classifier"],
+        "optics alone": ["front_end"],
+    }
+    study = Study(
+        axes={
+            "camera": Axis(path="system.front_end", values=tuple(BASELINES)),
+            "learns": Axis(
+                path="training.stages", values=tuple(stages.values()), labels=tuple(stages)
+            ),
+        },
+        constraints=("camera != no_optics or learns == joint",),
+    )
+    designs = study.designs()
+    assert len(designs) == 3 * len(BASELINES) - 2
+    for design in designs:
+        config = study.config(design, 3)
+        assert config.system.front_end == BASELINES[design["camera"]]
+        assert list(config.training.stages) == stages[design["learns"]]

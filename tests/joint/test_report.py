@@ -15,7 +15,16 @@ from PIL import Image
 import classify
 import joint
 import optics
-from joint.analysis import Contrast, attribute, contrast_by_class, measure_contrast, rate_map
+from joint.analysis import (
+    Contrast,
+    attribute,
+    contrast_by_class,
+    correctness_against_contrast,
+    information,
+    kept,
+    measure_contrast,
+    rate_map,
+)
 from joint.cli import main
 from joint.folder import load_predictions, read_result
 from joint.report import report_html, write_report
@@ -134,7 +143,7 @@ def test_the_page_is_whole_in_itself(text, parsed):
 
 
 def test_every_picture_can_be_decoded_and_is_named(parsed):
-    assert len(parsed.images) >= 9
+    assert len(parsed.images) >= 13
     for image in parsed.images:
         content = base64.b64decode(image["src"].partition(",")[2], validate=True)
         decoded = Image.open(io.BytesIO(content))
@@ -263,6 +272,37 @@ def test_the_analyses_are_those_of_the_library(whole, parsed):
     assert ladder[-2][1].partition(" ")[0] == f"{read_result(whole)['test']['accuracy']:.3f}"
 
 
+def test_the_reasons_are_those_of_the_library(whole, parsed):
+    _, system, parts = joint.load_run(whole)
+    test = parts.test
+    labels = test.targets.numpy()
+    right = joint.evaluate(system, test).logits.argmax(1) == labels
+    effect = correctness_against_contrast(
+        measure_contrast(test).delta_e.numpy(),
+        labels,
+        right,
+        classes=test.classes,
+        groups=test.groups,
+        resamples=_RESAMPLES,
+    )
+    (slopes,) = [rows for rows in parsed.tables if rows[0][0] == "being right on"]
+    assert [row[0] for row in slopes[1:]] == ["gCNR", "ΔE"]
+    assert slopes[2][1] == with_interval(*effect.ignoring_class, "+.3f")
+    assert slopes[2][2] == with_interval(*effect.within_class, "+.3f")
+    (strata,) = [rows for rows in parsed.tables if "highest - lowest" in rows[0]]
+    assert [row[0] for row in strata[1:]] == [*test.classes, "matched"]
+
+    (rings,) = [rows for rows in parsed.tables if "power, handed / scene" in rows[0]]
+    found = kept({"whole": system}, test, resamples=_RESAMPLES).systems[0]
+    for row, annulus in zip(rings[1:], found.annuli, strict=True):
+        assert row[1] == with_interval(annulus.power, annulus.power_interval)
+    (planes,) = [rows for rows in parsed.tables if rows[0][0] == "plane"]
+    assert [row[0] for row in planes[1:]] == ["scene", "measurement", "handed"]
+    first = information(system, test, planes=("scene",), resamples=_RESAMPLES)[0]
+    assert planes[1][1] == with_interval(first.observer.auc, first.observer.interval)
+    assert "The optimal image of each class" in str([image["alt"] for image in parsed.images])
+
+
 def test_the_run_is_described(whole, parsed):
     rows = parsed.rows()
     assert rows["scenes"][0].startswith("140 procedural lesions of 32 × 32 pixels")
@@ -277,7 +317,7 @@ def test_the_run_is_described(whole, parsed):
 def test_a_quick_report_and_a_smaller_sample_say_what_they_are(whole):
     read = _Page(report_html([whole], quick=True, pictures=9, resamples=_RESAMPLES))
     said = "".join(read.text)
-    assert said.count("Left out of a quick report.") == 2
+    assert said.count("Left out of a quick report.") == 4
     assert "Rate by region of 9 pictures" in said
     assert "medians of 9 pictures" in said
     # The predictions are those of all of the test part.
@@ -520,6 +560,15 @@ def test_the_curves_are_the_lines_of_the_history():
     assert best.get_xdata()[0] == 2
     assert judged.get_lines()[0].get_label() == "auc"
     assert [line.get_label() for line in norms.get_lines()] == ["codec", "best epoch"]
+    assert norms.get_yscale() == "linear"
+
+
+def test_norms_over_more_than_a_decade_have_a_logarithmic_axis():
+    history = [
+        {**record, "gradient_norms": {"codec": norm, "classifier": 0.0}}
+        for record, norm in zip(_HISTORY, (0.02, 0.5), strict=True)
+    ]
+    norms = history_figure(history, best=1, monitor="auc").axes[2]
     assert norms.get_yscale() == "log"
 
 

@@ -234,6 +234,34 @@ def test_neighbours_that_do_not_fit_are_refused():
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda scene: (255 * scene).byte(), r"not torch.uint8 \[2, 3, 20, 20\]: .*by 255"),
+        (lambda scene: scene[0], r"not torch.float32 \[3, 20, 20\]: add a batch axis"),
+        (lambda scene: 255 * scene, r"reach from 2.* to 2.*: divide 8-bit codes by 255"),
+        (lambda scene: scene - 3, "reach from -2"),
+        (lambda scene: scene.log() / 0, "reach from -inf"),
+        (lambda scene: scene * float("nan"), "reach from nan to nan"),
+    ],
+)
+def test_what_is_no_picture_is_refused_by_whatever_system(change, message):
+    systems = (
+        joint.ImagingSystem(sensor=optics.Sensor()),
+        joint.ImagingSystem(codec=compress.FactorizedCodec()),
+        joint.ImagingSystem(classifier=_Head()),
+    )
+    for system in systems:
+        with pytest.raises(ValueError, match=message):
+            system(change(_scene()))
+
+
+def test_light_above_full_scale_is_light():
+    system = joint.ImagingSystem(sensor=optics.Sensor(), encoding="linear")
+    assert system(1000 * _scene(), generator=_generator()).measurement.max() == pytest.approx(1)
+    assert system(_scene()[:0]).measurement.shape == (0, 3, 20, 20)
+
+
+@pytest.mark.parametrize(
     "stages",
     [
         {"front_end": lambda: optics.LearnedKernel("identity", 5, mix_channels=True)},

@@ -581,6 +581,32 @@ def test_a_gradient_that_is_no_number_never_reaches_a_file(lesions, others, tmp_
     assert all(torch.isfinite(t).all() for t in tensors.values())
 
 
+def test_a_stage_that_refuses_what_a_diverged_one_hands_it_is_divergence(lesions, others):
+    system = joint.ImagingSystem(
+        front_end=optics.LearnedKernel(), sensor=optics.Sensor(), codec=compress.JPEG()
+    )
+    system.front_end.raw.register_hook(lambda gradient: gradient * float("nan"))
+    with pytest.raises(joint.TrainingDiverged, match=r"weights are no longer finite.*front_end"):
+        joint.fit(
+            system,
+            lesions,
+            others,
+            objective=joint.Objective(task=0, distortion=1),
+            config=_settings(),
+            progress=False,
+        )
+
+
+def test_exact_photon_counts_diverge_in_the_same_words(lesions, others):
+    system = full_system()
+    system.sensor = optics.Sensor(500, shot_noise="poisson")
+    with torch.no_grad():
+        for parameter in system.front_end.parameters():
+            parameter.fill_(float("nan"))
+    with pytest.raises(joint.TrainingDiverged, match="the loss became nan in epoch 1"):
+        _fit(system, lesions, others, config=_settings())
+
+
 def test_another_system_of_the_same_weights_is_not_resumed(lesions, others, tmp_path):
     _fit(full_system(), lesions, others, directory=tmp_path)
     darker = full_system()

@@ -1,0 +1,32 @@
+"""JSON as this library writes it; whatever else a file may hold is one kind of error."""
+
+import json
+import math
+from typing import Any
+
+__all__ = ["parse_json"]
+
+
+def parse_json(content: bytes | str) -> Any:  # noqa: ANN401 - whatever JSON says
+    """Value of a JSON document.
+
+    Raises
+    ------
+    ValueError
+        For anything else: broken or nested beyond what Python can follow, NaN, an infinity, a
+        number that a float64 does not hold, or text that no UTF-8 can write.
+    """
+    try:
+        value = json.loads(content, parse_float=_number, parse_constant=_number)
+        if isinstance(content, str) or b"\\ud" in content.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number that JSON allows")
+    return value

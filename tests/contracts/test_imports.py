@@ -1,0 +1,61 @@
+"""What an import costs: which other packages it pulls in, by name.
+
+A timing would depend on the machine; docs/benchmarks.md has the command and the numbers.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+# Third-party packages that an import may load beyond those that torch has loaded itself.
+ALLOWED = {
+    "optics": set(),
+    "compress": {"PIL", "scipy"},
+    "classify": {"PIL", "scipy", "tqdm"},
+    "joint": {"PIL", "scipy", "tqdm", "pydantic", "safetensors"},
+}
+# What those packages bring themselves, where it is installed.
+_BROUGHT = {
+    "annotated_types", "charset_normalizer", "defusedxml", "packaging", "pydantic_core", "triton",
+    "typing_extensions", "typing_inspection",
+}  # fmt: skip
+# Parts of allowed packages, and of our own, that are slow to load.
+NEVER = {
+    "optics": ("scipy", "numpy.testing"),
+    "compress": ("scipy.stats", "scipy.signal"),
+    "classify": ("scipy.signal", "scipy.stats"),
+    "joint": (
+        "scipy.signal",
+        "scipy.stats",
+        "joint.analysis",
+        "joint.study",
+        "joint.report",
+        "joint.cli",
+        "joint.figure",
+    ),
+}
+
+_CODE = """
+import json, sys, torch, numpy
+before = set(sys.modules)
+import {package}
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_an_import_loads_only_what_it_may(package):
+    code = _CODE.format(package=package)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = json.loads(done.stdout)
+    ours = {"optics", "compress", "classify", "joint"} if package == "joint" else {package}
+    # Compiled parts of packages register names with a leading underscore.
+    names = {name.split(".")[0] for name in loaded if not name.startswith("_")}
+    allowed = {"numpy", "torch"} | ALLOWED[package] | _BROUGHT | sys.stdlib_module_names
+    strangers = names - ours - allowed
+    assert not strangers, f"import {package} loads {', '.join(sorted(strangers))}"
+    slow = [part for part in NEVER[package] if part in loaded]
+    assert not slow, f"import {package} loads {', '.join(slow)}"

@@ -1,0 +1,111 @@
+import dataclasses
+
+import pytest
+import torch
+
+import joint
+from joint.complete import complete_run
+from joint.report.saved import read_runs
+
+
+def _config(epochs=1, **system):
+    none = joint.NoneConfig()
+    stages = {"front_end": none, "sensor": none, "codec": none, "classifier": none} | system
+    labelled = "classifier" in system
+    return joint.RunConfig(
+        data=joint.PhantomConfig(count=70, image_size=16),
+        split=joint.SplitConfig(fractions=(0.6, 0.2, 0.2)),
+        system=joint.SystemConfig(**stages),
+        objective=joint.Objective(task=float(labelled), distortion=float("codec" in system)),
+        training=joint.Training(epochs=epochs),
+    )
+
+
+CODEC = {"codec": joint.AutoencoderConfig(latent_bits=4)}
+CLASSIFIER = {"classifier": joint.ClassifierConfig()}
+
+
+@pytest.fixture(scope="module")
+def parts():
+    config = _config(**CODEC)
+    return joint.build_split(config, joint.build_data(config.data))
+
+
+@pytest.fixture(scope="module")
+def codec(parts, tmp_path_factory):
+    """A codec and the folder of its run."""
+    folder = tmp_path_factory.mktemp("runs") / "codec"
+    return complete_run(_config(**CODEC), parts, folder, resamples=10, progress=False), folder
+
+
+def test_the_folder_is_one_of_the_command_line(codec, parts):
+    system, folder = codec
+    assert joint.is_done(folder)
+    (saved,) = read_runs([folder])
+    assert saved.test["count"] == len(parts.test)
+    assert saved.test["bpp_bytes"] > 0
+    assert saved.result["start"] == []
+    config, loaded, again = joint.load_run(folder)
+    assert config == _config(**CODEC)
+    assert again.test.fingerprint == parts.test.fingerprint
+    for name, weight in loaded.state_dict().items():
+        assert torch.equal(weight, system.state_dict()[name])
+    assert not system.training
+
+
+def test_stages_begin_where_other_runs_ended(codec, parts, tmp_path):
+    system, _ = codec
+    config = _config(**CODEC, **CLASSIFIER)
+    # Nothing learns, so what comes out is what went in.
+    frozen = config.model_copy(
+        update={"training": joint.Training(epochs=1, stages=("classifier",))}
+    )
+    both = complete_run(
+        frozen, parts, tmp_path / "both", start={"codec": system.codec}, resamples=10,
+        progress=False,
+    )  # fmt: skip
+    for name, weight in both.codec.state_dict().items():
+        assert torch.equal(weight, system.codec.state_dict()[name])
+    (saved,) = read_runs([tmp_path / "both"])
+    assert saved.result["start"] == ["codec"]
+    assert set(saved.report.intervals) >= {"accuracy", "balanced_accuracy"}
+
+
+def test_a_finished_run_is_taken_as_it_is(codec, parts):
+    system, folder = codec
+    written = (folder / "result.json").stat().st_mtime_ns
+    again = complete_run(_config(**CODEC), parts, folder, progress=False)
+    assert (folder / "result.json").stat().st_mtime_ns == written
+    for name, weight in again.state_dict().items():
+        assert torch.equal(weight, system.state_dict()[name])
+    with pytest.raises(joint.ConfigError, match="a finished run of another configuration: choose"):
+        complete_run(_config(2, **CODEC), parts, folder, progress=False)
+    with pytest.raises(joint.CheckpointError, match="already holds a run; resume it or choose"):
+        complete_run(_config(**CODEC), parts, folder, resume=False, progress=False)
+
+
+def test_an_interrupted_run_ends_as_if_it_had_not_been(parts, tmp_path):
+    config = _config(2, **CODEC)
+    whole = complete_run(config, parts, tmp_path / "whole", resamples=10, progress=False)
+    part = joint.build_system(config.system, image_size=(16, 16), channels=3, classes=7)
+    steps = iter(range(100))
+    joint.fit(
+        part, parts.train, parts.validation, objective=config.objective, config=config.training,
+        directory=tmp_path / "part", stop=lambda: next(steps) == 1, progress=False,
+    )  # fmt: skip
+    assert not joint.is_done(tmp_path / "part")
+    resumed = complete_run(config, parts, tmp_path / "part", resamples=10, progress=False)
+    for name, weight in resumed.state_dict().items():
+        assert torch.equal(weight, whole.state_dict()[name])
+
+
+def test_what_does_not_fit_is_refused(codec, parts, tmp_path):
+    system, _ = codec
+    with pytest.raises(ValueError, match="the start gives a codec, and the system of the run has"):
+        complete_run(_config(**CLASSIFIER), parts, tmp_path / "a", start={"codec": system.codec})
+    other = {"codec": joint.AutoencoderConfig(width_ratio=6)}
+    with pytest.raises(joint.CheckpointError, match="the start of the codec holds another"):
+        complete_run(_config(**other), parts, tmp_path / "b", start={"codec": system.codec})
+    halves = dataclasses.replace(parts, validation=None)
+    with pytest.raises(ValueError, match="needs a validation part: split into three"):
+        complete_run(_config(**CODEC), dataclasses.replace(halves, validation=None), tmp_path / "c")

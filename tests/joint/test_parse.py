@@ -1,0 +1,30 @@
+import json
+
+import pytest
+
+from joint.parse import parse_json
+
+
+@pytest.mark.parametrize("value", [None, 1, -2.5e300, "é", {"a": [1, {}]}, 2**70, "\U0001f52c"])
+def test_what_json_allows_comes_back(value):
+    for text in (json.dumps(value), json.dumps(value, ensure_ascii=False).encode()):
+        assert parse_json(text) == value
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 200_000, "nested too deeply"),
+        (b'{"a":' * 200_000, "nested too deeply"),
+        (b"[NaN]", "NaN is no number"),
+        (b"-Infinity", "-Infinity is no number"),
+        (b"1e400", "1e400 is no number"),
+        (b"9" * 5000, "digits"),
+        (b'"\\ud800"', "surrogates"),
+        (b"\xff\xfe\xfa", "decode"),
+        (b"", "Expecting value"),
+    ],
+)
+def test_everything_else_is_one_kind_of_error(content, message):
+    with pytest.raises(ValueError, match=message):
+        parse_json(content)
