@@ -1,7 +1,9 @@
-"""Edge filters in the Fourier plane: what each shows of a lesion, with its PSF and its MTF.
+"""Edge filters in the Fourier plane, and one that learns.
 
-In coherent light, a spiral, a dark field, a knife edge, and one that is learned to show the border
-of the lesion, whose mask is known. Writes ``edge_filters.png``.
+In coherent light, what lies in the Fourier plane of a 4f system decides which detail becomes
+bright: a spiral shows steps of any direction, a dark field all that is not constant, a knife edge
+slopes. The last one is learned: it is asked to put light on the border of lesions, whose masks are
+known. Each is drawn with its PSF and its MTF, and none makes light. Writes ``edge_filters.png``.
 """
 
 from dataclasses import dataclass
@@ -32,6 +34,8 @@ class Options:
     """Folder of the figure."""
 
 
+# %%
+# What is asked of a filter: light on the border of the lesion, and little elsewhere.
 def borders(masks: torch.Tensor) -> torch.Tensor:
     """Pixels within two of the border of a mask ``[B, 1, H, W]``, as 0 or 1."""
     inner = -functional.max_pool2d(-masks, 5, 1, 2)
@@ -46,6 +50,8 @@ def contrast(image: torch.Tensor, border: torch.Tensor) -> torch.Tensor:
     return (on / off).mean()
 
 
+# %%
+# The learned filter starts from the spiral, and its ``|t| <= 1`` holds by construction.
 def main(options: Options) -> dict[str, float]:
     """Learn a filter, compare it with the classical ones, draw them; return their contrasts."""
     torch.manual_seed(options.seed)
@@ -71,6 +77,8 @@ def main(options: Options) -> dict[str, float]:
         (-contrast(learned(scenes[some]), border[some]).log()).backward()
         optimiser.step()
 
+    # The darkest of the lesions that were not learned from is drawn.
+    shown_one = half + int(scenes[half:].mean((1, 2, 3)).argmin())
     figure = Figure(figsize=(12, 2.4 * len(filters)), layout="constrained")
     axes = figure.subplots(len(filters), 5, squeeze=False)
     results = {}
@@ -82,13 +90,15 @@ def main(options: Options) -> dict[str, float]:
             spread = torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(t)))
             psf = spread.abs().square()
             mtf = optics.mtf(psf)
-        shown = optics.linear_to_srgb((image[0] / image[0].quantile(0.995)).clamp(0, 1))
+        seen = image[shown_one - half]
+        shown = optics.linear_to_srgb((seen / seen.quantile(0.995)).clamp(0, 1))
         middle = psf.shape[0] // 2
-        row[0].imshow(items[half].image.permute(1, 2, 0).numpy())
+        row[0].imshow(items[shown_one].image.permute(1, 2, 0).numpy())
         row[1].imshow(shown.permute(1, 2, 0).numpy())
         row[2].imshow(t.abs().numpy() * torch.cos(t.angle()).numpy(), cmap="RdBu", vmin=-1, vmax=1)
         row[3].imshow(psf[middle - 12 : middle + 13, middle - 12 : middle + 13].sqrt().numpy())
         row[4].plot(optics.frequencies(psf.shape[1]).numpy(), mtf[middle].numpy())
+        row[4].set(ylim=(-0.05, 1.1))
         row[0].set_ylabel(name)
         for axis in row[:4]:
             axis.set(xticks=[], yticks=[])
@@ -106,5 +116,7 @@ def main(options: Options) -> dict[str, float]:
     return results
 
 
+# %%
+# Top to bottom: the open plane, three classical plates, and the learned one.
 if __name__ == "__main__":
     main(tyro.cli(Options))

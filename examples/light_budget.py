@@ -1,8 +1,9 @@
-"""The light budget: from a scene to digital numbers, one currency through every stage.
+"""The light budget, from a scene to digital numbers.
 
-A lens at three stops, and the full aperture behind a mask that is 10 % open: photons, electrons,
-noise and signal-to-noise ratio of each, from the formulas of EMVA 1288 beside those measured in
-simulated pictures. Writes ``light_budget.png``.
+A lens at three stops, and the full aperture behind a mask that is 10 % open. Each stop is charged
+for the light that it keeps back: photons, electrons, noise and signal-to-noise ratio from the
+formulas of EMVA 1288 stand beside those measured in simulated pictures. Writes
+``light_budget.png``.
 """
 
 import math
@@ -33,6 +34,8 @@ class Options:
     """Folder of the figure."""
 
 
+# %%
+# Four apertures before one lens. A pupil's PSF sums to the fraction of the light that arrives.
 def cameras() -> dict[str, optics.IncoherentImaging]:
     """The same lens, stopped down or masked; throughput is relative to its open aperture."""
     size, diameter = 96, 1.2e-3
@@ -61,6 +64,8 @@ def cameras() -> dict[str, optics.IncoherentImaging]:
     }
 
 
+# %%
+# Mean and noise by formula, and the noise of repeated exposures.
 def main(options: Options) -> dict[str, dict[str, float]]:
     """Expose, measure, print the budget; return it."""
     generator = torch.Generator().manual_seed(options.seed)
@@ -108,5 +113,8 @@ def main(options: Options) -> dict[str, dict[str, float]]:
     return budget
 
 
+# %%
+# Above, one exposure each; below, the root of the PSF. A tenth of the diameter is a hundredth of
+# the light.
 if __name__ == "__main__":
     main(tyro.cli(Options))

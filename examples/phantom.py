@@ -1,4 +1,4 @@
-"""The procedural dermoscope: its lesions, what is true of them, and how like HAM10000 they are.
+"""The procedural dermoscope, and how like HAM10000 it is.
 
 Draws a lesion of each class with its pigments and in other light, plots the spectra behind it, and
 prints how far each class stands out against its skin, beside the real one. Writes ``phantom.png``.
@@ -145,5 +145,7 @@ def main(options: Options) -> dict[str, np.ndarray]:
     )
 
 
+# %%
+# A row for each class, then the reflectance of the pigments behind them.
 if __name__ == "__main__":
     main(tyro.cli(Options))

@@ -1,8 +1,9 @@
-"""A relief in glass, trained to spread a point into a given shape, exported for a maker.
+"""A relief in glass, trained to a shape of PSF and exported for its maker.
 
-The height map is trained for two points side by side, with 16 levels that are made hard and a
-tolerance for etch errors; then it is written as a TIFF and a table, read back and simulated again.
-Writes ``phase_mask.png``, ``relief.tif`` and ``relief.csv``.
+A point of light should become two points, side by side. The height map that does it has 16 levels,
+which harden while it learns, and a new etch error each step, so that it tolerates some. Then it is
+written as a 16-bit TIFF and a table in micrometres, read back, and simulated again. Writes
+``phase_mask.png``, ``relief.tif`` and ``relief.csv``.
 """
 
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ class Options:
     """Folder of the figure and of the relief."""
 
 
+# %%
+# The target, of unit sum: a PSF sums to the light that arrives, which is at most 1.
 def double_spot(size: int, distance: int, sigma: float = 1.2) -> torch.Tensor:
     """Two Gaussian spots, ``distance`` pixels apart along x, of unit sum."""
     y = optics.coordinates(size)[:, None]
@@ -42,6 +45,9 @@ def double_spot(size: int, distance: int, sigma: float = 1.2) -> torch.Tensor:
     return (spots / spots.sum()).float()
 
 
+# %%
+# Pupil to PSF is one matrix transform onto the pixels of the detector; the loss is one less the
+# overlap of the root intensities.
 def main(options: Options) -> dict[str, float]:
     """Train, export, import, simulate again; return the figures of merit."""
     generator = torch.Generator().manual_seed(options.seed)
@@ -108,5 +114,7 @@ def main(options: Options) -> dict[str, float]:
     return results
 
 
+# %%
+# The PSF of the file is that of the element: what was trained is what is made.
 if __name__ == "__main__":
     main(tyro.cli(Options))

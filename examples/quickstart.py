@@ -1,6 +1,7 @@
-"""From light to label in minutes: a classifier alone, a codec alone, and both with a camera.
+"""From light to label in minutes.
 
-On embedded phantom lesions, or HAM10000 (``--data``). Prints a table; writes metrics and a figure.
+A classifier alone, a codec alone, and both with a camera as one graph, on embedded phantom lesions
+or HAM10000 (``--data``). Prints a table; writes metrics and a figure.
 """
 
 import copy

@@ -1,6 +1,7 @@
-"""How fast a GPU (or several) trains: the small classifier, and a whole camera with ResNet-18.
+"""How fast a GPU trains, or several.
 
-One process trains on one device; the line below shares every step among all GPUs of a machine::
+The small classifier, and a whole camera with ResNet-18, in several precisions. One process trains
+on one device; the line below shares every step among all GPUs of a machine::
 
     python examples/train_gpu.py --data ham10000.zip --device cuda
     torchrun --nproc-per-node 8 examples/train_gpu.py --data ham10000.zip --device cuda
@@ -46,6 +47,8 @@ class Options:
     """Folder of speed.json."""
 
 
+# %%
+# What is timed.
 SYSTEMS = {
     "small classifier": joint.SystemConfig(
         front_end=joint.NoneConfig(), sensor=joint.NoneConfig(), codec=joint.NoneConfig()

@@ -1,4 +1,4 @@
-"""What 6X, 3X and 1.5X really mean: the bytes of three autoencoders.
+"""What 6X, 3X and 1.5X are in bytes.
 
 The study behind this library names its autoencoders by elements of the picture per element of the
 latent. Here they are trained as there, by the mean absolute error, and written to files: with the
@@ -53,6 +53,8 @@ class Row:
     """The first picture, decoded ``[C, H, W]``."""
 
 
+# %%
+# Every way to write a picture is judged alike: the bytes of its file, and what it decodes to.
 def count(name: str, codec: compress.Codec, scenes: torch.Tensor) -> Row:
     """Write the pictures, read them back, and measure both."""
     files = codec.eval().compress(scenes)
@@ -70,6 +72,8 @@ def at_least(quality: float, name: str, codecs: list[compress.Codec], scenes: to
     return count(f"{name}, at its best", codecs[-1], scenes)
 
 
+# %%
+# Train the three autoencoders; write them with float, 8-bit and 4-bit latents.
 def main(options: Options) -> list[Row]:
     """Train, write, compare; return the rows of the table."""
     source = data_config(options.data, image_size=options.image_size)
@@ -138,5 +142,7 @@ def _draw(rows: list[Row], plain: int, original: torch.Tensor) -> Figure:
     return figure
 
 
+# %%
+# Red: as the study stored them. Two of the three are larger than the picture.
 if __name__ == "__main__":
     main(tyro.cli(Options))

@@ -269,7 +269,10 @@ def against(runs: Sequence[Run], options: Options) -> str:
     plain = [dataclasses.replace(run, method="none") for run in runs]
     if runs[0].method == "none" or not all(done(run, options) for run in plain):
         return "-"
-    one, other = ([np.load(options.out / f"{r.name}.npz") for r in rs] for rs in (runs, plain))
+    one, other = (
+        [np.load(options.out / f"{r.name}.npz", allow_pickle=False) for r in rs]
+        for rs in (runs, plain)
+    )
     difference = classify.bootstrap_difference(
         np.concatenate([scores["adjusted"] for scores in one]),
         np.concatenate([scores["adjusted"] for scores in other]),
