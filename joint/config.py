@@ -245,11 +245,15 @@ class SystemConfig(Settings):
     """Front end, sensor, codec, classifier."""
 
     front_end: FrontEndConfig = KernelConfig()
+    """The camera element."""
     sensor: Annotated[SensorConfig | NoneConfig, Field(discriminator="kind")] = SensorConfig()
+    """Photons to codes."""
     codec: CodecConfig = FactorizedConfig()
+    """The compressor."""
     classifier: Annotated[ClassifierConfig | NoneConfig, Field(discriminator="kind")] = (
         ClassifierConfig()
     )
+    """The judge."""
     encoding: Encoding = "srgb"
     """srgb: scenes are sRGB codes, linearised before the optics; linear: they are light."""
     seed: int = 0
@@ -260,10 +264,15 @@ class RunConfig(Settings):
     """One run: scenes, system, objective, training."""
 
     data: DataConfig = PhantomConfig()
+    """The scenes."""
     split: SplitConfig = SplitConfig()
+    """How they are divided."""
     system: SystemConfig = SystemConfig()
+    """The stages."""
     objective: Objective = Objective(rate=0.1, distortion=10.0)
+    """What is trained for."""
     training: Training = Training(monitor="balanced_accuracy")
+    """How it is trained."""
 
     def canonical(self) -> str:
         """JSON with sorted keys: equal configurations give equal text."""
@@ -281,6 +290,16 @@ def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
     but folders without a HAM10000 name is class folders; a folder with a ground truth of the
     ISIC challenges is ISIC; any other folder or zip is HAM10000, with a list of cross-lesion
     duplicates where one lies beside it.
+
+    Parameters
+    ----------
+    source : path or str
+    image_size : int, pixels
+        Side of the scenes, where it is free.
+
+    Returns
+    -------
+    DataConfig
 
     Raises
     ------
@@ -311,7 +330,7 @@ def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
 
 
 def load_config(path: Path | str) -> RunConfig:
-    """Read a configuration from JSON.
+    """Read a configuration from JSON; ``path`` is the file or a run folder.
 
     Raises
     ------
@@ -332,7 +351,7 @@ def load_config(path: Path | str) -> RunConfig:
 
 
 def save_config(config: RunConfig, directory: Path | str) -> None:
-    """Write ``config.json`` into a run folder, whole or not at all."""
+    """Write the ``config.json`` of ``config`` into ``directory``, whole or not at all."""
     text = json.dumps(config.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
     write_atomically(Path(directory) / CONFIG_FILE, text.encode())
 

@@ -1,10 +1,12 @@
 """Every camera element of a configuration, by its kind."""
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal, Self, TypeAlias
 
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from torch import nn
 
 import optics
@@ -12,6 +14,7 @@ import optics
 from .settings import NoneConfig, Settings
 
 __all__ = [
+    "BASELINES",
     "FRONT_END_KINDS",
     "FourierConfig",
     "FrontEndConfig",
@@ -147,9 +150,38 @@ class LensConfig(Settings):
         return self
 
 
+#: Elements that every learned one is compared with, by name: a study writes the name alone.
+BASELINES: Mapping[str, KernelConfig | FourierConfig | LensConfig | NoneConfig] = MappingProxyType(
+    {
+        "no_optics": NoneConfig(),
+        "ideal_lens": LensConfig(),
+        "defocus": LensConfig(defocus=1.0),
+        "cubic": LensConfig(element="cubic", strength=2.0),
+        "random_mask": LensConfig(element="random", strength=0.5),
+        "spiral": FourierConfig(start="spiral"),
+        "dark_field": FourierConfig(start="dark_field"),
+        "phase_contrast": FourierConfig(start="phase_contrast"),
+        "laplacian": KernelConfig(start="laplacian"),
+        "sobel": KernelConfig(start="sobel"),
+    }
+)
+
+
+def _named(value: object) -> object:
+    """A baseline for its name; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    if value not in BASELINES:
+        raise ValueError(f"no front end is called {value!r}; choose from {', '.join(BASELINES)}")
+    return BASELINES[value]
+
+
 FrontEndConfig: TypeAlias = Annotated[
-    KernelConfig | FourierConfig | LensConfig | NoneConfig, Field(discriminator="kind")
+    KernelConfig | FourierConfig | LensConfig | NoneConfig,
+    Field(discriminator="kind"),
+    BeforeValidator(_named),
 ]
+"""An element by its kind and settings, or the name of one of :data:`BASELINES`."""
 
 #: Configuration of each kind.
 FRONT_END_KINDS: dict[str, type[Settings]] = {
@@ -164,6 +196,19 @@ def build_front_end(
     config: FrontEndConfig, image_size: tuple[int, int], channels: int
 ) -> optics.FrontEnd | None:
     """Build the element of a configuration; what is random in it comes from torch's generator.
+
+    Parameters
+    ----------
+    config : FrontEndConfig
+    image_size : (int, int), pixels
+        Height and width of the scenes.
+    channels : int
+        Of the scenes.
+
+    Returns
+    -------
+    optics.FrontEnd or None
+        None for :class:`NoneConfig`.
 
     Raises
     ------

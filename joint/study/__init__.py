@@ -8,17 +8,37 @@
 
 Files: ``axis`` what may differ · ``sampler`` which combinations · ``constraint`` which of them
 make sense · ``space`` the study and its plan · ``paths`` fields by dotted names · ``store`` the
-folder · ``run`` one run · ``work`` the workers · ``significance`` tests over seeds, and luck ·
-``inference`` intervals over seeds and lesions · ``statistics`` comparisons · ``table`` rows ·
-``pareto`` the front · ``report`` what was shown · ``command`` the command line.
+folder · ``run`` one run · ``work`` the workers · ``ray_pool`` workers on a cluster · ``search``
+designs that follow from results · ``confirm`` a find on fresh seeds · ``live`` how far it is ·
+``significance`` tests over seeds, and luck ·
+``inference`` intervals over seeds and lesions · ``draws`` of all designs together ·
+``statistics`` comparisons · ``table`` rows · ``pareto`` fronts · ``effects`` which choice matters ·
+``rate_accuracy`` bits for an accuracy · ``element`` and ``atlas`` what was learned, and whether
+again · ``report`` what was shown · ``draw`` figures · ``page`` HTML · ``command`` the command line.
 """
 
+from .atlas import Atlas, DesignStability, Learned, atlas, learned_elements, stability
 from .axis import Axis, Design, Level
+from .confirm import Winner, confirm, winner
+from .draws import Draws, resample
+from .effects import AxisEffect, Effects, LevelMean, PairEffect, Share, effects
+from .element import Alignment, Element, align, load_element, spreads
 from .inference import STUDY_METRICS, Inference, Outcome, infer
-from .pareto import pareto_front
+from .live import Progress, progress, watch
+from .page import study_html, write_study_html
+from .pareto import Front, FrontPoint, front_probability, fronts, pareto_front
 from .paths import known_paths
+from .rate_accuracy import (
+    RateAccuracy,
+    RateDifference,
+    RateFamily,
+    RatePoint,
+    rate_accuracy,
+    rate_difference,
+)
+from .ray_pool import RayEach
 from .report import DesignSummary, StudyReport, compare_designs, report
-from .sampler import Grid, Listed, Random, Sobol
+from .sampler import GP, NSGA2, TPE, Grid, Listed, Random, Sobol
 from .significance import (
     expected_maximum,
     holm,
@@ -30,58 +50,101 @@ from .significance import (
 from .space import Comparison, Pair, Plan, Study, load_study
 from .statistics import Contrast, Estimate, adjusted, compare, estimate
 from .store import Ledger, PlannedRun, StudyError, Tally, create_study, open_study
-from .table import Row, outcomes, rows, to_csv, to_json, to_text
+from .table import COSTS, Row, design_costs, outcomes, rows, to_csv, to_json, to_text
 from .work import ProcessEach, Worked, WorkerLost, run_study, work
 
 __all__ = [
+    "COSTS",
+    "GP",
+    "NSGA2",
     "STUDY_METRICS",
+    "TPE",
+    "Alignment",
+    "Atlas",
     "Axis",
+    "AxisEffect",
     "Comparison",
     "Contrast",
     "Design",
+    "DesignStability",
     "DesignSummary",
+    "Draws",
+    "Effects",
+    "Element",
     "Estimate",
+    "Front",
+    "FrontPoint",
     "Grid",
     "Inference",
+    "Learned",
     "Ledger",
     "Level",
+    "LevelMean",
     "Listed",
     "Outcome",
     "Pair",
+    "PairEffect",
     "Plan",
     "PlannedRun",
     "ProcessEach",
+    "Progress",
     "Random",
+    "RateAccuracy",
+    "RateDifference",
+    "RateFamily",
+    "RatePoint",
+    "RayEach",
     "Row",
+    "Share",
     "Sobol",
     "Study",
     "StudyError",
     "StudyReport",
     "Tally",
+    "Winner",
     "Worked",
     "WorkerLost",
     "adjusted",
+    "align",
+    "atlas",
     "compare",
     "compare_designs",
+    "confirm",
     "create_study",
+    "design_costs",
+    "effects",
     "estimate",
     "expected_maximum",
+    "front_probability",
+    "fronts",
     "holm",
     "infer",
     "known_paths",
+    "learned_elements",
+    "load_element",
     "load_study",
     "open_study",
     "outcomes",
     "pareto_front",
+    "progress",
+    "rate_accuracy",
+    "rate_difference",
     "report",
+    "resample",
     "rows",
     "run_study",
     "seeds_for_claim",
     "seeds_needed",
     "sign_flip_test",
     "smallest_p",
+    "spreads",
+    "stability",
+    "study_html",
     "to_csv",
     "to_json",
     "to_text",
+    "watch",
+    "winner",
     "work",
+    "write_study_html",
 ]

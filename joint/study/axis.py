@@ -94,11 +94,17 @@ class Axis(Settings):
             raise ValueError(f"the level {twice[0]!r} is there twice: give labels that differ")
 
     def levels(self) -> tuple[Level, ...]:
-        """Every choice; of a range, its points."""
+        """Every choice; of a range, its points.
+
+        Raises
+        ------
+        ValueError
+            For a range without ``points``.
+        """
         if self.values is None:
             if self.points is None:
                 raise ValueError("a grid needs the points of each range; give points=")
-            low, high = self._ends()
+            low, high = self.ends()
             found = [
                 self._number(step / (self.points - 1), low, high) for step in range(self.points)
             ]
@@ -108,7 +114,7 @@ class Axis(Settings):
         return tuple(_level(value) for value in self.values)
 
     def at(self, place: float) -> Level:
-        """Choice at a place in 0..1 along the axis; all whole numbers of a range have equal shares.
+        """Choice at ``place``, 0..1 along the axis; all whole numbers of a range have equal shares.
 
         Numbers are rounded to six digits: the last bits of a logarithm differ between machines,
         and the name of a run must not.
@@ -116,12 +122,21 @@ class Axis(Settings):
         if self.values is not None:
             levels = self.levels()
             return levels[min(int(place * len(levels)), len(levels) - 1)]
-        low, high = self._ends()
+        low, high = self.ends()
         # Half a step more at either end: these would round from half as much as the others.
         beyond = 0.5 if self.integer else 0.0
         return self._number(place, low - beyond, high + beyond)
 
-    def _ends(self) -> tuple[float, float]:
+    def every(self) -> tuple[Level, ...] | None:
+        """Every choice, whatever :attr:`points` says; None where a range has no end of them."""
+        if self.values is not None:
+            return self.levels()
+        if not self.integer:
+            return None
+        low, high = self.ends()
+        return tuple(range(int(low), int(high) + 1))
+
+    def ends(self) -> tuple[float, float]:
         """Ends of a range, of whole numbers the outermost in it."""
         assert self.low is not None
         assert self.high is not None
@@ -135,12 +150,16 @@ class Axis(Settings):
             number = math.exp((1 - place) * math.log(low) + place * math.log(high))
         else:
             number = (1 - place) * low + place * high
+        return self.rounded(number)
+
+    def rounded(self, number: float) -> int | float:
+        """The choice of a range that is nearest to ``number``: six digits, or a whole number."""
         rounded = round(number) if self.integer else float(f"{number:.6g}")
-        first, last = self._ends()
+        first, last = self.ends()
         return min(max(rounded, first), last)
 
     def assignments(self, level: Level) -> dict[str, JsonValue]:
-        """What a choice sets: values by path.
+        """What the choice ``level`` sets: values by path.
 
         Raises
         ------

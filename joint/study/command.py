@@ -1,19 +1,30 @@
 """``lens2label study``: what its commands are told, and what they do."""
 
+import contextlib
+import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from joint.checkpoint import write_atomically
+from joint.config import ConfigError
 from joint.evaluate import usable_device
 
+from .atlas import atlas
+from .confirm import confirm
+from .live import progress, watch
+from .page import write_study_html
+from .ray_pool import RayEach
 from .report import report
+from .search import check_search
 from .space import load_study
-from .store import create_study, open_study
+from .store import Ledger, create_study, open_study
 from .table import rows, to_csv, to_json, to_text
 from .work import run_study, work
 
@@ -24,8 +35,11 @@ _USAGE = """usage: lens2label study COMMAND [OPTIONS]
 commands:
   run      train every design of a study that is not done yet
   work     join a study as one more worker, on this machine or another
+  watch    how far it is, what is running, and how long it will take
   list     a row for each run: its design, its state, what it measured
   report   designs with intervals, the comparisons that were planned, the Pareto front
+  atlas    whether the seeds of each design have learned the same element
+  confirm  write a study of the best design and a baseline, on fresh seeds
 
 lens2label study COMMAND --help explains the options."""
 
@@ -34,21 +48,33 @@ lens2label study COMMAND --help explains the options."""
 class RunOptions:
     """Train every design of a study; what is done already is not trained again.
 
-    Example:
+    For example:
 
         lens2label study run edge.toml --output studies/edge --workers 2
+
+    Eight side by side on a GPU:
+
+        lens2label study run studies/edge --executor ray --gpus-per-run 0.125 --workers 8
     """
 
     study: Annotated[Path, tyro.conf.Positional]
-    """The study: a .toml or .json file."""
-    output: Path
+    """The study: a .toml or .json file; or the folder of its ledger, to go on."""
+    output: Path | None = None
     """Folder of the ledger; the same study there goes on."""
     workers: int = 1
-    """Processes that train side by side."""
+    """Runs that are trained side by side."""
     threads: int = 1
     """Threads of each."""
-    device: str = "cpu"
-    """Where to train: cpu, cuda, cuda:1, ..."""
+    device: str | None = None
+    """Where to train: cpu, cuda, cuda:1, ...; by default cpu, or cuda where a run holds a GPU."""
+    executor: Literal["process", "ray"] = "process"
+    """What starts the workers: processes of this machine, or a Ray cluster that sees the folder."""
+    ray_address: str | None = None
+    """Of the cluster, such as auto; by default a new one on this machine."""
+    cpus_per_run: float = 1.0
+    """Cores of the cluster that each run holds."""
+    gpus_per_run: float = 0.0
+    """GPUs of the cluster that each run holds; 0.125 puts eight on one."""
     retry_failed: bool = False
     """Also try again what failed before."""
     quiet: bool = False
@@ -57,7 +83,12 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class WorkOptions:
-    """Join a study as one more worker; any number of them share its folder."""
+    """Join a study as one more worker; any number of them share its folder.
+
+    For example:
+
+        lens2label study work studies/edge --device cuda:1
+    """
 
     folder: Annotated[Path, tyro.conf.Positional]
     """Folder of the ledger."""
@@ -66,8 +97,57 @@ class WorkOptions:
 
 
 @dataclass(frozen=True)
+class WatchOptions:
+    """Show how far a study is until it has ended, whoever works on it.
+
+    On a terminal the table stays in place; elsewhere a line is printed when something has ended.
+    For example:
+
+        lens2label study watch studies/edge
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """Folder of the ledger."""
+    every: float = 2.0
+    """Seconds between two looks."""
+    once: bool = False
+    """Look once, and leave."""
+    json: bool = False
+    """Print a line of JSON when something has changed."""
+
+
+@dataclass(frozen=True)
+class ConfirmOptions:
+    """Write a study that tests the best design against a baseline on fresh seeds.
+
+    The best is the one with the best mean of the plan's metric on the validation part. The baseline
+    is the first design by default; of a search, the best of its first round. What is found by
+    looking is lucky as well as good: only the new study may say "better".
+    For example:
+
+        lens2label study confirm studies/edge --seeds 6
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """Folder of the ledger of the study that is over."""
+    output: Path | None = None
+    """Folder of the new ledger; by default beside the old one, with -confirm at its end."""
+    seeds: int = 6
+    """Fresh seeds; fewer than 6 cannot show anything."""
+    design: int | None = None
+    """Number of the design, if it is not to be the best."""
+    baseline: int | None = None
+    """Number of the other one."""
+
+
+@dataclass(frozen=True)
 class ListOptions:
-    """Print a row for each run."""
+    """Print a row for each run.
+
+    For example:
+
+        lens2label study list studies/edge --csv runs.csv
+    """
 
     folder: Annotated[Path, tyro.conf.Positional]
     """Folder of the ledger."""
@@ -79,12 +159,40 @@ class ListOptions:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Say what the runs show, as planned before they were made."""
+    """Say what the runs show, as planned before they were made.
+
+    For example:
+
+        lens2label study report studies/edge --json
+    """
 
     folder: Annotated[Path, tyro.conf.Positional]
     """Folder of the ledger."""
     metric: str | None = None
     """What is compared; that of the plan by default."""
+    html: Path | None = None
+    """Write a page with figures to this file too."""
+    csv: Path | None = None
+    """Write a row for each design to this file too."""
+    json: bool = False
+    """Print JSON instead of text."""
+
+
+@dataclass(frozen=True)
+class AtlasOptions:
+    """Compare the learned elements of the seeds of each design, and of the designs.
+
+    Up to shift, sign and order, and turns where training turned its pictures; against what a
+    shared start and chance make alike.
+    For example:
+
+        lens2label study atlas studies/edge --designs 0 3
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """Folder of the ledger."""
+    designs: tuple[int, ...] | None = None
+    """Numbers of some designs; by default all."""
     json: bool = False
     """Print JSON instead of text."""
 
@@ -102,25 +210,92 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> None:
     options = tyro.cli(RunOptions, args=arguments, prog="lens2label study run")
-    usable_device(options.device)  # before anything is written
-    ledger = create_study(load_study(options.study), options.output)
+    device = options.device or ("cuda" if options.gpus_per_run else "cpu")
+    if options.executor == "process":
+        _check_alone(options)
+        usable_device(device)  # before anything is written
+    ledger = _ledger(options)
     if options.retry_failed:
         ledger.reset_failed()
-    run_study(
-        options.output,
-        workers=options.workers,
-        threads=options.threads,
-        device=options.device,
-        progress=not options.quiet,
-    )
+    with _pool(options) as pool:
+        run_study(
+            ledger.folder,
+            workers=options.workers,
+            threads=options.threads,
+            device=device,
+            executor=pool,
+            progress=not options.quiet,
+        )
     if not options.quiet:
-        print(report(ledger))
+        print(report(ledger.refreshed()))
+
+
+def _ledger(options: RunOptions) -> Ledger:
+    """The study to run: written now, or there already."""
+    if options.study.is_dir():
+        if options.output not in (None, options.study):
+            raise ConfigError(
+                f"{options.study} is the ledger of a study: it goes on there, without --output"
+            )
+        return open_study(options.study)
+    if options.output is None:
+        raise ConfigError("give --output, the folder of the ledger")
+    study = load_study(options.study)
+    check_search(study)
+    return create_study(study, options.output)
+
+
+def _check_alone(options: RunOptions) -> None:
+    given = {
+        "--ray-address": options.ray_address is not None,
+        "--cpus-per-run": options.cpus_per_run != 1,
+        "--gpus-per-run": options.gpus_per_run != 0,
+    }
+    for name in (name for name, there in given.items() if there):
+        raise ConfigError(f"{name} belongs to a Ray cluster: add --executor ray, or leave it out")
+
+
+@contextmanager
+def _pool(options: RunOptions) -> Iterator[Executor | None]:
+    if options.executor == "process":
+        yield None
+        return
+    pool = RayEach(options.ray_address, cpus=options.cpus_per_run, gpus=options.gpus_per_run)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _work(arguments: Sequence[str]) -> None:
     options = tyro.cli(WorkOptions, args=arguments, prog="lens2label study work")
     worked = work(options.folder, device=options.device)
     print(f"{worked.done} done, {worked.failed} failed")
+
+
+def _watch(arguments: Sequence[str]) -> None:
+    options = tyro.cli(WatchOptions, args=arguments, prog="lens2label study watch")
+    if options.once:
+        ledger = open_study(options.folder)
+        now = progress(ledger)
+        print(now.to_json() if options.json else "\n".join(now.table(ledger)))
+        return
+    with contextlib.suppress(KeyboardInterrupt):  # how one stops watching
+        watch(options.folder, every=options.every, as_json=options.json)
+
+
+def _confirm(arguments: Sequence[str]) -> None:
+    options = tyro.cli(ConfirmOptions, args=arguments, prog="lens2label study confirm")
+    old = options.folder
+    new = options.output or old.with_name(f"{old.resolve().name}-confirm")
+    made = confirm(
+        open_study(old),
+        new,
+        seeds=options.seeds,
+        design=options.design,
+        baseline=options.baseline,
+    )
+    print(f"{made.study.question}\nto find out: lens2label study run {new}")
 
 
 def _list(arguments: Sequence[str]) -> None:
@@ -133,13 +308,27 @@ def _list(arguments: Sequence[str]) -> None:
 
 def _report(arguments: Sequence[str]) -> None:
     options = tyro.cli(ReportOptions, args=arguments, prog="lens2label study report")
-    found = report(open_study(options.folder), metric=options.metric)
+    ledger = open_study(options.folder)
+    found = report(ledger, metric=options.metric)
     print(found.to_json() if options.json else found)
+    if options.csv is not None:
+        write_atomically(options.csv, found.to_csv().encode())
+    if options.html is not None:
+        write_study_html(ledger, options.html, metric=options.metric)
+
+
+def _atlas(arguments: Sequence[str]) -> None:
+    options = tyro.cli(AtlasOptions, args=arguments, prog="lens2label study atlas")
+    found = atlas(open_study(options.folder), designs=options.designs)
+    print(json.dumps(found.to_dict(), indent=1) if options.json else found)
 
 
 _COMMANDS: Mapping[str, Callable[[Sequence[str]], None]] = {
     "run": _run,
     "work": _work,
+    "watch": _watch,
     "list": _list,
     "report": _report,
+    "atlas": _atlas,
+    "confirm": _confirm,
 }

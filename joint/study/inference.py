@@ -28,11 +28,17 @@ __all__ = [
     "STUDY_METRICS",
     "Inference",
     "Outcome",
+    "check_paired",
     "check_study_metric",
+    "degrees_of_freedom",
+    "drawn_metric",
+    "few_lesions",
     "infer",
+    "judged",
     "lower_is_better",
     "score",
     "scores_nothing",
+    "units",
 ]
 
 Array = npt.NDArray[Any]
@@ -154,12 +160,7 @@ def infer(
         return Inference(mean, None, 1.0, unit)
     note = None
     if lesions:
-        rarest, count = _rarest(known[0])
-        if metric in _MACRO and count < _FEW_LESIONS:
-            note = (
-                f"class {rarest} has {count} lesion{'s' * (count > 1)} in the test part: intervals "
-                "may be too narrow"
-            )
+        note = few_lesions(known[0], metric)
         spread = _crossed(values, first, second, known, metric, resamples, generator)
     else:
         spread = _Spread(float(values.std(ddof=1)) / math.sqrt(len(values)), len(values) - 1)
@@ -191,17 +192,17 @@ def _crossed(
     that of Student's t, with the degrees of freedom of Satterthwaite (1946).
     """
     generator = generator or torch.Generator().manual_seed(0)
-    _check_paired(known)
+    check_paired(known)
     part = known[0]
     member = membership(part.groups, len(part.labels))
-    judges = [_judge(run) for run in first]
-    others = [] if second is None else [_judge(run) for run in second]
+    judges = [judged(run) for run in first]
+    others = [] if second is None else [judged(run) for run in second]
     seeds = len(values)
     rows = []
     for weights in resampled(member, resamples, generator):
-        drawn = np.stack([_drawn(judge, weights, metric) for judge in judges], 1)
+        drawn = np.stack([drawn_metric(judge, weights, metric) for judge in judges], 1)
         if others:
-            drawn = drawn - np.stack([_drawn(judge, weights, metric) for judge in others], 1)
+            drawn = drawn - np.stack([drawn_metric(judge, weights, metric) for judge in others], 1)
         rows.append(drawn)
     drawn = np.concatenate(rows)
     picks = torch.randint(seeds, (len(drawn), seeds - 1), generator=generator).numpy()
@@ -209,11 +210,32 @@ def _crossed(
     # Where the lesions alone are drawn, or the seeds alone: what the degrees of freedom weigh.
     of_lesions = float(np.nanvar(drawn.mean(1)))
     of_seeds = float(values.var(ddof=1)) / seeds
-    # The rarest class tells most of the spread of a mean over classes.
-    count = _rarest(part)[1] if metric in _MACRO else int(member.max()) + 1
-    weighed = of_seeds**2 / (seeds - 1) + of_lesions**2 / max(1, count - 1)
-    freedom = (of_seeds + of_lesions) ** 2 / weighed if weighed > 0 else seeds - 1
+    freedom = degrees_of_freedom(of_seeds, seeds, of_lesions, units(part, metric))
     return _Spread(math.sqrt(both), freedom)
+
+
+def degrees_of_freedom(of_seeds: float, seeds: int, of_lesions: float, lesions: int) -> float:
+    """Satterthwaite's, of a variance that is the sum of two, each known from so many draws."""
+    weighed = of_seeds**2 / (seeds - 1) + of_lesions**2 / max(1, lesions - 1)
+    return (of_seeds + of_lesions) ** 2 / weighed if weighed > 0 else seeds - 1
+
+
+def units(part: Predictions, metric: str) -> int:
+    """Lesions that tell the spread of a metric: of a mean over classes, those of the rarest."""
+    if metric in _MACRO:
+        return _rarest(part)[1]
+    return int(membership(part.groups, len(part.labels)).max()) + 1
+
+
+def few_lesions(part: Predictions, metric: str) -> str | None:
+    """Why an interval over lesions may be too narrow, if a class that counts has few of them."""
+    rarest, count = _rarest(part)
+    if metric not in _MACRO or count >= _FEW_LESIONS:
+        return None
+    return (
+        f"class {rarest} has {count} lesion{'s' * (count > 1)} in the test part: intervals "
+        "may be too narrow"
+    )
 
 
 def _rarest(part: Predictions) -> tuple[str, int]:
@@ -224,20 +246,23 @@ def _rarest(part: Predictions) -> tuple[str, int]:
     return part.classes[rarest], counts[rarest]
 
 
-def _judge(run: Outcome) -> Judged | None:
+def judged(run: Outcome) -> Judged | None:
+    """Scores of a run, put in order; None where it failed."""
     part = run.predictions
     if part is None:
         return None
     return Judged(part.logits.astype(float), part.labels, classes=part.logits.shape[1])
 
 
-def _drawn(judge: Judged | None, weights: Array, metric: str) -> Array:
+def drawn_metric(judge: Judged | None, weights: Array, metric: str) -> Array:
+    """The metric on weighted rows ``[r, N]``; 0 of a run that failed."""
     if judge is None:  # failed: it scores nothing on any lesion
         return np.zeros(len(weights))
     return judge.measure(weights, [metric], drawn=True)[metric]
 
 
-def _check_paired(parts: Sequence[Predictions]) -> None:
+def check_paired(parts: Sequence[Predictions]) -> None:
+    """Refuse runs that were tested on different pictures."""
     for one, other in itertools.pairwise(parts):
         if one.identifiers != other.identifiers or not np.array_equal(one.labels, other.labels):
             raise ValueError(

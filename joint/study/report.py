@@ -14,7 +14,7 @@ from .pareto import pareto_front
 from .significance import expected_maximum
 from .statistics import Contrast, Estimate, adjusted, compare, estimate
 from .store import Ledger, Tally
-from .table import COSTS, Row, aligned, outcomes, rows
+from .table import COSTS, aligned, as_csv, design_costs, outcomes, rows
 
 __all__ = ["DesignSummary", "StudyReport", "compare_designs", "report"]
 
@@ -25,11 +25,13 @@ class DesignSummary:
     """One design over its seeds."""
 
     number: int
+    """Of the design, as in the ledger."""
     levels: Design
+    """What it chooses on each axis."""
     estimate: Estimate
     """Of the metric of the plan."""
     costs: dict[str, float | None]
-    """Means of photons, bits and parameters over the runs that are done."""
+    """Means of :data:`COSTS` over the runs that are done."""
     on_front: bool
     """No other design has a better metric at costs as low, see :func:`pareto_front`."""
 
@@ -41,8 +43,10 @@ class StudyReport:
 
     name: str
     question: str
+    """What the study is for, in its own words."""
     metric: str
     tally: Tally
+    """How many runs are in which state."""
     planned: tuple[Contrast, ...]
     """Comparisons that the plan named, their p adjusted for their number."""
     designs: tuple[DesignSummary, ...]
@@ -65,7 +69,9 @@ class StudyReport:
             lines.append(f"  {self.doubt}")
         lines += [f"  {contrast}" for contrast in self.planned] or ["  nothing"]
         lines += ["", f"exploration: {self.metric} of {len(self.designs)} designs, best first"]
-        lines += aligned([_HEAD, *map(_cells, self.designs)])
+        known = [name for name in COSTS if any(d.costs[name] is not None for d in self.designs)]
+        head = ("", "design", "mean", "interval", "runs", *known, "failed")
+        lines += aligned([head, *(_cells(design, known) for design in self.designs)])
         notes = [design.estimate.note for design in self.designs]
         lines += [f"  {note}" for note in dict.fromkeys(notes) if note is not None]
         if self.luck is not None and len(self.designs) > 1:
@@ -81,6 +87,24 @@ class StudyReport:
         content["tally"] = self.tally._asdict()
         content["planned"] = [contrast.to_dict() for contrast in self.planned]
         return json.dumps(content, indent=1) + "\n"
+
+    def to_csv(self) -> str:
+        """CSV with a row for each design, the best first; what is not there is empty."""
+        cells = [
+            {
+                "design": each.number,
+                **{f"axis.{name}": level for name, level in each.levels.items()},
+                self.metric: each.estimate.mean,
+                "low": None if each.estimate.interval is None else each.estimate.interval.low,
+                "high": None if each.estimate.interval is None else each.estimate.interval.high,
+                "runs": each.estimate.count,
+                "failed": each.estimate.failed,
+                **each.costs,
+                "on_front": each.on_front,
+            }
+            for each in self.designs
+        ]
+        return as_csv(cells)
 
 
 def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
@@ -133,6 +157,18 @@ def compare_designs(
 ) -> Contrast:
     """Compare two designs of a study by their numbers: exploration, whatever comes of it.
 
+    Parameters
+    ----------
+    ledger : Ledger
+    first, second : int
+        Numbers of the designs.
+    metric : str, optional
+        That of the plan by default.
+
+    Returns
+    -------
+    Contrast
+
     Raises
     ------
     ValueError
@@ -160,14 +196,13 @@ def _summaries(
     ledger: Ledger, ended: dict[int, list[Outcome]], metric: str
 ) -> tuple[DesignSummary, ...]:
     plan = ledger.study.plan
-    table = rows(ledger)
+    spent = design_costs(rows(ledger))
     found = []
     for number, levels in enumerate(ledger.designs):
-        own = [row for row in table if row.design == number and row.state == "done"]
         judged = estimate(
             ended[number], metric=metric, level=1 - plan.alpha, resamples=plan.resamples
         )
-        found.append((number, levels, judged, {name: _mean(own, name) for name in COSTS}))
+        found.append((number, levels, judged, spent[number]))
     values = [
         [_number(judged.mean), *(_number(spent[name]) for name in COSTS)]
         for _, _, judged, spent in found
@@ -189,11 +224,6 @@ def _summaries(
     return tuple(sorted(summaries, key=place))
 
 
-def _mean(own: Sequence[Row], name: str) -> float | None:
-    values = [value for value in (row.numbers.get(name) for row in own) if value is not None]
-    return float(np.mean(values)) if values else None
-
-
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
@@ -210,13 +240,11 @@ def _luck(designs: Sequence[Sequence[Outcome]]) -> float | None:
     return expected_maximum(len(designs)) * math.sqrt(float(np.mean(errors)))
 
 
-_HEAD = ("", "design", "mean", "interval", "runs", *COSTS, "failed")
-
-
-def _cells(summary: DesignSummary) -> tuple[str, ...]:
+def _cells(summary: DesignSummary, costs: Sequence[str]) -> tuple[str, ...]:
     judged = summary.estimate
     interval = "" if judged.interval is None else "[{:.4f}, {:.4f}]".format(*judged.interval)
-    spent = ["-" if value is None else f"{value:.6g}" for value in summary.costs.values()]
+    values = [summary.costs[name] for name in costs]
+    spent = ["-" if value is None else f"{value:.6g}" for value in values]
     return (
         "*" if summary.on_front else " ",
         f"{summary.number}: " + ", ".join(f"{n}={v}" for n, v in summary.levels.items()),

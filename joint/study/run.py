@@ -5,13 +5,14 @@ from dataclasses import asdict, dataclass
 from typing import final
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from classify import LesionDataset
 from joint.build import build_split, build_system
 from joint.config import RunConfig, SensorConfig, save_config
-from joint.evaluate import evaluate, usable_device
+from joint.evaluate import device_of, evaluate, usable_device
 from joint.folder import RunFolder
-from joint.system import ImagingSystem
+from joint.system import ImagingSystem, evaluating
 from joint.train import fit
 
 __all__ = ["Costs", "costs", "execute"]
@@ -28,6 +29,12 @@ class Costs:
     """Mean bits of a picture that reach the classifier's end: of the codec's files, or else its
     estimate; without a codec, of the sensor's codes in all exposures. None where nothing
     rounds."""
+    pixels: int | None
+    """Values that the sensor converts for a picture, in all channels and exposures; None without
+    a sensor."""
+    macs: int
+    """Multiply-accumulates of codec and classifier for one picture: convolutions and matrix
+    products, as :class:`torch.utils.flop_counter.FlopCounterMode` counts them."""
     parameters: int
     """Numbers that the system consists of, those of the optics among them."""
 
@@ -50,18 +57,35 @@ def costs(
     """
     sensor = config.system.sensor
     channels, height, width = scene
-    bits = None
+    bits = pixels = None
     if isinstance(sensor, SensorConfig):
         height, width = height // sensor.binning, width // sensor.binning
         # Each exposure is read, and has the channels of the scene; a mosaic has one code a pixel.
         exposures = 1 if system.front_end is None else system.front_end.exposures
         codes = exposures * (1 if sensor.cfa is not None else channels)
-        bits = None if sensor.bit_depth is None else sensor.bit_depth * codes * height * width
+        pixels = codes * height * width
+        bits = None if sensor.bit_depth is None else sensor.bit_depth * pixels
     return Costs(
         photons=sensor.photons if isinstance(sensor, SensorConfig) else None,
         bits=bits if bpp is None else bpp * height * width,
+        pixels=pixels,
+        macs=_macs(system, scene),
         parameters=sum(parameter.numel() for parameter in system.parameters()),
     )
+
+
+def _macs(system: ImagingSystem, scene: tuple[int, int, int]) -> int:
+    """Multiply-accumulates that follow the sensor, for one grey picture."""
+    grey = torch.full((1, *scene), 0.5, device=device_of(system))
+    with evaluating(system), torch.no_grad():
+        noise = torch.Generator(grey.device).manual_seed(0)
+        _, _, handed = system.measure(grey, generator=noise)
+        with FlopCounterMode(display=False) as counter:
+            if system.codec is not None:
+                handed = system.codec(handed).reconstruction
+            if system.classifier is not None:
+                system.classifier(handed)
+    return counter.get_total_flops() // 2
 
 
 def execute(

@@ -1,17 +1,32 @@
-"""Which combinations of the axes are run."""
+"""Which combinations of the axes are run.
+
+All of them are known before the first run, but those of a search: TPE, GP and NSGA-II learn from
+the runs that have ended, see :mod:`joint.study.search`.
+"""
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from joint.settings import Settings
 
 from .axis import Axis, Design
+from .inference import lower_is_better
+from .paths import nearest
 
-__all__ = ["Grid", "Listed", "Random", "Sampler", "Sobol"]
+__all__ = ["GP", "NSGA2", "OBJECTIVES", "TPE", "Grid", "Listed", "Random", "Sampler", "Sobol"]
+
+_DOWN = ("photons", "bits", "pixels", "macs", "parameters")
+OBJECTIVES = (
+    *("balanced_accuracy", "accuracy", "macro_f1", "auc", "loss"),
+    *("bpp", "psnr", "ssim", "throughput"),
+    *_DOWN,
+)
+"""What a search can look for: numbers on the validation part, and what a design costs."""
 
 
 class Grid(Settings):
@@ -20,7 +35,7 @@ class Grid(Settings):
     kind: Literal["grid"] = "grid"
 
     def designs(self, axes: Mapping[str, Axis]) -> Iterator[Design]:
-        """Every combination, the last axis fastest."""
+        """Every combination on ``axes``, the last axis fastest."""
         for levels in itertools.product(*(axis.levels() for axis in axes.values())):
             yield dict(zip(axes, levels, strict=True))
 
@@ -35,7 +50,7 @@ class Random(Settings):
     """Source of the draws."""
 
     def designs(self, axes: Mapping[str, Axis]) -> Iterator[Design]:
-        """Draws without an end."""
+        """Draws on ``axes`` without an end."""
         generator = torch.Generator().manual_seed(self.seed)
         while True:
             places = torch.rand(len(axes), generator=generator, dtype=torch.float64)
@@ -52,7 +67,7 @@ class Sobol(Settings):
     """Source of the scrambling."""
 
     def designs(self, axes: Mapping[str, Axis]) -> Iterator[Design]:
-        """Points without an end."""
+        """Points on ``axes`` without an end."""
         engine = torch.quasirandom.SobolEngine(len(axes), scramble=True, seed=self.seed)
         while True:
             yield _at(axes, engine.draw(1, dtype=torch.float64)[0].tolist())
@@ -66,7 +81,7 @@ class Listed(Settings):
     """The choice on every axis, by the name of the axis."""
 
     def designs(self, axes: Mapping[str, Axis]) -> Iterator[Design]:
-        """The designs in the order of the list."""
+        """The designs in the order of the list; a ValueError for one that is not on ``axes``."""
         for design in self.chosen:
             if design.keys() != axes.keys():
                 raise ValueError(
@@ -78,7 +93,106 @@ class Listed(Settings):
             yield {name: design[name] for name in axes}
 
 
-Sampler: TypeAlias = Annotated[Grid | Random | Sobol | Listed, Field(discriminator="kind")]
+# ---------------------------------------------------------------------------------- what learns
+
+
+class Search(Settings):
+    """Designs that are chosen by what the ones before came to, with Optuna.
+
+    They come in rounds. The first is a Sobol sequence; in each later one, every design is asked for
+    with the results of all rounds before, and with those of its own round counted as running. So a
+    search depends on its file and on the results alone: not on who works, how many do, or who is
+    killed.
+    """
+
+    count: int = Field(ge=1)
+    """Designs in all."""
+    seed: int = 0
+    """Source of the draws."""
+    objectives: dict[str, Literal["up", "down"]] = Field(default_factory=dict)
+    """What is looked for, and in which direction, such as {balanced_accuracy = "up", photons =
+    "down"}: the mean over seeds. By default the metric of the plan. Measured on the validation
+    part: the test part is for the report."""
+
+    @model_validator(mode="after")
+    def _known_objectives(self) -> Self:
+        for name, direction in self.objectives.items():
+            if name not in OBJECTIVES:
+                raise ValueError(f"a search cannot look for {name!r}{nearest(name, OBJECTIVES)}")
+            right = "down" if name in _DOWN or lower_is_better(name) else "up"
+            if direction != right:
+                raise ValueError(f"{name} is better {right}: write {name} = {right!r}")
+        return self
+
+    @property
+    @abstractmethod
+    def first(self) -> int:
+        """Designs of the first round."""
+
+    @abstractmethod
+    def known_to(self, number: int) -> int:
+        """How many designs have ended when that of this ``number`` is asked for."""
+
+    def designs(self, axes: Mapping[str, Axis]) -> Iterator[Design]:
+        """The points of the first round on ``axes``, and on without an end."""
+        return Sobol(count=self.first, seed=self.seed).designs(axes)
+
+
+class _InBatches(Search):
+    startup: int = Field(default=16, ge=2)
+    """Designs of the first round."""
+    batch: int = Field(default=4, ge=1)
+    """Designs of each later round: with more, more workers have something to do; with fewer, the
+    search learns faster."""
+
+    @property
+    def first(self) -> int:
+        """Designs of the first round."""
+        return min(self.startup, self.count)
+
+    def known_to(self, number: int) -> int:
+        """How many designs have ended when that of this ``number`` is asked for."""
+        return self.first + (number - self.first) // self.batch * self.batch
+
+
+class TPE(_InBatches):
+    """A tree-structured Parzen estimator; good with many axes, and with choices without order.
+
+    Bergstra et al., Algorithms for Hyper-Parameter Optimization, NIPS 2011.
+    """
+
+    kind: Literal["tpe"] = "tpe"
+
+
+class GP(_InBatches):
+    """A Gaussian process with expected improvement; good with few designs on few, smooth axes."""
+
+    kind: Literal["gp"] = "gp"
+
+
+class NSGA2(Search):
+    """A genetic algorithm for several objectives, which looks for the whole front.
+
+    Deb et al., IEEE Transactions on Evolutionary Computation 6 (2002) 182.
+    """
+
+    kind: Literal["nsga2"] = "nsga2"
+    population: int = Field(default=16, ge=2)
+    """Designs of each round."""
+
+    @property
+    def first(self) -> int:
+        """Designs of the first round."""
+        return min(self.population, self.count)
+
+    def known_to(self, number: int) -> int:
+        """How many designs have ended when that of this ``number`` is asked for."""
+        return number // self.population * self.population
+
+
+Sampler: TypeAlias = Annotated[
+    Grid | Random | Sobol | Listed | TPE | GP | NSGA2, Field(discriminator="kind")
+]
 
 
 def _at(axes: Mapping[str, Axis], places: Sequence[float]) -> Design:

@@ -44,6 +44,10 @@ def sign_flip_test(
     generator : torch.Generator, optional
         Source of these; by default a new one of seed 0.
 
+    Returns
+    -------
+    float
+
     Raises
     ------
     ValueError
@@ -68,17 +72,20 @@ def sign_flip_test(
 
 
 def smallest_p(seeds: int) -> float:
-    """Smallest p that so many paired seeds can give, two-sided."""
+    """Smallest p that so many paired ``seeds`` can give, two-sided."""
     return min(1.0, 2.0 ** (1 - seeds))
 
 
 def seeds_for_claim(alpha: float = 0.05, comparisons: int = 1) -> int:
-    """Paired seeds without which none of so many planned comparisons can be shown."""
+    """Paired seeds without which none of so many planned ``comparisons`` can be shown.
+
+    A claim is shown when its p, adjusted by :func:`holm`, is at most ``alpha``.
+    """
     return 1 + math.ceil(math.log2(comparisons / alpha))
 
 
 def holm(values: Sequence[float]) -> tuple[float, ...]:
-    """p-values adjusted so that no false claim is made among all, but in alpha of the cases.
+    """p-``values`` adjusted so that no false claim is made among all, but in alpha of the cases.
 
     Holm, Scandinavian Journal of Statistics 6 (1979) 65: the smallest is multiplied by their
     number, the next by one less, and none falls below the one before.
@@ -95,6 +102,11 @@ def expected_maximum(count: int) -> float:
 
     The mean of the largest of so many draws of a normal distribution: the luck that the best
     design of a study has had.
+
+    Raises
+    ------
+    ValueError
+        For a count below 1.
     """
     if count < 1:
         raise ValueError(f"the best of {count} designs does not exist; count from 1")

@@ -5,6 +5,9 @@
     axes ──sampler──► designs ──constraints──► designs ──× seeds──► run configurations
     plan ──comparisons──► pairs of designs that will be tested, named before the first run
 
+A search (:class:`TPE`, :class:`GP`, :class:`NSGA2`) names its first round only; the rest follow
+from the results, see :mod:`joint.study.search`.
+
 A *design* is one choice on every axis; a *run* is a design with a seed. The seed sets the initial
 weights, the order of the pictures, their views and the noise; the scenes and their split stay:
 two designs with one seed are a pair.
@@ -12,6 +15,7 @@ two designs with one seed are a pair.
 
 import itertools
 import json
+import math
 import re
 import tomllib
 from collections import Counter
@@ -22,16 +26,19 @@ from typing import NamedTuple, Self
 from pydantic import Field, ValidationError, model_validator
 
 from joint.config import ConfigError, RunConfig
+from joint.parse import parse_json
 from joint.settings import Settings
 
 from .axis import Axis, Design, Level
 from .constraint import satisfied, terms
 from .inference import STUDY_METRICS
 from .paths import check_path, fault_line, nearest, set_path
-from .sampler import Grid, Sampler
+from .sampler import OBJECTIVES, Grid, Sampler, Search
 from .significance import seeds_for_claim
 
 __all__ = ["Comparison", "Pair", "Plan", "Study", "load_study"]
+
+_MANY = 100_000  # designs that are still looked at one by one
 
 
 class Comparison(Settings):
@@ -142,7 +149,21 @@ class Study(Settings):
         for comparison in self.plan.comparisons:
             for name, level in (*comparison.first.items(), *comparison.second.items()):
                 self._axis(name).assignments(level)
+        if isinstance(self.sampler, Search):
+            self._check_search(self.sampler)
         return self
+
+    def _check_search(self, search: Search) -> None:
+        if self.plan.comparisons:
+            raise ValueError(
+                "a search cannot plan comparisons, as its designs are not known before the first "
+                "run: leave them out, and confirm what it finds with `lens2label study confirm`"
+            )
+        if not search.objectives and self.plan.metric not in OBJECTIVES:
+            raise ValueError(
+                f"{self.plan.metric} is not measured on the validation part, where a search looks: "
+                f"give the sampler objectives, from {', '.join(OBJECTIVES)}"
+            )
 
     def _axis(self, name: str) -> Axis:
         if name not in self.axes:
@@ -150,20 +171,21 @@ class Study(Settings):
         return self.axes[name]
 
     def designs(self) -> tuple[Design, ...]:
-        """The designs that meet the constraints, each once.
+        """The designs that meet the constraints, each once; of a search, those of its first round.
 
         Raises
         ------
         ValueError
             When the constraints exclude all of them, or there are fewer than the sampler wants.
         """
-        wanted = getattr(self.sampler, "count", None)
+        search = self.sampler if isinstance(self.sampler, Search) else None
+        wanted = search.first if search else getattr(self.sampler, "count", None)
         tries = None if wanted is None else 1000 + 100 * wanted
         found: dict[str, Design] = {}
         tried = 0
         for design in itertools.islice(self.sampler.designs(self.axes), tries):
             tried += 1
-            if all(satisfied(text, design) for text in self.constraints):
+            if self.allows(design):
                 found.setdefault(json.dumps(design), design)
             if len(found) == wanted:
                 break
@@ -177,10 +199,32 @@ class Study(Settings):
                 f"{wanted} designs are wanted, and {tried} draws gave only {len(found)} different "
                 "ones that meet the constraints: ask for fewer, or use a grid"
             )
+        every = self.every() if search else None
+        if search and every is not None and len(every) < search.count:
+            raise ValueError(
+                f"the search wants {search.count} designs, and only {len(every)} meet the "
+                "constraints: ask for fewer, or use a grid"
+            )
         return tuple(found.values())
 
+    def allows(self, design: Design) -> bool:
+        """Whether ``design`` meets the constraints."""
+        return all(satisfied(text, design) for text in self.constraints)
+
+    def every(self) -> tuple[Design, ...] | None:
+        """Every design that meets the constraints; None where there is no end of them, or nearly.
+
+        A range is all that is in it here, whatever its points.
+        """
+        choices = [axis.every() for axis in self.axes.values()]
+        if any(c is None for c in choices) or math.prod(len(c or ()) for c in choices) > _MANY:
+            return None
+        product = itertools.product(*(c or () for c in choices))
+        found = (dict(zip(self.axes, levels, strict=True)) for levels in product)
+        return tuple(filter(self.allows, found))
+
     def config(self, design: Mapping[str, Level], seed: int) -> RunConfig:
-        """Configuration of a run.
+        """Configuration of the run of ``design`` with ``seed``.
 
         Raises
         ------
@@ -228,7 +272,7 @@ class Study(Settings):
         return tuple(found)
 
     def doubt(self, pairs: int) -> str | None:
-        """Why the planned claims cannot be shown with these seeds, if they cannot."""
+        """Why so many planned ``pairs`` cannot be told apart with these seeds, if they cannot."""
         if pairs == 0:
             return None
         seeds, needed = len(self.seeds), seeds_for_claim(self.plan.alpha, pairs)
@@ -242,7 +286,7 @@ class Study(Settings):
 
 
 def load_study(path: Path | str) -> Study:
-    """Read a study from a ``.toml`` or JSON file.
+    """Read a study from ``path``, a ``.toml`` or JSON file.
 
     Raises
     ------
@@ -254,14 +298,14 @@ def load_study(path: Path | str) -> Study:
         content = path.read_bytes()
         toml = path.suffix == ".toml"
         return Study.model_validate(
-            tomllib.loads(content.decode()) if toml else json.loads(content)
+            tomllib.loads(content.decode()) if toml else parse_json(content)
         )
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
     except ValidationError as error:
         faults = "\n  ".join(fault_line(fault, Study) for fault in error.errors())
         raise ConfigError(f"{path} is not a valid study:\n  {faults}") from error
-    except ValueError as error:  # neither JSON nor TOML, nor text
+    except (ValueError, RecursionError) as error:  # neither JSON nor TOML, nor text
         kind = "TOML" if path.suffix == ".toml" else "JSON"
         raise ConfigError(f"{path} is not {kind}: {error}") from error
 

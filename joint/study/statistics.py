@@ -17,7 +17,8 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from classify import Interval
+from classify import Interval, mcnemar
+from joint.folder import Predictions
 
 from .inference import Outcome, check_study_metric, infer, lower_is_better, score, scores_nothing
 from .significance import holm, seeds_needed, sign_flip_test
@@ -37,6 +38,7 @@ class Estimate:
     count: int
     """Runs that ended, those that failed among them."""
     failed: int
+    """Runs that failed."""
     unit: str
     """What the interval is over: ``seeds and lesions``, or ``seeds``."""
     note: str | None = None
@@ -67,6 +69,7 @@ class Contrast:
     adjusted_p: float
     """The larger of the two, adjusted for the number of planned comparisons (:func:`holm`)."""
     alpha: float
+    """Below which an adjusted p is called shown."""
     pairs: int
     """Seeds on which both designs have a number."""
     wanted: int
@@ -84,6 +87,9 @@ class Contrast:
     """Named before the first run."""
     note: str | None = None
     """Why the interval may be too narrow, see :class:`Inference`."""
+    mcnemar: tuple[float, ...] = ()
+    """p of :func:`classify.mcnemar` for the two runs of each seed: whether these two classifiers
+    are right equally often. It knows nothing of other seeds, and decides nothing here."""
 
     @property
     def verdict(self) -> str:
@@ -107,16 +113,22 @@ class Contrast:
         failed = f", failed {self.failed[0]} and {self.failed[1]}" if any(self.failed) else ""
         larger = max(self.p, self.interval_p)
         of_all = f" (Holm {self.adjusted_p:.3g})" if self.adjusted_p != larger else ""
-        more = "" if self.verdict in ("better", "worse") else f"; {self._advice()}"
+        more = "" if self.verdict in ("better", "worse") else f"; {self.advice}"
         more += "" if self.note is None else f"; {self.note}"
+        tested = ""
+        if self.mcnemar:
+            shown = sum(p <= self.alpha for p in self.mcnemar)
+            tested = f", McNemar on {shown} of {len(self.mcnemar)}"
         return (
             f"{self.name}: {self.metric} {self.first:.4f} against {self.second:.4f}, difference "
             f"{self.difference:+.4f} [{low:+.4f}, {high:+.4f}] over {self.unit}, "
-            f"p = {self.p:.3g} and {self.interval_p:.3g}{of_all}, {self.pairs} pairs{failed}: "
-            f"{self.verdict}{more}"
+            f"p = {self.p:.3g} and {self.interval_p:.3g}{of_all}, {self.pairs} pairs{tested}"
+            f"{failed}: {self.verdict}{more}"
         )
 
-    def _advice(self) -> str:
+    @property
+    def advice(self) -> str:
+        """What would show a difference that was not shown."""
         if self.p <= self.alpha < self.interval_p and self.unit != "seeds":
             return "the seeds agree, but there are too few lesions to test on"
         if self.needed is None:
@@ -192,6 +204,7 @@ def compare(
         one, other, metric=metric, level=1 - alpha, resamples=resamples, generator=generator
     )
     pairs = len(scored)
+    tested = [s for s in both if None not in (ours[s].predictions, theirs[s].predictions)]
     p = sign_flip_test(differences, generator=generator) if pairs else 1.0
     spread = float(differences.std(ddof=1)) if pairs > 1 else None
     return Contrast(
@@ -218,11 +231,20 @@ def compare(
         needed=_needed(found.mean, spread, alpha),
         planned=planned,
         note=found.note,
+        mcnemar=tuple(
+            _mcnemar(ours[seed].predictions, theirs[seed].predictions) for seed in tested
+        ),
     )
 
 
+def _mcnemar(first: Predictions | None, second: Predictions | None) -> float:
+    assert first is not None
+    assert second is not None
+    return mcnemar(first.logits, second.logits, labels=first.labels).p
+
+
 def adjusted(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
-    """Planned comparisons with their p, and the seeds they need, adjusted for their number.
+    """The planned ``contrasts`` with their p, and the seeds they need, adjusted for their number.
 
     See :func:`holm`. The smallest p must reach alpha over their number, and which one will be the
     smallest is not known beforehand.
@@ -255,6 +277,16 @@ def estimate(
     """Mean of a design over its seeds, with an interval over seeds and lesions.
 
     Failed runs count as in :func:`compare`.
+
+    Parameters
+    ----------
+    runs : sequence of Outcome
+        One a seed.
+    metric, level, resamples, generator : as in :func:`compare`
+
+    Returns
+    -------
+    Estimate
 
     Raises
     ------

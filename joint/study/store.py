@@ -4,6 +4,7 @@
 
     STUDY/
         study.json                what is asked and how it will be judged; written first
+        designs/<number>.json     what a search has chosen since
         runs/<digest>/            one run each, see joint.folder; the name is its configuration
             attempts.jsonl        one line for each start
             result.json           written last: done
@@ -17,11 +18,10 @@ may be copied, and merged with rsync.
 import json
 import os
 import secrets
-import traceback
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, final
 
@@ -29,11 +29,13 @@ from pydantic import ValidationError
 
 from joint.checkpoint import write_atomically
 from joint.config import ConfigError, RunConfig
-from joint.folder import FAILURE_FILE, RESULT_FILE, hold, read_result
+from joint.folder import FAILURE_FILE, RESULT_FILE, RunFolder, hold, read_result
 from joint.lock import LOCK_FILE, holder_of
+from joint.parse import parse_json
 
 from .axis import Design
 from .paths import fault_line
+from .sampler import Search
 from .space import Pair, Study
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
 ]
 
 STUDY_FILE, RUNS_FOLDER, ATTEMPTS_FILE = "study.json", "runs", "attempts.jsonl"
+DESIGNS_FOLDER = "designs"
 _FORMAT = 1
 
 RunState: TypeAlias = Literal["pending", "running", "done", "failed"]
@@ -75,9 +78,13 @@ class Tally(NamedTuple):
     """How many runs there are in each state."""
 
     pending: int
+    """Nobody has begun."""
     running: int
+    """Somebody holds the folder."""
     done: int
+    """There is a result."""
     failed: int
+    """A reason was left."""
 
     @property
     def finished(self) -> int:
@@ -96,17 +103,57 @@ class Ledger:
     """A study in its folder."""
 
     folder: Path
+    """Where it lies."""
     study: Study
+    """As it was written before the first run."""
     designs: tuple[Design, ...]
+    """Of a search, those that it has chosen so far, see :meth:`refreshed`."""
     runs: tuple[PlannedRun, ...]
     """Seed by seed, so that what is there early covers all designs."""
 
+    @property
+    def wanted(self) -> int:
+        """How many runs there will be, those of a search that has not chosen them yet too."""
+        sampler = self.study.sampler
+        if isinstance(sampler, Search):
+            return sampler.count * len(self.study.seeds)
+        return len(self.runs)
+
+    def refreshed(self) -> "Ledger":
+        """The same study, with the designs that a search has chosen meanwhile.
+
+        Raises
+        ------
+        StudyError
+            When one of them cannot be read.
+        """
+        designs, runs = list(self.designs), list(self.runs)
+        while len(runs) < self.wanted:
+            chosen = _read_design(self, len(designs))
+            if chosen is None:
+                break
+            designs.append(chosen[0])
+            runs += chosen[1]
+        if len(runs) == len(self.runs):
+            return self
+        return replace(self, designs=tuple(designs), runs=tuple(runs))
+
+    def add(self, design: Design) -> "Ledger":
+        """Add ``design`` to a search; if somebody else was faster, theirs is taken."""
+        number = len(self.designs)
+        config = self.study.config(design, self.study.seeds[0])
+        runs = [(_seeded(config, seed).digest(), seed) for seed in self.study.seeds]
+        path = self.folder / DESIGNS_FOLDER / f"{number:04}.json"
+        path.parent.mkdir(exist_ok=True)
+        _write_new(path, {"design": design, "runs": dict(runs)})
+        return self.refreshed()
+
     def path(self, run: PlannedRun) -> Path:
-        """Folder of a run."""
+        """Folder of ``run``."""
         return self.folder / RUNS_FOLDER / run.digest
 
     def config(self, run: PlannedRun) -> RunConfig:
-        """Configuration of a run.
+        """Configuration of ``run``.
 
         Raises
         ------
@@ -127,7 +174,7 @@ class Ledger:
         return self.study.pairs(self.designs)
 
     def state(self, run: PlannedRun) -> RunState:
-        """How far a run has come."""
+        """How far ``run`` has come."""
         return _state(self.path(run))
 
     def states(self) -> tuple[RunState, ...]:
@@ -139,12 +186,13 @@ class Ledger:
         )
 
     def tally(self) -> Tally:
-        """How many runs are in each state."""
+        """How many runs are in each state; those that a search will choose are pending."""
         counts = Counter(self.states())
+        counts["pending"] += self.wanted - len(self.runs)
         return Tally(*(counts[state] for state in Tally._fields))  # pyright: ignore
 
     def result(self, run: PlannedRun) -> dict[str, Any]:
-        """What a run that is done has written."""
+        """What ``run`` has written, once it is done."""
         return read_result(self.path(run))
 
     def reset_failed(self) -> int:
@@ -164,7 +212,7 @@ class Ledger:
 
 
 def create_study(study: Study, folder: Path | str) -> Ledger:
-    """Write a study into a folder, before its first run; if it is there already, open it.
+    """Write ``study`` into ``folder``, before its first run; if it is there already, open it.
 
     Raises
     ------
@@ -201,7 +249,7 @@ def create_study(study: Study, folder: Path | str) -> Ledger:
 
 
 def open_study(folder: Path | str) -> Ledger:
-    """Open the study in a folder.
+    """Open the study in ``folder``.
 
     Raises
     ------
@@ -211,12 +259,12 @@ def open_study(folder: Path | str) -> Ledger:
     folder = Path(folder)
     path = folder / STUDY_FILE
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         if content["format"] != _FORMAT:
             raise StudyError(f"{path} has format {content['format']}, not {_FORMAT}")
         study = Study.model_validate(content["study"])
         runs = tuple(PlannedRun(**run) for run in content["runs"])
-        return Ledger(folder, study, tuple(content["designs"]), runs)
+        return Ledger(folder, study, tuple(content["designs"]), runs).refreshed()
     except FileNotFoundError as error:
         raise StudyError(f"there is no study in {folder}: create_study writes one") from error
     except OSError as error:
@@ -232,21 +280,33 @@ def open_study(folder: Path | str) -> Ledger:
 
 def record_failure(folder: Path, error: BaseException) -> None:
     """Write why a run failed, with the traceback."""
-    content = {
-        "error": type(error).__name__,
-        "message": str(error),
-        "traceback": "".join(traceback.format_exception(error)),
-    }
-    _write(folder / FAILURE_FILE, content)
+    RunFolder(folder).fail(error)
 
 
 def read_failure(folder: Path) -> dict[str, Any]:
     """What :func:`record_failure` wrote; empty when it cannot be read."""
     try:
-        content = json.loads((folder / FAILURE_FILE).read_bytes())
+        content = parse_json((folder / FAILURE_FILE).read_bytes())
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _read_design(ledger: Ledger, number: int) -> tuple[Design, list[PlannedRun]] | None:
+    """A design that a search has chosen, and its runs; None if it has not chosen it yet."""
+    path = ledger.folder / DESIGNS_FOLDER / f"{number:04}.json"
+    try:
+        content = parse_json(path.read_bytes())
+        runs = [PlannedRun(digest, number, seed) for digest, seed in content["runs"].items()]
+        if content["design"].keys() != ledger.study.axes.keys():
+            raise ValueError("it chooses on other axes than the study")
+        return content["design"], runs
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StudyError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StudyError(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
 
 def _state(path: Path) -> RunState:

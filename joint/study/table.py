@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -17,9 +17,10 @@ from .axis import Design
 from .inference import Outcome, check_study_metric
 from .store import Ledger, PlannedRun, RunState, read_failure
 
-__all__ = ["COSTS", "Row", "outcomes", "rows", "to_csv", "to_json", "to_text"]
+__all__ = ["COSTS", "Row", "design_costs", "outcomes", "rows", "to_csv", "to_json", "to_text"]
 
-COSTS = ("photons", "bits", "parameters")
+COSTS = ("photons", "bits", "pixels", "macs", "parameters")
+"""What a run asks for, see :class:`Costs`; some are missing from runs of older versions."""
 
 
 @final
@@ -28,8 +29,10 @@ class Row:
     """One run."""
 
     digest: str
+    """Name of the run folder."""
     state: RunState
     design: int
+    """Number of the design."""
     levels: Design
     """The choice on every axis."""
     seed: int
@@ -58,15 +61,33 @@ class Row:
 
 
 def rows(ledger: Ledger) -> tuple[Row, ...]:
-    """One row for each run of a study, in whatever state."""
+    """One row for each run of ``ledger``, in whatever state."""
     return tuple(
         _row(ledger, run, state) for run, state in zip(ledger.runs, ledger.states(), strict=True)
     )
 
 
+def design_costs(table: Sequence[Row]) -> dict[int, dict[str, float | None]]:
+    """Means of :data:`COSTS` over the runs in ``table`` that are done, by design."""
+    found: dict[int, dict[str, float | None]] = {}
+    for number in dict.fromkeys(row.design for row in table):
+        own = [row.numbers for row in table if row.design == number and row.state == "done"]
+        found[number] = {name: _mean(own, name) for name in COSTS}
+    return found
+
+
+def _mean(own: Sequence[dict[str, float | None]], name: str) -> float | None:
+    values = [value for numbers in own if (value := numbers.get(name)) is not None]
+    return float(np.mean(values)) if values else None
+
+
 def to_csv(table: Sequence[Row]) -> str:
-    """Rows as CSV; what is not there is empty."""
-    cells = [row.flat() for row in table]
+    """``table`` as CSV; what is not there is empty."""
+    return as_csv([row.flat() for row in table])
+
+
+def as_csv(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of cells by column as CSV."""
     # Runs that are not done have fewer columns; the order is that of the fullest row.
     names = list(max(cells, key=len, default={}))
     names += [name for row in cells for name in row if name not in names]
@@ -78,12 +99,12 @@ def to_csv(table: Sequence[Row]) -> str:
 
 
 def to_json(table: Sequence[Row]) -> str:
-    """Rows as a JSON list."""
+    """``table`` as a JSON list."""
     return json.dumps([row.flat() for row in table], indent=1, allow_nan=False) + "\n"
 
 
 def to_text(table: Sequence[Row]) -> str:
-    """Rows for people: the run, how far it is, its choices, and why it failed."""
+    """``table`` for people: the run, how far it is, its choices, and why it failed."""
     head = ("run", "state", "design", "seed", "")
     lines = [
         (
@@ -109,6 +130,16 @@ def aligned(table: Sequence[Sequence[str]]) -> list[str]:
 
 def outcomes(ledger: Ledger, metric: str) -> dict[int, list[Outcome]]:
     """What the runs of each design came to, by its number; of those that have ended.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    metric : str
+        Name of what is compared.
+
+    Returns
+    -------
+    dict of int to list of Outcome
 
     Raises
     ------

@@ -15,7 +15,6 @@ import json
 import multiprocessing
 import os
 import platform
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -26,18 +25,27 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, final
 
 import torch
-from tqdm import tqdm
 
 from classify import LesionDataset
 from joint.build import build_data
 from joint.config import DataConfig
 from joint.evaluate import usable_device
-from joint.folder import CHECKPOINT_FILE, FAILURE_FILE, RunFolder, hold, is_done
+from joint.folder import (
+    CHECKPOINT_FILE,
+    FAILURE_FILE,
+    HISTORY_FILE,
+    RunFolder,
+    hold,
+    is_done,
+)
 from joint.lock import RunLocked
+from joint.parse import parse_json
 from joint.stop import graceful_stop
 
+from .live import Board
 from .run import execute
-from .store import ATTEMPTS_FILE, Ledger, PlannedRun, StudyError, Tally, open_study, record_failure
+from .search import ask_next, check_search
+from .store import ATTEMPTS_FILE, Ledger, PlannedRun, StudyError, Tally, open_study
 
 __all__ = ["ProcessEach", "RunAbandoned", "Worked", "WorkerLost", "run_study", "work"]
 
@@ -56,7 +64,9 @@ class Worked(NamedTuple):
     """What a worker did."""
 
     done: int
+    """Runs that this worker has trained."""
     failed: int
+    """Runs that failed here."""
     stopped: bool
     """It was asked to leave."""
 
@@ -125,27 +135,32 @@ def work(
         def leave() -> bool:
             return asked() or (stop is not None and stop())
 
-        open_runs = list(ledger.runs)
         if not _data_differ(ledger) and ledger.tally().pending:
             load(ledger.study.base.data)  # what is wrong with it is found before a run is held
-        while open_runs and not leave():
-            running = []
-            for run in open_runs:
+        ended: set[PlannedRun] = set()
+        while not leave():
+            for run in ledger.runs:
+                if run in ended:
+                    continue
                 state = ledger.state(run)
                 if state == "running":
-                    running.append(run)
-                if state != "pending":
                     continue
-                outcome = _attempt(ledger, run, load, device, leave)
-                if outcome == "stopped":
-                    return Worked(**counts, stopped=True)
-                if outcome == "passed":
-                    running.append(run)
-                else:
+                if state == "pending":
+                    outcome = _attempt(ledger, run, load, device, leave)
+                    if outcome == "stopped":
+                        return Worked(**counts, stopped=True)
+                    if outcome == "passed":
+                        continue
                     counts[outcome] += 1
-            open_runs = running if wait_for_others else []
-            if open_runs:
-                _sleep(poll, leave)
+                ended.add(run)
+            # Nothing to take: a search may have more to ask, here or elsewhere.
+            asked_more = ask_next(ledger) or ledger.refreshed()
+            news, ledger = asked_more is not ledger, asked_more
+            if news:
+                continue
+            if len(ended) == ledger.wanted or not wait_for_others:
+                break
+            _sleep(poll, leave)
         return Worked(**counts, stopped=leave())
 
 
@@ -170,7 +185,7 @@ def _attempt(
             except Exception as error:
                 if isinstance(error, StudyError) or _of_the_machine(error):
                     raise
-                record_failure(folder.path, error)
+                folder.fail(error)
                 return "failed"
             return "done" if done else "stopped"
     except RunLocked:
@@ -197,7 +212,13 @@ def _begin(folder: RunFolder) -> None:
             f"{earlier[-1].get('pid')} on {earlier[-1].get('host')}: killed, perhaps for want of "
             "memory. Put that right, then reset the failed runs of the study"
         )
-    start = {"reached": reached, "pid": os.getpid(), "host": platform.node()}
+    history = folder.path / HISTORY_FILE
+    start = {
+        "reached": reached,
+        "epochs": history.read_bytes().count(b"\n") if history.exists() else 0,
+        "pid": os.getpid(),
+        "host": platform.node(),
+    }
     with path.open("a") as file:
         file.write(json.dumps(start) + "\n")
 
@@ -205,11 +226,12 @@ def _begin(folder: RunFolder) -> None:
 def _attempts(path: Path) -> Iterable[dict[str, Any]]:
     if not path.exists():
         return
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().splitlines():
         try:
-            yield json.loads(line)
+            attempt = parse_json(line)
         except ValueError:  # torn: its writer was killed
-            yield {}
+            attempt = None
+        yield attempt if isinstance(attempt, dict) else {}
 
 
 def _of_the_machine(error: BaseException) -> bool:
@@ -277,20 +299,23 @@ def run_study(
     if workers < 1 or threads < 1:
         raise ValueError(f"a study needs at least one worker and thread: {workers}, {threads}")
     ledger = open_study(folder)
-    usable_device(device)
+    check_search(ledger.study)
+    if executor is None:
+        usable_device(device)  # elsewhere it is not known here
     own = ProcessEach() if executor is None else None
     pool: Executor = own or executor  # pyright: ignore[reportAssignmentType]
+    place = str(ledger.folder.resolve())  # others may be elsewhere in the tree
 
     def start() -> Future[Worked]:
-        return pool.submit(_worker, str(ledger.folder), device, threads, poll)
+        return pool.submit(_worker, place, device, threads, poll)
 
     try:
-        with graceful_stop() as asked, _Line(ledger.tally(), progress) as line:
-            _attend(ledger, start, workers, asked, line, poll)
+        with graceful_stop() as asked:
+            _attend(ledger, start, workers, asked, Board(ledger, shown=progress), poll)
     finally:
         if own is not None:
             own.shutdown(cancel_futures=True)
-    return ledger.tally()
+    return ledger.refreshed().tally()
 
 
 def _attend(
@@ -298,7 +323,7 @@ def _attend(
     start: Callable[[], Future[Worked]],
     workers: int,
     asked: Callable[[], bool],
-    line: "_Line",
+    board: Board,
     poll: float,
 ) -> None:
     """Keep so many workers at work until there is nothing to do."""
@@ -307,8 +332,8 @@ def _attend(
     lost, finished = 0, tally.finished
     while at_work and not asked():
         ended, at_work = wait(at_work, timeout=poll, return_when=FIRST_COMPLETED)
-        tally = ledger.tally()
-        line.show(tally)
+        ledger = ledger.refreshed()
+        tally = board.show(ledger)
         if tally.finished > finished:
             lost, finished = 0, tally.finished
         for future in ended:
@@ -341,7 +366,7 @@ class ProcessEach(Executor):
         self._started: list[tuple[BaseProcess, threading.Thread]] = []
 
     def submit(self, fn: Callable[..., Any], /, *args: object, **kwargs: object) -> Future[Any]:
-        """Start a process that calls ``fn``."""
+        """Start a process that calls ``fn`` with ``args`` and ``kwargs``."""
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
         receiver, sender = self._context.Pipe(duplex=False)
@@ -354,7 +379,10 @@ class ProcessEach(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Wait for the processes; with ``cancel_futures``, ask them to end first (SIGTERM)."""
+        """Take no more calls, and ``wait`` for the processes.
+
+        With ``cancel_futures``, they are asked to end first (SIGTERM).
+        """
         for process, _ in self._started:
             if cancel_futures and process.is_alive():
                 process.terminate()
@@ -387,38 +415,3 @@ def _await(process: BaseProcess, receiver: Connection, future: Future[Any]) -> N
         future.set_result(answer)
     else:
         future.set_exception(answer)
-
-
-class _Line:
-    """One line on how far a study has come: a bar on a terminal, elsewhere a line when it moves."""
-
-    def __init__(self, tally: Tally, shown: bool) -> None:
-        self._shown, self._last = shown, tally
-        self._bar = tqdm(
-            total=tally.total,
-            initial=tally.finished,
-            unit="run",
-            disable=None if shown else True,
-        )
-
-    def __enter__(self) -> "_Line":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def show(self, tally: Tally) -> None:
-        """Bring the line up to date."""
-        moved = tally.finished != self._last.finished
-        self._last = tally
-        if not self._bar.disable:
-            self._bar.set_postfix(running=tally.running, failed=tally.failed, refresh=False)
-            self._bar.update(tally.finished - self._bar.n)
-            self._bar.refresh()
-        elif self._shown and moved:
-            print(
-                f"{tally.finished}/{tally.total} runs ended ({tally.failed} failed), "
-                f"{tally.running} running, {tally.pending} to go",
-                file=sys.stderr,
-                flush=True,
-            )

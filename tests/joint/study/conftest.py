@@ -1,5 +1,7 @@
 """Small studies: one that trains in seconds, and ledgers whose results were made up."""
 
+import importlib
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import joint
 from joint.folder import Predictions, RunFolder
 from joint.study import Axis, Comparison, Outcome, Plan, Study, create_study
+from joint.study.draws import Draws
 
 CLASSES = ("a", "b", "c")
 
@@ -102,6 +105,33 @@ def _world(generator, *, seeds, lesions, seed_spread, design_spread, per_lesion=
     return found
 
 
+def _draws(means, drawn=None, *, metric="loss"):
+    """Means of designs on six seeds as they might be drawn anew; all alike by default."""
+    means = np.asarray(means, dtype=float)
+    drawn = np.tile(means, (20, 1)) if drawn is None else drawn
+    return Draws(
+        metric=metric,
+        designs=tuple(range(len(means))),
+        left_out=(),
+        values=np.tile(means[:, None], (1, 6)),
+        means=means,
+        drawn=drawn,
+        of_seeds=drawn,
+        of_lesions=np.tile(means, (len(drawn), 1)),
+        lesions=None,
+        times=np.ones((len(drawn), 6)),
+        seeds=tuple(range(6)),
+        unit="seeds",
+        note=None,
+    )
+
+
+@pytest.fixture(scope="session")
+def draws_of():
+    """Make draws by hand."""
+    return _draws
+
+
 @pytest.fixture(scope="session")
 def small_base():
     """Make a configuration that trains in a second."""
@@ -145,3 +175,37 @@ def finished(ledger):
         light = ledger.designs[run.design]["light"]
         _pretend(ledger, run, 0.9 if light == 5000 else 0.6, bits=100.0 * (1 + run.design % 2))
     return ledger
+
+
+class Cheap:
+    """A stand-in for training: writes what a run would, from a formula over its configuration."""
+
+    def __init__(self, formula, *, seconds=0.0):
+        self.formula, self.seconds = formula, seconds
+
+    def __call__(self, config, folder, dataset, *, device, stop):
+        joint.save_config(config, folder.path)
+        time.sleep(self.seconds)
+        if stop():
+            return False
+        numbers = self.formula(config)
+        folder.append_history(
+            {"epoch": 0, "validation": numbers, "images_per_second": 100.0, "train": {}}
+        )
+        costs = {"photons": config.system.sensor.photons, "bits": None, "parameters": 10}
+        folder.finish(
+            {"digest": config.digest(), "best_epoch": 0, "epochs": 1, "costs": costs, "test": {}}
+        )
+        return True
+
+
+@pytest.fixture
+def cheap(monkeypatch):
+    """Let workers of this process run a formula instead of training."""
+    worker = importlib.import_module("joint.study.work")
+
+    def install(formula, **settings):
+        monkeypatch.setattr(worker, "execute", Cheap(formula, **settings))
+        monkeypatch.setattr(worker, "build_data", lambda config: None)
+
+    return install

@@ -1,8 +1,11 @@
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from joint.cli import main
+from joint.study import command, create_study, load_study, open_study
 
 STUDY = """
 name = "bits and light"
@@ -45,6 +48,109 @@ def test_a_study_from_file_to_report(study, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)
     assert main(["study", "work", str(ledger)]) == 0
     assert capsys.readouterr().out == "0 done, 0 failed\n"  # nothing is left to do
+
+
+SEARCH = """
+seeds = [0, 1]
+[base]
+data = {kind = "phantom", count = 60, image_size = 16}
+system = {front_end = {kind = "none"}, codec = {kind = "none"}}
+objective = {task = 1.0}
+training = {epochs = 1, monitor = "loss"}
+[axes.light]
+path = "system.sensor.photons"
+low = 10
+high = 10000
+scale = "log"
+[sampler]
+kind = "tpe"
+count = 6
+startup = 2
+objectives = {balanced_accuracy = "up", photons = "down"}
+"""
+
+
+def test_a_search_from_file_to_fresh_seeds(tmp_path, capsys, cheap):
+    pytest.importorskip("optuna")
+    cheap(lambda config: {"balanced_accuracy": config.system.sensor.photons / 1e4})
+    file, ledger = tmp_path / "search.toml", tmp_path / "search"
+    file.write_text(SEARCH)
+    create_study(load_study(file), ledger)
+    assert main(["study", "watch", str(ledger), "--once"]) == 0
+    assert capsys.readouterr().out == "study: 0/12 runs ended (0 failed), 0 running, 12 to go\n"
+    assert main(["study", "work", str(ledger)]) == 0
+    assert capsys.readouterr().out == "12 done, 0 failed\n"
+    assert main(["study", "watch", str(ledger)]) == 0
+    assert "12/12 runs ended" in capsys.readouterr().out
+    assert main(["study", "watch", str(ledger), "--json", "--once"]) == 0
+    assert json.loads(capsys.readouterr().out)["tally"]["done"] == 12
+    assert main(["study", "list", str(ledger), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    lights = {row["axis.light"] for row in rows}
+    assert len(lights) == 6
+    # It goes on where it is, and has nothing to do.
+    assert main(["study", "run", str(ledger), "--quiet"]) == 0
+    assert main(["study", "confirm", str(ledger), "--seeds", "7"]) == 0
+    said = capsys.readouterr().out
+    assert f"lens2label study run {tmp_path / 'search-confirm'}" in said
+    made = open_study(tmp_path / "search-confirm")
+    assert made.designs[0]["light"] == max(lights)
+    assert made.study.seeds == tuple(range(2, 9))
+    assert main(["study", "watch", str(ledger), "--every", "0"]) == 1
+    assert "some time between two looks" in capsys.readouterr().err
+
+
+def test_where_a_study_is_run(study, tmp_path, capsys):
+    ledger = tmp_path / "ledger"
+    run = ["study", "run", str(study)]
+    for options, message in (
+        ([], "give --output, the folder of the ledger"),
+        (["--output", str(ledger), "--gpus-per-run", "0.125"], "--gpus-per-run belongs to a Ray"),
+        (["--output", str(ledger), "--cpus-per-run", "2"], "--cpus-per-run belongs to a Ray"),
+        (["--output", str(ledger), "--ray-address", "auto"], "--ray-address belongs to a Ray"),
+    ):
+        assert main([*run, *options]) == 1
+        assert message in capsys.readouterr().err
+        assert not ledger.exists()
+    create_study(load_study(study), ledger)
+    assert main(["study", "run", str(ledger), "--output", str(tmp_path / "other")]) == 1
+    assert "is the ledger of a study: it goes on there" in capsys.readouterr().err
+
+
+def test_a_cluster_is_asked_for_what_a_run_holds(study, tmp_path, monkeypatch, capsys):
+    asked = {}
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, address, **resources):
+            super().__init__(2)
+            asked.update(address=address, **resources)
+
+        def shutdown(self, wait=True, *, cancel_futures=False):
+            asked["left"] = cancel_futures
+            super().shutdown(wait=wait)
+
+    def run_study(folder, **settings):
+        asked.update(folder=folder, device=settings["device"], workers=settings["workers"])
+        assert isinstance(settings["executor"], Pool)
+
+    monkeypatch.setattr(command, "RayEach", Pool)
+    monkeypatch.setattr(command, "run_study", run_study)
+    ledger = str(tmp_path / "ledger")
+    options = ["--executor", "ray", "--gpus-per-run", "0.125", "--workers", "8"]
+    assert main(["study", "run", str(study), "--output", ledger, "--quiet", *options]) == 0
+    assert asked == {
+        "address": None, "cpus": 1.0, "gpus": 0.125, "left": True,
+        "folder": tmp_path / "ledger", "device": "cuda", "workers": 8,
+    }  # fmt: skip
+
+
+def test_a_search_without_optuna_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    file = tmp_path / "search.toml"
+    file.write_text(SEARCH)
+    assert main(["study", "run", str(file), "--output", str(tmp_path / "x")]) == 1
+    assert "pip install 'lens2label[optuna]'" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 def test_mistakes_are_told_in_a_line(study, tmp_path, capsys):

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import joint
+import joint.analysis
 from joint.build import build_data, build_split, build_system
 from joint.folder import hold, is_done, load_predictions, read_result
 from joint.study.run import costs, execute
@@ -90,6 +91,22 @@ def test_bits_are_those_of_every_exposure(small_base, front_end, cfa, codes):
     # What the sensor hands on, before missing colours are interpolated.
     _, raw, _ = system.measure(torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
     assert found == 10 * raw.numel() / (1 if cfa is None else 3)
+    assert costs(config, system, (3, 16, 16), 0.5).pixels == codes * 16 * 16
+
+
+def test_computation_is_that_of_codec_and_classifier(small_base):
+    base = small_base()
+    system = build_system(base.system, image_size=(16, 16), channels=3, classes=7)
+    wanted = joint.analysis.ledger(system, build_data(base.data), resamples=10)
+    found = costs(base, system, (3, 16, 16), None)
+    assert found.macs == wanted.macs > 0
+    assert found.pixels == wanted.pixels_read
+    system.classifier = None
+    assert costs(base, system, (3, 16, 16), None).macs == 0
+    bare = base.model_copy(
+        update={"system": base.system.model_copy(update={"sensor": joint.NoneConfig()})}
+    )
+    assert costs(bare, system, (3, 16, 16), 0.5).pixels is None
 
 
 def test_bits_are_those_of_the_files_that_the_codec_writes(small_base, tmp_path):

@@ -190,3 +190,19 @@ def test_bad_input():
         compare(BETTER, WORSE, metric="skill")
     with pytest.raises(ValueError, match="metric 'skill' is unknown"):
         estimate(BETTER, metric="skill")
+
+
+def test_mcnemar_is_told_of_each_seed_and_decides_nothing(outcome):
+    labels = np.arange(40) % 2
+    groups = [str(i) for i in range(40)]
+    right, wrong = np.ones(40), np.ones(40)
+    wrong[:12] = -1
+    good = [outcome(seed, right, labels, groups) for seed in range(3)]
+    bad = [outcome(seed, wrong, labels, groups) for seed in range(3)]
+    found = compare(good, [*bad[:2], Outcome(2, None)], resamples=100)
+    # Twelve disagreements, all on one side; a run that failed has no pictures.
+    assert found.mcnemar == pytest.approx((2 * 0.5**12,) * 2)
+    assert found.verdict == "not shown"  # three seeds
+    assert "McNemar on 2 of 2" in str(found)
+    assert len(found.to_dict()["mcnemar"]) == 2
+    assert compare(good, good, resamples=100).mcnemar == (1.0, 1.0, 1.0)

@@ -1,0 +1,262 @@
+"""All designs of a study drawn anew together: the same seeds and the same lesions for each.
+
+::
+
+    design 0 ─ seed 0 ─ scores [N, K] ─┐
+             ─ seed 1 ─ ...            │ lesions drawn, for all runs alike ─► metric [R, D, S]
+    design 1 ─ seed 0 ─ ...            │                                           │
+             ─ ...                    ─┘   seeds drawn, for all designs alike ─────┴─► means [R, D]
+
+Whatever is made of the means of several designs, such as a front or a curve, is made of each draw
+too, and has its interval from there. What is luck of all designs alike cancels.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import stats
+
+from classify import Interval
+from classify.intervals import membership, resampled
+from classify.judged import METRICS
+from joint.folder import Predictions
+
+from .inference import (
+    Inference,
+    Outcome,
+    check_paired,
+    check_study_metric,
+    degrees_of_freedom,
+    drawn_metric,
+    few_lesions,
+    judged,
+    scores_nothing,
+    units,
+)
+
+__all__ = ["Draws", "resample"]
+
+Array = npt.NDArray[Any]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Means of designs over their seeds, as they are and as they would be on others."""
+
+    metric: str
+    designs: tuple[int, ...]
+    """Numbers of the designs that have a number; D of them."""
+    left_out: tuple[int, ...]
+    """Those that have none."""
+    values: Array
+    """Of each run, ``[D, S]``; nan where it has not ended, or failed and has no score for that."""
+    means: Array
+    """``[D]``, over the seeds that each has."""
+    drawn: Array
+    """``[R, D]``, seeds and lesions drawn; R is 0 with fewer than two seeds."""
+    of_seeds: Array
+    """``[R, D]``, seeds alone drawn."""
+    of_lesions: Array
+    """``[R, D]``, lesions alone drawn."""
+    lesions: int | None
+    """How many there are, of the rarest class where that decides; None where none were drawn."""
+    times: Array
+    """How often each seed was drawn, ``[R, S]``."""
+    seeds: tuple[int, ...]
+    """The S seeds."""
+    unit: str
+    """What was drawn: ``seeds and lesions``, or ``seeds``."""
+    note: str | None
+    """Why intervals may be too narrow, if so."""
+
+    def infer(self, weights: npt.ArrayLike, *, level: float = 0.95) -> Inference:
+        """A weighted sum of the means, with an interval as that of :func:`infer`.
+
+        Parameters
+        ----------
+        weights : array ``[D]``
+            One for each of :attr:`designs`.
+        level : float
+            Of the interval.
+        """
+        weights = np.asarray(weights, dtype=float)
+        used = weights != 0
+        value = float(weights[used] @ self.means[used])
+        seeds = int(np.isfinite(self.values[used]).sum(1).min(initial=self.values.shape[1]))
+        if len(self.drawn) == 0 or seeds < 2 or not used.any():
+            return Inference(value, None, 1.0, self.unit, self.note)
+        both, of_seeds, of_lesions = (
+            float(np.nanvar(part[:, used] @ weights[used]))
+            for part in (self.drawn, self.of_seeds, self.of_lesions)
+        )
+        each = weights[used] @ self.values[used]
+        if np.isfinite(each).all():  # no need to draw what can be told
+            of_seeds = float(each.var(ddof=1)) / seeds
+        freedom = degrees_of_freedom(of_seeds, seeds, of_lesions, self.lesions or 2)
+        error = math.sqrt(both)
+        reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+        p = float(2 * stats.t.sf(abs(value) / error, freedom)) if error > 0 else float(value == 0)
+        return Inference(value, Interval(value - reach, value + reach), p, self.unit, self.note)
+
+    def of(self, design: int, *, level: float = 0.95) -> Inference:
+        """The mean of ``design`` by itself; its interval, at ``level``, keeps to what can be."""
+        found = self.infer(np.arange(len(self.designs)) == self.place(design), level=level)
+        if found.interval is None or not scores_nothing(self.metric):
+            return found
+        low, high = found.interval
+        return replace(found, interval=Interval(max(0.0, low), min(1.0, high)))
+
+    def along(self, values: Array) -> tuple[Array, Array]:
+        """Means of other ``values`` of each run, ``[D, S]``, and the same on the seeds drawn.
+
+        Returns
+        -------
+        array ``[D]``, array ``[R, D]``
+            nan where no run has the number.
+        """
+        there = np.isfinite(values)
+        total = np.where(there, values, 0).sum(1)
+        count = there.sum(1)
+        means = np.divide(total, count, out=np.full(len(values), math.nan), where=count > 0)
+        return means, _mean(values[None], self.times)
+
+    def place(self, design: int) -> int:
+        """Place of ``design``, a number, in the arrays."""
+        return self.designs.index(design)
+
+
+def resample(
+    ended: Mapping[int, Sequence[Outcome]],
+    *,
+    metric: str,
+    resamples: int = 2000,
+    generator: torch.Generator | None = None,
+) -> Draws:
+    """Draw the seeds and lesions of all designs of a study anew.
+
+    Of S seeds, S - 1 are drawn, which makes their share of the variance unbiased, see
+    :func:`infer`. Where the designs were tested on different pictures, seeds alone are drawn.
+
+    Parameters
+    ----------
+    ended : mapping from int to sequence of Outcome
+        Runs of each design that have ended, as :func:`outcomes` gives them. A run that failed
+        scores 0 where the metric is a share of what should be got right, and is left out elsewhere.
+    metric : str
+        One of :data:`STUDY_METRICS`.
+    resamples : int
+        Draws.
+    generator : torch.Generator, optional
+        Source of these; by default a new one of seed 0.
+
+    Raises
+    ------
+    ValueError
+        For an unknown metric.
+    """
+    check_study_metric(metric)
+    generator = generator or torch.Generator().manual_seed(0)
+    nothing = 0.0 if scores_nothing(metric) else math.nan
+    seeds = sorted({run.seed for runs in ended.values() for run in runs})
+    place = {seed: number for number, seed in enumerate(seeds)}
+    table: dict[int, Array] = {}
+    for number, runs in ended.items():
+        row = np.full(len(seeds), math.nan)
+        for run in runs:
+            row[place[run.seed]] = nothing if run.value is None else run.value
+        if np.isfinite(row).any():
+            table[number] = row
+    designs = tuple(table)
+    values = np.array([*table.values()]) if table else np.zeros((0, len(seeds)))
+    known, note = _lesions({number: ended[number] for number in designs}, metric)
+    empty = np.zeros((0, len(designs)))
+    drawn = of_seeds = of_lesions = empty
+    times = np.zeros((0, len(seeds)))
+    if len(seeds) > 1 and designs:
+        on_lesions: Array | None = None
+        if known:
+            runs = {number: {run.seed: run for run in ended[number]} for number in designs}
+            ordered = [[runs[number].get(seed) for seed in seeds] for number in designs]
+            on_lesions = _on_lesions(ordered, known[0], metric, resamples, generator)
+        of_lesions = _mean(
+            np.broadcast_to(values, (resamples, *values.shape))
+            if on_lesions is None
+            else on_lesions,
+            np.ones((resamples, len(seeds))),
+        )
+        picks = torch.randint(len(seeds), (resamples, len(seeds) - 1), generator=generator)
+        times = np.zeros((resamples, len(seeds)))
+        np.add.at(times, (np.arange(resamples)[:, None], picks.numpy()), 1)
+        of_seeds = _mean(values[None], times)
+        drawn = of_seeds if on_lesions is None else _mean(on_lesions, times)
+    return Draws(
+        metric=metric,
+        designs=designs,
+        left_out=tuple(number for number in ended if number not in table),
+        values=values,
+        means=np.array([np.nanmean(row) for row in values]),
+        drawn=drawn,
+        of_seeds=of_seeds,
+        of_lesions=of_lesions,
+        lesions=units(known[0], metric) if known else None,
+        times=times,
+        seeds=tuple(seeds),
+        unit="seeds and lesions" if known else "seeds",
+        note=note,
+    )
+
+
+def _lesions(
+    ended: Mapping[int, Sequence[Outcome]], metric: str
+) -> tuple[list[Predictions], str | None]:
+    """Predictions of all runs where lesions can be drawn, and what to say of that."""
+    runs = [run for group in ended.values() for run in group]
+    known = [run.predictions for run in runs if run.predictions is not None]
+    if metric not in METRICS or not known:
+        return [], None
+    if any(run.predictions is None and run.value is not None for run in runs):
+        return [], "some runs kept no predictions: intervals are over seeds alone"
+    try:
+        check_paired(known)
+    except ValueError:
+        return [], (
+            "the designs were tested on different pictures: intervals are over seeds alone, on "
+            "these pictures"
+        )
+    return known, few_lesions(known[0], metric)
+
+
+def _on_lesions(
+    ordered: Sequence[Sequence[Outcome | None]],
+    part: Predictions,
+    metric: str,
+    resamples: int,
+    generator: torch.Generator,
+) -> Array:
+    """The metric of every run on lesions drawn, ``[R, D, S]``; nan where there is no run."""
+    member = membership(part.groups, len(part.labels))
+    judges = [[None if run is None else judged(run) for run in runs] for runs in ordered]
+    chunks = []
+    for weights in resampled(member, resamples, generator):
+        chunk = np.full((len(weights), len(ordered), len(ordered[0])), math.nan)
+        for d, runs in enumerate(ordered):
+            for s, run in enumerate(runs):
+                if run is not None:
+                    chunk[:, d, s] = drawn_metric(judges[d][s], weights, metric)
+        chunks.append(chunk)
+    return np.concatenate(chunks)
+
+
+def _mean(values: Array, times: Array) -> Array:
+    """Means over seeds that count so often, ``[R, D, S]`` and ``[R, S]`` to ``[R, D]``."""
+    there = np.isfinite(values)
+    weight = times[:, None, :] * there
+    total = (weight * np.where(there, values, 0)).sum(-1)
+    count = weight.sum(-1)
+    return np.divide(total, count, out=np.full(total.shape, math.nan), where=count > 0)

@@ -1,0 +1,335 @@
+"""Learned elements as what they do to light, and how alike two of them are.
+
+::
+
+    run folder ─ load_element ─► front end ─ spreads ─► parts [F, S, P, h, w]
+                     └─ the same as training began ─► start
+
+    parts, parts ──align──► similarity 0..1 over shifts, signs, orders, turns
+
+An element is compared by what light makes of a point, not by its parameters: the phase of a mask
+may have another piston, lie mirrored and turned in sign (the twin), or be tilted, and the spread is
+the same or merely elsewhere. What a classifier that learned with it undoes at no cost is undone
+first: where the picture lies, which way a signed kernel counts, in which order filters come.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, final, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import fft
+from scipy.optimize import linear_sum_assignment
+
+import optics
+from joint.checkpoint import CheckpointError, load_checkpoint, load_weights
+from joint.config import PhantomConfig, RunConfig
+from joint.folder import BEST_FILE
+from joint.front_ends import build_front_end
+
+__all__ = ["Alignment", "Element", "Orientation", "align", "load_element", "spreads", "surrogate"]
+
+Array = npt.NDArray[Any]
+
+Orientation = Literal["kept", "turned", "dihedral"]
+"""Which turns count as the same element: none, half a turn, or all flips and quarter turns."""
+
+_WINDOW = 65  # pixels of the spread of a Fourier filter that are compared
+_ROUNDS = ((0.5, 9), (0.125, 9), (1 / 32, 9))  # reach in pixels and points of the finer searches
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Element:
+    """What an element does to the light of a point."""
+
+    kind: str
+    """``kernel`` of a learned kernel, ``psf`` of a lens, ``spread`` of a coherent field. Only
+    elements of one kind are compared."""
+    parts: Array
+    """``[F, S, P, h, w]``, real or complex: F filters that may come in any order, each of S parts
+    whose signs are free, each of P that share one. Centred at ``[h // 2, w // 2]``."""
+    names: tuple[str, ...]
+    """Of the S * P parts of a filter."""
+
+
+class Alignment(NamedTuple):
+    """How one element is laid over another."""
+
+    similarity: float
+    """Of 1 where the two are the same but for what is undone here, scale among it."""
+    order: tuple[int, ...]
+    """Filter of the other for each of the first; -1 where none is left."""
+    shifts: tuple[tuple[float, float], ...]
+    """Rows and columns by which each filter of the other lies further."""
+    turn: int
+    """Which of the orientations fits best; 0 is as they are."""
+
+
+def spreads(front_end: optics.FrontEnd) -> Element:
+    """What the element of ``front_end`` does to the light of a point.
+
+    Raises
+    ------
+    ValueError
+        For a front end whose element is none of a kernel, a pupil or a Fourier plane.
+    """
+    with torch.no_grad():
+        if isinstance(front_end, optics.LearnedKernel):
+            response = front_end.response.detach().cpu().double().numpy()
+            if front_end.mix_channels:  # [F, C, C, k, k]: each output has a sign and a place
+                parts = response.reshape(-1, 1, *response.shape[2:])
+            else:
+                parts = response
+            return Element("kernel", parts, _names(parts.shape[1] * parts.shape[2]))
+        if isinstance(front_end, optics.FourierFilter):
+            transmission = front_end.transmission.detach().cpu().to(torch.complex128)
+            field = torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(transmission)))
+            field = _middle(field.numpy())
+            if front_end.illumination == "incoherent":
+                return Element("psf", np.square(np.abs(field))[None, None, None], ("",))
+            return Element("spread", field[None, None, None], ("",))
+        if isinstance(front_end, optics.IncoherentImaging):
+            psf = front_end.psf().detach().cpu().double().numpy()
+            if psf.ndim == 3:
+                return Element("psf", psf[None, :, None], _names(len(psf)))
+    raise ValueError(f"{type(front_end).__name__} has no element of a kind that can be compared")
+
+
+def _names(count: int) -> tuple[str, ...]:
+    if count == 3:
+        return ("red", "green", "blue")
+    return ("",) if count == 1 else tuple(map(str, range(count)))
+
+
+def _middle(field: Array) -> Array:
+    rows, columns = ((n // 2, min(n, _WINDOW) // 2) for n in field.shape)
+    return field[
+        rows[0] - rows[1] : rows[0] + rows[1] + 1,
+        columns[0] - columns[1] : columns[0] + columns[1] + 1,
+    ]
+
+
+def load_element(folder: Path | str, config: RunConfig) -> tuple[Element, Element]:
+    """The element of a run at its best epoch, and the one that its training began from.
+
+    The scenes are not looked at: a run folder that was copied from elsewhere is enough.
+
+    Parameters
+    ----------
+    folder : path
+        The run folder.
+    config : RunConfig
+        As the run was started.
+
+    Returns
+    -------
+    (Element, Element)
+
+    Raises
+    ------
+    CheckpointError
+        When the weights are not there, or of another element than the configuration says.
+    ValueError
+        Without a front end, or when its size cannot be told without the scenes.
+    """
+    path = Path(folder) / BEST_FILE
+    weights, _ = load_checkpoint(path)
+    own = {
+        name.removeprefix("front_end."): tensor
+        for name, tensor in weights.items()
+        if name.startswith("front_end.")
+    }
+    size = config.data.image_size
+    if size is None:
+        raise ValueError("the size of the scenes is not in the configuration; set data.image_size")
+    for channels in _channels(config):
+        with torch.random.fork_rng(devices=[]):
+            # As build_system does: the front end is the first thing that is built.
+            torch.default_generator.manual_seed(config.system.seed)
+            front_end = build_front_end(config.system.front_end, (size, size), channels)
+        if front_end is None:
+            raise ValueError("the run has no front end: the sensor sees the scene")
+        start = spreads(front_end)
+        try:
+            load_weights(front_end, own, source=str(path))
+        except CheckpointError:
+            if channels == _channels(config)[-1]:
+                raise
+            continue
+        return spreads(front_end), start
+    raise AssertionError("there is always a number of channels to try")
+
+
+def _channels(config: RunConfig) -> tuple[int, ...]:
+    if isinstance(config.data, PhantomConfig):
+        return (len(config.data.wavelengths or (0, 0, 0)),)
+    return (3, 1)  # a folder of grey pictures has one
+
+
+def surrogate(parts: Array, generator: np.random.Generator) -> Array:
+    """Parts with the same power at each frequency and random phases: alike in nothing else.
+
+    All parts of a filter are turned by the same phases, so that what they have in common stays
+    (Prichard and Theiler, Physical Review Letters 73 (1994) 951).
+
+    Parameters
+    ----------
+    parts : array ``[F, S, P, h, w]``
+    generator : numpy.random.Generator
+        Source of the phases.
+    """
+    spectrum = np.fft.fft2(parts)
+    noise = np.fft.fft2(generator.standard_normal((len(parts), 1, 1, *parts.shape[-2:])))
+    # The phases of real noise are odd, so that real parts stay real.
+    size = np.abs(noise)
+    turned = np.fft.ifft2(
+        spectrum * np.divide(noise, size, out=np.ones_like(noise), where=size > 0)
+    )
+    return turned if np.iscomplexobj(parts) else turned.real
+
+
+def align(
+    one: Element,
+    other: Element,
+    *,
+    orientation: Orientation = "kept",
+) -> Alignment:
+    """Lay an element over another as well as it goes.
+
+    Parameters
+    ----------
+    one, other : Element
+        Of one kind.
+    orientation : str
+        Turns that are undone too, see :data:`Orientation`.
+
+    Returns
+    -------
+    Alignment
+        The similarity is ``sum_f |<a_f, shifted b_f>| / (|a| |b|)`` over the best order of the
+        filters (Kuhn, 1955), each shifted by fractions of a pixel to the maximum of its
+        cross-correlation, with the sign of each of its parts free; of complex spreads the phase,
+        and the twin, which makes the same picture of a scene without phase.
+
+    Raises
+    ------
+    ValueError
+        For elements of different kinds or parts, or an unknown orientation.
+    """
+    if orientation not in get_args(Orientation):
+        raise ValueError(f"orientation must be one of {get_args(Orientation)}, not {orientation!r}")
+    if one.kind != other.kind or one.parts.shape[1:3] != other.parts.shape[1:3]:
+        raise ValueError(
+            f"a {one.kind} of {one.parts.shape[1:3]} parts and a {other.kind} of "
+            f"{other.parts.shape[1:3]} cannot be compared: they are elements of different kinds"
+        )
+    side = max(*one.parts.shape[-2:], *other.parts.shape[-2:])
+    return align_prepared(prepared(one, side), prepared(other, side, orientation))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An element as its transforms, so that many pairs are quick."""
+
+    spectra: tuple[Array, ...]
+    """``[F, S, P, n, n]`` for each turn, of real parts the half that tells the other."""
+    size: int
+    """n, odd, so that no frequency is its own opposite but 0."""
+    norm: float
+
+
+def prepared(element: Element, side: int, orientation: Orientation = "kept") -> Prepared:
+    """Transform an element, in a frame of ``side`` pixels, in each of its turns."""
+    parts = _framed(element.parts, side)
+    size = _window(2 * side + 1)  # in which nothing wraps around
+    transform = fft.fft2 if np.iscomplexobj(parts) else fft.rfft2
+    spectra = tuple(
+        np.asarray(transform(turned, (size, size))) for turned in _turns(parts, orientation)
+    )
+    return Prepared(spectra, size, float(np.linalg.norm(parts)))
+
+
+def align_prepared(one: Prepared, other: Prepared) -> Alignment:
+    """As :func:`align`, of elements of one kind in frames of one size."""
+    conjugate = one.spectra[0].conj()
+    count, size = len(conjugate), one.size
+    scale = one.norm * other.norm
+    if scale == 0:
+        return Alignment(0.0, (-1,) * count, ((0.0, 0.0),) * count, 0)
+    real = conjugate.shape[-1] < size
+    found = []
+    for number, spectrum in enumerate(other.spectra):
+        cross = (conjugate[:, None] * spectrum).sum(3)
+        lags = fft.irfft2(cross, (size, size)) if real else fft.ifft2(cross)
+        strength = _strength(np.asarray(lags)).reshape(count, len(spectrum), -1)
+        peaks = strength.max(-1)
+        ours, theirs = linear_sum_assignment(-peaks)
+        found.append((float(peaks[ours, theirs].sum()), number, cross, ours, theirs, strength))
+    _, number, cross, ours, theirs, strength = max(found, key=lambda each: each[0])
+    order, shifts = [-1] * count, [(0.0, 0.0)] * count
+    total = 0.0
+    for f, g in zip(ours, theirs, strict=True):
+        place = divmod(int(strength[f, g].argmax()), size)
+        peak, shifts[f] = _refined(cross[f, g], place, size)
+        total += peak
+        order[f] = int(g)
+    return Alignment(total / scale, tuple(order), tuple(shifts), number)
+
+
+def _window(least: int) -> int:
+    """Smallest odd size from ``least`` on that is quickly transformed."""
+    size = least
+    while fft.next_fast_len(size, real=True) != size:
+        size += 2
+    return size
+
+
+def _framed(parts: Array, side: int) -> Array:
+    """Parts in a square frame, their centres in its own."""
+    height, width = parts.shape[-2:]
+    top, left = side // 2 - height // 2, side // 2 - width // 2
+    room = ((0, 0),) * 3 + ((top, side - height - top), (left, side - width - left))
+    return np.pad(parts, room)
+
+
+def _turns(parts: Array, orientation: Orientation) -> Iterator[Array]:
+    """The parts in each orientation; of complex ones the twin of each too."""
+    turns = {"kept": (0,), "turned": (0, 2), "dihedral": (0, 1, 2, 3)}[orientation]
+    for flipped in (False, True) if orientation == "dihedral" else (False,):
+        for quarter in turns:
+            turned = np.rot90(parts[..., ::-1] if flipped else parts, quarter, (-2, -1))
+            yield turned
+            if np.iscomplexobj(parts):
+                yield turned.conj()
+
+
+def _strength(cross: Array) -> Array:
+    """Correlation ``[..., S, y, x]`` of a filter whose parts have free signs, or phases."""
+    return np.abs(cross).sum(-3)
+
+
+def _refined(cross: Array, place: tuple[int, int], size: int) -> tuple[float, tuple[float, float]]:
+    """Maximum of the correlation between the pixels, from its transform ``[S, n, n or half]``."""
+    real = cross.shape[-1] < size
+    down = fft.fftfreq(size)
+    across = fft.rfftfreq(size) if real else down
+    share = np.where(across > 0, 2, 1) if real else 1
+    centre = [float((p + size // 2) % size - size // 2) for p in place]
+    peak = -math.inf
+    for reach, points in _ROUNDS:
+        steps = np.linspace(-reach, reach, points)
+        y, x = centre[0] + steps, centre[1] + steps
+        rows = np.exp(2j * np.pi * y[:, None] * down) / size
+        columns = np.exp(2j * np.pi * across[:, None] * x) / size
+        sums = rows @ (cross * share) @ columns
+        values = _strength(sums.real if real else sums)
+        best = divmod(int(values.argmax()), points)
+        peak = float(values[best])
+        centre = [float(y[best[0]]), float(x[best[1]])]
+    return peak, (centre[0], centre[1])

@@ -1,0 +1,248 @@
+"""How far a study is, and how long it will take: from the files of its runs, seen from anywhere.
+
+Durations are differences of the times of files that one process wrote, so that the clocks of
+workers need not agree.
+"""
+
+import contextlib
+import json
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TextIO, final
+
+from joint.checkpoint import CheckpointError
+from joint.folder import CONFIG_FILE, HISTORY_FILE, RESULT_FILE, read_history
+from joint.parse import parse_json
+
+from .store import ATTEMPTS_FILE, Ledger, PlannedRun, RunState, Tally, open_study
+from .table import aligned
+
+__all__ = ["Board", "Going", "Progress", "progress", "watch"]
+
+_SAMPLE = 24  # runs that are done, from which the duration of others is told
+
+
+@final
+@dataclass(frozen=True)
+class Going:
+    """A run that somebody works on."""
+
+    digest: str
+    design: int
+    seed: int
+    epochs: int
+    """That have ended."""
+    of: int | None
+    """That were asked for; None where its configuration cannot be read."""
+    images_per_second: float | None
+    """Training speed in the last epoch."""
+    seconds_left: float | None
+    """None while nothing tells."""
+
+
+@final
+@dataclass(frozen=True)
+class Progress:
+    """How far a study is."""
+
+    name: str
+    tally: Tally
+    running: tuple[Going, ...]
+    """Each run that somebody holds."""
+    seconds_left: float | None
+    """Of the study, with as many workers as now; None while nothing tells."""
+
+    def __str__(self) -> str:
+        tally, left = self.tally, ""
+        if self.seconds_left is not None:
+            left = f"; about {_duration(self.seconds_left)} left"
+        return (
+            f"{tally.finished}/{tally.total} runs ended ({tally.failed} failed), "
+            f"{tally.running} running, {tally.pending} to go{left}"
+        )
+
+    def table(self, ledger: Ledger) -> list[str]:
+        """Lines for people of ``ledger``: the whole, and a row for each run that is running."""
+        lines = [f"{self.name}: {self}"]
+        if self.running:
+            head = ("run", "design", "seed", "epoch", "images/s", "left")
+            lines += aligned([head, *(_cells(going, ledger) for going in self.running)])
+        return lines
+
+    def to_json(self) -> str:
+        """All of it in one line of JSON."""
+        return json.dumps({**asdict(self), "tally": self.tally._asdict()}, allow_nan=False)
+
+
+def progress(ledger: Ledger) -> Progress:
+    """Look at a study once.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        The study; of a search, as it was last :meth:`Ledger.refreshed`.
+    """
+    states = ledger.states()
+    counts = {state: states.count(state) for state in ("running", "done", "failed")}
+    tally = Tally(pending=ledger.wanted - sum(counts.values()), **counts)
+    own = [run for run, state in zip(ledger.runs, states, strict=True) if state == "running"]
+    pace = _pace(ledger, states)
+    going = tuple(_going(ledger, run, pace) for run in own)
+    left = None
+    known = [one.seconds_left for one in going if one.seconds_left is not None]
+    if pace is not None and len(known) == len(going) > 0:
+        left = (sum(known) + tally.pending * pace * ledger.study.base.training.epochs) / len(going)
+    elif tally.finished == tally.total:
+        left = 0.0
+    return Progress(ledger.study.name, tally, going, left)
+
+
+def _going(ledger: Ledger, run: PlannedRun, pace: float | None) -> Going:
+    path = ledger.path(run)
+    ended, speed, of = 0, None, None
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        of = int(parse_json((path / CONFIG_FILE).read_bytes())["training"]["epochs"])
+    with contextlib.suppress(CheckpointError):
+        records = read_history(path)
+        ended, speed = len(records), records[-1].get("images_per_second") if records else None
+    own = _seconds_an_epoch(path, HISTORY_FILE, ended) or pace
+    left = None if own is None or of is None else max(0, of - ended) * own
+    return Going(run.digest, run.design, run.seed, ended, of, speed, left)
+
+
+def _pace(ledger: Ledger, states: tuple[RunState, ...]) -> float | None:
+    """Seconds an epoch takes, the evaluation of a run shared among its epochs; None if unknown."""
+    found = []
+    order = [(run, state) for run, state in zip(ledger.runs, states, strict=True)]
+    for run, state in reversed(order):
+        if state not in ("done", "running") or len(found) == _SAMPLE:
+            continue
+        path = ledger.path(run)
+        with contextlib.suppress(CheckpointError):
+            until = RESULT_FILE if state == "done" else HISTORY_FILE
+            found.append(_seconds_an_epoch(path, until, len(read_history(path))))
+    known = [seconds for seconds in found if seconds is not None]
+    return statistics.median(known) if known else None
+
+
+def _seconds_an_epoch(path: Path, until: str, ended: int) -> float | None:
+    """Mean over the epochs since the last start of a run; None before one has ended."""
+    try:
+        start = path / ATTEMPTS_FILE
+        began = parse_json(start.read_bytes().splitlines()[-1]).get("epochs", 0)
+        seconds = (path / until).stat().st_mtime - start.stat().st_mtime
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None
+    return seconds / (ended - began) if ended > began and seconds > 0 else None
+
+
+def _cells(going: Going, ledger: Ledger) -> tuple[str, ...]:
+    levels = ", ".join(f"{name}={v}" for name, v in ledger.designs[going.design].items())
+    return (
+        going.digest,
+        f"{going.design}: {levels}",
+        str(going.seed),
+        f"{going.epochs}/{'?' if going.of is None else going.of}",
+        "-" if going.images_per_second is None else f"{going.images_per_second:.0f}",
+        "-" if going.seconds_left is None else _duration(going.seconds_left),
+    )
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+# ------------------------------------------------------------------------------------------ shown
+
+
+@final
+class Board:
+    """Where progress is shown: on a terminal a table that stays in place, elsewhere a line when
+    something has ended.
+    """  # noqa: D205
+
+    def __init__(self, ledger: Ledger, *, stream: TextIO | None = None, shown: bool = True) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._shown = shown
+        self._live = shown and self._stream.isatty()
+        self._ended = ledger.tally().finished
+        self._drawn = 0
+
+    def show(self, ledger: Ledger) -> Tally:
+        """Bring it up to date; returns the tally."""
+        if not self._shown:
+            return ledger.tally()
+        now = progress(ledger)
+        if self._live:
+            columns, height = shutil.get_terminal_size()
+            lines = [line[: columns - 1] for line in now.table(ledger)[: height - 1]]
+            # Up to where it was drawn before, and clear what is below.
+            above = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
+            self._stream.write(above + "".join(f"{line}\n" for line in lines))
+            self._drawn = len(lines)
+        elif now.tally.finished != self._ended:
+            self._stream.write(f"{now}\n")
+        self._ended = now.tally.finished
+        self._stream.flush()
+        return now.tally
+
+
+def watch(
+    folder: Path | str,
+    *,
+    every: float = 2.0,
+    as_json: bool = False,
+    stop: Callable[[], bool] | None = None,
+    stream: TextIO | None = None,
+) -> Tally:
+    """Show how far a study is until it has ended, whoever works on it.
+
+    Parameters
+    ----------
+    folder : path
+        Of the study.
+    every : float
+        Seconds between two looks.
+    as_json : bool
+        Write a line of JSON when something has changed, for a script; see :class:`Progress`.
+    stop : callable, optional
+        Asked after each look; once it says True, watching ends.
+    stream : text file, optional
+        Where to; the standard output by default.
+
+    Raises
+    ------
+    ValueError
+        When ``every`` is not positive.
+    StudyError
+        When there is no study in the folder.
+    """
+    if not every > 0:
+        raise ValueError(f"there must be some time between two looks, not {every:g} s")
+    out = sys.stdout if stream is None else stream
+    ledger = open_study(folder)
+    board, last = Board(ledger, stream=out), None
+    if not (as_json or out.isatty()):
+        out.write(f"{progress(ledger)}\n")
+    while True:
+        if as_json:
+            now = progress(ledger)
+            tally = now.tally
+            if now != last:
+                out.write(f"{now.to_json()}\n")
+                out.flush()
+            last = now
+        else:
+            tally = board.show(ledger)
+        if tally.finished == tally.total or (stop is not None and stop()):
+            return tally
+        time.sleep(every)
+        ledger = ledger.refreshed()

@@ -1,0 +1,354 @@
+"""What a search asks for next: Optuna, by ask and tell, with the run folders as its memory.
+
+::
+
+    runs/<digest>/ ──validation part, mean over seeds──► told ──┐
+    designs of the round under way ──counted as running─────────┴─► Optuna ──► designs/0017.json
+
+An Optuna study is made anew for each question, from what the folders say, and thrown away: there is
+no second memory that a killed worker could leave wrong. The answer is a function of the study's
+file and of the results; two workers that ask at once get the same one.
+"""
+
+import math
+import threading
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from joint.config import ConfigError
+from joint.feed import derive_seed
+from joint.folder import read_history
+
+from .axis import Axis, Design, Level
+from .inference import scores_nothing
+from .sampler import GP, NSGA2, TPE, Random, Search
+from .space import Study
+from .store import Ledger, PlannedRun, StudyError
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["Told", "ask", "ask_next", "check_search", "on_validation", "told"]
+
+# Questions until chance decides: each answer that is not allowed is counted as running in the next.
+_QUESTIONS = 8
+_DRAWS = 1000
+# What Optuna is told to keep to itself is told to all threads.
+_ALONE = threading.Lock()
+
+
+class Told(NamedTuple):
+    """A design that was asked for, and what it came to."""
+
+    design: Design
+    digest: str
+    """Of its first run: designs that are one configuration are one."""
+    values: tuple[float, ...] | None
+    """Of each objective; None while it is running, or where nothing is known of any."""
+
+
+def objectives(study: Study) -> dict[str, bool]:
+    """What the search of a study looks for, and whether a smaller number is the better one."""
+    assert isinstance(study.sampler, Search)
+    given = study.sampler.objectives or {
+        study.plan.metric: "down" if study.plan.metric == "loss" else "up"
+    }
+    return {name: direction == "down" for name, direction in given.items()}
+
+
+def check_search(study: Study) -> None:
+    """Refuse a search where Optuna is not installed; other studies do not need it.
+
+    Raises
+    ------
+    StudyError
+        With what to install.
+    """
+    if isinstance(study.sampler, Search):
+        with _optuna():
+            pass
+
+
+# ------------------------------------------------------------------------------ what is known
+
+
+def on_validation(ledger: Ledger, run: PlannedRun, name: str) -> float | None:
+    """An objective of a run that is done: a number on the validation part, or a cost.
+
+    Returns
+    -------
+    float or None
+        With the weights that the run ended with; None where it has no such stage.
+
+    Raises
+    ------
+    CheckpointError
+        When its files are damaged.
+    """
+    result = ledger.result(run)
+    if name in result.get("costs", {}):
+        return result["costs"][name]
+    epochs = read_history(ledger.path(run))
+    best = result.get("best_epoch") if _restores(ledger, run) else None
+    return epochs[-1 if best is None else best]["validation"].get(name)
+
+
+def _restores(ledger: Ledger, run: PlannedRun) -> bool:
+    """Whether a run ended with the weights of its best epoch rather than the last."""
+    paths = [path for axis in ledger.study.axes.values() for path in axis.paths()]
+    differ = any(path in ("training", "training.restore_best") for path in paths)
+    config = ledger.config(run) if differ else ledger.study.base
+    return config.training.restore_best
+
+
+def told(ledger: Ledger) -> list[Told] | None:
+    """What the next design of a search is asked for with; None while its round must wait.
+
+    A run that failed, or has no such number, counts as the worst that was seen, and as nothing in a
+    share such as the accuracy: it is an outcome, which the search must learn to avoid.
+
+    Raises
+    ------
+    StudyError
+        When no run at all has one of the objectives.
+    """
+    study = ledger.study
+    assert isinstance(study.sampler, Search)
+    known = study.sampler.known_to(len(ledger.designs))
+    states = dict(zip(ledger.runs, ledger.states(), strict=True))
+    runs = [[run for run in states if run.design == number] for number in range(known)]
+    if any(states[run] not in ("done", "failed") for run in chain.from_iterable(runs)):
+        return None
+    names = objectives(study)
+    values = np.full((known, len(study.seeds), len(names)), np.nan)
+    for number, own in enumerate(runs):
+        for place, run in enumerate(own):
+            if states[run] == "done":
+                found = [on_validation(ledger, run, name) for name in names]
+                values[number, place] = [math.nan if v is None else v for v in found]
+    for column, (name, down) in enumerate(names.items()):
+        seen = values[..., column][np.isfinite(values[..., column])]
+        if len(seen) == 0 and "done" in states.values():
+            raise StudyError(
+                f"no run of {ledger.folder} has {name}, which the search looks for: its designs "
+                "have no such stage; start a study with other objectives"
+            )
+        if len(seen):
+            worst = 0.0 if scores_nothing(name) else seen.max() if down else seen.min()
+            values[..., column] = np.nan_to_num(values[..., column], nan=worst)
+    first = {run.design: run.digest for run in reversed(ledger.runs)}
+    return [
+        Told(design, first[number], _known(values[number]) if number < known else None)
+        for number, design in enumerate(ledger.designs)
+    ]
+
+
+def _known(values: np.ndarray) -> tuple[float, ...] | None:
+    means = values.mean(0)
+    return tuple(means.tolist()) if np.isfinite(means).all() else None
+
+
+# -------------------------------------------------------------------------------- what is asked
+
+
+def ask_next(ledger: Ledger) -> Ledger | None:
+    """Let a search choose one more design, if the rounds before have ended.
+
+    Returns
+    -------
+    Ledger or None
+        With the design, which another worker may have added meanwhile; None when there is nothing
+        to choose, or the results are not there yet.
+
+    Raises
+    ------
+    StudyError
+        Without Optuna, or when no other design can be found.
+    """
+    if len(ledger.runs) >= ledger.wanted:
+        return None
+    known = told(ledger)
+    return None if known is None else ledger.add(ask(ledger.study, known))
+
+
+def ask(study: Study, known: Sequence[Told]) -> Design:
+    """Choose the next design of a search.
+
+    Parameters
+    ----------
+    study : Study
+        Its sampler is a search.
+    known : sequence of Told
+        All designs before, in their order.
+
+    Returns
+    -------
+    dict
+        A choice on every axis: it meets the constraints, is a valid configuration, and was not
+        asked for before.
+
+    Raises
+    ------
+    StudyError
+        Without Optuna, or when no such design can be found.
+    """
+    assert isinstance(study.sampler, Search)
+    taken = {one.digest for one in known}
+    number, refused = len(known), []
+    if any(one.values is not None for one in known):
+        space = {name: _distribution(axis) for name, axis in study.axes.items()}
+        for attempt in range(_QUESTIONS):
+            seed = derive_seed(study.sampler.seed, "ask", number, attempt) % 2**32
+            found = _answer(study, space, [*known, *refused], seed)
+            if _is_new(study, found, taken):
+                return found
+            refused.append(Told(found, "", None))
+    seed = derive_seed(study.sampler.seed, "chance", number)
+    drawn = islice(Random(count=1, seed=seed).designs(study.axes), _DRAWS)
+    for found in chain(drawn, study.every() or ()):
+        if _is_new(study, found, taken):
+            return found
+    # Why the last one is none, where it is a configuration that cannot be.
+    study.config(found, study.seeds[0])  # pyright: ignore[reportPossiblyUnboundVariable]
+    raise StudyError(
+        f"the search has found {number} designs, and no other one that meets the constraints and "
+        "is another configuration: it is finished; make its count smaller in a new study"
+    )
+
+
+def _is_new(study: Study, design: Design, taken: Collection[str]) -> bool:
+    if not study.allows(design):
+        return False
+    try:
+        return study.config(design, study.seeds[0]).digest() not in taken
+    except ConfigError:
+        return False
+
+
+def _answer(study: Study, space: dict[str, Any], known: Sequence[Told], seed: int) -> Design:
+    """What Optuna says, allowed or not."""
+    with _optuna() as optuna:
+        asked = optuna.create_study(
+            directions=["minimize" if down else "maximize" for down in objectives(study).values()],
+            sampler=_sampler(optuna, study.sampler, seed),
+        )
+        tell = _replay if isinstance(study.sampler, NSGA2) else _put
+        tell(optuna, asked, study, space, known)
+        trial = asked.ask(space)
+    return {name: _level(study.axes[name], trial.params[name]) for name in study.axes}
+
+
+def _sampler(optuna: Any, search: Any, seed: int) -> "optuna.samplers.BaseSampler":  # noqa: ANN401
+    match search:
+        case TPE():
+            return optuna.samplers.TPESampler(
+                seed=seed, n_startup_trials=1, multivariate=True, constant_liar=True
+            )
+        case GP():
+            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1)
+        case _:
+            # Optuna's default only recombines the numbers of the first round.
+            blend = optuna.samplers.nsgaii.BLXAlphaCrossover()
+            return optuna.samplers.NSGAIISampler(
+                seed=seed, population_size=search.population, crossover=blend
+            )
+
+
+def _put(
+    optuna: Any,  # noqa: ANN401
+    asked: "optuna.Study",
+    study: Study,
+    space: dict[str, Any],
+    known: Iterable[Told],
+) -> None:
+    """Tell what is known, all at once."""
+    states = optuna.trial.TrialState
+    for one in known:
+        asked.add_trial(
+            optuna.trial.create_trial(
+                state=states.RUNNING if one.values is None else states.COMPLETE,
+                values=one.values,
+                params=_params(study, one.design),
+                distributions=space,
+            )
+        )
+
+
+def _replay(
+    optuna: Any,  # noqa: ANN401
+    asked: "optuna.Study",
+    study: Study,
+    space: dict[str, Any],
+    known: Sequence[Told],
+) -> None:
+    """Ask and tell what is known once more, round by round: a generation is known by that."""
+    size = study.sampler.first  # pyright: ignore[reportAttributeAccessIssue]
+    for start in range(0, len(known), size):
+        generation = known[start : start + size]
+        trials = []
+        for one in generation:
+            asked.enqueue_trial(_params(study, one.design))
+            trial = asked.ask(space)
+            _ = trial.relative_params  # the sampler writes the generation down when it is asked
+            trials.append(trial)
+        for trial, one in zip(trials, generation, strict=True):
+            if one.values is not None:
+                asked.tell(trial, one.values)
+
+
+# ------------------------------------------------------------------- levels as Optuna's numbers
+
+
+def _distribution(axis: Axis) -> Any:  # noqa: ANN401
+    with _optuna() as optuna:
+        kinds = optuna.distributions
+        if axis.values is None:
+            low, high = axis.ends()
+            log = axis.scale == "log"
+            if axis.integer:
+                return kinds.IntDistribution(int(low), int(high), log=log)
+            return kinds.FloatDistribution(low, high, log=log)
+        levels = axis.levels()
+        if _ordered(levels):  # neighbours are alike
+            return kinds.IntDistribution(0, len(levels) - 1)
+        return kinds.CategoricalDistribution(tuple(range(len(levels))))
+
+
+def _ordered(levels: Sequence[Level]) -> bool:
+    numbers = [v for v in levels if isinstance(v, int | float) and not isinstance(v, bool)]
+    return len(numbers) == len(levels) and numbers in (sorted(numbers), sorted(numbers)[::-1])
+
+
+def _params(study: Study, design: Design) -> dict[str, Any]:
+    return {
+        name: design[name] if axis.values is None else axis.levels().index(design[name])
+        for name, axis in study.axes.items()
+    }
+
+
+def _level(axis: Axis, param: float) -> Level:
+    return axis.rounded(param) if axis.values is None else axis.levels()[int(param)]
+
+
+@contextmanager
+def _optuna() -> Iterator[Any]:
+    """Optuna without its words about every study, and without those on what may change in it."""
+    try:
+        import optuna  # here: only a search pays for it
+    except ImportError as error:
+        raise StudyError(
+            "a search needs Optuna, which is not installed: pip install 'lens2label[optuna]'"
+        ) from error
+    with _ALONE, warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        try:
+            yield optuna
+        finally:
+            optuna.logging.set_verbosity(before)

@@ -1,0 +1,122 @@
+import json
+
+import pytest
+
+import joint
+from joint.study import TPE, Axis, Plan, StudyError, confirm, create_study, winner, work
+from joint.study.store import record_failure
+
+
+def _validated(ledger, run, value, metric="balanced_accuracy"):
+    path = ledger.path(run)
+    path.mkdir(parents=True, exist_ok=True)
+    line = {"epoch": 0, "validation": {metric: value}}
+    (path / "history.jsonl").write_text(json.dumps(line) + "\n")
+    (path / "result.json").write_text(json.dumps({"best_epoch": 0, "costs": {}, "test": {}}))
+
+
+@pytest.fixture
+def looked_at(ledger):
+    """Four designs on eight seeds, of which the third is the best."""
+    for run in ledger.runs:
+        _validated(ledger, run, (0.5, 0.6, 0.8, 0.75)[run.design] + 0.01 * run.seed)
+    return ledger
+
+
+def test_the_winner_is_the_best_on_the_validation_part(looked_at):
+    assert winner(looked_at) == (2, pytest.approx(0.835), 4)
+    assert winner(looked_at, first=2) == (1, pytest.approx(0.635), 2)
+    # A run that failed has scored nothing, which one good seed of eight cannot hide.
+    run = next(run for run in looked_at.runs if run.design == 2)
+    (looked_at.path(run) / "result.json").unlink()
+    record_failure(looked_at.path(run), RuntimeError("diverged"))
+    assert winner(looked_at).number == 3
+    (looked_at.path(run) / "failure.json").unlink()
+    assert winner(looked_at) == (3, pytest.approx(0.785), 3)  # not ended on all seeds
+
+
+def test_where_less_is_better_the_winner_has_the_least(small_study, tmp_path):
+    ledger = create_study(small_study(plan=Plan(metric="loss"), seeds=(0,)), tmp_path)
+    for run in ledger.runs:
+        _validated(ledger, run, (0.5, 0.2, 0.8, 0.7)[run.design], "loss")
+    record = ledger.runs[1]
+    assert winner(ledger).number == 1
+    (ledger.path(record) / "result.json").unlink()
+    record_failure(ledger.path(record), RuntimeError("diverged"))
+    assert winner(ledger) == (0, 0.5, 3)
+
+
+def test_a_find_is_tested_on_fresh_seeds(looked_at, tmp_path):
+    made = confirm(looked_at, tmp_path / "new", seeds=7)
+    assert made.designs == (looked_at.designs[2], looked_at.designs[0])
+    assert {run.seed for run in made.runs} == set(range(8, 15))
+    assert not {run.digest for run in made.runs} & {run.digest for run in looked_at.runs}
+    assert made.study.plan.metric == looked_at.study.plan.metric
+    assert [pair[1:] for pair in made.pairs()] == [(0, 1)]
+    assert made.study.question == (
+        "Is light=5000, depth=4 (the best of 4 on the validation part) better than "
+        "light=50, depth=4 on fresh seeds?"
+    )
+    # All else is as it was.
+    again = made.config(made.runs[0]).model_dump(mode="json")
+    before = looked_at.config(looked_at.runs[2]).model_dump(mode="json")
+    again["system"]["seed"] = again["training"]["seed"] = 0
+    assert again == before
+    assert confirm(looked_at, tmp_path / "new", seeds=7).runs == made.runs
+    with pytest.raises(StudyError, match="holds another study"):
+        confirm(looked_at, tmp_path / "new", seeds=8)
+
+
+def test_both_designs_can_be_named(looked_at, tmp_path):
+    made = confirm(looked_at, tmp_path / "new", design=3, baseline=1)
+    assert made.designs == (looked_at.designs[3], looked_at.designs[1])
+    assert "(chosen)" in made.study.question
+    for wrong in ({"design": 4}, {"baseline": -1}):
+        with pytest.raises(ValueError, match="they are counted from 0 to 3"):
+            confirm(looked_at, tmp_path / "other", **wrong)
+    with pytest.raises(ValueError, match="design 2 is both"):
+        confirm(looked_at, tmp_path / "other", baseline=2)
+    with pytest.raises(ValueError, match="at least 2 seeds"):
+        confirm(looked_at, tmp_path / "other", seeds=1)
+    with pytest.warns(UserWarning, match="3 paired seeds cannot"):
+        confirm(looked_at, tmp_path / "other", seeds=3)
+
+
+def test_there_may_be_no_winner(ledger, small_study, tmp_path):
+    with pytest.raises(StudyError, match=r"no design of .* has a balanced_accuracy on all of its"):
+        winner(ledger)
+    other = create_study(small_study(plan=Plan(metric="sensitivity")), tmp_path / "other")
+    with pytest.raises(StudyError, match="sensitivity is not measured on the validation part"):
+        winner(other)
+    with pytest.raises(StudyError, match="on all of its"):
+        confirm(ledger, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_seeds_come_to_an_end(looked_at, small_study, tmp_path):
+    last = create_study(small_study(plan=Plan(), seeds=(2**63 - 2,)), tmp_path / "last")
+    with pytest.raises(ValueError, match="there are no 6 seeds after"):
+        confirm(last, tmp_path / "new", design=1)
+
+
+def test_a_search_is_held_against_its_first_round(small_base, small_study, tmp_path, cheap):
+    pytest.importorskip("optuna")
+    light = Axis(path="system.sensor.photons", low=10, high=1e4, scale="log")
+    study = small_study(
+        base=small_base(), axes={"light": light}, plan=Plan(), seeds=(0,),
+        sampler=TPE(count=12, startup=3),
+    )  # fmt: skip
+
+    def rise(config):
+        assert isinstance(config, joint.RunConfig)
+        return {"balanced_accuracy": config.system.sensor.photons / 1e4}
+
+    cheap(rise)
+    ledger = create_study(study, tmp_path / "search")
+    work(ledger.folder)
+    ledger = ledger.refreshed()
+    made = confirm(ledger, tmp_path / "confirm")
+    found, before = (design["light"] for design in made.designs)
+    assert found == max(design["light"] for design in ledger.designs)
+    assert before == max(design["light"] for design in ledger.designs[:3])
+    assert "the best of 12" in made.study.question

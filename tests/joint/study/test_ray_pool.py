@@ -1,0 +1,106 @@
+import json
+import os
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from joint.study import (
+    Axis,
+    Plan,
+    RayEach,
+    StudyError,
+    WorkerLost,
+    create_study,
+    open_study,
+    run_study,
+    work,
+)
+from joint.study.store import ATTEMPTS_FILE
+
+ray = pytest.importorskip("ray")
+# The processes of a cluster start once for all of these.
+pytestmark = pytest.mark.xdist_group("ray")
+
+
+@pytest.fixture(scope="module")
+def pool():
+    made = RayEach(machine_cpus=2)
+    yield made
+    made.shutdown(cancel_futures=True)
+    assert not ray.is_initialized()
+
+
+def _pid(folder):
+    """Who works on a run now."""
+    ledger = open_study(folder)
+    for run in ledger.runs:
+        path = ledger.path(run) / ATTEMPTS_FILE
+        if path.exists() and ledger.state(run) == "running":
+            return run, json.loads(path.read_text().splitlines()[-1])["pid"]
+    return None
+
+
+def test_workers_on_a_cluster_one_of_them_killed(pool, small_study, small_base, tmp_path, capfd):
+    base = small_base(epochs=6, batch_size=16)
+    axes = {"light": Axis(path="system.sensor.photons", values=(50, 5000))}
+    study = small_study(base=base, axes=axes, plan=Plan(), seeds=(0, 1))
+    ledger = create_study(study, tmp_path)
+    with ThreadPoolExecutor(1) as runner:
+        running = runner.submit(run_study, tmp_path, workers=2, executor=pool, poll=0.1)
+        end = time.monotonic() + 200
+        while (found := _pid(tmp_path)) is None:
+            assert time.monotonic() < end, "nothing happened"
+            time.sleep(0.002)
+        run, pid = found
+        assert pid != os.getpid()
+        os.kill(pid, signal.SIGKILL)
+        assert running.result(timeout=300) == (0, 0, 4, 0)
+    starts = {r: (ledger.path(r) / ATTEMPTS_FILE).read_text().count("\n") for r in ledger.runs}
+    assert starts == {r: 2 if r == run else 1 for r in ledger.runs}
+    assert all(ledger.result(r)["epochs"] == 6 for r in ledger.runs)
+    assert "4/4 runs ended" in capfd.readouterr().err
+
+
+def test_a_call_fails_or_is_lost(pool):
+    failed, lost = pool.submit(json.loads, "{"), pool.submit(os._exit, 1)
+    with pytest.raises(ValueError, match="property name"):
+        failed.result(timeout=200)
+    with pytest.raises(WorkerLost, match="Ray lost a worker: WorkerCrashedError"):
+        lost.result(timeout=200)
+
+
+def test_a_worker_is_asked_to_leave_and_saves(pool, small_study, small_base, tmp_path):
+    study = small_study(
+        base=small_base(epochs=4000, batch_size=8), plan=Plan(), seeds=(0,),
+        axes={"light": Axis(path="system.sensor.photons", values=(50,))},
+    )  # fmt: skip
+    ledger = create_study(study, tmp_path)
+    own = RayEach()  # the same cluster, which it leaves as it is
+    future = own.submit(work, str(tmp_path), poll=0.1)
+    history = ledger.path(ledger.runs[0]) / "history.jsonl"
+    end = time.monotonic() + 200
+    while not (history.exists() and history.stat().st_size):
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.01)
+    own.shutdown(cancel_futures=True)
+    assert future.result(timeout=0).stopped
+    assert ledger.tally() == (1, 0, 0, 0)
+    assert (ledger.path(ledger.runs[0]) / "checkpoint.safetensors").exists()
+    assert ray.is_initialized()
+
+
+def test_a_cluster_must_have_what_a_run_holds(pool):
+    with pytest.raises(ValueError, match=r"to hold 1 cores and 0\.125 GPUs, and the cluster has 2"):
+        RayEach(gpus=0.125)
+    for wrong in ({"gpus": 1.5}, {"gpus": -1}, {"cpus": -1}):
+        with pytest.raises(ValueError, match="a share of a GPU below 1 or whole GPUs"):
+            RayEach(**wrong)
+
+
+def test_ray_may_be_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(StudyError, match=r"not installed: pip install 'lens2label\[ray\]'"):
+        RayEach()

@@ -1,0 +1,393 @@
+import importlib
+import json
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import joint
+from joint.config import ConfigError
+from joint.folder import hold
+from joint.study import (
+    GP,
+    NSGA2,
+    TPE,
+    Axis,
+    Plan,
+    Random,
+    Study,
+    StudyError,
+    create_study,
+    open_study,
+    run_study,
+    work,
+)
+from joint.study.search import Told, ask, ask_next, on_validation, told
+from joint.study.store import ATTEMPTS_FILE, record_failure
+
+pytest.importorskip("optuna")
+
+LIGHT = Axis(path="system.sensor.photons", low=10, high=1e4, scale="log")
+BITS = Axis(path="system.sensor.bit_depth", low=1, high=12, integer=True)
+NOISE = Axis(path="system.sensor.read_noise", values=(0.5, 1, 2, 4, 8))
+UP = {"accuracy": "up"}
+
+
+def _study(sampler, **changes):
+    axes = {"light": LIGHT, "bits": BITS, "noise": NOISE}
+    base = joint.RunConfig(
+        data=joint.PhantomConfig(count=60, image_size=16, balance=0),
+        system=joint.SystemConfig(front_end=joint.NoneConfig(), codec=joint.NoneConfig()),
+    )
+    return Study(**{"base": base, "axes": axes, "sampler": sampler, "seeds": (0,), **changes})
+
+
+def _hill(design):
+    """1 at 1600 photons, 9 bits and 2 electrons."""
+    return (
+        1
+        - 0.1 * (math.log10(design["light"]) - 3.2) ** 2
+        - 0.01 * (design["bits"] - 9) ** 2
+        - 0.02 * (math.log2(design["noise"]) - 1) ** 2
+    )
+
+
+def _searched(study, values):
+    """Designs of a search over a formula, in the rounds in which workers would ask for them."""
+    known = [(design, values(design)) for design in study.designs()]
+    digests = [study.config(design, 0).digest() for design, _ in known]
+    while len(known) < study.sampler.count:
+        ended = study.sampler.known_to(len(known))
+        design = ask(
+            study,
+            [
+                Told(one, digest, found if number < ended else None)
+                for number, ((one, found), digest) in enumerate(zip(known, digests, strict=True))
+            ],
+        )
+        known.append((design, values(design)))
+        digests.append(study.config(design, 0).digest())
+    return [design for design, _ in known]
+
+
+def _formula(config):
+    sensor = config.system.sensor
+    light, bits, noise = sensor.photons, sensor.bit_depth, sensor.read_noise
+    value = _hill({"light": light, "bits": bits, "noise": noise})
+    return {"accuracy": value + 0.001 * config.training.seed, "balanced_accuracy": value}
+
+
+def _asked(ledger):
+    return [json.dumps(design) for design in ledger.designs]
+
+
+# --------------------------------------------------------------------------- against brute force
+
+
+def _lead(sampler, seeds, count):
+    """How far the best of so many designs is from the top, searched and drawn: means over seeds."""
+    searched, drawn = [], []
+    for seed in seeds:
+        study = _study(sampler(count=count, seed=seed, startup=8, objectives=UP))
+        searched.append(1 - max(map(_hill, _searched(study, lambda d: (_hill(d),)))))
+        chance = _study(Random(count=count, seed=seed))
+        drawn.append(1 - max(map(_hill, chance.designs())))
+    return float(np.mean(searched)), float(np.mean(drawn))
+
+
+@pytest.mark.parametrize(("sampler", "seeds", "count"), [(TPE, 6, 24), (GP, 2, 14)])
+def test_a_search_comes_nearer_to_the_top_than_chance(sampler, seeds, count):
+    searched, drawn = _lead(sampler, range(seeds), count)
+    assert searched < 0.5 * drawn
+
+
+PATHS = {
+    "light": "system.sensor.photons",
+    "noise": "system.sensor.read_noise",
+    "rate": "training.learning_rate",
+    "decay": "training.weight_decay",
+    "average": "training.averaging",
+    "task": "objective.task",
+}
+
+
+def _zdt1(design):
+    """Test problem of Zitzler, Deb and Thiele (2000): the front is 1 - sqrt(light)."""
+    light, *rest = design.values()
+    far = 1 + 9 * np.mean(rest)
+    return far * (1 - math.sqrt(light / far)), light
+
+
+def _volume(points):
+    """Area that the points dominate, both smaller, within 0..10 and 0..1."""
+    area, top = 0.0, 10.0
+    for loss, light in sorted(points, key=lambda point: point[1]):
+        if loss < top:
+            area += (top - loss) * (1 - light)
+            top = loss
+    return area
+
+
+def test_a_genetic_search_learns_from_one_generation_to_the_next():
+    axes = {name: Axis(path=path, low=0.001, high=0.999) for name, path in PATHS.items()}
+    goals = {"loss": "down", "photons": "down"}
+    gains, distances = [], []
+    for seed in range(2):
+        study = _study(NSGA2(count=72, seed=seed, population=12, objectives=goals), axes=axes)
+        searched = _searched(study, _zdt1)
+        chance = _study(Random(count=72, seed=seed), axes=axes)
+        gains.append(_volume(map(_zdt1, searched)) - _volume(map(_zdt1, chance.designs())))
+        distances += [np.mean([*design.values()][1:]) for design in searched[-24:]]
+    assert np.mean(gains) > 0
+    # By chance the distance from the front is 0.5, its mean over 48 designs within 0.02 of it.
+    assert np.mean(distances) < 0.4
+
+
+# -------------------------------------------------------------------------------- what is asked
+
+
+@pytest.mark.parametrize(("sampler", "count"), [(TPE, 14), (GP, 8), (NSGA2, 14)])
+def test_a_small_space_is_searched_to_its_end_and_nothing_asked_twice(sampler, count):
+    axes = {"bits": BITS.model_copy(update={"high": 4.0}), "noise": NOISE}
+    few = {"population": 4} if sampler is NSGA2 else {"startup": 4, "batch": 3}
+    constraints = (
+        "bits < 4 or noise != 8",
+        "bits > 1 or noise >= 1",
+        "noise != 2 or bits != 2",
+        "noise != 4 or bits == 4 or bits < 2",
+    )
+    sampled = sampler(count=count, objectives=UP, **few)
+    study = _study(sampled, axes=axes, constraints=constraints)
+    assert len(study.every()) == 15
+    found = _searched(study, lambda d: (_hill({**d, "light": 1600}),))
+    assert len({json.dumps(design) for design in found}) == count
+    assert all(study.allows(design) for design in found)
+    too_many = study.model_copy(update={"sampler": sampler(count=16, objectives=UP, **few)})
+    with pytest.raises(ValueError, match="wants 16 designs, and only 15 meet the constraints"):
+        too_many.designs()
+
+
+def test_the_same_question_has_the_same_answer():
+    study = _study(TPE(count=20, startup=6, objectives=UP))
+    known = [Told(d, study.config(d, 0).digest(), (_hill(d),)) for d in study.designs()]
+    assert ask(study, known) == ask(study, known)
+    # Each part of what is known tells.
+    assert ask(study, known) != ask(study, known[:-1])
+    other = _study(TPE(count=20, startup=6, seed=1, objectives=UP))
+    assert ask(other, known) != ask(study, known)
+    running = ask(study, known)
+    waiting = [*known, Told(running, study.config(running, 0).digest(), None)]
+    assert ask(study, waiting) != running
+
+
+def test_designs_that_are_no_configuration_are_not_asked_for():
+    camera = Axis(path="system.front_end", values=({"kind": "none"}, {"kind": "kernel"}))
+    size = Axis(path="system.front_end.kernel_size", values=(3, 5, 7))
+    study = _study(TPE(count=5, startup=2, objectives=UP), axes={"camera": camera, "size": size})
+    first = Told({"camera": "kernel", "size": 3}, "x", (1.0,))
+    for number in range(2):
+        found = ask(study, [first, *[Told({"camera": "kernel", "size": 5}, "y", (0.9,))] * number])
+        assert found["camera"] == "kernel"
+    study = study.model_copy(update={"constraints": ("camera == none",)})
+    with pytest.raises(ConfigError, match=r"kernel_size: no such key"):
+        ask(study, [first])
+
+
+def test_a_space_without_another_design_ends_the_search():
+    study = _study(TPE(count=2, startup=2, objectives=UP), axes={"noise": NOISE})
+    known = [Told(d, study.config(d, 0).digest(), (1.0,)) for d in study.every()]
+    with pytest.raises(StudyError, match="has found 5 designs, and no other one"):
+        ask(study, known)
+
+
+def test_without_any_result_chance_decides():
+    study = _study(TPE(count=9, startup=2, objectives=UP))
+    lost = [Told(design, "x", None) for design in study.designs()]
+    assert study.allows(ask(study, lost))
+
+
+def test_optuna_may_be_missing(monkeypatch):
+    study = _study(TPE(count=9, startup=2, objectives=UP))
+    known = [Told(design, "x", (1.0,)) for design in study.designs()]
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(StudyError, match=r"not installed: pip install 'lens2label\[optuna\]'"):
+        ask(study, known)
+
+
+# -------------------------------------------------------------------------------- what is known
+
+
+def _made(ledger, run, value, *, epochs=(0.1,)):
+    path = ledger.path(run)
+    path.mkdir(parents=True)
+    for epoch, number in enumerate((*epochs, value)):
+        line = {"epoch": epoch, "validation": {"accuracy": number, "loss": 1 - number}}
+        with (path / "history.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    result = {"best_epoch": len(epochs), "costs": {"photons": 10.0 * run.design}, "test": {}}
+    (path / "result.json").write_text(json.dumps(result))
+
+
+def test_a_round_waits_for_the_one_before_and_means_are_over_seeds(tmp_path):
+    goals = {"accuracy": "up", "loss": "down", "photons": "down"}
+    study = _study(TPE(count=6, startup=2, batch=2, objectives=goals), seeds=(0, 1))
+    ledger = create_study(study, tmp_path)
+    assert ledger.wanted == 12
+    assert ledger.tally() == (12, 0, 0, 0)
+    *first, last = ledger.runs
+    for number, run in enumerate(first):
+        _made(ledger, run, 0.5 + 0.1 * number)
+    assert ask_next(ledger) is None  # one of the round is missing
+    with hold(ledger.path(last)):
+        assert told(ledger) is None
+    ledger.path(last).mkdir(exist_ok=True)
+    record_failure(ledger.path(last), RuntimeError("diverged"))
+    one, two = told(ledger)
+    # A share that failed is nothing; of other numbers, the worst that was seen.
+    assert one.values == pytest.approx((0.6, 0.4, 0.0))
+    assert two.values == pytest.approx((0.3, 0.45, 10.0))
+    assert one.digest == ledger.runs[0].digest
+    ledger = ask_next(ledger)
+    assert [t.values is None for t in told(ledger)] == [False, False, True]
+    ledger = ask_next(ledger)
+    assert len(ledger.designs) == 4
+    assert ledger.tally() == (8, 0, 3, 1)
+    assert ask_next(ledger) is None  # the next round
+    assert open_study(tmp_path).runs == ledger.runs
+    assert ask_next(ledger.refreshed()) is None
+
+
+def test_numbers_are_those_of_the_weights_that_were_kept(tmp_path):
+    study = _study(TPE(count=3, startup=2, objectives=UP))
+    ledger = create_study(study, tmp_path / "best")
+    run = ledger.runs[0]
+    _made(ledger, run, 0.9)
+    with (ledger.path(run) / "history.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "validation": {"accuracy": 0.7}}\n')
+    assert on_validation(ledger, run, "accuracy") == 0.9
+    last = Axis(path="training.restore_best", values=(False,))
+    axes = {"light": LIGHT, "last": last}
+    other = create_study(study.model_copy(update={"axes": axes}), tmp_path / "last")
+    _made(other, other.runs[0], 0.7, epochs=(0.1, 0.9))
+    assert on_validation(other, other.runs[0], "accuracy") == 0.7
+
+
+def test_an_objective_that_no_run_has_is_told(tmp_path):
+    study = _study(TPE(count=3, startup=2, objectives={"psnr": "up"}))
+    ledger = create_study(study, tmp_path)
+    for run in ledger.runs:
+        _made(ledger, run, 0.5)
+    with pytest.raises(StudyError, match=r"no run of .* has psnr, which the search looks for"):
+        told(ledger)
+
+
+# ------------------------------------------------------------------------------------- at work
+
+
+def test_a_search_depends_on_its_file_alone(tmp_path, cheap):
+    cheap(_formula)
+    study = _study(TPE(count=9, startup=4, batch=2, objectives=UP), seeds=(0, 1))
+    whole, parts, many = (create_study(study, tmp_path / name) for name in ("a", "b", "c"))
+    assert work(whole.folder) == (18, 0, False)
+    whole = whole.refreshed()
+    assert len(whole.designs) == 9
+    assert whole.tally() == (0, 0, 18, 0)
+    # Interrupted again and again.
+    for _ in range(9):
+        asked = iter([False] * 5)
+        work(parts.folder, stop=lambda asked=asked: next(asked, True))
+    work(parts.folder)
+    assert _asked(parts.refreshed()) == _asked(whole)
+    # By several, whoever is faster.
+    with ThreadPoolExecutor(3) as pool:
+        done = run_study(many.folder, workers=3, executor=pool, progress=False, poll=0.01)
+    assert done == (0, 0, 18, 0)
+    assert _asked(many.refreshed()) == _asked(whole)
+    starts = [(many.path(run) / ATTEMPTS_FILE).read_text() for run in many.refreshed().runs]
+    assert all(text.count("\n") == 1 for text in starts)
+
+
+def _work_slowly(folder):
+    worker = importlib.import_module("joint.study.work")
+
+    def execute(config, folder, dataset, *, device, stop):
+        time.sleep(0.3)
+        folder.append_history({"epoch": 0, "validation": _formula(config), "train": {}})
+        folder.finish({"best_epoch": 0, "costs": {}, "test": {}})
+        return True
+
+    worker.execute, worker.build_data = execute, lambda config: None
+    work(folder, poll=0.05)
+
+
+def test_a_search_survives_a_killed_worker(tmp_path, cheap):
+    study = _study(TPE(count=9, startup=3, batch=3, objectives=UP))
+    killed, alone = (create_study(study, tmp_path / name) for name in ("killed", "alone"))
+    process = multiprocessing.get_context("spawn").Process(
+        target=_work_slowly, args=(killed.folder,)
+    )
+    process.start()
+    end = time.monotonic() + 120
+    while not (searched := [r for r in killed.runs[4:] if killed.state(r) == "running"]):
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.005)
+        killed = killed.refreshed()
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    cheap(_formula)
+    assert work(killed.folder).done >= 4
+    killed = killed.refreshed()
+    assert killed.tally() == (0, 0, 9, 0)
+    starts = {run: (killed.path(run) / ATTEMPTS_FILE).read_text() for run in killed.runs}
+    twice = [run for run, text in starts.items() if text.count("\n") == 2]
+    assert twice == searched[:1]
+    work(alone.folder)
+    assert _asked(alone.refreshed()) == _asked(killed)
+
+
+# ----------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("sampler", "message"),
+    [
+        ({"kind": "tpe", "count": 9, "objectives": {"acuracy": "up"}}, "did you mean 'accuracy'"),
+        ({"kind": "gp", "count": 9, "objectives": {"photons": "up"}}, "photons is better down"),
+        ({"kind": "gp", "count": 9, "objectives": {"auc": "down"}}, "auc is better up"),
+        ({"kind": "nsga2", "count": 9, "population": 1}, "greater than or equal to 2"),
+        ({"kind": "tpe", "count": 9, "batch": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_what_is_no_search_is_refused(sampler, message):
+    with pytest.raises(ValueError, match=message):
+        Study.model_validate({"axes": {"light": LIGHT}, "sampler": sampler})
+
+
+def test_a_search_plans_nothing():
+    pair = {"first": {"noise": 1}, "second": {"noise": 2}}
+    with pytest.raises(ValueError, match="a search cannot plan comparisons"):
+        _study(TPE(count=9), plan=Plan.model_validate({"comparisons": [pair]}))
+    with pytest.raises(ValueError, match="sensitivity is not measured on the validation part"):
+        _study(TPE(count=9), plan=Plan(metric="sensitivity"))
+    assert _study(TPE(count=9)).sampler.first == 9
+    assert _study(NSGA2(count=9, population=4)).sampler.known_to(9) == 8
+
+
+def test_a_damaged_design_is_told(tmp_path, cheap):
+    cheap(_formula)
+    ledger = create_study(_study(TPE(count=3, startup=2, objectives=UP)), tmp_path)
+    work(tmp_path)
+    path = tmp_path / "designs" / "0002.json"
+    good = path.read_text()
+    for content in ("{", '{"design": {"x": 1}, "runs": {}}', "[]"):
+        path.write_text(content)
+        with pytest.raises(StudyError, match=r"0002.json is damaged"):
+            open_study(tmp_path)
+    path.write_text(good)
+    assert len(ledger.refreshed().runs) == 3
