@@ -87,6 +87,14 @@ def augmentation(settings: Augmentation | AugmentationName) -> Augmentation:
     ``none``: no change. ``dihedral``: flips and quarter turns. ``full``: in addition a turn of up
     to 15 degrees, a scale of 10 %, a shift of 5 % and gains of 10 % for each channel.
 
+    Parameters
+    ----------
+    settings : Augmentation, or {"none", "dihedral", "full"}
+
+    Returns
+    -------
+    Augmentation
+
     Raises
     ------
     ValueError

@@ -164,7 +164,7 @@ RATED_KINDS = frozenset({"factorized", "hyperprior", "kmeans", "differentiable_j
 
 
 def build_codec(config: CodecConfig, channels: int) -> compress.Codec | None:
-    """Build a codec for pictures of so many channels; None for :class:`NoneConfig`."""
+    """Codec of a ``config`` for pictures of so many ``channels``; None for :class:`NoneConfig`."""
     options = config.model_dump(exclude={"kind"})
     match config:
         case AutoencoderConfig():

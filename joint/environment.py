@@ -22,11 +22,15 @@ class Environment:
     commit: str | None
     """Of the checkout that it runs from; None when it was installed otherwise."""
     python: str
+    """Version."""
     pytorch: str
+    """Version."""
     platform: str
+    """Operating system and processor."""
     device: str
     """Name of the GPU and version of CUDA; or vector instructions of the CPU."""
     threads: int
+    """Of torch, within one operation."""
     deterministic: bool
     """Whether torch was told to use deterministic algorithms only."""
     matmul_precision: str
@@ -34,7 +38,7 @@ class Environment:
 
 
 def environment(device: torch.device | str = "cpu") -> Environment:
-    """The environment of this process."""
+    """The environment of this process, computing on ``device``."""
     device = torch.device(device)
     name = f"cpu, {torch.backends.cpu.get_cpu_capability()}"
     if device.type == "cuda":

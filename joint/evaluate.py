@@ -75,6 +75,16 @@ class Evaluation:
         2021); choose tau on the validation part (:func:`classify.choose_tau`). The losses stay
         those of the scores as they were.
 
+        Parameters
+        ----------
+        offset : Tensor or array ``[K]``
+        resamples : int
+            Bootstrap resamples behind the intervals of the new report; 0 for none.
+
+        Returns
+        -------
+        Evaluation
+
         Raises
         ------
         ValueError

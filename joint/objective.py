@@ -32,7 +32,7 @@ class Losses:
     """Mean error between the codec's input and output."""
 
     def named(self) -> dict[str, Tensor]:
-        """The terms that exist, by name."""
+        """The terms that exist, by name; scalars."""
         terms = {name: getattr(self, name) for name in ("total", "task", "rate", "distortion")}
         return {name: term for name, term in terms.items() if term is not None}
 
@@ -114,6 +114,23 @@ class Objective(BaseModel):
         R is in bits per pixel; D is ``255**2 * MSE``, ``255 * MAE`` or ``1 - MS-SSIM``. With these
         units the weights are those of CompressAI and tensorflow-compression: 0.0018 to 0.18 for
         the squared error, 2.4 to 220 for MS-SSIM. A larger one means more bits.
+
+        Parameters
+        ----------
+        lambda_pixel : float
+            Weight of the distortion, not negative.
+        distortion_kind : {"mse", "mae", "ms_ssim"}
+        lambda_task : float
+            Weight of the cross-entropy.
+
+        Returns
+        -------
+        Objective
+
+        Raises
+        ------
+        ValueError
+            For another kind of distortion, or a negative ``lambda_pixel``.
         """
         units = {"mse": 255.0**2, "mae": 255.0, "ms_ssim": 1.0}
         if distortion_kind not in units or not lambda_pixel >= 0:

@@ -166,8 +166,11 @@ class History:
     """What happened in a training run."""
 
     monitor: Monitor
+    """Name of the number by which an epoch is judged."""
     epochs: tuple[EpochRecord, ...] = ()
+    """A record of each, in order."""
     best_epoch: int | None = None
+    """Counted from 0; None before the first has ended."""
     stopped_early: bool = False
     """Patience ran out, or the run was asked to stop."""
     interrupted: bool = False
@@ -175,7 +178,7 @@ class History:
 
     @property
     def best(self) -> EpochRecord:
-        """The record of the best epoch."""
+        """The record of the best epoch; a ValueError before the first has ended."""
         if self.best_epoch is None:
             raise ValueError("no epoch has ended yet")
         return self.epochs[self.best_epoch]

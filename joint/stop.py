@@ -32,7 +32,7 @@ class StopRequest:
         return self._reason
 
     def request(self, reason: str = "request") -> None:
-        """Ask for the end from inside the program, in any thread."""
+        """Ask for the end from inside the program, in any thread; ``reason`` is shown."""
         self._reason = self._reason or reason
 
 
