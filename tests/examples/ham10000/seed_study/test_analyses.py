@@ -1,0 +1,49 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from seed_study import analyses
+from seed_study.protocol import Scale, plan
+
+from joint import ImagingSystem
+from optics import LearnedKernel
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return plan(("honest",), Scale(backbone="resnet_s", limit=60)).rows["honest"]
+
+
+def test_an_analysis_is_made_once_for_the_same_stages(rows, tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return {"value": len(made)}
+
+    stages = [rows["joint_3x"]]
+    assert analyses._once(tmp_path, "a", stages, make) == {"value": 1}
+    assert analyses._once(tmp_path, "a", stages, make) == {"value": 1}
+    assert analyses._once(tmp_path, "a", [rows["joint_6x"]], make) == {"value": 2}
+    kept = sorted((tmp_path / "analyses").iterdir())
+    assert len(kept) == 2
+    assert {json.loads(path.read_text())["value"] for path in kept} == {1, 2}
+
+
+def test_a_filter_is_told_with_its_light():
+    found = analyses._kernel(ImagingSystem(front_end=LearnedKernel("unsharp", 5)))
+    response = torch.tensor(found["response"])
+    assert response.shape == (3, 5, 5)
+    assert found["exposures"] == 2
+    assert found["sum"] == pytest.approx(response.sum((1, 2)).tolist())
+    assert 0 < found["throughput"] <= 1
+
+
+def test_pictures_stand_in_a_grid():
+    columns = {"original": torch.rand(2, 3, 8, 8), "joint_6x": torch.rand(2, 3, 8, 8)}
+    figure = analyses._grid(columns, ["akiec", "bcc"])
+    assert len(figure.axes) == 4
+    shown = figure.axes[1].get_images()[0].get_array()
+    assert np.allclose(shown, columns["joint_6x"][0].movedim(0, -1).numpy())
+    assert [axis.get_ylabel() for axis in figure.axes] == ["akiec", "", "bcc", ""]
