@@ -4,29 +4,16 @@ A classifier alone, a codec alone, and both with a camera as one graph, on embed
 or HAM10000 (``--data``). Prints a table; writes metrics and a figure.
 """
 
-import copy
 import itertools
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 import tyro
 
-import classify
-import compress
-import optics
-from joint import (
-    Evaluation,
-    ImagingSystem,
-    Objective,
-    Training,
-    build_data,
-    data_config,
-    evaluate,
-    fit,
-)
+import joint
+from joint.complete import complete_run
 from joint.figure import save_figure, system_figure
 
 
@@ -62,74 +49,87 @@ class Options:
     """Continue an interrupted run in the run folder instead."""
 
 
-def main(options: Options) -> dict[str, Evaluation]:
+def main(options: Options) -> dict[str, joint.Evaluation]:
     """Run the three trainings and return the evaluation of each row of the table."""
     folder = options.output if options.resume else _free(options.output)
-    source = data_config(options.data, image_size=options.image_size)
+    source = joint.data_config(options.data, image_size=options.image_size)
     sized = {"count" if source.kind == "phantom" else "limit": options.limit or 1600}
     if options.limit or source.kind == "phantom":
         source = source.model_copy(update=sized)
-    scenes = build_data(source, progress=True)
-    training_set, validation_set, test_set = parts = classify.split(scenes, seed=options.seed)
+    none, seed = joint.NoneConfig(), options.seed
+    bare = joint.SystemConfig(front_end=none, sensor=none, codec=none, classifier=none, seed=seed)
+    begun = joint.RunConfig(data=source, split=joint.SplitConfig(seed=seed), system=bare)
+    parts = joint.build_split(begun, joint.build_data(source, progress=True))
     print(parts)
-    torch.manual_seed(options.seed)  # of the initial weights; all else has seeds of its own
 
-    def train(name: str, system: ImagingSystem, objective: Objective, config: Training) -> None:
+    def train(
+        name: str, stages: dict, start: dict, **rest: joint.Objective | joint.Training
+    ) -> joint.ImagingSystem:
         print(f"\n== {name} ({folder / name})")
-        fit(
-            system,
-            training_set,
-            validation_set,
-            objective=objective,
-            config=config,
-            directory=folder / name,
+        config = begun.model_copy(update={"system": bare.model_copy(update=stages), **rest})
+        return complete_run(
+            config,
+            parts,
+            folder / name,
+            start=start,
             resume=options.resume,
             device=options.device,
         )
 
-    epochs, batch, seed = options.epochs, options.batch_size, options.seed
-    training = Training(epochs=epochs, batch_size=batch, seed=seed, monitor="balanced_accuracy")
-    task = Objective(class_weight_power=0.5)
-    fidelity = Objective(task=0.0, rate=1.0, distortion=100.0)
+    epochs, batch = options.epochs, options.batch_size
+    training = joint.Training(
+        epochs=epochs, batch_size=batch, seed=seed, monitor="balanced_accuracy"
+    )
+    task = joint.Objective(class_weight_power=0.5)
+    fidelity = joint.Objective(task=0.0, rate=1.0, distortion=100.0)
     rate = options.rate
-    everything = Objective(class_weight_power=0.5, rate=rate, distortion=10 * rate)
-    front_end = optics.LearnedKernel(options.start, options.kernel_size)
-    sensor = optics.Sensor(options.photons, black_level=10, trainable_gain=True)
+    everything = joint.Objective(class_weight_power=0.5, rate=rate, distortion=10 * rate)
+    front_end = joint.KernelConfig(start=options.start, kernel_size=options.kernel_size)
+    sensor = joint.SensorConfig(photons=options.photons, black_level=10, trainable_gain=True)
 
     # (a) The classifier on perfect pictures, (b) a codec that knows nothing of labels.
-    classifier = classify.backbone(classes=len(scenes.classes), image_size=scenes.image_size)
-    train("classifier", ImagingSystem(classifier=classifier), task, training)
-    codec = compress.FactorizedCodec()
+    label, bits = {"classifier": joint.ClassifierConfig()}, {"codec": joint.FactorizedConfig()}
+    classifier = train("classifier", label, {}, objective=task, training=training)
     short = training.model_copy(update={"epochs": max(epochs // 2, 1), "monitor": "loss"})
-    train("codec", ImagingSystem(codec=codec), fidelity, short)
+    codec = train("codec", bits, {}, objective=fidelity, training=short)
 
     # (c) Camera, codec and classifier as one graph; it starts from (a) and (b).
-    stages = {"front_end": front_end, "sensor": sensor, "codec": codec, "classifier": classifier}
-    joint = ImagingSystem(**stages).to(options.device)
-    rows = {
-        "classifier alone": ImagingSystem(classifier=classifier),
-        "codec + classifier, frozen pair": ImagingSystem(codec=codec, classifier=classifier),
-        "camera + frozen pair": joint,
-    }
-    results = {name: evaluate(system, test_set) for name, system in rows.items()}
-    joint = copy.deepcopy(joint)
+    pair = {"codec": codec.codec, "classifier": classifier.classifier}
+    camera = {"front_end": front_end, "sensor": sensor}
+    with_camera = joint.build_system(
+        bare.model_copy(update=camera),
+        image_size=parts.test.image_size,
+        channels=parts.test.channels,
+        classes=len(parts.test.classes),
+    )
     slow = {"learning_rates": {"codec": 1e-3, "classifier": 1e-3, "front_end": 5e-3}}
-    train("joint", joint, everything, training.model_copy(update=slow))
-    results["camera + codec + classifier, joint"] = evaluate(joint, test_set, count_bytes=True)
+    slowly = training.model_copy(update=slow)
+    whole = train("joint", camera | label | bits, pair, objective=everything, training=slowly)
+    rows = {
+        "classifier alone": classifier,
+        "codec + classifier, frozen pair": joint.ImagingSystem(**pair),
+        "camera + frozen pair": joint.ImagingSystem(
+            front_end=with_camera.front_end, sensor=with_camera.sensor, **pair
+        ).to(options.device),
+    }
+    results = {name: joint.evaluate(system, parts.test) for name, system in rows.items()}
+    results["camera + codec + classifier, joint"] = joint.evaluate(
+        whole, parts.test, count_bytes=True
+    )
 
-    print(f"\nTest set, {len(test_set)} pictures\n{_table(results)}")
+    print(f"\nTest set, {len(parts.test)} pictures\n{_table(results)}")
     metrics = {
         "options": {name: str(value) for name, value in asdict(options).items()},
         "test": {name: result.to_dict() for name, result in results.items()},
     }
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    figure = system_figure(joint, test_set, results["camera + codec + classifier, joint"])
+    figure = system_figure(whole, parts.test, results["camera + codec + classifier, joint"])
     save_figure(figure, folder / "figure.png")
     print(f"\n{folder / 'figure.png'} shows what the classifier sees.")
     return results
 
 
-def _table(results: dict[str, Evaluation]) -> str:
+def _table(results: dict[str, joint.Evaluation]) -> str:
     names = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "bpp", "psnr", "throughput")
     heads = ("accuracy", "balanced", "macro F1", "AUC", "bit/pixel", "PSNR dB", "light")
     lines = [f"{'':<36}" + "".join(f"{head:>11}" for head in heads)]

@@ -1,7 +1,7 @@
 """Pictures of a run. The only module-level home of matplotlib."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,13 +12,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, SymLogNorm
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from classify import LesionDataset, Reliability, Report
 from optics import FourierFilter, FrontEnd, IncoherentImaging, LearnedKernel, linear_to_srgb
 
+from .analysis import ConfusionContrast, ContrastSweep, Kept, OptimalImage
 from .checkpoint import write_atomically
 from .evaluate import Evaluation, device_of
-from .feed import as_scenes, derive_seed
+from .feed import as_scenes, derive_seed, generators
 from .system import ImagingSystem, SystemOutput, evaluating
 
 __all__ = [
@@ -26,8 +28,13 @@ __all__ = [
     "draw_filter",
     "draw_light",
     "draw_reliability",
+    "handed_figure",
+    "kept_figure",
+    "optimal_figure",
+    "pairs_figure",
     "report_figure",
     "save_figure",
+    "sweep_figure",
     "system_figure",
 ]
 
@@ -83,6 +90,191 @@ def report_figure(report: Report, *, title: str = "") -> Figure:
     )
     draw_reliability(right, report.reliability)
     right.set_title(f"calibration error {report.ece:.3f}", fontsize=9)
+    return figure
+
+
+def handed_figure(
+    systems: Mapping[str, ImagingSystem],
+    dataset: LesionDataset,
+    *,
+    most: int = 12,
+    seed: int = 0,
+    title: str = "",
+) -> Figure:
+    """Draw what each system hands to its classifier, a row for the first picture of each class.
+
+    Beside the pictures stands what each of them differs by from the scene, all by one factor;
+    where nothing differs it is grey. Smaller pictures are compared with the scene reduced to them.
+
+    Parameters
+    ----------
+    systems : mapping of name to ImagingSystem
+        Such as a codec before and after joint training. Those with a classifier say what they
+        take each picture for.
+    dataset : LesionDataset
+        Where the pictures come from: with the data of others, the figure is theirs too.
+    most : int
+        Rows; of more classes, the first ones.
+    seed : int
+        Source of the sensor's noise.
+    title : str
+        Of the figure.
+    """
+    if not systems:
+        raise ValueError("there is no system whose pictures could be drawn")
+    targets = dataset.targets
+    index = torch.stack([(targets == k).nonzero()[0, 0] for k in targets.unique()[:most]])
+    seeds = [derive_seed(seed, "figure", name) for name in dataset.subset(index).identifiers]
+    handed, guesses = [], []
+    for system in systems.values():
+        device = device_of(system)
+        scenes, labels = as_scenes(dataset.gather(index), device)
+        with evaluating(system), torch.no_grad():
+            output = system(scenes, generator=generators(seeds, device))
+        handed.append(output.handed.float().cpu())
+        guesses.append(None if output.logits is None else output.logits.argmax(1).tolist())
+    scenes = scenes.cpu()
+    names = [dataset.classes[int(label)] for label in labels]
+    differences = [
+        picture[:, :3] - adaptive_avg_pool2d(scenes, picture.shape[-2:])[:, : picture.shape[1]]
+        for picture in handed
+    ]
+    largest = max(float(d.abs().flatten().quantile(0.99)) for d in differences)
+    factor = 0.5 / max(largest, 1 / 255)
+    columns = [("scene", scenes), *zip(systems, handed, strict=True)]
+    columns += [
+        (f"{name} - scene, {factor:.1f}x", 0.5 + factor * difference)
+        for name, difference in zip(systems, differences, strict=True)
+    ]
+    figure = Figure(figsize=(1.9 * len(columns), 1.75 * len(index) + 0.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    axes = figure.subplots(len(index), len(columns), squeeze=False)
+    for row, line in enumerate(axes):
+        for axis, (heading, pictures) in zip(line, columns, strict=True):
+            _show(axis, pictures[row])
+            if row == 0:
+                axis.set_title(heading, fontsize=8)
+        line[0].set_ylabel(names[row])
+        for axis, said in zip(line[1:], guesses, strict=False):
+            if said is not None:
+                _say(axis, dataset.classes[said[row]], names[row])
+    return figure
+
+
+def kept_figure(found: Kept, *, title: str = "") -> Figure:
+    """Draw which frequencies and which regions of the scene systems hand on, with intervals."""
+    figure = Figure(figsize=(12.5, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    power, coherence, difference = figure.subplots(1, 3)
+    step = 0.7 / len(found.systems)
+    for number, system in enumerate(found.systems):
+        middle = [(annulus.low + annulus.high) / 2 for annulus in system.annuli]
+        colour = f"C{number}"
+        for axis, name in ((power, "power"), (coherence, "coherence")):
+            values = [getattr(annulus, name) for annulus in system.annuli]
+            low, high = zip(*(getattr(a, f"{name}_interval") for a in system.annuli), strict=True)
+            axis.plot(middle, values, "o-", ms=3, color=colour, label=system.name)
+            axis.fill_between(middle, low, high, color=colour, alpha=0.25, linewidth=0)
+        there = [d for d in system.differences if not np.isnan(d.rms)]
+        at = np.arange(len(there)) + step * (number - (len(found.systems) - 1) / 2)
+        difference.bar(at, [d.rms for d in there], 0.9 * step, color=colour)
+        low, high = zip(*(d.interval for d in there), strict=True)
+        difference.vlines(at, low, high, color="black", linewidth=1.2)
+        difference.set_xticks(range(len(there)), labels=[d.region for d in there])
+    power.axhline(1, color="grey", linestyle="--", linewidth=1)
+    power.set(yscale="log", xlim=(0, 0.5), xlabel="cycles/pixel")
+    power.set_ylabel("power, handed / scene")
+    coherence.set(ylim=(0, 1.02), xlim=(0, 0.5), xlabel="cycles/pixel")
+    coherence.set_ylabel("coherence with the scene")
+    coherence.legend(fontsize=8)
+    difference.set_ylabel("RMS difference to the scene, codes")
+    return figure
+
+
+def optimal_figure(
+    found: Mapping[str, OptimalImage], classes: Sequence[str], *, title: str = ""
+) -> Figure:
+    """Draw the best optimal image of each class, and what the classifier is handed of it.
+
+    Parameters
+    ----------
+    found : mapping of class name to OptimalImage
+        Of several starts, the one that came furthest is shown.
+    classes : sequence of str
+        Names of all classes.
+    title : str
+        Of the figure.
+    """
+    figure = Figure(figsize=(1.6 * len(found) + 0.4, 4.1), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    axes = figure.subplots(2, len(found), squeeze=False)
+    for (upper, lower), (name, each) in zip(axes.T, found.items(), strict=True):
+        best = int(each.best[-1].argmax())
+        _show(upper, each.scenes[best])
+        _show(lower, each.handed[best])
+        upper.set_title(name, fontsize=9)
+        guess = int(each.logits[best].argmax())
+        chance = float(each.logits[best].softmax(0)[each.target])
+        _say(lower, f"{classes[guess]}\n{name} {chance:.2f}", name, right=guess == each.target)
+        bits = "" if each.bpp is None else f"\n{float(each.bpp[best]):.2f} bit/px"
+        upper.set_xlabel(f"light {float(each.light[best]):.2f}{bits}", fontsize=8)
+    axes[0, 0].set_ylabel("scene")
+    axes[1, 0].set_ylabel("handed")
+    return figure
+
+
+def sweep_figure(found: Mapping[str, ContrastSweep], *, title: str = "") -> Figure:
+    """Draw recall of the same lesions against their contrast, a panel for each system."""
+    figure = Figure(figsize=(5.2 * len(found) + 0.8, 3.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    axes = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
+    for axis, (name, sweep) in zip(axes, found.items(), strict=True):
+        for k, label in enumerate(sweep.classes):
+            axis.plot(sweep.factors, sweep.recall[:, k], "o-", ms=3, color=f"C{k}", label=label)
+        low, high = zip(*sweep.balanced_intervals, strict=True)
+        axis.plot(sweep.factors, sweep.balanced_accuracy, "k-", linewidth=2, label="balanced")
+        axis.fill_between(sweep.factors, low, high, color="black", alpha=0.15, linewidth=0)
+        axis.axvline(1, color="grey", linestyle=":", linewidth=1)
+        axis.set(xlabel="contrast / that of the picture", ylim=(0, 1))
+        axis.set_title(name, fontsize=9)
+    axes[0].set_ylabel("recall")
+    axes[-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return figure
+
+
+def pairs_figure(
+    found: ConfusionContrast, *, marked: tuple[str, str] | None = None, title: str = ""
+) -> Figure:
+    """Draw how often each pair of classes is confused against how far apart it is in contrast."""
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    for pair in found.pairs:
+        strong = marked is not None and {pair.first, pair.second} == {*marked}
+        colour = "firebrick" if strong else "C0"
+        axis.hlines(pair.confusion, *pair.distance_interval, color=colour, alpha=0.35)
+        axis.vlines(pair.distance, *pair.confusion_interval, color=colour, alpha=0.35)
+        axis.plot(pair.distance, pair.confusion, "o", ms=4, color=colour)
+        axis.annotate(
+            f"{pair.first}-{pair.second}",
+            (pair.distance, pair.confusion),
+            xytext=(3, 3),
+            textcoords="offset points",
+            fontsize=7,
+            rotation=25,  # many pairs are never confused, and lie on one line
+            color=colour,
+        )
+    low, high = found.interval
+    axis.set_title(
+        f"{title}{': ' if title else ''}Spearman {found.spearman:+.2f} [{low:+.2f}, {high:+.2f}]",
+        fontsize=9,
+    )
+    axis.set(xlabel=f"{found.distance} distance in {found.measure}")
+    axis.set_ylabel("share confused, mean of both ways")
     return figure
 
 
@@ -231,10 +423,13 @@ def draw_light(
                 axis.set_title(title, fontsize=9)
         line[0].set_ylabel(names[row])
         if guesses is not None:
-            guess = classes[guesses[row]]
-            line[-1].set_xlabel(
-                f"says {guess}", color="green" if guess == names[row] else "firebrick", fontsize=8
-            )
+            _say(line[-1], classes[int(guesses[row])], names[row])
+
+
+def _say(axis: Axes, said: str, truth: str, *, right: bool | None = None) -> None:
+    """Write what a classifier says under its picture, green where it is right."""
+    right = said == truth if right is None else right
+    axis.set_xlabel(f"says {said}", color="green" if right else "firebrick", fontsize=8)
 
 
 def _show(axis: Axes, picture: Tensor) -> None:

@@ -330,6 +330,8 @@ def read_result(directory: Path | str) -> dict[str, Any]:
     if not isinstance(result, dict):
         what = "is damaged" if path.exists() else "is not there: the run is not done"
         raise CheckpointError(f"{path} {what}")
+    if not isinstance(result.get("test"), dict):
+        raise CheckpointError(f"{path} is damaged: it has no numbers of a test")
     return result
 
 

@@ -150,7 +150,8 @@ class LensConfig(Settings):
         return self
 
 
-#: Elements that every learned one is compared with, by name: a study writes the name alone.
+#: Usual cameras by name: a study writes the name alone. What has parameters in them learns from
+#: there on, unless training.stages leaves the front end out.
 BASELINES: Mapping[str, KernelConfig | FourierConfig | LensConfig | NoneConfig] = MappingProxyType(
     {
         "no_optics": NoneConfig(),

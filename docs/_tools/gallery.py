@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 # What is run, and how small; other examples are shown without being run.
 SMALL = {
-    "quickstart": ["--limit", "500", "--image-size", "48", "--epochs", "5"],
+    "quickstart": ["--limit", "400", "--image-size", "32", "--epochs", "5"],
     "edge_filters": ["--count", "80", "--steps", "60"],
     "phase_mask": ["--size", "64", "--steps", "200"],
     "light_budget": ["--repeats", "24"],

@@ -20,6 +20,7 @@ asks the same of HAM10000::
     python examples/studies/detector.py --workers 2
 """
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,8 +110,9 @@ def write_scenes(path: Path, count: int, *, seed: int = 7) -> None:
     content = {f"{name}_images": pictures[part] for name, part in parts.items()}
     content |= {f"{name}_labels": labels[part, None] for name, part in parts.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        np.savez_compressed(file, **content)  # pyright: ignore[reportArgumentType]
+    file = io.BytesIO()
+    np.savez_compressed(file, **content)  # pyright: ignore[reportArgumentType]
+    write_atomically(path, file.getvalue())
 
 
 # ---------------------------------------------------------------------------------- how it shrinks
@@ -144,11 +146,12 @@ def shrinkage(ledger: Ledger) -> dict[str, Any]:
             gains.append({"readout": readout, "noise": noise, **found.to_dict()})
         if len(noises) > 1:
             (quiet, noisy) = (
-                {seed: values[mask][seed] - values[lens][seed] for seed in ledger.study.seeds}
+                {s: one - values[lens][s] for s, one in values[mask].items() if s in values[lens]}
                 for mask, lens in (pairs[0], pairs[-1])
             )
-            differences[readout] = [quiet[seed] - noisy[seed] for seed in ledger.study.seeds]
-    tests = holm([sign_flip_test(d) for d in differences.values()])
+            differences[readout] = [quiet[seed] - noisy[seed] for seed in quiet if seed in noisy]
+    differences = {readout: each for readout, each in differences.items() if each}
+    tests = holm([sign_flip_test(each) for each in differences.values()])
     return {
         "gains": gains,
         "shrinks": {

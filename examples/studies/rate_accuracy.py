@@ -15,7 +15,7 @@ from typing import Any
 
 import runner
 import tyro
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from joint import build_data, build_split, build_system, evaluate, fit
 from joint.checkpoint import write_atomically
@@ -62,7 +62,7 @@ def whole_pictures(study: Study, *, device: str = "cpu") -> None:
     state = {
         name: tensor.cpu().contiguous() for name, tensor in system.classifier.state_dict().items()
     }
-    save_file(state, wanted.weights)
+    write_atomically(wanted.weights, save(state))
 
 
 def price_fixed(ledger: Ledger) -> list[dict[str, Any]]:

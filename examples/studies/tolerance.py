@@ -125,7 +125,8 @@ def ranked(ledger: Ledger, made_ones: dict[int, dict[int, list[float]]]) -> dict
     rows = []
     for number, own in values.items():
         drawn, worst = estimate(nominal[number]), estimate(own)
-        against = None if number == 0 else compare(own, values[0], metric=metric)
+        first = values.get(0) if number else None
+        against = None if first is None else compare(own, first, metric=metric)
         rows.append(
             {
                 "levels": ledger.designs[number],

@@ -3,7 +3,9 @@
 Files: ``contrast`` the measures, ``plane`` at which plane · ``colour`` L*a*b* and CIEDE2000 with
 gradients · ``region`` lesion, ring and contour · ``segment`` masks where there are none ·
 ``by_class`` what is typical of a class, and which classes are confused · ``correctness`` contrast
-against being right, within class · ``causal`` the same lesions at another contrast ·
+against being right, within class · ``contrast_change`` between two systems · ``causal`` the same
+lesions at another contrast, ``altered`` pictures without some of what they tell · ``kept`` which
+details and regions are handed on ·
 ``optimal_image`` what the system takes for a class ·
 ``attribution`` where accuracy is lost, ``ledger`` what a picture costs, ``scores`` accuracies
 paired over lesions · ``rate_map`` where bits go, ``rate_change`` and where they move to ·
@@ -13,6 +15,7 @@ judged by other lesions · ``information`` the gauges of a system and the screen
 ``passes`` a data set with the noise of the evaluation · ``record`` results as JSON holds them.
 """
 
+from .altered import Alteration, altered, equal_contrast, keep_region
 from .attribution import LOSSES, Attribution, Loss, Mended, Omitted, Step, attribute
 from .by_class import (
     ClassContrast,
@@ -22,7 +25,7 @@ from .by_class import (
     confusion_against_contrast,
     contrast_by_class,
 )
-from .causal import ContrastSweep, recall_against_contrast, scale_contrast
+from .causal import ContrastSweep, recall_against_contrast, scalable, scale_contrast
 from .colour import ciede2000
 from .contrast import (
     MEASURES,
@@ -32,6 +35,7 @@ from .contrast import (
     contrast,
     generalised_cnr,
 )
+from .contrast_change import ContrastChange, contrast_change
 from .correctness import (
     ContrastEffect,
     MatchedStrata,
@@ -53,6 +57,7 @@ from .information import (
     information,
     screen,
 )
+from .kept import Annulus, Kept, KeptBy, RegionDifference, kept, radial_power
 from .ledger import Ledger, StageCost, ledger
 from .observer import Observer, PairAUC, hotelling_observer, random_features
 from .optimal_image import OptimalImage, optimal_image
@@ -72,16 +77,21 @@ __all__ = [
     "PERTURBATIONS",
     "PLANES",
     "REGIONS",
+    "Alteration",
+    "Annulus",
     "Attribution",
     "ClassContrast",
     "ClassRate",
     "ConfusionContrast",
     "Contrast",
     "ContrastByClass",
+    "ContrastChange",
     "ContrastEffect",
     "ContrastSweep",
     "Curve",
     "GaussianInformation",
+    "Kept",
+    "KeptBy",
     "Ledger",
     "Loss",
     "MatchedStrata",
@@ -101,6 +111,7 @@ __all__ = [
     "RateMap",
     "Refused",
     "RegionChange",
+    "RegionDifference",
     "RegionRate",
     "Robustness",
     "Score",
@@ -112,6 +123,7 @@ __all__ = [
     "Step",
     "Undefined",
     "UsableInformation",
+    "altered",
     "applicable",
     "attribute",
     "ciede2000",
@@ -119,7 +131,9 @@ __all__ = [
     "contrast",
     "contrast_at",
     "contrast_by_class",
+    "contrast_change",
     "correctness_against_contrast",
+    "equal_contrast",
     "fill_hair",
     "gaussian_information",
     "gaussian_mutual_information",
@@ -127,15 +141,19 @@ __all__ = [
     "hotelling_observer",
     "information",
     "intersection_over_union",
+    "keep_region",
+    "kept",
     "ledger",
     "matched_strata",
     "measure_contrast",
     "optimal_image",
+    "radial_power",
     "random_features",
     "rate_change",
     "rate_map",
     "recall_against_contrast",
     "robustness",
+    "scalable",
     "scale_contrast",
     "screen",
     "segment",

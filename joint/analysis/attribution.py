@@ -80,6 +80,7 @@ class Attribution:
     interaction: Scores
     """Of all: :attr:`lost` minus the sum of what mending each stage alone would give."""
     omitted: tuple[Omitted, ...]
+    """Stages that stay as they are, and why."""
     pictures: int
     level: float
     resamples: int

@@ -97,8 +97,17 @@ class PairContrast(NamedTuple):
     first: str
     second: str
     distance: float
+    """Of their distributions of contrast."""
     confusion: float
     """Mean of the two shares of one class that are taken for the other."""
+    distance_interval: Interval
+    """Draws of few lesions lie further apart than the classes do: it leans to the far side."""
+    confusion_interval: Interval
+    """Of that mean."""
+    rank: int
+    """Place among the pairs that exist by distance, the nearest being 1."""
+    rank_interval: Interval
+    """Of that place in the draws."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,7 @@ class ConfusionContrast:
 
     measure: str
     distance: Distance
+    """How the distributions of two classes are compared."""
     pairs: tuple[PairContrast, ...]
     """Nearest in contrast first."""
     spearman: float
@@ -118,11 +128,13 @@ class ConfusionContrast:
 
     def __str__(self) -> str:
         low, high = self.interval
-        rows = [f"{'pair':14} {self.distance:>12} {'confusion':>10}"]
-        rows += [
-            f"{f'{p.first}-{p.second}':14} {p.distance:12.4f} {p.confusion:10.4f}"
-            for p in self.pairs
-        ]
+        rows = [f"{'pair':14} {self.distance:>12} {'interval':^18} {'place':>13} {'confusion':>10}"]
+        for p in self.pairs:
+            (near, far), (first, last) = p.distance_interval, p.rank_interval
+            rows.append(
+                f"{f'{p.first}-{p.second}':14} {p.distance:12.4f} [{near:7.4f}, {far:7.4f}] "
+                f"{p.rank:3} [{first:3.0f}, {last:3.0f}] {p.confusion:10.4f}"
+            )
         rows.append(
             f"Spearman of {self.measure} distance and confusion {self.spearman:+.3f}, "
             f"{100 * self.level:g} % interval [{low:+.3f}, {high:+.3f}] over {self.unit}"
@@ -185,7 +197,7 @@ def contrast_by_class(
     ]
     draws = np.concatenate(
         [
-            np.stack([_medians(values[rows], weights[:, rows]) for rows in orders], 1)
+            np.stack([medians(values[rows], weights[:, rows]) for rows in orders], 1)
             for weights in resampled(member, resamples, source(generator))
         ]
     )
@@ -288,20 +300,36 @@ def confusion_against_contrast(
         return _distances(shares, support, pairs, distance), np.array(confusion)
 
     far, confused = compare(np.ones(len(values)))
-    draws = [
-        _correlation_of_pairs(*compare(row))
-        for weights in resampled(member, resamples, source(generator))
-        for row in weights
-    ]
+    drawn = np.array(
+        [
+            compare(row)
+            for weights in resampled(member, resamples, source(generator))
+            for row in weights
+        ]
+    )  # [r, 2, pairs]
+    # A pair that a draw has no pictures of has no place in it.
+    places = rankdata(drawn[:, 0], "min", axis=1, nan_policy="omit")
+    nearest = np.argsort(far, kind="stable")
     return ConfusionContrast(
         measure=measure,
         distance=distance,
         pairs=tuple(
-            PairContrast(names[i], names[j], float(far[k]), float(confused[k]))
-            for k, (i, j) in sorted(enumerate(pairs), key=lambda item: far[item[0]])
+            PairContrast(
+                first=names[pairs[k][0]],
+                second=names[pairs[k][1]],
+                distance=float(far[k]),
+                confusion=float(confused[k]),
+                distance_interval=percentile_interval(drawn[:, 0, k], level),
+                confusion_interval=percentile_interval(drawn[:, 1, k], level),
+                rank=place,
+                rank_interval=percentile_interval(places[:, k], level),
+            )
+            for place, k in enumerate(nearest, start=1)
         ),
         spearman=_correlation_of_pairs(far, confused),
-        interval=percentile_interval(np.array(draws), level),
+        interval=percentile_interval(
+            np.array([_correlation_of_pairs(*row) for row in drawn]), level
+        ),
         level=level,
         resamples=resamples,
         unit=unit_of(groups),
@@ -345,7 +373,7 @@ def check_labels(labels: Array, count: int, classes: Sequence[str], what: str) -
     return labels.astype(np.int64)
 
 
-def _medians(values: Array, weights: Array) -> Array:
+def medians(values: Array, weights: Array) -> Array:
     """Median of ascending values ``[n]``, each as often as its weight ``[r, n]``, for each r."""
     if values.size == 0:
         return np.full(len(weights), np.nan)

@@ -37,7 +37,7 @@ from .contrast import contrast
 from .record import plain
 from .region import check_masks, distance_outside, skin_ring
 
-__all__ = ["ContrastSweep", "recall_against_contrast", "scale_contrast"]
+__all__ = ["ContrastSweep", "lab_means", "recall_against_contrast", "scalable", "scale_contrast"]
 
 Array = npt.NDArray[Any]
 
@@ -47,6 +47,7 @@ class ContrastSweep:
     """Recall of a system at several contrasts of the same lesions."""
 
     factors: tuple[float, ...]
+    """Of the contrast of the scenes ``[F]``."""
     classes: tuple[str, ...]
     recall: Array
     """Of each class at each factor ``[F, K]``."""
@@ -55,9 +56,11 @@ class ContrastSweep:
     accuracy: Array
     """``[F]``."""
     accuracy_intervals: tuple[Interval, ...]
+    """One for each factor."""
     balanced_accuracy: Array
     """Mean recall of the classes that have pictures ``[F]``."""
     balanced_intervals: tuple[Interval, ...]
+    """One for each factor."""
     gcnr: Array
     """Median over the scenes, as measured at each factor ``[F]``."""
     delta_e: Array
@@ -65,9 +68,11 @@ class ContrastSweep:
     spearman: Array
     """Rank correlation of factor and recall, by class ``[K]``; NaN where recall is constant."""
     spearman_intervals: tuple[Interval, ...]
+    """One for each class."""
     balanced_spearman: float
     """Rank correlation of factor and balanced accuracy."""
     balanced_spearman_interval: Interval
+    """Of that correlation."""
     pictures: int
     left_out: int
     """Without a mask, or without skin around it: their contrast cannot be scaled."""
@@ -190,6 +195,52 @@ def scale_contrast(
         return clip(images + (after - before))
 
 
+def lab_means(
+    images: Tensor,
+    masks: Tensor,
+    *,
+    inner: float = 2.0,
+    outer: float = 10.0,
+    encoding: Encoding = "srgb",
+) -> tuple[Tensor, Tensor]:
+    """Mean L*a*b* of each lesion and of its ring ``[B, 3]``, between which contrast is scaled.
+
+    Parameters
+    ----------
+    images, masks, inner, outer, encoding
+        As in :func:`scale_contrast`; NaN where a region is empty.
+    """
+    colours = lab(srgb_to_linear(images) if encoding == "srgb" else images)
+    ring = skin_ring(masks, inner=inner, outer=outer)
+    lesion, skin = (_moments(colours, region)[0].flatten(1) for region in (masks, ring))
+    return lesion, skin
+
+
+def scalable(
+    dataset: LesionDataset, *, inner: float = 2.0, outer: float = 10.0, batch_size: int = 256
+) -> Tensor:
+    """Rows with a lesion and skin around it, whose contrast can be scaled.
+
+    Parameters
+    ----------
+    dataset : LesionDataset
+    inner, outer : float
+        As in :func:`scale_contrast`.
+    batch_size : int
+        Masks that are looked at together.
+
+    Returns
+    -------
+    Tensor, int64 ``[M]``
+    """
+    found = dataset.has_mask.clone()
+    for rows in dataset.has_mask.nonzero().flatten().split(batch_size):
+        if len(rows) > 0:
+            masks = dataset.gather_masks(rows)
+            found[rows] = _scalable(masks, skin_ring(masks, inner=inner, outer=outer))
+    return found.nonzero().flatten()
+
+
 def recall_against_contrast(
     system: ImagingSystem,
     dataset: LesionDataset,
@@ -248,7 +299,7 @@ def recall_against_contrast(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     check_resampling(resamples, level)
-    kept = _scalable_rows(dataset, inner, outer, batch_size)
+    kept = scalable(dataset, inner=inner, outer=outer, batch_size=batch_size)
     if len(kept) == 0:
         raise ValueError(f"none of the {len(dataset)} pictures has a lesion with skin around it")
     shown = dataset.subset(kept)
@@ -339,16 +390,6 @@ def _rates(weights: Array, hits: Array, onehot: Array) -> tuple[Array, Array, Ar
 
 def _scalable(masks: Tensor, ring: Tensor) -> Tensor:
     return masks.flatten(1).any(1) & ring.flatten(1).any(1)
-
-
-def _scalable_rows(dataset: LesionDataset, inner: float, outer: float, batch_size: int) -> Tensor:
-    """Rows with a lesion and skin around it."""
-    scalable = dataset.has_mask.clone()
-    for rows in dataset.has_mask.nonzero().flatten().split(batch_size):
-        if len(rows) > 0:
-            masks = dataset.gather_masks(rows)
-            scalable[rows] = _scalable(masks, skin_ring(masks, inner=inner, outer=outer))
-    return scalable.nonzero().flatten()
 
 
 def _moments(colours: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:

@@ -64,14 +64,14 @@ def ciede2000(first: Tensor, second: Tensor, *, dim: int = -1) -> Tensor:
 
     Parameters
     ----------
-    first, second : Tensor
+    first, second : Tensor ``[..., 3, ...]``
         Colours; L*, a*, b* along ``dim``. The other axes broadcast.
     dim : int
         Axis of the three components.
 
     Returns
     -------
-    Tensor
+    Tensor of the broadcast shape
         Differences, without ``dim``. Where two colours are equal, and on the grey axis, where the
         formula has a cusp, the gradient of the cusp's part is 0; it is finite everywhere.
 

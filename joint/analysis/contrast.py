@@ -169,7 +169,7 @@ class Contrast:
 
     @classmethod
     def concatenate(cls, parts: Sequence["Contrast"]) -> "Contrast":
-        """The pictures of several results, one after the other."""
+        """The pictures of several results ``parts``, one after the other."""
         joined = [
             torch.cat([getattr(part, field.name) for part in parts])
             for field in fields(cls)
@@ -298,6 +298,11 @@ def generalised_cnr(
     -------
     Tensor ``[B]``
         NaN where a region is empty, or holds a value that is no finite number.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 2 bins.
     """
     if bins < 2:
         raise ValueError(f"a histogram needs at least 2 bins, not {bins}")

@@ -39,6 +39,7 @@ class Slope(NamedTuple):
     """Change of the log-odds of being right per standard deviation of contrast."""
 
     slope: float
+    """Of the regression."""
     interval: Interval
 
 

@@ -52,6 +52,7 @@ class GaussianInformation:
     patch: int
     """Side of a patch, pixels."""
     patches: int
+    """How many were looked at."""
     level: float
 
     def __str__(self) -> str:
@@ -80,6 +81,11 @@ def gaussian_mutual_information(signal: Array, noise: Array) -> float:
     Returns
     -------
     float, bits
+
+    Raises
+    ------
+    ValueError
+        When the covariance of the noise is not positive definite.
     """
     whole, own = (np.linalg.slogdet(matrix) for matrix in (signal + noise, noise))
     if own.sign <= 0:

@@ -50,7 +50,9 @@ class PlaneInformation(NamedTuple):
 
     plane: Plane
     observer: Observer
+    """Of a linear observer."""
     usable: UsableInformation
+    """To a linear probe."""
 
 
 class Screened(NamedTuple):
@@ -58,7 +60,9 @@ class Screened(NamedTuple):
 
     name: str
     observer: Observer
+    """Of a linear observer."""
     usable: UsableInformation
+    """To a linear probe."""
     gaussian: GaussianInformation | None
     """None without a sensor's noise."""
 
@@ -67,7 +71,9 @@ class RankCorrelations(NamedTuple):
     """Spearman's of training-free numbers with a score; NaN of a constant."""
 
     observer: float
+    """Of the AUC of the observer."""
     usable: float
+    """Of that number."""
     gaussian: float | None
     """None where a design has no such number."""
 
@@ -80,6 +86,15 @@ class Screening:
 
     def spearman(self, scores: Mapping[str, float]) -> RankCorrelations:
         """Compare the ranks of each number with those of a score of the designs, as accuracy.
+
+        Parameters
+        ----------
+        scores : mapping of str to float
+            One for each design, by name.
+
+        Returns
+        -------
+        RankCorrelations
 
         Raises
         ------
@@ -156,6 +171,10 @@ def information(
     generator : torch.Generator, optional
         Source of filters, parts and draws, all the same at each plane; by default a new one of
         seed 0.
+
+    Returns
+    -------
+    tuple of PlaneInformation, one for each plane
 
     Raises
     ------

@@ -55,6 +55,7 @@ class Ledger:
     coded_bytes: float | None
     """Of the files that the codec writes, bytes/picture; None where not counted."""
     stages: tuple[StageCost, ...]
+    """Parameters and operations of each stage."""
     scores: Scores | None
     level: float
 

@@ -36,6 +36,7 @@ class PairAUC(NamedTuple):
     first: str
     second: str
     auc: float
+    """Area under the ROC curve."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,11 @@ class Observer:
     interval: Interval
     """Over lesions, with the templates as they are: too narrow where these are fitted to few."""
     pairs: tuple[PairAUC, ...]
+    """Every two classes."""
     left_out: tuple[str, ...]
     """Classes of fewer than two lesions."""
     features: int
+    """How many the observer sees."""
     pictures: int
     level: float
     resamples: int

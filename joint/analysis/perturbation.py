@@ -52,7 +52,7 @@ PERTURBATIONS: tuple[Perturbation, ...] = get_args(Perturbation)
 
 
 def applicable(system: ImagingSystem, *, channels: int = 3) -> tuple[Perturbation, ...]:
-    """Perturbations that a system for scenes of so many channels can have."""
+    """Perturbations that a ``system`` for scenes of so many ``channels`` can have."""
     return tuple(name for name in PERTURBATIONS if KINDS[name].fits(system, channels))
 
 

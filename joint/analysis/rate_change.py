@@ -29,6 +29,7 @@ class RegionChange(NamedTuple):
     before: float
     """Density."""
     after: float
+    """Density."""
     change: float
     """After minus before."""
     interval: Interval

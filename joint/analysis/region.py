@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["check_masks", "contour", "distance_outside", "octant", "skin_ring"]
+__all__ = ["check_masks", "contour", "distance_outside", "octant", "regions", "skin_ring"]
 
 
 def check_masks(masks: Tensor, images: Tensor | None = None) -> None:
@@ -75,6 +75,25 @@ def distance_outside(masks: Tensor, reach: float) -> Tensor:
         torch.minimum(right, column[..., step:] + step**2, out=right)
     distance = square.double().sqrt()
     return torch.where(distance <= reach, distance, math.inf)
+
+
+def regions(masks: Tensor, *, band: float = 3.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Lesion, boundary and background, which together are the picture, bool ``[B, H, W]`` each.
+
+    The same as in :func:`compress.bits_by_region`: in the boundary are the pixels that have one of
+    the other side at most ``band`` away. A mask that is empty or full has none.
+
+    Raises
+    ------
+    ValueError
+        When masks are none, or the band is negative or not finite.
+    """
+    check_masks(masks)
+    if not 0 <= band < math.inf:
+        raise ValueError(f"band must be a number of pixels, 0 or more, not {band}")
+    away = torch.where(masks, distance_outside(~masks, band), distance_outside(masks, band))
+    boundary = away <= band
+    return masks & ~boundary, boundary, ~masks & ~boundary
 
 
 def skin_ring(masks: Tensor, *, inner: float = 2.0, outer: float = 10.0) -> Tensor:

@@ -52,6 +52,7 @@ class Curve(NamedTuple):
     devices: int
     """Independent draws of the error; 1 where nothing is drawn."""
     points: tuple[Point, ...]
+    """In the order of the levels."""
 
 
 class Refused(NamedTuple):
@@ -68,7 +69,9 @@ class Robustness:
     scores: Scores
     """As it is: the numbers of :func:`joint.evaluate`."""
     curves: tuple[Curve, ...]
+    """One for each perturbation that was asked for and is possible."""
     refused: tuple[Refused, ...]
+    """Perturbations that are not possible."""
     pictures: int
     level: float
     resamples: int

@@ -35,6 +35,7 @@ class Score(NamedTuple):
     """A number and its interval over lesions."""
 
     value: float
+    """The number."""
     interval: Interval
 
     def __str__(self) -> str:
@@ -46,7 +47,9 @@ class Scores(NamedTuple):
     """Of one system, or a difference of systems on the same lesions."""
 
     accuracy: Score
+    """Share of the pictures that are right."""
     balanced_accuracy: Score
+    """Mean recall of the classes."""
 
 
 class DrawnScores:

@@ -123,6 +123,15 @@ def fill_hair(images: Tensor, width: int = 7) -> Tensor:
     images : Tensor ``[B, 3, H, W]`` in 0..1
     width : int, pixels
         Odd.
+
+    Returns
+    -------
+    Tensor ``[B, 3, H, W]``
+
+    Raises
+    ------
+    ValueError
+        When the width is even or below 3 pixels.
     """
     if width < 3 or width % 2 == 0:
         raise ValueError(f"the width of hair must be odd and at least 3 pixels, not {width}")
@@ -136,7 +145,10 @@ def fill_hair(images: Tensor, width: int = 7) -> Tensor:
 
 
 def intersection_over_union(first: Tensor, second: Tensor) -> Tensor:
-    """Jaccard index of masks ``[B, H, W]``, ``[B]``; NaN where both are empty."""
+    """Jaccard index ``[B]`` of masks ``first`` and ``second`` ``[B, H, W]``.
+
+    NaN where both are empty.
+    """
     both, either = (first & second).sum((-2, -1)), (first | second).sum((-2, -1))
     return both / either
 

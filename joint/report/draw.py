@@ -80,8 +80,9 @@ def history_figure(
         axis.set(xlabel="epoch", ylabel=name)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.ticklabel_format(axis="y", useOffset=False)
-        # Of a stage without a gradient the norm is 0.
-        if name == _NORMS and any(v > 0 for values in lines.values() for v in values):
+        # Of a stage without a gradient the norm is 0; within a decade there may be no tick.
+        norms = [v for values in lines.values() for v in values if v > 0]
+        if name == _NORMS and norms and max(norms) > 10 * min(norms):
             axis.set_yscale("log")
             _plain_ticks(axis.yaxis)
         axis.legend(fontsize=8)

@@ -86,8 +86,6 @@ def _read(path: Path, name: str, resamples: int) -> SavedRun:
             f"--output {path} --resume, or leave it out"
         )
     result = read_result(path)
-    if not isinstance(result.get("test"), dict):
-        raise CheckpointError(f"{path / RESULT_FILE} is damaged: it has no numbers of a test")
     load_checkpoint(path / BEST_FILE)  # a damaged file is said before anything is measured
     predictions = judged = None
     if not isinstance(config.system.classifier, NoneConfig):

@@ -9,6 +9,7 @@ from .recorded import classification, training, what_it_is
 from .saved import SavedRun
 from .scenes import Measuring, NotHere, Scenes
 from .shown import contrast_of_classes, element, light, rate
+from .why import contrast_decides, informed, kept_of_scenes, optimal_images
 
 __all__ = ["SECTIONS", "run_sections"]
 
@@ -38,7 +39,11 @@ SECTIONS: dict[str, _Part] = {
     "What the classifier sees": light,
     "The element": element,
     "Rate and fidelity": rate,
+    "What is kept of the scene": kept_of_scenes,
     "Contrast by class": contrast_of_classes,
+    "Whether contrast decides": contrast_decides,
+    "Optimal images": optimal_images,
+    "Information about the class": informed,
     "Where accuracy is lost": accuracy_lost,
     "What a picture costs": costs,
     "Robustness": imperfections,

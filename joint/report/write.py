@@ -110,6 +110,13 @@ def write_report(
 ) -> None:
     """Write :func:`report_html` to a file, whole or not at all.
 
+    Parameters
+    ----------
+    runs : sequence of path
+    path : path
+        The file; a folder that is not there is made.
+    quick, pictures, resamples, batch_size, device, progress : as in :func:`report_html`
+
     Raises
     ------
     ValueError

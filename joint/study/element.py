@@ -28,7 +28,7 @@ from scipy.optimize import linear_sum_assignment
 import optics
 from joint.checkpoint import CheckpointError, load_checkpoint, load_weights
 from joint.config import PhantomConfig, RunConfig
-from joint.folder import BEST_FILE
+from joint.folder import BEST_FILE, CHECKPOINT_FILE
 from joint.front_ends import build_front_end
 
 __all__ = ["Alignment", "Element", "Orientation", "align", "load_element", "spreads", "surrogate"]
@@ -115,7 +115,7 @@ def _middle(field: Array) -> Array:
 
 
 def load_element(folder: Path | str, config: RunConfig) -> tuple[Element, Element]:
-    """The element of a run at its best epoch, and the one that its training began from.
+    """The element that a run was tested with, and the one that its training began from.
 
     The scenes are not looked at: a run folder that was copied from elsewhere is enough.
 
@@ -137,12 +137,15 @@ def load_element(folder: Path | str, config: RunConfig) -> tuple[Element, Elemen
     ValueError
         Without a front end, or when its size cannot be told without the scenes.
     """
-    path = Path(folder) / BEST_FILE
+    path, root = Path(folder) / BEST_FILE, ""
+    if not config.training.restore_best:
+        path = Path(folder) / CHECKPOINT_FILE
+        root = "system." if config.training.averaging is None else "average."
     weights, _ = load_checkpoint(path)
     own = {
-        name.removeprefix("front_end."): tensor
+        name.removeprefix(f"{root}front_end."): tensor
         for name, tensor in weights.items()
-        if name.startswith("front_end.")
+        if name.startswith(f"{root}front_end.")
     }
     size = config.data.image_size
     if size is None:
@@ -172,7 +175,7 @@ def _channels(config: RunConfig) -> tuple[int, ...]:
 
 
 def surrogate(parts: Array, generator: np.random.Generator) -> Array:
-    """Parts with the same power at each frequency and random phases: alike in nothing else.
+    """Parts with the same sum, power at each frequency and random phases: alike in nothing else.
 
     All parts of a filter are turned by the same phases, so that what they have in common stays
     (Prichard and Theiler, Physical Review Letters 73 (1994) 951).
@@ -185,7 +188,9 @@ def surrogate(parts: Array, generator: np.random.Generator) -> Array:
     """
     spectrum = np.fft.fft2(parts)
     noise = np.fft.fft2(generator.standard_normal((len(parts), 1, 1, *parts.shape[-2:])))
-    # The phases of real noise are odd, so that real parts stay real.
+    # The phases of real noise are odd, so that real parts stay real. The sum of a part stays too:
+    # the sign of its light is nothing that was learned by chance.
+    noise[..., 0, 0] = 1
     size = np.abs(noise)
     turned = np.fft.ifft2(
         spectrum * np.divide(noise, size, out=np.ones_like(noise), where=size > 0)

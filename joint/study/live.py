@@ -6,6 +6,7 @@ workers need not agree.
 
 import contextlib
 import json
+import math
 import shutil
 import statistics
 import sys
@@ -225,7 +226,7 @@ def watch(
     StudyError
         When there is no study in the folder.
     """
-    if not every > 0:
+    if not 0 < every < math.inf:
         raise ValueError(f"there must be some time between two looks, not {every:g} s")
     out = sys.stdout if stream is None else stream
     ledger = open_study(folder)

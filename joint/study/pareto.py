@@ -82,7 +82,8 @@ def front_probability(
     Returns
     -------
     array ``[M]``
-        Shares of the draws, 0..1. nan without draws, and for a design with a cost missing.
+        Shares of the draws in which it has a number, 0..1. nan without any, and for a design with
+        a cost missing.
 
     Raises
     ------
@@ -104,8 +105,10 @@ def front_probability(
         rivals = known & (costs <= costs[number]).all(1)
         cheaper = (costs < costs[number]).any(1)
         own = losses[:, [number]]
+        there = np.isfinite(own[:, 0])  # a draw of its runs that are not done says nothing
         beaten = (losses < own) | (cheaper & (losses == own))
-        found[number] = 1 - float((beaten & rivals).any(1).mean())
+        if there.any():
+            found[number] = 1 - float((beaten & rivals).any(1)[there].mean())
     return found
 
 

@@ -48,7 +48,7 @@ Array = npt.NDArray[Any]
 # Share of the draws in which a difference must exist to have an interval: among those in which it
 # exists, the curves are nearer to each other than they are.
 _KNOWN = 0.95
-_OF_RATE = ("system.codec", "objective")
+_OF_RATE = ("system.codec", "objective.rate", "objective.distortion")
 
 
 @final

@@ -7,6 +7,7 @@ has come to is in its folder, which all machines share, and a worker that is los
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, final
@@ -32,6 +33,9 @@ class RayEach(Executor):
         GPUs that each call holds: a share below 1, so that several fit on one, or a whole number.
     machine_cpus : int, optional
         Cores of a new cluster on this machine; all by default.
+    grace : float
+        Seconds that a call has to end when it is asked to; then its process is killed, which loses
+        no more than a step of a run.
 
     Raises
     ------
@@ -48,6 +52,7 @@ class RayEach(Executor):
         cpus: float = 1.0,
         gpus: float = 0.0,
         machine_cpus: int | None = None,
+        grace: float = 60.0,
     ) -> None:
         if cpus < 0 or gpus < 0 or (gpus > 1 and gpus != int(gpus)):
             raise ValueError(
@@ -62,7 +67,7 @@ class RayEach(Executor):
                 "studies on a cluster need Ray, which is not installed: "
                 "pip install 'lens2label[ray]'"
             ) from error
-        self._ray = ray
+        self._ray, self._grace = ray, grace
         self._own = not ray.is_initialized()
         if self._own:
             _connect(ray, address, machine_cpus)
@@ -93,15 +98,26 @@ class RayEach(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the pool; with ``wait``, when its tasks have ended.
 
-        With ``cancel_futures``, they are asked to end first (as Ctrl-C does).
+        With ``cancel_futures``, they are asked to end first (as Ctrl-C does), and made to after the
+        grace.
         """
-        for task, thread in self._tasks:
-            if cancel_futures and thread.is_alive():
-                self._ray.cancel(task, force=False)
+        if cancel_futures:
+            self._cancel(force=False)
+            end = time.monotonic() + self._grace
+            for _, thread in self._tasks:
+                thread.join(max(0.0, end - time.monotonic()) if wait else 0.0)
+            if wait:
+                # Ray's interrupt is not always heard.
+                self._cancel(force=True)
         for _, thread in self._tasks if wait else ():
             thread.join()
         if wait and self._own and self._ray.is_initialized():
             self._ray.shutdown()
+
+    def _cancel(self, *, force: bool) -> None:
+        for task, thread in self._tasks:
+            if thread.is_alive():
+                self._ray.cancel(task, force=force)
 
     def _await(self, task: Any, future: Future[Any]) -> None:  # noqa: ANN401
         try:

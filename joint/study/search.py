@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from joint.checkpoint import CheckpointError
 from joint.config import ConfigError
 from joint.feed import derive_seed
 from joint.folder import read_history
@@ -91,11 +92,24 @@ def on_validation(ledger: Ledger, run: PlannedRun, name: str) -> float | None:
         When its files are damaged.
     """
     result = ledger.result(run)
-    if name in result.get("costs", {}):
-        return result["costs"][name]
+    costs = result.get("costs", {})
+    if name in costs and name != "bits":
+        return costs[name]
     epochs = read_history(ledger.path(run))
     best = result.get("best_epoch") if _restores(ledger, run) else None
-    return epochs[-1 if best is None else best]["validation"].get(name)
+    place = len(epochs) - 1 if best is None else best
+    if not 0 <= place < len(epochs):
+        raise CheckpointError(
+            f"{ledger.path(run)} is done and its history has {len(epochs)} epochs: it is damaged, "
+            "or only half of it was copied"
+        )
+    validation = epochs[place]["validation"]
+    if name == "bits" and validation.get("bpp") is not None:
+        # The rate of the test part is for the report. Both are bits of one picture.
+        test = result["test"]
+        rate = test["bpp"] if test.get("bpp_bytes") is None else test["bpp_bytes"]
+        return costs["bits"] * validation["bpp"] / rate
+    return costs.get(name, validation.get(name))
 
 
 def _restores(ledger: Ledger, run: PlannedRun) -> bool:

@@ -300,6 +300,8 @@ def _read_design(ledger: Ledger, number: int) -> tuple[Design, list[PlannedRun]]
         runs = [PlannedRun(digest, number, seed) for digest, seed in content["runs"].items()]
         if content["design"].keys() != ledger.study.axes.keys():
             raise ValueError("it chooses on other axes than the study")
+        if [run.seed for run in runs] != list(ledger.study.seeds):
+            raise ValueError("it has other seeds than the study")
         return content["design"], runs
     except FileNotFoundError:
         return None

@@ -51,3 +51,10 @@ def test_the_classifier_is_trained_once(example, monkeypatch, tmp_path):
     monkeypatch.setattr(example, "fit", None)
     example.whole_pictures(study)
     assert study.base.system.classifier.weights.exists()
+
+
+def test_every_codec_has_points_enough_for_a_rate(example):
+    """A Bjontegaard difference needs four."""
+    study = example.runner.sized("rate_accuracy", "middle")
+    codecs = [level.split()[0] for level in study.axes["codec"].levels()]
+    assert {name: codecs.count(name) for name in codecs} == dict.fromkeys(codecs, 4)

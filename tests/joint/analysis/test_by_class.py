@@ -9,7 +9,7 @@ from scipy.stats import spearmanr, wasserstein_distance
 from sklearn.metrics import roc_auc_score
 
 from joint.analysis import confusion_against_contrast, contrast_by_class
-from joint.analysis.by_class import _medians, rank_correlation
+from joint.analysis.by_class import medians, rank_correlation
 
 CLASSES = ("a", "b", "c", "d")
 
@@ -33,7 +33,7 @@ def _data(count=240, seed=0):
 def test_medians_are_those_of_repeated_values(values, seed):
     ascending = np.sort(np.array(values, dtype=float))
     weights = np.random.default_rng(seed).integers(0, 4, (5, len(values)))
-    for row, ours in zip(weights, _medians(ascending, weights.astype(float)), strict=True):
+    for row, ours in zip(weights, medians(ascending, weights.astype(float)), strict=True):
         if row.sum() == 0:
             assert np.isnan(ours)
         else:
@@ -125,6 +125,27 @@ def test_pairs_agree_with_scipy_and_scikit_learn(distance):
     assert found.spearman == pytest.approx(spearmanr(far, confused).statistic)
     assert found.spearman < -0.5
     assert found.interval.low <= found.spearman <= found.interval.high
+
+
+def test_places_of_pairs_have_intervals():
+    # a and b are alike, c is far from both: which is nearest is sure, which of the others is not.
+    random = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    values = random.normal(np.array([0.0, 0.1, 3.0])[labels], 1)
+    guesses = np.where(random.random(300) < 0.3, (labels + 1) % 3, labels)
+    found = confusion_against_contrast(
+        values, labels, guesses, classes=CLASSES[:3], groups=[f"{i // 2}" for i in range(300)],
+        resamples=300,
+    )  # fmt: skip
+    assert [pair.rank for pair in found.pairs] == [1, 2, 3]
+    near, *far = found.pairs
+    assert (near.first, near.second) == ("a", "b")
+    assert near.rank_interval == (1, 1)
+    assert all(pair.rank_interval == (2, 3) for pair in far)
+    for pair in found.pairs:
+        assert pair.distance_interval.low < pair.distance < pair.distance_interval.high
+        assert pair.confusion_interval.low < pair.confusion < pair.confusion_interval.high
+    assert far[0].distance_interval.low > near.distance_interval.high
 
 
 def test_rank_correlations_agree_with_scipy():

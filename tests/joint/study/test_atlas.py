@@ -139,7 +139,7 @@ def test_nothing_is_an_empty_atlas():
 
 
 @pytest.fixture
-def kernels(small_study, pretend, tmp_path):
+def kernels(small_study, small_base, pretend, tmp_path):
     """Two kernels that learn, one that does not, and none; on 4 seeds."""
     axes = {
         "camera": Axis(
@@ -153,7 +153,8 @@ def kernels(small_study, pretend, tmp_path):
             labels=("identity", "laplacian", "none", "fixed"),
         )
     }
-    study = small_study(axes=axes, plan=Plan(resamples=100), seeds=(0, 1, 2, 3))
+    base = small_base(restore_best=True)
+    study = small_study(base=base, axes=axes, plan=Plan(resamples=100), seeds=(0, 1, 2, 3))
     ledger = create_study(study, tmp_path / "kernels")
     generator = np.random.default_rng(0)
     for run in ledger.runs:
@@ -209,7 +210,7 @@ def test_a_damaged_run_is_left_out_with_its_reason(kernels):
 
 
 def test_turned_views_make_turns_no_other_element(small_study, small_base, pretend, tmp_path):
-    base = small_base(augmentation="dihedral")
+    base = small_base(augmentation="dihedral", restore_best=True)
     base = base.model_copy(
         update={"system": base.system.model_copy(update={"front_end": joint.KernelConfig()})}
     )

@@ -157,6 +157,7 @@ def test_filters_of_a_kernel_are_what_may_come_in_any_order():
 def test_a_surrogate_has_the_power_and_not_the_phases():
     parts = _blobs(np.random.default_rng(0), filters=2, signs=3)
     made = surrogate(parts, np.random.default_rng(1))
+    np.testing.assert_allclose(made.sum((-2, -1)), parts.sum((-2, -1)))
     assert np.isrealobj(made)
     assert np.abs(np.fft.fft2(made)) == pytest.approx(np.abs(np.fft.fft2(parts)), abs=1e-9)
     assert not np.allclose(made, parts)
@@ -177,8 +178,17 @@ def test_what_does_not_fit_is_refused():
         align(one, one, orientation="upside down")
 
 
-def test_an_element_is_read_without_its_scenes(small_base, tmp_path):
-    base = small_base()
+@pytest.mark.parametrize(
+    ("settings", "name", "root"),
+    [
+        ({"restore_best": True}, "best", ""),
+        ({"restore_best": False}, "checkpoint", "system."),
+        ({"restore_best": False, "averaging": 0.9}, "checkpoint", "average."),
+    ],
+)
+def test_an_element_is_read_without_its_scenes(small_base, tmp_path, settings, name, root):
+    """The one that was tested: of the best epoch, of the last one, or the average."""
+    base = small_base(**settings)
     kernel = joint.KernelConfig(start="random", kernel_size=5)
     config = base.model_copy(
         update={"system": base.system.model_copy(update={"front_end": kernel, "seed": 4})}
@@ -187,7 +197,8 @@ def test_an_element_is_read_without_its_scenes(small_base, tmp_path):
     first = spreads(system.front_end)
     with torch.no_grad():
         system.front_end.raw.add_(torch.randn(system.front_end.raw.shape))
-    save_checkpoint(tmp_path / "best.safetensors", system.state_dict(), {})
+    weights = {f"{root}{key}": tensor for key, tensor in system.state_dict().items()}
+    save_checkpoint(tmp_path / f"{name}.safetensors", weights, {})
     learned, start = load_element(tmp_path, config)
     assert start.parts == pytest.approx(first.parts)
     assert learned.parts == pytest.approx(spreads(system.front_end).parts)

@@ -158,10 +158,11 @@ def test_another_metric_was_not_planned(finished):
     assert " better " not in sections[_PLANNED]
 
 
-def test_learned_elements_are_shown_and_compared(small_study, pretend, tmp_path):
+def test_learned_elements_are_shown_and_compared(small_study, small_base, pretend, tmp_path):
     values = ({"kind": "kernel", "kernel_size": 5}, {"kind": "none"})
     axes = {"camera": Axis(path="system.front_end", values=values, labels=("kernel", "none"))}
-    study = small_study(axes=axes, plan=Plan(resamples=100), seeds=(0, 1, 2))
+    base = small_base(restore_best=True)
+    study = small_study(base=base, axes=axes, plan=Plan(resamples=100), seeds=(0, 1, 2))
     ledger = create_study(study, tmp_path / "kernels")
     for run in ledger.runs:
         pretend(ledger, run, 0.7)

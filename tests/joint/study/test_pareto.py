@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -95,3 +97,10 @@ def test_designs_without_a_cost_are_left_out(ledger, pretend):
     (front,) = fronts(rows(ledger), draws, costs=["bits"])
     assert front.left_out == (1,)
     assert [point.design for point in front.points] == [0, 2, 3]
+
+
+def test_a_draw_without_a_number_is_no_victory():
+    drawn = [[0.9, math.nan], [0.9, 0.1], [0.9, math.nan], [0.9, math.nan]]
+    np.testing.assert_array_equal(front_probability(drawn, [[1.0], [2.0]]), [1, 0])
+    found = front_probability([[0.9, math.nan]], [[1.0], [2.0]])
+    np.testing.assert_array_equal(found, [1, math.nan])

@@ -78,7 +78,7 @@ def test_a_worker_is_asked_to_leave_and_saves(pool, small_study, small_base, tmp
         axes={"light": Axis(path="system.sensor.photons", values=(50,))},
     )  # fmt: skip
     ledger = create_study(study, tmp_path)
-    own = RayEach()  # the same cluster, which it leaves as it is
+    own = RayEach(grace=20)  # the same cluster, which it leaves as it is
     future = own.submit(work, str(tmp_path), poll=0.1)
     history = ledger.path(ledger.runs[0]) / "history.jsonl"
     end = time.monotonic() + 200
@@ -86,10 +86,34 @@ def test_a_worker_is_asked_to_leave_and_saves(pool, small_study, small_base, tmp
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.01)
     own.shutdown(cancel_futures=True)
-    assert future.result(timeout=0).stopped
+    try:
+        assert future.result(timeout=60).stopped
+    except WorkerLost:  # the interrupt was not heard: it was made to end
+        assert not history.with_name("result.json").exists()
     assert ledger.tally() == (1, 0, 0, 0)
     assert (ledger.path(ledger.runs[0]) / "checkpoint.safetensors").exists()
     assert ray.is_initialized()
+
+
+def test_a_call_that_does_not_hear_is_made_to_end(pool, tmp_path):
+    def deaf(path):
+        import contextlib
+        import time
+
+        open(path, "x").close()
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):
+                time.sleep(0.1)
+
+    own = RayEach(grace=1)
+    future = own.submit(deaf, str(tmp_path / "begun"))
+    end = time.monotonic() + 200
+    while not (tmp_path / "begun").exists():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.01)
+    own.shutdown(cancel_futures=True)
+    with pytest.raises(WorkerLost):
+        future.result(timeout=60)
 
 
 def test_a_cluster_must_have_what_a_run_holds(pool):

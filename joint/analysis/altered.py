@@ -1,0 +1,173 @@
+"""Pictures without some of what they tell, to see whether the answer is in the rest.
+
+::
+
+    picture, mask ─┬─ keep_region ────► one region as it is, the others one colour each
+                   └─ equal_contrast ─► every lesion as far from its skin as all others
+    data set ──altered──► data set of such pictures, to test or to train on
+
+A classifier that fails on altered pictures may only not be used to them; one that was trained on
+them as well says whether the answer is in what was left.
+"""
+
+from collections.abc import Callable
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from classify import LesionDataset
+from joint.feed import as_scenes
+from joint.system import Encoding
+from optics import clip, linear_to_srgb, srgb_to_linear
+
+from .causal import lab_means, scale_contrast
+from .rate_map import REGIONS
+from .region import check_masks, regions
+
+__all__ = ["Alteration", "altered", "equal_contrast", "keep_region"]
+
+#: From pictures ``[B, C, H, W]`` in 0..1 and masks ``[B, H, W]`` to pictures.
+Alteration = Callable[[Tensor, Tensor], Tensor]
+
+
+def keep_region(
+    images: Tensor,
+    masks: Tensor,
+    region: str,
+    *,
+    band: float = 3.0,
+    encoding: Encoding = "srgb",
+) -> Tensor:
+    """Keep one region of each picture; the rest of the lesion and of the skin become flat.
+
+    Flat is the mean light of what is replaced on that side of the border, so that place, outline
+    and colour of the lesion remain: what a codec could send beside the region for a few bytes.
+
+    Parameters
+    ----------
+    images : Tensor ``[B, C, H, W]`` in 0..1
+    masks : Tensor, bool ``[B, H, W]``
+        True on the lesion.
+    region : {"lesion", "boundary", "background", "none"}
+        As in :func:`rate_map`; of ``none``, a flat lesion on flat skin is left.
+    band : float, pixels
+        Reach of the boundary to either side.
+    encoding : {"srgb", "linear"}
+        What the pictures are.
+
+    Returns
+    -------
+    Tensor ``[B, C, H, W]``
+        Without a border (an empty or full mask), there is no boundary to keep.
+
+    Raises
+    ------
+    ValueError
+        When pictures and masks do not fit, the region or the encoding is unknown, or the band is
+        negative.
+    """
+    check_masks(masks, images)
+    if region not in (*REGIONS, "none"):
+        raise ValueError(f"region must be one of {', '.join(REGIONS)} or none, not {region!r}")
+    if encoding not in get_args(Encoding):
+        raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
+    kept = torch.zeros_like(masks)
+    if region != "none":
+        kept = regions(masks, band=band)[REGIONS.index(region)]
+    light = srgb_to_linear(images) if encoding == "srgb" else images
+    result = images
+    for side in (masks, ~masks):
+        replaced = (side & ~kept)[:, None]
+        count = replaced.sum((-2, -1), keepdim=True).clamp_min(1)
+        mean = (light * replaced).sum((-2, -1), keepdim=True) / count
+        flat = linear_to_srgb(mean) if encoding == "srgb" else mean
+        result = torch.where(replaced, flat, result)
+    return result
+
+
+def equal_contrast(
+    images: Tensor,
+    masks: Tensor,
+    distance: float,
+    *,
+    strongest: float = 4.0,
+    inner: float = 2.0,
+    outer: float = 10.0,
+    encoding: Encoding = "srgb",
+) -> Tensor:
+    """Bring the mean colours of each lesion and its ring to one distance, along their own line.
+
+    How much a lesion stands out then no longer tells its class; in which direction it does, and
+    what structure it has, still do.
+
+    Parameters
+    ----------
+    images : Tensor ``[B, 3, H, W]`` in 0..1
+    masks : Tensor, bool ``[B, H, W]``
+    distance : float, ΔE*ab
+        Of the means in L*a*b*.
+    strongest : float
+        Largest factor on the contrast: of a lesion that hardly differs from its skin, more would
+        only be noise.
+    inner, outer, encoding
+        As in :func:`scale_contrast`, and the same pictures are refused.
+
+    Returns
+    -------
+    Tensor ``[B, 3, H, W]``
+
+    Raises
+    ------
+    ValueError
+        As :func:`scale_contrast`; for a distance or a factor that is not positive.
+    """
+    if not (distance > 0 and strongest > 0):
+        raise ValueError(f"distance and strongest must be positive, not {distance} and {strongest}")
+    lesion, skin = lab_means(images, masks, inner=inner, outer=outer, encoding=encoding)
+    apart = (lesion - skin).norm(dim=-1)
+    factor = (distance / apart.clamp_min(1e-6)).clamp_max(strongest)
+    factor = factor.nan_to_num(1.0)  # no lesion or no skin: refused below, in words
+    return scale_contrast(images, masks, factor, inner=inner, outer=outer, encoding=encoding)
+
+
+def altered(
+    dataset: LesionDataset, alteration: Alteration, *, batch_size: int = 256
+) -> LesionDataset:
+    """Make a data set of altered pictures, rounded to 8 bits; names, lesions and masks stay.
+
+    Parameters
+    ----------
+    dataset : LesionDataset
+        All pictures with masks, see :attr:`LesionDataset.has_mask`; where contrast is scaled, all
+        with skin around the lesion, see :func:`scalable`.
+    alteration : callable
+        From float pictures and masks to float pictures of the same shape.
+    batch_size : int
+        Pictures that are altered together.
+
+    Raises
+    ------
+    ValueError
+        When a picture has no mask, or the alteration changes a shape or refuses a picture.
+    """
+    images, masks = [], []
+    for rows in torch.arange(len(dataset)).split(batch_size):
+        scenes, _ = as_scenes(dataset.gather(rows), torch.device("cpu"))
+        own = dataset.gather_masks(rows)
+        changed = alteration(scenes, own)
+        if changed.shape != scenes.shape:
+            raise ValueError(
+                f"an alteration keeps the shape: {list(scenes.shape)} became {list(changed.shape)}"
+            )
+        images.append((255 * clip(changed)).round().to(torch.uint8))
+        masks.append(own)
+    return LesionDataset(
+        images=torch.cat(images),
+        labels=dataset.labels,
+        groups=dataset.groups,
+        identifiers=dataset.identifiers,
+        classes=dataset.classes,
+        masks=torch.cat(masks),
+        metadata=dataset.metadata,
+    )

@@ -1,0 +1,363 @@
+"""What of the scene reaches the classifier: which details, and where, before and after training.
+
+::
+
+    scene ──────────────────────┐
+      └─► system a ─► handed a ─┼─ radial spectra, differences by region ─► Kept
+      └─► system b ─► handed b ─┘   the same draws of lesions for all
+
+Two numbers for each annulus of spatial frequencies. *Power* is that of the handed pictures by that
+of the scenes: more than 1 is emphasised, less is suppressed. *Coherence* is the share of the handed
+power that is the scene, passed through one gain for the annulus: what is missing was invented, or
+depends on the picture.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from classify import Interval, LesionDataset
+from classify.intervals import (
+    check_resampling,
+    check_units,
+    membership,
+    percentile_interval,
+    resampled,
+    source,
+)
+from joint.evaluate import device_of
+from joint.system import ImagingSystem, evaluating
+
+from .passes import passes
+from .rate_map import REGIONS
+from .record import named, plain
+from .region import regions
+
+__all__ = ["Annulus", "Kept", "KeptBy", "RegionDifference", "kept", "radial_power"]
+
+Array = npt.NDArray[Any]
+
+
+class Annulus(NamedTuple):
+    """A ring of spatial frequencies."""
+
+    low: float
+    """Cycles/pixel of the scene."""
+    high: float
+    """Likewise."""
+    power: float
+    """Of what the classifier is handed / of the scene."""
+    power_interval: Interval
+    """Of the power."""
+    coherence: float
+    """0 to 1."""
+    coherence_interval: Interval
+    """Of the coherence."""
+    change: float
+    """Power / that of the first system; 1 for the first."""
+    change_interval: Interval
+    """Paired: the same lesions are drawn for both."""
+
+
+class RegionDifference(NamedTuple):
+    """How far the handed picture is from the scene in a region."""
+
+    region: str
+    """``picture``, or one of :data:`REGIONS`."""
+    rms: float
+    """Root of the mean squared difference, in codes of 8 bits."""
+    interval: Interval
+    """Of the RMS."""
+    change: float
+    """RMS / that of the first system; 1 for the first."""
+    change_interval: Interval
+    """Paired, likewise."""
+
+
+class KeptBy(NamedTuple):
+    """What one system keeps."""
+
+    name: str
+    """Of the system."""
+    annuli: tuple[Annulus, ...]
+    """From low frequencies to high ones."""
+    differences: tuple[RegionDifference, ...]
+    """Of the picture, then of each region."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What several systems keep of the same scenes."""
+
+    systems: tuple[KeptBy, ...]
+    """In the order in which they were given."""
+    pictures: int
+    """That the frequencies are of."""
+    masked: int
+    """Pictures with a mask, which the regions are of."""
+    level: float
+    """Of confidence of the intervals."""
+    resamples: int
+    """Draws behind them."""
+
+    def __str__(self) -> str:
+        rows = [
+            f"what is kept of {self.pictures} pictures; {100 * self.level:g} % intervals over "
+            "lesions",
+            f"{'system':20} {'cycles/pixel':>12} {'power':>7} {'':>16} {'coherence':>9} {'':>15}",
+        ]
+        for system in self.systems:
+            rows += [
+                f"{system.name:20} {a.low:5.2f}-{a.high:5.2f}  {a.power:7.3f} "
+                f"{_between(a.power_interval)} {a.coherence:9.3f} {_between(a.coherence_interval)}"
+                for a in system.annuli
+            ]
+        rows.append(f"{'system':20} {'region':>12} {'RMS, codes':>10}")
+        for system in self.systems:
+            rows += [
+                f"{system.name:20} {d.region:>12} {d.rms:10.2f} {_between(d.interval)}"
+                for d in system.differences
+            ]
+        return "\n".join(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; None where there is no number."""
+        return plain(
+            {
+                "systems": named(self.systems),
+                "pictures": self.pictures,
+                "masked": self.masked,
+                "level": self.level,
+                "resamples": self.resamples,
+            }
+        )
+
+
+def kept(
+    systems: Mapping[str, ImagingSystem],
+    dataset: LesionDataset,
+    *,
+    annuli: int = 8,
+    band: float = 3.0,
+    batch_size: int = 64,
+    seed: int = 0,
+    resamples: int = 1000,
+    level: float = 0.95,
+    generator: torch.Generator | None = None,
+) -> Kept:
+    """Compare what systems hand to their classifiers with the scenes.
+
+    Parameters
+    ----------
+    systems : mapping of name to ImagingSystem
+        At least one, in evaluation mode (modes are restored); each is compared with the first.
+        Handed pictures have the channels of the scenes; where they are smaller, the scenes are
+        reduced to them by area.
+    dataset : LesionDataset
+        Pictures; their masks, where there are some, for the regions.
+    annuli : int
+        Rings of equal width from 0 to 0.5 cycles/pixel; the mean itself is in none.
+    band : float, pixels of the handed picture
+        Reach of the boundary to either side, as in :func:`rate_map`.
+    batch_size : int
+        Pictures in one pass.
+    seed : int
+        Source of the sensor's noise, as in :func:`joint.evaluate`.
+    resamples : int
+        Draws of the lesions, the same for all systems.
+    level : float
+        Confidence level in (0, 1).
+    generator : torch.Generator, optional
+        Source of the draws; by default a new one of seed 0.
+
+    Returns
+    -------
+    Kept
+        NaN for a ring without power, and for regions without masks.
+
+    Raises
+    ------
+    ValueError
+        Without a system or a ring, when handed pictures have other channels than the scenes, or
+        for fewer than two lesions.
+    """
+    check_resampling(resamples, level)
+    if not systems or annuli < 1:
+        raise ValueError(
+            f"there must be at least one system and one annulus, not {len(systems)} and {annuli}"
+        )
+    member = membership(dataset.groups, len(dataset))
+    check_units(member, dataset.groups)
+    sums = {
+        name: _summed(name, system, dataset, annuli, band, batch_size, seed)
+        for name, system in systems.items()
+    }
+    chunks = list(resampled(member, resamples, source(generator)))
+    once = np.ones((1, len(member)))
+    first: tuple[Array, Array, Array, Array] | None = None
+    rows = []
+    for name, each in sums.items():
+        power, coherence, rms = (part[0] for part in _ratios(once, *each))
+        drawn = [
+            np.concatenate(part) for part in zip(*(_ratios(w, *each) for w in chunks), strict=True)
+        ]
+        if first is None:
+            first = (power, drawn[0], rms, drawn[2])
+        rows.append(
+            KeptBy(
+                name,
+                tuple(
+                    Annulus(
+                        low=0.5 * k / annuli,
+                        high=0.5 * (k + 1) / annuli,
+                        power=float(power[k]),
+                        power_interval=percentile_interval(drawn[0][:, k], level),
+                        coherence=float(coherence[k]),
+                        coherence_interval=percentile_interval(drawn[1][:, k], level),
+                        change=float(_divided(power[k], first[0][k])),
+                        change_interval=percentile_interval(
+                            _divided(drawn[0][:, k], first[1][:, k]), level
+                        ),
+                    )
+                    for k in range(annuli)
+                ),
+                tuple(
+                    RegionDifference(
+                        region=region,
+                        rms=float(rms[k]),
+                        interval=percentile_interval(drawn[2][:, k], level),
+                        change=float(_divided(rms[k], first[2][k])),
+                        change_interval=percentile_interval(
+                            _divided(drawn[2][:, k], first[3][:, k]), level
+                        ),
+                    )
+                    for k, region in enumerate(("picture", *REGIONS))
+                ),
+            )
+        )
+    return Kept(tuple(rows), len(dataset), int(dataset.has_mask.sum()), level, resamples)
+
+
+def radial_power(first: Tensor, second: Tensor, *, annuli: int = 8) -> Tensor:
+    """Sum the cross-spectrum of two stacks of pictures over rings of spatial frequencies.
+
+    The mean of each channel is taken off and a Hann window put on, so that the frame is no edge.
+
+    Parameters
+    ----------
+    first, second : Tensor ``[B, C, H, W]``
+        The same one twice gives its power spectrum.
+    annuli : int
+        Rings of equal width from 0 to 0.5 cycles/pixel; the corners beyond are left out, and so is
+        the frequency 0.
+
+    Returns
+    -------
+    Tensor, float64 ``[B, annuli]``
+        Summed over channels. The imaginary part, which is the cross-spectrum's odd one, cancels.
+    """
+    height, width = first.shape[-2:]
+    rows, columns = (
+        torch.hann_window(size, periodic=False, dtype=torch.float64, device=first.device)
+        for size in (height, width)
+    )
+    window = rows[:, None] * columns
+
+    def transformed(pictures: Tensor) -> Tensor:
+        pictures = pictures.double()
+        return torch.fft.fft2(window * (pictures - pictures.mean((-2, -1), keepdim=True)))
+
+    fy, fx = (
+        torch.fft.fftfreq(size, dtype=torch.float64, device=first.device)
+        for size in (height, width)
+    )
+    frequency = torch.hypot(fy[:, None], fx)
+    ring = (frequency * 2 * annuli).floor().long().clamp_max(annuli)
+    ring[0, 0] = annuli  # with the corners, in none
+    one = transformed(first)
+    other = one if second is first else transformed(second)
+    cross = (one.conj() * other).real.sum(1).flatten(1)
+    total = cross.new_zeros(len(first), annuli + 1)
+    return total.index_add(1, ring.flatten(), cross)[:, :annuli]
+
+
+def _summed(
+    name: str,
+    system: ImagingSystem,
+    dataset: LesionDataset,
+    annuli: int,
+    band: float,
+    batch_size: int,
+    seed: int,
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Of each picture: powers of scene and handed, their product ``[N, annuli]``; squared
+    differences and pixels of the picture and its regions ``[N, 4]``.
+    """  # noqa: D205
+    found: list[list[Tensor]] = []
+    without = ImagingSystem(
+        front_end=system.front_end,
+        sensor=system.sensor,
+        codec=system.codec,
+        encoding=system.encoding,
+    )
+    device = device_of(without)
+    shown = passes(dataset, device, batch_size=batch_size, seed=seed)
+    with evaluating(without), torch.no_grad():
+        for rows, scenes, noise in shown:
+            handed = without(scenes, generator=noise).handed.double()
+            if handed.shape[1] != scenes.shape[1]:
+                raise ValueError(
+                    f"{name} hands {handed.shape[1]} channels on, and the scenes have "
+                    f"{scenes.shape[1]}: what is kept of them cannot be compared"
+                )
+            size = (handed.shape[-2], handed.shape[-1])
+            scene = adaptive_avg_pool2d(scenes.double(), size)
+            power = [
+                radial_power(*pair, annuli=annuli)
+                for pair in ((scene, scene), (handed, handed), (scene, handed))
+            ]
+            square = (255 * (handed - scene)).square().mean(1)
+            where = _where(dataset, rows, size, band).to(device)
+            differences = (where * square[:, None]).sum((-2, -1))
+            pixels = where.double().sum((-2, -1))
+            found.append([*power, differences, pixels])
+    scene, handed, both, differences, pixels = (
+        torch.cat(part).cpu().numpy() for part in zip(*found, strict=True)
+    )
+    return scene, handed, both, differences, pixels
+
+
+def _where(dataset: LesionDataset, rows: Tensor, size: tuple[int, int], band: float) -> Tensor:
+    """The whole picture and its regions, bool ``[B, 4, H, W]``; no region without a mask."""
+    where = torch.zeros(len(rows), 1 + len(REGIONS), *size, dtype=torch.bool)
+    where[:, 0] = True
+    masked = dataset.has_mask[rows]
+    if bool(masked.any()):
+        area = adaptive_avg_pool2d(dataset.gather_masks(rows[masked]).float()[:, None], size)
+        where[masked, 1:] = torch.stack(regions(area[:, 0] >= 0.5, band=band), 1)
+    return where
+
+
+def _ratios(
+    weights: Array, scene: Array, handed: Array, both: Array, differences: Array, pixels: Array
+) -> tuple[Array, Array, Array]:
+    """Power and coherence ``[r, annuli]``, RMS difference ``[r, 4]``, under weights ``[r, N]``."""
+    own, theirs, cross = (weights @ part for part in (scene, handed, both))
+    power = _divided(theirs, own)
+    coherence = _divided(cross**2, own * theirs)
+    return power, coherence, np.sqrt(_divided(weights @ differences, weights @ pixels))
+
+
+def _divided(part: Array, whole: Array) -> Array:
+    part, whole = np.broadcast_arrays(np.asarray(part, float), np.asarray(whole, float))
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+def _between(interval: Interval) -> str:
+    return f"[{interval.low:.3f}, {interval.high:.3f}]"

@@ -1,0 +1,235 @@
+"""Parts of the page that ask why: does contrast decide, what is kept, what is a class to it."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from classify import LesionDataset
+from joint.analysis import (
+    ContrastEffect,
+    Measure,
+    OptimalImage,
+    confusion_against_contrast,
+    correctness_against_contrast,
+    information,
+    kept,
+    matched_strata,
+    measure_contrast,
+    optimal_image,
+    recall_against_contrast,
+)
+from joint.evaluate import evaluate
+from joint.system import ImagingSystem
+
+from .page import Html, note, number, picture, table, with_interval
+from .saved import SavedRun
+from .scenes import Measuring, NotHere, Scenes, judged, needed
+
+__all__ = ["contrast_decides", "informed", "kept_of_scenes", "optimal_images"]
+
+_MEASURES: tuple[Measure, ...] = ("gcnr", "delta_e")
+_NAMES = {"gcnr": "gCNR", "delta_e": "ΔE"}
+_FACTORS = (0.0, 0.5, 1.0, 1.5)
+_STEPS = 40
+_ROUGHNESS, _RATE, _LIGHT = 20.0, 1.0, 0.4
+
+
+def contrast_decides(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
+    """Contrast against being right, within class and by showing the same lesions at another."""
+    judged(run)
+    system, _, shown = needed(scenes)
+    if not shown.has_mask.any():
+        raise NotHere("The data set has no lesion masks.")
+    masked = shown.subset(shown.has_mask)
+    try:
+        yield from _correctness(system, masked, how)
+    except ValueError as error:
+        raise NotHere(f"It cannot be measured: {error}") from error
+    if how.quick:
+        yield note("A quick report does not show lesions at other contrasts.")
+        return
+    try:
+        yield from _sweep(system, masked, how)
+    except ValueError as error:
+        yield note(f"Lesions cannot be shown at other contrasts: {error}")
+
+
+def _correctness(system: ImagingSystem, masked: LesionDataset, how: Measuring) -> Iterator[Html]:
+    from joint.figure import pairs_figure  # noqa: PLC0415 - matplotlib
+
+    found = measure_contrast(masked, batch_size=how.batch_size)
+    logits = evaluate(system, masked, batch_size=how.batch_size).logits
+    assert logits is not None
+    labels = masked.labels.numpy()
+    guesses = logits.argmax(1)
+    named = {"labels": labels, "classes": masked.classes, "groups": masked.groups}
+    named["resamples"] = how.resamples
+    values = {measure: getattr(found, measure).cpu().numpy() for measure in _MEASURES}
+    effects: list[ContrastEffect] = [
+        correctness_against_contrast(each, right=guesses == labels, measure=measure, **named)
+        for measure, each in values.items()
+    ]
+    yield table(
+        ("being right on", "ignoring class", "within class", "SD", "pictures", "without a value"),
+        [
+            (
+                _NAMES[effect.measure],
+                with_interval(*effect.ignoring_class, "+.3f"),
+                with_interval(*effect.within_class, "+.3f"),
+                number(effect.deviation, ".3g"),
+                f"{effect.pictures}",
+                f"{effect.undefined}",
+            )
+            for effect in effects
+        ],
+        caption="Log-odds of being right per standard deviation (SD) of the contrast of the scene. "
+        "Contrast and class go together: only the slope within class says that contrast decides",
+    )
+    strata = matched_strata(values["gcnr"], right=guesses == labels, measure="gCNR", **named)
+    thirds = ("lowest third", "middle third", "highest third")
+    yield table(
+        ("class", *thirds, "highest - lowest"),
+        [
+            (
+                name,
+                *(number(share, ".2f") for share in row),
+                with_interval(float(row[-1] - row[0]), interval, "+.2f"),
+            )
+            for name, row, interval in (
+                *zip(strata.classes, strata.accuracy, strata.class_intervals, strict=True),
+                ("matched", strata.matched, strata.interval),
+            )
+        ],
+        caption="Accuracy by gCNR within class; matched: mean of the classes",
+    )
+    try:
+        pairs = confusion_against_contrast(values["gcnr"], guesses=guesses, measure="gCNR", **named)
+    except ValueError as error:
+        yield note(f"Pairs of classes are not compared: {error}")
+        return
+    yield picture(
+        pairs_figure(pairs),
+        shows="Confusion of each pair of classes against their distance in contrast",
+        caption="If classes were confused because they are alike in contrast, the points would "
+        "fall from left to right. Lines are intervals over lesions.",
+    )
+
+
+def _sweep(system: ImagingSystem, masked: LesionDataset, how: Measuring) -> Iterator[Html]:
+    from joint.figure import sweep_figure  # noqa: PLC0415 - matplotlib
+
+    found = recall_against_contrast(
+        system, masked, _FACTORS, batch_size=how.batch_size, resamples=how.resamples
+    )
+    yield picture(
+        sweep_figure({"the same lesions at another contrast": found}),
+        shows="Recall of each class against the contrast at which its lesions are shown",
+        caption=f"{found.pictures} pictures, {found.left_out} left out for want of a lesion with "
+        "skin around it. 1 is the picture as it is, at 0 the lesion has the colours of the skin; "
+        "shade: interval of the balanced accuracy over lesions. The classifier was not trained on "
+        "such pictures.",
+    )
+
+
+def kept_of_scenes(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
+    """Which details of the scene are handed on, and in which regions."""
+    from joint.figure import kept_figure  # noqa: PLC0415 - matplotlib
+
+    system, _, shown = needed(scenes)
+    if system.front_end is None and system.sensor is None and system.codec is None:
+        raise NotHere("The classifier is handed the scene.")
+    try:
+        found = kept({run.name: system}, shown, batch_size=how.batch_size, resamples=how.resamples)
+    except ValueError as error:
+        raise NotHere(f"It cannot be measured: {error}") from error
+    (each,) = found.systems
+    yield picture(
+        kept_figure(found),
+        shows="Power and coherence of the handed pictures by spatial frequency; differences by "
+        "region",
+        caption="Power above 1 (dashed) is emphasised. Coherence is the share of the handed power "
+        "that is the scene through one gain for each frequency; the rest was added.",
+    )
+    yield table(
+        ("cycles/pixel", "power, handed / scene", "coherence"),
+        [
+            (
+                f"{annulus.low:.2f} to {annulus.high:.2f}",
+                with_interval(annulus.power, annulus.power_interval),
+                with_interval(annulus.coherence, annulus.coherence_interval),
+            )
+            for annulus in each.annuli
+        ],
+        caption=f"{found.pictures} test pictures, {100 * found.level:g} % intervals over lesions",
+    )
+    yield table(
+        ("region", "RMS difference to the scene, codes of 8 bits"),
+        [(d.region, with_interval(d.rms, d.interval, ".2f")) for d in each.differences],
+    )
+
+
+def optimal_images(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
+    """What the whole system takes for each class, within a budget of light and of bits."""
+    from joint.figure import optimal_figure  # noqa: PLC0415 - matplotlib
+
+    judged(run)
+    if how.quick:
+        raise NotHere("Left out of a quick report.")
+    system, test, _ = needed(scenes)
+    start = _grey(test).to(how.device)
+
+    def climb(rate: float) -> dict[str, OptimalImage]:
+        return {
+            name: optimal_image(
+                system, start, k, steps=_STEPS, roughness=_ROUGHNESS, rate=rate, light=_LIGHT
+            )
+            for k, name in enumerate(test.classes)
+        }
+
+    rate = 0.0 if system.codec is None else _RATE
+    try:
+        found = climb(rate)
+    except ValueError:  # the bits of this codec have no gradient
+        rate = 0.0
+        found = climb(rate)
+    bits = f" and {rate:g} a bit/pixel" if rate else ""
+    yield picture(
+        optimal_figure(found, test.classes),
+        shows="The optimal image of each class, and what the classifier is handed of it",
+        caption=f"From grey with noise, {_STEPS} steps up the logit of the class, less "
+        f"{_ROUGHNESS:g} times the roughness{bits}; at most {_LIGHT:g} of the light. The better "
+        "of two starts; another training has others.",
+    )
+
+
+def _grey(test: LesionDataset) -> Tensor:
+    """Two starts: grey with some noise."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, test.channels, *test.image_size)
+    return 0.45 + 0.1 * torch.rand(shape, generator=generator)
+
+
+def informed(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
+    """What can be told of the class at each plane, without the training of the whole."""
+    system, _, shown = needed(scenes)
+    if how.quick:
+        raise NotHere("Left out of a quick report.")
+    try:
+        found = information(system, shown, batch_size=how.batch_size, resamples=how.resamples)
+    except ValueError as error:
+        raise NotHere(f"It cannot be measured: {error}") from error
+    yield table(
+        ("plane", "AUC of the observer", "usable information, bits/picture"),
+        [
+            (
+                row.plane,
+                with_interval(row.observer.auc, row.observer.interval),
+                with_interval(row.usable.bits, row.usable.interval),
+            )
+            for row in found
+        ],
+        caption="A Hotelling observer and a linear probe of the same random features at each "
+        f"plane, cross-fitted on {len(shown)} test pictures; 95 % intervals over lesions, too "
+        "narrow where templates are fitted to few",
+    )

@@ -1,0 +1,162 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import classify
+import compress
+import joint
+import optics
+from joint.analysis.kept import kept, radial_power
+
+
+class _Changing(compress.Codec):
+    """A codec that hands a function of the picture on."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def forward(self, image, *, generator=None):
+        bits = torch.zeros_like(image[:, :1])
+        return compress.Coded(self.change(image), None, bits, bits.sum((1, 2, 3)), "rounded")
+
+    def compress(self, image):
+        raise NotImplementedError
+
+    def decompress(self, payloads):
+        raise NotImplementedError
+
+
+def _changing(change):
+    return joint.ImagingSystem(codec=_Changing(change))
+
+
+def _texture(away, generator):
+    lesion = 0.2 * (away < 0)
+    return 0.6 - lesion + 0.1 * torch.randn(away.shape, generator=generator).clamp(-2, 2)
+
+
+@pytest.fixture(scope="module")
+def scenes(disks):
+    return disks(16, size=32, draw=_texture)
+
+
+def _numbers(system, name):
+    return np.array([getattr(annulus, name) for annulus in system.annuli])
+
+
+def test_a_wave_is_in_its_ring_alone():
+    steps = torch.arange(64, dtype=torch.float64)
+    for cycles, ring in ((6, 1), (14, 3), (29, 7)):
+        wave = torch.cos(2 * math.pi * cycles / 64 * steps)[None, None, None].expand(1, 2, 64, 64)
+        power = radial_power(wave, wave)[0]
+        assert power.argmax() == ring
+        assert float(power[ring] / power.sum()) > 0.98
+        # Parseval, of both channels.
+        window = torch.hann_window(64, periodic=False, dtype=torch.float64)
+        seen = (window[:, None] * window * (wave - wave.mean())).square().sum() * 64**2
+        assert float(power.sum()) == pytest.approx(float(seen), rel=1e-3)
+        assert torch.allclose(radial_power(wave, -0.5 * wave), -0.5 * radial_power(wave, wave))
+
+
+def test_known_changes_have_known_spectra(scenes):
+    noise = torch.Generator().manual_seed(0)
+    systems = {
+        "same": joint.ImagingSystem(),
+        "half": _changing(lambda image: 0.5 + 0.5 * (image - 0.5)),
+        "negative": _changing(lambda image: 1 - image),
+        "noise": _changing(lambda image: torch.rand(image.shape, generator=noise)),
+        "brighter": _changing(lambda image: image + 0.1),
+    }
+    found = kept(systems, scenes, resamples=50)
+    same, half, negative, other, brighter = found.systems
+    for system, power in ((same, 1), (half, 0.25), (negative, 1), (brighter, 1)):
+        np.testing.assert_allclose(_numbers(system, "power"), power, rtol=1e-5)
+        np.testing.assert_allclose(_numbers(system, "coherence"), 1, rtol=1e-5)
+        np.testing.assert_allclose(_numbers(system, "change"), power, rtol=1e-5)
+    assert (_numbers(other, "coherence")[1:] < 0.1).all()
+    assert [d.region for d in same.differences] == ["picture", "lesion", "boundary", "background"]
+    assert all(difference.rms == 0 for difference in same.differences)
+    for difference in brighter.differences:
+        assert difference.rms == pytest.approx(25.5, rel=1e-5)
+        assert difference.interval == pytest.approx((25.5, 25.5), rel=1e-5)
+    # Against a first system that changes nothing there is no ratio.
+    assert all(math.isnan(difference.change) for difference in half.differences)
+
+
+def test_a_blur_takes_high_frequencies_as_its_transfer_function_says(scenes):
+    kernel = optics.LearnedKernel("gaussian", 5, signed=False)
+    system = joint.ImagingSystem(front_end=kernel, encoding="linear")
+    found = kept({"blurred": system}, scenes, resamples=20).systems[0]
+    power = _numbers(found, "power")
+    assert (np.diff(power) < 0).all()
+    with torch.no_grad():
+        response = kernel.response[0, 0, 0].double()
+    padded = torch.zeros(32, 32, dtype=torch.float64)
+    padded[:5, :5] = response
+    transfer = torch.fft.fft2(padded).abs().square()
+    f = torch.fft.fftfreq(32, dtype=torch.float64)
+    ring = (torch.hypot(f[:, None], f) * 16).floor()
+    # White texture: the ratio is the mean of the squared transfer over the ring.
+    for k in (3, 4, 5):
+        assert power[k] == pytest.approx(float(transfer[ring == k].mean()), rel=0.15)
+
+
+def test_a_change_of_the_lesion_is_found_there_and_paired(scenes):
+    def darker(image):
+        return torch.where(image.mean(1, keepdim=True) < 0.5, image - 0.1, image)
+
+    weak = _changing(lambda image: image + 0.1)
+    found = kept({"all": weak, "dark": _changing(darker)}, scenes, resamples=100)
+    dark = {d.region: d for d in found.systems[1].differences}
+    assert dark["lesion"].rms > 15 > 12 > dark["background"].rms
+    for difference in found.systems[1].differences:
+        assert difference.change == pytest.approx(difference.rms / 25.5, rel=1e-4)
+        assert difference.change_interval.low < difference.change < difference.change_interval.high
+    assert dark["lesion"].change_interval.low > dark["background"].change_interval.high
+    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert told["systems"][1]["differences"][1]["rms"] == dark["lesion"].rms
+    assert told["systems"][0]["annuli"][0]["power_interval"] == pytest.approx([1, 1])
+    assert "what is kept of 16 pictures" in str(found)
+
+
+def test_smaller_pictures_and_missing_masks(scenes):
+    rows = torch.arange(16)
+    bare = classify.LesionDataset(
+        images=scenes.gather(rows).images,
+        labels=scenes.labels,
+        groups=scenes.groups,
+        identifiers=scenes.identifiers,
+        classes=scenes.classes,
+        masks=scenes.gather_masks(rows),
+        has_mask=rows < 10,
+    )
+    binned = joint.ImagingSystem(
+        sensor=optics.Sensor(1e9, binning=2, read_noise=0, bit_depth=None, shot_noise="none"),
+        encoding="linear",
+    )
+    found = kept({"binned": binned}, bare, resamples=20)
+    assert (found.pictures, found.masked) == (16, 10)
+    power = _numbers(found.systems[0], "power")
+    assert np.isnan(power[0])  # 16 pixels have no frequency between 0 and 1/16
+    np.testing.assert_allclose(power[1:], 1, rtol=1e-3)
+    assert all(d.rms < 0.1 for d in found.systems[0].differences)
+    none = kept({"same": joint.ImagingSystem()}, bare.subset(range(10, 16)), resamples=5)
+    picture, *rest = none.systems[0].differences
+    assert picture.rms == 0
+    assert all(math.isnan(d.rms) and math.isnan(d.interval.low) for d in rest)
+
+
+def test_what_does_not_fit_is_refused(scenes):
+    with pytest.raises(ValueError, match="one system and one annulus, not 0 and 8"):
+        kept({}, scenes)
+    with pytest.raises(ValueError, match="one system and one annulus, not 1 and 0"):
+        kept({"same": joint.ImagingSystem()}, scenes, annuli=0)
+    grey = _changing(lambda image: image[:, :1])
+    with pytest.raises(ValueError, match="grey hands 1 channels on, and the scenes have 3"):
+        kept({"grey": grey}, scenes)
+    with pytest.raises(ValueError, match="at least 2 lesions"):
+        kept({"same": joint.ImagingSystem()}, scenes.subset([0]))
