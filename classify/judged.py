@@ -11,11 +11,12 @@ So the report and a thousand resamples of it are the same few lines.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_softmax, logsumexp, softmax
+from scipy.sparse import csr_array
+from scipy.special import logsumexp
 
 __all__ = ["LOWER_IS_BETTER", "METRICS", "Array", "Judged", "Metric", "Reliability", "check_metric"]
 
@@ -40,6 +41,9 @@ _CLASS_RANKED = ("class_auc", "class_average_precision", "class_sensitivity")
 LOWER_IS_BETTER = ("nll", "brier", "ece")
 METRICS = (*_COUNTED, *_RANKED, *LOWER_IS_BETTER)
 """Names of the single numbers of a report."""
+
+_FEW = 16  # classes up to which a product with a full matrix is the quickest way to count
+_CELLS = 2**18  # scores whose powers are in memory at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,20 +105,20 @@ class Judged:
             raise ValueError(f"bins must be at least 1, not {bins}")
         self.logits, self.labels = logits, labels.astype(np.int64)
         self._classes, self._at = classes, at_specificity
-        rows = np.arange(len(labels))
-        guesses = logits.argmax(1)
-        self._guesses = guesses
-        self._true, self._predicted = np.eye(classes)[self.labels], np.eye(classes)[guesses]
-        probabilities = softmax(logits, axis=1)
-        self._nll = -log_softmax(logits, axis=1)[rows, self.labels]
-        self._brier = ((probabilities - self._true) ** 2).sum(1)
-        self._confidence = probabilities.max(1)
-        self._right = (guesses == self.labels).astype(float)
+        self._powers = powers = _powers(logits, self.labels)
+        self._guesses, self._brier = powers.guess, powers.brier
+        true = logits[np.arange(len(labels)), self.labels]
+        self._nll = np.log(powers.total) - (true - powers.top)
+        self._confidence = 1 / powers.total
+        self._right = (self._guesses == self.labels).astype(float)
+        self._true, self._predicted = (
+            _indicator(of, classes, np.ones(len(labels))) for of in (self.labels, self._guesses)
+        )
+        self._hits = _indicator(self.labels, classes, self._right)
         steps = np.linspace(0, 1, bins + 1)
         self._edges = np.quantile(self._confidence, steps) if equal_mass else steps
         bin_ = np.searchsorted(self._edges, self._confidence, side="left") - 1
         self._bins = np.eye(bins)[bin_.clip(0, bins - 1)]
-        self._odds = [_odds(logits, positive) for positive in range(classes)]
 
     def measure(
         self, weights: Array, names: Iterable[str] | None = None, *, drawn: bool = False
@@ -161,8 +165,7 @@ class Judged:
 
     def _tally(self, weights: Array) -> tuple[Array, Array, Array]:
         """Right predictions, predictions and pictures of each class ``[r, K]``."""
-        hits = weights @ (self._true * self._right[:, None])
-        return hits, weights @ self._predicted, weights @ self._true
+        return weights @ self._hits, weights @ self._predicted, weights @ self._true
 
     def reliability(self) -> Reliability:
         """The curve behind the calibration error."""
@@ -186,14 +189,27 @@ class Judged:
             "class_sensitivity": sensitivity,
         }
 
+    def _odds(self, positive: int) -> Array:
+        """Log-odds of one class against the rest ``[N]``: what ranks the pictures."""
+        if self._classes == 1:
+            return np.zeros(len(self.labels))
+        scores, powers = self.logits[:, positive], self._powers
+        # Not the probabilities: those next to 1 are all the same number. Where the class is not the
+        # guess, the guess is among the rest, so that the difference keeps its digits.
+        guessed = powers.guess == positive
+        others = np.where(guessed, 1, powers.total - np.exp(scores - powers.top))
+        rest = np.where(guessed, powers.rest, powers.top + np.log(others))
+        return (scores - rest).round(9)  # what differs by rounding alone is a tie
+
     def _roc(self, weights: Array, positive: int) -> tuple[Array, Array, Array]:
         """AUC, average precision and sensitivity at a specificity ``[r]`` of one class.
 
         From the counts at each threshold, from the highest score down. Tied scores pass it
         together, which gives the half credit of the rank statistic.
         """
-        order = np.argsort(-self._odds[positive], kind="stable")
-        odds = self._odds[positive][order]
+        odds = self._odds(positive)
+        order = np.argsort(-odds)  # of ties, any
+        odds = odds[order]
         last = np.append(odds[1:] != odds[:-1], True)
         ordered = weights[:, order]
         every = ordered.cumsum(1)[:, last]
@@ -233,14 +249,46 @@ def _check(logits: Array, labels: Array, classes: int) -> None:
         )
 
 
-def _odds(logits: Array, positive: int) -> Array:
-    """Log-odds of one class against the rest ``[N]``: what ranks the pictures."""
-    if logits.shape[1] == 1:
-        return np.zeros(len(logits))
-    # Not the probabilities: those next to 1 are all the same number. What differs by rounding
-    # alone is a tie.
-    rest = logsumexp(np.delete(logits, positive, 1), axis=1)
-    return (logits[:, positive] - rest).round(9)
+class _Powers(NamedTuple):
+    """What the softmax of each row ``[N]`` comes to."""
+
+    guess: Array
+    """The class of the highest score."""
+    top: Array
+    """That score."""
+    total: Array
+    """Sum of ``exp(score - top)``, from 1 on."""
+    rest: Array
+    """Logarithm of the summed powers of all classes but the guess."""
+    brier: Array
+    """Squared distance of the probabilities and the one-hot label."""
+
+
+def _powers(logits: Array, labels: Array) -> _Powers:
+    """Powers of scores ``[N, K]``, some rows at a time: none of the matrices on the way stays."""
+    step = max(1, _CELLS // logits.shape[1])
+    starts = range(0, len(labels), step)
+    parts = [_powers_of(logits[at : at + step], labels[at : at + step]) for at in starts]
+    return _Powers(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _powers_of(logits: Array, labels: Array) -> _Powers:
+    rows, guess = np.arange(len(labels)), logits.argmax(1)
+    top = logits[rows, guess]
+    probabilities = np.exp(logits - top[:, None])
+    total = probabilities.sum(1)
+    probabilities /= total[:, None]
+    probabilities[rows, labels] -= 1
+    others = logits.copy()
+    others[rows, guess] = -np.inf
+    return _Powers(guess, top, total, logsumexp(others, axis=1), (probabilities**2).sum(1))
+
+
+def _indicator(of: Array, classes: int, worth: Array) -> Any:  # noqa: ANN401 - full or sparse
+    """Matrix ``[N, K]`` with the worth of each row at its class."""
+    if classes <= _FEW:
+        return np.eye(classes)[of] * worth[:, None]
+    return csr_array((worth, (np.arange(len(of)), of)), (len(of), classes))
 
 
 def _rates(

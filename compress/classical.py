@@ -18,6 +18,7 @@ import re
 import struct
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -53,12 +54,13 @@ class FileCodec(Codec, ABC):
                         ├─ what a constant picture costs too ─► side_bits
                         └─ the rest ─► bits_map
 
-    ``forward`` writes and reads the actual file in both modes. The reconstruction has the identity
-    as its gradient to the picture (straight through the whole codec, clipping included); the bits
-    have none. ``bits_map`` and ``side_bits`` sum to the file, 8 bits for each of its bytes:
-    ``side_bits`` is the file of a constant grey picture of the same size and settings
-    (:meth:`header_bytes`), the map what the content costs on top, spread evenly over the pixels. A
-    file smaller than that is all ``side_bits``, and its map is 0.
+    ``forward`` writes and reads the actual file in both modes, under ``torch.compile`` as it does
+    without: Pillow is nothing to trace, so the compiler's graph breaks here, and ``fullgraph=True``
+    is refused. The reconstruction has the identity as its gradient to the picture (straight through
+    the whole codec, clipping included); the bits have none. ``bits_map`` and ``side_bits`` sum to
+    the file, 8 bits for each of its bytes: ``side_bits`` is the file of a constant grey picture of
+    the same size and settings (:meth:`header_bytes`), the map what the content costs on top, spread
+    evenly over the pixels. A file smaller than that is all ``side_bits``, and its map is 0.
 
     The files have no checksum of ours. :meth:`decompress` takes what :meth:`compress` writes and
     refuses what Pillow cannot read to the end, other formats, kinds of picture that are never
@@ -93,6 +95,13 @@ class FileCodec(Codec, ABC):
             If the pictures have other channels, are not finite, or too large for the format.
         """
         del generator  # nothing here is random
+        if torch.compiler.is_compiling():
+            # Not as a decorator: that imports the compiler, which takes a second.
+            opaque: Callable[[Tensor], Coded] = torch.compiler.disable(self._coded)  # pyright: ignore
+            return opaque(image)
+        return self._coded(image)
+
+    def _coded(self, image: Tensor) -> Coded:
         files = self.compress(image)
         decoded = self.decompress(files).to(image)
         like = image.detach().to(torch.promote_types(image.dtype, torch.float32))

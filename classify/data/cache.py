@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -147,7 +146,7 @@ def _drafted(places: Sequence[Path], name: str, needed: int, *, must: bool) -> P
         draft = place / f".{name}.{uuid.uuid4().hex}.draft"
         try:
             place.mkdir(parents=True, exist_ok=True)
-            _sweep(place)
+            _sweep(place, _now(place))
             free = shutil.disk_usage(place).free
             if free < needed:
                 raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB needed, {free / 1e6:.0f} free")
@@ -164,11 +163,21 @@ def _drafted(places: Sequence[Path], name: str, needed: int, *, must: bool) -> P
     return None
 
 
-def _sweep(place: Path) -> None:
+def _now(place: Path) -> float:
+    """Time by the clock of the file system, which dates the drafts: this machine's may be off."""
+    probe = place / f".{uuid.uuid4().hex}.clock"
+    probe.mkdir()
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.rmdir()
+
+
+def _sweep(place: Path, now: float) -> None:
     for draft in place.glob(".*.draft"):
         with suppress(OSError):
-            # Clocks jump, and those of two machines differ: the age of a draft is not enough.
-            if abs(time.time() - draft.stat().st_mtime) > _STALE and not _in_use(draft):
+            # Clocks jump: the age of a draft is not enough where it can be held.
+            if abs(now - draft.stat().st_mtime) > _STALE and not _in_use(draft):
                 shutil.rmtree(draft, ignore_errors=True)
 
 

@@ -2,9 +2,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 from sklearn import metrics
 
 import classify
+import classify.judged
 from classify.judged import Judged
 
 
@@ -55,3 +57,56 @@ def test_many_classes_take_little_memory():
     expected = metrics.confusion_matrix(labels, logits.argmax(1), labels=range(200))
     np.testing.assert_array_equal(confusion[0], expected)
     assert measured["macro_f1"].shape == (500,)
+
+
+@pytest.mark.parametrize("classes", [2, 7, 40])
+@pytest.mark.parametrize("scale", [0.01, 1, 1000])
+def test_ranks_are_those_of_the_log_odds(classes, scale):
+    """Each class against the rest, with nothing shared; scores of 1000 leave no digit unused."""
+    random = np.random.default_rng(0)
+    logits = scale * random.normal(size=(300, classes))
+    logits[:150] = logits[:150].round(1)  # ties
+    logits[random.random(logits.shape) < 0.1] = -np.inf
+    logits[np.arange(300), random.integers(classes, size=300)] = scale
+    labels = random.integers(classes, size=300)
+    found = Judged(logits, labels, classes=classes).measure(np.ones((1, 300)))
+    for positive in range(classes):
+        with np.errstate(divide="ignore"):
+            rest = logsumexp(np.delete(logits, positive, 1), axis=1)
+        ranks = np.unique((logits[:, positive] - rest).round(9), return_inverse=True)[1]
+        auc = metrics.roc_auc_score(labels == positive, ranks)
+        precision = metrics.average_precision_score(labels == positive, ranks)
+        assert found["class_auc"][0, positive] == pytest.approx(auc, abs=1e-12)
+        assert found["class_average_precision"][0, positive] == pytest.approx(precision, abs=1e-12)
+
+
+def test_few_and_many_classes_are_counted_alike(monkeypatch):
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(200, 5)), random.integers(5, size=200)
+    weights = random.integers(0, 4, (6, 200)).astype(float)
+    full = Judged(logits, labels, classes=5).measure(weights, drawn=True)
+    monkeypatch.setattr(classify.judged, "_FEW", 4)
+    monkeypatch.setattr(classify.judged, "_CELLS", 35)  # and seven rows at a time
+    sparse = Judged(logits, labels, classes=5).measure(weights, drawn=True)
+    for name, values in full.items():
+        np.testing.assert_array_equal(sparse[name], values)
+
+
+def test_work_and_memory_grow_with_the_classes_not_their_square(monkeypatch):
+    summed = []
+
+    def counted(scores, **options):
+        summed.append(scores.size)
+        return logsumexp(scores, **options)
+
+    monkeypatch.setattr(classify.judged, "logsumexp", counted)
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(1000, 1000)), random.integers(1000, size=1000)
+    tracemalloc.start()
+    try:
+        Judged(logits, labels, classes=1000).measure(np.ones((20, 1000)), drawn=True)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert 0 < sum(summed) <= logits.size
+    assert peak < 3 * logits.nbytes

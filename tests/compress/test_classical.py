@@ -273,6 +273,44 @@ def test_gradient_is_the_identity_to_the_picture_and_the_bits_have_none(codec):
         assert not coded.bits.requires_grad
 
 
+@pytest.mark.filterwarnings("ignore")  # of the compiler
+@pytest.mark.parametrize(
+    "build",
+    [JPEG, lambda: JPEG(block_bits=True), WebP, lambda: JPEG2000(20), AVIF, PNG],
+    ids=["jpeg", "jpeg-blocks", "webp", "jpeg2000", "avif", "png"],
+)
+def test_the_compiler_passes_files_by(build):
+    """Pictures and gradients are as without it, and nothing of Pillow is traced."""
+    from torch._dynamo.exc import Unsupported
+
+    codec, graphs = build(), []
+
+    def program(image):
+        coded = codec(image.sigmoid())
+        return coded.reconstruction.square(), coded.bits_map, coded.side_bits
+
+    def backend(graph, example_inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    compiled = torch.compile(program, backend=backend)
+    for seed in range(2):
+        image = (4 * pictures(2, seed=seed) - 2).requires_grad_()
+        twin = image.detach().clone().requires_grad_()
+        for got, expected in zip(compiled(twin), program(image), strict=True):
+            torch.testing.assert_close(got, expected, rtol=0, atol=0)
+            if expected.requires_grad:
+                expected.sum().backward()
+                got.sum().backward()
+        torch.testing.assert_close(twin.grad, image.grad, rtol=0, atol=0)
+        assert image.grad is not None
+        assert image.grad.abs().max() > 0
+        assert len(graphs) == 2  # what comes before the file, and what comes after
+    with pytest.raises(Unsupported):
+        torch.compile(program, backend="eager", fullgraph=True)(image)
+
+
 @codecs
 def test_values_are_clipped(codec):
     wide = 3 * pictures(2, channels_of(codec)[0]) - 1

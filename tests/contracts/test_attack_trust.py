@@ -102,6 +102,56 @@ def test_the_look_through_the_modules_finds_what_it_looks_for(line):
     assert list(faults(line))
 
 
+#: Who looks at the date of a file or the time of day, and why another machine's clock does no harm.
+CLOCKS = {
+    "classify/data/archive.py": "a date is compared with itself, for equality",
+    "classify/data/cache.py": "a draft is held as well; where none can be, it has a day",
+    "joint/lock.py": "written for people, read by nobody",
+    "joint/study/live.py": "two dates that one process wrote, shown to people",
+    "joint/study/work.py": "a date is compared with itself, for equality",
+}
+
+
+def looks_at_a_clock(text):
+    """Whether a module reads the time of day, or that of a file."""
+    of_day = {"time", "time_ns", "now", "utcnow", "today", "gmtime", "localtime", "ctime"}
+    of_file = re.compile(r"st_[amc]time(_ns)?|get[amc]time|st_birthtime(_ns)?")
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and of_file.fullmatch(node.attr):
+            return True
+        if isinstance(node, ast.Attribute) and node.attr in of_day:
+            inner = _name(node.value).split(".")[-1]
+            if inner in ("time", "datetime", "date"):
+                return True
+        imported = node.names if isinstance(node, ast.ImportFrom) and node.module == "time" else []
+        if any(alias.name in of_day for alias in imported):
+            return True
+    return False
+
+
+def test_no_clock_is_trusted_but_where_it_is_said_why():
+    found = {p.relative_to(ROOT).as_posix() for p in LIBRARY if looks_at_a_clock(p.read_text())}
+    assert found == set(CLOCKS)
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        ("time.time() - path.stat().st_mtime", True),
+        ("datetime.datetime.now()", True),
+        ("datetime.now(UTC)", True),
+        ("from time import time", True),
+        ("os.path.getmtime(path)", True),
+        ("path.stat().st_ctime_ns", True),
+        ("time.monotonic() + time.perf_counter() + time.process_time()", False),
+        ("from datetime import timedelta", False),
+        ("path.stat().st_size", False),
+    ],
+)
+def test_the_look_for_clocks_finds_them(line, seen):
+    assert looks_at_a_clock(line) is seen
+
+
 class _Bomb:
     def __init__(self, path):
         self.path = path

@@ -334,6 +334,21 @@ def test_a_clock_that_jumps_takes_no_build_from_under_its_process(files, write, 
     assert not other.exists()  # its process is gone
 
 
+@pytest.mark.parametrize("days", [-3, 3])
+def test_a_machine_whose_clock_is_days_off_sweeps_nobodys_build(
+    files, write, tmp_path, monkeypatch, days
+):
+    """Where folders cannot be locked, as on network file systems, the age of a draft is all."""
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + days * 24 * 3600)
+    root, place = write(files, "ham.zip"), tmp_path / "c"
+    draft = place / ".other.draft"
+    draft.mkdir(parents=True)
+    load(root, image_size=8, cache=place)
+    assert draft.exists()
+    assert len(list(place.iterdir())) == 2  # and no probe is left
+
+
 def test_a_manifest_without_an_end_is_none(files, write, tmp_path, decodings):
     root, place = write(files, "ham.zip"), tmp_path / "c"
     load(root, image_size=8, cache=place)

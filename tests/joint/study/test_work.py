@@ -292,6 +292,32 @@ def test_clocks_that_differ_change_nothing(ledger, pretend):
     assert len((ledger.path(open_run) / ATTEMPTS_FILE).read_text().splitlines()) == 2
 
 
+@pytest.mark.parametrize("hours", [-9, 9])
+def test_a_worker_whose_clock_is_hours_off_works_with_the_others(
+    small_study, small_base, tmp_path, monkeypatch, hours
+):
+    base, clock, clock_ns = small_base(epochs=2), time.time, time.time_ns
+    work(_small(small_study, tmp_path / "alone", base, seeds=(0,)).folder)
+    ledger = _small(small_study, tmp_path / "shared", base, seeds=(0,))
+    stopped, held = ledger.runs
+    # Another one stops in the middle of a run, and a third one is in the middle of the other.
+    work(ledger.folder, stop=lambda: bool(read_history(ledger.path(stopped))))
+    assert ledger.tally() == (2, 0, 0, 0)
+    with hold(ledger.path(held)) as folder:
+        worker._begin(folder)
+        for path in ledger.folder.rglob("*"):
+            os.utime(path, ns=(path.stat().st_mtime_ns + hours * 3600 * 10**9,) * 2)
+        monkeypatch.setattr(time, "time", lambda: clock() - hours * 3600)
+        monkeypatch.setattr(time, "time_ns", lambda: clock_ns() - hours * 3600 * 10**9)
+        assert work(ledger.folder, wait_for_others=False) == (1, 0, False)
+        assert ledger.tally() == (0, 1, 1, 0)
+    assert work(ledger.folder) == (1, 0, False)
+    assert _starts(ledger) == [2, 2]
+    alone = open_study(tmp_path / "alone")
+    for run in ledger.runs:
+        assert ledger.result(run) == alone.result(run)
+
+
 def test_a_study_keeps_its_number_of_workers(small_study, small_base, tmp_path, capfd):
     ledger = _small(small_study, tmp_path, small_base(epochs=_EPOCHS), seeds=range(2))
     with ThreadPoolExecutor(1) as runner:
