@@ -1,9 +1,10 @@
 """From a configuration to scenes, a system, and a saved run brought back."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 import classify
 import compress
@@ -25,10 +26,18 @@ from .config import (
     load_config,
 )
 from .front_ends import build_front_end
-from .run import BEST_FILE
+from .run import BEST_FILE, CHECKPOINT_FILE, Training
 from .system import ImagingSystem
 
-__all__ = ["build_data", "build_split", "build_system", "load_codec", "load_run"]
+__all__ = [
+    "Trained",
+    "build_data",
+    "build_split",
+    "build_system",
+    "load_codec",
+    "load_run",
+    "load_trained",
+]
 
 
 def build_data(config: DataConfig, *, progress: bool = False) -> classify.LesionDataset:
@@ -182,10 +191,59 @@ def _read_size(config: SensorConfig, image_size: tuple[int, int], channels: int)
     return height // config.binning, width // config.binning
 
 
+class Trained(NamedTuple):
+    """What training left in a run folder."""
+
+    weights: dict[str, Tensor]
+    """Of any shape, by their names in the system."""
+    head: dict[str, Any]
+    """What their file says of the run."""
+    path: Path
+    """Their file."""
+
+
+def load_trained(directory: Path, training: Training) -> Trained:
+    """Read the weights with which :func:`joint.fit` leaves a system: those that a run is tested by.
+
+    Parameters
+    ----------
+    directory : path
+        The run folder.
+    training : Training
+        How it was trained: with ``restore_best`` they are those of the best epoch, and without the
+        last ones, or their average.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    CheckpointError
+        When no epoch is over yet, or their file is missing or damaged.
+    """
+    path = directory / (BEST_FILE if training.restore_best else CHECKPOINT_FILE)
+    if not path.exists():
+        raise CheckpointError(
+            f"{directory} holds no trained weights yet: there is no checkpoint at {path}"
+        )
+    tensors, head = load_checkpoint(path)
+    if training.restore_best:
+        return Trained(tensors, head, path)
+    if head.get("records") == []:
+        raise CheckpointError(f"{directory} holds no trained weights yet: no epoch is over")
+    part = "system." if training.averaging is None else "average."
+    own = {name.removeprefix(part): t for name, t in tensors.items() if name.startswith(part)}
+    return Trained(own, head, path)
+
+
 def load_run(
     directory: Path | str, *, data: DataConfig | None = None
 ) -> tuple[RunConfig, ImagingSystem, classify.Split]:
-    """Rebuild a saved run: its configuration, its system at the best epoch, its scenes, split.
+    """Rebuild a saved run: its configuration, its system as it was tested, its scenes, split.
+
+    The system has the weights of the best epoch; with ``restore_best=False`` the last ones, or
+    their average.
 
     Parameters
     ----------
@@ -205,12 +263,10 @@ def load_run(
     """
     directory = Path(directory)
     config = load_config(directory)
-    if not (directory / BEST_FILE).exists():
-        raise CheckpointError(f"{directory} holds no trained weights ({BEST_FILE}) yet")
+    trained = load_trained(directory, config.training)
     dataset = build_data(config.data if data is None else data)
     parts = build_split(config, dataset)
-    weights, head = load_checkpoint(directory / BEST_FILE)
-    if _identity(head).get("train") != parts.train.fingerprint:
+    if _identity(trained.head).get("train") != parts.train.fingerprint:
         raise CheckpointError(
             f"the scenes of {directory} are no longer those that it was trained on, so that its "
             "test set may hold training pictures: restore them, or evaluate on other data"
@@ -225,7 +281,7 @@ def load_run(
         channels=dataset.channels,
         classes=len(dataset.classes),
     )
-    load_weights(system, weights, source=str(directory / BEST_FILE))
+    load_weights(system, trained.weights, source=str(trained.path))
     return config, system, parts
 
 
@@ -236,7 +292,7 @@ def _identity(head: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_codec(directory: Path | str) -> compress.Codec:
-    """Rebuild the codec of a saved run alone, at the best epoch, in evaluation mode.
+    """Rebuild the codec of a saved run alone, as it was tested, in evaluation mode.
 
     Neither the scenes nor the other stages are looked at, so a run folder that was copied to
     another machine is enough to read its files there.
@@ -258,9 +314,9 @@ def load_codec(directory: Path | str) -> compress.Codec:
         When the run has no codec.
     """
     directory = Path(directory)
-    config = load_config(directory).system.codec
-    path = directory / BEST_FILE
-    weights, head = load_checkpoint(path)
+    run = load_config(directory)
+    config = run.system.codec
+    weights, head, path = load_trained(directory, run.training)
     channels = _identity(head).get("codec_channels") or 3
     try:
         codec = build_codec(config, channels)

@@ -15,20 +15,12 @@ import tyro
 
 from classify import audit
 
-from .build import build_data, build_split, build_system, load_codec, load_run
-from .checkpoint import CheckpointError, load_checkpoint, load_weights
-from .config import ConfigError, RunConfig, data_config, load_config, save_config
+from .build import build_data, build_split, load_codec, load_run
+from .checkpoint import CheckpointError
+from .complete import agreed, complete_run
+from .config import ConfigError, RunConfig, data_config
 from .evaluate import evaluate, usable_device
-from .folder import (
-    BEST_FILE,
-    CONFIG_FILE,
-    RunFolder,
-    RunSummary,
-    hold,
-    is_done,
-    list_runs,
-    read_result,
-)
+from .folder import CONFIG_FILE, RunFolder, RunSummary, hold, is_done, list_runs, read_result
 from .options import (
     RESAMPLES,
     AuditOptions,
@@ -45,7 +37,6 @@ from .parallel import gathered, is_loss, launched, rank
 from .picture import compress_file, decompress_file
 from .run import TrainingDiverged
 from .stop import StopRequest, graceful_stop
-from .train import fit
 
 __all__ = ["main"]
 
@@ -137,17 +128,17 @@ def _train(arguments: Sequence[str]) -> int:
     usable_device(options.device)  # before anything is loaded
     folder = options.folder()
     if options.resume and is_done(folder):
-        _agreed(options, folder)
+        agreed(folder, _asked_for(options))
         return _show_result(options, folder)
     with (
         launched(options.device) as device,
         graceful_stop(notice=_STOPPING) as stop,
         hold(folder) as run,
     ):
-        whole = _train_held(options, run, device, stop)
+        _train_held(options, run, device, stop)
         if rank() > 0:
             return 0
-    if whole:
+    if is_done(folder):
         return _show_result(options, folder)
     if options.json:
         print(json.dumps({"state": "interrupted", "folder": str(folder)}, indent=2))
@@ -167,22 +158,15 @@ def _show_result(options: TrainOptions, folder: Path) -> int:
     return 0
 
 
-def _agreed(options: TrainOptions, folder: Path) -> RunConfig:
-    """The configuration of a run that goes on: the one that it was started with."""
-    saved = load_config(folder)
-    chosen = options.choice != Choice() or options.run != RunConfig()
-    if chosen and options.run != saved:
-        raise ConfigError(
-            f"{folder} is resumed as it was started, and the options given say otherwise: "
-            "leave them out, or choose another folder"
-        )
-    return saved
+def _asked_for(options: TrainOptions) -> RunConfig | None:
+    """The configuration that the options give; None when they give none."""
+    return options.run if options.choice != Choice() or options.run != RunConfig() else None
 
 
 def _train_held(
     options: TrainOptions, run: RunFolder, device: torch.device, stop: StopRequest
-) -> bool:
-    """Train, evaluate and write the result into a folder that is held; False when stopped."""
+) -> None:
+    """Complete the run of a folder that is held, or leave it saved when stopped."""
     config, loud = options.run, not (options.quiet or options.json or rank())
     # The first process decides: it may have written a file before the others look.
     if gathered(run.has_checkpoint() or is_done(run.path))[0]:
@@ -190,56 +174,25 @@ def _train_held(
             raise CheckpointError(
                 f"{run} already holds a run; pass --resume or choose another folder"
             )
-        config = _agreed(options, run.path)
-    dataset = build_data(config.data, progress=loud)
-    train, validation, test = parts = build_split(config, dataset)
+        config = agreed(run.path, _asked_for(options))
+    parts = build_split(config, build_data(config.data, progress=loud))
     if loud:
         print(parts)
-    system = build_system(
-        config.system,
-        image_size=dataset.image_size,
-        channels=dataset.channels,
-        classes=len(dataset.classes),
-    )
-    if rank() == 0:
-        run.begin()
-        save_config(config, run.path)
-        run.record_environment(device)
     try:
-        history = fit(
-            system,
-            train,
-            validation,
-            objective=config.objective,
-            config=config.training,
-            directory=run,
+        complete_run(
+            config,
+            parts,
+            run,
             resume=options.resume,
             device=device,
+            resamples=RESAMPLES,
             stop=stop,
             progress=loud,
-        )
-        if history.interrupted or rank() > 0:
-            return not history.interrupted
-        weights, _ = load_checkpoint(run.path / BEST_FILE)
-        load_weights(system, weights, source=str(run.path / BEST_FILE))
-        result = evaluate(
-            system, test, objective=config.objective, count_bytes=True, resamples=RESAMPLES
-        )
-        run.save_predictions(result, test.classes)
-        run.finish(
-            {
-                "digest": config.digest(),
-                "epochs": len(history.epochs),
-                "best_epoch": history.best_epoch,
-                "stopped_early": history.stopped_early,
-                "test": result.to_dict(),
-            }
         )
     except Exception as error:
         if not is_loss(error):  # the one that was lost has said why, or cannot
             run.fail(error)
         raise
-    return True
 
 
 def _check_run(folder: Path) -> None:

@@ -4,42 +4,52 @@
 
     classifier alone ─┐ start
     codec alone ──────┴──► complete_run(joint) ──► run folder that is done ──► lens2label report
+
+``lens2label train`` and the workers of a study complete their runs with it, too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from classify import Split
 
-from .build import build_system
-from .checkpoint import CheckpointError, load_checkpoint, load_weights
+from .build import build_system, load_trained
+from .checkpoint import CheckpointError, load_weights
 from .config import ConfigError, RunConfig, load_config, save_config
-from .evaluate import evaluate
-from .folder import BEST_FILE, hold, is_done
+from .evaluate import Evaluation, evaluate, usable_device
+from .folder import RunFolder, hold, is_done
+from .parallel import gathered, rank
 from .system import ImagingSystem, Stage
 from .train import fit
 
-__all__ = ["complete_run"]
+__all__ = ["agreed", "complete_run"]
 
 
 def complete_run(
     config: RunConfig,
     parts: Split,
-    directory: Path | str,
+    directory: Path | str | RunFolder,
     *,
     start: Mapping[Stage, nn.Module] | None = None,
     resume: bool = True,
     device: torch.device | str = "cpu",
     resamples: int = 1000,
+    stop: Callable[[], bool] | None = None,
+    also: Callable[[ImagingSystem, Evaluation], Mapping[str, Any]] | None = None,
     progress: bool = True,
 ) -> ImagingSystem:
     """Train and test the run of a configuration, and leave a folder that is done.
 
     The folder is one of ``lens2label train``: :func:`joint.load_run`, ``lens2label evaluate`` and
-    ``lens2label report`` read it.
+    ``lens2label report`` read it. The weights that are tested are those that training leaves: of
+    the best epoch, or with ``restore_best=False`` the last ones (their average, where one is kept).
+
+    Where ``torch.distributed`` is initialised (:func:`joint.launched`), every process calls this
+    with the same arguments, and process 0 alone tests and writes.
 
     Parameters
     ----------
@@ -47,7 +57,7 @@ def complete_run(
         The run.
     parts : Split
         Its scenes, ``build_split(config, build_data(config.data))``: built once for many runs.
-    directory : path
+    directory : path or RunFolder
         The run folder.
     start : mapping of stage to module, optional
         Trained stages whose weights are copied before training; the others begin with those of
@@ -57,25 +67,31 @@ def complete_run(
     device : torch.device or str
         Where to train.
     resamples : int
-        Bootstrap resamples of the lesions, for the intervals in ``result.json``.
+        Bootstrap resamples of the lesions, for the intervals in ``result.json``; 0 for none.
+    stop : callable, optional
+        Asked after the steps; once it says True, the run is saved and left, and
+        :func:`joint.is_done` says False of its folder.
+    also : callable, optional
+        Gives what ``result.json`` says besides, from the trained system and its test.
     progress : bool
         Show bars and lines.
 
     Returns
     -------
     ImagingSystem
-        With the weights of the best epoch, in evaluation mode, on ``device``.
+        With the weights that were tested, in evaluation mode, on ``device``.
 
     Raises
     ------
     ConfigError
-        When the folder holds a run of another configuration.
+        When the folder holds a finished run of another configuration.
     ValueError, CheckpointError, TrainingDiverged
         As :func:`joint.fit`; for a start that does not fit the system.
     """
     train, validation, test = parts.train, parts.validation, parts.test
     if validation is None:
         raise ValueError("a run needs a validation part: split into three")
+    device = usable_device(device)
     system = build_system(
         config.system,
         image_size=train.image_size,
@@ -83,53 +99,69 @@ def complete_run(
         classes=len(train.classes),
     ).to(device)
     with hold(directory) as folder:
-        if is_done(folder.path):
-            _agreed(config, folder.path, resume)
-        else:
-            for stage, module in (start or {}).items():
-                _copied(system, stage, module)
+        # The first process decides: it may have written a file before the others look.
+        if gathered(is_done(folder.path))[0]:
+            if not resume:
+                raise CheckpointError(
+                    f"{folder} already holds a run; resume it or choose another folder"
+                )
+            agreed(folder.path, config)
+            trained = load_trained(folder.path, config.training)
+            load_weights(system, trained.weights, source=str(trained.path))
+            return system.eval()
+        for stage, module in (start or {}).items():
+            _copied(system, stage, module)
+        if rank() == 0:
             folder.begin()
             save_config(config, folder.path)
             folder.record_environment(device)
-            history = fit(
-                system,
-                train,
-                validation,
-                objective=config.objective,
-                config=config.training,
-                directory=folder,
-                resume=resume,
-                device=device,
-                progress=progress,
-            )
-        weights, _ = load_checkpoint(folder.path / BEST_FILE)
-        load_weights(system, weights, source=str(folder.path / BEST_FILE))
-        if not is_done(folder.path):
-            result = evaluate(
-                system, test, objective=config.objective, count_bytes=True, resamples=resamples
-            )
-            folder.save_predictions(result, test.classes)
-            folder.finish(
-                {
-                    "digest": config.digest(),
-                    "start": sorted(start or {}),
-                    "epochs": len(history.epochs),
-                    "best_epoch": history.best_epoch,
-                    "stopped_early": history.stopped_early,
-                    "test": result.to_dict(),
-                }
-            )
+        history = fit(
+            system,
+            train,
+            validation,
+            objective=config.objective,
+            config=config.training,
+            directory=folder,
+            resume=resume,
+            device=device,
+            stop=stop,
+            progress=progress,
+        )
+        if history.interrupted or rank() > 0:
+            return system.eval()
+        result = evaluate(
+            system, test, objective=config.objective, count_bytes=True, resamples=resamples
+        )
+        folder.save_predictions(result, test.classes)
+        folder.finish(
+            {
+                "digest": config.digest(),
+                "start": sorted(start or {}),
+                "epochs": len(history.epochs),
+                "best_epoch": history.best_epoch,
+                "stopped_early": history.stopped_early,
+                **({} if also is None else also(system, result)),
+                "test": result.to_dict(),
+            }
+        )
     return system.eval()
 
 
-def _agreed(config: RunConfig, path: Path, resume: bool) -> None:
-    """Take a finished run only for what was asked for."""
-    if not resume:
-        raise CheckpointError(f"{path} already holds a run; resume it or choose another folder")
-    if load_config(path) != config:
+def agreed(folder: Path, config: RunConfig | None) -> RunConfig:
+    """The configuration that the run in ``folder`` was started with, as which alone it goes on.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be read, or the ``config`` that was asked for, if any, is another one.
+    """
+    saved = load_config(folder)
+    if config is not None and config != saved:
         raise ConfigError(
-            f"{path} holds a finished run of another configuration: choose another folder"
+            f"{folder} holds a run of another configuration, and is resumed as it was started: "
+            "leave the options out, or choose another folder"
         )
+    return saved
 
 
 def _copied(system: ImagingSystem, stage: Stage, module: nn.Module) -> None:

@@ -114,8 +114,9 @@ class TrainOptions:
 
     The folder receives config.json, environment.json, history.jsonl (a line an epoch), the newest
     two checkpoints, best.safetensors, and at the end predictions.safetensors and result.json (the
-    best epoch on the test part). SIGTERM or Ctrl-C finish the step, save and leave with status 0;
-    a second Ctrl-C leaves at once; --resume goes on, even after a kill. For example:
+    test part, by the weights of the best epoch or, with --training.no-restore-best, of the last).
+    SIGTERM or Ctrl-C finish the step, save and leave with status 0; a second Ctrl-C leaves at
+    once; --resume goes on, even after a kill. For example:
 
         lens2label train --output runs/edge --front-end fourier --system.front-end.start spiral
     """

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, final
 
 from classify import Report, report
-from joint.checkpoint import CheckpointError, load_checkpoint
+from joint.build import load_trained
+from joint.checkpoint import CheckpointError
 from joint.config import RunConfig, load_config
 from joint.folder import (
-    BEST_FILE,
     ENVIRONMENT_FILE,
     HISTORY_FILE,
     PREDICTIONS_FILE,
@@ -49,7 +49,7 @@ class SavedRun:
 
     @property
     def test(self) -> dict[str, Any]:
-        """Numbers of the best epoch on the test part."""
+        """Its numbers on the test part."""
         return self.result["test"]
 
 
@@ -86,7 +86,7 @@ def _read(path: Path, name: str, resamples: int) -> SavedRun:
             f"--output {path} --resume, or leave it out"
         )
     result = read_result(path)
-    load_checkpoint(path / BEST_FILE)  # a damaged file is said before anything is measured
+    load_trained(path, config.training)  # a damaged file is said before anything is measured
     predictions = judged = None
     if not isinstance(config.system.classifier, NoneConfig):
         predictions = load_predictions(path)

@@ -127,10 +127,11 @@ def _objective(objective: Objective) -> str:
 def _training(training: Training) -> str:
     named = isinstance(training.augmentation, str)
     views = f"{training.augmentation} views" if named else "views of its own settings"
+    tested = f"best epoch by {training.monitor.replace('_', ' ')}"
     return (
         f"{training.plan} plan, up to {training.epochs} epochs, {training.batch_size} pictures a "
         f"step, {training.optimizer} at {training.learning_rate:g} ({training.schedule}), {views}, "
-        f"best epoch by {training.monitor.replace('_', ' ')}"
+        f"{tested if training.restore_best else 'last epoch'}"
     )
 
 

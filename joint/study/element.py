@@ -26,9 +26,9 @@ from scipy import fft
 from scipy.optimize import linear_sum_assignment
 
 import optics
-from joint.checkpoint import CheckpointError, load_checkpoint, load_weights
+from joint.build import load_trained
+from joint.checkpoint import CheckpointError, load_weights
 from joint.config import PhantomConfig, RunConfig
-from joint.folder import BEST_FILE, CHECKPOINT_FILE
 from joint.front_ends import build_front_end
 
 __all__ = ["Alignment", "Element", "Orientation", "align", "load_element", "spreads", "surrogate"]
@@ -137,15 +137,11 @@ def load_element(folder: Path | str, config: RunConfig) -> tuple[Element, Elemen
     ValueError
         Without a front end, or when its size cannot be told without the scenes.
     """
-    path, root = Path(folder) / BEST_FILE, ""
-    if not config.training.restore_best:
-        path = Path(folder) / CHECKPOINT_FILE
-        root = "system." if config.training.averaging is None else "average."
-    weights, _ = load_checkpoint(path)
+    weights, _, path = load_trained(Path(folder), config.training)
     own = {
-        name.removeprefix(f"{root}front_end."): tensor
+        name.removeprefix("front_end."): tensor
         for name, tensor in weights.items()
-        if name.startswith(f"{root}front_end.")
+        if name.startswith("front_end.")
     }
     size = config.data.image_size
     if size is None:

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from classify import LesionDataset
-from joint.build import build_split, build_system
-from joint.config import RunConfig, SensorConfig, save_config
-from joint.evaluate import device_of, evaluate, usable_device
-from joint.folder import RunFolder
+from joint.build import build_split
+from joint.complete import complete_run
+from joint.config import RunConfig, SensorConfig
+from joint.evaluate import Evaluation, device_of
+from joint.folder import RunFolder, is_done
 from joint.system import ImagingSystem, evaluating
-from joint.train import fit
 
 __all__ = ["Costs", "costs", "execute"]
 
@@ -121,45 +121,23 @@ def execute(
 
     Raises
     ------
-    ValueError, CheckpointError, TrainingDiverged
-        As :func:`joint.fit`.
+    ConfigError, ValueError, CheckpointError, TrainingDiverged
+        As :func:`joint.complete.complete_run`.
     """
-    usable_device(device)
-    train, validation, test = build_split(config, dataset)
-    system = build_system(
-        config.system,
-        image_size=dataset.image_size,
-        channels=dataset.channels,
-        classes=len(dataset.classes),
-    )
-    save_config(config, folder.path)
-    folder.record_environment(device)
-    history = fit(
-        system,
-        train,
-        validation,
-        objective=config.objective,
-        config=config.training,
-        directory=folder,
-        resume=True,
+
+    def what_it_costs(system: ImagingSystem, test: Evaluation) -> dict[str, Any]:
+        rate = test.bpp if test.bpp_bytes is None else test.bpp_bytes
+        spent = costs(config, system, (dataset.channels, *dataset.image_size), rate)
+        return {"costs": asdict(spent)}
+
+    complete_run(
+        config,
+        build_split(config, dataset),
+        folder,
         device=device,
+        resamples=0,  # the intervals of a study are over seeds and lesions together
         stop=stop,
+        also=what_it_costs,
         progress=progress,
     )
-    if history.interrupted:
-        return False
-    result = evaluate(system, test, objective=config.objective, count_bytes=True)
-    folder.save_predictions(result, test.classes)
-    rate = result.bpp if result.bpp_bytes is None else result.bpp_bytes
-    spent = costs(config, system, (dataset.channels, *dataset.image_size), rate)
-    folder.finish(
-        {
-            "digest": config.digest(),
-            "epochs": len(history.epochs),
-            "best_epoch": history.best_epoch,
-            "stopped_early": history.stopped_early,
-            "costs": asdict(spent),
-            "test": result.to_dict(),
-        }
-    )
-    return True
+    return is_done(folder.path)

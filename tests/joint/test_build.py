@@ -7,6 +7,7 @@ import classify
 import compress
 import joint
 import optics
+from joint.build import load_trained
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,33 @@ def test_a_saved_run_comes_back(tmp_path):
     assert loaded == config
     expected = joint.evaluate(system, parts.test)
     assert (joint.evaluate(rebuilt, again.test).logits == expected.logits).all()
+
+
+def test_the_weights_are_those_that_training_leaves(tmp_path):
+    last = joint.Training(restore_best=False)
+    with pytest.raises(joint.CheckpointError, match=r"weights yet: there is no checkpoint at .*ch"):
+        load_trained(tmp_path, last)
+    state = {"system.a": torch.tensor([1.0]), "average.a": torch.tensor([2.0])}
+    state["optimizer.a.step"] = torch.tensor([4.0])
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    joint.save_checkpoint(checkpoint, state, {"epoch": 0, "records": []})
+    with pytest.raises(joint.CheckpointError, match="no trained weights yet: no epoch is over"):
+        load_trained(tmp_path, last)
+    with pytest.raises(joint.CheckpointError, match=r"there is no checkpoint at .*best"):
+        load_trained(tmp_path, joint.Training())
+    joint.save_checkpoint(checkpoint, state, {"epoch": 7, "records": [{}]})
+    best = {"a": torch.tensor([3.0])}
+    joint.save_checkpoint(tmp_path / "best.safetensors", best, {"epoch": 2})
+    for settings, file, epoch, value in (
+        ({}, "best", 2, 3.0),
+        ({"averaging": 0.9}, "best", 2, 3.0),
+        ({"restore_best": False}, "checkpoint", 7, 1.0),
+        ({"restore_best": False, "averaging": 0.9}, "checkpoint", 7, 2.0),
+    ):
+        found = load_trained(tmp_path, joint.Training(**settings))
+        assert found.path == tmp_path / f"{file}.safetensors"
+        assert found.head["epoch"] == epoch
+        assert found.weights == {"a": torch.tensor([value])}
 
 
 def test_a_split_by_hash_stays_when_scenes_are_added():

@@ -12,6 +12,7 @@ import torch
 
 import joint
 import joint.cli
+import joint.complete
 from joint.cli import main
 from joint.folder import PREVIOUS_FILE, hold, load_predictions
 
@@ -117,7 +118,7 @@ def test_resume_continues_and_a_second_start_is_refused(trained, capsys):
 
 
 def test_a_run_that_is_done_is_shown_and_not_repeated(trained, capsys, monkeypatch):
-    monkeypatch.setattr(joint.cli, "fit", None)
+    monkeypatch.setattr(joint.complete, "fit", None)
     status, out, _ = _run(capsys, "train", "--output", trained, "--resume")
     assert status == 0
     assert "balanced_accuracy" in out
@@ -126,6 +127,37 @@ def test_a_run_that_is_done_is_shown_and_not_repeated(trained, capsys, monkeypat
     printed = json.loads(out)
     assert (printed.pop("state"), printed.pop("folder")) == ("done", str(trained))
     assert printed == json.loads((trained / "result.json").read_text())
+
+
+@pytest.mark.parametrize("averaging", ["None", "0.9"])
+def test_a_run_without_the_best_epoch_is_tested_as_training_left_it(tmp_path, capsys, averaging):
+    folder = tmp_path / "run"
+    status, _, err = _run(
+        capsys, "train", "--quiet", "--output", folder, *_TINY[:4], "--training.epochs", "3",
+        "--front-end", "none", "--sensor", "none", "--codec", "jpeg",
+        # What JPEG keeps does not change, so that the first epoch stays the best.
+        "--training.monitor", "psnr", "--training.no-restore-best",
+        "--training.averaging", averaging,
+    )  # fmt: skip
+    assert status == 0, err
+    recorded = json.loads((folder / "result.json").read_text())
+    assert recorded["best_epoch"] == 0
+    config, loaded, parts = joint.load_run(folder)
+    system = joint.build_system(config.system, image_size=(32, 32), channels=3, classes=7)
+    joint.fit(
+        system, parts.train, parts.validation,
+        objective=config.objective, config=config.training, progress=False,
+    )  # fmt: skip
+    for name, weight in system.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], weight), name
+    expected = joint.evaluate(system, parts.test, objective=config.objective)
+    assert (load_predictions(folder).logits == expected.logits).all()
+    best, _ = joint.load_checkpoint(folder / "best.safetensors")
+    joint.load_weights(system, best, source="the best epoch")
+    assert (joint.evaluate(system, parts.test).logits != expected.logits).any()
+    status, out, err = _run(capsys, "evaluate", folder, "--json")
+    assert status == 0, err
+    assert json.loads(out) == recorded["test"]
 
 
 def test_a_root_holds_a_folder_for_each_configuration(tmp_path, capsys):

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 import joint
+import joint.complete
 from joint.complete import complete_run
+from joint.folder import load_predictions, read_result
 from joint.report.saved import read_runs
 
 
@@ -78,7 +80,7 @@ def test_a_finished_run_is_taken_as_it_is(codec, parts):
     assert (folder / "result.json").stat().st_mtime_ns == written
     for name, weight in again.state_dict().items():
         assert torch.equal(weight, system.state_dict()[name])
-    with pytest.raises(joint.ConfigError, match="a finished run of another configuration: choose"):
+    with pytest.raises(joint.ConfigError, match="a run of another configuration, and is resumed"):
         complete_run(_config(2, **CODEC), parts, folder, progress=False)
     with pytest.raises(joint.CheckpointError, match="already holds a run; resume it or choose"):
         complete_run(_config(**CODEC), parts, folder, resume=False, progress=False)
@@ -99,6 +101,70 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(parts, tmp_path):
         assert torch.equal(weight, whole.state_dict()[name])
 
 
+def test_a_run_that_is_stopped_is_left_and_goes_on(parts, tmp_path):
+    config = _config(2, **CODEC)
+    quick = {"resamples": 10, "progress": False}
+    whole = complete_run(config, parts, tmp_path / "whole", **quick)
+    steps = iter(range(100))
+    asked = {"stop": lambda: next(steps) == 1}
+    stopped = complete_run(config, parts, tmp_path / "part", **asked, **quick)
+    assert not stopped.training
+    assert not joint.is_done(tmp_path / "part")
+    assert not (tmp_path / "part" / "predictions.safetensors").exists()
+    resumed = complete_run(config, parts, tmp_path / "part", **quick)
+    for name, weight in resumed.state_dict().items():
+        assert torch.equal(weight, whole.state_dict()[name])
+    results = [read_result(tmp_path / name) for name in ("part", "whole")]
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("averaging", [None, 0.9])
+def test_what_training_leaves_is_tested_and_loaded(parts, tmp_path, averaging):
+    config = _config(**CLASSIFIER, codec=joint.JPEGConfig())
+    # What JPEG keeps does not change, so that the first epoch stays the best.
+    training = joint.Training(
+        epochs=3, batch_size=8, monitor="psnr", restore_best=False, averaging=averaging
+    )
+    config = config.model_copy(update={"objective": joint.Objective(), "training": training})
+    expected = joint.build_system(config.system, image_size=(16, 16), channels=3, classes=7)
+    history = joint.fit(
+        expected, parts.train, parts.validation,
+        objective=config.objective, config=training, progress=False,
+    )  # fmt: skip
+    assert history.best_epoch == 0
+    done = complete_run(config, parts, tmp_path, resamples=0, progress=False)
+    again = complete_run(config, parts, tmp_path, progress=False)
+    _, loaded, _ = joint.load_run(tmp_path)
+    for system in (done, again, loaded):
+        for name, weight in expected.state_dict().items():
+            assert torch.equal(system.state_dict()[name], weight), name
+    best, _ = joint.load_checkpoint(tmp_path / "best.safetensors")
+    assert any(not torch.equal(best[name], w) for name, w in expected.state_dict().items())
+    test = joint.evaluate(expected, parts.test, objective=config.objective, count_bytes=True)
+    assert read_result(tmp_path)["test"] == test.to_dict()
+    assert (load_predictions(tmp_path).logits == test.logits).all()
+
+
+def test_a_result_says_what_else_is_asked_of_it(parts, tmp_path):
+    def also(system, test):
+        return {"parameters": sum(p.numel() for p in system.parameters()), "tested": test.count}
+
+    config = _config(**CODEC)
+    system = complete_run(config, parts, tmp_path, also=also, resamples=0, progress=False)
+    result = read_result(tmp_path)
+    assert result["parameters"] == sum(p.numel() for p in system.parameters())
+    assert result["tested"] == len(parts.test)
+
+
+def test_only_the_first_process_tests_and_writes(parts, tmp_path, monkeypatch):
+    monkeypatch.setattr(joint.complete, "rank", lambda: 1)
+    system = complete_run(_config(**CODEC), parts, tmp_path, progress=False)
+    assert not system.training
+    written = {path.name for path in tmp_path.iterdir()}
+    assert not written & {"config.json", "environment.json", "predictions.safetensors"}
+    assert not joint.is_done(tmp_path)
+
+
 def test_what_does_not_fit_is_refused(codec, parts, tmp_path):
     system, _ = codec
     with pytest.raises(ValueError, match="the start gives a codec, and the system of the run has"):
@@ -106,6 +172,8 @@ def test_what_does_not_fit_is_refused(codec, parts, tmp_path):
     other = {"codec": joint.AutoencoderConfig(width_ratio=6)}
     with pytest.raises(joint.CheckpointError, match="the start of the codec holds another"):
         complete_run(_config(**other), parts, tmp_path / "b", start={"codec": system.codec})
+    with pytest.raises(ValueError, match="device 'gpu' is unknown; use 'cpu'"):
+        complete_run(_config(**CODEC), parts, tmp_path / "d", device="gpu")
     halves = dataclasses.replace(parts, validation=None)
     with pytest.raises(ValueError, match="needs a validation part: split into three"):
         complete_run(_config(**CODEC), dataclasses.replace(halves, validation=None), tmp_path / "c")

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import joint
+from joint.folder import load_predictions
 from joint.parallel import _Together
 
 
@@ -21,11 +22,15 @@ def _launch(folder, processes=2, **options):
     """Start process.py as torchrun does."""
     folder.mkdir(exist_ok=True)
     script = Path(__file__).parent / "process.py"
+    return _torchrun(processes, str(script), str(folder), json.dumps(options))
+
+
+def _torchrun(processes, *program):
     return subprocess.Popen(
         [
             sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes),
             "--master-addr", "127.0.0.1", "--master-port", "0", "--rdzv-backend", "c10d",
-            "--rdzv-endpoint", "localhost:0", str(script), str(folder), json.dumps(options),
+            "--rdzv-endpoint", "localhost:0", *program,
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -81,6 +86,30 @@ def test_two_processes_write_the_files_of_one_run_which_one_process_reads(tmp_pa
     _finish(tmp_path / "alone", processes=1, epochs=2, batch_size=16)
     expected = _results(tmp_path / "alone")[2]["train"]
     assert _results(tmp_path)[2]["train"] == pytest.approx(expected, rel=0.05)
+
+
+def test_the_command_line_is_one_run_of_which_the_first_process_speaks(tmp_path):
+    command = [
+        "-m", "joint.cli", "train", "--output", str(tmp_path / "run"), "--json", "--resume",
+        "--data.count", "60", "--data.image-size", "16", "--training.epochs", "2",
+        "--training.batch-size", "16", "--training.no-restore-best", "--front-end", "none",
+        "--sensor", "none", "--codec", "none",
+    ]  # fmt: skip
+    process = _torchrun(2, *command)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert output.count('"state": "done"') == 1
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"config.json", "environment.json", "predictions.safetensors"} <= names
+    assert "failure.json" not in names
+    # What was tested is what is loaded, by one process.
+    config, system, parts = joint.load_run(tmp_path / "run")
+    test = joint.evaluate(system, parts.test, objective=config.objective)
+    assert (load_predictions(tmp_path / "run").logits == test.logits).all()
+    weights, head = joint.load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
+    assert (head["epoch"], len(head["records"])) == (2, 2)
+    for name, weight in system.state_dict().items():
+        assert torch.equal(weights[f"system.{name}"], weight)
 
 
 def test_a_run_resumes_with_another_number_of_processes(tmp_path):
