@@ -111,6 +111,11 @@ class ImagingSystem(nn.Module):
             if module is not None:
                 yield name, module
 
+    @property
+    def draws(self) -> bool:
+        """Whether a stage may take random numbers: a sensor, or a codec."""
+        return self.sensor is not None or self.codec is not None
+
     def forward(self, scene: Tensor, *, generator: Generators | None = None) -> SystemOutput:
         """Pass scenes through the system.
 

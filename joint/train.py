@@ -242,10 +242,11 @@ def _batches(
         scenes = augment(
             pictures,
             config.augmentation,
-            generator=generators(views[part.numpy()], torch.device("cpu")),
+            generator=views[part.numpy()],
             encoding=run.system.encoding,
         )
-        batch = _Batch(scenes, labels, generators(noises[part.numpy()], run.device))
+        noise = generators(noises[part.numpy()], run.device) if run.system.draws else []
+        batch = _Batch(scenes, labels, noise)
         if config.mixing != "none":
             pairs = torch.Generator()
             pairs.manual_seed(derive_seed(config.seed, "mix", epoch, int(part[0])))

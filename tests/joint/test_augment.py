@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -117,6 +118,21 @@ def test_with_generators_of_its_own_a_view_does_not_depend_on_the_batch(order, c
     some = order[:count]
     apart = views_of(pictures[some], EVERYTHING, generator=generators(some))
     torch.testing.assert_close(apart, together[some], rtol=0, atol=1e-6)
+
+
+def test_seeds_serve_as_generators_of_their_own():
+    pictures, seeds = _pictures((5, 3, 8, 8)), np.array([3, 1, 4, 1, 5], dtype=np.uint64)
+    whole = views_of(pictures, EVERYTHING, generator=seeds)
+    for n in range(5):
+        alone = views_of(pictures[n : n + 1], EVERYTHING, generator=seeds[n : n + 1])
+        torch.testing.assert_close(alone[0], whole[n], rtol=0, atol=1e-6)
+    same = views_of(pictures[:1].expand(5, -1, -1, -1), EVERYTHING, generator=seeds)
+    assert torch.equal(same[1], same[3])
+    assert not torch.equal(same[0], same[1])
+    ranged = views_of(pictures[:1].expand(400, -1, -1, -1), "dihedral", generator=np.arange(400))
+    assert len({tuple(view.flatten().tolist()) for view in ranged}) == 8
+    with pytest.raises(ValueError, match="one for each of the 5 pictures, not 3"):
+        views_of(pictures, EVERYTHING, generator=seeds[:3])
 
 
 def test_what_is_switched_on_does_not_move_the_other_draws():

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from joint.feed import Feed, derive_seed, generators
+from joint.feed import Feed, derive_seed, generators, uniforms
 
 CPU = torch.device("cpu")
 
@@ -65,3 +65,19 @@ def test_generators_start_from_their_seeds():
     drawn = [torch.rand(1, generator=g) for g in generators(np.array([3, 4], np.uint64), CPU)]
     assert drawn == [torch.rand(1, generator=torch.Generator().manual_seed(s)) for s in (3, 4)]
     assert derive_seed(1, "a") == derive_seed(1, "a") != derive_seed(1, "b")
+
+
+def test_uniform_numbers_are_those_of_splitmix64():
+    # The first outputs for the seeds 0 and 1234567, of Vigna's reference implementation.
+    published = [
+        [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F],
+        [0x599ED017FB08FC85, 0x2C73F08458540FA5, 0x883EBCE5A3F27C77],
+    ]
+    wanted = [[(bits >> 40) / 2**24 for bits in line] for line in published]
+    assert uniforms(np.array([0, 1234567], dtype=np.uint64), 3).tolist() == wanted
+    many = uniforms(np.arange(2000, dtype=np.uint64), 20)
+    assert many.dtype == torch.float32
+    assert 0 <= many.min() < many.max() < 1
+    assert np.abs(np.histogram(many.numpy(), 50, (0, 1))[0] - 800).max() < 4.5 * 800**0.5
+    between = np.corrcoef(many.numpy().T) - np.eye(20)
+    assert np.abs(between).max() < 4.5 / 2000**0.5

@@ -304,7 +304,9 @@ def rated_points(stage: Stage, seeds: Sequence[int], root: Path, *, name: str) -
 
 
 def _rate_goals(study: Plan, root: Path) -> list[dict[str, Any]]:
-    rows, seeds = study.rows["honest"], study.seeds
+    rows = study.rows["honest"]
+    # The same seeds on both sides.
+    seeds = [seed for seed in study.seeds if is_done(at_seed(rows["rated"], seed).folder(root))]
     raw = np.mean(
         [
             run.value

@@ -102,11 +102,36 @@ def test_several_processes_share_the_stages(example, tmp_path, monkeypatch):
     assert len(order) == len(study.stages) + 1
 
 
+def test_a_stage_that_fails_stops_only_what_needs_it(example, tmp_path, monkeypatch, capsys):
+    options = example.Options(fast=True, output=tmp_path)
+    study = plan(("seed",), example.scale(options))
+    ran = []
+
+    def run_stage(stage, scenes, root, **_):
+        if stage.name == "autoencoder_3x":
+            raise ValueError("no light")
+        ran.append(stage.name)
+        folder = stage.folder(root)
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text("{}")
+        return True
+
+    monkeypatch.setattr(example, "run_stage", run_stage)
+    with pytest.raises(ExceptionGroup, match="1 stages failed") as caught:
+        example.run(study, lambda stage: None, options)
+    (error,) = caught.value.exceptions
+    assert "seed, autoencoder_3x, seed 0" in error.__notes__[0]
+    needing = [s.name for s in study.stages if "autoencoder_3x" in {a.name for a in s.ancestors()}]
+    assert "frozen_3x" in needing
+    assert sorted(ran) == sorted(s.name for s in study.stages if s.name not in needing)
+    assert "== failed: no light" in capsys.readouterr().out
+
+
 def test_sizes_are_presets_that_can_be_changed(example):
     small = example.scale(example.Options(cpu=True))
     assert (small.pixels, small.backbone, small.gpu) == (32, "resnet_s", False)
     full = example.scale(example.Options(device="cuda", limit=500))
-    assert (full.pixels, full.backbone, full.epochs_scale) == (128, "inception_s", 1)
+    assert (full.pixels, full.backbone, full.epochs_scale) == (128, None, 1)
     assert full.gpu
     assert full.limit == 500
     with pytest.raises(ValueError, match="two sizes: choose one"):
@@ -133,7 +158,7 @@ def test_a_label_says_what_the_numbers_are_good_for(example):
         "CPU-scale run, one seed, 32 px, epochs x 0.1, 4000 pictures: no claims"
     )
     assert label(seeds=6).endswith(": no claims")
-    assert label(seeds=9) == "Run, 9 seeds, 128 px, epochs x 1"
+    assert label(seeds=8) == "Run, 8 seeds, 128 px, epochs x 1"
     assert label(fast=True).startswith("Smoke test")
 
 
