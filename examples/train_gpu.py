@@ -81,16 +81,17 @@ def main(options: Options) -> list[dict[str, object]]:
         if options.limit or source.kind == "phantom":
             source = source.model_copy(update=sized)
         parts = classify.split(joint.build_data(source, progress=True))
-        rows = [
-            {"system": name, "way": way} | _time(config, options, changes, device, parts)
-            for name, config in SYSTEMS.items()
-            for way, changes in settings(options, device).items()
-        ]
-    if os.environ.get("RANK", "0") == "0":
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / "speed.json").write_text(json.dumps(rows, indent=2) + "\n")
-        for row in rows:
-            print("  ".join(f"{key}: {value}" for key, value in row.items()))
+        rows: list[dict[str, object]] = []
+        for name, config in SYSTEMS.items():
+            for way, changes in settings(options, device).items():
+                found = _time(config, options, changes, device, parts)
+                rows.append({"system": name, "way": way} | found)
+                if os.environ.get("RANK", "0") == "0":  # each at once: the next may take minutes
+                    options.output.mkdir(parents=True, exist_ok=True)
+                    path = options.output / "speed.json"
+                    path.write_text(json.dumps(rows, indent=2) + "\n")
+                    shown = "  ".join(f"{key}: {value}" for key, value in rows[-1].items())
+                    print(shown, flush=True)
     return rows
 
 

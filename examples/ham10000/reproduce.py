@@ -18,6 +18,7 @@ is not for sharing.
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -110,7 +111,7 @@ def scale(options: Options) -> Scale:
     return replace(preset, data=options.data, gpu=options.device.startswith("cuda"), **changes)
 
 
-def label(options: Options, made: Scale) -> str:
+def label(options: Options, made: Scale, *, unfinished: bool = False) -> str:
     """What the numbers are good for."""
     seeds = "one seed" if options.seeds == 1 else f"{options.seeds} seeds"
     scope = f"{seeds}, {made.pixels} px, epochs x {made.epochs_scale:g}"
@@ -118,8 +119,8 @@ def label(options: Options, made: Scale) -> str:
         scope += f", {made.limit} pictures"
     if options.fast:
         return f"Smoke test, {scope}: no claims"
-    kind = "CPU-scale run" if options.cpu else "Run"
-    enough = options.seeds >= seeds_for_claim(comparisons=len(CLAIMS))
+    kind = "CPU-scale run" if options.cpu else "Unfinished run" if unfinished else "Run"
+    enough = options.seeds >= seeds_for_claim(comparisons=len(CLAIMS)) and not unfinished
     return f"{kind}, {scope}" + ("" if enough and not options.cpu else ": no claims")
 
 
@@ -207,18 +208,20 @@ def gather(
     """Everything that came out so far, as one document."""
     made, root = scale(options), options.output / "runs"
     settings = asdict(made) | {"data": _named(options), "weights": made.weights is not None}
+    missing = [
+        f"{stage.protocol}, {stage.name}, seed {stage.seed}"
+        for stage in study.stages
+        if not is_done(stage.folder(root))
+    ]
     document: dict[str, Any] = {
-        "label": label(options, made),
+        "label": label(options, made, unfinished=bool(missing)),
         "command": command(options),
-        "environment": asdict(environment(options.device)),
+        "environment": _environment(study, options),
         "scale": settings,
         "chosen": list(CHOSEN),
         "faults": [fault._asdict() for fault in faults()],
-        "missing": [
-            f"{stage.protocol}, {stage.name}, seed {stage.seed}"
-            for stage in study.stages
-            if not is_done(stage.folder(root))
-        ],
+        "stages": len(study.stages),
+        "missing": missing,
         "protocols": {},
     }
     for protocol, rows in study.rows.items():
@@ -245,6 +248,16 @@ def gather(
         document["claims"] = results.claims(study, root, draws=made.resamples)
         document["goals"] = results.goals(study, root, draws=made.resamples)
     return plain(document)
+
+
+def _environment(study: Plan, options: Options) -> dict[str, Any]:
+    """Where most stages ran: not where it is told."""
+    root = options.output / "runs"
+    there = [results.machine(stage, root) for stage in study.stages if is_done(stage.folder(root))]
+    known = [json.dumps(each) for each in there if each is not None]
+    if not known:
+        return asdict(environment(options.device))
+    return json.loads(Counter(known).most_common(1)[0][0])
 
 
 def _unlimited(stage: Stage, options: Options) -> Stage:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -22,3 +23,46 @@ def test_the_page_of_studies_has_the_numbers_of_their_reports(folder):
         assert any(contrast["verdict"] in row for row in rows), (contrast["name"], rows)
     for link in ("report.txt", "rows.csv"):
         assert f"results/studies/{folder.name}/{link}" in page
+
+
+def _cells(page, start):
+    (row,) = (line for line in page.splitlines() if line.startswith(f"| {start} |"))
+    return [cell.strip() for cell in row.strip("|").split("|")][1:]
+
+
+def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
+    page = (DOCS / "classifiers.md").read_text()
+    found = json.loads((DOCS / "results" / "classifier" / "gpu.json").read_text())
+    methods = {
+        "none": "none",
+        "weights": "weights 1/n",
+        "sqrt_weights": "weights 1/√n",
+        "effective": "effective number, β = 0.999",
+        "focal": "focal, γ = 2",
+        "balanced_softmax": "balanced softmax",
+        "logit_adjusted": "logit adjustment, 0.5",
+    }
+    table = found["table"]
+    assert methods.keys() == {run["method"] for run in table["runs"]}
+    for method, label in methods.items():
+        runs = [run for run in table["runs"] if run["method"] == method]
+        assert [run["seed"] for run in runs] == [0, 1, 2]
+        wanted = []
+        for part, names in (
+            ("plain", ("accuracy", "balanced_accuracy", "macro_f1", "auc")),
+            ("adjusted", ("accuracy", "balanced_accuracy")),
+        ):
+            values = [[run[part][name] for run in runs] for name in names]
+            wanted += [f"{np.mean(each):.3f} ± {np.std(each, ddof=1):.3f}" for each in values]
+        wanted.insert(4, f"{np.mean([run['tau'] for run in runs]):.2f}")
+        gap = table["against_none"][method]
+        assert _cells(page, label) == [*wanted, gap.replace("-0", "−0")]
+    for run in found["recipe"]["runs"]:
+        order = [("plain", name) for name in ("accuracy", "macro_f1", "auc", "balanced_accuracy")]
+        wanted = []
+        for part, name in [*order, ("adjusted", "balanced_accuracy")]:
+            each = run[part][name]
+            low, high = each["interval"]
+            wanted.append(f"{each['value']:.3f} [{low:.3f}, {high:.3f}]")
+        wanted.insert(4, f"{run['tau']:.2f}")
+        assert _cells(page, f"seed {run['seed']}") == wanted

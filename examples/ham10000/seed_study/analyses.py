@@ -32,7 +32,7 @@ from joint.system import evaluating
 from optics import LearnedKernel
 
 from .protocol import LEVELS, WIDTHS
-from .stages import Stage, result, trained
+from .stages import Stage, has_weights, result, trained
 
 JOINT = tuple(f"joint_{width}" for width in WIDTHS)
 MEASURE = "gcnr"
@@ -64,55 +64,48 @@ def analyse(
         return all(name in rows and is_done(rows[name].folder(root)) for name in names)
 
     found: dict[str, Any] = {}
-    if there(*JOINT):
-        joint = [rows[name] for name in JOINT]
-        found["contrast"] = _once(
-            output,
-            "contrast",
-            joint,
-            lambda: _contrast(test, {name: system(name) for name in JOINT}, rows, root, draws),
-        )
-        found["optimal"] = _once(
-            output,
-            "optimal",
-            joint,
-            lambda: _optimal(
-                test, {name: system(name) for name in JOINT}, output / "pictures", protocol, steps
-            ),
-        )
-    if there("rated", "classifier"):
-        found["rate_map"] = _once(
-            output,
-            "rate_map",
-            [rows["rated"]],
-            lambda: rate_map(system("rated"), test, resamples=draws).to_dict(),
-        )
-        found["rated"] = _once(
-            output,
-            "rated",
-            [rows["rated"], rows["classifier"]],
-            lambda: _rated(test, system("rated"), rows, root, draws),
-        )
+
+    def once(name: str, stages: tuple[str, ...], make: Callable[[], dict[str, Any]]) -> None:
+        if not there(*stages):
+            return
+        used = [rows[stage] for stage in stages]
+        path = _kept(output, name, used)
+        if not path.exists():
+            if not all(has_weights(stage, root) for stage in used):
+                return  # folders that were copied without them
+            _keep(path, make())
+        found[name] = json.loads(path.read_text())
+
+    once(
+        "contrast",
+        JOINT,
+        lambda: _contrast(test, {name: system(name) for name in JOINT}, rows, root, draws),
+    )
+    once(
+        "optimal",
+        JOINT,
+        lambda: _optimal(
+            test, {name: system(name) for name in JOINT}, output / "pictures", protocol, steps
+        ),
+    )
+    once("rate_map", ("rated",), lambda: rate_map(system("rated"), test, resamples=draws).to_dict())
+    once("rated", ("rated", "classifier"), lambda: _rated(test, system("rated"), rows, root, draws))
     filters = ("optics_unsharp", "optics_learned")
-    if there(*filters):
-        found["filters"] = {name: _kernel(system(name)) for name in filters}
+    once("filters", filters, lambda: {name: _kernel(system(name)) for name in filters})
     return found
 
 
-def _once(
-    output: Path, name: str, stages: list[Stage], make: Callable[[], dict[str, Any]]
-) -> dict[str, Any]:
-    """Make an analysis, or read it where it was made of the same stages."""
+def _kept(output: Path, name: str, stages: list[Stage]) -> Path:
+    """Where the analysis of these very stages is kept."""
     key = hashlib.sha256(" ".join(stage.digest for stage in stages).encode()).hexdigest()[:12]
-    path = output / "analyses" / f"{stages[0].protocol}-{name}-{key}.json"
-    if path.exists():
-        return json.loads(path.read_text())
-    found = make()
+    return output / "analyses" / f"{stages[0].protocol}-{name}-{key}.json"
+
+
+def _keep(path: Path, found: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
     draft.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
     draft.replace(path)
-    return found
 
 
 def _contrast(

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from joint.figure import draw_confusion, save_figure
 
-from .published import LOSSES, REPORTS, ROWS
+from .published import LOSSES, REPORTS, ROWS, Row
 
 _TITLES = {"seed": "the seed's protocol", "honest": "the honest protocol"}
 
@@ -23,10 +23,10 @@ def draw(document: Mapping[str, Any], folder: Path, *, prefix: str = "") -> list
     figures: dict[str, Figure] = {}
     for protocol, found in document["protocols"].items():
         rows, title = found["rows"], f"{_TITLES[protocol]}; {document['label']}"
-        if not rows:
-            continue
-        figures[f"{protocol}_curves"] = curves(rows, title)
-        figures[f"{protocol}_confusion"] = confusions(rows, title)
+        if any(row["history"] for row in rows.values()):
+            figures[f"{protocol}_curves"] = curves(rows, title)
+        if _reported(rows):
+            figures[f"{protocol}_confusion"] = confusions(rows, title)
         analyses = found.get("analyses") or {}
         if "filters" in analyses:
             figures["filters"] = filters(analyses["filters"], title)
@@ -67,9 +67,14 @@ def curves(rows: Mapping[str, Any], title: str) -> Figure:
     return figure
 
 
+def _reported(rows: Mapping[str, Any]) -> list[Row]:
+    """Rows whose report the study prints, of those that are done."""
+    return [row for row in ROWS if row.stage in rows and row.report is not None]
+
+
 def confusions(rows: Mapping[str, Any], title: str) -> Figure:
     """Confusion matrices of the study's figures, and of its classifier alone."""
-    shown = [row for row in ROWS if row.stage in rows and row.report is not None]
+    shown = _reported(rows)
     columns = min(4, len(shown))
     lines = -(-len(shown) // columns)
     figure = _figure(3.3 * columns, 3.5 * lines + 0.4, title, loose=True)

@@ -211,10 +211,12 @@ def reached(document: Mapping[str, Any], label: str = "") -> Grid:
         if "less" in goal["what"] and value is not None:
             found = f"{value:+.3f}"
         shown = f"{found} {interval(goal['interval'])}".strip()
-        lines.append([goal["what"], goal["seed"], goal["goal"], shown, words[goal["met"]]])
-    head = ["quantity", "the seed", "goal", "found", ""]
+        seeds = str(goal["seeds"])
+        lines.append([goal["what"], goal["seed"], goal["goal"], shown, seeds, words[goal["met"]]])
+    head = ["quantity", "the seed", "goal", "found", "seeds", ""]
+    scale = document["scale"]
     note = ""
-    if "no claims" in document["label"]:
+    if scale["pixels"] < 128 or scale["limit"] is not None:
         note = (
             "The goals are for 128 pixels, all pictures and several seeds: what a smaller run "
             "meets or misses decides nothing."

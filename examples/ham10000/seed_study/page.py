@@ -162,10 +162,15 @@ def _grid_of_runs(runs: Mapping[RunName, Mapping[str, Any] | None]) -> Grid:
         )
         label, missing = document["label"], document.get("missing", [])
         if missing:
-            done = sum(len(found["rows"]) for found in document["protocols"].values())
-            label += f"; {done} stages done, {len(missing)} not yet"
+            label += f"; {document['stages'] - len(missing)} stages done, {len(missing)} not yet"
         machine = document["environment"]
         where = f"{machine['device']}, {machine['threads']} threads, PyTorch {machine['pytorch']}"
+        others: dict[str, list[str]] = {}
+        for found in document["protocols"].values():
+            for stage, row in found["rows"].items():
+                if row.get("machine") not in (None, machine["device"]):
+                    others.setdefault(row["machine"], []).append(stage)
+        where += "".join(f"; {', '.join(stages)}: {device}" for device, stages in others.items())
         lines.append((name.upper(), label, where, f"{seconds / 60:.0f} min"))
     head = ("run", "what it is", "machine", "all stages of seed 0, on a shared machine")
     return Grid("Runs", head, tuple(lines))

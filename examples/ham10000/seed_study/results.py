@@ -9,6 +9,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 
 import classify
 from joint import is_done, load_predictions, read_history
+from joint.folder import ENVIRONMENT_FILE, PREDICTIONS_FILE
 from joint.study import Contrast, Outcome, adjusted, compare, infer
 
 from .protocol import CLAIMS, WIDTHS, Claim, Plan
@@ -54,6 +56,7 @@ def row(stage: Stage, root: Path) -> dict[str, Any]:
         name: found[name]
         for name in ("stage", "seed", "digest", "epochs", "best_epoch", "pictures", "seconds")
     }
+    kept["machine"] = (machine(stage, root) or {}).get("device")
     for part in ("train", "validation", "test"):
         kept[part] = None if found[part] is None else _numbers(found[part])
     if found["test"].get("bpp_bytes") is not None:
@@ -75,6 +78,12 @@ def row(stage: Stage, root: Path) -> dict[str, Any]:
         for line in read_history(stage.folder(root))
     ]
     return kept
+
+
+def machine(stage: Stage, root: Path) -> dict[str, Any] | None:
+    """Where a stage ended, as its folder says."""
+    path = stage.folder(root) / ENVIRONMENT_FILE
+    return json.loads(path.read_text())[-1] if path.exists() else None
 
 
 def _numbers(scalars: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,7 +121,8 @@ def outcomes(
 ) -> list[Outcome]:
     """What a stage came to on each seed that is done.
 
-    ``shifted`` adds the offset that each run chose on its validation part to its scores.
+    ``shifted`` adds the offset that each run chose on its validation part to its scores. Folders
+    that were copied without the scores have their number alone.
     """
     found = []
     for seed in seeds:
@@ -120,12 +130,13 @@ def outcomes(
         if not is_done(run.folder(root)):
             continue
         said = result(run, root)
-        parts = load_predictions(run.folder(root))
-        value = said["test"][metric]
-        if shifted:
-            offset = np.asarray(said["adjusted"]["offset"], dtype=np.float32)
-            parts = replace(parts, logits=parts.logits + offset)
-            value = said["adjusted"]["report"][metric]
+        value = said["adjusted"]["report"][metric] if shifted else said["test"][metric]
+        parts = None
+        if (run.folder(root) / PREDICTIONS_FILE).exists():
+            parts = load_predictions(run.folder(root))
+            if shifted:
+                offset = np.asarray(said["adjusted"]["offset"], dtype=np.float32)
+                parts = replace(parts, logits=parts.logits + offset)
         found.append(Outcome(seed, value, parts))
     return found
 
@@ -147,16 +158,17 @@ def measured(
         found = infer(first, second, metric=metric, resamples=draws)
         assert found.mean is not None
         return Measured(found.mean, found.interval, len(first), found.unit)
-    one = first[0].predictions
-    assert one is not None
+    one, other = first[0].predictions, None if second is None else second[0].predictions
     assert first[0].value is not None
-    if second is None:
+    if second is None and one is not None:
         judged = classify.report(
             one.logits, one.labels, classes=one.classes, groups=one.groups, resamples=draws
         )
         return Measured(first[0].value, judged.intervals[metric], 1, "lesions")
-    other = second[0].predictions
-    assert other is not None
+    if one is None or other is None:
+        less = 0.0 if second is None else second[0].value
+        assert less is not None
+        return Measured(first[0].value - less, None, 1, "lesions")
     gap = classify.bootstrap_difference(
         one.logits,
         other.logits,
@@ -255,13 +267,13 @@ def goals(study: Plan, root: Path, *, draws: int) -> list[dict[str, Any]]:
                 add(what, seed, least, got)
     if all(of(name, "accuracy") for name in ("classifier", "rated", "jpeg_frozen", "jpeg_joint")):
         found += _rate_goals(study, root)
-    recalls = [_recall(at_seed(rows["balanced_3x"], seed), "df", root) for seed in study.seeds]
-    there = [recall for recall in recalls if recall is not None]
-    if there:
-        report = row(rows["balanced_3x"], root)["report"]
-        own = (report["recall_intervals"] or {}).get("df")
-        spread = classify.Interval(*own) if own is not None and len(there) == 1 else None
-        got = Measured(float(np.mean(there)), spread, len(there), "lesions")
+    remedied = [at_seed(rows["balanced_3x"], seed) for seed in study.seeds]
+    reports = [row(run, root)["report"] for run in remedied if is_done(run.folder(root))]
+    if reports:
+        own = (reports[0]["recall_intervals"] or {}).get("df")
+        spread = classify.Interval(*own) if own is not None and len(reports) == 1 else None
+        recalls = [report["by_class"]["df"]["recall"] for report in reports]
+        got = Measured(float(np.mean(recalls)), spread, len(reports), "lesions")
         add("joint 3X with the remedy, recall of DF", "0.00", 0.45, got)
     for other in ("none", "unsharp", "laplacian"):
         if (got := gap("optics_learned", f"optics_{other}", "balanced_accuracy")) is not None:
@@ -270,12 +282,6 @@ def goals(study: Plan, root: Path, *, draws: int) -> list[dict[str, Any]]:
             line = {"what": what, "seed": "not tried", "goal": "the measured answer", "met": None}
             found.append({**line, **got._asdict()})
     return found
-
-
-def _recall(stage: Stage, name: str, root: Path) -> float | None:
-    if not is_done(stage.folder(root)):
-        return None
-    return row(stage, root)["report"]["by_class"][name]["recall"]
 
 
 class RatedPoint(NamedTuple):

@@ -214,6 +214,12 @@ def trained(stage: Stage, scenes: classify.LesionDataset, root: Path) -> Imaging
     return system
 
 
+def has_weights(stage: Stage, root: Path) -> bool:
+    """Whether the weights are there that a stage, as trained, is made of."""
+    made_of = [stage, *stage.parents.values()]
+    return all((each.folder(root) / BEST_FILE).exists() for each in made_of if each.trains)
+
+
 def _take(part: Part, parent: Stage, system: ImagingSystem, root: Path) -> None:
     """Load one part from the folder of the stage that trained it."""
     path = parent.folder(root) / BEST_FILE

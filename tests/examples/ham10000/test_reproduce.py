@@ -1,6 +1,7 @@
 import dataclasses
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,20 @@ def test_every_row_runs_on_phantoms(example, tmp_path, capsys):
     )
     assert one == other
     assert {p: t for p, t in kept.items() if p.parent != lost and p.stat().st_mtime_ns != t} == {}
+
+    # Folders may be copied without weights and scores: what was made of them is kept.
+    for name in ("best", "checkpoint", "predictions"):
+        for path in tmp_path.glob(f"runs/*/{name}.safetensors"):
+            path.unlink()
+    bare = example.main(dataclasses.replace(options, report=True))
+    assert bare["protocols"] == again["protocols"]
+    assert [goal["value"] for goal in bare["goals"]] == pytest.approx(
+        [goal["value"] for goal in again["goals"]]
+    )
+    assert {goal["interval"] is None for goal in bare["goals"] if "less" in goal["what"]} == {True}
+    shutil.rmtree(tmp_path / "analyses")
+    bare = example.main(dataclasses.replace(options, report=True))
+    assert all(found["analyses"] == {} for found in bare["protocols"].values())
 
 
 def test_a_run_that_is_stopped_says_how_to_go_on(example, tmp_path, monkeypatch, capsys):

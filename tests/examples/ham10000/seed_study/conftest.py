@@ -128,6 +128,7 @@ def _document(tmp_path_factory):
     }
     return {
         "label": "Invented",
+        "scale": {"pixels": 128, "limit": None},
         "command": "none",
         "protocols": {
             protocol: {

@@ -15,20 +15,21 @@ def rows():
     return plan(("honest",), Scale(backbone="resnet_s", limit=60)).rows["honest"]
 
 
-def test_an_analysis_is_made_once_for_the_same_stages(rows, tmp_path):
-    made = []
-
-    def make():
-        made.append(1)
-        return {"value": len(made)}
-
-    stages = [rows["joint_3x"]]
-    assert analyses._once(tmp_path, "a", stages, make) == {"value": 1}
-    assert analyses._once(tmp_path, "a", stages, make) == {"value": 1}
-    assert analyses._once(tmp_path, "a", [rows["joint_6x"]], make) == {"value": 2}
-    kept = sorted((tmp_path / "analyses").iterdir())
-    assert len(kept) == 2
-    assert {json.loads(path.read_text())["value"] for path in kept} == {1, 2}
+def test_an_analysis_is_kept_by_the_stages_that_it_is_of(rows, tmp_path):
+    one, again, other, named = (
+        analyses._kept(tmp_path, name, [rows[stage]])
+        for name, stage in (
+            ("a", "joint_3x"),
+            ("a", "joint_3x"),
+            ("a", "joint_6x"),
+            ("b", "joint_3x"),
+        )
+    )
+    assert one == again
+    assert len({one, other, named}) == 3
+    analyses._keep(one, {"value": 1})
+    assert json.loads(one.read_text()) == {"value": 1}
+    assert [path.name for path in one.parent.iterdir()] == [one.name]
 
 
 def test_a_filter_is_told_with_its_light():

@@ -39,7 +39,7 @@ def test_goals_and_claims_are_told_in_words(document):
     assert {line[-1] for line in goals.lines} <= {"met", "not met", "answered"}
     assert len(goals.lines) == len(document["goals"])
     assert goals.note == ""
-    document["label"] += ": no claims"
+    document["scale"]["pixels"] = 64
     assert further.reached(document).note.endswith("meets or misses decides nothing.")
     claims = further.claimed(document)
     assert len(claims.lines) == len(document["claims"])

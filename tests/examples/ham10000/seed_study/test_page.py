@@ -42,9 +42,13 @@ def test_a_run_that_is_not_there_says_so(document):
     made = page.blocks({"cpu": document, "gpu": None})
     assert "| GPU | not yet measured |" in made["runs"]
     assert "| CPU | Invented | cpu, 1 threads, PyTorch 0 |" in made["runs"]
-    partial = {**document, "missing": ["honest, rated, seed 0"]}
+    rows = document["protocols"]["honest"]["rows"]
+    rows["rated"]["machine"], rows["codec"]["machine"] = "abacus", "abacus"
+    rows["joint_3x"]["machine"] = "cpu"
+    partial = {**document, "stages": 34, "missing": ["honest, rated, seed 0"]}
     said = page.blocks({"cpu": partial, "gpu": None})["runs"]
     assert "Invented; 33 stages done, 1 not yet" in said
+    assert "PyTorch 0; codec, rated: abacus |" in said
     assert "GPU run: not yet measured." in made["goals"]
     assert "not yet measured" in made["accuracies"]
     both = page.blocks({"cpu": document, "gpu": document})
