@@ -1,16 +1,16 @@
 """The system: compose, train, evaluate. The only package that imports the other three.
 
 Files: ``system`` the graph, ``planes`` the planes between its stages · ``objective`` what it is
-trained for · ``train`` the one loop, ``feed`` its pictures, ``parallel`` its processes, ``run`` its
-configuration and state · ``two_stage`` a kernel first, then the element · ``augment`` random views,
-``view`` their arithmetic · ``evaluate`` labels, bits and fidelity · ``explain`` maps of why ·
-``analysis`` contrast, and whether it decides · ``study`` many runs, what they show · ``folder`` a
-run as a folder, ``checkpoint`` files that are whole or absent, ``lock`` one writer, ``stop`` ends
-between steps, ``environment`` where it ran · ``config`` a run as data, ``settings`` what its parts
-share, ``codecs`` and ``front_ends`` codecs and camera elements by their kind · ``build`` from data
-to objects · ``picture`` single pictures as files · ``figure`` pictures of a run · ``report`` runs
-as a page · ``cli`` the command line, ``options`` what it takes · ``neighbours`` a guard of the
-four names.
+trained for · ``train`` the one loop, ``feed`` its pictures, ``parallel`` its processes, ``run``
+its configuration and state, ``listen`` who is told of each epoch · ``two_stage`` a kernel first,
+then the element · ``augment`` random views, ``view`` their arithmetic · ``evaluate`` labels, bits
+and fidelity · ``explain`` maps of why · ``analysis`` contrast, and whether it decides · ``study``
+many runs, what they show · ``folder`` a run as a folder, ``checkpoint`` files that are whole or
+absent, ``lock`` one writer, ``stop`` ends between steps, ``environment`` where it ran · ``config``
+a run as data, ``settings`` what its parts share, ``codecs`` and ``front_ends`` codecs and camera
+elements by their kind · ``build`` from data to objects · ``picture`` single pictures as files ·
+``figure`` pictures of a run · ``report`` runs as a page · ``cli`` the command line, ``options``
+what it takes · ``neighbours`` a guard of the four names.
 """
 
 # First of all: before anything of a neighbour is used.
@@ -79,6 +79,7 @@ from .folder import (
     summarise_run,
 )
 from .front_ends import FourierConfig, KernelConfig, LensConfig, build_front_end
+from .listen import tensorboard_writer
 from .lock import RunLocked
 from .objective import Losses, Objective
 from .parallel import ProcessLost, launched
@@ -177,5 +178,6 @@ __all__ = [
     "save_checkpoint",
     "save_config",
     "summarise_run",
+    "tensorboard_writer",
     "two_stage",
 ]

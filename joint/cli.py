@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +22,7 @@ from .complete import agreed, complete_run
 from .config import ConfigError, RunConfig, data_config
 from .evaluate import evaluate, usable_device
 from .folder import CONFIG_FILE, RunFolder, RunSummary, hold, is_done, list_runs, read_result
+from .listen import EpochListener, retell, tensorboard_writer
 from .options import (
     RESAMPLES,
     AuditOptions,
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except TrainingDiverged as error:
             status = _DIVERGED
             print(f"lens2label: {error}", file=sys.stderr)
-        except (ConfigError, CheckpointError, ValueError, OSError) as error:
+        except (ConfigError, CheckpointError, ValueError, OSError, ImportError) as error:
             status = _MISTAKE
             print(f"lens2label: {error}", file=sys.stderr)
         except torch.OutOfMemoryError as error:
@@ -129,13 +131,16 @@ def _train(arguments: Sequence[str]) -> int:
     folder = options.folder()
     if options.resume and is_done(folder):
         agreed(folder, _asked_for(options))
+        if options.tensorboard:
+            _log_again(options, folder)
         return _show_result(options, folder)
     with (
+        _tensorboard(options, folder) as log,
         launched(options.device) as device,
         graceful_stop(notice=_STOPPING) as stop,
         hold(folder) as run,
     ):
-        _train_held(options, run, device, stop)
+        _train_held(options, run, device, stop, log)
         if rank() > 0:
             return 0
     if is_done(folder):
@@ -146,6 +151,20 @@ def _train(arguments: Sequence[str]) -> int:
         again = f"lens2label train --output {folder} --resume"
         print(f"stopped by {stop.reason} and saved; to go on: {again}")
     return 0
+
+
+def _tensorboard(
+    options: TrainOptions, folder: Path
+) -> AbstractContextManager[EpochListener | None]:
+    """What writes the epochs for TensorBoard, if it was asked for."""
+    return tensorboard_writer(folder) if options.tensorboard else nullcontext()
+
+
+def _log_again(options: TrainOptions, folder: Path) -> None:
+    """Write what a finished run has to say for TensorBoard."""
+    with tensorboard_writer(folder) as log, launched(options.device), hold(folder):
+        if rank() == 0:
+            retell(folder, [log])
 
 
 def _show_result(options: TrainOptions, folder: Path) -> int:
@@ -164,7 +183,11 @@ def _asked_for(options: TrainOptions) -> RunConfig | None:
 
 
 def _train_held(
-    options: TrainOptions, run: RunFolder, device: torch.device, stop: StopRequest
+    options: TrainOptions,
+    run: RunFolder,
+    device: torch.device,
+    stop: StopRequest,
+    log: EpochListener | None,
 ) -> None:
     """Complete the run of a folder that is held, or leave it saved when stopped."""
     config, loud = options.run, not (options.quiet or options.json or rank())
@@ -187,6 +210,7 @@ def _train_held(
             device=device,
             resamples=RESAMPLES,
             stop=stop,
+            on_epoch=log,
             progress=loud,
         )
     except Exception as error:

@@ -8,7 +8,7 @@
 ``lens2label train`` and the workers of a study complete their runs with it, too.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from .checkpoint import CheckpointError, load_weights
 from .config import ConfigError, RunConfig, load_config, save_config
 from .evaluate import Evaluation, evaluate, usable_device
 from .folder import RunFolder, hold, is_done
+from .listen import EpochListener, listeners, retell
 from .parallel import gathered, rank
 from .system import ImagingSystem, Stage
 from .train import fit
@@ -39,6 +40,7 @@ def complete_run(
     device: torch.device | str = "cpu",
     resamples: int = 1000,
     stop: Callable[[], bool] | None = None,
+    on_epoch: EpochListener | Sequence[EpochListener] | None = None,
     also: Callable[[ImagingSystem, Evaluation], Mapping[str, Any]] | None = None,
     progress: bool = True,
 ) -> ImagingSystem:
@@ -71,6 +73,8 @@ def complete_run(
     stop : callable, optional
         Asked after the steps; once it says True, the run is saved and left, and
         :func:`joint.is_done` says False of its folder.
+    on_epoch : callable or sequence of them, optional
+        Told of each epoch as in :func:`joint.fit`; of a finished run, of all that it had.
     also : callable, optional
         Gives what ``result.json`` says besides, from the trained system and its test.
     progress : bool
@@ -91,7 +95,7 @@ def complete_run(
     train, validation, test = parts.train, parts.validation, parts.test
     if validation is None:
         raise ValueError("a run needs a validation part: split into three")
-    device = usable_device(device)
+    device, told = usable_device(device), listeners(on_epoch)
     system = build_system(
         config.system,
         image_size=train.image_size,
@@ -106,6 +110,8 @@ def complete_run(
                     f"{folder} already holds a run; resume it or choose another folder"
                 )
             agreed(folder.path, config)
+            if rank() == 0:
+                retell(folder.path, told)
             trained = load_trained(folder.path, config.training)
             load_weights(system, trained.weights, source=str(trained.path))
             return system.eval()
@@ -125,6 +131,7 @@ def complete_run(
             resume=resume,
             device=device,
             stop=stop,
+            on_epoch=told,
             progress=progress,
         )
         if history.interrupted or rank() > 0:

@@ -7,6 +7,7 @@
         environment.json                  where it ran
         lock.json                         who is writing, while somebody is
         history.jsonl                     one line an epoch
+        tensorboard/                      its curves, if they were asked for
         checkpoint.safetensors            where training is
         checkpoint.previous.safetensors   where it was one checkpoint before
         best.safetensors                  weights of the best epoch

@@ -131,6 +131,9 @@ class TrainOptions:
     """Where to train: cpu, cuda, cuda:1, ..."""
     resume: bool = False
     """Continue the run in the folder; start it if there is none; show its result if it is done."""
+    tensorboard: bool = False
+    """Also write the numbers of each epoch for TensorBoard, to tensorboard/ in the run folder; may
+    be given or left out whenever the run goes on. Needs pip install "lens2label[tensorboard]"."""
     quiet: bool = False
     """Print nothing but errors."""
     json: bool = False

@@ -26,6 +26,7 @@ from .checkpoint import CheckpointError
 from .evaluate import device_of, evaluate, usable_device
 from .feed import Feed, as_scenes, derive_seed, generators
 from .folder import RunFolder, hold
+from .listen import EpochListener, listeners, tell
 from .objective import Losses, Objective
 from .parallel import gathered, normalising_together, rank, world_size
 from .run import (
@@ -55,6 +56,7 @@ def fit(
     resume: bool = False,
     device: torch.device | str = "cpu",
     stop: Callable[[], bool] | None = None,
+    on_epoch: EpochListener | Sequence[EpochListener] | None = None,
     progress: bool = True,
 ) -> History:
     """Train some or all stages of a system.
@@ -83,6 +85,11 @@ def fit(
     stop : callable, optional
         Asked after the steps; once it says True, the run is saved and its history returned as
         ``interrupted``.
+    on_epoch : callable or sequence of them, optional
+        Told of each :class:`joint.EpochRecord`, in this order, on process 0 alone, once it is safe
+        in ``directory``. A run that is resumed first tells of the epochs that it has already, so
+        that every listener has heard of every epoch once when ``fit`` returns. What a listener
+        raises ends the training after that epoch, which can be resumed.
     progress : bool
         Show a bar for each epoch (on a terminal) and a line after it.
 
@@ -94,7 +101,8 @@ def fit(
     Raises
     ------
     ValueError
-        For data or an objective that do not fit the system; before any step is taken.
+        For data or an objective that do not fit the system, or an ``on_epoch`` that cannot be
+        called; before any step is taken.
     CheckpointError
         When a checkpoint cannot be written, or belongs to another run; when somebody else is
         writing the directory (:class:`joint.RunLocked`).
@@ -104,6 +112,7 @@ def fit(
     objective = objective or Objective()
     config = config or Training()
     device = usable_device(device)
+    told = listeners(on_epoch)
     if resume and directory is None:
         raise ValueError("resume=True needs the directory of the run to resume")
     layout = torch.channels_last if config.channels_last else torch.preserve_format
@@ -133,10 +142,13 @@ def fit(
                 folder.rewrite_history(())  # of a run whose checkpoints were deleted
             run.save()  # finds out now whether the folder can hold a run
         progress = progress and rank() == 0
+        told = told if rank() == 0 else ()
+        for record in run.records:
+            tell(told, record)
         feed, graph = Feed(train, device), _Graph(system, objective, config)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             while not run.over and not run.interrupted:
-                _epoch(run, graph, feed, validation, stop, progress)
+                _epoch(run, graph, feed, validation, stop, told, progress)
         if run.best_epoch is not None and config.restore_best:
             run.restore_best()
         elif run.average:
@@ -150,6 +162,7 @@ def _epoch(
     feed: Feed,
     validation: LesionDataset,
     stop: Callable[[], bool] | None,
+    told: Sequence[EpochListener],
     progress: bool,
 ) -> None:
     """Take the (remaining) steps of an epoch, validate, and record it."""
@@ -180,6 +193,7 @@ def _epoch(
     record = run.end_epoch(evaluation.scalars(), speed)
     if progress:
         print(_line(record, config, run.best_epoch == record.epoch), flush=True)
+    tell(told, record)
 
 
 def _steps(run: TrainingRun, graph: nn.Module, feed: Feed, progress: bool) -> Iterator[Tensor]:

@@ -37,9 +37,11 @@ def train(folder, *, epochs=1, batch_size=48, micro_batches=1, every=None, resum
             epochs=epochs, batch_size=batch_size, micro_batches=micro_batches,
             checkpoint_every=every, augmentation="dihedral",
         )  # fmt: skip
+        told = []
         history = joint.fit(
             own, _lesions(47, 16, 0), _lesions(17, 16, 1), objective=OBJECTIVE, config=config,
             directory=folder / "run", resume=resume, device=place, progress=False,
+            on_epoch=told.append,
         )  # fmt: skip
         gradients = _gradients(own)
         number = joint.parallel.rank()
@@ -49,6 +51,7 @@ def train(folder, *, epochs=1, batch_size=48, micro_batches=1, every=None, resum
     summary = {"train": record.train, "validation": record.validation}
     summary["norms"] = record.gradient_norms
     (folder / f"summary{number}.json").write_text(json.dumps(summary))
+    (folder / f"told{number}.json").write_text(json.dumps([record.epoch for record in told]))
     print("finished", number, flush=True)
 
 

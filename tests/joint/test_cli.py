@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -158,6 +159,41 @@ def test_a_run_without_the_best_epoch_is_tested_as_training_left_it(tmp_path, ca
     status, out, err = _run(capsys, "evaluate", folder, "--json")
     assert status == 0, err
     assert json.loads(out) == recorded["test"]
+
+
+def test_a_log_for_tensorboard_is_no_part_of_the_run(tmp_path, capsys):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def logged():
+        accumulator = EventAccumulator(str(folder / "tensorboard")).Reload()
+        return [(event.step, event.value) for event in accumulator.Scalars("validation/loss")]
+
+    command = ["train", "--root", tmp_path, "--quiet"]
+    blind = ["--codec", "none", "--sensor", "none", "--front-end", "none", *_TINY[:4]]
+    command += [*blind, "--training.epochs", "2"]
+    status, _, err = _run(capsys, *command)
+    assert status == 0, err
+    (folder,) = tmp_path.iterdir()
+    assert not (folder / "tensorboard").exists()
+    expected = [
+        (line["epoch"], pytest.approx(line["validation"]["loss"], rel=1e-6))
+        for line in joint.read_history(folder)
+    ]
+    assert len(expected) == 2
+    before = (folder / "config.json").read_bytes(), (folder / "result.json").read_bytes()
+    for _ in range(2):  # of a run that is done, and again
+        status, _, err = _run(capsys, *command, "--resume", "--tensorboard")
+        assert status == 0, err
+        assert logged() == expected
+    assert before == ((folder / "config.json").read_bytes(), (folder / "result.json").read_bytes())
+    # Begun anew with it: the same folder, named by the same digest.
+    shutil.rmtree(folder)
+    status, _, err = _run(capsys, *command, "--tensorboard")
+    assert status == 0, err
+    assert logged() == expected
+    assert [*tmp_path.iterdir()] == [folder]
+    assert (folder / "config.json").read_bytes() == before[0]
 
 
 def test_a_root_holds_a_folder_for_each_configuration(tmp_path, capsys):
@@ -347,7 +383,7 @@ def test_help_explains_itself(capsys):
     assert _commands(out) == list(joint.cli._COMMANDS)
     assert _run(capsys) == (0, out, "")
     for arguments, words in (
-        (["train"], ["--system.sensor.photons", "--training.epochs", "--resume"]),
+        (["train"], ["--system.sensor.photons", "--training.epochs", "--resume", "--tensorboard"]),
         (["train", "--codec", "autoencoder"], ["width-ratio"]),
         (["evaluate"], ["--part", "--count-bytes"]),
         (["report"], ["--quick", "--pictures", "--output"]),

@@ -145,6 +145,26 @@ def test_what_training_leaves_is_tested_and_loaded(parts, tmp_path, averaging):
     assert (load_predictions(tmp_path).logits == test.logits).all()
 
 
+def test_listeners_hear_of_every_epoch_of_a_run_that_is_stopped_goes_on_and_is_done(
+    parts, tmp_path
+):
+    config = _config(3, **CODEC)
+    told = {"stopped": [], "resumed": [], "done": []}
+    polls = iter([False] * 3 + [True] * 100)
+    options = {"resamples": 0, "progress": False}
+    complete_run(
+        config, parts, tmp_path, stop=lambda: next(polls), on_epoch=told["stopped"].append,
+        **options,
+    )  # fmt: skip
+    complete_run(config, parts, tmp_path, on_epoch=[told["resumed"].append], **options)
+    complete_run(config, parts, tmp_path, on_epoch=told["done"].append, **options)
+    records = [joint.EpochRecord(**line) for line in joint.read_history(tmp_path)]
+    assert len(records) == 3
+    assert told["resumed"] == told["done"] == records
+    assert told["stopped"] == records[: len(told["stopped"])]
+    assert len(told["stopped"]) < 3
+
+
 def test_a_result_says_what_else_is_asked_of_it(parts, tmp_path):
     def also(system, test):
         return {"parameters": sum(p.numel() for p in system.parameters()), "tested": test.count}

@@ -45,6 +45,11 @@ def _finish(folder, **options):
     assert process.returncode == 0, output
 
 
+def _told(folder, number):
+    """Epochs that a process told its listener of."""
+    return json.loads((folder / f"told{number}.json").read_text())
+
+
 def _results(folder, number=0):
     gradients, _ = joint.load_checkpoint(folder / f"gradients{number}.safetensors")
     weights, _ = joint.load_checkpoint(folder / f"weights{number}.safetensors")
@@ -82,6 +87,7 @@ def test_two_processes_write_the_files_of_one_run_which_one_process_reads(tmp_pa
     assert not [name for name in files if name.startswith(".")]  # no writer's leftovers
     _, head = joint.load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
     assert (head["epoch"], head["step"], head["steps"]) == (2, 0, 6)
+    assert (_told(tmp_path, 0), _told(tmp_path, 1)) == ([0, 1], [])
     # The sums of an epoch are those of all processes.
     _finish(tmp_path / "alone", processes=1, epochs=2, batch_size=16)
     expected = _results(tmp_path / "alone")[2]["train"]
@@ -129,6 +135,7 @@ def test_a_run_resumes_with_another_number_of_processes(tmp_path):
     assert resumed[2]["train"] == pytest.approx(whole[2]["train"], rel=0.05)
     _, head = joint.load_checkpoint(checkpoint)
     assert (head["epoch"], head["steps"]) == (6, 18)
+    assert _told(tmp_path, 0) == [*range(6)]  # the one process that went on, of all of them
 
 
 def _newest(folder):
