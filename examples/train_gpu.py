@@ -66,10 +66,10 @@ def settings(options: Options, device: torch.device) -> dict[str, dict[str, Any]
     """The ways of training that are compared, by name."""
     if device.type != "cuda":  # bfloat16 and compiled code are slower on most CPUs
         return {"float32": {}}
-    half = {"precision": "bfloat16", "channels_last": True}
-    ways: dict[str, dict[str, Any]] = {"float32": {}, "bfloat16, channels last": half}
+    plain, half = {"channels_last": False}, {"precision": "bfloat16"}
+    ways: dict[str, dict[str, Any]] = {"float32, contiguous": plain, "bfloat16": half}
     if options.compile:
-        ways["bfloat16, channels last, compiled"] = half | {"compile": True}
+        ways["bfloat16, compiled"] = half | {"compile": True}
     return ways
 
 

@@ -95,8 +95,10 @@ class Training(BaseModel):
     and returned. None trains without."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Autocast of codec and classifier; optics, sensor and rates stay in float32."""
-    channels_last: bool = False
-    """Memory layout of pictures and weights."""
+    channels_last: bool = True
+    """Memory layout of pictures and weights while they train: channels last, as convolutions read
+    them, or contiguous. On one thread of a CPU, in float32, it made a step of the default system
+    1.19x faster and those of the classifiers 1.0 to 1.5x, but of resnet18 at 64 pixels 0.89x."""
     compile: bool = False
     """Compile the system with torch.compile; meant for a GPU, costs a minute on a CPU."""
     checkpoint_every: int | None = Field(default=None, ge=1)

@@ -68,7 +68,7 @@ def fit(
     Parameters
     ----------
     system : ImagingSystem
-        Trained in place, and left on ``device``.
+        Trained in place, and left on ``device``, contiguous where the layout was another one.
     train, validation : LesionDataset
         Labelled scenes, from :func:`classify.split`.
     objective : Objective, optional
@@ -153,6 +153,10 @@ def fit(
             run.restore_best()
         elif run.average:
             system.load_state_dict(run.average)
+        if config.channels_last:
+            # Each layout rounds in its own way, and what is loaded from a file is contiguous: so
+            # must be what is left here, to give the same bits.
+            system.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         return run.history()
 
 

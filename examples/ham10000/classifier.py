@@ -138,7 +138,6 @@ def train(run: Run, options: Options, parts: classify.Split) -> ImagingSystem:
         restore_best=False,  # the validation part chooses tau and temperature, and nothing else
         seed=run.seed,
         precision="bfloat16" if options.device.startswith("cuda") else "float32",
-        channels_last=options.device.startswith("cuda"),
     )
     objective, config = recipe(run.method, plain)
     classes = len(parts.train.classes)

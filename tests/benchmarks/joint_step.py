@@ -10,7 +10,9 @@ CompressAI needs an environment of its own, see ``coding.py``; deepinv goes into
 
 Without the two libraries only the first half is measured. All contenders of a half are run in turn,
 in rounds, on one thread, 32 pictures of 3 x 128 x 128 a step; printed are the least and the median
-CPU time, and ratios of the least ones.
+CPU time, and ratios of the least ones. Ours is trained as ``joint.fit`` does with the defaults of
+``joint.Training``, its memory layout included, and the composition as a user would write it,
+contiguous; both are measured in the other layout too, ours with the small codec.
 
 glibc may hand the memory of every step back to the system and ask for it again, or not, depending
 on what else lies in the heap; page faults tell. These settings keep it::
@@ -52,6 +54,7 @@ warnings.simplefilter("ignore", FutureWarning)  # torch's, of CompressAI's use o
 BATCH, SIDE, CLASSES = 32, 128, 7
 STEPS = 4  # of an epoch
 RATE, DISTORTION = 0.1, 10.0
+LAST = joint.Training().channels_last  # what `fit` does when nobody says otherwise
 
 Contender = Callable[[], object]
 Times = dict[str, list[float]]
@@ -81,7 +84,8 @@ def alone(stage: Stage) -> Contender:
     leaves = [x.detach().clone().requires_grad_(not stage.first) for x in stage.inputs]
     generator = torch.Generator().manual_seed(1)
     outputs = stage.call(*leaves)
-    gradients = [1e-3 * torch.rand(out.shape, generator=generator) for out in outputs]
+    # In the layout of the output, as in a step: another one would have to be converted.
+    gradients = [torch.empty_like(out).uniform_(0, 1e-3, generator=generator) for out in outputs]
     learning = any(out.requires_grad for out in outputs)
 
     def run() -> None:
@@ -97,7 +101,7 @@ def alone(stage: Stage) -> Contender:
 class Ours:
     """A system of this library, in the loop that trains it."""
 
-    def __init__(self, config: joint.SystemConfig, *, channels_last: bool = False) -> None:
+    def __init__(self, config: joint.SystemConfig, *, channels_last: bool = LAST) -> None:
         self.data = LesionPhantom(STEPS * BATCH, SIDE, progress=False)
         self.system = joint.build_system(
             config, image_size=(SIDE, SIDE), channels=3, classes=CLASSES
@@ -201,6 +205,7 @@ BETWEEN = ("linear light", "development", "objective", "clipping")
 def overhead(rounds: int) -> Measured:
     """The default system: its steps, its stages, and what is between them."""
     ours = Ours(joint.SystemConfig())
+    other = Ours(joint.SystemConfig(), channels_last=not LAST)
     validation = LesionPhantom(BATCH, SIDE, seed=1, progress=False)
     trained = Ours(joint.SystemConfig()).system
 
@@ -225,6 +230,7 @@ def overhead(rounds: int) -> Measured:
         "validation": lambda: joint.evaluate(
             ours.system, validation, objective=ours.objective, batch_size=BATCH
         ),
+        "step in the other layout": other.step,
     }
     return measure(contenders, rounds)
 
@@ -295,6 +301,11 @@ def layout(channels_last: bool) -> torch.memory_format:
     return torch.channels_last if channels_last else torch.preserve_format
 
 
+def named(channels_last: bool) -> str:
+    """The layout, in a table."""
+    return "channels last" if channels_last else "contiguous"
+
+
 def start_kernel() -> Tensor:
     """The Gaussian of seven taps from which both front ends start."""
     x = torch.arange(7.0) - 3
@@ -307,16 +318,12 @@ def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def against(
-    rounds: int, quality: int, *, channels_last: bool
-) -> tuple[Measured, dict[str, dict[str, int]]]:
-    """Ours with both sizes of the codec, and the composition."""
+def against(rounds: int, quality: int) -> tuple[Measured, dict[str, dict[str, int]]]:
+    """Ours with both sizes of the codec, and the composition, in both layouts."""
     contenders: dict[str, Contender] = {}
     sizes: dict[str, dict[str, int]] = {}
-    codecs = (
-        joint.FactorizedConfig(), joint.FactorizedConfig(size="large")
-    )  # fmt: skip
-    for codec in codecs:
+    small, large = joint.FactorizedConfig(), joint.FactorizedConfig(size="large")
+    for codec, channels_last in ((small, LAST), (large, LAST), (small, not LAST)):
         ours = Ours(
             joint.SystemConfig(
                 front_end=joint.KernelConfig(start="gaussian", signed=False),
@@ -331,12 +338,14 @@ def against(
             "clipping": lambda ours=ours: loop._clip(ours.run),
             **{name: alone(stage) for name, stage in ours.stages().items()},
         }
-        name = f"ours, {codec.size} codec"
+        name = f"ours, {codec.size} codec, {named(channels_last)}"
         contenders |= {f"{name}: {part}": run for part, run in own.items()}
         parts = {"codec": ours.system.codec, "classifier": ours.system.classifier}
         sizes[name] = {part: count(module) for part, module in parts.items() if module is not None}
-    theirs, sizes["composition"] = composition(quality, channels_last=channels_last)
-    contenders |= {f"composition: {part}": run for part, run in theirs.items()}
+    for channels_last in (False, True):
+        name = f"composition, {named(channels_last)}"
+        theirs, sizes[name] = composition(quality, channels_last=channels_last)
+        contenders |= {f"{name}: {part}": run for part, run in theirs.items()}
     return measure(contenders, rounds), sizes
 
 
@@ -383,7 +392,7 @@ def show_against(measured: Measured, sizes: dict[str, dict[str, int]]) -> None:
     parts = ("step", *STAGES)
     print(f"\n| | codec's parameters | {' | '.join(parts)} | ratio, least | ratio, median |")
     print("|---" * (len(parts) + 4) + "|")
-    reference = times["composition: step"]
+    reference = times["composition, contiguous: step"]
     for name, size in sizes.items():
         cells = [f"{min(times[f'{name}: {part}']):.0f}" for part in parts]
         step = times[f"{name}: step"]
@@ -400,9 +409,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15, help="of the first half")
     parser.add_argument("--peer-rounds", type=int, default=7, help="of the second half")
     parser.add_argument("--quality", type=int, default=1, help="of CompressAI's model, 1 to 8")
-    parser.add_argument(
-        "--channels-last", action="store_true", help="memory layout in the second half, of all"
-    )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -415,9 +421,7 @@ def main() -> None:
         show_overhead(measured)
     if options.peer_rounds:
         try:
-            measured, sizes = against(
-                options.peer_rounds, options.quality, channels_last=options.channels_last
-            )
+            measured, sizes = against(options.peer_rounds, options.quality)
         except ImportError as error:
             print(f"\nNo second half: {error}.\n\n{__doc__}")
         else:

@@ -734,9 +734,16 @@ def test_a_line_is_printed_for_each_epoch(lesions, others, capsys):
     assert any(line.endswith("*") for line in lines)
 
 
-@pytest.mark.parametrize("steps", [1, 4, 8])
-def test_channels_last_resumes_to_equal_bits(lesions, others, tmp_path, steps):
-    config = _settings(channels_last=True, epochs=2, batch_size=10)
+@pytest.mark.parametrize(
+    ("steps", "changes"),
+    [
+        *((steps, {"channels_last": True}) for steps in (1, 4, 8)),
+        (4, {"channels_last": True, "averaging": 0.9}),
+        (4, {"channels_last": False}),
+    ],
+)
+def test_a_layout_resumes_to_equal_bits(lesions, others, tmp_path, steps, changes):
+    config = _settings(epochs=2, batch_size=10, **changes)
 
     def system(seed=0):
         made = full_system(seed)
@@ -751,6 +758,37 @@ def test_channels_last_resumes_to_equal_bits(lesions, others, tmp_path, steps):
     _fit(system(), lesions, others, config=config, directory=tmp_path, stop=lambda: next(polls))
     _fit(resumed, lesions, others, config=config, directory=tmp_path, resume=True)
     assert _same(_state(whole), _state(resumed))
+
+
+@pytest.mark.parametrize("steps", [3, None])
+@pytest.mark.parametrize("channels_last", [True, False, None])
+def test_a_layout_is_a_matter_of_training_alone(lesions, others, channels_last, steps):
+    given = {} if channels_last is None else {"channels_last": channels_last}
+    system, layouts = full_system(), set()
+
+    def look(module, args):
+        if module.training:
+            tensors = (
+                args[0],
+                module.classifier.net[0].weight,
+                module.codec.analysis.layers[0].weight,
+            )
+            layouts.update(t.is_contiguous(memory_format=torch.channels_last) for t in tensors)
+
+    system.register_forward_pre_hook(look)
+    asked = iter([False] * ((steps or 99) - 1) + [True])
+    history = _fit(
+        system, lesions, others, config=_settings(epochs=2, **given), stop=lambda: next(asked)
+    )
+    assert history.interrupted == (steps is not None)
+    assert layouts == {channels_last is not False}
+    # A layout rounds in its own way, and weights that are loaded are contiguous.
+    assert all(tensor.is_contiguous() for tensor in system.state_dict().values())
+    loaded = full_system(3)
+    loaded.load_state_dict(system.state_dict())
+    found, again = (joint.evaluate(s, others, objective=OBJECTIVE) for s in (system, loaded))
+    assert (found.logits == again.logits).all()
+    assert found.scalars() == again.scalars()
 
 
 def test_class_weights_of_parts_add_up_to_those_of_the_step(lesions, others):

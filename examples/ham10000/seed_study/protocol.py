@@ -82,7 +82,7 @@ class Scale:
     resamples: int = 1000
     """Of the lesions, for intervals."""
     gpu: bool = False
-    """Half precision for codec and classifier, and their faster layout."""
+    """Half precision for codec and classifier."""
 
 
 class Recipe(NamedTuple):
@@ -152,7 +152,6 @@ def recipe(protocol: ProtocolName, scale: Scale) -> Recipe:
     common: dict[str, Any] = {
         "batch_size": scale.batch_size,
         "precision": "bfloat16" if scale.gpu else "float32",
-        "channels_last": scale.gpu,
     }
     if protocol == "seed":
         training = Training(
