@@ -170,6 +170,8 @@ class Archive:
             if error.errno != errno.EINVAL:
                 raise
             raise ValueError("its table of contents leads outside of it") from error
+        if not all(info.filename for info in archive.infolist()):
+            raise ValueError("it has a file without a name")
         infos = [info for info in archive.infolist() if not info.is_dir()]
         paths = [info.filename.replace("\\", "/") for info in infos]
         outside = [path for path in paths if ".." in path.split("/") or re.match(r"/|\w:", path)]

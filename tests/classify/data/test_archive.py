@@ -105,6 +105,16 @@ def test_names_that_lead_outside(write, path):
         Archive(write({path: b"1"}, "evil.zip"))
 
 
+def test_a_file_without_a_name(write):
+    root = write({"x.jpg": b"1"}, "nameless.zip")
+    content = bytearray(root.read_bytes())
+    at = content.index(b"PK\x01\x02") + 46
+    content[at] = 0  # zipfile takes a name up to its first zero
+    root.write_bytes(content)
+    with pytest.raises(ValueError, match="it has a file without a name"):
+        Archive(root)
+
+
 def test_encrypted_zip(write):
     root = write({"x.jpg": b"1"}, "locked.zip")
     content = bytearray(root.read_bytes())
