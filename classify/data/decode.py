@@ -163,6 +163,12 @@ def _open(data: bytes) -> Image.Image:
         picture = Image.open(BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
         raise ValueError(f"no picture in {', '.join(_FORMATS)}") from None
+    # Pillow warns here, and refuses at twice as many: a short file may claim 700 MB of memory.
+    most = Image.MAX_IMAGE_PIXELS
+    if most is not None and picture.width * picture.height > most:
+        raise ValueError(
+            f"it claims {picture.width}x{picture.height} pixels, and at most {most} are decoded"
+        )
     return ImageOps.exif_transpose(picture)
 
 

@@ -81,6 +81,15 @@ def test_thirty_two_bits_are_refused(encoded):
         image(data)
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_short_file_that_claims_many_pixels_is_refused(encoded, monkeypatch):
+    content = bytearray(encoded(Image.new("RGB", (9, 12)), "BMP"))
+    content[22:26] = (150_000_000 // 9).to_bytes(4, "little")  # its height
+    monkeypatch.setattr(Image.Image, "load", None)  # before anything is set aside for them
+    with pytest.raises(ValueError, match=r"claims 9x16666666 pixels, and at most \d+ are decoded"):
+        Decoder(image_size=8).image(bytes(content))
+
+
 def test_orientation_is_obeyed_in_image_and_mask(encoded):
     exif = Image.Exif()
     exif[0x0112] = 6  # stored on its side
