@@ -133,7 +133,7 @@ def augment(
     generator : torch.Generator, a sequence of one for each picture, or uint64 seeds ``[B]``
         Source of the draws; with one for each, the view of a picture does not depend on the rest
         of the batch. On the CPU, views do not depend on the device of the pictures. Seeds do both
-        at once, and cost a hundredth of as many generators.
+        at once, without making that many generators.
     encoding : {"srgb", "linear"}
         What the pictures are, for colours that are to change in the other light.
 
