@@ -1,6 +1,7 @@
 """Small studies: one that trains in seconds, and ledgers whose results were made up."""
 
 import importlib
+import json
 import time
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import joint
 from joint.folder import Predictions, RunFolder
 from joint.study import Axis, Comparison, Outcome, Plan, Study, create_study
 from joint.study.draws import Draws
+from joint.study.store import ATTEMPTS_FILE
 
 CLASSES = ("a", "b", "c")
 
@@ -142,6 +144,27 @@ def small_base():
 def small_study():
     """Make a study of four designs."""
     return _small_study
+
+
+def _worked_on(ledger):
+    """Runs that are worked on now, and the process of each.
+
+    A run is held a moment before its start is noted: one without a whole note has not begun, and
+    whoever is killed there leaves no trace.
+    """
+    found = {}
+    for run in ledger.runs:
+        notes = ledger.path(run) / ATTEMPTS_FILE
+        text = notes.read_text() if notes.exists() else ""
+        if text.endswith("\n") and ledger.state(run) == "running":
+            found[run] = json.loads(text.splitlines()[-1])["pid"]
+    return found
+
+
+@pytest.fixture(scope="session")
+def worked_on():
+    """Find the runs that are worked on now, and the process of each."""
+    return _worked_on
 
 
 @pytest.fixture(scope="session")

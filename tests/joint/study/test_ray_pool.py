@@ -14,7 +14,6 @@ from joint.study import (
     StudyError,
     WorkerLost,
     create_study,
-    open_study,
     run_study,
     work,
 )
@@ -33,17 +32,9 @@ def pool():
     assert not ray.is_initialized()
 
 
-def _pid(folder):
-    """Who works on a run now."""
-    ledger = open_study(folder)
-    for run in ledger.runs:
-        path = ledger.path(run) / ATTEMPTS_FILE
-        if path.exists() and ledger.state(run) == "running":
-            return run, json.loads(path.read_text().splitlines()[-1])["pid"]
-    return None
-
-
-def test_workers_on_a_cluster_one_of_them_killed(pool, small_study, small_base, tmp_path, capfd):
+def test_workers_on_a_cluster_one_of_them_killed(
+    pool, small_study, small_base, worked_on, tmp_path, capfd
+):
     base = small_base(epochs=6, batch_size=16)
     axes = {"light": Axis(path="system.sensor.photons", values=(50, 5000))}
     study = small_study(base=base, axes=axes, plan=Plan(), seeds=(0, 1))
@@ -51,10 +42,10 @@ def test_workers_on_a_cluster_one_of_them_killed(pool, small_study, small_base, 
     with ThreadPoolExecutor(1) as runner:
         running = runner.submit(run_study, tmp_path, workers=2, executor=pool, poll=0.1)
         end = time.monotonic() + 200
-        while (found := _pid(tmp_path)) is None:
+        while not (found := worked_on(ledger)):
             assert time.monotonic() < end, "nothing happened"
             time.sleep(0.002)
-        run, pid = found
+        run, pid = next(iter(found.items()))
         assert pid != os.getpid()
         os.kill(pid, signal.SIGKILL)
         assert running.result(timeout=300) == (0, 0, 4, 0)

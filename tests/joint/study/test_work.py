@@ -52,27 +52,16 @@ def _wait_for(condition, seconds=120):
     return found
 
 
-def _halfway(ledger, pid):
-    """The run that a process is in the middle of: it has ended an epoch, and not the last."""
-    for run in ledger.runs:
-        path = ledger.path(run)
-        lines = path / ATTEMPTS_FILE
-        if not lines.exists() or ledger.state(run) != "running":
-            continue
-        last = json.loads(lines.read_text().splitlines()[-1])
-        if last["pid"] == pid and 1 <= len(read_history(path)) < _EPOCHS:
-            return run
-    return None
-
-
-def _frozen(ledger, pid):
+def _frozen(ledger, worked_on, pid):
     """Stop a child; leave it so when it is halfway, so that it is still there when it is killed."""
     os.kill(pid, signal.SIGSTOP)
     os.waitpid(pid, os.WUNTRACED)
-    run = _halfway(ledger, pid)
-    if run is None:
-        os.kill(pid, signal.SIGCONT)
-    return run
+    for run, worker_pid in worked_on(ledger).items():
+        # In the middle: it has ended an epoch, and not the last.
+        if worker_pid == pid and 1 <= len(read_history(ledger.path(run))) < _EPOCHS:
+            return run
+    os.kill(pid, signal.SIGCONT)
+    return None
 
 
 def test_a_worker_does_everything_and_nothing_twice(small_study, small_base, tmp_path):
@@ -239,7 +228,7 @@ def _work_alone(folder):
 
 @pytest.mark.parametrize(("runs", "number"), [(12, 3), pytest.param(60, 6, marks=pytest.mark.slow)])
 def test_two_workers_are_killed_and_nothing_is_lost(
-    small_study, small_base, tmp_path, runs, number
+    small_study, small_base, worked_on, tmp_path, runs, number
 ):
     base = small_base(epochs=_EPOCHS, batch_size=16)
     ledger = _small(small_study, tmp_path / "study", base, seeds=range(runs // 2))
@@ -248,7 +237,7 @@ def test_two_workers_are_killed_and_nothing_is_lost(
         process.start()
     interrupted = []
     for process in workers[:2]:
-        interrupted.append(_wait_for(partial(_frozen, ledger, process.pid), 600))
+        interrupted.append(_wait_for(partial(_frozen, ledger, worked_on, process.pid), 600))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
     for process in workers[2:]:
@@ -318,23 +307,13 @@ def test_a_worker_whose_clock_is_hours_off_works_with_the_others(
         assert ledger.result(run) == alone.result(run)
 
 
-def test_a_study_keeps_its_number_of_workers(small_study, small_base, tmp_path, capfd):
+def test_a_study_keeps_its_number_of_workers(small_study, small_base, worked_on, tmp_path, capfd):
     ledger = _small(small_study, tmp_path, small_base(epochs=_EPOCHS), seeds=range(2))
     with ThreadPoolExecutor(1) as runner:
         study = runner.submit(run_study, tmp_path, workers=1, poll=0.1)
-        own = []
-
-        def busy():
-            for run in ledger.runs:
-                lines = ledger.path(run) / ATTEMPTS_FILE
-                if lines.exists() and ledger.state(run) == "running":
-                    own.append(json.loads(lines.read_text().splitlines()[-1])["pid"])
-                    return True
-            return False
-
-        _wait_for(busy)
-        assert own[0] != os.getpid()
-        os.kill(own[0], signal.SIGKILL)  # the only one
+        (pid,) = _wait_for(lambda: worked_on(ledger)).values()
+        assert pid != os.getpid()
+        os.kill(pid, signal.SIGKILL)  # the only one
         assert study.result(timeout=200) == (0, 0, 4, 0)
     assert sum(_starts(ledger)) in (4, 5)
     assert "4/4 runs ended (0 failed), 0 running, 0 to go" in capfd.readouterr().err
