@@ -94,6 +94,11 @@ def write_atomically(path: Path, content: bytes, *, previous: Path | None = None
 
 def _keep(path: Path, previous: Path) -> None:
     """Call a file ``previous`` too, so that there is no moment without one under its own name."""
+    # A writer that was killed after this left both names to one file, where a rename of one to the
+    # other does nothing, by POSIX, and would leave the third name that is made here.
+    with contextlib.suppress(FileNotFoundError):
+        if path.samefile(previous):
+            return
     link = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         os.link(path, link)

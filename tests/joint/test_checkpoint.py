@@ -307,6 +307,11 @@ def test_a_kill_between_the_renames_leaves_the_old_file(tmp_path, monkeypatch, l
     with missing:
         assert load_latest(path, previous)[1]["number"] == 2
     assert joint.load_checkpoint(previous)[1]["number"] == 2
+    if links:  # both names are of one file now, which is where the next writer begins
+        joint.save_checkpoint(path, _tensors(), {"number": 4}, previous=previous)
+        assert joint.load_checkpoint(path)[1]["number"] == 4
+        assert joint.load_checkpoint(previous)[1]["number"] == 2
+        assert sorted(os.listdir(tmp_path)) == [previous.name, path.name]
 
 
 def test_what_a_killed_writer_leaves_is_removed_and_nothing_else(tmp_path):
