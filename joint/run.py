@@ -16,6 +16,7 @@ from torch import Tensor
 from .augment import Augmentation, AugmentationName
 from .checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from .folder import BEST_FILE, CHECKPOINT_FILE, RunFolder
+from .objective import Objective
 from .parallel import gathered, rank
 from .system import STAGES, ImagingSystem, Stage
 
@@ -191,6 +192,7 @@ class TrainingRun:
     """Everything that changes while a system trains, and what a checkpoint holds."""
 
     system: ImagingSystem
+    objective: Objective
     optimizer: torch.optim.Optimizer
     config: Training
     identity: dict[str, Any]

@@ -225,6 +225,25 @@ def evaluating(system: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+@contextmanager
+def only_learning(system: ImagingSystem, learning: tuple[Stage, ...]) -> Iterator[None]:
+    """Freeze the other stages: no gradient to their weights, evaluation mode, as before after."""
+    flags = {parameter: parameter.requires_grad for parameter in system.parameters()}
+    modes = {module: module.training for module in system.modules()}
+    try:
+        for name, stage in system.stages():
+            learns = name in learning
+            stage.train(learns)
+            for parameter in stage.parameters():
+                parameter.requires_grad_(learns and flags[parameter])
+        yield
+    finally:
+        for parameter, flag in flags.items():
+            parameter.requires_grad_(flag)
+        for module, mode in modes.items():
+            module.training = mode
+
+
 def _check_channels(*stages: tuple[str, str, nn.Module | None]) -> None:
     """Compare what a stage gives with what the next one says that it takes."""
     given: tuple[str, int] | None = None

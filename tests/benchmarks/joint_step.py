@@ -43,7 +43,8 @@ from torch.nn import functional
 import joint
 from classify import LesionPhantom
 from compress import Coded
-from joint import train as loop
+from joint import step as loop
+from joint import train
 from joint.feed import Feed, generators
 from joint.run import TrainingRun
 from joint.system import SystemOutput
@@ -109,24 +110,24 @@ class Ours:
         self.objective = joint.Objective(rate=RATE, distortion=DISTORTION)
         self.config = joint.Training(epochs=1, batch_size=BATCH, channels_last=channels_last)
         self.system.to(memory_format=layout(channels_last))  # pyright: ignore
-        optimizer = loop._optimizer(self.system, self.config)
-        self.run = TrainingRun(self.system, optimizer, self.config, {}, None)
-        self.graph = loop._Graph(self.system, self.objective, self.config)
+        optimizer = train._optimizer(self.system, self.config)
+        self.run = TrainingRun(self.system, self.objective, optimizer, self.config, {}, None)
+        self.graph = loop.Graph(self.run)
         self.feed = Feed(self.data, torch.device("cpu"))
         self.batch = next(self.views())
 
-    def views(self) -> Iterator[loop._Batch]:
+    def views(self) -> Iterator[loop.Batch]:
         """What an epoch passes."""
         rows = loop._order(self.feed, self.config, 0)
         return loop._batches(self.run, self.feed, rows, torch.arange(len(rows)).split(BATCH))
 
     def step(self) -> None:
         """One step of the loop, its batch being there."""
-        loop._step(self.run, self.graph, [self.batch], BATCH, self.data.counts)
+        loop._step([self.run], self.graph, [loop._Prepared([self.batch], BATCH)], self.data.counts)
 
     def steps(self) -> None:
         """All steps of an epoch, with order, gathering, views and looks."""
-        for _ in loop._steps(self.run, self.graph, self.feed, progress=False):
+        for _ in loop.steps([self.run], self.graph, self.feed, progress=False):
             pass
         self.run.step, self.run.seen, self.run.sums = 0, 0, {}
 

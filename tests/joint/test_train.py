@@ -132,14 +132,15 @@ def test_every_epoch_has_an_order_of_its_own_and_shows_each_picture_once(
     lesions, others, monkeypatch
 ):
     seen = []
-    original = joint.train._step
+    original = joint.step._step
 
-    def watching(run, graph, batches, *rest):
-        seen.append((run.epoch, torch.cat([batch.scenes.sum((1, 2, 3)) for batch in batches])))
+    def watching(runs, graph, given, *rest):
+        (run,), (step,) = runs, given
+        seen.append((run.epoch, torch.cat([batch.scenes.sum((1, 2, 3)) for batch in step.parts])))
         assert not any(p.requires_grad for p in run.system.codec.parameters())
-        return original(run, graph, batches, *rest)
+        return original(runs, graph, given, *rest)
 
-    monkeypatch.setattr(joint.train, "_step", watching)
+    monkeypatch.setattr(joint.step, "_step", watching)
     learning = ("front_end", "sensor", "classifier")
     config = _settings(augmentation="none", epochs=2, stages=learning)
     _fit(full_system(), lesions, others, config=config)
@@ -208,13 +209,14 @@ def test_the_run_folder_is_readable(lesions, others, tmp_path):
 def _watch(monkeypatch):
     """Keep what each step is given: (epoch, step) and its batches."""
     seen = {}
-    original = joint.train._step
+    original = joint.step._step
 
-    def watching(run, graph, batches, *rest):
-        seen[run.epoch, run.step] = batches
-        return original(run, graph, batches, *rest)
+    def watching(runs, graph, given, *rest):
+        (run,), (step,) = runs, given
+        seen[run.epoch, run.step] = step.parts
+        return original(runs, graph, given, *rest)
 
-    monkeypatch.setattr(joint.train, "_step", watching)
+    monkeypatch.setattr(joint.step, "_step", watching)
     return seen
 
 
@@ -302,16 +304,17 @@ def test_micro_batches_take_the_step_of_the_whole(lesions, others):
 
 def test_plans_say_which_stages_learn_in_which_epoch(lesions, others, monkeypatch):
     moved = []
-    original = joint.train._epoch
+    original = joint.train.epoch
 
-    def watching(run, *rest):
+    def watching(runs, *rest, **settings):
+        (run,) = runs
         before = _state(run.system)
-        original(run, *rest)
+        original(runs, *rest, **settings)
         after = _state(run.system)
         changed = [name for name in before if not torch.equal(before[name], after[name])]
         moved.append({name.split(".")[0] for name in changed})
 
-    monkeypatch.setattr(joint.train, "_epoch", watching)
+    monkeypatch.setattr(joint.train, "epoch", watching)
     config = _settings(plan="alternating", turn_epochs=2, epochs=5)
     history = _fit(full_system(), lesions, others, config=config)
     camera, network = {"front_end", "sensor"}, {"codec", "classifier"}
@@ -423,7 +426,7 @@ def test_an_interrupted_run_resumes_to_equal_bits(lesions, others, tmp_path, mon
     expected = _fit(whole, lesions, others, config=config)
 
     taken = 0
-    original = joint.train._step
+    original = joint.step._step
 
     def interrupted(*arguments):
         nonlocal taken
@@ -432,7 +435,7 @@ def test_an_interrupted_run_resumes_to_equal_bits(lesions, others, tmp_path, mon
             raise _Interrupted
         return original(*arguments)
 
-    monkeypatch.setattr(joint.train, "_step", interrupted)
+    monkeypatch.setattr(joint.step, "_step", interrupted)
     with pytest.raises(_Interrupted):
         _fit(full_system(), lesions, others, config=config, directory=tmp_path)
     monkeypatch.undo()
@@ -503,7 +506,7 @@ def test_a_run_killed_at_random_points_resumes_to_equal_bits(lesions, others, tm
 def test_a_finished_run_is_not_trained_again(lesions, others, tmp_path, monkeypatch):
     system = full_system()
     history = _fit(system, lesions, others, directory=tmp_path)
-    monkeypatch.setattr(joint.train, "_step", None)
+    monkeypatch.setattr(joint.step, "_step", None)
     again = full_system(seed=3)
     assert _fit(again, lesions, others, directory=tmp_path, resume=True) == history
     assert _same(_state(system), _state(again))
@@ -542,15 +545,16 @@ def test_a_run_is_not_overwritten_or_mixed_with_another(lesions, others, tmp_pat
 def test_a_loss_that_is_no_number_stops_the_run_and_spares_the_checkpoint(
     lesions, others, tmp_path, monkeypatch
 ):
-    original = joint.train._step
+    original = joint.step._step
 
-    def broken(run, *rest):
+    def broken(runs, *rest):
+        (run,) = runs
         if run.epoch == 1 and run.step == 2:
             with torch.no_grad():
                 run.system.classifier.net[0].weight.fill_(float("nan"))
-        return original(run, *rest)
+        return original(runs, *rest)
 
-    monkeypatch.setattr(joint.train, "_step", broken)
+    monkeypatch.setattr(joint.step, "_step", broken)
     with pytest.raises(joint.TrainingDiverged, match=r"became nan in epoch 2, step 3.*classifier"):
         _fit(
             full_system(),
@@ -627,7 +631,7 @@ def test_a_checkpoint_of_something_else_is_refused(lesions, others, tmp_path):
 
 
 def test_a_folder_that_cannot_hold_a_run_is_found_out_first(lesions, others, tmp_path, monkeypatch):
-    monkeypatch.setattr(joint.train, "_step", None)
+    monkeypatch.setattr(joint.step, "_step", None)
     (tmp_path / "file").touch()
     with pytest.raises(joint.CheckpointError, match="cannot write"):
         _fit(full_system(), lesions, others, directory=tmp_path / "file")
@@ -641,7 +645,7 @@ def test_tied_weights_are_saved(lesions, others, tmp_path):
 
 
 def test_a_validation_set_that_does_not_fit_is_refused_first(lesions, others, monkeypatch):
-    monkeypatch.setattr(joint.train, "_step", None)
+    monkeypatch.setattr(joint.step, "_step", None)
     small = classify.LesionDataset(
         images=torch.zeros(4, 3, 20, 20, dtype=torch.uint8),
         labels=[0, 1, 2, 0],
@@ -695,7 +699,7 @@ def _one_class(lesions):
 def test_what_cannot_work_is_refused_before_the_first_step(
     lesions, others, monkeypatch, change, message
 ):
-    monkeypatch.setattr(joint.train, "_step", None)
+    monkeypatch.setattr(joint.step, "_step", None)
     system = change.get("system", full_system)()
     train = change.get("train", lambda d: d)(lesions)
     options = {k: v for k, v in change.items() if k in ("config", "objective", "device")}
@@ -712,7 +716,7 @@ def test_a_picture_that_is_validated_is_not_trained_on(lesions, others):
 
 
 def test_a_scene_that_the_front_end_cannot_take_is_refused_first(lesions, others, monkeypatch):
-    monkeypatch.setattr(joint.train, "_step", None)
+    monkeypatch.setattr(joint.step, "_step", None)
     system = joint.ImagingSystem(front_end=optics.FourierFilter(32), classifier=Head())
     with pytest.raises(ValueError, match="build it with the size of the scene"):
         _fit(system, lesions, others, objective=joint.Objective())
@@ -806,7 +810,7 @@ def test_class_weights_of_parts_add_up_to_those_of_the_step(lesions, others):
 
 
 def test_what_a_turn_cannot_move_is_refused_before_the_first_step(lesions, others, monkeypatch):
-    monkeypatch.setattr(joint.train, "_step", None)
+    monkeypatch.setattr(joint.step, "_step", None)
     system = joint.ImagingSystem(
         front_end=optics.LearnedKernel("identity", 3), codec=compress.JPEG(50), classifier=Head()
     )
