@@ -1,11 +1,11 @@
 """What the system sees, what decides in it, what it costs, and where accuracy is lost.
 
-Files: ``contrast`` the measures, ``plane`` at which plane · ``colour`` L*a*b* and CIEDE2000 with
-gradients · ``region`` lesion, ring and contour · ``segment`` masks where there are none ·
-``by_class`` what is typical of a class, and which classes are confused · ``correctness`` contrast
-against being right, within class · ``contrast_change`` between two systems · ``causal`` the same
-lesions at another contrast, ``altered`` pictures without some of what they tell · ``kept`` which
-details and regions are handed on ·
+Files: ``contrast`` the measures, ``gcnr`` that of histograms, ``plane`` at which plane · ``colour``
+L*a*b* and CIEDE2000 with gradients · ``region`` lesion, ring and contour · ``segment`` masks where
+there are none · ``by_class`` what is typical of a class, and which classes are confused ·
+``correctness`` contrast against being right, within class · ``contrast_change`` between two
+systems · ``causal`` the same lesions at another contrast, ``altered`` pictures without some of what
+they tell · ``kept`` which details and regions are handed on ·
 ``optimal_image`` what the system takes for a class ·
 ``attribution`` where accuracy is lost, ``ledger`` what a picture costs, ``scores`` accuracies
 paired over lesions · ``rate_map`` where bits go, ``rate_change`` and where they move to ·
@@ -27,14 +27,7 @@ from .by_class import (
 )
 from .causal import ContrastSweep, recall_against_contrast, scalable, scale_contrast
 from .colour import ciede2000
-from .contrast import (
-    MEASURES,
-    Contrast,
-    Measure,
-    Undefined,
-    contrast,
-    generalised_cnr,
-)
+from .contrast import MEASURES, Contrast, Measure, Undefined, contrast
 from .contrast_change import ContrastChange, contrast_change
 from .correctness import (
     ContrastEffect,
@@ -49,6 +42,7 @@ from .gaussian import (
     gaussian_mutual_information,
     sensor_information,
 )
+from .gcnr import generalised_cnr
 from .information import (
     PlaneInformation,
     RankCorrelations,

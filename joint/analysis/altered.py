@@ -22,6 +22,7 @@ from joint.system import Encoding
 from optics import clip, linear_to_srgb, srgb_to_linear
 
 from .causal import lab_means, scale_contrast
+from .colour import exact
 from .rate_map import REGIONS
 from .region import check_masks, regions
 
@@ -75,14 +76,15 @@ def keep_region(
     kept = torch.zeros_like(masks)
     if region != "none":
         kept = regions(masks, band=band)[REGIONS.index(region)]
-    light = srgb_to_linear(images) if encoding == "srgb" else images
+    precise = exact(images)
+    light = srgb_to_linear(precise) if encoding == "srgb" else precise
     result = images
     for side in (masks, ~masks):
         replaced = (side & ~kept)[:, None]
         count = replaced.sum((-2, -1), keepdim=True).clamp_min(1)
         mean = (light * replaced).sum((-2, -1), keepdim=True) / count
         flat = linear_to_srgb(mean) if encoding == "srgb" else mean
-        result = torch.where(replaced, flat, result)
+        result = torch.where(replaced, flat.to(images.dtype), result)
     return result
 
 

@@ -105,7 +105,7 @@ class PairContrast(NamedTuple):
     confusion_interval: Interval
     """Of that mean."""
     rank: int
-    """Place among the pairs that exist by distance, the nearest being 1."""
+    """Place among the pairs that exist by distance, the nearest being 1; equal ones share it."""
     rank_interval: Interval
     """Of that place in the draws."""
 
@@ -309,7 +309,7 @@ def confusion_against_contrast(
     )  # [r, 2, pairs]
     # A pair that a draw has no pictures of has no place in it.
     places = rankdata(drawn[:, 0], "min", axis=1, nan_policy="omit")
-    nearest = np.argsort(far, kind="stable")
+    nearest, ranks = np.argsort(far, kind="stable"), rankdata(far, "min")
     return ConfusionContrast(
         measure=measure,
         distance=distance,
@@ -321,10 +321,10 @@ def confusion_against_contrast(
                 confusion=float(confused[k]),
                 distance_interval=percentile_interval(drawn[:, 0, k], level),
                 confusion_interval=percentile_interval(drawn[:, 1, k], level),
-                rank=place,
+                rank=int(ranks[k]),
                 rank_interval=percentile_interval(places[:, k], level),
             )
-            for place, k in enumerate(nearest, start=1)
+            for k in nearest
         ),
         spearman=_correlation_of_pairs(far, confused),
         interval=percentile_interval(

@@ -32,7 +32,7 @@ from joint.system import Encoding, ImagingSystem, evaluating
 from optics import clip, linear_to_srgb, srgb_to_linear
 
 from .by_class import lesions_in, rank_correlation
-from .colour import lab, light_of_lab
+from .colour import exact, lab, light_of_lab
 from .contrast import contrast
 from .record import plain
 from .region import check_masks, distance_outside, skin_ring
@@ -130,7 +130,7 @@ def scale_contrast(
         Red, green and blue.
     masks : Tensor, bool ``[B, H, W]``
         True on the lesion.
-    factor : float or Tensor ``[B]``, 0 or more
+    factor : float or Tensor ``[B]``, finite, 0 or more
         1 returns the pictures as they are, bit by bit; 0 hides the lesion.
     inner, outer : float, pixels
         The ring's distances from the lesion.
@@ -143,7 +143,7 @@ def scale_contrast(
 
     Returns
     -------
-    Tensor ``[B, 3, H, W]`` in 0..1
+    Tensor ``[B, 3, H, W]`` in 0..1, of the pictures' dtype
         Differentiable in pictures and factor. Colours that sRGB does not have are clipped, so
         that far above 1 the contrast falls behind its factor.
 
@@ -153,18 +153,13 @@ def scale_contrast(
         When pictures and masks do not fit, a picture has no lesion or no ring, or the factor, the
         feather or the encoding is not allowed.
     """
-    check_masks(masks, images)
-    if images.shape[1] != 3:
-        raise ValueError(
-            f"contrast is scaled in L*a*b*, of red, green and blue, not of {images.shape[1]} "
-            "channels"
-        )
-    if encoding not in get_args(Encoding):
-        raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
+    _check_coloured(images, masks, encoding)
     if not 0 <= feather <= inner:
         raise ValueError(f"feather must be from 0 to inner = {inner} pixels, not {feather}")
-    strength = torch.as_tensor(factor, dtype=images.dtype, device=images.device)
-    if strength.ndim > 1 or bool((strength < 0).any()) or bool(strength.isnan().any()):
+    precise = exact(images)
+    strength = torch.as_tensor(factor, dtype=precise.dtype, device=images.device)
+    fits = strength.ndim == 0 or strength.shape in ((1,), masks.shape[:1])
+    if not fits or not bool(((strength >= 0) & strength.isfinite()).all()):
         raise ValueError(f"factor must be one number of 0 or more, or one a picture, not {factor}")
     ring = skin_ring(masks, inner=inner, outer=outer)
     undefined = ~_scalable(masks, ring)
@@ -175,7 +170,7 @@ def scale_contrast(
         )
     strength = strength.reshape(-1, 1, 1, 1)
     with torch.autocast(images.device.type, enabled=False):
-        colours = lab(srgb_to_linear(images) if encoding == "srgb" else images)
+        colours = lab(srgb_to_linear(precise) if encoding == "srgb" else precise)
         lesion, own_spread = _moments(colours, masks)
         skin, skin_spread = _moments(colours, ring)
         flat = own_spread == 0
@@ -192,7 +187,7 @@ def scale_contrast(
         )  # the same rounding in both: no change is no change
         if encoding == "srgb":
             after, before = linear_to_srgb(after), linear_to_srgb(before)
-        return clip(images + (after - before))
+        return clip(precise + (after - before)).to(images.dtype)
 
 
 def lab_means(
@@ -205,14 +200,24 @@ def lab_means(
 ) -> tuple[Tensor, Tensor]:
     """Mean L*a*b* of each lesion and of its ring ``[B, 3]``, between which contrast is scaled.
 
+    In single precision, or double where the pictures are.
+
     Parameters
     ----------
     images, masks, inner, outer, encoding
         As in :func:`scale_contrast`; NaN where a region is empty.
+
+    Raises
+    ------
+    ValueError
+        When pictures and masks do not fit, or the ring or the encoding is not allowed.
     """
-    colours = lab(srgb_to_linear(images) if encoding == "srgb" else images)
+    _check_coloured(images, masks, encoding)
     ring = skin_ring(masks, inner=inner, outer=outer)
-    lesion, skin = (_moments(colours, region)[0].flatten(1) for region in (masks, ring))
+    with torch.autocast(images.device.type, enabled=False):
+        images = exact(images)
+        colours = lab(srgb_to_linear(images) if encoding == "srgb" else images)
+        lesion, skin = (_moments(colours, region)[0].flatten(1) for region in (masks, ring))
     return lesion, skin
 
 
@@ -386,6 +391,17 @@ def _rates(weights: Array, hits: Array, onehot: Array) -> tuple[Array, Array, Ar
     )
     seen = (total > 0).sum(1)[:, None]
     return share, right.sum(-1) / total.sum(1)[:, None], np.nansum(share, -1) / seen
+
+
+def _check_coloured(images: Tensor, masks: Tensor, encoding: Encoding) -> None:
+    check_masks(masks, images)
+    if images.shape[1] != 3:
+        raise ValueError(
+            f"contrast is scaled in L*a*b*, of red, green and blue, not of {images.shape[1]} "
+            "channels"
+        )
+    if encoding not in get_args(Encoding):
+        raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
 
 
 def _scalable(masks: Tensor, ring: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["ciede2000", "lab", "light_of_lab", "luminance", "root"]
+__all__ = ["ciede2000", "exact", "lab", "light_of_lab", "luminance", "root"]
 
 # Linear sRGB to XYZ and the white D65 of the 2 degree observer (IEC 61966-2-1), in the digits of
 # scikit-image: white has Y = 1.
@@ -27,6 +27,14 @@ _OFFSET = 4 / 29
 _GREY = 1e-16  # square of a chroma, or of a difference, that is none
 
 
+def exact(values: Tensor) -> Tensor:
+    """Values in single precision, or double where they are: half has no digits for a cube root.
+
+    Nor can it count: bfloat16 stops at 256, float16 at 2048.
+    """
+    return values if values.dtype == torch.float64 else values.float()
+
+
 def luminance(light: Tensor) -> Tensor:
     """Relative luminance Y ``[..., H, W]`` of linear sRGB light ``[..., 3, H, W]``; white is 1."""
     red, green, blue = light.unbind(-3)
@@ -38,11 +46,10 @@ def lab(light: Tensor) -> Tensor:
 
     Light outside of 0..1 is continued, not clipped. The gradient is finite everywhere.
     """
-    scaled = torch.tensor(_XYZ, dtype=torch.float64) / torch.tensor(_WHITE).double()[:, None]
-    xyz = (scaled.to(light) @ light.flatten(-2)).unflatten(-1, light.shape[-2:])
+    xyz = (_white_scaled().to(light) @ light.flatten(-2)).unflatten(-1, light.shape[-2:])
     # The clamp keeps the branch that `where` discards from putting a NaN into the gradient.
-    root = torch.where(xyz > _DARK, xyz.clamp_min(_DARK) ** (1 / 3), _SLOPE * xyz + _OFFSET)
-    x, y, z = root.unbind(-3)
+    curve = torch.where(xyz > _DARK, xyz.clamp_min(_DARK) ** (1 / 3), _SLOPE * xyz + _OFFSET)
+    x, y, z = curve.unbind(-3)
     return torch.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)), -3)
 
 
@@ -143,7 +150,7 @@ def _length(a: Tensor, b: Tensor) -> Tensor:
     return root(a.square() + b.square())
 
 
-def root(square: Tensor) -> Tensor:
-    """Square root whose gradient at 0 is 0."""
-    none = square < _GREY
+def root(square: Tensor, *, negligible: float = _GREY) -> Tensor:
+    """Square root whose gradient at 0 is 0; squares up to ``negligible`` count as 0."""
+    none = square <= negligible
     return torch.where(none, 0, torch.where(none, 1, square).sqrt())

@@ -21,18 +21,11 @@ from torch import Tensor
 from joint.system import Encoding
 from optics import srgb_to_linear
 
-from .colour import ciede2000, lab, luminance, root
+from .colour import ciede2000, exact, lab, luminance, root
+from .gcnr import generalised_cnr
 from .region import check_masks, contour, octant, skin_ring
 
-__all__ = [
-    "MEASURES",
-    "Causes",
-    "Contrast",
-    "Measure",
-    "Undefined",
-    "contrast",
-    "generalised_cnr",
-]
+__all__ = ["MEASURES", "Causes", "Contrast", "Measure", "Undefined", "contrast"]
 
 Measure = Literal[
     "weber", "michelson", "rms", "cnr", "gcnr", "soft_gcnr", "delta_e", "edge", "octants"
@@ -59,6 +52,8 @@ class Causes(NamedTuple):
     """The plane has no three colours, only a brightness."""
     no_contour: Tensor
     """No border crosses the frame."""
+    not_finite: Tensor
+    """A value of the picture is NaN or infinite; then no measure exists."""
 
 
 @dataclass(frozen=True)
@@ -87,19 +82,20 @@ _REASONS = {
     "flat": "lesion and skin are constant",
     "no_colour": "the plane has no three colours",
     "no_contour": "no border of the lesion crosses the frame",
+    "not_finite": "the picture holds values that are no finite numbers",
 }
-_REGIONS = ("no_lesion", "no_ring")
+_GENERAL = ("no_lesion", "no_ring", "not_finite")
 # In the order in which they are blamed.
 _CAUSES: dict[Measure, tuple[str, ...]] = {
-    "weber": (*_REGIONS, "dark_ring"),
-    "michelson": (*_REGIONS, "dark"),
-    "rms": (*_REGIONS, "dark"),
-    "cnr": (*_REGIONS, "flat"),
-    "gcnr": _REGIONS,
-    "soft_gcnr": _REGIONS,
-    "delta_e": (*_REGIONS, "no_colour"),
-    "edge": ("no_lesion", "no_contour"),
-    "octants": ("no_lesion", "no_contour"),
+    "weber": (*_GENERAL, "dark_ring"),
+    "michelson": (*_GENERAL, "dark"),
+    "rms": (*_GENERAL, "dark"),
+    "cnr": (*_GENERAL, "flat"),
+    "gcnr": _GENERAL,
+    "soft_gcnr": _GENERAL,
+    "delta_e": (*_GENERAL, "no_colour"),
+    "edge": ("no_lesion", "no_contour", "not_finite"),
+    "octants": ("no_lesion", "no_contour", "not_finite"),
 }
 
 
@@ -116,9 +112,17 @@ class Contrast:
     michelson: Tensor
     """``(Y_B - Y_M) / (Y_B + Y_M)``; positive for a dark lesion ``[B]``."""
     rms: Tensor
-    """``s / mu`` of Y over lesion and ring together (Peli, JOSA A 7:2032, 1990) ``[B]``."""
+    """``s / mu`` of Y over lesion and ring together ``[B]``.
+
+    The RMS of ``(Y - mu) / mu`` (Kukkonen et al., Vision Res. 33:1431, 1993); Peli's (JOSA A
+    7:2032, 1990) is s alone, of values whose white is 1.
+    """
     cnr: Tensor
-    """``|mu_M - mu_B| / sqrt((s_M^2 + s_B^2) / 2)`` of Y ``[B]``."""
+    """``|mu_M - mu_B| / sqrt((s_M^2 + s_B^2) / 2)`` of Y ``[B]``.
+
+    By the mean of the variances: sqrt(2) times the CNR by their sum, which ultrasound uses
+    (Rodriguez-Molares et al., IEEE TUFFC 67:745, 2020).
+    """
     gcnr: Tensor
     """1 - overlap of the histograms of Y; no gradient ``[B]``. See :func:`generalised_cnr`."""
     soft_gcnr: Tensor
@@ -148,7 +152,7 @@ class Contrast:
             other = (
                 "the border does not cross all octants"
                 if measure == "octants"
-                else "the picture holds values that are no finite numbers"
+                else "the light is too bright to be squared in its precision"
             )
             yield from _undefined_rows(measure, other, left)
 
@@ -208,7 +212,8 @@ def contrast(
     -------
     Contrast
         NaN, never 0, where a measure does not exist: :attr:`Contrast.undefined` says why. The
-        gradient of a NaN is 0 for its own picture and does not touch the others.
+        gradient of a NaN is 0 for its own picture and does not touch the others. A picture that
+        holds a value that is no finite number, wherever it is, has no measure.
 
     Raises
     ------
@@ -228,9 +233,12 @@ def contrast(
         raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
     ring = skin_ring(masks, inner=inner, outer=outer)
     coloured = images.shape[1] == 3
-    # Half precision has not the digits for a histogram, nor for a cube root.
     with torch.autocast(images.device.type, enabled=False):
-        images = images if images.dtype == torch.float64 else images.float()
+        images = exact(images)
+        # One such value would be in every sum of its picture, and in the gradients of all weights
+        # that made the batch.
+        finite = images.isfinite().flatten(1).all(1)
+        images = torch.where(finite[:, None, None, None], images, 0)
         light = srgb_to_linear(images) if encoding == "srgb" else images
         if not coloured:
             light = light.mean(1, keepdim=True).expand(-1, 3, -1, -1)
@@ -250,75 +258,27 @@ def contrast(
         flat=stats.flat,
         no_colour=torch.full_like(stats.flat, not coloured),
         no_contour=~border.flatten(1).any(1),
+        not_finite=~finite,
     )
-    there = ~(causes.no_lesion | causes.no_ring)
+    there = ~(causes.no_lesion | causes.no_ring) & finite
     lesion, skin = stats.mean.unbind(-1)
     both = (stats.count * stats.mean).sum(-1) / stats.count.sum(-1).clamp_min(1)
     return Contrast(
         weber=_ratio(lesion - skin, skin, there & ~causes.dark_ring),
         michelson=_ratio(skin - lesion, skin + lesion, there & ~causes.dark),
-        rms=_ratio(root(stats.total_variance), both, there & ~causes.dark),
+        rms=_ratio(root(stats.total_variance, negligible=0), both, there & ~causes.dark),
         cnr=_ratio(
             (lesion - skin).abs(),
-            root(stats.variance.mean(-1)),
+            root(stats.variance.mean(-1), negligible=0),
             there & ~causes.flat,
         ),
-        gcnr=overlap,
-        soft_gcnr=soft,
+        gcnr=_known(overlap, finite),
+        soft_gcnr=_known(soft, finite),
         delta_e=_known(ciede2000(means[:, 0], means[:, 1]), there & ~causes.no_colour),
-        edge=edge,
-        octants=octants,
+        edge=_known(edge, finite),
+        octants=_known(octants, finite[:, None]),
         causes=causes,
     )
-
-
-def generalised_cnr(
-    values: Tensor, first: Tensor, second: Tensor, *, bins: int = 64, soft: bool = False
-) -> Tensor:
-    """Generalised contrast-to-noise ratio: 1 - overlap of the distributions in two regions.
-
-    0 for equal distributions, 1 for disjoint ones: ``2 P - 1`` for the share P of pixels that the
-    best classifier of single values gets right, when both regions count alike (Rodriguez-Molares
-    et al., IEEE TUFFC 67:745, 2020). A monotone change of the values leaves it as it is, up to
-    the width of the bins. Few pixels in many bins overlap less than their distributions do.
-
-    Parameters
-    ----------
-    values : Tensor ``[B, H, W]``
-        Of any scale: the bins of a picture span the values in its regions.
-    first, second : Tensor, bool ``[B, H, W]``
-        The regions.
-    bins : int
-        At least 2.
-    soft : bool
-        Let every value share itself out between the two nearest bins in proportion (a linear
-        B-spline), which has a gradient wherever the regions overlap.
-
-    Returns
-    -------
-    Tensor ``[B]``
-        NaN where a region is empty, or holds a value that is no finite number.
-
-    Raises
-    ------
-    ValueError
-        For fewer than 2 bins.
-    """
-    if bins < 2:
-        raise ValueError(f"a histogram needs at least 2 bins, not {bins}")
-    either = first | second
-    # No bin holds such a value, and an index made of it would be another picture's.
-    finite = values.isfinite()
-    values = torch.where(finite, values, 0)
-    low = torch.where(either, values, math.inf).amin((-2, -1), keepdim=True)
-    high = torch.where(either, values, -math.inf).amax((-2, -1), keepdim=True)
-    usable = high > low
-    span = torch.where(usable, high - low, 1)
-    position = torch.where(usable, values - low, 0) / span * (bins - 1 if soft else bins)
-    shares = [_histogram(position, region, bins, soft) for region in (first, second)]
-    there = first.flatten(1).any(1) & second.flatten(1).any(1)
-    there = there & (finite | ~either).flatten(1).all(1)
-    return _known(1 - torch.minimum(*shares).sum(-1), there)
 
 
 class _Statistics(NamedTuple):
@@ -326,7 +286,7 @@ class _Statistics(NamedTuple):
     mean: Tensor  # [B, 2]
     variance: Tensor  # [B, 2]
     total_variance: Tensor  # [B], both together
-    flat: Tensor  # [B], no spread within either
+    flat: Tensor  # [B], no spread within either, or none that can be squared
 
 
 def _statistics(bright: Tensor, masks: Tensor, ring: Tensor) -> _Statistics:
@@ -345,7 +305,8 @@ def _statistics(bright: Tensor, masks: Tensor, ring: Tensor) -> _Statistics:
     shares = count / count.sum(-1, keepdim=True).clamp_min(1)
     between = shares.prod(-1) * (mean[:, 0] - mean[:, 1]).square()
     total = (shares * variance).sum(-1) + between
-    return _Statistics(count, mean, variance, total, extremes[0] & extremes[1])
+    flat = (extremes[0] & extremes[1]) | (variance.sum(-1) == 0)
+    return _Statistics(count, mean, variance, total, flat)
 
 
 def _region_means(values: Tensor, masks: Tensor, ring: Tensor) -> Tensor:
@@ -353,23 +314,6 @@ def _region_means(values: Tensor, masks: Tensor, ring: Tensor) -> Tensor:
     weights = torch.stack((masks, ring), 1).flatten(2).to(values.dtype)
     count = weights.sum(-1, keepdim=True)
     return weights @ values.flatten(2).transpose(1, 2) / count.clamp_min(1)
-
-
-def _histogram(position: Tensor, region: Tensor, bins: int, soft: bool) -> Tensor:
-    """Shares of the pixels of a region in each bin ``[B, bins]``."""
-    place = position[region]
-    first = torch.arange(len(region), device=region.device)[:, None, None] * bins
-    slot = place.detach().floor().clamp(0, bins - (2 if soft else 1)).long()
-    cell = first.expand_as(region)[region] + slot
-    total = len(region) * bins
-    if soft:
-        part = place - slot
-        counts = position.new_zeros(total).index_add(0, cell, 1 - part)
-        counts = counts.index_add(0, cell + 1, part)
-    else:
-        counts = torch.bincount(cell, minlength=total).to(position.dtype)
-    counts = counts.view(-1, bins)
-    return counts / region.sum((-2, -1)).clamp_min(1)[:, None]
 
 
 def _sharpness(colours: Tensor, border: Tensor, octants: Tensor) -> tuple[Tensor, Tensor]:

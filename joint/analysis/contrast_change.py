@@ -113,6 +113,7 @@ def contrast_change(
     there = np.isfinite(pair[0]) & np.isfinite(pair[1])
     if not there.any():
         raise ValueError(f"none of the {len(there)} pictures has both values")
+    membership(groups, len(there))  # refuses groups that are not of all pictures
     names = None if groups is None else [groups[row] for row in np.flatnonzero(there).tolist()]
     member = membership(names, int(there.sum()))
     check_units(member, names)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from contrast_study.claims import CLAIMS, FACTORS, KINDS, measure, width
+from contrast_study.runs import Options, train
 from PIL import Image
 
 import joint
@@ -25,7 +27,7 @@ def example():
 @pytest.fixture(scope="module")
 def tiny(example, tmp_path_factory):
     """Options, numbers and what was printed of a small run."""
-    options = example.Options(
+    options = Options(
         limit=70, image_size=32, epochs=1, codec_epochs=1, joint_epochs=1, codec=("6X",),
         view=("whole", "boundary only"), resamples=10, steps=2,
         output=tmp_path_factory.mktemp("contrast"),
@@ -33,15 +35,15 @@ def tiny(example, tmp_path_factory):
     return options, example.main(options)
 
 
-def test_each_claim_has_its_numbers(example, tiny):
+def test_each_claim_has_its_numbers(tiny):
     options, numbers = tiny
     told = json.loads((options.output / "contrast.json").read_text())
-    assert list(example.CLAIMS) == [name for name in told if name in example.CLAIMS]
-    critical, faint, alike, boundaries, width = (told[claim] for claim in example.CLAIMS)
-    kinds = set(example.KINDS)
+    assert list(CLAIMS) == [name for name in told if name in CLAIMS]
+    critical, faint, alike, boundaries, width = (told[claim] for claim in CLAIMS)
+    kinds = set(KINDS)
     for who in ("classifier", "joint 6X-0"):
         assert set(critical["effects"][who]) == kinds
-        assert len(critical["sweeps"][who.removesuffix("-0")]["recall"]) == len(example.FACTORS)
+        assert len(critical["sweeps"][who.removesuffix("-0")]["recall"]) == len(FACTORS)
     assert set(faint["by class"]) == kinds
     assert len(faint["recall"]) == 7
     ranks = [pair["rank"] for pair in alike["classifier"]["gcnr"]["pairs"]]
@@ -88,11 +90,11 @@ def test_figures_are_drawn(tiny):
             assert np.asarray(figure.convert("L")).std() > 10
 
 
-def test_what_is_there_is_taken_up(example, tiny, capsys):
+def test_what_is_there_is_taken_up(tiny, capsys):
     options, numbers = tiny
-    study = example.train(options)
+    study = train(options)
     assert "epoch" not in capsys.readouterr().out
-    again = example.width(example.measure(study, options))
+    again = width(measure(study, options))
     assert again["rows"] == numbers["the size of the latent does not decide"]["rows"]
 
 
@@ -115,7 +117,7 @@ def test_it_takes_runs_as_the_quickstart_leaves_them(example, tmp_path):
         ("joint", joint.RunConfig(**rest)),
     ):
         complete_run(config, parts, tmp_path / name, resamples=10, progress=False)
-    options = example.Options(run=tmp_path, resamples=10, steps=2, output=tmp_path / "out")
+    options = Options(run=tmp_path, resamples=10, steps=2, output=tmp_path / "out")
     numbers = example.main(options)
     assert set(numbers["the size of the latent does not decide"]["rows"]) == {
         "factorized-0, frozen", "factorized-0, joint",

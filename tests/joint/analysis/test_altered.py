@@ -43,6 +43,14 @@ def test_only_the_region_stays_and_the_light_of_both_sides(scenes):
                 assert float(light[0]) == pytest.approx(float(light[1]), abs=1e-5)
 
 
+def test_half_precision_rounds_the_flat_colours_alone(scenes):
+    images, masks = _pictures(scenes)
+    for dtype in (torch.bfloat16, torch.float16):
+        half = images.to(dtype)
+        seen = keep_region(half, masks, "boundary")
+        assert torch.equal(seen, keep_region(half.float(), masks, "boundary").to(dtype))
+
+
 def test_regions_are_those_of_the_codecs(scenes):
     _, masks = _pictures(scenes)
     for band in (0, 1, 2.5, 3):
@@ -121,6 +129,10 @@ def test_what_does_not_fit_is_refused(scenes):
         keep_region(images, masks, "lesion", band=-1)
     with pytest.raises(ValueError, match="distance and strongest must be positive, not 0 and 4"):
         equal_contrast(images, masks, 0)
+    with pytest.raises(ValueError, match=r"scaled in L\*a\*b\*.*not of 1 channels"):
+        equal_contrast(images[:, :1], masks, 5.0)
+    with pytest.raises(ValueError, match="differ in number or size"):
+        equal_contrast(images, masks[:, :5], 5.0)
     with pytest.raises(ValueError, match="1 of 12 pictures have no lesion or no skin"):
         equal_contrast(images, torch.cat((torch.zeros_like(masks[:1]), masks[1:])), 5.0)
     with pytest.raises(ValueError, match=r"keeps the shape: \[12, 3, 48, 48\] became \[12, 48, 48"):

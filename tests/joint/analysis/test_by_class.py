@@ -148,6 +148,16 @@ def test_places_of_pairs_have_intervals():
     assert far[0].distance_interval.low > near.distance_interval.high
 
 
+def test_pairs_that_are_equally_far_share_a_place():
+    labels = np.repeat([0, 1, 2], 10)
+    values = labels + np.tile(np.arange(10) / 100, 3)  # each class apart from all others
+    found = confusion_against_contrast(
+        values, labels, labels, classes=CLASSES[:3], distance="separation", resamples=20
+    )
+    for pair in found.pairs:
+        assert (pair.distance, pair.rank, pair.rank_interval) == (1, 1, (1, 1))
+
+
 def test_rank_correlations_agree_with_scipy():
     curves = np.random.default_rng(0).integers(0, 4, (6, 2, 5)).astype(float)
     curves[0, 0] = 1

@@ -11,6 +11,7 @@ import joint
 import optics
 from classify import LesionDataset, LesionPhantom
 from joint.analysis import contrast, recall_against_contrast, scale_contrast
+from joint.analysis.causal import lab_means
 from joint.analysis.colour import lab
 from joint.analysis.region import skin_ring
 from optics import srgb_to_linear
@@ -177,15 +178,32 @@ def test_above_one_the_mean_moves_and_the_structure_stays():
     assert torch.allclose(after.mean(1) - skin, 1.5 * (before.mean(1) - skin), atol=1e-3)
 
 
+@pytest.mark.parametrize(("dtype", "step"), [(torch.bfloat16, 2**-8), (torch.float16, 2**-11)])
+def test_half_precision_rounds_the_result_alone(pictures, dtype, step):
+    images, masks = pictures[0].to(dtype), pictures[1]
+    ours = scale_contrast(images, masks, 0.5)
+    assert ours.dtype == dtype
+    assert torch.equal(scale_contrast(images, masks, 1.0), images)
+    single = scale_contrast(images.float(), masks, 0.5)
+    assert (ours.float() - single).abs().max() <= step / 2
+    exact = torch.stack(lab_means(images.double(), masks))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = torch.stack(lab_means(images, masks))
+    for means in (torch.stack(lab_means(images, masks)), inside):
+        torch.testing.assert_close(means.double(), exact, atol=1e-3, rtol=0)
+
+
 def test_what_cannot_be_scaled_is_refused(pictures):
     images, masks = pictures[0][:3], pictures[1][:3].clone()
     masks[1] = False
     with pytest.raises(ValueError, match=r"1 of 3 pictures have no lesion or no skin.*first at 1"):
         scale_contrast(images, masks, 0.5)
     masks = pictures[1][:3]
-    for factor in (-0.1, float("nan"), torch.ones(1, 3)):
+    for factor in (-0.1, float("nan"), math.inf, torch.ones(1, 3), torch.ones(2)):
         with pytest.raises(ValueError, match="factor must be one number of 0 or more, or one a"):
             scale_contrast(images, masks, factor)
+    with pytest.raises(ValueError, match="factor must be one number of 0 or more, or one a"):
+        scale_contrast(images[:1], masks[:1], torch.ones(3))  # would make three of one
     with pytest.raises(ValueError, match=r"feather must be from 0 to inner = 2\.0 pixels, not 3"):
         scale_contrast(images, masks, 0.5, feather=3)
     with pytest.raises(ValueError, match="red, green and blue, not of 1 channels"):

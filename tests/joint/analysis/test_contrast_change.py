@@ -49,6 +49,9 @@ def test_what_does_not_fit_is_refused():
         contrast_change(before, before[:7])
     with pytest.raises(ValueError, match="none of the 8 pictures has both values"):
         contrast_change(before, np.full(8, np.nan))
+    for count in (7, 9):
+        with pytest.raises(ValueError, match=f"8 rows need as many groups, not {count}"):
+            contrast_change(before, before, groups=[str(k) for k in range(count)])
     with pytest.raises(ValueError, match="at least 2 lesions, got 1"):
         contrast_change(before[:2], before[:2], groups=groups[:2])
     with pytest.raises(ValueError, match="resamples must be at least 1"):
