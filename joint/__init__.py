@@ -54,6 +54,7 @@ from .config import (
     load_config,
     save_config,
 )
+from .ensemble import fit_ensemble
 from .environment import Environment, environment
 from .evaluate import Evaluation, evaluate
 from .explain import (
@@ -158,6 +159,7 @@ __all__ = [
     "environment",
     "evaluate",
     "fit",
+    "fit_ensemble",
     "fit_psf",
     "graceful_stop",
     "grad_cam",

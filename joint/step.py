@@ -12,9 +12,9 @@ one, and everything else each run's own.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,18 @@ from .feed import Feed, derive_seed, generators
 from .parallel import normalising_together, rank, world_size
 from .run import NORM, Training, TrainingDiverged, TrainingRun
 
-__all__ = ["LOOK", "Batch", "Graph", "Passed", "check_finite", "shared", "steps"]
+__all__ = [
+    "LOOK",
+    "Batch",
+    "Graph",
+    "Pass",
+    "Passed",
+    "Passes",
+    "check_finite",
+    "detached",
+    "seed_default",
+    "steps",
+]
 
 #: Steps between two looks at what a GPU, or the other processes, have to say: each one waits.
 LOOK = 20
@@ -57,6 +68,18 @@ class Passed(NamedTuple):
     """Terms of the objective, scalars without a graph."""
 
 
+#: Batches of the runs, pictures of each class, and the epoch, to what each run comes to.
+Pass = Callable[[Sequence[Batch], Tensor, int], list[Passed]]
+
+
+class Passes(Protocol):
+    """Systems and objectives of runs that take their steps together."""
+
+    def ready(self) -> AbstractContextManager[Pass]:
+        """The forward pass of a step, while the block lasts."""
+        ...
+
+
 class Graph(nn.Module):
     """System and objective of a run as one module: the forward pass of a step."""
 
@@ -65,6 +88,24 @@ class Graph(nn.Module):
         self.system = torch.compile(run.system) if run.config.compile else run.system
         self.objective = run.objective
         self.low_precision = run.config.precision == "bfloat16"
+        self.device = run.device
+
+    @contextmanager
+    def ready(self) -> Iterator[nn.Module]:
+        """What passes the batches of an epoch; the processes share its gradients."""
+        device = self.device
+        if world_size() == 1:
+            yield self
+            return
+        yield DistributedDataParallel(
+            self,
+            device_ids=[device] if device.type == "cuda" else None,
+            # Equal everywhere by construction, see `normalising_together`.
+            broadcast_buffers=False,
+            # A term without a weight leaves the parameters that only it depends on without a
+            # gradient.
+            find_unused_parameters=True,
+        )
 
     def forward(self, batches: Sequence[Batch], counts: Tensor, epoch: int) -> list[Passed]:
         """Pass the batch of each run: of the only one, here."""
@@ -90,22 +131,8 @@ def seed_default(key: int, device: torch.device) -> None:
         torch.cuda.manual_seed(key)
 
 
-def shared(graph: nn.Module, device: torch.device) -> nn.Module:
-    """Let the processes share their gradients, where there are several."""
-    if world_size() == 1:
-        return graph
-    return DistributedDataParallel(
-        graph,
-        device_ids=[device] if device.type == "cuda" else None,
-        # Equal everywhere by construction, see `normalising_together`.
-        broadcast_buffers=False,
-        # A term without a weight leaves the parameters that only it depends on without a gradient.
-        find_unused_parameters=True,
-    )
-
-
 def steps(
-    runs: Sequence[TrainingRun], graph: nn.Module, feed: Feed, *, progress: bool
+    runs: Sequence[TrainingRun], graph: Pass, feed: Feed, *, progress: bool
 ) -> Iterator[list[Tensor]]:
     """Take the remaining steps of an epoch, and yield the loss of each run after each step.
 
@@ -113,8 +140,8 @@ def steps(
     ----------
     runs : sequence of TrainingRun
         At one step of one epoch.
-    graph : nn.Module
-        Passes their batches, see :class:`Graph`.
+    graph : callable
+        Passes their batches.
     feed : Feed
         The training set of all of them.
     progress : bool
@@ -207,7 +234,7 @@ def _batches(
 
 
 def _step(
-    runs: Sequence[TrainingRun], graph: nn.Module, given: Sequence[_Prepared], counts: Tensor
+    runs: Sequence[TrainingRun], graph: Pass, given: Sequence[_Prepared], counts: Tensor
 ) -> list[Passed]:
     """One step of the optimiser of each run, all processes together.
 
@@ -233,7 +260,7 @@ def _step(
     return passed
 
 
-def _sharing(graph: nn.Module, last: bool) -> AbstractContextManager[None]:
+def _sharing(graph: Pass, last: bool) -> AbstractContextManager[None]:
     """Share the gradients with the other processes with the last part of a step only."""
     alone = isinstance(graph, DistributedDataParallel) and not last
     return graph.no_sync() if alone else nullcontext()  # pyright: ignore[reportCallIssue]

@@ -12,7 +12,6 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from classify import LesionDataset
 
@@ -25,7 +24,7 @@ from .objective import Objective
 from .parallel import gathered, rank, world_size
 from .preflight import check_run
 from .run import EpochRecord, History, Training, TrainingRun
-from .step import LOOK, Graph, check_finite, shared, steps
+from .step import LOOK, Graph, Passes, check_finite, steps
 from .system import ImagingSystem, only_learning
 
 __all__ = ["begun", "ended", "epoch", "fit"]
@@ -174,7 +173,7 @@ def ended(run: TrainingRun) -> History:
 
 def epoch(
     runs: Sequence[TrainingRun],
-    graph: nn.Module,
+    graph: Passes,
     feed: Feed,
     validation: LesionDataset,
     *,
@@ -188,8 +187,8 @@ def epoch(
     ----------
     runs : sequence of TrainingRun
         At one step of one epoch, with configurations that differ in the seed at most.
-    graph : nn.Module
-        Passes their batches: :class:`joint.step.Graph`, or a stack of several.
+    graph : Passes
+        :class:`joint.step.Graph` of one run, or a stack of several.
     feed : Feed
         Training set.
     validation : LesionDataset
@@ -201,10 +200,11 @@ def epoch(
     """
     first, config = runs[0], runs[0].config
     started, seen = time.perf_counter(), first.seen
-    with ExitStack() as frozen:
+    with ExitStack() as held:
         for run in runs:
-            frozen.enter_context(only_learning(run.system, config.learning(run.epoch)))
-        for losses in steps(runs, shared(graph, first.device), feed, progress=progress):
+            held.enter_context(only_learning(run.system, config.learning(run.epoch)))
+        passing = held.enter_context(graph.ready())
+        for losses in steps(runs, passing, feed, progress=progress):
             due = config.checkpoint_every is not None and first.step % config.checkpoint_every == 0
             asked = _asked(stop, first.steps, last=first.seen == len(feed.dataset))
             for run, loss in zip(runs, losses, strict=True) if due or asked else ():

@@ -192,6 +192,37 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(tmp_path, chan
     assert history.epochs[-1].peak_memory > 0
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_stack_is_trained_as_its_members_are(precision):
+    parts = _parts()
+    settings = [
+        joint.Training(epochs=1, batch_size=32, learning_rate=1e-5, seed=seed, precision=precision)
+        for seed in range(3)
+    ]
+    objective = joint.Objective(distortion=1.0)
+
+    def built():
+        torch.manual_seed(0)
+        return [
+            _system("sobel", "autoencoder", sensor=joint.SensorConfig(photons=200))
+            for _ in settings
+        ]
+
+    together, alone = built(), built()
+    given = {"objective": objective, "device": "cuda", "progress": False}
+    histories = joint.fit_ensemble(
+        together, parts.train, parts.validation, config=settings, **given
+    )
+    for system, config, history in zip(alone, settings, histories, strict=True):
+        expected = joint.fit(system, parts.train, parts.validation, config=config, **given)
+        ours, theirs = history.epochs[0], expected.epochs[0]
+        # Steps are small, so that what differs is the rounding of a pass.
+        near = 1e-3 if precision == "float32" else 2e-2
+        assert ours.train["total"] == pytest.approx(theirs.train["total"], rel=near)
+        for stage, norm in theirs.gradient_norms.items():
+            assert ours.gradient_norms[stage] == pytest.approx(norm, rel=30 * near), stage
+
+
 def _gap(one, other):
     """Relative distance of two systems' weights."""
     pairs = [(w, other.state_dict()[n]) for n, w in one.state_dict().items() if w.ndim > 1]
