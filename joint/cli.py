@@ -18,7 +18,7 @@ from classify import audit
 
 from .build import build_data, build_split, load_codec, load_run
 from .checkpoint import CheckpointError
-from .complete import agreed, complete_run
+from .complete import complete_run, earlier
 from .config import ConfigError, RunConfig, data_config
 from .evaluate import evaluate, usable_device
 from .folder import CONFIG_FILE, RunFolder, RunSummary, hold, is_done, list_runs, read_result
@@ -35,7 +35,7 @@ from .options import (
     TrainOptions,
     read_train_options,
 )
-from .parallel import gathered, is_loss, launched, rank
+from .parallel import is_loss, launched, rank
 from .picture import compress_file, decompress_file
 from .run import TrainingDiverged
 from .stop import StopRequest, graceful_stop
@@ -130,7 +130,7 @@ def _train(arguments: Sequence[str]) -> int:
     usable_device(options.device)  # before anything is loaded
     folder = options.folder()
     if options.resume and is_done(folder):
-        agreed(folder, _asked_for(options))
+        earlier(RunFolder(folder), _asked_for(options), resume=True)
         if options.tensorboard:
             _log_again(options, folder)
         return _show_result(options, folder)
@@ -190,14 +190,8 @@ def _train_held(
     log: EpochListener | None,
 ) -> None:
     """Complete the run of a folder that is held, or leave it saved when stopped."""
-    config, loud = options.run, not (options.quiet or options.json or rank())
-    # The first process decides: it may have written a file before the others look.
-    if gathered(run.has_checkpoint() or is_done(run.path))[0]:
-        if not options.resume:
-            raise CheckpointError(
-                f"{run} already holds a run; pass --resume or choose another folder"
-            )
-        config = agreed(run.path, _asked_for(options))
+    loud = not (options.quiet or options.json or rank())
+    config = earlier(run, _asked_for(options), resume=options.resume) or options.run
     parts = build_split(config, build_data(config.data, progress=loud))
     if loud:
         print(parts)

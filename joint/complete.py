@@ -21,13 +21,13 @@ from .build import build_system, load_trained
 from .checkpoint import CheckpointError, load_weights
 from .config import ConfigError, RunConfig, load_config, save_config
 from .evaluate import Evaluation, evaluate, usable_device
-from .folder import RunFolder, hold, is_done
+from .folder import CONFIG_FILE, RunFolder, hold, is_done
 from .listen import EpochListener, listeners, retell
 from .parallel import gathered, rank
 from .system import ImagingSystem, Stage
 from .train import fit
 
-__all__ = ["agreed", "complete_run"]
+__all__ = ["complete_run", "earlier"]
 
 
 def complete_run(
@@ -88,7 +88,7 @@ def complete_run(
     Raises
     ------
     ConfigError
-        When the folder holds a finished run of another configuration.
+        When the folder holds a run of another configuration, finished or not.
     ValueError, CheckpointError, TrainingDiverged
         As :func:`joint.fit`; for a start that does not fit the system.
     """
@@ -103,13 +103,8 @@ def complete_run(
         classes=len(train.classes),
     ).to(device)
     with hold(directory) as folder:
-        # The first process decides: it may have written a file before the others look.
+        earlier(folder, config, resume=resume)
         if gathered(is_done(folder.path))[0]:
-            if not resume:
-                raise CheckpointError(
-                    f"{folder} already holds a run; resume it or choose another folder"
-                )
-            agreed(folder.path, config)
             if rank() == 0:
                 retell(folder.path, told)
             trained = load_trained(folder.path, config.training)
@@ -154,15 +149,27 @@ def complete_run(
     return system.eval()
 
 
-def agreed(folder: Path, config: RunConfig | None) -> RunConfig:
-    """The configuration that the run in ``folder`` was started with, as which alone it goes on.
+def earlier(folder: RunFolder, config: RunConfig | None, *, resume: bool) -> RunConfig | None:
+    """The configuration of the run that a folder holds, as which alone it goes on; None of none.
 
     Raises
     ------
+    CheckpointError
+        When it holds one that is not to be resumed.
     ConfigError
-        When it cannot be read, or the ``config`` that was asked for, if any, is another one.
+        When its configuration cannot be read, or the one that was asked for, if any, is another.
     """
-    saved = load_config(folder)
+    # The first process decides: it may have written a file before the others look.
+    if not gathered(folder.has_checkpoint() or is_done(folder.path))[0]:
+        return None
+    if not resume:
+        raise CheckpointError(
+            f"{folder} already holds a run: resume it (--resume, resume=True) or choose another "
+            "folder"
+        )
+    if config is not None and not (folder.path / CONFIG_FILE).exists():
+        return config  # begun by `fit`, which compares what it knows of
+    saved = load_config(folder.path)
     if config is not None and config != saved:
         raise ConfigError(
             f"{folder} holds a run of another configuration, and is resumed as it was started: "

@@ -106,7 +106,7 @@ def test_a_saved_configuration_starts_another_run(trained, tmp_path, capsys):
 def test_resume_continues_and_a_second_start_is_refused(trained, capsys):
     status, _, err = _run(capsys, "train", "--quiet", "--output", trained, *_TINY)
     assert status == _MISTAKE
-    assert "already holds a run; pass --resume or choose another folder" in err
+    assert "already holds a run: resume it (--resume, resume=True) or choose another folder" in err
     before = (trained / "best.safetensors").read_bytes()
     status, _, err = _run(
         capsys, "train", "--quiet", "--output", trained, "--resume", "--training.epochs", "9"

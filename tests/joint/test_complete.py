@@ -82,7 +82,7 @@ def test_a_finished_run_is_taken_as_it_is(codec, parts):
         assert torch.equal(weight, system.state_dict()[name])
     with pytest.raises(joint.ConfigError, match="a run of another configuration, and is resumed"):
         complete_run(_config(2, **CODEC), parts, folder, progress=False)
-    with pytest.raises(joint.CheckpointError, match="already holds a run; resume it or choose"):
+    with pytest.raises(joint.CheckpointError, match="already holds a run: resume it "):
         complete_run(_config(**CODEC), parts, folder, resume=False, progress=False)
 
 
@@ -111,6 +111,11 @@ def test_a_run_that_is_stopped_is_left_and_goes_on(parts, tmp_path):
     assert not stopped.training
     assert not joint.is_done(tmp_path / "part")
     assert not (tmp_path / "part" / "predictions.safetensors").exists()
+    with pytest.raises(joint.ConfigError, match="a run of another configuration, and is resumed"):
+        complete_run(_config(3, **CODEC), parts, tmp_path / "part", **quick)
+    with pytest.raises(joint.CheckpointError, match="already holds a run: resume it "):
+        complete_run(config, parts, tmp_path / "part", resume=False, **quick)
+    assert joint.load_config(tmp_path / "part") == config
     resumed = complete_run(config, parts, tmp_path / "part", **quick)
     for name, weight in resumed.state_dict().items():
         assert torch.equal(weight, whole.state_dict()[name])
