@@ -1,6 +1,17 @@
+import hypothesis
 import pytest
 import torch
 
+# A machine that is busy may let any process wait for seconds; that says nothing about the code.
+hypothesis.settings.register_profile(
+    "patient",
+    hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[
+        *hypothesis.settings().suppress_health_check, hypothesis.HealthCheck.too_slow,
+    ],
+)  # fmt: skip
+hypothesis.settings.load_profile("patient")
 # The suite runs in as many processes as there are cores; threads inside them only get in the way.
 torch.set_num_threads(1)
 

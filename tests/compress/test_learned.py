@@ -212,7 +212,7 @@ def test_a_fresh_process_writes_and_reads_the_same_bytes(rated, build, blobs, tm
         "torch.save((files, codec.decompress(files)), sys.argv[1])"
     )
     saved = str(tmp_path / "saved.pt")
-    subprocess.run([sys.executable, "-c", code, saved], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code, saved], check=True, timeout=600)
     files, decoded = torch.load(saved)
     assert files == codec.compress(image)
     assert torch.equal(decoded, codec(image).reconstruction)

@@ -208,7 +208,7 @@ def test_processes_that_build_one_cache_at_once_agree(files, tmp_path, monkeypat
     started = [context.Process(target=_build, args=(root, barrier, answers)) for _ in range(4)]
     for process in started:
         process.start()
-    found = {answers.get(timeout=60) for _ in started}
+    found = {answers.get(timeout=600) for _ in started}
     for process in started:
         process.join()
     assert found == {_load(root).fingerprint}

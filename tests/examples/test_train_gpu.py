@@ -34,7 +34,7 @@ def test_the_line_for_several_processes(tmp_path):
             "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0",
             str(EXAMPLE), "--device", "cpu", "--output", str(tmp_path), *arguments,
         ],
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -29,8 +30,11 @@ def system():
         )
 
 
-def train(folder, *, epochs=1, batch_size=48, micro_batches=1, every=None, resume=False):
-    """Train together; what this process has at the end goes to files of its own."""
+def train(folder, *, epochs=1, batch_size=48, micro_batches=1, every=None, resume=False, stay=None):
+    """Train together; what this process has at the end goes to files of its own.
+
+    After the epoch ``stay`` it waits to be killed.
+    """
     with joint.launched("cpu") as place:
         own = system()
         config = _settings(
@@ -38,10 +42,16 @@ def train(folder, *, epochs=1, batch_size=48, micro_batches=1, every=None, resum
             checkpoint_every=every, augmentation="dihedral",
         )  # fmt: skip
         told = []
+
+        def hear(record):
+            told.append(record)
+            if record.epoch == stay:
+                time.sleep(600)
+
         history = joint.fit(
             own, _lesions(47, 16, 0), _lesions(17, 16, 1), objective=OBJECTIVE, config=config,
             directory=folder / "run", resume=resume, device=place, progress=False,
-            on_epoch=told.append,
+            on_epoch=hear,
         )  # fmt: skip
         gradients = _gradients(own)
         number = joint.parallel.rank()

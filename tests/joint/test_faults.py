@@ -38,7 +38,22 @@ torch.set_num_threads(1)
 tqdm.tqdm.monitor_interval = 0
 import joint.cli
 
-def run(arguments, log, largest):
+def stand_still(path, stay):
+    # Stops this process in the middle of the first step after a file is there.
+    backward = torch.autograd.backward
+
+    def stops(*inputs):
+        if os.path.exists(path) and os.path.getsize(path):
+            torch.autograd.backward = backward
+            os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(600 if stay else 0)
+        return backward(*inputs)
+
+    torch.autograd.backward = stops
+
+def run(arguments, log, largest, path, stay):
+    if path is not None:
+        stand_still(path, stay)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(handle, 1), os.dup2(handle, 2)
     if largest is not None:
@@ -50,8 +65,11 @@ def run(arguments, log, largest):
         sys.stdout.flush(), sys.stderr.flush()
         os._exit(status)
 
+def stopped(pid):
+    return os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])
+
 def wait(pid):
-    give_up = time.monotonic() + 120
+    give_up = time.monotonic() + 600
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
@@ -70,6 +88,8 @@ for line in sys.stdin:
         if pid == 0:
             run(*rest)
         print(pid, flush=True)
+    elif order == "stopped":
+        print(int(stopped(*rest)), flush=True)
     else:
         print(wait(*rest), flush=True)
 """
@@ -88,15 +108,33 @@ class _Nursery:
 
     def start(self, folder, *arguments, largest=None):
         """Start training into a folder; returns the process id."""
+        return self._started(folder, arguments, largest, None, False)
+
+    def still(self, folder, *arguments, after=PREVIOUS_FILE, stay=False):
+        """Start training; it stands still in the first step after that file is there.
+
+        Whoever is sent a signal then gets it in this step when it goes on; with ``stay``, the step
+        takes until the end.
+        """
+        pid = self._started(folder, arguments, None, str(folder / after), stay)
+        assert self._ask("stopped", pid), self.said(pid)
+        return pid
+
+    def _started(self, folder, arguments, largest, path, stay):
         log = self._folder / f"log{len(self._logs)}"
+        log.touch()  # it may be killed before it makes it
         command = [*(arguments or _RUN), "--output", str(folder)]
-        pid = self._ask("start", command, str(log), largest)
+        pid = self._ask("start", command, str(log), largest, path, stay)
         self._logs[pid] = log
         return pid
 
+    def said(self, pid):
+        """What it has said so far."""
+        return self._logs[pid].read_text()
+
     def wait(self, pid):
         """Exit status, or minus the signal that killed it; and what it said."""
-        return self._ask("wait", pid), self._logs[pid].read_text()
+        return self._ask("wait", pid), self.said(pid)
 
     def run(self, folder, *arguments, largest=None):
         return self.wait(self.start(folder, *arguments, largest=largest))
@@ -125,15 +163,16 @@ def nursery(tmp_path_factory, whole):
 
 
 def _until(condition):
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 300
     while not condition():
-        assert time.monotonic() < give_up, "nothing happened for a minute"
+        assert time.monotonic() < give_up, "nothing happened"
         time.sleep(0.001)
 
 
-def _trains(folder):
-    """Whether a step has been taken: there is a checkpoint before the newest."""
-    return (folder / PREVIOUS_FILE).exists()
+def _signal(pid, number):
+    """Send a signal to a process that stands still, and let it go on."""
+    os.kill(pid, number)
+    os.kill(pid, signal.SIGCONT)
 
 
 def _timeless(record):
@@ -161,7 +200,8 @@ def test_kills_at_random_moments_change_no_bit(nursery, whole, tmp_path):
     folder, delays, killed, longest = tmp_path / "run", [], 0, 0.8
     for _ in range(12):
         pid = nursery.start(folder)
-        _until(lambda: (folder / "lock.json").exists())
+        # The lock is gone again once the run is done.
+        _until(lambda: any((folder / name).exists() for name in ("lock.json", "result.json")))
         delays.append(draw.uniform(0, longest))
         time.sleep(delays[-1])
         with contextlib.suppress(ProcessLookupError):
@@ -187,9 +227,8 @@ def test_kills_at_random_moments_change_no_bit(nursery, whole, tmp_path):
 def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(nursery, whole, tmp_path, number):
     folder = tmp_path / "run"
     loud = [argument for argument in _RUN if argument != "--quiet"]
-    pid = nursery.start(folder, *loud)
-    _until(lambda: _trains(folder))
-    os.kill(pid, number)
+    pid = nursery.still(folder, *loud)
+    _signal(pid, number)
     status, said = nursery.wait(pid)
     assert status == 0, said
     assert "finishing the step and saving" in said
@@ -207,9 +246,8 @@ def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(nursery, whole, tmp_
 
 def test_a_stopped_run_says_so_in_json(nursery, tmp_path):
     folder = tmp_path / "run"
-    pid = nursery.start(folder, *_RUN, "--json")
-    _until(lambda: _trains(folder))
-    os.kill(pid, signal.SIGTERM)
+    pid = nursery.still(folder, *_RUN, "--json")
+    _signal(pid, signal.SIGTERM)
     status, said = nursery.wait(pid)
     assert status == 0
     notice, _, printed = said.partition("\n")
@@ -220,11 +258,9 @@ def test_a_stopped_run_says_so_in_json(nursery, tmp_path):
 def test_a_second_interrupt_leaves_at_once_and_loses_nothing_saved(nursery, whole, tmp_path):
     folder = tmp_path / "run"
     # A step so long that the second one comes within it.
-    slow = [*_RUN, "--training.batch-size", "60", "--system.classifier.name", "resnet18_cifar"]
-    pid = nursery.start(folder, *slow)
-    _until(lambda: (folder / "checkpoint.safetensors").exists())
-    os.kill(pid, signal.SIGINT)
-    time.sleep(0.05)
+    pid = nursery.still(folder, stay=True)
+    _signal(pid, signal.SIGINT)
+    _until(lambda: "finishing the step and saving" in nursery.said(pid))  # two at once are one
     os.kill(pid, signal.SIGINT)
     status, said = nursery.wait(pid)
     assert status == 130, said
@@ -235,9 +271,7 @@ def test_a_second_interrupt_leaves_at_once_and_loses_nothing_saved(nursery, whol
 
 def test_two_writers_are_not(nursery, whole, tmp_path):
     folder = tmp_path / "run"
-    pid = nursery.start(folder)
-    _until(lambda: _trains(folder))
-    os.kill(pid, signal.SIGSTOP)  # so that it is there for sure
+    pid = nursery.still(folder)
     try:
         status, said = nursery.run(folder)
         assert status == 1
@@ -359,9 +393,9 @@ def test_what_is_on_a_read_only_disk_can_be_used_and_nothing_else(
 def half(nursery, tmp_path_factory):
     """A run that was stopped on its way."""
     folder = tmp_path_factory.mktemp("half") / "run"
-    pid = nursery.start(folder)
-    _until(lambda: (folder / "history.jsonl").exists() and read_history(folder))
-    os.kill(pid, signal.SIGTERM)
+    pid = nursery.still(folder, after="history.jsonl")
+    assert read_history(folder)
+    _signal(pid, signal.SIGTERM)
     nursery.wait(pid)
     assert summarise_run(folder).state == "interrupted"
     return folder

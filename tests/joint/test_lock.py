@@ -104,8 +104,8 @@ def test_only_one_is_ever_in(tmp_path):
     inside, most, entries = [], [], []
 
     def work():
-        until = time.monotonic() + 1
-        while time.monotonic() < until:
+        give_up = time.monotonic() + 300
+        while len(entries) < 300 and time.monotonic() < give_up:
             try:
                 with locked(tmp_path, patience=0):
                     inside.append(1)
@@ -121,7 +121,7 @@ def test_only_one_is_ever_in(tmp_path):
         worker.start()
     for worker in workers:
         worker.join()
-    assert len(entries) > 10
+    assert len(entries) >= 300
     assert max(most) == 1
 
 

@@ -41,7 +41,7 @@ def _torchrun(processes, *program):
 
 def _finish(folder, **options):
     process = _launch(folder, **options)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
 
 
@@ -102,7 +102,7 @@ def test_the_command_line_is_one_run_of_which_the_first_process_speaks(tmp_path)
         "--sensor", "none", "--codec", "none",
     ]  # fmt: skip
     process = _torchrun(2, *command)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     assert output.count('"state": "done"') == 1
     names = {path.name for path in (tmp_path / "run").iterdir()}
@@ -121,12 +121,13 @@ def test_the_command_line_is_one_run_of_which_the_first_process_speaks(tmp_path)
 def test_a_run_resumes_with_another_number_of_processes(tmp_path):
     """Killed in the second epoch, by both processes at once, and taken up by one."""
     options = {"epochs": 6, "batch_size": 16, "every": 1}
-    process = _launch(tmp_path, **options)
+    process = _launch(tmp_path, stay=3, **options)
     checkpoint = tmp_path / "run" / "checkpoint.safetensors"
     _wait_for(lambda: _newest(tmp_path / "run")[1].get("epoch", 0) >= 1)
     for child in _children(process):
-        os.kill(child, signal.SIGKILL)
-    process.communicate(timeout=60)
+        with suppress(ProcessLookupError):  # torchrun ends them all once it sees that one is gone
+            os.kill(child, signal.SIGKILL)
+    process.communicate(timeout=600)
     _, head = _newest(tmp_path / "run")
     assert head["steps"] < 18
     _finish(tmp_path, processes=1, resume=True, **options)
@@ -154,7 +155,7 @@ def _children(process):
 
 
 def _wait_for(condition):
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -164,7 +165,7 @@ def test_a_killed_process_ends_the_run_with_a_message(tmp_path):
     process = _launch(tmp_path, epochs=500, batch_size=16, every=1)
     _wait_for(lambda: _newest(tmp_path / "run")[1].get("steps", 0) > 3)
     os.kill(_children(process)[-1], signal.SIGKILL)
-    output, _ = process.communicate(timeout=90)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode != 0
     assert "finished" not in output
     assert "signal 9" in output or "SIGKILL" in output, output

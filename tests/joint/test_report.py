@@ -690,7 +690,7 @@ def test_a_browser_draws_it(text, tmp_path):
         ]
         command += [f"--blink-settings=preferredColorScheme={scheme}", f"--screenshot={shot}"]
         command += [f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "page.html").as_uri()]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, timeout=600)
         shots.append(np.asarray(Image.open(shot).convert("L"), float))
     light, dark = shots
     assert light.mean() > 200 > 100 > dark.mean()

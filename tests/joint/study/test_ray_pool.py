@@ -32,23 +32,63 @@ def pool():
     assert not ray.is_initialized()
 
 
+def _wait_for(condition):
+    end = time.monotonic() + 300
+    while not (found := condition()):
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.01)
+    return found
+
+
 def test_workers_on_a_cluster_one_of_them_killed(
-    pool, small_study, small_base, worked_on, tmp_path, capfd
+    pool, small_study, small_base, worked_on, tmp_path, monkeypatch, capfd
 ):
+    name, submit = tmp_path / "staying", pool.submit
+
+    def staying(*arguments):
+        """A worker that says who it is once it trains, and stays in that run: it is killed."""
+        import importlib
+        import os
+        import time
+
+        from joint.checkpoint import write_atomically
+        from joint.folder import RunFolder
+
+        append = RunFolder.append_history
+
+        def waits(folder, record):
+            if record["epoch"] == 0:
+                write_atomically(name, str(os.getpid()).encode())
+            if record["epoch"] == 5:
+                time.sleep(600)
+            append(folder, record)
+
+        RunFolder.append_history = waits
+        return importlib.import_module("joint.study.work")._worker(*arguments)
+
+    def following(*arguments):
+        """A worker that leaves it something to do."""
+        import importlib
+        import time
+
+        while not name.exists():
+            time.sleep(0.05)
+        return importlib.import_module("joint.study.work")._worker(*arguments)
+
+    first = iter([staying, following])
+    monkeypatch.setattr(pool, "submit", lambda fn, *args: submit(next(first, fn), *args))
     base = small_base(epochs=6, batch_size=16)
     axes = {"light": Axis(path="system.sensor.photons", values=(50, 5000))}
     study = small_study(base=base, axes=axes, plan=Plan(), seeds=(0, 1))
-    ledger = create_study(study, tmp_path)
+    ledger = create_study(study, tmp_path / "study")
     with ThreadPoolExecutor(1) as runner:
-        running = runner.submit(run_study, tmp_path, workers=2, executor=pool, poll=0.1)
-        end = time.monotonic() + 200
-        while not (found := worked_on(ledger)):
-            assert time.monotonic() < end, "nothing happened"
-            time.sleep(0.002)
-        run, pid = next(iter(found.items()))
+        running = runner.submit(run_study, ledger.folder, workers=2, executor=pool, poll=0.1)
+        _wait_for(name.exists)
+        pid = int(name.read_text())
+        (run,) = [run for run, who in worked_on(ledger).items() if who == pid]
         assert pid != os.getpid()
         os.kill(pid, signal.SIGKILL)
-        assert running.result(timeout=300) == (0, 0, 4, 0)
+        assert running.result(timeout=600) == (0, 0, 4, 0)
     starts = {r: (ledger.path(r) / ATTEMPTS_FILE).read_text().count("\n") for r in ledger.runs}
     assert starts == {r: 2 if r == run else 1 for r in ledger.runs}
     assert all(ledger.result(r)["epochs"] == 6 for r in ledger.runs)
@@ -58,9 +98,9 @@ def test_workers_on_a_cluster_one_of_them_killed(
 def test_a_call_fails_or_is_lost(pool):
     failed, lost = pool.submit(json.loads, "{"), pool.submit(os._exit, 1)
     with pytest.raises(ValueError, match="property name"):
-        failed.result(timeout=200)
+        failed.result(timeout=600)
     with pytest.raises(WorkerLost, match="Ray lost a worker: WorkerCrashedError"):
-        lost.result(timeout=200)
+        lost.result(timeout=600)
 
 
 def test_a_worker_is_asked_to_leave_and_saves(pool, small_study, small_base, tmp_path):
@@ -72,15 +112,13 @@ def test_a_worker_is_asked_to_leave_and_saves(pool, small_study, small_base, tmp
     own = RayEach(grace=20)  # the same cluster, which it leaves as it is
     future = own.submit(work, str(tmp_path), poll=0.1)
     history = ledger.path(ledger.runs[0]) / "history.jsonl"
-    end = time.monotonic() + 200
-    while not (history.exists() and history.stat().st_size):
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.01)
+    _wait_for(lambda: history.exists() and history.stat().st_size)
     own.shutdown(cancel_futures=True)
     try:
-        assert future.result(timeout=60).stopped
+        assert future.result(timeout=300).stopped
     except WorkerLost:  # the interrupt was not heard: it was made to end
         assert not history.with_name("result.json").exists()
+        _wait_for(lambda: ledger.tally().running == 0)  # Ray tells it before it is gone
     assert ledger.tally() == (1, 0, 0, 0)
     assert (ledger.path(ledger.runs[0]) / "checkpoint.safetensors").exists()
     assert ray.is_initialized()
@@ -98,13 +136,10 @@ def test_a_call_that_does_not_hear_is_made_to_end(pool, tmp_path):
 
     own = RayEach(grace=1)
     future = own.submit(deaf, str(tmp_path / "begun"))
-    end = time.monotonic() + 200
-    while not (tmp_path / "begun").exists():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.01)
+    _wait_for((tmp_path / "begun").exists)
     own.shutdown(cancel_futures=True)
     with pytest.raises(WorkerLost):
-        future.result(timeout=60)
+        future.result(timeout=300)
 
 
 def test_a_cluster_must_have_what_a_run_holds(pool):

@@ -313,11 +313,13 @@ def test_a_search_depends_on_its_file_alone(tmp_path, cheap):
     assert all(text.count("\n") == 1 for text in starts)
 
 
-def _work_slowly(folder):
-    worker = importlib.import_module("joint.study.work")
+def _stay_in_the_fifth(folder):
+    """Work, and stay in the first run that was searched for: it is killed there."""
+    worker, begun = importlib.import_module("joint.study.work"), []
 
     def execute(config, folder, dataset, *, device, stop):
-        time.sleep(0.3)
+        begun.append(config)
+        time.sleep(600 if len(begun) == 5 else 0)
         folder.append_history({"epoch": 0, "validation": _formula(config), "train": {}})
         folder.finish({"best_epoch": 0, "costs": {}, "test": {}})
         return True
@@ -330,25 +332,18 @@ def test_a_search_survives_a_killed_worker(tmp_path, cheap, worked_on):
     study = _study(TPE(count=9, startup=3, batch=3, objectives=UP))
     killed, alone = (create_study(study, tmp_path / name) for name in ("killed", "alone"))
     process = multiprocessing.get_context("spawn").Process(
-        target=_work_slowly, args=(killed.folder,)
+        target=_stay_in_the_fifth, args=(killed.folder,)
     )
     process.start()
-    end = time.monotonic() + 120
-    while True:
-        # It is looked at while it stands still, so that it is still there when it is killed.
-        os.kill(process.pid, signal.SIGSTOP)
-        os.waitpid(process.pid, os.WUNTRACED)
-        killed = killed.refreshed()
-        searched = [run for run in worked_on(killed) if run in killed.runs[4:]]
-        if searched:
-            break
-        os.kill(process.pid, signal.SIGCONT)
+    end = time.monotonic() + 300
+    while not (searched := [run for run in worked_on(killed) if run in killed.runs[4:]]):
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.02)
+        killed = killed.refreshed()
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     cheap(_formula)
-    assert work(killed.folder).done >= 4
+    assert work(killed.folder).done == 5
     killed = killed.refreshed()
     assert killed.tally() == (0, 0, 9, 0)
     starts = {run: (killed.path(run) / ATTEMPTS_FILE).read_text() for run in killed.runs}
