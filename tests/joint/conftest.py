@@ -1,7 +1,13 @@
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 import classify
+
+# For `import test_train`, whose small system test_step, test_preflight and process.py train too.
+sys.path.append(str(Path(__file__).parent))
 
 
 def _lesions(count: int, size: int, seed: int) -> classify.LesionDataset:

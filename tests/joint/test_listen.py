@@ -16,7 +16,7 @@ from torch import nn
 
 import compress
 import joint
-import joint.train
+import joint.step
 from joint.checkpoint import CheckpointError
 from joint.cli import main
 from joint.listen import listeners, retell, tensorboard_writer
@@ -182,7 +182,7 @@ def test_what_a_listener_raises_ends_a_training_that_can_go_on(lesions, others, 
 
 @pytest.mark.parametrize("wrong", ["loud", 3, [print, None]])
 def test_what_cannot_be_called_is_refused_first(lesions, others, monkeypatch, wrong):
-    monkeypatch.setattr(joint.train, "_step", None)
+    monkeypatch.setattr(joint.step, "_step", None)
     with pytest.raises(ValueError, match=r"on_epoch=.* cannot be called: give a function of an"):
         _fit(_system(), lesions, others, on_epoch=wrong)
     assert listeners(None) == ()

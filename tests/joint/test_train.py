@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-import classify
 import compress
 import joint
 import joint.train
@@ -128,28 +127,6 @@ def test_a_frozen_stage_keeps_its_weights_and_passes_the_gradient(lesions, other
     assert system.training
 
 
-def test_every_epoch_has_an_order_of_its_own_and_shows_each_picture_once(
-    lesions, others, monkeypatch
-):
-    seen = []
-    original = joint.step._step
-
-    def watching(runs, graph, given, *rest):
-        (run,), (step,) = runs, given
-        seen.append((run.epoch, torch.cat([batch.scenes.sum((1, 2, 3)) for batch in step.parts])))
-        assert not any(p.requires_grad for p in run.system.codec.parameters())
-        return original(runs, graph, given, *rest)
-
-    monkeypatch.setattr(joint.step, "_step", watching)
-    learning = ("front_end", "sensor", "classifier")
-    config = _settings(augmentation="none", epochs=2, stages=learning)
-    _fit(full_system(), lesions, others, config=config)
-    first, second = (torch.cat([s for epoch, s in seen if epoch == e]) for e in (0, 1))
-    assert len(first) == len(lesions)
-    assert not torch.equal(first, second)
-    torch.testing.assert_close(first.sort().values, second.sort().values)
-
-
 def test_learning_rates_of_single_stages(lesions, others):
     system = full_system()
     before = _state(system)
@@ -206,100 +183,12 @@ def test_the_run_folder_is_readable(lesions, others, tmp_path):
     assert files == {"history.jsonl", "best.safetensors", *checkpoints}
 
 
-def _watch(monkeypatch):
-    """Keep what each step is given: (epoch, step) and its batches."""
-    seen = {}
-    original = joint.step._step
-
-    def watching(runs, graph, given, *rest):
-        (run,), (step,) = runs, given
-        seen[run.epoch, run.step] = step.parts
-        return original(runs, graph, given, *rest)
-
-    monkeypatch.setattr(joint.step, "_step", watching)
-    return seen
-
-
-def _by_picture(lesions, seen, epoch):
-    """Scene, and the first number of its noise, of each picture by its mean code."""
-    found = {}
-    for (at, _), batches in sorted(seen.items()):
-        for batch in batches if at == epoch else []:
-            for scene, noise in zip(batch.scenes, batch.noise, strict=True):
-                found[float(scene.double().mean())] = float(torch.rand(1, generator=noise))
-    return found
-
-
-def test_order_and_noise_of_a_picture_depend_on_nothing_but_its_name(lesions, others, monkeypatch):
-    def shown(data, **changes):
-        with monkeypatch.context() as patch:
-            seen = _watch(patch)
-            config = _settings(augmentation="none", epochs=1, **changes)
-            _fit(full_system(), data, others, config=config)
-            return _by_picture(data, seen, 0)
-
-    whole = shown(lesions)
-    assert len(whole) == len(lesions)
-    assert whole == shown(lesions, batch_size=48) == shown(lesions, micro_batches=3)
-    mixed = torch.randperm(48, generator=torch.Generator().manual_seed(3))
-    rows = shown(lesions.subset(mixed))
-    assert list(rows.items()) == list(whole.items())  # the same order too
-    fewer = shown(lesions.subset(torch.arange(40)))
-    assert list(fewer.items()) == [pair for pair in whole.items() if pair[0] in fewer]
-    assert whole != shown(lesions, seed=1)
-
-
-def test_views_of_a_picture_do_not_depend_on_its_batch(lesions, others, monkeypatch):
-    found = []
-    for size in (6, 48):
-        with monkeypatch.context() as patch:
-            seen = _watch(patch)
-            config = _settings(augmentation="full", epochs=1, batch_size=size)
-            _fit(full_system(), lesions, others, config=config)
-        found.append(torch.cat([seen[key][0].scenes for key in sorted(seen)]))
-    torch.testing.assert_close(*found, rtol=0, atol=1e-6)
-
-
-def test_a_picture_that_is_shown_twice_has_other_views_and_other_noise(
-    lesions, others, monkeypatch
-):
-    rare = lesions.subset(torch.tensor([0, *range(1, 48, 3)]))  # one of a class, 16 of another
-    seen = _watch(monkeypatch)
-    config = _settings(sampling_power=1.0, augmentation="full", epochs=1, monitor="loss")
-    _fit(full_system(), rare, others, config=config)
-    batches = [batch for key in sorted(seen) for batch in seen[key]]
-    labels = torch.cat([batch.labels for batch in batches])
-    assert 8 <= int((labels == 0).sum()) <= 9
-    again = torch.cat([batch.scenes for batch in batches])[labels == 0]
-    assert len({float(scene.double().sum()) for scene in again}) == len(again)
-    drawn = [g.initial_seed() for batch in batches for g in batch.noise]
-    assert len(set(drawn)) == len(rare)
-
-
 def _gradients(system):
     """Gradient of each stage as one vector."""
     return {
         name: torch.cat([p.grad.double().flatten() for p in stage.parameters()])
         for name, stage in system.stages()
     }
-
-
-def test_micro_batches_take_the_step_of_the_whole(lesions, others):
-    steps = []
-    for micro_batches in (1, 5):
-        system = full_system()
-        system.classifier.net[1] = nn.Identity()  # statistics of a part are not those of a whole
-        system.classifier.net[7] = nn.Identity()  # no dropout: it has no sources of its own
-        config = _settings(micro_batches=micro_batches, epochs=1, batch_size=48)
-        history = _fit(system, lesions, others, config=config)
-        steps.append((_gradients(system), history.epochs[0]))
-    (whole, record), (parts, other) = steps
-    for name, gradient in whole.items():
-        assert (parts[name] - gradient).norm() < 1e-4 * gradient.norm(), name
-    assert record.train == pytest.approx(other.train, rel=1e-5)
-    assert record.gradient_norms == pytest.approx(other.gradient_norms, rel=1e-4)
-    with pytest.raises(ValueError, match="cannot be divided among 1 processes in 11 parts"):
-        _fit(full_system(), lesions, others, config=_settings(micro_batches=11))
 
 
 def test_plans_say_which_stages_learn_in_which_epoch(lesions, others, monkeypatch):
@@ -323,25 +212,6 @@ def test_plans_say_which_stages_learn_in_which_epoch(lesions, others, monkeypatc
     moved.clear()
     _fit(full_system(), lesions, others, config=_settings(plan="frozen", epochs=1))
     assert moved == [{"front_end", "sensor", "codec"}]
-    with pytest.raises(ValueError, match=r"nothing to train: .* plan='alternating'"):
-        _fit(
-            joint.ImagingSystem(classifier=Head()), lesions, others,
-            objective=joint.Objective(), config=_settings(plan="alternating"),
-        )  # fmt: skip
-
-
-def test_gradient_norms_are_those_before_clipping(lesions, others):
-    config = _settings(epochs=1, gradient_clip=1e-6)
-    clipped = _fit(full_system(), lesions, others, config=config).epochs[0]
-    assert set(clipped.gradient_norms) == {"front_end", "sensor", "codec", "classifier"}
-    assert min(clipped.gradient_norms.values()) > 1e-4
-    first = full_system()
-    config = _settings(epochs=1, batch_size=48, gradient_clip=None, augmentation="none")
-    record = _fit(first, lesions, others, config=config).epochs[0]
-    # A single step: the norm is that of the gradient that is left in the parameters.
-    for name, stage in first.stages():
-        squares = sum(float(p.grad.double().square().sum()) for p in stage.parameters())
-        assert record.gradient_norms[name] == pytest.approx(squares**0.5, rel=1e-4)
 
 
 def test_the_average_of_the_weights_is_what_is_validated_and_returned(
@@ -401,18 +271,6 @@ def test_a_run_that_is_asked_to_stop_saves_and_resumes_to_equal_bits(lesions, ot
     assert not history.interrupted
     assert _same(_state(whole), _state(resumed))
     assert [r.train for r in history.epochs] == [r.train for r in expected.epochs]
-
-
-@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
-def test_mixed_pictures_train(lesions, others, mixing, monkeypatch):
-    seen = _watch(monkeypatch)
-    system = joint.ImagingSystem(classifier=Head())
-    config = _settings(epochs=20, mixing=mixing, augmentation="dihedral", monitor="accuracy")
-    history = _fit(system, lesions, others, config=config, objective=joint.Objective())
-    labels = seen[0, 0][0].labels
-    assert labels.shape == (10, 3) or labels.shape[1] == 3
-    assert torch.allclose(labels.sum(1), torch.ones(len(labels)))
-    assert history.best.validation["accuracy"] > 0.8
 
 
 class _Interrupted(Exception):
@@ -542,32 +400,6 @@ def test_a_run_is_not_overwritten_or_mixed_with_another(lesions, others, tmp_pat
         _fit(full_system(), lesions, others, resume=True)
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_spares_the_checkpoint(
-    lesions, others, tmp_path, monkeypatch
-):
-    original = joint.step._step
-
-    def broken(runs, *rest):
-        (run,) = runs
-        if run.epoch == 1 and run.step == 2:
-            with torch.no_grad():
-                run.system.classifier.net[0].weight.fill_(float("nan"))
-        return original(runs, *rest)
-
-    monkeypatch.setattr(joint.step, "_step", broken)
-    with pytest.raises(joint.TrainingDiverged, match=r"became nan in epoch 2, step 3.*classifier"):
-        _fit(
-            full_system(),
-            lesions,
-            others,
-            directory=tmp_path,
-            config=_settings(checkpoint_every=1),
-        )
-    tensors, head = joint.load_checkpoint(tmp_path / "checkpoint.safetensors")
-    assert (head["epoch"], head["step"]) == (1, 2)
-    assert all(torch.isfinite(t).all() for t in tensors.values())
-
-
 def test_a_gradient_that_is_no_number_never_reaches_a_file(lesions, others, tmp_path):
     system = full_system()
     calls = 0
@@ -583,32 +415,6 @@ def test_a_gradient_that_is_no_number_never_reaches_a_file(lesions, others, tmp_
     tensors, head = joint.load_checkpoint(tmp_path / "checkpoint.safetensors")
     assert (head["epoch"], head["step"]) == (0, 4)
     assert all(torch.isfinite(t).all() for t in tensors.values())
-
-
-def test_a_stage_that_refuses_what_a_diverged_one_hands_it_is_divergence(lesions, others):
-    system = joint.ImagingSystem(
-        front_end=optics.LearnedKernel(), sensor=optics.Sensor(), codec=compress.JPEG()
-    )
-    system.front_end.raw.register_hook(lambda gradient: gradient * float("nan"))
-    with pytest.raises(joint.TrainingDiverged, match=r"weights are no longer finite.*front_end"):
-        joint.fit(
-            system,
-            lesions,
-            others,
-            objective=joint.Objective(task=0, distortion=1),
-            config=_settings(),
-            progress=False,
-        )
-
-
-def test_exact_photon_counts_diverge_in_the_same_words(lesions, others):
-    system = full_system()
-    system.sensor = optics.Sensor(500, shot_noise="poisson")
-    with torch.no_grad():
-        for parameter in system.front_end.parameters():
-            parameter.fill_(float("nan"))
-    with pytest.raises(joint.TrainingDiverged, match="the loss became nan in epoch 1"):
-        _fit(system, lesions, others, config=_settings())
 
 
 def test_another_system_of_the_same_weights_is_not_resumed(lesions, others, tmp_path):
@@ -644,88 +450,10 @@ def test_tied_weights_are_saved(lesions, others, tmp_path):
     assert (tmp_path / "best.safetensors").exists()
 
 
-def test_a_validation_set_that_does_not_fit_is_refused_first(lesions, others, monkeypatch):
-    monkeypatch.setattr(joint.step, "_step", None)
-    small = classify.LesionDataset(
-        images=torch.zeros(4, 3, 20, 20, dtype=torch.uint8),
-        labels=[0, 1, 2, 0],
-        groups=list("abcd"),
-        identifiers=list("abcd"),
-        classes=("a", "b", "c"),
-    )
-    system = full_system()
-    system.eval()
-    with pytest.raises(ValueError, match=r"differ in image_size: \(16, 16\) and \(20, 20\)"):
-        _fit(system, lesions, small)
-    with pytest.raises(ValueError, match="fit needs a validation set: split the data in three"):
-        _fit(system, lesions, None)
-    assert not system.training
-
-
-def test_an_objective_that_moves_nothing_is_refused(lesions, others):
-    system = joint.ImagingSystem(front_end=optics.LearnedKernel(), codec=compress.JPEG(50))
-    with pytest.raises(ValueError, match=r"bits of JPEG have no gradient.*set rate=0"):
-        _fit(system, lesions, others, objective=joint.Objective(task=0, rate=1, distortion=1))
-    with pytest.raises(ValueError, match="nothing that the objective weighs depends on"):
-        _fit(full_system(), lesions, others, objective=joint.Objective(task=0))
-
-
 def test_a_perfect_score_is_printed_as_a_number():
     record = joint.EpochRecord(0, {"total": 0.0}, {"loss": 0.0, "auc": None}, 1.0, 9.0)
     line = joint.train._line(record, joint.Training(monitor="auc"), best=False)
     assert "loss 0.0000 auc none" in line
-
-
-def _one_class(lesions):
-    return lesions.subset((lesions.targets == 1).nonzero()[:, 0])
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"train": _one_class}, "only one class"),
-        ({"system": lambda: joint.ImagingSystem(classifier=Head(classes=5)),
-          "objective": joint.Objective()}, "tells 5 classes"),
-        ({"system": lambda: joint.ImagingSystem(classifier=Head())}, "the system has no codec"),
-        ({"config": _settings(monitor="psnr"), "objective": joint.Objective(),
-          "system": lambda: joint.ImagingSystem(classifier=Head())},
-         "monitor='psnr' needs a codec"),
-        ({"config": _settings(stages=("sensor",)), "objective": joint.Objective(),
-          "system": lambda: joint.ImagingSystem(sensor=optics.Sensor(), classifier=Head())},
-         "nothing to train: the stages sensor have no trainable"),
-        ({"device": "cuda:99"}, "torch sees . GPUs; use 'cpu'"),
-    ],
-)  # fmt: skip
-def test_what_cannot_work_is_refused_before_the_first_step(
-    lesions, others, monkeypatch, change, message
-):
-    monkeypatch.setattr(joint.step, "_step", None)
-    system = change.get("system", full_system)()
-    train = change.get("train", lambda d: d)(lesions)
-    options = {k: v for k, v in change.items() if k in ("config", "objective", "device")}
-    with pytest.raises(ValueError, match=message):
-        _fit(system, train, others, **options)
-
-
-def test_a_picture_that_is_validated_is_not_trained_on(lesions, others):
-    train, validation = lesions.subset(torch.arange(40)), lesions.subset(torch.arange(38, 48))
-    assert train.shared(validation) == ("picture38", "picture39")
-    assert lesions.shared(others) == ()  # the same names, but other pictures
-    with pytest.raises(ValueError, match=r"2 pictures are in both .* \(picture38, \.\.\.\)"):
-        _fit(full_system(), train, validation)
-
-
-def test_a_scene_that_the_front_end_cannot_take_is_refused_first(lesions, others, monkeypatch):
-    monkeypatch.setattr(joint.step, "_step", None)
-    system = joint.ImagingSystem(front_end=optics.FourierFilter(32), classifier=Head())
-    with pytest.raises(ValueError, match="build it with the size of the scene"):
-        _fit(system, lesions, others, objective=joint.Objective())
-
-
-def test_half_precision_and_channels_last_train(lesions, others):
-    config = _settings(precision="bfloat16", channels_last=True, epochs=2)
-    history = _fit(full_system(), lesions, others, config=config)
-    assert history.epochs[1].train["total"] < history.epochs[0].train["total"]
 
 
 def test_a_line_is_printed_for_each_epoch(lesions, others, capsys):
@@ -793,47 +521,6 @@ def test_a_layout_is_a_matter_of_training_alone(lesions, others, channels_last, 
     found, again = (joint.evaluate(s, others, objective=OBJECTIVE) for s in (system, loaded))
     assert (found.logits == again.logits).all()
     assert found.scalars() == again.scalars()
-
-
-def test_class_weights_of_parts_add_up_to_those_of_the_step(lesions, others):
-    rare = lesions.subset([*range(0, 48, 3), 1, 4, 7, 2])  # 16, 3 and 1 of the classes
-    found = []
-    for micro_batches in (1, 4):
-        system = full_system()
-        system.classifier.net[1] = system.classifier.net[7] = nn.Identity()
-        config = _settings(micro_batches=micro_batches, epochs=1, batch_size=20)
-        weighted = joint.Objective(class_weight_power=1, rate=0.1, distortion=1.0)
-        _fit(system, rare, others, config=config, objective=weighted)
-        found.append(_gradients(system))
-    for name, gradient in found[0].items():
-        assert (found[1][name] - gradient).norm() < 1e-4 * gradient.norm(), name
-
-
-def test_what_a_turn_cannot_move_is_refused_before_the_first_step(lesions, others, monkeypatch):
-    monkeypatch.setattr(joint.step, "_step", None)
-    system = joint.ImagingSystem(
-        front_end=optics.LearnedKernel("identity", 3), codec=compress.JPEG(50), classifier=Head()
-    )
-    with pytest.raises(ValueError, match=r"depends on the stages that learn \(codec, classifier\)"):
-        _fit(
-            system, lesions, others, objective=joint.Objective(task=0, distortion=1),
-            config=_settings(plan="alternating", monitor="loss"),
-        )  # fmt: skip
-    # A turn that never comes is of no account.
-    monkeypatch.undo()
-    for parameter in system.classifier.parameters():
-        parameter.requires_grad_(False)
-    alone = _settings(plan="alternating", turn_epochs=2, epochs=2)
-    _fit(system, lesions, others, objective=joint.Objective(), config=alone)
-
-
-def test_a_frozen_stage_has_no_gradient_norm(lesions, others):
-    system = full_system()
-    for parameter in system.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    history = _fit(system, lesions, others, config=_settings(stages=("classifier",), epochs=1))
-    assert set(history.epochs[0].gradient_norms) == {"classifier"}
-    assert all((p.grad == 1).all() for p in system.codec.parameters())
 
 
 def test_a_run_begun_anew_has_the_history_of_one(lesions, others, tmp_path):
