@@ -145,10 +145,15 @@ def infer(
     Raises
     ------
     ValueError
-        When the runs were tested on different pictures.
+        When the runs were tested on different pictures, or are not pairs of the same seeds.
     """
     values = np.array([score(run) for run in first])
     if second is not None:
+        seeds = [[run.seed for run in runs] for runs in (first, second)]
+        if seeds[0] != seeds[1]:
+            raise ValueError(
+                f"runs are compared in pairs, but their seeds are {seeds[0]} and {seeds[1]}"
+            )
         values = values - np.array([score(run) for run in second])
     with_scores = [*first, *(second or ())]
     known = [run.predictions for run in with_scores if run.predictions is not None]

@@ -150,6 +150,15 @@ class Measured(NamedTuple):
     unit: str
 
 
+def paired(
+    first: Sequence[Outcome], second: Sequence[Outcome]
+) -> tuple[list[Outcome], list[Outcome]]:
+    """The runs of two stages on the seeds that both have."""
+    both = {run.seed for run in first} & {run.seed for run in second}
+    one, other = ([run for run in runs if run.seed in both] for runs in (first, second))
+    return one, other
+
+
 def measured(
     first: Sequence[Outcome], second: Sequence[Outcome] | None = None, *, metric: str, draws: int
 ) -> Measured:
@@ -200,7 +209,8 @@ def claims(study: Plan, root: Path, *, draws: int) -> list[dict[str, Any]]:
             )
             for name in (claim.first, claim.second)
         )
-        if not (first and second):
+        one, other = paired(first, second)
+        if not one:
             continue
         asked.append(claim)
         contrasts.append(
@@ -214,7 +224,7 @@ def claims(study: Plan, root: Path, *, draws: int) -> list[dict[str, Any]]:
                 resamples=draws,
             )
         )
-        gaps.append(measured(first, second, metric=claim.metric, draws=draws))
+        gaps.append(measured(one, other, metric=claim.metric, draws=draws))
     return [
         {
             **contrast.to_dict(),
@@ -244,10 +254,8 @@ def goals(study: Plan, root: Path, *, draws: int) -> list[dict[str, Any]]:
 
     def gap(first: str, second: str, metric: str) -> Measured | None:
         """On the seeds that both have."""
-        one, other = of(first, metric), of(second, metric)
-        both = {run.seed for run in one} & {run.seed for run in other}
-        pairs = [[run for run in runs if run.seed in both] for runs in (one, other)]
-        return measured(*pairs, metric=metric, draws=draws) if both else None
+        one, other = paired(of(first, metric), of(second, metric))
+        return measured(one, other, metric=metric, draws=draws) if one else None
 
     for metric, seed, least in (
         ("accuracy", "0.82", 0.83),

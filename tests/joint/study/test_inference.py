@@ -41,6 +41,13 @@ def test_differences_are_those_of_the_paired_test():
     assert found.p == pytest.approx(stats.ttest_rel(first, second).pvalue)
 
 
+def test_what_is_no_pairs_is_refused():
+    runs = [Outcome(i, 0.5 + i) for i in range(3)]
+    for others in (runs[:2], runs[::-1]):
+        with pytest.raises(ValueError, match=r"in pairs, but their seeds are \[0, 1, 2\] and"):
+            infer(runs, others, metric="loss")
+
+
 def test_seeds_that_agree_leave_the_spread_of_the_lesions(outcome):
     # One and the same classifier on six seeds: the spread is that of a share of lesions.
     generator = np.random.default_rng(0)

@@ -83,6 +83,20 @@ def test_so_many_claims_need_eight_seeds(invented, seeds, verdict):
     assert {claim["metric"] for claim in equal} == {"accuracy"}
 
 
+def test_an_unfinished_study_compares_the_seeds_that_both_have(invented):
+    made = invented(3)
+    for seed, right in enumerate((50, 52)):
+        made.write(made.at("joint_3x", seed), right)
+    for seed in (1, 2):
+        made.write(made.at("classifier", seed), 40)
+    made.write(made.at("frozen_3x", 2), 40)  # with this one it has no seed in common
+    (found,) = results.claims(made.study, made.root, draws=20)
+    assert (found["first_stage"], found["second_stage"]) == ("joint_3x", "classifier")
+    assert found["gap"]["value"] == pytest.approx(12 / 70)
+    assert found["gap"]["seeds"] == 1
+    assert found["verdict"].startswith("not shown")
+
+
 def test_goals_are_met_or_not(invented):
     made = invented()
     values = {"classifier": 63, "frozen_6x": 60, "joint_6x": 62, "joint_3x": 64, "rated": 63}
