@@ -95,20 +95,26 @@ def main(options: Options) -> dict[str, float]:
         middle = psf.shape[0] // 2
         row[0].imshow(items[shown_one].image.permute(1, 2, 0).numpy())
         row[1].imshow(shown.permute(1, 2, 0).numpy())
-        row[2].imshow(t.abs().numpy() * torch.cos(t.angle()).numpy(), cmap="RdBu", vmin=-1, vmax=1)
-        row[3].imshow(psf[middle - 12 : middle + 13, middle - 12 : middle + 13].sqrt().numpy())
+        row[2].imshow(
+            t.abs().numpy() * torch.cos(t.angle()).numpy(), cmap="RdBu_r", vmin=-1, vmax=1
+        )
+        row[3].imshow(
+            psf[middle - 12 : middle + 13, middle - 12 : middle + 13].sqrt().numpy(), cmap="magma"
+        )
         row[4].plot(optics.frequencies(psf.shape[1]).numpy(), mtf[middle].numpy())
-        row[4].set(ylim=(-0.05, 1.1))
+        row[4].set(xlim=(0, 0.5), ylim=(-0.05, 1.1))
         row[0].set_ylabel(name)
         for axis in row[:4]:
             axis.set(xticks=[], yticks=[])
         passed = float(element.throughput().detach())
         row[1].set_title(f"border / rest {results[name]:.2f}", fontsize=9)
-        row[2].set_title(f"Re t, throughput {passed:.2f}", fontsize=9)
-    for axis, title in zip(axes[0], ("scene", None, None, "root of PSF", "MTF"), strict=True):
+        row[2].set_title(f"Re t, -1 (blue) to 1; throughput {passed:.2f}", fontsize=9)
+    for axis, title in zip(
+        axes[0], ("scene", None, None, "root of PSF, ±12 px", "MTF along x"), strict=True
+    ):
         if title:
             axis.set_title(title, fontsize=9)
-    axes[-1][4].set_xlabel("cycles / pixel")
+    axes[-1][4].set_xlabel("cycles/pixel")
     options.output.mkdir(parents=True, exist_ok=True)
     figure.savefig(options.output / "edge_filters.png", dpi=110)
     for name, value in results.items():

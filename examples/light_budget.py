@@ -100,7 +100,7 @@ def main(options: Options) -> dict[str, dict[str, float]]:
         axes[0, column].imshow(optics.linear_to_srgb(exposed.clamp(0, 1)).permute(1, 2, 0).numpy())
         light = budget[name]["throughput"]
         axes[0, column].set_title(f"{name}: {light:.1%} of the light", fontsize=10)
-        axes[1, column].imshow(camera.psf()[1].detach().sqrt().numpy())
+        axes[1, column].imshow(camera.psf()[1].detach().sqrt().numpy(), cmap="magma")
         axes[1, column].set_title(f"SNR {budget[name]['SNR, dB']:.1f} dB; root of PSF", fontsize=10)
         for axis in axes[:, column]:
             axis.set(xticks=[], yticks=[])

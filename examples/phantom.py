@@ -17,6 +17,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab, rgb2xyz
 
 import classify
 from classify.data.phantom import phantom_maps
+from joint.look import looks, open_axis
 
 NAMES = ("Weber", "gCNR", "dE00", "skin L*", "a*", "b*", "area")
 
@@ -123,15 +124,20 @@ def draw(options: Options) -> Figure:
             axis = figure.add_subplot(grid[line, place])
             axis.imshow(values[line].numpy(), "magma", vmin=0, vmax=top)
             axis.set(xticks=[], yticks=[], ylabel=name if place == 0 else "")
-            axis.set_title(title if line == 0 else "", fontsize=9)
+            scale = "" if top is None else f"\n0 to {top:g}"  # of magma, black to white
+            axis.set_title(title + scale if line == 0 else "", fontsize=9)
             if place == 0:
                 axis.contour(maps.mask[line].numpy(), [0.5], colors="white", linewidths=0.6)
     spectra, nm = figure.add_subplot(grid[-1, :]), np.arange(400, 1001, 2)
-    for name, skin in SKINS.items():
+    for (name, skin), look in zip(SKINS.items(), looks(len(SKINS)), strict=True):
         light = classify.skin_reflectance(*skin, 0.0, wavelengths=list(nm * 1e-9))
-        spectra.plot(nm, light.numpy(), label=name)
-    spectra.set(xlabel="wavelength, nm", ylabel="reflectance", xlim=(400, 1000))
-    spectra.legend(ncols=2, fontsize=8)
+        style = {"color": look.colour, "marker": look.marker, "markevery": 25, "ms": 4}
+        spectra.plot(nm, light.numpy(), label=name, **style)
+    spectra.set(xlabel="wavelength, nm", ylabel="reflectance", xlim=(400, 1000), ylim=(0, None))
+    open_axis(spectra)
+    spectra.legend(
+        ncols=6, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.25), frameon=False
+    )
     return figure
 
 

@@ -102,9 +102,10 @@ def main(options: Options) -> dict[str, float]:
 
     figure = Figure(figsize=(14, 3), layout="constrained")
     axes = figure.subplots(1, 5)
-    titles = ("relief, nm", "target", "PSF", "PSF of the exported file")
+    titles = ("relief, nm", "target", "PSF, share of the light", "PSF of the exported file")
     for axis, picture, title in zip(axes, pictures, titles, strict=False):
-        figure.colorbar(axis.imshow(picture.numpy()), ax=axis)
+        shade = "viridis" if title == "relief, nm" else "magma"
+        figure.colorbar(axis.imshow(picture.numpy(), cmap=shade), ax=axis, shrink=0.8)
         axis.set(title=title, xticks=[], yticks=[])
     axes[-1].plot(losses)
     axes[-1].set(title="1 - overlap", xlabel="step")

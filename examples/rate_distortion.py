@@ -25,16 +25,19 @@ from pathlib import Path
 import torch
 import tyro
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 import classify
 import compress
 from joint import ImagingSystem, Objective, Training, build_data, data_config, fit
 from joint.feed import as_scenes
+from joint.look import COLOURS, open_axis
 
 FAMILIES: tuple[str, ...] = ("hyperprior", "factorized", "learned JPEG", "autoencoder", "k-means",
                              "WebP", "AVIF", "JPEG 2000", "JPEG")  # fmt: skip
-_COLOURS: dict[str, str] = dict(
-    zip(FAMILIES, (f"C{i}" for i in (3, 1, 5, 6, 4, 0, 2, 9, 7)), strict=True)
+#: A family looks the same whatever else is drawn; black is what the others are compared with.
+_LOOKS: dict[str, tuple[str, str]] = dict(
+    zip(FAMILIES, zip((*COLOURS, "grey", "black"), "osD^vP*X<", strict=True), strict=True)
 )
 
 
@@ -173,14 +176,18 @@ def _difference(curve: compress.RateCurve, anchor: compress.RateCurve) -> str:
 
 
 def _draw(curves: dict[str, compress.RateCurve], count: int) -> Figure:
-    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    figure = Figure(figsize=(8.4, 5), layout="constrained")
     axes = figure.subplots()
     for name, curve in curves.items():
-        axes.plot(curve.rate, curve.quality, "o-", ms=4, color=_COLOURS[name], label=name)
+        colour, marker = _LOOKS[name]
+        axes.plot(curve.rate, curve.quality, f"{marker}-", ms=5, lw=1.2, color=colour, label=name)
     axes.set(xscale="log", xlabel="bits per pixel of the file, header included",
              ylabel="PSNR, dB", title=f"{count} test pictures")  # fmt: skip
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(ncols=2, fontsize=9)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
+    open_axis(axes)
+    axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
 
 

@@ -18,6 +18,7 @@ import classify
 import compress
 from joint import ImagingSystem, Objective, Training, build_data, data_config, fit
 from joint.feed import as_scenes
+from joint.look import COLOURS
 
 
 @dataclass(frozen=True)
@@ -123,12 +124,16 @@ def _draw(rows: list[Row], plain: int, original: torch.Tensor) -> Figure:
     grid = figure.add_gridspec(2, 6)
     axes = figure.add_subplot(grid[:, :3])
     names = [row.name for row in rows]
-    axes.barh(names, [row.size for row in rows], color=["C3", "C1", "C1"] * 3 + ["C0"] * 3)
+    axes.barh(
+        names,
+        [row.size for row in rows],
+        color=[COLOURS[1], COLOURS[4], COLOURS[4]] * 3 + [COLOURS[0]] * 3,
+    )
     for y, row in enumerate(rows):
         quality = "lossless" if row.psnr == float("inf") else f"{row.psnr:.1f} dB"
         axes.text(row.size, y, f" {plain / row.size:.2g}x, {quality}", va="center", fontsize=8)
     axes.axvline(plain, color="0.3", ls="--", label=f"8-bit RGB, {plain} bytes")
-    axes.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside lower left", fontsize=8, frameon=False)
     axes.set(
         xscale="log", xlim=(None, 12 * max(row.size for row in rows)), xlabel="bytes of a file"
     )

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, SymLogNorm
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.image import AxesImage
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -21,9 +23,11 @@ from .analysis import ConfusionContrast, ContrastSweep, Kept, OptimalImage
 from .checkpoint import write_atomically
 from .evaluate import Evaluation, device_of
 from .feed import as_scenes, derive_seed, generators
+from .look import COLOURS, RIGHT, WRONG, label_points, looks, open_axis
 from .system import ImagingSystem, SystemOutput, evaluating
 
 __all__ = [
+    "SHADE",
     "draw_confusion",
     "draw_filter",
     "draw_light",
@@ -39,6 +43,16 @@ __all__ = [
 ]
 
 _BLUE = (0.13, 0.44, 0.71)
+_MEASURES = {
+    "gcnr": "gCNR",
+    "soft_gcnr": "soft gCNR",
+    "cnr": "CNR",
+    "rms": "RMS contrast",
+    "weber": "Weber contrast",
+    "michelson": "Michelson contrast",
+    "delta_e": "ΔE (CIEDE2000)",
+}
+_HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---", "+++")
 
 
 def system_figure(
@@ -73,18 +87,21 @@ def system_figure(
     if system.front_end is not None:
         draw_filter(upper, system.front_end)
     if evaluation.report is not None:
-        draw_confusion(lower.subplots(), evaluation.report.confusion, dataset.classes)
+        axis = lower.subplots()
+        drawn = draw_confusion(axis, evaluation.report.confusion, dataset.classes)
+        lower.colorbar(drawn, ax=axis, shrink=0.8, label=SHADE)
     return figure
 
 
 def report_figure(report: Report, *, title: str = "") -> Figure:
     """Draw a report: what was taken for what, and how far its confidence can be trusted."""
     side = 2.2 + 0.45 * len(report.classes)
-    figure = Figure(figsize=(side + 4.6, max(side, 4.4)), layout="constrained")
+    figure = Figure(figsize=(side + 5.4, max(side, 4.4)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
-    left, right = figure.subplots(1, 2, width_ratios=(side, 4.6))
-    draw_confusion(left, report.confusion, report.classes)
+    left, right = figure.subplots(1, 2, width_ratios=(side + 0.8, 4.6))
+    drawn = draw_confusion(left, report.confusion, report.classes)
+    figure.colorbar(drawn, ax=left, shrink=0.8, label=SHADE)
     left.set_title(
         f"accuracy {report.accuracy:.3f}, balanced {report.balanced_accuracy:.3f}", fontsize=9
     )
@@ -146,7 +163,7 @@ def handed_figure(
         (f"{name} - scene, {factor:.1f}x", 0.5 + factor * difference)
         for name, difference in zip(systems, differences, strict=True)
     ]
-    figure = Figure(figsize=(1.9 * len(columns), 1.75 * len(index) + 0.5), layout="constrained")
+    figure = Figure(figsize=(1.6 * len(columns), 1.75 * len(index) + 0.5), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
     axes = figure.subplots(len(index), len(columns), squeeze=False)
@@ -154,8 +171,8 @@ def handed_figure(
         for axis, (heading, pictures) in zip(line, columns, strict=True):
             _show(axis, pictures[row])
             if row == 0:
-                axis.set_title(heading, fontsize=8)
-        line[0].set_ylabel(names[row])
+                axis.set_title(heading, fontsize=9)
+        line[0].set_ylabel(names[row], fontsize=9)
         for axis, said in zip(line[1:], guesses, strict=False):
             if said is not None:
                 _say(axis, dataset.classes[said[row]], names[row])
@@ -164,32 +181,43 @@ def handed_figure(
 
 def kept_figure(found: Kept, *, title: str = "") -> Figure:
     """Draw which frequencies and which regions of the scene systems hand on, with intervals."""
-    figure = Figure(figsize=(12.5, 3.6), layout="constrained")
+    figure = Figure(figsize=(12.5, 3.9), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
     power, coherence, difference = figure.subplots(1, 3)
     step = 0.7 / len(found.systems)
-    for number, system in enumerate(found.systems):
+    for number, (system, look) in enumerate(
+        zip(found.systems, looks(len(found.systems)), strict=True)
+    ):
         middle = [(annulus.low + annulus.high) / 2 for annulus in system.annuli]
-        colour = f"C{number}"
+        colour = look.colour
         for axis, name in ((power, "power"), (coherence, "coherence")):
             values = [getattr(annulus, name) for annulus in system.annuli]
             low, high = zip(*(getattr(a, f"{name}_interval") for a in system.annuli), strict=True)
-            axis.plot(middle, values, "o-", ms=3, color=colour, label=system.name)
+            axis.plot(middle, values, f"{look.marker}-", ms=4, color=colour, label=system.name)
             axis.fill_between(middle, low, high, color=colour, alpha=0.25, linewidth=0)
         there = [d for d in system.differences if not np.isnan(d.rms)]
         at = np.arange(len(there)) + step * (number - (len(found.systems) - 1) / 2)
-        difference.bar(at, [d.rms for d in there], 0.9 * step, color=colour)
+        hatch = _HATCHES[number % len(_HATCHES)]  # beside the colour, for print in grey
+        difference.bar(
+            at, [d.rms for d in there], 0.9 * step, color=colour, hatch=hatch, edgecolor="white"
+        )
         low, high = zip(*(d.interval for d in there), strict=True)
         difference.vlines(at, low, high, color="black", linewidth=1.2)
         difference.set_xticks(range(len(there)), labels=[d.region for d in there])
     power.axhline(1, color="grey", linestyle="--", linewidth=1)
-    power.set(yscale="log", xlim=(0, 0.5), xlabel="cycles/pixel")
+    power.set(yscale="log", xlim=(0, 0.5), xlabel="spatial frequency, cycles/pixel")
+    power.yaxis.set_major_formatter("{x:g}")
     power.set_ylabel("power, handed / scene")
-    coherence.set(ylim=(0, 1.02), xlim=(0, 0.5), xlabel="cycles/pixel")
+    coherence.set(ylim=(0, 1.02), xlim=(0, 0.5), xlabel="spatial frequency, cycles/pixel")
     coherence.set_ylabel("coherence with the scene")
-    coherence.legend(fontsize=8)
-    difference.set_ylabel("RMS difference to the scene, codes")
+    difference.set_ylabel("RMS difference to scene, codes of 8 bits")
+    difference.set_xlabel(f"shades, black lines: {100 * found.level:g} % intervals over lesions")
+    for axis in (power, coherence, difference):
+        open_axis(axis)
+    figure.legend(
+        *coherence.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8
+    )
     return figure
 
 
@@ -228,21 +256,43 @@ def optimal_figure(
 
 def sweep_figure(found: Mapping[str, ContrastSweep], *, title: str = "") -> Figure:
     """Draw recall of the same lesions against their contrast, a panel for each system."""
-    figure = Figure(figsize=(5.2 * len(found) + 0.8, 3.9), layout="constrained")
+    figure = Figure(figsize=(5.0 * len(found) + 1.4, 3.9), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
     axes = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
     for axis, (name, sweep) in zip(axes, found.items(), strict=True):
-        for k, label in enumerate(sweep.classes):
-            axis.plot(sweep.factors, sweep.recall[:, k], "o-", ms=3, color=f"C{k}", label=label)
+        for k, (label, look) in enumerate(
+            zip(sweep.classes, looks(len(sweep.classes)), strict=True)
+        ):
+            axis.plot(
+                sweep.factors,
+                sweep.recall[:, k],
+                f"{look.marker}-",
+                ms=4,
+                linewidth=1.2,
+                color=look.colour,
+                label=label,
+            )
         low, high = zip(*sweep.balanced_intervals, strict=True)
-        axis.plot(sweep.factors, sweep.balanced_accuracy, "k-", linewidth=2, label="balanced")
-        axis.fill_between(sweep.factors, low, high, color="black", alpha=0.15, linewidth=0)
+        axis.plot(
+            sweep.factors, sweep.balanced_accuracy, "k-", linewidth=2.2, label="balanced accuracy"
+        )
+        axis.fill_between(
+            sweep.factors,
+            low,
+            high,
+            color="black",
+            alpha=0.15,
+            linewidth=0,
+            label=f"its {100 * sweep.level:g} % interval",
+        )
         axis.axvline(1, color="grey", linestyle=":", linewidth=1)
-        axis.set(xlabel="contrast / that of the picture", ylim=(0, 1))
+        axis.set(xlabel="contrast, as a multiple of the picture's own", ylim=(0, 1))
         axis.set_title(name, fontsize=9)
-    axes[0].set_ylabel("recall")
-    axes[-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        open_axis(axis)
+    axes[0].set_ylabel("recall of each class")
+    handles, labels = axes[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=8)
     return figure
 
 
@@ -250,38 +300,58 @@ def pairs_figure(
     found: ConfusionContrast, *, marked: tuple[str, str] | None = None, title: str = ""
 ) -> Figure:
     """Draw how often each pair of classes is confused against how far apart it is in contrast."""
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
+    colours = []
     for pair in found.pairs:
         strong = marked is not None and {pair.first, pair.second} == {*marked}
-        colour = "firebrick" if strong else "C0"
-        axis.hlines(pair.confusion, *pair.distance_interval, color=colour, alpha=0.35)
-        axis.vlines(pair.distance, *pair.confusion_interval, color=colour, alpha=0.35)
-        axis.plot(pair.distance, pair.confusion, "o", ms=4, color=colour)
-        axis.annotate(
-            f"{pair.first}-{pair.second}",
-            (pair.distance, pair.confusion),
-            xytext=(3, 3),
-            textcoords="offset points",
-            fontsize=7,
-            rotation=25,  # many pairs are never confused, and lie on one line
-            color=colour,
+        colours.append(WRONG if strong else COLOURS[0])
+        axis.hlines(pair.confusion, *pair.distance_interval, color=colours[-1], alpha=0.3)
+        axis.vlines(pair.distance, *pair.confusion_interval, color=colours[-1], alpha=0.3)
+        axis.plot(
+            pair.distance, pair.confusion, "D" if strong else "o", ms=5, color=colours[-1], zorder=3
         )
     low, high = found.interval
     axis.set_title(
-        f"{title}{': ' if title else ''}Spearman {found.spearman:+.2f} [{low:+.2f}, {high:+.2f}]",
+        f"{title}{': ' if title else ''}Spearman {found.spearman:+.2f} [{low:+.2f}, {high:+.2f}]; "
+        f"lines: {100 * found.level:g} % intervals over {found.unit}",
         fontsize=9,
     )
-    axis.set(xlabel=f"{found.distance} distance in {found.measure}")
+    measure = _MEASURES.get(found.measure, found.measure.replace("_", " "))
+    apart = {"wasserstein": "Wasserstein distance", "separation": "separation"}[found.distance]
+    axis.set_xlabel(f"{apart} of the two classes in {measure}")
     axis.set_ylabel("share confused, mean of both ways")
+    open_axis(axis)
+    label_points(
+        axis,
+        [(pair.distance, pair.confusion) for pair in found.pairs],
+        [f"{pair.first}-{pair.second}" for pair in found.pairs],
+        colours=colours,
+        lines=[
+            line
+            for pair in found.pairs
+            for line in (
+                (
+                    (pair.distance_interval[0], pair.confusion),
+                    (pair.distance_interval[1], pair.confusion),
+                ),
+                (
+                    (pair.distance, pair.confusion_interval[0]),
+                    (pair.distance, pair.confusion_interval[1]),
+                ),
+            )
+        ],
+    )
     return figure
 
 
 def save_figure(figure: Figure, path: Path | str) -> None:
     """Write a PNG, whole or not at all."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110)
+    drawn, content = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=110)
+    # Nothing of it is transparent, and to say so of each pixel is an eighth of the bytes.
+    Image.open(drawn).convert("RGB").save(content, format="png", optimize=True)
     write_atomically(Path(path), content.getvalue())
 
 
@@ -300,7 +370,12 @@ def draw_filter(figure: SubFigure | Figure, front_end: FrontEnd) -> None:
             axis.set_title(("red", "green", "blue")[number % 3] if shared else f"{number}")
             _bare(axis)
         ticks = [limit * part for part in (-1, -0.1, 0, 0.1, 1)]
-        bar = figure.colorbar(drawn, ax=list(axes), shrink=0.6, label="fraction of the light")
+        bar = figure.colorbar(
+            drawn,
+            ax=list(axes),
+            shrink=0.8,
+            label=f"fraction of the light,\nlinear within ±{limit / 100:.2g}",
+        )
         bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
         figure.suptitle(
             f"learned kernel, {front_end.exposures} exposure"
@@ -318,7 +393,7 @@ def draw_filter(figure: SubFigure | Figure, front_end: FrontEnd) -> None:
         )
         figure.colorbar(drawn, ax=phase, shrink=0.7, label="phase, rad")
         for axis in (modulus, phase):
-            axis.set_xlabel("fx, cycles/pixel")
+            axis.set(xlabel="fx, cycles/pixel", ylabel="fy, cycles/pixel")
         figure.suptitle(
             f"Fourier filter, {front_end.illumination}, "
             f"throughput {float(front_end.throughput().detach()):.2f}"
@@ -331,17 +406,24 @@ def draw_filter(figure: SubFigure | Figure, front_end: FrontEnd) -> None:
             drawn = axis.imshow(spot, cmap="inferno", norm=scale)
             axis.set_title(("red", "green", "blue")[number] if len(spots) == 3 else f"{number}")
             _bare(axis)
-        figure.colorbar(drawn, ax=list(axes), shrink=0.6, label="fraction of the light")
+        figure.colorbar(drawn, ax=list(axes), shrink=0.8, label="fraction of the light")
         figure.suptitle(
             f"point-spread functions, throughput {float(front_end.throughput().detach()):.2f}"
         )
 
 
-def draw_confusion(axis: Axes, confusion: np.ndarray, classes: Sequence[str]) -> None:
-    """Draw a confusion matrix: shade by share of the true class, number by count."""
+#: What the shades of a confusion matrix are, for its colour bar.
+SHADE = "share of the true class"
+
+
+def draw_confusion(axis: Axes, confusion: np.ndarray, classes: Sequence[str]) -> AxesImage:
+    """Draw a confusion matrix: shade by share of the true class, number by count.
+
+    Returns the picture, for a colour bar.
+    """
     counts = np.asarray(confusion)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    drawn = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row in range(len(counts)):
         for column in range(len(counts)):
             colour = "white" if share[row, column] > 0.55 else "black"
@@ -354,10 +436,13 @@ def draw_confusion(axis: Axes, confusion: np.ndarray, classes: Sequence[str]) ->
                 color=colour,
                 fontsize=8,
             )
-    axis.set_xticks(range(len(classes)), labels=list(classes), rotation=45)
+    axis.set_xticks(
+        range(len(classes)), labels=list(classes), rotation=45, ha="right", rotation_mode="anchor"
+    )
     axis.set_yticks(range(len(classes)), labels=list(classes))
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
+    return drawn
 
 
 def draw_reliability(axis: Axes, reliability: Reliability) -> None:
@@ -381,7 +466,7 @@ def draw_reliability(axis: Axes, reliability: Reliability) -> None:
     )
     axis.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1)
     axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    axis.set_xlabel("confidence")
+    axis.set_xlabel("confidence; the darker a bar, the more pictures")
     axis.set_ylabel("share of right predictions")
 
 
@@ -421,15 +506,15 @@ def draw_light(
             _show(axis, picture[row])
             if row == 0:
                 axis.set_title(title, fontsize=9)
-        line[0].set_ylabel(names[row])
+        line[0].set_ylabel(names[row], fontsize=9)
         if guesses is not None:
             _say(line[-1], classes[int(guesses[row])], names[row])
 
 
 def _say(axis: Axes, said: str, truth: str, *, right: bool | None = None) -> None:
-    """Write what a classifier says under its picture, green where it is right."""
+    """Write what a classifier says under its picture, blue where it is right."""
     right = said == truth if right is None else right
-    axis.set_xlabel(f"says {said}", color="green" if right else "firebrick", fontsize=8)
+    axis.set_xlabel(f"says {said}", color=RIGHT if right else WRONG, fontsize=8)
 
 
 def _show(axis: Axes, picture: Tensor) -> None:

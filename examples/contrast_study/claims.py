@@ -205,7 +205,9 @@ def rate_figure(maps: Mapping[str, RateMap]) -> Figure:
         name: spread([own[k].density for own in regions], [own[k].interval for own in regions])
         for k, name in enumerate(REGIONS)
     }
-    return dodged_figure([*maps], series, quantity="density of bits", even=1.0)
+    level = next(iter(maps.values())).level
+    quantity = f"share of bits / share of pixels\n(lines: {100 * level:g} % intervals)"
+    return dodged_figure([*maps], series, quantity=quantity, even=1.0)
 
 
 def _altered(m: Measured, name: str) -> Numbers:

@@ -34,6 +34,7 @@ from matplotlib.figure import Figure
 
 from joint.checkpoint import write_atomically
 from joint.figure import save_figure
+from joint.look import looks, open_axis
 from joint.study import Ledger, compare_designs, holm, outcomes, sign_flip_test
 
 Array = npt.NDArray[Any]
@@ -163,20 +164,30 @@ def shrinkage(ledger: Ledger) -> dict[str, Any]:
 
 def gain_figure(found: dict[str, Any]) -> Figure:
     """Draw the gain over the read noise, a line a readout, with intervals."""
-    figure = Figure(figsize=(5.6, 3.4), layout="constrained")
+    figure = Figure(figsize=(5.6, 3.8), layout="constrained")
     axis = figure.subplots()
     noises = sorted({gain["noise"] for gain in found["gains"]})
-    for place, readout in enumerate(dict.fromkeys(gain["readout"] for gain in found["gains"])):
+    readouts = [*dict.fromkeys(gain["readout"] for gain in found["gains"])]
+    for place, (readout, look) in enumerate(zip(readouts, looks(len(readouts)), strict=True)):
         own = [g for g in found["gains"] if g["readout"] == readout and g["interval"] is not None]
         spots = [noises.index(gain["noise"]) + 0.06 * (place - 1) for gain in own]
         means = np.array([gain["difference"] for gain in own])
         ends = np.array([gain["interval"] for gain in own]).reshape(-1, 2)
         reach = np.abs(ends.T - means)
-        axis.errorbar(spots, means, reach, fmt="o-", capsize=3, label=f"{readout} readout")
+        axis.errorbar(
+            spots, means, reach, fmt=f"{look.marker}-", color=look.colour, ms=5, capsize=3,
+            label=f"{readout} readout",
+        )  # fmt: skip
     axis.axhline(0, color="grey", linewidth=1)
     axis.set_xticks(range(len(noises)), labels=[f"{noise:g}" for noise in noises])
-    axis.set(xlabel="read noise, electrons RMS", ylabel="mask minus lens, balanced accuracy")
-    axis.legend()
+    level = found["gains"][0]["level"]
+    axis.set(
+        xlabel="read noise, electrons RMS (steps, not to scale); "
+        f"bars: {100 * level:g} % intervals",
+        ylabel="balanced accuracy, mask less lens",
+    )
+    open_axis(axis)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=9, frameon=False)
     return figure
 
 

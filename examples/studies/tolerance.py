@@ -28,6 +28,7 @@ from joint.analysis.perturbation import Perturbation, applicable, perturbed
 from joint.checkpoint import load_checkpoint, load_weights, write_atomically
 from joint.figure import save_figure
 from joint.folder import BEST_FILE
+from joint.look import looks, open_axis
 from joint.study import Ledger, Outcome, compare, estimate
 from joint.system import ImagingSystem
 
@@ -151,18 +152,22 @@ def tolerance_figure(found: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(7.0, 1.2 + 0.4 * len(found["designs"])), layout="constrained")
     axis = figure.subplots()
     rows = sorted(found["designs"], key=lambda row: -row["nominal"])
-    for name, off in (("nominal", -0.12), ("worst", 0.12)):
+    for name, off, look in zip(("nominal", "worst"), (-0.12, 0.12), looks(2), strict=True):
         means = np.array([row[name] for row in rows])
         ends = [row[f"{name}_interval"] or (row[name], row[name]) for row in rows]
         reach = np.abs(np.array(ends).T - means)
         label = "as drawn" if name == "nominal" else "worst tenth of the devices"
         places = np.arange(len(rows)) + off
-        axis.errorbar(means, places, xerr=reach, fmt="o", capsize=3, label=label)
+        axis.errorbar(
+            means, places, xerr=reach, fmt=look.marker, color=look.colour, ms=5, capsize=3,
+            label=label,
+        )  # fmt: skip
     names = [", ".join(map(str, row["levels"].values())) for row in rows]
     axis.set_yticks(range(len(rows)), labels=names)
     axis.invert_yaxis()
-    axis.set_xlabel("balanced accuracy")
-    axis.legend()
+    axis.set_xlabel("balanced accuracy; bars: intervals over seeds")
+    open_axis(axis)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=9, frameon=False)
     return figure
 
 

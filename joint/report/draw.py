@@ -16,6 +16,7 @@ from classify import Interval, LesionDataset
 from joint.analysis import Curve, Scores
 from joint.evaluate import device_of
 from joint.feed import Feed, generators
+from joint.look import COLOURS, Look, looks, open_axis
 from joint.system import ImagingSystem, evaluating
 
 if TYPE_CHECKING:
@@ -35,9 +36,7 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-# Okabe and Ito (2008): told apart by all kinds of colour vision.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_CHANNELS = ("#D55E00", "#009E73", "#0072B2")
+_CHANNELS = (COLOURS[1], COLOURS[2], COLOURS[0])  # red, green, blue
 
 
 @contextmanager
@@ -73,8 +72,10 @@ def history_figure(
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     epochs = [record["epoch"] + 1 for record in history]
     for axis, (name, lines) in zip(axes, panels, strict=False):
-        for (label, values), colour in zip(lines.items(), _COLOURS, strict=False):
-            axis.plot(epochs, values, "o-", color=colour, label=label, markersize=3)
+        for (label, values), look in zip(lines.items(), looks(len(lines)), strict=True):
+            axis.plot(
+                epochs, values, f"{look.marker}-", color=look.colour, label=label, markersize=3
+            )
         if best is not None:
             axis.axvline(best + 1, color="grey", linestyle=":", label="best epoch")
         axis.set(xlabel="epoch", ylabel=name)
@@ -85,8 +86,12 @@ def history_figure(
         if name == _NORMS and norms and max(norms) > 10 * min(norms):
             axis.set_yscale("log")
             _plain_ticks(axis.yaxis)
-        axis.legend(fontsize=8)
-        _open(axis)
+        # Above the axis it hides no line, however many there are.
+        axis.legend(
+            fontsize=7.5, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False,
+            borderpad=0, columnspacing=1, handlelength=1.5,
+        )  # fmt: skip
+        open_axis(axis)
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
     return figure
@@ -173,16 +178,24 @@ def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str]
     name, lines, why = _transfer(front_end)
     figure = _figure(6.2, 3.2)
     axis = figure.subplots()
-    for number, (label, (frequency, along_x, along_y)) in enumerate(lines.items()):
-        colours = _CHANNELS if len(lines) == len(_CHANNELS) else _COLOURS
-        colour = colours[number % len(colours)]
-        axis.plot(frequency[0], along_x, color=colour, label=f"{label}along x")
-        axis.plot(frequency[1], along_y, "--", color=colour, label=f"{label}along y")
+    found = looks(len(lines))
+    if len(lines) == len(_CHANNELS):
+        pairs = zip(found, _CHANNELS, strict=True)
+        found = [look._replace(colour=channel) for look, channel in pairs]
+    for look, (label, (frequency, along_x, along_y)) in zip(found, lines.items(), strict=True):
+        for values, places, line, where in (
+            (along_x, frequency[0], "-", "x"),
+            (along_y, frequency[1], "--", "y"),
+        ):
+            axis.plot(
+                places, values, f"{look.marker}{line}", color=look.colour, ms=3,
+                markevery=max(1, len(places) // 8), label=f"{label}along {where}",
+            )  # fmt: skip
     axis.set(xlabel="frequency, cycles/pixel", ylabel=name, xlim=(0, 0.5))
     largest = max(float(part.max()) for _, *parts in lines.values() for part in parts)
     axis.set_ylim(0, 1.05 * largest)
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    _open(axis)
+    open_axis(axis)
     yield figure, why
 
 
@@ -268,13 +281,14 @@ def _pupil_figure(front_end: optics.IncoherentImaging) -> "Figure":
         bar = figure.colorbar(drawn, ax=axis, shrink=0.7, label="radians")
         bar.set_ticks([-np.pi, 0, np.pi], labels=["-π", "0", "π"])
         axis.set_title(f"phase at {1e9 * pupil.wavelengths[middle]:.0f} nm")
-        axis.set_xlabel("x, mm")
+        axis.set(xlabel="x, mm", ylabel="y, mm")
     names = [name.rstrip(", ") for name in _channel_names(len(psf))]
     for axis, each, name in zip(axes, psf, names, strict=True):
         half = each.shape[-1] / 2
         axis.imshow(np.sqrt(each.clip(0)), cmap="magma", extent=(-half, half, half, -half))
         axis.set_title(f"PSF, {name}" if name else "PSF")
         axis.set_xlabel("x, pixels")
+    axes[0].set_ylabel("y, pixels")
     return figure
 
 
@@ -297,10 +311,9 @@ def dodged_figure(
     axis = figure.subplots()
     places = np.arange(len(names))
     step = 0.6 / max(1, len(series))
-    for number, (label, each) in enumerate(series.items()):
+    for number, (label, look) in enumerate(zip(series, looks(len(series)), strict=True)):
         at = places + step * (number - (len(series) - 1) / 2)
-        colour = _COLOURS[number % len(_COLOURS)]
-        _draw_spread(axis, at, each, colour, label, joined)
+        _draw_spread(axis, at, series[label], look, label, joined)
     if even is not None:
         axis.axhline(even, color="grey", linestyle="--", linewidth=1)
     axis.set_xticks(places, labels=list(names))
@@ -309,7 +322,7 @@ def dodged_figure(
     axis.set_ylabel(quantity)
     axis.set_xlim(-0.6, len(names) - 0.4)
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    _open(axis)
+    open_axis(axis)
     return figure
 
 
@@ -323,14 +336,14 @@ def curves_figure(curves: Sequence[Curve], scores: Scores) -> "Figure":
         levels = [point.level for point in curve.points]
         found = [point.scores.balanced_accuracy for point in curve.points]
         drawn = spread([score.value for score in found], [score.interval for score in found])
-        _draw_spread(axis, levels, drawn, _COLOURS[0], "", True)
+        _draw_spread(axis, levels, drawn, looks(1)[0], "", True)
         axis.axhline(scores.balanced_accuracy.value, color="grey", linestyle="--", linewidth=1)
         axis.axvline(curve.nominal, color="grey", linestyle=":", linewidth=1)
         if curve.perturbation == "photons":
             axis.set_xscale("log")
             _plain_ticks(axis.xaxis)
         axis.set(title=curve.perturbation.replace("_", " "), xlabel=curve.unit)
-        _open(axis)
+        open_axis(axis)
     for axis in axes[::columns]:
         axis.set_ylabel("balanced accuracy")
     for axis in axes[len(curves) :]:
@@ -342,14 +355,20 @@ def _draw_spread(
     axis: "Axes",
     at: Sequence[float] | Array,
     drawn: Spread,
-    colour: str,
+    look: Look,
     label: str,
     joined: bool,
 ) -> None:
     """Points, and the intervals that exist; one need not hold its point."""
-    axis.vlines(at, drawn.low, drawn.high, color=colour, linewidth=1.5, alpha=0.6)
+    axis.vlines(at, drawn.low, drawn.high, color=look.colour, linewidth=1.5, alpha=0.6)
     axis.plot(
-        at, drawn.values, "o-" if joined else "o", color=colour, label=label, ms=4, linewidth=1
+        at,
+        drawn.values,
+        f"{look.marker}{'-' if joined else ''}",
+        color=look.colour,
+        label=label,
+        ms=4.5,
+        linewidth=1,
     )
 
 
@@ -366,9 +385,3 @@ def _figure(width: float, height: float) -> "Figure":
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
-
-
-def _open(axis: "Axes") -> None:
-    """Without a frame, with a light grid."""
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(alpha=0.3, linewidth=0.6)

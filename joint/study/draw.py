@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classify import Interval
+from joint.look import COLOURS, label_points, looks, open_axis
 
 from .atlas import Atlas, Learned
 from .axis import Design
@@ -35,9 +36,6 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-# Okabe and Ito (2008): told apart by all kinds of colour vision.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = "osD^vP*X"
 _UNITS = {
     "photons": "photons/pixel at full scale",
     "bits": "bits/picture",
@@ -52,17 +50,27 @@ _ROWS, _COLUMNS = 6, 8  # designs and seeds of a contact sheet
 def designs_figure(designs: Sequence[DesignSummary], *, metric: str) -> "Figure":
     """Draw the mean of each design with its interval, the best on top."""
     shown = [each for each in designs if each.estimate.mean is not None][:_MOST]
-    figure = _figure(8.0, 0.9 + 0.26 * max(3, len(shown)))
+    figure = _figure(8.0, 1.2 + 0.26 * max(3, len(shown)))
     axis = figure.subplots()
     for place, each in enumerate(shown):
         assert each.estimate.mean is not None
-        colour = _COLOURS[0] if each.on_front else "grey"
+        colour, filled = (COLOURS[0], COLOURS[0]) if each.on_front else ("grey", "white")
         _bar(axis, each.estimate.interval, place, colour, upright=False)
-        axis.plot(each.estimate.mean, place, "o", color=colour, ms=5)
+        # Its name is the word of its first point, so that each stands in the legend once.
+        name = "on the front of all costs" if each.on_front else "not on the front"
+        told = {line.get_label() for line in axis.lines}
+        axis.plot(
+            each.estimate.mean, place, "o", color=colour, markerfacecolor=filled, ms=5,
+            label="_" + name if name in told else name,
+        )  # fmt: skip
     axis.set_yticks(range(len(shown)), labels=[_name(d.number, d.levels) for d in shown])
-    axis.invert_yaxis()
-    axis.set_xlabel(_words(metric))
-    _open(axis)
+    axis.set_ylim(max(3, len(shown)) - 0.4, -0.6)
+    units = dict.fromkeys(d.estimate.unit for d in shown if d.estimate.interval is not None)
+    over = f"; lines: intervals over {' or '.join(units)}" if units else ""
+    axis.set_xlabel(_words(metric) + over)
+    if shown:
+        figure.legend(loc="outside upper right", ncols=2, fontsize=8, frameon=False)
+    open_axis(axis)
     return figure
 
 
@@ -81,13 +89,13 @@ def effects_figure(found: Effects) -> "Figure":
             apart = level.effect_interval
             if apart is not None:
                 shifted = Interval(centre + apart.low, centre + apart.high)
-                _bar(panel, shifted, place, _COLOURS[0])
+                _bar(panel, shifted, place, COLOURS[0])
         numbers = all(_is_number(level.level) for level in each.levels)
         panel.plot(
             places,
             [level.mean for level in each.levels],
             "o-" if numbers else "o",
-            color=_COLOURS[0],
+            color=COLOURS[0],
             ms=4,
             linewidth=1,
         )
@@ -100,7 +108,7 @@ def effects_figure(found: Effects) -> "Figure":
         panel.set_xlim(-0.5, len(labels) - 0.5)
         share = each.share.value
         panel.set_title(each.axis + (f": {share:.0%} of variance" if math.isfinite(share) else ""))
-        _open(panel)
+        open_axis(panel)
     for panel in panels[::columns]:
         panel.set_ylabel(_words(found.metric))
     for panel in panels[len(axes) :]:
@@ -151,22 +159,27 @@ def front_figure(found: Front) -> "Figure":
     places = _beside([point.costs[cost] for point in found.points])
     for point, x in zip(found.points, places, strict=True):
         sure = float(point.on_front) if point.probability is None else point.probability
-        _bar(axis, point.interval, x, _COLOURS[0], alpha=0.15 + 0.45 * sure)
+        _bar(axis, point.interval, x, COLOURS[0], alpha=0.15 + 0.45 * sure)
         axis.scatter(
             x,
             point.value,
             s=36,
             facecolor=_mixed(sure),
-            edgecolor=_COLOURS[0],
+            edgecolor=COLOURS[0],
             zorder=3,
-        )
-        axis.annotate(
-            str(point.design), (x, point.value), (5, 4), textcoords="offset points", fontsize=8
         )
     axis.set_xlabel(_UNITS[cost])
     axis.set_ylabel(_words(found.metric) + (" (less is better)" if low else ""))
     _spread_out(axis, [point.costs[cost] for point in found.points])
-    _open(axis)
+    open_axis(axis)
+    spots = [(x, point.value) for x, point in zip(places, found.points, strict=True)]
+    bars = [
+        ((x, point.interval.low), (x, point.interval.high))
+        for x, point in zip(places, found.points, strict=True)
+        if point.interval is not None
+    ]
+    names = [str(point.design) for point in found.points]
+    label_points(axis, spots, names, colours=["black"] * len(names), lines=bars, size=8)
     return figure
 
 
@@ -174,24 +187,23 @@ def rate_figure(found: RateAccuracy) -> "Figure":
     """Draw accuracy against bits, a line for each family."""
     figure = _figure(8.4, 4.0)
     axis = figure.subplots()
-    for number, family in enumerate(found.families):
-        colour = _COLOURS[number % len(_COLOURS)]
+    for family, look in zip(found.families, looks(len(found.families)), strict=True):
         for point in family.points:
-            _bar(axis, point.interval, point.rate, colour, alpha=0.45)
+            _bar(axis, point.interval, point.rate, look.colour, alpha=0.45)
         axis.plot(
             [point.rate for point in family.points],
             [point.accuracy for point in family.points],
-            f"{_MARKERS[number // len(_COLOURS) % len(_MARKERS)]}-",
-            color=colour,
-            label=family.name,
-            ms=4,
+            f"{look.marker}-",
+            color=look.colour,
+            label=family.name.replace("_", " "),
+            ms=4.5,
             linewidth=1,
         )
     axis.set_xlabel("bits/picture")
     axis.set_ylabel(_words(found.metric))
     _spread_out(axis, [point.rate for family in found.families for point in family.points])
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    _open(axis)
+    open_axis(axis)
     return figure
 
 
@@ -307,7 +319,7 @@ def atlas_figure(found: Atlas) -> "Figure":
         names = [str(designs[n]) for n in starts]
         axis.set_xticks(middles, labels=names)
         axis.set_yticks(middles, labels=names)
-        axis.set_xlabel("design, its seeds side by side")
+        axis.set(xlabel="design, its seeds side by side", ylabel="design")
     return figure
 
 
@@ -423,12 +435,6 @@ def _figure(width: float, height: float) -> "Figure":
     return figure
 
 
-def _open(axis: "Axes") -> None:
-    """Without a frame, with a light grid."""
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(alpha=0.3, linewidth=0.6)
-
-
 def _bar(
     axis: "Axes",
     interval: Interval | None,
@@ -471,7 +477,7 @@ def _far(values: Sequence[float]) -> bool:
 
 def _mixed(share: float) -> tuple[float, float, float]:
     """From white to the first colour."""
-    full = [int(_COLOURS[0][n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    full = [int(COLOURS[0][n : n + 2], 16) / 255 for n in (1, 3, 5)]
     red, green, blue = (1 - share * (1 - part) for part in full)
     return red, green, blue
 
@@ -487,7 +493,7 @@ def _name(number: int, levels: Design) -> str:
 
 
 def _level(value: object) -> str:
-    text = f"{value:g}" if _is_number(value) else str(value)
+    text = f"{value:g}" if _is_number(value) else str(value).replace("_", " ")
     return text if len(text) <= 32 else f"{text[:31]}…"
 
 

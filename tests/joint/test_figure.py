@@ -1,7 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 import classify
@@ -21,11 +25,19 @@ from joint.figure import (
     sweep_figure,
     system_figure,
 )
+from joint.look import COLOURS, RIGHT, WRONG
 
 
 class _Grey(torch.nn.Module):
     def forward(self, image):
         return image[:, :3].mean((-2, -1))
+
+
+class _First(torch.nn.Module):
+    """Seven of the values as logits."""
+
+    def forward(self, flat):
+        return flat[:, :7]
 
 
 @pytest.mark.parametrize(
@@ -77,12 +89,13 @@ def _report():
 def test_a_report_is_drawn_with_its_counts_and_its_confidence(tmp_path):
     report = _report()
     figure = report_figure(report, title="phantom")
-    confusion, reliability = figure.axes
+    confusion, reliability, bar = figure.axes
     written = [int(text.get_text()) for text in confusion.texts]
     assert written == report.confusion.ravel().tolist() == [1, 0, 0, 1, 2, 0, 0, 0, 0]
     assert [tick.get_text() for tick in confusion.get_yticklabels()] == ["mel", "nv", "df"]
     assert confusion.get_title() == "accuracy 0.750, balanced 0.833"
     assert reliability.get_title() == f"calibration error {report.ece:.3f}"
+    assert bar.get_ylabel() == "share of the true class"
     save_figure(figure, tmp_path / "report.png")
     assert np.asarray(Image.open(tmp_path / "report.png").convert("L")).std() > 20
 
@@ -147,7 +160,7 @@ def test_handed_pictures_stand_beside_the_scene_and_their_difference(phantoms, t
         np.testing.assert_allclose(_pixels(row[4])[..., 1:], 0.5, atol=1e-5)
         guess = scene.mean((0, 1)).argmax()
         assert row[1].get_xlabel() == f"says {phantoms.classes[guess]}"
-        assert row[1].xaxis.label.get_color() == ("green" if guess == k else "firebrick")
+        assert row[1].xaxis.label.get_color() == (RIGHT if guess == k else WRONG)
     save_figure(figure, tmp_path / "handed.png")
     with pytest.raises(ValueError, match="no system whose pictures"):
         handed_figure({}, phantoms)
@@ -206,8 +219,9 @@ def test_recall_and_confusion_are_drawn_as_measured(phantoms):
     values = np.random.default_rng(0).normal(size=14) + phantoms.targets.numpy()
     guesses = phantoms.targets.numpy()[::-1].copy()
     found = confusion_against_contrast(
-        values, phantoms.targets.numpy(), guesses, classes=phantoms.classes, resamples=10
-    )
+        values, phantoms.targets.numpy(), guesses, classes=phantoms.classes, resamples=10,
+        measure="gcnr",
+    )  # fmt: skip
     axis = pairs_figure(found, marked=("mel", "bkl")).axes[0]
     told = {text.get_text(): text for text in axis.texts}
     assert len(told) == 21
@@ -215,5 +229,43 @@ def test_recall_and_confusion_are_drawn_as_measured(phantoms):
         text = told[f"{pair.first}-{pair.second}"]
         assert text.xy == (pair.distance, pair.confusion)
         strong = {pair.first, pair.second} == {"bkl", "mel"}
-        assert text.get_color() == ("firebrick" if strong else "C0")
+        assert text.get_color() == (WRONG if strong else COLOURS[0])
     assert axis.get_title().startswith(f"Spearman {found.spearman:+.2f} [")
+    assert axis.get_title().endswith("; lines: 95 % intervals over pictures")
+    assert axis.get_xlabel() == "Wasserstein distance of the two classes in gCNR"
+    # As many labels as a real study has, many of them at one height.
+    axis.figure.dpi = 110  # as it is saved
+    axis.figure.canvas.draw()
+    # Of the letters alone, without the line to a point that is far.
+    boxes = [Text.get_window_extent(text) for text in axis.texts]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    edge = axis.get_window_extent()
+    assert all(edge.x0 <= b.x0 and b.x1 <= edge.x1 for b in boxes)
+    assert all(edge.y0 <= b.y0 and b.y1 <= edge.y1 for b in boxes)
+
+
+def test_a_legend_of_many_lines_covers_none_and_each_has_its_own_colour(phantoms):
+    system = joint.ImagingSystem(classifier=torch.nn.Sequential(torch.nn.Flatten(), _First()))
+    sweep = recall_against_contrast(system, phantoms, (0.5, 1.0), resamples=10)
+    figure = sweep_figure({"one": sweep, "two": sweep})
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    box, page = legend.get_window_extent(), figure.bbox
+    assert not any(box.overlaps(axis.get_window_extent()) for axis in figure.axes)
+    assert page.x0 <= box.x0
+    assert box.x1 <= page.x1
+    assert page.y0 <= box.y0
+    assert box.y1 <= page.y1
+    told = [text.get_text() for text in legend.get_texts()]
+    assert told == [*phantoms.classes, "balanced accuracy", "its 95 % interval"]
+    assert len({to_hex(line.get_color()) for line in figure.axes[0].lines[:8]}) == 8
+
+
+def test_a_figure_is_written_without_alpha(tmp_path):
+    figure = Figure(figsize=(2, 1))
+    figure.subplots().plot([0, 1], [0, 1])
+    save_figure(figure, tmp_path / "figure.png")
+    figure.savefig(tmp_path / "plain.png", dpi=110)
+    with Image.open(tmp_path / "figure.png") as found, Image.open(tmp_path / "plain.png") as plain:
+        assert (found.mode, found.size) == ("RGB", (220, 110))
+        np.testing.assert_array_equal(found, plain.convert("RGB"))

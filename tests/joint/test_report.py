@@ -563,6 +563,23 @@ def test_the_curves_are_the_lines_of_the_history():
     assert norms.get_yscale() == "linear"
 
 
+def test_every_stage_has_its_line_and_no_legend_lies_on_lines():
+    stages = [f"stage_{n}" for n in range(9)]
+    history = [
+        {**record, "gradient_norms": {name: n + 1.0 for n, name in enumerate(stages)}}
+        for record in _HISTORY
+    ]
+    figure = history_figure(history, best=None, monitor="auc")
+    figure.canvas.draw()
+    norms = figure.axes[2]
+    assert [line.get_label() for line in norms.get_lines()] == [f"stage {n}" for n in range(9)]
+    assert len({line.get_color() for line in norms.get_lines()}) == 9
+    for axis in figure.axes[:3]:
+        box = axis.get_legend().get_window_extent()
+        assert box.y0 >= axis.get_window_extent().y1
+        assert box.y1 <= figure.bbox.y1
+
+
 def test_norms_over_more_than_a_decade_have_a_logarithmic_axis():
     history = [
         {**record, "gradient_norms": {"codec": norm, "classifier": 0.0}}
@@ -580,6 +597,20 @@ def test_points_carry_the_intervals_they_are_given():
     bars = axis.collections[0].get_segments()
     assert [float(end) for end in bars[0][:, 1]] == [0.1, 0.3]
     assert axis.get_lines()[0].get_ydata().tolist() == [0.5, 0.6]
+
+
+@pytest.mark.parametrize("count", [3, 7, 8, 14])
+def test_no_colour_stands_for_two_series(count):
+    values = spread([0.5, 0.6], [classify.Interval(0.1, 0.3)] * 2)
+    figure = dodged_figure(["a", "b"], {f"s{n}": values for n in range(count)}, quantity="q")
+    figure.canvas.draw()
+    (axis,) = figure.axes
+    assert len({line.get_color() for line in axis.get_lines()}) == count
+    legend = axis.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == [f"s{n}" for n in range(count)]
+    box = legend.get_window_extent()
+    assert not box.overlaps(axis.get_window_extent())
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
 
 
 def _curves(front_end):

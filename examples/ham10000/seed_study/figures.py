@@ -9,8 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
 
-from joint.figure import draw_confusion, save_figure
+from joint.figure import SHADE, draw_confusion, save_figure
+from joint.look import COLOURS, looks, open_axis
 
 from .published import LOSSES, REPORTS, ROWS, Row
 
@@ -41,29 +43,70 @@ def draw(document: Mapping[str, Any], folder: Path, *, prefix: str = "") -> list
     return paths
 
 
+# What a stage is called where it is no row of the study.
+_NAMES = {
+    "kmeans_joint": "soft k-means, trained jointly",
+    "classifier": "classifier alone",
+    **{f"autoencoder_{width}": f"{width.upper()} autoencoder" for width in ("6x", "3x", "1.5x")},
+    **{f"joint_{width}": f"{width.upper()}, trained jointly" for width in ("6x", "3x", "1.5x")},
+    "codec": "learned codec",
+    "rated": "learned codec, trained jointly",
+    "jpeg_joint": "JPEG, classifier trained on it",
+    "balanced_3x": "3X, jointly, balanced loss",
+    "optics_none": "no optics",
+    "optics_laplacian": "optics: Laplacian",
+    "optics_unsharp": "optics: unsharp mask",
+    "optics_learned": "optics: learned",
+    "classifier_inception_s": "classifier: Inception S",
+    "classifier_resnet18": "classifier: ResNet-18",
+    "classifier_convnext_atto": "classifier: ConvNeXt Atto",
+}
+
+#: Training loss, validation loss, validation accuracy.
+_LINES = (("grey", ":"), (COLOURS[0], "-"), (COLOURS[1], "--"))
+
+
 def curves(rows: Mapping[str, Any], title: str) -> Figure:
     """Loss of training and validation, and validation accuracy, of every row that trains."""
     trained = [name for name in rows if len(rows[name]["history"]) > 0]
-    columns = 5
+    columns = min(5, len(trained))
     lines = -(-len(trained) // columns)
-    figure = _figure(2.7 * columns, 1.9 * lines + 0.5, title, loose=True)
-    axes = np.atleast_2d(figure.subplots(lines, columns))
-    for axis in axes.flat[len(trained) :]:
+    figure = _figure(max(6.5, 2.4 * columns), 1.75 * lines + 0.8, title)
+    axes = np.atleast_1d(figure.subplots(lines, columns)).ravel()
+    for axis in axes[len(trained) :]:
         axis.set_visible(False)
-    for axis, name in zip(axes.flat, trained, strict=False):
+    told: dict[str, Any] = {}
+    for place, (axis, name) in enumerate(zip(axes, trained, strict=False)):
         history = rows[name]["history"]
         epochs = range(1, len(history) + 1)
-        axis.plot(epochs, [line["train"] for line in history], ".-C7", label="training loss")
-        axis.plot(epochs, [line["loss"] for line in history], ".-C0", label="validation loss")
+        marker = "." if len(history) < 3 else ""  # of one epoch a line is nothing
+        for key, label, (colour, dash) in zip(
+            ("train", "loss"), ("training loss", "validation loss"), _LINES[:2], strict=True
+        ):
+            values = [line[key] for line in history]
+            (told[label],) = axis.plot(epochs, values, marker + dash, color=colour, label=label)
+        last = place % columns == columns - 1 or place == len(trained) - 1
+        axis.set_title(_NAMES.get(name, name.replace("_", " ")), fontsize=8)
+        axis.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+        axis.tick_params(labelsize=7)
+        if place + columns >= len(trained):  # nothing below it
+            axis.set_xlabel("epoch", fontsize=8)
+        if place % columns == 0:
+            axis.set_ylabel("loss", fontsize=8)
         if history[0]["accuracy"] is not None:
             other = axis.twinx()
-            other.plot(epochs, [line["accuracy"] for line in history], ".-C3")
+            colour, dash = _LINES[2]
+            values = [line["accuracy"] for line in history]
+            (told["validation accuracy, on the right"],) = other.plot(
+                epochs, values, marker + dash, color=colour, label="validation accuracy"
+            )
             other.set_ylim(0, 1)
-            other.tick_params(labelsize=6, colors="C3")
-        axis.set_title(name, fontsize=8)
-        axis.tick_params(labelsize=6)
-    axes.flat[0].legend(fontsize=6, frameon=False)
-    figure.supxlabel("epoch; red, on the right: validation accuracy", fontsize=8)
+            other.tick_params(labelsize=7, colors=colour)
+            if last:
+                other.set_ylabel("accuracy", fontsize=8, color=colour)
+    figure.legend(
+        told.values(), told, loc="outside lower center", ncols=3, fontsize=8, frameon=False
+    )
     return figure
 
 
@@ -77,21 +120,27 @@ def confusions(rows: Mapping[str, Any], title: str) -> Figure:
     shown = _reported(rows)
     columns = min(4, len(shown))
     lines = -(-len(shown) // columns)
-    figure = _figure(3.3 * columns, 3.5 * lines + 0.4, title, loose=True)
-    axes = np.atleast_2d(figure.subplots(lines, columns))
-    for axis in axes.flat[len(shown) :]:
+    figure = _figure(max(6.5, 2.9 * columns + 0.6), 3.2 * lines + 0.4, title)
+    axes = np.atleast_1d(figure.subplots(lines, columns)).ravel()
+    for axis in axes[len(shown) :]:
         axis.set_visible(False)
-    for axis, row in zip(axes.flat, shown, strict=False):
+    for axis, row in zip(axes, shown, strict=False):
         assert row.report is not None
         found, number = rows[row.stage], REPORTS[row.report].figure
-        draw_confusion(axis, np.array(found["confusion"]), found["classes"])
+        drawn = draw_confusion(axis, np.array(found["confusion"]), found["classes"])
         printed = REPORTS[2].accuracy
         if row.losses is not None and row.stage != "classifier":
             printed = LOSSES[row.losses].rows["test"].accuracy
         of = f"figure {number}: " if number else ""
         accuracy = found["test"]["accuracy"]
-        axis.set_title(f"{of}{row.title}\naccuracy {accuracy:.3f}, published {printed}", fontsize=7)
-        axis.tick_params(labelsize=6)
+        name = row.title.replace(" + ", " +\n") if len(row.title) > 25 else row.title
+        axis.set_title(f"{of}{name}\naccuracy {accuracy:.3f}, published {printed}", fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.xaxis.label.set_size(8)
+        axis.yaxis.label.set_size(8)
+    if shown:
+        bar = figure.colorbar(drawn, ax=list(axes), shrink=0.5, aspect=30, label=SHADE)
+        bar.ax.tick_params(labelsize=8)
     return figure
 
 
@@ -108,7 +157,9 @@ def filters(found: Mapping[str, Any], title: str) -> Figure:
             image = axis.imshow(np.array(kernel), cmap="RdBu_r", norm=scale)
             axis.set_title(f"{name.removeprefix('optics_')}, {colour}", fontsize=8)
             axis.set(xticks=[], yticks=[])
-    bar = figure.colorbar(image, ax=axes, shrink=0.7, label="fraction of the light")
+    bar = figure.colorbar(
+        image, ax=axes, shrink=0.7, label=f"fraction of the light, linear within ±{limit / 100:.2g}"
+    )
     ticks = [limit * part for part in (-1, -0.1, 0, 0.1, 1)]
     bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
     return figure
@@ -116,47 +167,69 @@ def filters(found: Mapping[str, Any], title: str) -> Figure:
 
 def rates(rows: Mapping[str, Any], title: str) -> Figure:
     """Balanced accuracy against bits of files."""
-    figure = _figure(6.5, 4.2, title)
+    figure = _figure(6.5, 4.4, title)
     axis: Axes = figure.subplots()
-    for name, label, style in (
-        ("rated", "learned codec, trained jointly", "o-C3"),
-        ("jpeg_joint", "JPEG, classifier trained on it", "s-C0"),
-        ("jpeg_frozen", "JPEG, classifier of raw pictures", "s:C7"),
+    for name, label, style, colour in (
+        ("rated", "learned codec, trained jointly", "o-", COLOURS[1]),
+        ("jpeg_joint", "JPEG, classifier trained on it", "s-", COLOURS[0]),
+        ("jpeg_frozen", "JPEG, classifier of raw pictures", "D:", "grey"),
     ):
         points = sorted(
             (point["bpp_bytes"], point["adjusted_balanced_accuracy"])
             for point in rows[name]["points"]
         )
-        axis.plot(*zip(*points, strict=True), style, label=label)
-    raw = rows["classifier"]["adjusted"]["balanced_accuracy"]
+        axis.plot(*zip(*points, strict=True), style, color=colour, ms=5, label=label)
+    adjusted = rows["classifier"]["adjusted"]
+    raw = adjusted["balanced_accuracy"]
     axis.axhline(raw, color="black", lw=1, ls="--", label="raw pictures, 24 bits per pixel")
+    between = (adjusted.get("intervals") or {}).get("balanced_accuracy")
+    if between is not None:
+        axis.axhspan(*between, color="black", alpha=0.08, lw=0, label="its 95 % interval")
     axis.set(xscale="log", xlabel="bits per pixel, files with headers", ylabel="balanced accuracy")
-    axis.legend(fontsize=8)
+    # Numbers as they are read, not as powers of ten.
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("")
+    open_axis(axis)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure
 
 
 def rate_map(found: Mapping[str, Any], title: str) -> Figure:
-    """Density of the bits on lesion, boundary and background, by class."""
-    figure = _figure(6.5, 3.6, title)
+    """Density of the bits on lesion, boundary and background, by class, with intervals."""
+    figure = _figure(6.5, 3.9, title)
     axis: Axes = figure.subplots()
     rows = [row for row in found["rows"] if row["pictures"]]
-    for k, region in enumerate(("lesion", "boundary", "background")):
+    regions = ("lesion", "boundary", "background")
+    for k, (region, look) in enumerate(zip(regions, looks(len(regions)), strict=True)):
         cells = [next(r for r in row["regions"] if r["region"] == region) for row in rows]
-        places = np.arange(len(rows)) + 0.27 * (k - 1)
-        axis.bar(places, [cell["density"] or 0 for cell in cells], 0.25, label=region)
-    axis.axhline(1, color="black", lw=1)
+        places = np.arange(len(rows)) + 0.22 * (k - 1)
+        density = [cell["density"] for cell in cells]
+        axis.plot(
+            places,
+            [np.nan if value is None else value for value in density],
+            look.marker,
+            color=look.colour,
+            ms=5,
+            label=region,
+        )
+        for place, cell in zip(places, cells, strict=True):
+            between = cell.get("interval")
+            if between is not None and None not in between:
+                axis.vlines(place, *between, color=look.colour, linewidth=1.5, alpha=0.6)
+    axis.axhline(1, color="grey", lw=1, ls="--")
     axis.set_xticks(range(len(rows)), labels=[row["name"] for row in rows])
     axis.set_ylabel("share of bits / share of pixels")
-    axis.legend(fontsize=8)
+    level = found.get("level", 0.95)
+    axis.set_xlabel(f"lines: {100 * level:g} % intervals over lesions; dashed: bits spread evenly")
+    open_axis(axis)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
 
 
-def _figure(width: float, height: float, title: str, *, loose: bool = False) -> Figure:
-    """A figure that finds room for its labels; many small axes are spaced by hand, much faster."""
-    figure = Figure(figsize=(width, height), layout=None if loose else "constrained")
+def _figure(width: float, height: float, title: str) -> Figure:
+    """A figure that finds room for its labels."""
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=9)
-    if loose:
-        top, bottom = 1 - 0.6 / height, 0.6 / height
-        figure.subplots_adjust(0.05, bottom, 0.97, top, wspace=0.35, hspace=0.45)
     return figure

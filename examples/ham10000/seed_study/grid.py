@@ -16,6 +16,8 @@ class Grid(NamedTuple):
 
     def text(self) -> str:
         """Columns under each other."""
+        if not self.lines:
+            return f"{self.title}: {PENDING}"
         cells = [self.head, *self.lines]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         shown = [
@@ -26,6 +28,8 @@ class Grid(NamedTuple):
 
     def markdown(self) -> str:
         """As GitHub and Sphinx read it."""
+        if not self.lines:
+            return f"**{self.title}**: {PENDING}"
         lines = [self.head, ("---",) * len(self.head), *self.lines]
         shown = [f"| {' | '.join(line)} |" for line in lines]
         return "\n".join([f"**{self.title}**", "", *shown, *(["", self.note] if self.note else [])])

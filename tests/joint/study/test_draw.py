@@ -1,8 +1,10 @@
+import itertools
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from classify import Interval
 from joint.study import outcomes, report, rows
@@ -37,8 +39,14 @@ def _labels(axis):
 
 def test_designs_are_drawn_with_the_best_on_top(finished):
     found = report(finished)
-    (axis,) = designs_figure(found.designs, metric=found.metric).axes
+    figure = designs_figure(found.designs, metric=found.metric)
+    (axis,) = figure.axes
     assert axis.yaxis_inverted()
+    (legend,) = figure.legends
+    told = [text.get_text() for text in legend.get_texts()]
+    assert set(told) == {"on the front of all costs", "not on the front"}
+    assert len(told) == 2
+    assert axis.get_xlabel() == "balanced accuracy; lines: intervals over seeds and lesions"
     names = [tick.get_text() for tick in axis.get_yticklabels()]
     assert names[0].startswith(f"{found.designs[0].number}: light=5000")
     drawn = [float(line.get_xdata()[0]) for line in axis.lines]
@@ -80,7 +88,10 @@ def test_a_front_is_drawn_and_points_of_one_cost_stand_side_by_side(judged):
     places = [x for x, _ in points]
     assert len(set(places)) == 4
     assert places == pytest.approx([p.costs["photons"] for p in front.points], rel=0.06)
-    assert {text.get_text() for text in axis.texts} == {"0", "1", "2", "3"}
+    assert sorted(text.get_text() for text in axis.texts) == ["0", "1", "2", "3"]
+    axis.figure.canvas.draw()
+    boxes = [Text.get_window_extent(text) for text in axis.texts]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
 def test_curves_are_drawn_by_rate():
@@ -92,6 +103,9 @@ def test_curves_are_drawn_by_rate():
     (axis,) = rate_figure(found).axes
     assert axis.lines[0].get_xdata() == pytest.approx([100, 200, 400, 800])
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["jpeg", "webp"]
+    many = tuple(RateFamily(f"f{n}", {}, f"f{n}", points, ()) for n in range(9))
+    (axis,) = rate_figure(replace(found, families=many)).axes
+    assert len({line.get_color() for line in axis.lines}) == 9
 
 
 def test_parallel_lines_meet_every_choice(finished):

@@ -23,7 +23,9 @@ def test_all_figures_are_drawn(document, tmp_path):
 
 def test_confusions_stand_beside_the_published_accuracy(document):
     figure = figures.confusions(document["protocols"]["honest"]["rows"], "t")
-    titles = [axis.get_title() for axis in figure.axes if axis.get_visible()]
+    *shown, bar = [axis for axis in figure.axes if axis.get_visible()]
+    titles = [axis.get_title() for axis in shown]
+    assert bar.get_ylabel() == "share of the true class"
     assert len(titles) == 7
     assert titles[0].endswith("published 0.82")
     assert titles[1].startswith("figure 7: 6X autoencoder")
@@ -35,7 +37,7 @@ def test_rows_that_are_not_done_are_left_out(document, tmp_path):
     kept = {name: rows[name] for name in ("classifier", "joint_3x", "rated")}
     document["protocols"]["honest"]["rows"] = kept
     figure = figures.confusions(kept, "t")
-    assert len([axis for axis in figure.axes if axis.get_visible()]) == 2
+    assert len([axis for axis in figure.axes if axis.get_visible()]) == 2 + 1  # with the bar
     document["protocols"]["seed"]["rows"] = {}
     document["protocols"]["honest"]["analyses"] = {}
     names = {path.name for path in figures.draw(document, tmp_path)}
@@ -59,3 +61,46 @@ def test_rates_are_the_points(document):
     learned = axis.get_lines()[0]
     assert learned.get_xdata() == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert axis.get_xscale() == "log"
+
+
+@pytest.mark.parametrize("count", [2, 18])
+def test_nothing_is_cut_off_and_the_legend_hides_no_curve(document, count):
+    rows = document["protocols"]["honest"]["rows"]
+    line = rows["joint_3x"]
+    shown = dict.fromkeys([*rows][:count], line)
+    assert len(shown) == count
+    line["history"] = [{"train": 2.0, "loss": 1.5, "accuracy": 0.25}] * 2
+    for figure in (figures.curves(shown, "t"), figures.confusions(rows, "t")):
+        figure.canvas.draw()
+        drawn, page = figure.get_tightbbox(), figure.bbox_inches
+        assert page.x0 <= drawn.x0 < drawn.x1 <= page.x1
+        assert page.y0 <= drawn.y0 < drawn.y1 <= page.y1
+    figure = figures.curves(shown, "t")
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    told = [text.get_text() for text in legend.get_texts()]
+    assert told == ["training loss", "validation loss", "validation accuracy, on the right"]
+    box = legend.get_window_extent()
+    assert not any(box.overlaps(axis.get_window_extent()) for axis in figure.axes)
+    titles = [axis.get_title() for axis in figure.axes]
+    assert not any("_" in title for title in titles)
+    shown_axes = [axis for axis in figure.axes if axis.get_visible()]
+    epochs = [tick for axis in shown_axes for tick in axis.get_xticks()]
+    assert all(float(tick).is_integer() for tick in epochs)
+
+
+def test_the_bits_of_a_region_have_their_interval():
+    regions = [
+        {"region": "lesion", "density": 1.1, "interval": [1.0, 1.3]},
+        {"region": "boundary", "density": 1.2, "interval": None},
+        {"region": "background", "density": None, "interval": [None, None]},
+    ]
+    found = {"level": 0.9, "rows": [{"name": "all", "pictures": 4, "regions": regions}]}
+    (axis,) = figures.rate_map(found, "t").axes
+    (bar,) = axis.collections
+    assert bar.get_segments()[0][:, 1].tolist() == [1.0, 1.3]
+    assert axis.get_xlabel().startswith("lines: 90 % intervals over lesions")
+    lesion, boundary, background = [line.get_ydata()[0] for line in axis.get_lines()[:3]]
+    assert (lesion, boundary) == (1.1, 1.2)
+    assert np.isnan(background)
+    assert len({line.get_marker() for line in axis.get_lines()[:3]}) == 3

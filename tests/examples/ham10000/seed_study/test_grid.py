@@ -9,6 +9,12 @@ def test_a_grid_is_text_and_markdown():
     )
 
 
+def test_a_grid_without_lines_says_so():
+    made = grid.grid("T", ["a"], [], "note")
+    assert made.text() == "T: not yet measured"
+    assert made.markdown() == "**T**: not yet measured"
+
+
 def test_a_run_that_is_not_there_has_columns():
     columns = grid.sources(None, "GPU, ")
     assert [column.label for column in columns] == ["GPU, seed's protocol", "GPU, honest"]

@@ -54,6 +54,9 @@ def test_a_run_that_is_not_there_says_so(document):
     both = page.blocks({"cpu": document, "gpu": document})
     both = {name: text for name, text in both.items() if name not in page._FIGURES}
     made = {name: text for name, text in made.items() if name not in page._FIGURES}
+    for name in ("contrast", "optimal"):  # analyses that nobody has invented
+        assert "**: not yet measured" in both[name]
+        both[name] = ""
     assert "not yet measured" not in "".join(both.values())
     assert both.keys() == made.keys()
 
