@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import tyro
 from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from PIL import Image
@@ -106,7 +105,7 @@ def draw(
     figure = plt.figure(figsize=(12.6, 1.72 * rows + 1.15), dpi=110)
     grid = figure.add_gridspec(
         rows, 7, left=0.012, right=0.992, bottom=0.015, top=1 - 1.3 / (1.72 * rows + 1.15),
-        wspace=0.09, hspace=0.05, width_ratios=[1, 1.28, 1, 1, 1, 1, 0.92],
+        wspace=0.09, hspace=0.16, width_ratios=[1, 1, 1, 1, 1, 1, 0.92],
     )  # fmt: skip
     light = optics.linear_to_srgb((seen.irradiance / seen.irradiance.amax()).clamp(0, 1) ** 0.8)
     bits = seen.coded.bits_map
@@ -115,7 +114,7 @@ def draw(
         2: ("light on the sensor", light),
         3: ("measurement", seen.measurement),
         4: ("reconstruction", seen.coded.reconstruction),
-        5: ("where the bits went", bits),
+        5: (f"bits, 0 to {float(bits.max()):.1f} a pixel", bits),
     }
     first = {}
     for column, (title, planes) in columns.items():
@@ -129,8 +128,12 @@ def draw(
             _bare(axis)
             if row == 0:
                 axis.set_title(title, fontsize=10, color=INK, pad=4)
-    filter_axis = figure.add_subplot(grid[:, 1])
-    _filter(filter_axis, system.front_end)
+    for row, (name, panel, cmap, top) in enumerate(_filter(system.front_end, options.image_size)):
+        axis = figure.add_subplot(grid[row, 1])
+        first.setdefault(1, axis)
+        axis.imshow(panel, cmap=cmap, vmin=0, vmax=top, interpolation="nearest")
+        _bare(axis)
+        axis.set_title(name, fontsize=10 if row == 0 else 8.5, color=INK, pad=4)
     for row in range(rows):
         axis = figure.add_subplot(grid[row, 6])
         first.setdefault(6, axis)
@@ -138,22 +141,30 @@ def draw(
     first[6].set_title("label", fontsize=10, color=INK, pad=4)
     throughput = float(system.front_end.throughput().detach())
     says = {
-        "front end": (1, 1, f"learned Fourier filter, passes {throughput:.0%}"),
+        "front end": (1, 1, f"4f filter, passes {throughput:.0%}"),
         "sensor": (2, 3, f"{options.photons:.0f} photons, 2 e$^-$, 10 bit"),
         "codec": (4, 5, f"{result.bpp_bytes:.2f} bit/pixel in files"),
         "classifier": (6, 6, f"balanced acc. {result.report.balanced_accuracy:.2f}"),
     }
-    _strip(figure, {**first, 1: filter_axis}, says)
+    _strip(figure, first, says)
     return figure, result
 
 
-def _filter(axis: Axes, element: optics.FourierFilter) -> None:
-    """Colour is the phase, brightness the modulus."""
+def _filter(
+    element: optics.FourierFilter, size: int
+) -> list[tuple[str, np.ndarray, str, float | None]]:
+    """Phase and modulus of its transmission, and what becomes of a point of light."""
     t = element.transmission.detach().numpy()
-    colour = np.stack([np.angle(t) / (2 * np.pi) % 1, np.full(t.shape, 0.75), np.abs(t)], -1)
-    axis.imshow(hsv_to_rgb(colour))
-    _bare(axis)
-    axis.set_title("colour: phase, brightness: |t|", fontsize=8.5, color=SOFT, pad=4)
+    point = torch.zeros(1, 3, size, size)
+    point[..., size // 2, size // 2] = 1
+    with torch.no_grad():
+        spread = element(point)[0].mean(0).numpy()
+    near = slice(size // 2 - 8, size // 2 + 9)
+    return [
+        ("phase, 0 to 2π", np.angle(t) % (2 * np.pi), "twilight", 2 * np.pi),
+        ("modulus, 0 to 1", np.abs(t), "gray", 1.0),
+        ("a point of light, 17 pixels", spread[near, near] ** 0.5, "gray", None),
+    ]
 
 
 def _labels(axis: Axes, p: np.ndarray, classes: tuple[str, ...], true: str) -> None:
@@ -172,8 +183,7 @@ def _strip(figure: Figure, axes: dict[int, Axes], says: dict[str, tuple[int, int
     top, tall = 1 - 0.1 / height, 0.62 / height
     edges = []
     for (name, (start, stop, told)), colour in zip(says.items(), STAGES.values(), strict=True):
-        left = axes[start].get_position().x0 if start != 1 else _cell(axes[1], 0)
-        right = axes[stop].get_position().x1 if stop != 1 else _cell(axes[1], 1)
+        left, right = axes[start].get_position().x0, axes[stop].get_position().x1
         edges.append((left, right))
         figure.patches.append(
             FancyBboxPatch(
@@ -199,11 +209,6 @@ def _strip(figure: Figure, axes: dict[int, Axes], says: dict[str, tuple[int, int
                 color=INK, shrinkA=0, shrinkB=0, linewidth=1.2,
             )
         )  # fmt: skip
-
-
-def _cell(axis: Axes, side: int) -> float:
-    box = axis.get_subplotspec().get_position(axis.figure)
-    return (box.x0, box.x1)[side]
 
 
 def _bare(axis: Axes) -> None:
