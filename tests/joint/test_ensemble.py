@@ -369,3 +369,18 @@ def test_what_a_stack_would_get_wrong_is_passed_one_by_one(lesions, others):
     _ensemble(together, lesions, others, config=[_settings(s, epochs=1) for s in SEEDS])
     _apart(alone, lesions, others, [_settings(seed, epochs=1) for seed in SEEDS])
     _close(together, alone)
+
+
+def test_a_stack_whose_numbers_are_none_is_not_taken():
+    class Scaled(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor  # no tensor: the stack would take the first one's for all
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self, image):
+            return self.weight * self.factor * image
+
+    pictures = [torch.rand(8, 3, 4, 4) for _ in range(2)]
+    found = [joint.ensemble._obstacle([Scaled(f), Scaled(1.0)], pictures) for f in (1.0, torch.nan)]
+    assert found == [None, "stacked, they give something else than one by one"]

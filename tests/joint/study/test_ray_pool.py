@@ -20,7 +20,7 @@ from joint.study import (
 from joint.study.store import ATTEMPTS_FILE
 
 ray = pytest.importorskip("ray")
-# The processes of a cluster start once for all of these.
+# With --dist loadgroup, the processes of a cluster start once for all of these.
 pytestmark = pytest.mark.xdist_group("ray")
 
 
