@@ -64,12 +64,14 @@ SYSTEMS = {
 
 def settings(options: Options, device: torch.device) -> dict[str, dict[str, Any]]:
     """The ways of training that are compared, by name."""
-    if device.type != "cuda":  # bfloat16 and compiled code are slower on most CPUs
-        return {"float32": {}}
-    plain, half = {"channels_last": False}, {"precision": "bfloat16"}
-    ways: dict[str, dict[str, Any]] = {"float32, contiguous": plain, "bfloat16": half}
+    fastest = joint.preferred_precision(device)
+    ways: dict[str, dict[str, Any]] = {
+        "float32, contiguous": {"channels_last": False},
+        "float32": {},
+        fastest: {"precision": fastest},
+    }
     if options.compile:
-        ways["bfloat16, compiled"] = half | {"compile": True}
+        ways[f"{fastest}, compiled"] = {"precision": fastest, "compile": True}
     return ways
 
 

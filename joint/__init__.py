@@ -55,7 +55,7 @@ from .config import (
     save_config,
 )
 from .ensemble import fit_ensemble
-from .environment import Environment, environment
+from .environment import Environment, environment, preferred_precision
 from .evaluate import Evaluation, evaluate
 from .explain import (
     ActivationMap,
@@ -175,6 +175,7 @@ __all__ = [
     "load_run",
     "load_weights",
     "occlusion",
+    "preferred_precision",
     "read_history",
     "run_directory",
     "save_checkpoint",

@@ -307,6 +307,9 @@ def _decompress(arguments: Sequence[str]) -> int:
 def _runs(arguments: Sequence[str]) -> int:
     options = tyro.cli(RunsOptions, args=arguments, prog="lens2label runs")
     runs = list_runs(options.root)
+    if options.tensorboard is not None:
+        for run in runs:
+            _log_elsewhere(run.path, options.tensorboard / run.path.absolute().name)
     if options.json:
         print(json.dumps([asdict(run) | {"path": str(run.path)} for run in runs], indent=2))
     elif runs:
@@ -315,6 +318,15 @@ def _runs(arguments: Sequence[str]) -> int:
     else:
         print(f"no run folder in {options.root}")
     return 0
+
+
+def _log_elsewhere(run: Path, folder: Path) -> None:
+    """Write what a run has told so far for TensorBoard, leaving the run folder alone."""
+    with tensorboard_writer(folder) as log:
+        try:
+            retell(run, [log])
+        except CheckpointError as error:  # the others can be read
+            print(f"lens2label: {error}", file=sys.stderr)
 
 
 def _line(run: RunSummary, width: int) -> str:

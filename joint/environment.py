@@ -5,11 +5,11 @@ import re
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 
 import torch
 
-__all__ = ["Environment", "environment"]
+__all__ = ["Environment", "environment", "preferred_precision"]
 
 
 @final
@@ -58,6 +58,32 @@ def environment(device: torch.device | str = "cpu") -> Environment:
         deterministic=torch.are_deterministic_algorithms_enabled(),
         matmul_precision=torch.get_float32_matmul_precision(),
     )
+
+
+def preferred_precision(device: torch.device | str = "cpu") -> Literal["float32", "bfloat16"]:
+    """The precision in which a device trains codecs and classifiers fastest.
+
+    ``bfloat16`` where it has arithmetic of its own for it, which is a GPU of compute capability 8.0
+    or more, or a CPU with AVX512-BF16 or AMX; ``float32`` where it would be emulated. On one thread
+    with AVX512-BF16 a step is 1.3 to 2.0 times faster in it.
+
+    Parameters
+    ----------
+    device : torch.device or str
+        Where it is to be trained.
+
+    Returns
+    -------
+    {"float32", "bfloat16"}
+        For the ``precision`` of :class:`joint.Training`.
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
+    # An older PyTorch does not tell.
+    features = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    own = features.get("avx512_bf16") or features.get("amx_bf16")
+    return "bfloat16" if own else "float32"
 
 
 def _commit(checkout: Path) -> str | None:

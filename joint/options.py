@@ -254,10 +254,14 @@ class RunsOptions:
     lens2label train --output FOLDER --resume goes on. For example:
 
         lens2label runs runs
+        lens2label runs studies/edge/runs --tensorboard curves
     """
 
     root: Annotated[Path, tyro.conf.Positional]
     """Folder of the run folders, or one of them."""
+    tensorboard: Path | None = None
+    """Also write what the runs have told so far for TensorBoard, into a folder of its name for each
+    run in this one. Needs pip install "lens2label[tensorboard]"."""
     json: bool = False
     """Print JSON instead of a table."""
 

@@ -22,7 +22,15 @@ import torch
 import tyro
 
 import classify
-from joint import ImagingSystem, Objective, Training, build_data, data_config, fit
+from joint import (
+    ImagingSystem,
+    Objective,
+    Training,
+    build_data,
+    data_config,
+    fit,
+    preferred_precision,
+)
 from joint.explain import Views, average_views
 from joint.feed import as_scenes
 from joint.figure import report_figure, save_figure
@@ -137,7 +145,7 @@ def train(run: Run, options: Options, parts: classify.Split) -> ImagingSystem:
         monitor="balanced_accuracy",
         restore_best=False,  # the validation part chooses tau and temperature, and nothing else
         seed=run.seed,
-        precision="bfloat16" if options.device.startswith("cuda") else "float32",
+        precision=preferred_precision(options.device),
     )
     objective, config = recipe(run.method, plain)
     classes = len(parts.train.classes)

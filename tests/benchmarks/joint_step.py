@@ -12,7 +12,8 @@ Without the two libraries only the first half is measured. All contenders of a h
 in rounds, on one thread, 32 pictures of 3 x 128 x 128 a step; printed are the least and the median
 CPU time, and ratios of the least ones. Ours is trained as ``joint.fit`` does with the defaults of
 ``joint.Training``, its memory layout included, and the composition as a user would write it,
-contiguous; both are measured in the other layout too, ours with the small codec.
+contiguous; both are measured in the other layout too, ours with the small codec, and their steps
+under autocast to bfloat16, channels last, which pays where the processor has instructions for it.
 
 glibc may hand the memory of every step back to the system and ask for it again, or not, depending
 on what else lies in the heap; page faults tell. These settings keep it::
@@ -102,13 +103,20 @@ def alone(stage: Stage) -> Contender:
 class Ours:
     """A system of this library, in the loop that trains it."""
 
-    def __init__(self, config: joint.SystemConfig, *, channels_last: bool = LAST) -> None:
+    def __init__(
+        self, config: joint.SystemConfig, *, channels_last: bool = LAST, half: bool = False
+    ) -> None:
         self.data = LesionPhantom(STEPS * BATCH, SIDE, progress=False)
         self.system = joint.build_system(
             config, image_size=(SIDE, SIDE), channels=3, classes=CLASSES
         ).train()
         self.objective = joint.Objective(rate=RATE, distortion=DISTORTION)
-        self.config = joint.Training(epochs=1, batch_size=BATCH, channels_last=channels_last)
+        self.config = joint.Training(
+            epochs=1,
+            batch_size=BATCH,
+            channels_last=channels_last,
+            precision="bfloat16" if half else "float32",
+        )
         self.system.to(memory_format=layout(channels_last))  # pyright: ignore
         optimizer = train._optimizer(self.system, self.config)
         self.run = TrainingRun(self.system, self.objective, optimizer, self.config, {}, None)
@@ -232,12 +240,13 @@ def overhead(rounds: int) -> Measured:
             ours.system, validation, objective=ours.objective, batch_size=BATCH
         ),
         "step in the other layout": other.step,
+        "step in bfloat16": Ours(joint.SystemConfig(), half=True).step,
     }
     return measure(contenders, rounds)
 
 
 def composition(
-    quality: int, *, channels_last: bool
+    quality: int, *, channels_last: bool, half: bool = False
 ) -> tuple[dict[str, Contender], dict[str, int]]:
     """What a user would write with deepinv, CompressAI and torchvision: its step and its stages."""
     from compressai.zoo import bmshj2018_factorized  # pyright: ignore
@@ -272,8 +281,10 @@ def composition(
     def step() -> None:
         optimizer.zero_grad()
         picture = noise(camera.A(scene, filter=kernel)).clamp(0, 1)
-        decoded, likelihoods = coding(picture)
-        (total,) = loss(picture, decoded, likelihoods, classifier(decoded))
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            decoded, likelihoods = coding(picture)
+            logits = classifier(decoded)
+        (total,) = loss(picture, decoded.float(), likelihoods.float(), logits.float())
         total.backward()
         optimizer.step()
 
@@ -302,9 +313,9 @@ def layout(channels_last: bool) -> torch.memory_format:
     return torch.channels_last if channels_last else torch.preserve_format
 
 
-def named(channels_last: bool) -> str:
-    """The layout, in a table."""
-    return "channels last" if channels_last else "contiguous"
+def named(channels_last: bool, half: bool = False) -> str:
+    """The layout and the precision, in a table."""
+    return ("channels last" if channels_last else "contiguous") + (", bfloat16" if half else "")
 
 
 def start_kernel() -> Tensor:
@@ -320,11 +331,16 @@ def count(module: nn.Module) -> int:
 
 
 def against(rounds: int, quality: int) -> tuple[Measured, dict[str, dict[str, int]]]:
-    """Ours with both sizes of the codec, and the composition, in both layouts."""
+    """Ours with both sizes of the codec, and the composition, in layouts and precisions."""
     contenders: dict[str, Contender] = {}
     sizes: dict[str, dict[str, int]] = {}
     small, large = joint.FactorizedConfig(), joint.FactorizedConfig(size="large")
-    for codec, channels_last in ((small, LAST), (large, LAST), (small, not LAST)):
+    for codec, channels_last, half in (
+        (small, LAST, False),
+        (large, LAST, False),
+        (small, not LAST, False),
+        (small, LAST, True),
+    ):
         ours = Ours(
             joint.SystemConfig(
                 front_end=joint.KernelConfig(start="gaussian", signed=False),
@@ -332,21 +348,24 @@ def against(rounds: int, quality: int) -> tuple[Measured, dict[str, dict[str, in
                 classifier=joint.ClassifierConfig(name="resnet18"),
             ),
             channels_last=channels_last,
+            half=half,
         )
-        own: dict[str, Contender] = {
-            "step": ours.step,
-            "optimiser": ours.optimise,
-            "clipping": lambda ours=ours: loop._clip(ours.run),
-            **{name: alone(stage) for name, stage in ours.stages().items()},
-        }
-        name = f"ours, {codec.size} codec, {named(channels_last)}"
+        own: dict[str, Contender] = {"step": ours.step}
+        if not half:  # the stages alone know nothing of autocast
+            own |= {
+                "optimiser": ours.optimise,
+                "clipping": lambda ours=ours: loop._clip(ours.run),
+                **{name: alone(stage) for name, stage in ours.stages().items()},
+            }
+        name = f"ours, {codec.size} codec, {named(channels_last, half)}"
         contenders |= {f"{name}: {part}": run for part, run in own.items()}
         parts = {"codec": ours.system.codec, "classifier": ours.system.classifier}
         sizes[name] = {part: count(module) for part, module in parts.items() if module is not None}
-    for channels_last in (False, True):
-        name = f"composition, {named(channels_last)}"
-        theirs, sizes[name] = composition(quality, channels_last=channels_last)
-        contenders |= {f"{name}: {part}": run for part, run in theirs.items()}
+    for channels_last, half in ((False, False), (True, False), (True, True)):
+        name = f"composition, {named(channels_last, half)}"
+        theirs, sizes[name] = composition(quality, channels_last=channels_last, half=half)
+        kept = ("step",) if half else theirs
+        contenders |= {f"{name}: {part}": theirs[part] for part in kept}
     return measure(contenders, rounds), sizes
 
 
@@ -395,7 +414,8 @@ def show_against(measured: Measured, sizes: dict[str, dict[str, int]]) -> None:
     print("|---" * (len(parts) + 4) + "|")
     reference = times["composition, contiguous: step"]
     for name, size in sizes.items():
-        cells = [f"{min(times[f'{name}: {part}']):.0f}" for part in parts]
+        found = [times.get(f"{name}: {part}") for part in parts]
+        cells = [f"{min(each):.0f}" if each else "" for each in found]
         step = times[f"{name}: step"]
         ratios = [f"{f(reference) / f(step):.2f}x" for f in (min, statistics.median)]
         print(f"| {name} | {size['codec']} | {' | '.join(cells)} | {' | '.join(ratios)} |")

@@ -196,6 +196,38 @@ def test_a_log_for_tensorboard_is_no_part_of_the_run(tmp_path, capsys):
     assert (folder / "config.json").read_bytes() == before[0]
 
 
+def test_runs_of_any_origin_are_written_for_tensorboard(trained, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    root, curves = tmp_path / "runs", tmp_path / "curves"
+    root.mkdir()
+    (root / "done").symlink_to(trained)
+    for name in ("damaged", "begun"):
+        joint.save_config(joint.RunConfig(), root / name)
+    (root / "damaged" / "history.jsonl").write_text('{"epoch": 0}\n{"epoch": 1}\n')
+    before = sorted(trained.iterdir())
+    for _ in range(2):  # a second time it starts again
+        status, out, err = _run(capsys, "runs", root, "--tensorboard", curves)
+        assert status == 0, err
+        assert len(out.splitlines()) == 3
+        assert "line 1 of" in err
+        assert "is no record of an epoch" in err
+        assert sorted(path.name for path in curves.iterdir()) == ["done"]
+        read = EventAccumulator(str(curves / "done" / "tensorboard")).Reload()
+        for line in joint.read_history(trained):
+            for name, value in line["validation"].items():
+                if value is not None:
+                    (event,) = read.Scalars(f"validation/{name}")
+                    assert (event.step, event.value) == (0, pytest.approx(value, rel=1e-6))
+    assert sorted(trained.iterdir()) == before
+    # One run is named as its folder is, also by a path without a name.
+    monkeypatch.chdir(trained)
+    status, _, err = _run(capsys, "runs", ".", "--tensorboard", curves)
+    assert status == 0, err
+    assert (curves / trained.name).is_dir()
+
+
 def test_a_root_holds_a_folder_for_each_configuration(tmp_path, capsys):
     blind = ["--codec", "none", "--sensor", "none", "--front-end", "none", *_TINY]
     for fold in range(2):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from joint.environment import _commit, environment
+from joint.environment import _commit, environment, preferred_precision
 
 
 def test_it_says_what_this_process_runs_on():
@@ -30,6 +30,45 @@ def test_it_names_nobody_and_no_folder():
     assert platform.node() not in text
     if getpass.getuser() != "root":
         assert getpass.getuser() not in text
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="needs Linux")
+def test_half_precision_is_preferred_where_the_processor_has_instructions_for_it():
+    found = Path("/proc/cpuinfo").read_text().split()
+    own = "avx512_bf16" in found or "amx_bf16" in found
+    tells = hasattr(torch.cpu, "get_capabilities")
+    assert preferred_precision("cpu") == ("bfloat16" if own and tells else "float32")
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, "float32"),
+        ({"avx512_bf16": True, "amx_bf16": False}, "bfloat16"),
+        ({"avx512_bf16": False, "amx_bf16": True}, "bfloat16"),
+        ({"architecture": "aarch64", "neon": True}, "float32"),
+    ],
+)
+def test_a_processor_is_asked_for_its_instructions(monkeypatch, features, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
+    assert preferred_precision() == expected
+
+
+def test_a_torch_that_does_not_know_the_processor_trains_in_single_precision(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert preferred_precision() == "float32"
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((12, 0), "bfloat16")]
+)
+def test_a_gpu_is_asked_for_its_compute_capability(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert preferred_precision("cuda") == expected
+
+
+def test_other_devices_train_in_single_precision():
+    assert preferred_precision("meta") == "float32"
 
 
 def _git(folder, *arguments):
