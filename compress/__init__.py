@@ -4,19 +4,23 @@
 file            what is in it
 ==============  =====================================================================
 ``codec``       the interface :class:`Codec` and its result :class:`Coded`
-``learned``     :class:`LearnedCodec`, what codecs with a trained rate share; `FactorizedCodec`
+``learned``     :class:`LearnedCodec`, what codecs with a trained rate share
+``factorized``  :class:`FactorizedCodec`
 ``hyperprior``  :class:`HyperpriorCodec`
 ``autoencoder`` :class:`Autoencoder`, a bottleneck with its honest price
 ``transform``   their nets: analysis, synthesis, side information
 ``exact``       arithmetic that gives the same bits in any batch, thread or process
 ``quantize``    rounding with a gradient
 ``prior``       the entropy models: learned densities, Gaussians told element by element
+``coding``      between nets and file: symbols, and what ties a file to its model
 ``container``   the file: what wrote it, and that it is whole
 ``bitstream``   symbols to bytes: integer tables, entropy coder
 ``kmeans``      clustering, batched
 ``palette``     :class:`KMeansCodec`, a palette for each picture
 ``indexed``     palette pictures as bytes
-``classical``   JPEG, WebP, JPEG 2000, AVIF, PNG: files that any viewer opens
+``files``       `FileCodec`, what codecs share whose files any viewer opens
+``classical``   WebP, JPEG 2000, AVIF, PNG
+``jpeg_file``   :class:`JPEG`
 ``jpeg_scan``   what each block of a JPEG file costs
 ``jpeg``        :class:`DifferentiableJPEG`, JPEG with a gradient and tables that learn
 ``jpeg_rate``   its price: the Huffman code of T.81, and a smooth count of its bits
@@ -31,14 +35,16 @@ pixels of the unpadded picture.
 """
 
 from .autoencoder import Autoencoder
-from .classical import AVIF, JPEG, JPEG2000, PNG, WebP
+from .classical import AVIF, JPEG2000, PNG, WebP
 from .codec import Codec, Coded
 from .container import CorruptStream
 from .curve import RateCurve, bd_quality, bd_rate
+from .factorized import FactorizedCodec
 from .hyperprior import HyperpriorCodec
 from .jpeg import DifferentiableJPEG
+from .jpeg_file import JPEG
 from .jpeg_scan import jpeg_block_bits
-from .learned import FactorizedCodec, LearnedCodec, Proxy, Size
+from .learned import LearnedCodec, Proxy, Size
 from .metrics import bpp, ms_ssim, ms_ssim_scales, psnr, ssim
 from .palette import KMeansCodec
 from .prior import FactorizedPrior

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from .bitstream import CODER_BITS, SymbolReader, encode_sections
-from .codec import Codec, Coded, check_finite, check_image, spread
+from .codec import Codec, Coded, check_finite, check_image, spread, whole_number
+from .coding import checksum, fingerprint, integers, result_type
 from .container import HEADER_BYTES, CorruptStream, Kind, check_size, pack, unpack_all
-from .learned import checksum, fingerprint, integers, result_type
 from .prior import SCALE_LEVELS, gaussian_bits, gaussian_level, gaussian_tables
 from .quantize import Generators, round_straight_through
 from .transform import Analysis, Synthesis
@@ -109,8 +109,8 @@ class Autoencoder(Codec):
 
     @latent_bits.setter
     def latent_bits(self, bits: int | None) -> None:
-        if bits is not None and bits not in range(1, 11):
-            raise ValueError(f"latent_bits must be a whole number of 1 to 10, or None, got {bits}.")
+        if bits is not None:
+            bits = whole_number("latent_bits", bits, 1, 10, otherwise=", or None")
         self._latent_bits = bits
 
     def extra_repr(self) -> str:

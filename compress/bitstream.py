@@ -44,7 +44,7 @@ MAX_SYMBOL = 2**30
 _ESCAPE_LENGTHS = 33  # an escaped distance is below 2**32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # == of arrays is an array
 class SymbolTable:
     """Integer frequencies of the symbols ``first, first + 1, ...`` and, last, of the escape."""
 

@@ -1,9 +1,10 @@
 """The one interface of every codec, the result of them all, and the checks at their door."""
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, SupportsIndex
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +20,13 @@ __all__ = [
     "check_payloads",
     "check_same_size",
     "spread",
+    "whole_number",
 ]
 
 Rate = Literal["noisy", "rounded", "bytes"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # == of tensors is a tensor
 class Coded:
     """What a codec makes of a batch of pictures."""
 
@@ -175,6 +177,25 @@ def check_same_size(sizes: list[tuple[int, ...]]) -> None:
     if len(set(sizes)) > 1:
         found = ", ".join("x".join(map(str, size)) for size in sorted(set(sizes))[:10])
         raise ValueError(f"pictures of different sizes do not form one batch: {found}.")
+
+
+def whole_number(
+    name: str, value: SupportsIndex, low: int, high: int, *, otherwise: str = ""
+) -> int:
+    """Return ``value`` as an int, or raise a ValueError unless it is one of ``low`` to ``high``.
+
+    NumPy's integers are taken; no float is one, not even 4.0. ``otherwise`` is what the error says
+    is allowed too.
+    """
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        whole = low - 1
+    if not low <= whole <= high:
+        raise ValueError(
+            f"{name} must be a whole number of {low} to {high}{otherwise}, got {value!r}."
+        )
+    return whole
 
 
 def spread(cells: Tensor, stride: int, size: tuple[int, int]) -> Tensor:

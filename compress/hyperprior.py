@@ -6,14 +6,9 @@ import numpy as np
 from torch import Tensor
 
 from .bitstream import SymbolReader, SymbolTable, encode_sections
+from .coding import integers, stacked
 from .container import Kind
-from .learned import (
-    LearnedCodec,
-    Priced,
-    Shape,
-    integers,
-    stacked,
-)
+from .learned import LearnedCodec, Priced, Shape
 from .prior import SCALE_LEVELS, FactorizedPrior, gaussian_bits, gaussian_tables
 from .quantize import Generators, round_straight_through
 from .transform import SideAnalysis, SideSynthesis, unit_interval

@@ -16,8 +16,9 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from .classical import JPEGFiles, check_subsampling, whole_number
-from .codec import Coded, check_finite, check_image
+from .codec import Coded, check_finite, check_image, whole_number
+from .files import check_subsampling
+from .jpeg_file import JPEGFiles
 from .jpeg_rate import Layout, count_bits
 from .quantize import Generators, QuantizeMode, quantize, round_straight_through
 

@@ -59,7 +59,7 @@ class Layout:
         return row.flatten(), column.flatten()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Runs:
     """What a run-length coder makes of levels ``[B, n, 64]``, DC being a difference."""
 
@@ -83,7 +83,7 @@ class _Runs:
         return self.place - self.before - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Prices:
     """Bits of the code words of each picture, amplitude bits included."""
 

@@ -50,7 +50,7 @@ def jpeg_block_bits(data: bytes) -> NDArray[np.float64]:
     ----------
     data : bytes
         A file of one sequential Huffman-coded scan with 8 bits, as
-        :class:`~compress.classical.JPEG` writes it. Restart markers are understood.
+        :class:`~compress.jpeg_file.JPEG` writes it. Restart markers are understood.
 
     Returns
     -------

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .codec import check_finite
+from .codec import check_finite, whole_number
 
-__all__ = ["KMeansResult", "budget", "check_whole", "kmeans", "lloyd"]
+__all__ = ["KMeansResult", "budget", "kmeans", "lloyd"]
 
 
 class KMeansResult(NamedTuple):
@@ -94,9 +94,9 @@ def kmeans(
     Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
     """
     _check_points(points, weights)
-    clusters = check_whole("clusters", clusters, 1, 2**20)
-    restarts = check_whole("restarts", restarts, 1, 2**10)
-    iterations = check_whole("iterations", iterations, 1, 2**20)
+    clusters = whole_number("clusters", clusters, 1, 2**20)
+    restarts = whole_number("restarts", restarts, 1, 2**10)
+    iterations = whole_number("iterations", iterations, 1, 2**20)
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be 0 or more, got {tolerance!r}.")
     points = points.double()
@@ -262,10 +262,3 @@ def _refill(centres: Tensor, sizes: Tensor, points: Tensor, distance: Tensor) ->
 def budget(device: torch.device) -> int:
     """Return how many distances to compute at once: few fit a cache, many fill a GPU."""
     return 2**19 if device.type == "cpu" else 2**25
-
-
-def check_whole(name: str, value: int, low: int, high: int) -> int:
-    """Return ``value`` if it is a whole number of ``low`` to ``high``, else raise a ValueError."""
-    if value not in range(low, high + 1):
-        raise ValueError(f"{name} must be a whole number of {low} to {high}, got {value!r}.")
-    return int(value)

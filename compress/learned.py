@@ -1,26 +1,23 @@
-"""What the learned codecs share, and the simplest of them: one learned density a channel."""
+"""What the learned codecs share: nets, qualities, modes, bytes."""
 
 import math
 import struct
-import zlib
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .bitstream import CODER_BITS, MAX_SYMBOL, SymbolReader, SymbolTable, encode_sections
-from .codec import Codec, Coded, check_finite, check_image, spread
+from .bitstream import CODER_BITS, MAX_SYMBOL, SymbolReader, SymbolTable
+from .codec import Codec, Coded, check_finite, check_image, spread, whole_number
+from .coding import checksum, fingerprint, result_type
 from .container import HEADER_BYTES, CorruptStream, Kind, check_size, pack, unpack_all
 from .exact import snap
-from .prior import FactorizedPrior
 from .quantize import Generators, QuantizeMode, quantize, round_straight_through, uniform
 from .transform import Analysis, Synthesis
 
-__all__ = ["FactorizedCodec", "LearnedCodec", "Proxy", "Size"]
+__all__ = ["LearnedCodec", "Proxy", "Size"]
 
 Size = Literal["small", "large"]
 Proxy = Literal["mixed", "noise", "straight_through", "soft", "dither"]
@@ -53,7 +50,7 @@ SHAPES: dict[Size, Shape] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # == of tensors is a tensor
 class Priced:
     """A quantised latent and what its elements cost."""
 
@@ -192,11 +189,9 @@ class LearnedCodec(Codec):
         if proxy not in get_args(Proxy):
             allowed = ", ".join(map(repr, get_args(Proxy)))
             raise ValueError(f"proxy must be one of {allowed}, got {proxy!r}.")
-        if levels not in range(1, _MOST_LEVELS + 1) or not 1 <= level_ratio < math.inf:
-            raise ValueError(
-                f"levels must be a whole number of 1 to {_MOST_LEVELS} and level_ratio at least 1 "
-                f"and finite, got {levels} and {level_ratio}."
-            )
+        levels = whole_number("levels", levels, 1, _MOST_LEVELS)
+        if not 1 <= level_ratio < math.inf:
+            raise ValueError(f"level_ratio must be at least 1 and finite, got {level_ratio!r}.")
         shape = SHAPES[size]
         self.size: Size = size
         self.channels = channels
@@ -407,79 +402,3 @@ class LearnedCodec(Codec):
             tables = self._make_tables()
             self._coding = _Coding(model, tables, checksum(tables))
         return self._coding
-
-
-class FactorizedCodec(LearnedCodec):
-    """A learned codec whose latent elements are priced one by one.
-
-    ::
-
-        y ─round─► latent ─FactorizedPrior─► bits
-
-    The tables are constants of the model: one for each latent channel. Parameters, modes and
-    guarantees are those of :class:`LearnedCodec`.
-
-    References
-    ----------
-    Ballé, Laparra, Simoncelli, "End-to-end optimized image compression", ICLR 2017; the prior is
-    that of Ballé et al., ICLR 2018.
-    """
-
-    _KIND = Kind.FACTORIZED
-
-    def _build_price(self, shape: Shape) -> None:
-        self.prior = FactorizedPrior(shape.latent_channels, init_scale=1.0)
-
-    def _price(self, y: Tensor, generator: Generators | None) -> Priced:
-        latent, priced = self._quantize(y, generator)
-        return Priced(latent, ((self.prior.bits(priced), self.analysis.stride),))
-
-    def _write(self, y: Tensor, tables: list[SymbolTable]) -> list[bytes]:
-        return [encode_sections([(row, None, tables)]) for row in integers(y)]
-
-    def _read(
-        self, readers: list[SymbolReader], tables: list[SymbolTable], grid: tuple[int, int]
-    ) -> Tensor:
-        return stacked([reader.rows(tables, grid) for reader in readers], self)
-
-    def _make_tables(self) -> list[SymbolTable]:
-        return self.prior.tables()
-
-
-def integers(x: Tensor) -> np.ndarray:
-    """Round a latent ``[B, M, h, w]`` to the integers ``[B, M, h, w]`` that are coded."""
-    return x.round().to("cpu", torch.int64).numpy()
-
-
-def stacked(symbols: Sequence[np.ndarray], module: nn.Module) -> Tensor:
-    """Stack the symbols of pictures as float64 on the device of a module."""
-    return torch.from_numpy(np.stack(symbols)).to(next(module.parameters()).device, torch.float64)
-
-
-def fingerprint(module: nn.Module) -> int:
-    """Return a 32-bit checksum of the values of all parameters and buffers.
-
-    It depends on neither device, memory format, nor floating-point type, so long as the type
-    holds the values.
-    """
-    total = 0
-    for value in module.state_dict().values():
-        total = zlib.crc32(value.detach().to("cpu", torch.float64).numpy().tobytes(), total)
-    return total
-
-
-def checksum(tables: Sequence[SymbolTable]) -> int:
-    """Return a 32-bit checksum of coding tables.
-
-    A file carries it, because the last digit of a logarithm may differ between machines: one that
-    computes other tables from the same parameters must not decode.
-    """
-    total = 0
-    for table in tables:
-        total = zlib.crc32(np.append(table.frequencies, table.first).tobytes(), total)
-    return total
-
-
-def result_type(module: nn.Module) -> torch.dtype:
-    """Type of pictures and bits: that of the parameters, at least float32."""
-    return torch.promote_types(next(module.parameters()).dtype, torch.float32)

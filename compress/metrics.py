@@ -6,17 +6,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["MS_SSIM_WEIGHTS", "bpp", "ms_ssim", "ms_ssim_scales", "psnr", "ssim"]
+__all__ = ["MS_SSIM_WEIGHTS", "SSIM_WINDOW", "bpp", "ms_ssim", "ms_ssim_scales", "psnr", "ssim"]
 
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales, finest first, that Wang, Simoncelli and Bovik found by viewing."""
 
 _RADIUS = 5  # of the window of SSIM, a Gaussian of standard deviation 1.5 pixels
-_WINDOW = 2 * _RADIUS + 1
+SSIM_WINDOW = 2 * _RADIUS + 1
+"""Pixels along a side of that window, and of the smallest pictures that have an SSIM."""
 
 
 def psnr(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
-    """Peak signal-to-noise ratio of each picture, dB.
+    """Peak signal-to-noise ratio of each picture, dB; computed in float32 or better.
 
     Parameters
     ----------
@@ -37,6 +38,8 @@ def psnr(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
         If the shapes differ or are not those of a batch of pictures.
     """
     _check_pair(a, b, data_range)
+    # In float16 the squares would be 0 below differences of 2e-4.
+    a, b = _as_float(a, b)
     return 10 * torch.log10(data_range**2 / (a - b).square().flatten(1).mean(1))
 
 
@@ -70,9 +73,10 @@ def ssim(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
     similarity", IEEE TIP 13(4), 2004.
     """
     _check_pair(a, b, data_range)
-    if min(a.shape[-2:]) < _WINDOW:
+    if min(a.shape[-2:]) < SSIM_WINDOW:
         raise ValueError(
-            f"ssim needs pictures of at least {_WINDOW}x{_WINDOW} pixels, got {list(a.shape)}."
+            f"ssim needs pictures of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, "
+            f"got {list(a.shape)}."
         )
     luminance, contrast = _similarity(*_as_float(a, b), data_range)
     return (luminance * contrast).flatten(1).mean(1)
@@ -141,7 +145,9 @@ def ms_ssim(
     smallest = min(a.shape[-2:])
     if smallest < _side(len(exponents)):
         fits = max((n for n in range(1, len(exponents)) if smallest >= _side(n)), default=0)
-        advice = f"scales={fits} fits" if fits else f"no scale fits below {_WINDOW}x{_WINDOW}"
+        advice = (
+            f"scales={fits} fits" if fits else f"no scale fits below {SSIM_WINDOW}x{SSIM_WINDOW}"
+        )
         least = _side(len(exponents))
         raise ValueError(
             f"ms_ssim with {len(exponents)} scales needs pictures of at least {least}x{least} "
@@ -173,7 +179,9 @@ def ms_ssim_scales(size: tuple[int, int]) -> int:
     """
     fitting = [n for n in range(1, len(MS_SSIM_WEIGHTS) + 1) if min(size) >= _side(n)]
     if not fitting:
-        raise ValueError(f"ms_ssim needs pictures of at least {_WINDOW}x{_WINDOW}, got {size}.")
+        raise ValueError(
+            f"ms_ssim needs pictures of at least {SSIM_WINDOW}x{SSIM_WINDOW}, got {size}."
+        )
     return fitting[-1]
 
 
@@ -191,7 +199,7 @@ def _exponents(weights: tuple[float, ...], scales: int | None) -> list[float]:
 
 def _side(scales: int) -> int:
     """Return the least side of a picture whose coarsest scale still holds a window."""
-    return (_WINDOW - 1) * 2 ** (scales - 1) + 1
+    return (SSIM_WINDOW - 1) * 2 ** (scales - 1) + 1
 
 
 def _as_float(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from .codec import Codec, Coded, check_finite, check_image
+from .codec import Codec, Coded, check_finite, check_image, whole_number
 from .container import CorruptStream, Kind, pack, unpack_all
 from .indexed import SCALES, IndexedPicture, by_brightness, neighbours
-from .kmeans import budget, check_whole, kmeans, lloyd
+from .kmeans import budget, kmeans, lloyd
 from .quantize import Generators
 
 __all__ = ["KMeansCodec"]
@@ -114,18 +114,18 @@ class KMeansCodec(Codec):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.colors = check_whole("colors", colors, 1, 256)
-        self.channels = check_whole("channels", channels, 1, 2**16 - 1)
+        self.colors = whole_number("colors", colors, 1, 256)
+        self.channels = whole_number("channels", channels, 1, 2**16 - 1)
         if coding not in get_args(Coding):
             raise ValueError(f"coding must be one of {get_args(Coding)}, got {coding!r}.")
         self.coding = coding
         self.temperature = temperature
-        self.restarts = check_whole("restarts", restarts, 1, 2**10)
-        self.iterations = check_whole("iterations", iterations, 1, 2**20)
+        self.restarts = whole_number("restarts", restarts, 1, 2**10)
+        self.iterations = whole_number("iterations", iterations, 1, 2**20)
         if not tolerance >= 0:
             raise ValueError(f"tolerance must be 0 or more, got {tolerance!r}.")
         self.tolerance = tolerance
-        self.seed = check_whole("seed", seed, 0, 2**63 - 1)
+        self.seed = whole_number("seed", seed, 0, 2**63 - 1)
 
     @property
     def temperature(self) -> float:

@@ -17,7 +17,7 @@ what it takes · ``neighbours`` a guard of the four names.
 from . import neighbours as _neighbours  # noqa: F401  # isort: skip
 
 from .augment import Augmentation, augment, augmentation
-from .build import build_data, build_split, build_system, load_codec, load_run
+from .build import build_data, build_split, build_system, load_codec, load_fitted, load_run
 from .checkpoint import (
     CheckpointDamaged,
     CheckpointError,
@@ -171,6 +171,7 @@ __all__ = [
     "load_checkpoint",
     "load_codec",
     "load_config",
+    "load_fitted",
     "load_predictions",
     "load_run",
     "load_weights",

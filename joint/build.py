@@ -35,6 +35,7 @@ __all__ = [
     "build_split",
     "build_system",
     "load_codec",
+    "load_fitted",
     "load_run",
     "load_trained",
 ]
@@ -291,7 +292,55 @@ def _identity(head: dict[str, Any]) -> dict[str, Any]:
     return identity if isinstance(identity, dict) else {}
 
 
-def load_codec(directory: Path | str) -> compress.Codec:
+def load_fitted(system: ImagingSystem, directory: Path | str) -> ImagingSystem:
+    """Give a system the weights with which :func:`joint.fit` left the one that it trained.
+
+    For a run in Python, whose folder knows the weights and not how the system was built: build it
+    again in the same way. They are the weights of the best epoch or, of a run with
+    ``restore_best=False``, the last ones or their average. Nothing but their names and shapes is
+    compared; what has no weights (a sensor's photons, the encoding) is as it is here.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        Of the same architecture; its weights are replaced in place, wherever it lies.
+    directory : path
+        The folder that ``fit`` was given, or a copy of it; ``lens2label train`` writes such ones
+        too.
+
+    Returns
+    -------
+    ImagingSystem
+        The same one, in evaluation mode.
+
+    Raises
+    ------
+    CheckpointError
+        When no epoch is over yet, a file is missing or damaged, or the system is of another
+        architecture.
+    """
+    trained = _left_by_fit(Path(directory))
+    load_weights(system, trained.weights, source=str(trained.path))
+    return system.eval()
+
+
+def _left_by_fit(directory: Path) -> Trained:
+    """What training left in a folder, by what its files say of how it was trained."""
+    paths = [directory / BEST_FILE, directory / CHECKPOINT_FILE]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise CheckpointError(
+            f"{directory} holds no trained weights: there is neither {BEST_FILE} nor "
+            f"{CHECKPOINT_FILE}; give the directory of joint.fit"
+        )
+    training = _identity(load_checkpoint(path)[1]).get("training")
+    if not isinstance(training, dict) or "restore_best" not in training:
+        raise CheckpointError(f"{path} does not say how it was trained: joint.fit did not write it")
+    which = {name: training.get(name) for name in ("restore_best", "averaging")}
+    return load_trained(directory, Training.model_validate(which))
+
+
+def load_codec(directory: Path | str, *, codec: compress.Codec | None = None) -> compress.Codec:
     """Rebuild the codec of a saved run alone, as it was tested, in evaluation mode.
 
     Neither the scenes nor the other stages are looked at, so a run folder that was copied to
@@ -301,6 +350,9 @@ def load_codec(directory: Path | str) -> compress.Codec:
     ----------
     directory : path
         The run folder.
+    codec : compress.Codec, optional
+        Built as it was for the run: of a folder that :func:`joint.fit` wrote, which has no
+        configuration. Its weights are replaced in place.
 
     Returns
     -------
@@ -314,6 +366,9 @@ def load_codec(directory: Path | str) -> compress.Codec:
         When the run has no codec.
     """
     directory = Path(directory)
+    if codec is not None:
+        weights, _, path = _left_by_fit(directory)
+        return _codec_with(codec, weights, path)
     run = load_config(directory)
     config = run.system.codec
     weights, head, path = load_trained(directory, run.training)
@@ -326,6 +381,10 @@ def load_codec(directory: Path | str) -> compress.Codec:
         ) from error
     if codec is None:
         raise ValueError(f"the run in {directory} has no codec: choose one that was trained with")
+    return _codec_with(codec, weights, path)
+
+
+def _codec_with(codec: compress.Codec, weights: dict[str, Tensor], path: Path) -> compress.Codec:
     own = {n.removeprefix("codec."): t for n, t in weights.items() if n.startswith("codec.")}
     load_weights(codec, own, source=str(path))
     return codec.eval()

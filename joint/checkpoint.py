@@ -131,11 +131,11 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def save_checkpoint(
-    path: Path,
+    path: Path | str,
     tensors: Mapping[str, Tensor],
     head: Mapping[str, Any],
     *,
-    previous: Path | None = None,
+    previous: Path | str | None = None,
 ) -> None:
     """Write named tensors and a JSON-able head as one safetensors file, atomically.
 
@@ -152,10 +152,14 @@ def save_checkpoint(
     stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps({"format": _FORMAT, **head}, allow_nan=False)
     metadata = {_HEAD: text, _CHECKSUM: _checksum(stored, text)}
-    write_atomically(path, safetensors.torch.save(stored, metadata), previous=previous)
+    write_atomically(
+        Path(path),
+        safetensors.torch.save(stored, metadata),
+        previous=None if previous is None else Path(previous),
+    )
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what :func:`save_checkpoint` wrote: the tensors, on the CPU, and the head.
 
     Parameters
@@ -175,6 +179,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     CheckpointError
         When it is missing, a pickle, of another format, or not a checkpoint of this library.
     """
+    path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}")
     if path.suffix.lower() in _PICKLES:
@@ -278,9 +283,16 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, source: st
     Raises
     ------
     CheckpointError
-        When the module is of another architecture; the first differences are named.
+        When the module is of another architecture; the first differences are named. Also for the
+        tensors of a whole training run, which hold more than weights.
     """
     own = module.state_dict()
+    if not own.keys() & tensors.keys() and any(n.startswith("system.") for n in tensors):
+        raise CheckpointError(
+            f"{source} is where a training is (weights, optimiser, sums), and not the weights of "
+            "a system alone: use joint.load_fitted(system, directory), or the tensors of "
+            "best.safetensors beside it"
+        )
     differences = list(_differences(own, tensors))
     if differences:
         shown = "; ".join(differences[:5])

@@ -10,17 +10,19 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
 
-from classify import audit
+from classify import LesionDataset, Split, TauChoice, audit, choose_tau, log_prior
+from classify.judged import check_metric
 
 from .build import build_data, build_split, load_codec, load_run
 from .checkpoint import CheckpointError
-from .complete import complete_run, earlier
-from .config import ConfigError, RunConfig, data_config
-from .evaluate import evaluate, usable_device
+from .complete import complete_run, earlier, trained_stages
+from .config import ConfigError, RunConfig, data_config, load_config
+from .evaluate import Evaluation, evaluate, usable_device
 from .folder import CONFIG_FILE, RunFolder, RunSummary, hold, is_done, list_runs, read_result
 from .listen import EpochListener, retell, tensorboard_writer
 from .options import (
@@ -148,7 +150,8 @@ def _train(arguments: Sequence[str]) -> int:
     if options.json:
         print(json.dumps({"state": "interrupted", "folder": str(folder)}, indent=2))
     elif not options.quiet:
-        again = f"lens2label train --output {folder} --resume"
+        same = "" if options.start is None else f" --start {options.start}"
+        again = f"lens2label train --output {folder}{same} --resume"
         print(f"stopped by {stop.reason} and saved; to go on: {again}")
     return 0
 
@@ -195,16 +198,22 @@ def _train_held(
     parts = build_split(config, build_data(config.data, progress=loud))
     if loud:
         print(parts)
+    start, source = None, {}
+    if options.start is not None:
+        start = trained_stages(options.start, parts, options.start_stages or None)
+        source = {"start_run": load_config(options.start).digest()}
     try:
         complete_run(
             config,
             parts,
             run,
+            start=start,
             resume=options.resume,
             device=device,
             resamples=RESAMPLES,
             stop=stop,
             on_epoch=log,
+            also=lambda *_: source,
             progress=loud,
         )
     except Exception as error:
@@ -235,21 +244,51 @@ def _evaluate(arguments: Sequence[str]) -> int:
                 f"trained on {', '.join(parts.train.classes)}"
             )
     system.to(usable_device(options.device))
-    result = evaluate(
-        system,
-        dataset,
-        objective=config.objective,
-        batch_size=options.batch_size,
-        count_bytes=options.count_bytes,
-        resamples=options.resamples,
-    )
+
+    def judge(scenes: LesionDataset, **more: Any) -> Evaluation:  # noqa: ANN401
+        return evaluate(
+            system,
+            scenes,
+            objective=config.objective,
+            batch_size=options.batch_size,
+            views=options.views,
+            **more,
+        )
+
+    choice = None if options.adjust is None else _choose_tau(options, parts, judge)
+    result = judge(dataset, count_bytes=options.count_bytes, resamples=options.resamples)
+    printed, found = result.to_dict(), [result]
+    if choice is not None:
+        offset = -choice.tau * log_prior(parts.train.counts)
+        found.append(result.adjusted(offset, resamples=options.resamples))
+        printed |= {"choice": choice.to_dict(), "adjusted": found[-1].to_dict()["report"]}
     if options.json:
-        print(json.dumps(result.to_dict(), indent=2))
+        print(json.dumps(printed, indent=2))
         return 0
-    if result.report is not None:
-        print(result.report)
+    for heading, evaluation in zip((None, choice), found, strict=False):
+        if heading is not None:
+            print(f"\nadjusted: {heading}")
+        if evaluation.report is not None:
+            print(evaluation.report)
     print(_summary(result.scalars()))
     return 0
+
+
+def _choose_tau(
+    options: EvaluateOptions, parts: Split, judge: Callable[[LesionDataset], Evaluation]
+) -> TauChoice:
+    """The adjustment that is best on the validation part by the metric that was asked for."""
+    metric = str(options.adjust)
+    check_metric(metric)  # before the pass
+    if options.part == "validation" and options.data is None:
+        raise ConfigError("--adjust is chosen on the validation part: judge it on another one")
+    if parts.validation is None:
+        raise ConfigError("--adjust needs a validation part, and the split of this run has none")
+    seen = judge(parts.validation)
+    if seen.logits is None:
+        raise ConfigError("--adjust needs a classifier, and the system of this run has none")
+    prior = log_prior(parts.train.counts)
+    return choose_tau(seen.logits, seen.labels, log_prior=prior, metric=metric)
 
 
 def _report(arguments: Sequence[str]) -> int:

@@ -8,7 +8,7 @@
 ``lens2label train`` and the workers of a study complete their runs with it, too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from classify import Split
 
 from .build import build_system, load_trained
 from .checkpoint import CheckpointError, load_weights
-from .config import ConfigError, RunConfig, load_config, save_config
+from .config import ClassifierConfig, ConfigError, RunConfig, load_config, save_config
 from .evaluate import Evaluation, evaluate, usable_device
 from .folder import CONFIG_FILE, RunFolder, hold, is_done
 from .listen import EpochListener, listeners, retell
@@ -27,7 +27,7 @@ from .parallel import gathered, rank
 from .system import ImagingSystem, Stage
 from .train import fit
 
-__all__ = ["complete_run", "earlier"]
+__all__ = ["complete_run", "earlier", "trained_stages"]
 
 
 def complete_run(
@@ -62,8 +62,8 @@ def complete_run(
     directory : path or RunFolder
         The run folder.
     start : mapping of stage to module, optional
-        Trained stages whose weights are copied before training; the others begin with those of
-        ``config.system.seed``.
+        Trained stages whose weights are copied before training, as of :func:`trained_stages`; the
+        others begin with those of ``config.system.seed``.
     resume : bool
         Go on with an interrupted run, and take a finished one as it is.
     device : torch.device or str
@@ -176,6 +176,57 @@ def earlier(folder: RunFolder, config: RunConfig | None, *, resume: bool) -> Run
             "leave the options out, or choose another folder"
         )
     return saved
+
+
+def trained_stages(
+    directory: Path | str, parts: Split, stages: Collection[Stage] | None = None
+) -> dict[Stage, nn.Module]:
+    """Stages of a run as it was tested, to begin another run with: ``complete_run(start=)``.
+
+    Parameters
+    ----------
+    directory : path
+        The run folder; its scenes are not needed.
+    parts : Split
+        Scenes of the run that is to begin, whose size, channels and classes must fit the stages.
+    stages : collection of stage names, optional
+        Which of them; by default all that the run has.
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        When the folder is no run or has no trained weights, it lacks one of ``stages``, or one of
+        them does not fit the scenes.
+    """
+    directory = Path(directory)
+    config = load_config(directory)
+    trained = load_trained(directory, config.training)
+    classifier = config.system.classifier
+    if isinstance(classifier, ClassifierConfig):  # everything is in the checkpoint
+        classifier = classifier.model_copy(update={"weights": None})
+    system = build_system(
+        config.system.model_copy(update={"classifier": classifier}),
+        image_size=parts.train.image_size,
+        channels=parts.train.channels,
+        classes=len(parts.train.classes),
+    )
+    there = dict(system.stages())
+    missing = [stage for stage in stages or () if stage not in there]
+    if missing:
+        raise ConfigError(
+            f"{directory} has no {', '.join(missing)} to start with; it has {', '.join(there)}"
+        )
+    kept: dict[Stage, nn.Module] = {
+        name: there[name] for name in there if name in (stages or there)
+    }
+    for stage, module in kept.items():
+        own = {
+            name.removeprefix(f"{stage}."): weight
+            for name, weight in trained.weights.items()
+            if name.startswith(f"{stage}.")
+        }
+        load_weights(module, own, source=f"{trained.path}, the {stage}")
+    return kept
 
 
 def _copied(system: ImagingSystem, stage: Stage, module: nn.Module) -> None:

@@ -7,6 +7,7 @@ The same models make the command line (``joint.cli``) and rebuild a saved run
 import difflib
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from .checkpoint import write_atomically
 from .codecs import CodecConfig, FactorizedConfig
 from .front_ends import FrontEndConfig, KernelConfig
 from .objective import Objective
-from .run import Training
+from .run import BEST_FILE, CHECKPOINT_FILE, Training
 from .settings import NoneConfig, Settings
 from .system import Encoding
 
@@ -165,7 +166,17 @@ class SplitConfig(Settings):
                 f"fold={self.fold} is not there: there are {self.folds or 'no'} folds, counted "
                 "from 0"
             )
+        if self.folds is None:
+            self._check_fractions()
         return self
+
+    def _check_fractions(self) -> None:
+        """As :func:`classify.split` would, before any data is read."""
+        shares = self.fractions
+        if min(shares) <= 0:
+            raise ValueError(f"fractions must be positive, got {shares}")
+        if not math.isclose(sum(shares), 1, abs_tol=1e-6):
+            raise ValueError(f"fractions must sum to 1, but {shares} sum to {sum(shares):g}")
 
 
 # --------------------------------------------------------------------------------------- system
@@ -344,6 +355,15 @@ def load_config(path: Path | str) -> RunConfig:
     try:
         return RunConfig.model_validate_json(path.read_bytes())
     except OSError as error:
+        folder = path.parent
+        written = any((folder / name).is_file() for name in (BEST_FILE, CHECKPOINT_FILE))
+        if path.name == CONFIG_FILE and not path.exists() and written:
+            raise ConfigError(
+                f"{folder} has no {CONFIG_FILE}: it was written by joint.fit, which is given a "
+                "system and no configuration. Build the system as it was built for fit, and load "
+                "its weights with joint.load_fitted(system, directory), or those of its codec "
+                "alone with joint.load_codec(directory, codec=codec)"
+            ) from error
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
     except ValidationError as error:
         faults = "\n  ".join(_fault(fault) for fault in error.errors())

@@ -321,6 +321,9 @@ def _obstacles(systems: Sequence[ImagingSystem], scenes: Tensor) -> dict[str, st
 
 
 def _obstacle(members: Sequence[nn.Module], pictures: Sequence[Tensor]) -> str | None:
+    if len({member.training for member in members}) > 1:
+        # One pass has one mode: that of a member whose parameters are all frozen is another.
+        return "some of them are frozen, and in evaluation mode"
     kept = [{name: b.clone() for name, b in m.named_buffers()} for m in members]
 
     def restored() -> None:

@@ -11,7 +11,9 @@ from tqdm import tqdm
 
 from classify import LesionDataset, Report, report
 from compress import LearnedCodec, psnr, ssim
+from compress.metrics import SSIM_WINDOW
 
+from .explain import Views, average_views
 from .feed import Feed, generators
 from .objective import Objective
 from .parallel import gathered, rank, world_size
@@ -39,7 +41,7 @@ class Evaluation:
     psnr: float | None
     """Mean PSNR of the reconstruction against the codec's input, dB."""
     ssim: float | None
-    """Mean SSIM of the reconstruction against the codec's input."""
+    """Mean SSIM of the reconstruction against the codec's input; None below 11x11 pixels."""
     throughput: float | None
     """Fraction of the scene's light that reaches the sensor."""
     logits: np.ndarray | None
@@ -154,6 +156,7 @@ def evaluate(
     seed: int = 0,
     photons: float | None = None,
     quality: float | None = None,
+    views: Views = "identity",
     count_bytes: bool = False,
     resamples: int = 0,
     shared: bool = False,
@@ -179,6 +182,10 @@ def evaluate(
         (:meth:`optics.Sensor.under`).
     quality : float, optional
         Operating point of a codec that has several, 0 to ``levels - 1``.
+    views : {"identity", "mirror", "flips", "dihedral"}
+        Views of each scene over which the classifier's probabilities are averaged (test-time
+        augmentation, :func:`joint.explain.average_views`): scores, report and task loss are those
+        of the average, rate and fidelity those of the scene as it is.
     count_bytes : bool
         Also write every picture with the codec and count the bytes.
     resamples : int
@@ -192,8 +199,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        For a batch size below 1, pictures that do not fit the system, or an operating point that
-        it does not have.
+        For a batch size below 1, pictures that do not fit the system, an operating point that it
+        does not have, or views of a system without a classifier.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
@@ -209,7 +216,13 @@ def evaluate(
     bar = tqdm(total=len(part.rows), unit="image", disable=None if progress else True)
     with evaluating(system), torch.no_grad(), _operating(system, photons, quality), bar:
         for index, (scenes, labels) in zip(batches, feed.batches(batches), strict=True):
-            output = system(scenes, generator=generators(seeds[index.numpy()], device))
+            noise = generators(seeds[index.numpy()], device)
+            output = system(scenes, generator=noise)
+            if views != "identity":
+                noise = generators(seeds[index.numpy()], device)  # of the same state again
+                averaged = average_views(system, scenes, views=views, generator=noise)
+                output = replace(output, logits=averaged.logits)
+            _check_classes(output, dataset)
             losses = objective(output, labels)
             part.add(len(index), {f"loss_{k}": v for k, v in losses.named().items()})
             part.add(len(index), dict(_fidelity(system, output, count_bytes)))
@@ -294,6 +307,15 @@ def _operating(
             codec.quality = before
 
 
+def _check_classes(output: SystemOutput, dataset: LesionDataset) -> None:
+    """Refuse scores of other classes than the data set has, at the first batch."""
+    if output.logits is not None and output.logits.shape[1] != len(dataset.classes):
+        raise ValueError(
+            f"the classifier tells {output.logits.shape[1]} classes apart, the data set has "
+            f"{len(dataset.classes)}: {', '.join(dataset.classes)}"
+        )
+
+
 def _fidelity(
     system: ImagingSystem, output: SystemOutput, count_bytes: bool
 ) -> Iterator[tuple[str, Tensor]]:
@@ -302,7 +324,8 @@ def _fidelity(
     original, decoded = output.measurement.float(), output.coded.reconstruction.float()
     yield "bpp", output.coded.bpp.mean()
     yield "psnr", psnr(decoded.clamp(0, 1), original).mean()
-    yield "ssim", ssim(decoded.clamp(0, 1), original).mean()
+    if min(original.shape[-2:]) >= SSIM_WINDOW:
+        yield "ssim", ssim(decoded.clamp(0, 1), original).mean()
     if count_bytes:
         pixels = original.shape[-1] * original.shape[-2]
         sizes = [8 * len(payload) / pixels for payload in system.codec.compress(original)]

@@ -120,6 +120,7 @@ def grad_cam(
     scenes: Tensor,
     *,
     target: int | Tensor | None = None,
+    layer: nn.Module | None = None,
     generator: Generators | None = None,
 ) -> ActivationMap:
     """Map where the last features speak for a class (Selvaraju et al., ICCV 2017).
@@ -127,43 +128,88 @@ def grad_cam(
     ``relu(sum_k a_k A_k)`` of the feature maps ``A_k``, where ``a_k`` is the mean slope of the
     class's logit over map k; enlarged to the scene, bilinearly. Where the head is linear in the
     average of the map, as in most of :func:`classify.backbone`, ``h w a_k`` is the head's weight.
-    The cost is one forward pass of the system and the backward pass of the head alone.
+    The cost is one forward pass of the system and the backward pass of what follows the map.
 
     Parameters
     ----------
     system : ImagingSystem
-        Its classifier must have ``trace``, as those of :func:`classify.backbone` do: logits and
-        the feature map that they are a function of.
+        Without ``layer``, its classifier must have ``trace``, as those of
+        :func:`classify.backbone` do: logits and the feature map that they are a function of.
     scenes : Tensor ``[B, C, H, W]``
         Pictures in 0..1.
     target : int or Tensor ``[B]``, optional
         The class to explain, for all or for each picture; by default the one predicted.
+    layer : nn.Module, optional
+        A module of the classifier that gives a feature map ``[B, F, h, w]``, as ``layer4`` of
+        torchvision's ResNets: of any other classifier, or to look at another map.
     generator : torch.Generator, or one for each picture, optional
         State of the noise; by default that of seed 0.
 
     Raises
     ------
     ValueError
-        For a classifier that cannot be traced, or scenes or classes that do not fit.
+        For a classifier that cannot be traced, a layer that is none of its modules, does not run
+        exactly once or gives no feature map that the logits depend on, or scenes or classes that
+        do not fit.
     """
     classifier = _classifier(system, scenes)
-    if not isinstance(classifier, _Traceable):
+    if layer is None and not isinstance(classifier, _Traceable):
         raise ValueError(
             f"grad_cam reads the feature map through classifier.trace(image) -> (logits, "
-            f"features), which {type(classifier).__name__} does not have; see "
-            "classify.Classifier.trace, or use integrated_gradients"
+            f"features), which {type(classifier).__name__} does not have: name the layer whose "
+            "map it is, with layer=system.classifier.<layer>, or use integrated_gradients"
         )
     with evaluating(system), torch.no_grad():
         handed, _ = reach(system, scenes, "handed", Noise(generator, scenes.device))
-        logits, features = classifier.trace(handed)
+        if layer is not None:
+            logits, features = _traced_at(classifier, layer, handed)
+        else:
+            assert isinstance(classifier, _Traceable)
+            logits, features = classifier.trace(handed)
         classes = _targets(target, logits)
         with torch.enable_grad():
             score = _scores(logits, classes).sum()
-        (slope,) = torch.autograd.grad(score, features)
+        (slope,) = torch.autograd.grad(score, features, allow_unused=True)
+        if slope is None:
+            raise ValueError("the logits do not depend on the output of the layer: choose another")
         weight = slope.mean((-2, -1), keepdim=True)
         coarse = (weight * features).sum(1).relu()
         maps = functional.interpolate(coarse[:, None], scenes.shape[-2:], mode="bilinear")[:, 0]
     return ActivationMap(maps=maps, coarse=coarse.detach(), target=classes, logits=logits.detach())
+
+
+def _traced_at(classifier: nn.Module, layer: nn.Module, image: Tensor) -> TracedLogits:
+    """Logits as a function of what a layer gives, with no graph behind it; no hook stays."""
+    if not any(module is layer for module in classifier.modules()):
+        raise ValueError(
+            f"layer must be a module of the system's classifier, and this {type(layer).__name__} "
+            "is none of them"
+        )
+    found: list[Tensor] = []
+
+    def leaf(_: nn.Module, __: object, output: object) -> Tensor:
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            given = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise ValueError(
+                f"the layer must give a feature map [B, F, h, w], and {type(layer).__name__} "
+                f"gives {given}: choose one before the pooling"
+            )
+        # A copy, so that what follows may work in place, as ReLU(inplace=True) does.
+        found.append(output.detach().requires_grad_())
+        return found[-1].clone()
+
+    hook = layer.register_forward_hook(leaf)
+    try:
+        with torch.enable_grad():
+            logits = classifier(image.detach())
+    finally:
+        hook.remove()
+    if len(found) != 1:
+        raise ValueError(
+            f"the layer must run once in a pass of the classifier, and this one ran {len(found)} "
+            "times: choose another"
+        )
+    return TracedLogits(logits, found[0])
 
 
 def integrated_gradients(

@@ -153,7 +153,8 @@ def handed_figure(
     scenes = scenes.cpu()
     names = [dataset.classes[int(label)] for label in labels]
     differences = [
-        picture[:, :3] - adaptive_avg_pool2d(scenes, picture.shape[-2:])[:, : picture.shape[1]]
+        picture[:, :3]
+        - adaptive_avg_pool2d(scenes, picture.shape[-2:])[:, : min(3, picture.shape[1])]
         for picture in handed
     ]
     largest = max(float(d.abs().flatten().quantile(0.99)) for d in differences)

@@ -23,9 +23,11 @@ from .config import (
     data_config,
     load_config,
 )
+from .explain import Views
 from .folder import run_directory
 from .front_ends import FRONT_END_KINDS
 from .settings import NoneConfig
+from .system import Stage
 
 __all__ = [
     "AuditOptions",
@@ -56,7 +58,8 @@ class Choice:
     """What a run starts from; its single options follow."""
 
     config: Path | None = None
-    """Start from this JSON file or run folder instead of the defaults."""
+    """Start from the settings in this JSON file or run folder instead of the defaults; for the
+    weights of a run see --start."""
     data: str | None = None
     """phantom, or the path of HAM10000 (folder or zip), of class folders, or of a MedMNIST .npz."""
     front_end: Literal["kernel", "fourier", "lens", "none"] | None = None
@@ -119,6 +122,7 @@ class TrainOptions:
     once; --resume goes on, even after a kill. For example:
 
         lens2label train --output runs/edge --front-end fourier --system.front-end.start spiral
+        lens2label train --output runs/tuned --config runs/edge --start runs/edge --data clinic
     """
 
     choice: Annotated[Choice, tyro.conf.arg(name="")]
@@ -127,6 +131,11 @@ class TrainOptions:
     """Run folder."""
     root: Path | None = None
     """Instead of --output: a folder in this one, named by the digest of the configuration."""
+    start: Path | None = None
+    """Run folder whose trained weights the run begins with, instead of random ones; --config takes
+    its configuration, and no weights. Not with --root, whose names tell nothing of it."""
+    start_stages: tuple[Stage, ...] = ()
+    """Take the weights of these stages only; by default of all that the run has."""
     device: str = "cpu"
     """Where to train: cpu, cuda, cuda:1, ..."""
     resume: bool = False
@@ -145,7 +154,14 @@ class TrainOptions:
             raise ConfigError(
                 "give either --output, the run folder, or --root, the folder of run folders"
             )
+        if self.start_stages and self.start is None:
+            raise ConfigError("--start-stages needs --start, the run that has their weights")
         if self.root is not None:
+            if self.start is not None:
+                raise ConfigError(
+                    "--start needs --output: a folder named by its configuration alone would be "
+                    "taken for the run that begins without"
+                )
             return run_directory(self.root, self.run)
         return self.output or Path()
 
@@ -157,6 +173,7 @@ class EvaluateOptions:
     For example:
 
         lens2label evaluate runs/edge --part validation --json
+        lens2label evaluate runs/edge --views dihedral --adjust balanced_accuracy
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -165,6 +182,12 @@ class EvaluateOptions:
     """Which part of the split of that run."""
     data: str | None = None
     """Evaluate all of these scenes instead (as in train)."""
+    views: Views = "identity"
+    """Views of each scene over which the classifier's probabilities are averaged: the scene as it
+    is; with its mirror image; the flips of both axes; or these and their quarter turns."""
+    adjust: str | None = None
+    """Also report the class scores less tau times the logarithms of the class shares in training
+    (Menon et al., 2021), with the tau that is best by this metric on the validation part."""
     batch_size: int = 64
     """Pictures in one pass."""
     count_bytes: bool = True

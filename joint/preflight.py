@@ -3,8 +3,10 @@
 import math
 
 import torch
+from torch import Tensor
 
 from classify import LesionDataset, check_classes
+from compress import ssim
 
 from .evaluate import device_of
 from .feed import as_scenes
@@ -58,6 +60,11 @@ def check_run(
         raise ValueError(
             f"monitor={config.monitor!r} needs a {needed}, and the system has none; use 'loss'"
         )
+    if config.monitor == "auc" and len(validation.targets.unique()) < 2:
+        raise ValueError(
+            "monitor='auc' needs two classes or more in the validation set, which holds one: use "
+            "'loss', or divide the data in another way"
+        )
     smallest = len(train) // math.ceil(len(train) / config.batch_size)
     if smallest // world_size() < config.micro_batches:
         raise ValueError(
@@ -87,8 +94,22 @@ def check_run(
                     f"the classifier tells {output.logits.shape[1]} classes apart, the data set "
                     f"has {len(train.classes)}: {', '.join(train.classes)}"
                 )
+            if config.monitor == "ssim":
+                _check_ssim(output.measurement)
             losses = objective(output, labels)
         _check_gradients(system, losses, objective, learning)
+
+
+def _check_ssim(pictures: Tensor) -> None:
+    """Refuse a monitor that no epoch would have."""
+    try:
+        ssim(pictures, pictures)
+    except ValueError as error:
+        height, width = pictures.shape[-2:]
+        raise ValueError(
+            f"monitor='ssim' does not exist for the {height} x {width} pixels that the codec is "
+            f"handed ({error}): use 'psnr', or larger pictures"
+        ) from error
 
 
 def _check_gradients(

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from .augment import Augmentation, AugmentationName
@@ -18,6 +18,7 @@ from .checkpoint import CheckpointError, load_checkpoint, load_weights, save_che
 from .folder import BEST_FILE, CHECKPOINT_FILE, RunFolder
 from .objective import Objective
 from .parallel import gathered, rank
+from .settings import FrozenDict
 from .system import STAGES, ImagingSystem, Stage
 
 __all__ = [
@@ -67,7 +68,9 @@ class Training(BaseModel):
     """With adam the weight decay is L2 regularisation, with adamw it is decoupled."""
     learning_rate: float = Field(default=2e-3, gt=0)
     """Peak learning rate."""
-    learning_rates: dict[Stage, float] = Field(default_factory=dict)
+    learning_rates: Annotated[dict[Stage, float], AfterValidator(FrozenDict)] = Field(
+        default_factory=FrozenDict
+    )
     """Peak learning rates of single stages, where they differ."""
     weight_decay: float = Field(default=1e-4, ge=0)
     """For the weights of codec and classifier; never for biases, norms or a physical stage."""
@@ -205,6 +208,8 @@ class TrainingRun:
     seen: int = 0
     records: list[EpochRecord] = field(default_factory=list)
     best_epoch: int | None = None
+    perfect: bool = False
+    """The monitor of the best epoch is infinitely good, which its record cannot hold."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     """Kept in memory where there is no folder."""
     average: dict[str, Tensor] = field(default_factory=dict)
@@ -282,9 +287,9 @@ class TrainingRun:
             peak_memory=_peak_memory(self.device),
         )
         self.records.append(record)
-        best = None if self.best_epoch is None else self.records[self.best_epoch]
-        if best is None or self._monitored(record) > self._monitored(best):
-            self.best_epoch = self.epoch
+        score, best = self._score(validation), self._best_score()
+        if best is None or score > best:
+            self.best_epoch, self.perfect = self.epoch, score == math.inf
             self._keep_best()
         self.epoch, self.step, self.sums, self.seen = self.epoch + 1, 0, {}, 0
         self.save()
@@ -366,6 +371,7 @@ class TrainingRun:
             "seen": self.seen,
             "records": [asdict(record) for record in self.records],
             "best_epoch": self.best_epoch,
+            "perfect": self.perfect,
         }
         self.folder.save_checkpoint(tensors, head)
 
@@ -421,16 +427,22 @@ class TrainingRun:
         if rank() == 0:
             self.folder.rewrite_history(head["records"])
         self.best_epoch = head["best_epoch"]
+        self.perfect = head.get("perfect", False)  # of older versions: never
 
     def _optimised(self) -> list[str]:
         """Names of the parameters in the order in which the optimiser counts them."""
         names = {id(parameter): name for name, parameter in self.system.named_parameters()}
         return [names[id(p)] for group in self.optimizer.param_groups for p in group["params"]]
 
-    def _monitored(self, record: EpochRecord) -> float:
+    def _best_score(self) -> float | None:
+        if self.best_epoch is None:
+            return None
+        return math.inf if self.perfect else self._score(self.records[self.best_epoch].validation)
+
+    def _score(self, validation: Mapping[str, float | None]) -> float:
         """The monitor, larger is better; a number that does not exist is worst."""
-        value = record.validation.get(self.config.monitor)
-        if value is None:
+        value = validation.get(self.config.monitor)
+        if value is None or math.isnan(value):
             return -math.inf
         return -value if self.config.monitor in _MINIMISED else value
 

@@ -1,10 +1,13 @@
 """What every part of a configuration has in common: immutable, strict, JSON."""
 
-from typing import Literal
+from typing import Any, Literal, Never, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["NoneConfig", "Settings"]
+__all__ = ["FrozenDict", "NoneConfig", "Settings"]
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class Settings(BaseModel):
@@ -17,3 +20,28 @@ class NoneConfig(Settings):
     """Leave this stage out."""
 
     kind: Literal["none"] = "none"
+
+
+class FrozenDict(dict[_K, _V]):
+    """A dict that does not change once it is made, and has a hash where its values have one.
+
+    It is a dict, so that it equals one, and is validated, written and asked for on the command
+    line as one. What takes a part of it away or adds to it raises a TypeError; ``dict(it)`` and
+    ``it | other`` are ordinary dicts.
+    """
+
+    def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Of the entries, whatever their order: equal ones have equal hashes."""
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled whole: entry by entry would change it."""
+        return type(self), (dict(self),)
+
+    def _frozen(self, *_: object, **__: object) -> Never:
+        raise TypeError(
+            "these settings do not change: make new ones, with dict(settings) | {...} as a start"
+        )
+
+    __setitem__ = __delitem__ = __ior__ = _frozen  # pyright: ignore[reportAssignmentType]
+    clear = pop = popitem = setdefault = update = _frozen  # pyright: ignore[reportAssignmentType]

@@ -21,6 +21,28 @@ Encoding = Literal["srgb", "linear"]
 #: The four stages, in the order in which light becomes a label.
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
+# What makes a module a stage of its kind: those of a wrapper, as of torch.compile, are looked at
+# too. What is missing, and what to do.
+_KINDS: dict[Stage, tuple[str, tuple[str, ...], str]] = {
+    "front_end": (
+        "an optics.FrontEnd",
+        ("exposures", "out_channels", "combine", "throughput"),
+        "derive it from optics.FrontEnd (docs/howto/element.md)",
+    ),
+    "sensor": (
+        "an optics.Sensor",
+        ("photons", "under"),
+        "use optics.Sensor, or put a layer of your own in front of the classifier",
+    ),
+    "codec": (
+        "a compress.Codec",
+        ("compress", "decompress"),
+        "derive it from compress.Codec (docs/howto/codec.md), or put a layer of your own in front "
+        "of the classifier",
+    ),
+    "classifier": ("from pictures to logits", (), ""),
+}
+
 # An sRGB code lies in 0..1. What is a little beyond, as a picture that an analysis disturbs, is
 # clipped on the way; nothing that was meant as such a code is beyond by this much.
 _FAR_OUT = 1.0
@@ -73,6 +95,8 @@ class ImagingSystem(nn.Module):
 
     Raises
     ------
+    TypeError
+        For a stage that is no module, or lacks what makes it one of its kind.
     ValueError
         When the channels of two neighbours do not fit, or for an unknown encoding.
     """
@@ -89,6 +113,8 @@ class ImagingSystem(nn.Module):
         super().__init__()
         if encoding not in get_args(Encoding):
             raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
+        for name, stage in zip(STAGES, (front_end, sensor, codec, classifier), strict=True):
+            _check_stage(name, stage)
         self.front_end = front_end
         self.sensor = sensor
         self.codec = codec
@@ -132,6 +158,8 @@ class ImagingSystem(nn.Module):
 
         Raises
         ------
+        TypeError
+            For anything but a Tensor.
         ValueError
             For anything but floating-point pictures ``[B, C, H, W]``; on a CPU also for values
             that are not finite or, in sRGB, that cannot be meant to lie in 0..1.
@@ -169,7 +197,7 @@ class ImagingSystem(nn.Module):
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             As :meth:`forward`.
         """
         self._check_scene(scene)
@@ -188,6 +216,11 @@ class ImagingSystem(nn.Module):
 
     def _check_scene(self, scene: Tensor) -> None:
         """Refuse what would pass for a picture and be none: codes of 8 bits, one picture alone."""
+        if not isinstance(scene, Tensor):
+            raise TypeError(
+                f"the system takes a Tensor [B, C, H, W] in 0..1, not {type(scene).__name__}: make "
+                "one of an array with torch.as_tensor(array, dtype=torch.float32)"
+            )
         if scene.ndim != 4 or not scene.is_floating_point():
             raise ValueError(
                 f"the system takes floating-point pictures [B, C, H, W] in 0..1, not {scene.dtype} "
@@ -196,6 +229,11 @@ class ImagingSystem(nn.Module):
         if scene.numel() == 0 or not looked_at(scene):
             return
         low, high = (float(end) for end in scene.detach().aminmax())
+        if math.isnan(low) or math.isnan(high):
+            raise ValueError(
+                "the system takes pictures in 0..1, but some values of these are NaN: look where "
+                "they were made, as by a division of 0 by 0"
+            )
         limit = _FAR_OUT if self.encoding == "srgb" else math.inf
         if not (-limit <= low and high <= 1 + limit and math.isfinite(high - low)):
             raise ValueError(
@@ -227,12 +265,17 @@ def evaluating(system: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def only_learning(system: ImagingSystem, learning: tuple[Stage, ...]) -> Iterator[None]:
-    """Freeze the other stages: no gradient to their weights, evaluation mode, as before after."""
+    """Freeze the other stages: no gradient to their weights, evaluation mode, as before after.
+
+    A stage all of whose parameters were frozen by ``requires_grad_(False)`` is one of the others:
+    its batch statistics and its dropout would change what is not to change.
+    """
     flags = {parameter: parameter.requires_grad for parameter in system.parameters()}
     modes = {module: module.training for module in system.modules()}
     try:
         for name, stage in system.stages():
-            learns = name in learning
+            own = [flags[parameter] for parameter in stage.parameters()]
+            learns = name in learning and (any(own) or not own)
             stage.train(learns)
             for parameter in stage.parameters():
                 parameter.requires_grad_(learns and flags[parameter])
@@ -242,6 +285,23 @@ def only_learning(system: ImagingSystem, learning: tuple[Stage, ...]) -> Iterato
             parameter.requires_grad_(flag)
         for module, mode in modes.items():
             module.training = mode
+
+
+def _check_stage(name: Stage, stage: object) -> None:
+    """Refuse a stage that would fail only once pictures come, or training begins."""
+    if stage is None:
+        return
+    kind, needed, remedy = _KINDS[name]
+    if isinstance(stage, type):
+        raise TypeError(f"{name} is the class {stage.__name__}: give a module, made by calling it")
+    if not isinstance(stage, nn.Module):
+        raise TypeError(f"{name} must be a module, {kind}, not {type(stage).__name__}")
+    missing = [attribute for attribute in needed if not hasattr(stage, attribute)]
+    if missing:
+        raise TypeError(
+            f"{name} must be {kind}, and {type(stage).__name__} has no {', no '.join(missing)}: "
+            f"{remedy}"
+        )
 
 
 def _check_channels(*stages: tuple[str, str, nn.Module | None]) -> None:

@@ -46,6 +46,10 @@ def fit(
 ) -> History:
     """Train some or all stages of a system.
 
+    What ``config.stages`` and ``config.plan`` leave out is frozen, and so is a stage all of whose
+    parameters have ``requires_grad=False``: it keeps its weights and running statistics, is in
+    evaluation mode, and what lies before it learns through it.
+
     Where ``torch.distributed`` is initialised (:func:`joint.launched`), every process calls this
     with the same arguments and takes its share of each step; the result is that of one process up
     to rounding (but for dropout and mixing), and process 0 writes the files.

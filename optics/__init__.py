@@ -2,11 +2,12 @@
 
 Files, in the order of the light: ``illumination`` lamps and colour filters · ``aperture``,
 ``zernike``, ``material``, ``element``, ``height_map`` what stands in a pupil · ``propagation``
-of fields · ``pupil`` and ``psf``, pupil to point-spread function · ``imaging``, ``varying``,
-``kernel``, ``fourier_filter`` with its ``plate`` front ends · ``sensor`` photons, electrons,
-codes, by ``pixel``, ``noise``, ``converter`` and ``mosaic`` · ``transfer`` sRGB and linear light.
-Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``, ``quantity``, ``audit`` of
-gradients, ``sampling`` of pupils, ``fabrication`` of reliefs.
+of fields · ``pupil`` and ``psf``, pupil to point-spread function, or ``measured`` · ``imaging``,
+``varying``, ``kernel``, ``fourier_filter`` with its ``plate`` front ends · ``sensor`` photons,
+electrons, codes, by ``pixel``, ``noise``, ``converter`` and ``mosaic`` · ``transfer`` sRGB and
+linear light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``, ``quantity``,
+``audit`` of gradients, ``sampling`` of pupils, ``fabrication`` of reliefs and ``plate_file`` of
+other plates, by ``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -101,6 +102,7 @@ from .material import (
     abbe_number,
     refractive_index,
 )
+from .measured import measured_psf
 from .mosaic import ColourFilterArray, Demosaicing, Pattern, cfa_indices, demosaic, mosaic
 from .noise import Generators, ShotNoise, poisson_log_likelihood, score_surrogate, shot_noise
 from .pixel import bin_pixels, pixel_mtf
@@ -114,6 +116,7 @@ from .plate import (
     spiral,
     zernike_filter,
 )
+from .plate_file import FabricatedPlate, PlateFiles, export_plate, import_plate
 from .propagation import (
     FarField,
     angular_spectrum,
@@ -123,9 +126,9 @@ from .propagation import (
 from .psf import (
     amplitude_spread,
     encircled_energy,
-    measured_psf,
     mtf,
     otf,
+    otf_from_pupil,
     psf_from_pupil,
     strehl,
 )
@@ -158,6 +161,7 @@ __all__ = [
     "Demosaicing",
     "Element",
     "EnergyLimited",
+    "FabricatedPlate",
     "FabricatedRelief",
     "FarField",
     "FilterStart",
@@ -177,6 +181,7 @@ __all__ = [
     "Pattern",
     "PhaseElement",
     "PhaseMask",
+    "PlateFiles",
     "Positive",
     "Pupil",
     "Reading",
@@ -217,6 +222,7 @@ __all__ = [
     "energy_limited",
     "energy_limited_inverse",
     "export_height_map",
+    "export_plate",
     "fast_size",
     "filter_start",
     "fraunhofer",
@@ -225,6 +231,7 @@ __all__ = [
     "gaussian_pass",
     "height_phase",
     "import_height_map",
+    "import_plate",
     "incoherent_image",
     "kernel_start",
     "knife_edge",
@@ -245,6 +252,7 @@ __all__ = [
     "noll_to_ansi",
     "noll_to_nm",
     "otf",
+    "otf_from_pupil",
     "partially_coherent_image",
     "phase_contrast",
     "pixel_mtf",

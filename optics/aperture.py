@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .constraint import clip
 from .grid import coordinates
-from .quantity import check_finite, check_positive, image_size
+from .quantity import check_finite, check_positive, image_size, whole_number
 
 __all__ = [
     "CodedPattern",
@@ -248,6 +248,7 @@ def coded_aperture(
     zone plates: G. Saavedra, W. D. Furlan, J. A. Monsoriu, Opt. Lett. 28, 971-973 (2003).
     """
     height, width = image_size(size)
+    cells = None if cells is None else whole_number("cells", cells)
     if pattern == "random":
         mask = _random(height, width, cells, open_fraction, generator)
     elif pattern == "mura":
@@ -289,7 +290,7 @@ def mura_decoder(
     ValueError
         When ``cells`` is not an odd prime.
     """
-    decoder = 2 * _mura(cells) - 1
+    decoder = 2 * _mura(whole_number("cells", cells)) - 1
     decoder[cells // 2, cells // 2] = 1
     return decoder.to(device=device, dtype=dtype or torch.get_default_dtype())
 
@@ -402,8 +403,6 @@ def _random(
     check_finite("open_fraction", open_fraction)
     if not 0 <= open_fraction <= 1:
         raise ValueError(f"open_fraction must be in [0, 1], not {open_fraction}")
-    if cells is not None and cells < 1:
-        raise ValueError(f"cells must be at least 1, not {cells}")
     rows, columns = (height, width) if cells is None else (cells, cells)
     total = rows * columns
     order = torch.randperm(total, generator=generator, device=generator.device)
@@ -435,10 +434,8 @@ def _enlarged(mask: Tensor, height: int, width: int) -> Tensor:
 
 def _cantor(stage: int) -> list[tuple[float, float]]:
     """Open parts of [0, 1] after so many removals of the middle third."""
-    if stage < 0:
-        raise ValueError(f"stage must be at least 0, not {stage}")
     parts = [(0.0, 1.0)]
-    for _ in range(stage):
+    for _ in range(whole_number("stage", stage, least=0)):
         thirds = [(a, a + (b - a) / 3, b - (b - a) / 3, b) for a, b in parts]
         parts = [part for a, c, d, b in thirds for part in ((a, c), (d, b))]
     return parts
@@ -449,8 +446,6 @@ def _fresnel(height: int, width: int, zones: int | None) -> list[tuple[float, fl
     if zones is None:
         # The outermost zone is radius / (2 zones) wide.
         zones = max(1, int(_plate_radius(height, width) / 4))
-    if zones < 1:
-        raise ValueError(f"cells must be at least 1 zone, not {zones}")
     return [(i / zones, (i + 1) / zones) for i in range(0, zones, 2)]
 
 

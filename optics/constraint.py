@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .quantity import as_real
+
 __all__ = [
     "Bounded",
     "EnergyLimited",
@@ -105,7 +107,8 @@ def energy_limited_inverse(kernel: Tensor) -> Tensor:
     """Return a raw tensor that :func:`energy_limited` maps to ``kernel``.
 
     Taps below ``7e-5`` come back as ``7e-5``: a smooth map of an unbounded tensor has no exact
-    zero. A kernel that uses all of its light, to 1e-5, is put beyond the limit, clear of its bend.
+    zero. A kernel that uses all of its light, to 1e-5 (in half precision to its rounding error), is
+    put beyond the limit, clear of its bend.
 
     Parameters
     ----------
@@ -119,14 +122,21 @@ def energy_limited_inverse(kernel: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        When a tap is negative or not finite.
+        When a tap is negative or not finite, or a kernel passes on more light than it receives.
     """
+    kernel = as_real("kernel", kernel)
     if not torch.isfinite(kernel).all() or (kernel < 0).any():
         raise ValueError(
             "a kernel of light must be finite and non-negative; give a signed kernel as the "
             "difference of two exposures"
         )
-    on_the_limit = (_leaving(kernel) - 1).abs() < 1e-5
+    leaving, rounding = _leaving(kernel), max(1e-5, torch.finfo(kernel.dtype).eps)
+    if (leaving > 1 + rounding).any():
+        raise ValueError(
+            f"a kernel passes on at most the light that it receives, so that its taps sum to at "
+            f"most 1 for each input; here they reach {float(leaving.max()):.4g}: divide by it"
+        )
+    on_the_limit = (leaving - 1).abs() <= rounding
     kernel = torch.where(on_the_limit, (1 + _BEYOND) * kernel, kernel)
     scaled = (kernel * _SHARPNESS).clamp_min(1e-12)
     # log(expm1(x)) without overflow for large x.

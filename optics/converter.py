@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .noise import Generators, standard_normal
-from .quantity import check_positive
+from .quantity import check_between, index_of, looked_at
 
 __all__ = ["Converter", "digitise"]
 
@@ -68,23 +68,21 @@ def digitise(
         For a signal that is not real, a resolution that is not 1 .. 16 bits, negative noise, an
         unknown estimator, or ``dithered`` without rounding or without noise.
     """
-    if bit_depth is not None and bit_depth not in range(1, 17):
+    if bit_depth is not None and index_of(bit_depth) not in range(1, 17):
         raise ValueError(f"bit_depth must be a whole number from 1 to 16, or None, not {bit_depth}")
     if estimator not in get_args(Converter):
         raise ValueError(f"estimator must be one of {get_args(Converter)}, not {estimator!r}")
     if not signal.is_floating_point():
         raise ValueError(f"signal must be real floating point in DN, not {signal.dtype}")
-    if isinstance(noise, Tensor):
-        check_positive("noise", noise, "DN RMS")
-    elif not 0 <= noise < math.inf:
-        raise ValueError(f"noise must be 0 or more and finite, in DN RMS, not {noise}")
-    noiseless = not isinstance(noise, Tensor) and noise == 0
+    check_between("noise", noise, 0, math.inf, "DN RMS")
+    seen = not isinstance(noise, Tensor) or looked_at(noise)
+    noiseless = seen and bool(noise == 0)
     if estimator == "dithered" and (noiseless or bit_depth is None):
         raise ValueError(
             "the dithered gradient is that of rounded codes with noise in front of them, but "
             f"noise={noise} DN and bit_depth={bit_depth}: give both, or use 'straight_through'"
         )
-    top = 1 if bit_depth is None else 2**bit_depth - 1
+    top = 1 if bit_depth is None else 2 ** int(bit_depth) - 1
     rounded = bit_depth is not None
     if estimator == "dithered":
         return _Dithered.apply(signal, noise, top, generator)

@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from .constraint import bounded, bounded_inverse
 from .fourier import phasor
 from .grid import coordinates
-from .quantity import check_complex, check_finite, check_positive, hold, image_size, map_size
+from .quantity import (
+    as_real,
+    check_complex,
+    check_finite,
+    check_positive,
+    hold,
+    image_size,
+    map_size,
+)
 from .zernike import zernike_basis
 
 __all__ = [
@@ -192,11 +200,7 @@ class Lens(PhaseElement):
     ) -> None:
         super().__init__(size, spacing)
         check_finite("focal_length", focal_length, "metres")
-        hold(
-            self,
-            "focal_length",
-            torch.as_tensor(focal_length) if not isinstance(focal_length, Tensor) else focal_length,
-        )
+        hold(self, "focal_length", as_real("focal_length", focal_length))
 
     def phase_shift(self, wavelength: Tensor) -> Tensor:
         """``-pi r^2 / (lambda f)``, ``[L, H, W]``, radians."""
@@ -318,7 +322,7 @@ class CubicMask(PhaseElement):
         check_positive("design_wavelength", design_wavelength, "metres")
         check_finite("alpha", alpha, "waves")
         self.design_wavelength = float(design_wavelength)
-        hold(self, "alpha", _tensor(alpha))
+        hold(self, "alpha", as_real("alpha", alpha))
         y, x = (coordinates(n, spacing=2 * spacing / diameter) for n in self.size)
         shape = y[:, None] ** 3 + x**3
         self.register_buffer("shape", shape.to(self.alpha.dtype), persistent=False)
@@ -395,10 +399,6 @@ def _scaled(phase: Tensor, wavelength: Tensor, design_wavelength: float | None) 
     return ((design_wavelength / wavelength).to(phase.device)[:, None, None] * phase).to(
         phase.dtype
     )
-
-
-def _tensor(value: float | Tensor) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.tensor(float(value))
 
 
 def _radius2(size: tuple[int, int], device: torch.device | None) -> Tensor:

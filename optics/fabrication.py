@@ -6,12 +6,6 @@
                                      PATH.csv (micrometres)                         the same PSF
 """
 
-import contextlib
-import io
-import json
-import math
-import os
-import secrets
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +15,21 @@ from torch import Tensor
 
 from .element import PhaseElement
 from .height_map import HeightMap, height_phase
+from .maker_file import (
+    CODES,
+    ENDINGS,
+    ORIENTATION,
+    as_number,
+    as_table,
+    as_tiff,
+    check_format,
+    check_samples,
+    metadata_number,
+    read_table,
+    read_tiff,
+    target_paths,
+    write_all,
+)
 from .material import refractive_index
 from .quantity import check_finite, check_positive
 
@@ -35,10 +44,6 @@ __all__ = [
 ]
 
 _FORMAT, _VERSION = "lens2label height map", 1
-_ORIENTATION = "row 0 is the least y, +y is down; column 0 is the least x, +x is to the right"
-_CODES = 65535
-_DESCRIPTION = 270  # TIFF 6.0, section 8: ImageDescription, X and Y resolution and their unit
-_RESOLUTION_X, _RESOLUTION_Y, _RESOLUTION_UNIT, _CENTIMETRE = 282, 283, 296, 3
 
 
 class FabricatedRelief(NamedTuple):
@@ -95,6 +100,8 @@ class Relief(PhaseElement):
 
     Raises
     ------
+    TypeError
+        When the height is no tensor.
     ValueError
         When the height is not real and finite ``[H, W]``, the spacing not positive, or the
         material not known.
@@ -142,6 +149,8 @@ def relief_report(height: Tensor | HeightMap, *, spacing: float | None = None) -
 
     Raises
     ------
+    TypeError
+        For anything else than a tensor or a HeightMap.
     ValueError
         When the height is not real and finite ``[H, W]``, or the spacing is missing, not
         positive, or given beside that of an element.
@@ -202,6 +211,8 @@ def export_height_map(
 
     Raises
     ------
+    TypeError
+        For anything else than a tensor or a HeightMap: :func:`optics.export_plate` writes those.
     ValueError
         For a height that is not real ``[H, W]`` and finite, or a quantity that is missing, not
         allowed, or given beside an element.
@@ -238,15 +249,10 @@ def export_height_map(
             "levels": levels,
         }
     )
-    path = Path(path)
-    stem = path.with_suffix("") if path.suffix.lower() in (".tif", ".tiff", ".csv") else path
-    targets = (stem.with_name(f"{stem.name}.tif"), stem.with_name(f"{stem.name}.csv"))
-    for target in targets:
-        if target.exists() and not overwrite:
-            raise FileExistsError(f"{target} exists; choose another path or give overwrite=True")
-    metadata |= {"size": list(numbers.shape), "orientation": _ORIENTATION}
-    _write_all(targets, (_tiff(numbers, metadata), _csv(numbers, metadata)))
-    return targets
+    targets = target_paths(path, overwrite=overwrite)
+    metadata |= {"size": list(numbers.shape), "orientation": ORIENTATION}
+    write_all(targets, (_tiff(numbers, metadata), _table(numbers, metadata)))
+    return targets[0], targets[1]
 
 
 def import_height_map(path: str | Path) -> FabricatedRelief:
@@ -267,20 +273,13 @@ def import_height_map(path: str | Path) -> FabricatedRelief:
         For a file that is none or is damaged; it names the file and what is wrong.
     """
     path = Path(path)
-    readers = {".tif": _read_tiff, ".tiff": _read_tiff, ".csv": _read_csv}
-    if path.suffix.lower() not in readers:
+    if path.suffix.lower() not in ENDINGS:
         raise ValueError(f"{path}: a height map is a .tif or a .csv, not {path.suffix!r}")
     content = path.read_bytes()
     try:
-        numbers, metadata = readers[path.suffix.lower()](content)
+        numbers, metadata = _read(content, table=path.suffix.lower() == ".csv")
         checked = _checked_metadata(metadata)
-        if list(numbers.shape) != metadata.get("size"):
-            raise ValueError(
-                f"it holds {list(numbers.shape)} samples, but its metadata says "
-                f"{metadata.get('size')}"
-            )
-        if not np.isfinite(numbers).all():
-            raise ValueError("it has heights that are NaN or infinite")
+        check_samples(numbers, metadata, "heights")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return FabricatedRelief(
@@ -293,12 +292,10 @@ def import_height_map(path: str | Path) -> FabricatedRelief:
 
 
 def _tiff(numbers: np.ndarray, metadata: dict[str, Any]) -> bytes:
-    from PIL import Image, TiffImagePlugin  # noqa: PLC0415 - importing optics stays cheap
-
     lowest, highest = float(numbers.min()), float(numbers.max())
     # A flat relief needs a height of one code as well, any at all.
-    code = (highest - lowest) / _CODES or 1e-12
-    codes = np.rint((numbers - lowest) / code).clip(0, _CODES).astype(np.uint16)
+    code = (highest - lowest) / CODES or 1e-12
+    codes = np.rint((numbers - lowest) / code).clip(0, CODES).astype(np.uint16)
     described = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -307,105 +304,24 @@ def _tiff(numbers: np.ndarray, metadata: dict[str, Any]) -> bytes:
         "offset_m": lowest,
         **metadata,
     }
-    tags = TiffImagePlugin.ImageFileDirectory_v2()
-    tags[_DESCRIPTION] = json.dumps(described)
-    tags[_RESOLUTION_X] = tags[_RESOLUTION_Y] = 0.01 / metadata["spacing_m"]
-    tags[_RESOLUTION_UNIT] = _CENTIMETRE
-    buffer = io.BytesIO()
-    Image.fromarray(codes).save(buffer, format="TIFF", tiffinfo=tags)
-    return buffer.getvalue()
+    return as_tiff(codes, described, spacing=metadata["spacing_m"])
 
 
-def _read_tiff(content: bytes) -> tuple[np.ndarray, dict[str, Any]]:
-    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
-
-    try:
-        with Image.open(io.BytesIO(content), formats=["TIFF"]) as image:
-            mode, description = image.mode, image.tag_v2.get(_DESCRIPTION)  # pyright: ignore[reportAttributeAccessIssue]
-            codes = np.asarray(image)
-    except UnidentifiedImageError:
-        raise ValueError("it is not a TIFF") from None
-    except Exception as error:  # Pillow raises nearly anything on a damaged file
-        raise ValueError(f"the TIFF is damaged: {error}") from error
-    if not mode.startswith("I;16"):
-        raise ValueError(f"the TIFF must be 16-bit greyscale, not of mode {mode!r}")
-    if not isinstance(description, str):
-        raise ValueError("the TIFF has no ImageDescription with the metadata of a height map")
-    metadata = _parsed("ImageDescription", description)
-    _check_format(metadata)
-    code = _number(metadata, "code_height_m", positive=True)
-    return codes.astype(np.float64) * code + _number(metadata, "offset_m"), metadata
-
-
-def _csv(numbers: np.ndarray, metadata: dict[str, Any]) -> bytes:
+def _table(numbers: np.ndarray, metadata: dict[str, Any]) -> bytes:
     described = {"format": _FORMAT, "version": _VERSION, "units": "micrometres", **metadata}
-    buffer = io.StringIO()
-    for key, value in described.items():
-        buffer.write(f"# {key}: {json.dumps(value)}\n")
-    np.savetxt(buffer, numbers * 1e6, fmt="%.9f", delimiter=",")
-    return buffer.getvalue().encode("ascii")
+    return as_table(numbers * 1e6, described, digits=9)
 
 
-def _read_csv(content: bytes) -> tuple[np.ndarray, dict[str, Any]]:
-    try:
-        lines = content.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError("the table is not text") from None
-    metadata: dict[str, Any] = {}
-    rows: list[list[float]] = []
-    for number, line in enumerate(lines, 1):
-        if line.startswith("#"):
-            key, _, value = line[1:].partition(":")
-            metadata[key.strip()] = _parsed(f"line {number}", value)
-        elif line.strip():
-            try:
-                rows.append([float(cell) for cell in line.split(",")])
-            except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from None
-            if len(rows[-1]) != len(rows[0]):
-                raise ValueError(
-                    f"line {number} has {len(rows[-1])} heights, the first row {len(rows[0])}"
-                )
-    _check_format(metadata)
+def _read(content: bytes, *, table: bool) -> tuple[np.ndarray, dict[str, Any]]:
+    """Heights in metres, and the metadata, of one of the two files."""
+    numbers, metadata = read_table(content) if table else read_tiff(content)
+    check_format(metadata, _FORMAT, _VERSION)
+    if not table:
+        code = metadata_number(metadata, "code_height_m", positive=True)
+        return numbers.astype(np.float64) * code + metadata_number(metadata, "offset_m"), metadata
     if metadata.get("units") != "micrometres":
         raise ValueError(f"units must be micrometres, not {metadata.get('units')!r}")
-    return np.array(rows, dtype=np.float64).reshape(len(rows), -1) * 1e-6, metadata
-
-
-def _parsed(where: str, text: str) -> Any:  # noqa: ANN401 - whatever JSON says
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError(f"{where} is not the JSON of a height map's metadata") from None
-
-
-def _check_format(metadata: object) -> None:
-    if not isinstance(metadata, dict) or metadata.get("format") != _FORMAT:
-        raise ValueError(f"its metadata does not name the format {_FORMAT!r}")
-    if metadata.get("version") != _VERSION:
-        raise ValueError(f"version must be {_VERSION}, not {metadata.get('version')!r}")
-
-
-def _number(metadata: dict[str, Any], key: str, *, positive: bool = False) -> float:
-    value = metadata.get(key)
-    number = _finite(value)
-    if number is None or (positive and not number > 0):
-        raise ValueError(
-            f"{key.removesuffix('_m')} must be {'positive' if positive else 'a number'}, in "
-            f"metres, not {value!r}"
-        )
-    return number
-
-
-def _finite(value: object) -> float | None:
-    """A real finite number, or None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # a whole number beyond float64
-        return None
-    return number if math.isfinite(number) else None
+    return numbers * 1e-6, metadata
 
 
 def _checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -415,9 +331,9 @@ def _checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     if levels is not None and not (whole and levels >= 2):
         raise ValueError(f"levels must be a whole number from 2 on, or none, not {levels!r}")
     return {
-        "spacing_m": _number(metadata, "spacing_m", positive=True),
+        "spacing_m": metadata_number(metadata, "spacing_m", positive=True),
         "material": _checked_material(metadata.get("material")),
-        "design_wavelength_m": _number(metadata, "design_wavelength_m", positive=True),
+        "design_wavelength_m": metadata_number(metadata, "design_wavelength_m", positive=True),
         "levels": levels,
     }
 
@@ -427,13 +343,18 @@ def _checked_material(material: object) -> str | float:
         # Raises for a name that is not known, with those that are; any wavelength will do.
         refractive_index(material, 589.3e-9)
         return material
-    index = _finite(material)
+    index = as_number(material)
     if index is None or not index > 1:
         raise ValueError(f"material must name a glass or be an index above 1, not {material!r}")
     return index
 
 
 def _check_height(height: Tensor) -> None:
+    if not isinstance(height, Tensor):
+        raise TypeError(
+            f"height must be a Tensor [H, W], metres, or a HeightMap, not {type(height).__name__}; "
+            "export_plate writes transmittance and phase of any element"
+        )
     if height.ndim != 2 or not height.is_floating_point() or height.numel() == 0:
         raise ValueError(
             f"height must be real floating point [H, W], in metres, not {height.dtype} "
@@ -453,21 +374,3 @@ def _refuse_own(quantities: dict[str, float | str | None]) -> None:
     given = [name for name, value in quantities.items() if value is not None]
     if given:
         raise ValueError(f"a HeightMap brings its own {', '.join(given)}; leave them out")
-
-
-def _write_all(targets: tuple[Path, ...], contents: tuple[bytes, ...]) -> None:
-    """Write all files beside their places first, then move them there."""
-    temporary = [t.with_name(f".{t.name}.{os.getpid()}-{secrets.token_hex(4)}") for t in targets]
-    try:
-        for target, file, content in zip(targets, temporary, contents, strict=True):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("xb") as opened:
-                opened.write(content)
-                opened.flush()
-                os.fsync(opened.fileno())
-        for target, file in zip(targets, temporary, strict=True):
-            os.replace(file, target)
-    finally:
-        for file in temporary:
-            with contextlib.suppress(OSError):  # gone already where all went well
-                file.unlink()

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .grid import coordinates, fast_size, is_smooth
-from .quantity import check_complex
+from .quantity import check_complex, whole_number
 
 __all__ = [
     "DFT_NORM",
@@ -320,8 +320,8 @@ def dft_matrix(
     samples, size : int
         Samples of the input and of the output.
     step : float, sequence of floats, or Tensor ``[...]``, cycles/sample
-        Spacing of the output. Several give one matrix each. Kernels for floats are kept and
-        returned again; for a tensor they are a part of its graph.
+        Spacing of the output. Several give one matrix each. Kernels for floats are kept, and a
+        copy is returned; for a tensor they are a part of its graph.
     norm : {"backward", "ortho", "forward"}
         Factor of the matrix, 1, ``sqrt(step)`` or ``step``: what torch.fft calls by these names
         when ``step = 1 / samples``.
@@ -337,19 +337,21 @@ def dft_matrix(
     Raises
     ------
     ValueError
-        For fewer than one sample.
+        For fewer than one sample, or no whole number of them.
     """
-    if samples < 1 or size < 1:
-        raise ValueError(f"samples and size must be at least 1, not {samples} and {size}")
+    samples, size = whole_number("samples", samples), whole_number("size", size)
     if isinstance(step, Tensor):
         return _dft_matrix(samples, size, step, norm, dtype)
     steps = float(step) if isinstance(step, float | int) else tuple(step)
-    return kept(
+    matrix = kept(
         ("matrix", samples, size, steps, norm, dtype, str(device)),
         lambda: _dft_matrix(
             samples, size, torch.tensor(steps, dtype=torch.float64, device=device), norm, dtype
         ),
     )
+    # A copy, so that whoever changes it in place changes nobody else's.
+    with torch.inference_mode(False):
+        return matrix.clone()
 
 
 def kept(key: Hashable, make: Callable[[], _Kernel]) -> _Kernel:

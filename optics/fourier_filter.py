@@ -31,7 +31,9 @@ from .quantity import (
     check_complex,
     check_finite,
     check_real,
+    image_size,
     looked_at,
+    whole_number,
 )
 
 __all__ = [
@@ -255,19 +257,15 @@ class FourierFilter(FrontEnd):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        height, width = (size, size) if isinstance(size, int) else size
-        if min(height, width) < 2 or margin < 0:
-            raise ValueError(
-                f"size must be (H, W) of at least 2 pixels and margin at least 0, not {size} and "
-                f"{margin}"
-            )
+        height, width = image_size(size)
+        margin = whole_number("margin", margin, least=0)
+        if min(height, width) < 2:
+            raise ValueError(f"size must be (H, W) of at least 2 pixels, not {size}")
         self.size = (height, width)
         if illumination not in ("coherent", "incoherent", "partial"):
             raise ValueError(
                 f"illumination must be 'coherent', 'incoherent' or 'partial', not {illumination!r}"
             )
-        if oversample < 1:
-            raise ValueError(f"oversample must be at least 1, not {oversample}")
         #: Samples (P, Q) of the Fourier plane.
         self.grid_size = (
             (fast_size(height + 2 * margin), fast_size(width + 2 * margin)) if margin else self.size
@@ -281,7 +279,7 @@ class FourierFilter(FrontEnd):
         raw = unit_disk_inverse(wanted)
         self.raw = nn.Parameter(raw.to(torch.get_default_dtype()))
         self.illumination = illumination
-        self.oversample = oversample
+        self.oversample = whole_number("oversample", oversample)
         self.source_radius = source_radius
         if illumination == "partial":
             tilts = disc_source(source_radius, step=source_radius / 2)
@@ -356,7 +354,7 @@ def _prepared(scene: Tensor, transmission: Tensor, oversample: int) -> tuple[Ten
     check_complex("scene", scene, "[..., H, W]")
     check_finite("scene", scene)
     check_complex("transmission", transmission, "[..., H, W]")
-    _check_oversample(oversample)
+    whole_number("oversample", oversample)
     if transmission.shape[-2:] != scene.shape[-2:]:
         raise ValueError(
             f"transmission must have the samples {tuple(scene.shape[-2:])} of the scene, not "
@@ -420,8 +418,3 @@ def _check_source(source: Tensor, tilts: Tensor) -> None:
             UserWarning,
             stacklevel=3,
         )
-
-
-def _check_oversample(oversample: int) -> None:
-    if oversample != int(oversample) or oversample < 1:
-        raise ValueError(f"oversample must be a whole number of at least 1, not {oversample}")

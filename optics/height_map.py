@@ -15,7 +15,7 @@ from .element import PhaseElement
 from .fourier import convolve
 from .grid import coordinates
 from .material import refractive_index
-from .quantity import check_positive, map_size
+from .quantity import as_real, check_positive, map_size, whole_number
 
 __all__ = ["HeightMap", "height_phase", "quantize_height"]
 
@@ -50,6 +50,7 @@ def height_phase(
     turns = (index - outside) / wavelength
     if isinstance(turns, Tensor):
         turns = turns[..., None, None].to(height.device)
+    height = as_real("height", height)
     return (2 * math.pi * turns * height).to(height.dtype)
 
 
@@ -85,8 +86,7 @@ def quantize_height(
     ValueError
         For fewer than 2 levels, a period that is not positive, or a sharpness outside of 0..20.
     """
-    if levels < 2:
-        raise ValueError(f"a relief has at least 2 levels, not {levels}")
+    levels = whole_number("levels", levels, least=2)
     check_positive("period", period, "metres")
     if not 0 <= sharpness <= 20:
         raise ValueError(f"sharpness must be from 0 (a straight line) to 20, not {sharpness}")
@@ -173,11 +173,9 @@ class HeightMap(PhaseElement):
         self.period = design_wavelength / (index - 1)
         self.max_height = self.period if max_height is None else float(max_height)
         check_positive("max_height", self.max_height, "metres")
-        if levels is not None and levels < 2:
-            raise ValueError(f"a relief has at least 2 levels, not {levels}")
         if not 0 <= minimum_feature < math.inf:
             raise ValueError(f"minimum_feature must be 0 metres or more, not {minimum_feature}")
-        self.levels = levels
+        self.levels = None if levels is None else whole_number("levels", levels, least=2)
         self.minimum_feature = float(minimum_feature)
         #: Of the surrogate gradient of the levels, 0..20.
         self.sharpness = 0.0

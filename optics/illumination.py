@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .constraint import bounded, bounded_inverse
 from .grid import coordinates
-from .quantity import check_positive
+from .quantity import check_positive, whole_number
 
 __all__ = [
     "ColourFilters",
@@ -191,8 +191,7 @@ class Illumination(nn.Module):
         self, count: int, *, patterns: int = 1, budget: float = 1.0, start: Tensor | None = None
     ) -> None:
         super().__init__()
-        if count < 1 or patterns < 1:
-            raise ValueError(f"count and patterns must be at least 1, not {count} and {patterns}")
+        count, patterns = whole_number("count", count), whole_number("patterns", patterns)
         check_positive("budget", budget, "the unit of the weights")
         if start is None:
             start = torch.ones(patterns, count)

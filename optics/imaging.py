@@ -18,7 +18,15 @@ from torch import Tensor, nn
 
 from .fourier import Boundary, convolve, squared_modulus
 from .pupil import Pupil
-from .quantity import check_finite, hold, looked_at
+from .quantity import (
+    as_real,
+    check_complex,
+    check_finite,
+    check_real,
+    hold,
+    looked_at,
+    whole_number,
+)
 
 __all__ = [
     "CoherentImaging",
@@ -130,8 +138,10 @@ def layered_blur(
     Raises
     ------
     ValueError
-        For shapes that do not fit, or shares that make or lose more than a hundredth of the light.
+        For shapes that do not fit, a scene that is not real floating point, or shares that make or
+        lose more than a hundredth of the light.
     """
+    check_real("scene", scene, "[B, C, H, W]")
     depths, channels = psf.shape[:2] if psf.ndim == 4 else (0, 0)
     wanted = (len(scene), depths, *scene.shape[-2:])
     if scene.ndim != 4 or channels != scene.shape[1] or layers.shape != wanted:
@@ -193,11 +203,11 @@ class IncoherentImaging(FrontEnd):
         :func:`optics.measured_psf`; a parameter is trained as it is. Sums are throughputs.
     spectral_response : Tensor ``[C, L]``, optional
         Share of each of the pupil's L wavelengths in each channel's light, rows summing to at
-        most 1. By default channel c has wavelength c.
+        most 1; a parameter is trained as it is. By default channel c has wavelength c.
     channels : int, optional
         Channels of the scene for a PSF ``[h, w]``.
     distances : Tensor ``[D]``, metres, optional
-        Depths for :meth:`image_layers`.
+        Depths for :meth:`image_layers`; a parameter is trained.
     boundary : str
         As in :func:`optics.convolve`.
 
@@ -232,7 +242,8 @@ class IncoherentImaging(FrontEnd):
         else:
             _check_psf(psf)
             self.pupil = None
-            bands = len(psf) if psf.ndim == 3 else (channels or 3)
+            wanted = whole_number("channels", 3 if channels is None else channels)
+            bands = len(psf) if psf.ndim == 3 else wanted
             self.in_channels = bands if spectral_response is None else len(spectral_response)
             hold(self, "fixed_psf", psf)
         if channels is not None and channels != self.in_channels:
@@ -241,10 +252,12 @@ class IncoherentImaging(FrontEnd):
             )
         if spectral_response is not None:
             _check_response(spectral_response, bands)
-        if distances is not None and self.pupil is None:
-            raise ValueError("distances need a Pupil: a fixed PSF has one depth")
-        self.register_buffer("spectral_response", spectral_response)
-        self.register_buffer("distances", distances)
+            spectral_response = as_real("spectral_response", spectral_response)
+        if distances is not None:
+            _check_pupil(self.pupil)
+            distances = as_real("distances", distances)
+        hold(self, "spectral_response", spectral_response)
+        hold(self, "distances", distances)
         self.out_channels = self.in_channels
         self.exposures = 1
         self.boundary: Boundary = boundary
@@ -260,7 +273,14 @@ class IncoherentImaging(FrontEnd):
         Returns
         -------
         Tensor ``[C, h, w]``, or ``[D, C, h, w]`` for several distances
+
+        Raises
+        ------
+        ValueError
+            For a distance without a pupil.
         """
+        if distance is not None:
+            _check_pupil(self.pupil)
         if self.pupil is not None:
             psf = self.pupil(distance=distance)
         else:
@@ -279,10 +299,32 @@ class IncoherentImaging(FrontEnd):
         """Mean over the channels of the PSF's sum: the part of a point's light that arrives."""
         return self.psf().sum((-2, -1)).mean()
 
-    def forward(self, scene: Tensor) -> Tensor:
-        """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]`` in focus."""
+    def forward(self, scene: Tensor, *, distance: Tensor | float | None = None) -> Tensor:
+        """Form the irradiance of a flat scene.
+
+        Parameters
+        ----------
+        scene : Tensor ``[B, C, H, W]``
+        distance : float or scalar Tensor, metres, optional
+            From the pupil to the scene; in focus by default. For several depths in one scene see
+            :meth:`image_layers`.
+
+        Returns
+        -------
+        Tensor ``[B, C, H, W]``
+
+        Raises
+        ------
+        ValueError
+            When the scene has other channels, or for several distances, or one without a pupil.
+        """
         self._check_scene(scene)
-        return convolve(scene, self.psf(), boundary=self.boundary)
+        if isinstance(distance, Tensor) and distance.ndim:
+            raise ValueError(
+                f"distance must be one number or a scalar tensor, not {tuple(distance.shape)}; for "
+                "several depths give distances when the front end is made, and use image_layers"
+            )
+        return convolve(scene, self.psf(distance=distance), boundary=self.boundary)
 
     def image_layers(self, scene: Tensor, layers: Tensor) -> Tensor:
         """Form the irradiance of a scene with depth, see :func:`layered_blur`.
@@ -367,6 +409,7 @@ class CoherentImaging(FrontEnd):
                 f"the front end takes scenes [B, {self.in_channels}, H, W], not "
                 f"{tuple(scene.shape)}"
             )
+        check_complex("scene", scene, "[B, C, H, W]")
         field = scene if scene.is_complex() else scene_field(scene)
         image = coherent_blur(field, self.pupil.amplitude_spread(), boundary=self.boundary)
         return squared_modulus(image)
@@ -378,6 +421,11 @@ class CoherentImaging(FrontEnd):
     def extra_repr(self) -> str:
         """Name the channels and the boundary."""
         return f"channels={self.in_channels}, boundary={self.boundary!r}"
+
+
+def _check_pupil(pupil: Pupil | None) -> None:
+    if pupil is None:
+        raise ValueError("distances need a Pupil: a fixed PSF has one depth")
 
 
 def _check_shares(layers: Tensor) -> None:
@@ -408,7 +456,8 @@ def _check_psf(psf: Tensor) -> None:
 
 
 def _check_response(response: Tensor, bands: int) -> None:
-    fits = response.ndim == 2 and response.shape[1] == bands
+    response = response.detach()
+    fits = response.ndim == 2 and response.shape[1] == bands and not response.is_complex()
     if not fits or (response < 0).any() or float(response.sum(1).max()) > 1 + 1e-5:
         raise ValueError(
             f"spectral_response must be [C, {bands}], not negative, with rows that sum to at most "

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .constraint import clip, energy_limited, energy_limited_inverse
 from .fourier import Boundary, convolve
 from .imaging import FrontEnd
+from .quantity import index_of, whole_number
 
 __all__ = ["KernelStart", "LearnedKernel", "kernel_start", "signed_difference"]
 
@@ -53,7 +54,8 @@ def kernel_start(
     """
     if name not in get_args(KernelStart):
         raise ValueError(f"no kernel is called {name!r}; choose from {get_args(KernelStart)}")
-    if size < 1 or size % 2 == 0 or (size < 3 and name != "identity"):
+    taps = index_of(size)
+    if taps is None or taps < 1 or taps % 2 == 0 or (taps < 3 and name != "identity"):
         raise ValueError(
             f"kernel size must be odd and at least {1 if name == 'identity' else 3}, not {size}"
         )
@@ -195,8 +197,7 @@ class LearnedKernel(FrontEnd):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if channels < 1:
-            raise ValueError(f"a scene has at least 1 channel, not {channels}")
+        channels = whole_number("channels", channels)
         if boundary not in get_args(Boundary):
             raise ValueError(f"boundary must be one of {get_args(Boundary)}, not {boundary!r}")
         if isinstance(start, str):

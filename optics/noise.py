@@ -52,7 +52,8 @@ def shot_noise(
     Parameters
     ----------
     electrons : Tensor ``[B, ...]``, electrons
-        Mean counts x, non-negative; a mean below zero counts as zero.
+        Mean counts x, non-negative. A mean below zero, as rounding leaves in the dark, counts as
+        zero, with the slope that it has there in the mean, 1, so that it can come back.
     kind : {"gaussian", "poisson", "score", "none"}
         ``gaussian``: ``x + sqrt(x) n``, right in mean and variance (0.1 electrons RMS remain in
         the dark), and close in shape above some ten electrons; its pathwise gradient is unbiased
@@ -60,7 +61,7 @@ def shot_noise(
         is that of the residual ``(n - x) / sqrt(x)`` held fixed, unbiased for every loss that is
         linear or quadratic in the count (the former at any x, the latter above 0.01 electrons).
         ``score``: exact counts that have no path back; only where no gradient is asked for, see
-        :meth:`optics.Sensor.expose`. ``none``: the mean itself.
+        :meth:`optics.Sensor.expose`. ``none``: the mean.
     read_noise : float, electrons RMS
         For ``gaussian`` only: noise of the read-out in the same draw, ``x + sqrt(x + s^2) n``. The
         sum of two Gaussian variables is one, and costs half.
@@ -90,7 +91,7 @@ def shot_noise(
         )
     match kind:
         case "none":
-            return electrons
+            return _not_negative(electrons)
         case "gaussian":
             return _Gaussian.apply(electrons, read_noise**2, generator)[0]
         case "poisson":
@@ -107,6 +108,11 @@ def shot_noise(
     raise ValueError(f"shot noise must be one of {get_args(ShotNoise)}, not {kind!r}")
 
 
+def _not_negative(electrons: Tensor) -> Tensor:
+    """Means below zero as zero, with a slope of 1 there too."""
+    return torch.where(electrons < 0, electrons - electrons.detach(), electrons)
+
+
 class _Gaussian(torch.autograd.Function):
     """``x + sqrt(x + v) n`` and its slope, which is formed where the numbers are at hand."""
 
@@ -117,7 +123,7 @@ class _Gaussian(torch.autograd.Function):
         fewest = _FEWEST_ELECTRONS if variance == 0 else 0.0
         root = electrons.clamp_min(fewest).add_(variance).sqrt_()
         normal = standard_normal(electrons, generator)
-        counts = torch.addcmul(electrons, root, normal)
+        counts = torch.addcmul(electrons.clamp_min(0), root, normal)
         # The root is held below the least mean: there the slope is that of the mean alone.
         slope = normal.div_(root.mul_(2)).mul_(electrons >= fewest).add_(1)
         return counts, slope
@@ -213,7 +219,8 @@ def poisson_log_likelihood(counts: Tensor, electrons: Tensor) -> Tensor:
             f"{tuple(counts.shape)} and {tuple(electrons.shape)}"
         )
     counts = counts.detach()
-    terms = counts * electrons.clamp_min(_TINY).log() - electrons - torch.lgamma(counts + 1)
+    logarithm = electrons.clamp_min(_TINY).log()
+    terms = counts * logarithm - _not_negative(electrons) - torch.lgamma(counts + 1)
     return terms.flatten(1).sum(1) if terms.ndim > 1 else terms
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .quantity import check_positive
+from .quantity import check_between, check_positive, whole_number
 
 __all__ = ["bin_pixels", "fixed_pattern", "pixel_mtf"]
 
@@ -41,8 +41,7 @@ def pixel_mtf(
     """
     check_positive("pitch", pitch, "m")
     check_positive("fill_factor", fill_factor, "active area / whole area")
-    if not isinstance(fill_factor, Tensor) and fill_factor > 1:
-        raise ValueError(f"fill_factor must be a fraction in (0, 1], not {fill_factor}")
+    check_between("fill_factor", fill_factor, 0, 1, "active area / whole area")
     return torch.sinc(frequency * (pitch * fill_factor**0.5))
 
 
@@ -64,6 +63,7 @@ def bin_pixels(charge: Tensor, factor: int) -> Tensor:
     ValueError
         When the blocks do not tile the picture.
     """
+    factor = whole_number("binning", factor)
     if charge.ndim != 4 or charge.shape[-2] % factor or charge.shape[-1] % factor:
         raise ValueError(
             f"binning={factor} needs [B, C, H, W] with H and W multiples of {factor}, not "

@@ -15,7 +15,7 @@ from torch import Tensor
 from .constraint import clip
 from .fourier import phasor
 from .grid import frequencies
-from .quantity import check_between, check_finite, check_positive, image_size
+from .quantity import check_between, check_finite, check_positive, image_size, index_of
 from .zernike import zernike
 
 __all__ = [
@@ -72,7 +72,7 @@ def spiral(
     -1/2 cycles/pixel, on the rim of an even grid, stands for +1/2 as well and carries the mean of
     both, so that the image of a point is dark on its axis for every odd charge.
     """
-    if charge != int(charge) or charge == 0:
+    if not index_of(charge):
         raise ValueError(f"charge must be a whole number of turns, not 0, but is {charge}")
     fy, fx, radius = _plane(size, device)
     rim_y, rim_x = (torch.where(f == -0.5, 0.5, f) for f in (fy, fx))

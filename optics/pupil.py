@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from .aperture import circular_aperture
 from .element import Element, PhaseElement
-from .fourier import phasor
+from .fourier import kept, phasor
 from .grid import coordinates
 from .planes import as_field, as_planes, polar_planes
 from .psf import amplitude_spread, psf_from_planes
-from .quantity import check_finite, check_positive, image_size
+from .quantity import as_real, check_finite, check_positive, hold, image_size
 
 __all__ = ["Pupil", "defocus_path"]
 
@@ -78,30 +78,33 @@ class Pupil(nn.Module):
     wavelengths : sequence of float, metres
         One PSF is formed at each.
     focal_length : float, metres
-        Distance of pupil and image.
+        Of the lens, a thin one in its pupil. The image lies at :attr:`image_distance` behind it:
+        in the focal plane for a focus at infinity, further away for a nearer one.
     pixel_pitch : float, metres
     psf_size : int or (int, int), pixels
     size, spacing : int or (int, int); float, metres, optional
         Grid of the pupil, needed when there are no elements.
     aperture : Tensor, real ``[H, W]``, optional
         Amplitude of the open aperture, in 0..1: by default the largest circle on the grid. The
-        light it lets in is what throughput is a fraction of.
+        light it lets in is what throughput is a fraction of. A parameter is trained as it is; an
+        :class:`AmplitudeMask` stays within 0..1.
     focus : float, metres
-        Distance in front of the pupil that is sharp.
+        Distance in front of the pupil that is sharp, beyond the focal length.
 
     Raises
     ------
     ValueError
-        When the elements do not share a grid, or the pupil is sampled too coarsely for the window.
+        When the elements do not share a grid, the pupil is sampled too coarsely for the window, or
+        the focus lies within the focal length, where a lens makes no real image.
 
     Warns
     -----
     UserWarning
-        When pixels larger than ``lambda f / D`` let parts of the PSF fall between their centres.
+        When pixels larger than ``lambda s' / D``, with the image distance ``s'``, let parts of the
+        PSF fall between their centres.
     """
 
     aperture: Tensor
-    _wavelengths: Tensor
 
     def __init__(
         self,
@@ -135,6 +138,11 @@ class Pupil(nn.Module):
         check_positive("pixel_pitch", pixel_pitch, "metres")
         if not focus > 0:
             raise ValueError(f"focus must be positive, in metres, not {focus}")
+        if focus <= focal_length:
+            raise ValueError(
+                f"focus must be beyond the focal length of {focal_length:g} metres, not at "
+                f"{focus:g}: a lens makes no real image of what is nearer"
+            )
         if aperture is None:
             diameter = (min(self.size) - 1) * self.spacing
             aperture = circular_aperture(self.size, diameter=diameter, spacing=self.spacing)
@@ -142,6 +150,7 @@ class Pupil(nn.Module):
             raise ValueError(
                 f"aperture must be real {self.size}, not {aperture.dtype} {tuple(aperture.shape)}"
             )
+        aperture = as_real("aperture", aperture)
         if not bool(((aperture >= 0) & (aperture <= 1 + 1e-6)).all()) or not aperture.any():
             raise ValueError("aperture must be an amplitude in 0..1, open somewhere")
         self.elements = nn.ModuleList(elements)
@@ -150,25 +159,41 @@ class Pupil(nn.Module):
         self.pixel_pitch = float(pixel_pitch)
         self.psf_size = image_size(psf_size, "psf_size")
         self.focus = float(focus)
-        self.register_buffer("aperture", aperture)
-        self.register_buffer("_wavelengths", torch.tensor(self.wavelengths, dtype=torch.float64))
+        hold(self, "aperture", aperture)
         #: Widest extent of the open aperture, metres: each lit sample stands for its spacing.
         self.diameter = self.spacing * max(int(aperture.any(axis).sum()) for axis in (0, 1))
         quality = self.q_sampling
         if min(quality) < 1:
             warnings.warn(
-                f"Q = lambda f / (D p) is {min(quality):.3g}: with fewer than one pixel in "
-                "lambda f / D the sum of the PSF is not its light; use smaller pixels and bin "
-                "(Sensor(binning=...))",
+                f"Q = lambda s' / (D p) is {min(quality):.3g}, with the image distance s': with "
+                "fewer than one pixel in lambda s' / D the sum of the PSF is not its light; use "
+                "smaller pixels and bin (Sensor(binning=...))",
                 UserWarning,
                 stacklevel=2,
             )
 
     @property
+    def image_distance(self) -> float:
+        """Distance s' of pupil and image, metres: ``1 / s' = 1 / focal_length - 1 / focus``.
+
+        The lens law (Goodman, Fourier Optics, sec. 5.3). A lens focused on twice its focal length
+        has its image there, 1:1, and a disk of diffraction twice as wide as at infinity.
+        """
+        return self.focal_length / (1 - self.focal_length / self.focus)
+
+    @property
     def q_sampling(self) -> tuple[float, ...]:
-        """``Q = lambda f / (D p)`` at each wavelength; from 2 on the PSF is sampled in full."""
+        """``Q = lambda s' / (D p)`` at each wavelength; from 2 on the PSF is sampled in full."""
         return tuple(
-            w * self.focal_length / (self.diameter * self.pixel_pitch) for w in self.wavelengths
+            w * self.image_distance / (self.diameter * self.pixel_pitch) for w in self.wavelengths
+        )
+
+    def _wavelengths(self) -> Tensor:
+        """Wavelengths ``[L]``, metres, in float64 whatever the module was cast to."""
+        device = self.aperture.device
+        return kept(
+            ("wavelengths", self.wavelengths, device),
+            lambda: torch.tensor(self.wavelengths, dtype=torch.float64, device=device),
         )
 
     def field(self, *, distance: Tensor | float | None = None) -> Tensor:
@@ -187,7 +212,7 @@ class Pupil(nn.Module):
 
     def _planes(self, distance: Tensor | float | None) -> Tensor:
         """:meth:`field` in two real planes, ``[..., L, 2, H, W]``."""
-        wavelength = self._wavelengths
+        wavelength = self._wavelengths()
         amplitude, phase = self.aperture[None], None
         for element in self.elements:
             assert isinstance(element, Element)
@@ -209,7 +234,7 @@ class Pupil(nn.Module):
 
     def _defocus(self, distance: Tensor | float) -> Tensor:
         """Phase of a point that is not in the focus, ``[(D,) L, H, W]``, radians."""
-        wavelength = self._wavelengths
+        wavelength = self._wavelengths()
         path = defocus_path(self.size, spacing=self.spacing, distance=distance, focus=self.focus)
         turns = path.to(wavelength.device)[..., None, :, :] / wavelength[:, None, None]
         return (2 * math.pi * turns).to(self.aperture.dtype)
@@ -230,7 +255,7 @@ class Pupil(nn.Module):
         return psf_from_planes(
             self._planes(distance),
             wavelength=self.wavelengths,
-            focal_length=self.focal_length,
+            focal_length=self.image_distance,
             pupil_spacing=self.spacing,
             pixel_pitch=self.pixel_pitch,
             size=self.psf_size,
@@ -242,7 +267,7 @@ class Pupil(nn.Module):
         return amplitude_spread(
             self.field(),
             wavelength=self.wavelengths,
-            focal_length=self.focal_length,
+            focal_length=self.image_distance,
             pupil_spacing=self.spacing,
             pixel_pitch=self.pixel_pitch,
             size=self.psf_size,

@@ -6,11 +6,14 @@ compiling nor under ``torch.vmap``, where there are none; shapes and types are c
 """
 
 import math
+import operator
+from typing import SupportsIndex
 
 import torch
 from torch import Tensor, nn
 
 __all__ = [
+    "as_real",
     "check_between",
     "check_complex",
     "check_finite",
@@ -18,9 +21,11 @@ __all__ = [
     "check_real",
     "hold",
     "image_size",
+    "index_of",
     "is_finite",
     "looked_at",
     "map_size",
+    "whole_number",
 ]
 
 
@@ -76,6 +81,8 @@ def check_between(name: str, value: float | Tensor, low: float, high: float, uni
     """Raise a ValueError unless ``low <= value <= high``; ``high`` may be infinite."""
     check_finite(name, value, unit)
     if isinstance(value, Tensor):
+        if value.is_complex():
+            raise ValueError(f"{name} must be real, in {unit}, not {value.dtype}")
         if not looked_at(value):
             return
         smallest, largest = float(value.detach().min()), float(value.detach().max())
@@ -102,11 +109,43 @@ def check_complex(name: str, value: Tensor, shape: str) -> None:
         )
 
 
-def image_size(size: int | tuple[int, int], name: str = "size") -> tuple[int, int]:
-    """Return ``size`` as (H, W), a single number for both."""
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise ValueError(f"{name} must be (H, W) of at least 1 sample, not {size}")
+def as_real(name: str, value: float | Tensor) -> Tensor:
+    """Return ``value`` as a floating-point tensor; one that is such stays the very same.
+
+    What is computed with a quantity takes its type, in which whole numbers would cut phases to
+    whole radians.
+    """
+    if not isinstance(value, Tensor):
+        return torch.tensor(float(value))
+    if value.is_complex():
+        raise ValueError(f"{name} must be real, not {value.dtype}")
+    return value if value.is_floating_point() else value.to(torch.get_default_dtype())
+
+
+def index_of(value: object) -> int | None:
+    """Whole number that ``value`` is, of Python, numpy or torch, or None; 2.0 is none."""
+    try:
+        return operator.index(value)  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        return None
+
+
+def whole_number(name: str, value: SupportsIndex, *, least: int = 1) -> int:
+    """Return ``value`` as an int; raise a ValueError for no whole number of at least ``least``."""
+    number = index_of(value)
+    if number is None or number < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {value}")
+    return number
+
+
+def image_size(
+    size: SupportsIndex | tuple[SupportsIndex, SupportsIndex], name: str = "size"
+) -> tuple[int, int]:
+    """Return ``size`` as (H, W), whole numbers of samples; a single number for both."""
+    sides = size if isinstance(size, tuple | list) else (size, size)
+    height, width = (index_of(side) for side in sides) if len(sides) == 2 else (None, None)
+    if height is None or width is None or height < 1 or width < 1:
+        raise ValueError(f"{name} must be (H, W), whole numbers of at least 1 sample, not {size}")
     return height, width
 
 
@@ -120,8 +159,8 @@ def map_size(name: str, values: Tensor) -> tuple[int, int]:
     return values.shape[0], values.shape[1]
 
 
-def hold(module: nn.Module, name: str, value: Tensor) -> None:
-    """Make ``value`` a part of ``module``: a parameter stays the very same, a tensor is a buffer.
+def hold(module: nn.Module, name: str, value: Tensor | None) -> None:
+    """Make ``value`` a part of ``module``: a parameter stays the very same, the rest is a buffer.
 
     An optimiser that was built on the caller's parameter must train this module.
     """

@@ -27,7 +27,7 @@ class SamplingAudit(NamedTuple):
         side, and as it is wrapped such a step cannot be told from a smaller one. A mask with
         jumps by design, as a binary one, has large steps.
     q : Tensor ``[L]``
-        ``lambda f / (D p)``, pixels in a unit of diffraction.
+        ``lambda s' / (D p)`` with the image distance s', pixels in a unit of diffraction.
     cutoff : Tensor ``[L]``, cycles/pixel
         Highest frequency of the PSF, ``1 / q``. Above 1/2 the PSF is aliased; above 1 its
         amplitude is too, and its sum is not its light.
@@ -60,7 +60,7 @@ class SamplingAudit(NamedTuple):
                 )
             if float(q.min()) < 2:
                 found.append(
-                    f"{at}Q = lambda f / (D p) is {float(q.min()):.3g}, below 2: the PSF holds up "
+                    f"{at}Q = lambda s' / (D p) is {float(q.min()):.3g}, below 2: the PSF holds up "
                     f"to {float(cutoff.max()):.3g} cycles/pixel and is aliased above 0.5"
                 )
             if float(wrap.max()) > 0.01:
@@ -100,7 +100,7 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
     Notes
     -----
     ``q`` and ``cutoff`` after Goodman, Fourier Optics, sec. 6.3 (the cut-off of the intensity is
-    ``D / (lambda f)``). Where the light falls in its period is integrated from the pupil's
+    ``D / (lambda s')``). Where the light falls in its period is integrated from the pupil's
     transform, padded to twice its size, because the intensity has twice the bandwidth of the
     amplitude; no window and no pixel enters.
     """
@@ -115,7 +115,7 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
     psf = psf_from_pupil(
         field,
         wavelength=pupil.wavelengths,
-        focal_length=pupil.focal_length,
+        focal_length=pupil.image_distance,
         pupil_spacing=pupil.spacing,
         pixel_pitch=pupil.pixel_pitch,
         size=pupil.psf_size,

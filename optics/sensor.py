@@ -26,7 +26,7 @@ from .converter import Converter, digitise
 from .mosaic import ColourFilterArray, Demosaicing, Pattern
 from .noise import Generators, ShotNoise, poisson_counts, poisson_log_likelihood, shot_noise
 from .pixel import bin_pixels, fixed_pattern
-from .quantity import hold, image_size
+from .quantity import hold, image_size, index_of
 
 __all__ = ["Reading", "Sensor"]
 
@@ -138,7 +138,9 @@ class Sensor(nn.Module):
         self.log_gain: nn.Parameter | None
         self.prnu_map: Tensor | None
         self.dsnu_map: Tensor | None
-        depth_allowed = bit_depth is None or bit_depth in range(1, 17)
+        depth_allowed = bit_depth is None or index_of(bit_depth) in range(1, 17)
+        if depth_allowed and bit_depth is not None:
+            bit_depth = int(bit_depth)  # numpy's small integers overflow in a power
         top = 2**bit_depth - 1 if bit_depth is not None and depth_allowed else 1
         for name, value, allowed in (
             ("photons", photons, 0 < photons < math.inf),
@@ -155,7 +157,7 @@ class Sensor(nn.Module):
                 0 <= black_level <= top / 2
                 and (bit_depth is None or float(black_level).is_integer()),
             ),
-            ("binning", binning, isinstance(binning, int) and binning >= 1),
+            ("binning", binning, (index_of(binning) or 0) >= 1),
             ("demosaicing", demosaicing, demosaicing in get_args(Demosaicing)),
             ("shot_noise", shot_noise, shot_noise in get_args(ShotNoise)),
             ("converter", converter, converter in get_args(Converter)),
@@ -167,6 +169,7 @@ class Sensor(nn.Module):
                 f"binning={binning} would add up pixels of different colours of the cfa; give one "
                 "of the two"
             )
+        binning = int(binning)
         self.photons = float(photons)
         self.quantum_efficiency = float(quantum_efficiency)
         self.read_noise = float(read_noise)
@@ -287,8 +290,9 @@ class Sensor(nn.Module):
         Raises
         ------
         ValueError
-            When a picture does not fit a pattern of the sensor.
+            When a picture is not real floating point, or does not fit a pattern of the sensor.
         """
+        self._check(irradiance)
         mean = irradiance * (self.photons * self.quantum_efficiency)
         if self.prnu_map is not None:
             mean = mean * (1 + self._fitting("prnu", irradiance)).clamp_min(0)
@@ -347,10 +351,19 @@ class Sensor(nn.Module):
         Raises
         ------
         ValueError
-            For a picture that does not fit the patterns, the binning or the colour filters, or
-            when ``shot_noise="score"`` is to be differentiated.
+            For a picture that is not real floating point, or does not fit the patterns, the binning
+            or the colour filters, or when ``shot_noise="score"`` is to be differentiated.
         """
         return self._read(irradiance, exposures, generator, scored=False).measurement
+
+    @staticmethod
+    def _check(irradiance: Tensor) -> None:
+        if not irradiance.is_floating_point():
+            raise ValueError(
+                f"irradiance must be real floating point, full scale 1, not {irradiance.dtype}: "
+                "codes are divided by their range, as image.float() / 255, and made linear light "
+                "by srgb_to_linear; the irradiance of a field is its squared modulus"
+            )
 
     def _read(
         self,
@@ -360,6 +373,7 @@ class Sensor(nn.Module):
         *,
         scored: bool,
     ) -> Reading:
+        self._check(irradiance)
         if irradiance.dtype not in (torch.float32, torch.float64):
             irradiance = irradiance.float()
         seen = irradiance if self.cfa is None else self.cfa(irradiance, exposures=exposures)

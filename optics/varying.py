@@ -17,21 +17,25 @@ from torch.nn import functional
 
 from .fourier import Boundary, convolve
 from .imaging import FrontEnd
-from .quantity import check_finite, check_real, hold
+from .quantity import check_finite, check_real, hold, whole_number
 
 __all__ = ["LowRankPSF", "VaryingImaging", "low_rank_psf", "varying_blur"]
+
+# Two singular values are told apart when they differ by so many rounding errors of the largest:
+# the directions that belong to them turn by about a hundredth at most when rounded otherwise.
+_TOLD_APART = 100
 
 
 class LowRankPSF(NamedTuple):
     """PSFs of a grid of places as a sum of few."""
 
     basis: Tensor
-    """Eigen-PSFs ``[R, h, w]``; they may be negative, their sums over r are not."""
+    """Eigen-PSFs ``[R, (C,) h, w]``; they may be negative, their sums over r are not."""
     weights: Tensor
     """Coefficients ``[R, P, Q]`` at the places."""
     error_bound: Tensor
-    """Largest sum of ``|psf - approximation|`` over the places, scalar: no more than this part of
-    a scene's light can fall on other pixels than it should."""
+    """Largest sum of ``|psf - approximation|`` over the places and channels, scalar: no more than
+    this part of a scene's light can fall on other pixels than it should."""
 
 
 def low_rank_psf(psfs: Tensor, rank: int) -> LowRankPSF:
@@ -39,8 +43,9 @@ def low_rank_psf(psfs: Tensor, rank: int) -> LowRankPSF:
 
     Parameters
     ----------
-    psfs : Tensor, real ``[P, Q, h, w]``
-        PSFs at P x Q places, which span the picture from border to border.
+    psfs : Tensor, real ``[P, Q, (C,) h, w]``
+        PSFs at P x Q places, which span the picture from border to border; C channels of one lens
+        share the weights.
     rank : int
         1 to P Q. The approximation is the singular value decomposition's, the best one in the
         mean square (Eckart and Young, Psychometrika 1:211, 1936).
@@ -48,29 +53,87 @@ def low_rank_psf(psfs: Tensor, rank: int) -> LowRankPSF:
     Returns
     -------
     LowRankPSF
-        Differentiable while the singular values kept differ from each other and the rest.
+        Its gradient is that of the decomposition while each singular value that is kept differs
+        from the others. Where two that are kept coincide, what depends on their product, as a
+        picture and the bound do, still has its gradient; where one coincides with one that is left
+        out, and the best approximation is not unique, the eigen-PSFs of both are held.
 
     Raises
     ------
     ValueError
-        When the PSFs are not real and finite ``[P, Q, h, w]``, or the rank is not 1 to P Q.
+        When the PSFs are not real and finite ``[P, Q, (C,) h, w]``, or the rank is not 1 to P Q.
     """
-    check_real("psfs", psfs, "[P, Q, h, w]")
+    check_real("psfs", psfs, "[P, Q, (C,) h, w]")
     check_finite("psfs", psfs.detach())
-    if psfs.ndim != 4:
-        raise ValueError(f"psfs must be [P, Q, h, w], not {tuple(psfs.shape)}")
-    rows, columns, height, width = psfs.shape
+    if psfs.ndim not in (4, 5):
+        raise ValueError(f"psfs must be [P, Q, (C,) h, w], not {tuple(psfs.shape)}")
+    rows, columns, *shape = psfs.shape
+    rank = whole_number("rank", rank, least=0)
     if not 1 <= rank <= rows * columns:
         raise ValueError(f"rank must be from 1 to the {rows * columns} places, not {rank}")
-    table = psfs.reshape(rows * columns, height * width)
-    u, s, v = torch.linalg.svd(table, full_matrices=False)
-    rank = min(rank, len(s))
-    weights, basis = u[:, :rank] * s[:rank], v[:rank]
+    table = psfs.reshape(rows * columns, -1)
+    weights, basis = _LowRank.apply(table, rank)[:2]
+    basis, weights = basis.reshape(-1, *shape), weights.T.reshape(-1, rows, columns)
     with torch.autocast(table.device.type, enabled=False):  # which would be the larger error
-        left_out = (table - weights @ basis).abs().sum(1).max()
-    return LowRankPSF(
-        basis.reshape(rank, height, width), weights.T.reshape(rank, rows, columns), left_out
-    )
+        made = torch.einsum("rpq,r...->pq...", weights, basis)
+        left_out = (psfs - made).abs().sum((-2, -1)).max()
+    return LowRankPSF(basis, weights, left_out)
+
+
+class _LowRank(torch.autograd.Function):
+    """Factors ``A = W B`` of the best approximation of a matrix, ``B`` with orthonormal rows.
+
+    ``W = A B^T``, and row i of B turns towards each other singular vector v_j as an eigenvector of
+    ``A^T A`` does, ``dB_i = sum_j v_j (v_j . d(A^T A) B_i) / (s_i^2 - s_j^2)`` (Magnus, Econometric
+    Theory 1:179, 1985). Autograd's gradient of the whole decomposition divides by the differences
+    of all values, those left out and equal ones as well.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(table: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        u, s, v = torch.linalg.svd(table, full_matrices=False)
+        return u[:, :rank] * s[:rank], v[:rank].clone(), u, s, v
+
+    @staticmethod
+    def setup_context(
+        ctx: torch.autograd.function.FunctionCtx,
+        inputs: tuple[Tensor, int],
+        output: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+    ) -> None:
+        u, s, v = output[2:]
+        ctx.mark_non_differentiable(u, s, v)
+        ctx.rank = len(output[1])  # pyright: ignore[reportAttributeAccessIssue]
+        ctx.save_for_backward(inputs[0], u, s, v)
+
+    @staticmethod
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor
+    ) -> tuple[Tensor, None]:
+        to_weights, to_basis = gradients[:2]
+        table, u, s, v = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
+        if torch.is_grad_enabled():
+            # Somebody differentiates the gradient: what was kept is constant to autograd.
+            u, s, v = torch.linalg.svd(table, full_matrices=False)
+        rank: int = ctx.rank  # pyright: ignore[reportAttributeAccessIssue]
+        with torch.autocast(table.device.type, enabled=False):
+            scaled = u * s
+            weights, basis, kept = scaled[:, :rank], v[:rank], s[:rank]
+            to_basis = to_basis + to_weights.mT @ table
+            # Of row i towards v_j [i, j], and towards what lies outside of all of them.
+            turns = to_basis @ v.mT
+            outside = (to_basis - turns @ v) * _inverse(kept, torch.zeros_like(kept), s)[:, None]
+            turns = turns * _inverse(kept[:, None], s, s)
+            to_weights = to_weights + scaled @ turns.mT
+            return to_weights @ basis + weights @ (turns @ v + outside), None
+
+
+def _inverse(kept: Tensor, other: Tensor, values: Tensor) -> Tensor:
+    """``1 / (kept^2 - other^2)``, or 0 where they cannot be told apart."""
+    gap = kept - other
+    apart = gap.abs() > _TOLD_APART * torch.finfo(gap.dtype).eps * values[0]
+    return torch.where(apart, 1 / torch.where(apart, gap * (kept + other), 1.0), 0.0)
 
 
 def varying_blur(
@@ -81,7 +144,7 @@ def varying_blur(
     Parameters
     ----------
     scene : Tensor ``[B, C, H, W]``
-    basis : Tensor ``[R, h, w]``
+    basis : Tensor ``[R, h, w]``, or ``[R, C, h, w]`` for one in each channel
     weights : Tensor ``[R, P, Q]``
         At places that span the picture from the first to the last pixel; bilinear in between, so
         that each point's PSF is a mean of its neighbours' (an error bound holds there too).
@@ -95,12 +158,14 @@ def varying_blur(
     Raises
     ------
     ValueError
-        When the shapes are not these.
+        When the shapes are not these, or the scene is not real floating point.
     """
-    fits = basis.ndim == weights.ndim == 3 and len(basis) == len(weights)
-    if scene.ndim != 4 or not fits:
+    check_real("scene", scene, "[B, C, H, W]")
+    fits = weights.ndim == 3 and basis.ndim in (3, 4) and len(basis) == len(weights)
+    fits = fits and scene.ndim == 4 and (basis.ndim == 3 or basis.shape[1] == scene.shape[1])
+    if not fits:
         raise ValueError(
-            f"scene must be [B, C, H, W], basis [R, h, w] and weights [R, P, Q], not "
+            f"scene must be [B, C, H, W], basis [R, (C,) h, w] and weights [R, P, Q], not "
             f"{tuple(scene.shape)}, {tuple(basis.shape)} and {tuple(weights.shape)}"
         )
     size = [scene.shape[-2], scene.shape[-1]]
@@ -109,7 +174,8 @@ def varying_blur(
     )[:, 0]
     ranks, channels = len(basis), scene.shape[1]
     parts = (scene[:, None] * maps[:, None]).flatten(1, 2)
-    kernels = basis.repeat_interleave(channels, 0)
+    each = basis if basis.ndim == 4 else basis[:, None].expand(-1, channels, -1, -1)
+    kernels = each.flatten(0, 1)
     return convolve(parts, kernels, boundary=boundary).unflatten(1, (ranks, channels)).sum(1)
 
 
@@ -118,40 +184,49 @@ class VaryingImaging(FrontEnd):
 
     Parameters
     ----------
-    psfs : Tensor, real ``[P, Q, h, w]``
+    psfs : Tensor, real ``[P, Q, h, w]``, or ``[P, Q, C, h, w]`` for each channel
         PSFs at places that span the picture, in fractions of the light; a parameter is trained
         as it is.
     rank : int
         Eigen-PSFs to use, see :func:`low_rank_psf`; each costs one convolution.
-    channels : int
-        Channels of the scene; all have the same PSFs.
+    channels : int, optional
+        Channels of the scene: those of the PSFs, or 3, all with the same PSFs.
     boundary : str
         As in :func:`optics.convolve`.
 
     Raises
     ------
     ValueError
-        When the PSFs are not real ``[P, Q, h, w]``, negative, or brighter than the light, or
-        the rank is not 1 to P Q.
+        When the PSFs are not real ``[P, Q, (C,) h, w]``, negative, or brighter than the light, the
+        rank is not 1 to P Q, or the channels are not those of the PSFs.
     """
 
     psfs: Tensor
 
     def __init__(
-        self, psfs: Tensor, *, rank: int, channels: int = 3, boundary: Boundary = "replicate"
+        self,
+        psfs: Tensor,
+        *,
+        rank: int,
+        channels: int | None = None,
+        boundary: Boundary = "replicate",
     ) -> None:
         super().__init__()
         low_rank_psf(psfs.detach(), rank)
         light = psfs.detach().sum((-2, -1))
-        if (psfs < 0).any() or float(light.max()) > 1 + 1e-5:
+        if (psfs.detach() < 0).any() or float(light.max()) > 1 + 1e-5:
             raise ValueError(
                 f"a PSF is not negative and sums to its throughput, at most 1; here the sum "
                 f"reaches {float(light.max()):.4g}"
             )
         hold(self, "psfs", psfs)
+        own = psfs.shape[2] if psfs.ndim == 5 else None
+        wanted = whole_number("channels", channels if channels is not None else own or 3)
+        if own not in (None, wanted):
+            raise ValueError(f"channels={channels}, but the PSFs have {own}")
         self.rank = rank
         self.boundary: Boundary = boundary
-        self.in_channels = self.out_channels = channels
+        self.in_channels = self.out_channels = wanted
         self.exposures = 1
 
     def throughput(self) -> Tensor:
@@ -179,6 +254,6 @@ class VaryingImaging(FrontEnd):
     def extra_repr(self) -> str:
         """Name the geometry."""
         return (
-            f"places={tuple(self.psfs.shape[:2])}, psf_size={tuple(self.psfs.shape[2:])} pixels, "
+            f"places={tuple(self.psfs.shape[:2])}, psf_size={tuple(self.psfs.shape[-2:])} pixels, "
             f"rank={self.rank}, channels={self.in_channels}, boundary={self.boundary!r}"
         )

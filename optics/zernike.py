@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .grid import coordinates
-from .quantity import check_positive, image_size
+from .quantity import check_positive, image_size, whole_number
 
 __all__ = [
     "ansi_to_noll",
@@ -235,8 +235,7 @@ def zernike_basis(
 
 
 def _check_noll(index: int) -> None:
-    if index < 1:
-        raise ValueError(f"noll_index must be at least 1, not {index}")
+    whole_number("noll_index", index)
 
 
 def _inside(index: int, rho: Tensor, theta: Tensor, rim: float | Tensor) -> Tensor:

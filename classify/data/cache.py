@@ -89,6 +89,8 @@ def load_pixels(
         When the given cache folder cannot be written, or the disk is full.
     """
     name = f"{decoder.geometry}{decoder.image_size}-{_key(identifiers, members)}"
+    if decoder.white_level != Decoder.white_level:
+        name += f"-{decoder.white_level}"
     places = _places(archive.root, cache)
     for place in places:
         if pixels := _opened(place / name):

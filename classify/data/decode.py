@@ -5,6 +5,7 @@ as fast on two cores for the 600x450 originals), and nothing has to be copied be
 """
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ Geometry: TypeAlias = Literal["crop", "squeeze"]
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Named, so that Pillow tries no other decoder on a file from a stranger.
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+_SIXTEEN_BITS = 65535
 # Pictures under way at once: bounds the memory, large enough to keep every thread busy.
 _BLOCK = 256
 
@@ -56,6 +58,9 @@ class Decoder:
         Threads; one for each core by default.
     progress : bool
         Show a bar, on a terminal.
+    white_level : int
+        Code of grey pictures of 16 bits that becomes 255, brighter ones too: 4095 where a camera
+        of 12 bits has filled the low ones.
 
     Raises
     ------
@@ -67,6 +72,7 @@ class Decoder:
     geometry: Geometry = "crop"
     workers: int | None = None
     progress: bool = True
+    white_level: int = _SIXTEEN_BITS
 
     def __post_init__(self) -> None:
         if type(self.image_size) is not int or not 8 <= self.image_size <= 1024:
@@ -80,11 +86,21 @@ class Decoder:
             )
         if self.workers is not None and (type(self.workers) is not int or self.workers < 1):
             raise ValueError(f"workers must be a positive integer or None, got {self.workers!r}")
+        if type(self.white_level) is not int or not 1 <= self.white_level <= _SIXTEEN_BITS:
+            raise ValueError(
+                f"white_level must be a code of 16 bits, 1 to {_SIXTEEN_BITS}, "
+                f"got {self.white_level!r}"
+            )
 
     def image(self, data: bytes) -> tuple[np.ndarray, tuple[int, int]]:
         """Decode a picture to uint8 ``[3, S, S]``, and tell the (width, height) that it had."""
         picture = _open(data)
-        small = fit(_rgb(picture), self.image_size, self.geometry, Image.Resampling.LANCZOS)
+        small = fit(
+            _rgb(picture, self.white_level),
+            self.image_size,
+            self.geometry,
+            Image.Resampling.LANCZOS,
+        )
         return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1)), picture.size
 
     def mask(self, data: bytes, frame: tuple[int, int]) -> np.ndarray:
@@ -172,10 +188,17 @@ def _open(data: bytes) -> Image.Image:
     return ImageOps.exif_transpose(picture)
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
+def _rgb(picture: Image.Image, white_level: int) -> Image.Image:
     if picture.mode.startswith("I;16"):
         codes = np.asarray(picture).astype(np.uint32)
-        picture = Image.fromarray(((codes + 128) // 257).astype(np.uint8))
+        if white_level == _SIXTEEN_BITS and 0 < codes.max() <= _SIXTEEN_BITS // 16:
+            warnings.warn(
+                f"a picture of 16 bits holds no code above {codes.max()}, and becomes nearly "
+                "black: give white_level, such as 4095, if its camera has 12 bits",
+                stacklevel=2,
+            )
+        scaled = (255 * codes.clip(max=white_level) + white_level // 2) // white_level
+        picture = Image.fromarray(scaled.astype(np.uint8))
     elif picture.mode in ("I", "F"):
         raise ValueError(f"mode {picture.mode} names no white level; save it with 8 or 16 bits")
     if picture.has_transparency_data:

@@ -17,6 +17,7 @@ def ImageFolder(
     image_size: int = 128,
     geometry: Geometry = "crop",
     classes: Sequence[str] | None = None,
+    white_level: int = Decoder.white_level,
     cache: CacheOption = None,
     workers: int | None = None,
     progress: bool = True,
@@ -38,6 +39,9 @@ def ImageFolder(
         The centred square of the frame, or the whole frame squeezed into one.
     classes : sequence of str, optional
         The class folders in the order that labels shall have; sorted by default.
+    white_level : int
+        Code of grey pictures of 16 bits that is white: 4095 for those of a camera of 12 bits, whose
+        codes lie in the low ones. All become 8 bits.
     cache, workers, progress
         As for :func:`HAM10000`.
 
@@ -55,7 +59,13 @@ def ImageFolder(
     OSError
         When the cache cannot be written.
     """
-    decoder = Decoder(image_size=image_size, geometry=geometry, workers=workers, progress=progress)
+    decoder = Decoder(
+        image_size=image_size,
+        geometry=geometry,
+        workers=workers,
+        progress=progress,
+        white_level=white_level,
+    )
     with Archive(root) as archive:
         by_class = _by_class(archive)
         names = _class_names(archive, by_class, classes)

@@ -9,9 +9,10 @@ they tell · ``kept`` which details and regions are handed on ·
 ``optimal_image`` what the system takes for a class ·
 ``attribution`` where accuracy is lost, ``ledger`` what a picture costs, ``scores`` accuracies
 paired over lesions · ``rate_map`` where bits go, ``rate_change`` and where they move to ·
-``robustness`` away from the design, ``perturbation`` its means, ``disturbed`` the parts that sit
-elsewhere · ``observer``, ``usable``, ``gaussian`` information without training, ``cross_fit``
-judged by other lesions · ``information`` the gauges of a system and the screening of designs ·
+``robustness`` away from the design, ``tolerance`` devices that are off in all ways at once,
+``perturbation`` their means, ``disturbed`` the parts that sit elsewhere · ``observer``, ``usable``,
+``gaussian`` information without training, ``cross_fit`` judged by other lesions ·
+``information`` the gauges of a system and the screening of designs ·
 ``passes`` a data set with the noise of the evaluation · ``record`` results as JSON holds them.
 """
 
@@ -63,6 +64,7 @@ from .region import skin_ring
 from .robustness import Curve, Point, Refused, Robustness, robustness
 from .scores import Score, Scores
 from .segment import fill_hair, intersection_over_union, segment
+from .tolerance import Limits, Tolerance, Yield, tolerance
 from .usable import UsableInformation, usable_information
 
 __all__ = [
@@ -87,6 +89,7 @@ __all__ = [
     "Kept",
     "KeptBy",
     "Ledger",
+    "Limits",
     "Loss",
     "MatchedStrata",
     "Measure",
@@ -115,8 +118,10 @@ __all__ = [
     "Slope",
     "StageCost",
     "Step",
+    "Tolerance",
     "Undefined",
     "UsableInformation",
+    "Yield",
     "altered",
     "applicable",
     "attribute",
@@ -153,5 +158,6 @@ __all__ = [
     "segment",
     "sensor_information",
     "skin_ring",
+    "tolerance",
     "usable_information",
 ]

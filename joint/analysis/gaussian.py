@@ -22,7 +22,7 @@ from classify import Interval, LesionDataset
 from classify.intervals import check_resampling, check_units, membership, source
 from joint.evaluate import device_of
 from joint.system import ImagingSystem, evaluating
-from optics import Sensor, srgb_to_linear
+from optics import Sensor
 from optics.pixel import bin_pixels
 
 from .passes import passes
@@ -220,11 +220,9 @@ def sensor_information(
     found: list[tuple[Array, Array]] = []
     with evaluating(system), torch.no_grad():
         for _, scenes, noise in shown:
-            irradiance, raw, _ = system.measure(scenes, generator=noise)
+            light, raw, _ = system.measure(scenes, generator=noise)
+            assert light is not None  # both are there where there is a sensor
             assert raw is not None
-            light = irradiance
-            if light is None:
-                light = srgb_to_linear(scenes) if system.encoding == "srgb" else scenes
             exposures = 1 if system.front_end is None else system.front_end.exposures
             variance = _noise_variance(sensor, light, exposures)
             found.append(_cut((raw, variance), side, patches, drawing))

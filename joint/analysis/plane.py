@@ -59,6 +59,8 @@ def contrast_at(
 
     Raises
     ------
+    TypeError
+        When the masks are no Tensor.
     ValueError
         When the system has no such plane, or masks and scene do not fit.
     """
@@ -69,6 +71,11 @@ def contrast_at(
         raise ValueError(
             "the system has no irradiance, for it has neither front end nor sensor: "
             "measure at the scene"
+        )
+    if not isinstance(masks, Tensor):
+        raise TypeError(
+            f"contrast_at needs the masks of the lesions, a bool Tensor [B, H, W], not "
+            f"{type(masks).__name__}: a data set without masks has no contrast"
         )
     check_masks(masks, output.scene)
     if picture.shape[-2:] != masks.shape[-2:]:

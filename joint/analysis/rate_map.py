@@ -31,7 +31,8 @@ from classify.intervals import (
     source,
 )
 from compress import JPEG, Codec, bits_by_region
-from compress.classical import FileCodec, JPEGFiles
+from compress.files import FileCodec
+from compress.jpeg_file import JPEGFiles
 from joint.evaluate import device_of
 from joint.system import ImagingSystem, evaluating
 

@@ -6,8 +6,8 @@ import torch
 
 from compress import Autoencoder, CorruptStream, psnr
 from compress.autoencoder import _CHANNEL
+from compress.coding import fingerprint
 from compress.container import HEADER_BYTES, Kind, pack
-from compress.learned import fingerprint
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -169,7 +169,7 @@ def test_other_width_ratios_are_refused(width_ratio):
         Autoencoder(width_ratio)
 
 
-@pytest.mark.parametrize("bits", [0, 11, 2.5, "8"])
+@pytest.mark.parametrize("bits", [0, 11, 2.5, 4.0, "8"])
 def test_other_resolutions_are_refused(bits):
     with pytest.raises(ValueError, match="latent_bits must be a whole number of 1 to 10, or None"):
         Autoencoder(6, latent_bits=bits)

@@ -4,6 +4,7 @@ import copy
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,7 +24,9 @@ from compress import (
     KMeansCodec,
     WebP,
 )
-from compress.codec import check_finite
+from compress.bitstream import SymbolTable
+from compress.codec import check_finite, whole_number
+from compress.learned import Priced
 
 CODECS = {
     "autoencoder": lambda: Autoencoder(6),
@@ -191,6 +194,66 @@ def test_the_sums_of_a_result():
     coded = Coded(torch.zeros(2, 3, 4, 5), None, bits_map, torch.tensor([20.0, 40.0]), "bytes")
     assert coded.bits.tolist() == [40, 80]
     assert coded.bpp.tolist() == [2, 4]
+
+
+def test_results_can_be_compared_and_are_equal_to_themselves_only():
+    def coded():
+        return Coded(torch.zeros(2, 3, 4, 5), None, torch.ones(2, 1, 4, 5), torch.ones(2), "bytes")
+
+    table = SymbolTable.from_mass(np.array([0.5, 0.25]), first=0)
+    makers = (
+        coded,
+        lambda: Priced(torch.zeros(2), ((torch.zeros(2), 8),)),
+        lambda: SymbolTable(table.first, table.frequencies.copy()),
+    )
+    for make in makers:
+        one, other = make(), make()
+        assert one == one
+        assert one != other
+        assert len({one, other}) == 2
+
+
+@pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), torch.tensor(3)])
+def test_a_whole_number_of_any_kind_is_an_int(value):
+    whole = whole_number("colors", value, 1, 5)
+    assert type(whole) is int
+    assert whole == 3
+
+
+@pytest.mark.parametrize(
+    "value", [3.0, np.float32(3), 2.5, 0, 6, -(2**70), "3", None, float("nan")]
+)
+def test_what_is_no_whole_number_in_the_range(value):
+    with pytest.raises(ValueError, match=r"colors must be a whole number of 1 to 5, got "):
+        whole_number("colors", value, 1, 5)
+    with pytest.raises(ValueError, match=r"of 1 to 5, or None, got "):
+        whole_number("colors", value, 1, 5, otherwise=", or None")
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda number: JPEG(number),
+        lambda number: DifferentiableJPEG(number),
+        lambda number: WebP(method=number),
+        lambda number: WebP(channels=number),
+        lambda number: AVIF(speed=number),
+        lambda number: KMeansCodec(number),
+        lambda number: Autoencoder(6, latent_bits=number),
+        lambda number: HyperpriorCodec(levels=number),
+    ],
+)
+def test_every_codec_takes_whole_numbers_and_no_floats(build, blobs):
+    image = blobs(1, 3, 16, 16)
+    made = []
+    for number in (3, np.int64(3)):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            made.append(build(number).eval())
+    assert made[0].compress(image) == made[1].compress(image)
+    assert repr(made[0]) == repr(made[1])
+    with pytest.raises(ValueError, match=r"must be a whole number of \d to \d+.*, got 3\.0"):
+        build(3.0)
 
 
 def test_what_the_package_offers():

@@ -5,8 +5,8 @@ import torch
 
 from compress import HyperpriorCodec
 from compress.bitstream import SymbolReader
+from compress.coding import integers
 from compress.container import HEADER_BYTES
-from compress.learned import integers
 from compress.prior import SCALE_LEVELS
 
 

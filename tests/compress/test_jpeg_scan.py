@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from compress import CorruptStream
-from compress.classical import JPEG
+from compress.jpeg_file import JPEG
 from compress.jpeg_scan import jpeg_block_bits
 
 

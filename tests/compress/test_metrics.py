@@ -53,6 +53,17 @@ def test_little_contrast_on_a_bright_ground():
     torch.testing.assert_close(ssim(a, b).double(), exact, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_psnr_of_half_precision_is_that_of_the_same_numbers_in_float32(dtype):
+    # The square of their difference is 0 in float16.
+    a, b = (torch.full((1, 1, 4, 4), value).to(dtype) for value in (0.001, 0.0011))
+    ours = psnr(a, b)
+    assert ours.dtype == torch.float32
+    x, y = a.double().numpy(), b.double().numpy()
+    assert ours.item() == pytest.approx(peak_signal_noise_ratio(x, y, data_range=1), abs=1e-4)
+    assert psnr(a, b.double()).dtype == torch.float64
+
+
 def test_identical_pictures():
     a, _ = pair(3, 20, 20, 0)
     assert psnr(a, a).tolist() == [float("inf")] * 3

@@ -74,7 +74,7 @@ def test_bits_pass_gradcheck():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_far_tail_is_finite_and_pulls_back(dtype):
     model = prior(2).to(dtype)
-    y = torch.tensor([0.0, 30, 1e3, 1e6, 1e9], dtype=dtype)
+    y = torch.tensor([0.0, 30, 1e3, 1e6, 1e9, 1e12, 1e19, 1e21, 1e30], dtype=dtype)
     y = torch.stack([y, -y]).unsqueeze(1).repeat(1, 3, 1).requires_grad_()
     bits = model.bits(y)
     assert bits.isfinite().all()
@@ -84,8 +84,11 @@ def test_the_far_tail_is_finite_and_pulls_back(dtype):
     assert gradient.isfinite().all()
     assert (gradient[0, :, 1:] > 0).all()
     assert (gradient[1, :, 1:] < 0).all()
+    assert all(
+        g.isfinite().all() for g in torch.autograd.grad(model.bits(y).sum(), [*model.parameters()])
+    )
     # The Cauchy tail in closed form: the price of the escape.
-    expected = torch.log2(2**12 * torch.pi * (y.detach() ** 2 + 0.75))[..., 2:]
+    expected = torch.log2(2**12 * torch.pi * (y.detach().double() ** 2 + 0.75))[..., 2:].to(dtype)
     torch.testing.assert_close(bits[..., 2:], expected, rtol=1e-4, atol=0)
 
 
@@ -209,6 +212,45 @@ def test_gaussian_bits_have_gradients_everywhere():
     inner = torch.tensor([0.3, -1.2, 4.0]).double().requires_grad_()
     at = torch.tensor([12.0, 10.0, 20.0]).double().requires_grad_()
     assert torch.autograd.gradcheck(gaussian_bits, (inner, at))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_residual_is_too_far_for_a_price_and_a_gradient(dtype):
+    size = torch.tensor([2.0**29, 2.0**30, 2.0**31, 1e15, 1e18, 3e19, 1e30, 3e38], dtype=dtype)
+    y = torch.cat([size, -size]).expand(SCALE_LEVELS, -1).clone().requires_grad_()
+    level = (
+        torch.arange(SCALE_LEVELS, dtype=dtype)[:, None].expand(y.shape).clone().requires_grad_()
+    )
+    bits = gaussian_bits(y, level)
+    slopes = torch.autograd.grad(bits.sum(), [y, level])
+    assert all(value.isfinite().all() for value in (bits, *slopes))
+    assert (bits[:, : len(size)].diff() >= 0).all()
+    # The tail in closed form.
+    exact = y.detach().double()
+    tail = torch.log2(2**12 * torch.pi * (exact.square() + 0.75)).to(dtype)
+    torch.testing.assert_close(bits, tail, rtol=1e-5, atol=0)
+    torch.testing.assert_close(slopes[0].double(), 2 / (exact * np.log(2)), rtol=1e-5, atol=1e-44)
+    assert (slopes[0] * y > 0).all()
+    assert not slopes[1].any()
+
+
+def test_where_the_tail_pays_only_the_residual_has_a_gradient():
+    level = torch.arange(SCALE_LEVELS).double().requires_grad_()
+    scale = 0.11 * torch.exp2(level.detach() / 5)
+    y = (0.5 + 8 * scale).requires_grad_()
+    slopes = torch.autograd.grad(gaussian_bits(y, level).sum(), [y, level])
+    inner = (y.square() + 0.75).detach()
+    pull = 2 * y.detach() / (inner.square() + 1) / torch.atan(1 / inner) / np.log(2)
+    torch.testing.assert_close(slopes[0], pull, rtol=1e-3, atol=0)
+    assert (slopes[1] <= 0).all()
+    assert slopes[1].min() > -0.01
+    # Five widths are near enough; the first level widens for what lies a step away.
+    y = (0.5 + 5 * scale).requires_grad_()
+    assert (torch.autograd.grad(gaussian_bits(y, level).sum(), level)[0] < -0.03).all()
+    first = torch.zeros(2).requires_grad_()
+    (slope,) = torch.autograd.grad(gaussian_bits(torch.tensor([1.0, 2.0]), first).sum(), first)
+    assert slope[0] < -0.2
+    assert slope[1] == 0
 
 
 def test_gaussian_tables_are_whole_and_cost_what_the_bits_say():

@@ -298,7 +298,7 @@ ELSEWHERE = {
     "optics.zernike": "tests/optics/test_zernike.py::test_gradcheck",
     **dict.fromkeys(
         ["compress.AVIF", "compress.JPEG", "compress.JPEG2000", "compress.PNG", "compress.WebP"],
-        "tests/compress/test_classical.py::"
+        "tests/compress/test_files.py::"
         "test_gradient_is_the_identity_to_the_picture_and_the_bits_have_none",
     ),
     "compress.DifferentiableJPEG": "tests/compress/test_jpeg.py::"

@@ -193,3 +193,99 @@ def test_isic_from_a_configuration(tmp_path):
     assert config == joint.ISICConfig(root=tmp_path, image_size=16)
     scenes = joint.build_data(config)
     assert (len(scenes), scenes.image_size, len(set(scenes.groups))) == (12, (16, 16), 6)
+
+
+def _system(seed=0):
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return joint.ImagingSystem(
+            front_end=optics.LearnedKernel("identity", 3),
+            codec=compress.FactorizedCodec(),
+            classifier=classify.backbone("resnet_s", 3, image_size=(16, 16)),
+        )
+
+
+@pytest.fixture(scope="module")
+def fitted(lesions, others, tmp_path_factory):
+    """Systems as `fit` left them, and the folders that it wrote, by what was asked for."""
+    found = {}
+    for name, settings in {
+        "best": {"monitor": "bpp"},
+        "last": {"monitor": "bpp", "restore_best": False},
+        "average": {"monitor": "bpp", "restore_best": False, "averaging": 0.9},
+    }.items():
+        system, folder = _system(), tmp_path_factory.mktemp(name)
+        config = joint.Training(epochs=2, batch_size=24, **settings)
+        joint.fit(
+            system, lesions, others, objective=joint.Objective(rate=0.1, distortion=1.0),
+            config=config, directory=folder, progress=False,
+        )  # fmt: skip
+        found[name] = system, folder
+    return found
+
+
+@pytest.mark.parametrize("which", ["best", "last", "average"])
+def test_a_run_in_python_comes_back_as_fit_left_it(fitted, which):
+    system, folder = fitted[which]
+    fresh = _system(seed=1)
+    again = joint.load_fitted(fresh, str(folder))
+    assert again is fresh
+    assert not any(module.training for module in again.modules())
+    expected = system.state_dict()
+    assert all(torch.equal(expected[name], t) for name, t in again.state_dict().items())
+    codec = joint.load_codec(folder, codec=compress.FactorizedCodec())
+    assert not codec.training
+    assert all(torch.equal(expected[f"codec.{n}"], t) for n, t in codec.state_dict().items())
+
+
+def test_the_folder_of_fit_says_how_to_go_on(fitted, tmp_path):
+    _, folder = fitted["best"]
+    message = (
+        r"no config\.json: it was written by joint\.fit.*joint\.load_fitted\(system, directory\)"
+    )
+    for load in (joint.load_run, joint.load_codec, joint.load_config):
+        with pytest.raises(joint.ConfigError, match=message):
+            load(folder)
+    with pytest.raises(joint.ConfigError, match="cannot read"):
+        joint.load_config(tmp_path)
+    with pytest.raises(joint.CheckpointError, match=r"neither best\.safetensors nor checkpoint"):
+        joint.load_fitted(_system(), tmp_path)
+    tensors, _ = joint.load_checkpoint(str(folder / "best.safetensors"))
+    joint.save_checkpoint(str(tmp_path / "best.safetensors"), tensors, {})
+    with pytest.raises(joint.CheckpointError, match="does not say how it was trained"):
+        joint.load_fitted(_system(), tmp_path)
+    other = joint.ImagingSystem(codec=compress.FactorizedCodec())
+    with pytest.raises(joint.CheckpointError, match="holds another architecture"):
+        joint.load_fitted(other, folder)
+
+
+def test_the_whole_of_a_training_is_not_taken_for_weights(fitted):
+    tensors, _ = joint.load_checkpoint(fitted["best"][1] / "checkpoint.safetensors")
+    message = r"is where a training is.* use joint\.load_fitted\(system, directory\)"
+    with pytest.raises(joint.CheckpointError, match=message):
+        joint.load_weights(_system(), tensors, source="checkpoint.safetensors")
+
+
+class _AfterCamera(torch.nn.Module):
+    def __init__(self, system):
+        super().__init__()
+        self.codec, self.classifier = system.codec, system.classifier
+
+    def forward(self, picture):
+        handed = picture if self.codec is None else self.codec(picture).reconstruction
+        return self.classifier(handed)
+
+
+@pytest.mark.parametrize("codec", [True, False])
+def test_what_follows_the_camera_can_be_exported(fitted, lesions, codec):
+    system, folder = _system(), fitted["best"][1]
+    joint.load_fitted(system, folder)
+    if not codec:
+        system.codec = None
+    part = _AfterCamera(system).eval()
+    scenes = lesions.gather(torch.arange(4))[0] / 255
+    with torch.no_grad():
+        pictures = system.measure(scenes)[2]
+        program = torch.export.export(part, (pictures,)).module()
+        assert torch.equal(program(pictures), part(pictures))
+        assert torch.equal(program(pictures.flip(0)), system(scenes.flip(0)).logits)

@@ -10,6 +10,7 @@ from importlib.metadata import version
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import balanced_accuracy_score
 
 import joint
 import joint.cli
@@ -62,6 +63,45 @@ def test_train_writes_a_run_folder(trained):
     assert right.mean() == pytest.approx(result["test"]["accuracy"])
 
 
+def test_a_run_begins_with_the_weights_of_another(trained, tmp_path, capsys):
+    # Nothing of the classifier learns, so what it is tested with is what it began with.
+    still = ["--config", trained, "--training.stages", "front_end", "--quiet"]
+    names = {name for name, _ in joint.load_run(trained)[1].classifier.named_parameters()}
+
+    def classifier(folder, *more):
+        status, _, err = _run(capsys, "train", "--output", folder, *still, *more)
+        assert status == 0, err
+        weights = dict(joint.load_run(folder)[1].classifier.named_parameters())
+        assert weights.keys() == names
+        return weights
+
+    expected = dict(joint.load_run(trained)[1].classifier.named_parameters())
+    begun = classifier(tmp_path / "all", "--start", trained)
+    assert all(torch.equal(begun[name], expected[name]) for name in names)
+    result = json.loads((tmp_path / "all" / "result.json").read_text())
+    assert result["start"] == ["classifier", "codec", "front_end", "sensor"]
+    assert result["start_run"] == joint.load_config(trained).digest()
+    some = ["--start", trained, "--start-stages", "front_end"]
+    for more in ([], some):
+        fresh = classifier(tmp_path / f"fresh{len(more)}", *more)
+        assert any(not torch.equal(fresh[name], expected[name]) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--root", "runs", "--start", "run"], "--start needs --output: a folder named by"),
+        (["--output", "run", "--start-stages", "codec"], "--start-stages needs --start"),
+        (["--output", "run", "--start", "nowhere"], "cannot read nowhere"),
+    ],
+)
+def test_a_start_that_says_too_little_is_refused(tmp_path, monkeypatch, capsys, asked, said):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = _run(capsys, "train", *asked, "--quiet", *_TINY)
+    assert status == _MISTAKE
+    assert said in err
+
+
 def test_evaluate_prints_what_train_measured(trained, capsys):
     status, out, _ = _run(capsys, "evaluate", trained, "--json")
     assert status == 0
@@ -72,6 +112,44 @@ def test_evaluate_prints_what_train_measured(trained, capsys):
     assert status == 0
     assert "precision" in out
     assert "balanced_accuracy" in out
+
+
+def test_evaluate_averages_views_and_adjusts_by_the_validation_part(trained, capsys):
+    asked = ["--views", "mirror", "--no-count-bytes", "--resamples", "0"]
+    command = ["evaluate", trained, *asked, "--adjust", "balanced_accuracy"]
+    status, out, err = _run(capsys, *command, "--json")
+    assert status == 0, err
+    printed = json.loads(out)
+    config, system, parts = joint.load_run(trained)
+    validation, test = (
+        joint.evaluate(system, part, objective=config.objective, views="mirror")
+        for part in (parts.validation, parts.test)
+    )
+    counts = parts.train.counts.numpy()
+    prior = np.log(counts / counts.sum())
+    taus = np.arange(41) / 20
+    guesses = [(validation.logits - tau * prior).argmax(1) for tau in taus]
+    balanced = [balanced_accuracy_score(validation.labels, guess) for guess in guesses]
+    tau = taus[int(np.argmax(balanced))]
+    assert printed["choice"]["tau"] == pytest.approx(tau)
+    assert printed["report"]["accuracy"] == test.report.accuracy
+    adjusted = (test.logits - tau * prior).argmax(1)
+    assert printed["adjusted"]["accuracy"] == (adjusted == test.labels).mean()
+    status, out, err = _run(capsys, *command)
+    assert status == 0, err
+    assert f"at tau = {tau:g}, the best of 41" in out
+    assert out.count("f1-score") == 2
+
+
+def test_an_adjustment_that_cannot_be_chosen_is_refused(trained, capsys):
+    for asked, said in (
+        (["balancd_accuracy"], "metric 'balancd_accuracy' is unknown; use one of accuracy"),
+        (["recall"], "is a number of each class; use 'macro_recall'"),
+        (["accuracy", "--part", "validation"], "chosen on the validation part: judge it on"),
+    ):
+        status, _, err = _run(capsys, "evaluate", trained, "--adjust", *asked)
+        assert status == _MISTAKE
+        assert said in err
 
 
 def test_report_writes_a_page(trained, tmp_path, capsys):

@@ -76,6 +76,7 @@ def test_options_reach_the_codec():
         (joint.HyperpriorConfig, {"proxy": "hard"}),
         (joint.FactorizedConfig, {"levels": 0}),
         (joint.KMeansConfig, {"colors": 0}),
+        (joint.KMeansConfig, {"temperature": 1e-12}),
         (joint.JPEGConfig, {"quality": 0}),
         (joint.JPEG2000Config, {"rate": 0.5}),
     ],

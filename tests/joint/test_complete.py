@@ -5,7 +5,8 @@ import torch
 
 import joint
 import joint.complete
-from joint.complete import complete_run
+from classify import LesionDataset
+from joint.complete import complete_run, trained_stages
 from joint.folder import load_predictions, read_result
 from joint.report.saved import read_runs
 
@@ -202,3 +203,40 @@ def test_what_does_not_fit_is_refused(codec, parts, tmp_path):
     halves = dataclasses.replace(parts, validation=None)
     with pytest.raises(ValueError, match="needs a validation part: split into three"):
         complete_run(_config(**CODEC), dataclasses.replace(halves, validation=None), tmp_path / "c")
+
+
+def test_the_stages_of_a_run_are_those_that_it_was_tested_with(codec, parts):
+    system, folder = codec
+    stages = trained_stages(folder, parts)
+    assert [*stages] == ["codec"]
+    assert stages["codec"] is not system.codec
+    for name, weight in stages["codec"].state_dict().items():
+        assert torch.equal(weight, system.codec.state_dict()[name]), name
+
+
+def test_a_start_that_is_not_there_or_does_not_fit_is_refused(codec, parts, tmp_path):
+    _, folder = codec
+    with pytest.raises(joint.ConfigError, match="has no classifier to start with; it has codec"):
+        trained_stages(folder, parts, ["classifier"])
+    with pytest.raises(joint.ConfigError, match="cannot read"):
+        trained_stages(tmp_path, parts)
+    joint.save_config(_config(**CODEC), tmp_path)
+    with pytest.raises(joint.CheckpointError, match="holds no trained weights yet"):
+        trained_stages(tmp_path, parts)
+
+
+def test_stages_of_other_classes_are_refused_and_the_others_taken(parts, tmp_path):
+    folder = tmp_path / "run"
+    complete_run(_config(**CODEC, **CLASSIFIER), parts, folder, resamples=0, progress=False)
+    names = tuple("abcd")
+    two = LesionDataset(
+        images=parts.train.gather(range(4)).images,
+        labels=[0, 1, 0, 1],
+        groups=names,
+        identifiers=names,
+        classes=("benign", "malignant"),
+    )
+    grades = dataclasses.replace(parts, train=two)
+    with pytest.raises(joint.CheckpointError, match="classifier"):
+        trained_stages(folder, grades)
+    assert [*trained_stages(folder, grades, ["codec"])] == ["codec"]

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -72,6 +73,19 @@ def test_a_sensor_that_cannot_be_built_is_no_configuration(tmp_path, sensor, mes
     assert message in text
 
 
+@pytest.mark.parametrize(
+    ("fractions", "message"),
+    [
+        ([0.9, 0.9, 0.9], r"fractions must sum to 1, but \(0.9, 0.9, 0.9\) sum to 2.7"),
+        ([1.2, 0.1, -0.3], "fractions must be positive"),
+    ],
+)
+def test_shares_that_are_none_are_no_configuration(tmp_path, fractions, message):
+    text = _faults(tmp_path, split={"fractions": fractions})
+    assert re.search(rf"split: .*{message}", text)
+    joint.SplitConfig(fractions=fractions, folds=4)  # of no account there
+
+
 def test_missing_and_broken_files(tmp_path):
     with pytest.raises(joint.ConfigError, match=r"cannot read .*nothing\.json: No such file"):
         joint.load_config(tmp_path / "nothing.json")
@@ -83,6 +97,29 @@ def test_missing_and_broken_files(tmp_path):
 def test_configurations_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         joint.RunConfig().training.epochs = 3
+    for rates in (
+        joint.Training().learning_rates,
+        joint.Training(learning_rates={}).learning_rates,
+    ):
+        with pytest.raises(TypeError, match="these settings do not change"):
+            rates["codec"] = 1.0
+
+
+def test_equal_configurations_have_equal_hashes(tmp_path):
+    rates = [{"codec": 1e-4, "sensor": 1.0}, {"sensor": 1, "codec": 1e-4}]
+    one, other = (joint.RunConfig(training=joint.Training(learning_rates=given)) for given in rates)
+    joint.save_config(one, tmp_path)
+    assert len({one, other, joint.load_config(tmp_path), joint.RunConfig()}) == 2
+    assert hash(joint.Training()) == hash(joint.Training(learning_rates={}))
+
+
+def test_rates_of_stages_are_written_as_they_always_were():
+    """Run folders are found by digests of this text."""
+    training = joint.Training(learning_rates={"sensor": 1, "codec": 1e-4})
+    text = joint.RunConfig(training=training).canonical()
+    assert '"learning_rates": {"codec": 0.0001, "sensor": 1.0}' in text
+    assert '"learning_rates": {}' in joint.RunConfig().canonical()
+    assert type(training.model_dump()["learning_rates"]) is dict
 
 
 def test_what_lies_at_a_path_is_recognised(tmp_path):

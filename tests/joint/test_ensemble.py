@@ -340,6 +340,23 @@ def test_a_member_may_learn_less_than_another(lesions, others):
     assert together[0].classifier.net[0].weight.grad is None
 
 
+@pytest.mark.parametrize("member", [0, 1])
+def test_the_frozen_classifier_of_a_member_stays_as_it_is(lesions, others, member):
+    together = [_system(seed) for seed in SEEDS]
+    look = lesions.gather(torch.arange(8))[0] / 255
+    for system in together:  # as after a training, so that both modes give much the same
+        system.classifier.net[1].momentum = 1.0
+        system.classifier(system.measure(look)[2])
+        system.classifier.net[1].momentum = 0.1
+    frozen = together[member].classifier.requires_grad_(False)
+    before = {name: tensor.clone() for name, tensor in frozen.state_dict().items()}
+    alone = copy.deepcopy(together)
+    _ensemble(together, lesions, others)
+    _apart(alone, lesions, others)
+    _close(together, alone)
+    assert all(torch.equal(before[name], t) for name, t in frozen.state_dict().items())
+
+
 def test_where_nothing_can_be_stacked_it_says_why(lesions, others, tmp_path):
     systems = [_system(seed, dropout=0.3) for seed in SEEDS]
     for system in systems:

@@ -162,3 +162,59 @@ def test_adjusted_scores_are_judged_again_without_another_pass(system, lesions):
     coded = joint.evaluate(joint.ImagingSystem(codec=compress.JPEG(50)), lesions)
     with pytest.raises(ValueError, match="no class scores to adjust"):
         coded.adjusted(torch.zeros(3))
+
+
+@pytest.mark.parametrize(("views", "count"), [("mirror", 2), ("flips", 4), ("dihedral", 8)])
+def test_views_average_the_probabilities_of_the_scene_turned(lesions, views, count):
+    classifier = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 3))
+    blind = joint.ImagingSystem(classifier=classifier.requires_grad_(False))
+    result = joint.evaluate(blind, lesions, views=views, batch_size=7)
+    scenes = lesions.gather(torch.arange(48)).images / 255.0
+    seen = [scenes.numpy(), scenes.flip(-1).numpy(), scenes.flip(-2).numpy()]
+    seen += [scenes.flip(-2, -1).numpy()]
+    seen += [np.swapaxes(view, -2, -1) for view in seen]
+    turned = [torch.from_numpy(np.ascontiguousarray(view)) for view in seen[:count]]
+    expected = sum(classifier(view).softmax(-1) for view in turned) / count
+    assert np.exp(result.logits) == pytest.approx(expected.numpy(), abs=1e-6)
+    assert result.losses["task"] == pytest.approx(
+        float(-expected.log()[range(48), lesions.targets].mean()), rel=1e-5
+    )
+    assert result.report.accuracy == accuracy_score(lesions.targets, expected.argmax(-1))
+
+
+def test_views_leave_rate_and_fidelity_those_of_the_scene(system, lesions):
+    plain = joint.evaluate(system, lesions)
+    turned = joint.evaluate(system, lesions, views="flips")
+    assert (turned.bpp, turned.psnr, turned.ssim) == (plain.bpp, plain.psnr, plain.ssim)
+    assert (turned.logits != plain.logits).any()
+
+
+def test_views_need_a_name_and_a_classifier(system, lesions):
+    with pytest.raises(ValueError, match="views must be one of identity, mirror"):
+        joint.evaluate(system, lesions, views="turned")
+    system.classifier = None
+    with pytest.raises(ValueError, match="without a classifier says nothing"):
+        joint.evaluate(system, lesions, views="mirror")
+
+
+def test_pictures_below_the_window_of_ssim_have_none(lesions):
+    small = joint.ImagingSystem(sensor=optics.Sensor(500, binning=2), codec=compress.JPEG(50))
+    result = joint.evaluate(small, lesions)
+    assert result.ssim is None
+    assert np.isfinite(result.psnr)
+
+
+def test_scores_of_other_classes_are_refused_at_once(lesions):
+    passes = []
+
+    def five(image):
+        passes.append(len(image))
+        return image.mean((-3, -2, -1))[:, None].expand(-1, 5)
+
+    class Five(nn.Module):
+        def forward(self, image):
+            return five(image)
+
+    with pytest.raises(ValueError, match="tells 5 classes apart, the data set has 3: a, b, c"):
+        joint.evaluate(joint.ImagingSystem(classifier=Five()), lesions, batch_size=8)
+    assert passes == [8]

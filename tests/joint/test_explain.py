@@ -572,3 +572,80 @@ def test_an_average_can_be_differentiated(whole):
 def test_unknown_views_are_refused(whole):
     with pytest.raises(ValueError, match=r"views must be one of identity, .*not 'cubic'"):
         average_views(whole, _scene(), views="cubic")
+
+
+def test_grad_cam_at_a_layer_of_the_planted_net_is_the_analytic_map():
+    classifier = _Planted()
+    scenes = _scene((17, 12), 2)
+    found = grad_cam(
+        joint.ImagingSystem(classifier=classifier), scenes, target=1, layer=classifier.conv
+    )
+    with torch.no_grad():
+        maps = classifier.conv(scenes)  # before the ReLU, whose slope is 1 where they are positive
+        share = (maps > 0).float().mean((-2, -1), keepdim=True) / maps[0, 0].numel()
+        weight = share * classifier.head.weight[1][:, None, None]
+        expected = (weight * maps).sum(1).relu()
+    assert expected.max() > 0
+    torch.testing.assert_close(found.coarse, expected)
+    torch.testing.assert_close(found.logits, classifier(scenes).detach())
+    assert classifier.seen == 0
+    assert not classifier.conv._forward_hooks
+    assert all(parameter.grad is None for parameter in classifier.parameters())
+
+
+def test_grad_cam_at_the_last_layer_is_that_of_the_trace():
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        classifier = classify.backbone("resnet18", 4, image_size=(64, 64))
+    system = joint.ImagingSystem(classifier=classifier)
+    scenes = _scene((64, 64))
+    heights = []
+    for target in range(4):
+        traced = grad_cam(system, scenes, target=target)
+        found = grad_cam(system, scenes, target=target, layer=classifier.net.layer4)
+        for name in ("maps", "coarse", "target", "logits"):
+            torch.testing.assert_close(getattr(found, name), getattr(traced, name))
+        heights.append(float(traced.coarse.max()))
+    assert max(heights) > 0
+
+
+def test_grad_cam_takes_what_works_in_place_and_without_trace():
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 3),
+    )
+    system = joint.ImagingSystem(classifier=net)
+    at = [grad_cam(system, _scene(channels=3), layer=net[k]).coarse for k in (0, 1)]
+    assert [tuple(coarse.shape) for coarse in at] == [(2, 22, 18)] * 2
+
+
+class _Branched(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.aside, self.never = (nn.Conv2d(3, 4, 3) for _ in range(3))
+        self.twice, self.pool = nn.Identity(), _Mean()
+
+    def forward(self, image):
+        self.aside(image)
+        return self.pool(self.twice(self.twice(self.conv(image))))
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("aside", "the logits do not depend on the output of the layer"),
+        ("never", "must run once in a pass of the classifier, and this one ran 0 times"),
+        ("twice", "and this one ran 2 times"),
+        ("pool", r"must give a feature map \[B, F, h, w\], and _Mean gives \[2, 4\]"),
+        (None, "layer must be a module of the system's classifier, and this ReLU is none of them"),
+    ],
+)
+def test_grad_cam_refuses_a_layer_without_a_map(layer, message):
+    classifier = _Branched()
+    module = nn.ReLU() if layer is None else getattr(classifier, layer)
+    with pytest.raises(ValueError, match=message):
+        grad_cam(joint.ImagingSystem(classifier=classifier), _scene(channels=3), layer=module)
+    assert not module._forward_hooks

@@ -166,6 +166,18 @@ def test_handed_pictures_stand_beside_the_scene_and_their_difference(phantoms, t
         handed_figure({}, phantoms)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4, 6])
+def test_handed_pictures_of_any_channels_are_drawn(channels):
+    pictures = torch.randint(0, 256, (4, channels, 16, 16), generator=torch.Generator())
+    scenes = classify.LesionDataset(
+        images=pictures.to(torch.uint8), labels=[0, 1, 0, 1], groups=list("abcd"),
+        identifiers=list("abcd"), classes=("a", "b"),
+    )  # fmt: skip
+    figure = handed_figure({"same": joint.ImagingSystem()}, scenes)
+    for row in np.array(figure.axes).reshape(2, 3):
+        np.testing.assert_allclose(_pixels(row[2]), 0.5, atol=1e-6)
+
+
 def test_what_is_kept_is_drawn_as_measured(phantoms):
     found = kept(
         {"same": joint.ImagingSystem(), "darker": joint.ImagingSystem(codec=_Darker())},

@@ -232,3 +232,20 @@ def test_looking_leaves_everything_as_it_was(lesions, others, tmp_path, refused)
     assert [parameter.requires_grad for parameter in system.parameters()] == flags
     assert all(parameter.grad is None for parameter in system.parameters())
     assert torch.equal(drawn, torch.random.get_rng_state())
+
+
+def test_a_monitor_that_would_never_exist_is_refused(lesions, others):
+    system = joint.ImagingSystem(
+        sensor=optics.Sensor(2000, binning=2), codec=compress.FactorizedCodec(), classifier=Head()
+    )
+    check, objective = joint.preflight.check_run, joint.Objective(rate=0.1)
+    message = r"monitor='ssim' does not exist for the 8 x 8 pixels .*11x11.* use 'psnr'"
+    with pytest.raises(ValueError, match=message):
+        check(system, lesions, others, objective, _settings(monitor="ssim"))
+    check(system, lesions, others, objective, _settings(monitor="psnr"))
+    system.sensor = None
+    check(system, lesions, others, objective, _settings(monitor="ssim"))
+    alone = _one_class(others)
+    with pytest.raises(ValueError, match="monitor='auc' needs two classes or more in the valid"):
+        check(system, lesions, alone, objective, _settings(monitor="auc"))
+    check(system, lesions, alone, objective, _settings(monitor="accuracy"))

@@ -17,6 +17,7 @@ def test_schedules(schedule):
         assert factors[-1] == pytest.approx(0, abs=1e-9)
         assert factors.index(max(factors)) == (0 if schedule == "cosine" else 200)
         assert max(abs(a - b) for a, b in itertools.pairwise(factors)) < 0.02
+        assert factors[0] == {"cosine": 1.0, "one_cycle": 0.04}[schedule]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
+import copy
+import pickle
+
 import pytest
 from pydantic import ValidationError
 
 from joint import NoneConfig
-from joint.settings import Settings
+from joint.settings import FrozenDict, Settings
 
 
 class _Part(Settings):
@@ -18,3 +21,34 @@ def test_settings_are_strict_and_do_not_change():
     with pytest.raises(ValidationError, match="frozen"):
         part.size = 2
     assert NoneConfig().model_dump() == {"kind": "none"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda given: given.__setitem__("b", 2),
+        lambda given: given.__delitem__("a"),
+        lambda given: given.__ior__({"b": 2}),
+        lambda given: given.update(b=2),
+        lambda given: given.setdefault("b", 2),
+        lambda given: given.pop("a"),
+        lambda given: given.popitem(),
+        lambda given: given.clear(),
+    ],
+)
+def test_a_frozen_dict_does_not_change(change):
+    given = FrozenDict(a=1)
+    with pytest.raises(TypeError, match=r"do not change: make new ones, with dict\(settings\)"):
+        change(given)
+    assert given == {"a": 1}
+
+
+def test_a_frozen_dict_is_a_dict_with_a_hash():
+    given = FrozenDict(a=1, b=2)
+    assert given == {"b": 2, "a": 1} == dict(given)
+    assert hash(given) == hash(FrozenDict(b=2, a=1)) != hash(FrozenDict(a=1))
+    assert {given: "found"}[FrozenDict(b=2, a=1)] == "found"
+    for again in (copy.copy(given), copy.deepcopy(given), pickle.loads(pickle.dumps(given))):
+        assert type(again) is FrozenDict
+        assert again == given
+    assert (given | {"c": 3}) == {"a": 1, "b": 2, "c": 3}

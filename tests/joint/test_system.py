@@ -241,7 +241,7 @@ def test_neighbours_that_do_not_fit_are_refused():
         (lambda scene: 255 * scene, r"reach from 2.* to 2.*: divide 8-bit codes by 255"),
         (lambda scene: scene - 3, "reach from -2"),
         (lambda scene: scene.log() / 0, "reach from -inf"),
-        (lambda scene: scene * float("nan"), "reach from nan to nan"),
+        (lambda scene: scene * float("nan"), "some values of these are NaN"),
     ],
 )
 def test_what_is_no_picture_is_refused_by_whatever_system(change, message):
@@ -298,3 +298,39 @@ def test_neither_pass_reads_a_number_from_the_device(stages, monkeypatch):
     assert output.scene.grad is not None
     for name, parameter in system.named_parameters():
         assert parameter.grad is not None, name
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        (
+            {"front_end": nn.Conv2d(3, 3, 1)},
+            "front_end must be an optics.FrontEnd, and Conv2d has no exposures.*derive it from opt",
+        ),
+        ({"sensor": nn.Identity()}, "sensor must be an optics.Sensor, and Identity has no photons"),
+        (
+            {"codec": nn.Identity()},
+            "codec must be a compress.Codec, and Identity has no compress, no decompress: derive",
+        ),
+        ({"codec": compress.FactorizedCodec}, "codec is the class FactorizedCodec: give a module"),
+        ({"classifier": lambda image: image}, "classifier must be a module, from pictures to log"),
+    ],
+)
+def test_a_stage_of_another_kind_is_refused_when_the_system_is_built(stage, message):
+    with pytest.raises(TypeError, match=message):
+        joint.ImagingSystem(**stage)
+
+
+def test_a_wrapped_stage_is_one_of_its_kind():
+    front_end = torch.compile(optics.LearnedKernel(), backend="eager")
+    assert joint.ImagingSystem(front_end=front_end).front_end is front_end
+
+
+def test_arrays_and_nan_are_named_for_what_they_are():
+    system = joint.ImagingSystem(classifier=_Head())
+    with pytest.raises(TypeError, match=r"takes a Tensor .*, not ndarray: .*torch\.as_tensor"):
+        system(_scene().numpy())
+    scene = _scene()
+    scene[0, 0, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match="some values of these are NaN"):
+        system(scene)

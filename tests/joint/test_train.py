@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import random
 import subprocess
@@ -125,6 +126,61 @@ def test_a_frozen_stage_keeps_its_weights_and_passes_the_gradient(lesions, other
         assert any(not torch.equal(before[n], after[n]) for n in before if n.startswith(stage))
     assert [p.requires_grad for p in system.parameters()] == flags
     assert system.training
+
+
+@pytest.mark.parametrize("frozen", ["front_end", "codec", "classifier"])
+def test_a_stage_frozen_the_torch_way_is_as_one_that_is_left_out(lesions, others, frozen):
+    by_hand, left_out = full_system(), full_system()
+    getattr(by_hand, frozen).requires_grad_(False)
+    before = _state(by_hand)
+    _fit(by_hand, lesions, others, config=_settings(epochs=1))
+    learning = tuple(stage for stage in joint.STAGES if stage != frozen)
+    _fit(left_out, lesions, others, config=_settings(epochs=1, stages=learning))
+    after = _state(by_hand)
+    # Neither batch statistics nor dropout: the step of the others is the same to the bit.
+    assert _same(after, _state(left_out))
+    kept = [name for name in before if name.startswith(frozen)]
+    assert kept
+    assert all(torch.equal(before[name], after[name]) for name in kept)
+    assert by_hand.training
+    assert all(module.training for module in getattr(by_hand, frozen).modules())
+
+
+def test_a_stage_of_which_a_part_is_frozen_learns(lesions, others):
+    system = full_system()
+    system.classifier.net[0].requires_grad_(False)
+    before = _state(system)
+    _fit(system, lesions, others, config=_settings(epochs=1))
+    after = _state(system)
+    assert torch.equal(before["classifier.net.0.weight"], after["classifier.net.0.weight"])
+    for name in ("net.1.running_mean", "net.3.weight"):
+        assert not torch.equal(before[f"classifier.{name}"], after[f"classifier.{name}"])
+
+
+def _told_psnr(monkeypatch, values):
+    """Validation passes that say one of these after the other."""
+    values, original = iter(values), joint.train.evaluate
+
+    def told(*args, **options):
+        return dataclasses.replace(original(*args, **options), psnr=next(values))
+
+    monkeypatch.setattr(joint.train, "evaluate", told)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_perfect_epoch_is_the_best(lesions, others, tmp_path, monkeypatch, interrupted):
+    """An infinite PSNR, which no JSON holds and a resumed run knows of all the same."""
+    _told_psnr(monkeypatch, [30.0, float("inf"), float("nan"), float("inf"), 40.0])
+    config = _settings(epochs=5, monitor="psnr", batch_size=24)
+    places = {"config": config, "directory": tmp_path}
+    if interrupted:
+        asked = iter([False] * 4)
+        first = _fit(full_system(), lesions, others, stop=lambda: next(asked, True), **places)
+        assert first.interrupted
+        assert first.best_epoch == 1
+    history = _fit(full_system(), lesions, others, resume=True, **places)
+    assert history.best_epoch == 1
+    assert [epoch.validation["psnr"] for epoch in history.epochs] == [30.0, None, None, None, 40.0]
 
 
 def test_learning_rates_of_single_stages(lesions, others):

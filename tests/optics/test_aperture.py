@@ -242,11 +242,14 @@ def test_narrow_zones_are_a_warning_with_their_width():
         ({"pattern": "mura", "cells": 9}, "not 9"),
         ({"pattern": "mura", "cells": 2}, "not 2"),
         ({"pattern": "mura", "cells": 5}, r"multiple of the 5 x 5 cells, not \(12, 12\)"),
-        ({"pattern": "fractal_zone", "stage": -1}, "stage must be at least 0, not -1"),
-        ({"pattern": "fresnel_zone", "cells": 0}, "at least 1 zone, not 0"),
+        ({"pattern": "fractal_zone", "stage": -1}, "stage must be .* at least 0, not -1"),
+        ({"pattern": "fresnel_zone", "cells": 0}, "at least 1, not 0"),
         ({"open_fraction": 1.5, "generator": torch.Generator()}, r"in \[0, 1\], not 1.5"),
         ({"open_fraction": math.nan, "generator": torch.Generator()}, "must be finite"),
-        ({"cells": 0, "generator": torch.Generator()}, "cells must be at least 1, not 0"),
+        (
+            {"cells": 0, "generator": torch.Generator()},
+            "cells must be a whole number of at least 1, not 0",
+        ),
     ],
 )
 def test_bad_codes(arguments, message):

@@ -76,6 +76,18 @@ def test_a_kernel_that_is_not_light_is_refused(bad):
         optics.energy_limited_inverse(kernel)
 
 
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_a_kernel_brighter_than_its_light_is_refused_and_not_normalised(inputs):
+    kernel = torch.full((2, inputs, 2, 2), 0.25 / (1 if inputs == 1 else 2))
+    with pytest.raises(ValueError, match="at most 1 for each input; here they reach 2: divide by"):
+        optics.energy_limited_inverse(2 * kernel)
+    with pytest.raises(ValueError, match=r"here they reach 1\.001"):
+        optics.EnergyLimited().right_inverse(1.001 * kernel)
+    for dtype, error in ((torch.float32, 1e-6), (torch.bfloat16, 5e-3)):
+        near = optics.energy_limited_inverse(((1 + error) * kernel).to(dtype))
+        assert torch.isfinite(near).all()
+
+
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**31), st.floats(1e-6, 1e6))
 def test_unit_disk_stays_inside(seed, scale):

@@ -166,6 +166,15 @@ def test_straight_through_is_one_inside_and_zero_where_clipped(bits, top):
         torch.testing.assert_close(codes, torch.tensor([0.0, 0.0, 0.3, 0.9, 1.0, 1.0]))
 
 
+def test_no_noise_is_no_noise_as_a_tensor_too():
+    signal = torch.rand(50, generator=_generator()) * 31
+    noise = torch.tensor(0.0, requires_grad=True)
+    codes = optics.digitise(signal, BITS, noise=noise, generator=_generator())
+    assert torch.equal(codes, optics.digitise(signal, BITS))
+    codes.sum().backward()
+    assert torch.isfinite(noise.grad)
+
+
 def test_straight_through_differentiates_its_noise():
     signal = torch.rand(50, dtype=torch.float64, requires_grad=True)
     noise = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
@@ -180,10 +189,16 @@ def test_straight_through_differentiates_its_noise():
         ({"bit_depth": 0}, "bit_depth must be a whole number from 1 to 16, or None, not 0"),
         ({"bit_depth": 17}, "not 17"),
         ({"estimator": "hope"}, "estimator must be one of .* not 'hope'"),
-        ({"noise": -1.0}, "noise must be 0 or more and finite, in DN RMS, not -1"),
-        ({"noise": float("nan")}, "in DN RMS, not nan"),
-        ({"noise": torch.tensor(-1.0)}, "noise must be positive and finite, in DN RMS"),
+        ({"noise": -1.0}, "noise must be 0 or more, in DN RMS; it reaches -1"),
+        ({"noise": float("nan")}, "noise must be finite, in DN RMS; it has nan"),
+        ({"noise": torch.tensor(-1.0)}, "noise must be 0 or more, in DN RMS; it reaches -1"),
+        ({"noise": torch.tensor(1j)}, r"noise must be real, in DN RMS, not torch\.complex64"),
         ({"estimator": "dithered"}, "noise=0.0 DN and bit_depth=8: give both"),
+        (
+            {"estimator": "dithered", "noise": torch.tensor(0.0)},
+            "noise=0.0 DN and bit_depth=8: give both",
+        ),
+        ({"bit_depth": 8.0}, "bit_depth must be a whole number from 1 to 16, or None, not 8.0"),
         ({"estimator": "dithered", "noise": 1.0, "bit_depth": None}, "noise=1.0 DN and bit_depth="),
         ({"signal": torch.ones(2, dtype=torch.long)}, "signal must be real floating point in DN"),
     ],

@@ -134,6 +134,19 @@ def test_an_aberration_has_the_rms_of_its_coefficients():
     assert float(path[inside].std()) == pytest.approx(float(coefficients.norm()), rel=0.01)
 
 
+@pytest.mark.parametrize("whole", [1, torch.tensor(1), np.int64(1)])
+def test_a_whole_number_is_the_same_quantity_as_a_float(whole):
+    def phases(value):
+        grid = {"spacing": 1e-3}
+        lens = optics.Lens(8, focal_length=value, **grid)
+        cubic = optics.CubicMask(8, diameter=8e-3, alpha=value, design_wavelength=_LAMBDA, **grid)
+        return lens.phase_shift(_GREEN), cubic.phase_shift(_GREEN)
+
+    for ours, theirs in zip(phases(whole), phases(1.0), strict=True):
+        assert ours.dtype == torch.float32
+        assert torch.equal(ours, theirs)
+
+
 def test_a_cubic_mask_is_odd_and_scales_with_wavelength():
     element = optics.CubicMask(
         17, spacing=1e-6, diameter=16e-6, alpha=0.2, design_wavelength=_LAMBDA
@@ -176,6 +189,11 @@ def test_every_trainable_number_has_the_gradient_of_a_finite_difference(element)
     ("make", "message"),
     [
         (lambda: optics.Lens(8, spacing=0, focal_length=1), "spacing must be positive .* metres"),
+        (lambda: optics.Lens((8.5, 8.5), spacing=1, focal_length=1), "size must be .* whole num"),
+        (
+            lambda: optics.Lens(8, spacing=1, focal_length=torch.tensor(1j)),
+            "focal_length must be real, not torch.complex64",
+        ),
         (lambda: optics.lens_phase(8, spacing=1, wavelength=1, focal_length=0), "must not be 0 m"),
         (lambda: optics.PhaseMask(torch.zeros(3), spacing=1e-6), r"phase must be real .*\(3,\)"),
         (lambda: optics.PhaseMask(torch.full((2, 2), math.nan), spacing=1e-6), "phase must be fin"),

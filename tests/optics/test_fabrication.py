@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from optics import HeightMap, Pupil, refractive_index
+from optics import AmplitudeMask, HeightMap, Pupil, refractive_index
 from optics.fabrication import (
     Relief,
     export_height_map,
@@ -19,6 +19,7 @@ from optics.fabrication import (
 
 SPACING, WAVELENGTH = 20e-6, 550e-9
 GLASS = {"spacing": SPACING, "material": "fused_silica", "design_wavelength": WAVELENGTH}
+MADE = {"spacing": SPACING, "material": "fused_silica"}
 
 
 def random_height(rows=24, columns=24, depth=1.1e-6):
@@ -171,6 +172,18 @@ def test_an_element_brings_its_own_quantities(tmp_path):
         relief_report(element, spacing=SPACING)
 
 
+def test_other_elements_are_written_as_plates(tmp_path):
+    mask = AmplitudeMask(torch.rand(3, 3), spacing=SPACING)
+    for refused in (lambda: export_height_map(mask, tmp_path / "a"), lambda: Relief(mask, **MADE)):
+        with pytest.raises(
+            TypeError, match=r"Tensor \[H, W\], metres, or a HeightMap, not Amplitude"
+        ):
+            refused()
+    with pytest.raises(TypeError, match="not list; export_plate writes transmittance and phase"):
+        relief_report([[1.0]], spacing=SPACING)
+    assert list(tmp_path.iterdir()) == []
+
+
 def spoil_csv(change):
     def spoil(folder):
         text = (folder / "a.csv").read_text()
@@ -203,7 +216,7 @@ def spoil_tiff(change):
     [
         (spoil_csv(lambda t: ""), "does not name the format"),
         (spoil_csv(lambda t: t[: len(t) // 2].rsplit("\n", 1)[0]), "but its metadata says"),
-        (spoil_csv(lambda t: t.rstrip().rsplit(",", 1)[0]), r"line \d+ has 23 heights, .* 24"),
+        (spoil_csv(lambda t: t.rstrip().rsplit(",", 1)[0]), r"line \d+ has 23 numbers, .* 24"),
         (spoil_csv(lambda t: t.replace("0.", "0;", 1) if "0." in t else t), "line"),
         (spoil_csv(lambda t: t.rstrip().rsplit(",", 1)[0] + ",nan"), "NaN or infinite"),
         (spoil_metadata("format", '"x"'), "does not name the format"),

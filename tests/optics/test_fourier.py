@@ -258,10 +258,16 @@ def test_the_matrix_transform_contains_the_fft(samples):
 
 
 def test_kernels_for_numbers_are_kept_and_those_for_tensors_have_a_gradient():
+    fourier._matrices.clear()
     with torch.inference_mode():
         first = fourier.dft_matrix(6, 4, step=[0.1, 0.2], dtype=torch.complex64)
-    assert first is fourier.dft_matrix(6, 4, step=[0.1, 0.2], dtype=torch.complex64)
+    again = fourier.dft_matrix(6, 4, step=[0.1, 0.2], dtype=torch.complex64)
+    assert len(fourier._matrices) == 1
     assert first.shape == (2, 4, 6)
+    assert torch.equal(first, again)
+    again.zero_()  # the caller's own, not the one that is kept
+    assert first.abs().sum() > 0
+    assert torch.equal(first, fourier.dft_matrix(6, 4, step=[0.1, 0.2], dtype=torch.complex64))
     field = torch.ones(6, 6, dtype=torch.complex64, requires_grad=True)
     fourier.matrix_dft(field, first, first).abs().sum().backward()  # not an inference tensor
     for i in range(100):
@@ -275,5 +281,7 @@ def test_what_does_not_fit_a_matrix_transform_is_refused():
     kernel = fourier.dft_matrix(6, 4, step=0.1)
     with pytest.raises(ValueError, match=r"must fit the field \[\.\.\., H, W\]; they are"):
         fourier.matrix_dft(torch.ones(6, 5), kernel, kernel)
-    with pytest.raises(ValueError, match="samples and size must be at least 1, not 0 and 4"):
+    with pytest.raises(ValueError, match="samples must be a whole number of at least 1, not 0"):
         fourier.dft_matrix(0, 4, step=0.1)
+    with pytest.raises(ValueError, match=r"size must be a whole number of at least 1, not 4\.5"):
+        fourier.dft_matrix(6, 4.5, step=0.1)

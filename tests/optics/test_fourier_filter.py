@@ -174,7 +174,7 @@ def test_an_own_transmission_is_kept():
     [
         (lambda: optics.FourierFilter(16, "spirale"), "no filter is called 'spirale'"),
         (lambda: optics.FourierFilter(1), "at least 2 pixels"),
-        (lambda: optics.FourierFilter(16, margin=-1), "margin at least 0, not 16 and -1"),
+        (lambda: optics.FourierFilter(16, margin=-1), "margin must be .* at least 0, not -1"),
         (lambda: optics.FourierFilter(16, illumination="laser"), "not 'laser'"),
         (lambda: optics.FourierFilter(16)(torch.rand(1, 3, 8, 8)), "build it with the size"),
         (lambda: optics.FourierFilter(8, torch.ones(8, 8), margin=0), r"complex \(8, 8\)"),
@@ -497,7 +497,7 @@ def test_partial_light_lies_between_the_two():
             "stop must be 0 or more, in cycles/pixel; it reaches -1",
         ),
         (lambda: optics.gaussian_pass(8, low=0.3, high=0.1), "low must be below high, in cycles"),
-        (lambda: optics.FourierFilter(8, oversample=0), "oversample must be at least 1, not 0"),
+        (lambda: optics.FourierFilter(8, oversample=0), "oversample must be .* at least 1, not 0"),
     ],
 )
 def test_filters_that_make_no_sense_are_refused(make, message):

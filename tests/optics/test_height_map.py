@@ -126,16 +126,22 @@ def test_etch_errors_have_the_size_asked_for_and_repeat():
     assert torch.equal(element.transmission(_GREEN), clean)
 
 
+def test_a_height_in_whole_metres_is_not_cut_to_whole_radians():
+    heights = torch.tensor([[1, 2]])
+    phase = optics.height_phase(heights, wavelength=0.7, index=1.5)
+    assert torch.equal(phase, optics.height_phase(heights.float(), wavelength=0.7, index=1.5))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: _height_map(material=0.9), "name a glass or be an index above 1, not 0.9"),
         (lambda: _height_map(material="glass"), "glass"),
         (lambda: _height_map(max_height=5e-7), "values must lie between 0 and 5e-07"),
-        (lambda: _height_map(levels=1), "at least 2 levels, not 1"),
+        (lambda: _height_map(levels=1), "levels must be a whole number of at least 2, not 1"),
         (lambda: _height_map(minimum_feature=-1), "minimum_feature must be 0 metres or more"),
         (lambda: _height_map().draw_etch_error(-1), "sigma must be 0 metres RMS or more, not -1"),
-        (lambda: optics.quantize_height(torch.ones(1), levels=1, period=1), "2 levels, not 1"),
+        (lambda: optics.quantize_height(torch.ones(1), levels=2.5, period=1), "not 2.5"),
         (lambda: optics.quantize_height(torch.ones(1), levels=2, period=0), "period must be pos"),
         (
             lambda: optics.quantize_height(torch.ones(1), levels=2, period=1, sharpness=30),

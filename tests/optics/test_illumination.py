@@ -72,7 +72,7 @@ def test_lamps_light_at_the_sine_of_their_angle():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: optics.Illumination(0), "count and patterns must be at least 1, not 0 and 1"),
+        (lambda: optics.Illumination(0), "count must be a whole number of at least 1, not 0"),
         (lambda: optics.Illumination(2, budget=-1), "budget must be positive"),
         (lambda: optics.Illumination(2, start=torch.ones(2)), r"start must be \(1, 2\), not"),
         (lambda: optics.Illumination(2, start=-torch.ones(1, 2)), "not negative, and not all 0"),

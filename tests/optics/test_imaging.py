@@ -72,6 +72,56 @@ def test_a_fixed_psf_is_used_as_it_is_and_a_parameter_stays_the_callers():
     assert float(front_end.throughput().detach()) == pytest.approx(0.75)
 
 
+def test_what_is_given_as_a_parameter_is_trained():
+    response = torch.nn.Parameter(torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.2, 0.6]]))
+    distances = torch.nn.Parameter(torch.tensor([0.3, 0.8]))
+    front_end = optics.IncoherentImaging(
+        _pupil(focus=1.0), spectral_response=response, distances=distances
+    )
+    assert front_end.spectral_response is response
+    assert front_end.distances is distances
+    assert {name for name, _ in front_end.named_parameters()} == {"spectral_response", "distances"}
+    layers = torch.full((1, 2, 32, 32), 0.5)
+    front_end.image_layers(_scene(1, 2, 32, 32), layers).square().sum().backward()
+    for parameter in (response, distances):
+        assert torch.isfinite(parameter.grad).all()
+        assert (parameter.grad != 0).all()
+    fixed = optics.IncoherentImaging(
+        _pupil(focus=1.0), spectral_response=torch.eye(3, dtype=torch.long), distances=distances
+    )
+    assert torch.equal(fixed.psf(), _pupil(focus=1.0)())
+
+
+@pytest.mark.parametrize("waves", [0.25, 0.5, 1.5])
+def test_a_flat_scene_out_of_focus_has_the_strehl_ratio_of_the_closed_form(waves):
+    # W = r^2 / 2 (1 / distance - 1 / focus) at the rim; on the axis sinc^2(W) (Goodman, sec. 6.4).
+    samples, wavelength, diameter = 128, 550e-9, 1e-3
+    spacing = diameter / (samples - 2)
+    pupil = optics.Pupil(
+        [],
+        wavelengths=(wavelength,),
+        focal_length=10e-3,
+        pixel_pitch=1e-6,
+        psf_size=41,
+        size=samples,
+        spacing=spacing,
+        aperture=optics.circular_aperture(samples, diameter=diameter, spacing=spacing),
+        focus=1.0,
+    )
+    front_end = optics.IncoherentImaging(pupil, boundary="zero")
+    distance = 1 / (1 + 8 * waves * wavelength / diameter**2)
+    point = torch.zeros(1, 1, 61, 61)
+    point[..., 30, 30] = 1
+    for at in (distance, torch.tensor(distance, dtype=torch.float64)):
+        blurred = front_end(point, distance=at)
+        ratio = float((blurred / front_end(point))[..., 30, 30])
+        assert ratio == pytest.approx(float(torch.sinc(torch.tensor(waves))) ** 2, abs=5e-3)
+    torch.testing.assert_close(front_end(point, distance=1.0), front_end(point))
+    distance = torch.tensor(distance, requires_grad=True)
+    front_end(point, distance=distance)[..., 30, 30].sum().backward()
+    assert distance.grad != 0
+
+
 def test_layers_share_each_point_and_equal_depths_are_one():
     distances = torch.tensor([0.3, 1.0, 4.0])
     front_end = optics.IncoherentImaging(_pupil(focus=1.0), distances=distances)
@@ -181,6 +231,34 @@ def test_pupils_are_trained_through_the_image(kind):
         (
             lambda: optics.IncoherentImaging(torch.ones(1, 1), distances=torch.ones(2)),
             "distances need a Pupil",
+        ),
+        (
+            lambda: optics.IncoherentImaging(torch.ones(1, 1))(_scene(1, 3, 9, 9), distance=2.0),
+            "distances need a Pupil: a fixed PSF has one depth",
+        ),
+        (
+            lambda: optics.IncoherentImaging(_pupil())(
+                _scene(1, 3, 40, 40), distance=torch.ones(3)
+            ),
+            r"distance must be one number or a scalar tensor, not \(3,\); for several depths",
+        ),
+        (
+            lambda: optics.CoherentImaging(_pupil())(torch.ones(1, 3, 9, 9, dtype=torch.uint8)),
+            r"scene must be complex or real floating point .* not torch.uint8",
+        ),
+        (
+            lambda: optics.layered_blur(
+                torch.ones(1, 3, 9, 9, dtype=torch.uint8),
+                torch.ones(1, 1, 9, 9),
+                _scene(1, 3, 3, 3),
+            ),
+            r"scene must be real floating point .* not torch.uint8",
+        ),
+        (
+            lambda: optics.IncoherentImaging(
+                _pupil(), spectral_response=torch.ones(3, 3, dtype=torch.complex64) / 3
+            ),
+            r"spectral_response must be \[C, 3\]",
         ),
         (
             lambda: optics.IncoherentImaging(_pupil())(_scene(1, 2, 40, 40)),

@@ -184,7 +184,7 @@ def test_own_kernels_are_kept():
         (lambda: optics.LearnedKernel(-torch.ones(1, 1, 1), signed=False), "start has negative"),
         (lambda: optics.LearnedKernel(torch.ones(1, 3, 3)), "here they reach 9: divide by it"),
         (lambda: optics.LearnedKernel(torch.zeros(0, 3, 3)), r"start must be \[F, k, k\]"),
-        (lambda: optics.LearnedKernel(channels=0), "at least 1 channel, not 0"),
+        (lambda: optics.LearnedKernel(channels=0), "channels must be a whole .* at least 1, not 0"),
         (lambda: optics.LearnedKernel(boundary="mirror"), "boundary must be one of"),
         (lambda: optics.LearnedKernel(torch.ones(3, 3)), r"start must be \[F, k, k\]"),
         (lambda: optics.LearnedKernel()(torch.rand(1, 1, 8, 8)), r"takes scenes \[B, 3, H, W\]"),

@@ -87,7 +87,7 @@ MODULES = {
         torch.nn.Parameter(torch.rand(3, 5, 4) / 20), channels=3
     ),
     "incoherent-response": lambda: optics.IncoherentImaging(
-        _pupil(_phase_mask()), spectral_response=torch.rand(3, 3) / 3
+        _pupil(_phase_mask()), spectral_response=torch.nn.Parameter(torch.rand(3, 3) / 3)
     ),
     "incoherent-amplitude": lambda: optics.IncoherentImaging(
         _pupil(optics.AmplitudeMask(torch.rand(16, 16), spacing=_SPACING))
@@ -117,6 +117,9 @@ MODULES = {
     "coherent-phase": lambda: optics.CoherentImaging(_pupil(_phase_mask())),
     "varying": lambda: optics.VaryingImaging(
         torch.nn.Parameter(torch.rand(2, 2, 5, 5) / 25), rank=3
+    ),
+    "varying-channels": lambda: optics.VaryingImaging(
+        torch.nn.Parameter(torch.rand(2, 2, 3, 5, 5) / 25), rank=2
     ),
     "sensor": lambda: optics.Sensor(bit_depth=None, trainable_gain=True),
     "sensor-bits": lambda: optics.Sensor(200, bit_depth=6, black_level=6),

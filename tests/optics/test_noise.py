@@ -58,8 +58,32 @@ def test_gaussian_shot_noise_keeps_its_variance_at_few_electrons(level):
 
 
 def test_the_gaussian_gradient_is_that_of_the_draw():
-    mean = torch.tensor([0.0, 0.005, 0.02, 1.0, 50.0], dtype=torch.float64, requires_grad=True)
+    # The difference needs both sides: a mean below zero counts as zero, see the next test.
+    mean = torch.tensor([1e-5, 0.005, 0.02, 1.0, 50.0], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: optics.shot_noise(x, generator=_generator()), (mean,))
+
+
+@pytest.mark.parametrize("read_noise", [0.0, 2.0])
+@pytest.mark.parametrize("kind", ["gaussian", "poisson", "none"])
+def test_a_mean_below_zero_counts_as_zero_and_has_slope_one(kind, read_noise):
+    options = {"kind": kind, "read_noise": read_noise if kind == "gaussian" else 0.0}
+    below = torch.tensor([-5.0, -1e-3, -0.0], requires_grad=True)
+    counts = optics.shot_noise(below, generator=_generator(), **options)
+    dark = optics.shot_noise(torch.zeros(3), generator=_generator(), **options)
+    assert torch.equal(counts, dark)
+    (slope,) = torch.autograd.grad(counts[:2].sum(), below)
+    assert slope.tolist() == [1, 1, 0]
+    bright = torch.tensor([0.0, 3.0, float("inf")])
+    if kind == "none":
+        assert torch.equal(optics.shot_noise(bright, kind=kind), bright)
+
+
+def test_a_mean_below_zero_is_no_more_probable_than_the_dark():
+    means = torch.tensor([[-2.0], [0.0]], requires_grad=True)
+    likelihood = optics.poisson_log_likelihood(torch.zeros(2, 1), means)
+    assert likelihood.tolist() == [0, 0]
+    (score,) = torch.autograd.grad(likelihood.sum(), means)
+    assert score.flatten().tolist() == [-1, -1]
 
 
 @settings(deadline=None, max_examples=25)

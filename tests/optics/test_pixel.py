@@ -36,8 +36,10 @@ def test_binning_sums_blocks():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="pitch must be positive and finite, in m, not 0"):
         optics.pixel_mtf(torch.ones(1), pitch=0)
-    with pytest.raises(ValueError, match=r"fill_factor must be a fraction in \(0, 1\], not 1.5"):
+    with pytest.raises(ValueError, match=r"fill_factor must be between 0 and 1, .* reaches 1\.5"):
         optics.pixel_mtf(torch.ones(1), pitch=1e-6, fill_factor=1.5)
+    with pytest.raises(ValueError, match=r"fill_factor must be between 0 and 1, .* reaches 2"):
+        optics.pixel_mtf(torch.ones(1), pitch=1e-6, fill_factor=torch.tensor(2.0))
     with pytest.raises(ValueError, match="fill_factor must be positive"):
         optics.pixel_mtf(torch.ones(1), pitch=1e-6, fill_factor=torch.tensor(-1.0))
     with pytest.raises(ValueError, match=r"binning=4 needs .* multiples of 4, not \(1, 1, 8, 6\)"):

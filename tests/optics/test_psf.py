@@ -413,28 +413,114 @@ def test_single_precision_and_autocast():
         assert torch.equal(_psf(pupil), single)
 
 
-def test_a_measured_psf_is_centred_cut_and_has_the_light_it_is_given():
-    y, x = np.indices((41, 50))
-    spot = np.exp(-((y - 17.3) ** 2 + (x - 28.6) ** 2) / (2 * 2.0**2))
-    picture = torch.from_numpy(400 * spot + 100)
-    psf = optics.measured_psf(picture, size=21, throughput=0.6)
-    expected = np.exp(-(_radius(21, 1.0) ** 2) / (2 * 2.0**2))
-    expected *= 0.6 / expected.sum()
-    np.testing.assert_allclose(psf.numpy(), expected, atol=2e-5)
-    stack = optics.measured_psf(picture.expand(3, 41, 50), size=21, background=100.0)
-    assert stack.shape == (3, 21, 21)
-    torch.testing.assert_close(stack.sum((-2, -1)), torch.ones(3, dtype=torch.float64))
+def _transfer(pupil, size, **options):
+    lengths = {"wavelength": 1.0, "focal_length": 1.0, "pupil_spacing": 1.0}
+    given = lengths | {"pixel_pitch": 1 / size if isinstance(size, int) else 0.1} | options
+    return optics.otf_from_pupil(pupil, size=size, **given)
 
 
-def _pupil(elements=(), **options):
-    given = {
-        "wavelengths": (450e-9, 550e-9, 650e-9),
+def test_a_window_that_cuts_lifts_the_mtf_and_the_pupils_own_is_that_of_diffraction():
+    n, size = 256, 31
+    lengths = {
+        "wavelength": _LAMBDA,
         "focal_length": _FOCAL,
-        "pixel_pitch": 2e-6,
-        "psf_size": 31,
+        "pupil_spacing": _UNIT / (n - 4),
+        "pixel_pitch": _LAMBDA * _FOCAL / _UNIT / 4,  # Q = 4: the cut-off is 1/4 cycle/pixel
     }
-    grid = {} if elements else {"size": 64, "spacing": 1e-3 / 63}
-    return optics.Pupil(elements, **(given | grid | options))
+    expected = _disk_mtf(optics.frequencies(size).numpy(), 0.25)
+    cut = optics.mtf(_psf(_open(n), size=size, pitch=lengths["pixel_pitch"]))[size // 2]
+    # The numbers of the docstring of otf.
+    assert float(cut[size // 2 + 1]) == pytest.approx(0.879, abs=5e-4)
+    assert expected[size // 2 + 1] == pytest.approx(0.836, abs=5e-4)
+    for shape in (size, (size, 24), (24, size)):
+        found = optics.otf_from_pupil(_open(n), size=shape, **lengths)
+        rows, columns = found.shape
+        assert float(found[rows // 2, columns // 2].real) == pytest.approx(1, abs=1e-12)
+        assert abs(found.imag).max() <= 1e-12
+        radius = np.hypot(
+            *np.meshgrid(*(optics.frequencies(k) for k in found.shape), indexing="ij")
+        )
+        assert abs(found.real.numpy() - _disk_mtf(radius, 0.25)).max() <= 5e-3
+    assert abs(found.real.numpy()[12] - expected).max() <= 5e-3
+    several = optics.otf_from_pupil(
+        _open(n), size=size, **(lengths | {"wavelength": [_LAMBDA, 650e-9]})
+    )
+    torch.testing.assert_close(several[0], optics.otf_from_pupil(_open(n), size=size, **lengths))
+    across = several[1, size // 2].real.numpy()
+    longer = _disk_mtf(optics.frequencies(size).numpy(), 0.25 * _LAMBDA / 650e-9)
+    assert abs(across - longer).max() <= 5e-3
+
+
+@settings(deadline=None, max_examples=40)
+@given(_SHAPES, st.integers(0, 3), st.integers(0, 2**31))
+def test_otf_of_any_pupil_is_that_of_the_whole_psf(shape, more, seed):
+    # A whole period holds all of the light, and its frequencies are whole lags.
+    pupil, size = _noise(seed, *shape), 2 * max(shape) + more
+    expected = optics.otf(_whole(pupil, size))
+    torch.testing.assert_close(_transfer(pupil, size), expected, rtol=0, atol=1e-12)
+
+
+def test_otf_of_an_aberrated_pupil_nears_that_of_a_large_window():
+    # Frequencies between the lags: coma and defocus, in a window that is half of a period.
+    n, size = 128, 255
+    basis = optics.zernike_basis((4, 7), n, diameter=_UNIT, spacing=_UNIT / (n - 4), soft_edge=True)
+    phase = 2 * math.pi * (torch.tensor([0.08, 0.05])[:, None, None] * basis).sum(0).double()
+    pupil = _open(n) * torch.polar(torch.ones_like(phase), phase)
+    pitch = _LAMBDA * _FOCAL / _UNIT / 2.2
+    psf = _psf(pupil, size=size, pitch=pitch)
+    found = optics.otf_from_pupil(
+        pupil, wavelength=_LAMBDA, focal_length=_FOCAL, pupil_spacing=_UNIT / (n - 4),
+        pixel_pitch=pitch, size=size,
+    )  # fmt: skip
+    assert 0.98 < float(psf.sum()) < 1
+    # Each transfer is off by no more than the light that the window leaves out.
+    inside = float(psf.sum())
+    assert abs(found - optics.otf(psf) * inside).max() <= 1 - inside + 2e-3
+    assert float(found.abs().max()) <= 1 + 1e-12
+
+
+@settings(deadline=None, max_examples=30)
+@given(_SHAPES, st.integers(2, 4), st.floats(0.02, 0.4), st.integers(0, 2**31))
+def test_otf_is_exact_for_a_pupil_that_is_even_across_each_sample(shape, finer, pitch, seed):
+    pupil = _noise(seed, *shape)
+    fine = torch.kron(pupil, torch.ones(finer, finer, dtype=pupil.dtype))
+    expected = _transfer(fine, (9, 8), pupil_spacing=1 / finer, pixel_pitch=pitch)
+    found = _transfer(pupil, (9, 8), pixel_pitch=pitch)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_gradients_reach_every_length_and_the_pupil_of_an_otf():
+    pupil = _noise(0, 5, 6).requires_grad_()
+    lengths = [
+        torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.5, 2.0, 0.3, 0.21)
+    ]
+
+    def transfer(pupil, wavelength, focal_length, spacing, pitch):
+        return _transfer(
+            pupil,
+            (5, 4),
+            wavelength=wavelength,
+            focal_length=focal_length,
+            pupil_spacing=spacing,
+            pixel_pitch=pitch,
+        )
+
+    assert torch.autograd.gradcheck(transfer, (pupil, *lengths))
+    single = _transfer(pupil.detach().to(torch.complex64), 9)
+    assert single.dtype == torch.complex64
+    double = _transfer(pupil.detach(), 9)
+    torch.testing.assert_close(single.to(torch.complex128), double, atol=1e-5, rtol=0)
+
+
+def test_mtf_has_a_finite_gradient_where_nothing_is_transferred():
+    # Two pixels side by side transfer exactly nothing at half a cycle/pixel.
+    psf = torch.zeros(8, 8, dtype=torch.float64)
+    psf[4:6, 4:6] = 0.25
+    psf.requires_grad_()
+    mtf = optics.mtf(psf)
+    assert int((mtf == 0).sum()) == 15
+    (gradient,) = torch.autograd.grad(mtf.sum(), psf)
+    assert torch.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize(
@@ -446,7 +532,7 @@ def _pupil(elements=(), **options):
         ({"pupil_spacing": math.nan}, "pupil_spacing must be positive and finite, in metres"),
         ({"pixel_pitch": -1e-6}, "pixel_pitch must be positive and finite, in metres"),
         ({"incident_power": 0.0}, "incident_power must be positive"),
-        ({"size": 0}, r"size must be \(H, W\) of at least 1 sample"),
+        ({"size": 0}, r"size must be \(H, W\).* of at least 1 sample"),
         ({"size": 2000}, "the pupil is undersampled: .* the PSF repeats every"),
         (
             {"size": 2000, "wavelength": torch.tensor(_LAMBDA)},
@@ -477,9 +563,16 @@ def test_other_bad_input_is_refused():
         optics.strehl(torch.ones(3, 3), torch.ones(4, 4))
     with pytest.raises(ValueError, match="radius must be positive and finite, in metres"):
         optics.encircled_energy(torch.ones(3, 3), -1.0, pixel_pitch=1.0)
-    with pytest.raises(ValueError, match=r"size must be at most the picture's \(5, 5\) pixels"):
-        optics.measured_psf(torch.ones(5, 5), size=7)
-    with pytest.raises(ValueError, match="no light above its background"):
-        optics.measured_psf(torch.ones(5, 5), size=3)
-    with pytest.raises(ValueError, match="throughput must be a fraction"):
-        optics.measured_psf(torch.ones(5, 5), size=3, throughput=2)
+    assert optics.encircled_energy(torch.ones(3, 5), [1.0, 1.5], pixel_pitch=1.0).shape == (2,)
+    with pytest.raises(
+        ValueError, match=r"radius must be at most half .*, 3 metres, not 3\.2; use"
+    ):
+        optics.encircled_energy(torch.ones(3, 5), [1.0, 3.2], pixel_pitch=2.0)
+    with pytest.raises(ValueError, match=r"pupil must be complex or real .* not torch\.int64"):
+        _transfer(torch.ones(3, 3, dtype=torch.int64), 4)
+    with pytest.raises(ValueError, match="pupil must be finite; it has NaN"):
+        _transfer(broken, 4)
+    with pytest.raises(ValueError, match="pupil passes no light"):
+        _transfer(torch.zeros(3, 3), 4)
+    with pytest.raises(ValueError, match="focal_length must be positive"):
+        _transfer(torch.ones(3, 3), 4, focal_length=0.0)

@@ -70,7 +70,7 @@ def test_a_pupil_is_the_product_of_its_elements_in_any_order():
         psf = optics.psf_from_pupil(
             pupil.field(distance=distance),
             wavelength=wavelength,
-            focal_length=_FOCAL,
+            focal_length=pupil.image_distance,
             pupil_spacing=spacing,
             pixel_pitch=2e-6,
             size=31,
@@ -105,8 +105,88 @@ def test_distances_blur_and_the_focus_is_sharp():
     assert distance.grad != 0
 
 
+def _first_zero(pupil):
+    """Radius of the first dark ring along a row, metres, by a parabola through three pixels."""
+    row = pupil()[0, pupil.psf_size[0] // 2, pupil.psf_size[1] // 2 :].detach().double()
+    at = next(i for i in range(1, len(row) - 1) if row[i] < row[i - 1] and row[i] < row[i + 1])
+    below, least, above = row[at - 1 : at + 2].tolist()
+    return (at + (below - above) / (2 * (below - 2 * least + above))) * pupil.pixel_pitch
+
+
+@pytest.mark.parametrize("focus", [math.inf, 1.0, 0.1, 0.06])
+def test_the_airy_disk_grows_with_the_image_distance(focus):
+    focal_length, diameter, samples = 50e-3, 10e-3, 128
+    spacing = diameter / (samples - 2)
+    image = 1 / (1 / focal_length - 1 / focus)  # the lens law
+    pitch = 550e-9 * image / diameter / 20
+    pupil = optics.Pupil(
+        [],
+        wavelengths=(550e-9,),
+        focal_length=focal_length,
+        focus=focus,
+        pixel_pitch=pitch,
+        psf_size=101,
+        size=samples,
+        spacing=spacing,
+        aperture=optics.circular_aperture(samples, diameter=diameter, spacing=spacing),
+    )
+    assert pupil.image_distance == pytest.approx(image, rel=1e-12)
+    assert _first_zero(pupil) == pytest.approx(1.22 * 550e-9 * image / diameter, rel=5e-3)
+    quality = 550e-9 * image / (pupil.diameter * pitch)
+    assert pupil.q_sampling[0] == pytest.approx(quality, rel=1e-12)
+    # The window, and what falls outside of it, is the same in units of diffraction.
+    far = optics.psf_from_pupil(
+        pupil.field(),
+        wavelength=550e-9,
+        focal_length=image,
+        pupil_spacing=spacing,
+        pixel_pitch=pitch,
+        size=101,
+    )
+    audit = optics.audit_sampling(pupil)
+    assert float(audit.q) == pytest.approx(quality, rel=1e-12)
+    assert float(audit.window_loss) == pytest.approx(1 - float(far.sum()), abs=1e-5)
+
+
+def test_the_image_lies_in_the_focal_plane_or_at_twice_its_distance():
+    assert _pupil().image_distance == _FOCAL
+    assert _pupil(focus=2 * _FOCAL).image_distance == pytest.approx(2 * _FOCAL, rel=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_wavelengths_are_not_rounded_with_the_module(dtype):
+    prism = optics.Lens(64, spacing=1e-3 / 63, focal_length=0.5)
+    pupil = _pupil([prism], focus=0.5)
+    seen = []
+    shift = prism.phase_shift
+    prism.phase_shift = lambda wavelength: (seen.append(wavelength), shift(wavelength))[1]
+    pupil.to(dtype)()
+    assert seen[0].tolist() == [450e-9, 550e-9, 650e-9]
+    assert pupil.q_sampling == _pupil(focus=0.5).q_sampling
+    assert {*pupil.state_dict()} == {"aperture", "elements.0.focal_length"}
+
+
+def test_an_aperture_that_is_a_parameter_is_trained_and_whole_numbers_are_one():
+    soft = optics.circular_aperture(64, diameter=1e-3, spacing=1e-3 / 63)
+    aperture = torch.nn.Parameter(soft)
+    pupil = _pupil(aperture=aperture, focus=0.5)
+    assert pupil.aperture is aperture
+    assert [name for name, _ in pupil.named_parameters()] == ["aperture"]
+    pupil(distance=0.4)[:, 15, 15].sum().backward()
+    assert aperture.grad.abs().sum() > 0
+    hard = soft > 0.5
+    for given in (hard, hard.long()):
+        torch.testing.assert_close(
+            _pupil(aperture=given, focus=0.5).field(distance=0.4),
+            _pupil(aperture=hard.float(), focus=0.5).field(distance=0.4),
+            rtol=0,
+            atol=0,
+        )
+
+
 def test_a_coarse_pixel_is_warned_of_with_its_number():
-    with pytest.warns(UserWarning, match=r"Q = lambda f / \(D p\) is 0\.45"):
+    with pytest.warns(UserWarning, match=r"Q = lambda s' / \(D p\) is 0\.45"):
         _pupil(pixel_pitch=10e-6, psf_size=15)
 
 
@@ -117,6 +197,8 @@ def test_a_coarse_pixel_is_warned_of_with_its_number():
         (lambda: _pupil(wavelengths=()), "wavelengths must hold at least one, in metres"),
         (lambda: _pupil(wavelengths=(-1.0,)), "wavelengths must be positive"),
         (lambda: _pupil(focus=-1.0), "focus must be positive, in metres, not -1"),
+        (lambda: _pupil(focus=_FOCAL), r"focus must be beyond the focal length of 0\.01 metres"),
+        (lambda: _pupil(focus=5e-3), r"not at 0\.005: a lens makes no real image"),
         (lambda: _pupil(aperture=torch.ones(3, 3)), r"aperture must be real \(64, 64\), not"),
         (lambda: _pupil(aperture=torch.full((64, 64), 2.0)), r"amplitude in 0\.\.1"),
         (lambda: _pupil(psf_size=5000), "the pupil is undersampled"),

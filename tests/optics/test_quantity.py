@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -62,16 +63,45 @@ def test_types_and_ranks_are_named():
 def test_sizes_are_height_and_width():
     assert quantity.image_size(4) == (4, 4)
     assert quantity.image_size((3, 5)) == (3, 5)
-    with pytest.raises(ValueError, match=r"psf_size must be \(H, W\) of at least 1 sample, not 0"):
-        quantity.image_size(0, "psf_size")
+    for size in (np.int64(8), torch.tensor(8), (np.int64(8), 8), torch.Size([8, 8]), [8, 8]):
+        found = quantity.image_size(size)
+        assert found == (8, 8)
+        assert {type(side) for side in found} == {int}
+    for size in (0, (3, -1), 8.0, (8.5, 8.5), (8, 8, 8), "8", None, np.ones(2)):
+        with pytest.raises(
+            ValueError, match=r"psf_size must be \(H, W\), whole numbers of at least 1 sample, not "
+        ):
+            quantity.image_size(size, "psf_size")
+
+
+def test_whole_numbers_are_told_from_others():
+    for value in (3, np.uint8(3), torch.tensor(3)):
+        number = quantity.whole_number("levels", value)
+        assert (number, type(number)) == (3, int)
+    for value in (3.0, np.float32(3), 2.5, "3", None, torch.tensor(3.0), 1):
+        with pytest.raises(ValueError, match=r"levels must be a whole number of at least 2, not "):
+            quantity.whole_number("levels", value, least=2)
+
+
+def test_quantities_are_real_and_floating_point():
+    parameter = nn.Parameter(torch.ones(2))
+    assert quantity.as_real("alpha", parameter) is parameter
+    for value in (1, 1.0, np.float64(1), torch.tensor(1), torch.tensor(True)):
+        given = quantity.as_real("alpha", value)
+        assert torch.equal(given, torch.tensor(1.0))
+        assert given.dtype == torch.get_default_dtype()
+    with pytest.raises(ValueError, match=r"alpha must be real, not torch\.complex64"):
+        quantity.as_real("alpha", torch.tensor(1j))
 
 
 def test_a_parameter_keeps_its_identity():
     module, parameter = nn.Module(), nn.Parameter(torch.ones(2))
     quantity.hold(module, "phase", parameter)
     quantity.hold(module, "amplitude", torch.ones(3))
+    quantity.hold(module, "mask", None)
     assert module.phase is parameter
     assert [name for name, _ in module.named_buffers()] == ["amplitude"]
+    assert module.mask is None
 
 
 def test_a_value_outside_of_its_range_is_refused():
@@ -82,3 +112,5 @@ def test_a_value_outside_of_its_range_is_refused():
         quantity.check_between("share", torch.tensor([0.5, 2.0]), 0, 1, "fractions")
     with pytest.raises(ValueError, match="stop must be 0 or more, in pixels; it reaches -1"):
         quantity.check_between("stop", -1.0, 0, float("inf"), "pixels")
+    with pytest.raises(ValueError, match=r"stop must be real, in pixels, not torch\.complex64"):
+        quantity.check_between("stop", torch.tensor(1j), 0, 1, "pixels")

@@ -116,7 +116,8 @@ def test_problems_are_named_with_numbers():
     assert "window, more than 5 %" in text[2]
     coarse = make_pupil(pitch=WAVELENGTH * FOCAL / (31 * SPACING) / 1.5, psf_size=32)
     assert any(
-        "Q = lambda f / (D p) is 1.5, below 2" in line for line in audit_sampling(coarse).problems()
+        "Q = lambda s' / (D p) is 1.5, below 2" in line
+        for line in audit_sampling(coarse).problems()
     )
 
 

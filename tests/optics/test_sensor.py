@@ -367,6 +367,23 @@ def test_half_precision_is_counted_in_single(dtype):
     assert torch.equal(optics.Sensor()(picture, generator=_generator()), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.complex64])
+def test_what_is_no_irradiance_is_refused(dtype):
+    picture = torch.ones(1, 3, 4, 4, dtype=dtype)
+    sensor = optics.Sensor(shot_noise="score")
+    for read in (sensor, sensor.expose, sensor.electrons):
+        with pytest.raises(ValueError, match=rf"irradiance must be real .* not {dtype}: .*/ 255"):
+            read(picture)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    picture = torch.rand(1, 3, 32, 32, generator=_generator())
+    ours = optics.Sensor(20, read_noise=10, bit_depth=np.uint8(8), binning=np.uint8(16))
+    theirs = optics.Sensor(20, read_noise=10, bit_depth=8, binning=16)
+    assert ours.top == 255
+    assert torch.equal(*(s(picture, generator=_generator()) for s in (ours, theirs)))
+
+
 def test_a_copy_of_a_full_sensor_reads_the_same():
     sensor = optics.Sensor(
         prnu=0.01, dsnu=1.0, resolution=8, cfa="bggr", demosaicing="malvar", trainable_gain=True,
@@ -404,6 +421,7 @@ def test_units_are_printed():
         ({"bit_depth": 0}, "whole number from 1 to 16"),
         ({"bit_depth": 7.5}, "whole number from 1 to 16"),
         ({"bit_depth": float("nan")}, "whole number from 1 to 16"),
+        ({"bit_depth": 8.0}, "whole number from 1 to 16"),
         ({"black_level": 512}, "black_level=512 .* whole number of DN .* half of the range"),
         ({"black_level": 0.01}, "whole number of DN"),
         ({"black_level": -1}, "whole number of DN"),

@@ -78,6 +78,81 @@ def test_equal_psfs_are_one_convolution():
     assert float(front_end.throughput()) == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize("places", [(2, 2), (3, 3), (3, 4)])
+def test_equal_psfs_that_are_trained_have_the_gradient_of_one_convolution(places):
+    psf = _spots()[1, 2]
+    scene = _scene(1, 1, 16, 17)
+    psfs = torch.nn.Parameter(psf.expand(*places, 15, 15).clone())
+    optics.VaryingImaging(psfs, rank=1, channels=1)(scene).square().sum().backward()
+    one = psf.clone().requires_grad_()
+    optics.convolve(scene, one, boundary="replicate").square().sum().backward()
+    # Together the places are the one PSF, whose directions all lie within rank 1.
+    torch.testing.assert_close(psfs.grad.sum((0, 1)), one.grad, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("rank", [2, 4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_more_eigen_psfs_than_there_are_have_a_finite_gradient(rank, dtype):
+    psfs = torch.nn.Parameter(_spots()[1, 2].to(dtype).expand(2, 2, 15, 15).clone())
+    front_end = optics.VaryingImaging(psfs, rank=rank, channels=1)
+    image = front_end(_scene(1, 1, 16, 17).to(dtype))
+    (image.square().sum() + front_end.error_bound()).backward()
+    assert torch.isfinite(psfs.grad).all()
+    assert psfs.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_gradient_is_that_of_torch_where_singular_values_differ(rank, size):
+    psfs = _scene(2, 2, size, 3).requires_grad_()  # as many places as pixels, more, and fewer
+
+    def loss(basis, weights):  # of each factor by itself, not only of their product
+        factors = basis.flatten(1), weights.flatten(1)
+        return sum((_scene(*factor.shape) * factor.sin()).sum() for factor in factors)
+
+    (ours,) = torch.autograd.grad(loss(*optics.low_rank_psf(psfs, rank)[:2]), psfs)
+    u, s, v = torch.linalg.svd(psfs.reshape(4, -1), full_matrices=False)
+    kept = min(rank, len(s))
+    (theirs,) = torch.autograd.grad(loss(v[:kept], (u[:, :kept] * s[:kept]).T), psfs)
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+
+
+def test_equal_singular_values_that_are_kept_leave_the_product_its_gradient():
+    u, v = (torch.linalg.qr(_scene(n, n))[0] for n in (4, 6))
+    table = (u[:, :3] * torch.tensor([2.0, 2.0, 1.0])) @ v[:, :3].T
+
+    def product(psfs):
+        basis, weights, _ = optics.low_rank_psf(psfs, 2)
+        return torch.einsum("rpq,rhw->pqhw", weights, basis)
+
+    values = torch.linalg.svdvals(table)
+    assert float(values[0] - values[1]) < 1e-14
+    psfs = table.reshape(2, 2, 2, 3).requires_grad_()
+    assert torch.autograd.gradcheck(product, (psfs,))
+    generic = _scene(2, 2, 2, 3).requires_grad_()
+    assert torch.autograd.gradgradcheck(product, (generic,))
+
+
+def test_each_channel_may_have_psfs_of_its_own():
+    psfs = torch.stack([_spots().roll(n, -1) for n in range(3)], 2)
+    scene = _scene(2, 3, 20, 18)
+    front_end = optics.VaryingImaging(psfs, rank=12, boundary="zero")
+    assert front_end.in_channels == front_end.out_channels == 3
+    alone = [
+        optics.VaryingImaging(psfs[:, :, c], rank=12, channels=1, boundary="zero")(
+            scene[:, c, None]
+        )
+        for c in range(3)
+    ]
+    torch.testing.assert_close(front_end(scene), torch.cat(alone, 1), rtol=1e-9, atol=1e-12)
+    same = optics.VaryingImaging(_spots()[:, :, None].expand(-1, -1, 3, -1, -1), rank=2)
+    shared = optics.VaryingImaging(_spots(), rank=2)
+    torch.testing.assert_close(same(scene), shared(scene), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(same.error_bound(), shared.error_bound(), rtol=1e-9, atol=1e-12)
+    with pytest.raises(ValueError, match="channels=2, but the PSFs have 3"):
+        optics.VaryingImaging(psfs, rank=2, channels=2)
+
+
 def test_the_bound_is_formed_in_full_precision_under_autocast():
     psfs = _spots().float()
     expected = optics.low_rank_psf(psfs, 2).error_bound
@@ -100,11 +175,13 @@ def test_psfs_that_are_trained_have_the_gradient_of_a_finite_difference():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="rank must be from 1 to the 12 places, not 13"):
         optics.low_rank_psf(_spots(), 13)
-    with pytest.raises(ValueError, match=r"psfs must be \[P, Q, h, w\], not \(4, 15, 15\)"):
+    with pytest.raises(ValueError, match=r"psfs must be \[P, Q, \(C,\) h, w\], not \(4, 15"):
         optics.low_rank_psf(_spots()[0], 1)
     with pytest.raises(ValueError, match="sums to its throughput, at most 1; here the sum"):
         optics.VaryingImaging(2 * _spots(), rank=1)
     with pytest.raises(ValueError, match=r"takes scenes \[B, 3, H, W\], not \(1, 1, 8, 8\)"):
         optics.VaryingImaging(_spots(), rank=1)(_scene(1, 1, 8, 8))
-    with pytest.raises(ValueError, match=r"basis \[R, h, w\] and weights \[R, P, Q\], not"):
+    with pytest.raises(ValueError, match=r"basis \[R, \(C,\) h, w\] and weights \[R, P,"):
         optics.varying_blur(_scene(1, 1, 8, 8), torch.ones(2, 3, 3), torch.ones(1, 2, 2))
+    with pytest.raises(ValueError, match=r"scene must be real floating point .* not torch.uint8"):
+        optics.VaryingImaging(_spots(), rank=1)(torch.ones(1, 3, 8, 8, dtype=torch.uint8))

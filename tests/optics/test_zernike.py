@@ -199,14 +199,16 @@ def test_types():
 
 def test_bad_input():
     for function in (z.noll_to_nm, z.noll_to_ansi):
-        with pytest.raises(ValueError, match="noll_index must be at least 1, not 0"):
+        with pytest.raises(
+            ValueError, match="noll_index must be a whole number of at least 1, not 0"
+        ):
             function(0)
     with pytest.raises(ValueError, match=r"ANSI Z80.28 must be at least 0, not -1"):
         z.ansi_to_noll(-1)
     for order, frequency in ((2, 1), (1, 3), (-1, 1)):
         with pytest.raises(ValueError, match=f"not n = {order}, m = {frequency}"):
             z.nm_to_noll(order, frequency)
-    with pytest.raises(ValueError, match="noll_index must be at least 1, not -2"):
+    with pytest.raises(ValueError, match="noll_index must be a whole number of at least 1, not -2"):
         z.zernike(-2, torch.rand(2), torch.rand(2))
     with pytest.raises(ValueError, match=r"rho must be a real floating-point .* torch.int64"):
         z.zernike(2, torch.ones(2, dtype=torch.long), torch.rand(2))
@@ -214,7 +216,7 @@ def test_bad_input():
         z.zernike(2, torch.rand(2), 0.5)
     with pytest.raises(ValueError, match="indices must hold at least one"):
         z.zernike_basis(0, 8, diameter=1.0, spacing=1.0)
-    with pytest.raises(ValueError, match="noll_index must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="noll_index must be a whole number of at least 1, not 0"):
         z.zernike_basis([1, 0], 8, diameter=1.0, spacing=1.0)
     with pytest.raises(ValueError, match="diameter must be positive and finite, in metres"):
         z.zernike_basis(1, 8, diameter=-1.0, spacing=1.0)

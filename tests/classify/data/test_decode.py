@@ -75,6 +75,24 @@ def test_sixteen_bits_are_scaled_not_cut(encoded):
     assert np.array_equal(image(encoded(ramp, "PNG"), 30)[0], expected)
 
 
+def test_twelve_bits_in_sixteen_need_their_white_level(encoded):
+    ramp = np.linspace(0, 4095, 900).astype(np.uint16).reshape(30, 30)
+    data = encoded(ramp, "PNG")
+    pixels, _ = Decoder(image_size=30, white_level=4095).image(data)
+    assert np.array_equal(pixels[0], np.rint(ramp / 4095 * 255))
+    with pytest.warns(UserWarning, match="no code above 4095, and becomes nearly black"):
+        assert image(data, 30).max() == 16
+    brighter, _ = Decoder(image_size=30, white_level=1000).image(data)
+    assert np.array_equal(brighter[0], np.floor(np.minimum(ramp, 1e3) * 255 / 1e3 + 0.5))
+    image(encoded(np.zeros((30, 30), np.uint16), "PNG"))  # black is black at any level
+
+
+@pytest.mark.parametrize("level", [0, 65536, 4095.0, True])
+def test_a_white_level_is_a_code_of_sixteen_bits(level):
+    with pytest.raises(ValueError, match="white_level must be a code of 16 bits, 1 to 65535, got"):
+        Decoder(image_size=30, white_level=level)
+
+
 def test_thirty_two_bits_are_refused(encoded):
     data = encoded(Image.fromarray(np.zeros((9, 9), np.float32)), "TIFF")
     with pytest.raises(ValueError, match="mode F names no white level; save it with 8 or 16 bits"):

@@ -68,6 +68,13 @@ def test_is_kept_in_a_cache(pictures, write, tmp_path, monkeypatch):
     assert first.fingerprint == second.fingerprint
 
 
+def test_white_levels_have_entries_of_their_own_in_a_cache(encoded, write):
+    root = write({"cat/a.png": encoded(np.full((9, 9), 2000, np.uint16), "PNG")})
+    for level, expected in ((4000, 128), (2000, 255), (4000, 128)):
+        images = load(root, white_level=level, cache=None).gather([0]).images
+        assert images.unique().tolist() == [expected]
+
+
 def test_one_class_can_be_loaded(pictures, write):
     cats = {path: content for path, content in pictures.items() if path.startswith("cat/")}
     assert load(write(cats)).counts.tolist() == [2]

@@ -55,6 +55,12 @@ def test_contrast_at_reduces_masks_to_the_plane():
     assert torch.equal(ours.octants, same.octants)
 
 
+def test_without_masks_there_is_no_contrast():
+    images, _ = _disks(2)
+    with pytest.raises(TypeError, match=r"bool Tensor \[B, H, W\], not NoneType: a data set with"):
+        contrast_at(joint.ImagingSystem()(images), None)
+
+
 def test_planes_that_are_not_there_are_refused(camera):
     images, masks = _disks(2)
     output = joint.ImagingSystem()(images)

@@ -1,0 +1,194 @@
+"""Samples ``[H, W]`` in the two forms that makers take: 16-bit greyscale TIFF, and a table.
+
+Both say what they are: JSON in the tag ImageDescription, and in lines that begin with ``#``. What
+the numbers mean is said by ``fabrication`` and ``plate_file``.
+"""
+
+import contextlib
+import io
+import json
+import math
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "CODES",
+    "ENDINGS",
+    "ORIENTATION",
+    "as_number",
+    "as_table",
+    "as_tiff",
+    "check_format",
+    "check_samples",
+    "metadata_number",
+    "read_table",
+    "read_tiff",
+    "target_paths",
+    "write_all",
+]
+
+#: The highest code of 16 bits.
+CODES = 65535
+#: Of the files that can be read.
+ENDINGS = (".tif", ".tiff", ".csv")
+ORIENTATION = "row 0 is the least y, +y is down; column 0 is the least x, +x is to the right"
+_DESCRIPTION = 270  # TIFF 6.0, section 8: ImageDescription, X and Y resolution and their unit
+_RESOLUTION_X, _RESOLUTION_Y, _RESOLUTION_UNIT, _CENTIMETRE = 282, 283, 296, 3
+
+
+def as_tiff(codes: np.ndarray, metadata: dict[str, Any], *, spacing: float) -> bytes:
+    """TIFF of ``uint16`` codes ``[H, W]``, whose samples are ``spacing`` metres apart."""
+    from PIL import Image, TiffImagePlugin  # noqa: PLC0415 - importing optics stays cheap
+
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[_DESCRIPTION] = json.dumps(metadata)
+    tags[_RESOLUTION_X] = tags[_RESOLUTION_Y] = 0.01 / spacing
+    tags[_RESOLUTION_UNIT] = _CENTIMETRE
+    buffer = io.BytesIO()
+    Image.fromarray(codes).save(buffer, format="TIFF", tiffinfo=tags)
+    return buffer.getvalue()
+
+
+def read_tiff(content: bytes) -> tuple[np.ndarray, dict[str, Any]]:
+    """Codes and metadata that :func:`as_tiff` wrote; a ValueError says what is wrong."""
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
+
+    try:
+        with Image.open(io.BytesIO(content), formats=["TIFF"]) as image:
+            mode, description = image.mode, image.tag_v2.get(_DESCRIPTION)  # pyright: ignore[reportAttributeAccessIssue]
+            codes = np.asarray(image)
+    except UnidentifiedImageError:
+        raise ValueError("it is not a TIFF") from None
+    except Exception as error:  # Pillow raises nearly anything on a damaged file
+        raise ValueError(f"the TIFF is damaged: {error}") from error
+    if not mode.startswith("I;16"):
+        raise ValueError(f"the TIFF must be 16-bit greyscale, not of mode {mode!r}")
+    if not isinstance(description, str):
+        raise ValueError("the TIFF has no ImageDescription with the metadata of its samples")
+    return codes, _parsed("ImageDescription", description)
+
+
+def as_table(numbers: np.ndarray, metadata: dict[str, Any], *, digits: int) -> bytes:
+    """Table of ``numbers`` ``[H, W]``, a row for each y, so many digits behind the point."""
+    buffer = io.StringIO()
+    for key, value in metadata.items():
+        buffer.write(f"# {key}: {json.dumps(value)}\n")
+    np.savetxt(buffer, numbers, fmt=f"%.{digits}f", delimiter=",")
+    return buffer.getvalue().encode("ascii")
+
+
+def read_table(content: bytes) -> tuple[np.ndarray, dict[str, Any]]:
+    """Numbers and metadata that :func:`as_table` wrote; a ValueError says what is wrong."""
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError("the table is not text") from None
+    metadata: dict[str, Any] = {}
+    rows: list[list[float]] = []
+    for number, line in enumerate(lines, 1):
+        if line.startswith("#"):
+            key, _, value = line[1:].partition(":")
+            metadata[key.strip()] = _parsed(f"line {number}", value)
+        elif line.strip():
+            try:
+                rows.append([float(cell) for cell in line.split(",")])
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from None
+            if len(rows[-1]) != len(rows[0]):
+                raise ValueError(
+                    f"line {number} has {len(rows[-1])} numbers, the first row {len(rows[0])}"
+                )
+    return np.array(rows, dtype=np.float64).reshape(len(rows), -1 if rows else 0), metadata
+
+
+def check_format(metadata: object, name: str, version: int) -> None:
+    """Raise a ValueError unless the metadata are those of a format and its version."""
+    if not isinstance(metadata, dict) or metadata.get("format") != name:
+        raise ValueError(f"its metadata does not name the format {name!r}")
+    if metadata.get("version") != version:
+        raise ValueError(f"version must be {version}, not {metadata.get('version')!r}")
+
+
+def check_samples(numbers: np.ndarray, metadata: dict[str, Any], what: str) -> None:
+    """Raise a ValueError unless there are as many numbers as the metadata say, all finite."""
+    if list(numbers.shape) != metadata.get("size"):
+        raise ValueError(
+            f"it holds {list(numbers.shape)} samples, but its metadata says {metadata.get('size')}"
+        )
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"it has {what} that are NaN or infinite")
+
+
+def metadata_number(
+    metadata: dict[str, Any], key: str, *, unit: str = "metres", positive: bool = False
+) -> float:
+    """Value of ``key``, which ends with its unit; a ValueError unless it is a finite number."""
+    value = metadata.get(key)
+    number = as_number(value)
+    if number is None or (positive and not number > 0):
+        raise ValueError(
+            f"{key.rpartition('_')[0]} must be {'positive' if positive else 'a number'}, in "
+            f"{unit}, not {value!r}"
+        )
+    return number
+
+
+def as_number(value: object) -> float | None:
+    """A real finite number, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond float64
+        return None
+    return number if math.isfinite(number) else None
+
+
+def target_paths(
+    path: str | Path, parts: Sequence[str] = ("",), *, overwrite: bool
+) -> tuple[Path, ...]:
+    """``PATH<part>.tif`` and ``PATH<part>.csv`` of each part; a FileExistsError for what is there.
+
+    One of :data:`ENDINGS` behind PATH is left out.
+    """
+    path = Path(path)
+    stem = path.with_suffix("") if path.suffix.lower() in ENDINGS else path
+    targets = tuple(
+        stem.with_name(f"{stem.name}{part}{ending}")
+        for part in parts
+        for ending in (".tif", ".csv")
+    )
+    for target in targets:
+        if target.exists() and not overwrite:
+            raise FileExistsError(f"{target} exists; choose another path or give overwrite=True")
+    return targets
+
+
+def write_all(targets: Sequence[Path], contents: Sequence[bytes]) -> None:
+    """Write all files beside their places first, then move them there."""
+    temporary = [t.with_name(f".{t.name}.{os.getpid()}-{secrets.token_hex(4)}") for t in targets]
+    try:
+        for target, file, content in zip(targets, temporary, contents, strict=True):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("xb") as opened:
+                opened.write(content)
+                opened.flush()
+                os.fsync(opened.fileno())
+        for target, file in zip(targets, temporary, strict=True):
+            os.replace(file, target)
+    finally:
+        for file in temporary:
+            with contextlib.suppress(OSError):  # gone already where all went well
+                file.unlink()
+
+
+def _parsed(where: str, text: str) -> Any:  # noqa: ANN401 - whatever JSON says
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{where} is not the JSON of its metadata") from None

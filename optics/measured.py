@@ -1,0 +1,257 @@
+"""A point-spread function from a picture of a point source.
+
+::
+
+    picture ──background──► light ──noise──► kept pixels, rings ──centroid──► window ──► psf
+    [..., H, W]   of the border       of the border             in the middle    sum = throughput
+"""
+
+import math
+import warnings
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .grid import coordinates
+from .quantity import check_finite, check_positive, check_real, image_size
+
+__all__ = ["measured_psf"]
+
+# Of 100 000 pixels of noise less than one exceeds 4.5 standard deviations; of 1000 pictures with a
+# dozen rings each less than three have one above 3.5.
+_PIXEL, _RING = 4.5, 3.5
+# Rings grow by a quarter, so that a tail is seen the better the wider it is.
+_GROWTH = 0.25
+# Noise, as a share of the brightest pixel, that can leave the MTF wrong by a tenth.
+_NOISY = 0.04
+
+
+def measured_psf(
+    picture: Tensor | np.ndarray,
+    *,
+    size: int | tuple[int, int],
+    background: float | Tensor | None = None,
+    noise: float | None = None,
+    centre: Literal["common", "each"] = "common",
+    picture_pitch: float | None = None,
+    pixel_pitch: float | None = None,
+    throughput: float = 1.0,
+) -> Tensor:
+    """Point-spread function from a picture of a point source.
+
+    The background is taken away, then the noise: pixels 4.5 standard deviations above the
+    background stay as they are; all others are replaced by their mean in rings about the centroid,
+    each a quarter wider than its radius within, where that is 3.5 of its own deviations above
+    the background, and by zero elsewhere. Setting to zero what lies below the background and no
+    more, as one is tempted to, makes a pedestal of the noise. At last the centroid is moved to the
+    window's centre (by the Fourier shift theorem), and the sum becomes ``throughput``.
+
+    Parameters
+    ----------
+    picture : Tensor or array, real ``[..., H, W]`` or ``[..., C, H, W]``
+        Linear values of any scale, also whole numbers as of a PNG; not saturated, with the point
+        not at the border. Whole numbers give a PSF of torch's default type.
+    size : int or (int, int), pixels
+        Window (h, w), no larger than the picture.
+    background : float or scalar Tensor, optional
+        In the unit of the picture; by default the mean along its border (a sixteenth of it wide)
+        without what is three deviations from the median there.
+    noise : float, optional
+        Standard deviation of a dark pixel, in the unit of the picture; by default that of the
+        border. 0 keeps all that lies above the background.
+    centre : {"common", "each"}
+        Channels ``[..., C, H, W]`` share one centroid, that of their sum, so that lateral colour
+        stays; or each has its own, which takes it away. Leading dimensions are always apart.
+    picture_pitch, pixel_pitch : float, metres, optional
+        Both or none: distance of the picture's samples, and of the sensor's pixels that the PSF
+        is for, which are no finer. Each pixel gets the light on its area, with that of a sample
+        spread evenly over its own: exact where the one is a whole multiple of the other, and
+        otherwise wrong by 0.02 of the peak for a spot of a deviation of 4 samples, 0.005 for 8.
+    throughput : float
+        Fraction of the light that the optics pass; a picture alone cannot tell.
+
+    Returns
+    -------
+    Tensor ``[..., h, w]``
+
+    Raises
+    ------
+    TypeError
+        When the picture is no tensor and no array.
+    ValueError
+        For a window larger than the picture, a picture without light above its background and
+        noise, an unknown centre, a negative noise, or pitches of which one is missing, not
+        positive, or finer in the sensor than in the picture: what the picture does not show,
+        interpolation does not either.
+
+    Warns
+    -----
+    UserWarning
+        When the noise is more than a twenty-fifth of the brightest pixel.
+
+    Notes
+    -----
+    A Gaussian of deviation 1.5 pixels in 65 x 65, with noise of 0.2, 0.5 and 1 % of its peak: the
+    share of the light within 9 x 9 pixels is met within 0.002, 0.006 and 0.002 in each of forty
+    draws (0.015 in 150 of the last), the MTF at any frequency within 0.005, 0.011 and 0.019. With
+    a halo that holds a tenth of the light, of deviation 8 pixels, the share is met within 0.008 at
+    0.05 % and 0.022 at 0.2 %; at 1 % most of the halo is lost. A tail that reaches the border
+    counts as background: give ``background``, or a larger picture. Where the camera cuts its noise
+    off at black, the share of the Gaussian is up to 0.02 too small at 0.5 % and 0.06 at 1 %: set a
+    black level.
+    """
+    picture = _as_tensor(picture)
+    check_real("picture", picture, "[..., H, W]")
+    check_finite("picture", picture)
+    height, width = image_size(size)
+    rows, columns = picture.shape[-2:]
+    ratio = _ratio(picture_pitch, pixel_pitch)
+    if max(height * ratio / rows, width * ratio / columns) > 1 + 1e-9:
+        allowed = rows, columns
+        if ratio != 1:
+            allowed = math.floor(rows / ratio + 1e-9), math.floor(columns / ratio + 1e-9)
+        raise ValueError(
+            f"size must be at most the picture's {allowed} pixels, not {(height, width)}"
+        )
+    if not 0 < throughput <= 1:
+        raise ValueError(f"throughput must be a fraction in (0, 1], not {throughput}")
+    if centre not in ("common", "each"):
+        raise ValueError(f"centre must be 'common' or 'each', not {centre!r}")
+    if noise is not None and not 0 <= noise < math.inf:
+        raise ValueError(f"noise must be 0 or more, in the unit of the picture, not {noise}")
+    level, deviation, count = _dark(picture)
+    if noise is not None:
+        deviation = torch.full_like(deviation, noise)
+    error = deviation / count.sqrt()
+    if background is not None:
+        level, error = background, torch.zeros_like(error)
+    light = _without_noise(picture - level, deviation, error)
+    total = light.sum((-2, -1), keepdim=True)
+    if not bool((total > 0).all()):
+        raise ValueError("picture has no light above its background and noise")
+    share = float((deviation / light.amax((-2, -1), keepdim=True)).max())
+    if share > _NOISY:
+        warnings.warn(
+            f"the noise is {share:.2g} of the brightest pixel, and what is fainter is lost: "
+            "average more pictures, or expose longer",
+            UserWarning,
+            stacklevel=2,
+        )
+    seen = light.sum(-3, keepdim=True) if centre == "common" and light.ndim > 2 else light
+    y, x = _centroid(seen)
+    # An even number of samples to a pixel: the axis goes between two, so that edges meet edges.
+    half = 0.5 if abs(ratio / 2 - round(ratio / 2)) < 1e-9 else 0.0
+    moved = _moved(light, y + half, x + half)
+    along = [_overlap(n, k, ratio, half) for n, k in ((rows, height), (columns, width))]
+    window = along[0].to(moved) @ moved @ along[1].mT.to(moved)
+    return window * (throughput / window.sum((-2, -1), keepdim=True))
+
+
+def _as_tensor(picture: Tensor | np.ndarray) -> Tensor:
+    """The picture in a floating type that can be transformed; what has none is left as it is."""
+    if isinstance(picture, np.ndarray):
+        if picture.dtype.kind not in "uif":
+            raise ValueError(f"picture must be real numbers [..., H, W], not {picture.dtype}")
+        # A copy: pictures are often read-only, and TIFF has its own order of bytes.
+        picture = torch.tensor(picture.astype(picture.dtype.newbyteorder("=")))
+    if not isinstance(picture, Tensor):
+        raise TypeError(
+            f"picture must be a Tensor or a numpy array [..., H, W], not {type(picture).__name__}"
+        )
+    whole = not (picture.is_floating_point() or picture.is_complex() or picture.dtype == torch.bool)
+    half = picture.is_floating_point() and picture.element_size() < 4
+    return picture.to(torch.get_default_dtype()) if whole or half else picture
+
+
+def _ratio(picture_pitch: float | None, pixel_pitch: float | None) -> float:
+    """Samples of the picture to a pixel of the sensor."""
+    if picture_pitch is None or pixel_pitch is None:
+        if picture_pitch is not pixel_pitch:
+            raise ValueError("give both picture_pitch and pixel_pitch, in metres, or none of them")
+        return 1.0
+    check_positive("picture_pitch", picture_pitch, "metres")
+    check_positive("pixel_pitch", pixel_pitch, "metres")
+    if pixel_pitch < picture_pitch * (1 - 1e-9):
+        raise ValueError(
+            f"pixel_pitch must be at least picture_pitch, {picture_pitch:g} metres, not "
+            f"{pixel_pitch:g}: take the picture at a higher magnification"
+        )
+    return pixel_pitch / picture_pitch
+
+
+def _dark(picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, deviation and number of the pixels along the border, ``[..., 1, 1]``."""
+    rows, columns = picture.shape[-2:]
+    width = max(1, min(rows, columns) // 16)
+    frame = torch.ones(rows, columns, dtype=torch.bool, device=picture.device)
+    frame[width : rows - width, width : columns - width] = False
+    border = picture.detach()[..., frame].double()
+    middle = border.median(-1, keepdim=True).values
+    # 1.4826 makes a Gaussian's deviation of the median one; where more than half of the pixels
+    # have one value, as in a picture that is cut off at black, the upper side alone has a spread.
+    spread = 1.4826 * (border - middle).abs().median(-1, keepdim=True).values
+    spread = torch.maximum(spread, border.quantile(0.8413, -1, keepdim=True) - middle)
+    # Noise of less than a code shows in few pixels, which are no outliers.
+    codes = picture.detach().unique()
+    step = float(codes.diff().min()) if len(codes) > 1 else 0.0
+    near = (border - middle).abs() <= (3 * spread).clamp_min(1.5 * step)
+    count = near.sum(-1, keepdim=True)
+    mean = (border * near).sum(-1, keepdim=True) / count
+    # Within three deviations lies 0.9866 of one, as a Gaussian has it.
+    deviation = (((border - mean) * near).square().sum(-1, keepdim=True) / count).sqrt() / 0.9866
+    # What is rounded to codes is at least a code above them, in the few pixels that show it.
+    deviation = torch.where(deviation > 0, deviation.hypot(deviation.new_tensor(step / 12**0.5)), 0)
+    mean, deviation, count = (v[..., None].to(picture) for v in (mean, deviation, count))
+    return mean, deviation, count
+
+
+def _without_noise(light: Tensor, deviation: Tensor, error: Tensor) -> Tensor:
+    """Pixels well above the noise, and the mean of all others in rings where it is."""
+    kept = light > _PIXEL * deviation.hypot(error)
+    bright = light * kept
+    y, x = _centroid(bright)
+    rows, columns = (coordinates(n, device=light.device).to(light) for n in light.shape[-2:])
+    radius = torch.hypot(rows[:, None] - y, columns - x)
+    edges = [1.0]
+    while edges[-1] < sum(light.shape[-2:]):
+        edges.append(edges[-1] + max(1.0, _GROWTH * edges[-1]))
+    ring = torch.bucketize(radius, torch.tensor(edges, dtype=light.dtype, device=light.device))
+    ring, rest = ring.flatten(-2), (~kept).to(light.dtype).flatten(-2)
+    empty = torch.zeros(*ring.shape[:-1], len(edges) + 1, dtype=light.dtype, device=light.device)
+    count = empty.scatter_add(-1, ring, rest).clamp_min(1)
+    mean = empty.scatter_add(-1, ring, light.flatten(-2) * rest) / count
+    seen = mean > _RING * (deviation[..., 0] / count.sqrt()).hypot(error[..., 0])
+    faint = torch.where(seen, mean, 0.0).gather(-1, ring).unflatten(-1, light.shape[-2:])
+    return torch.where(kept, light, faint)
+
+
+def _centroid(light: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the light is, ``[..., 1, 1]`` each, pixels from ``(H // 2, W // 2)``; 0 in the dark."""
+    rows, columns = (coordinates(n, device=light.device).to(light) for n in light.shape[-2:])
+    total = light.sum((-2, -1), keepdim=True)
+    total = torch.where(total > 0, total, 1.0)
+    y = (light * rows[:, None]).sum((-2, -1), keepdim=True) / total
+    return y, (light * columns).sum((-2, -1), keepdim=True) / total
+
+
+def _moved(light: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Light with the point (y, x) in the middle; the shift theorem keeps its sum."""
+    rows, columns = light.shape[-2:]
+    fy = torch.fft.fftfreq(rows, dtype=light.dtype, device=light.device)[:, None]
+    fx = torch.fft.rfftfreq(columns, dtype=light.dtype, device=light.device)
+    turns = 2 * math.pi * (fy * y + fx * x)
+    ramp = torch.complex(torch.cos(turns), torch.sin(turns))
+    return torch.fft.irfft2(torch.fft.rfft2(light) * ramp, s=(rows, columns)).clamp_min(0)
+
+
+def _overlap(samples: int, size: int, ratio: float, first: float) -> Tensor:
+    """Share of each sample that lies on each pixel, ``ratio`` samples wide, ``[size, samples]``.
+
+    The axis is ``first`` samples before ``samples // 2``, and in the middle of ``size // 2``.
+    """
+    here, there = coordinates(samples) + first, ratio * coordinates(size)[:, None]
+    high = torch.minimum(here + 0.5, there + ratio / 2)
+    low = torch.maximum(here - 0.5, there - ratio / 2)
+    return (high - low).clamp(0, 1)

@@ -1,0 +1,83 @@
+"""JPEG files against Pillow: their settings, and what libjpeg's buffer cannot hold."""
+
+import io
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from compress import psnr
+from compress.jpeg_file import JPEG
+
+
+def pictures(count: int = 3, channels: int = 3, height: int = 48, width: int = 40, seed: int = 0):
+    """Smooth random pictures."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(count, channels, height + 8, width + 8, generator=generator)
+    x = torch.nn.functional.avg_pool2d(x, 9, 1)
+    return (x - x.min()) / (x.max() - x.min())
+
+
+def noise(channels: int = 3, height: int = 48, width: int = 40) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(1, channels, height, width, generator=generator)
+
+
+def decode(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def test_recoding_what_was_decoded_hardly_changes_it():
+    for quality in (30, 75, 95):
+        codec = JPEG(quality, subsampling="4:4:4")
+        passes = [codec(pictures()).reconstruction]
+        for _ in range(4):
+            passes.append(codec(passes[-1]).reconstruction)
+        changes = [psnr(b, a).min() for a, b in itertools.pairwise(passes)]
+        assert changes[0] > 45
+        assert changes[-1] > 55  # it settles
+
+
+@pytest.mark.parametrize("quality", [90, 100])
+def test_noise_too_rich_for_pillows_buffer_is_still_written(quality):
+    codec = JPEG(quality, subsampling="4:4:4")
+    (data,) = codec.compress(noise(3, 256, 256))
+    assert decode(data).shape == (256, 256, 3)
+
+
+@pytest.mark.parametrize("quality", [0, 101, -5, 50.5, "75", float("nan"), None])
+def test_the_quality_of_jpeg_is_checked(quality):
+    with pytest.raises(ValueError, match=r"quality must be a whole number of 1 to 100, got"):
+        JPEG(quality)
+
+
+def test_the_quality_of_jpeg_reaches_from_1_to_100():
+    image = pictures(1, 3, 128, 128)
+    coded = [JPEG(quality, subsampling="4:4:4")(image) for quality in (1, 100)]
+    assert all(c.reconstruction.isfinite().all() and c.bits.isfinite().all() for c in coded)
+    assert psnr(coded[1].reconstruction, image) > 40 > 25 > psnr(coded[0].reconstruction, image)
+
+
+def test_chrominance_costs_what_its_resolution_says():
+    image = noise(3, 64, 64)
+    sizes = [
+        len(JPEG(90, subsampling=subsampling).compress(image)[0])
+        for subsampling in ("4:2:0", "4:2:2", "4:4:4")
+    ]
+    assert sizes == sorted(set(sizes))
+    grey = {len(JPEG(90, subsampling=s).compress(image[:, :1])[0]) for s in ("4:2:0", "4:4:4")}
+    assert len(grey) == 1
+
+
+def test_a_subsampling_that_jpeg_lacks_is_refused():
+    with pytest.raises(ValueError, match=r"subsampling must be one of .* got '4:1:1'"):
+        JPEG(subsampling="4:1:1")
+
+
+def test_repr():
+    assert repr(JPEG(50)) == "JPEG(quality=50, subsampling='4:2:0')"
+    assert repr(JPEG(50, block_bits=True)) == (
+        "JPEG(quality=50, subsampling='4:2:0', block_bits=True)"
+    )

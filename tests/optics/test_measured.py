@@ -1,0 +1,238 @@
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import erf
+
+import optics
+from optics.measured import _overlap
+
+_I = torch.arange(65, dtype=torch.float64) - 32
+
+
+def _gauss(sigma, y=0.0, x=0.0):
+    return torch.exp(-((_I[:, None] - y) ** 2 + (_I - x) ** 2) / (2 * sigma**2))
+
+
+_SPOT = _gauss(1.5)
+# A tenth of the light, in a halo of 0.4 % of the peak.
+_HALO = _SPOT + 0.1 / 0.9 * (1.5 / 8) ** 2 * _gauss(8)
+
+
+def _noisy(spot, noise, seed):
+    """A camera's picture: background 100, peak 1000, noise a share of the peak."""
+    generator = torch.Generator().manual_seed(seed)
+    return 100 + 1000 * (spot + noise * torch.randn(65, 65, generator=generator).double())
+
+
+def _core(psf):
+    return float(psf[28:37, 28:37].sum() / psf.sum())
+
+
+def test_a_measured_psf_is_centred_cut_and_has_the_light_it_is_given():
+    y, x = np.indices((41, 50))
+    spot = np.exp(-((y - 17.3) ** 2 + (x - 28.6) ** 2) / (2 * 2.0**2))
+    picture = torch.from_numpy(400 * spot + 100)
+    psf = optics.measured_psf(picture, size=21, throughput=0.6)
+    i = np.arange(21) - 10
+    expected = np.exp(-(np.hypot(i[:, None], i) ** 2) / (2 * 2.0**2))
+    expected *= 0.6 / expected.sum()
+    np.testing.assert_allclose(psf.numpy(), expected, atol=2e-5)
+    stack = optics.measured_psf(picture.expand(3, 41, 50), size=21, background=100.0)
+    assert stack.shape == (3, 21, 21)
+    torch.testing.assert_close(stack.sum((-2, -1)), torch.ones(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("noise", [0.002, 0.005, 0.01])
+@pytest.mark.parametrize("background", [None, 100.0])
+def test_noise_makes_no_pedestal(noise, background):
+    # What is below the background set to zero and no more leaves shares of 0.81, 0.63 and 0.45.
+    expected = optics.mtf(_SPOT / _SPOT.sum())
+    for seed in range(8):
+        psf = optics.measured_psf(_noisy(_SPOT, noise, seed), size=65, background=background)
+        assert (psf >= 0).all()
+        assert _core(psf) == pytest.approx(_core(_SPOT), abs=0.02)
+        mtf = optics.mtf(psf)
+        assert float(mtf[32, 42]) == pytest.approx(float(expected[32, 42]), rel=0.04)
+        assert abs(mtf - expected).max() <= 0.03
+
+
+def test_a_faint_halo_stays_where_the_noise_lets_it_be_seen():
+    expected = optics.mtf(_HALO / _HALO.sum())
+    for seed in range(8):
+        psf = optics.measured_psf(_noisy(_HALO, 0.0005, seed), size=65)
+        # 0.914 with the halo and 0.996 without.
+        assert _core(psf) == pytest.approx(_core(_HALO), abs=0.008)
+        assert abs(optics.mtf(psf) - expected).max() <= 0.01
+        psf = optics.measured_psf(_noisy(_HALO, 0.002, seed), size=65)
+        assert _core(psf) == pytest.approx(_core(_HALO), abs=0.025)
+    # Without noise it lacks what of the halo is taken for background or, known to be none, for
+    # noise: its own change along the border.
+    for background, allowed in ((100.0, 1e-5), (None, 5e-4)):
+        psf = optics.measured_psf(_noisy(_HALO, 0.0, 0), size=65, background=background)
+        assert _core(psf) == pytest.approx(_core(_HALO), abs=allowed)
+
+
+def test_a_picture_in_codes_has_its_noise_between_them():
+    # 8 bits: noise of 0.1 to 2 codes, and a background that is no whole code. Where few pixels
+    # are a code above the rest, taking all of these for light would leave a share of 0.945.
+    for noise in (0.0005, 0.002, 0.01):
+        for seed in range(4):
+            codes = (0.2 * _noisy(_SPOT, noise, seed) + 0.3).round().to(torch.uint8)
+            assert int(codes.max()) < 255
+            psf = optics.measured_psf(codes, size=65)
+            assert psf.dtype == torch.float32
+            assert _core(psf) == pytest.approx(_core(_SPOT), abs=0.015)
+            # The same as fractions, whose type does not tell.
+            fractions = optics.measured_psf(codes.double() / 255, size=65)
+            torch.testing.assert_close(psf.double(), fractions, rtol=0, atol=5e-4)
+
+
+def test_the_noise_can_be_said():
+    picture = _noisy(_SPOT, 0.005, 0)
+    # Without any the picture is as it was, less what lies below the background.
+    plain = optics.measured_psf(_noisy(_SPOT, 0.005, 0), size=65, background=100.0, noise=0.0)
+    assert _core(plain) < 0.65
+    most = optics.measured_psf(picture, size=65, background=100.0, noise=30.0)
+    assert int((most > 1e-3 * most.max()).sum()) < 120
+    with pytest.raises(ValueError, match="no light above its background and noise"):
+        optics.measured_psf(picture, size=65, noise=1000.0)
+    for bad in (-1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="noise must be 0 or more, in the unit of the picture"):
+            optics.measured_psf(picture, size=65, noise=bad)
+
+
+def test_a_picture_of_noise_is_warned_of():
+    with pytest.warns(UserWarning, match=r"the noise is 0\.\d+ of the brightest pixel.*average"):
+        optics.measured_psf(_noisy(_SPOT, 0.08, 0), size=65)
+    with pytest.raises(ValueError, match="no light above its background and noise"):
+        optics.measured_psf(_noisy(0 * _SPOT, 0.01, 0), size=65)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optics.measured_psf(_noisy(_SPOT, 0.02, 0), size=65)
+
+
+def _place(psf):
+    i = torch.arange(psf.shape[-1], dtype=psf.dtype) - psf.shape[-1] // 2
+    total = psf.sum((-2, -1))
+    return (
+        torch.stack(((psf.sum(-1) * i).sum(-1), (psf.sum(-2) * i).sum(-1)), -1) / total[..., None]
+    )
+
+
+def test_lateral_colour_stays_unless_each_channel_is_centred():
+    red, blue = _gauss(1.5, 3.0, 1.0), 0.5 * _gauss(2.0, 3.6, -2.0)
+    picture = 100 + 1000 * torch.stack((red, blue))
+    weight = float(blue.sum() / (red + blue).sum())
+    middle = torch.tensor([3 + 0.6 * weight, 1 - 3 * weight], dtype=torch.float64)
+    wanted = torch.tensor([[3.0, 1.0], [3.6, -2.0]], dtype=torch.float64) - middle
+    found = _place(optics.measured_psf(picture, size=41))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=2e-3)
+    each = _place(optics.measured_psf(picture, size=41, centre="each"))
+    torch.testing.assert_close(each, torch.zeros_like(each), rtol=0, atol=2e-3)
+    # Pictures of a batch have nothing in common.
+    batch = torch.stack((picture, picture.roll((-4, 5), (-2, -1))))
+    both = optics.measured_psf(batch, size=41)
+    torch.testing.assert_close(_place(both)[1], wanted, rtol=0, atol=2e-3)
+    torch.testing.assert_close(both[0], optics.measured_psf(picture, size=41))
+    with pytest.raises(ValueError, match="centre must be 'common' or 'each', not 'all'"):
+        optics.measured_psf(picture, size=41, centre="all")
+
+
+def _pixels(size, pitch, sigma):
+    """Light of a Gaussian on each pixel, all of it 1."""
+    edges = (np.arange(size + 1) - size // 2 - 0.5) * pitch / (sigma * math.sqrt(2))
+    along = np.diff(erf(edges)) / 2
+    return along[:, None] * along
+
+
+@pytest.mark.parametrize(
+    # Whole multiples are exact; others spread a sample evenly, with the error that is documented.
+    ("pitch", "size", "allowed"),
+    [
+        (1e-6, 31, 1e-12),
+        (2e-6, 21, 1e-12),
+        (3e-6, 15, 1e-12),
+        (4e-6, 15, 1e-12),
+        (1.5e-6, 31, 0.02),
+        (2.7e-6, 17, 0.02),
+    ],
+)
+def test_samples_are_gathered_on_the_areas_of_pixels(pitch, size, allowed):
+    sigma = 4e-6
+    picture = torch.from_numpy(_pixels(61, 1e-6, sigma))
+    psf = optics.measured_psf(
+        picture, size=size, background=0.0, noise=0.0, picture_pitch=1e-6, pixel_pitch=pitch
+    ).numpy()
+    expected = _pixels(size, pitch, sigma)
+    expected /= expected.sum()
+    assert abs(psf - expected).max() <= allowed * expected.max()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(1, 6), st.integers(1, 40), st.sampled_from([0.0, 0.5]))
+def test_no_light_is_lost_between_pixels(ratio, samples, first):
+    # Every sample that pixels cover gives all of its light away, and a pixel takes its width.
+    size = 2 * math.ceil(samples / ratio / 2) + 3
+    overlap = _overlap(samples, size, ratio, first)
+    torch.testing.assert_close(overlap.sum(0), torch.ones(samples, dtype=torch.float64))
+    assert float(overlap.sum(1).max()) <= ratio + 1e-9
+    assert (overlap >= 0).all()
+
+
+def test_pitches_that_make_no_pixels_are_refused():
+    both = "give both picture_pitch and pixel_pitch, in metres, or none of them"
+    for given_one in ({"picture_pitch": 1e-6}, {"pixel_pitch": 1e-6}):
+        with pytest.raises(ValueError, match=both):
+            optics.measured_psf(_SPOT, size=9, **given_one)
+    with pytest.raises(ValueError, match=r"at least picture_pitch, 2e-06 metres, not 1e-06: take"):
+        optics.measured_psf(_SPOT, size=9, picture_pitch=2e-6, pixel_pitch=1e-6)
+    with pytest.raises(ValueError, match="picture_pitch must be positive and finite, in metres"):
+        optics.measured_psf(_SPOT, size=9, picture_pitch=-1e-6, pixel_pitch=1e-6)
+    with pytest.raises(
+        ValueError, match=r"at most the picture's \(21, 21\) pixels, not \(22, 22\)"
+    ):
+        optics.measured_psf(_SPOT, size=22, picture_pitch=1e-6, pixel_pitch=3e-6)
+    assert optics.measured_psf(_SPOT, size=21, picture_pitch=1e-6, pixel_pitch=3e-6).shape[0] == 21
+
+
+@pytest.mark.parametrize("kind", ["u1", "<u2", ">u2", "i4", "f4", ">f8"])
+def test_arrays_and_whole_numbers_are_pictures(kind):
+    codes = (200 * _SPOT + 20).round().numpy()
+    given_codes = codes.astype(kind)
+    given_codes.flags.writeable = False
+    psf = optics.measured_psf(given_codes, size=21)
+    assert psf.dtype == (torch.float64 if kind == ">f8" else torch.float32)
+    expected = optics.measured_psf(torch.from_numpy(codes), size=21)
+    torch.testing.assert_close(psf.double(), expected, rtol=0, atol=1e-6)
+
+
+def test_whole_and_half_tensors_are_pictures():
+    codes = (200 * _SPOT + 20).round()
+    expected = optics.measured_psf(codes, size=21).float()
+    for kind in (torch.uint8, torch.uint16, torch.int64, torch.float16):
+        psf = optics.measured_psf(codes.to(kind), size=21)
+        torch.testing.assert_close(psf, expected, rtol=0, atol=1e-6)
+
+
+def test_other_pictures_are_refused():
+    with pytest.raises(TypeError, match=r"a Tensor or a numpy array \[\.\.\., H, W\], not list"):
+        optics.measured_psf([[1.0]], size=1)
+    for kind in (bool, complex, object):
+        with pytest.raises(ValueError, match="picture must be real numbers"):
+            optics.measured_psf(np.ones((5, 5), kind), size=3)
+    for kind in (torch.bool, torch.complex64):
+        with pytest.raises(ValueError, match="picture must be real floating point"):
+            optics.measured_psf(torch.ones(5, 5, dtype=kind), size=3)
+    with pytest.raises(ValueError, match="picture must be finite"):
+        optics.measured_psf(torch.full((5, 5), math.nan), size=3)
+    with pytest.raises(ValueError, match=r"size must be at most the picture's \(5, 5\) pixels"):
+        optics.measured_psf(torch.ones(5, 5), size=7)
+    with pytest.raises(ValueError, match="no light above its background"):
+        optics.measured_psf(torch.ones(5, 5), size=3)
+    with pytest.raises(ValueError, match="throughput must be a fraction"):
+        optics.measured_psf(torch.ones(5, 5), size=3, throughput=2)
