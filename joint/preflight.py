@@ -3,10 +3,9 @@
 import math
 
 import torch
-from torch import Tensor
 
 from classify import LesionDataset, check_classes
-from compress import ssim
+from compress.metrics import SSIM_WINDOW
 
 from .evaluate import device_of
 from .feed import as_scenes
@@ -94,22 +93,15 @@ def check_run(
                     f"the classifier tells {output.logits.shape[1]} classes apart, the data set "
                     f"has {len(train.classes)}: {', '.join(train.classes)}"
                 )
-            if config.monitor == "ssim":
-                _check_ssim(output.measurement)
+            height, width = output.measurement.shape[-2:]
+            if config.monitor == "ssim" and min(height, width) < SSIM_WINDOW:
+                raise ValueError(
+                    f"monitor='ssim' does not exist for the {height} x {width} pixels that the "
+                    f"codec is handed, which must be at least {SSIM_WINDOW}x{SSIM_WINDOW}: use "
+                    "'psnr', or larger pictures"
+                )
             losses = objective(output, labels)
         _check_gradients(system, losses, objective, learning)
-
-
-def _check_ssim(pictures: Tensor) -> None:
-    """Refuse a monitor that no epoch would have."""
-    try:
-        ssim(pictures, pictures)
-    except ValueError as error:
-        height, width = pictures.shape[-2:]
-        raise ValueError(
-            f"monitor='ssim' does not exist for the {height} x {width} pixels that the codec is "
-            f"handed ({error}): use 'psnr', or larger pictures"
-        ) from error
 
 
 def _check_gradients(
