@@ -1,12 +1,16 @@
 """Synthetic pictures, and every codec whose nets are evaluated exactly."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from compress import Autoencoder, Codec, FactorizedCodec, HyperpriorCodec
+
+sys.path.append(str(Path(__file__).parent))  # drawn.py
 
 #: Name of a codec: how it is built for a number of channels.
 EXACT: dict[str, Callable[[int], Codec]] = {

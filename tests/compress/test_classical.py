@@ -1,47 +1,12 @@
 """The settings of WebP, JPEG 2000, AVIF and PNG, against Pillow itself."""
 
-import io
-import struct
-
-import numpy as np
 import pytest
 import torch
+from drawn import levels_of, noise, patched, pictures, scene, written
 from PIL import Image
 
 from compress import CorruptStream, psnr
 from compress.classical import AVIF, JPEG2000, PNG, WebP
-
-
-def pictures(count: int = 3, channels: int = 3, height: int = 48, width: int = 40, seed: int = 0):
-    """Smooth random pictures."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.rand(count, channels, height + 8, width + 8, generator=generator)
-    x = torch.nn.functional.avg_pool2d(x, 9, 1)
-    return (x - x.min()) / (x.max() - x.min())
-
-
-def scene(count: int = 1, side: int = 96, grain: float = 0.0) -> torch.Tensor:
-    """Pictures whose colours mostly go together, as in photographs."""
-    x = 0.8 * pictures(count, 1, side, side) + 0.2 * pictures(count, 3, side, side, seed=1)
-    return (1 - grain) * x + grain * noise(1, side, side)
-
-
-def noise(channels: int = 3, height: int = 48, width: int = 40) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand(1, channels, height, width, generator=generator)
-
-
-def levels_of(image: torch.Tensor) -> np.ndarray:
-    """The 8-bit picture ``[H, W, C]`` or ``[H, W]`` of ``[C, H, W]``."""
-    levels = (255 * image).round().byte().movedim(0, -1).numpy()
-    return levels[..., 0] if levels.shape[-1] == 1 else levels
-
-
-def written(picture: Image.Image | np.ndarray, kind: str, options: dict | None = None) -> bytes:
-    file = io.BytesIO()
-    picture = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
-    picture.save(file, kind, **(options or {}))
-    return file.getvalue()
 
 
 def test_the_settings_of_jpeg2000_aim_where_they_say():
@@ -101,11 +66,6 @@ def test_any_damage_of_a_png_is_noticed():
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(CorruptStream, match="payload 0: "):
             PNG().decompress([bytes(damaged)])
-
-
-def patched(data: bytes, place: int, code: str, *values: int) -> bytes:
-    size = struct.calcsize(code)
-    return data[:place] + struct.pack(code, *values) + data[place + size :]
 
 
 def test_a_box_of_an_avif_has_a_length():

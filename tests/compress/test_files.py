@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
+from drawn import levels_of, noise, patched, pictures, scene, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
@@ -48,38 +49,6 @@ LOSSLESS = [
 codecs = pytest.mark.parametrize(
     "codec", [codec for codec, _ in CODECS], ids=lambda codec: repr(codec).replace(" ", "")
 )
-
-
-def pictures(count: int = 3, channels: int = 3, height: int = 48, width: int = 40, seed: int = 0):
-    """Smooth random pictures."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.rand(count, channels, height + 8, width + 8, generator=generator)
-    x = torch.nn.functional.avg_pool2d(x, 9, 1)
-    return (x - x.min()) / (x.max() - x.min())
-
-
-def scene(count: int = 1, side: int = 96, grain: float = 0.0) -> torch.Tensor:
-    """Pictures whose colours mostly go together, as in photographs."""
-    x = 0.8 * pictures(count, 1, side, side) + 0.2 * pictures(count, 3, side, side, seed=1)
-    return (1 - grain) * x + grain * noise(1, side, side)
-
-
-def noise(channels: int = 3, height: int = 48, width: int = 40) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand(1, channels, height, width, generator=generator)
-
-
-def levels_of(image: torch.Tensor) -> np.ndarray:
-    """The 8-bit picture ``[H, W, C]`` or ``[H, W]`` of ``[C, H, W]``."""
-    levels = (255 * image).round().byte().movedim(0, -1).numpy()
-    return levels[..., 0] if levels.shape[-1] == 1 else levels
-
-
-def written(picture: Image.Image | np.ndarray, kind: str, options: dict | None = None) -> bytes:
-    file = io.BytesIO()
-    picture = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
-    picture.save(file, kind, **(options or {}))
-    return file.getvalue()
 
 
 def channels_of(codec: FileCodec) -> list[int]:
@@ -380,11 +349,6 @@ def test_pictures_of_different_shapes_do_not_form_a_batch():
     grey, colour = (JPEG().compress(pictures(1, channels))[0] for channels in (1, 3))
     with pytest.raises(ValueError, match="different sizes do not form one batch: 48x40x1, 48x40x3"):
         JPEG().decompress([colour, grey])
-
-
-def patched(data: bytes, place: int, code: str, *values: int) -> bytes:
-    size = struct.calcsize(code)
-    return data[:place] + struct.pack(code, *values) + data[place + size :]
 
 
 def giants() -> dict[str, tuple[FileCodec, bytes]]:

@@ -5,24 +5,11 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
+from drawn import noise, pictures
 from PIL import Image
 
 from compress import psnr
 from compress.jpeg_file import JPEG
-
-
-def pictures(count: int = 3, channels: int = 3, height: int = 48, width: int = 40, seed: int = 0):
-    """Smooth random pictures."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.rand(count, channels, height + 8, width + 8, generator=generator)
-    x = torch.nn.functional.avg_pool2d(x, 9, 1)
-    return (x - x.min()) / (x.max() - x.min())
-
-
-def noise(channels: int = 3, height: int = 48, width: int = 40) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand(1, channels, height, width, generator=generator)
 
 
 def decode(data: bytes) -> np.ndarray:
