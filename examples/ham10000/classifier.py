@@ -28,11 +28,11 @@ from joint import (
     Training,
     build_data,
     data_config,
+    evaluate,
     fit,
     preferred_precision,
 )
-from joint.explain import Views, average_views
-from joint.feed import as_scenes
+from joint.explain import Views
 from joint.figure import report_figure, save_figure
 
 Method = Literal[
@@ -172,13 +172,11 @@ def train(run: Run, options: Options, parts: classify.Split) -> ImagingSystem:
 
 
 def scores(system: ImagingSystem, data: classify.LesionDataset, options: Options) -> np.ndarray:
-    """Logarithms of the probabilities ``[N, K]``, averaged over the views."""
-    said = []
-    for index in torch.arange(len(data)).split(options.batch_size):
-        scenes, _ = as_scenes(data.gather(index), torch.device(options.device))
-        with torch.no_grad():
-            said.append(average_views(system, scenes, views=options.views).logits.double().cpu())
-    return torch.cat(said).numpy()
+    """Class scores ``[N, K]``, of the average over the views."""
+    system.to(options.device)
+    found = evaluate(system, data, views=options.views, batch_size=options.batch_size)
+    assert found.logits is not None
+    return found.logits
 
 
 def judge(run: Run, options: Options, parts: classify.Split, system: ImagingSystem) -> None:
