@@ -302,7 +302,11 @@ class FourierFilter(FrontEnd):
         return (t.real.square() + t.imag.square()).mean()
 
     def forward(self, scene: Tensor) -> Tensor:
-        """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]``."""
+        """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]``, real or a field.
+
+        A complex scene is the field itself, so that phase objects can be imaged; incoherent light
+        has none.
+        """
         if scene.ndim != 4 or scene.shape[1:] != (self.in_channels, *self.size):
             raise ValueError(
                 f"the filter is sampled for scenes [B, {self.in_channels}, {self.size[0]}, "
@@ -321,7 +325,8 @@ class FourierFilter(FrontEnd):
             return coherent_image(scene, self.transmission, oversample=self.oversample)
         if self.illumination == "incoherent":
             return incoherent_image(scene, self.transmission, oversample=self.oversample)
-        source = torch.full((len(self.tilts),), 1 / len(self.tilts)).to(scene)
+        points = len(self.tilts)
+        source = torch.full((points,), 1 / points, dtype=torch.float64, device=scene.device)
         return partially_coherent_image(
             scene, self.transmission, source=source, tilts=self.tilts, oversample=self.oversample
         )

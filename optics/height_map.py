@@ -126,8 +126,9 @@ class HeightMap(PhaseElement):
     max_height : float, metres, optional
         Depth that can be made. By default one wave, ``design_wavelength / (n - 1)``.
     levels : int, optional
-        Heights that can be made, counted modulo one wave at the design wavelength; see
-        :func:`quantize_height`.
+        Number L of heights that can be made. Of a relief of up to one wave, the L heights of
+        :func:`quantize_height`, counted modulo that wave at the design wavelength; of a deeper
+        one, evenly from 0 to ``max_height``, because waves of another length would notice.
     minimum_feature : float, metres
         Width of a disk that the relief is averaged over before it is rounded, so that no smaller
         detail is designed.
@@ -141,8 +142,10 @@ class HeightMap(PhaseElement):
 
     Notes
     -----
-    :attr:`sharpness` is that of :func:`quantize_height`; raise it during training. Call
-    :meth:`draw_etch_error` before each step to train for a maker's tolerance.
+    What is trained is ``raw``, of which ``max_height * sigmoid(raw)`` is the relief: a number
+    without a unit, for a learning rate of 0.01 to 0.1 whatever the height. :attr:`sharpness` is
+    that of :func:`quantize_height`; raise it during training. Call :meth:`draw_etch_error` before
+    each step to train for a maker's tolerance.
     """
 
     etch_error: Tensor | None
@@ -193,9 +196,16 @@ class HeightMap(PhaseElement):
             height = convolve(height[None, None], self.feature, boundary="replicate")[0, 0]
         if self.levels is not None:
             height = quantize_height(
-                height, levels=self.levels, period=self.period, sharpness=self.sharpness
+                height, levels=self.levels, period=self._repeats(), sharpness=self.sharpness
             )
         return height
+
+    def _repeats(self) -> float:
+        """Height modulo which the levels count, metres: one wave, or none that can be reached."""
+        assert self.levels is not None
+        if self.max_height <= self.period * (1 + 1e-6):
+            return self.period
+        return self.max_height * self.levels / (self.levels - 1)
 
     def refractive_index(self, wavelength: Tensor) -> Tensor:
         """Index ``[L]`` of the material.

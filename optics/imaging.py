@@ -109,8 +109,11 @@ _DARKEST = 1e-6
 def scene_field(scene: Tensor) -> Tensor:
     """Field of a transparency ``scene`` without phase: the root of its radiance.
 
-    Real, of the shape of the scene; straight below 1e-6, where the root has no finite slope.
+    Real, of the shape of the scene; straight below 1e-6, where the root has no finite slope. A
+    complex scene is the field itself, and comes back as it is.
     """
+    if scene.is_complex():
+        return scene
     return scene / scene.clamp_min(_DARKEST).sqrt()
 
 
@@ -410,8 +413,9 @@ class CoherentImaging(FrontEnd):
                 f"{tuple(scene.shape)}"
             )
         check_complex("scene", scene, "[B, C, H, W]")
-        field = scene if scene.is_complex() else scene_field(scene)
-        image = coherent_blur(field, self.pupil.amplitude_spread(), boundary=self.boundary)
+        image = coherent_blur(
+            scene_field(scene), self.pupil.amplitude_spread(), boundary=self.boundary
+        )
         return squared_modulus(image)
 
     def combine(self, raw: Tensor) -> Tensor:

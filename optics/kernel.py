@@ -182,7 +182,12 @@ class LearnedKernel(FrontEnd):
     -----
     :attr:`kernels` is non-negative and energy-limited by construction, see
     :func:`optics.energy_limited`. ``F`` filters take ``F * (2 if signed else 1)`` exposures,
-    which share one exposure time.
+    which share one exposure time. As many copies of the picture side by side on one sensor, from
+    one PSF with all kernels in it (Chang et al., Sci. Rep. 8:12324, 2018), share the light in the
+    same way, and differ in dark current alone.
+
+    Several random filters are ``torch.cat([kernel_start("random", 7, generator=generator) for _ in
+    range(F)])``.
     """
 
     def __init__(

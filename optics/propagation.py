@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .grid import coordinates, fast_size
-from .quantity import check_complex, check_finite, check_positive
+from .quantity import check_complex, check_finite, check_positive, looked_at
 
 __all__ = ["FarField", "angular_spectrum", "fraunhofer", "fresnel"]
 
@@ -39,6 +39,7 @@ class FarField(NamedTuple):
         Complex amplitude, the axis at ``(H // 2, W // 2)``.
     spacing : (float or Tensor, float or Tensor)
         Distance of its rows and of its columns, metres; tensors ``[...]`` where an argument was.
+        Of a square field they are equal, and ``spacing[0]`` goes to what comes next.
     """
 
     field: Tensor
@@ -99,9 +100,10 @@ def angular_spectrum(
     Warns
     -----
     UserWarning
-        When the band limit, at quantities given in floats, leaves less than half of the grid's
-        band: without padding always, with it (when the waves cut away have left the grid anyway)
-        if fewer than 16 frequencies are left on each side of the axis.
+        When the band limit leaves less than half of the grid's band: without padding always, with
+        it (when the waves cut away have left the grid anyway) if fewer than 16 frequencies are
+        left on each side of the axis. Tensors are looked at on the CPU only; of several
+        wavelengths or distances, the worst is told.
 
     Notes
     -----
@@ -137,7 +139,8 @@ def fresnel(
     """Propagate with Fresnel's transfer function ``exp(-i pi λ z f**2 / n)``, same grid.
 
     :func:`angular_spectrum` to the first order in ``s = (λ f / n)**2``: the phase differs by
-    ``k z s**2 / 8``. It costs the same, and is here to compare with closed forms.
+    ``k z s**2 / 8``. It costs the same, and is here to compare with closed forms. Samples of about
+    a wavelength, as in diffractive networks, send light far beyond small angles.
 
     Parameters
     ----------
@@ -349,30 +352,37 @@ def _mirrored(quarter: Tensor, size: tuple[int, int]) -> Tensor:
     return quarter
 
 
+def _each(medium: _Medium) -> list[tuple[float, ...]]:
+    """Every combination of the quantities, as floats."""
+    values = (torch.as_tensor(value, dtype=torch.float64).detach() for value in medium)
+    columns = [column.flatten() for column in torch.broadcast_tensors(*values)]
+    return [tuple(float(value) for value in row) for row in zip(*columns, strict=True)]
+
+
 def _warn_band(medium: _Medium, size: tuple[int, int], pad: bool) -> None:
-    """Warn where the band limit makes the answer doubtful; floats only, nothing is awaited."""
-    spacing, wavelength, distance = medium
-    if (
-        isinstance(spacing, Tensor)
-        or isinstance(wavelength, Tensor)
-        or isinstance(distance, Tensor)
-        or torch.compiler.is_compiling()
-    ):
+    """Warn where the band limit makes the answer doubtful; no accelerator is awaited."""
+    tensors = [value for value in medium if isinstance(value, Tensor)]
+    if torch.compiler.is_compiling() or not all(looked_at(value) for value in tensors):
         return
-    step = 1 / (min(size) * spacing)
-    limit = 1 / (wavelength * math.hypot(2 * step * distance, 1))
-    part = limit / min(0.5 / spacing, 1 / wavelength)
-    left = limit / step
-    if part >= 0.5 or (pad and left >= _FEWEST_FREQUENCIES):
+    doubtful = []
+    for spacing, wavelength, distance in _each(medium) if tensors else [medium]:
+        step = 1 / (min(size) * spacing)
+        limit = 1 / (wavelength * math.hypot(2 * step * distance, 1))
+        part = limit / min(0.5 / spacing, 1 / wavelength)
+        left = limit / step
+        if part < 0.5 and (not pad or left < _FEWEST_FREQUENCIES):
+            doubtful.append((part, left, distance))
+    if not doubtful:
         return
+    part, left, distance = min(doubtful)
     if pad:
         reason = f"{left:.2g} frequencies on each side of the axis, fewer than "
         reason += f"{_FEWEST_FREQUENCIES}; use more or wider samples, or fraunhofer"
     else:
         reason = "and the waves cut away would still land on the unpadded grid; use pad=True"
     warnings.warn(
-        f"at a distance of {distance:g} m the band limit leaves {100 * part:.2g} % of the band of "
-        f"the grid, {reason}, or a shorter distance",
+        f"at a distance of {distance:.3g} m the band limit leaves {100 * part:.2g} % of the band "
+        f"of the grid, {reason}, or a shorter distance",
         UserWarning,
         stacklevel=3,
     )

@@ -21,7 +21,7 @@ from .fourier import kept, phasor
 from .grid import coordinates
 from .planes import as_field, as_planes, polar_planes
 from .psf import amplitude_spread, psf_from_planes
-from .quantity import as_real, check_finite, check_positive, hold, image_size
+from .quantity import as_real, check_finite, check_number, check_positive, hold, image_size
 
 __all__ = ["Pupil", "defocus_path"]
 
@@ -54,10 +54,14 @@ def defocus_path(
     ------
     ValueError
         When the spacing is not positive, or a tensor puts the point or the focus into the pupil.
+    TypeError
+        For several distances that are no Tensor.
     ZeroDivisionError
         When a float does: a distance or focus of 0.
     """
     check_positive("spacing", spacing, "metres")
+    check_number("distance", distance, "metres")
+    check_number("focus", focus, "metres")
     vergence = torch.as_tensor(1 / distance - 1 / focus, dtype=torch.float64)
     check_finite("1 / distance - 1 / focus", vergence, "1/metres")
     y, x = (coordinates(n, spacing=spacing, device=vergence.device) for n in image_size(size))
@@ -79,14 +83,18 @@ class Pupil(nn.Module):
         One PSF is formed at each.
     focal_length : float, metres
         Of the lens, a thin one in its pupil. The image lies at :attr:`image_distance` behind it:
-        in the focal plane for a focus at infinity, further away for a nearer one.
+        in the focal plane for a focus at infinity, further away for a nearer one. Where the
+        elements focus by themselves, ``Lens(focal_length=-focal_length)`` among them takes it
+        away.
     pixel_pitch : float, metres
     psf_size : int or (int, int), pixels
     size, spacing : int or (int, int); float, metres, optional
         Grid of the pupil, needed when there are no elements.
     aperture : Tensor, real ``[H, W]``, optional
         Amplitude of the open aperture, in 0..1: by default the largest circle on the grid. The
-        light it lets in is what throughput is a fraction of. A parameter is trained as it is; an
+        light it lets in is what throughput is a fraction of, so that a code in it costs nothing:
+        one that is to be paid for, a coded aperture in a lens that was open, is an
+        :class:`AmplitudeMask` among the elements. A parameter is trained as it is; an
         :class:`AmplitudeMask` stays within 0..1.
     focus : float, metres
         Distance in front of the pupil that is sharp, beyond the focal length.

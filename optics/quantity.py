@@ -17,6 +17,7 @@ __all__ = [
     "check_between",
     "check_complex",
     "check_finite",
+    "check_number",
     "check_positive",
     "check_real",
     "hold",
@@ -47,6 +48,7 @@ def check_positive(name: str, value: float | Tensor, unit: str) -> None:
             return
         allowed = bool((torch.isfinite(value) & (value > 0)).all())
     else:
+        check_number(name, value, unit)
         allowed = 0 < value < float("inf")
     if not allowed:
         raise ValueError(f"{name} must be positive and finite, in {unit}, not {_shown(value)}")
@@ -54,9 +56,28 @@ def check_positive(name: str, value: float | Tensor, unit: str) -> None:
 
 def check_finite(name: str, value: float | Tensor, unit: str = "") -> None:
     """Raise a ValueError when ``value`` holds a NaN or an infinity."""
+    check_number(name, value, unit)
     if not is_finite(value):
         given = "NaN or infinite elements" if isinstance(value, Tensor) and value.ndim else value
         raise ValueError(f"{name} must be finite{f', in {unit}' if unit else ''}; it has {given}")
+
+
+def _check_tensor(name: str, value: object) -> None:
+    """Raise a TypeError for what is no Tensor, such as an array."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{name} must be a Tensor, not {type(value).__name__}: make one of an array with "
+            "torch.as_tensor"
+        )
+
+
+def check_number(name: str, value: object, unit: str = "") -> None:
+    """Raise a TypeError for several numbers outside of a Tensor, such as a list or an array."""
+    if not isinstance(value, Tensor) and hasattr(value, "__len__") and getattr(value, "ndim", 1):
+        raise TypeError(
+            f"{name} must be one number or a Tensor{f', in {unit}' if unit else ''}, not "
+            f"{value!r}; make a Tensor of several, with torch.tensor"
+        )
 
 
 def is_finite(value: float | Tensor) -> bool:
@@ -71,6 +92,7 @@ def is_finite(value: float | Tensor) -> bool:
 
 def check_real(name: str, value: Tensor, shape: str) -> None:
     """Raise a ValueError unless ``value`` is real floating point ``[..., H, W]``, maybe none."""
+    _check_tensor(name, value)
     if value.ndim < 2 or 0 in value.shape[-2:] or not value.is_floating_point():
         raise ValueError(
             f"{name} must be real floating point {shape}, not {value.dtype} {tuple(value.shape)}"
@@ -98,6 +120,7 @@ def check_between(name: str, value: float | Tensor, low: float, high: float, uni
 
 def check_complex(name: str, value: Tensor, shape: str) -> None:
     """Raise a ValueError unless ``value`` is a field ``[..., H, W]``; a real one has no phase."""
+    _check_tensor(name, value)
     if (
         value.ndim < 2
         or 0 in value.shape[-2:]
@@ -116,6 +139,7 @@ def as_real(name: str, value: float | Tensor) -> Tensor:
     whole radians.
     """
     if not isinstance(value, Tensor):
+        check_number(name, value)
         return torch.tensor(float(value))
     if value.is_complex():
         raise ValueError(f"{name} must be real, not {value.dtype}")
@@ -151,6 +175,7 @@ def image_size(
 
 def map_size(name: str, values: Tensor) -> tuple[int, int]:
     """Return the size (H, W) of a real, finite map ``[H, W]``."""
+    _check_tensor(name, values)
     if values.ndim != 2 or not values.is_floating_point() or values.numel() == 0:
         raise ValueError(
             f"{name} must be real floating point [H, W], not {values.dtype} {tuple(values.shape)}"

@@ -230,6 +230,7 @@ class Sensor(nn.Module):
 
         The picture stays as bright as it was, as with the ISO dial of a camera: full scale stays
         where it was on the range of the converter, and the noise grows or shrinks with the light.
+        The black level stays too, in DN: give one that is wide enough for the least light.
 
         Parameters
         ----------

@@ -438,6 +438,33 @@ def test_partial_light_lies_between_the_two():
     assert front_ends[1].tilts.shape == (13, 2)
 
 
+def test_a_phase_object_is_seen_in_partial_light():
+    """A complex scene is the field; Abbe's sum over the disc, in numpy."""
+    size = 24
+    y, x = np.mgrid[:size, :size] - size // 2
+    field = np.exp(0.5j * (np.hypot(y, x) < 6))
+    front_end = optics.FourierFilter(
+        size, "spiral", channels=1, illumination="partial", source_radius=0.1, margin=0
+    ).double()
+    plate = np.fft.ifftshift(front_end.transmission.detach().numpy())
+    tilts = [
+        (fy, fx)
+        for fy in (-0.1, -0.05, 0.0, 0.05, 0.1)
+        for fx in (-0.1, -0.05, 0.0, 0.05, 0.1)
+        if math.hypot(fy, fx) <= 0.1 * (1 + 1e-9)
+    ]
+    assert len(tilts) == 13
+    waves = [field * np.exp(2j * np.pi * (fy * y + fx * x)) for fy, fx in tilts]
+    wanted = np.mean([np.abs(np.fft.ifft2(np.fft.fft2(w) * plate)) ** 2 for w in waves], 0)
+    image = front_end(torch.from_numpy(field)[None, None]).detach()
+    torch.testing.assert_close(image[0, 0], torch.from_numpy(wanted), rtol=0, atol=1e-12)
+    assert float(image.max()) > 0.05  # its edge; a scene of radiance alone would be blank
+    with pytest.raises(ValueError, match=r"scene must be real .* in incoherent light"):
+        optics.FourierFilter(size, channels=1, illumination="incoherent")(
+            torch.from_numpy(field)[None, None]
+        )
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -83,6 +83,34 @@ def test_a_grating_of_l_levels_has_the_efficiency_of_its_formula(levels):
     assert float(order) == pytest.approx(np.sinc(1 / levels) ** 2, abs=1e-3)
 
 
+@pytest.mark.parametrize("levels", [2, 16, 64])
+def test_the_levels_of_a_deep_relief_reach_its_depth(levels):
+    """Folded into one wave it would be another relief at every wavelength but one."""
+    depth = 2.4e-6
+    start = depth * torch.linspace(0.002, 0.998, 256, dtype=torch.float64).reshape(16, 16)
+    options = {"spacing": 4e-6, "material": "fused_silica", "design_wavelength": _LAMBDA}
+    deep = optics.HeightMap(start, max_height=depth, levels=levels, **options).double()
+    assert depth > 2 * deep.period
+    step = depth / (levels - 1)
+    wanted = torch.arange(levels, dtype=torch.float64) * step
+    torch.testing.assert_close(deep.height.detach().unique(), wanted, rtol=1e-9, atol=1e-18)
+    assert (deep.height - start).abs().max() <= step / 2 * (1 + 1e-6)
+    waves = torch.tensor([460e-9, _LAMBDA, 620e-9], dtype=torch.float64)
+    smooth = optics.HeightMap(start, max_height=depth, **options).double()
+    error = (deep.phase_shift(waves) - smooth.phase_shift(waves)).abs().amax((1, 2))
+    index = optics.refractive_index("fused_silica", waves)
+    assert (error <= math.pi * (index - 1) * step / waves * (1 + 1e-6)).all()
+    with torch.no_grad():
+        deep.raw.fill_(40.0)  # as high as can be made
+    torch.testing.assert_close(deep.height, torch.full_like(start, depth))
+    # One wave, told or not, counts as before: its top is its bottom.
+    for told in (None, deep.period):
+        flat = optics.HeightMap(
+            start * (deep.period / depth), max_height=told, levels=levels, **options
+        )
+        assert float(flat.height.detach().max()) < flat.period * (1 - 0.9 / levels)
+
+
 def test_a_height_map_starts_as_asked_and_stays_within_what_can_be_made():
     start = 1e-6 * _random(0, 16, 16)
     element = optics.HeightMap(

@@ -188,6 +188,14 @@ def test_two_points_interfere():
     assert float(row[middle] / row.max()) < 0.01
 
 
+def test_the_field_of_a_field_is_itself():
+    field = torch.randn(2, 1, 8, 8, dtype=torch.complex64)
+    assert optics.scene_field(field) is field
+    assert torch.equal(
+        optics.scene_field(torch.full((1, 1, 8, 8), 0.25)), 0.5 * torch.ones(8, 8)[None, None]
+    )
+
+
 def test_coherent_gratings_pass_below_the_cutoff_and_not_above():
     # |f| < D / (2 lambda f): 1 below, 0 above, unlike the incoherent one that falls off.
     pupil = _pupil(wavelengths=(550e-9,), pixel_pitch=2e-6, psf_size=161)

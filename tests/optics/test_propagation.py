@@ -311,6 +311,7 @@ def test_p14_a_medium_shortens_the_wavelength(size, seed, wave, pitch, distance,
         assert_near(inside, shorter, 1e-12 + 4 * phase_error(wave / index, 0.7, distance))
 
 
+@far_away
 @pytest.mark.parametrize("distance", [-3e-3, 0.0, 1e-6, 2e-3])
 @pytest.mark.parametrize("band_limit", [False, True])
 def test_p15_gradients_where_a_frequency_hits_the_wave_number(distance, band_limit):
@@ -580,7 +581,20 @@ def test_warnings_have_numbers(function):
     with pytest.warns(UserWarning, match=rf"{left:.2g} frequencies .* fewer than 16; .*fraunh"):
         function(field, distance=0.1, **quantities)
     function(field, distance=0.1, band_limit=False, **quantities)
-    function(field, distance=torch.tensor(0.1), **quantities)
+
+
+@pytest.mark.parametrize("function", [angular_spectrum, fresnel])
+def test_tensors_are_warned_of_by_the_worst(function):
+    """Fields of several colours have their wavelengths in a tensor."""
+    field = torch.ones(3, 128, 128)
+    waves = torch.tensor([5e-7, 7e-7, 6e-7])
+    left = 256 * 4e-6 / (7e-7 * math.hypot(2 * 0.1 / (256 * 4e-6), 1))
+    with pytest.warns(UserWarning, match=rf"0\.1 m .* {left:.2g} frequencies .* fewer than 16"):
+        function(field, spacing=4e-6, wavelength=waves, distance=0.1)
+    distances = torch.tensor([0.001, -0.1, 0.02], requires_grad=True)
+    with pytest.warns(UserWarning, match=r"at a distance of -0\.1 m"):
+        function(field, spacing=4e-6, wavelength=waves, distance=distances)
+    function(field, spacing=4e-6, wavelength=waves, distance=distances[:1])
 
 
 @pytest.mark.parametrize("function", [angular_spectrum, fresnel, fraunhofer])

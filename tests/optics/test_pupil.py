@@ -9,6 +9,15 @@ _LAMBDA, _FOCAL = 550e-9, 10e-3
 _UNIT = 1e-3  # diameter of the pupil
 
 
+def test_several_distances_are_a_tensor():
+    with pytest.raises(
+        TypeError, match=r"distance must be one number or a Tensor, .* \[1\.0, 2\.0\]"
+    ):
+        optics.defocus_path(5, spacing=1e-3, distance=[1.0, 2.0], focus=1.0)
+    with pytest.raises(TypeError, match="focus must be one number or a Tensor"):
+        optics.defocus_path(5, spacing=1e-3, distance=1.0, focus=(1.0, 2.0))
+
+
 def test_defocus_is_nothing_in_focus_and_follows_the_paraxial_formula():
     path = optics.defocus_path(
         5, spacing=1e-3, distance=torch.tensor([0.5, 1.0, math.inf]), focus=1.0

@@ -30,6 +30,30 @@ def test_not_finite_is_refused_but_a_large_sum_is_not():
         quantity.check_finite("distance", float("inf"), "metres")
 
 
+@pytest.mark.parametrize(
+    "several", [(1e-6, 2e-6), [1e-6], np.array([1e-6, 2e-6]), "1e-6"], ids=repr
+)
+def test_several_numbers_go_into_a_tensor(several):
+    for check in (quantity.check_positive, quantity.check_finite):
+        with pytest.raises(TypeError, match="spacing must be one number or a Tensor, in metres, "):
+            check("spacing", several, "metres")
+        check("spacing", np.float32(1e-6), "metres")
+        check("spacing", np.array(1e-6), "metres")
+
+
+def test_an_array_is_no_tensor():
+    array = np.ones((2, 2))
+    for check in (
+        lambda: quantity.check_real("height", array, "[H, W]"),
+        lambda: quantity.check_complex("height", array, "[H, W]"),
+        lambda: quantity.map_size("height", array),
+    ):
+        with pytest.raises(TypeError, match=r"height must be a Tensor, not ndarray: .*as_tensor"):
+            check()
+    with pytest.raises(TypeError, match=r"distances must be one number or a Tensor, not \[1\.0"):
+        quantity.as_real("distances", [1.0, 2.0])
+
+
 def test_finite_is_told_without_an_error():
     assert quantity.is_finite(1.0)
     assert quantity.is_finite(torch.full((10,), 3e38))
