@@ -10,7 +10,9 @@ they tell · ``kept`` which details and regions are handed on ·
 ``attribution`` where accuracy is lost, ``ledger`` what a picture costs, ``scores`` accuracies
 paired over lesions · ``rate_map`` where bits go, ``rate_change`` and where they move to ·
 ``robustness`` away from the design, ``tolerance`` devices that are off in all ways at once,
-``perturbation`` their means, ``disturbed`` the parts that sit elsewhere · ``observer``, ``usable``,
+``sensitivity`` and in one way, ``merit`` judged by one number, also when focused anew ·
+``perturbation`` their means, ``imperfection`` what one is, ``alignment`` decentres and tilts,
+``wavefront`` Zernike terms, ``disturbed`` the parts that sit elsewhere · ``observer``, ``usable``,
 ``gaussian`` information without training, ``cross_fit`` judged by other lesions ·
 ``information`` the gauges of a system and the screening of designs ·
 ``passes`` a data set with the noise of the evaluation · ``record`` results as JSON holds them.
@@ -44,6 +46,7 @@ from .gaussian import (
     sensor_information,
 )
 from .gcnr import generalised_cnr
+from .imperfection import Imperfection
 from .information import (
     PlaneInformation,
     RankCorrelations,
@@ -56,7 +59,7 @@ from .kept import Annulus, Kept, KeptBy, RegionDifference, kept, radial_power
 from .ledger import Ledger, StageCost, ledger
 from .observer import Observer, PairAUC, hotelling_observer, random_features
 from .optimal_image import OptimalImage, optimal_image
-from .perturbation import PERTURBATIONS, Perturbation, applicable
+from .perturbation import PERTURBATIONS, ByImperfection, Perturbation, applicable
 from .plane import PLANES, Plane, contrast_at, measure_contrast
 from .rate_change import RateChange, RegionChange, rate_change
 from .rate_map import REGIONS, ClassRate, RateMap, RegionRate, rate_map
@@ -64,8 +67,10 @@ from .region import skin_ring
 from .robustness import Curve, Point, Refused, Robustness, robustness
 from .scores import Score, Scores
 from .segment import fill_hair, intersection_over_union, segment
+from .sensitivity import AtLimits, Sensitivity, sensitivity
 from .tolerance import Limits, Tolerance, Yield, tolerance
 from .usable import UsableInformation, usable_information
+from .wavefront import wavefront_error, zernike_error
 
 __all__ = [
     "LOSSES",
@@ -75,7 +80,9 @@ __all__ = [
     "REGIONS",
     "Alteration",
     "Annulus",
+    "AtLimits",
     "Attribution",
+    "ByImperfection",
     "ClassContrast",
     "ClassRate",
     "ConfusionContrast",
@@ -86,6 +93,7 @@ __all__ = [
     "ContrastSweep",
     "Curve",
     "GaussianInformation",
+    "Imperfection",
     "Kept",
     "KeptBy",
     "Ledger",
@@ -115,6 +123,7 @@ __all__ = [
     "Scores",
     "Screened",
     "Screening",
+    "Sensitivity",
     "Slope",
     "StageCost",
     "Step",
@@ -156,8 +165,11 @@ __all__ = [
     "scale_contrast",
     "screen",
     "segment",
+    "sensitivity",
     "sensor_information",
     "skin_ring",
     "tolerance",
     "usable_information",
+    "wavefront_error",
+    "zernike_error",
 ]

@@ -136,7 +136,7 @@ def equal_contrast(
 def altered(
     dataset: LesionDataset, alteration: Alteration, *, batch_size: int = 256
 ) -> LesionDataset:
-    """Make a data set of altered pictures, rounded to 8 bits; names, lesions and masks stay.
+    """Make a data set of altered pictures, rounded to codes; names, lesions and masks stay.
 
     Parameters
     ----------
@@ -154,15 +154,17 @@ def altered(
         When a picture has no mask, or the alteration changes a shape or refuses a picture.
     """
     images, masks = [], []
+    white = 2**dataset.bit_depth - 1
     for rows in torch.arange(len(dataset)).split(batch_size):
-        scenes, _ = as_scenes(dataset.gather(rows), torch.device("cpu"))
+        batch = dataset.gather(rows)
+        scenes, _ = as_scenes(batch, torch.device("cpu"))
         own = dataset.gather_masks(rows)
         changed = alteration(scenes, own)
         if changed.shape != scenes.shape:
             raise ValueError(
                 f"an alteration keeps the shape: {list(scenes.shape)} became {list(changed.shape)}"
             )
-        images.append((255 * clip(changed)).round().to(torch.uint8))
+        images.append((white * clip(changed)).round().to(batch.images.dtype))
         masks.append(own)
     return LesionDataset(
         images=torch.cat(images),
@@ -172,4 +174,5 @@ def altered(
         classes=dataset.classes,
         masks=torch.cat(masks),
         metadata=dataset.metadata,
+        encoding=dataset.encoding,
     )

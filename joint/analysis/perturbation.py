@@ -7,36 +7,48 @@
 """
 
 import copy
-import math
-from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, TypeAlias, TypeVar, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from joint.system import ImagingSystem
 from optics import (
-    Element,
     FourierFilter,
     HeightMap,
     IncoherentImaging,
     LearnedKernel,
     Lens,
-    PhaseElement,
     PhaseMask,
-    Pupil,
     energy_limited_inverse,
     unit_disk_inverse,
 )
 
-from .disturbed import Disturbed, MovedElement, MovedPhase, moved
+from .alignment import DECENTRES, TILTS, has_elements, move_elements
+from .disturbed import Disturbed, moved
+from .imperfection import Imperfection, diameter_of, middle_of, pupil_of
 
-__all__ = ["KINDS", "PERTURBATIONS", "Kind", "Perturbation", "applicable", "perturbed"]
+__all__ = [
+    "KINDS",
+    "PERTURBATIONS",
+    "ByImperfection",
+    "Perturbation",
+    "applicable",
+    "perturbed",
+    "resolved",
+]
+
+T = TypeVar("T")
 
 Perturbation = Literal[
     "defocus",
     "decentre",
+    "decentre_y",
+    "decentre_radial",
     "rotation",
+    "tilt_x",
+    "tilt_y",
     "shift",
     "registration",
     "photons",
@@ -50,28 +62,67 @@ Perturbation = Literal[
 #: Names of the perturbations.
 PERTURBATIONS: tuple[Perturbation, ...] = get_args(Perturbation)
 
+ByImperfection: TypeAlias = (
+    Mapping[Perturbation, T] | Mapping[Imperfection, T] | Mapping[Perturbation | Imperfection, T]
+)
+"""Something for each of several imperfections, by their names or as they are."""
+
 
 def applicable(system: ImagingSystem, *, channels: int = 3) -> tuple[Perturbation, ...]:
     """Perturbations that a ``system`` for scenes of so many ``channels`` can have."""
     return tuple(name for name in PERTURBATIONS if KINDS[name].fits(system, channels))
 
 
+def resolved(
+    asked: Iterable[Perturbation | Imperfection], system: ImagingSystem, *, channels: int
+) -> dict[Perturbation | Imperfection, Imperfection]:
+    """Imperfections, asked for by name or as they are, in the order of the names, then of the rest.
+
+    Raises
+    ------
+    ValueError
+        For a name that is unknown or stands for two, or one that the ``system`` cannot have.
+    """
+    found: dict[Perturbation | Imperfection, Imperfection] = {}
+    possible = applicable(system, channels=channels)
+    for name in asked:
+        if not isinstance(name, Imperfection) and name not in PERTURBATIONS:
+            raise ValueError(
+                f"perturbation must be one of {', '.join(PERTURBATIONS)}, or a "
+                f"joint.analysis.Imperfection, not {name}"
+            )
+        kind = name if isinstance(name, Imperfection) else KINDS[name]
+        taken = {other.name for other in found.values()}
+        if kind.name in taken or KINDS.get(kind.name, kind) is not kind:
+            raise ValueError(f"two imperfections are called {kind.name}: give one another name")
+        if not kind.fits(system, channels):
+            raise ValueError(
+                f"no {kind.name}: {kind.needs}; this system can have {', '.join(possible)}"
+            )
+        found[name] = kind
+    places = {name: place for place, name in enumerate(KINDS)}
+    return dict(sorted(found.items(), key=lambda item: places.get(item[1].name, len(places))))
+
+
 def perturbed(
     system: ImagingSystem,
-    name: Perturbation,
+    name: Perturbation | Imperfection,
     level: float,
     *,
     channels: int,
     generator: torch.Generator,
 ) -> ImagingSystem:
     """The system at a level; it shares codec and classifier, and the camera is a copy."""
+    kind = name if isinstance(name, Imperfection) else KINDS[name]
     camera = ImagingSystem(
         front_end=copy.deepcopy(system.front_end),
         sensor=copy.deepcopy(system.sensor),
         encoding=system.encoding,
     )
     with torch.no_grad():
-        KINDS[name].change(camera, level, channels, generator)
+        for part, own in kind.parts(level, generator).items():
+            if own != part.nominal(system):
+                part.change(camera, own, channels, generator)
     return ImagingSystem(
         front_end=camera.front_end,
         sensor=camera.sensor,
@@ -82,24 +133,18 @@ def perturbed(
 
 
 def _defocus(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
-    pupil = _pupil(camera)
+    pupil = pupil_of(camera)
     assert pupil is not None
     # The rim is D^2 / (8 f) ahead of the middle.
-    focal_length = _diameter(pupil) ** 2 / (8 * _middle(pupil) * level)
+    focal_length = diameter_of(pupil) ** 2 / (8 * middle_of(pupil) * level)
     lens = Lens(pupil.size, spacing=pupil.spacing, focal_length=focal_length)
     pupil.elements.append(lens.to(pupil.aperture.device))
 
 
-def _decentre(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
-    pupil = _pupil(camera)
-    assert pupil is not None
-    _move_elements(pupil, shift=level * _diameter(pupil) / pupil.spacing)
-
-
 def _rotation(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
-    pupil = _pupil(camera)
+    pupil = pupil_of(camera)
     if pupil is not None:
-        _move_elements(pupil, angle=level)
+        move_elements(pupil, angle=level)
     else:
         _change_kernels(camera, lambda kernels: moved(kernels, angle=level, outside="zeros"))
 
@@ -131,10 +176,10 @@ def _colour_cast(camera: ImagingSystem, level: float, channels: int, _: torch.Ge
 def _phase_error(
     camera: ImagingSystem, level: float, channels: int, generator: torch.Generator
 ) -> None:
-    front, pupil = camera.front_end, _pupil(camera)
+    front, pupil = camera.front_end, pupil_of(camera)
     if pupil is not None:
         error = level * torch.randn(pupil.size, generator=generator)
-        mask = PhaseMask(error, spacing=pupil.spacing, design_wavelength=_middle(pupil))
+        mask = PhaseMask(error, spacing=pupil.spacing, design_wavelength=middle_of(pupil))
         pupil.elements.append(mask.to(pupil.aperture.device))
         return
     assert isinstance(front, FourierFilter)
@@ -175,67 +220,16 @@ def _change_kernels(camera: ImagingSystem, change: Callable[[Tensor], Tensor]) -
         front.fixed_psf.copy_(changed * kept)
 
 
-def _move_elements(pupil: Pupil, *, shift: float = 0.0, angle: float = 0.0) -> None:
-    elements: list[Element] = []
-    for element in pupil.elements:
-        assert isinstance(element, Element)
-        if isinstance(element, PhaseElement):
-            elements.append(MovedPhase(element, shift=shift, angle=angle))
-        else:
-            elements.append(MovedElement(element, shift=shift, angle=angle))
-    pupil.elements = nn.ModuleList(elements)
-
-
-def _pupil(system: ImagingSystem) -> Pupil | None:
-    pupil = getattr(system.front_end, "pupil", None)
-    return pupil if isinstance(pupil, Pupil) else None
-
-
-def _diameter(pupil: Pupil) -> float:
-    """Of a circle of the aperture's area, metres: counting lit samples is off by one of them."""
-    return 2 * pupil.spacing * math.sqrt(float(pupil.aperture.sum()) / math.pi)
-
-
-def _middle(pupil: Pupil) -> float:
-    return pupil.wavelengths[len(pupil.wavelengths) // 2]
-
-
 def _reliefs(system: ImagingSystem) -> list[HeightMap]:
-    pupil = _pupil(system)
+    pupil = pupil_of(system)
     elements = () if pupil is None else pupil.elements
     return [element for element in elements if isinstance(element, HeightMap)]
-
-
-def _has_elements(system: ImagingSystem) -> bool:
-    pupil = _pupil(system)
-    return pupil is not None and len(pupil.elements) > 0
 
 
 def _has_kernels(system: ImagingSystem) -> bool:
     front = system.front_end
     fixed = isinstance(front, IncoherentImaging) and front.pupil is None
     return isinstance(front, LearnedKernel) or fixed
-
-
-_Change = Callable[[ImagingSystem, float, int, torch.Generator], None]
-
-
-class Kind(NamedTuple):
-    """What a perturbation is."""
-
-    unit: str
-    needs: str
-    """What the system must have."""
-    fits: Callable[[ImagingSystem, int], bool]
-    """Whether a system for scenes of so many channels has it."""
-    change: _Change
-    """Brings a copy of the camera to a level."""
-    levels: Callable[[ImagingSystem], tuple[float, ...]]
-    """The default ones."""
-    nominal: Callable[[ImagingSystem], float] = lambda _: 0.0
-    allowed: Callable[[float], bool] = lambda _: True
-    rule: str = "finite numbers"
-    drawn: bool = False
 
 
 def _fixed(*levels: float) -> Callable[[ImagingSystem], tuple[float, ...]]:
@@ -254,99 +248,113 @@ def _not_negative(level: float) -> bool:
     return level >= 0
 
 
-_NEEDS_PUPIL = "it needs a front end with a pupil, such as optics.IncoherentImaging(Pupil(...))"
+def _has_pupil(system: ImagingSystem, _: int) -> bool:
+    return pupil_of(system) is not None
 
-KINDS: dict[Perturbation, Kind] = {
-    "defocus": Kind(
+
+_NEEDS_PUPIL = "it needs a front end with a pupil, such as optics.IncoherentImaging(Pupil(...))"
+_ALL = (
+    Imperfection(
+        "defocus",
         "waves",
-        _NEEDS_PUPIL,
-        lambda system, _: _pupil(system) is not None,
         _defocus,
+        _NEEDS_PUPIL,
+        _has_pupil,
         _fixed(-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0),
+        where="wavefront",
     ),
-    "decentre": Kind(
-        "pupil diameters",
-        "it needs a pupil with an element in it",
-        lambda system, _: _has_elements(system),
-        _decentre,
-        _fixed(0.0, 0.01, 0.03, 0.1),
-    ),
-    "rotation": Kind(
+    *DECENTRES,
+    Imperfection(
+        "rotation",
         "degrees",
-        "it needs a pupil with an element in it, a LearnedKernel or a fixed PSF",
-        lambda system, _: _has_elements(system) or _has_kernels(system),
         _rotation,
+        "it needs a pupil with an element in it, a LearnedKernel or a fixed PSF",
+        lambda system, _: has_elements(system) or _has_kernels(system),
         _fixed(0.0, 2.0, 5.0, 10.0, 30.0),
+        where="place",
     ),
-    "shift": Kind(
+    *TILTS,
+    Imperfection(
+        "shift",
         "pixels",
-        "it needs scenes",
-        lambda *_: True,
         _shift,
-        _fixed(0.0, 0.5, 1.0, 2.0, 4.0),
+        "it needs scenes",
+        levels=_fixed(0.0, 0.5, 1.0, 2.0, 4.0),
     ),
-    "registration": Kind(
+    Imperfection(
+        "registration",
         "pixels",
+        _registration,
         "it needs a front end with two exposures or more",
         lambda system, _: system.front_end is not None and system.front_end.exposures > 1,
-        _registration,
         _fixed(0.0, 0.25, 0.5, 1.0, 2.0),
     ),
-    "photons": Kind(
+    Imperfection(
+        "photons",  # a matter of the evaluation
         "photons/pixel",
-        "it needs a sensor",
-        lambda system, _: system.sensor is not None,
-        lambda *_: None,  # a matter of the evaluation
-        lambda system: tuple(_light(system) * factor for factor in (1 / 16, 0.25, 1.0, 4.0)),
-        _light,
-        lambda level: level > 0,
-        "above 0",
+        needs="it needs a sensor",
+        fits=lambda system, _: system.sensor is not None,
+        levels=lambda system: tuple(_light(system) * factor for factor in (1 / 16, 0.25, 1.0, 4.0)),
+        nominal=_light,
+        allowed=lambda level: level > 0,
+        rule="above 0",
     ),
-    "read_noise": Kind(
+    Imperfection(
+        "read_noise",
         "electrons RMS",
+        _read_noise,
         "it needs a sensor",
         lambda system, _: system.sensor is not None,
-        _read_noise,
         lambda system: tuple(sorted({_noise(system), 0.0, 2.0, 5.0, 10.0, 20.0})),
         _noise,
         _not_negative,
         "0 or more",
     ),
-    "colour_cast": Kind(
+    Imperfection(
+        "colour_cast",
         "stops",
+        _colour_cast,
         "it needs scenes in red, green and blue",
         lambda _, channels: channels == 3,
-        _colour_cast,
         _fixed(-1.0, -0.5, -0.2, 0.0, 0.2, 0.5, 1.0),
     ),
-    "phase_error": Kind(
+    Imperfection(
+        "phase_error",
         "radians RMS",
-        f"{_NEEDS_PUPIL}, or an optics.FourierFilter",
-        lambda system, _: _pupil(system) is not None or isinstance(system.front_end, FourierFilter),
         _phase_error,
+        f"{_NEEDS_PUPIL}, or an optics.FourierFilter",
+        lambda system, _: _has_pupil(system, 0) or isinstance(system.front_end, FourierFilter),
         _fixed(0.0, 0.1, 0.3, 1.0),
         allowed=_not_negative,
         rule="0 or more",
         drawn=True,
+        where="wavefront",
     ),
-    "height_error": Kind(
+    Imperfection(
+        "height_error",
         "metres RMS",
+        _height_error,
         "it needs a pupil with an optics.HeightMap in it",
         lambda system, _: len(_reliefs(system)) > 0,
-        _height_error,
         _fixed(0.0, 10e-9, 30e-9, 100e-9),
         allowed=_not_negative,
         rule="0 or more",
         drawn=True,
+        where="element",
     ),
-    "kernel_error": Kind(
+    Imperfection(
+        "kernel_error",
         "fraction RMS",
+        _kernel_error,
         "it needs a LearnedKernel or a fixed PSF",
         lambda system, _: _has_kernels(system),
-        _kernel_error,
         _fixed(0.0, 0.05, 0.1, 0.2, 0.5),
         allowed=_not_negative,
         rule="0 or more",
         drawn=True,
+        where="element",
     ),
-}
+)
+
+#: The perturbations by name.
+KINDS: dict[str, Imperfection] = {kind.name: kind for kind in _ALL}

@@ -9,7 +9,7 @@ A picture has the same noise at all levels, and a made device the same error, la
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,7 +22,16 @@ from joint.evaluate import Evaluation, evaluate
 from joint.feed import derive_seed
 from joint.system import ImagingSystem
 
-from .perturbation import KINDS, PERTURBATIONS, Perturbation, applicable, perturbed
+from .imperfection import Imperfection
+from .perturbation import (
+    KINDS,
+    PERTURBATIONS,
+    ByImperfection,
+    Perturbation,
+    applicable,
+    perturbed,
+    resolved,
+)
 from .record import named, plain
 from .scores import DrawnScores, Scores
 
@@ -45,7 +54,7 @@ class Point(NamedTuple):
 class Curve(NamedTuple):
     """Accuracy against one perturbation."""
 
-    perturbation: Perturbation
+    perturbation: str
     unit: str
     nominal: float
     """The level of the system as it is."""
@@ -58,7 +67,7 @@ class Curve(NamedTuple):
 class Refused(NamedTuple):
     """A perturbation that this system cannot have."""
 
-    perturbation: Perturbation
+    perturbation: str
     reason: str
 
 
@@ -113,7 +122,7 @@ class Robustness:
 def robustness(
     system: ImagingSystem,
     dataset: LesionDataset,
-    sweeps: Mapping[Perturbation, Sequence[float]] | None = None,
+    sweeps: ByImperfection[Sequence[float]] | None = None,
     *,
     devices: int = 3,
     batch_size: int = 64,
@@ -125,19 +134,28 @@ def robustness(
 ) -> Robustness:
     """Measure accuracy against one imperfection at a time.
 
-    ============ =================================================================================
-    defocus      waves at the rim of the pupil, at the middle wavelength
-    decentre     elements sideways in the pupil (+x), fraction of its diameter
-    rotation     elements in the pupil, or kernels, about the axis (+x to +y), degrees
-    shift        the image on the sensor (+x), pixels
-    registration second and further exposures on the sensor (+x), pixels
-    photons      light at full scale with the gain in proportion, photons/pixel
-    read_noise   electrons RMS, with the gain as it is
-    colour_cast  of the lamp: red over blue, stops; green stays
-    phase_error  in each sample of the pupil, or of the Fourier plane, by itself, radians RMS
-    height_error of the relief, in each sample by itself, metres RMS
-    kernel_error of the taps, of an RMS that is this fraction of theirs; their sum stays
-    ============ =================================================================================
+    =============== ==============================================================================
+    defocus         waves at the rim of the pupil, at the middle wavelength; + focuses too near
+    decentre        elements sideways in the pupil (+x), fraction of its diameter
+    decentre_y      the same along +y
+    decentre_radial the same in a random direction
+    rotation        elements in the pupil, or kernels, about the axis (+x to +y), degrees
+    tilt_x          the sensor about x, its +y side away from the lens, degrees
+    tilt_y          the sensor about y, its +x side towards the lens, degrees
+    shift           the image on the sensor (+x), pixels
+    registration    second and further exposures on the sensor (+x), pixels
+    photons         light at full scale with the gain in proportion, photons/pixel
+    read_noise      electrons RMS, with the gain as it is
+    colour_cast     of the lamp: red over blue, stops; green stays
+    phase_error     in each sample of the pupil, or of the Fourier plane, by itself, radians RMS
+    height_error    of the relief, in each sample by itself, metres RMS
+    kernel_error    of the taps, of an RMS that is this fraction of theirs; their sum stays
+    =============== ==============================================================================
+
+    Others are :func:`zernike_error`, :func:`wavefront_error` and an :class:`Imperfection` of one's
+    own. A thin lens that is tilted by an angle tilts its image by ``1 + s'/s`` times as much
+    (Scheimpflug), with s and s' from the lens to the scene and to the image: ``tilt_x`` and
+    ``tilt_y`` stand for it, too.
 
     Parameters
     ----------
@@ -145,7 +163,7 @@ def robustness(
         With a classifier. Neither it nor any of its stages is changed.
     dataset : LesionDataset
         Pictures that it was not trained on.
-    sweeps : mapping of perturbation to levels, optional
+    sweeps : mapping of perturbation or Imperfection to levels, optional
         By default a few levels of each that the system can have.
     devices : int
         Draws of each random error; a device has the same one at all levels, times the level.
@@ -162,7 +180,8 @@ def robustness(
     Returns
     -------
     Robustness
-        Curves in the order of :data:`PERTURBATIONS`, with the levels in the order given.
+        Curves in the order of :data:`PERTURBATIONS`, then of the rest as they were given; with the
+        levels in the order given.
 
     Raises
     ------
@@ -178,34 +197,33 @@ def robustness(
     plan, refused = _plan(system, dataset.channels, sweeps)
     nominal = evaluate(system, dataset, batch_size=batch_size, seed=seed)
     evaluations = [nominal]
-    places: dict[tuple[Perturbation, float], list[int]] = {}
-    passes = sum(len(steps) * (devices if KINDS[n].drawn else 1) for n, steps in plan.items())
+    places: dict[tuple[Imperfection, float], list[int]] = {}
+    passes = sum(len(steps) * (devices if kind.drawn else 1) for kind, steps in plan.items())
     with tqdm(total=passes, unit="pass", disable=None if progress else True) as bar:
-        for name, steps in plan.items():
-            count = devices if KINDS[name].drawn else 1
+        for kind, steps in plan.items():
+            count = devices if kind.drawn else 1
             for step in steps:
-                if step == KINDS[name].nominal(system):
-                    places[name, step] = [0] * count
+                if step == kind.nominal(system):
+                    places[kind, step] = [0] * count
                     bar.update(count)
                     continue
-                places[name, step] = []
+                places[kind, step] = []
                 for device in range(count):
-                    places[name, step].append(len(evaluations))
+                    places[kind, step].append(len(evaluations))
                     drawing = torch.Generator().manual_seed(derive_seed(seed, "device", device))
                     made = perturbed(
-                        system, name, step, channels=dataset.channels, generator=drawing
+                        system, kind, step, channels=dataset.channels, generator=drawing
                     )
-                    light = step if name == "photons" else None
+                    light = step if kind is KINDS["photons"] else None
                     found = evaluate(made, dataset, batch_size=batch_size, seed=seed, photons=light)
                     evaluations.append(found)
                     bar.update()
     drawn = DrawnScores(evaluations, resamples=resamples, level=level, generator=generator)
     curves = []
-    for name, steps in plan.items():
-        kind = KINDS[name]
-        points = tuple(_point(drawn, evaluations, step, places[name, step]) for step in steps)
+    for kind, steps in plan.items():
+        points = tuple(_point(drawn, evaluations, step, places[kind, step]) for step in steps)
         count = devices if kind.drawn else 1
-        curves.append(Curve(name, kind.unit, kind.nominal(system), count, points))
+        curves.append(Curve(kind.name, kind.unit, kind.nominal(system), count, points))
     scores = drawn.combined([0])
     return Robustness(scores, tuple(curves), refused, len(dataset), level, resamples)
 
@@ -226,23 +244,21 @@ def _point(
 def _plan(
     system: ImagingSystem,
     channels: int,
-    sweeps: Mapping[Perturbation, Sequence[float]] | None,
-) -> tuple[dict[Perturbation, tuple[float, ...]], tuple[Refused, ...]]:
+    sweeps: ByImperfection[Sequence[float]] | None,
+) -> tuple[dict[Imperfection, tuple[float, ...]], tuple[Refused, ...]]:
     """Levels of each perturbation, checked before anything is evaluated."""
-    possible = applicable(system, channels=channels)
     if sweeps is None:
+        possible = applicable(system, channels=channels)
         refused = tuple(Refused(n, KINDS[n].needs) for n in PERTURBATIONS if n not in possible)
-        return {name: KINDS[name].levels(system) for name in possible}, refused
-    for name, steps in sweeps.items():
-        if name not in PERTURBATIONS:
-            raise ValueError(f"perturbation must be one of {', '.join(PERTURBATIONS)}, not {name}")
-        if name not in possible:
-            raise ValueError(
-                f"no {name}: {KINDS[name].needs}; this system can have {', '.join(possible)}"
-            )
-        wrong = [s for s in steps if not (math.isfinite(s) and KINDS[name].allowed(s))]
+        return {KINDS[name]: KINDS[name].levels(system) for name in possible}, refused
+    given = dict[Perturbation | Imperfection, Sequence[float]](sweeps.items())
+    plan: dict[Imperfection, tuple[float, ...]] = {}
+    for name, kind in resolved(given, system, channels=channels).items():
+        steps = given[name]
+        wrong = [s for s in steps if not (math.isfinite(s) and kind.allowed(s))]
         if wrong or len(steps) == 0:
             raise ValueError(
-                f"{name} takes levels in {KINDS[name].unit}, {KINDS[name].rule}, not {[*steps]}"
+                f"{kind.name} takes levels in {kind.unit}, {kind.rule}, not {[*steps]}"
             )
-    return {n: tuple(map(float, sweeps[n])) for n in PERTURBATIONS if n in sweeps}, ()
+        plan[kind] = tuple(map(float, steps))
+    return plan, ()

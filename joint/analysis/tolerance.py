@@ -4,15 +4,15 @@
 
     design ─┬─ device 1: every imperfection at once, each of a level drawn within its tolerance ─┐
             ├─ device 2                                                                          ├─►
-            └─ ...              evaluate, or a function of the system ─► values ─► yield, quantiles
+            └─ ...  (refocus) evaluate, or a function of the system ─► values ─► yield, quantiles
 
-:func:`robustness` changes one thing at a time and asks how far it may go; this asks what comes out
-when all of them are off together, as they are in a product.
+:func:`sensitivity` and :func:`robustness` change one thing at a time; this asks what comes out when
+all of them are off together, as they are in a product.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
@@ -21,35 +21,27 @@ from scipy import stats
 from tqdm import tqdm
 
 from classify import LesionDataset
-from joint.evaluate import evaluate
 from joint.feed import derive_seed
 from joint.system import ImagingSystem
 
-from .perturbation import KINDS, PERTURBATIONS, Perturbation, applicable, perturbed
+from .imperfection import Imperfection
+from .merit import Merit, merit_of
+from .perturbation import (
+    KINDS,
+    PERTURBATIONS,
+    ByImperfection,
+    Perturbation,
+    perturbed,
+    resolved,
+)
 from .record import plain
 
-__all__ = ["Limits", "Tolerance", "Yield", "tolerance"]
+__all__ = ["Limits", "Tolerance", "Yield", "ranges", "tolerance"]
 
 Limits: TypeAlias = float | tuple[float, float]
 """Half the width about the nominal level, or the lowest and the highest level."""
 
 Distribution = Literal["uniform", "normal"]
-_LESS_IS_BETTER = ("loss", "bpp", "bpp_bytes")
-# What has a place in the pupil is changed before it is moved; then the wavefront, which stays where
-# it is; then what lies around the front end.
-_ORDER: tuple[Perturbation, ...] = (
-    "height_error",
-    "kernel_error",
-    "decentre",
-    "rotation",
-    "phase_error",
-    "defocus",
-    "read_noise",
-    "photons",
-    "shift",
-    "registration",
-    "colour_cast",
-)
 
 
 class Yield(NamedTuple):
@@ -76,12 +68,17 @@ class Tolerance:
     """That of the design."""
     values: tuple[float, ...]
     """Those of the devices."""
-    levels: dict[Perturbation, tuple[float, ...]]
-    """Of each imperfection, in each device; where it is a random pattern, its RMS."""
-    design: dict[Perturbation, float]
+    levels: dict[str, tuple[float, ...]]
+    """Of each imperfection, in each device; where it is a random pattern, its RMS. What one is
+    shared out over stands below it: ``decentre_radial.decentre_y``, ``wavefront.zernike_5``."""
+    design: dict[str, float]
     """The levels of the design."""
     level: float
     """Confidence level of the intervals."""
+    units: dict[str, str] = field(default_factory=dict)
+    """Of the levels."""
+    refocus: tuple[float, ...] = ()
+    """Waves at the rim by which each device was focused anew, where that was allowed."""
 
     def yield_at(self, limit: float) -> Yield:
         """Share of the devices at ``limit`` or better, with its interval.
@@ -125,13 +122,13 @@ class Tolerance:
         method = "lower" if self.more_is_better else "higher"
         return float(np.quantile(self.values, quantile, method=method))
 
-    def sensitivities(self) -> dict[Perturbation, float]:
+    def sensitivities(self) -> dict[str, float]:
         """Spearman's rank correlation of each distance from nominal with the measure, by size.
 
         The largest is the tolerance to tighten. Those whose level does not vary, or where all
         devices are alike, have none.
         """
-        found: dict[Perturbation, float] = {}
+        found: dict[str, float] = {}
         for name, levels in self.levels.items():
             away = np.abs(np.array(levels) - self.design[name])
             if np.ptp(away) > 0 and np.ptp(self.values) > 0:
@@ -142,16 +139,20 @@ class Tolerance:
     def __str__(self) -> str:
         shares = ", ".join(f"{100 * p:g} % keep {self.promised(p):.4g}" for p in (0.5, 0.9, 0.98))
         correlations = self.sensitivities()
+        wide = max(14, *(len(name) + 1 for name in self.levels))
         rows = [
             f"{self.measure} of {len(self.values)} devices: {shares}; design {self.nominal:.4g}",
-            f"{'':14}{'design':>12}{'lowest':>12}{'highest':>12}  unit, rank correlation",
+            f"{'':{wide}}{'design':>12}{'lowest':>12}{'highest':>12}  unit, rank correlation",
         ]
         for name, levels in self.levels.items():
             shown = f", {correlations[name]:+.2f}" if name in correlations else ""
             rows.append(
-                f"{name:14}{self.design[name]:12.4g}{min(levels):12.4g}{max(levels):12.4g}  "
-                f"{KINDS[name].unit}{shown}"
+                f"{name:{wide}}{self.design[name]:12.4g}{min(levels):12.4g}{max(levels):12.4g}  "
+                f"{self.units.get(name, '')}{shown}"
             )
+        if self.refocus:
+            low, high = min(self.refocus), max(self.refocus)
+            rows.append(f"{'refocused by':{wide}}{'':12}{low:12.4g}{high:12.4g}  waves")
         return "\n".join(rows)
 
     def to_dict(self) -> dict[str, Any]:
@@ -162,12 +163,13 @@ class Tolerance:
 def tolerance(
     system: ImagingSystem,
     dataset: LesionDataset,
-    limits: Mapping[Perturbation, Limits],
+    limits: ByImperfection[Limits],
     *,
     measure: str | Callable[[ImagingSystem], float] | None = None,
     more_is_better: bool | None = None,
     devices: int = 50,
     distribution: Distribution = "uniform",
+    refocus: float = 0.0,
     batch_size: int = 64,
     seed: int = 0,
     level: float = 0.95,
@@ -181,11 +183,12 @@ def tolerance(
         found.yield_at(0.65)  # share of the devices with a balanced accuracy of 0.65 or more
         found.promised(0.9)  # what 90 % of them keep
 
-    The imperfections are those of :func:`robustness`. A device has all of them at once, each of a
-    level of its own; ``phase_error``, ``height_error`` and ``kernel_error`` are random patterns,
-    new in each device. Device ``k`` is the same however many there are, and has the same error of
-    one kind whichever others are asked for, so that two designs or two sets of tolerances are
-    compared on the same draws.
+    The imperfections are those of :func:`robustness`, named there with their units, and single or
+    shared Zernike terms, :func:`zernike_error` and :func:`wavefront_error`. A device has all of
+    them at once, each of a level of its own; ``phase_error``, ``height_error`` and ``kernel_error``
+    are random patterns, new in each device. Device ``k`` is the same however many there are, and
+    has the same error of one kind whichever others are asked for, so that two designs or two sets
+    of tolerances are compared on the same draws.
 
     Parameters
     ----------
@@ -193,10 +196,10 @@ def tolerance(
         The design. Neither it nor any of its stages is changed.
     dataset : LesionDataset
         Pictures that it was not trained on.
-    limits : mapping of perturbation to limits
+    limits : mapping of perturbation or Imperfection to limits
         Half the width of the tolerance about the level of the design, in the perturbation's unit;
         or the lowest and the highest level. Of a random pattern, the RMS of all devices, or the
-        range of it.
+        range of it. Of ``decentre_radial``, the radius of a circle, whose area is filled evenly.
     measure : str or callable, optional
         A name from :meth:`joint.Evaluation.scalars`, or a function of a system, such as its Strehl
         ratio; by default the balanced accuracy, or without a classifier the PSNR.
@@ -206,7 +209,14 @@ def tolerance(
         How many are built: 50 tell a yield of 90 % to within 0.1, 400 to within 0.03.
     distribution : {"uniform", "normal"}
         Of the levels within their limits: all alike, or with a standard deviation of a quarter of
-        the width, cut at the limits, as of a process that is held at two sigma.
+        the width, cut at the limits, as of a process that is held at two sigma. Within a circle,
+        so of x and of y.
+    refocus : float
+        A compensator: each device, and the design, is focused anew by up to so many waves at the
+        rim either way, to where its measure is best, as when a camera is put together. The measure
+        is then taken some 15 times a device, more for a wider range. It should know a sharp picture
+        from a blurred one: ``psnr`` is that of the codec and likes blur, and an accuracy moves in
+        steps. 0 leaves devices as they are.
     batch_size, seed
         As in :func:`joint.evaluate`; the seed is that of the devices, too.
     level : float
@@ -222,7 +232,8 @@ def tolerance(
     ------
     ValueError
         For a perturbation that is unknown or that the system cannot have, limits outside of its
-        range, fewer than two devices, a measure that the system does not have or that is no number.
+        range, fewer than two devices, a measure that the system does not have or that is no number,
+        a range of focus that is negative or for a system without a pupil.
     """
     if devices < 2:
         raise ValueError(f"there must be at least 2 devices, not {devices}")
@@ -230,66 +241,91 @@ def tolerance(
         raise ValueError(f"level must be above 0 and below 1, not {level}")
     if distribution not in get_args(Distribution):
         raise ValueError(f"distribution must be 'uniform' or 'normal', not {distribution!r}")
-    ranges = _ranges(system, dataset.channels, limits)
-    if measure is None:
-        measure = "psnr" if system.classifier is None else "balanced_accuracy"
-    name = measure if isinstance(measure, str) else getattr(measure, "__name__", "measure")
-    if more_is_better is None:
-        more_is_better = not (isinstance(measure, str) and name.startswith(_LESS_IS_BETTER))
-
-    def value(made: ImagingSystem, photons: float | None) -> float:
-        if not isinstance(measure, str):
-            return float(measure(made))
-        found = evaluate(made, dataset, batch_size=batch_size, seed=seed, photons=photons)
-        numbers = {key: number for key, number in found.scalars().items() if number is not None}
-        if measure not in numbers:
-            raise ValueError(
-                f"measure must be a function or one of {', '.join(numbers)}, not {measure!r}"
-            )
-        return numbers[measure]
-
-    nominal = value(system, None)
-    values: list[float] = []
-    levels: dict[Perturbation, list[float]] = {kind: [] for kind in ranges}
-    for device in tqdm(range(devices), unit="device", disable=None if progress else True):
-        made = system
-        for kind, (low, high) in ranges.items():
-            numbers = np.random.default_rng(derive_seed(seed, "tolerance", device, kind))
-            step = _drawn(numbers, low, high, distribution)
-            levels[kind].append(step)
-            drawing = torch.Generator().manual_seed(derive_seed(seed, "device", device, kind))
-            if step != KINDS[kind].nominal(system):
-                made = perturbed(made, kind, step, channels=dataset.channels, generator=drawing)
-        values.append(value(made, levels["photons"][-1] if "photons" in levels else None))
-    if not np.isfinite([nominal, *values]).all():
-        raise ValueError(f"{name} is not a finite number for all devices: {nominal}, {values}")
-    return Tolerance(
-        measure=name,
+    found = ranges(system, dataset.channels, limits)
+    how = merit_of(
+        system,
+        dataset,
+        measure,
         more_is_better=more_is_better,
-        nominal=nominal,
-        values=tuple(values),
-        levels={kind: tuple(levels[kind]) for kind in PERTURBATIONS if kind in levels},
-        design={k: KINDS[k].nominal(system) for k in PERTURBATIONS if k in levels},
+        refocus=refocus,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    nominal = how.of(system)
+    merits: list[Merit] = []
+    rows: dict[str, list[_Row]] = {kind.name: [] for kind in found}
+    for device in tqdm(range(devices), unit="device", disable=None if progress else True):
+        made, photons = system, None
+        for kind, (low, high) in found.items():
+            numbers = np.random.default_rng(derive_seed(seed, "tolerance", device, kind.name))
+            step = _drawn(numbers, low, high, distribution, circular=kind.circular)
+            drawing = torch.Generator().manual_seed(derive_seed(seed, "device", device, kind.name))
+            if kind is KINDS["photons"]:
+                photons = step
+            told = {kind.name: (kind, step)}
+            for part, own in kind.parts(step, drawing).items():
+                if part is not kind:
+                    told[f"{kind.name}.{part.name}"] = (part, own)
+                if own != part.nominal(system):
+                    made = perturbed(made, part, own, channels=dataset.channels, generator=drawing)
+            if not rows[kind.name]:
+                rows[kind.name] = [
+                    _Row(name, one.unit, one.nominal(system), []) for name, (one, _) in told.items()
+                ]
+            for row, (_, own) in zip(rows[kind.name], told.values(), strict=True):
+                row.levels.append(own)
+        merits.append(how.of(made, photons=photons))
+    values = tuple(merit.value for merit in merits)
+    if not np.isfinite([nominal.value, *values]).all():
+        raise ValueError(
+            f"{how.name} is not a finite number for all devices: {nominal.value}, {[*values]}"
+        )
+    # Those of the project in their order, as everywhere.
+    names = [*(name for name in PERTURBATIONS if name in rows), *rows]
+    table = [row for name in dict.fromkeys(names) for row in rows[name]]
+    return Tolerance(
+        measure=how.name,
+        more_is_better=how.more_is_better,
+        nominal=nominal.value,
+        values=values,
+        levels={row.name: tuple(row.levels) for row in table},
+        design={row.name: row.design for row in table},
         level=level,
+        units={row.name: row.unit for row in table},
+        refocus=tuple(merit.refocus for merit in merits) if refocus else (),
     )
 
 
-def _ranges(
-    system: ImagingSystem, channels: int, limits: Mapping[Perturbation, Limits]
-) -> dict[Perturbation, tuple[float, float]]:
-    """Lowest and highest level of each perturbation, in the order in which they are applied."""
+class _Row(NamedTuple):
+    """The levels of one imperfection, or of a part of it."""
+
+    name: str
+    unit: str
+    design: float
+    levels: list[float]
+
+
+def ranges(
+    system: ImagingSystem, channels: int, limits: ByImperfection[Limits]
+) -> dict[Imperfection, tuple[float, float]]:
+    """Lowest and highest level of each imperfection, in the order in which they are applied.
+
+    Raises
+    ------
+    ValueError
+        For a perturbation that is unknown or that the system cannot have, or limits outside of its
+        range.
+    """
     if not limits:
         raise ValueError(f"limits must name at least one of {', '.join(PERTURBATIONS)}")
-    possible = applicable(system, channels=channels)
-    ranges: dict[Perturbation, tuple[float, float]] = {}
-    for name, limit in limits.items():
-        if name not in PERTURBATIONS:
-            raise ValueError(f"perturbation must be one of {', '.join(PERTURBATIONS)}, not {name}")
-        kind = KINDS[name]
-        if name not in possible:
-            raise ValueError(f"no {name}: {kind.needs}; this system can have {', '.join(possible)}")
+    given = dict[Perturbation | Imperfection, Limits](limits.items())
+    found: dict[Imperfection, tuple[float, float]] = {}
+    for name, kind in resolved(given, system, channels=channels).items():
+        limit = given[name]
         if isinstance(limit, tuple):
             low, high = map(float, limit)
+        elif kind.circular:
+            low, high = 0.0, float(limit)
         elif kind.drawn:
             low = high = float(limit)
         else:
@@ -297,19 +333,30 @@ def _ranges(
         allowed = all(math.isfinite(end) and kind.allowed(end) for end in (low, high))
         if not (allowed and low <= high):
             raise ValueError(
-                f"{name} takes levels in {kind.unit}, {kind.rule}, the lower limit first; "
+                f"{kind.name} takes levels in {kind.unit}, {kind.rule}, the lower limit first; "
                 f"{limit} gives {low:g} to {high:g}"
             )
-        ranges[name] = (low, high)
-    return {name: ranges[name] for name in _ORDER if name in ranges}
+        found[kind] = (low, high)
+    return dict(sorted(found.items(), key=lambda item: item[0].order))
 
 
 def _drawn(
-    numbers: np.random.Generator, low: float, high: float, distribution: Distribution
+    numbers: np.random.Generator,
+    low: float,
+    high: float,
+    distribution: Distribution,
+    *,
+    circular: bool,
 ) -> float:
-    """One level between two limits."""
+    """One level between two limits; or a radius, of a point in the plane."""
     if low == high:
         return low
+    if circular and distribution == "uniform":
+        return math.sqrt(numbers.uniform(low**2, high**2))
+    if circular:
+        # The radius of two normal numbers, each of half the largest one (Rayleigh).
+        radius = stats.rayleigh(scale=high / 2)
+        return float(radius.ppf(numbers.uniform(*radius.cdf([low, high]))))
     if distribution == "uniform":
         return float(numbers.uniform(low, high))
     share = numbers.uniform(stats.norm.cdf(-2), stats.norm.cdf(2))

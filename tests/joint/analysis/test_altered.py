@@ -1,5 +1,6 @@
 import functools
 
+import numpy as np
 import pytest
 import torch
 
@@ -103,6 +104,22 @@ def test_a_data_set_keeps_all_but_its_pictures(scenes):
     assert seen.fingerprint != scenes.fingerprint
     same = altered(scenes, functools.partial(keep_region, region="boundary", band=100))
     assert torch.equal(same.gather([0]).images, scenes.gather([0]).images)
+
+
+def test_altered_pictures_keep_their_depth_and_their_encoding(scenes):
+    codes = scenes.gather(torch.arange(12)).images.numpy().astype(np.uint16) * 257 - 100
+    deep = type(scenes)(
+        images=codes,
+        labels=scenes.labels,
+        groups=scenes.groups,
+        identifiers=scenes.identifiers,
+        classes=scenes.classes,
+        masks=scenes.gather_masks(torch.arange(12)),
+        encoding="linear",
+    )
+    seen = altered(deep, lambda images, masks: 1 - images, batch_size=5)
+    assert (seen.bit_depth, seen.encoding) == (16, "linear")
+    assert np.array_equal(seen.gather(torch.arange(12)).images.numpy(), 65535 - codes)
 
 
 def test_what_can_be_scaled_has_skin_around_it(scenes):

@@ -6,7 +6,8 @@ import torch
 
 import joint
 import optics
-from joint.analysis.perturbation import applicable, perturbed
+from joint.analysis.imperfection import Imperfection
+from joint.analysis.perturbation import KINDS, PERTURBATIONS, applicable, perturbed, resolved
 
 
 def _system(**stages):
@@ -197,6 +198,29 @@ def test_what_a_system_can_have_depends_on_its_stages():
     assert set(applicable(_system())) == {"shift", "colour_cast"}
     assert set(applicable(_system(), channels=1)) == {"shift"}
     bare = _system(front_end=_lens())
-    assert set(applicable(bare)) == {"defocus", "shift", "colour_cast", "phase_error"}
+    assert set(applicable(bare)) == {
+        "defocus", "tilt_x", "tilt_y", "shift", "colour_cast", "phase_error",
+    }  # fmt: skip
     lens = optics.Lens(65, spacing=2.5e-3 / 64, focal_length=1.0)
-    assert {"decentre", "rotation"} < set(applicable(_system(front_end=_lens(lens))))
+    assert {"decentre", "decentre_y", "decentre_radial", "rotation"} < set(
+        applicable(_system(front_end=_lens(lens)))
+    )
+
+
+def test_every_name_has_its_imperfection():
+    assert tuple(KINDS) == PERTURBATIONS
+    assert all(kind.name == name for name, kind in KINDS.items())
+
+
+def test_those_asked_for_come_in_the_order_of_the_names_then_as_given():
+    own, other = Imperfection("own", "metres"), Imperfection("other", "metres")
+    found = resolved([other, "shift", own, "defocus"], _system(front_end=_lens()), channels=1)
+    assert [kind.name for kind in found.values()] == ["defocus", "shift", "other", "own"]
+    assert found["shift"] is KINDS["shift"]
+    assert found[own] is own
+
+
+def test_a_share_of_nothing_changes_nothing():
+    both = Imperfection("both", "waves", shared=lambda level, _: {KINDS["defocus"]: 0.0})
+    system = _system(front_end=_lens())
+    assert torch.equal(_front(system, both, 1.0).psf(), system.front_end.psf())

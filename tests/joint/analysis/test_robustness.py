@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 
@@ -12,6 +13,7 @@ import joint
 import optics
 from joint.analysis.perturbation import PERTURBATIONS, applicable
 from joint.analysis.robustness import robustness
+from joint.analysis.wavefront import wavefront_error, zernike_error
 
 
 class _Rough(nn.Module):
@@ -188,6 +190,33 @@ def test_by_default_all_that_the_system_can_have_is_swept():
     assert {curve.perturbation for curve in found.curves} == possible
     for curve in found.curves:
         assert curve.nominal in [point.level for point in curve.points]
+
+
+def test_zernike_terms_and_budgets_are_swept():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pupil = optics.Pupil(
+            (), wavelengths=(612e-9, 545e-9, 463e-9), focal_length=20e-3, pixel_pitch=2e-6,
+            psf_size=15, size=65, spacing=2.5e-3 / 64,
+        )  # fmt: skip
+    lens = _system(front_end=optics.IncoherentImaging(pupil))
+    sweeps = {wavefront_error([5, 7]): [0.0, 0.2], "tilt_y": [0.0], zernike_error(4): [-0.1, 0.1]}
+    found = robustness(lens, _scenes(6), sweeps, devices=2, resamples=5)
+    assert [curve.perturbation for curve in found.curves] == ["tilt_y", "wavefront", "zernike_4"]
+    assert [curve.devices for curve in found.curves] == [1, 2, 1]
+    assert [curve.unit for curve in found.curves] == ["degrees", "waves RMS", "waves RMS"]
+    # Nominal, two devices, two levels: what they saw are five pictures.
+    seen = lens.classifier.seen
+    assert len(seen) == 5
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(seen[:4], 2))
+    # Of an aperture without anything in it, too near is as too far.
+    assert torch.allclose(seen[3], seen[4], atol=1e-3)
+    assert torch.allclose(seen[0], _seen_at_nominal(lens), atol=1e-6)
+
+
+def _seen_at_nominal(system):
+    joint.evaluate(system, _scenes(6))
+    return system.classifier.seen[-1]
 
 
 def test_what_is_not_possible_is_refused_by_name():

@@ -11,9 +11,8 @@ import classify
 import compress
 import joint
 import optics
-from joint.analysis import tolerance
-from joint.analysis.perturbation import PERTURBATIONS
-from joint.analysis.tolerance import _ORDER
+from joint.analysis import Imperfection, tolerance, wavefront_error, zernike_error
+from joint.analysis.tolerance import ranges
 
 
 class _Bright(nn.Module):
@@ -210,21 +209,128 @@ def test_the_largest_influence_comes_first(system, scenes):
     assert told["levels"]["shift"] == list(found.levels["shift"])
 
 
-def test_every_imperfection_has_its_place():
-    assert sorted(_ORDER) == sorted(PERTURBATIONS)
+def test_errors_come_in_the_order_of_the_light(scenes):
+    # A relief is changed before it is moved, and its field before its sensor; told by name.
+    limits = {"shift": 1.0, "tilt_x": 1.0, "decentre": 0.1, zernike_error(5): 0.1, "defocus": 0.1}
+    found = tolerance(_lens_camera(), scenes, limits, measure=_on_axis, devices=2)
+    assert [*found.levels] == ["defocus", "decentre", "tilt_x", "shift", "zernike_5"]
+    kinds = [kind.name for kind in ranges(_lens_camera(), 3, limits)]
+    assert kinds == ["decentre", "defocus", "zernike_5", "tilt_x", "shift"]
+
+
+def _on_axis(made):
+    return float(made.front_end.pupil().detach()[0, 7, 7])
+
+
+@pytest.mark.parametrize(
+    ("distribution", "law"),
+    [
+        # The area is filled: the square of the radius is uniform.
+        ("uniform", stats.powerlaw(2, scale=0.1)),
+        ("normal", None),
+    ],
+)
+def test_radial_decentres_fill_their_circle(scenes, distribution, law):
+    places = []
+
+    def place(made):
+        (element,) = made.front_end.pupil.elements
+        if not hasattr(element, "shift"):
+            return 0.0
+        places.append((element.shift, element.shift_y))
+        return math.hypot(*places[-1])
+
+    found = tolerance(
+        _lens_camera(), scenes, {"decentre_radial": 0.1}, measure=place, devices=300,
+        distribution=distribution,
+    )  # fmt: skip
+    radius = np.array(found.levels["decentre_radial"])
+    assert 0 < radius.min() < radius.max() <= 0.1
+    if law is None:
+        # Two normal numbers of 0.05 each, cut at two of those.
+        rayleigh = stats.rayleigh(scale=0.05)
+        assert stats.kstest(radius, lambda r: rayleigh.cdf(r) / rayleigh.cdf(0.1)).pvalue > 0.01
+    else:
+        assert stats.kstest(radius, law.cdf).pvalue > 0.01
+    x, y = (
+        np.array(found.levels[f"decentre_radial.{name}"]) for name in ("decentre", "decentre_y")
+    )
+    assert np.allclose(np.hypot(x, y), radius)
+    # 62.999 samples is the diameter of the circle.
+    assert np.allclose(np.array(places), 62.9999 * np.stack((x, y), 1), rtol=1e-4)
+    assert [found.units[name] for name in found.levels] == ["pupil diameters"] * 3
+    # Only how far it is, not in which direction, is told of by what was measured.
+    told = found.sensitivities()
+    assert told["decentre_radial"] == pytest.approx(1)
+    assert max(abs(told[f"decentre_radial.{n}"]) for n in ("decentre", "decentre_y")) < 0.9
+
+
+def test_a_budget_is_told_term_by_term(scenes):
+    system = _lens_camera()
+    kind = wavefront_error([4, 6, 11])
+    limits = {kind: 0.06, wavefront_error([4, 5], name="mount"): (0.0, 0.03)}
+    found = tolerance(system, scenes, limits, measure=_on_axis, devices=30)
+    assert [*found.levels] == [
+        "wavefront", "wavefront.zernike_4", "wavefront.zernike_6", "wavefront.zernike_11",
+        "mount", "mount.zernike_4", "mount.zernike_5",
+    ]  # fmt: skip
+    assert set(found.levels["wavefront"]) == {0.06}
+    terms = [np.array(found.levels[f"wavefront.zernike_{j}"]) for j in (4, 6, 11)]
+    assert np.allclose(np.sqrt(np.square(terms).sum(0)), 0.06)
+    # Marechal and Mahajan: all terms together, those that two have added first.
+    mount = [np.array(found.levels[f"mount.zernike_{j}"]) for j in (4, 5)]
+    squares = (terms[0] + mount[0]) ** 2 + terms[1] ** 2 + terms[2] ** 2 + mount[1] ** 2
+    expected = found.nominal * np.exp(-((2 * math.pi) ** 2) * squares)
+    assert np.allclose(found.values, expected, rtol=0.02)
+    assert found.design["wavefront.zernike_6"] == 0
+    assert "wavefront" not in found.sensitivities()  # of all devices the same
+    assert "wavefront.zernike_11" in found.sensitivities()
+    text = str(found)
+    assert "wavefront.zernike_11 " in text
+    assert "waves RMS" in text
+
+
+def test_devices_are_focused_anew(scenes):
+    system = _lens_camera()
+    limits = {"defocus": 0.4, zernike_error(6): (-0.04, 0.04)}
+    fixed, moved = (
+        tolerance(system, scenes, limits, measure=_on_axis, devices=6, refocus=r)
+        for r in (0.0, 0.5)
+    )
+    assert fixed.levels == moved.levels
+    assert fixed.refocus == ()
+    assert np.allclose(moved.refocus, -np.array(moved.levels["defocus"]), atol=5e-3)
+    term = np.array(moved.levels["zernike_6"])
+    expected = fixed.nominal * np.exp(-((2 * math.pi * term) ** 2))
+    assert np.allclose(moved.values, expected, rtol=0.01)
+    assert min(moved.values) > min(fixed.values)
+    assert "refocused by" in str(moved)
+    assert "refocused by" not in str(fixed)
+    assert json.loads(json.dumps(moved.to_dict()))["refocus"] == list(moved.refocus)
 
 
 @pytest.mark.parametrize(
     ("limits", "more", "said"),
     [
         ({}, {}, "limits must name at least one of defocus"),
-        ({"tilt": 1.0}, {}, "perturbation must be one of defocus"),
+        ({"tilt": 1.0}, {}, "perturbation must be one of defocus.*Imperfection, not tilt"),
         ({"defocus": 1.0}, {}, "no defocus: it needs a front end with a pupil"),
         ({"read_noise": 4.0}, {}, "read_noise takes levels in electrons RMS, 0 or more"),
         ({"photons": (0.0, 9.0)}, {}, "photons takes levels in photons/pixel, above 0"),
         ({"shift": -1.0}, {}, "the lower limit first; -1.0 gives 1 to -1"),
         ({"shift": (2.0, 1.0)}, {}, "the lower limit first"),
         ({"shift": math.nan}, {}, "finite numbers"),
+        ({"decentre": 0.1}, {}, "no decentre: it needs a pupil with an element in it"),
+        ({"tilt_y": 1.0}, {}, r"no tilt_y: it needs optics.IncoherentImaging\(Pupil"),
+        ({zernike_error(5): 1.0}, {}, "no zernike_5: it needs a front end with a pupil"),
+        ({Imperfection("shift", "pixels"): 1.0}, {}, "two imperfections are called shift"),
+        (
+            {Imperfection("a", "m"): 1.0, Imperfection("a", "m"): 1.0},
+            {},
+            "two imperfections are called a: give one another name",
+        ),
+        ({"shift": 1.0}, {"refocus": -1.0}, "refocus must be 0 or more"),
+        ({"shift": 1.0}, {"refocus": 1.0}, "refocus needs a front end with a pupil"),
         ({"shift": 1.0}, {"devices": 1}, "at least 2 devices, not 1"),
         ({"shift": 1.0}, {"level": 1.0}, "level must be above 0 and below 1"),
         ({"shift": 1.0}, {"distribution": "cauchy"}, "must be 'uniform' or 'normal'"),

@@ -1,0 +1,113 @@
+"""What an imperfection of a camera is: a name, a unit, and how it changes a copy of a system.
+
+::
+
+    level ─┬─ change ──► the copy at that level
+           └─ shared ──► {imperfection: level, ...} ─ each by its own change ─► the copy
+
+An imperfection of some amount that is shared out at random is one of the second kind: a place
+within a circle, x and y; a wavefront, its terms.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import torch
+
+from joint.system import ImagingSystem
+from optics import Pupil
+
+__all__ = ["Imperfection", "diameter_of", "middle_of", "pupil_of"]
+
+Change: TypeAlias = Callable[[ImagingSystem, float, int, torch.Generator], None]
+Where = Literal["element", "place", "wavefront", "field", "around"]
+
+
+def _unchanged(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
+    """Nothing: a matter of the evaluation, or of others that this is shared out over."""
+
+
+@dataclass(frozen=True, eq=False)
+class Imperfection:
+    """One way in which a camera is not as it was designed.
+
+    Those of the project have names (:data:`PERTURBATIONS`), or are made by :func:`zernike_error`
+    and :func:`wavefront_error`; another is made by filling in the fields, and used as they are::
+
+        def stop_down(camera, level, channels, generator):
+            camera.front_end.pupil.aperture *= 1 - level
+
+        vignetting = Imperfection("vignetting", "of the amplitude", stop_down, where="element")
+        tolerance(system, scenes, {vignetting: (0.0, 0.1)})
+    """
+
+    name: str
+    """Which results are told by, and whose random numbers it has: another in one table of limits
+    has another one."""
+    unit: str
+    """Of its level."""
+    change: Change = _unchanged
+    """Brings a copy of the front end and the sensor to a level that is not nominal, in place and
+    without gradients. Is given the system, the level, the channels of the scenes and a generator
+    for what is drawn."""
+    needs: str = "it needs nothing"
+    """What the system must have, in the words of the message that refuses it."""
+    fits: Callable[[ImagingSystem, int], bool] = lambda *_: True
+    """Whether a system for scenes of so many channels has it."""
+    levels: Callable[[ImagingSystem], tuple[float, ...]] = lambda _: ()
+    """The levels that are swept where none are given."""
+    nominal: Callable[[ImagingSystem], float] = lambda _: 0.0
+    """The level of a system as it is."""
+    allowed: Callable[[float], bool] = lambda _: True
+    """Which levels there are, of finite ones."""
+    rule: str = "finite numbers"
+    """That in words."""
+    drawn: bool = False
+    """Whether more than its level is random: the pattern, the direction."""
+    circular: bool = False
+    """Whether the level is a distance from the axis within a circle, whose area is then filled, and
+    a tolerance its radius."""
+    shared: Callable[[float, torch.Generator], Mapping["Imperfection", float]] | None = None
+    """The others that a level is shared out over at random, with theirs."""
+    where: Where = "around"
+    """When it acts: on an element itself, then where that sits, then on the wavefront, which stays
+    where it is, then over the field, then around the front end."""
+
+    def parts(self, level: float, generator: torch.Generator) -> dict["Imperfection", float]:
+        """What a level comes to: itself, or what it is shared out over.
+
+        Parameters
+        ----------
+        level : float
+            In its unit.
+        generator : torch.Generator
+            Draws the shares.
+
+        Returns
+        -------
+        dict of Imperfection to float
+        """
+        return {self: level} if self.shared is None else dict(self.shared(level, generator))
+
+    @property
+    def order(self) -> int:
+        """Place of :attr:`where` among the others."""
+        return get_args(Where).index(self.where)
+
+
+def pupil_of(system: ImagingSystem) -> Pupil | None:
+    """The pupil of a front end, where it has one."""
+    pupil = getattr(system.front_end, "pupil", None)
+    return pupil if isinstance(pupil, Pupil) else None
+
+
+def diameter_of(pupil: Pupil) -> float:
+    """Of a circle of the aperture's area, metres: counting lit samples is off by one of them."""
+    return 2 * pupil.spacing * math.sqrt(float(pupil.aperture.sum()) / math.pi)
+
+
+def middle_of(pupil: Pupil) -> float:
+    """The middle one of the wavelengths, metres."""
+    return pupil.wavelengths[len(pupil.wavelengths) // 2]

@@ -1,0 +1,136 @@
+"""Errors of the wavefront as Zernike terms: single ones, and an amount shared out over several."""
+
+from collections.abc import Iterable
+
+import torch
+
+from joint.system import ImagingSystem
+from optics import Aberration, Pupil, noll_to_nm
+
+from .imperfection import Imperfection, middle_of, pupil_of
+
+__all__ = ["wavefront_error", "zernike_error"]
+
+_NEEDS = "it needs a front end with a pupil, such as optics.IncoherentImaging(Pupil(...))"
+
+
+def zernike_error(index: int) -> Imperfection:
+    """One Zernike term of the wavefront, in waves RMS at the middle wavelength.
+
+    The optical path is that at all wavelengths, so that the phase is less at longer ones; a
+    positive level is a longer path where the polynomial is positive, as of
+    :class:`optics.Aberration`. So ``zernike_error(4)`` at ``sigma`` is ``defocus`` at ``-2 sqrt(3)
+    sigma`` waves at the rim: a positive ``defocus`` is a stronger lens.
+
+    The disk is the smallest one about the axis that holds the open aperture. Where that is a full
+    circle, the level is the RMS over it, and a small one of ``sigma`` waves leaves a Strehl ratio
+    of ``exp(-(2 pi sigma)^2)`` (Mahajan, J. Opt. Soc. Am. 73:860, 1983).
+
+    Parameters
+    ----------
+    index : int
+        Noll's, from 2: 2, 3 move the image, 4 is defocus, 5, 6 astigmatism, 7, 8 coma, 9, 10
+        trefoil, 11 spherical.
+
+    Returns
+    -------
+    Imperfection
+        Its name is ``zernike_<index>``.
+
+    Raises
+    ------
+    ValueError
+        For an index below 2: a piston, 1, changes no image.
+    """
+    if index < 2:
+        raise ValueError(
+            f"index must be Noll's, from 2, not {index}"
+            + (": a piston changes no image" if index == 1 else "")
+        )
+    noll_to_nm(index)  # a whole number
+
+    def aberrate(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
+        pupil = pupil_of(camera)
+        assert pupil is not None
+        term = Aberration(
+            pupil.size,
+            spacing=pupil.spacing,
+            diameter=_disk(pupil),
+            coefficients=torch.tensor([level * middle_of(pupil)], dtype=pupil.aperture.dtype),
+            indices=[index],
+        )
+        pupil.elements.append(term.to(pupil.aperture.device))
+
+    return Imperfection(
+        f"zernike_{index}",
+        "waves RMS",
+        aberrate,
+        _NEEDS,
+        lambda system, _: pupil_of(system) is not None,
+        lambda _: (-0.1, -0.05, 0.0, 0.05, 0.1),
+        where="wavefront",
+    )
+
+
+def wavefront_error(indices: Iterable[int], *, name: str = "wavefront") -> Imperfection:
+    """A wavefront error of some total RMS, shared out at random over Zernike terms.
+
+    In each device the coefficients are a random direction in as many dimensions as there are terms,
+    all directions alike: the root of the sum of their squares is the level, and each term has the
+    same share of its square in the mean. Where a tolerance is one number, all devices have it as
+    their RMS; a range, ``(0.0, 0.07)``, makes some better.
+
+    Parameters
+    ----------
+    indices : iterable of int
+        Noll's, from 2; ``range(4, 12)`` is defocus to spherical.
+    name : str
+        Another one for a second budget in the same table of limits.
+
+    Returns
+    -------
+    Imperfection
+        In waves RMS at the middle wavelength. The level of a term in a device is told as
+        ``<name>.zernike_<index>``.
+
+    Raises
+    ------
+    ValueError
+        For no index, one below 2, or one twice.
+    """
+    numbers = list(indices)
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(f"indices must be Noll's, each once and at least one, not {numbers}")
+    terms = [zernike_error(number) for number in numbers]
+
+    def shared(level: float, generator: torch.Generator) -> dict[Imperfection, float]:
+        direction = torch.randn(len(terms), generator=generator, dtype=torch.float64)
+        shares = level * direction / direction.norm()
+        return dict(zip(terms, shares.tolist(), strict=True))
+
+    return Imperfection(
+        name,
+        "waves RMS",
+        needs=_NEEDS,
+        fits=lambda system, _: pupil_of(system) is not None,
+        levels=lambda _: (0.0, 0.05, 0.1),
+        allowed=lambda level: level >= 0,
+        rule="0 or more",
+        drawn=True,
+        shared=shared,
+        where="wavefront",
+    )
+
+
+def _disk(pupil: Pupil) -> float:
+    """Diameter of the disk about the axis that holds the aperture, metres.
+
+    A sample at the rim that is open in part counts as much as it is open, so that of a circle this
+    is its diameter.
+    """
+    radius = 0.5
+    for axis, samples in ((1, pupil.size[0]), (0, pupil.size[1])):
+        open_ = pupil.aperture.detach().double().amax(axis)
+        for place in open_.nonzero().flatten().tolist():
+            radius = max(radius, abs(place - samples // 2) - 0.5 + float(open_[place]))
+    return 2 * radius * pupil.spacing
