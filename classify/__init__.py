@@ -1,11 +1,12 @@
 """Labels: the labelled scenes, honest splits, classifiers, and what may be claimed of them.
 
-Files: ``data`` the scenes (HAM10000, class folders, MedMNIST, the embedded phantom) and their
-splits · ``backbone`` classifiers by name (``inception`` and ``residual`` nets of our own,
-``torchvision_nets`` the others, ``weights`` their files) · ``imbalance`` weights, priors and losses
-for rare classes · ``margin`` LDAM · ``sampling`` which pictures an epoch shows · ``mixing`` two
-pictures in one · ``metrics`` the report with its intervals · ``intervals`` the bootstrap over
-lesions · ``comparison`` paired tests of two systems · ``calibration`` temperature and class prior.
+Files: ``data`` the scenes (HAM10000, class folders, MedMNIST, arrays of your own, the embedded
+phantom) and their splits · ``backbone`` classifiers by name (``inception`` and ``residual`` nets of
+our own, ``torchvision_nets`` the others, ``weights`` their files) · ``imbalance`` weights, priors
+and losses for rare classes · ``margin`` LDAM · ``sampling`` which pictures an epoch shows ·
+``mixing`` two pictures in one · ``metrics`` the report with its intervals · ``intervals`` the
+bootstrap over lesions · ``comparison`` paired tests of two systems · ``calibration`` temperature
+and class prior.
 """
 
 from .backbone import BACKBONES, BackboneRecord, Classifier, TracedLogits, backbone
@@ -31,12 +32,16 @@ from .data import (
     LesionPhantom,
     MedMNIST,
     PhantomMaps,
+    SceneEncoding,
+    SceneFile,
     SkinType,
     Split,
+    as_levels,
     audit,
     check_classes,
     k_folds,
     phantom_maps,
+    save_scenes,
     skin_reflectance,
     split,
 )
@@ -74,11 +79,14 @@ __all__ = [
     "Reliability",
     "Report",
     "ResNetS",
+    "SceneEncoding",
+    "SceneFile",
     "SkinType",
     "Split",
     "TauChoice",
     "TracedLogits",
     "adjust_logits",
+    "as_levels",
     "audit",
     "backbone",
     "bootstrap",
@@ -97,6 +105,7 @@ __all__ = [
     "phantom_maps",
     "report",
     "sample_order",
+    "save_scenes",
     "skin_reflectance",
     "split",
     "task_loss",

@@ -5,10 +5,13 @@
     groups ──membership──► lesion of each row ──resampled──► weights [r, N] ──statistic──► draws
                                                                                             │
                                                         Interval ◄──percentile_interval─────┘
+
+A share of pictures in a figure, of which only the count is known, has Wilson's instead.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,6 +170,36 @@ def percentile_interval(draws: Array, level: float) -> Interval:
     method = "linear" if np.isfinite(there).all() else "inverted_cdf"
     low, high = np.quantile(there, [(1 - level) / 2, (1 + level) / 2], method=method)
     return Interval(float(low), float(high))
+
+
+def wilson_intervals(shares: Array, counts: Array, *, level: float = 0.95) -> Array:
+    """Score intervals of shares of so many (Wilson, J. Am. Stat. Assoc. 22:209, 1927).
+
+    They stay within 0..1 and have a width where the share is 0 or 1 too. What is counted is
+    evidence of its own: where these are several pictures of a lesion, the intervals are too narrow.
+
+    Parameters
+    ----------
+    shares : array ``[...]``
+        In 0..1.
+    counts : array ``[...]``
+        What each is a share of.
+    level : float
+        Confidence level in (0, 1).
+
+    Returns
+    -------
+    array ``[..., 2]``
+        Low and high; nan where nothing was counted.
+    """
+    shares, counts = np.asarray(shares, float), np.asarray(counts, float)
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shrunk = z**2 / counts
+        middle = shares + shrunk / 2
+        reach = z * np.sqrt(shares * (1 - shares) / counts + shrunk / counts / 4)
+        ends = np.stack([middle - reach, middle + reach], -1) / (1 + shrunk)[..., None]
+    return ends.clip(0, 1)
 
 
 def _chunks(resamples: int, rows: int) -> Iterator[int]:

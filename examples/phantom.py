@@ -17,6 +17,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab, rgb2xyz
 
 import classify
 from classify.data.phantom import phantom_maps
+from joint.figure import save_figure
 from joint.look import looks, open_axis
 
 NAMES = ("Weber", "gCNR", "dE00", "skin L*", "a*", "b*", "area")
@@ -144,7 +145,7 @@ def draw(options: Options) -> Figure:
 def main(options: Options) -> dict[str, np.ndarray]:
     """Write the figure, print the table and return its medians."""
     options.output.mkdir(parents=True, exist_ok=True)
-    draw(options).savefig(options.output / "phantom.png", dpi=100)
+    save_figure(draw(options), options.output / "phantom.png", dpi=80, colours=256)
     size, seed, hard = options.image_size, options.seed, options.difficulty
     return table(
         classify.LesionPhantom(options.count, size, seed=seed, difficulty=hard, balance=0.0)

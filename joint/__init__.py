@@ -1,16 +1,17 @@
 """The system: compose, train, evaluate. The only package that imports the other three.
 
 Files: ``system`` the graph, ``planes`` the planes between its stages · ``objective`` what it is
-trained for · ``train`` the one loop, ``feed`` its pictures, ``parallel`` its processes, ``run``
-its configuration and state, ``listen`` who is told of each epoch · ``two_stage`` a kernel first,
-then the element · ``augment`` random views, ``view`` their arithmetic · ``evaluate`` labels, bits
-and fidelity · ``explain`` maps of why · ``analysis`` contrast, and whether it decides · ``study``
-many runs, what they show · ``folder`` a run as a folder, ``checkpoint`` files that are whole or
-absent, ``lock`` one writer, ``stop`` ends between steps, ``environment`` where it ran · ``config``
-a run as data, ``settings`` what its parts share, ``codecs`` and ``front_ends`` codecs and camera
-elements by their kind · ``build`` from data to objects · ``picture`` single pictures as files ·
-``figure`` pictures of a run · ``report`` runs as a page · ``cli`` the command line, ``options``
-what it takes · ``neighbours`` a guard of the four names.
+trained for, ``training`` how · ``train`` the one loop, ``feed`` its pictures, ``parallel`` its
+processes, ``run`` its state, ``history`` its records, ``listen`` who is told of each epoch ·
+``two_stage`` a kernel first, then the element · ``augment`` random views, ``view`` their arithmetic
+· ``evaluate`` labels, bits and fidelity · ``explain`` maps of why · ``analysis`` contrast, and
+whether it decides · ``study`` many runs, what they show · ``folder`` a run as a folder,
+``checkpoint`` files that are whole or absent, ``lock`` one writer, ``stop`` ends between steps,
+``environment`` where it ran · ``config`` a run as data, ``settings`` what its parts share,
+``codecs`` and ``front_ends`` codecs and camera elements by their kind · ``build`` from data to
+objects · ``picture`` single pictures as files · ``figure`` figures of a run, ``panel`` their parts,
+``look`` their colours · ``report`` runs as a page · ``cli`` the command line, ``options`` what it
+takes · ``neighbours`` a guard of the four names.
 """
 
 # First of all: before anything of a neighbour is used.
@@ -47,6 +48,7 @@ from .config import (
     MedMNISTConfig,
     PhantomConfig,
     RunConfig,
+    SceneFileConfig,
     SensorConfig,
     SplitConfig,
     SystemConfig,
@@ -80,16 +82,18 @@ from .folder import (
     summarise_run,
 )
 from .front_ends import FourierConfig, KernelConfig, LensConfig, build_front_end
+from .history import EpochRecord, History
 from .listen import tensorboard_writer
 from .lock import RunLocked
 from .objective import Losses, Objective
 from .parallel import ProcessLost, launched
 from .picture import CompressedFile, compress_file, decompress_file
-from .run import EpochRecord, History, Training, TrainingDiverged
+from .run import TrainingDiverged
 from .settings import NoneConfig
 from .stop import StopRequest, graceful_stop
 from .system import STAGES, ImagingSystem, SystemOutput
 from .train import fit
+from .training import Training
 from .two_stage import FittedPSF, TwoStage, fit_psf, two_stage
 
 __all__ = [
@@ -135,6 +139,7 @@ __all__ = [
     "RunFolder",
     "RunLocked",
     "RunSummary",
+    "SceneFileConfig",
     "SensorConfig",
     "SplitConfig",
     "StopRequest",

@@ -21,13 +21,15 @@ from .config import (
     MedMNISTConfig,
     PhantomConfig,
     RunConfig,
+    SceneFileConfig,
     SensorConfig,
     SystemConfig,
     load_config,
 )
+from .folder import BEST_FILE, CHECKPOINT_FILE
 from .front_ends import build_front_end
-from .run import BEST_FILE, CHECKPOINT_FILE, Training
 from .system import ImagingSystem
+from .training import Training
 
 __all__ = [
     "Trained",
@@ -55,6 +57,7 @@ def build_data(config: DataConfig, *, progress: bool = False) -> classify.Lesion
                 skin=config.skin,
                 blur=config.blur,
                 wavelengths=config.wavelengths,
+                bit_depth=config.bit_depth,
                 progress=progress,
             )
         case HAM10000Config():
@@ -85,6 +88,8 @@ def build_data(config: DataConfig, *, progress: bool = False) -> classify.Lesion
             )
         case MedMNISTConfig():
             return classify.MedMNIST(config.path, part="all", image_size=config.image_size)
+        case SceneFileConfig():
+            return classify.SceneFile(config.path)
 
 
 def build_split(config: RunConfig, dataset: classify.LesionDataset) -> classify.Split:

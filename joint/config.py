@@ -9,9 +9,10 @@ import hashlib
 import json
 import math
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -20,11 +21,12 @@ import optics
 
 from .checkpoint import write_atomically
 from .codecs import CodecConfig, FactorizedConfig
+from .folder import BEST_FILE, CHECKPOINT_FILE
 from .front_ends import FrontEndConfig, KernelConfig
 from .objective import Objective
-from .run import BEST_FILE, CHECKPOINT_FILE, Training
 from .settings import NoneConfig, Settings
 from .system import Encoding
+from .training import Training
 
 __all__ = [
     "ClassFolders",
@@ -36,6 +38,7 @@ __all__ = [
     "MedMNISTConfig",
     "PhantomConfig",
     "RunConfig",
+    "SceneFileConfig",
     "SensorConfig",
     "SplitConfig",
     "SystemConfig",
@@ -75,6 +78,8 @@ class PhantomConfig(Settings):
     """Standard deviation of a Gaussian blur on the skin, in metres."""
     wavelengths: tuple[float, ...] | None = None
     """Bands of a spectral camera in metres; red, green and blue by default."""
+    bit_depth: Literal[8, 16] = 8
+    """Of the codes; 8 bits err as much as the shot noise of 150 000 photons."""
     seed: int = Field(default=0, ge=0)
     """Source of the pictures."""
 
@@ -135,8 +140,18 @@ class MedMNISTConfig(Settings):
     """Pixels along a side; the file's own by default."""
 
 
+class SceneFileConfig(Settings):
+    """Scenes of any size, depth and number of channels in one file of arrays."""
+
+    kind: Literal["file"] = "file"
+    path: Path
+    """The .npz file, see classify.SceneFile."""
+    image_size: ClassVar[None] = None
+    """As they are in the file."""
+
+
 DataConfig = Annotated[
-    PhantomConfig | HAM10000Config | ISICConfig | ClassFolders | MedMNISTConfig,
+    PhantomConfig | HAM10000Config | ISICConfig | ClassFolders | MedMNISTConfig | SceneFileConfig,
     Field(discriminator="kind"),
 ]
 
@@ -297,10 +312,10 @@ class RunConfig(Settings):
 def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
     """Configuration of the scenes at ``source``, by what lies there.
 
-    ``phantom`` is the embedded default; an ``.npz`` file is MedMNIST; a folder that holds nothing
-    but folders without a HAM10000 name is class folders; a folder with a ground truth of the
-    ISIC challenges is ISIC; any other folder or zip is HAM10000, with a list of cross-lesion
-    duplicates where one lies beside it.
+    ``phantom`` is the embedded default; an ``.npz`` file is one of scenes if it has ``images``,
+    and otherwise MedMNIST; a folder that holds nothing but folders without a HAM10000 name is class
+    folders; a folder with a ground truth of the ISIC challenges is ISIC; any other folder or zip is
+    HAM10000, with a list of cross-lesion duplicates where one lies beside it.
 
     Parameters
     ----------
@@ -323,7 +338,7 @@ def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
     if not path.exists():
         raise ConfigError(f"there is nothing at {path}; give a folder, a zip, or 'phantom'")
     if path.suffix == ".npz":
-        return MedMNISTConfig(path=path)
+        return SceneFileConfig(path=path) if _holds_scenes(path) else MedMNISTConfig(path=path)
     if path.is_dir():
         entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
         if any("groundtruth" in entry.name.lower() for entry in entries):
@@ -338,6 +353,15 @@ def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
         image_size=image_size,
         duplicates=duplicates if duplicates.is_file() else None,
     )
+
+
+def _holds_scenes(path: Path) -> bool:
+    """Whether an ``.npz`` is one of scenes; what is no file of arrays at all, its loader says."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "images.npy" in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def load_config(path: Path | str) -> RunConfig:

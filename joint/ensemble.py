@@ -29,14 +29,16 @@ from compress.codec import Rate
 from .evaluate import usable_device
 from .feed import Feed, as_scenes
 from .folder import RunFolder, hold
+from .history import History
 from .listen import EpochListener, listeners, tell
 from .objective import Objective
 from .parallel import world_size
 from .preflight import check_run
-from .run import History, Training, TrainingRun
+from .run import TrainingRun
 from .step import Batch, Passed, detached, seed_default
 from .system import ImagingSystem, SystemOutput, only_learning
 from .train import begun, ended, epoch
+from .training import Training
 
 __all__ = ["fit_ensemble"]
 

@@ -21,6 +21,8 @@ from .system import ImagingSystem, SystemOutput, evaluating
 
 __all__ = ["Evaluation", "device_of", "evaluate", "usable_device"]
 
+_MEANT = {"srgb": "sRGB codes", "linear": "linear light"}
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -204,6 +206,7 @@ def evaluate(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    check_encoding(system, dataset)
     if objective is None:
         objective = Objective(task=float(system.classifier is not None))
     device = device_of(system)
@@ -305,6 +308,16 @@ def _operating(
     finally:
         if isinstance(codec, LearnedCodec):
             codec.quality = before
+
+
+def check_encoding(system: ImagingSystem, dataset: LesionDataset) -> None:
+    """Refuse scenes that a system takes for what they are not."""
+    if dataset.encoding not in (None, system.encoding):
+        raise ValueError(
+            f"the scenes are {_MEANT[dataset.encoding]} and the system takes them for "
+            f"{_MEANT[system.encoding]}: build it with encoding={dataset.encoding!r} "
+            f"(--system.encoding {dataset.encoding})"
+        )
 
 
 def _check_classes(output: SystemOutput, dataset: LesionDataset) -> None:

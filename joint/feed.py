@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from classify import Batch, LesionDataset
+from classify import Batch, LesionDataset, as_levels
 
 __all__ = ["Feed", "as_scenes", "derive_seed", "generators", "uniforms"]
 
@@ -27,8 +27,8 @@ def derive_seed(*parts: object) -> int:
 
 
 def as_scenes(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """8-bit pictures and labels of a batch as float scenes in 0..1 and labels on a device."""
-    images = batch.images.to(device, non_blocking=True).float().div_(255)
+    """Codes and labels of a batch as float scenes in 0..1 and labels on a device."""
+    images = as_levels(batch.images.to(device, non_blocking=True)).div_(255)
     return images, batch.labels.to(device, non_blocking=True)
 
 
@@ -60,14 +60,14 @@ class Feed:
 
     ::
 
-        CPU                  uint8 rows ─gather─► float
-        GPU, data fits       uint8 data set moved once ─gather there─► float
-        GPU, it does not     uint8 rows ─gather, pin (a thread, one batch ahead)─► copy ─► float
+        CPU                  rows of codes ─gather─► float
+        GPU, data fits       codes of all moved once ─gather there─► float
+        GPU, it does not     rows of codes ─gather, pin (a thread, one batch ahead)─► copy ─► float
 
     Parameters
     ----------
     dataset : LesionDataset
-        Its pictures are sRGB codes of 8 bits.
+        Its pictures are codes of 8 or 16 bits.
     device : torch.device
         Where the scenes are wanted.
     resident : bool, optional
@@ -130,8 +130,7 @@ class Feed:
     def _gathered(self, index: Tensor) -> Batch:
         if self._held is None:
             return self.dataset.gather(index)
-        index = index.to(self.device, non_blocking=True)
-        return Batch(self._held.images.index_select(0, index), self._held.labels[index])
+        return self._held.take(index.to(self.device, non_blocking=True))
 
     def _pinned(self, index: Tensor) -> Batch:
         batch = self.dataset.gather(index)
@@ -143,4 +142,5 @@ class Feed:
 def _fits(dataset: LesionDataset, device: torch.device) -> bool:
     height, width = dataset.image_size
     free, _ = torch.cuda.mem_get_info(device)
-    return len(dataset) * dataset.channels * height * width <= _RESIDENT_SHARE * free
+    size = len(dataset) * dataset.channels * height * width * dataset.bit_depth // 8
+    return size <= _RESIDENT_SHARE * free

@@ -1,4 +1,7 @@
-"""Pictures of a run. The only module-level home of matplotlib."""
+"""Figures of a run and of its analyses. The only module-level home of matplotlib.
+
+What one panel of them shows is drawn in :mod:`joint.panel`, whose functions can be had here too.
+"""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -7,24 +10,29 @@ from typing import Literal
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LogNorm, SymLogNorm
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.image import AxesImage
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from classify import LesionDataset, Reliability, Report
-from optics import FourierFilter, FrontEnd, IncoherentImaging, LearnedKernel, linear_to_srgb
+from classify import LesionDataset, Report
 
 from .analysis import ConfusionContrast, ContrastSweep, Kept, OptimalImage
 from .checkpoint import write_atomically
 from .evaluate import Evaluation, device_of
 from .feed import as_scenes, derive_seed, generators
-from .look import COLOURS, RIGHT, WRONG, label_points, looks, open_axis
-from .system import ImagingSystem, SystemOutput, evaluating
+from .look import COLOURS, WRONG, blank_figure, label_points, looks, open_axis
+from .panel import (
+    SHADE,
+    draw_confusion,
+    draw_filter,
+    draw_light,
+    draw_picture,
+    draw_reliability,
+    label_guess,
+    label_recalls,
+)
+from .system import ImagingSystem, evaluating
 
 __all__ = [
     "SHADE",
@@ -42,7 +50,6 @@ __all__ = [
     "system_figure",
 ]
 
-_BLUE = (0.13, 0.44, 0.71)
 _MEASURES = {
     "gcnr": "gCNR",
     "soft_gcnr": "soft gCNR",
@@ -77,9 +84,7 @@ def system_figure(
         noise = torch.Generator(device).manual_seed(derive_seed(seed, "figure"))
         output = system(scenes, generator=noise)
 
-    figure = Figure(figsize=(13.5, 1.75 * len(index) + 0.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure = blank_figure(13.5, 1.75 * len(index) + 0.8, title=title)
     left, right = _halves(figure, "beside", (1.35, 1.0))
     names = [dataset.classes[int(label)] for label in labels]
     draw_light(left, output, names, dataset.classes)
@@ -94,18 +99,24 @@ def system_figure(
 
 
 def report_figure(report: Report, *, title: str = "") -> Figure:
-    """Draw a report: what was taken for what, and how far its confidence can be trusted."""
+    """Draw a report: what was taken for what, and how far its confidence can be trusted.
+
+    Beside the matrix stands the recall of each class, where the report has its intervals.
+    """
     side = 2.2 + 0.45 * len(report.classes)
-    figure = Figure(figsize=(side + 5.4, max(side, 4.4)), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title)
-    left, right = figure.subplots(1, 2, width_ratios=(side + 0.8, 4.6))
+    intervals = report.class_intervals.get("recall")
+    beside = 0.8 if intervals is None else 2.2
+    figure = blank_figure(side + 4.6 + beside, max(side, 4.4), title=title)
+    left, right = figure.subplots(1, 2, width_ratios=(side + beside, 4.6))
     drawn = draw_confusion(left, report.confusion, report.classes)
     figure.colorbar(drawn, ax=left, shrink=0.8, label=SHADE)
     left.set_title(
         f"accuracy {report.accuracy:.3f}, balanced {report.balanced_accuracy:.3f}", fontsize=9
     )
-    draw_reliability(right, report.reliability)
+    if intervals is not None:
+        heading = f"recall,\n{100 * report.level:g} % intervals\nover {report.unit}"
+        label_recalls(left, report.recall, intervals, heading=heading)
+    draw_reliability(right, report.reliability, level=report.level)
     right.set_title(f"calibration error {report.ece:.3f}", fontsize=9)
     return figure
 
@@ -164,27 +175,23 @@ def handed_figure(
         (f"{name} - scene, {factor:.1f}x", 0.5 + factor * difference)
         for name, difference in zip(systems, differences, strict=True)
     ]
-    figure = Figure(figsize=(1.6 * len(columns), 1.75 * len(index) + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure = blank_figure(1.6 * len(columns), 1.75 * len(index) + 0.5, title=title)
     axes = figure.subplots(len(index), len(columns), squeeze=False)
     for row, line in enumerate(axes):
         for axis, (heading, pictures) in zip(line, columns, strict=True):
-            _show(axis, pictures[row])
+            draw_picture(axis, pictures[row])
             if row == 0:
                 axis.set_title(heading, fontsize=9)
         line[0].set_ylabel(names[row], fontsize=9)
         for axis, said in zip(line[1:], guesses, strict=False):
             if said is not None:
-                _say(axis, dataset.classes[said[row]], names[row])
+                label_guess(axis, dataset.classes[said[row]], names[row])
     return figure
 
 
 def kept_figure(found: Kept, *, title: str = "") -> Figure:
     """Draw which frequencies and which regions of the scene systems hand on, with intervals."""
-    figure = Figure(figsize=(12.5, 3.9), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure = blank_figure(12.5, 3.9, title=title)
     power, coherence, difference = figure.subplots(1, 3)
     step = 0.7 / len(found.systems)
     for number, (system, look) in enumerate(
@@ -236,18 +243,18 @@ def optimal_figure(
     title : str
         Of the figure.
     """
-    figure = Figure(figsize=(1.6 * len(found) + 0.4, 4.1), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure = blank_figure(1.6 * len(found) + 0.4, 4.1, title=title)
     axes = figure.subplots(2, len(found), squeeze=False)
     for (upper, lower), (name, each) in zip(axes.T, found.items(), strict=True):
         best = int(each.best[-1].argmax())
-        _show(upper, each.scenes[best])
-        _show(lower, each.handed[best])
+        draw_picture(upper, each.scenes[best])
+        draw_picture(lower, each.handed[best])
         upper.set_title(name, fontsize=9)
         guess = int(each.logits[best].argmax())
         chance = float(each.logits[best].softmax(0)[each.target])
-        _say(lower, f"{classes[guess]}\n{name} {chance:.2f}", name, right=guess == each.target)
+        label_guess(
+            lower, f"{classes[guess]}\n{name} {chance:.2f}", name, right=guess == each.target
+        )
         bits = "" if each.bpp is None else f"\n{float(each.bpp[best]):.2f} bit/px"
         upper.set_xlabel(f"light {float(each.light[best]):.2f}{bits}", fontsize=8)
     axes[0, 0].set_ylabel("scene")
@@ -257,9 +264,7 @@ def optimal_figure(
 
 def sweep_figure(found: Mapping[str, ContrastSweep], *, title: str = "") -> Figure:
     """Draw recall of the same lesions against their contrast, a panel for each system."""
-    figure = Figure(figsize=(5.0 * len(found) + 1.4, 3.9), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure = blank_figure(5.0 * len(found) + 1.4, 3.9, title=title)
     axes = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
     for axis, (name, sweep) in zip(axes, found.items(), strict=True):
         for k, (label, look) in enumerate(
@@ -301,8 +306,7 @@ def pairs_figure(
     found: ConfusionContrast, *, marked: tuple[str, str] | None = None, title: str = ""
 ) -> Figure:
     """Draw how often each pair of classes is confused against how far apart it is in contrast."""
-    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank_figure(7.2, 4.8)
     axis = figure.subplots()
     colours = []
     for pair in found.pairs:
@@ -347,128 +351,35 @@ def pairs_figure(
     return figure
 
 
-def save_figure(figure: Figure, path: Path | str) -> None:
-    """Write a PNG, whole or not at all."""
+def save_figure(
+    figure: Figure, path: Path | str, *, dpi: int = 110, colours: int | None = None
+) -> None:
+    """Write a PNG, whole or not at all.
+
+    Parameters
+    ----------
+    figure : Figure
+        What is written.
+    path : path
+        Of the file.
+    dpi : int
+        Pixels an inch.
+    colours : int, optional
+        At most 256: a palette of so many, a third of the bytes where a figure holds many pictures.
+        Of 256, shades of pictures move by 1 to 3 units of CIEDE2000 in the mean, to be seen beside
+        the original only. All colours are kept by default.
+    """
     drawn, content = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=110)
+    figure.savefig(drawn, format="png", dpi=dpi)
     # Nothing of it is transparent, and to say so of each pixel is an eighth of the bytes.
-    Image.open(drawn).convert("RGB").save(content, format="png", optimize=True)
+    picture = Image.open(drawn).convert("RGB")
+    if colours is not None:
+        # Cut at medians, then moved to the means; dither would be noise, and three times the bytes.
+        picture = picture.quantize(
+            colours, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE
+        )
+    picture.save(content, format="png", optimize=True)
     write_atomically(Path(path), content.getvalue())
-
-
-def draw_filter(figure: SubFigure | Figure, front_end: FrontEnd) -> None:
-    """Draw a learned kernel (signed response of each channel), Fourier transmission, or PSF."""
-    if isinstance(front_end, LearnedKernel):
-        response = front_end.response.detach().cpu()  # [F, C, C or 1, k, k]
-        kernels = response.flatten(0, 2)[:6].numpy()
-        axes = np.atleast_1d(figure.subplots(1, len(kernels)))
-        limit = float(np.abs(kernels).max())
-        # A surround of a hundredth of the centre, spread over fifty taps, is half of the filter.
-        scale = SymLogNorm(limit / 100, vmin=-limit, vmax=limit)
-        shared = response.shape[2] == 1 and response.shape[1] == 3
-        for number, (axis, kernel) in enumerate(zip(axes, kernels, strict=True)):
-            drawn = axis.imshow(kernel, cmap="RdBu_r", norm=scale)
-            axis.set_title(("red", "green", "blue")[number % 3] if shared else f"{number}")
-            _bare(axis)
-        ticks = [limit * part for part in (-1, -0.1, 0, 0.1, 1)]
-        bar = figure.colorbar(
-            drawn,
-            ax=list(axes),
-            shrink=0.8,
-            label=f"fraction of the light,\nlinear within ±{limit / 100:.2g}",
-        )
-        bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
-        figure.suptitle(
-            f"learned kernel, {front_end.exposures} exposure"
-            f"{'s' if front_end.exposures > 1 else ''}, "
-            f"throughput {float(front_end.throughput().detach()):.2f}"
-        )
-    elif isinstance(front_end, FourierFilter):
-        transmission = front_end.transmission.detach().cpu().numpy()
-        modulus, phase = figure.subplots(1, 2)
-        extent = (-0.5, 0.5, 0.5, -0.5)
-        drawn = modulus.imshow(np.abs(transmission), cmap="gray", vmin=0, vmax=1, extent=extent)
-        figure.colorbar(drawn, ax=modulus, shrink=0.7, label="|t|")
-        drawn = phase.imshow(
-            np.angle(transmission), cmap="twilight", vmin=-np.pi, vmax=np.pi, extent=extent
-        )
-        figure.colorbar(drawn, ax=phase, shrink=0.7, label="phase, rad")
-        for axis in (modulus, phase):
-            axis.set(xlabel="fx, cycles/pixel", ylabel="fy, cycles/pixel")
-        figure.suptitle(
-            f"Fourier filter, {front_end.illumination}, "
-            f"throughput {float(front_end.throughput().detach()):.2f}"
-        )
-    elif isinstance(front_end, IncoherentImaging):
-        spots = front_end.psf().detach().cpu()[:6].numpy()
-        axes = np.atleast_1d(figure.subplots(1, len(spots)))
-        scale = LogNorm(float(spots.max()) / 1e4, float(spots.max()), clip=True)
-        for number, (axis, spot) in enumerate(zip(axes, spots, strict=True)):
-            drawn = axis.imshow(spot, cmap="inferno", norm=scale)
-            axis.set_title(("red", "green", "blue")[number] if len(spots) == 3 else f"{number}")
-            _bare(axis)
-        figure.colorbar(drawn, ax=list(axes), shrink=0.8, label="fraction of the light")
-        figure.suptitle(
-            f"point-spread functions, throughput {float(front_end.throughput().detach()):.2f}"
-        )
-
-
-#: What the shades of a confusion matrix are, for its colour bar.
-SHADE = "share of the true class"
-
-
-def draw_confusion(axis: Axes, confusion: np.ndarray, classes: Sequence[str]) -> AxesImage:
-    """Draw a confusion matrix: shade by share of the true class, number by count.
-
-    Returns the picture, for a colour bar.
-    """
-    counts = np.asarray(confusion)
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    drawn = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for row in range(len(counts)):
-        for column in range(len(counts)):
-            colour = "white" if share[row, column] > 0.55 else "black"
-            axis.text(
-                column,
-                row,
-                f"{counts[row, column]}",
-                ha="center",
-                va="center",
-                color=colour,
-                fontsize=8,
-            )
-    axis.set_xticks(
-        range(len(classes)), labels=list(classes), rotation=45, ha="right", rotation_mode="anchor"
-    )
-    axis.set_yticks(range(len(classes)), labels=list(classes))
-    axis.set_xlabel("predicted")
-    axis.set_ylabel("true")
-    return drawn
-
-
-def draw_reliability(axis: Axes, reliability: Reliability) -> None:
-    """Draw how often predictions are right, by confidence; a shade tells the share of pictures.
-
-    Bars below the diagonal are too sure, bars above it not sure enough.
-    """
-    edges, count = reliability.edges, reliability.count
-    share = count / count.sum()
-    filled = count > 0
-    axis.bar(
-        edges[:-1][filled],
-        reliability.accuracy[filled],
-        np.diff(edges)[filled],
-        align="edge",
-        color=[(*_BLUE, 0.25 + 0.75 * part / share.max()) for part in share[filled]],
-        edgecolor="white",
-    )
-    axis.plot(
-        reliability.confidence[filled], reliability.accuracy[filled], "o", color="black", ms=3
-    )
-    axis.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1)
-    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    axis.set_xlabel("confidence; the darker a bar, the more pictures")
-    axis.set_ylabel("share of right predictions")
 
 
 def _halves(
@@ -481,56 +392,6 @@ def _halves(
     )
     assert isinstance(grid, np.ndarray)
     return grid[0], grid[1]
-
-
-def draw_light(
-    figure: SubFigure, output: SystemOutput, names: list[str], classes: Sequence[str]
-) -> None:
-    """Draw every plane of one pass, a row for each picture."""
-    columns: list[tuple[str, Tensor]] = [("scene", output.scene)]
-    if output.irradiance is not None:
-        exposures = output.irradiance.unflatten(1, (-1, output.scene.shape[1]))
-        count = exposures.shape[1]
-        # Two exposures of one filter lie side by side, each as bright as it would be alone.
-        beside = torch.cat(list((exposures[:, :2] * count).unbind(1)), -1)
-        title = "after the optics" + (
-            f" ({min(count, 2)} of {count} exposures)" if count > 1 else ""
-        )
-        columns.append((title, linear_to_srgb(beside)))
-    columns.append(("after the sensor", output.measurement))
-    columns.append(("classifier sees", output.handed))
-    widths = [picture.shape[-1] / picture.shape[-2] for _, picture in columns]
-    axes = figure.subplots(len(names), len(columns), width_ratios=widths, squeeze=False)
-    guesses = None if output.logits is None else output.logits.argmax(1).tolist()
-    for row, line in enumerate(axes):
-        for axis, (title, picture) in zip(line, columns, strict=True):
-            _show(axis, picture[row])
-            if row == 0:
-                axis.set_title(title, fontsize=9)
-        line[0].set_ylabel(names[row], fontsize=9)
-        if guesses is not None:
-            _say(line[-1], classes[int(guesses[row])], names[row])
-
-
-def _say(axis: Axes, said: str, truth: str, *, right: bool | None = None) -> None:
-    """Write what a classifier says under its picture, blue where it is right."""
-    right = said == truth if right is None else right
-    axis.set_xlabel(f"says {said}", color=RIGHT if right else WRONG, fontsize=8)
-
-
-def _show(axis: Axes, picture: Tensor) -> None:
-    """Three channels as colours; otherwise the first one in grey."""
-    array = picture.detach().float().clamp(0, 1).cpu().numpy()
-    if len(array) >= 3:
-        axis.imshow(array[:3].transpose(1, 2, 0), interpolation="nearest")
-    else:
-        axis.imshow(array[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    _bare(axis)
-
-
-def _bare(axis: Axes) -> None:
-    axis.set_xticks([])
-    axis.set_yticks([])
 
 
 def _one_of_each_class(dataset: LesionDataset, rows: int) -> Tensor:

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from .checkpoint import CheckpointError
 from .folder import HISTORY_FILE, read_history
-from .run import EpochRecord
+from .history import EpochRecord
 
 __all__ = ["EpochListener", "listeners", "retell", "tell", "tensorboard_writer"]
 

@@ -1,4 +1,4 @@
-"""How figures look: colours and markers that tell series apart, frames, labels of points.
+"""How figures look: empty ones, colours and markers that tell series apart, frames, labels.
 
 Nothing here needs matplotlib before a figure is drawn.
 """
@@ -11,8 +11,18 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "RIGHT", "WRONG", "Look", "label_points", "looks", "open_axis"]
+__all__ = [
+    "COLOURS",
+    "RIGHT",
+    "WRONG",
+    "Look",
+    "blank_figure",
+    "label_points",
+    "looks",
+    "open_axis",
+]
 
 #: Okabe and Ito (2008) without black, which is for what is no series, and without the yellow that
 #: white paper swallows; last the wine of Tol (2021). Told apart by all kinds of colour vision.
@@ -21,6 +31,18 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 RIGHT, WRONG = COLOURS[0], COLOURS[1]
 
 _MARKERS = "osD^vP*X<>"
+
+
+def blank_figure(width: float, height: float, *, title: str = "") -> "Figure":
+    """An empty figure that lays itself out and draws without a screen; sizes in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    if title:
+        figure.suptitle(title)
+    return figure
 
 
 class Look(NamedTuple):

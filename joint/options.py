@@ -61,7 +61,8 @@ class Choice:
     """Start from the settings in this JSON file or run folder instead of the defaults; for the
     weights of a run see --start."""
     data: str | None = None
-    """phantom, or the path of HAM10000 (folder or zip), of class folders, or of a MedMNIST .npz."""
+    """phantom, or the path of HAM10000 (folder or zip), of class folders, of a MedMNIST .npz, or of
+    an .npz of scenes."""
     front_end: Literal["kernel", "fourier", "lens", "none"] | None = None
     """Kind of the camera element."""
     sensor: Literal["sensor", "none"] | None = None

@@ -7,12 +7,12 @@ import torch
 from classify import LesionDataset, check_classes
 from compress.metrics import SSIM_WINDOW
 
-from .evaluate import device_of
+from .evaluate import check_encoding, device_of
 from .feed import as_scenes
 from .objective import Losses, Objective
 from .parallel import world_size
-from .run import Training
 from .system import ImagingSystem, Stage, evaluating, only_learning
+from .training import Training
 
 __all__ = ["check_run"]
 
@@ -45,6 +45,8 @@ def check_run(
             f"{len(shared)} pictures are in both training and validation set ({shared[0]}, ...): "
             "what is validated must not be trained on; take both from one split"
         )
+    for part in (train, validation):
+        check_encoding(system, part)
     if objective.deferred_from >= config.epochs:
         raise ValueError(
             f"class weights are deferred to epoch {objective.deferred_from}, counted from 0, but "

@@ -1,4 +1,12 @@
-"""The state of a training run: how it is configured, where it is, and the files that hold it."""
+"""The state of a training run while it goes on, and the files that hold it.
+
+::
+
+    Training, system, optimiser ──► TrainingRun: count, end_step, end_epoch ──► History
+                                        │ ▲
+                                   save ▼ │ restore
+                                  RunFolder: checkpoint, best weights, history.jsonl
+"""
 
 import math
 import sys
@@ -7,187 +15,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
-from .augment import Augmentation, AugmentationName
 from .checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from .folder import BEST_FILE, CHECKPOINT_FILE, RunFolder
+from .history import EpochRecord, History
 from .objective import Objective
 from .parallel import gathered, rank
-from .settings import FrozenDict
-from .system import STAGES, ImagingSystem, Stage
+from .system import ImagingSystem
+from .training import MINIMISED, Training
 
-__all__ = [
-    "BEST_FILE",
-    "EpochRecord",
-    "History",
-    "Monitor",
-    "Plan",
-    "Training",
-    "TrainingDiverged",
-    "TrainingRun",
-]
+__all__ = ["NORM", "TrainingDiverged", "TrainingRun"]
 
-Monitor = Literal["loss", "accuracy", "balanced_accuracy", "macro_f1", "auc", "bpp", "psnr", "ssim"]
-
-Plan = Literal["joint", "frozen", "alternating"]
-
-#: Monitors that are better when smaller.
-_MINIMISED = ("loss", "bpp")
-
-# Marks the norm of a stage's gradient among the terms of the objective.
+#: Marks the norm of a stage's gradient among the terms of the objective.
 NORM = "gradient norm of "
-
-
-class Training(BaseModel):
-    """How a system is trained."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    epochs: int = Field(default=20, ge=1)
-    """Passes over the training set."""
-    batch_size: int = Field(default=32, ge=1)
-    """Pictures a step; the last ones of an epoch are spread, no step is nearly empty."""
-    micro_batches: int = Field(default=1, ge=1)
-    """Parts that a step is taken in, to save memory; the gradient is that of the whole step (but
-    for what looks at a part by itself: batch normalisation, mixing, dropout)."""
-    stages: tuple[Stage, ...] = STAGES
-    """Stages that learn. The others keep their weights, run in evaluation mode, and still pass
-    the gradient on."""
-    plan: Plan = "joint"
-    """joint: all of these stages learn at once; frozen: all but the classifier, which was trained
-    before; alternating: camera (front end and sensor) and network (codec and classifier) take
-    turns."""
-    turn_epochs: int = Field(default=1, ge=1)
-    """Epochs of a turn of the alternating plan."""
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    """With adam the weight decay is L2 regularisation, with adamw it is decoupled."""
-    learning_rate: float = Field(default=2e-3, gt=0)
-    """Peak learning rate."""
-    learning_rates: Annotated[dict[Stage, float], AfterValidator(FrozenDict)] = Field(
-        default_factory=FrozenDict
-    )
-    """Peak learning rates of single stages, where they differ."""
-    weight_decay: float = Field(default=1e-4, ge=0)
-    """For the weights of codec and classifier; never for biases, norms or a physical stage."""
-    schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
-    """cosine falls to 0; one_cycle rises over the first quarter before it."""
-    augmentation: AugmentationName | Augmentation = "dihedral"
-    """Views of the training pictures: none, dihedral (flips and quarter turns), full (in addition
-    small turns, scales, shifts and channel gains), or settings of your own."""
-    sampling_power: float = Field(default=0.0, ge=0, le=1)
-    """0 shows every picture once an epoch, 1 all classes equally often, 0.5 in the shares of the
-    square roots of their counts."""
-    mixing: Literal["none", "mixup", "cutmix"] = "none"
-    """Two pictures in one, see classify.mix."""
-    mixing_alpha: float = Field(default=0.2, gt=0)
-    """Shares of the two are drawn from Beta(alpha, alpha)."""
-    monitor: Monitor = "loss"
-    """Validation number by which the best epoch is known."""
-    patience: int | None = Field(default=None, ge=1)
-    """Stop after this many epochs without a better one; never by default."""
-    restore_best: bool = True
-    """Leave the system with the weights of the best epoch rather than the last."""
-    gradient_clip: float | None = Field(default=5.0, gt=0)
-    """Largest norm of the gradient of one stage."""
-    averaging: float | None = Field(default=None, gt=0, lt=1)
-    """Decay of a moving average of the weights (Polyak), a step; it is what is validated, kept
-    and returned. None trains without."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Autocast of codec and classifier; optics, sensor and rates stay in float32."""
-    channels_last: bool = True
-    """Memory layout of pictures and weights while they train: channels last, as convolutions read
-    them, or contiguous. On one thread of a CPU, in float32, it made a step of the default system
-    1.19x faster and those of the classifiers 1.0 to 1.5x, but of resnet18 at 64 pixels 0.89x."""
-    compile: bool = False
-    """Compile the system with torch.compile; meant for a GPU, costs a minute on a CPU."""
-    checkpoint_every: int | None = Field(default=None, ge=1)
-    """Steps between checkpoints, besides the one after each epoch."""
-    seed: int = 0
-    """Source of the data order, the views and the noise."""
-
-    @field_validator("learning_rates")
-    @classmethod
-    def _positive(cls, rates: dict[Stage, float]) -> dict[Stage, float]:
-        for stage, rate in rates.items():
-            if not rate > 0:
-                raise ValueError(f"the learning rate of {stage} must be positive, not {rate}")
-        return rates
-
-    def learning(self, epoch: int) -> tuple[Stage, ...]:
-        """Stages that learn in ``epoch``, counted from 0."""
-        match self.plan:
-            case "joint":
-                turn = STAGES
-            case "frozen":
-                turn = ("front_end", "sensor", "codec")
-            case "alternating":
-                camera = epoch // self.turn_epochs % 2 == 0
-                turn = ("front_end", "sensor") if camera else ("codec", "classifier")
-        return tuple(stage for stage in self.stages if stage in turn)
-
-    def rate_factor(self, epoch: float) -> float:
-        """Factor on the peak learning rates after ``epoch`` (fractional) epochs."""
-        if self.schedule == "constant":
-            return 1.0
-        done = min(epoch / self.epochs, 1.0)
-        if self.schedule == "one_cycle":
-            rise = 0.25
-            if done < rise:
-                return 0.04 + 0.96 * done / rise
-            done = (done - rise) / (1 - rise)
-        return 0.5 * (1 + math.cos(math.pi * done))
 
 
 class TrainingDiverged(RuntimeError):
     """The loss or a weight is no longer a number; no checkpoint was written after it was lost."""
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One pass over the training set."""
-
-    epoch: int
-    """Counted from 0."""
-    train: dict[str, float | None]
-    """Mean terms of the objective over the epoch."""
-    validation: dict[str, float | None]
-    """Numbers of :meth:`joint.Evaluation.scalars` after it."""
-    rate_factor: float
-    """Factor on the peak learning rates at its end."""
-    images_per_second: float
-    """Training speed, of all processes together."""
-    gradient_norms: dict[str, float | None] = field(default_factory=dict)
-    """Mean norm of the gradient of each stage that learned, before it was clipped."""
-    peak_memory: int | None = None
-    """Most memory that was in use so far, bytes: of the GPU, or of the process on the CPU."""
-
-
-@dataclass(frozen=True)
-class History:
-    """What happened in a training run."""
-
-    monitor: Monitor
-    """Name of the number by which an epoch is judged."""
-    epochs: tuple[EpochRecord, ...] = ()
-    """A record of each, in order."""
-    best_epoch: int | None = None
-    """Counted from 0; None before the first has ended."""
-    stopped_early: bool = False
-    """Patience ran out, or the run was asked to stop."""
-    interrupted: bool = False
-    """The run was asked to stop, saved, and can be resumed."""
-
-    @property
-    def best(self) -> EpochRecord:
-        """The record of the best epoch; a ValueError before the first has ended."""
-        if self.best_epoch is None:
-            raise ValueError("no epoch has ended yet")
-        return self.epochs[self.best_epoch]
 
 
 @dataclass
@@ -444,7 +292,7 @@ class TrainingRun:
         value = validation.get(self.config.monitor)
         if value is None or math.isnan(value):
             return -math.inf
-        return -value if self.config.monitor in _MINIMISED else value
+        return -value if self.config.monitor in MINIMISED else value
 
     def _keep_best(self) -> None:
         weights = self.average or self.system.state_dict()

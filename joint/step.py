@@ -27,7 +27,8 @@ from classify import mix, sample_order
 from .augment import augment
 from .feed import Feed, derive_seed, generators
 from .parallel import normalising_together, rank, world_size
-from .run import NORM, Training, TrainingDiverged, TrainingRun
+from .run import NORM, TrainingDiverged, TrainingRun
+from .training import Training
 
 __all__ = [
     "LOOK",

@@ -19,13 +19,15 @@ from .checkpoint import CheckpointError
 from .evaluate import evaluate, usable_device
 from .feed import Feed, derive_seed
 from .folder import RunFolder, hold
+from .history import EpochRecord, History
 from .listen import EpochListener, listeners, tell
 from .objective import Objective
 from .parallel import gathered, rank, world_size
 from .preflight import check_run
-from .run import EpochRecord, History, Training, TrainingRun
+from .run import TrainingRun
 from .step import LOOK, Graph, Passes, check_finite, steps
 from .system import ImagingSystem, only_learning
+from .training import Training
 
 __all__ = ["begun", "ended", "epoch", "fit"]
 

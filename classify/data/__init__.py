@@ -1,20 +1,29 @@
 """Labelled scenes.
 
 Files: ``dataset`` what every loader returns · ``ham10000``, ``isic``, ``folder``, ``medmnist``,
-``phantom`` the sources · ``split`` parts that share no lesion · ``audit`` duplicates, leaks and
-contradictions · ``near`` pictures that look alike · ``archive`` files in folders and zips ·
-``decode`` files to arrays · ``cache`` decoded arrays on disk. A phantom: ``draws`` numbers by
-picture, ``canvas`` how it is drawn, ``lesion`` and its ``structures`` what it consists of, ``skin``
-and ``haemoglobin`` how it reflects light, ``scene`` people, hair and camera.
+``scene_file``, ``phantom`` the sources · ``split`` parts that share no lesion · ``audit``
+duplicates, leaks and contradictions · ``near`` pictures that look alike · ``archive`` files in
+folders and zips · ``decode`` files to arrays · ``cache`` decoded arrays on disk. A phantom:
+``draws`` numbers by picture, ``canvas`` how it is drawn, ``lesion`` and its ``structures`` what it
+consists of, ``skin`` and ``haemoglobin`` how it reflects light, ``scene`` people, hair and camera.
 """
 
 from .audit import Audit, audit
-from .dataset import LESION_CLASSES, Batch, Lesion, LesionDataset, check_classes
+from .dataset import (
+    LESION_CLASSES,
+    Batch,
+    Lesion,
+    LesionDataset,
+    SceneEncoding,
+    as_levels,
+    check_classes,
+)
 from .folder import ImageFolder
 from .ham10000 import HAM10000
 from .isic import ISIC
 from .medmnist import MedMNIST
 from .phantom import SKIN_TYPES, LesionPhantom, PhantomMaps, SkinType, phantom_maps
+from .scene_file import SceneFile, save_scenes
 from .skin import skin_reflectance
 from .split import Split, k_folds, split
 
@@ -31,12 +40,16 @@ __all__ = [
     "LesionPhantom",
     "MedMNIST",
     "PhantomMaps",
+    "SceneEncoding",
+    "SceneFile",
     "SkinType",
     "Split",
+    "as_levels",
     "audit",
     "check_classes",
     "k_folds",
     "phantom_maps",
+    "save_scenes",
     "skin_reflectance",
     "split",
 ]

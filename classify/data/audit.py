@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .archive import listed
-from .dataset import LesionDataset
+from .dataset import LesionDataset, as_levels
 from .near import Thumbnails, near_pairs, thumbnails
 from .split import Split
 
@@ -24,7 +24,7 @@ __all__ = ["Audit", "Conflict", "Leak", "Near", "audit"]
 Parts: TypeAlias = Split | Mapping[str, LesionDataset]
 
 _ROWS = 256  # pictures read at once
-_BLANK = 4  # codes by which a channel of a blank picture may vary: JPEG of a flat one does
+_BLANK = 4  # levels of 255 by which a channel of a blank picture may vary: JPEG of a flat one does
 
 
 class Near(NamedTuple):
@@ -264,7 +264,7 @@ def _scan(dataset: LesionDataset) -> _Scan:
         images = dataset.gather(rows).images
         digests = [sha256(image.numpy().tobytes()).digest() for image in images]
         content += [numbers.setdefault(digest, len(numbers)) for digest in digests]
-        flat = images.flatten(2)
+        flat = as_levels(images).flatten(2)
         blank.append(((flat.amax(2) - flat.amin(2)) <= _BLANK).all(1))
         small.append(thumbnails(images))
     coarse, fine = (torch.cat(parts) for parts in zip(*small, strict=True))

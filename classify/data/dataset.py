@@ -1,7 +1,7 @@
 """Labelled scenes held as arrays: the one data type that every loader returns.
 
-Pictures stay 8-bit and, when they come from a cache, on disk (a memory map); a subset shares
-them. Whoever needs a batch asks :meth:`LesionDataset.gather` for it.
+Pictures stay the codes that they are, of 8 bits or 16, and, when they come from a cache, on disk (a
+memory map); a subset shares them. Whoever needs a batch asks :meth:`LesionDataset.gather` for it.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, TypeAlias, final
+from typing import Literal, NamedTuple, TypeAlias, final, get_args
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ __all__ = [
     "Batch",
     "Lesion",
     "LesionDataset",
+    "SceneEncoding",
+    "as_levels",
     "check_classes",
     "content_hash",
 ]
@@ -32,13 +34,17 @@ LESION_CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 Array: TypeAlias = Tensor | np.ndarray
 Names: TypeAlias = Sequence[str] | Sequence[int] | np.ndarray | Tensor
 Index: TypeAlias = Tensor | np.ndarray | Sequence[int]
+SceneEncoding: TypeAlias = Literal["srgb", "linear"]
+
+# The codes that pictures may be, and their bits.
+_DEPTHS = {torch.uint8: 8, torch.uint16: 16}
 
 
 class Lesion(NamedTuple):
     """One labelled picture."""
 
     image: Tensor
-    """sRGB codes, uint8 ``[C, H, W]``."""
+    """Codes, uint8 or uint16 ``[C, H, W]``."""
     label: int
     """Index into :attr:`LesionDataset.classes`."""
     mask: Tensor | None
@@ -53,9 +59,16 @@ class Batch(NamedTuple):
     """Several pictures at once."""
 
     images: Tensor
-    """sRGB codes, uint8 ``[B, C, H, W]``."""
+    """Codes, uint8 or uint16 ``[B, C, H, W]``."""
     labels: Tensor
     """int64 ``[B]``."""
+
+    def take(self, rows: Tensor) -> "Batch":
+        """Copy the pictures ``rows`` (int64 ``[M]``, repeats allowed), on their device."""
+        images = self.images
+        if images.dtype == torch.uint16:  # torch copies hardly any of these; the bits are the same
+            images = images.view(torch.int16)
+        return Batch(images.index_select(0, rows).view(self.images.dtype), self.labels[rows])
 
 
 @final
@@ -67,8 +80,9 @@ class LesionDataset:
 
     Parameters
     ----------
-    images : Tensor or array, uint8 ``[N, C, H, W]``
-        sRGB codes, on the CPU. May be a memory map (open it with ``mode="c"``).
+    images : Tensor or array, uint8 or uint16 ``[N, C, H, W]``
+        Codes, on the CPU, the largest of which is white. May be a memory map (open it with
+        ``mode="c"``).
     labels : Tensor, array or sequence of int, ``[N]``
         Indices into ``classes``.
     groups : sequence of str or int, length N
@@ -83,6 +97,10 @@ class LesionDataset:
         Which pictures have a mask; all of them when ``masks`` is given without it.
     metadata : mapping of str to array of length N, optional
         Further columns (age, sex, site, ...).
+    encoding : {"srgb", "linear"}, optional
+        What the codes are: sRGB as of a picture file, or proportional to light as of a camera's
+        raw data. A system that takes them for something else is then refused; without it, they
+        are what the system says.
     fingerprint : str, optional
         Identity of the content; hashed from classes, names, labels, groups, pictures and masks
         when it is first asked for if not given.
@@ -105,10 +123,13 @@ class LesionDataset:
         masks: Array | None = None,
         has_mask: Array | None = None,
         metadata: Mapping[str, np.ndarray | Sequence[object]] | None = None,
+        encoding: SceneEncoding | None = None,
         fingerprint: str = "",
     ) -> None:
         images = torch.as_tensor(images)
         _check_images(images)
+        if encoding is not None and encoding not in get_args(SceneEncoding):
+            raise ValueError(f"encoding must be 'srgb', 'linear' or None, got {encoding!r}")
         count = len(images)
         names = _names(identifiers, "identifiers", count)
         if len(set(names)) < count:
@@ -134,6 +155,7 @@ class LesionDataset:
             masks=masks,
             has_mask=has_mask,
             metadata=columns,
+            encoding=encoding,
             given_fingerprint=fingerprint,
         )
         self._rows = torch.arange(count)
@@ -177,7 +199,8 @@ class LesionDataset:
         height, width = self.image_size
         counts = zip(self.classes, self.counts.tolist(), strict=True)
         return (
-            f"LesionDataset({len(self)} images [{self.channels}, {height}, {width}] of "
+            f"LesionDataset({len(self)} images [{self.channels}, {height}, {width}]"
+            f"{'' if self.bit_depth == 8 else f' of {self.bit_depth} bits'} of "
             f"{len(set(self.groups))} lesions: "
             + ", ".join(f"{name} {count}" for name, count in counts)
             + ")"
@@ -192,6 +215,16 @@ class LesionDataset:
     def channels(self) -> int:
         """C of the pictures."""
         return self._arrays.images.shape[1]
+
+    @property
+    def bit_depth(self) -> int:
+        """Bits of a code: 8 or 16."""
+        return _DEPTHS[self._arrays.images.dtype]
+
+    @property
+    def encoding(self) -> SceneEncoding | None:
+        """What the codes are, ``srgb`` or ``linear``; None where nobody said."""
+        return self._arrays.encoding
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -255,7 +288,7 @@ class LesionDataset:
             When the index is not integers ``[B]`` or bool ``[N]``.
         """
         rows = self._rows[_as_index(index, len(self))]
-        return Batch(self._arrays.images.index_select(0, rows), self._arrays.labels[rows])
+        return Batch(self._arrays.images, self._arrays.labels).take(rows)
 
     def gather_masks(self, index: Index) -> Tensor:
         """Copy the lesion masks of the rows ``index``, bool ``[B, H, W]``.
@@ -304,6 +337,24 @@ class LesionDataset:
         return tuple(self._arrays.identifiers[row] for row in rows.tolist())
 
 
+def as_levels(images: Tensor) -> Tensor:
+    """Codes as levels of 8 bits, those of 16 bits between whole ones.
+
+    Parameters
+    ----------
+    images : Tensor, uint8 or uint16 ``[...]``
+
+    Returns
+    -------
+    Tensor, float32 ``[...]``
+        In 0..255.
+    """
+    if images.dtype == torch.uint16:
+        # By way of int32, for which torch has all operations; 65535 / 257 is 255.
+        return images.view(torch.int16).int().bitwise_and_(0xFFFF).float().div_(257)
+    return images.float()
+
+
 def check_classes(dataset: LesionDataset) -> None:
     """Refuse a ``dataset`` that no classifier can learn from.
 
@@ -341,6 +392,7 @@ class _Arrays:
     masks: Tensor | None
     has_mask: Tensor
     metadata: dict[str, np.ndarray]
+    encoding: SceneEncoding | None
     given_fingerprint: str
 
     @cached_property
@@ -360,15 +412,18 @@ class _Arrays:
             self.classes,
             self.groups,
             self.identifiers,
+            # What was hashed before there were these two stays as it was.
+            *([] if self.encoding is None else [self.encoding]),
+            *([] if self.images.dtype == torch.uint8 else [str(self.images.dtype)]),
         )
 
 
 def _check_images(images: Tensor) -> None:
-    if images.ndim != 4 or images.dtype != torch.uint8:
+    if images.ndim != 4 or images.dtype not in _DEPTHS:
         raise ValueError(
-            f"images must be uint8 sRGB codes [N, C, H, W], got {images.dtype} "
+            f"images must be uint8 or uint16 codes [N, C, H, W], got {images.dtype} "
             f"{list(images.shape)}; turn values in [0, 1] into codes with "
-            "(x * 255).round().to(torch.uint8)"
+            "(x * 255).round().to(torch.uint8), or 65535 and torch.uint16"
         )
     if images.numel() == 0:
         raise ValueError(f"the data set is empty: images has shape {list(images.shape)}")
@@ -376,8 +431,9 @@ def _check_images(images: Tensor) -> None:
 
 def _names(names: Names, what: str, count: int) -> tuple[str, ...]:
     values = names.tolist() if isinstance(names, Tensor | np.ndarray) else names
-    if isinstance(values, str) or len(values) != count:
-        raise ValueError(f"{what} needs {count} names, one for each image, got {len(values)}")
+    if isinstance(values, str) or not isinstance(values, Sequence) or len(values) != count:
+        given = len(values) if isinstance(values, Sequence) else repr(values)
+        raise ValueError(f"{what} needs {count} names, one for each image, got {given}")
     for position, value in enumerate(values):
         # A missing name (NaN, None, "") would silently make one lesion of many.
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .dataset import as_levels
+
 __all__ = ["NearPairs", "Thumbnails", "near_pairs", "thumbnails"]
 
 _COARSE, _FINE = 20, 32  # pixels along the side of the pictures that are compared
@@ -59,7 +61,7 @@ def thumbnails(images: Tensor) -> Thumbnails:
     """Reduce pictures ``[N, C, H, W]`` of at least 8 pixels a side for comparison."""
     # The cells of these averages lie symmetrically: the pose of a thumbnail is the thumbnail of
     # the pose.
-    side, images = min(images.shape[-2:]), images.float()
+    side, images = min(images.shape[-2:]), as_levels(images)
     return Thumbnails(
         F.adaptive_avg_pool2d(images, min(_COARSE, side)),
         F.adaptive_avg_pool2d(images, min(_FINE, side)).half(),

@@ -130,9 +130,10 @@ def reflectance(
     return torch.stack(bands)
 
 
-def srgb_codes(light: Tensor) -> Tensor:
-    """Encode linear light (1 is white; clipped to 0..1) as sRGB, uint8 (IEC 61966-2-1)."""
+def srgb_codes(light: Tensor, bit_depth: int = 8) -> Tensor:
+    """Encode linear light (1 is white; clipped to 0..1) as sRGB of 8 or 16 bits (IEC 61966-2-1)."""
     light = light.clamp(0.0, 1.0)
     curve = 1.055 * light.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
     encoded = torch.where(light <= 0.0031308, 12.92 * light, curve)
-    return (255 * encoded + 0.5).to(torch.uint8)
+    dtype = torch.uint8 if bit_depth == 8 else torch.uint16
+    return ((2**bit_depth - 1) * encoded + 0.5).to(dtype)

@@ -294,7 +294,8 @@ def pictures(m: Measured) -> Numbers:
         print(f"{name}: {each}")
         found[name] = each.to_dict()
         save_figure(kept_figure(each, title=name), folder / f"kept_{name}.png")
-        save_figure(handed_figure(systems, m.test, title=name), folder / f"handed_{name}.png")
+        figure = handed_figure(systems, m.test, title=name)
+        save_figure(figure, folder / f"handed_{name}.png", colours=256)
         best = {
             label: optimal_image(
                 arm.joint, start, k, steps=m.options.steps, roughness=20.0, rate=1.0, light=0.4

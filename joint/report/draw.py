@@ -16,7 +16,8 @@ from classify import Interval, LesionDataset
 from joint.analysis import Curve, Scores
 from joint.evaluate import device_of
 from joint.feed import Feed, generators
-from joint.look import COLOURS, Look, looks, open_axis
+from joint.look import COLOURS, Look, blank_figure, looks, open_axis
+from joint.panel import draw_filter, draw_light
 from joint.system import ImagingSystem, evaluating
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def history_figure(
     panels = [panel for panel in _panels(history, monitor) if panel[1]]
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = _figure(3.5 * columns, 2.7 * rows)
+    figure = blank_figure(3.5 * columns, 2.7 * rows)
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     epochs = [record["epoch"] + 1 for record in history]
     for axis, (name, lines) in zip(axes, panels, strict=False):
@@ -137,8 +138,6 @@ def light_figure(
 
     Of more than ``most`` classes, the first ones.
     """
-    from joint.figure import draw_light  # noqa: PLC0415 - matplotlib
-
     targets = dataset.targets
     index = torch.stack([(targets == k).nonzero()[0, 0] for k in targets.unique()[:most]])
     device = device_of(system)
@@ -149,7 +148,7 @@ def light_figure(
         noise = generators(feed.seeds(seed, "evaluate")[rows.numpy()], device)
         output = system(batch[0], generator=noise)
     columns = 2 if output.irradiance is None else 3
-    figure = _figure(2.4 * (columns + 1), 1.75 * len(index) + 0.3)
+    figure = blank_figure(2.4 * (columns + 1), 1.75 * len(index) + 0.3)
     names = [dataset.classes[k] for k in targets[index].tolist()]
     whole = figure.subfigures(1, 1, squeeze=False)
     draw_light(whole[0, 0], output, names, dataset.classes)
@@ -161,10 +160,8 @@ def light_figure(
 
 def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str]]:
     """The element itself, and what it does to each frequency; with a line on each."""
-    from joint.figure import draw_filter  # noqa: PLC0415 - matplotlib
-
     if isinstance(front_end, optics.LearnedKernel | optics.FourierFilter):
-        figure = _figure(9.5, 2.9)
+        figure = blank_figure(9.5, 2.9)
         draw_filter(figure, front_end)
         yield figure, "The element as it was learned."
     elif isinstance(front_end, optics.IncoherentImaging):
@@ -176,7 +173,7 @@ def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str]
     else:
         return
     name, lines, why = _transfer(front_end)
-    figure = _figure(6.2, 3.2)
+    figure = blank_figure(6.2, 3.2)
     axis = figure.subplots()
     found = looks(len(lines))
     if len(lines) == len(_CHANNELS):
@@ -265,7 +262,7 @@ def _pupil_figure(front_end: optics.IncoherentImaging) -> "Figure":
         psf = front_end.psf().detach().cpu().numpy()
         light = float(front_end.throughput())
     pupil = front_end.pupil
-    figure = _figure(2.7 * (len(psf) + (pupil is not None)), 2.8)
+    figure = blank_figure(2.7 * (len(psf) + (pupil is not None)), 2.8)
     axes = list(np.atleast_1d(figure.subplots(1, len(psf) + (pupil is not None))))
     figure.suptitle(f"lens, throughput {light:.2f}")
     if pupil is not None:
@@ -307,7 +304,7 @@ def dodged_figure(
 
     ``even`` is a line across, at the value of no effect; ``joined`` draws lines along the names.
     """
-    figure = _figure(max(5.0, min(10.5, 1.2 + 0.28 * len(names) * (len(series) + 1.2))), 3.1)
+    figure = blank_figure(max(5.0, min(10.5, 1.2 + 0.28 * len(names) * (len(series) + 1.2))), 3.1)
     axis = figure.subplots()
     places = np.arange(len(names))
     step = 0.6 / max(1, len(series))
@@ -330,7 +327,7 @@ def curves_figure(curves: Sequence[Curve], scores: Scores) -> "Figure":
     """Draw balanced accuracy against the level of each perturbation, with the nominal one."""
     columns = min(3, len(curves))
     rows = math.ceil(len(curves) / columns)
-    figure = _figure(3.5 * columns, 2.7 * rows)
+    figure = blank_figure(3.5 * columns, 2.7 * rows)
     axes = np.atleast_1d(figure.subplots(rows, columns, sharey=True)).ravel()
     for axis, curve in zip(axes, curves, strict=False):
         levels = [point.level for point in curve.points]
@@ -376,12 +373,3 @@ def _plain_ticks(axis: Any) -> None:  # noqa: ANN401 - an axis of either directi
     """Numbers of a logarithmic axis as they are read, not as a formula."""
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter("")
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure

@@ -133,7 +133,7 @@ def classification(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Itera
         shows="Confusion matrix and reliability diagram",
         caption="Left: what was taken for what; shade by share of the true class, number by count. "
         "Right: how often predictions of a confidence are right; bars below the diagonal are too "
-        "sure.",
+        "sure. Lines are Wilson intervals, for which each picture is evidence of its own.",
     )
 
 

@@ -13,8 +13,8 @@ from joint.config import (
 )
 from joint.front_ends import FourierConfig, FrontEndConfig, KernelConfig, LensConfig
 from joint.objective import Objective
-from joint.run import Training
 from joint.settings import NoneConfig, Settings
+from joint.training import Training
 
 __all__ = ["configuration_words"]
 

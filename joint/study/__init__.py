@@ -14,7 +14,8 @@ designs that follow from results · ``confirm`` a find on fresh seeds · ``live`
 ``inference`` intervals over seeds and lesions · ``draws`` of all designs together ·
 ``statistics`` comparisons · ``table`` rows · ``pareto`` fronts · ``effects`` which choice matters ·
 ``rate_accuracy`` bits for an accuracy · ``element`` and ``atlas`` what was learned, and whether
-again · ``report`` what was shown · ``draw`` figures · ``page`` HTML · ``command`` the command line.
+again · ``report`` what was shown · ``draw`` charts, ``draw_atlas`` elements · ``page`` HTML ·
+``command`` the command line.
 """
 
 from .atlas import Atlas, DesignStability, Learned, atlas, learned_elements, stability

@@ -1,19 +1,16 @@
-"""Figures of a study."""
+"""Charts of a study: designs, effects, fronts, curves. Elements are in ``draw_atlas``."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from classify import Interval
-from joint.look import COLOURS, label_points, looks, open_axis
+from joint.look import COLOURS, blank_figure, label_points, looks, open_axis
 
-from .atlas import Atlas, Learned
 from .axis import Design
 from .effects import Effects
-from .element import Element
 from .inference import lower_is_better
 from .pareto import Front
 from .rate_accuracy import RateAccuracy
@@ -24,17 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "atlas_figure",
-    "contact_figures",
     "designs_figure",
     "effects_figure",
     "front_figure",
+    "level_words",
     "pairs_figure",
     "parallel_figure",
     "rate_figure",
 ]
-
-Array = npt.NDArray[Any]
 
 _UNITS = {
     "photons": "photons/pixel at full scale",
@@ -44,13 +38,12 @@ _UNITS = {
     "parameters": "parameters",
 }
 _MOST = 40  # designs in a list
-_ROWS, _COLUMNS = 6, 8  # designs and seeds of a contact sheet
 
 
 def designs_figure(designs: Sequence[DesignSummary], *, metric: str) -> "Figure":
     """Draw the mean of each design with its interval, the best on top."""
     shown = [each for each in designs if each.estimate.mean is not None][:_MOST]
-    figure = _figure(8.0, 1.2 + 0.26 * max(3, len(shown)))
+    figure = blank_figure(8.0, 1.2 + 0.26 * max(3, len(shown)))
     axis = figure.subplots()
     for place, each in enumerate(shown):
         assert each.estimate.mean is not None
@@ -80,7 +73,7 @@ def effects_figure(found: Effects) -> "Figure":
     columns = min(3, max(1, len(axes)))
     rows = max(1, math.ceil(len(axes) / columns))
     most = max((len(each.levels) for each in axes), default=1)
-    figure = _figure(max(3.5, 0.45 * most) * columns, 2.9 * rows)
+    figure = blank_figure(max(3.5, 0.45 * most) * columns, 2.9 * rows)
     panels = np.atleast_1d(figure.subplots(rows, columns, sharey=True, squeeze=False)).ravel()
     for panel, each in zip(panels, axes, strict=False):
         places = range(len(each.levels))
@@ -100,7 +93,7 @@ def effects_figure(found: Effects) -> "Figure":
             linewidth=1,
         )
         panel.axhline(middle[0], color="grey", linestyle="--", linewidth=1)
-        labels = [_level(level.level) for level in each.levels]
+        labels = [level_words(level.level) for level in each.levels]
         slanted = sum(map(len, labels)) > 8 * max(3.5, 0.45 * most)
         panel.set_xticks(
             places, labels=labels, **({"rotation": 30, "ha": "right"} if slanted else {})
@@ -127,7 +120,7 @@ def pairs_figure(found: Effects) -> "Figure":
             one, other = (names.index(name) for name in pair.axes)
             shares[max(one, other), min(one, other)] = pair.share.value
     side = 2.4 + 0.7 * len(names)
-    figure = _figure(side + 1, side)
+    figure = blank_figure(side + 1, side)
     axis = figure.subplots()
     drawn = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in zip(*np.nonzero(np.isfinite(shares)), strict=True):
@@ -144,7 +137,7 @@ def pairs_figure(found: Effects) -> "Figure":
 def front_figure(found: Front) -> "Figure":
     """Draw the metric against a cost; the fuller a point, the surer it is on the front."""
     (cost,) = found.costs
-    figure = _figure(6.6, 3.8)
+    figure = blank_figure(6.6, 3.8)
     axis = figure.subplots()
     low = lower_is_better(found.metric)
     ahead = sorted((p for p in found.points if p.on_front), key=lambda p: p.costs[cost])
@@ -185,7 +178,7 @@ def front_figure(found: Front) -> "Figure":
 
 def rate_figure(found: RateAccuracy) -> "Figure":
     """Draw accuracy against bits, a line for each family."""
-    figure = _figure(8.4, 4.0)
+    figure = blank_figure(8.4, 4.0)
     axis = figure.subplots()
     for family, look in zip(found.families, looks(len(found.families)), strict=True):
         for point in family.points:
@@ -229,7 +222,7 @@ def parallel_figure(designs: Sequence[DesignSummary], *, metric: str) -> "Figure
         _Scale(_UNITS.get(name, name), [each.costs[name] for each in shown]) for name in costs
     ]
     scales.append(_Scale(_words(metric), [each.estimate.mean for each in shown], marks=2))
-    figure = _figure(max(6.0, 1.5 * len(scales)), 4.0)
+    figure = blank_figure(max(6.0, 1.5 * len(scales)), 4.0)
     axis = figure.subplots()
     shade = colormaps["viridis_r" if lower_is_better(metric) else "viridis"]
     for number in range(len(shown) - 1, -1, -1):  # the best on top
@@ -273,7 +266,7 @@ class _Scale:
             known = list(dict.fromkeys(map(_key, values)))
             step = 1 / max(1, len(known) - 1)
             self.places = [known.index(_key(value)) * step for value in values]
-            self.ticks = [(n * step, _level(key[1])) for n, key in enumerate(known)]
+            self.ticks = [(n * step, level_words(key[1])) for n, key in enumerate(known)]
             return
         low, high = min(numbers), max(numbers)
         logarithmic = low > 0 and high / low > 20
@@ -291,148 +284,6 @@ class _Scale:
         distinct = sorted(set(numbers))
         marked = distinct if len(distinct) <= marks else [low, high]
         self.ticks = [(place(value), _short(value)) for value in marked]
-
-
-# ------------------------------------------------------------------------------ learned elements
-
-
-def atlas_figure(found: Atlas) -> "Figure":
-    """Draw the similarity of every two elements, and their agreement beyond start and chance."""
-    count = len(found.elements)
-    figure = _figure(10.0, 5.0)
-    for axis, matrix, title in zip(
-        figure.subplots(1, 2),
-        (found.similarity, found.agreement.clip(0, 1)),
-        ("similarity", "agreement beyond start and chance"),
-        strict=True,
-    ):
-        drawn = axis.imshow(matrix, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
-        figure.colorbar(drawn, ax=axis, shrink=0.75)
-        axis.set_title(title)
-        designs = [each.design for each in found.elements]
-        edges = [n for n in range(1, count) if designs[n] != designs[n - 1]]
-        for edge in edges:
-            axis.axhline(edge - 0.5, color="white", linewidth=0.8)
-            axis.axvline(edge - 0.5, color="white", linewidth=0.8)
-        starts = [0, *edges]
-        middles = [(a + b - 1) / 2 for a, b in zip(starts, [*edges, count], strict=True)]
-        names = [str(designs[n]) for n in starts]
-        axis.set_xticks(middles, labels=names)
-        axis.set_yticks(middles, labels=names)
-        axis.set(xlabel="design, its seeds side by side", ylabel="design")
-    return figure
-
-
-def contact_figures(
-    elements: Sequence[Learned], levels: Mapping[int, Design]
-) -> list[tuple["Figure", tuple[int, ...]]]:
-    """Draw the elements of every design on a sheet, and below each its transfer function.
-
-    The first column is the start of the first seed. A filter is drawn in its own scale: what takes
-    light off is blue, as the mean over the colours; where nothing does, in the colours of its
-    channels, by the square root of the light. Of several filters, the first four. Transfer
-    functions are moduli, mean over the channels, with the frequency 0 in the middle.
-
-    Returns
-    -------
-    list of (Figure, tuple of int)
-        A sheet, and the designs that are on it.
-    """
-    by_design: dict[int, list[Learned]] = {}
-    for each in elements:
-        by_design.setdefault(each.design, []).append(each)
-    numbers = list(by_design)
-    sheets = []
-    for first in range(0, len(numbers), _ROWS):
-        chosen = numbers[first : first + _ROWS]
-        columns = 1 + min(_COLUMNS, max(len(by_design[number]) for number in chosen))
-        width, height = 1.15 * columns + 1.9, 2.45 * len(chosen)
-        figure = _figure(width, height)
-        figure.set_layout_engine("none")  # an even grid needs no search for one
-        grid = figure.subplots(
-            2 * len(chosen),
-            columns,
-            squeeze=False,
-            gridspec_kw={
-                "left": 1.9 / width,
-                "right": 0.99,
-                "bottom": 0.05 / height,
-                "top": 1 - 0.25 / height,
-                "wspace": 0.08,
-                "hspace": 0.22,
-            },
-        )
-        for row, number in enumerate(chosen):
-            own = by_design[number]
-            drawn = [("start", own[0].start)]
-            drawn += [(f"seed {each.seed}", each.element) for each in own[: columns - 1]]
-            for axis in grid[2 * row : 2 * row + 2, len(drawn) :].flat:
-                axis.set_axis_off()
-            for column, (title, element) in enumerate(drawn):
-                upper, lower = grid[2 * row, column], grid[2 * row + 1, column]
-                _show(upper, element)
-                upper.set_title(title, fontsize=8)
-                transfer = _transfer(element)
-                peak = float(transfer.max()) or 1.0
-                lower.imshow(transfer, cmap="gray", vmin=0, vmax=peak, interpolation="nearest")
-                for axis in (upper, lower):
-                    axis.set(xticks=[], yticks=[])
-                    axis.spines[:].set_color("lightgrey")
-            words = "\n".join(f"{name}={_level(v)}" for name, v in levels[number].items())
-            grid[2 * row, 0].annotate(
-                f"{number}:\n{words}",
-                (-0.12, 0.5),
-                xycoords="axes fraction",
-                ha="right",
-                va="center",
-                fontsize=8,
-            )
-        sheets.append((figure, tuple(chosen)))
-    return sheets
-
-
-def _show(axis: "Axes", element: Element) -> None:
-    tiles = element.parts[:4]
-    signed = not np.iscomplexobj(tiles) and bool((tiles < -1e-9 * np.abs(tiles).max()).any())
-    if signed:
-        shown = _tiled(tiles.mean((1, 2)))
-        limit = float(np.abs(shown).max()) or 1.0
-        axis.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-        return
-    light = np.square(np.abs(tiles)) if np.iscomplexobj(tiles) else tiles.clip(0)
-    channels = light.reshape(len(light), -1, *light.shape[-2:])
-    if channels.shape[1] != 3:
-        channels = channels.mean(1, keepdims=True).repeat(3, 1)
-    picture = np.stack([_tiled(channels[:, c]) for c in range(3)], -1)
-    axis.imshow(np.sqrt(picture / (picture.max() or 1.0)), interpolation="nearest")
-
-
-def _tiled(filters: Array) -> Array:
-    """Up to four filters ``[F, h, w]`` in a square."""
-    if len(filters) == 1:
-        return filters[0]
-    gap = np.pad(filters, ((0, -len(filters) % 2), (0, 1), (0, 1)))
-    rows = [np.hstack(list(gap[n : n + 2])) for n in range(0, len(gap), 2)]
-    return np.vstack(rows)
-
-
-def _transfer(element: Element) -> Array:
-    parts = element.parts[:4]
-    size = max(33, *parts.shape[-2:])
-    modulus = np.abs(np.fft.fftshift(np.fft.fft2(parts, (size, size)), (-2, -1)))
-    return _tiled(modulus.mean((1, 2)))
-
-
-# ---------------------------------------------------------------------------------------- parts
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _bar(
@@ -489,10 +340,11 @@ def _words(metric: str) -> str:
 
 
 def _name(number: int, levels: Design) -> str:
-    return f"{number}: " + ", ".join(f"{name}={_level(v)}" for name, v in levels.items())
+    return f"{number}: " + ", ".join(f"{name}={level_words(v)}" for name, v in levels.items())
 
 
-def _level(value: object) -> str:
+def level_words(value: object) -> str:
+    """A level of an axis as it is read, cut short where it is long."""
     text = f"{value:g}" if _is_number(value) else str(value).replace("_", " ")
     return text if len(text) <= 32 else f"{text[:31]}…"
 

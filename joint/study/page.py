@@ -35,8 +35,6 @@ from joint.report.words import configuration_words
 
 from .atlas import ORIENTATIONS, Atlas, Learned, atlas, learned_elements
 from .draw import (
-    atlas_figure,
-    contact_figures,
     designs_figure,
     effects_figure,
     front_figure,
@@ -44,6 +42,7 @@ from .draw import (
     parallel_figure,
     rate_figure,
 )
+from .draw_atlas import atlas_figure, contact_figures
 from .draws import Draws, resample
 from .effects import Effects, Share, effects
 from .inference import lower_is_better

@@ -4,7 +4,13 @@ import scipy.stats
 import torch
 
 import classify
-from classify.intervals import flipped, membership, percentile_interval, resampled
+from classify.intervals import (
+    flipped,
+    membership,
+    percentile_interval,
+    resampled,
+    wilson_intervals,
+)
 
 
 def test_intervals_cover_a_known_rate():
@@ -141,3 +147,18 @@ def test_a_lesion_alone_has_no_interval():
     with pytest.raises(ValueError, match="an interval needs at least 2 pictures, got 1"):
         classify.bootstrap(lambda i: 0.0, 1)
     assert classify.bootstrap(lambda i: 0.0, 3, groups=["a", "a", "b"]) == (0, 0)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_wilsons_intervals_are_those_of_scipy(level):
+    right, count = np.array([0, 1, 3, 7, 10, 999]), np.array([1, 1, 10, 10, 10, 1000])
+    expected = [
+        tuple(scipy.stats.binomtest(k, n).proportion_ci(level, method="wilson"))
+        for k, n in zip(right.tolist(), count.tolist(), strict=True)
+    ]
+    found = wilson_intervals(right / count, count, level=level)
+    np.testing.assert_allclose(found, expected, atol=1e-14)
+
+
+def test_of_nothing_there_is_no_wilson_interval():
+    assert np.isnan(wilson_intervals(np.array([np.nan, np.nan]), np.array([0, 0]))).all()

@@ -25,4 +25,4 @@ def test_classes_stand_out_as_in_life_and_are_drawn(example, tmp_path, capsys):
     assert printed[2].startswith("| akiec | -0.")
     assert " / -0.2" in printed[2]
     with Image.open(tmp_path / "phantom.png") as figure:
-        assert figure.size == (1400, 1150)
+        assert figure.size == (1120, 920)

@@ -129,6 +129,8 @@ def _reliefs(folder: Path) -> None:
         design_wavelength=532e-9,
         levels=4,
     )
+    plate = torch.polar(torch.rand(5, 4, dtype=torch.float64), torch.rand(5, 4).double())
+    optics.export_plate(plate, folder / "plate", spacing=1e-6, wavelength=532e-9)
 
 
 def _pictures(folder: Path) -> None:
@@ -162,6 +164,17 @@ def _pictures(folder: Path) -> None:
         parts[f"{part}_images"] = rng.integers(0, 255, (7, 9, 9, 3), np.uint8)
         parts[f"{part}_labels"] = np.arange(7)[:, None]
     np.savez(folder / "mnist.npz", **parts)
+    scenes = classify.LesionDataset(
+        images=rng.integers(0, 2**16, (7, 2, 9, 12)).astype(np.uint16),
+        labels=np.arange(7),
+        groups=list("aabbccd"),
+        identifiers=range(7),
+        masks=rng.random((7, 9, 12)) > 0.5,
+        has_mask=np.arange(7) < 5,
+        metadata={"age": np.linspace(20, 80, 7)},
+        encoding="linear",
+    )
+    classify.save_scenes(scenes, folder / "scenes.npz")
     classify.HAM10000(folder / "ham", image_size=8, cache=folder / "cache", progress=False)
     (entry,) = (folder / "cache").iterdir()
     entry.rename(folder / "entry")
@@ -187,6 +200,10 @@ def _decoded(path: Path) -> object:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(path, folder / path.name)
     return classify.ImageFolder(folder.parent, image_size=8, cache=False, progress=False)
+
+
+def _plate(path: Path) -> object:
+    return optics.import_plate(path.with_name(f"plate{path.suffix}"))
 
 
 def _weights(path: Path) -> object:
@@ -229,7 +246,13 @@ TARGETS: dict[str, Target] = {
     "toml": Target("plan.toml", study.load_study),
     "relief_tif": Target("relief.tif", optics.import_height_map),
     "relief_csv": Target("relief.csv", optics.import_height_map),
+    **{
+        f"plate_{quantity}_{kind}": Target(f"plate_{quantity}.{kind}", _plate)
+        for quantity in ("transmittance", "phase")
+        for kind in ("tif", "csv")
+    },
     "medmnist": Target("mnist.npz", classify.MedMNIST),
+    "scenes": Target("scenes.npz", classify.SceneFile),
     "metadata": Target("ham/HAM10000_metadata.csv", _folder(_ham)),
     "pairs": Target(
         "pairs.csv",

@@ -63,6 +63,44 @@ def test_train_writes_a_run_folder(trained):
     assert right.mean() == pytest.approx(result["test"]["accuracy"])
 
 
+def test_spectral_scenes_of_16_bits_and_oblong_frames_are_trained_on(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    light = rng.uniform(0.2, 0.4, (60, 5, 24, 40))
+    light[np.arange(60), labels] += 0.5  # a class is a bright band
+    np.savez(
+        tmp_path / "scenes.npz",
+        images=np.rint(65535 * light).astype(np.uint16),
+        labels=labels,
+        classes=["a", "b", "c"],
+        encoding="linear",
+    )
+    run = tmp_path / "run"
+    given = [
+        "train",
+        "--output",
+        run,
+        "--quiet",
+        "--data",
+        tmp_path / "scenes.npz",
+        "--codec",
+        "none",
+    ]
+    given += ["--training.epochs", "10", "--training.batch-size", "8"]
+    status, _, err = _run(capsys, *given)
+    assert status == _MISTAKE
+    assert "--system.encoding linear" in err
+    status, _, err = _run(capsys, *given, "--system.encoding", "linear")
+    assert status == 0, err
+    config, _, parts = joint.load_run(run)
+    assert config.data.kind == "file"
+    assert parts.test.image_size == (24, 40)
+    assert (parts.test.channels, parts.test.bit_depth) == (5, 16)
+    status, out, err = _run(capsys, "evaluate", run, "--json")
+    assert status == 0, err
+    assert json.loads(out)["accuracy"] > 0.8  # chance is a third
+
+
 def test_a_run_begins_with_the_weights_of_another(trained, tmp_path, capsys):
     # Nothing of the classifier learns, so what it is tested with is what it began with.
     still = ["--config", trained, "--training.stages", "front_end", "--quiet"]

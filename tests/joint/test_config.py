@@ -1,6 +1,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
 import joint
@@ -128,6 +129,11 @@ def test_what_lies_at_a_path_is_recognised(tmp_path):
         joint.data_config(tmp_path / "missing")
     (tmp_path / "file.npz").touch()
     assert joint.data_config(tmp_path / "file.npz").kind == "medmnist"
+    np.savez(tmp_path / "mnist.npz", train_images=np.zeros((1, 2, 2), np.uint8))
+    assert joint.data_config(tmp_path / "mnist.npz").kind == "medmnist"
+    np.savez(tmp_path / "scenes.npz", images=np.zeros((1, 1, 2, 2), np.uint8))
+    assert joint.data_config(tmp_path / "scenes.npz").kind == "file"
+    assert joint.data_config(tmp_path / "scenes.npz", image_size=32).image_size is None
     (tmp_path / "set.zip").touch()
     (tmp_path / "cross_lesion_duplicates.csv").touch()
     archive = joint.data_config(tmp_path / "set.zip", image_size=32)

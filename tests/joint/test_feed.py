@@ -1,6 +1,7 @@
 import numpy as np
 import torch
 
+from classify import LesionDataset
 from joint.feed import Feed, derive_seed, generators, uniforms
 
 CPU = torch.device("cpu")
@@ -17,6 +18,23 @@ def test_batches_are_the_rows_asked_for(lesions):
             expected = lesions.gather(index)
             assert torch.equal(scenes, expected.images / 255.0)
             assert torch.equal(labels, expected.labels)
+
+
+def test_codes_of_16_bits_become_the_light_that_they_are(lesions):
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 2**16, (48, 2, 5, 7)).astype(np.uint16)
+    deep = LesionDataset(
+        images=codes,
+        labels=lesions.labels,
+        groups=lesions.groups,
+        identifiers=lesions.identifiers,
+    )
+    rows = torch.randperm(48, generator=torch.Generator().manual_seed(0)).split(10)
+    for resident in (False, True):
+        shown = list(Feed(deep, CPU, resident=resident).batches(rows))
+        for index, (scenes, _) in zip(rows, shown, strict=True):
+            expected = codes[index].astype(np.float64) / 65535
+            np.testing.assert_allclose(scenes.numpy(), expected, rtol=2e-7)
 
 
 def test_another_device_is_fed_one_batch_ahead_in_the_same_order(lesions, monkeypatch):

@@ -7,6 +7,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 import classify
 import compress
@@ -15,7 +16,6 @@ import optics
 from joint.analysis import confusion_against_contrast, optimal_image, recall_against_contrast
 from joint.analysis.kept import kept
 from joint.figure import (
-    draw_reliability,
     handed_figure,
     kept_figure,
     optimal_figure,
@@ -100,17 +100,25 @@ def test_a_report_is_drawn_with_its_counts_and_its_confidence(tmp_path):
     assert np.asarray(Image.open(tmp_path / "report.png").convert("L")).std() > 20
 
 
-def test_the_reliability_bars_are_the_bins_with_pictures():
-    report = _report()
-    axis = Figure().subplots()
-    draw_reliability(axis, report.reliability)
-    bars = sorted((bar.get_x(), bar.get_width(), bar.get_height()) for bar in axis.patches)
-    np.testing.assert_allclose(bars, [(0.5, 0.1, 0), (0.6, 0.1, 1), (0.8, 0.1, 1)], atol=1e-12)
-    points = axis.lines[0]
-    np.testing.assert_allclose(points.get_xdata(), [0.55, 0.65, 0.85])
-    np.testing.assert_allclose(points.get_ydata(), [0, 1, 1])
-    fullest = max(axis.patches, key=lambda bar: bar.get_facecolor()[3])
-    assert fullest.get_x() == pytest.approx(0.8)  # two of the four pictures
+def test_a_report_with_intervals_says_the_recall_of_each_class():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 60)  # no picture of the third class
+    scores = rng.normal(size=(60, 3)) + 2 * np.eye(3)[labels]
+    report = classify.report(
+        scores, labels, classes=("mel", "nv", "df"), groups=[str(n // 2) for n in range(60)],
+        resamples=50, level=0.9,
+    )  # fmt: skip
+    confusion, reliability, bar = report_figure(report).axes
+    told = [text.get_text() for text in confusion.texts[9:]]
+    for k in range(2):
+        low, high = report.class_intervals["recall"][k]
+        assert told[k] == f"{report.recall[k]:.2f} [{low:.2f}, {high:.2f}]"
+        assert confusion.texts[9 + k].get_position()[1] == k
+    assert told[2:] == ["no interval", "recall,\n90 % intervals\nover lesions"]
+    assert reliability.get_xlabel().endswith("lines: 90 % Wilson intervals")
+    confusion.figure.canvas.draw()
+    edge = bar.get_window_extent().x0  # the numbers do not run into the colour bar
+    assert all(text.get_window_extent().x1 <= edge for text in confusion.texts)
 
 
 class _Darker(compress.Codec):
@@ -281,3 +289,23 @@ def test_a_figure_is_written_without_alpha(tmp_path):
     with Image.open(tmp_path / "figure.png") as found, Image.open(tmp_path / "plain.png") as plain:
         assert (found.mode, found.size) == ("RGB", (220, 110))
         np.testing.assert_array_equal(found, plain.convert("RGB"))
+
+
+def test_a_figure_of_a_palette_is_a_fraction_and_close(tmp_path):
+    rng = np.random.default_rng(0)
+    red = np.linspace(0.5, 0.8, 64)[:, None] + 0.02 * rng.normal(size=(64, 64))
+    figure = Figure(figsize=(2, 2))
+    figure.subplots().imshow(np.stack([red, 0.7 * red, 0.6 * red], -1).clip(0, 1))
+    save_figure(figure, tmp_path / "all.png", dpi=80)
+    for name in ("one.png", "two.png"):
+        save_figure(figure, tmp_path / name, dpi=80, colours=64)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    with Image.open(tmp_path / "all.png") as every, Image.open(tmp_path / "one.png") as few:
+        assert few.mode == "P"
+        assert every.size == few.size == (160, 160)
+        found = np.asarray(few.convert("RGB"))
+        assert len(np.unique(found.reshape(-1, 3), axis=0)) <= 64
+        apart = deltaE_ciede2000(rgb2lab(every), rgb2lab(found))
+        assert apart.mean() < 1
+        assert (found[0] == 255).all()  # paper stays white
+    assert (tmp_path / "one.png").stat().st_size < 0.6 * (tmp_path / "all.png").stat().st_size

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from joint.look import COLOURS, RIGHT, WRONG, label_points, looks
+from joint.look import COLOURS, RIGHT, WRONG, blank_figure, label_points, looks
 
 # Linear light as it is seen without one kind of cone: Machado, Oliveira and Fernandes, IEEE Trans.
 # Vis. Comput. Graph. 15:1291 (2009), severity 1.
@@ -95,3 +95,12 @@ def test_labels_lie_beside_their_points_and_over_nothing(seed):
         away = np.hypot(*nearest.T)
         # Nearer to another point than to its own, it has a line to its own.
         assert away[number] < away.min() + 2 or axis.texts[number].arrow_patch is not None
+
+
+def test_a_blank_figure_draws_itself_and_has_a_title_where_one_is_given():
+    figure = blank_figure(3, 2, title="a run")
+    assert tuple(figure.get_size_inches()) == (3, 2)
+    assert isinstance(figure.canvas, FigureCanvasAgg)
+    assert figure.get_layout_engine() is not None
+    assert figure.get_suptitle() == "a run"
+    assert blank_figure(3, 2).get_suptitle() == ""

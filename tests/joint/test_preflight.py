@@ -27,6 +27,36 @@ def test_a_validation_set_that_does_not_fit_is_refused_first(lesions, others, mo
     assert not system.training
 
 
+def _said(dataset, encoding):
+    rows = range(len(dataset))
+    return classify.LesionDataset(
+        images=dataset.gather(rows).images,
+        labels=dataset.labels,
+        groups=dataset.groups,
+        identifiers=dataset.identifiers,
+        classes=dataset.classes,
+        encoding=encoding,
+    )
+
+
+@pytest.mark.parametrize(("encoding", "other"), [("srgb", "linear"), ("linear", "srgb")])
+def test_scenes_are_not_taken_for_what_they_are_not(lesions, others, monkeypatch, encoding, other):
+    monkeypatch.setattr(joint.step, "_step", None)
+    system = joint.ImagingSystem(classifier=Head(), encoding=other)
+    message = f"--system.encoding {encoding}"
+    for train, validation in (
+        (_said(lesions, encoding), others),
+        (lesions, _said(others, encoding)),
+    ):
+        with pytest.raises(ValueError, match=message):
+            _fit(system, train, validation)
+    with pytest.raises(ValueError, match=message):
+        joint.evaluate(system, _said(others, encoding))
+    said, unsaid = _said(others, other), _said(others, None)
+    found = joint.evaluate(system, said)
+    assert (found.logits == joint.evaluate(system, unsaid).logits).all()
+
+
 def test_an_objective_that_moves_nothing_is_refused(lesions, others):
     system = joint.ImagingSystem(front_end=optics.LearnedKernel(), codec=compress.JPEG(50))
     with pytest.raises(ValueError, match=r"bits of JPEG have no gradient.*set rate=0"):

@@ -94,6 +94,16 @@ def test_near_duplicates_are_found_and_little_else(change):
     assert len(pairs - planted) <= 3  # of the 300 pictures, 1 %
 
 
+def test_16_bits_are_audited_like_8():
+    images = torch.cat((textures(40), torch.full((1, 3, SIDE, SIDE), 9, dtype=torch.uint8)))
+    images = torch.cat((images, images[:1], images[1:2].flip(-1)))
+    deep = torch.from_numpy(images.numpy().astype(np.uint16) * 257)
+    labels = [0] * len(images)
+    found, expected = (audit(make(codes, labels)).to_dict() for codes in (deep, images))
+    assert found == expected
+    assert (len(found["exact"]), len(found["near"]), len(found["blank"])) == (1, 1, 1)
+
+
 def test_crops_need_alignment():
     images = textures(20)
     images[19] = crop(images[4], 0, 0)

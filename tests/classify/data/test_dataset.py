@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from classify.data import LESION_CLASSES, Batch, Lesion, LesionDataset, check_classes
+from classify.data import LESION_CLASSES, Batch, Lesion, LesionDataset, as_levels, check_classes
 
 
 def arrays(count=10, size=(6, 5), **changes):
@@ -125,7 +125,10 @@ def test_missing_masks_are_named():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": torch.zeros(10, 3, 6, 5)}, r"must be uint8 sRGB codes .* got torch.float32"),
+        (
+            {"images": torch.zeros(10, 3, 6, 5)},
+            r"uint8 or uint16 codes .* got torch.float32",
+        ),
         ({"images": torch.zeros(10, 6, 5, dtype=torch.uint8)}, r"got torch.uint8 \[10, 6, 5\]"),
         ({"images": torch.zeros(0, 3, 6, 5, dtype=torch.uint8)}, "the data set is empty"),
         ({"labels": torch.arange(9)}, r"labels must be 10 integers, .* got torch.int64 \[9\]"),
@@ -204,6 +207,43 @@ def test_fingerprint_changes_with_everything_that_it_covers():
     assert len(set(prints)) == len(prints)
     assert make().fingerprint == prints[0]
     assert make(metadata={}).fingerprint == prints[0]
+
+
+def test_codes_of_16_bits_stay_what_they_are():
+    codes = torch.from_numpy(np.arange(10 * 3 * 6 * 5).reshape(10, 3, 6, 5) * 72).to(torch.uint16)
+    deep = make(images=codes, encoding="linear")
+    assert (deep.bit_depth, deep.encoding) == (16, "linear")
+    assert (make().bit_depth, make().encoding) == (8, None)
+    assert "of 16 bits" in repr(deep)
+    batch = deep.subset([9, 4, 0]).gather([1, 0, 1])
+    assert batch.images.dtype == torch.uint16
+    assert batch.images.is_contiguous()
+    assert np.array_equal(batch.images.numpy(), codes.numpy()[[4, 9, 4]])
+    assert np.array_equal(deep[3].image.numpy(), codes.numpy()[3])
+    with pytest.raises(ValueError, match="encoding must be 'srgb', 'linear' or None, got 'raw'"):
+        make(encoding="raw")
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+def test_levels_of_all_codes_are_those_of_numpy(dtype):
+    most = torch.iinfo(dtype).max
+    codes = torch.arange(most + 1).to(dtype)
+    expected = codes.numpy().astype(np.float64) * 255 / most
+    assert as_levels(codes).dtype == torch.float32
+    np.testing.assert_allclose(as_levels(codes).numpy(), expected, rtol=1e-7)
+    back = (as_levels(codes) / 255 * most).round().to(dtype)
+    assert torch.equal(back, codes)
+
+
+def test_fingerprint_tells_depths_and_encodings_apart():
+    codes = arrays()["images"]
+    deep = codes.to(torch.uint16)
+    prints = {
+        make(images=images, encoding=encoding).fingerprint
+        for images in (codes, deep)
+        for encoding in (None, "srgb", "linear")
+    }
+    assert len(prints) == 6
 
 
 def test_fingerprint_of_subsets():

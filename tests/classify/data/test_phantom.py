@@ -162,6 +162,23 @@ def test_bands_are_channels_and_do_not_depend_on_each_other():
     assert contrast[4] < 0.5 * contrast[1]
 
 
+def test_16_bits_are_the_same_pictures_in_finer_steps():
+    shallow = classify.LesionPhantom(12, 32, seed=3)
+    deep = classify.LesionPhantom(12, 32, seed=3, bit_depth=16)
+    assert (shallow.bit_depth, deep.bit_depth) == (8, 16)
+    assert deep.identifiers == shallow.identifiers
+    assert deep.fingerprint != shallow.fingerprint
+    coarse, fine = (_pictures(d).numpy().astype(np.float64) for d in (shallow, deep))
+    away = np.abs(fine / 257 - coarse)
+    assert away.max() <= 0.5 + 1 / 257
+    assert away.mean() > 0.2  # a quarter where the fine codes are no multiples of the coarse ones
+    light = ((np.stack([coarse / 255, fine / 65535]) + 0.055) / 1.055) ** 2.4
+    error = (light[0] / light[1] - 1)[light[1] > 0.8].std()
+    assert 0.0025 < error < 0.0031  # what the docstring says, for 0.8 to 1 of white
+    with pytest.raises(ValueError, match="bit_depth=12 is out of range; give 8 or 16"):
+        classify.LesionPhantom(12, 32, bit_depth=12)
+
+
 def test_maps_are_those_of_the_pictures():
     options = {"seed": 2, "difficulty": 0.0, "contrast": 0.8, "balance": 0.0, "skin": "medium"}
     rows = [11, 3, 3, 20]

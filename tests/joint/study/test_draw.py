@@ -8,10 +8,7 @@ from matplotlib.text import Text
 
 from classify import Interval
 from joint.study import outcomes, report, rows
-from joint.study.atlas import Learned, stability
 from joint.study.draw import (
-    atlas_figure,
-    contact_figures,
     designs_figure,
     effects_figure,
     front_figure,
@@ -21,7 +18,6 @@ from joint.study.draw import (
 )
 from joint.study.draws import resample
 from joint.study.effects import effects
-from joint.study.element import Element
 from joint.study.pareto import fronts
 from joint.study.rate_accuracy import RateAccuracy, RateFamily, RatePoint
 
@@ -122,55 +118,3 @@ def test_parallel_lines_meet_every_choice(finished):
         assert depth == (design.levels["depth"] == 8)
         assert 0 <= mean <= 1
     assert lines[-1].get_ydata()[-1] == 1  # the best, drawn last
-
-
-def _learned(design, seed, *, negative=False, shape=(1, 3, 1, 7, 7), kind="kernel"):
-    generator = np.random.default_rng(100 * design + seed)
-    parts = generator.random(shape) - 0.5 * negative
-    start = np.zeros(shape)
-    start[..., 3, 3] = 1
-    return Learned(design, seed, Element(kind, parts, ("",) * 3), Element(kind, start, ("",) * 3))
-
-
-def test_every_design_has_a_row_of_elements_and_one_of_transfers():
-    elements = [
-        *(_learned(0, seed, negative=True) for seed in range(3)),
-        *(_learned(1, seed) for seed in range(2)),
-        *(_learned(2, 0, shape=(5, 1, 1, 7, 7)) for _ in range(1)),
-    ]
-    levels = {n: {"camera": f"kind{n}"} for n in range(3)}
-    ((figure, designs),) = contact_figures(elements, levels)
-    assert designs == (0, 1, 2)
-    assert len(figure.axes) == 6 * 4
-    filled = [len(axis.images) for axis in figure.axes]
-    assert filled == [1] * 8 + [1, 1, 1, 0] * 2 + [1, 1, 0, 0] * 2
-    titles = [axis.get_title() for axis in figure.axes[:4]]
-    assert titles == ["start", "seed 0", "seed 1", "seed 2"]
-    signed = figure.axes[1].images[0]
-    assert np.asarray(signed.get_array()) == pytest.approx(
-        elements[0].element.parts.mean((0, 1, 2))
-    )
-    assert signed.get_clim()[0] == -signed.get_clim()[1]
-    assert np.asarray(figure.axes[9].images[0].get_array()).shape == (7, 7, 3)
-    # Of five filters four, in a square with a gap.
-    assert np.asarray(figure.axes[17].images[0].get_array()).shape == (16, 16, 3)
-    many = [_learned(design, 0) for design in range(8)]
-    sheets = contact_figures(many, {n: {} for n in range(8)})
-    assert [designs for _, designs in sheets] == [(0, 1, 2, 3, 4, 5), (6, 7)]
-
-
-def test_a_transfer_function_is_that_of_the_element():
-    seven = _learned(0, 0)
-    ((figure, _),) = contact_figures([seven], {0: {}})
-    start, learned = (np.asarray(axis.images[0].get_array()) for axis in figure.axes[2:])
-    assert start == pytest.approx(np.ones((33, 33)))  # a point passes all
-    assert learned[16, 16] == pytest.approx(seven.element.parts.sum((-2, -1)).mean())
-
-
-def test_an_atlas_is_drawn_as_two_matrices():
-    elements = [_learned(d, s) for d in range(2) for s in range(3)]
-    found = stability(elements, levels={0: {}, 1: {}}, surrogates=10)
-    similar, agreement = [axis for axis in atlas_figure(found).axes if axis.get_title()]
-    assert np.asarray(similar.images[0].get_array()) == pytest.approx(found.similarity)
-    assert np.asarray(agreement.images[0].get_array()).min() >= 0
-    assert _labels(similar) == ["0", "1"]

@@ -1,0 +1,185 @@
+"""Scenes of any size, depth and number of channels in one file of NumPy arrays."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .dataset import LESION_CLASSES, LesionDataset
+
+__all__ = ["SceneFile", "save_scenes"]
+
+_NEEDED = ("images", "labels")
+_FURTHER = ("groups", "identifiers", "classes", "encoding", "masks", "has_mask")
+_COLUMN = "metadata."
+# One damaged label must not cost a name for each class up to it.
+_MOST_CLASSES = 10_000
+# A picture of at most so many columns is one whose channels come last.
+_CHANNELS = 4
+
+
+def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
+    """Scenes in an ``.npz`` of plain arrays, as :func:`save_scenes` or ``numpy.savez`` writes it.
+
+    ::
+
+        np.savez("scenes.npz", images=codes, labels=labels, classes=["benign", "malignant"],
+                 groups=patients, encoding="linear")
+
+    Nothing is resized or reduced: pictures of 16 bits, of many bands and of oblong frames stay what
+    they are.
+
+    Parameters
+    ----------
+    path : path
+        The ``.npz``. Its arrays, of which all but the first two may be missing:
+
+        - ``images``: codes, uint8 or uint16 ``[N, C, H, W]``, the largest of which is white,
+        - ``labels``: integers ``[N]``,
+        - ``classes``: names ``[K]``; by default those of HAM10000 if there are seven labels, and
+          numbers otherwise,
+        - ``groups``: str or int ``[N]``, the lesion or patient that a split must not divide; by
+          default each picture is a group of its own,
+        - ``identifiers``: str or int ``[N]``; by default numbers from 0,
+        - ``encoding``: ``"srgb"`` or ``"linear"``, see :class:`LesionDataset`,
+        - ``masks``: bool or uint8 ``[N, H, W]``, non-zero on the lesion, with ``has_mask``, bool
+          ``[N]``, where some have none,
+        - ``metadata.<name>``: further columns ``[N]``.
+
+    Returns
+    -------
+    LesionDataset
+
+    Raises
+    ------
+    FileNotFoundError
+        When ``path`` does not exist.
+    ValueError
+        When it is no such file, or its arrays do not fit together; with its name.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist or is no file; give an .npz of scenes")
+    arrays = _read(path)
+    images, labels = arrays["images"], arrays["labels"]
+    try:
+        if images.ndim == 4 and images.shape[3] <= _CHANNELS < images.shape[1]:
+            raise ValueError(
+                f"images {list(images.shape)} seem to have their channels last; save "
+                "np.moveaxis(images, -1, 1)"
+            )
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"labels must be integers [N], got {labels.dtype} {list(labels.shape)}"
+            )
+        numbers = np.arange(images.shape[0] if images.ndim else 0)
+        identifiers = arrays.get("identifiers", numbers)
+        return LesionDataset(
+            images=images,
+            labels=labels.astype(np.int64),
+            groups=arrays.get("groups", identifiers),
+            identifiers=identifiers,
+            classes=_classes(arrays.get("classes"), labels),
+            masks=arrays.get("masks"),
+            has_mask=arrays.get("has_mask"),
+            metadata={
+                name.removeprefix(_COLUMN): column
+                for name, column in arrays.items()
+                if name.startswith(_COLUMN)
+            },
+            encoding=arrays["encoding"].item() if "encoding" in arrays else None,
+        )
+    except (TypeError, ValueError) as error:  # of torch, for letters where numbers belong
+        raise ValueError(f"{path}: {error}") from error
+
+
+def save_scenes(dataset: LesionDataset, path: str | os.PathLike[str]) -> None:
+    """Write scenes to an ``.npz``, from which :func:`SceneFile` makes the same data set.
+
+    Parameters
+    ----------
+    dataset : LesionDataset
+        Of a subset, what it shows is written.
+    path : path
+        Ends in ``.npz``. A file that is there is replaced, once the new one is complete.
+
+    Raises
+    ------
+    ValueError
+        When the suffix is another, or a column of metadata holds objects.
+    OSError
+        When the file cannot be written.
+    """
+    path = Path(path).expanduser()
+    if path.suffix != ".npz":
+        raise ValueError(f"scenes are saved as .npz, not {path.name!r}")
+    if objects := [name for name, column in dataset.metadata.items() if column.dtype.hasobject]:
+        raise ValueError(
+            f"the columns {', '.join(objects)} hold Python objects, which no file takes: give "
+            "numbers or np.array(..., dtype=str)"
+        )
+    rows = np.arange(len(dataset))
+    batch = dataset.gather(rows)
+    arrays: dict[str, Any] = {
+        "images": batch.images.numpy(),
+        "labels": batch.labels.numpy(),
+        "groups": np.array(dataset.groups),
+        "identifiers": np.array(dataset.identifiers),
+        "classes": np.array(dataset.classes),
+    }
+    if dataset.encoding is not None:
+        arrays["encoding"] = np.array(dataset.encoding)
+    if bool(dataset.has_mask.any()):
+        marked = dataset.has_mask.numpy()
+        masks = np.zeros((len(dataset), *dataset.image_size), bool)
+        masks[marked] = dataset.gather_masks(rows[marked]).numpy()
+        arrays |= {"masks": masks, "has_mask": marked}
+    arrays |= {f"{_COLUMN}{name}": column for name, column in dataset.metadata.items()}
+    draft = path.with_name(f"{path.stem}.draft.npz")
+    try:
+        np.savez(draft, **arrays)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of the file, none of them a stranger."""
+    try:
+        # Opened here, because NumPy leaves a file that is no zip open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            names = list(stored.keys())
+            if absent := [name for name in _NEEDED if name not in names]:
+                raise ValueError(f"it lacks the arrays {', '.join(absent)}")
+            known = (*_NEEDED, *_FURTHER)
+            strange = [n for n in names if n not in known and not n.startswith(_COLUMN)]
+            if strange:
+                raise ValueError(
+                    f"it holds {', '.join(strange)}, which mean nothing here; the arrays are "
+                    f"{', '.join(known)} and {_COLUMN}<name>"
+                )
+            arrays = {name: stored[name] for name in names}
+            if wrong := [n for n in names if not isinstance(arrays[n], np.ndarray)]:
+                raise ValueError(f"these are no arrays: {', '.join(wrong)}")
+            if arrays.get("encoding", np.array("")).shape != ():
+                raise ValueError("encoding must be one word")
+            for array in arrays.values():
+                if array.dtype.kind == "U":  # NumPy stores numbers, and not all of them are letters
+                    "".join(array.reshape(-1).tolist()).encode()
+            return arrays
+    # NumPy raises nearly anything on a damaged file.
+    except Exception as error:
+        raise ValueError(f"{path} is not an .npz of scenes: {error}") from error
+
+
+def _classes(names: np.ndarray | None, labels: np.ndarray) -> list[str]:
+    if names is not None:
+        return [str(name) for name in names.reshape(-1).tolist()]
+    count = 1 + int(labels.max(initial=0))
+    if count > _MOST_CLASSES:
+        raise ValueError(
+            f"labels go up to {count - 1}, and there are no classes: give their names with the "
+            f"labels, or labels below {_MOST_CLASSES}"
+        )
+    return list(LESION_CLASSES) if count == len(LESION_CLASSES) else list(map(str, range(count)))

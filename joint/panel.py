@@ -1,0 +1,230 @@
+"""One panel of a figure: a matrix, a diagram, an element, the planes of one pass.
+
+Each draws into axes, or a part of a figure, that it is given; the figures of :mod:`joint.figure`
+and of reports are made of them. Nothing here needs matplotlib before something is drawn.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from classify import Reliability
+from classify.intervals import wilson_intervals
+from optics import FourierFilter, FrontEnd, IncoherentImaging, LearnedKernel, linear_to_srgb
+
+from .look import RIGHT, WRONG
+from .system import SystemOutput
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.image import AxesImage
+
+__all__ = [
+    "SHADE",
+    "draw_confusion",
+    "draw_filter",
+    "draw_light",
+    "draw_picture",
+    "draw_reliability",
+    "label_guess",
+    "label_recalls",
+]
+
+_BLUE = (0.13, 0.44, 0.71)
+
+#: What the shades of a confusion matrix are, for its colour bar.
+SHADE = "share of the true class"
+
+
+def draw_confusion(axis: "Axes", confusion: np.ndarray, classes: Sequence[str]) -> "AxesImage":
+    """Draw a confusion matrix: shade by share of the true class, number by count.
+
+    Returns the picture, for a colour bar.
+    """
+    counts = np.asarray(confusion)
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    drawn = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for row in range(len(counts)):
+        for column in range(len(counts)):
+            colour = "white" if share[row, column] > 0.55 else "black"
+            axis.text(
+                column,
+                row,
+                f"{counts[row, column]}",
+                ha="center",
+                va="center",
+                color=colour,
+                fontsize=8,
+            )
+    axis.set_xticks(
+        range(len(classes)), labels=list(classes), rotation=45, ha="right", rotation_mode="anchor"
+    )
+    axis.set_yticks(range(len(classes)), labels=list(classes))
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("true")
+    return drawn
+
+
+def label_recalls(
+    axis: "Axes", recall: np.ndarray, intervals: np.ndarray, *, heading: str = "recall"
+) -> None:
+    """Write the recall of each class, and its interval, to the right of a confusion matrix.
+
+    Parameters
+    ----------
+    axis : Axes
+        Of :func:`draw_confusion`.
+    recall : array ``[K]``
+        Of each class.
+    intervals : array ``[K, 2]``
+        nan where there is none.
+    heading : str
+        Stands below the column.
+    """
+    beside = axis.get_yaxis_transform()  # across in widths of the axes, down in rows
+    for row, (value, (low, high)) in enumerate(zip(recall, intervals, strict=True)):
+        text = "no interval" if np.isnan(low) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
+        axis.text(1.03, row, text, transform=beside, va="center", fontsize=8)
+    axis.text(1.03, -0.02, heading, transform=axis.transAxes, va="top", fontsize=8)
+
+
+def draw_reliability(axis: "Axes", reliability: Reliability, *, level: float = 0.95) -> None:
+    """Draw how often predictions are right, by confidence; a shade tells the share of pictures.
+
+    Bars below the diagonal are too sure, bars above it not sure enough; lines are Wilson's
+    intervals of ``level``, for which each picture is evidence of its own.
+    """
+    edges, count = reliability.edges, reliability.count
+    share = count / count.sum()
+    filled = count > 0
+    axis.bar(
+        edges[:-1][filled],
+        reliability.accuracy[filled],
+        np.diff(edges)[filled],
+        align="edge",
+        color=[(*_BLUE, 0.25 + 0.75 * part / share.max()) for part in share[filled]],
+        edgecolor="white",
+    )
+    at = reliability.confidence[filled]
+    low, high = wilson_intervals(reliability.accuracy[filled], count[filled], level=level).T
+    axis.vlines(at, low, high, color="black", linewidth=1)
+    axis.plot(at, reliability.accuracy[filled], "o", color="black", ms=3)
+    axis.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1)
+    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axis.set_xlabel(
+        f"confidence; darker bars hold more pictures\nlines: {100 * level:g} % Wilson intervals"
+    )
+    axis.set_ylabel("share of right predictions")
+
+
+def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
+    """Draw a learned kernel (signed response of each channel), Fourier transmission, or PSF."""
+    from matplotlib.colors import LogNorm, SymLogNorm
+
+    if isinstance(front_end, LearnedKernel):
+        response = front_end.response.detach().cpu()  # [F, C, C or 1, k, k]
+        kernels = response.flatten(0, 2)[:6].numpy()
+        axes = np.atleast_1d(figure.subplots(1, len(kernels)))
+        limit = float(np.abs(kernels).max())
+        # A surround of a hundredth of the centre, spread over fifty taps, is half of the filter.
+        scale = SymLogNorm(limit / 100, vmin=-limit, vmax=limit)
+        shared = response.shape[2] == 1 and response.shape[1] == 3
+        for number, (axis, kernel) in enumerate(zip(axes, kernels, strict=True)):
+            drawn = axis.imshow(kernel, cmap="RdBu_r", norm=scale)
+            axis.set_title(("red", "green", "blue")[number % 3] if shared else f"{number}")
+            _bare(axis)
+        ticks = [limit * part for part in (-1, -0.1, 0, 0.1, 1)]
+        bar = figure.colorbar(
+            drawn,
+            ax=list(axes),
+            shrink=0.8,
+            label=f"fraction of the light,\nlinear within ±{limit / 100:.2g}",
+        )
+        bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
+        figure.suptitle(
+            f"learned kernel, {front_end.exposures} exposure"
+            f"{'s' if front_end.exposures > 1 else ''}, "
+            f"throughput {float(front_end.throughput().detach()):.2f}"
+        )
+    elif isinstance(front_end, FourierFilter):
+        transmission = front_end.transmission.detach().cpu().numpy()
+        modulus, phase = figure.subplots(1, 2)
+        extent = (-0.5, 0.5, 0.5, -0.5)
+        drawn = modulus.imshow(np.abs(transmission), cmap="gray", vmin=0, vmax=1, extent=extent)
+        figure.colorbar(drawn, ax=modulus, shrink=0.7, label="|t|")
+        drawn = phase.imshow(
+            np.angle(transmission), cmap="twilight", vmin=-np.pi, vmax=np.pi, extent=extent
+        )
+        figure.colorbar(drawn, ax=phase, shrink=0.7, label="phase, rad")
+        for axis in (modulus, phase):
+            axis.set(xlabel="fx, cycles/pixel", ylabel="fy, cycles/pixel")
+        figure.suptitle(
+            f"Fourier filter, {front_end.illumination}, "
+            f"throughput {float(front_end.throughput().detach()):.2f}"
+        )
+    elif isinstance(front_end, IncoherentImaging):
+        spots = front_end.psf().detach().cpu()[:6].numpy()
+        axes = np.atleast_1d(figure.subplots(1, len(spots)))
+        scale = LogNorm(float(spots.max()) / 1e4, float(spots.max()), clip=True)
+        for number, (axis, spot) in enumerate(zip(axes, spots, strict=True)):
+            drawn = axis.imshow(spot, cmap="inferno", norm=scale)
+            axis.set_title(("red", "green", "blue")[number] if len(spots) == 3 else f"{number}")
+            _bare(axis)
+        figure.colorbar(drawn, ax=list(axes), shrink=0.8, label="fraction of the light")
+        figure.suptitle(
+            f"point-spread functions, throughput {float(front_end.throughput().detach()):.2f}"
+        )
+
+
+def draw_light(
+    figure: "SubFigure", output: SystemOutput, names: list[str], classes: Sequence[str]
+) -> None:
+    """Draw every plane of one pass, a row for each picture."""
+    columns: list[tuple[str, Tensor]] = [("scene", output.scene)]
+    if output.irradiance is not None:
+        exposures = output.irradiance.unflatten(1, (-1, output.scene.shape[1]))
+        count = exposures.shape[1]
+        # Two exposures of one filter lie side by side, each as bright as it would be alone.
+        beside = torch.cat(list((exposures[:, :2] * count).unbind(1)), -1)
+        title = "after the optics" + (
+            f" ({min(count, 2)} of {count} exposures)" if count > 1 else ""
+        )
+        columns.append((title, linear_to_srgb(beside)))
+    columns.append(("after the sensor", output.measurement))
+    columns.append(("classifier sees", output.handed))
+    widths = [picture.shape[-1] / picture.shape[-2] for _, picture in columns]
+    axes = figure.subplots(len(names), len(columns), width_ratios=widths, squeeze=False)
+    guesses = None if output.logits is None else output.logits.argmax(1).tolist()
+    for row, line in enumerate(axes):
+        for axis, (title, picture) in zip(line, columns, strict=True):
+            draw_picture(axis, picture[row])
+            if row == 0:
+                axis.set_title(title, fontsize=9)
+        line[0].set_ylabel(names[row], fontsize=9)
+        if guesses is not None:
+            label_guess(line[-1], classes[int(guesses[row])], names[row])
+
+
+def label_guess(axis: "Axes", said: str, truth: str, *, right: bool | None = None) -> None:
+    """Write what a classifier says under its picture, blue where it is right."""
+    right = said == truth if right is None else right
+    axis.set_xlabel(f"says {said}", color=RIGHT if right else WRONG, fontsize=8)
+
+
+def draw_picture(axis: "Axes", picture: Tensor) -> None:
+    """Three channels as colours; otherwise the first one in grey."""
+    array = picture.detach().float().clamp(0, 1).cpu().numpy()
+    if len(array) >= 3:
+        axis.imshow(array[:3].transpose(1, 2, 0), interpolation="nearest")
+    else:
+        axis.imshow(array[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    _bare(axis)
+
+
+def _bare(axis: "Axes") -> None:
+    axis.set_xticks([])
+    axis.set_yticks([])

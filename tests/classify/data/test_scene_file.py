@@ -1,0 +1,199 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classify.data import LESION_CLASSES, LesionDataset, SceneFile, save_scenes
+
+COUNT, SIZE = 6, (9, 14)
+
+
+def arrays(dtype=np.uint16, channels=5, **changes):
+    rng = np.random.default_rng(3)
+    most = np.iinfo(dtype).max
+    made = {
+        "images": rng.integers(0, most, (COUNT, channels, *SIZE), dtype, endpoint=True),
+        "labels": np.array([0, 1, 2, 0, 1, 2]),
+    }
+    return {name: array for name, array in (made | changes).items() if array is not None}
+
+
+@pytest.fixture
+def save(tmp_path):
+    def save(given):
+        np.savez(tmp_path / "scenes.npz", **given)
+        return tmp_path / "scenes.npz"
+
+    return save
+
+
+@pytest.mark.parametrize(("dtype", "depth"), [(np.uint8, 8), (np.uint16, 16)])
+@pytest.mark.parametrize("channels", [1, 3, 31])
+def test_two_arrays_are_enough(save, dtype, depth, channels):
+    given = arrays(dtype, channels)
+    scenes = SceneFile(save(given))
+    assert (scenes.image_size, scenes.channels, scenes.bit_depth) == (SIZE, channels, depth)
+    assert np.array_equal(scenes.gather(range(COUNT)).images.numpy(), given["images"])
+    assert scenes.labels.tolist() == given["labels"].tolist()
+    assert scenes.classes == ("0", "1", "2")
+    assert scenes.groups == scenes.identifiers == tuple("012345")
+    assert scenes.encoding is None
+    assert not scenes.has_mask.any()
+
+
+def test_all_arrays_arrive(save):
+    masks = np.random.default_rng(0).random((COUNT, *SIZE)) > 0.5
+    further = {
+        "classes": np.array(["a", "b", "c"]),
+        "groups": np.array(["p", "p", "q", "q", "r", "r"]),
+        "identifiers": np.arange(10, 16),
+        "encoding": np.array("linear"),
+        "masks": masks,
+        "has_mask": np.array([True] * 5 + [False]),
+        "metadata.age": np.linspace(20.0, 70, COUNT),
+        "metadata.site": np.array(["arm", "leg"] * 3),
+    }
+    scenes = SceneFile(save(arrays(**further)))
+    assert scenes.classes == ("a", "b", "c")
+    assert scenes.groups == tuple("ppqqrr")
+    assert scenes.identifiers == tuple(map(str, range(10, 16)))
+    assert scenes.encoding == "linear"
+    assert scenes.has_mask.tolist() == [True] * 5 + [False]
+    assert np.array_equal(scenes.gather_masks(range(5)).numpy(), masks[:5])
+    assert scenes.metadata["age"].tolist() == further["metadata.age"].tolist()
+    assert scenes.metadata["site"].tolist() == ["arm", "leg"] * 3
+
+
+def test_seven_labels_without_names_are_those_of_ham10000(save):
+    labels = np.array([0, 1, 2, 3, 4, 6])
+    assert SceneFile(save(arrays(labels=labels))).classes == LESION_CLASSES
+
+
+@given(
+    rows=st.permutations(range(COUNT)).flatmap(
+        lambda p: st.integers(1, COUNT).map(lambda n: p[:n])
+    ),
+    deep=st.booleans(),
+    encoding=st.sampled_from([None, "srgb", "linear"]),
+    masked=st.sets(st.integers(0, COUNT - 1)),
+)
+def test_what_is_saved_comes_back(tmp_path_factory, rows, deep, encoding, masked):
+    given = arrays(np.uint16 if deep else np.uint8)
+    has_mask = np.isin(np.arange(COUNT), list(masked))
+    whole = LesionDataset(
+        **given,
+        groups=["p", "p", "q", "q", "r", "r"],
+        identifiers=[f"é{n}" for n in range(COUNT)],
+        classes=("a", "b", "c", "none of these"),
+        masks=given["images"][:, 0] % 2 == 0,
+        has_mask=has_mask,
+        metadata={"age": np.arange(COUNT) / 3, "site": np.array(list("stuvwx"))},
+        encoding=encoding,
+    )
+    scenes = whole.subset(rows)
+    path = tmp_path_factory.mktemp("saved") / "scenes.npz"
+    save_scenes(scenes, path)
+    found = SceneFile(path)
+    assert [p.name for p in path.parent.iterdir()] == ["scenes.npz"]
+    for name in ("classes", "groups", "identifiers", "encoding", "bit_depth", "image_size"):
+        assert getattr(found, name) == getattr(scenes, name)
+    for ours, theirs in zip(scenes, found, strict=True):
+        assert torch.equal(ours.image, theirs.image)
+        assert ours.label == theirs.label
+        assert (ours.mask is None) == (theirs.mask is None)
+        assert ours.mask is None or torch.equal(ours.mask, theirs.mask)
+    for name, column in scenes.metadata.items():
+        assert np.array_equal(found.metadata[name], column)
+
+
+def test_a_file_that_is_there_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "scenes.npz"
+    save_scenes(
+        LesionDataset(**arrays(), groups=range(6), identifiers=range(6), classes="abc"), path
+    )
+    before = path.read_bytes()
+
+    def full(file, **arrays):
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_scenes(SceneFile(path), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_saved(tmp_path):
+    scenes = LesionDataset(
+        **arrays(),
+        groups=range(6),
+        identifiers=range(6),
+        classes="abc",
+        metadata={"note": np.array([None, 1, "x", 2.0, (), []], dtype=object)},
+    )
+    with pytest.raises(ValueError, match=r"columns note hold Python objects"):
+        save_scenes(scenes, tmp_path / "scenes.npz")
+    with pytest.raises(ValueError, match=r"saved as \.npz, not 'scenes\.npy'"):
+        save_scenes(scenes, tmp_path / "scenes.npy")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": None}, "it lacks the arrays labels"),
+        ({"lables": np.zeros(COUNT, int)}, r"it holds lables, .* the arrays are images, labels"),
+        (
+            {"images": np.zeros((COUNT, 9, 14, 3), np.uint8)},
+            r"\[6, 9, 14, 3\] seem to have their channels last; save np\.moveaxis\(images, -1, 1\)",
+        ),
+        ({"images": np.zeros((COUNT, 3, *SIZE))}, "images must be uint8 or uint16 codes"),
+        ({"images": np.zeros((COUNT, *SIZE), np.uint8)}, "images must be uint8 or uint16 codes"),
+        ({"images": np.zeros((0, 3, *SIZE), np.uint8), "labels": np.zeros(0, int)}, "is empty"),
+        ({"images": np.array(7, np.uint8)}, "images must be uint8 or uint16 codes"),
+        ({"labels": np.arange(5)}, "labels must be 6 integers"),
+        (
+            {"labels": np.zeros((COUNT, 1), int)},
+            r"must be integers \[N\], got int64 \[6, 1\]",
+        ),
+        ({"labels": np.linspace(0, 1, COUNT)}, r"labels must be integers \[N\], got float64"),
+        ({"labels": np.array([0, 1, 2, 0, 1, -1])}, r"labels\[5\] is -1"),
+        ({"labels": np.array([0, 1, 2, 0, 1, 2**62])}, "there are no classes: give their names"),
+        ({"labels": np.full(COUNT, 2**64 - 1, np.uint64)}, "there are no classes"),
+        ({"classes": np.array(["a", "b"])}, "labels must lie in 0..1"),
+        ({"classes": np.array(["a", "a", "b"])}, "classes must be different names"),
+        ({"identifiers": np.array([1, 2, 3, 4, 5, 5])}, "'5' is there 2 times"),
+        ({"groups": np.array(["a"])}, "groups needs 6 names, one for each image, got 1"),
+        ({"groups": np.array(7)}, "groups needs 6 names, one for each image, got 7"),
+        ({"images": np.array(["a"] * COUNT)}, r"can't convert np\.ndarray of type numpy\.str_"),
+        ({"masks": np.array(["a"] * COUNT)}, r"can't convert np\.ndarray of type numpy\.str_"),
+        ({"groups": np.array(["a", "b", "", "c", "d", "e"])}, r"groups\[2\] is ''"),
+        ({"groups": np.linspace(0, 1, COUNT)}, r"groups\[0\] is 0.0"),
+        ({"encoding": np.array("gamma")}, "encoding must be 'srgb', 'linear' or None, got 'gamma'"),
+        ({"encoding": np.array(["srgb", "linear"])}, "encoding must be one word"),
+        ({"masks": np.zeros((COUNT, 3, 3), bool)}, r"masks must be bool or uint8 \[6, 9, 14\]"),
+        ({"has_mask": np.ones(COUNT, bool)}, "give masks with it"),
+        ({"metadata.age": np.arange(3)}, r"metadata column 'age' has shape \(3,\)"),
+        ({"groups": np.full(COUNT, 2**31, np.uint32).view("<U1")}, "invalid maximum character"),
+        ({"identifiers": np.full(COUNT, 0xD800, np.uint32).view("<U1")}, "surrogates not allowed"),
+        ({"metadata.note": np.array([None] * COUNT, dtype=object)}, "allow_pickle"),
+    ],
+)
+def test_bad_arrays_are_named_with_their_file(save, changes, message):
+    path = save(arrays(**changes))
+    with pytest.raises(ValueError, match=message) as caught:
+        SceneFile(path)
+    assert str(path) in str(caught.value)
+
+
+def test_no_file_and_no_arrays(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"give an \.npz of scenes"):
+        SceneFile(tmp_path / "none.npz")
+    (tmp_path / "text.npz").write_text("images")
+    with pytest.raises(ValueError, match=r"text\.npz is not an \.npz of scenes"):
+        SceneFile(tmp_path / "text.npz")
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    with pytest.raises(ValueError, match=r"one\.npy is not an \.npz of scenes"):
+        SceneFile(tmp_path / "one.npy")

@@ -1,0 +1,29 @@
+import itertools
+
+import pytest
+
+import joint
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
+def test_schedules(schedule):
+    config = joint.Training(schedule=schedule, epochs=8)
+    factors = [config.rate_factor(epoch / 100) for epoch in range(801)]
+    assert max(factors) == pytest.approx(1.0)
+    assert min(factors) >= 0
+    if schedule == "constant":
+        assert set(factors) == {1.0}
+    else:
+        assert factors[-1] == pytest.approx(0, abs=1e-9)
+        assert factors.index(max(factors)) == (0 if schedule == "cosine" else 200)
+        assert max(abs(a - b) for a, b in itertools.pairwise(factors)) < 0.02
+        assert factors[0] == {"cosine": 1.0, "one_cycle": 0.04}[schedule]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"epochs": 0}, {"learning_rates": {"codec": 0}}, {"monitor": "f1"}, {"learning_rat": 1.0}],
+)
+def test_bad_settings_are_refused(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        joint.Training(**bad)
