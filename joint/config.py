@@ -24,7 +24,7 @@ from .codecs import CodecConfig, FactorizedConfig
 from .folder import BEST_FILE, CHECKPOINT_FILE
 from .front_ends import FrontEndConfig, KernelConfig
 from .objective import Objective
-from .settings import NoneConfig, Settings
+from .settings import NoneConfig, Settings, added
 from .system import Encoding
 from .training import Training
 
@@ -78,7 +78,7 @@ class PhantomConfig(Settings):
     """Standard deviation of a Gaussian blur on the skin, in metres."""
     wavelengths: tuple[float, ...] | None = None
     """Bands of a spectral camera in metres; red, green and blue by default."""
-    bit_depth: Literal[8, 16] = 8
+    bit_depth: Literal[8, 16] = added(8)
     """Of the codes; 8 bits err as much as the shot noise of 150 000 photons."""
     seed: int = Field(default=0, ge=0)
     """Source of the pictures."""

@@ -44,6 +44,9 @@ class Evaluation:
     """Mean PSNR of the reconstruction against the codec's input, dB."""
     ssim: float | None
     """Mean SSIM of the reconstruction against the codec's input; None below 11x11 pixels."""
+    psnr_scene: float | None
+    """Mean PSNR of the picture that leaves the system against the scene, dB; None where their sizes
+    or channels differ."""
     throughput: float | None
     """Fraction of the scene's light that reaches the sensor."""
     logits: np.ndarray | None
@@ -69,6 +72,7 @@ class Evaluation:
             "bpp_bytes": self.bpp_bytes,
             "psnr": self.psnr,
             "ssim": self.ssim,
+            "psnr_scene": self.psnr_scene,
             "throughput": self.throughput,
         }
 
@@ -332,6 +336,9 @@ def _check_classes(output: SystemOutput, dataset: LesionDataset) -> None:
 def _fidelity(
     system: ImagingSystem, output: SystemOutput, count_bytes: bool
 ) -> Iterator[tuple[str, Tensor]]:
+    scene, made = output.scene, output.handed
+    if made is not scene and made.shape == scene.shape and not scene.is_complex():
+        yield "psnr_scene", psnr(made.float().clamp(0, 1), scene.float()).mean()
     if output.coded is None or system.codec is None:
         return
     original, decoded = output.measurement.float(), output.coded.reconstruction.float()
@@ -364,6 +371,7 @@ def _summarise(
         bpp_bytes=means.get("bpp_bytes"),
         psnr=means.get("psnr"),
         ssim=means.get("ssim"),
+        psnr_scene=means.get("psnr_scene"),
         throughput=light,
         logits=scores,
         labels=dataset.targets.numpy(),

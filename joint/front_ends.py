@@ -11,7 +11,7 @@ from torch import nn
 
 import optics
 
-from .settings import NoneConfig, Settings
+from .settings import NoneConfig, Settings, added
 
 __all__ = [
     "BASELINES",
@@ -97,6 +97,9 @@ class LensConfig(Settings):
     """One a channel, metres; by default the bands of a colour camera, or evenly spread ones."""
     material: str = "fused_silica"
     """Glass of the relief, one of optics.MATERIALS."""
+    max_height: float | None = added(None, gt=0)
+    """Deepest relief, metres; by default one wave at the middle wavelength. A deeper one can serve
+    several colours."""
     levels: int | None = Field(default=None, ge=2)
     """Heights of the relief that can be made; any by default."""
     minimum_feature: float = Field(default=0.0, ge=0)
@@ -127,11 +130,11 @@ class LensConfig(Settings):
             raise ValueError(
                 f"strength={self.strength:g} is that of an element: choose one, or set it to 0"
             )
-        made = (self.levels, self.minimum_feature, self.material)
-        if self.element != "height" and made != (None, 0.0, "fused_silica"):
+        made = (self.max_height, self.levels, self.minimum_feature, self.material)
+        if self.element != "height" and made != (None, None, 0.0, "fused_silica"):
             raise ValueError(
-                f"levels, minimum_feature and material are those of element='height', not "
-                f"{self.element!r}"
+                f"max_height, levels, minimum_feature and material are those of element='height', "
+                f"not {self.element!r}"
             )
         if self.element == "height" and self.strength > _RELIEF:
             raise ValueError(
@@ -297,13 +300,16 @@ def _element(
             )
         case "height":
             wave = middle / (optics.refractive_index(config.material, middle) - 1)
+            deepest = wave if config.max_height is None else config.max_height
             # From the middle of the range, where the bounded relief moves freely.
-            relief = wave * (0.5 + (waves - config.strength / 2)).clamp(0.02, 0.98)
+            share = 0.5 + (waves - config.strength / 2) * wave / deepest
+            relief = deepest * share.clamp(0.02, 0.98)
             return optics.HeightMap(
                 relief,
                 spacing=spacing,
                 material=config.material,
                 design_wavelength=middle,
+                max_height=config.max_height,
                 levels=config.levels,
                 minimum_feature=config.minimum_feature,
             )

@@ -9,13 +9,22 @@ from torch import Tensor
 
 from classify import class_weights, effective_number_weights, log_prior, task_loss
 from classify.margin import ldam_margins
-from compress import Coded, ms_ssim, ms_ssim_scales
+from compress import ms_ssim, ms_ssim_scales
 
+from .settings import added
 from .system import SystemOutput
 
 __all__ = ["DistortionKind", "Losses", "Objective"]
 
 DistortionKind = Literal["mae", "mse", "ms_ssim"]
+
+_NEEDED = {
+    "task": "classifier",
+    "rate": "codec",
+    "distortion": "codec",
+    "restoration": "camera and no codec",
+}
+_TERMS = ("total", *_NEEDED)
 
 
 @dataclass(frozen=True)
@@ -30,21 +39,27 @@ class Losses:
     """Mean bits per pixel of the codec."""
     distortion: Tensor | None
     """Mean error between the codec's input and output."""
+    restoration: Tensor | None = None
+    """Mean error between the scene and what the system makes of it, where that is trained for."""
 
     def named(self) -> dict[str, Tensor]:
         """The terms that exist, by name; scalars."""
-        terms = {name: getattr(self, name) for name in ("total", "task", "rate", "distortion")}
+        terms = {name: getattr(self, name) for name in _TERMS}
         return {name: term for name, term in terms.items() if term is not None}
 
 
 class Objective(BaseModel):
-    """``task * cross_entropy + rate * bpp + distortion * error``, to be made small.
+    """What is made small: ``task * cross_entropy + rate * bpp + distortion * error + ...``.
 
     The error is the mean absolute (as in the study that this library grew from) or the mean
-    squared difference between what the codec is given and what it returns, on pictures in 0..1, or
-    1 - MS-SSIM of the two. A larger weight of the distortion, or of the task, buys more bits; a
-    larger weight of the rate saves them. :meth:`rate_distortion` names the weights as the
-    literature on learned compression does.
+    squared difference of two pictures in 0..1, or 1 - MS-SSIM of them. ``distortion`` weighs that
+    between what the codec is given and what it returns; ``restoration`` that between the scene and
+    what the whole system makes of it, for a camera whose pictures are looked at::
+
+        Objective(task=0, restoration=1, distortion_kind="mse")  # optics for fidelity alone
+
+    A larger weight of an error, or of the task, buys more bits; a larger weight of the rate saves
+    them. :meth:`rate_distortion` names the weights as the literature on learned compression does.
 
     The remedies for rare classes can be combined, and all rest by default. Class weights, by a
     power of the counts or by effective numbers, may be deferred; with ``margin`` this is LDAM-DRW
@@ -64,9 +79,12 @@ class Objective(BaseModel):
     rate: float = Field(default=0.0, ge=0)
     """Weight of the rate, 1/(bit/pixel)."""
     distortion: float = Field(default=0.0, ge=0)
-    """Weight of the error, dimensionless."""
+    """Weight of the error between the codec's input and output, dimensionless."""
+    restoration: float = added(0.0, ge=0)
+    """Weight of the error between the scene and the picture that leaves the system, of the codec
+    or, without one, of the camera, and that must have its size and channels; dimensionless."""
     distortion_kind: DistortionKind = "mae"
-    """Mean absolute error, mean squared error, or 1 - MS-SSIM (of as many scales as fit)."""
+    """Of both errors: mean absolute, mean squared, or 1 - MS-SSIM (of as many scales as fit)."""
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     """Share of each label that is spread over all classes, in training."""
     class_weight_power: float = Field(default=0.0, ge=0, le=1)
@@ -174,32 +192,34 @@ class Objective(BaseModel):
         ValueError
             When a term has a weight but its stage is missing.
         """
-        task = rate = distortion = priced = None
+        task = rate = distortion = priced = restoration = None
         if output.logits is not None:
             task = self._task(output.logits, labels, counts, epoch)
         if output.coded is not None:
             rate = _full_precision(output.coded.bpp).mean()
-            each = self._distortion(output.coded, output.measurement)
+            each = self._error(output.coded.reconstruction, output.measurement)
             distortion = priced = each.mean()
             if output.coded.distortion_weight is not None:
                 priced = (each * output.coded.distortion_weight).mean()
+        if self.restoration and output.handed is not output.scene:
+            restoration = self._error(output.handed, _restorable(output)).mean()
+        terms = {"task": task, "rate": rate, "distortion": priced, "restoration": restoration}
         total = torch.zeros((), device=labels.device)
-        for name, term in (("task", task), ("rate", rate), ("distortion", priced)):
+        for name, term in terms.items():
             weight: float = getattr(self, name)
             if weight == 0:
                 continue
             if term is None:
-                stage = "classifier" if name == "task" else "codec"
                 raise ValueError(
-                    f"the objective weighs {name} with {weight:g}, but the system has no {stage}: "
-                    f"set {name}=0 or add the stage"
+                    f"the objective weighs {name} with {weight:g}, but the system has no "
+                    f"{_NEEDED[name]}: set {name}=0 or add the stage"
                 )
             total = total + weight * term
-        return Losses(total=total, task=task, rate=rate, distortion=distortion)
+        return Losses(total, task, rate, distortion, restoration)
 
-    def _distortion(self, coded: Coded, original: Tensor) -> Tensor:
+    def _error(self, decoded: Tensor, original: Tensor) -> Tensor:
         """Mean error of each picture ``[B]``."""
-        decoded, original = _full_precision(coded.reconstruction), _full_precision(original)
+        decoded, original = _full_precision(decoded), _full_precision(original)
         match self.distortion_kind:
             case "mae":
                 return (decoded - original).abs().flatten(1).mean(1)
@@ -237,6 +257,18 @@ class Objective(BaseModel):
         own = weights[labels] if labels.ndim == 1 else labels.to(loss) @ weights
         usual = (counts * weights.cpu()).sum() / counts.sum()
         return loss * own.mean() / usual.to(loss)
+
+
+def _restorable(output: SystemOutput) -> Tensor:
+    """The scene, where the picture that was made of it can be laid upon it."""
+    scene, made = output.scene, output.handed
+    if scene.shape != made.shape or scene.is_complex():
+        raise ValueError(
+            f"restoration compares the picture with the scene, but they are {list(made.shape[1:])} "
+            f"and {list(scene.shape[1:])} ({scene.dtype}): leave out what changes size or "
+            "channels, such as binning, or set restoration=0"
+        )
+    return scene
 
 
 def _full_precision(values: Tensor) -> Tensor:

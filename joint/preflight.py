@@ -54,9 +54,11 @@ def check_run(
         )
     if objective.task > 0:
         check_classes(train)
-    needed = {"bpp": "codec", "psnr": "codec", "ssim": "codec", "loss": None}.get(
-        config.monitor, "classifier"
-    )
+    needed = "classifier"
+    if config.monitor in ("bpp", "psnr", "ssim"):
+        needed = "codec"
+    elif config.monitor in ("loss", "psnr_scene"):
+        needed = None
     if needed is not None and getattr(system, needed) is None:
         raise ValueError(
             f"monitor={config.monitor!r} needs a {needed}, and the system has none; use 'loss'"
@@ -102,6 +104,13 @@ def check_run(
                     f"codec is handed, which must be at least {SSIM_WINDOW}x{SSIM_WINDOW}: use "
                     "'psnr', or larger pictures"
                 )
+            if config.monitor == "psnr_scene" and (
+                output.handed is output.scene or output.handed.shape != output.scene.shape
+            ):
+                raise ValueError(
+                    "monitor='psnr_scene' does not exist for a system that leaves the scene as it "
+                    "is, or makes another size or other channels of it: use 'loss'"
+                )
             losses = objective(output, labels)
         _check_gradients(system, losses, objective, learning)
 
@@ -115,7 +124,8 @@ def _check_gradients(
     if parameters and not losses.total.requires_grad:
         raise ValueError(
             f"nothing that the objective weighs depends on the stages that learn "
-            f"({', '.join(stages)}): give task, rate or distortion a weight that reaches them"
+            f"({', '.join(stages)}): give task, rate, distortion or restoration a weight that "
+            "reaches them"
         )
     coders = [name for name in learning if name != "classifier"]
     moving = any(p.requires_grad for name in coders for p in getattr(system, name).parameters())

@@ -2,9 +2,9 @@
 
 from typing import Any, Literal, Never, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["FrozenDict", "NoneConfig", "Settings"]
+__all__ = ["FrozenDict", "NoneConfig", "Settings", "added"]
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -20,6 +20,23 @@ class NoneConfig(Settings):
     """Leave this stage out."""
 
     kind: Literal["none"] = "none"
+
+
+def added(default: Any, **rules: Any) -> Any:  # noqa: ANN401
+    """Field of an option that came when there were run folders already.
+
+    At its default it is left out of the JSON, so that digests, and what checkpoints say of their
+    runs, stay those of before: older folders are resumed, and found. The default must mean what was
+    done before, and never change.
+
+    Parameters
+    ----------
+    default
+        Immutable.
+    **rules
+        As of :func:`pydantic.Field`.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default, **rules)
 
 
 class FrozenDict(dict[_K, _V]):

@@ -53,13 +53,14 @@ class SystemOutput:
     """Every intermediate of one pass; what belongs to a stage that is left out is None."""
 
     scene: Tensor
-    """The pictures as given ``[B, C, H, W]`` in 0..1."""
+    """The pictures as given ``[B, C, H, W]`` in 0..1; in linear light also above, or a field."""
     irradiance: Tensor | None
     """Linear light on the sensor, all exposures ``[B, E*C, H, W]``."""
     raw: Tensor | None
     """Codes of the sensor / top code, all exposures ``[B, E*C, H, W]``."""
     measurement: Tensor
-    """The camera's picture, encoded like the scene ``[B, C', H, W]`` in 0..1."""
+    """The camera's picture, encoded like the scene ``[B, C', H, W]`` in 0..1; of linear light
+    without a sensor, what there is."""
     coded: Coded | None
     """Result of the codec."""
     handed: Tensor
@@ -83,7 +84,8 @@ class ImagingSystem(nn.Module):
     front_end : optics.FrontEnd, optional
         Trainable camera element; without it the sensor sees the scene.
     sensor : optics.Sensor, optional
-        Without it the irradiance is read without noise or quantisation.
+        Without it the irradiance is read without noise or quantisation and, in linear light,
+        without a white that it saturates at.
     codec : compress.Codec, optional
         Without it the classifier sees the measurement.
     classifier : nn.Module, optional
@@ -91,7 +93,9 @@ class ImagingSystem(nn.Module):
     encoding : {"srgb", "linear"}
         ``srgb``: scenes are sRGB codes, linearised before the optics, and the measurement is
         encoded again after the sensor. ``linear``: scenes are linear light, and so is everything
-        after them. Without optics and sensor no conversion takes place.
+        after them; a complex scene is then a field, for a front end that takes one
+        (:class:`optics.CoherentImaging`, :class:`optics.FourierFilter`). Without optics and sensor
+        no conversion takes place.
 
     Raises
     ------
@@ -148,6 +152,7 @@ class ImagingSystem(nn.Module):
         Parameters
         ----------
         scene : Tensor ``[B, C, H, W]`` in 0..1
+            In linear light also brighter, or complex.
         generator : torch.Generator or a sequence of them, optional
             Source of all noise: of the sensor, and of a codec in training. With one generator
             for each picture, the noise of a picture does not depend on its batch.
@@ -161,8 +166,9 @@ class ImagingSystem(nn.Module):
         TypeError
             For anything but a Tensor.
         ValueError
-            For anything but floating-point pictures ``[B, C, H, W]``; on a CPU also for values
-            that are not finite or, in sRGB, that cannot be meant to lie in 0..1.
+            For anything but floating-point pictures ``[B, C, H, W]``, or fields where there is a
+            front end in linear light; on a CPU also for values that are not finite or, in sRGB,
+            that cannot be meant to lie in 0..1.
         """
         irradiance, raw, measurement = self.measure(scene, generator=generator)
         coded = None if self.codec is None else self.codec(measurement, generator=generator)
@@ -205,7 +211,8 @@ class ImagingSystem(nn.Module):
             return None, None, scene
         # Half precision has neither Fourier transforms nor the digits for photon noise.
         with torch.autocast(scene.device.type, enabled=False):
-            scene = scene if scene.dtype == torch.float64 else scene.float()
+            if not scene.is_complex() and scene.dtype != torch.float64:
+                scene = scene.float()
             light = srgb_to_linear(scene) if self.encoding == "srgb" else scene
             irradiance = light if self.front_end is None else self.front_end(light)
             raw = None
@@ -221,14 +228,21 @@ class ImagingSystem(nn.Module):
                 f"the system takes a Tensor [B, C, H, W] in 0..1, not {type(scene).__name__}: make "
                 "one of an array with torch.as_tensor(array, dtype=torch.float32)"
             )
-        if scene.ndim != 4 or not scene.is_floating_point():
+        if scene.is_complex() and (self.encoding != "linear" or self.front_end is None):
+            raise ValueError(
+                "a complex scene is a field of light: it takes encoding='linear' and a front end "
+                "for fields, such as optics.CoherentImaging; of a picture give the radiance, "
+                "scene.abs().square()"
+            )
+        if scene.ndim != 4 or not (scene.is_floating_point() or scene.is_complex()):
             raise ValueError(
                 f"the system takes floating-point pictures [B, C, H, W] in 0..1, not {scene.dtype} "
                 f"{list(scene.shape)}: add a batch axis with scene[None], divide 8-bit codes by 255"
             )
         if scene.numel() == 0 or not looked_at(scene):
             return
-        low, high = (float(end) for end in scene.detach().aminmax())
+        values = torch.view_as_real(scene) if scene.is_complex() else scene
+        low, high = (float(end) for end in values.detach().aminmax())
         if math.isnan(low) or math.isnan(high):
             raise ValueError(
                 "the system takes pictures in 0..1, but some values of these are NaN: look where "
@@ -243,10 +257,15 @@ class ImagingSystem(nn.Module):
             )
 
     def develop(self, raw: Tensor) -> Tensor:
-        """Measurement ``[B, C', H, W]`` of the exposures ``raw``: combined, clipped and encoded."""
+        """Measurement ``[B, C', H, W]`` of the exposures ``raw``: combined, clipped and encoded.
+
+        Linear light that no sensor has read has no white, and is not clipped.
+        """
         with torch.autocast(raw.device.type, enabled=False):
             if self.front_end is not None:
                 raw = self.front_end.combine(raw)
+            if self.sensor is None and self.encoding == "linear":
+                return raw
             picture = clip(raw)  # a black level lets noise go below it
             return linear_to_srgb(picture) if self.encoding == "srgb" else picture
 

@@ -11,7 +11,9 @@ from .system import STAGES, Stage
 
 __all__ = ["MINIMISED", "Monitor", "Plan", "Training"]
 
-Monitor = Literal["loss", "accuracy", "balanced_accuracy", "macro_f1", "auc", "bpp", "psnr", "ssim"]
+Monitor = Literal[
+    "loss", "accuracy", "balanced_accuracy", "macro_f1", "auc", "bpp", "psnr", "ssim", "psnr_scene"
+]
 
 Plan = Literal["joint", "frozen", "alternating"]
 

@@ -21,6 +21,7 @@ _MEASURED = (
     ("bpp_bytes", "files, bits/pixel", ".3f"),
     ("psnr", "PSNR, dB", ".2f"),
     ("ssim", "SSIM", ".3f"),
+    ("psnr_scene", "PSNR against the scene, dB", ".2f"),
     ("throughput", "throughput, fraction of the light", ".3f"),
 )
 _UNITS = {"nll": "negative log-likelihood, nats", "brier": "Brier score, 0 to 2"}

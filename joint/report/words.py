@@ -112,6 +112,7 @@ def _objective(objective: Objective) -> str:
         (objective.task, "cross-entropy (nats)"),
         (objective.rate, "rate (bits/pixel)"),
         (objective.distortion, f"distortion ({objective.distortion_kind})"),
+        (objective.restoration, f"restoration ({objective.distortion_kind})"),
     ]
     words = [" + ".join(f"{weight:g} × {name}" for weight, name in terms if weight) or "nothing"]
     for name in (

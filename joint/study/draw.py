@@ -334,9 +334,9 @@ def _mixed(share: float) -> tuple[float, float, float]:
 
 
 def _words(metric: str) -> str:
-    return {"auc": "AUC", "nll": "NLL, nats", "psnr": "PSNR, dB", "ssim": "SSIM"}.get(
-        metric, metric.replace("_", " ")
-    )
+    words = {"auc": "AUC", "nll": "NLL, nats", "psnr": "PSNR, dB", "ssim": "SSIM"}
+    words["psnr_scene"] = "PSNR against the scene, dB"
+    return words.get(metric, metric.replace("_", " "))
 
 
 def _name(number: int, levels: Design) -> str:

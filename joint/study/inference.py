@@ -55,7 +55,7 @@ _MACRO = (
 """Means over classes, in which a lesion of a rare class weighs as much as many others."""
 _FEW_LESIONS = 10
 
-_OF_A_RUN = ("loss", "bpp", "bpp_bytes", "psnr", "ssim", "throughput")
+_OF_A_RUN = ("loss", "bpp", "bpp_bytes", "psnr", "ssim", "psnr_scene", "throughput")
 STUDY_METRICS = (*METRICS, *_OF_A_RUN)
 """Numbers that a study can be judged by: those of a classification report, and of a run."""
 

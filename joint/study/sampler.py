@@ -23,7 +23,7 @@ __all__ = ["GP", "NSGA2", "OBJECTIVES", "TPE", "Grid", "Listed", "Random", "Samp
 _DOWN = ("photons", "bits", "pixels", "macs", "parameters")
 OBJECTIVES = (
     *("balanced_accuracy", "accuracy", "macro_f1", "auc", "loss"),
-    *("bpp", "psnr", "ssim", "throughput"),
+    *("bpp", "psnr", "ssim", "psnr_scene", "throughput"),
     *_DOWN,
 )
 """What a search can look for: numbers on the validation part, and what a design costs."""

@@ -38,9 +38,9 @@ def sign_flip_test(
     Parameters
     ----------
     differences : array ``[S]``
-        One a seed.
+        One a seed, or of whatever else is paired and independent.
     resamples : int
-        Dealings drawn for more than 20 seeds.
+        Dealings drawn for more than 20 of them.
     generator : torch.Generator, optional
         Source of these; by default a new one of seed 0.
 

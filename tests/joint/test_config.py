@@ -123,6 +123,14 @@ def test_rates_of_stages_are_written_as_they_always_were():
     assert type(training.model_dump()["learning_rates"]) is dict
 
 
+def test_options_that_came_later_change_no_digest_of_before():
+    # The digest of this configuration before there were bit_depth and restoration.
+    assert joint.RunConfig().digest() == "2cb85e0f07f6"
+    assert "bit_depth" not in joint.PhantomConfig().model_dump()
+    assert '"bit_depth": 16' in joint.RunConfig(data=joint.PhantomConfig(bit_depth=16)).canonical()
+    assert '"restoration": 1.0' in joint.Objective(restoration=1).model_dump_json(indent=1)
+
+
 def test_what_lies_at_a_path_is_recognised(tmp_path):
     assert joint.data_config("phantom").kind == "phantom"
     with pytest.raises(joint.ConfigError, match=r"nothing at .*missing; give a folder, a zip, or"):

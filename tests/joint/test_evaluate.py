@@ -68,6 +68,9 @@ def test_rate_and_fidelity_are_means_over_pictures(system, lesions):
     assert result.bpp == pytest.approx(result.bpp_bytes, rel=0.01, abs=16 * 8 / 256)
     error = (output.handed.clamp(0, 1) - output.measurement).double().square().mean((-3, -2, -1))
     assert result.psnr == pytest.approx(float((-10 * error.log10()).mean()), rel=1e-4)
+    error = (output.handed.clamp(0, 1) - scenes).double().square().mean((-3, -2, -1))
+    assert result.psnr_scene == pytest.approx(float((-10 * error.log10()).mean()), rel=1e-4)
+    assert result.scalars()["psnr_scene"] == result.psnr_scene
     assert result.throughput == pytest.approx(float(system.front_end.throughput().detach()))
     assert result.losses["rate"] == pytest.approx(result.bpp)
 

@@ -69,6 +69,18 @@ def test_levels_and_material_reach_the_relief():
     assert len(relief.height.unique()) == 4
 
 
+def test_a_relief_may_be_deeper_than_a_wave():
+    options = {"element": "height", "strength": 0.9}
+    shallow, deep = _build(**options), _build(**options, max_height=5e-6)
+    relief, one = deep.pupil.elements[0], shallow.pupil.elements[0]
+    assert (relief.max_height, one.max_height) == (5e-6, one.period)
+    # Both start from the same random relief of 0.9 waves, each in the middle of its range.
+    torch.testing.assert_close(
+        relief.height - 2.5e-6, one.height - one.period / 2, rtol=0, atol=2e-9
+    )
+    assert joint.LensConfig(**options).model_dump().keys().isdisjoint({"max_height"})
+
+
 def test_the_start_is_a_function_of_the_seed():
     config = joint.SystemConfig(front_end=joint.LensConfig(element="random", strength=1.0))
     options = {"image_size": (32, 32), "channels": 3, "classes": 3}
@@ -99,6 +111,7 @@ def test_other_numbers_of_channels_have_a_wavelength_each(channels):
         ({"f_number": 0.0}, "greater than 0"),
         ({"f_number": 4.0}, r"pixel_pitch=3\.5e-06 m is wider than lambda N = 1\.85e-06 m"),
         ({"element": "phase", "levels": 4}, "are those of element='height', not 'phase'"),
+        ({"element": "phase", "max_height": 1e-6}, "max_height, .*those of element='height'"),
         ({"element": "height", "strength": 5.0}, r"strength is at most 0\.96, not 5"),
         ({"element": "prism"}, "'none', 'phase', 'height', 'cubic' or 'random'"),
     ],

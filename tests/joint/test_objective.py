@@ -1,5 +1,6 @@
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -8,6 +9,7 @@ from torch.nn import functional
 import classify
 import compress
 import joint
+import optics
 
 
 class _Grey(nn.Module):
@@ -153,6 +155,45 @@ def test_half_precision_and_a_class_without_pictures_leave_a_finite_gradient(dty
     losses.total.backward()
     assert torch.isfinite(logits.grad).all()
     assert logits.grad.abs().max() > 0
+
+
+def _camera(codec=None, **options):
+    lens = optics.LearnedKernel("gaussian", 5, **options)
+    sensor = optics.Sensor(300)
+    return joint.ImagingSystem(front_end=lens, sensor=sensor, codec=codec)
+
+
+@pytest.mark.parametrize("codec", [None, compress.FactorizedCodec()])
+@pytest.mark.parametrize("kind", ["mae", "mse", "ms_ssim"])
+def test_restoration_is_the_error_of_what_leaves_against_what_came(codec, kind):
+    generator = torch.Generator().manual_seed(0)
+    scene = torch.rand(3, 3, 16, 16, generator=generator)
+    system = _camera(codec)
+    output = system(scene, generator=generator)
+    objective = joint.Objective(task=0, restoration=2.0, distortion_kind=kind)
+    losses = objective(output, LABELS[:3])
+    made = (output.measurement if codec is None else output.coded.reconstruction).detach().numpy()
+    wanted = {
+        "mae": np.abs(made - scene.numpy()).mean(),
+        "mse": ((made - scene.numpy()) ** 2).mean(),
+        "ms_ssim": 1 - float(compress.ms_ssim(torch.from_numpy(made), scene, scales=1).mean()),
+    }[kind]
+    assert losses.restoration.item() == pytest.approx(wanted, rel=1e-5)
+    assert losses.total.item() == pytest.approx(2 * wanted, rel=1e-5)
+    losses.total.backward()
+    assert all(p.grad.abs().sum() > 0 for p in system.front_end.parameters())
+    assert "restoration" in losses.named()
+    assert "restoration" not in joint.Objective(task=0)(output, LABELS[:3]).named()
+
+
+def test_restoration_needs_a_picture_of_the_scene():
+    objective = joint.Objective(task=0, restoration=1)
+    with pytest.raises(ValueError, match="restoration with 1, but the system has no camera and no"):
+        objective(_output(codec=False), LABELS)
+    binned = joint.ImagingSystem(sensor=optics.Sensor(300, binning=2))
+    output = binned(torch.rand(4, 3, 16, 16), generator=torch.Generator())
+    with pytest.raises(ValueError, match=r"\[3, 8, 8\] and \[3, 16, 16\] .* such as binning"):
+        objective(output, LABELS)
 
 
 def test_terms_without_their_stage():

@@ -273,8 +273,14 @@ def test_a_monitor_that_would_never_exist_is_refused(lesions, others):
     with pytest.raises(ValueError, match=message):
         check(system, lesions, others, objective, _settings(monitor="ssim"))
     check(system, lesions, others, objective, _settings(monitor="psnr"))
+    whole = _settings(monitor="psnr_scene")
+    with pytest.raises(ValueError, match=r"'psnr_scene' does not exist for a system that .* size"):
+        check(system, lesions, others, objective, whole)
+    with pytest.raises(ValueError, match="'psnr_scene' does not exist for a system that leaves"):
+        check(joint.ImagingSystem(classifier=Head()), lesions, others, joint.Objective(), whole)
     system.sensor = None
     check(system, lesions, others, objective, _settings(monitor="ssim"))
+    check(system, lesions, others, objective, whole)
     alone = _one_class(others)
     with pytest.raises(ValueError, match="monitor='auc' needs two classes or more in the valid"):
         check(system, lesions, alone, objective, _settings(monitor="auc"))

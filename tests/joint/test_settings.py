@@ -5,11 +5,16 @@ import pytest
 from pydantic import ValidationError
 
 from joint import NoneConfig
-from joint.settings import FrozenDict, Settings
+from joint.settings import FrozenDict, Settings, added
 
 
 class _Part(Settings):
     size: float = 1.0
+
+
+class _Later(Settings):
+    size: float = 1.0
+    depth: int = added(8, ge=1)
 
 
 def test_settings_are_strict_and_do_not_change():
@@ -21,6 +26,14 @@ def test_settings_are_strict_and_do_not_change():
     with pytest.raises(ValidationError, match="frozen"):
         part.size = 2
     assert NoneConfig().model_dump() == {"kind": "none"}
+
+
+def test_what_is_added_at_its_default_leaves_the_json_as_it_was():
+    assert _Later().model_dump_json() == _Part().model_dump_json()
+    assert _Later(depth=16).model_dump() == {"size": 1.0, "depth": 16}
+    assert _Later.model_validate_json(_Part(size=2).model_dump_json()) == _Later(size=2)
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        _Later(depth=0)
 
 
 @pytest.mark.parametrize(

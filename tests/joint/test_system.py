@@ -255,6 +255,44 @@ def test_what_is_no_picture_is_refused_by_whatever_system(change, message):
             system(change(_scene()))
 
 
+def test_linear_light_that_no_sensor_reads_is_not_clipped():
+    scene = torch.linspace(0, 5, 48).view(1, 3, 4, 4).requires_grad_()
+    kernel = torch.zeros(1, 1, 3, 3)
+    kernel[..., 1, 1] = 1
+    lens = optics.IncoherentImaging(kernel[0].expand(3, 3, 3))
+    bright = joint.ImagingSystem(front_end=lens, encoding="linear")(scene)
+    torch.testing.assert_close(bright.measurement, scene)
+    bright.measurement.sum().backward()
+    assert (scene.grad == 1).all()
+    read = joint.ImagingSystem(front_end=lens, sensor=optics.Sensor(1000), encoding="linear")
+    assert read(scene, generator=_generator()).measurement.max() == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_a_field_passes_a_coherent_front_end(dtype):
+    phase = torch.rand(2, 1, 16, 16, generator=_generator(), dtype=torch.float64)
+    field = torch.polar(torch.full_like(phase, 0.9), phase).to(dtype).requires_grad_()
+    front_end = optics.FourierFilter(16, "phase_contrast", channels=1)
+    sensor = optics.Sensor(5000)
+    system = joint.ImagingSystem(front_end=front_end, sensor=sensor, encoding="linear")
+    output = system(field, generator=_generator())
+    assert torch.equal(output.irradiance, front_end(field))
+    assert output.measurement.std() > 0.01  # a phase is seen
+    output.measurement.square().sum().backward()
+    assert field.grad.abs().max() > 0
+    bad = field.detach().clone()
+    bad[0, 0, 3, 3] = complex(0, float("nan"))
+    with pytest.raises(ValueError, match="some values of these are NaN"):
+        system(bad)
+    lacking = (
+        joint.ImagingSystem(front_end=front_end, sensor=sensor),
+        joint.ImagingSystem(sensor=sensor, encoding="linear"),
+    )
+    for other in lacking:
+        with pytest.raises(ValueError, match=r"it takes encoding='linear' and a front end"):
+            other(field)
+
+
 def test_light_above_full_scale_is_light():
     system = joint.ImagingSystem(sensor=optics.Sensor(), encoding="linear")
     assert system(1000 * _scene(), generator=_generator()).measurement.max() == pytest.approx(1)
