@@ -19,11 +19,12 @@ from classify import LesionDataset, Report
 
 from .analysis import ConfusionContrast, ContrastSweep, Kept, OptimalImage
 from .checkpoint import write_atomically
-from .evaluate import Evaluation, device_of
+from .evaluate import Evaluation, check_encoding, device_of
 from .feed import as_scenes, derive_seed, generators
 from .look import COLOURS, WRONG, blank_figure, label_points, looks, open_axis
 from .panel import (
     SHADE,
+    as_codes,
     draw_confusion,
     draw_filter,
     draw_light,
@@ -32,7 +33,7 @@ from .panel import (
     label_guess,
     label_recalls,
 )
-from .system import ImagingSystem, evaluating
+from .system import Encoding, ImagingSystem, evaluating
 
 __all__ = [
     "SHADE",
@@ -87,7 +88,7 @@ def system_figure(
     figure = blank_figure(13.5, 1.75 * len(index) + 0.8, title=title)
     left, right = _halves(figure, "beside", (1.35, 1.0))
     names = [dataset.classes[int(label)] for label in labels]
-    draw_light(left, output, names, dataset.classes)
+    draw_light(left, output, names, dataset.classes, encoding=system.encoding)
     upper, lower = _halves(right, "below", (0.8, 1.2))
     if system.front_end is not None:
         draw_filter(upper, system.front_end)
@@ -131,7 +132,8 @@ def handed_figure(
 ) -> Figure:
     """Draw what each system hands to its classifier, a row for the first picture of each class.
 
-    Beside the pictures stands what each of them differs by from the scene, all by one factor;
+    Light is encoded for the eye, not its differences. Beside the pictures stands what each of them
+    differs by from the scene, all by one factor;
     where nothing differs it is grey. Smaller pictures are compared with the scene reduced to them.
 
     Parameters
@@ -155,6 +157,7 @@ def handed_figure(
     seeds = [derive_seed(seed, "figure", name) for name in dataset.subset(index).identifiers]
     handed, guesses = [], []
     for system in systems.values():
+        check_encoding(system, dataset)
         device = device_of(system)
         scenes, labels = as_scenes(dataset.gather(index), device)
         with evaluating(system), torch.no_grad():
@@ -170,7 +173,9 @@ def handed_figure(
     ]
     largest = max(float(d.abs().flatten().quantile(0.99)) for d in differences)
     factor = 0.5 / max(largest, 1 / 255)
-    columns = [("scene", scenes), *zip(systems, handed, strict=True)]
+    encodings: list[Encoding] = [system.encoding for system in systems.values()]
+    seen = map(as_codes, handed, encodings)
+    columns = [("scene", as_codes(scenes, encodings[0])), *zip(systems, seen, strict=True)]
     columns += [
         (f"{name} - scene, {factor:.1f}x", 0.5 + factor * difference)
         for name, difference in zip(systems, differences, strict=True)

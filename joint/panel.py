@@ -16,7 +16,7 @@ from classify.intervals import wilson_intervals
 from optics import FourierFilter, FrontEnd, IncoherentImaging, LearnedKernel, linear_to_srgb
 
 from .look import RIGHT, WRONG
-from .system import SystemOutput
+from .system import Encoding, SystemOutput
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SHADE",
+    "as_codes",
     "draw_confusion",
     "draw_filter",
     "draw_light",
@@ -181,10 +182,15 @@ def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
 
 
 def draw_light(
-    figure: "SubFigure", output: SystemOutput, names: list[str], classes: Sequence[str]
+    figure: "SubFigure",
+    output: SystemOutput,
+    names: list[str],
+    classes: Sequence[str],
+    *,
+    encoding: Encoding = "srgb",
 ) -> None:
-    """Draw every plane of one pass, a row for each picture."""
-    columns: list[tuple[str, Tensor]] = [("scene", output.scene)]
+    """Draw every plane of one pass, a row for each picture; ``encoding`` is that of the system."""
+    columns: list[tuple[str, Tensor]] = [("scene", as_codes(output.scene, encoding))]
     if output.irradiance is not None:
         exposures = output.irradiance.unflatten(1, (-1, output.scene.shape[1]))
         count = exposures.shape[1]
@@ -193,9 +199,9 @@ def draw_light(
         title = "after the optics" + (
             f" ({min(count, 2)} of {count} exposures)" if count > 1 else ""
         )
-        columns.append((title, linear_to_srgb(beside)))
-    columns.append(("after the sensor", output.measurement))
-    columns.append(("classifier sees", output.handed))
+        columns.append((title, as_codes(beside, "linear")))
+    columns.append(("after the sensor", as_codes(output.measurement, encoding)))
+    columns.append(("classifier sees", as_codes(output.handed, encoding)))
     widths = [picture.shape[-1] / picture.shape[-2] for _, picture in columns]
     axes = figure.subplots(len(names), len(columns), width_ratios=widths, squeeze=False)
     guesses = None if output.logits is None else output.logits.argmax(1).tolist()
@@ -213,6 +219,13 @@ def label_guess(axis: "Axes", said: str, truth: str, *, right: bool | None = Non
     """Write what a classifier says under its picture, blue where it is right."""
     right = said == truth if right is None else right
     axis.set_xlabel(f"says {said}", color=RIGHT if right else WRONG, fontsize=8)
+
+
+def as_codes(pictures: Tensor, encoding: Encoding) -> Tensor:
+    """Pictures as a screen takes them: light, also that of a field, is encoded as sRGB."""
+    if pictures.is_complex():
+        pictures = pictures.abs().square()
+    return linear_to_srgb(pictures) if encoding == "linear" else pictures
 
 
 def draw_picture(axis: "Axes", picture: Tensor) -> None:

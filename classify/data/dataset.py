@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple, TypeAlias, final, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, final, get_args
 
 import numpy as np
 import torch
@@ -126,7 +126,7 @@ class LesionDataset:
         encoding: SceneEncoding | None = None,
         fingerprint: str = "",
     ) -> None:
-        images = torch.as_tensor(images)
+        images = _as_tensor(images)
         _check_images(images)
         if encoding is not None and encoding not in get_args(SceneEncoding):
             raise ValueError(f"encoding must be 'srgb', 'linear' or None, got {encoding!r}")
@@ -395,6 +395,18 @@ class _Arrays:
     encoding: SceneEncoding | None
     given_fingerprint: str
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A pickled uint16 tensor cannot be read (torch 2.15); its bits can, and say the same.
+        state = dict(vars(self))
+        if self.images.dtype == torch.uint16:
+            state["images"] = self.images.view(torch.int16)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state["images"].dtype == torch.int16:
+            state = state | {"images": state["images"].view(torch.uint16)}
+        vars(self).update(state)
+
     @cached_property
     def fingerprint(self) -> str:
         if self.given_fingerprint:
@@ -416,6 +428,15 @@ class _Arrays:
             *([] if self.encoding is None else [self.encoding]),
             *([] if self.images.dtype == torch.uint8 else [str(self.images.dtype)]),
         )
+
+
+def _as_tensor(array: Array | Sequence[int]) -> Tensor:
+    """Tensor of what may be an array, also one of big-endian files or one that runs backwards."""
+    if isinstance(array, np.ndarray):
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        if any(stride < 0 for stride in array.strides):
+            array = array.copy()
+    return torch.as_tensor(array)
 
 
 def _check_images(images: Tensor) -> None:
@@ -444,7 +465,7 @@ def _names(names: Names, what: str, count: int) -> tuple[str, ...]:
 
 
 def _checked_labels(labels: Array | Sequence[int], classes: tuple[str, ...], count: int) -> Tensor:
-    labels = torch.as_tensor(labels)
+    labels = _as_tensor(labels)
     if labels.shape != (count,) or labels.is_floating_point() or labels.dtype == torch.bool:
         raise ValueError(
             f"labels must be {count} integers, one for each image, got {labels.dtype} "
@@ -468,7 +489,7 @@ def _checked_masks(
         if has_mask is not None:
             raise ValueError("has_mask says which masks are real; give masks with it")
         return None, torch.zeros(count, dtype=torch.bool)
-    masks = torch.as_tensor(masks)
+    masks = _as_tensor(masks)
     if masks.shape != (count, height, width) or masks.dtype not in (torch.bool, torch.uint8):
         raise ValueError(
             f"masks must be bool or uint8 {[count, height, width]} to fit the images, got "

@@ -1,6 +1,7 @@
 """Scenes of any size, depth and number of channels in one file of NumPy arrays."""
 
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ __all__ = ["SceneFile", "save_scenes"]
 
 _NEEDED = ("images", "labels")
 _FURTHER = ("groups", "identifiers", "classes", "encoding", "masks", "has_mask")
+_WORDS = ("groups", "identifiers", "classes", "encoding")
 _COLUMN = "metadata."
 # One damaged label must not cost a name for each class up to it.
 _MOST_CLASSES = 10_000
@@ -136,9 +138,12 @@ def save_scenes(dataset: LesionDataset, path: str | os.PathLike[str]) -> None:
         masks[marked] = dataset.gather_masks(rows[marked]).numpy()
         arrays |= {"masks": masks, "has_mask": marked}
     arrays |= {f"{_COLUMN}{name}": column for name, column in dataset.metadata.items()}
-    draft = path.with_name(f"{path.stem}.draft.npz")
+    draft = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.draft")
     try:
-        np.savez(draft, **arrays)
+        with draft.open("xb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
@@ -167,6 +172,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             for array in arrays.values():
                 if array.dtype.kind == "U":  # NumPy stores numbers, and not all of them are letters
                     "".join(array.reshape(-1).tolist()).encode()
+            for name in _WORDS:  # bytes, as HDF5 and older NumPy have them
+                if name in arrays and arrays[name].dtype.kind == "S":
+                    arrays[name] = np.char.decode(arrays[name], "utf-8")
             return arrays
     # NumPy raises nearly anything on a damaged file.
     except Exception as error:

@@ -26,7 +26,7 @@ from classify.intervals import (
     resampled,
     source,
 )
-from joint.evaluate import device_of
+from joint.evaluate import check_encoding, device_of
 from joint.feed import Feed, generators
 from joint.system import Encoding, ImagingSystem, evaluating
 from optics import clip, linear_to_srgb, srgb_to_linear
@@ -293,8 +293,9 @@ def recall_against_contrast(
     Raises
     ------
     ValueError
-        For a system without a classifier, factors that do not rise, a batch size below 1, or
-        fewer than two lesions whose contrast can be scaled.
+        For a system without a classifier, factors that do not rise, a batch size below 1, fewer
+        than two lesions whose contrast can be scaled, or scenes that the system takes for what
+        they are not.
     """
     steps = tuple(float(factor) for factor in factors)
     if len(steps) < 2 or not all(a < b for a, b in pairwise(steps)):
@@ -304,6 +305,7 @@ def recall_against_contrast(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     check_resampling(resamples, level)
+    check_encoding(system, dataset)
     kept = scalable(dataset, inner=inner, outer=outer, batch_size=batch_size)
     if len(kept) == 0:
         raise ValueError(f"none of the {len(dataset)} pictures has a lesion with skin around it")

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from classify import Interval, LesionDataset
 from classify.intervals import check_resampling, check_units, membership, source
-from joint.evaluate import device_of
 from joint.system import ImagingSystem, evaluating
 from optics import Sensor
 from optics.pixel import bin_pixels
@@ -212,11 +211,12 @@ def sensor_information(
     Raises
     ------
     ValueError
-        For a system without such a sensor, or patches that do not fit.
+        For a system without such a sensor, patches that do not fit, or scenes that the system
+        takes for what they are not.
     """
     sensor = _noisy_sensor(system)
     drawing = source(generator)
-    shown = passes(dataset, device_of(system), batch_size=batch_size, seed=seed)
+    shown = passes(dataset, system, batch_size=batch_size, seed=seed)
     found: list[tuple[Array, Array]] = []
     with evaluating(system), torch.no_grad():
         for _, scenes, noise in shown:

@@ -36,11 +36,15 @@ class Imperfection:
     Those of the project have names (:data:`PERTURBATIONS`), or are made by :func:`zernike_error`
     and :func:`wavefront_error`; another is made by filling in the fields, and used as they are::
 
-        def stop_down(camera, level, channels, generator):
-            camera.front_end.pupil.aperture *= 1 - level
+        def absorb(camera, level, channels, generator):
+            pupil = camera.front_end.pupil
+            passed = torch.full_like(pupil.aperture, 1 - level)
+            pupil.elements.append(AmplitudeMask(passed, spacing=pupil.spacing))
 
-        vignetting = Imperfection("vignetting", "of the amplitude", stop_down, where="element")
-        tolerance(system, scenes, {vignetting: (0.0, 0.1)})
+        coating = Imperfection("coating", "of the light", absorb, where="wavefront")
+        tolerance(system, scenes, {coating: (0.0, 0.1)})
+
+    It is an element that takes light: the aperture is what light is counted by, and costs none.
     """
 
     name: str
@@ -70,13 +74,13 @@ class Imperfection:
     """Whether the level is a distance from the axis within a circle, whose area is then filled, and
     a tolerance its radius."""
     shared: Callable[[float, torch.Generator], Mapping["Imperfection", float]] | None = None
-    """The others that a level is shared out over at random, with theirs."""
+    """The others that a level is shared out over at random, with theirs; they may share in turn."""
     where: Where = "around"
     """When it acts: on an element itself, then where that sits, then on the wavefront, which stays
     where it is, then over the field, then around the front end."""
 
     def parts(self, level: float, generator: torch.Generator) -> dict["Imperfection", float]:
-        """What a level comes to: itself, or what it is shared out over.
+        """What a level comes to: itself, or what it is shared out over, down to those that act.
 
         Parameters
         ----------
@@ -89,7 +93,13 @@ class Imperfection:
         -------
         dict of Imperfection to float
         """
-        return {self: level} if self.shared is None else dict(self.shared(level, generator))
+        if self.shared is None:
+            return {self: level}
+        found: dict[Imperfection, float] = {}
+        for other, own in self.shared(level, generator).items():
+            for part, share in other.parts(own, generator).items():
+                found[part] = found.get(part, 0.0) + share
+        return found
 
     @property
     def order(self) -> int:

@@ -23,7 +23,6 @@ from torch import Tensor
 
 from classify import Interval, LesionDataset
 from classify.intervals import check_resampling, source
-from joint.evaluate import device_of
 from joint.system import ImagingSystem, evaluating
 
 from .by_class import rank_correlation
@@ -197,7 +196,7 @@ def information(
         codec=system.codec if "handed" in planes else None,
         encoding=system.encoding,
     )
-    shown = passes(dataset, device_of(camera), batch_size=batch_size, seed=seed)
+    shown = passes(dataset, camera, batch_size=batch_size, seed=seed)
     seen: dict[Plane, list[Tensor]] = {plane: [] for plane in planes}
     with evaluating(camera), torch.no_grad():
         for _, scenes, noise in shown:

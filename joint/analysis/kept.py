@@ -184,8 +184,8 @@ def kept(
     Raises
     ------
     ValueError
-        Without a system or a ring, when handed pictures have other channels than the scenes, or
-        for fewer than two lesions.
+        Without a system or a ring, when handed pictures have other channels than the scenes, for
+        fewer than two lesions, or for scenes that a system takes for what they are not.
     """
     check_resampling(resamples, level)
     if not systems or annuli < 1:
@@ -307,7 +307,7 @@ def _summed(
         encoding=system.encoding,
     )
     device = device_of(without)
-    shown = passes(dataset, device, batch_size=batch_size, seed=seed)
+    shown = passes(dataset, without, batch_size=batch_size, seed=seed)
     with evaluating(without), torch.no_grad():
         for rows, scenes, noise in shown:
             handed = without(scenes, generator=noise).handed.double()

@@ -104,7 +104,8 @@ def merit_of(
             "refocus needs a front end with a pupil, such as optics.IncoherentImaging(Pupil(...))"
         )
     if measure is None:
-        measure = "psnr" if system.classifier is None else "balanced_accuracy"
+        picture = "psnr_scene" if system.codec is None else "psnr"
+        measure = picture if system.classifier is None else "balanced_accuracy"
     name = measure if isinstance(measure, str) else getattr(measure, "__name__", "measure")
     if more_is_better is None:
         more_is_better = not (isinstance(measure, str) and name.startswith(_LESS_IS_BETTER))

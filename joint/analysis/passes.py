@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from classify import LesionDataset
+from joint.evaluate import check_encoding, device_of
 from joint.feed import Feed, generators
+from joint.system import ImagingSystem
 
 __all__ = ["Pass", "passes"]
 
@@ -24,15 +26,15 @@ class Pass(NamedTuple):
 
 
 def passes(
-    dataset: LesionDataset, device: torch.device, *, batch_size: int, seed: int
+    dataset: LesionDataset, system: ImagingSystem, *, batch_size: int, seed: int
 ) -> Iterator[Pass]:
     """All pictures in order.
 
     Parameters
     ----------
     dataset : LesionDataset
-    device : torch.device
-        Where the scenes are wanted.
+    system : ImagingSystem
+        What they will pass through: the scenes come to its device.
     batch_size : int
         Pictures in one pass; the noise of a picture does not depend on it.
     seed : int
@@ -41,10 +43,12 @@ def passes(
     Raises
     ------
     ValueError
-        For a batch size below 1, at once.
+        At once, for a batch size below 1, or scenes that the system takes for what they are not.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    check_encoding(system, dataset)
+    device = device_of(system)
     feed = Feed(dataset, device, resident=False)
     seeds = feed.seeds(seed, "evaluate")
     batches = torch.arange(len(dataset)).split(batch_size)

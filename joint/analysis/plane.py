@@ -112,17 +112,24 @@ def measure_contrast(
     dataset : LesionDataset
         All pictures with masks: see :attr:`LesionDataset.has_mask`.
     system : ImagingSystem, optional
-        In evaluation mode; its modes are restored. Without it the sRGB scenes are measured.
+        In evaluation mode; its modes are restored. Without it the scenes are measured, as sRGB
+        unless the data set says that they are linear.
     plane, inner, outer, bins
         As in :func:`contrast_at`.
     batch_size : int
         Pictures in one pass.
     seed : int
         Source of the sensor's noise: the same as in :func:`joint.evaluate`.
+
+    Raises
+    ------
+    ValueError
+        For pictures without masks, a batch size below 1, or scenes that the system takes for what
+        they are not.
     """
-    system = ImagingSystem() if system is None else system
+    system = ImagingSystem(encoding=dataset.encoding or "srgb") if system is None else system
     device = device_of(system)
-    shown = passes(dataset, device, batch_size=batch_size, seed=seed)
+    shown = passes(dataset, system, batch_size=batch_size, seed=seed)
     parts = []
     with evaluating(system), torch.no_grad():
         for rows, scenes, noise in shown:

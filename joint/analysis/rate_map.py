@@ -178,7 +178,8 @@ def rate_map(
     ------
     ValueError
         For a system without a codec, or with one that spreads the bits of its file evenly; a
-        batch size below 1; or fewer than two lesions with a boundary and bits.
+        batch size below 1; fewer than two lesions with a boundary and bits; or scenes that the
+        system takes for what they are not.
     """
     check_resampling(resamples, level)
     mapped = ImagingSystem(
@@ -250,7 +251,7 @@ def _counted(
 ) -> tuple[str, Array, Array, Array]:
     """Kind of the rate; bits and pixels of each region ``[N, 3]``; side information ``[N]``."""
     device = device_of(system)
-    shown = passes(dataset, device, batch_size=batch_size, seed=seed)
+    shown = passes(dataset, system, batch_size=batch_size, seed=seed)
     rate, bits, areas, side = "", [], [], []
     with evaluating(system), torch.no_grad():
         for rows, scenes, noise in shown:

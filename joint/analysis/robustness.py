@@ -255,6 +255,8 @@ def _plan(
     plan: dict[Imperfection, tuple[float, ...]] = {}
     for name, kind in resolved(given, system, channels=channels).items():
         steps = given[name]
+        if not hasattr(steps, "__len__"):
+            raise ValueError(f"{kind.name} takes a sequence of levels, not {steps!r}")
         wrong = [s for s in steps if not (math.isfinite(s) and kind.allowed(s))]
         if wrong or len(steps) == 0:
             raise ValueError(

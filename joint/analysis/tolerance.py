@@ -202,7 +202,8 @@ def tolerance(
         range of it. Of ``decentre_radial``, the radius of a circle, whose area is filled evenly.
     measure : str or callable, optional
         A name from :meth:`joint.Evaluation.scalars`, or a function of a system, such as its Strehl
-        ratio; by default the balanced accuracy, or without a classifier the PSNR.
+        ratio; by default the balanced accuracy; without a classifier the PSNR of the codec, and
+        without one of them either that against the scene.
     more_is_better : bool, optional
         By default yes, but for losses and bits per pixel.
     devices : int
@@ -215,8 +216,8 @@ def tolerance(
         A compensator: each device, and the design, is focused anew by up to so many waves at the
         rim either way, to where its measure is best, as when a camera is put together. The measure
         is then taken some 15 times a device, more for a wider range. It should know a sharp picture
-        from a blurred one: ``psnr`` is that of the codec and likes blur, and an accuracy moves in
-        steps. 0 leaves devices as they are.
+        from a blurred one: ``psnr_scene`` does, ``psnr`` is that of the codec and likes blur, and
+        an accuracy moves in steps. 0 leaves devices as they are.
     batch_size, seed
         As in :func:`joint.evaluate`; the seed is that of the devices, too.
     level : float
@@ -322,14 +323,7 @@ def ranges(
     found: dict[Imperfection, tuple[float, float]] = {}
     for name, kind in resolved(given, system, channels=channels).items():
         limit = given[name]
-        if isinstance(limit, tuple):
-            low, high = map(float, limit)
-        elif kind.circular:
-            low, high = 0.0, float(limit)
-        elif kind.drawn:
-            low = high = float(limit)
-        else:
-            low, high = (kind.nominal(system) + sign * float(limit) for sign in (-1, 1))
+        low, high = _ends(kind, limit, kind.nominal(system))
         allowed = all(math.isfinite(end) and kind.allowed(end) for end in (low, high))
         if not (allowed and low <= high):
             raise ValueError(
@@ -338,6 +332,23 @@ def ranges(
             )
         found[kind] = (low, high)
     return dict(sorted(found.items(), key=lambda item: item[0].order))
+
+
+def _ends(kind: Imperfection, limit: Limits, nominal: float) -> tuple[float, float]:
+    """Lowest and highest level of a tolerance as it was given."""
+    try:
+        if isinstance(limit, tuple | list):
+            low, high = map(float, limit)
+            return low, high
+        width = float(limit)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{kind.name} takes half the width of its tolerance in {kind.unit}, or (lowest, "
+            f"highest), not {limit!r}"
+        ) from error
+    if kind.circular:
+        return 0.0, width
+    return (width, width) if kind.drawn else (nominal - width, nominal + width)
 
 
 def _drawn(

@@ -58,7 +58,8 @@ def contrast_decides(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Ite
 def _correctness(system: ImagingSystem, masked: LesionDataset, how: Measuring) -> Iterator[Html]:
     from joint.figure import pairs_figure  # noqa: PLC0415 - matplotlib
 
-    found = measure_contrast(masked, batch_size=how.batch_size)
+    seen = ImagingSystem(encoding=system.encoding)
+    found = measure_contrast(masked, system=seen, batch_size=how.batch_size)
     logits = evaluate(system, masked, batch_size=how.batch_size).logits
     assert logits is not None
     labels = masked.labels.numpy()

@@ -240,6 +240,17 @@ def test_evaluation_is_that_of_the_cpu(tmp_path):
     assert abs(there.logits - here.logits).max() < 0.05
 
 
+@pytest.mark.parametrize("resident", [True, False])
+def test_codes_of_16_bits_are_the_same_light_there(resident):
+    deep = classify.LesionPhantom(24, 32, bit_depth=16)
+    rows = torch.randperm(24).split(7)
+    here = Feed(deep, torch.device("cpu")).batches(rows)
+    there = Feed(deep, torch.device("cuda"), resident=resident).batches(rows)
+    for (scenes, labels), (others, own) in zip(here, there, strict=True):
+        torch.testing.assert_close(others.cpu(), scenes, rtol=2e-7, atol=0)
+        assert torch.equal(own.cpu(), labels)
+
+
 def test_a_data_set_that_is_not_resident_gives_the_same_batches():
     parts = _parts()
     rows = torch.arange(50).split(16)

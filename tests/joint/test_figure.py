@@ -174,6 +174,22 @@ def test_handed_pictures_stand_beside_the_scene_and_their_difference(phantoms, t
         handed_figure({}, phantoms)
 
 
+def test_light_that_is_handed_on_is_encoded_for_the_eye(phantoms):
+    figure = handed_figure({"same": joint.ImagingSystem(encoding="linear")}, phantoms, most=1)
+    scene, same, difference = figure.axes
+    codes = phantoms.gather([int((phantoms.targets == 0).nonzero()[0, 0])]).images[0] / 255
+    for axis in (scene, same):
+        expected = optics.linear_to_srgb(codes).permute(1, 2, 0)
+        np.testing.assert_allclose(_pixels(axis), expected, atol=1e-6)
+    np.testing.assert_allclose(_pixels(difference), 0.5, atol=1e-6)
+    raw = classify.LesionDataset(
+        images=torch.zeros(2, 3, 16, 16, dtype=torch.uint16), labels=[0, 1], groups=[0, 1],
+        identifiers=[0, 1], classes=("a", "b"), encoding="linear",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="the scenes are linear light"):
+        handed_figure({"same": joint.ImagingSystem()}, raw)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 4, 6])
 def test_handed_pictures_of_any_channels_are_drawn(channels):
     pictures = torch.randint(0, 256, (4, channels, 16, 16), generator=torch.Generator())

@@ -3,11 +3,14 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
 import classify
-from joint.panel import draw_reliability
+import joint
+import optics
+from joint.panel import as_codes, draw_light, draw_reliability
 
 
 def _report():
@@ -50,3 +53,24 @@ def test_the_lines_of_the_reliability_bars_are_wilsons_intervals(level):
 def test_panels_need_no_matplotlib_before_something_is_drawn():
     code = "import sys, joint.panel; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("encoding", ["srgb", "linear"])
+def test_what_an_open_camera_passes_looks_like_the_scene(encoding):
+    scene = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    front_end = optics.LearnedKernel("identity", 3, signed=False)
+    output = joint.ImagingSystem(front_end=front_end, encoding=encoding)(scene)
+    (whole,) = Figure().subfigures(1, 1, squeeze=False)[0]
+    draw_light(whole, output, ["a"], "a", encoding=encoding)
+    shown = [np.asarray(axis.images[0].get_array()) for axis in whole.axes]
+    light = scene if encoding == "linear" else optics.srgb_to_linear(scene)
+    codes = optics.linear_to_srgb(light)[0].permute(1, 2, 0).numpy()
+    assert len(shown) == 4
+    for picture in shown:
+        np.testing.assert_allclose(picture, codes, atol=0.01)
+
+
+def test_a_field_is_drawn_as_its_light():
+    modulus = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    field = torch.polar(modulus, 3 * modulus)
+    assert torch.allclose(as_codes(field, "linear"), optics.linear_to_srgb(modulus**2), atol=1e-6)

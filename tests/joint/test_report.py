@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,7 +32,9 @@ from joint.report import report_html, write_report
 from joint.report.compare import PAIRED, common_pictures, compare_runs, verdict
 from joint.report.draw import dodged_figure, element_figures, history_figure, spread
 from joint.report.page import number, page, paragraph, picture, section, table, with_interval
+from joint.report.scenes import Measuring, Scenes
 from joint.report.sections import SECTIONS
+from joint.report.why import contrast_decides
 from joint.report.words import configuration_words
 
 _TINY = ["--data.count", "140", "--data.image-size", "32", "--training.epochs", "1"]
@@ -301,6 +304,27 @@ def test_the_reasons_are_those_of_the_library(whole, parsed):
     first = information(system, test, planes=("scene",), resamples=_RESAMPLES)[0]
     assert planes[1][1] == with_interval(first.observer.auc, first.observer.interval)
     assert "The optimal image of each class" in str([image["alt"] for image in parsed.images])
+
+
+def test_scenes_of_a_linear_system_are_measured_as_light():
+    scenes = classify.LesionPhantom(60, 32, seed=1, balance=1.0)
+    torch.manual_seed(0)
+    classifier = classify.backbone("resnet_s", 7, image_size=32)
+    system = joint.ImagingSystem(classifier=classifier, encoding="linear").eval()
+    found = contrast_decides(
+        SimpleNamespace(report=True),
+        Scenes(system, scenes, scenes),
+        Measuring(quick=True, resamples=_RESAMPLES),
+    )
+    effect = correctness_against_contrast(
+        measure_contrast(scenes, system=joint.ImagingSystem(encoding="linear")).delta_e.numpy(),
+        scenes.labels.numpy(),
+        joint.evaluate(system, scenes).logits.argmax(1) == scenes.labels.numpy(),
+        classes=scenes.classes,
+        groups=scenes.groups,
+        resamples=_RESAMPLES,
+    )
+    assert with_interval(*effect.within_class, "+.3f") in "".join(map(str, found))
 
 
 def test_the_run_is_described(whole, parsed):

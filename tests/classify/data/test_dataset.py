@@ -1,3 +1,4 @@
+import copy
 import hashlib
 import pickle
 
@@ -233,6 +234,28 @@ def test_levels_of_all_codes_are_those_of_numpy(dtype):
     np.testing.assert_allclose(as_levels(codes).numpy(), expected, rtol=1e-7)
     back = (as_levels(codes) / 255 * most).round().to(dtype)
     assert torch.equal(back, codes)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+def test_copies_through_pickle_are_the_same(dtype):
+    dataset = make(images=arrays()["images"].to(dtype), encoding="linear")
+    for found in (pickle.loads(pickle.dumps(dataset.subset([3, 1]))), copy.deepcopy(dataset)):
+        assert found.gather([0]).images.dtype == dtype
+        assert found.encoding == "linear"
+    again = pickle.loads(pickle.dumps(dataset))
+    assert again.fingerprint == dataset.fingerprint
+    assert torch.equal(again[3].image, dataset[3].image)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_arrays_may_run_backwards_or_be_big_endian(kind):
+    codes = np.arange(10 * 3 * 6 * 5).reshape(10, 3, 6, 5).astype(kind)
+    masks = codes[:, 0] % 2 == 0
+    turned = make(images=codes[..., ::-1], masks=masks[..., ::-1])
+    assert np.array_equal(turned[3].image.numpy(), codes[3, ..., ::-1])
+    assert np.array_equal(turned.gather_masks([3])[0].numpy(), masks[3, :, ::-1])
+    swapped = make(images=codes.astype(np.dtype(kind).newbyteorder(">")))
+    assert np.array_equal(swapped[3].image.numpy(), codes[3])
 
 
 def test_fingerprint_tells_depths_and_encodings_apart():

@@ -115,7 +115,7 @@ def test_a_file_that_is_there_is_replaced_whole_or_not_at_all(tmp_path, monkeypa
     before = path.read_bytes()
 
     def full(file, **arrays):
-        file.write_bytes(b"half")
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
@@ -123,6 +123,39 @@ def test_a_file_that_is_there_is_replaced_whole_or_not_at_all(tmp_path, monkeypa
         save_scenes(SceneFile(path), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_saving_touches_no_other_file(tmp_path):
+    scenes = LesionDataset(**arrays(), groups=range(6), identifiers=range(6), classes="abc")
+    other = tmp_path / "scenes.draft.npz"
+    other.write_text("somebody else's")
+    save_scenes(scenes, tmp_path / "scenes.npz")
+    assert other.read_text() == "somebody else's"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["scenes.draft.npz", "scenes.npz"]
+
+
+def test_names_in_bytes_are_words(save):
+    names = {
+        "classes": np.array(["a", "b", "é"]),
+        "groups": np.array(list("ppqqrr")),
+        "identifiers": np.array(list("uvwxyz")),
+        "encoding": np.array("linear"),
+    }
+    bytes_ = {name: np.char.encode(words, "utf-8") for name, words in names.items()}
+    scenes = SceneFile(save(arrays(**bytes_)))
+    assert scenes.classes == ("a", "b", "é")
+    assert scenes.groups == tuple("ppqqrr")
+    assert scenes.identifiers == tuple("uvwxyz")
+    assert scenes.encoding == "linear"
+
+
+@pytest.mark.parametrize("name", ["images", "labels"])
+def test_the_order_of_bytes_does_not_matter(save, name):
+    given = arrays()
+    swapped = given | {name: given[name].astype(given[name].dtype.newbyteorder(">"))}
+    scenes = SceneFile(save(swapped))
+    assert np.array_equal(scenes.gather(range(COUNT)).images.numpy(), given["images"])
+    assert scenes.labels.tolist() == given["labels"].tolist()
 
 
 def test_what_cannot_be_saved(tmp_path):
@@ -170,6 +203,7 @@ def test_what_cannot_be_saved(tmp_path):
         ({"images": np.array(["a"] * COUNT)}, r"can't convert np\.ndarray of type numpy\.str_"),
         ({"masks": np.array(["a"] * COUNT)}, r"can't convert np\.ndarray of type numpy\.str_"),
         ({"groups": np.array(["a", "b", "", "c", "d", "e"])}, r"groups\[2\] is ''"),
+        ({"classes": np.array([b"a", b"b", b"\xff"])}, "can't decode byte 0xff"),
         ({"groups": np.linspace(0, 1, COUNT)}, r"groups\[0\] is 0.0"),
         ({"encoding": np.array("gamma")}, "encoding must be 'srgb', 'linear' or None, got 'gamma'"),
         ({"encoding": np.array(["srgb", "linear"])}, "encoding must be one word"),

@@ -299,7 +299,10 @@ def test_what_cannot_be_swept_is_refused(phantoms, classifier):
         recall_against_contrast(system, phantoms, batch_size=0)
     bare = LesionDataset(
         images=torch.zeros(4, 3, 8, 8, dtype=torch.uint8), labels=[0, 1, 2, 3],
-        groups=range(4), identifiers=range(4),
+        groups=range(4), identifiers=range(4), encoding="srgb",
     )  # fmt: skip
+    linear = joint.ImagingSystem(classifier=classifier, encoding="linear")
+    with pytest.raises(ValueError, match="the scenes are sRGB codes and the system takes them"):
+        recall_against_contrast(linear, bare)
     with pytest.raises(ValueError, match="none of the 4 pictures has a lesion with skin around"):
         recall_against_contrast(system, bare)

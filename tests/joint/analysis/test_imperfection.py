@@ -41,21 +41,39 @@ def test_parts_are_itself_or_what_it_is_shared_out_over():
     generator = torch.Generator()
     assert one.parts(3.0, generator) == {one: 3.0}
     assert both.parts(3.0, generator) == {one: 3.0, other: 6.0}
+    all_ = Imperfection("all", "metres", shared=lambda level, _: {both: level, one: level / 2})
+    assert all_.parts(4.0, generator) == {one: 6.0, other: 8.0}
+
+
+def test_what_is_shared_out_in_turn_acts():
+    blur = Imperfection("blur", "waves", shared=lambda level, _: {KINDS["defocus"]: level})
+    worn = Imperfection("worn", "waves", shared=lambda level, _: {blur: level})
+    system = joint.ImagingSystem(front_end=optics.IncoherentImaging(_pupil()))
+    made, expected = (
+        perturbed(system, kind, 0.25, channels=3, generator=torch.Generator())
+        for kind in (worn, KINDS["defocus"])
+    )
+    assert torch.equal(made.front_end.pupil(), expected.front_end.pupil())
+    assert not torch.allclose(made.front_end.pupil(), system.front_end.pupil())
 
 
 def test_one_of_the_user_s_own_changes_a_copy():
-    def stop_down(camera, level, channels, generator):
-        camera.front_end.pupil.aperture *= 1 - level
+    def absorb(camera, level, channels, generator):
+        pupil = camera.front_end.pupil
+        passed = torch.full_like(pupil.aperture, 1 - level)
+        pupil.elements.append(optics.AmplitudeMask(passed, spacing=pupil.spacing))
 
     system = joint.ImagingSystem(front_end=optics.IncoherentImaging(_pupil()))
-    before = system.front_end.pupil.aperture.clone()
-    vignetting = Imperfection("vignetting", "of the amplitude", stop_down, where="element")
-    made = perturbed(system, vignetting, 0.25, channels=3, generator=torch.Generator())
-    assert torch.equal(made.front_end.pupil.aperture, 0.75 * before)
-    assert torch.equal(system.front_end.pupil.aperture, before)
-    assert vignetting.fits(system, 3)
-    assert vignetting.allowed(0.25)
-    assert vignetting.nominal(system) == 0
+    before = system.front_end.pupil().clone()
+    coating = Imperfection("coating", "of the light", absorb, where="wavefront")
+    made = perturbed(system, coating, 0.25, channels=3, generator=torch.Generator())
+    assert torch.allclose(made.front_end.pupil(), 0.75 * before, rtol=1e-4)
+    light = [float(camera.front_end.throughput().detach()) for camera in (made, system)]
+    assert light[0] == pytest.approx(0.75 * light[1], rel=1e-4)
+    assert torch.equal(system.front_end.pupil(), before)
+    assert coating.fits(system, 3)
+    assert coating.allowed(0.25)
+    assert coating.nominal(system) == 0
 
 
 def test_a_pupil_has_a_diameter_and_a_middle_wavelength():

@@ -132,3 +132,12 @@ def test_a_range_of_focus_is_a_number_of_a_pupil(refocus):
         _merit(_lens(), refocus=refocus)
     with pytest.raises(ValueError, match="refocus needs a front end with a pupil"):
         _merit(joint.ImagingSystem(sensor=optics.Sensor(100)), refocus=0.5)
+
+
+def test_a_bare_camera_is_judged_by_how_its_pictures_are_like_the_scene():
+    system = _lens()
+    merit = _merit(system, None, refocus=1.0)
+    assert (merit.name, merit.more_is_better) == ("psnr_scene", True)
+    assert merit.of(system).value >= joint.evaluate(system, _scenes()).psnr_scene
+    found = merit.of(_changed(system, ("defocus", 0.6)))
+    assert found.refocus == pytest.approx(-0.6, abs=0.05)

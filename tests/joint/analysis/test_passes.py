@@ -3,6 +3,7 @@ import torch
 
 import joint
 import optics
+from classify import LesionDataset
 from joint.analysis.passes import passes
 
 
@@ -24,17 +25,28 @@ def test_pictures_and_noise_are_those_of_the_evaluation(lesions, batch_size):
     expected = torch.cat(judge.seen)
     found, rows = [], []
     with torch.no_grad():
-        for part in passes(lesions, torch.device("cpu"), batch_size=batch_size, seed=3):
+        for part in passes(lesions, system, batch_size=batch_size, seed=3):
             assert len(part.rows) == len(part.scenes) == len(part.noise) <= batch_size
             found.append(system(part.scenes, generator=part.noise).handed)
             rows.append(part.rows)
     assert torch.equal(torch.cat(rows), torch.arange(48))
     assert torch.equal(torch.cat(found), expected)
-    other = next(passes(lesions, torch.device("cpu"), batch_size=48, seed=4))
+    other = next(passes(lesions, system, batch_size=48, seed=4))
     with torch.no_grad():
         assert not torch.equal(system(other.scenes, generator=other.noise).handed, expected)
 
 
 def test_an_empty_pass_is_refused_at_once(lesions):
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
-        passes(lesions, torch.device("cpu"), batch_size=0, seed=0)
+        passes(lesions, joint.ImagingSystem(), batch_size=0, seed=0)
+
+
+def test_scenes_of_another_encoding_are_refused_at_once():
+    codes = torch.zeros(2, 3, 8, 8, dtype=torch.uint16)
+    raw = LesionDataset(
+        images=codes, labels=[0, 1], groups=[0, 1], identifiers=[0, 1], classes=("a", "b"),
+        encoding="linear",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="the scenes are linear light and the system takes them"):
+        passes(raw, joint.ImagingSystem(), batch_size=2, seed=0)
+    passes(raw, joint.ImagingSystem(encoding="linear"), batch_size=2, seed=0)

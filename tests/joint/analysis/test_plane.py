@@ -3,7 +3,7 @@ import torch
 
 import joint
 import optics
-from classify import LesionPhantom
+from classify import LesionDataset, LesionPhantom
 from joint.analysis import MEASURES, PLANES, contrast, contrast_at, measure_contrast
 
 
@@ -111,3 +111,17 @@ def test_a_data_set_is_measured_at_a_plane_of_a_system(camera):
     assert (seen.edge < scenes.edge).float().mean() > 0.5
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         measure_contrast(dataset, batch_size=0)
+
+
+def test_light_is_measured_as_light():
+    images, masks = _disks(4)
+    scenes = LesionDataset(
+        images=(65535 * images).round().to(torch.uint16),
+        labels=[0] * 4, groups=range(4), identifiers=range(4), masks=masks, encoding="linear",
+    )  # fmt: skip
+    expected = contrast(images, masks, encoding="linear")
+    linear = joint.ImagingSystem(encoding="linear")
+    for found in (measure_contrast(scenes), measure_contrast(scenes, system=linear)):
+        assert torch.allclose(found.weber, expected.weber, atol=1e-4)
+    with pytest.raises(ValueError, match="the scenes are linear light"):
+        measure_contrast(scenes, system=joint.ImagingSystem())

@@ -241,6 +241,8 @@ def test_what_is_not_possible_is_refused_by_name():
         robustness(system, scenes, {"shift": [math.inf]})
     with pytest.raises(ValueError, match=r"shift takes levels in pixels, .* not \[\]"):
         robustness(system, scenes, {"shift": []})
+    with pytest.raises(ValueError, match=r"shift takes a sequence of levels, not 1\.0"):
+        robustness(system, scenes, {"shift": 1.0})
     with pytest.raises(ValueError, match="no classifier, and without one there is no accuracy"):
         robustness(joint.ImagingSystem(), scenes)
     with pytest.raises(ValueError, match="at least 1 device, not 0"):
