@@ -325,8 +325,10 @@ def _study(arguments: Sequence[str]) -> int:
 def _compress(arguments: Sequence[str]) -> int:
     options = tyro.cli(CompressOptions, args=arguments, prog="lens2label compress")
     _check_run(options.codec)
-    codec = load_codec(options.codec)
-    done = compress_file(options.source, options.target, codec, quality=options.quality)
+    codec, encoding = load_codec(options.codec), load_config(options.codec).system.encoding
+    done = compress_file(
+        options.source, options.target, codec, quality=options.quality, encoding=encoding
+    )
     print(done.json() if options.json else done)
     return 0
 
@@ -334,7 +336,8 @@ def _compress(arguments: Sequence[str]) -> int:
 def _decompress(arguments: Sequence[str]) -> int:
     options = tyro.cli(DecompressOptions, args=arguments, prog="lens2label decompress")
     _check_run(options.codec)
-    height, width = decompress_file(options.source, options.target, load_codec(options.codec))
+    codec, encoding = load_codec(options.codec), load_config(options.codec).system.encoding
+    height, width = decompress_file(options.source, options.target, codec, encoding=encoding)
     if options.json:
         done = {"path": str(options.target), "height": height, "width": width}
         print(json.dumps(done, indent=2))

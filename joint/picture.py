@@ -11,8 +11,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from compress import Codec, CorruptStream, LearnedCodec, psnr
+from optics import linear_to_srgb, srgb_to_linear
 
 from .checkpoint import write_atomically
+from .system import Encoding
 
 __all__ = ["CompressedFile", "compress_file", "decompress_file", "read_picture", "write_picture"]
 
@@ -136,7 +138,12 @@ def write_picture(path: Path | str, image: Tensor) -> None:
 
 
 def compress_file(
-    source: Path | str, target: Path | str, codec: Codec, *, quality: float | None = None
+    source: Path | str,
+    target: Path | str,
+    codec: Codec,
+    *,
+    quality: float | None = None,
+    encoding: Encoding = "srgb",
 ) -> CompressedFile:
     """Code one picture with a codec into a file.
 
@@ -148,6 +155,9 @@ def compress_file(
         Such as :func:`joint.load_codec` returns.
     quality : float, optional
         Operating point of a codec that has several.
+    encoding : {"srgb", "linear"}
+        What the codec was trained on (:attr:`ImagingSystem.encoding`): with ``linear``, it is given
+        the light of the picture.
 
     Raises
     ------
@@ -159,17 +169,18 @@ def compress_file(
     """
     _check_target(source, target)
     image = read_picture(source, channels=getattr(codec, "channels", 3))
+    given = srgb_to_linear(image) if encoding == "linear" else image
     if quality is None:
-        (data,) = codec.compress(image)
+        (data,) = codec.compress(given)
     elif isinstance(codec, LearnedCodec):
         before, codec.quality = codec.quality, quality
         try:
-            (data,) = codec.compress(image)
+            (data,) = codec.compress(given)
         finally:
             codec.quality = before
     else:
         raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave it out")
-    decoded = codec.decompress([data])
+    decoded = _shown(codec.decompress([data]), encoding)
     write_atomically(Path(target), data)
     levels = (255 * decoded.float().clamp(0, 1)).round() / 255
     fidelity = float(psnr(levels, image))
@@ -184,7 +195,9 @@ def compress_file(
     )
 
 
-def decompress_file(source: Path | str, target: Path | str, codec: Codec) -> tuple[int, int]:
+def decompress_file(
+    source: Path | str, target: Path | str, codec: Codec, *, encoding: Encoding = "srgb"
+) -> tuple[int, int]:
     """Decode what :func:`compress_file` wrote into a lossless picture; returns (H, W).
 
     Parameters
@@ -195,6 +208,8 @@ def decompress_file(source: Path | str, target: Path | str, codec: Codec) -> tup
         Picture to write, of a lossless format.
     codec : Codec
         The one that wrote the file.
+    encoding : {"srgb", "linear"}
+        As the file was written with.
 
     Returns
     -------
@@ -213,8 +228,13 @@ def decompress_file(source: Path | str, target: Path | str, codec: Codec) -> tup
         decoded = codec.decompress([Path(source).read_bytes()])
     except CorruptStream as error:
         raise CorruptStream(f"{source}: {str(error).removeprefix('payload 0: ')}") from error
-    write_picture(target, decoded)
+    write_picture(target, _shown(decoded, encoding))
     return decoded.shape[-2], decoded.shape[-1]
+
+
+def _shown(decoded: Tensor, encoding: Encoding) -> Tensor:
+    """What a codec decodes to, as a picture file has it."""
+    return linear_to_srgb(decoded.float().clamp(0, 1)) if encoding == "linear" else decoded
 
 
 def _check_target(source: Path | str, target: Path | str) -> None:

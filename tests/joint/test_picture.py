@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from PIL import Image
 
 import compress
 import joint
+import optics
 from joint.cli import main
 from joint.picture import read_picture, write_picture
 
@@ -59,6 +61,27 @@ def test_there_and_back_through_the_command_line(run, picture, tmp_path, capsys)
         assert "bits/pixel (45x37), PSNR" in said
     sizes = [(tmp_path / name).stat().st_size for name in ("0", "a.l2l", "2")]
     assert sizes == sorted(sizes)
+
+
+def test_a_codec_of_linear_light_is_given_light(run, picture, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "linear")
+    config = json.loads((run / "config.json").read_text())
+    config["system"]["encoding"] = "linear"
+    (tmp_path / "linear" / "config.json").write_text(json.dumps(config))
+    file, out = tmp_path / "a.l2l", tmp_path / "out.png"
+    status, said, err = _run(
+        capsys, "compress", picture, file, "--codec", tmp_path / "linear", "--json"
+    )
+    assert status == 0, err
+    codec = joint.load_codec(run)
+    codes = read_picture(picture)
+    light = optics.srgb_to_linear(codes)
+    assert file.read_bytes() == codec.compress(light)[0]
+    assert _run(capsys, "decompress", file, out, "--codec", tmp_path / "linear")[0] == 0
+    expected = optics.linear_to_srgb(codec.decompress([file.read_bytes()]).clamp(0, 1))
+    decoded = read_picture(out)
+    assert (decoded - expected).abs().max() < 0.51 / 255
+    assert json.loads(said)["psnr"] == pytest.approx(float(compress.psnr(decoded, codes)), abs=1e-3)
 
 
 def test_a_codec_is_loaded_without_the_scenes(run, tmp_path):
