@@ -95,12 +95,12 @@ class Autoencoder(Codec):
         if width_ratio not in tuple(self._LATENT_CHANNELS):
             raise ValueError(f"width_ratio must be 6, 3 or 1.5, got {width_ratio!r}.")
         self.width_ratio = width_ratio
-        self.channels = channels
-        self.latent_channels = round(self._LATENT_CHANNELS[width_ratio] * channels / 3)
+        self.channels = whole_number("channels", channels, 1, 2**16 - 1)
+        self.latent_channels = round(self._LATENT_CHANNELS[width_ratio] * self.channels / 3)
         self.latent_bits = latent_bits
         self.exact = exact
-        self.analysis = Analysis(channels, self.latent_channels, strides=(4,))
-        self.synthesis = Synthesis(channels, self.latent_channels, strides=(4,))
+        self.analysis = Analysis(self.channels, self.latent_channels, strides=(4,))
+        self.synthesis = Synthesis(self.channels, self.latent_channels, strides=(4,))
 
     @property
     def latent_bits(self) -> int | None:
@@ -141,7 +141,7 @@ class Autoencoder(Codec):
         side = 8 * (HEADER_BYTES + _BITS.size)
         if self._latent_bits is None:
             price = 32 * latent[0].numel() / (size[0] * size[1])
-            bits_map = latent.new_full((len(image), 1, *size), price)
+            bits_map = latent.new_full((image.shape[0], 1, *size), price)
         else:
             quantised = _quantise(latent, self._latent_bits)
             latent = quantised.latent
@@ -152,7 +152,7 @@ class Autoencoder(Codec):
             reconstruction=self.synthesis(latent, size=size, exact=exact).to(dtype),
             latent=latent.to(dtype),
             bits_map=bits_map.to(dtype),
-            side_bits=bits_map.new_full((len(image),), side, dtype=dtype),
+            side_bits=bits_map.new_full((image.shape[0],), side, dtype=dtype),
             rate="bytes" if self._latent_bits is None else "rounded",
         )
 

@@ -65,8 +65,8 @@ class Codec(nn.Module, ABC):
               └──compress──► list of bytes ──decompress──► reconstruction
 
     ``decompress(compress(x))`` is the reconstruction of ``forward(x)`` in evaluation mode, to the
-    bit, whatever the batch (of :class:`DifferentiableJPEG`, but for a value in some thousand that
-    is off by one level of 255; of learned codecs, unless they are built with ``exact=False``).
+    bit, whatever the batch (of learned codecs, unless they are built with ``exact=False``). Codecs
+    without nets return it in the type of the picture; half precision then rounds it.
     """
 
     @abstractmethod
@@ -166,7 +166,8 @@ def check_finite(x: Tensor, what: str, *, limit: float = torch.inf) -> None:
 
 def check_payloads(payloads: Sequence[bytes]) -> None:
     """Raise a ValueError unless ``payloads`` is a non-empty sequence of byte strings."""
-    if isinstance(payloads, bytes | str) or not all(isinstance(data, bytes) for data in payloads):
+    listed = isinstance(payloads, Sequence) and not isinstance(payloads, bytes | str)
+    if not listed or not all(isinstance(data, bytes) for data in payloads):
         raise ValueError("expected a list of byte strings, one for each picture.")
     if not payloads:
         raise ValueError("there is nothing to decompress: the list of payloads is empty.")

@@ -126,6 +126,12 @@ class RateCurve:
     header: float = 0.0
     """What of each rate says nothing about the picture, bits per pixel."""
 
+    def __post_init__(self) -> None:
+        """Keep numbers of any sequence, lists and arrays among them, as tuples."""
+        for name in ("rate", "quality"):
+            values = np.asarray(getattr(self, name), np.float64)
+            object.__setattr__(self, name, tuple(values.tolist()))
+
     def without_header(self) -> "RateCurve":
         """Return the curve of what the files hold besides their header."""
         rate = tuple(rate - self.header for rate in self.rate)

@@ -3,9 +3,7 @@
 The arithmetic is libjpeg's, in whole numbers throughout: colours in 16-bit fixed point,
 chrominance halved with its alternating rounding, both passes of the cosine transform rounded where
 its accurate integer method rounds, halves of a step away from zero, the triangle filter on the way
-back. All of it fits the 24 bits of float32, but for the second pass of the transform: where its
-result is all but half a level, float32 may round otherwise. In the tests, fewer than one pixel in
-10 000 differed from libjpeg's, mostly none.
+back. All of it fits the 24 bits of float32, so that every pixel is libjpeg's.
 
 The bits are counted as a baseline encoder with optimised Huffman tables spends them
 (:mod:`compress.jpeg_rate`); nothing is written for it.
@@ -64,7 +62,7 @@ _ODD = (
     (2260, -6436, 9633, -11363),
 )
 _COSINES = tuple(
-    tuple(value / 2**13 for value in (*left, *(sign * value for value in left[::-1])))
+    (*left, *(sign * value for value in left[::-1]))
     for pair in zip(_EVEN, _ODD, strict=True)
     for left, sign in zip(pair, (1, -1), strict=True)
 )
@@ -89,12 +87,11 @@ class DifferentiableJPEG(JPEGFiles):
                                                     │          └─► run lengths ─► Huffman ─┐
                                                     └─► the same, smoothed ─► gradient ─► bits
 
-    **Picture.** The reconstruction is what Pillow decodes from the file, pixel for pixel but for
-    fewer than one in 10 000 (libjpeg or libjpeg-turbo with their defaults, float32 without TF32).
-    All rounding and clipping passes the gradient straight through: at 4:4:4 the gradient to the
-    picture is the identity, at 4:2:0 that of halving and interpolating the chrominance. A step
-    ``q`` of the table receives, from a coefficient ``F``, ``round(F / q) - F / q`` times the
-    gradient of the decoded coefficient.
+    **Picture.** The reconstruction is what Pillow decodes from the file, pixel for pixel (libjpeg
+    or libjpeg-turbo with their defaults; on a GPU without TF32). All rounding and clipping passes
+    the gradient straight through: at 4:4:4 the gradient to the picture is the identity, at 4:2:0
+    that of halving and interpolating the chrominance. A step ``q`` of the table receives, from a
+    coefficient ``F``, ``round(F / q) - F / q`` times the gradient of the decoded coefficient.
 
     **Bits.** In both modes their value is the exact length of the Huffman-coded blocks of the file
     that :meth:`compress` writes, block by block (:func:`compress.jpeg_block_bits` of it),
@@ -385,15 +382,26 @@ def _transform(blocks: Tensor) -> Tensor:
     Rounded to quarters after the rows, and to whole numbers after the columns.
     """
     cosines = blocks.new_tensor(_COSINES).mT
-    rows = _floor((blocks - 128) @ (4 * cosines) + 0.5)
-    return _floor(rows.mT @ (cosines / 4) + 0.5)
+    rows = _rounded_product(blocks - 128, cosines, 11)
+    return _rounded_product(rows.mT, cosines, 15)
 
 
 def _inverse(coefficients: Tensor) -> Tensor:
     """Return the blocks ``[..., y, x]`` of coefficients ``[..., u, v]``, rounded as there."""
     cosines = coefficients.new_tensor(_COSINES)
-    columns = _floor(coefficients @ (4 * cosines) + 0.5)
-    return _clip(_floor(columns.mT @ (cosines / 32) + 128.5))
+    columns = _rounded_product(coefficients, cosines, 11)
+    return _clip(_rounded_product(columns.mT, cosines, 18) + 128)
+
+
+def _rounded_product(x: Tensor, matrix: Tensor, bits: int) -> Tensor:
+    """Return ``x @ matrix / 2**bits`` of whole numbers, rounded, halves up.
+
+    The sums take up to 31 bits. The lowest 7 of the matrix are multiplied apart, and what they
+    carry is added: either sum then fits the 24 bits of float32, and only the result is rounded.
+    """
+    high = (matrix / 2**7).floor()
+    carry = _floor((x @ (matrix - 2**7 * high) + 2 ** (bits - 1)) / 2**7)
+    return _floor((x @ high + carry) / 2 ** (bits - 7))
 
 
 def _in_order(blocks: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ class JPEG(JPEGFiles):
     subsampling : {"4:2:0", "4:2:2", "4:4:4"}
         Resolution of the chrominance; without effect on grey pictures.
     block_bits : bool
-        Whether the map shows where the bits went. It takes 3 to 6 ms for a colour picture of
+        Whether the map shows where the bits went. It takes 1 to 3 ms for a colour picture of
         128×128.
 
     Raises

@@ -9,6 +9,7 @@ Nothing is decoded to pixels: the code words are followed, and how far they reac
 
 import re
 import struct
+from array import array
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +45,7 @@ def jpeg_block_bits(data: bytes) -> NDArray[np.float64]:
     picture. What is missing to ``8 * len(data)`` belongs to no block: markers, tables, the zero
     bytes stuffed after each 255, and the padding of the last byte.
 
-    Pure Python: 3 ms for a file, and 1 ms for every 5 kB of it.
+    Pure Python: 1 ms for a file, and 1.5 ms for every 5 kB of it.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def _layout(scan: _Scan) -> tuple[int, int, list[tuple[int, int]]]:
     return -(-height // (BLOCK * down)), -(-width // (BLOCK * across)), scan.sampling
 
 
-def _steps(table: bytes) -> list[int]:
+def _steps(table: bytes) -> "array[int]":
     """Return, for every next 16 bits, how far the code word and its amplitude reach.
 
     The low 5 bits are the bits to skip, 0 for no code word; the rest is how many coefficients an
@@ -115,12 +116,14 @@ def _steps(table: bytes) -> list[int]:
     reach = 1 << (16 - lengths)  # windows that begin with the code word
     if reach.sum() >= 2**16:
         raise CorruptStream("a Huffman table with too many code words.")
-    steps = np.repeat(lengths + size | advance << 5, reach)
-    return [*steps.tolist(), *[0] * (2**16 - int(reach.sum()))]
+    steps = np.zeros(2**16, np.uint16)
+    steps[: reach.sum()] = np.repeat(lengths + size | advance << 5, reach)
+    # Not a list: making so many integers, of which few are used, would take longer than the scan.
+    return array("H", steps.tobytes())
 
 
 def _read_bits(
-    piece: bytes, order: list[tuple[list[int], list[int]]], units: int, costs: list[int]
+    piece: bytes, order: "list[tuple[array[int], array[int]]]", units: int, costs: list[int]
 ) -> None:
     """Append the bits of every block of one restart interval to ``costs``."""
     coded = piece.replace(b"\xff\0", b"\xff")

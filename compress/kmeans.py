@@ -171,7 +171,7 @@ def _seed(points: Tensor, weights: Tensor, draws: Tensor) -> Tensor:
         index = torch.where(total[:, -1:] > 0, index.clamp(max=points.shape[1] - 1), 0)
         centre = points.gather(1, index[..., None].expand(-1, -1, points.shape[2]))
         chosen.append(centre)
-        new = (points - centre).square().sum(-1)
+        new = _squared_lengths(points - centre)
         distance = new if distance is None else torch.minimum(distance, new)
         chance = weights * distance
     return torch.cat(chosen, 1)
@@ -194,6 +194,7 @@ def lloyd(
     problems, count, channels = points.shape
     clusters = centres.shape[1]
     columns = torch.cat([points * weights[..., None], weights[..., None]], -1)
+    norms = _squared_lengths(points)
     done = KMeansResult(
         palette=centres.clone(),
         labels=centres.new_zeros(problems, count, dtype=torch.long),
@@ -204,7 +205,7 @@ def lloyd(
     active = torch.arange(problems, device=points.device)
     labels = before = None
     for iteration in range(1, iterations + 1):
-        previous, (labels, distance) = labels, _nearest(points, centres)
+        previous, (labels, distance) = labels, _nearest(points, norms, centres)
         inertia = (weights * distance).sum(1)
         sums = centres.new_zeros(len(active), clusters, channels + 1)
         sums.scatter_add_(1, labels[..., None].expand_as(columns), columns)
@@ -229,13 +230,18 @@ def lloyd(
         before = inertia
         if stop.any():
             stay = ~stop
-            active, points, weights, columns = (x[stay] for x in (active, points, weights, columns))
+            active, points, norms, weights, columns = (
+                x[stay] for x in (active, points, norms, weights, columns)
+            )
             centres, labels, before = centres[stay], labels[stay], before[stay]
     return done
 
 
-def _nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Index of the nearest centre, and its squared distance, of each point: ``[P, N]`` both."""
+def _nearest(points: Tensor, norms: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Index of the nearest centre, and its squared distance, of each point: ``[P, N]`` both.
+
+    ``norms`` ``[P, N]`` are the squared lengths of the points, which stay from call to call.
+    """
     norm = centres.square().sum(-1)[:, None]
     slices = max(1, budget(points.device) // norm.numel())
     # |x - c|² less |x|², which does not matter for which is the least.
@@ -243,8 +249,17 @@ def _nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
         torch.baddbmm(norm, part, centres.mT, alpha=-2).min(-1) for part in points.split(slices, 1)
     ]
     labels = torch.cat([part.indices for part in least], 1)
-    distance = torch.cat([part.values for part in least], 1) + points.square().sum(-1)
+    distance = torch.cat([part.values for part in least], 1) + norms
     return labels, distance.clamp(min=0)
+
+
+def _squared_lengths(x: Tensor) -> Tensor:
+    """Sum of the squares of ``[..., C]``, channel by channel: sums over so short a row are slow."""
+    first, *others = x.unbind(-1)
+    total = first.square()
+    for channel in others:
+        total.addcmul_(channel, channel)
+    return total
 
 
 def _refill(centres: Tensor, sizes: Tensor, points: Tensor, distance: Tensor) -> Tensor:

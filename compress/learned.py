@@ -4,6 +4,7 @@ import math
 import struct
 from abc import abstractmethod
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar, Literal, NamedTuple, get_args
 
 import torch
@@ -165,7 +166,7 @@ class LearnedCodec(Codec):
     Raises
     ------
     ValueError
-        For an unknown size or proxy, or numbers below what they may be.
+        For an unknown size or proxy, or a number out of its range.
     """
 
     _KIND: ClassVar[Kind]
@@ -194,7 +195,7 @@ class LearnedCodec(Codec):
             raise ValueError(f"level_ratio must be at least 1 and finite, got {level_ratio!r}.")
         shape = SHAPES[size]
         self.size: Size = size
-        self.channels = channels
+        self.channels = whole_number("channels", channels, 1, 2**16 - 1)
         self.latent_channels = shape.latent_channels
         self.levels = levels
         self.level_ratio = float(level_ratio)
@@ -202,8 +203,8 @@ class LearnedCodec(Codec):
         self.sharpness = 4.0
         self.exact = exact
         nets = {"width": shape.width, "strides": shape.strides, "blocks": shape.blocks}
-        self.analysis = Analysis(channels, shape.latent_channels, **nets)
-        self.synthesis = Synthesis(channels, shape.latent_channels, **nets)
+        self.analysis = Analysis(self.channels, shape.latent_channels, **nets)
+        self.synthesis = Synthesis(self.channels, shape.latent_channels, **nets)
         self.gain = Gain(
             shape.latent_channels, levels=levels, steps=self._STEPS, level_ratio=level_ratio
         )
@@ -219,11 +220,11 @@ class LearnedCodec(Codec):
     @quality.setter
     def quality(self, value: float | None) -> None:
         if value is not None:
-            if not isinstance(value, int | float) or not 0 <= value <= self.levels - 1:
+            if not isinstance(value, Real) or not 0 <= value <= self.levels - 1:
                 raise ValueError(
                     f"quality must be 0 to {self.levels - 1} (levels - 1) or None, got {value!r}."
                 )
-            value = round(value * _QUALITY_STEPS) / _QUALITY_STEPS
+            value = round(float(value) * _QUALITY_STEPS) / _QUALITY_STEPS
         self._quality = value
 
     def extra_repr(self) -> str:
@@ -271,7 +272,7 @@ class LearnedCodec(Codec):
             reconstruction=self._picture(priced.latent, restore, size, exact=exact),
             latent=priced.latent.to(dtype),
             bits_map=bits_map.to(dtype),
-            side_bits=bits_map.new_full((len(image),), self._side_bits(), dtype=dtype),
+            side_bits=bits_map.new_full((image.shape[0],), self._side_bits(), dtype=dtype),
             rate="noisy" if self.training else "rounded",
             distortion_weight=(self.level_ratio**level).to(dtype) if self.levels > 1 else None,
         )
@@ -392,8 +393,8 @@ class LearnedCodec(Codec):
     def _qualities(self, image: Tensor, generator: Generators | None) -> Tensor:
         """Quality of each picture ``[B]``."""
         if self.training and self._quality is None and self.levels > 1:
-            return (self.levels - 1) * uniform((len(image),), generator, device=image.device)
-        return torch.full((len(image),), self._evaluated_quality(), device=image.device)
+            return (self.levels - 1) * uniform((image.shape[0],), generator, device=image.device)
+        return torch.full((image.shape[0],), self._evaluated_quality(), device=image.device)
 
     def _current_coding(self) -> _Coding:
         """Return the tables of the parameters as they are now, made anew if these have changed."""

@@ -29,8 +29,8 @@ def psnr(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
     Returns
     -------
     Tensor
-        ``10 log10(data_range^2 / MSE)`` ``[B]``, the mean over channels and pixels; ``inf`` where
-        the pictures are identical.
+        ``10 log10(data_range^2 / MSE)`` ``[B]``, the mean over channels and pixels; ``inf``, with
+        a gradient of nan, where the pictures are identical: as a loss take the MSE.
 
     Raises
     ------

@@ -166,7 +166,9 @@ class FactorizedPrior(nn.Module):
             If the latent is not a floating-point tensor with this prior's channels.
         """
         columns = self._columns(y)
-        lower, upper = self._logits(torch.cat([columns - 0.5, columns + 0.5], -1)).chunk(2, -1)
+        both = self._logits(torch.cat([columns - 0.5, columns + 0.5], -1))
+        # Not by chunk, for which torch.export would fix the number of pictures.
+        lower, upper = both.unflatten(-1, (2, columns.shape[-1])).unbind(-2)
         # sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u)), exact in both tails.
         # u - l underflows to 0 only far out in the tail, where the Cauchy term has taken over.
         gap = (upper - lower).clamp_min(torch.finfo(columns.dtype).tiny)

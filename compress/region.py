@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 __all__ = ["Region", "RegionBits", "bits_by_region"]
 
@@ -115,13 +114,15 @@ def _ratio(part: Tensor, whole: Tensor) -> Tensor:
 def _near(mask: Tensor, band: float) -> Tensor:
     """Return which pixels have a pixel of ``mask`` within a Euclidean distance of ``band``."""
     height, width = mask.shape[-2:]
+    # To the nearest pixel of the mask in the same row, before or behind; ``width`` or more if none.
+    place = torch.arange(width, device=mask.device)
+    before = place - torch.where(mask, place, -width).cummax(-1).values
+    behind = torch.where(mask, place, 2 * width).flip(-1).cummin(-1).values.flip(-1) - place
+    across = torch.minimum(before, behind)
     near = mask.clone()
     for rows in range(min(int(band), height - 1) + 1):
-        columns = min(int(math.sqrt(band**2 - rows**2)), width - 1)
         # A disc is a stack of segments: reach along the row, then from one row to another.
-        wide = functional.max_pool2d(
-            mask.float(), (1, 2 * columns + 1), stride=1, padding=(0, columns)
-        ).bool()
+        wide = across <= min(int(math.sqrt(band**2 - rows**2)), width - 1)
         near[..., rows:, :] |= wide[..., : height - rows, :]
         near[..., : height - rows, :] |= wide[..., rows:, :]
     return near

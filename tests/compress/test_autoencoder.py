@@ -176,7 +176,8 @@ def test_other_resolutions_are_refused(bits):
 
 
 def test_other_bad_arguments_and_its_repr():
-    with pytest.raises(ValueError, match="must be at least 1"):
-        Autoencoder(channels=0)
+    for channels in (0, 2.5, 3.0, "3"):
+        with pytest.raises(ValueError, match="channels must be a whole number of 1 to 65535, got"):
+            Autoencoder(channels=channels)
     shown = repr(Autoencoder(1.5, latent_bits=8))
     assert "width_ratio=1.5, latent_channels=32, latent_bits=8, exact=True" in shown

@@ -92,7 +92,7 @@ def test_the_way_back_is_checked(name):
     with pytest.raises(ValueError, match="the list of payloads is empty"):
         codec.decompress([])
     (data,) = codec.compress(torch.zeros(1, 3, 16, 16))
-    for wrong in (data, [data, "text"], [None]):
+    for wrong in (data, [data, "text"], [None], (file for file in [data]), None, 3):
         with pytest.raises(ValueError, match="expected a list of byte strings"):
             codec.decompress(wrong)  # type: ignore[arg-type]
     (other,) = codec.compress(torch.zeros(1, 3, 16, 24))
@@ -153,6 +153,30 @@ def test_a_lens_in_front_learns_through_it_in_both_modes(name, training, blobs):
 
 
 @every_codec
+class _Handed(torch.nn.Module):
+    def __init__(self, codec):
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, image):
+        coded = self.codec(image)
+        return coded.reconstruction, coded.bits_map, coded.side_bits
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [FactorizedCodec(levels=2), HyperpriorCodec(), Autoencoder(3), Autoencoder(6, latent_bits=6)],
+)
+def test_an_exported_graph_takes_any_number_of_pictures(codec, blobs):
+    part, free = _Handed(codec).eval(), {0: torch.export.Dim("pictures", min=1, max=64)}
+    with torch.no_grad():
+        graph = torch.export.export(part, (blobs(2, 3, 24, 24),), dynamic_shapes=(free,)).module()
+        for count in (1, 2, 5):
+            image = blobs(count, 3, 24, 24)
+            for ours, theirs in zip(part(image), graph(image), strict=True):
+                assert torch.equal(ours, theirs)
+
+
 def test_nobody_reads_the_file_of_another_kind(name, blobs):
     codec = build(name)
     ours = {"JPEG": "JPEG", "JPEG, by block": "JPEG", "learned JPEG": "JPEG"}

@@ -215,6 +215,16 @@ def test_arguments_outside_their_range_are_refused():
                 delta(*ANCHOR, *TEST, minimum_overlap=share)
 
 
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_a_curve_of_any_sequence_can_be_compared_and_hashed(kind):
+    rate, quality = (0.25, 0.5, 1.0, 2.0), (30.0, 33.0, 36.0, 39.0)
+    curve = RateCurve("ours", kind(rate), kind(quality))
+    assert curve == RateCurve("ours", rate, quality)
+    assert len({curve, RateCurve("ours", rate, quality)}) == 1
+    assert type(curve.rate) is type(curve.quality) is tuple
+    assert {type(value) for value in curve.rate + curve.quality} == {float}
+
+
 def test_a_curve_with_a_name_and_a_header():
     jpeg = RateCurve("JPEG", (0.4, 0.6, 0.9, 1.4), (30.0, 33.0, 36.0, 39.0), header=0.2)
     ours = RateCurve("ours", (0.15, 0.25, 0.4, 0.65), (30.0, 33.0, 36.0, 39.0), header=0.05)

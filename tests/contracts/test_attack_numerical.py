@@ -237,7 +237,8 @@ def check_pass(case):
     for name in ("measurement", "irradiance"):
         if name in found:
             assert (found[name] >= -1e-5).all(), name
-    assert (output.measurement <= 1).all()
+    if system.sensor is not None or system.encoding == "srgb":  # light alone has no white
+        assert (output.measurement <= 1).all()
     if output.coded is not None:
         assert output.coded.bits_map.shape == (len(scene), 1, *scene.shape[-2:])
         assert output.coded.side_bits.shape == (len(scene),)
@@ -317,11 +318,7 @@ def check_files(case):
         shown = system.codec(measured).reconstruction
         files = system.codec.compress(measured)
         decoded = system.codec.decompress(files)
-    if isinstance(system.codec, compress.DifferentiableJPEG):
-        off = (255 * (decoded - shown)).abs().round()
-        assert (off > 0).double().mean() < 2e-3
-    else:
-        assert torch.equal(decoded, shown)
+    assert torch.equal(decoded, shown)
 
 
 def _assert_near(one, other, name):
