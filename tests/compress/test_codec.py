@@ -152,7 +152,6 @@ def test_a_lens_in_front_learns_through_it_in_both_modes(name, training, blobs):
         assert (slope.flatten(1).abs().amax(1) > 0).all()
 
 
-@every_codec
 class _Handed(torch.nn.Module):
     def __init__(self, codec):
         super().__init__()
@@ -177,6 +176,7 @@ def test_an_exported_graph_takes_any_number_of_pictures(codec, blobs):
                 assert torch.equal(ours, theirs)
 
 
+@every_codec
 def test_nobody_reads_the_file_of_another_kind(name, blobs):
     codec = build(name)
     ours = {"JPEG": "JPEG", "JPEG, by block": "JPEG", "learned JPEG": "JPEG"}

@@ -66,3 +66,20 @@ def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
             wanted.append(f"{each['value']:.3f} [{low:.3f}, {high:.3f}]")
         wanted.insert(4, f"{run['tau']:.2f}")
         assert _cells(page, f"seed {run['seed']}") == wanted
+    names = ("accuracy", "macro_f1", "auc", "balanced_accuracy")
+    recipe = found["recipe"]
+    for runs, part, label in (
+        (recipe["views"]["runs"], "plain", "as trained"),
+        (recipe["reweighted"]["runs"], "eight views", "re-weighted"),
+    ):
+        assert [run["seed"] for run in runs] == [0, 1, 2]
+        for run in runs:
+            told = [run[part][name] for name in names]
+            wanted = [
+                "{:.3f} [{:.3f}, {:.3f}]".format(one["value"], *one["interval"]) for one in told
+            ]
+            assert _cells(page, f"seed {run['seed']}, {label}") == wanted
+        means = [np.mean([run[part][name]["value"] for run in runs]) for name in names]
+        assert _cells(page, f"mean, {label}") == [f"{mean:.3f}" for mean in means]
+    balanced = [run["adjusted"]["balanced_accuracy"]["value"] for run in recipe["views"]["runs"]]
+    assert ", ".join(f"{value:.3f}" for value in balanced) in page
