@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .dataset import LESION_CLASSES, LesionDataset
+from .dataset import LesionDataset
 
 __all__ = ["SceneFile", "save_scenes"]
 
@@ -39,8 +39,7 @@ def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
 
         - ``images``: codes, uint8 or uint16 ``[N, C, H, W]``, the largest of which is white,
         - ``labels``: integers ``[N]``,
-        - ``classes``: names ``[K]``; by default those of HAM10000 if there are seven labels, and
-          numbers otherwise,
+        - ``classes``: names ``[K]``; by default numbers from 0,
         - ``groups``: str or int ``[N]``, the lesion or patient that a split must not divide; by
           default each picture is a group of its own,
         - ``identifiers``: str or int ``[N]``; by default numbers from 0,
@@ -190,4 +189,4 @@ def _classes(names: np.ndarray | None, labels: np.ndarray) -> list[str]:
             f"labels go up to {count - 1}, and there are no classes: give their names with the "
             f"labels, or labels below {_MOST_CLASSES}"
         )
-    return list(LESION_CLASSES) if count == len(LESION_CLASSES) else list(map(str, range(count)))
+    return list(map(str, range(count)))

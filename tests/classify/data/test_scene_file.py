@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classify.data import LESION_CLASSES, LesionDataset, SceneFile, save_scenes
+from classify.data import LesionDataset, SceneFile, save_scenes
 
 COUNT, SIZE = 6, (9, 14)
 
@@ -63,11 +63,6 @@ def test_all_arrays_arrive(save):
     assert np.array_equal(scenes.gather_masks(range(5)).numpy(), masks[:5])
     assert scenes.metadata["age"].tolist() == further["metadata.age"].tolist()
     assert scenes.metadata["site"].tolist() == ["arm", "leg"] * 3
-
-
-def test_seven_labels_without_names_are_those_of_ham10000(save):
-    labels = np.array([0, 1, 2, 3, 4, 6])
-    assert SceneFile(save(arrays(labels=labels))).classes == LESION_CLASSES
 
 
 @given(
