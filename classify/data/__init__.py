@@ -1,13 +1,15 @@
 """Labelled scenes.
 
-Files: ``dataset`` what every loader returns · ``ham10000``, ``isic``, ``folder``, ``medmnist``,
-``scene_file``, ``phantom`` the sources · ``split`` parts that share no lesion · ``audit``
-duplicates, leaks and contradictions · ``near`` pictures that look alike · ``archive`` files in
-folders and zips · ``decode`` files to arrays · ``cache`` decoded arrays on disk. A phantom:
-``draws`` numbers by picture, ``canvas`` how it is drawn, ``lesion`` and its ``structures`` what it
-consists of, ``skin`` and ``haemoglobin`` how it reflects light, ``scene`` people, hair and camera.
+Files: ``dataset`` what every loader returns, ``arrays`` what it may hold · ``ham10000``, ``isic``,
+``folder``, ``medmnist``, ``scene_file``, ``phantom`` the sources · ``split`` parts that share no
+lesion · ``audit`` duplicates, leaks and contradictions · ``near`` pictures that look alike ·
+``archive`` files in folders and zips · ``decode`` files to arrays · ``cache`` decoded arrays on
+disk. A phantom: ``draws`` numbers by picture, ``canvas`` how it is drawn, ``lesion`` and its
+``structures`` what it consists of, ``skin`` and ``haemoglobin`` how it reflects light, ``scene``
+people, hair and camera.
 """
 
+from .arrays import as_levels
 from .audit import Audit, audit
 from .dataset import (
     LESION_CLASSES,
@@ -15,7 +17,6 @@ from .dataset import (
     Lesion,
     LesionDataset,
     SceneEncoding,
-    as_levels,
     check_classes,
 )
 from .folder import ImageFolder

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from .archive import listed
-from .dataset import LesionDataset, as_levels
+from .arrays import as_levels
+from .dataset import LesionDataset
 from .near import Thumbnails, near_pairs, thumbnails
 from .split import Split
 

@@ -17,13 +17,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .arrays import (
+    DEPTHS,
+    Array,
+    Index,
+    Names,
+    as_index,
+    as_names,
+    as_tensor,
+    check_images,
+    checked_labels,
+    checked_masks,
+)
+
 __all__ = [
     "LESION_CLASSES",
     "Batch",
     "Lesion",
     "LesionDataset",
     "SceneEncoding",
-    "as_levels",
     "check_classes",
     "content_hash",
 ]
@@ -31,13 +43,7 @@ __all__ = [
 #: The seven diagnoses of HAM10000, in the order of every label, logit and table here.
 LESION_CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 
-Array: TypeAlias = Tensor | np.ndarray
-Names: TypeAlias = Sequence[str] | Sequence[int] | np.ndarray | Tensor
-Index: TypeAlias = Tensor | np.ndarray | Sequence[int]
 SceneEncoding: TypeAlias = Literal["srgb", "linear"]
-
-# The codes that pictures may be, and their bits.
-_DEPTHS = {torch.uint8: 8, torch.uint16: 16}
 
 
 class Lesion(NamedTuple):
@@ -126,19 +132,19 @@ class LesionDataset:
         encoding: SceneEncoding | None = None,
         fingerprint: str = "",
     ) -> None:
-        images = _as_tensor(images)
-        _check_images(images)
+        images = as_tensor(images)
+        check_images(images)
         if encoding is not None and encoding not in get_args(SceneEncoding):
             raise ValueError(f"encoding must be 'srgb', 'linear' or None, got {encoding!r}")
         count = len(images)
-        names = _names(identifiers, "identifiers", count)
+        names = as_names(identifiers, "identifiers", count)
         if len(set(names)) < count:
             name, times = Counter(names).most_common(1)[0]
             raise ValueError(f"identifiers must be unique, but {name!r} is there {times} times")
         kinds = tuple(classes)
         if not kinds or len(set(kinds)) < len(kinds):
             raise ValueError(f"classes must be different names, at least one, got {kinds}")
-        masks, has_mask = _checked_masks(masks, has_mask, images)
+        masks, has_mask = checked_masks(masks, has_mask, images)
         columns = {name: np.asarray(column) for name, column in (metadata or {}).items()}
         for name, column in columns.items():
             if column.shape[:1] != (count,):
@@ -148,8 +154,8 @@ class LesionDataset:
                 )
         self._arrays = _Arrays(
             images=images,
-            labels=_checked_labels(labels, kinds, count),
-            groups=_names(groups, "groups", count),
+            labels=checked_labels(labels, kinds, count),
+            groups=as_names(groups, "groups", count),
             identifiers=names,
             classes=kinds,
             masks=masks,
@@ -219,7 +225,7 @@ class LesionDataset:
     @property
     def bit_depth(self) -> int:
         """Bits of a code: 8 or 16."""
-        return _DEPTHS[self._arrays.images.dtype]
+        return DEPTHS[self._arrays.images.dtype]
 
     @property
     def encoding(self) -> SceneEncoding | None:
@@ -287,7 +293,7 @@ class LesionDataset:
         ValueError
             When the index is not integers ``[B]`` or bool ``[N]``.
         """
-        rows = self._rows[_as_index(index, len(self))]
+        rows = self._rows[as_index(index, len(self))]
         return Batch(self._arrays.images, self._arrays.labels).take(rows)
 
     def gather_masks(self, index: Index) -> Tensor:
@@ -298,7 +304,7 @@ class LesionDataset:
         ValueError
             When one of the rows has no mask.
         """
-        rows = self._rows[_as_index(index, len(self))]
+        rows = self._rows[as_index(index, len(self))]
         without = rows[~self._arrays.has_mask[rows]]
         if self._arrays.masks is None or len(without) > 0:
             names = [self._arrays.identifiers[row] for row in without[:3].tolist()]
@@ -318,7 +324,7 @@ class LesionDataset:
             When no row is left or a row is there twice. Oversample while drawing batches: a
             picture that a data set holds twice could land on both sides of a later split.
         """
-        positions = _as_index(index, len(self))
+        positions = as_index(index, len(self))
         rows = self._rows[positions]
         if len(rows) == 0:
             raise ValueError("a subset needs at least one image, got an empty index")
@@ -335,24 +341,6 @@ class LesionDataset:
             return ()
         rows = self._rows[torch.isin(self._rows, other._rows)]
         return tuple(self._arrays.identifiers[row] for row in rows.tolist())
-
-
-def as_levels(images: Tensor) -> Tensor:
-    """Codes as levels of 8 bits, those of 16 bits between whole ones.
-
-    Parameters
-    ----------
-    images : Tensor, uint8 or uint16 ``[...]``
-
-    Returns
-    -------
-    Tensor, float32 ``[...]``
-        In 0..255.
-    """
-    if images.dtype == torch.uint16:
-        # By way of int32, for which torch has all operations; 65535 / 257 is 255.
-        return images.view(torch.int16).int().bitwise_and_(0xFFFF).float().div_(257)
-    return images.float()
 
 
 def check_classes(dataset: LesionDataset) -> None:
@@ -428,93 +416,3 @@ class _Arrays:
             *([] if self.encoding is None else [self.encoding]),
             *([] if self.images.dtype == torch.uint8 else [str(self.images.dtype)]),
         )
-
-
-def _as_tensor(array: Array | Sequence[int]) -> Tensor:
-    """Tensor of what may be an array, also one of big-endian files or one that runs backwards."""
-    if isinstance(array, np.ndarray):
-        array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        if any(stride < 0 for stride in array.strides):
-            array = array.copy()
-    return torch.as_tensor(array)
-
-
-def _check_images(images: Tensor) -> None:
-    if images.ndim != 4 or images.dtype not in _DEPTHS:
-        raise ValueError(
-            f"images must be uint8 or uint16 codes [N, C, H, W], got {images.dtype} "
-            f"{list(images.shape)}; turn values in [0, 1] into codes with "
-            "(x * 255).round().to(torch.uint8), or 65535 and torch.uint16"
-        )
-    if images.numel() == 0:
-        raise ValueError(f"the data set is empty: images has shape {list(images.shape)}")
-
-
-def _names(names: Names, what: str, count: int) -> tuple[str, ...]:
-    values = names.tolist() if isinstance(names, Tensor | np.ndarray) else names
-    if isinstance(values, str) or not isinstance(values, Sequence) or len(values) != count:
-        given = len(values) if isinstance(values, Sequence) else repr(values)
-        raise ValueError(f"{what} needs {count} names, one for each image, got {given}")
-    for position, value in enumerate(values):
-        # A missing name (NaN, None, "") would silently make one lesion of many.
-        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-            raise ValueError(
-                f"{what}[{position}] is {value!r}; a name is a non-empty str or an int"
-            )
-    return tuple(map(str, values))
-
-
-def _checked_labels(labels: Array | Sequence[int], classes: tuple[str, ...], count: int) -> Tensor:
-    labels = _as_tensor(labels)
-    if labels.shape != (count,) or labels.is_floating_point() or labels.dtype == torch.bool:
-        raise ValueError(
-            f"labels must be {count} integers, one for each image, got {labels.dtype} "
-            f"{list(labels.shape)}"
-        )
-    labels = labels.to(torch.int64)
-    wrong = torch.nonzero((labels < 0) | (labels >= len(classes))).flatten()
-    if len(wrong) > 0:
-        raise ValueError(
-            f"labels must lie in 0..{len(classes) - 1} for the classes {classes}, but labels"
-            f"[{int(wrong[0])}] is {int(labels[wrong[0]])} ({len(wrong)} such labels in all)"
-        )
-    return labels
-
-
-def _checked_masks(
-    masks: Array | None, has_mask: Array | None, images: Tensor
-) -> tuple[Tensor | None, Tensor]:
-    count, _, height, width = images.shape
-    if masks is None:
-        if has_mask is not None:
-            raise ValueError("has_mask says which masks are real; give masks with it")
-        return None, torch.zeros(count, dtype=torch.bool)
-    masks = _as_tensor(masks)
-    if masks.shape != (count, height, width) or masks.dtype not in (torch.bool, torch.uint8):
-        raise ValueError(
-            f"masks must be bool or uint8 {[count, height, width]} to fit the images, got "
-            f"{masks.dtype} {list(masks.shape)}"
-        )
-    if has_mask is None:
-        return masks, torch.ones(count, dtype=torch.bool)
-    has_mask = torch.as_tensor(has_mask)
-    if has_mask.shape != (count,) or has_mask.dtype != torch.bool:
-        raise ValueError(
-            f"has_mask must be bool [{count}], got {has_mask.dtype} {list(has_mask.shape)}"
-        )
-    return masks, has_mask
-
-
-def _as_index(index: Index, count: int) -> Tensor:
-    """Positions as int64, from integers or from a bool mask over all rows."""
-    index = torch.as_tensor(index, device="cpu")
-    if index.numel() == 0 and index.dtype != torch.bool:
-        return index.to(torch.int64).flatten()
-    if index.dtype == torch.bool and index.shape == (count,):
-        return torch.nonzero(index).flatten()
-    if index.ndim != 1 or index.is_floating_point() or index.dtype == torch.bool:
-        raise ValueError(
-            f"an index must be integers [M] or bool [{count}], got {index.dtype} "
-            f"{list(index.shape)}"
-        )
-    return index.to(torch.int64)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .dataset import as_levels
+from .arrays import as_levels
 
 __all__ = ["NearPairs", "Thumbnails", "near_pairs", "thumbnails"]
 

@@ -1,0 +1,144 @@
+"""What the arrays of a data set may be: codes, names, labels, masks, rows.
+
+Each is checked once, when the data set is made, and in words that name what is wrong with it.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = [
+    "DEPTHS",
+    "Array",
+    "Index",
+    "Names",
+    "as_index",
+    "as_levels",
+    "as_names",
+    "as_tensor",
+    "check_images",
+    "checked_labels",
+    "checked_masks",
+]
+
+Array: TypeAlias = Tensor | np.ndarray
+Names: TypeAlias = Sequence[str] | Sequence[int] | np.ndarray | Tensor
+Index: TypeAlias = Tensor | np.ndarray | Sequence[int]
+
+#: The codes that pictures may be, and their bits.
+DEPTHS = {torch.uint8: 8, torch.uint16: 16}
+
+
+def as_levels(images: Tensor) -> Tensor:
+    """Codes as levels of 8 bits, those of 16 bits between whole ones.
+
+    Parameters
+    ----------
+    images : Tensor, uint8 or uint16 ``[...]``
+
+    Returns
+    -------
+    Tensor, float32 ``[...]``
+        In 0..255.
+    """
+    if images.dtype == torch.uint16:
+        # By way of int32, for which torch has all operations; 65535 / 257 is 255.
+        return images.view(torch.int16).int().bitwise_and_(0xFFFF).float().div_(257)
+    return images.float()
+
+
+def as_tensor(array: Array | Sequence[int]) -> Tensor:
+    """Tensor of what may be an array, also one of big-endian files or one that runs backwards."""
+    if isinstance(array, np.ndarray):
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        if any(stride < 0 for stride in array.strides):
+            array = array.copy()
+    return torch.as_tensor(array)
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse what are no codes ``[N, C, H, W]``, and none at all."""
+    if images.ndim != 4 or images.dtype not in DEPTHS:
+        raise ValueError(
+            f"images must be uint8 or uint16 codes [N, C, H, W], got {images.dtype} "
+            f"{list(images.shape)}; turn values in [0, 1] into codes with "
+            "(x * 255).round().to(torch.uint8), or 65535 and torch.uint16"
+        )
+    if images.numel() == 0:
+        raise ValueError(f"the data set is empty: images has shape {list(images.shape)}")
+
+
+def as_names(names: Names, what: str, count: int) -> tuple[str, ...]:
+    """``count`` names as strings; a missing one is refused."""
+    values = names.tolist() if isinstance(names, Tensor | np.ndarray) else names
+    if isinstance(values, str) or not isinstance(values, Sequence) or len(values) != count:
+        given = len(values) if isinstance(values, Sequence) else repr(values)
+        raise ValueError(f"{what} needs {count} names, one for each image, got {given}")
+    for position, value in enumerate(values):
+        # A missing name (NaN, None, "") would silently make one lesion of many.
+        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+            raise ValueError(
+                f"{what}[{position}] is {value!r}; a name is a non-empty str or an int"
+            )
+    return tuple(map(str, values))
+
+
+def checked_labels(labels: Array | Sequence[int], classes: tuple[str, ...], count: int) -> Tensor:
+    """Labels int64 ``[count]``, each of one of the ``classes``."""
+    labels = as_tensor(labels)
+    if labels.shape != (count,) or labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(
+            f"labels must be {count} integers, one for each image, got {labels.dtype} "
+            f"{list(labels.shape)}"
+        )
+    labels = labels.to(torch.int64)
+    wrong = torch.nonzero((labels < 0) | (labels >= len(classes))).flatten()
+    if len(wrong) > 0:
+        raise ValueError(
+            f"labels must lie in 0..{len(classes) - 1} for the classes {classes}, but labels"
+            f"[{int(wrong[0])}] is {int(labels[wrong[0]])} ({len(wrong)} such labels in all)"
+        )
+    return labels
+
+
+def checked_masks(
+    masks: Array | None, has_mask: Array | None, images: Tensor
+) -> tuple[Tensor | None, Tensor]:
+    """Masks ``[N, H, W]`` that fit the images, if there are any, and which are real ``[N]``."""
+    count, _, height, width = images.shape
+    if masks is None:
+        if has_mask is not None:
+            raise ValueError("has_mask says which masks are real; give masks with it")
+        return None, torch.zeros(count, dtype=torch.bool)
+    masks = as_tensor(masks)
+    if masks.shape != (count, height, width) or masks.dtype not in (torch.bool, torch.uint8):
+        raise ValueError(
+            f"masks must be bool or uint8 {[count, height, width]} to fit the images, got "
+            f"{masks.dtype} {list(masks.shape)}"
+        )
+    if has_mask is None:
+        return masks, torch.ones(count, dtype=torch.bool)
+    has_mask = torch.as_tensor(has_mask)
+    if has_mask.shape != (count,) or has_mask.dtype != torch.bool:
+        raise ValueError(
+            f"has_mask must be bool [{count}], got {has_mask.dtype} {list(has_mask.shape)}"
+        )
+    return masks, has_mask
+
+
+def as_index(index: Index, count: int) -> Tensor:
+    """Positions as int64, from integers or from a bool mask over all rows."""
+    index = torch.as_tensor(index, device="cpu")
+    if index.numel() == 0 and index.dtype != torch.bool:
+        return index.to(torch.int64).flatten()
+    if index.dtype == torch.bool and index.shape == (count,):
+        return torch.nonzero(index).flatten()
+    if index.ndim != 1 or index.is_floating_point() or index.dtype == torch.bool:
+        raise ValueError(
+            f"an index must be integers [M] or bool [{count}], got {index.dtype} "
+            f"{list(index.shape)}"
+        )
+    return index.to(torch.int64)

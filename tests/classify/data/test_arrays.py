@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+
+from classify.data import LesionDataset
+from classify.data.arrays import as_levels
+
+
+def make(**changes):
+    given = {
+        "images": torch.zeros(10, 3, 6, 5, dtype=torch.uint8),
+        "labels": torch.arange(10) % 7,
+        "groups": [f"lesion-{row // 2}" for row in range(10)],
+        "identifiers": [f"image-{row}" for row in range(10)],
+        "masks": torch.ones(10, 6, 5, dtype=torch.bool),
+    }
+    return LesionDataset(**(given | changes))
+
+
+def test_numbers_are_names_too():
+    dataset = make(groups=np.arange(10) // 5, identifiers=torch.arange(10))
+    assert dataset.groups[9] == "1"
+    assert dataset.identifiers[9] == "9"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"images": torch.zeros(10, 3, 6, 5)},
+            r"uint8 or uint16 codes .* got torch.float32",
+        ),
+        ({"images": torch.zeros(10, 6, 5, dtype=torch.uint8)}, r"got torch.uint8 \[10, 6, 5\]"),
+        ({"images": torch.zeros(0, 3, 6, 5, dtype=torch.uint8)}, "the data set is empty"),
+        ({"labels": torch.arange(9)}, r"labels must be 10 integers, .* got torch.int64 \[9\]"),
+        ({"labels": torch.zeros(10)}, "labels must be 10 integers, .* got torch.float32"),
+        ({"labels": torch.full((10,), 7)}, r"lie in 0..6 .* but labels\[0\] is 7 \(10 such"),
+        ({"labels": [0] * 9 + [-1]}, r"labels\[9\] is -1"),
+        ({"groups": ["a"] * 9}, "groups needs 10 names, one for each image, got 9"),
+        ({"groups": ["a"] * 9 + [float("nan")]}, r"groups\[9\] is nan"),
+        ({"groups": [None] * 10}, r"groups\[0\] is None"),
+        ({"groups": [""] * 10}, r"groups\[0\] is ''"),
+        ({"identifiers": ["a"] * 10}, "must be unique, but 'a' is there 10 times"),
+        ({"identifiers": "abcdefghij"}, "identifiers needs 10 names"),
+        ({"classes": ("a", "a")}, "classes must be different names"),
+        ({"classes": ()}, "classes must be different names, at least one"),
+        ({"masks": torch.zeros(10, 6, 6, dtype=torch.bool)}, r"\[10, 6, 5\] to fit the images"),
+        ({"masks": torch.zeros(10, 6, 5)}, "masks must be bool or uint8 .* got torch.float32"),
+        ({"has_mask": torch.ones(10)}, r"has_mask must be bool \[10\], got torch.float32"),
+        ({"masks": None, "has_mask": torch.ones(10, dtype=torch.bool)}, "give masks with it"),
+        ({"metadata": {"age": [1, 2]}}, r"'age' has shape \(2,\); it needs 10 rows"),
+    ],
+)
+def test_arrays_that_do_not_agree(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make(**changes)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+def test_levels_of_all_codes_are_those_of_numpy(dtype):
+    most = torch.iinfo(dtype).max
+    codes = torch.arange(most + 1).to(dtype)
+    expected = codes.numpy().astype(np.float64) * 255 / most
+    assert as_levels(codes).dtype == torch.float32
+    np.testing.assert_allclose(as_levels(codes).numpy(), expected, rtol=1e-7)
+    back = (as_levels(codes) / 255 * most).round().to(dtype)
+    assert torch.equal(back, codes)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_arrays_may_run_backwards_or_be_big_endian(kind):
+    codes = np.arange(10 * 3 * 6 * 5).reshape(10, 3, 6, 5).astype(kind)
+    masks = codes[:, 0] % 2 == 0
+    turned = make(images=codes[..., ::-1], masks=masks[..., ::-1])
+    assert np.array_equal(turned[3].image.numpy(), codes[3, ..., ::-1])
+    assert np.array_equal(turned.gather_masks([3])[0].numpy(), masks[3, :, ::-1])
+    swapped = make(images=codes.astype(np.dtype(kind).newbyteorder(">")))
+    assert np.array_equal(swapped[3].image.numpy(), codes[3])
