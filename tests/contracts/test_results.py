@@ -57,6 +57,15 @@ def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
         wanted.insert(4, f"{np.mean([run['tau'] for run in runs]):.2f}")
         gap = table["against_none"][method]
         assert _cells(page, label) == [*wanted, gap.replace("-0", "−0")]
+    first = next(r for r in table["runs"] if (r["method"], r["seed"]) == ("none", 0))
+    alone = {"ldam_drw": "LDAM, deferred weights", "balanced_sampler": "balanced sampler"}
+    told = [(alone[r["method"]], r, r["against_none"]) for r in table["one_split"]["runs"]]
+    assert len(told) == len(alone)
+    for label, run, gap in [("none, first split", first, "-"), *told]:
+        names = ("accuracy", "balanced_accuracy", "macro_f1", "auc")
+        wanted = [f"{run['plain'][name]:.3f}" for name in names] + [f"{run['tau']:.2f}"]
+        wanted += [f"{run['adjusted'][name]:.3f}" for name in names[:2]]
+        assert _cells(page, label) == [*wanted, gap.replace("-0", "−0")]
     for run in found["recipe"]["runs"]:
         order = [("plain", name) for name in ("accuracy", "macro_f1", "auc", "balanced_accuracy")]
         wanted = []
