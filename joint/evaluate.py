@@ -44,9 +44,6 @@ class Evaluation:
     """Mean PSNR of the reconstruction against the codec's input, dB."""
     ssim: float | None
     """Mean SSIM of the reconstruction against the codec's input; None below 11x11 pixels."""
-    psnr_scene: float | None
-    """Mean PSNR of the picture that leaves the system against the scene, dB; None where their sizes
-    or channels differ."""
     throughput: float | None
     """Fraction of the scene's light that reaches the sensor."""
     logits: np.ndarray | None
@@ -57,6 +54,9 @@ class Evaluation:
     """Names of the pictures, in the order of ``logits`` and ``labels``."""
     groups: tuple[str, ...]
     """Their lesions, likewise: what :func:`classify.bootstrap_difference` resamples."""
+    psnr_scene: float | None = None
+    """Mean PSNR of the picture that leaves the system against the scene, dB; None where their sizes
+    or channels differ."""
 
     def scalars(self) -> dict[str, float | None]:
         """The single numbers by name: what a history, a table or a monitor reads."""
