@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from classify import Split
+from classify import LesionDataset, Split
 
 from .build import build_system, load_trained
 from .checkpoint import CheckpointError, load_weights
@@ -27,7 +27,7 @@ from .parallel import gathered, rank
 from .system import ImagingSystem, Stage
 from .train import fit
 
-__all__ = ["complete_run", "earlier", "trained_stages"]
+__all__ = ["built", "complete_run", "earlier", "noted", "trained_stages"]
 
 
 def complete_run(
@@ -96,12 +96,7 @@ def complete_run(
     if validation is None:
         raise ValueError("a run needs a validation part: split into three")
     device, told = usable_device(device), listeners(on_epoch)
-    system = build_system(
-        config.system,
-        image_size=train.image_size,
-        channels=train.channels,
-        classes=len(train.classes),
-    ).to(device)
+    system = built(config, train, device)
     with hold(directory) as folder:
         earlier(folder, config, resume=resume)
         if gathered(is_done(folder.path))[0]:
@@ -113,9 +108,7 @@ def complete_run(
         for stage, module in (start or {}).items():
             _copied(system, stage, module)
         if rank() == 0:
-            folder.begin()
-            save_config(config, folder.path)
-            folder.record_environment(device)
+            noted(config, folder, device)
         history = fit(
             system,
             train,
@@ -147,6 +140,23 @@ def complete_run(
             }
         )
     return system.eval()
+
+
+def built(config: RunConfig, train: LesionDataset, device: torch.device) -> ImagingSystem:
+    """The system of a run for its scenes, with the weights of its seed."""
+    return build_system(
+        config.system,
+        image_size=train.image_size,
+        channels=train.channels,
+        classes=len(train.classes),
+    ).to(device)
+
+
+def noted(config: RunConfig, folder: RunFolder, device: torch.device) -> None:
+    """Write what is to be trained into a folder, and where."""
+    folder.begin()
+    save_config(config, folder.path)
+    folder.record_environment(device)
 
 
 def earlier(folder: RunFolder, config: RunConfig | None, *, resume: bool) -> RunConfig | None:

@@ -29,6 +29,7 @@ from .live import Progress, progress, watch
 from .page import study_html, write_study_html
 from .pareto import Front, FrontPoint, front_probability, fronts, pareto_front
 from .paths import known_paths
+from .process_pool import ProcessEach, WorkerLost
 from .rate_accuracy import (
     RateAccuracy,
     RateDifference,
@@ -52,7 +53,7 @@ from .space import Comparison, Pair, Plan, Study, load_study
 from .statistics import Contrast, Estimate, adjusted, compare, estimate
 from .store import Ledger, PlannedRun, StudyError, Tally, create_study, open_study
 from .table import COSTS, Row, design_costs, outcomes, rows, to_csv, to_json, to_text
-from .work import ProcessEach, Worked, WorkerLost, run_study, work
+from .work import Worked, run_study, work
 
 __all__ = [
     "COSTS",

@@ -65,6 +65,8 @@ class RunOptions:
     """Runs that are trained side by side."""
     threads: int = 1
     """Threads of each."""
+    together: int = 1
+    """Runs that each trains at once, as an ensemble: small nets keep a GPU busy so."""
     device: str | None = None
     """Where to train: cpu, cuda, cuda:1, ...; by default cpu, or cuda where a run holds a GPU."""
     executor: Literal["process", "ray"] = "process"
@@ -94,6 +96,8 @@ class WorkOptions:
     """Folder of the ledger."""
     device: str = "cpu"
     """Where to train."""
+    together: int = 1
+    """Runs that it trains at once, as an ensemble, where their scenes and networks are alike."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +226,7 @@ def _run(arguments: Sequence[str]) -> None:
             ledger.folder,
             workers=options.workers,
             threads=options.threads,
+            together=options.together,
             device=device,
             executor=pool,
             progress=not options.quiet,
@@ -269,7 +274,7 @@ def _pool(options: RunOptions) -> Iterator[Executor | None]:
 
 def _work(arguments: Sequence[str]) -> None:
     options = tyro.cli(WorkOptions, args=arguments, prog="lens2label study work")
-    worked = work(options.folder, device=options.device)
+    worked = work(options.folder, device=options.device, together=options.together)
     print(f"{worked.done} done, {worked.failed} failed")
 
 

@@ -11,18 +11,12 @@ A worker knows the folder and nothing else; whoever starts it (a shell, a batch 
 """
 
 import errno
-import json
-import multiprocessing
-import os
-import platform
-import threading
 import time
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, final
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 
@@ -30,34 +24,25 @@ from classify import LesionDataset
 from joint.build import build_data
 from joint.config import DataConfig
 from joint.evaluate import usable_device
-from joint.folder import (
-    CHECKPOINT_FILE,
-    FAILURE_FILE,
-    HISTORY_FILE,
-    RunFolder,
-    hold,
-    is_done,
-)
+from joint.folder import FAILURE_FILE, hold, is_done
 from joint.lock import RunLocked
-from joint.parse import parse_json
 from joint.stop import graceful_stop
 
+from .attempt import begin
 from .live import Board
+from .process_pool import ProcessEach, WorkerLost
 from .run import execute
 from .search import ask_next, check_search
-from .store import ATTEMPTS_FILE, Ledger, PlannedRun, StudyError, Tally, open_study
+from .store import Ledger, PlannedRun, StudyError, Tally, open_study
+from .together import companions, train_together
 
-__all__ = ["ProcessEach", "RunAbandoned", "Worked", "WorkerLost", "run_study", "work"]
+__all__ = ["Worked", "run_study", "work"]
 
-# Starts of a run that may end without a word and without progress: killed, out of memory.
-_PATIENCE = 3
+# Workers that may be lost without an end of a run in between, for each that works.
+_PATIENCE = 4
 _DATA_SETS = 2  # that a worker keeps
 
 _Outcome: TypeAlias = Literal["done", "failed", "stopped", "passed"]
-
-
-class WorkerLost(RuntimeError):
-    """A process ended without an answer: it was killed, or crashed."""
 
 
 class Worked(NamedTuple):
@@ -69,10 +54,6 @@ class Worked(NamedTuple):
     """Runs that failed here."""
     stopped: bool
     """It was asked to leave."""
-
-
-class RunAbandoned(RuntimeError):
-    """A run that takes its workers with it."""
 
 
 class _Scenes:
@@ -97,6 +78,7 @@ def work(
     folder: Path | str,
     *,
     device: torch.device | str = "cpu",
+    together: int = 1,
     stop: Callable[[], bool] | None = None,
     wait_for_others: bool = True,
     poll: float = 1.0,
@@ -112,6 +94,9 @@ def work(
         Of the study.
     device : torch.device or str
         Where to train.
+    together : int
+        Up to so many runs are trained at once, by :func:`joint.fit_ensemble`, where they have
+        scenes, networks and training in common; others, and what cannot be stacked, one by one.
     stop : callable, optional
         Asked after the steps; once it says True, the run is saved and the worker leaves.
     wait_for_others : bool
@@ -121,11 +106,20 @@ def work(
 
     Raises
     ------
+    ValueError
+        For fewer than one run at once.
     StudyError
         When there is no study in the folder, or one of another version of the library.
     OSError, CheckpointError
         When the disk is full or gone, or the scenes cannot be read: every run would fail alike.
+
+    Warns
+    -----
+    UserWarning
+        When runs that were to be trained together are not.
     """
+    if together < 1:
+        raise ValueError(f"a worker trains one run at once, or more, not {together}")
     ledger = open_study(folder)
     device = usable_device(device)
     load = _Scenes()
@@ -138,6 +132,7 @@ def work(
         if not _data_differ(ledger) and ledger.tally().pending:
             load(ledger.study.base.data)  # what is wrong with it is found before a run is held
         ended: set[PlannedRun] = set()
+        ahead: set[PlannedRun] = set()
         while not leave():
             for run in ledger.runs:
                 if run in ended:
@@ -146,6 +141,10 @@ def work(
                 if state == "running":
                     continue
                 if state == "pending":
+                    if together > 1 and run not in ahead:
+                        others = companions(ledger, run, together, without=ahead)
+                        ahead |= {run, *others}
+                        _train_ahead(ledger, others, load, device, leave)
                     outcome = _attempt(ledger, run, load, device, leave)
                     if outcome == "stopped":
                         return Worked(**counts, stopped=True)
@@ -164,6 +163,24 @@ def work(
         return Worked(**counts, stopped=leave())
 
 
+def _train_ahead(
+    ledger: Ledger,
+    runs: Sequence[PlannedRun],
+    load: Callable[[DataConfig], LesionDataset],
+    device: torch.device,
+    leave: Callable[[], bool],
+) -> None:
+    """Train several runs at once, if they can be; each is tested, or fails, on its own."""
+    if len(runs) < 2 or leave():
+        return
+    try:
+        train_together(ledger, runs, load, device=device, stop=leave)
+    except Exception as error:
+        if isinstance(error, StudyError) or _of_the_machine(error):
+            raise
+        warnings.warn(f"{len(runs)} runs are trained one by one: {error}", stacklevel=3)
+
+
 def _attempt(
     ledger: Ledger,
     run: PlannedRun,
@@ -180,7 +197,7 @@ def _attempt(
             if is_done(folder.path) or (folder.path / FAILURE_FILE).exists():
                 return "passed"  # and somebody else was
             try:
-                _begin(folder)
+                begin(folder)
                 done = execute(config, folder, load(config.data), device=device, stop=leave)
             except Exception as error:
                 if isinstance(error, StudyError) or _of_the_machine(error):
@@ -196,42 +213,6 @@ def _data_differ(ledger: Ledger) -> bool:
     """Whether designs differ in their scenes."""
     paths = [path for axis in ledger.study.axes.values() for path in axis.paths()]
     return any(path.split(".")[0] == "data" for path in paths)
-
-
-def _begin(folder: RunFolder) -> None:
-    """Note the start of a run, and refuse one that takes its workers with it."""
-    path = folder.path / ATTEMPTS_FILE
-    checkpoint = folder.path / CHECKPOINT_FILE
-    reached = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
-    earlier = list(_attempts(path))
-    if len(earlier) >= _PATIENCE and all(
-        attempt.get("reached", "unknown") == reached for attempt in earlier[-_PATIENCE:]
-    ):
-        raise RunAbandoned(
-            f"{_PATIENCE} starts from one point ended without a word, the last in process "
-            f"{earlier[-1].get('pid')} on {earlier[-1].get('host')}: killed, perhaps for want of "
-            "memory. Put that right, then reset the failed runs of the study"
-        )
-    history = folder.path / HISTORY_FILE
-    start = {
-        "reached": reached,
-        "epochs": history.read_bytes().count(b"\n") if history.exists() else 0,
-        "pid": os.getpid(),
-        "host": platform.node(),
-    }
-    with path.open("a") as file:
-        file.write(json.dumps(start) + "\n")
-
-
-def _attempts(path: Path) -> Iterable[dict[str, Any]]:
-    if not path.exists():
-        return
-    for line in path.read_bytes().splitlines():
-        try:
-            attempt = parse_json(line)
-        except ValueError:  # torn: its writer was killed
-            attempt = None
-        yield attempt if isinstance(attempt, dict) else {}
 
 
 def _of_the_machine(error: BaseException) -> bool:
@@ -256,6 +237,7 @@ def run_study(
     workers: int = 1,
     device: str = "cpu",
     threads: int = 1,
+    together: int = 1,
     executor: Executor | None = None,
     progress: bool = True,
     poll: float = 1.0,
@@ -274,6 +256,8 @@ def run_study(
         Where each of them trains.
     threads : int
         Of each process: several processes of one thread are faster than one of several.
+    together : int
+        Runs that each of them trains at once, as in :func:`work`.
     executor : concurrent.futures.Executor, optional
         What starts the workers, here or on other machines that share the folder; by default a new
         process for each. It is left open.
@@ -290,7 +274,7 @@ def run_study(
     Raises
     ------
     ValueError
-        For fewer than one worker or thread.
+        For fewer than one worker, thread or run at once.
     WorkerLost
         When workers are lost again and again, and no run ends in between.
     StudyError, OSError, CheckpointError
@@ -298,6 +282,8 @@ def run_study(
     """
     if workers < 1 or threads < 1:
         raise ValueError(f"a study needs at least one worker and thread: {workers}, {threads}")
+    if together < 1:
+        raise ValueError(f"a worker trains one run at once, or more, not {together}")
     ledger = open_study(folder)
     check_search(ledger.study)
     if executor is None:
@@ -307,7 +293,7 @@ def run_study(
     place = str(ledger.folder.resolve())  # others may be elsewhere in the tree
 
     def start() -> Future[Worked]:
-        return pool.submit(_worker, place, device, threads, poll)
+        return pool.submit(_worker, place, device, threads, together, poll)
 
     try:
         with graceful_stop() as asked:
@@ -342,76 +328,13 @@ def _attend(
                 continue
             lost += 1
             # A run that kills its workers is given up after a few; this is something else.
-            if not isinstance(error, WorkerLost) or lost > (_PATIENCE + 1) * workers:
+            if not isinstance(error, WorkerLost) or lost > _PATIENCE * workers:
                 raise error
             if tally.finished < tally.total:
                 at_work.add(start())
 
 
-def _worker(folder: str, device: str, threads: int, poll: float) -> Worked:
+def _worker(folder: str, device: str, threads: int, together: int, poll: float) -> Worked:
     """What a process of its own does: the threads of torch are its to set."""
     torch.set_num_threads(threads)
-    return work(folder, device=device, poll=poll)
-
-
-@final
-class ProcessEach(Executor):
-    """An executor with a new process for each call: one that is killed takes no other with it.
-
-    ``ProcessPoolExecutor`` ends all of its processes when one is killed.
-    """
-
-    def __init__(self) -> None:
-        self._context = multiprocessing.get_context("spawn")
-        self._started: list[tuple[BaseProcess, threading.Thread]] = []
-
-    def submit(self, fn: Callable[..., Any], /, *args: object, **kwargs: object) -> Future[Any]:
-        """Start a process that calls ``fn`` with ``args`` and ``kwargs``."""
-        future: Future[Any] = Future()
-        future.set_running_or_notify_cancel()
-        receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_answer, args=(sender, fn, args, kwargs))
-        process.start()
-        sender.close()  # the process has its own: its end is the end of the pipe
-        thread = threading.Thread(target=_await, args=(process, receiver, future), daemon=True)
-        thread.start()
-        self._started.append((process, thread))
-        return future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls, and ``wait`` for the processes.
-
-        With ``cancel_futures``, they are asked to end first (SIGTERM).
-        """
-        for process, _ in self._started:
-            if cancel_futures and process.is_alive():
-                process.terminate()
-        for _, thread in self._started if wait else ():
-            thread.join()
-
-
-def _answer(
-    sender: Connection, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    try:
-        answer = (True, fn(*args, **kwargs))
-    except Exception as error:
-        answer = (False, error)
-    sender.send(answer)
-
-
-def _await(process: BaseProcess, receiver: Connection, future: Future[Any]) -> None:
-    try:
-        good, answer = receiver.recv()
-    except EOFError:
-        process.join()
-        lost = WorkerLost(f"process {process.pid} ended with status {process.exitcode}")
-        good, answer = False, lost
-    except Exception as error:  # an answer that cannot be unpickled
-        good, answer = False, error
-    receiver.close()
-    process.join()
-    if good:
-        future.set_result(answer)
-    else:
-        future.set_exception(answer)
+    return work(folder, device=device, together=together, poll=poll)

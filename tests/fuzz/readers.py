@@ -44,8 +44,8 @@ from joint import study
 from joint.folder import RunFolder, read_history, read_result, summarise_run
 from joint.lock import holder_of
 from joint.picture import read_picture
+from joint.study.attempt import attempts
 from joint.study.store import read_failure
-from joint.study.work import _attempts
 
 CORPUS = Path(__file__).parent / "corpus_readers"
 SECONDS, MEMORY = 10.0, 512
@@ -237,7 +237,7 @@ TARGETS: dict[str, Target] = {
     "reported_environment": Target("run/environment.json", _reported),
     "lock": Target("run/lock.json", _folder(holder_of), never=True),
     "failure": Target("run/failure.json", _folder(read_failure), never=True),
-    "attempts": Target("run/attempts.jsonl", lambda path: list(_attempts(path)), never=True),
+    "attempts": Target("run/attempts.jsonl", lambda path: list(attempts(path)), never=True),
     "predictions": Target("run/predictions.safetensors", joint.load_predictions),
     "checkpoint": Target("run/checkpoint.safetensors", joint.load_checkpoint),
     "codec": Target("run/best.safetensors", _folder(joint.load_codec)),

@@ -16,7 +16,6 @@ from joint.folder import CHECKPOINT_FILE, RunFolder, hold, read_history
 from joint.study import (
     Axis,
     Plan,
-    ProcessEach,
     StudyError,
     WorkerLost,
     create_study,
@@ -25,6 +24,7 @@ from joint.study import (
     run_study,
     work,
 )
+from joint.study.attempt import begin
 from joint.study.store import ATTEMPTS_FILE, read_failure, record_failure
 
 # The package has a function of that name.
@@ -184,7 +184,7 @@ def test_a_run_that_takes_its_workers_with_it_is_given_up(small_study, small_bas
     start = json.dumps({"reached": None, "pid": 7, "host": "there"}) + "\n"
     (path / ATTEMPTS_FILE).write_text(start * 2 + '{"reached": nu')  # the last one is torn
     with hold(path) as folder:
-        worker._begin(folder)  # only two are known to have ended at this point
+        begin(folder)  # only two are known to have ended at this point
     (path / ATTEMPTS_FILE).write_text(start * 3)
     assert work(tmp_path) == (0, 1, False)
     found = read_failure(path)
@@ -216,6 +216,9 @@ def test_workers_are_counted_from_one(ledger):
     for workers, threads in ((0, 1), (1, 0)):
         with pytest.raises(ValueError, match="at least one worker and thread"):
             run_study(ledger.folder, workers=workers, threads=threads)
+    for call in (work, run_study):
+        with pytest.raises(ValueError, match="one run at once, or more, not 0"):
+            call(ledger.folder, together=0)
 
 
 # ---------------------------------------------------------------------------- several processes
@@ -304,7 +307,7 @@ def test_clocks_that_differ_change_nothing(ledger, pretend):
             assert ledger.tally() == (29, 1, 1, 1)
             assert progress(ledger).seconds_left is None or progress(ledger).seconds_left >= 0
     with hold(ledger.path(open_run)) as folder:
-        worker._begin(folder)  # it is taken up, as one of the same clock would be
+        begin(folder)  # it is taken up, as one of the same clock would be
     assert len((ledger.path(open_run) / ATTEMPTS_FILE).read_text().splitlines()) == 2
 
 
@@ -320,7 +323,7 @@ def test_a_worker_whose_clock_is_hours_off_works_with_the_others(
     work(ledger.folder, stop=lambda: bool(read_history(ledger.path(stopped))))
     assert ledger.tally() == (2, 0, 0, 0)
     with hold(ledger.path(held)) as folder:
-        worker._begin(folder)
+        begin(folder)
         for path in ledger.folder.rglob("*"):
             os.utime(path, ns=(path.stat().st_mtime_ns + hours * 3600 * 10**9,) * 2)
         monkeypatch.setattr(time, "time", lambda: clock() - hours * 3600)
@@ -361,27 +364,6 @@ def test_any_executor_starts_workers(small_study, small_base, tmp_path, capfd):
         assert pool.submit(abs, -1).result() == 1  # it is left open
     assert ledger.tally().done == 4
     assert capfd.readouterr().err == ""
-
-
-def _die(number):
-    os.kill(os.getpid(), number)
-
-
-def _fail(text):
-    raise ValueError(text)
-
-
-def test_a_process_for_each_call():
-    pool = ProcessEach()
-    bad, lost = pool.submit(_fail, "no"), pool.submit(_die, 9)
-    sleeping = pool.submit(time.sleep, 600)
-    with pytest.raises(ValueError, match="no"):
-        bad.result(timeout=300)
-    with pytest.raises(WorkerLost, match=r"process \d+ ended with status -9"):
-        lost.result(timeout=300)
-    assert not sleeping.done()  # one that is lost takes no other with it
-    pool.shutdown(cancel_futures=True)
-    assert isinstance(sleeping.exception(timeout=0), WorkerLost)  # it has not slept its fill
 
 
 def test_workers_that_are_lost_again_and_again_end_the_study(ledger, monkeypatch):

@@ -1,0 +1,83 @@
+"""The starts of a run: a line in its folder for each, by whom and from where."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from joint.folder import CHECKPOINT_FILE, HISTORY_FILE, RunFolder
+from joint.parse import parse_json
+
+from .store import ATTEMPTS_FILE
+
+__all__ = ["RunAbandoned", "attempts", "begin", "lost_together"]
+
+# Starts of a run that may end without a word and without progress: killed, out of memory.
+_PATIENCE = 3
+
+
+class RunAbandoned(RuntimeError):
+    """A run that takes its workers with it."""
+
+
+def begin(folder: RunFolder, *, together: int = 1) -> None:
+    """Note the start of a run, among so many, and refuse one that takes its workers with it.
+
+    Raises
+    ------
+    RunAbandoned
+        When it has done so three times.
+    """
+    path = folder.path / ATTEMPTS_FILE
+    reached = _reached(folder.path)
+    earlier = list(attempts(path))
+    if len(earlier) >= _PATIENCE and all(
+        attempt.get("reached", "unknown") == reached for attempt in earlier[-_PATIENCE:]
+    ):
+        raise RunAbandoned(
+            f"{_PATIENCE} starts from one point ended without a word, the last in process "
+            f"{earlier[-1].get('pid')} on {earlier[-1].get('host')}: killed, perhaps for want of "
+            "memory. Put that right, then reset the failed runs of the study"
+        )
+    history = folder.path / HISTORY_FILE
+    start = {
+        "reached": reached,
+        "epochs": history.read_bytes().count(b"\n") if history.exists() else 0,
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "together": together,
+    }
+    with path.open("a") as file:
+        file.write(json.dumps(start) + "\n")
+
+
+def attempts(path: Path) -> Iterable[dict[str, Any]]:
+    """The lines of the file, empty where one cannot be read."""
+    if not path.exists():
+        return
+    for line in path.read_bytes().splitlines():
+        try:
+            attempt = parse_json(line)
+        except ValueError:  # torn: its writer was killed
+            attempt = None
+        yield attempt if isinstance(attempt, dict) else {}
+
+
+def lost_together(folder: Path) -> bool:
+    """Whether a run was started from where it is among others already, and came no further.
+
+    What several runs have no room for, one may have.
+    """
+    reached = _reached(folder)
+    return any(
+        attempt.get("reached", "unknown") == reached and attempt.get("together", 1) != 1
+        for attempt in attempts(folder / ATTEMPTS_FILE)
+    )
+
+
+def _reached(folder: Path) -> int | None:
+    """When the checkpoint was written, by the clock of its writer; None where there is none."""
+    checkpoint = folder / CHECKPOINT_FILE
+    return checkpoint.stat().st_mtime_ns if checkpoint.exists() else None

@@ -1,0 +1,78 @@
+"""A process of its own for each worker on this machine."""
+
+import multiprocessing
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, final
+
+__all__ = ["ProcessEach", "WorkerLost"]
+
+
+class WorkerLost(RuntimeError):
+    """A process ended without an answer: it was killed, or crashed."""
+
+
+@final
+class ProcessEach(Executor):
+    """An executor with a new process for each call: one that is killed takes no other with it.
+
+    ``ProcessPoolExecutor`` ends all of its processes when one is killed.
+    """
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._started: list[tuple[BaseProcess, threading.Thread]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: object, **kwargs: object) -> Future[Any]:
+        """Start a process that calls ``fn`` with ``args`` and ``kwargs``."""
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        receiver, sender = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_answer, args=(sender, fn, args, kwargs))
+        process.start()
+        sender.close()  # the process has its own: its end is the end of the pipe
+        thread = threading.Thread(target=_await, args=(process, receiver, future), daemon=True)
+        thread.start()
+        self._started.append((process, thread))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls, and ``wait`` for the processes.
+
+        With ``cancel_futures``, they are asked to end first (SIGTERM).
+        """
+        for process, _ in self._started:
+            if cancel_futures and process.is_alive():
+                process.terminate()
+        for _, thread in self._started if wait else ():
+            thread.join()
+
+
+def _answer(
+    sender: Connection, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    try:
+        answer = (True, fn(*args, **kwargs))
+    except Exception as error:
+        answer = (False, error)
+    sender.send(answer)
+
+
+def _await(process: BaseProcess, receiver: Connection, future: Future[Any]) -> None:
+    try:
+        good, answer = receiver.recv()
+    except EOFError:
+        process.join()
+        lost = WorkerLost(f"process {process.pid} ended with status {process.exitcode}")
+        good, answer = False, lost
+    except Exception as error:  # an answer that cannot be unpickled
+        good, answer = False, error
+    receiver.close()
+    process.join()
+    if good:
+        future.set_result(answer)
+    else:
+        future.set_exception(answer)

@@ -1,0 +1,111 @@
+"""Several runs of a study at once on one device, as an ensemble.
+
+::
+
+    pending run ──► alike ──► K runs ──► fit_ensemble ──► K trained folders ──► each tested alone
+
+The folders are those of runs that were trained alone, so that whoever comes next, here or
+elsewhere, completes them, or goes on with them, one by one.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+from classify import LesionDataset
+from joint.build import build_split
+from joint.complete import built, noted
+from joint.config import DataConfig, RunConfig
+from joint.ensemble import fit_ensemble
+from joint.folder import FAILURE_FILE, RunFolder, hold, is_done
+from joint.lock import RunLocked
+
+from .attempt import begin, lost_together
+from .store import Ledger, PlannedRun
+
+__all__ = ["companions", "train_together"]
+
+
+def companions(
+    ledger: Ledger, first: PlannedRun, most: int, *, without: Collection[PlannedRun]
+) -> list[PlannedRun]:
+    """Pending runs to train together with the first, and it itself: ``most`` of them.
+
+    They have its scenes, its networks and its training up to the seed; cameras, objectives and
+    seeds are their own.
+    """
+    kind = _kind(ledger.config(first))
+    found = [first]
+    for run in ledger.runs:
+        if len(found) == most:
+            break
+        if run == first or run in without or ledger.state(run) != "pending":
+            continue
+        if _kind(ledger.config(run)) == kind:
+            found.append(run)
+    # Those that took a worker with them are not to take the others' work along.
+    return [run for run in found if not lost_together(ledger.path(run))]
+
+
+def train_together(
+    ledger: Ledger,
+    runs: Sequence[PlannedRun],
+    load: Callable[[DataConfig], LesionDataset],
+    *,
+    device: torch.device,
+    stop: Callable[[], bool],
+) -> None:
+    """Train runs, or go on with them, up to their tests; those that somebody holds are left out.
+
+    Raises
+    ------
+    ValueError, CheckpointError, TrainingDiverged
+        As :func:`joint.fit_ensemble`; what was saved of each run is there.
+    RunAbandoned
+        When one of them takes its workers with it.
+    """
+    with ExitStack() as held:
+        taken: dict[PlannedRun, RunFolder] = {}
+        for run in runs:
+            try:
+                folder = held.enter_context(hold(ledger.path(run)))
+            except RunLocked:
+                continue
+            if not (is_done(folder.path) or (folder.path / FAILURE_FILE).exists()):
+                taken[run] = folder
+        if len(taken) < 2:
+            return
+        configs, folders = [ledger.config(run) for run in taken], list(taken.values())
+        for folder in folders:
+            begin(folder, together=len(folders))
+        parts = build_split(configs[0], load(configs[0].data))
+        if parts.validation is None:
+            raise ValueError("a run needs a validation part: split into three")
+        systems = [built(config, parts.train, device) for config in configs]
+        for config, folder in zip(configs, folders, strict=True):
+            noted(config, folder, device)
+        fit_ensemble(
+            systems,
+            parts.train,
+            parts.validation,
+            objective=[config.objective for config in configs],
+            config=[config.training for config in configs],
+            directories=folders,
+            resume=True,
+            device=device,
+            stop=stop,
+            progress=False,
+        )
+
+
+def _kind(config: RunConfig) -> dict[str, Any]:
+    """What runs of one ensemble have in common."""
+    return {
+        "data": config.data,
+        "split": config.split,
+        "codec": config.system.codec,
+        "classifier": config.system.classifier,
+        "training": config.training.model_copy(update={"seed": 0}),
+    }

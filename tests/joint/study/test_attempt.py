@@ -1,0 +1,57 @@
+import json
+
+import pytest
+
+from joint.folder import CHECKPOINT_FILE, RunFolder
+from joint.study.attempt import RunAbandoned, attempts, begin, lost_together
+from joint.study.store import ATTEMPTS_FILE
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder(tmp_path)
+
+
+def _arrive(folder):
+    """Write a checkpoint, later than any before."""
+    (folder.path / CHECKPOINT_FILE).write_bytes(b"")
+
+
+def test_starts_are_noted(folder):
+    begin(folder)
+    begin(folder, together=3)
+    found = list(attempts(folder.path / ATTEMPTS_FILE))
+    assert [line["together"] for line in found] == [1, 3]
+    assert [line["reached"] for line in found] == [None, None]
+    _arrive(folder)
+    begin(folder)
+    *_, last = attempts(folder.path / ATTEMPTS_FILE)
+    assert last["reached"] is not None
+
+
+def test_three_starts_without_progress_are_enough(folder):
+    for _ in range(3):
+        begin(folder)
+    with pytest.raises(RunAbandoned, match="3 starts from one point ended without a word"):
+        begin(folder)
+    _arrive(folder)
+    begin(folder)
+
+
+def test_a_run_that_was_lost_among_others_is_known(folder):
+    assert not lost_together(folder.path)
+    begin(folder)
+    assert not lost_together(folder.path)
+    begin(folder, together=2)
+    assert lost_together(folder.path)
+    begin(folder)  # alone since: from the same point it is not tried with others again
+    assert lost_together(folder.path)
+    _arrive(folder)
+    assert not lost_together(folder.path)
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", "null", json.dumps({"together": "x"})])
+def test_damaged_lines_say_nothing(folder, line):
+    (folder.path / ATTEMPTS_FILE).write_text(line + "\n")
+    assert not lost_together(folder.path)
+    begin(folder)
