@@ -86,7 +86,8 @@ class LensConfig(Settings):
     focal_length: float = Field(default=20e-3, gt=0)
     """Metres."""
     f_number: float = Field(default=8.0, gt=0)
-    """Focal length / diameter."""
+    """Focal length / diameter. The light is that of the sensor's photons whatever the stop: where
+    stops are compared at equal illumination, scale those by 1 / f_number**2."""
     pixel_pitch: float = Field(default=3.5e-6, gt=0)
     """Metres."""
     pupil_size: int = Field(default=96, ge=8)
@@ -104,6 +105,9 @@ class LensConfig(Settings):
     """Heights of the relief that can be made; any by default."""
     minimum_feature: float = Field(default=0.0, ge=0)
     """Smallest detail of the relief, metres."""
+    restoration: float | None = added(None, gt=0)
+    """Noise-to-signal ratio at Nyquist's frequency from which an optics.Wiener learns to undo the
+    blur after the sensor; by default it stays."""
     boundary: optics.Boundary = "replicate"
     """What lies outside of the picture."""
 
@@ -239,7 +243,12 @@ def build_front_end(
                 stop_radius=config.stop_radius,
             )
         case LensConfig():
-            return optics.IncoherentImaging(_pupil(config, channels), boundary=config.boundary)
+            restoration = config.restoration
+            return optics.IncoherentImaging(
+                _pupil(config, channels),
+                restoration=None if restoration is None else optics.Wiener(restoration),
+                boundary=config.boundary,
+            )
         case NoneConfig():
             return None
 

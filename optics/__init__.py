@@ -1,13 +1,14 @@
 """Light: linear scene radiance ``[B, C, H, W]`` to sensor values.
 
 Files, in the order of the light: ``illumination`` lamps and colour filters · ``aperture``,
-``zernike``, ``material``, ``element``, ``height_map`` what stands in a pupil · ``propagation``
-of fields · ``pupil`` and ``psf``, pupil to point-spread function, or ``measured`` · ``imaging``,
-``varying``, ``kernel``, ``fourier_filter`` with its ``plate`` front ends · ``sensor`` photons,
-electrons, codes, by ``pixel``, ``noise``, ``converter`` and ``mosaic`` · ``transfer`` sRGB and
-linear light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``, ``quantity``,
-``audit`` of gradients, ``sampling`` of pupils, ``fabrication`` of reliefs and ``plate_file`` of
-other plates, by ``maker_file``.
+``zernike``, ``material``, ``element``, ``height_map`` what stands in a pupil · ``propagation`` of
+fields · ``pupil`` and ``psf``, pupil to point-spread function, or ``measured`` · ``front_end``, the
+interface of ``imaging``, ``varying``, ``kernel`` and ``fourier_filter`` with its ``plate`` ·
+``radiometry``, watts to photons · ``sensor`` photons, electrons, codes, by ``pixel``, ``noise``,
+``converter`` and ``mosaic`` · ``restoration`` of what was blurred · ``transfer`` sRGB and linear
+light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``, ``quantity``, ``audit`` of
+gradients, ``sampling`` of pupils, ``slanted_edge``, the contrast of a whole camera, ``fabrication``
+of reliefs and ``plate_file`` of other plates, by ``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -77,6 +78,7 @@ from .fourier_filter import (
     incoherent_image,
     partially_coherent_image,
 )
+from .front_end import FrontEnd
 from .grid import coordinates, fast_size, frequencies
 from .height_map import HeightMap, height_phase, quantize_height
 from .illumination import (
@@ -90,7 +92,6 @@ from .illumination import (
 )
 from .imaging import (
     CoherentImaging,
-    FrontEnd,
     IncoherentImaging,
     coherent_blur,
     layered_blur,
@@ -133,8 +134,11 @@ from .psf import (
     strehl,
 )
 from .pupil import Pupil, defocus_path
+from .radiometry import exposure_photons, image_irradiance
+from .restoration import Wiener, wiener
 from .sampling import SamplingAudit, audit_sampling
 from .sensor import Reading, Sensor
+from .slanted_edge import SlantedEdge, slanted_edge_mtf
 from .transfer import linear_to_srgb, srgb_to_linear
 from .varying import LowRankPSF, VaryingImaging, low_rank_psf, varying_blur
 from .zernike import (
@@ -190,10 +194,12 @@ __all__ = [
     "SamplingAudit",
     "Sensor",
     "ShotNoise",
+    "SlantedEdge",
     "Symmetric",
     "Symmetry",
     "UnitDisk",
     "VaryingImaging",
+    "Wiener",
     "abbe_number",
     "amplitude_spread",
     "angular_spectrum",
@@ -223,6 +229,7 @@ __all__ = [
     "energy_limited_inverse",
     "export_height_map",
     "export_plate",
+    "exposure_photons",
     "fast_size",
     "filter_start",
     "fraunhofer",
@@ -230,6 +237,7 @@ __all__ = [
     "fresnel",
     "gaussian_pass",
     "height_phase",
+    "image_irradiance",
     "import_height_map",
     "import_plate",
     "incoherent_image",
@@ -269,6 +277,7 @@ __all__ = [
     "score_surrogate",
     "shot_noise",
     "signed_difference",
+    "slanted_edge_mtf",
     "spiral",
     "srgb_to_linear",
     "strehl",
@@ -276,6 +285,7 @@ __all__ = [
     "unit_disk",
     "unit_disk_inverse",
     "varying_blur",
+    "wiener",
     "zernike",
     "zernike_basis",
     "zernike_filter",

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .grid import coordinates, fast_size, is_smooth
-from .quantity import check_complex, whole_number
+from .quantity import check_complex, check_tensor, whole_number
 
 __all__ = [
     "DFT_NORM",
@@ -64,6 +64,8 @@ def convolve(image: Tensor, psf: Tensor, *, boundary: Boundary = "zero") -> Tens
 
     Raises
     ------
+    TypeError
+        When one of them is no Tensor.
     ValueError
         For another boundary or type, shapes that do not fit, or a reflected border wider than
         the picture.
@@ -83,6 +85,8 @@ def convolve(image: Tensor, psf: Tensor, *, boundary: Boundary = "zero") -> Tens
 
 def _checked(image: Tensor, psf: Tensor) -> tuple[Tensor, Tensor]:
     """Bring the picture to full precision and ``psf`` to ``[O, 1 or C, kh, kw]``."""
+    check_tensor("image", image)
+    check_tensor("psf", psf)
     if image.ndim != 4:
         raise ValueError(f"image must be [B, C, H, W], not of shape {tuple(image.shape)}")
     if not image.is_floating_point():

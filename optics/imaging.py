@@ -1,22 +1,12 @@
-"""Front ends: what stands between the scene and the sensor.
+"""Pictures of whole scenes: blurred light by light, or in coherent light field by field."""
 
-A front end only ever redistributes light. An element with a signed response therefore takes two
-exposures with non-negative kernels, each for half of the time, and their difference is formed
-after the sensor, where it costs the noise of both.
-
-::
-
-    scene [B,C,H,W] ──forward──► irradiance [B,E*C,H,W] ──Sensor──► raw ──combine──► measurement
-                                 E exposures share the time                          [B,F*C,H,W]
-"""
-
-from abc import ABC, abstractmethod
 from typing import get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .fourier import Boundary, convolve, squared_modulus
+from .front_end import FrontEnd
 from .pupil import Pupil
 from .quantity import (
     as_real,
@@ -27,78 +17,15 @@ from .quantity import (
     looked_at,
     whole_number,
 )
+from .restoration import Wiener
 
 __all__ = [
     "CoherentImaging",
-    "FrontEnd",
     "IncoherentImaging",
     "coherent_blur",
     "layered_blur",
     "scene_field",
 ]
-
-
-class FrontEnd(nn.Module, ABC):
-    """A camera element: linear scene radiance in, irradiance on the sensor out.
-
-    Attributes
-    ----------
-    in_channels, out_channels : int
-        Channels of the scene, and of the measurement after :meth:`combine`.
-    exposures : int
-        Captures that share one exposure time; the irradiance has ``exposures`` times as many
-        channels as one capture.
-    """
-
-    in_channels: int
-    out_channels: int
-    exposures: int
-
-    @abstractmethod
-    def forward(self, scene: Tensor) -> Tensor:
-        """Form the irradiance on the sensor.
-
-        Both are linear light with full scale 1. Every exposure lasts ``1 / exposures`` of the
-        time and is scaled accordingly, so that all of them together receive at most the light of
-        the scene.
-
-        Parameters
-        ----------
-        scene : Tensor ``[B, C, H, W]``
-            Radiance, full scale 1.
-
-        Returns
-        -------
-        Tensor ``[B, exposures * C, H, W]``
-
-        Raises
-        ------
-        ValueError
-            When the scene is not four-dimensional or has other channels.
-        """
-
-    @abstractmethod
-    def throughput(self) -> Tensor:
-        """Fraction of a point source's light that reaches the sensor, scalar in 0..1."""
-
-    @abstractmethod
-    def combine(self, raw: Tensor) -> Tensor:
-        """Digital step after the sensor: raw exposures to a measurement.
-
-        Parameters
-        ----------
-        raw : Tensor ``[B, exposures * C, H, W]``
-            What the sensor read, full scale 1.
-
-        Returns
-        -------
-        Tensor ``[B, out_channels, H, W]``
-
-        Raises
-        ------
-        ValueError
-            When there are not as many channels as the exposures have.
-        """
 
 
 # The field of a scene is the root of its radiance, whose slope is infinite at zero. Below this
@@ -211,6 +138,9 @@ class IncoherentImaging(FrontEnd):
         Channels of the scene for a PSF ``[h, w]``.
     distances : Tensor ``[D]``, metres, optional
         Depths for :meth:`image_layers`; a parameter is trained.
+    restoration : Wiener, optional
+        Undoes the blur after the sensor, at the depth of focus; its ratio is trained with the
+        element, which then learns through its image and through the inverse of its PSF.
     boundary : str
         As in :func:`optics.convolve`.
 
@@ -233,6 +163,7 @@ class IncoherentImaging(FrontEnd):
         spectral_response: Tensor | None = None,
         channels: int | None = None,
         distances: Tensor | None = None,
+        restoration: Wiener | None = None,
         boundary: Boundary = "replicate",
     ) -> None:
         super().__init__()
@@ -261,6 +192,7 @@ class IncoherentImaging(FrontEnd):
             distances = as_real("distances", distances)
         hold(self, "spectral_response", spectral_response)
         hold(self, "distances", distances)
+        self.restoration = restoration
         self.out_channels = self.in_channels
         self.exposures = 1
         self.boundary: Boundary = boundary
@@ -354,8 +286,10 @@ class IncoherentImaging(FrontEnd):
         return layered_blur(scene, layers, psf, boundary=self.boundary)
 
     def combine(self, raw: Tensor) -> Tensor:
-        """Return the single exposure ``raw`` unchanged."""
-        return raw
+        """Return the single exposure ``raw``, restored where the camera does that."""
+        if self.restoration is None:
+            return raw
+        return self.restoration(raw, self.psf(), boundary=self.boundary)
 
     def extra_repr(self) -> str:
         """Name the channels and the boundary."""

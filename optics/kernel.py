@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .constraint import clip, energy_limited, energy_limited_inverse
 from .fourier import Boundary, convolve
-from .imaging import FrontEnd
+from .front_end import FrontEnd
 from .quantity import index_of, whole_number
 
 __all__ = ["KernelStart", "LearnedKernel", "kernel_start", "signed_difference"]

@@ -169,9 +169,16 @@ def for_pictures(pictures: Tensor, generators: Sequence[torch.Generator]) -> lis
 
     Raises
     ------
+    TypeError
+        For what is no generator and no sequence of them, such as a seed.
     ValueError
         When the numbers differ.
     """
+    if not isinstance(generators, Sequence) or isinstance(generators, str):
+        raise TypeError(
+            f"generator must be one torch.Generator, or one for each picture, not {generators!r}: "
+            "of a seed make torch.Generator().manual_seed(seed)"
+        )
     if pictures.ndim == 0 or len(generators) != len(pictures):
         raise ValueError(
             f"generator must be one torch.Generator, or one for each picture: {len(generators)} "

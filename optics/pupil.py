@@ -101,6 +101,8 @@ class Pupil(nn.Module):
 
     Raises
     ------
+    TypeError
+        For a wavelength that is not in a sequence.
     ValueError
         When the elements do not share a grid, the pupil is sampled too coarsely for the window, or
         the focus lies within the focal length, where a lens makes no real image.
@@ -109,7 +111,8 @@ class Pupil(nn.Module):
     -----
     UserWarning
         When pixels larger than ``lambda s' / D``, with the image distance ``s'``, let parts of the
-        PSF fall between their centres.
+        PSF fall between their centres, or when the window is a tenth of that width or less, as
+        with a length that is not in metres.
     """
 
     aperture: Tensor
@@ -138,6 +141,10 @@ class Pupil(nn.Module):
                 + (f"they have {sorted(grids)}" if grids else "without any, give size and spacing")
             )
         self.size, self.spacing = grids.pop()
+        if not hasattr(wavelengths, "__len__"):
+            raise TypeError(
+                f"wavelengths must be a sequence, in metres, such as (550e-9,), not {wavelengths!r}"
+            )
         if len(wavelengths) == 0:
             raise ValueError("wavelengths must hold at least one, in metres")
         for wavelength in wavelengths:
@@ -179,6 +186,14 @@ class Pupil(nn.Module):
                 UserWarning,
                 stacklevel=2,
             )
+        if max(quality) > 10 * max(self.psf_size):
+            warnings.warn(
+                f"lambda s' / D is {max(quality):.3g} pixels, with the image distance s', and the "
+                f"window {self.psf_size}: nearly all light falls beside it; give all lengths in "
+                "metres, or a larger psf_size",
+                UserWarning,
+                stacklevel=2,
+            )
 
     @property
     def image_distance(self) -> float:
@@ -195,6 +210,16 @@ class Pupil(nn.Module):
         return tuple(
             w * self.image_distance / (self.diameter * self.pixel_pitch) for w in self.wavelengths
         )
+
+    @property
+    def working_f_number(self) -> Tensor:
+        """Image distance over the diameter of a full circle as large as the aperture, scalar.
+
+        ``N (1 + m)``, what :func:`optics.image_irradiance` takes: the light of the open aperture is
+        its area, so that a central stop counts, and the elements do not, whose part is the PSF's.
+        """
+        area = self.incident_power * self.spacing**2
+        return self.image_distance * (math.pi / 4 / area).sqrt()
 
     def _wavelengths(self) -> Tensor:
         """Wavelengths ``[L]``, metres, in float64 whatever the module was cast to."""

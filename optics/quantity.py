@@ -20,6 +20,7 @@ __all__ = [
     "check_number",
     "check_positive",
     "check_real",
+    "check_tensor",
     "hold",
     "image_size",
     "index_of",
@@ -62,7 +63,7 @@ def check_finite(name: str, value: float | Tensor, unit: str = "") -> None:
         raise ValueError(f"{name} must be finite{f', in {unit}' if unit else ''}; it has {given}")
 
 
-def _check_tensor(name: str, value: object) -> None:
+def check_tensor(name: str, value: object) -> None:
     """Raise a TypeError for what is no Tensor, such as an array."""
     if not isinstance(value, Tensor):
         raise TypeError(
@@ -92,7 +93,7 @@ def is_finite(value: float | Tensor) -> bool:
 
 def check_real(name: str, value: Tensor, shape: str) -> None:
     """Raise a ValueError unless ``value`` is real floating point ``[..., H, W]``, maybe none."""
-    _check_tensor(name, value)
+    check_tensor(name, value)
     if value.ndim < 2 or 0 in value.shape[-2:] or not value.is_floating_point():
         raise ValueError(
             f"{name} must be real floating point {shape}, not {value.dtype} {tuple(value.shape)}"
@@ -120,7 +121,7 @@ def check_between(name: str, value: float | Tensor, low: float, high: float, uni
 
 def check_complex(name: str, value: Tensor, shape: str) -> None:
     """Raise a ValueError unless ``value`` is a field ``[..., H, W]``; a real one has no phase."""
-    _check_tensor(name, value)
+    check_tensor(name, value)
     if (
         value.ndim < 2
         or 0 in value.shape[-2:]
@@ -175,7 +176,7 @@ def image_size(
 
 def map_size(name: str, values: Tensor) -> tuple[int, int]:
     """Return the size (H, W) of a real, finite map ``[H, W]``."""
-    _check_tensor(name, values)
+    check_tensor(name, values)
     if values.ndim != 2 or not values.is_floating_point() or values.numel() == 0:
         raise ValueError(
             f"{name} must be real floating point [H, W], not {values.dtype} {tuple(values.shape)}"

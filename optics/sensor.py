@@ -26,7 +26,7 @@ from .converter import Converter, digitise
 from .mosaic import ColourFilterArray, Demosaicing, Pattern
 from .noise import Generators, ShotNoise, poisson_counts, poisson_log_likelihood, shot_noise
 from .pixel import bin_pixels, fixed_pattern
-from .quantity import hold, image_size, index_of
+from .quantity import check_number, check_tensor, hold, image_size, index_of, whole_number
 
 __all__ = ["Reading", "Sensor"]
 
@@ -49,7 +49,9 @@ class Sensor(nn.Module):
     Parameters
     ----------
     photons : float, photons/pixel
-        Mean photons on one pixel at irradiance 1 over the whole exposure time.
+        Mean photons on one pixel at irradiance 1 over the whole exposure time. They follow neither
+        ``exposure_time`` nor the f-number of a lens by themselves: see
+        :func:`optics.exposure_photons`.
     quantum_efficiency : float
         Electrons for each photon on the pixel, its fill factor included, in (0, 1].
     read_noise : float, electrons RMS
@@ -57,7 +59,7 @@ class Sensor(nn.Module):
     dark_current : float, electrons/s
         Thermal electrons, not subtracted.
     exposure_time : float, s
-        Time over which they gather.
+        Time over which they gather, and nothing else.
     full_well : float, electrons, optional
         Capacity of a pixel; unlimited by default.
     bit_depth : int, optional
@@ -101,6 +103,8 @@ class Sensor(nn.Module):
 
     Raises
     ------
+    TypeError
+        For several numbers where one is asked for.
     ValueError
         For a quantity out of its range, a pattern without resolution, or binning of a mosaic.
 
@@ -138,6 +142,19 @@ class Sensor(nn.Module):
         self.log_gain: nn.Parameter | None
         self.prnu_map: Tensor | None
         self.dsnu_map: Tensor | None
+        for name, value in (
+            ("photons", photons),
+            ("quantum_efficiency", quantum_efficiency),
+            ("read_noise", read_noise),
+            ("dark_current", dark_current),
+            ("exposure_time", exposure_time),
+            ("full_well", full_well),
+            ("gain", gain),
+            ("black_level", black_level),
+        ):
+            _check_single(name, value)
+        check_number("prnu", prnu, "fractions")
+        check_number("dsnu", dsnu, "electrons")
         depth_allowed = bit_depth is None or index_of(bit_depth) in range(1, 17)
         if depth_allowed and bit_depth is not None:
             bit_depth = int(bit_depth)  # numpy's small integers overflow in a power
@@ -157,6 +174,7 @@ class Sensor(nn.Module):
                 0 <= black_level <= top / 2
                 and (bit_depth is None or float(black_level).is_integer()),
             ),
+            ("prnu", prnu, isinstance(prnu, Tensor) or not prnu >= 1),
             ("binning", binning, (index_of(binning) or 0) >= 1),
             ("demosaicing", demosaicing, demosaicing in get_args(Demosaicing)),
             ("shot_noise", shot_noise, shot_noise in get_args(ShotNoise)),
@@ -167,7 +185,8 @@ class Sensor(nn.Module):
         if cfa is not None and binning > 1:
             raise ValueError(
                 f"binning={binning} would add up pixels of different colours of the cfa; give one "
-                "of the two"
+                "of the two: where binning stands for the area of a pixel, bin the irradiance in "
+                "front of the sensor, bin_pixels(irradiance, k) / k**2"
             )
         binning = int(binning)
         self.photons = float(photons)
@@ -290,14 +309,17 @@ class Sensor(nn.Module):
 
         Raises
         ------
+        TypeError
+            When the picture is no Tensor.
         ValueError
-            When a picture is not real floating point, or does not fit a pattern of the sensor.
+            When a picture is not real floating point, or does not fit a pattern of the sensor, or
+            the exposures are not one or more.
         """
         self._check(irradiance)
         mean = irradiance * (self.photons * self.quantum_efficiency)
         if self.prnu_map is not None:
             mean = mean * (1 + self._fitting("prnu", irradiance)).clamp_min(0)
-        dark = self.dark_current * self.exposure_time / exposures
+        dark = self.dark_current * self.exposure_time / whole_number("exposures", exposures)
         return mean + dark if dark > 0 else mean
 
     def expose(
@@ -351,14 +373,18 @@ class Sensor(nn.Module):
 
         Raises
         ------
+        TypeError
+            When the picture is no Tensor, or the generator is none.
         ValueError
             For a picture that is not real floating point, or does not fit the patterns, the binning
-            or the colour filters, or when ``shot_noise="score"`` is to be differentiated.
+            or the colour filters, for no exposure, or when ``shot_noise="score"`` is to be
+            differentiated.
         """
         return self._read(irradiance, exposures, generator, scored=False).measurement
 
     @staticmethod
     def _check(irradiance: Tensor) -> None:
+        check_tensor("irradiance", irradiance)
         if not irradiance.is_floating_point():
             raise ValueError(
                 f"irradiance must be real floating point, full scale 1, not {irradiance.dtype}: "
@@ -447,6 +473,16 @@ class Sensor(nn.Module):
         )
 
 
+def _check_single(name: str, value: object) -> None:
+    """Raise a TypeError for several numbers, or for text."""
+    several = hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0
+    if several and not (isinstance(value, Tensor) and value.numel() == 1):
+        raise TypeError(
+            f"{name} must be one number, not {value!r}: what differs from colour to colour belongs "
+            "to the light in front of the sensor, as in ColourFilters and mix_colours"
+        )
+
+
 _ALLOWED = {
     "photons": "give a positive number of photons/pixel (shot_noise='none' for no noise)",
     "quantum_efficiency": "give a fraction in (0, 1]",
@@ -458,6 +494,7 @@ _ALLOWED = {
     "gain": "give a positive number of electrons/DN, or None for irradiance 1 at the top code",
     "black_level": "give a whole number of DN (a fraction of the range where bit_depth is None), "
     "from 0 to half of the range",
+    "prnu": "give a fraction RMS below 1: the 1 % of a data sheet is 0.01",
     "binning": "give a whole number of pixels, 1 or more",
     "demosaicing": f"choose one of {get_args(Demosaicing)}",
     "shot_noise": f"choose one of {get_args(ShotNoise)}",

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .fourier import Boundary, convolve
-from .imaging import FrontEnd
+from .front_end import FrontEnd
 from .quantity import check_finite, check_real, hold, whole_number
 
 __all__ = ["LowRankPSF", "VaryingImaging", "low_rank_psf", "varying_blur"]

@@ -120,6 +120,8 @@ def perturbed(
         encoding=system.encoding,
     )
     with torch.no_grad():
+        if isinstance(front := camera.front_end, IncoherentImaging):
+            _keep_the_design(front)
         for part, own in kind.parts(level, generator).items():
             if own != part.nominal(system):
                 part.change(camera, own, channels, generator)
@@ -130,6 +132,12 @@ def perturbed(
         classifier=system.classifier,
         encoding=system.encoding,
     )
+
+
+def _keep_the_design(front: IncoherentImaging) -> None:
+    """Let the camera restore its pictures by the PSF that it was meant to have."""
+    if front.restoration is not None and front.restoration.known_psf is None:
+        front.restoration.know(front.psf())
 
 
 def _defocus(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:

@@ -319,12 +319,13 @@ def test_every_public_class_says_what_it_is_made_of(room):
 FORMULAS = set(
     _words(
         "CubicMask Sensor abbe_number amplitude_spread angular_spectrum audit_sampling "
-        "coded_aperture coherent_blur coherent_image dark_field defocus_path demosaic dft_matrix "
-        "encircled_energy fraunhofer fresnel height_phase incoherent_image kernel_start "
-        "knife_edge led_tilts lens_phase linear_to_srgb low_rank_psf mura_decoder noll_to_nm otf "
-        "otf_from_pupil partially_coherent_image phase_contrast pixel_mtf psf_from_pupil "
-        "quantize_height refractive_index score_surrogate shot_noise spiral srgb_to_linear strehl "
-        "zernike"
+        "coded_aperture coherent_blur coherent_image dark_field defocus_path demosaic "
+        "dft_matrix encircled_energy exposure_photons fraunhofer fresnel height_phase "
+        "image_irradiance incoherent_image kernel_start knife_edge led_tilts lens_phase "
+        "linear_to_srgb low_rank_psf mura_decoder noll_to_nm otf otf_from_pupil "
+        "partially_coherent_image phase_contrast pixel_mtf psf_from_pupil quantize_height "
+        "refractive_index score_surrogate shot_noise slanted_edge_mtf spiral srgb_to_linear "
+        "strehl wiener zernike"
     )
 )
 WITHOUT_FORMULA = set(

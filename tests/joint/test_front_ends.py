@@ -81,6 +81,17 @@ def test_a_relief_may_be_deeper_than_a_wave():
     assert joint.LensConfig(**options).model_dump().keys().isdisjoint({"max_height"})
 
 
+def test_a_lens_may_restore_its_pictures():
+    plain, restoring = _build(defocus=1.0), _build(defocus=1.0, restoration=0.05)
+    assert plain.restoration is None
+    assert float(restoring.restoration.noise_to_signal.detach()) == pytest.approx(0.05)
+    raw = torch.rand(1, 3, 32, 32)
+    assert torch.equal(plain.combine(raw), raw)
+    expected = optics.wiener(raw, restoring.psf(), noise_to_signal=0.05)
+    torch.testing.assert_close(restoring.combine(raw), expected)
+    assert joint.LensConfig().model_dump().keys().isdisjoint({"restoration"})
+
+
 def test_the_start_is_a_function_of_the_seed():
     config = joint.SystemConfig(front_end=joint.LensConfig(element="random", strength=1.0))
     options = {"image_size": (32, 32), "channels": 3, "classes": 3}
@@ -113,6 +124,7 @@ def test_other_numbers_of_channels_have_a_wavelength_each(channels):
         ({"element": "phase", "levels": 4}, "are those of element='height', not 'phase'"),
         ({"element": "phase", "max_height": 1e-6}, "max_height, .*those of element='height'"),
         ({"element": "height", "strength": 5.0}, r"strength is at most 0\.96, not 5"),
+        ({"restoration": 0.0}, "greater than 0"),
         ({"element": "prism"}, "'none', 'phase', 'height', 'cubic' or 'random'"),
     ],
 )

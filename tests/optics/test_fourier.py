@@ -199,6 +199,13 @@ def test_half_precision_and_autocast_compute_in_float32(dtype, kernel):
         assert torch.equal(optics.convolve(image, psf), expected)
 
 
+def test_arrays_are_no_pictures():
+    with pytest.raises(TypeError, match=r"image must be a Tensor, not ndarray: .*torch\.as_tensor"):
+        optics.convolve(np.ones((1, 1, 8, 8)), torch.ones(3, 3))
+    with pytest.raises(TypeError, match=r"psf must be a Tensor, not ndarray: .*torch\.as_tensor"):
+        optics.convolve(torch.ones(1, 1, 8, 8), np.ones((3, 3)))
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.complex64])
 def test_types_without_fractions_or_with_a_phase_are_refused(dtype):
     with pytest.raises(

@@ -231,3 +231,13 @@ def test_units_are_printed():
     text = repr(_pupil())
     assert "wavelengths=(450, 550, 650) nm" in text
     assert "pixel_pitch=2e-06 m" in text
+
+
+def test_a_window_that_misses_the_light_warns_and_one_wavelength_is_a_sequence():
+    # Nanometres and millimetres: the PSF is as good as even, and black.
+    with pytest.warns(UserWarning, match=r"is 5.5e\+09 pixels, .* give all lengths in metres"):
+        assert float(_pupil(wavelengths=(1100.0,), focal_length=1e-2)().sum()) < 1e-9
+    with pytest.warns(UserWarning, match="nearly all light falls beside it"):
+        _pupil(focal_length=10_000.0)
+    with pytest.raises(TypeError, match=r"must be a sequence, in metres, such as \(550e-9,\), not"):
+        _pupil(wavelengths=550e-9)

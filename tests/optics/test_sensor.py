@@ -428,6 +428,7 @@ def test_units_are_printed():
         ({"black_level": 0.6, "bit_depth": None}, "a fraction of the range where bit_depth is"),
         ({"gain": 0}, "positive number of electrons/DN, or None"),
         ({"prnu": -0.1}, "prnu=-0.1 is out of range; give fractions RMS, 0 or more"),
+        ({"prnu": 1.5}, "prnu=1.5 is out of range; give a fraction RMS below 1: the 1 % of a data"),
         ({"dsnu": float("nan")}, "give electrons RMS, 0 or more"),
         ({"prnu": 0.1}, r"give resolution=\(H, W\) to draw it, or the measured pattern"),
         ({"dsnu": torch.ones(3)}, r"dsnu must be real \[H, W\] when it is measured, in electrons"),
@@ -435,7 +436,10 @@ def test_units_are_printed():
         ({"resolution": 0}, "resolution must be .* at least 1 sample"),
         ({"binning": 0}, "binning=0 .* whole number of pixels"),
         ({"binning": 1.5}, "whole number of pixels"),
-        ({"binning": 2, "cfa": "rggb"}, "add up pixels of different colours of the cfa"),
+        (
+            {"binning": 2, "cfa": "rggb"},
+            r"add up pixels of different colours of the cfa; .* bin_pixels\(irradiance, k\)",
+        ),
         ({"cfa": "rgb"}, "four letters for 2 x 2 pixels"),
         ({"demosaicing": "guess"}, "choose one of .*'malvar'"),
         ({"shot_noise": "salt"}, "choose one of .*'gaussian', 'poisson', 'score', 'none'"),
@@ -449,6 +453,27 @@ def test_units_are_printed():
 def test_quantities_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         optics.Sensor(**options)
+
+
+def test_one_number_is_one_number():
+    for several in ([0.5, 0.6, 0.4], torch.tensor([0.5, 0.6, 0.4]), np.full(3, 0.5), "0.5"):
+        with pytest.raises(TypeError, match=r"quantum_efficiency must be one number, .*mix_colo"):
+            optics.Sensor(quantum_efficiency=several)
+    with pytest.raises(TypeError, match="prnu must be one number or a Tensor, in fractions"):
+        optics.Sensor(prnu=np.zeros((4, 4)))
+    sensor = optics.Sensor(torch.tensor([300.0]), read_noise=np.float32(3), gain=torch.tensor(0.5))
+    assert (sensor.photons, sensor.read_noise, sensor.gain) == (300.0, 3.0, 0.5)
+
+
+def test_arrays_seeds_and_no_exposure_are_refused():
+    sensor, picture = optics.Sensor(dark_current=100), torch.rand(1, 3, 4, 4)
+    with pytest.raises(TypeError, match=r"irradiance must be a Tensor, not ndarray: .*as_tensor"):
+        sensor(picture.numpy())
+    with pytest.raises(TypeError, match=r"generator must be one torch\.Generator, .* not 3: of a"):
+        sensor(picture, generator=3)
+    for exposures in (0, -1, 1.5):
+        with pytest.raises(ValueError, match="exposures must be a whole number of at least 1, not"):
+            sensor(picture, exposures=exposures)
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles

@@ -1,4 +1,6 @@
 import kornia
+import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,3 +50,12 @@ def test_gradients_are_finite_everywhere():
     assert value.grad is not None
     assert torch.isfinite(value.grad).all()
     assert (value.grad > 0).all()
+
+
+@pytest.mark.parametrize("curve", [optics.srgb_to_linear, optics.linear_to_srgb])
+def test_codes_are_divided_by_their_range_first(curve):
+    for dtype in (torch.uint8, torch.int64, torch.complex64):
+        with pytest.raises(ValueError, match=r"real floating point, .* image\.float\(\) / 255"):
+            curve(torch.ones(2, dtype=dtype))
+    with pytest.raises(TypeError, match="must be a Tensor, not ndarray"):
+        curve(np.ones(2))

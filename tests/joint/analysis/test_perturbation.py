@@ -71,6 +71,21 @@ def test_defocus_is_that_of_the_configuration():
     assert float((ours - built(0.0).psf()).abs().max()) > 0.1
 
 
+def test_a_device_restores_by_the_psf_of_its_design():
+    lens = optics.IncoherentImaging(_pupil(), restoration=optics.Wiener(0.05))
+    system = _system(front_end=lens)
+    raw = torch.rand(1, 1, 24, 24, generator=torch.Generator().manual_seed(0))
+    device = _front(system, "defocus", 0.5)
+    assert float((device.psf() - lens.psf()).abs().max()) > 0.05
+    torch.testing.assert_close(device.combine(raw), lens.combine(raw))
+    # Off in two ways, one after the other, and wrapped in between.
+    made = system
+    for name in ("defocus", "tilt_x", "phase_error"):
+        made = perturbed(made, name, 0.3, channels=1, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(made.front_end.combine(raw), lens.combine(raw))
+    assert lens.restoration.known_psf is None  # the design itself goes on learning
+
+
 def test_elements_move_by_a_fraction_of_the_pupil():
     phase = torch.randn(65, 65, generator=torch.Generator().manual_seed(0))
     spacing = 2.5e-3 / 64

@@ -1,0 +1,80 @@
+"""Front ends: what stands between the scene and the sensor.
+
+A front end only ever redistributes light. An element with a signed response therefore takes two
+exposures with non-negative kernels, each for half of the time, and their difference is formed
+after the sensor, where it costs the noise of both.
+
+::
+
+    scene [B,C,H,W] ──forward──► irradiance [B,E*C,H,W] ──Sensor──► raw ──combine──► measurement
+                                 E exposures share the time                          [B,F*C,H,W]
+"""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+__all__ = ["FrontEnd"]
+
+
+class FrontEnd(nn.Module, ABC):
+    """A camera element: linear scene radiance in, irradiance on the sensor out.
+
+    Attributes
+    ----------
+    in_channels, out_channels : int
+        Channels of the scene, and of the measurement after :meth:`combine`.
+    exposures : int
+        Captures that share one exposure time; the irradiance has ``exposures`` times as many
+        channels as one capture.
+    """
+
+    in_channels: int
+    out_channels: int
+    exposures: int
+
+    @abstractmethod
+    def forward(self, scene: Tensor) -> Tensor:
+        """Form the irradiance on the sensor.
+
+        Both are linear light with full scale 1. Every exposure lasts ``1 / exposures`` of the
+        time and is scaled accordingly, so that all of them together receive at most the light of
+        the scene.
+
+        Parameters
+        ----------
+        scene : Tensor ``[B, C, H, W]``
+            Radiance, full scale 1.
+
+        Returns
+        -------
+        Tensor ``[B, exposures * C, H, W]``
+
+        Raises
+        ------
+        ValueError
+            When the scene is not four-dimensional or has other channels.
+        """
+
+    @abstractmethod
+    def throughput(self) -> Tensor:
+        """Fraction of a point source's light that reaches the sensor, scalar in 0..1."""
+
+    @abstractmethod
+    def combine(self, raw: Tensor) -> Tensor:
+        """Digital step after the sensor: raw exposures to a measurement.
+
+        Parameters
+        ----------
+        raw : Tensor ``[B, exposures * C, H, W]``
+            What the sensor read, full scale 1.
+
+        Returns
+        -------
+        Tensor ``[B, out_channels, H, W]``
+
+        Raises
+        ------
+        ValueError
+            When there are not as many channels as the exposures have.
+        """

@@ -1,0 +1,209 @@
+"""What a camera computes after its sensor to undo its blur.
+
+::
+
+    raw ──► spectrum ──► x  conj(H) / (|H|^2 + r (f / f_N)^p) ──► picture
+                              ▲
+    element ──► PSF ──► H ────┘        r learned; the element learns through both
+"""
+
+import math
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+
+from .fourier import Boundary
+from .grid import fast_size
+from .quantity import as_real, check_between, check_number, check_real
+
+__all__ = ["Wiener", "wiener"]
+
+# Power, -120 dB, below which a frequency stays dark instead of infinite.
+_DARK = 1e-12
+
+
+def wiener(
+    picture: Tensor,
+    psf: Tensor,
+    *,
+    noise_to_signal: Tensor | float,
+    exponent: float = 2.0,
+    boundary: Boundary = "replicate",
+) -> Tensor:
+    """Undo a blur as far as the noise allows: Wiener's filter.
+
+    ``F picture . conj(H) / (|H|^2 + r (f / f_N)^p)`` with ``H = F psf``, the frequency f from its
+    origin and Nyquist's ``f_N`` of 1/2 cycle/pixel. Of white noise and signals whose power falls
+    as ``f^-p`` it makes the least mean squared error of all linear filters. With p > 0 the mean
+    comes back exactly: a PSF that sums to a throughput of 1/2 is made up for.
+
+    Parameters
+    ----------
+    picture : Tensor ``[B, C, H, W]``
+        Blurred, linear light.
+    psf : Tensor ``[C, h, w]``, or ``[h, w]`` for all channels
+        Its centre is ``(h // 2, w // 2)``, as in :func:`optics.convolve`.
+    noise_to_signal : float or Tensor, ``[C]`` or scalar
+        r, the power of the noise over that of the signal at ``f_N``.
+    exponent : float
+        p: 2 for natural scenes (Field, J. Opt. Soc. Am. A 4:2379, 1987), 0 for white signals.
+    boundary : str
+        As the picture was blurred: a circular one is inverted as it is. Of all others, the picture
+        is continued by twice the PSF's width, fading from one border into the opposite one, so
+        that no edge rings there.
+
+    Returns
+    -------
+    Tensor ``[B, C, H, W]``
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything but real pictures ``[B, C, H, W]``, a PSF of other channels or, with a circular
+        boundary, larger than the picture; a ratio that is negative; an exponent below 0.
+
+    Notes
+    -----
+    Half precision is computed, and returned, in float32, also under autocast.
+    """
+    channels = _check(picture, psf, exponent)
+    if boundary not in get_args(Boundary):
+        raise ValueError(f"boundary must be one of {get_args(Boundary)}, not {boundary!r}")
+    check_between("noise_to_signal", noise_to_signal, 0, math.inf, "")
+    ratio = torch.as_tensor(noise_to_signal, dtype=torch.float64, device=psf.device)
+    if ratio.ndim > 1 or (ratio.ndim == 1 and len(ratio) not in (1, channels)):
+        raise ValueError(
+            f"noise_to_signal must be one number, or one for each of the {channels} channels, not "
+            f"{tuple(ratio.shape)}"
+        )
+    with torch.autocast(picture.device.type, enabled=False):
+        if picture.dtype != torch.float64:
+            picture = picture.float()
+        psf = psf.to(picture.dtype)
+        height, width = picture.shape[-2:]
+        rows, columns = psf.shape[-2:]
+        if boundary == "circular":
+            if rows > height or columns > width:
+                raise ValueError(
+                    f"a circular boundary needs a PSF no larger than the picture; the PSF is "
+                    f"{(rows, columns)}, the picture {(height, width)}"
+                )
+            size, continued = (height, width), picture
+        else:
+            size = (fast_size(height + 2 * rows), fast_size(width + 2 * columns))
+            continued = _continued(_continued(picture, size[1], -1), size[0], -2)
+        transfer = torch.fft.rfft2(psf, s=size) * _centre((rows, columns), size, psf)
+        prior = ratio.to(psf).reshape(-1, 1, 1) * _frequency(size, psf) ** exponent
+        inverse = transfer.conj() / (_power(transfer) + prior).clamp_min(_DARK)
+        restored = torch.fft.irfft2(torch.fft.rfft2(continued) * inverse, s=size)
+    return restored[..., :height, :width]
+
+
+class Wiener(nn.Module):
+    """Wiener's filter with a noise-to-signal ratio that is learned.
+
+    Parameters
+    ----------
+    noise_to_signal : float or Tensor, ``[C]`` or scalar
+        Where it starts from, see :func:`wiener`; its logarithm is trained.
+    exponent : float
+        See :func:`wiener`.
+
+    Raises
+    ------
+    ValueError
+        For a ratio that is not positive, or an exponent below 0.
+    """
+
+    known_psf: Tensor | None
+
+    def __init__(self, noise_to_signal: Tensor | float = 0.01, *, exponent: float = 2.0) -> None:
+        super().__init__()
+        ratio = as_real("noise_to_signal", noise_to_signal).detach()
+        check_between("noise_to_signal", ratio, 1e-12, 1e12, "")
+        _check_exponent(exponent)
+        self.log_ratio = nn.Parameter(ratio.log().to(torch.get_default_dtype()))
+        self.exponent = float(exponent)
+        self.register_buffer("known_psf", None, persistent=False)
+
+    @property
+    def noise_to_signal(self) -> Tensor:
+        """Power of the noise over that of the signal at Nyquist's frequency, ``[C]`` or scalar."""
+        return self.log_ratio.exp()
+
+    def know(self, psf: Tensor | None) -> None:
+        """Use this PSF from now on, whatever the camera's is: of a device, that of its design.
+
+        Parameters
+        ----------
+        psf : Tensor ``[C, h, w]``, or None
+            None for the camera's own, as at first.
+        """
+        self.known_psf = None if psf is None else psf.detach().clone()
+
+    def forward(self, picture: Tensor, psf: Tensor, *, boundary: Boundary = "replicate") -> Tensor:
+        """Restore ``picture [B, C, H, W]``, blurred by ``psf [C, h, w]`` with ``boundary``."""
+        return wiener(
+            picture,
+            psf if self.known_psf is None else self.known_psf,
+            noise_to_signal=self.noise_to_signal,
+            exponent=self.exponent,
+            boundary=boundary,
+        )
+
+    def extra_repr(self) -> str:
+        """Name the prior."""
+        return f"exponent={self.exponent:g}"
+
+
+def _continued(picture: Tensor, size: int, axis: int) -> Tensor:
+    """Continue an axis to a period of ``size``, fading from its last sample into its first."""
+    length = picture.shape[axis]
+    if size == length:
+        return picture
+    step = torch.arange(1, size - length + 1, device=picture.device, dtype=picture.dtype)
+    fade = (1 - torch.cos(math.pi * step / (size - length + 1))) / 2
+    fade = fade.reshape(-1, *[1] * (-axis - 1))
+    last, first = picture.narrow(axis, length - 1, 1), picture.narrow(axis, 0, 1)
+    return torch.cat((picture, torch.lerp(last, first, fade)), axis)
+
+
+def _centre(kernel: tuple[int, int], size: tuple[int, int], like: Tensor) -> Tensor:
+    """Phases that move the centre of a kernel to the origin, ``[H, W // 2 + 1]``."""
+    own = {"device": like.device, "dtype": torch.float64}
+    y = torch.fft.fftfreq(size[0], **own)[:, None] * (kernel[0] // 2)
+    x = torch.fft.rfftfreq(size[1], **own) * (kernel[1] // 2)
+    turns = 2 * math.pi * (y + x)
+    phases = torch.polar(torch.ones_like(turns), turns)
+    return phases if like.dtype == torch.float64 else phases.to(torch.complex64)
+
+
+def _frequency(size: tuple[int, int], like: Tensor) -> Tensor:
+    """Distance from the zero frequency over Nyquist's, ``[H, W // 2 + 1]``."""
+    own = {"device": like.device, "dtype": like.dtype}
+    y = torch.fft.fftfreq(size[0], **own)[:, None]
+    return 2 * torch.hypot(y, torch.fft.rfftfreq(size[1], **own))
+
+
+def _power(transfer: Tensor) -> Tensor:
+    return transfer.real.square() + transfer.imag.square()
+
+
+def _check(picture: Tensor, psf: Tensor, exponent: float) -> int:
+    """Refuse what does not fit; returns the number of channels."""
+    check_real("picture", picture, "[B, C, H, W]")
+    check_real("psf", psf, "[C, h, w] or [h, w]")
+    fits = picture.ndim == 4 and (psf.ndim == 2 or (psf.ndim == 3 and len(psf) == picture.shape[1]))
+    if not fits:
+        raise ValueError(
+            f"picture must be [B, C, H, W] and psf [C, h, w] or [h, w], not "
+            f"{tuple(picture.shape)} and {tuple(psf.shape)}"
+        )
+    _check_exponent(exponent)
+    return picture.shape[1]
+
+
+def _check_exponent(exponent: float) -> None:
+    check_number("exponent", exponent)
+    check_between("exponent", exponent, 0, math.inf, "")

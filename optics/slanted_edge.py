@@ -1,0 +1,230 @@
+"""Contrast of a whole camera from one picture of a tilted edge, after ISO 12233.
+
+::
+
+    picture ──rows' centroids──► line ──bins across it──► edge ──difference──► line spread
+    [..., H, W]                  angle   1/4 pixel        profile   window         │ DFT
+                                                                              mtf [..., F]
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .grid import coordinates
+from .quantity import check_between, check_finite, check_real, whole_number
+
+__all__ = ["SlantedEdge", "slanted_edge_mtf"]
+
+# Pixels of the picture on either side of the edge that the profile needs at least.
+_LEAST_SIDE = 4
+# Scatter of the rows' centroids about the line, in pixels, that no straight edge has.
+_CROOKED = 1.0
+
+
+class SlantedEdge(NamedTuple):
+    """What :func:`slanted_edge_mtf` measured in pictures ``[..., H, W]``.
+
+    Attributes
+    ----------
+    mtf : Tensor ``[..., F]``
+        Contrast at each frequency, 1 at zero.
+    frequency : Tensor ``[F]``, cycles/pixel
+        Across the edge.
+    angle : Tensor ``[...]``, radians
+        From a column to the edge, positive where the edge goes to +x as y grows.
+    """
+
+    mtf: Tensor
+    frequency: Tensor
+    angle: Tensor
+
+    def frequency_at(self, contrast: float = 0.5) -> Tensor:
+        """Lowest frequency at which the contrast has fallen so far: MTF50 for 0.5, linear between.
+
+        Parameters
+        ----------
+        contrast : float
+            In (0, 1).
+
+        Returns
+        -------
+        Tensor ``[...]``, cycles/pixel
+            NaN where it stays above up to the last frequency.
+
+        Raises
+        ------
+        ValueError
+            When the contrast is not between 0 and 1.
+        """
+        if not 0 < contrast < 1:
+            raise ValueError(f"contrast must lie between 0 and 1, not at {contrast}")
+        below = self.mtf < contrast
+        last = below.to(torch.int8).argmax(-1, keepdim=True).clamp_min(1)
+        low, high = (self.mtf.gather(-1, last - step) for step in (1, 0))
+        near, far = (self.frequency.to(low)[last - step] for step in (1, 0))
+        found = near + (far - near) * (low - contrast) / (low - high)
+        return torch.where(below.any(-1, keepdim=True), found, math.nan)[..., 0]
+
+
+def slanted_edge_mtf(
+    picture: Tensor, *, frequency: Tensor | None = None, oversampling: int = 4
+) -> SlantedEdge:
+    """Modulation transfer function from a picture of an edge that is a few degrees off a column.
+
+    The e-SFR of ISO 12233:2017, annex D: the centroids of the rows' differences give the line of
+    the edge; the pixels are sorted by their distance from it into bins of a quarter pixel; the
+    difference of this profile, under a Hamming window, is transformed, and what bins and
+    differences take is given back. Frequencies are counted across the edge, not along the row.
+    What is measured is all that happened to the picture: lens, pixel, colour filter array, codec.
+
+    Parameters
+    ----------
+    picture : Tensor, real ``[..., H, W]``
+        Linear light of any scale (sRGB through :func:`optics.srgb_to_linear`), not saturated,
+        with one straight edge that runs from the first row to the last: 2 to 10 degrees off a
+        column. For one along a row give ``picture.mT``. Each channel has a line of its own.
+    frequency : Tensor, real ``[F]``, cycles/pixel, optional
+        From 0 to half the oversampling; by default 101 from 0 to 1.
+    oversampling : int
+        Bins in a pixel.
+
+    Returns
+    -------
+    SlantedEdge
+        Of the type of the picture, single precision for half. It follows every value of the
+        picture, and so can be part of a loss.
+
+    Raises
+    ------
+    ValueError
+        For a picture that is not real and finite, too small, or without one straight edge that
+        crosses all rows; for frequencies that these bins do not hold.
+
+    Notes
+    -----
+    A Gaussian blur of 0.5 to 1.5 pixels in 64 x 64, at 2 to 10 degrees, is met within 0.007 at
+    every frequency up to 1. A spread that the picture cuts lifts the contrast: that of diffraction
+    with ``lambda N`` of 2.2 pixels by up to 0.027 in 64 x 64, 0.013 in 144 x 144. Noise of 1 % of
+    the step scatters it by up to 0.02 in 64 x 64, and as a modulus it stays above zero: beyond the
+    cut-off it reads 0.03 of noise.
+    """
+    check_real("picture", picture, "[..., H, W]")
+    check_finite("picture", picture)
+    if picture.numel() == 0:
+        raise ValueError(f"picture must hold at least one [H, W], not {tuple(picture.shape)}")
+    oversampling = whole_number("oversampling", oversampling)
+    if frequency is None:
+        frequency = torch.linspace(0, 1, 101, dtype=torch.float64)
+    if frequency.ndim != 1 or not frequency.is_floating_point():
+        raise ValueError(
+            f"frequency must be real [F], in cycles/pixel, not {frequency.dtype} "
+            f"{tuple(frequency.shape)}"
+        )
+    check_between("frequency", frequency, 0, oversampling / 2, "cycles/pixel")
+    frequency = frequency.to(picture.device)
+    double = picture.double()
+    measured = [
+        _measure(each, frequency.double(), oversampling)
+        for each in double.reshape(-1, *picture.shape[-2:])
+    ]
+    mtf = torch.stack([m for m, _ in measured]).reshape(*picture.shape[:-2], -1)
+    angle = torch.stack([a for _, a in measured]).reshape(picture.shape[:-2])
+    kind = picture.dtype if picture.element_size() >= 4 else torch.float32
+    return SlantedEdge(mtf.to(kind), frequency.to(kind), angle.to(kind))
+
+
+def _measure(picture: Tensor, frequency: Tensor, oversampling: int) -> tuple[Tensor, Tensor]:
+    """Contrast ``[F]`` and angle of one picture ``[H, W]``."""
+    height, width = picture.shape
+    middle, slope = _line(picture)
+    x = torch.arange(width, dtype=torch.float64, device=picture.device)
+    edge = middle + slope * coordinates(height, device=picture.device)
+    side = math.floor(min(float(edge.detach().min()), width - 1 - float(edge.detach().max())))
+    if side < _LEAST_SIDE:
+        raise ValueError(
+            f"the edge comes within {side} pixels of a side of the picture {height} x {width}; "
+            f"give at least {_LEAST_SIDE} on both, and as many as the blur is wide"
+        )
+    distance = x - edge[:, None]
+    bins = ((distance.detach() + side) * oversampling).floor().long()
+    count = 2 * side * oversampling
+    near = (bins >= 0) & (bins < count)
+    empty = picture.new_zeros(count)
+    members = empty.scatter_add(0, bins[near], torch.ones_like(picture)[near])
+    if bool((members == 0).any()):
+        raise ValueError(
+            f"an edge at {math.degrees(slope.detach().atan()):.3g} degrees leaves some of the "
+            f"{oversampling} bins of a pixel empty; tilt it by 2 to 10 degrees, give more rows, or "
+            "a lower oversampling"
+        )
+    profile = empty.scatter_add(0, bins[near], picture[near]) / members
+    spread = profile.diff()
+    # The pixels of a bin are seldom even about its middle: their mean is where it stands. It is
+    # this that makes cutting the rows to whole periods of the grid unnecessary.
+    centre = empty.scatter_add(0, bins[near], distance[near]) / members
+    place = (centre[1:] + centre[:-1]) / 2
+    spread = spread * (0.54 + 0.46 * torch.cos(math.pi * place / side))
+    # Along a row the edge is stretched by 1 / cos(angle).
+    along = frequency * slope.atan().cos()
+    # Each step lies evenly between the places of its two bins, which are unequally far apart.
+    steps = spread * torch.sinc(along[:, None] * centre.diff())
+    turns = 2 * math.pi * along[:, None] * place
+    real, imaginary = (steps * turns.cos()).sum(-1), (steps * turns.sin()).sum(-1)
+    # One for the width of a bin, one for the difference of two, one for the evenness of a step.
+    kept = torch.sinc(along / oversampling) ** 3
+    return _modulus(real, imaginary) / (spread.sum().abs() * kept), slope.atan()
+
+
+def _modulus(real: Tensor, imaginary: Tensor) -> Tensor:
+    # The root's slope is infinite at 0.
+    power = real.square() + imaginary.square()
+    dark = power < torch.finfo(power.dtype).tiny
+    return torch.where(dark, 0.0, torch.where(dark, 1.0, power).sqrt())
+
+
+def _line(picture: Tensor) -> tuple[Tensor, Tensor]:
+    """Column of the edge in the row ``H // 2``, and by how many columns it moves in a row."""
+    height, width = picture.shape
+    if min(height, width) < 2 * _LEAST_SIDE:
+        raise ValueError(
+            f"picture must be at least {2 * _LEAST_SIDE} x {2 * _LEAST_SIDE} pixels, not "
+            f"{height} x {width}"
+        )
+    across = float((picture[:, -2:].mean() - picture[:, :2].mean()).detach())
+    down = float((picture[-2:].mean() - picture[:2].mean()).detach())
+    if abs(down) > abs(across):
+        raise ValueError(
+            "the edge runs along the rows rather than across them; give picture.mT, and crop it "
+            "so that one edge runs from the first row to the last"
+        )
+    steps = picture.diff(dim=1) * math.copysign(1.0, across)
+    x = torch.arange(width - 1, dtype=torch.float64, device=picture.device) + 0.5
+    y = coordinates(height, device=picture.device)
+    middle, slope = picture.new_tensor(width / 2 - 0.5), picture.new_zeros(())
+    scatter = math.inf
+    for _ in range(3):  # the window follows the line
+        place = (x - (middle + slope * y)[:, None]) / width
+        lit = (0.54 + 0.46 * torch.cos(2 * math.pi * place.clamp(-0.5, 0.5))) * steps
+        total = lit.sum(1)
+        if not bool((total > 0).all()):
+            scatter = math.inf
+            break
+        centroid = (lit * x).sum(1) / total
+        slope = (y * (centroid - centroid.mean())).sum() / (y * (y - y.mean())).sum()
+        middle = centroid.mean() - slope * y.mean()
+        scatter = float((centroid - middle - slope * y).detach().square().mean().sqrt())
+    if not scatter < _CROOKED:
+        raise ValueError(
+            "picture has no straight edge from the first row to the last, or too much noise about "
+            "it; crop it to one edge, or average more pictures"
+        )
+    way = abs(float(slope.detach())) * height
+    if way < 1:
+        raise ValueError(
+            f"the edge moves by {way:.2g} pixels over {height} rows, less than the one that shows "
+            "it in all phases of the grid; tilt it by 2 to 10 degrees, or give more rows"
+        )
+    return middle, slope

@@ -1,0 +1,169 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import erf
+
+import optics
+
+
+def _edge(height=64, width=64, *, degrees=5.0, sigma=1.0, x=0.0):
+    """An edge from 0.1 to 0.9, blurred by a Gaussian: its profile is the error function."""
+    rows, columns = np.arange(height)[:, None] - height / 2, np.arange(width) - width / 2 - x
+    angle = math.radians(degrees)
+    across = columns * math.cos(angle) - rows * math.sin(angle)
+    return torch.from_numpy(0.5 + 0.4 * erf(across / (sigma * math.sqrt(2))))
+
+
+def _gauss_mtf(frequency, sigma):
+    return np.exp(-2 * (math.pi * sigma * np.asarray(frequency)) ** 2)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 1.5])
+@pytest.mark.parametrize("degrees", [2, 3, 5, -5, 7, 8.75, -10])
+def test_a_gaussian_has_the_transform_of_a_gaussian(degrees, sigma):
+    found = optics.slanted_edge_mtf(_edge(degrees=degrees, sigma=sigma, x=0.3))
+    expected = _gauss_mtf(found.frequency, sigma)
+    np.testing.assert_allclose(found.mtf.numpy(), expected, atol=0.007)
+    assert math.degrees(found.angle) == pytest.approx(degrees, abs=0.002)
+    half = math.sqrt(math.log(2) / 2) / (math.pi * sigma)
+    assert float(found.frequency_at(0.5)) == pytest.approx(half, rel=0.01)
+
+
+def _diffraction(frequency, cutoff):
+    s = np.clip(frequency / cutoff, 0, 1)
+    return 2 / math.pi * (np.arccos(s) - s * np.sqrt(1 - s * s))
+
+
+def _camera(*, finer, boundary="replicate"):
+    """A lens of f/8 over pixels of 2 um, rendered on samples ``finer`` times as fine."""
+    diameter, size = 20e-3 / 8, 192
+    pupil = optics.Pupil(
+        [], size=size, spacing=diameter / (size - 1), wavelengths=(550e-9,), focal_length=20e-3,
+        pixel_pitch=2e-6 / finer, psf_size=72 * finer + 1,
+    )  # fmt: skip
+    return optics.IncoherentImaging(pupil, boundary=boundary)
+
+
+def _scene(size, finer, *, degrees=5.0):
+    """A sharp edge, on samples that are 1 / finer of a pixel."""
+    steps = (torch.arange(size * finer) + 0.5) / finer - size / 2
+    bright = steps > math.tan(math.radians(degrees)) * steps[:, None]
+    return 0.1 + 0.8 * bright.float()[None, None]
+
+
+def test_a_rendered_camera_has_the_contrast_of_lens_and_pixel():
+    # ISO 12233 on the simulator: fine scene, PSF, pixels of 4 x 4 samples.
+    picture = _camera(finer=4)(_scene(112, 4))
+    sensor = optics.Sensor(1e5, binning=4, bit_depth=16, read_noise=5, shot_noise="none")
+    raw = sensor(picture, generator=torch.Generator().manual_seed(0))
+    frequency = torch.tensor([0.05, 0.1, 0.2, 0.3, 0.4, 0.5])
+    found = optics.slanted_edge_mtf(raw[0, 0, 8:-8, 8:-8], frequency=frequency)
+    expected = _diffraction(frequency.numpy(), 2e-6 / (550e-9 * 8)) * np.sinc(frequency.numpy())
+    # The window of the PSF and that of the picture lift the low frequencies.
+    np.testing.assert_allclose(found.mtf.numpy(), expected, atol=0.025)
+    np.testing.assert_allclose(found.mtf.numpy()[3:], expected[3:], atol=0.009)
+    assert (found.mtf.numpy() > expected - 0.002).all()
+
+
+def test_the_area_of_a_pixel_is_in_the_scene_or_nowhere():
+    # docs/concepts/sampling.md: a scene averaged over pixels has it, one read at points has not.
+    frequency = torch.tensor([0.2, 0.3])
+    lens = _diffraction(frequency.numpy(), 2e-6 / (550e-9 * 8))
+    camera = _camera(finer=1)
+    averaged = torch.nn.functional.avg_pool2d(_scene(112, 16), 16)
+    for scene, expected in ((averaged, lens * np.sinc(frequency)), (_scene(112, 1), lens)):
+        picture = camera(scene)[0, 0, 8:-8, 8:-8]
+        found = optics.slanted_edge_mtf(picture, frequency=frequency)
+        np.testing.assert_allclose(found.mtf.numpy(), expected, atol=0.012)
+
+
+def test_bins_and_brightness_do_not_matter_and_pictures_go_by_themselves():
+    edge = _edge()
+    alone = optics.slanted_edge_mtf(edge)
+    for other in (4095 * edge, 1 - edge, edge.flip(0), edge.flip(1)):
+        torch.testing.assert_close(optics.slanted_edge_mtf(other).mtf, alone.mtf, atol=2e-3, rtol=0)
+    finer = optics.slanted_edge_mtf(_edge(degrees=3.3), oversampling=8)
+    np.testing.assert_allclose(finer.mtf.numpy(), _gauss_mtf(finer.frequency, 1.0), atol=0.006)
+    both = torch.stack((edge, _edge(degrees=-4.0, sigma=2.0)))[:, None]
+    found = optics.slanted_edge_mtf(both.float())
+    assert found.mtf.shape == (2, 1, 101)
+    assert found.mtf.dtype == torch.float32
+    assert found.frequency_at(0.5).shape == found.angle.shape == (2, 1)
+    torch.testing.assert_close(found.mtf[0, 0].double(), alone.mtf, atol=1e-5, rtol=0)
+    assert optics.slanted_edge_mtf(edge.half()).mtf.dtype == torch.float32
+
+
+def test_noise_scatters_the_contrast_and_does_not_shift_it():
+    generator = torch.Generator().manual_seed(1)
+    noise = 0.008 * torch.randn(40, 64, 64, generator=generator, dtype=torch.float64)
+    frequency = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
+    found = optics.slanted_edge_mtf(_edge() + noise, frequency=frequency).mtf
+    np.testing.assert_allclose(found.mean(0), _gauss_mtf(frequency, 1.0), atol=0.006)
+    # Without the window it scatters by 0.016.
+    assert float(found.std(0).max()) == pytest.approx(0.01, abs=0.003)
+
+
+def test_the_contrast_follows_the_picture():
+    # Between two changes of a bin the measurement is smooth.
+    generator = torch.Generator().manual_seed(0)
+    picture = _edge(24, 24, degrees=6.3).requires_grad_()
+    direction = torch.randn(24, 24, generator=generator, dtype=torch.float64)
+    frequency = torch.tensor([0.1, 0.3], dtype=torch.float64)
+
+    def contrast(image):
+        return optics.slanted_edge_mtf(image, frequency=frequency).mtf.sum()
+
+    (slope,) = torch.autograd.grad(contrast(picture), picture)
+    step = 1e-6 * direction
+    there, back = (contrast(picture.detach() + s) for s in (step, -step))
+    difference = float(there - back) / 2e-6
+    assert float((slope * direction).sum()) == pytest.approx(difference, rel=1e-4)
+
+
+def test_a_frequency_is_found_between_its_neighbours():
+    line = optics.SlantedEdge(
+        torch.tensor([[1.0, 0.6, 0.2, 0.7], [1.0, 0.9, 0.8, 0.7]]),
+        torch.tensor([0.0, 0.1, 0.2, 0.3]),
+        torch.zeros(2),
+    )
+    found = line.frequency_at(0.5)
+    assert float(found[0]) == pytest.approx(0.125)
+    assert math.isnan(found[1])
+    for contrast in (0.0, 1.0, float("nan")):
+        with pytest.raises(ValueError, match="contrast must lie between 0 and 1"):
+            line.frequency_at(contrast)
+
+
+_NOISE = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (_edge(degrees=0), "the edge moves by 0 pixels over 64 rows, .* tilt it by 2 to 10"),
+        (_edge().mT, r"runs along the rows rather than across them; give picture\.mT"),
+        (torch.ones(64, 64), "no straight edge from the first row to the last"),
+        (_NOISE, "no straight edge|along the rows"),
+        (_edge(x=29), "the edge comes within 0 pixels of a side of the picture 64 x 64"),
+        (_edge()[:6], "picture must be at least 8 x 8 pixels, not 6 x 64"),
+        ((255 * _edge()).byte(), r"picture must be real floating point \[\.\.\., H, W\]"),
+        (_edge() * math.nan, "picture must be finite"),
+        (torch.ones(0, 3, 64, 64), r"must hold at least one \[H, W\], not \(0, 3, 64, 64\)"),
+    ],
+)
+def test_what_is_no_tilted_edge_is_refused(picture, message):
+    with pytest.raises(ValueError, match=message):
+        optics.slanted_edge_mtf(picture)
+
+
+def test_frequencies_that_the_bins_do_not_hold_are_refused():
+    with pytest.raises(ValueError, match="frequency must be between 0 and 2, in cycles/pixel"):
+        optics.slanted_edge_mtf(_edge(), frequency=torch.tensor([0.5, 2.5]))
+    with pytest.raises(ValueError, match=r"frequency must be real \[F\], in cycles/pixel"):
+        optics.slanted_edge_mtf(_edge(), frequency=torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="oversampling must be a whole number"):
+        optics.slanted_edge_mtf(_edge(), oversampling=0)
+    with pytest.raises(ValueError, match="an edge at 5 degrees leaves some of the 32 bins of a"):
+        optics.slanted_edge_mtf(_edge(24), oversampling=32)
