@@ -105,6 +105,13 @@ class LensConfig(Settings):
     """Heights of the relief that can be made; any by default."""
     minimum_feature: float = Field(default=0.0, ge=0)
     """Smallest detail of the relief, metres."""
+    distortion: float = added(0.0, ge=-0.5, le=0.5)
+    """By which part of its height a corner of the scene is imaged too far out; a barrel is
+    negative."""
+    lateral_colour: float = added(0.0, ge=-0.1, le=0.1)
+    """By which part the picture of the last channel is larger than that of the first."""
+    half_field: float = added(0.0, ge=0, lt=1.57)
+    """Radians from the axis to a corner of the scene, towards which light falls off."""
     restoration: float | None = added(None, gt=0)
     """Noise-to-signal ratio at Nyquist's frequency from which an optics.Wiener learns to undo the
     blur after the sensor; by default it stays."""
@@ -246,11 +253,26 @@ def build_front_end(
             restoration = config.restoration
             return optics.IncoherentImaging(
                 _pupil(config, channels),
+                projection=_projection(config, channels),
                 restoration=None if restoration is None else optics.Wiener(restoration),
                 boundary=config.boundary,
             )
         case NoneConfig():
             return None
+
+
+def _projection(config: LensConfig, channels: int) -> optics.Projection | None:
+    if config.distortion == config.lateral_colour == config.half_field == 0:
+        return None
+    corner = 1 + config.distortion  # where the corner of the scene is seen
+    radial = () if config.distortion == 0 else ((1 / corner - 1) / corner**2,)
+    sizes = 1 + config.lateral_colour * (torch.linspace(0, 1, channels) - 0.5)
+    return optics.Projection(
+        radial=radial,
+        magnification=None if config.lateral_colour == 0 else sizes,
+        half_field=config.half_field,
+        boundary="zero" if config.boundary == "zero" else "replicate",
+    )
 
 
 def _pupil(config: LensConfig, channels: int) -> optics.Pupil:

@@ -4,11 +4,12 @@ Files, in the order of the light: ``illumination`` lamps and colour filters · `
 ``zernike``, ``material``, ``element``, ``height_map`` what stands in a pupil · ``propagation`` of
 fields · ``pupil`` and ``psf``, pupil to point-spread function, or ``measured`` · ``front_end``, the
 interface of ``imaging``, ``varying``, ``kernel`` and ``fourier_filter`` with its ``plate`` ·
-``radiometry``, watts to photons · ``sensor`` photons, electrons, codes, by ``pixel``, ``noise``,
-``converter`` and ``mosaic`` · ``restoration`` of what was blurred · ``transfer`` sRGB and linear
-light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``, ``quantity``, ``audit`` of
-gradients, ``sampling`` of pupils, ``slanted_edge``, the contrast of a whole camera, ``fabrication``
-of reliefs and ``plate_file`` of other plates, by ``maker_file``.
+``projection``, distortion and falloff · ``radiometry``, watts to photons · ``sensor`` photons,
+electrons, codes, by ``pixel``, ``noise``, ``converter`` and ``mosaic`` · ``restoration`` of what
+was blurred · ``transfer`` sRGB and linear light. Beside them: ``grid``, ``fourier``, ``planes``,
+``constraint``, ``quantity``, ``audit`` of gradients, ``sampling`` of pupils, ``slanted_edge``, the
+contrast of a whole camera, ``fabrication`` of reliefs and ``plate_file`` of other plates, by
+``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -118,6 +119,7 @@ from .plate import (
     zernike_filter,
 )
 from .plate_file import FabricatedPlate, PlateFiles, export_plate, import_plate
+from .projection import Projection, distort, distortion_fit, relative_illumination
 from .propagation import (
     FarField,
     angular_spectrum,
@@ -187,6 +189,7 @@ __all__ = [
     "PhaseMask",
     "PlateFiles",
     "Positive",
+    "Projection",
     "Pupil",
     "Reading",
     "Relief",
@@ -224,6 +227,8 @@ __all__ = [
     "dft_matrix",
     "digitise",
     "disc_source",
+    "distort",
+    "distortion_fit",
     "encircled_energy",
     "energy_limited",
     "energy_limited_inverse",
@@ -271,6 +276,7 @@ __all__ = [
     "quantize_height",
     "rectangular_aperture",
     "refractive_index",
+    "relative_illumination",
     "relief_element",
     "relief_report",
     "scene_field",

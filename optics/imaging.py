@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .fourier import Boundary, convolve, squared_modulus
 from .front_end import FrontEnd
+from .projection import Projection
 from .pupil import Pupil
 from .quantity import (
     as_real,
@@ -71,6 +72,13 @@ def layered_blur(
         For shapes that do not fit, a scene that is not real floating point, or shares that make or
         lose more than a hundredth of the light.
     """
+    parts = _parts(scene, layers, psf).flatten(1, 2)
+    blurred = convolve(parts, psf.flatten(0, 1), boundary=boundary)
+    return blurred.unflatten(1, psf.shape[:2]).sum(1)
+
+
+def _parts(scene: Tensor, layers: Tensor, psf: Tensor) -> Tensor:
+    """What each depth has of the light, ``[B, D, C, H, W]``."""
     check_real("scene", scene, "[B, C, H, W]")
     depths, channels = psf.shape[:2] if psf.ndim == 4 else (0, 0)
     wanted = (len(scene), depths, *scene.shape[-2:])
@@ -80,9 +88,7 @@ def layered_blur(
             f"{tuple(scene.shape)}, {tuple(layers.shape)}, {tuple(psf.shape)}"
         )
     _check_shares(layers.detach())
-    parts = (layers[:, :, None] * scene[:, None]).flatten(1, 2)
-    blurred = convolve(parts, psf.flatten(0, 1), boundary=boundary)
-    return blurred.unflatten(1, (depths, channels)).sum(1)
+    return layers[:, :, None] * scene[:, None]
 
 
 def coherent_blur(field: Tensor, spread: Tensor, *, boundary: Boundary = "replicate") -> Tensor:
@@ -138,6 +144,8 @@ class IncoherentImaging(FrontEnd):
         Channels of the scene for a PSF ``[h, w]``.
     distances : Tensor ``[D]``, metres, optional
         Depths for :meth:`image_layers`; a parameter is trained.
+    projection : Projection, optional
+        Distortion and lateral colour before the blur, falloff behind it.
     restoration : Wiener, optional
         Undoes the blur after the sensor, at the depth of focus; its ratio is trained with the
         element, which then learns through its image and through the inverse of its PSF.
@@ -163,6 +171,7 @@ class IncoherentImaging(FrontEnd):
         spectral_response: Tensor | None = None,
         channels: int | None = None,
         distances: Tensor | None = None,
+        projection: Projection | None = None,
         restoration: Wiener | None = None,
         boundary: Boundary = "replicate",
     ) -> None:
@@ -192,6 +201,7 @@ class IncoherentImaging(FrontEnd):
             distances = as_real("distances", distances)
         hold(self, "spectral_response", spectral_response)
         hold(self, "distances", distances)
+        self.projection = projection
         self.restoration = restoration
         self.out_channels = self.in_channels
         self.exposures = 1
@@ -259,7 +269,8 @@ class IncoherentImaging(FrontEnd):
                 f"distance must be one number or a scalar tensor, not {tuple(distance.shape)}; for "
                 "several depths give distances when the front end is made, and use image_layers"
             )
-        return convolve(scene, self.psf(distance=distance), boundary=self.boundary)
+        blurred = convolve(self._placed(scene), self.psf(distance=distance), boundary=self.boundary)
+        return self._lit(blurred)
 
     def image_layers(self, scene: Tensor, layers: Tensor) -> Tensor:
         """Form the irradiance of a scene with depth, see :func:`layered_blur`.
@@ -283,7 +294,18 @@ class IncoherentImaging(FrontEnd):
         if self.distances is None:
             raise ValueError("give distances, metres, when the front end is made")
         psf = self.psf(distance=self.distances)
-        return layered_blur(scene, layers, psf, boundary=self.boundary)
+        # What is moved must be light, not shares: a channel has places of its own.
+        moved = [self._placed(part) for part in _parts(scene, layers, psf).unbind(1)]
+        blurred = convolve(torch.cat(moved, 1), psf.flatten(0, 1), boundary=self.boundary)
+        return self._lit(blurred.unflatten(1, psf.shape[:2]).sum(1))
+
+    def _placed(self, scene: Tensor) -> Tensor:
+        return scene if self.projection is None else self.projection(scene)
+
+    def _lit(self, image: Tensor) -> Tensor:
+        if self.projection is None:
+            return image
+        return image * self.projection.illumination((image.shape[-2], image.shape[-1])).to(image)
 
     def combine(self, raw: Tensor) -> Tensor:
         """Return the single exposure ``raw``, restored where the camera does that."""

@@ -92,6 +92,23 @@ def test_a_lens_may_restore_its_pictures():
     assert joint.LensConfig().model_dump().keys().isdisjoint({"restoration"})
 
 
+def test_a_lens_may_distort_colour_and_shade_its_field():
+    assert _build().projection is None
+    lens = _build(distortion=-0.2, lateral_colour=0.02, half_field=0.5)
+    projection = lens.projection
+    # A barrel: 0.8 of the way out, the corner of the scene is seen.
+    (term,) = projection.radial.tolist()
+    assert 0.8 * (1 + term * 0.8**2) == pytest.approx(1.0, abs=1e-6)
+    torch.testing.assert_close(projection.magnification, torch.tensor([0.99, 1.0, 1.01]))
+    assert projection.illumination((32, 32))[0, 0] < 0.6 < projection.illumination((32, 32))[16, 16]
+    scene = torch.rand(1, 3, 32, 32)
+    shade = projection.illumination((32, 32))
+    expected = optics.convolve(projection(scene), lens.psf(), boundary="replicate") * shade
+    torch.testing.assert_close(lens(scene), expected)
+    new = {"distortion", "lateral_colour", "half_field"}
+    assert joint.LensConfig().model_dump().keys().isdisjoint(new)
+
+
 def test_the_start_is_a_function_of_the_seed():
     config = joint.SystemConfig(front_end=joint.LensConfig(element="random", strength=1.0))
     options = {"image_size": (32, 32), "channels": 3, "classes": 3}
@@ -125,6 +142,8 @@ def test_other_numbers_of_channels_have_a_wavelength_each(channels):
         ({"element": "phase", "max_height": 1e-6}, "max_height, .*those of element='height'"),
         ({"element": "height", "strength": 5.0}, r"strength is at most 0\.96, not 5"),
         ({"restoration": 0.0}, "greater than 0"),
+        ({"distortion": -0.8}, "greater than or equal to -0.5"),
+        ({"half_field": 1.6}, "less than 1.57"),
         ({"element": "prism"}, "'none', 'phase', 'height', 'cubic' or 'random'"),
     ],
 )

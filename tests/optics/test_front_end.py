@@ -31,6 +31,14 @@ KINDS = {
     "kernel, two exposures": lambda: optics.LearnedKernel("sobel", 5),
     "incoherent": lambda: optics.IncoherentImaging(_pupil(_mask())),
     "restored": lambda: optics.IncoherentImaging(_pupil(_mask()), restoration=optics.Wiener()),
+    "distorting": lambda: optics.IncoherentImaging(
+        _pupil(_mask()),
+        projection=optics.Projection(
+            radial=torch.nn.Parameter(torch.tensor([0.2, -0.05])),
+            magnification=torch.nn.Parameter(torch.tensor([0.99, 1.0, 1.01])),
+            half_field=torch.nn.Parameter(torch.tensor(0.5)),
+        ),
+    ),
     "coherent": lambda: optics.CoherentImaging(_pupil(_mask())),
     "varying": _varying,
     "4f, coherent": lambda: optics.FourierFilter(32, "spiral"),

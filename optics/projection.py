@@ -1,0 +1,335 @@
+"""Where a lens puts the points of a scene, and how bright: distortion, lateral colour, falloff.
+
+::
+
+    scene ──► each point to its place, its light spread over its image ──► x cos^4 x flat field
+              r_scene = m_c r (1 + k1 r^2 + k2 r^4 + ...)
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .quantity import as_real, check_between, check_finite, check_real, hold, image_size, looked_at
+
+__all__ = ["Projection", "distort", "distortion_fit", "relative_illumination"]
+
+Surround: TypeAlias = Literal["zero", "replicate"]
+
+_PADDING: dict[str, str] = {"zero": "zeros", "replicate": "border"}
+# Radii at which a polynomial is looked at for a fold.
+_LOOKS = 257
+
+
+def distort(
+    scene: Tensor,
+    *,
+    radial: Tensor | Sequence[float] = (),
+    magnification: Tensor | Sequence[float] | None = None,
+    boundary: Surround = "replicate",
+) -> Tensor:
+    """Image a scene with radial distortion and lateral colour; light is moved, not made.
+
+    The pixel at radius r from the middle sees the scene at ``r (1 + k1 r^2 + k2 r^4 + ...) / m_c``
+    (Brown's polynomial, Photogramm. Eng. 32:444, 1966, from image to scene, so that none is to be
+    inverted). The radius is 1 at the corner. Positive terms are a barrel, negative ones a
+    pincushion. A part of the scene that is imaged smaller is brighter, by the ratio of the areas:
+    the sum over a picture is that of the part of the scene that it shows.
+
+    Parameters
+    ----------
+    scene : Tensor ``[B, C, H, W]``
+        Linear light, without distortion.
+    radial : Tensor ``[K]`` or a sequence
+        ``k1, k2, ...``; :func:`distortion_fit` finds those of a lens.
+    magnification : Tensor ``[C]`` or a sequence, optional
+        Size of each channel's image; 1 by default. Channels that differ have lateral colour.
+    boundary : {"zero", "replicate"}
+        What lies outside of the scene, where a barrel looks.
+
+    Returns
+    -------
+    Tensor ``[B, C, H, W]``
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything but real pictures ``[B, C, H, W]``, another boundary, magnifications that are
+        not positive or not one a channel, and a polynomial that folds: two places of the picture
+        would see one point of the scene.
+
+    Notes
+    -----
+    Between the pixels of the scene it is linear, which never makes light but takes contrast: half
+    way between two of them ``cos(pi f)`` is left at f cycles/pixel. Half precision is computed, and
+    returned, in float32, also under autocast.
+    """
+    check_real("scene", scene, "[B, C, H, W]")
+    if scene.ndim != 4:
+        raise ValueError(f"scene must be [B, C, H, W], not {tuple(scene.shape)}")
+    if boundary not in _PADDING:
+        raise ValueError(f"boundary must be one of {get_args(Surround)}, not {boundary!r}")
+    channels = scene.shape[1]
+    terms = _terms(radial)
+    scales = _scales(magnification, channels)
+    _check_monotone(terms)
+    with torch.autocast(scene.device.type, enabled=False):
+        if scene.dtype != torch.float64:
+            scene = scene.float()
+        terms, scales = terms.to(scene), scales.to(scene)
+        y, x = _places(scene.shape[-2], scene.shape[-1], scene)
+        square = y.square() + x.square()
+        stretch, slope = _polynomial(terms, square)
+        # [C, H, W, 2], in the units of grid_sample.
+        places = torch.stack(torch.broadcast_tensors(x, y), -1)
+        half = places.new_tensor(_half_sides(*scene.shape[-2:]))
+        ratio = (stretch / scales[:, None, None])[..., None]
+        grid = places / half * ratio
+        seen = functional.grid_sample(
+            scene.transpose(0, 1),
+            grid,
+            mode="bilinear",
+            padding_mode=_PADDING[boundary],
+            align_corners=False,
+        ).transpose(0, 1)
+        return seen * (stretch * slope / scales.square()[:, None, None])
+
+
+def distortion_fit(ideal: Tensor, real: Tensor, *, terms: int = 3) -> Tensor:
+    """Coefficients for :func:`distort` from a table of a lens: least squares.
+
+    Parameters
+    ----------
+    ideal, real : Tensor ``[N]``
+        Heights of image points without and with distortion, in any unit, from the axis to the
+        corner of the picture, which is the last of ``real``.
+    terms : int
+        How many coefficients.
+
+    Returns
+    -------
+    Tensor ``[terms]``
+        ``k1, k2, ...``.
+
+    Raises
+    ------
+    ValueError
+        For tables that do not fit together, or are shorter than the terms.
+    """
+    fits = ideal.shape == real.shape and ideal.ndim == 1 and len(ideal) >= terms >= 1
+    if not fits or not (ideal.is_floating_point() and real.is_floating_point()):
+        raise ValueError(
+            f"ideal and real must be real [N] with N of at least terms = {terms}, not "
+            f"{tuple(ideal.shape)} and {tuple(real.shape)}"
+        )
+    check_between("ideal", ideal, 0, math.inf, "any unit")
+    check_between("real", real, 0, math.inf, "any unit")
+    radius = real.double() / real[-1]
+    powers = radius[:, None] ** (2 * torch.arange(1, terms + 1, device=real.device) + 1)
+    wanted = ideal.double() / real[-1] - radius
+    return torch.linalg.lstsq(powers, wanted[:, None]).solution[:, 0].to(ideal.dtype)
+
+
+def relative_illumination(
+    size: int | tuple[int, int],
+    *,
+    half_field: float | Tensor,
+    radial: Tensor | Sequence[float] = (),
+) -> Tensor:
+    """The law of the fourth power of the cosine.
+
+    ``cos^4(theta)`` with ``tan(theta) = r_scene tan(half_field)``: the obliquity of the pupil and
+    of the sensor, and the square of the longer way (Reiss, J. Opt. Soc. Am. 35:283, 1945). The
+    areas that :func:`distort` counts belong to it: together they are ``sin(theta) cos(theta) /
+    theta`` for a fisheye, ``r = f theta``.
+
+    Parameters
+    ----------
+    size : int or (int, int), pixels
+        Height and width of the picture.
+    half_field : float or scalar Tensor, radians
+        Angle from the axis of a corner of the scene, below a right angle.
+    radial : Tensor ``[K]`` or a sequence
+        Of a lens with distortion, as in :func:`distort`.
+
+    Returns
+    -------
+    Tensor ``[H, W]``, in 0..1
+
+    Raises
+    ------
+    ValueError
+        For another size, angle or terms.
+    """
+    height, width = image_size(size)
+    angle = as_real("half_field", half_field)
+    check_between("half_field", angle, 0, 1.57, "radians")
+    terms = _terms(radial).to(angle)
+    y, x = _places(height, width, angle)
+    square = y.square() + x.square()
+    stretch, _ = _polynomial(terms, square)
+    return (1 + square * stretch.square() * angle.tan().square()).pow(-2)
+
+
+class Projection(nn.Module):
+    """Distortion, lateral colour and falloff of a lens, for :class:`optics.IncoherentImaging`.
+
+    Parameters
+    ----------
+    radial, magnification : Tensor or sequence
+        As in :func:`distort`; parameters are trained.
+    half_field : float or Tensor, radians
+        As in :func:`relative_illumination`; 0 has no falloff.
+    flat_field : Tensor ``[H, W]`` or ``[C, H, W]``, optional
+        Relative illumination in 0..1 besides, such as a measured one.
+    boundary : str
+        As in :func:`distort`.
+
+    Raises
+    ------
+    ValueError
+        As the functions; for a flat field that is not in 0..1.
+    """
+
+    radial: Tensor
+    magnification: Tensor | None
+    half_field: Tensor
+    flat_field: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        radial: Tensor | Sequence[float] = (),
+        magnification: Tensor | Sequence[float] | None = None,
+        half_field: float | Tensor = 0.0,
+        flat_field: Tensor | None = None,
+        boundary: Surround = "replicate",
+    ) -> None:
+        super().__init__()
+        if boundary not in _PADDING:
+            raise ValueError(f"boundary must be one of {get_args(Surround)}, not {boundary!r}")
+        terms = _terms(radial)
+        _check_monotone(terms)
+        angle = as_real("half_field", half_field)
+        check_between("half_field", angle, 0, 1.57, "radians")
+        if magnification is not None and not isinstance(magnification, Tensor):
+            magnification = _scales(magnification, None).to(torch.get_default_dtype())
+        elif magnification is not None:
+            magnification = _scales(magnification, None)
+        if flat_field is not None:
+            check_real("flat_field", flat_field, "[H, W] or [C, H, W]")
+            check_between("flat_field", flat_field, 0, 1, "relative illumination")
+        own = torch.get_default_dtype()
+        hold(self, "radial", terms if isinstance(radial, Tensor) else terms.to(own))
+        hold(self, "magnification", magnification)
+        hold(self, "half_field", angle)
+        hold(self, "flat_field", flat_field)
+        self.boundary: Surround = boundary
+
+    def forward(self, scene: Tensor) -> Tensor:
+        """Put each point of ``scene [B, C, H, W]`` into its place, see :func:`distort`."""
+        if self.magnification is None and len(self.radial) == 0:
+            return scene
+        return distort(
+            scene, radial=self.radial, magnification=self.magnification, boundary=self.boundary
+        )
+
+    def illumination(self, size: tuple[int, int]) -> Tensor:
+        """Relative illumination of a picture.
+
+        Parameters
+        ----------
+        size : (int, int), pixels
+            Height and width.
+
+        Returns
+        -------
+        Tensor ``[H, W]``, or ``[C, H, W]`` of such a flat field
+
+        Raises
+        ------
+        ValueError
+            When the flat field has another size.
+        """
+        falloff = relative_illumination(size, half_field=self.half_field, radial=self.radial)
+        if self.flat_field is None:
+            return falloff
+        if self.flat_field.shape[-2:] != tuple(size):
+            raise ValueError(
+                f"the flat field has {tuple(self.flat_field.shape[-2:])} pixels, the picture "
+                f"{tuple(size)}"
+            )
+        return falloff * self.flat_field
+
+    def extra_repr(self) -> str:
+        """Name the boundary."""
+        return f"boundary={self.boundary!r}"
+
+
+def _numbers(given: Tensor | Sequence[float]) -> Tensor:
+    if isinstance(given, Tensor):
+        return given
+    return torch.tensor([float(number) for number in given], dtype=torch.float64)
+
+
+def _terms(radial: Tensor | Sequence[float]) -> Tensor:
+    terms = as_real("radial", _numbers(radial))
+    if terms.ndim != 1:
+        raise ValueError(f"radial must be [K], the terms k1, k2, ..., not {tuple(terms.shape)}")
+    check_finite("radial", terms.detach())
+    return terms
+
+
+def _scales(magnification: Tensor | Sequence[float] | None, channels: int | None) -> Tensor:
+    if magnification is None:
+        return torch.ones(channels or 1)
+    scales = as_real("magnification", _numbers(magnification))
+    if scales.ndim != 1 or (channels is not None and len(scales) not in (1, channels)):
+        raise ValueError(
+            f"magnification must be [C], one for each of the {channels or 'scene'}'s channels, not "
+            f"{tuple(scales.shape)}"
+        )
+    check_between("magnification", scales.detach(), 1e-3, 1e3, "")
+    return scales
+
+
+def _check_monotone(terms: Tensor) -> None:
+    if not looked_at(terms) or len(terms) == 0:
+        return
+    square = torch.linspace(0, 1, _LOOKS, dtype=torch.float64).square()
+    stretch, slope = _polynomial(terms.detach().double(), square)
+    if bool(((stretch <= 0) | (slope <= 0)).any()):
+        raise ValueError(
+            f"radial = {terms.detach().tolist()} folds the picture over: r (1 + k1 r^2 + ...) must "
+            "grow from the middle to the corner, r = 1"
+        )
+
+
+def _polynomial(terms: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
+    """``1 + k1 r^2 + ...`` and the slope of r times that, from the square of the radius."""
+    stretch, slope = torch.ones_like(square), torch.ones_like(square)
+    power = torch.ones_like(square)
+    for number, term in enumerate(terms.unbind(), start=1):
+        power = power * square
+        stretch = stretch + term * power
+        slope = slope + (2 * number + 1) * term * power
+    return stretch, slope
+
+
+def _half_sides(height: int, width: int) -> tuple[float, float]:
+    """Half of the width and of the height, in half diagonals."""
+    diagonal = math.hypot(height, width)
+    return width / diagonal, height / diagonal
+
+
+def _places(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows ``[H, 1]`` and columns ``[W]`` from the middle, in half diagonals."""
+    unit = 2 / math.hypot(height, width)
+    own = {"device": like.device, "dtype": like.dtype}
+    y = (torch.arange(height, **own) - (height - 1) / 2) * unit
+    x = (torch.arange(width, **own) - (width - 1) / 2) * unit
+    return y[:, None], x
