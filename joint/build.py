@@ -1,5 +1,6 @@
 """From a configuration to scenes, a system, and a saved run brought back."""
 
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ from .training import Training
 
 __all__ = [
     "Trained",
+    "as_begun",
     "build_data",
     "build_split",
     "build_system",
@@ -58,6 +60,7 @@ def build_data(config: DataConfig, *, progress: bool = False) -> classify.Lesion
                 blur=config.blur,
                 wavelengths=config.wavelengths,
                 bit_depth=config.bit_depth,
+                encoding=config.encoding,
                 progress=progress,
             )
         case HAM10000Config():
@@ -84,12 +87,38 @@ def build_data(config: DataConfig, *, progress: bool = False) -> classify.Lesion
                 config.root,
                 image_size=config.image_size,
                 geometry=config.geometry,
+                bit_depth=config.bit_depth,
+                white_level=config.white_level,
+                encoding=config.encoding,
                 progress=progress,
             )
         case MedMNISTConfig():
-            return classify.MedMNIST(config.path, part="all", image_size=config.image_size)
+            return classify.MedMNIST(
+                config.path, part="all", image_size=config.image_size, encoding=config.encoding
+            )
         case SceneFileConfig():
             return classify.SceneFile(config.path)
+
+
+def as_begun(
+    dataset: classify.LesionDataset, config: RunConfig, directory: Path | str
+) -> classify.LesionDataset:
+    """The scenes of a run that has begun, taken for what its system took them for.
+
+    Before data sets said what their codes are, a system of linear light took sRGB codes for light,
+    and no run of today does. Such a run goes on, and is judged, as it was trained; a warning says
+    so.
+    """
+    taken = config.system.encoding
+    if dataset.encoding in (None, taken):
+        return dataset
+    warnings.warn(
+        f"the run in {directory} takes its {dataset.encoding} scenes for {taken} ones, as was "
+        "possible when it began, and goes on to: its optics see other light than was there. "
+        f"Train anew with system.encoding={dataset.encoding!r}",
+        stacklevel=3,
+    )
+    return dataset.taken_as(taken)
 
 
 def build_split(config: RunConfig, dataset: classify.LesionDataset) -> classify.Split:
@@ -266,11 +295,17 @@ def load_run(
     ------
     ConfigError, CheckpointError
         When the folder lacks one of them, or they do not belong together.
+
+    Warns
+    -----
+    UserWarning
+        When the run is of a time when data sets did not say what their codes are, and its system
+        took them for something else: here it still does.
     """
     directory = Path(directory)
     config = load_config(directory)
     trained = load_trained(directory, config.training)
-    dataset = build_data(config.data if data is None else data)
+    dataset = as_begun(build_data(config.data if data is None else data), config, directory)
     parts = build_split(config, dataset)
     if _identity(trained.head).get("train") != parts.train.fingerprint:
         raise CheckpointError(

@@ -5,8 +5,8 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +18,7 @@ import tyro
 from classify import LesionDataset, Split, TauChoice, audit, choose_tau, log_prior
 from classify.judged import check_metric
 
-from .build import build_data, build_split, load_codec, load_run
+from .build import as_begun, build_data, build_split, build_system, load_codec, load_run
 from .checkpoint import CheckpointError
 from .complete import complete_run, earlier, trained_stages
 from .config import ConfigError, RunConfig, data_config, load_config
@@ -39,6 +39,7 @@ from .options import (
 )
 from .parallel import is_loss, launched, rank
 from .picture import compress_file, decompress_file
+from .preflight import check_run
 from .run import TrainingDiverged
 from .stop import StopRequest, graceful_stop
 
@@ -137,6 +138,7 @@ def _train(arguments: Sequence[str]) -> int:
             _log_again(options, folder)
         return _show_result(options, folder)
     with (
+        _gone_if_empty(folder),
         _tensorboard(options, folder) as log,
         launched(options.device) as device,
         graceful_stop(notice=_STOPPING) as stop,
@@ -154,6 +156,18 @@ def _train(arguments: Sequence[str]) -> int:
         again = f"lens2label train --output {folder}{same} --resume"
         print(f"stopped by {stop.reason} and saved; to go on: {again}")
     return 0
+
+
+@contextmanager
+def _gone_if_empty(folder: Path) -> Iterator[None]:
+    """Take a folder that was made for a run away again, when the run was refused."""
+    there = folder.exists()
+    try:
+        yield
+    finally:
+        if not there:
+            with suppress(OSError):  # there is something in it, or it was never made
+                folder.rmdir()
 
 
 def _tensorboard(
@@ -194,10 +208,16 @@ def _train_held(
 ) -> None:
     """Complete the run of a folder that is held, or leave it saved when stopped."""
     loud = not (options.quiet or options.json or rank())
-    config = earlier(run, _asked_for(options), resume=options.resume) or options.run
-    parts = build_split(config, build_data(config.data, progress=loud))
+    begun = earlier(run, _asked_for(options), resume=options.resume)
+    config = begun or options.run
+    dataset = build_data(config.data, progress=loud)
+    if begun is not None:
+        dataset = as_begun(dataset, config, run.path)
+    parts = build_split(config, dataset)
     if loud:
         print(parts)
+    if begun is None:  # before there is anything of it in the folder
+        _check_new(config, parts, device)
     start, source = None, {}
     if options.start is not None:
         start = trained_stages(options.start, parts, options.start_stages or None)
@@ -220,6 +240,18 @@ def _train_held(
         if not is_loss(error):  # the one that was lost has said why, or cannot
             run.fail(error)
         raise
+
+
+def _check_new(config: RunConfig, parts: Split, device: torch.device) -> None:
+    """Refuse what cannot be trained, see :func:`joint.preflight.check_run`."""
+    train = parts.train
+    system = build_system(
+        config.system,
+        image_size=train.image_size,
+        channels=train.channels,
+        classes=len(train.classes),
+    )
+    check_run(system.to(device), train, parts.validation, config.objective, config.training)
 
 
 def _check_run(folder: Path) -> None:

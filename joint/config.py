@@ -80,6 +80,8 @@ class PhantomConfig(Settings):
     """Bands of a spectral camera in metres; red, green and blue by default."""
     bit_depth: Literal[8, 16] = added(8)
     """Of the codes; 8 bits err as much as the shot noise of 150 000 photons."""
+    encoding: Encoding = added("srgb")
+    """Codes by the curve of sRGB, or linear: proportional to light."""
     seed: int = Field(default=0, ge=0)
     """Source of the pictures."""
 
@@ -128,6 +130,14 @@ class ClassFolders(Settings):
     """Pixels along a side."""
     geometry: Literal["crop", "squeeze"] = "crop"
     """Central square with isotropic pixels, or the whole frame squeezed to a square."""
+    bit_depth: Literal[8, 16] | None = added(None)
+    """16 keeps all bits of files that have as many; 8 reduces them, and so does the default, with a
+    warning."""
+    white_level: int = added(65535, ge=1, le=65535)
+    """Code of pictures of 16 bits that is white, such as 4095 for those of a camera of 12 bits."""
+    encoding: Encoding | None = added(None)
+    """What the codes are: srgb, or linear, proportional to light; by default sRGB for 8 bits, and
+    for 16, or with a white level, what the system takes them for."""
 
 
 class MedMNISTConfig(Settings):
@@ -138,6 +148,9 @@ class MedMNISTConfig(Settings):
     """The .npz file."""
     image_size: int | None = Field(default=None, ge=8, le=1024)
     """Pixels along a side; the file's own by default."""
+    encoding: Encoding | None = added(None)
+    """What the codes are: srgb, or linear, proportional to light; by default sRGB for colour
+    pictures, and for grey ones what the system takes them for."""
 
 
 class SceneFileConfig(Settings):

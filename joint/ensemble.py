@@ -211,8 +211,10 @@ class _Stack:
             ]
             logits = self._through("classifier", handed, batches)
             outputs = [
-                SystemOutput(batch.scenes, *measured[k], coded[k], handed[k], logits[k])
-                for k, batch in enumerate(batches)
+                SystemOutput(
+                    batch.scenes, *measured[k], coded[k], handed[k], logits[k], system.encoding
+                )
+                for k, (system, batch) in enumerate(zip(self.systems, batches, strict=True))
             ]
             losses = [
                 objective(output, batch.labels, counts=counts, epoch=epoch)

@@ -320,7 +320,8 @@ def check_encoding(system: ImagingSystem, dataset: LesionDataset) -> None:
         raise ValueError(
             f"the scenes are {_MEANT[dataset.encoding]} and the system takes them for "
             f"{_MEANT[system.encoding]}: build it with encoding={dataset.encoding!r} "
-            f"(--system.encoding {dataset.encoding})"
+            f"(--system.encoding {dataset.encoding}). If that is not what they are, say so where "
+            f"they are loaded, or with taken_as({system.encoding!r})"
         )
 
 

@@ -252,8 +252,8 @@ def optimal_figure(
     axes = figure.subplots(2, len(found), squeeze=False)
     for (upper, lower), (name, each) in zip(axes.T, found.items(), strict=True):
         best = int(each.best[-1].argmax())
-        draw_picture(upper, each.scenes[best])
-        draw_picture(lower, each.handed[best])
+        draw_picture(upper, as_codes(each.scenes[best], each.encoding))
+        draw_picture(lower, as_codes(each.handed[best], each.encoding))
         upper.set_title(name, fontsize=9)
         guess = int(each.logits[best].argmax())
         chance = float(each.logits[best].softmax(0)[each.target])

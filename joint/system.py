@@ -67,6 +67,8 @@ class SystemOutput:
     """What the classifier is handed ``[B, C', H, W]``: the reconstruction, or the measurement."""
     logits: Tensor | None
     """Class scores ``[B, K]``."""
+    encoding: Encoding = "srgb"
+    """What scene, measurement and reconstruction are."""
 
 
 class ImagingSystem(nn.Module):
@@ -102,7 +104,8 @@ class ImagingSystem(nn.Module):
     TypeError
         For a stage that is no module, or lacks what makes it one of its kind.
     ValueError
-        When the channels of two neighbours do not fit, or for an unknown encoding.
+        When the channels of two neighbours do not fit, for an unknown encoding, or for a front end
+        that restores what a sensor has binned.
     """
 
     def __init__(
@@ -129,6 +132,8 @@ class ImagingSystem(nn.Module):
             ("codec", "channels", codec),
             ("classifier", "in_channels", classifier),
         )
+        if getattr(front_end, "restoration", None) is not None and sensor is not None:
+            _check_pixels(sensor)
 
     def extra_repr(self) -> str:
         """Name what is not a module."""
@@ -182,6 +187,7 @@ class ImagingSystem(nn.Module):
             coded=coded,
             handed=handed,
             logits=logits,
+            encoding=self.encoding,
         )
 
     def measure(
@@ -320,6 +326,16 @@ def _check_stage(name: Stage, stage: object) -> None:
         raise TypeError(
             f"{name} must be {kind}, and {type(stage).__name__} has no {', no '.join(missing)}: "
             f"{remedy}"
+        )
+
+
+def _check_pixels(sensor: Sensor) -> None:
+    """Refuse to undo a blur on pixels that its PSF does not know."""
+    if getattr(sensor, "binning", 1) > 1:
+        raise ValueError(
+            f"the front end restores by the PSF at the pixels of the scene, and the sensor bins "
+            f"{sensor.binning} x {sensor.binning} of them: leave out the restoration or the "
+            "binning"
         )
 
 

@@ -3,10 +3,10 @@
 Files: ``dataset`` what every loader returns, ``arrays`` what it may hold · ``ham10000``, ``isic``,
 ``folder``, ``medmnist``, ``scene_file``, ``phantom`` the sources · ``split`` parts that share no
 lesion · ``audit`` duplicates, leaks and contradictions · ``near`` pictures that look alike ·
-``archive`` files in folders and zips · ``decode`` files to arrays · ``cache`` decoded arrays on
-disk. A phantom: ``draws`` numbers by picture, ``canvas`` how it is drawn, ``lesion`` and its
-``structures`` what it consists of, ``skin`` and ``haemoglobin`` how it reflects light, ``scene``
-people, hair and camera.
+``archive`` files in folders and zips · ``decode`` files to arrays, ``sixteen`` with all their bits
+· ``cache`` decoded arrays on disk. A phantom: ``draws`` numbers by picture, ``canvas`` how it is
+drawn, ``lesion`` and its ``structures`` what it consists of, ``skin`` and ``haemoglobin`` how it
+reflects light, ``scene`` people, hair and camera.
 """
 
 from .arrays import as_levels

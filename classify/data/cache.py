@@ -38,6 +38,7 @@ CacheOption: TypeAlias = str | os.PathLike[str] | Literal[False] | None
 # Raise it when a decoder or the layout below changes: old entries are then never opened.
 _VERSION = 1
 _SAMPLES, _SAMPLE = 64, 1 << 20  # blocks of a file that its checksum covers, and their bytes
+_CODE = np.dtype(np.uint8)
 _STALE = 24 * 3600  # seconds after which an unfinished entry that nobody holds is a dead one's
 
 
@@ -45,7 +46,7 @@ class Pixels(NamedTuple):
     """What was decoded."""
 
     images: Tensor
-    """uint8 ``[N, 3, S, S]``."""
+    """uint8 or uint16 ``[N, 3, S, S]``."""
     masks: Tensor | None
     """uint8 ``[N, S, S]``, 1 on the lesion; None where no image has one."""
     has_mask: Tensor | None
@@ -91,6 +92,8 @@ def load_pixels(
     name = f"{decoder.geometry}{decoder.image_size}-{_key(identifiers, members)}"
     if decoder.white_level != Decoder.white_level:
         name += f"-{decoder.white_level}"
+    if decoder.bit_depth == 16:
+        name += "-16bit"
     places = _places(archive.root, cache)
     for place in places:
         if pixels := _opened(place / name):
@@ -137,7 +140,7 @@ def _places(root: Path, cache: CacheOption) -> list[Path]:
 
 
 def _bytes_needed(pictures: Sequence[Picture], decoder: Decoder) -> int:
-    planes = 3 + any(picture.mask for picture in pictures)
+    planes = 3 * decoder.dtype.itemsize + any(picture.mask for picture in pictures)
     return len(pictures) * planes * decoder.image_size**2
 
 
@@ -245,7 +248,7 @@ def _in_memory(
     images, masks = BytesIO(), BytesIO() if has_mask.any() else None
     digest = _stream(decoded, np.zeros((size, size), np.uint8), images, masks)
     return _as_pixels(
-        np.frombuffer(images.getbuffer(), np.uint8).reshape(-1, 3, size, size),
+        np.frombuffer(images.getbuffer(), decoder.dtype).reshape(-1, 3, size, size),
         None if masks is None else np.frombuffer(masks.getbuffer(), np.uint8),
         has_mask,
         digest,
@@ -277,7 +280,8 @@ def _write(
     """Fill the folder of an entry: arrays first, then the manifest, all of it on the disk."""
     size, has_mask = decoder.image_size, _has_mask(pictures)
     with ExitStack() as files:
-        images = _array_file(files, draft / "images.npy", (len(pictures), 3, size, size))
+        shape = (len(pictures), 3, size, size)
+        images = _array_file(files, draft / "images.npy", shape, decoder.dtype)
         masks = None
         if has_mask.any():
             masks = _array_file(files, draft / "masks.npy", (len(pictures), size, size))
@@ -295,9 +299,11 @@ def _write(
         _flush(path)
 
 
-def _array_file(files: ExitStack, path: Path, shape: tuple[int, ...]) -> IO[bytes]:
+def _array_file(
+    files: ExitStack, path: Path, shape: tuple[int, ...], dtype: np.dtype = _CODE
+) -> IO[bytes]:
     file = files.enter_context(path.open("xb"))
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
     return file
 

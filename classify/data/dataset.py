@@ -9,7 +9,7 @@ import json
 import operator
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias, final, get_args
 
@@ -37,6 +37,7 @@ __all__ = [
     "LesionDataset",
     "SceneEncoding",
     "check_classes",
+    "check_scene_encoding",
     "content_hash",
 ]
 
@@ -134,8 +135,7 @@ class LesionDataset:
     ) -> None:
         images = as_tensor(images)
         check_images(images)
-        if encoding is not None and encoding not in get_args(SceneEncoding):
-            raise ValueError(f"encoding must be 'srgb', 'linear' or None, got {encoding!r}")
+        check_scene_encoding(encoding)
         count = len(images)
         names = as_names(identifiers, "identifiers", count)
         if len(set(names)) < count:
@@ -162,6 +162,7 @@ class LesionDataset:
             has_mask=has_mask,
             metadata=columns,
             encoding=encoding,
+            hashed_encoding=encoding,
             given_fingerprint=fingerprint,
         )
         self._rows = torch.arange(count)
@@ -335,12 +336,66 @@ class LesionDataset:
             )
         return self._view(self._arrays, rows)
 
+    def taken_as(self, encoding: SceneEncoding | None) -> "LesionDataset":
+        """Show the same codes, said to be of another ``encoding`` than their source could know.
+
+        For light in files that others fill with sRGB. The identity stays: it is the same content.
+
+        Raises
+        ------
+        ValueError
+            When the encoding is unknown.
+        """
+        check_scene_encoding(encoding)
+        return self._view(self._arrays.taken_as(encoding), self._rows)
+
+    def redrawn(self, images: Array, *, masks: Array | None = None) -> "LesionDataset":
+        """Give each row another picture; its label, names, columns and encoding stay.
+
+        Parameters
+        ----------
+        images : Tensor or array, uint8 or uint16 ``[N, C, H, W]``
+            Of any size.
+        masks : Tensor or array, bool or uint8 ``[N, H, W]``, optional
+            Of these pictures; without, they have none.
+
+        Raises
+        ------
+        ValueError
+            When they do not fit the rows.
+        """
+        if len(images) != len(self):
+            raise ValueError(f"{len(self)} rows need as many images, got {len(images)}")
+        made = LesionDataset(
+            images=images,
+            labels=self.labels,
+            groups=self.groups,
+            identifiers=self.identifiers,
+            classes=self.classes,
+            masks=masks,
+            metadata=self.metadata,
+            encoding=self._arrays.hashed_encoding,
+        )
+        return made.taken_as(self.encoding)
+
     def shared(self, other: "LesionDataset") -> tuple[str, ...]:
         """Names of the pictures that ``other`` shows too, where both are parts of one data set."""
-        if self._arrays is not other._arrays:
+        if self._arrays.identifiers is not other._arrays.identifiers:
             return ()
         rows = self._rows[torch.isin(self._rows, other._rows)]
         return tuple(self._arrays.identifiers[row] for row in rows.tolist())
+
+
+def check_scene_encoding(encoding: SceneEncoding | None) -> None:
+    """Refuse an ``encoding`` that is unknown.
+
+    Raises
+    ------
+    ValueError
+        When it is neither of the two, nor None.
+    """
+    if encoding is not None and encoding not in get_args(SceneEncoding):
+        raise ValueError(f"encoding must be 'srgb', 'linear' or None, got {encoding!r}")
 
 
 def check_classes(dataset: LesionDataset) -> None:
@@ -381,7 +436,13 @@ class _Arrays:
     has_mask: Tensor
     metadata: dict[str, np.ndarray]
     encoding: SceneEncoding | None
+    hashed_encoding: SceneEncoding | None
+    """What it was when the arrays were put together: it is a part of their identity."""
     given_fingerprint: str
+
+    def taken_as(self, encoding: SceneEncoding | None) -> "_Arrays":
+        known = self.given_fingerprint or vars(self).get("fingerprint", "")
+        return replace(self, encoding=encoding, given_fingerprint=known)
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickled uint16 tensor cannot be read (torch 2.15); its bits can, and say the same.
@@ -413,6 +474,6 @@ class _Arrays:
             self.groups,
             self.identifiers,
             # What was hashed before there were these two stays as it was.
-            *([] if self.encoding is None else [self.encoding]),
+            *([] if self.hashed_encoding is None else [self.hashed_encoding]),
             *([] if self.images.dtype == torch.uint8 else [str(self.images.dtype)]),
         )

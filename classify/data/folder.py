@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Sequence
+from typing import Literal
 
 from .archive import Archive, Member, listed, passed_over
 from .cache import CacheOption, load_pixels
-from .dataset import LesionDataset, content_hash
+from .dataset import LesionDataset, SceneEncoding, check_scene_encoding, content_hash
 from .decode import SUFFIXES, Decoder, Geometry, Picture
 
 __all__ = ["ImageFolder"]
@@ -17,7 +18,9 @@ def ImageFolder(
     image_size: int = 128,
     geometry: Geometry = "crop",
     classes: Sequence[str] | None = None,
+    bit_depth: Literal[8, 16] | None = None,
     white_level: int = Decoder.white_level,
+    encoding: SceneEncoding | None = None,
     cache: CacheOption = None,
     workers: int | None = None,
     progress: bool = True,
@@ -39,9 +42,17 @@ def ImageFolder(
         The centred square of the frame, or the whole frame squeezed into one.
     classes : sequence of str, optional
         The class folders in the order that labels shall have; sorted by default.
+    bit_depth : {8, 16}, optional
+        Of the codes. 16 keeps those of PNG and TIFF files, grey or in colour, and refuses files of
+        another depth; grey pictures have three equal channels either way. 8 reduces them, and so
+        does the default, with a warning.
     white_level : int
-        Code of grey pictures of 16 bits that is white: 4095 for those of a camera of 12 bits, whose
-        codes lie in the low ones. All become 8 bits.
+        Code of pictures of 16 bits that is white: 4095 for those of a camera of 12 bits, whose
+        codes lie in the low ones. Of pictures that are reduced to 8 bits, of grey ones.
+    encoding : {"srgb", "linear"}, optional
+        What the codes are, see :class:`LesionDataset`. By default those of 8 bits are sRGB, as of
+        picture files; with ``bit_depth=16`` or a ``white_level`` they may be a camera's raw data,
+        and nothing is said.
     cache, workers, progress
         As for :func:`HAM10000`.
 
@@ -55,17 +66,21 @@ def ImageFolder(
         When ``root`` does not exist.
     ValueError
         When there are no class folders, one of them has no picture, ``classes`` names others, or
-        pictures cannot be used: all of them by name.
+        pictures cannot be used: all of them by name. When an option is unknown.
     OSError
         When the cache cannot be written.
     """
+    check_scene_encoding(encoding)
     decoder = Decoder(
         image_size=image_size,
         geometry=geometry,
         workers=workers,
         progress=progress,
         white_level=white_level,
+        bit_depth=bit_depth,
     )
+    if encoding is None and bit_depth != 16 and white_level == Decoder.white_level:
+        encoding = "srgb"
     with Archive(root) as archive:
         by_class = _by_class(archive)
         names = _class_names(archive, by_class, classes)
@@ -88,7 +103,7 @@ def ImageFolder(
         identifiers=identifiers,
         classes=names,
         fingerprint=content_hash(pixels.digest, names, labels, identifiers),
-    )
+    ).taken_as(encoding)
 
 
 def _by_class(archive: Archive) -> dict[str, list[Member]]:

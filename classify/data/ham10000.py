@@ -69,7 +69,8 @@ def HAM10000(
     -------
     LesionDataset
         ``groups`` are lesions; ``metadata`` has ``lesion_id``, ``dx_type``, ``age`` (years, NaN
-        where unknown), ``sex``, ``localization`` and whatever further columns there are.
+        where unknown), ``sex``, ``localization`` and whatever further columns there are. The codes
+        are sRGB.
 
     Raises
     ------
@@ -88,7 +89,9 @@ def HAM10000(
     .. [2] Abhishek, Jain, Hamarneh, "Investigating the quality of DermaMNIST and Fitzpatrick17k",
        Sci Data 12:196 (2025).
     """
-    decoder = Decoder(image_size=image_size, geometry=geometry, workers=workers, progress=progress)
+    decoder = Decoder(
+        image_size=image_size, geometry=geometry, workers=workers, progress=progress, bit_depth=8
+    )
     with Archive(root) as archive:
         table = _read_metadata(archive)
         groups = _merged(table, duplicates)
@@ -118,7 +121,7 @@ def HAM10000(
             for name, column in table.items()
         },
         fingerprint=content_hash(pixels.digest, LESION_CLASSES, labels, groups, identifiers),
-    )
+    ).taken_as("srgb")
 
 
 def _read_metadata(archive: Archive) -> Table:

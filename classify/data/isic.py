@@ -82,7 +82,7 @@ def ISIC(
     LesionDataset
         ``classes`` are those of HAM10000, in its order, and in 2019 ``scc`` and, where an image
         has it, ``unk``. What 2019 calls AK (actinic keratosis) is ``akiec``. ``metadata`` has the
-        further columns; ``age_approx`` in years, NaN where unknown.
+        further columns; ``age_approx`` in years, NaN where unknown. The codes are sRGB.
 
     Raises
     ------
@@ -107,7 +107,9 @@ def ISIC(
        arXiv:1902.03368; https://challenge.isic-archive.com/data/#2018.
     .. [2] https://challenge.isic-archive.com/data/#2019.
     """
-    decoder = Decoder(image_size=image_size, geometry=geometry, workers=workers, progress=progress)
+    decoder = Decoder(
+        image_size=image_size, geometry=geometry, workers=workers, progress=progress, bit_depth=8
+    )
     with Archive(root) as archive:
         where, table = _one_table(archive, truth, "ground truth", _is_truth)
         names, diagnoses, classes = _diagnoses(table, where)
@@ -149,7 +151,7 @@ def ISIC(
         has_mask=pixels.has_mask,
         metadata={name: _as_column(name, cells) for name, cells in columns.items()},
         fingerprint=content_hash(pixels.digest, classes, labels, groups, identifiers),
-    )
+    ).taken_as("srgb")
 
 
 def _as_column(name: str, cells: Sequence[str]) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image
 
-from .dataset import LESION_CLASSES, LesionDataset
+from .dataset import LESION_CLASSES, LesionDataset, SceneEncoding, check_scene_encoding
 from .decode import Decoder, fit
 
 __all__ = ["MedMNIST"]
@@ -25,6 +25,7 @@ def MedMNIST(
     part: Part = "all",
     image_size: int | None = None,
     classes: Sequence[str] | None = None,
+    encoding: SceneEncoding | None = None,
 ) -> LesionDataset:
     """A two-dimensional, single-label MedMNIST file [1]_, such as ``dermamnist.npz``.
 
@@ -43,6 +44,9 @@ def MedMNIST(
     classes : sequence of str, optional
         Names of the classes; by default those of DermaMNIST (:data:`LESION_CLASSES`) for seven
         classes and "0", "1", ... otherwise.
+    encoding : {"srgb", "linear"}, optional
+        What the codes are. By default those of colour pictures are sRGB, and of grey ones nothing
+        is said: they are X-rays, ultrasound and fluorescence as well, whose curve no file tells.
 
     Returns
     -------
@@ -54,7 +58,8 @@ def MedMNIST(
     FileNotFoundError
         When ``path`` does not exist.
     ValueError
-        When it is no MedMNIST file, has several labels for one picture, or is three-dimensional.
+        When it is no MedMNIST file, has several labels for one picture, or is three-dimensional;
+        when an option is unknown.
 
     References
     ----------
@@ -63,6 +68,7 @@ def MedMNIST(
     """
     if part not in get_args(Part):
         raise ValueError(f"part must be one of {', '.join(get_args(Part))}, got {part!r}")
+    check_scene_encoding(encoding)
     decoder = None if image_size is None else Decoder(image_size=image_size)
     parts = _read(Path(path).expanduser())
     kinds = 1 + max(int(labels.max(initial=0)) for _, labels in parts.values())
@@ -76,7 +82,7 @@ def MedMNIST(
         identifiers = [
             f"{name}/{number}" for name in chosen for number in range(len(parts[name][1]))
         ]
-        return LesionDataset(
+        dataset = LesionDataset(
             images=np.ascontiguousarray(
                 images.reshape(*images.shape[:3], -1).transpose(0, 3, 1, 2)
             ),
@@ -88,6 +94,9 @@ def MedMNIST(
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    if encoding is None and dataset.channels == 3:
+        encoding = "srgb"
+    return dataset.taken_as(encoding)
 
 
 def _resized(image: np.ndarray, decoder: Decoder) -> np.ndarray:

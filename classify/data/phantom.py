@@ -4,7 +4,7 @@ For testing pipelines, and for experiments that real pictures do not allow (the 
 another contrast, at other wavelengths); **not for clinical claims**::
 
     (seed, lesion) ─► outline, structures ─► melanin, blood, keratin ─► reflectance ─► lesion
-    (seed, picture) ─► pose, hair, light, camera ─────────────────────────────────────► sRGB codes
+    (seed, picture) ─► pose, hair, light, camera ─────────────────────────────────────► codes
 
 Around it: ``skin`` chromophores to light · ``draws`` numbers by counter · ``canvas`` noise,
 lattices, disks and lines in mm · ``structures`` what dermoscopy sees · ``lesion`` the recipes of
@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .dataset import LesionDataset, content_hash
+from .dataset import LesionDataset, SceneEncoding, content_hash
 from .draws import Draws, keys_of
 from .scene import Look, Scene, draw_scene, photograph
-from .skin import WAVELENGTHS, checked_wavelengths, srgb_codes
+from .skin import WAVELENGTHS, checked_wavelengths, light_codes, srgb_codes
 from .structures import STRUCTURES
 
 __all__ = ["SKIN_TYPES", "LesionPhantom", "PhantomMaps", "SkinType", "phantom_maps"]
@@ -73,7 +73,7 @@ class PhantomMaps(NamedTuple):
     """Names of the K structures."""
 
 
-def LesionPhantom(
+def LesionPhantom(  # noqa: PLR0913 - what a picture of skin depends on
     count: int = 1000,
     image_size: int = 128,
     *,
@@ -85,6 +85,7 @@ def LesionPhantom(
     blur: float = 0.0,
     wavelengths: Sequence[float] | None = None,
     bit_depth: Literal[8, 16] = 8,
+    encoding: SceneEncoding = "srgb",
     device: str | torch.device = "cpu",
     progress: bool = False,
 ) -> LesionDataset:
@@ -92,9 +93,9 @@ def LesionPhantom(
 
     Picture i is a function of ``seed``, i and the options, and of nothing else: a larger ``count``
     appends pictures and changes none, and another ``image_size``, ``contrast``, ``skin``,
-    ``blur`` or ``wavelengths`` shows the same lesions. Some lesions have several pictures, in
-    other poses and light, as often as in HAM10000. Contrast against the skin, colour and size are
-    those of HAM10000, class by class (``docs/phantom.md``).
+    ``blur``, ``wavelengths`` or ``encoding`` shows the same lesions. Some lesions have several
+    pictures, in other poses and light, as often as in HAM10000. Contrast against the skin, colour
+    and size are those of HAM10000, class by class (``docs/phantom.md``).
 
     Parameters
     ----------
@@ -123,6 +124,9 @@ def LesionPhantom(
     bit_depth : {8, 16}
         Of the codes. Rounding to 8 bits errs by 0.26 % of the light in white (RMS), as much as the
         shot noise of 150 000 photons; for as much light, or contrasts as faint, take 16.
+    encoding : {"srgb", "linear"}
+        What the codes are: by the curve of sRGB, those of more than three bands too, or, for a
+        system that takes light, proportional to it. Of dark skin 8 linear bits show little.
     device : str or torch.device
         Where the pictures are drawn. The lesions are the same on every device, and on one device
         the bits are; between devices, codes may differ by rounding.
@@ -135,9 +139,9 @@ def LesionPhantom(
         Codes ``[count, C, image_size, image_size]`` with masks (out to where the lesion has a
         quarter of its pigment, as a person would draw it) and the columns
         ``melanosome_fraction`` (of the skin), ``radius_mm`` and ``structures`` (names, joined by
-        "+") in ``metadata``. C is 3, sRGB, without ``wavelengths``; with them it is their number,
-        and a channel is reflectance against a white standard under the picture's light, encoded
-        by the curve of sRGB all the same.
+        "+") in ``metadata``. C is 3, the primaries of sRGB, without ``wavelengths``; with them it
+        is their number, and a channel is reflectance against a white standard under the picture's
+        light.
 
     Raises
     ------
@@ -160,6 +164,9 @@ def LesionPhantom(
         raise ValueError(f"count={count!r} is out of range; give at least 1")
     if bit_depth not in (8, 16):
         raise ValueError(f"bit_depth={bit_depth!r} is out of range; give 8 or 16")
+    if encoding not in ("srgb", "linear"):
+        raise ValueError(f"encoding={encoding!r} is unknown; give 'srgb' or 'linear'")
+    codes = srgb_codes if encoding == "srgb" else light_codes
     pictures = _lesions(count, seed, balance)
     channels = len(look.wavelengths or WAVELENGTHS)
     # NumPy's: torch writes single rows of uint8 alone.
@@ -168,7 +175,7 @@ def LesionPhantom(
     people, radii, structures = np.empty(count), np.empty(count), []
     with tqdm(total=count, unit="image", disable=None if progress else True) as bar:
         for rows, scene, draws in _scenes(pictures, range(count), look):
-            images[rows] = srgb_codes(photograph(scene, draws, look), bit_depth).cpu().numpy()
+            images[rows] = codes(photograph(scene, draws, look), bit_depth).cpu().numpy()
             masks[rows] = scene.mask.cpu().numpy()
             people[rows], radii[rows] = scene.people.cpu(), scene.radius.cpu()
             structures += [
@@ -178,6 +185,7 @@ def LesionPhantom(
             bar.update(len(rows))
     options = [count, image_size, seed, difficulty, contrast, balance, list(look.skin), blur]
     options += [] if bit_depth == 8 else [bit_depth]  # what was hashed before stays as it was
+    options += [] if encoding == "srgb" else [encoding]
     return LesionDataset(
         images=images,
         labels=[label for _, label in pictures],
@@ -186,7 +194,7 @@ def LesionPhantom(
         masks=masks,
         metadata={"melanosome_fraction": people, "radius_mm": radii, "structures": structures},
         fingerprint=content_hash("phantom", _VERSION, *options, look.wavelengths),
-    )
+    ).taken_as(encoding)
 
 
 def phantom_maps(

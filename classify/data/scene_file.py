@@ -1,9 +1,11 @@
 """Scenes of any size, depth and number of channels in one file of NumPy arrays."""
 
 import os
+import struct
 import uuid
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -12,13 +14,15 @@ from .dataset import LesionDataset
 __all__ = ["SceneFile", "save_scenes"]
 
 _NEEDED = ("images", "labels")
-_FURTHER = ("groups", "identifiers", "classes", "encoding", "masks", "has_mask")
+_FURTHER = ("groups", "identifiers", "classes", "channels", "encoding", "masks", "has_mask")
 _WORDS = ("groups", "identifiers", "classes", "encoding")
 _COLUMN = "metadata."
 # One damaged label must not cost a name for each class up to it.
 _MOST_CLASSES = 10_000
-# A picture of at most so many columns is one whose channels come last.
+# A picture of at most so many columns may be one whose channels come last.
 _CHANNELS = 4
+_LARGE = ("images", "masks")  # what is left in the file
+_LOCAL_HEAD, _LENGTHS = 30, 26  # bytes of a file's own head in a zip; where its lengths stand
 
 
 def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
@@ -30,7 +34,8 @@ def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
                  groups=patients, encoding="linear")
 
     Nothing is resized or reduced: pictures of 16 bits, of many bands and of oblong frames stay what
-    they are.
+    they are. Those of a file that is not compressed stay on the disk, too, and are read as they are
+    asked for; it is read through once, for its checksums.
 
     Parameters
     ----------
@@ -43,6 +48,8 @@ def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
         - ``groups``: str or int ``[N]``, the lesion or patient that a split must not divide; by
           default each picture is a group of its own,
         - ``identifiers``: str or int ``[N]``; by default numbers from 0,
+        - ``channels``: C, to be said of pictures of at most 4 columns and more channels than that:
+          they look like pictures whose channels come last,
         - ``encoding``: ``"srgb"`` or ``"linear"``, see :class:`LesionDataset`,
         - ``masks``: bool or uint8 ``[N, H, W]``, non-zero on the lesion, with ``has_mask``, bool
           ``[N]``, where some have none,
@@ -65,11 +72,7 @@ def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
     arrays = _read(path)
     images, labels = arrays["images"], arrays["labels"]
     try:
-        if images.ndim == 4 and images.shape[3] <= _CHANNELS < images.shape[1]:
-            raise ValueError(
-                f"images {list(images.shape)} seem to have their channels last; save "
-                "np.moveaxis(images, -1, 1)"
-            )
+        _check_layout(images, arrays.get("channels"))
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
             raise ValueError(
                 f"labels must be integers [N], got {labels.dtype} {list(labels.shape)}"
@@ -129,6 +132,8 @@ def save_scenes(dataset: LesionDataset, path: str | os.PathLike[str]) -> None:
         "identifiers": np.array(dataset.identifiers),
         "classes": np.array(dataset.classes),
     }
+    if _looks_turned(batch.images.numpy()):
+        arrays["channels"] = np.array(dataset.channels)
     if dataset.encoding is not None:
         arrays["encoding"] = np.array(dataset.encoding)
     if bool(dataset.has_mask.any()):
@@ -163,11 +168,15 @@ def _read(path: Path) -> dict[str, np.ndarray]:
                     f"it holds {', '.join(strange)}, which mean nothing here; the arrays are "
                     f"{', '.join(known)} and {_COLUMN}<name>"
                 )
-            arrays = {name: stored[name] for name in names}
+            mapped = _mapped(file, path)
+            arrays = {name: mapped[name] if name in mapped else stored[name] for name in names}
             if wrong := [n for n in names if not isinstance(arrays[n], np.ndarray)]:
                 raise ValueError(f"these are no arrays: {', '.join(wrong)}")
             if arrays.get("encoding", np.array("")).shape != ():
                 raise ValueError("encoding must be one word")
+            channels = arrays.get("channels", np.array(0))
+            if channels.shape != () or channels.dtype.kind not in "iu":
+                raise ValueError("channels must be one integer")
             for array in arrays.values():
                 if array.dtype.kind == "U":  # NumPy stores numbers, and not all of them are letters
                     "".join(array.reshape(-1).tolist()).encode()
@@ -178,6 +187,55 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     # NumPy raises nearly anything on a damaged file.
     except Exception as error:
         raise ValueError(f"{path} is not an .npz of scenes: {error}") from error
+
+
+def _mapped(file: IO[bytes], path: Path) -> dict[str, np.ndarray]:
+    """The large arrays, where they lie in the file as they would in memory."""
+    found = {}
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
+            if name not in _LARGE or info.compress_type != zipfile.ZIP_STORED:
+                continue
+            with archive.open(info) as member:
+                version = np.lib.format.read_magic(member)
+                if version != (1, 0):
+                    continue
+                shape, by_columns, dtype = np.lib.format.read_array_header_1_0(member)
+                start = member.tell()
+                while member.read(1 << 20):  # to its end, where the checksum is compared
+                    pass
+            if dtype.hasobject or 0 in shape:
+                continue
+            file.seek(info.header_offset + _LENGTHS)
+            start += info.header_offset + _LOCAL_HEAD + sum(struct.unpack("<HH", file.read(4)))
+            # Copy on write: torch asks for writable memory, and the file must stay as it is.
+            order = "F" if by_columns else "C"
+            array = np.memmap(path, dtype, "c", offset=start, shape=shape, order=order)
+            if array.flags.aligned:
+                found[name] = array
+    return found
+
+
+def _looks_turned(images: np.ndarray) -> bool:
+    """Whether pictures ``[N, C, H, W]`` may be ``[N, H, W, C]`` instead."""
+    return images.ndim == 4 and images.shape[3] <= _CHANNELS < images.shape[1]
+
+
+def _check_layout(images: np.ndarray, channels: np.ndarray | None) -> None:
+    """Refuse pictures that seem to have their channels last, unless they say how many there are."""
+    if channels is None:
+        if _looks_turned(images):
+            raise ValueError(
+                f"images {list(images.shape)} seem to have their channels last; save "
+                "np.moveaxis(images, -1, 1), or, if they have not, channels="
+                f"{images.shape[1]} beside them"
+            )
+    elif images.ndim == 4 and images.shape[1] != channels:
+        raise ValueError(
+            f"images {list(images.shape)} have {images.shape[1]} channels, and the file says "
+            f"{channels}; they are [N, C, H, W]"
+        )
 
 
 def _classes(names: np.ndarray | None, labels: np.ndarray) -> list[str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .haemoglobin import molar_extinction
 
-__all__ = ["WAVELENGTHS", "skin_reflectance", "srgb_codes"]
+__all__ = ["WAVELENGTHS", "light_codes", "skin_reflectance", "srgb_codes"]
 
 Chromophore: TypeAlias = Tensor | np.ndarray | float
 
@@ -134,6 +134,10 @@ def srgb_codes(light: Tensor, bit_depth: int = 8) -> Tensor:
     """Encode linear light (1 is white; clipped to 0..1) as sRGB of 8 or 16 bits (IEC 61966-2-1)."""
     light = light.clamp(0.0, 1.0)
     curve = 1.055 * light.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
-    encoded = torch.where(light <= 0.0031308, 12.92 * light, curve)
+    return light_codes(torch.where(light <= 0.0031308, 12.92 * light, curve), bit_depth)
+
+
+def light_codes(light: Tensor, bit_depth: int = 8) -> Tensor:
+    """Round light (1 is white; clipped to 0..1) to codes of 8 or 16 bits proportional to it."""
     dtype = torch.uint8 if bit_depth == 8 else torch.uint16
-    return ((2**bit_depth - 1) * encoded + 0.5).to(dtype)
+    return ((2**bit_depth - 1) * light.clamp(0.0, 1.0) + 0.5).to(dtype)

@@ -10,7 +10,9 @@ A classifier that fails on altered pictures may only not be used to them; one th
 them as well says whether the answer is in what was left.
 """
 
+import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import get_args
 
 import torch
@@ -28,8 +30,9 @@ from .region import check_masks, regions
 
 __all__ = ["Alteration", "altered", "equal_contrast", "keep_region"]
 
-#: From pictures ``[B, C, H, W]`` in 0..1 and masks ``[B, H, W]`` to pictures.
-Alteration = Callable[[Tensor, Tensor], Tensor]
+#: From pictures ``[B, C, H, W]`` in 0..1 and masks ``[B, H, W]`` to pictures. One with a parameter
+#: ``encoding`` that is not given yet is told what the pictures are.
+Alteration = Callable[..., Tensor]
 
 
 def keep_region(
@@ -144,7 +147,9 @@ def altered(
         All pictures with masks, see :attr:`LesionDataset.has_mask`; where contrast is scaled, all
         with skin around the lesion, see :func:`scalable`.
     alteration : callable
-        From float pictures and masks to float pictures of the same shape.
+        From float pictures and masks to float pictures of the same shape. If it has a parameter
+        ``encoding`` that is not given yet, as :func:`keep_region` has within ``functools.partial``,
+        it is given that of the data set, where there is one.
     batch_size : int
         Pictures that are altered together.
 
@@ -153,6 +158,7 @@ def altered(
     ValueError
         When a picture has no mask, or the alteration changes a shape or refuses a picture.
     """
+    alteration = _told(alteration, dataset)
     images, masks = [], []
     white = 2**dataset.bit_depth - 1
     for rows in torch.arange(len(dataset)).split(batch_size):
@@ -166,13 +172,18 @@ def altered(
             )
         images.append((white * clip(changed)).round().to(batch.images.dtype))
         masks.append(own)
-    return LesionDataset(
-        images=torch.cat(images),
-        labels=dataset.labels,
-        groups=dataset.groups,
-        identifiers=dataset.identifiers,
-        classes=dataset.classes,
-        masks=torch.cat(masks),
-        metadata=dataset.metadata,
-        encoding=dataset.encoding,
-    )
+    return dataset.redrawn(torch.cat(images), masks=torch.cat(masks))
+
+
+def _told(alteration: Alteration, dataset: LesionDataset) -> Alteration:
+    """The alteration, with the encoding of the data set if it asks for one."""
+    if dataset.encoding is None:
+        return alteration
+    given = alteration.keywords if isinstance(alteration, partial) else {}
+    try:
+        asked = inspect.signature(alteration).parameters
+    except (TypeError, ValueError):  # of a few functions that are not written in Python
+        return alteration
+    if "encoding" in given or "encoding" not in asked:
+        return alteration
+    return partial(alteration, encoding=dataset.encoding)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from joint.evaluate import device_of
 from joint.feed import generators
-from joint.system import ImagingSystem, evaluating
+from joint.system import Encoding, ImagingSystem, evaluating
 from optics import linear_to_srgb, srgb_to_linear
 
 __all__ = ["OptimalImage", "optimal_image", "total_variation"]
@@ -47,6 +47,8 @@ class OptimalImage:
     """Mean linear radiance of the scenes ``[B]``, full scale being 1."""
     bpp: Tensor | None
     """Bits per pixel of the codec ``[B]``; None without one."""
+    encoding: Encoding = "srgb"
+    """What scenes and handed pictures are: that of the system."""
 
 
 def total_variation(images: Tensor) -> Tensor:
@@ -166,6 +168,7 @@ def optimal_image(
         best=torch.stack(history),
         light=_radiance(scenes, system).flatten(1).mean(1),
         bpp=bpp,
+        encoding=system.encoding,
     )
 
 

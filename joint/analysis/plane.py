@@ -36,7 +36,7 @@ def contrast_at(
     plane: Plane = "scene",
     inner: float = 2.0,
     outer: float = 10.0,
-    encoding: Encoding = "srgb",
+    encoding: Encoding | None = None,
     bins: int = 64,
 ) -> Contrast:
     """Measure contrast at a plane of a system's output.
@@ -52,8 +52,8 @@ def contrast_at(
         The irradiance is linear light, and the mean over exposures where there are several.
     inner, outer : float, pixels of the scene
         The ring's distances from the lesion.
-    encoding : {"srgb", "linear"}
-        That of the system, for the planes that are encoded.
+    encoding : {"srgb", "linear"}, optional
+        Of the planes that are encoded; by default that of the output.
     bins : int
         Of the histograms of gCNR.
 
@@ -89,7 +89,7 @@ def contrast_at(
         masks,
         inner=inner,
         outer=outer,
-        encoding="linear" if plane == "irradiance" else encoding,
+        encoding="linear" if plane == "irradiance" else encoding or output.encoding,
         bins=bins,
     )
 
@@ -140,7 +140,6 @@ def measure_contrast(
                 plane=plane,
                 inner=inner,
                 outer=outer,
-                encoding=system.encoding,
                 bins=bins,
             )
             parts.append(part)

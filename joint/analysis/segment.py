@@ -34,7 +34,8 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import conv1d, max_pool2d, pad
 
-from optics import srgb_to_linear
+from joint.system import Encoding
+from optics import linear_to_srgb, srgb_to_linear
 
 from .colour import lab
 from .region import distance_outside
@@ -58,12 +59,13 @@ def segment(
     sigma: float = 2.0,
     hair: int = 7,
     margin: float = 2.0,
+    encoding: Encoding = "srgb",
 ) -> Tensor:
     """Guess where the lesion is.
 
     Parameters
     ----------
-    images : Tensor ``[B, 3, H, W]``, sRGB in 0..1
+    images : Tensor ``[B, 3, H, W]`` in 0..1
         The defaults of widths are meant for 200 x 150 pixels.
     threshold : {"otsu", "li", "kmeans"}
         Largest variance between the two sides (Otsu, IEEE Trans. SMC 9:62, 1979); smallest
@@ -78,6 +80,8 @@ def segment(
         Dark lines and dots narrower than this are filled first; 0 leaves them.
     margin : float, pixels
         The mask is widened by it: experts draw a border outside of where a threshold puts it.
+    encoding : {"srgb", "linear"}
+        What the pictures are; light is encoded first, for all thresholds are of sRGB.
 
     Returns
     -------
@@ -91,8 +95,10 @@ def segment(
         When pictures or options are not what is allowed.
     """
     _check(images, threshold, channel, sigma, hair, margin)
+    if encoding not in get_args(Encoding):
+        raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
     with torch.no_grad():
-        images = images.float()
+        images = linear_to_srgb(images.float()) if encoding == "linear" else images.float()
         field = ~_dark_corners(images)
         smooth = _blur(fill_hair(images, hair) if hair else images, sigma)
         colours = lab(srgb_to_linear(smooth))

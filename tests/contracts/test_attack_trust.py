@@ -108,7 +108,7 @@ CLOCKS = {
     "classify/data/cache.py": "a draft is held as well; where none can be, it has a day",
     "joint/lock.py": "written for people, read by nobody",
     "joint/study/live.py": "two dates that one process wrote, shown to people",
-    "joint/study/work.py": "a date is compared with itself, for equality",
+    "joint/study/attempt.py": "a date is compared with itself, for equality",
 }
 
 

@@ -6,8 +6,9 @@ from PIL import Image
 import classify
 import compress
 import joint
+import joint.complete
 import optics
-from joint.build import load_trained
+from joint.build import as_begun, load_trained
 
 
 @pytest.mark.parametrize(
@@ -193,6 +194,50 @@ def test_isic_from_a_configuration(tmp_path):
     assert config == joint.ISICConfig(root=tmp_path, image_size=16)
     scenes = joint.build_data(config)
     assert (len(scenes), scenes.image_size, len(set(scenes.groups))) == (12, (16, 16), 6)
+
+
+def test_class_folders_and_medmnist_say_what_they_are(tmp_path):
+    for name in "ab":
+        (tmp_path / "folders" / name).mkdir(parents=True)
+        deep = np.full((16, 16), 2000, np.uint16)
+        Image.fromarray(deep).save(tmp_path / "folders" / name / "1.png")
+    config = joint.data_config(tmp_path / "folders", image_size=16)
+    said = {"bit_depth": 16, "white_level": 4000, "encoding": "linear"}
+    scenes = joint.build_data(config.model_copy(update=said))
+    assert (scenes.bit_depth, scenes.encoding) == (16, "linear")
+    assert scenes[0].image.int().unique().tolist() == [32768]
+    with pytest.warns(UserWarning, match="of 16 bits"):
+        assert joint.build_data(config).encoding == "srgb"
+    names = [f"{part}_{what}" for part in ("train", "val", "test") for what in ("images", "labels")]
+    shapes = {"images": (2, 16, 16, 3), "labels": (2, 1)}
+    np.savez(
+        tmp_path / "colour.npz", **{n: np.zeros(shapes[n.split("_")[1]], np.uint8) for n in names}
+    )
+    config = joint.data_config(tmp_path / "colour.npz")
+    assert joint.build_data(config).encoding == "srgb"
+    said = config.model_copy(update={"encoding": "linear"})
+    assert joint.build_data(said).encoding == "linear"
+
+
+def test_a_run_that_took_codes_for_light_still_does(tmp_path):
+    """As a folder says that was written before data sets said what they are."""
+    config = joint.RunConfig(
+        data=joint.PhantomConfig(count=60, image_size=16),
+        system=joint.SystemConfig(codec=joint.NoneConfig(), encoding="linear"),
+        objective=joint.Objective(),
+        training=joint.Training(epochs=1),
+    )
+    scenes = joint.build_data(config.data)
+    parts = joint.build_split(config, scenes.taken_as("linear"))
+    trained = joint.complete.complete_run(config, parts, tmp_path, resamples=0, progress=False)
+    with pytest.warns(UserWarning, match=r"takes its srgb scenes for linear ones.*Train anew with"):
+        _, system, again = joint.load_run(tmp_path)
+    assert again.test.fingerprint == joint.build_split(config, scenes).test.fingerprint
+    expected = joint.evaluate(trained, parts.test)
+    assert (joint.evaluate(system, again.test).logits == expected.logits).all()
+    assert as_begun(again.train, config, tmp_path) is again.train
+    with pytest.raises(ValueError, match="the scenes are sRGB codes and the system takes them for"):
+        joint.evaluate(system, scenes)
 
 
 def _system(seed=0):

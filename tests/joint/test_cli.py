@@ -611,3 +611,52 @@ def test_a_reader_that_has_read_enough_ends_it_quietly(tmp_path):
         ["bash", "-c", command], capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert (done.stdout, done.stderr) == (f"{_MISTAKE}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["webp", "--front-end", "none", "--sensor", "none"], "nothing to train"),
+        (["none", "--system.encoding", "linear"], "the scenes are sRGB codes"),
+        (["none", "--training.monitor", "psnr"], "needs a codec"),
+    ],
+)
+def test_what_cannot_be_trained_leaves_no_folder(tmp_path, capsys, options, said):
+    folder = tmp_path / "run"
+    given = ["train", "--output", folder, "--quiet", *_TINY, "--codec", *options]
+    if "webp" in options:
+        given += ["--classifier", "none"]
+    status, _, err = _run(capsys, *given)
+    assert status == _MISTAKE
+    assert said in err
+    assert not folder.exists()
+    folder.mkdir()  # one that was there is left, with nothing in it
+    assert _run(capsys, *given)[0] == _MISTAKE
+    assert not list(folder.iterdir())
+    note = folder / "note.txt"
+    note.write_text("mine")
+    assert _run(capsys, *given)[0] == _MISTAKE
+    assert list(folder.iterdir()) == [note]
+
+
+@pytest.mark.filterwarnings("always:the run in")
+def test_a_run_that_took_codes_for_light_goes_on(tmp_path, capsys):
+    config = joint.RunConfig(
+        data=joint.PhantomConfig(count=60, image_size=32),
+        system=joint.SystemConfig(codec=joint.NoneConfig(), encoding="linear"),
+        objective=joint.Objective(),
+        training=joint.Training(epochs=1),
+    )
+    parts = joint.build_split(config, joint.build_data(config.data).taken_as("linear"))
+    folder = tmp_path / "run"
+    joint.complete.complete_run(config, parts, folder, stop=lambda: True, progress=False)
+    assert not joint.is_done(folder)
+    status, _, err = _run(capsys, "train", "--output", folder, "--resume", "--quiet")
+    assert status == 0, err
+    assert "warning: the run in" in err
+    assert "takes its srgb scenes for linear ones" in err
+    status, out, err = _run(capsys, "evaluate", folder, "--json")
+    assert status == 0, err
+    assert "takes its srgb scenes for linear ones" in err
+    found = json.loads((folder / "result.json").read_text())["test"]
+    assert json.loads(out)["accuracy"] == found["accuracy"]

@@ -131,6 +131,19 @@ def test_options_that_came_later_change_no_digest_of_before():
     assert '"restoration": 1.0' in joint.Objective(restoration=1).model_dump_json(indent=1)
 
 
+def test_what_scenes_say_of_their_codes_changes_no_digest_of_before():
+    # The digests of these configurations before there were these options.
+    for config, digest, options in (
+        (joint.config.ClassFolders(root="x"), "674d647a030f", ("bit_depth", "white_level")),
+        (joint.config.MedMNISTConfig(path="x"), "c2f8c0d3a4e9", ()),
+        (joint.PhantomConfig(), "2cb85e0f07f6", ()),
+    ):
+        assert joint.RunConfig(data=config).digest() == digest
+        assert not {"encoding", *options} & config.model_dump().keys()
+        said = config.model_copy(update={"encoding": "linear"})
+        assert joint.RunConfig(data=said).digest() != digest
+
+
 def test_what_lies_at_a_path_is_recognised(tmp_path):
     assert joint.data_config("phantom").kind == "phantom"
     with pytest.raises(joint.ConfigError, match=r"nothing at .*missing; give a folder, a zip, or"):

@@ -174,10 +174,11 @@ def test_handed_pictures_stand_beside_the_scene_and_their_difference(phantoms, t
         handed_figure({}, phantoms)
 
 
-def test_light_that_is_handed_on_is_encoded_for_the_eye(phantoms):
-    figure = handed_figure({"same": joint.ImagingSystem(encoding="linear")}, phantoms, most=1)
+def test_light_that_is_handed_on_is_encoded_for_the_eye():
+    light = classify.LesionPhantom(14, 32, encoding="linear")
+    figure = handed_figure({"same": joint.ImagingSystem(encoding="linear")}, light, most=1)
     scene, same, difference = figure.axes
-    codes = phantoms.gather([int((phantoms.targets == 0).nonzero()[0, 0])]).images[0] / 255
+    codes = light.gather([int((light.targets == 0).nonzero()[0, 0])]).images[0] / 255
     for axis in (scene, same):
         expected = optics.linear_to_srgb(codes).permute(1, 2, 0)
         np.testing.assert_allclose(_pixels(axis), expected, atol=1e-6)
@@ -235,6 +236,16 @@ def test_optimal_images_are_the_best_of_their_starts():
         guess = classes[int(found[name].logits[1].argmax())]
         assert handed[k].get_xlabel().startswith(f"says {guess}\n{name} 0.")
         assert scenes[k].get_xlabel() == f"light {float(found[name].light[1]):.2f}\n1.00 bit/px"
+
+
+def test_optimal_light_is_drawn_as_a_screen_takes_it():
+    system = joint.ImagingSystem(classifier=_Grey(), encoding="linear")
+    start = torch.full((1, 3, 16, 16), 0.2)
+    found = {"red": optimal_image(system, start, 0, steps=2, light=0.6)}
+    figure = optimal_figure(found, ("red", "green", "blue"))
+    for axis, light in zip(figure.axes, (found["red"].scenes, found["red"].handed), strict=True):
+        expected = optics.linear_to_srgb(light[0]).permute(1, 2, 0)
+        np.testing.assert_allclose(_pixels(axis), expected, atol=1e-6)
 
 
 def test_recall_and_confusion_are_drawn_as_measured(phantoms):

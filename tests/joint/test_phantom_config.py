@@ -8,7 +8,7 @@ import joint
 def test_a_configuration_builds_the_phantom_that_it_describes(tmp_path):
     config = joint.PhantomConfig(
         count=9, image_size=16, difficulty=0.2, contrast=0.7, balance=1.0, skin=(0.1, 0.2),
-        blur=1e-4, wavelengths=(550e-9, 850e-9), bit_depth=16, seed=4,
+        blur=1e-4, wavelengths=(550e-9, 850e-9), bit_depth=16, encoding="linear", seed=4,
     )  # fmt: skip
     joint.save_config(joint.RunConfig(data=config), tmp_path)
     loaded = joint.load_config(tmp_path).data
@@ -16,8 +16,9 @@ def test_a_configuration_builds_the_phantom_that_it_describes(tmp_path):
     built = joint.build_data(loaded)
     expected = classify.LesionPhantom(
         9, 16, difficulty=0.2, contrast=0.7, balance=1.0, skin=(0.1, 0.2), blur=1e-4,
-        wavelengths=(550e-9, 850e-9), bit_depth=16, seed=4,
+        wavelengths=(550e-9, 850e-9), bit_depth=16, encoding="linear", seed=4,
     )  # fmt: skip
+    assert built.encoding == "linear"
     assert built.fingerprint == expected.fingerprint
     assert (built.gather(range(9)).images.numpy() == expected.gather(range(9)).images.numpy()).all()
 

@@ -52,6 +52,10 @@ def test_scenes_are_not_taken_for_what_they_are_not(lesions, others, monkeypatch
             _fit(system, train, validation)
     with pytest.raises(ValueError, match=message):
         joint.evaluate(system, _said(others, encoding))
+    with pytest.raises(ValueError, match=rf"where they are loaded, or with taken_as\('{other}'\)"):
+        joint.evaluate(system, _said(others, encoding))
+    taken = joint.evaluate(system, _said(others, encoding).taken_as(other))
+    assert (taken.logits == joint.evaluate(system, _said(others, None)).logits).all()
     said, unsaid = _said(others, other), _said(others, None)
     found = joint.evaluate(system, said)
     assert (found.logits == joint.evaluate(system, unsaid).logits).all()

@@ -307,7 +307,7 @@ def test_the_reasons_are_those_of_the_library(whole, parsed):
 
 
 def test_scenes_of_a_linear_system_are_measured_as_light():
-    scenes = classify.LesionPhantom(60, 32, seed=1, balance=1.0)
+    scenes = classify.LesionPhantom(60, 32, seed=1, balance=1.0, encoding="linear")
     torch.manual_seed(0)
     classifier = classify.backbone("resnet_s", 7, image_size=32)
     system = joint.ImagingSystem(classifier=classifier, encoding="linear").eval()

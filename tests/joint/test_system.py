@@ -372,3 +372,14 @@ def test_arrays_and_nan_are_named_for_what_they_are():
     scene[0, 0, 0, 0] = float("nan")
     with pytest.raises(ValueError, match="some values of these are NaN"):
         system(scene)
+
+
+def test_what_is_binned_is_not_restored():
+    point = torch.zeros(3, 3)
+    point[1, 1] = 1.0
+    camera = optics.IncoherentImaging(point, restoration=optics.Wiener())
+    with pytest.raises(
+        ValueError, match="sensor bins 2 x 2 of them: leave out the restoration or the binning"
+    ):
+        joint.ImagingSystem(front_end=camera, sensor=optics.Sensor(100, binning=2))
+    joint.ImagingSystem(front_end=camera, sensor=optics.Sensor(100))

@@ -3,7 +3,9 @@
 import csv
 import io
 import os
+import struct
 import zipfile
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -72,6 +74,36 @@ def zipped(files, method=zipfile.ZIP_DEFLATED):
 def _encoded():
     """Pixels or a picture, kind and Pillow's options -> content of a picture file."""
     return encoded
+
+
+def deep_png(codes):
+    """A PNG of 16 bits, which Pillow writes of grey alone; each kind of filter in its rows."""
+    height, width, channels = codes.shape
+    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    step = 2 * channels
+    rows = codes.astype(">u2").view(np.uint8).reshape(height, width * step).astype(int)
+    content, above = b"", np.zeros(width * step, int)
+    for number, row in enumerate(rows):
+        left, corner = (np.concatenate([np.zeros(step, int), x[:-step]]) for x in (row, above))
+        guess = left + above - corner
+        off = np.abs(np.stack([guess - left, guess - above, guess - corner]))
+        paeth = np.choose(off.argmin(0), [left, above, corner])
+        kind = number % 5
+        taken = (0 * row, left, above, (left + above) // 2, paeth)[kind]
+        content += bytes([kind]) + ((row - taken) % 256).astype(np.uint8).tobytes()
+        above = row
+    head = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    stream = b"\x89PNG\r\n\x1a\n"
+    for name, body in ((b"IHDR", head), (b"IDAT", zlib.compress(content)), (b"IEND", b"")):
+        checksum = zlib.crc32(name + body)
+        stream += struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
+    return stream
+
+
+@pytest.fixture(name="deep_png", scope="session")
+def _deep_png():
+    """Codes uint16 ``[H, W, C]`` -> content of a PNG of 16 bits."""
+    return deep_png
 
 
 @pytest.fixture(name="table", scope="session")

@@ -263,3 +263,43 @@ def test_ten_thousand_rows_are_checked_quickly():
     )
     assert len(dataset.subset(range(0, count, 2)).identifiers) == count // 2
     assert process_time() - start < 1
+
+
+@pytest.mark.parametrize("declared", [None, "srgb", "linear"])
+def test_what_codes_are_taken_as_is_no_part_of_their_identity(declared):
+    dataset = make(encoding=declared)
+    part = dataset.subset([4, 2])
+    for encoding in ("linear", "srgb", None):
+        taken = part.taken_as(encoding)
+        assert taken.encoding == encoding
+        assert part.encoding == declared
+        assert taken.fingerprint == part.fingerprint
+        assert torch.equal(taken[0].image, part[0].image)
+        assert taken.identifiers == part.identifiers
+        assert taken.shared(dataset) == part.shared(dataset) == part.identifiers
+        assert dataset.taken_as(encoding).fingerprint == dataset.fingerprint
+        assert pickle.loads(pickle.dumps(taken)).encoding == encoding
+    # Before and after the identity is first asked for.
+    assert make(encoding=declared).taken_as("linear").fingerprint == dataset.fingerprint
+    assert make(fingerprint="abc").taken_as("srgb").fingerprint == "abc"
+    with pytest.raises(ValueError, match="encoding must be 'srgb', 'linear' or None, got 'raw'"):
+        dataset.taken_as("raw")
+
+
+@pytest.mark.parametrize("declared", [None, "srgb", "linear"])
+def test_redrawn_lesions_are_the_same_in_other_pictures(declared):
+    dataset = make(encoding=declared).subset([7, 1, 3])
+    images = torch.arange(3 * 4 * 4).reshape(3, 1, 4, 4).to(torch.uint8)
+    masks = images[:, 0] > 20
+    redrawn = dataset.taken_as("linear").redrawn(images, masks=masks)
+    same = ("labels", "groups", "identifiers", "classes")
+    expected = LesionDataset(
+        images=images, masks=masks, encoding=declared, **{n: getattr(dataset, n) for n in same}
+    )
+    assert redrawn.encoding == "linear"
+    assert redrawn.fingerprint == expected.fingerprint
+    assert torch.equal(redrawn.gather_masks([0, 2]), masks[[0, 2]])
+    assert redrawn.metadata.keys() == dataset.metadata.keys()
+    assert not dataset.redrawn(images).has_mask.any()
+    with pytest.raises(ValueError, match="3 rows need as many images, got 2"):
+        dataset.redrawn(images[:2])

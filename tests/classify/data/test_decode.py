@@ -16,7 +16,7 @@ PIXELS = RNG.integers(0, 256, (30, 40, 3), dtype=np.uint8)
 
 
 def image(data, size=16, geometry="crop"):
-    return Decoder(image_size=size, geometry=geometry).image(data)[0]
+    return Decoder(image_size=size, geometry=geometry, bit_depth=8).image(data)[0]
 
 
 def planes(picture):
@@ -78,13 +78,62 @@ def test_sixteen_bits_are_scaled_not_cut(encoded):
 def test_twelve_bits_in_sixteen_need_their_white_level(encoded):
     ramp = np.linspace(0, 4095, 900).astype(np.uint16).reshape(30, 30)
     data = encoded(ramp, "PNG")
-    pixels, _ = Decoder(image_size=30, white_level=4095).image(data)
+    pixels, _ = Decoder(image_size=30, white_level=4095, bit_depth=8).image(data)
     assert np.array_equal(pixels[0], np.rint(ramp / 4095 * 255))
     with pytest.warns(UserWarning, match="no code above 4095, and becomes nearly black"):
         assert image(data, 30).max() == 16
-    brighter, _ = Decoder(image_size=30, white_level=1000).image(data)
+    brighter, _ = Decoder(image_size=30, white_level=1000, bit_depth=8).image(data)
     assert np.array_equal(brighter[0], np.floor(np.minimum(ramp, 1e3) * 255 / 1e3 + 0.5))
     image(encoded(np.zeros((30, 30), np.uint16), "PNG"))  # black is black at any level
+
+
+def test_a_reduction_to_8_bits_that_nobody_asked_for_warns(encoded):
+    deep = encoded(np.full((9, 9), 40000, np.uint16), "PNG")
+    with pytest.warns(UserWarning, match="of 16 bits is reduced to 8: give bit_depth=16 to keep"):
+        silent = Decoder(image_size=9).image(deep)[0]
+    assert np.array_equal(silent, image(deep, 9))
+    Decoder(image_size=9).image(encoded(PIXELS, "PNG"))  # there is nothing to lose
+
+
+def test_sixteen_bits_are_kept_where_they_are_asked_for(encoded, deep_png):
+    codes = RNG.integers(0, 2**16, (30, 40, 3)).astype(np.uint16)
+    pixels, frame = Decoder(image_size=30, bit_depth=16).image(deep_png(codes))
+    assert (pixels.dtype, frame) == (np.uint16, (40, 30))
+    assert np.array_equal(pixels, codes[:, 5:35].transpose(2, 0, 1))
+    grey, _ = Decoder(image_size=30, bit_depth=16).image(encoded(codes[..., 0], "TIFF"))
+    assert np.array_equal(grey, np.tile(codes[:, 5:35, 0], (3, 1, 1)))
+
+
+@pytest.mark.parametrize("geometry", ["crop", "squeeze"])
+@pytest.mark.parametrize("size", [12, 16, 64])
+def test_sixteen_bits_are_reduced_as_eight_are(size, geometry, encoded, deep_png):
+    deep = Decoder(image_size=size, geometry=geometry, bit_depth=16)
+    smooth = np.add.outer(3 * np.arange(30), 2 * np.arange(40))[..., None] + (40, 60, 80)
+    reduced = image(encoded(smooth.astype(np.uint8), "PNG"), size, geometry)
+    found = deep.image(deep_png(257 * smooth.astype(np.uint16)))[0]
+    assert np.abs(found / 257 - reduced).max() < 1.1  # which rounds after rows, and after columns
+    codes = RNG.integers(0, 2**16, (30, 40, 3)).astype(np.uint16)
+    found = deep.image(deep_png(codes))[0]
+    box = (5, 0, 35, 30) if geometry == "crop" else (0, 0, 40, 30)
+    frame = Image.fromarray(codes[..., 1].astype(np.float32))
+    exact = frame.resize((size, size), Image.Resampling.LANCZOS, box=box)
+    assert np.abs(found[1] - np.asarray(exact).clip(0, 65535)).max() <= 0.5
+
+
+def test_a_white_level_of_sixteen_bits_that_are_kept(deep_png):
+    codes = np.linspace(0, 4095, 900).astype(np.uint16).reshape(30, 30, 1)
+    data = deep_png(np.tile(codes, 3))
+    kept = Decoder(image_size=30, bit_depth=16, white_level=2000).image(data)[0]
+    expected = np.minimum(codes[..., 0], 2000) * (65535 / 2000)
+    assert np.abs(kept[2] - expected).max() <= 0.5
+    with pytest.warns(UserWarning, match="no code above 4095, and becomes nearly black"):
+        assert Decoder(image_size=30, bit_depth=16).image(data)[0].max() == 4095
+
+
+@pytest.mark.parametrize("depth", [12, "16", 0])
+def test_a_depth_is_8_or_16(depth):
+    with pytest.raises(ValueError, match=f"bit_depth must be 8, 16 or None, got {depth!r}"):
+        Decoder(image_size=30, bit_depth=depth)
 
 
 @pytest.mark.parametrize("level", [0, 65536, 4095.0, True])

@@ -1,5 +1,8 @@
+import io
+
 import numpy as np
 import pytest
+import tifffile  # of scikit-image
 import torch
 
 from classify.data import ImageFolder
@@ -71,8 +74,72 @@ def test_is_kept_in_a_cache(pictures, write, tmp_path, monkeypatch):
 def test_white_levels_have_entries_of_their_own_in_a_cache(encoded, write):
     root = write({"cat/a.png": encoded(np.full((9, 9), 2000, np.uint16), "PNG")})
     for level, expected in ((4000, 128), (2000, 255), (4000, 128)):
-        images = load(root, white_level=level, cache=None).gather([0]).images
+        images = load(root, white_level=level, bit_depth=8, cache=None).gather([0]).images
         assert images.unique().tolist() == [expected]
+
+
+@pytest.fixture
+def deep(encoded, deep_png):
+    """Three pictures of 16 bits, two of them in colour, and their codes as red, green and blue."""
+    rng = np.random.default_rng(8)
+    codes = rng.integers(0, 2**16, (3, 8, 8, 3)).astype(np.uint16)
+    codes[1] = codes[1, ..., :1]
+    tiff = io.BytesIO()
+    tifffile.imwrite(tiff, codes[2], photometric="rgb")
+    files = {
+        "cat/a.png": deep_png(codes[0]),
+        "dog/b.tif": encoded(codes[1, ..., 0], "TIFF"),
+        "dog/c.tif": tiff.getvalue(),
+    }
+    return files, codes.transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("layout", ["folder", "some.zip"])
+@pytest.mark.parametrize("cache", [None, False])
+def test_sixteen_bits_are_kept_and_gathered(deep, write, layout, cache):
+    files, codes = deep
+    root = write(files, layout)
+    for _ in range(2):  # the second time from the cache, where there is one
+        scenes = load(root, bit_depth=16, cache=cache)
+        assert (scenes.bit_depth, scenes.channels, scenes.encoding) == (16, 3, None)
+        batch = scenes.subset([2, 1]).gather([1, 0, 1])
+        assert np.array_equal(batch.images.numpy(), codes[[1, 2, 1]])
+        assert np.array_equal(scenes[0].image.numpy(), codes[0])
+    said = load(root, bit_depth=16, encoding="linear", cache=cache)
+    assert said.encoding == "linear"
+    assert said.fingerprint == scenes.fingerprint  # the codes are the same
+    small = load(root, bit_depth=8, cache=cache)  # beside it in the cache
+    assert small.fingerprint != scenes.fingerprint
+    assert (small.bit_depth, small.encoding) == (8, "srgb")
+    away = small.gather(range(3)).images.numpy() - codes / 257
+    assert np.abs(away).max() < 1.01  # Pillow cuts colours, and rounds grey
+
+
+def test_a_reduction_that_nobody_asked_for_warns(deep, write):
+    root = write(deep[0])
+    with pytest.warns(UserWarning, match="is reduced to 8: give bit_depth=16 to keep them all"):
+        found = load(root)
+    assert found.fingerprint == load(root, bit_depth=8).fingerprint
+
+
+def test_depths_are_not_mixed(deep, pictures, write):
+    root = write(deep[0] | pictures | {"cat/a.png": deep[0]["cat/a.png"]})
+    with pytest.raises(
+        ValueError, match=r"4 of 7 .*cat/deep/b\.jpg \(it has not the 16 bits.*dog/a"
+    ):
+        load(root, bit_depth=16)
+    assert load(root, bit_depth=8).bit_depth == 8
+
+
+def test_what_codes_are_can_be_said(pictures, write):
+    root = write(pictures)
+    assert load(root).encoding == "srgb"
+    assert load(root, encoding="linear").encoding == "linear"
+    assert load(root, encoding="linear").fingerprint == load(root).fingerprint
+    assert load(root, white_level=4095).encoding is None  # of a camera's raw data
+    assert load(root, white_level=4095, encoding="srgb").encoding == "srgb"
+    with pytest.raises(ValueError, match="encoding must be 'srgb', 'linear' or None, got 'raw'"):
+        load(root / "nowhere", encoding="raw")  # before anything is looked for
 
 
 def test_one_class_can_be_loaded(pictures, write):

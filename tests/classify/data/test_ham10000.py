@@ -363,3 +363,7 @@ def test_real_metadata(real):
     assert np.isnan(real.metadata["age"]).sum() == 57
     assert (real.metadata["sex"] == "unknown").sum() == 57
     assert (real.metadata["localization"] == "unknown").sum() == 234
+
+
+def test_the_codes_are_srgb(files, write):
+    assert load(write(files)).encoding == "srgb"

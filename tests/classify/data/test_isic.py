@@ -99,6 +99,7 @@ def test_every_layout_is_the_data_set_that_ham10000_loads(anyhow, files, write):
     assert ours.groups == theirs.groups
     assert ours.labels.tolist() == theirs.labels.tolist()
     assert ours.fingerprint == theirs.fingerprint
+    assert ours.encoding == "srgb"
     assert ours.metadata["diagnosis_confirm_type"].tolist() == ["histo"] * 30
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from classify.data import LESION_CLASSES, MedMNIST
+from classify.data import LESION_CLASSES, LesionDataset, MedMNIST
 
 RNG = np.random.default_rng(7)
 SIZES = {"train": 12, "val": 5, "test": 7}
@@ -123,3 +123,21 @@ def test_bad_options(save):
         MedMNIST(path, image_size=4)
     with pytest.raises(ValueError, match=r"labels must lie in 0..1"):
         MedMNIST(path, classes=("a", "b"))
+
+
+def test_colours_are_srgb_and_of_grey_pictures_nobody_knows(save):
+    for channels, known in (((3,), "srgb"), ((), None)):
+        path = save(arrays(channels=channels))
+        assert MedMNIST(path).encoding == known
+        assert MedMNIST(path, encoding="linear").encoding == "linear"
+        plain = MedMNIST(path)
+        undeclared = LesionDataset(
+            images=plain.gather(range(24)).images,
+            labels=plain.labels,
+            groups=plain.groups,
+            identifiers=plain.identifiers,
+        )
+        assert MedMNIST(path, encoding="linear").fingerprint == undeclared.fingerprint
+        assert plain.fingerprint == undeclared.fingerprint
+    with pytest.raises(ValueError, match="encoding must be 'srgb', 'linear' or None, got 'raw'"):
+        MedMNIST(path, encoding="raw")

@@ -262,3 +262,25 @@ def test_rows_that_no_picture_has_are_refused(rows, error, message):
 def test_maps_refuse_what_the_phantom_refuses():
     with pytest.raises(ValueError, match="contrast=3 is out of range"):
         phantom_maps([0], 16, contrast=3)
+
+
+@pytest.mark.parametrize("bands", [None, (550e-9, 660e-9, 780e-9, 940e-9)])
+def test_light_and_its_codes_are_of_the_same_pictures(bands):
+    made = {
+        encoding: classify.LesionPhantom(
+            8, 32, seed=3, bit_depth=16, encoding=encoding, wavelengths=bands
+        )
+        for encoding in ("srgb", "linear")
+    }
+    assert {name: scenes.encoding for name, scenes in made.items()} == {
+        "srgb": "srgb",
+        "linear": "linear",
+    }
+    codes, light = (_pictures(scenes).numpy() / 65535 for scenes in made.values())
+    decoded = np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
+    assert np.abs(decoded - light).max() < 3e-5
+    assert torch.equal(made["srgb"].gather_masks(range(8)), made["linear"].gather_masks(range(8)))
+    assert made["srgb"].fingerprint != made["linear"].fingerprint
+    assert classify.LesionPhantom(8, 32).encoding == "srgb"
+    with pytest.raises(ValueError, match="encoding='gamma' is unknown; give 'srgb' or 'linear'"):
+        classify.LesionPhantom(8, 32, encoding="gamma")

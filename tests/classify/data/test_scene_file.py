@@ -1,3 +1,7 @@
+import io
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,13 +11,14 @@ from hypothesis import strategies as st
 from classify.data import LesionDataset, SceneFile, save_scenes
 
 COUNT, SIZE = 6, (9, 14)
+RNG = np.random.default_rng(5)
 
 
-def arrays(dtype=np.uint16, channels=5, **changes):
+def arrays(dtype=np.uint16, bands=5, **changes):
     rng = np.random.default_rng(3)
     most = np.iinfo(dtype).max
     made = {
-        "images": rng.integers(0, most, (COUNT, channels, *SIZE), dtype, endpoint=True),
+        "images": rng.integers(0, most, (COUNT, bands, *SIZE), dtype, endpoint=True),
         "labels": np.array([0, 1, 2, 0, 1, 2]),
     }
     return {name: array for name, array in (made | changes).items() if array is not None}
@@ -129,6 +134,77 @@ def test_saving_touches_no_other_file(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["scenes.draft.npz", "scenes.npz"]
 
 
+def test_many_bands_of_narrow_pictures(save, tmp_path):
+    images = RNG.integers(0, 256, (COUNT, 5, 9, 3), np.uint8)
+    scenes = SceneFile(save(arrays(images=images, channels=np.array(5))))
+    assert (scenes.channels, scenes.image_size) == (5, (9, 3))
+    assert np.array_equal(scenes.gather(range(COUNT)).images.numpy(), images)
+    save_scenes(scenes, tmp_path / "again.npz")
+    assert torch.equal(SceneFile(tmp_path / "again.npz")[4].image, scenes[4].image)
+
+
+def _is_mapped(tensor):
+    """Whether its memory is a file's (Linux says so of each range of addresses)."""
+    at = tensor.data_ptr()
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        low, high = (int(end, 16) for end in line.split()[0].split("-"))
+        if low <= at < high:
+            return "scenes.npz" in line
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's /proc")
+def test_large_arrays_that_are_not_compressed_stay_in_the_file(tmp_path):
+    images = RNG.integers(0, 2**16, (40, 3, 32, 32)).astype(np.uint16)
+    masks = RNG.random((40, 32, 32)) > 0.5
+    given = {"images": images, "labels": np.arange(40) % 3, "masks": masks}
+    path = tmp_path / "scenes.npz"
+    for write, mapped in ((np.savez, True), (np.savez_compressed, False)):
+        write(path, **given)
+        scenes = SceneFile(path)
+        assert _is_mapped(scenes._arrays.images) == mapped
+        assert _is_mapped(scenes._arrays.masks) == mapped
+        assert np.array_equal(scenes.gather([39, 0]).images.numpy(), images[[39, 0]])
+        assert np.array_equal(scenes.gather_masks([7]).numpy(), masks[[7]])
+    np.savez(path, **given)
+    before = path.read_bytes()
+    SceneFile(path)._arrays.images.view(torch.int16)[:] = 0
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["images", "masks"])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("note", [b"", b"x", b"xyz"])
+def test_arrays_are_found_wherever_they_lie_in_the_file(tmp_path, name, turned, note):
+    given = arrays(masks=RNG.random((COUNT, *SIZE)) > 0.5)
+    with zipfile.ZipFile(tmp_path / "scenes.npz", "w") as archive:
+        archive.comment = note
+        archive.writestr("metadata.note.npy", _npy(np.full(COUNT, note or b"-")))
+        for other in sorted(given, key=lambda each: each == name):
+            content = np.asfortranarray(given[other]) if turned else given[other]
+            archive.writestr(f"{other}.npy", _npy(content))
+    scenes = SceneFile(tmp_path / "scenes.npz")
+    assert np.array_equal(scenes.gather(range(COUNT)).images.numpy(), given["images"])
+    assert np.array_equal(scenes.gather_masks(range(COUNT)).numpy(), given["masks"])
+
+
+def _npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def test_a_damaged_picture_is_found_before_it_is_asked_for(tmp_path):
+    path = tmp_path / "scenes.npz"
+    np.savez(path, **arrays())
+    content = bytearray(path.read_bytes())
+    place = content.index(arrays()["images"].tobytes()[-64:])
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="Bad CRC-32 for file"):
+        SceneFile(path)
+
+
 def test_names_in_bytes_are_words(save):
     names = {
         "classes": np.array(["a", "b", "é"]),
@@ -175,8 +251,15 @@ def test_what_cannot_be_saved(tmp_path):
         ({"lables": np.zeros(COUNT, int)}, r"it holds lables, .* the arrays are images, labels"),
         (
             {"images": np.zeros((COUNT, 9, 14, 3), np.uint8)},
-            r"\[6, 9, 14, 3\] seem to have their channels last; save np\.moveaxis\(images, -1, 1\)",
+            r"\[6, 9, 14, 3\] seem to have their channels last; save np\.moveaxis\(images, -1, 1\)"
+            ", or, if they have not, channels=9 beside them",
         ),
+        (
+            {"images": np.zeros((COUNT, 9, 14, 3), np.uint8), "channels": np.array(3)},
+            r"\[6, 9, 14, 3\] have 9 channels, and the file says 3; they are \[N, C, H, W\]",
+        ),
+        ({"channels": np.array([3])}, "channels must be one integer"),
+        ({"channels": np.array("3")}, "channels must be one integer"),
         ({"images": np.zeros((COUNT, 3, *SIZE))}, "images must be uint8 or uint16 codes"),
         ({"images": np.zeros((COUNT, *SIZE), np.uint8)}, "images must be uint8 or uint16 codes"),
         ({"images": np.zeros((0, 3, *SIZE), np.uint8), "labels": np.zeros(0, int)}, "is empty"),

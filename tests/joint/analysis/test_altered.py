@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import compress
+from classify import LesionPhantom
 from joint.analysis.altered import altered, equal_contrast, keep_region
 from joint.analysis.causal import lab_means, scalable
 from joint.analysis.rate_map import REGIONS
@@ -120,6 +121,52 @@ def test_altered_pictures_keep_their_depth_and_their_encoding(scenes):
     seen = altered(deep, lambda images, masks: 1 - images, batch_size=5)
     assert (seen.bit_depth, seen.encoding) == (16, "linear")
     assert np.array_equal(seen.gather(torch.arange(12)).images.numpy(), 65535 - codes)
+
+
+def _given(dataset, alteration):
+    return altered(dataset, alteration).gather(torch.arange(12)).images
+
+
+@pytest.mark.parametrize(
+    "alteration",
+    [
+        functools.partial(keep_region, region="lesion"),
+        functools.partial(equal_contrast, distance=20.0),
+    ],
+)
+def test_an_alteration_is_told_what_the_pictures_are(scenes, alteration):
+    told = {name: functools.partial(alteration, encoding=name) for name in ("srgb", "linear")}
+    codes = {name: _given(scenes, each) for name, each in told.items()}
+    assert not torch.equal(codes["srgb"], codes["linear"])
+    assert torch.equal(_given(scenes, alteration), codes["srgb"])  # nobody says: as always
+    for name, expected in codes.items():
+        said = scenes.taken_as(name)
+        assert torch.equal(_given(said, alteration), expected)
+        for other, meant in told.items():  # who said it already means it
+            assert torch.equal(_given(said, meant), codes[other])
+
+
+def test_an_alteration_that_does_not_ask_is_not_told(scenes):
+    said = scenes.taken_as("linear")
+    for plain in (
+        lambda images, masks: 1 - images,
+        functools.partial(lambda x, a, b: x, torch.ones(12, 3, 48, 48)),
+    ):
+        _given(said, plain)
+
+    def asked(images, masks, *, encoding="srgb"):
+        assert encoding == "linear"
+        return images
+
+    assert torch.equal(_given(said, asked), scenes.gather(torch.arange(12)).images)
+
+
+def test_what_was_altered_before_sources_said_what_they_are_is_the_same_data_set():
+    scenes = LesionPhantom(9, 16)
+    assert scenes.encoding == "srgb"
+    lesions = altered(scenes, functools.partial(keep_region, region="lesion"))
+    assert lesions.encoding == "srgb"
+    assert lesions.fingerprint.startswith("a24013e18b7ba2b3")
 
 
 def test_what_can_be_scaled_has_skin_around_it(scenes):

@@ -13,7 +13,7 @@ from joint.analysis.wavefront import zernike_error
 
 
 def _scenes():
-    return classify.LesionPhantom(7, 16, progress=False)
+    return classify.LesionPhantom(7, 16, encoding="linear", progress=False)
 
 
 def _lens():

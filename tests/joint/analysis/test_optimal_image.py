@@ -133,3 +133,12 @@ def test_what_cannot_be_climbed_is_refused(change, message):
     }
     with pytest.raises(ValueError, match=message):
         optimal_image(options.pop("system"), options.pop("start"), options.pop("target"), **options)
+
+
+@pytest.mark.parametrize("encoding", ["srgb", "linear"])
+def test_it_says_what_its_scenes_are(encoding):
+    system = joint.ImagingSystem(classifier=_Stripes(), encoding=encoding)
+    found = optimal_image(system, _grey(), 1, steps=2, light=0.3)
+    assert found.encoding == encoding
+    light = optics.srgb_to_linear(found.scenes) if encoding == "srgb" else found.scenes
+    torch.testing.assert_close(found.light, light.flatten(1).mean(1))

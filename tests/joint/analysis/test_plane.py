@@ -41,6 +41,19 @@ def test_contrast_at_every_plane(camera):
     assert not torch.equal(linear.weber, at["measurement"].weber)
 
 
+@pytest.mark.parametrize("encoding", ["srgb", "linear"])
+@pytest.mark.parametrize("plane", PLANES)
+def test_an_output_says_what_its_planes_are(plane, encoding):
+    images, masks = _disks(3)
+    system = joint.ImagingSystem(front_end=optics.LearnedKernel("gaussian", 5), encoding=encoding)
+    with torch.no_grad():
+        output = system(images)
+    assert output.encoding == encoding
+    meant = "linear" if plane == "irradiance" else encoding
+    expected = contrast(getattr(output, plane), masks, encoding=meant)
+    assert torch.equal(contrast_at(output, masks, plane=plane).weber, expected.weber)
+
+
 def test_contrast_at_reduces_masks_to_the_plane():
     images, masks = _disks(2, noise=0.0, radius=8.5)
     small = torch.nn.functional.avg_pool2d(images, 2)

@@ -12,7 +12,7 @@ from classify import HAM10000, LESION_CLASSES, LesionPhantom
 from joint.analysis import fill_hair, intersection_over_union, segment
 from joint.analysis.colour import lab
 from joint.analysis.segment import _blur, _li, _otsu, _two_clusters
-from optics import srgb_to_linear
+from optics import linear_to_srgb, srgb_to_linear
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +201,13 @@ def test_real_lesions_are_found():
     }
     assert of_class["nv"] > 0.65
     assert of_class["mel"] > 0.6
+
+
+@pytest.mark.parametrize("threshold", ["otsu", "li", "kmeans"])
+def test_light_is_segmented_as_its_codes_are(phantoms, threshold):
+    light = srgb_to_linear(phantoms[0][:8])
+    found = segment(light, threshold=threshold, encoding="linear")
+    assert torch.equal(found, segment(linear_to_srgb(light), threshold=threshold))
+    assert not torch.equal(found, segment(light, threshold=threshold))
+    with pytest.raises(ValueError, match="encoding must be 'srgb' or 'linear', not 'log'"):
+        segment(light, encoding="log")

@@ -1,0 +1,98 @@
+"""All 16 bits of a picture, where Pillow has 8 for each colour.
+
+Pillow unpacks red, green and blue of 16 bits to their high bytes. Told that the file has the other
+byte order, it unpacks the low ones::
+
+    file ─┬─ as it is ────────────► high bytes ─┐
+          └─ other byte order ────► low bytes ──┴─► 256 * high + low
+
+So a stranger's file meets no decoder but Pillow's.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageOps, TiffImagePlugin
+
+__all__ = ["sixteen_bits", "whole_codes"]
+
+# Byte orders and the other one; N is that of this machine.
+_ORDERS: Final = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
+_COLOURS = ("RGB", "RGBA", "RGBX")
+_GREY_ALPHA = "LA;16B"
+_PLANES, _SEPARATE = 284, 2  # the tag of TIFF that says whether colours lie apart
+
+
+def sixteen_bits(picture: Image.Image) -> bool:
+    """Whether a ``picture`` that was opened, and not loaded yet, has 16 bits."""
+    return picture.mode.startswith("I;16") or ";16" in _packing(picture)
+
+
+def whole_codes(opened: Callable[[], Image.Image]) -> np.ndarray:
+    """Codes uint16 ``[H, W, 3]`` of a picture of 16 bits, turned as its orientation tag says.
+
+    Grey becomes three equal channels; alpha is dropped.
+
+    Parameters
+    ----------
+    opened : callable
+        Opens the picture anew, without loading it.
+
+    Raises
+    ------
+    ValueError
+        When it has another depth, or is neither grey nor red, green and blue.
+    """
+    picture = opened()
+    packing = _packing(picture)
+    if picture.mode.startswith("I;16"):
+        grey = np.asarray(ImageOps.exif_transpose(picture)).astype(np.uint16)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if packing == _GREY_ALPHA:  # its four bytes taken for red, green, blue and alpha
+        pixels = _pixels(picture, "RGBA")
+        return np.repeat(_joined(pixels[..., :1], pixels[..., 1:2]), 3, axis=2)
+    if not sixteen_bits(picture):
+        raise ValueError(
+            "it has not the 16 bits that bit_depth=16 keeps; give bit_depth=8 to reduce all "
+            "pictures, or sort them by depth"
+        )
+    colours, _, order = packing.partition(";")
+    if colours not in _COLOURS or order not in _ORDERS or _apart(picture):
+        raise ValueError(
+            f"its 16 bits are packed as {packing or 'planes'}, of which only 8 can be read; save "
+            "it as grey or RGB, its colours side by side"
+        )
+    high = _pixels(picture, packing)[..., :3]
+    return _joined(high, _pixels(opened(), f"{colours};{_ORDERS[order]}")[..., :3])
+
+
+def _joined(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    codes = high.astype(np.uint16)
+    codes <<= 8
+    codes |= low
+    return codes
+
+
+def _packing(picture: Image.Image) -> str:
+    """How Pillow names the order of the bits in the file."""
+    tiles = getattr(picture, "tile", ())
+    arguments = tiles[0].args if tiles else ""
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def _apart(picture: Image.Image) -> bool:
+    tags = picture.tag_v2 if isinstance(picture, TiffImagePlugin.TiffImageFile) else {}
+    return tags.get(_PLANES) == _SEPARATE
+
+
+def _pixels(picture: Image.Image, packing: str) -> np.ndarray:
+    """Bytes ``[H, W, C]`` of a picture that is not loaded yet, unpacked in another way."""
+    picture.tile = [  # pyright: ignore[reportAttributeAccessIssue]
+        tile._replace(args=(packing, *tile.args[1:]) if isinstance(tile.args, tuple) else packing)
+        for tile in picture.tile  # pyright: ignore[reportAttributeAccessIssue]
+    ]
+    ImageOps.exif_transpose(picture, in_place=True)
+    return np.asarray(picture)
