@@ -80,20 +80,23 @@ class LensConfig(Settings):
     phase (Dowski and Cathey 1995), whose strength is learned; a fixed random phase."""
     strength: float = Field(default=0.0, ge=0)
     """Waves at the middle wavelength: of the cubic phase at the rim, or the range of the random
-    one; a learned element starts from a random one of this range."""
+    one; a learned element starts from a random one of this range. With more than 2, or 0.1 of what
+    is random, light falls beyond a window of 31 pixels: see optics.audit_sampling."""
     defocus: float = 0.0
     """Waves at the middle wavelength by which the rim is out of focus."""
     focal_length: float = Field(default=20e-3, gt=0)
     """Metres."""
     f_number: float = Field(default=8.0, gt=0)
     """Focal length / diameter. The light is that of the sensor's photons whatever the stop: where
-    stops are compared at equal illumination, scale those by 1 / f_number**2."""
+    stops or pixels are compared at equal illumination, scale those by (pixel_pitch / f_number)**2,
+    see optics.exposure_photons."""
     pixel_pitch: float = Field(default=3.5e-6, gt=0)
     """Metres."""
     pupil_size: int = Field(default=96, ge=8)
-    """Samples across the pupil."""
+    """Samples across the pupil; a cubic phase of a waves takes 28 a."""
     psf_size: int = Field(default=31, ge=3)
-    """Pixels of the window that holds the PSF; light that falls beyond is lost."""
+    """Pixels of the window that holds the PSF; light that falls beyond is lost. A cubic phase of a
+    waves sends it up to 6 a lambda f_number / pixel_pitch pixels away."""
     wavelengths: tuple[float, ...] | None = None
     """One a channel, metres; by default the bands of a colour camera, or evenly spread ones."""
     material: str = "fused_silica"
@@ -262,14 +265,15 @@ def build_front_end(
 
 
 def _projection(config: LensConfig, channels: int) -> optics.Projection | None:
-    if config.distortion == config.lateral_colour == config.half_field == 0:
+    lateral = 0.0 if channels == 1 else config.lateral_colour  # one colour lies beside none
+    if config.distortion == lateral == config.half_field == 0:
         return None
     corner = 1 + config.distortion  # where the corner of the scene is seen
     radial = () if config.distortion == 0 else ((1 / corner - 1) / corner**2,)
-    sizes = 1 + config.lateral_colour * (torch.linspace(0, 1, channels) - 0.5)
+    sizes = 1 + lateral * (torch.linspace(0, 1, channels) - 0.5)
     return optics.Projection(
         radial=radial,
-        magnification=None if config.lateral_colour == 0 else sizes,
+        magnification=None if lateral == 0 else sizes,
         half_field=config.half_field,
         boundary="zero" if config.boundary == "zero" else "replicate",
     )

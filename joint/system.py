@@ -132,8 +132,10 @@ class ImagingSystem(nn.Module):
             ("codec", "channels", codec),
             ("classifier", "in_channels", classifier),
         )
-        if getattr(front_end, "restoration", None) is not None and sensor is not None:
-            _check_pixels(sensor)
+        if front_end is not None and sensor is not None:
+            parts = front_end.modules()
+            if any(getattr(part, "restoration", None) is not None for part in parts):
+                _check_pixels(sensor)
 
     def extra_repr(self) -> str:
         """Name what is not a module."""

@@ -154,6 +154,8 @@ class IncoherentImaging(FrontEnd):
 
     Raises
     ------
+    TypeError
+        For a projection or a restoration that is none.
     ValueError
         For an unknown boundary; PSFs that are negative, not finite, or brighter than the light;
         a response of another shape or brighter than the light; channels that are not those of
@@ -201,6 +203,8 @@ class IncoherentImaging(FrontEnd):
             distances = as_real("distances", distances)
         hold(self, "spectral_response", spectral_response)
         hold(self, "distances", distances)
+        _check_part("projection", projection, Projection)
+        _check_part("restoration", restoration, Wiener)
         self.projection = projection
         self.restoration = restoration
         self.out_channels = self.in_channels
@@ -241,7 +245,10 @@ class IncoherentImaging(FrontEnd):
         return psf
 
     def throughput(self) -> Tensor:
-        """Mean over the channels of the PSF's sum: the part of a point's light that arrives."""
+        """Mean over the channels of the PSF's sum: the part of a point's light that arrives.
+
+        On the axis: the falloff of a projection is not in it.
+        """
         return self.psf().sum((-2, -1)).mean()
 
     def forward(self, scene: Tensor, *, distance: Tensor | float | None = None) -> Tensor:
@@ -386,6 +393,12 @@ class CoherentImaging(FrontEnd):
 def _check_pupil(pupil: Pupil | None) -> None:
     if pupil is None:
         raise ValueError("distances need a Pupil: a fixed PSF has one depth")
+
+
+def _check_part(name: str, part: object, kind: type) -> None:
+    if part is not None and not isinstance(part, kind):
+        given = f"the class {part.__name__}" if isinstance(part, type) else type(part).__name__
+        raise TypeError(f"{name} must be an optics.{kind.__name__}(...), not {given}")
 
 
 def _check_shares(layers: Tensor) -> None:

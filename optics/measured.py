@@ -34,9 +34,10 @@ def measured_psf(
     size: int | tuple[int, int],
     background: float | Tensor | None = None,
     noise: float | None = None,
-    centre: Literal["common", "each"] = "common",
+    centre: Literal["common", "each", "kept"] = "common",
     picture_pitch: float | None = None,
     pixel_pitch: float | None = None,
+    pixel: Literal["area", "centre"] = "area",
     throughput: float = 1.0,
 ) -> Tensor:
     """Point-spread function from a picture of a point source.
@@ -61,14 +62,22 @@ def measured_psf(
     noise : float, optional
         Standard deviation of a dark pixel, in the unit of the picture; by default that of the
         border. 0 keeps all that lies above the background.
-    centre : {"common", "each"}
+    centre : {"common", "each", "kept"}
         Channels ``[..., C, H, W]`` share one centroid, that of their sum, so that lateral colour
-        stays; or each has its own, which takes it away. Leading dimensions are always apart.
+        stays; or each has its own, which takes it away. Leading dimensions are always apart. Or
+        the middle of the picture ``(H // 2, W // 2)`` is kept as the centre of the PSF: where the
+        PSF is to be compared with a design, or is as lopsided as that of a cubic phase.
     picture_pitch, pixel_pitch : float, metres, optional
         Both or none: distance of the picture's samples, and of the sensor's pixels that the PSF
         is for, which are no finer. Each pixel gets the light on its area, with that of a sample
         spread evenly over its own: exact where the one is a whole multiple of the other, and
         otherwise wrong by 0.02 of the peak for a spot of a deviation of 4 samples, 0.005 for 8.
+    pixel : {"area", "centre"}
+        With pitches, what a pixel has of the picture: the light on its area, as in a scene that is
+        drawn at points; or the irradiance at its centre times its area, as the PSF of a
+        :class:`Pupil` has it, for scenes that are averaged over pixels already and would be so
+        twice. The picture is read between its samples by trigonometric interpolation: it has to be
+        sampled in full, two samples or more in ``lambda s' / D``.
     throughput : float
         Fraction of the light that the optics pass; a picture alone cannot tell.
 
@@ -82,7 +91,7 @@ def measured_psf(
         When the picture is no tensor and no array.
     ValueError
         For a window larger than the picture, a picture without light above its background and
-        noise, an unknown centre, a negative noise, or pitches of which one is missing, not
+        noise, an unknown centre or pixel, a negative noise, or pitches of which one is missing, not
         positive, or finer in the sensor than in the picture: what the picture does not show,
         interpolation does not either.
 
@@ -101,6 +110,10 @@ def measured_psf(
     counts as background: give ``background``, or a larger picture. Where the camera cuts its noise
     off at black, the share of the Gaussian is up to 0.02 too small at 0.5 % and 0.06 at 1 %: set a
     black level.
+
+    The centroid of a device with coma is not that of its design: used in place of the design's, a
+    PSF that was centred moves the restored picture. Moving takes a picture that is sampled in full:
+    of one that is taken at the pixels of a sharp lens it makes ringing, which is cut off at zero.
     """
     picture = _as_tensor(picture)
     check_real("picture", picture, "[..., H, W]")
@@ -117,8 +130,10 @@ def measured_psf(
         )
     if not 0 < throughput <= 1:
         raise ValueError(f"throughput must be a fraction in (0, 1], not {throughput}")
-    if centre not in ("common", "each"):
-        raise ValueError(f"centre must be 'common' or 'each', not {centre!r}")
+    if centre not in ("common", "each", "kept"):
+        raise ValueError(f"centre must be 'common', 'each' or 'kept', not {centre!r}")
+    if pixel not in ("area", "centre"):
+        raise ValueError(f"pixel must be 'area' or 'centre', not {pixel!r}")
     if noise is not None and not 0 <= noise < math.inf:
         raise ValueError(f"noise must be 0 or more, in the unit of the picture, not {noise}")
     level, deviation, count = _dark(picture)
@@ -140,12 +155,16 @@ def measured_psf(
             stacklevel=2,
         )
     seen = light.sum(-3, keepdim=True) if centre == "common" and light.ndim > 2 else light
-    y, x = _centroid(seen)
+    y, x = _centroid(seen) if centre != "kept" else (seen.new_zeros(1, 1), seen.new_zeros(1, 1))
     # An even number of samples to a pixel: the axis goes between two, so that edges meet edges.
-    half = 0.5 if abs(ratio / 2 - round(ratio / 2)) < 1e-9 else 0.0
+    even = pixel == "area" and abs(ratio / 2 - round(ratio / 2)) < 1e-9
+    half = 0.5 if even else 0.0
     moved = _moved(light, y + half, x + half)
-    along = [_overlap(n, k, ratio, half) for n, k in ((rows, height), (columns, width))]
-    window = along[0].to(moved) @ moved @ along[1].mT.to(moved)
+    along = [
+        _overlap(n, k, ratio, half) if pixel == "area" else _between(n, k, ratio)
+        for n, k in ((rows, height), (columns, width))
+    ]
+    window = (along[0].to(moved) @ moved @ along[1].mT.to(moved)).clamp_min(0)
     return window * (throughput / window.sum((-2, -1), keepdim=True))
 
 
@@ -255,3 +274,13 @@ def _overlap(samples: int, size: int, ratio: float, first: float) -> Tensor:
     high = torch.minimum(here + 0.5, there + ratio / 2)
     low = torch.maximum(here - 0.5, there - ratio / 2)
     return (high - low).clamp(0, 1)
+
+
+def _between(samples: int, size: int, ratio: float) -> Tensor:
+    """Weight of each sample in what lies at each pixel's centre, ``[size, samples]``.
+
+    The trigonometric interpolation of a picture without a frequency of half a cycle.
+    """
+    away = ratio * coordinates(size)[:, None] - coordinates(samples)
+    turns = 2 * math.pi * away[..., None] * torch.fft.fftfreq(samples, dtype=away.dtype)
+    return ratio * turns.cos().mean(-1)

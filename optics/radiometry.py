@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from .quantity import check_between, check_number, check_positive
+from .quantity import check_between, check_positive
 
 __all__ = ["exposure_photons", "image_irradiance"]
 
@@ -52,7 +52,7 @@ def image_irradiance(
     Returns
     -------
     Tensor ``[...]``, W/m^2
-        All arguments broadcast.
+        All arguments broadcast. Half precision is computed, and returned, in float32.
 
     Raises
     ------
@@ -64,9 +64,11 @@ def image_irradiance(
     check_between("transmittance", transmittance, 0, 1, "fractions")
     check_between("magnification", magnification, 0, math.inf, "image size / object size")
     check_between("field_angle", field_angle, 0, math.pi / 2, "radians")
-    working = f_number * (1 + magnification)
-    falloff = field_angle.cos() if isinstance(field_angle, Tensor) else math.cos(field_angle)
-    return _tensor(radiance * transmittance * falloff**4 * (math.pi / 4) / working**2)
+    working = _full(f_number) * (1 + _full(magnification))
+    angle = _full(field_angle)
+    falloff = angle.cos() if isinstance(angle, Tensor) else math.cos(angle)
+    light = _full(radiance) * _full(transmittance)
+    return _tensor(light * falloff**4 * (math.pi / 4) / working**2)
 
 
 def exposure_photons(
@@ -95,6 +97,7 @@ def exposure_photons(
     -------
     Tensor ``[...]`` or ``[..., L]``, photons/pixel
         What ``Sensor(photons=...)`` takes, of a scene at full scale. All arguments broadcast.
+        Half precision is computed, and returned, in float32.
 
     Raises
     ------
@@ -105,11 +108,19 @@ def exposure_photons(
     check_positive("wavelength", wavelength, "metres")
     check_positive("pixel_pitch", pixel_pitch, "metres")
     check_positive("exposure_time", exposure_time, "s")
-    per_area = irradiance * exposure_time * (wavelength / (_PLANCK * _LIGHT_SPEED))
-    return _tensor(per_area * pixel_pitch * pixel_pitch)
+    per_joule = _full(wavelength) / (_PLANCK * _LIGHT_SPEED)
+    per_area = _full(irradiance) * _full(exposure_time) * per_joule
+    pitch = _full(pixel_pitch)
+    return _tensor(per_area * pitch * pitch)
+
+
+def _full(value: float | Tensor) -> float | Tensor:
+    """Half precision holds neither photons on a square metre nor the area of a pixel."""
+    if isinstance(value, Tensor) and value.element_size() < 4:
+        return value.float()
+    return value
 
 
 def _tensor(value: float | Tensor) -> Tensor:
     """A number as a Tensor, in double precision; a Tensor as it is."""
-    check_number("value", value)
     return torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.float64)

@@ -15,7 +15,14 @@ from torch import Tensor, nn
 
 from .fourier import Boundary
 from .grid import fast_size
-from .quantity import as_real, check_between, check_number, check_real
+from .quantity import (
+    as_real,
+    check_between,
+    check_finite,
+    check_number,
+    check_real,
+    looked_at,
+)
 
 __all__ = ["Wiener", "wiener"]
 
@@ -113,7 +120,8 @@ class Wiener(nn.Module):
     Raises
     ------
     ValueError
-        For a ratio that is not positive, or an exponent below 0.
+        For a ratio that is not positive, or neither one number nor one a channel; for an exponent
+        below 0.
     """
 
     known_psf: Tensor | None
@@ -122,6 +130,11 @@ class Wiener(nn.Module):
         super().__init__()
         ratio = as_real("noise_to_signal", noise_to_signal).detach()
         check_between("noise_to_signal", ratio, 1e-12, 1e12, "")
+        if ratio.ndim > 1:
+            raise ValueError(
+                "noise_to_signal must be one number, or one for each channel, not "
+                f"{tuple(ratio.shape)}"
+            )
         _check_exponent(exponent)
         self.log_ratio = nn.Parameter(ratio.log().to(torch.get_default_dtype()))
         self.exponent = float(exponent)
@@ -137,9 +150,20 @@ class Wiener(nn.Module):
 
         Parameters
         ----------
-        psf : Tensor ``[C, h, w]``, or None
-            None for the camera's own, as at first.
+        psf : Tensor ``[C, h, w]`` or ``[h, w]``, or None
+            Its sum is its throughput, as :func:`optics.measured_psf` gives it: of twice the sum the
+            picture is half as bright. None for the camera's own, as at first. A checkpoint does
+            not hold it.
+
+        Raises
+        ------
+        TypeError
+            For anything else.
+        ValueError
+            When it is not a PSF: real, finite, not negative, with some light in each channel.
         """
+        if psf is not None:
+            _check_known(psf)
         self.known_psf = None if psf is None else psf.detach().clone()
 
     def forward(self, picture: Tensor, psf: Tensor, *, boundary: Boundary = "replicate") -> Tensor:
@@ -202,6 +226,25 @@ def _check(picture: Tensor, psf: Tensor, exponent: float) -> int:
         )
     _check_exponent(exponent)
     return picture.shape[1]
+
+
+def _check_known(psf: Tensor) -> None:
+    """Refuse what would restore to nonsense, and only once a picture comes."""
+    if not isinstance(psf, Tensor):
+        raise TypeError(f"psf must be a Tensor [C, h, w] or [h, w], not {type(psf).__name__}")
+    check_real("psf", psf, "[C, h, w] or [h, w]")
+    if psf.ndim not in (2, 3) or psf.numel() == 0:
+        raise ValueError(f"psf must be [C, h, w] or [h, w], not {tuple(psf.shape)}")
+    psf = psf.detach()
+    check_finite("psf", psf)
+    if not looked_at(psf):
+        return
+    least, light = float(psf.min()), float(psf.sum((-2, -1)).min())
+    if least < 0 or light <= 0:
+        raise ValueError(
+            f"a PSF is not negative and sums to its throughput, above 0; here the least value is "
+            f"{least:.4g} and the least sum {light:.4g}: optics.measured_psf makes one of a picture"
+        )
 
 
 def _check_exponent(exponent: float) -> None:

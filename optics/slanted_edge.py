@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .grid import coordinates
-from .quantity import check_between, check_finite, check_real, whole_number
+from .quantity import check_between, check_finite, check_real, check_tensor, whole_number
 
 __all__ = ["SlantedEdge", "slanted_edge_mtf"]
 
@@ -52,7 +52,7 @@ class SlantedEdge(NamedTuple):
         Returns
         -------
         Tensor ``[...]``, cycles/pixel
-            NaN where it stays above up to the last frequency.
+            NaN where it stays above up to the last frequency, or is below at the first.
 
         Raises
         ------
@@ -62,11 +62,15 @@ class SlantedEdge(NamedTuple):
         if not 0 < contrast < 1:
             raise ValueError(f"contrast must lie between 0 and 1, not at {contrast}")
         below = self.mtf < contrast
-        last = below.to(torch.int8).argmax(-1, keepdim=True).clamp_min(1)
-        low, high = (self.mtf.gather(-1, last - step) for step in (1, 0))
-        near, far = (self.frequency.to(low)[last - step] for step in (1, 0))
-        found = near + (far - near) * (low - contrast) / (low - high)
-        return torch.where(below.any(-1, keepdim=True), found, math.nan)[..., 0]
+        # The first of them; 0 too where there is none.
+        after = below.to(torch.int8).argmax(-1, keepdim=True)
+        before = (after - 1).clamp_min(0)
+        above, under = self.mtf.gather(-1, before), self.mtf.gather(-1, after)
+        near, far = self.frequency.to(above)[before], self.frequency.to(above)[after]
+        # What is discarded must not divide by zero: its slope would be NaN.
+        there = after > 0
+        share = (above - contrast) / torch.where(there, above - under, 1.0)
+        return torch.where(there, near + (far - near) * share, math.nan)[..., 0]
 
 
 def slanted_edge_mtf(
@@ -87,7 +91,7 @@ def slanted_edge_mtf(
         with one straight edge that runs from the first row to the last: 2 to 10 degrees off a
         column. For one along a row give ``picture.mT``. Each channel has a line of its own.
     frequency : Tensor, real ``[F]``, cycles/pixel, optional
-        From 0 to half the oversampling; by default 101 from 0 to 1.
+        From 0 to half the oversampling; by default 101 from 0 to 1, or to that half.
     oversampling : int
         Bins in a pixel.
 
@@ -99,6 +103,8 @@ def slanted_edge_mtf(
 
     Raises
     ------
+    TypeError
+        For a picture or frequencies that are no Tensor.
     ValueError
         For a picture that is not real and finite, too small, or without one straight edge that
         crosses all rows; for frequencies that these bins do not hold.
@@ -117,7 +123,8 @@ def slanted_edge_mtf(
         raise ValueError(f"picture must hold at least one [H, W], not {tuple(picture.shape)}")
     oversampling = whole_number("oversampling", oversampling)
     if frequency is None:
-        frequency = torch.linspace(0, 1, 101, dtype=torch.float64)
+        frequency = torch.linspace(0, min(1, oversampling / 2), 101, dtype=torch.float64)
+    check_tensor("frequency", frequency)
     if frequency.ndim != 1 or not frequency.is_floating_point():
         raise ValueError(
             f"frequency must be real [F], in cycles/pixel, not {frequency.dtype} "

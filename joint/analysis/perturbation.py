@@ -120,8 +120,9 @@ def perturbed(
         encoding=system.encoding,
     )
     with torch.no_grad():
-        if isinstance(front := camera.front_end, IncoherentImaging):
-            _keep_the_design(front)
+        for part in () if camera.front_end is None else camera.front_end.modules():
+            if isinstance(part, IncoherentImaging):  # maybe within another, as one that is shifted
+                _keep_the_design(part)
         for part, own in kind.parts(level, generator).items():
             if own != part.nominal(system):
                 part.change(camera, own, channels, generator)

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
+import torch
+
+import optics
 from joint.analysis import (
     PLANES,
     REGIONS,
@@ -22,6 +25,9 @@ from .scenes import Measuring, NotHere, Scenes, needed
 
 __all__ = ["contrast_of_classes", "element", "light", "rate"]
 
+# Shares of the light above which a PSF is spoken of: those of optics.audit_sampling.
+_LOST, _WRAPPED = 0.05, 0.01
+
 
 def light(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
     """Pictures at each plane."""
@@ -30,7 +36,8 @@ def light(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]
         light_figure(system, test),
         shows="Pictures of each class at each plane of the system",
         caption="The first test picture of each class: the scene, the light on the sensor, the "
-        "picture that the sensor gives, and what the classifier is handed.",
+        f"picture that the sensor gives{', restored' if _restores(system) else ''}, and what the "
+        "classifier is handed.",
     )
 
 
@@ -41,6 +48,41 @@ def element(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Htm
         raise NotHere("The system has no front end: the sensor sees the scene.")
     for figure, caption in element_figures(system.front_end):
         yield picture(figure, shows="The learned element and its transfer", caption=caption)
+    if _restores(system):
+        yield note("The camera undoes this blur after the sensor: what is left is not in the MTF.")
+    cut = _cut(system.front_end)
+    if cut is not None:
+        yield note(cut)
+
+
+def _restores(system: ImagingSystem) -> bool:
+    return getattr(system.front_end, "restoration", None) is not None
+
+
+def _cut(front_end: optics.FrontEnd) -> str | None:
+    """What the simulation of a pupil leaves out, which no light does, in words; or None."""
+    pupil = getattr(front_end, "pupil", None)
+    if not isinstance(pupil, optics.Pupil):
+        return None
+    with torch.no_grad():
+        audit = optics.audit_sampling(pupil)
+    lost, wrapped = float(audit.window_loss.max()), float(audit.wrap_energy.max())
+    words = []
+    if lost > _LOST:
+        words.append(
+            f"{100 * lost:.0f} % of the light falls outside of the window of {pupil.psf_size[0]} x "
+            f"{pupil.psf_size[1]} pixels that holds the PSF, and is missing from picture and "
+            "throughput: train with a larger psf_size"
+        )
+    if wrapped > _WRAPPED:
+        words.append(
+            f"{100 * wrapped:.0f} % of it falls outside of the central half of the PSF's period, "
+            f"where a pupil of {pupil.size[0]} x {pupil.size[1]} samples is too coarse: train with "
+            "a larger pupil_size"
+        )
+    if not words:
+        return None
+    return f"This PSF is not that of the element as it would be made. {'; '.join(words)}."
 
 
 def rate(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:

@@ -66,12 +66,21 @@ def _front_end(front_end: FrontEndConfig) -> str:
             )
         case LensConfig():
             element = (
-                "no element" if front_end.element == "none" else f"{front_end.element} element"
+                "no element in the pupil"
+                if front_end.element == "none"
+                else f"{front_end.element} element in the pupil (strength {front_end.strength:g} "
+                "waves before training)"
+            )
+            restored = (
+                ""
+                if front_end.restoration is None
+                else ", its blur undone after the sensor (noise to signal "
+                f"{front_end.restoration:g} before training)"
             )
             return (
                 f"lens of {1e3 * front_end.focal_length:g} mm at f/{front_end.f_number:g}, pixels "
-                f"of {1e6 * front_end.pixel_pitch:g} µm, {element} in the pupil (strength "
-                f"{front_end.strength:g} waves), {front_end.defocus:g} waves of defocus"
+                f"of {1e6 * front_end.pixel_pitch:g} µm, {element}, {front_end.defocus:g} waves of "
+                f"defocus{restored}"
             )
         case NoneConfig():
             return "none: the sensor sees the scene"

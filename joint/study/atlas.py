@@ -13,7 +13,7 @@ element on every seed. More light or a larger gain of the start is no other elem
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, final
 
@@ -110,6 +110,14 @@ class DesignStability:
         return "hardly alike"
 
 
+def by_reason(left_out: Iterable[tuple[int, str]]) -> dict[str, list[int]]:
+    """The designs that were left out for each reason: a study leaves out many for the same."""
+    found: dict[str, list[int]] = {}
+    for design, reason in left_out:
+        found.setdefault(reason, []).append(design)
+    return found
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Atlas:
@@ -147,8 +155,8 @@ class Atlas:
         if self.elements:
             groups = len(set(self.clusters))
             lines.append(f"  {len(self.elements)} elements are {groups} different ones")
-        for design, reason in self.left_out:
-            lines.append(f"  {design}: {reason}")
+        for reason, designs in by_reason(self.left_out).items():
+            lines.append(f"  {', '.join(map(str, designs))}: {reason}")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:

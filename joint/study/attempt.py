@@ -12,9 +12,9 @@ from joint.parse import parse_json
 
 from .store import ATTEMPTS_FILE
 
-__all__ = ["RunAbandoned", "attempts", "begin", "lost_together"]
+__all__ = ["RunAbandoned", "attempts", "begin", "ended_epochs", "given_up", "lost_together"]
 
-# Starts of a run that may end without a word and without progress: killed, out of memory.
+# Starts of a run alone that may end without a word and without progress: killed, out of memory.
 _PATIENCE = 3
 
 
@@ -28,29 +28,39 @@ def begin(folder: RunFolder, *, together: int = 1) -> None:
     Raises
     ------
     RunAbandoned
-        When it has done so three times.
+        When it has done so three times, as :func:`given_up` tells.
     """
-    path = folder.path / ATTEMPTS_FILE
-    reached = _reached(folder.path)
-    earlier = list(attempts(path))
-    if len(earlier) >= _PATIENCE and all(
-        attempt.get("reached", "unknown") == reached for attempt in earlier[-_PATIENCE:]
-    ):
-        raise RunAbandoned(
-            f"{_PATIENCE} starts from one point ended without a word, the last in process "
-            f"{earlier[-1].get('pid')} on {earlier[-1].get('host')}: killed, perhaps for want of "
-            "memory. Put that right, then reset the failed runs of the study"
-        )
-    history = folder.path / HISTORY_FILE
+    reason = given_up(folder.path)
+    if reason is not None:
+        raise RunAbandoned(reason)
     start = {
-        "reached": reached,
-        "epochs": history.read_bytes().count(b"\n") if history.exists() else 0,
+        "reached": _reached(folder.path),
+        "epochs": ended_epochs(folder.path),
         "pid": os.getpid(),
         "host": platform.node(),
         "together": together,
     }
-    with path.open("a") as file:
+    with (folder.path / ATTEMPTS_FILE).open("a") as file:
         file.write(json.dumps(start) + "\n")
+
+
+def given_up(folder: Path) -> str | None:
+    """Why a run is not started again from where it is; None where it may be.
+
+    Starts among others do not count: they end for others' faults too, and :func:`lost_together`
+    allows one.
+    """
+    alone = [
+        attempt for attempt in attempts(folder / ATTEMPTS_FILE) if attempt.get("together", 1) == 1
+    ][-_PATIENCE:]
+    reached = _reached(folder)
+    if len(alone) < _PATIENCE or any(a.get("reached", "unknown") != reached for a in alone):
+        return None
+    return (
+        f"{_PATIENCE} starts from one point ended without a word, the last in process "
+        f"{alone[-1].get('pid')} on {alone[-1].get('host')}: killed, perhaps for want of memory. "
+        "Put that right, then reset the failed runs of the study"
+    )
 
 
 def attempts(path: Path) -> Iterable[dict[str, Any]]:
@@ -75,6 +85,12 @@ def lost_together(folder: Path) -> bool:
         attempt.get("reached", "unknown") == reached and attempt.get("together", 1) != 1
         for attempt in attempts(folder / ATTEMPTS_FILE)
     )
+
+
+def ended_epochs(folder: Path) -> int:
+    """Lines of its history."""
+    history = folder / HISTORY_FILE
+    return history.read_bytes().count(b"\n") if history.exists() else 0
 
 
 def _reached(folder: Path) -> int | None:

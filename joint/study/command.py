@@ -146,9 +146,9 @@ class ConfirmOptions:
 
 @dataclass(frozen=True)
 class ListOptions:
-    """Print a row for each run.
+    """Print a row for each run: its design, its state, and the metric of the plan.
 
-    For example:
+    All that was measured is in --csv and --json. For example:
 
         lens2label study list studies/edge --csv runs.csv
     """
@@ -305,10 +305,11 @@ def _confirm(arguments: Sequence[str]) -> None:
 
 def _list(arguments: Sequence[str]) -> None:
     options = tyro.cli(ListOptions, args=arguments, prog="lens2label study list")
-    table = rows(open_study(options.folder))
+    ledger = open_study(options.folder)
+    table = rows(ledger)
     if options.csv is not None:
         write_atomically(options.csv, to_csv(table).encode())
-    print(to_json(table) if options.json else to_text(table))
+    print(to_json(table) if options.json else to_text(table, metric=ledger.study.plan.metric))
 
 
 def _report(arguments: Sequence[str]) -> None:

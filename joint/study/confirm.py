@@ -131,7 +131,8 @@ def confirm(
     assert one is not None
     if one == other:
         raise ValueError(
-            f"design {one} is both the one to confirm and the baseline: name another one of the two"
+            f"design {one} is both the one to confirm and the baseline: name another baseline, or "
+            "another design (--baseline, --design)"
         )
     chosen, against = ledger.designs[one], ledger.designs[other]
     why = "chosen" if found is None else f"the best of {found.of} on the validation part"

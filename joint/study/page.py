@@ -33,7 +33,7 @@ from joint.report.page import (
 )
 from joint.report.words import configuration_words
 
-from .atlas import ORIENTATIONS, Atlas, Learned, atlas, learned_elements
+from .atlas import ORIENTATIONS, Atlas, Learned, atlas, by_reason, learned_elements
 from .draw import (
     designs_figure,
     effects_figure,
@@ -457,8 +457,13 @@ def _atlas(found: _Found, there: list[Learned], reasons: dict[int, str]) -> Iter
             caption=f"Every element against every other: {len(told.elements)} elements in "
             f"{len(set(told.clusters))} groups of an agreement of a half or more.",
         )
-    for design, reason in told.left_out:
-        yield note(f"Design {design} is not compared: {reason}.")
+    for reason, designs in by_reason(told.left_out).items():
+        which = (
+            f"Designs {', '.join(map(str, designs))} are"
+            if designs[1:]
+            else (f"Design {designs[0]} is")
+        )
+        yield note(f"{which} not compared: {reason}.")
 
 
 def _stability(told: Atlas) -> Iterator[tuple[str, ...]]:

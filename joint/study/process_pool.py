@@ -1,6 +1,7 @@
 """A process of its own for each worker on this machine."""
 
 import multiprocessing
+import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -25,9 +26,18 @@ class ProcessEach(Executor):
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._started: list[tuple[BaseProcess, threading.Thread]] = []
+        self._open = True
 
     def submit(self, fn: Callable[..., Any], /, *args: object, **kwargs: object) -> Future[Any]:
-        """Start a process that calls ``fn`` with ``args`` and ``kwargs``."""
+        """Start a process that calls ``fn`` with ``args`` and ``kwargs``.
+
+        Raises
+        ------
+        RuntimeError
+            After :meth:`shutdown`.
+        """
+        if not self._open:
+            raise RuntimeError("this executor was shut down: make another")
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
         receiver, sender = self._context.Pipe(duplex=False)
@@ -44,6 +54,7 @@ class ProcessEach(Executor):
 
         With ``cancel_futures``, they are asked to end first (SIGTERM).
         """
+        self._open = False
         for process, _ in self._started:
             if cancel_futures and process.is_alive():
                 process.terminate()
@@ -57,8 +68,20 @@ def _answer(
     try:
         answer = (True, fn(*args, **kwargs))
     except Exception as error:
-        answer = (False, error)
-    sender.send(answer)
+        answer = (False, _movable(error))
+    try:
+        sender.send(answer)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        sender.send((False, TypeError(f"the answer of {fn} cannot be sent: {error}")))
+
+
+def _movable(error: Exception) -> Exception:
+    """The error, or its words where another process could not make it again."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def _await(process: BaseProcess, receiver: Connection, future: Future[Any]) -> None:

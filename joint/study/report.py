@@ -72,6 +72,13 @@ class StudyReport:
         known = [name for name in COSTS if any(d.costs[name] is not None for d in self.designs)]
         head = ("", "design", "mean", "interval", "runs", *known, "failed")
         lines += aligned([head, *(_cells(design, known) for design in self.designs)])
+        if any(design.on_front for design in self.designs):
+            lines.append("  *: no design is ahead of it at costs that are all as low")
+        if "photons" in known:
+            lines.append(
+                "  photons: of a pixel at full scale, what the camera takes and not what the lamp "
+                "gives: a wider stop or a larger pixel has more of them in the same light"
+            )
         notes = [design.estimate.note for design in self.designs]
         lines += [f"  {note}" for note in dict.fromkeys(notes) if note is not None]
         if self.luck is not None and len(self.designs) > 1:

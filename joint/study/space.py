@@ -21,7 +21,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -288,6 +288,9 @@ class Study(Settings):
 def load_study(path: Path | str) -> Study:
     """Read a study from ``path``, a ``.toml`` or JSON file.
 
+    TOML has no null: there the word ``"null"`` is one, in the base, in the values of an axis and
+    in what the plan and the sampler choose.
+
     Raises
     ------
     ConfigError
@@ -298,7 +301,7 @@ def load_study(path: Path | str) -> Study:
         content = path.read_bytes()
         toml = path.suffix == ".toml"
         return Study.model_validate(
-            tomllib.loads(content.decode()) if toml else parse_json(content)
+            _with_nulls(tomllib.loads(content.decode())) if toml else parse_json(content)
         )
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
@@ -308,6 +311,31 @@ def load_study(path: Path | str) -> Study:
     except (ValueError, RecursionError) as error:  # neither JSON nor TOML, nor text
         kind = "TOML" if path.suffix == ".toml" else "JSON"
         raise ConfigError(f"{path} is not {kind}: {error}") from error
+
+
+def _with_nulls(study: dict[str, Any]) -> dict[str, Any]:
+    """A study read from TOML with null for the word, wherever a value may stand."""
+    axes = study.get("axes")
+    if isinstance(axes, dict):
+        axes = {
+            name: {**axis, "values": _nulls(axis["values"])}
+            if isinstance(axis, dict) and "values" in axis
+            else axis
+            for name, axis in axes.items()
+        }
+        study = {**study, "axes": axes}
+    return {
+        key: _nulls(value) if key in ("base", "plan", "sampler") else value
+        for key, value in study.items()
+    }
+
+
+def _nulls(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict):
+        return {key: _nulls(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_nulls(inner) for inner in value]
+    return None if value == "null" else value
 
 
 def _pairs(comparison: Comparison, designs: Sequence[Design]) -> Iterator[Pair]:

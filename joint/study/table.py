@@ -103,15 +103,29 @@ def to_json(table: Sequence[Row]) -> str:
     return json.dumps([row.flat() for row in table], indent=1, allow_nan=False) + "\n"
 
 
-def to_text(table: Sequence[Row]) -> str:
-    """``table`` for people: the run, how far it is, its choices, and why it failed."""
-    head = ("run", "state", "design", "seed", "")
+def to_text(table: Sequence[Row], *, metric: str | None = None) -> str:
+    """``table`` for people: the run, how far it is, its choices, and why it failed.
+
+    Parameters
+    ----------
+    table : sequence of Row
+        Of :func:`rows`.
+    metric : str, optional
+        A number on the test part that is shown too, where a run has it.
+
+    Returns
+    -------
+    str
+    """
+    shown = [metric] if metric and any(row.numbers.get(metric) is not None for row in table) else []
+    head = ("run", "state", "design", "seed", *shown, "")
     lines = [
         (
             row.digest,
             row.state,
             f"{row.design}: " + ", ".join(f"{name}={level}" for name, level in row.levels.items()),
             str(row.seed),
+            *("" if (v := row.numbers.get(name)) is None else f"{v:.4f}" for name in shown),
             row.error or "",
         )
         for row in table

@@ -22,7 +22,7 @@ from joint.ensemble import fit_ensemble
 from joint.folder import FAILURE_FILE, RunFolder, hold, is_done
 from joint.lock import RunLocked
 
-from .attempt import begin, lost_together
+from .attempt import begin, ended_epochs, given_up, lost_together
 from .store import Ledger, PlannedRun
 
 __all__ = ["companions", "train_together"]
@@ -34,19 +34,22 @@ def companions(
     """Pending runs to train together with the first, and it itself: ``most`` of them.
 
     They have its scenes, its networks and its training up to the seed; cameras, objectives and
-    seeds are their own.
+    seeds are their own. Left out, the first too, are those that :func:`lost_together` tells of, and
+    those that wait for their test alone.
     """
     kind = _kind(ledger.config(first))
-    found = [first]
-    for run in ledger.runs:
+    found: list[PlannedRun] = []
+    for run in (first, *(run for run in ledger.runs if run != first)):
         if len(found) == most:
             break
-        if run == first or run in without or ledger.state(run) != "pending":
+        if run in without or ledger.state(run) != "pending":
             continue
-        if _kind(ledger.config(run)) == kind:
+        config, path = ledger.config(run), ledger.path(run)
+        to_train = ended_epochs(path) < config.training.epochs
+        # Those that took a worker with them are not to take the others' work along.
+        if to_train and _kind(config) == kind and not lost_together(path):
             found.append(run)
-    # Those that took a worker with them are not to take the others' work along.
-    return [run for run in found if not lost_together(ledger.path(run))]
+    return found
 
 
 def train_together(
@@ -57,14 +60,15 @@ def train_together(
     device: torch.device,
     stop: Callable[[], bool],
 ) -> None:
-    """Train runs, or go on with them, up to their tests; those that somebody holds are left out.
+    """Train runs, or go on with them, up to their tests.
+
+    Those that somebody holds, that have ended or are given up are left out; of fewer than two,
+    nothing is trained.
 
     Raises
     ------
     ValueError, CheckpointError, TrainingDiverged
         As :func:`joint.fit_ensemble`; what was saved of each run is there.
-    RunAbandoned
-        When one of them takes its workers with it.
     """
     with ExitStack() as held:
         taken: dict[PlannedRun, RunFolder] = {}
@@ -73,7 +77,9 @@ def train_together(
                 folder = held.enter_context(hold(ledger.path(run)))
             except RunLocked:
                 continue
-            if not (is_done(folder.path) or (folder.path / FAILURE_FILE).exists()):
+            ended = is_done(folder.path) or (folder.path / FAILURE_FILE).exists()
+            # One that is given up would only end the start of all of them.
+            if not ended and given_up(folder.path) is None:
                 taken[run] = folder
         if len(taken) < 2:
             return

@@ -86,7 +86,7 @@ def work(
     """Take one run of a study after the other, until none is left.
 
     A run that fails is recorded, with its traceback, and the next one taken; so is one that
-    three times ended its worker without progress. SIGTERM, and Ctrl-C, save and leave.
+    three times, alone, ended its worker without progress. SIGTERM, and Ctrl-C, save and leave.
 
     Parameters
     ----------

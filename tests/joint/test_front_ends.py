@@ -105,6 +105,7 @@ def test_a_lens_may_distort_colour_and_shade_its_field():
     shade = projection.illumination((32, 32))
     expected = optics.convolve(projection(scene), lens.psf(), boundary="replicate") * shade
     torch.testing.assert_close(lens(scene), expected)
+    assert _build(1, lateral_colour=0.1).projection is None  # one colour lies beside none
     new = {"distortion", "lateral_colour", "half_field"}
     assert joint.LensConfig().model_dump().keys().isdisjoint(new)
 

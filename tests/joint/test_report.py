@@ -338,6 +338,23 @@ def test_the_run_is_described(whole, parsed):
     assert rows["deterministic"] == ["no"]
 
 
+def test_an_element_that_is_cut_off_is_spoken_of(tmp_path):
+    options = [
+        *("--front-end", "lens", "--codec", "none", "--classifier", "none"),
+        *("--objective.task", 0, "--objective.restoration", 1, "--training.monitor", "psnr_scene"),
+        *("--system.front-end.element", "cubic", "--system.front-end.restoration", 0.05),
+    ]
+    narrow = _train(tmp_path / "narrow", *options, "--system.front-end.strength", 6)
+    said = "".join(_Page(report_html([narrow], quick=True, resamples=_RESAMPLES)).text)
+    assert "the picture that the sensor gives, restored, and what" in said
+    assert "what is left is not in the MTF" in said
+    assert "% of the light falls outside of the window of 31 x 31 pixels" in said
+    assert "where a pupil of 96 x 96 samples is too coarse" in said
+    wide = _train(tmp_path / "wide", *options, "--system.front-end.strength", 1)
+    said = "".join(_Page(report_html([wide], quick=True, resamples=_RESAMPLES)).text)
+    assert "of the window of" not in said
+
+
 def test_a_quick_report_and_a_smaller_sample_say_what_they_are(whole):
     read = _Page(report_html([whole], quick=True, pictures=9, resamples=_RESAMPLES))
     said = "".join(read.text)
@@ -699,7 +716,13 @@ def test_an_element_that_is_not_known_is_not_drawn():
         (
             {"front_end": joint.LensConfig(defocus=0.5)},
             "front end",
-            "20 mm at f/8, pixels of 3.5 µm",
+            "20 mm at f/8, pixels of 3.5 µm, no element in the pupil, 0.5 waves of defocus",
+        ),
+        (
+            {"front_end": joint.LensConfig(element="cubic", strength=2, restoration=0.05)},
+            "front end",
+            "cubic element in the pupil (strength 2 waves before training), 0 waves of defocus, "
+            "its blur undone after the sensor (noise to signal 0.05 before training)",
         ),
         ({"front_end": joint.NoneConfig()}, "front end", "none: the sensor sees the scene"),
         ({"sensor": joint.SensorConfig(cfa="rggb")}, "sensor", "rggb mosaic, bilinear"),

@@ -323,3 +323,15 @@ def test_one_graph_under_compile_and_full_precision_under_autocast(make):
     torch.testing.assert_close(again, slope)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(front_end(scene), expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"restoration": 0.01}, r"restoration must be an optics.Wiener\(...\), not float"),
+        ({"projection": optics.Projection}, r"not the class Projection"),
+    ],
+)
+def test_what_a_lens_is_given_must_be_a_part(given, message):
+    with pytest.raises(TypeError, match=message):
+        optics.IncoherentImaging(torch.ones(1, 1), **given)

@@ -114,6 +114,17 @@ MODULES = {
             )
         )
     ),
+    "incoherent-projected": lambda: optics.IncoherentImaging(
+        _pupil(_phase_mask()),
+        projection=optics.Projection(
+            radial=torch.nn.Parameter(torch.tensor([0.2, -0.05])),
+            magnification=torch.nn.Parameter(torch.tensor([0.99, 1.0, 1.01])),
+            half_field=torch.nn.Parameter(torch.tensor(0.5)),
+        ),
+    ),
+    "incoherent-restored": lambda: optics.IncoherentImaging(
+        _pupil(_phase_mask()), restoration=optics.Wiener()
+    ),
     "coherent-phase": lambda: optics.CoherentImaging(_pupil(_phase_mask())),
     "varying": lambda: optics.VaryingImaging(
         torch.nn.Parameter(torch.rand(2, 2, 5, 5) / 25), rank=3

@@ -139,8 +139,20 @@ def test_lateral_colour_stays_unless_each_channel_is_centred():
     both = optics.measured_psf(batch, size=41)
     torch.testing.assert_close(_place(both)[1], wanted, rtol=0, atol=2e-3)
     torch.testing.assert_close(both[0], optics.measured_psf(picture, size=41))
-    with pytest.raises(ValueError, match="centre must be 'common' or 'each', not 'all'"):
+    with pytest.raises(ValueError, match="centre must be 'common', 'each' or 'kept', not 'all'"):
         optics.measured_psf(picture, size=41, centre="all")
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 3])
+def test_the_middle_of_the_picture_can_be_kept(ratio):
+    # Off the middle by 2 pixels up and 1 to the right, as a lopsided PSF is.
+    picture = torch.from_numpy(_pixels(61, 1e-6, 4e-6)).roll((-2 * ratio, ratio), (0, 1))
+    pitches = {"picture_pitch": 1e-6, "pixel_pitch": ratio * 1e-6}
+    own = {"size": 15, "background": 0.0, "noise": 0.0, "centre": "kept"}
+    for pixel in ("area", "centre"):
+        psf = optics.measured_psf(picture, pixel=pixel, **own, **pitches)
+        assert divmod(int(psf.argmax()), 15) == (7 - 2, 7 + 1)
+    assert optics.measured_psf(picture.expand(2, 3, -1, -1), **own, **pitches).shape[:2] == (2, 3)
 
 
 def _pixels(size, pitch, sigma):
@@ -182,6 +194,37 @@ def test_no_light_is_lost_between_pixels(ratio, samples, first):
     torch.testing.assert_close(overlap.sum(0), torch.ones(samples, dtype=torch.float64))
     assert float(overlap.sum(1).max()) <= ratio + 1e-9
     assert (overlap >= 0).all()
+
+
+@pytest.mark.parametrize("ratio", [1.0, 2.0, 2.7, 4.0])
+def test_pixels_can_be_read_at_their_centres(ratio):
+    i = torch.arange(90, dtype=torch.float64) - 45
+    picture = torch.exp(-(i[:, None].square() + i.square()) / (2 * 4.0**2))
+    psf = optics.measured_psf(
+        picture, size=19, background=0.0, noise=0.0,
+        picture_pitch=1e-6, pixel_pitch=ratio * 1e-6, pixel="centre",
+    )  # fmt: skip
+    i = ratio * (torch.arange(19, dtype=torch.float64) - 9)
+    expected = torch.exp(-(i[:, None].square() + i.square()) / (2 * 4.0**2))
+    torch.testing.assert_close(psf, expected / expected.sum(), rtol=0, atol=1e-8)
+
+
+def test_the_psf_of_a_pupil_is_measured_on_the_bench():
+    def lens(pitch, size):
+        return optics.Pupil(
+            [], size=64, spacing=2.5e-3 / 63, wavelengths=(545e-9,), focal_length=20e-3,
+            pixel_pitch=pitch, psf_size=size,
+        )().double()  # fmt: skip
+
+    known, picture = lens(3.5e-6, 15), lens(3.5e-6 / 4, 127)
+    pitches = {"picture_pitch": 3.5e-6 / 4, "pixel_pitch": 3.5e-6}
+    own = {"size": 15, "background": 0.0, "noise": 0.0, "throughput": float(known.sum())}
+    centre = optics.measured_psf(picture, pixel="centre", **own, **pitches)
+    area = optics.measured_psf(picture, **own, **pitches)
+    assert (centre - known).abs().max() < 2e-3 * known.max()
+    assert (area - known).abs().max() > 0.1 * known.max()
+    with pytest.raises(ValueError, match="pixel must be 'area' or 'centre', not 'middle'"):
+        optics.measured_psf(picture, pixel="middle", **own, **pitches)
 
 
 def test_pitches_that_make_no_pixels_are_refused():

@@ -80,6 +80,25 @@ def test_the_light_of_a_spot_is_only_moved(radial):
     assert column == pytest.approx(-14 * real / seen, abs=0.15)
 
 
+def test_single_pixels_alias_and_keep_their_light_in_the_mean():
+    # As the docstring of distort says: of a barrel whose corner comes in by 20 %.
+    size, margin = 33, 6
+    points = torch.eye(size * size, dtype=torch.float64).reshape(-1, 1, size, size)
+    image = distort(points, radial=((1 / 0.8 - 1) / 0.8**2,), boundary="zero")
+    light = image.sum((1, 2, 3)).reshape(size, size)[margin:-margin, margin:-margin]
+    assert 0.9 <= float(light.min()) < 0.92
+    assert 1.3 < float(light.max()) <= 1.4
+    assert float(light.mean()) == pytest.approx(1, abs=0.01)
+
+
+def test_terms_that_have_come_to_fold_make_no_negative_light():
+    # Nobody looks at them here, as on an accelerator.
+    folding = torch.tensor([[-0.6], [-0.9]], dtype=torch.float64)
+    scene = _scene()
+    images = torch.vmap(lambda terms: distort(scene, radial=terms))(folding)
+    assert float(images.min()) >= 0
+
+
 def test_colours_have_their_own_size():
     spot = _spot(128, 7.0, at=(20.0, 10.0)).expand(1, 3, 128, 128)
     image = distort(spot, magnification=(0.9, 1.0, 1.2), boundary="zero")
@@ -120,6 +139,8 @@ def test_light_falls_off_as_the_fourth_power_of_the_cosine(degrees):
     expected = np.cos(np.arctan(radius.numpy() * math.tan(half))) ** 4
     np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-12)
     assert relative_illumination(8, half_field=half).shape == (8, 8)
+    other_side = relative_illumination((24, 32), half_field=-half).double()
+    torch.testing.assert_close(other_side, found, rtol=0, atol=1e-6)
 
 
 def test_a_fisheye_has_its_own_law():
@@ -156,6 +177,12 @@ def test_precision():
     torch.testing.assert_close(found, distort(scene.float(), radial=(0.1,)))
     exact = distort(scene.double(), radial=torch.tensor([0.1], dtype=torch.float64))
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=2e-5)
+    half = torch.tensor(0.75)  # a number of half precision too
+    shade = relative_illumination((200, 300), half_field=half.bfloat16(), radial=(0.25,))
+    assert shade.dtype == torch.float32
+    torch.testing.assert_close(
+        shade, relative_illumination((200, 300), half_field=half, radial=(0.25,))
+    )
 
 
 @pytest.mark.parametrize(
@@ -174,7 +201,21 @@ def test_precision():
         (lambda s: relative_illumination(8, half_field=2.0), "half_field must be between"),
         (lambda s: distortion_fit(torch.rand(4), torch.rand(5)), r"ideal and real must be"),
         (lambda s: distortion_fit(torch.rand(2), torch.rand(2)), r"at least terms = 3"),
+        (lambda s: distortion_fit([1.0] * 4, torch.rand(4)), "ideal must be a Tensor, not list"),
+        (lambda s: distortion_fit(torch.rand(4), np.ones(4)), "real must be a Tensor, not ndarray"),
+        (
+            lambda s: distortion_fit(torch.rand(4), torch.tensor([0.0, 1.0, 3.0, 2.0])),
+            "real must grow from the axis to the corner of the picture",
+        ),
+        (lambda s: distortion_fit(torch.rand(1), torch.zeros(1), terms=1), "its last height, abov"),
+        (lambda s: relative_illumination(8, half_field=torch.rand(8)), "half_field must be one nu"),
+        (lambda s: optics.Projection(half_field=torch.rand(3)), "half_field must be one number"),
         (lambda s: optics.Projection(flat_field=torch.full((4, 4), 1.2)), "flat_field must be"),
+        (lambda s: optics.Projection(flat_field=torch.ones(2, 3, 4, 4)), "one for all pictures"),
+        (
+            lambda s: optics.Projection(flat_field=torch.ones(3, 24, 32))(s[:, :1]),
+            "the flat field has 3 channels, the scene 1: give",
+        ),
         (lambda s: optics.Projection(boundary="reflect"), "boundary must be one of"),
         (
             lambda s: optics.Projection(flat_field=torch.ones(4, 4)).illumination((8, 8)),

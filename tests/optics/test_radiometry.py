@@ -115,6 +115,18 @@ def test_single_precision_reaches_the_smallest_pixels():
     assert float(photons) == pytest.approx(float(exact), rel=1e-6)
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_does_not_overflow(kind):
+    light = torch.tensor([0.125, 0.5], dtype=kind)
+    exposure = {"wavelength": 550e-9, "pixel_pitch": 2e-6, "exposure_time": 10e-3}
+    photons = optics.exposure_photons(light, **exposure)
+    assert photons.dtype == torch.float32
+    torch.testing.assert_close(photons, optics.exposure_photons(light.float(), **exposure))
+    dim = optics.image_irradiance(light, f_number=300.0)  # 1e-6, below what half precision holds
+    assert dim.dtype == torch.float32
+    torch.testing.assert_close(dim, optics.image_irradiance(light.float(), f_number=300.0))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

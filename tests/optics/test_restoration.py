@@ -1,4 +1,5 @@
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -229,6 +230,8 @@ def test_a_ratio_must_be_positive_to_be_learned():
     for ratio in (0.0, -1.0, float("inf")):
         with pytest.raises(ValueError, match="noise_to_signal"):
             optics.Wiener(ratio)
+    with pytest.raises(ValueError, match=r"one number, or one for each channel, not \(2, 2\)"):
+        optics.Wiener(torch.ones(2, 2))
     with pytest.raises(ValueError, match="exponent must be 0 or more"):
         optics.Wiener(exponent=-2)
 
@@ -284,3 +287,21 @@ def test_a_device_is_restored_as_it_was_designed():
     assert (device.combine(raw) - design.combine(raw)).abs().max() > 0.01
     # What a device knows is not part of what is trained.
     assert not any("known" in name for name in design.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("psf", "error", "message"),
+    [
+        (np.full((3, 3), 1 / 9), TypeError, "psf must be a Tensor .*, not ndarray"),
+        (torch.ones(3, 3, dtype=torch.int64), ValueError, "psf must be real"),
+        (torch.ones(1, 3, 3, 3), ValueError, r"psf must be .*, not \(1, 3, 3, 3\)"),
+        (torch.full((3, 3), math.nan), ValueError, "psf must be finite"),
+        (-torch.ones(3, 3) / 9, ValueError, "a PSF is not negative .* the least value is -0.11"),
+        (torch.zeros(3, 3, 3), ValueError, "the least sum 0: optics.measured_psf makes one"),
+    ],
+)
+def test_what_is_known_must_be_a_psf(psf, error, message):
+    filter_ = optics.Wiener()
+    with pytest.raises(error, match=message):
+        filter_.know(psf)
+    assert filter_.known_psf is None

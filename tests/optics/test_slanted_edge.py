@@ -131,9 +131,25 @@ def test_a_frequency_is_found_between_its_neighbours():
     found = line.frequency_at(0.5)
     assert float(found[0]) == pytest.approx(0.125)
     assert math.isnan(found[1])
+    # Below it from the first on, or with nothing to go between: not to be told.
+    late = optics.SlantedEdge(line.mtf[0, 2:], line.frequency[2:], line.angle[0])
+    assert math.isnan(late.frequency_at(0.5))
+    alone = optics.SlantedEdge(line.mtf[0, 2:3], line.frequency[2:3], line.angle[0])
+    assert math.isnan(alone.frequency_at(0.5))
     for contrast in (0.0, 1.0, float("nan")):
         with pytest.raises(ValueError, match="contrast must lie between 0 and 1"):
             line.frequency_at(contrast)
+
+
+def test_a_contrast_that_does_not_fall_puts_no_nan_into_a_gradient():
+    rows = [[1.0, 0.6, 0.2], [1.0, 1.0, 0.9], [0.4, 0.3, 0.2]]
+    contrast = torch.tensor(rows, requires_grad=True)
+    line = optics.SlantedEdge(contrast, torch.tensor([0.0, 0.1, 0.2]), torch.zeros(3))
+    line.frequency_at(0.5).nansum().backward()
+    assert torch.isfinite(contrast.grad).all()
+    # found = 0.1 + 0.1 (a - 0.5) / (a - b) at a = 0.6, b = 0.2
+    torch.testing.assert_close(contrast.grad[0], torch.tensor([0.0, 0.1875, 0.0625]))
+    assert (contrast.grad[1:] == 0).all()
 
 
 _NOISE = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
@@ -163,6 +179,10 @@ def test_frequencies_that_the_bins_do_not_hold_are_refused():
         optics.slanted_edge_mtf(_edge(), frequency=torch.tensor([0.5, 2.5]))
     with pytest.raises(ValueError, match=r"frequency must be real \[F\], in cycles/pixel"):
         optics.slanted_edge_mtf(_edge(), frequency=torch.tensor([0, 1]))
+    with pytest.raises(TypeError, match="frequency must be a Tensor, not list"):
+        optics.slanted_edge_mtf(_edge(), frequency=[0.1, 0.2])
+    coarse = optics.slanted_edge_mtf(_edge(), oversampling=1)
+    assert float(coarse.frequency[-1]) == 0.5
     with pytest.raises(ValueError, match="oversampling must be a whole number"):
         optics.slanted_edge_mtf(_edge(), oversampling=0)
     with pytest.raises(ValueError, match="an edge at 5 degrees leaves some of the 32 bins of a"):

@@ -7,7 +7,7 @@ import joint
 from joint.build import build_system
 from joint.checkpoint import save_checkpoint
 from joint.study import Axis, Plan, create_study
-from joint.study.atlas import Learned, atlas, learned_elements, stability
+from joint.study.atlas import Learned, atlas, by_reason, learned_elements, stability
 from joint.study.element import Element
 
 SIZE = 9
@@ -187,6 +187,7 @@ def test_an_atlas_of_a_study(kernels):
     assert len(content["elements"]) == 7
     assert content["designs"][0]["verdict"]
     assert "camera=identity: similarity" in str(found)
+    assert by_reason([(4, "a"), (2, "b"), (7, "a")]) == {"a": [4, 7], "b": [2]}
     again = atlas(kernels, surrogates=10, elements=learned_elements(kernels))
     assert again.similarity == pytest.approx(found.similarity)
     assert [each.p for each in again.designs] == [each.p for each in found.designs]

@@ -2,8 +2,15 @@ import json
 
 import pytest
 
-from joint.folder import CHECKPOINT_FILE, RunFolder
-from joint.study.attempt import RunAbandoned, attempts, begin, lost_together
+from joint.folder import CHECKPOINT_FILE, HISTORY_FILE, RunFolder
+from joint.study.attempt import (
+    RunAbandoned,
+    attempts,
+    begin,
+    ended_epochs,
+    given_up,
+    lost_together,
+)
 from joint.study.store import ATTEMPTS_FILE
 
 
@@ -36,6 +43,29 @@ def test_three_starts_without_progress_are_enough(folder):
         begin(folder)
     _arrive(folder)
     begin(folder)
+
+
+def test_starts_among_others_are_not_held_against_a_run(folder):
+    # An ensemble ends for others' faults, or is refused before it has begun.
+    begin(folder)
+    begin(folder)
+    for _ in range(5):
+        begin(folder, together=4)
+    assert given_up(folder.path) is None
+    begin(folder)
+    assert "3 starts from one point" in given_up(folder.path)
+    begun = (folder.path / ATTEMPTS_FILE).read_bytes()
+    with pytest.raises(RunAbandoned):
+        begin(folder, together=4)
+    assert (folder.path / ATTEMPTS_FILE).read_bytes() == begun
+    _arrive(folder)
+    assert given_up(folder.path) is None
+
+
+def test_epochs_that_ended_are_the_lines_of_the_history(folder):
+    assert ended_epochs(folder.path) == 0
+    (folder.path / HISTORY_FILE).write_text('{"epoch": 0}\n{"epoch": 1}\n{"ep')
+    assert ended_epochs(folder.path) == 2
 
 
 def test_a_run_that_was_lost_among_others_is_known(folder):

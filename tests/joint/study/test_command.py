@@ -40,6 +40,10 @@ def test_a_study_from_file_to_report(study, tmp_path, capsys):
     rows = json.loads(capsys.readouterr().out)
     assert len(rows) == 12
     assert len(table.read_text().splitlines()) == 13
+    assert main(["study", "list", str(ledger)]) == 0
+    head, first, *_ = capsys.readouterr().out.splitlines()
+    assert first.split()[-1] == f"{rows[0]['balanced_accuracy']:.4f}"
+    assert head.split()[-1] == "balanced_accuracy"
     assert main(["study", "report", str(ledger)]) == 0
     said = capsys.readouterr().out
     assert "planned" in said

@@ -1,4 +1,5 @@
 import os
+import threading
 import time
 
 import pytest
@@ -12,6 +13,40 @@ def _die(number):
 
 def _fail(text):
     raise ValueError(text)
+
+
+class _OfTwoWords(ValueError):
+    """Pickles to one word, which does not make another of it."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} {second}")
+
+
+class _Held(ValueError):
+    """Cannot be pickled at all."""
+
+    def __init__(self):
+        super().__init__("held")
+        self.lock = threading.Lock()
+
+
+def _refuse(kind):
+    raise {"two": lambda: _OfTwoWords("no", "way"), "held": _Held}[kind]()
+
+
+def test_answers_that_cannot_travel_are_told_in_words():
+    pool = ProcessEach()
+    two, held = pool.submit(_refuse, "two"), pool.submit(_refuse, "held")
+    lock = pool.submit(threading.Lock)
+    with pytest.raises(RuntimeError, match="_OfTwoWords: no way"):
+        two.result(timeout=300)
+    with pytest.raises(RuntimeError, match="_Held: held"):
+        held.result(timeout=300)
+    with pytest.raises(TypeError, match=r"the answer of .* cannot be sent: cannot pickle"):
+        lock.result(timeout=300)
+    pool.shutdown()
+    with pytest.raises(RuntimeError, match="this executor was shut down: make another"):
+        pool.submit(threading.Lock)
 
 
 def test_a_process_for_each_call():

@@ -47,6 +47,8 @@ def test_designs_come_best_first_and_the_front_is_marked(finished):
     }  # fmt: skip
     assert found.designs[0].costs["photons"] == 5000
     assert found.designs[0].costs["parameters"] == 10
+    assert "*: no design is ahead of it at costs that are all as low" in str(found)
+    assert "photons: of a pixel at full scale" in str(found)
 
 
 def test_the_luck_of_the_best_is_told(finished):

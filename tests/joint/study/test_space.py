@@ -210,6 +210,39 @@ def test_a_study_is_read_from_a_file(tmp_path):
     assert load_study(as_json) == study
 
 
+def test_toml_has_a_word_for_null(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(
+        """
+        name = "null"
+        constraints = ["restoration != null or readout == ten"]
+        [base.system]
+        front_end = {kind = "lens"}
+        sensor = {kind = "sensor", bit_depth = "null"}
+        [axes.restoration]
+        path = "system.front_end.restoration"
+        values = ["null", 0.05]
+        [axes.readout]
+        labels = ["null", "ten"]
+        values = [{"system.sensor.gain" = "null"}, {"system.sensor.bit_depth" = 10}]
+        [plan]
+        comparisons = [{first = {restoration = 0.05}, second = {restoration = "null"}}]
+        """
+    )
+    study = load_study(path)
+    assert study.name == "null"
+    assert study.axes["readout"].labels == ("null", "ten")
+    assert study.designs() == (
+        {"restoration": None, "readout": "ten"},
+        {"restoration": 0.05, "readout": "null"},
+        {"restoration": 0.05, "readout": "ten"},
+    )
+    first, second, _ = (study.config(design, 0).system for design in study.designs())
+    assert (first.front_end.restoration, second.front_end.restoration) == (None, 0.05)
+    assert (first.sensor.bit_depth, second.sensor.bit_depth) == (10, None)
+    assert [pair[1:] for pair in study.pairs(study.designs())] == [(2, 0)]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

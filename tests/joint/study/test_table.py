@@ -78,6 +78,14 @@ def test_rows_for_people_are_aligned(ledger):
     assert lines[0].index("seed") == lines[2].index("0     Val")
 
 
+def test_rows_for_people_show_a_metric_where_it_is_known(ledger, pretend):
+    assert to_text(rows(ledger), metric="accuracy") == to_text(rows(ledger))
+    pretend(ledger, ledger.runs[3], 1.0)
+    lines = to_text(rows(ledger), metric="accuracy").splitlines()
+    place = lines[0].index("accuracy")
+    assert (lines[4][place:], lines[3][place:]) == ("1.0000", "")
+
+
 def test_outcomes_are_those_that_ended(ledger, pretend):
     one, two, three = ledger.runs[:3]
     pretend(ledger, one, 1.0)

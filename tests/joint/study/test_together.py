@@ -7,7 +7,13 @@ import pytest
 import torch
 
 import joint
-from joint.folder import CHECKPOINT_FILE, hold, load_predictions, read_history
+from joint.folder import (
+    CHECKPOINT_FILE,
+    HISTORY_FILE,
+    hold,
+    load_predictions,
+    read_history,
+)
 from joint.study import Axis, Plan, create_study, work
 from joint.study.attempt import attempts
 from joint.study.store import ATTEMPTS_FILE, read_failure, record_failure
@@ -41,6 +47,13 @@ def _same(ledger, other):
         ours, theirs = (load_predictions(each.path(run)) for each in (ledger, other))
         assert ours.identifiers == theirs.identifiers
         np.testing.assert_allclose(ours.logits, theirs.logits, rtol=0, atol=2e-3)
+
+
+def _begun(ledger, run, *, together=1, times=1):
+    """Starts that came to nothing."""
+    ledger.path(run).mkdir(parents=True, exist_ok=True)
+    line = {"reached": None, "epochs": 0, "pid": 7, "host": "there", "together": together}
+    (ledger.path(run) / ATTEMPTS_FILE).write_text((json.dumps(line) + "\n") * times)
 
 
 def _pass(ledger, runs, *, stop=lambda: False):
@@ -104,13 +117,42 @@ def test_what_ended_or_is_held_is_left_out(ledger, pretend, monkeypatch):
 def test_a_run_that_was_lost_among_others_goes_alone(small_study, small_base, tmp_path):
     ledger = _ledger(small_study, tmp_path, small_base(**_TRAINING))
     lost, *others = ledger.runs
-    ledger.path(lost).mkdir(parents=True)
-    line = {"reached": None, "epochs": 0, "pid": 7, "host": "there", "together": 4}
-    (ledger.path(lost) / ATTEMPTS_FILE).write_text(json.dumps(line) + "\n")
+    _begun(ledger, lost, together=4)
     assert companions(ledger, lost, 4, without=()) == others
     assert companions(ledger, others[0], 4, without=()) == others
+    # Nor does it take a place.
+    assert companions(ledger, lost, 2, without=()) == others[:2]
+    assert companions(ledger, others[2], 2, without=()) == [others[2], others[0]]
     assert work(ledger.folder, together=4) == (4, 0, False)
     assert _stacked(ledger) == [[4, 1], [3, 1], [3, 1], [3, 1]]
+
+
+def test_what_is_trained_and_waits_for_its_test_takes_no_place(small_study, small_base, tmp_path):
+    ledger = _ledger(small_study, tmp_path, small_base(**_TRAINING))
+    trained, half_way, *others = ledger.runs
+    for run, epochs in ((trained, 2), (half_way, 1)):
+        ledger.path(run).mkdir(parents=True)
+        (ledger.path(run) / HISTORY_FILE).write_text("{}\n" * epochs)
+    assert companions(ledger, others[0], 4, without=()) == [others[0], half_way, others[1]]
+    assert companions(ledger, trained, 4, without=()) == [half_way, *others]
+
+
+def test_one_that_is_given_up_ends_no_start_of_the_others(small_study, small_base, tmp_path):
+    ledger = _ledger(small_study, tmp_path, small_base(**_TRAINING))
+    _begun(ledger, ledger.runs[1], times=3)
+    assert work(ledger.folder, together=4) == (3, 1, False)
+    assert _stacked(ledger) == [[3, 1], [1, 1, 1], [3, 1], [3, 1]]
+    assert read_failure(ledger.path(ledger.runs[1]))["error"] == "RunAbandoned"
+
+
+def test_an_ensemble_that_is_refused_is_not_held_against_its_runs(
+    small_study, small_base, tmp_path
+):
+    ledger = _ledger(small_study, tmp_path, small_base(epochs=1, batch_size=32), seeds=(0,))
+    _begun(ledger, ledger.runs[0], times=2)  # once more, and it is given up
+    with pytest.warns(UserWarning, match="2 runs are trained one by one"):
+        assert work(ledger.folder, together=2) == (2, 0, False)
+    assert _stacked(ledger) == [[1, 1, 2, 1], [2, 1]]
 
 
 def test_a_worker_that_is_asked_leaves_all_of_them_to_the_next(small_study, small_base, tmp_path):
