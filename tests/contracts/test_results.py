@@ -58,7 +58,13 @@ def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
         gap = table["against_none"][method]
         assert _cells(page, label) == [*wanted, gap.replace("-0", "−0")]
     first = next(r for r in table["runs"] if (r["method"], r["seed"]) == ("none", 0))
-    alone = {"ldam_drw": "LDAM, deferred weights", "balanced_sampler": "balanced sampler"}
+    alone = {
+        "ldam_drw": "LDAM, deferred weights",
+        "balanced_sampler": "balanced sampler",
+        "sqrt_sampler": "square-root sampler",
+        "mixup": "mixup",
+        "cutmix": "CutMix",
+    }
     told = [(alone[r["method"]], r, r["against_none"]) for r in table["one_split"]["runs"]]
     assert len(told) == len(alone)
     for label, run, gap in [("none, first split", first, "-"), *told]:
