@@ -221,6 +221,11 @@ class LearnedCodec(Codec):
     def quality(self, value: float | None) -> None:
         if value is not None:
             if not isinstance(value, Real) or not 0 <= value <= self.levels - 1:
+                if self.levels == 1:
+                    raise ValueError(
+                        "this codec was built with one rate, quality 0: leave quality out, or "
+                        f"train one with several levels; got {value!r}."
+                    )
                 raise ValueError(
                     f"quality must be 0 to {self.levels - 1} (levels - 1) or None, got {value!r}."
                 )

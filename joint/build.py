@@ -87,6 +87,7 @@ def build_data(config: DataConfig, *, progress: bool = False) -> classify.Lesion
                 config.root,
                 image_size=config.image_size,
                 geometry=config.geometry,
+                groups=config.groups,
                 bit_depth=config.bit_depth,
                 white_level=config.white_level,
                 encoding=config.encoding,

@@ -23,7 +23,17 @@ from .checkpoint import CheckpointError
 from .complete import complete_run, earlier, trained_stages
 from .config import ConfigError, RunConfig, data_config, load_config
 from .evaluate import Evaluation, evaluate, usable_device
-from .folder import CONFIG_FILE, RunFolder, RunSummary, hold, is_done, list_runs, read_result
+from .folder import (
+    BEST_FILE,
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    RunFolder,
+    RunSummary,
+    hold,
+    is_done,
+    list_runs,
+    read_result,
+)
 from .listen import EpochListener, retell, tensorboard_writer
 from .options import (
     RESAMPLES,
@@ -257,6 +267,8 @@ def _check_new(config: RunConfig, parts: Split, device: torch.device) -> None:
 def _check_run(folder: Path) -> None:
     """Refuse what is no run folder, before anything is loaded."""
     if not (folder / CONFIG_FILE).is_file():
+        if any((folder / name).is_file() for name in (BEST_FILE, CHECKPOINT_FILE)):
+            load_config(folder)  # says what to do with a folder that joint.fit wrote
         raise ConfigError(
             f"cannot read {folder}: it is no run folder, which has a {CONFIG_FILE}; lens2label "
             "train --output makes one, and lens2label runs lists those in a folder"

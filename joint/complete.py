@@ -96,7 +96,11 @@ def complete_run(
     if validation is None:
         raise ValueError("a run needs a validation part: split into three")
     device, told = usable_device(device), listeners(on_epoch)
-    system = built(config, train, device)
+    # Of a run that has begun everything is in its checkpoint, and the file of weights that its
+    # classifier began with may be gone, or in another place.
+    folder = directory if isinstance(directory, RunFolder) else RunFolder(Path(directory))
+    begun = folder.has_checkpoint() or is_done(folder.path)
+    system = built(_without_file(config) if begun else config, train, device)
     with hold(directory) as folder:
         earlier(folder, config, resume=resume)
         if gathered(is_done(folder.path))[0]:
@@ -150,6 +154,15 @@ def built(config: RunConfig, train: LesionDataset, device: torch.device) -> Imag
         channels=train.channels,
         classes=len(train.classes),
     ).to(device)
+
+
+def _without_file(config: RunConfig) -> RunConfig:
+    """The same run, whose classifier asks for no file of weights."""
+    classifier = config.system.classifier
+    if isinstance(classifier, ClassifierConfig):
+        classifier = classifier.model_copy(update={"weights": None})
+    system = config.system.model_copy(update={"classifier": classifier})
+    return config.model_copy(update={"system": system})
 
 
 def noted(config: RunConfig, folder: RunFolder, device: torch.device) -> None:
@@ -211,11 +224,8 @@ def trained_stages(
     directory = Path(directory)
     config = load_config(directory)
     trained = load_trained(directory, config.training)
-    classifier = config.system.classifier
-    if isinstance(classifier, ClassifierConfig):  # everything is in the checkpoint
-        classifier = classifier.model_copy(update={"weights": None})
     system = build_system(
-        config.system.model_copy(update={"classifier": classifier}),
+        _without_file(config).system,  # everything is in the checkpoint
         image_size=parts.train.image_size,
         channels=parts.train.channels,
         classes=len(parts.train.classes),

@@ -22,7 +22,7 @@ import optics
 from .checkpoint import write_atomically
 from .codecs import CodecConfig, FactorizedConfig
 from .folder import BEST_FILE, CHECKPOINT_FILE
-from .front_ends import FrontEndConfig, KernelConfig
+from .front_ends import FrontEndConfig, KernelConfig, LensConfig
 from .objective import Objective
 from .settings import NoneConfig, Settings, added
 from .system import Encoding
@@ -130,6 +130,9 @@ class ClassFolders(Settings):
     """Pixels along a side."""
     geometry: Literal["crop", "squeeze"] = "crop"
     """Central square with isotropic pixels, or the whole frame squeezed to a square."""
+    groups: Path | None = added(None)
+    """Table that says which pictures belong together, of one lesion or patient: a CSV of the
+    columns image and group (or patient_id, or lesion_id); without, each is one of its own."""
     bit_depth: Literal[8, 16] | None = added(None)
     """16 keeps all bits of files that have as many; 8 reduces them, and so does the default, with a
     warning."""
@@ -297,6 +300,16 @@ class SystemConfig(Settings):
     """srgb: scenes are sRGB codes, linearised before the optics; linear: they are light."""
     seed: int = 0
     """Source of the initial weights."""
+
+    @model_validator(mode="after")
+    def _restores_what_is_read(self) -> Self:
+        restores = isinstance(self.front_end, LensConfig) and self.front_end.restoration is not None
+        if restores and isinstance(self.sensor, SensorConfig) and self.sensor.binning > 1:
+            raise ValueError(
+                "front_end.restoration undoes the blur on pixels of the scene, and "
+                f"sensor.binning={self.sensor.binning} adds them up: set one of the two"
+            )
+        return self
 
 
 class RunConfig(Settings):

@@ -298,7 +298,7 @@ def _operating(
     if quality is not None and not isinstance(codec, LearnedCodec):
         raise ValueError(
             f"quality={quality:g} needs a learned codec with several levels, and the system has "
-            f"{'none' if codec is None else type(codec).__name__}"
+            f"{'no codec' if codec is None else type(codec).__name__ + ': replace system.codec'}"
         )
     before = codec.quality if isinstance(codec, LearnedCodec) else None
     light = nullcontext()

@@ -66,6 +66,15 @@ class ActivationMap:
     logits: Tensor
     """Class scores of the pass that was explained ``[B, K]``."""
 
+    def __str__(self) -> str:
+        rows, columns = self.coarse.shape[-2:]
+        blind = ": one cell for the whole scene, which cannot say where; take an earlier layer"
+        return (
+            f"what speaks for a class in {len(self.maps)} scenes of {self.maps.shape[-2]} x "
+            f"{self.maps.shape[-1]}, from a feature map of {rows} x {columns}"
+            f"{blind if rows * columns == 1 else ''}"
+        )
+
 
 @dataclass(frozen=True)
 class Attribution:
@@ -90,6 +99,18 @@ class Attribution:
         """The shares of all channels together ``[B, H, W]``."""
         return self.values.sum(1)
 
+    def __str__(self) -> str:
+        lines = [f"shares of a score on the {self.plane}, {list(self.values.shape)}"]
+        rises = (self.score - self.baseline_score).tolist()
+        for number, rise in enumerate(rises):
+            lines.append(
+                f"picture {number}: class {int(self.target[number])}, score "
+                f"{float(self.baseline_score[number]):.3f} at the baseline, "
+                f"{float(self.score[number]):.3f} here; the shares sum to "
+                f"{rise + float(self.residual[number]):.3f} of {rise:.3f}"
+            )
+        return "\n".join(lines)
+
 
 @dataclass(frozen=True)
 class OcclusionMap:
@@ -103,6 +124,18 @@ class OcclusionMap:
     """The class whose score it is ``[B]``."""
     score: Tensor
     """Its logit with nothing covered ``[B]``."""
+
+    def __str__(self) -> str:
+        rows, columns = self.drops.shape[-2:]
+        lines = [f"fall of a score behind {rows} x {columns} squares"]
+        for number, drops in enumerate(self.drops):
+            row, column = divmod(int(drops.argmax()), columns)
+            lines.append(
+                f"picture {number}: class {int(self.target[number])}, score "
+                f"{float(self.score[number]):.3f}, falls by up to {float(drops.max()):.3f}, "
+                f"behind square {row}, {column}"
+            )
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -141,7 +174,8 @@ def grad_cam(
         The class to explain, for all or for each picture; by default the one predicted.
     layer : nn.Module, optional
         A module of the classifier that gives a feature map ``[B, F, h, w]``, as ``layer4`` of
-        torchvision's ResNets: of any other classifier, or to look at another map.
+        torchvision's ResNets: of any other classifier, or to look at another map. Theirs has one
+        cell in 32 pixels: of small pictures take ``layer2``, as one cell cannot say where.
     generator : torch.Generator, or one for each picture, optional
         State of the noise; by default that of seed 0.
 

@@ -349,6 +349,32 @@ class LesionDataset:
         check_scene_encoding(encoding)
         return self._view(self._arrays.taken_as(encoding), self._rows)
 
+    def grouped(self, groups: Names) -> "LesionDataset":
+        """Show the same pictures, said to belong together otherwise: by patient, for one.
+
+        For sources that do not say it, and to split, resample and test by something coarser than
+        the lesion. The groups are a part of the identity: it is another data set to a run.
+
+        Parameters
+        ----------
+        groups : sequence of str or int, length N
+            Lesion (or patient) of each row, such as ``dataset.metadata["patient_id"]``.
+
+        Returns
+        -------
+        LesionDataset
+
+        Raises
+        ------
+        ValueError
+            When they are not one name for each row.
+        """
+        names = as_names(groups, "groups", len(self))
+        whole = list(self._arrays.groups)
+        for row, name in zip(self._rows.tolist(), names, strict=True):
+            whole[row] = name
+        return self._view(self._arrays.grouped(tuple(whole)), self._rows)
+
     def redrawn(self, images: Array, *, masks: Array | None = None) -> "LesionDataset":
         """Give each row another picture; its label, names, columns and encoding stay.
 
@@ -443,6 +469,14 @@ class _Arrays:
     def taken_as(self, encoding: SceneEncoding | None) -> "_Arrays":
         known = self.given_fingerprint or vars(self).get("fingerprint", "")
         return replace(self, encoding=encoding, given_fingerprint=known)
+
+    def grouped(self, groups: tuple[str, ...]) -> "_Arrays":
+        known = self.given_fingerprint  # without one they are hashed with everything else
+        return replace(
+            self,
+            groups=groups,
+            given_fingerprint=known and content_hash("grouped", known, groups),
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickled uint16 tensor cannot be read (torch 2.15); its bits can, and say the same.

@@ -30,6 +30,7 @@ _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _SIXTEEN_BITS = 65535
 # Pictures under way at once: bounds the memory, large enough to keep every thread busy.
 _BLOCK = 256
+_MANY = 10  # files, more of which have their common reason said once
 
 
 class Picture(NamedTuple):
@@ -162,7 +163,7 @@ class Decoder:
             At the end, when files could not be used: all of them by name, each with its reason.
         """
         Image.init()  # registers the decoders once, before the threads need them
-        failures = []
+        failures: list[_Failure] = []
         threads = self.workers or os.cpu_count() or 1
         bar = tqdm(
             total=len(pictures), desc=title, unit="image", disable=None if self.progress else True
@@ -171,18 +172,18 @@ class Decoder:
             for start in range(0, len(pictures), _BLOCK):
                 for result in pool.map(self._decode_one, pictures[start : start + _BLOCK]):
                     bar.update()
-                    if isinstance(result, str):
+                    if isinstance(result, _Failure):
                         failures.append(result)
                     else:
                         yield result
         if failures:
             raise ValueError(
                 f"{len(failures)} of {len(pictures)} images cannot be used: "
-                f"{listed(failures, len(failures))}; "
+                f"{_by_reason(failures)}; "
                 "replace these files, or remove them with their rows of metadata"
             )
 
-    def _decode_one(self, picture: Picture) -> tuple[np.ndarray, np.ndarray | None] | str:
+    def _decode_one(self, picture: Picture) -> "tuple[np.ndarray, np.ndarray | None] | _Failure":
         file = picture.image
         # A damaged file can make Pillow and zlib raise almost anything; all of it means the same.
         try:
@@ -192,7 +193,27 @@ class Decoder:
             file = picture.mask
             return image, self.mask(file.read(), frame)
         except Exception as error:
-            return f"{file.path} ({error or type(error).__name__})"
+            return _Failure(file.path, str(error) or type(error).__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A file that could not be used."""
+
+    path: str
+    reason: str
+
+
+def _by_reason(failures: Sequence[_Failure]) -> str:
+    """All of them by name with their reasons; of a reason that many have, once: a whole folder."""
+    paths: dict[str, list[str]] = {}
+    for failure in failures:
+        paths.setdefault(failure.reason, []).append(failure.path)
+    said = []
+    for reason, names in paths.items():
+        groups = [", ".join(names)] if len(names) > _MANY else names
+        said += [f"{group} ({reason})" for group in groups]
+    return listed(said, len(said))
 
 
 def fit(
@@ -226,8 +247,9 @@ def _untouched(data: bytes) -> Image.Image:
 def _check_white(brightest: int, white_level: int) -> None:
     if white_level == _SIXTEEN_BITS and 0 < brightest <= _SIXTEEN_BITS // 16:
         warnings.warn(
-            f"a picture of 16 bits holds no code above {brightest}, and becomes nearly "
-            "black: give white_level, such as 4095, if its camera has 12 bits",
+            # The next power of two: the same words for all pictures of a camera, shown once.
+            f"a picture of 16 bits holds no code above {2 ** brightest.bit_length() - 1}, and "
+            "becomes nearly black: give white_level, such as 4095, if its camera has 12 bits",
             stacklevel=3,
         )
 

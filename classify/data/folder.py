@@ -1,15 +1,21 @@
 """Labelled folders: one folder of pictures for each class."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from .archive import Archive, Member, listed, passed_over
 from .cache import CacheOption, load_pixels
 from .dataset import LesionDataset, SceneEncoding, check_scene_encoding, content_hash
 from .decode import SUFFIXES, Decoder, Geometry, Picture
+from .table import read_table
 
 __all__ = ["ImageFolder"]
+
+# Columns that say what belongs together; of several in a table, the first of these.
+_GROUPS = ("group", "patient_id", "lesion_id")
 
 
 def ImageFolder(
@@ -18,6 +24,7 @@ def ImageFolder(
     image_size: int = 128,
     geometry: Geometry = "crop",
     classes: Sequence[str] | None = None,
+    groups: str | os.PathLike[str] | None = None,
     bit_depth: Literal[8, 16] | None = None,
     white_level: int = Decoder.white_level,
     encoding: SceneEncoding | None = None,
@@ -27,10 +34,11 @@ def ImageFolder(
 ) -> LesionDataset:
     """Pictures in class folders, ``root/<class>/.../<file>``, as a folder or a zip of it.
 
-    Every picture is a group of its own, named like the picture: its path below ``root``. Where
-    pictures belong together (one lesion, one patient), say so before splitting: build a
-    :class:`LesionDataset` with ``groups`` from this one's arrays. Files that are no pictures
-    (``.jpg .jpeg .png .bmp .tif .tiff .webp``), or lie beside the class folders, are left alone.
+    Folders do not say which pictures belong together (one lesion, one patient), and a split by
+    lesion has to know: give a table of it with ``groups``, or say it of what is returned with
+    :meth:`LesionDataset.grouped`. Without, every picture is a group of its own, named like the
+    picture: its path below ``root``. Files that are no pictures (``.jpg .jpeg .png .bmp .tif .tiff
+    .webp``), or lie beside the class folders, are left alone.
 
     Parameters
     ----------
@@ -42,6 +50,11 @@ def ImageFolder(
         The centred square of the frame, or the whole frame squeezed into one.
     classes : sequence of str, optional
         The class folders in the order that labels shall have; sorted by default.
+    groups : path, optional
+        CSV, or tab-separated text, of the columns ``image`` and ``group`` (or ``patient_id``, or
+        ``lesion_id``: of several, the first of these three). An image is named by its path below
+        ``root``, its file name, or that without the suffix. A row for each picture; others are
+        left alone.
     bit_depth : {8, 16}, optional
         Of the codes. 16 keeps those of PNG and TIFF files, grey or in colour, and refuses files of
         another depth; grey pictures have three equal channels either way. 8 reduces them, and so
@@ -63,10 +76,11 @@ def ImageFolder(
     Raises
     ------
     FileNotFoundError
-        When ``root`` does not exist.
+        When ``root`` or ``groups`` does not exist.
     ValueError
         When there are no class folders, one of them has no picture, ``classes`` names others, or
-        pictures cannot be used: all of them by name. When an option is unknown.
+        pictures cannot be used: all of them by name. When the table of groups lacks a column or
+        pictures, or is not clear. When an option is unknown.
     OSError
         When the cache cannot be written.
     """
@@ -87,6 +101,7 @@ def ImageFolder(
         rows = [(label, member) for label, name in enumerate(names) for member in by_class[name]]
         members = [member for _, member in rows]
         identifiers = [member.path for member in members]
+        together = identifiers if groups is None else _groups(Path(groups), identifiers)
         pixels = load_pixels(
             archive,
             lambda: [Picture(member) for member in members],
@@ -96,7 +111,7 @@ def ImageFolder(
             cache=cache,
         )
     labels = [label for label, _ in rows]
-    return LesionDataset(
+    dataset = LesionDataset(
         images=pixels.images,
         labels=labels,
         groups=identifiers,
@@ -104,6 +119,44 @@ def ImageFolder(
         classes=names,
         fingerprint=content_hash(pixels.digest, names, labels, identifiers),
     ).taken_as(encoding)
+    return dataset if groups is None else dataset.grouped(together)
+
+
+def _groups(path: Path, identifiers: Sequence[str]) -> list[str]:
+    """Group of each picture, by a table that names it by its path, file name or stem."""
+    path = path.expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no table of groups at {path}")
+    table = read_table(path.read_bytes(), ("image",), str(path))
+    column = next((name for name in _GROUPS if name in table), None)
+    if column is None:
+        raise ValueError(
+            f"{path} does not say what belongs together: it needs one of the columns "
+            f"{', '.join(_GROUPS)}, and has {', '.join(table)}"
+        )
+    if twice := [name for name, times in Counter(table["image"]).items() if times > 1]:
+        raise ValueError(f"{path} has several rows for one image: {listed(twice)}")
+    group_of = dict(zip(table["image"], table[column], strict=True))
+    keys = [_key(identifier, group_of) for identifier in identifiers]
+    absent = [i for i, key in zip(identifiers, keys, strict=True) if not group_of.get(key)]
+    if absent:
+        raise ValueError(
+            f"{path} has no {column} for {len(absent)} of {len(identifiers)} pictures: "
+            f"{listed(absent)}; add them (a picture on its own gets a name of its own)"
+        )
+    if unclear := [key for key, times in Counter(keys).items() if times > 1]:
+        raise ValueError(
+            f"{path} has rows that several pictures have the name of: {listed(unclear)}; give "
+            "their paths below the folder"
+        )
+    return [group_of[key] for key in keys]
+
+
+def _key(identifier: str, known: dict[str, str]) -> str:
+    """Name of a picture in a table: its path, its file name, or that without the suffix."""
+    name = identifier.rpartition("/")[2]
+    names = (identifier, name, name.rpartition(".")[0])
+    return next((key for key in names if key in known), "")
 
 
 def _by_class(archive: Archive) -> dict[str, list[Member]]:

@@ -98,10 +98,12 @@ class Split:
             how = f"fold {self.fold[0]} of {self.fold[1]} by {self.by}"
         elif self.method == "hash":
             how += " and its hash"
-        lines.append(
-            f"{how}, seed {self.seed}: {self.shared_lesions:.1%} of the test images "
-            "share their lesion with training"
-        )
+        shared = f"{self.shared_lesions:.1%} of the test images share their lesion with training"
+        groups = [group for part in self for group in part.groups]
+        if len(set(groups)) == len(groups):
+            # True of every such data set, and no sign that patients were kept apart.
+            shared = "no two pictures are said to show one lesion, so that none can be shared"
+        lines.append(f"{how}, seed {self.seed}: {shared}")
         lines += [f"{name} is absent from {part}: too few lesions" for name, part in self.absent]
         return "\n".join(lines)
 

@@ -378,6 +378,10 @@ def test_a_quality_out_of_range(build, blobs):
     for quality in (-0.1, 3.1, float("nan"), "1"):
         with pytest.raises(ValueError, match=r"quality must be 0 to 3 \(levels - 1\) or None, got"):
             codec.quality = quality
+    single = build("factorized")
+    with pytest.raises(ValueError, match=r"with one rate, quality 0: leave quality out, .*; got 2"):
+        single.quality = 2
+    single.quality = 0
     for number in (np.float32(2), np.int64(2), 2):
         codec.quality = number
         assert type(codec.quality) is float

@@ -208,6 +208,9 @@ def test_class_folders_and_medmnist_say_what_they_are(tmp_path):
     assert scenes[0].image.int().unique().tolist() == [32768]
     with pytest.warns(UserWarning, match="of 16 bits"):
         assert joint.build_data(config).encoding == "srgb"
+    (tmp_path / "patients.csv").write_text("image,patient_id\na/1.png,P\nb/1.png,P\n")
+    together = config.model_copy(update=said | {"groups": tmp_path / "patients.csv"})
+    assert joint.build_data(together).groups == ("P", "P")
     names = [f"{part}_{what}" for part in ("train", "val", "test") for what in ("images", "labels")]
     shapes = {"images": (2, 16, 16, 3), "labels": (2, 1)}
     np.savez(

@@ -660,3 +660,16 @@ def test_a_run_that_took_codes_for_light_goes_on(tmp_path, capsys):
     assert "takes its srgb scenes for linear ones" in err
     found = json.loads((folder / "result.json").read_text())["test"]
     assert json.loads(out)["accuracy"] == found["accuracy"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["evaluate"], ["report"], ["compress", "a.png", "b.l2l", "--codec"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_folder_of_fit_is_told_from_one_that_is_no_run(capsys, tmp_path, arguments):
+    (tmp_path / "best.safetensors").touch()
+    status, _, err = _run(capsys, *arguments, tmp_path)
+    assert status == _MISTAKE
+    assert "has no config.json: it was written by joint.fit, which is given a system" in err
+    assert "joint.load_codec(directory, codec=codec)" in err

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 import torch
 
+import classify
 import joint
 import joint.complete
 from classify import LesionDataset
@@ -122,6 +123,23 @@ def test_a_run_that_is_stopped_is_left_and_goes_on(parts, tmp_path):
         assert torch.equal(weight, whole.state_dict()[name])
     results = [read_result(tmp_path / name) for name in ("part", "whole")]
     assert results[0] == results[1]
+
+
+def test_a_run_goes_on_without_the_file_that_its_classifier_began_with(parts, tmp_path):
+    path = tmp_path / "public.pth"
+    torch.save(classify.backbone(image_size=16).state_dict(), path)
+    config = _config(2, classifier=joint.ClassifierConfig(weights=path))
+    quick = {"resamples": 0, "progress": False}
+    whole = complete_run(config, parts, tmp_path / "whole", **quick)
+    steps = iter(range(100))
+    complete_run(config, parts, tmp_path / "part", stop=lambda: next(steps) == 1, **quick)
+    path.rename(tmp_path / "elsewhere.pth")
+    with pytest.raises(ValueError, match="there are no weights at"):
+        complete_run(config, parts, tmp_path / "new", **quick)
+    for name in ("part", "whole"):  # one to go on with, one that is done
+        resumed = complete_run(config, parts, tmp_path / name, **quick)
+        for key, weight in resumed.state_dict().items():
+            assert torch.equal(weight, whole.state_dict()[key])
 
 
 @pytest.mark.parametrize("averaging", [None, 0.9])

@@ -134,7 +134,11 @@ def test_options_that_came_later_change_no_digest_of_before():
 def test_what_scenes_say_of_their_codes_changes_no_digest_of_before():
     # The digests of these configurations before there were these options.
     for config, digest, options in (
-        (joint.config.ClassFolders(root="x"), "674d647a030f", ("bit_depth", "white_level")),
+        (
+            joint.config.ClassFolders(root="x"),
+            "674d647a030f",
+            ("groups", "bit_depth", "white_level"),
+        ),
         (joint.config.MedMNISTConfig(path="x"), "c2f8c0d3a4e9", ()),
         (joint.PhantomConfig(), "2cb85e0f07f6", ()),
     ):
@@ -168,3 +172,11 @@ def test_what_lies_at_a_path_is_recognised(tmp_path):
     kaggle = tmp_path / "kaggle"
     (kaggle / "HAM10000_images_part_1").mkdir(parents=True)
     assert joint.data_config(kaggle).kind == "ham10000"
+
+
+def test_binned_pixels_are_not_restored():
+    lens = joint.LensConfig(restoration=0.05)
+    with pytest.raises(ValueError, match="binning=2 adds them up: set one of the two"):
+        joint.SystemConfig(front_end=lens, sensor=joint.SensorConfig(binning=2))
+    joint.SystemConfig(front_end=lens, sensor=joint.SensorConfig())
+    joint.SystemConfig(sensor=joint.SensorConfig(binning=2))

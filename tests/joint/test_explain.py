@@ -649,3 +649,35 @@ def test_grad_cam_refuses_a_layer_without_a_map(layer, message):
     with pytest.raises(ValueError, match=message):
         grad_cam(joint.ImagingSystem(classifier=classifier), _scene(channels=3), layer=module)
     assert not module._forward_hooks
+
+
+# ------------------------------------------------------------------------------------------- words
+
+
+def test_what_was_found_is_printed_in_few_words():
+    system = _whole()
+    scenes = _scene(channels=3)
+    shares = integrated_gradients(system, scenes, steps=4)
+    first = str(shares).splitlines()[1]
+    summed, rise = (float(word) for word in first.split("sum to ")[1].split(" of "))
+    assert summed == pytest.approx(float(shares.values[0].sum()), abs=6e-4)
+    assert rise == pytest.approx(float(shares.score[0] - shares.baseline_score[0]), abs=6e-4)
+    covered = occlusion(system, scenes, patch=8)
+    largest, square = str(covered).splitlines()[1].split("falls by up to ")[1].split(", behind ")
+    assert float(largest) == pytest.approx(float(covered.drops[0].max()), abs=6e-4)
+    row, column = (int(word) for word in square.removeprefix("square ").split(", "))
+    assert covered.drops[0, row, column] == covered.drops[0].max()
+    for found in (shares, covered):
+        assert len(str(found).splitlines()) == 1 + len(scenes)
+
+
+def test_a_map_of_one_cell_says_that_it_is_blind():
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        classifier = classify.backbone("resnet18", 4, image_size=(32, 32))
+    system, scenes = joint.ImagingSystem(classifier=classifier), _scene((32, 32))
+    assert "from a feature map of 1 x 1: one cell for the whole scene" in str(
+        grad_cam(system, scenes)
+    )
+    earlier = str(grad_cam(system, scenes, layer=classifier.net.layer2))
+    assert earlier.endswith("from a feature map of 4 x 4")

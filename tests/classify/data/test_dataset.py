@@ -303,3 +303,18 @@ def test_redrawn_lesions_are_the_same_in_other_pictures(declared):
     assert not dataset.redrawn(images).has_mask.any()
     with pytest.raises(ValueError, match="3 rows need as many images, got 2"):
         dataset.redrawn(images[:2])
+
+
+def test_pictures_that_are_said_to_belong_together_otherwise():
+    source = make()
+    part = source.subset([7, 0, 3])
+    found = part.grouped(["P1", "P1", 2])
+    assert found.groups == ("P1", "P1", "2")
+    assert part.groups == ("lesion-3", "lesion-0", "lesion-1")
+    assert found.identifiers == part.identifiers
+    assert torch.equal(found.gather(range(3)).images, part.gather(range(3)).images)
+    assert len(found.shared(source)) == 3  # they are the same pictures still
+    assert found.fingerprint != part.fingerprint
+    assert source.grouped(source.groups).fingerprint == source.fingerprint
+    with pytest.raises(ValueError, match="groups"):
+        part.grouped(["P1", "P2"])

@@ -263,3 +263,26 @@ def test_every_bad_file_is_named_however_many(encoded):
     with pytest.raises(ValueError, match="25 of 25 images cannot be used") as caught:
         list(Decoder(image_size=8, progress=False).decode(pictures, ""))
     assert all(f"bad{i:02}.jpg" in str(caught.value) for i in range(25))
+
+
+def test_a_reason_that_many_files_share_is_said_once(encoded):
+    pictures = [Picture(member(b"no picture", f"bad{i:02}.jpg")) for i in range(11)]
+    cut = encoded(np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8), "PNG")[:900]
+    pictures.insert(1, Picture(member(cut, "half.png")))
+    with pytest.raises(ValueError, match="12 of 12 images cannot be used") as caught:
+        list(Decoder(image_size=8, progress=False).decode(pictures, ""))
+    text = str(caught.value)
+    assert "bad00.jpg, bad01.jpg, bad02.jpg, " in text
+    assert "bad10.jpg (no picture in" in text
+    assert text.count("no picture in") == 1
+    assert "half.png (" in text
+
+
+def test_pictures_of_one_camera_get_one_warning(encoded):
+    said = set()
+    for brightest in (2100, 3000, 4095):
+        data = encoded(np.linspace(0, brightest, 900).astype(np.uint16).reshape(30, 30), "PNG")
+        with pytest.warns(UserWarning, match="no code above 4095") as caught:
+            Decoder(image_size=30, bit_depth=16).image(data)
+        said |= {str(warning.message) for warning in caught}
+    assert len(said) == 1

@@ -184,3 +184,55 @@ def test_bad_pictures_are_all_named(pictures, write):
 def test_path_that_does_not_exist(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing does not exist"):
         load(tmp_path / "nothing")
+
+
+# ------------------------------------------------------------------------------------------ groups
+
+
+def _table(tmp_path, *rows):
+    path = tmp_path / "patients.csv"
+    path.write_text("\n".join(rows))
+    return path
+
+
+def test_a_table_says_which_pictures_belong_together(pictures, write, tmp_path):
+    root = write(pictures)
+    # By path, by file name, by stem; in any order, among rows of other pictures.
+    rows = ("image,site,patient_id", "d,arm,P2", "a.bmp,arm,P1", "cat/a.png,leg,P1", "b,leg,P3")
+    table = _table(tmp_path, *rows, "c.webp,arm,P2", "elsewhere,arm,P9")
+    found, alone = load(root, groups=table), load(root)
+    assert found.groups == ("P1", "P3", "P1", "P2", "P2")
+    assert found.identifiers == alone.identifiers == alone.groups
+    assert torch.equal(found.labels, alone.labels)
+    assert found.encoding == "srgb"
+    assert found.fingerprint not in (alone.fingerprint, found.grouped([1, 2, 3, 4, 5]).fingerprint)
+    assert found.fingerprint == load(root, groups=str(table)).fingerprint
+
+
+def test_of_several_columns_the_coarsest_is_meant(pictures, write, tmp_path):
+    rows = (f"{path},lesion {number},same" for number, path in enumerate(pictures))
+    table = _table(tmp_path, "image,lesion_id,patient_id", *rows)
+    assert set(load(write(pictures), groups=table).groups) == {"same"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (("name,group", "a,1"), "lacks the columns image; it has name, group"),
+        (
+            ("image,side", "a,left"),
+            "one of the columns group, patient_id, lesion_id, and has image,",
+        ),
+        (("image,group", "b,1", "b,2"), "several rows for one image: b"),
+        (("image,group", "a,1", "b,"), r"no group for 3 of 5 pictures: cat/deep/b.jpg, dog/c.webp"),
+        (("image,group", "a,1", "b,1", "c,2", "d,2"), "several pictures have the name of: a; give"),
+    ],
+)
+def test_a_table_that_leaves_open_what_belongs_together(pictures, write, tmp_path, rows, message):
+    with pytest.raises(ValueError, match=message):
+        load(write(pictures), groups=_table(tmp_path, *rows))
+
+
+def test_a_table_of_groups_that_is_not_there(pictures, write, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no table of groups at .*none.csv"):
+        load(write(pictures), groups=tmp_path / "none.csv")

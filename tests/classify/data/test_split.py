@@ -314,7 +314,7 @@ def test_the_hash_is_the_same_on_every_machine():
     digests = {row: hashlib.sha256(f"0:{row}".encode()).digest()[0] for row in range(12)}
     expected = [f"image-{row}" for row, first in digests.items() if first >= 128]
     assert list(parts.test.identifiers) == expected
-    assert "split by lesion and its hash, seed 0: 0.0%" in str(parts)
+    assert "split by lesion and its hash, seed 0: no two pictures" in str(parts)
 
 
 def test_hashing_too_few_groups():
@@ -458,3 +458,16 @@ def test_real_hash_split(real):
     assert parts.shared_lesions == 0
     # 7452 lesions of 1.8 squared images on average: 0.4 * sqrt(7452 * 2.3) = 52 images.
     assert len(parts.test) == pytest.approx(2003, abs=4 * 52)
+
+
+def test_a_split_of_pictures_on_their_own_claims_nothing():
+    labels = [0, 1] * 30
+    alone = str(split(make(labels, range(60)), (0.5, 0.5)))
+    assert "no two pictures are said to show one lesion, so that none can be shared" in alone
+    pairs = str(split(make(labels, np.arange(60) // 2), (0.5, 0.5)))
+    assert "0.0% of the test images share their lesion with training" in pairs
+    # In each part on its own, and yet of one lesion: in training and in validation.
+    train, validation, test = (make([0, 1], groups) for groups in ((0, 1), (0, 2), (3, 4)))
+    rows = tuple(torch.tensor(pair) for pair in ((0, 1), (2, 3), (4, 5)))
+    apart = Split(train, validation, test, indices=rows, by="image", seed=0)
+    assert "0.0% of the test images share their lesion with training" in str(apart)
