@@ -1,12 +1,12 @@
 """A process of its own for each worker on this machine."""
 
 import multiprocessing
-import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, final
 
 __all__ = ["ProcessEach", "WorkerLost"]
@@ -71,14 +71,14 @@ def _answer(
         answer = (False, _movable(error))
     try:
         sender.send(answer)
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
+    except Exception as error:  # each type has its own way to refuse
         sender.send((False, TypeError(f"the answer of {fn} cannot be sent: {error}")))
 
 
 def _movable(error: Exception) -> Exception:
     """The error, or its words where another process could not make it again."""
     try:
-        pickle.loads(pickle.dumps(error))
+        ForkingPickler.loads(ForkingPickler.dumps(error))  # as the pipe does
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
