@@ -78,7 +78,8 @@ def _answer(
 def _movable(error: Exception) -> Exception:
     """The error, or its words where another process could not make it again."""
     try:
-        ForkingPickler.loads(ForkingPickler.dumps(error))  # as the pipe does
+        # As the pipe does; of a built-in function no method is made.
+        ForkingPickler.loads(ForkingPickler.dumps(error))  # pyright: ignore[reportAttributeAccessIssue]
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
