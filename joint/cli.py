@@ -18,9 +18,9 @@ import tyro
 from classify import LesionDataset, Split, TauChoice, audit, choose_tau, log_prior
 from classify.judged import check_metric
 
-from .build import as_begun, build_data, build_split, build_system, load_codec, load_run
+from .build import as_begun, build_data, build_split, load_codec, load_run
 from .checkpoint import CheckpointError
-from .complete import complete_run, earlier, trained_stages
+from .complete import built, complete_run, earlier, trained_stages
 from .config import ConfigError, RunConfig, data_config, load_config
 from .evaluate import Evaluation, evaluate, usable_device
 from .folder import (
@@ -254,14 +254,8 @@ def _train_held(
 
 def _check_new(config: RunConfig, parts: Split, device: torch.device) -> None:
     """Refuse what cannot be trained, see :func:`joint.preflight.check_run`."""
-    train = parts.train
-    system = build_system(
-        config.system,
-        image_size=train.image_size,
-        channels=train.channels,
-        classes=len(train.classes),
-    )
-    check_run(system.to(device), train, parts.validation, config.objective, config.training)
+    system = built(config, parts.train, device)
+    check_run(system, parts.train, parts.validation, config.objective, config.training)
 
 
 def _check_run(folder: Path) -> None:

@@ -238,10 +238,10 @@ class Projection(nn.Module):
         terms = _terms(radial)
         _check_monotone(terms)
         angle = _angle(half_field)
-        if magnification is not None and not isinstance(magnification, Tensor):
-            magnification = _scales(magnification, None).to(torch.get_default_dtype())
-        elif magnification is not None:
-            magnification = _scales(magnification, None)
+        own = torch.get_default_dtype()
+        if magnification is not None:
+            scales = _scales(magnification, None)
+            magnification = scales if isinstance(magnification, Tensor) else scales.to(own)
         if flat_field is not None:
             check_real("flat_field", flat_field, "[H, W] or [C, H, W]")
             if flat_field.ndim > 3:
@@ -250,7 +250,6 @@ class Projection(nn.Module):
                     "one for all pictures"
                 )
             check_between("flat_field", flat_field, 0, 1, "relative illumination")
-        own = torch.get_default_dtype()
         hold(self, "radial", terms if isinstance(radial, Tensor) else terms.to(own))
         hold(self, "magnification", magnification)
         hold(self, "half_field", angle)
