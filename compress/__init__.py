@@ -26,6 +26,7 @@ file            what is in it
 ``jpeg_rate``   its price: the Huffman code of T.81, and a smooth count of its bits
 ``metrics``     PSNR, SSIM, MS-SSIM, bits per pixel
 ``curve``       rate-quality curves and Bjontegaard deltas
+``measure``     the curve of a codec on pictures, and the quality that meets a rate
 ``region``      bits by lesion, boundary and background
 ==============  =====================================================================
 
@@ -45,6 +46,7 @@ from .jpeg import DifferentiableJPEG
 from .jpeg_file import JPEG
 from .jpeg_scan import jpeg_block_bits
 from .learned import LearnedCodec, Proxy, Size
+from .measure import quality_for, rate_curve
 from .metrics import bpp, ms_ssim, ms_ssim_scales, psnr, ssim
 from .palette import KMeansCodec
 from .prior import FactorizedPrior
@@ -81,7 +83,9 @@ __all__ = [
     "ms_ssim",
     "ms_ssim_scales",
     "psnr",
+    "quality_for",
     "quantize",
+    "rate_curve",
     "round_straight_through",
     "ssim",
 ]

@@ -37,7 +37,7 @@ class WebP(FileCodec):
     Parameters
     ----------
     quality : int
-        0 to 100. For lossless files it is not a quality but the effort.
+        0 to 100; may be set at any time. For lossless files it is not a quality but the effort.
     lossless : bool
         Whether 8-bit pictures come back exactly, and all four channels of them.
     method : int
@@ -80,7 +80,7 @@ class WebP(FileCodec):
     def _options(self, channels: int) -> dict[str, Any]:
         del channels
         return {
-            "quality": self.quality,
+            "quality": whole_number("quality", self.quality, 0, 100),
             "lossless": self.lossless,
             "method": self.method,
             "exact": self.lossless,  # keep the colour of what is transparent
@@ -174,7 +174,8 @@ class AVIF(FileCodec):
     Parameters
     ----------
     quality : int
-        0 to 100, libavif's scale. 100 is not lossless: the colours are still converted.
+        0 to 100, libavif's scale; may be set at any time. 100 is not lossless: the colours are
+        still converted.
     speed : int
         0 (slow, and better for its bytes) to 10 (fast).
     subsampling : {"4:2:0", "4:2:2", "4:4:4"}
@@ -204,7 +205,7 @@ class AVIF(FileCodec):
 
     def _options(self, channels: int) -> dict[str, Any]:
         return {
-            "quality": self.quality,
+            "quality": whole_number("quality", self.quality, 0, 100),
             "speed": self.speed,
             "subsampling": "4:0:0" if channels == 1 else self.subsampling,
             "max_threads": 1,

@@ -141,8 +141,8 @@ class IndexedPicture:
         # The coder is a stack: what is decoded last is pushed first.
         for start in reversed(range(0, len(symbols), step)):
             part = slice(start, start + step)
-            weights = _weights(kernel[left[part]] * kernel[up[part]])
-            coder.encode_reverse(symbols[part].astype(np.int32), model, weights)
+            weights, which = _tables(kernel, left[part], up[part])
+            coder.encode_reverse(symbols[part].astype(np.int32), model, weights[which])
         return coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
 
 
@@ -172,6 +172,18 @@ def _weights(products: NDArray[np.float64]) -> NDArray[np.float64]:
     return shares.astype(np.float64)
 
 
+def _tables(
+    kernel: NDArray[np.float64], left: NDArray[np.uint8], up: NDArray[np.uint8]
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Return the coder's weights for each pair of neighbours, and which each pixel has.
+
+    Pairs recur: to make a table for each pixel takes most of the time of a file.
+    """
+    count = len(kernel)
+    pairs, which = np.unique(left.astype(np.intp) * count + up, return_inverse=True)
+    return _weights(kernel[pairs // count] * kernel[pairs % count]), which
+
+
 def _decode(
     payload: bytes, size: tuple[int, int], kernel: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
@@ -187,7 +199,6 @@ def _decode(
     words = np.frombuffer(payload + bytes(-len(payload) % 4), "<u4").astype(np.uint32)
     coder, model = stream.stack.AnsCoder(words), stream.model.Categorical(perfect=False)
     height, width = size
-    count = len(kernel)
     # Frequency of entry 0 where both neighbours are entry 0.
     ground = 1 + _weights(kernel[:1] ** 2)[0, 0]
     index = np.zeros(size, np.uint8)
@@ -200,11 +211,9 @@ def _decode(
                 up[0] = left[0]
             if column[-1] == 0:
                 left[-1] = up[-1]
-        # A table for each pair of neighbours, not for each pixel: long runs of one entry take next
-        # to no bytes, and so must take next to no time.
-        pairs, which = np.unique(left.astype(np.intp) * count + up, return_inverse=True)
-        weights = _weights(kernel[pairs // count] * kernel[pairs % count])
-        if len(pairs) == 1:
+        # Long runs of one entry take next to no bytes, and so must take next to no time.
+        weights, which = _tables(kernel, left, up)
+        if len(weights) == 1:
             one = stream.model.Categorical(weights[0], perfect=False)
             index[row, column] = coder.decode(one, len(row))
         else:

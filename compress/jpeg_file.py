@@ -50,7 +50,7 @@ class JPEG(JPEGFiles):
     Parameters
     ----------
     quality : int
-        1 to 100, libjpeg's scale.
+        1 to 100, libjpeg's scale; may be set at any time.
     subsampling : {"4:2:0", "4:2:2", "4:4:4"}
         Resolution of the chrominance; without effect on grey pictures.
     block_bits : bool
@@ -78,7 +78,8 @@ class JPEG(JPEGFiles):
 
     def _options(self, channels: int) -> dict[str, Any]:
         del channels
-        return {"quality": self.quality, "subsampling": self.subsampling}
+        quality = whole_number("quality", self.quality, 1, 100)
+        return {"quality": quality, "subsampling": self.subsampling}
 
     def _price(
         self, files: list[bytes], channels: int, size: tuple[int, int]

@@ -162,21 +162,28 @@ def _seed(points: Tensor, weights: Tensor, draws: Tensor) -> Tensor:
     ``draws`` ``[P, K]`` are uniform in [0, 1). A point is chosen with a probability in proportion
     to its weight times its squared distance to the nearest centre so far.
     """
+    # A plane for each channel, and one piece of memory for all steps: along an axis of so few, and
+    # in memory fetched anew, everything takes longer than the arithmetic.
+    planes = points.movedim(-1, 0).contiguous()
+    between, new = torch.empty_like(planes), torch.empty_like(weights)
+    distance = torch.full_like(weights, torch.inf)
+    chance, total = weights.clone(), torch.empty_like(weights)
     chosen = []
-    chance, distance = weights, None
     for draw in draws.unbind(1):
-        total = chance.cumsum(1)
+        torch.cumsum(chance, 1, out=total)
         index = torch.searchsorted(total, draw[:, None] * total[:, -1:], right=True)
         # Where all distinct points are taken, nothing has a chance: any point will do.
         index = torch.where(total[:, -1:] > 0, index.clamp(max=points.shape[1] - 1), 0)
-        centre = points.gather(1, index[..., None].expand(-1, -1, points.shape[2]))
+        centre = planes.gather(2, index.expand(len(planes), -1, -1))
         chosen.append(centre)
-        new = _squared_lengths(points - centre)
-        distance = new if distance is None else torch.minimum(distance, new)
-        chance = weights * distance
-    return torch.cat(chosen, 1)
+        torch.sub(planes, centre, out=between)
+        torch.sum(between.square_(), 0, out=new)
+        torch.minimum(distance, new, out=distance)
+        torch.mul(weights, distance, out=chance)
+    return torch.cat(chosen, 2).movedim(0, -1).contiguous()
 
 
+@torch.no_grad()
 def lloyd(
     points: Tensor,
     weights: Tensor,
@@ -195,6 +202,8 @@ def lloyd(
     clusters = centres.shape[1]
     columns = torch.cat([points * weights[..., None], weights[..., None]], -1)
     norms = _squared_lengths(points)
+    with_one = torch.cat([points, torch.ones_like(points[..., :1])], -1)
+    scale = _scale(points, centres, step)
     done = KMeansResult(
         palette=centres.clone(),
         labels=centres.new_zeros(problems, count, dtype=torch.long),
@@ -205,7 +214,7 @@ def lloyd(
     active = torch.arange(problems, device=points.device)
     labels = before = None
     for iteration in range(1, iterations + 1):
-        previous, (labels, distance) = labels, _nearest(points, norms, centres)
+        previous, (labels, distance) = labels, _nearest(with_one, norms, centres, scale)
         inertia = (weights * distance).sum(1)
         sums = centres.new_zeros(len(active), clusters, channels + 1)
         sums.scatter_add_(1, labels[..., None].expand_as(columns), columns)
@@ -230,27 +239,57 @@ def lloyd(
         before = inertia
         if stop.any():
             stay = ~stop
-            active, points, norms, weights, columns = (
-                x[stay] for x in (active, points, norms, weights, columns)
+            active, points, with_one, norms, weights, columns = (
+                x[stay] for x in (active, points, with_one, norms, weights, columns)
             )
             centres, labels, before = centres[stay], labels[stay], before[stay]
     return done
 
 
-def _nearest(points: Tensor, norms: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+def _scale(points: Tensor, centres: Tensor, step: float | None) -> float | None:
+    """By what to multiply squared distances so that whole numbers have room for an index below.
+
+    None where float64 does not hold both exactly: without a step, or far from 0.
+    """
+    if step is None:
+        return None
+    _, clusters, channels = centres.shape
+    scale = 2.0 ** (clusters - 1).bit_length() / step**2
+    reach = max(float(points.abs().max()), float(centres.abs().max()))
+    return scale if scale * 3 * channels * reach**2 < 2**52 else None
+
+
+def _nearest(
+    points: Tensor, norms: Tensor, centres: Tensor, scale: float | None = None
+) -> tuple[Tensor, Tensor]:
     """Index of the nearest centre, and its squared distance, of each point: ``[P, N]`` both.
 
-    ``norms`` ``[P, N]`` are the squared lengths of the points, which stay from call to call.
+    ``points`` ``[P, N, C + 1]`` have a last coordinate of 1, ``norms`` ``[P, N]`` are their squared
+    lengths without it, and ``scale`` is that of :func:`_scale`.
     """
-    norm = centres.square().sum(-1)[:, None]
-    slices = max(1, budget(points.device) // norm.numel())
-    # |x - c|² less |x|², which does not matter for which is the least.
-    least = [
-        torch.baddbmm(norm, part, centres.mT, alpha=-2).min(-1) for part in points.split(slices, 1)
-    ]
-    labels = torch.cat([part.indices for part in least], 1)
-    distance = torch.cat([part.values for part in least], 1) + norms
-    return labels, distance.clamp(min=0)
+    # |x - c|² less |x|², which does not matter for which is the least, as one product.
+    norm, factor = centres.square().sum(-1), -2.0
+    if scale is not None:
+        norm = scale * norm + torch.arange(centres.shape[1], device=centres.device)
+        factor *= scale
+    terms = torch.cat([factor * centres, norm[..., None]], -1).mT
+    slices = min(points.shape[1], max(1, budget(points.device) // norm.numel()))
+    # One piece of memory for all: to fetch a new one for each part takes as long as the product.
+    room = points.new_empty(len(points), slices, norm.shape[1])
+    scores = (
+        torch.bmm(part, terms, out=room[:, : part.shape[1]]) for part in points.split(slices, 1)
+    )
+    if scale is None:
+        least = [score.min(-1) for score in scores]
+        labels = torch.cat([part.indices for part in least], 1)
+        distance = torch.cat([part.values for part in least], 1)
+    else:
+        # The least number alone, with its index in it: on a CPU to look for both, as above, takes
+        # ten times as long.
+        both = torch.cat([score.amin(-1) for score in scores], 1)
+        labels = both.long() & ((1 << (norm.shape[1] - 1).bit_length()) - 1)
+        distance = (both - labels) / scale
+    return labels, (distance + norms).clamp(min=0)
 
 
 def _squared_lengths(x: Tensor) -> Tensor:

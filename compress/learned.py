@@ -23,8 +23,9 @@ __all__ = ["LearnedCodec", "Proxy", "Size"]
 Size = Literal["small", "large"]
 Proxy = Literal["mixed", "noise", "straight_through", "soft", "dither"]
 
-# A quality is written as a whole number of these, in 16 bits.
-_QUALITY_STEPS = 256
+QUALITY_STEPS = 256
+"""A quality is a whole number of these parts of a level; files have it in 16 bits."""
+
 _MOST_LEVELS = 256
 _QUALITY = struct.Struct("<H")
 
@@ -229,7 +230,7 @@ class LearnedCodec(Codec):
                 raise ValueError(
                     f"quality must be 0 to {self.levels - 1} (levels - 1) or None, got {value!r}."
                 )
-            value = round(float(value) * _QUALITY_STEPS) / _QUALITY_STEPS
+            value = round(float(value) * QUALITY_STEPS) / QUALITY_STEPS
         self._quality = value
 
     def extra_repr(self) -> str:
@@ -300,7 +301,7 @@ class LearnedCodec(Codec):
         y = self._latent(image, gain, exact=self.exact)
         check_finite(y, "the latents", limit=MAX_SYMBOL)
         coding = self._current_coding()
-        head = _QUALITY.pack(round(quality * _QUALITY_STEPS))
+        head = _QUALITY.pack(round(quality * QUALITY_STEPS))
         return [
             pack(
                 head + body,
@@ -336,7 +337,7 @@ class LearnedCodec(Codec):
         )
         qualities, readers = [], []
         for i, body in enumerate(bodies):
-            quality = _QUALITY.unpack_from(body)[0] / _QUALITY_STEPS if len(body) > 1 else math.inf
+            quality = _QUALITY.unpack_from(body)[0] / QUALITY_STEPS if len(body) > 1 else math.inf
             if quality > self.levels - 1:
                 raise CorruptStream(f"payload {i}: it names a quality that this codec lacks.")
             qualities.append(quality)

@@ -208,6 +208,20 @@ def test_the_global_generator_is_left_alone_where_another_is_given(name, blobs):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_any_value_that_is_not_finite_is_found(dtype):
+    good = torch.linspace(-5, 5, 6 * 77).view(6, 1, 7, 11).to(dtype)
+    check_finite(good, "the values")
+    for bad in (float("nan"), float("inf"), -float("inf"), 6.5, -6.5):
+        for picture, row in ((1, 0), (4, 6)):
+            given = good.clone()
+            given[picture, 0, row, 5] = bad
+            with pytest.raises(ValueError, match=rf"the values of picture \[{picture}\] in .*6\."):
+                check_finite(given, "the values", limit=6.0)
+            if abs(bad) == 6.5:
+                check_finite(given, "the values")
+
+
 def test_a_long_list_of_bad_pictures_is_cut():
     with pytest.raises(ValueError, match=r"picture \[0, 1, .*, 9\] and 15 more in the batch"):
         check_finite(torch.full((25, 1), float("nan")), "the values")

@@ -428,3 +428,15 @@ def test_a_pillow_without_the_codec_is_an_error_that_says_what_to_install(build,
     monkeypatch.setattr(features, "codecs", {})
     with pytest.raises(ImportError, match=message):
         build()
+
+
+@pytest.mark.parametrize("codec", [JPEG(50), WebP(50), AVIF(50)])
+def test_a_quality_may_be_set_and_is_checked_when_it_is_used(codec):
+    image, least = pictures(1), 1 if isinstance(codec, JPEG) else 0
+    codec.quality = 10
+    assert codec.compress(image) == type(codec)(10).compress(image)
+    # libjpeg itself takes 500 for 100.
+    for wrong in (500, least - 1, 50.5):
+        codec.quality = wrong
+        with pytest.raises(ValueError, match=f"quality must be a whole number of {least} to 100"):
+            codec.compress(image)

@@ -121,6 +121,34 @@ def test_as_many_clusters_as_points_lose_nothing(clusters, step):
     assert (found.iterations < 20).all()
 
 
+@pytest.mark.parametrize("clusters", [1, 2, 7, 256])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("step", [1.0, 1 / 16])
+def test_with_a_step_it_is_the_first_of_the_nearest_and_exactly(clusters, channels, step):
+    points = clouds(count=300, channels=channels) - 100
+    points = points // 8 * 8  # equally far from some centres
+    sixteenths = torch.randint(-1600, 2480, (3, clusters, channels), generator=seeded(1)).double()
+    centres = (sixteenths / 16 / step).round() * step
+    centres[:, clusters // 2] = centres[:, 0]
+    found = lloyd(points, torch.ones(3, 300).double(), centres, iterations=1, step=step)
+    distance = (points[:, :, None] - centres[:, None]).square().sum(-1)
+    nearest = distance == distance.amin(-1, keepdim=True)
+    assert torch.equal(found.labels, nearest.int().argmax(-1))  # argmax: the first of those
+    assert torch.equal(found.inertia, distance.amin(-1).sum(1))
+
+
+def test_far_from_zero_where_no_index_fits_beside_a_distance_it_is_the_same():
+    points, weights = clouds(), torch.ones(3, 200).double()
+    centres, far = points[:, :30], 2.0**24
+    here = lloyd(points, weights, centres, iterations=9, step=1.0)
+    there = lloyd(points + far, weights, centres + far, iterations=9, step=1.0)
+    assert compress.kmeans._scale(points + far, centres + far, 1.0) is None
+    assert compress.kmeans._scale(points, centres, 1.0) == 32
+    assert torch.equal(there.labels, here.labels)
+    assert torch.equal(there.palette - far, here.palette)
+    assert torch.equal(there.inertia, here.inertia)
+
+
 def test_a_centre_without_points_moves_to_the_farthest():
     points = torch.tensor([0.0, 1, 2, 10, 11, 30])[None, :, None].double()
     centres = torch.tensor([1.0, 1e3, 1e4])[None, :, None].double()

@@ -1,0 +1,174 @@
+"""What a codec makes of a set of pictures, in files: its curve, and the quality that meets a rate.
+
+::
+
+    pictures ─compress─► files ─decompress─► 8 bits ─► fidelity ─┐
+                           └─────────────────► bytes ────────────┴─► a point of a RateCurve
+"""
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from .classical import AVIF, WebP
+from .codec import Codec, whole_number
+from .curve import RateCurve
+from .jpeg_file import JPEG
+from .learned import QUALITY_STEPS, LearnedCodec
+from .metrics import psnr
+
+__all__ = ["quality_for", "rate_curve"]
+
+_MOST = 2**31  # pictures at a time
+
+
+def rate_curve(
+    name: str,
+    codecs: Iterable[Codec],
+    pictures: Tensor,
+    *,
+    metric: Callable[[Tensor, Tensor], Tensor] = psnr,
+    batch_size: int = 32,
+) -> RateCurve:
+    """Measure a curve: every picture coded into a file, and the file decoded.
+
+    A point is the mean size of the files, headers included, and the mean fidelity of what they
+    decode to, rounded to 8 bits as a picture file holds it. Settings that come to the same point
+    are one.
+
+    Parameters
+    ----------
+    name : str
+        Of the curve.
+    codecs : iterable of Codec
+        One for each point, in any order. It may be a generator that yields one codec again and
+        again, each time at another quality.
+    pictures : Tensor
+        Pictures in 0..1 ``[N, C, H, W]``.
+    metric : callable
+        From what is decoded and the pictures ``[B, C, H, W]``, both in 0..1, to a number for each
+        ``[B]``, which is greater for better ones.
+    batch_size : int
+        How many to code at a time.
+
+    Returns
+    -------
+    RateCurve
+        By increasing rate.
+
+    Raises
+    ------
+    ValueError
+        If there is no codec, the pictures do not fit one, or the metric does not give a number for
+        each of them.
+    """
+    batch_size = whole_number("batch_size", batch_size, 1, _MOST)
+    points = set()
+    for codec in codecs:
+        size, fidelity = 0, []
+        for part in pictures.split(batch_size):
+            with torch.no_grad():  # here alone: what yields the codecs may train them
+                files = codec.compress(part)
+                decoded = codec.decompress(files).to(part)
+                levels = (255 * decoded.clamp(0, 1)).round() / 255
+            size += sum(map(len, files))
+            judged = metric(levels, part)
+            if judged.shape != (len(part),):
+                raise ValueError(
+                    f"metric must give a number for each of {len(part)} pictures, as "
+                    f"compress.psnr does, not {tuple(judged.shape)}"
+                )
+            fidelity += judged.tolist()
+        points.add((8 * size / _pixels(pictures), math.fsum(fidelity) / len(fidelity)))
+    if not points:
+        raise ValueError(f"the curve {name!r} needs a codec for each of its points, got none.")
+    rate, quality = zip(*sorted(points), strict=True)
+    return RateCurve(name, rate, quality)
+
+
+@torch.no_grad()
+def quality_for(
+    codec: LearnedCodec | JPEG | WebP | AVIF,
+    pictures: Tensor,
+    bpp: float,
+    *,
+    batch_size: int = 32,
+) -> float:
+    """Return the best quality at which the files of pictures take no more than a rate.
+
+    It is found by bisection, on files; the next better quality takes more. A codec whose files do
+    not always grow with the quality may have a better one that fits, beyond one that does not. The
+    codec is left as it was: set its ``quality`` to what is returned. One picture alone is given
+    the quality of its own at which it keeps a budget of bytes, ``8 * bytes / (H * W)``.
+
+    Parameters
+    ----------
+    codec : LearnedCodec of several levels, JPEG, WebP or AVIF
+        What has a ``quality`` that can be set.
+    pictures : Tensor
+        Pictures in 0..1 ``[N, C, H, W]``.
+    bpp : float, bits/pixel
+        Most that the files may take on average, headers included.
+    batch_size : int
+        How many to code at a time.
+
+    Returns
+    -------
+    float
+        A whole number but for learned codecs.
+
+    Raises
+    ------
+    ValueError
+        If the codec has no such quality, or needs more at its coarsest one, or the rate is not
+        positive, or the pictures do not fit the codec.
+    """
+    if not 0 < bpp < math.inf:
+        raise ValueError(f"bpp must be a positive number of bits per pixel, got {bpp!r}.")
+    batch_size = whole_number("batch_size", batch_size, 1, _MOST)
+    allowed = bpp * (1 + 1e-9)  # a budget of bytes, over the pixels, has been rounded
+    least, greatest = _range(codec)
+    before = codec.quality
+
+    def rate(step: int) -> float:
+        if isinstance(codec, LearnedCodec):
+            codec.quality = step / QUALITY_STEPS
+        else:
+            codec.quality = step
+        parts = pictures.split(batch_size)
+        return 8 * sum(len(f) for part in parts for f in codec.compress(part)) / _pixels(pictures)
+
+    try:
+        needed = rate(least)
+        if needed > allowed:
+            raise ValueError(
+                f"the coarsest quality takes {needed:.4g} bits per pixel, more than {bpp:g}: "
+                "allow more, or take a codec that goes lower."
+            )
+        fits, over = least, greatest + 1
+        while over - fits > 1:
+            middle = (fits + over) // 2
+            fits, over = (middle, over) if rate(middle) <= allowed else (fits, middle)
+    finally:
+        codec.quality = before  # pyright: ignore[reportAttributeAccessIssue]
+    return fits / QUALITY_STEPS if isinstance(codec, LearnedCodec) else fits
+
+
+def _range(codec: Codec) -> tuple[int, int]:
+    """Return the coarsest and the finest quality of a codec, in its steps."""
+    if isinstance(codec, LearnedCodec) and codec.levels > 1:
+        return 0, QUALITY_STEPS * (codec.levels - 1)
+    if isinstance(codec, JPEG):
+        return 1, 100
+    if isinstance(codec, AVIF) or (isinstance(codec, WebP) and not codec.lossless):
+        return 0, 100
+    raise ValueError(
+        f"this {type(codec).__name__} has no quality to choose. JPEG, lossy WebP, AVIF and learned "
+        "codecs of several levels have one; JPEG2000(rate) is given its rate."
+    )
+
+
+def _pixels(pictures: Tensor) -> int:
+    return len(pictures) * pictures.shape[-2] * pictures.shape[-1]

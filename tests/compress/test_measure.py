@@ -1,0 +1,139 @@
+"""Curves and qualities for a rate, against Pillow's own files and a search through all of them."""
+
+import numpy as np
+import pytest
+import torch
+from drawn import levels_of, scene, written
+from skimage.metrics import peak_signal_noise_ratio
+
+import compress
+from compress import AVIF, JPEG, WebP, quality_for, rate_curve
+
+PICTURES = scene(5, 48)
+QUALITIES = (10, 30, 60, 90)
+
+
+def mean_bpp(files: list[bytes]) -> float:
+    return 8 * sum(map(len, files)) / len(files) / 48**2
+
+
+def pillow_bpp(kind: str, quality: int, **options: object) -> float:
+    given = {"quality": quality, **options}
+    return mean_bpp([written(levels_of(picture), kind, given) for picture in PICTURES])
+
+
+def learned(levels: int = 3) -> compress.FactorizedCodec:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return compress.FactorizedCodec(levels=levels)
+
+
+def test_a_curve_is_that_of_pillows_files():
+    curve = rate_curve("JPEG", (JPEG(quality) for quality in QUALITIES), PICTURES, batch_size=2)
+    assert curve.name == "JPEG"
+    theirs = [pillow_bpp("JPEG", quality, optimize=True) for quality in QUALITIES]
+    assert curve.rate == pytest.approx(theirs, rel=1e-12)
+    for quality, fidelity in zip(QUALITIES, curve.quality, strict=True):
+        decoded = JPEG(quality).decompress(JPEG(quality).compress(PICTURES))
+        # The pictures have fractions of a level, which 8-bit pictures do not.
+        pairs = zip(PICTURES.double().numpy(), decoded.double().numpy(), strict=True)
+        theirs = [peak_signal_noise_ratio(a, b, data_range=1) for a, b in pairs]
+        assert fidelity == pytest.approx(np.mean(theirs), abs=1e-4)
+    assert curve.bd_rate(curve) == 0
+
+
+def test_one_codec_at_several_qualities_with_another_metric():
+    codec = learned()
+
+    def settings():
+        for codec.quality in (2, 0, 1, 1):
+            yield codec
+
+    def similarity(decoded, pictures):
+        assert torch.equal((255 * decoded).round() / 255, decoded)
+        return compress.ssim(decoded, pictures)
+
+    curve = rate_curve("ours", settings(), PICTURES, metric=similarity, batch_size=3)
+    assert len(curve.rate) == 3
+    assert list(curve.rate) == sorted(curve.rate)
+    codec.quality = 0
+    files = codec.compress(PICTURES)
+    assert curve.rate[0] == mean_bpp(files)
+    decoded = (255 * codec.decompress(files).clamp(0, 1)).round() / 255
+    assert curve.quality[0] == pytest.approx(float(compress.ssim(decoded, PICTURES).mean()))
+
+
+def test_a_curve_without_a_codec_is_refused():
+    with pytest.raises(ValueError, match="the curve 'mine' needs a codec for each of its points"):
+        rate_curve("mine", [], PICTURES)
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [
+        (JPEG(3), {"optimize": True}),
+        (WebP(3, method=2), {"method": 2}),
+        (AVIF(3, speed=10), {"speed": 10, "max_threads": 1}),
+    ],
+)
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 2.0])
+def test_the_quality_for_a_rate_is_the_last_that_fits(codec, options, share):
+    kind = type(codec).__name__.upper()
+    least = 1 if kind == "JPEG" else 0
+    low, high = (pillow_bpp(kind, quality, **options) for quality in (least, 100))
+    allowed = low + share * (high - low)
+    found = quality_for(codec, PICTURES, allowed, batch_size=2)
+    assert type(found) is int
+    assert codec.quality == 3
+    assert pillow_bpp(kind, found, **options) <= allowed
+    assert found == 100 if share > 1 else pillow_bpp(kind, found + 1, **options) > allowed
+
+
+def test_the_quality_of_a_learned_codec_for_a_rate():
+    codec = learned()
+    codec.quality = 0.5
+    low, high = rate_curve("", (at(codec, q) for q in (0, 2)), PICTURES).rate
+    codec.quality = 0.5
+    allowed = (low + high) / 2
+    found = quality_for(codec, PICTURES, allowed)
+    assert codec.quality == 0.5
+    assert 0 < found < 2
+    assert found * 256 == int(found * 256)
+    assert mean_bpp(at(codec, found).compress(PICTURES)) <= allowed
+    assert mean_bpp(at(codec, found + 1 / 256).compress(PICTURES)) > allowed
+    assert quality_for(codec, PICTURES, 2 * high) == 2
+
+
+def at(codec: compress.LearnedCodec, quality: float) -> compress.LearnedCodec:
+    codec.quality = quality
+    return codec
+
+
+def test_a_rate_that_cannot_be_met_is_refused():
+    codec = WebP(80)
+    with pytest.raises(ValueError, match=r"coarsest quality takes 0\.\d+ bits per pixel, more tha"):
+        quality_for(codec, PICTURES, 0.01)
+    assert codec.quality == 80
+    for rate in (0, -1, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=f"positive number of bits per pixel, got {rate}"):
+            quality_for(codec, PICTURES, rate)
+
+
+@pytest.mark.parametrize(
+    "codec", [compress.PNG(), learned(1), WebP(lossless=True), compress.JPEG2000(20)]
+)
+def test_a_codec_without_a_quality_is_refused(codec):
+    with pytest.raises(ValueError, match=f"{type(codec).__name__} has no quality to choose"):
+        quality_for(codec, PICTURES, 1.0)
+
+
+def test_a_metric_gives_a_number_for_each_picture_and_a_batch_has_one():
+    def one(decoded, original):
+        return (decoded - original).square().mean()
+
+    with pytest.raises(ValueError, match=r"metric must give a number for each of \d+ pictures"):
+        rate_curve("", [WebP(80)], PICTURES, metric=one)
+    with pytest.raises(ValueError, match="batch_size must be a whole number"):
+        rate_curve("", [WebP(80)], PICTURES, batch_size=0)
+    with pytest.raises(ValueError, match="batch_size must be a whole number"):
+        quality_for(WebP(80), PICTURES, 1.0, batch_size=0)
