@@ -6,19 +6,19 @@
                                     │                                                    │
                                     └──────────────── report, rows ◄─────────────────────┘
 
-Files: ``axis`` what may differ · ``sampler`` which combinations · ``constraint`` which of them
-make sense · ``space`` the study and its plan · ``paths`` fields by dotted names · ``store`` the
-folder · ``run`` one run · ``work`` the workers · ``ray_pool`` workers on a cluster · ``search``
-designs that follow from results · ``confirm`` a find on fresh seeds · ``live`` how far it is ·
-``significance`` tests over seeds, and luck ·
-``inference`` intervals over seeds and lesions · ``draws`` of all designs together ·
-``statistics`` comparisons · ``table`` rows · ``pareto`` fronts · ``effects`` which choice matters ·
-``rate_accuracy`` bits for an accuracy · ``element`` and ``atlas`` what was learned, and whether
-again · ``report`` what was shown · ``draw`` charts, ``draw_atlas`` elements · ``page`` HTML ·
-``command`` the command line.
+Files: ``axis`` what may differ · ``sampler`` which combinations · ``formula`` what follows from
+others · ``constraint`` which of them make sense · ``space`` the study and its plan · ``paths``
+fields by dotted names · ``store`` the folder · ``run`` one run · ``work`` the workers ·
+``ray_pool`` workers on a cluster · ``search`` designs that follow from results · ``confirm`` a find
+on fresh seeds · ``live`` how far it is · ``significance`` tests over seeds, and luck ·
+``inference`` intervals over seeds and lesions · ``draws`` of all designs together · ``statistics``
+comparisons · ``table`` rows · ``pareto`` fronts · ``effects`` which choice matters ·
+``rate_accuracy`` bits for an accuracy · ``element``, ``stability`` and ``atlas`` what was learned,
+and whether again · ``report`` what was shown · ``draw`` charts, ``draw_atlas`` elements · ``page``,
+``page_exploration`` and ``page_atlas`` HTML · ``command`` the command line.
 """
 
-from .atlas import Atlas, DesignStability, Learned, atlas, learned_elements, stability
+from .atlas import atlas, learned_elements
 from .axis import Axis, Design, Level
 from .confirm import Winner, confirm, winner
 from .draws import Draws, resample
@@ -50,6 +50,7 @@ from .significance import (
     smallest_p,
 )
 from .space import Comparison, Pair, Plan, Study, load_study
+from .stability import Atlas, DesignStability, Learned, stability
 from .statistics import Contrast, Estimate, adjusted, compare, estimate
 from .store import Ledger, PlannedRun, StudyError, Tally, create_study, open_study
 from .table import COSTS, Row, design_costs, outcomes, rows, to_csv, to_json, to_text

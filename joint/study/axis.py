@@ -19,7 +19,7 @@ Level: TypeAlias = bool | int | float | str | None
 Design: TypeAlias = dict[str, Level]
 """The choice on every axis, by the name of the axis."""
 
-_SEEDS = ("system.seed", "training.seed")
+SEEDS = ("system.seed", "training.seed")
 
 
 class Axis(Settings):
@@ -27,7 +27,8 @@ class Axis(Settings):
 
     path: str | None = None
     """Dotted path of a configuration field, such as system.sensor.photons. Without one, each
-    value names the fields that it sets, by their paths: for what only makes sense together."""
+    value names the fields that it sets, by their paths: for what only makes sense together. Numbers
+    without one set nothing themselves: formulas read them, see :attr:`Study.derived`."""
     values: tuple[JsonValue, ...] | None = None
     """Choices; numbers, words, or whole sub-configurations."""
     labels: tuple[str, ...] | None = None
@@ -54,7 +55,7 @@ class Axis(Settings):
             raise ValueError("the axis is empty: give at least one value")
         else:
             self._check_values(self.values)
-        taken = sorted(self.paths() & set(_SEEDS))
+        taken = sorted(self.paths() & set(SEEDS))
         if taken:
             raise ValueError(f"{taken[0]} is set by the seeds of the study; list them there")
         return self
@@ -71,8 +72,6 @@ class Axis(Settings):
             )
         if self.scale == "log" and self.low <= 0:
             raise ValueError(f"a log scale needs low above 0, not {self.low:g}")
-        if self.path is None:
-            raise ValueError("a range needs the path of the field that it sets")
         if self.labels is not None:
             raise ValueError("a range has no labels")
 
@@ -81,13 +80,16 @@ class Axis(Settings):
             raise ValueError("scale, integer and points belong to a range, not to values")
         if self.labels is not None and len(self.labels) != len(values):
             raise ValueError(f"{len(values)} values need as many labels, not {len(self.labels)}")
-        if self.path is None and not all(isinstance(v, dict) and v for v in values):
-            raise ValueError(
-                "an axis without a path needs values that name the fields that they set, such as "
-                '{"objective.rate": 0}; or give the path'
-            )
-        if self.path is None and self.labels is None:
-            raise ValueError("an axis that sets several fields needs labels")
+        numbers = self.labels is None and all(map(_is_number, values))
+        if self.path is None and not numbers:
+            if not all(isinstance(v, dict) and v for v in values):
+                raise ValueError(
+                    "an axis without a path needs values that name the fields that they set, such "
+                    'as {"objective.rate": 0}, or numbers without labels that a formula reads; or '
+                    "give the path"
+                )
+            if self.labels is None:
+                raise ValueError("an axis that sets several fields needs labels")
         levels = self.levels()
         twice = [level for number, level in enumerate(levels) if level in levels[:number]]
         if twice:
@@ -167,27 +169,33 @@ class Axis(Settings):
             When it is no choice of this axis; the nearest one is named.
         """
         if self.values is None:
-            assert self.path is not None
             if not isinstance(level, int | float) or not self._within(level):
                 raise ValueError(f"{level!r} is not in the range {self.low:g} to {self.high:g}")
-            return {self.path: level}
+            return {} if self.path is None else {self.path: level}
         levels = self.levels()
         if level not in levels:
             raise ValueError(f"there is no level {level!r}{nearest(str(level), levels)}")
         value = self.values[levels.index(level)]
         if self.path is not None:
             return {self.path: value}
-        assert isinstance(value, dict)
-        return value
+        return value if isinstance(value, dict) else {}
+
+    def is_numeric(self) -> bool:
+        """Whether every choice is a number, which formulas can read."""
+        return self.values is None or all(map(_is_number, self.levels()))
 
     def _within(self, number: float) -> bool:
         return self.low is not None and self.high is not None and self.low <= number <= self.high
 
     def paths(self) -> set[str]:
-        """Fields that this axis sets."""
+        """Fields that this axis sets itself."""
         if self.path is not None:
             return {self.path}
         return {path for value in self.values or () if isinstance(value, dict) for path in value}
+
+
+def _is_number(value: JsonValue) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _level(value: JsonValue) -> Level:

@@ -141,6 +141,8 @@ def confirm(
         question=f"Is {_shown(chosen)} ({why}) better than {_shown(against)} on fresh seeds?",
         base=study.base,
         axes=study.axes,
+        derived=study.derived,
+        costs=study.costs,
         sampler=Listed(chosen=(chosen, against)),
         seeds=tuple(range(last + 1, last + 1 + seeds)),
         plan=Plan(

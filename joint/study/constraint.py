@@ -1,7 +1,8 @@
 """What must hold of a design, as text: ``camera != none or light >= 300``.
 
 A constraint is comparisons joined by ``or``; several constraints must all hold, so that any
-condition can be written. It is read, never executed.
+condition can be written. Equal or not is asked of a level; an order, of numbers or formulas such as
+``pitch <= 463e-9 * stop``. It is read, never executed.
 """
 
 import json
@@ -9,6 +10,8 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, cast
+
+from .formula import evaluate, names_in
 
 __all__ = ["Term", "satisfied", "terms"]
 
@@ -22,16 +25,27 @@ _RELATIONS: dict[Relation, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_TERM = re.compile(r"\s*([A-Za-z_]\w*)\s*(==|!=|<=|>=|<|>)\s*(\S.*?)\s*")
+_LEVEL = re.compile(r"\s*([A-Za-z_]\w*)\s*(==|!=)\s*(\S.*?)\s*")
+_ORDER = re.compile(r"\s*([^<>=!]*[^<>=!\s])\s*(<=|>=|<|>)\s*([^<>=!\s][^<>=!]*?)\s*")
 
 
 class Term(NamedTuple):
     """One comparison."""
 
-    axis: str
+    left: str
+    """The name of an axis; of an order, a formula."""
     relation: Relation
-    value: bool | int | float | str | None
-    """A number, a level, or the name of another axis."""
+    right: bool | int | float | str | None
+    """A level, or the name of another axis; of an order, a formula."""
+
+    @property
+    def is_order(self) -> bool:
+        """Whether it compares numbers."""
+        return self.relation not in ("==", "!=")
+
+    def axes(self) -> frozenset[str]:
+        """Names that must be those of axes."""
+        return names_in(self.left) | (names_in(str(self.right)) if self.is_order else frozenset())
 
 
 def terms(text: str) -> tuple[Term, ...]:
@@ -44,14 +58,20 @@ def terms(text: str) -> tuple[Term, ...]:
     """
     found = []
     for part in re.split(r"\s+or(?:\s+|$)", text):
-        match = _TERM.fullmatch(part)
-        if match is None:
+        level, order = _LEVEL.fullmatch(part), _ORDER.fullmatch(part)
+        if level is not None:
+            axis, relation, value = level.groups()
+            found.append(Term(axis, cast(Relation, relation), _value(value)))
+        elif order is not None:
+            left, relation, right = order.groups()
+            found.append(Term(left, cast(Relation, relation), right))
+            found[-1].axes()  # both are formulas
+        else:
             raise ValueError(
                 f"cannot read the constraint {text!r}: write comparisons such as 'light >= 300', "
-                "with ==, !=, <, <=, > or >=, joined by 'or'"
+                "with ==, !=, <, <=, > or >=, joined by 'or'; what must hold as well is a "
+                "constraint of its own"
             )
-        axis, relation, value = match.groups()
-        found.append(Term(axis, cast(Relation, relation), _value(value)))
     return tuple(found)
 
 
@@ -61,23 +81,26 @@ def satisfied(text: str, design: Mapping[str, bool | int | float | str | None]) 
     Raises
     ------
     ValueError
-        When an order is asked of what has none.
+        When an order is asked of what has none, or a formula has no value.
     """
     return any(_holds(term, design, text) for term in terms(text))
 
 
 def _holds(term: Term, design: Mapping[str, bool | int | float | str | None], text: str) -> bool:
-    value = term.value
-    if isinstance(value, str) and value in design:
-        value = design[value]
-    one = design[term.axis]
-    if term.relation not in ("==", "!="):
-        for number in (one, value):
-            if isinstance(number, str | None):
-                raise ValueError(
-                    f"the constraint {text!r} orders {number!r}, which is no number: use == or !="
-                )
-    return _RELATIONS[term.relation](one, value)
+    if not term.is_order:
+        named = isinstance(term.right, str) and term.right in design
+        right = design[cast(str, term.right)] if named else term.right
+        return _RELATIONS[term.relation](design[term.left], right)
+    numbers = {}
+    for name in term.axes():
+        number = design[name]
+        if isinstance(number, str | None):
+            raise ValueError(
+                f"the constraint {text!r} orders {number!r}, which is no number: use == or !="
+            )
+        numbers[name] = number
+    sides = (evaluate(str(side), numbers) for side in (term.left, term.right))
+    return _RELATIONS[term.relation](*sides)
 
 
 def _value(text: str) -> bool | int | float | str | None:

@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from joint.look import blank_figure
 
-from .atlas import Atlas, Learned
 from .axis import Design
 from .draw import level_words
 from .element import Element
+from .stability import Atlas, Learned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ page is whole in itself, as those of :mod:`joint.report`: no script, no network,
 It holds no picture of the data set.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,32 +26,20 @@ from joint.report.page import (
     number,
     page,
     paragraph,
-    picture,
     section,
     table,
     with_interval,
 )
 from joint.report.words import configuration_words
 
-from .atlas import ORIENTATIONS, Atlas, Learned, atlas, by_reason, learned_elements
-from .draw import (
-    designs_figure,
-    effects_figure,
-    front_figure,
-    pairs_figure,
-    parallel_figure,
-    rate_figure,
-)
-from .draw_atlas import atlas_figure, contact_figures
 from .draws import Draws, resample
-from .effects import Effects, Share, effects
 from .inference import lower_is_better
-from .pareto import Front, fronts
-from .rate_accuracy import RateDifference, rate_accuracy
-from .report import DesignSummary, StudyReport, report
+from .page_atlas import elements as learned
+from .page_exploration import choices, costs, designs, notes, rates
+from .report import StudyReport, report
 from .statistics import Contrast
 from .store import Ledger, read_failure
-from .table import COSTS, Row, outcomes, rows, to_csv
+from .table import Row, outcomes, rows, to_csv
 
 __all__ = ["study_html", "write_study_html"]
 
@@ -150,10 +138,10 @@ def _asked(found: _Found) -> Iterator[Html]:
         f"{tally.pending} are to go."
     )
     shown = []
-    for name, axis in study.axes.items():
+    for name in study.axes:
         values = dict.fromkeys(str(design[name]) for design in found.ledger.designs)
         listed = ", ".join(values) if len(values) <= 12 else f"{len(values)} values"
-        shown.append((name, ", ".join(sorted(axis.paths())), listed))
+        shown.append((name, ", ".join(sorted(study.sets(name))), listed))
     yield table(("axis", "sets", "levels"), shown, words=True)
     plan = study.plan
     rows_ = [
@@ -161,6 +149,8 @@ def _asked(found: _Found) -> Iterator[Html]:
         ("level of the tests", f"{plan.alpha:g} over all planned comparisons together"),
         ("seeds", ", ".join(map(str, study.seeds))),
         ("resamples", f"{plan.resamples} of lesions and seeds"),
+        *(("derived", f"{path} = {text}") for path, text in study.derived.items()),
+        *(("cost", f"{name} = {text}") for name, text in study.costs.items()),
         *(("constraint", text) for text in study.constraints),
     ]
     yield table(("plan", ""), rows_, words=True, caption="Written down before the first run")
@@ -198,7 +188,7 @@ def _planned(found: _Found) -> Iterator[Html]:
     for each in judged.planned:
         if each.verdict not in ("better", "worse"):
             yield note(f"{each.name}: {each.verdict}; {each.advice}.")
-    yield from _notes(each.note for each in judged.planned)
+    yield from notes(each.note for each in judged.planned)
 
 
 def _contrast(each: Contrast) -> tuple[str, ...]:
@@ -219,266 +209,6 @@ def _contrast(each: Contrast) -> tuple[str, ...]:
         else MISSING,
         each.verdict.partition(":")[0],
     )
-
-
-def _notes(lines: Iterator[str | None]) -> Iterator[Html]:
-    for line in dict.fromkeys(lines):
-        if line is not None:
-            yield note(line[0].upper() + line[1:] + ".")
-
-
-# -------------------------------------------------------------------------------------- exploration
-
-
-def _designs(found: _Found) -> Iterator[Html]:
-    judged = found.report
-    costs = [name for name in COSTS if any(d.costs[name] is not None for d in judged.designs)]
-    failed = any(each.estimate.failed for each in judged.designs)
-    yield table(
-        ("design", judged.metric, "runs", *(["failed"] if failed else []), *costs, "front"),
-        [_design(each, costs, failed) for each in judged.designs],
-        caption="Best first; intervals over seeds and lesions where predictions were kept. front: "
-        "no design is better at costs that are all as low",
-    )
-    if any(each.estimate.mean is not None for each in judged.designs):
-        yield picture(
-            designs_figure(judged.designs, metric=judged.metric),
-            shows=f"{judged.metric} of each design with its interval",
-            caption="Means over seeds and their intervals; blue: on the front of all costs.",
-        )
-    if judged.luck is not None and len(judged.designs) > 1:
-        yield paragraph(
-            f"The best of {len(judged.designs)} equal designs lies {judged.luck:.4f} above them by "
-            "the luck of its seeds. Nothing in this table is a claim: confirm a choice on fresh "
-            "seeds."
-        )
-    yield from _notes(each.estimate.note for each in judged.designs)
-    if len(judged.designs) > 1 and any(d.estimate.mean is not None for d in judged.designs):
-        yield picture(
-            parallel_figure(judged.designs, metric=judged.metric),
-            shows="Each design as a line over its choices, costs and result",
-            caption=f"Every design as a line; the lighter, the better its {judged.metric}.",
-        )
-
-
-def _design(each: DesignSummary, costs: list[str], failed: bool) -> tuple[str, ...]:
-    judged = each.estimate
-    mean = MISSING if judged.mean is None else with_interval(judged.mean, judged.interval, ".4f")
-    return (
-        f"{each.number}: " + ", ".join(f"{name}={level}" for name, level in each.levels.items()),
-        mean,
-        str(judged.count),
-        *([str(judged.failed) if judged.failed else ""] if failed else []),
-        *(number(each.costs[name], ",.6g") for name in costs),
-        "yes" if each.on_front else "",
-    )
-
-
-def _effects(found: _Found) -> Iterator[Html]:
-    try:
-        told = effects(dict(enumerate(found.ledger.designs)), found.draws)
-    except ValueError as error:
-        yield note(f"{error}.")
-        return
-    if len(told.axes) == 1:
-        return  # the table of designs says it all
-    yield picture(
-        effects_figure(told),
-        shows="Mean of the levels of each axis",
-        caption="Means of the levels over those of all other axes. Bars: intervals of the "
-        "difference from the mean of all levels (dashed), in which luck that all designs share "
-        "is not.",
-    )
-    if not told.variance > 0:
-        yield paragraph(
-            "The designs do not differ by more than the luck of seeds and lesions: there is no "
-            "variance to share out."
-        )
-    else:
-        yield table(
-            ("axis or pair", "share of the variance", "with all it joins"),
-            _shares(told),
-            caption=f"Variance over designs less that of {told.unit}: a standard deviation of "
-            f"{told.variance**0.5:.4f}",
-        )
-        yield picture(
-            pairs_figure(told),
-            shows="Shares of the variance of axes and pairs of axes",
-            caption="Shares of the variance: of an axis alone on the diagonal, of what two axes do "
-            "together below it.",
-        )
-    yield from _notes(iter(told.notes))
-
-
-def _shares(told: Effects) -> Iterator[tuple[str, ...]]:
-    def shown(share: Share | None) -> str:
-        if share is None:
-            return MISSING
-        return with_interval(share.value, share.interval, ".2f")
-
-    for each in told.axes:
-        yield each.axis, shown(each.share), shown(each.total)
-    for pair in told.pairs:
-        yield " and ".join(pair.axes), shown(pair.share), ""
-
-
-def _fronts(found: _Found) -> Iterator[Html]:
-    told = fronts(found.table, found.draws)
-    if not told:
-        yield note("No cost differs between designs that have a number.")
-    for front in told:
-        if len(front.costs) == 1:
-            yield picture(
-                front_figure(front),
-                shows=f"{front.metric} against {front.costs[0]}",
-                caption=f"{front.metric} against {front.costs[0]}, by number of the design. Bars: "
-                f"intervals over {front.unit}; points of one cost stand side by side. The fuller a "
-                "point, the more often it is on the front when these are drawn anew.",
-            )
-    if told:
-        yield table(
-            ("front against", "design", told[0].metric, "on the front", "in draws"),
-            [line for front in told for line in _front(front)],
-            caption="Designs on a front as measured, or in at least a tenth of the draws",
-        )
-
-
-def _front(front: Front) -> Iterator[tuple[str, ...]]:
-    for point in front.points:
-        if point.on_front or (point.probability or 0) >= 0.1:
-            yield (
-                ", ".join(front.costs),
-                str(point.design),
-                with_interval(point.value, point.interval, ".4f"),
-                "yes" if point.on_front else "",
-                MISSING if point.probability is None else f"{point.probability:.0%}",
-            )
-
-
-def _rates(found: _Found) -> Iterator[Html]:
-    if lower_is_better(found.report.metric):
-        return
-    told = rate_accuracy(found.ledger, metric=found.report.metric)
-    if not any(len(family.points) > 1 for family in told.families):
-        return
-    yield picture(
-        rate_figure(told),
-        shows=f"{told.metric} against bits of a picture, for each codec",
-        caption=f"{told.metric} against the bits of a picture. Bars: intervals over {told.unit}.",
-    )
-    if told.differences:
-        yield table(
-            ("codec", "against", "bits at equal accuracy", f"{told.metric} at equal bits", "shown"),
-            [_rate(each) for each in told.differences],
-            caption="Bjøntegaard differences with intervals; where accuracy falls with the rate, "
-            "neighbours are pooled",
-        )
-    reasons = [
-        f"{each.family} against {each.anchor}, {what}: {reason}."
-        for each in told.differences
-        for what, reason in (("bits", each.rate_reason), ("accuracy", each.accuracy_reason))
-        if reason is not None
-    ]
-    for reason in reasons:
-        yield note(reason)
-    falls = [family.name for family in told.families if family.falls]
-    if falls:
-        yield note(
-            f"The measured accuracy falls somewhere as the rate grows for {'; '.join(falls)}."
-        )
-
-
-def _rate(each: RateDifference) -> tuple[str, ...]:
-    def shown(value: float, interval: object, form: str, unit: str) -> str:
-        text = with_interval(value, interval, form)  # pyright: ignore
-        return text if text == MISSING else text + unit
-
-    return (
-        each.family,
-        each.anchor,
-        shown(each.rate, each.rate_interval, "+.1f", " %"),
-        shown(each.accuracy, each.accuracy_interval, "+.4f", ""),
-        each.verdict,
-    )
-
-
-# ------------------------------------------------------------------------------- what was learned
-
-
-def _elements(found: _Found) -> Iterator[Html]:
-    if not found.elements:
-        return
-    there, reasons = learned_elements(found.ledger)
-    if not there:
-        return
-    levels = dict(enumerate(found.ledger.designs))
-    for figure, designs in contact_figures(there, levels):
-        yield picture(
-            figure,
-            shows=f"Elements and transfer functions of the designs {', '.join(map(str, designs))}",
-            caption="What each element makes of a point, and below it the modulus of its transfer "
-            "function, each in its own scale; the first column is the start of the first seed.",
-        )
-    yield from _atlas(found, there, reasons)
-
-
-def _atlas(found: _Found, there: list[Learned], reasons: dict[int, str]) -> Iterator[Html]:
-    try:
-        told = atlas(found.ledger, elements=(there, reasons))
-    except ValueError as error:
-        yield note(f"{error}.")
-        return
-    if told.designs:
-        yield table(
-            (
-                "design",
-                "seeds",
-                "learned",
-                "similarity",
-                "starts",
-                "chance",
-                "agreement",
-                "p",
-                "shown",
-            ),
-            _stability(told),
-            caption="Is the element the same on every seed?",
-        )
-        yield note(
-            "learned: share of the element that is no multiple of its start. similarity: mean over "
-            f"pairs of seeds, 1 where two are the same {ORIENTATIONS[told.orientation]}. starts: "
-            "of what training began from. chance: of elements that learned as much, each in its "
-            "own way. agreement: beyond chance, 1 at most; its p is adjusted for the number of "
-            "designs."
-        )
-        yield picture(
-            atlas_figure(told),
-            shows="Similarity and agreement of every two learned elements",
-            caption=f"Every element against every other: {len(told.elements)} elements in "
-            f"{len(set(told.clusters))} groups of an agreement of a half or more.",
-        )
-    for reason, designs in by_reason(told.left_out).items():
-        which = (
-            f"Designs {', '.join(map(str, designs))} are"
-            if designs[1:]
-            else (f"Design {designs[0]} is")
-        )
-        yield note(f"{which} not compared: {reason}.")
-
-
-def _stability(told: Atlas) -> Iterator[tuple[str, ...]]:
-    for each in told.designs:
-        yield (
-            f"{each.design}: " + ", ".join(f"{name}={v}" for name, v in each.levels.items()),
-            str(len(each.seeds)),
-            f"{each.learned:.2%}",
-            number(each.similarity),
-            number(each.of_starts),
-            number(each.chance),
-            number(each.agreement, "+.2f"),
-            f"{each.adjusted_p:.2g}",
-            each.verdict(),
-        )
 
 
 # -------------------------------------------------------------------------------- how it went
@@ -509,14 +239,14 @@ def _costs(found: _Found) -> Iterator[Html]:
     yield details("All runs, as CSV", to_csv(found.table))
 
 
-_SECTIONS: dict[str, Callable[[_Found], Iterator[Html]]] = {
+_SECTIONS: dict[str, Callable[[_Found], Iterable[Html]]] = {
     "What was asked": _asked,
     "Planned before the first run": _planned,
-    "Exploration: designs": _designs,
-    "Exploration: which choice matters": _effects,
-    "Exploration: fronts": _fronts,
-    "Exploration: rate and accuracy": _rates,
-    "Exploration: learned elements": _elements,
+    "Exploration: designs": lambda found: designs(found.report),
+    "Exploration: which choice matters": lambda found: choices(found.ledger.designs, found.draws),
+    "Exploration: fronts": lambda found: costs(found.table, found.draws),
+    "Exploration: rate and accuracy": lambda found: rates(found.ledger, found.report.metric),
+    "Exploration: learned elements": lambda found: learned(found.ledger) if found.elements else (),
     "Runs that failed": _failures,
     "All runs": _costs,
 }

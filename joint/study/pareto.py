@@ -137,7 +137,7 @@ class Front:
 
     metric: str
     costs: tuple[str, ...]
-    """Some of :data:`COSTS`."""
+    """Some of the study's."""
     points: tuple[FrontPoint, ...]
     """Designs whose costs are known, by the first cost."""
     unit: str
@@ -176,8 +176,8 @@ def fronts(
     draws : Draws
         Of the metric.
     costs : sequence of str, optional
-        Some of :data:`COSTS`; by default those that differ between designs, of photons, bits,
-        pixels and multiply-accumulates.
+        Some of :attr:`Study.costs`, or of :data:`COSTS` where it names none; by default those that
+        differ between designs, of :data:`COSTS` photons, bits, pixels and multiply-accumulates.
     level : float
         Of the intervals.
 
@@ -190,13 +190,15 @@ def fronts(
     ValueError
         For a cost that is unknown.
     """
-    unknown = [name for name in costs or () if name not in COSTS]
-    if unknown:
-        raise ValueError(f"there is no cost {unknown[0]!r}; choose from {', '.join(COSTS)}")
     spent = design_costs(table)
+    there = tuple(dict.fromkeys(name for each in spent.values() for name in each)) or COSTS
+    unknown = [name for name in costs or () if name not in there]
+    if unknown:
+        raise ValueError(f"there is no cost {unknown[0]!r}; choose from {', '.join(there)}")
     levels = {row.design: row.levels for row in table}
     if costs is None:
-        costs = [name for name in COSTS[:4] if _differs(spent, draws.designs, name)]
+        counted = COSTS[:4] if there == COSTS else there
+        costs = [name for name in counted if _differs(spent, draws.designs, name)]
     chosen: list[tuple[str, ...]] = [(name,) for name in costs]
     if len(chosen) > 1:
         chosen.append(tuple(costs))

@@ -69,6 +69,11 @@ def fault_line(fault: Mapping[str, Any], root: type[BaseModel]) -> str:
     place = ".".join(str(part) for part in fault["loc"]) or "the study"
     if fault["type"] == "value_error":  # one of ours: says what was given
         return f"{place}: {fault['msg'].removeprefix('Value error, ')}"
+    if fault["type"] == "missing":  # what is given is the whole table above it
+        return f"{place}: it is missing"
+    if fault["type"] == "union_tag_invalid":
+        given, known = fault["ctx"]["tag"], fault["ctx"]["expected_tags"].replace("'", "")
+        return f"{place}: there is no kind {given!r}{nearest(given, known.split(', '))}"
     if fault["type"] != "extra_forbidden":
         return f"{place}: {fault['msg']}, not {fault.get('input')!r}"
     *parents, key = fault["loc"]

@@ -1,6 +1,8 @@
 """A process of its own for each worker on this machine."""
 
 import multiprocessing
+import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -20,7 +22,8 @@ class WorkerLost(RuntimeError):
 class ProcessEach(Executor):
     """An executor with a new process for each call: one that is killed takes no other with it.
 
-    ``ProcessPoolExecutor`` ends all of its processes when one is killed.
+    ``ProcessPoolExecutor`` ends all of its processes when one is killed. When this process itself
+    is killed, as the kernel of a notebook is, they are told by SIGTERM.
     """
 
     def __init__(self) -> None:
@@ -65,14 +68,25 @@ class ProcessEach(Executor):
 def _answer(
     sender: Connection, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         answer = (True, fn(*args, **kwargs))
     except Exception as error:
         answer = (False, _movable(error))
     try:
         sender.send(answer)
+    except BrokenPipeError:  # nobody waits for it any more
+        return
     except Exception as error:  # each type has its own way to refuse
         sender.send((False, TypeError(f"the answer of {fn} cannot be sent: {error}")))
+
+
+def _end_with_parent() -> None:
+    """Ask this process to end, as a scheduler would, once the one that started it is gone."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _movable(error: Exception) -> Exception:

@@ -199,7 +199,8 @@ def rate_accuracy(
     if lower_is_better(metric):
         raise ValueError(f"a rate-accuracy curve needs a metric that grows, not {metric!r}")
     if along is None:
-        along = [n for n, axis in ledger.study.axes.items() if all(map(_of_rate, axis.paths()))]
+        study = ledger.study
+        along = [name for name in study.axes if all(map(_of_rate, study.sets(name)))]
     for name in along:
         if name not in ledger.study.axes:
             raise ValueError(

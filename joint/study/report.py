@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -16,7 +16,7 @@ from .statistics import Contrast, Estimate, adjusted, compare, estimate
 from .store import Ledger, Tally
 from .table import COSTS, aligned, as_csv, design_costs, outcomes, rows
 
-__all__ = ["DesignSummary", "StudyReport", "compare_designs", "report"]
+__all__ = ["DesignSummary", "StudyReport", "compare_designs", "known_costs", "report"]
 
 
 @final
@@ -31,9 +31,15 @@ class DesignSummary:
     estimate: Estimate
     """Of the metric of the plan."""
     costs: dict[str, float | None]
-    """Means of :data:`COSTS` over the runs that are done."""
+    """Means over the runs that are done: of :attr:`Study.costs`, else of :data:`COSTS`."""
     on_front: bool
     """No other design has a better metric at costs as low, see :func:`pareto_front`."""
+
+
+def known_costs(designs: Sequence[DesignSummary]) -> list[str]:
+    """Costs that at least one of the designs has."""
+    names = dict.fromkeys(name for each in designs for name in each.costs)
+    return [name for name in names if any(each.costs[name] is not None for each in designs)]
 
 
 @final
@@ -69,7 +75,7 @@ class StudyReport:
             lines.append(f"  {self.doubt}")
         lines += [f"  {contrast}" for contrast in self.planned] or ["  nothing"]
         lines += ["", f"exploration: {self.metric} of {len(self.designs)} designs, best first"]
-        known = [name for name in COSTS if any(d.costs[name] is not None for d in self.designs)]
+        known = known_costs(self.designs)
         head = ("", "design", "mean", "interval", "runs", *known, "failed")
         lines += aligned([head, *(_cells(design, known) for design in self.designs)])
         if any(design.on_front for design in self.designs):
@@ -106,7 +112,7 @@ class StudyReport:
                 "high": None if each.estimate.interval is None else each.estimate.interval.high,
                 "runs": each.estimate.count,
                 "failed": each.estimate.failed,
-                **each.costs,
+                **{(n if n in COSTS else f"cost.{n}"): v for n, v in each.costs.items()},
                 "on_front": each.on_front,
             }
             for each in self.designs
@@ -127,13 +133,15 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
     Raises
     ------
     ValueError
-        For a metric that is unknown, or that the runs do not have.
+        For a metric that is unknown, or that no run has; or, of what was planned, one of the two.
     """
     plan = ledger.study.plan
     planned = metric is None or metric == plan.metric
     metric = metric or plan.metric
     ended = outcomes(ledger, metric)
     pairs = ledger.pairs()
+    for pair in pairs if planned else ():
+        _check_measured(ledger, ended, (pair.first, pair.second), metric)
     contrasts = [
         compare(
             ended[pair.first],
@@ -188,6 +196,7 @@ def compare_designs(
     plan = ledger.study.plan
     metric = metric or plan.metric
     ended = outcomes(ledger, metric)
+    _check_measured(ledger, ended, (first, second), metric)
     return compare(
         ended[first],
         ended[second],
@@ -199,20 +208,34 @@ def compare_designs(
     )
 
 
+def _check_measured(
+    ledger: Ledger, ended: Mapping[int, Sequence[Outcome]], numbers: Sequence[int], metric: str
+) -> None:
+    """Refuse to compare designs that are done and have no such number."""
+    for number in numbers:
+        own = [run for run in ledger.runs if run.design == number]
+        if not ended[number] and any(ledger.state(run) == "done" for run in own):
+            raise ValueError(
+                f"design {number} has no {metric}: it cannot be compared; choose another metric"
+            )
+
+
 def _summaries(
     ledger: Ledger, ended: dict[int, list[Outcome]], metric: str
 ) -> tuple[DesignSummary, ...]:
     plan = ledger.study.plan
-    spent = design_costs(rows(ledger))
+    table = rows(ledger)
+    spent, done = design_costs(table), {row.design for row in table if row.state == "done"}
     found = []
     for number, levels in enumerate(ledger.designs):
         judged = estimate(
             ended[number], metric=metric, level=1 - plan.alpha, resamples=plan.resamples
         )
+        if number in done and not ended[number]:
+            judged = replace(judged, note=f"design {number} has no {metric}")
         found.append((number, levels, judged, spent[number]))
     values = [
-        [_number(judged.mean), *(_number(spent[name]) for name in COSTS)]
-        for _, _, judged, spent in found
+        [_number(judged.mean), *map(_number, spent.values())] for _, _, judged, spent in found
     ]
     # A cost that no design has, such as bits where nothing rounds, tells none of them apart.
     known = np.array(values)

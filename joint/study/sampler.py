@@ -6,11 +6,11 @@ the runs that have ended, see :mod:`joint.study.search`.
 
 import itertools
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Literal, Self, TypeAlias
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Annotated, Literal, TypeAlias
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from joint.settings import Settings
 
@@ -18,13 +18,24 @@ from .axis import Axis, Design
 from .inference import lower_is_better
 from .paths import nearest
 
-__all__ = ["GP", "NSGA2", "OBJECTIVES", "TPE", "Grid", "Listed", "Random", "Sampler", "Sobol"]
+__all__ = [
+    "GP",
+    "MEASURED_COSTS",
+    "NSGA2",
+    "OBJECTIVES",
+    "TPE",
+    "Grid",
+    "Listed",
+    "Random",
+    "Sampler",
+    "Sobol",
+]
 
-_DOWN = ("photons", "bits", "pixels", "macs", "parameters")
+MEASURED_COSTS = ("photons", "bits", "pixels", "macs", "parameters")
 OBJECTIVES = (
     *("balanced_accuracy", "accuracy", "macro_f1", "auc", "loss"),
     *("bpp", "psnr", "ssim", "psnr_scene", "throughput"),
-    *_DOWN,
+    *MEASURED_COSTS,
 )
 """What a search can look for: numbers on the validation part, and what a design costs."""
 
@@ -111,18 +122,25 @@ class Search(Settings):
     """Source of the draws."""
     objectives: dict[str, Literal["up", "down"]] = Field(default_factory=dict)
     """What is looked for, and in which direction, such as {balanced_accuracy = "up", photons =
-    "down"}: the mean over seeds. By default the metric of the plan. Measured on the validation
-    part: the test part is for the report."""
+    "down"}: the mean over seeds; costs of the study may be among them. By default the metric of the
+    plan. Measured on the validation part: the test part is for the report."""
 
-    @model_validator(mode="after")
-    def _known_objectives(self) -> Self:
+    def check_objectives(self, costs: Collection[str] = ()) -> None:
+        """Refuse what is not measured and is none of the ``costs`` of a study, or is turned round.
+
+        Raises
+        ------
+        ValueError
+            With what it should be.
+        """
+        known = (*OBJECTIVES, *costs)
         for name, direction in self.objectives.items():
-            if name not in OBJECTIVES:
-                raise ValueError(f"a search cannot look for {name!r}{nearest(name, OBJECTIVES)}")
-            right = "down" if name in _DOWN or lower_is_better(name) else "up"
+            if name not in known:
+                raise ValueError(f"a search cannot look for {name!r}{nearest(name, known)}")
+            down = name in MEASURED_COSTS or name in costs or lower_is_better(name)
+            right = "down" if down else "up"
             if direction != right:
                 raise ValueError(f"{name} is better {right}: write {name} = {right!r}")
-        return self
 
     @property
     @abstractmethod

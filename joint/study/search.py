@@ -26,8 +26,10 @@ from joint.feed import derive_seed
 from joint.folder import read_history
 
 from .axis import Axis, Design, Level
+from .derived import cost
+from .formula import names_in
 from .inference import scores_nothing
-from .sampler import GP, NSGA2, TPE, Random, Search
+from .sampler import GP, MEASURED_COSTS, NSGA2, TPE, Random, Search
 from .space import Study
 from .store import Ledger, PlannedRun, StudyError
 
@@ -91,6 +93,10 @@ def on_validation(ledger: Ledger, run: PlannedRun, name: str) -> float | None:
     CheckpointError
         When its files are damaged.
     """
+    if name in ledger.study.costs and name not in MEASURED_COSTS:
+        text = ledger.study.costs[name]
+        measured = {n: on_validation(ledger, run, n) for n in names_in(text) & {*MEASURED_COSTS}}
+        return cost(text, ledger.designs[run.design], measured)
     result = ledger.result(run)
     costs = result.get("costs", {})
     if name in costs and name != "bits":
@@ -114,7 +120,7 @@ def on_validation(ledger: Ledger, run: PlannedRun, name: str) -> float | None:
 
 def _restores(ledger: Ledger, run: PlannedRun) -> bool:
     """Whether a run ended with the weights of its best epoch rather than the last."""
-    paths = [path for axis in ledger.study.axes.values() for path in axis.paths()]
+    paths = [path for axis in ledger.study.axes for path in ledger.study.sets(axis)]
     differ = any(path in ("training", "training.restore_best") for path in paths)
     config = ledger.config(run) if differ else ledger.study.base
     return config.training.restore_best

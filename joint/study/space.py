@@ -2,7 +2,7 @@
 
 ::
 
-    axes ──sampler──► designs ──constraints──► designs ──× seeds──► run configurations
+    axes ──sampler──► designs ──constraints──► designs ──derived, × seeds──► run configurations
     plan ──comparisons──► pairs of designs that will be tested, named before the first run
 
 A search (:class:`TPE`, :class:`GP`, :class:`NSGA2`) names its first round only; the rest follow
@@ -21,16 +21,24 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from joint.config import ConfigError, RunConfig
 from joint.parse import parse_json
-from joint.settings import Settings
+from joint.settings import FrozenDict, Settings, added
 
 from .axis import Axis, Design, Level
 from .constraint import satisfied, terms
+from .derived import check_costs, check_derived, derive
+from .formula import names_in
 from .inference import STUDY_METRICS
 from .paths import check_path, fault_line, nearest, set_path
 from .sampler import OBJECTIVES, Grid, Sampler, Search
@@ -93,6 +101,18 @@ class Pair(NamedTuple):
 # ---------------------------------------------------------------------------------------- study
 
 
+def _of_paths(derived: object) -> object:
+    """TOML takes a bare ``system.sensor.photons`` for tables in tables."""
+    if isinstance(derived, Mapping):
+        for name, formula in derived.items():
+            if isinstance(formula, Mapping):
+                raise ValueError(
+                    f"{name} is a table: write the whole path in quotes, such as "
+                    '"system.sensor.photons" = "light * (pitch / stop)**2"'
+                )
+    return derived
+
+
 class Study(Settings):
     """Designs, seeds, and the plan by which they will be judged.
 
@@ -116,11 +136,23 @@ class Study(Settings):
     """Everything that the axes do not set."""
     axes: dict[str, Axis] = Field(min_length=1)
     """What differs between designs, by a short name."""
+    derived: Annotated[dict[str, str], BeforeValidator(_of_paths), AfterValidator(FrozenDict)] = (
+        added(FrozenDict())
+    )
+    """Fields that follow from the axes: a formula by path, such as ``{"system.sensor.photons":
+    "light * (pitch / stop)**2"}``. It reads axes of numbers, knows ``+ - * / **``, min, max, round,
+    floor, ceil and sqrt, and is rounded to six digits, as ranges are. It is no axis: what differs
+    between designs are their choices."""
+    costs: Annotated[dict[str, str], AfterValidator(FrozenDict)] = added(FrozenDict())
+    """What designs cost, less being better: a formula by name, such as ``{"lamp": "light",
+    "seconds": "bits / 2e6"}``, of axes of numbers and of photons, bits, pixels, macs and parameters
+    as they were measured. By default these five."""
     sampler: Sampler = Grid()
     """Which combinations are run."""
     constraints: tuple[str, ...] = ()
-    """What must hold of a design, such as ``camera != none or light >= 300``: comparisons of an
-    axis with a level, a number or another axis, joined by ``or``."""
+    """What must hold of a design, such as ``camera != none or light >= 300``: an axis that is
+    (``==``) or is not (``!=``) a level or another axis, and orders of numbers or formulas of axes,
+    such as ``pitch <= 463e-9 * stop``; joined by ``or``."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4, 5), min_length=1)
     """One run of every design for each; from 0 up to below 2**63, which every generator takes."""
     plan: Plan = Plan()
@@ -136,6 +168,8 @@ class Study(Settings):
         for path, times in Counter(p for a in self.axes.values() for p in a.paths()).items():
             if times > 1:
                 raise ValueError(f"two axes set {path}; make them one")
+        check_derived(self.derived, self.axes)
+        check_costs(self.costs, self.axes)
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"the seeds must differ: {list(self.seeds)}")
         beyond = [seed for seed in self.seeds if not 0 <= seed < 2**63]
@@ -143,9 +177,10 @@ class Study(Settings):
             raise ValueError(f"a seed is a whole number from 0 to 2**63 - 1, not {beyond[0]}")
         for text in self.constraints:
             for term in terms(text):
-                axis = self._axis(term.axis)
-                if term.relation in ("==", "!=") and term.value not in self.axes:
-                    axis.assignments(term.value)  # a level that is misspelt would never be met
+                for name in sorted(term.axes()):
+                    axis = self._axis(name)
+                    if not term.is_order and term.right not in self.axes:
+                        axis.assignments(term.right)  # a misspelt level would never be met
         for comparison in self.plan.comparisons:
             for name, level in (*comparison.first.items(), *comparison.second.items()):
                 self._axis(name).assignments(level)
@@ -159,6 +194,7 @@ class Study(Settings):
                 "a search cannot plan comparisons, as its designs are not known before the first "
                 "run: leave them out, and confirm what it finds with `lens2label study confirm`"
             )
+        search.check_objectives(self.costs)
         if not search.objectives and self.plan.metric not in OBJECTIVES:
             raise ValueError(
                 f"{self.plan.metric} is not measured on the validation part, where a search looks: "
@@ -169,6 +205,11 @@ class Study(Settings):
         if name not in self.axes:
             raise ValueError(f"there is no axis {name!r}{nearest(name, [*self.axes])}")
         return self.axes[name]
+
+    def sets(self, axis: str) -> frozenset[str]:
+        """Paths of the fields that change with ``axis``, those that are derived from it too."""
+        read = {path for path, text in self.derived.items() if axis in names_in(text)}
+        return frozenset(self.axes[axis].paths() | read)
 
     def designs(self) -> tuple[Design, ...]:
         """The designs that meet the constraints, each once; of a search, those of its first round.
@@ -237,6 +278,7 @@ class Study(Settings):
             for name, axis in self.axes.items()
             for p, v in axis.assignments(design[name]).items()
         }
+        sets |= derive(self.derived, design)
         # Whole sub-configurations first, then what other axes change inside of them.
         for path in sorted(sets, key=lambda path: path.count(".")):
             set_path(content, path, sets[path])

@@ -5,7 +5,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
@@ -14,12 +14,14 @@ from classify.judged import METRICS, Judged
 from joint.folder import PREDICTIONS_FILE, Predictions, load_predictions
 
 from .axis import Design
+from .derived import cost
 from .inference import Outcome, check_study_metric
+from .sampler import MEASURED_COSTS
 from .store import Ledger, PlannedRun, RunState, read_failure
 
 __all__ = ["COSTS", "Row", "design_costs", "outcomes", "rows", "to_csv", "to_json", "to_text"]
 
-COSTS = ("photons", "bits", "pixels", "macs", "parameters")
+COSTS = MEASURED_COSTS
 """What a run asks for, see :class:`Costs`; some are missing from runs of older versions."""
 
 
@@ -42,11 +44,14 @@ class Row:
     """Costs, and the numbers on the test part; empty while the run is not done."""
     error: str | None
     """Kind of failure."""
+    costs: dict[str, float | None] = field(default_factory=dict)
+    """What :attr:`Study.costs` makes of it; empty where a study names none."""
 
     def flat(self) -> dict[str, Any]:
         """The cells, by column; an axis has the column ``axis.<name>``, see :attr:`levels`.
 
-        Axes may be called like another column, such as bits.
+        Axes may be called like another column, such as bits. A cost that the study makes by a
+        formula has ``cost.<name>``.
         """
         return {
             "digest": self.digest,
@@ -56,6 +61,7 @@ class Row:
             "seed": self.seed,
             "best_epoch": self.best_epoch,
             **self.numbers,
+            **{f"cost.{name}": value for name, value in self.costs.items() if name not in COSTS},
             "error": self.error,
         }
 
@@ -68,11 +74,19 @@ def rows(ledger: Ledger) -> tuple[Row, ...]:
 
 
 def design_costs(table: Sequence[Row]) -> dict[int, dict[str, float | None]]:
-    """Means of :data:`COSTS` over the runs in ``table`` that are done, by design."""
+    """Means of the study's costs over the runs in ``table`` that are done, by design.
+
+    Those of :attr:`Study.costs`, or :data:`COSTS` where it names none.
+    """
+    names = tuple(dict.fromkeys(name for row in table for name in row.costs)) or COSTS
     found: dict[int, dict[str, float | None]] = {}
     for number in dict.fromkeys(row.design for row in table):
-        own = [row.numbers for row in table if row.design == number and row.state == "done"]
-        found[number] = {name: _mean(own, name) for name in COSTS}
+        own = [
+            row.costs or row.numbers
+            for row in table
+            if row.design == number and row.state == "done"
+        ]
+        found[number] = {name: _mean(own, name) for name in names}
     return found
 
 
@@ -154,19 +168,31 @@ def outcomes(ledger: Ledger, metric: str) -> dict[int, list[Outcome]]:
     Returns
     -------
     dict of int to list of Outcome
+        Empty for a design that has no such number by what it is, as one without a codec has no
+        rate.
 
     Raises
     ------
     ValueError
-        For an unknown metric, or one that a run that is done does not have.
+        For an unknown metric; for one that no run has, or that some runs of a design lack.
     """
     check_study_metric(metric)
     found: dict[int, list[Outcome]] = {number: [] for number in range(len(ledger.designs))}
+    lacking: dict[int, _NotMeasured] = {}
     for run, state in zip(ledger.runs, ledger.states(), strict=True):
         if state == "failed":
             found[run.design].append(Outcome(run.seed, None))
         elif state == "done":
-            found[run.design].append(_outcome(ledger, run, metric))
+            try:
+                found[run.design].append(_outcome(ledger, run, metric))
+            except _NotMeasured as error:
+                lacking.setdefault(run.design, error)
+    known = {n for n, runs in found.items() if any(run.value is not None for run in runs)}
+    for number, error in lacking.items():
+        # To leave out single runs would choose among them.
+        if number in known or not known:
+            raise error
+        found[number] = []
     return found
 
 
@@ -186,9 +212,13 @@ def _row(ledger: Ledger, run: PlannedRun, state: RunState) -> Row:
         numbers.pop("report", None)
     elif state == "failed":
         error = read_failure(ledger.path(run)).get("error", "unknown")
-    return Row(
-        run.digest, state, run.design, ledger.designs[run.design], run.seed, best, numbers, error
-    )
+    levels = ledger.designs[run.design]
+    costs = {name: cost(text, levels, numbers) for name, text in ledger.study.costs.items()}
+    return Row(run.digest, state, run.design, levels, run.seed, best, numbers, error, costs)
+
+
+class _NotMeasured(ValueError):
+    """A run that is done does not have the number."""
 
 
 def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
@@ -201,7 +231,7 @@ def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
         value = ledger.result(run)["test"].get(metric)
         lacks = "it has no such stage"
     if value is None or not math.isfinite(value):
-        raise ValueError(f"run {run.digest} has no {metric}: {lacks}; choose another metric")
+        raise _NotMeasured(f"run {run.digest} has no {metric}: {lacks}; choose another metric")
     return Outcome(run.seed, value, predictions)
 
 

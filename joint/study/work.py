@@ -22,9 +22,9 @@ import torch
 
 from classify import LesionDataset
 from joint.build import build_data
-from joint.config import DataConfig
+from joint.config import DataConfig, RunConfig
 from joint.evaluate import usable_device
-from joint.folder import FAILURE_FILE, hold, is_done
+from joint.folder import FAILURE_FILE, RunFolder, hold, is_done
 from joint.lock import RunLocked
 from joint.stop import graceful_stop
 
@@ -116,7 +116,9 @@ def work(
     Warns
     -----
     UserWarning
-        When runs that were to be trained together are not.
+        When runs that were to be trained together are not; or when the study is of a time when
+        data sets did not say what their codes are, and its systems took them for something else:
+        it goes on as it began.
     """
     if together < 1:
         raise ValueError(f"a worker trains one run at once, or more, not {together}")
@@ -174,7 +176,12 @@ def _train_ahead(
     if len(runs) < 2 or leave():
         return
     try:
-        train_together(ledger, runs, load, device=device, stop=leave)
+        config = ledger.config(runs[0])
+
+        def taken(data: DataConfig) -> LesionDataset:
+            return _as_begun(ledger, config, load(data))
+
+        train_together(ledger, runs, taken, device=device, stop=leave)
     except Exception as error:
         if isinstance(error, StudyError) or _of_the_machine(error):
             raise
@@ -198,7 +205,8 @@ def _attempt(
                 return "passed"  # and somebody else was
             try:
                 begin(folder)
-                done = execute(config, folder, load(config.data), device=device, stop=leave)
+                scenes = _as_begun(ledger, config, load(config.data))
+                done = execute(config, folder, scenes, device=device, stop=leave)
             except Exception as error:
                 if isinstance(error, StudyError) or _of_the_machine(error):
                     raise
@@ -209,9 +217,39 @@ def _attempt(
         return "passed"
 
 
+def _as_begun(ledger: Ledger, config: RunConfig, dataset: LesionDataset) -> LesionDataset:
+    """The scenes of a run, taken for what the study's systems took them for when it began.
+
+    As :func:`joint.build.as_begun` does for a run; here for all that are left as well, which are
+    compared with those that are there.
+    """
+    taken = config.system.encoding
+    if dataset.encoding in (None, taken) or not _began_with(ledger, config):
+        return dataset
+    warnings.warn(
+        f"the study in {ledger.folder} takes its {dataset.encoding} scenes for {taken} ones, as "
+        "was possible when it began, and goes on to: its optics see other light than was there. "
+        f"Begin it anew with system.encoding={dataset.encoding!r}",
+        stacklevel=2,
+    )
+    return dataset.taken_as(taken)
+
+
+def _began_with(ledger: Ledger, config: RunConfig) -> bool:
+    """Whether a run of these scenes and this encoding has begun, as none does today."""
+    for run in ledger.runs:
+        path = ledger.path(run)
+        if is_done(path) or RunFolder(path).has_checkpoint():
+            other = ledger.config(run)
+            if (other.data, other.system.encoding) == (config.data, config.system.encoding):
+                return True
+    return False
+
+
 def _data_differ(ledger: Ledger) -> bool:
     """Whether designs differ in their scenes."""
-    paths = [path for axis in ledger.study.axes.values() for path in axis.paths()]
+    study = ledger.study
+    paths = [path for axis in study.axes for path in study.sets(axis)]
     return any(path.split(".")[0] == "data" for path in paths)
 
 

@@ -229,6 +229,6 @@ def cheap(monkeypatch):
 
     def install(formula, **settings):
         monkeypatch.setattr(worker, "execute", Cheap(formula, **settings))
-        monkeypatch.setattr(worker, "build_data", lambda config: None)
+        monkeypatch.setattr(worker, "build_data", lambda config: SimpleNamespace(encoding=None))
 
     return install

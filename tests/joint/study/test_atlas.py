@@ -7,135 +7,7 @@ import joint
 from joint.build import build_system
 from joint.checkpoint import save_checkpoint
 from joint.study import Axis, Plan, create_study
-from joint.study.atlas import Learned, atlas, by_reason, learned_elements, stability
-from joint.study.element import Element
-
-SIZE = 9
-
-
-def _element(parts):
-    return Element("kernel", parts, ("",) * (parts.shape[1] * parts.shape[2]))
-
-
-def _smooth(generator, size=SIZE):
-    noise = generator.normal(size=(1, 1, 1, size, size))
-    low = np.exp(-18 * (np.fft.fftfreq(size)[:, None] ** 2 + np.fft.fftfreq(size)[None, :] ** 2))
-    return np.fft.ifft2(np.fft.fft2(noise) * low).real
-
-
-def _point():
-    parts = np.zeros((1, 1, 1, SIZE, SIZE))
-    parts[..., SIZE // 2, SIZE // 2] = 1
-    return parts
-
-
-def _runs(change, *, design=0, start=None, seeds=6):
-    """Elements of so many seeds, from one start or from one each."""
-    found = []
-    for seed in range(seeds):
-        begun = _point() if start is None else start(seed)
-        found.append(Learned(design, seed, _element(begun + change(seed)), _element(begun)))
-    return found
-
-
-def _judge(elements, **options):
-    levels = {each.design: {"camera": each.design} for each in elements}
-    return stability(elements, levels=levels, **options)
-
-
-def test_seeds_that_learn_one_thing_agree():
-    common = 0.2 * _smooth(np.random.default_rng(0))
-    found = _judge(_runs(lambda seed: common * (1 + 0.1 * seed)))
-    (design,) = found.designs
-    assert design.agreement > 0.9
-    assert design.p < 1e-3
-    assert design.verdict() == "the same element"
-    assert design.of_starts == pytest.approx(1)
-    assert design.chance < design.similarity
-    assert set(found.clusters) == {1}
-
-
-def test_a_shared_start_is_no_agreement():
-    generator = np.random.default_rng(1)
-    own = [0.05 * _smooth(generator) for _ in range(6)]
-    (design,) = _judge(_runs(own.__getitem__)).designs
-    assert design.similarity > 0.9  # they look the same, as all began from one point
-    assert abs(design.agreement) < 0.3
-    assert design.p > 0.01
-    assert design.verdict() == "no more than start and chance"
-
-
-@pytest.mark.parametrize("shared", [True, False])
-def test_chance_is_not_taken_for_agreement(shared):
-    """p of seeds that learn each its own thing is even, or nearly so."""
-    generator = np.random.default_rng(2)
-    values = []
-    for _ in range(20):
-        own = [0.3 * _smooth(generator) for _ in range(4)]
-        starts = [_smooth(generator) for _ in range(4)]
-        elements = _runs(own.__getitem__, start=None if shared else starts.__getitem__, seeds=4)
-        values.append(_judge(elements, surrogates=15).designs[0].p)
-    assert np.mean(np.array(values) < 0.05) <= 0.2
-    assert 0.25 < np.mean(values) < 0.75
-
-
-def test_a_larger_gain_of_the_start_is_not_learned_together():
-    generator = np.random.default_rng(6)
-    own = [0.3 * _point() + 0.02 * _smooth(generator) for _ in range(6)]
-    (design,) = _judge(_runs(own.__getitem__)).designs
-    assert design.learned < 0.2
-    assert abs(design.agreement) < 0.3
-    assert design.p > 0.01
-
-
-def test_one_element_is_found_from_starts_of_their_own():
-    generator = np.random.default_rng(3)
-    goal = _smooth(generator)
-    starts = [0.1 * _smooth(generator) for _ in range(5)]
-    moved = [np.roll(goal, (seed % 2, -(seed % 3)), (-2, -1)) * (-1) ** seed for seed in range(5)]
-    elements = _runs(moved.__getitem__, start=starts.__getitem__, seeds=5)
-    (design,) = _judge(elements).designs
-    assert design.agreement > 0.5
-    assert design.p < 1e-3
-    assert design.of_starts < 0.9
-
-
-def test_designs_are_compared_and_put_together():
-    generator = np.random.default_rng(4)
-    one, other = (0.3 * _smooth(generator) for _ in range(2))
-    wobble = [1 + 0.02 * k for k in range(6)]
-    elements = [
-        *_runs(lambda s: one * wobble[s], design=0, seeds=3),
-        *_runs(lambda s: other * wobble[s], design=1, seeds=4),
-        *_runs(lambda s: one * wobble[s], design=2, seeds=3),
-    ]
-    found = _judge(elements)
-    assert found.clusters == (1, 1, 1, 2, 2, 2, 2, 1, 1, 1)
-    assert found.similarity.shape == found.agreement.shape == (10, 10)
-    assert found.similarity == pytest.approx(found.similarity.T)
-    assert found.agreement[0, 7] > 0.8 > 0.5 > found.agreement[0, 3]
-    assert [d.adjusted_p >= d.p for d in found.designs] == [True] * 3
-    assert "10 elements are 2 different ones" in str(found)
-
-
-def test_elements_of_other_kinds_are_not_compared():
-    first = _runs(lambda s: 0.1 * _smooth(np.random.default_rng(s)), seeds=2)
-    second = [
-        Learned(1, each.seed, Element("psf", each.element.parts, ("",)), each.start)
-        for each in first
-    ]
-    second = [each._replace(start=Element("psf", each.start.parts, ("",))) for each in second]
-    found = _judge([*first, *second])
-    assert np.isnan(found.similarity[0, 2])
-    assert set(found.clusters[:2]).isdisjoint(found.clusters[2:])
-    with pytest.raises(ValueError, match="9 surrogates do not tell their spread"):
-        _judge(first, surrogates=9)
-
-
-def test_nothing_is_an_empty_atlas():
-    found = _judge([])
-    assert (found.designs, found.clusters, found.elements) == ((), (), ())
-    assert str(found)
+from joint.study.atlas import atlas, learned_elements
 
 
 @pytest.fixture
@@ -187,7 +59,6 @@ def test_an_atlas_of_a_study(kernels):
     assert len(content["elements"]) == 7
     assert content["designs"][0]["verdict"]
     assert "camera=identity: similarity" in str(found)
-    assert by_reason([(4, "a"), (2, "b"), (7, "a")]) == {"a": [4, 7], "b": [2]}
     again = atlas(kernels, surrogates=10, elements=learned_elements(kernels))
     assert again.similarity == pytest.approx(found.similarity)
     assert [each.p for each in again.designs] == [each.p for each in found.designs]

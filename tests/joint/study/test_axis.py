@@ -26,6 +26,19 @@ def test_one_choice_may_set_several_fields():
     assert axis.paths() == {"x.y", "z"}
 
 
+def test_numbers_without_a_path_set_nothing_themselves():
+    for axis in (Axis(values=(50, 300)), Axis(low=50, high=300)):
+        assert axis.paths() == set()
+        assert axis.is_numeric()
+        assert axis.assignments(300) == {}
+    with pytest.raises(ValueError, match="there is no level 301; did you mean '300'"):
+        Axis(values=(50, 300)).assignments(301)
+    with pytest.raises(ValueError, match="301 is not in the range 50 to 300"):
+        Axis(low=50, high=300).assignments(301)
+    assert not Axis(path="a", values=(1, None)).is_numeric()
+    assert not Axis(path="a", values=(1, 2), labels=("x", "y")).is_numeric()
+
+
 def test_a_range_on_a_grid_has_its_ends():
     axis = Axis(path="a", low=1, high=1000, scale="log", points=4)
     assert axis.levels() == (1, 10, 100, 1000)
@@ -103,11 +116,11 @@ def test_the_end_of_values_is_the_last_one():
         ({"path": "a", "values": ()}, "the axis is empty: give at least one value"),
         ({"path": "a", "low": 2, "high": 1}, "low must be below high, not 2 and 1"),
         ({"path": "a", "low": 0, "high": 1, "scale": "log"}, "needs low above 0, not 0"),
-        ({"low": 0, "high": 1}, "a range needs the path"),
         ({"path": "a", "low": 0, "high": 1, "labels": ("x",)}, "a range has no labels"),
         ({"path": "a", "values": (1, 2), "points": 2}, "belong to a range, not to values"),
         ({"path": "a", "values": (1, 2), "labels": ("x",)}, "2 values need as many labels, not 1"),
         ({"values": (1, 2), "labels": ("x", "y")}, "values that name the fields"),
+        ({"values": (1, True)}, "or numbers without labels that a formula reads"),
         ({"values": ({"a": 1},)}, "sets several fields needs labels"),
         ({"path": "a", "values": (1, 1)}, "the level 1 is there twice"),
         ({"path": "training.seed", "values": (1,)}, "training.seed is set by the seeds"),

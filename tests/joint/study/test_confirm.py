@@ -67,6 +67,21 @@ def test_a_find_is_tested_on_fresh_seeds(looked_at, tmp_path):
         confirm(looked_at, tmp_path / "new", seeds=8)
 
 
+def test_a_find_keeps_what_is_derived(small_study, tmp_path):
+    axes = {
+        "light": Axis(values=(50, 100)),
+        "depth": Axis(path="system.sensor.bit_depth", values=(4, 8)),
+    }
+    derived = {"system.sensor.photons": "light * depth"}
+    ledger = create_study(
+        small_study(axes=axes, derived=derived, plan=Plan(), seeds=(0,)), tmp_path / "old"
+    )
+    for run in ledger.runs:
+        _validated(ledger, run, 0.5 + 0.1 * run.design)
+    made = confirm(ledger, tmp_path / "new")
+    assert {made.config(run).system.sensor.photons for run in made.runs} == {200, 800}
+
+
 def test_both_designs_can_be_named(looked_at, tmp_path):
     made = confirm(looked_at, tmp_path / "new", design=3, baseline=1)
     assert made.designs == (looked_at.designs[3], looked_at.designs[1])

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from joint.study.atlas import Learned, stability
 from joint.study.draw_atlas import atlas_figure, contact_figures
 from joint.study.element import Element
+from joint.study.stability import Learned, stability
 
 
 def _learned(design, seed, *, negative=False, shape=(1, 3, 1, 7, 7), kind="kernel"):

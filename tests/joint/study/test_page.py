@@ -4,12 +4,9 @@ import io
 import json
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from joint.build import build_system
-from joint.checkpoint import save_checkpoint
 from joint.cli import main
 from joint.study import Axis, Plan, create_study
 from joint.study.page import study_html, write_study_html
@@ -77,6 +74,7 @@ def test_the_page_is_whole_in_itself(page):
         link.removeprefix("#") for link in parsed.links if link[1:] in parsed.anchors
     ]
     assert len(parsed.links) == len(parsed.sections) - 1
+    assert "digest,state,design" in parsed.sections["All runs"]
     assert len(parsed.images) >= 6
     for image in parsed.images:
         content = base64.b64decode(image["src"].partition(",")[2], validate=True)
@@ -98,16 +96,30 @@ def test_a_claim_stands_among_what_was_planned_alone(page):
             assert "perhaps" not in text
 
 
-def test_the_luck_of_the_best_and_the_costs_are_told(page):
-    sections = _Page(page).sections
-    designs = sections["Exploration: designs"]
-    assert "The best of 4 equal designs lies 0.0" in designs
-    assert "confirm a choice on fresh seeds" in designs
-    assert "5,000" in designs
-    assert "of lesions and seeds" in sections["What was asked"]
-    assert "digest,state,design" in sections["All runs"]
-    shares = sections["Exploration: which choice matters"]
-    assert "light and depth" in shares
+def test_what_was_asked_is_all_there(small_study, tmp_path):
+    axes = {
+        "stop": Axis(path="objective.rate", values=(1, 2)),
+        "light": Axis(values=(50, 300)),
+    }
+    derived = {"system.sensor.photons": "light / stop**2"}
+    study = small_study(
+        axes=axes,
+        derived=derived,
+        costs={"lamp": "3 * light"},
+        constraints=("light <= 200 * stop",),
+        plan=Plan(),
+        seeds=(3, 5),
+    )
+    sections = _Page(study_html(create_study(study, tmp_path / "asked"), elements=False)).sections
+    words = " ".join(sections["What was asked"].split())
+    assert "3 designs on 2 seeds: 6 runs, of which 0 are done" in words
+    assert "light system.sensor.photons 50, 300" in words  # what it changes, by the formula
+    assert "stop objective.rate, system.sensor.photons 1, 2" in words
+    assert "derived system.sensor.photons = light / stop**2" in words
+    assert "cost lamp = 3 * light" in words
+    assert "constraint light <= 200 * stop" in words
+    assert "of lesions and seeds" in words
+    assert "digest,state,design" not in sections.get("All runs", "")
 
 
 def test_what_comes_from_a_study_is_text(small_study, pretend, tmp_path):
@@ -156,30 +168,6 @@ def test_another_metric_was_not_planned(finished):
     sections = _Page(study_html(finished, metric="accuracy")).sections
     assert "of accuracy nothing was planned" in sections[_PLANNED]
     assert " better " not in sections[_PLANNED]
-
-
-def test_learned_elements_are_shown_and_compared(small_study, small_base, pretend, tmp_path):
-    values = ({"kind": "kernel", "kernel_size": 5}, {"kind": "none"})
-    axes = {"camera": Axis(path="system.front_end", values=values, labels=("kernel", "none"))}
-    base = small_base(restore_best=True)
-    study = small_study(base=base, axes=axes, plan=Plan(resamples=100), seeds=(0, 1, 2))
-    ledger = create_study(study, tmp_path / "kernels")
-    for run in ledger.runs:
-        pretend(ledger, run, 0.7)
-        system = build_system(ledger.config(run).system, image_size=(16, 16), channels=3, classes=3)
-        state = system.state_dict()
-        if run.design == 0:
-            raw = state["front_end.raw"]
-            raw += raw.new_tensor(np.random.default_rng(run.seed).normal(0, 0.3, raw.shape))
-        save_checkpoint(ledger.path(run) / "best.safetensors", state, {})
-    parsed = _Page(study_html(ledger))
-    text = parsed.sections["Exploration: learned elements"]
-    assert "0: camera=kernel" in text
-    assert "up to shift, sign and order" in text
-    assert "Design 1 is not compared: the run has no front end" in text
-    assert any("transfer functions of the designs 0" in image["alt"] for image in parsed.images)
-    without = _Page(study_html(ledger, elements=False))
-    assert "Exploration: learned elements" not in without.sections
 
 
 def test_commands_write_page_and_tables(finished, tmp_path, capsys):

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -47,6 +49,42 @@ def test_answers_that_cannot_travel_are_told_in_words():
     pool.shutdown()
     with pytest.raises(RuntimeError, match="this executor was shut down: make another"):
         pool.submit(threading.Lock)
+
+
+_KILLED = """
+import time
+from joint.stop import graceful_stop
+from joint.study import ProcessEach
+
+def stay():  # as a worker does, which saves and answers
+    with graceful_stop() as asked:
+        print("worker", flush=True)
+        while not asked():
+            time.sleep(0.05)
+
+if __name__ == "__main__":
+    pool = ProcessEach()
+    pool.submit(stay)
+    input()
+"""
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(_KILLED)
+    killed = subprocess.Popen(
+        [sys.executable, script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert killed.stdout.readline() == "worker\n"
+    killed.kill()
+    # The output is at its end only once the process that stays is gone too: without a traceback.
+    told, _ = killed.communicate(timeout=300)
+    assert killed.returncode == -9
+    assert told == ""
 
 
 def test_a_process_for_each_call():

@@ -152,6 +152,24 @@ def test_a_family_may_run_along_other_axes(codecs):
     assert len(found.families[0].points) == 10
 
 
+def test_an_axis_that_changes_more_than_the_rate_is_no_way_along_a_curve(
+    small_study, pretend, tmp_path
+):
+    rate = Axis(path="objective.rate", values=(0.1, 1))
+    axes = {"rate": rate, "light": Axis(values=(50, 500))}
+
+    def families(**more):
+        derived = {"system.sensor.photons": "light", **more}
+        study = small_study(axes=axes, derived=derived, plan=Plan(resamples=100), seeds=(0, 1))
+        ledger = create_study(study, tmp_path / str(len(derived)))
+        for run in ledger.runs:
+            pretend(ledger, run, 0.7, bits=100.0 + run.design)
+        return [family.name for family in rate_accuracy(ledger).families]
+
+    assert families() == ["none, light=50", "none, light=500"]
+    assert len(families(**{"system.sensor.bit_depth": "round(8 + rate)"})) == 4
+
+
 def test_a_study_that_has_not_begun_has_no_curves(ledger):
     found = rate_accuracy(ledger)
     assert found.families == ()

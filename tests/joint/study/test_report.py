@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 from dataclasses import replace
 
@@ -7,13 +9,19 @@ from scipy import stats
 
 from joint.study import (
     Axis,
+    Comparison,
     Plan,
     compare_designs,
     create_study,
     expected_maximum,
+    fronts,
     holm,
     outcomes,
     report,
+    resample,
+    rows,
+    study_html,
+    to_csv,
 )
 from joint.study.store import record_failure
 
@@ -49,6 +57,81 @@ def test_designs_come_best_first_and_the_front_is_marked(finished):
     assert found.designs[0].costs["parameters"] == 10
     assert "*: no design is ahead of it at costs that are all as low" in str(found)
     assert "photons: of a pixel at full scale" in str(found)
+
+
+def test_a_study_may_say_what_costs(small_study, pretend, tmp_path):
+    """The lamp costs the same whatever the stop; the file is what was measured."""
+    axes = {
+        "light": Axis(values=(50, 5000)),
+        "depth": Axis(path="system.sensor.bit_depth", values=(4, 8)),
+    }
+    study = small_study(
+        axes=axes,
+        derived={"system.sensor.photons": "light / depth"},
+        costs={"lamp": "2 * light", "seconds": "bits / 50 + depth", "none": "macs"},
+        plan=Plan(resamples=100),
+    )
+    ledger = create_study(study, tmp_path / "costs")
+    for run in ledger.runs:
+        design = ledger.designs[run.design]
+        pretend(ledger, run, 0.9 if design["light"] == 5000 else 0.6, bits=100.0 * (1 + run.seed))
+    found = report(ledger)
+    costs = {(d.levels["light"], d.levels["depth"]): d.costs for d in found.designs}
+    assert costs[50, 4] == {"lamp": 100, "seconds": 2 * 4.5 + 4, "none": None}
+    assert costs[5000, 8] == {"lamp": 10_000, "seconds": 2 * 4.5 + 8, "none": None}
+    # More depth costs seconds and brings nothing.
+    assert {(d.levels["light"], d.levels["depth"]) for d in found.designs if d.on_front} == {
+        (50, 4), (5000, 4),
+    }  # fmt: skip
+    assert "lamp   seconds" in str(found)
+    assert "none" not in str(found)
+    assert "photons: of a pixel" not in str(found)  # it is no cost here
+    read = list(csv.DictReader(io.StringIO(found.to_csv())))
+    assert [float(row["cost.lamp"]) for row in read] == [10_000, 10_000, 100, 100]
+    runs = list(csv.DictReader(io.StringIO(to_csv(rows(ledger)))))
+    assert [float(row["cost.seconds"]) for row in runs[:4]] == [6, 10, 6, 10]
+    assert runs[0]["cost.none"] == ""
+    draws = resample(outcomes(ledger, "accuracy"), metric="accuracy", resamples=50)
+    assert [front.costs for front in fronts(rows(ledger), draws)] == [
+        ("lamp",), ("seconds",), ("lamp", "seconds"),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="no cost 'photons'; choose from lamp, seconds, none"):
+        fronts(rows(ledger), draws, costs=["photons"])
+
+
+def test_a_design_without_the_number_is_told_and_not_compared(small_study, pretend, tmp_path):
+    """A camera without a codec among others that have one, judged by the rate."""
+    axes = {"codec": Axis(path="system.codec", values=({"kind": "none"}, {"kind": "jpeg"}))}
+    study = small_study(axes=axes, plan=Plan(resamples=100), seeds=(0, 1))
+    ledger = create_study(study, tmp_path / "codecs")
+    for run in ledger.runs:
+        pretend(ledger, run, 0.7, bpp=None if run.design == 0 else 2.0 + run.seed)
+    found = report(ledger, metric="bpp")
+    jpeg, none = found.designs
+    assert (jpeg.number, jpeg.estimate.mean) == (1, 2.5)
+    assert (none.number, none.estimate.mean, none.estimate.count) == (0, None, 0)
+    assert "  design 0 has no bpp" in str(found)
+    assert "Design 0 has no bpp." in study_html(ledger, metric="bpp")
+    with pytest.raises(ValueError, match="design 0 has no bpp: it cannot be compared; choose"):
+        compare_designs(ledger, 0, 1, metric="bpp")
+    comparison = Comparison(first={"codec": "jpeg"}, second={"codec": "none"})
+    plan = Plan(metric="bpp", comparisons=(comparison,), resamples=100)
+    planned = replace(ledger, study=study.model_copy(update={"plan": plan}))
+    with pytest.raises(ValueError, match="design 0 has no bpp: it cannot be compared"):
+        report(planned)
+    # What failed of such a design has no score either.
+    run = next(run for run in ledger.runs if run.design == 0)
+    (ledger.path(run) / "result.json").unlink()
+    record_failure(ledger.path(run), RuntimeError("diverged"))
+    none = report(ledger, metric="bpp").designs[1]
+    assert (none.number, none.estimate.count, none.estimate.failed) == (0, 0, 0)
+    # Nobody has it; or one seed lacks it, and to leave that out would choose among seeds.
+    with pytest.raises(ValueError, match=r"run \w+ has no psnr: it has no such stage"):
+        report(ledger, metric="psnr")
+    run = next(run for run in ledger.runs if run.design == 1)
+    pretend(ledger, run, 0.7, bpp=None)
+    with pytest.raises(ValueError, match=f"run {run.digest} has no bpp"):
+        report(ledger, metric="bpp")
 
 
 def test_the_luck_of_the_best_is_told(finished):

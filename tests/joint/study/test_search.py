@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -278,6 +279,24 @@ def test_numbers_are_those_of_the_weights_that_were_kept(tmp_path):
     assert on_validation(other, other.runs[0], "accuracy") == 0.7
 
 
+def test_a_search_may_look_for_what_a_study_says_costs(tmp_path):
+    costs = {"price": "photons / 10 + light"}
+    goals = {"accuracy": "up", "price": "down"}
+    study = _study(TPE(count=4, startup=2, objectives=goals), costs=costs)
+    ledger = create_study(study, tmp_path)
+    for run in ledger.runs:
+        _made(ledger, run, 0.5)
+    known = told(ledger)
+    # _made counts ten photons for each design before.
+    assert [one.values for one in known] == [
+        (0.5, pytest.approx(number + one.design["light"])) for number, one in enumerate(known)
+    ]
+    with pytest.raises(ValueError, match="price is better down: write price = 'down'"):
+        _study(TPE(count=4, objectives={"price": "up"}), costs=costs)
+    with pytest.raises(ValueError, match="cannot look for 'prize'; did you mean 'price'"):
+        _study(TPE(count=4, objectives={"prize": "down"}), costs=costs)
+
+
 def test_an_objective_that_no_run_has_is_told(tmp_path):
     study = _study(TPE(count=3, startup=2, objectives={"psnr": "up"}))
     ledger = create_study(study, tmp_path)
@@ -324,7 +343,8 @@ def _stay_in_the_fifth(folder):
         folder.finish({"best_epoch": 0, "costs": {}, "test": {}})
         return True
 
-    worker.execute, worker.build_data = execute, lambda config: None
+    worker.execute = execute
+    worker.build_data = lambda config: SimpleNamespace(encoding=None)
     work(folder, poll=0.05)
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from joint.config import ConfigError, RunConfig
+from joint.config import ConfigError, LensConfig, RunConfig, SystemConfig
 from joint.study import Axis, Comparison, Listed, Plan, Random, Sobol, Study, load_study
 
 LIGHT = Axis(path="system.sensor.photons", values=(50, 300, 2000))
@@ -50,6 +50,62 @@ def test_designs_meet_the_constraints():
         {"camera": "none", "light": 300},
         {"camera": "kernel", "light": 300},
     )
+
+
+STOP = Axis(path="system.front_end.f_number", values=(8, 16))
+PITCH = Axis(path="system.front_end.pixel_pitch", values=(1.75e-6, 3.5e-6))
+EXPOSURE = "light * (pitch / 3.5e-6)**2 * (8 / stop)**2"
+
+
+def _exposed(**changes):
+    """Cameras in the same light: photons at 3.5 um and f/8, and those of other pixels and stops."""
+    settings = {
+        "base": RunConfig(system=SystemConfig(front_end=LensConfig())),
+        "axes": {"stop": STOP, "pitch": PITCH, "light": Axis(low=100, high=1e4, points=2)},
+        "derived": {"system.sensor.photons": EXPOSURE},
+    }
+    return Study(**{**settings, **changes})
+
+
+def test_a_field_may_follow_from_several_axes():
+    study = _exposed(constraints=("pitch <= 463e-9 * stop", "light - 1000 * stop <= 0"))
+    photons = {
+        (d["stop"], d["pitch"], d["light"]): study.config(d, 0).system.sensor.photons
+        for d in study.designs()
+    }
+    # Half the pixel or half the aperture: a quarter of the light.
+    assert photons == {
+        (8, 3.5e-6, 100): 100,
+        (8, 1.75e-6, 100): 25,
+        (16, 3.5e-6, 100): 25,
+        (16, 1.75e-6, 100): 6.25,
+        (16, 3.5e-6, 1e4): 2500,
+        (16, 1.75e-6, 1e4): 625,
+    }
+    assert study.sets("stop") == {"system.front_end.f_number", "system.sensor.photons"}
+    assert study.sets("light") == {"system.sensor.photons"}
+    assert Study.model_validate_json(study.model_dump_json()) == study
+
+
+def test_a_derived_field_may_be_a_whole_number_and_is_rounded():
+    window = {"system.front_end.psf_size": "2 * ceil(stop) + 1", "objective.rate": "stop / 3"}
+    study = _exposed(axes={"stop": STOP}, derived=window)
+    config = study.config({"stop": 8}, 0)
+    assert config.system.front_end.psf_size == 17
+    assert config.objective.rate == 2.66667  # the name of a run must not hang on the last bits
+    # Inside of what an axis chooses as a whole.
+    lens = Axis(path="system.front_end", values=({"kind": "lens"}, {"kind": "lens", "defocus": 1}))
+    width = Axis(values=(15, 31))
+    inside = {"system.front_end.psf_size": "width"}
+    study = _exposed(axes={"lens": lens, "width": width}, derived=inside)
+    sizes = [study.config(design, 0).system.front_end.psf_size for design in study.designs()]
+    assert sizes == [15, 31, 15, 31]
+
+
+def test_what_is_not_derived_is_not_written():
+    """Files of earlier versions are those of today."""
+    written = Study(axes={"light": LIGHT}).model_dump(mode="json")
+    assert not {"derived", "costs"} & written.keys()
 
 
 @pytest.mark.parametrize("sampler", [Random, Sobol])
@@ -251,6 +307,15 @@ def test_toml_has_a_word_for_null(tmp_path):
         (("values = [50, 300]", "values = []"), "axes.light: the axis is empty"),
         (("seeds = [0", "seeds = [0.5"), "seeds.0: Input should be a valid integer"),
         (("[axes.camera]", "[axes.camera"), "is not TOML"),
+        (("[axes.", "[axis."), "axes: it is missing\n  axis: no such key; did you mean 'axes'"),
+        (
+            ('kind = "grid"', 'kind = "gird"'),
+            "sampler: there is no kind 'gird'; did you mean 'grid'",
+        ),
+        (
+            ('kind = "grid"', 'kind = "x"'),
+            "no kind 'x'; choose from grid, random, sobol, listed, t",
+        ),
     ],
 )
 def test_a_wrong_file_is_told_with_its_place(tmp_path, change, message):

@@ -1,0 +1,126 @@
+"""A number that follows from others, as text: ``light * (pitch / stop)**2``. Read, never executed.
+
+A formula holds numbers, names, ``+ - * / **``, parentheses and the functions :data:`FUNCTIONS`.
+"""
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+
+__all__ = ["FUNCTIONS", "evaluate", "names_in"]
+
+_OPERATIONS: Mapping[type[ast.operator], Callable[[float, float], float]] = MappingProxyType(
+    {
+        ast.Add: operator.add,
+        ast.Sub: operator.sub,
+        ast.Mult: operator.mul,
+        ast.Div: operator.truediv,
+        ast.Pow: math.pow,  # of floats alone: 9**9**9 overflows instead of filling the memory
+    }
+)
+FUNCTIONS: Mapping[str, Callable[..., float]] = MappingProxyType(
+    {
+        "min": min,
+        "max": max,
+        "round": round,
+        "floor": math.floor,
+        "ceil": math.ceil,
+        "sqrt": math.sqrt,
+    }
+)
+"""What a formula may call; min and max take two numbers or more, the others one."""
+_LONGEST = 500  # characters: what is nested deeper than Python can follow is longer
+
+
+def names_in(text: str) -> frozenset[str]:
+    """Names that the formula ``text`` reads.
+
+    Raises
+    ------
+    ValueError
+        When it is none.
+    """
+    return _read(text)[1]
+
+
+def evaluate(text: str, numbers: Mapping[str, float]) -> float:
+    """Value of the formula ``text``.
+
+    Parameters
+    ----------
+    text : str
+    numbers : mapping from str to float
+        One for each name that it reads; others are left alone.
+
+    Returns
+    -------
+    float
+        Finite.
+
+    Raises
+    ------
+    ValueError
+        When it is no formula, or has no finite value at these numbers.
+    """
+    tree, names = _read(text)
+    try:
+        value = float(_value(tree, numbers))
+    except (ZeroDivisionError, OverflowError, ValueError):  # the last two are of math
+        value = math.nan
+    if not math.isfinite(value):
+        where = ", ".join(f"{name}={numbers[name]:g}" for name in sorted(names))
+        raise ValueError(f"the formula {text!r} has no finite value at {where or 'all'}")
+    return value
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> tuple[ast.expr, frozenset[str]]:
+    if len(text) > _LONGEST:
+        raise ValueError(
+            f"a formula has at most {_LONGEST} characters, not {len(text)}: {text[:40]!r} ..."
+        )
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        return tree, frozenset(_names(tree))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(
+            f"cannot read the formula {text!r}: write numbers, names of axes, + - * / **, "
+            f"parentheses and {', '.join(FUNCTIONS)}, such as 'light * (pitch / stop)**2'"
+        ) from error
+
+
+def _names(node: ast.expr) -> set[str]:
+    """Names below ``node``; a ValueError for whatever is no part of a formula."""
+    match node:
+        case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
+            return set()
+        case ast.Name(id=name):
+            return {name}
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=inner):
+            return _names(inner)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATIONS:
+            return _names(left) | _names(right)
+        case ast.Call(func=ast.Name(id=name), args=inner, keywords=[]) if name in FUNCTIONS:
+            if len(inner) == 1 if name not in ("min", "max") else len(inner) > 1:
+                return set[str]().union(*map(_names, inner))
+    raise ValueError("no part of a formula")
+
+
+def _value(node: ast.expr, numbers: Mapping[str, float]) -> float:
+    """Value of what :func:`_names` has let pass."""
+    match node:
+        case ast.Constant(value=number):
+            return float(number)  # pyright: ignore[reportArgumentType]
+        case ast.Name(id=name):
+            return float(numbers[name])
+        case ast.UnaryOp(op=op, operand=inner):
+            value = _value(inner, numbers)
+            return -value if isinstance(op, ast.USub) else value
+        case ast.BinOp(left=left, op=op, right=right):
+            return _OPERATIONS[type(op)](_value(left, numbers), _value(right, numbers))
+        case ast.Call(func=ast.Name(id=name), args=inner):
+            return FUNCTIONS[name](*(_value(each, numbers) for each in inner))
+    raise AssertionError(node)
