@@ -1,12 +1,12 @@
 """Labels: the labelled scenes, honest splits, classifiers, and what may be claimed of them.
 
-Files: ``data`` the scenes (HAM10000, class folders, MedMNIST, arrays of your own, the embedded
-phantom) and their splits · ``backbone`` classifiers by name (``inception`` and ``residual`` nets of
-our own, ``torchvision_nets`` the others, ``weights`` their files) · ``imbalance`` weights, priors
-and losses for rare classes · ``margin`` LDAM · ``sampling`` which pictures an epoch shows ·
-``mixing`` two pictures in one · ``metrics`` the report with its intervals · ``intervals`` the
-bootstrap over lesions · ``comparison`` paired tests of two systems · ``calibration`` temperature
-and class prior.
+Files: ``data`` the scenes (HAM10000, class folders, tables of labels, MedMNIST, arrays of your own,
+the embedded phantom) and their splits · ``backbone`` classifiers by name (``inception`` and
+``residual`` nets of our own, ``torchvision_nets`` the others, ``weights`` their files) ·
+``imbalance`` weights, priors and losses for rare classes · ``margin`` LDAM · ``sampling`` which
+pictures an epoch shows · ``mixing`` two pictures in one · ``metrics`` the report with its intervals
+· ``intervals`` the bootstrap over lesions · ``comparison`` paired tests of two systems ·
+``calibration`` temperature and class prior.
 """
 
 from .backbone import BACKBONES, BackboneRecord, Classifier, TracedLogits, backbone
@@ -27,6 +27,7 @@ from .data import (
     Audit,
     Batch,
     ImageFolder,
+    ImageTable,
     Lesion,
     LesionDataset,
     LesionPhantom,
@@ -66,6 +67,7 @@ __all__ = [
     "CosineHead",
     "Difference",
     "ImageFolder",
+    "ImageTable",
     "InceptionS",
     "Interval",
     "Lesion",

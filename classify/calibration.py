@@ -9,6 +9,8 @@ Both are chosen on validation pictures and then kept: chosen on the test set the
 result, not of the system.
 """
 
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, overload
@@ -26,7 +28,10 @@ __all__ = ["TauChoice", "adjust_logits", "choose_tau", "fit_temperature"]
 
 Array = npt.NDArray[Any]
 
-_BOUNDS = (0.01, 100.0)
+# Temperatures between which the minimum is looked for first.
+_ENDS = (0.01, 100.0)
+# Powers of e: further out, rounding tells where the slope is zero, and the search ends.
+_FARTHEST = 35.0
 
 
 def fit_temperature(logits: Array | Tensor, labels: Array | Tensor) -> float:
@@ -45,14 +50,20 @@ def fit_temperature(logits: Array | Tensor, labels: Array | Tensor) -> float:
     Returns
     -------
     float
-        In [0.01, 100]: without a single mistake the minimum would lie at 0, with scores that are
-        no better than chance at infinity. 1 where T makes no difference, as all scores are equal.
+        The minimum, wherever it lies. Where there is none, an end to search: 0.01 without a single
+        mistake, as the NLL falls down to T = 0, and 100 for scores that are no better than chance,
+        as it falls up to infinity. 1 where T makes no difference, as all scores are equal.
 
     Raises
     ------
     ValueError
         When shapes or labels do not fit, a score is not a number, or a true class has the score
         -inf, which no temperature mends.
+
+    Warns
+    -----
+    UserWarning
+        Where the NLL has no minimum, so that no temperature is to be had of these pictures.
     """
     logits, labels = _array(logits).astype(float), _array(labels)
     judged = _judged(logits, labels)
@@ -69,14 +80,42 @@ def fit_temperature(logits: Array | Tensor, labels: Array | Tensor) -> float:
         expected = np.where(shares > 0, shares * np.where(shares > 0, logits, 0), 0).sum(1)
         return float((expected - true).mean())
 
-    low, high = 1 / _BOUNDS[1], 1 / _BOUNDS[0]
-    if slope(low) == slope(high) == 0:
+    # The slope grows with 1 / T: from that of guessing among the possible classes, at T = infinity,
+    # to that of the surest class, at T = 0.
+    possible = np.isfinite(logits)
+    guessed = np.where(possible, logits, 0).sum(1) / possible.sum(1)
+    at_infinity, at_zero = (float((s - true).mean()) for s in (guessed, logits.max(1)))
+    if at_infinity == at_zero == 0:
         return 1.0
-    if slope(high) <= 0:
-        return _BOUNDS[0]
-    if slope(low) >= 0:
-        return _BOUNDS[1]
-    return 1 / float(brentq(slope, low, high, xtol=1e-12))  # pyright: ignore[reportArgumentType]
+    low, high = -math.log(_ENDS[1]), -math.log(_ENDS[0])  # of the logarithm of 1 / T
+    while at_infinity < 0 and slope(math.exp(low)) >= 0 and low > -_FARTHEST:
+        low -= 1
+    while at_zero > 0 and slope(math.exp(high)) <= 0 and high < _FARTHEST:
+        high += 1
+    if slope(math.exp(high)) <= 0:
+        return _end_of_search(
+            _ENDS[0],
+            f"the lower the temperature the better on these {len(labels)} pictures, as where the "
+            "scores make not one mistake",
+        )
+    if slope(math.exp(low)) >= 0:
+        return _end_of_search(
+            _ENDS[1],
+            f"the higher the temperature the better on these {len(labels)} pictures, as where the "
+            "scores know no more than chance",
+        )
+    found = brentq(lambda t: slope(math.exp(t)), low, high, xtol=1e-12)
+    return math.exp(-float(found))  # pyright: ignore[reportArgumentType]
+
+
+def _end_of_search(temperature: float, reason: str) -> float:
+    warnings.warn(
+        f"no temperature is best: {reason}. {temperature:g} is the end of the search and says "
+        "nothing of the classifier; use more validation pictures, or leave the scores as they are",
+        UserWarning,
+        stacklevel=3,
+    )
+    return temperature
 
 
 @overload

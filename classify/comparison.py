@@ -249,7 +249,7 @@ def permutation_test(
     second: Array,
     *,
     labels: Array,
-    metric: Metric = "accuracy",
+    metric: Metric = "balanced_accuracy",
     groups: Sequence[str] | None = None,
     kind: Kind = "logits",
     resamples: int = 9999,

@@ -1,26 +1,26 @@
 """Labelled scenes.
 
 Files: ``dataset`` what every loader returns, ``arrays`` what it may hold · ``ham10000``, ``isic``,
-``folder``, ``medmnist``, ``scene_file``, ``phantom`` the sources · ``split`` parts that share no
-lesion · ``audit`` duplicates, leaks and contradictions · ``near`` pictures that look alike ·
-``archive`` files in folders and zips · ``decode`` files to arrays, ``sixteen`` with all their bits
-· ``cache`` decoded arrays on disk. A phantom: ``draws`` numbers by picture, ``canvas`` how it is
-drawn, ``lesion`` and its ``structures`` what it consists of, ``skin`` and ``haemoglobin`` how it
-reflects light, ``scene`` people, hair and camera.
+``folder``, ``image_table``, ``medmnist``, ``scene_file``, ``phantom`` the sources · ``split`` parts
+that share no lesion · ``audit`` duplicates, leaks and contradictions · ``near`` pictures that look
+alike · ``archive`` files in folders and zips · ``table`` what is said of them · ``decode`` files to
+arrays, ``sixteen`` with all their bits · ``cache`` decoded arrays on disk. A phantom: ``draws``
+numbers by picture, ``canvas`` how it is drawn, ``lesion`` and its ``structures`` what it consists
+of, ``skin`` and ``haemoglobin`` how it reflects light, ``scene`` people, hair and camera.
 """
 
-from .arrays import as_levels
+from .arrays import SceneEncoding, as_levels
 from .audit import Audit, audit
 from .dataset import (
     LESION_CLASSES,
     Batch,
     Lesion,
     LesionDataset,
-    SceneEncoding,
     check_classes,
 )
 from .folder import ImageFolder
 from .ham10000 import HAM10000
+from .image_table import ImageTable
 from .isic import ISIC
 from .medmnist import MedMNIST
 from .phantom import SKIN_TYPES, LesionPhantom, PhantomMaps, SkinType, phantom_maps
@@ -36,6 +36,7 @@ __all__ = [
     "Audit",
     "Batch",
     "ImageFolder",
+    "ImageTable",
     "Lesion",
     "LesionDataset",
     "LesionPhantom",

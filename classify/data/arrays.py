@@ -1,10 +1,14 @@
-"""What the arrays of a data set may be: codes, names, labels, masks, rows.
+"""What the arrays of a data set may be, codes, names, labels, masks, rows, and what holds them.
 
 Each is checked once, when the data set is made, and in words that name what is wrong with it.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -13,20 +17,25 @@ from torch import Tensor
 __all__ = [
     "DEPTHS",
     "Array",
+    "Arrays",
     "Index",
     "Names",
+    "SceneEncoding",
     "as_index",
     "as_levels",
     "as_names",
     "as_tensor",
     "check_images",
+    "check_scene_encoding",
     "checked_labels",
     "checked_masks",
+    "content_hash",
 ]
 
 Array: TypeAlias = Tensor | np.ndarray
 Names: TypeAlias = Sequence[str] | Sequence[int] | np.ndarray | Tensor
 Index: TypeAlias = Tensor | np.ndarray | Sequence[int]
+SceneEncoding: TypeAlias = Literal["srgb", "linear"]
 
 #: The codes that pictures may be, and their bits.
 DEPTHS = {torch.uint8: 8, torch.uint16: 16}
@@ -86,6 +95,18 @@ def as_names(names: Names, what: str, count: int) -> tuple[str, ...]:
     return tuple(map(str, values))
 
 
+def check_scene_encoding(encoding: SceneEncoding | None) -> None:
+    """Refuse an ``encoding`` that is unknown.
+
+    Raises
+    ------
+    ValueError
+        When it is neither of the two, nor None.
+    """
+    if encoding is not None and encoding not in get_args(SceneEncoding):
+        raise ValueError(f"encoding must be 'srgb', 'linear' or None, got {encoding!r}")
+
+
 def checked_labels(labels: Array | Sequence[int], classes: tuple[str, ...], count: int) -> Tensor:
     """Labels int64 ``[count]``, each of one of the ``classes``."""
     labels = as_tensor(labels)
@@ -142,3 +163,75 @@ def as_index(index: Index, count: int) -> Tensor:
             f"{list(index.shape)}"
         )
     return index.to(torch.int64)
+
+
+def content_hash(*parts: object) -> str:
+    """SHA-256 of values that JSON can hold: how every fingerprint here is made."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Arrays:
+    """The checked arrays that a data set and all its subsets share."""
+
+    images: Tensor
+    labels: Tensor
+    groups: tuple[str, ...]
+    identifiers: tuple[str, ...]
+    classes: tuple[str, ...]
+    masks: Tensor | None
+    has_mask: Tensor
+    metadata: dict[str, np.ndarray]
+    encoding: SceneEncoding | None
+    hashed_encoding: SceneEncoding | None
+    """What it was when the arrays were put together: it is a part of their identity."""
+    given_fingerprint: str
+
+    def taken_as(self, encoding: SceneEncoding | None) -> "Arrays":
+        """The same, said to be of another encoding; the identity stays."""
+        known = self.given_fingerprint or vars(self).get("fingerprint", "")
+        return replace(self, encoding=encoding, given_fingerprint=known)
+
+    def grouped(self, groups: tuple[str, ...]) -> "Arrays":
+        """The same in other groups, which have another identity."""
+        known = self.given_fingerprint  # without one they are hashed with everything else
+        return replace(
+            self,
+            groups=groups,
+            given_fingerprint=known and content_hash("grouped", known, groups),
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A pickled uint16 tensor cannot be read (torch 2.15); its bits can, and say the same.
+        state = dict(vars(self))
+        if self.images.dtype == torch.uint16:
+            state["images"] = self.images.view(torch.int16)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state["images"].dtype == torch.int16:
+            state = state | {"images": state["images"].view(torch.uint16)}
+        vars(self).update(state)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of the content: what was given, or the hash of all of it."""
+        if self.given_fingerprint:
+            return self.given_fingerprint
+        pixels = hashlib.sha256()
+        for part in (self.images, self.masks):
+            if part is not None:
+                for block in part.split(256):  # a memory map need not fit into memory
+                    pixels.update(block.numpy().tobytes())
+        return content_hash(
+            pixels.hexdigest(),
+            list(self.images.shape),
+            self.has_mask.tolist(),
+            self.labels.tolist(),
+            self.classes,
+            self.groups,
+            self.identifiers,
+            # What was hashed before there were these two stays as it was.
+            *([] if self.hashed_encoding is None else [self.hashed_encoding]),
+            *([] if self.images.dtype == torch.uint8 else [str(self.images.dtype)]),
+        )

@@ -28,7 +28,7 @@ except ImportError:  # Windows
     fcntl = None
 
 from .archive import Archive, Member
-from .dataset import content_hash
+from .arrays import content_hash
 from .decode import Decoder, Picture
 
 __all__ = ["CacheOption", "Pixels", "load_pixels"]

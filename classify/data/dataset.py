@@ -4,14 +4,11 @@ Pictures stay the codes that they are, of 8 bits or 16, and, when they come from
 memory map); a subset shares them. Whoever needs a batch asks :meth:`LesionDataset.gather` for it.
 """
 
-import hashlib
-import json
 import operator
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, TypeAlias, final, get_args
+from typing import NamedTuple, final
 
 import numpy as np
 import torch
@@ -20,14 +17,18 @@ from torch import Tensor
 from .arrays import (
     DEPTHS,
     Array,
+    Arrays,
     Index,
     Names,
+    SceneEncoding,
     as_index,
     as_names,
     as_tensor,
     check_images,
+    check_scene_encoding,
     checked_labels,
     checked_masks,
+    content_hash,
 )
 
 __all__ = [
@@ -35,16 +36,11 @@ __all__ = [
     "Batch",
     "Lesion",
     "LesionDataset",
-    "SceneEncoding",
     "check_classes",
-    "check_scene_encoding",
-    "content_hash",
 ]
 
 #: The seven diagnoses of HAM10000, in the order of every label, logit and table here.
 LESION_CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
-
-SceneEncoding: TypeAlias = Literal["srgb", "linear"]
 
 
 class Lesion(NamedTuple):
@@ -152,7 +148,7 @@ class LesionDataset:
                     f"metadata column {name!r} has shape {column.shape}; it needs {count} rows, "
                     "one for each image"
                 )
-        self._arrays = _Arrays(
+        self._arrays = Arrays(
             images=images,
             labels=checked_labels(labels, kinds, count),
             groups=as_names(groups, "groups", count),
@@ -168,7 +164,7 @@ class LesionDataset:
         self._rows = torch.arange(count)
 
     @classmethod
-    def _view(cls, arrays: "_Arrays", rows: Tensor) -> "LesionDataset":
+    def _view(cls, arrays: Arrays, rows: Tensor) -> "LesionDataset":
         view = object.__new__(cls)
         view._arrays = arrays
         view._rows = rows
@@ -412,18 +408,6 @@ class LesionDataset:
         return tuple(self._arrays.identifiers[row] for row in rows.tolist())
 
 
-def check_scene_encoding(encoding: SceneEncoding | None) -> None:
-    """Refuse an ``encoding`` that is unknown.
-
-    Raises
-    ------
-    ValueError
-        When it is neither of the two, nor None.
-    """
-    if encoding is not None and encoding not in get_args(SceneEncoding):
-        raise ValueError(f"encoding must be 'srgb', 'linear' or None, got {encoding!r}")
-
-
 def check_classes(dataset: LesionDataset) -> None:
     """Refuse a ``dataset`` that no classifier can learn from.
 
@@ -441,73 +425,4 @@ def check_classes(dataset: LesionDataset) -> None:
         raise ValueError(
             f"the data set of {len(dataset)} images has only one class ({present[0]}); it cannot "
             f"train or test a classifier: give it images of at least two of {dataset.classes}"
-        )
-
-
-def content_hash(*parts: object) -> str:
-    """SHA-256 of values that JSON can hold: how every fingerprint here is made."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Arrays:
-    """The checked arrays that a data set and all its subsets share."""
-
-    images: Tensor
-    labels: Tensor
-    groups: tuple[str, ...]
-    identifiers: tuple[str, ...]
-    classes: tuple[str, ...]
-    masks: Tensor | None
-    has_mask: Tensor
-    metadata: dict[str, np.ndarray]
-    encoding: SceneEncoding | None
-    hashed_encoding: SceneEncoding | None
-    """What it was when the arrays were put together: it is a part of their identity."""
-    given_fingerprint: str
-
-    def taken_as(self, encoding: SceneEncoding | None) -> "_Arrays":
-        known = self.given_fingerprint or vars(self).get("fingerprint", "")
-        return replace(self, encoding=encoding, given_fingerprint=known)
-
-    def grouped(self, groups: tuple[str, ...]) -> "_Arrays":
-        known = self.given_fingerprint  # without one they are hashed with everything else
-        return replace(
-            self,
-            groups=groups,
-            given_fingerprint=known and content_hash("grouped", known, groups),
-        )
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A pickled uint16 tensor cannot be read (torch 2.15); its bits can, and say the same.
-        state = dict(vars(self))
-        if self.images.dtype == torch.uint16:
-            state["images"] = self.images.view(torch.int16)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if state["images"].dtype == torch.int16:
-            state = state | {"images": state["images"].view(torch.uint16)}
-        vars(self).update(state)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        if self.given_fingerprint:
-            return self.given_fingerprint
-        pixels = hashlib.sha256()
-        for part in (self.images, self.masks):
-            if part is not None:
-                for block in part.split(256):  # a memory map need not fit into memory
-                    pixels.update(block.numpy().tobytes())
-        return content_hash(
-            pixels.hexdigest(),
-            list(self.images.shape),
-            self.has_mask.tolist(),
-            self.labels.tolist(),
-            self.classes,
-            self.groups,
-            self.identifiers,
-            # What was hashed before there were these two stays as it was.
-            *([] if self.hashed_encoding is None else [self.hashed_encoding]),
-            *([] if self.images.dtype == torch.uint8 else [str(self.images.dtype)]),
         )

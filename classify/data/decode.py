@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from .archive import Member, listed
+from .arrays import SceneEncoding
 from .sixteen import sixteen_bits, whole_codes
 
 __all__ = ["SUFFIXES", "Decoder", "Geometry", "Picture", "fit"]
@@ -104,6 +105,12 @@ class Decoder:
     def dtype(self) -> np.dtype:
         """Of the codes."""
         return np.dtype(np.uint16 if self.bit_depth == 16 else np.uint8)
+
+    @property
+    def encoding(self) -> SceneEncoding | None:
+        """What the codes are, where nobody said: those of a camera's raw data may be anything."""
+        raw = self.bit_depth == 16 or self.white_level != _SIXTEEN_BITS
+        return None if raw else "srgb"
 
     def image(self, data: bytes) -> tuple[np.ndarray, tuple[int, int]]:
         """Decode a picture to ``[3, S, S]``, and tell the (width, height) that it had."""

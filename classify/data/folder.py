@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from .archive import Archive, Member, listed, passed_over
+from .arrays import SceneEncoding, check_scene_encoding, content_hash
 from .cache import CacheOption, load_pixels
-from .dataset import LesionDataset, SceneEncoding, check_scene_encoding, content_hash
+from .dataset import LesionDataset
 from .decode import SUFFIXES, Decoder, Geometry, Picture
-from .table import read_table
+from .table import GROUPS, check_grouped, check_once, read_table
 
 __all__ = ["ImageFolder"]
-
-# Columns that say what belongs together; of several in a table, the first of these.
-_GROUPS = ("group", "patient_id", "lesion_id")
 
 
 def ImageFolder(
@@ -93,8 +91,6 @@ def ImageFolder(
         white_level=white_level,
         bit_depth=bit_depth,
     )
-    if encoding is None and bit_depth != 16 and white_level == Decoder.white_level:
-        encoding = "srgb"
     with Archive(root) as archive:
         by_class = _by_class(archive)
         names = _class_names(archive, by_class, classes)
@@ -118,7 +114,7 @@ def ImageFolder(
         identifiers=identifiers,
         classes=names,
         fingerprint=content_hash(pixels.digest, names, labels, identifiers),
-    ).taken_as(encoding)
+    ).taken_as(decoder.encoding if encoding is None else encoding)
     return dataset if groups is None else dataset.grouped(together)
 
 
@@ -128,28 +124,23 @@ def _groups(path: Path, identifiers: Sequence[str]) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no table of groups at {path}")
     table = read_table(path.read_bytes(), ("image",), str(path))
-    column = next((name for name in _GROUPS if name in table), None)
+    column = next((name for name in GROUPS if name in table), None)
     if column is None:
         raise ValueError(
             f"{path} does not say what belongs together: it needs one of the columns "
-            f"{', '.join(_GROUPS)}, and has {', '.join(table)}"
+            f"{', '.join(GROUPS)}, and has {', '.join(table)}"
         )
-    if twice := [name for name, times in Counter(table["image"]).items() if times > 1]:
-        raise ValueError(f"{path} has several rows for one image: {listed(twice)}")
+    check_once(table["image"], str(path))
     group_of = dict(zip(table["image"], table[column], strict=True))
     keys = [_key(identifier, group_of) for identifier in identifiers]
-    absent = [i for i, key in zip(identifiers, keys, strict=True) if not group_of.get(key)]
-    if absent:
-        raise ValueError(
-            f"{path} has no {column} for {len(absent)} of {len(identifiers)} pictures: "
-            f"{listed(absent)}; add them (a picture on its own gets a name of its own)"
-        )
+    together = [group_of.get(key, "") for key in keys]
+    check_grouped(identifiers, together, column=column, where=str(path))
     if unclear := [key for key, times in Counter(keys).items() if times > 1]:
         raise ValueError(
             f"{path} has rows that several pictures have the name of: {listed(unclear)}; give "
             "their paths below the folder"
         )
-    return [group_of[key] for key in keys]
+    return together
 
 
 def _key(identifier: str, known: dict[str, str]) -> str:

@@ -10,8 +10,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from .archive import ZIP_ERRORS, Archive, Member, listed
+from .arrays import content_hash
 from .cache import CacheOption, load_pixels
-from .dataset import LESION_CLASSES, LesionDataset, content_hash
+from .dataset import LESION_CLASSES, LesionDataset
 from .decode import Decoder, Geometry
 from .table import Table, chosen_rows, mask_name, pictures_of, read_table, typed_column
 

@@ -1,19 +1,29 @@
 """The classification tasks of the ISIC challenges of 2018 and 2019."""
 
-import csv
 import os
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from .archive import ZIP_ERRORS, Archive, Member, listed
+from .archive import Archive, Member, listed
+from .arrays import content_hash
 from .cache import CacheOption, load_pixels
-from .dataset import LESION_CLASSES, LesionDataset, content_hash
+from .dataset import LESION_CLASSES, LesionDataset
 from .decode import Decoder, Geometry
-from .table import Table, chosen_rows, mask_name, pictures_of, read_table, typed_column
+from .table import (
+    Table,
+    check_once,
+    chosen_rows,
+    given_table,
+    is_missing,
+    mask_name,
+    pictures_of,
+    read_header,
+    read_member,
+    read_table,
+    typed_column,
+)
 
 __all__ = ["ISIC"]
 
@@ -30,7 +40,6 @@ _COLUMNS = {
     "SCC": "scc",
     "UNK": "unk",
 }
-_MISSING = ("", "na", "nan", "unknown")  # lesion ids, in lower case
 
 
 def ISIC(
@@ -115,7 +124,7 @@ def ISIC(
         names, diagnoses, classes = _diagnoses(table, where)
         columns = {name: cells for name, cells in table.items() if name not in _COLUMNS}
         columns |= _joined(archive, metadata, names)
-        if not any(map(_is_known, columns.get("lesion_id", ()))):
+        if all(map(is_missing, columns.get("lesion_id", ()))):
             warnings.warn(
                 f"{archive.root} has no lesion_id for any image: each image is a group of its own, "
                 "and a split can put pictures of one lesion on both sides; give the table that has "
@@ -138,7 +147,7 @@ def ISIC(
     labels = [classes.index(diagnoses[row]) for row in rows]
     lesions = columns.get("lesion_id", [""] * len(identifiers))
     groups = [
-        lesion if _is_known(lesion) else name
+        name if is_missing(lesion) else lesion
         for lesion, name in zip(lesions, identifiers, strict=True)
     ]
     return LesionDataset(
@@ -156,10 +165,6 @@ def ISIC(
 
 def _as_column(name: str, cells: Sequence[str]) -> np.ndarray:
     return typed_column("age" if name == "age_approx" else name, cells)
-
-
-def _is_known(lesion: str) -> bool:
-    return lesion.lower() not in _MISSING
 
 
 def _is_truth(header: Sequence[str]) -> bool:
@@ -198,27 +203,8 @@ def _one_table(
 
 
 def _given_table(archive: Archive, given: str | os.PathLike[str], what: str) -> tuple[str, Table]:
-    inside = Path(given).as_posix()
-    # Zips inside are looked into only where the table is in none of the plain files.
-    for members in (lambda: archive.members, lambda: archive.deep):
-        found = [m for m in members() if m.path == inside]
-        found = found or [m for m in members() if m.name == inside]
-        contents = {m.path: _content(m, archive) for m in found}
-        if len(set(contents.values())) > 1:
-            raise ValueError(
-                f"{archive.root} has different files of the name {inside}: {listed(contents)}; "
-                f"give the path of the one to use with {_option(what)}="
-            )
-        if contents:
-            path, content = next(iter(contents.items()))
-            where = f"{archive.root}: {path}"
-            return where, read_table(content, ("image",), where)
-    path = Path(given).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"the {what} {given} is neither a file below {archive.root} nor elsewhere"
-        )
-    return str(path), read_table(path.read_bytes(), ("image",), str(path))
+    where, content = given_table(archive, given, what=what, option=_option(what))
+    return where, read_table(content, ("image",), where)
 
 
 def _tables(
@@ -228,27 +214,10 @@ def _tables(
     found = {}
     for member in members:
         if member.suffix == ".csv":
-            content = _content(member, archive)
-            if fits(_header(content)):
+            content = read_member(member, archive)
+            if fits(read_header(content)):
                 found[member.path] = content
     return found
-
-
-def _header(content: bytes) -> list[str]:
-    """Names of the columns, read as the table will be; none where it cannot be a table."""
-    line = content.partition(b"\n")[0].decode("utf-8-sig", "replace")
-    try:
-        lines = list(csv.reader(line.splitlines(), "excel-tab" if "\t" in line else "excel"))
-    except csv.Error:
-        return []
-    return [name.strip() for name in lines[0]] if lines else []
-
-
-def _content(member: Member, archive: Archive) -> bytes:
-    try:
-        return member.read()
-    except (*ZIP_ERRORS, OSError) as error:
-        raise ValueError(f"{archive.root}: {member.path} cannot be read: {error}") from error
 
 
 def _option(what: str) -> str:
@@ -258,7 +227,7 @@ def _option(what: str) -> str:
 def _diagnoses(table: Table, where: str) -> tuple[list[str], list[str], tuple[str, ...]]:
     """Names of the images, the class of each, and the classes."""
     names = table["image"]
-    _check_once(names, where)
+    check_once(names, where)
     columns = [column for column in _COLUMNS if column in table]
     kinds = [_COLUMNS[column] for column in columns]
     allowed = (LESION_CLASSES, (*LESION_CLASSES, "scc"), (*LESION_CLASSES, "scc", "unk"))
@@ -304,7 +273,7 @@ def _joined(archive: Archive, given: str | os.PathLike[str] | None, names: Seque
             "; name the one to use with metadata="
         )
     where, table = tables[0]
-    _check_once(table["image"], where)
+    check_once(table["image"], where)
     row_of = {name: row for row, name in enumerate(table["image"])}
     if absent := [name for name in names if name not in row_of]:
         raise ValueError(
@@ -325,9 +294,3 @@ def _metadata(
     tables = [(where, read_table(content, ("image",), where)) for content, where in places.items()]
     # Metadata of another part may lie beside those of this one.
     return [entry for entry in tables if not set(names).isdisjoint(entry[1]["image"])]
-
-
-def _check_once(names: Sequence[str], where: str) -> None:
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
-        raise ValueError(f"{where} has several rows for one image: {listed(twice)}")

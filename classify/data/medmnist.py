@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image
 
-from .dataset import LESION_CLASSES, LesionDataset, SceneEncoding, check_scene_encoding
+from .arrays import SceneEncoding, check_scene_encoding
+from .dataset import LESION_CLASSES, LesionDataset
 from .decode import Decoder, fit
 
 __all__ = ["MedMNIST"]

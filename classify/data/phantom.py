@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .dataset import LesionDataset, SceneEncoding, content_hash
+from .arrays import SceneEncoding, content_hash
+from .dataset import LesionDataset
 from .draws import Draws, keys_of
 from .scene import Look, Scene, draw_scene, photograph
 from .skin import WAVELENGTHS, checked_wavelengths, light_codes, srgb_codes

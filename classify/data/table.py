@@ -1,15 +1,38 @@
 """The tables beside pictures: what they say of each, and which rows a limit keeps."""
 
 import csv
+import difflib
 import hashlib
-from collections.abc import Sequence
+import io
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from .archive import Archive, listed
+from .archive import ZIP_ERRORS, Archive, Member, listed
 from .decode import Picture
 
-__all__ = ["Table", "chosen_rows", "mask_name", "pictures_of", "read_table", "typed_column"]
+__all__ = [
+    "GROUPS",
+    "Table",
+    "check_columns",
+    "check_grouped",
+    "check_once",
+    "chosen_rows",
+    "given_table",
+    "is_missing",
+    "mask_name",
+    "number_column",
+    "pictures_of",
+    "read_header",
+    "read_member",
+    "read_table",
+    "typed_column",
+    "unreadable_zips",
+]
 
 Table = dict[str, list[str]]
 """A column of cells for each name."""
@@ -17,22 +40,52 @@ Table = dict[str, list[str]]
 _FEW = 6  # images that a limit leaves to each class, so that three parts of a split can have some
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _UNKNOWN = ("", "NA", "unknown")  # ages
+_MISSING = ("", "na", "nan", "unknown")  # lesions, patients and measures, in lower case
+#: Columns that say what belongs together; of several in a table, the first of these.
+GROUPS = ("group", "patient_id", "lesion_id")
+_QUOTED = r'(?<![^\t,;])"[^"]*(?:""[^"]*)*"'  # a quote opens a cell only where the cell begins
+_HEAD = re.compile(rf"(?:{_QUOTED}|[^\r\n])*")
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell says that what it is for is not known."""
+    return cell.lower() in _MISSING
+
+
+def read_header(content: bytes) -> list[str]:
+    """Names of the columns, read as the table will be; none where it cannot be a table."""
+    try:
+        _, header = next(_rows(content.decode("utf-8-sig", "replace")), (1, []))
+    except csv.Error:
+        return []
+    return [name.strip() for name in header]
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Line at which each row begins, and its cells, which may have line breaks in quotes."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_divider(text))
+    line = 1
+    for cells in reader:
+        yield line, cells
+        line = reader.line_num + 1
+
+
+def _divider(text: str) -> str:
+    """What divides the cells of the header: tabs, or semicolons as Excel's, outside of quotes."""
+    head = _HEAD.match(text)
+    bare = re.sub(_QUOTED, "", head[0]) if head else ""
+    return "\t" if "\t" in bare else max(",;", key=bare.count)
 
 
 def read_table(content: bytes, needed: Sequence[str], where: str) -> Table:
-    """Parse CSV, or tab-separated text, into columns; no needed cell may be empty."""
+    """Parse CSV, or text divided by tabs or semicolons; no needed cell may be empty."""
     try:
-        text = content.decode("utf-8-sig")
-        tab = "\t" in text.partition("\n")[0]
-        lines = list(csv.reader(text.splitlines(), "excel-tab" if tab else "excel"))
+        lines = list(_rows(content.decode("utf-8-sig")))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{where} is not a table in UTF-8: {error}") from error
-    header = [name.strip() for name in lines[0]] if lines else []
-    if absent := [name for name in needed if name not in header]:
-        raise ValueError(
-            f"{where} lacks the columns {', '.join(absent)}; it has {', '.join(header) or 'none'}"
-        )
-    rows = [(number, line) for number, line in enumerate(lines[1:], start=2) if line]
+    header = [name.strip() for name in lines[0][1]] if lines else []
+    check_columns(header, needed, where)
+    rows = [(number, line) for number, line in lines[1:] if line]
     if not rows:
         raise ValueError(f"{where} is empty: it has a header but no rows")
     required = [header.index(name) for name in needed]
@@ -47,6 +100,71 @@ def read_table(content: bytes, needed: Sequence[str], where: str) -> Table:
             f"{', '.join(needed)}: {listed(bad)}"
         )
     return {name: [line[i].strip() for _, line in rows] for i, name in enumerate(header)}
+
+
+def check_columns(header: Sequence[str], needed: Sequence[str], where: str) -> None:
+    """Refuse a table without the columns that are needed, naming the nearest that it has."""
+    if twice := [name for name in dict.fromkeys(needed) if list(header).count(name) > 1]:
+        raise ValueError(f"{where} has several columns of the name {', '.join(twice)}")
+    absent = [name for name in dict.fromkeys(needed) if name not in header]
+    if not absent:
+        return
+    known = {name.lower(): name for name in header}
+    near = [difflib.get_close_matches(name.lower(), known, n=1) for name in absent]
+    hints = [known[found[0]] for found in near if found]
+    raise ValueError(
+        f"{where} lacks the columns {', '.join(absent)}; it has {', '.join(header) or 'none'}"
+        + (f": did you mean {', '.join(hints)}?" if hints else "")
+    )
+
+
+def check_once(names: Sequence[str], where: str) -> None:
+    """Refuse a table that has several rows for one image."""
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise ValueError(f"{where} has several rows for one image: {listed(twice)}")
+
+
+def check_grouped(names: Sequence[str], groups: Sequence[str], *, column: str, where: str) -> None:
+    """Refuse a table that leaves open what a picture belongs to: unknown is no group."""
+    if absent := [name for name, group in zip(names, groups, strict=True) if is_missing(group)]:
+        raise ValueError(
+            f"{where} has no {column} for {len(absent)} of {len(names)} pictures: "
+            f"{listed(absent)}; add them (a picture on its own gets a name of its own)"
+        )
+
+
+def given_table(
+    archive: Archive, given: str | os.PathLike[str], *, what: str, option: str
+) -> tuple[str, bytes]:
+    """Where a table is that was given by its path or name below the archive, and its content."""
+    inside = Path(given).as_posix()
+    # Zips inside are looked into only where the table is in none of the plain files.
+    for members in (lambda: archive.members, lambda: archive.deep):
+        found = [m for m in members() if m.path == inside]
+        found = found or [m for m in members() if m.name == inside]
+        contents = {m.path: read_member(m, archive) for m in found}
+        if len(set(contents.values())) > 1:
+            raise ValueError(
+                f"{archive.root} has different files of the name {inside}: {listed(contents)}; "
+                f"give the path of the one to use with {option}="
+            )
+        if contents:
+            path, content = next(iter(contents.items()))
+            return f"{archive.root}: {path}", content
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"the {what} {given} is neither a file below {archive.root} nor elsewhere"
+        )
+    return str(path), path.read_bytes()
+
+
+def read_member(member: Member, archive: Archive) -> bytes:
+    """Content of a table in an archive."""
+    try:
+        return member.read()
+    except (*ZIP_ERRORS, OSError) as error:
+        raise ValueError(f"{archive.root}: {member.path} cannot be read: {error}") from error
 
 
 def chosen_rows(
@@ -93,6 +211,31 @@ def typed_column(name: str, column: Sequence[str], *, where: str = "the metadata
         raise ValueError(f"{where} has an age that is not a number: {error}") from error
 
 
+def number_column(column: Sequence[str]) -> np.ndarray:
+    """Numbers, where all that is known is one; otherwise the text as it is.
+
+    Whole numbers are int64 where all are known, others float64 with nan where unknown. What begins
+    with zeros, as numbers of patients do, is a name, and stays one.
+    """
+    known = [cell for cell in column if not is_missing(cell)]
+    if not known or any(_is_name(cell) for cell in known):
+        return np.array(column)
+    if len(known) == len(column) and all(cell.lstrip("+-").isdecimal() for cell in known):
+        return np.array([int(cell) for cell in column], dtype=np.int64)
+    return np.array([np.nan if is_missing(cell) else float(cell) for cell in column])
+
+
+def _is_name(cell: str) -> bool:
+    digits = cell.lstrip("+-")
+    if "_" in cell:  # which Python leaves out of numbers
+        return True
+    try:
+        fits = abs(float(cell)) < 2**53  # beyond it, a float is not the number any more
+    except ValueError:
+        return True
+    return not fits or (len(digits) > 1 and digits[0] == "0" and digits[1].isdecimal())
+
+
 def mask_name(identifier: str) -> str:
     """Name, without a suffix, of the file that holds the mask of a picture."""
     return f"{identifier}_segmentation"
@@ -105,10 +248,15 @@ def pictures_of(
     files = archive.pictures(wanted, _SUFFIXES)
     missing = [name for name in identifiers if name not in files]
     if missing:
-        unreadable = [f"{path} ({why})" for path, why in archive.unreadable.items()]
         raise ValueError(
             f"{len(missing)} of {len(identifiers)} rows of the {table} have no picture in "
             f"{archive.root}: {listed(missing)}; expected <{column}>.jpg, .jpeg or .png, anywhere "
-            "below it" + (f". Zips that cannot be read: {listed(unreadable)}" if unreadable else "")
+            f"below it{unreadable_zips(archive)}"
         )
     return [Picture(files[name], files.get(mask_name(name))) for name in identifiers]
+
+
+def unreadable_zips(archive: Archive) -> str:
+    """What an error adds that misses files, where they may be in a zip that cannot be read."""
+    unreadable = [f"{path} ({why})" for path, why in archive.unreadable.items()]
+    return f". Zips that cannot be read: {listed(unreadable)}" if unreadable else ""

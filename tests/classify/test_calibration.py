@@ -26,6 +26,7 @@ def _case(seed, count=60, classes=4, scale=1.0):
     return scale * logits, labels
 
 
+@pytest.mark.filterwarnings("ignore:no temperature is best")  # some draws know nothing
 @settings(deadline=None, max_examples=80)
 @given(st.integers(0, 2**31), st.floats(0.1, 20))
 def test_temperature_is_the_minimum_and_never_worse_than_one(seed, scale):
@@ -42,6 +43,19 @@ def test_temperature_is_the_minimum_and_never_worse_than_one(seed, scale):
     assert _nll(logits, labels, temperature) <= expected.fun + 1e-12
     if 0.02 < temperature < 50:
         assert np.log(temperature) == pytest.approx(expected.x, abs=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e-4, 1e4, 1e9])
+def test_temperature_follows_the_scale_of_the_scores(scale):
+    logits, labels = _case(3)
+    expected = minimize_scalar(
+        lambda t: _nll(logits, labels, np.exp(t)),
+        bounds=(-10, 10),  # those of scikit-learn's temperature scaling
+        method="bounded",
+        options={"xatol": 1e-10},
+    )
+    temperature = classify.fit_temperature(scale * logits, labels)
+    assert np.log(temperature / scale) == pytest.approx(expected.x, abs=1e-6)
 
 
 def test_temperature_finds_the_scale_that_was_planted():
@@ -61,8 +75,14 @@ def test_temperature_finds_the_scale_that_was_planted():
 def test_temperature_at_its_bounds():
     labels = np.array([0, 1, 1])
     right = np.eye(2)[labels]
-    assert classify.fit_temperature(right, labels) == 0.01  # not one mistake
-    assert classify.fit_temperature(-right, labels) == 100  # worse than chance
+    with pytest.warns(UserWarning, match="no temperature is best: .* these 3 .* not one mistake"):
+        assert classify.fit_temperature(right, labels) == 0.01
+    with pytest.warns(UserWarning, match="these 3 .* know no more than chance.* 100 is the end"):
+        assert classify.fit_temperature(-right, labels) == 100
+    # Chance itself: the slope at T = infinity is 0, but for a rounding.
+    scores = np.tile([0.95, -0.7, -1.27], (3, 1))
+    with pytest.warns(UserWarning, match="no more than chance"):
+        assert classify.fit_temperature(scores, np.arange(3)) == 100
     assert classify.fit_temperature(np.zeros((3, 2)), labels) == 1  # makes no difference
     # An impossible class is no trouble as long as it is not the true one.
     logits, labels = _case(0)

@@ -141,7 +141,9 @@ def test_alone_the_permutation_test_of_accuracy_is_mcnemar():
     first, second, labels = _two(4, 120, skill=(1.3, 1.0))
     exact = classify.mcnemar(first, second, labels=labels).p
     assert 0.01 < exact < 0.9
-    ours = classify.permutation_test(first, second, labels=labels, resamples=20000)
+    ours = classify.permutation_test(
+        first, second, labels=labels, metric="accuracy", resamples=20000
+    )
     assert ours.p == pytest.approx(exact, abs=0.02)
 
 
@@ -152,7 +154,8 @@ def test_the_permutation_test_agrees_with_every_flip_of_signs():
     lesions = gaps.reshape(8, 3).sum(1)
     flips = np.array(list(itertools.product([-1, 1], repeat=8)))
     expected = (np.abs(flips @ lesions) >= abs(lesions.sum())).mean()
-    ours = classify.permutation_test(first, second, labels=labels, groups=groups, resamples=20000)
+    options = {"labels": labels, "metric": "accuracy", "groups": groups}
+    ours = classify.permutation_test(first, second, resamples=20000, **options)
     assert 0.001 < expected < 0.5
     assert ours.p == pytest.approx(expected, abs=0.015)
 
@@ -185,6 +188,15 @@ def test_alike_systems_are_seldom_called_different(test):
     limit = 0.07 if test is classify.permutation_test else 0.09
     assert 0.01 <= found["lesions"] / trials <= limit
     assert found["pictures"] / trials > 0.15
+
+
+def test_two_tests_of_one_question_judge_by_one_metric():
+    first, second, labels = _two(1)
+    metric = "balanced_accuracy"
+    for test in (classify.bootstrap_difference, classify.permutation_test):
+        unasked = test(first, second, labels=labels, resamples=50)
+        assert unasked == test(first, second, labels=labels, metric=metric, resamples=50)
+        assert unasked.metric == metric
 
 
 def test_a_real_difference_is_found():

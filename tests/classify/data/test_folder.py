@@ -225,6 +225,10 @@ def test_of_several_columns_the_coarsest_is_meant(pictures, write, tmp_path):
         ),
         (("image,group", "b,1", "b,2"), "several rows for one image: b"),
         (("image,group", "a,1", "b,"), r"no group for 3 of 5 pictures: cat/deep/b.jpg, dog/c.webp"),
+        (
+            ("image,group", "a,1", "b,NA", "c,unknown", "d,2"),
+            "no group for 2 of 5 .*b.jpg, dog/c.w",
+        ),
         (("image,group", "a,1", "b,1", "c,2", "d,2"), "several pictures have the name of: a; give"),
     ],
 )

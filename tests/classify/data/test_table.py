@@ -1,15 +1,72 @@
+import csv
+import io
+
 import numpy as np
 import pytest
 
 from classify.data.archive import Archive
-from classify.data.table import chosen_rows, mask_name, pictures_of, read_table, typed_column
+from classify.data.table import (
+    check_columns,
+    check_grouped,
+    chosen_rows,
+    mask_name,
+    number_column,
+    pictures_of,
+    read_header,
+    read_table,
+    typed_column,
+)
 
 
 @pytest.mark.parametrize(
-    "text", ["a, b\n1,x\n2,\n", "\ufeffa\tb\n1\tx\n2\t\n", "a,b\r\n\r\n1,x\r\n2,\r\n"]
+    "text",
+    [
+        "a, b\n1,x\n2,\n",
+        "\ufeffa\tb\n1\tx\n2\t\n",
+        "a,b\r\n\r\n1,x\r\n2,\r\n",
+        "a;b\n1;x\n2;\n",
+        '\ufeff"a";"b"\r\n"1";"x"\r\n"2";\r\n',
+    ],
 )
 def test_a_table_is_read_in_any_dress(text):
     assert read_table(text.encode(), ("a",), "t.csv") == {"a": ["1", "2"], "b": ["x", ""]}
+    assert read_header(text.encode()) == ["a", "b"]
+
+
+def test_what_divides_the_header_divides_the_rows():
+    assert read_table(b"a;b\n1,5;x,y\n", ("a",), "t") == {"a": ["1,5"], "b": ["x,y"]}
+    assert read_table(b"a,b\n1;5,x;y\n", ("a",), "t") == {"a": ["1;5"], "b": ["x;y"]}
+    assert read_table(b"a\n1;5\n", ("a",), "t") == {"a": ["1;5"]}
+
+
+@pytest.mark.parametrize("divider", [",", ";", "\t"])
+def test_cells_are_those_that_were_written(divider):
+    """Python's writer of CSV is the other side: dividers, quotes and line breaks in cells."""
+    header = ["image", "label", "age, years; at, the; visit, or\tlater", 'of "one"\nlesion']
+    rows = [["a", 'a "b", c', "x\r\ny", "1;2"], ["b", "u\u2028v\x0bw\x85x", "3\n\n4", "5\r6"]]
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=divider).writerows([header, *rows])
+    content = text.getvalue().encode()
+    assert read_header(content) == header
+    found = read_table(content, ("image",), "t")
+    assert list(found) == header
+    assert list(map(list, zip(*found.values(), strict=True))) == rows
+
+
+@pytest.mark.parametrize(
+    ("head", "cells"),
+    [
+        ('image;label;"age, years, at, visit"', ["image", "label", "age, years, at, visit"]),
+        ('"a;"";b;c",d', ['a;";b;c', "d"]),
+        ('5" a,b,c" d;e', ['5" a', "b", 'c" d;e']),  # quotes that open no cell
+        ("a\tb, c, d, e", ["a", "b, c, d, e"]),
+        ("a,b\ra;b;c;d", ["a", "b"]),
+        ('"', [""]),
+        ("\n", []),
+    ],
+)
+def test_only_what_is_outside_of_quotes_divides_a_header(head, cells):
+    assert read_header(head.encode()) == cells
 
 
 @pytest.mark.parametrize(
@@ -18,8 +75,11 @@ def test_a_table_is_read_in_any_dress(text):
         (b"\xff\xfe1", "t.csv is not a table in UTF-8"),
         (b"", "t.csv lacks the columns a, b; it has none"),
         (b"a,c\n1,2\n", "t.csv lacks the columns b; it has a, c"),
+        (b"A,B,B1\n1,2,3\n", "lacks the columns a, b; it has A, B, B1: did you mean A, B?"),
+        (b"a,b,a\n1,2,3\n", "t.csv has several columns of the name a$"),
         (b"a,b\n", "t.csv is empty: it has a header but no rows"),
         (b"a,b\n1,2\n3\n4, \n", "without a, b: line 3, line 4"),
+        (b'a,"b"\n1,"x\ny\nz"\n\n3\n4,"\n"\n', "without a, b: line 6, line 7$"),
     ],
 )
 def test_a_table_that_says_too_little_is_refused(content, said):
@@ -51,6 +111,32 @@ def test_ages_are_numbers_and_all_else_is_text():
     assert typed_column("sex", ["", "NA"]).tolist() == ["", "NA"]
     with pytest.raises(ValueError, match="an age that is not a number"):
         typed_column("age", ["old"])
+
+
+def test_columns_of_numbers_are_numbers():
+    whole = number_column(["3", "-1", "+20"])
+    assert (whole.dtype, whole.tolist()) == (np.int64, [3, -1, 20])
+    some = number_column(["3", "", "1e-2", "NaN", "unknown"])
+    np.testing.assert_array_equal(some, [3, np.nan, 0.01, np.nan, np.nan])
+    # Names that happen to consist of digits, what no float holds, and what says nothing.
+    for names in (["007", "12"], ["1_2", "3"], ["9007199254740993", "1"], ["inf", "1"], ["", "NA"]):
+        assert number_column(names).tolist() == names
+    assert number_column(["0", "0.5", "-0.5"]).tolist() == [0, 0.5, -0.5]
+
+
+def test_the_nearest_column_is_named_once_for_each():
+    header = ("image_name", "patient_id", "target")
+    check_columns(header, ("target", "target"), "t.csv")
+    with pytest.raises(ValueError, match=r"columns patient, targets; .*mean patient_id, target\?$"):
+        check_columns(header, ("patient", "targets", "targets"), "t.csv")
+    with pytest.raises(ValueError, match=r"columns xyz; it has image_name, patient_id, target$"):
+        check_columns(header, ("xyz",), "t.csv")
+
+
+def test_unknown_is_no_group():
+    check_grouped(("a", "b"), ("1", "1"), column="patient", where="t.csv")
+    with pytest.raises(ValueError, match=r"t.csv has no patient for 3 of 4 pictures: b, c, d; add"):
+        check_grouped(tuple("abcd"), ("1", "", "NaN", "unknown"), column="patient", where="t.csv")
 
 
 def test_every_row_has_its_picture_and_maybe_a_mask(write):

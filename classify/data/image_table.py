@@ -1,0 +1,397 @@
+"""Pictures of a folder or zip, and a table that says what each shows."""
+
+import os
+import unicodedata
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from .archive import Archive, Member, listed
+from .arrays import SceneEncoding, check_scene_encoding, content_hash
+from .cache import CacheOption, load_pixels
+from .dataset import LesionDataset
+from .decode import SUFFIXES, Decoder, Geometry, Picture
+from .table import (
+    GROUPS,
+    Table,
+    check_columns,
+    check_grouped,
+    check_once,
+    chosen_rows,
+    given_table,
+    mask_name,
+    number_column,
+    read_header,
+    read_table,
+    unreadable_zips,
+)
+
+__all__ = ["ImageTable"]
+
+# Columns that name the pictures; of several in a table, the first of these.
+_IMAGES = ("image", "image_name", "image_id", "isic_id", "file_name", "filename", "file", "path")
+_UNLABELLED = ("", "na", "nan")  # in lower case; unknown is a diagnosis, too
+
+
+def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder can be told
+    table: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None = None,
+    *,
+    image: str | None = None,
+    label: str = "label",
+    group: str | None = None,
+    mask: str | None = None,
+    classes: Sequence[str] | None = None,
+    image_size: int = 128,
+    geometry: Geometry = "crop",
+    bit_depth: Literal[8, 16] | None = None,
+    white_level: int = Decoder.white_level,
+    encoding: SceneEncoding | None = None,
+    cache: CacheOption = None,
+    workers: int | None = None,
+    progress: bool = True,
+    limit: int | None = None,
+) -> LesionDataset:
+    """Pictures of a folder or zip, labelled by a table: ``image,label`` and what else it has.
+
+    ::
+
+        image,label,patient_id,age            pictures/      a.jpg  b.jpg
+        a.jpg,benign,P1,61             +      pictures/more/ c.png          ─►  LesionDataset
+        more/c,malignant,P2,
+
+    A cell names a picture by its path below ``root``, or by as much of the end of that as tells it
+    from the others: its file name, or that without the suffix (``.jpg .jpeg .png .bmp .tif .tiff
+    .webp``). Letters with accents are the same in either form that Unicode has (NFC, or macOS's
+    NFD). Zips in ``root`` are looked into where a picture is not beside them. A mask is found as
+    ``<picture>_segmentation``, beside the picture or by that name elsewhere, unless a column names
+    the masks. Rows come in the order of their names.
+
+    Parameters
+    ----------
+    table : path
+        CSV in UTF-8, or text divided by tabs or semicolons, with a header: a file, or its path or
+        name below ``root``.
+    root : path, optional
+        Folder or zip of the pictures; by default the folder of the table. Nothing is extracted.
+    image : str, optional
+        Column of the pictures; by default the first that there is of ``image``, ``image_name``,
+        ``image_id``, ``isic_id``, ``file_name``, ``filename``, ``file``, ``path``.
+    label : str
+        Column of the class of each picture, in words or as a number. A column for each class, as
+        the challenges of ISIC have them, is what :func:`ISIC` reads.
+    group : str, optional
+        Column of what belongs together, one lesion or one patient; by default the first that there
+        is of ``group``, ``patient_id`` and ``lesion_id``. Without any, and with the column of the
+        pictures, every picture is a group of its own, and a split can put pictures of one patient
+        on both sides.
+    mask : str, optional
+        Column of the masks, named like the pictures; an empty cell is a picture without one.
+    classes : sequence of str, optional
+        The labels in the order that they shall have. Sorted by default, numbers as numbers.
+    image_size : int, pixels
+        Side of the square pictures, 8 to 1024.
+    geometry : {"crop", "squeeze"}
+        The centred square of the frame, or the whole frame squeezed into one.
+    bit_depth, white_level, encoding
+        What the codes are, as for :func:`ImageFolder`.
+    cache, workers, progress, limit
+        As for :func:`HAM10000`.
+
+    Returns
+    -------
+    LesionDataset
+        ``identifiers`` are the cells that name the pictures. ``metadata`` has the other columns,
+        that of the groups too: as numbers where all that is known of one is (int64, or float64 with
+        NaN where a cell is empty, "NA", "nan" or "unknown"), and otherwise as text.
+
+    Raises
+    ------
+    FileNotFoundError
+        When ``table`` or ``root`` does not exist.
+    ValueError
+        When a column is not there, or several have one name; when rows have no picture, no label or
+        no group, or several have one picture; when a cell names several pictures, or a mask that is
+        not there; when ``classes`` names others than the table has; when pictures or masks cannot
+        be used: all of them by name. When an option is unknown.
+    OSError
+        When the cache cannot be written.
+
+    Warns
+    -----
+    UserWarning
+        When ``root`` is given and has pictures without a row: they are left alone.
+    """
+    check_scene_encoding(encoding)
+    decoder = Decoder(
+        image_size=image_size,
+        geometry=geometry,
+        workers=workers,
+        progress=progress,
+        white_level=white_level,
+        bit_depth=bit_depth,
+    )
+    with _archive(table, root) as archive:
+        where, content = _content(table, archive)
+        said = _columns(
+            read_header(content), where, image=image, label=label, group=group, mask=mask
+        )
+        cells = read_table(content, (said.image,), where)
+        names = cells[said.image]
+        check_once(names, where)
+        kinds = _classes(cells, said, classes, where)
+        groups = names
+        if said.group is not None:
+            groups = cells[said.group]
+            check_grouped(names, groups, column=said.group, where=where)
+        rows = chosen_rows(names, cells[said.label], limit)
+        pictures = _pictures(archive, cells, said, rows, where=where, warn=root is not None)
+        pixels = load_pixels(
+            archive,
+            lambda: pictures,
+            # Not the names: the same files may be a picture's and its mask's in another way.
+            identifiers=["\0".join(file.path for file in p if file) for p in pictures],
+            members={file.path: file for p in pictures for file in p if file}.values(),
+            decoder=decoder,
+            cache=cache,
+        )
+    labels = [kinds.index(cells[said.label][row]) for row in rows]
+    identifiers, groups = [names[row] for row in rows], [groups[row] for row in rows]
+    more = [name for name in cells if name and name not in (said.image, said.label, said.mask)]
+    return LesionDataset(
+        images=pixels.images,
+        labels=labels,
+        groups=groups,
+        identifiers=identifiers,
+        classes=kinds,
+        masks=pixels.masks,
+        has_mask=pixels.has_mask,
+        metadata={name: number_column([cells[name][row] for row in rows]) for name in more},
+        fingerprint=content_hash(pixels.digest, kinds, labels, groups, identifiers),
+    ).taken_as(decoder.encoding if encoding is None else encoding)
+
+
+class _Columns(NamedTuple):
+    """Which column says what."""
+
+    image: str
+    label: str
+    group: str | None
+    mask: str | None
+
+
+def _archive(table: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> Archive:
+    if root is not None:
+        return Archive(root)
+    path = Path(table).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no table at {path}; give its file, or root= with it")
+    return Archive(path.parent)
+
+
+def _content(table: str | os.PathLike[str], archive: Archive) -> tuple[str, bytes]:
+    """Where the table is, and its bytes: a file that was named comes before one in the archive."""
+    path = Path(table).expanduser()
+    if path.is_file():
+        return str(path), path.read_bytes()
+    return given_table(archive, table, what="table", option="table")
+
+
+def _columns(
+    header: Sequence[str],
+    where: str,
+    *,
+    image: str | None,
+    label: str,
+    group: str | None,
+    mask: str | None,
+) -> _Columns:
+    """The columns that were given, and those that their names tell."""
+    if image is None:
+        image = next((name for name in _IMAGES if name in header), _IMAGES[0])
+    if group is None:
+        group = next((name for name in GROUPS if name in header), None)
+    # The other columns are metadata, of which two of one name would leave the last alone.
+    needed = [name for name in (image, label, group, mask) if name is not None]
+    check_columns(header, [*needed, *filter(None, header)], where)
+    return _Columns(image, label, group, mask)
+
+
+def _classes(
+    cells: Table, said: _Columns, classes: Sequence[str] | None, where: str
+) -> tuple[str, ...]:
+    """Names of the classes, in the order of the labels."""
+    wanted = () if classes is None else tuple(map(str, classes))
+    names, labels = cells[said.image], cells[said.label]
+    absent = [
+        name
+        for name, label in zip(names, labels, strict=True)
+        if label.lower() in _UNLABELLED and label not in wanted
+    ]
+    if absent:
+        raise ValueError(
+            f"{where} has no {said.label} for {len(absent)} of {len(names)} pictures: "
+            f"{listed(absent)}; fill these cells, or take the rows out"
+        )
+    found = _in_order(sorted(set(labels)), said.label, where)
+    if classes is None:
+        return found
+    if sorted(wanted) != sorted(found):
+        nobody = [name for name in dict.fromkeys(wanted) if name not in found]
+        raise ValueError(
+            f"classes must name each {said.label} of {where} once: it has {listed(found)}, got "
+            f"{listed(wanted)}" + (f"; no row has {listed(nobody)}" if nobody else "")
+        )
+    return wanted
+
+
+def _in_order(labels: list[str], column: str, where: str) -> tuple[str, ...]:
+    """Labels as they are sorted: by their value where all are numbers."""
+    values = number_column(labels)
+    if values.dtype.kind not in "if" or np.isnan(values).any():
+        return tuple(labels)
+    equal = [label for label, value in zip(labels, values, strict=True) if sum(values == value) > 1]
+    if equal:
+        raise ValueError(
+            f"{where} writes one number in several ways in {column}: {listed(equal)}; a class "
+            "needs one name"
+        )
+    return tuple(labels[row] for row in np.argsort(values))
+
+
+def _pictures(
+    archive: Archive, cells: Table, said: _Columns, rows: Sequence[int], *, where: str, warn: bool
+) -> list[Picture]:
+    """Picture and mask of each of the rows."""
+    names = cells[said.image]
+    asked = [names[row] for row in rows]
+    if said.mask is not None:
+        asked += [name for row in rows if (name := cells[said.mask][row])]
+    members, find = archive.members, _finder(archive, archive.members)
+    if not all(map(find, asked)):
+        members, find = archive.deep, _finder(archive, archive.deep)
+    images = _one_for_each([names[row] for row in rows], find, archive, where, "picture")
+    if twice := [path for path, n in Counter(m.path for m in images).items() if n > 1]:
+        cell = [f"{n} ({m.path})" for n, m in zip(asked, images, strict=False) if m.path in twice]
+        raise ValueError(f"{where} has several rows for one picture: {listed(cell)}")
+    if said.mask is None:
+        masks = _masks_by_name(images, find, archive)
+    else:
+        column = [cells[said.mask][row] for row in rows]
+        masks = _masks_by_column(column, images, find, archive, where)
+    if warn:
+        known = {member.path for member in (*images, *masks) if member is not None}
+        of_table = names if said.mask is None else [*names, *cells[said.mask]]
+        known |= {member.path for name in of_table for member in find(name)}
+        _warn_of_others([m for m in members if m.path not in known], archive, where)
+    return list(map(Picture, images, masks))
+
+
+def _finder(archive: Archive, members: Iterable[Member]) -> Callable[[str], list[Member]]:
+    """What finds the pictures that a name may mean: by its path, else by the end of one."""
+    paths: dict[str, list[Member]] = {}
+    ends: dict[str, list[Member]] = {}
+    root = archive.root.resolve()
+    top = _composed(root.name if root.is_dir() else root.stem)
+    for member in members:
+        suffix = member.suffix
+        if suffix not in SUFFIXES:
+            continue
+        path = _composed(member.path)
+        # A table beside the folder names its pictures with that folder.
+        whole = [top, *path.split("/")]
+        tails = ["/".join(whole[start:]) for start in range(len(whole))]
+        for known, keys in ((paths, [path]), (ends, tails)):
+            for key in keys:
+                known.setdefault(key, []).append(member)
+                known.setdefault(key[: -len(suffix)], []).append(member)
+
+    def find(name: str) -> list[Member]:
+        key = _composed(name).replace("\\", "/").removeprefix("./")
+        return paths.get(key) or ends.get(key) or []
+
+    return find
+
+
+def _composed(name: str) -> str:
+    """The name in Unicode's NFC: macOS writes an accent behind its letter, most tables do not."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _one_for_each(
+    names: Sequence[str],
+    find: Callable[[str], list[Member]],
+    archive: Archive,
+    where: str,
+    what: str,
+) -> list[Member]:
+    found = list(map(find, names))
+    if missing := [name for name, files in zip(names, found, strict=True) if not files]:
+        raise ValueError(
+            f"{len(missing)} of {len(names)} rows of {where} have no {what} in {archive.root}: "
+            f"{listed(missing)}; expected a path below it, a file name, or one without its suffix "
+            f"({' '.join(SUFFIXES)}){unreadable_zips(archive)}"
+        )
+    unclear = [
+        f"{name} ({listed((member.path for member in files), 3)})"
+        for name, files in zip(names, found, strict=True)
+        if len(files) > 1
+    ]
+    if unclear:
+        raise ValueError(
+            f"{where} has names that several files of {archive.root} have: {listed(unclear)}; give "
+            "more of their paths"
+        )
+    return [files[0] for files in found]
+
+
+def _masks_by_column(
+    column: Sequence[str],
+    images: Sequence[Member],
+    find: Callable[[str], list[Member]],
+    archive: Archive,
+    where: str,
+) -> list[Member | None]:
+    there = iter(_one_for_each([n for n in column if n], find, archive, where, "mask"))
+    masks = [next(there) if name else None for name in column]
+    if same := [image.path for image, mask in zip(images, masks, strict=True) if image is mask]:
+        raise ValueError(f"{where} names pictures as their own masks: {listed(same)}")
+    return masks
+
+
+def _masks_by_name(
+    images: Sequence[Member], find: Callable[[str], list[Member]], archive: Archive
+) -> list[Member | None]:
+    """The mask of each picture that has one: beside it, or elsewhere where the name is clear."""
+    found = []
+    for image in images:
+        folder, slash, _ = image.path.rpartition("/")
+        name = mask_name(image.stem)
+        found.append(find(f"{folder}{slash}{name}") or find(name))
+    several = [listed((m.path for m in files), 3) for files in found if len(files) > 1]
+    shared = Counter(files[0].path for files in found if files)
+    several += [path for path, times in shared.items() if times > 1]
+    if several:
+        raise ValueError(
+            f"{archive.root} does not say which mask is whose: {listed(several)}; name them in a "
+            "column of the table, and give it as mask="
+        )
+    return [files[0] if files else None for files in found]
+
+
+def _warn_of_others(members: Iterable[Member], archive: Archive, where: str) -> None:
+    others = [
+        member.path
+        for member in members
+        if member.name.lower().endswith(SUFFIXES) and not member.stem.endswith(mask_name(""))
+    ]
+    if others:
+        warnings.warn(
+            f"{where} has no row for {len(others)} pictures of {archive.root}, which are left "
+            f"alone: {listed(others)}",
+            stacklevel=4,
+        )
