@@ -3,13 +3,13 @@
 Files, in the order of the light: ``illumination`` lamps and colour filters · ``aperture``,
 ``zernike``, ``material``, ``element``, ``height_map`` what stands in a pupil · ``propagation`` of
 fields · ``pupil`` and ``psf``, pupil to point-spread function, or ``measured`` · ``front_end``, the
-interface of ``imaging``, ``varying``, ``kernel`` and ``fourier_filter`` with its ``plate`` ·
-``projection``, distortion and falloff · ``radiometry``, watts to photons · ``sensor`` photons,
-electrons, codes, by ``pixel``, ``noise``, ``converter`` and ``mosaic`` · ``restoration`` of what
-was blurred · ``transfer`` sRGB and linear light. Beside them: ``grid``, ``fourier``, ``planes``,
-``constraint``, ``quantity``, ``audit`` of gradients, ``sampling`` of pupils, ``slanted_edge``, the
-contrast of a whole camera, ``fabrication`` of reliefs and ``plate_file`` of other plates, by
-``maker_file``.
+interface of ``imaging``, ``coherent``, ``varying``, ``kernel`` and ``fourier_filter`` with its
+``plate`` · ``projection``, distortion and falloff · ``radiometry``, watts to photons · ``sensor``
+photons, electrons, codes, by ``pixel``, ``noise``, ``converter`` and ``mosaic`` · ``restoration``
+of what was blurred · ``transfer`` sRGB and linear light. Beside them: ``grid``, ``fourier``,
+``planes``, ``constraint``, ``quantity``, ``audit`` of gradients, ``sampling`` of pupils,
+``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and ``plate_file`` of
+other plates, by ``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -29,6 +29,7 @@ from .audit import (
     GradientFault,
     audit_gradients,
 )
+from .coherent import CoherentImaging, coherent_blur, scene_field
 from .constraint import (
     Bounded,
     EnergyLimited,
@@ -91,13 +92,7 @@ from .illumination import (
     light_budget_inverse,
     mix_colours,
 )
-from .imaging import (
-    CoherentImaging,
-    IncoherentImaging,
-    coherent_blur,
-    layered_blur,
-    scene_field,
-)
+from .imaging import IncoherentImaging, layered_blur
 from .kernel import KernelStart, LearnedKernel, kernel_start, signed_difference
 from .material import (
     MATERIALS,

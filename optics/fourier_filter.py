@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from .coherent import scene_field
 from .constraint import unit_disk, unit_disk_inverse
 from .fourier import phasor, squared_modulus
 from .front_end import FrontEnd
 from .grid import coordinates, fast_size, frequencies
 from .illumination import disc_source
-from .imaging import scene_field
 from .plate import FilterStart, filter_start
 from .quantity import (
     check_between,

@@ -33,6 +33,14 @@ class FrontEnd(nn.Module, ABC):
     out_channels: int
     exposures: int
 
+    @property
+    def draws(self) -> bool:
+        """Whether :meth:`forward` takes random numbers; not unless a class says so.
+
+        It then has an argument ``generator``, as :meth:`optics.Sensor.forward`.
+        """
+        return False
+
     @abstractmethod
     def forward(self, scene: Tensor) -> Tensor:
         """Form the irradiance on the sensor.

@@ -1,17 +1,19 @@
-"""Pictures of whole scenes: blurred light by light, or in coherent light field by field."""
+"""Pictures of self-luminous or diffusely lit scenes: light is blurred, point by point."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import get_args
 
 import torch
 from torch import Tensor
 
-from .fourier import Boundary, convolve, squared_modulus
+from .fourier import Boundary, convolve, kept
 from .front_end import FrontEnd
+from .noise import Generators, one_of
 from .projection import Projection
 from .pupil import Pupil
 from .quantity import (
     as_real,
-    check_complex,
     check_finite,
     check_real,
     hold,
@@ -20,29 +22,7 @@ from .quantity import (
 )
 from .restoration import Wiener
 
-__all__ = [
-    "CoherentImaging",
-    "IncoherentImaging",
-    "coherent_blur",
-    "layered_blur",
-    "scene_field",
-]
-
-
-# The field of a scene is the root of its radiance, whose slope is infinite at zero. Below this
-# radiance (-60 dB of full scale) the root goes to zero along a line instead, of slope 1000.
-_DARKEST = 1e-6
-
-
-def scene_field(scene: Tensor) -> Tensor:
-    """Field of a transparency ``scene`` without phase: the root of its radiance.
-
-    Real, of the shape of the scene; straight below 1e-6, where the root has no finite slope. A
-    complex scene is the field itself, and comes back as it is.
-    """
-    if scene.is_complex():
-        return scene
-    return scene / scene.clamp_min(_DARKEST).sqrt()
+__all__ = ["IncoherentImaging", "layered_blur"]
 
 
 def layered_blur(
@@ -91,44 +71,6 @@ def _parts(scene: Tensor, layers: Tensor, psf: Tensor) -> Tensor:
     return layers[:, :, None] * scene[:, None]
 
 
-def coherent_blur(field: Tensor, spread: Tensor, *, boundary: Boundary = "replicate") -> Tensor:
-    """Complex convolution of a field with the image of a coherent point.
-
-    Coherent imaging is linear in the field (Goodman, Fourier Optics, sec. 6.2).
-
-    Parameters
-    ----------
-    field : Tensor, complex or real ``[B, C, H, W]``
-    spread : Tensor, complex ``[C, h, w]``
-        See :func:`optics.amplitude_spread`.
-    boundary : str
-        As in :func:`optics.convolve`.
-
-    Returns
-    -------
-    Tensor, complex ``[B, C, H, W]``
-
-    Raises
-    ------
-    ValueError
-        When the shapes are not these.
-    """
-    if field.ndim != 4 or spread.ndim != 3 or len(spread) != field.shape[1]:
-        raise ValueError(
-            f"field must be [B, C, H, W] and spread [C, h, w], not {tuple(field.shape)} and "
-            f"{tuple(spread.shape)}"
-        )
-    channels = len(spread)
-    real, imaginary = spread.real, spread.imag
-    if not field.is_complex():
-        both = convolve(field, torch.cat((real, imaginary))[:, None], boundary=boundary)
-        return torch.complex(both[:, :channels], both[:, channels:])
-    parts = torch.cat((field.real, field.imag), 1)
-    kernels = torch.cat((real, real, imaginary, imaginary))[:, None]
-    rr, ir, ri, ii = convolve(parts, kernels, boundary=boundary).chunk(4, 1)
-    return torch.complex(rr - ii, ri + ir)
-
-
 class IncoherentImaging(FrontEnd):
     """Image a self-luminous or diffusely lit scene: each point is blurred by a PSF on its own.
 
@@ -144,11 +86,16 @@ class IncoherentImaging(FrontEnd):
         Channels of the scene for a PSF ``[h, w]``.
     distances : Tensor ``[D]``, metres, optional
         Depths for :meth:`image_layers`; a parameter is trained.
+    working_distances : sequence of float or Tensor ``[D]``, metres, optional
+        Where flat scenes lie: each picture at one of them, drawn evenly. By default all are in
+        focus. What is trained is then trained for all of them; they themselves are settings, and
+        in no checkpoint.
     projection : Projection, optional
         Distortion and lateral colour before the blur, falloff behind it.
     restoration : Wiener, optional
-        Undoes the blur after the sensor, at the depth of focus; its ratio is trained with the
-        element, which then learns through its image and through the inverse of its PSF.
+        Undoes the blur after the sensor, at the depth of focus, or with the least error over all
+        working distances; its ratio is trained with the element, which then learns through its
+        image and through the inverse of its PSF.
     boundary : str
         As in :func:`optics.convolve`.
 
@@ -159,7 +106,7 @@ class IncoherentImaging(FrontEnd):
     ValueError
         For an unknown boundary; PSFs that are negative, not finite, or brighter than the light;
         a response of another shape or brighter than the light; channels that are not those of
-        the PSFs; distances without a pupil.
+        the PSFs; distances without a pupil; working distances that are not positive ``[D]``.
     """
 
     fixed_psf: Tensor
@@ -173,6 +120,7 @@ class IncoherentImaging(FrontEnd):
         spectral_response: Tensor | None = None,
         channels: int | None = None,
         distances: Tensor | None = None,
+        working_distances: Sequence[float] | Tensor | None = None,
         projection: Projection | None = None,
         restoration: Wiener | None = None,
         boundary: Boundary = "replicate",
@@ -203,6 +151,11 @@ class IncoherentImaging(FrontEnd):
             distances = as_real("distances", distances)
         hold(self, "spectral_response", spectral_response)
         hold(self, "distances", distances)
+        if working_distances is not None:
+            _check_pupil(self.pupil)
+            working_distances = _check_working(working_distances)
+        self._working: tuple[float, ...] | None = working_distances
+        self._all_at: float | None = None
         _check_part("projection", projection, Projection)
         _check_part("restoration", restoration, Wiener)
         self.projection = projection
@@ -247,19 +200,81 @@ class IncoherentImaging(FrontEnd):
     def throughput(self) -> Tensor:
         """Mean over the channels of the PSF's sum: the part of a point's light that arrives.
 
-        On the axis: the falloff of a projection is not in it.
+        On the axis: the falloff of a projection is not in it. Also a mean over the working
+        distances, or at that of :meth:`at`.
         """
-        return self.psf().sum((-2, -1)).mean()
+        return self.psf(distance=self._distance).sum((-2, -1)).mean()
 
-    def forward(self, scene: Tensor, *, distance: Tensor | float | None = None) -> Tensor:
-        """Form the irradiance of a flat scene.
+    @property
+    def draws(self) -> bool:
+        """Whether a distance is drawn for each scene."""
+        return self._working is not None
+
+    @property
+    def working_distances(self) -> Tensor | None:
+        """Where scenes lie, float64 ``[D]``, metres, whatever the module was cast to."""
+        if self._working is None:
+            return None
+        assert self.pupil is not None
+        device = self.pupil.aperture.device
+        return kept(
+            ("working distances", self._working, device),
+            lambda: torch.tensor(self._working, dtype=torch.float64, device=device),
+        )
+
+    @property
+    def _distance(self) -> Tensor | float | None:
+        """Where scenes lie: all at one distance, or each at one of several; None in focus."""
+        return self.working_distances if self._all_at is None else self._all_at
+
+    @contextmanager
+    def at(self, distance: float) -> Iterator[None]:
+        """Put all scenes at one distance for a while; what restores them does not know it.
+
+        What is drawn is drawn all the same, so that the sensor has the noise that it had.
+
+        Parameters
+        ----------
+        distance : float, metres
+            From the pupil; ``inf`` is allowed.
+
+        Yields
+        ------
+        None
+            The working distances are back afterwards.
+
+        Raises
+        ------
+        ValueError
+            When it is not positive, or there is no pupil.
+        """
+        _check_pupil(self.pupil)
+        if not distance > 0:
+            raise ValueError(f"distance must be positive, in metres, not {distance!r}")
+        before, self._all_at = self._all_at, float(distance)
+        try:
+            yield
+        finally:
+            self._all_at = before
+
+    def forward(
+        self,
+        scene: Tensor,
+        *,
+        distance: Tensor | float | None = None,
+        generator: Generators | None = None,
+    ) -> Tensor:
+        """Form the irradiance of flat scenes.
 
         Parameters
         ----------
         scene : Tensor ``[B, C, H, W]``
-        distance : float or scalar Tensor, metres, optional
-            From the pupil to the scene; in focus by default. For several depths in one scene see
-            :meth:`image_layers`.
+        distance : float or Tensor, scalar or ``[B]``, metres, optional
+            From the pupil to all scenes, or to each; by default one of the working distances, or
+            in focus. For several depths in one scene see :meth:`image_layers`.
+        generator : torch.Generator or a sequence of them, optional
+            Draws the working distances, one of each picture from its own; torch's default one if
+            not given.
 
         Returns
         -------
@@ -268,16 +283,26 @@ class IncoherentImaging(FrontEnd):
         Raises
         ------
         ValueError
-            When the scene has other channels, or for several distances, or one without a pupil.
+            When the scene has other channels, or for distances that are not one a picture, or
+            without a pupil.
         """
         self._check_scene(scene)
-        if isinstance(distance, Tensor) and distance.ndim:
+        count = len(scene)
+        if isinstance(distance, Tensor) and distance.shape not in ((), (count,)):
             raise ValueError(
-                f"distance must be one number or a scalar tensor, not {tuple(distance.shape)}; for "
-                "several depths give distances when the front end is made, and use image_layers"
+                f"distance must be one number, or one for each of the {count} pictures, not "
+                f"{tuple(distance.shape)}; for several depths in one scene give distances when the "
+                "front end is made, and use image_layers"
             )
-        blurred = convolve(self._placed(scene), self.psf(distance=distance), boundary=self.boundary)
-        return self._lit(blurred)
+        psf = self.psf(distance=self._distance if distance is None else distance)
+        if distance is None and self._working is not None:
+            chosen = one_of(len(self._working), scene, generator)
+            psf = psf.index_select(0, chosen) if self._all_at is None else psf
+        light = self._placed(scene)
+        if psf.ndim == 4:  # a PSF for each picture: pictures as channels of one
+            light, psf = light.flatten(0, 1)[None], psf.flatten(0, 1)
+        blurred = convolve(light, psf, boundary=self.boundary)
+        return self._lit(blurred.reshape(scene.shape))
 
     def image_layers(self, scene: Tensor, layers: Tensor) -> Tensor:
         """Form the irradiance of a scene with depth, see :func:`layered_blur`.
@@ -318,11 +343,15 @@ class IncoherentImaging(FrontEnd):
         """Return the single exposure ``raw``, restored where the camera does that."""
         if self.restoration is None:
             return raw
-        return self.restoration(raw, self.psf(), boundary=self.boundary)
+        psf = self.psf(distance=self.working_distances)
+        return self.restoration(raw, psf, boundary=self.boundary)
 
     def extra_repr(self) -> str:
         """Name the channels and the boundary."""
-        return f"channels={self.in_channels}, boundary={self.boundary!r}"
+        shown = f"channels={self.in_channels}, boundary={self.boundary!r}"
+        if self._working is None:
+            return shown
+        return f"{shown}, working_distances=({', '.join(f'{d:g}' for d in self._working)}) m"
 
     def _check_scene(self, scene: Tensor) -> None:
         if scene.ndim != 4 or scene.shape[1] != self.in_channels:
@@ -332,67 +361,16 @@ class IncoherentImaging(FrontEnd):
             )
 
 
-class CoherentImaging(FrontEnd):
-    """Image a transparency in coherent light: amplitudes interfere, then are detected.
-
-    Parameters
-    ----------
-    pupil : Pupil
-        Its elements are trained; channel c is lit at wavelength c.
-    boundary : str
-        As in :func:`optics.convolve`.
-
-    Raises
-    ------
-    ValueError
-        For an unknown boundary.
-
-    Notes
-    -----
-    The field of a real scene is the root of its radiance; a complex scene is the field itself,
-    so that phase objects can be imaged. Irradiance is sampled at the pixels' centres: where the
-    pixels are larger than ``lambda f / (2 D)`` it is aliased.
-    """
-
-    def __init__(self, pupil: Pupil, *, boundary: Boundary = "replicate") -> None:
-        super().__init__()
-        if boundary not in get_args(Boundary):
-            raise ValueError(f"boundary must be one of {get_args(Boundary)}, not {boundary!r}")
-        self.pupil = pupil
-        self.in_channels = self.out_channels = len(pupil.wavelengths)
-        self.exposures = 1
-        self.boundary: Boundary = boundary
-
-    def throughput(self) -> Tensor:
-        """Light of a coherent point that passes, relative to the open aperture; in 0..1."""
-        passed = self.pupil.field().abs().square().sum((-2, -1)).mean()
-        return passed / self.pupil.incident_power
-
-    def forward(self, scene: Tensor) -> Tensor:
-        """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]``, real or a field."""
-        if scene.ndim != 4 or scene.shape[1] != self.in_channels:
-            raise ValueError(
-                f"the front end takes scenes [B, {self.in_channels}, H, W], not "
-                f"{tuple(scene.shape)}"
-            )
-        check_complex("scene", scene, "[B, C, H, W]")
-        image = coherent_blur(
-            scene_field(scene), self.pupil.amplitude_spread(), boundary=self.boundary
-        )
-        return squared_modulus(image)
-
-    def combine(self, raw: Tensor) -> Tensor:
-        """Return the single exposure ``raw`` unchanged."""
-        return raw
-
-    def extra_repr(self) -> str:
-        """Name the channels and the boundary."""
-        return f"channels={self.in_channels}, boundary={self.boundary!r}"
-
-
 def _check_pupil(pupil: Pupil | None) -> None:
     if pupil is None:
         raise ValueError("distances need a Pupil: a fixed PSF has one depth")
+
+
+def _check_working(distances: Sequence[float] | Tensor) -> tuple[float, ...]:
+    given = distances.tolist() if isinstance(distances, Tensor) else distances
+    if not isinstance(given, Sequence) or not given or not all(d > 0 for d in given):
+        raise ValueError(f"working_distances must be [D], positive metres, not {given}")
+    return tuple(map(float, given))
 
 
 def _check_part(name: str, part: object, kind: type) -> None:

@@ -164,6 +164,18 @@ def standard_normal(like: Tensor, generator: Generators | None) -> Tensor:
     return drawn
 
 
+def one_of(count: int, pictures: Tensor, generator: Generators | None) -> Tensor:
+    """Draw one of ``count`` for each picture ``[B, ...]``, evenly: int64 ``[B]`` in 0..count-1."""
+    size, where = len(pictures), pictures.device
+    if generator is None or isinstance(generator, torch.Generator):
+        return torch.randint(count, (size,), device=where, generator=generator)
+    sources = for_pictures(pictures, generator)
+    drawn = torch.empty(size, dtype=torch.int64, device=where)
+    for picture, source in zip(drawn.split(1), sources, strict=True):
+        picture.random_(count, generator=source)
+    return drawn
+
+
 def for_pictures(pictures: Tensor, generators: Sequence[torch.Generator]) -> list[torch.Generator]:
     """Check that there is a generator for each picture.
 

@@ -28,6 +28,7 @@ __all__ = ["Wiener", "wiener"]
 
 # Power, -120 dB, below which a frequency stays dark instead of infinite.
 _DARK = 1e-12
+_PSFS = "[C, h, w], [h, w] or [D, C, h, w]"
 
 
 def wiener(
@@ -43,13 +44,15 @@ def wiener(
     ``F picture . conj(H) / (|H|^2 + r (f / f_N)^p)`` with ``H = F psf``, the frequency f from its
     origin and Nyquist's ``f_N`` of 1/2 cycle/pixel. Of white noise and signals whose power falls
     as ``f^-p`` it makes the least mean squared error of all linear filters. With p > 0 the mean
-    comes back exactly: a PSF that sums to a throughput of 1/2 is made up for.
+    comes back exactly: a PSF that sums to a throughput of 1/2 is made up for. Of several PSFs, each
+    as likely, one of which blurred the picture, ``conj(H)`` and ``|H|^2`` are means over them; the
+    mean is then exact where their sums are equal.
 
     Parameters
     ----------
     picture : Tensor ``[B, C, H, W]``
         Blurred, linear light.
-    psf : Tensor ``[C, h, w]``, or ``[h, w]`` for all channels
+    psf : Tensor ``[C, h, w]``, ``[h, w]`` for all channels, or ``[D, C, h, w]`` for D likely ones
         Its centre is ``(h // 2, w // 2)``, as in :func:`optics.convolve`.
     noise_to_signal : float or Tensor, ``[C]`` or scalar
         r, the power of the noise over that of the signal at ``f_N``.
@@ -102,7 +105,10 @@ def wiener(
             continued = _continued(_continued(picture, size[1], -1), size[0], -2)
         transfer = torch.fft.rfft2(psf, s=size) * _centre((rows, columns), size, psf)
         prior = ratio.to(psf).reshape(-1, 1, 1) * _frequency(size, psf) ** exponent
-        inverse = transfer.conj() / (_power(transfer) + prior).clamp_min(_DARK)
+        power = _power(transfer)
+        if psf.ndim == 4:
+            transfer, power = transfer.mean(0), power.mean(0)
+        inverse = transfer.conj() / (power + prior).clamp_min(_DARK)
         restored = torch.fft.irfft2(torch.fft.rfft2(continued) * inverse, s=size)
     return restored[..., :height, :width]
 
@@ -150,7 +156,7 @@ class Wiener(nn.Module):
 
         Parameters
         ----------
-        psf : Tensor ``[C, h, w]`` or ``[h, w]``, or None
+        psf : Tensor as :func:`wiener` takes it, or None
             Its sum is its throughput, as :func:`optics.measured_psf` gives it: of twice the sum the
             picture is half as bright. None for the camera's own, as at first. A checkpoint does
             not hold it.
@@ -167,7 +173,7 @@ class Wiener(nn.Module):
         self.known_psf = None if psf is None else psf.detach().clone()
 
     def forward(self, picture: Tensor, psf: Tensor, *, boundary: Boundary = "replicate") -> Tensor:
-        """Restore ``picture [B, C, H, W]``, blurred by ``psf [C, h, w]`` with ``boundary``."""
+        """Restore ``picture [B, C, H, W]``, blurred by ``psf [(D,) C, h, w]`` with ``boundary``."""
         return wiener(
             picture,
             psf if self.known_psf is None else self.known_psf,
@@ -217,11 +223,12 @@ def _power(transfer: Tensor) -> Tensor:
 def _check(picture: Tensor, psf: Tensor, exponent: float) -> int:
     """Refuse what does not fit; returns the number of channels."""
     check_real("picture", picture, "[B, C, H, W]")
-    check_real("psf", psf, "[C, h, w] or [h, w]")
-    fits = picture.ndim == 4 and (psf.ndim == 2 or (psf.ndim == 3 and len(psf) == picture.shape[1]))
-    if not fits:
+    check_real("psf", psf, _PSFS)
+    channels = picture.shape[1] if picture.ndim == 4 else 0
+    fits = psf.ndim == 2 or (psf.ndim in (3, 4) and psf.shape[-3] == channels)
+    if picture.ndim != 4 or not fits or psf.numel() == 0:
         raise ValueError(
-            f"picture must be [B, C, H, W] and psf [C, h, w] or [h, w], not "
+            f"picture must be [B, C, H, W] and psf {_PSFS}, not "
             f"{tuple(picture.shape)} and {tuple(psf.shape)}"
         )
     _check_exponent(exponent)
@@ -231,10 +238,10 @@ def _check(picture: Tensor, psf: Tensor, exponent: float) -> int:
 def _check_known(psf: Tensor) -> None:
     """Refuse what would restore to nonsense, and only once a picture comes."""
     if not isinstance(psf, Tensor):
-        raise TypeError(f"psf must be a Tensor [C, h, w] or [h, w], not {type(psf).__name__}")
-    check_real("psf", psf, "[C, h, w] or [h, w]")
-    if psf.ndim not in (2, 3) or psf.numel() == 0:
-        raise ValueError(f"psf must be [C, h, w] or [h, w], not {tuple(psf.shape)}")
+        raise TypeError(f"psf must be a Tensor {_PSFS}, not {type(psf).__name__}")
+    check_real("psf", psf, _PSFS)
+    if psf.ndim not in (2, 3, 4) or psf.numel() == 0:
+        raise ValueError(f"psf must be {_PSFS}, not {tuple(psf.shape)}")
     psf = psf.detach()
     check_finite("psf", psf)
     if not looked_at(psf):

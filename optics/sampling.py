@@ -15,6 +15,9 @@ from .pupil import Pupil
 
 __all__ = ["SamplingAudit", "audit_sampling"]
 
+# Shares of the light above which they are a problem: beyond the window, and wrapped around.
+LOST, WRAPPED = 0.05, 0.01
+
 
 class SamplingAudit(NamedTuple):
     """How well a pupil is sampled at its L wavelengths; tensors ``[L]`` or ``[D, L]``.
@@ -63,15 +66,16 @@ class SamplingAudit(NamedTuple):
                     f"{at}Q = lambda s' / (D p) is {float(q.min()):.3g}, below 2: the PSF holds up "
                     f"to {float(cutoff.max()):.3g} cycles/pixel and is aliased above 0.5"
                 )
-            if float(wrap.max()) > 0.01:
+            if float(wrap.max()) > WRAPPED:
                 found.append(
                     f"{at}{100 * float(wrap.max()):.3g} % of the light falls outside of the "
-                    "central half of the PSF's period, more than 1 %: use a finer pupil"
+                    f"central half of the PSF's period, more than {100 * WRAPPED:g} %: use a finer "
+                    "pupil"
                 )
-            if float(loss.max()) > 0.05:
+            if float(loss.max()) > LOST:
                 found.append(
                     f"{at}{100 * float(loss.max()):.3g} % of the light falls outside of the "
-                    "window, more than 5 %: use a larger psf_size"
+                    f"window, more than {100 * LOST:g} %: use a larger psf_size"
                 )
         return found
 
@@ -84,7 +88,8 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
     module : nn.Module
         A :class:`optics.Pupil`, or a module that contains exactly one.
     distance : Tensor ``[D]`` or float, metres, optional
-        Of the point source in front of the pupil; the focus if not given.
+        Of the point source in front of the pupil; by default the working distances of a front end
+        that has some, otherwise the focus.
 
     Returns
     -------
@@ -111,6 +116,9 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
             f"{len(pupils)}"
         )
     pupil = pupils[0]
+    if distance is None:
+        owners = (part for part in module.modules() if getattr(part, "pupil", None) is pupil)
+        distance = next((getattr(part, "working_distances", None) for part in owners), None)
     field = pupil.field(distance=distance)
     psf = psf_from_pupil(
         field,

@@ -111,8 +111,11 @@ class Sensor(nn.Module):
     Warns
     -----
     UserWarning
-        For a straight-through converter with less than 0.3 DN of read noise.
+        For a straight-through converter with less than 0.3 DN of read noise, once a gradient is to
+        pass it: at the first such pass, and not under ``torch.compile``.
     """
+
+    _warned = False
 
     def __init__(  # noqa: PLR0913 - the terms of the standard
         self,
@@ -218,16 +221,23 @@ class Sensor(nn.Module):
         self._judge_converter()
 
     def _judge_converter(self) -> None:
-        noise = self.read_noise / self._gain
-        if self.bit_depth is None:
+        dithered = self.bit_depth is not None and self.converter == "dithered"
+        if dithered and self.read_noise == 0:
+            raise ValueError(
+                "converter='dithered' averages over the read noise, but read_noise=0 e-; give "
+                "electrons RMS above 0, or converter='straight_through'"
+            )
+
+    def _judge_gradient(self, signal: Tensor) -> None:
+        """Warn, once, of a gradient that is asked for and is wrong."""
+        if self._warned or torch.compiler.is_compiling():
             return
-        if self.converter == "dithered":
-            if noise == 0:
-                raise ValueError(
-                    "converter='dithered' averages over the read noise, but read_noise=0 e-; give "
-                    "electrons RMS above 0, or converter='straight_through'"
-                )
-        elif noise < _LEAST_NOISE:
+        if not (torch.is_grad_enabled() and signal.requires_grad):
+            return  # who evaluates reads codes, which are the same for both estimators
+        noise = self.read_noise / self._gain
+        straight = self.bit_depth is not None and self.converter == "straight_through"
+        if straight and noise < _LEAST_NOISE:
+            self._warned = True
             warnings.warn(
                 f"the read noise is {noise:.3g} DN in front of the converter; below "
                 f"{_LEAST_NOISE:g} DN the straight-through gradient is wrong by a third or more "
@@ -235,7 +245,7 @@ class Sensor(nn.Module):
                 "optics.digitise; it needs read noise above 0), a smaller gain in e-/DN, or "
                 "bit_depth=None",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=2,
             )
 
     @property
@@ -432,6 +442,7 @@ class Sensor(nn.Module):
         signal = charge * inverse
         if self.black_level > 0:
             signal = signal + self.black_level
+        self._judge_gradient(signal)
         codes = digitise(
             signal,
             self.bit_depth,

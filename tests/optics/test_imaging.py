@@ -2,8 +2,6 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import optics
 
@@ -143,69 +141,99 @@ def test_layers_share_each_point_and_equal_depths_are_one():
     )
 
 
-@settings(deadline=None, max_examples=25)
-@given(st.integers(0, 2**31), st.sampled_from(["zero", "reflect", "replicate", "circular"]))
-def test_coherent_blur_is_a_complex_convolution(seed, boundary):
-    generator = torch.Generator().manual_seed(seed)
-    field = torch.randn(2, 3, 12, 11, dtype=torch.complex128, generator=generator)
-    spread = torch.randn(3, 5, 4, dtype=torch.complex128, generator=generator)
-    result = optics.coherent_blur(field, spread, boundary=boundary)
-    expected = 0
-    for f, i in ((field.real, 1), (field.imag, 1j)):
-        for s, j in ((spread.real, 1), (spread.imag, 1j)):
-            expected = expected + i * j * optics.convolve(f, s, boundary=boundary)
-    torch.testing.assert_close(result, expected)
-    real = optics.coherent_blur(field.real, spread, boundary=boundary)
-    complex_ = optics.coherent_blur(field.real.to(torch.complex128), spread, boundary=boundary)
-    torch.testing.assert_close(real, complex_)
-
-
-def test_a_point_looks_the_same_in_coherent_and_incoherent_light():
-    pupil = _pupil([_mask()])
-    point = torch.zeros(1, 3, 41, 41)
-    point[..., 20, 20] = 1
-    coherent = optics.CoherentImaging(pupil)(point)
-    incoherent = optics.IncoherentImaging(pupil)(point)
-    share = coherent.sum((-2, -1)) / incoherent.sum((-2, -1))
-    torch.testing.assert_close(coherent, share[..., None, None] * incoherent, rtol=1e-4, atol=1e-7)
-
-
-def test_two_points_interfere():
-    """The Rayleigh dip of 26.5 % of incoherent points is a peak for coherent ones in phase."""
-    apart = 14
-    pitch = 1.22 * 550e-9 * 10e-3 / 1e-3 / apart
-    pupil = _pupil(wavelengths=(550e-9,), pixel_pitch=pitch, psf_size=151)
-    scene = torch.zeros(1, 1, 61, 61)
-    scene[0, 0, 30, 30 - apart // 2] = scene[0, 0, 30, 30 - apart // 2 + apart] = 1
-    middle = 30 - apart // 2 + apart // 2
-    row = optics.IncoherentImaging(pupil, boundary="zero")(scene)[0, 0, 30]
-    assert float(row[middle] / row.max()) == pytest.approx(0.735, abs=0.02)
-    row = optics.CoherentImaging(pupil, boundary="zero")(scene)[0, 0, 30]
-    assert float(row[middle] / row.max()) > 0.99
-    field = scene.to(torch.complex64)
-    field[0, 0, 30, 30 - apart // 2] *= -1
-    row = optics.CoherentImaging(pupil, boundary="zero")(field)[0, 0, 30]
-    assert float(row[middle] / row.max()) < 0.01
-
-
-def test_the_field_of_a_field_is_itself():
-    field = torch.randn(2, 1, 8, 8, dtype=torch.complex64)
-    assert optics.scene_field(field) is field
-    assert torch.equal(
-        optics.scene_field(torch.full((1, 1, 8, 8), 0.25)), 0.5 * torch.ones(8, 8)[None, None]
+@pytest.mark.parametrize("boundary", ["zero", "reflect", "replicate", "circular"])
+def test_each_picture_may_have_a_distance_of_its_own(boundary):
+    response = torch.tensor([[0.5, 0.3, 0.0], [0.0, 0.2, 0.6]])
+    front_end = optics.IncoherentImaging(
+        _pupil([_mask()]), spectral_response=response, boundary=boundary
     )
+    scene, distances = _scene(4, 2, 40, 37), torch.tensor([0.3, 1.0, math.inf, 0.3])
+    together = front_end(scene, distance=distances)
+    for picture, image, distance in zip(scene, together, distances, strict=True):
+        alone = front_end(picture[None], distance=distance)[0]
+        torch.testing.assert_close(image, alone, rtol=1e-4, atol=1e-6)
+    # So are the gradients, of the scenes and of the element.
+    mask = front_end.pupil.elements[0].phase
+    scene.requires_grad_()
+    found = torch.autograd.grad(front_end(scene, distance=distances).square().sum(), (scene, mask))
+    alone = [front_end(s[None], distance=d) for s, d in zip(scene, distances, strict=True)]
+    expected = torch.autograd.grad(torch.cat(alone).square().sum(), (scene, mask))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
 
 
-def test_coherent_gratings_pass_below_the_cutoff_and_not_above():
-    # |f| < D / (2 lambda f): 1 below, 0 above, unlike the incoherent one that falls off.
-    pupil = _pupil(wavelengths=(550e-9,), pixel_pitch=2e-6, psf_size=161)
-    cutoff = 1e-3 * 2e-6 / (2 * 550e-9 * 10e-3)
-    spread = pupil.amplitude_spread()[0]
-    transfer = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(spread)))[80].abs()
-    f = optics.frequencies(161).abs()
-    assert transfer[f < 0.85 * cutoff].sub(1).abs().max() < 0.1
-    assert transfer[f > 1.15 * cutoff].max() < 0.1
-    assert float(transfer[f < 0.85 * cutoff].mean()) == pytest.approx(1, abs=0.01)
+def _sources(count, seed=0):
+    return [torch.Generator().manual_seed(seed + number) for number in range(count)]
+
+
+def test_scenes_lie_evenly_at_the_working_distances():
+    distances = torch.tensor([0.3, 0.5, math.inf])
+    front_end = optics.IncoherentImaging(_pupil(psf_size=15), working_distances=distances)
+    assert front_end.draws
+    assert not optics.IncoherentImaging(_pupil()).draws
+    scene = _scene(1, 3, 16, 16).expand(300, -1, -1, -1)
+    with torch.no_grad():
+        drawn = front_end(scene, generator=_sources(300))
+        choices = torch.cat([front_end(scene[:1], distance=distance) for distance in distances])
+        apart = (drawn[:, None] - choices).abs().amax((-3, -2, -1))
+        assert (apart.amin(1) < 1e-5).all()
+        assert (apart.sort(1).values[:, 1] > 1e-3).all()
+        shares = apart.argmin(1).bincount(minlength=3) / 300
+        # Four standard deviations of a share of 300 draws.
+        assert ((shares - 1 / 3).abs() < 4 * math.sqrt(2 / 9 / 300)).all()
+        # That of a picture depends on nothing but its generator.
+        again = front_end(scene[:7], generator=_sources(7, seed=5))
+        torch.testing.assert_close(again, drawn[5:12], rtol=1e-4, atol=1e-6)
+        one = front_end(scene[:9], generator=torch.Generator().manual_seed(3))
+        same = front_end(scene[:9], generator=torch.Generator().manual_seed(3))
+        assert torch.equal(one, same)
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            torch.testing.assert_close(front_end(scene[:9]), one)
+    with pytest.raises(ValueError, match="one for each picture: 3"):
+        front_end(scene[:9], generator=_sources(3))
+
+
+def test_working_distances_are_settings_and_no_state():
+    distances = (0.3, 0.5, math.inf)
+    front_end = optics.IncoherentImaging(_pupil(), working_distances=distances)
+    given = optics.IncoherentImaging(_pupil(), working_distances=torch.tensor([0.5, 1.0]))
+    assert not any("working" in name for name in front_end.state_dict())
+    front_end.bfloat16()
+    assert front_end.working_distances.dtype == torch.float64
+    assert front_end.working_distances.tolist() == list(distances)
+    assert given.working_distances.tolist() == [0.5, 1.0]
+    assert "working_distances=(0.3, 0.5, inf) m" in repr(front_end)
+    assert "working" not in repr(optics.IncoherentImaging(_pupil()))
+
+
+def test_all_scenes_may_be_at_one_distance_for_a_while():
+    distances = torch.tensor([0.3, 0.5])
+    front_end = optics.IncoherentImaging(
+        _pupil([_mask()]), working_distances=distances, restoration=optics.Wiener(0.1)
+    )
+    scene = _scene(2, 3, 40, 40)
+    restored = front_end.combine(scene)
+    light = front_end.psf(distance=distances).sum((-2, -1)).mean()
+    torch.testing.assert_close(front_end.throughput(), light)
+    with front_end.at(0.7):
+        torch.testing.assert_close(front_end(scene), front_end(scene, distance=0.7))
+        near = front_end.psf(distance=0.7).sum((-2, -1)).mean()
+        torch.testing.assert_close(front_end.throughput(), near)
+        torch.testing.assert_close(front_end.combine(scene), restored)
+        with front_end.at(math.inf):
+            torch.testing.assert_close(front_end(scene), front_end(scene, distance=math.inf))
+        torch.testing.assert_close(front_end(scene), front_end(scene, distance=0.7))
+    # Whatever is drawn after it stays as it was.
+    here, there = _sources(2), _sources(2)
+    front_end(scene, generator=here)
+    with front_end.at(0.7):
+        front_end(scene, generator=there)
+    assert [a.get_state().tolist() for a in here] == [b.get_state().tolist() for b in there]
+    expected = optics.wiener(
+        scene, front_end.psf(distance=distances), noise_to_signal=0.1, boundary="replicate"
+    )
+    torch.testing.assert_close(restored, expected)
 
 
 @pytest.mark.parametrize("kind", ["incoherent", "coherent"])
@@ -248,7 +276,27 @@ def test_pupils_are_trained_through_the_image(kind):
             lambda: optics.IncoherentImaging(_pupil())(
                 _scene(1, 3, 40, 40), distance=torch.ones(3)
             ),
-            r"distance must be one number or a scalar tensor, not \(3,\); for several depths",
+            r"distance must be one number, or one for each of the 1 pictures, not \(3,\)",
+        ),
+        (
+            lambda: optics.IncoherentImaging(torch.ones(1, 1), working_distances=torch.ones(2)),
+            "distances need a Pupil",
+        ),
+        (
+            lambda: optics.IncoherentImaging(_pupil(), working_distances=torch.tensor([1.0, -2.0])),
+            r"working_distances must be \[D\], positive metres, not \[1.0, -2.0\]",
+        ),
+        (
+            lambda: optics.IncoherentImaging(_pupil(), working_distances=torch.tensor(1.0)),
+            r"working_distances must be \[D\], positive metres, not 1.0",
+        ),
+        (
+            lambda: optics.IncoherentImaging(_pupil()).at(0.0).__enter__(),
+            "distance must be positive, in metres, not 0.0",
+        ),
+        (
+            lambda: optics.IncoherentImaging(torch.ones(1, 1)).at(1.0).__enter__(),
+            "distances need a Pupil",
         ),
         (
             lambda: optics.CoherentImaging(_pupil())(torch.ones(1, 3, 9, 9, dtype=torch.uint8)),

@@ -193,6 +193,32 @@ def test_precision():
     torch.testing.assert_close(found, wiener(half.float(), psf, noise_to_signal=0.01))
 
 
+def test_of_several_likely_blurs_it_has_the_least_error_in_the_mean():
+    """Noise and natural scenes behind one of three lenses: numpy's least squares, line by line."""
+    generator = torch.Generator().manual_seed(5)
+    size, noise = 24, 0.05
+    psfs = torch.stack([_gaussian(9, sigma) for sigma in (0.5, 1.0, 2.5)])[:, None]
+    point = torch.zeros(1, 1, size, size, dtype=torch.float64)
+    point[..., 0, 0] = 1
+    filter_ = wiener(point, psfs, noise_to_signal=noise, boundary="circular")
+    found = torch.fft.fft2(filter_)[0, 0].numpy()
+    padded = torch.nn.functional.pad(psfs[:, 0], (0, size - 9, 0, size - 9)).roll((-4, -4), (1, 2))
+    transfers = torch.fft.fft2(padded).numpy()
+    f = np.fft.fftfreq(size)
+    prior = 2 * np.hypot(f[:, None], f)  # root of noise over signal
+    for y, x in ((0, 1), (3, 2), (11, 7), (12, 12)):
+        # min over g of the mean of |1 - g H_d|^2 + |g|^2 r f^2
+        rows = np.append(transfers[:, y, x], math.sqrt(3 * noise) * prior[y, x])
+        expected = np.linalg.lstsq(rows[:, None], np.array([1, 1, 1, 0]), rcond=None)[0][0]
+        assert found[y, x] == pytest.approx(expected, abs=1e-10)
+    same = psfs[:1].expand(4, -1, -1, -1)
+    picture = torch.rand(2, 1, size, size, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(
+        wiener(picture, same, noise_to_signal=noise),
+        wiener(picture, psfs[0], noise_to_signal=noise),
+    )
+
+
 def test_what_light_does_not_reach_stays_dark():
     picture = torch.ones(1, 1, 8, 8)
     found = wiener(picture, torch.zeros(3, 3), noise_to_signal=0.1)
@@ -208,8 +234,9 @@ def test_what_light_does_not_reach_stays_dark():
     [
         ({"picture": torch.rand(3, 8, 8)}, r"picture must be \[B, C, H, W\]"),
         ({"picture": torch.ones(1, 3, 8, 8, dtype=torch.int64)}, "picture must be real floating"),
-        ({"psf": torch.rand(2, 3, 3)}, r"psf \[C, h, w\] or \[h, w\], not"),
-        ({"psf": torch.rand(1, 3, 3, 3)}, r"psf \[C, h, w\] or \[h, w\], not"),
+        ({"psf": torch.rand(2, 3, 3)}, r"psf .*\[h, w\] or \[D, C, h, w\], not"),
+        ({"psf": torch.rand(5, 2, 3, 3)}, r"psf .*\[h, w\] or \[D, C, h, w\], not"),
+        ({"psf": torch.rand(0, 3, 3, 3)}, r"not \(1, 3, 8, 8\) and \(0, 3, 3, 3\)"),
         ({"psf": torch.rand(9, 3), "boundary": "circular"}, "no larger than the picture"),
         ({"boundary": "mirror"}, "boundary must be one of"),
         ({"noise_to_signal": -0.1}, "noise_to_signal must be 0 or more"),
@@ -294,7 +321,7 @@ def test_a_device_is_restored_as_it_was_designed():
     [
         (np.full((3, 3), 1 / 9), TypeError, "psf must be a Tensor .*, not ndarray"),
         (torch.ones(3, 3, dtype=torch.int64), ValueError, "psf must be real"),
-        (torch.ones(1, 3, 3, 3), ValueError, r"psf must be .*, not \(1, 3, 3, 3\)"),
+        (torch.ones(1, 1, 3, 3, 3), ValueError, r"psf must be .*, not \(1, 1, 3, 3, 3\)"),
         (torch.full((3, 3), math.nan), ValueError, "psf must be finite"),
         (-torch.ones(3, 3) / 9, ValueError, "a PSF is not negative .* the least value is -0.11"),
         (torch.zeros(3, 3, 3), ValueError, "the least sum 0: optics.measured_psf makes one"),

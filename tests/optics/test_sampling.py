@@ -151,3 +151,23 @@ def test_any_module_with_one_pupil_and_no_other():
         audit_sampling(IncoherentImaging(torch.ones(1, 3, 3) / 9))
     with pytest.raises(ValueError, match="Sequential contains 2"):
         audit_sampling(nn.Sequential(make_pupil(), make_pupil()))
+
+
+def test_a_camera_is_audited_at_its_working_distances():
+    pupil = Pupil(
+        [],
+        wavelengths=(550e-9,),
+        focal_length=20e-3,
+        pixel_pitch=2e-6,
+        psf_size=15,
+        size=64,
+        spacing=40e-6,
+    )
+    distances = torch.tensor([0.2, 1.0, torch.inf], dtype=torch.float64)
+    camera = IncoherentImaging(pupil, working_distances=distances)
+    expected = audit_sampling(pupil, distance=distances)
+    for module in (camera, torch.nn.Sequential(camera)):
+        found = audit_sampling(module)
+        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert audit_sampling(pupil).window_loss.shape == (1,)
+    assert expected.window_loss.shape == (3, 1)

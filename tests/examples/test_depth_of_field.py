@@ -1,0 +1,38 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "depth_of_field.py"
+
+
+@pytest.fixture(scope="module")
+def example():
+    spec = importlib.util.spec_from_file_location("depth_of_field", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_small_stop_has_the_depth_and_a_large_one_the_light(example, tmp_path):
+    options = example.Options(
+        working_distances=(0.3, 0.5, 1.5),
+        photons=2000,
+        pictures=16,
+        epochs=1,
+        points=5,
+        output=tmp_path,
+    )
+    systems = example.cameras(options)
+    photons = {name: system.sensor.photons for name, system in systems.items()}
+    assert photons["lens, f/16"] == photons["lens, f/8"] / 4
+    results = example.main(options)
+    assert results.keys() == systems.keys()
+    middle = len(results["lens, f/8"]) // 2
+    wide, small = results["lens, f/8"], results["lens, f/16"]
+    for curve in (wide, small):
+        assert curve[middle] > max(curve[0], curve[-1])
+    assert min(small) > min(wide) + 1
+    with Image.open(tmp_path / "depth_of_field.png") as figure:
+        assert figure.size[0] > 1000

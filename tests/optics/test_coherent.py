@@ -1,0 +1,91 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import optics
+
+
+def _pupil(elements=(), **options):
+    grid = {} if elements else {"size": 64, "spacing": 1e-3 / 63}
+    given = {
+        "wavelengths": (450e-9, 550e-9, 650e-9),
+        "focal_length": 10e-3,
+        "pixel_pitch": 2e-6,
+        "psf_size": 31,
+    }
+    return optics.Pupil(elements, **(grid | given | options))
+
+
+def _mask(**options):
+    phase = 2 * torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+    return optics.PhaseMask(torch.nn.Parameter(phase), spacing=1e-3 / 63, **options)
+
+
+def _scene(*shape, seed=1):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**31), st.sampled_from(["zero", "reflect", "replicate", "circular"]))
+def test_coherent_blur_is_a_complex_convolution(seed, boundary):
+    generator = torch.Generator().manual_seed(seed)
+    field = torch.randn(2, 3, 12, 11, dtype=torch.complex128, generator=generator)
+    spread = torch.randn(3, 5, 4, dtype=torch.complex128, generator=generator)
+    result = optics.coherent_blur(field, spread, boundary=boundary)
+    expected = 0
+    for f, i in ((field.real, 1), (field.imag, 1j)):
+        for s, j in ((spread.real, 1), (spread.imag, 1j)):
+            expected = expected + i * j * optics.convolve(f, s, boundary=boundary)
+    torch.testing.assert_close(result, expected)
+    real = optics.coherent_blur(field.real, spread, boundary=boundary)
+    complex_ = optics.coherent_blur(field.real.to(torch.complex128), spread, boundary=boundary)
+    torch.testing.assert_close(real, complex_)
+
+
+def test_a_point_looks_the_same_in_coherent_and_incoherent_light():
+    pupil = _pupil([_mask()])
+    point = torch.zeros(1, 3, 41, 41)
+    point[..., 20, 20] = 1
+    coherent = optics.CoherentImaging(pupil)(point)
+    incoherent = optics.IncoherentImaging(pupil)(point)
+    share = coherent.sum((-2, -1)) / incoherent.sum((-2, -1))
+    torch.testing.assert_close(coherent, share[..., None, None] * incoherent, rtol=1e-4, atol=1e-7)
+
+
+def test_two_points_interfere():
+    """The Rayleigh dip of 26.5 % of incoherent points is a peak for coherent ones in phase."""
+    apart = 14
+    pitch = 1.22 * 550e-9 * 10e-3 / 1e-3 / apart
+    pupil = _pupil(wavelengths=(550e-9,), pixel_pitch=pitch, psf_size=151)
+    scene = torch.zeros(1, 1, 61, 61)
+    scene[0, 0, 30, 30 - apart // 2] = scene[0, 0, 30, 30 - apart // 2 + apart] = 1
+    middle = 30 - apart // 2 + apart // 2
+    row = optics.IncoherentImaging(pupil, boundary="zero")(scene)[0, 0, 30]
+    assert float(row[middle] / row.max()) == pytest.approx(0.735, abs=0.02)
+    row = optics.CoherentImaging(pupil, boundary="zero")(scene)[0, 0, 30]
+    assert float(row[middle] / row.max()) > 0.99
+    field = scene.to(torch.complex64)
+    field[0, 0, 30, 30 - apart // 2] *= -1
+    row = optics.CoherentImaging(pupil, boundary="zero")(field)[0, 0, 30]
+    assert float(row[middle] / row.max()) < 0.01
+
+
+def test_the_field_of_a_field_is_itself():
+    field = torch.randn(2, 1, 8, 8, dtype=torch.complex64)
+    assert optics.scene_field(field) is field
+    assert torch.equal(
+        optics.scene_field(torch.full((1, 1, 8, 8), 0.25)), 0.5 * torch.ones(8, 8)[None, None]
+    )
+
+
+def test_coherent_gratings_pass_below_the_cutoff_and_not_above():
+    # |f| < D / (2 lambda f): 1 below, 0 above, unlike the incoherent one that falls off.
+    pupil = _pupil(wavelengths=(550e-9,), pixel_pitch=2e-6, psf_size=161)
+    cutoff = 1e-3 * 2e-6 / (2 * 550e-9 * 10e-3)
+    spread = pupil.amplitude_spread()[0]
+    transfer = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(spread)))[80].abs()
+    f = optics.frequencies(161).abs()
+    assert transfer[f < 0.85 * cutoff].sub(1).abs().max() < 0.1
+    assert transfer[f > 1.15 * cutoff].max() < 0.1
+    assert float(transfer[f < 0.85 * cutoff].mean()) == pytest.approx(1, abs=0.01)
