@@ -118,22 +118,8 @@ def settings(
 
 
 # %%
-# Bytes are counted with their headers, and fidelity after rounding to 8 bits.
-def measure(codec: compress.Codec, data: classify.LesionDataset, device: str) -> tuple[float, ...]:
-    """Mean bits per pixel of the files and mean PSNR of what they decode to, dB."""
-    codec.eval().to(device)
-    bits, quality = [], []
-    for index in torch.arange(len(data)).split(32):
-        scenes, _ = as_scenes(data.gather(index), torch.device(device))
-        files = codec.compress(scenes)
-        decoded = (255 * codec.decompress(files).to(scenes)).round() / 255  # 8 bits, like the rest
-        bits += [8 * len(file) / scenes[0, 0].numel() for file in files]
-        quality += compress.psnr(decoded, scenes).tolist()
-    return sum(bits) / len(bits), sum(quality) / len(quality)
-
-
-# %%
-# All curves, and how they differ in rate at equal PSNR.
+# All curves, and how they differ in rate at equal PSNR. Bytes are counted with their headers, and
+# fidelity after rounding to 8 bits.
 def main(options: Options) -> dict[str, compress.RateCurve]:
     """Train, measure, compare; return the curve of each family."""
     source = data_config(options.data, image_size=options.image_size)
@@ -142,12 +128,12 @@ def main(options: Options) -> dict[str, compress.RateCurve]:
         source = source.model_copy(update={name: options.limit or 800})
     train, validation, test = classify.split(build_data(source, progress=True), seed=options.seed)
     torch.manual_seed(options.seed)  # of the initial weights; all else has seeds of its own
+    pictures, _ = as_scenes(test.gather(torch.arange(len(test))), torch.device(options.device))
     curves = {}
     for family in dict.fromkeys((*options.families, "JPEG")):
         codecs = settings(family, options, train, validation)
-        points = [measure(codec, test, options.device) for codec in codecs]
-        rate, quality = zip(*sorted(set(points)), strict=True)
-        curves[family] = compress.RateCurve(family, rate, quality)
+        ready = (codec.eval().to(options.device) for codec in codecs)
+        curves[family] = compress.rate_curve(family, ready, pictures)
     print(f"\nTest set, {len(test)} pictures; rate of the files at equal PSNR")
     differences = {}
     for family, curve in curves.items():

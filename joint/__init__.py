@@ -4,21 +4,22 @@ Files: ``system`` the graph, ``planes`` the planes between its stages · ``objec
 trained for, ``training`` how · ``train`` the one loop, ``feed`` its pictures, ``parallel`` its
 processes, ``run`` its state, ``history`` its records, ``listen`` who is told of each epoch ·
 ``two_stage`` a kernel first, then the element · ``augment`` random views, ``view`` their arithmetic
-· ``evaluate`` labels, bits and fidelity · ``explain`` maps of why · ``analysis`` contrast, and
-whether it decides · ``study`` many runs, what they show · ``folder`` a run as a folder,
-``checkpoint`` files that are whole or absent, ``lock`` one writer, ``stop`` ends between steps,
-``environment`` where it ran · ``config`` a run as data, ``settings`` what its parts share,
-``codecs`` and ``front_ends`` codecs and camera elements by their kind · ``build`` from data to
-objects · ``picture`` single pictures as files · ``figure`` figures of a run, ``panel`` their parts,
+· ``evaluate`` labels, bits and fidelity, ``point`` at which, ``view_average`` of several views,
+``kinds`` what is given · ``explain`` maps of why · ``analysis`` contrast, and whether it decides ·
+``study`` many runs, what they show · ``folder`` a run as a folder, ``checkpoint`` files that are
+whole or absent, ``lock`` one writer, ``stop`` ends between steps, ``environment`` where it ran ·
+``config`` a run as data, ``settings`` what its parts share, ``scenes``, ``codecs`` and
+``front_ends`` data sets, codecs and camera elements by their kind · ``build`` from data to objects
+· ``picture`` single pictures as files · ``figure`` figures of a run, ``panel`` their parts,
 ``look`` their colours · ``report`` runs as a page · ``cli`` the command line, ``options`` what it
-takes · ``neighbours`` a guard of the four names.
+takes, ``judge`` a run judged again · ``neighbours`` a guard of the four names.
 """
 
 # First of all: before anything of a neighbour is used.
 from . import neighbours as _neighbours  # noqa: F401  # isort: skip
 
 from .augment import Augmentation, augment, augmentation
-from .build import build_data, build_split, build_system, load_codec, load_fitted, load_run
+from .build import build_split, build_system, load_codec, load_fitted, load_run
 from .checkpoint import (
     CheckpointDamaged,
     CheckpointError,
@@ -40,19 +41,11 @@ from .codecs import (
     build_codec,
 )
 from .config import (
-    ClassFolders,
     ClassifierConfig,
-    ConfigError,
-    HAM10000Config,
-    ISICConfig,
-    MedMNISTConfig,
-    PhantomConfig,
     RunConfig,
-    SceneFileConfig,
     SensorConfig,
     SplitConfig,
     SystemConfig,
-    data_config,
     load_config,
     save_config,
 )
@@ -63,8 +56,6 @@ from .explain import (
     ActivationMap,
     Attribution,
     OcclusionMap,
-    ViewAverage,
-    average_views,
     grad_cam,
     integrated_gradients,
     occlusion,
@@ -88,13 +79,26 @@ from .lock import RunLocked
 from .objective import Losses, Objective
 from .parallel import ProcessLost, launched
 from .picture import CompressedFile, compress_file, decompress_file
+from .point import OperatingPoint
 from .run import TrainingDiverged
-from .settings import NoneConfig
+from .scenes import (
+    ClassFolders,
+    HAM10000Config,
+    ImageTableConfig,
+    ISICConfig,
+    MedMNISTConfig,
+    PhantomConfig,
+    SceneFileConfig,
+    build_data,
+    data_config,
+)
+from .settings import ConfigError, NoneConfig
 from .stop import StopRequest, graceful_stop
 from .system import STAGES, ImagingSystem, SystemOutput
 from .train import fit
 from .training import Training
 from .two_stage import FittedPSF, TwoStage, fit_psf, two_stage
+from .view_average import ViewAverage, average_views
 
 __all__ = [
     "STAGES",
@@ -120,6 +124,7 @@ __all__ = [
     "History",
     "HyperpriorConfig",
     "ISICConfig",
+    "ImageTableConfig",
     "ImagingSystem",
     "JPEG2000Config",
     "JPEGConfig",
@@ -131,6 +136,7 @@ __all__ = [
     "NoneConfig",
     "Objective",
     "OcclusionMap",
+    "OperatingPoint",
     "PNGConfig",
     "PhantomConfig",
     "Predictions",

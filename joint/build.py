@@ -13,22 +13,10 @@ import optics
 
 from .checkpoint import CheckpointError, load_checkpoint, load_weights
 from .codecs import build_codec
-from .config import (
-    ClassFolders,
-    ClassifierConfig,
-    DataConfig,
-    HAM10000Config,
-    ISICConfig,
-    MedMNISTConfig,
-    PhantomConfig,
-    RunConfig,
-    SceneFileConfig,
-    SensorConfig,
-    SystemConfig,
-    load_config,
-)
+from .config import ClassifierConfig, RunConfig, SensorConfig, SystemConfig, load_config
 from .folder import BEST_FILE, CHECKPOINT_FILE
 from .front_ends import build_front_end
+from .scenes import DataConfig, build_data
 from .system import ImagingSystem
 from .training import Training
 
@@ -43,62 +31,6 @@ __all__ = [
     "load_run",
     "load_trained",
 ]
-
-
-def build_data(config: DataConfig, *, progress: bool = False) -> classify.LesionDataset:
-    """Load the scenes of a ``config``; with ``progress``, show a bar."""
-    match config:
-        case PhantomConfig():
-            return classify.LesionPhantom(
-                config.count,
-                config.image_size,
-                seed=config.seed,
-                difficulty=config.difficulty,
-                contrast=config.contrast,
-                balance=config.balance,
-                skin=config.skin,
-                blur=config.blur,
-                wavelengths=config.wavelengths,
-                bit_depth=config.bit_depth,
-                encoding=config.encoding,
-                progress=progress,
-            )
-        case HAM10000Config():
-            return classify.HAM10000(
-                config.root,
-                image_size=config.image_size,
-                geometry=config.geometry,
-                duplicates=config.duplicates,
-                limit=config.limit,
-                progress=progress,
-            )
-        case ISICConfig():
-            return classify.ISIC(
-                config.root,
-                image_size=config.image_size,
-                geometry=config.geometry,
-                truth=config.truth,
-                metadata=config.metadata,
-                limit=config.limit,
-                progress=progress,
-            )
-        case ClassFolders():
-            return classify.ImageFolder(
-                config.root,
-                image_size=config.image_size,
-                geometry=config.geometry,
-                groups=config.groups,
-                bit_depth=config.bit_depth,
-                white_level=config.white_level,
-                encoding=config.encoding,
-                progress=progress,
-            )
-        case MedMNISTConfig():
-            return classify.MedMNIST(
-                config.path, part="all", image_size=config.image_size, encoding=config.encoding
-            )
-        case SceneFileConfig():
-            return classify.SceneFile(config.path)
 
 
 def as_begun(

@@ -36,6 +36,7 @@ __all__ = [
 
 _HEAD, _CHECKSUM = "lens2label", "crc32"
 _FORMAT = 1
+_CONFIG = "config.json"  # of a run folder, see joint.folder
 _LEFTOVER = re.compile(r"\..+\.\d+-[0-9a-f]{8}")  # see write_atomically
 _PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")  # of pickle
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
@@ -298,11 +299,27 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, source: st
         shown = "; ".join(differences[:5])
         more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
         raise CheckpointError(
-            f"{source} holds another architecture than this system: {shown}{more}. Build the "
-            "system from the configuration saved beside the checkpoint"
+            f"{source} holds another architecture than this system: {shown}{more}. "
+            f"{_what_fits(source)}"
         )
     with torch.no_grad():
         module.load_state_dict(dict(tensors))
+
+
+def _what_fits(source: str) -> str:
+    """How the system that a file is of is come by."""
+    path = Path(source)
+    if not path.is_file():
+        return "Both must be built alike"
+    if (path.parent / _CONFIG).is_file():
+        return (
+            f"joint.load_run({str(path.parent)!r}) builds the one that it is of, by the {_CONFIG} "
+            "beside it"
+        )
+    return (
+        f"There is no {_CONFIG} beside it that says how the one that it is of was built: build it "
+        "as for joint.fit, then joint.load_fitted(system, directory)"
+    )
 
 
 def _differences(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Iterator[str]:

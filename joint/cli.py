@@ -1,4 +1,7 @@
-"""The command line: what each command does. Its options are in :mod:`joint.options`."""
+"""The command line: what each command does.
+
+Its options are in :mod:`joint.options`; those about pictures in :mod:`joint.picture_command`.
+"""
 
 import difflib
 import json
@@ -10,19 +13,17 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 import tyro
 
-from classify import LesionDataset, Split, TauChoice, audit, choose_tau, log_prior
-from classify.judged import check_metric
+from classify import Split, audit
 
-from .build import as_begun, build_data, build_split, load_codec, load_run
+from .build import as_begun, build_split
 from .checkpoint import CheckpointError
 from .complete import built, complete_run, earlier, trained_stages
-from .config import ConfigError, RunConfig, data_config, load_config
-from .evaluate import Evaluation, evaluate, usable_device
+from .config import RunConfig, load_config
+from .evaluate import usable_device
 from .folder import (
     BEST_FILE,
     CHECKPOINT_FILE,
@@ -34,23 +35,24 @@ from .folder import (
     list_runs,
     read_result,
 )
+from .judge import judge_run, summary
 from .listen import EpochListener, retell, tensorboard_writer
 from .options import (
     RESAMPLES,
-    AuditOptions,
     Choice,
-    CompressOptions,
-    DecompressOptions,
-    EvaluateOptions,
     ReportOptions,
     RunsOptions,
     TrainOptions,
+    read_audit_options,
+    read_evaluate_options,
     read_train_options,
 )
 from .parallel import is_loss, launched, rank
-from .picture import compress_file, decompress_file
+from .picture_command import CompressOptions, DecompressOptions, compress, decompress
 from .preflight import check_run
 from .run import TrainingDiverged
+from .scenes import build_data
+from .settings import ConfigError
 from .stop import StopRequest, graceful_stop
 
 __all__ = ["main"]
@@ -112,8 +114,8 @@ commands:
   runs       list run folders and how far they have come
   study      train and judge many designs; lens2label study --help lists its commands
   audit      look for duplicates and leaks in a data set and its split
-  compress   code a picture with the codec of a run
-  decompress decode such a file
+  compress   code pictures with the codec of a run
+  decompress decode such files
 
 examples:
   lens2label train --output runs/edge --front-end fourier --data ham10000.zip
@@ -124,7 +126,7 @@ examples:
 exit status:
   0    done; or stopped by SIGTERM or Ctrl-C after saving, with a word on how to go on
   {_MISTAKE}    a mistake: a missing file, options that contradict, a folder in use, a full disk
-  1    of audit: something is in more than one part
+  1    of audit: something is in more than one part; of compress: a file could not be used
   {_UNKNOWN}    an unknown command or option, or a value out of range
   {_DIVERGED}    training diverged
   {_INTERRUPTED}  interrupted at once by a second Ctrl-C
@@ -200,7 +202,7 @@ def _show_result(options: TrainOptions, folder: Path) -> int:
         print(json.dumps({"state": "done", "folder": str(folder), **result}, indent=2))
     elif not options.quiet:
         numbers = result["test"].items()
-        print(_summary({name: value for name, value in numbers if isinstance(value, float)}))
+        print(summary({name: value for name, value in numbers if isinstance(value, float)}))
     return 0
 
 
@@ -270,63 +272,18 @@ def _check_run(folder: Path) -> None:
 
 
 def _evaluate(arguments: Sequence[str]) -> int:
-    options = tyro.cli(EvaluateOptions, args=arguments, prog="lens2label evaluate")
+    options = read_evaluate_options(arguments)
     _check_run(options.run)
-    config, system, parts = load_run(options.run)
-    dataset = getattr(parts, options.part)
-    if options.data is not None:
-        dataset = build_data(data_config(options.data, image_size=dataset.image_size[0]))
-        if dataset.classes != parts.train.classes:
-            raise ConfigError(
-                f"{options.data} has the classes {', '.join(dataset.classes)}, but the run was "
-                f"trained on {', '.join(parts.train.classes)}"
-            )
-    system.to(usable_device(options.device))
-
-    def judge(scenes: LesionDataset, **more: Any) -> Evaluation:  # noqa: ANN401
-        return evaluate(
-            system,
-            scenes,
-            objective=config.objective,
-            batch_size=options.batch_size,
-            views=options.views,
-            **more,
-        )
-
-    choice = None if options.adjust is None else _choose_tau(options, parts, judge)
-    result = judge(dataset, count_bytes=options.count_bytes, resamples=options.resamples)
-    printed, found = result.to_dict(), [result]
-    if choice is not None:
-        offset = -choice.tau * log_prior(parts.train.counts)
-        found.append(result.adjusted(offset, resamples=options.resamples))
-        printed |= {"choice": choice.to_dict(), "adjusted": found[-1].to_dict()["report"]}
+    found = []
+    for judged in judge_run(
+        options, lambda size: read_evaluate_options(arguments, image_size=size)
+    ):
+        found.append(judged.to_dict())
+        if not options.json:
+            print(judged)
     if options.json:
-        print(json.dumps(printed, indent=2))
-        return 0
-    for heading, evaluation in zip((None, choice), found, strict=False):
-        if heading is not None:
-            print(f"\nadjusted: {heading}")
-        if evaluation.report is not None:
-            print(evaluation.report)
-    print(_summary(result.scalars()))
+        print(json.dumps(found if len(found) > 1 else found[0], indent=2))
     return 0
-
-
-def _choose_tau(
-    options: EvaluateOptions, parts: Split, judge: Callable[[LesionDataset], Evaluation]
-) -> TauChoice:
-    """The adjustment that is best on the validation part by the metric that was asked for."""
-    metric = str(options.adjust)
-    check_metric(metric)  # before the pass
-    if options.part == "validation" and options.data is None:
-        raise ConfigError("--adjust is chosen on the validation part: judge it on another one")
-    if parts.validation is None:
-        raise ConfigError("--adjust needs a validation part, and the split of this run has none")
-    seen = judge(parts.validation)
-    if seen.logits is None:
-        raise ConfigError("--adjust needs a classifier, and the system of this run has none")
-    prior = log_prior(parts.train.counts)
-    return choose_tau(seen.logits, seen.labels, log_prior=prior, metric=metric)
 
 
 def _report(arguments: Sequence[str]) -> int:
@@ -363,25 +320,13 @@ def _study(arguments: Sequence[str]) -> int:
 def _compress(arguments: Sequence[str]) -> int:
     options = tyro.cli(CompressOptions, args=arguments, prog="lens2label compress")
     _check_run(options.codec)
-    codec, encoding = load_codec(options.codec), load_config(options.codec).system.encoding
-    done = compress_file(
-        options.source, options.target, codec, quality=options.quality, encoding=encoding
-    )
-    print(done.json() if options.json else done)
-    return 0
+    return compress(options)
 
 
 def _decompress(arguments: Sequence[str]) -> int:
     options = tyro.cli(DecompressOptions, args=arguments, prog="lens2label decompress")
     _check_run(options.codec)
-    codec, encoding = load_codec(options.codec), load_config(options.codec).system.encoding
-    height, width = decompress_file(options.source, options.target, codec, encoding=encoding)
-    if options.json:
-        done = {"path": str(options.target), "height": height, "width": width}
-        print(json.dumps(done, indent=2))
-    else:
-        print(f"{options.target}: {height}x{width} pixels")
-    return 0
+    return decompress(options)
 
 
 def _runs(arguments: Sequence[str]) -> int:
@@ -417,10 +362,8 @@ def _line(run: RunSummary, width: int) -> str:
 
 
 def _audit(arguments: Sequence[str]) -> int:
-    options = tyro.cli(AuditOptions, args=arguments, prog="lens2label audit")
-    config = RunConfig(
-        data=data_config(options.data, image_size=options.image_size), split=options.split
-    )
+    options = read_audit_options(arguments)
+    config = RunConfig(data=options.scenes.data, split=options.split)
     dataset = build_data(config.data, progress=not options.json)
     found = audit(
         dataset,
@@ -442,11 +385,6 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "compress": _compress,
     "decompress": _decompress,
 }
-
-
-def _summary(scalars: Mapping[str, float | None]) -> str:
-    lines = [f"{name:<18} {value:.4f}" for name, value in scalars.items() if value is not None]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ import hashlib
 import json
 import math
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -24,7 +23,18 @@ from .codecs import CodecConfig, FactorizedConfig
 from .folder import BEST_FILE, CHECKPOINT_FILE
 from .front_ends import FrontEndConfig, KernelConfig, LensConfig
 from .objective import Objective
-from .settings import NoneConfig, Settings, added
+from .scenes import (
+    ClassFolders,
+    DataConfig,
+    HAM10000Config,
+    ImageTableConfig,
+    ISICConfig,
+    MedMNISTConfig,
+    PhantomConfig,
+    SceneFileConfig,
+    data_config,
+)
+from .settings import ConfigError, NoneConfig, Settings
 from .system import Encoding
 from .training import Training
 
@@ -35,6 +45,7 @@ __all__ = [
     "DataConfig",
     "HAM10000Config",
     "ISICConfig",
+    "ImageTableConfig",
     "MedMNISTConfig",
     "PhantomConfig",
     "RunConfig",
@@ -51,125 +62,7 @@ __all__ = [
 CONFIG_FILE = "config.json"
 
 
-class ConfigError(ValueError):
-    """A configuration that cannot be read; the message names the place and the remedy."""
-
-
-# --------------------------------------------------------------------------------------- scenes
-
-
-class PhantomConfig(Settings):
-    """The embedded procedural lesions."""
-
-    kind: Literal["phantom"] = "phantom"
-    count: int = Field(default=1600, ge=1)
-    """Pictures."""
-    image_size: int = Field(default=64, ge=16, le=512)
-    """Pixels along a side."""
-    difficulty: float = Field(default=0.5, ge=0, le=1)
-    """How often a class shows the structures of another."""
-    contrast: float = Field(default=1.0, ge=0, le=2)
-    """Scale of the lesion's difference to the skin."""
-    balance: float = Field(default=0.5, ge=0, le=1)
-    """Class shares are those of HAM10000 to this power: 1 is its imbalance, 0 none."""
-    skin: Literal["light", "medium", "dark"] | tuple[float, float] = "light"
-    """Healthy skin: a name, or a range of its melanosome fraction within 0 to 0.5."""
-    blur: float = Field(default=0.0, ge=0, le=1e-3)
-    """Standard deviation of a Gaussian blur on the skin, in metres."""
-    wavelengths: tuple[float, ...] | None = None
-    """Bands of a spectral camera in metres; red, green and blue by default."""
-    bit_depth: Literal[8, 16] = added(8)
-    """Of the codes; 8 bits err as much as the shot noise of 150 000 photons."""
-    encoding: Encoding = added("srgb")
-    """Codes by the curve of sRGB, or linear: proportional to light."""
-    seed: int = Field(default=0, ge=0)
-    """Source of the pictures."""
-
-
-class HAM10000Config(Settings):
-    """HAM10000 as downloaded: a folder or a zip."""
-
-    kind: Literal["ham10000"] = "ham10000"
-    root: Path
-    """The folder or zip."""
-    image_size: int = Field(default=128, ge=8, le=1024)
-    """Pixels along a side."""
-    geometry: Literal["crop", "squeeze"] = "crop"
-    """Central square with isotropic pixels, or the whole frame squeezed to a square."""
-    duplicates: Path | None = None
-    """CSV of picture pairs that show one lesion under two names."""
-    limit: int | None = Field(default=None, ge=1)
-    """Use only this many pictures, in the class shares of the whole."""
-
-
-class ISICConfig(Settings):
-    """A part of the ISIC 2018 or 2019 challenge as downloaded: a folder or a zip."""
-
-    kind: Literal["isic"] = "isic"
-    root: Path
-    """The folder or zip."""
-    image_size: int = Field(default=128, ge=8, le=1024)
-    """Pixels along a side."""
-    geometry: Literal["crop", "squeeze"] = "crop"
-    """Central square with isotropic pixels, or the whole frame squeezed to a square."""
-    truth: Path | None = None
-    """The ground truth, where root has several."""
-    metadata: Path | None = None
-    """The table of metadata, where root has several."""
-    limit: int | None = Field(default=None, ge=1)
-    """Use only this many pictures, in the class shares of the whole."""
-
-
-class ClassFolders(Settings):
-    """A folder for each class."""
-
-    kind: Literal["folders"] = "folders"
-    root: Path
-    """Folder of the class folders."""
-    image_size: int = Field(default=128, ge=8, le=1024)
-    """Pixels along a side."""
-    geometry: Literal["crop", "squeeze"] = "crop"
-    """Central square with isotropic pixels, or the whole frame squeezed to a square."""
-    groups: Path | None = added(None)
-    """Table that says which pictures belong together, of one lesion or patient: a CSV of the
-    columns image and group (or patient_id, or lesion_id); without, each is one of its own."""
-    bit_depth: Literal[8, 16] | None = added(None)
-    """16 keeps all bits of files that have as many; 8 reduces them, and so does the default, with a
-    warning."""
-    white_level: int = added(65535, ge=1, le=65535)
-    """Code of pictures of 16 bits that is white, such as 4095 for those of a camera of 12 bits."""
-    encoding: Encoding | None = added(None)
-    """What the codes are: srgb, or linear, proportional to light; by default sRGB for 8 bits, and
-    for 16, or with a white level, what the system takes them for."""
-
-
-class MedMNISTConfig(Settings):
-    """A MedMNIST file."""
-
-    kind: Literal["medmnist"] = "medmnist"
-    path: Path
-    """The .npz file."""
-    image_size: int | None = Field(default=None, ge=8, le=1024)
-    """Pixels along a side; the file's own by default."""
-    encoding: Encoding | None = added(None)
-    """What the codes are: srgb, or linear, proportional to light; by default sRGB for colour
-    pictures, and for grey ones what the system takes them for."""
-
-
-class SceneFileConfig(Settings):
-    """Scenes of any size, depth and number of channels in one file of arrays."""
-
-    kind: Literal["file"] = "file"
-    path: Path
-    """The .npz file, see classify.SceneFile."""
-    image_size: ClassVar[None] = None
-    """As they are in the file."""
-
-
-DataConfig = Annotated[
-    PhantomConfig | HAM10000Config | ISICConfig | ClassFolders | MedMNISTConfig | SceneFileConfig,
-    Field(discriminator="kind"),
-]
+# ---------------------------------------------------------------------------------------- split
 
 
 class SplitConfig(Settings):
@@ -333,61 +226,6 @@ class RunConfig(Settings):
     def digest(self) -> str:
         """First 12 hexadecimal digits of the SHA-256 of :meth:`canonical`."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:12]
-
-
-def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
-    """Configuration of the scenes at ``source``, by what lies there.
-
-    ``phantom`` is the embedded default; an ``.npz`` file is one of scenes if it has ``images``,
-    and otherwise MedMNIST; a folder that holds nothing but folders without a HAM10000 name is class
-    folders; a folder with a ground truth of the ISIC challenges is ISIC; any other folder or zip is
-    HAM10000, with a list of cross-lesion duplicates where one lies beside it.
-
-    Parameters
-    ----------
-    source : path or str
-    image_size : int, pixels
-        Side of the scenes, where it is free.
-
-    Returns
-    -------
-    DataConfig
-
-    Raises
-    ------
-    ConfigError
-        When nothing is there.
-    """
-    if str(source) == "phantom":
-        return PhantomConfig(image_size=image_size)
-    path = Path(source)
-    if not path.exists():
-        raise ConfigError(f"there is nothing at {path}; give a folder, a zip, or 'phantom'")
-    if path.suffix == ".npz":
-        return SceneFileConfig(path=path) if _holds_scenes(path) else MedMNISTConfig(path=path)
-    if path.is_dir():
-        entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-        if any("groundtruth" in entry.name.lower() for entry in entries):
-            return ISICConfig(root=path, image_size=image_size)
-        named = any("ham10000" in entry.name.lower() for entry in entries)
-        if entries and not named and all(entry.is_dir() for entry in entries):
-            return ClassFolders(root=path, image_size=image_size)
-    folder = path if path.is_dir() else path.parent
-    duplicates = folder / "cross_lesion_duplicates.csv"
-    return HAM10000Config(
-        root=path,
-        image_size=image_size,
-        duplicates=duplicates if duplicates.is_file() else None,
-    )
-
-
-def _holds_scenes(path: Path) -> bool:
-    """Whether an ``.npz`` is one of scenes; what is no file of arrays at all, its loader says."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return "images.npy" in archive.namelist()
-    except (OSError, zipfile.BadZipFile):
-        return False
 
 
 def load_config(path: Path | str) -> RunConfig:

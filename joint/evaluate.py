@@ -1,7 +1,6 @@
 """Measure a system on labelled scenes: labels, bits and fidelity in one pass."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,14 +9,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from classify import LesionDataset, Report, report
-from compress import LearnedCodec, psnr, ssim
+from compress import psnr, ssim
 from compress.metrics import SSIM_WINDOW
 
-from .explain import Views, average_views
 from .feed import Feed, generators
+from .kinds import check_kinds
 from .objective import Objective
 from .parallel import gathered, rank, world_size
+from .point import AS_BUILT, OperatingPoint, operating
 from .system import ImagingSystem, SystemOutput, evaluating
+from .view_average import Views, average_views
 
 __all__ = ["Evaluation", "device_of", "evaluate", "usable_device"]
 
@@ -46,17 +47,51 @@ class Evaluation:
     """Mean SSIM of the reconstruction against the codec's input; None below 11x11 pixels."""
     throughput: float | None
     """Fraction of the scene's light that reaches the sensor."""
-    logits: np.ndarray | None
+    logits: np.ndarray | None = field(repr=False)
     """Class scores ``[N, K]``, for paired tests."""
-    labels: np.ndarray
+    labels: np.ndarray = field(repr=False)
     """True classes ``[N]``."""
-    identifiers: tuple[str, ...]
+    identifiers: tuple[str, ...] = field(repr=False)
     """Names of the pictures, in the order of ``logits`` and ``labels``."""
-    groups: tuple[str, ...]
+    groups: tuple[str, ...] = field(repr=False)
     """Their lesions, likewise: what :func:`classify.bootstrap_difference` resamples."""
     psnr_scene: float | None = None
     """Mean PSNR of the picture that leaves the system against the scene, dB; None where their sizes
     or channels differ."""
+    point: OperatingPoint = AS_BUILT
+    """Light, quality and distance that were asked for."""
+
+    def __str__(self) -> str:
+        at = f", {self.point}" if self.point.asked() else ""
+        terms = [f"{name} {mean:.4g}" for name, mean in self.losses.items() if name != "total"]
+        lines = [
+            f"{self.count} pictures{at}",
+            f"{'loss':<18} {self.losses['total']:.4g}"
+            + (f" (before weights: {', '.join(terms)})" if terms else ""),
+        ]
+        if self.report is not None:
+            for name in ("accuracy", "balanced_accuracy", "macro_f1", "auc"):
+                line = f"{name.replace('_', ' '):<18} {getattr(self.report, name):.3f}"
+                if name in self.report.intervals:
+                    low, high = self.report.intervals[name]
+                    line += f" [{low:.3f}, {high:.3f}]"
+                lines.append(line)
+        for name, value, unit in (
+            ("bpp", self.bpp, f"bits/pixel ({self.rate})"),
+            ("bpp bytes", self.bpp_bytes, "bits/pixel of the files"),
+            ("psnr", self.psnr, "dB, codec against its input"),
+            ("ssim", self.ssim, "codec against its input"),
+            ("psnr scene", self.psnr_scene, "dB, against the scene"),
+            ("throughput", self.throughput, "of the scene's light"),
+        ):
+            if value is not None:
+                lines.append(f"{name:<18} {value:.4g} {unit}")
+        if self.report is not None:
+            if self.report.intervals:
+                level, unit = 100 * self.report.level, self.report.unit
+                lines.append(f"[low, high]: {level:g} % intervals, resampling {unit}")
+            lines.append("class by class: .report")
+        return "\n".join(lines)
 
     def scalars(self) -> dict[str, float | None]:
         """The single numbers by name: what a history, a table or a monitor reads."""
@@ -117,9 +152,13 @@ class Evaluation:
         return replace(self, logits=logits, report=judged)
 
     def to_dict(self) -> dict[str, object]:
-        """A JSON-able summary, without the scores of each picture."""
+        """A JSON-able summary, without the scores of each picture.
+
+        It has those numbers of :attr:`point` that were asked for.
+        """
         return {
             "count": self.count,
+            **self.point.asked(),
             "rate": self.rate,
             **{name: _finite(value) for name, value in self.scalars().items()},
             "report": None if self.report is None else self.report.to_dict(),
@@ -153,7 +192,7 @@ def usable_device(device: torch.device | str) -> torch.device:
     return found
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - one call judges at any point
     system: ImagingSystem,
     dataset: LesionDataset,
     *,
@@ -162,6 +201,7 @@ def evaluate(
     seed: int = 0,
     photons: float | None = None,
     quality: float | None = None,
+    distance: float | None = None,
     views: Views = "identity",
     count_bytes: bool = False,
     resamples: int = 0,
@@ -188,9 +228,12 @@ def evaluate(
         (:meth:`optics.Sensor.under`).
     quality : float, optional
         Operating point of a codec that has several, 0 to ``levels - 1``.
+    distance : float, metres, optional
+        Of all scenes from a lens, instead of its focus or working distances
+        (:meth:`optics.IncoherentImaging.at`).
     views : {"identity", "mirror", "flips", "dihedral"}
         Views of each scene over which the classifier's probabilities are averaged (test-time
-        augmentation, :func:`joint.explain.average_views`): scores, report and task loss are those
+        augmentation, :func:`joint.average_views`): scores, report and task loss are those
         of the average, rate and fidelity those of the scene as it is.
     count_bytes : bool
         Also write every picture with the codec and count the bytes.
@@ -204,6 +247,8 @@ def evaluate(
 
     Raises
     ------
+    TypeError
+        For what is no system, or no data set.
     ValueError
         For a batch size below 1, pictures that do not fit the system, an operating point that it
         does not have, or views of a system without a classifier.
@@ -211,6 +256,7 @@ def evaluate(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     check_encoding(system, dataset)
+    point = OperatingPoint(photons, quality, distance)
     if objective is None:
         objective = Objective(task=float(system.classifier is not None))
     device = device_of(system)
@@ -221,7 +267,7 @@ def evaluate(
         batches = batches[rank() :: world_size()]
     part = _Part(rows=torch.cat([*batches, torch.empty(0, dtype=torch.int64)]))
     bar = tqdm(total=len(part.rows), unit="image", disable=None if progress else True)
-    with evaluating(system), torch.no_grad(), _operating(system, photons, quality), bar:
+    with evaluating(system), torch.no_grad(), operating(system, point), bar:
         for index, (scenes, labels) in zip(batches, feed.batches(batches), strict=True):
             noise = generators(seeds[index.numpy()], device)
             output = system(scenes, generator=noise)
@@ -249,7 +295,9 @@ def evaluate(
             groups=dataset.groups,
             resamples=resamples,
         )
-    return _summarise(system, dataset, whole.means(), scores, judged, whole.rate)
+    with operating(system, point):  # which has a throughput of its own
+        found = _summarise(system, dataset, whole.means(), scores, judged, whole.rate)
+    return replace(found, point=point)
 
 
 @dataclass
@@ -287,35 +335,9 @@ class _Part:
         return {name: float(value) / self.counts[name] for name, value in self.sums.items()}
 
 
-@contextmanager
-def _operating(
-    system: ImagingSystem, photons: float | None, quality: float | None
-) -> Iterator[None]:
-    """Bring the sensor to another light, and the codec to another quality, for a while."""
-    codec = system.codec
-    if photons is not None and system.sensor is None:
-        raise ValueError(f"photons={photons:g} needs a sensor, and the system has none")
-    if quality is not None and not isinstance(codec, LearnedCodec):
-        raise ValueError(
-            f"quality={quality:g} needs a learned codec with several levels, and the system has "
-            f"{'no codec' if codec is None else type(codec).__name__ + ': replace system.codec'}"
-        )
-    before = codec.quality if isinstance(codec, LearnedCodec) else None
-    light = nullcontext()
-    if photons is not None and system.sensor is not None:
-        light = system.sensor.under(photons)
-    try:
-        if quality is not None and isinstance(codec, LearnedCodec):
-            codec.quality = quality
-        with light:
-            yield
-    finally:
-        if isinstance(codec, LearnedCodec):
-            codec.quality = before
-
-
 def check_encoding(system: ImagingSystem, dataset: LesionDataset) -> None:
-    """Refuse scenes that a system takes for what they are not."""
+    """Refuse scenes that a system takes for what they are not, and what is no system or scenes."""
+    check_kinds(system, dataset)
     if dataset.encoding not in (None, system.encoding):
         raise ValueError(
             f"the scenes are {_MEANT[dataset.encoding]} and the system takes them for "

@@ -5,8 +5,7 @@
     scene ─► irradiance ─► raw ─► measurement ─► handed ─► feature map ─► logits
       │          │          │          │            │           └── grad_cam
       │          └──────────┴──────────┴────────────┴────────────── integrated_gradients
-      ├── occlusion
-      └── average_views
+      └── occlusion
 
 All of them explain the system as it is in evaluation mode, put every module back into the mode that
 it was in, leave no hook behind and touch no parameter's gradient. Where there is noise, one draw of
@@ -14,10 +13,9 @@ it is explained: each pass of a call sees the same, that of the generator's stat
 it was.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,6 +25,7 @@ from torch.nn import functional
 from classify.backbone import TracedLogits
 from optics import Generators
 
+from .kinds import check_pictures
 from .planes import Noise, Plane, reach
 from .system import ImagingSystem, evaluating
 
@@ -34,17 +33,10 @@ __all__ = [
     "ActivationMap",
     "Attribution",
     "OcclusionMap",
-    "ViewAverage",
-    "Views",
-    "average_views",
     "grad_cam",
     "integrated_gradients",
     "occlusion",
 ]
-
-Views = Literal["identity", "mirror", "flips", "dihedral"]
-
-_COUNT: dict[Views, int] = {"identity": 1, "mirror": 2, "flips": 4, "dihedral": 8}
 
 
 @runtime_checkable
@@ -138,16 +130,6 @@ class OcclusionMap:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class ViewAverage:
-    """What a system says of several views of a scene, averaged."""
-
-    probabilities: Tensor
-    """Mean of the views' class probabilities ``[B, K]``."""
-    logits: Tensor
-    """Their logarithms ``[B, K]``: scores whose softmax is ``probabilities``."""
-
-
 def grad_cam(
     system: ImagingSystem,
     scenes: Tensor,
@@ -181,12 +163,14 @@ def grad_cam(
 
     Raises
     ------
+    TypeError
+        For what is no system, or scenes that are no Tensor.
     ValueError
         For a classifier that cannot be traced, a layer that is none of its modules, does not run
         exactly once or gives no feature map that the logits depend on, or scenes or classes that
         do not fit.
     """
-    classifier = _classifier(system, scenes)
+    classifier = check_pictures(system, scenes)
     if layer is None and not isinstance(classifier, _Traceable):
         raise ValueError(
             f"grad_cam reads the feature map through classifier.trace(image) -> (logits, "
@@ -294,11 +278,13 @@ def integrated_gradients(
 
     Raises
     ------
+    TypeError
+        For what is no system, or scenes that are no Tensor.
     ValueError
         For a plane that the system does not have, one that no gradient reaches, or a baseline,
         scenes or classes that do not fit.
     """
-    _classifier(system, scenes)
+    check_pictures(system, scenes)
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps must be a whole number of at least 1, not {steps!r}")
     nodes, weights = np.polynomial.legendre.leggauss(steps)
@@ -356,11 +342,13 @@ def occlusion(
 
     Raises
     ------
+    TypeError
+        For what is no system, or scenes that are no Tensor.
     ValueError
         For a patch that does not fit into the picture, a stride that leaves gaps, or a fill,
         scenes or classes that do not fit.
     """
-    _classifier(system, scenes)
+    check_pictures(system, scenes)
     rows = _starts(scenes.shape[-2], patch, stride)
     columns = _starts(scenes.shape[-1], patch, stride)
     cover = scenes.mean((-2, -1), keepdim=True) if fill is None else fill
@@ -384,54 +372,6 @@ def occlusion(
     return OcclusionMap(maps=total / count, drops=drops, target=classes, score=score)
 
 
-def average_views(
-    system: ImagingSystem,
-    scenes: Tensor,
-    *,
-    views: Views = "dihedral",
-    generator: Generators | None = None,
-) -> ViewAverage:
-    """Average what a system says of a scene flipped and turned under the camera.
-
-    The mean of probabilities, so that one sure view cannot outvote the others as it can in a mean
-    of logits. All views of a scene give the same answer, to the bit where the passes do: the noise
-    is that of the sensor's pixels and does not turn with the scene. The cost is one forward pass
-    for each view. The gradient reaches scenes and parameters.
-
-    Parameters
-    ----------
-    system : ImagingSystem
-        With a classifier; in evaluation mode for the passes.
-    scenes : Tensor ``[B, C, H, W]``
-        Pictures in 0..1.
-    views : {"identity", "mirror", "flips", "dihedral"}
-        One view, the picture as it is; two, it and its mirror image; four, the flips of both axes;
-        eight, these and their quarter turns. Pictures that are not square come as ``W x H`` too
-        among the eight: take ``flips`` where the system is bound to one size.
-    generator : torch.Generator, or one for each picture, optional
-        State of the noise of each view; by default that of seed 0.
-
-    Raises
-    ------
-    ValueError
-        For unknown views, or scenes that do not fit.
-    """
-    _classifier(system, scenes)
-    if views not in get_args(Views):
-        raise ValueError(f"views must be one of {', '.join(get_args(Views))}, not {views!r}")
-    noise = Noise(generator, scenes.device)
-    said = []
-    with evaluating(system):
-        for number in range(_COUNT[views]):
-            logits = system(_view(scenes, number), generator=noise.fresh()).logits
-            assert logits is not None
-            said.append(functional.log_softmax(logits, -1))
-    # Sorted, because a sum depends on its order and the views of a turned scene come in another.
-    ordered = torch.stack(said).sort(0).values
-    mean = ordered.logsumexp(0) - math.log(len(said))
-    return ViewAverage(probabilities=mean.exp(), logits=mean)
-
-
 def _slope(
     score: Callable[[Tensor], Tensor], point: Tensor, classes: Tensor, plane: Plane
 ) -> Tensor:
@@ -446,17 +386,6 @@ def _slope(
             "choose a plane behind that stage, or use occlusion"
         )
     return slope
-
-
-def _classifier(system: ImagingSystem, scenes: Tensor) -> nn.Module:
-    if system.classifier is None:
-        raise ValueError("a system without a classifier says nothing to explain; give it one")
-    if scenes.ndim != 4 or not scenes.is_floating_point() or scenes.numel() == 0:
-        raise ValueError(
-            f"scenes must be pictures [B, C, H, W] in 0..1, not {scenes.dtype} "
-            f"{list(scenes.shape)}; add a batch axis with scenes[None], divide 8 bits by 255"
-        )
-    return system.classifier
 
 
 def _targets(target: int | Tensor | None, logits: Tensor) -> Tensor:
@@ -500,11 +429,3 @@ def _starts(length: int, patch: int, stride: int | None) -> list[int]:
         raise ValueError(f"stride must be 1 to {patch} pixels, so as to leave no gap, not {step}")
     last = length - patch
     return [*range(0, last, step), last]
-
-
-def _view(scenes: Tensor, number: int) -> Tensor:
-    """One of the eight: bit 0 mirrors columns, bit 1 rows, bit 2 exchanges the two."""
-    axes = [axis for bit, axis in ((1, -1), (2, -2)) if number & bit]
-    view = scenes.flip(axes) if axes else scenes
-    # Another layout in memory would take other kernels, and round otherwise.
-    return (view.transpose(-1, -2) if number & 4 else view).contiguous()

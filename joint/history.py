@@ -1,5 +1,6 @@
 """What is known of a training run when it has ended: a record of each epoch, and the best one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .training import Monitor
@@ -26,6 +27,9 @@ class EpochRecord:
     peak_memory: int | None = None
     """Most memory that was in use so far, bytes: of the GPU, or of the process on the CPU."""
 
+    def __str__(self) -> str:
+        return _table([("", self)], ())
+
 
 @dataclass(frozen=True)
 class History:
@@ -48,3 +52,52 @@ class History:
         if self.best_epoch is None:
             raise ValueError("no epoch has ended yet")
         return self.epochs[self.best_epoch]
+
+    def __str__(self) -> str:
+        if not self.epochs:
+            return f"no epoch has ended yet; judged by validation {self.monitor}"
+        count, best = len(self.epochs), self.best_epoch
+        end = "interrupted, can go on" if self.interrupted else "stopped early"
+        found = "none is best" if best is None else f"epoch {best + 1} is the best"
+        head = (
+            f"{count} epoch{'s' if count > 1 else ''}{f' ({end})' if self.stopped_early else ''}, "
+            f"counted from 1: {found} by validation {self.monitor}"
+        )
+        places = {"first": 0, "best": best, "last": count - 1}
+        rows: dict[int, str] = {}
+        for name, place in places.items():
+            if place is not None:
+                rows[place] = f"{rows[place]}, {name}" if place in rows else name
+        shown = [(name, self.epochs[place]) for place, name in rows.items()]
+        return "\n".join([head, _table(shown, (self.monitor,))])
+
+
+# What a table of epochs shows of the validation, where it was measured.
+_SHOWN = ("loss", "accuracy", "balanced_accuracy", "auc", "bpp", "psnr")
+
+
+def _table(rows: Sequence[tuple[str, EpochRecord]], judged: tuple[str, ...]) -> str:
+    """A heading and a line for each epoch, named in front."""
+    names = [
+        name
+        for name in dict.fromkeys((*judged, *_SHOWN))
+        if any(record.validation.get(name) is not None for _, record in rows)
+    ]
+    head = ["", "epoch", "training loss", *(name.replace("_", " ") for name in names)]
+    lines = [[*head, "rate factor", "images/s"]]
+    for name, record in rows:
+        numbers = [record.train.get("total"), *map(record.validation.get, names)]
+        lines.append(
+            [
+                name,
+                str(record.epoch + 1),
+                *("-" if number is None else f"{number:.4g}" for number in numbers),
+                f"{record.rate_factor:.3g}",
+                f"{record.images_per_second:.0f}",
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
+        for line in lines
+    )

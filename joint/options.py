@@ -6,6 +6,7 @@ A stage is chosen by its kind (``--codec jpeg``) and then has its own options
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -16,28 +17,29 @@ from .augment import Augmentation, AugmentationName
 from .codecs import CODEC_KINDS, RATED_KINDS
 from .config import (
     ClassifierConfig,
-    ConfigError,
     RunConfig,
     SensorConfig,
     SplitConfig,
-    data_config,
     load_config,
 )
-from .explain import Views
 from .folder import run_directory
 from .front_ends import FRONT_END_KINDS
-from .settings import NoneConfig
+from .point import OperatingPoint
+from .scenes import DataConfig, PhantomConfig, data_config
+from .settings import ConfigError, NoneConfig, Settings
 from .system import Stage
+from .view_average import Views
 
 __all__ = [
     "AuditOptions",
     "Choice",
-    "CompressOptions",
-    "DecompressOptions",
     "EvaluateOptions",
     "ReportOptions",
     "RunsOptions",
+    "Scenes",
     "TrainOptions",
+    "read_audit_options",
+    "read_evaluate_options",
     "read_train_options",
 ]
 
@@ -61,8 +63,8 @@ class Choice:
     """Start from the settings in this JSON file or run folder instead of the defaults; for the
     weights of a run see --start."""
     data: str | None = None
-    """phantom, or the path of HAM10000 (folder or zip), of class folders, of a MedMNIST .npz, or of
-    an .npz of scenes."""
+    """phantom, or the path of HAM10000 (folder or zip), of class folders, of a table of labels
+    (.csv, beside its pictures or with --data.root), of a MedMNIST .npz, or of an .npz of scenes."""
     front_end: Literal["kernel", "fourier", "lens", "none"] | None = None
     """Kind of the camera element."""
     sensor: Literal["sensor", "none"] | None = None
@@ -167,6 +169,21 @@ class TrainOptions:
         return self.output or Path()
 
 
+class Scenes(Settings):
+    """Scenes of a command that takes no other part of a configuration."""
+
+    data: DataConfig = PhantomConfig()
+    """The scenes."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What has to be known before the options of the scenes are."""
+
+    data: str | None = None
+    image_size: int = 128
+
+
 @dataclass(frozen=True)
 class EvaluateOptions:
     """Evaluate a trained run and print its numbers.
@@ -175,6 +192,7 @@ class EvaluateOptions:
 
         lens2label evaluate runs/edge --part validation --json
         lens2label evaluate runs/edge --views dihedral --adjust balanced_accuracy
+        lens2label evaluate runs/edge --photons 100 1000 10000
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -182,7 +200,17 @@ class EvaluateOptions:
     part: Literal["train", "validation", "test"] = "test"
     """Which part of the split of that run."""
     data: str | None = None
-    """Evaluate all of these scenes instead (as in train)."""
+    """Evaluate all of these scenes instead (as in train, and with their --data options)."""
+    scenes: Annotated[Scenes | None, tyro.conf.arg(name="")] = None
+    photons: tuple[float, ...] = ()
+    """Another light, photons/pixel, with the sensor's gain in proportion; of several, one
+    evaluation each."""
+    quality: tuple[float, ...] = ()
+    """Another operating point, 0 to levels - 1, of a codec that has several; of several, one
+    evaluation each, at each light."""
+    distance: tuple[float, ...] = ()
+    """Metres from a lens to all scenes; of several, one evaluation each, at each light and
+    quality."""
     views: Views = "identity"
     """Views of each scene over which the classifier's probabilities are averaged: the scene as it
     is; with its mirror image; the flips of both axes; or these and their quarter turns."""
@@ -198,7 +226,12 @@ class EvaluateOptions:
     device: str = "cpu"
     """Where to compute."""
     json: bool = False
-    """Print JSON instead of tables."""
+    """Print JSON instead of tables: an object, or a list where several were asked for."""
+
+    def points(self) -> list[OperatingPoint]:
+        """Where to evaluate."""
+        every = product(self.photons or (None,), self.quality or (None,), self.distance or (None,))
+        return [OperatingPoint(*point) for point in every]
 
 
 @dataclass(frozen=True)
@@ -231,46 +264,6 @@ class ReportOptions:
 
 
 @dataclass(frozen=True)
-class CompressOptions:
-    """Code a picture with the codec of a trained run into a file; one that is there is replaced.
-
-    For example:
-
-        lens2label compress lesion.png lesion.l2l --codec runs/codec
-    """
-
-    source: Annotated[Path, tyro.conf.Positional]
-    """Picture of 8 bits, RGB or grey as the codec takes it."""
-    target: Annotated[Path, tyro.conf.Positional]
-    """File to write."""
-    codec: Path
-    """Run folder of lens2label train."""
-    quality: float | None = None
-    """Operating point, 0 to levels - 1, of a codec that has several; by default the middle."""
-    json: bool = False
-    """Print JSON instead of a line."""
-
-
-@dataclass(frozen=True)
-class DecompressOptions:
-    """Decode a file of lens2label compress into a picture; one that is there is replaced.
-
-    For example:
-
-        lens2label decompress lesion.l2l decoded.png --codec runs/codec
-    """
-
-    source: Annotated[Path, tyro.conf.Positional]
-    """File of lens2label compress."""
-    target: Annotated[Path, tyro.conf.Positional]
-    """Picture to write: .png, .bmp or .tif."""
-    codec: Path
-    """Run folder whose codec wrote the file."""
-    json: bool = False
-    """Print JSON instead of a line."""
-
-
-@dataclass(frozen=True)
 class RunsOptions:
     """List the run folders in a folder, and how far they have come.
 
@@ -297,12 +290,14 @@ class AuditOptions:
     The status is 1 when something is in more than one part. For example:
 
         lens2label audit --data ham10000.zip --split.by image
+        lens2label audit --data labels.csv --data.root pictures --data.group patient_id
     """
 
     data: str = "phantom"
-    """Scenes, as in train."""
+    """Scenes, as in train, and with their --data options."""
     image_size: int = 128
-    """Pixels along a side."""
+    """Pixels along a side, where --data.image-size does not say."""
+    scenes: Annotated[Scenes, tyro.conf.arg(name="")] = field(default_factory=Scenes)
     split: SplitConfig = field(default_factory=SplitConfig)
     threshold: float = 0.975
     """Correlation above which two pictures are near duplicates."""
@@ -357,3 +352,33 @@ def read_train_options(arguments: Sequence[str]) -> TrainOptions:
         config=(tyro.conf.AvoidSubcommands,),
         registry=_REGISTRY,
     )
+
+
+def read_evaluate_options(arguments: Sequence[str], *, image_size: int = 128) -> EvaluateOptions:
+    """Read where other scenes lie first, if any, then everything with the options they have."""
+    data = _source(arguments).data
+    scenes = None if data is None else Scenes(data=data_config(data, image_size=image_size))
+    return tyro.cli(
+        EvaluateOptions,
+        args=arguments,
+        prog="lens2label evaluate",
+        default=EvaluateOptions(run=tyro.MISSING, scenes=scenes),
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+
+
+def read_audit_options(arguments: Sequence[str]) -> AuditOptions:
+    """Read where the scenes lie first, then everything with the options they have."""
+    source = _source(arguments)
+    scenes = Scenes(data=data_config(source.data or "phantom", image_size=source.image_size))
+    return tyro.cli(
+        AuditOptions,
+        args=arguments,
+        prog="lens2label audit",
+        default=AuditOptions(scenes=scenes),
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+
+
+def _source(arguments: Sequence[str]) -> _Source:
+    return tyro.cli(_Source, args=arguments, return_unknown_args=True, add_help=False)[0]

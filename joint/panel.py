@@ -168,7 +168,8 @@ def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
             f"throughput {float(front_end.throughput().detach()):.2f}"
         )
     elif isinstance(front_end, IncoherentImaging):
-        spots = front_end.psf().detach().cpu()[:6].numpy()
+        psf = front_end.psf().detach().cpu()
+        spots = psf[:6].numpy()
         axes = np.atleast_1d(figure.subplots(1, len(spots)))
         scale = LogNorm(float(spots.max()) / 1e4, float(spots.max()), clip=True)
         for number, (axis, spot) in enumerate(zip(axes, spots, strict=True)):
@@ -177,7 +178,8 @@ def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
             _bare(axis)
         figure.colorbar(drawn, ax=list(axes), shrink=0.8, label="fraction of the light")
         figure.suptitle(
-            f"point-spread functions, throughput {float(front_end.throughput().detach()):.2f}"
+            f"point-spread functions{' in focus' if front_end.draws else ''}, throughput "
+            f"{float(psf.sum((-2, -1)).mean()):.2f}"
         )
 
 

@@ -2,6 +2,8 @@
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,13 +12,23 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from compress import Codec, CorruptStream, LearnedCodec, psnr
+from compress import AVIF, JPEG, Codec, CorruptStream, LearnedCodec, WebP, psnr
 from optics import linear_to_srgb, srgb_to_linear
 
 from .checkpoint import write_atomically
 from .system import Encoding
 
-__all__ = ["CompressedFile", "compress_file", "decompress_file", "read_picture", "write_picture"]
+__all__ = [
+    "CompressedFile",
+    "as_coded",
+    "at_quality",
+    "check_target",
+    "compress_file",
+    "decompress_file",
+    "read_picture",
+    "readable_formats",
+    "write_picture",
+]
 
 #: Formats that keep every value; a picture that was decoded should not be coded again unasked.
 LOSSLESS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -58,7 +70,7 @@ class _Unfit(ValueError):
     """A whole picture, but none that the codec takes."""
 
 
-def _readable() -> list[str]:
+def readable_formats() -> list[str]:
     """Formats that are read here, of those that this Pillow has.
 
     Named, so that no other reader sees a file from a stranger: that of PostScript starts a program.
@@ -89,7 +101,7 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
     if channels not in modes:
         raise ValueError(f"pictures of 1 or 3 channels can be read, not of {channels}")
     try:
-        with Image.open(path, formats=_readable()) as opened:
+        with Image.open(path, formats=readable_formats()) as opened:
             if opened.mode not in modes[channels] or opened.info.get("transparency") is not None:
                 raise _Unfit(
                     f"{path} is a picture of mode {opened.mode}"
@@ -105,7 +117,7 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
     except FileNotFoundError:
         raise
     except UnidentifiedImageError as error:
-        kinds = ", ".join(_readable())
+        kinds = ", ".join(readable_formats())
         raise ValueError(
             f"{path} is not a picture that can be read: it is none of {kinds}"
         ) from error
@@ -154,7 +166,7 @@ def compress_file(
     codec : compress.Codec
         Such as :func:`joint.load_codec` returns.
     quality : float, optional
-        Operating point of a codec that has several.
+        Operating point of a codec that has several; see :func:`compress.quality_for`.
     encoding : {"srgb", "linear"}
         What the codec was trained on (:attr:`ImagingSystem.encoding`): with ``linear``, it is given
         the light of the picture.
@@ -167,19 +179,10 @@ def compress_file(
     CheckpointError
         When the file cannot be written.
     """
-    _check_target(source, target)
+    check_target(source, target)
     image = read_picture(source, channels=getattr(codec, "channels", 3))
-    given = srgb_to_linear(image) if encoding == "linear" else image
-    if quality is None:
-        (data,) = codec.compress(given)
-    elif isinstance(codec, LearnedCodec):
-        before, codec.quality = codec.quality, quality
-        try:
-            (data,) = codec.compress(given)
-        finally:
-            codec.quality = before
-    else:
-        raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave it out")
+    with at_quality(codec, quality):
+        (data,) = codec.compress(as_coded(image, encoding))
     decoded = _shown(codec.decompress([data]), encoding)
     write_atomically(Path(target), data)
     levels = (255 * decoded.float().clamp(0, 1)).round() / 255
@@ -223,7 +226,7 @@ def decompress_file(
     ValueError, CheckpointError
         When the picture cannot be written.
     """
-    _check_target(source, target)
+    check_target(source, target)
     try:
         decoded = codec.decompress([Path(source).read_bytes()])
     except CorruptStream as error:
@@ -232,12 +235,50 @@ def decompress_file(
     return decoded.shape[-2], decoded.shape[-1]
 
 
+@contextmanager
+def at_quality(codec: Codec, quality: float | None) -> Iterator[None]:
+    """Give a codec another quality for as long as the block lasts; None leaves it its own.
+
+    Raises
+    ------
+    ValueError
+        When the codec has no such quality, or none to choose.
+    """
+    if quality is None:
+        yield
+        return
+    if isinstance(codec, LearnedCodec):
+        pass  # it looks at the number itself
+    elif isinstance(codec, JPEG | AVIF) or (isinstance(codec, WebP) and not codec.lossless):
+        least = 1 if isinstance(codec, JPEG) else 0
+        if not least <= quality <= 100 or quality != int(quality):
+            raise ValueError(
+                f"the quality of {type(codec).__name__} must be a whole number, {least} to 100, "
+                f"got {quality:g}"
+            )
+        quality = int(quality)
+    else:
+        raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave it out")
+    before = codec.quality
+    codec.quality = quality  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        codec.quality = before  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def as_coded(image: Tensor, encoding: Encoding) -> Tensor:
+    """A picture of a file ``[B, C, H, W]``, as a codec of this encoding is given it."""
+    return srgb_to_linear(image) if encoding == "linear" else image
+
+
 def _shown(decoded: Tensor, encoding: Encoding) -> Tensor:
     """What a codec decodes to, as a picture file has it."""
     return linear_to_srgb(decoded.float().clamp(0, 1)) if encoding == "linear" else decoded
 
 
-def _check_target(source: Path | str, target: Path | str) -> None:
+def check_target(source: Path | str, target: Path | str) -> None:
+    """Raise a ValueError where a target is the file that is read, or a folder."""
     if Path(source).resolve() == Path(target).resolve():
         raise ValueError(f"{target} is the file that is read: choose another target")
     if Path(target).is_dir():

@@ -62,25 +62,36 @@ def reach(
         raise ValueError(f"plane must be one of {', '.join(get_args(Plane))}, not {plane!r}")
     if plane == "scene":
         return scenes, lambda value: _from_scene(system, value, noise)
+    if plane in ("irradiance", "raw"):
+        return _reach_sensor(system, scenes, plane, noise)
     drawn = noise.fresh()
-    irradiance, raw, measurement = system.measure(scenes, generator=drawn)
+    measurement = system.measure(scenes, generator=drawn)[2]
     # The codec draws after the sensor, and from a plane in between must draw the same.
     later = Noise(drawn, scenes.device)
     if plane == "measurement":
         return measurement, lambda value: _from_measurement(system, value, later)
-    if plane == "handed":
-        assert system.classifier is not None
-        if system.codec is None:
-            return measurement, system.classifier
-        coded = system.codec(measurement, generator=later.fresh())
-        return coded.reconstruction, system.classifier
-    held = irradiance if plane == "irradiance" else raw
-    if held is None:
+    assert system.classifier is not None
+    if system.codec is None:
+        return measurement, system.classifier
+    coded = system.codec(measurement, generator=later.fresh())
+    return coded.reconstruction, system.classifier
+
+
+def _reach_sensor(
+    system: ImagingSystem, scenes: Tensor, plane: Literal["irradiance", "raw"], noise: Noise
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    if system.sensor is None and (plane == "raw" or system.front_end is None):
         needed = "a sensor" if plane == "raw" else "a front end or a sensor"
         raise ValueError(f"this system has no plane {plane!r}, which needs {needed}")
-    if plane == "raw":
-        return held, lambda value: _from_raw(system, value, later)
-    return held, lambda value: _from_irradiance(system, value, noise)
+    drawn = noise.fresh()
+    irradiance = system.image(scenes, generator=drawn)
+    later = Noise(drawn, scenes.device)
+    if plane == "irradiance":
+        return irradiance, lambda value: _from_irradiance(system, value, later)
+    drawn = later.fresh()
+    raw = system.read(irradiance, generator=drawn)
+    later = Noise(drawn, scenes.device)
+    return raw, lambda value: _from_raw(system, value, later)
 
 
 def _from_scene(system: ImagingSystem, value: Tensor, noise: Noise) -> Tensor:
@@ -92,9 +103,7 @@ def _from_scene(system: ImagingSystem, value: Tensor, noise: Noise) -> Tensor:
 def _from_irradiance(system: ImagingSystem, value: Tensor, noise: Noise) -> Tensor:
     drawn = noise.fresh()
     if system.sensor is not None:
-        exposures = 1 if system.front_end is None else system.front_end.exposures
-        with torch.autocast(value.device.type, enabled=False):
-            value = system.sensor(value, exposures=exposures, generator=drawn)
+        value = system.read(value, generator=drawn)
     return _from_raw(system, value, Noise(drawn, value.device))
 
 

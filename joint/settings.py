@@ -4,10 +4,14 @@ from typing import Any, Literal, Never, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["FrozenDict", "NoneConfig", "Settings", "added"]
+__all__ = ["ConfigError", "FrozenDict", "NoneConfig", "Settings", "added"]
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be read; the message names the place and the remedy."""
 
 
 class Settings(BaseModel):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 import torch
@@ -48,7 +48,7 @@ _KINDS: dict[Stage, tuple[str, tuple[str, ...], str]] = {
 _FAR_OUT = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SystemOutput:
     """Every intermediate of one pass; what belongs to a stage that is left out is None."""
 
@@ -69,6 +69,10 @@ class SystemOutput:
     """Class scores ``[B, K]``."""
     encoding: Encoding = "srgb"
     """What scene, measurement and reconstruction are."""
+
+    def __repr__(self) -> str:
+        lines = (f"{part.name}: {_outlined(getattr(self, part.name))}" for part in fields(self))
+        return "SystemOutput\n  " + "\n  ".join(lines)
 
 
 class ImagingSystem(nn.Module):
@@ -150,8 +154,9 @@ class ImagingSystem(nn.Module):
 
     @property
     def draws(self) -> bool:
-        """Whether a stage may take random numbers: a sensor, or a codec."""
-        return self.sensor is not None or self.codec is not None
+        """Whether a stage may take random numbers: a sensor, a codec, a front end that says so."""
+        front = getattr(self.front_end, "draws", False)
+        return front or self.sensor is not None or self.codec is not None
 
     def forward(self, scene: Tensor, *, generator: Generators | None = None) -> SystemOutput:
         """Pass scenes through the system.
@@ -161,8 +166,9 @@ class ImagingSystem(nn.Module):
         scene : Tensor ``[B, C, H, W]`` in 0..1
             In linear light also brighter, or complex.
         generator : torch.Generator or a sequence of them, optional
-            Source of all noise: of the sensor, and of a codec in training. With one generator
-            for each picture, the noise of a picture does not depend on its batch.
+            Source of all that is drawn: distances of scenes, noise of the sensor, and of a codec in
+            training. With one generator for each picture, what is drawn for a picture does not
+            depend on its batch.
 
         Returns
         -------
@@ -201,7 +207,7 @@ class ImagingSystem(nn.Module):
         ----------
         scene : Tensor ``[B, C, H, W]`` in 0..1
         generator : torch.Generator or a sequence of them, optional
-            Source of the noise of the sensor.
+            Source of what front end and sensor draw.
 
         Returns
         -------
@@ -214,20 +220,69 @@ class ImagingSystem(nn.Module):
         TypeError, ValueError
             As :meth:`forward`.
         """
-        self._check_scene(scene)
         if self.front_end is None and self.sensor is None:
+            self._check_scene(scene)
             return None, None, scene
+        irradiance = self.image(scene, generator=generator)
+        raw = None if self.sensor is None else self.read(irradiance, generator=generator)
+        return irradiance, raw, self.develop(irradiance if raw is None else raw)
+
+    def image(self, scene: Tensor, *, generator: Generators | None = None) -> Tensor:
+        """Form the irradiance on the sensor: the first step of :meth:`measure`.
+
+        Parameters
+        ----------
+        scene : Tensor ``[B, C, H, W]`` in 0..1
+        generator : torch.Generator or a sequence of them, optional
+            Source of what the front end draws.
+
+        Returns
+        -------
+        Tensor ``[B, exposures * C, H, W]``
+            Linear light.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`forward`.
+        """
+        self._check_scene(scene)
         # Half precision has neither Fourier transforms nor the digits for photon noise.
         with torch.autocast(scene.device.type, enabled=False):
             if not scene.is_complex() and scene.dtype != torch.float64:
                 scene = scene.float()
             light = srgb_to_linear(scene) if self.encoding == "srgb" else scene
-            irradiance = light if self.front_end is None else self.front_end(light)
-            raw = None
-            if self.sensor is not None:
-                exposures = 1 if self.front_end is None else self.front_end.exposures
-                raw = self.sensor(irradiance, exposures=exposures, generator=generator)
-        return irradiance, raw, self.develop(irradiance if raw is None else raw)
+            if self.front_end is None:
+                return light
+            if getattr(self.front_end, "draws", False):
+                return self.front_end(light, generator=generator)
+            return self.front_end(light)
+
+    def read(self, irradiance: Tensor, *, generator: Generators | None = None) -> Tensor:
+        """Read the sensor: the second step of :meth:`measure`.
+
+        Parameters
+        ----------
+        irradiance : Tensor ``[B, exposures * C, H, W]``
+            Linear light.
+        generator : torch.Generator or a sequence of them, optional
+            Source of the noise.
+
+        Returns
+        -------
+        Tensor ``[B, exposures * C, H, W]``
+            Codes / top code.
+
+        Raises
+        ------
+        ValueError
+            Without a sensor.
+        """
+        if self.sensor is None:
+            raise ValueError("the system has no sensor that could read its irradiance")
+        exposures = 1 if self.front_end is None else self.front_end.exposures
+        with torch.autocast(irradiance.device.type, enabled=False):
+            return self.sensor(irradiance, exposures=exposures, generator=generator)
 
     def _check_scene(self, scene: Tensor) -> None:
         """Refuse what would pass for a picture and be none: codes of 8 bits, one picture alone."""
@@ -265,7 +320,7 @@ class ImagingSystem(nn.Module):
             )
 
     def develop(self, raw: Tensor) -> Tensor:
-        """Measurement ``[B, C', H, W]`` of the exposures ``raw``: combined, clipped and encoded.
+        """Combine, clip and encode what was read ``raw``: the last step, ``[B, C', H, W]``.
 
         Linear light that no sensor has read has no white, and is not clipped.
         """
@@ -312,6 +367,17 @@ def only_learning(system: ImagingSystem, learning: tuple[Stage, ...]) -> Iterato
             parameter.requires_grad_(flag)
         for module, mode in modes.items():
             module.training = mode
+
+
+def _outlined(value: object) -> str:
+    """What a result shows of a field: of a tensor its shape and range, without its numbers."""
+    if not isinstance(value, Tensor):
+        return repr(value)
+    shape = f"{list(value.shape)}"
+    if value.is_complex() or value.numel() == 0 or not looked_at(value):
+        return f"{value.dtype} {shape}".removeprefix("torch.")
+    low, high = value.detach().aminmax()
+    return f"{shape} from {float(low):.4g} to {float(high):.4g}"
 
 
 def _check_stage(name: Stage, stage: object) -> None:

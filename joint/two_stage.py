@@ -93,7 +93,8 @@ def fit_psf(
     for _ in range(steps):
         optimiser.zero_grad()
         # The root has no slope at 0: a hundred-millionth of the light keeps it finite.
-        overlap = (imaging.psf().clamp_min(0) * wanted + 1e-16).sqrt().sum((-2, -1)).mean()
+        psf = imaging.psf(distance=imaging.working_distances)  # in focus without them
+        overlap = (psf.clamp_min(0) * wanted + 1e-16).sqrt().sum((-2, -1)).mean()
         (1 - overlap).backward()
         optimiser.step()
         overlaps.append(float(overlap.detach()))

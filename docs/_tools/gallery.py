@@ -15,14 +15,15 @@ SMALL = {
     "edge_filters": ["--count", "80", "--steps", "60"],
     "phase_mask": ["--size", "64", "--steps", "200"],
     "light_budget": ["--repeats", "24"],
+    "depth_of_field": ["--pictures", "64", "--epochs", "6"],
     "phantom": ["--count", "70"],
     "width_ratio": ["--limit", "150", "--image-size", "32", "--epochs", "3"],
 }
 
 
 ORDER = (
-    "quickstart", "light_budget", "edge_filters", "phase_mask", "phantom", "rate_distortion",
-    "width_ratio", "contrast", "train_gpu",
+    "quickstart", "light_budget", "edge_filters", "phase_mask", "depth_of_field", "phantom",
+    "rate_distortion", "width_ratio", "contrast", "train_gpu",
 )  # fmt: skip
 
 

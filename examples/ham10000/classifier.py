@@ -32,8 +32,8 @@ from joint import (
     fit,
     preferred_precision,
 )
-from joint.explain import Views
 from joint.figure import report_figure, save_figure
+from joint.view_average import Views
 
 Method = Literal[
     "none",

@@ -80,13 +80,19 @@ def _tilt(camera: ImagingSystem, slopes: tuple[float, float]) -> None:
 
 
 def _can_tilt(system: ImagingSystem, _: int) -> bool:
-    return isinstance(system.front_end, IncoherentImaging) and system.front_end.pupil is not None
+    front = system.front_end
+    return (
+        isinstance(front, IncoherentImaging)
+        and front.pupil is not None
+        and front.working_distances is None
+    )
 
 
 _NEEDS_ELEMENT = "it needs a pupil with an element in it"
 _NEEDS_FIELD = (
     "it needs optics.IncoherentImaging(Pupil(...)), whose PSF can be focused anew in each place of "
-    "the picture; a fixed PSF, a kernel, a Fourier filter and coherent imaging are shift invariant"
+    "the picture; a fixed PSF, a kernel, a Fourier filter and coherent imaging are shift "
+    "invariant, and working distances are drawn"
 )
 
 #: Along x and y, and by a distance in a random direction, which is shared out over those two.

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from classify import LesionDataset
 from joint.feed import as_scenes
+from joint.kinds import check_dataset
 from joint.system import Encoding
 from optics import clip, linear_to_srgb, srgb_to_linear
 
@@ -67,6 +68,8 @@ def keep_region(
 
     Raises
     ------
+    TypeError
+        When pictures or masks are no Tensor.
     ValueError
         When pictures and masks do not fit, the region or the encoding is unknown, or the band is
         negative.
@@ -124,6 +127,8 @@ def equal_contrast(
 
     Raises
     ------
+    TypeError
+        When pictures or masks are no Tensor.
     ValueError
         As :func:`scale_contrast`; for a distance or a factor that is not positive.
     """
@@ -155,9 +160,12 @@ def altered(
 
     Raises
     ------
+    TypeError
+        For what is no data set.
     ValueError
         When a picture has no mask, or the alteration changes a shape or refuses a picture.
     """
+    check_dataset(dataset)
     alteration = _told(alteration, dataset)
     images, masks = [], []
     white = 2**dataset.bit_depth - 1

@@ -23,11 +23,12 @@ import torch
 from classify import LesionDataset
 from classify.intervals import check_resampling
 from joint.evaluate import evaluate
+from joint.kinds import check_kinds
 from joint.system import ImagingSystem
 from optics import Sensor
 
 from .record import named, plain
-from .scores import DrawnScores, Scores
+from .scores import DrawnScores, Scores, signed
 
 __all__ = ["LOSSES", "Attribution", "Loss", "Mended", "Omitted", "Step", "attribute"]
 
@@ -86,21 +87,26 @@ class Attribution:
     resamples: int
 
     def __str__(self) -> str:
+        ladder = ("becomes real", "accuracy", "balanced", "lost (+ is worse)", "balanced lost")
+        alone = (
+            "ideal alone",
+            "gained (+ is better)",
+            "balanced gained",
+            "interaction",
+            "balanced",
+        )
         rows = [
             f"{self.pictures} pictures; {100 * self.level:g} % intervals over lesions",
-            f"{'becomes real':14} {'accuracy':23} {'balanced':23} {'lost':23} {'balanced lost':23}",
+            "lost: before the stage is real less after it; gained: the stage ideal less all real",
+            _row(*ladder),
         ]
         for stage, scores, lost in self.ladder:
-            name = "(all ideal)" if stage is None else stage
-            rows.append(" ".join((f"{name:14}", *map(str, scores), *map(str, lost))))
-        rows += [
-            f"{'':14} {'':23} {'in all':>23} " + " ".join(map(str, self.lost)),
-            f"{'ideal alone':14} {'gained':23} {'balanced gained':23} {'interaction':23} "
-            f"{'balanced interaction':23}",
-        ]
+            steps = ("", "") if stage is None else signed(lost)
+            rows.append(_row(stage or "(all ideal)", *map(str, scores), *steps))
+        rows += [_row("", "", "in all", *signed(self.lost)), _row(*alone)]
         for stage, _, gained, interaction in self.alone:
-            rows.append(" ".join((f"{stage:14}", *map(str, gained), *map(str, interaction))))
-        rows.append(f"{'':14} {'':23} {'in all':>23} " + " ".join(map(str, self.interaction)))
+            rows.append(_row(stage, *signed(gained), *signed(interaction)))
+        rows.append(_row("", "", "in all", *signed(self.interaction)))
         rows += [f"{stage} stays as it is: {reason}" for stage, reason in self.omitted]
         return "\n".join(rows)
 
@@ -118,6 +124,10 @@ class Attribution:
                 "resamples": self.resamples,
             }
         )
+
+
+def _row(name: str, *cells: str) -> str:
+    return " ".join((f"{name:14}", *(f"{cell:23}" for cell in cells))).rstrip()
 
 
 def attribute(
@@ -166,10 +176,13 @@ def attribute(
 
     Raises
     ------
+    TypeError
+        For what is no system, or no data set.
     ValueError
         For a system without a classifier, a stage that it does not have, that cannot be swapped
         or is named twice, or fewer than two lesions.
     """
+    check_kinds(system, dataset)
     if system.classifier is None:
         raise ValueError("the system has no classifier, and without one there is no accuracy")
     check_resampling(resamples, level)

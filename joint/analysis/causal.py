@@ -28,6 +28,7 @@ from classify.intervals import (
 )
 from joint.evaluate import check_encoding, device_of
 from joint.feed import Feed, generators
+from joint.kinds import check_dataset, check_kinds
 from joint.system import Encoding, ImagingSystem, evaluating
 from optics import clip, linear_to_srgb, srgb_to_linear
 
@@ -149,6 +150,8 @@ def scale_contrast(
 
     Raises
     ------
+    TypeError
+        When pictures or masks are no Tensor.
     ValueError
         When pictures and masks do not fit, a picture has no lesion or no ring, or the factor, the
         feather or the encoding is not allowed.
@@ -237,7 +240,13 @@ def scalable(
     Returns
     -------
     Tensor, int64 ``[M]``
+
+    Raises
+    ------
+    TypeError
+        For what is no data set.
     """
+    check_dataset(dataset)
     found = dataset.has_mask.clone()
     for rows in dataset.has_mask.nonzero().flatten().split(batch_size):
         if len(rows) > 0:
@@ -292,6 +301,8 @@ def recall_against_contrast(
 
     Raises
     ------
+    TypeError
+        For what is no system, or no data set.
     ValueError
         For a system without a classifier, factors that do not rise, a batch size below 1, fewer
         than two lesions whose contrast can be scaled, or scenes that the system takes for what
@@ -300,6 +311,7 @@ def recall_against_contrast(
     steps = tuple(float(factor) for factor in factors)
     if len(steps) < 2 or not all(a < b for a, b in pairwise(steps)):
         raise ValueError(f"factors must be at least 2 and rise, not {steps}")
+    check_kinds(system, dataset)
     if system.classifier is None:
         raise ValueError("the system has no classifier, and without one there is no recall")
     if batch_size < 1:

@@ -136,6 +136,17 @@ class Contrast:
     causes: Causes
     """Why values are missing, by picture."""
 
+    def __str__(self) -> str:
+        lines = [f"contrast of {len(self.weber)} pictures; their median, least and most"]
+        for measure in MEASURES:
+            values = getattr(self, measure).detach().flatten()
+            there = values[~values.isnan()]
+            if len(there):
+                median = float(there.double().quantile(0.5))
+                low, high = float(there.min()), float(there.max())
+                lines.append(f"{measure:10} {median:8.3f} [{low:.3f}, {high:.3f}]")
+        return "\n".join([*lines, *map(str, self.undefined)])
+
     @property
     def undefined(self) -> tuple[Undefined, ...]:
         """What is NaN, and why; of ``octants``, the pictures in which one of them is."""
@@ -217,6 +228,8 @@ def contrast(
 
     Raises
     ------
+    TypeError
+        When pictures or masks are no Tensor.
     ValueError
         When pictures and masks do not fit, the ring has no width, the encoding is unknown or
         there are fewer than 2 bins.

@@ -8,7 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from optics import Element, FrontEnd, IncoherentImaging, PhaseElement, Pupil, convolve, coordinates
+from optics import (
+    Element,
+    FrontEnd,
+    Generators,
+    IncoherentImaging,
+    PhaseElement,
+    Pupil,
+    convolve,
+    coordinates,
+)
 
 __all__ = ["Disturbed", "MovedElement", "MovedPhase", "Tilted", "moved", "shifted"]
 
@@ -45,10 +54,16 @@ class Disturbed(FrontEnd):
         found = getattr(self.inner, "pupil", None)
         return found if isinstance(found, Pupil) else None
 
-    def forward(self, scene: Tensor) -> Tensor:
+    @property
+    def draws(self) -> bool:
+        """As the front end does."""
+        return getattr(self.inner, "draws", False)
+
+    def forward(self, scene: Tensor, *, generator: Generators | None = None) -> Tensor:
         """Irradiance of a scene in the other light, each exposure moved by its own shift."""
         light = scene * self.gains.to(scene)[:, None, None]
-        image = light if self.inner is None else self.inner(light)
+        drawing = {"generator": generator} if self.draws else {}
+        image = light if self.inner is None else self.inner(light, **drawing)
         if self.shifts is None:
             return image
         each = image.unflatten(1, (self.exposures, -1)).unbind(1)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from classify import Interval, LesionDataset
 from classify.intervals import check_resampling, check_units, membership, source
+from joint.kinds import check_kinds
 from joint.system import ImagingSystem, evaluating
 from optics import Sensor
 from optics.pixel import bin_pixels
@@ -210,10 +211,13 @@ def sensor_information(
 
     Raises
     ------
+    TypeError
+        For what is no system, or no data set.
     ValueError
         For a system without such a sensor, patches that do not fit, or scenes that the system
         takes for what they are not.
     """
+    check_kinds(system, dataset)
     sensor = _noisy_sensor(system)
     drawing = source(generator)
     shown = passes(dataset, system, batch_size=batch_size, seed=seed)

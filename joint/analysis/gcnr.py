@@ -50,6 +50,8 @@ def generalised_cnr(
 
     Raises
     ------
+    TypeError
+        When masks or values are no Tensor.
     ValueError
         For fewer than 2 bins, and regions that are no masks of the values' size.
     """

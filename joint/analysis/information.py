@@ -23,6 +23,7 @@ from torch import Tensor
 
 from classify import Interval, LesionDataset
 from classify.intervals import check_resampling, source
+from joint.kinds import check_kinds
 from joint.system import ImagingSystem, evaluating
 
 from .by_class import rank_correlation
@@ -177,9 +178,12 @@ def information(
 
     Raises
     ------
+    TypeError
+        For what is no system, or no data set.
     ValueError
         For a plane that there is not, filters that do not fit, or as :func:`hotelling_observer`.
     """
+    check_kinds(system, dataset)
     if planes is None:
         planes = ("scene", "measurement", *(() if system.codec is None else ("handed",)))
     unknown = [plane for plane in planes if plane not in PLANES]
@@ -263,7 +267,17 @@ def screen(
     agreed with those by observer to 0.93, by usable information to 0.95, by Gaussian information
     to 0.74 (Spearman), and at 100 photons to 1.0, 1.0 and 0.3; those of one seed with the other
     to 0.80. ``tests/joint/analysis/test_information.py`` measures it.
+
+    Raises
+    ------
+    TypeError
+        For designs without names, or what is no system or no data set.
     """
+    if not isinstance(designs, Mapping):
+        raise TypeError(
+            f"designs must be systems by their names, {{'sharp': system, ...}}, not "
+            f"{type(designs).__name__}"
+        )
     drawing = source(generator)
     state = drawing.get_state()
     rows = []

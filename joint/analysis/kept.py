@@ -32,6 +32,7 @@ from classify.intervals import (
     source,
 )
 from joint.evaluate import device_of
+from joint.kinds import check_kinds
 from joint.system import ImagingSystem, evaluating
 
 from .passes import passes
@@ -183,10 +184,19 @@ def kept(
 
     Raises
     ------
+    TypeError
+        For systems without names, or what is no system or no data set.
     ValueError
         Without a system or a ring, when handed pictures have other channels than the scenes, for
         fewer than two lesions, or for scenes that a system takes for what they are not.
     """
+    if not isinstance(systems, Mapping):
+        raise TypeError(
+            f"systems must be systems by their names, {{'sharp': system, ...}}, not "
+            f"{type(systems).__name__}"
+        )
+    for system in systems.values():
+        check_kinds(system, dataset)
     check_resampling(resamples, level)
     if not systems or annuli < 1:
         raise ValueError(

@@ -13,8 +13,8 @@ from classify.intervals import check_resampling
 from joint.evaluate import device_of, evaluate
 from joint.feed import Feed
 from joint.system import STAGES, ImagingSystem, Stage, evaluating
-from optics import srgb_to_linear
 
+from .passes import passes
 from .record import named, plain
 from .scores import DrawnScores, Scores
 
@@ -155,7 +155,7 @@ def ledger(
         drawing = torch.Generator(device).manual_seed(seed)
         _, raw, measurement = system.measure(scene, generator=drawing)
         costs = tuple(_costs(system, measurement))
-        photons = _photons(system, feed, batch_size)
+        photons = _photons(system, dataset, batch_size=batch_size, seed=seed)
     pixels = measurement.shape[-2] * measurement.shape[-1]
     sensor = system.sensor
     read = None
@@ -180,20 +180,21 @@ def ledger(
     )
 
 
-def _photons(system: ImagingSystem, feed: Feed, batch_size: int) -> float | None:
+def _photons(
+    system: ImagingSystem, dataset: LesionDataset, *, batch_size: int, seed: int
+) -> float | None:
     """Mean photons on the sensor for a picture."""
     sensor = system.sensor
     if sensor is None:
         return None
-    total = 0.0
+    total, filters = 0.0, sensor.cfa
     exposures = 1 if system.front_end is None else system.front_end.exposures
-    for scenes, _ in feed.batches(torch.arange(len(feed.dataset)).split(batch_size)):
-        light = srgb_to_linear(scenes) if system.encoding == "srgb" else scenes
-        seen = light if system.front_end is None else system.front_end(light)
-        if sensor.cfa is not None:
-            seen = sensor.cfa(seen, exposures=exposures)
+    for _, scenes, noise in passes(dataset, system, batch_size=batch_size, seed=seed):
+        seen = system.image(scenes, generator=noise)
+        if filters is not None:
+            seen = filters(seen, exposures=exposures)
         total += float(seen.double().sum())
-    return sensor.photons * total / len(feed.dataset)
+    return sensor.photons * total / len(dataset)
 
 
 def _costs(system: ImagingSystem, measurement: Tensor) -> Iterator[StageCost]:

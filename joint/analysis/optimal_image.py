@@ -19,6 +19,7 @@ from torch import Tensor
 
 from joint.evaluate import device_of
 from joint.feed import generators
+from joint.kinds import check_system
 from joint.system import Encoding, ImagingSystem, evaluating
 from optics import linear_to_srgb, srgb_to_linear
 
@@ -107,6 +108,8 @@ def optimal_image(
 
     Raises
     ------
+    TypeError
+        For what is no system, or a start that is no Tensor.
     ValueError
         For a system without a classifier, a class that it does not know, scenes out of range, a
         rate without a codec whose bits have a gradient, or an option out of range.
@@ -199,6 +202,11 @@ def _check(
     rate: float,
     light: float | None,
 ) -> None:
+    check_system(system)
+    if not isinstance(start, Tensor):
+        raise TypeError(
+            f"start must be a Tensor, float scenes [B, C, H, W], not {type(start).__name__}"
+        )
     if system.classifier is None:
         raise ValueError("an optimal image needs a classifier, and the system has none")
     if start.ndim != 4 or not start.is_floating_point() or len(start) == 0:

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias, TypeVar, get_args
 import torch
 from torch import Tensor
 
+from joint.kinds import check_system
 from joint.system import ImagingSystem
 from optics import (
     FourierFilter,
@@ -69,7 +70,14 @@ ByImperfection: TypeAlias = (
 
 
 def applicable(system: ImagingSystem, *, channels: int = 3) -> tuple[Perturbation, ...]:
-    """Perturbations that a ``system`` for scenes of so many ``channels`` can have."""
+    """Perturbations that a ``system`` for scenes of so many ``channels`` can have.
+
+    Raises
+    ------
+    TypeError
+        For what is no system.
+    """
+    check_system(system)
     return tuple(name for name in PERTURBATIONS if KINDS[name].fits(system, channels))
 
 
@@ -138,7 +146,7 @@ def perturbed(
 def _keep_the_design(front: IncoherentImaging) -> None:
     """Let the camera restore its pictures by the PSF that it was meant to have."""
     if front.restoration is not None and front.restoration.known_psf is None:
-        front.restoration.know(front.psf())
+        front.restoration.know(front.psf(distance=front.working_distances))
 
 
 def _defocus(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:

@@ -10,11 +10,12 @@
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from classify import LesionDataset
 from joint.evaluate import device_of
+from joint.kinds import check_dataset, check_system
 from joint.system import Encoding, ImagingSystem, SystemOutput, evaluating
 
 from .contrast import Contrast, contrast
@@ -60,10 +61,17 @@ def contrast_at(
     Raises
     ------
     TypeError
-        When the masks are no Tensor.
+        When the output is none, or the masks are no Tensor.
     ValueError
         When the system has no such plane, or masks and scene do not fit.
     """
+    if not isinstance(output, SystemOutput):
+        remedy = "; contrast(images, masks) measures pictures"
+        if isinstance(output, nn.Module):
+            remedy = ", as system(scenes) gives; measure_contrast takes a data set and a system"
+        raise TypeError(
+            f"output must be a joint.SystemOutput, of one pass, not {type(output).__name__}{remedy}"
+        )
     if plane not in PLANES:
         raise ValueError(f"plane must be one of {', '.join(PLANES)}, not {plane!r}")
     picture: Tensor | None = getattr(output, plane)
@@ -123,11 +131,15 @@ def measure_contrast(
 
     Raises
     ------
+    TypeError
+        For what is no data set, or no system.
     ValueError
         For pictures without masks, a batch size below 1, or scenes that the system takes for what
         they are not.
     """
+    check_dataset(dataset)
     system = ImagingSystem(encoding=dataset.encoding or "srgb") if system is None else system
+    check_system(system)
     device = device_of(system)
     shown = passes(dataset, system, batch_size=batch_size, seed=seed)
     parts = []

@@ -34,6 +34,7 @@ from compress import JPEG, Codec, bits_by_region
 from compress.files import FileCodec
 from compress.jpeg_file import JPEGFiles
 from joint.evaluate import device_of
+from joint.kinds import check_kinds
 from joint.system import ImagingSystem, evaluating
 
 from .passes import passes
@@ -176,11 +177,14 @@ def rate_map(
 
     Raises
     ------
+    TypeError
+        For what is no system, or no data set.
     ValueError
         For a system without a codec, or with one that spreads the bits of its file evenly; a
         batch size below 1; fewer than two lesions with a boundary and bits; or scenes that the
         system takes for what they are not.
     """
+    check_kinds(system, dataset)
     check_resampling(resamples, level)
     mapped = ImagingSystem(
         front_end=system.front_end,

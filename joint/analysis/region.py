@@ -20,9 +20,17 @@ def check_masks(masks: Tensor, images: Tensor | None = None) -> None:
 
     Raises
     ------
+    TypeError
+        For what is no Tensor.
     ValueError
         When it does.
     """
+    for name, given in ("masks", masks), ("pictures", images):
+        if given is not None and not isinstance(given, Tensor):
+            raise TypeError(
+                f"{name} must be a Tensor, not {type(given).__name__}; make one of an array with "
+                "torch.as_tensor(array)"
+            )
     if masks.ndim != 3 or masks.dtype != torch.bool:
         raise ValueError(
             f"masks must be bool [B, H, W], True on the lesion, not {masks.dtype} "
@@ -113,6 +121,8 @@ def skin_ring(masks: Tensor, *, inner: float = 2.0, outer: float = 10.0) -> Tens
 
     Raises
     ------
+    TypeError
+        When the masks are no Tensor.
     ValueError
         When ``masks`` are no masks, or not ``0 <= inner < outer``.
     """

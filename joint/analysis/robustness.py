@@ -20,6 +20,7 @@ from classify import LesionDataset
 from classify.intervals import check_resampling
 from joint.evaluate import Evaluation, evaluate
 from joint.feed import derive_seed
+from joint.kinds import check_kinds
 from joint.system import ImagingSystem
 
 from .imperfection import Imperfection
@@ -33,7 +34,7 @@ from .perturbation import (
     resolved,
 )
 from .record import named, plain
-from .scores import DrawnScores, Scores
+from .scores import DrawnScores, Scores, signed
 
 __all__ = ["Curve", "Point", "Refused", "Robustness", "robustness"]
 
@@ -89,17 +90,19 @@ class Robustness:
         accuracy, balanced = self.scores
         rows = [
             f"{self.pictures} pictures, accuracy {accuracy}, balanced {balanced}; "
-            f"{100 * self.level:g} % intervals over lesions"
+            f"{100 * self.level:g} % intervals over lesions\n"
+            "change: balanced accuracy at the level less that of the system as it is; - is worse"
         ]
         for curve in self.curves:
             made = f", {curve.devices} devices" if curve.devices > 1 else ""
             rows.append(
                 f"{curve.perturbation}, {curve.unit} (nominal {curve.nominal:g}{made})\n"
-                f"{'level':>12} {'accuracy':23} {'balanced':23} {'change of balanced':23} worst"
+                f"{'level':>12} {'accuracy':20}  {'balanced':20}  {'change (- is worse)':23}  "
+                "balanced, worst device"
             )
             rows += [
-                f"{p.level:12.5g} {p.scores.accuracy!s} {p.scores.balanced_accuracy!s} "
-                f"{p.change.balanced_accuracy!s} {p.worst:.3f}"
+                f"{p.level:12.5g} {p.scores.accuracy!s:20}  {p.scores.balanced_accuracy!s:20}  "
+                f"{signed(p.change)[1]}  {p.worst:.3f}"
                 for p in curve.points
             ]
         rows += [f"no {name}: {reason}" for name, reason in self.refused]
@@ -185,10 +188,13 @@ def robustness(
 
     Raises
     ------
+    TypeError
+        For what is no system, or no data set.
     ValueError
         For a system without a classifier, a perturbation that is unknown or that it cannot have, a
         level outside of its range, fewer than one device or two lesions.
     """
+    check_kinds(system, dataset)
     if system.classifier is None:
         raise ValueError("the system has no classifier, and without one there is no accuracy")
     check_resampling(resamples, level)

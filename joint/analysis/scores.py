@@ -24,7 +24,7 @@ from classify.intervals import (
 from classify.judged import Judged
 from joint.evaluate import Evaluation
 
-__all__ = ["DrawnScores", "Score", "Scores"]
+__all__ = ["DrawnScores", "Score", "Scores", "signed"]
 
 Array = npt.NDArray[Any]
 
@@ -40,7 +40,7 @@ class Score(NamedTuple):
 
     def __str__(self) -> str:
         low, high = self.interval
-        return f"{self.value:+.3f} [{low:+.3f}, {high:+.3f}]"
+        return f"{self.value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 class Scores(NamedTuple):
@@ -50,6 +50,13 @@ class Scores(NamedTuple):
     """Share of the pictures that are right."""
     balanced_accuracy: Score
     """Mean recall of the classes."""
+
+
+def signed(scores: Scores) -> tuple[str, str]:
+    """Both differences with their signs, for a table."""
+    shown = [(score.value, *score.interval) for score in scores]
+    accuracy, balanced = (f"{v:+.3f} [{low:+.3f}, {high:+.3f}]" for v, low, high in shown)
+    return accuracy, balanced
 
 
 class DrawnScores:

@@ -91,6 +91,8 @@ def segment(
 
     Raises
     ------
+    TypeError
+        When the pictures are no Tensor.
     ValueError
         When pictures or options are not what is allowed.
     """
@@ -167,6 +169,10 @@ def _check(
     hair: int,
     margin: float,
 ) -> None:
+    if not isinstance(images, Tensor):
+        raise TypeError(
+            f"pictures must be a Tensor, floats [B, 3, H, W] in 0..1, not {type(images).__name__}"
+        )
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
         raise ValueError(
             f"pictures must be floats [B, 3, H, W] in 0..1, not {images.dtype} "

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from classify import LesionDataset
 from joint.feed import derive_seed
+from joint.kinds import check_kinds
 from joint.system import ImagingSystem
 
 from .imperfection import Imperfection
@@ -65,8 +66,10 @@ class Sensitivity:
 
     def __str__(self) -> str:
         wide = max(14, *(len(row.name) + 1 for row in self.rows))
+        worse = "-" if self.more_is_better else "+"
         text = [
-            f"{self.measure} of the design: {self.nominal:.4g}",
+            f"{self.measure} of the design: {self.nominal:.4g}; change: at the limit less that of "
+            f"the design, {worse} is worse",
             f"{'':{wide}}{'lowest':>12}{'change':>12}{'highest':>12}{'change':>12}  unit",
         ]
         text += [
@@ -120,9 +123,12 @@ def sensitivity(
 
     Raises
     ------
+    TypeError
+        For what is no system, or no data set.
     ValueError
         As :func:`tolerance` does, and for fewer than one device.
     """
+    check_kinds(system, dataset)
     if devices < 1:
         raise ValueError(f"there must be at least 1 device, not {devices}")
     found = ranges(system, dataset.channels, limits)

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from classify import LesionDataset
 from joint.feed import derive_seed
+from joint.kinds import check_kinds
 from joint.system import ImagingSystem
 
 from .imperfection import Imperfection
@@ -140,9 +141,12 @@ class Tolerance:
         shares = ", ".join(f"{100 * p:g} % keep {self.promised(p):.4g}" for p in (0.5, 0.9, 0.98))
         correlations = self.sensitivities()
         wide = max(14, *(len(name) + 1 for name in self.levels))
+        worse = "-" if self.more_is_better else "+"
         rows = [
             f"{self.measure} of {len(self.values)} devices: {shares}; design {self.nominal:.4g}",
-            f"{'':{wide}}{'design':>12}{'lowest':>12}{'highest':>12}  unit, rank correlation",
+            f"correlation: of ranks, of the distance from the design with {self.measure}; {worse}: "
+            "the further the worse",
+            f"{'':{wide}}{'design':>12}{'lowest':>12}{'highest':>12}  unit, correlation",
         ]
         for name, levels in self.levels.items():
             shown = f", {correlations[name]:+.2f}" if name in correlations else ""
@@ -231,11 +235,14 @@ def tolerance(
 
     Raises
     ------
+    TypeError
+        For what is no system, or no data set.
     ValueError
         For a perturbation that is unknown or that the system cannot have, limits outside of its
         range, fewer than two devices, a measure that the system does not have or that is no number,
         a range of focus that is negative or for a system without a pupil.
     """
+    check_kinds(system, dataset)
     if devices < 2:
         raise ValueError(f"there must be at least 2 devices, not {devices}")
     if not 0 < level < 1:

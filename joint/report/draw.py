@@ -38,6 +38,7 @@ __all__ = [
 Array = npt.NDArray[Any]
 
 _CHANNELS = (COLOURS[1], COLOURS[2], COLOURS[0])  # red, green, blue
+_MOST_DEPTHS = 6
 
 
 @contextmanager
@@ -168,8 +169,14 @@ def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str]
         yield (
             _pupil_figure(front_end),
             "Phase in the pupil at the middle wavelength, where light passes, and the point-spread "
-            "function of each channel; shades go with the square root of the light.",
+            "function of each channel in focus; shades go with the square root of the light.",
         )
+        if front_end.working_distances is not None:
+            yield (
+                _depths_figure(front_end, front_end.working_distances),
+                "Point-spread function of the middle channel at the working distances"
+                f"{', six of them' if len(front_end.working_distances) > _MOST_DEPTHS else ''}.",
+            )
     else:
         return
     name, lines, why = _transfer(front_end)
@@ -285,6 +292,21 @@ def _pupil_figure(front_end: optics.IncoherentImaging) -> "Figure":
         axis.imshow(np.sqrt(each.clip(0)), cmap="magma", extent=(-half, half, half, -half))
         axis.set_title(f"PSF, {name}" if name else "PSF")
         axis.set_xlabel("x, pixels")
+    axes[0].set_ylabel("y, pixels")
+    return figure
+
+
+def _depths_figure(front_end: optics.IncoherentImaging, distances: Tensor) -> "Figure":
+    with torch.no_grad():
+        places = torch.linspace(0, len(distances) - 1, min(len(distances), _MOST_DEPTHS))
+        shown = distances[places.round().long()]
+        psf = front_end.psf(distance=shown).detach().cpu().numpy()
+    figure = blank_figure(2.2 * len(shown) + 0.6, 2.6)
+    axes = np.atleast_1d(figure.subplots(1, len(shown)))
+    for axis, each, distance in zip(axes, psf[:, psf.shape[1] // 2], shown.tolist(), strict=True):
+        half = each.shape[-1] / 2
+        axis.imshow(np.sqrt(each.clip(0)), cmap="magma", extent=(-half, half, half, -half))
+        axis.set(title=f"PSF at {distance:.3g} m", xlabel="x, pixels")
     axes[0].set_ylabel("y, pixels")
     return figure
 

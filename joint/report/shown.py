@@ -16,7 +16,9 @@ from joint.analysis import (
     measure_contrast,
     rate_map,
 )
+from joint.evaluate import evaluate
 from joint.system import ImagingSystem
+from optics.sampling import LOST, WRAPPED
 
 from .draw import dodged_figure, element_figures, light_figure, spread
 from .page import Html, note, number, picture, table, with_interval
@@ -24,9 +26,6 @@ from .saved import SavedRun
 from .scenes import Measuring, NotHere, Scenes, needed
 
 __all__ = ["contrast_of_classes", "element", "light", "rate"]
-
-# Shares of the light above which a PSF is spoken of: those of optics.audit_sampling.
-_LOST, _WRAPPED = 0.05, 0.01
 
 
 def light(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
@@ -53,6 +52,31 @@ def element(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Htm
     cut = _cut(system.front_end)
     if cut is not None:
         yield note(cut)
+    if getattr(system.front_end, "working_distances", None) is not None and not how.quick:
+        yield from _by_distance(needed(scenes), how)
+
+
+def _by_distance(scenes: Scenes, how: Measuring) -> Iterator[Html]:
+    """What the system keeps where all scenes lie at one of its working distances."""
+    system, _, shown = scenes
+    front = system.front_end
+    assert isinstance(front, optics.IncoherentImaging)
+    assert front.working_distances is not None
+    rows = []
+    for distance in front.working_distances.tolist():
+        found = evaluate(
+            system, shown, distance=distance, batch_size=how.batch_size, resamples=how.resamples
+        )
+        judged = "-"
+        if found.report is not None:
+            interval = found.report.intervals.get("balanced_accuracy")
+            judged = with_interval(found.report.balanced_accuracy, interval)
+        rows.append((f"{distance:.3g}", judged, number(found.psnr_scene, ".2f")))
+    yield table(
+        ("all scenes at, m", "balanced accuracy", "PSNR against the scene, dB"),
+        rows,
+        caption=f"{len(shown)} test pictures, as the camera sees them at each working distance.",
+    )
 
 
 def _restores(system: ImagingSystem) -> bool:
@@ -65,16 +89,16 @@ def _cut(front_end: optics.FrontEnd) -> str | None:
     if not isinstance(pupil, optics.Pupil):
         return None
     with torch.no_grad():
-        audit = optics.audit_sampling(pupil)
+        audit = optics.audit_sampling(front_end)  # at all working distances
     lost, wrapped = float(audit.window_loss.max()), float(audit.wrap_energy.max())
     words = []
-    if lost > _LOST:
+    if lost > LOST:
         words.append(
             f"{100 * lost:.0f} % of the light falls outside of the window of {pupil.psf_size[0]} x "
             f"{pupil.psf_size[1]} pixels that holds the PSF, and is missing from picture and "
             "throughput: train with a larger psf_size"
         )
-    if wrapped > _WRAPPED:
+    if wrapped > WRAPPED:
         words.append(
             f"{100 * wrapped:.0f} % of it falls outside of the central half of the PSF's period, "
             f"where a pupil of {pupil.size[0]} x {pupil.size[1]} samples is too coarse: train with "

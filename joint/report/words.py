@@ -71,6 +71,10 @@ def _front_end(front_end: FrontEndConfig) -> str:
                 else f"{front_end.element} element in the pupil (strength {front_end.strength:g} "
                 "waves before training)"
             )
+            sharp = "" if front_end.focus is None else f", focused on {front_end.focus:g} m"
+            if front_end.working_distances:
+                metres = ", ".join(f"{distance:g}" for distance in front_end.working_distances)
+                sharp += f", scenes at one of {metres} m"
             restored = (
                 ""
                 if front_end.restoration is None
@@ -80,7 +84,7 @@ def _front_end(front_end: FrontEndConfig) -> str:
             return (
                 f"lens of {1e3 * front_end.focal_length:g} mm at f/{front_end.f_number:g}, pixels "
                 f"of {1e6 * front_end.pixel_pitch:g} µm, {element}, {front_end.defocus:g} waves of "
-                f"defocus{restored}"
+                f"defocus{sharp}{restored}"
             )
         case NoneConfig():
             return "none: the sensor sees the scene"

@@ -1,14 +1,17 @@
 """The public names of the project and how each is called, as one text that a person can read.
 
-``python tests/contracts/surface.py`` writes ``surface.txt`` anew; the test beside it compares.
+``python tests/contracts/surface.py`` writes ``surface.txt`` anew; with ``--check`` it compares, as
+the test beside it does.
 """
 
+import argparse
 import ast
+import difflib
 import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -201,7 +204,29 @@ def _string(node: ast.stmt | None) -> str:
     return ""
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the snapshot, or compare it."""
+    parser = argparse.ArgumentParser(
+        prog=COMMAND, description="Write the public names to surface.txt, beside this file."
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing: show what differs, and fail where something does",
+    )
+    check = parser.parse_args(arguments).check
+    text, file = describe(), SNAPSHOT.relative_to(HERE.parents[1])
+    if not check:
+        SNAPSHOT.write_text(text, encoding="utf-8")
+        print(f"wrote {file}")
+        return 0
+    written = SNAPSHOT.read_text(encoding="utf-8") if SNAPSHOT.exists() else ""
+    old, new = (part.splitlines(keepends=True) for part in (written, text))
+    differences = list(difflib.unified_diff(old, new, str(file), "the code", n=1))
+    sys.stdout.writelines(differences)
+    return 1 if differences else 0
+
+
 if __name__ == "__main__":
     sys.path.insert(0, str(HERE.parents[1]))
-    SNAPSHOT.write_text(describe(), encoding="utf-8")
-    print(f"wrote {SNAPSHOT.relative_to(HERE.parents[1])}")
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 import difflib
 
+import pytest
 import surface
 
 
@@ -34,3 +35,27 @@ def test_the_snapshot_sees_a_parameter_a_default_and_a_method():
     assert "\nBoundary: zero, reflect, replicate, circular\n" in text
     assert "\nmtf(psf: Tensor) -> Tensor\n" in text
     assert "\n    rate: float = " in text  # a field of a configuration, with its default
+
+
+def test_the_snapshot_is_written_only_where_that_was_asked_for(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "surface.txt"
+    monkeypatch.setattr(surface, "HERE", tmp_path / "tests" / "contracts")
+    monkeypatch.setattr(surface, "SNAPSHOT", file)
+    for arguments, status in (["--help"], 0), (["--chekc"], 2), (["names"], 2):
+        with pytest.raises(SystemExit) as left:
+            surface.main(arguments)
+        assert left.value.code == status
+    refused = capsys.readouterr()
+    assert "--check" in refused.out
+    assert "unrecognized arguments: names" in refused.err
+    assert surface.main(["--check"]) == 1
+    assert "\n+optics\n" in capsys.readouterr().out
+    assert not file.exists()
+    assert surface.main([]) == 0
+    assert capsys.readouterr().out == "wrote surface.txt\n"
+    assert file.read_text(encoding="utf-8") == surface.describe()
+    assert surface.main(["--check"]) == 0
+    assert capsys.readouterr().out == ""
+    file.write_text(surface.describe().replace("mtf(psf: Tensor)", "mtf(psf)"), encoding="utf-8")
+    assert surface.main(["--check"]) == 1
+    assert "-mtf(psf) -> Tensor\n" in capsys.readouterr().out

@@ -1,9 +1,15 @@
 import importlib.util
+import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
+
+import classify
+import compress
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "rate_distortion.py"
 
@@ -31,6 +37,21 @@ def test_every_family_has_a_curve(example, tmp_path):
     assert told["autoencoder"]["bd_rate"]["JPEG"] == "none"  # three points are no curve
     with Image.open(tmp_path / "rate_distortion.png") as figure:
         assert figure.size[0] > 900
+
+
+def test_a_point_is_the_mean_of_the_files_of_the_test_part(example, tmp_path):
+    options = example.Options(limit=60, image_size=32, families=(), output=tmp_path)
+    (curve,) = example.main(options).values()
+    *_, test = classify.split(classify.LesionPhantom(60, image_size=32), seed=0)
+    rates, fidelities = [], []
+    for item in test:
+        picture = item.image.movedim(0, -1).numpy()
+        (file,) = compress.JPEG(85).compress(item.image[None] / 255)  # the finest of the curve
+        decoded = np.asarray(Image.open(io.BytesIO(file)))
+        rates.append(8 * len(file) / 32**2)
+        fidelities.append(peak_signal_noise_ratio(picture, decoded))
+    assert curve.rate[-1] == pytest.approx(np.mean(rates))
+    assert curve.quality[-1] == pytest.approx(np.mean(fidelities), rel=1e-5)
 
 
 def test_a_finished_training_is_kept(example, tmp_path, capsys):

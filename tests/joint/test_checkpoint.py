@@ -1,6 +1,7 @@
 import errno
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -141,9 +142,22 @@ def test_another_architecture_is_refused_and_nothing_is_copied():
     with pytest.raises(joint.CheckpointError, match=message) as caught:
         joint.load_weights(module, other, source="best.safetensors")
     assert "1.bias (2,) is missing from it" in str(caught.value)
-    assert "Build the system from the configuration" in str(caught.value)
+    assert "Both must be built alike" in str(caught.value)
     after = module.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_what_fits_a_checkpoint_is_named(tmp_path):
+    file = tmp_path / "best.safetensors"
+    joint.save_checkpoint(file, {"weight": torch.ones(2)}, {})
+    tensors, _ = joint.load_checkpoint(file)
+    message = r"There is no config\.json beside it .*as for joint\.fit, then joint\.load_fitted\(sy"
+    with pytest.raises(joint.CheckpointError, match=message):
+        joint.load_weights(nn.Linear(2, 3), tensors, source=str(file))
+    (tmp_path / "config.json").touch()
+    message = rf"joint\.load_run\({re.escape(repr(str(tmp_path)))}\) builds the one that it is of"
+    with pytest.raises(joint.CheckpointError, match=message):
+        joint.load_weights(nn.Linear(2, 3), tensors, source=str(file))
 
 
 def _evil(marker):

@@ -407,6 +407,44 @@ def test_an_audit_fails_where_something_leaks(tmp_path, capsys):
     assert _run(capsys, "audit", "--data", tmp_path / "nothing")[0] == _MISTAKE
 
 
+def test_pictures_with_a_table_are_audited_trained_on_evaluated_and_reported(tmp_path, capsys):
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rows = ["photo;diagnosis;patient"]
+    for number in range(60):
+        noise = draw.integers(0, 100, (24, 24, 3), dtype=np.uint8)
+        noise[..., number % 3] += 120  # a class is a bright colour
+        Image.fromarray(noise).save(folder / f"p{number}.png")
+        rows.append(f"p{number};{'abc'[number % 3]};P{number // 6}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    data = ["--data", tmp_path / "labels.csv", "--data.root", folder, "--data.image-size", "16"]
+    columns = ["--data.image", "photo", "--data.label", "diagnosis", "--data.group", "patient"]
+    status, out, err = _run(capsys, "audit", *data, *columns)
+    assert status == 0, err
+    assert "audit of 60 images in 10 groups" in out
+    run = tmp_path / "run"
+    given = ["train", "--output", run, "--quiet", *data, *columns]
+    status, _, err = _run(capsys, *given, "--training.epochs", "8", "--training.batch-size", "8")
+    assert (status, err) == (0, "")
+    saved = json.loads((run / "config.json").read_text())["data"]
+    assert (saved["kind"], saved["label"], saved["group"]) == ("table", "diagnosis", "patient")
+    parts = joint.load_run(run)[2]
+    assert parts.shared_lesions == 0
+    status, out, err = _run(capsys, "evaluate", run, "--json")
+    assert status == 0, err
+    assert json.loads(out) == json.loads((run / "result.json").read_text())["test"]
+    assert json.loads(out)["accuracy"] > 0.8  # chance is a third
+    page = tmp_path / "page.html"
+    assert _run(capsys, "report", run, "--quick", "--quiet", "--output", page)[0] == 0
+    assert "labels.csv" in page.read_text()
+    status, _, err = _run(capsys, *given[:2], tmp_path / "other", "--quiet", *data)
+    assert status == _MISTAKE
+    assert "lacks the columns image, label; it has photo, diagnosis, patient" in err
+
+
 def test_divergence_and_interrupts_have_a_status_of_their_own(monkeypatch, capsys):
     for error, status, words in (
         (joint.TrainingDiverged("the loss became nan"), 3, "lens2label: the loss became nan"),
@@ -533,10 +571,10 @@ def test_help_explains_itself(capsys):
     for arguments, words in (
         (["train"], ["--system.sensor.photons", "--training.epochs", "--resume", "--tensorboard"]),
         (["train", "--codec", "autoencoder"], ["width-ratio"]),
-        (["evaluate"], ["--part", "--count-bytes"]),
+        (["evaluate"], ["--part", "--count-bytes", "--photons", "--quality"]),
         (["report"], ["--quick", "--pictures", "--output"]),
         (["runs"], ["interrupted", "--json"]),
-        (["audit"], ["--split.by", "--threshold"]),
+        (["audit"], ["--split.by", "--threshold", "--data.count"]),
     ):
         out = _help(capsys, *arguments)
         assert all(word in out for word in words)

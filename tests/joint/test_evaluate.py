@@ -53,6 +53,24 @@ def test_intervals_resample_lesions(system, lesions):
     assert not joint.evaluate(system, lesions).report.intervals
 
 
+def test_an_evaluation_prints_its_numbers_and_not_its_pictures(system, lesions):
+    result = joint.evaluate(system, lesions, resamples=50, photons=300, count_bytes=True)
+    lines = str(result).splitlines()
+    assert lines[0] == "48 pictures, 300 photons/pixel"
+    assert lines[1].split()[:2] == ["loss", f"{result.losses['total']:.4g}"]
+    low, high = result.report.intervals["auc"]
+    assert f"{'auc':<18} {result.report.auc:.3f} [{low:.3f}, {high:.3f}]" in lines
+    assert f"{'bpp':<18} {result.bpp:.4g} bits/pixel (rounded)" in lines
+    assert f"{'bpp bytes':<18} {result.bpp_bytes:.4g} bits/pixel of the files" in lines
+    assert f"{'psnr':<18} {result.psnr:.4g} dB, codec against its input" in lines
+    assert "[low, high]: 95 % intervals, resampling lesions" in lines
+    assert len(lines) < 16
+    assert "picture0" not in repr(result)
+    # What the system does not have is not spoken of.
+    bare = joint.evaluate(joint.ImagingSystem(), lesions)
+    assert len(str(bare).splitlines()) == 2
+
+
 def test_rate_and_fidelity_are_means_over_pictures(system, lesions):
     result = joint.evaluate(system, lesions, batch_size=48, count_bytes=True)
     system.eval()

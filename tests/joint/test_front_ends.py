@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -92,6 +93,21 @@ def test_a_lens_may_restore_its_pictures():
     assert joint.LensConfig().model_dump().keys().isdisjoint({"restoration"})
 
 
+def test_a_lens_may_be_focused_on_one_distance_and_see_scenes_at_others():
+    lens = _build(focus=0.5, working_distances=(0.4, 0.5, 0.8), restoration=0.1)
+    assert lens.pupil.focus == 0.5
+    assert lens.working_distances.tolist() == [0.4, 0.5, 0.8]
+    sharp = _build(focus=0.5)
+    assert sharp.working_distances is None
+    torch.testing.assert_close(lens.psf(distance=0.5), sharp.psf())
+    # W = D^2 / 8 (1 / d - 1 / focus) of 2.5 mm, in waves of green light.
+    waves = 2.5e-3**2 / 8 * (1 / 0.4 - 1 / 0.5) / 545e-9
+    blurred = lens.psf(distance=0.4)[1].amax() / sharp.psf()[1].amax()
+    assert float(blurred) == pytest.approx(np.sinc(waves) ** 2, abs=0.02)
+    plain = joint.LensConfig().model_dump()
+    assert plain.keys().isdisjoint({"focus", "working_distances"})
+
+
 def test_a_lens_may_distort_colour_and_shade_its_field():
     assert _build().projection is None
     lens = _build(distortion=-0.2, lateral_colour=0.02, half_field=0.5)
@@ -143,6 +159,9 @@ def test_other_numbers_of_channels_have_a_wavelength_each(channels):
         ({"element": "phase", "max_height": 1e-6}, "max_height, .*those of element='height'"),
         ({"element": "height", "strength": 5.0}, r"strength is at most 0\.96, not 5"),
         ({"restoration": 0.0}, "greater than 0"),
+        ({"focus": 0.02}, r"focus=0\.02 m is within the focal length of 0\.02 m"),
+        ({"working_distances": (0.5, 0.01)}, r"\(0\.5, 0\.01\) m reach into the focal length"),
+        ({"working_distances": (0.5, -1.0)}, "working_distances are metres from the lens, not -1"),
         ({"distortion": -0.8}, "greater than or equal to -0.5"),
         ({"half_field": 1.6}, "less than 1.57"),
         ({"element": "prism"}, "'none', 'phase', 'height', 'cubic' or 'random'"),

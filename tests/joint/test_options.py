@@ -1,7 +1,14 @@
 import pytest
 
 import joint
-from joint.options import AuditOptions, Choice, TrainOptions, read_train_options
+from joint.options import (
+    AuditOptions,
+    Choice,
+    TrainOptions,
+    read_audit_options,
+    read_evaluate_options,
+    read_train_options,
+)
 
 
 def _folder(**options):
@@ -66,6 +73,56 @@ def test_what_cannot_be_is_refused_with_what_can(capsys, arguments, message):
 
 def test_the_audit_divides_as_training_does():
     assert AuditOptions().split == joint.SplitConfig()
+
+
+def test_scenes_have_the_options_of_their_kind_in_every_command(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.touch()
+    given = [
+        "--data.root",
+        "p",
+        "--data.label",
+        "dx",
+        "--data.group",
+        "patient",
+        "--data.limit",
+        "9",
+    ]
+    given = ["--data", str(table), *given, "--data.classes", "b", "a"]
+    trained = read_train_options(["--output", "x", *given]).run.data
+    assert trained == joint.ImageTableConfig(
+        table=table,
+        root="p",
+        label="dx",
+        group="patient",
+        limit=9,
+        classes=("b", "a"),
+        image_size=64,  # of the scenes that it starts from
+    )
+    size = ["--data.image-size", "64"]
+    assert read_audit_options([*given, *size]).scenes.data == trained
+    assert read_audit_options([*given, "--image-size", "64"]).scenes.data == trained
+    assert read_audit_options(given).scenes.data.image_size == 128
+    both = read_audit_options([*given, *size, "--image-size", "32", "--split.by", "image"])
+    assert both.scenes.data == trained
+    assert both.split.by == "image"
+    assert read_audit_options([]).scenes.data == joint.PhantomConfig(image_size=128)
+    options = read_evaluate_options(["run", *given], image_size=64)
+    assert options.scenes.data == trained
+    assert (str(options.run), options.data) == ("run", str(table))
+    assert read_evaluate_options(["run"]).scenes is None
+
+
+def test_an_evaluation_is_at_every_light_quality_and_distance():
+    def points(*asked):
+        return read_evaluate_options(["run", *asked]).points()
+
+    assert points() == [(None, None, None)]
+    assert points("--photons", "5") == [(5, None, None)]
+    assert points("--quality", "0", "1.5") == [(None, 0, None), (None, 1.5, None)]
+    both = points("--photons", "5", "50", "--quality", "0", "1")
+    assert both == [(5, 0, None), (5, 1, None), (50, 0, None), (50, 1, None)]
+    assert points("--distance", "0.4", "2") == [(None, None, 0.4), (None, None, 2)]
 
 
 def test_views_are_chosen_by_name_or_given_as_json(capsys):

@@ -179,8 +179,8 @@ def test_pictures_come_back_as_they_were_written(tmp_path):
 
 
 def test_a_codec_without_qualities_refuses_one(picture, tmp_path):
-    with pytest.raises(ValueError, match="JPEG has no qualities to choose: leave it out"):
-        joint.compress_file(picture, tmp_path / "a.jpg", compress.JPEG(), quality=50)
+    with pytest.raises(ValueError, match="PNG has no qualities to choose: leave it out"):
+        joint.compress_file(picture, tmp_path / "a", compress.PNG(), quality=50)
     done = joint.compress_file(picture, tmp_path / "a.png", compress.PNG())
     assert done.psnr is None
     assert "lossless" in str(done)
@@ -206,3 +206,18 @@ def test_the_quality_of_the_callers_codec_stays(picture, tmp_path):
     codec.quality = 1
     joint.compress_file(picture, tmp_path / "a", codec, quality=2)
     assert codec.quality == 1
+
+
+def test_a_format_with_a_quality_takes_another(picture, tmp_path):
+    codec = compress.JPEG(80)
+    joint.compress_file(picture, tmp_path / "a", codec, quality=30.0)
+    assert (tmp_path / "a").read_bytes() == compress.JPEG(30).compress(read_picture(picture))[0]
+    assert codec.quality == 80
+    for quality in (0, 101, 30.5, float("nan")):
+        with pytest.raises(ValueError, match="quality of JPEG must be a whole number, 1 to 100, g"):
+            joint.compress_file(picture, tmp_path / "b", codec, quality=quality)
+    with pytest.raises(ValueError, match="quality of WebP must be a whole number, 0 to 100, got -"):
+        joint.compress_file(picture, tmp_path / "b", compress.WebP(), quality=-1)
+    with pytest.raises(ValueError, match="WebP has no qualities to choose: leave it out"):
+        joint.compress_file(picture, tmp_path / "b", compress.WebP(lossless=True), quality=50)
+    assert not (tmp_path / "b").exists()

@@ -32,7 +32,25 @@ def _full(encoding="srgb", exposures="log", codec=None, training=False):
     return system.train(training)
 
 
+def _at_drawn_distances():
+    pupil = optics.Pupil(
+        [],
+        wavelengths=(620e-9, 545e-9, 460e-9),
+        focal_length=20e-3,
+        pixel_pitch=3.5e-6,
+        psf_size=15,
+        size=64,
+        spacing=40e-6,
+    )
+    system = _full()
+    system.front_end = optics.IncoherentImaging(
+        pupil, working_distances=torch.tensor([0.3, 0.6, float("inf")])
+    )
+    return system
+
+
 SYSTEMS = {
+    "drawn distances": _at_drawn_distances,
     "two exposures": _full,
     "one exposure, linear": lambda: _full("linear", "identity"),
     "the codec draws noise": lambda: _full(training=True),

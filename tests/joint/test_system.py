@@ -383,3 +383,58 @@ def test_what_is_binned_is_not_restored():
     ):
         joint.ImagingSystem(front_end=camera, sensor=optics.Sensor(100, binning=2))
     joint.ImagingSystem(front_end=camera, sensor=optics.Sensor(100))
+
+
+def test_a_front_end_may_draw_and_the_system_says_so():
+    distances = torch.tensor([0.3, 0.6, float("inf")])
+    lens = joint.build_front_end(joint.LensConfig(), (24, 24), 3)
+    drawing = optics.IncoherentImaging(lens.pupil, working_distances=distances)
+    assert not joint.ImagingSystem(front_end=lens).draws
+    system = joint.ImagingSystem(front_end=drawing)
+    assert system.draws
+    scene = torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0)).expand(
+        8, 3, 24, 24
+    )
+    seeds = [torch.Generator().manual_seed(n) for n in range(8)]
+    with torch.no_grad():
+        output = system(scene, generator=seeds)
+        spread = (output.measurement - output.measurement[:1]).abs().amax((-3, -2, -1))
+        assert (spread > 1e-3).any()
+        with drawing.at(0.3):
+            near = joint.ImagingSystem(front_end=drawing)(scene).measurement
+    torch.testing.assert_close(near, near[:1].expand_as(near), rtol=1e-4, atol=1e-5)
+
+
+def test_the_steps_of_a_measurement_are_those_of_the_camera():
+    system = joint.ImagingSystem(
+        front_end=optics.LearnedKernel("log", 3), sensor=optics.Sensor(500)
+    )
+    scene = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    irradiance, raw, measurement = system.measure(scene, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(system.image(scene), irradiance)
+    read = system.read(irradiance, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(read, raw)
+    assert torch.equal(system.develop(read), measurement)
+    with pytest.raises(ValueError, match="the system has no sensor"):
+        joint.ImagingSystem().read(irradiance)
+
+
+def test_what_a_pass_gives_is_printed_in_a_few_lines():
+    system = joint.ImagingSystem(
+        sensor=optics.Sensor(500), codec=compress.JPEG(50), classifier=classify.backbone(classes=3)
+    )
+    with torch.no_grad():
+        shown = repr(system.eval()(torch.full((2, 3, 24, 24), 0.25)))
+    lines = shown.splitlines()
+    assert lines[:3] == [
+        "SystemOutput", "  scene: [2, 3, 24, 24] from 0.25 to 0.25",
+        "  irradiance: [2, 3, 24, 24] from 0.05088 to 0.05088",
+    ]  # fmt: skip
+    assert "  coded: Coded(reconstruction=[2, 3, 24, 24], latent=None, bits_map=" in shown
+    assert "rate=bytes" in shown
+    assert len(lines) == 9
+    field = joint.ImagingSystem()(torch.zeros(1, 3, 8, 8)).__class__
+    assert "complex64 [1, 2]" in repr(
+        field(torch.zeros(1, 2, dtype=torch.complex64), None, None, torch.ones(1), None,
+              torch.ones(1), None)
+    )  # fmt: skip

@@ -173,6 +173,7 @@ def test_a_camera_without_another_focus_elsewhere_refuses_a_tilt(name):
         optics.CoherentImaging(pupil),
         optics.IncoherentImaging(torch.full((5, 5), 0.04), channels=1),
         optics.LearnedKernel("gaussian", 5, channels=1),
+        optics.IncoherentImaging(pupil, working_distances=torch.tensor([0.5, 1.0])),
         None,
     )
     for front in fronts:
@@ -180,7 +181,7 @@ def test_a_camera_without_another_focus_elsewhere_refuses_a_tilt(name):
         assert name not in applicable(system, channels=1)
         with pytest.raises(
             ValueError,
-            match=rf"no {name}: it needs optics.IncoherentImaging\(Pupil.* are shift invariant",
+            match=rf"no {name}: it needs optics.IncoherentImaging\(Pupil.* are drawn",
         ):
             resolved([name], system, channels=1)
 

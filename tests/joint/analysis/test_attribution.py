@@ -275,7 +275,14 @@ def test_tables_are_printed_and_json():
     assert summary["interaction"]["accuracy"]["value"] == table.interaction.accuracy.value
     assert f"shot_noise     {table.ladder[2].scores.accuracy}" in str(table)
     low, high = gained.interval
-    assert str(gained) == f"{gained.value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    lines = str(table).splitlines()
+    codec = [line for line in lines if line.startswith("codec")]
+    assert codec[1].startswith(f"{'codec':14} {gained.value:+.3f} [{low:+.3f}, {high:+.3f}]")
+    assert "lost (+ is worse)" in lines[2]
+    assert "gained (+ is better)" in str(table)
+    # All ideal, nothing is lost yet.
+    ideal = table.ladder[0].scores
+    assert lines[3] == f"{'(all ideal)':14} {ideal.accuracy!s:23} {ideal.balanced_accuracy!s}"
 
 
 def test_what_cannot_be_swapped_is_said_or_refused():

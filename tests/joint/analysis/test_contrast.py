@@ -195,6 +195,21 @@ def test_octants_outside_of_the_frame_are_undefined_and_take_no_part():
     assert str(undefined) == "octants: 1 undefined, the border does not cross all octants"
 
 
+def test_a_contrast_prints_medians_and_what_is_missing():
+    pictures, masks = _disks()
+    masks[1] = False
+    found = contrast(pictures, masks)
+    lines = str(found).splitlines()
+    there = found.weber[[0, 2, 3]].numpy()
+    assert lines[0] == "contrast of 4 pictures; their median, least and most"
+    assert lines[1] == f"weber      {np.median(there):8.3f} [{there.min():.3f}, {there.max():.3f}]"
+    assert [line.split()[0] for line in lines[1:10]] == [*MEASURES]
+    assert lines[10:] == [str(reason) for reason in found.undefined]
+    assert "weber: 1 undefined, the mask is empty" in lines
+    for blind in (contrast(pictures[1:2], masks[1:2]), contrast(pictures[:0], masks[:0])):
+        assert "weber      " not in str(blind)
+
+
 def test_what_does_not_exist_is_nan_with_a_reason():
     images, masks = _disks(6)
     masks[1] = False

@@ -5,7 +5,6 @@
 
 import json
 import math
-import warnings
 
 import numpy as np
 import pytest
@@ -26,10 +25,7 @@ def phantoms():
 
 
 def _design(front_end, photons):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # rounding has a gradient, or none: no matter
-        sensor = optics.Sensor(photons, read_noise=2.0)
-    return joint.ImagingSystem(front_end=front_end, sensor=sensor)
+    return joint.ImagingSystem(front_end=front_end, sensor=optics.Sensor(photons, read_noise=2.0))
 
 
 def test_information_falls_from_plane_to_plane(phantoms):

@@ -144,6 +144,31 @@ def test_shift_moves_all_exposures_and_registration_all_but_the_first():
     assert torch.allclose(seen[..., 1:], light[..., :-1], atol=1e-6)
 
 
+def test_scenes_lie_where_they_lie_whatever_is_wrong_with_the_camera():
+    distances = torch.tensor([0.3, 0.5, math.inf])
+    lens = optics.IncoherentImaging(
+        _pupil(), working_distances=distances, restoration=optics.Wiener(0.1)
+    )
+    system = _system(front_end=lens)
+    scene = torch.rand(6, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def sources():
+        return [torch.Generator().manual_seed(number) for number in range(6)]
+
+    with torch.no_grad():
+        nominal = system.image(scene, generator=sources())
+        assert (nominal - lens(scene, distance=math.inf)).abs().amax((1, 2, 3)).max() > 0.01
+        moved = _front(system, "shift", 2.0)
+        assert moved.draws
+        found = moved(scene, generator=sources())
+        torch.testing.assert_close(found[..., 2:], nominal[..., :-2])
+        # It restores by the PSFs of its design, at all distances.
+        torch.testing.assert_close(moved.combine(found), lens.combine(found))
+        blurred = _front(system, "defocus", 1.0)
+        torch.testing.assert_close(blurred.combine(found), lens.combine(found))
+        assert (blurred(scene, generator=sources()) - nominal).abs().max() > 0.01
+
+
 def test_read_noise_is_in_electrons():
     light = _light(24, 32)
     quiet = optics.Sensor(

@@ -259,6 +259,11 @@ def test_tables_are_printed_and_json():
     text = str(found)
     assert "kernel_error, fraction RMS (nominal 0, 2 devices)" in text
     assert "shift, pixels (nominal 0)" in text
+    point = found.curves[1].points[0]
+    low, high = point.change.balanced_accuracy.interval
+    assert "change (- is worse)" in text
+    assert f"  {point.change.balanced_accuracy.value:+.3f} [{low:+.3f}, {high:+.3f}]  " in text
+    assert f"{point.level:12.5g} {point.scores.accuracy}  " in text  # no difference, and no sign
     summary = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     point = summary["curves"][1]["points"][0]
     assert point["level"] == 0.3

@@ -7,7 +7,7 @@ from torch import nn
 import classify
 import joint
 from joint.analysis.record import named
-from joint.analysis.scores import DrawnScores, Score, Scores
+from joint.analysis.scores import DrawnScores, Score, Scores, signed
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,9 @@ def test_systems_that_cannot_be_paired_are_refused(evaluations, lesions):
 
 def test_names_stay_with_their_numbers():
     score = Score(0.5, classify.Interval(0.25, 0.75))
-    assert str(score) == "+0.500 [+0.250, +0.750]"
+    assert str(score) == "0.500 [0.250, 0.750]"
+    fall = Score(-0.5, classify.Interval(-0.75, 0.25))
+    assert signed(Scores(score, fall)) == ("+0.500 [+0.250, +0.750]", "-0.500 [-0.750, +0.250]")
     plain = {"value": 0.5, "interval": classify.Interval(0.25, 0.75)}
     assert named(Scores(score, score)) == {"accuracy": plain, "balanced_accuracy": plain}
     assert named((score, None, "a")) == [plain, None, "a"]

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -108,6 +109,8 @@ def test_the_table_is_printed_and_json():
     found = sensitivity(system, _scenes(), {zernike_error(11): 0.05}, measure=peak)
     text = str(found)
     assert "peak of the design" in text
+    assert text.splitlines()[0].endswith("change: at the limit less that of the design, - is worse")
+    assert "design, + is worse" in str(dataclasses.replace(found, more_is_better=False))
     assert "zernike_11" in text
     assert "waves RMS" in text
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))

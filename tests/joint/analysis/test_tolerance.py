@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -205,6 +206,8 @@ def test_the_largest_influence_comes_first(system, scenes):
     text = str(found)
     assert "mostly_noise of 60 devices: 50 % keep" in text
     assert "electrons RMS, -1.00" in text
+    assert "distance from the design with mostly_noise; -: the further the worse" in text
+    assert "; +: the further the worse" in str(dataclasses.replace(found, more_is_better=False))
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert told["levels"]["shift"] == list(found.levels["shift"])
 

@@ -1,0 +1,137 @@
+"""``lens2label evaluate``: a trained run judged again, elsewhere than where it was tested.
+
+::
+
+    run folder ─► system, its parts ─┐          ┌─► scores adjusted by the validation part
+    or other scenes ─────────────────┴─ points ─┴─► Judged ─► text, JSON
+                             distance, light, quality
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from classify import LesionDataset, Split, TauChoice, choose_tau, log_prior
+from classify.judged import check_metric
+
+from .build import load_run
+from .evaluate import Evaluation, evaluate, usable_device
+from .options import EvaluateOptions
+from .point import operating
+from .scenes import build_data
+from .settings import ConfigError
+
+__all__ = ["Judged", "judge_run", "summary"]
+
+
+class Judged(NamedTuple):
+    """A run at one point."""
+
+    result: Evaluation
+    choice: TauChoice | None
+    """The adjustment of the scores, where one was asked for."""
+    adjusted: Evaluation | None
+    """The same pass with the adjusted scores."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able summary."""
+        if self.choice is None or self.adjusted is None:
+            return self.result.to_dict()
+        adjusted = self.adjusted.to_dict()["report"]
+        return self.result.to_dict() | {"choice": self.choice.to_dict(), "adjusted": adjusted}
+
+    def __str__(self) -> str:
+        """Where it was judged, the reports, and the single numbers."""
+        result, lines = self.result, []
+        if result.point.asked():
+            lines.append(f"at {result.point}:")
+        if result.report is not None:
+            lines.append(str(result.report))
+        if self.choice is not None and self.adjusted is not None:
+            lines += [f"\nadjusted: {self.choice}", str(self.adjusted.report)]
+        return "\n".join([*lines, summary(result.scalars())])
+
+
+def summary(scalars: Mapping[str, float | None]) -> str:
+    """The single numbers that there are, a line each."""
+    lines = [f"{name:<18} {value:.4f}" for name, value in scalars.items() if value is not None]
+    return "\n".join(lines)
+
+
+def judge_run(
+    options: EvaluateOptions, again: Callable[[int], EvaluateOptions]
+) -> Iterator[Judged]:
+    """Evaluate a run at each of the points that were asked for.
+
+    Parameters
+    ----------
+    options : EvaluateOptions
+    again : callable
+        Reads the options again for scenes whose side is that many pixels, unless they say another.
+
+    Yields
+    ------
+    Judged
+        For each light, each quality, each distance.
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        When the run cannot be loaded, other scenes have other classes, or the scores cannot be
+        adjusted.
+    ValueError
+        When the system has no such point: before the first pass.
+    """
+    config, system, parts = load_run(options.run)
+    dataset = getattr(parts, options.part)
+    if options.data is not None:
+        dataset = _other_scenes(again(dataset.image_size[0]), parts)
+    system.to(usable_device(options.device))
+    points = options.points()
+    for point in points:
+        with operating(system, point):
+            pass
+    for point in points:
+        judge = partial(
+            evaluate,
+            system,
+            objective=config.objective,
+            batch_size=options.batch_size,
+            **point._asdict(),
+            views=options.views,
+        )
+        choice = None if options.adjust is None else _choose_tau(options, parts, judge)
+        result = judge(dataset, count_bytes=options.count_bytes, resamples=options.resamples)
+        adjusted = None
+        if choice is not None:
+            offset = -choice.tau * log_prior(parts.train.counts)
+            adjusted = result.adjusted(offset, resamples=options.resamples)
+        yield Judged(result, choice, adjusted)
+
+
+def _other_scenes(options: EvaluateOptions, parts: Split) -> LesionDataset:
+    assert options.scenes is not None  # there is a path
+    dataset = build_data(options.scenes.data)
+    if dataset.classes != parts.train.classes:
+        raise ConfigError(
+            f"{options.data} has the classes {', '.join(dataset.classes)}, but the run was "
+            f"trained on {', '.join(parts.train.classes)}"
+        )
+    return dataset
+
+
+def _choose_tau(
+    options: EvaluateOptions, parts: Split, judge: Callable[[LesionDataset], Evaluation]
+) -> TauChoice:
+    """The adjustment that is best on the validation part by the metric that was asked for."""
+    metric = str(options.adjust)
+    check_metric(metric)  # before the pass
+    if options.part == "validation" and options.data is None:
+        raise ConfigError("--adjust is chosen on the validation part: judge it on another one")
+    if parts.validation is None:
+        raise ConfigError("--adjust needs a validation part, and the split of this run has none")
+    seen = judge(parts.validation)
+    if seen.logits is None:
+        raise ConfigError("--adjust needs a classifier, and the system of this run has none")
+    prior = log_prior(parts.train.counts)
+    return choose_tau(seen.logits, seen.labels, log_prior=prior, metric=metric)

@@ -1,0 +1,92 @@
+"""What functions of a system are given, told apart: a system, a data set, pictures.
+
+::
+
+    system, dataset ──► check_kinds ──► go on, or a TypeError that names what is wrong
+    system, scenes ───► check_pictures ──► its classifier
+"""
+
+from torch import Tensor, nn
+
+from classify import LesionDataset, Split
+
+__all__ = ["check_dataset", "check_kinds", "check_pictures", "check_system"]
+
+
+def check_kinds(system: object, dataset: object) -> None:
+    """Refuse a system and a data set in the wrong order, or that are something else.
+
+    Raises
+    ------
+    TypeError
+        Where one of them is.
+    """
+    if isinstance(system, LesionDataset) and isinstance(dataset, nn.Module):
+        raise TypeError("the system comes first, the data set second: exchange the two")
+    check_system(system)
+    check_dataset(dataset)
+
+
+def check_system(system: object) -> None:
+    """Refuse, by a TypeError, what is no ``system``."""
+    # By what it has: a wrapper, as of torch.compile, has it too.
+    if isinstance(system, nn.Module) and hasattr(system, "encoding"):
+        return
+    remedy = "; make one of a module with joint.ImagingSystem(classifier=...)"
+    raise TypeError(
+        f"system must be a joint.ImagingSystem, not {type(system).__name__}"
+        f"{remedy if isinstance(system, nn.Module) else ''}"
+    )
+
+
+def check_dataset(dataset: object) -> None:
+    """Refuse, by a TypeError, what is no ``dataset``."""
+    if isinstance(dataset, LesionDataset):
+        return
+    remedy = ""
+    if isinstance(dataset, Split):
+        remedy = "; give one of its parts, such as .test"
+    elif isinstance(dataset, Tensor):
+        remedy = "; pictures alone go through the system itself, as system(scenes)"
+    raise TypeError(
+        f"dataset must be a classify.LesionDataset, not {type(dataset).__name__}{remedy}"
+    )
+
+
+def check_pictures(system: object, scenes: object) -> nn.Module:
+    """The classifier of a system, and a refusal of what it cannot be asked about.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+    scenes : Tensor ``[B, C, H, W]``
+
+    Returns
+    -------
+    nn.Module
+
+    Raises
+    ------
+    TypeError
+        For what is no system, or no Tensor.
+    ValueError
+        For a system without a classifier, or what are no floating-point pictures.
+    """
+    check_system(system)
+    classifier = getattr(system, "classifier", None)
+    if classifier is None:
+        raise ValueError("a system without a classifier says nothing to explain; give it one")
+    if not isinstance(scenes, Tensor):
+        remedy = ""
+        if isinstance(scenes, LesionDataset):
+            remedy = "; a data set has them as dataset.gather(rows).images over its largest code"
+        raise TypeError(
+            f"scenes must be a Tensor of pictures [B, C, H, W] in 0..1, not "
+            f"{type(scenes).__name__}{remedy}"
+        )
+    if scenes.ndim != 4 or not scenes.is_floating_point() or scenes.numel() == 0:
+        raise ValueError(
+            f"scenes must be pictures [B, C, H, W] in 0..1, not {scenes.dtype} "
+            f"{list(scenes.shape)}; add a batch axis with scenes[None], divide 8 bits by 255"
+        )
+    return classifier

@@ -1,0 +1,100 @@
+import pytest
+import torch
+from torch import nn
+
+import classify
+import joint
+import optics
+from joint import analysis
+from joint.kinds import check_dataset, check_kinds, check_pictures
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return classify.LesionPhantom(12, 16)
+
+
+@pytest.fixture(scope="module")
+def system():
+    layers = nn.Conv2d(3, 7, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    return joint.ImagingSystem(sensor=optics.Sensor(500), classifier=nn.Sequential(*layers))
+
+
+LIMITS = {"photons": 1.0}
+OF_A_SYSTEM_AND_SCENES = {
+    "evaluate": joint.evaluate,
+    "attribute": analysis.attribute,
+    "information": analysis.information,
+    "kept": lambda system, dataset: analysis.kept({"one": system}, dataset),
+    "ledger": analysis.ledger,
+    "measure_contrast": lambda system, dataset: analysis.measure_contrast(dataset, system=system),
+    "rate_map": analysis.rate_map,
+    "recall_against_contrast": analysis.recall_against_contrast,
+    "robustness": analysis.robustness,
+    "screen": lambda system, dataset: analysis.screen({"one": system}, dataset),
+    "sensitivity": lambda system, dataset: analysis.sensitivity(system, dataset, LIMITS),
+    "sensor_information": analysis.sensor_information,
+    "tolerance": lambda system, dataset: analysis.tolerance(system, dataset, LIMITS),
+}
+
+
+@pytest.mark.parametrize("name", list(OF_A_SYSTEM_AND_SCENES))
+def test_what_is_no_system_or_no_data_set_is_named(name, system, scenes):
+    function = OF_A_SYSTEM_AND_SCENES[name]
+    for given in (system.classifier, 3, scenes):
+        kind = type(given).__name__
+        with pytest.raises(TypeError, match=rf"must be a joint\.ImagingSystem, not {kind}"):
+            function(given, scenes)
+    parts = classify.split(scenes)
+    for given, remedy in (
+        (parts, "not Split; give one of its parts, such as .test"),
+        (torch.zeros(2, 3, 16, 16), r"not Tensor; pictures alone go .* as system\(scenes\)"),
+        (system, "not ImagingSystem"),
+    ):
+        with pytest.raises(TypeError, match=f"dataset must be a classify.LesionDataset, {remedy}"):
+            function(system, given)
+
+
+@pytest.mark.parametrize("name", [n for n in OF_A_SYSTEM_AND_SCENES if n != "measure_contrast"])
+def test_the_wrong_order_is_named(name, system, scenes):
+    with pytest.raises(TypeError, match="the system comes first, the data set second: exchange"):
+        OF_A_SYSTEM_AND_SCENES[name](scenes, system)
+
+
+def test_a_wrapper_is_taken_for_what_it_holds(system, scenes):
+    class Wrapper(nn.Module):
+        encoding = "srgb"
+        classifier = None
+
+    check_kinds(Wrapper(), scenes)
+    with pytest.raises(ValueError, match="a system without a classifier says nothing to explain"):
+        check_pictures(Wrapper(), torch.zeros(1, 3, 8, 8))
+    assert check_pictures(system, torch.zeros(1, 3, 8, 8)) is system.classifier
+
+
+def test_what_takes_one_of_them_names_the_other(system, scenes):
+    images = torch.rand(2, 3, 16, 16)
+    masks = torch.ones(2, 16, 16, dtype=torch.bool)
+    for call, message in (
+        (lambda: check_dataset(system), "not ImagingSystem"),
+        (lambda: analysis.measure_contrast(system), "dataset must be a classify.LesionDataset"),
+        (lambda: analysis.scalable(images), "dataset must be a classify.LesionDataset, not Tensor"),
+        (lambda: analysis.altered(images, analysis.keep_region), "must be a classify.LesionDat"),
+        (lambda: analysis.applicable(scenes), "system must be a joint.ImagingSystem"),
+        (lambda: analysis.optimal_image(scenes, images, 0), "must be a joint.ImagingSystem, not L"),
+        (lambda: analysis.optimal_image(system, scenes, 0), "start must be a Tensor, float scenes"),
+        (lambda: analysis.kept(system, scenes), r"systems by their names, \{'sharp': system"),
+        (lambda: analysis.screen(system, scenes), r"systems by their names, \{'sharp': system"),
+        (lambda: analysis.contrast(scenes, masks), "pictures must be a Tensor, not LesionDataset"),
+        (lambda: analysis.contrast(images.numpy(), masks), "pictures must be a Tensor, not ndarr"),
+        (lambda: analysis.contrast(images, masks.numpy()), "masks must be a Tensor, not ndarray"),
+        (lambda: analysis.skin_ring(masks.numpy()), "masks must be a Tensor, not ndarray"),
+        (lambda: analysis.keep_region(scenes, masks, "lesion"), "pictures must be a Tensor"),
+        (lambda: analysis.scale_contrast(scenes, masks, 1.0), "pictures must be a Tensor"),
+        (lambda: analysis.equal_contrast(scenes, masks, 1.0), "pictures must be a Tensor"),
+        (lambda: analysis.segment(scenes), "pictures must be a Tensor, floats .* not LesionDat"),
+        (lambda: analysis.contrast_at(system, masks), r"not ImagingSystem, as system\(scenes\) g"),
+        (lambda: analysis.contrast_at(masks, system(images)), r"not Tensor; contrast\(images, ma"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
