@@ -277,7 +277,7 @@ def test_what_cannot_be_explained_is_refused(explain):
         with pytest.raises(ValueError, match=r"scenes must be pictures \[B, C, H, W\] in 0..1"):
             explain(system, scenes)
     lesions = classify.LesionPhantom(4, 32)
-    with pytest.raises(TypeError, match=r"not LesionDataset; those of a data set are dataset\.gat"):
+    with pytest.raises(TypeError, match=r"not LesionDataset; a data set has them as dataset\.gat"):
         explain(system, lesions)
     with pytest.raises(TypeError, match=r"scenes must be a Tensor .* not ImagingSystem$"):
         explain(system, system)

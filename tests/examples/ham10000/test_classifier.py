@@ -15,6 +15,9 @@ import joint
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "ham10000" / "classifier.py"
 
+# What is trained for one epoch on a hundred pictures may know no more than chance.
+pytestmark = pytest.mark.filterwarnings("ignore:no temperature is best")
+
 
 @pytest.fixture(scope="module")
 def example():
