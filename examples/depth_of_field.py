@@ -30,7 +30,7 @@ class Options:
     """Of a pixel at full scale behind the open stop."""
     pictures: int = 256
     """Procedural lesions to train on; a quarter as many to measure with."""
-    epochs: int = 20
+    epochs: int = 50
     """Passes over them."""
     points: int = 21
     """Distances at which the cameras are measured, between and beyond those."""
@@ -48,23 +48,25 @@ def cameras(options: Options) -> dict[str, joint.ImagingSystem]:
     shared = {
         "focus": distances[len(distances) // 2],
         "working_distances": distances,
-        "restoration": 0.05,
         "psf_size": 63,
         "pupil_size": 128,
     }
     made = {
-        "lens, f/8": (joint.LensConfig(f_number=8, **shared), 1.0),
-        "lens, f/16": (joint.LensConfig(f_number=16, **shared), 0.25),
-        "cubic phase, f/8": (joint.LensConfig(element="cubic", strength=2.0, **shared), 1.0),
-        "free phase, f/8": (joint.LensConfig(element="phase", strength=0.1, **shared), 1.0),
+        "lens, f/8": {},
+        "lens, f/16": {"f_number": 16.0},
+        "cubic phase, f/8": {"element": "cubic", "strength": 2.0},
+        "free phase, f/8": {"element": "phase", "strength": 0.1},
     }
-    return {
-        name: joint.ImagingSystem(
+    systems = {}
+    for name, own in made.items():
+        photons = options.photons * (8 / own.get("f_number", 8.0)) ** 2
+        # The filter starts from a noise that goes with the light, and learns the rest.
+        config = joint.LensConfig(restoration=60 / photons, **shared, **own)
+        systems[name] = joint.ImagingSystem(
             front_end=joint.build_front_end(config, (32, 32), 3),
-            sensor=optics.Sensor(light * options.photons, read_noise=2.0, bit_depth=12),
+            sensor=optics.Sensor(photons, read_noise=2.0, bit_depth=12),
         )
-        for name, (config, light) in made.items()
-    }
+    return systems
 
 
 # %%
@@ -124,7 +126,7 @@ def main(options: Options) -> dict[str, list[float]]:
         label = "trained at" if number == 0 else None
         axis.axvline(vergence, color="grey", linestyle=":", linewidth=1, label=label)
     axis.set(xlabel="1 / distance, 1/m", ylabel="PSNR of the restored picture, dB")
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     rows = np.atleast_2d(right.subplots(len(spots), len(vergences)))
     for row, (name, psfs) in zip(rows, spots.items(), strict=True):
         for axis, psf, distance in zip(row, psfs, options.working_distances, strict=True):

@@ -15,7 +15,7 @@ SMALL = {
     "edge_filters": ["--count", "80", "--steps", "60"],
     "phase_mask": ["--size", "64", "--steps", "200"],
     "light_budget": ["--repeats", "24"],
-    "depth_of_field": ["--pictures", "64", "--epochs", "6"],
+    "depth_of_field": ["--pictures", "128", "--epochs", "20", "--points", "11"],
     "phantom": ["--count", "70"],
     "width_ratio": ["--limit", "150", "--image-size", "32", "--epochs", "3"],
 }
