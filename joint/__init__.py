@@ -10,9 +10,10 @@ processes, ``run`` its state, ``history`` its records, ``listen`` who is told of
 whole or absent, ``lock`` one writer, ``stop`` ends between steps, ``environment`` where it ran ·
 ``config`` a run as data, ``settings`` what its parts share, ``scenes``, ``codecs`` and
 ``front_ends`` data sets, codecs and camera elements by their kind · ``build`` from data to objects
-· ``picture`` single pictures as files · ``figure`` figures of a run, ``panel`` their parts,
-``look`` their colours · ``report`` runs as a page · ``cli`` the command line, ``options`` what it
-takes, ``judge`` a run judged again · ``neighbours`` a guard of the four names.
+· ``picture`` single pictures as files, ``pictures`` many, ``picture_quality`` within a rate ·
+``figure`` figures of a run, ``panel`` their parts, ``look`` their colours · ``report`` runs as a
+page · ``cli`` the command line, ``options`` what it takes, ``judge`` a run judged again ·
+``neighbours`` a guard of the four names.
 """
 
 # First of all: before anything of a neighbour is used.

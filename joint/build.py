@@ -23,7 +23,6 @@ from .training import Training
 __all__ = [
     "Trained",
     "as_begun",
-    "build_data",
     "build_split",
     "build_system",
     "load_codec",

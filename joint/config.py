@@ -23,37 +23,17 @@ from .codecs import CodecConfig, FactorizedConfig
 from .folder import BEST_FILE, CHECKPOINT_FILE
 from .front_ends import FrontEndConfig, KernelConfig, LensConfig
 from .objective import Objective
-from .scenes import (
-    ClassFolders,
-    DataConfig,
-    HAM10000Config,
-    ImageTableConfig,
-    ISICConfig,
-    MedMNISTConfig,
-    PhantomConfig,
-    SceneFileConfig,
-    data_config,
-)
+from .scenes import DataConfig, PhantomConfig
 from .settings import ConfigError, NoneConfig, Settings
 from .system import Encoding
 from .training import Training
 
 __all__ = [
-    "ClassFolders",
     "ClassifierConfig",
-    "ConfigError",
-    "DataConfig",
-    "HAM10000Config",
-    "ISICConfig",
-    "ImageTableConfig",
-    "MedMNISTConfig",
-    "PhantomConfig",
     "RunConfig",
-    "SceneFileConfig",
     "SensorConfig",
     "SplitConfig",
     "SystemConfig",
-    "data_config",
     "load_config",
     "models_in",
     "save_config",

@@ -23,10 +23,11 @@ __all__ = ["CompressOptions", "DecompressOptions", "compress", "decompress"]
 class CompressOptions:
     """Code pictures with the codec of a trained run, each into a file of its own.
 
-    One picture is coded into the file that is named last, and one that is there is replaced.
-    Several, or those of a folder and its folders, are coded into the folder that is named last,
-    under the same names, as .l2l; files that are no pictures are skipped. A picture that cannot be
-    coded does not stop the others; it is named at the end, and the status is 1. For example:
+    One picture is coded into the file that is named last, and one that is there is replaced, unless
+    it is a picture. Several, or those of a folder and its folders, are coded into the folder that
+    is named last, under the same names, as .l2l; files that are no pictures are skipped. A picture
+    that cannot be coded does not stop the others; it is named at the end, and the status is 1. For
+    example:
 
         lens2label compress lesion.png lesion.l2l --codec runs/codec
         lens2label compress pictures/ coded/ --codec runs/codec --bpp 0.25

@@ -3,16 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from joint.config import (
-    ClassifierConfig,
-    DataConfig,
-    PhantomConfig,
-    RunConfig,
-    SensorConfig,
-    SplitConfig,
-)
+from joint.config import ClassifierConfig, RunConfig, SensorConfig, SplitConfig
 from joint.front_ends import FourierConfig, FrontEndConfig, KernelConfig, LensConfig
 from joint.objective import Objective
+from joint.scenes import DataConfig, PhantomConfig
 from joint.settings import NoneConfig, Settings
 from joint.training import Training
 

@@ -10,7 +10,7 @@ What is compared, and with what, is in :mod:`joint.study.stability`.
 from collections.abc import Mapping, Sequence
 
 from joint.checkpoint import CheckpointError
-from joint.config import ConfigError
+from joint.settings import ConfigError
 
 from .element import Orientation, load_element
 from .stability import Atlas, Learned, learned_share, stability

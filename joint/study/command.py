@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 import tyro
 
 from joint.checkpoint import write_atomically
-from joint.config import ConfigError
 from joint.evaluate import usable_device
+from joint.settings import ConfigError
 
 from .atlas import atlas
 from .confirm import confirm

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from joint.checkpoint import CheckpointError
-from joint.config import ConfigError
 from joint.feed import derive_seed
 from joint.folder import read_history
+from joint.settings import ConfigError
 
 from .axis import Axis, Design, Level
 from .derived import cost

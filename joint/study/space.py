@@ -31,9 +31,9 @@ from pydantic import (
     model_validator,
 )
 
-from joint.config import ConfigError, RunConfig
+from joint.config import RunConfig
 from joint.parse import parse_json
-from joint.settings import FrozenDict, Settings, added
+from joint.settings import ConfigError, FrozenDict, Settings, added
 
 from .axis import Axis, Design, Level
 from .constraint import satisfied, terms

@@ -17,10 +17,11 @@ import torch
 from classify import LesionDataset
 from joint.build import build_split
 from joint.complete import built, noted
-from joint.config import DataConfig, RunConfig
+from joint.config import RunConfig
 from joint.ensemble import fit_ensemble
 from joint.folder import FAILURE_FILE, RunFolder, hold, is_done
 from joint.lock import RunLocked
+from joint.scenes import DataConfig
 
 from .attempt import begin, ended_epochs, given_up, lost_together
 from .store import Ledger, PlannedRun

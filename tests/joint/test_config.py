@@ -135,11 +135,11 @@ def test_what_scenes_say_of_their_codes_changes_no_digest_of_before():
     # The digests of these configurations before there were these options.
     for config, digest, options in (
         (
-            joint.config.ClassFolders(root="x"),
+            joint.ClassFolders(root="x"),
             "674d647a030f",
             ("groups", "bit_depth", "white_level"),
         ),
-        (joint.config.MedMNISTConfig(path="x"), "c2f8c0d3a4e9", ()),
+        (joint.MedMNISTConfig(path="x"), "c2f8c0d3a4e9", ()),
         (joint.PhantomConfig(), "2cb85e0f07f6", ()),
     ):
         assert joint.RunConfig(data=config).digest() == digest

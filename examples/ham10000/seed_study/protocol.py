@@ -33,8 +33,8 @@ from joint import (
     Training,
     data_config,
 )
-from joint.config import DataConfig
 from joint.front_ends import FrontEndConfig
+from joint.scenes import DataConfig
 
 from .stages import Point, Stage, at_seed
 

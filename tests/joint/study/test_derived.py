@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from joint.config import ConfigError
+from joint.settings import ConfigError
 from joint.study import Axis, Study
 from joint.study.derived import cost, derive
 

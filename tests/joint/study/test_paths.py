@@ -1,6 +1,7 @@
 import pytest
 
-from joint.config import ConfigError, RunConfig
+from joint.config import RunConfig
+from joint.settings import ConfigError
 from joint.study import known_paths
 from joint.study.paths import check_path, fault_line, nearest, set_path
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import joint
-from joint.config import ConfigError
 from joint.folder import hold
+from joint.settings import ConfigError
 from joint.study import (
     GP,
     NSGA2,

@@ -3,7 +3,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from joint.config import ConfigError, LensConfig, RunConfig, SystemConfig
+from joint.config import LensConfig, RunConfig, SystemConfig
+from joint.settings import ConfigError
 from joint.study import Axis, Comparison, Listed, Plan, Random, Sobol, Study, load_study
 
 LIGHT = Axis(path="system.sensor.photons", values=(50, 300, 2000))

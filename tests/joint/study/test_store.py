@@ -5,9 +5,9 @@ import warnings
 
 import pytest
 
-from joint.config import ConfigError
 from joint.folder import FAILURE_FILE, hold
 from joint.lock import LOCK_FILE
+from joint.settings import ConfigError
 from joint.study import Axis, Plan, Sobol, Study, StudyError, create_study, open_study
 from joint.study.store import ATTEMPTS_FILE, read_failure, record_failure
 
