@@ -1,25 +1,22 @@
 """The system: compose, train, evaluate. The only package that imports the other three.
 
-Files: ``system`` the graph, ``planes`` the planes between its stages · ``objective`` what it is
-trained for, ``training`` how · ``train`` the one loop, ``feed`` its pictures, ``parallel`` its
-processes, ``run`` its state, ``history`` its records, ``listen`` who is told of each epoch ·
-``two_stage`` a kernel first, then the element · ``augment`` random views, ``view`` their arithmetic
-· ``evaluate`` labels, bits and fidelity, ``point`` at which, ``view_average`` of several views,
-``kinds`` what is given · ``explain`` maps of why · ``analysis`` contrast, and whether it decides ·
-``study`` many runs, what they show · ``folder`` a run as a folder, ``checkpoint`` files that are
-whole or absent, ``lock`` one writer, ``stop`` ends between steps, ``environment`` where it ran ·
-``config`` a run as data, ``settings`` what its parts share, ``scenes``, ``codecs`` and
-``front_ends`` data sets, codecs and camera elements by their kind · ``build`` from data to objects
-· ``picture`` single pictures as files, ``pictures`` many, ``picture_quality`` within a rate ·
-``figure`` figures of a run, ``panel`` their parts, ``look`` their colours · ``report`` runs as a
-page · ``cli`` the command line, ``options`` what it takes, ``judge`` a run judged again ·
-``neighbours`` a guard of the four names.
+Files: ``system`` the graph, ``planes`` the planes between its stages, ``kinds`` what functions of
+it are given · ``objective`` what it is trained for · ``feed`` pictures on their way, ``parallel``
+several processes · ``evaluate`` labels, bits and fidelity, ``point`` at which, ``view_average`` of
+several views · ``explain`` maps of why · ``two_stage`` a kernel first, then the element ·
+``folder`` a run as a folder, ``checkpoint`` files that are whole or absent, ``lock`` one writer,
+``stop`` ends between steps, ``environment`` where it ran · ``build`` from data to objects,
+``complete`` from data to a finished run, ``settings`` what parts of data share · ``figure`` figures
+of a run, ``panel`` their parts, ``look`` their colours · ``cli`` the command line, ``options`` what
+it takes, ``judge`` a run judged again, ``parse`` JSON · ``neighbours`` a guard of the four names.
+
+Rooms: ``train`` the one loop · ``config`` a run as data · ``picture`` picture files · ``analysis``
+contrast, and whether it decides · ``study`` many runs, what they show · ``report`` runs as a page.
 """
 
 # First of all: before anything of a neighbour is used.
 from . import neighbours as _neighbours  # noqa: F401  # isort: skip
 
-from .augment import Augmentation, augment, augmentation
 from .build import build_split, build_system, load_codec, load_fitted, load_run
 from .checkpoint import (
     CheckpointDamaged,
@@ -28,7 +25,7 @@ from .checkpoint import (
     load_weights,
     save_checkpoint,
 )
-from .codecs import (
+from .config.codecs import (
     AutoencoderConfig,
     AVIFConfig,
     DifferentiableJPEGConfig,
@@ -41,16 +38,28 @@ from .codecs import (
     WebPConfig,
     build_codec,
 )
-from .config import (
+from .config.front_ends import FourierConfig, KernelConfig, LensConfig, build_front_end
+from .config.run import (
     ClassifierConfig,
     RunConfig,
     SensorConfig,
     SplitConfig,
     SystemConfig,
     load_config,
+    run_directory,
     save_config,
 )
-from .ensemble import fit_ensemble
+from .config.scenes import (
+    ClassFolders,
+    HAM10000Config,
+    ImageTableConfig,
+    ISICConfig,
+    MedMNISTConfig,
+    PhantomConfig,
+    SceneFileConfig,
+    build_data,
+    data_config,
+)
 from .environment import Environment, environment, preferred_precision
 from .evaluate import Evaluation, evaluate
 from .explain import (
@@ -70,34 +79,23 @@ from .folder import (
     list_runs,
     load_predictions,
     read_history,
-    run_directory,
     summarise_run,
 )
-from .front_ends import FourierConfig, KernelConfig, LensConfig, build_front_end
-from .history import EpochRecord, History
-from .listen import tensorboard_writer
 from .lock import RunLocked
 from .objective import Losses, Objective
 from .parallel import ProcessLost, launched
-from .picture import CompressedFile, compress_file, decompress_file
+from .picture.file import CompressedFile, compress_file, decompress_file
 from .point import OperatingPoint
-from .run import TrainingDiverged
-from .scenes import (
-    ClassFolders,
-    HAM10000Config,
-    ImageTableConfig,
-    ISICConfig,
-    MedMNISTConfig,
-    PhantomConfig,
-    SceneFileConfig,
-    build_data,
-    data_config,
-)
 from .settings import ConfigError, NoneConfig
 from .stop import StopRequest, graceful_stop
 from .system import STAGES, ImagingSystem, SystemOutput
-from .train import fit
-from .training import Training
+from .train.augment import Augmentation, augment, augmentation
+from .train.ensemble import fit_ensemble
+from .train.history import EpochRecord, History
+from .train.listen import tensorboard_writer
+from .train.loop import fit
+from .train.run import TrainingDiverged
+from .train.training import Training
 from .two_stage import FittedPSF, TwoStage, fit_psf, two_stage
 from .view_average import ViewAverage, average_views
 

@@ -12,13 +12,13 @@ import compress
 import optics
 
 from .checkpoint import CheckpointError, load_checkpoint, load_weights
-from .codecs import build_codec
-from .config import ClassifierConfig, RunConfig, SensorConfig, SystemConfig, load_config
+from .config.codecs import build_codec
+from .config.front_ends import build_front_end
+from .config.run import ClassifierConfig, RunConfig, SensorConfig, SystemConfig, load_config
+from .config.scenes import DataConfig, build_data
 from .folder import BEST_FILE, CHECKPOINT_FILE
-from .front_ends import build_front_end
-from .scenes import DataConfig, build_data
 from .system import ImagingSystem
-from .training import Training
+from .train.training import Training
 
 __all__ = [
     "Trained",

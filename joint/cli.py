@@ -1,6 +1,6 @@
 """The command line: what each command does.
 
-Its options are in :mod:`joint.options`; those about pictures in :mod:`joint.picture_command`.
+Its options are in :mod:`joint.options`; those about pictures in :mod:`joint.picture.command`.
 """
 
 import difflib
@@ -22,7 +22,8 @@ from classify import Split, audit
 from .build import as_begun, build_split
 from .checkpoint import CheckpointError
 from .complete import built, complete_run, earlier, trained_stages
-from .config import RunConfig, load_config
+from .config.run import RunConfig, load_config
+from .config.scenes import build_data
 from .evaluate import usable_device
 from .folder import (
     BEST_FILE,
@@ -36,7 +37,6 @@ from .folder import (
     read_result,
 )
 from .judge import judge_run, summary
-from .listen import EpochListener, retell, tensorboard_writer
 from .options import (
     RESAMPLES,
     Choice,
@@ -48,12 +48,12 @@ from .options import (
     read_train_options,
 )
 from .parallel import is_loss, launched, rank
-from .picture_command import CompressOptions, DecompressOptions, compress, decompress
-from .preflight import check_run
-from .run import TrainingDiverged
-from .scenes import build_data
+from .picture.command import CompressOptions, DecompressOptions, compress, decompress
 from .settings import ConfigError
 from .stop import StopRequest, graceful_stop
+from .train.listen import EpochListener, retell, tensorboard_writer
+from .train.preflight import check_run
+from .train.run import TrainingDiverged
 
 __all__ = ["main"]
 
@@ -255,7 +255,7 @@ def _train_held(
 
 
 def _check_new(config: RunConfig, parts: Split, device: torch.device) -> None:
-    """Refuse what cannot be trained, see :func:`joint.preflight.check_run`."""
+    """Refuse what cannot be trained, see :func:`joint.train.preflight.check_run`."""
     system = built(config, parts.train, device)
     check_run(system, parts.train, parts.validation, config.objective, config.training)
 

@@ -19,14 +19,14 @@ from classify import LesionDataset, Split
 
 from .build import build_system, load_trained
 from .checkpoint import CheckpointError, load_weights
-from .config import ClassifierConfig, RunConfig, load_config, save_config
+from .config.run import ClassifierConfig, RunConfig, load_config, save_config
 from .evaluate import Evaluation, evaluate, usable_device
 from .folder import CONFIG_FILE, RunFolder, hold, is_done
-from .listen import EpochListener, listeners, retell
 from .parallel import gathered, rank
 from .settings import ConfigError
 from .system import ImagingSystem, Stage
-from .train import fit
+from .train.listen import EpochListener, listeners, retell
+from .train.loop import fit
 
 __all__ = ["built", "complete_run", "earlier", "noted", "trained_stages"]
 

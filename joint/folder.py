@@ -45,7 +45,6 @@ from .parallel import rank
 from .parse import parse_json
 
 if TYPE_CHECKING:
-    from .config import RunConfig
     from .evaluate import Evaluation
 
 __all__ = [
@@ -59,7 +58,6 @@ __all__ = [
     "load_predictions",
     "read_history",
     "read_result",
-    "run_directory",
     "summarise_run",
 ]
 
@@ -70,11 +68,6 @@ PREDICTIONS_FILE, RESULT_FILE = "predictions.safetensors", "result.json"
 FAILURE_FILE = "failure.json"
 
 RunState: TypeAlias = Literal["done", "running", "interrupted", "failed"]
-
-
-def run_directory(root: Path | str, config: "RunConfig") -> Path:
-    """The folder of a ``config`` under ``root``: equal configurations share one."""
-    return Path(root) / config.digest()
 
 
 # --------------------------------------------------------------------------------- who writes it

@@ -15,10 +15,10 @@ from classify import LesionDataset, Split, TauChoice, choose_tau, log_prior
 from classify.judged import check_metric
 
 from .build import load_run
+from .config.scenes import build_data
 from .evaluate import Evaluation, evaluate, usable_device
 from .options import EvaluateOptions
 from .point import operating
-from .scenes import build_data
 from .settings import ConfigError
 
 __all__ = ["Judged", "judge_run", "summary"]

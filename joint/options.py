@@ -13,21 +13,21 @@ from typing import Annotated, Any, Literal, get_args
 import tyro
 from pydantic import BaseModel, ValidationError
 
-from .augment import Augmentation, AugmentationName
-from .codecs import CODEC_KINDS, RATED_KINDS
-from .config import (
+from .config.codecs import CODEC_KINDS, RATED_KINDS
+from .config.front_ends import FRONT_END_KINDS
+from .config.run import (
     ClassifierConfig,
     RunConfig,
     SensorConfig,
     SplitConfig,
     load_config,
+    run_directory,
 )
-from .folder import run_directory
-from .front_ends import FRONT_END_KINDS
+from .config.scenes import DataConfig, PhantomConfig, data_config
 from .point import OperatingPoint
-from .scenes import DataConfig, PhantomConfig, data_config
 from .settings import ConfigError, NoneConfig, Settings
 from .system import Stage
+from .train.augment import Augmentation, AugmentationName
 from .view_average import Views
 
 __all__ = [

@@ -16,11 +16,11 @@ from torch import Tensor
 from classify import LesionDataset
 from optics import IncoherentImaging, LearnedKernel
 
-from .history import History
 from .objective import Objective
 from .system import ImagingSystem
-from .train import fit
-from .training import Training
+from .train.history import History
+from .train.loop import fit
+from .train.training import Training
 
 __all__ = ["FittedPSF", "TwoStage", "fit_psf", "two_stage"]
 

@@ -11,7 +11,10 @@ from pathlib import Path
 import reference
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("optics", "compress", "classify", "joint", "joint/analysis", "joint/study", "joint/report")
+ROOMS = (
+    "optics", "compress", "classify", "joint", "joint/train", "joint/config", "joint/picture",
+    "joint/analysis", "joint/study", "joint/report",
+)  # fmt: skip
 
 
 def write(folder: Path) -> None:
@@ -25,10 +28,13 @@ def write(folder: Path) -> None:
 
 
 def imports(folder: Path) -> dict[str, set[str]]:
-    """The files of a folder (a folder in it counts as one), each with those that it imports."""
+    """The files of a folder (a folder in it counts as one), each with those that it imports.
+
+    A folder whose ``__init__`` is public, as ``joint.study``, is drawn for itself alone.
+    """
     files = {path.stem for path in folder.glob("*.py")} - {"__init__"}
-    files |= {path.parent.name for path in folder.glob("*/__init__.py")}
-    files -= {p.parent.name for p in folder.glob("*/__init__.py") if folder.name == "joint"}
+    inner = {path.parent.name for path in folder.glob("*/__init__.py")}
+    files |= {n for n in inner if f"{folder.name}.{n}" not in reference.PACKAGES}
     found = {}
     for name in files:
         inside = sorted((folder / name).rglob("*.py")) or [folder / f"{name}.py"]
@@ -41,11 +47,16 @@ def imports(folder: Path) -> dict[str, set[str]]:
 def _imported(path: Path, folder: Path) -> set[str]:
     """First names, in ``folder``, of what a file imports from there."""
     depth = len(path.relative_to(folder).parts)
+    package = ".".join(folder.relative_to(ROOT).parts)
     names = set()
     for node in ast.parse(path.read_text()).body:  # not what a function imports when it runs
-        if isinstance(node, ast.ImportFrom) and node.level == depth:
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        if node.level == depth:
             parts = [node.module.split(".")[0]] if node.module else [a.name for a in node.names]
             names.update(parts)
+        elif not node.level and (node.module or "").startswith(f"{package}."):
+            names.add(str(node.module).removeprefix(f"{package}.").split(".")[0])
     return names
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import save
 
 from joint import build_data, build_split, build_system, evaluate, fit
 from joint.checkpoint import write_atomically
-from joint.config import ClassifierConfig, RunConfig
+from joint.config.run import ClassifierConfig, RunConfig
 from joint.figure import save_figure
 from joint.settings import NoneConfig
 from joint.study import Ledger, Study

@@ -8,7 +8,7 @@ from typing import Any, final
 from classify import Report, report
 from joint.build import load_trained
 from joint.checkpoint import CheckpointError
-from joint.config import RunConfig, load_config
+from joint.config.run import RunConfig, load_config
 from joint.folder import (
     ENVIRONMENT_FILE,
     HISTORY_FILE,

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from joint.config import ClassifierConfig, RunConfig, SensorConfig, SplitConfig
-from joint.front_ends import FourierConfig, FrontEndConfig, KernelConfig, LensConfig
+from joint.config.front_ends import FourierConfig, FrontEndConfig, KernelConfig, LensConfig
+from joint.config.run import ClassifierConfig, RunConfig, SensorConfig, SplitConfig
+from joint.config.scenes import DataConfig, PhantomConfig
 from joint.objective import Objective
-from joint.scenes import DataConfig, PhantomConfig
 from joint.settings import NoneConfig, Settings
-from joint.training import Training
+from joint.train.training import Training
 
 __all__ = ["configuration_words"]
 

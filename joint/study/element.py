@@ -28,9 +28,9 @@ from scipy.optimize import linear_sum_assignment
 import optics
 from joint.build import load_trained
 from joint.checkpoint import CheckpointError, load_weights
-from joint.config import RunConfig
-from joint.front_ends import build_front_end
-from joint.scenes import PhantomConfig
+from joint.config.front_ends import build_front_end
+from joint.config.run import RunConfig
+from joint.config.scenes import PhantomConfig
 
 __all__ = ["Alignment", "Element", "Orientation", "align", "load_element", "spreads", "surrogate"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue
 
-from joint.config import RunConfig, models_in
+from joint.config.run import RunConfig, models_in
 from joint.settings import ConfigError
 
 __all__ = ["check_path", "fault_line", "known_paths", "nearest", "set_path"]

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from classify import LesionDataset
 from joint.build import build_split
 from joint.complete import complete_run
-from joint.config import RunConfig, SensorConfig
+from joint.config.run import RunConfig, SensorConfig
 from joint.evaluate import Evaluation, device_of
 from joint.folder import RunFolder, is_done
 from joint.system import ImagingSystem, evaluating

@@ -31,7 +31,7 @@ from pydantic import (
     model_validator,
 )
 
-from joint.config import RunConfig
+from joint.config.run import RunConfig
 from joint.parse import parse_json
 from joint.settings import ConfigError, FrozenDict, Settings, added
 

@@ -28,7 +28,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, final
 from pydantic import ValidationError
 
 from joint.checkpoint import write_atomically
-from joint.config import RunConfig
+from joint.config.run import RunConfig
 from joint.folder import FAILURE_FILE, RESULT_FILE, RunFolder, hold, read_result
 from joint.lock import LOCK_FILE, holder_of
 from joint.parse import parse_json

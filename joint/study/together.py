@@ -17,11 +17,11 @@ import torch
 from classify import LesionDataset
 from joint.build import build_split
 from joint.complete import built, noted
-from joint.config import RunConfig
-from joint.ensemble import fit_ensemble
+from joint.config.run import RunConfig
+from joint.config.scenes import DataConfig
 from joint.folder import FAILURE_FILE, RunFolder, hold, is_done
 from joint.lock import RunLocked
-from joint.scenes import DataConfig
+from joint.train.ensemble import fit_ensemble
 
 from .attempt import begin, ended_epochs, given_up, lost_together
 from .store import Ledger, PlannedRun

@@ -21,11 +21,11 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 
 from classify import LesionDataset
-from joint.config import RunConfig
+from joint.config.run import RunConfig
+from joint.config.scenes import DataConfig, build_data
 from joint.evaluate import usable_device
 from joint.folder import FAILURE_FILE, RunFolder, hold, is_done
 from joint.lock import RunLocked
-from joint.scenes import DataConfig, build_data
 from joint.stop import graceful_stop
 
 from .attempt import begin

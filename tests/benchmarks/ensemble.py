@@ -21,10 +21,10 @@ import torch
 
 import joint
 from classify import LesionPhantom
-from joint.ensemble import _Stack
 from joint.feed import Feed, as_scenes
-from joint.step import Graph, Passes, steps
-from joint.train import begun
+from joint.train.ensemble import _Stack
+from joint.train.loop import begun
+from joint.train.step import Graph, Passes, steps
 
 CODECS = {
     "none": joint.NoneConfig(),

@@ -44,11 +44,10 @@ from torch.nn import functional
 import joint
 from classify import LesionPhantom
 from compress import Coded
-from joint import step as loop
-from joint import train
 from joint.feed import Feed, generators
-from joint.run import TrainingRun
 from joint.system import SystemOutput
+from joint.train import loop, step
+from joint.train.run import TrainingRun
 from optics import srgb_to_linear
 
 warnings.simplefilter("ignore", FutureWarning)  # torch's, of CompressAI's use of it
@@ -118,24 +117,24 @@ class Ours:
             precision="bfloat16" if half else "float32",
         )
         self.system.to(memory_format=layout(channels_last))  # pyright: ignore
-        optimizer = train._optimizer(self.system, self.config)
+        optimizer = loop._optimizer(self.system, self.config)
         self.run = TrainingRun(self.system, self.objective, optimizer, self.config, {}, None)
-        self.graph = loop.Graph(self.run)
+        self.graph = step.Graph(self.run)
         self.feed = Feed(self.data, torch.device("cpu"))
         self.batch = next(self.views())
 
-    def views(self) -> Iterator[loop.Batch]:
+    def views(self) -> Iterator[step.Batch]:
         """What an epoch passes."""
-        rows = loop._order(self.feed, self.config, 0)
-        return loop._batches(self.run, self.feed, rows, torch.arange(len(rows)).split(BATCH))
+        rows = step._order(self.feed, self.config, 0)
+        return step._batches(self.run, self.feed, rows, torch.arange(len(rows)).split(BATCH))
 
     def step(self) -> None:
         """One step of the loop, its batch being there."""
-        loop._step([self.run], self.graph, [loop._Prepared([self.batch], BATCH)], self.data.counts)
+        step._step([self.run], self.graph, [step._Prepared([self.batch], BATCH)], self.data.counts)
 
     def steps(self) -> None:
         """All steps of an epoch, with order, gathering, views and looks."""
-        for _ in loop.steps([self.run], self.graph, self.feed, progress=False):
+        for _ in step.steps([self.run], self.graph, self.feed, progress=False):
             pass
         self.run.step, self.run.seen, self.run.sums = 0, 0, {}
 
@@ -231,7 +230,7 @@ def overhead(rounds: int) -> Measured:
     contenders: dict[str, Contender] = {
         "step": ours.step,
         "optimiser": ours.optimise,  # directly after the step, whose gradients it needs
-        "clipping": lambda: loop._clip(ours.run),
+        "clipping": lambda: step._clip(ours.run),
         **{name: alone(stage) for name, stage in ours.stages().items()},
         "views": lambda: [*ours.views()],
         "epoch": ours.steps,
@@ -354,7 +353,7 @@ def against(rounds: int, quality: int) -> tuple[Measured, dict[str, dict[str, in
         if not half:  # the stages alone know nothing of autocast
             own |= {
                 "optimiser": ours.optimise,
-                "clipping": lambda ours=ours: loop._clip(ours.run),
+                "clipping": lambda ours=ours: step._clip(ours.run),
                 **{name: alone(stage) for name, stage in ours.stages().items()},
             }
         name = f"ours, {codec.size} codec, {named(channels_last, half)}"

@@ -15,9 +15,9 @@ import torch
 
 import joint
 import optics
-from joint.codecs import CODEC_KINDS, build_codec
-from joint.config import models_in
-from joint.front_ends import FRONT_END_KINDS, FrontEndConfig, LensConfig, build_front_end
+from joint.config.codecs import CODEC_KINDS, build_codec
+from joint.config.front_ends import FRONT_END_KINDS, FrontEndConfig, LensConfig, build_front_end
+from joint.config.run import models_in
 
 SIZE = (14, 13)
 

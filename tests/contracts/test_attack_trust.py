@@ -19,7 +19,7 @@ import classify
 import joint
 from joint import study
 from joint.cli import main
-from joint.picture import read_picture
+from joint.picture.file import read_picture
 from joint.report import page
 
 ROOT = Path(__file__).parents[2]

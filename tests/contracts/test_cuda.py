@@ -12,8 +12,8 @@ import torch
 import classify
 import joint
 import optics
+from joint.config.front_ends import BASELINES
 from joint.feed import Feed
-from joint.front_ends import BASELINES
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

@@ -43,7 +43,7 @@ from classify.data.cache import _opened
 from joint import study
 from joint.folder import RunFolder, read_history, read_result, summarise_run
 from joint.lock import holder_of
-from joint.picture import read_picture
+from joint.picture.file import read_picture
 from joint.study.attempt import attempts
 from joint.study.store import read_failure
 

@@ -6,7 +6,7 @@ import torch
 
 import classify
 
-# For `import test_train`, whose small system test_step, test_preflight and process.py train too.
+# For `import small`, the system that several files train.
 sys.path.append(str(Path(__file__).parent))
 
 

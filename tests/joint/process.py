@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from conftest import _lesions
-from test_train import OBJECTIVE, Head, _gradients, _settings
+from small import OBJECTIVE, Head, _gradients, _settings
 from torch import nn
 
 import compress

@@ -12,6 +12,7 @@ import classify
 import compress
 import joint
 from joint.checkpoint import CheckpointDamaged
+from joint.config.run import run_directory
 from joint.folder import (
     RunFolder,
     RunSummary,
@@ -21,7 +22,6 @@ from joint.folder import (
     load_predictions,
     read_history,
     read_result,
-    run_directory,
     summarise_run,
 )
 from joint.lock import RunLocked

@@ -33,8 +33,8 @@ from joint import (
     Training,
     data_config,
 )
-from joint.front_ends import FrontEndConfig
-from joint.scenes import DataConfig
+from joint.config.front_ends import FrontEndConfig
+from joint.config.scenes import DataConfig
 
 from .stages import Point, Stage, at_seed
 

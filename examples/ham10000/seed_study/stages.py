@@ -39,7 +39,7 @@ from joint import (
     load_weights,
     save_config,
 )
-from joint.codecs import CodecConfig
+from joint.config.codecs import CodecConfig
 from joint.folder import BEST_FILE, read_result
 
 Part = Literal["codec", "classifier"]

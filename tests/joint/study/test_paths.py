@@ -1,6 +1,6 @@
 import pytest
 
-from joint.config import RunConfig
+from joint.config.run import RunConfig
 from joint.settings import ConfigError
 from joint.study import known_paths
 from joint.study.paths import check_path, fault_line, nearest, set_path

@@ -4,8 +4,8 @@ import torch
 import joint
 import joint.analysis
 from joint.build import build_split, build_system
+from joint.config.scenes import build_data
 from joint.folder import hold, is_done, load_predictions, read_result
-from joint.scenes import build_data
 from joint.study.run import costs, execute
 
 

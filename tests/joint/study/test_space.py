@@ -3,7 +3,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from joint.config import LensConfig, RunConfig, SystemConfig
+from joint.config.run import LensConfig, RunConfig, SystemConfig
 from joint.settings import ConfigError
 from joint.study import Axis, Comparison, Listed, Plan, Random, Sobol, Study, load_study
 

@@ -19,7 +19,7 @@ from joint.study.attempt import attempts
 from joint.study.store import ATTEMPTS_FILE, read_failure, record_failure
 from joint.study.together import companions, train_together
 
-ensemble = importlib.import_module("joint.ensemble")
+ensemble = importlib.import_module("joint.train.ensemble")
 # Sixteen pictures of 16 x 16: a stack of them pays on a CPU.
 _TRAINING = {"epochs": 2, "batch_size": 16}
 

@@ -1,0 +1,190 @@
+"""Every codec by its kind: how it is configured, and how it is built."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+import compress
+from joint.settings import NoneConfig, Settings
+
+__all__ = [
+    "CODEC_KINDS",
+    "RATED_KINDS",
+    "AVIFConfig",
+    "AutoencoderConfig",
+    "CodecConfig",
+    "DifferentiableJPEGConfig",
+    "FactorizedConfig",
+    "HyperpriorConfig",
+    "JPEG2000Config",
+    "JPEGConfig",
+    "KMeansConfig",
+    "PNGConfig",
+    "WebPConfig",
+    "build_codec",
+]
+
+
+class AutoencoderConfig(Settings):
+    """An autoencoder without a rate, see compress.Autoencoder."""
+
+    kind: Literal["autoencoder"] = "autoencoder"
+    width_ratio: float = 3
+    """Elements of the picture / elements of the latent: 6, 3 or 1.5. Not a compression ratio."""
+    latent_bits: int | None = Field(default=None, ge=1, le=10)
+    """Resolution of the latent, which is then entropy-coded; float32 by default."""
+
+    @field_validator("width_ratio")
+    @classmethod
+    def _known(cls, ratio: float) -> float:
+        if ratio not in (6, 3, 1.5):
+            raise ValueError(f"width_ratio must be 6, 3 or 1.5, not {ratio}")
+        return ratio
+
+
+class _LearnedConfig(Settings):
+    size: compress.Size = "small"
+    """small trains on a CPU, large is for a GPU."""
+    levels: int = Field(default=1, ge=1, le=64)
+    """Operating points in one model; training draws among them."""
+    level_ratio: float = Field(default=4.0, ge=1)
+    """Price of distortion of a level in units of that of the level below."""
+    proxy: compress.Proxy = "mixed"
+    """Stand-in for rounding in training."""
+
+
+class FactorizedConfig(_LearnedConfig):
+    """A learned codec with a rate and real bytes, see compress.FactorizedCodec."""
+
+    kind: Literal["factorized"] = "factorized"
+
+
+class HyperpriorConfig(_LearnedConfig):
+    """A learned codec with side information, see compress.HyperpriorCodec."""
+
+    kind: Literal["hyperprior"] = "hyperprior"
+
+
+class KMeansConfig(Settings):
+    """A palette for each picture, see compress.KMeansCodec."""
+
+    kind: Literal["kmeans"] = "kmeans"
+    colors: int = Field(default=16, ge=1, le=256)
+    """Colours of the palette."""
+    temperature: float = Field(default=1e-3, ge=1e-9)
+    """Softness of the assignment in training and for gradients."""
+
+
+class JPEGConfig(Settings):
+    """Baseline JPEG, see compress.JPEG."""
+
+    kind: Literal["jpeg"] = "jpeg"
+    quality: int = Field(default=75, ge=1, le=100)
+    """Quality of libjpeg."""
+    subsampling: Literal["4:2:0", "4:2:2", "4:4:4"] = "4:2:0"
+    """Resolution of the chrominance."""
+
+
+class DifferentiableJPEGConfig(Settings):
+    """JPEG with a gradient and tables that learn, see compress.DifferentiableJPEG."""
+
+    kind: Literal["differentiable_jpeg"] = "differentiable_jpeg"
+    quality: int = Field(default=75, ge=1, le=100)
+    """Quality of the tables from which training begins."""
+    subsampling: Literal["4:2:0", "4:4:4"] = "4:2:0"
+    """Resolution of the chrominance."""
+    trainable: bool = True
+    """Learn the quantisation tables."""
+
+
+class WebPConfig(Settings):
+    """WebP, see compress.WebP."""
+
+    kind: Literal["webp"] = "webp"
+    quality: int = Field(default=75, ge=0, le=100)
+    """Quality of libwebp; the effort, where lossless."""
+    lossless: bool = False
+    """Code 8-bit values exactly."""
+
+
+class JPEG2000Config(Settings):
+    """JPEG 2000, see compress.JPEG2000."""
+
+    kind: Literal["jpeg2000"] = "jpeg2000"
+    rate: float | None = Field(default=None, ge=1)
+    """Compression ratio; lossless by default."""
+
+
+class AVIFConfig(Settings):
+    """AVIF, see compress.AVIF."""
+
+    kind: Literal["avif"] = "avif"
+    quality: int = Field(default=75, ge=0, le=100)
+    """Quality of libavif."""
+
+
+class PNGConfig(Settings):
+    """PNG, see compress.PNG."""
+
+    kind: Literal["png"] = "png"
+
+
+CodecConfig = Annotated[
+    AutoencoderConfig
+    | FactorizedConfig
+    | HyperpriorConfig
+    | KMeansConfig
+    | JPEGConfig
+    | DifferentiableJPEGConfig
+    | WebPConfig
+    | JPEG2000Config
+    | AVIFConfig
+    | PNGConfig
+    | NoneConfig,
+    Field(discriminator="kind"),
+]
+
+CODEC_KINDS: dict[str, type[Settings]] = {
+    "factorized": FactorizedConfig,
+    "hyperprior": HyperpriorConfig,
+    "autoencoder": AutoencoderConfig,
+    "kmeans": KMeansConfig,
+    "jpeg": JPEGConfig,
+    "differentiable_jpeg": DifferentiableJPEGConfig,
+    "webp": WebPConfig,
+    "jpeg2000": JPEG2000Config,
+    "avif": AVIFConfig,
+    "png": PNGConfig,
+    "none": NoneConfig,
+}
+
+#: Kinds whose bits have a gradient from the start, so that training weighs them by default.
+RATED_KINDS = frozenset({"factorized", "hyperprior", "kmeans", "differentiable_jpeg"})
+
+
+def build_codec(config: CodecConfig, channels: int) -> compress.Codec | None:
+    """Codec of a ``config`` for pictures of so many ``channels``; None for :class:`NoneConfig`."""
+    options = config.model_dump(exclude={"kind"})
+    match config:
+        case AutoencoderConfig():
+            return compress.Autoencoder(**options, channels=channels)
+        case FactorizedConfig():
+            return compress.FactorizedCodec(**options, channels=channels)
+        case HyperpriorConfig():
+            return compress.HyperpriorCodec(**options, channels=channels)
+        case KMeansConfig():
+            return compress.KMeansCodec(**options, channels=channels)
+        case JPEGConfig():
+            return compress.JPEG(**options)
+        case DifferentiableJPEGConfig():
+            return compress.DifferentiableJPEG(**options)
+        case WebPConfig():
+            return compress.WebP(**options, channels=channels)
+        case JPEG2000Config():
+            return compress.JPEG2000(**options)
+        case AVIFConfig():
+            return compress.AVIF(**options)
+        case PNGConfig():
+            return compress.PNG()
+        case NoneConfig():
+            return None

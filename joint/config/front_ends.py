@@ -1,0 +1,375 @@
+"""Every camera element of a configuration, by its kind."""
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Literal, Self, TypeAlias
+
+import torch
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from torch import nn
+
+import optics
+from joint.settings import NoneConfig, Settings, added
+
+__all__ = [
+    "BASELINES",
+    "FRONT_END_KINDS",
+    "FourierConfig",
+    "FrontEndConfig",
+    "KernelConfig",
+    "LensConfig",
+    "build_front_end",
+]
+
+# Middle of the bands of a colour camera, metres; see classify.skin_reflectance.
+_CAMERA_BANDS = (612e-9, 545e-9, 463e-9)
+_VISIBLE = (460e-9, 620e-9)
+# Range of a relief that a learned one may start from, in waves: its ends cannot be left.
+_RELIEF = 0.96
+
+
+class KernelConfig(Settings):
+    """A learned convolution kernel, see optics.LearnedKernel."""
+
+    kind: Literal["kernel"] = "kernel"
+    start: optics.KernelStart = "identity"
+    """Where training begins."""
+    kernel_size: int = Field(default=7, ge=1)
+    """Odd number of taps along a side, pixels."""
+
+    @field_validator("kernel_size")
+    @classmethod
+    def _odd(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, not {size}")
+        return size
+
+    signed: bool = True
+    """Two exposures, subtracted after the sensor; otherwise one with a non-negative kernel."""
+    mix_channels: bool = False
+    """Let each output channel gather light from all channels."""
+    boundary: optics.Boundary = "replicate"
+    """What lies outside of the picture."""
+
+
+class FourierConfig(Settings):
+    """A learned transmission in the Fourier plane of a 4f system, see optics.FourierFilter."""
+
+    kind: Literal["fourier"] = "fourier"
+    start: optics.FilterStart = "open"
+    """Where training begins."""
+    illumination: Literal["coherent", "incoherent"] = "coherent"
+    """Coherent light shows edges by interference; incoherent light is blurred."""
+    margin: int = Field(default=16, ge=0)
+    """Pixels by which the scene is continued around its border."""
+    stop_radius: float | None = Field(default=None, ge=0)
+    """Radius of the zero-order stop, cycles/pixel; the zero frequency alone by default."""
+
+
+class LensConfig(Settings):
+    """A lens that images incoherent light, with an element in its pupil: optics.IncoherentImaging.
+
+    As it is, a diffraction-limited lens: the baseline of every other.
+    """
+
+    kind: Literal["lens"] = "lens"
+    element: Literal["none", "phase", "height", "cubic", "random"] = "none"
+    """What lies in the pupil: nothing; a learned phase mask; a learned relief in glass; a cubic
+    phase (Dowski and Cathey 1995), whose strength is learned; a fixed random phase."""
+    strength: float = Field(default=0.0, ge=0)
+    """Waves at the middle wavelength: of the cubic phase at the rim, or the range of the random
+    one; a learned element starts from a random one of this range. With more than 2, or 0.1 of what
+    is random, light falls beyond a window of 31 pixels: see optics.audit_sampling."""
+    defocus: float = 0.0
+    """Waves at the middle wavelength by which the rim is out of focus."""
+    focus: float | None = added(None, gt=0)
+    """Metres from the lens to what is sharp; by default infinitely many."""
+    working_distances: tuple[float, ...] = added(())
+    """Metres from the lens to the scenes, each of which lies at one of these, drawn evenly: the
+    element is trained for all of them. By default all are in focus."""
+    focal_length: float = Field(default=20e-3, gt=0)
+    """Metres."""
+    f_number: float = Field(default=8.0, gt=0)
+    """Focal length / diameter. The light is that of the sensor's photons whatever the stop: where
+    stops or pixels are compared at equal illumination, scale those by (pixel_pitch / f_number)**2,
+    see optics.exposure_photons."""
+    pixel_pitch: float = Field(default=3.5e-6, gt=0)
+    """Metres."""
+    pupil_size: int = Field(default=96, ge=8)
+    """Samples across the pupil; a cubic phase of a waves takes 28 a."""
+    psf_size: int = Field(default=31, ge=3)
+    """Pixels of the window that holds the PSF; light that falls beyond is lost. A cubic phase of a
+    waves sends it up to 6 a lambda f_number / pixel_pitch pixels away."""
+    wavelengths: tuple[float, ...] | None = None
+    """One a channel, metres; by default the bands of a colour camera, or evenly spread ones."""
+    material: str = "fused_silica"
+    """Glass of the relief, one of optics.MATERIALS."""
+    max_height: float | None = added(None, gt=0)
+    """Deepest relief, metres; by default one wave at the middle wavelength. A deeper one can serve
+    several colours."""
+    levels: int | None = Field(default=None, ge=2)
+    """Heights of the relief that can be made; any by default."""
+    minimum_feature: float = Field(default=0.0, ge=0)
+    """Smallest detail of the relief, metres."""
+    distortion: float = added(0.0, ge=-0.5, le=0.5)
+    """By which part of its height a corner of the scene is imaged too far out; a barrel is
+    negative."""
+    lateral_colour: float = added(0.0, ge=-0.1, le=0.1)
+    """By which part the picture of the last channel is larger than that of the first."""
+    half_field: float = added(0.0, ge=0, lt=1.57)
+    """Radians from the axis to a corner of the scene, towards which light falls off."""
+    restoration: float | None = added(None, gt=0)
+    """Noise-to-signal ratio at Nyquist's frequency from which an optics.Wiener learns to undo the
+    blur after the sensor, of all working distances in the mean; by default it stays."""
+    boundary: optics.Boundary = "replicate"
+    """What lies outside of the picture."""
+
+    @field_validator("material")
+    @classmethod
+    def _known(cls, material: str) -> str:
+        if material not in optics.MATERIALS:
+            raise ValueError(
+                f"no material is called {material!r}; choose from {sorted(optics.MATERIALS)}"
+            )
+        return material
+
+    @field_validator("wavelengths")
+    @classmethod
+    def _positive(cls, wavelengths: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        for wavelength in wavelengths or ():
+            if not 100e-9 <= wavelength <= 100e-6:
+                raise ValueError(f"wavelengths are in metres, 1e-7 to 1e-4, not {wavelength}")
+        return wavelengths
+
+    @field_validator("working_distances")
+    @classmethod
+    def _in_front(cls, distances: tuple[float, ...]) -> tuple[float, ...]:
+        for distance in distances:
+            if distance <= 0:
+                raise ValueError(f"working_distances are metres from the lens, not {distance:g}")
+        return distances
+
+    @model_validator(mode="after")
+    def _of_use(self) -> Self:
+        if self.focus is not None and self.focus <= self.focal_length:
+            raise ValueError(
+                f"focus={self.focus:g} m is within the focal length of {self.focal_length:g} m, "
+                "where a lens makes no real image"
+            )
+        if any(distance <= self.focal_length for distance in self.working_distances):
+            raise ValueError(
+                f"working_distances {self.working_distances} m reach into the focal length of "
+                f"{self.focal_length:g} m"
+            )
+        if self.element == "none" and self.strength > 0:
+            raise ValueError(
+                f"strength={self.strength:g} is that of an element: choose one, or set it to 0"
+            )
+        made = (self.max_height, self.levels, self.minimum_feature, self.material)
+        if self.element != "height" and made != (None, None, 0.0, "fused_silica"):
+            raise ValueError(
+                f"max_height, levels, minimum_feature and material are those of element='height', "
+                f"not {self.element!r}"
+            )
+        if self.element == "height" and self.strength > _RELIEF:
+            raise ValueError(
+                f"a relief starts within one wave: strength is at most {_RELIEF}, not "
+                f"{self.strength:g}"
+            )
+        widest = min(self.wavelengths or _CAMERA_BANDS) * self.f_number
+        if self.pixel_pitch > widest:
+            raise ValueError(
+                f"pixel_pitch={self.pixel_pitch:g} m is wider than lambda N = {widest:.3g} m at "
+                "the shortest wavelength, so that light would be counted wrongly: take smaller "
+                "pixels (and bin them in the sensor), or a larger f_number"
+            )
+        if self.element == "random" and self.strength == 0:
+            raise ValueError("a random phase needs a strength above 0, in waves")
+        return self
+
+
+#: Usual cameras by name: a study writes the name alone. What has parameters in them learns from
+#: there on, unless training.stages leaves the front end out. The random mask scatters so widely
+#: that half to two thirds of its light falls beyond its window, and counts as lost.
+BASELINES: Mapping[str, KernelConfig | FourierConfig | LensConfig | NoneConfig] = MappingProxyType(
+    {
+        "no_optics": NoneConfig(),
+        "ideal_lens": LensConfig(),
+        "defocus": LensConfig(defocus=1.0),
+        "cubic": LensConfig(element="cubic", strength=2.0),
+        "random_mask": LensConfig(element="random", strength=0.5),
+        "spiral": FourierConfig(start="spiral"),
+        "dark_field": FourierConfig(start="dark_field"),
+        "phase_contrast": FourierConfig(start="phase_contrast"),
+        "laplacian": KernelConfig(start="laplacian"),
+        "sobel": KernelConfig(start="sobel"),
+    }
+)
+
+
+def _named(value: object) -> object:
+    """A baseline for its name; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    if value not in BASELINES:
+        raise ValueError(f"no front end is called {value!r}; choose from {', '.join(BASELINES)}")
+    return BASELINES[value]
+
+
+FrontEndConfig: TypeAlias = Annotated[
+    KernelConfig | FourierConfig | LensConfig | NoneConfig,
+    Field(discriminator="kind"),
+    BeforeValidator(_named),
+]
+"""An element by its kind and settings, or the name of one of :data:`BASELINES`."""
+
+#: Configuration of each kind.
+FRONT_END_KINDS: dict[str, type[Settings]] = {
+    "kernel": KernelConfig,
+    "fourier": FourierConfig,
+    "lens": LensConfig,
+    "none": NoneConfig,
+}
+
+
+def build_front_end(
+    config: FrontEndConfig, image_size: tuple[int, int], channels: int
+) -> optics.FrontEnd | None:
+    """Build the element of a configuration; what is random in it comes from torch's generator.
+
+    Parameters
+    ----------
+    config : FrontEndConfig
+    image_size : (int, int), pixels
+        Height and width of the scenes.
+    channels : int
+        Of the scenes.
+
+    Returns
+    -------
+    optics.FrontEnd or None
+        None for :class:`NoneConfig`.
+
+    Raises
+    ------
+    ValueError
+        When it does not fit scenes ``[B, channels, *image_size]``.
+    """
+    match config:
+        case KernelConfig():
+            return optics.LearnedKernel(
+                config.start,
+                config.kernel_size,
+                channels=channels,
+                signed=config.signed,
+                mix_channels=config.mix_channels,
+                boundary=config.boundary,
+            )
+        case FourierConfig():
+            return optics.FourierFilter(
+                image_size,
+                config.start,
+                channels=channels,
+                illumination=config.illumination,
+                margin=config.margin,
+                stop_radius=config.stop_radius,
+            )
+        case LensConfig():
+            restoration, distances = config.restoration, config.working_distances
+            return optics.IncoherentImaging(
+                _pupil(config, channels),
+                working_distances=distances or None,
+                projection=_projection(config, channels),
+                restoration=None if restoration is None else optics.Wiener(restoration),
+                boundary=config.boundary,
+            )
+        case NoneConfig():
+            return None
+
+
+def _projection(config: LensConfig, channels: int) -> optics.Projection | None:
+    lateral = 0.0 if channels == 1 else config.lateral_colour  # one colour lies beside none
+    if config.distortion == lateral == config.half_field == 0:
+        return None
+    corner = 1 + config.distortion  # where the corner of the scene is seen
+    radial = () if config.distortion == 0 else ((1 / corner - 1) / corner**2,)
+    sizes = 1 + lateral * (torch.linspace(0, 1, channels) - 0.5)
+    return optics.Projection(
+        radial=radial,
+        magnification=None if lateral == 0 else sizes,
+        half_field=config.half_field,
+        boundary="zero" if config.boundary == "zero" else "replicate",
+    )
+
+
+def _pupil(config: LensConfig, channels: int) -> optics.Pupil:
+    wavelengths = config.wavelengths
+    if wavelengths is None:
+        spread = torch.linspace(*_VISIBLE, channels, dtype=torch.float64)
+        if channels == 1:
+            spread = spread.new_tensor([sum(_VISIBLE) / 2])
+        wavelengths = _CAMERA_BANDS if channels == 3 else tuple(spread.tolist())
+    if len(wavelengths) != channels:
+        raise ValueError(
+            f"front_end.wavelengths names {len(wavelengths)} bands, but the scenes have {channels} "
+            "channels: give one a channel"
+        )
+    middle = wavelengths[len(wavelengths) // 2]
+    diameter = config.focal_length / config.f_number
+    # The aperture is the largest circle on the grid, from the first sample to the last.
+    spacing = diameter / (config.pupil_size - 1)
+    elements = [_element(config, spacing, diameter, middle)]
+    if config.defocus != 0:
+        # Its rim is D^2 / (8 f) ahead of its middle.
+        focal_length = diameter**2 / (8 * middle * config.defocus)
+        elements.append(optics.Lens(config.pupil_size, spacing=spacing, focal_length=focal_length))
+    return optics.Pupil(
+        [element for element in elements if element is not None],
+        wavelengths=wavelengths,
+        focal_length=config.focal_length,
+        pixel_pitch=config.pixel_pitch,
+        psf_size=config.psf_size,
+        size=config.pupil_size,
+        spacing=spacing,
+        focus=math.inf if config.focus is None else config.focus,
+    )
+
+
+def _element(
+    config: LensConfig, spacing: float, diameter: float, middle: float
+) -> optics.Element | None:
+    size = config.pupil_size
+    waves = config.strength * torch.rand(size, size)
+    match config.element:
+        case "none":
+            return None
+        case "phase":
+            phase = nn.Parameter(2 * math.pi * waves)
+            return optics.PhaseMask(phase, spacing=spacing, design_wavelength=middle)
+        case "random":
+            phase = 2 * math.pi * waves
+            return optics.PhaseMask(phase, spacing=spacing, design_wavelength=middle)
+        case "cubic":
+            return optics.CubicMask(
+                size,
+                spacing=spacing,
+                diameter=diameter,
+                alpha=nn.Parameter(torch.tensor(config.strength)),
+                design_wavelength=middle,
+            )
+        case "height":
+            wave = middle / (optics.refractive_index(config.material, middle) - 1)
+            deepest = wave if config.max_height is None else config.max_height
+            # From the middle of the range, where the bounded relief moves freely.
+            share = 0.5 + (waves - config.strength / 2) * wave / deepest
+            relief = deepest * share.clamp(0.02, 0.98)
+            return optics.HeightMap(
+                relief,
+                spacing=spacing,
+                material=config.material,
+                design_wavelength=middle,
+                max_height=config.max_height,
+                levels=config.levels,
+                minimum_feature=config.minimum_feature,
+            )

@@ -1,0 +1,281 @@
+"""Everything that a run is, as data: checked, immutable, hashable, JSON.
+
+The same models make the command line (``joint.cli``) and rebuild a saved run
+(:func:`joint.load_run`).
+"""
+
+import difflib
+import hashlib
+import json
+import math
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+import classify
+import optics
+from joint.checkpoint import write_atomically
+from joint.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE
+from joint.objective import Objective
+from joint.settings import ConfigError, NoneConfig, Settings
+from joint.system import Encoding
+from joint.train.training import Training
+
+from .codecs import CodecConfig, FactorizedConfig
+from .front_ends import FrontEndConfig, KernelConfig, LensConfig
+from .scenes import DataConfig, PhantomConfig
+
+__all__ = [
+    "ClassifierConfig",
+    "RunConfig",
+    "SensorConfig",
+    "SplitConfig",
+    "SystemConfig",
+    "load_config",
+    "models_in",
+    "run_directory",
+    "save_config",
+]
+
+
+# ---------------------------------------------------------------------------------------- split
+
+
+class SplitConfig(Settings):
+    """How the scenes are divided."""
+
+    fractions: tuple[float, float, float] = (0.7, 0.2, 0.1)
+    """Shares of training, validation and test."""
+    by: Literal["lesion", "image"] = "lesion"
+    """lesion keeps all pictures of a lesion together; image is the leaky split of many papers."""
+    method: Literal["balanced", "hash"] = "balanced"
+    """balanced keeps every class in proportion; with hash, a lesion stays where it is when others
+    are added or removed."""
+    folds: int | None = Field(default=None, ge=3)
+    """Divide into this many folds instead: one for the test, the next for validation, the others
+    for training; fractions and method are then of no account."""
+    fold: int = Field(default=0, ge=0)
+    """Which of the folds is the test part, from 0."""
+    seed: int = 0
+    """Source of the division."""
+
+    @model_validator(mode="after")
+    def _is_there(self) -> Self:
+        if self.fold and not (self.folds and self.fold < self.folds):
+            raise ValueError(
+                f"fold={self.fold} is not there: there are {self.folds or 'no'} folds, counted "
+                "from 0"
+            )
+        if self.folds is None:
+            self._check_fractions()
+        return self
+
+    def _check_fractions(self) -> None:
+        """As :func:`classify.split` would, before any data is read."""
+        shares = self.fractions
+        if min(shares) <= 0:
+            raise ValueError(f"fractions must be positive, got {shares}")
+        if not math.isclose(sum(shares), 1, abs_tol=1e-6):
+            raise ValueError(f"fractions must sum to 1, but {shares} sum to {sum(shares):g}")
+
+
+# --------------------------------------------------------------------------------------- system
+
+
+class SensorConfig(Settings):
+    """An image sensor, see optics.Sensor."""
+
+    kind: Literal["sensor"] = "sensor"
+    photons: float = Field(default=10_000.0, gt=0)
+    """Mean photons on a pixel at full scale over the whole exposure time."""
+    quantum_efficiency: float = Field(default=0.6, gt=0, le=1)
+    """Electrons for each photon."""
+    read_noise: float = Field(default=2.0, ge=0)
+    """Noise of the read-out, electrons RMS."""
+    dark_current: float = Field(default=0.0, ge=0)
+    """Thermal electrons, electrons/s."""
+    exposure_time: float = Field(default=0.01, gt=0)
+    """Exposure time, s."""
+    full_well: float | None = Field(default=None, gt=0)
+    """Capacity of a pixel, electrons; unlimited by default."""
+    bit_depth: int | None = Field(default=10, ge=1, le=16)
+    """Resolution of the converter, bits; null does not round, and one DN is its whole range."""
+    gain: float | None = Field(default=None, gt=0)
+    """Electrons for one DN; by default full scale gives the top code."""
+    black_level: float = Field(default=0, ge=0)
+    """Offset of the converter, whole DN; keeps noise about zero from being cut."""
+    prnu: float = Field(default=0.0, ge=0)
+    """Spread of the pixels' sensitivities, fraction RMS."""
+    dsnu: float = Field(default=0.0, ge=0)
+    """Spread of the pixels' offsets in the dark, electrons RMS."""
+    binning: int = Field(default=1, ge=1)
+    """Side of the blocks of pixels whose charges are read as one."""
+    cfa: str | None = None
+    """Colour filter array of 2 x 2 pixels, such as rggb; without one a pixel sees all colours."""
+    demosaicing: optics.Demosaicing = "bilinear"
+    """Interpolation of the colours: bilinear, or the sharper malvar."""
+    trainable_gain: bool = False
+    """Learn the gain."""
+    shot_noise: Literal["gaussian", "poisson", "none"] = "gaussian"
+    """Exact (poisson), fast (gaussian), or none."""
+    converter: optics.Converter = "straight_through"
+    """Gradient of the converter; dithered is exact below half a DN of read noise too."""
+
+    @model_validator(mode="after")
+    def _buildable(self) -> Self:
+        # The sensor knows what fits together; a fault should show before any data is read.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            optics.Sensor(**self.model_dump(exclude={"kind", "prnu", "dsnu"}))
+        return self
+
+
+class ClassifierConfig(Settings):
+    """A classifier, see classify.backbone."""
+
+    kind: Literal["classifier"] = "classifier"
+    name: str = "resnet_s"
+    """One of classify.BACKBONES."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in classify.BACKBONES:
+            raise ValueError(f"no backbone is called {name!r}; choose from {[*classify.BACKBONES]}")
+        return name
+
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout before the last layer."""
+    head: Literal["linear", "cosine"] = "linear"
+    """The last layer: linear, or of cosines, as a margin (LDAM) wants it."""
+    weights: Path | None = None
+    """State dict to start from, .safetensors or .pth."""
+
+
+class SystemConfig(Settings):
+    """Front end, sensor, codec, classifier."""
+
+    front_end: FrontEndConfig = KernelConfig()
+    """The camera element."""
+    sensor: Annotated[SensorConfig | NoneConfig, Field(discriminator="kind")] = SensorConfig()
+    """Photons to codes."""
+    codec: CodecConfig = FactorizedConfig()
+    """The compressor."""
+    classifier: Annotated[ClassifierConfig | NoneConfig, Field(discriminator="kind")] = (
+        ClassifierConfig()
+    )
+    """The judge."""
+    encoding: Encoding = "srgb"
+    """srgb: scenes are sRGB codes, linearised before the optics; linear: they are light."""
+    seed: int = 0
+    """Source of the initial weights."""
+
+    @model_validator(mode="after")
+    def _restores_what_is_read(self) -> Self:
+        restores = isinstance(self.front_end, LensConfig) and self.front_end.restoration is not None
+        if restores and isinstance(self.sensor, SensorConfig) and self.sensor.binning > 1:
+            raise ValueError(
+                "front_end.restoration undoes the blur on pixels of the scene, and "
+                f"sensor.binning={self.sensor.binning} adds them up: set one of the two"
+            )
+        return self
+
+
+class RunConfig(Settings):
+    """One run: scenes, system, objective, training."""
+
+    data: DataConfig = PhantomConfig()
+    """The scenes."""
+    split: SplitConfig = SplitConfig()
+    """How they are divided."""
+    system: SystemConfig = SystemConfig()
+    """The stages."""
+    objective: Objective = Objective(rate=0.1, distortion=10.0)
+    """What is trained for."""
+    training: Training = Training(monitor="balanced_accuracy")
+    """How it is trained."""
+
+    def canonical(self) -> str:
+        """JSON with sorted keys: equal configurations give equal text."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, allow_nan=False)
+
+    def digest(self) -> str:
+        """First 12 hexadecimal digits of the SHA-256 of :meth:`canonical`."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()[:12]
+
+
+def run_directory(root: Path | str, config: RunConfig) -> Path:
+    """The folder of a ``config`` under ``root``: equal configurations share one."""
+    return Path(root) / config.digest()
+
+
+def load_config(path: Path | str) -> RunConfig:
+    """Read a configuration from JSON; ``path`` is the file or a run folder.
+
+    Raises
+    ------
+    ConfigError
+        When the file is missing or not JSON, or a key or value is not known; each is listed with
+        its place, and the nearest known key.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / CONFIG_FILE
+    try:
+        return RunConfig.model_validate_json(path.read_bytes())
+    except OSError as error:
+        folder = path.parent
+        written = any((folder / name).is_file() for name in (BEST_FILE, CHECKPOINT_FILE))
+        if path.name == CONFIG_FILE and not path.exists() and written:
+            raise ConfigError(
+                f"{folder} has no {CONFIG_FILE}: it was written by joint.fit, which is given a "
+                "system and no configuration. Build the system as it was built for fit, and load "
+                "its weights with joint.load_fitted(system, directory), or those of its codec "
+                "alone with joint.load_codec(directory, codec=codec)"
+            ) from error
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValidationError as error:
+        faults = "\n  ".join(_fault(fault) for fault in error.errors())
+        raise ConfigError(f"{path} is not a valid configuration:\n  {faults}") from error
+
+
+def save_config(config: RunConfig, directory: Path | str) -> None:
+    """Write the ``config.json`` of ``config`` into ``directory``, whole or not at all."""
+    text = json.dumps(config.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+    write_atomically(Path(directory) / CONFIG_FILE, text.encode())
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in fault["loc"]) or "the file"
+    if fault["type"] != "extra_forbidden":
+        return f"{place}: {fault['msg']}, not {fault.get('input')!r}"
+    *parents, key = fault["loc"]
+    near = difflib.get_close_matches(str(key), _known_keys(parents), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{place}: no such key{hint}"
+
+
+def _known_keys(parents: list[Any]) -> list[str]:
+    """Keys of the model that a path of a validation error leads to (union tags included)."""
+    models: list[Any] = [RunConfig]
+    for part in parents:
+        inner = [m.model_fields[part].annotation for m in models if part in m.model_fields]
+        if inner:
+            models = [m for annotation in inner for m in models_in(annotation)]
+        else:  # the tag of a union
+            models = [
+                m
+                for m in models
+                if m.model_fields.get("kind") is not None and m.model_fields["kind"].default == part
+            ] or models
+    return [key for model in models for key in model.model_fields]
+
+
+def models_in(annotation: object) -> list[Any]:
+    """Models of settings that an annotation allows, those in its unions included."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for part in getattr(annotation, "__args__", ()) for m in models_in(part)]

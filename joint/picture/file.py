@@ -1,0 +1,284 @@
+"""Single pictures, as files: read, coded with the codec of a run, decoded, written."""
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from compress import AVIF, JPEG, Codec, CorruptStream, LearnedCodec, WebP, psnr
+from joint.checkpoint import write_atomically
+from joint.system import Encoding
+from optics import linear_to_srgb, srgb_to_linear
+
+__all__ = [
+    "CompressedFile",
+    "as_coded",
+    "at_quality",
+    "check_target",
+    "compress_file",
+    "decompress_file",
+    "read_picture",
+    "readable_formats",
+    "write_picture",
+]
+
+#: Formats that keep every value; a picture that was decoded should not be coded again unasked.
+LOSSLESS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+
+_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
+
+
+@dataclass(frozen=True)
+class CompressedFile:
+    """What became of a picture."""
+
+    path: str
+    """The file written."""
+    height: int
+    """Pixels."""
+    width: int
+    """Pixels."""
+    size: int
+    """Bytes of the file."""
+    bpp: float
+    """Bits per pixel, header included."""
+    psnr: float | None
+    """Of what the file decodes to against the 8-bit picture, dB; None where they are equal."""
+
+    def json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+    def __str__(self) -> str:
+        """One line for people."""
+        fidelity = "lossless" if self.psnr is None else f"PSNR {self.psnr:.2f} dB"
+        return (
+            f"{self.path}: {self.size} bytes, {self.bpp:.4f} bits/pixel "
+            f"({self.height}x{self.width}), {fidelity}"
+        )
+
+
+class _Unfit(ValueError):
+    """A whole picture, but none that the codec takes."""
+
+
+def readable_formats() -> list[str]:
+    """Formats that are read here, of those that this Pillow has.
+
+    Named, so that no other reader sees a file from a stranger: that of PostScript starts a program.
+    """
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
+def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
+    """Read an 8-bit picture as ``[1, channels, H, W]`` in 0..1.
+
+    Parameters
+    ----------
+    path : path
+        BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP or AVIF; a palette is resolved, and a
+        camera's orientation applied.
+    channels : {3, 1}
+        RGB, or grey. A colour picture is not turned grey, nor is opacity dropped, unasked.
+
+    Raises
+    ------
+    ValueError
+        When the file is not a whole picture, or has other channels.
+    OSError
+        When it cannot be opened.
+    """
+    modes = {1: ("L", "1"), 3: ("RGB", "P", "L", "1")}
+    if channels not in modes:
+        raise ValueError(f"pictures of 1 or 3 channels can be read, not of {channels}")
+    try:
+        with Image.open(path, formats=readable_formats()) as opened:
+            if opened.mode not in modes[channels] or opened.info.get("transparency") is not None:
+                raise _Unfit(
+                    f"{path} is a picture of mode {opened.mode}"
+                    f"{', with transparency' if 'transparency' in opened.info else ''}; this codec "
+                    f"takes {'RGB' if channels == 3 else 'grey'} pictures of 8 bits: convert it"
+                )
+            frames = getattr(opened, "n_frames", 1)
+            if frames > 1:
+                raise _Unfit(f"{path} holds {frames} pictures: choose one of them")
+            # As every viewer shows it.
+            upright = ImageOps.exif_transpose(opened)
+            values = np.asarray(upright.convert("RGB" if channels == 3 else "L"))
+    except FileNotFoundError:
+        raise
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(readable_formats())
+        raise ValueError(
+            f"{path} is not a picture that can be read: it is none of {kinds}"
+        ) from error
+    except _Unfit:
+        raise
+    except Exception as error:  # Pillow raises nearly anything on a damaged file
+        raise ValueError(f"{path} is not a picture that can be read: {error}") from error
+    tensor = torch.from_numpy(values.copy()).float() / 255
+    return (tensor[None] if values.ndim == 2 else tensor.movedim(-1, 0))[None]
+
+
+def write_picture(path: Path | str, image: Tensor) -> None:
+    """Write a picture ``[1, C, H, W]`` in 0..1 as 8 bits, without loss, all or nothing.
+
+    Raises
+    ------
+    ValueError
+        For a suffix of no lossless format, or pictures of neither 1 nor 3 channels.
+    """
+    path = Path(path)
+    kind = LOSSLESS.get(path.suffix.lower())
+    if kind is None:
+        raise ValueError(f"{path} must end in one of {', '.join(LOSSLESS)}")
+    if image.ndim != 4 or image.shape[0] != 1 or image.shape[1] not in (1, 3):
+        raise ValueError(f"expected one picture [1, 1 or 3, H, W], got {list(image.shape)}")
+    levels = (255 * image[0].clamp(0, 1)).round().to("cpu", torch.uint8).movedim(0, -1).numpy()
+    content = io.BytesIO()
+    Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels).save(content, kind)
+    write_atomically(path, content.getvalue())
+
+
+def compress_file(
+    source: Path | str,
+    target: Path | str,
+    codec: Codec,
+    *,
+    quality: float | None = None,
+    encoding: Encoding = "srgb",
+) -> CompressedFile:
+    """Code one picture with a codec into a file.
+
+    Parameters
+    ----------
+    source, target : path
+        The picture, and the file to write.
+    codec : compress.Codec
+        Such as :func:`joint.load_codec` returns.
+    quality : float, optional
+        Operating point of a codec that has several; see :func:`compress.quality_for`.
+    encoding : {"srgb", "linear"}
+        What the codec was trained on (:attr:`ImagingSystem.encoding`): with ``linear``, it is given
+        the light of the picture.
+
+    Raises
+    ------
+    ValueError
+        When the picture cannot be read, or does not fit the codec, or it has no such quality; or
+        when the target is the picture itself. Another file of that name is replaced.
+    CheckpointError
+        When the file cannot be written.
+    """
+    check_target(source, target)
+    image = read_picture(source, channels=getattr(codec, "channels", 3))
+    with at_quality(codec, quality):
+        (data,) = codec.compress(as_coded(image, encoding))
+    decoded = _shown(codec.decompress([data]), encoding)
+    write_atomically(Path(target), data)
+    levels = (255 * decoded.float().clamp(0, 1)).round() / 255
+    fidelity = float(psnr(levels, image))
+    height, width = image.shape[-2:]
+    return CompressedFile(
+        path=str(target),
+        height=height,
+        width=width,
+        size=len(data),
+        bpp=8 * len(data) / (height * width),
+        psnr=None if fidelity == float("inf") else fidelity,
+    )
+
+
+def decompress_file(
+    source: Path | str, target: Path | str, codec: Codec, *, encoding: Encoding = "srgb"
+) -> tuple[int, int]:
+    """Decode what :func:`compress_file` wrote into a lossless picture; returns (H, W).
+
+    Parameters
+    ----------
+    source : path
+        File of :func:`compress_file`.
+    target : path
+        Picture to write, of a lossless format.
+    codec : Codec
+        The one that wrote the file.
+    encoding : {"srgb", "linear"}
+        As the file was written with.
+
+    Returns
+    -------
+    (int, int)
+        Height and width, pixels.
+
+    Raises
+    ------
+    compress.CorruptStream
+        When the file is damaged, or other parameters wrote it; the message names it.
+    ValueError, CheckpointError
+        When the picture cannot be written.
+    """
+    check_target(source, target)
+    try:
+        decoded = codec.decompress([Path(source).read_bytes()])
+    except CorruptStream as error:
+        raise CorruptStream(f"{source}: {str(error).removeprefix('payload 0: ')}") from error
+    write_picture(target, _shown(decoded, encoding))
+    return decoded.shape[-2], decoded.shape[-1]
+
+
+@contextmanager
+def at_quality(codec: Codec, quality: float | None) -> Iterator[None]:
+    """Give a codec another quality for as long as the block lasts; None leaves it its own.
+
+    Raises
+    ------
+    ValueError
+        When the codec has no such quality, or none to choose.
+    """
+    if quality is None:
+        yield
+        return
+    if isinstance(codec, LearnedCodec):
+        pass  # it looks at the number itself
+    elif isinstance(codec, JPEG | AVIF) or (isinstance(codec, WebP) and not codec.lossless):
+        least = 1 if isinstance(codec, JPEG) else 0
+        if not least <= quality <= 100 or quality != int(quality):
+            raise ValueError(
+                f"the quality of {type(codec).__name__} must be a whole number, {least} to 100, "
+                f"got {quality:g}"
+            )
+        quality = int(quality)
+    else:
+        raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave it out")
+    before = codec.quality
+    codec.quality = quality  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        codec.quality = before  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def as_coded(image: Tensor, encoding: Encoding) -> Tensor:
+    """A picture of a file ``[B, C, H, W]``, as a codec of this encoding is given it."""
+    return srgb_to_linear(image) if encoding == "linear" else image
+
+
+def _shown(decoded: Tensor, encoding: Encoding) -> Tensor:
+    """What a codec decodes to, as a picture file has it."""
+    return linear_to_srgb(decoded.float().clamp(0, 1)) if encoding == "linear" else decoded
+
+
+def check_target(source: Path | str, target: Path | str) -> None:
+    """Raise a ValueError where a target is the file that is read, or a folder."""
+    if Path(source).resolve() == Path(target).resolve():
+        raise ValueError(f"{target} is the file that is read: choose another target")
+    if Path(target).is_dir():
+        raise ValueError(f"{target} is a folder: name a file in it")

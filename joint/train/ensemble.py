@@ -1,0 +1,411 @@
+"""Several runs in one process, whose nets are passed in one call.
+
+::
+
+    run 0   batch ─► camera ─┐                              ┌─► objective ─► gradients ─► step
+    run 1   batch ─► camera ─┼─► codecs ─► classifiers ─────┼─► objective ─► gradients ─► step
+    run 2   batch ─► camera ─┘   weights stacked [K, ...]   └─► objective ─► gradients ─► step
+
+A small net at few pixels keeps a processor busy with starting operations rather than with
+computing; K of them, stacked by ``torch.func``, start as many as one. Order, views, noise,
+optimiser, files and validation are each run's own.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from classify import LesionDataset
+from compress import Coded
+from compress.codec import Rate
+from joint.evaluate import usable_device
+from joint.feed import Feed, as_scenes
+from joint.folder import RunFolder, hold
+from joint.objective import Objective
+from joint.parallel import world_size
+from joint.system import ImagingSystem, SystemOutput, only_learning
+
+from .history import History
+from .listen import EpochListener, listeners, tell
+from .loop import begun, ended, epoch
+from .preflight import check_run
+from .run import TrainingRun
+from .step import Batch, Passed, detached, seed_default
+from .training import Training
+
+__all__ = ["fit_ensemble"]
+
+_T = TypeVar("_T")
+Named: TypeAlias = dict[str, Tensor]
+
+# A camera draws the noise of each picture from its own generator, which is done one by one.
+_NETWORKS = ("codec", "classifier")
+# Up to so many pixels of a batch a stack was no slower than its members one by one on a CPU; above,
+# convolutions with stacked weights cost more than is saved. See docs/benchmarks.md.
+_MOST_PIXELS_ON_A_CPU = 4096
+# Enough for batch normalisation to be well conditioned.
+_LOOK_AT = 8
+_TENSORS = tuple(field.name for field in fields(Coded) if field.name != "rate")
+
+
+def fit_ensemble(
+    systems: Sequence[ImagingSystem],
+    train: LesionDataset,
+    validation: LesionDataset,
+    *,
+    objective: Objective | Sequence[Objective] | None = None,
+    config: Training | Sequence[Training] | None = None,
+    directories: Sequence[Path | str | RunFolder] | None = None,
+    resume: bool = False,
+    device: torch.device | str = "cpu",
+    stop: Callable[[], bool] | None = None,
+    on_epoch: Sequence[EpochListener | Sequence[EpochListener] | None] | None = None,
+    progress: bool = True,
+) -> tuple[History, ...]:
+    """Train several systems at once, each as :func:`joint.fit` would train it, up to rounding.
+
+    Codecs and classifiers of one architecture are stacked and passed in one call; those that
+    cannot be (a codec that draws noise in training, dropout, a codec of files) are passed one by
+    one. Cameras are, too, and may be of different kinds. The folders are those of :func:`fit`,
+    which can go on with any of them, as this can with those of :func:`fit`.
+
+    It pays where a step is short: measurements are in ``docs/benchmarks.md``.
+
+    Parameters
+    ----------
+    systems : sequence of ImagingSystem
+        At least two. Trained in place, and left on ``device``.
+    train, validation : LesionDataset
+        Of all of them.
+    objective : Objective or a sequence of them, optional
+        One for all, or one for each.
+    config : Training or a sequence of them, optional
+        One for all, or one for each; they differ in ``seed`` at most.
+    directories : sequence of path or RunFolder, optional
+        A run folder for each.
+    resume : bool
+        Continue the runs in ``directories``, those that are behind first.
+    device : torch.device or str
+        Where to train.
+    stop : callable, optional
+        As in :func:`joint.fit`; all of them are interrupted.
+    on_epoch : sequence, optional
+        Listeners of each run, as :func:`joint.fit` takes them.
+    progress : bool
+        Show bars and lines.
+
+    Returns
+    -------
+    tuple of History
+        In the order of ``systems``.
+
+    Raises
+    ------
+    ValueError
+        As :func:`joint.fit`; for fewer than two systems, two that share weights, or sequences of
+        another length; for configurations that differ in more than the seed, or compile; where
+        several processes train; when nothing can be stacked; and on a CPU for batches of more than
+        4096 pixels (16 pictures of 16 x 16), which a stack is slower with than its members.
+    CheckpointError
+        As :func:`joint.fit`; for one folder given twice.
+    TrainingDiverged
+        When the loss or a weight of one of them is no longer finite. All end with it, and can be
+        resumed without it from their folders.
+    """
+    count = len(systems)
+    if count < 2:
+        raise ValueError("an ensemble takes two systems or more; use fit for one")
+    weights = [id(parameter) for system in systems for parameter in system.parameters()]
+    if len(set(weights)) < len(weights):
+        raise ValueError("two of the systems share weights: give each a copy of its own")
+    objectives = _each(objective or Objective(), count, "objectives")
+    configs = _each(config or Training(), count, "configurations")
+    told = [listeners(some) for some in _each(on_epoch, count, "listeners")]
+    folders = _each(directories, count, "directories")
+    if resume and directories is None:
+        raise ValueError("resume=True needs the directories of the runs to resume")
+    device = usable_device(device)
+    _check_alike(configs)
+    _check_pays(train, configs[0], device)
+    for system, its_objective, its_config in zip(systems, objectives, configs, strict=True):
+        system.to(device)
+        check_run(system, train, validation, its_objective, its_config)
+    rows = torch.arange(min(_LOOK_AT, len(train)))
+    look, _ = as_scenes(train.gather(rows), device)
+    _check_stacks(systems, look, configs[0])
+
+    with ExitStack() as held:
+        runs = []
+        for system, its_objective, its_config, folder in zip(
+            systems, objectives, configs, folders, strict=True
+        ):
+            place = None if folder is None else held.enter_context(hold(folder))
+            begin = (system, its_objective, its_config, train, validation, place)
+            runs.append(begun(*begin, resume=resume))
+        for run, listening in zip(runs, told, strict=True):
+            for record in run.records:
+                tell(listening, record)
+        feed = Feed(train, device)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            while going := [k for k, run in enumerate(runs) if not run.over]:
+                # Runs that were killed may be behind the others: they go first.
+                place = min((runs[k].epoch, runs[k].step) for k in going)
+                now = [k for k in going if (runs[k].epoch, runs[k].step) == place]
+                epoch(
+                    [runs[k] for k in now],
+                    _Stack([runs[k] for k in now], look),
+                    feed,
+                    validation,
+                    stop=stop,
+                    told=[told[k] for k in now],
+                    progress=progress,
+                )
+                if any(run.interrupted for run in runs):
+                    break
+        return tuple(ended(run) for run in runs)
+
+
+class _Stack:
+    """Systems and objectives of several runs: the forward pass of a step of all of them."""
+
+    def __init__(self, runs: Sequence[TrainingRun], look: Tensor) -> None:
+        self.systems = [run.system for run in runs]
+        self.objectives = [run.objective for run in runs]
+        self.low_precision = runs[0].config.precision == "bfloat16"
+        self.look = look
+        self.nets: dict[str, _Net] = {}
+
+    @contextmanager
+    def ready(self) -> Iterator[Self]:
+        """Stack what can be, in the modes that the systems are in, until the block ends."""
+        obstacles = _obstacles(self.systems, self.look)
+        try:
+            for name in (n for n, obstacle in obstacles.items() if obstacle is None):
+                self.nets[name] = _Net([getattr(system, name) for system in self.systems])
+            yield self
+        finally:
+            for net in self.nets.values():
+                net.unstack()
+            self.nets.clear()
+
+    def __call__(self, batches: Sequence[Batch], counts: Tensor, epoch: int) -> list[Passed]:
+        """Pass the batch of each run."""
+        with torch.autocast(
+            self.look.device.type, dtype=torch.bfloat16, enabled=self.low_precision
+        ):
+            measured = [
+                system.measure(batch.scenes, generator=batch.noise)
+                for system, batch in zip(self.systems, batches, strict=True)
+            ]
+            handed = [measurement for *_, measurement in measured]
+            coded = self._through("codec", handed, batches)
+            handed = [
+                h if c is None else c.reconstruction for h, c in zip(handed, coded, strict=True)
+            ]
+            logits = self._through("classifier", handed, batches)
+            outputs = [
+                SystemOutput(
+                    batch.scenes, *measured[k], coded[k], handed[k], logits[k], system.encoding
+                )
+                for k, (system, batch) in enumerate(zip(self.systems, batches, strict=True))
+            ]
+            losses = [
+                objective(output, batch.labels, counts=counts, epoch=epoch)
+                for objective, output, batch in zip(self.objectives, outputs, batches, strict=True)
+            ]
+        return [Passed(each.total, detached(each.named())) for each in losses]
+
+    def _through(self, name: str, pictures: list[Tensor], batches: Sequence[Batch]) -> list[Any]:
+        """What a stage of each run makes of its pictures; None where there is none."""
+        if name in self.nets:
+            return self.nets[name](pictures)
+        found: list[Any] = []
+        for system, picture, batch in zip(self.systems, pictures, batches, strict=True):
+            # As alone: a codec draws from the generators, dropout from torch's own.
+            seed_default(batch.key, picture.device)
+            given = {"generator": batch.noise} if name == "codec" else {}
+            stage = getattr(system, name)
+            found.append(None if stage is None else stage(picture, **given))
+        return found
+
+
+class _Net:
+    """One stage of all members, with stacked weights.
+
+    The members' own weights are views of them while this lasts, so that their optimisers, averages
+    and checkpoints need to know nothing of it.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        self.members = members
+        parameters = [dict(member.named_parameters()) for member in members]
+        self.weights = _joined(parameters)
+        self.buffers = _joined([dict(member.named_buffers()) for member in members])
+        for name, whole in self.weights.items():
+            own = [named[name] for named in parameters]
+            if any(parameter.requires_grad for parameter in own):
+                whole.requires_grad_()
+                whole.register_post_accumulate_grad_hook(partial(_hand_out, own))
+
+    def __call__(self, pictures: Sequence[Tensor]) -> list[Any]:
+        """What each member makes of its pictures ``[B, C, H, W]``."""
+        rates: list[Rate] = []
+
+        def passing(weights: Named, buffers: Named, picture: Tensor) -> Tensor | Named:
+            output = functional_call(self.members[0], (weights, buffers), (picture,))
+            if not isinstance(output, Coded):
+                return output
+            rates.append(output.rate)
+            given = {name: getattr(output, name) for name in _TENSORS}
+            return {name: tensor for name, tensor in given.items() if tensor is not None}
+
+        found = torch.vmap(passing)(self.weights, self.buffers, torch.stack(list(pictures)))
+        if isinstance(found, Tensor):
+            return list(found.unbind())
+        return [_coded({n: t[k] for n, t in found.items()}, rates[0]) for k in range(len(pictures))]
+
+    def unstack(self) -> None:
+        """Give each member memory of its own again."""
+        for member in self.members:
+            for tensor in (*member.parameters(), *member.buffers()):
+                tensor.data = tensor.data.clone()
+
+
+def _coded(given: Named, rate: Rate) -> Coded:
+    return Coded(
+        given["reconstruction"],
+        given.get("latent"),
+        given["bits_map"],
+        given["side_bits"],
+        rate,
+        given.get("distortion_weight"),
+    )
+
+
+def _joined(members: Sequence[Mapping[str, Tensor]]) -> Named:
+    """Stack the tensors of each name ``[K, ...]``, and make the members' own views of them."""
+    joined = {}
+    for name in members[0]:
+        own = [named[name] for named in members]
+        joined[name] = torch.stack([tensor.detach() for tensor in own])
+        for tensor, view in zip(own, joined[name], strict=True):
+            tensor.data = view
+    return joined
+
+
+def _hand_out(members: Sequence[Tensor], whole: Tensor) -> None:
+    """Add the gradient of stacked weights to those of the members."""
+    assert whole.grad is not None
+    for own, gradient in zip(members, whole.grad, strict=True):
+        if own.requires_grad:  # another member may learn what this one does not
+            own.grad = gradient if own.grad is None else own.grad + gradient
+    whole.grad = None
+
+
+def _obstacles(systems: Sequence[ImagingSystem], scenes: Tensor) -> dict[str, str | None]:
+    """Why each network cannot be stacked, None where it can; found out by a few pictures."""
+    found: dict[str, str | None] = {}
+    with torch.no_grad(), torch.random.fork_rng([scenes.device] if scenes.is_cuda else []):
+        pictures = [system.measure(scenes)[2] for system in systems]
+        for name in _NETWORKS:
+            members = [getattr(system, name) for system in systems]
+            present = [member for member in members if member is not None]
+            if len(present) == len(members):
+                found[name] = _obstacle(members, pictures)
+            elif present:
+                found[name] = "only some of the systems have one"
+    return found
+
+
+def _obstacle(members: Sequence[nn.Module], pictures: Sequence[Tensor]) -> str | None:
+    if len({member.training for member in members}) > 1:
+        # One pass has one mode: that of a member whose parameters are all frozen is another.
+        return "some of them are frozen, and in evaluation mode"
+    kept = [{name: b.clone() for name, b in m.named_buffers()} for m in members]
+
+    def restored() -> None:
+        # Batch normalisation in training looks and remembers.
+        for member, buffers in zip(members, kept, strict=True):
+            for name, buffer in member.named_buffers():
+                buffer.copy_(buffers[name])
+
+    alone = [member(picture) for member, picture in zip(members, pictures, strict=True)]
+    restored()
+    net = None
+    try:
+        net = _Net(members)
+        together = net(pictures)
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        return str(error).splitlines()[0]
+    finally:
+        if net is not None:
+            net.unstack()
+        restored()
+    for one, other in zip(alone, together, strict=True):
+        for a, b in zip(_results(one), _results(other), strict=True):
+            # Rounding makes 1e-5; another function, or somebody else's weights, far more than this.
+            # Asked this way round, a stack that gives no numbers is not taken either.
+            if not (a.shape == b.shape and (a - b).abs().amax() <= 1e-2 * a.abs().amax()):
+                return "stacked, they give something else than one by one"
+    return None
+
+
+def _results(output: Tensor | Coded) -> list[Tensor]:
+    if isinstance(output, Coded):
+        return [output.reconstruction, output.bits]
+    return [output]
+
+
+def _each(given: Sequence[_T] | _T, count: int, what: str) -> list[_T]:
+    """One for each member, of one for all or of as many."""
+    several = isinstance(given, Sequence) and not isinstance(given, str)
+    found: list[Any] = list(given) if several else [given] * count  # pyright: ignore[reportArgumentType]
+    if len(found) != count:
+        raise ValueError(f"{count} systems need {count} {what}, or one for all, not {len(found)}")
+    return found
+
+
+def _check_alike(configs: Sequence[Training]) -> None:
+    first, *others = (config.model_dump(exclude={"seed"}) for config in configs)
+    for other in others:
+        differing = [name for name in first if other[name] != first[name]]
+        if differing:
+            raise ValueError(
+                f"the runs of an ensemble differ in {', '.join(differing)}: their configurations "
+                "may differ in the seed alone; train the others apart"
+            )
+    if configs[0].compile:
+        raise ValueError("an ensemble is not compiled: set compile=False, or train one by one")
+    if world_size() > 1:
+        raise ValueError("an ensemble is trained by one process: launch one, or use fit")
+
+
+def _check_pays(train: LesionDataset, config: Training, device: torch.device) -> None:
+    height, width = train.image_size
+    pixels = min(config.batch_size, len(train)) * height * width
+    if device.type == "cpu" and pixels > _MOST_PIXELS_ON_A_CPU:
+        raise ValueError(
+            f"batches of {pixels} pixels are too large for an ensemble on a CPU, where it is no "
+            f"faster than its members one by one from {_MOST_PIXELS_ON_A_CPU}: train them with "
+            "fit, in several processes"
+        )
+
+
+def _check_stacks(systems: Sequence[ImagingSystem], scenes: Tensor, config: Training) -> None:
+    with ExitStack() as modes:
+        for system in systems:
+            modes.enter_context(only_learning(system, config.learning(0)))
+        obstacles = _obstacles(systems, scenes)
+    if not any(obstacle is None for obstacle in obstacles.values()):
+        reasons = "; ".join(f"{name}: {obstacle}" for name, obstacle in obstacles.items())
+        raise ValueError(
+            f"nothing of these systems can be stacked ({reasons or 'they have no networks'}): "
+            "train them one by one with fit"
+        )

@@ -1,0 +1,284 @@
+"""The one training loop.
+
+The order of the pictures is a pure function of (seed, epoch) and their names, and the views and the
+noise of a picture are one of (seed, epoch, its name): two designs that share a seed see the same
+light, a run that is interrupted anywhere and resumed from its last checkpoint takes the very steps
+that it would have taken, and several processes take together the steps of one.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+
+import torch
+
+from classify import LesionDataset
+from joint.checkpoint import CheckpointError
+from joint.evaluate import evaluate, usable_device
+from joint.feed import Feed, derive_seed
+from joint.folder import RunFolder, hold
+from joint.objective import Objective
+from joint.parallel import gathered, rank, world_size
+from joint.system import ImagingSystem, only_learning
+
+from .history import EpochRecord, History
+from .listen import EpochListener, listeners, tell
+from .preflight import check_run
+from .run import TrainingRun
+from .step import LOOK, Graph, Passes, check_finite, steps
+from .training import Training
+
+__all__ = ["begun", "ended", "epoch", "fit"]
+
+
+def fit(
+    system: ImagingSystem,
+    train: LesionDataset,
+    validation: LesionDataset,
+    *,
+    objective: Objective | None = None,
+    config: Training | None = None,
+    directory: Path | str | RunFolder | None = None,
+    resume: bool = False,
+    device: torch.device | str = "cpu",
+    stop: Callable[[], bool] | None = None,
+    on_epoch: EpochListener | Sequence[EpochListener] | None = None,
+    progress: bool = True,
+) -> History:
+    """Train some or all stages of a system.
+
+    What ``config.stages`` and ``config.plan`` leave out is frozen, and so is a stage all of whose
+    parameters have ``requires_grad=False``: it keeps its weights and running statistics, is in
+    evaluation mode, and what lies before it learns through it.
+
+    Where ``torch.distributed`` is initialised (:func:`joint.launched`), every process calls this
+    with the same arguments and takes its share of each step; the result is that of one process up
+    to rounding (but for dropout and mixing), and process 0 writes the files.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        Trained in place, and left on ``device``, contiguous where the layout was another one.
+    train, validation : LesionDataset
+        Labelled scenes, from :func:`classify.split`.
+    objective : Objective, optional
+        What is minimised; the cross-entropy by default.
+    config : Training, optional
+        How.
+    directory : path or RunFolder, optional
+        Where checkpoints, the best weights and ``history.jsonl`` go, see :mod:`joint.folder`.
+    resume : bool
+        Continue the run in ``directory``, to the weights that it would have reached
+        uninterrupted: equal bits on the CPU. Starts afresh where there is none.
+    device : torch.device or str
+        Where to train.
+    stop : callable, optional
+        Asked after the steps; once it says True, the run is saved and its history returned as
+        ``interrupted``.
+    on_epoch : callable or sequence of them, optional
+        Told of each :class:`joint.EpochRecord`, in this order, on process 0 alone, once it is safe
+        in ``directory``. A run that is resumed first tells of the epochs that it has already, so
+        that every listener has heard of every epoch once when ``fit`` returns. What a listener
+        raises ends the training after that epoch, which can be resumed.
+    progress : bool
+        Show a bar for each epoch (on a terminal) and a line after it.
+
+    Returns
+    -------
+    History
+        Every epoch, and which was best.
+
+    Raises
+    ------
+    ValueError
+        For data or an objective that do not fit the system, or an ``on_epoch`` that cannot be
+        called; before any step is taken.
+    CheckpointError
+        When a checkpoint cannot be written, or belongs to another run; when somebody else is
+        writing the directory (:class:`joint.RunLocked`).
+    TrainingDiverged
+        When the loss or a weight is no longer finite.
+    """
+    objective = objective or Objective()
+    config = config or Training()
+    device = usable_device(device)
+    told = listeners(on_epoch)
+    if resume and directory is None:
+        raise ValueError("resume=True needs the directory of the run to resume")
+    layout = torch.channels_last if config.channels_last else torch.preserve_format
+    system.to(device=device, memory_format=layout)  # pyright: ignore[reportCallIssue]
+    check_run(system, train, validation, objective, config)
+
+    with nullcontext() if directory is None else hold(directory) as folder:
+        run = begun(system, objective, config, train, validation, folder, resume=resume)
+        progress = progress and rank() == 0
+        told = told if rank() == 0 else ()
+        for record in run.records:
+            tell(told, record)
+        feed, graph = Feed(train, device), Graph(run)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            while not run.over and not run.interrupted:
+                epoch((run,), graph, feed, validation, stop=stop, told=(told,), progress=progress)
+        return ended(run)
+
+
+def begun(
+    system: ImagingSystem,
+    objective: Objective,
+    config: Training,
+    train: LesionDataset,
+    validation: LesionDataset,
+    folder: RunFolder | None,
+    *,
+    resume: bool,
+) -> TrainingRun:
+    """The run of a system on its device: a new one, or the one that the folder holds.
+
+    Raises
+    ------
+    CheckpointError
+        When the folder holds a run that is another one or must not be resumed, or cannot hold one.
+    """
+    identity = {
+        "objective": objective.model_dump(mode="json"),
+        "training": config.model_dump(mode="json"),
+        "train": train.fingerprint,
+        "validation": validation.fingerprint,
+        "system": repr(system),
+        "codec_channels": getattr(system.codec, "channels", None),
+    }
+    run = TrainingRun(system, objective, _optimizer(system, config), config, identity, folder)
+    # The first process decides: it may have written a file before the others look.
+    if gathered(folder is not None and folder.has_checkpoint())[0]:
+        if not resume:
+            raise CheckpointError(
+                f"{folder} already holds a run; pass resume=True to continue it, or choose "
+                "another directory"
+            )
+        run.restore()
+        return run
+    if folder is not None and rank() == 0:
+        folder.rewrite_history(())  # of a run whose checkpoints were deleted
+    run.save()  # finds out now whether the folder can hold a run
+    return run
+
+
+def ended(run: TrainingRun) -> History:
+    """Leave the system with the weights that the run is for, and say what happened."""
+    if run.best_epoch is not None and run.config.restore_best:
+        run.restore_best()
+    elif run.average:
+        run.system.load_state_dict(run.average)
+    if run.config.channels_last:
+        # Each layout rounds in its own way, and what is loaded from a file is contiguous: so
+        # must be what is left here, to give the same bits.
+        run.system.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    return run.history()
+
+
+def epoch(
+    runs: Sequence[TrainingRun],
+    graph: Passes,
+    feed: Feed,
+    validation: LesionDataset,
+    *,
+    stop: Callable[[], bool] | None,
+    told: Sequence[Sequence[EpochListener]],
+    progress: bool,
+) -> None:
+    """Take the (remaining) steps of an epoch, validate, and record it, each run its own.
+
+    Parameters
+    ----------
+    runs : sequence of TrainingRun
+        At one step of one epoch, with configurations that differ in the seed at most.
+    graph : Passes
+        :class:`joint.train.step.Graph` of one run, or a stack of several.
+    feed : Feed
+        Training set.
+    validation : LesionDataset
+    stop : callable, optional
+        As in :func:`fit`.
+    told : sequence of sequences of callables
+        Listeners of each run.
+    progress : bool
+    """
+    first, config = runs[0], runs[0].config
+    started, seen = time.perf_counter(), first.seen
+    with ExitStack() as held:
+        for run in runs:
+            held.enter_context(only_learning(run.system, config.learning(run.epoch)))
+        passing = held.enter_context(graph.ready())
+        for losses in steps(runs, passing, feed, progress=progress):
+            due = config.checkpoint_every is not None and first.step % config.checkpoint_every == 0
+            asked = _asked(stop, first.steps, last=first.seen == len(feed.dataset))
+            for run, loss in zip(runs, losses, strict=True) if due or asked else ():
+                check_finite(run, loss)
+                run.save()
+            if asked:
+                for run in runs:
+                    run.interrupted = True
+                return
+    speed = (first.seen - seen) / max(time.perf_counter() - started, 1e-9)
+    for run, listening in zip(runs, told, strict=True):
+        check_finite(run, run.sums["total"])
+        run.check_weights()
+        with run.averaged():
+            evaluation = evaluate(
+                run.system,
+                validation,
+                objective=run.objective,
+                batch_size=config.batch_size,
+                seed=derive_seed(run.config.seed, "validation"),
+                shared=world_size() > 1,
+            )
+        record = run.end_epoch(evaluation.scalars(), speed)
+        if progress:
+            print(_line(record, run.config, run.best_epoch == record.epoch), flush=True)
+        tell(listening, record)
+
+
+def _asked(stop: Callable[[], bool] | None, step: int, *, last: bool) -> bool:
+    """Whether any of the processes was asked to stop; all of them agree on it."""
+    asked = stop is not None and stop()
+    if world_size() == 1:
+        return asked
+    return (last or step % LOOK == 0) and any(gathered(asked))
+
+
+def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer:
+    """Adam over the learning stages; weights of networks decay, everything else does not."""
+    groups = []
+    for name, stage in system.stages():
+        if name not in config.stages:
+            continue
+        peak = config.learning_rates.get(name, config.learning_rate)
+        network = name in ("codec", "classifier")
+        parameters = [p for p in stage.parameters() if p.requires_grad]
+        decayed = [p for p in parameters if network and p.ndim > 1]
+        plain = [p for p in parameters if not (network and p.ndim > 1)]
+        for members, decay in ((decayed, config.weight_decay), (plain, 0.0)):
+            if members:
+                groups.append({"params": members, "peak": peak, "weight_decay": decay})
+    if not groups:
+        raise ValueError(
+            f"nothing to train: the stages {', '.join(config.stages)} have no trainable "
+            "parameters in this system"
+        )
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=config.learning_rate, fused=True)
+
+
+def _line(record: EpochRecord, config: Training, best: bool) -> str:
+    names = dict.fromkeys(("loss", config.monitor))
+    validation = " ".join(f"{name} {_shown(record.validation[name])}" for name in names)
+    train = " ".join(f"{name} {_shown(value)}" for name, value in record.train.items())
+    return (
+        f"epoch {record.epoch + 1:>3}/{config.epochs} | train {train} | validation {validation} | "
+        f"{record.images_per_second:.0f} images/s{'  *' if best else ''}"
+    )
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"

@@ -1,0 +1,136 @@
+"""What cannot work is refused before any time is spent."""
+
+import math
+
+import torch
+
+from classify import LesionDataset, check_classes
+from compress.metrics import SSIM_WINDOW
+from joint.evaluate import check_encoding, device_of
+from joint.feed import as_scenes
+from joint.objective import Losses, Objective
+from joint.parallel import world_size
+from joint.system import ImagingSystem, Stage, evaluating, only_learning
+
+from .training import Training
+
+__all__ = ["check_run"]
+
+
+def check_run(
+    system: ImagingSystem,
+    train: LesionDataset,
+    validation: LesionDataset | None,
+    objective: Objective,
+    config: Training,
+) -> None:
+    """Look at everything that a run is given, and pass two pictures.
+
+    Raises
+    ------
+    ValueError
+        For data, an objective or a configuration that do not fit the system or each other.
+    """
+    if validation is None:
+        raise ValueError("fit needs a validation set: split the data in three")
+    for name in ("image_size", "channels", "classes"):
+        ours, theirs = getattr(train, name), getattr(validation, name)
+        if ours != theirs:
+            raise ValueError(
+                f"training and validation set differ in {name}: {ours} and {theirs}; take both "
+                "from one split"
+            )
+    if shared := train.shared(validation):
+        raise ValueError(
+            f"{len(shared)} pictures are in both training and validation set ({shared[0]}, ...): "
+            "what is validated must not be trained on; take both from one split"
+        )
+    for part in (train, validation):
+        check_encoding(system, part)
+    if objective.deferred_from >= config.epochs:
+        raise ValueError(
+            f"class weights are deferred to epoch {objective.deferred_from}, counted from 0, but "
+            f"there are {config.epochs} epochs: lower deferred_from"
+        )
+    if objective.task > 0:
+        check_classes(train)
+    needed = "classifier"
+    if config.monitor in ("bpp", "psnr", "ssim"):
+        needed = "codec"
+    elif config.monitor in ("loss", "psnr_scene"):
+        needed = None
+    if needed is not None and getattr(system, needed) is None:
+        raise ValueError(
+            f"monitor={config.monitor!r} needs a {needed}, and the system has none; use 'loss'"
+        )
+    if config.monitor == "auc" and len(validation.targets.unique()) < 2:
+        raise ValueError(
+            "monitor='auc' needs two classes or more in the validation set, which holds one: use "
+            "'loss', or divide the data in another way"
+        )
+    smallest = len(train) // math.ceil(len(train) / config.batch_size)
+    if smallest // world_size() < config.micro_batches:
+        raise ValueError(
+            f"a step of {smallest} pictures cannot be divided among {world_size()} processes in "
+            f"{config.micro_batches} parts each: raise batch_size, or lower micro_batches"
+        )
+    turns = {config.learning(e): e for e in (config.turn_epochs, 0) if e < config.epochs}
+    for learning, epoch in turns.items():
+        if not any(
+            p.requires_grad
+            for name, stage in system.stages()
+            if name in learning
+            for p in stage.parameters()
+        ):
+            raise ValueError(
+                f"nothing to train: the stages {', '.join(learning) or '(none)'} "
+                f"have no trainable parameters in this system, and no others learn in epoch "
+                f"{epoch + 1} with plan={config.plan!r}"
+            )
+    scenes, labels = as_scenes(train.gather(torch.tensor([0, len(train) - 1])), device_of(system))
+    noise = torch.Generator(scenes.device).manual_seed(0)
+    for learning in turns:
+        with only_learning(system, learning), evaluating(system):
+            output = system(scenes, generator=noise)
+            if output.logits is not None and output.logits.shape[1] != len(train.classes):
+                raise ValueError(
+                    f"the classifier tells {output.logits.shape[1]} classes apart, the data set "
+                    f"has {len(train.classes)}: {', '.join(train.classes)}"
+                )
+            height, width = output.measurement.shape[-2:]
+            if config.monitor == "ssim" and min(height, width) < SSIM_WINDOW:
+                raise ValueError(
+                    f"monitor='ssim' does not exist for the {height} x {width} pixels that the "
+                    f"codec is handed, which must be at least {SSIM_WINDOW}x{SSIM_WINDOW}: use "
+                    "'psnr', or larger pictures"
+                )
+            if config.monitor == "psnr_scene" and (
+                output.handed is output.scene or output.handed.shape != output.scene.shape
+            ):
+                raise ValueError(
+                    "monitor='psnr_scene' does not exist for a system that leaves the scene as it "
+                    "is, or makes another size or other channels of it: use 'loss'"
+                )
+            losses = objective(output, labels)
+        _check_gradients(system, losses, objective, learning)
+
+
+def _check_gradients(
+    system: ImagingSystem, losses: Losses, objective: Objective, stages: tuple[Stage, ...]
+) -> None:
+    """Refuse an objective that cannot move the stages that learn."""
+    learning = [name for name, stage in system.stages() if name in stages]
+    parameters = [p for name in learning for p in getattr(system, name).parameters()]
+    if parameters and not losses.total.requires_grad:
+        raise ValueError(
+            f"nothing that the objective weighs depends on the stages that learn "
+            f"({', '.join(stages)}): give task, rate, distortion or restoration a weight that "
+            "reaches them"
+        )
+    coders = [name for name in learning if name != "classifier"]
+    moving = any(p.requires_grad for name in coders for p in getattr(system, name).parameters())
+    if objective.rate > 0 and moving and losses.rate is not None and not losses.rate.requires_grad:
+        raise ValueError(
+            f"the bits of {type(system.codec).__name__} have no gradient, so that rate="
+            f"{objective.rate:g} would do nothing: set rate=0, or use FactorizedCodec"
+        )

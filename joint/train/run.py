@@ -1,0 +1,344 @@
+"""The state of a training run while it goes on, and the files that hold it.
+
+::
+
+    Training, system, optimiser ──► TrainingRun: count, end_step, end_epoch ──► History
+                                        │ ▲
+                                   save ▼ │ restore
+                                  RunFolder: checkpoint, best weights, history.jsonl
+"""
+
+import math
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from joint.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
+from joint.folder import BEST_FILE, CHECKPOINT_FILE, RunFolder
+from joint.objective import Objective
+from joint.parallel import gathered, rank
+from joint.system import ImagingSystem
+
+from .history import EpochRecord, History
+from .training import MINIMISED, Training
+
+__all__ = ["NORM", "TrainingDiverged", "TrainingRun"]
+
+#: Marks the norm of a stage's gradient among the terms of the objective.
+NORM = "gradient norm of "
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss or a weight is no longer a number; no checkpoint was written after it was lost."""
+
+
+@dataclass
+class TrainingRun:
+    """Everything that changes while a system trains, and what a checkpoint holds."""
+
+    system: ImagingSystem
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    config: Training
+    identity: dict[str, Any]
+    """What a checkpoint must agree in: objective, configuration, data."""
+    folder: RunFolder | None
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    """Terms of the objective, summed over the pictures seen in this epoch."""
+    seen: int = 0
+    records: list[EpochRecord] = field(default_factory=list)
+    best_epoch: int | None = None
+    perfect: bool = False
+    """The monitor of the best epoch is infinitely good, which its record cannot hold."""
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    """Kept in memory where there is no folder."""
+    average: dict[str, Tensor] = field(default_factory=dict)
+    """Moving average of the weights, where one is kept."""
+    steps: int = 0
+    """Steps taken since the start."""
+    interrupted: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the run takes place."""
+        return self.optimizer.param_groups[0]["params"][0].device
+
+    @property
+    def over(self) -> bool:
+        """Whether the last epoch is done, or patience has run out."""
+        patience, best = self.config.patience, self.best_epoch
+        waited = 0 if best is None else self.epoch - 1 - best
+        return self.epoch >= self.config.epochs or (patience is not None and waited >= patience)
+
+    def count(self, terms: Mapping[str, Tensor], pictures: float) -> None:
+        """Add the means over some pictures to the sums of the epoch, without waiting for a GPU."""
+        for name, value in terms.items():
+            weighted = value.double() * pictures
+            self.sums[name] = self.sums[name] + weighted if name in self.sums else weighted
+
+    def end_step(self, pictures: int) -> None:
+        """Go on to the next step, and let the average of the weights follow."""
+        self.seen += pictures
+        self.step += 1
+        self.steps += 1
+        if self.config.averaging is None:
+            return
+        weights = self.system.state_dict(keep_vars=True)
+        if not self.average:
+            self.average = {name: w.detach().clone() for name, w in weights.items()}
+            return
+        # Faster at first, so that the initial weights are soon forgotten.
+        decay = min(self.config.averaging, (1 + self.steps) / (10 + self.steps))
+        moving = [name for name, w in weights.items() if w.is_floating_point()]
+        with torch.no_grad():
+            for name in weights.keys() - set(moving):
+                self.average[name].copy_(weights[name])
+            # All in one call, which a GPU takes in a few launches.
+            torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+                [self.average[name] for name in moving],
+                [weights[name] for name in moving],
+                1 - decay,
+            )
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Give the system the average of its weights for a while, where one is kept."""
+        if not self.average:
+            yield
+            return
+        own = {name: w.detach().clone() for name, w in self.system.state_dict().items()}
+        self.system.load_state_dict(self.average)
+        try:
+            yield
+        finally:
+            self.system.load_state_dict(own)
+
+    def end_epoch(self, validation: Mapping[str, float | None], speed: float) -> EpochRecord:
+        """Record the epoch, keep its weights if they are the best, and go on to the next."""
+        means = {name: _finite(float(s) / self.seen) for name, s in self.together().items()}
+        norms = {n.removeprefix(NORM): v for n, v in means.items() if n.startswith(NORM)}
+        record = EpochRecord(
+            epoch=self.epoch,
+            train={name: value for name, value in means.items() if not name.startswith(NORM)},
+            validation={name: _finite(value) for name, value in validation.items()},
+            rate_factor=self.config.rate_factor(self.epoch + 1),
+            images_per_second=speed,
+            gradient_norms=norms,
+            peak_memory=_peak_memory(self.device),
+        )
+        self.records.append(record)
+        score, best = self._score(validation), self._best_score()
+        if best is None or score > best:
+            self.best_epoch, self.perfect = self.epoch, score == math.inf
+            self._keep_best()
+        self.epoch, self.step, self.sums, self.seen = self.epoch + 1, 0, {}, 0
+        self.save()
+        if self.folder is not None and rank() == 0:
+            self.folder.append_history(asdict(record))
+        return record
+
+    def together(self) -> dict[str, Tensor]:
+        """The sums of all processes."""
+        parts = gathered({name: value.cpu() for name, value in self.sums.items()})
+        return {name: torch.stack([part[name] for part in parts]).sum(0) for name in self.sums}
+
+    def history(self) -> History:
+        """The run as its caller sees it."""
+        return History(
+            monitor=self.config.monitor,
+            epochs=tuple(self.records),
+            best_epoch=self.best_epoch,
+            stopped_early=len(self.records) < self.config.epochs,
+            interrupted=self.interrupted,
+        )
+
+    def check_weights(self) -> None:
+        """Refuse weights that are no numbers: they must reach neither a file nor a metric.
+
+        Raises
+        ------
+        TrainingDiverged
+            Naming the first of them.
+        """
+        lost = [n for n, p in self.system.named_parameters() if not torch.isfinite(p).all()]
+        if lost:
+            raise TrainingDiverged(
+                f"{len(lost)} weights are no longer finite in epoch {self.epoch + 1}, step "
+                f"{self.step}: {', '.join(lost[:3])}. Lower the learning rate of that stage; "
+                f"{self.kept()}"
+            )
+
+    def kept(self) -> str:
+        """What is left when the run cannot go on, for a message."""
+        if self.folder is None:
+            return "nothing is kept, for the run has no directory"
+        return f"the last good checkpoint is {self.folder.path / CHECKPOINT_FILE}"
+
+    def restore_best(self) -> None:
+        """Give the system the weights of the best epoch."""
+        weights = self.best_weights
+        if self.folder is not None:
+            path = self.folder.path / BEST_FILE
+            weights, head = load_checkpoint(path)
+            if head.get("epoch") != self.best_epoch:
+                warnings.warn(
+                    f"{path} holds epoch {head.get('epoch')}, counted from 0, and the best of the "
+                    f"checkpoint is {self.best_epoch}: the run was killed between the two, and "
+                    "repeats that epoch when it is resumed",
+                    stacklevel=2,
+                )
+        load_weights(self.system, weights, source="the best epoch")
+
+    def save(self) -> None:
+        """Write the checkpoint; it is whole or absent, and the one before it is kept."""
+        if self.folder is None:
+            return
+        self.check_weights()
+        sums = self.together()
+        if rank() > 0:
+            return
+        tensors = {f"system.{name}": tensor for name, tensor in self.system.state_dict().items()}
+        names = self._optimised()
+        for number, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{names[number]}.{slot}": t for slot, t in state.items()}
+        tensors |= {f"sums.{name}": tensor for name, tensor in sums.items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.average.items()}
+        head = {
+            "identity": self.identity,
+            "epoch": self.epoch,
+            "step": self.step,
+            "steps": self.steps,
+            "seen": self.seen,
+            "records": [asdict(record) for record in self.records],
+            "best_epoch": self.best_epoch,
+            "perfect": self.perfect,
+        }
+        self.folder.save_checkpoint(tensors, head)
+
+    def restore(self) -> None:
+        """Continue where the checkpoint in the folder was written, if it is of this run.
+
+        Raises
+        ------
+        CheckpointError
+            When it was written by another configuration, on other data, or is damaged.
+        """
+        if self.folder is None:
+            return
+        path = self.folder.path / CHECKPOINT_FILE
+        tensors, head = self.folder.load_checkpoint()
+        if not {"identity", "epoch", "step", "steps", "seen", "records", "best_epoch"} <= {*head}:
+            raise CheckpointError(f"{path} is not the checkpoint of a training run")
+        changed = _changes(head["identity"], self.identity)
+        if changed:
+            raise CheckpointError(
+                f"{self.folder} holds a run with another configuration: {'; '.join(changed[:5])}. "
+                "Resume it as it was, or train in another directory"
+            )
+        parts: dict[str, dict[str, Tensor]] = {
+            "system": {}, "optimizer": {}, "sums": {}, "average": {}
+        }  # fmt: skip
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        load_weights(self.system, parts["system"], source=str(path))
+        numbers = {name: number for number, name in enumerate(self._optimised())}
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in parts["optimizer"].items():
+            name, _, slot = key.rpartition(".")
+            if name not in numbers:
+                raise CheckpointError(f"{path} was training {name}, which is frozen here")
+            state.setdefault(numbers[name], {})[slot] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        for parameter, slots in self.optimizer.state.items():
+            for slot, value in slots.items():
+                if value.shape == parameter.shape:
+                    # A fused optimiser walks the memory: moments must lie as the weights do.
+                    slots[slot] = torch.empty_like(parameter).copy_(value)
+        self.sums = {name: tensor.to(self.device) for name, tensor in parts["sums"].items()}
+        if rank() > 0:  # the sums of the file are those of all processes
+            self.sums = {name: torch.zeros_like(tensor) for name, tensor in self.sums.items()}
+        own = self.system.state_dict()
+        self.average = {name: tensor.to(own[name]) for name, tensor in parts["average"].items()}
+        self.epoch, self.step, self.seen = head["epoch"], head["step"], head["seen"]
+        self.steps = head["steps"]
+        self.records = [EpochRecord(**record) for record in head["records"]]
+        if rank() == 0:
+            self.folder.rewrite_history(head["records"])
+        self.best_epoch = head["best_epoch"]
+        self.perfect = head.get("perfect", False)  # of older versions: never
+
+    def _optimised(self) -> list[str]:
+        """Names of the parameters in the order in which the optimiser counts them."""
+        names = {id(parameter): name for name, parameter in self.system.named_parameters()}
+        return [names[id(p)] for group in self.optimizer.param_groups for p in group["params"]]
+
+    def _best_score(self) -> float | None:
+        if self.best_epoch is None:
+            return None
+        return math.inf if self.perfect else self._score(self.records[self.best_epoch].validation)
+
+    def _score(self, validation: Mapping[str, float | None]) -> float:
+        """The monitor, larger is better; a number that does not exist is worst."""
+        value = validation.get(self.config.monitor)
+        if value is None or math.isnan(value):
+            return -math.inf
+        return -value if self.config.monitor in MINIMISED else value
+
+    def _keep_best(self) -> None:
+        weights = self.average or self.system.state_dict()
+        if rank() > 0 and self.folder is not None:
+            return
+        if self.folder is None:
+            self.best_weights = {name: w.detach().clone() for name, w in weights.items()}
+            return
+        head = {
+            "identity": self.identity,
+            "epoch": self.epoch,
+            "validation": self.records[-1].validation,
+        }
+        save_checkpoint(self.folder.path / BEST_FILE, weights, head)
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between the identities of two runs, in words."""
+    settings = [
+        f"{part}.{key} was {old[part].get(key)!r} and is {new[part].get(key)!r}"
+        for part in ("objective", "training")
+        for key in sorted({*old[part], *new[part]})
+        if old[part].get(key) != new[part].get(key)
+    ]
+    if old.get("system") != new["system"]:
+        lines = zip_longest(str(old.get("system")).split("\n"), new["system"].split("\n"))
+        was, now = next((a, b) for a, b in lines if a != b)
+        settings.append(f"the system has {str(now).strip()} instead of {str(was).strip()}")
+    return settings + [
+        f"the {part} set is another one"
+        for part in ("train", "validation")
+        if old[part] != new[part]
+    ]
+
+
+def _peak_memory(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource  # noqa: PLC0415 - not there on Windows
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+import classify
+import joint
+from joint.config.run import models_in
+from joint.config.scenes import DataConfig
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Six pictures of 40 pixels in a folder, and beside it the table of their labels."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rows = ["image_name,patient_id,target"]
+    for number in range(6):
+        codes = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(codes).save(folder / f"p{number}.png")
+        rows.append(f"p{number},IP_{number // 2},{number % 2}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    return folder
+
+
+def test_a_table_of_labels_is_recognised(pictures, tmp_path):
+    table = tmp_path / "labels.csv"
+    found = joint.data_config(table, image_size=32)
+    assert found == joint.ImageTableConfig(table=table, image_size=32)
+    with pytest.raises(joint.ConfigError, match=r"nothing at .*none\.csv"):
+        joint.data_config(tmp_path / "none.csv")
+    # A folder of pictures alone says what is missing; with their table in it, it is whole.
+    with pytest.raises(
+        joint.ConfigError, match=r"no table of .*--data labels.csv --data.root .*pic"
+    ):
+        joint.data_config(pictures)
+    inside = pictures / "labels.tsv"
+    inside.write_text(table.read_text().replace(",", "\t"))
+    whole = joint.data_config(pictures, image_size=16)
+    assert whole == joint.ImageTableConfig(table=inside, root=pictures, image_size=16)
+    # Pictures in a folder of their own, the table above it.
+    assert joint.data_config(tmp_path) == joint.ImageTableConfig(table=table, root=tmp_path)
+    (pictures / "more.csv").touch()
+    with pytest.raises(joint.ConfigError, match="has pictures and several tables: give the table"):
+        joint.data_config(pictures)
+    (pictures / "HAM10000_metadata.csv").touch()
+    assert joint.data_config(pictures).kind == "ham10000"
+
+
+def test_ham10000_under_another_name_is_a_table(pictures):
+    rows = ["lesion_id,image_id,dx", *(f"L{n // 2},p{n},{('mel', 'nv')[n % 2]}" for n in range(6))]
+    (pictures / "metadata.csv").write_text("\n".join(rows))
+    config = joint.data_config(pictures, image_size=16)
+    assert config.kind == "table"
+    scenes = joint.build_data(config.model_copy(update={"label": "dx"}))
+    assert scenes.groups == ("L0", "L0", "L1", "L1", "L2", "L2")
+    assert [scenes.classes[label] for label in scenes.labels] == ["mel", "nv"] * 3
+    with pytest.raises(ValueError, match="has no metadata: expected HAM10000_metadata"):
+        classify.HAM10000(pictures, image_size=16, cache=False)
+
+
+def test_a_folder_without_pictures_is_of_no_table(tmp_path):
+    (tmp_path / "unpacked" / "part_1").mkdir(parents=True)
+    duplicates = tmp_path / "unpacked" / "cross_lesion_duplicates.csv"
+    duplicates.touch()
+    assert joint.data_config(tmp_path / "unpacked").duplicates == duplicates
+    (tmp_path / "dataverse_files.zip").touch()
+    (tmp_path / "cross_lesion_duplicates.csv").touch()
+    assert joint.data_config(tmp_path).kind == "ham10000"
+    (tmp_path / "other.csv").touch()
+    assert joint.data_config(tmp_path).kind == "ham10000"
+
+
+def test_every_option_of_a_table_reaches_its_loader(monkeypatch, tmp_path):
+    given = {
+        "table": tmp_path / "t.csv",
+        "root": tmp_path / "r",
+        "image": "i",
+        "label": "l",
+        "group": "g",
+        "mask": "m",
+        "classes": ("b", "a"),
+        "image_size": 16,
+        "geometry": "squeeze",
+        "bit_depth": 16,
+        "white_level": 4095,
+        "encoding": "linear",
+        "limit": 9,
+    }
+    config = joint.ImageTableConfig(**given)
+    assert set(given) | {"kind"} == set(joint.ImageTableConfig.model_fields)
+    seen = {}
+
+    def loaded(table, root, **options):
+        seen.update(options, table=table, root=root)
+
+    monkeypatch.setattr(classify, "ImageTable", loaded)
+    joint.build_data(config)
+    assert seen == given | {"progress": False}
+
+
+def test_a_saved_configuration_loads_the_same_scenes(pictures, tmp_path):
+    data = joint.ImageTableConfig(
+        table=tmp_path / "labels.csv", root=pictures, label="target", classes=("1", "0")
+    ).model_copy(update={"image_size": 16})
+    joint.save_config(joint.RunConfig(data=data), tmp_path)
+    again = joint.load_config(tmp_path).data
+    assert again == data
+    scenes = joint.build_data(again)
+    assert scenes.groups == ("IP_0", "IP_0", "IP_1", "IP_1", "IP_2", "IP_2")
+    assert scenes.classes == ("1", "0")
+    assert scenes.labels.tolist() == [1, 0] * 3
+    direct = classify.ImageTable(
+        tmp_path / "labels.csv", pictures, label="target", classes="10", image_size=16
+    )
+    assert scenes.fingerprint == direct.fingerprint
+
+
+def test_every_kind_of_scenes_has_a_size(tmp_path):
+    kinds = [model for part in DataConfig.__args__ for model in models_in(part)]
+    assert {kind.model_fields["kind"].default for kind in kinds} == {
+        "phantom",
+        "ham10000",
+        "isic",
+        "folders",
+        "table",
+        "medmnist",
+        "file",
+    }
+    assert all(hasattr(kind, "image_size") or "image_size" in kind.model_fields for kind in kinds)

@@ -1,0 +1,156 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import compress
+import joint
+from joint.cli import main
+from joint.picture.file import read_picture
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("codec") / "run"
+    arguments = [
+        "train", "--output", folder, "--quiet", "--codec", "factorized", "--classifier", "none",
+        "--front-end", "none", "--sensor", "none", "--system.codec.levels", "3",
+        "--data.count", "60", "--data.image-size", "32", "--training.epochs", "1",
+    ]  # fmt: skip
+    assert main([str(argument) for argument in arguments]) == 0
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "in"
+    (folder / "more").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "b.bmp", "more/c.png"):
+        noise = rng.integers(0, 60, (33, 20, 3))
+        Image.fromarray((np.indices(noise.shape).sum(0) + noise).astype(np.uint8)).save(
+            folder / name
+        )
+    (folder / "labels.csv").write_text("")
+    return folder
+
+
+def _run(capsys, *arguments):
+    status = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_a_folder_there_and_back(run, pictures, tmp_path, capsys):
+    coded, out = tmp_path / "coded", tmp_path / "out"
+    status, said, err = _run(capsys, "compress", pictures, coded, "--codec", run)
+    assert (status, err) == (0, "")
+    codec = joint.load_codec(run)
+    files = [
+        codec.compress(read_picture(pictures / n))[0] for n in ("a.png", "b.bmp", "more/c.png")
+    ]
+    assert [(coded / f"{n}.l2l").read_bytes() for n in ("a", "b", "more/c")] == files
+    size = sum(map(len, files))
+    assert said.startswith(
+        f"{coded}: 3 pictures, {size} bytes, {8 * size / (3 * 33 * 20):.4f} bits/pixel, PSNR "
+    )
+    assert said.endswith("dB on average\n1 file skipped\n")
+    status, said, err = _run(capsys, "decompress", coded, out, "--codec", run)
+    assert (status, said, err) == (0, f"{out}: 3 pictures\n", "")
+    expected = codec.decompress([files[2]])
+    assert ((read_picture(out / "more" / "c.png") - expected).abs() < 0.51 / 255).all()
+    status, _, err = _run(capsys, "decompress", coded, out, "--codec", run)
+    assert status == 1
+    assert err.startswith("lens2label: 3 files would be replaced")
+    assert _run(capsys, "decompress", coded, out, "--codec", run, "--overwrite")[0] == 0
+
+
+def test_what_failed_is_named_at_the_end_and_in_the_status(run, pictures, tmp_path, capsys):
+    (pictures / "0.png").write_text("words")
+    given = ("compress", pictures / "0.png", pictures / "a.png", tmp_path / "coded")
+    status, said, err = _run(capsys, *given, "--codec", run)
+    assert status == 1
+    assert said.startswith(f"{tmp_path / 'coded'}: 1 picture, ")
+    assert err.startswith(
+        "lens2label: 1 of 2 files could not be used:\n"
+        f"  {pictures / '0.png'} is not a picture that can be read"
+    )
+    status, said, err = _run(capsys, *given, "--codec", run, "--overwrite", "--json")
+    assert status == 1
+    told = json.loads(said)
+    assert [file["path"] for file in told["failed"]] == [str(pictures / "0.png")]
+    assert told["pictures"][0]["path"] == str(tmp_path / "coded" / "a.l2l")
+    (tmp_path / "coded" / "a.l2l").write_bytes(b"")
+    status, said, err = _run(
+        capsys, "decompress", tmp_path / "coded", tmp_path / "out", "--codec", run, "--json"
+    )
+    assert status == 1
+    assert json.loads(said)["pictures"] == []
+    assert f"\n  {tmp_path / 'coded' / 'a.l2l'}: " in err
+
+
+def test_the_best_quality_within_a_rate(run, pictures, tmp_path, capsys):
+    codec = joint.load_codec(run)
+    picture, file = pictures / "a.png", tmp_path / "a.l2l"
+    image = read_picture(picture)
+    sizes = []
+    for codec.quality in (1, 2):
+        sizes += [len(file) for file in codec.compress(image)]
+    allowed = 8 * sum(sizes) / 2 / (33 * 20)
+    best = compress.quality_for(codec, image, allowed)
+    assert 1 < best < 2
+    given = ("compress", picture, file, "--codec", run)
+    status, said, err = _run(capsys, *given, "--bpp", allowed, "--json")
+    assert status == 0, err
+    told = json.loads(said)
+    assert told.pop("quality") == best
+    assert told["bpp"] <= allowed
+    codec.quality = best
+    assert file.read_bytes() == codec.compress(image)[0]
+    assert json.loads(_run(capsys, *given, "--quality", best, "--json")[1]) == told
+    said = _run(capsys, *given, "--bpp", allowed)[1].splitlines()
+    assert said[0].startswith(f"{file}: {told['size']} bytes")
+    assert said[1] == f"quality {best:.12g}, the best within {allowed:g} bits/pixel"
+
+    status, said, err = _run(
+        capsys, "compress", pictures, tmp_path / "coded", "--codec", run, "--bpp", allowed,
+        "--bpp-pictures", "2", "--json",
+    )  # fmt: skip
+    assert status == 0, err
+    told = json.loads(said)
+    assert (told["found"]["pictures"], told["found"]["of"]) == (2, 3)
+    assert told["found"]["quality"] == told["quality"]
+    status, _, err = _run(capsys, *given, "--bpp", allowed, "--quality", "1")
+    assert (status, err) == (
+        1,
+        "lens2label: give --quality, or --bpp to have it found, not both\n",
+    )
+
+
+def test_options_may_stand_anywhere(run, pictures, tmp_path, capsys):
+    one, other, file = pictures / "a.png", pictures / "b.bmp", tmp_path / "a.l2l"
+    assert _run(capsys, "compress", one, "--codec", run, file)[0] == 0
+    assert _run(capsys, "compress", "--codec", run, one, file)[0] == 0
+    assert file.is_file()
+    assert _run(capsys, "compress", one, other, tmp_path / "x", "--codec", run)[0] == 0
+    assert _run(capsys, "compress", "--codec", run, one, other, tmp_path / "y")[0] == 0
+    for name in ("x", "y"):
+        assert {path.name for path in (tmp_path / name).iterdir()} == {"a.l2l", "b.l2l"}
+
+
+def test_a_target_that_cannot_be_is_refused_before_the_codec_is_loaded(
+    pictures, run, capsys, monkeypatch
+):
+    monkeypatch.setattr("joint.picture.command.load_codec", None)
+    picture = pictures / "a.png"
+    status, _, err = _run(capsys, "compress", picture, picture, "--codec", run, "--bpp", "1")
+    assert status == 1
+    assert "a.png is the file that is read: choose another target" in err
+    # Two pictures and no target, as of a pattern: the second is nobody's target.
+    other = pictures / "b.bmp"
+    before = other.read_bytes()
+    status, _, err = _run(capsys, "compress", picture, other, "--codec", run)
+    assert status == 1
+    assert "b.bmp is a picture that is there: name the file to write, as one.l2l" in err
+    assert other.read_bytes() == before

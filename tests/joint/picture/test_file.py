@@ -1,0 +1,223 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import compress
+import joint
+import optics
+from joint.cli import main
+from joint.picture.file import read_picture, write_picture
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("codec") / "run"
+    arguments = [
+        "train", "--output", folder, "--quiet", "--codec", "hyperprior", "--classifier", "none",
+        "--front-end", "none", "--sensor", "none", "--system.codec.levels", "3",
+        "--data.count", "60", "--data.image-size", "32", "--training.epochs", "1",
+    ]  # fmt: skip
+    assert main([str(argument) for argument in arguments]) == 0
+    return folder
+
+
+@pytest.fixture
+def picture(tmp_path):
+    values = np.indices((45, 37, 3)).sum(0).astype(np.uint8) * 2
+    Image.fromarray(values).save(tmp_path / "in.png")
+    return tmp_path / "in.png"
+
+
+def _run(capsys, *arguments):
+    status = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_there_and_back_through_the_command_line(run, picture, tmp_path, capsys):
+    file, out = tmp_path / "a.l2l", tmp_path / "out.png"
+    status, said, _ = _run(capsys, "compress", picture, file, "--codec", run, "--json")
+    assert status == 0
+    told = json.loads(said)
+    assert told["size"] == file.stat().st_size
+    assert told["bpp"] == pytest.approx(8 * told["size"] / (45 * 37))
+    status, said, _ = _run(capsys, "decompress", file, out, "--codec", run)
+    assert (status, said) == (0, f"{out}: 45x37 pixels\n")
+    codec = joint.load_codec(run)
+    expected = codec(read_picture(picture)).reconstruction
+    decoded = read_picture(out)
+    assert torch.equal(decoded, (255 * expected).round() / 255)
+    assert told["psnr"] == pytest.approx(float(compress.psnr(decoded, read_picture(picture))))
+    for quality in ("0", "2"):
+        status, said, _ = _run(
+            capsys, "compress", picture, tmp_path / quality, "--codec", run, "--quality", quality
+        )
+        assert status == 0
+        assert f"{tmp_path / quality}: " in said
+        assert "bits/pixel (45x37), PSNR" in said
+    sizes = [(tmp_path / name).stat().st_size for name in ("0", "a.l2l", "2")]
+    assert sizes == sorted(sizes)
+
+
+def test_a_codec_of_linear_light_is_given_light(run, picture, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "linear")
+    config = json.loads((run / "config.json").read_text())
+    config["system"]["encoding"] = "linear"
+    (tmp_path / "linear" / "config.json").write_text(json.dumps(config))
+    file, out = tmp_path / "a.l2l", tmp_path / "out.png"
+    status, said, err = _run(
+        capsys, "compress", picture, file, "--codec", tmp_path / "linear", "--json"
+    )
+    assert status == 0, err
+    codec = joint.load_codec(run)
+    codes = read_picture(picture)
+    light = optics.srgb_to_linear(codes)
+    assert file.read_bytes() == codec.compress(light)[0]
+    assert _run(capsys, "decompress", file, out, "--codec", tmp_path / "linear")[0] == 0
+    expected = optics.linear_to_srgb(codec.decompress([file.read_bytes()]).clamp(0, 1))
+    decoded = read_picture(out)
+    assert (decoded - expected).abs().max() < 0.51 / 255
+    assert json.loads(said)["psnr"] == pytest.approx(float(compress.psnr(decoded, codes)), abs=1e-3)
+
+
+def test_a_codec_is_loaded_without_the_scenes(run, tmp_path):
+    import shutil
+
+    copied = tmp_path / "elsewhere"
+    copied.mkdir()
+    for name in ("config.json", "best.safetensors"):
+        shutil.copy(run / name, copied / name)
+    config = json.loads((copied / "config.json").read_text())
+    config["data"] = {"kind": "ham10000", "root": "gone.zip"}
+    (copied / "config.json").write_text(json.dumps(config))
+    codec = joint.load_codec(copied)
+    assert not codec.training
+    assert codec.levels == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data[:-1], "truncated or damaged"),
+        (lambda data: b"\x89PNG" + data, "not a file of this library"),
+        (lambda data: b"", "truncated: 0 bytes"),
+    ],
+)
+def test_a_damaged_file_is_named(run, picture, tmp_path, capsys, change, message):
+    file, out = tmp_path / "a.l2l", tmp_path / "out.png"
+    assert _run(capsys, "compress", picture, file, "--codec", run)[0] == 0
+    file.write_bytes(change(file.read_bytes()))
+    status, _, err = _run(capsys, "decompress", file, out, "--codec", run)
+    assert status == 1
+    assert err.startswith(f"lens2label: {file}: ")
+    assert message in err
+    assert not out.exists()
+
+
+def test_mistakes_are_told_in_words(run, picture, tmp_path, capsys):
+    def fails(*arguments):
+        status, _, err = _run(capsys, *arguments)
+        assert status == 1
+        assert err.startswith("lens2label: ")
+        return err
+
+    target = tmp_path / "a.l2l"
+    before = picture.read_bytes()
+    told = fails("compress", picture, tmp_path / "." / "in.png", "--codec", run)
+    assert "in.png is the file that is read: choose another target" in told
+    assert picture.read_bytes() == before
+    told = fails("compress", picture, tmp_path, "--codec", run)
+    assert "is a folder: name a file in it" in told
+    assert "gone.png" in fails("compress", tmp_path / "gone.png", target, "--codec", run)
+    (tmp_path / "text.png").write_text("no picture")
+    told = fails("compress", tmp_path / "text.png", target, "--codec", run)
+    assert "text.png is not a picture that can be read" in told
+    told = fails("compress", picture, target, "--codec", run, "--quality", "7")
+    assert "quality must be 0 to 2" in told
+    assert "config.json" in fails("compress", picture, target, "--codec", tmp_path)
+    assert not target.exists()
+    assert _run(capsys, "compress", picture, target, "--codec", run)[0] == 0
+    told = fails("decompress", target, tmp_path / "out.jpg", "--codec", run)
+    assert "out.jpg must end in one of .png, .bmp, .tif, .tiff" in told
+
+
+def test_only_what_keeps_its_meaning_is_read(tmp_path):
+    values = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    grey = tmp_path / "grey.png"
+    Image.fromarray(values).save(grey)
+    assert torch.equal(read_picture(grey, channels=1)[0, 0], torch.from_numpy(values) / 255)
+    assert read_picture(grey).shape == (1, 3, 8, 8)
+    colour = tmp_path / "colour.png"
+    Image.fromarray(np.stack([values] * 3, -1)).save(colour)
+    with pytest.raises(ValueError, match="mode RGB; this codec takes grey pictures of 8 bits"):
+        read_picture(colour, channels=1)
+    clear = tmp_path / "clear.png"
+    Image.fromarray(np.stack([values] * 4, -1)).save(clear)
+    with pytest.raises(ValueError, match=r"mode RGBA.*; this codec takes RGB pictures"):
+        read_picture(clear)
+    deep = tmp_path / "deep.png"
+    Image.fromarray(values.astype(np.uint16) * 256).save(deep)
+    with pytest.raises(ValueError, match="mode I;16; this codec takes RGB pictures of 8 bits"):
+        read_picture(deep)
+    with pytest.raises(ValueError, match="pictures of 1 or 3 channels can be read, not of 5"):
+        read_picture(grey, channels=5)
+
+
+def test_pictures_come_back_as_they_were_written(tmp_path):
+    image = torch.arange(2 * 3 * 4).view(1, 3, 2, 4) / 255
+    for name in ("a.png", "a.bmp", "a.tif"):
+        write_picture(tmp_path / name, image)
+        assert torch.equal(read_picture(tmp_path / name), image)
+    write_picture(tmp_path / "grey.png", image[:, :1])
+    assert torch.equal(read_picture(tmp_path / "grey.png", channels=1), image[:, :1])
+    with pytest.raises(ValueError, match=r"expected one picture \[1, 1 or 3, H, W\], got \[2, 3"):
+        write_picture(tmp_path / "two.png", torch.zeros(2, 3, 4, 4))
+
+
+def test_a_codec_without_qualities_refuses_one(picture, tmp_path):
+    with pytest.raises(ValueError, match="PNG has no qualities to choose: leave it out"):
+        joint.compress_file(picture, tmp_path / "a", compress.PNG(), quality=50)
+    done = joint.compress_file(picture, tmp_path / "a.png", compress.PNG())
+    assert done.psnr is None
+    assert "lossless" in str(done)
+
+
+def test_a_picture_is_read_as_viewers_show_it(tmp_path):
+    values = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned
+    Image.fromarray(values).save(tmp_path / "turned.png", exif=exif)
+    read = read_picture(tmp_path / "turned.png")
+    assert read.shape == (1, 3, 4, 6)
+    expected = torch.from_numpy(np.rot90(values, -1).copy()).movedim(-1, 0) / 255
+    assert torch.equal(read[0], expected)
+    frames = [Image.fromarray(np.full((8, 8), k, np.uint8)) for k in (0, 100)]
+    frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match=r"two\.gif holds 2 pictures: choose one of them"):
+        read_picture(tmp_path / "two.gif")
+
+
+def test_the_quality_of_the_callers_codec_stays(picture, tmp_path):
+    codec = compress.FactorizedCodec(levels=3).eval()
+    codec.quality = 1
+    joint.compress_file(picture, tmp_path / "a", codec, quality=2)
+    assert codec.quality == 1
+
+
+def test_a_format_with_a_quality_takes_another(picture, tmp_path):
+    codec = compress.JPEG(80)
+    joint.compress_file(picture, tmp_path / "a", codec, quality=30.0)
+    assert (tmp_path / "a").read_bytes() == compress.JPEG(30).compress(read_picture(picture))[0]
+    assert codec.quality == 80
+    for quality in (0, 101, 30.5, float("nan")):
+        with pytest.raises(ValueError, match="quality of JPEG must be a whole number, 1 to 100, g"):
+            joint.compress_file(picture, tmp_path / "b", codec, quality=quality)
+    with pytest.raises(ValueError, match="quality of WebP must be a whole number, 0 to 100, got -"):
+        joint.compress_file(picture, tmp_path / "b", compress.WebP(), quality=-1)
+    with pytest.raises(ValueError, match="WebP has no qualities to choose: leave it out"):
+        joint.compress_file(picture, tmp_path / "b", compress.WebP(lossless=True), quality=50)
+    assert not (tmp_path / "b").exists()

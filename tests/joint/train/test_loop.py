@@ -1,0 +1,388 @@
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from small import OBJECTIVE, Head, _fit, _same, _settings, _state, full_system
+
+import compress
+import joint
+import joint.train.loop
+
+
+def test_training_learns(lesions, others):
+    system = joint.ImagingSystem(classifier=Head())
+    config = _settings(epochs=25, monitor="accuracy", augmentation="dihedral")
+    history = _fit(system, lesions, others, objective=joint.Objective(), config=config)
+    assert len(history.epochs) == 25
+    assert history.epochs[-1].train["task"] < 0.5 * history.epochs[0].train["task"]
+    assert history.best.validation["accuracy"] > 0.9
+    # The weights of the best epoch are left in the system.
+    result = joint.evaluate(system, others)
+    assert result.report.accuracy == history.best.validation["accuracy"]
+
+
+def test_joint_training_moves_all_four_stages(lesions, others):
+    system = full_system()
+    before = _state(system)
+    history = _fit(system, lesions, others, config=_settings(restore_best=False))
+    after = _state(system)
+    for name, parameter in system.named_parameters():
+        assert not torch.equal(before[name], after[name]), name
+        assert torch.isfinite(parameter).all(), name
+    assert set(history.epochs[0].train) == {"total", "task", "rate", "distortion"}
+    assert history.epochs[-1].train["total"] < history.epochs[0].train["total"]
+
+
+def test_the_same_seed_gives_the_same_bits_and_leaves_global_state_alone(lesions, others):
+    torch.manual_seed(99)
+    state = torch.random.get_rng_state()
+    runs = []
+    for _ in range(2):
+        system = full_system()
+        _fit(system, lesions, others)
+        runs.append(_state(system))
+        assert torch.equal(state, torch.random.get_rng_state())
+    assert _same(*runs)
+    other = full_system()
+    _fit(other, lesions, others, config=_settings(seed=1))
+    assert not _same(runs[0], _state(other))
+
+
+@pytest.mark.parametrize("frozen", ["front_end", "codec", "classifier"])
+def test_a_frozen_stage_keeps_its_weights_and_passes_the_gradient(lesions, others, frozen):
+    system = full_system()
+    before = _state(system)
+    flags = [p.requires_grad for p in system.parameters()]
+    learning = tuple(stage for stage in joint.STAGES if stage != frozen)
+    config = _settings(stages=learning, restore_best=False, epochs=1)
+    _fit(system, lesions, others, config=config)
+    after = _state(system)
+    for name in before:
+        if name.startswith(frozen):
+            assert torch.equal(before[name], after[name]), name
+    for stage in learning:  # those in front of the frozen one too
+        assert any(not torch.equal(before[n], after[n]) for n in before if n.startswith(stage))
+    assert [p.requires_grad for p in system.parameters()] == flags
+    assert system.training
+
+
+@pytest.mark.parametrize("frozen", ["front_end", "codec", "classifier"])
+def test_a_stage_frozen_the_torch_way_is_as_one_that_is_left_out(lesions, others, frozen):
+    by_hand, left_out = full_system(), full_system()
+    getattr(by_hand, frozen).requires_grad_(False)
+    before = _state(by_hand)
+    _fit(by_hand, lesions, others, config=_settings(epochs=1))
+    learning = tuple(stage for stage in joint.STAGES if stage != frozen)
+    _fit(left_out, lesions, others, config=_settings(epochs=1, stages=learning))
+    after = _state(by_hand)
+    # Neither batch statistics nor dropout: the step of the others is the same to the bit.
+    assert _same(after, _state(left_out))
+    kept = [name for name in before if name.startswith(frozen)]
+    assert kept
+    assert all(torch.equal(before[name], after[name]) for name in kept)
+    assert by_hand.training
+    assert all(module.training for module in getattr(by_hand, frozen).modules())
+
+
+def test_a_stage_of_which_a_part_is_frozen_learns(lesions, others):
+    system = full_system()
+    system.classifier.net[0].requires_grad_(False)
+    before = _state(system)
+    _fit(system, lesions, others, config=_settings(epochs=1))
+    after = _state(system)
+    assert torch.equal(before["classifier.net.0.weight"], after["classifier.net.0.weight"])
+    for name in ("net.1.running_mean", "net.3.weight"):
+        assert not torch.equal(before[f"classifier.{name}"], after[f"classifier.{name}"])
+
+
+def test_learning_rates_of_single_stages(lesions, others):
+    system = full_system()
+    before = _state(system)
+    config = _settings(
+        learning_rates={"classifier": 1e-9, "sensor": 1e-9}, epochs=1, restore_best=False
+    )
+    _fit(system, lesions, others, config=config)
+    after = _state(system)
+
+    def moved(stage):
+        return max(
+            float((after[n] - before[n]).abs().max())
+            for n, p in system.named_parameters()
+            if n.startswith(stage)
+        )
+
+    assert moved("classifier") < 1e-6
+    assert moved("front_end") > 1e-3
+
+
+def test_weight_decay_leaves_physics_alone():
+    system = full_system()
+    optimizer = joint.train.loop._optimizer(system, _settings(weight_decay=0.1))
+    decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
+    for name, parameter in system.named_parameters():
+        network = name.startswith(("codec", "classifier"))
+        assert (id(parameter) in decayed) == (network and parameter.ndim > 1), name
+
+
+def test_early_stopping_and_the_best_epoch(lesions, others, tmp_path):
+    system = joint.ImagingSystem(classifier=Head())
+    # After the first epoch it only gets worse.
+    config = _settings(epochs=20, learning_rate=1.0, schedule="constant", patience=3)
+    history = _fit(
+        system, lesions, others, objective=joint.Objective(), config=config, directory=tmp_path
+    )
+    losses = [record.validation["loss"] for record in history.epochs]
+    assert history.stopped_early
+    assert history.best_epoch == losses.index(min(losses))
+    assert len(losses) == history.best_epoch + 4
+    best, head = joint.load_checkpoint(tmp_path / "best.safetensors")
+    assert head["epoch"] == history.best_epoch
+    assert _same(best, _state(system))
+
+
+def test_the_run_folder_is_readable(lesions, others, tmp_path):
+    history = _fit(full_system(), lesions, others, directory=tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1, 2]
+    assert lines[1]["train"] == history.epochs[1].train
+    assert lines[1]["validation"] == history.epochs[1].validation
+    files = {path.name for path in tmp_path.iterdir()}
+    checkpoints = {"checkpoint.safetensors", "checkpoint.previous.safetensors"}
+    assert files == {"history.jsonl", "best.safetensors", *checkpoints}
+
+
+def test_plans_say_which_stages_learn_in_which_epoch(lesions, others, monkeypatch):
+    moved = []
+    original = joint.train.loop.epoch
+
+    def watching(runs, *rest, **settings):
+        (run,) = runs
+        before = _state(run.system)
+        original(runs, *rest, **settings)
+        after = _state(run.system)
+        changed = [name for name in before if not torch.equal(before[name], after[name])]
+        moved.append({name.split(".")[0] for name in changed})
+
+    monkeypatch.setattr(joint.train.loop, "epoch", watching)
+    config = _settings(plan="alternating", turn_epochs=2, epochs=5)
+    history = _fit(full_system(), lesions, others, config=config)
+    camera, network = {"front_end", "sensor"}, {"codec", "classifier"}
+    assert moved == [camera, camera, network, network, camera]
+    assert [set(record.gradient_norms) for record in history.epochs] == moved
+    moved.clear()
+    _fit(full_system(), lesions, others, config=_settings(plan="frozen", epochs=1))
+    assert moved == [{"front_end", "sensor", "codec"}]
+
+
+def test_a_run_that_is_asked_to_stop_saves_and_resumes_to_equal_bits(lesions, others, tmp_path):
+    whole = full_system()
+    expected = _fit(whole, lesions, others)
+    polls = iter([False] * 7 + [True])
+    history = _fit(full_system(), lesions, others, directory=tmp_path, stop=lambda: next(polls))
+    assert history.interrupted
+    assert len(history.epochs) == 1
+    _, head = joint.load_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert (head["epoch"], head["step"]) == (1, 3)
+    resumed = full_system(seed=2)
+    history = _fit(resumed, lesions, others, directory=tmp_path, resume=True)
+    assert not history.interrupted
+    assert _same(_state(whole), _state(resumed))
+    assert [r.train for r in history.epochs] == [r.train for r in expected.epochs]
+
+
+class _Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 7, 12])
+def test_an_interrupted_run_resumes_to_equal_bits(lesions, others, tmp_path, monkeypatch, steps):
+    config = _settings(checkpoint_every=2)
+    whole = full_system()
+    expected = _fit(whole, lesions, others, config=config)
+
+    taken = 0
+    original = joint.train.step._step
+
+    def interrupted(*arguments):
+        nonlocal taken
+        taken += 1
+        if taken > steps:
+            raise _Interrupted
+        return original(*arguments)
+
+    monkeypatch.setattr(joint.train.step, "_step", interrupted)
+    with pytest.raises(_Interrupted):
+        _fit(full_system(), lesions, others, config=config, directory=tmp_path)
+    monkeypatch.undo()
+    resumed = full_system(seed=5)  # its own weights must not matter
+    history = _fit(resumed, lesions, others, config=config, directory=tmp_path, resume=True)
+    assert _same(_state(whole), _state(resumed))
+    assert [r.train for r in history.epochs] == [r.train for r in expected.epochs]
+    assert [r.validation for r in history.epochs] == [r.validation for r in expected.epochs]
+
+
+_KILLED = """
+import sys, torch
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+from conftest import _lesions
+from small import OBJECTIVE, _settings, full_system
+import joint
+print("started", flush=True)
+joint.fit(
+    full_system(), _lesions(48, 16, 0), _lesions(18, 16, 1), objective=OBJECTIVE,
+    config=_settings(epochs=12, checkpoint_every=1), directory=sys.argv[2], resume=True,
+)
+print("finished", flush=True)
+"""
+
+
+def test_a_run_killed_at_random_points_resumes_to_equal_bits(lesions, others, tmp_path):
+    config = _settings(epochs=12, checkpoint_every=1)
+    whole = full_system()
+    started = time.perf_counter()
+    expected = _fit(whole, lesions, others, config=config, directory=tmp_path / "whole")
+    duration = time.perf_counter() - started
+    draw = random.Random(time.time_ns())
+    delays = [draw.uniform(0.02, 0.6) * duration for _ in range(4)]
+    folder = tmp_path / "killed"
+    killed, finished = 0, False
+    for delay in [*delays, None]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _KILLED, str(Path(__file__).parents[1]), str(folder)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            assert process.stdout.readline() == "started\n"
+            if delay is not None:
+                time.sleep(delay)
+                process.kill()
+            rest = process.stdout.read()
+        finished = "finished" in rest
+        killed += not finished
+        if finished:
+            break
+    assert finished, delays
+    assert killed >= 1, delays
+    for name in ("checkpoint.safetensors", "best.safetensors"):
+        one, first = joint.load_checkpoint(tmp_path / "whole" / name)
+        other, second = joint.load_checkpoint(folder / name)
+        assert _same(one, other), (name, delays)
+        for record in [*first.get("records", []), *second.get("records", [])]:
+            record.pop("images_per_second")
+            record.pop("peak_memory")
+        for one, other in zip(first.get("records", []), second.get("records", []), strict=True):
+            assert one == other
+        assert first == second
+    assert joint.load_checkpoint(folder / "best.safetensors")[1]["epoch"] == expected.best_epoch
+
+
+def test_a_finished_run_is_not_trained_again(lesions, others, tmp_path, monkeypatch):
+    system = full_system()
+    history = _fit(system, lesions, others, directory=tmp_path)
+    monkeypatch.setattr(joint.train.step, "_step", None)
+    again = full_system(seed=3)
+    assert _fit(again, lesions, others, directory=tmp_path, resume=True) == history
+    assert _same(_state(system), _state(again))
+
+
+def test_a_folder_that_cannot_hold_a_run_is_found_out_first(lesions, others, tmp_path, monkeypatch):
+    monkeypatch.setattr(joint.train.step, "_step", None)
+    (tmp_path / "file").touch()
+    with pytest.raises(joint.CheckpointError, match="cannot write"):
+        _fit(full_system(), lesions, others, directory=tmp_path / "file")
+
+
+def test_tied_weights_are_saved(lesions, others, tmp_path):
+    system = joint.ImagingSystem(classifier=Head())
+    system.classifier.twin = system.classifier.net[0]
+    _fit(system, lesions, others, objective=joint.Objective(), directory=tmp_path)
+    assert (tmp_path / "best.safetensors").exists()
+
+
+def test_a_perfect_score_is_printed_as_a_number():
+    record = joint.EpochRecord(0, {"total": 0.0}, {"loss": 0.0, "auc": None}, 1.0, 9.0)
+    line = joint.train.loop._line(record, joint.Training(monitor="auc"), best=False)
+    assert "loss 0.0000 auc none" in line
+
+
+def test_a_line_is_printed_for_each_epoch(lesions, others, capsys):
+    _fit(full_system(), lesions, others, config=_settings(monitor="accuracy"), progress=True)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
+    assert len(lines) == 3
+    assert "images/s" in lines[0]
+    assert "accuracy" in lines[0]
+    assert "rate" in lines[0]
+    assert any(line.endswith("*") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("steps", "changes"),
+    [
+        *((steps, {"channels_last": True}) for steps in (1, 4, 8)),
+        (4, {"channels_last": True, "averaging": 0.9}),
+        (4, {"channels_last": False}),
+    ],
+)
+def test_a_layout_resumes_to_equal_bits(lesions, others, tmp_path, steps, changes):
+    config = _settings(epochs=2, batch_size=10, **changes)
+
+    def system(seed=0):
+        made = full_system(seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            made.codec = compress.FactorizedCodec(levels=2)
+        return made
+
+    whole, resumed = system(), system(3)
+    _fit(whole, lesions, others, config=config)
+    polls = iter([False] * (steps - 1) + [True])
+    _fit(system(), lesions, others, config=config, directory=tmp_path, stop=lambda: next(polls))
+    _fit(resumed, lesions, others, config=config, directory=tmp_path, resume=True)
+    assert _same(_state(whole), _state(resumed))
+
+
+@pytest.mark.parametrize("steps", [3, None])
+@pytest.mark.parametrize("channels_last", [True, False, None])
+def test_a_layout_is_a_matter_of_training_alone(lesions, others, channels_last, steps):
+    given = {} if channels_last is None else {"channels_last": channels_last}
+    system, layouts = full_system(), set()
+
+    def look(module, args):
+        if module.training:
+            tensors = (
+                args[0],
+                module.classifier.net[0].weight,
+                module.codec.analysis.layers[0].weight,
+            )
+            layouts.update(t.is_contiguous(memory_format=torch.channels_last) for t in tensors)
+
+    system.register_forward_pre_hook(look)
+    asked = iter([False] * ((steps or 99) - 1) + [True])
+    history = _fit(
+        system, lesions, others, config=_settings(epochs=2, **given), stop=lambda: next(asked)
+    )
+    assert history.interrupted == (steps is not None)
+    assert layouts == {channels_last is not False}
+    # A layout rounds in its own way, and weights that are loaded are contiguous.
+    assert all(tensor.is_contiguous() for tensor in system.state_dict().values())
+    loaded = full_system(3)
+    loaded.load_state_dict(system.state_dict())
+    found, again = (joint.evaluate(s, others, objective=OBJECTIVE) for s in (system, loaded))
+    assert (found.logits == again.logits).all()
+    assert found.scalars() == again.scalars()
+
+
+def test_a_run_begun_anew_has_the_history_of_one(lesions, others, tmp_path):
+    config = _settings(epochs=1)
+    for _ in range(2):
+        _fit(full_system(), lesions, others, config=config, directory=tmp_path)
+        for path in tmp_path.glob("checkpoint*"):
+            path.unlink()
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 1

@@ -1,0 +1,291 @@
+import pytest
+import torch
+from small import Head, _fit, _same, _settings, _state, full_system
+
+import classify
+import compress
+import joint
+import joint.train.preflight
+import optics
+
+
+def test_a_validation_set_that_does_not_fit_is_refused_first(lesions, others, monkeypatch):
+    monkeypatch.setattr(joint.train.step, "_step", None)
+    small = classify.LesionDataset(
+        images=torch.zeros(4, 3, 20, 20, dtype=torch.uint8),
+        labels=[0, 1, 2, 0],
+        groups=list("abcd"),
+        identifiers=list("abcd"),
+        classes=("a", "b", "c"),
+    )
+    system = full_system()
+    system.eval()
+    with pytest.raises(ValueError, match=r"differ in image_size: \(16, 16\) and \(20, 20\)"):
+        _fit(system, lesions, small)
+    with pytest.raises(ValueError, match="fit needs a validation set: split the data in three"):
+        _fit(system, lesions, None)
+    assert not system.training
+
+
+def _said(dataset, encoding):
+    rows = range(len(dataset))
+    return classify.LesionDataset(
+        images=dataset.gather(rows).images,
+        labels=dataset.labels,
+        groups=dataset.groups,
+        identifiers=dataset.identifiers,
+        classes=dataset.classes,
+        encoding=encoding,
+    )
+
+
+@pytest.mark.parametrize(("encoding", "other"), [("srgb", "linear"), ("linear", "srgb")])
+def test_scenes_are_not_taken_for_what_they_are_not(lesions, others, monkeypatch, encoding, other):
+    monkeypatch.setattr(joint.train.step, "_step", None)
+    system = joint.ImagingSystem(classifier=Head(), encoding=other)
+    message = f"--system.encoding {encoding}"
+    for train, validation in (
+        (_said(lesions, encoding), others),
+        (lesions, _said(others, encoding)),
+    ):
+        with pytest.raises(ValueError, match=message):
+            _fit(system, train, validation)
+    with pytest.raises(ValueError, match=message):
+        joint.evaluate(system, _said(others, encoding))
+    with pytest.raises(ValueError, match=rf"where they are loaded, or with taken_as\('{other}'\)"):
+        joint.evaluate(system, _said(others, encoding))
+    taken = joint.evaluate(system, _said(others, encoding).taken_as(other))
+    assert (taken.logits == joint.evaluate(system, _said(others, None)).logits).all()
+    said, unsaid = _said(others, other), _said(others, None)
+    found = joint.evaluate(system, said)
+    assert (found.logits == joint.evaluate(system, unsaid).logits).all()
+
+
+def test_an_objective_that_moves_nothing_is_refused(lesions, others):
+    system = joint.ImagingSystem(front_end=optics.LearnedKernel(), codec=compress.JPEG(50))
+    with pytest.raises(ValueError, match=r"bits of JPEG have no gradient.*set rate=0"):
+        _fit(system, lesions, others, objective=joint.Objective(task=0, rate=1, distortion=1))
+    with pytest.raises(ValueError, match="nothing that the objective weighs depends on"):
+        _fit(full_system(), lesions, others, objective=joint.Objective(task=0))
+
+
+def _one_class(lesions):
+    return lesions.subset((lesions.targets == 1).nonzero()[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train": _one_class}, "only one class"),
+        ({"system": lambda: joint.ImagingSystem(classifier=Head(classes=5)),
+          "objective": joint.Objective()}, "tells 5 classes"),
+        ({"system": lambda: joint.ImagingSystem(classifier=Head())}, "the system has no codec"),
+        ({"config": _settings(monitor="psnr"), "objective": joint.Objective(),
+          "system": lambda: joint.ImagingSystem(classifier=Head())},
+         "monitor='psnr' needs a codec"),
+        ({"config": _settings(stages=("sensor",)), "objective": joint.Objective(),
+          "system": lambda: joint.ImagingSystem(sensor=optics.Sensor(), classifier=Head())},
+         "nothing to train: the stages sensor have no trainable"),
+        ({"device": "cuda:99"}, "torch sees . GPUs; use 'cpu'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_before_the_first_step(
+    lesions, others, monkeypatch, change, message
+):
+    monkeypatch.setattr(joint.train.step, "_step", None)
+    system = change.get("system", full_system)()
+    train = change.get("train", lambda d: d)(lesions)
+    options = {k: v for k, v in change.items() if k in ("config", "objective", "device")}
+    with pytest.raises(ValueError, match=message):
+        _fit(system, train, others, **options)
+
+
+def test_a_picture_that_is_validated_is_not_trained_on(lesions, others):
+    train, validation = lesions.subset(torch.arange(40)), lesions.subset(torch.arange(38, 48))
+    assert train.shared(validation) == ("picture38", "picture39")
+    assert lesions.shared(others) == ()  # the same names, but other pictures
+    with pytest.raises(ValueError, match=r"2 pictures are in both .* \(picture38, \.\.\.\)"):
+        _fit(full_system(), train, validation)
+
+
+def test_a_scene_that_the_front_end_cannot_take_is_refused_first(lesions, others, monkeypatch):
+    monkeypatch.setattr(joint.train.step, "_step", None)
+    system = joint.ImagingSystem(front_end=optics.FourierFilter(32), classifier=Head())
+    with pytest.raises(ValueError, match="build it with the size of the scene"):
+        _fit(system, lesions, others, objective=joint.Objective())
+
+
+def test_what_a_turn_cannot_move_is_refused_before_the_first_step(lesions, others, monkeypatch):
+    monkeypatch.setattr(joint.train.step, "_step", None)
+    system = joint.ImagingSystem(
+        front_end=optics.LearnedKernel("identity", 3), codec=compress.JPEG(50), classifier=Head()
+    )
+    with pytest.raises(ValueError, match=r"depends on the stages that learn \(codec, classifier\)"):
+        _fit(
+            system, lesions, others, objective=joint.Objective(task=0, distortion=1),
+            config=_settings(plan="alternating", monitor="loss"),
+        )  # fmt: skip
+    # A turn that never comes is of no account.
+    monkeypatch.undo()
+    for parameter in system.classifier.parameters():
+        parameter.requires_grad_(False)
+    alone = _settings(plan="alternating", turn_epochs=2, epochs=2)
+    _fit(system, lesions, others, objective=joint.Objective(), config=alone)
+
+
+def test_a_plan_with_a_turn_in_which_nothing_learns_is_refused(lesions, others):
+    with pytest.raises(ValueError, match=r"nothing to train: .* plan='alternating'"):
+        _fit(
+            joint.ImagingSystem(classifier=Head()), lesions, others,
+            objective=joint.Objective(), config=_settings(plan="alternating"),
+        )  # fmt: skip
+
+
+def test_a_plan_with_a_turn_of_stages_that_were_frozen_by_hand_is_refused(lesions, others):
+    system = full_system()
+    for stage in (system.codec, system.classifier):
+        stage.requires_grad_(False)
+    check = joint.train.preflight.check_run
+    message = (
+        r"the stages codec, classifier have no trainable .* in epoch 3 with plan='alternating'"
+    )
+    with pytest.raises(ValueError, match=message):
+        check(
+            system, lesions, others, joint.Objective(),
+            _settings(plan="alternating", turn_epochs=2),
+        )  # fmt: skip
+    check(system, lesions, others, joint.Objective(), _settings())
+
+
+@pytest.mark.parametrize(
+    ("processes", "parts", "batch_size"), [(1, 11, 10), (1, 10, 10), (3, 4, 10), (2, 5, 10)]
+)
+def test_a_step_that_leaves_a_process_without_a_picture_is_refused(
+    lesions, others, monkeypatch, processes, parts, batch_size
+):
+    # 48 pictures are steps of 10, 10, 10, 9 and 9: it is the smallest that counts.
+    monkeypatch.setattr(joint.train.step, "_step", None)
+    monkeypatch.setattr(joint.train.preflight, "world_size", lambda: processes)
+    message = rf"a step of 9 pictures .* among {processes} processes in {parts} parts each"
+    with pytest.raises(ValueError, match=message):
+        _fit(
+            full_system(), lesions, others,
+            config=_settings(micro_batches=parts, batch_size=batch_size),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("processes", "parts"), [(1, 9), (2, 4), (3, 3), (9, 1)])
+def test_a_step_that_gives_each_part_a_picture_is_taken(
+    lesions, others, monkeypatch, processes, parts
+):
+    monkeypatch.setattr(joint.train.preflight, "world_size", lambda: processes)
+    config = _settings(micro_batches=parts)
+    joint.train.preflight.check_run(full_system(), lesions, others, joint.Objective(), config)
+    monkeypatch.setattr(joint.train.step, "world_size", lambda: processes)
+    for number in range(processes):
+        monkeypatch.setattr(joint.train.step, "rank", lambda number=number: number)
+        assert all(len(part) for part in joint.train.step._share(torch.arange(9), parts))
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"classes": ("a", "b", "z")}, r"differ in classes: \('a', 'b', 'c'\) and"),
+        ({"images": torch.zeros(18, 1, 16, 16, dtype=torch.uint8)}, "differ in channels: 3 and 1"),
+    ],
+)
+def test_two_sets_of_different_splits_are_refused(lesions, others, other, message):
+    given = {
+        "images": torch.zeros(18, 3, 16, 16, dtype=torch.uint8),
+        "labels": others.targets,
+        "groups": [f"lesion{i}" for i in range(18)],
+        "identifiers": [f"other{i}" for i in range(18)],
+        "classes": others.classes,
+    }
+    with pytest.raises(ValueError, match=message):
+        _fit(full_system(), lesions, classify.LesionDataset(**{**given, **other}))
+
+
+@pytest.mark.parametrize(
+    ("monitor", "missing"),
+    [
+        *((monitor, "codec") for monitor in ("bpp", "psnr", "ssim")),
+        *((m, "classifier") for m in ("accuracy", "balanced_accuracy", "macro_f1", "auc")),
+    ],
+)
+def test_a_number_that_no_stage_gives_cannot_be_monitored(lesions, others, monitor, missing):
+    system, objective = full_system(), joint.Objective()
+    if missing == "classifier":
+        objective = joint.Objective(task=0, rate=0.1, distortion=1.0)
+    setattr(system, missing, None)
+    check = joint.train.preflight.check_run
+    message = f"monitor='{monitor}' needs a {missing}, and the system has none; use 'loss'"
+    with pytest.raises(ValueError, match=message):
+        check(system, lesions, others, objective, _settings(monitor=monitor))
+    check(system, lesions, others, objective, _settings(monitor="loss"))
+    check(full_system(), lesions, others, joint.Objective(), _settings(monitor=monitor))
+
+
+def test_weights_that_are_deferred_for_ever_are_refused(lesions, others):
+    objective = joint.Objective(class_weight_power=1.0, deferred_from=3)
+    check = joint.train.preflight.check_run
+    with pytest.raises(ValueError, match="deferred to epoch 3, counted from 0, but there are 3"):
+        check(full_system(), lesions, others, objective, _settings(epochs=3))
+    check(full_system(), lesions, others, objective, _settings(epochs=4))
+
+
+def test_one_class_is_enough_where_nothing_is_classified(lesions, others):
+    system = full_system()
+    system.classifier = None
+    objective = joint.Objective(task=0, rate=0.1, distortion=1.0)
+    train = _one_class(lesions)
+    joint.train.preflight.check_run(system, train, others, objective, _settings())
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_looking_leaves_everything_as_it_was(lesions, others, tmp_path, refused):
+    system = full_system()
+    system.codec.eval()
+    next(system.classifier.parameters()).requires_grad_(False)
+    before, drawn = _state(system), torch.random.get_rng_state()
+    modes = [module.training for module in system.modules()]
+    flags = [parameter.requires_grad for parameter in system.parameters()]
+    objective = joint.Objective(task=0) if refused else joint.Objective()
+    config = _settings(plan="alternating")
+    if refused:
+        with pytest.raises(ValueError, match="nothing that the objective weighs"):
+            _fit(
+                system, lesions, others, objective=objective, config=config,
+                directory=tmp_path / "run",
+            )  # fmt: skip
+        assert not (tmp_path / "run").exists()
+    else:
+        joint.train.preflight.check_run(system, lesions, others, objective, config)
+    assert _same(before, _state(system))
+    assert [module.training for module in system.modules()] == modes
+    assert [parameter.requires_grad for parameter in system.parameters()] == flags
+    assert all(parameter.grad is None for parameter in system.parameters())
+    assert torch.equal(drawn, torch.random.get_rng_state())
+
+
+def test_a_monitor_that_would_never_exist_is_refused(lesions, others):
+    system = joint.ImagingSystem(
+        sensor=optics.Sensor(2000, binning=2), codec=compress.FactorizedCodec(), classifier=Head()
+    )
+    check, objective = joint.train.preflight.check_run, joint.Objective(rate=0.1)
+    message = r"monitor='ssim' does not exist for the 8 x 8 pixels .*11x11.* use 'psnr'"
+    with pytest.raises(ValueError, match=message):
+        check(system, lesions, others, objective, _settings(monitor="ssim"))
+    check(system, lesions, others, objective, _settings(monitor="psnr"))
+    whole = _settings(monitor="psnr_scene")
+    with pytest.raises(ValueError, match=r"'psnr_scene' does not exist for a system that .* size"):
+        check(system, lesions, others, objective, whole)
+    with pytest.raises(ValueError, match="'psnr_scene' does not exist for a system that leaves"):
+        check(joint.ImagingSystem(classifier=Head()), lesions, others, joint.Objective(), whole)
+    system.sensor = None
+    check(system, lesions, others, objective, _settings(monitor="ssim"))
+    check(system, lesions, others, objective, whole)
+    alone = _one_class(others)
+    with pytest.raises(ValueError, match="monitor='auc' needs two classes or more in the valid"):
+        check(system, lesions, alone, objective, _settings(monitor="auc"))
+    check(system, lesions, alone, objective, _settings(monitor="accuracy"))

@@ -1,0 +1,146 @@
+import dataclasses
+
+import pytest
+import torch
+from small import OBJECTIVE, Head, _fit, _same, _settings, _state, full_system
+
+import compress
+import joint
+import joint.train.loop
+import joint.train.run
+import optics
+
+
+def _told_psnr(monkeypatch, values):
+    """Validation passes that say one of these after the other."""
+    values, original = iter(values), joint.train.loop.evaluate
+
+    def told(*args, **options):
+        return dataclasses.replace(original(*args, **options), psnr=next(values))
+
+    monkeypatch.setattr(joint.train.loop, "evaluate", told)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_perfect_epoch_is_the_best(lesions, others, tmp_path, monkeypatch, interrupted):
+    """An infinite PSNR, which no JSON holds and a resumed run knows of all the same."""
+    _told_psnr(monkeypatch, [30.0, float("inf"), float("nan"), float("inf"), 40.0])
+    config = _settings(epochs=5, monitor="psnr", batch_size=24)
+    places = {"config": config, "directory": tmp_path}
+    if interrupted:
+        asked = iter([False] * 4)
+        first = _fit(full_system(), lesions, others, stop=lambda: next(asked, True), **places)
+        assert first.interrupted
+        assert first.best_epoch == 1
+    history = _fit(full_system(), lesions, others, resume=True, **places)
+    assert history.best_epoch == 1
+    assert [epoch.validation["psnr"] for epoch in history.epochs] == [30.0, None, None, None, 40.0]
+
+
+def test_the_average_of_the_weights_is_what_is_validated_and_returned(
+    lesions, others, tmp_path, monkeypatch
+):
+    path = []
+    original = joint.train.run.TrainingRun.end_step
+
+    def watching(run, pictures):
+        original(run, pictures)
+        path.append(_state(run.system))
+
+    monkeypatch.setattr(joint.train.run.TrainingRun, "end_step", watching)
+    config = _settings(averaging=0.9, epochs=2, restore_best=False)
+    system = full_system()
+    history = _fit(system, lesions, others, config=config, directory=tmp_path)
+    expected = {name: tensor.double() for name, tensor in path[0].items()}
+    for step, state in enumerate(path[1:], 2):
+        decay = min(0.9, (1 + step) / (10 + step))
+        for name, tensor in state.items():
+            expected[name] += (1 - decay) * (tensor.double() - expected[name])
+    for name, tensor in _state(system).items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor.double(), expected[name], rtol=1e-4, atol=1e-6)
+        else:
+            assert torch.equal(tensor, path[-1][name])
+    seed = joint.feed.derive_seed(0, "validation")
+    again = joint.evaluate(system, others, objective=OBJECTIVE, batch_size=10, seed=seed)
+    assert again.scalars()["loss"] == history.epochs[-1].validation["loss"]
+    monkeypatch.undo()
+    # Resumed, it goes on as it would have gone.
+    longer = _settings(averaging=0.9, epochs=2, checkpoint_every=2)
+    whole, stopped = full_system(), full_system()
+    expected_history = _fit(whole, lesions, others, config=longer)
+    polls = iter([False] * 6 + [True])
+    part = _fit(
+        stopped, lesions, others, config=longer, directory=tmp_path / "b", stop=lambda: next(polls)
+    )
+    assert part.interrupted
+    resumed = full_system(seed=4)
+    after = _fit(resumed, lesions, others, config=longer, directory=tmp_path / "b", resume=True)
+    assert _same(_state(whole), _state(resumed))
+    assert after.epochs[1].validation == expected_history.epochs[1].validation
+
+
+def test_a_run_is_not_overwritten_or_mixed_with_another(lesions, others, tmp_path):
+    _fit(full_system(), lesions, others, directory=tmp_path)
+    with pytest.raises(joint.CheckpointError, match="already holds a run; pass resume=True"):
+        _fit(full_system(), lesions, others, directory=tmp_path)
+    message = r"another configuration: training\.learning_rate was 0\.005 and is 0\.001"
+    changed = _settings(learning_rate=1e-3)
+    with pytest.raises(joint.CheckpointError, match=message):
+        _fit(full_system(), lesions, others, config=changed, directory=tmp_path, resume=True)
+    with pytest.raises(joint.CheckpointError, match=r"objective\.rate was 0\.1 and is 0\.2"):
+        _fit(
+            full_system(),
+            lesions,
+            others,
+            directory=tmp_path,
+            resume=True,
+            objective=OBJECTIVE.model_copy(update={"rate": 0.2}),
+        )
+    with pytest.raises(joint.CheckpointError, match="the train set is another one"):
+        _fit(
+            full_system(), lesions.subset(torch.arange(40)), others, directory=tmp_path, resume=True
+        )
+    other = joint.ImagingSystem(codec=compress.FactorizedCodec(), classifier=Head())
+    with pytest.raises(
+        joint.CheckpointError, match=r"the system has \(codec\).*instead of \(front_end\)"
+    ):
+        _fit(other, lesions, others, directory=tmp_path, resume=True)
+    with pytest.raises(ValueError, match="resume=True needs the directory"):
+        _fit(full_system(), lesions, others, resume=True)
+
+
+def test_a_gradient_that_is_no_number_never_reaches_a_file(lesions, others, tmp_path):
+    system = full_system()
+    calls = 0
+
+    def poison(gradient):
+        nonlocal calls
+        calls += 1
+        return gradient * float("nan") if calls == 5 else gradient  # the last step of an epoch
+
+    system.classifier.net[0].weight.register_hook(poison)
+    with pytest.raises(joint.TrainingDiverged, match="weights are no longer finite in epoch 1"):
+        _fit(system, lesions, others, config=_settings(checkpoint_every=1), directory=tmp_path)
+    tensors, head = joint.load_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert (head["epoch"], head["step"]) == (0, 4)
+    assert all(torch.isfinite(t).all() for t in tensors.values())
+
+
+def test_another_system_of_the_same_weights_is_not_resumed(lesions, others, tmp_path):
+    _fit(full_system(), lesions, others, directory=tmp_path)
+    darker = full_system()
+    darker.sensor = optics.Sensor(5, trainable_gain=True)
+    with pytest.raises(joint.CheckpointError, match=r"photons=5/pixel.* instead of .*photons=2000"):
+        _fit(darker, lesions, others, directory=tmp_path, resume=True)
+    linear = full_system()
+    linear.encoding = "linear"
+    with pytest.raises(joint.CheckpointError, match="encoding='linear' instead of"):
+        _fit(linear, lesions, others, directory=tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_something_else_is_refused(lesions, others, tmp_path):
+    _fit(full_system(), lesions, others, directory=tmp_path)
+    joint.save_checkpoint(tmp_path / "checkpoint.safetensors", full_system().state_dict(), {})
+    with pytest.raises(joint.CheckpointError, match="not the checkpoint of a training run"):
+        _fit(full_system(), lesions, others, directory=tmp_path, resume=True)
