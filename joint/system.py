@@ -145,6 +145,20 @@ class ImagingSystem(nn.Module):
         """Name what is not a module."""
         return f"encoding={self.encoding!r}"
 
+    def __str__(self) -> str:
+        """One line for each stage, with its numbers that learn; ``repr`` goes into its layers."""
+        lines = [f"{type(self).__name__}({self.extra_repr()})"]
+        for name, stage in self.stages():
+            sizes = [(p.numel(), p.requires_grad) for p in stage.parameters()]
+            total, learning = sum(n for n, _ in sizes), sum(n for n, learns in sizes if learns)
+            told = f"{total:_} parameters".replace("_", " ") if total else "no parameters"
+            if learning < total:
+                told += f", {learning:_} learn".replace("_", " ") if learning else ", frozen"
+            parts = ", ".join(type(part).__name__ for part in stage.children())
+            said = " ".join(stage.extra_repr().split()) or parts
+            lines.append(f"  {name:<10}  {type(stage).__name__}({said}): {told}")
+        return "\n".join(lines)
+
     def stages(self) -> Iterator[tuple[Stage, nn.Module]]:
         """Name and module of each stage that is present, in the order of the light."""
         for name in STAGES:

@@ -438,3 +438,28 @@ def test_what_a_pass_gives_is_printed_in_a_few_lines():
         field(torch.zeros(1, 2, dtype=torch.complex64), None, None, torch.ones(1), None,
               torch.ones(1), None)
     )  # fmt: skip
+
+
+def test_printed_it_has_a_line_for_each_stage_and_represented_all_layers():
+    kernel, codec = optics.LearnedKernel("identity", 3), compress.FactorizedCodec()
+    head = classify.backbone("resnet_s", classes=7)
+    system = joint.ImagingSystem(
+        front_end=kernel, sensor=optics.Sensor(2000), codec=codec, classifier=head
+    )
+    codec.requires_grad_(False)
+    next(iter(head.parameters())).requires_grad_(False)
+    first, *lines = str(system).splitlines()
+    assert first == "ImagingSystem(encoding='srgb')"
+    assert [line.split()[0] for line in lines] == list(joint.STAGES)
+    whole = {n: sum(p.numel() for p in m.parameters()) for n, m in system.stages()}
+    told = {line.split()[0]: line.rsplit("): ", 1)[1].replace(" ", "") for line in lines}
+    assert "ResNetS" in lines[3]
+    learning = sum(p.numel() for p in head.parameters() if p.requires_grad)
+    assert told == {
+        "front_end": f"{whole['front_end']}parameters",
+        "sensor": "noparameters",
+        "codec": f"{whole['codec']}parameters,frozen",
+        "classifier": f"{whole['classifier']}parameters,{learning}learn",
+    }
+    assert "photons=2000/pixel" in lines[1]
+    assert "Conv2d" in repr(system)
