@@ -398,8 +398,10 @@ def _random(
     open_fraction: float,
     generator: torch.Generator | None,
 ) -> Tensor:
-    if generator is None:
-        raise ValueError("generator must be a torch.Generator for pattern='random', not None")
+    if not isinstance(generator, torch.Generator):
+        raise ValueError(
+            f"generator must be a torch.Generator for pattern='random', not {generator!r}"
+        )
     check_finite("open_fraction", open_fraction)
     if not 0 <= open_fraction <= 1:
         raise ValueError(f"open_fraction must be in [0, 1], not {open_fraction}")

@@ -8,7 +8,7 @@ from torch import Tensor
 from .fourier import Boundary, convolve, squared_modulus
 from .front_end import FrontEnd
 from .pupil import Pupil
-from .quantity import check_complex
+from .quantity import check_complex, check_tensor
 
 __all__ = ["CoherentImaging", "coherent_blur", "scene_field"]
 
@@ -22,11 +22,26 @@ def scene_field(scene: Tensor) -> Tensor:
     """Field of a transparency ``scene`` without phase: the root of its radiance.
 
     Real, of the shape of the scene; straight below 1e-6, where the root has no finite slope. A
-    complex scene is the field itself, and comes back as it is.
+    radiance below zero, as resampling leaves beside an edge, counts as zero, with the slope that it
+    has there, so that it can come back. A complex scene is the field itself, and comes back as it
+    is.
+
+    Raises
+    ------
+    TypeError
+        When the scene is no Tensor.
+    ValueError
+        For whole numbers.
     """
+    check_tensor("scene", scene)
     if scene.is_complex():
         return scene
-    return scene / scene.clamp_min(_DARKEST).sqrt()
+    if not scene.is_floating_point():
+        raise ValueError(
+            f"scene must be complex or real floating point, full scale 1, not {scene.dtype}"
+        )
+    lit = torch.where(scene < 0, scene - scene.detach(), scene)
+    return lit / scene.clamp_min(_DARKEST).sqrt()
 
 
 def coherent_blur(field: Tensor, spread: Tensor, *, boundary: Boundary = "replicate") -> Tensor:
@@ -37,7 +52,7 @@ def coherent_blur(field: Tensor, spread: Tensor, *, boundary: Boundary = "replic
     Parameters
     ----------
     field : Tensor, complex or real ``[B, C, H, W]``
-    spread : Tensor, complex ``[C, h, w]``
+    spread : Tensor, complex or real ``[C, h, w]``
         See :func:`optics.amplitude_spread`.
     boundary : str
         As in :func:`optics.convolve`.
@@ -48,15 +63,19 @@ def coherent_blur(field: Tensor, spread: Tensor, *, boundary: Boundary = "replic
 
     Raises
     ------
-    ValueError
-        When the shapes are not these.
+    TypeError, ValueError
+        When they are no Tensors, or the shapes are not these.
     """
+    check_complex("field", field, "[B, C, H, W]")
+    check_complex("spread", spread, "[C, h, w]")
     if field.ndim != 4 or spread.ndim != 3 or len(spread) != field.shape[1]:
         raise ValueError(
             f"field must be [B, C, H, W] and spread [C, h, w], not {tuple(field.shape)} and "
             f"{tuple(spread.shape)}"
         )
     channels = len(spread)
+    if not spread.is_complex():
+        spread = torch.complex(spread, torch.zeros_like(spread))
     real, imaginary = spread.real, spread.imag
     if not field.is_complex():
         both = convolve(field, torch.cat((real, imaginary))[:, None], boundary=boundary)
@@ -79,6 +98,8 @@ class CoherentImaging(FrontEnd):
 
     Raises
     ------
+    TypeError
+        When the pupil is none.
     ValueError
         For an unknown boundary.
 
@@ -93,6 +114,11 @@ class CoherentImaging(FrontEnd):
         super().__init__()
         if boundary not in get_args(Boundary):
             raise ValueError(f"boundary must be one of {get_args(Boundary)}, not {boundary!r}")
+        if not isinstance(pupil, Pupil):
+            raise TypeError(
+                f"pupil must be an optics.Pupil(...), not {type(pupil).__name__}: a fixed spread "
+                "is for optics.coherent_blur"
+            )
         self.pupil = pupil
         self.in_channels = self.out_channels = len(pupil.wavelengths)
         self.exposures = 1
@@ -104,7 +130,16 @@ class CoherentImaging(FrontEnd):
         return passed / self.pupil.incident_power
 
     def forward(self, scene: Tensor) -> Tensor:
-        """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]``, real or a field."""
+        """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]``, real or a field.
+
+        Raises
+        ------
+        TypeError
+            When the scene is no Tensor.
+        ValueError
+            When it has other channels or holds whole numbers.
+        """
+        check_tensor("scene", scene)
         if scene.ndim != 4 or scene.shape[1] != self.in_channels:
             raise ValueError(
                 f"the front end takes scenes [B, {self.in_channels}, H, W], not "

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .quantity import as_real
+from .quantity import as_real, single
 
 __all__ = [
     "Bounded",
@@ -157,8 +157,9 @@ def unit_disk(raw: Tensor) -> Tensor:
     Returns
     -------
     Tensor, complex ``[...]``
-        Transmission t (amplitude), |t| <= 1.
+        Transmission t (amplitude), |t| <= 1. Half precision is computed, and returned, in single.
     """
+    raw = single(raw)
     modulus = torch.sqrt(raw.square().sum(0) + torch.finfo(raw.dtype).tiny ** 0.5)
     bounded = raw * (torch.tanh(modulus) / modulus)
     return torch.complex(bounded[0], bounded[1])
@@ -231,11 +232,16 @@ def bounded_inverse(values: Tensor, low: float, high: float) -> Tensor:
     ValueError
         When a value lies outside of the bounds or is not finite.
     """
+    return bounded_raw("values", values, low, high)
+
+
+def bounded_raw(name: str, values: Tensor, low: float, high: float) -> Tensor:
+    """:func:`bounded_inverse` of values that an error calls by their name."""
     _check_range(low, high)
     share = (values - low) / (high - low)
     if not bool(((share >= -1e-6) & (share <= 1 + 1e-6)).all()):
         raise ValueError(
-            f"values must lie between {low:g} and {high:g}; they go from "
+            f"{name} must lie between {low:g} and {high:g}; they go from "
             f"{float(values.min()):g} to {float(values.max()):g}"
         )
     return torch.logit(share.clamp(_INSIDE, 1 - _INSIDE))

@@ -84,24 +84,27 @@ def digitise(
         )
     top = 1 if bit_depth is None else 2 ** int(bit_depth) - 1
     rounded = bit_depth is not None
+    compiling = torch.compiler.is_compiling()
     if estimator == "dithered":
-        return _Dithered.apply(signal, noise, top, generator)
+        dither = _Dithered if compiling else _ForwardDithered
+        return dither.apply(signal, noise, top, generator)
     if isinstance(noise, Tensor):
         normal = standard_normal(signal, generator)
         signal, noise = torch.addcmul(signal, normal, noise.to(signal.dtype)), 0.0
-    return _StraightThrough.apply(signal, noise, top, rounded, generator)[0]
+    convert = _StraightThrough if compiling else _ForwardStraightThrough
+    return convert.apply(signal, noise, top, rounded, generator)[0]
 
 
 class _StraightThrough(torch.autograd.Function):
     """Clip to ``0 .. top`` and round; the gradient of :func:`optics.clip`."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(
         signal: Tensor, noise: float, top: int, rounded: bool, generator: Generators | None
     ) -> tuple[Tensor, Tensor]:
-        noisy = (
-            signal if noise == 0 else standard_normal(signal, generator).mul_(noise).add_(signal)
-        )
+        noisy = signal if noise == 0 else signal + standard_normal(signal, generator).mul_(noise)
         codes = noisy.clamp(0, top)
         inside = codes == noisy
         return codes.round_() if rounded else codes, inside
@@ -116,14 +119,30 @@ class _StraightThrough(torch.autograd.Function):
         return grads[0] * ctx.saved_tensors[0], None, None, None, None
 
 
+class _ForwardStraightThrough(_StraightThrough):
+    """With a derivative in forward mode, which torch.compile refuses."""
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:  # noqa: ANN001
+        _StraightThrough.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(output[1])
+
+    @staticmethod
+    def jvp(ctx, *changes: Tensor) -> tuple[Tensor, None]:  # noqa: ANN001
+        return changes[0] * ctx.saved_tensors[0], None
+
+
 class _Dithered(torch.autograd.Function):
     """Round a noisy voltage, with the gradient of the mean code."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(
         signal: Tensor, noise: float | Tensor, top: int, generator: Generators | None
     ) -> Tensor:
-        return standard_normal(signal, generator).mul_(noise).add_(signal).clamp_(0, top).round_()
+        noisy = signal + standard_normal(signal, generator) * noise
+        return noisy.clamp(0, top).round_()
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:  # noqa: ANN001
@@ -142,7 +161,28 @@ class _Dithered(torch.autograd.Function):
         to_noise = None
         if by_noise is not None and held is not None:
             to_noise = (grad * by_noise).sum().to(held.dtype).reshape(held.shape)
-        return by_signal.mul_(grad), to_noise, None, None
+        return by_signal * grad, to_noise, None, None
+
+
+class _ForwardDithered(_Dithered):
+    """With a derivative in forward mode, which torch.compile refuses."""
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:  # noqa: ANN001
+        _Dithered.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(inputs[0], inputs[1] if isinstance(inputs[1], Tensor) else None)
+
+    @staticmethod
+    def jvp(ctx, *changes: Tensor | None) -> Tensor:  # noqa: ANN001
+        to_signal, to_noise = changes[:2]
+        signal, held = ctx.saved_tensors
+        noise = ctx.noise if held is None else held.to(signal.dtype)
+        slopes = mean_code_slopes(signal, ctx.top, noise, with_noise=to_noise is not None)
+        change = torch.zeros_like(signal)
+        for slope, moved in zip(slopes, (to_signal, to_noise), strict=True):
+            if slope is not None and moved is not None:
+                change = change + slope * moved
+        return change
 
 
 def mean_code_slopes(
@@ -162,8 +202,8 @@ def mean_code_slopes(
     with_noise : bool
         Whether to form the second slope.
     """
-    if isinstance(noise, Tensor) and noise.device.type == "cpu":
-        noise = noise if torch.compiler.is_compiling() else float(noise)
+    if isinstance(noise, Tensor) and looked_at(noise):
+        noise = float(noise)
     if not isinstance(noise, Tensor):
         sums = _threshold_sum if noise <= _SUMMED else _euler_maclaurin
         return sums(signal, top, noise, with_noise=with_noise)

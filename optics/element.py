@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .constraint import bounded, bounded_inverse
+from .constraint import bounded, bounded_raw
 from .fourier import phasor
 from .grid import coordinates
 from .quantity import (
@@ -20,6 +20,7 @@ from .quantity import (
     check_complex,
     check_finite,
     check_positive,
+    full_precision,
     hold,
     image_size,
     map_size,
@@ -266,7 +267,7 @@ class AmplitudeMask(Element):
 
     def __init__(self, transmittance: Tensor, *, spacing: float, trainable: bool = True) -> None:
         super().__init__(map_size("transmittance", transmittance), spacing)
-        raw = bounded_inverse(transmittance.detach(), 0.0, 1.0)
+        raw = bounded_raw("transmittance", transmittance.detach(), 0.0, 1.0)
         if trainable:
             self.raw = nn.Parameter(raw)
         else:
@@ -389,7 +390,7 @@ class Aberration(PhaseElement):
         radians_per_metre = (2 * math.pi / wavelength).to(self.basis)[:, None]
         radians = radians_per_metre * self.coefficients
         # Autocast would leave three digits of the wavefront.
-        with torch.autocast(radians.device.type, enabled=False):
+        with full_precision(radians):
             return (radians @ self.basis.flatten(1)).unflatten(1, self.size)
 
 

@@ -1,14 +1,17 @@
 """Convolution of pictures with point-spread functions, and the matrix Fourier transform."""
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+from torch._C import _len_torch_dispatch_stack
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.nn import functional
 
 from .grid import coordinates, fast_size, is_smooth
-from .quantity import check_complex, check_tensor, whole_number
+from .quantity import check_complex, check_tensor, full_precision, whole_number
 
 __all__ = [
     "DFT_NORM",
@@ -78,7 +81,7 @@ def convolve(image: Tensor, psf: Tensor, *, boundary: Boundary = "zero") -> Tens
     The gradient to the PSF sums the batch before its one inverse transform.
     """
     image, psf = _checked(image, psf)
-    with torch.autocast(image.device.type, enabled=False):
+    with full_precision(image):
         path = _direct if psf.shape[-2] * psf.shape[-1] <= _DIRECT_TAPS else _transformed
         return path(image, psf, boundary)
 
@@ -102,7 +105,7 @@ def _checked(image: Tensor, psf: Tensor) -> tuple[Tensor, Tensor]:
     given = psf.shape
     if psf.ndim == 2:
         psf = psf.expand(channels, 1, *psf.shape)
-    elif psf.ndim == 3 and len(psf) == channels:
+    elif psf.ndim == 3 and psf.shape[0] == channels:
         psf = psf[:, None]
     fits = psf.ndim == 4 and (
         psf.shape[1] == channels or (psf.shape[1] == 1 and psf.shape[0] % channels == 0)
@@ -197,7 +200,8 @@ def _transformed(image: Tensor, psf: Tensor, boundary: Boundary) -> Tensor:
         image = _padded(image, kernel, boundary)
         size = (fast_size(image.shape[-2]), fast_size(image.shape[-1]))
         frame = _Frame(size, (kernel[0] - 1, kernel[1] - 1), (height, width))
-    return _SpectralProduct.apply(image, psf, frame)[0]
+    product = _SpectralProduct if torch.compiler.is_compiling() else _ForwardSpectralProduct
+    return product.apply(image, psf, frame)[0]
 
 
 def _reach(psf: Tensor, axis: int, samples: int) -> tuple[Tensor, int]:
@@ -263,6 +267,36 @@ class _SpectralProduct(torch.autograd.Function):
             product = _correlated(slope, spectrum, psf.shape[1])
             psf_gradient = _cut(product, size, (0, 0), psf.shape[-2:])
         return image_gradient, psf_gradient, None
+
+
+class _ForwardSpectralProduct(_SpectralProduct):
+    """With a derivative in forward mode, which torch.compile refuses."""
+
+    @staticmethod
+    def setup_context(
+        ctx: torch.autograd.function.FunctionCtx,
+        inputs: tuple[Tensor, Tensor, _Frame],
+        output: tuple[Tensor, Tensor, Tensor],
+    ) -> None:
+        _SpectralProduct.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(inputs[0], inputs[1])
+
+    @staticmethod
+    def jvp(
+        ctx: torch.autograd.function.FunctionCtx,
+        image: Tensor | None,
+        psf: Tensor | None,
+        frame: None,
+    ) -> tuple[Tensor | None, None, None]:
+        size, start, shape = ctx.frame  # pyright: ignore[reportAttributeAccessIssue]
+        given = ctx.saved_tensors[:2]  # pyright: ignore[reportAttributeAccessIssue]
+        change = None
+        for moved, kernel in ((image, given[1]), (given[0], psf)):
+            if moved is not None and kernel is not None:
+                spectrum = torch.fft.rfft2(moved, s=size)
+                product = _filtered(spectrum, torch.fft.rfft2(kernel, s=size))
+                change = product if change is None else change + product
+        return None if change is None else _cut(change, size, start, shape), None, None
 
 
 def _cut(
@@ -347,6 +381,7 @@ def dft_matrix(
     if isinstance(step, Tensor):
         return _dft_matrix(samples, size, step, norm, dtype)
     steps = float(step) if isinstance(step, float | int) else tuple(step)
+    device = torch.get_default_device() if device is None else device
     matrix = kept(
         ("matrix", samples, size, steps, norm, dtype, str(device)),
         lambda: _dft_matrix(
@@ -360,13 +395,16 @@ def dft_matrix(
 
 def kept(key: Hashable, make: Callable[[], _Kernel]) -> _Kernel:
     """Return the constant kernels of that key, made at the first call for it and then kept."""
-    compiling = torch.compiler.is_compiling()
-    if not compiling and key in _matrices:
+    # Under a mode that dispatches, as of tensors without data, what is made may be none to keep.
+    passing = torch.compiler.is_compiling() or _len_torch_dispatch_stack() > 0
+    if not passing and key in _matrices:
         return _matrices[key]
-    # Not an inference tensor, even when the first to ask is in inference mode: the next may train.
-    with torch.inference_mode(False), torch.no_grad():
+    # Neither an inference tensor nor one that a transform of torch.func tracks, even when these are
+    # the first to ask: the next may train, and the transform has ended by then.
+    plain = nullcontext() if passing else temporarily_clear_interpreter_stack()
+    with torch.inference_mode(False), torch.no_grad(), plain:
         kernel = make()
-    if not compiling:
+    if not passing:
         while len(_matrices) >= _KEPT_MATRICES:
             del _matrices[next(iter(_matrices))]
         _matrices[key] = kernel

@@ -32,6 +32,7 @@ from .quantity import (
     check_complex,
     check_finite,
     check_real,
+    check_tensor,
     image_size,
     looked_at,
     whole_number,
@@ -401,6 +402,8 @@ def _plane_wave(tilt: Tensor, length: int, dtype: torch.dtype) -> Tensor:
 
 
 def _check_source(source: Tensor, tilts: Tensor) -> None:
+    check_tensor("source", source)
+    check_tensor("tilts", tilts)
     if tilts.ndim != 2 or tilts.shape[1] != 2 or not tilts.is_floating_point() or len(tilts) == 0:
         raise ValueError(
             f"tilts must be real [S, 2], cycles/pixel (fy, fx), not {tilts.dtype} "

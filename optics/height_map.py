@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .constraint import bounded, bounded_inverse
+from .constraint import bounded, bounded_raw
 from .element import PhaseElement
 from .fourier import convolve
 from .grid import coordinates
@@ -167,7 +167,7 @@ class HeightMap(PhaseElement):
         if isinstance(material, str):
             index = refractive_index(material, design_wavelength)
         else:
-            index = float(material)
+            index = float(material) if hasattr(material, "__float__") else math.nan
         if not 1 < index < math.inf:
             raise ValueError(f"material must name a glass or be an index above 1, not {material!r}")
         self.material = material
@@ -182,7 +182,7 @@ class HeightMap(PhaseElement):
         self.minimum_feature = float(minimum_feature)
         #: Of the surrogate gradient of the levels, 0..20.
         self.sharpness = 0.0
-        raw = bounded_inverse(height.detach().double(), 0.0, self.max_height)
+        raw = bounded_raw("height, metres,", height.detach().double(), 0.0, self.max_height)
         self.raw = nn.Parameter(raw.to(torch.get_default_dtype()))
         self.register_buffer("etch_error", None, persistent=False)
         disk = _disk(self.minimum_feature / self.spacing)

@@ -10,9 +10,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .constraint import bounded, bounded_inverse
+from .constraint import bounded, bounded_raw
 from .grid import coordinates
-from .quantity import check_positive, whole_number
+from .quantity import check_positive, check_tensor, full_precision, whole_number
 
 __all__ = [
     "ColourFilters",
@@ -88,9 +88,13 @@ def mix_colours(spectral: Tensor, matrix: Tensor) -> Tensor:
 
     Raises
     ------
+    TypeError
+        When they are no Tensors.
     ValueError
         When the shapes are not these.
     """
+    check_tensor("spectral", spectral)
+    check_tensor("matrix", matrix)
     if spectral.ndim != 4 or matrix.ndim != 2 or matrix.shape[1] != spectral.shape[1]:
         raise ValueError(
             f"spectral must be [B, L, H, W] and matrix [C, L], not {tuple(spectral.shape)} and "
@@ -258,7 +262,7 @@ class ColourFilters(nn.Module):
             raise ValueError(f"transmittance must be [C, L], not {tuple(transmittance.shape)}")
         if not 0 < share <= 1:
             raise ValueError(f"share must be a fraction in (0, 1], not {share}")
-        self.raw = nn.Parameter(bounded_inverse(transmittance.detach(), 0.0, 1.0))
+        self.raw = nn.Parameter(bounded_raw("transmittance", transmittance.detach(), 0.0, 1.0))
         self.share = float(share)
 
     @property
@@ -274,5 +278,5 @@ class ColourFilters(nn.Module):
 def _weighted(weights: Tensor, pictures: Tensor) -> Tensor:
     """``sum_s weights[p, s] pictures[:, s]``, in full precision also under autocast."""
     kind = torch.float64 if pictures.dtype == torch.float64 else torch.float32
-    with torch.autocast(pictures.device.type, enabled=False):
+    with full_precision(pictures):
         return torch.einsum("ps,bs...->bp...", weights.to(kind), pictures.to(kind))

@@ -15,7 +15,10 @@ from .pupil import Pupil
 from .quantity import (
     as_real,
     check_finite,
+    check_number,
     check_real,
+    check_tensor,
+    full_precision,
     hold,
     looked_at,
     whole_number,
@@ -48,9 +51,11 @@ def layered_blur(
 
     Raises
     ------
+    TypeError
+        For what is no Tensor.
     ValueError
-        For shapes that do not fit, a scene that is not real floating point, or shares that make or
-        lose more than a hundredth of the light.
+        For shapes that do not fit, what is not real floating point, or shares that make or lose
+        more than a hundredth of the light.
     """
     parts = _parts(scene, layers, psf).flatten(1, 2)
     blurred = convolve(parts, psf.flatten(0, 1), boundary=boundary)
@@ -60,8 +65,10 @@ def layered_blur(
 def _parts(scene: Tensor, layers: Tensor, psf: Tensor) -> Tensor:
     """What each depth has of the light, ``[B, D, C, H, W]``."""
     check_real("scene", scene, "[B, C, H, W]")
+    check_real("layers", layers, "[B, D, H, W]")
+    check_real("psf", psf, "[D, C, h, w]")
     depths, channels = psf.shape[:2] if psf.ndim == 4 else (0, 0)
-    wanted = (len(scene), depths, *scene.shape[-2:])
+    wanted = (scene.shape[0], depths, *scene.shape[-2:])
     if scene.ndim != 4 or channels != scene.shape[1] or layers.shape != wanted:
         raise ValueError(
             f"scene [B, C, H, W], layers [B, D, H, W] and psf [D, C, h, w] do not fit: "
@@ -86,7 +93,7 @@ class IncoherentImaging(FrontEnd):
         Channels of the scene for a PSF ``[h, w]``.
     distances : Tensor ``[D]``, metres, optional
         Depths for :meth:`image_layers`; a parameter is trained.
-    working_distances : sequence of float or Tensor ``[D]``, metres, optional
+    working_distances : sequence of float, array or Tensor ``[D]``, metres, optional
         Where flat scenes lie: each picture at one of them, drawn evenly. By default all are in
         focus. What is trained is then trained for all of them; they themselves are settings, and
         in no checkpoint.
@@ -102,7 +109,7 @@ class IncoherentImaging(FrontEnd):
     Raises
     ------
     TypeError
-        For a projection or a restoration that is none.
+        For a projection or a restoration that is none, or a PSF or a response that is no Tensor.
     ValueError
         For an unknown boundary; PSFs that are negative, not finite, or brighter than the light;
         a response of another shape or brighter than the light; channels that are not those of
@@ -170,7 +177,7 @@ class IncoherentImaging(FrontEnd):
         Parameters
         ----------
         distance : float or Tensor ``[D]``, metres, optional
-            From the pupil to the scene; in focus by default.
+            From the pupil to the scene; in focus by default. See :func:`optics.defocus_path`.
 
         Returns
         -------
@@ -192,7 +199,7 @@ class IncoherentImaging(FrontEnd):
             psf = fixed if fixed.ndim == 3 else fixed.expand(bands, *fixed.shape)
         if self.spectral_response is not None:
             # Light spans more than half precision holds.
-            with torch.autocast(psf.device.type, enabled=False):
+            with full_precision(psf):
                 response = self.spectral_response.to(psf.dtype)
                 psf = torch.einsum("cl,...lyx->...cyx", response, psf)
         return psf
@@ -245,12 +252,13 @@ class IncoherentImaging(FrontEnd):
 
         Raises
         ------
-        ValueError
-            When it is not positive, or there is no pupil.
+        TypeError, ValueError
+            When it is not one positive number, or there is no pupil.
         """
         _check_pupil(self.pupil)
-        if not distance > 0:
-            raise ValueError(f"distance must be positive, in metres, not {distance!r}")
+        check_number("distance", distance, "metres")
+        if (isinstance(distance, Tensor) and distance.ndim) or not float(distance) > 0:
+            raise ValueError(f"distance must be one positive number, in metres, not {distance!r}")
         before, self._all_at = self._all_at, float(distance)
         try:
             yield
@@ -287,7 +295,7 @@ class IncoherentImaging(FrontEnd):
             without a pupil.
         """
         self._check_scene(scene)
-        count = len(scene)
+        count = scene.shape[0]
         if isinstance(distance, Tensor) and distance.shape not in ((), (count,)):
             raise ValueError(
                 f"distance must be one number, or one for each of the {count} pictures, not "
@@ -299,7 +307,9 @@ class IncoherentImaging(FrontEnd):
             chosen = one_of(len(self._working), scene, generator)
             psf = psf.index_select(0, chosen) if self._all_at is None else psf
         light = self._placed(scene)
-        if psf.ndim == 4:  # a PSF for each picture: pictures as channels of one
+        if psf.ndim == 4 and not count:  # nothing to blur, whichever its PSF
+            psf = psf.sum(0)
+        elif psf.ndim == 4:  # a PSF for each picture: pictures as channels of one
             light, psf = light.flatten(0, 1)[None], psf.flatten(0, 1)
         blurred = convolve(light, psf, boundary=self.boundary)
         return self._lit(blurred.reshape(scene.shape))
@@ -354,6 +364,7 @@ class IncoherentImaging(FrontEnd):
         return f"{shown}, working_distances=({', '.join(f'{d:g}' for d in self._working)}) m"
 
     def _check_scene(self, scene: Tensor) -> None:
+        check_tensor("scene", scene)
         if scene.ndim != 4 or scene.shape[1] != self.in_channels:
             raise ValueError(
                 f"the front end takes scenes [B, {self.in_channels}, H, W], not "
@@ -367,10 +378,17 @@ def _check_pupil(pupil: Pupil | None) -> None:
 
 
 def _check_working(distances: Sequence[float] | Tensor) -> tuple[float, ...]:
-    given = distances.tolist() if isinstance(distances, Tensor) else distances
-    if not isinstance(given, Sequence) or not given or not all(d > 0 for d in given):
-        raise ValueError(f"working_distances must be [D], positive metres, not {given}")
-    return tuple(map(float, given))
+    try:
+        given = distances.tolist() if isinstance(distances, Tensor) else distances
+        numbers = torch.as_tensor(given, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):  # text, None, 1j, and rows of unequal length
+        numbers = torch.empty(0)
+    if numbers.ndim != 1 or not numbers.numel() or not bool((numbers > 0).all()):
+        raise ValueError(
+            "working_distances must be [D], positive metres, not "
+            f"{distances.tolist() if isinstance(distances, Tensor) else distances}; inf is allowed"
+        )
+    return tuple(numbers.tolist())
 
 
 def _check_part(name: str, part: object, kind: type) -> None:
@@ -393,6 +411,10 @@ def _check_shares(layers: Tensor) -> None:
 
 
 def _check_psf(psf: Tensor) -> None:
+    if not isinstance(psf, Tensor):
+        raise TypeError(
+            f"psf must be a Pupil, or a Tensor [h, w] or [C, h, w], not {type(psf).__name__}"
+        )
     if psf.ndim not in (2, 3) or not psf.is_floating_point() or psf.numel() == 0:
         raise ValueError(
             f"psf must be a Pupil, or real [h, w] or [C, h, w], not {psf.dtype} {tuple(psf.shape)}"
@@ -407,7 +429,9 @@ def _check_psf(psf: Tensor) -> None:
 
 
 def _check_response(response: Tensor, bands: int) -> None:
+    check_tensor("spectral_response", response)
     response = response.detach()
+    check_finite("spectral_response", response)
     fits = response.ndim == 2 and response.shape[1] == bands and not response.is_complex()
     if not fits or (response < 0).any() or float(response.sum(1).max()) > 1 + 1e-5:
         raise ValueError(

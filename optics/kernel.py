@@ -174,6 +174,8 @@ class LearnedKernel(FrontEnd):
 
     Raises
     ------
+    TypeError
+        For a start that is neither a name nor a Tensor.
     ValueError
         For an unknown start or boundary, an even size, taps that ask for more light than there
         is, or negative taps with ``signed=False``.
@@ -284,6 +286,11 @@ class LearnedKernel(FrontEnd):
 
 
 def _checked_filters(start: Tensor) -> Tensor:
+    if not isinstance(start, Tensor):
+        raise TypeError(
+            f"start must be a name of optics.kernel_start or a Tensor [F, k, k], not "
+            f"{type(start).__name__}"
+        )
     odd = start.ndim == 3 and start.shape[-1] == start.shape[-2] and start.shape[-1] % 2 == 1
     if not odd or len(start) == 0:
         raise ValueError(f"start must be [F, k, k] with odd k, not of shape {tuple(start.shape)}")

@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from .grid import coordinates
-from .quantity import check_finite, check_positive, check_real, image_size
+from .quantity import (
+    check_finite,
+    check_number,
+    check_positive,
+    check_real,
+    full_precision,
+    image_size,
+)
 
 __all__ = ["measured_psf"]
 
@@ -128,6 +135,7 @@ def measured_psf(
         raise ValueError(
             f"size must be at most the picture's {allowed} pixels, not {(height, width)}"
         )
+    check_number("throughput", throughput)
     if not 0 < throughput <= 1:
         raise ValueError(f"throughput must be a fraction in (0, 1], not {throughput}")
     if centre not in ("common", "each", "kept"):
@@ -164,7 +172,8 @@ def measured_psf(
         _overlap(n, k, ratio, half) if pixel == "area" else _between(n, k, ratio)
         for n, k in ((rows, height), (columns, width))
     ]
-    window = (along[0].to(moved) @ moved @ along[1].mT.to(moved)).clamp_min(0)
+    with full_precision(moved):
+        window = (along[0].to(moved) @ moved @ along[1].mT.to(moved)).clamp_min(0)
     return window * (throughput / window.sum((-2, -1), keepdim=True))
 
 

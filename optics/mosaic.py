@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .quantity import full_precision
+
 __all__ = ["ColourFilterArray", "Demosaicing", "Pattern", "cfa_indices", "demosaic", "mosaic"]
 
 Pattern = str | Sequence[str] | Tensor
@@ -165,7 +167,7 @@ class ColourFilterArray(nn.Module):
                 f"{self.channels!r}, H, W], not {tuple(image.shape)}"
             )
         single = image.unflatten(1, (exposures, colours)).flatten(0, 1)
-        return select(single, self.indices).unflatten(0, (len(image), exposures)).squeeze(2)
+        return select(single, self.indices).unflatten(0, (image.shape[0], exposures)).squeeze(2)
 
     def demosaic(self, raw: Tensor) -> Tensor:
         """Interpolate each exposure.
@@ -264,7 +266,7 @@ def interpolate(raw: Tensor, indices: Tensor, channels: int) -> Tensor:
     tent = _tent(h, raw)[:, None] * _tent(w, raw)
     kernel = tent.expand(channels, 1, -1, -1)
     border = (h - 1, w - 1)
-    with torch.autocast(raw.device.type, enabled=False):
+    with full_precision(raw):
         total = functional.conv2d(weights, kernel, padding=border, groups=channels)
         gathered = functional.conv2d(raw * weights, kernel, padding=border, groups=channels)
     return torch.where(own, raw, gathered / total)
@@ -277,7 +279,7 @@ def filter_mosaic(raw: Tensor, kernel: Tensor) -> Tensor:
     height, width = raw.shape[-2:]
     # A mirror through the last row of pixels keeps the colours of the array in place.
     padded = functional.pad(raw, (2, 2 + width % 2, 2, 2 + height % 2), mode="reflect")
-    with torch.autocast(raw.device.type, enabled=False):
+    with full_precision(raw):
         filtered = functional.conv2d(padded, kernel.to(raw.dtype), stride=2)
     return functional.pixel_shuffle(filtered, 2)[..., :height, :width]
 

@@ -16,6 +16,8 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
+from .quantity import differentiated
+
 __all__ = [
     "Generators",
     "ShotNoise",
@@ -93,10 +95,11 @@ def shot_noise(
         case "none":
             return _not_negative(electrons)
         case "gaussian":
-            return _Gaussian.apply(electrons, read_noise**2, generator)[0]
+            draw = _Gaussian if torch.compiler.is_compiling() else _ForwardGaussian
+            return draw.apply(electrons, read_noise**2, generator)[0]
         case "poisson":
             counts = poisson_counts(electrons, generator=generator)
-            if not (torch.is_grad_enabled() and electrons.requires_grad):
+            if not differentiated(electrons):
                 return counts
             mean = electrons.detach().clamp_min(0)
             slope = (counts - mean).div_(mean.clamp_min_(_FEWEST_ELECTRONS).mul_(2)).add_(1)
@@ -116,6 +119,8 @@ def _not_negative(electrons: Tensor) -> Tensor:
 class _Gaussian(torch.autograd.Function):
     """``x + sqrt(x + v) n`` and its slope, which is formed where the numbers are at hand."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(
         electrons: Tensor, variance: float, generator: Generators | None
@@ -125,7 +130,7 @@ class _Gaussian(torch.autograd.Function):
         normal = standard_normal(electrons, generator)
         counts = torch.addcmul(electrons.clamp_min(0), root, normal)
         # The root is held below the least mean: there the slope is that of the mean alone.
-        slope = normal.div_(root.mul_(2)).mul_(electrons >= fewest).add_(1)
+        slope = (normal / root.mul_(2)).mul_(electrons >= fewest).add_(1)
         return counts, slope
 
     @staticmethod
@@ -136,6 +141,19 @@ class _Gaussian(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN001
         return grads[0] * ctx.saved_tensors[0], None, None
+
+
+class _ForwardGaussian(_Gaussian):
+    """With a derivative in forward mode, which torch.compile refuses."""
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:  # noqa: ANN001
+        _Gaussian.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(output[1])
+
+    @staticmethod
+    def jvp(ctx, *changes: Tensor) -> tuple[Tensor, None]:  # noqa: ANN001
+        return changes[0] * ctx.saved_tensors[0], None
 
 
 def poisson_counts(electrons: Tensor, *, generator: Generators | None = None) -> Tensor:
@@ -156,7 +174,9 @@ def poisson_counts(electrons: Tensor, *, generator: Generators | None = None) ->
 
 def standard_normal(like: Tensor, generator: Generators | None) -> Tensor:
     """Draw normal numbers of mean 0 and deviation 1, of the shape, type and place of ``like``."""
-    if generator is None or isinstance(generator, torch.Generator):
+    if generator is None:  # not given to torch, whose export fails at a batch of any size then
+        return torch.randn(like.shape, dtype=like.dtype, device=like.device)
+    if isinstance(generator, torch.Generator):
         return torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
     drawn = torch.empty(like.shape, dtype=like.dtype, device=like.device)
     for picture, source in zip(drawn, for_pictures(like, generator), strict=True):
@@ -166,8 +186,10 @@ def standard_normal(like: Tensor, generator: Generators | None) -> Tensor:
 
 def one_of(count: int, pictures: Tensor, generator: Generators | None) -> Tensor:
     """Draw one of ``count`` for each picture ``[B, ...]``, evenly: int64 ``[B]`` in 0..count-1."""
-    size, where = len(pictures), pictures.device
-    if generator is None or isinstance(generator, torch.Generator):
+    size, where = pictures.shape[0], pictures.device
+    if generator is None:
+        return torch.randint(count, (size,), device=where)
+    if isinstance(generator, torch.Generator):
         return torch.randint(count, (size,), device=where, generator=generator)
     sources = for_pictures(pictures, generator)
     drawn = torch.empty(size, dtype=torch.int64, device=where)
@@ -201,7 +223,7 @@ def for_pictures(pictures: Tensor, generators: Sequence[torch.Generator]) -> lis
 
 def refuse_path_gradient(electrons: Tensor) -> None:
     """Raise a ValueError when the counts of the score function would be differentiated."""
-    if torch.is_grad_enabled() and electrons.requires_grad:
+    if differentiated(electrons):
         raise ValueError(
             "shot_noise='score' has no gradient through its counts: call "
             "Sensor.expose(...), which returns (measurement, log_likelihood), and "

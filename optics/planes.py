@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from .fourier import DFT_NORM, Norm, dft_matrix, kept, matrix_dft
 from .grid import coordinates
+from .quantity import full_precision
 
 __all__ = ["as_field", "as_planes", "centred_dft", "polar_planes"]
 
@@ -247,7 +248,7 @@ class _CentredTransform(torch.autograd.Function):
 def _transformed(planes: Tensor, axes: tuple[_Axis, _Axis]) -> Tensor:
     """Rows, then columns."""
     # Light spans more than half precision holds.
-    with torch.autocast(planes.device.type, enabled=False):
+    with full_precision(planes):
         return _along(_along(planes, axes[0], -2), axes[1], -1)
 
 

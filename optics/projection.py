@@ -20,6 +20,7 @@ from .quantity import (
     check_finite,
     check_real,
     check_tensor,
+    full_precision,
     hold,
     image_size,
     looked_at,
@@ -88,7 +89,7 @@ def distort(
     terms = _terms(radial)
     scales = _scales(magnification, channels)
     _check_monotone(terms)
-    with torch.autocast(scene.device.type, enabled=False):
+    with full_precision(scene):
         if scene.dtype != torch.float64:
             scene = scene.float()
         terms, scales = terms.to(scene), scales.to(scene)
@@ -336,10 +337,10 @@ def _scales(magnification: Tensor | Sequence[float] | None, channels: int | None
     scales = as_real("magnification", _numbers(magnification))
     if scales.ndim != 1 or (channels is not None and len(scales) not in (1, channels)):
         raise ValueError(
-            f"magnification must be [C], one for each of the {channels or 'scene'}'s channels, not "
-            f"{tuple(scales.shape)}"
+            f"magnification must be [C], one for each of the {channels or 'C'} channels of the "
+            f"scene, not {tuple(scales.shape)}"
         )
-    check_between("magnification", scales.detach(), 1e-3, 1e3, "")
+    check_between("magnification", scales.detach(), 1e-3, 1e3)
     return scales
 
 

@@ -251,7 +251,7 @@ def _checked(
     check_finite("field", field)
     check_positive("spacing", spacing, "metres")
     check_positive("wavelength", wavelength, "metres")
-    check_positive("refractive_index", refractive_index, "1")
+    check_positive("refractive_index", refractive_index)
     check_finite("distance", distance, "metres")
     named = {
         "spacing": spacing,

@@ -26,6 +26,7 @@ from .quantity import (
     image_size,
     is_finite,
     looked_at,
+    single,
 )
 
 __all__ = [
@@ -82,8 +83,9 @@ def psf_from_pupil(
     Raises
     ------
     ValueError
-        For lengths that are not positive, a NaN in the pupil, or a pupil sampled so coarsely that
-        the window, ``size`` pixels wide, reaches into the periodic copies of the PSF.
+        For lengths that are not positive, a pupil with a NaN or, without ``incident_power``,
+        without light, or one sampled so coarsely that the window, ``size`` pixels wide, reaches
+        into the periodic copies of the PSF.
     """
     check_complex("pupil", pupil, "[..., H, W]")
     if incident_power is None:
@@ -125,6 +127,11 @@ def psf_from_planes(
     # A NaN in the pupil is in every pixel, of which there are fewer to look at.
     if not is_finite(psf):
         check_finite("pupil", planes)
+        if not bool(torch.as_tensor(incident_power).all()):
+            raise ValueError(
+                "pupil passes no light for the PSF to be a fraction of: give incident_power, that "
+                "of the open aperture"
+            )
     return psf
 
 
@@ -173,6 +180,8 @@ def _step(
     pixel_pitch: float | Tensor,
 ) -> Tensor | tuple[float, ...] | float:
     """Cycles per sample of the pupil and pixel; a tensor as soon as one length is a tensor."""
+    if isinstance(wavelength, Sequence) and not wavelength:
+        raise ValueError("wavelength must hold at least one, in metres")
     for each in wavelength if isinstance(wavelength, Sequence) else [wavelength]:
         check_positive("wavelength", each, "metres")
     lengths = (focal_length, pupil_spacing, pixel_pitch)
@@ -216,12 +225,12 @@ def otf(psf: Tensor) -> Tensor:
     Tensor, complex ``[..., h, w]``
         1 at zero frequency, which lies at ``(h // 2, w // 2)``; the frequencies are
         ``optics.frequencies(h)`` cycles/pixel. Its modulus is :func:`mtf`, its angle the phase
-        transfer function.
+        transfer function. Half precision is computed, and returned, in float32.
 
     Raises
     ------
     ValueError
-        When the PSF is not real or has a NaN.
+        When the PSF is not real, has a NaN, or holds no light.
 
     Notes
     -----
@@ -234,8 +243,17 @@ def otf(psf: Tensor) -> Tensor:
     """
     check_real("psf", psf, "[..., h, w]")
     check_finite("psf", psf)
+    psf = single(psf)
     transfer = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(psf, (-2, -1))), (-2, -1))
-    return transfer / psf.sum((-2, -1), keepdim=True)
+    return transfer / _light("psf", psf)[..., None, None]
+
+
+def _light(name: str, psf: Tensor) -> Tensor:
+    """Sum of a PSF, ``[...]``, which its measures are relative to."""
+    light = psf.sum((-2, -1))
+    if looked_at(light) and not bool(light.detach().all()):
+        raise ValueError(f"{name} holds no light, and so nothing that is relative to it")
+    return light
 
 
 def otf_from_pupil(
@@ -265,7 +283,9 @@ def otf_from_pupil(
     Tensor, complex ``[..., h, w]``
         1 at zero frequency, which lies at ``(h // 2, w // 2)``; 0 beyond the cut-off,
         ``pixel_pitch D / (lambda f_l)`` cycles/pixel. Of the light in the image: nothing is
-        folded back by the pixels, and their own area is :func:`optics.pixel_mtf`.
+        folded back by the pixels, and their own area is :func:`optics.pixel_mtf`. Of an aperture
+        with soft edges, whose light is less than its area, it is too high: by up to 0.009 at 64
+        samples across, 0.005 at 128.
 
     Raises
     ------
@@ -274,6 +294,7 @@ def otf_from_pupil(
     """
     check_complex("pupil", pupil, "[..., H, W]")
     check_finite("pupil", pupil)
+    pupil = single(pupil)
     step = _step(pupil, wavelength, focal_length, pupil_spacing, pixel_pitch)
     step = torch.as_tensor(step, dtype=torch.float64, device=pupil.device)[..., None, None]
     # Twice the size keeps the periodic copies apart.
@@ -328,7 +349,8 @@ def strehl(psf: Tensor, ideal: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        When one is not real ``[..., h, w]``, or their windows differ.
+        When one is not real and finite ``[..., h, w]`` or holds no light, or their windows
+        differ.
     """
     check_real("psf", psf, "[..., h, w]")
     check_real("ideal", ideal, "[..., h, w]")
@@ -337,8 +359,11 @@ def strehl(psf: Tensor, ideal: Tensor) -> Tensor:
             f"psf and ideal must have the same window, not {tuple(psf.shape[-2:])} and "
             f"{tuple(ideal.shape[-2:])}"
         )
+    check_finite("psf", psf)
+    check_finite("ideal", ideal)
+    psf, ideal = single(psf), single(ideal)
     y, x = psf.shape[-2] // 2, psf.shape[-1] // 2
-    return (psf[..., y, x] / psf.sum((-2, -1))) / (ideal[..., y, x] / ideal.sum((-2, -1)))
+    return (psf[..., y, x] / _light("psf", psf)) / (ideal[..., y, x] / _light("ideal", ideal))
 
 
 def encircled_energy(
@@ -368,6 +393,7 @@ def encircled_energy(
         When the PSF is not real ``[..., h, w]``, a length not positive, or a radius too large.
     """
     check_real("psf", psf, "[..., h, w]")
+    psf = single(psf)
     check_positive("pixel_pitch", pixel_pitch, "metres")
     given = torch.as_tensor(radius, dtype=torch.float64, device=psf.device)
     check_positive("radius", given, "metres")

@@ -21,7 +21,15 @@ from .fourier import kept, phasor
 from .grid import coordinates
 from .planes import as_field, as_planes, polar_planes
 from .psf import amplitude_spread, psf_from_planes
-from .quantity import as_real, check_finite, check_number, check_positive, hold, image_size
+from .quantity import (
+    as_real,
+    check_number,
+    check_positive,
+    check_tensor,
+    hold,
+    image_size,
+    is_finite,
+)
 
 __all__ = ["Pupil", "defocus_path"]
 
@@ -43,7 +51,8 @@ def defocus_path(
         Samples (H, W) of the pupil.
     spacing : float, metres
     distance : float or Tensor ``[D]``, metres
-        From the pupil to the point; ``inf`` is allowed.
+        From the pupil to the point; ``inf`` is allowed. A negative one is that of a virtual point
+        behind the pupil, towards which the light converges.
     focus : float or scalar Tensor, metres
 
     Returns
@@ -53,19 +62,39 @@ def defocus_path(
     Raises
     ------
     ValueError
-        When the spacing is not positive, or a tensor puts the point or the focus into the pupil.
+        When the spacing is not positive, or the point or the focus lies in the pupil, at 0.
     TypeError
-        For several distances that are no Tensor.
-    ZeroDivisionError
-        When a float does: a distance or focus of 0.
+        For several distances that are no Tensor, and for what is no number.
     """
     check_positive("spacing", spacing, "metres")
     check_number("distance", distance, "metres")
     check_number("focus", focus, "metres")
-    vergence = torch.as_tensor(1 / distance - 1 / focus, dtype=torch.float64)
-    check_finite("1 / distance - 1 / focus", vergence, "1/metres")
+    vergence = _vergence("distance", distance) - _vergence("focus", focus)
     y, x = (coordinates(n, spacing=spacing, device=vergence.device) for n in image_size(size))
     return vergence[..., None, None] * ((y[:, None].square() + x.square()) / 2)
+
+
+def _check_elements(elements: Sequence[Element]) -> None:
+    """Refuse what is no sequence of elements, such as one that stands alone."""
+    others = (
+        [part for part in elements if not isinstance(part, Element)]
+        if (isinstance(elements, Sequence | nn.ModuleList))
+        else [elements]
+    )
+    if others:
+        raise TypeError(
+            "elements must be a sequence of optics.Element, such as [optics.PhaseMask(...)], not "
+            f"of {type(others[0]).__name__}"
+        )
+
+
+def _vergence(name: str, distance: float | Tensor) -> Tensor:
+    """``1 / distance``, float64, 1/metres."""
+    vergence = 1 / torch.as_tensor(distance, dtype=torch.float64)
+    if not is_finite(vergence):
+        given = f"one of {tuple(distance.shape)}" if isinstance(distance, Tensor) else distance
+        raise ValueError(f"{name} must be metres other than 0, from the pupil, not {given}")
+    return vergence
 
 
 class Pupil(nn.Module):
@@ -102,7 +131,8 @@ class Pupil(nn.Module):
     Raises
     ------
     TypeError
-        For a wavelength that is not in a sequence.
+        For elements or wavelengths that are in no sequence or are none, and for an aperture that
+        is no Tensor.
     ValueError
         When the elements do not share a grid, the pupil is sampled too coarsely for the window, or
         the focus lies within the focal length, where a lens makes no real image.
@@ -131,6 +161,7 @@ class Pupil(nn.Module):
         focus: float = math.inf,
     ) -> None:
         super().__init__()
+        _check_elements(elements)
         grids = {(element.size, element.spacing) for element in elements}
         if size is not None and spacing is not None:
             check_positive("spacing", spacing, "metres")
@@ -151,6 +182,7 @@ class Pupil(nn.Module):
             check_positive("wavelengths", wavelength, "metres")
         check_positive("focal_length", focal_length, "metres")
         check_positive("pixel_pitch", pixel_pitch, "metres")
+        check_number("focus", focus, "metres")
         if not focus > 0:
             raise ValueError(f"focus must be positive, in metres, not {focus}")
         if focus <= focal_length:
@@ -161,7 +193,8 @@ class Pupil(nn.Module):
         if aperture is None:
             diameter = (min(self.size) - 1) * self.spacing
             aperture = circular_aperture(self.size, diameter=diameter, spacing=self.spacing)
-        elif aperture.shape != self.size or aperture.is_complex():
+        check_tensor("aperture", aperture)
+        if aperture.shape != self.size or aperture.is_complex():
             raise ValueError(
                 f"aperture must be real {self.size}, not {aperture.dtype} {tuple(aperture.shape)}"
             )

@@ -11,6 +11,7 @@ from typing import SupportsIndex
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 __all__ = [
     "as_real",
@@ -21,30 +22,60 @@ __all__ = [
     "check_positive",
     "check_real",
     "check_tensor",
+    "differentiated",
+    "full_precision",
     "hold",
     "image_size",
     "index_of",
     "is_finite",
     "looked_at",
     "map_size",
+    "single",
     "whole_number",
 ]
 
 
 def looked_at(value: Tensor) -> bool:
     """Whether the numbers of a tensor are there, and cost nothing to look at."""
-    return (
-        value.device.type == "cpu"
-        and not torch.compiler.is_compiling()
-        and not torch._C._functorch.is_batchedtensor(value)  # pyright: ignore[reportAttributeAccessIssue]
-    )
+    if value.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    # Of a gradient of each picture, vmap(grad(f)), the batch is within the tensor that is tracked.
+    functorch = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    while functorch.is_functorch_wrapped_tensor(value):
+        if functorch.is_batchedtensor(value):
+            return False
+        value = functorch.get_unwrapped(value)
+    return True
 
 
-def check_positive(name: str, value: float | Tensor, unit: str) -> None:
+def differentiated(value: Tensor) -> bool:
+    """Whether somebody asks for a derivative to ``value``, backwards or in forward mode."""
+    if torch.is_grad_enabled() and value.requires_grad:
+        return True
+    if torch.compiler.is_compiling():
+        return False
+    return forward_ad.unpack_dual(value).tangent is not None
+
+
+def full_precision(value: Tensor) -> torch.autocast:
+    """Context without autocast, in which light is computed: it spans more than half precision."""
+    device = value.device.type
+    # Tensors without data have no autocast to leave, and refuse to be asked for it.
+    return torch.autocast("cpu" if device == "meta" else device, enabled=False)
+
+
+def single(value: Tensor) -> Tensor:
+    """The value itself, or in float32 where it is of half precision."""
+    half = value.dtype in (torch.float16, torch.bfloat16)
+    return value.float() if half else value
+
+
+def check_positive(name: str, value: float | Tensor, unit: str = "") -> None:
     """Raise a ValueError unless ``value`` is finite and positive, everywhere if it is a tensor."""
     if isinstance(value, Tensor):
         if not value.is_floating_point():
-            raise ValueError(f"{name} must be real floating point in {unit}, not {value.dtype}")
+            wanted = f"real floating point in {unit}" if unit else "real floating point"
+            raise ValueError(f"{name} must be {wanted}, not {value.dtype}")
         if not looked_at(value):
             return
         allowed = bool((torch.isfinite(value) & (value > 0)).all())
@@ -52,7 +83,7 @@ def check_positive(name: str, value: float | Tensor, unit: str) -> None:
         check_number(name, value, unit)
         allowed = 0 < value < float("inf")
     if not allowed:
-        raise ValueError(f"{name} must be positive and finite, in {unit}, not {_shown(value)}")
+        raise ValueError(f"{name} must be positive and finite{_in(unit)}, not {_shown(value)}")
 
 
 def check_finite(name: str, value: float | Tensor, unit: str = "") -> None:
@@ -60,7 +91,7 @@ def check_finite(name: str, value: float | Tensor, unit: str = "") -> None:
     check_number(name, value, unit)
     if not is_finite(value):
         given = "NaN or infinite elements" if isinstance(value, Tensor) and value.ndim else value
-        raise ValueError(f"{name} must be finite{f', in {unit}' if unit else ''}; it has {given}")
+        raise ValueError(f"{name} must be finite{_in(unit)}; it has {given}")
 
 
 def check_tensor(name: str, value: object) -> None:
@@ -73,11 +104,14 @@ def check_tensor(name: str, value: object) -> None:
 
 
 def check_number(name: str, value: object, unit: str = "") -> None:
-    """Raise a TypeError for several numbers outside of a Tensor, such as a list or an array."""
-    if not isinstance(value, Tensor) and hasattr(value, "__len__") and getattr(value, "ndim", 1):
+    """Raise a TypeError for what is neither a Tensor nor one real number, such as a list."""
+    if isinstance(value, Tensor):
+        return
+    several = hasattr(value, "__len__") and bool(getattr(value, "ndim", 1))
+    if several or not hasattr(value, "__float__"):  # which text, None and 1j have not
         raise TypeError(
-            f"{name} must be one number or a Tensor{f', in {unit}' if unit else ''}, not "
-            f"{value!r}; make a Tensor of several, with torch.tensor"
+            f"{name} must be one number or a Tensor{_in(unit)}, not {value!r}; make a Tensor of "
+            "several, with torch.tensor"
         )
 
 
@@ -100,13 +134,15 @@ def check_real(name: str, value: Tensor, shape: str) -> None:
         )
 
 
-def check_between(name: str, value: float | Tensor, low: float, high: float, unit: str) -> None:
+def check_between(
+    name: str, value: float | Tensor, low: float, high: float, unit: str = ""
+) -> None:
     """Raise a ValueError unless ``low <= value <= high``; ``high`` may be infinite."""
     check_finite(name, value, unit)
     if isinstance(value, Tensor):
         if value.is_complex():
-            raise ValueError(f"{name} must be real, in {unit}, not {value.dtype}")
-        if not looked_at(value):
+            raise ValueError(f"{name} must be real{_in(unit)}, not {value.dtype}")
+        if not looked_at(value) or not value.numel():
             return
         smallest, largest = float(value.detach().min()), float(value.detach().max())
     else:
@@ -114,7 +150,7 @@ def check_between(name: str, value: float | Tensor, low: float, high: float, uni
     if smallest < low or largest > high:
         wanted = "0 or more" if high == math.inf else f"between {low:g} and {high:g}"
         raise ValueError(
-            f"{name} must be {wanted}, in {unit}; it reaches "
+            f"{name} must be {wanted}{_in(unit)}; it reaches "
             f"{smallest if smallest < low else largest:g}"
         )
 
@@ -194,6 +230,10 @@ def hold(module: nn.Module, name: str, value: Tensor | None) -> None:
         module.register_parameter(name, value)
     else:
         module.register_buffer(name, value)
+
+
+def _in(unit: str) -> str:
+    return f", in {unit}" if unit else ""
 
 
 def _shown(value: float | Tensor) -> str:

@@ -21,6 +21,7 @@ from .quantity import (
     check_finite,
     check_number,
     check_real,
+    full_precision,
     looked_at,
 )
 
@@ -80,14 +81,14 @@ def wiener(
     channels = _check(picture, psf, exponent)
     if boundary not in get_args(Boundary):
         raise ValueError(f"boundary must be one of {get_args(Boundary)}, not {boundary!r}")
-    check_between("noise_to_signal", noise_to_signal, 0, math.inf, "")
+    check_between("noise_to_signal", noise_to_signal, 0, math.inf)
     ratio = torch.as_tensor(noise_to_signal, dtype=torch.float64, device=psf.device)
     if ratio.ndim > 1 or (ratio.ndim == 1 and len(ratio) not in (1, channels)):
         raise ValueError(
             f"noise_to_signal must be one number, or one for each of the {channels} channels, not "
             f"{tuple(ratio.shape)}"
         )
-    with torch.autocast(picture.device.type, enabled=False):
+    with full_precision(picture):
         if picture.dtype != torch.float64:
             picture = picture.float()
         psf = psf.to(picture.dtype)
@@ -135,7 +136,7 @@ class Wiener(nn.Module):
     def __init__(self, noise_to_signal: Tensor | float = 0.01, *, exponent: float = 2.0) -> None:
         super().__init__()
         ratio = as_real("noise_to_signal", noise_to_signal).detach()
-        check_between("noise_to_signal", ratio, 1e-12, 1e12, "")
+        check_between("noise_to_signal", ratio, 1e-12, 1e12)
         if ratio.ndim > 1:
             raise ValueError(
                 "noise_to_signal must be one number, or one for each channel, not "
@@ -256,4 +257,4 @@ def _check_known(psf: Tensor) -> None:
 
 def _check_exponent(exponent: float) -> None:
     check_number("exponent", exponent)
-    check_between("exponent", exponent, 0, math.inf, "")
+    check_between("exponent", exponent, 0, math.inf)

@@ -99,8 +99,10 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
 
     Raises
     ------
+    TypeError
+        For what is no module.
     ValueError
-        For a module with no pupil or several.
+        For a module with no pupil or several, or a pupil that passes no light.
 
     Notes
     -----
@@ -109,6 +111,10 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
     transform, padded to twice its size, because the intensity has twice the bandwidth of the
     amplitude; no window and no pixel enters.
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"module must be a Pupil or contain exactly one, not {type(module).__name__}"
+        )
     pupils = [part for part in module.modules() if isinstance(part, Pupil)]
     if len(pupils) != 1:
         raise ValueError(

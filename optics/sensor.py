@@ -26,7 +26,15 @@ from .converter import Converter, digitise
 from .mosaic import ColourFilterArray, Demosaicing, Pattern
 from .noise import Generators, ShotNoise, poisson_counts, poisson_log_likelihood, shot_noise
 from .pixel import bin_pixels, fixed_pattern
-from .quantity import check_number, check_tensor, hold, image_size, index_of, whole_number
+from .quantity import (
+    check_number,
+    check_tensor,
+    differentiated,
+    hold,
+    image_size,
+    index_of,
+    whole_number,
+)
 
 __all__ = ["Reading", "Sensor"]
 
@@ -232,7 +240,7 @@ class Sensor(nn.Module):
         """Warn, once, of a gradient that is asked for and is wrong."""
         if self._warned or torch.compiler.is_compiling():
             return
-        if not (torch.is_grad_enabled() and signal.requires_grad):
+        if not differentiated(signal):
             return  # who evaluates reads codes, which are the same for both estimators
         noise = self.read_noise / self._gain
         straight = self.bit_depth is not None and self.converter == "straight_through"
@@ -485,9 +493,11 @@ class Sensor(nn.Module):
 
 
 def _check_single(name: str, value: object) -> None:
-    """Raise a TypeError for several numbers, or for text."""
+    """Raise a TypeError for several numbers, or for what is none."""
     several = hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0
-    if several and not (isinstance(value, Tensor) and value.numel() == 1):
+    default = value is None and name in ("full_well", "gain")
+    one = isinstance(value, Tensor) and value.numel() == 1
+    if not (default or one) and (several or not hasattr(value, "__float__")):
         raise TypeError(
             f"{name} must be one number, not {value!r}: what differs from colour to colour belongs "
             "to the light in front of the sensor, as in ColourFilters and mix_colours"

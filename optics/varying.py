@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from .fourier import Boundary, convolve
 from .front_end import FrontEnd
-from .quantity import check_finite, check_real, hold, whole_number
+from .quantity import check_finite, check_real, full_precision, hold, single, whole_number
 
 __all__ = ["LowRankPSF", "VaryingImaging", "low_rank_psf", "varying_blur"]
 
@@ -65,6 +65,7 @@ def low_rank_psf(psfs: Tensor, rank: int) -> LowRankPSF:
     """
     check_real("psfs", psfs, "[P, Q, (C,) h, w]")
     check_finite("psfs", psfs.detach())
+    psfs = single(psfs)
     if psfs.ndim not in (4, 5):
         raise ValueError(f"psfs must be [P, Q, (C,) h, w], not {tuple(psfs.shape)}")
     rows, columns, *shape = psfs.shape
@@ -74,7 +75,7 @@ def low_rank_psf(psfs: Tensor, rank: int) -> LowRankPSF:
     table = psfs.reshape(rows * columns, -1)
     weights, basis = _LowRank.apply(table, rank)[:2]
     basis, weights = basis.reshape(-1, *shape), weights.T.reshape(-1, rows, columns)
-    with torch.autocast(table.device.type, enabled=False):  # which would be the larger error
+    with full_precision(table):  # which would be the larger error
         made = torch.einsum("rpq,r...->pq...", weights, basis)
         left_out = (psfs - made).abs().sum((-2, -1)).max()
     return LowRankPSF(basis, weights, left_out)
@@ -117,7 +118,7 @@ class _LowRank(torch.autograd.Function):
             # Somebody differentiates the gradient: what was kept is constant to autograd.
             u, s, v = torch.linalg.svd(table, full_matrices=False)
         rank: int = ctx.rank  # pyright: ignore[reportAttributeAccessIssue]
-        with torch.autocast(table.device.type, enabled=False):
+        with full_precision(table):
             scaled = u * s
             weights, basis, kept = scaled[:, :rank], v[:rank], s[:rank]
             to_basis = to_basis + to_weights.mT @ table

@@ -287,3 +287,8 @@ def test_compiles():
     diameter = torch.tensor(9.0)
     compiled = torch.compile(total, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(diameter), total(diameter))
+
+
+def test_a_seed_is_no_generator():
+    with pytest.raises(ValueError, match=r"generator must be a torch\.Generator .*, not 3"):
+        aperture.coded_aperture(16, pattern="random", generator=3)

@@ -89,3 +89,35 @@ def test_coherent_gratings_pass_below_the_cutoff_and_not_above():
     assert transfer[f < 0.85 * cutoff].sub(1).abs().max() < 0.1
     assert transfer[f > 1.15 * cutoff].max() < 0.1
     assert float(transfer[f < 0.85 * cutoff].mean()) == pytest.approx(1, abs=0.01)
+
+
+def test_a_radiance_below_zero_makes_no_light_and_can_come_back():
+    scene = torch.tensor([[-1.0, -1e-2, -1e-7], [0.0, 1e-7, 0.25]], requires_grad=True)
+    field = optics.scene_field(scene)
+    assert not field[0].any()
+    assert float(field[1, 2].detach()) == 0.5
+    (slope,) = torch.autograd.grad(field.sum(), scene)
+    torch.testing.assert_close(slope[0], torch.full((3,), 1e3))
+    dark = torch.full((1, 3, 16, 16), -1e-2)
+    assert not optics.CoherentImaging(_pupil())(dark).any()
+    assert not optics.coherent_image(dark, torch.ones(16, 16)).any()
+    with pytest.raises(ValueError, match=r"scene must be complex or real floating point.*int64"):
+        optics.scene_field(torch.ones(2, 2, dtype=torch.int64))
+
+
+def test_a_spread_may_be_real():
+    field = torch.rand(1, 2, 8, 9, generator=torch.Generator().manual_seed(0))
+    spread = torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(1))
+    expected = optics.convolve(field, spread, boundary="replicate")
+    for light in (field, field + 0j):
+        made = optics.coherent_blur(light, spread)
+        torch.testing.assert_close(made, expected + 0j)
+
+
+def test_what_is_no_pupil_and_no_tensor_is_called_by_its_name():
+    with pytest.raises(TypeError, match=r"pupil must be an optics\.Pupil\(\.\.\.\), not Tensor"):
+        optics.CoherentImaging(torch.ones(3, 3))
+    with pytest.raises(TypeError, match="scene must be a Tensor, not list"):
+        optics.CoherentImaging(_pupil())([1.0])
+    with pytest.raises(TypeError, match="field must be a Tensor, not list"):
+        optics.coherent_blur([1.0], torch.ones(1, 3, 3))

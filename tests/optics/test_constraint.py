@@ -185,3 +185,9 @@ def test_bounds_and_symmetries_that_make_no_sense_are_refused():
         optics.Symmetric("radial")
     with pytest.raises(ValueError, match=r"a quarter turn needs a square map, not \(2, 3\)"):
         optics.symmetric(torch.ones(2, 3), "fourfold")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_transmission_of_half_precision_is_computed_in_single(dtype):
+    raw = torch.randn(2, 9, generator=torch.Generator().manual_seed(0)).to(dtype)
+    assert torch.equal(optics.unit_disk(raw), optics.unit_disk(raw.float()))

@@ -7,6 +7,9 @@ from scipy import stats
 
 import optics
 
+# torch's own, at its first forward derivative
+_FORWARD = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+
 BITS = 5
 TOP = 2**BITS - 1
 SIGMAS = [0.05, 0.1, 0.3, 0.5, 1.0, 1.24, 1.26, 2.0, 3.0]
@@ -207,3 +210,24 @@ def test_bad_input_is_refused(options, message):
     options = {"signal": torch.ones(2), "bit_depth": 8, **options}
     with pytest.raises(ValueError, match=message):
         optics.digitise(**options)
+
+
+@_FORWARD
+@pytest.mark.parametrize("estimator", ["straight_through", "dithered"])
+def test_codes_have_their_slope_in_forward_mode_and_for_each_picture(estimator):
+    signal = torch.linspace(-2.0, 17.0, 40, dtype=torch.float64)
+    noise = torch.tensor(0.6, dtype=torch.float64)
+
+    def convert(signal, noise):
+        generator = torch.Generator().manual_seed(1)
+        return optics.digitise(signal, 4, noise=noise, estimator=estimator, generator=generator)
+
+    for argument in (0, 1):
+        forward = torch.func.jacfwd(convert, argnums=argument, randomness="same")(signal, noise)
+        backward = torch.func.jacrev(convert, argnums=argument)(signal, noise)
+        assert backward.any()
+        torch.testing.assert_close(forward, backward)
+    each = torch.func.vmap(
+        torch.func.grad(lambda row: convert(row, noise).sum()), randomness="same"
+    )(torch.stack((signal, signal)))
+    torch.testing.assert_close(each[1], torch.func.grad(lambda s: convert(s, noise).sum())(signal))

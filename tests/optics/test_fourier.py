@@ -4,9 +4,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import convolve2d
+from torch._subclasses import FakeTensorMode
 
 import optics
 from optics import fourier
+
+# torch's own, at its first forward derivative
+_FORWARD = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
 
 _NUMPY_MODE = {"zero": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 _BOUNDARIES = st.sampled_from(list(_NUMPY_MODE))
@@ -292,3 +296,41 @@ def test_what_does_not_fit_a_matrix_transform_is_refused():
         fourier.dft_matrix(0, 4, step=0.1)
     with pytest.raises(ValueError, match=r"size must be a whole number of at least 1, not 4\.5"):
         fourier.dft_matrix(6, 4.5, step=0.1)
+
+
+@_FORWARD
+def test_what_is_kept_is_plain_whoever_asks_first():
+    """A transform tracks the tensors that are made in it, and a mode may make some without data."""
+
+    def light(value):
+        kernel = fourier.kept(("test", "hessian"), lambda: torch.tensor([2.0]))
+        return (value * kernel).square().sum()
+
+    try:
+        assert torch.func.hessian(light)(torch.ones(1)).item() == 8.0
+        assert torch.func.hessian(light)(torch.ones(1)).item() == 8.0
+        with FakeTensorMode():
+            fourier.dft_matrix(3, 7, step=0.1)
+        assert type(fourier.dft_matrix(3, 7, step=0.1)) is torch.Tensor
+        with torch.device("meta"):
+            assert fourier.dft_matrix(3, 8, step=0.1).is_meta
+        assert not fourier.dft_matrix(3, 8, step=0.1).is_meta
+    finally:
+        fourier._matrices.clear()
+
+
+@_FORWARD
+@pytest.mark.parametrize("boundary", ["zero", "circular", "replicate"])
+def test_a_convolution_has_a_derivative_in_forward_mode_and_a_hessian(boundary):
+    image, psf = _pictures(1, (2, 2, 7, 6)), _pictures(2, (2, 5, 4))
+
+    def both(image, psf):
+        return optics.convolve(image, psf, boundary=boundary)
+
+    for argument in (0, 1):
+        forward = torch.func.jacfwd(both, argnums=argument)(image, psf)
+        backward = torch.func.jacrev(both, argnums=argument)(image, psf)
+        torch.testing.assert_close(forward, backward)
+    loss = torch.func.hessian(lambda psf: both(image, psf).square().sum())(psf)
+    jacobian = torch.func.jacrev(both, argnums=1)(image, psf).flatten(4).flatten(0, 3)
+    torch.testing.assert_close(loss.reshape(40, 40), 2 * jacobian.T @ jacobian)

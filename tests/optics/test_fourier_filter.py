@@ -541,3 +541,11 @@ def test_oversampling_does_not_move_the_picture(oversample):
     weak = np.sin(np.pi * 6 / 32) / (oversample * np.sin(np.pi * 6 / 32 / oversample))
     expected = 0.5 + 0.5 * weak * torch.cos(2 * math.pi * 6 * x / 32)
     torch.testing.assert_close(image[0], expected, rtol=0, atol=1e-12)
+
+
+def test_a_source_and_its_tilts_are_tensors():
+    scene, plate = torch.ones(8, 8), torch.ones(8, 8)
+    with pytest.raises(TypeError, match="source must be a Tensor, not float"):
+        optics.partially_coherent_image(scene, plate, source=1.0, tilts=torch.zeros(1, 2))
+    with pytest.raises(TypeError, match="tilts must be a Tensor, not list"):
+        optics.partially_coherent_image(scene, plate, source=torch.ones(1), tilts=[[0.0, 0.0]])

@@ -165,7 +165,7 @@ def test_a_height_in_whole_metres_is_not_cut_to_whole_radians():
     [
         (lambda: _height_map(material=0.9), "name a glass or be an index above 1, not 0.9"),
         (lambda: _height_map(material="glass"), "glass"),
-        (lambda: _height_map(max_height=5e-7), "values must lie between 0 and 5e-07"),
+        (lambda: _height_map(max_height=5e-7), "height, metres, must lie between 0 and 5e-07"),
         (lambda: _height_map(levels=1), "levels must be a whole number of at least 2, not 1"),
         (lambda: _height_map(minimum_feature=-1), "minimum_feature must be 0 metres or more"),
         (lambda: _height_map().draw_etch_error(-1), "sigma must be 0 metres RMS or more, not -1"),
@@ -187,3 +187,8 @@ def test_units_are_printed():
     assert "spacing=4e-06 m" in text
     assert "design_wavelength=5.5e-07 m" in text
     assert "levels=4" in text
+
+
+def test_a_material_is_a_name_or_an_index():
+    with pytest.raises(ValueError, match=r"material must name a glass or .* above 1, not None"):
+        _height_map(material=None)

@@ -79,7 +79,10 @@ def test_lamps_light_at_the_sine_of_their_angle():
         (lambda: optics.Illumination(2)(torch.ones(1, 3)), r"pictures must be \[B, 2, \.\.\.\]"),
         (lambda: optics.ColourFilters(torch.ones(3)), r"transmittance must be \[C, L\]"),
         (lambda: optics.ColourFilters(torch.ones(1, 1), share=2), r"share must be a fraction"),
-        (lambda: optics.ColourFilters(torch.full((1, 1), 2.0)), "values must lie between 0 and 1"),
+        (
+            lambda: optics.ColourFilters(torch.full((1, 1), 2.0)),
+            "transmittance must lie between 0 and 1",
+        ),
         (lambda: optics.mix_colours(torch.ones(1, 3, 2, 2), torch.ones(2, 2)), "matrix"),
         (lambda: optics.disc_source(-1, step=0.1), "radius must be positive"),
         (
@@ -95,3 +98,11 @@ def test_lamps_light_at_the_sine_of_their_angle():
 def test_light_that_makes_no_sense_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_light_and_its_matrix_are_tensors():
+    light, matrix = torch.ones(1, 3, 4, 4), torch.eye(3)
+    with pytest.raises(TypeError, match="spectral must be a Tensor, not ndarray"):
+        optics.mix_colours(light.numpy(), matrix)
+    with pytest.raises(TypeError, match="matrix must be a Tensor, not ndarray"):
+        optics.mix_colours(light, matrix.numpy())

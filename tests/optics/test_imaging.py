@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -292,7 +293,7 @@ def test_pupils_are_trained_through_the_image(kind):
         ),
         (
             lambda: optics.IncoherentImaging(_pupil()).at(0.0).__enter__(),
-            "distance must be positive, in metres, not 0.0",
+            "distance must be one positive number, in metres, not 0.0",
         ),
         (
             lambda: optics.IncoherentImaging(torch.ones(1, 1)).at(1.0).__enter__(),
@@ -383,3 +384,52 @@ def test_one_graph_under_compile_and_full_precision_under_autocast(make):
 def test_what_a_lens_is_given_must_be_a_part(given, message):
     with pytest.raises(TypeError, match=message):
         optics.IncoherentImaging(torch.ones(1, 1), **given)
+
+
+@pytest.mark.parametrize(
+    "given", [(0.4, 0.9), np.array([0.4, 0.9]), torch.tensor([0.4, 0.9], dtype=torch.float64)]
+)
+def test_working_distances_are_taken_from_whatever_holds_numbers(given):
+    front_end = optics.IncoherentImaging(_pupil(), working_distances=given)
+    assert front_end.working_distances.tolist() == [0.4, 0.9]
+
+
+@pytest.mark.parametrize("given", ["far", (0.4, None), [[0.4], [0.9, 1.0]], torch.ones(2) + 0j, ()])
+def test_working_distances_that_are_no_numbers_are_refused(given):
+    with pytest.raises(ValueError, match=r"working_distances must be \[D\], positive metres, not"):
+        optics.IncoherentImaging(_pupil(), working_distances=given)
+
+
+@pytest.mark.parametrize("distances", [None, (0.4, 0.9)])
+def test_a_batch_without_pictures_comes_back_as_one(distances):
+    front_end = optics.IncoherentImaging(
+        _pupil(), working_distances=distances, restoration=optics.Wiener()
+    )
+    irradiance = front_end(torch.ones(0, 3, 20, 20))
+    assert irradiance.shape == (0, 3, 20, 20)
+    assert front_end(torch.ones(0, 3, 20, 20), distance=torch.ones(0)).shape == (0, 3, 20, 20)
+    assert front_end.combine(irradiance).shape == (0, 3, 20, 20)
+
+
+@pytest.mark.parametrize("distance", [None, "far", [0.4], 1j])
+def test_a_distance_that_is_no_number_is_called_by_its_name(distance):
+    front_end = optics.IncoherentImaging(_pupil())
+    with pytest.raises(TypeError, match="distance must be one number or a Tensor, in metres, not"):
+        front_end.at(distance).__enter__()
+    with pytest.raises(ValueError, match="distance must be one positive number, in metres, not"):
+        front_end.at(torch.ones(2)).__enter__()
+
+
+def test_a_psf_and_a_response_are_tensors_of_numbers():
+    with pytest.raises(TypeError, match=r"psf must be a Pupil, or a Tensor .* not ndarray"):
+        optics.IncoherentImaging(np.ones((1, 1)))
+    with pytest.raises(TypeError, match="spectral_response must be a Tensor, not list"):
+        optics.IncoherentImaging(_pupil(), spectral_response=[[1, 0, 0]])
+    with pytest.raises(ValueError, match="spectral_response must be finite"):
+        optics.IncoherentImaging(_pupil(), spectral_response=torch.full((1, 3), float("nan")))
+    for scene, layers, psf, name in (
+        (_scene(1, 3, 9, 9), [1.0], _scene(1, 3, 3, 3), "layers"),
+        (_scene(1, 3, 9, 9), torch.ones(1, 1, 9, 9), [1.0], "psf"),
+    ):
+        with pytest.raises(TypeError, match=f"{name} must be a Tensor, not list"):
+            optics.layered_blur(scene, layers, psf)

@@ -193,3 +193,8 @@ def test_own_kernels_are_kept():
 def test_what_cannot_be_built_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_kernels_of_an_array_are_called_by_their_type():
+    with pytest.raises(TypeError, match=r"start must be a name of .* \[F, k, k\], not ndarray"):
+        optics.LearnedKernel(np.ones((1, 3, 3)) / 9)

@@ -14,6 +14,9 @@ import torch
 
 import optics
 
+# torch's own, at its first forward derivative
+_FORWARD = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+
 _SIZE = (9, 10)
 
 _SPACING = 60e-6
@@ -125,6 +128,9 @@ MODULES = {
     "incoherent-restored": lambda: optics.IncoherentImaging(
         _pupil(_phase_mask()), restoration=optics.Wiener()
     ),
+    "incoherent-distances": lambda: optics.IncoherentImaging(
+        _pupil(_phase_mask()), working_distances=(0.4, 0.5), restoration=optics.Wiener()
+    ),
     "coherent-phase": lambda: optics.CoherentImaging(_pupil(_phase_mask())),
     "varying": lambda: optics.VaryingImaging(
         torch.nn.Parameter(torch.rand(2, 2, 5, 5) / 25), rank=3
@@ -185,10 +191,13 @@ def _scene(dtype=torch.float32):
     )
 
 
+def _draws(module):
+    return isinstance(module, optics.Sensor) or getattr(module, "draws", False)
+
+
 def _run(module, scene):
-    if isinstance(module, optics.Sensor):
-        return module(scene, generator=torch.Generator().manual_seed(2))
-    image = module(scene)
+    options = {"generator": torch.Generator().manual_seed(2)} if _draws(module) else {}
+    image = module(scene, **options)
     return module.combine(image) if isinstance(module, optics.FrontEnd) else image
 
 
@@ -236,8 +245,8 @@ def test_layout_of_the_input_does_not_matter(module):
 
 
 def test_pictures_of_a_batch_do_not_see_each_other(module):
-    if isinstance(module, optics.Sensor):
-        pytest.skip("each picture has noise of its own")
+    if _draws(module):
+        pytest.skip("each picture has noise, or a distance, of its own")
     together = _run(module, _scene())
     torch.testing.assert_close(together[1:], _run(module, _scene()[1:]), rtol=1e-6, atol=1e-6)
 
@@ -255,9 +264,8 @@ def test_gradcheck(differentiable):
         scaled = (value * size for value, size in zip(values, sizes, strict=True))
         given = dict(zip(parameters, scaled, strict=True))
         options = {"generator": torch.Generator().manual_seed(2)}
-        sensor = isinstance(differentiable, optics.Sensor)
         return torch.func.functional_call(
-            differentiable, given, (scene,), options if sensor else None
+            differentiable, given, (scene,), options if _draws(differentiable) else None
         )
 
     assert torch.autograd.gradcheck(form, (scene, *values), fast_mode=True)
@@ -305,6 +313,64 @@ def test_light_reaches_the_scene_gradient(module):
     assert scene.grad is not None
     assert torch.isfinite(scene.grad).all()
     assert scene.grad.abs().sum() > 0
+
+
+def test_a_picture_without_data_has_the_shape_of_one_with(module):
+    shape = _run(module, _scene()).shape
+    empty = _scene().to("meta")
+    moved = module.to("meta")
+    raw = moved(empty)
+    raw = moved.combine(raw) if isinstance(moved, optics.FrontEnd) else raw
+    assert raw.shape == shape
+
+
+def test_each_picture_has_a_gradient_by_vmap(module):
+    scene, parameters = _scene(), dict(module.named_parameters())
+
+    def loss(parameters, picture):
+        made = torch.func.functional_call(module, parameters, (picture[None],))
+        return (
+            (module.combine(made) if isinstance(module, optics.FrontEnd) else made).square().sum()
+        )
+
+    slope = torch.func.grad(loss, argnums=1)
+    each = torch.func.vmap(slope, in_dims=(None, 0), randomness="different")(parameters, scene)
+    assert torch.isfinite(each).all()
+    assert each.abs().sum() > 0
+    if _draws(module):
+        return  # of what is drawn, another one
+    torch.testing.assert_close(each[1], slope(parameters, scene[1]), rtol=1e-4, atol=1e-4)
+
+
+@_FORWARD
+def test_forward_mode_agrees_with_the_gradient(module):
+    scene = _scene(torch.float64)
+    module = module.double()
+    along, against = (
+        torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+        for shape in (scene.shape, _run(module, scene).shape)
+    )
+    _, change = torch.func.jvp(lambda light: _run(module, light), (scene,), (along,))
+    _, pull = torch.func.vjp(lambda light: _run(module, light), scene)
+    expected = float((pull(against)[0].detach() * along).sum())
+    assert expected != 0
+    assert float((change.detach() * against).sum()) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["incoherent-distances", "incoherent-restored", "coherent-phase", "varying", "sensor-bayer"],
+)
+def test_one_export_serves_batches_of_any_size(name):
+    module = _made(name)
+    any_size = {0: torch.export.Dim("pictures", min=1, max=64)}
+    program = torch.export.export(module, (_scene(),), dynamic_shapes=(any_size,)).module()
+    five = _scene()[:1].expand(5, -1, -1, -1)
+    made = program(five)
+    if _draws(module):
+        assert made.shape == five.shape
+    else:
+        torch.testing.assert_close(made, module(five))
 
 
 def test_global_state_is_left_alone(module):

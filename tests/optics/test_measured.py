@@ -279,3 +279,13 @@ def test_other_pictures_are_refused():
         optics.measured_psf(torch.ones(5, 5), size=3)
     with pytest.raises(ValueError, match="throughput must be a fraction"):
         optics.measured_psf(torch.ones(5, 5), size=3, throughput=2)
+
+
+def test_a_psf_is_measured_in_full_precision_under_autocast():
+    x = optics.coordinates(33)
+    picture = torch.exp(-(x[:, None] ** 2 + x**2) / 8).float()
+    expected = optics.measured_psf(picture, size=11)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(optics.measured_psf(picture, size=11), expected)
+    with pytest.raises(TypeError, match="throughput must be one number or a Tensor, not 'all'"):
+        optics.measured_psf(picture, size=11, throughput="all")

@@ -6,6 +6,9 @@ from scipy import stats
 
 import optics
 
+# torch's own, at its first forward derivative
+_FORWARD = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+
 COUNT = 400_000
 
 
@@ -189,3 +192,23 @@ def test_counts_of_nothing_of_what_is_no_number_and_of_more_than_can_be_counted(
     assert optics.shot_noise(bright, kind="poisson", generator=generators).std() == pytest.approx(
         1e15**0.5, rel=0.1
     )
+
+
+@_FORWARD
+def test_counts_have_their_slope_in_forward_mode_too():
+    light = torch.tensor([0.5, 4.0, 60.0], dtype=torch.float64)
+    for kind in ("gaussian", "poisson", "none"):
+
+        def draw(light, kind=kind):
+            return optics.shot_noise(light, kind=kind, generator=_generator(3))
+
+        _, change = torch.func.jvp(draw, (light,), (torch.ones_like(light),))
+        expected = torch.func.jacrev(draw)(light).diagonal()
+        assert (expected != 0).all()
+        torch.testing.assert_close(change, expected)
+    with pytest.raises(ValueError, match="has no gradient through its counts"):
+        torch.func.jvp(
+            lambda light: optics.shot_noise(light, kind="score"),
+            (light,),
+            (torch.ones_like(light),),
+        )

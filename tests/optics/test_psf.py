@@ -576,3 +576,41 @@ def test_other_bad_input_is_refused():
         _transfer(torch.zeros(3, 3), 4)
     with pytest.raises(ValueError, match="focal_length must be positive"):
         _transfer(torch.ones(3, 3), 4, focal_length=0.0)
+
+
+def test_what_holds_no_light_has_no_shares_of_it():
+    dark = torch.zeros(64, 64, dtype=torch.float64)
+    with pytest.raises(ValueError, match="pupil passes no light for the PSF to be a fraction of"):
+        _psf(dark)
+    with pytest.raises(ValueError, match="pupil passes no light"):
+        _psf(torch.stack((dark, _open(64))))
+    assert not _psf(dark, incident_power=3.0).any()
+    black = torch.zeros(5, 5)
+    for measure in (optics.otf, optics.mtf, lambda psf: optics.strehl(psf, torch.ones(5, 5))):
+        with pytest.raises(ValueError, match="psf holds no light"):
+            measure(black)
+    with pytest.raises(ValueError, match="ideal holds no light"):
+        optics.strehl(torch.ones(5, 5), black)
+    with pytest.raises(ValueError, match="psf must be finite"):
+        optics.strehl(torch.full((5, 5), float("nan")), torch.ones(5, 5))
+    with pytest.raises(ValueError, match="wavelength must hold at least one, in metres"):
+        _psf(_open(64), wavelength=[])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_measures_of_half_precision_are_those_of_float32(dtype):
+    half = _psf(_open(64), size=33, pitch=1e-6).to(dtype)
+    pupil = _open(64).to(dtype)
+
+    def transfer(pupil):
+        lengths = {"wavelength": _LAMBDA, "focal_length": _FOCAL, "pixel_pitch": 1.5e-6}
+        return optics.otf_from_pupil(pupil, pupil_spacing=_UNIT / 60, size=16, **lengths)
+
+    for measure, value in (
+        (optics.otf, half),
+        (optics.mtf, half),
+        (lambda psf: optics.strehl(psf, half), half),
+        (lambda psf: optics.encircled_energy(psf, 4e-6, pixel_pitch=1e-6), half),
+        (transfer, pupil),
+    ):
+        torch.testing.assert_close(measure(value), measure(value.float()))

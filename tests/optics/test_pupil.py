@@ -241,3 +241,30 @@ def test_a_window_that_misses_the_light_warns_and_one_wavelength_is_a_sequence()
         _pupil(focal_length=10_000.0)
     with pytest.raises(TypeError, match=r"must be a sequence, in metres, such as \(550e-9,\), not"):
         _pupil(wavelengths=550e-9)
+
+
+def test_what_is_no_length_no_element_and_no_aperture_is_called_by_its_name():
+    for name in ("focal_length", "focus", "pixel_pitch"):
+        with pytest.raises(TypeError, match=f"{name} must be one number or a Tensor, in metres"):
+            _pupil(**{name: None})
+    mask = optics.PhaseMask(torch.zeros(64, 64), spacing=1e-3 / 63)
+    for given, name in ((mask, "PhaseMask"), ([torch.ones(64, 64)], "Tensor"), ([mask, 1], "int")):
+        with pytest.raises(TypeError, match=f"elements must be a sequence of .* not of {name}"):
+            _pupil(given)
+    with pytest.raises(TypeError, match="aperture must be a Tensor, not ndarray"):
+        _pupil(aperture=torch.ones(64, 64).numpy())
+
+
+@pytest.mark.parametrize("name", ["distance", "focus"])
+@pytest.mark.parametrize("zero", [0, 0.0, torch.tensor(0.0), torch.tensor([1.0, 0.0])])
+def test_nothing_lies_in_the_pupil(name, zero):
+    given = {"distance": 1.0, "focus": 1.0, name: zero}
+    with pytest.raises(ValueError, match=f"{name} must be metres other than 0, from the pupil"):
+        optics.defocus_path(5, spacing=1e-3, **given)
+
+
+def test_light_that_converges_comes_from_a_negative_distance():
+    path = optics.defocus_path(5, spacing=1e-3, distance=-2.0, focus=math.inf)
+    torch.testing.assert_close(
+        path, -optics.defocus_path(5, spacing=1e-3, distance=2.0, focus=math.inf)
+    )

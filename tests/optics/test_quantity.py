@@ -5,6 +5,9 @@ from torch import nn
 
 from optics import quantity
 
+# torch's own, at its first forward derivative
+_FORWARD = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+
 
 @pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), torch.tensor([1.0, -1.0])])
 def test_a_quantity_that_is_not_positive_is_refused_with_its_unit(value):
@@ -138,3 +141,55 @@ def test_a_value_outside_of_its_range_is_refused():
         quantity.check_between("stop", -1.0, 0, float("inf"), "pixels")
     with pytest.raises(ValueError, match=r"stop must be real, in pixels, not torch\.complex64"):
         quantity.check_between("stop", torch.tensor(1j), 0, 1, "pixels")
+
+
+@pytest.mark.parametrize("value", [None, "far", 1j, [1.0], np.ones(2)])
+def test_what_is_no_number_is_called_by_its_name(value):
+    for check in (quantity.check_positive, quantity.check_finite, quantity.check_number):
+        with pytest.raises(
+            TypeError, match=r"focus must be one number or a Tensor, in metres, not"
+        ):
+            check("focus", value, "metres")
+    for number in (1, 2.0, np.float32(3), np.ones(()), torch.ones(2)):
+        quantity.check_number("focus", number)
+
+
+def test_what_has_no_unit_is_told_without_one():
+    with pytest.raises(ValueError, match=r"ratio must be 0 or more; it reaches -1$"):
+        quantity.check_between("ratio", -1.0, 0, float("inf"))
+    with pytest.raises(ValueError, match=r"index must be positive and finite, not 0\.0$"):
+        quantity.check_positive("index", 0.0)
+    with pytest.raises(ValueError, match=r"index must be real floating point, not torch\.int64$"):
+        quantity.check_positive("index", torch.ones(1, dtype=torch.int64))
+    quantity.check_between("ratio", torch.ones(0), 0, 1)
+
+
+def test_numbers_of_a_batch_within_a_gradient_are_not_looked_at():
+    seen = []
+
+    def loss(value):
+        seen.append(quantity.looked_at(value))
+        quantity.check_positive("value", value)
+        return value.square()
+
+    torch.func.grad(loss)(torch.tensor(2.0))
+    torch.func.vmap(torch.func.grad(loss))(torch.ones(3))
+    torch.func.vmap(loss)(torch.ones(3))
+    torch.func.grad(lambda values: torch.func.vmap(loss)(values).sum())(torch.ones(3))
+    assert seen == [True, False, False, False]
+
+
+@_FORWARD
+def test_who_asks_for_a_derivative_is_heard_in_both_modes():
+    asked = []
+
+    def loss(value):
+        asked.append(quantity.differentiated(value))
+        return value.square()
+
+    loss(torch.ones(()))
+    loss(torch.ones((), requires_grad=True))
+    with torch.no_grad():
+        loss(torch.ones((), requires_grad=True))
+    torch.func.jvp(loss, (torch.ones(()),), (torch.ones(()),))
+    assert asked == [False, True, False, True]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from optics import (
+    AmplitudeMask,
     CoherentImaging,
     IncoherentImaging,
     Lens,
@@ -171,3 +172,13 @@ def test_a_camera_is_audited_at_its_working_distances():
         assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
     assert audit_sampling(pupil).window_loss.shape == (1,)
     assert expected.window_loss.shape == (3, 1)
+
+
+def test_what_is_no_module_and_what_passes_no_light_cannot_be_audited():
+    with pytest.raises(
+        TypeError, match="module must be a Pupil or contain exactly one, not Tensor"
+    ):
+        audit_sampling(torch.ones(3))
+    opaque = AmplitudeMask(torch.zeros(32, 32), spacing=SPACING, trainable=False)
+    with pytest.raises(ValueError, match="pupil passes no light"):
+        audit_sampling(make_pupil(opaque))

@@ -185,3 +185,14 @@ def test_what_does_not_fit_is_refused():
         optics.varying_blur(_scene(1, 1, 8, 8), torch.ones(2, 3, 3), torch.ones(1, 2, 2))
     with pytest.raises(ValueError, match=r"scene must be real floating point .* not torch.uint8"):
         optics.VaryingImaging(_spots(), rank=1)(torch.ones(1, 3, 8, 8, dtype=torch.uint8))
+
+
+def test_psfs_of_half_precision_are_taken_apart_in_float32():
+    psfs = torch.rand(2, 2, 5, 5, generator=torch.Generator().manual_seed(7)) / 25
+    for dtype in (torch.float16, torch.bfloat16):
+        found, expected = (optics.low_rank_psf(p, 4) for p in (psfs.to(dtype), psfs))
+        assert found.basis.dtype == torch.float32
+        made, wanted = (
+            torch.einsum("rpq,ryx->pqyx", r.weights, r.basis) for r in (found, expected)
+        )
+        torch.testing.assert_close(made, wanted, rtol=1e-2, atol=1e-4)
