@@ -7,7 +7,7 @@
                                         [B,F,h,w]
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, final, get_args
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import torchvision_nets as theirs
+from .data.arrays import as_integer
 from .inception import InceptionS
 from .margin import CosineHead
 from .residual import ResNetS
@@ -200,7 +201,7 @@ class Classifier(nn.Module):
         Raises
         ------
         ValueError
-            When the pictures have other channels, or are smaller than :attr:`smallest`.
+            When the pictures have other channels, are smaller than :attr:`smallest`, or are codes.
         """
         return self._judge(*self._see(image))
 
@@ -221,7 +222,7 @@ class Classifier(nn.Module):
         Raises
         ------
         ValueError
-            When the pictures have other channels, or are smaller than :attr:`smallest`.
+            When the pictures have other channels, are smaller than :attr:`smallest`, or are codes.
         """
         return self._see(image)[0]
 
@@ -263,7 +264,7 @@ class Classifier(nn.Module):
         Raises
         ------
         ValueError
-            When the pictures have other channels, or are smaller than :attr:`smallest`.
+            When the pictures have other channels, are smaller than :attr:`smallest`, or are codes.
         """
         with torch.no_grad():
             features, token = self._see(image)
@@ -277,6 +278,11 @@ class Classifier(nn.Module):
             raise ValueError(
                 f"the classifier takes pictures [B, {self.in_channels}, H, W], not "
                 f"{tuple(image.shape)}"
+            )
+        if not image.is_floating_point():
+            raise ValueError(
+                f"the classifier takes pictures in 0..1, not codes of {image.dtype}; divide those "
+                "by their white, as codes.float() / 255"
             )
         height, width = image.shape[-2:]
         _check_size(self.smallest, (height, width))
@@ -372,7 +378,8 @@ def backbone(
     """
     if name not in BACKBONES:
         raise ValueError(f"no backbone is called {name!r}; choose from {', '.join(BACKBONES)}")
-    if classes < 2 or in_channels < 1 or not 0 <= dropout < 1:
+    kinds, channels = as_integer(classes) or 0, as_integer(in_channels) or 0
+    if kinds < 2 or channels < 1 or not 0 <= dropout < 1:
         raise ValueError(
             f"a classifier needs at least 2 classes, 1 channel and a dropout in [0, 1), not "
             f"{classes}, {in_channels} and {dropout}"
@@ -380,7 +387,7 @@ def backbone(
     if head not in get_args(Head):
         raise ValueError(f"head must be one of {', '.join(get_args(Head))}, not {head!r}")
     record = BACKBONES[name]
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    size = None if image_size is None else _as_size(image_size)
     if size is not None:
         _check_size(record.smallest, size)
     side = max(size) if size is not None else 224
@@ -389,8 +396,8 @@ def backbone(
     classifier = Classifier(
         record.build(side),
         record=record,
-        in_channels=in_channels,
-        classes=classes,
+        in_channels=channels,
+        classes=kinds,
         side=side,
         dropout=dropout,
         head=head,
@@ -398,6 +405,14 @@ def backbone(
     if weights is not None:
         load_state(classifier, Path(weights), stem=record.stem, head=record.head, name=name)
     return classifier
+
+
+def _as_size(size: int | tuple[int, int]) -> tuple[int, int]:
+    given = size if isinstance(size, Sequence) else (size, size)
+    sides = [side for side in map(as_integer, given) if side is not None]
+    if len(given) != 2 or len(sides) != 2:
+        raise ValueError(f"image_size must be pixels, one int or (H, W), not {size!r}")
+    return sides[0], sides[1]
 
 
 def _check_size(smallest: int, size: tuple[int, int]) -> None:

@@ -22,7 +22,7 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 from torch import Tensor
 
-from .judged import LOWER_IS_BETTER, Judged, Metric, check_metric
+from .judged import LOWER_IS_BETTER, Judged, Metric, as_array, check_metric
 
 __all__ = ["TauChoice", "adjust_logits", "choose_tau", "fit_temperature"]
 
@@ -65,7 +65,7 @@ def fit_temperature(logits: Array | Tensor, labels: Array | Tensor) -> float:
     UserWarning
         Where the NLL has no minimum, so that no temperature is to be had of these pictures.
     """
-    logits, labels = _array(logits).astype(float), _array(labels)
+    logits, labels = as_array(logits).astype(float), as_array(labels)
     judged = _judged(logits, labels)
     true = logits[np.arange(len(labels)), judged.labels]
     if np.isneginf(true).any():
@@ -146,7 +146,7 @@ def adjust_logits(
     ValueError
         When the classes do not fit, or the prior or ``tau`` is not finite.
     """
-    prior = _array(log_prior)
+    prior = as_array(log_prior)
     if prior.ndim != 1 or logits.ndim < 1 or logits.shape[-1] != len(prior):
         raise ValueError(
             f"log_prior must be [K] for logits [..., K], not {prior.shape} for "
@@ -227,7 +227,7 @@ def choose_tau(
     if not tried:
         raise ValueError("taus must hold at least one number to try, such as 0.0")
     check_metric(metric)
-    scores, truth = _array(logits).astype(float), _array(labels)
+    scores, truth = as_array(logits).astype(float), as_array(labels)
     values: list[float] = []
     for tau in tried:
         judged = _judged(adjust_logits(scores, log_prior, tau=tau), truth)
@@ -254,11 +254,3 @@ def _judged(logits: Array, labels: Array) -> Judged:
     if logits.ndim != 2:
         raise ValueError(f"scores must be [N, K], not {logits.shape}")
     return Judged(logits, labels, classes=logits.shape[1])
-
-
-def _array(values: Array | Tensor) -> Array:
-    if not isinstance(values, Tensor):
-        return np.asarray(values)
-    # numpy has no bfloat16
-    values = values.detach().cpu()
-    return (values.double() if values.is_floating_point() else values).numpy()

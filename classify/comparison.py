@@ -28,7 +28,7 @@ from .intervals import (
     source,
     unit_of,
 )
-from .judged import Judged, Metric, check_metric
+from .judged import Judged, Metric, as_array, check_metric
 from .metrics import Kind, as_logits
 
 __all__ = [
@@ -326,7 +326,7 @@ def permutation_test(
 def _pair(
     first: Array, second: Array, labels: Array, groups: Sequence[str] | None, kind: Kind
 ) -> tuple[Judged, Judged, Array]:
-    first, second, labels = np.asarray(first), np.asarray(second), np.asarray(labels)
+    first, second, labels = as_array(first), as_array(second), as_array(labels)
     if first.shape != second.shape or first.ndim != 2:
         raise ValueError(
             f"both systems must score the same pictures and classes [N, K], not {first.shape} "

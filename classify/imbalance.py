@@ -33,12 +33,15 @@ def class_weights(counts: Tensor, *, power: float = 0.5) -> Tensor:
     Raises
     ------
     ValueError
-        For counts that are not a vector of numbers >= 0 with a positive one, or a negative power.
+        For counts that are not a vector of numbers >= 0 with a positive one, or a power that is
+        negative or not finite.
     """
     counts = check_counts(counts)
-    if not power >= 0:
-        raise ValueError(f"power must be 0 or more, not {power}")
-    return _scaled(counts, (counts.sum() / (len(counts) * counts.clamp_min(1))) ** power)
+    if not 0 <= power < float("inf"):
+        raise ValueError(f"power must be 0 or more, not {power}, and finite")
+    # By the largest, which the scale takes out again: no power of it is too large for a float.
+    rarest = counts[counts > 0].min()
+    return _scaled(counts, (rarest / counts.clamp_min(rarest)) ** power)
 
 
 def effective_number_weights(counts: Tensor, *, beta: float = 0.999) -> Tensor:
@@ -135,14 +138,20 @@ def task_loss(
     Raises
     ------
     ValueError
-        For labels that are neither, a negative ``focal_gamma`` or a ``label_smoothing`` outside
-        of [0, 1].
+        For labels that are neither or beyond the classes, weights, priors or margins that are not
+        one for each class, a negative ``focal_gamma`` or a ``label_smoothing`` outside of [0, 1].
     """
     if not focal_gamma >= 0:
         raise ValueError(f"focal_gamma must be 0 or more, not {focal_gamma}")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must lie in [0, 1], not {label_smoothing}")
     logits = logits if logits.dtype == torch.float64 else logits.float()
+    for name, value in (("weights", weights), ("log_prior", log_prior), ("margins", margins)):
+        if value is not None and value.shape != logits.shape[1:]:
+            raise ValueError(
+                f"{name} must be [K] for logits [B, K] = {list(logits.shape)}, not "
+                f"{list(value.shape)}"
+            )
     shares = _shares(labels, logits)
     if log_prior is not None:
         logits = logits + log_prior.to(logits)
@@ -166,7 +175,13 @@ def task_loss(
 def _shares(labels: Tensor, logits: Tensor) -> Tensor:
     """Labels of either kind as shares of the classes ``[B, K]``."""
     if labels.dtype == torch.int64 and labels.shape == logits.shape[:1]:
-        return functional.one_hot(labels, logits.shape[1]).to(logits)
+        try:
+            return functional.one_hot(labels, logits.shape[1]).to(logits)
+        except RuntimeError as error:  # torch looks at the labels, in its own words
+            raise ValueError(
+                f"labels must lie in 0..{logits.shape[1] - 1} for logits {list(logits.shape)}: "
+                f"{error}"
+            ) from error
     if labels.is_floating_point() and labels.shape == logits.shape:
         return labels.to(logits)
     raise ValueError(
@@ -177,7 +192,9 @@ def _shares(labels: Tensor, logits: Tensor) -> Tensor:
 
 def check_counts(counts: Tensor) -> Tensor:
     """Pictures of each class as float64, or a refusal."""
-    if counts.ndim != 1 or not (counts >= 0).all() or not counts.sum() > 0:
+    counts = torch.as_tensor(counts)
+    sound = counts.ndim == 1 and bool(((counts >= 0) & (counts < float("inf"))).all())
+    if not sound or not counts.sum() > 0:
         raise ValueError(
             f"counts must be a vector of numbers of pictures, at least one of them positive, not "
             f"{counts.tolist()}"

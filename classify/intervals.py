@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from .data.arrays import as_integer
+
 __all__ = ["Interval", "bootstrap"]
 
 Array = npt.NDArray[Any]
@@ -73,6 +75,8 @@ def bootstrap(
         fit.
     """
     check_resampling(resamples, level)
+    if as_integer(count) is None:
+        raise ValueError(f"count must be a whole number of rows, not {count!r}")
     member = membership(groups, count)
     check_units(member, groups)
     rows = np.arange(count)
@@ -86,9 +90,10 @@ def bootstrap(
 
 def check_resampling(resamples: int, level: float = 0.5) -> None:
     """Refuse resampling that cannot give an interval."""
-    if resamples < 1 or not 0 < level < 1:
+    if (as_integer(resamples) or 0) < 1 or not 0 < level < 1:
         raise ValueError(
-            f"resamples must be at least 1 and level in (0, 1), not {resamples} and {level}"
+            f"resamples must be at least 1 and level in (0, 1), not {resamples} and {level}; of "
+            "resamples there is a whole number"
         )
 
 
@@ -129,7 +134,8 @@ def membership(groups: Sequence[str] | None, count: int) -> Array:
             f"{nameless[0]}: name the lesion of each picture, or give a picture of an unknown "
             "lesion a name of its own"
         )
-    return np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
+    # As a data set has them: a number and its digits are one name.
+    return np.unique(list(map(str, groups)), return_inverse=True)[1]
 
 
 def _is_missing(name: object) -> bool:

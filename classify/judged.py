@@ -15,10 +15,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy.sparse import csr_array
 from scipy.special import logsumexp
 
-__all__ = ["LOWER_IS_BETTER", "METRICS", "Array", "Judged", "Metric", "Reliability", "check_metric"]
+from .data.arrays import as_integer
+
+__all__ = [
+    "LOWER_IS_BETTER",
+    "METRICS",
+    "Array",
+    "Judged",
+    "Metric",
+    "Reliability",
+    "as_array",
+    "check_metric",
+]
 
 Array = npt.NDArray[Any]
 Metric = str | Callable[[Array, Array], float]
@@ -63,8 +75,18 @@ class Reliability:
     """Share of right predictions ``[bins]``; nan in an empty bin."""
 
 
+def as_array(values: npt.ArrayLike | torch.Tensor) -> Array:
+    """NumPy's array of anything like one: of tensors with a gradient, on a GPU, or bfloat16 too."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        return (values.double() if values.is_floating_point() else values).numpy()
+    return np.asarray(values)
+
+
 def check_metric(metric: Metric) -> None:
     """Refuse a name that is no single number of a report."""
+    if not isinstance(metric, str) and not callable(metric):
+        raise ValueError(f"metric must be a name or a function, not {metric!r}")
     if not isinstance(metric, str) or metric in METRICS:
         return
     if metric in (*_CLASS_COUNTED, *_CLASS_RANKED):
@@ -101,12 +123,17 @@ class Judged:
         _check(logits, labels, classes)
         if not 0 <= at_specificity <= 1:
             raise ValueError(f"at_specificity must lie in [0, 1], not {at_specificity}")
-        if bins < 1:
-            raise ValueError(f"bins must be at least 1, not {bins}")
+        number = as_integer(bins)
+        if number is None or number < 1:
+            raise ValueError(f"bins must be at least 1, not {bins}, and whole")
+        bins = number
         self.logits, self.labels = logits, labels.astype(np.int64)
         self._classes, self._at = classes, at_specificity
         self._powers = powers = _powers(logits, self.labels)
         self._guesses, self._brier = powers.guess, powers.brier
+        # What differs by rounding alone is a tie.
+        largest = np.abs(logits[np.isfinite(logits)]).max(initial=1)
+        self._rounding = 64 * np.finfo(float).eps * largest
         true = logits[np.arange(len(labels)), self.labels]
         self._nll = np.log(powers.total) - (true - powers.top)
         self._confidence = 1 / powers.total
@@ -199,7 +226,7 @@ class Judged:
         guessed = powers.guess == positive
         others = np.where(guessed, 1, powers.total - np.exp(scores - powers.top))
         rest = np.where(guessed, powers.rest, powers.top + np.log(others))
-        return (scores - rest).round(9)  # what differs by rounding alone is a tie
+        return scores - rest
 
     def _roc(self, weights: Array, positive: int) -> tuple[Array, Array, Array]:
         """AUC, average precision and sensitivity at a specificity ``[r]`` of one class.
@@ -210,7 +237,8 @@ class Judged:
         odds = self._odds(positive)
         order = np.argsort(-odds)  # of ties, any
         odds = odds[order]
-        last = np.append(odds[1:] != odds[:-1], True)
+        with np.errstate(invalid="ignore"):  # of two impossible classes
+            last = np.append(odds[:-1] - odds[1:] > self._rounding, True)
         ordered = weights[:, order]
         every = ordered.cumsum(1)[:, last]
         hits = (ordered * (self.labels[order] == positive)).cumsum(1)[:, last]

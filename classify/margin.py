@@ -34,11 +34,12 @@ def ldam_margins(counts: Tensor, *, largest: float = 0.5) -> Tensor:
     Raises
     ------
     ValueError
-        For counts that are not a vector of numbers >= 0 with a positive one, or a negative margin.
+        For counts that are not a vector of numbers >= 0 with a positive one, or a margin that
+        is negative or not finite.
     """
     counts = check_counts(counts)
-    if not largest >= 0:
-        raise ValueError(f"the largest margin must be 0 or more, not {largest}")
+    if not 0 <= largest < float("inf"):
+        raise ValueError(f"the largest margin must be 0 or more, not {largest}, and finite")
     inverse = torch.where(counts > 0, counts.clamp_min(1) ** -0.25, 0)
     return (largest * inverse / inverse.max()).float()
 

@@ -6,7 +6,7 @@ The numbers are those of :mod:`classify.judged`.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from .intervals import (
     source,
     unit_of,
 )
-from .judged import LOWER_IS_BETTER, Array, Judged, Reliability
+from .judged import LOWER_IS_BETTER, Array, Judged, Reliability, as_array
 
 __all__ = ["Interval", "Reliability", "Report", "bootstrap", "report"]
 
@@ -233,7 +233,9 @@ def report(
         When shapes, labels or groups do not fit, a score is not a number, or probabilities do not
         sum to one.
     """
-    logits, labels = as_logits(logits, kind), np.asarray(labels)
+    logits, labels = as_logits(logits, kind), as_array(labels)
+    if len(set(classes)) < len(classes):
+        raise ValueError(f"classes must be different names, not {', '.join(classes)}")
     judged = Judged(
         logits,
         labels,
@@ -278,11 +280,19 @@ def report(
 
 def as_logits(scores: Array, kind: Kind) -> Array:
     """Scores of either kind as logits, float64."""
-    scores = np.asarray(scores, dtype=float)
+    scores = as_array(scores)
+    if np.iscomplexobj(scores):
+        raise ValueError("scores must be real numbers, not complex ones")
+    scores = scores.astype(float)
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind must be 'logits' or 'probabilities', not {kind!r}")
+    if scores.ndim != 2:
+        raise ValueError(
+            f"scores must be [N, K], not {scores.shape}; of one probability p for each picture of "
+            "two classes give np.stack([1 - p, p], 1) and kind='probabilities'"
+        )
     if kind == "logits":
         return scores
-    if kind != "probabilities":
-        raise ValueError(f"kind must be 'logits' or 'probabilities', not {kind!r}")
     advice = "pass kind='logits' for scores before the softmax"
     if ((scores < 0) | (scores > 1 + 1e-3)).any():
         raise ValueError(f"probabilities must lie in 0..1; {advice}")

@@ -50,9 +50,20 @@ def load_state(classifier: nn.Module, path: Path, *, stem: str, head: str, name:
         raise ValueError(
             f"{path} does not hold weights of {name!r}: {len(missing)} missing "
             f"({', '.join(missing[:3])}), {len(unknown)} unknown ({', '.join(unknown[:3])}), "
-            f"{len(shapes)} of another shape ({'; '.join(shapes[:3])})"
+            f"{len(shapes)} of another shape ({'; '.join(shapes[:3])}){_advice(missing, unknown)}"
         )
     classifier.load_state_dict(given, strict=False)
+
+
+def _advice(missing: list[str], unknown: list[str]) -> str:
+    """What to do where the names differ by what a wrapper of the model put in front of them."""
+    for given in (key.removeprefix("net.") for key in unknown):
+        for wanted in missing:
+            for name in (wanted, wanted.removeprefix("net.")):
+                if given.endswith(f".{name}"):
+                    front = given.removesuffix(name)
+                    return f"; take {front!r}, of a wrapper, off the names of the file"
+    return ""
 
 
 def _is_grid(positions: Tensor) -> bool:
@@ -91,8 +102,16 @@ def _read(path: Path) -> dict[str, Tensor]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path} is not a readable state dict: {error}") from error
+        # torch's own words advise to load it with whatever code it holds.
+        raise ValueError(
+            f"{path} is not a readable state dict ({type(error).__name__}): give what "
+            "torch.save(model.state_dict(), path) or safetensors wrote, without objects in it"
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path} does not hold a state dict, a mapping of names to tensors")
+        has = f"it has {', '.join(map(str, list(state)[:5]))}" if isinstance(state, dict) else ""
+        raise ValueError(
+            f"{path} does not hold a state dict, a mapping of names to tensors"
+            + (f": {has}; of a checkpoint, save the entry that is one" if has else "")
+        )
     # The auxiliary head of Inception is for its own training only.
     return {key: value for key, value in state.items() if not key.startswith("AuxLogits.")}

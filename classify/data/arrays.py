@@ -5,6 +5,7 @@ Each is checked once, when the data set is made, and in words that name what is 
 
 import hashlib
 import json
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +23,7 @@ __all__ = [
     "Names",
     "SceneEncoding",
     "as_index",
+    "as_integer",
     "as_levels",
     "as_names",
     "as_tensor",
@@ -30,6 +32,7 @@ __all__ = [
     "checked_labels",
     "checked_masks",
     "content_hash",
+    "looks_turned",
 ]
 
 Array: TypeAlias = Tensor | np.ndarray
@@ -37,6 +40,7 @@ Names: TypeAlias = Sequence[str] | Sequence[int] | np.ndarray | Tensor
 Index: TypeAlias = Tensor | np.ndarray | Sequence[int]
 SceneEncoding: TypeAlias = Literal["srgb", "linear"]
 
+_COLOURS = 4  # channels that come last in most arrays of pictures, at most
 #: The codes that pictures may be, and their bits.
 DEPTHS = {torch.uint8: 8, torch.uint16: 16}
 
@@ -52,11 +56,28 @@ def as_levels(images: Tensor) -> Tensor:
     -------
     Tensor, float32 ``[...]``
         In 0..255.
+
+    Raises
+    ------
+    ValueError
+        When they are no codes.
     """
+    if images.dtype not in DEPTHS:
+        raise ValueError(f"levels are of uint8 or uint16 codes, got {images.dtype}")
     if images.dtype == torch.uint16:
         # By way of int32, for which torch has all operations; 65535 / 257 is 255.
         return images.view(torch.int16).int().bitwise_and_(0xFFFF).float().div_(257)
     return images.float()
+
+
+def as_integer(value: object) -> int | None:
+    """An integer of Python, NumPy or torch as int; None for what is none, as True and 2.0."""
+    if isinstance(value, bool | np.bool_) or (isinstance(value, Tensor) and value.ndim > 0):
+        return None
+    try:
+        return operator.index(value)  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        return None
 
 
 def as_tensor(array: Array | Sequence[int]) -> Tensor:
@@ -80,11 +101,17 @@ def check_images(images: Tensor) -> None:
         raise ValueError(f"the data set is empty: images has shape {list(images.shape)}")
 
 
+def looks_turned(images: Array) -> bool:
+    """Whether pictures ``[N, C, H, W]`` may be ``[N, H, W, C]`` instead."""
+    return images.ndim == 4 and images.shape[3] <= _COLOURS < images.shape[1]
+
+
 def as_names(names: Names, what: str, count: int) -> tuple[str, ...]:
     """``count`` names as strings; a missing one is refused."""
     values = names.tolist() if isinstance(names, Tensor | np.ndarray) else names
     if isinstance(values, str) or not isinstance(values, Sequence) or len(values) != count:
-        given = len(values) if isinstance(values, Sequence) else repr(values)
+        listed = isinstance(values, Sequence) and not isinstance(values, str)
+        given = len(values) if listed else repr(values)
         raise ValueError(f"{what} needs {count} names, one for each image, got {given}")
     for position, value in enumerate(values):
         # A missing name (NaN, None, "") would silently make one lesion of many.
@@ -109,7 +136,13 @@ def check_scene_encoding(encoding: SceneEncoding | None) -> None:
 
 def checked_labels(labels: Array | Sequence[int], classes: tuple[str, ...], count: int) -> Tensor:
     """Labels int64 ``[count]``, each of one of the ``classes``."""
-    labels = as_tensor(labels)
+    try:
+        labels = as_tensor(labels)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"labels must be {count} integers, one for each image: the position of its class in "
+            f"{classes}, not its name ({error})"
+        ) from error
     if labels.shape != (count,) or labels.is_floating_point() or labels.dtype == torch.bool:
         raise ValueError(
             f"labels must be {count} integers, one for each image, got {labels.dtype} "
@@ -152,7 +185,10 @@ def checked_masks(
 
 def as_index(index: Index, count: int) -> Tensor:
     """Positions as int64, from integers or from a bool mask over all rows."""
-    index = torch.as_tensor(index, device="cpu")
+    try:
+        index = torch.as_tensor(index, device="cpu")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"an index must be integers [M] or bool [{count}]: {error}") from error
     if index.numel() == 0 and index.dtype != torch.bool:
         return index.to(torch.int64).flatten()
     if index.dtype == torch.bool and index.shape == (count,):
@@ -219,10 +255,12 @@ class Arrays:
         if self.given_fingerprint:
             return self.given_fingerprint
         pixels = hashlib.sha256()
-        for part in (self.images, self.masks):
-            if part is not None:
-                for block in part.split(256):  # a memory map need not fit into memory
-                    pixels.update(block.numpy().tobytes())
+        for block in self.images.split(256):  # a memory map need not fit into memory
+            pixels.update(block.numpy().tobytes())
+        if self.masks is not None:
+            for block, real in zip(self.masks.split(256), self.has_mask.split(256), strict=True):
+                # As a file holds them: whatever is not 0 is 1, and what is no mask is nothing.
+                pixels.update(((block != 0) & real[:, None, None]).numpy().tobytes())
         return content_hash(
             pixels.hexdigest(),
             list(self.images.shape),

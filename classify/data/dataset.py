@@ -5,6 +5,7 @@ memory map); a subset shares them. Whoever needs a batch asks :meth:`LesionDatas
 """
 
 import operator
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -29,6 +30,7 @@ from .arrays import (
     checked_labels,
     checked_masks,
     content_hash,
+    looks_turned,
 )
 
 __all__ = [
@@ -113,6 +115,11 @@ class LesionDataset:
     ValueError
         When lengths, types or labels do not agree, a name is missing or not unique, or there is
         no picture at all.
+
+    Warns
+    -----
+    UserWarning
+        When there are more than four channels, and at most four columns: they seem to come last.
     """
 
     def __init__(
@@ -137,6 +144,13 @@ class LesionDataset:
         if len(set(names)) < count:
             name, times = Counter(names).most_common(1)[0]
             raise ValueError(f"identifiers must be unique, but {name!r} is there {times} times")
+        if looks_turned(images):
+            _, channels, height, width = images.shape
+            warnings.warn(
+                f"images {list(images.shape)} are taken for {channels} channels of {height} x "
+                f"{width} pixels; where the channels come last, give np.moveaxis(images, -1, 1)",
+                stacklevel=2,
+            )
         kinds = tuple(classes)
         if not kinds or len(set(kinds)) < len(kinds):
             raise ValueError(f"classes must be different names, at least one, got {kinds}")

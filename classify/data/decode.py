@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from .archive import Member, listed
-from .arrays import SceneEncoding
+from .arrays import SceneEncoding, as_integer
 from .sixteen import sixteen_bits, whole_codes
 
 __all__ = ["SUFFIXES", "Decoder", "Geometry", "Picture", "fit"]
@@ -82,7 +82,8 @@ class Decoder:
     bit_depth: Literal[8, 16] | None = None
 
     def __post_init__(self) -> None:
-        if type(self.image_size) is not int or not 8 <= self.image_size <= 1024:
+        size = as_integer(self.image_size)
+        if size is None or not 8 <= size <= 1024:
             raise ValueError(
                 f"image_size must be an integer from 8 to 1024 pixels, got {self.image_size!r}"
             )
@@ -91,15 +92,20 @@ class Decoder:
                 f"geometry must be 'crop' (centred square) or 'squeeze' (whole frame), "
                 f"got {self.geometry!r}"
             )
-        if self.workers is not None and (type(self.workers) is not int or self.workers < 1):
+        workers = as_integer(self.workers)
+        if self.workers is not None and (workers is None or workers < 1):
             raise ValueError(f"workers must be a positive integer or None, got {self.workers!r}")
-        if type(self.white_level) is not int or not 1 <= self.white_level <= _SIXTEEN_BITS:
+        white = as_integer(self.white_level)
+        if white is None or not 1 <= white <= _SIXTEEN_BITS:
             raise ValueError(
                 f"white_level must be a code of 16 bits, 1 to {_SIXTEEN_BITS}, "
                 f"got {self.white_level!r}"
             )
         if self.bit_depth not in (8, 16, None):
             raise ValueError(f"bit_depth must be 8, 16 or None, got {self.bit_depth!r}")
+        # Products of NumPy's integers wrap.
+        for name, value in (("image_size", size), ("workers", workers), ("white_level", white)):
+            object.__setattr__(self, name, value)
 
     @property
     def dtype(self) -> np.dtype:

@@ -11,7 +11,7 @@ from .arrays import SceneEncoding, check_scene_encoding, content_hash
 from .cache import CacheOption, load_pixels
 from .dataset import LesionDataset
 from .decode import SUFFIXES, Decoder, Geometry, Picture
-from .table import GROUPS, check_grouped, check_once, read_table
+from .table import GROUPS, as_path, check_grouped, check_once, read_table
 
 __all__ = ["ImageFolder"]
 
@@ -51,8 +51,8 @@ def ImageFolder(
     groups : path, optional
         CSV, or tab-separated text, of the columns ``image`` and ``group`` (or ``patient_id``, or
         ``lesion_id``: of several, the first of these three). An image is named by its path below
-        ``root``, its file name, or that without the suffix. A row for each picture; others are
-        left alone.
+        ``root`` or by the end of that, its file name at least, also without the suffix. A row for
+        each picture; others are left alone.
     bit_depth : {8, 16}, optional
         Of the codes. 16 keeps those of PNG and TIFF files, grey or in colour, and refuses files of
         another depth; grey pictures have three equal channels either way. 8 reduces them, and so
@@ -97,7 +97,8 @@ def ImageFolder(
         rows = [(label, member) for label, name in enumerate(names) for member in by_class[name]]
         members = [member for _, member in rows]
         identifiers = [member.path for member in members]
-        together = identifiers if groups is None else _groups(Path(groups), identifiers)
+        top = archive.root.name if archive.root.is_dir() else archive.root.stem
+        together = identifiers if groups is None else _groups(Path(groups), identifiers, top)
         pixels = load_pixels(
             archive,
             lambda: [Picture(member) for member in members],
@@ -118,8 +119,8 @@ def ImageFolder(
     return dataset if groups is None else dataset.grouped(together)
 
 
-def _groups(path: Path, identifiers: Sequence[str]) -> list[str]:
-    """Group of each picture, by a table that names it by its path, file name or stem."""
+def _groups(path: Path, identifiers: Sequence[str], root: str) -> list[str]:
+    """Group of each picture, by a table that names it by its path or the end of that."""
     path = path.expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"there is no table of groups at {path}")
@@ -130,9 +131,10 @@ def _groups(path: Path, identifiers: Sequence[str]) -> list[str]:
             f"{path} does not say what belongs together: it needs one of the columns "
             f"{', '.join(GROUPS)}, and has {', '.join(table)}"
         )
-    check_once(table["image"], str(path))
-    group_of = dict(zip(table["image"], table[column], strict=True))
-    keys = [_key(identifier, group_of) for identifier in identifiers]
+    names = list(map(as_path, table["image"]))
+    check_once(names, str(path))
+    group_of = dict(zip(names, table[column], strict=True))
+    keys = [_key(identifier, group_of, root, str(path)) for identifier in identifiers]
     together = [group_of.get(key, "") for key in keys]
     check_grouped(identifiers, together, column=column, where=str(path))
     if unclear := [key for key, times in Counter(keys).items() if times > 1]:
@@ -143,11 +145,18 @@ def _groups(path: Path, identifiers: Sequence[str]) -> list[str]:
     return together
 
 
-def _key(identifier: str, known: dict[str, str]) -> str:
-    """Name of a picture in a table: its path, its file name, or that without the suffix."""
-    name = identifier.rpartition("/")[2]
-    names = (identifier, name, name.rpartition(".")[0])
-    return next((key for key in names if key in known), "")
+def _key(identifier: str, known: dict[str, str], root: str, where: str) -> str:
+    """Name of a picture in a table: its path, or an end of that, also without the suffix."""
+    # A table beside the folder names its pictures with that folder.
+    path = [as_path(root), *as_path(identifier).split("/")]
+    for start in range(len(path)):
+        name = "/".join(path[start:])
+        found = [key for key in (name, name.rpartition(".")[0]) if key in known]
+        if len({known[key] for key in found}) > 1:
+            raise ValueError(f"{where} has several groups for one picture: {listed(found)}")
+        if found:
+            return found[0]
+    return ""
 
 
 def _by_class(archive: Archive) -> dict[str, list[Member]]:

@@ -1,7 +1,6 @@
 """Pictures of a folder or zip, and a table that says what each shows."""
 
 import os
-import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +17,7 @@ from .decode import SUFFIXES, Decoder, Geometry, Picture
 from .table import (
     GROUPS,
     Table,
+    as_path,
     check_columns,
     check_grouped,
     check_once,
@@ -27,6 +27,7 @@ from .table import (
     number_column,
     read_header,
     read_table,
+    text_of,
     unreadable_zips,
 )
 
@@ -137,6 +138,7 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
     )
     with _archive(table, root) as archive:
         where, content = _content(table, archive)
+        text_of(content, where)  # before columns are missed that only another alphabet hides
         said = _columns(
             read_header(content), where, image=image, label=label, group=group, mask=mask
         )
@@ -161,7 +163,7 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
         )
     labels = [kinds.index(cells[said.label][row]) for row in rows]
     identifiers, groups = [names[row] for row in rows], [groups[row] for row in rows]
-    more = [name for name in cells if name and name not in (said.image, said.label, said.mask)]
+    more = [name for name in cells if name not in (said.image, said.label, said.mask)]
     return LesionDataset(
         images=pixels.images,
         labels=labels,
@@ -215,9 +217,7 @@ def _columns(
         image = next((name for name in _IMAGES if name in header), _IMAGES[0])
     if group is None:
         group = next((name for name in GROUPS if name in header), None)
-    # The other columns are metadata, of which two of one name would leave the last alone.
-    needed = [name for name in (image, label, group, mask) if name is not None]
-    check_columns(header, [*needed, *filter(None, header)], where)
+    check_columns(header, [n for n in (image, label, group, mask) if n is not None], where)
     return _Columns(image, label, group, mask)
 
 
@@ -296,12 +296,12 @@ def _finder(archive: Archive, members: Iterable[Member]) -> Callable[[str], list
     paths: dict[str, list[Member]] = {}
     ends: dict[str, list[Member]] = {}
     root = archive.root.resolve()
-    top = _composed(root.name if root.is_dir() else root.stem)
+    top = as_path(root.name if root.is_dir() else root.stem)
     for member in members:
         suffix = member.suffix
         if suffix not in SUFFIXES:
             continue
-        path = _composed(member.path)
+        path = as_path(member.path)
         # A table beside the folder names its pictures with that folder.
         whole = [top, *path.split("/")]
         tails = ["/".join(whole[start:]) for start in range(len(whole))]
@@ -311,15 +311,10 @@ def _finder(archive: Archive, members: Iterable[Member]) -> Callable[[str], list
                 known.setdefault(key[: -len(suffix)], []).append(member)
 
     def find(name: str) -> list[Member]:
-        key = _composed(name).replace("\\", "/").removeprefix("./")
+        key = as_path(name)
         return paths.get(key) or ends.get(key) or []
 
     return find
-
-
-def _composed(name: str) -> str:
-    """The name in Unicode's NFC: macOS writes an accent behind its letter, most tables do not."""
-    return unicodedata.normalize("NFC", name)
 
 
 def _one_for_each(

@@ -11,7 +11,6 @@ lattices, disks and lines in mm · ``structures`` what dermoscopy sees · ``lesi
 the classes · ``scene`` people, poses, hair, light and cameras · here: the data set.
 """
 
-import operator
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .arrays import SceneEncoding, content_hash
+from .arrays import SceneEncoding, as_integer, content_hash
 from .dataset import LesionDataset
 from .draws import Draws, keys_of
 from .scene import Look, Scene, draw_scene, photograph
@@ -161,13 +160,14 @@ def LesionPhantom(  # noqa: PLR0913 - what a picture of skin depends on
         size=image_size, seed=seed, difficulty=difficulty, contrast=contrast, balance=balance,
         skin=skin, blur=blur, wavelengths=wavelengths, device=device,
     )  # fmt: skip
-    if _integer("count", count) < 1:
+    if (count := _integer("count", count)) < 1:
         raise ValueError(f"count={count!r} is out of range; give at least 1")
     if bit_depth not in (8, 16):
         raise ValueError(f"bit_depth={bit_depth!r} is out of range; give 8 or 16")
     if encoding not in ("srgb", "linear"):
         raise ValueError(f"encoding={encoding!r} is unknown; give 'srgb' or 'linear'")
     codes = srgb_codes if encoding == "srgb" else light_codes
+    image_size, seed, balance = look.size, look.seed, float(balance)
     pictures = _lesions(count, seed, balance)
     channels = len(look.wavelengths or WAVELENGTHS)
     # NumPy's: torch writes single rows of uint8 alone.
@@ -184,8 +184,9 @@ def LesionPhantom(  # noqa: PLR0913 - what a picture of skin depends on
                 for row in scene.shown.tolist()
             ]
             bar.update(len(rows))
-    options = [count, image_size, seed, difficulty, contrast, balance, list(look.skin), blur]
-    options += [] if bit_depth == 8 else [bit_depth]  # what was hashed before stays as it was
+    options = [count, image_size, seed, look.difficulty, look.contrast, balance]
+    options += [list(look.skin), look.blur]
+    options += [] if bit_depth == 8 else [16]  # what was hashed before stays as it was
     options += [] if encoding == "srgb" else [encoding]
     return LesionDataset(
         images=images,
@@ -240,7 +241,7 @@ def phantom_maps(
     rows = [_integer("a row", row) for row in rows]
     if len(rows) == 0 or min(rows) < 0:
         raise ValueError(f"rows={rows} must be at least one picture, each 0 or more")
-    pictures = _lesions(max(rows) + 1, seed, balance)
+    pictures = _lesions(max(rows) + 1, look.seed, float(balance))
     scenes = [scene for _, scene, _ in _scenes(pictures, rows, look, trace=True)]
     return PhantomMaps(
         mask=torch.cat([scene.mask for scene in scenes]),
@@ -275,17 +276,19 @@ def _checked(
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device={device!r} cannot be used here ({error}); give 'cpu'") from None
     return Look(
-        size=size, seed=seed, difficulty=difficulty, contrast=contrast, skin=tone, blur=blur,
+        # Of one value one number: what is hashed tells 0 from 0.0, and knows none of NumPy's.
+        size=size, seed=seed, difficulty=float(difficulty), contrast=float(contrast), skin=tone,
+        blur=float(blur),
         wavelengths=None if wavelengths is None else checked_wavelengths(wavelengths),
         device=where,
     )  # fmt: skip
 
 
 def _integer(name: str, value: int) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    number = as_integer(value)
+    if number is None:
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    return number
 
 
 def _tone(skin: tuple[float, float] | SkinType) -> tuple[float, float]:

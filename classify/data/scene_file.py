@@ -3,12 +3,14 @@
 import os
 import struct
 import uuid
+import warnings
 import zipfile
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from .arrays import looks_turned
 from .dataset import LesionDataset
 
 __all__ = ["SceneFile", "save_scenes"]
@@ -20,7 +22,6 @@ _COLUMN = "metadata."
 # One damaged label must not cost a name for each class up to it.
 _MOST_CLASSES = 10_000
 # A picture of at most so many columns may be one whose channels come last.
-_CHANNELS = 4
 _LARGE = ("images", "masks")  # what is left in the file
 _LOCAL_HEAD, _LENGTHS = 30, 26  # bytes of a file's own head in a zip; where its lengths stand
 
@@ -79,21 +80,24 @@ def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
             )
         numbers = np.arange(images.shape[0] if images.ndim else 0)
         identifiers = arrays.get("identifiers", numbers)
-        return LesionDataset(
-            images=images,
-            labels=labels.astype(np.int64),
-            groups=arrays.get("groups", identifiers),
-            identifiers=identifiers,
-            classes=_classes(arrays.get("classes"), labels),
-            masks=arrays.get("masks"),
-            has_mask=arrays.get("has_mask"),
-            metadata={
-                name.removeprefix(_COLUMN): column
-                for name, column in arrays.items()
-                if name.startswith(_COLUMN)
-            },
-            encoding=arrays["encoding"].item() if "encoding" in arrays else None,
-        )
+        with warnings.catch_warnings():
+            # Here the file has said how many channels there are.
+            warnings.filterwarnings("ignore", message=".*where the channels come last")
+            return LesionDataset(
+                images=images,
+                labels=labels.astype(np.int64),
+                groups=arrays.get("groups", identifiers),
+                identifiers=identifiers,
+                classes=_classes(arrays.get("classes"), labels),
+                masks=arrays.get("masks"),
+                has_mask=arrays.get("has_mask"),
+                metadata={
+                    name.removeprefix(_COLUMN): column
+                    for name, column in arrays.items()
+                    if name.startswith(_COLUMN)
+                },
+                encoding=arrays["encoding"].item() if "encoding" in arrays else None,
+            )
     except (TypeError, ValueError) as error:  # of torch, for letters where numbers belong
         raise ValueError(f"{path}: {error}") from error
 
@@ -132,7 +136,7 @@ def save_scenes(dataset: LesionDataset, path: str | os.PathLike[str]) -> None:
         "identifiers": np.array(dataset.identifiers),
         "classes": np.array(dataset.classes),
     }
-    if _looks_turned(batch.images.numpy()):
+    if looks_turned(batch.images.numpy()):
         arrays["channels"] = np.array(dataset.channels)
     if dataset.encoding is not None:
         arrays["encoding"] = np.array(dataset.encoding)
@@ -217,15 +221,10 @@ def _mapped(file: IO[bytes], path: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def _looks_turned(images: np.ndarray) -> bool:
-    """Whether pictures ``[N, C, H, W]`` may be ``[N, H, W, C]`` instead."""
-    return images.ndim == 4 and images.shape[3] <= _CHANNELS < images.shape[1]
-
-
 def _check_layout(images: np.ndarray, channels: np.ndarray | None) -> None:
     """Refuse pictures that seem to have their channels last, unless they say how many there are."""
     if channels is None:
-        if _looks_turned(images):
+        if looks_turned(images):
             raise ValueError(
                 f"images {list(images.shape)} seem to have their channels last; save "
                 "np.moveaxis(images, -1, 1), or, if they have not, channels="

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .archive import listed
+from .arrays import as_integer
 from .dataset import LesionDataset, check_classes
 
 __all__ = ["Split", "k_folds", "split"]
@@ -157,7 +159,7 @@ def split(
         has only one class, or a part would be empty.
     """
     shares = _checked(fractions)
-    _check_options(by, seed)
+    seed = _checked_seed(by, seed)
     if method not in get_args(Method):
         raise ValueError(f"method must be 'balanced' or 'hash', got {method!r}")
     check_classes(dataset)
@@ -220,19 +222,20 @@ def k_folds(
         or a fold would be empty.
     """
     least = 3 if validation else 2
-    if type(folds) is not int or folds < least:
+    number = as_integer(folds)
+    if number is None or number < least:
         raise ValueError(
             f"folds must be an integer of at least {least}"
             f"{' (train, validation, test)' if validation else ' (train, test)'}, got {folds!r}"
         )
-    _check_options(by, seed)
+    folds, seed = number, _checked_seed(by, seed)
     check_classes(dataset)
     fold = _part_of_each(dataset, np.full(folds, 1 / folds), by, seed, "folds")
     sizes = np.bincount(fold, minlength=folds)
     if not sizes.all():
         raise ValueError(
             f"{len(dataset)} images are too few, or in too few groups, for {folds} folds: they "
-            f"would have {', '.join(map(str, sizes))}; ask for fewer folds"
+            f"would have {listed(map(str, sizes))}; ask for fewer folds"
         )
     splits = []
     for test in range(folds):
@@ -245,11 +248,13 @@ def k_folds(
     return tuple(splits)
 
 
-def _check_options(by: str, seed: object) -> None:
+def _checked_seed(by: str, seed: object) -> int:
     if by not in get_args(By):
         raise ValueError(f"by must be 'lesion' or 'image', got {by!r}")
-    if type(seed) is not int:
+    number = as_integer(seed)
+    if number is None:
         raise ValueError(f"seed must be an integer, got {seed!r}")
+    return number
 
 
 def _part_of_each(

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,11 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from .archive import ZIP_ERRORS, Archive, Member, listed
+from .arrays import as_integer
 from .decode import Picture
 
 __all__ = [
     "GROUPS",
     "Table",
+    "as_path",
     "check_columns",
     "check_grouped",
     "check_once",
@@ -30,6 +33,7 @@ __all__ = [
     "read_header",
     "read_member",
     "read_table",
+    "text_of",
     "typed_column",
     "unreadable_zips",
 ]
@@ -55,19 +59,38 @@ def is_missing(cell: str) -> bool:
 def read_header(content: bytes) -> list[str]:
     """Names of the columns, read as the table will be; none where it cannot be a table."""
     try:
-        _, header = next(_rows(content.decode("utf-8-sig", "replace")), (1, []))
-    except csv.Error:
+        _, header = next(_rows(content.decode("utf-8-sig", "replace"), strict=False), (1, []))
+    except ValueError:
         return []
     return [name.strip() for name in header]
 
 
-def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Line at which each row begins, and its cells, which may have line breaks in quotes."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_divider(text))
-    line = 1
-    for cells in reader:
-        yield line, cells
-        line = reader.line_num + 1
+def _rows(text: str, *, strict: bool = True) -> Iterator[tuple[int, list[str]]]:
+    """Line at which each row begins, and its cells, which may have line breaks in quotes.
+
+    A quote that is not closed takes what comes next for a part of its cell, rows and all.
+    """
+    divider = _divider(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=divider, strict=strict)
+    line, width = 1, 0
+    try:
+        for cells in reader:
+            width = width or len(cells)
+            if width > 1 and any(_holds_rows(cell, divider, width) for cell in cells):
+                raise csv.Error("a cell in quotes holds whole rows")
+            yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(
+            f"the row that begins in line {line} cannot be read ({error}); close each quote that "
+            "opens a cell, and write those within it twice"
+        ) from error
+
+
+def _holds_rows(cell: str, divider: str, width: int) -> bool:
+    """Whether a cell of several lines divides as a table of so many columns does."""
+    breaks = len(re.findall(r"\r\n|\r|\n", cell))
+    return breaks > 0 and cell.count(divider) == breaks * (width - 1)
 
 
 def _divider(text: str) -> str:
@@ -77,14 +100,34 @@ def _divider(text: str) -> str:
     return "\t" if "\t" in bare else max(",;", key=bare.count)
 
 
-def read_table(content: bytes, needed: Sequence[str], where: str) -> Table:
-    """Parse CSV, or text divided by tabs or semicolons; no needed cell may be empty."""
+def text_of(content: bytes, where: str) -> str:
+    """Text of a table, which is UTF-8."""
+    if b"\0" in content:
+        raise ValueError(
+            f"{where} is not a table in UTF-8: it has bytes of zero, as UTF-16 has (the Unicode "
+            "text of Excel); save it as CSV in UTF-8"
+        )
     try:
-        lines = list(_rows(content.decode("utf-8-sig")))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{where} is not a table in UTF-8: {error}") from error
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{where} is not a table in UTF-8 ({error}); save it as CSV in UTF-8"
+        ) from error
+
+
+def read_table(content: bytes, needed: Sequence[str], where: str) -> Table:
+    """Parse CSV, or text divided by tabs or semicolons; no needed cell may be empty.
+
+    Each column has a name of its own; those without a name are left out.
+    """
+    text = text_of(content, where)
+    try:
+        lines = list(_rows(text))
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
     header = [name.strip() for name in lines[0][1]] if lines else []
-    check_columns(header, needed, where)
+    # Of two columns of one name the last would be left; those without one mean nothing.
+    check_columns(header, [*needed, *filter(None, header)], where)
     rows = [(number, line) for number, line in lines[1:] if line]
     if not rows:
         raise ValueError(f"{where} is empty: it has a header but no rows")
@@ -99,7 +142,7 @@ def read_table(content: bytes, needed: Sequence[str], where: str) -> Table:
             f"{where} has rows of another length than its header, or without "
             f"{', '.join(needed)}: {listed(bad)}"
         )
-    return {name: [line[i].strip() for _, line in rows] for i, name in enumerate(header)}
+    return {name: [line[i].strip() for _, line in rows] for i, name in enumerate(header) if name}
 
 
 def check_columns(header: Sequence[str], needed: Sequence[str], where: str) -> None:
@@ -175,12 +218,13 @@ def chosen_rows(
     if limit is None:
         return rows
     classes, label, counts = np.unique(diagnoses, return_inverse=True, return_counts=True)
-    if type(limit) is not int or limit < len(classes):
+    number = as_integer(limit)
+    if number is None or number < len(classes):
         raise ValueError(
             f"limit must be None or at least {len(classes)} images, one for each class, "
             f"got {limit!r}"
         )
-    left = dict(enumerate(_quotas(counts, limit)))
+    left = dict(enumerate(_quotas(counts, number)))
     keep = []
     for row in sorted(rows, key=lambda row: hashlib.sha256(identifiers[row].encode()).digest()):
         if left[label[row]] > 0:
@@ -234,6 +278,11 @@ def _is_name(cell: str) -> bool:
     except ValueError:
         return True
     return not fits or (len(digits) > 1 and digits[0] == "0" and digits[1].isdecimal())
+
+
+def as_path(name: str) -> str:
+    """Path that a cell names: in Unicode's NFC, as macOS writes an accent behind its letter."""
+    return unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
 
 
 def mask_name(identifier: str) -> str:

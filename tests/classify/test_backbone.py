@@ -3,6 +3,7 @@ import pickle
 import re
 import zlib
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -280,3 +281,30 @@ def test_a_head_of_cosines(tmp_path):
         assert torch.equal(loaded.net.stem.weight, source.net.stem.weight)
     with pytest.raises(ValueError, match="head must be one of linear, cosine, not 'round'"):
         classify.backbone("resnet_s", 5, head="round")
+
+
+def test_codes_are_no_pictures():
+    with torch.random.fork_rng():
+        model = classify.backbone("resnet_s").eval()
+    with pytest.raises(ValueError, match=r"in 0..1, not codes of torch.uint8; divide those"):
+        model(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_size": (64,)}, r"one int or \(H, W\), not \(64,\)"),
+        ({"image_size": 64.5}, r"one int or \(H, W\), not 64.5"),
+        ({"classes": 2.5}, "at least 2 classes, .* not 2.5, 3"),
+        ({"in_channels": 1.5}, "1 channel .* not 7, 1.5"),
+    ],
+)
+def test_counts_are_whole(change, message):
+    with pytest.raises(ValueError, match=message):
+        classify.backbone("resnet_s", **change)
+
+
+def test_integers_of_numpy_are_integers():
+    with torch.random.fork_rng():
+        model = classify.backbone("resnet_s", np.int64(3), image_size=np.int64(32))
+    assert (model.classes, type(model.classes)) == (3, int)

@@ -351,3 +351,8 @@ def test_a_draw_without_a_class_is_no_loss_of_recall():
     macro = classify.bootstrap_difference(first, second, metric="macro_recall", **options)
     balanced = classify.bootstrap_difference(first, second, metric="balanced_accuracy", **options)
     assert macro.interval == balanced.interval
+
+
+def test_a_metric_is_a_name_or_a_function():
+    with pytest.raises(ValueError, match="metric must be a name or a function, not 3"):
+        classify.bootstrap_difference(np.eye(2), np.eye(2), labels=np.arange(2), metric=3)  # pyright: ignore

@@ -291,8 +291,36 @@ def test_adjusted_scores_of_a_known_mixture_reach_the_best_balanced_accuracy():
             lambda: classify.task_loss(torch.zeros(3, 2), torch.zeros(3, dtype=torch.int32)),
             r"labels must be int64 \[B\].*not torch.int32 \[3\]",
         ),
+        (lambda: classify.class_weights(HAM, power=float("inf")), "not inf, and finite"),
+        (lambda: classify.log_prior(torch.tensor([1, float("inf")])), "counts must be a vector"),
+        (
+            lambda: classify.task_loss(torch.zeros(3, 2), torch.tensor([0, 1, 2])),
+            r"labels must lie in 0..1 for logits \[3, 2\]: .*smaller than num_classes",
+        ),
+        (
+            lambda: classify.task_loss(*_batch(0), weights=torch.ones(1)),
+            r"weights must be \[K\] for logits \[B, K\] = \[12, 5\], not \[1\]",
+        ),
+        (lambda: classify.task_loss(*_batch(0), log_prior=HAM), r"log_prior must be .* not \[7\]"),
+        (
+            lambda: classify.task_loss(*_batch(0), margins=torch.tensor(0.5)),
+            r"margins must be .* not \[\]",
+        ),
     ],
 )
 def test_bad_counts_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_counts_of_any_kind(kind):
+    counts = kind([3, 0, 12])
+    for made in (classify.class_weights, classify.log_prior, classify.ldam_margins):
+        assert torch.equal(made(counts), made(torch.tensor([3, 0, 12])))
+
+
+def test_no_power_is_too_large():
+    torch.testing.assert_close(
+        classify.class_weights(torch.tensor([1, 0, 1000]), power=500.0), torch.tensor([2.0, 0, 0])
+    )

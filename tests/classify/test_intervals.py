@@ -162,3 +162,14 @@ def test_wilsons_intervals_are_those_of_scipy(level):
 
 def test_of_nothing_there_is_no_wilson_interval():
     assert np.isnan(wilson_intervals(np.array([np.nan, np.nan]), np.array([0, 0]))).all()
+
+
+def test_a_number_and_its_digits_are_one_name():
+    numbers = np.arange(40) // 2
+    found = [membership(groups, 40).tolist() for groups in (numbers, numbers.astype(str))]
+    assert found[0] == found[1]
+
+
+def test_rows_are_counted():
+    with pytest.raises(ValueError, match=r"count must be a whole number of rows, not 2.5"):
+        classify.bootstrap(len, 2.5)  # pyright: ignore[reportArgumentType]

@@ -110,3 +110,25 @@ def test_work_and_memory_grow_with_the_classes_not_their_square(monkeypatch):
         tracemalloc.stop()
     assert 0 < sum(summed) <= logits.size
     assert peak < 3 * logits.nbytes
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e-6, 1, 1e9])
+def test_ranks_know_no_unit(scale):
+    random = np.random.default_rng(0)
+    score, labels = random.normal(size=300), random.integers(2, size=300)
+    logits = scale * np.stack([np.zeros(300), score], 1)
+    found = Judged(logits, labels, classes=2).measure(np.ones((1, 300)), ["class_auc"])
+    expected = metrics.roc_auc_score(labels, score)
+    assert found["class_auc"][0, 1] == pytest.approx(expected, abs=1e-12)
+
+
+def test_ranks_know_no_order_of_the_classes():
+    """Whole scores tie in every order of the sum."""
+    random = np.random.default_rng(0)
+    logits, labels = random.integers(-2, 3, (300, 7)).astype(float), random.integers(7, size=300)
+    order = random.permutation(7)
+    names, once = ["class_auc", "class_average_precision"], np.ones((1, 300))
+    given = Judged(logits, labels, classes=7).measure(once, names)
+    turned = Judged(logits[:, order], np.argsort(order)[labels], classes=7).measure(once, names)
+    for name in names:
+        np.testing.assert_allclose(turned[name][0], given[name][0, order], atol=1e-12)

@@ -425,7 +425,7 @@ def test_probabilities_are_judged_as_their_logarithms():
         ([[0.5, 0.5], [0.5, 0.9]], "kind='logits' for scores before the softmax, or divide each"),
         ([[0.5, 0.5], [-0.5, 1.5]], r"probabilities must lie in 0\.\.1; pass kind='logits'"),
         ([[0.5, 0.5], [0.5, np.nan]], "1 rows of scores are not numbers, the first is row 1"),
-        ([0.5, 0.5], r"2 classes need scores \[N, 2\]"),
+        ([0.5, 0.5], r"scores must be \[N, K\], not \(2,\)"),
     ],
 )
 def test_what_are_no_probabilities_is_refused(scores, message):
@@ -496,3 +496,29 @@ def test_one_lesion_gives_no_interval(groups):
     assert "accuracy           1.000 [nan, nan]" in str(result)
     two = _report(np.eye(2)[[0, 1]], np.array([0, 1]), groups=["a", "b"], resamples=20)
     assert two.intervals["accuracy"] == (1, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_tensors_with_a_gradient_are_taken(dtype):
+    logits, labels = _case(0)
+    given = torch.tensor(logits, dtype=dtype, requires_grad=True)
+    expected = _report(given.detach().double().numpy(), labels, resamples=5)
+    assert _report(given, torch.tensor(labels), resamples=5).to_dict() == expected.to_dict()
+    same = classify.mcnemar(given, given, labels=torch.tensor(labels))
+    assert (same.only_first, same.p) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"logits": np.ones(4), "kind": "probabilities"}, r"\[N, K\], not \(4,\).*stack\(\[1 - p"),
+        ({"logits": np.ones((4, 2), complex)}, "real numbers, not complex"),
+        ({"classes": ("a", "a")}, "classes must be different names, not a, a"),
+        ({"bins": 2.5}, "bins must be at least 1, not 2.5, and whole"),
+        ({"resamples": 2.5}, "a whole number"),
+    ],
+)
+def test_what_else_cannot_be_judged_is_refused(change, message):
+    given = {"logits": np.eye(2)[[0, 1, 0, 1]], "labels": [0, 1, 1, 1], "classes": ("a", "b")}
+    with pytest.raises(ValueError, match=message):
+        classify.report(**(given | change))

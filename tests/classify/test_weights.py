@@ -110,3 +110,26 @@ def test_a_pickle_is_never_executed(tmp_path):
     torch.save({"net.stem.weight": _Evil()}, tmp_path / "evil.pth")
     with pytest.raises(ValueError, match="not a readable state dict"):
         classify.backbone(weights=tmp_path / "evil.pth")
+
+
+def test_what_a_wrapper_puts_in_front_of_names_is_named(tmp_path):
+    with torch.random.fork_rng():
+        state = classify.backbone("resnet_s").state_dict()
+    torch.save({f"module.{key}": value for key, value in state.items()}, tmp_path / "wrapped.pth")
+    with pytest.raises(ValueError, match=r"take 'module.', of a wrapper, off the names"):
+        classify.backbone("resnet_s", weights=tmp_path / "wrapped.pth")
+    theirs = {key: value for key, value in state.items() if key.startswith("net.")}
+    theirs = {f"model.{key.removeprefix('net.')}": value for key, value in theirs.items()}
+    torch.save(theirs, tmp_path / "theirs.pth")
+    with pytest.raises(ValueError, match=r"take 'model.', of a wrapper, off"):
+        classify.backbone("resnet_s", weights=tmp_path / "theirs.pth")
+    torch.save({"epoch": 3, "model": state}, tmp_path / "checkpoint.pth")
+    with pytest.raises(ValueError, match="it has epoch, model; of a checkpoint, save the entry"):
+        classify.backbone("resnet_s", weights=tmp_path / "checkpoint.pth")
+
+
+def test_nobody_is_told_to_execute_a_file(tmp_path):
+    (tmp_path / "text.pth").write_bytes(b"zz")
+    with pytest.raises(ValueError, match="without objects in it") as refused:
+        classify.backbone(weights=tmp_path / "text.pth")
+    assert "weights_only" not in str(refused.value)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from classify.data import LesionDataset
-from classify.data.arrays import as_levels
+from classify.data.arrays import as_integer, as_levels
 
 
 def make(**changes):
@@ -36,12 +36,13 @@ def test_numbers_are_names_too():
         ({"labels": torch.zeros(10)}, "labels must be 10 integers, .* got torch.float32"),
         ({"labels": torch.full((10,), 7)}, r"lie in 0..6 .* but labels\[0\] is 7 \(10 such"),
         ({"labels": [0] * 9 + [-1]}, r"labels\[9\] is -1"),
+        ({"labels": ["mel", "nv"] * 5}, r"10 integers, .* position of its class .*, not its name"),
         ({"groups": ["a"] * 9}, "groups needs 10 names, one for each image, got 9"),
         ({"groups": ["a"] * 9 + [float("nan")]}, r"groups\[9\] is nan"),
         ({"groups": [None] * 10}, r"groups\[0\] is None"),
         ({"groups": [""] * 10}, r"groups\[0\] is ''"),
         ({"identifiers": ["a"] * 10}, "must be unique, but 'a' is there 10 times"),
-        ({"identifiers": "abcdefghij"}, "identifiers needs 10 names"),
+        ({"identifiers": "abcdefghij"}, "identifiers needs 10 names, .* got 'abcdefghij'"),
         ({"classes": ("a", "a")}, "classes must be different names"),
         ({"classes": ()}, "classes must be different names, at least one"),
         ({"masks": torch.zeros(10, 6, 6, dtype=torch.bool)}, r"\[10, 6, 5\] to fit the images"),
@@ -76,3 +77,37 @@ def test_arrays_may_run_backwards_or_be_big_endian(kind):
     assert np.array_equal(turned.gather_masks([3])[0].numpy(), masks[3, :, ::-1])
     swapped = make(images=codes.astype(np.dtype(kind).newbyteorder(">")))
     assert np.array_equal(swapped[3].image.numpy(), codes[3])
+
+
+def test_a_picture_in_0_to_1_has_no_levels():
+    with pytest.raises(ValueError, match=r"of uint8 or uint16 codes, got torch.float32"):
+        as_levels(torch.rand(3))
+
+
+@pytest.mark.parametrize("given", [3, np.int64(3), np.uint8(3), torch.tensor(3), np.array(3)])
+def test_an_integer_is_one_of_any_library(given):
+    found = as_integer(given)
+    assert (found, type(found)) == (3, int)
+
+
+@pytest.mark.parametrize("given", [3.0, np.float64(3), True, np.True_, "3", None, torch.ones(1)])
+def test_what_is_no_integer(given):
+    assert as_integer(given) is None
+
+
+def test_one_mask_has_one_identity_however_it_is_stored():
+    mask = torch.arange(300).reshape(10, 6, 5) % 3 == 0
+    real = torch.arange(10) != 4
+    same = [mask, mask.to(torch.uint8), mask.to(torch.uint8) * 255]
+    assert len({make(masks=masks).fingerprint for masks in same}) == 1
+    other = mask.clone()
+    other[4] = ~other[4]  # where there is none, it says nothing
+    assert make(masks=mask, has_mask=real).fingerprint == (
+        make(masks=other, has_mask=real).fingerprint
+    )
+    assert make(masks=mask).fingerprint != make(masks=other).fingerprint
+
+
+def test_rows_are_numbers():
+    with pytest.raises(ValueError, match=r"integers \[M\] or bool \[10\]"):
+        make().subset(["image-3"])  # pyright: ignore[reportArgumentType]

@@ -318,3 +318,18 @@ def test_pictures_that_are_said_to_belong_together_otherwise():
     assert source.grouped(source.groups).fingerprint == source.fingerprint
     with pytest.raises(ValueError, match="groups"):
         part.grouped(["P1", "P2"])
+
+
+def test_channels_that_seem_to_come_last_are_said():
+    pictures = torch.zeros(10, 32, 16, 3, dtype=torch.uint8)
+    with pytest.warns(UserWarning, match=r"32 channels of 16 x 3 pixels; .*\(images, -1, 1"):
+        make(images=pictures, masks=None)
+
+
+def test_a_torch_loader_takes_batches_of_it():
+    """As docs/howto/data.md has it, for loops of one's own."""
+    dataset = make().subset(range(9, -1, -1))
+    loader = DataLoader(range(10), batch_size=4, collate_fn=dataset.gather)  # pyright: ignore
+    batches = list(loader)
+    assert [len(batch.labels) for batch in batches] == [4, 4, 2]
+    assert torch.equal(torch.cat([batch.labels for batch in batches]), dataset.labels)

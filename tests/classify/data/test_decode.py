@@ -286,3 +286,10 @@ def test_pictures_of_one_camera_get_one_warning(encoded):
             Decoder(image_size=30, bit_depth=16).image(data)
         said |= {str(warning.message) for warning in caught}
     assert len(said) == 1
+
+
+def test_integers_of_numpy_become_those_of_python():
+    """Theirs wrap: of 8 bits, 16 times 16 is 0."""
+    made = Decoder(image_size=np.uint8(16), workers=np.int8(1), white_level=np.uint16(4095))
+    assert made == Decoder(image_size=16, workers=1, white_level=4095)
+    assert {type(n) for n in (made.image_size, made.workers, made.white_level)} == {int}

@@ -240,3 +240,16 @@ def test_a_table_that_leaves_open_what_belongs_together(pictures, write, tmp_pat
 def test_a_table_of_groups_that_is_not_there(pictures, write, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no table of groups at .*none.csv"):
         load(write(pictures), groups=tmp_path / "none.csv")
+
+
+def test_a_table_names_pictures_by_any_end_of_their_path(pictures, write, tmp_path):
+    root = write(pictures)
+    rows = ("image,group", "deep/b,1", "./dog/a,2", "dog\\c.webp,3", f"{root.name}/dog/d,4")
+    assert load(root, groups=_table(tmp_path, *rows, "cat/a,5")).groups == ("5", "1", "2", "3", "4")
+    with pytest.raises(ValueError, match=r"several groups for one picture: dog/a.bmp, dog/a$"):
+        load(root, groups=_table(tmp_path, *rows, "cat/a,5", "dog/a.bmp,6"))
+
+
+def test_integers_of_numpy_are_integers(pictures, write):
+    made = load(write(pictures), image_size=np.uint8(16), workers=np.int8(1))
+    assert made.fingerprint == load(write(pictures), image_size=16).fingerprint

@@ -367,3 +367,9 @@ def test_real_metadata(real):
 
 def test_the_codes_are_srgb(files, write):
     assert load(write(files)).encoding == "srgb"
+
+
+def test_two_columns_of_one_name_are_refused(files, rows, write, table):
+    twice = [[*row, "age" if number == 0 else "99"] for number, row in enumerate(rows)]
+    with pytest.raises(ValueError, match=r"metadata.csv has several columns of the name age"):
+        load(write(files | {"HAM10000_metadata.csv": table(twice)}))

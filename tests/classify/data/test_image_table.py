@@ -475,3 +475,9 @@ def test_is_kept_in_a_cache_that_knows_what_changed(labels, root, tmp_path, monk
     third = load(labels, root, cache=None)
     assert int(third[0].image[0, 0, 0]) == 77
     assert third.fingerprint != first.fingerprint
+
+
+def test_another_alphabet_is_named_before_a_column_is_missed(tmp_path):
+    (tmp_path / "t.csv").write_bytes("image,label\na,b\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"t.csv is not a table in UTF-8: .*UTF-16"):
+        ImageTable(tmp_path / "t.csv", progress=False, cache=False)

@@ -320,3 +320,12 @@ def test_unreadable_pictures_are_all_named(challenge, write):
     with pytest.raises(ValueError, match="9 of 30 images cannot be used") as caught:
         load(write(challenge))
     assert all(f"{path} (" in str(caught.value) for path in bad)
+
+
+def test_two_columns_of_one_name_are_refused(challenge, truth, groupings, table, write):
+    twice = [[*row, row[1]] for row in groupings]
+    with pytest.raises(ValueError, match=r"Groupings.csv has several columns .* name lesion_id"):
+        load(write(challenge | {GROUPINGS: table(twice)}, "metadata"))
+    twice = [[*row, row[2]] for row in truth]
+    with pytest.raises(ValueError, match=r"GroundTruth.csv has several columns of the name NV"):
+        load(write(challenge | {TRUTH: table(twice)}, "truth"))

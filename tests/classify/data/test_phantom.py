@@ -284,3 +284,12 @@ def test_light_and_its_codes_are_of_the_same_pictures(bands):
     assert classify.LesionPhantom(8, 32).encoding == "srgb"
     with pytest.raises(ValueError, match="encoding='gamma' is unknown; give 'srgb' or 'linear'"):
         classify.LesionPhantom(8, 32, encoding="gamma")
+
+
+def test_one_value_is_one_phantom_whatever_its_type():
+    plain = classify.LesionPhantom(2, 16, seed=3, difficulty=0.0, contrast=1.0, balance=1.0)
+    made = classify.LesionPhantom(
+        np.int64(2), np.int32(16), seed=np.int64(3), difficulty=0, contrast=np.float32(1), balance=1
+    )
+    assert made.fingerprint == plain.fingerprint
+    assert made.identifiers == plain.identifiers

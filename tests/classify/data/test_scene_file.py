@@ -1,4 +1,5 @@
 import io
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -309,3 +310,20 @@ def test_no_file_and_no_arrays(tmp_path):
     np.save(tmp_path / "one.npy", np.zeros(3))
     with pytest.raises(ValueError, match=r"one\.npy is not an \.npz of scenes"):
         SceneFile(tmp_path / "one.npy")
+
+
+def test_saved_masks_are_the_same_data_set(tmp_path):
+    """Grey masks as files hold them, and rubbish where a picture has none."""
+    masks = np.random.default_rng(0).integers(0, 256, (COUNT, *SIZE), np.uint8)
+    marked = np.arange(COUNT) % 2 == 0
+    names = {"groups": range(COUNT), "identifiers": range(COUNT), "classes": "abc"}
+    scenes = LesionDataset(**arrays(), **names, masks=masks, has_mask=marked)
+    save_scenes(scenes, tmp_path / "scenes.npz")
+    assert SceneFile(tmp_path / "scenes.npz").fingerprint == scenes.fingerprint
+
+
+def test_who_says_how_many_channels_there_are_is_not_warned(save):
+    given = {"images": np.zeros((3, 8, 8, 3), np.uint8), "labels": [0, 1, 2], "channels": 8}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert SceneFile(save(given)).channels == 8

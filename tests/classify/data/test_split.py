@@ -471,3 +471,14 @@ def test_a_split_of_pictures_on_their_own_claims_nothing():
     rows = tuple(torch.tensor(pair) for pair in ((0, 1), (2, 3), (4, 5)))
     apart = Split(train, validation, test, indices=rows, by="image", seed=0)
     assert "0.0% of the test images share their lesion with training" in str(apart)
+
+
+def test_integers_of_numpy_are_integers():
+    dataset = make([0, 1] * 10, range(20), ("a", "b"))
+    made, plain = split(dataset, seed=np.int64(2)), split(dataset, seed=2)
+    assert made.test.identifiers == plain.test.identifiers
+    assert type(made.seed) is int
+    made, plain = k_folds(dataset, np.int64(3), seed=np.int32(1)), k_folds(dataset, 3, seed=1)
+    assert [fold.test.identifiers for fold in made] == [fold.test.identifiers for fold in plain]
+    with pytest.raises(ValueError, match="seed must be an integer, got True"):
+        split(dataset, seed=True)

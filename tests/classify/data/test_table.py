@@ -150,3 +150,43 @@ def test_every_row_has_its_picture_and_maybe_a_mask(write):
             ValueError, match=r"1 of 2 rows of the list have no picture .* z; expect"
         ):
             pictures_of(archive, ["x", "z"], wanted | {"z"}, table="list", column="name")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('a,b\n1,"x\n2,y\n3,z\n', 2),  # to the end
+        ('a,b\n1,x\n2,"y\n3,"z\n4,w\n', 3),  # to the next that opens a cell
+        ('a,b,c\n1,"x,r\n2,y",s\n3,z,t\n', 2),  # to one that was left of another
+        ('a;b;c\r\n1;"x;r\r\n2;y;s\r\n3;z";t\r\n4;w;u\r\n', 2),
+    ],
+)
+def test_a_quote_swallows_no_rows(text, line):
+    with pytest.raises(ValueError, match=f"^t: the row that begins in line {line} cannot .* quote"):
+        read_table(text.encode(), ("a",), "t")
+
+
+def test_cells_of_several_lines_are_no_rows():
+    text = 'a,b,c\n1,"two, or\nthree\nlines",x\n2,"6"" long",y\n3,5" wide,z\n'
+    notes = read_table(text.encode(), ("a",), "t")["b"]
+    assert notes == ["two, or\nthree\nlines", '6" long', '5" wide']
+
+
+def test_every_column_has_a_name_of_its_own():
+    with pytest.raises(ValueError, match=r"^t has several columns of the name age$"):
+        read_table(b"a,age,age\n1,50,51\n", ("a",), "t")
+    assert read_table(b",a,\n0,1,x\n1,2,y\n", ("a",), "t") == {"a": ["1", "2"]}
+
+
+def test_other_alphabets_are_named():
+    text = "image,label\na,\u00e4\n"
+    with pytest.raises(ValueError, match=r"^t is not a table in UTF-8: .* UTF-16 .*; save it as"):
+        read_table(text.encode("utf-16"), ("image",), "t")
+    with pytest.raises(ValueError, match=r"^t is not a table in UTF-8 .*0xe4.*; save it as CSV"):
+        read_table(text.encode("latin-1"), ("image",), "t")
+
+
+def test_a_limit_of_numpy():
+    assert chosen_rows(list("abcd"), list("xyxy"), np.int64(2)) == (
+        chosen_rows(list("abcd"), list("xyxy"), 2)
+    )
