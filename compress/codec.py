@@ -148,9 +148,12 @@ def check_image(image: Tensor, channels: int | tuple[int, ...]) -> None:
         raise ValueError(f"expected a tensor [B, {named}, H, W], got {type(image).__name__}.")
     given = f"{image.dtype} {list(image.shape)}"
     if image.ndim != 4 or not image.is_floating_point() or image.numel() == 0:
+        advice = "Add a batch axis with image[None], and divide 8-bit values by 255."
+        if image.ndim == 4 and image.numel() == 0:
+            advice = "There is nothing to code in it: skip empty batches."
         raise ValueError(
             f"expected a floating-point batch [B, {named}, H, W] of pictures in 0..1, got {given}. "
-            "Add a batch axis with image[None], and divide 8-bit values by 255."
+            f"{advice}"
         )
     if image.shape[1] not in allowed:
         raise ValueError(
@@ -177,7 +180,14 @@ def check_payloads(payloads: Sequence[bytes]) -> None:
     """Raise a ValueError unless ``payloads`` is a non-empty sequence of byte strings."""
     listed = isinstance(payloads, Sequence) and not isinstance(payloads, bytes | str)
     if not listed or not all(isinstance(data, bytes) for data in payloads):
-        raise ValueError("expected a list of byte strings, one for each picture.")
+        given = type(payloads).__name__
+        if listed:
+            kinds = sorted({type(data).__name__ for data in payloads})
+            given += f" of {' and '.join(kinds)}"
+        raise ValueError(
+            f"expected a list of byte strings, one for each picture, got {given}. Put a single "
+            "file into a list, and other buffers through bytes()."
+        )
     if not payloads:
         raise ValueError("there is nothing to decompress: the list of payloads is empty.")
 

@@ -116,6 +116,11 @@ class RateCurve:
 
     At 128×128 pixels the header is a third of a small file, so a curve knows its own: compare
     files with files, or both curves :meth:`without_header`.
+
+    Raises
+    ------
+    ValueError
+        If there is not one quality for each rate.
     """
 
     name: str
@@ -128,9 +133,10 @@ class RateCurve:
 
     def __post_init__(self) -> None:
         """Keep numbers of any sequence, lists and arrays among them, as tuples."""
-        for name in ("rate", "quality"):
-            values = np.asarray(getattr(self, name), np.float64)
-            object.__setattr__(self, name, tuple(values.tolist()))
+        rate, quality = np.asarray(self.rate, np.float64), np.asarray(self.quality, np.float64)
+        _check_shapes(rate, quality, self.name)
+        object.__setattr__(self, "rate", tuple(rate.tolist()))
+        object.__setattr__(self, "quality", tuple(quality.tolist()))
 
     def without_header(self) -> "RateCurve":
         """Return the curve of what the files hold besides their header."""
@@ -198,14 +204,18 @@ class _Points(NamedTuple):
     quality: Array
 
 
+def _check_shapes(rate: Array, quality: Array, name: str) -> None:
+    if rate.ndim != 1 or rate.shape != quality.shape:
+        raise ValueError(
+            f"the curve {name!r} needs one quality for each rate, got rates {list(rate.shape)} and "
+            f"qualities {list(quality.shape)}."
+        )
+
+
 def _check(rate: ArrayLike, quality: ArrayLike, name: str, *, strict: bool) -> _Points:
     """Check and sort the points; the quality must not fall, and where ``strict`` must grow."""
     r, q = np.asarray(rate, np.float64), np.asarray(quality, np.float64)
-    if r.ndim != 1 or r.shape != q.shape:
-        raise ValueError(
-            f"the curve {name!r} needs one quality for each rate, got rates {list(r.shape)} and "
-            f"qualities {list(q.shape)}."
-        )
+    _check_shapes(r, q, name)
     if r.size < LEAST_POINTS:
         raise ValueError(
             f"the curve {name!r} has {r.size} points; at least {LEAST_POINTS} are needed."

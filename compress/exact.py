@@ -19,6 +19,8 @@ Ballé, Johnston, Minnen, "Integer networks for data compression with latent-var
 2019, for the reason; the fixed-point numbers held in floating point are ours.
 """
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -81,4 +83,17 @@ def _exactly(net: nn.Module, x: Tensor) -> Tensor:
         for layer in net:
             y = _exactly(layer, y)
         return x + y if isinstance(net, Residual) else y
-    return snap(functional_call(net, {n: snap(p) for n, p in net.named_parameters()}, (x,)))
+    numbers = {name: snap(value) for name, value in net.named_parameters()}
+    # `functional_call` puts the numbers into the module for as long as the call takes, where other
+    # threads would find them: into their sums, and into the fingerprint of a file. When it is
+    # traced nothing is put anywhere.
+    layer = net if torch.compiler.is_compiling() else _double(net)
+    return snap(functional_call(layer, numbers, (x,)))
+
+
+def _double(net: nn.Module) -> nn.Module:
+    """Return a module of the same tensors, in which they can be replaced without a trace."""
+    double = copy.copy(net)
+    double._parameters = dict(net._parameters)
+    double._modules = {name: m if m is None else _double(m) for name, m in net._modules.items()}
+    return double

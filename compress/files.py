@@ -121,7 +121,7 @@ class FileCodec(Codec, ABC):
         check_payloads(payloads)
         pictures = [self._decode(data, f"payload {i}") for i, data in enumerate(payloads)]
         check_same_size([picture.shape for picture in pictures])
-        return torch.from_numpy(np.stack(pictures)).movedim(-1, 1).contiguous() / 255
+        return torch.from_numpy(np.stack(pictures)).movedim(-1, 1).contiguous().float() / 255
 
     def header_bytes(self, size: tuple[int, int], channels: int = 3) -> int:
         """Return the length of the file of a constant grey picture with the same settings.

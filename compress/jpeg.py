@@ -113,7 +113,7 @@ class DifferentiableJPEG(JPEGFiles):
     Parameters
     ----------
     quality : int
-        1 to 100: the tables to start from, see :func:`standard_tables`.
+        1 to 100: the tables to start from, see :func:`standard_tables`; may be set at any time.
     subsampling : {"4:2:0", "4:4:4"}
         Resolution of the chrominance; without effect on grey pictures, which have one table.
     rounding : {"straight_through", "noise", "soft", "dither"}
@@ -121,7 +121,8 @@ class DifferentiableJPEG(JPEGFiles):
     trainable : bool
         Whether the tables are trained. ``log_tables`` ``[2, 8, 8]`` holds their logarithms; the
         tables in use are ``exp(log_tables)`` clipped to 1..255 and rounded to whole numbers, with
-        the gradient straight through, but for steps that lead further out of 1..255.
+        the gradient straight through, but for steps that lead further out of 1..255. A module in
+        half precision does not hold all tables; ``torch.autocast`` leaves them as they are.
 
     Raises
     ------
@@ -151,6 +152,18 @@ class DifferentiableJPEG(JPEGFiles):
         self.rounding: QuantizeMode = rounding
         logarithms = standard_tables(quality).to(torch.float32).log()
         self.log_tables = nn.Parameter(logarithms, requires_grad=trainable)
+
+    @property
+    def quality(self) -> int | None:
+        """1 to 100 while the tables in use are its standard ones; to set it starts them anew."""
+        luminance, chrominance = self.export_tables()
+        tables = torch.stack((luminance, chrominance))
+        return next((q for q in range(1, 101) if torch.equal(standard_tables(q), tables)), None)
+
+    @quality.setter
+    def quality(self, value: int) -> None:
+        with torch.no_grad():
+            self.log_tables.copy_(standard_tables(value).to(torch.float32).log())
 
     def extra_repr(self) -> str:
         """Show the settings."""

@@ -40,6 +40,7 @@ class JPEGFiles(FileCodec, ABC):
 class JPEG(JPEGFiles):
     """Baseline JPEG (ITU-T T.81), with Huffman tables optimised for each picture.
 
+    Only noise at the highest qualities, more than Pillow's buffer holds, keeps standard tables.
     The price and the gradient are those of :class:`FileCodec`. With ``block_bits`` the map is
     exact instead: each block's own bits, from the file's entropy-coded scan, over the block's
     pixels (:func:`jpeg_block_bits`), while ``side_bits`` is what belongs to no block: markers,

@@ -61,11 +61,18 @@ def jpeg_block_bits(data: bytes) -> NDArray[np.float64]:
     ------
     CorruptStream
         If it is not such a file, or damaged where this is seen.
+    ValueError
+        If it is no bytes.
 
     References
     ----------
     ITU-T T.81 (1992), annexes B and F.
     """
+    if not isinstance(data, bytes):
+        raise ValueError(
+            f"expected the bytes of one JPEG file, got {type(data).__name__}: read a file with "
+            "pathlib.Path.read_bytes, and put another buffer through bytes()."
+        )
     scan = read_scan(data)
     units_down, units_across, blocks = _layout(scan)
     steps = {table: _steps(table) for pair in scan.tables for table in pair}

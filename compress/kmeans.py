@@ -18,6 +18,9 @@ from .codec import check_finite, whole_number
 
 __all__ = ["KMeansResult", "budget", "kmeans", "lloyd"]
 
+_GREATEST = 1e150
+"""Of a coordinate: sums of squares beyond it overflow."""
+
 
 class KMeansResult(NamedTuple):
     """Clusters of every set of points; numbers are float64."""
@@ -64,7 +67,7 @@ def kmeans(
     Parameters
     ----------
     points : Tensor
-        Finite numbers ``[B, N, C]``.
+        Numbers ``[B, N, C]``, at most 1e150 in magnitude: their squares are finite.
     clusters : int
         Centres of each set, K. It may exceed the number of distinct points.
     weights : Tensor, optional
@@ -86,7 +89,7 @@ def kmeans(
     Raises
     ------
     ValueError
-        If an argument is out of its range, or ``points`` are not finite.
+        If an argument is out of its range.
 
     References
     ----------
@@ -132,7 +135,7 @@ def kmeans(
 def _check_points(points: Tensor, weights: Tensor | None) -> None:
     if points.ndim != 3 or points.numel() == 0:
         raise ValueError(f"expected points [B, N, C], at least one, got {list(points.shape)}.")
-    check_finite(points, "the points")
+    check_finite(points, "the points", limit=_GREATEST)
     if weights is None:
         return
     if weights.shape != points.shape[:2]:

@@ -133,8 +133,8 @@ class LearnedCodec(Codec):
     **Exactness.** In evaluation mode, and for files, the nets are evaluated exactly
     (:mod:`compress.exact`): codes, bytes and pictures are the same to the bit in any batch, with
     any number of threads, in any process, and ``decompress(compress(x))`` is what ``forward(x)``
-    shows. The coding tables are a function of the parameters, made anew whenever these have
-    changed; they cannot be stale.
+    shows. Threads may share a codec, at one quality. The coding tables are a function of the
+    parameters, made anew whenever these have changed; they cannot be stale.
 
     **Qualities.** One model may hold several operating points (:class:`Gain`). ``quality`` is a
     number from 0 to ``levels - 1``, or None: training then draws one for each picture, and tells
@@ -297,7 +297,7 @@ class LearnedCodec(Codec):
         check_size(size, self.channels)
         check_finite(image, "the values")
         quality = self._evaluated_quality()
-        gain, _ = self.gain(torch.full((1,), quality, device=image.device), exact=True)
+        gain, _ = self.gain(_as_float32([quality], image), exact=True)
         y = self._latent(image, gain, exact=self.exact)
         check_finite(y, "the latents", limit=MAX_SYMBOL)
         coding = self._current_coding()
@@ -346,7 +346,7 @@ class LearnedCodec(Codec):
         latent = self._read(readers, coding.tables, (grid[0], grid[1]))
         for reader in readers:
             reader.finish()
-        _, restore = self.gain(torch.tensor(qualities, device=latent.device), exact=True)
+        _, restore = self.gain(_as_float32(qualities, latent), exact=True)
         return self._picture(latent, restore, size, exact=self.exact)
 
     @abstractmethod
@@ -400,7 +400,7 @@ class LearnedCodec(Codec):
         """Quality of each picture ``[B]``."""
         if self.training and self._quality is None and self.levels > 1:
             return (self.levels - 1) * uniform((image.shape[0],), generator, device=image.device)
-        return torch.full((image.shape[0],), self._evaluated_quality(), device=image.device)
+        return _as_float32([self._evaluated_quality()], image).expand(image.shape[0])
 
     def _current_coding(self) -> _Coding:
         """Return the tables of the parameters as they are now, made anew if these have changed."""
@@ -409,3 +409,8 @@ class LearnedCodec(Codec):
             tables = self._make_tables()
             self._coding = _Coding(model, tables, checksum(tables))
         return self._coding
+
+
+def _as_float32(qualities: list[float], like: Tensor) -> Tensor:
+    """Return qualities beside a tensor; a shorter type does not hold all their steps."""
+    return torch.tensor(qualities, dtype=torch.float32, device=like.device)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .classical import AVIF, WebP
 from .codec import Codec, whole_number
@@ -36,7 +36,8 @@ def rate_curve(
 
     A point is the mean size of the files, headers included, and the mean fidelity of what they
     decode to, rounded to 8 bits as a picture file holds it. Settings that come to the same point
-    are one.
+    are one. Where a picture comes back exactly, its PSNR and so the mean are infinite, a point that
+    Bjontegaard deltas refuse.
 
     Parameters
     ----------
@@ -61,12 +62,20 @@ def rate_curve(
     Raises
     ------
     ValueError
-        If there is no codec, the pictures do not fit one, or the metric does not give a number for
-        each of them.
+        If there is no codec, or something else, the pictures do not fit one, or the metric does not
+        give a number for each of them.
     """
     batch_size = whole_number("batch_size", batch_size, 1, _MOST)
+    if isinstance(codecs, nn.Module | str) or not isinstance(codecs, Iterable):
+        raise ValueError(
+            "codecs must be several, one for each point of the curve, such as map(JPEG, (10, 50)); "
+            f"got one {type(codecs).__name__}: put it into a list."
+        )
+    _check_pictures(pictures)
     points = set()
     for codec in codecs:
+        if isinstance(codec, type) or not hasattr(codec, "decompress"):
+            raise ValueError(f"codecs must be codecs, such as JPEG(50), got {codec!r}.")
         size, fidelity = 0, []
         for part in pictures.split(batch_size):
             with torch.no_grad():  # here alone: what yields the codecs may train them
@@ -75,10 +84,12 @@ def rate_curve(
                 levels = (255 * decoded.clamp(0, 1)).round() / 255
             size += sum(map(len, files))
             judged = metric(levels, part)
-            if judged.shape != (len(part),):
+            shape = getattr(judged, "shape", None)  # whose a metric of others need not have
+            if shape != (len(part),):
+                given = type(judged).__name__ if shape is None else tuple(shape)
                 raise ValueError(
                     f"metric must give a number for each of {len(part)} pictures, as "
-                    f"compress.psnr does, not {tuple(judged.shape)}"
+                    f"compress.psnr does, not {given}"
                 )
             fidelity += judged.tolist()
         points.add((8 * size / _pixels(pictures), math.fsum(fidelity) / len(fidelity)))
@@ -128,6 +139,7 @@ def quality_for(
     if not 0 < bpp < math.inf:
         raise ValueError(f"bpp must be a positive number of bits per pixel, got {bpp!r}.")
     batch_size = whole_number("batch_size", batch_size, 1, _MOST)
+    _check_pictures(pictures)
     allowed = bpp * (1 + 1e-9)  # a budget of bytes, over the pixels, has been rounded
     least, greatest = _range(codec)
     before = codec.quality
@@ -168,6 +180,12 @@ def _range(codec: Codec) -> tuple[int, int]:
         f"this {type(codec).__name__} has no quality to choose. JPEG, lossy WebP, AVIF and learned "
         "codecs of several levels have one; JPEG2000(rate) is given its rate."
     )
+
+
+def _check_pictures(pictures: Tensor) -> None:
+    if not isinstance(pictures, Tensor):
+        given = type(pictures).__name__
+        raise ValueError(f"expected pictures, a tensor [N, C, H, W], got {given}.")
 
 
 def _pixels(pictures: Tensor) -> int:

@@ -282,7 +282,7 @@ def _distinct(levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _levels(pictures: list[IndexedPicture]) -> Tensor:
     """Return the pictures ``[B, C, H, W]``, float32 in 0..1."""
     levels = np.stack([picture.palette[picture.index] for picture in pictures])
-    return torch.from_numpy(levels).movedim(-1, 1).contiguous() / 255
+    return torch.from_numpy(levels).movedim(-1, 1).contiguous().float() / 255
 
 
 # --- the soft picture --------------------------------------------------------------------------

@@ -234,10 +234,13 @@ def gaussian_bits(residual: Tensor, level: Tensor) -> Tensor:
 def gaussian_level(variance: Tensor) -> Tensor:
     """Return the level of :func:`gaussian_bits` next to a variance, straight-through.
 
+    The variance of level 0 is added first, so that a variance of 0 has a level, the first one, and
+    a gradient. Those of levels 0 and 1 come to levels 2 and 3, and from level 7 on to their own.
+
     Parameters
     ----------
     variance : Tensor
-        Any shape, steps squared; what lies beyond the ladder gets its first or last level.
+        Any shape, 0 or more, steps squared; what lies beyond the ladder gets its last level.
     """
     octaves = 0.5 * torch.log2(variance + _SMALLEST_SCALE**2) - math.log2(_SMALLEST_SCALE)
     return round_straight_through(_LEVELS_PER_OCTAVE * octaves).clamp(0, SCALE_LEVELS - 1)

@@ -63,6 +63,12 @@ def add_uniform_noise(x: Tensor, *, generator: Generators | None = None) -> Tens
     -------
     Tensor of the shape of ``x``
 
+    Raises
+    ------
+    ValueError
+        If the values are not floating point, or there are several generators, but not one for each
+        picture.
+
     References
     ----------
     Ballé, Laparra, Simoncelli, "End-to-end optimized image compression", ICLR 2017.
@@ -82,12 +88,18 @@ def round_straight_through(x: Tensor) -> Tensor:
     -------
     Tensor of the shape of ``x``
 
+    Raises
+    ------
+    ValueError
+        If the values are not floating point.
+
     References
     ----------
     Bengio, Léonard, Courville, "Estimating or propagating gradients through stochastic neurons
     for conditional computation", arXiv 1308.3432; Theis et al., "Lossy image compression with
     compressive autoencoders", ICLR 2017.
     """
+    _check_floating(x)
     # The bracket is exactly 0: the value is the integer itself, the gradient that of x.
     return x.round().detach() + (x - x.detach())
 
@@ -137,6 +149,7 @@ def soft_round(x: Tensor, *, sharpness: float) -> Tensor:
     ----------
     Agustsson, Theis, "Universally quantized neural compression", NeurIPS 2020, eq. 13.
     """
+    _check_floating(x)
     a = _check_sharpness(sharpness)
     middle = x.detach().floor() + 0.5
     return middle + torch.tanh(a * (x - middle)) / (2 * math.tanh(a / 2))
@@ -153,6 +166,7 @@ def soft_round_inverse(y: Tensor, *, sharpness: float) -> Tensor:
         As there. The steep parts of the inverse, near integers, are cut where the type of ``y``
         runs out of digits, and have no gradient there.
     """
+    _check_floating(y)
     a = _check_sharpness(sharpness)
     middle = y.detach().floor() + 0.5
     most = 1 - torch.finfo(y.dtype).eps
@@ -212,7 +226,8 @@ def quantize(
     Raises
     ------
     ValueError
-        If the mode is unknown.
+        If the mode is unknown, the values are not floating point, there are several generators, but
+        not one for each picture, or the sharpness is not positive and finite.
     """
     match mode:
         case "noise":
@@ -228,6 +243,7 @@ def quantize(
 
 
 def _uniform(x: Tensor, generator: Generators | None) -> Tensor:
+    _check_floating(x)
     return uniform(x.shape, generator, dtype=x.dtype, device=x.device) - 0.5
 
 
@@ -243,11 +259,16 @@ def uniform(
     Raises
     ------
     ValueError
-        When there are several generators, but not one for each picture.
+        When there are several generators, but not one for each picture, or something else.
     """
     if generator is None or isinstance(generator, torch.Generator):
         source = device if generator is None else generator.device
         return torch.rand(shape, generator=generator, dtype=dtype, device=source).to(device)
+    if not isinstance(generator, Sequence):
+        raise ValueError(
+            "generator must be one torch.Generator, or one for each picture, got "
+            f"{type(generator).__name__}: torch.Generator().manual_seed(0) makes one of a seed."
+        )
     if not shape or len(generator) != shape[0]:
         raise ValueError(
             f"generator must be one torch.Generator, or one for each picture: {len(generator)} "
@@ -255,6 +276,12 @@ def uniform(
         )
     own = (torch.rand(shape[1:], generator=g, dtype=dtype, device=g.device) for g in generator)
     return torch.stack([drawn.to(device) for drawn in own])
+
+
+def _check_floating(x: Tensor) -> None:
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        given = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"expected a floating-point tensor, got {given}: cast it with .float().")
 
 
 def _check_sharpness(sharpness: float) -> float:

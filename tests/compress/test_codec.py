@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from compress import (
     FactorizedCodec,
     HyperpriorCodec,
     KMeansCodec,
+    LearnedCodec,
     WebP,
 )
 from compress.bitstream import SymbolTable
@@ -65,8 +67,8 @@ def seeded(seed: int = 0) -> torch.Generator:
         ([[0.5]], r"expected a tensor \[B, .*3.*, H, W\], got list"),
         (torch.zeros(3, 32, 32), r"\[3, 32, 32\]. Add a batch axis with image\[None\]"),
         (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), r"torch.uint8 .*divide 8-bit values by 255"),
-        (torch.zeros(0, 3, 32, 32), r"expected a floating-point batch"),
-        (torch.zeros(1, 3, 0, 32), r"expected a floating-point batch"),
+        (torch.zeros(0, 3, 32, 32), r"expected a floating-point batch .*: skip empty batches"),
+        (torch.zeros(1, 3, 0, 32), r"expected a floating-point batch .*There is nothing to code"),
         (torch.zeros(1, 2, 32, 32), r"expected pictures of .*3.* channels, got .*\[1, 2, 32, 32\]"),
     ],
 )
@@ -92,12 +94,51 @@ def test_the_way_back_is_checked(name):
     with pytest.raises(ValueError, match="the list of payloads is empty"):
         codec.decompress([])
     (data,) = codec.compress(torch.zeros(1, 3, 16, 16))
-    for wrong in (data, [data, "text"], [None], (file for file in [data]), None, 3):
-        with pytest.raises(ValueError, match="expected a list of byte strings"):
+    for wrong, given in (
+        (data, "bytes"),
+        ([data, "text"], "list of bytes and str"),
+        ([None], "list of NoneType"),
+        ([memoryview(data)], "list of memoryview.*through bytes()"),
+        ((file for file in [data]), "generator"),
+        (None, "NoneType"),
+        (3, "int. Put a single file into a list"),
+    ):
+        with pytest.raises(ValueError, match=f"expected a list of byte strings.*, got {given}"):
             codec.decompress(wrong)  # type: ignore[arg-type]
     (other,) = codec.compress(torch.zeros(1, 3, 16, 24))
     with pytest.raises(ValueError, match=r"different sizes do not form one batch: 16x16.*, 16x24"):
         codec.decompress([data, other])
+
+
+@every_codec
+def test_threads_share_a_codec(name, blobs):
+    codec = build(name)
+    pictures = [blobs(1, 3, 24, 16, seed=i) for i in range(8)]
+    files = [codec.compress(picture) for picture in pictures]
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(3):
+            assert list(threads.map(codec.compress, pictures)) == files
+
+
+@every_codec
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_nothing_depends_on_the_default_type(name, dtype, blobs):
+    codec, image = build(name), blobs(2, 3, 24, 16)
+    if isinstance(codec, LearnedCodec) and codec.levels > 1:
+        codec.quality = 333 / 256  # bfloat16 has no such number
+    files, coded = codec.compress(image), codec(image)
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        assert codec.compress(image) == files
+        again, decoded = codec(image), codec.decompress(files)
+    finally:
+        torch.set_default_dtype(default)
+    assert decoded.dtype == again.reconstruction.dtype == torch.float32
+    assert torch.equal(decoded, coded.reconstruction)
+    assert torch.equal(again.reconstruction, coded.reconstruction)
+    assert again.bits_map.dtype == torch.float32
+    torch.testing.assert_close(again.bits, coded.bits)
 
 
 @every_codec

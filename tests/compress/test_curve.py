@@ -243,3 +243,16 @@ def test_a_curve_with_a_name_and_a_header():
         late.bd_rate(jpeg)
     with pytest.raises(ValueError, match="the curve 'JPEG' has a rate that is not positive"):
         ours.bd_quality(RateCurve("JPEG", jpeg.rate, jpeg.quality, header=0.4).without_header())
+
+
+@pytest.mark.parametrize(
+    ("rate", "quality", "shapes"),
+    [
+        ((1.0, 2.0), (30.0,), r"rates \[2\] and qualities \[1\]"),
+        (0.5, 30.0, r"rates \[\] and qualities \[\]"),
+        (((1.0, 2.0),), ((30.0, 31.0),), r"rates \[1, 2\]"),
+    ],
+)
+def test_a_curve_has_a_quality_for_each_rate(rate, quality, shapes):
+    with pytest.raises(ValueError, match=rf"'JPEG' needs one quality for each rate, got {shapes}"):
+        RateCurve("JPEG", rate, quality)

@@ -120,3 +120,40 @@ def test_autocast_does_not_reach_it():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = evaluate(layers, x, exact=True)
     assert torch.equal(inside, evaluate(layers, x, exact=True))
+
+
+def test_others_find_the_parameters_where_they_are():
+    # Another thread may read them meanwhile: to evaluate too, or for the fingerprint of a file.
+    found = []
+
+    class Watched(nn.Conv2d):
+        def forward(self, x):
+            found.extend((layers[0].weight, layers[1][0].weight))
+            return super().forward(x)
+
+    layers = nn.Sequential(Watched(3, 3, 1), nn.Sequential(Watched(3, 3, 1)))
+    parameters = layers[0].weight, layers[1][0].weight
+    evaluate(layers, torch.rand(1, 3, 4, 4, generator=seeded()), exact=True)
+    assert len(found) == 4
+    assert all(now is then for now, then in zip(found, 2 * parameters, strict=True))
+
+
+def test_a_layer_of_layers_is_evaluated_in_the_same_numbers():
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor(0.3))
+            self.inner = nn.ModuleDict({"a": nn.Conv2d(3, 2, 3, bias=False), "b": nn.ReLU()})
+
+        def forward(self, x):
+            assert self.inner["a"].weight.dtype == self.scale.dtype == torch.float64
+            assert layer.inner["a"].weight is weight  # that others see
+            return self.inner["b"](self.inner["a"](x)) * self.scale
+
+    layer, x = Pair(), torch.rand(1, 3, 8, 8, generator=seeded())
+    weight = layer.inner["a"].weight
+    kernel = snap(weight)
+    expected = snap(nn.functional.conv2d(snap(x), kernel).relu() * snap(layer.scale))
+    assert torch.equal(evaluate(layer, x, exact=True), expected)
+    assert layer.scale.dtype == torch.float32
+    assert len(list(layer.parameters())) == 2

@@ -467,6 +467,25 @@ def test_the_quality_is_checked(quality):
             build(quality)
 
 
+def test_a_quality_that_is_set_starts_the_tables_anew(blobs):
+    codec, image = DifferentiableJPEG(50, trainable=True), blobs(1, 3, 24, 24)
+    tables = codec.log_tables
+    for quality in range(1, 101):
+        codec.quality = quality
+        assert codec.quality == quality
+        assert torch.equal(codec.tables, standard_tables(quality).float())
+    codec.quality = 10
+    assert codec.compress(image) == JPEG(10).compress(image)
+    assert codec.log_tables is tables  # an optimiser keeps what it was given
+    assert tables.requires_grad
+    with torch.no_grad():
+        tables.add_(0.2)
+    assert codec.quality is None
+    with pytest.raises(ValueError, match="quality must be a whole number of 1 to 100, got 0"):
+        codec.quality = 0
+    assert codec.quality is None
+
+
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"subsampling must be one of \('4:2:0', '4:4:4'\), got"):
         DifferentiableJPEG(subsampling="4:2:2")

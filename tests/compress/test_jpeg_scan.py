@@ -213,3 +213,12 @@ def test_damaged_files_are_counted_or_refused(blobs):
             outcomes.add("counted")
             assert blocks.sum() <= 8 * len(data)
     assert outcomes == {"refused", "counted"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "given"),
+    [(bytearray(8), "bytearray"), (memoryview(b"8"), "memoryview"), ("a.jpg", "str"), ([], "list")],
+)
+def test_a_file_is_given_as_bytes(wrong, given):
+    with pytest.raises(ValueError, match=f"the bytes of one JPEG file, got {given}: read a file"):
+        jpeg_block_bits(wrong)

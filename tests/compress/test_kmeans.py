@@ -216,6 +216,10 @@ def test_the_palette_keeps_to_its_step():
         ({"points": torch.zeros(5, 3)}, r"expected points \[B, N, C\], at least one, got \[5, 3\]"),
         ({"points": torch.zeros(1, 0, 3)}, r"at least one, got \[1, 0, 3\]"),
         ({"points": torch.full((2, 3, 1), torch.nan)}, r"the points of picture \[0, 1\]"),
+        (
+            {"points": torch.full((1, 2, 1), -1e160, dtype=torch.float64)},
+            r"the points of picture \[0\] in the batch are not finite or beyond 1e\+150",
+        ),
         ({"clusters": 0}, "clusters must be a whole number of 1 to 1048576, got 0"),
         ({"clusters": 2.5}, "clusters must be a whole number of 1 to 1048576, got 2.5"),
         ({"restarts": 0}, "restarts must be a whole number of 1 to 1024, got 0"),

@@ -131,9 +131,31 @@ def test_a_metric_gives_a_number_for_each_picture_and_a_batch_has_one():
     def one(decoded, original):
         return (decoded - original).square().mean()
 
-    with pytest.raises(ValueError, match=r"metric must give a number for each of \d+ pictures"):
-        rate_curve("", [WebP(80)], PICTURES, metric=one)
+    for metric, given in ((one, r"\(\)"), (lambda *_: 30.0, "float"), (lambda *_: [1.0], "list")):
+        with pytest.raises(
+            ValueError, match=rf"metric must .* each of \d+ pictures.*, not {given}"
+        ):
+            rate_curve("", [WebP(80)], PICTURES, metric=metric)
     with pytest.raises(ValueError, match="batch_size must be a whole number"):
         rate_curve("", [WebP(80)], PICTURES, batch_size=0)
     with pytest.raises(ValueError, match="batch_size must be a whole number"):
         quality_for(WebP(80), PICTURES, 1.0, batch_size=0)
+
+
+@pytest.mark.parametrize("wrong", [WebP(80), "JPEG", None, 3])
+def test_one_codec_is_no_curve(wrong):
+    with pytest.raises(ValueError, match=rf"got one {type(wrong).__name__}: put it into a list"):
+        rate_curve("", wrong, PICTURES)
+
+
+@pytest.mark.parametrize("wrong", [WebP, 3, "JPEG"])
+def test_a_curve_is_of_codecs(wrong):
+    with pytest.raises(ValueError, match=r"codecs must be codecs, such as JPEG\(50\), got"):
+        rate_curve("", [WebP(80), wrong], PICTURES)
+
+
+def test_pictures_are_a_tensor():
+    with pytest.raises(ValueError, match=r"a tensor \[N, C, H, W\], got ndarray"):
+        rate_curve("", [WebP(80)], PICTURES.numpy())
+    with pytest.raises(ValueError, match=r"a tensor \[N, C, H, W\], got list"):
+        quality_for(WebP(80), list(PICTURES), 1.0)

@@ -275,6 +275,13 @@ def test_the_level_next_to_a_variance():
     assert gaussian_level(torch.tensor([0.0, 1e9])).tolist() == [0, SCALE_LEVELS - 1]
 
 
+def test_the_variances_of_the_least_levels_come_to_somewhat_higher_ones():
+    own = torch.from_numpy((0.11 * 2 ** (np.arange(SCALE_LEVELS) / 5)) ** 2)
+    levels = gaussian_level(own).tolist()
+    assert levels[:2] == [2, 3]
+    assert levels[7:] == list(range(7, SCALE_LEVELS))
+
+
 @pytest.mark.parametrize(("scale", "gap"), [(0.1, 0.1), (0.3, 0.0), (1.0, 0.0), (3.0, 0.0)])
 def test_noisy_bits_exceed_rounded_ones_and_agree_from_one_step_on(scale, gap):
     # The mean over y ~ N(0, s) of both: an integral over all numbers and a sum over the integers

@@ -170,3 +170,24 @@ def test_a_generator_for_each_picture_makes_noise_independent_of_the_batch(mode)
         torch.testing.assert_close(apart, together[rows], rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match=r"one for each picture: 2 were given .*\(3, 2, 5, 4\)"):
         quantize(x, mode=mode, generator=sources(0, 1))
+
+
+@pytest.mark.parametrize("mode", ["noise", "straight_through", "soft", "dither"])
+@pytest.mark.parametrize(
+    ("x", "given"),
+    [
+        (torch.tensor([1, 2]), "torch.int64"),
+        (torch.zeros(2, dtype=torch.complex64), "torch.complex64"),
+        ([0.5], "list"),
+    ],
+)
+def test_only_floating_point_numbers_are_quantised(mode, x, given):
+    with pytest.raises(ValueError, match=f"expected a floating-point tensor, got {given}: cast it"):
+        quantize(x, mode=mode)
+    with pytest.raises(ValueError, match="expected a floating-point tensor"):
+        soft_round_inverse(x, sharpness=1.0)
+
+
+def test_a_seed_is_no_generator():
+    with pytest.raises(ValueError, match=r"one torch.Generator, .*, got int: torch.Generator\(\)"):
+        add_uniform_noise(torch.zeros(2), generator=5)  # type: ignore[arg-type]
