@@ -120,7 +120,14 @@ class Axis(Settings):
 
         Numbers are rounded to six digits: the last bits of a logarithm differ between machines,
         and the name of a run must not.
+
+        Raises
+        ------
+        ValueError
+            For a place that is not on the axis.
         """
+        if not 0 <= place <= 1:
+            raise ValueError(f"a place on an axis is a number from 0 to 1, not {place}")
         if self.values is not None:
             levels = self.levels()
             return levels[min(int(place * len(levels)), len(levels) - 1)]
@@ -174,7 +181,9 @@ class Axis(Settings):
             return {} if self.path is None else {self.path: level}
         levels = self.levels()
         if level not in levels:
-            raise ValueError(f"there is no level {level!r}{nearest(str(level), levels)}")
+            alike = [known for known in levels if str(known) == str(level)]
+            hint = f"; write {json.dumps(alike[0])}" if alike else nearest(str(level), levels)
+            raise ValueError(f"there is no level {level!r}{hint}")
         value = self.values[levels.index(level)]
         if self.path is not None:
             return {self.path: value}

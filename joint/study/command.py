@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -218,7 +219,10 @@ def _run(arguments: Sequence[str]) -> None:
     if options.executor == "process":
         _check_alone(options)
         usable_device(device)  # before anything is written
-    ledger = _ledger(options)
+    with warnings.catch_warnings():
+        if options.quiet:
+            warnings.simplefilter("ignore")
+        ledger = _ledger(options)
     if options.retry_failed:
         ledger.reset_failed()
     with _pool(options) as pool:
@@ -230,6 +234,7 @@ def _run(arguments: Sequence[str]) -> None:
             device=device,
             executor=pool,
             progress=not options.quiet,
+            warn=not options.quiet,
         )
     if not options.quiet:
         print(report(ledger.refreshed()))

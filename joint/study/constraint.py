@@ -68,15 +68,16 @@ def terms(text: str) -> tuple[Term, ...]:
             found[-1].axes()  # both are formulas
         else:
             raise ValueError(
-                f"cannot read the constraint {text!r}: write comparisons such as 'light >= 300', "
-                "with ==, !=, <, <=, > or >=, joined by 'or'; what must hold as well is a "
-                "constraint of its own"
+                f"cannot read the constraint {text!r}: write an axis that is or is not a level, "
+                "such as 'camera != none', or an order of two formulas, such as 'light >= 300', "
+                "with <, <=, > or >=, joined by 'or'; what must hold as well is a constraint of "
+                "its own"
             )
     return tuple(found)
 
 
 def satisfied(text: str, design: Mapping[str, bool | int | float | str | None]) -> bool:
-    """Whether a design meets a constraint.
+    """Whether a design, or whatever else has choices and numbers by name, meets a constraint.
 
     Raises
     ------

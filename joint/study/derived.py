@@ -67,7 +67,7 @@ def _check_names(
 ) -> None:
     for name in sorted(names):
         if name not in axes:
-            known = [*axes, *others]
+            known = [*dict.fromkeys([*axes, *others])]
             raise ValueError(f"{what} reads {name}, which is no axis{nearest(name, known)}")
         if not axes[name].is_numeric():
             raise ValueError(f"{what} reads the axis {name}, whose levels are no numbers")

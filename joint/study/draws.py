@@ -22,13 +22,14 @@ import torch
 from scipy import stats
 
 from classify import Interval
-from classify.intervals import membership, resampled
+from classify.intervals import check_resampling, membership, resampled
 from classify.judged import METRICS
 from joint.folder import Predictions
 
 from .inference import (
     Inference,
     Outcome,
+    by_seed,
     check_paired,
     check_study_metric,
     degrees_of_freedom,
@@ -84,8 +85,19 @@ class Draws:
             One for each of :attr:`designs`.
         level : float
             Of the interval.
+
+        Raises
+        ------
+        ValueError
+            For another number of weights, or a level outside (0, 1).
         """
+        check_resampling(1, level)
         weights = np.asarray(weights, dtype=float)
+        if weights.shape != self.means.shape:
+            raise ValueError(
+                f"there is one weight for each of {len(self.designs)} designs, not an array of "
+                f"shape {weights.shape}"
+            )
         used = weights != 0
         value = float(weights[used] @ self.means[used])
         seeds = int(np.isfinite(self.values[used]).sum(1).min(initial=self.values.shape[1]))
@@ -127,7 +139,12 @@ class Draws:
         return means, _mean(values[None], self.times)
 
     def place(self, design: int) -> int:
-        """Place of ``design``, a number, in the arrays."""
+        """Place of ``design``, a number, in the arrays; a ValueError where it is not there."""
+        if design not in self.designs:
+            raise ValueError(
+                f"design {design} has no {self.metric}; those that have are "
+                f"{', '.join(map(str, self.designs)) or 'none'}"
+            )
         return self.designs.index(design)
 
 
@@ -158,9 +175,10 @@ def resample(
     Raises
     ------
     ValueError
-        For an unknown metric.
+        For an unknown metric, no draws, or a seed that is there twice in one design.
     """
     check_study_metric(metric)
+    check_resampling(resamples)
     generator = generator or torch.Generator().manual_seed(0)
     nothing = 0.0 if scores_nothing(metric) else math.nan
     seeds = sorted({run.seed for runs in ended.values() for run in runs})
@@ -168,7 +186,7 @@ def resample(
     table: dict[int, Array] = {}
     for number, runs in ended.items():
         row = np.full(len(seeds), math.nan)
-        for run in runs:
+        for run in by_seed(runs).values():
             row[place[run.seed]] = nothing if run.value is None else run.value
         if np.isfinite(row).any():
             table[number] = row

@@ -221,7 +221,8 @@ def align(
     Raises
     ------
     ValueError
-        For elements of different kinds or parts, or an unknown orientation.
+        For elements of different kinds or parts, or with numbers that are not finite, or an unknown
+        orientation.
     """
     if orientation not in get_args(Orientation):
         raise ValueError(f"orientation must be one of {get_args(Orientation)}, not {orientation!r}")
@@ -230,6 +231,8 @@ def align(
             f"a {one.kind} of {one.parts.shape[1:3]} parts and a {other.kind} of "
             f"{other.parts.shape[1:3]} cannot be compared: they are elements of different kinds"
         )
+    if not (np.isfinite(one.parts).all() and np.isfinite(other.parts).all()):
+        raise ValueError("an element with nan or infinite numbers is like no other: leave it out")
     side = max(*one.parts.shape[-2:], *other.parts.shape[-2:])
     return align_prepared(prepared(one, side), prepared(other, side, orientation))
 

@@ -4,8 +4,10 @@ A formula holds numbers, names, ``+ - * / **``, parentheses and the functions :d
 """
 
 import ast
+import keyword
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -86,9 +88,11 @@ def _read(text: str) -> tuple[ast.expr, frozenset[str]]:
         tree = ast.parse(text.strip(), mode="eval").body
         return tree, frozenset(_names(tree))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        taken = [word for word in re.findall(r"[^\W\d]\w*", text) if keyword.iskeyword(word)]
+        hint = f". No axis that it reads can be called {taken[0]!r}" if taken else ""
         raise ValueError(
             f"cannot read the formula {text!r}: write numbers, names of axes, + - * / **, "
-            f"parentheses and {', '.join(FUNCTIONS)}, such as 'light * (pitch / stop)**2'"
+            f"parentheses and {', '.join(FUNCTIONS)}, such as 'light * (pitch / stop)**2'{hint}"
         ) from error
 
 

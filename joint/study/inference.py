@@ -20,7 +20,7 @@ import torch
 from scipy import stats
 
 from classify import Interval
-from classify.intervals import membership, resampled
+from classify.intervals import check_resampling, membership, resampled
 from classify.judged import LOWER_IS_BETTER, METRICS, Judged
 from joint.folder import Predictions
 
@@ -28,6 +28,7 @@ __all__ = [
     "STUDY_METRICS",
     "Inference",
     "Outcome",
+    "by_seed",
     "check_paired",
     "check_study_metric",
     "degrees_of_freedom",
@@ -76,6 +77,13 @@ class Outcome:
     predictions: Predictions | None = None
     """Scores of each test picture, where there is a classifier."""
 
+    def __post_init__(self) -> None:
+        if self.value is not None and not math.isfinite(self.value):
+            raise ValueError(
+                f"the value of seed {self.seed} is {self.value}: give a finite number, or None for "
+                "a run that diverged"
+            )
+
 
 def scores_nothing(metric: str) -> bool:
     """Whether a run that failed has the score 0: a share of what it should have got right."""
@@ -85,6 +93,16 @@ def scores_nothing(metric: str) -> bool:
 def score(run: Outcome) -> float:
     """The metric of a run; 0 when it failed."""
     return 0.0 if run.value is None else run.value
+
+
+def by_seed(runs: Sequence[Outcome]) -> dict[int, Outcome]:
+    """Runs of a design by their seed; a ValueError where one is there twice."""
+    found: dict[int, Outcome] = {}
+    for run in runs:
+        if run.seed in found:
+            raise ValueError(f"seed {run.seed} is there twice in one design")
+        found[run.seed] = run
+    return found
 
 
 def check_study_metric(metric: str) -> None:
@@ -145,8 +163,12 @@ def infer(
     Raises
     ------
     ValueError
-        When the runs were tested on different pictures, or are not pairs of the same seeds.
+        For an unknown metric, a level outside (0, 1) or no resamples; when a seed is there twice,
+        or the runs were tested on different pictures, or are not pairs of the same seeds.
     """
+    check_study_metric(metric)
+    check_resampling(resamples, level)
+    first = [*by_seed(first).values()]
     values = np.array([score(run) for run in first])
     if second is not None:
         seeds = [[run.seed for run in runs] for runs in (first, second)]
@@ -269,9 +291,10 @@ def drawn_metric(judge: Judged | None, weights: Array, metric: str) -> Array:
 def check_paired(parts: Sequence[Predictions]) -> None:
     """Refuse runs that were tested on different pictures."""
     for one, other in itertools.pairwise(parts):
-        if one.identifiers != other.identifiers or not np.array_equal(one.labels, other.labels):
+        same = (one.identifiers, one.groups) == (other.identifiers, other.groups)
+        if not same or not np.array_equal(one.labels, other.labels):
             raise ValueError(
                 f"the runs were tested on different pictures ({len(one.labels)} and "
-                f"{len(other.labels)}, or others, or with other labels), so that they are no "
-                "pairs: compare designs that share data and split"
+                f"{len(other.labels)}, or others, or with other labels or lesions), so that they "
+                "are no pairs: compare designs that share data and split"
             )

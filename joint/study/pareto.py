@@ -51,9 +51,10 @@ def pareto_front(values: npt.ArrayLike, *, minimise: Sequence[bool]) -> npt.NDAr
         When the shapes do not fit.
     """
     points = np.asarray(values, dtype=float)
-    if points.ndim != 2 or points.shape[1] != len(minimise):
+    if points.ndim != 2 or points.shape[1] != len(minimise) or len(minimise) == 0:
         raise ValueError(
-            f"a front needs values [M, D] and D directions, not {points.shape} and {len(minimise)}"
+            f"a front needs values [M, D] and D directions, not {points.shape} and "
+            f"{len(minimise)}; D is 1 or more"
         )
     points = np.where(minimise, points, -points)
     known = np.logical_not(np.isnan(points).any(1))

@@ -75,6 +75,10 @@ def fault_line(fault: Mapping[str, Any], root: type[BaseModel]) -> str:
     if fault["type"] == "union_tag_invalid":
         given, known = fault["ctx"]["tag"], fault["ctx"]["expected_tags"].replace("'", "")
         return f"{place}: there is no kind {given!r}{nearest(given, known.split(', '))}"
+    if fault["type"] == "union_tag_not_found":
+        return f"{place}: give its kind, which {fault.get('input')!r} does not"
+    if fault["type"] == "tuple_type":
+        return f"{place}: give a list, such as [{fault.get('input')!r}]"
     if fault["type"] != "extra_forbidden":
         return f"{place}: {fault['msg']}, not {fault.get('input')!r}"
     *parents, key = fault["loc"]

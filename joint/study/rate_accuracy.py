@@ -191,8 +191,10 @@ def rate_accuracy(
     Raises
     ------
     ValueError
-        For a metric of which less is better, an axis or an anchor that is not there.
+        For a metric of which less is better, an axis or an anchor that is not there, no draws, or
+        an overlap that is no share.
     """
+    _check_overlap(minimum_overlap)
     plan = ledger.study.plan
     metric = metric or plan.metric
     check_study_metric(metric)
@@ -206,7 +208,7 @@ def rate_accuracy(
             raise ValueError(
                 f"there is no axis {name!r}: choose from {', '.join(ledger.study.axes)}"
             )
-    resamples = resamples or plan.resamples
+    resamples = plan.resamples if resamples is None else resamples
     draws = resample(outcomes(ledger, metric), metric=metric, resamples=resamples)
     rates = _Rates.of(rows(ledger), draws)
     families = tuple(_families(ledger, draws, rates, along, 1 - plan.alpha))
@@ -388,7 +390,24 @@ def rate_difference(
         nan where there is none.
     str or None
         Then why.
+
+    Raises
+    ------
+    ValueError
+        For an ``at`` or a minimum overlap that is none, or rates without their accuracies.
     """
+    if at not in ("accuracy", "rate"):
+        raise ValueError(f"curves differ at equal 'accuracy' or at equal 'rate', not at {at!r}")
+    _check_overlap(minimum_overlap)
+    for name, curve in (("anchor", anchor), ("test", test)):
+        rate, accuracy = (np.asarray(part, dtype=float) for part in curve)
+        if rate.ndim != 1 or rate.shape != accuracy.shape:
+            raise ValueError(
+                f"the curve {name!r} needs as many rates as accuracies, each [n], not "
+                f"{rate.shape} and {accuracy.shape}"
+            )
+        if not (np.isfinite(rate) & (rate > 0) & np.isfinite(accuracy)).all():
+            return math.nan, f"the curve {name!r} has a point without a rate above 0 or an accuracy"
     delta = compress.bd_rate if at == "accuracy" else compress.bd_quality
     curves = [pooled(*curve, merge=at == "accuracy") for curve in (anchor, test)]
     try:
@@ -396,6 +415,11 @@ def rate_difference(
         return delta(one, other, rate, accuracy, minimum_overlap=minimum_overlap), None
     except ValueError as error:
         return math.nan, str(error).rstrip(".")
+
+
+def _check_overlap(share: float) -> None:
+    if not 0 <= share <= 1:
+        raise ValueError(f"minimum_overlap is a share from 0 to 1, not {share}")
 
 
 def pooled(

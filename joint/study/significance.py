@@ -9,6 +9,8 @@ import numpy.typing as npt
 import torch
 from scipy import integrate, stats
 
+from classify.intervals import check_resampling
+
 __all__ = [
     "expected_maximum",
     "holm",
@@ -51,8 +53,9 @@ def sign_flip_test(
     Raises
     ------
     ValueError
-        Without differences, or when one is no finite number.
+        Without differences, when one is no finite number, or without a dealing to draw.
     """
+    check_resampling(resamples)
     values = np.asarray(differences, dtype=float)
     if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
         raise ValueError(f"a test needs finite differences [S], one a seed, not {values}")
@@ -72,7 +75,15 @@ def sign_flip_test(
 
 
 def smallest_p(seeds: int) -> float:
-    """Smallest p that so many paired ``seeds`` can give, two-sided."""
+    """Smallest p that so many paired ``seeds`` can give, two-sided.
+
+    Raises
+    ------
+    ValueError
+        For fewer than one seed.
+    """
+    if seeds < 1:
+        raise ValueError(f"there is no test on {seeds} paired seeds: give at least 1")
     return min(1.0, 2.0 ** (1 - seeds))
 
 
@@ -80,7 +91,15 @@ def seeds_for_claim(alpha: float = 0.05, comparisons: int = 1) -> int:
     """Paired seeds without which none of so many planned ``comparisons`` can be shown.
 
     A claim is shown when its p, adjusted by :func:`holm`, is at most ``alpha``.
+
+    Raises
+    ------
+    ValueError
+        For an ``alpha`` outside (0, 1), or fewer than one comparison.
     """
+    _check_share("alpha", alpha)
+    if comparisons < 1:
+        raise ValueError(f"at least 1 comparison is planned, not {comparisons}")
     return 1 + math.ceil(math.log2(comparisons / alpha))
 
 
@@ -89,7 +108,15 @@ def holm(values: Sequence[float]) -> tuple[float, ...]:
 
     Holm, Scandinavian Journal of Statistics 6 (1979) 65: the smallest is multiplied by their
     number, the next by one less, and none falls below the one before.
+
+    Raises
+    ------
+    ValueError
+        When one is no number from 0 to 1, such as the nan of a test that could not be made.
     """
+    for value in values:
+        if not 0 <= value <= 1:
+            raise ValueError(f"a p-value is a number from 0 to 1, not {value}: leave it out")
     order = np.argsort(values, kind="stable")
     steps = np.arange(len(values), 0, -1) * np.asarray(values, dtype=float)[order]
     found = np.empty(len(values))
@@ -142,7 +169,17 @@ def seeds_needed(
     int or None
         By the power of the paired t-test (noncentral t), which that of the sign-flip test is close
         to, and no fewer than the latter needs at all. None when no 10 000 are enough.
+
+    Raises
+    ------
+    ValueError
+        When the effect is no finite number, the spread none from 0 on, or a share not in (0, 1).
     """
+    _check_share("power", power)
+    if not math.isfinite(effect) or not 0 <= spread < math.inf:
+        raise ValueError(
+            f"an effect is a finite number and its spread one from 0 on, not {effect} and {spread}"
+        )
     least = seeds_for_claim(alpha)
     if effect == 0:
         return None
@@ -162,3 +199,8 @@ def seeds_needed(
         middle = (low + high) // 2
         low, high = (low, middle) if reaches(middle) else (middle + 1, high)
     return low
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise ValueError(f"{name} is a share in (0, 1), not {value}")

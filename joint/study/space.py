@@ -21,7 +21,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self, cast
 
 from pydantic import (
     AfterValidator,
@@ -36,9 +36,9 @@ from joint.parse import parse_json
 from joint.settings import ConfigError, FrozenDict, Settings, added
 
 from .axis import Axis, Design, Level
-from .constraint import satisfied, terms
+from .constraint import Term, satisfied, terms
 from .derived import check_costs, check_derived, derive
-from .formula import names_in
+from .formula import evaluate, names_in
 from .inference import STUDY_METRICS
 from .paths import check_path, fault_line, nearest, set_path
 from .sampler import OBJECTIVES, Grid, Sampler, Search
@@ -152,7 +152,8 @@ class Study(Settings):
     constraints: tuple[str, ...] = ()
     """What must hold of a design, such as ``camera != none or light >= 300``: an axis that is
     (``==``) or is not (``!=``) a level or another axis, and orders of numbers or formulas of axes,
-    such as ``pitch <= 463e-9 * stop``; joined by ``or``."""
+    such as ``pitch <= 463e-9 * stop``; joined by ``or``. An order may read :attr:`costs` too, those
+    that are made of axes alone and so are known before a run."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4, 5), min_length=1)
     """One run of every design for each; from 0 up to below 2**63, which every generator takes."""
     plan: Plan = Plan()
@@ -178,6 +179,9 @@ class Study(Settings):
         for text in self.constraints:
             for term in terms(text):
                 for name in sorted(term.axes()):
+                    if term.is_order and name in self.costs and name not in self.axes:
+                        self._check_known(name, text)
+                        continue
                     axis = self._axis(name)
                     if not term.is_order and term.right not in self.axes:
                         axis.assignments(term.right)  # a misspelt level would never be met
@@ -199,6 +203,16 @@ class Study(Settings):
             raise ValueError(
                 f"{self.plan.metric} is not measured on the validation part, where a search looks: "
                 f"give the sampler objectives, from {', '.join(OBJECTIVES)}"
+            )
+
+    def _check_known(self, cost: str, constraint: str) -> None:
+        """Refuse a constraint on a cost that only a run tells."""
+        measured = sorted(names_in(self.costs[cost]) - self.axes.keys())
+        if measured:
+            raise ValueError(
+                f"the constraint {constraint!r} reads the cost {cost}, which is known only after a "
+                f"run, as {measured[0]} is measured: constrain the axes, or read the fronts of "
+                f"{self.plan.metric} against {cost}"
             )
 
     def _axis(self, name: str) -> Axis:
@@ -250,7 +264,17 @@ class Study(Settings):
 
     def allows(self, design: Design) -> bool:
         """Whether ``design`` meets the constraints."""
-        return all(satisfied(text, design) for text in self.constraints)
+        known = {
+            name: evaluate(text, cast(Mapping[str, float], design))
+            for name, text in self.costs.items()
+            if name not in self.axes and any(name in term.axes() for term in self._terms())
+        }
+        return all(satisfied(text, known | design) for text in self.constraints)
+
+    def _terms(self) -> Iterator[Term]:
+        """Comparisons of all constraints."""
+        for text in self.constraints:
+            yield from terms(text)
 
     def every(self) -> tuple[Design, ...] | None:
         """Every design that meets the constraints; None where there is no end of them, or nearly.

@@ -212,16 +212,21 @@ def stability(
     -------
     Atlas
         Chance is the mean similarity of elements whose learned part, that which is no multiple of
-        the start, has random phases (:func:`surrogate`).
+        the start, has random phases (:func:`surrogate`). Random phases fill the window: elements
+        that have no more in common than to fade out towards its border count as partly alike.
 
     Raises
     ------
     ValueError
-        With fewer than 10 surrogates, which do not tell their spread.
+        With fewer than 10 surrogates, which do not tell their spread; for an element of a design
+        whose levels are not given.
     """
     if surrogates < 10:
         raise ValueError(f"{surrogates} surrogates do not tell their spread: take at least 10")
     generator = np.random.default_rng(seed)
+    unknown = sorted({each.design for each in elements} - levels.keys())
+    if unknown:
+        raise ValueError(f"the levels of design {unknown[0]} are not given: {sorted(levels)}")
     similar = _pairs([each.element for each in elements], orientation)
     # Of each pair, as elements that have learned more are less alike by chance.
     chance = _chance(elements, orientation, _BETWEEN, generator).mean(0)

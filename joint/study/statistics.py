@@ -20,7 +20,15 @@ import torch
 from classify import Interval, mcnemar
 from joint.folder import Predictions
 
-from .inference import Outcome, check_study_metric, infer, lower_is_better, score, scores_nothing
+from .inference import (
+    Outcome,
+    by_seed,
+    check_study_metric,
+    infer,
+    lower_is_better,
+    score,
+    scores_nothing,
+)
 from .significance import holm, seeds_needed, sign_flip_test
 
 __all__ = ["Contrast", "Estimate", "adjusted", "compare", "estimate"]
@@ -185,12 +193,14 @@ def compare(
     Raises
     ------
     ValueError
-        For an unknown metric, a seed that is there twice, or runs that were tested on different
-        pictures.
+        For an unknown metric, an alpha outside (0, 1), no resamples, a seed that is there twice, or
+        runs that were tested on different pictures.
     """
     check_study_metric(metric)
-    ours, theirs = _by_seed(first), _by_seed(second)
+    ours, theirs = by_seed(first), by_seed(second)
     wanted = list(seeds) if seeds is not None else sorted(ours.keys() | theirs.keys())
+    if len(set(wanted)) < len(wanted):
+        raise ValueError(f"the planned seeds must differ: {wanted}")
     both = [seed for seed in wanted if seed in ours and seed in theirs]
     scored = [
         (ours[seed], theirs[seed])
@@ -294,17 +304,8 @@ def estimate(
         As :func:`compare`.
     """
     check_study_metric(metric)
-    runs = list(_by_seed(runs).values())
+    runs = list(by_seed(runs).values())
     scored = [run for run in runs if run.value is not None or scores_nothing(metric)]
     found = infer(scored, metric=metric, level=level, resamples=resamples, generator=generator)
     failed = sum(run.value is None for run in runs)
     return Estimate(found.mean, found.interval, len(runs), failed, found.unit, found.note)
-
-
-def _by_seed(runs: Sequence[Outcome]) -> dict[int, Outcome]:
-    found: dict[int, Outcome] = {}
-    for run in runs:
-        if run.seed in found:
-            raise ValueError(f"seed {run.seed} is there twice in one design")
-        found[run.seed] = run
-    return found

@@ -27,7 +27,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, final
 
 from pydantic import ValidationError
 
-from joint.checkpoint import write_atomically
+from joint.checkpoint import CheckpointError, write_atomically
 from joint.config.run import RunConfig
 from joint.folder import FAILURE_FILE, RESULT_FILE, RunFolder, hold, read_result
 from joint.lock import LOCK_FILE, holder_of
@@ -193,8 +193,20 @@ class Ledger:
         return Tally(*(counts[state] for state in Tally._fields))  # pyright: ignore
 
     def result(self, run: PlannedRun) -> dict[str, Any]:
-        """What ``run`` has written, once it is done."""
-        return read_result(self.path(run))
+        """What ``run`` has written, once it is done.
+
+        Raises
+        ------
+        CheckpointError
+            When it cannot be read; what to do about it.
+        """
+        try:
+            return read_result(self.path(run))
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{error}. Remove the file where it is damaged: a worker then goes on from the "
+                "checkpoint beside it, and writes it again"
+            ) from error
 
     def reset_failed(self) -> int:
         """Make the runs that failed pending again, after their cause was put right.
@@ -221,7 +233,7 @@ def create_study(study: Study, folder: Path | str) -> Ledger:
         When the folder holds another study, or this one with other axes, seeds or plan.
     ConfigError, ValueError
         When designs are no valid configurations, two are the same one, the constraints exclude all,
-        or a planned comparison meets no designs.
+        or a planned comparison meets no designs, or those of another one.
 
     Warns
     -----
@@ -234,7 +246,9 @@ def create_study(study: Study, folder: Path | str) -> Ledger:
         _check_same(there, study)
         return there
     designs = study.designs()
-    doubt = study.doubt(len(study.pairs(designs)))
+    pairs = study.pairs(designs)
+    _check_pairs(pairs)
+    doubt = study.doubt(len(pairs))
     if doubt is not None:
         warnings.warn(doubt, stacklevel=2)
     runs = _runs(study, designs)
@@ -340,6 +354,18 @@ def _runs(study: Study, designs: Sequence[Design]) -> tuple[PlannedRun, ...]:
         for seed in study.seeds
         for number, config in enumerate(configs)
     )
+
+
+def _check_pairs(pairs: Sequence[Pair]) -> None:
+    """Refuse a plan that pays twice for one question."""
+    seen: dict[frozenset[int], Pair] = {}
+    for pair in pairs:
+        before = seen.setdefault(frozenset((pair.first, pair.second)), pair)
+        if before is not pair:
+            raise ValueError(
+                f"the plan compares the same two designs twice ({before.name}; {pair.name}), and "
+                "the correction for several comparisons would count both: leave one out"
+            )
 
 
 def _seeded(config: RunConfig, seed: int) -> RunConfig:

@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from classify.judged import METRICS, Judged
-from joint.folder import PREDICTIONS_FILE, Predictions, load_predictions
+from joint.folder import PREDICTIONS_FILE, RESULT_FILE, Predictions, load_predictions
 
 from .axis import Design
 from .derived import cost
@@ -174,7 +174,10 @@ def outcomes(ledger: Ledger, metric: str) -> dict[int, list[Outcome]]:
     Raises
     ------
     ValueError
-        For an unknown metric; for one that no run has, or that some runs of a design lack.
+        For an unknown metric; for one that no run has, or that some runs of a design lack; when
+        the scores of a run are gone.
+    CheckpointError
+        When what a run has written is damaged.
     """
     check_study_metric(metric)
     found: dict[int, list[Outcome]] = {number: [] for number in range(len(ledger.designs))}
@@ -227,6 +230,13 @@ def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
     if metric in METRICS:
         value = None if predictions is None else _measured(predictions, metric)
         lacks = "it has no classifier, or its test part lacks classes"
+        if predictions is None and ledger.result(run)["test"].get("accuracy") is not None:
+            # No _NotMeasured: the design is not left out, as what it is has nothing to do with it.
+            raise ValueError(
+                f"run {run.digest} has no {metric}: it has no classifier's scores any more, as "
+                f"{PREDICTIONS_FILE} is gone from {path}. Copy it there, or remove {RESULT_FILE}, "
+                "and a worker tests the run again"
+            )
     else:
         value = ledger.result(run)["test"].get(metric)
         lacks = "it has no such stage"

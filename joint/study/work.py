@@ -278,6 +278,7 @@ def run_study(
     together: int = 1,
     executor: Executor | None = None,
     progress: bool = True,
+    warn: bool = True,
     poll: float = 1.0,
 ) -> Tally:
     """Run a study with several processes, until every run is done or has failed.
@@ -301,6 +302,8 @@ def run_study(
         process for each. It is left open.
     progress : bool
         Show how far the study has come.
+    warn : bool
+        Let the workers warn of what they build and train.
     poll : float
         Seconds between two looks at the folder.
 
@@ -331,7 +334,7 @@ def run_study(
     place = str(ledger.folder.resolve())  # others may be elsewhere in the tree
 
     def start() -> Future[Worked]:
-        return pool.submit(_worker, place, device, threads, together, poll)
+        return pool.submit(_worker, place, device, threads, together, poll, warn)
 
     try:
         with graceful_stop() as asked:
@@ -372,7 +375,12 @@ def _attend(
                 at_work.add(start())
 
 
-def _worker(folder: str, device: str, threads: int, together: int, poll: float) -> Worked:
+def _worker(
+    folder: str, device: str, threads: int, together: int, poll: float, warn: bool
+) -> Worked:
     """What a process of its own does: the threads of torch are its to set."""
     torch.set_num_threads(threads)
-    return work(folder, device=device, together=together, poll=poll)
+    with warnings.catch_warnings():
+        if not warn:
+            warnings.simplefilter("ignore")
+        return work(folder, device=device, together=together, poll=poll)

@@ -135,6 +135,20 @@ def test_what_is_no_axis_is_refused(settings, message):
         Axis(**settings)
 
 
+@pytest.mark.parametrize("place", [-0.1, 1.1, math.nan])
+def test_a_place_is_on_the_axis(place):
+    for axis in (Axis(path="objective.rate", low=0, high=1), Axis(path="a.b", values=(1, 2))):
+        with pytest.raises(ValueError, match="a place on an axis is a number from 0 to 1"):
+            axis.at(place)
+
+
+def test_a_level_in_quotes_is_told_from_a_number():
+    with pytest.raises(ValueError, match=r"no level '50'; write 50$"):
+        Axis(path="system.sensor.photons", values=(50, 300)).assignments("50")
+    with pytest.raises(ValueError, match=r'no level 50; write "50"$'):
+        Axis(path="system.sensor.photons", values=(1, 2), labels=("50", "60")).assignments(50)
+
+
 def test_a_wrong_level_names_the_nearest():
     axis = Axis(path="a", values=("kernel", "lens"))
     with pytest.raises(ValueError, match="no level 'kernal'; did you mean 'kernel'"):

@@ -168,3 +168,16 @@ def test_mistakes_are_told_in_a_line(study, tmp_path, capsys):
     assert main(["study", "run", str(study), "--output", str(tmp_path / "x")]) == 1
     assert "bit_depth" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.filterwarnings("always")
+def test_quiet_is_quiet_of_warnings_too(tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(command, "run_study", lambda folder, **options: asked.append(options))
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY.replace("[0, 1, 2, 3, 4, 5]", "[0, 1, 2]"))  # too few for its plan
+    assert main(["study", "run", str(path), "--output", str(tmp_path / "a"), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(["study", "run", str(path), "--output", str(tmp_path / "b")]) == 0
+    assert "warning: 3 paired seeds cannot" in capsys.readouterr().err
+    assert [(each["progress"], each["warn"]) for each in asked] == [(False, False), (True, True)]

@@ -215,3 +215,12 @@ def test_an_element_is_read_without_its_scenes(small_base, tmp_path, settings, n
         load_element(tmp_path, wider)
     with pytest.raises(CheckpointError, match="no checkpoint"):
         load_element(tmp_path / "elsewhere", config)
+
+
+def test_what_is_no_number_is_like_nothing():
+    parts = _blobs(np.random.default_rng(0))
+    broken = parts.copy()
+    broken[..., 3, 3] = np.nan
+    for pair in ((parts, broken), (broken, parts)):
+        with pytest.raises(ValueError, match="nan or infinite numbers is like no other"):
+            align(*map(_kernel, pair))

@@ -82,3 +82,8 @@ def test_no_formula_takes_long_or_much():
 def test_no_value_is_told_with_its_place(text):
     with pytest.raises(ValueError, match="has no finite value at a=0"):
         evaluate(text, {"a": 0.0, "b": 1.0})
+
+
+def test_a_word_of_the_language_names_no_axis():
+    with pytest.raises(ValueError, match="No axis that it reads can be called 'lambda'"):
+        names_in("2 * lambda")

@@ -185,3 +185,34 @@ def test_other_pictures_are_no_pairs(outcome):
     other = outcome(1, np.ones(6), 1 - labels, groups)
     with pytest.raises(ValueError, match=r"tested on different pictures \(6 and 6"):
         infer([one, other], metric="accuracy")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_diverged_has_no_number(value):
+    # As a number it would have the p of a certainty: 0.
+    with pytest.raises(ValueError, match=r"seed 3 is (nan|inf): .* None for a run that diverged"):
+        Outcome(3, value)
+
+
+def test_what_has_no_interval_is_refused(outcome):
+    runs = [Outcome(i, 0.5 + i) for i in range(3)]
+    for level in (0, 1, math.nan):
+        with pytest.raises(ValueError, match=r"level in \(0, 1\)"):
+            infer(runs, metric="loss", level=level)
+    with pytest.raises(ValueError, match="resamples must be at least 1"):
+        infer(runs, metric="loss", resamples=0)
+    with pytest.raises(ValueError, match="metric 'los' is unknown"):
+        infer(runs, metric="los")
+    with pytest.raises(ValueError, match="seed 0 is there twice"):
+        infer([runs[0], runs[0]], metric="loss")
+
+
+def test_other_lesions_are_no_pairs(outcome):
+    # They would be drawn as those of whichever is named first.
+    labels, margins = np.arange(6) % 2, np.ones(6)
+    one, other = (
+        [outcome(seed, margins, labels, [f"{word}{i}" for i in range(6)]) for seed in range(3)]
+        for word in ("lesion", "patient")
+    )
+    with pytest.raises(ValueError, match="or with other labels or lesions"):
+        infer(one, other, metric="accuracy", resamples=100)

@@ -32,6 +32,8 @@ def test_missing_numbers_are_not_compared():
 
 
 def test_shapes_must_fit():
+    with pytest.raises(ValueError, match=r"not \(3, 0\) and 0; D is 1 or more"):
+        pareto_front(np.zeros((3, 0)), minimise=[])
     with pytest.raises(ValueError, match=r"values \[M, D\] and D directions, not \(2,\) and 1"):
         pareto_front([1, 2], minimise=[True])
 

@@ -1,8 +1,9 @@
 import pytest
+from pydantic import ValidationError
 
 from joint.config.run import RunConfig
 from joint.settings import ConfigError
-from joint.study import known_paths
+from joint.study import Study, known_paths
 from joint.study.paths import check_path, fault_line, nearest, set_path
 
 
@@ -67,3 +68,17 @@ def test_nearest_or_all():
     assert nearest("lends", ["lens", "none"]) == "; did you mean 'lens'?"
     assert nearest("x", ["lens", "none"]) == "; choose from lens, none"
     assert nearest("x", ["lens", "none"], always=False) == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ({"seeds": 6}, "seeds: give a list, such as [6]"),
+        ({"sampler": {"count": 3}}, "sampler: give its kind, which {'count': 3} does not"),
+    ],
+)
+def test_what_a_file_lacks_is_told_in_words_of_files(content, line):
+    axes = {"light": {"path": "system.sensor.photons", "values": [50, 300]}}
+    with pytest.raises(ValidationError) as caught:
+        Study.model_validate({"axes": axes, **content})
+    assert [fault_line(fault, Study) for fault in caught.value.errors()] == [line]

@@ -175,3 +175,18 @@ def test_a_study_that_has_not_begun_has_no_curves(ledger):
     assert found.families == ()
     assert found.anchor is None
     assert "exploration" in str(found)
+
+
+def test_a_question_about_no_curve_is_refused():
+    curve = ([100, 200, 400, 800], [0.5, 0.6, 0.7, 0.75])
+    with pytest.raises(ValueError, match="at equal 'accuracy' or at equal 'rate', not at 'psnr'"):
+        rate_difference(curve, curve, at="psnr")
+    for share in (-1, 2, math.nan):
+        with pytest.raises(ValueError, match="minimum_overlap is a share from 0 to 1"):
+            rate_difference(curve, curve, minimum_overlap=share)
+    with pytest.raises(ValueError, match=r"'test' needs as many rates .* \(3,\) and \(4,\)"):
+        rate_difference(curve, (curve[0][:3], curve[1]))
+    for rate in (0, math.nan):
+        found, reason = rate_difference(curve, ([rate, *curve[0][1:]], curve[1]))
+        assert math.isnan(found)
+        assert reason == "the curve 'test' has a point without a rate above 0 or an accuracy"

@@ -146,3 +146,24 @@ def test_the_sign_flip_test_errs_as_often_as_it_says(law):
     )
     wrong = np.mean([sign_flip_test(row) <= 0.05 for row in one - other])
     assert 0.025 < wrong <= 0.07
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (lambda: sign_flip_test(np.ones(30), resamples=0), "resamples must be at least 1"),
+        (lambda: smallest_p(0), "no test on 0 paired seeds"),
+        (lambda: seeds_for_claim(0), r"alpha is a share in \(0, 1\), not 0"),
+        (lambda: seeds_for_claim(math.nan), r"alpha is a share in \(0, 1\), not nan"),
+        (lambda: seeds_for_claim(comparisons=0), "at least 1 comparison is planned, not 0"),
+        (lambda: holm([0.1, math.nan]), "a p-value is a number from 0 to 1, not nan"),
+        (lambda: holm([-0.1]), "a p-value is a number from 0 to 1, not -0.1"),
+        (lambda: seeds_needed(1, 1, power=1), r"power is a share in \(0, 1\), not 1"),
+        (lambda: seeds_needed(1, 1, alpha=1.5), r"alpha is a share in \(0, 1\), not 1.5"),
+        (lambda: seeds_needed(math.nan, 1), "an effect is a finite number .* not nan and 1"),
+        (lambda: seeds_needed(1, -1), "its spread one from 0 on, not 1 and -1"),
+    ],
+)
+def test_what_has_no_answer_is_refused(asked, message):
+    with pytest.raises(ValueError, match=message):
+        asked()

@@ -332,3 +332,19 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "a.json").write_bytes(b"\xff{")
     with pytest.raises(ConfigError, match="is not JSON"):
         load_study(tmp_path / "a.json")
+
+
+def test_a_constraint_may_limit_a_cost_that_is_known_beforehand():
+    axes = {
+        "light": Axis(path="system.sensor.photons", values=(50, 300, 2000)),
+        "depth": Axis(path="system.sensor.bit_depth", values=(4, 8)),
+    }
+    costs = {"lamp": "light * depth", "seconds": "bits / 2e6"}
+    found = Study(axes=axes, costs=costs, constraints=("lamp / 2 <= 600 or depth == 8",)).designs()
+    assert [(d["light"], d["depth"]) for d in found] == [
+        (light, depth) for light in (50, 300, 2000) for depth in (4, 8) if light < 2000 or depth > 4
+    ]
+    with pytest.raises(ValidationError, match="cost seconds, which is known only after a run, as"):
+        Study(axes=axes, costs=costs, constraints=("seconds < 1",))
+    with pytest.raises(ValidationError, match="no axis 'lamps'"):
+        Study(axes=axes, costs=costs, constraints=("lamps < 1",))

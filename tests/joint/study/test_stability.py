@@ -134,3 +134,9 @@ def test_nothing_is_an_empty_atlas():
 
 def test_reasons_that_are_alike_are_told_once():
     assert by_reason([(4, "a"), (2, "b"), (7, "a")]) == {"a": [4, 7], "b": [2]}
+
+
+def test_an_element_belongs_to_a_design_that_is_given():
+    runs = _runs(lambda s: 0.1 * _smooth(np.random.default_rng(s)), seeds=2)
+    with pytest.raises(ValueError, match=r"levels of design 0 are not given: \[7\]"):
+        stability(runs, levels={7: {}})

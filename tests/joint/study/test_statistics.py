@@ -184,6 +184,11 @@ def test_a_contrast_is_json():
 
 
 def test_bad_input():
+    runs = [Outcome(0, 0.5), Outcome(1, 0.6)]
+    with pytest.raises(ValueError, match=r"the planned seeds must differ: \[0, 1, 1\]"):
+        compare(runs, runs, seeds=[0, 1, 1])
+    with pytest.raises(ValueError, match=r"level in \(0, 1\)"):
+        compare(runs, runs, alpha=2)
     with pytest.raises(ValueError, match="seed 0 is there twice in one design"):
         compare([BETTER[0], BETTER[0]], WORSE)
     with pytest.raises(ValueError, match="metric 'skill' is unknown; use one of accuracy"):

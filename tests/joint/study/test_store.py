@@ -5,10 +5,20 @@ import warnings
 
 import pytest
 
+from joint.checkpoint import CheckpointError
 from joint.folder import FAILURE_FILE, hold
 from joint.lock import LOCK_FILE
 from joint.settings import ConfigError
-from joint.study import Axis, Plan, Sobol, Study, StudyError, create_study, open_study
+from joint.study import (
+    Axis,
+    Comparison,
+    Plan,
+    Sobol,
+    Study,
+    StudyError,
+    create_study,
+    open_study,
+)
 from joint.study.store import ATTEMPTS_FILE, read_failure, record_failure
 
 
@@ -194,3 +204,23 @@ def test_two_thousand_runs_are_listed_at_once(small_study, tmp_path):
     opened = open_study(tmp_path)
     assert opened.tally().done == 2000
     assert time.process_time() - start < 0.5
+
+
+def test_a_plan_does_not_ask_twice(small_study, tmp_path):
+    one = Comparison(first={"light": 5000}, second={"light": 50})
+    for again in (
+        Comparison(first={"light": 50}, second={"light": 5000}),
+        Comparison(first={"light": 5000, "depth": 4}, second={"light": 50, "depth": 4}),
+    ):
+        plan = Plan(comparisons=(one, again))
+        with pytest.raises(ValueError, match="compares the same two designs twice"):
+            create_study(small_study(plan=plan), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_result_says_what_to_do(ledger, pretend):
+    run = ledger.runs[0]
+    pretend(ledger, run, 1.0)
+    (ledger.path(run) / "result.json").write_bytes(b'{"test": ')
+    with pytest.raises(CheckpointError, match=r"result.json is damaged. Remove the file .* again"):
+        ledger.result(run)

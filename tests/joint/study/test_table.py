@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from joint.folder import PREDICTIONS_FILE
 from joint.study import Axis, Plan, create_study, outcomes, rows, to_csv, to_json, to_text
 from joint.study.store import record_failure
 
@@ -114,3 +115,10 @@ def test_a_metric_that_is_not_there_is_told(ledger, pretend):
 def test_a_metric_of_the_run_is_read(ledger, pretend):
     pretend(ledger, ledger.runs[0], 1.0, bpp=0.25)
     assert outcomes(ledger, "bpp")[0][0].value == 0.25
+
+
+def test_predictions_that_are_gone_are_told_from_none(ledger, pretend):
+    pretend(ledger, ledger.runs[0], 1.0)
+    (ledger.path(ledger.runs[0]) / PREDICTIONS_FILE).unlink()
+    with pytest.raises(ValueError, match=r"predictions.safetensors is gone from .* Copy it there"):
+        outcomes(ledger, "accuracy")

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -417,3 +418,17 @@ def test_a_study_that_took_codes_for_light_goes_on(small_study, small_base, tmp_
     assert work(tmp_path / "today") == (0, 4, False)
     message = read_failure(ledger_today.path(ledger_today.runs[0]))["message"]
     assert "the scenes are sRGB codes and the system takes them for linear light" in message
+
+
+@pytest.mark.parametrize("warn", [True, False])
+def test_a_worker_warns_where_it_is_let(warn, monkeypatch):
+    def warns(folder, **_):
+        warnings.warn(f"of {folder}", stacklevel=1)
+        return worker.Worked(0, 0, stopped=False)
+
+    monkeypatch.setattr(worker, "work", warns)
+    threads = torch.get_num_threads()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        worker._worker("a study", "cpu", threads, 1, 0.1, warn)
+    assert [str(each.message) for each in said] == ["of a study"] * warn
