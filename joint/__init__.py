@@ -14,6 +14,9 @@ Rooms: ``train`` the one loop · ``config`` a run as data · ``picture`` picture
 contrast, and whether it decides · ``study`` many runs, what they show · ``report`` runs as a page.
 """
 
+import importlib
+from types import ModuleType
+
 # First of all: before anything of a neighbour is used.
 from . import neighbours as _neighbours  # noqa: F401  # isort: skip
 
@@ -195,3 +198,10 @@ __all__ = [
     "tensorboard_writer",
     "two_stage",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Load a room when it is first asked for: together they take longer than all else here."""
+    if name in ("analysis", "figure", "report", "study"):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

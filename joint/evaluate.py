@@ -13,7 +13,7 @@ from compress import psnr, ssim
 from compress.metrics import SSIM_WINDOW
 
 from .feed import Feed, generators
-from .kinds import check_kinds
+from .kinds import check_batch_size, check_kinds
 from .objective import Objective
 from .parallel import gathered, rank, world_size
 from .point import AS_BUILT, OperatingPoint, operating
@@ -253,8 +253,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
         For a batch size below 1, pictures that do not fit the system, an operating point that it
         does not have, or views of a system without a classifier.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    check_batch_size(batch_size)
     check_encoding(system, dataset)
     point = OperatingPoint(photons, quality, distance)
     if objective is None:

@@ -130,6 +130,7 @@ class OcclusionMap:
         return "\n".join(lines)
 
 
+@torch.inference_mode(False)  # gradients, whatever mode the caller is in
 def grad_cam(
     system: ImagingSystem,
     scenes: Tensor,
@@ -177,6 +178,8 @@ def grad_cam(
             f"features), which {type(classifier).__name__} does not have: name the layer whose "
             "map it is, with layer=system.classifier.<layer>, or use integrated_gradients"
         )
+    if scenes.is_inference():
+        scenes = scenes.clone()  # an ordinary tensor, which a backward pass may keep
     with evaluating(system), torch.no_grad():
         handed, _ = reach(system, scenes, "handed", Noise(generator, scenes.device))
         if layer is not None:
@@ -230,6 +233,7 @@ def _traced_at(classifier: nn.Module, layer: nn.Module, image: Tensor) -> Traced
     return TracedLogits(logits, found[0])
 
 
+@torch.inference_mode(False)
 def integrated_gradients(
     system: ImagingSystem,
     scenes: Tensor,

@@ -6,11 +6,13 @@
     system, scenes ───► check_pictures ──► its classifier
 """
 
+from numbers import Integral
+
 from torch import Tensor, nn
 
 from classify import LesionDataset, Split
 
-__all__ = ["check_dataset", "check_kinds", "check_pictures", "check_system"]
+__all__ = ["check_batch_size", "check_dataset", "check_kinds", "check_pictures", "check_system"]
 
 
 def check_kinds(system: object, dataset: object) -> None:
@@ -53,6 +55,15 @@ def check_dataset(dataset: object) -> None:
     )
 
 
+def check_batch_size(batch_size: object) -> None:
+    """Refuse, by a ValueError, what is no number of pictures in one pass."""
+    # A NumPy integer is one, too.
+    if not isinstance(batch_size, Integral):
+        raise ValueError(f"batch_size must be a whole number, not {batch_size!r}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+
+
 def check_pictures(system: object, scenes: object) -> nn.Module:
     """The classifier of a system, and a refusal of what it cannot be asked about.
 
@@ -70,7 +81,8 @@ def check_pictures(system: object, scenes: object) -> nn.Module:
     TypeError
         For what is no system, or no Tensor.
     ValueError
-        For a system without a classifier, or what are no floating-point pictures.
+        For a system without a classifier, or what are no floating-point pictures, or
+        none at all.
     """
     check_system(system)
     classifier = getattr(system, "classifier", None)
@@ -84,7 +96,9 @@ def check_pictures(system: object, scenes: object) -> nn.Module:
             f"scenes must be a Tensor of pictures [B, C, H, W] in 0..1, not "
             f"{type(scenes).__name__}{remedy}"
         )
-    if scenes.ndim != 4 or not scenes.is_floating_point() or scenes.numel() == 0:
+    if scenes.ndim == 4 and scenes.numel() == 0:
+        raise ValueError(f"scenes must hold at least one picture, not {list(scenes.shape)}")
+    if scenes.ndim != 4 or not scenes.is_floating_point():
         raise ValueError(
             f"scenes must be pictures [B, C, H, W] in 0..1, not {scenes.dtype} "
             f"{list(scenes.shape)}; add a batch axis with scenes[None], divide 8 bits by 255"

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from optics.quantity import full_precision
+
 _T = TypeVar("_T")
 
 __all__ = [
@@ -135,7 +137,7 @@ class _Together:
         norm = self.norm
         if not norm.training and norm.running_mean is not None:
             return type(norm).forward(norm, x)
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
             dims = [0, *range(2, x.ndim)]
             count = values.new_full((1,), x.numel() / x.shape[1])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from compress import Codec, Coded
 from optics import FrontEnd, Generators, Sensor, clip, linear_to_srgb, srgb_to_linear
-from optics.quantity import looked_at
+from optics.quantity import full_precision, looked_at
 
 __all__ = ["STAGES", "Encoding", "ImagingSystem", "Stage", "SystemOutput", "evaluating"]
 
@@ -262,7 +262,7 @@ class ImagingSystem(nn.Module):
         """
         self._check_scene(scene)
         # Half precision has neither Fourier transforms nor the digits for photon noise.
-        with torch.autocast(scene.device.type, enabled=False):
+        with full_precision(scene):
             if not scene.is_complex() and scene.dtype != torch.float64:
                 scene = scene.float()
             light = srgb_to_linear(scene) if self.encoding == "srgb" else scene
@@ -295,7 +295,7 @@ class ImagingSystem(nn.Module):
         if self.sensor is None:
             raise ValueError("the system has no sensor that could read its irradiance")
         exposures = 1 if self.front_end is None else self.front_end.exposures
-        with torch.autocast(irradiance.device.type, enabled=False):
+        with full_precision(irradiance):
             return self.sensor(irradiance, exposures=exposures, generator=generator)
 
     def _check_scene(self, scene: Tensor) -> None:
@@ -338,13 +338,35 @@ class ImagingSystem(nn.Module):
 
         Linear light that no sensor has read has no white, and is not clipped.
         """
-        with torch.autocast(raw.device.type, enabled=False):
+        with full_precision(raw):
             if self.front_end is not None:
                 raw = self.front_end.combine(raw)
             if self.sensor is None and self.encoding == "linear":
                 return raw
             picture = clip(raw)  # a black level lets noise go below it
             return linear_to_srgb(picture) if self.encoding == "srgb" else picture
+
+
+def check_codes(pictures: Tensor, encoding: Encoding) -> None:
+    """Refuse what cannot be meant as sRGB codes in 0..1, such as codes of 8 bits; on a CPU.
+
+    What is no finite number is left to the caller.
+
+    Raises
+    ------
+    ValueError
+        When it does.
+    """
+    if encoding != "srgb" or pictures.numel() == 0 or not looked_at(pictures):
+        return
+    values = pictures.detach()
+    low, high = (float(end) for end in torch.where(values.isfinite(), values, 0).aminmax())
+    if low < -_FAR_OUT or high > 1 + _FAR_OUT:
+        raise ValueError(
+            f"pictures of encoding='srgb' are codes in 0..1, but these reach from {low:g} to "
+            f"{high:g}: divide 8-bit codes by 255; light above full scale is allowed with "
+            "encoding='linear'"
+        )
 
 
 @contextmanager

@@ -48,6 +48,7 @@ class TwoStage:
     """Training with the element in place of the kernel."""
 
 
+@torch.inference_mode(False)  # gradients, whatever mode the caller is in
 def fit_psf(
     imaging: IncoherentImaging,
     target: Tensor,

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from classify import LesionDataset
 from joint.feed import as_scenes
-from joint.kinds import check_dataset
-from joint.system import Encoding
+from joint.kinds import check_batch_size, check_dataset
+from joint.system import Encoding, check_codes
 from optics import clip, linear_to_srgb, srgb_to_linear
 
 from .causal import lab_means, scale_contrast
@@ -79,6 +79,7 @@ def keep_region(
         raise ValueError(f"region must be one of {', '.join(REGIONS)} or none, not {region!r}")
     if encoding not in get_args(Encoding):
         raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
+    check_codes(images, encoding)
     kept = torch.zeros_like(masks)
     if region != "none":
         kept = regions(masks, band=band)[REGIONS.index(region)]
@@ -163,9 +164,11 @@ def altered(
     TypeError
         For what is no data set.
     ValueError
-        When a picture has no mask, or the alteration changes a shape or refuses a picture.
+        When a picture has no mask, or the alteration changes a shape or refuses a picture; for a
+        batch size below 1.
     """
     check_dataset(dataset)
+    check_batch_size(batch_size)
     alteration = _told(alteration, dataset)
     images, masks = [], []
     white = 2**dataset.bit_depth - 1

@@ -28,9 +28,10 @@ from classify.intervals import (
 )
 from joint.evaluate import check_encoding, device_of
 from joint.feed import Feed, generators
-from joint.kinds import check_dataset, check_kinds
-from joint.system import Encoding, ImagingSystem, evaluating
+from joint.kinds import check_batch_size, check_dataset, check_kinds
+from joint.system import Encoding, ImagingSystem, check_codes, evaluating
 from optics import clip, linear_to_srgb, srgb_to_linear
+from optics.quantity import full_precision
 
 from .by_class import lesions_in, rank_correlation
 from .colour import exact, lab, light_of_lab
@@ -172,7 +173,7 @@ def scale_contrast(
             f"it, the first at {int(undefined.nonzero()[0])}: leave them out"
         )
     strength = strength.reshape(-1, 1, 1, 1)
-    with torch.autocast(images.device.type, enabled=False):
+    with full_precision(images):
         colours = lab(srgb_to_linear(precise) if encoding == "srgb" else precise)
         lesion, own_spread = _moments(colours, masks)
         skin, skin_spread = _moments(colours, ring)
@@ -217,7 +218,7 @@ def lab_means(
     """
     _check_coloured(images, masks, encoding)
     ring = skin_ring(masks, inner=inner, outer=outer)
-    with torch.autocast(images.device.type, enabled=False):
+    with full_precision(images):
         images = exact(images)
         colours = lab(srgb_to_linear(images) if encoding == "srgb" else images)
         lesion, skin = (_moments(colours, region)[0].flatten(1) for region in (masks, ring))
@@ -245,8 +246,11 @@ def scalable(
     ------
     TypeError
         For what is no data set.
+    ValueError
+        For a batch size below 1.
     """
     check_dataset(dataset)
+    check_batch_size(batch_size)
     found = dataset.has_mask.clone()
     for rows in dataset.has_mask.nonzero().flatten().split(batch_size):
         if len(rows) > 0:
@@ -314,8 +318,7 @@ def recall_against_contrast(
     check_kinds(system, dataset)
     if system.classifier is None:
         raise ValueError("the system has no classifier, and without one there is no recall")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    check_batch_size(batch_size)
     check_resampling(resamples, level)
     check_encoding(system, dataset)
     kept = scalable(dataset, inner=inner, outer=outer, batch_size=batch_size)
@@ -416,6 +419,7 @@ def _check_coloured(images: Tensor, masks: Tensor, encoding: Encoding) -> None:
         )
     if encoding not in get_args(Encoding):
         raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
+    check_codes(images, encoding)
 
 
 def _scalable(masks: Tensor, ring: Tensor) -> Tensor:

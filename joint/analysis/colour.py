@@ -82,10 +82,25 @@ def ciede2000(first: Tensor, second: Tensor, *, dim: int = -1) -> Tensor:
         Differences, without ``dim``. Where two colours are equal, and on the grey axis, where the
         formula has a cusp, the gradient of the cusp's part is 0; it is finite everywhere.
 
+    Raises
+    ------
+    TypeError
+        When the colours are no Tensor.
+    ValueError
+        When they do not have three components along ``dim``.
+
     References
     ----------
     Sharma, Wu, Dalal, Color Res. Appl. 30:21 (2005), with its 34 pairs as a test.
     """
+    for colours in first, second:
+        if not isinstance(colours, Tensor):
+            raise TypeError(f"colours must be a Tensor, not {type(colours).__name__}")
+        if not -colours.ndim <= dim < colours.ndim or colours.shape[dim] != 3:
+            raise ValueError(
+                f"colours must have L*, a*, b* along dim={dim}, not {list(colours.shape)}; of "
+                "pictures [B, 3, H, W] it is dim=1"
+            )
     lightness1, a1, b1 = first.unbind(dim)
     lightness2, a2, b2 = second.unbind(dim)
     mean_chroma = (_length(a1, b1) + _length(a2, b2)) / 2

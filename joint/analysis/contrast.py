@@ -18,8 +18,9 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from joint.system import Encoding
+from joint.system import Encoding, check_codes
 from optics import srgb_to_linear
+from optics.quantity import full_precision
 
 from .colour import ciede2000, exact, lab, luminance, root
 from .gcnr import generalised_cnr
@@ -232,7 +233,7 @@ def contrast(
         When pictures or masks are no Tensor.
     ValueError
         When pictures and masks do not fit, the ring has no width, the encoding is unknown or
-        there are fewer than 2 bins.
+        there are fewer than 2 bins; on a CPU also for sRGB that cannot be meant to lie in 0..1.
 
     Examples
     --------
@@ -244,9 +245,10 @@ def contrast(
     check_masks(masks, images)
     if encoding not in get_args(Encoding):
         raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
+    check_codes(images, encoding)
     ring = skin_ring(masks, inner=inner, outer=outer)
     coloured = images.shape[1] == 3
-    with torch.autocast(images.device.type, enabled=False):
+    with full_precision(images):
         images = exact(images)
         # One such value would be in every sum of its picture, and in the gradients of all weights
         # that made the batch.

@@ -76,7 +76,8 @@ def gaussian_mutual_information(signal: Array, noise: Array) -> float:
     Parameters
     ----------
     signal, noise : array ``[D, D]``
-        Covariances; that of the noise is positive definite.
+        Covariances: symmetric, that of the noise positive definite, that of the signal without
+        negative variances.
 
     Returns
     -------
@@ -85,12 +86,30 @@ def gaussian_mutual_information(signal: Array, noise: Array) -> float:
     Raises
     ------
     ValueError
-        When the covariance of the noise is not positive definite.
+        When they are no covariances of one size, or that of the noise is not positive definite.
     """
-    whole, own = (np.linalg.slogdet(matrix) for matrix in (signal + noise, noise))
-    if own.sign <= 0:
-        raise ValueError("the covariance of the noise must be positive definite: is there noise?")
-    return float((whole.logabsdet - own.logabsdet) / (2 * math.log(2)))
+    given = [np.asarray(matrix, np.float64) for matrix in (signal, noise)]
+    for name, matrix in zip(("signal", "noise"), given, strict=True):
+        square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] > 0
+        if not square or matrix.shape != given[0].shape:
+            shapes = " and ".join(str(other.shape) for other in given)
+            raise ValueError(f"covariances must be [D, D], of one size, not {shapes}")
+        if not np.isfinite(matrix).all() or not np.allclose(
+            matrix, matrix.T, rtol=1e-6, atol=1e-6 * float(np.abs(matrix).max())
+        ):
+            raise ValueError(f"the covariance of the {name} must be finite and symmetric")
+    try:
+        root = np.linalg.cholesky(given[1])
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            "the covariance of the noise must be positive definite: is there noise?"
+        ) from None
+    # Of the signal in units of the noise: the gains of parallel channels.
+    half = np.linalg.solve(root, given[0])
+    gains = np.linalg.eigvalsh(np.linalg.solve(root, half.T))
+    if gains[0] < -1e-6 * max(1.0, float(gains[-1])):
+        raise ValueError("the covariance of the signal has negative variances: is it a covariance?")
+    return float(np.log1p(gains.clip(min=0)).sum() / (2 * math.log(2)))
 
 
 def gaussian_information(

@@ -271,7 +271,19 @@ def radial_power(first: Tensor, second: Tensor, *, annuli: int = 8) -> Tensor:
     -------
     Tensor, float64 ``[B, annuli]``
         Summed over channels. The imaginary part, which is the cross-spectrum's odd one, cancels.
+
+    Raises
+    ------
+    ValueError
+        For pictures of two shapes, or fewer than one ring.
     """
+    if first.ndim != 4 or first.shape != second.shape:
+        raise ValueError(
+            f"give pictures [B, C, H, W] of one shape, not {list(first.shape)} and "
+            f"{list(second.shape)}"
+        )
+    if annuli < 1:
+        raise ValueError(f"annuli must be at least 1, not {annuli}")
     height, width = first.shape[-2:]
     rows, columns = (
         torch.hann_window(size, periodic=False, dtype=torch.float64, device=first.device)

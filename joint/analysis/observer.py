@@ -113,13 +113,21 @@ def random_features(
 
     Raises
     ------
+    TypeError
+        When the pictures are no Tensor.
     ValueError
         When the filters do not fit.
     """
+    if not isinstance(pictures, Tensor):
+        raise TypeError(
+            f"pictures must be a Tensor, floats [B, C, H, W], not {type(pictures).__name__}"
+        )
     if pictures.ndim != 4 or not pictures.is_floating_point():
         raise ValueError(
             f"pictures must be floats [B, C, H, W], not {pictures.dtype} {list(pictures.shape)}"
         )
+    if not scales:
+        raise ValueError("scales must name at least one")
     smallest = min(pictures.shape[-2:]) // max(scales)
     if min(count, taps, *scales) < 1 or smallest < taps:
         raise ValueError(

@@ -62,6 +62,7 @@ def total_variation(images: Tensor) -> Tensor:
     return down + across
 
 
+@torch.inference_mode(False)  # gradients, whatever mode the caller is in
 def optimal_image(
     system: ImagingSystem,
     start: Tensor,

@@ -9,6 +9,7 @@ from torch import Tensor
 from classify import LesionDataset
 from joint.evaluate import check_encoding, device_of
 from joint.feed import Feed, generators
+from joint.kinds import check_batch_size
 from joint.system import ImagingSystem
 
 __all__ = ["Pass", "passes"]
@@ -45,8 +46,7 @@ def passes(
     ValueError
         At once, for a batch size below 1, or scenes that the system takes for what they are not.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    check_batch_size(batch_size)
     check_encoding(system, dataset)
     device = device_of(system)
     feed = Feed(dataset, device, resident=False)

@@ -34,7 +34,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import conv1d, max_pool2d, pad
 
-from joint.system import Encoding
+from joint.system import Encoding, check_codes
 from optics import linear_to_srgb, srgb_to_linear
 
 from .colour import lab
@@ -99,6 +99,9 @@ def segment(
     _check(images, threshold, channel, sigma, hair, margin)
     if encoding not in get_args(Encoding):
         raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
+    check_codes(images, encoding)
+    if len(images) == 0:
+        return torch.zeros(0, *images.shape[-2:], dtype=torch.bool, device=images.device)
     with torch.no_grad():
         images = linear_to_srgb(images.float()) if encoding == "linear" else images.float()
         field = ~_dark_corners(images)
@@ -156,7 +159,17 @@ def intersection_over_union(first: Tensor, second: Tensor) -> Tensor:
     """Jaccard index ``[B]`` of masks ``first`` and ``second`` ``[B, H, W]``.
 
     NaN where both are empty.
+
+    Raises
+    ------
+    ValueError
+        For what are no masks of one size.
     """
+    if first.dtype != torch.bool or second.dtype != torch.bool or first.shape != second.shape:
+        raise ValueError(
+            f"masks must be bool [B, H, W] of one size, not {first.dtype} {list(first.shape)} and "
+            f"{second.dtype} {list(second.shape)}"
+        )
     both, either = (first & second).sum((-2, -1)), (first | second).sum((-2, -1))
     return both / either
 
@@ -178,11 +191,14 @@ def _check(
             f"pictures must be floats [B, 3, H, W] in 0..1, not {images.dtype} "
             f"{list(images.shape)}; divide 8-bit codes by 255"
         )
+    # Masks are traced on the CPU, so that a look costs nothing that is not paid anyway.
+    if bad := int((~images.isfinite()).flatten(1).any(1).sum()):
+        raise ValueError(f"{bad} of {len(images)} pictures hold values that are no finite numbers")
     if threshold not in get_args(Threshold):
         raise ValueError(f"threshold must be one of {get_args(Threshold)}, not {threshold!r}")
     if channel not in get_args(Channel):
         raise ValueError(f"channel must be one of {get_args(Channel)}, not {channel!r}")
-    if sigma < 0 or not 0 <= margin < math.inf:
+    if not 0 <= sigma < math.inf or not 0 <= margin < math.inf:
         raise ValueError(f"sigma and margin must be 0 or more pixels, not {sigma} and {margin}")
     if hair != 0 and (hair < 3 or hair % 2 == 0):
         raise ValueError(f"hair must be 0, or odd and at least 3 pixels, not {hair}")

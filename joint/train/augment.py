@@ -202,7 +202,7 @@ def _draw(images: Tensor, generator: Generators | np.ndarray) -> _Draws:
         numbers = uniforms(generator, sum(columns))
     else:
         each = [torch.rand(sum(columns), generator=g, device=g.device) for g in generator]
-        numbers = torch.stack(each)
+        numbers = torch.stack(each) if each else images.new_zeros(0, sum(columns))
     uniform = _Draws(*numbers.to(images, non_blocking=True).split(columns, 1))
     signed = {
         name: 2 * value - 1

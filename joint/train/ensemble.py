@@ -35,7 +35,7 @@ from joint.system import ImagingSystem, SystemOutput, only_learning
 from .history import History
 from .listen import EpochListener, listeners, tell
 from .loop import begun, ended, epoch
-from .preflight import check_run
+from .preflight import check_given, check_run
 from .run import TrainingRun
 from .step import Batch, Passed, detached, seed_default
 from .training import Training
@@ -55,6 +55,7 @@ _LOOK_AT = 8
 _TENSORS = tuple(field.name for field in fields(Coded) if field.name != "rate")
 
 
+@torch.inference_mode(False)  # gradients, whatever mode the caller is in
 def fit_ensemble(
     systems: Sequence[ImagingSystem],
     train: LesionDataset,
@@ -108,6 +109,8 @@ def fit_ensemble(
 
     Raises
     ------
+    TypeError
+        As :func:`joint.fit`.
     ValueError
         As :func:`joint.fit`; for fewer than two systems, two that share weights, or sequences of
         another length; for configurations that differ in more than the seed, or compile; where
@@ -122,11 +125,13 @@ def fit_ensemble(
     count = len(systems)
     if count < 2:
         raise ValueError("an ensemble takes two systems or more; use fit for one")
+    objectives = _each(objective or Objective(), count, "objectives")
+    configs = _each(config or Training(), count, "configurations")
+    for system, its_objective, its_config in zip(systems, objectives, configs, strict=True):
+        check_given(system, train, validation, its_objective, its_config)
     weights = [id(parameter) for system in systems for parameter in system.parameters()]
     if len(set(weights)) < len(weights):
         raise ValueError("two of the systems share weights: give each a copy of its own")
-    objectives = _each(objective or Objective(), count, "objectives")
-    configs = _each(config or Training(), count, "configurations")
     told = [listeners(some) for some in _each(on_epoch, count, "listeners")]
     folders = _each(directories, count, "directories")
     if resume and directories is None:

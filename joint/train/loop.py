@@ -24,7 +24,7 @@ from joint.system import ImagingSystem, only_learning
 
 from .history import EpochRecord, History
 from .listen import EpochListener, listeners, tell
-from .preflight import check_run
+from .preflight import check_given, check_run
 from .run import TrainingRun
 from .step import LOOK, Graph, Passes, check_finite, steps
 from .training import Training
@@ -32,6 +32,7 @@ from .training import Training
 __all__ = ["begun", "ended", "epoch", "fit"]
 
 
+@torch.inference_mode(False)  # gradients, whatever mode the caller is in
 def fit(
     system: ImagingSystem,
     train: LesionDataset,
@@ -91,6 +92,8 @@ def fit(
 
     Raises
     ------
+    TypeError
+        For what is no system, no data set, no objective or no configuration.
     ValueError
         For data or an objective that do not fit the system, or an ``on_epoch`` that cannot be
         called; before any step is taken.
@@ -102,6 +105,7 @@ def fit(
     """
     objective = objective or Objective()
     config = config or Training()
+    check_given(system, train, validation, objective, config)
     device = usable_device(device)
     told = listeners(on_epoch)
     if resume and directory is None:

@@ -8,13 +8,38 @@ from classify import LesionDataset, check_classes
 from compress.metrics import SSIM_WINDOW
 from joint.evaluate import check_encoding, device_of
 from joint.feed import as_scenes
+from joint.kinds import check_dataset, check_kinds
 from joint.objective import Losses, Objective
 from joint.parallel import world_size
 from joint.system import ImagingSystem, Stage, evaluating, only_learning
 
 from .training import Training
 
-__all__ = ["check_run"]
+__all__ = ["check_given", "check_run"]
+
+
+def check_given(
+    system: object, train: object, validation: object, objective: object, config: object
+) -> None:
+    """Look at the kinds of what a run is given, before anything of it is used.
+
+    Raises
+    ------
+    TypeError
+        For what is no system, no data set, no objective or no configuration.
+    ValueError
+        Without a validation set.
+    """
+    check_kinds(system, train)
+    if validation is None:
+        raise ValueError("fit needs a validation set: split the data in three")
+    check_dataset(validation)
+    for name, given, kind in ("objective", objective, Objective), ("config", config, Training):
+        if not isinstance(given, kind):
+            raise TypeError(
+                f"{name} must be a joint.{kind.__name__}, not {type(given).__name__}; make one "
+                f"with joint.{kind.__name__}(...)"
+            )
 
 
 def check_run(
@@ -28,11 +53,13 @@ def check_run(
 
     Raises
     ------
+    TypeError, ValueError
+        As :func:`check_given`.
     ValueError
         For data, an objective or a configuration that do not fit the system or each other.
     """
-    if validation is None:
-        raise ValueError("fit needs a validation set: split the data in three")
+    check_given(system, train, validation, objective, config)
+    assert validation is not None  # or it has been refused
     for name in ("image_size", "channels", "classes"):
         ours, theirs = getattr(train, name), getattr(validation, name)
         if ours != theirs:

@@ -59,3 +59,15 @@ def test_an_import_loads_only_what_it_may(package):
     assert not strangers, f"import {package} loads {', '.join(sorted(strangers))}"
     slow = [part for part in NEVER[package] if part in loaded]
     assert not slow, f"import {package} loads {', '.join(slow)}"
+
+
+@pytest.mark.parametrize("room", ["analysis", "figure", "report", "study"])
+def test_a_room_of_joint_is_loaded_when_it_is_asked_for(room):
+    code = (
+        "import sys, joint\n"
+        f"assert 'joint.{room}' not in sys.modules\n"
+        f"assert joint.{room} is sys.modules['joint.{room}']\n"
+        "try:\n    joint.studies\nexcept AttributeError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "module 'joint' has no attribute 'studies'\n", done.stderr

@@ -183,6 +183,12 @@ def _pictures(folder: Path) -> None:
     torch.save(state, folder / "w.pth")
 
 
+def _labelled(path: Path) -> None:
+    classify.ImageTable(
+        path, image="image_id", label="dx", image_size=8, cache=False, progress=False
+    )
+
+
 def _ham(path: Path) -> object:
     return classify.HAM10000(path, image_size=8, cache=False, progress=False)
 
@@ -254,6 +260,7 @@ TARGETS: dict[str, Target] = {
     "medmnist": Target("mnist.npz", classify.MedMNIST),
     "scenes": Target("scenes.npz", classify.SceneFile),
     "metadata": Target("ham/HAM10000_metadata.csv", _folder(_ham)),
+    "image_table": Target("ham/HAM10000_metadata.csv", _labelled),
     "pairs": Target(
         "pairs.csv",
         lambda path: classify.HAM10000(

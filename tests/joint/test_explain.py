@@ -273,9 +273,11 @@ def test_what_cannot_be_explained_is_refused(explain):
     system = joint.ImagingSystem(classifier=_Planted(3))
     with pytest.raises(ValueError, match="a system without a classifier says nothing to explain"):
         explain(joint.ImagingSystem(), _scene())
-    for scenes in (_scene()[0], (255 * _scene()).byte(), _scene(count=0)):
+    for scenes in (_scene()[0], (255 * _scene()).byte()):
         with pytest.raises(ValueError, match=r"scenes must be pictures \[B, C, H, W\] in 0..1"):
             explain(system, scenes)
+    with pytest.raises(ValueError, match=r"at least one picture, not \[0, 3, 24, 20\]"):
+        explain(system, _scene(count=0))
     lesions = classify.LesionPhantom(4, 32)
     with pytest.raises(TypeError, match=r"not LesionDataset; a data set has them as dataset\.gat"):
         explain(system, lesions)
@@ -634,3 +636,17 @@ def test_a_map_of_one_cell_says_that_it_is_blind():
     )
     earlier = str(grad_cam(system, scenes, layer=classifier.net.layer2))
     assert earlier.endswith("from a feature map of 4 x 4")
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("explain", list(EXPLANATIONS))
+def test_maps_do_not_depend_on_the_mode_that_they_are_asked_in(explain, mode):
+    explain = EXPLANATIONS[explain]
+    system = joint.ImagingSystem(classifier=_Planted(3))
+    expected = explain(system, _scene())
+    with mode():
+        # These scenes are made in the mode, too.
+        found = explain(system, _scene())
+    for name, tensor in vars(expected).items():
+        if isinstance(tensor, torch.Tensor):
+            assert torch.equal(getattr(found, name), tensor), name

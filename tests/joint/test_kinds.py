@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -6,7 +7,7 @@ import classify
 import joint
 import optics
 from joint import analysis
-from joint.kinds import check_dataset, check_kinds, check_pictures
+from joint.kinds import check_batch_size, check_dataset, check_kinds, check_pictures
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +99,18 @@ def test_what_takes_one_of_them_names_the_other(system, scenes):
     ):
         with pytest.raises(TypeError, match=message):
             call()
+
+
+def test_a_batch_is_a_whole_number_of_pictures(system, scenes):
+    check_batch_size(np.int64(3))
+    for call in (
+        lambda size: joint.evaluate(system, scenes, batch_size=size),
+        lambda size: analysis.kept({"one": system}, scenes, batch_size=size),
+        lambda size: analysis.recall_against_contrast(system, scenes, batch_size=size),
+        lambda size: analysis.scalable(scenes, batch_size=size),
+        lambda size: analysis.altered(scenes, lambda images, _: images, batch_size=size),
+    ):
+        with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
+            call(0)
+        with pytest.raises(ValueError, match=r"batch_size must be a whole number, not 2\.5"):
+            call(2.5)

@@ -463,3 +463,12 @@ def test_printed_it_has_a_line_for_each_stage_and_represented_all_layers():
     }
     assert "photons=2000/pixel" in lines[1]
     assert "Conv2d" in repr(system)
+
+
+def test_a_system_without_data_tells_its_shapes():
+    system = joint.ImagingSystem(
+        front_end=optics.LearnedKernel("log", 3), sensor=optics.Sensor(500), classifier=_Head()
+    ).to("meta")
+    output = system(torch.empty(2, 3, 16, 16, device="meta"))
+    assert output.measurement.shape == (2, 3, 16, 16)
+    assert output.logits.shape == (2, 4)

@@ -150,3 +150,11 @@ def test_gradient_of_lab_by_finite_differences_and_at_black():
     black = torch.zeros(3, 1, 1, requires_grad=True)
     (gradient,) = torch.autograd.grad(lab(black).sum(), black)
     assert gradient.isfinite().all()
+
+
+def test_what_are_no_colours_is_refused():
+    with pytest.raises(TypeError, match="colours must be a Tensor, not ndarray"):
+        ciede2000(np.zeros(3), torch.zeros(3))
+    pictures = torch.zeros(2, 3, 4, 5)
+    with pytest.raises(ValueError, match=r"along dim=-1, not \[2, 3, 4, 5\]; of pictures .* dim=1"):
+        ciede2000(pictures, pictures)

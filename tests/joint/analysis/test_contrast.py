@@ -13,6 +13,8 @@ from joint.analysis import (
     MEASURES,
     Contrast,
     contrast,
+    keep_region,
+    scale_contrast,
 )
 from optics import srgb_to_linear
 
@@ -364,3 +366,15 @@ def test_real_medians_by_class():
             found = Contrast.concatenate([contrast(*part) for part in parts])
             assert float(found.gcnr.nanmedian()) == pytest.approx(GCNR[name], abs=0.03), name
             assert float(found.delta_e.nanmedian()) == pytest.approx(DELTA_E[name], abs=1), name
+
+
+def test_codes_of_eight_bits_are_not_taken_for_pictures():
+    images, masks = _disks(1)
+    for change in (lambda x, m: contrast(x, m), lambda x, m: keep_region(x, m, "lesion")):
+        with pytest.raises(ValueError, match="divide 8-bit codes by 255; light above full scale"):
+            change(255 * images, masks)
+    with pytest.raises(ValueError, match="divide 8-bit codes by 255"):
+        scale_contrast(255 * images, masks, 0.5)
+    # Light has no such bound, and its contrast no unit.
+    dim, bright = (contrast(gain * images, masks, encoding="linear") for gain in (1, 255))
+    torch.testing.assert_close(dim.weber, bright.weber)

@@ -163,8 +163,25 @@ def test_patches_that_do_not_fit_are_refused():
         gaussian_information(patches, 0 * patches, side=1)
     with pytest.raises(ValueError, match="4 patches are too few for the covariance of 2 values"):
         gaussian_information(patches[:4], np.ones((4, 2)), side=1)
-    with pytest.raises(ValueError, match="positive definite: is there noise"):
-        gaussian_mutual_information(np.eye(2), np.zeros((2, 2)))
+    # Of a negative covariance the determinant is positive, where the dimensions are even.
+    for noise in (np.zeros((2, 2)), -np.eye(2), np.diag([1.0, -1.0])):
+        with pytest.raises(ValueError, match="positive definite: is there noise"):
+            gaussian_mutual_information(np.eye(2), noise)
+    with pytest.raises(ValueError, match="signal has negative variances"):
+        gaussian_mutual_information(-0.5 * np.eye(2), np.eye(2))
+    with pytest.raises(ValueError, match=r"of one size, not \(2, 2\) and \(3, 3\)"):
+        gaussian_mutual_information(np.eye(2), np.eye(3))
+    for wrong in (np.full((2, 2), np.nan), np.triu(np.ones((2, 2)))):
+        with pytest.raises(ValueError, match="of the signal must be finite and symmetric"):
+            gaussian_mutual_information(wrong, np.eye(2))
+        with pytest.raises(ValueError, match="of the noise must be finite and symmetric"):
+            gaussian_mutual_information(np.eye(2), wrong)
+
+
+def test_a_signal_much_below_the_noise_keeps_its_digits():
+    # 1/2 log2(1 + s) = s / (2 ln 2) where s is small; a difference of determinants has none left.
+    found = gaussian_mutual_information(1e-18 * np.eye(3), np.eye(3))
+    assert found == pytest.approx(3e-18 / (2 * math.log(2)), rel=1e-9, abs=0)
 
 
 def test_sensors_of_unknown_noise_are_refused(lesions):

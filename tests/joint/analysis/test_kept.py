@@ -160,3 +160,11 @@ def test_what_does_not_fit_is_refused(scenes):
         kept({"grey": grey}, scenes)
     with pytest.raises(ValueError, match="at least 2 lesions"):
         kept({"same": joint.ImagingSystem()}, scenes.subset([0]))
+
+
+def test_stacks_without_a_cross_spectrum_are_refused():
+    pictures = torch.rand(2, 3, 8, 8)
+    with pytest.raises(ValueError, match=r"of one shape, not \[2, 3, 8, 8\] and \[1, 3, 8, 8\]"):
+        radial_power(pictures, pictures[:1])
+    with pytest.raises(ValueError, match="annuli must be at least 1, not 0"):
+        radial_power(pictures, pictures, annuli=0)

@@ -112,3 +112,10 @@ def test_auc_of_pairs_and_draws_agree_with_scikit_learn(gaussians):
     assert "(95 % over lesions, templates held)" in str(found)
     # Hanley and McNeil's standard error of each pair of 80, and three pairs.
     assert 0.01 < found.interval.high - found.interval.low < 0.12
+
+
+def test_what_has_no_features_is_refused():
+    with pytest.raises(TypeError, match=r"a Tensor, floats \[B, C, H, W\], not ndarray"):
+        random_features(np.zeros((1, 3, 8, 8)))
+    with pytest.raises(ValueError, match="scales must name at least one"):
+        random_features(torch.zeros(1, 3, 8, 8), scales=())

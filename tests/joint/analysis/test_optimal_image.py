@@ -142,3 +142,12 @@ def test_it_says_what_its_scenes_are(encoding):
     assert found.encoding == encoding
     light = optics.srgb_to_linear(found.scenes) if encoding == "srgb" else found.scenes
     torch.testing.assert_close(found.light, light.flatten(1).mean(1))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_it_climbs_in_any_mode(mode):
+    system = joint.ImagingSystem(classifier=_Stripes())
+    expected = optimal_image(system, _grey(), 1, steps=3)
+    with mode():
+        found = optimal_image(system, _grey(), 1, steps=3)
+    assert torch.equal(found.scenes, expected.scenes)

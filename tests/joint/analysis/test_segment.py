@@ -211,3 +211,26 @@ def test_light_is_segmented_as_its_codes_are(phantoms, threshold):
     assert not torch.equal(found, segment(light, threshold=threshold))
     with pytest.raises(ValueError, match="encoding must be 'srgb' or 'linear', not 'log'"):
         segment(light, encoding="log")
+
+
+@pytest.mark.parametrize("threshold", ["otsu", "li", "kmeans"])
+def test_no_pictures_have_no_masks(threshold):
+    found = segment(torch.zeros(0, 3, 12, 10), threshold=threshold)
+    assert found.shape == (0, 12, 10)
+    assert found.dtype == torch.bool
+
+
+def test_what_is_no_picture_or_no_mask_is_refused():
+    picture, mask = _lesion()
+    with pytest.raises(ValueError, match="these reach from 0 to 255: divide 8-bit codes by 255"):
+        segment(255 * (picture > 0.5).float())
+    broken = torch.cat((picture, picture.clone()))
+    broken[1, 0, 3, 4] = torch.nan
+    with pytest.raises(ValueError, match="1 of 2 pictures hold values that are no finite numbers"):
+        segment(broken)
+    with pytest.raises(ValueError, match="sigma and margin must be 0 or more pixels, not nan"):
+        segment(picture, sigma=float("nan"))
+    with pytest.raises(ValueError, match=r"of one size, not torch.bool \[1, 90, 120\] and torch"):
+        intersection_over_union(mask, mask[:, 1:])
+    with pytest.raises(ValueError, match="masks must be bool"):
+        intersection_over_union(mask, mask.float())

@@ -276,3 +276,9 @@ def test_settings_by_name_or_by_number():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_no_pictures_have_no_views():
+    nothing = torch.rand(0, 3, 8, 8)
+    for generator in ([], np.zeros(0, np.uint64), torch.Generator()):
+        assert views_of(nothing, EVERYTHING, generator=generator).shape == nothing.shape

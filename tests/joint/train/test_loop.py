@@ -386,3 +386,13 @@ def test_a_run_begun_anew_has_the_history_of_one(lesions, others, tmp_path):
         for path in tmp_path.glob("checkpoint*"):
             path.unlink()
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_training_takes_gradients_in_any_mode(lesions, others, mode):
+    expected, system = full_system(), full_system()
+    _fit(expected, lesions, others, config=_settings(epochs=1))
+    with mode():
+        _fit(system, lesions, others, config=_settings(epochs=1))
+        assert not torch.is_grad_enabled()
+    assert _same(_state(expected), _state(system))

@@ -289,3 +289,27 @@ def test_a_monitor_that_would_never_exist_is_refused(lesions, others):
     with pytest.raises(ValueError, match="monitor='auc' needs two classes or more in the valid"):
         check(system, lesions, alone, objective, _settings(monitor="auc"))
     check(system, lesions, alone, objective, _settings(monitor="accuracy"))
+
+
+def test_what_is_something_else_is_named(lesions, others):
+    system = full_system()
+    for call, message in (
+        (lambda: joint.fit(lesions, system, others), "the system comes first, the data set second"),
+        (lambda: joint.fit(Head(), lesions, others), r"must be a joint\.ImagingSystem, not Head"),
+        (lambda: _fit(system, lesions.labels, others), "classify.LesionDataset, not Tensor"),
+        (lambda: _fit(system, lesions, [others]), "classify.LesionDataset, not list"),
+        (
+            lambda: _fit(system, lesions, others, config={"epochs": 1}),
+            r"config must be a joint\.Training, not dict; make one with joint\.Training\(",
+        ),
+        (
+            lambda: _fit(system, lesions, others, objective=1.0),
+            r"objective must be a joint\.Objective, not float",
+        ),
+        (
+            lambda: joint.fit_ensemble([Head(), Head(1)], lesions, others),
+            r"must be a joint\.ImagingSystem, not Head",
+        ),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
