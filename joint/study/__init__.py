@@ -27,7 +27,16 @@ from .element import Alignment, Element, align, load_element, spreads
 from .inference import STUDY_METRICS, Inference, Outcome, infer
 from .live import Progress, progress, watch
 from .page import study_html, write_study_html
-from .pareto import Front, FrontPoint, front_probability, fronts, pareto_front
+from .pareto import (
+    Front,
+    FrontPoint,
+    Hypervolume,
+    front_probability,
+    fronts,
+    hypervolume,
+    hypervolume_shares,
+    pareto_front,
+)
 from .paths import known_paths
 from .process_pool import ProcessEach, WorkerLost
 from .rate_accuracy import (
@@ -40,7 +49,7 @@ from .rate_accuracy import (
 )
 from .ray_pool import RayEach
 from .report import DesignSummary, StudyReport, compare_designs, report
-from .sampler import GP, NSGA2, TPE, Grid, Listed, Random, Sobol
+from .sampler import GP, NSGA2, TPE, Grid, LatinHypercube, Listed, Random, Sobol
 from .significance import (
     expected_maximum,
     holm,
@@ -78,7 +87,9 @@ __all__ = [
     "Front",
     "FrontPoint",
     "Grid",
+    "Hypervolume",
     "Inference",
+    "LatinHypercube",
     "Learned",
     "Ledger",
     "Level",
@@ -121,6 +132,8 @@ __all__ = [
     "front_probability",
     "fronts",
     "holm",
+    "hypervolume",
+    "hypervolume_shares",
     "infer",
     "known_paths",
     "learned_elements",

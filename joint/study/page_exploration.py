@@ -141,9 +141,30 @@ def costs(table_: Sequence[Row], draws: Draws) -> Iterator[Html]:
             )
     if told:
         yield table(
-            ("front against", "design", told[0].metric, "on the front", "in draws"),
+            ("front against", "design", told[0].metric, "on the front", "in draws", "alone adds"),
             [line for front in told for line in _front(front)],
-            caption="Designs on a front as measured, or in at least a tenth of the draws",
+            caption="Designs on a front as measured, or in at least a tenth of the draws; alone "
+            "adds: share of the hypervolume that is lost without the design",
+        )
+    volumes = [line for front in told for line in _volume(front)]
+    if volumes:
+        yield table(
+            ("front against", "hypervolume", "of the box", "reference"),
+            volumes,
+            caption="Volume that the front dominates, up to the reference, with intervals over "
+            f"{told[0].unit}; of the box: of what one design as good as the best in each number "
+            "would dominate. Volumes of two studies compare at one reference alone",
+        )
+
+
+def _volume(front: Front) -> Iterator[tuple[str, ...]]:
+    whole = front.hypervolume
+    if whole is not None:
+        yield (
+            ", ".join(front.costs),
+            with_interval(whole.value, whole.interval, ".6g"),
+            f"{whole.of_box:.0%}",
+            ", ".join(f"{name} {value:.6g}" for name, value in whole.reference.items()),
         )
 
 
@@ -156,6 +177,7 @@ def _front(front: Front) -> Iterator[tuple[str, ...]]:
                 with_interval(point.value, point.interval, ".4f"),
                 "yes" if point.on_front else "",
                 MISSING if point.probability is None else f"{point.probability:.0%}",
+                MISSING if point.share is None else f"{point.share:.1%}",
             )
 
 

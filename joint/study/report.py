@@ -10,7 +10,7 @@ import numpy as np
 
 from .axis import Design
 from .inference import Outcome, lower_is_better
-from .pareto import pareto_front
+from .pareto import hypervolume_shares, pareto_front, reference_of
 from .significance import expected_maximum
 from .statistics import Contrast, Estimate, adjusted, compare, estimate
 from .store import Ledger, Tally
@@ -34,6 +34,9 @@ class DesignSummary:
     """Means over the runs that are done: of :attr:`Study.costs`, else of :data:`COSTS`."""
     on_front: bool
     """No other design has a better metric at costs as low, see :func:`pareto_front`."""
+    share: float | None = None
+    """Of the hypervolume of metric and all costs that differ, what this design alone adds, 0..1:
+    see :func:`hypervolume_shares`; None where more than three costs differ, or none."""
 
 
 def known_costs(designs: Sequence[DesignSummary]) -> list[str]:
@@ -114,6 +117,7 @@ class StudyReport:
                 "failed": each.estimate.failed,
                 **{(n if n in COSTS else f"cost.{n}"): v for n, v in each.costs.items()},
                 "on_front": each.on_front,
+                "hypervolume_share": each.share,
             }
             for each in self.designs
         ]
@@ -242,9 +246,10 @@ def _summaries(
     used = [0, *(i for i in range(1, known.shape[1]) if not np.isnan(known[:, i]).all())]
     best_is_low = lower_is_better(metric)
     front = pareto_front(known[:, used], minimise=[best_is_low, *(True for _ in used[1:])])
+    shares = _shares(known[:, used], best_is_low)
     summaries = [
-        DesignSummary(number, levels, judged, spent, bool(on))
-        for (number, levels, judged, spent), on in zip(found, front, strict=True)
+        DesignSummary(number, levels, judged, spent, bool(on), share)
+        for (number, levels, judged, spent), on, share in zip(found, front, shares, strict=True)
     ]
 
     def place(summary: DesignSummary) -> float:
@@ -252,6 +257,23 @@ def _summaries(
         return math.inf if mean is None else mean if best_is_low else -mean
 
     return tuple(sorted(summaries, key=place))
+
+
+def _shares(values: np.ndarray, best_is_low: bool) -> list[float | None]:
+    """What each design alone adds to the hypervolume, of the metric and the costs that differ."""
+    whole = np.asarray(np.isfinite(values).all(1))
+    differ = [i for i in range(1, values.shape[1]) if len(np.unique(values[whole, i])) > 1]
+    if not 1 <= len(differ) <= 3:
+        return [None] * len(values)
+    minimise = [best_is_low, *(True for _ in differ)]
+    # A design with any cost missing is on no front, and so adds nothing.
+    values = np.where(whole[:, None], values, math.nan)[:, [0, *differ]]
+    _, end = reference_of(values, minimise)
+    shares = hypervolume_shares(values, end.tolist(), minimise=minimise)
+    return [
+        float(share) if there and math.isfinite(share) else None
+        for share, there in zip(shares, whole, strict=True)
+    ]
 
 
 def _number(value: float | None) -> float:

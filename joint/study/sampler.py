@@ -9,8 +9,10 @@ from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Literal, TypeAlias
 
+import numpy as np
 import torch
 from pydantic import Field
+from scipy.stats import qmc
 
 from joint.settings import Settings
 
@@ -25,6 +27,7 @@ __all__ = [
     "OBJECTIVES",
     "TPE",
     "Grid",
+    "LatinHypercube",
     "Listed",
     "Random",
     "Sampler",
@@ -82,6 +85,36 @@ class Sobol(Settings):
         engine = torch.quasirandom.SobolEngine(len(axes), scramble=True, seed=self.seed)
         while True:
             yield _at(axes, engine.draw(1, dtype=torch.float64)[0].tolist())
+
+
+class LatinHypercube(Settings):
+    """A Latin hypercube: cut each axis into as many strata as there are designs, and each has one.
+
+    McKay, Beckman and Conover, Technometrics 21 (1979) 239. Strata are of equal length along the
+    axis, of a log scale in its logarithm; of k values, each is chosen ``count / k`` times where
+    that is a whole number.
+
+    It is made for its count. With another one all designs are others, so that no run of a smaller
+    study serves a larger one; of :class:`Random` and :class:`Sobol` the first designs stay. And no
+    point stands in for another: where constraints exclude one, or two are the same design,
+    :meth:`Study.designs` refuses.
+    """
+
+    kind: Literal["latin_hypercube"] = "latin_hypercube"
+    count: int = Field(ge=1)
+    """Designs that are wanted: the strata of each axis."""
+    seed: int = Field(default=0, ge=0)
+    """Source of the draws."""
+
+    def designs(self, axes: Mapping[str, Axis]) -> Iterator[Design]:
+        """The ``count`` points on ``axes``, and no more."""
+        # scipy calls it rng from 1.15 on, and takes seed as before: older ones know only that.
+        engine = qmc.LatinHypercube(
+            len(axes),
+            seed=np.random.default_rng(self.seed),  # pyright: ignore[reportCallIssue]
+        )
+        for places in engine.random(self.count).tolist():
+            yield _at(axes, places)
 
 
 class Listed(Settings):
@@ -209,7 +242,7 @@ class NSGA2(Search):
 
 
 Sampler: TypeAlias = Annotated[
-    Grid | Random | Sobol | Listed | TPE | GP | NSGA2, Field(discriminator="kind")
+    Grid | Random | Sobol | LatinHypercube | Listed | TPE | GP | NSGA2, Field(discriminator="kind")
 ]
 
 

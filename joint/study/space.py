@@ -41,7 +41,7 @@ from .derived import check_costs, check_derived, derive
 from .formula import evaluate, names_in
 from .inference import STUDY_METRICS
 from .paths import check_path, fault_line, nearest, set_path
-from .sampler import OBJECTIVES, Grid, Sampler, Search
+from .sampler import OBJECTIVES, Grid, LatinHypercube, Sampler, Search
 from .significance import seeds_for_claim
 
 __all__ = ["Comparison", "Pair", "Plan", "Study", "load_study"]
@@ -231,7 +231,8 @@ class Study(Settings):
         Raises
         ------
         ValueError
-            When the constraints exclude all of them, or there are fewer than the sampler wants.
+            When the constraints exclude all of them, or there are fewer than the sampler wants: of
+            a Latin hypercube, when one of its points is excluded.
         """
         search = self.sampler if isinstance(self.sampler, Search) else None
         wanted = search.first if search else getattr(self.sampler, "count", None)
@@ -250,6 +251,13 @@ class Study(Settings):
                 f"{'; '.join(self.constraints)}. Leave one out, or widen an axis"
             )
         if wanted is not None and len(found) < wanted:
+            if isinstance(self.sampler, LatinHypercube):
+                raise ValueError(
+                    f"of the {wanted} points of the Latin hypercube, only {len(found)} are "
+                    "different designs that meet the constraints, and with others for the rest it "
+                    "would be none: take sobol or random, leave out a constraint, or take a grid "
+                    "where axes have few choices"
+                )
             raise ValueError(
                 f"{wanted} designs are wanted, and {tried} draws gave only {len(found)} different "
                 "ones that meet the constraints: ask for fewer, or use a grid"

@@ -8,8 +8,9 @@
 
 Seeds that begin from one start are alike before anything is learned, and few pixels are soon alike
 by chance. So the similarity is held against that of elements which differ from their starts by as
-much, at the same spatial frequencies, but each in its own way: 0 is what these have, 1 is the same
-element on every seed. More light or a larger gain of the start is no other element.
+much, at the same spatial frequencies and under the same window, but each in its own way: 0 is what
+these have, 1 is the same element on every seed. More light or a larger gain of the start is no
+other element.
 """
 
 import math
@@ -42,6 +43,7 @@ __all__ = [
 Array = npt.NDArray[Any]
 
 _BETWEEN = 4  # draws of chance for a pair of two designs
+_LEAST = 1e-3  # of a window, of 1 in its middle
 _SAME = 0.5  # agreement at which elements are put together: half of what is not start and chance
 _WORDS = (
     (0.9, "the same element"),
@@ -212,8 +214,13 @@ def stability(
     -------
     Atlas
         Chance is the mean similarity of elements whose learned part, that which is no multiple of
-        the start, has random phases (:func:`surrogate`). Random phases fill the window: elements
-        that have no more in common than to fade out towards its border count as partly alike.
+        the start, has random phases (:func:`surrogate`) under a Gaussian window as wide as the
+        learned parts of the design are together, about the centre. So elements that have no more
+        in common than to fade out towards the border are not called alike. Of 40 designs each, 4
+        seeds of white or smooth noise in 7 x 7 or 15 x 15 pixels under a window with a deviation
+        of 1.5 or 2.5 pixels, p is below 0.05 in 0 to 12 % (in 15 to 70 % where random phases fill
+        the frame); with 30 % of the power in common, in 40 to 88 %; without a window, in 55 to
+        100 %. Windows of another form, or beside the centre, are met in their width alone.
 
     Raises
     ------
@@ -289,18 +296,63 @@ def _chance(
     generator: np.random.Generator,
 ) -> Array:
     """Similarities ``[R, N, N]`` of what might have been learned instead."""
+    windows = _windows(elements)
     return np.stack(
         [
-            _pairs([_by_chance(each, generator) for each in elements], orientation)
+            _pairs(
+                [
+                    _by_chance(each, window, generator)
+                    for each, window in zip(elements, windows, strict=True)
+                ],
+                orientation,
+            )
             for _ in range(count)
         ]
     )
 
 
-def _by_chance(each: Learned, generator: np.random.Generator) -> Element:
+def _by_chance(each: Learned, window: Array, generator: np.random.Generator) -> Element:
     own = _own(each.element, each.start)
-    parts = each.element.parts - own + surrogate(own, generator)
-    return Element(each.element.kind, parts, each.element.names)
+    drawn = window * surrogate(own / window, generator)
+    size = float(np.linalg.norm(drawn))
+    if size > 0:  # as much is learned, wherever the phases have moved it under the window
+        drawn = drawn * (float(np.linalg.norm(own)) / size)
+    return Element(each.element.kind, each.element.parts - own + drawn, each.element.names)
+
+
+def _windows(elements: Sequence[Learned]) -> list[Array]:
+    """The window ``[h, w]`` of each element: that of all elements of its design and size."""
+    powers: dict[tuple[int, tuple[int, ...]], list[Array]] = {}
+    keys = [(each.design, each.element.parts.shape) for each in elements]
+    for key, each in zip(keys, elements, strict=True):
+        power = np.square(np.abs(_own(each.element, each.start))).sum((0, 1, 2))
+        total = float(power.sum())
+        powers.setdefault(key, []).append(power / total if total > 0 else power)
+    found = {key: _window(np.mean(each, 0)) for key, each in powers.items()}
+    return [found[key] for key in keys]
+
+
+def _window(power: Array) -> Array:
+    """Gaussian window of amplitude that spreads as ``power [h, w]`` does about the centre.
+
+    One number of all pixels: a form that follows each pixel would take what is learned alike for
+    the window. Flat where the power is spread as widely as the frame.
+    """
+    height, width = power.shape
+    square = (np.arange(height)[:, None] - height // 2) ** 2 + (np.arange(width) - width // 2) ** 2
+    total = float(power.sum())
+    if total == 0 or (wanted := float((power * square).sum()) / total) >= float(square.mean()):
+        return np.ones_like(power)
+    low, high = -5.0, 2 * math.log(max(height, width)) + 5  # of twice the variance, logarithms
+    for _ in range(50):
+        middle = (low + high) / 2
+        trial = np.exp(-square / math.exp(middle))
+        if float((trial * square).sum() / trial.sum()) < wanted:
+            low = middle
+        else:
+            high = middle
+    # What lies far outside is divided by no less than this.
+    return np.maximum(np.exp(-square / math.exp(low) / 2), _LEAST)
 
 
 def _beyond(similarity: Array, chance: Array) -> Array:

@@ -1,6 +1,6 @@
 import pytest
 
-from joint.study import create_study, outcomes, report, resample, rows
+from joint.study import create_study, fronts, outcomes, report, resample, rows
 from joint.study.page_exploration import choices, costs, designs, notes, rates
 
 
@@ -37,6 +37,13 @@ def test_fronts_are_against_each_cost_and_all(done):
     text = "".join(costs(rows(ledger), draws))
     for against in ("photons", "bits", "photons, bits"):
         assert f"<td>{against}</td>" in text
+    assert text.count("<td>photons, bits</td>") == 3  # two designs on the front, and its volume
+    assert "alone adds" in text
+    assert "of the box" in text
+    told = fronts(rows(ledger), draws)
+    assert f"{told[0].hypervolume.value:.6g} [" in text
+    assert f"{max(p.share for p in told[2].points):.1%}" in text
+    assert "balanced_accuracy 0." in text
     assert "No cost differs" in "".join(costs((), resample({}, metric="loss", resamples=100)))
 
 

@@ -5,9 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joint.study import outcomes, pareto_front, rows
+from joint.study import create_study, outcomes, pareto_front, report, rows
 from joint.study.draws import resample
-from joint.study.pareto import front_probability, fronts
+from joint.study.pareto import (
+    front_probability,
+    fronts,
+    hypervolume,
+    hypervolume_shares,
+    reference_of,
+)
 
 
 def _dominates(a, b, minimise):
@@ -106,3 +112,158 @@ def test_a_draw_without_a_number_is_no_victory():
     np.testing.assert_array_equal(front_probability(drawn, [[1.0], [2.0]]), [1, 0])
     found = front_probability([[0.9, math.nan]], [[1.0], [2.0]])
     np.testing.assert_array_equal(found, [1, math.nan])
+
+
+# --------------------------------------------------------------------------------- hypervolume
+
+
+def test_one_design_dominates_a_box():
+    found = hypervolume([[0.8, 30.0, 2.0]], [0.5, 100, 6], minimise=[False, True, True])
+    assert found == pytest.approx(0.3 * 70 * 4)
+    assert hypervolume([[0.8, 30.0], [0.9, 101.0]], [0.5, 100], minimise=[False, True]) == (
+        pytest.approx(0.3 * 70)
+    )
+    assert hypervolume(np.zeros((0, 2)), [1, 1], minimise=[True, True]) == 0
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_two_and_three_boxes_by_inclusion_and_exclusion(size):
+    a, b, c = np.random.default_rng(size).uniform(size=(3, size))
+
+    def box(*points):
+        return np.prod(1 - np.max(points, axis=0))
+
+    directions = [True] * size
+    two = box(a) + box(b) - box(a, b)
+    three = two + box(c) - box(a, c) - box(b, c) + box(a, b, c)
+    assert hypervolume([a, b], [1] * size, minimise=directions) == pytest.approx(two)
+    assert hypervolume([a, b, c], [1] * size, minimise=directions) == pytest.approx(three)
+    found = hypervolume_shares([a, b, c], [1] * size, minimise=directions)
+    assert found[2] == pytest.approx(1 - two / three, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "minimise", [(False, True), (True, True, False), (False, True, True, True)]
+)
+def test_the_hypervolume_is_that_of_points_drawn_at_random(minimise):
+    generator = np.random.default_rng(1)
+    points = generator.uniform(size=(30, len(minimise)))
+    end = np.where(minimise, 1.0, 0.0)
+    drawn = generator.uniform(size=(40_000, 1, len(minimise)))
+    under = np.where(minimise, points <= drawn, points >= drawn).all(-1).any(-1).mean()
+    error = math.sqrt(under * (1 - under) / 40_000)
+    assert abs(hypervolume(points, end.tolist(), minimise=minimise) - under) < 4 * error
+
+
+@given(
+    points=st.lists(st.tuples(*[st.integers(0, 5)] * 3), min_size=2, max_size=12),
+    minimise=st.tuples(*[st.booleans()] * 3),
+)
+def test_laws_of_the_hypervolume(points, minimise):
+    values = np.array(points, dtype=float)
+    end = np.where(minimise, 6.0, -1.0).tolist()
+    whole = hypervolume(values, end, minimise=minimise)
+    front = pareto_front(values, minimise=minimise)
+    assert hypervolume(values[front], end, minimise=minimise) == pytest.approx(whole)
+    assert hypervolume(values[::-1], end, minimise=minimise) == pytest.approx(whole)
+    shares = hypervolume_shares(values, end, minimise=minimise)
+    for number, share in enumerate(shares):
+        rest = hypervolume(np.delete(values, number, 0), end, minimise=minimise)
+        assert rest <= whole + 1e-9
+        assert share == pytest.approx(1 - rest / whole, abs=1e-9)
+    assert shares.sum() <= 1 + 1e-9
+    better = values.copy()
+    better[0] += np.where(minimise, -1, 1)
+    assert hypervolume(better, end, minimise=minimise) >= whole
+
+
+def test_what_has_no_hypervolume():
+    ways = [False, True]
+    known = hypervolume([[0.8, 1.0], [np.nan, 0.5]], [0, 2], minimise=ways)
+    assert known == pytest.approx(0.8)
+    assert np.isnan(hypervolume_shares([[0.8, 3.0]], [0, 2], minimise=ways)).all()
+    assert hypervolume_shares([[1, 1], [1, 1]], [0, 2], minimise=ways).tolist() == [0, 0]
+    with pytest.raises(ValueError, match=r"values \[M, D\], and .*, not \(1, 2\), \(1,\) and 2"):
+        hypervolume([[1, 2]], [1], minimise=ways)
+    with pytest.raises(ValueError, match="of 2 to 4 numbers, not 5"):
+        hypervolume([[1] * 5], [2] * 5, minimise=[True] * 5)
+    with pytest.raises(ValueError, match=r"must be finite, not \[1.0, inf\]"):
+        hypervolume([[1, 2]], [1, math.inf], minimise=ways)
+
+
+def test_the_reference_lies_beyond_the_worst():
+    values = np.array([[0.5, 10.0, 7.0], [0.9, 110.0, 7.0], [np.nan, 999.0, 0.0]])
+    best, end = reference_of(values, [False, True, True])
+    assert best.tolist() == [0.9, 10, 7]
+    assert end == pytest.approx([0.46, 120, 7.7])
+
+
+def test_the_hypervolume_of_a_study(finished):
+    draws = resample(
+        outcomes(finished, "balanced_accuracy"), metric="balanced_accuracy", resamples=300
+    )
+    found = fronts(rows(finished), draws)
+    for front in found:
+        whole = front.hypervolume
+        names = ("balanced_accuracy", *front.costs)
+        ends = [whole.reference[name] for name in names]
+        ways = [False, *(True for _ in front.costs)]
+        values = [[p.value, *p.costs.values()] for p in front.points]
+        assert whole.value == pytest.approx(hypervolume(values, ends, minimise=ways))
+        # Of each draw by itself; all designs were run on all seeds.
+        costs = {p.design: [*p.costs.values()] for p in front.points}
+        drawn = [
+            hypervolume(
+                [[v, *costs[d]] for v, d in zip(draw, draws.designs, strict=True)],
+                ends,
+                minimise=ways,
+            )
+            for draw in draws.drawn
+        ]
+        low, high = whole.interval
+        assert (low + high) / 2 == pytest.approx(2 * whole.value - np.mean(drawn))
+        assert 1.9 * np.std(drawn) < (high - low) / 2 < 3.2 * np.std(drawn)
+        shares = hypervolume_shares(values, ends, minimise=ways)
+        assert [p.share for p in front.points] == pytest.approx(shares.tolist())
+        assert 0 < whole.of_box <= 1
+        assert f"hypervolume {whole.value:.6g} [" in str(front)
+    assert found[0].to_dict()["hypervolume"]["reference"]["photons"] == pytest.approx(5495)
+    same = {"photons": 10_000.0, "balanced_accuracy": 0.0}
+    (one,) = fronts(rows(finished), draws, costs=["photons"], reference=same)
+    assert one.hypervolume.reference == same
+    best = max(one.points, key=lambda p: (p.value, -p.costs["photons"]))
+    assert one.hypervolume.value >= best.value * (10_000 - best.costs["photons"])
+    with pytest.raises(ValueError, match="names 'photon', which is none of balanced_accuracy, ph"):
+        fronts(rows(finished), draws, reference={"photon": 1.0})
+
+
+def test_a_hypervolume_without_seeds_or_with_many_costs(small_study, pretend, tmp_path):
+    costs = {"lamp": "photons", "sent": "bits", "kept": "2 * bits", "paid": "photons + bits"}
+    ledger = create_study(small_study(costs=costs), tmp_path)
+    for run in ledger.runs:
+        if run.seed == ledger.study.seeds[0]:
+            pretend(ledger, run, 0.5 + 0.1 * run.design, bits=50.0 * (1 + run.design))
+    draws = resample(outcomes(ledger, "accuracy"), metric="accuracy", resamples=50)
+    (few,) = fronts(rows(ledger), draws, costs=["sent"])
+    assert few.hypervolume.interval is None
+    assert sum(p.share for p in few.points) > 0
+    *_, every = fronts(rows(ledger), draws)
+    assert len(every.costs) == 4
+    assert every.hypervolume is None
+    assert {p.share for p in every.points} == {None}
+    assert "adds" not in str(every)
+    assert {each.share for each in report(ledger).designs} == {None}
+
+
+def test_the_report_tells_what_each_design_adds(finished):
+    judged = report(finished)
+    draws = resample(
+        outcomes(finished, "balanced_accuracy"), metric="balanced_accuracy", resamples=50
+    )
+    *_, every = fronts(rows(finished), draws)
+    shares = {point.design: point.share for point in every.points}
+    assert {each.number: each.share for each in judged.designs} == pytest.approx(shares)
+    assert [each.share > 0 for each in judged.designs] == [each.on_front for each in judged.designs]
+    head, first, *_ = judged.to_csv().splitlines()
+    assert head.endswith("on_front,hypervolume_share")
+    assert float(first.split(",")[-1]) == judged.designs[0].share

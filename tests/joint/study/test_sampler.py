@@ -1,10 +1,13 @@
 import itertools
+import math
+from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import qmc
 
-from joint.study import Axis, Grid, Listed, Random, Sobol
+from joint.study import Axis, Grid, LatinHypercube, Listed, Random, Sobol
 
 AXES = {
     "camera": Axis(path="a", values=("x", "y")),
@@ -55,6 +58,43 @@ def test_sobol_points_are_one_in_each_interval():
     for name in "uv":
         assert sorted(int(32 * d[name]) for d in found) == list(range(32))
     assert found != _first(Sobol(count=32, seed=8), UNIT, 32)
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_each_stratum_of_a_latin_hypercube_is_hit_once(seed):
+    axes = {
+        "even": Axis(path="a", low=-2, high=3),
+        "light": Axis(path="b", low=1, high=1e4, scale="log"),
+        "camera": Axis(path="c", values=("x", "y", "z")),
+        "bits": Axis(path="d", low=3, high=6, integer=True),
+    }
+    found = list(LatinHypercube(count=24, seed=seed).designs(axes))
+    even = [int(24 * (d["even"] + 2) / 5) for d in found]
+    light = [int(24 * math.log10(d["light"]) / 4) for d in found]
+    assert sorted(even) == sorted(light) == list(range(24))
+    assert even != light  # not along the diagonal
+    assert Counter(d["camera"] for d in found) == dict.fromkeys("xyz", 8)
+    assert Counter(d["bits"] for d in found) == dict.fromkeys((3, 4, 5, 6), 6)
+
+
+def test_a_latin_hypercube_is_that_of_scipy_and_of_its_seed():
+    found = list(LatinHypercube(count=11, seed=9).designs(UNIT))
+    places = qmc.LatinHypercube(2, seed=np.random.default_rng(9)).random(11)
+    np.testing.assert_allclose([[d["u"], d["v"]] for d in found], places, atol=1e-6)
+    assert found == list(LatinHypercube(count=11, seed=9).designs(UNIT))
+    assert found != list(LatinHypercube(count=11, seed=8).designs(UNIT))
+
+
+@pytest.mark.parametrize("kind", [Random, Sobol])
+def test_the_first_designs_of_a_sequence_are_those_of_a_smaller_one(kind):
+    assert _first(kind(count=9, seed=2), UNIT, 9) == _first(kind(count=20, seed=2), UNIT, 20)[:9]
+
+
+def test_a_latin_hypercube_of_another_count_is_another():
+    smaller, larger = (list(LatinHypercube(count=n, seed=2).designs(UNIT)) for n in (9, 10))
+    assert (len(smaller), len(larger)) == (9, 10)
+    for name in "uv":
+        assert {d[name] for d in smaller}.isdisjoint(d[name] for d in larger)
 
 
 def test_listed_designs_are_checked():

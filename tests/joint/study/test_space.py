@@ -5,7 +5,17 @@ from pydantic import ValidationError
 
 from joint.config.run import LensConfig, RunConfig, SystemConfig
 from joint.settings import ConfigError
-from joint.study import Axis, Comparison, Listed, Plan, Random, Sobol, Study, load_study
+from joint.study import (
+    Axis,
+    Comparison,
+    LatinHypercube,
+    Listed,
+    Plan,
+    Random,
+    Sobol,
+    Study,
+    load_study,
+)
 
 LIGHT = Axis(path="system.sensor.photons", values=(50, 300, 2000))
 CAMERA = Axis(path="system.front_end", values=({"kind": "none"}, {"kind": "kernel"}))
@@ -119,6 +129,23 @@ def test_sampled_designs_are_as_many_as_wanted(sampler):
     assert len({json.dumps(design) for design in designs}) == 20
     assert all(0.01 <= design["rate"] < 0.2 for design in designs)
     assert designs == study.designs()
+
+
+def test_a_latin_hypercube_is_whole_or_refused():
+    rate = Axis(path="objective.rate", low=0.01, high=1, scale="log")
+    axes = {"camera": CAMERA, "rate": rate}
+    sampler = LatinHypercube(count=20)
+    whole = Study(axes=axes, sampler=sampler, constraints=("rate <= 1",)).designs()
+    assert list(whole) == list(sampler.designs(axes))
+    # Exactly a quarter of the strata of the rate lie above 10**-0.5.
+    with pytest.raises(ValueError, match="of the 20 points of the Latin hypercube, only 15 are di"):
+        Study(axes=axes, sampler=sampler, constraints=("rate < 0.316227",)).designs()
+    with pytest.raises(ValueError, match=r"only 3 are different .* or take a grid"):
+        Study(axes={"light": LIGHT}, sampler=LatinHypercube(count=6)).designs()
+    with pytest.raises(ValidationError, match=r"sampler\.latin_hypercube\.seed"):
+        Study.model_validate(
+            {"axes": axes, "sampler": {"kind": "latin_hypercube", "count": 2, "seed": -1}}
+        )
 
 
 def test_constraints_that_leave_nothing_are_refused():
@@ -315,7 +342,7 @@ def test_toml_has_a_word_for_null(tmp_path):
         ),
         (
             ('kind = "grid"', 'kind = "x"'),
-            "no kind 'x'; choose from grid, random, sobol, listed, t",
+            "no kind 'x'; choose from grid, random, sobol, latin_hypercube, l",
         ),
     ],
 )

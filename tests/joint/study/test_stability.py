@@ -73,6 +73,36 @@ def test_chance_is_not_taken_for_agreement(shared):
     assert 0.25 < np.mean(values) < 0.75
 
 
+def _windowed(generator, width, size=15):
+    place = np.arange(size) - size // 2
+    window = np.exp(-(place[:, None] ** 2 + place**2) / (2 * width**2))
+    return window * generator.normal(size=(1, 1, 1, size, size))
+
+
+@pytest.mark.parametrize("width", [1.5, 2.5])
+def test_a_shared_window_is_no_agreement(width):
+    """White noise under one window has nothing in common but where it ends."""
+    generator = np.random.default_rng(11)
+    nothing = np.zeros((1, 1, 1, 15, 15))
+    found = []
+    for _ in range(16):
+        own = [_windowed(generator, width) for _ in range(4)]
+        elements = _runs(own.__getitem__, start=lambda _: nothing, seeds=4)
+        found.append(_judge(elements, surrogates=15).designs[0])
+    assert np.mean([each.p < 0.05 for each in found]) <= 0.2
+    assert abs(np.mean([each.agreement for each in found])) < 0.06
+
+
+def test_what_is_alike_under_a_window_is_found():
+    generator = np.random.default_rng(12)
+    common = _windowed(generator, 2.5)
+    own = [common + 0.5 * _windowed(generator, 2.5) for _ in range(4)]
+    elements = _runs(own.__getitem__, start=lambda _: np.zeros_like(common), seeds=4)
+    (design,) = _judge(elements).designs
+    assert design.p < 1e-3
+    assert 0.6 < design.agreement < 0.95  # 0.8 of the power is common
+
+
 def test_a_larger_gain_of_the_start_is_not_learned_together():
     generator = np.random.default_rng(6)
     own = [0.3 * _point() + 0.02 * _smooth(generator) for _ in range(6)]
