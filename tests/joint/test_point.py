@@ -69,7 +69,7 @@ def test_a_refused_quality_leaves_light_and_distance_as_they_were():
     assert system.sensor.photons == 1000
     assert float(system.front_end.throughput()) == light
     scenes = classify.LesionPhantom(8, image_size=24)
-    with pytest.raises(ValueError, match="distance must be positive"):
+    with pytest.raises(ValueError, match="distance must be one positive number"):
         joint.evaluate(system, scenes, objective=joint.Objective(task=0), distance=-1.0)
 
 
