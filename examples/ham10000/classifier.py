@@ -70,6 +70,8 @@ class Options:
     """Sources of all randomness, of the split too: one run for each."""
     table: bool = False
     """Take all methods, and write the table."""
+    weights: Path | None = None
+    """State dict that the backbone begins with, of public weights or of a training on phantoms."""
     epochs: int = 20
     """Passes over the training part."""
     batch_size: int = 32
@@ -155,6 +157,7 @@ def train(run: Run, options: Options, parts: classify.Split) -> ImagingSystem:
         classes,
         image_size=parts.train.image_size,
         head="cosine" if run.method == "ldam_drw" else "linear",
+        weights=options.weights,
     )
     system = ImagingSystem(classifier=classifier)
     assert parts.validation is not None
@@ -225,8 +228,8 @@ def judge(run: Run, options: Options, parts: classify.Split, system: ImagingSyst
 def settings(options: Options) -> dict[str, str]:
     """What all runs of one table have in common."""
     own = ("backbone", "method", "seed", "table", "device", "out")
-    given = dataclasses.asdict(options)
-    return {name: str(value) for name, value in given.items() if name not in own}
+    given = {n: value for n, value in dataclasses.asdict(options).items() if n not in own}
+    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def done(run: Run, options: Options) -> bool:
@@ -236,7 +239,9 @@ def done(run: Run, options: Options) -> bool:
         return False
     there, asked = json.loads(path.read_text())["settings"], settings(options)
     changed = [
-        f"{k}={there.get(k)} there, {v} asked for" for k, v in asked.items() if there.get(k) != v
+        f"{k}={there.get(k)} there, {asked.get(k)} asked for"
+        for k in dict.fromkeys((*there, *asked))
+        if there.get(k) not in (asked.get(k), str(asked.get(k)))
     ]
     if changed:
         raise ValueError(f"{path} has other settings ({', '.join(changed)}); choose another --out")

@@ -7,8 +7,10 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 import tyro
 from PIL import Image
+from safetensors.torch import save_file
 
 import classify
 import joint
@@ -132,6 +134,24 @@ def test_ldam_gets_a_head_that_compares_directions(example, tmp_path, monkeypatc
         assert isinstance(system.classifier.head, kind)
         assert isinstance(system.classifier.head, classify.CosineHead) == (method == "ldam_drw")
     assert seen["config"].restore_best is False
+
+
+def test_a_training_begins_with_the_weights_that_it_is_given(example, tmp_path, monkeypatch):
+    lent = classify.backbone("resnet_s", 7)
+    path = tmp_path / "phantoms.safetensors"
+    save_file(lent.state_dict(), path)
+    options = _options(example, tmp_path, weights=path)
+    monkeypatch.setattr(example, "fit", lambda *_, **__: None)
+    parts = classify.split(classify.LesionPhantom(70, 32))
+    system = example.train(example.Run("resnet_s", "none", 0), options, parts)
+    for name, tensor in system.classifier.state_dict().items():
+        assert torch.equal(tensor, lent.state_dict()[name]), name
+    # A table of one start takes no run of another.
+    (tmp_path / "resnet_s-none-0.json").write_text(
+        json.dumps({"settings": example.settings(dataclasses.replace(options, weights=None))})
+    )
+    with pytest.raises(ValueError, match=r"settings \(weights=None there, .*phantoms.safetensors"):
+        example.done(example.Run("resnet_s", "none", 0), options)
 
 
 def test_the_command_line_takes_several(example):
