@@ -72,6 +72,19 @@ def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
         wanted = [f"{run['plain'][name]:.3f}" for name in names] + [f"{run['tau']:.2f}"]
         wanted += [f"{run['adjusted'][name]:.3f}" for name in names[:2]]
         assert _cells(page, label) == [*wanted, gap.replace("-0", "−0")]
+    phantoms = found["phantoms"]
+    names = ("accuracy", "balanced_accuracy", "macro_f1", "auc")
+    for label, run in (("random weights", first), ("a training on phantoms", phantoms["runs"][0])):
+        wanted = [f"{run['plain'][name]:.3f}" for name in names] + [f"{run['tau']:.2f}"]
+        wanted += [f"{run['adjusted'][name]:.3f}" for name in names[:2]]
+        assert _cells(page, label) == wanted
+    gaps = [phantoms["less_none"]["plain"][name] for name in names]
+    gaps += [phantoms["less_none"]["adjusted"][name] for name in names[:2]]
+    told = [
+        "{:+.3f} [{:+.3f}, {:+.3f}]".format(g["value"], *g["interval"]).replace("-", "−")
+        for g in gaps
+    ]
+    assert _cells(page, "difference") == [*told[:4], "", *told[4:]]
     for run in found["recipe"]["runs"]:
         order = [("plain", name) for name in ("accuracy", "macro_f1", "auc", "balanced_accuracy")]
         wanted = []
