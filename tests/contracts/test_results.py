@@ -74,7 +74,8 @@ def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
         assert _cells(page, label) == [*wanted, gap.replace("-0", "−0")]
     phantoms = found["phantoms"]
     names = ("accuracy", "balanced_accuracy", "macro_f1", "auc")
-    for label, run in (("random weights", first), ("a training on phantoms", phantoms["runs"][0])):
+    labels = ("random weights", "a training on phantoms", "phantoms, rate 5e-4")
+    for label, run in zip(labels, (first, *phantoms["runs"]), strict=True):
         wanted = [f"{run['plain'][name]:.3f}" for name in names] + [f"{run['tau']:.2f}"]
         wanted += [f"{run['adjusted'][name]:.3f}" for name in names[:2]]
         assert _cells(page, label) == wanted
