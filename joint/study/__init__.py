@@ -12,10 +12,11 @@ fields by dotted names · ``store`` the folder · ``run`` one run · ``work`` th
 ``ray_pool`` workers on a cluster · ``search`` designs that follow from results · ``confirm`` a find
 on fresh seeds · ``live`` how far it is · ``significance`` tests over seeds, and luck ·
 ``inference`` intervals over seeds and lesions · ``draws`` of all designs together · ``statistics``
-comparisons · ``table`` rows · ``pareto`` fronts · ``effects`` which choice matters ·
-``rate_accuracy`` bits for an accuracy · ``element``, ``stability`` and ``atlas`` what was learned,
-and whether again · ``report`` what was shown · ``draw`` charts, ``draw_atlas`` elements · ``page``,
-``page_exploration`` and ``page_atlas`` HTML · ``command`` the command line.
+comparisons · ``table`` rows · ``pareto`` what no other beats, ``front`` that of a study ·
+``effects`` which choice matters · ``rate_accuracy`` bits for an accuracy · ``element``,
+``stability`` and ``atlas`` what was learned, and whether again · ``report`` what was shown ·
+``draw`` charts, ``draw_atlas`` elements · ``page``, ``page_exploration`` and ``page_atlas`` HTML ·
+``command`` the command line.
 """
 
 from .atlas import atlas, learned_elements
@@ -24,19 +25,11 @@ from .confirm import Winner, confirm, winner
 from .draws import Draws, resample
 from .effects import AxisEffect, Effects, LevelMean, PairEffect, Share, effects
 from .element import Alignment, Element, align, load_element, spreads
+from .front import Front, FrontPoint, Hypervolume, fronts
 from .inference import STUDY_METRICS, Inference, Outcome, infer
 from .live import Progress, progress, watch
 from .page import study_html, write_study_html
-from .pareto import (
-    Front,
-    FrontPoint,
-    Hypervolume,
-    front_probability,
-    fronts,
-    hypervolume,
-    hypervolume_shares,
-    pareto_front,
-)
+from .pareto import front_probability, hypervolume, hypervolume_shares, pareto_front
 from .paths import known_paths
 from .process_pool import ProcessEach, WorkerLost
 from .rate_accuracy import (

@@ -11,8 +11,8 @@ from joint.look import COLOURS, blank_figure, label_points, looks, open_axis
 
 from .axis import Design
 from .effects import Effects
+from .front import Front
 from .inference import lower_is_better
-from .pareto import Front
 from .rate_accuracy import RateAccuracy
 from .report import DesignSummary
 

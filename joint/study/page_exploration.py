@@ -15,8 +15,8 @@ from .draw import (
 )
 from .draws import Draws
 from .effects import Effects, Share, effects
+from .front import Front, fronts
 from .inference import lower_is_better
-from .pareto import Front, fronts
 from .rate_accuracy import RateDifference, rate_accuracy
 from .report import DesignSummary, StudyReport, known_costs
 from .store import Ledger

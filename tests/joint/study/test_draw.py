@@ -18,7 +18,7 @@ from joint.study.draw import (
 )
 from joint.study.draws import resample
 from joint.study.effects import effects
-from joint.study.pareto import fronts
+from joint.study.front import fronts
 from joint.study.rate_accuracy import RateAccuracy, RateFamily, RatePoint
 
 
