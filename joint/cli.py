@@ -19,12 +19,14 @@ import tyro
 
 from classify import Split, audit
 
-from .build import as_begun, build_split
+from .build import as_begun, build_split, load_run
 from .checkpoint import CheckpointError
 from .complete import built, complete_run, earlier, trained_stages
 from .config.run import RunConfig, load_config
 from .config.scenes import build_data
 from .evaluate import usable_device
+from .export import check_target, export
+from .feed import as_scenes
 from .folder import (
     BEST_FILE,
     CHECKPOINT_FILE,
@@ -40,6 +42,7 @@ from .judge import judge_run, summary
 from .options import (
     RESAMPLES,
     Choice,
+    ExportOptions,
     ReportOptions,
     RunsOptions,
     TrainOptions,
@@ -49,6 +52,7 @@ from .options import (
 )
 from .parallel import is_loss, launched, rank
 from .picture.command import CompressOptions, DecompressOptions, compress, decompress
+from .point import OperatingPoint, operating
 from .settings import ConfigError
 from .stop import StopRequest, graceful_stop
 from .train.listen import EpochListener, retell, tensorboard_writer
@@ -116,6 +120,7 @@ commands:
   audit      look for duplicates and leaks in a data set and its split
   compress   code pictures with the codec of a run
   decompress decode such files
+  export     write the trained graph as one file that runs without this library
 
 examples:
   lens2label train --output runs/edge --front-end fourier --data ham10000.zip
@@ -329,6 +334,23 @@ def _decompress(arguments: Sequence[str]) -> int:
     return decompress(options)
 
 
+def _export(arguments: Sequence[str]) -> int:
+    options = tyro.cli(ExportOptions, args=arguments, prog="lens2label export")
+    _check_run(options.run)
+    check_target(options.file)  # before what takes time
+    if options.pictures < 1:
+        raise ConfigError(f"--pictures must be at least 1, not {options.pictures}")
+    _, system, parts = load_run(options.run)
+    test = parts.test
+    rows = torch.arange(min(options.pictures, len(test)))
+    scenes, _ = as_scenes(test.gather(rows), torch.device("cpu"))
+    with operating(system, OperatingPoint(quality=options.quality)):
+        done = export(system, scenes, options.file, plane=options.plane, classes=test.classes)
+    told = json.dumps(asdict(done) | {"path": str(done.path)}, indent=2)
+    print(told if options.json else done)
+    return 0
+
+
 def _runs(arguments: Sequence[str]) -> int:
     options = tyro.cli(RunsOptions, args=arguments, prog="lens2label runs")
     runs = list_runs(options.root)
@@ -384,6 +406,7 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "audit": _audit,
     "compress": _compress,
     "decompress": _decompress,
+    "export": _export,
 }
 
 

@@ -24,6 +24,7 @@ from .config.run import (
     run_directory,
 )
 from .config.scenes import DataConfig, PhantomConfig, data_config
+from .export import DeployedPlane
 from .point import OperatingPoint
 from .settings import ConfigError, NoneConfig, Settings
 from .system import Stage
@@ -34,6 +35,7 @@ __all__ = [
     "AuditOptions",
     "Choice",
     "EvaluateOptions",
+    "ExportOptions",
     "ReportOptions",
     "RunsOptions",
     "Scenes",
@@ -261,6 +263,33 @@ class ReportOptions:
     """Where to compute."""
     quiet: bool = False
     """Print nothing but errors."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Write what is deployed of a trained run as one file that runs without this library.
+
+    Either kind takes any number of pictures of the run's size and gives the scores of its classes.
+    It is read again and compared with the run on some of its test pictures. For example:
+
+        lens2label export runs/edge edge.onnx
+        lens2label export runs/edge edge.pt2 --plane raw
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder of lens2label train."""
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """File to write; one that is there is replaced. A .pt2 is read by torch.export.load, a .onnx by
+    ONNX Runtime and the like (pip install "lens2label[onnx]")."""
+    plane: DeployedPlane = "measurement"
+    """Where it begins: raw codes of the sensor, the camera's picture, or what the codec's decoder
+    hands to the classifier."""
+    quality: float | None = None
+    """Operating point of a learned codec with several levels, 0 to levels - 1."""
+    pictures: int = 8
+    """Of the test part, to compare on."""
+    json: bool = False
+    """Print JSON instead of a line."""
 
 
 @dataclass(frozen=True)

@@ -206,6 +206,35 @@ def test_report_writes_a_page(trained, tmp_path, capsys):
     assert page.read_bytes() == before
 
 
+def test_export_writes_a_graph_with_the_names_of_the_classes(trained, tmp_path, capsys):
+    graph = tmp_path / "new" / "graph.pt2"
+    # The codec of the run is JPEG, which is no graph.
+    status, _, err = _run(capsys, "export", trained, graph)
+    assert status == _MISTAKE
+    assert "JPEG computes outside of torch: export what comes after it, plane='handed'" in err
+    asked = ["export", trained, graph, "--plane", "handed", "--pictures", "3"]
+    status, out, err = _run(capsys, *asked)
+    assert status == 0, err
+    assert out.startswith(f"wrote {graph}, ")
+    assert "handed [pictures, 3, 32, 32] to scores [pictures, classes] (akiec, bcc, " in out
+    status, out, err = _run(capsys, *asked, "--json")
+    assert status == 0, err
+    told = json.loads(out)
+    assert told["shape"] == [3, 32, 32]
+    assert (told["path"], told["size"]) == (str(graph), graph.stat().st_size)
+    _, system, parts = joint.load_run(trained)
+    pictures = parts.test.gather(torch.arange(2)).images / 255
+    with torch.no_grad():
+        wanted = system.eval().classifier(pictures)
+        found = torch.export.load(graph).module()(pictures)
+    torch.testing.assert_close(found, wanted)
+    status, _, err = _run(capsys, *asked, "--quality", "1")
+    assert status == _MISTAKE
+    assert "needs a learned codec with several levels, and the system has JPEG" in err
+    status, _, err = _run(capsys, *asked[:-1], "0")
+    assert (status, err) == (_MISTAKE, "lens2label: --pictures must be at least 1, not 0\n")
+
+
 def test_a_saved_configuration_starts_another_run(trained, tmp_path, capsys):
     status, _, err = _run(
         capsys, "train", "--quiet", "--output", tmp_path / "a", "--config", trained,
@@ -507,6 +536,7 @@ def test_the_program_itself_stops_on_sigterm(tmp_path):
         (["audit", "--data", "file"], "file is not a folder or a usable zip"),
         (["compress", "a.png", "b.l2l", "--codec", "empty"], "cannot read empty: it is no run"),
         (["decompress", "a.l2l", "b.png", "--codec", "empty"], "cannot read empty: it is no run"),
+        (["export", "empty", "a.pt2"], "cannot read empty: it is no run folder"),
         (["runs", "missing"], "missing is no folder"),
         (["study", "run", "missing.toml", "--output", "s"], "cannot read missing.toml"),
         (["study", "run", "file", "--output", "s"], "file is not JSON"),
@@ -573,6 +603,7 @@ def test_help_explains_itself(capsys):
         (["train", "--codec", "autoencoder"], ["width-ratio"]),
         (["evaluate"], ["--part", "--count-bytes", "--photons", "--quality"]),
         (["report"], ["--quick", "--pictures", "--output"]),
+        (["export"], ["--plane", "--quality", "FILE"]),
         (["runs"], ["interrupted", "--json"]),
         (["audit"], ["--split.by", "--threshold", "--data.count"]),
     ):

@@ -1,0 +1,290 @@
+"""What is deployed of a trained system, as one file that runs without this library.
+
+::
+
+    light ─► glass ─► silicon ─► raw ─► combine, encode ─► measurement ─► codec ─► handed ─► scores
+             what a factory makes            what a computer does: the file begins at one of these
+
+"""
+
+import copy
+import io
+import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+
+from compress import KMeansCodec, LearnedCodec
+from compress.files import FileCodec
+
+from .checkpoint import write_atomically
+from .planes import Noise, reach
+from .system import ImagingSystem, evaluating
+
+__all__ = ["DeployedPlane", "Exported", "export"]
+
+DeployedPlane = Literal["raw", "measurement", "handed"]
+
+#: Name of the description inside a file: a file of its own in a .pt2, a property in a .onnx.
+DESCRIPTION = "lens2label.json"
+
+# Far above what another order of sums does, far below what a graph that went wrong does.
+_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written, and what was seen when it was read again."""
+
+    path: Path
+    plane: DeployedPlane
+    """Where its graph begins."""
+    shape: tuple[int, ...]
+    """What it takes of each picture, ``[C, H, W]``."""
+    classes: tuple[str, ...] | int
+    """What its scores are of; their number, where nobody named them."""
+    size: int
+    """Bytes."""
+    difference: float
+    """Largest difference of a score from the system's own, over the example scenes."""
+
+    def __str__(self) -> str:
+        takes = ", ".join(str(length) for length in self.shape)
+        named = self.classes if isinstance(self.classes, int) else ", ".join(self.classes)
+        return (
+            f"wrote {self.path}, {self.size / 1e6:.1f} MB: {self.plane} [pictures, {takes}] to "
+            f"scores [pictures, classes] ({named}); read again, no score differs by more than "
+            f"{self.difference:.1e}"
+        )
+
+
+def export(
+    system: ImagingSystem,
+    scenes: Tensor,
+    path: Path | str,
+    *,
+    plane: DeployedPlane = "measurement",
+    classes: Sequence[str] | None = None,
+) -> Exported:
+    """Write the part of a system that a computer runs, as a graph without this library.
+
+    ``.pt2`` is read by :func:`torch.export.load`, ``.onnx`` by ONNX Runtime and what compiles for
+    small devices. Either takes any number of pictures of the examples' size, gives the scores of
+    the classes before their softmax, and is read again and compared before it gets its name. In a
+    file of ONNX, which has no exact sums in float64, a learned codec computes in float32: a code at
+    the edge between two steps may fall to the other side.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        With a classifier; it is not changed.
+    scenes : Tensor ``[B, C, H, W]``
+        Example scenes, as the system takes them: their size is the size that the file is for.
+    path : path
+        Ends in ``.pt2`` or ``.onnx``; a file that is there is replaced.
+    plane : {"raw", "measurement", "handed"}
+        What the file takes: codes of the sensor / top code, all exposures ``[B, E*C, H, W]``; the
+        camera's picture, encoded like the scenes; or what a decoder gives the classifier.
+    classes : sequence of str, optional
+        Their names, told in the file's description (``lens2label.json``: an extra file of a .pt2,
+        a metadata property of a .onnx).
+
+    Returns
+    -------
+    Exported
+
+    Raises
+    ------
+    ValueError
+        For another suffix or plane, a plane that the system has not, no classifier, another number
+        of names than of scores, a stage that cannot be a graph (a codec of files, a hyperprior in
+        ONNX), or a file whose scores are others. Nothing is written then.
+    ImportError
+        Without ONNX, for a .onnx: ``pip install "lens2label[onnx]"``.
+
+    Notes
+    -----
+    What the light passes before the raw codes is made by a factory, and a simulation of it draws
+    its noise: no file begins there.
+    """
+    path = Path(path)
+    check_target(path)
+    form = _FORMATS[path.suffix]
+    if plane not in get_args(DeployedPlane):
+        raise ValueError(
+            f"plane must be one of {', '.join(get_args(DeployedPlane))}, not {plane!r}"
+        )
+    if system.classifier is None:
+        raise ValueError("the system has no classifier, so that there are no scores to export")
+    if plane != "handed" and isinstance(system.codec, FileCodec | KMeansCodec):
+        raise ValueError(
+            f"{type(system.codec).__name__} computes outside of torch: export what comes after it, "
+            "plane='handed'"
+        )
+    with torch.no_grad(), evaluating(system):
+        value = reach(system, scenes, plane, Noise(None, scenes.device))[0]
+        part = _Part(system, plane)
+        wanted = part(value).cpu()
+        named = _checked(classes, wanted)
+        takes = tuple(value.shape[1:])
+        description = {
+            "takes": plane,
+            "shape": ["pictures", *takes],
+            "codes": "code / top code" if plane == "raw" else system.encoding,
+            "gives": "scores, before the softmax",
+            "classes": named,
+        }
+        content = form.write(part if form.exact else _inexact(part), value, json.dumps(description))
+        run = form.read(content)
+        # One picture alone, too: the number of pictures may not have stayed free.
+        found = [run(value), run(value[:1])]
+    differences = [float((scores - wanted[: len(scores)]).abs().max()) for scores in found]
+    if not max(differences) <= _TOLERANCE * float(wanted.abs().max().clamp_min(1)):
+        raise ValueError(
+            f"the scores of the file differ by up to {max(differences):.2g} from those of the "
+            "system: nothing was written"
+        )
+    write_atomically(path, content)
+    return Exported(path, plane, takes, named, len(content), max(differences))
+
+
+def check_target(path: Path) -> None:
+    """Raise what :func:`export` raises for a file that cannot be written, without a system."""
+    if path.suffix not in _FORMATS:
+        raise ValueError(f"a graph is written as {' or '.join(_FORMATS)}, not as {path.name!r}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name a file in it")
+    _FORMATS[path.suffix].check()
+
+
+class _Part(nn.Module):
+    """From one plane to the scores, tensors in and out."""
+
+    def __init__(self, system: ImagingSystem, plane: DeployedPlane) -> None:
+        super().__init__()
+        self.plane: DeployedPlane = plane
+        # No stage that is not used: its weights would go into the file.
+        self.system = ImagingSystem(
+            front_end=system.front_end if plane == "raw" else None,
+            sensor=system.sensor if plane == "raw" else None,
+            codec=None if plane == "handed" else system.codec,
+            classifier=system.classifier,
+            encoding=system.encoding,
+        ).eval()
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return the scores ``[B, K]`` of what the plane holds, ``[B, C, H, W]``."""
+        if self.plane == "raw":
+            pictures = self.system.develop(pictures)
+        codec, classifier = self.system.codec, self.system.classifier
+        assert classifier is not None
+        return classifier(pictures if codec is None else codec(pictures).reconstruction)
+
+
+def _inexact(part: _Part) -> _Part:
+    """The same in ordinary arithmetic; the original is not changed."""
+    if not isinstance(part.system.codec, LearnedCodec):
+        return part
+    part = copy.deepcopy(part)
+    assert isinstance(part.system.codec, LearnedCodec)
+    part.system.codec.exact = False
+    return part
+
+
+def _checked(classes: Sequence[str] | None, scores: Tensor) -> tuple[str, ...] | int:
+    if classes is None:
+        return scores.shape[1]
+    if len(classes) != scores.shape[1]:
+        raise ValueError(
+            f"{len(classes)} classes are named, and there are {scores.shape[1]} scores"
+        )
+    return tuple(classes)
+
+
+class _Format(NamedTuple):
+    check: Callable[[], None]
+    """Raises an ImportError where the format cannot be written."""
+    write: Callable[[nn.Module, Tensor, str], bytes]
+    """The file of a module, for inputs of an example's shape, with a description."""
+    read: Callable[[bytes], Callable[[Tensor], Tensor]]
+    """What a file computes, on the CPU."""
+    exact: bool
+    """Whether what reads it has sums in float64."""
+
+
+def _free() -> tuple[dict[int, Any]]:
+    """The number of pictures is the reader's."""
+    return ({0: torch.export.Dim("pictures", min=1)},)
+
+
+@contextmanager
+def _traced(said: str) -> Iterator[None]:
+    """Tell in our words what a stage cannot do; the exporters have many words for it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a torch about itself
+            yield
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # an exporter wraps what happened in what to do about it
+            cause = cause.__cause__
+        raise ValueError(f"{said}: {str(cause).strip().splitlines()[0]}") from error
+
+
+def _write_pt2(part: nn.Module, example: Tensor, description: str) -> bytes:
+    file = io.BytesIO()
+    with _traced("torch.export cannot make a graph of this system"):
+        program = torch.export.export(part, (example,), dynamic_shapes=_free())
+        torch.export.save(program, file, extra_files={DESCRIPTION: description})
+    return file.getvalue()
+
+
+def _read_pt2(content: bytes) -> Callable[[Tensor], Tensor]:
+    graph = torch.export.load(io.BytesIO(content)).module()
+    return lambda value: graph(value).cpu()
+
+
+def _check_onnx() -> None:
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f'a file of ONNX needs {" and ".join(missing)}: pip install "lens2label[onnx]", or '
+            "write a .pt2"
+        )
+
+
+def _write_onnx(part: nn.Module, example: Tensor, description: str) -> bytes:
+    with _traced("ONNX cannot hold this system; a .pt2 may"):
+        program = torch.onnx.export(
+            part,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=_free(),
+            input_names=["pictures"],
+            output_names=["scores"],
+            verbose=False,
+        )
+        assert program is not None
+        program.model.metadata_props[DESCRIPTION] = description
+        return program.model_proto.SerializeToString()
+
+
+def _read_onnx(content: bytes) -> Callable[[Tensor], Tensor]:
+    import onnxruntime  # noqa: PLC0415 - an extra
+
+    with _traced("ONNX Runtime cannot run this system; write a .pt2"):
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return lambda value: torch.from_numpy(session.run(None, {"pictures": value.cpu().numpy()})[0])
+
+
+_FORMATS = {
+    ".pt2": _Format(lambda: None, _write_pt2, _read_pt2, exact=True),
+    ".onnx": _Format(_check_onnx, _write_onnx, _read_onnx, exact=False),
+}

@@ -1,0 +1,206 @@
+"""Files of a graph: what another runtime computes, and what is refused."""
+
+import importlib
+import json
+
+import pytest
+import torch
+
+import classify
+import compress
+import optics
+from joint import ImagingSystem, export
+from joint.export import DESCRIPTION, check_target
+
+# `joint.export` is the function of that name.
+module = importlib.import_module("joint.export")
+
+NAMES = ("a", "b", "c")
+
+
+def build(codec: compress.Codec | None = None) -> ImagingSystem:
+    """A camera with two exposures, so that raw codes are something else than a picture."""
+    torch.manual_seed(0)
+    return ImagingSystem(
+        front_end=optics.LearnedKernel("unsharp", 5),
+        sensor=optics.Sensor(2000, bit_depth=10),
+        codec=codec,
+        classifier=classify.backbone("resnet_s", 3, image_size=(32, 32)),
+    )
+
+
+@pytest.fixture
+def scenes() -> torch.Tensor:
+    return torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def scores(path, value: torch.Tensor) -> torch.Tensor:
+    """What somebody without this library gets."""
+    if path.suffix == ".pt2":
+        return torch.export.load(path).module()(value)
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (taken,), (given,) = session.get_inputs(), session.get_outputs()
+    assert (taken.name, given.name) == ("pictures", "scores")
+    return torch.from_numpy(session.run(None, {"pictures": value.numpy()})[0])
+
+
+def description(path) -> dict:
+    if path.suffix == ".pt2":
+        extra = {DESCRIPTION: ""}
+        torch.export.load(path, extra_files=extra)
+        return json.loads(extra[DESCRIPTION])
+    runtime = pytest.importorskip("onnxruntime")
+    properties = runtime.InferenceSession(path).get_modelmeta().custom_metadata_map
+    return json.loads(properties[DESCRIPTION])
+
+
+@pytest.fixture(params=[".pt2", ".onnx"])
+def path(request, tmp_path):
+    if request.param == ".onnx":
+        pytest.importorskip("onnxscript")
+    return tmp_path / f"graph{request.param}"
+
+
+@pytest.mark.parametrize("plane", ["raw", "measurement", "handed"])
+def test_the_file_computes_what_the_system_does(path, scenes, plane):
+    system = build(compress.FactorizedCodec()).eval()
+    before = {name: value.clone() for name, value in system.state_dict().items()}
+    done = export(system, scenes, path, plane=plane, classes=NAMES)
+    generator = torch.Generator().manual_seed(5)
+    others = torch.rand(5, 3, 32, 32, generator=generator)  # other pictures, another number
+    with torch.no_grad():
+        output = system(others, generator=generator)
+    taken = getattr(output, plane)
+    torch.testing.assert_close(scores(path, taken), output.logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(scores(path, taken[:1]), output.logits[:1], rtol=1e-4, atol=1e-4)
+    assert done.shape == tuple(taken.shape[1:])
+    assert done.size == path.stat().st_size
+    assert done.difference < 1e-4
+    assert "a, b, c" in str(done)
+    assert description(path) == {
+        "takes": plane,
+        "shape": ["pictures", *done.shape],
+        "codes": "code / top code" if plane == "raw" else "srgb",
+        "gives": "scores, before the softmax",
+        "classes": list(NAMES),
+    }
+    # The system is as it was: its mode, its weights, its exactness.
+    assert not system.training
+    assert system.codec.exact
+    after = system.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_it_holds_no_weights_of_stages_before_its_plane(path, scenes):
+    system = build(compress.FactorizedCodec())
+    sizes = [export(system, scenes, path, plane=p).size for p in ("measurement", "handed")]
+    codec = sum(p.numel() for p in system.codec.parameters())
+    assert sizes[0] - sizes[1] > 2 * codec  # of 4 bytes each, and some are not needed
+    assert system.training  # the mode that it was in
+
+
+def test_quality_is_that_of_the_codec(tmp_path, scenes):
+    system = build(compress.FactorizedCodec(levels=3)).eval()
+    found = []
+    for quality in (0.0, 2.0):
+        system.codec.quality = quality
+        export(system, scenes, tmp_path / "a.pt2")
+        found.append(scores(tmp_path / "a.pt2", scenes))
+        with torch.no_grad():
+            wanted = system.classifier(system.codec(scenes).reconstruction)
+        torch.testing.assert_close(found[-1], wanted)
+    assert (found[0] - found[1]).abs().max() > 1e-3
+
+
+def test_classes_without_names_are_counted(tmp_path, scenes):
+    done = export(build(), scenes, tmp_path / "a.pt2")
+    assert done.classes == 3
+    assert description(tmp_path / "a.pt2")["classes"] == 3
+
+
+def test_linear_light_says_so(tmp_path, scenes):
+    system = ImagingSystem(classifier=build().classifier, encoding="linear")
+    export(system, scenes, tmp_path / "a.pt2")
+    assert description(tmp_path / "a.pt2")["codes"] == "linear"
+
+
+def test_a_file_with_other_scores_is_not_kept(tmp_path, scenes, monkeypatch):
+    target = tmp_path / "a.pt2"
+    target.write_bytes(b"before")
+    real = torch.export.load
+
+    class Wrong:
+        def __init__(self, program):
+            self.program = program
+
+        def module(self):
+            return lambda value: self.program.module()(value) + 0.5
+
+    monkeypatch.setattr(torch.export, "load", lambda file: Wrong(real(file)))
+    with pytest.raises(ValueError, match=r"differ by up to 0\.5.*nothing was written"):
+        export(build(), scenes, target)
+    assert target.read_bytes() == b"before"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.pt2"]
+
+
+@pytest.mark.parametrize(
+    ("codec", "plane"),
+    [(compress.JPEG(50), "measurement"), (compress.KMeansCodec(4), "raw")],
+)
+def test_a_codec_outside_of_torch_is_left_out(tmp_path, scenes, codec, plane):
+    with pytest.raises(ValueError, match=f"{type(codec).__name__} computes outside .*'handed'"):
+        export(build(codec), scenes, tmp_path / "a.pt2", plane=plane)
+    export(build(codec), scenes, tmp_path / "a.pt2", plane="handed")
+
+
+def test_a_hyperprior_is_no_onnx(tmp_path, scenes):
+    pytest.importorskip("onnxscript")
+    system = build(compress.HyperpriorCodec())
+    with pytest.raises(ValueError, match=r"ONNX Runtime cannot run this system; write a \.pt2"):
+        export(system, scenes, tmp_path / "a.onnx")
+    assert not [*tmp_path.iterdir()]
+    export(system, scenes, tmp_path / "a.pt2")
+
+
+def test_a_restoration_is_a_graph_of_torch_only(tmp_path, scenes):
+    psf = torch.rand(3, 5, 5, generator=torch.Generator().manual_seed(2))
+    system = ImagingSystem(
+        front_end=optics.IncoherentImaging(psf / (30 * psf.mean()), restoration=optics.Wiener()),
+        sensor=optics.Sensor(2000),
+        classifier=build().classifier,
+    ).eval()
+    export(system, scenes, tmp_path / "a.pt2", plane="raw")
+    with torch.no_grad():
+        output = system(scenes, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(scores(tmp_path / "a.pt2", output.raw), output.logits)
+    pytest.importorskip("onnxscript")
+    with pytest.raises(ValueError, match=r"ONNX cannot hold this system; a \.pt2 may: .*fft"):
+        export(system, scenes, tmp_path / "a.onnx", plane="raw")
+
+
+def test_what_is_refused(tmp_path, scenes):
+    system = build()
+    with pytest.raises(ValueError, match=r"written as \.pt2 or \.onnx, not as 'a\.pt'"):
+        export(system, scenes, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="plane must be one of raw, measurement, handed"):
+        export(system, scenes, tmp_path / "a.pt2", plane="scene")
+    with pytest.raises(ValueError, match="2 classes are named, and there are 3 scores"):
+        export(system, scenes, tmp_path / "a.pt2", classes=("a", "b"))
+    with pytest.raises(ValueError, match="no classifier"):
+        export(ImagingSystem(sensor=optics.Sensor(100)), scenes, tmp_path / "a.pt2")
+    bare = ImagingSystem(classifier=system.classifier)
+    with pytest.raises(ValueError, match="no plane 'raw', which needs a sensor"):
+        export(bare, scenes, tmp_path / "a.pt2", plane="raw")
+    with pytest.raises(ValueError, match="divide 8-bit codes by 255"):
+        export(system, 255 * scenes, tmp_path / "a.pt2")
+    (tmp_path / "folder.pt2").mkdir()
+    with pytest.raises(ValueError, match=r"folder\.pt2 is a folder"):
+        export(system, scenes, tmp_path / "folder.pt2")
+
+
+def test_onnx_is_an_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r'needs onnx and .*"lens2label\[onnx\]"'):
+        check_target(tmp_path / "a.onnx")
+    check_target(tmp_path / "a.pt2")
