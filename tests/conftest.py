@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import hypothesis
 import pytest
 import torch
@@ -18,6 +20,7 @@ torch.set_num_threads(1)
 
 def pytest_addoption(parser):
     parser.addoption("--run-slow", action="store_true", help="also run what takes minutes")
+    parser.addoption("--skipped-to", metavar="FILE", help="write the names of the skipped tests")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -27,3 +30,10 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(skip)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    # A module that is skipped as a whole is named by its path.
+    if path := config.getoption("--skipped-to"):
+        names = {report.nodeid for report in terminalreporter.stats.get("skipped", ())}
+        Path(path).write_text("".join(f"{name}\n" for name in sorted(names)))
