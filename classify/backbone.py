@@ -368,8 +368,8 @@ def backbone(
         The last layer: linear, or :class:`classify.CosineHead`, as LDAM wants it.
     weights : path, optional
         State dict to start from: ``.safetensors``, or ``.pth`` / ``.pt`` (read without executing
-        anything in it), of this function's or of torchvision's model. A head for another number
-        of classes is left out.
+        anything in it), of this function's, alone or in a system (``best.safetensors`` of a run),
+        or of torchvision's model. A head for another number of classes is left out.
 
     Raises
     ------

@@ -22,7 +22,14 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 from torch import Tensor
 
-from .judged import LOWER_IS_BETTER, Judged, Metric, as_array, check_metric
+from .judged import (
+    LOWER_IS_BETTER,
+    Judged,
+    Metric,
+    as_array,
+    check_metric,
+    warn_of_probabilities,
+)
 
 __all__ = ["TauChoice", "adjust_logits", "choose_tau", "fit_temperature"]
 
@@ -63,9 +70,11 @@ def fit_temperature(logits: Array | Tensor, labels: Array | Tensor) -> float:
     Warns
     -----
     UserWarning
-        Where the NLL has no minimum, so that no temperature is to be had of these pictures.
+        Where the NLL has no minimum, so that no temperature is to be had of these pictures, and for
+        probabilities, each row of which sums to 1.
     """
     logits, labels = as_array(logits).astype(float), as_array(labels)
+    warn_of_probabilities(logits, "give their logarithms")
     judged = _judged(logits, labels)
     true = logits[np.arange(len(labels)), judged.labels]
     if np.isneginf(true).any():
@@ -228,6 +237,7 @@ def choose_tau(
         raise ValueError("taus must hold at least one number to try, such as 0.0")
     check_metric(metric)
     scores, truth = as_array(logits).astype(float), as_array(labels)
+    warn_of_probabilities(scores, "give their logarithms")
     values: list[float] = []
     for tau in tried:
         judged = _judged(adjust_logits(scores, log_prior, tau=tau), truth)

@@ -9,6 +9,7 @@
 So the report and a thousand resamples of it are the same few lines.
 """
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ __all__ = [
     "Reliability",
     "as_array",
     "check_metric",
+    "warn_of_probabilities",
 ]
 
 Array = npt.NDArray[Any]
@@ -81,6 +83,16 @@ def as_array(values: npt.ArrayLike | torch.Tensor) -> Array:
         values = values.detach().cpu()
         return (values.double() if values.is_floating_point() else values).numpy()
     return np.asarray(values)
+
+
+def warn_of_probabilities(scores: Array, advice: str) -> None:
+    """Warn where all scores that are taken for logits are shares of one, and not votes for one."""
+    if scores.ndim != 2 or not ((scores > 0) & (scores < 1)).any():
+        return
+    if (scores >= 0).all() and (np.abs(scores.sum(1) - 1) <= 1e-4).all():
+        warnings.warn(
+            f"these scores are probabilities, and are taken for logits: {advice}", stacklevel=3
+        )
 
 
 def check_metric(metric: Metric) -> None:

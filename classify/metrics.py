@@ -21,7 +21,14 @@ from .intervals import (
     source,
     unit_of,
 )
-from .judged import LOWER_IS_BETTER, Array, Judged, Reliability, as_array
+from .judged import (
+    LOWER_IS_BETTER,
+    Array,
+    Judged,
+    Reliability,
+    as_array,
+    warn_of_probabilities,
+)
 
 __all__ = ["Interval", "Reliability", "Report", "bootstrap", "report"]
 
@@ -232,6 +239,11 @@ def report(
     ValueError
         When shapes, labels or groups do not fit, a score is not a number, or probabilities do not
         sum to one.
+
+    Warns
+    -----
+    UserWarning
+        For logits each row of which sums to 1, as probabilities do.
     """
     logits, labels = as_logits(logits, kind), as_array(labels)
     if len(set(classes)) < len(classes):
@@ -292,6 +304,7 @@ def as_logits(scores: Array, kind: Kind) -> Array:
             "two classes give np.stack([1 - p, p], 1) and kind='probabilities'"
         )
     if kind == "logits":
+        warn_of_probabilities(scores, "give kind='probabilities'")
         return scores
     advice = "pass kind='logits' for scores before the softmax"
     if ((scores < 0) | (scores > 1 + 1e-3)).any():

@@ -1,4 +1,7 @@
-"""Weights of a classifier from a file: of ours or of torchvision's model, head and stem adapted."""
+"""Weights of a classifier from a file: of ours, alone or in a system, or of torchvision's model.
+
+Head and stem are adapted.
+"""
 
 import math
 import re
@@ -10,6 +13,9 @@ from torch.nn import functional
 
 __all__ = ["load_state", "spread"]
 
+# What joint.ImagingSystem puts in front of the names of its classifier.
+_STAGE = "classifier."
+
 
 def spread(weight: Tensor, in_channels: int) -> Tensor:
     """Weights of a first convolution for other channels, of the same response to grey."""
@@ -18,7 +24,9 @@ def spread(weight: Tensor, in_channels: int) -> Tensor:
 
 
 def load_state(classifier: nn.Module, path: Path, *, stem: str, head: str, name: str) -> None:
-    """Copy a state dict of ours, or of torchvision's model, whose ``stem`` and ``head`` are named.
+    """Copy a state dict of ours, alone or in a system, or of torchvision's model.
+
+    ``stem`` and ``head`` are what that model calls them.
 
     Raises
     ------
@@ -113,5 +121,9 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path} does not hold a state dict, a mapping of names to tensors"
             + (f": {has}; of a checkpoint, save the entry that is one" if has else "")
         )
+    # Of a whole system, as in best.safetensors. Some of torchvision's models have a "classifier."
+    # of their own, with numbers behind it.
+    if any(key.startswith(f"{_STAGE}net.") for key in state):
+        return {k.removeprefix(_STAGE): value for k, value in state.items() if k.startswith(_STAGE)}
     # The auxiliary head of Inception is for its own training only.
     return {key: value for key, value in state.items() if not key.startswith("AuxLogits.")}

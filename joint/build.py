@@ -118,6 +118,7 @@ def build_system(
                 binning=config.sensor.binning,
                 cfa=config.sensor.cfa,
                 demosaicing=config.sensor.demosaicing,
+                white_balance=config.sensor.white_balance,
                 trainable_gain=config.sensor.trainable_gain,
                 shot_noise=config.sensor.shot_noise,
                 converter=config.sensor.converter,

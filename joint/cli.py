@@ -50,7 +50,7 @@ from .options import (
     read_evaluate_options,
     read_train_options,
 )
-from .parallel import is_loss, launched, rank
+from .parallel import gathered, is_loss, launched, rank
 from .picture.command import CompressOptions, DecompressOptions, compress, decompress
 from .point import OperatingPoint, operating
 from .settings import ConfigError
@@ -154,6 +154,7 @@ def _train(arguments: Sequence[str]) -> int:
         if options.tensorboard:
             _log_again(options, folder)
         return _show_result(options, folder)
+    there = folder.exists()
     with (
         _gone_if_empty(folder),
         _tensorboard(options, folder) as log,
@@ -161,7 +162,7 @@ def _train(arguments: Sequence[str]) -> int:
         graceful_stop(notice=_STOPPING) as stop,
         hold(folder) as run,
     ):
-        _train_held(options, run, device, stop, log)
+        _train_held(options, run, device, stop, log, there=gathered(there)[0])
         if rank() > 0:
             return 0
     if is_done(folder):
@@ -222,11 +223,22 @@ def _train_held(
     device: torch.device,
     stop: StopRequest,
     log: EpochListener | None,
+    *,
+    there: bool,
 ) -> None:
     """Complete the run of a folder that is held, or leave it saved when stopped."""
     loud = not (options.quiet or options.json or rank())
-    begun = earlier(run, _asked_for(options), resume=options.resume)
+    asked = _asked_for(options)
+    begun = earlier(run, asked, resume=options.resume)
     config = begun or options.run
+    if begun is None and asked is None and options.resume and there:
+        # Killed before it was saved: the default run is not what was begun.
+        if not (run.path / CONFIG_FILE).is_file():
+            raise ConfigError(
+                f"{run.path} holds nothing of a run that could go on: give the options of the run "
+                "again, or begin without --resume"
+            )
+        config = load_config(run.path)
     dataset = build_data(config.data, progress=loud)
     if begun is not None:
         dataset = as_begun(dataset, config, run.path)

@@ -8,12 +8,13 @@
 ``lens2label train`` and the workers of a study complete their runs with it, too.
 """
 
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from classify import LesionDataset, Split
 
@@ -27,6 +28,9 @@ from .settings import ConfigError
 from .system import ImagingSystem, Stage
 from .train.listen import EpochListener, listeners, retell
 from .train.loop import fit
+
+# What every backbone of `classify` calls its last layer.
+_HEAD = ("head.weight", "head.bias")
 
 __all__ = ["built", "complete_run", "earlier", "noted", "trained_stages"]
 
@@ -197,7 +201,8 @@ def earlier(folder: RunFolder, config: RunConfig | None, *, resume: bool) -> Run
     if config is not None and config != saved:
         raise ConfigError(
             f"{folder} holds a run of another configuration, and is resumed as it was started: "
-            "leave the options out, or choose another folder"
+            "leave the options out, or choose another folder; to go on from its weights in "
+            f"another way: --config {folder} --start {folder}, other options, and a new --output"
         )
     return saved
 
@@ -221,6 +226,11 @@ def trained_stages(
     ConfigError, CheckpointError
         When the folder is no run or has no trained weights, it lacks one of ``stages``, or one of
         them does not fit the scenes.
+
+    Warns
+    -----
+    UserWarning
+        When the classifier was trained for another number of classes: its last layer is a new one.
     """
     directory = Path(directory)
     config = load_config(directory)
@@ -246,8 +256,28 @@ def trained_stages(
             for name, weight in trained.weights.items()
             if name.startswith(f"{stage}.")
         }
+        own = _for_classes(module, own, directory)
         load_weights(module, own, source=f"{trained.path}, the {stage}")
     return kept
+
+
+def _for_classes(
+    module: nn.Module, weights: Mapping[str, Tensor], directory: Path
+) -> Mapping[str, Tensor]:
+    """The weights of a stage; a last layer for another number of classes begins anew."""
+    fresh = {
+        name: value
+        for name, value in module.state_dict().items()
+        if name in _HEAD and name in weights and weights[name].shape[:1] != value.shape[:1]
+    }
+    if not fresh:
+        return weights
+    theirs, ours = (len(state["head.weight"]) for state in (weights, fresh))
+    warnings.warn(
+        f"the last layer of {directory} is for {theirs} classes, and begins anew for {ours}",
+        stacklevel=3,
+    )
+    return {**weights, **fresh}
 
 
 def _copied(system: ImagingSystem, stage: Stage, module: nn.Module) -> None:

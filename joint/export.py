@@ -2,8 +2,9 @@
 
 ::
 
-    light ─► glass ─► silicon ─► raw ─► combine, encode ─► measurement ─► codec ─► handed ─► scores
-             what a factory makes            what a computer does: the file begins at one of these
+    light ─► glass ─► silicon ─► codes ─► all colours, combined, encoded ─► measurement
+             what a factory makes   what a computer does: the file begins       │
+                                    at one of these       scores ◄─ handed ◄─ codec
 
 """
 
@@ -21,7 +22,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
-from compress import KMeansCodec, LearnedCodec
+from compress import Autoencoder, HyperpriorCodec, KMeansCodec, LearnedCodec
 from compress.files import FileCodec
 
 from .checkpoint import write_atomically
@@ -30,11 +31,13 @@ from .system import ImagingSystem, evaluating
 
 __all__ = ["DeployedPlane", "Exported", "export"]
 
-DeployedPlane = Literal["raw", "measurement", "handed"]
+DeployedPlane = Literal["codes", "measurement", "handed"]
 
 #: Name of the description inside a file: a file of its own in a .pt2, a property in a .onnx.
 DESCRIPTION = "lens2label.json"
 
+# Codecs that compute exactly where they are asked to.
+_EXACT = (LearnedCodec, Autoencoder)
 # Far above what another order of sums does, far below what a graph that went wrong does.
 _TOLERANCE = 1e-2
 
@@ -78,8 +81,8 @@ def export(
     ``.pt2`` is read by :func:`torch.export.load`, ``.onnx`` by ONNX Runtime and what compiles for
     small devices. Either takes any number of pictures of the examples' size, gives the scores of
     the classes before their softmax, and is read again and compared before it gets its name. In a
-    file of ONNX, which has no exact sums in float64, a learned codec computes in float32: a code at
-    the edge between two steps may fall to the other side.
+    file of ONNX, which has no exact sums in float64, a codec computes in float32: a code at the
+    edge between two steps may fall to the other side.
 
     Parameters
     ----------
@@ -89,9 +92,11 @@ def export(
         Example scenes, as the system takes them: their size is the size that the file is for.
     path : path
         Ends in ``.pt2`` or ``.onnx``; a file that is there is replaced.
-    plane : {"raw", "measurement", "handed"}
-        What the file takes: codes of the sensor / top code, all exposures ``[B, E*C, H, W]``; the
-        camera's picture, encoded like the scenes; or what a decoder gives the classifier.
+    plane : {"codes", "measurement", "handed"}
+        What the file takes: the codes that the camera writes, DN as floats with the black level in
+        them, all exposures ``[B, E*C, H, W]``, mosaics ``[B, E, H, W]`` behind a colour filter
+        array; the camera's picture, encoded like the scenes; or what a decoder gives the
+        classifier.
     classes : sequence of str, optional
         Their names, told in the file's description (``lens2label.json``: an extra file of a .pt2,
         a metadata property of a .onnx).
@@ -103,33 +108,33 @@ def export(
     Raises
     ------
     ValueError
-        For another suffix or plane, a plane that the system has not, no classifier, another number
-        of names than of scores, a stage that cannot be a graph (a codec of files, a hyperprior in
-        ONNX), or a file whose scores are others. Nothing is written then.
+        For another suffix or plane, a plane that the system has not, no classifier or scenes,
+        another number of names than of scores, a stage that cannot be a graph (a codec of files; in
+        ONNX a hyperprior, float64), or a file whose scores are
+        others. Nothing is written then.
     ImportError
         Without ONNX, for a .onnx: ``pip install "lens2label[onnx]"``.
 
     Notes
     -----
-    What the light passes before the raw codes is made by a factory, and a simulation of it draws
-    its noise: no file begins there.
+    What the light passes before the codes is made by a factory, and a simulation of it draws its
+    noise: no file begins there.
     """
     path = Path(path)
     check_target(path)
-    form = _FORMATS[path.suffix]
+    form = _FORMATS[path.suffix.lower()]
     if plane not in get_args(DeployedPlane):
         raise ValueError(
             f"plane must be one of {', '.join(get_args(DeployedPlane))}, not {plane!r}"
         )
     if system.classifier is None:
         raise ValueError("the system has no classifier, so that there are no scores to export")
-    if plane != "handed" and isinstance(system.codec, FileCodec | KMeansCodec):
-        raise ValueError(
-            f"{type(system.codec).__name__} computes outside of torch: export what comes after it, "
-            "plane='handed'"
-        )
+    if plane != "handed":
+        _check_codec(system.codec, exact=form.exact)
+    if not len(scenes):
+        raise ValueError("there are no example scenes: give one or more")
     with torch.no_grad(), evaluating(system):
-        value = reach(system, scenes, plane, Noise(None, scenes.device))[0]
+        value = _example(system, scenes, plane)
         part = _Part(system, plane)
         wanted = part(value).cpu()
         named = _checked(classes, wanted)
@@ -137,11 +142,14 @@ def export(
         description = {
             "takes": plane,
             "shape": ["pictures", *takes],
-            "codes": "code / top code" if plane == "raw" else system.encoding,
+            "encoding": "DN" if plane == "codes" else system.encoding,
             "gives": "scores, before the softmax",
             "classes": named,
         }
-        content = form.write(part if form.exact else _inexact(part), value, json.dumps(description))
+        # Of a single example torch.export would take it that there never are several.
+        example = value if len(value) > 1 else value.repeat(2, 1, 1, 1)
+        part = part if form.exact else _inexact(part)
+        content = form.write(part, example, json.dumps(description))
         run = form.read(content)
         # One picture alone, too: the number of pictures may not have stayed free.
         found = [run(value), run(value[:1])]
@@ -149,7 +157,7 @@ def export(
     if not max(differences) <= _TOLERANCE * float(wanted.abs().max().clamp_min(1)):
         raise ValueError(
             f"the scores of the file differ by up to {max(differences):.2g} from those of the "
-            "system: nothing was written"
+            f"system: nothing was written{'' if form.exact else _flipped(part)}"
         )
     write_atomically(path, content)
     return Exported(path, plane, takes, named, len(content), max(differences))
@@ -157,11 +165,27 @@ def export(
 
 def check_target(path: Path) -> None:
     """Raise what :func:`export` raises for a file that cannot be written, without a system."""
-    if path.suffix not in _FORMATS:
+    if path.suffix.lower() not in _FORMATS:
         raise ValueError(f"a graph is written as {' or '.join(_FORMATS)}, not as {path.name!r}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder: name a file in it")
-    _FORMATS[path.suffix].check()
+    _FORMATS[path.suffix.lower()].check()
+
+
+def _example(system: ImagingSystem, scenes: Tensor, plane: DeployedPlane) -> Tensor:
+    """What a plane holds of the scenes."""
+    noise = Noise(None, scenes.device)
+    if plane != "codes":
+        return reach(system, scenes, plane, noise)[0]
+    if system.sensor is None:
+        raise ValueError("this system has no plane 'codes', which needs a sensor")
+    drawn = noise.fresh()
+    light = system.image(scenes, generator=drawn)
+    return system.sensor.codes(light, exposures=_exposures(system), generator=drawn)
+
+
+def _exposures(system: ImagingSystem) -> int:
+    return 1 if system.front_end is None else system.front_end.exposures
 
 
 class _Part(nn.Module):
@@ -169,11 +193,10 @@ class _Part(nn.Module):
 
     def __init__(self, system: ImagingSystem, plane: DeployedPlane) -> None:
         super().__init__()
-        self.plane: DeployedPlane = plane
         # No stage that is not used: its weights would go into the file.
         self.system = ImagingSystem(
-            front_end=system.front_end if plane == "raw" else None,
-            sensor=system.sensor if plane == "raw" else None,
+            front_end=system.front_end if plane == "codes" else None,
+            sensor=system.sensor if plane == "codes" else None,
             codec=None if plane == "handed" else system.codec,
             classifier=system.classifier,
             encoding=system.encoding,
@@ -181,19 +204,44 @@ class _Part(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the scores ``[B, K]`` of what the plane holds, ``[B, C, H, W]``."""
-        if self.plane == "raw":
-            pictures = self.system.develop(pictures)
-        codec, classifier = self.system.codec, self.system.classifier
+        sensor, codec, classifier = self.system.sensor, self.system.codec, self.system.classifier
         assert classifier is not None
+        if sensor is not None:  # of the plane of codes alone
+            pictures = sensor.from_codes(pictures, exposures=_exposures(self.system))
+            pictures = self.system.develop(pictures)
         return classifier(pictures if codec is None else codec(pictures).reconstruction)
+
+
+def _check_codec(codec: nn.Module | None, *, exact: bool) -> None:
+    """Refuse a codec that is no graph, or none of a format without sums in float64."""
+    if isinstance(codec, FileCodec | KMeansCodec):
+        raise ValueError(
+            f"{type(codec).__name__} computes outside of torch: export what comes after it, "
+            "plane='handed'"
+        )
+    if isinstance(codec, HyperpriorCodec) and not exact:
+        raise ValueError(
+            "HyperpriorCodec chooses its tables by exact sums in float64, which ONNX Runtime has "
+            "not: write a .pt2, or begin at plane='handed'"
+        )
+
+
+def _flipped(part: _Part) -> str:
+    """What may have happened to a codec without exact sums."""
+    if not isinstance(part.system.codec, _EXACT):
+        return ""
+    return (
+        "; in float32 a code at the edge between two steps falls to the other side: write a .pt2, "
+        "or begin at plane='handed'"
+    )
 
 
 def _inexact(part: _Part) -> _Part:
     """The same in ordinary arithmetic; the original is not changed."""
-    if not isinstance(part.system.codec, LearnedCodec):
+    if not isinstance(part.system.codec, _EXACT):
         return part
     part = copy.deepcopy(part)
-    assert isinstance(part.system.codec, LearnedCodec)
+    assert isinstance(part.system.codec, _EXACT)
     part.system.codec.exact = False
     return part
 

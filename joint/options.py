@@ -251,7 +251,8 @@ class ReportOptions:
     output: Path = Path("report.html")
     """File to write; one that is there is replaced."""
     quick: bool = False
-    """Leave out where accuracy is lost and robustness, which evaluate the system many times."""
+    """Leave out what evaluates the system many times: where accuracy is lost, robustness, optimal
+    images, what can be told of the class at each plane, lesions at other contrasts."""
     pictures: int = 500
     """Measure contrast, rate by region, costs, losses and robustness on at most so many pictures
     of the test part; the classification is of all of them."""
@@ -273,7 +274,7 @@ class ExportOptions:
     It is read again and compared with the run on some of its test pictures. For example:
 
         lens2label export runs/edge edge.onnx
-        lens2label export runs/edge edge.pt2 --plane raw
+        lens2label export runs/edge edge.pt2 --plane codes
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -282,8 +283,8 @@ class ExportOptions:
     """File to write; one that is there is replaced. A .pt2 is read by torch.export.load, a .onnx by
     ONNX Runtime and the like (pip install "lens2label[onnx]")."""
     plane: DeployedPlane = "measurement"
-    """Where it begins: raw codes of the sensor, the camera's picture, or what the codec's decoder
-    hands to the classifier."""
+    """Where it begins: the codes that the camera writes (DN), the camera's picture, or what the
+    codec's decoder hands to the classifier."""
     quality: float | None = None
     """Operating point of a learned codec with several levels, 0 to levels - 1."""
     pictures: int = 8

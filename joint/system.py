@@ -44,8 +44,14 @@ _KINDS: dict[Stage, tuple[str, tuple[str, ...], str]] = {
 }
 
 # An sRGB code lies in 0..1. What is a little beyond, as a picture that an analysis disturbs, is
-# clipped on the way; nothing that was meant as such a code is beyond by this much.
-_FAR_OUT = 1.0
+# clipped on the way; nothing that was meant as such a code is beyond by this much. Below it is half
+# the way to the -1 of pictures that a classifier's transform has centred.
+_LOWEST, _HIGHEST = -0.5, 2.0
+
+_REMEDY = (
+    "divide 8-bit codes by 255; of pictures in -1..1 give (x + 1) / 2; light above full scale is "
+    "allowed with encoding='linear'"
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -325,12 +331,11 @@ class ImagingSystem(nn.Module):
                 "the system takes pictures in 0..1, but some values of these are NaN: look where "
                 "they were made, as by a division of 0 by 0"
             )
-        limit = _FAR_OUT if self.encoding == "srgb" else math.inf
-        if not (-limit <= low and high <= 1 + limit and math.isfinite(high - low)):
+        far_out = self.encoding == "srgb" and (low < _LOWEST or high > _HIGHEST)
+        if far_out or not math.isfinite(high - low):
             raise ValueError(
                 f"the system takes pictures in 0..1, but these reach from {low:g} to {high:g}: "
-                "divide 8-bit codes by 255; light above full scale is allowed with "
-                "encoding='linear'"
+                f"{_REMEDY}"
             )
 
     def develop(self, raw: Tensor) -> Tensor:
@@ -361,11 +366,10 @@ def check_codes(pictures: Tensor, encoding: Encoding) -> None:
         return
     values = pictures.detach()
     low, high = (float(end) for end in torch.where(values.isfinite(), values, 0).aminmax())
-    if low < -_FAR_OUT or high > 1 + _FAR_OUT:
+    if low < _LOWEST or high > _HIGHEST:
         raise ValueError(
             f"pictures of encoding='srgb' are codes in 0..1, but these reach from {low:g} to "
-            f"{high:g}: divide 8-bit codes by 255; light above full scale is allowed with "
-            "encoding='linear'"
+            f"{high:g}: {_REMEDY}"
         )
 
 

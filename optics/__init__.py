@@ -5,11 +5,11 @@ Files, in the order of the light: ``illumination`` lamps and colour filters · `
 fields · ``pupil`` and ``psf``, pupil to point-spread function, or ``measured`` · ``front_end``, the
 interface of ``imaging``, ``coherent``, ``varying``, ``kernel`` and ``fourier_filter`` with its
 ``plate`` · ``projection``, distortion and falloff · ``radiometry``, watts to photons · ``sensor``
-photons, electrons, codes, by ``pixel``, ``noise``, ``converter`` and ``mosaic`` · ``restoration``
-of what was blurred · ``transfer`` sRGB and linear light. Beside them: ``grid``, ``fourier``,
-``planes``, ``constraint``, ``quantity``, ``audit`` of gradients, ``sampling`` of pupils,
-``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and ``plate_file`` of
-other plates, by ``maker_file``.
+photons, electrons, codes, by ``pixel``, ``noise``, ``converter``, ``mosaic`` and ``sensor_range`` ·
+``restoration`` of what was blurred · ``transfer`` sRGB and linear light. Beside them: ``grid``,
+``fourier``, ``planes``, ``constraint``, ``quantity``, ``audit`` of gradients, ``sampling`` of
+pupils, ``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and
+``plate_file`` of other plates, by ``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -140,6 +140,7 @@ from .transfer import linear_to_srgb, srgb_to_linear
 from .varying import LowRankPSF, VaryingImaging, low_rank_psf, varying_blur
 from .zernike import (
     ansi_to_noll,
+    fringe_to_noll,
     nm_to_noll,
     noll_to_ansi,
     noll_to_nm,
@@ -235,6 +236,7 @@ __all__ = [
     "fraunhofer",
     "frequencies",
     "fresnel",
+    "fringe_to_noll",
     "gaussian_pass",
     "height_phase",
     "image_irradiance",

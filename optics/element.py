@@ -6,8 +6,9 @@ modules hold what is trained.
 """
 
 import math
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +21,14 @@ from .quantity import (
     check_complex,
     check_finite,
     check_positive,
+    check_tensor,
+    check_wavelength,
     full_precision,
     hold,
     image_size,
+    looked_at,
     map_size,
+    whole_number,
 )
 from .zernike import zernike_basis
 
@@ -37,6 +42,10 @@ __all__ = [
     "PhaseMask",
     "lens_phase",
 ]
+
+# Aberrations are held in micrometres, in which a step of an optimiser is a part of a wave; what
+# exceeds a millimetre of wavefront was not meant in metres.
+_MICROMETRE, _NO_WAVEFRONT = 1e-6, 1e-3
 
 
 def lens_phase(
@@ -64,10 +73,11 @@ def lens_phase(
     Raises
     ------
     ValueError
-        For a spacing or wavelength that is not positive, or a focal length of zero.
+        For a spacing that is not positive, a wavelength that is not within 1e-9 to 1e-2 metres,
+        or a focal length of zero.
     """
     check_positive("spacing", spacing, "metres")
-    check_positive("wavelength", wavelength, "metres")
+    check_wavelength("wavelength", wavelength)
     check_finite("focal_length", focal_length, "metres")
     if not isinstance(focal_length, Tensor) and focal_length == 0:
         raise ValueError("focal_length must not be 0 metres")
@@ -131,7 +141,8 @@ class Element(nn.Module, ABC):
         Raises
         ------
         ValueError
-            When the field is not sampled as the element is, or a wavelength is not positive.
+            When the field is not sampled as the element is, or a wavelength is not within 1e-7 to
+            1e-4 metres.
         """
         check_complex("field", field, "[..., H, W]")
         if field.shape[-2:] != self.size:
@@ -139,7 +150,7 @@ class Element(nn.Module, ABC):
                 f"field must be [..., {self.size[0]}, {self.size[1]}], the size of the element, "
                 f"not {tuple(field.shape)}"
             )
-        check_positive("wavelength", wavelength, "metres")
+        check_wavelength("wavelength", wavelength)
         several = torch.as_tensor(wavelength, dtype=torch.float64, device=field.device)
         transmission = self.transmission(several.reshape(-1))
         if not several.ndim:
@@ -186,12 +197,19 @@ class Lens(PhaseElement):
     spacing : float, metres
         Distance of the samples.
     focal_length : float or scalar Tensor, metres
-        A parameter is trained.
+        Negative for a diverging lens. A parameter is trained as it is.
 
     Raises
     ------
     ValueError
         When the spacing is not positive, or the focal length not finite.
+
+    Notes
+    -----
+    A parameter is trained in metres, where a step of an optimiser counts the more the stronger the
+    lens is: 2 mm, of Adam at a rate of 0.002, are 6 waves of 50 mm over a pupil of 6 mm and 2e-4
+    waves of 10 m. Train the weak lens that corrects a strong one, or give it a rate of its own; or
+    train the defocus of an :class:`Aberration`, index 4.
     """
 
     focal_length: Tensor
@@ -230,7 +248,8 @@ class PhaseMask(PhaseElement):
     Raises
     ------
     ValueError
-        When the phase is not real ``[H, W]``, or a length is not positive.
+        When the phase is not real ``[H, W]``, the spacing not positive, or the wavelength not
+        within 1e-9 to 1e-2 metres.
     """
 
     phase: Tensor
@@ -240,7 +259,7 @@ class PhaseMask(PhaseElement):
     ) -> None:
         super().__init__(map_size("phase", phase), spacing)
         if design_wavelength is not None:
-            check_positive("design_wavelength", design_wavelength, "metres")
+            check_wavelength("design_wavelength", design_wavelength)
         self.design_wavelength = design_wavelength
         hold(self, "phase", phase)
 
@@ -303,7 +322,8 @@ class CubicMask(PhaseElement):
     Raises
     ------
     ValueError
-        When a length is not positive, or alpha not finite.
+        When a length is not positive, the wavelength not within 1e-9 to 1e-2 metres, or alpha not
+        finite.
     """
 
     alpha: Tensor
@@ -320,7 +340,7 @@ class CubicMask(PhaseElement):
     ) -> None:
         super().__init__(size, spacing)
         check_positive("diameter", diameter, "metres")
-        check_positive("design_wavelength", design_wavelength, "metres")
+        check_wavelength("design_wavelength", design_wavelength)
         check_finite("alpha", alpha, "waves")
         self.design_wavelength = float(design_wavelength)
         hold(self, "alpha", as_real("alpha", alpha))
@@ -344,18 +364,32 @@ class Aberration(PhaseElement):
     spacing, diameter : float, metres
         Distance of the samples; diameter of the pupil, beyond which the wavefront is flat.
     coefficients : Tensor ``[J]``, metres RMS
-        A parameter is trained.
+        0.07 waves at 550 nm are ``0.07 * 550e-9``. A parameter says where training starts.
     indices : sequence of int, optional
-        Noll indices, by default ``1, ..., J``.
+        Noll indices, each once, by default ``1, ..., J``.
 
     Raises
     ------
+    TypeError
+        When the coefficients are no Tensor, or the indices no sequence.
     ValueError
-        When the coefficients are not real ``[J]``, there are not as many indices, or a length
-        is not positive.
+        When the coefficients are not real and finite ``[J]``, there are not as many indices, one of
+        them is given twice, or a length is not positive.
+
+    Warns
+    -----
+    UserWarning
+        For a coefficient above a millimetre, which was meant in waves.
+
+    Notes
+    -----
+    What is trained is ``raw``, micrometres RMS, of which :attr:`coefficients` is the length in
+    metres: a step of 0.002, of Adam at its usual rate, is 0.004 waves, and would be 4000 in metres.
+    It is a new parameter, which an optimiser gets from ``parameters()``; the one that was given
+    stays as it was. Without a parameter it is a buffer that follows its graph.
     """
 
-    coefficients: Tensor
+    raw: Tensor
     basis: Tensor
 
     def __init__(
@@ -368,30 +402,58 @@ class Aberration(PhaseElement):
         indices: Sequence[int] | None = None,
     ) -> None:
         super().__init__(size, spacing)
+        check_tensor("coefficients", coefficients)
         if coefficients.ndim != 1 or not coefficients.is_floating_point():
             raise ValueError(
                 f"coefficients must be real [J], metres RMS, not {coefficients.dtype} "
                 f"{tuple(coefficients.shape)}"
             )
-        self.indices = tuple(indices if indices is not None else range(1, len(coefficients) + 1))
+        check_finite("coefficients", coefficients, "metres RMS")
+        if not isinstance(indices, Iterable | None) or isinstance(indices, str):
+            raise TypeError(f"indices must be a sequence of Noll's, such as [4, 11], not {indices}")
+        chosen = range(1, len(coefficients) + 1) if indices is None else indices
+        self.indices = tuple(whole_number("each of indices", index) for index in chosen)
         if len(self.indices) != len(coefficients):
             raise ValueError(
                 f"{len(coefficients)} coefficients need as many Noll indices, not "
                 f"{len(self.indices)}"
             )
-        hold(self, "coefficients", coefficients)
+        if len(set(self.indices)) < len(self.indices):
+            raise ValueError(f"indices must be Noll's, each once, not {list(self.indices)}")
+        check_positive("diameter", diameter, "metres")
+        sizes = coefficients.detach().abs()
+        if looked_at(sizes) and bool((sizes > _NO_WAVEFRONT).any()):
+            warnings.warn(
+                f"coefficients are metres RMS, and reach {float(sizes.max()):g}: of "
+                "waves give the length, 0.07 waves at 550 nm as 0.07 * 550e-9",
+                UserWarning,
+                stacklevel=2,
+            )
+        raw = coefficients / _MICROMETRE
+        trained = isinstance(coefficients, nn.Parameter)
+        hold(self, "raw", _trained(raw, coefficients.requires_grad) if trained else raw)
         basis = zernike_basis(
             self.indices, self.size, diameter=diameter, spacing=spacing, soft_edge=True
         )
         self.register_buffer("basis", basis.to(coefficients), persistent=False)
 
+    @property
+    def coefficients(self) -> Tensor:
+        """The coefficients ``[J]``, metres RMS."""
+        return self.raw * _MICROMETRE
+
     def phase_shift(self, wavelength: Tensor) -> Tensor:
         """``2 pi OPD / lambda``, ``[L, H, W]``, radians."""
-        radians_per_metre = (2 * math.pi / wavelength).to(self.basis)[:, None]
-        radians = radians_per_metre * self.coefficients
+        radians_per_unit = (2 * math.pi * _MICROMETRE / wavelength).to(self.basis)[:, None]
+        radians = radians_per_unit * self.raw
         # Autocast would leave three digits of the wavefront.
         with full_precision(radians):
             return (radians @ self.basis.flatten(1)).unflatten(1, self.size)
+
+
+def _trained(raw: Tensor, follows: bool) -> nn.Parameter:
+    """A parameter of its own; one that was given frozen stays frozen."""
+    return nn.Parameter(raw.detach(), requires_grad=follows)
 
 
 def _scaled(phase: Tensor, wavelength: Tensor, design_wavelength: float | None) -> Tensor:

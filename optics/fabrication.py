@@ -4,6 +4,7 @@
 
     HeightMap ──export_height_map──► PATH.tif (16-bit codes) ──import_height_map──► Relief
                                      PATH.csv (micrometres)                         the same PSF
+                  profilometer ────► .tif, .csv ───unit, spacing, material────────►
 """
 
 from pathlib import Path
@@ -31,7 +32,7 @@ from .maker_file import (
     write_all,
 )
 from .material import refractive_index
-from .quantity import check_finite, check_positive
+from .quantity import check_finite, check_positive, check_wavelength
 
 __all__ = [
     "FabricatedRelief",
@@ -214,8 +215,8 @@ def export_height_map(
     TypeError
         For anything else than a tensor or a HeightMap: :func:`optics.export_plate` writes those.
     ValueError
-        For a height that is not real ``[H, W]`` and finite, or a quantity that is missing, not
-        allowed, or given beside an element.
+        For a height that is not real ``[H, W]`` and finite, a quantity that is missing, not
+        allowed, or given beside an element, or a path with the ending of another format.
     FileExistsError
         When a file is there already.
 
@@ -249,19 +250,36 @@ def export_height_map(
             "levels": levels,
         }
     )
+    check_wavelength("design_wavelength", metadata["design_wavelength_m"])
     targets = target_paths(path, overwrite=overwrite)
     metadata |= {"size": list(numbers.shape), "orientation": ORIENTATION}
     write_all(targets, (_tiff(numbers, metadata), _table(numbers, metadata)))
     return targets[0], targets[1]
 
 
-def import_height_map(path: str | Path) -> FabricatedRelief:
-    """Read a relief that :func:`export_height_map` wrote.
+def import_height_map(
+    path: str | Path,
+    *,
+    unit: float | None = None,
+    spacing: float | None = None,
+    material: str | float | None = None,
+    design_wavelength: float | None = None,
+) -> FabricatedRelief:
+    """Read a relief that :func:`export_height_map` wrote, or a table or TIFF of heights alone.
 
     Parameters
     ----------
     path : str or Path
         A ``.tif``, exact to half a code, or a ``.csv``, exact to 1 fm.
+    unit : float, metres, optional
+        Height of one code, or of 1 in the table or a TIFF of floating point, in a file of another
+        program, as of a profilometer: 1e-6 for micrometres. With the other three it is needed there
+        and refused for a file of ours, which holds all four. Row 0 of the file is the least y.
+    spacing : float, metres, optional
+        Distance of the samples.
+    material : str or float, optional
+        A name of :data:`optics.MATERIALS`, or a refractive index.
+    design_wavelength : float, metres, optional
 
     Returns
     -------
@@ -270,14 +288,21 @@ def import_height_map(path: str | Path) -> FabricatedRelief:
     Raises
     ------
     ValueError
-        For a file that is none or is damaged; it names the file and what is wrong.
+        For a file that is none or is damaged; it names the file and what is wrong. For a quantity
+        that is missing, not allowed, or in the file already.
     """
     path = Path(path)
+    own = {
+        "unit": unit,
+        "spacing": spacing,
+        "material": material,
+        "design_wavelength": design_wavelength,
+    }
     if path.suffix.lower() not in ENDINGS:
         raise ValueError(f"{path}: a height map is a .tif or a .csv, not {path.suffix!r}")
     content = path.read_bytes()
     try:
-        numbers, metadata = _read(content, table=path.suffix.lower() == ".csv")
+        numbers, metadata = _read(content, own, table=path.suffix.lower() == ".csv")
         checked = _checked_metadata(metadata)
         check_samples(numbers, metadata, "heights")
     except ValueError as error:
@@ -312,9 +337,17 @@ def _table(numbers: np.ndarray, metadata: dict[str, Any]) -> bytes:
     return as_table(numbers * 1e6, described, digits=9)
 
 
-def _read(content: bytes, *, table: bool) -> tuple[np.ndarray, dict[str, Any]]:
-    """Heights in metres, and the metadata, of one of the two files."""
-    numbers, metadata = read_table(content) if table else read_tiff(content)
+def _read(
+    content: bytes, own: dict[str, float | str | None], *, table: bool
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Heights in metres, and the metadata, of one of the two files or of another program's."""
+    read = read_table if table else read_tiff
+    numbers, metadata = read(content, bare=True)
+    if "format" not in metadata:
+        return _heights_alone(numbers, own)
+    given = [name for name, value in own.items() if value is not None]
+    if given:
+        raise ValueError(f"it brings its own {', '.join(given)}; leave them out")
     check_format(metadata, _FORMAT, _VERSION)
     if not table:
         code = metadata_number(metadata, "code_height_m", positive=True)
@@ -322,6 +355,28 @@ def _read(content: bytes, *, table: bool) -> tuple[np.ndarray, dict[str, Any]]:
     if metadata.get("units") != "micrometres":
         raise ValueError(f"units must be micrometres, not {metadata.get('units')!r}")
     return numbers * 1e-6, metadata
+
+
+def _heights_alone(
+    numbers: np.ndarray, own: dict[str, float | str | None]
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Heights in metres of a file without metadata, and those that were given."""
+    missing = [name for name, value in own.items() if value is None]
+    if missing:
+        raise ValueError(
+            f"its metadata does not name the format {_FORMAT!r}; of heights alone give "
+            f"{', '.join(missing)} as well (unit is the height of 1 in the file, metres)"
+        )
+    if numbers.size == 0:
+        raise ValueError("it holds no heights")
+    unit = metadata_number({"unit_m": own["unit"]}, "unit_m", positive=True)
+    check_wavelength("design_wavelength", own["design_wavelength"])  # pyright: ignore[reportArgumentType]
+    return numbers.astype(np.float64) * unit, {
+        "spacing_m": own["spacing"],
+        "material": own["material"],
+        "design_wavelength_m": own["design_wavelength"],
+        "size": list(numbers.shape),
+    }
 
 
 def _checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:

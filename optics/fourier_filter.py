@@ -31,6 +31,8 @@ from .quantity import (
     check_between,
     check_complex,
     check_finite,
+    check_number,
+    check_positive,
     check_real,
     check_tensor,
     image_size,
@@ -232,9 +234,12 @@ class FourierFilter(FrontEnd):
 
     Raises
     ------
+    TypeError
+        For a start that is neither a name nor a Tensor, or a radius that is no number.
     ValueError
-        For a size below 2 pixels, a negative margin, an unknown start or illumination, an
-        oversampling below 1, or a transmission of another shape or brighter than 1.
+        For a size below 2 pixels, a radius of partial coherence that is not positive, a negative
+        margin, an unknown start or illumination, an oversampling below 1, or a transmission of
+        another shape or brighter than 1.
 
     Notes
     -----
@@ -283,7 +288,9 @@ class FourierFilter(FrontEnd):
         self.illumination = illumination
         self.oversample = whole_number("oversample", oversample)
         self.source_radius = source_radius
+        check_number("source_radius", source_radius, "cycles/pixel")
         if illumination == "partial":
+            check_positive("source_radius", source_radius, "cycles/pixel")
             tilts = disc_source(source_radius, step=source_radius / 2)
             self.register_buffer("tilts", tilts, persistent=False)
         self.in_channels = self.out_channels = channels
@@ -345,6 +352,11 @@ class FourierFilter(FrontEnd):
         )
 
     def _checked(self, start: Tensor) -> Tensor:
+        if not isinstance(start, Tensor):
+            raise TypeError(
+                f"start must be a name or a complex Tensor {self.grid_size}, not "
+                f"{type(start).__name__}; make one of an array with torch.as_tensor"
+            )
         if start.shape != self.grid_size or not start.is_complex():
             raise ValueError(
                 f"start must be complex {self.grid_size} (the size with its margin), not "

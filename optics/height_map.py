@@ -15,7 +15,7 @@ from .element import PhaseElement
 from .fourier import convolve
 from .grid import coordinates
 from .material import refractive_index
-from .quantity import as_real, check_positive, map_size, whole_number
+from .quantity import as_real, check_positive, check_wavelength, map_size, whole_number
 
 __all__ = ["HeightMap", "height_phase", "quantize_height"]
 
@@ -44,9 +44,9 @@ def height_phase(
     Raises
     ------
     ValueError
-        When a wavelength is not positive.
+        When a wavelength is not within 1e-9 to 1e-2 metres.
     """
-    check_positive("wavelength", wavelength, "metres")
+    check_wavelength("wavelength", wavelength)
     turns = (index - outside) / wavelength
     if isinstance(turns, Tensor):
         turns = turns[..., None, None].to(height.device)
@@ -137,8 +137,8 @@ class HeightMap(PhaseElement):
     ------
     ValueError
         For a height that is not real ``[H, W]`` within 0 and ``max_height``, a length that is
-        not positive, a material that is not known or has an index of 1 or less, fewer than 2
-        levels, or a negative minimum feature.
+        not positive, a wavelength that is not within 1e-9 to 1e-2 metres, a material that is not
+        known or has an index of 1 or less, fewer than 2 levels, or a negative minimum feature.
 
     Notes
     -----
@@ -163,7 +163,7 @@ class HeightMap(PhaseElement):
         minimum_feature: float = 0.0,
     ) -> None:
         super().__init__(map_size("height", height), spacing)
-        check_positive("design_wavelength", design_wavelength, "metres")
+        check_wavelength("design_wavelength", design_wavelength)
         if isinstance(material, str):
             index = refractive_index(material, design_wavelength)
         else:

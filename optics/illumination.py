@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from .constraint import bounded, bounded_raw
 from .grid import coordinates
-from .quantity import check_positive, check_tensor, full_precision, whole_number
+from .quantity import (
+    check_positive,
+    check_tensor,
+    check_wavelength,
+    full_precision,
+    whole_number,
+)
 
 __all__ = [
     "ColourFilters",
@@ -145,7 +151,7 @@ def led_tilts(positions: Tensor, *, height: float, wavelength: float, pixel_pitc
     height : float, metres
         Of the lamps above the object.
     wavelength, pixel_pitch : float, metres
-        The pitch in the object's plane.
+        1e-9 to 1e-2; the pitch in the object's plane.
 
     Returns
     -------
@@ -154,15 +160,15 @@ def led_tilts(positions: Tensor, *, height: float, wavelength: float, pixel_pitc
 
     Raises
     ------
+    TypeError
+        When the positions are no Tensor.
     ValueError
-        When a length is not positive, or the positions are not ``[S, 2]``.
+        When a length is out of its range, or the positions are not ``[S, 2]``.
     """
-    for name, value in (
-        ("height", height),
-        ("wavelength", wavelength),
-        ("pixel_pitch", pixel_pitch),
-    ):
-        check_positive(name, value, "metres")
+    check_tensor("positions", positions)
+    check_positive("height", height, "metres")
+    check_wavelength("wavelength", wavelength)
+    check_positive("pixel_pitch", pixel_pitch, "metres")
     if positions.ndim != 2 or positions.shape[1] != 2:
         raise ValueError(f"positions must be [S, 2] in metres, not {tuple(positions.shape)}")
     distance = (positions.square().sum(1, keepdim=True) + height**2).sqrt()
@@ -186,6 +192,8 @@ class Illumination(nn.Module):
 
     Raises
     ------
+    TypeError
+        When the start is no Tensor.
     ValueError
         For fewer than one lamp or pattern, a budget that is not positive, or a start of another
         shape.
@@ -199,6 +207,7 @@ class Illumination(nn.Module):
         check_positive("budget", budget, "the unit of the weights")
         if start is None:
             start = torch.ones(patterns, count)
+        check_tensor("start", start)
         if start.shape != (patterns, count):
             raise ValueError(f"start must be {(patterns, count)}, not {tuple(start.shape)}")
         self.budget = float(budget)
@@ -252,12 +261,15 @@ class ColourFilters(nn.Module):
 
     Raises
     ------
+    TypeError
+        When the transmittance is no Tensor.
     ValueError
         When the transmittance is not ``[C, L]``, or the share not in (0, 1].
     """
 
     def __init__(self, transmittance: Tensor, *, share: float = 1.0) -> None:
         super().__init__()
+        check_tensor("transmittance", transmittance)
         if transmittance.ndim != 2:
             raise ValueError(f"transmittance must be [C, L], not {tuple(transmittance.shape)}")
         if not 0 < share <= 1:

@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,8 +55,12 @@ def as_tiff(codes: np.ndarray, metadata: dict[str, Any], *, spacing: float) -> b
     return buffer.getvalue()
 
 
-def read_tiff(content: bytes) -> tuple[np.ndarray, dict[str, Any]]:
-    """Codes and metadata that :func:`as_tiff` wrote; a ValueError says what is wrong."""
+def read_tiff(content: bytes, *, bare: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
+    """Codes and metadata that :func:`as_tiff` wrote; a ValueError says what is wrong.
+
+    ``bare`` reads those of other programs too, also in 32-bit floating point: where the
+    description is none of ours, the metadata are empty.
+    """
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
 
     try:
@@ -66,8 +71,10 @@ def read_tiff(content: bytes) -> tuple[np.ndarray, dict[str, Any]]:
         raise ValueError("it is not a TIFF") from None
     except Exception as error:  # Pillow raises nearly anything on a damaged file
         raise ValueError(f"the TIFF is damaged: {error}") from error
-    if not mode.startswith("I;16"):
+    if not (mode.startswith("I;16") or (bare and mode == "F")):
         raise ValueError(f"the TIFF must be 16-bit greyscale, not of mode {mode!r}")
+    if bare and not _is_ours(description):
+        return codes, {}
     if not isinstance(description, str):
         raise ValueError("the TIFF has no ImageDescription with the metadata of its samples")
     return codes, _parsed("ImageDescription", description)
@@ -82,21 +89,29 @@ def as_table(numbers: np.ndarray, metadata: dict[str, Any], *, digits: int) -> b
     return buffer.getvalue().encode("ascii")
 
 
-def read_table(content: bytes) -> tuple[np.ndarray, dict[str, Any]]:
-    """Numbers and metadata that :func:`as_table` wrote; a ValueError says what is wrong."""
+def read_table(content: bytes, *, bare: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
+    """Numbers and metadata that :func:`as_table` wrote; a ValueError says what is wrong.
+
+    ``bare`` reads tables of other programs too: where no line names a format of ours, what begins
+    with ``#`` is a remark, and semicolons, tabs and spaces part numbers as commas do.
+    """
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError("the table is not text") from None
+    bare = bare and not any(re.match(r"#\s*format:", line) for line in lines)
     metadata: dict[str, Any] = {}
     rows: list[list[float]] = []
     for number, line in enumerate(lines, 1):
+        if bare and line.startswith("#"):
+            continue
         if line.startswith("#"):
             key, _, value = line[1:].partition(":")
             metadata[key.strip()] = _parsed(f"line {number}", value)
         elif line.strip():
             try:
-                rows.append([float(cell) for cell in line.split(",")])
+                cells = re.split(r"[,;\s]+", line.strip()) if bare else line.split(",")
+                rows.append([float(cell) for cell in cells])
             except ValueError as error:
                 raise ValueError(f"line {number}: {error}") from None
             if len(rows[-1]) != len(rows[0]):
@@ -154,9 +169,15 @@ def target_paths(
 ) -> tuple[Path, ...]:
     """``PATH<part>.tif`` and ``PATH<part>.csv`` of each part; a FileExistsError for what is there.
 
-    One of :data:`ENDINGS` behind PATH is left out.
+    One of :data:`ENDINGS` behind PATH is left out; a ValueError for the ending of another format,
+    three letters or more, which would not be written.
     """
     path = Path(path)
+    ending = path.suffix.lower()
+    if ending not in ENDINGS and len(ending) > 3 and ending[1:].isalpha():
+        raise ValueError(
+            f"{path}: a .tif and a .csv are written, no {ending}; give the path without an ending"
+        )
     stem = path.with_suffix("") if path.suffix.lower() in ENDINGS else path
     targets = tuple(
         stem.with_name(f"{stem.name}{part}{ending}")
@@ -185,6 +206,11 @@ def write_all(targets: Sequence[Path], contents: Sequence[bytes]) -> None:
         for file in temporary:
             with contextlib.suppress(OSError):  # gone already where all went well
                 file.unlink()
+
+
+def _is_ours(description: object) -> bool:
+    """Whether a description is the JSON of a format of ours, or was before it was damaged."""
+    return isinstance(description, str) and '"format"' in description
 
 
 def _parsed(where: str, text: str) -> Any:  # noqa: ANN401 - whatever JSON says

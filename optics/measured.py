@@ -13,9 +13,11 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .grid import coordinates
 from .quantity import (
+    as_picture,
     check_finite,
     check_number,
     check_positive,
@@ -33,6 +35,12 @@ _PIXEL, _RING = 4.5, 3.5
 _GROWTH = 0.25
 # Noise, as a share of the brightest pixel, that can leave the MTF wrong by a tenth.
 _NOISY = 0.04
+# Pixels that share the largest value, and how many times those of the codes below: four have it in
+# a spot between four pixels, and each code of a wide spot has as many as the next.
+_PLATEAU, _FULLER = 5, 2
+# Light apart from the spot, in deviations or codes that noise does not reach in any picture, and as
+# a share of the brightest pixels.
+_FAR, _APART = 8.0, 0.1
 
 
 def measured_psf(
@@ -105,7 +113,10 @@ def measured_psf(
     Warns
     -----
     UserWarning
-        When the noise is more than a twenty-fifth of the brightest pixel.
+        When the noise is more than a twenty-fifth of the brightest pixel; when five pixels or more
+        share the largest value, and far fewer have the next ones, as of a saturated picture; when
+        there is light apart from the spot by more than its width, as of a hot pixel or a second
+        source, of more than a tenth of the brightest pixels.
 
     Notes
     -----
@@ -122,7 +133,7 @@ def measured_psf(
     PSF that was centred moves the restored picture. Moving takes a picture that is sampled in full:
     of one that is taken at the pixels of a sharp lens it makes ringing, which is cut off at zero.
     """
-    picture = _as_tensor(picture)
+    picture = as_picture("picture", picture)
     check_real("picture", picture, "[..., H, W]")
     check_finite("picture", picture)
     height, width = image_size(size)
@@ -162,6 +173,7 @@ def measured_psf(
             UserWarning,
             stacklevel=2,
         )
+    _judge(picture - level, deviation.hypot(error), _step(picture))
     seen = light.sum(-3, keepdim=True) if centre == "common" and light.ndim > 2 else light
     y, x = _centroid(seen) if centre != "kept" else (seen.new_zeros(1, 1), seen.new_zeros(1, 1))
     # An even number of samples to a pixel: the axis goes between two, so that edges meet edges.
@@ -175,22 +187,6 @@ def measured_psf(
     with full_precision(moved):
         window = (along[0].to(moved) @ moved @ along[1].mT.to(moved)).clamp_min(0)
     return window * (throughput / window.sum((-2, -1), keepdim=True))
-
-
-def _as_tensor(picture: Tensor | np.ndarray) -> Tensor:
-    """The picture in a floating type that can be transformed; what has none is left as it is."""
-    if isinstance(picture, np.ndarray):
-        if picture.dtype.kind not in "uif":
-            raise ValueError(f"picture must be real numbers [..., H, W], not {picture.dtype}")
-        # A copy: pictures are often read-only, and TIFF has its own order of bytes.
-        picture = torch.tensor(picture.astype(picture.dtype.newbyteorder("=")))
-    if not isinstance(picture, Tensor):
-        raise TypeError(
-            f"picture must be a Tensor or a numpy array [..., H, W], not {type(picture).__name__}"
-        )
-    whole = not (picture.is_floating_point() or picture.is_complex() or picture.dtype == torch.bool)
-    half = picture.is_floating_point() and picture.element_size() < 4
-    return picture.to(torch.get_default_dtype()) if whole or half else picture
 
 
 def _ratio(picture_pitch: float | None, pixel_pitch: float | None) -> float:
@@ -222,8 +218,7 @@ def _dark(picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     spread = 1.4826 * (border - middle).abs().median(-1, keepdim=True).values
     spread = torch.maximum(spread, border.quantile(0.8413, -1, keepdim=True) - middle)
     # Noise of less than a code shows in few pixels, which are no outliers.
-    codes = picture.detach().unique()
-    step = float(codes.diff().min()) if len(codes) > 1 else 0.0
+    step = _step(picture)
     near = (border - middle).abs() <= (3 * spread).clamp_min(1.5 * step)
     count = near.sum(-1, keepdim=True)
     mean = (border * near).sum(-1, keepdim=True) / count
@@ -233,6 +228,74 @@ def _dark(picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     deviation = torch.where(deviation > 0, deviation.hypot(deviation.new_tensor(step / 12**0.5)), 0)
     mean, deviation, count = (v[..., None].to(picture) for v in (mean, deviation, count))
     return mean, deviation, count
+
+
+def _step(picture: Tensor) -> float:
+    """Distance of two codes: the least between two values."""
+    codes = picture.detach().unique()
+    return float(codes.diff().min()) if len(codes) > 1 else 0.0
+
+
+def _judge(light: Tensor, deviation: Tensor, step: float) -> None:
+    """Warn of pictures ``[..., H, W]`` that are not of one point, well exposed."""
+    pictures = light.detach().reshape(-1, *light.shape[-2:])
+    deviations = deviation.expand(*light.shape[:-2], 1, 1).flatten().tolist()
+    shared = max(_plateau(picture, step) for picture in pictures)
+    if shared:
+        warnings.warn(
+            f"{shared} pixels share the largest value, as of a saturated picture, whose spot is "
+            "wider than the PSF: expose shorter",
+            UserWarning,
+            stacklevel=3,
+        )
+    for picture, own in zip(pictures, deviations, strict=True):
+        found = _apart(picture, _PIXEL * own, _FAR * max(own, step))
+        if found is not None:
+            row, column, share = found
+            warnings.warn(
+                f"at row {row}, column {column}, apart from the spot, is light of {share:.2g} of "
+                "its brightest pixels, as of a hot pixel or a second source, which moves the "
+                "centroid and is taken for a part of the PSF: crop the picture, take a dark frame "
+                "away, or put the median of its neighbours there",
+                UserWarning,
+                stacklevel=3,
+            )
+            return
+
+
+def _plateau(picture: Tensor, step: float) -> int:
+    """How many pixels share the largest value, where these are too many; otherwise 0."""
+    largest = picture.max()
+    shared = int((picture >= largest - step / 2).sum())
+    fewer = [int(((largest - picture - k * step).abs() < step / 2).sum()) for k in (1, 2)]
+    return shared if shared >= _PLATEAU and shared > _FULLER * max(fewer) else 0
+
+
+def _apart(picture: Tensor, dark: float, faint: float) -> tuple[int, int, float] | None:
+    """Row, column and height of the brightest light that no light joins to the spot, if any.
+
+    Whatever is nearer than the spot's width at half its height is of the spot: rings of diffraction
+    and the lobes of a caustic are.
+    """
+    # Over nine pixels a single one, as bright as it may be, is no spot.
+    smooth = functional.avg_pool2d(torch.where(picture > dark, picture, 0.0)[None], 3, 1, 1)[0]
+    peak = float(smooth.max())
+    reach = math.ceil(2 * math.sqrt(int((smooth > peak / 2).sum()) / math.pi))
+    # The tails of two points meet; what would join them has to be half as bright as what counts.
+    bright = picture > max(dark, _APART / 2 * peak)
+    spot = torch.zeros_like(bright)
+    spot.view(-1)[smooth.argmax()] = True
+    while True:
+        near = functional.max_pool2d(spot[None].to(picture), 2 * reach + 1, 1, reach)[0] > 0
+        if not bool((near & bright & ~spot).any()):
+            break
+        spot |= near & bright
+    far = torch.where(bright & ~spot, picture, 0.0)
+    height = float(far.max())
+    if height <= max(faint, _APART * peak):
+        return None
+    row, column = divmod(int(far.argmax()), picture.shape[-1])
+    return row, column, height / peak
 
 
 def _without_noise(light: Tensor, deviation: Tensor, error: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ A pattern tiles the sensor from its upper left corner. It is one of
 
 - ``"rggb"``, ``"bggr"``, ``"grbg"``, ``"gbrg"``: two rows of two pixels, Bayer's (US patent
   3 971 065, 1976), or any other four letters;
-- rows of letters, such as ``("rgb", "brg", "gbr")``;
+- rows of letters, such as ``("rgb", "brg", "gbr")``, of either case;
 - an integer tensor ``[h, w]`` of channel indices.
 """
 
@@ -64,12 +64,15 @@ def cfa_indices(pattern: Pattern, *, channels: str = "rgb") -> Tensor:
         rows = [pattern[:2], pattern[2:]] if isinstance(pattern, str) else [*pattern]
         if not rows or not rows[0] or len({len(row) for row in rows}) != 1:
             raise ValueError(f"pattern must have rows of one length, not {rows}")
-        strangers = sorted({letter for row in rows for letter in row} - set(channels))
+        # Data sheets write RGGB; where channels have both cases of a letter, each is its own.
+        places = {letter.swapcase(): place for place, letter in enumerate(channels)}
+        places |= {letter: place for place, letter in enumerate(channels)}
+        strangers = sorted({letter for row in rows for letter in row} - set(places))
         if strangers:
             raise ValueError(
                 f"pattern {pattern!r} has {strangers}, which are not among channels={channels!r}"
             )
-        indices = torch.tensor([[channels.index(letter) for letter in row] for row in rows])
+        indices = torch.tensor([[places[letter] for letter in row] for row in rows])
     seen = set(indices.flatten().tolist())
     if seen != set(range(len(channels))):
         raise ValueError(

@@ -15,7 +15,14 @@ from torch import Tensor
 from .constraint import clip
 from .fourier import phasor
 from .grid import frequencies
-from .quantity import check_between, check_finite, check_positive, image_size, index_of
+from .quantity import (
+    check_between,
+    check_finite,
+    check_positive,
+    check_tensor,
+    image_size,
+    index_of,
+)
 from .zernike import zernike
 
 __all__ = [
@@ -239,11 +246,14 @@ def zernike_filter(
 
     Raises
     ------
+    TypeError
+        When the coefficients are no Tensor.
     ValueError
         When the cut-off is not positive, the coefficients are not finite ``[J]``, or there are
         not as many indices.
     """
     check_positive("cutoff", cutoff, "cycles/pixel")
+    check_tensor("coefficients", coefficients)
     chosen = tuple(indices if indices is not None else range(1, len(coefficients) + 1))
     if coefficients.ndim != 1 or len(chosen) != len(coefficients):
         raise ValueError(

@@ -32,7 +32,7 @@ from .maker_file import (
     target_paths,
     write_all,
 )
-from .quantity import check_complex, check_finite, check_positive
+from .quantity import check_complex, check_finite, check_positive, check_wavelength
 
 __all__ = ["FabricatedPlate", "PlateFiles", "export_plate", "import_plate"]
 
@@ -120,7 +120,8 @@ def export_plate(
         For anything else than a tensor, an element or a filter.
     ValueError
         For a transmission that is not ``[H, W]`` and finite, or above 1: a plate makes no light;
-        for a spacing or a wavelength that is missing, not positive, or given beside an element.
+        for a spacing or a wavelength that is missing, not positive, or given beside an element; for
+        a wavelength that is not within 1e-9 to 1e-2 metres, or the ending of another format.
     FileExistsError
         When a file is there already.
 
@@ -136,7 +137,7 @@ def export_plate(
         raise ValueError("spacing, metres, is needed with a tensor or a filter")
     check_positive("spacing", spacing, "metres")
     if wavelength is not None:
-        check_positive("wavelength", wavelength, "metres")
+        check_wavelength("wavelength", wavelength)
     metadata = {
         "pitch_um": spacing * 1e6,
         "wavelength_um": None if wavelength is None else wavelength * 1e6,
@@ -227,7 +228,7 @@ def _of(
     if wavelength is None:
         wavelength = getattr(plate, "design_wavelength", None)
     else:
-        check_positive("wavelength", wavelength, "metres")
+        check_wavelength("wavelength", wavelength)
     # Two wavelengths tell an element that has one transmission for all.
     asked = [500e-9, 600e-9] if wavelength is None else [wavelength]
     held = next(iter((*plate.parameters(), *plate.buffers())), torch.empty(0))

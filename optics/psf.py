@@ -27,6 +27,7 @@ from .quantity import (
     is_finite,
     looked_at,
     single,
+    whole_number,
 )
 
 __all__ = [
@@ -50,6 +51,7 @@ def psf_from_pupil(
     pixel_pitch: float | Tensor,
     size: int | tuple[int, int],
     incident_power: float | Tensor | None = None,
+    oversample: int = 1,
 ) -> Tensor:
     """Point-spread function of a lens with a given pupil, in its focal plane.
 
@@ -73,19 +75,23 @@ def psf_from_pupil(
     incident_power : float or Tensor, optional, a scalar or ``[...]`` as the pupil
         What the PSF is a fraction of, in units of ``sum |pupil|^2``: that sum itself by default,
         for each pupil by itself. Give that of the open aperture, and a mask costs light.
+    oversample : int, odd
+        Points along a side of a pixel at which the irradiance is taken. Their mean is that over
+        the pixel's area, whose contrast :func:`optics.pixel_mtf` is; one point leaves the area out,
+        which a pixel much smaller than ``lambda f / D`` may.
 
     Returns
     -------
     Tensor, real ``[..., h, w]``
         Its sum is the throughput: the passed fraction of the light times the part within the
-        window, where the pixels are no larger than ``lambda f / D``.
+        window, where the points lie no further apart than ``lambda f / D``.
 
     Raises
     ------
     ValueError
-        For lengths that are not positive, a pupil with a NaN or, without ``incident_power``,
-        without light, or one sampled so coarsely that the window, ``size`` pixels wide, reaches
-        into the periodic copies of the PSF.
+        For lengths that are not positive, an even ``oversample``, a pupil with a NaN or, without
+        ``incident_power``, without light, or one sampled so coarsely that the window, ``size``
+        pixels wide, reaches into the periodic copies of the PSF.
     """
     check_complex("pupil", pupil, "[..., H, W]")
     if incident_power is None:
@@ -103,6 +109,7 @@ def psf_from_pupil(
         pixel_pitch=pixel_pitch,
         size=image_size(size),
         incident_power=power,
+        oversample=oversample,
     )
 
 
@@ -115,15 +122,24 @@ def psf_from_planes(
     pixel_pitch: float | Tensor,
     size: tuple[int, int],
     incident_power: float | Tensor,
+    oversample: int = 1,
 ) -> Tensor:
     """:func:`psf_from_pupil` of a pupil in two real planes ``[..., 2, H, W]``.
 
     ``incident_power`` is broadcast against the PSF ``[..., h, w]``.
     """
-    step = _step(planes, wavelength, focal_length, pupil_spacing, pixel_pitch)
-    _check_sampling(step, size)
-    amplitude = centred_dft(planes, size, step=step, norm="ortho", phase=False)
+    oversample = check_oversample(oversample)
+    _check_sampling(_step(planes, wavelength, focal_length, pupil_spacing, pixel_pitch), size)
+    step = _step(planes, wavelength, focal_length, pupil_spacing, pixel_pitch / oversample)
+    # The axis is a point in the middle of its pixel; with an even number of pixels the window of
+    # points begins half a pixel before its own middle, and a few at its end are not needed.
+    height, width = (oversample * n + (oversample - 1) * (n % 2 == 0) for n in size)
+    amplitude = centred_dft(planes, (height, width), step=step, norm="ortho", phase=False)
     psf = amplitude.square().sum(-3) / incident_power
+    if oversample > 1:
+        psf = psf[..., : oversample * size[0], : oversample * size[1]]
+        psf = psf.unflatten(-2, (size[0], oversample)).unflatten(-1, (size[1], oversample))
+        psf = psf.sum((-3, -1))
     # A NaN in the pupil is in every pixel, of which there are fewer to look at.
     if not is_finite(psf):
         check_finite("pupil", planes)
@@ -133,6 +149,17 @@ def psf_from_planes(
                 "of the open aperture"
             )
     return psf
+
+
+def check_oversample(oversample: int) -> int:
+    """The number of points along a pixel's side; an odd one, or a ValueError."""
+    oversample = whole_number("oversample", oversample)
+    if oversample % 2 == 0:
+        raise ValueError(
+            f"oversample must be odd, so that one of the points is the pixel's centre, not "
+            f"{oversample}"
+        )
+    return oversample
 
 
 def amplitude_spread(

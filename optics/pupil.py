@@ -20,7 +20,7 @@ from .element import Element, PhaseElement
 from .fourier import kept, phasor
 from .grid import coordinates
 from .planes import as_field, as_planes, polar_planes
-from .psf import amplitude_spread, psf_from_planes
+from .psf import amplitude_spread, check_oversample, psf_from_planes
 from .quantity import (
     as_real,
     check_number,
@@ -127,6 +127,11 @@ class Pupil(nn.Module):
         :class:`AmplitudeMask` stays within 0..1.
     focus : float, metres
         Distance in front of the pupil that is sharp, beyond the focal length.
+    oversample : int, odd
+        Points along a side of a pixel at which the irradiance is taken: 1, its centre, for pixels
+        that are small beside ``lambda s' / D``; 3 or 5 integrate over the area of larger ones, as
+        those of most cameras are. At Q = 0.83 the light in the pixel on the axis is 4.2 % too much
+        with 3, 1.5 % with 5, 0.7 % with 7.
 
     Raises
     ------
@@ -134,15 +139,16 @@ class Pupil(nn.Module):
         For elements or wavelengths that are in no sequence or are none, and for an aperture that
         is no Tensor.
     ValueError
-        When the elements do not share a grid, the pupil is sampled too coarsely for the window, or
-        the focus lies within the focal length, where a lens makes no real image.
+        When the elements do not share a grid, the pupil is sampled too coarsely for the window,
+        the focus lies within the focal length, where a lens makes no real image, or the points in
+        a pixel lie further apart than ``lambda s' / D``, with the image distance ``s'``: the sum of
+        the PSF would not be its light.
 
     Warns
     -----
     UserWarning
-        When pixels larger than ``lambda s' / D``, with the image distance ``s'``, let parts of the
-        PSF fall between their centres, or when the window is a tenth of that width or less, as
-        with a length that is not in metres.
+        When the window is a tenth of ``lambda s' / D`` or less, as with a length that is not in
+        metres.
     """
 
     aperture: Tensor
@@ -159,6 +165,7 @@ class Pupil(nn.Module):
         spacing: float | None = None,
         aperture: Tensor | None = None,
         focus: float = math.inf,
+        oversample: int = 1,
     ) -> None:
         super().__init__()
         _check_elements(elements)
@@ -207,17 +214,18 @@ class Pupil(nn.Module):
         self.pixel_pitch = float(pixel_pitch)
         self.psf_size = image_size(psf_size, "psf_size")
         self.focus = float(focus)
+        self.oversample = check_oversample(oversample)
         hold(self, "aperture", aperture)
         #: Widest extent of the open aperture, metres: each lit sample stands for its spacing.
         self.diameter = self.spacing * max(int(aperture.any(axis).sum()) for axis in (0, 1))
         quality = self.q_sampling
-        if min(quality) < 1:
-            warnings.warn(
-                f"Q = lambda s' / (D p) is {min(quality):.3g}, with the image distance s': with "
-                "fewer than one pixel in lambda s' / D the sum of the PSF is not its light; use "
-                "smaller pixels and bin (Sensor(binning=...))",
-                UserWarning,
-                stacklevel=2,
+        if min(quality) * self.oversample < 1:
+            enough = 2 * math.ceil((1 / min(quality) - 1) / 2) + 1
+            raise ValueError(
+                f"Q = lambda s' / (D p) is {min(quality):.3g}, with the image distance s', and "
+                f"oversample={self.oversample}: with points further apart than lambda s' / D the "
+                f"sum of the PSF is not its light; give oversample={enough}, or twice that to "
+                "integrate over the area of the pixels well"
             )
         if max(quality) > 10 * max(self.psf_size):
             warnings.warn(
@@ -326,10 +334,22 @@ class Pupil(nn.Module):
             pixel_pitch=self.pixel_pitch,
             size=self.psf_size,
             incident_power=self.incident_power,
+            oversample=self.oversample,
         )
 
     def amplitude_spread(self) -> Tensor:
-        """Image of a coherent point in focus, complex ``[L, h, w]``; see the function's name."""
+        """Image of a coherent point in focus, complex ``[L, h, w]``; see the function's name.
+
+        Raises
+        ------
+        ValueError
+            With ``oversample``: pixels add up irradiance, and not amplitude.
+        """
+        if self.oversample > 1:
+            raise ValueError(
+                f"oversample={self.oversample} integrates irradiance over the pixels, and a "
+                "coherent image is one of amplitudes: take smaller pixels, and bin in the sensor"
+            )
         return amplitude_spread(
             self.field(),
             wavelength=self.wavelengths,
@@ -351,4 +371,5 @@ class Pupil(nn.Module):
             f"size={self.size}, spacing={self.spacing:g} m, wavelengths=({bands}) nm, "
             f"focal_length={self.focal_length:g} m, pixel_pitch={self.pixel_pitch:g} m, "
             f"psf_size={self.psf_size} pixels, focus={self.focus:g} m"
+            + (f", oversample={self.oversample}" if self.oversample > 1 else "")
         )

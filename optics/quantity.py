@@ -9,11 +9,13 @@ import math
 import operator
 from typing import SupportsIndex
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 __all__ = [
+    "as_picture",
     "as_real",
     "check_between",
     "check_complex",
@@ -22,6 +24,7 @@ __all__ = [
     "check_positive",
     "check_real",
     "check_tensor",
+    "check_wavelength",
     "differentiated",
     "full_precision",
     "hold",
@@ -155,6 +158,25 @@ def check_between(
         )
 
 
+def check_wavelength(name: str, value: float | Tensor) -> None:
+    """Raise a ValueError unless ``value`` is within 1e-9 to 1e-2 metres, everywhere.
+
+    From soft X-rays to millimetre waves. What is beyond is in another unit.
+    """
+    check_positive(name, value, "metres")
+    if isinstance(value, Tensor):
+        if not looked_at(value) or not value.numel():
+            return
+        shortest, longest = float(value.detach().min()), float(value.detach().max())
+    else:
+        shortest = longest = value
+    # Rounding of single precision is within the bounds.
+    if shortest < 1e-9 * (1 - 1e-6) or longest > 1e-2 * (1 + 1e-6):
+        raise ValueError(
+            f"{name} must be in metres, 1e-9 to 1e-2, not {_shown(value)}: 550 nm are 550e-9"
+        )
+
+
 def check_complex(name: str, value: Tensor, shape: str) -> None:
     """Raise a ValueError unless ``value`` is a field ``[..., H, W]``; a real one has no phase."""
     check_tensor(name, value)
@@ -181,6 +203,26 @@ def as_real(name: str, value: float | Tensor) -> Tensor:
     if value.is_complex():
         raise ValueError(f"{name} must be real, not {value.dtype}")
     return value if value.is_floating_point() else value.to(torch.get_default_dtype())
+
+
+def as_picture(name: str, picture: Tensor | np.ndarray) -> Tensor:
+    """Return a picture of real numbers in a floating type that can be transformed.
+
+    Whole numbers come in torch's default type. A TypeError for what is no Tensor and no array, a
+    ValueError for an array that is not real; :func:`check_real` refuses such a Tensor.
+    """
+    if isinstance(picture, np.ndarray):
+        if picture.dtype.kind not in "uif":
+            raise ValueError(f"{name} must be real numbers [..., H, W], not {picture.dtype}")
+        # A copy: pictures are often read-only, and TIFF has its own order of bytes.
+        picture = torch.tensor(picture.astype(picture.dtype.newbyteorder("=")))
+    if not isinstance(picture, Tensor):
+        raise TypeError(
+            f"{name} must be a Tensor or a numpy array [..., H, W], not {type(picture).__name__}"
+        )
+    whole = not (picture.is_floating_point() or picture.is_complex() or picture.dtype == torch.bool)
+    half = picture.is_floating_point() and picture.element_size() < 4
+    return picture.to(torch.get_default_dtype()) if whole or half else picture
 
 
 def index_of(value: object) -> int | None:

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from .quantity import check_between, check_positive
+from .quantity import check_between, check_positive, check_wavelength
 
 __all__ = ["exposure_photons", "image_irradiance"]
 
@@ -87,7 +87,7 @@ def exposure_photons(
     irradiance : float or Tensor ``[...]`` or ``[..., L]``, W/m^2
         On the sensor, as of :func:`image_irradiance`.
     wavelength : float or Tensor ``[L]``, metres
-        Of the light: white light is a sum over bands, each with its own irradiance.
+        Of the light, 1e-9 to 1e-2: white light is a sum over bands, each with its own irradiance.
     pixel_pitch : float or Tensor ``[...]``, metres
         Side of a square pixel: all of its area counts, because the quantum efficiency holds the
         fill factor.
@@ -105,7 +105,7 @@ def exposure_photons(
         For a quantity out of its range.
     """
     check_between("irradiance", irradiance, 0, math.inf, "W/m^2")
-    check_positive("wavelength", wavelength, "metres")
+    check_wavelength("wavelength", wavelength)
     check_positive("pixel_pitch", pixel_pitch, "metres")
     check_positive("exposure_time", exposure_time, "s")
     per_joule = _full(wavelength) / (_PLANCK * _LIGHT_SPEED)

@@ -32,12 +32,11 @@ class SamplingAudit(NamedTuple):
     q : Tensor ``[L]``
         ``lambda s' / (D p)`` with the image distance s', pixels in a unit of diffraction.
     cutoff : Tensor ``[L]``, cycles/pixel
-        Highest frequency of the PSF, ``1 / q``. Above 1/2 the PSF is aliased; above 1 its
-        amplitude is too, and its sum is not its light.
+        Highest frequency of the irradiance, ``1 / q``. Above 1/2 the pixels alias it.
     wrap_energy : Tensor
         Fraction of the passed light outside of the central half of the PSF's period.
     window_loss : Tensor
-        Fraction of the passed light outside of the window ``psf_size``; meaningful for q >= 1.
+        Fraction of the passed light outside of the window ``psf_size``.
     wavelength : Tensor ``[L]``, metres
     """
 
@@ -133,6 +132,7 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
         pupil_spacing=pupil.spacing,
         pixel_pitch=pupil.pixel_pitch,
         size=pupil.psf_size,
+        oversample=pupil.oversample,
     )
     wavelength = torch.tensor(pupil.wavelengths, dtype=torch.float64, device=field.device)
     q = torch.tensor(pupil.q_sampling, dtype=torch.float64, device=field.device)

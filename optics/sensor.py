@@ -14,7 +14,7 @@ Every step has a gradient to its input, in training and in evaluation alike: ``n
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, get_args
 
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from .constraint import clip
 from .converter import Converter, digitise
-from .mosaic import ColourFilterArray, Demosaicing, Pattern
+from .mosaic import ColourFilterArray, Demosaicing, Pattern, select
 from .noise import Generators, ShotNoise, poisson_counts, poisson_log_likelihood, shot_noise
 from .pixel import bin_pixels, fixed_pattern
 from .quantity import (
@@ -35,6 +35,7 @@ from .quantity import (
     index_of,
     whole_number,
 )
+from .sensor_range import check_allowed, check_numbers, converter_range
 
 __all__ = ["Reading", "Sensor"]
 
@@ -60,8 +61,9 @@ class Sensor(nn.Module):
         Mean photons on one pixel at irradiance 1 over the whole exposure time. They follow neither
         ``exposure_time`` nor the f-number of a lens by themselves: see
         :func:`optics.exposure_photons`.
-    quantum_efficiency : float
-        Electrons for each photon on the pixel, its fill factor included, in (0, 1].
+    quantum_efficiency : float, or tuple of C floats or Tensor ``[C]``
+        Electrons for each photon on the pixel, its fill factor included, in (0, 1]. Several are
+        those of the channels, or of the colours of the ``cfa``.
     read_noise : float, electrons RMS
         Gaussian noise of each read-out.
     dark_current : float, electrons/s
@@ -69,13 +71,17 @@ class Sensor(nn.Module):
     exposure_time : float, s
         Time over which they gather, and nothing else.
     full_well : float, electrons, optional
-        Capacity of a pixel; unlimited by default.
+        Capacity of a pixel; unlimited by default. With less than irradiance 1 makes, what is
+        brighter than ``full_well / (photons * quantum_efficiency)`` is lost.
     bit_depth : int, optional
         Resolution of the converter, 1 to 16. None does not round, and then **one DN is the whole
         range** of the converter: its top is 1 DN.
     gain : float, electrons/DN, optional
-        Inverse of the system gain K of EMVA 1288. By default irradiance 1 gives the top code:
-        ``binning**2 * photons * quantum_efficiency / (top - black_level)``.
+        Inverse of the system gain K of EMVA 1288. By default the electrons of irradiance 1, of the
+        most sensitive channel, stand at the top code, ``binning**2 * photons * quantum_efficiency /
+        (top - black_level)``, so that a measurement is the irradiance; it ends where the full well
+        does. ``binning**2 * full_well / (top - black_level)`` spends all codes on the well
+        instead, and the measurement is brighter than the irradiance.
     black_level : float, DN
         Offset of the converter: a whole number of codes, up to half of the range (without
         rounding any fraction up to 0.5). It is subtracted again, so that a black pixel reads 0.
@@ -97,9 +103,13 @@ class Sensor(nn.Module):
         Colour filter array, such as ``"rggb"``, see :mod:`optics.mosaic`: each pixel sees one
         channel, and the others are interpolated after the converter.
     cfa_channels : str
-        A letter for each channel of the irradiance.
+        A letter for each channel of the irradiance, of either case as in the pattern.
     demosaicing : {"bilinear", "malvar"}
         As in :func:`optics.demosaic`.
+    white_balance : bool
+        Multiply what is read of each channel, or pixel of the mosaic, by the largest of the quantum
+        efficiencies over its own, up to the top code, so that grey light reads grey. Its noise is
+        multiplied too.
     trainable_gain : bool
         Make the logarithm of ``gain`` a parameter.
     shot_noise : {"gaussian", "poisson", "score", "none"}
@@ -112,13 +122,16 @@ class Sensor(nn.Module):
     Raises
     ------
     TypeError
-        For several numbers where one is asked for.
+        For several numbers where one is asked for, or for a parameter: of all quantities the
+        patterns and, by ``trainable_gain``, the gain are learned.
     ValueError
-        For a quantity out of its range, a pattern without resolution, or binning of a mosaic.
+        For a quantity out of its range, a pattern without resolution, binning of a mosaic, quantum
+        efficiencies of other channels than the mosaic's, or a white balance of one efficiency.
 
     Warns
     -----
     UserWarning
+        For a full well that is full below irradiance 1, unless a gain is given.
         For a straight-through converter with less than 0.3 DN of read noise, once a gradient is to
         pass it: at the first such pass, and not under ``torch.compile``.
     """
@@ -129,7 +142,7 @@ class Sensor(nn.Module):
         self,
         photons: float = 10_000.0,
         *,
-        quantum_efficiency: float = 0.6,
+        quantum_efficiency: float | Sequence[float] | Tensor = 0.6,
         read_noise: float = 2.0,
         dark_current: float = 0.0,
         exposure_time: float = 0.01,
@@ -144,6 +157,7 @@ class Sensor(nn.Module):
         cfa: Pattern | None = None,
         cfa_channels: str = "rgb",
         demosaicing: Demosaicing = "bilinear",
+        white_balance: bool = False,
         trainable_gain: bool = False,
         shot_noise: ShotNoise = "gaussian",
         converter: Converter = "straight_through",
@@ -153,46 +167,23 @@ class Sensor(nn.Module):
         self.log_gain: nn.Parameter | None
         self.prnu_map: Tensor | None
         self.dsnu_map: Tensor | None
-        for name, value in (
-            ("photons", photons),
-            ("quantum_efficiency", quantum_efficiency),
-            ("read_noise", read_noise),
-            ("dark_current", dark_current),
-            ("exposure_time", exposure_time),
-            ("full_well", full_well),
-            ("gain", gain),
-            ("black_level", black_level),
-        ):
-            _check_single(name, value)
+        efficiencies = check_numbers(
+            quantum_efficiency,
+            photons=photons,
+            read_noise=read_noise,
+            dark_current=dark_current,
+            exposure_time=exposure_time,
+            full_well=full_well,
+            gain=gain,
+        )
+        bit_depth, top = converter_range(bit_depth, black_level)
         check_number("prnu", prnu, "fractions")
         check_number("dsnu", dsnu, "electrons")
-        depth_allowed = bit_depth is None or index_of(bit_depth) in range(1, 17)
-        if depth_allowed and bit_depth is not None:
-            bit_depth = int(bit_depth)  # numpy's small integers overflow in a power
-        top = 2**bit_depth - 1 if bit_depth is not None and depth_allowed else 1
-        for name, value, allowed in (
-            ("photons", photons, 0 < photons < math.inf),
-            ("quantum_efficiency", quantum_efficiency, 0 < quantum_efficiency <= 1),
-            ("read_noise", read_noise, 0 <= read_noise < math.inf),
-            ("dark_current", dark_current, 0 <= dark_current < math.inf),
-            ("exposure_time", exposure_time, 0 < exposure_time < math.inf),
-            ("full_well", full_well, full_well is None or full_well > 0),
-            ("bit_depth", bit_depth, depth_allowed),
-            ("gain", gain, gain is None or 0 < gain < math.inf),
-            (
-                "black_level",
-                black_level,
-                0 <= black_level <= top / 2
-                and (bit_depth is None or float(black_level).is_integer()),
-            ),
-            ("prnu", prnu, isinstance(prnu, Tensor) or not prnu >= 1),
-            ("binning", binning, (index_of(binning) or 0) >= 1),
-            ("demosaicing", demosaicing, demosaicing in get_args(Demosaicing)),
-            ("shot_noise", shot_noise, shot_noise in get_args(ShotNoise)),
-            ("converter", converter, converter in get_args(Converter)),
-        ):
-            if not allowed:
-                raise ValueError(f"{name}={value!r} is out of range; {_ALLOWED[name]}")
+        check_allowed("prnu", prnu, isinstance(prnu, Tensor) or not prnu >= 1)
+        check_allowed("binning", binning, (index_of(binning) or 0) >= 1)
+        check_allowed("demosaicing", demosaicing, demosaicing in get_args(Demosaicing))
+        check_allowed("shot_noise", shot_noise, shot_noise in get_args(ShotNoise))
+        check_allowed("converter", converter, converter in get_args(Converter))
         if cfa is not None and binning > 1:
             raise ValueError(
                 f"binning={binning} would add up pixels of different colours of the cfa; give one "
@@ -201,7 +192,10 @@ class Sensor(nn.Module):
             )
         binning = int(binning)
         self.photons = float(photons)
-        self.quantum_efficiency = float(quantum_efficiency)
+        #: A number, or a tuple of one for each channel.
+        self.quantum_efficiency: float | tuple[float, ...] = (
+            efficiencies[0] if len(efficiencies) == 1 else efficiencies
+        )
         self.read_noise = float(read_noise)
         self.dark_current = float(dark_current)
         self.exposure_time = float(exposure_time)
@@ -212,7 +206,8 @@ class Sensor(nn.Module):
         self.binning = binning
         self.shot_noise: ShotNoise = shot_noise
         self.converter: Converter = converter
-        full_scale = binning**2 * self.photons * self.quantum_efficiency
+        highest = max(efficiencies)
+        full_scale = binning**2 * self.photons * highest
         self._gain = full_scale / (top - self.black_level) if gain is None else float(gain)
         log_gain = nn.Parameter(torch.tensor(math.log(self._gain))) if trainable_gain else None
         self.register_parameter("log_gain", log_gain)
@@ -226,6 +221,31 @@ class Sensor(nn.Module):
         self.prnu = "measured" if isinstance(prnu, Tensor) else float(prnu)
         self.dsnu = "measured" if isinstance(dsnu, Tensor) else float(dsnu)
         self.cfa = None if cfa is None else ColourFilterArray(cfa, cfa_channels, method=demosaicing)
+        several = len(efficiencies) > 1
+        if several and self.cfa is not None and len(efficiencies) != len(self.cfa.channels):
+            raise ValueError(
+                f"quantum_efficiency must be one number or {len(self.cfa.channels)}, of the "
+                f"colours {self.cfa.channels!r} of the cfa, not {efficiencies}"
+            )
+        if white_balance and not several:
+            raise ValueError(
+                "white_balance needs the quantum_efficiency of each channel, as (0.45, 0.55, 0.4)"
+            )
+        self.white_balance = bool(white_balance)
+        # As the pattern, they belong to the device and not to what is learned.
+        own = torch.tensor(efficiencies)[:, None, None] if several else None
+        self.efficiency: Tensor | None
+        self.register_buffer("efficiency", own, persistent=False)
+        made = self.photons * highest
+        if gain is None and self.full_well is not None and self.full_well < made * (1 - 1e-9):
+            full = self.full_well / made
+            warnings.warn(
+                f"irradiance 1 makes {made:g} electrons, full_well={self.full_well:g} holds "
+                f"{full:.3g} of them: all light above {full:.3g} reads {full:.3g}. Give photons "
+                f"up to {self.full_well / highest:g}, or the gain that is meant, e-/DN",
+                UserWarning,
+                stacklevel=2,
+            )
         self._judge_converter()
 
     def _judge_converter(self) -> None:
@@ -284,8 +304,7 @@ class Sensor(nn.Module):
         ValueError
             When it is not positive and finite.
         """
-        if not 0 < photons < math.inf:
-            raise ValueError(f"photons={photons!r} is out of range; {_ALLOWED['photons']}")
+        check_allowed("photons", photons, 0 < photons < math.inf)
         before = self.photons, self._gain
         change = photons / self.photons
         self.photons, self._gain = float(photons), self._gain * change
@@ -334,10 +353,15 @@ class Sensor(nn.Module):
             the exposures are not one or more.
         """
         self._check(irradiance)
-        mean = irradiance * (self.photons * self.quantum_efficiency)
+        whole_number("exposures", exposures)
+        own = self.quantum_efficiency
+        if isinstance(own, tuple):
+            assert self.efficiency is not None
+            own = self._of_channels(self.efficiency, irradiance, exposures)
+        mean = irradiance * (self.photons * own)
         if self.prnu_map is not None:
             mean = mean * (1 + self._fitting("prnu", irradiance)).clamp_min(0)
-        dark = self.dark_current * self.exposure_time / whole_number("exposures", exposures)
+        dark = self.dark_current * self.exposure_time / exposures
         return mean + dark if dark > 0 else mean
 
     def expose(
@@ -360,7 +384,73 @@ class Sensor(nn.Module):
             ``log_likelihood`` is None unless ``shot_noise="score"``, whose measurement has no
             gradient to the irradiance: the likelihood carries it.
         """
-        return self._read(irradiance, exposures, generator, scored=True)
+        codes, likelihood = self._read(irradiance, exposures, generator, scored=True)
+        return Reading(self.from_codes(codes, exposures=exposures), likelihood)
+
+    def codes(
+        self,
+        irradiance: Tensor,
+        *,
+        exposures: int = 1,
+        generator: Generators | None = None,
+    ) -> Tensor:
+        """Expose, and give what the camera writes: :meth:`forward` before :meth:`from_codes`.
+
+        Parameters
+        ----------
+        irradiance, exposures, generator
+            As in :meth:`forward`.
+
+        Returns
+        -------
+        Tensor ``[B, C, h, w]``, DN
+            From 0 to the top code, with the black level in it; ``[B, exposures, h, w]`` mosaics
+            behind a colour filter array.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`forward`.
+        """
+        return self._read(irradiance, exposures, generator, scored=False)[0]
+
+    def from_codes(self, codes: Tensor, *, exposures: int = 1) -> Tensor:
+        """Make of a camera's codes what :meth:`forward` gives: the digital half of the sensor.
+
+        Parameters
+        ----------
+        codes : Tensor ``[B, C, h, w]``, floating point, DN
+            As :meth:`codes` gives them; integers of a real camera of these numbers after
+            ``codes.float()``.
+        exposures : int
+            Captures among the C.
+
+        Returns
+        -------
+        Tensor ``[B, C, h, w]``
+            As of :meth:`forward`: the black level taken off, full scale 1, white balanced where it
+            is asked for, and all colours at each pixel.
+
+        Raises
+        ------
+        TypeError
+            For codes that are no Tensor.
+        ValueError
+            For codes that are not floating point.
+        """
+        check_tensor("codes", codes)
+        if not codes.is_floating_point():
+            raise ValueError(
+                f"codes must be floating point, DN: give codes.float(), not {codes.dtype}"
+            )
+        picture = codes - self.black_level if self.black_level > 0 else codes
+        span = self.top - self.black_level
+        picture = picture if span == 1 else picture / span
+        if self.white_balance and self.efficiency is not None:
+            balance = self.efficiency.max() / self.efficiency
+            balanced = picture * self._of_channels(balance, picture, exposures)
+            picture = clip(balanced, -math.inf, 1.0)
+        return picture if self.cfa is None else self.cfa.demosaic(picture)
 
     def forward(
         self,
@@ -398,7 +488,8 @@ class Sensor(nn.Module):
             or the colour filters, for no exposure, or when ``shot_noise="score"`` is to be
             differentiated.
         """
-        return self._read(irradiance, exposures, generator, scored=False).measurement
+        codes = self.codes(irradiance, exposures=exposures, generator=generator)
+        return self.from_codes(codes, exposures=exposures)
 
     @staticmethod
     def _check(irradiance: Tensor) -> None:
@@ -417,7 +508,8 @@ class Sensor(nn.Module):
         generator: Generators | None,
         *,
         scored: bool,
-    ) -> Reading:
+    ) -> tuple[Tensor, Tensor | None]:
+        """Codes, DN, and the logarithm of how probable their counts were, where that is scored."""
         self._check(irradiance)
         if irradiance.dtype not in (torch.float32, torch.float64):
             irradiance = irradiance.float()
@@ -440,10 +532,7 @@ class Sensor(nn.Module):
             charge = charge + self._fitting("dsnu", charge)
         if self.binning > 1:
             charge = bin_pixels(charge, self.binning)
-        measurement = self._digitise(charge, generator)
-        if self.cfa is not None:
-            measurement = self.cfa.demosaic(measurement)
-        return Reading(measurement, likelihood)
+        return self._digitise(charge, generator), likelihood
 
     def _digitise(self, charge: Tensor, generator: Generators | None) -> Tensor:
         inverse = 1 / self._gain if self.log_gain is None else (-self.log_gain).exp()
@@ -451,17 +540,25 @@ class Sensor(nn.Module):
         if self.black_level > 0:
             signal = signal + self.black_level
         self._judge_gradient(signal)
-        codes = digitise(
+        return digitise(
             signal,
             self.bit_depth,
             noise=0.0 if self._joins_noise or self.read_noise == 0 else self.read_noise * inverse,
             estimator="straight_through" if self.bit_depth is None else self.converter,
             generator=generator,
         )
-        if self.black_level > 0:
-            codes = codes - self.black_level
-        span = self.top - self.black_level
-        return codes if span == 1 else codes / span
+
+    def _of_channels(self, values: Tensor, picture: Tensor, exposures: int) -> Tensor:
+        """Values ``[C, 1, 1]``, one for each channel, as they meet what the pixels see."""
+        if self.cfa is not None:
+            one = values.to(picture).expand(-1, *picture.shape[-2:])
+            return select(one[None], self.cfa.indices)
+        if picture.ndim < 3 or picture.shape[-3] != exposures * len(values):
+            raise ValueError(
+                f"a quantum_efficiency for each of {len(values)} channels takes irradiance "
+                f"[B, {exposures} exposures * {len(values)}, H, W], not {tuple(picture.shape)}"
+            )
+        return values.to(picture).repeat(exposures, 1, 1)
 
     def _fitting(self, name: str, picture: Tensor) -> Tensor:
         pattern: Tensor = getattr(self, f"{name}_map")
@@ -474,6 +571,9 @@ class Sensor(nn.Module):
 
     def extra_repr(self) -> str:
         """Name the quantities with their units."""
+        own = self.quantum_efficiency
+        several = isinstance(own, tuple)
+        efficiency = f"({', '.join(f'{q:g}' for q in own)})" if several else f"{own:g}"
         full_well = "unlimited" if self.full_well is None else f"{self.full_well:g} e-"
         depth = "not rounded" if self.bit_depth is None else f"{self.bit_depth}"
         gain = f"{self._gain:g} e-/DN" if self.log_gain is None else "learned"
@@ -483,41 +583,10 @@ class Sensor(nn.Module):
             if value != 0
         )
         return (
-            f"photons={self.photons:g}/pixel, quantum_efficiency={self.quantum_efficiency:g}, "
+            f"photons={self.photons:g}/pixel, quantum_efficiency={efficiency}, "
             f"read_noise={self.read_noise:g} e- RMS, dark_current={self.dark_current:g} e-/s, "
             f"exposure_time={self.exposure_time:g} s, full_well={full_well}, bit_depth={depth}, "
             f"gain={gain}, black_level={self.black_level:g} DN, {patterns}"
             f"binning={self.binning}, shot_noise={self.shot_noise!r}, "
-            f"converter={self.converter!r}"
+            f"converter={self.converter!r}{', white_balance=True' if self.white_balance else ''}"
         )
-
-
-def _check_single(name: str, value: object) -> None:
-    """Raise a TypeError for several numbers, or for what is none."""
-    several = hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0
-    default = value is None and name in ("full_well", "gain")
-    one = isinstance(value, Tensor) and value.numel() == 1
-    if not (default or one) and (several or not hasattr(value, "__float__")):
-        raise TypeError(
-            f"{name} must be one number, not {value!r}: what differs from colour to colour belongs "
-            "to the light in front of the sensor, as in ColourFilters and mix_colours"
-        )
-
-
-_ALLOWED = {
-    "photons": "give a positive number of photons/pixel (shot_noise='none' for no noise)",
-    "quantum_efficiency": "give a fraction in (0, 1]",
-    "read_noise": "give electrons RMS, 0 or more",
-    "dark_current": "give electrons/s, 0 or more",
-    "exposure_time": "give a positive time in s",
-    "full_well": "give a positive number of electrons, or None",
-    "bit_depth": "give a whole number from 1 to 16, or None",
-    "gain": "give a positive number of electrons/DN, or None for irradiance 1 at the top code",
-    "black_level": "give a whole number of DN (a fraction of the range where bit_depth is None), "
-    "from 0 to half of the range",
-    "prnu": "give a fraction RMS below 1: the 1 % of a data sheet is 0.01",
-    "binning": "give a whole number of pixels, 1 or more",
-    "demosaicing": f"choose one of {get_args(Demosaicing)}",
-    "shot_noise": f"choose one of {get_args(ShotNoise)}",
-    "converter": f"choose one of {get_args(Converter)}",
-}

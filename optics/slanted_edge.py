@@ -4,17 +4,25 @@
 
     picture ──rows' centroids──► line ──bins across it──► edge ──difference──► line spread
     [..., H, W]                  angle   1/4 pixel        profile   window         │ DFT
-                                                                              mtf [..., F]
+                                                      lsf [..., N]            mtf [..., F]
 """
 
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .grid import coordinates
-from .quantity import check_between, check_finite, check_real, check_tensor, whole_number
+from .quantity import (
+    as_picture,
+    check_between,
+    check_finite,
+    check_real,
+    check_tensor,
+    whole_number,
+)
 
 __all__ = ["SlantedEdge", "slanted_edge_mtf"]
 
@@ -35,11 +43,19 @@ class SlantedEdge(NamedTuple):
         Across the edge.
     angle : Tensor ``[...]``, radians
         From a column to the edge, positive where the edge goes to +x as y grows.
+    lsf : Tensor ``[..., N]``, 1/pixel
+        Line spread function across the edge, with an integral of 1 over the picture; without the
+        window. It holds the width of a bin, which the MTF does not.
+    position : Tensor ``[..., N]``, pixels
+        Where the line spread function was measured, from the edge; its steps, of a bin each, are
+        not quite even.
     """
 
     mtf: Tensor
     frequency: Tensor
     angle: Tensor
+    lsf: Tensor
+    position: Tensor
 
     def frequency_at(self, contrast: float = 0.5) -> Tensor:
         """Lowest frequency at which the contrast has fallen so far: MTF50 for 0.5, linear between.
@@ -74,7 +90,7 @@ class SlantedEdge(NamedTuple):
 
 
 def slanted_edge_mtf(
-    picture: Tensor, *, frequency: Tensor | None = None, oversampling: int = 4
+    picture: Tensor | np.ndarray, *, frequency: Tensor | None = None, oversampling: int = 4
 ) -> SlantedEdge:
     """Modulation transfer function from a picture of an edge that is a few degrees off a column.
 
@@ -86,10 +102,11 @@ def slanted_edge_mtf(
 
     Parameters
     ----------
-    picture : Tensor, real ``[..., H, W]``
-        Linear light of any scale (sRGB through :func:`optics.srgb_to_linear`), not saturated,
-        with one straight edge that runs from the first row to the last: 2 to 10 degrees off a
-        column. For one along a row give ``picture.mT``. Each channel has a line of its own.
+    picture : Tensor or array, real ``[..., H, W]``
+        Linear light of any scale, also whole numbers as of a PNG (sRGB as fractions through
+        :func:`optics.srgb_to_linear`), not saturated, with one straight edge that runs from the
+        first row to the last: 2 to 10 degrees off a column. For one along a row give
+        ``picture.mT``. Each channel has a line of its own.
     frequency : Tensor, real ``[F]``, cycles/pixel, optional
         From 0 to half the oversampling; by default 101 from 0 to 1, or to that half.
     oversampling : int
@@ -98,13 +115,14 @@ def slanted_edge_mtf(
     Returns
     -------
     SlantedEdge
-        Of the type of the picture, single precision for half. It follows every value of the
-        picture, and so can be part of a loss.
+        Of the type of the picture, single precision for half and torch's default type for whole
+        numbers. It follows every value of the picture, and so can be part of a loss. Line spread
+        functions of several pictures are as long as the shortest.
 
     Raises
     ------
     TypeError
-        For a picture or frequencies that are no Tensor.
+        For a picture that is no Tensor and no array, or frequencies that are no Tensor.
     ValueError
         For a picture that is not real and finite, too small, or without one straight edge that
         crosses all rows; for frequencies that these bins do not hold.
@@ -117,6 +135,7 @@ def slanted_edge_mtf(
     the step scatters it by up to 0.02 in 64 x 64, and as a modulus it stays above zero: beyond the
     cut-off it reads 0.03 of noise.
     """
+    picture = as_picture("picture", picture)
     check_real("picture", picture, "[..., H, W]")
     check_finite("picture", picture)
     if picture.numel() == 0:
@@ -137,14 +156,29 @@ def slanted_edge_mtf(
         _measure(each, frequency.double(), oversampling)
         for each in double.reshape(-1, *picture.shape[-2:])
     ]
-    mtf = torch.stack([m for m, _ in measured]).reshape(*picture.shape[:-2], -1)
-    angle = torch.stack([a for _, a in measured]).reshape(picture.shape[:-2])
-    kind = picture.dtype if picture.element_size() >= 4 else torch.float32
-    return SlantedEdge(mtf.to(kind), frequency.to(kind), angle.to(kind))
+    # Of edges that stand elsewhere the bins on either side are more or fewer; all are even in
+    # number about the edge.
+    length = min(len(one.lsf) for one in measured)
+    cut = [(len(one.lsf) - length) // 2 for one in measured]
+    shape = picture.shape[:-2]
+    mtf = torch.stack([one.mtf for one in measured]).reshape(*shape, -1)
+    angle = torch.stack([one.angle for one in measured]).reshape(shape)
+    lsf, position = (
+        torch.stack([values[k : k + length] for values, k in zip(each, cut, strict=True)])
+        for each in ([one.lsf for one in measured], [one.position for one in measured])
+    )
+    kind = picture.dtype
+    return SlantedEdge(
+        mtf.to(kind),
+        frequency.to(kind),
+        angle.to(kind),
+        lsf.reshape(*shape, -1).to(kind),
+        position.reshape(*shape, -1).to(kind),
+    )
 
 
-def _measure(picture: Tensor, frequency: Tensor, oversampling: int) -> tuple[Tensor, Tensor]:
-    """Contrast ``[F]`` and angle of one picture ``[H, W]``."""
+def _measure(picture: Tensor, frequency: Tensor, oversampling: int) -> SlantedEdge:
+    """What one picture ``[H, W]`` shows."""
     height, width = picture.shape
     middle, slope = _line(picture)
     x = torch.arange(width, dtype=torch.float64, device=picture.device)
@@ -173,16 +207,20 @@ def _measure(picture: Tensor, frequency: Tensor, oversampling: int) -> tuple[Ten
     # this that makes cutting the rows to whole periods of the grid unnecessary.
     centre = empty.scatter_add(0, bins[near], distance[near]) / members
     place = (centre[1:] + centre[:-1]) / 2
+    # Distances are along a row: across the edge they are shorter by cos(angle).
+    across = slope.atan().cos()
+    lsf = spread / (spread.sum() * centre.diff() * across)
     spread = spread * (0.54 + 0.46 * torch.cos(math.pi * place / side))
     # Along a row the edge is stretched by 1 / cos(angle).
-    along = frequency * slope.atan().cos()
+    along = frequency * across
     # Each step lies evenly between the places of its two bins, which are unequally far apart.
     steps = spread * torch.sinc(along[:, None] * centre.diff())
     turns = 2 * math.pi * along[:, None] * place
     real, imaginary = (steps * turns.cos()).sum(-1), (steps * turns.sin()).sum(-1)
     # One for the width of a bin, one for the difference of two, one for the evenness of a step.
     kept = torch.sinc(along / oversampling) ** 3
-    return _modulus(real, imaginary) / (spread.sum().abs() * kept), slope.atan()
+    mtf = _modulus(real, imaginary) / (spread.sum().abs() * kept)
+    return SlantedEdge(mtf, frequency, slope.atan(), lsf, place * across)
 
 
 def _modulus(real: Tensor, imaginary: Tensor) -> Tensor:

@@ -17,7 +17,15 @@ from torch.nn import functional
 
 from .fourier import Boundary, convolve
 from .front_end import FrontEnd
-from .quantity import check_finite, check_real, full_precision, hold, single, whole_number
+from .quantity import (
+    check_finite,
+    check_real,
+    check_tensor,
+    full_precision,
+    hold,
+    single,
+    whole_number,
+)
 
 __all__ = ["LowRankPSF", "VaryingImaging", "low_rank_psf", "varying_blur"]
 
@@ -197,6 +205,8 @@ class VaryingImaging(FrontEnd):
 
     Raises
     ------
+    TypeError
+        When the PSFs are no Tensor, as a :class:`Pupil`, which has one for all places.
     ValueError
         When the PSFs are not real ``[P, Q, (C,) h, w]``, negative, or brighter than the light, the
         rank is not 1 to P Q, or the channels are not those of the PSFs.
@@ -213,6 +223,7 @@ class VaryingImaging(FrontEnd):
         boundary: Boundary = "replicate",
     ) -> None:
         super().__init__()
+        check_tensor("psfs", psfs)
         low_rank_psf(psfs.detach(), rank)
         light = psfs.detach().sum((-2, -1))
         if (psfs.detach() < 0).any() or float(light.max()) > 1 + 1e-5:

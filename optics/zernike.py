@@ -12,16 +12,20 @@ import torch
 from torch import Tensor
 
 from .grid import coordinates
-from .quantity import check_positive, image_size, whole_number
+from .quantity import check_positive, image_size, index_of, whole_number
 
 __all__ = [
     "ansi_to_noll",
+    "fringe_to_noll",
     "nm_to_noll",
     "noll_to_ansi",
     "noll_to_nm",
     "zernike",
     "zernike_basis",
 ]
+
+# Of the University of Arizona's set.
+_FRINGES = 37
 
 
 def noll_to_nm(index: int) -> tuple[int, int]:
@@ -43,7 +47,7 @@ def noll_to_nm(index: int) -> tuple[int, int]:
     ValueError
         For an index below 1.
     """
-    _check_noll(index)
+    index = whole_number("noll_index", index)
     order = (math.isqrt(8 * index - 7) - 1) // 2
     place = index - order * (order + 1) // 2 - 1
     frequency = 2 * (place // 2) + 1 if order % 2 else 2 * ((place + 1) // 2)
@@ -67,13 +71,14 @@ def nm_to_noll(order: int, frequency: int) -> int:
     Raises
     ------
     ValueError
-        Unless ``|m| <= n`` and ``n - |m|`` is even.
+        Unless they are whole numbers, ``|m| <= n`` and ``n - |m|`` is even.
     """
+    whole = index_of(order) is not None and index_of(frequency) is not None
     size = abs(frequency)
-    if order < 0 or size > order or (order - size) % 2:
+    if not whole or order < 0 or size > order or (order - size) % 2:
         raise ValueError(
-            f"order and frequency must have |m| <= n and n - |m| even, not n = {order}, "
-            f"m = {frequency}"
+            "order and frequency must be whole numbers with |m| <= n and n - |m| even, not n = "
+            f"{order}, m = {frequency}"
         )
     first = order * (order + 1) // 2 + 1
     if frequency == 0:
@@ -124,10 +129,48 @@ def ansi_to_noll(index: int) -> int:
     ValueError
         For an index below 0.
     """
-    if index < 0:
-        raise ValueError(f"index of ANSI Z80.28 must be at least 0, not {index}")
+    index = whole_number("index of ANSI Z80.28", index, least=0)
     order = (math.isqrt(8 * index + 1) - 1) // 2
     return nm_to_noll(order, 2 * index - order * (order + 2))
+
+
+def fringe_to_noll(index: int) -> int:
+    """Noll's index, from 1, of a fringe index of the University of Arizona, 1 to 37.
+
+    Fringe polynomials stand in order of ``n + |m|``, up to 10, with the larger frequency and the
+    cosine first; the last, 37, is the spherical one of order 12 (Wyant and Creath, Applied Optics
+    and Optical Engineering 11, 1992, table III).
+
+    Parameters
+    ----------
+    index : int
+        Fringe, 1 to 37: piston, tilt x, tilt y, defocus, astigmatism, ...
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        For an index that is none of these.
+
+    Notes
+    -----
+    A fringe polynomial is 1 at the rim, not in RMS: a fringe coefficient divided by ``sqrt(n + 1)``
+    for ``m = 0``, by ``sqrt(2 (n + 1))`` otherwise, is the one that belongs to Noll's index. (Where
+    the instrument's y points up, the sines have the other sign.)
+    """
+    index = whole_number("fringe index", index)
+    if index > _FRINGES:
+        raise ValueError(f"fringe index must be from 1 to {_FRINGES}, not {index}")
+    if index == _FRINGES:
+        return nm_to_noll(12, 0)
+    # Group g, of n + |m| = 2 g, ends with the square of g + 1, which has m = 0.
+    group = math.isqrt(index - 1)
+    left = (group + 1) ** 2 - index
+    frequency = (left + 1) // 2
+    return nm_to_noll(2 * group - frequency, -frequency if left % 2 else frequency)
 
 
 def zernike(noll_index: int, rho: Tensor, theta: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from io import BytesIO
 from typing import Literal, NamedTuple, TypeAlias, final, get_args
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from tqdm import tqdm
 
 from .archive import Member, listed
@@ -31,6 +31,7 @@ _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _SIXTEEN_BITS = 65535
 # Pictures under way at once: bounds the memory, large enough to keep every thread busy.
 _BLOCK = 256
+_SUBFILE = 254  # the tag of TIFF whose first bit says that a page is the thumbnail of another
 _MANY = 10  # files, more of which have their common reason said once
 
 
@@ -254,7 +255,24 @@ def _untouched(data: bytes) -> Image.Image:
         raise ValueError(
             f"it claims {picture.width}x{picture.height} pixels, and at most {most} are decoded"
         )
+    _check_pages(picture)
     return picture
+
+
+def _check_pages(picture: Image.Image) -> None:
+    """Refuse a stack, of which the first page would pass for the whole."""
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile) or picture.n_frames == 1:
+        return
+    pages = 0
+    for page in range(picture.n_frames):
+        picture.seek(page)
+        pages += not picture.tag_v2.get(_SUBFILE, 0) & 1  # not a thumbnail of another page
+    picture.seek(0)
+    if pages > 1:
+        raise ValueError(
+            f"it holds {pages} pages; save one picture a file, or an array [N, C, H, W] for "
+            "classify.SceneFile"
+        )
 
 
 def _check_white(brightest: int, white_level: int) -> None:

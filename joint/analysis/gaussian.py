@@ -258,6 +258,8 @@ def sensor_obstacle(sensor: Sensor) -> str | None:
     """Why the noise of a sensor is not known value by value."""
     if sensor.cfa is not None:
         return "values that a colour filter array interpolates have noise in common: give cfa=None"
+    if isinstance(sensor.quantum_efficiency, tuple):
+        return "channels with efficiencies of their own are not counted: give one of all"
     if sensor.shot_noise == "none" and sensor.read_noise == 0 and sensor.bit_depth is None:
         return "the sensor has no noise, and without noise all is known"
     return None
@@ -291,6 +293,7 @@ def _noise_variance(sensor: Sensor, irradiance: Tensor, exposures: int) -> Tenso
 
     Of each channel given the noise of those before it, with which it shares the fixed patterns.
     """
+    assert not isinstance(sensor.quantum_efficiency, tuple)  # see sensor_obstacle
     electrons = sensor.electrons(irradiance, exposures=exposures).clamp_min(0)
     light = irradiance.clamp_min(0) * (sensor.photons * sensor.quantum_efficiency)
     if sensor.full_well is not None:

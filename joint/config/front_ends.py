@@ -6,7 +6,14 @@ from types import MappingProxyType
 from typing import Annotated, Literal, Self, TypeAlias
 
 import torch
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    field_validator,
+    model_validator,
+)
 from torch import nn
 
 import optics
@@ -27,6 +34,21 @@ _CAMERA_BANDS = (612e-9, 545e-9, 463e-9)
 _VISIBLE = (460e-9, 620e-9)
 # Range of a relief that a learned one may start from, in waves: its ends cannot be left.
 _RELIEF = 0.96
+
+
+def _number(distance: float) -> float:
+    if math.isnan(distance):
+        raise ValueError("a distance is a number of metres, or inf, not nan")
+    return distance
+
+
+#: Metres, or inf, which JSON has no number for: there it is "inf", and read again from it.
+_Distance = Annotated[
+    float,
+    Field(allow_inf_nan=True),
+    AfterValidator(_number),
+    PlainSerializer(lambda distance: "inf" if math.isinf(distance) else distance, when_used="json"),
+]
 
 
 class KernelConfig(Settings):
@@ -59,12 +81,25 @@ class FourierConfig(Settings):
     kind: Literal["fourier"] = "fourier"
     start: optics.FilterStart = "open"
     """Where training begins."""
-    illumination: Literal["coherent", "incoherent"] = "coherent"
-    """Coherent light shows edges by interference; incoherent light is blurred."""
+    illumination: Literal["coherent", "incoherent", "partial"] = "coherent"
+    """Coherent light shows edges by interference; incoherent light is blurred; partial is that of a
+    disc, each of whose 13 points costs as much as coherent light."""
+    source_radius: float = added(0.1, gt=0)
+    """Radius of that disc in the Fourier plane, cycles/pixel."""
+    oversample: int = added(1, ge=1)
+    """Points along a side of a pixel at which light is taken; 1 samples at points, and aliases."""
     margin: int = Field(default=16, ge=0)
     """Pixels by which the scene is continued around its border."""
     stop_radius: float | None = Field(default=None, ge=0)
     """Radius of the zero-order stop, cycles/pixel; the zero frequency alone by default."""
+
+    @model_validator(mode="after")
+    def _of_a_disc(self) -> Self:
+        if self.illumination != "partial" and self.source_radius != 0.1:
+            raise ValueError(
+                f"source_radius is that of illumination='partial', not {self.illumination!r}"
+            )
+        return self
 
 
 class LensConfig(Settings):
@@ -85,9 +120,9 @@ class LensConfig(Settings):
     """Waves at the middle wavelength by which the rim is out of focus."""
     focus: float | None = added(None, gt=0)
     """Metres from the lens to what is sharp; by default infinitely many."""
-    working_distances: tuple[float, ...] = added(())
-    """Metres from the lens to the scenes, each of which lies at one of these, drawn evenly: the
-    element is trained for all of them. By default all are in focus."""
+    working_distances: tuple[_Distance, ...] = added(())
+    """Metres from the lens to the scenes, also inf, each of which lies at one of these, drawn
+    evenly: the element is trained for all of them. By default all are in focus."""
     focal_length: float = Field(default=20e-3, gt=0)
     """Metres."""
     f_number: float = Field(default=8.0, gt=0)
@@ -101,6 +136,9 @@ class LensConfig(Settings):
     psf_size: int = Field(default=31, ge=3)
     """Pixels of the window that holds the PSF; light that falls beyond is lost. A cubic phase of a
     waves sends it up to 6 a lambda f_number / pixel_pitch pixels away."""
+    oversample: int = added(1, ge=1)
+    """Points along a side of a pixel at which light is taken, an odd number: 1, its centre; 3 or 5
+    integrate over its area, as pixels wider than lambda N need."""
     wavelengths: tuple[float, ...] | None = None
     """One a channel, metres; by default the bands of a colour camera, or evenly spread ones."""
     material: str = "fused_silica"
@@ -142,6 +180,11 @@ class LensConfig(Settings):
                 raise ValueError(f"wavelengths are in metres, 1e-7 to 1e-4, not {wavelength}")
         return wavelengths
 
+    @field_validator("focus", mode="before")
+    @classmethod
+    def _far(cls, focus: object) -> object:
+        return None if focus in (math.inf, "inf") else focus  # one way to say one thing: one digest
+
     @field_validator("working_distances")
     @classmethod
     def _in_front(cls, distances: tuple[float, ...]) -> tuple[float, ...]:
@@ -178,11 +221,16 @@ class LensConfig(Settings):
                 f"{self.strength:g}"
             )
         widest = min(self.wavelengths or _CAMERA_BANDS) * self.f_number
-        if self.pixel_pitch > widest:
+        if self.oversample % 2 == 0:
+            raise ValueError(
+                f"oversample must be odd, so that one point is the pixel's centre, not "
+                f"{self.oversample}"
+            )
+        if self.pixel_pitch > widest * self.oversample:
             raise ValueError(
                 f"pixel_pitch={self.pixel_pitch:g} m is wider than lambda N = {widest:.3g} m at "
-                "the shortest wavelength, so that light would be counted wrongly: take smaller "
-                "pixels (and bin them in the sensor), or a larger f_number"
+                f"the shortest wavelength, and with oversample={self.oversample} light would be "
+                "counted wrongly: give a larger (odd) oversample, or a larger f_number"
             )
         if self.element == "random" and self.strength == 0:
             raise ValueError("a random phase needs a strength above 0, in waves")
@@ -272,6 +320,8 @@ def build_front_end(
                 config.start,
                 channels=channels,
                 illumination=config.illumination,
+                source_radius=config.source_radius,
+                oversample=config.oversample,
                 margin=config.margin,
                 stop_radius=config.stop_radius,
             )
@@ -328,6 +378,7 @@ def _pupil(config: LensConfig, channels: int) -> optics.Pupil:
         [element for element in elements if element is not None],
         wavelengths=wavelengths,
         focal_length=config.focal_length,
+        oversample=config.oversample,
         pixel_pitch=config.pixel_pitch,
         psf_size=config.psf_size,
         size=config.pupil_size,

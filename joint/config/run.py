@@ -20,7 +20,7 @@ import optics
 from joint.checkpoint import write_atomically
 from joint.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE
 from joint.objective import Objective
-from joint.settings import ConfigError, NoneConfig, Settings
+from joint.settings import ConfigError, NoneConfig, Settings, added
 from joint.system import Encoding
 from joint.train.training import Training
 
@@ -91,8 +91,8 @@ class SensorConfig(Settings):
     kind: Literal["sensor"] = "sensor"
     photons: float = Field(default=10_000.0, gt=0)
     """Mean photons on a pixel at full scale over the whole exposure time."""
-    quantum_efficiency: float = Field(default=0.6, gt=0, le=1)
-    """Electrons for each photon."""
+    quantum_efficiency: float | tuple[float, ...] = Field(default=0.6)
+    """Electrons for each photon, up to 1; several are those of the channels."""
     read_noise: float = Field(default=2.0, ge=0)
     """Noise of the read-out, electrons RMS."""
     dark_current: float = Field(default=0.0, ge=0)
@@ -117,6 +117,8 @@ class SensorConfig(Settings):
     """Colour filter array of 2 x 2 pixels, such as rggb; without one a pixel sees all colours."""
     demosaicing: optics.Demosaicing = "bilinear"
     """Interpolation of the colours: bilinear, or the sharper malvar."""
+    white_balance: bool = added(False)
+    """Make grey of grey where the channels have efficiencies of their own."""
     trainable_gain: bool = False
     """Learn the gain."""
     shot_noise: Literal["gaussian", "poisson", "none"] = "gaussian"

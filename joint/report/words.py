@@ -88,9 +88,11 @@ def _sensor(sensor: SensorConfig | NoneConfig) -> str:
     if isinstance(sensor, NoneConfig):
         return "none: light is read without noise or rounding"
     depth = "not rounded" if sensor.bit_depth is None else f"{sensor.bit_depth} bits"
+    own = sensor.quantum_efficiency
+    efficiency = " / ".join(f"{each:g}" for each in (own if isinstance(own, tuple) else [own]))
     words = [
         f"{sensor.photons:,g} photons/pixel at full scale",
-        f"quantum efficiency {sensor.quantum_efficiency:g}",
+        f"quantum efficiency {efficiency}{', white balanced' if sensor.white_balance else ''}",
         f"read noise {sensor.read_noise:g} electrons RMS",
         depth,
         f"{sensor.shot_noise} shot noise" if sensor.shot_noise != "none" else "no shot noise",

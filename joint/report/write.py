@@ -34,8 +34,9 @@ def report_html(
     runs : sequence of path
         Run folders that are done. Of several, each is compared with the first.
     quick : bool
-        Leave out where accuracy is lost and robustness, which evaluate the system many times, and
-        do not write every picture with the codec to count bytes.
+        Leave out what evaluates the system many times: where accuracy is lost, robustness, optimal
+        images, what can be told of the class at each plane, lesions at other contrasts. Do not
+        write every picture with the codec to count bytes.
     pictures : int
         Contrast, rate by region, costs, losses and robustness are measured on at most so many
         pictures of the test part, drawn at random; the classification is of all of them.

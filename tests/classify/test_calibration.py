@@ -227,3 +227,25 @@ def test_whole_numbers_are_adjusted_as_floats():
     torch.testing.assert_close(adjusted, logits.float() - prior)
     as_array = classify.adjust_logits(logits.numpy(), prior)
     np.testing.assert_allclose(as_array, adjusted.numpy(), rtol=1e-6)
+
+
+def test_probabilities_are_not_taken_for_logits_silently():
+    generator = np.random.default_rng(0)
+    logits = 2 * generator.normal(size=(60, 4))
+    labels = np.where(np.arange(60) % 3 == 0, generator.integers(0, 4, 60), logits.argmax(1))
+    shares = np.exp(log_softmax(logits, 1))
+    for scores in (shares, shares.astype(np.float32), torch.as_tensor(shares)):
+        with pytest.warns(UserWarning, match="probabilities, and are taken for logits: give their"):
+            classify.fit_temperature(scores, labels)
+    with pytest.warns(UserWarning, match="taken for logits"):
+        classify.choose_tau(shares, labels, log_prior=np.log(np.full(4, 0.25)))
+    with pytest.warns(UserWarning, match="taken for logits: give kind='probabilities'"):
+        classify.report(shares, labels, classes="abcd")
+    # Of these it is quiet: warnings are errors here.
+    for fine in (logits, np.log(shares), np.abs(logits), shares + 0.01):
+        classify.fit_temperature(fine, labels)
+        classify.report(fine, labels, classes="abcd")
+    classify.report(shares, labels, classes="abcd", kind="probabilities")
+    assert classify.fit_temperature(np.log(shares), labels) == pytest.approx(
+        classify.fit_temperature(logits, labels)
+    )

@@ -133,3 +133,17 @@ def test_nobody_is_told_to_execute_a_file(tmp_path):
     with pytest.raises(ValueError, match="without objects in it") as refused:
         classify.backbone(weights=tmp_path / "text.pth")
     assert "weights_only" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["resnet_s", "mobilenet_v3_small"])
+def test_weights_of_a_system_are_those_of_its_classifier(name, tmp_path):
+    old = classify.backbone(name, 4)
+    system = {f"classifier.{key}": value for key, value in old.state_dict().items()}
+    system["front_end.raw"] = torch.zeros(3)
+    save_file(system, tmp_path / "best.safetensors")
+    same = classify.backbone(name, 4, weights=tmp_path / "best.safetensors").state_dict()
+    assert all(torch.equal(same[key], value) for key, value in old.state_dict().items())
+    torch.manual_seed(1)
+    fewer = classify.backbone(name, 2, weights=tmp_path / "best.safetensors").state_dict()
+    for key, value in old.state_dict().items():
+        assert key.startswith("head.") or torch.equal(fewer[key], value)

@@ -333,11 +333,12 @@ WITHOUT_FORMULA = set(
         "annular_aperture ansi_to_noll audit_gradients bin_pixels bounded bounded_inverse "
         "cfa_indices circular_aperture clip convolve coordinates digitise disc_source "
         "distortion_fit energy_limited energy_limited_inverse export_height_map export_plate "
-        "fast_size filter_start frequencies gaussian_pass import_height_map import_plate "
-        "layered_blur light_budget light_budget_inverse matrix_dft measured_psf mix_colours "
-        "mosaic mtf nm_to_noll noll_to_ansi poisson_log_likelihood positive positive_inverse "
-        "rectangular_aperture relief_element relief_report scene_field signed_difference "
-        "symmetric unit_disk unit_disk_inverse varying_blur zernike_basis zernike_filter"
+        "fast_size filter_start frequencies fringe_to_noll gaussian_pass import_height_map "
+        "import_plate layered_blur light_budget light_budget_inverse matrix_dft measured_psf "
+        "mix_colours mosaic mtf nm_to_noll noll_to_ansi poisson_log_likelihood positive "
+        "positive_inverse rectangular_aperture relief_element relief_report scene_field "
+        "signed_difference symmetric unit_disk unit_disk_inverse varying_blur zernike_basis "
+        "zernike_filter"
     )
 )
 _SOURCE = re.compile(

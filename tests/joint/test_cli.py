@@ -263,6 +263,47 @@ def test_resume_continues_and_a_second_start_is_refused(trained, capsys):
     assert (trained / "best.safetensors").read_bytes() == before
 
 
+def test_a_run_that_was_killed_before_it_was_saved_is_not_taken_for_the_default(tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "lock.json").write_text("{}")  # what SIGKILL leaves while pictures are decoded
+    command = ["train", "--quiet", "--output", folder, "--resume"]
+    status, _, err = _run(capsys, *command)
+    assert status == _MISTAKE
+    assert "holds nothing of a run that could go on: give the options of the run again" in err
+    assert not (folder / "config.json").exists()
+    # A little later its configuration is there, and no checkpoint yet.
+    blind = ["--codec", "none", "--sensor", "none", "--front-end", "none"]
+    status, _, err = _run(capsys, *command[:-1], *blind, *_TINY)
+    assert status == 0, err
+    asked = (folder / "config.json").read_bytes()
+    for path in folder.iterdir():
+        if path.name != "config.json":
+            path.unlink()
+    status, _, err = _run(capsys, *command)
+    assert status == 0, err
+    assert (folder / "config.json").read_bytes() == asked
+
+
+@pytest.mark.filterwarnings("always:the last layer of")
+def test_a_run_goes_on_with_other_classes(trained, tmp_path, capsys):
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for k in range(12):
+            pixels = generator.integers(0, 255, (40, 40, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{k}.png")
+    status, _, err = _run(
+        capsys, "train", "--quiet", "--output", tmp_path / "run", "--config", trained,
+        "--start", trained, "--data", tmp_path / "pets", "--data.image-size", "32",
+    )  # fmt: skip
+    assert status == 0, err
+    assert "is for 7 classes, and begins anew for 2" in err
+    assert joint.load_run(tmp_path / "run")[1].classifier.head.out_features == 2
+
+
 def test_a_run_that_is_done_is_shown_and_not_repeated(trained, capsys, monkeypatch):
     monkeypatch.setattr(joint.complete, "fit", None)
     status, out, _ = _run(capsys, "train", "--output", trained, "--resume")

@@ -243,9 +243,11 @@ def test_a_start_that_is_not_there_or_does_not_fit_is_refused(codec, parts, tmp_
         trained_stages(tmp_path, parts)
 
 
-def test_stages_of_other_classes_are_refused_and_the_others_taken(parts, tmp_path):
+def test_for_other_classes_the_last_layer_begins_anew(parts, tmp_path):
     folder = tmp_path / "run"
-    complete_run(_config(**CODEC, **CLASSIFIER), parts, folder, resamples=0, progress=False)
+    system = complete_run(
+        _config(**CODEC, **CLASSIFIER), parts, folder, resamples=0, progress=False
+    )
     names = tuple("abcd")
     two = LesionDataset(
         images=parts.train.gather(range(4)).images,
@@ -255,6 +257,11 @@ def test_stages_of_other_classes_are_refused_and_the_others_taken(parts, tmp_pat
         classes=("benign", "malignant"),
     )
     grades = dataclasses.replace(parts, train=two)
-    with pytest.raises(joint.CheckpointError, match="classifier"):
-        trained_stages(folder, grades)
-    assert [*trained_stages(folder, grades, ["codec"])] == ["codec"]
+    with pytest.warns(UserWarning, match=r"last layer of .*run is for 7 classes, and .* for 2"):
+        started = trained_stages(folder, grades)
+    for name, weight in started["classifier"].state_dict().items():
+        if name.startswith("head."):
+            assert len(weight) == 2
+        else:
+            assert torch.equal(weight, system.classifier.state_dict()[name]), name
+    assert [*trained_stages(folder, grades, ["codec"])] == ["codec"]  # and nothing to warn of

@@ -240,6 +240,7 @@ def test_neighbours_that_do_not_fit_are_refused():
         (lambda scene: scene[0], r"not torch.float32 \[3, 20, 20\]: add a batch axis"),
         (lambda scene: 255 * scene, r"reach from 2.* to 2.*: divide 8-bit codes by 255"),
         (lambda scene: scene - 3, "reach from -2"),
+        (lambda scene: 2 * scene - 1, r"reach from -0.* in -1\.\.1 give \(x \+ 1\) / 2"),
         (lambda scene: scene.log() / 0, "reach from -inf"),
         (lambda scene: scene * float("nan"), "some values of these are NaN"),
     ],
@@ -306,7 +307,7 @@ def test_light_above_full_scale_is_light():
         {"front_end": lambda: optics.FourierFilter((32, 32), "spiral")},
         {"front_end": lambda: optics.FourierFilter((32, 32), illumination="incoherent")},
         {"sensor": lambda: optics.Sensor(1000)},
-        {"sensor": lambda: optics.Sensor(1000, cfa="rggb", shot_noise="poisson", full_well=500)},
+        {"sensor": lambda: optics.Sensor(1000, cfa="rggb", shot_noise="poisson", full_well=600)},
         {
             "sensor": lambda: optics.Sensor(
                 1000, converter="dithered", trainable_gain=True, binning=2

@@ -93,6 +93,59 @@ def test_a_parameter_is_the_callers():
     assert not list(optics.Lens(4, spacing=1e-6, focal_length=1e-3).parameters())
 
 
+def test_an_aberration_is_trained_in_parts_of_a_wave():
+    # The first step of Adam is its rate, whatever the gradient.
+    start = torch.nn.Parameter(torch.tensor([0.0, 3e-8, 0.0], dtype=torch.float64))
+    grid = {"spacing": 4e-6, "diameter": 64e-6, "indices": (4, 6, 11)}
+    element = optics.Aberration(16, coefficients=start, **grid)
+    torch.testing.assert_close(element.coefficients, start)
+    assert {*element.state_dict()} == {"raw"}
+    optimiser = torch.optim.Adam(element.parameters(), lr=2e-3)
+    field = torch.complex(_random(1, 16, 16), _random(2, 16, 16))
+    (element(field, wavelength=_LAMBDA) * field).real.square().sum().backward()
+    optimiser.step()
+    moved = element.coefficients - start
+    torch.testing.assert_close(moved.abs(), torch.full_like(moved, 2e-9), rtol=1e-4, atol=0)
+    assert start.grad is None
+    frozen = torch.nn.Parameter(torch.zeros(3), requires_grad=False)
+    assert not optics.Aberration(16, coefficients=frozen, **grid).raw.requires_grad
+    # What follows from something that is trained elsewhere still does.
+    waves = torch.ones(3, requires_grad=True)
+    element = optics.Aberration(16, coefficients=1e-8 * waves, **grid)
+    assert not list(element.parameters())
+    element.phase_shift(_GREEN).sum().backward()
+    assert waves.grad.abs().max() > 0
+
+
+def test_coefficients_in_waves_are_warned_of():
+    grid = {"spacing": 4e-6, "diameter": 60e-6, "indices": (4, 11)}
+    waves = torch.nn.Parameter(torch.tensor([0.0, -0.07]))
+    with pytest.warns(UserWarning, match=r"metres RMS, and reach 0\.07: .* as 0\.07 \* 550e-9"):
+        optics.Aberration(16, coefficients=waves, **grid)
+    optics.Aberration(16, coefficients=torch.tensor([0.0, 0.9e-3]), **grid)  # silent
+
+
+def test_an_aberration_says_what_it_is_made_of():
+    def make(coefficients, indices):
+        return optics.Aberration(
+            8, spacing=1e-6, diameter=8e-6, coefficients=coefficients, indices=indices
+        )
+
+    two = torch.tensor([1e-8, 1e-8])
+    with pytest.raises(TypeError, match=r"coefficients must be a Tensor, not list: .*as_tensor"):
+        make([3.9e-8], [11])
+    with pytest.raises(
+        TypeError, match=r"indices must be a sequence of Noll's, .*\[4, 11\], not 11"
+    ):
+        make(two[:1], 11)
+    with pytest.raises(ValueError, match=r"indices must be Noll's, each once, not \[4, 4\]"):
+        make(two, [4, np.int64(4)])
+    with pytest.raises(ValueError, match=r"each of indices must be a whole number .* not \(2, 0\)"):
+        make(two, [(2, 0), (2, 2)])
+    with pytest.raises(ValueError, match="coefficients must be finite, in metres RMS"):
+        make(torch.tensor([1e-8, math.nan]), [4, 5])
+
+
 def test_a_lens_has_the_phase_of_its_formula_and_focuses():
     n, dx, f = 64, 4e-6, 4e-3
     i = (np.arange(n) - n // 2) * dx
@@ -194,7 +247,25 @@ def test_every_trainable_number_has_the_gradient_of_a_finite_difference(element)
             lambda: optics.Lens(8, spacing=1, focal_length=torch.tensor(1j)),
             "focal_length must be real, not torch.complex64",
         ),
-        (lambda: optics.lens_phase(8, spacing=1, wavelength=1, focal_length=0), "must not be 0 m"),
+        (lambda: optics.lens_phase(8, spacing=1, wavelength=1e-6, focal_length=0), "not be 0 m"),
+        (
+            lambda: optics.lens_phase(8, spacing=1, wavelength=550, focal_length=1),
+            "wavelength must be in metres, 1e-9 to 1e-2, not 550: 550 nm are 550e-9",
+        ),
+        (
+            lambda: optics.PhaseMask(torch.zeros(2, 2), spacing=1)(
+                torch.ones(2, 2), wavelength=torch.tensor([550e-9, 0.55])
+            ),
+            "wavelength must be in metres, 1e-9 to 1e-2, not",
+        ),
+        (
+            lambda: optics.PhaseMask(torch.zeros(2, 2), spacing=1, design_wavelength=550),
+            "design_wavelength must be in metres, 1e-9 to 1e-2, not 550",
+        ),
+        (
+            lambda: optics.CubicMask(8, spacing=1, diameter=8, alpha=1, design_wavelength=1e-10),
+            "design_wavelength must be in metres, 1e-9 to 1e-2, not 1e-10",
+        ),
         (lambda: optics.PhaseMask(torch.zeros(3), spacing=1e-6), r"phase must be real .*\(3,\)"),
         (lambda: optics.PhaseMask(torch.full((2, 2), math.nan), spacing=1e-6), "phase must be fin"),
         (lambda: optics.AmplitudeMask(torch.full((2, 2), 1.5), spacing=1), "between 0 and 1"),

@@ -154,6 +154,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
         ({"material": None}, "material must name a glass or be an index above 1, not None"),
         ({"material": 0.9}, "index above 1, not 0.9"),
         ({"material": "fused_silika"}, "fused_silica"),
+        ({"design_wavelength": 550}, "design_wavelength must be in metres, 1e-9 to 1e-2, not 550"),
         ({"levels": 1}, "levels must be a whole number from 2 on, or none, not 1"),
     ],
 )
@@ -230,10 +231,13 @@ def spoil_tiff(change):
         (spoil_tiff(lambda f: f.write_bytes(b"hello")), "it is not a TIFF"),
         (spoil_tiff(lambda f: f.write_bytes(f.read_bytes()[:600])), "TIFF"),
         (spoil_tiff(lambda f: Image.new("L", (4, 4)).save(f)), "16-bit greyscale, not of mode 'L'"),
-        (spoil_tiff(lambda f: Image.new("I;16", (4, 4)).save(f)), "no ImageDescription"),
+        (
+            spoil_tiff(lambda f: Image.new("I;16", (4, 4)).save(f)),
+            "of heights alone give unit, spacing",
+        ),
         (
             spoil_tiff(lambda f: Image.new("I;16", (4, 4)).save(f, description="x")),
-            "ImageDescription is not the JSON",
+            "of heights alone give unit, spacing, material, design_wavelength as well",
         ),
         (
             spoil_tiff(lambda f: Image.new("I;16", (4, 4)).save(f, description="[1]")),
@@ -249,11 +253,68 @@ def test_damaged_files_are_named(tmp_path, spoil, text):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("ending", [".tif", ".csv"])
+def test_a_damaged_description_of_ours_is_no_file_of_heights_alone(tmp_path, ending):
+    export_height_map(random_height(4, 4), tmp_path / "a", **GLASS)
+    path = tmp_path / f"a{ending}"
+    with pytest.raises(ValueError, match="it brings its own unit, spacing; leave them out"):
+        import_height_map(path, unit=1e-6, spacing=SPACING)
+    if ending == ".csv":
+        path.write_text(path.read_text().replace('"micrometres"', '"micro'))
+    else:
+        with Image.open(path) as image:
+            image.copy().save(path, description='{"format": "lens2label height m')
+    with pytest.raises(ValueError, match="is not the JSON of its metadata"):
+        import_height_map(path, unit=1e-6, **GLASS)
+
+
+@pytest.mark.parametrize("kind", ["csv", "semicolons", "codes", "floats"])
+def test_the_files_of_a_profilometer(tmp_path, kind):
+    codes = np.array([[0, 10, 20], [40_000, 65_535, 7]], dtype=np.uint16)
+    unit = 1e-11
+    path = tmp_path / ("p.tif" if kind in ("codes", "floats") else "p.csv")
+    if kind == "codes":
+        Image.fromarray(codes).save(path, description="ImageJ=1.53t")
+    elif kind == "floats":
+        Image.fromarray(codes.astype(np.float32)).save(path)
+    else:
+        separator = "," if kind == "csv" else " ; "
+        np.savetxt(path, codes, fmt="%.1f", delimiter=separator, header="z, made by hand")
+    relief = import_height_map(path, unit=unit, **GLASS)
+    np.testing.assert_allclose(relief.height.numpy(), codes * unit, rtol=1e-12)
+    assert relief[1:] == (SPACING, "fused_silica", WAVELENGTH, None)
+    assert relief_element(relief).spacing == SPACING
+    for missing, text in (
+        ({}, "of heights alone give unit, spacing, material, design_wavelength as well"),
+        ({"unit": unit, "material": 1.5}, "give spacing, design_wavelength as well"),
+        ({"unit": -1.0, **GLASS}, "unit must be positive, in metres, not -1"),
+        ({"unit": unit, **GLASS, "spacing": 0.0}, "spacing must be positive, in metres"),
+        ({"unit": unit, **GLASS, "design_wavelength": 550}, "must be in metres, 1e-9 to 1e-2"),
+    ):
+        with pytest.raises(ValueError, match=text) as caught:
+            import_height_map(path, **missing)
+        assert str(path) in str(caught.value)
+
+
+def test_heights_that_are_missing_are_told(tmp_path):
+    (tmp_path / "a.csv").write_text("1,nan\n2,3\n")
+    with pytest.raises(ValueError, match="heights that are NaN or infinite"):
+        import_height_map(tmp_path / "a.csv", unit=1e-6, **GLASS)
+    (tmp_path / "b.csv").write_text("# nothing\n")
+    with pytest.raises(ValueError, match="it holds no heights"):
+        import_height_map(tmp_path / "b.csv", unit=1e-6, **GLASS)
+
+
 def test_other_endings_and_missing_files(tmp_path):
     with pytest.raises(ValueError, match=r"a height map is a \.tif or a \.csv, not '\.png'"):
         import_height_map(tmp_path / "a.png")
     with pytest.raises(FileNotFoundError):
         import_height_map(tmp_path / "a.tif")
+    with pytest.raises(
+        ValueError, match=r"m\.png: a \.tif and a \.csv are written, no \.png; give"
+    ):
+        export_height_map(random_height(), tmp_path / "m.png", **GLASS)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_relief_is_the_glass_formula():

@@ -549,3 +549,17 @@ def test_a_source_and_its_tilts_are_tensors():
         optics.partially_coherent_image(scene, plate, source=1.0, tilts=torch.zeros(1, 2))
     with pytest.raises(TypeError, match="tilts must be a Tensor, not list"):
         optics.partially_coherent_image(scene, plate, source=torch.ones(1), tilts=[[0.0, 0.0]])
+
+
+def test_a_start_is_a_name_or_a_tensor_and_a_radius_a_number():
+    with pytest.raises(
+        TypeError, match=r"start must be a name or a complex Tensor \(64, 64\), not nd"
+    ):
+        optics.FourierFilter(32, np.ones((64, 64)))
+    for illumination in ("coherent", "partial"):
+        with pytest.raises(TypeError, match=r"source_radius must be one number .* not 'a'"):
+            optics.FourierFilter(32, illumination=illumination, source_radius="a")
+    with pytest.raises(
+        ValueError, match="source_radius must be positive and finite, in cycles/pix"
+    ):
+        optics.FourierFilter(32, illumination="partial", source_radius=-0.1)

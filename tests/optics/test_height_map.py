@@ -156,8 +156,8 @@ def test_etch_errors_have_the_size_asked_for_and_repeat():
 
 def test_a_height_in_whole_metres_is_not_cut_to_whole_radians():
     heights = torch.tensor([[1, 2]])
-    phase = optics.height_phase(heights, wavelength=0.7, index=1.5)
-    assert torch.equal(phase, optics.height_phase(heights.float(), wavelength=0.7, index=1.5))
+    phase = optics.height_phase(heights, wavelength=0.7e-4, index=1.5)
+    assert torch.equal(phase, optics.height_phase(heights.float(), wavelength=0.7e-4, index=1.5))
 
 
 @pytest.mark.parametrize(

@@ -86,12 +86,16 @@ def test_lamps_light_at_the_sine_of_their_angle():
         (lambda: optics.mix_colours(torch.ones(1, 3, 2, 2), torch.ones(2, 2)), "matrix"),
         (lambda: optics.disc_source(-1, step=0.1), "radius must be positive"),
         (
-            lambda: optics.led_tilts(torch.ones(2), height=1, wavelength=1, pixel_pitch=1),
+            lambda: optics.led_tilts(torch.ones(2), height=1, wavelength=1e-6, pixel_pitch=1),
             r"positions must be \[S, 2\] in metres",
         ),
         (
-            lambda: optics.led_tilts(torch.ones(1, 2), height=0, wavelength=1, pixel_pitch=1),
+            lambda: optics.led_tilts(torch.ones(1, 2), height=0, wavelength=1e-6, pixel_pitch=1),
             "height must be positive and finite, in metres",
+        ),
+        (
+            lambda: optics.led_tilts(torch.ones(1, 2), height=1, wavelength=550, pixel_pitch=1),
+            "wavelength must be in metres, 1e-9 to 1e-2, not 550",
         ),
     ],
 )
@@ -106,3 +110,9 @@ def test_light_and_its_matrix_are_tensors():
         optics.mix_colours(light.numpy(), matrix)
     with pytest.raises(TypeError, match="matrix must be a Tensor, not ndarray"):
         optics.mix_colours(light, matrix.numpy())
+    with pytest.raises(TypeError, match="start must be a Tensor, not list"):
+        optics.Illumination(3, start=[[1, 0, 0]])
+    with pytest.raises(TypeError, match="transmittance must be a Tensor, not list"):
+        optics.ColourFilters([[1, 0, 0]])
+    with pytest.raises(TypeError, match="positions must be a Tensor, not list"):
+        optics.led_tilts([[0, 1e-3]], height=0.1, wavelength=550e-9, pixel_pitch=1e-6)

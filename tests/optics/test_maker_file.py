@@ -125,3 +125,26 @@ def test_all_files_are_written_or_none(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert [target.read_bytes() for target in targets] == [b"1", b"2"]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a", "b"]
+
+
+def test_the_endings_of_other_formats_are_refused(tmp_path):
+    for name in ("m.png", "m.STL", "a.b.npy"):
+        with pytest.raises(
+            ValueError, match=r"a \.tif and a \.csv are written, no \.(png|stl|npy)"
+        ):
+            target_paths(tmp_path / name, overwrite=False)
+    for name in ("v1.2", "mask.v2", "f.55um", "a.b"):
+        assert target_paths(tmp_path / name, overwrite=False)[0].name == f"{name}.tif"
+
+
+def test_bare_files_are_read_on_demand():
+    table = b"# a remark\n1;2\t3\n\n4, 5  6\n"
+    numbers, metadata = read_table(table, bare=True)
+    np.testing.assert_array_equal(numbers, [[1, 2, 3], [4, 5, 6]])
+    assert metadata == {}
+    with pytest.raises(ValueError, match="line 1 is not the JSON of its metadata"):
+        read_table(table)
+    ours = as_table(np.ones((1, 2)), {"format": "x"}, digits=1)
+    assert read_table(ours, bare=True)[1] == {"format": "x"}
+    with pytest.raises(ValueError, match="line 2 has 1 numbers, the first row 2"):
+        read_table(b"1 2\n3", bare=True)

@@ -1,3 +1,4 @@
+import contextlib
 import math
 import warnings
 
@@ -6,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import erf
+from scipy.special import erf, j1
 
 import optics
 from optics.measured import _overlap
@@ -289,3 +290,88 @@ def test_a_psf_is_measured_in_full_precision_under_autocast():
         assert torch.equal(optics.measured_psf(picture, size=11), expected)
     with pytest.raises(TypeError, match="throughput must be one number or a Tensor, not 'all'"):
         optics.measured_psf(picture, size=11, throughput="all")
+
+
+def _warnings(picture, **options):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        optics.measured_psf(picture, size=31, **options)
+    return [str(one.message) for one in told]
+
+
+def test_a_saturated_picture_is_warned_of():
+    full = (100 + 3000 * _gauss(1.8, 0.3, -0.4)).clamp_max(2000)
+    noise = torch.randn(65, 65, generator=torch.Generator().manual_seed(0)).double()
+    noisy = (100 + 3000 * _gauss(1.8, 0.3, -0.4) + 10 * noise).clamp_max(2000)
+    for picture in (full, noisy, noisy.round().to(torch.uint16), torch.stack((_SPOT, full))):
+        (told,) = _warnings(picture)
+        assert "pixels share the largest value, as of a saturated picture" in told
+        assert told.endswith("expose shorter")
+
+
+@pytest.mark.parametrize("height", [0.2, 1.0, 3.0])
+def test_a_hot_pixel_and_a_second_source_are_warned_of(height):
+    hot = _noisy(_SPOT, 0.005, 0)
+    hot[5, 9] += 1000 * height
+    second = _noisy(_SPOT + height * _gauss(1.5, 17.0, 17.0), 0.005, 0)
+    for picture, place in ((hot, "row 5, column 9"), (second, None)):
+        (told,) = _warnings(picture)
+        assert "apart from the spot, is light of" in told
+        assert place is None or place in told
+    assert _warnings(_noisy(_SPOT, 0.005, 0)) == []
+    # Without noise their tails meet.
+    (told,) = _warnings(_SPOT + height * _gauss(1.5, 17.0, 17.0))
+    assert "apart from the spot" in told
+
+
+def _spot(kind, size, width, y, x):
+    rows, columns = np.indices((size, size)) - size // 2
+    radius = np.hypot(rows - y, columns - x)
+    if kind == "gauss":
+        return np.exp(-(radius**2) / (2 * width**2))
+    z = np.maximum(math.pi * radius / width, 1e-9)
+    return (2 * j1(z) / z) ** 2
+
+
+@pytest.mark.parametrize("kind", ["gauss", "airy"])
+def test_well_exposed_pictures_are_not_warned_of(kind):
+    # Shot noise of 100 to 100 000 photons, read noise, a background, 8 to 16 bits or none.
+    random = np.random.default_rng(0)
+    for _ in range(100):
+        size = int(random.choice([48, 65, 96]))
+        width = math.exp(random.uniform(math.log(0.7), math.log(size / 14)))
+        spot = _spot(kind, size, width, *random.uniform(-3, 3, 2))
+        photons = 10 ** random.uniform(2, 5)
+        read = random.choice([0.3, 2.0])
+        picture = random.poisson(photons * spot + random.choice([0, 20])) + 5 * read
+        picture = picture + random.normal(scale=read, size=spot.shape)
+        top = random.choice([0, 250, 4000, 60_000])
+        if top:
+            codes = picture * (top * random.uniform(0.3, 0.95) / picture.max())
+            picture = codes.round().clip(0).astype(np.uint16)
+        told = [text for text in _warnings(picture) if not text.startswith("the noise is")]
+        assert told == [], (size, width, photons, read, top)
+
+
+def test_a_dim_point_is_told_from_noise():
+    # Noise over nine pixels can be brighter than a sharp spot of two dozen photons.
+    random = np.random.default_rng(12)
+    for _ in range(300):
+        spot = _spot("airy", 64, random.uniform(0.7, 1.1), *random.uniform(-3, 3, 2))
+        picture = random.poisson(random.uniform(20, 60) * spot + 2) + random.normal(10, 2, (64, 64))
+        with contextlib.suppress(ValueError):  # no light above the noise at all
+            told = [text for text in _warnings(picture) if not text.startswith("the noise is")]
+            assert told == []
+
+
+def test_a_lopsided_psf_is_one_source():
+    # The lobes of a cubic phase lie along two axes, the furthest far from the brightest.
+    mask = optics.CubicMask(64, spacing=1e-4, diameter=6.3e-3, alpha=5.0, design_wavelength=550e-9)
+    psf = optics.Pupil(
+        [mask], wavelengths=(550e-9,), focal_length=0.05, pixel_pitch=2e-6, psf_size=95,
+        aperture=torch.ones(64, 64),
+    )().detach()[0].double()  # fmt: skip
+    random = np.random.default_rng(0)
+    for photons in (300, 3000, 30_000):
+        picture = random.poisson((photons * psf / psf.max() + 20).numpy()).astype(float)
+        assert _warnings(picture) == []

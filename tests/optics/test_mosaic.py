@@ -223,3 +223,14 @@ def test_bad_pictures_and_methods_are_refused():
             optics.demosaic(raw, pattern, method="malvar")
     with pytest.raises(ValueError, match=r"takes \[B, 2 exposures \* 3 channels 'rgb', H, W\]"):
         optics.ColourFilterArray("rggb")(torch.ones(1, 3, 4, 4), exposures=2)
+
+
+def test_the_case_of_a_pattern_does_not_matter():
+    for pattern, own in (("GBRG", "gbrg"), (("RGb", "BrG", "gBR"), ("rgb", "brg", "gbr"))):
+        assert torch.equal(optics.cfa_indices(pattern), optics.cfa_indices(own))
+    assert torch.equal(optics.cfa_indices("rggb", channels="RGB"), optics.cfa_indices("rggb"))
+    assert optics.ColourFilterArray("RGGB").rows == "rg/gb"
+    # Where channels differ by it, it does.
+    assert optics.cfa_indices("rRRr", channels="rR").tolist() == [[0, 1], [1, 0]]
+    with pytest.raises(ValueError, match=r"pattern 'RGGW' has .'W'., which are not among"):
+        optics.cfa_indices("RGGW")

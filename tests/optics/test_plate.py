@@ -160,3 +160,8 @@ def test_a_knife_covers_samples_by_area(angle):
     plate = optics.knife_edge((height, width), angle=angle).real.numpy()
     # Counting points along an edge errs by less than one row of them.
     np.testing.assert_allclose(plate, np.sin(np.pi / 2 * covered), rtol=0, atol=2 / fine)
+
+
+def test_coefficients_are_a_tensor():
+    with pytest.raises(TypeError, match="coefficients must be a Tensor, not list"):
+        optics.zernike_filter(8, coefficients=[0.1], cutoff=0.1)

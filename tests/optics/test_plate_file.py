@@ -136,6 +136,7 @@ def test_elements_and_filters_are_written_as_they_pass_light(tmp_path):
         (torch.ones(2, 2), {"spacing": None}, ValueError, "spacing, metres, is needed"),
         (torch.ones(2, 2), {"spacing": -1.0}, ValueError, "spacing must be positive"),
         (torch.ones(2, 2), {"wavelength": 0.0}, ValueError, "wavelength must be positive"),
+        (torch.ones(2, 2), {"wavelength": 550}, ValueError, "wavelength must be in metres, 1e-9"),
         (PhaseMask(torch.ones(2, 2), spacing=1e-6), {}, ValueError, "brings its own spacing"),
         ([[1.0]], {}, TypeError, "a Tensor .*, an Element or a FourierFilter, not list"),
         (nn.Linear(1, 1), {}, TypeError, "FourierFilter, not Linear"),

@@ -70,6 +70,57 @@ def test_airy_at_several_wavelengths_on_one_grid():
     torch.testing.assert_close(_psf(each, wavelength=wavelengths)[1], psf)
 
 
+@pytest.mark.parametrize("window", [16, 17])
+@pytest.mark.parametrize("quality", [0.6, 0.83, 1.7])
+def test_points_in_a_pixel_integrate_the_airy_pattern_over_its_area(quality, window):
+    # The square on the axis, and its neighbours, of an Airy pattern by adaptive quadrature.
+    pupil = optics.circular_aperture(512, diameter=1.0, spacing=1 / 500, dtype=torch.float64)
+    psf = optics.psf_from_pupil(
+        pupil, wavelength=1.0, focal_length=quality, pupil_spacing=1 / 500,
+        pixel_pitch=1.0, size=window, oversample=25,
+    )  # fmt: skip
+
+    def airy(y, x):
+        r = math.pi * math.hypot(y, x) / quality
+        return math.pi / 4 / quality**2 * ((2 * j1(r) / r) ** 2 if r > 1e-9 else 1.0)
+
+    middle = window // 2
+    for row, column in ((0, 0), (0, 1), (-1, 0), (1, -1), (-2, 0)):
+        wanted, _ = integrate.dblquad(
+            airy, column - 0.5, column + 0.5, row - 0.5, row + 0.5, epsabs=1e-7
+        )
+        # What is left is the soft edge of the aperture: 0.0013 of the light.
+        assert float(psf[middle + row, middle + column]) == pytest.approx(wanted, abs=2e-3)
+    assert float(psf.sum()) < 1
+    around = psf[1:16, 1:16]  # the axis in its middle, in either window
+    torch.testing.assert_close(around, around.flip(-1, -2), atol=1e-9, rtol=0)
+
+
+def test_the_area_of_a_pixel_is_its_mtf():
+    # Of a PSF that is sampled in full, k points are the pixel's sinc, with k of its copies.
+    pupil = optics.circular_aperture(64, diameter=1.0, spacing=1 / 60, dtype=torch.float64)
+    given = {"wavelength": 1.0, "focal_length": 2.5, "pupil_spacing": 1 / 60, "pixel_pitch": 1.0}
+    points, area = (optics.psf_from_pupil(pupil, **given, size=149, oversample=k) for k in (1, 21))
+    frequency = optics.frequencies(149)
+    pixel = optics.pixel_mtf(frequency, pitch=1.0)
+    wanted = optics.otf(points) * pixel[:, None] * pixel
+    torch.testing.assert_close(optics.otf(area), wanted.to(torch.complex128), atol=2e-3, rtol=0)
+
+
+def test_points_in_a_pixel_have_gradients():
+    pupil = torch.rand(8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def psf(pupil, pitch):
+        return optics.psf_from_pupil(
+            pupil, wavelength=(1.0, 1.3), focal_length=1.0, pupil_spacing=0.1, pixel_pitch=pitch,
+            size=(4, 5), incident_power=64.0, oversample=3,
+        )  # fmt: skip
+
+    pitch = torch.tensor(1.1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(psf, (pupil.requires_grad_(), pitch))
+    assert psf(pupil, pitch).shape == (2, 4, 5)
+
+
 def test_encircled_energy_of_the_airy_pattern():
     # 1 - J0^2 - J1^2 (Born and Wolf, eq. 8.5.18); the dark rings hold 83.8, 91.0, 93.8 %.
     psf = _psf(_open(256), size=401, pitch=1.5e-6)

@@ -194,9 +194,27 @@ def test_an_aperture_that_is_a_parameter_is_trained_and_whole_numbers_are_one():
         )
 
 
-def test_a_coarse_pixel_is_warned_of_with_its_number():
-    with pytest.warns(UserWarning, match=r"Q = lambda s' / \(D p\) is 0\.45"):
-        _pupil(pixel_pitch=10e-6, psf_size=15)
+def test_points_further_apart_than_the_unit_of_diffraction_are_refused():
+    # Q is 0.45 at 450 nm: what an f/2.8 lens has on pixels of 2.8 micrometres.
+    coarse = {"pixel_pitch": 10e-6, "psf_size": 15}
+    with pytest.raises(ValueError, match=r"Q = lambda s' / \(D p\) is 0\.45.* oversample=3, or"):
+        _pupil(**coarse)
+    pupil = _pupil(**coarse, oversample=3)
+    light = pupil().sum((-2, -1))
+    assert (light < 1).all()
+    assert (light > 0.98).all()
+    assert "oversample=3" in repr(pupil)
+    assert "oversample" not in repr(_pupil())
+    with pytest.raises(ValueError, match="oversample must be odd"):
+        _pupil(**coarse, oversample=4)
+    with pytest.raises(ValueError, match="pixels, and a coherent image is one of amplitudes"):
+        pupil.amplitude_spread()
+
+
+def test_large_pixels_see_what_small_ones_see_that_are_binned():
+    small = _pupil(pixel_pitch=2e-6, psf_size=75, focus=0.5)(distance=0.4)
+    large = _pupil(pixel_pitch=10e-6, psf_size=15, focus=0.5, oversample=5)(distance=0.4)
+    torch.testing.assert_close(large, optics.bin_pixels(small[None], 5)[0], atol=1e-7, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

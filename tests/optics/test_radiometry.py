@@ -148,6 +148,13 @@ def test_impossible_cameras_are_refused(options, message):
     [
         ({"irradiance": float("nan")}, r"irradiance must be finite, in W/m\^2"),
         ({"wavelength": torch.tensor([550])}, "wavelength must be real floating point in metres"),
+        (
+            {"wavelength": 550},
+            "wavelength must be in metres, 1e-9 to 1e-2, not 550: 550 nm are 550e",
+        ),
+        ({"wavelength": 0.55}, "wavelength must be in metres, 1e-9 to 1e-2, not 0.55"),
+        ({"wavelength": torch.tensor([5e-7, 5e-10])}, "wavelength must be in metres, 1e-9 to 1e-2"),
+        ({"wavelength": 0.0}, "wavelength must be positive and finite, in metres, not 0"),
         ({"pixel_pitch": 0.0}, "pixel_pitch must be positive and finite, in metres"),
         ({"exposure_time": 0.0}, "exposure_time must be positive and finite, in s, not 0"),
     ],

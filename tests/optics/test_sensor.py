@@ -18,8 +18,9 @@ def _generator(seed=0):
 
 def test_read_noise_comes_after_the_full_well():
     sensor = optics.Sensor(
-        1000, quantum_efficiency=1, read_noise=5, full_well=400, bit_depth=None, shot_noise="none"
-    )
+        1000, quantum_efficiency=1, read_noise=5, full_well=400, bit_depth=None, gain=1000,
+        shot_noise="none",
+    )  # fmt: skip
     reading = 1000 * sensor(torch.full((50_000,), 0.9), generator=_generator())
     assert reading.mean() == pytest.approx(400, abs=0.2)
     assert reading.std() == pytest.approx(5, rel=0.03)
@@ -161,8 +162,9 @@ def test_a_black_level_keeps_the_noise_about_zero(depth):
 
 def test_full_well_saturates_and_stops_the_gradient():
     sensor = optics.Sensor(
-        1000, quantum_efficiency=1, read_noise=0, full_well=400, bit_depth=None, shot_noise="none"
-    )
+        1000, quantum_efficiency=1, read_noise=0, full_well=400, bit_depth=None, gain=1000,
+        shot_noise="none",
+    )  # fmt: skip
     light = torch.tensor([0.2, 0.4, 0.9], dtype=torch.float64, requires_grad=True)
     reading = sensor(light)
     reading.sum().backward()
@@ -383,14 +385,6 @@ def test_what_is_no_irradiance_is_refused(dtype):
             read(picture)
 
 
-def test_whole_numbers_of_numpy_are_whole_numbers():
-    picture = torch.rand(1, 3, 32, 32, generator=_generator())
-    ours = optics.Sensor(20, read_noise=10, bit_depth=np.uint8(8), binning=np.uint8(16))
-    theirs = optics.Sensor(20, read_noise=10, bit_depth=8, binning=16)
-    assert ours.top == 255
-    assert torch.equal(*(s(picture, generator=_generator()) for s in (ours, theirs)))
-
-
 def test_a_copy_of_a_full_sensor_reads_the_same():
     sensor = optics.Sensor(
         prnu=0.01, dsnu=1.0, resolution=8, cfa="bggr", demosaicing="malvar", trainable_gain=True,
@@ -414,62 +408,87 @@ def test_units_are_printed():
     assert "gain=learned" in repr(optics.Sensor(trainable_gain=True))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"photons": 0}, "photons=0 is out of range; give a positive number"),
-        ({"photons": float("inf")}, "shot_noise='none' for no noise"),
-        ({"quantum_efficiency": 1.2}, r"give a fraction in \(0, 1\]"),
-        ({"read_noise": -1}, "electrons RMS, 0 or more"),
-        ({"read_noise": float("nan")}, "electrons RMS, 0 or more"),
-        ({"dark_current": -1}, "electrons/s, 0 or more"),
-        ({"exposure_time": 0}, "positive time in s"),
-        ({"full_well": 0}, "positive number of electrons, or None"),
-        ({"bit_depth": 0}, "whole number from 1 to 16"),
-        ({"bit_depth": 7.5}, "whole number from 1 to 16"),
-        ({"bit_depth": float("nan")}, "whole number from 1 to 16"),
-        ({"bit_depth": 8.0}, "whole number from 1 to 16"),
-        ({"black_level": 512}, "black_level=512 .* whole number of DN .* half of the range"),
-        ({"black_level": 0.01}, "whole number of DN"),
-        ({"black_level": -1}, "whole number of DN"),
-        ({"black_level": 0.6, "bit_depth": None}, "a fraction of the range where bit_depth is"),
-        ({"gain": 0}, "positive number of electrons/DN, or None"),
-        ({"prnu": -0.1}, "prnu=-0.1 is out of range; give fractions RMS, 0 or more"),
-        ({"prnu": 1.5}, "prnu=1.5 is out of range; give a fraction RMS below 1: the 1 % of a data"),
-        ({"dsnu": float("nan")}, "give electrons RMS, 0 or more"),
-        ({"prnu": 0.1}, r"give resolution=\(H, W\) to draw it, or the measured pattern"),
-        ({"dsnu": torch.ones(3)}, r"dsnu must be real \[H, W\] when it is measured, in electrons"),
-        ({"prnu": torch.ones(3, 4), "resolution": 4}, r"real \[H, W\] of \(4, 4\)"),
-        ({"resolution": 0}, "resolution must be .* at least 1 sample"),
-        ({"binning": 0}, "binning=0 .* whole number of pixels"),
-        ({"binning": 1.5}, "whole number of pixels"),
-        (
-            {"binning": 2, "cfa": "rggb"},
-            r"add up pixels of different colours of the cfa; .* bin_pixels\(irradiance, k\)",
-        ),
-        ({"cfa": "rgb"}, "four letters for 2 x 2 pixels"),
-        ({"demosaicing": "guess"}, "choose one of .*'malvar'"),
-        ({"shot_noise": "salt"}, "choose one of .*'gaussian', 'poisson', 'score', 'none'"),
-        ({"converter": "hope"}, "choose one of .*'dithered'"),
-        (
-            {"converter": "dithered", "read_noise": 0},
-            "averages over the read noise",
-        ),
-    ],
-)
-def test_quantities_out_of_range_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        optics.Sensor(**options)
+def test_a_well_that_is_full_too_early_is_told():
+    # 11 000 electrons at irradiance 1, of which a well of 6000 holds 0.545: light above is lost
+    # whatever the gain, and the light below is read as it is.
+    options = {"full_well": 6000, "read_noise": 0.0, "shot_noise": "none", "bit_depth": None}
+    with pytest.warns(
+        UserWarning, match=r"11000 elec.*all light above 0\.545 .*up to 10909.* gain"
+    ):
+        sensor = optics.Sensor(20_000, quantum_efficiency=0.55, **options)
+    light = torch.tensor([0.2, 0.5, 0.6, 1.0], dtype=torch.float64)
+    expected = torch.tensor([0.2, 0.5, 6 / 11, 6 / 11], dtype=torch.float64)
+    torch.testing.assert_close(sensor(light), expected)
+    # Silent: photons that fit, and a gain that is meant, here the full well at the top code.
+    optics.Sensor(20_000, quantum_efficiency=0.3, **options)
+    sensor = optics.Sensor(20_000, quantum_efficiency=0.55, gain=6000.0, **options)
+    torch.testing.assert_close(sensor(light), (light * 11 / 6).clamp_max(1))
 
 
-def test_one_number_is_one_number():
-    for several in ([0.5, 0.6, 0.4], torch.tensor([0.5, 0.6, 0.4]), np.full(3, 0.5), "0.5"):
-        with pytest.raises(TypeError, match=r"quantum_efficiency must be one number, .*mix_colo"):
-            optics.Sensor(quantum_efficiency=several)
-    with pytest.raises(TypeError, match="prnu must be one number or a Tensor, in fractions"):
-        optics.Sensor(prnu=np.zeros((4, 4)))
-    sensor = optics.Sensor(torch.tensor([300.0]), read_noise=np.float32(3), gain=torch.tensor(0.5))
-    assert (sensor.photons, sensor.read_noise, sensor.gain) == (300.0, 3.0, 0.5)
+_RGB = (0.45, 0.55, 0.40)
+_EXACT = {"read_noise": 0.0, "shot_noise": "none", "bit_depth": None}
+
+
+@pytest.mark.parametrize("exposures", [1, 2])
+def test_channels_have_quantum_efficiencies_of_their_own(exposures):
+    grey = torch.full((1, 3 * exposures, 4, 4), 0.8, dtype=torch.float64)
+    several = torch.tensor(_RGB * exposures, dtype=torch.float64)[:, None, None].expand(-1, 4, 4)
+    for given_as in (_RGB, list(_RGB), torch.tensor(_RGB), np.array(_RGB)):
+        sensor = optics.Sensor(1000, quantum_efficiency=given_as, dark_current=100, **_EXACT)
+        electrons = sensor.electrons(grey, exposures=exposures)
+        torch.testing.assert_close(electrons[0], 800 * several + 1 / exposures, rtol=1e-6, atol=0)
+    # The most sensitive channel fills the range.
+    sensor = optics.Sensor(1000, quantum_efficiency=_RGB, **_EXACT)
+    reading = sensor(grey, exposures=exposures)[0]
+    torch.testing.assert_close(reading, 0.8 * several / 0.55, rtol=1e-6, atol=0)
+    balanced = optics.Sensor(1000, quantum_efficiency=_RGB, white_balance=True, **_EXACT)
+    torch.testing.assert_close(balanced(grey, exposures=exposures), grey, rtol=1e-6, atol=0)
+    # No channel reads more than white.
+    assert float(balanced(2 * grey, exposures=exposures).max()) == 1
+    assert "quantum_efficiency=(0.45, 0.55, 0.4), " in repr(sensor)
+    assert "white_balance=True" in repr(balanced)
+    assert not balanced.state_dict()
+    with pytest.raises(
+        ValueError, match=r"each of 3 channels takes irradiance \[B, 1 exposures \* 3"
+    ):
+        sensor(torch.ones(1, 4, 4, 4))
+
+
+@pytest.mark.parametrize("demosaicing", ["bilinear", "malvar"])
+def test_colours_of_a_mosaic_have_quantum_efficiencies_of_their_own(demosaicing):
+    options = {"cfa": "GBRG", "demosaicing": demosaicing, "quantum_efficiency": _RGB, **_EXACT}
+    sensor = optics.Sensor(1000, **options)
+    light = torch.rand(2, 6, 8, 8, generator=_generator(), dtype=torch.float64)
+    # The same as a neutral sensor behind light that is weakened so.
+    shares = torch.tensor(_RGB * 2, dtype=torch.float64)[:, None, None] / 0.55
+    neutral = optics.Sensor(1000, **options | {"quantum_efficiency": 0.55})
+    expected = neutral(light * shares, exposures=2)
+    torch.testing.assert_close(sensor(light, exposures=2), expected, rtol=1e-6, atol=1e-7)
+    # Balanced before the interpolation, which mixes colours: as if all were alike.
+    balanced = optics.Sensor(1000, white_balance=True, **options)
+    expected = neutral(light, exposures=2)
+    torch.testing.assert_close(balanced(light, exposures=2), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_white_balance_multiplies_the_noise_and_passes_the_gradient():
+    options = {"quantum_efficiency": (0.2, 0.6), "shot_noise": "none", "bit_depth": None}
+    sensor = optics.Sensor(1000, read_noise=6, white_balance=True, **options)
+    light = torch.full((1, 2, 300, 300), 0.5, requires_grad=True)
+    reading = sensor(light, generator=_generator())
+    assert [float(c.std()) for c in reading[0].detach()] == pytest.approx([0.03, 0.01], rel=0.02)
+    reading.sum().backward()
+    torch.testing.assert_close(light.grad, torch.ones_like(light))
+
+
+def test_quantum_efficiencies_have_to_fit():
+    with pytest.raises(ValueError, match=r"one number or 3, of the colours 'rgb' of the cfa, not"):
+        optics.Sensor(quantum_efficiency=(0.4, 0.5), cfa="rggb")
+    with pytest.raises(ValueError, match=r"give a fraction in \(0, 1\], or one for each channel"):
+        optics.Sensor(quantum_efficiency=(0.4, 1.5, 0.2))
+    with pytest.raises(ValueError, match="white_balance needs the quantum_efficiency of each"):
+        optics.Sensor(white_balance=True)
+    with pytest.raises(ValueError, match="one number, or one for each channel, not none"):
+        optics.Sensor(quantum_efficiency=())
 
 
 def test_arrays_seeds_and_no_exposure_are_refused():
@@ -540,3 +559,36 @@ def test_another_light_for_a_while_keeps_the_brightness(trainable):
     for wrong in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=r"photons=.* out of range"), sensor.under(wrong):
             pass
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"black_level": 64},
+        {"bit_depth": None},
+        {"bit_depth": 12, "black_level": 16, "binning": 2},
+        {"cfa": "rggb", "black_level": 32, "demosaicing": "malvar"},
+        {
+            "cfa": "rggb",
+            "quantum_efficiency": (0.5, 0.6, 0.4),
+            "white_balance": True,
+            "black_level": 8,
+        },
+    ],
+)
+@pytest.mark.parametrize("exposures", [1, 2])
+def test_a_measurement_is_made_of_codes_as_a_camera_writes_them(options, exposures):
+    sensor = optics.Sensor(500, **options)
+    light = torch.rand(2, 3 * exposures, 8, 8, generator=torch.Generator().manual_seed(0))
+    draws = [torch.Generator().manual_seed(1) for _ in range(2)]
+    codes = sensor.codes(light, exposures=exposures, generator=draws[0])
+    assert codes.shape[1] == (exposures if sensor.cfa is not None else 3 * exposures)
+    if sensor.bit_depth is not None:
+        assert torch.equal(codes, codes.round())
+        assert codes.min() >= 0
+        assert codes.max() <= sensor.top
+        # Codes of integers, as they are in a file, are no light.
+        with pytest.raises(ValueError, match=r"give codes.float\(\), not torch.int32"):
+            sensor.from_codes(codes.int(), exposures=exposures)
+    wanted = sensor(light, exposures=exposures, generator=draws[1])
+    assert torch.equal(sensor.from_codes(codes, exposures=exposures), wanted)

@@ -127,14 +127,16 @@ def test_a_frequency_is_found_between_its_neighbours():
         torch.tensor([[1.0, 0.6, 0.2, 0.7], [1.0, 0.9, 0.8, 0.7]]),
         torch.tensor([0.0, 0.1, 0.2, 0.3]),
         torch.zeros(2),
+        torch.zeros(2, 1),
+        torch.zeros(2, 1),
     )
     found = line.frequency_at(0.5)
     assert float(found[0]) == pytest.approx(0.125)
     assert math.isnan(found[1])
     # Below it from the first on, or with nothing to go between: not to be told.
-    late = optics.SlantedEdge(line.mtf[0, 2:], line.frequency[2:], line.angle[0])
+    late = line._replace(mtf=line.mtf[0, 2:], frequency=line.frequency[2:])
     assert math.isnan(late.frequency_at(0.5))
-    alone = optics.SlantedEdge(line.mtf[0, 2:3], line.frequency[2:3], line.angle[0])
+    alone = line._replace(mtf=line.mtf[0, 2:3], frequency=line.frequency[2:3])
     assert math.isnan(alone.frequency_at(0.5))
     for contrast in (0.0, 1.0, float("nan")):
         with pytest.raises(ValueError, match="contrast must lie between 0 and 1"):
@@ -144,7 +146,7 @@ def test_a_frequency_is_found_between_its_neighbours():
 def test_a_contrast_that_does_not_fall_puts_no_nan_into_a_gradient():
     rows = [[1.0, 0.6, 0.2], [1.0, 1.0, 0.9], [0.4, 0.3, 0.2]]
     contrast = torch.tensor(rows, requires_grad=True)
-    line = optics.SlantedEdge(contrast, torch.tensor([0.0, 0.1, 0.2]), torch.zeros(3))
+    line = optics.SlantedEdge(contrast, torch.tensor([0.0, 0.1, 0.2]), *torch.zeros(3, 3, 1))
     line.frequency_at(0.5).nansum().backward()
     assert torch.isfinite(contrast.grad).all()
     # found = 0.1 + 0.1 (a - 0.5) / (a - b) at a = 0.6, b = 0.2
@@ -164,7 +166,7 @@ _NOISE = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
         (_NOISE, "no straight edge|along the rows"),
         (_edge(x=29), "the edge comes within 0 pixels of a side of the picture 64 x 64"),
         (_edge()[:6], "picture must be at least 8 x 8 pixels, not 6 x 64"),
-        ((255 * _edge()).byte(), r"picture must be real floating point \[\.\.\., H, W\]"),
+        (_edge() > 0.5, r"picture must be real floating point \[\.\.\., H, W\]"),
         (_edge() * math.nan, "picture must be finite"),
         (torch.ones(0, 3, 64, 64), r"must hold at least one \[H, W\], not \(0, 3, 64, 64\)"),
     ],
@@ -187,3 +189,44 @@ def test_frequencies_that_the_bins_do_not_hold_are_refused():
         optics.slanted_edge_mtf(_edge(), oversampling=0)
     with pytest.raises(ValueError, match="an edge at 5 degrees leaves some of the 32 bins of a"):
         optics.slanted_edge_mtf(_edge(24), oversampling=32)
+
+
+@pytest.mark.parametrize("sigma", [0.7, 1.0, 1.5])
+@pytest.mark.parametrize("degrees", [3, 5, -7, 10])
+def test_the_line_spread_of_a_gaussian_is_a_gaussian(degrees, sigma):
+    found = optics.slanted_edge_mtf(_edge(degrees=degrees, sigma=sigma, x=0.3))
+    x, lsf = found.position.numpy(), found.lsf.numpy()
+    assert x.shape == lsf.shape
+    assert np.trapezoid(lsf, x) == pytest.approx(1, abs=1e-3)
+    gauss = np.exp(-((x / sigma) ** 2) / 2) / (sigma * math.sqrt(2 * math.pi))
+    # Twice the width of a bin: of its mean, and of the difference of two.
+    gauss *= 1 + 2 * 0.25**2 / 24 * (x**2 / sigma**2 - 1) / sigma**2
+    np.testing.assert_allclose(lsf, gauss, atol=0.003 / sigma)
+
+
+def test_line_spreads_of_several_pictures_are_as_long_as_the_shortest():
+    pictures = torch.stack([_edge(x=-8, sigma=1.0), _edge(x=5, sigma=1.2)])
+    found = optics.slanted_edge_mtf(pictures[:, None])
+    assert found.lsf.shape == found.position.shape == (2, 1, found.lsf.shape[-1])
+    for together, picture in zip(found.lsf[:, 0], pictures, strict=True):
+        alone = optics.slanted_edge_mtf(picture).lsf
+        cut = (len(alone) - len(together)) // 2
+        torch.testing.assert_close(together, alone[cut : len(alone) - cut])
+    # Both stand about the edge.
+    assert found.position.mean(-1).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("kind", ["u1", "<u2", ">u2", "i4", "f4"])
+def test_whole_numbers_and_arrays_are_pictures(kind):
+    codes = (200 * _edge()).round().numpy()
+    expected = optics.slanted_edge_mtf(torch.from_numpy(codes).float())
+    found = optics.slanted_edge_mtf(codes.astype(kind))
+    assert found.mtf.dtype == torch.float32
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    if kind == "u1":
+        for whole in (torch.uint8, torch.uint16):
+            ours = optics.slanted_edge_mtf(torch.from_numpy(codes).to(whole)).mtf
+            torch.testing.assert_close(ours, expected.mtf)
+    with pytest.raises(TypeError, match=r"picture must be a Tensor or a numpy array .* not list"):
+        optics.slanted_edge_mtf(codes.tolist())

@@ -196,3 +196,12 @@ def test_psfs_of_half_precision_are_taken_apart_in_float32():
             torch.einsum("rpq,ryx->pqyx", r.weights, r.basis) for r in (found, expected)
         )
         torch.testing.assert_close(made, wanted, rtol=1e-2, atol=1e-4)
+
+
+def test_psfs_are_a_tensor():
+    pupil = optics.Pupil(
+        [], size=16, spacing=1e-4, wavelengths=(550e-9,), focal_length=0.05, pixel_pitch=5e-6,
+        psf_size=5,
+    )  # fmt: skip
+    with pytest.raises(TypeError, match="psfs must be a Tensor, not Pupil"):
+        optics.VaryingImaging(pupil, rank=2)

@@ -157,6 +157,32 @@ def test_indices_of_noll():
     assert [z.noll_to_ansi(j) for j in range(1, 16)] == ansi
 
 
+def test_indices_of_fringe():
+    # The University of Arizona's table of 37 terms, (n, m) as it is printed, group by group.
+    table = [
+        [(0, 0)],
+        [(1, 1), (1, -1), (2, 0)],
+        [(2, 2), (2, -2), (3, 1), (3, -1), (4, 0)],
+        [(3, 3), (3, -3), (4, 2), (4, -2), (5, 1), (5, -1), (6, 0)],
+        [(4, 4), (4, -4), (5, 3), (5, -3), (6, 2), (6, -2), (7, 1), (7, -1), (8, 0)],
+        [(5, 5), (5, -5), (6, 4), (6, -4), (7, 3), (7, -3), (8, 2), (8, -2), (9, 1), (9, -1)],
+        [(10, 0), (12, 0)],
+    ]
+    known = [z.nm_to_noll(*nm) for group in table for nm in group]
+    assert [z.fringe_to_noll(index) for index in range(1, 38)] == known
+    # By Noll's numbers: defocus, coma and spherical, which are asked for most.
+    assert [z.fringe_to_noll(index) for index in (4, 7, 8, 9, 37)] == [4, 8, 7, 11, 79]
+
+
+def test_a_fringe_coefficient_is_divided_by_the_value_at_the_rim():
+    # Fringe 9 is 6 r^4 - 6 r^2 + 1, 5 is r^2 cos 2 theta.
+    rho, theta = torch.linspace(0, 1, 9, dtype=F64), torch.full((9,), 0.3, dtype=F64)
+    spherical = z.zernike(z.fringe_to_noll(9), rho, theta) / math.sqrt(4 + 1)
+    torch.testing.assert_close(spherical, 6 * rho**4 - 6 * rho**2 + 1)
+    astigmatism = z.zernike(z.fringe_to_noll(5), rho, theta) / math.sqrt(2 * (2 + 1))
+    torch.testing.assert_close(astigmatism, rho**2 * torch.cos(2 * theta))
+
+
 @given(index=st.integers(1, 10**9))
 @quick
 def test_indices_come_back(index):
@@ -203,8 +229,18 @@ def test_bad_input():
             ValueError, match="noll_index must be a whole number of at least 1, not 0"
         ):
             function(0)
-    with pytest.raises(ValueError, match=r"ANSI Z80.28 must be at least 0, not -1"):
-        z.ansi_to_noll(-1)
+    for bad in (-1, 4.0):
+        with pytest.raises(ValueError, match=rf"ANSI Z80.28 must be a whole .* least 0, not {bad}"):
+            z.ansi_to_noll(bad)
+    with pytest.raises(ValueError, match=r"noll_index must be a whole number .* not 4\.0"):
+        z.noll_to_ansi(4.0)
+    with pytest.raises(ValueError, match=r"must be whole numbers .* not n = 4\.0, m = 0"):
+        z.nm_to_noll(4.0, 0)
+    with pytest.raises(ValueError, match="fringe index must be from 1 to 37, not 38"):
+        z.fringe_to_noll(38)
+    for bad in (0, 1.5):
+        with pytest.raises(ValueError, match=f"fringe index must be a whole .* 1, not {bad}"):
+            z.fringe_to_noll(bad)
     for order, frequency in ((2, 1), (1, 3), (-1, 1)):
         with pytest.raises(ValueError, match=f"not n = {order}, m = {frequency}"):
             z.nm_to_noll(order, frequency)

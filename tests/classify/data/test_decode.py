@@ -293,3 +293,23 @@ def test_integers_of_numpy_become_those_of_python():
     made = Decoder(image_size=np.uint8(16), workers=np.int8(1), white_level=np.uint16(4095))
     assert made == Decoder(image_size=16, workers=1, white_level=4095)
     assert {type(n) for n in (made.image_size, made.workers, made.white_level)} == {int}
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_stack_of_pages_is_not_its_first_page(depth):
+    codes = RNG.integers(0, 2**depth, (5, 30, 40)).astype(f"uint{depth}")
+    pages = [Image.fromarray(page) for page in codes]
+
+    def stack(*others, **options):
+        file = io.BytesIO()
+        pages[0].save(file, "TIFF", save_all=True, append_images=others, **options)
+        return file.getvalue()
+
+    decoder = Decoder(image_size=16, bit_depth=depth)
+    with pytest.raises(ValueError, match=r"it holds 5 pages; save one picture a file, or an array"):
+        decoder.image(stack(*pages[1:]))
+    alone = decoder.image(stack())[0]
+    # A camera's thumbnail is no page of its own.
+    small = pages[0].resize((20, 15))
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    assert np.array_equal(decoder.image(stack(small))[0], alone)

@@ -149,7 +149,7 @@ def test_each_ideal_sensor_is_ideal_in_one_respect():
         optics.Sensor(
             200, quantum_efficiency=0.5, read_noise=5.0, dark_current=200.0, bit_depth=None,
             shot_noise="none", prnu=torch.full((32, 32), 0.1), dsnu=torch.ones(32, 32),
-            full_well=70.0,
+            full_well=70.0, gain=100.0,
         ),
         ["electronics"], scenes,
     )  # fmt: skip

@@ -371,7 +371,7 @@ def test_real_medians_by_class():
 def test_codes_of_eight_bits_are_not_taken_for_pictures():
     images, masks = _disks(1)
     for change in (lambda x, m: contrast(x, m), lambda x, m: keep_region(x, m, "lesion")):
-        with pytest.raises(ValueError, match="divide 8-bit codes by 255; light above full scale"):
+        with pytest.raises(ValueError, match=r"divide 8-bit codes .*light above full scale"):
             change(255 * images, masks)
     with pytest.raises(ValueError, match="divide 8-bit codes by 255"):
         scale_contrast(255 * images, masks, 0.5)

@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -108,6 +109,44 @@ def test_a_lens_may_be_focused_on_one_distance_and_see_scenes_at_others():
     assert plain.keys().isdisjoint({"focus", "working_distances"})
 
 
+def test_distances_reach_to_infinity_and_back_from_json():
+    config = joint.LensConfig(focus=0.5, working_distances=(0.3, math.inf))
+    written = config.model_dump_json()
+    assert joint.LensConfig.model_validate_json(written) == config
+    assert json.loads(written)["working_distances"] == [0.3, "inf"]
+    run = joint.RunConfig(system=joint.SystemConfig(front_end=config))
+    assert joint.RunConfig.model_validate_json(run.canonical()) == run
+    lens = joint.build_front_end(config, (32, 32), 3)
+    assert lens.working_distances.tolist() == [0.3, math.inf]
+    assert torch.isfinite(lens(torch.rand(2, 3, 32, 32))).all()
+    # Infinity is where a lens is focused by default: one configuration, one digest.
+    assert joint.LensConfig(focus=math.inf) == joint.LensConfig()
+
+
+def test_a_camera_of_small_pixels_loses_and_makes_no_light():
+    # f/2.8 on 1.55 micrometres: Q is 0.84 in the blue and 1.1 in the red.
+    camera = {"focal_length": 8e-3, "f_number": 2.8, "pixel_pitch": 1.55e-6}
+    lens = _build(**camera, oversample=3, restoration=0.1)
+    light = lens.psf().sum((-2, -1))
+    assert (light < 1).all()
+    assert (light > 0.99).all()
+    one = optics.psf_from_pupil(
+        lens.pupil.field(), wavelength=lens.pupil.wavelengths, focal_length=8e-3,
+        pupil_spacing=lens.pupil.spacing, pixel_pitch=1.55e-6 / 3, size=93,
+    )  # fmt: skip
+    torch.testing.assert_close(lens.psf(), optics.bin_pixels(one[None], 3)[0])
+    assert "oversample" not in joint.LensConfig().model_dump()
+
+
+def test_a_fourier_filter_may_be_lit_by_a_disc_and_be_read_by_whole_pixels():
+    config = joint.FourierConfig(illumination="partial", source_radius=0.05, oversample=2, margin=0)
+    element = joint.build_front_end(config, (16, 16), 3)
+    assert (element.illumination, element.source_radius, element.oversample) == ("partial", 0.05, 2)
+    assert {"source_radius", "oversample"}.isdisjoint(joint.FourierConfig().model_dump())
+    with pytest.raises(ValidationError, match="source_radius is that of illumination='partial'"):
+        joint.FourierConfig(source_radius=0.05)
+
+
 def test_a_lens_may_distort_colour_and_shade_its_field():
     assert _build().projection is None
     lens = _build(distortion=-0.2, lateral_colour=0.02, half_field=0.5)
@@ -154,6 +193,7 @@ def test_other_numbers_of_channels_have_a_wavelength_each(channels):
         ({"material": "jade"}, "no material is called 'jade'; choose from"),
         ({"wavelengths": (550.0,)}, "wavelengths are in metres"),
         ({"f_number": 0.0}, "greater than 0"),
+        ({"oversample": 2}, "oversample must be odd"),
         ({"f_number": 4.0}, r"pixel_pitch=3\.5e-06 m is wider than lambda N = 1\.85e-06 m"),
         ({"element": "phase", "levels": 4}, "are those of element='height', not 'phase'"),
         ({"element": "phase", "max_height": 1e-6}, "max_height, .*those of element='height'"),
@@ -161,6 +201,7 @@ def test_other_numbers_of_channels_have_a_wavelength_each(channels):
         ({"restoration": 0.0}, "greater than 0"),
         ({"focus": 0.02}, r"focus=0\.02 m is within the focal length of 0\.02 m"),
         ({"working_distances": (0.5, 0.01)}, r"\(0\.5, 0\.01\) m reach into the focal length"),
+        ({"working_distances": (0.5, math.nan)}, "a number of metres, or inf, not nan"),
         ({"working_distances": (0.5, -1.0)}, "working_distances are metres from the lens, not -1"),
         ({"distortion": -0.8}, "greater than or equal to -0.5"),
         ({"half_field": 1.6}, "less than 1.57"),

@@ -1,0 +1,118 @@
+"""The numbers that a sensor may have, and what to give where it has others."""
+
+import math
+from typing import Any, get_args
+
+import numpy as np
+from torch import Tensor
+
+from .converter import Converter
+from .mosaic import Demosaicing
+from .noise import ShotNoise
+from .quantity import index_of
+
+__all__ = ["check_allowed", "check_numbers", "converter_range"]
+
+_ALLOWED = {
+    "photons": "give a positive number of photons/pixel (shot_noise='none' for no noise)",
+    "quantum_efficiency": "give a fraction in (0, 1], or one for each channel",
+    "read_noise": "give electrons RMS, 0 or more",
+    "dark_current": "give electrons/s, 0 or more",
+    "exposure_time": "give a positive time in s",
+    "full_well": "give a positive number of electrons, or None",
+    "bit_depth": "give a whole number from 1 to 16, or None",
+    "gain": "give a positive number of electrons/DN, or None for irradiance 1 at the top code",
+    "black_level": "give a whole number of DN (a fraction of the range where bit_depth is None), "
+    "from 0 to half of the range",
+    "prnu": "give a fraction RMS below 1: the 1 % of a data sheet is 0.01",
+    "binning": "give a whole number of pixels, 1 or more",
+    "demosaicing": f"choose one of {get_args(Demosaicing)}",
+    "shot_noise": f"choose one of {get_args(ShotNoise)}",
+    "converter": f"choose one of {get_args(Converter)}",
+}
+
+
+def check_allowed(name: str, value: object, allowed: bool) -> None:
+    """Raise a ValueError for a value that is not allowed, with what to give."""
+    if not allowed:
+        raise ValueError(f"{name}={value!r} is out of range; {_ALLOWED[name]}")
+
+
+def check_numbers(quantum_efficiency: Any, **numbers: Any) -> tuple[float, ...]:  # noqa: ANN401
+    """Check the physical numbers of a sensor; gives the quantum efficiencies, one or one a channel.
+
+    Raises
+    ------
+    TypeError
+        For what is no number, several, or a parameter, which would not be learned.
+    ValueError
+        For one out of its range.
+    """
+    for name, value in numbers.items():
+        _check_single(name, value)
+    efficiencies = _efficiencies(quantum_efficiency)
+    for name, value in numbers.items():
+        if value is None:  # a full well or a gain of the sensor's own choice
+            continue
+        enough = value >= 0 if name in ("read_noise", "dark_current") else value > 0
+        check_allowed(name, value, bool(enough and (value < math.inf or name == "full_well")))
+    inside = all(0 < each <= 1 for each in efficiencies)
+    check_allowed("quantum_efficiency", quantum_efficiency, inside)
+    return efficiencies
+
+
+def converter_range(bit_depth: Any, black_level: Any) -> tuple[int | None, int]:  # noqa: ANN401
+    """Bits of a converter, and its top code; without rounding its range is one DN.
+
+    Raises
+    ------
+    TypeError
+        For a black level that is no number.
+    ValueError
+        For either out of its range.
+    """
+    _check_single("black_level", black_level)
+    check_allowed("bit_depth", bit_depth, bit_depth is None or index_of(bit_depth) in range(1, 17))
+    if bit_depth is not None:
+        bit_depth = int(bit_depth)  # numpy's small integers overflow in a power
+    top = 1 if bit_depth is None else 2**bit_depth - 1
+    whole = bit_depth is None or float(black_level).is_integer()
+    check_allowed("black_level", black_level, 0 <= black_level <= top / 2 and whole)
+    return bit_depth, top
+
+
+def _refuse_parameter(name: str, value: object) -> None:
+    """Raise a TypeError for a parameter, or what follows from one, which would not be learned."""
+    if isinstance(value, Tensor) and value.requires_grad:
+        raise TypeError(
+            f"{name} is not learned by a sensor, which takes its number alone; give a number, "
+            "float(value). trainable_gain=True learns the gain, and the light in front of the "
+            "sensor can be scaled by a parameter"
+        )
+
+
+def _efficiencies(value: Any) -> tuple[float, ...]:  # noqa: ANN401 - what a caller gives
+    """One quantum efficiency, or one for each channel."""
+    name = "quantum_efficiency"
+    _refuse_parameter(name, value)
+    if isinstance(value, Tensor | np.ndarray) and value.ndim == 1 and len(value) > 1:
+        value = tuple(value)
+    numbers = value if isinstance(value, tuple | list) else (value,)
+    if not numbers:
+        raise ValueError(f"{name} must be one number, or one for each channel, not none")
+    for number in numbers:
+        _check_single(name, number)
+    return tuple(float(number) for number in numbers)
+
+
+def _check_single(name: str, value: object) -> None:
+    """Raise a TypeError for several numbers, or for what is none."""
+    _refuse_parameter(name, value)
+    several = hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0
+    default = value is None and name in ("full_well", "gain")
+    one = isinstance(value, Tensor) and value.numel() == 1
+    if not (default or one) and (several or not hasattr(value, "__float__")):
+        raise TypeError(
+            f"{name} must be one number, not {value!r}: what differs from colour to colour belongs "
+            "to the light in front of the sensor, as in ColourFilters and mix_colours"
+        )
