@@ -141,8 +141,8 @@ class Element(nn.Module, ABC):
         Raises
         ------
         ValueError
-            When the field is not sampled as the element is, or a wavelength is not within 1e-7 to
-            1e-4 metres.
+            When the field is not sampled as the element is, or a wavelength is not within 1e-9 to
+            1e-2 metres.
         """
         check_complex("field", field, "[..., H, W]")
         if field.shape[-2:] != self.size:
