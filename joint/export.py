@@ -110,8 +110,7 @@ def export(
     ValueError
         For another suffix or plane, a plane that the system has not, no classifier or scenes,
         another number of names than of scores, a stage that cannot be a graph (a codec of files; in
-        ONNX a hyperprior, float64), or a file whose scores are
-        others. Nothing is written then.
+        ONNX a hyperprior, float64), or a file whose scores are others. Nothing is written then.
     ImportError
         Without ONNX, for a .onnx: ``pip install "lens2label[onnx]"``.
 
@@ -142,7 +141,7 @@ def export(
         description = {
             "takes": plane,
             "shape": ["pictures", *takes],
-            "encoding": "DN" if plane == "codes" else system.encoding,
+            "encoding": _encoding(system, plane),
             "gives": "scores, before the softmax",
             "classes": named,
         }
@@ -182,6 +181,13 @@ def _example(system: ImagingSystem, scenes: Tensor, plane: DeployedPlane) -> Ten
     drawn = noise.fresh()
     light = system.image(scenes, generator=drawn)
     return system.sensor.codes(light, exposures=_exposures(system), generator=drawn)
+
+
+def _encoding(system: ImagingSystem, plane: DeployedPlane) -> str:
+    if plane != "codes":
+        return system.encoding
+    assert system.sensor is not None
+    return f"DN, 0 to {system.sensor.top}"
 
 
 def _exposures(system: ImagingSystem) -> int:

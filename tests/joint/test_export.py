@@ -89,7 +89,7 @@ def test_the_file_computes_what_the_system_does(path, scenes, plane):
     assert description(path) == {
         "takes": plane,
         "shape": ["pictures", *done.shape],
-        "encoding": "DN" if plane == "codes" else "srgb",
+        "encoding": "DN, 0 to 1023" if plane == "codes" else "srgb",
         "gives": "scores, before the softmax",
         "classes": list(NAMES),
     }
