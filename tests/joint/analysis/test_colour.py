@@ -131,7 +131,8 @@ def test_lab_and_luminance_agree_with_scikit_image():
 def test_lab_of_one_picture_and_of_any_dtype():
     light = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(1))
     assert lab(light).dtype == torch.float32
-    torch.testing.assert_close(lab(light[None])[0], lab(light), rtol=1e-6, atol=1e-5)
+    # Rounding of float32 in a cube root of 0..1, of which a* is 500 times a difference.
+    torch.testing.assert_close(lab(light[None])[0], lab(light), rtol=0, atol=500 * 4 * 6e-8)
     assert luminance(light).shape == (4, 5)
 
 
