@@ -82,7 +82,7 @@ def main(options: Options) -> dict[str, dict[str, float]]:
             stack = torch.stack(
                 [sensor(irradiance, generator=generator) for _ in range(options.repeats)]
             )
-        scale = options.photons * sensor.quantum_efficiency
+        scale = float(sensor.electrons(torch.ones(())))  # of full light
         signal = float(electrons.mean())
         # Shot noise, read noise, and the converter's 1/12 of a step squared (EMVA 1288, eq. 9).
         gain = float(sensor.gain)
