@@ -86,6 +86,16 @@ def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
         for g in gaps
     ]
     assert _cells(page, "difference") == [*told[:4], "", *told[4:]]
+    order = ("accuracy", "macro_f1", "auc", "balanced_accuracy")
+    for part in ("as trained", "re-weighted"):
+        runs = [run for run in phantoms["recipe"]["runs"] if part in run]
+        for run in runs:
+            told = [(run[part][name]["value"], *run[part][name]["interval"]) for name in order]
+            wanted = ["{:.3f} [{:.3f}, {:.3f}]".format(*each) for each in told]
+            assert _cells(page, f"phantoms, seed {run['seed']}, {part}") == wanted
+        means = [np.mean([run[part][name]["value"] for run in runs]) for name in order]
+        if len(runs) > 1:
+            assert _cells(page, f"phantoms, mean, {part}") == [f"{mean:.3f}" for mean in means]
     for run in found["recipe"]["runs"]:
         order = [("plain", name) for name in ("accuracy", "macro_f1", "auc", "balanced_accuracy")]
         wanted = []
