@@ -29,10 +29,10 @@ from .system import ImagingSystem, Stage
 from .train.listen import EpochListener, listeners, retell
 from .train.loop import fit
 
+__all__ = ["built", "complete_run", "earlier", "noted", "trained_stages"]
+
 # What every backbone of `classify` calls its last layer.
 _HEAD = ("head.weight", "head.bias")
-
-__all__ = ["built", "complete_run", "earlier", "noted", "trained_stages"]
 
 
 def complete_run(

@@ -63,7 +63,7 @@ class SystemOutput:
     irradiance: Tensor | None
     """Linear light on the sensor, all exposures ``[B, E*C, H, W]``."""
     raw: Tensor | None
-    """Codes of the sensor / top code, all exposures ``[B, E*C, H, W]``."""
+    """What the sensor read, 0 at the black level, 1 at the top code, ``[B, E*C, H, W]``."""
     measurement: Tensor
     """The camera's picture, encoded like the scene ``[B, C', H, W]`` in 0..1; of linear light
     without a sensor, what there is."""
@@ -291,7 +291,7 @@ class ImagingSystem(nn.Module):
         Returns
         -------
         Tensor ``[B, exposures * C, H, W]``
-            Codes / top code.
+            0 at the black level, 1 at the top code.
 
         Raises
         ------

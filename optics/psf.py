@@ -129,8 +129,9 @@ def psf_from_planes(
     ``incident_power`` is broadcast against the PSF ``[..., h, w]``.
     """
     oversample = check_oversample(oversample)
-    _check_sampling(_step(planes, wavelength, focal_length, pupil_spacing, pixel_pitch), size)
-    step = _step(planes, wavelength, focal_length, pupil_spacing, pixel_pitch / oversample)
+    step = _step(planes, wavelength, focal_length, pupil_spacing, pixel_pitch)
+    _check_sampling(step, size)
+    step = tuple(s / oversample for s in step) if isinstance(step, tuple) else step / oversample
     # The axis is a point in the middle of its pixel; with an even number of pixels the window of
     # points begins half a pixel before its own middle, and a few at its end are not needed.
     height, width = (oversample * n + (oversample - 1) * (n % 2 == 0) for n in size)

@@ -224,7 +224,7 @@ class Pupil(nn.Module):
             raise ValueError(
                 f"Q = lambda s' / (D p) is {min(quality):.3g}, with the image distance s', and "
                 f"oversample={self.oversample}: with points further apart than lambda s' / D the "
-                f"sum of the PSF is not its light; give oversample={enough}, or twice that to "
+                f"sum of the PSF is not its light; give oversample={enough}, or more to "
                 "integrate over the area of the pixels well"
             )
         if max(quality) > 10 * max(self.psf_size):

@@ -18,6 +18,7 @@ from torch import nn
 
 import optics
 from joint.settings import NoneConfig, Settings, added
+from optics.psf import check_oversample
 
 __all__ = [
     "BASELINES",
@@ -221,11 +222,7 @@ class LensConfig(Settings):
                 f"{self.strength:g}"
             )
         widest = min(self.wavelengths or _CAMERA_BANDS) * self.f_number
-        if self.oversample % 2 == 0:
-            raise ValueError(
-                f"oversample must be odd, so that one point is the pixel's centre, not "
-                f"{self.oversample}"
-            )
+        check_oversample(self.oversample)
         if self.pixel_pitch > widest * self.oversample:
             raise ValueError(
                 f"pixel_pitch={self.pixel_pitch:g} m is wider than lambda N = {widest:.3g} m at "
