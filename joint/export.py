@@ -180,7 +180,7 @@ def _example(system: ImagingSystem, scenes: Tensor, plane: DeployedPlane) -> Ten
         raise ValueError("this system has no plane 'codes', which needs a sensor")
     drawn = noise.fresh()
     light = system.image(scenes, generator=drawn)
-    return system.sensor.codes(light, exposures=_exposures(system), generator=drawn)
+    return system.sensor.codes(light, exposures=system.exposures, generator=drawn)
 
 
 def _encoding(system: ImagingSystem, plane: DeployedPlane) -> str:
@@ -188,10 +188,6 @@ def _encoding(system: ImagingSystem, plane: DeployedPlane) -> str:
         return system.encoding
     assert system.sensor is not None
     return f"DN, 0 to {system.sensor.top}"
-
-
-def _exposures(system: ImagingSystem) -> int:
-    return 1 if system.front_end is None else system.front_end.exposures
 
 
 class _Part(nn.Module):
@@ -213,7 +209,7 @@ class _Part(nn.Module):
         sensor, codec, classifier = self.system.sensor, self.system.codec, self.system.classifier
         assert classifier is not None
         if sensor is not None:  # of the plane of codes alone
-            pictures = sensor.from_codes(pictures, exposures=_exposures(self.system))
+            pictures = sensor.from_codes(pictures, exposures=self.system.exposures)
             pictures = self.system.develop(pictures)
         return classifier(pictures if codec is None else codec(pictures).reconstruction)
 

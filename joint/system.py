@@ -178,6 +178,11 @@ class ImagingSystem(nn.Module):
         front = getattr(self.front_end, "draws", False)
         return front or self.sensor is not None or self.codec is not None
 
+    @property
+    def exposures(self) -> int:
+        """Captures of a scene that share the exposure time: those of the front end, or one."""
+        return 1 if self.front_end is None else self.front_end.exposures
+
     def forward(self, scene: Tensor, *, generator: Generators | None = None) -> SystemOutput:
         """Pass scenes through the system.
 
@@ -300,9 +305,8 @@ class ImagingSystem(nn.Module):
         """
         if self.sensor is None:
             raise ValueError("the system has no sensor that could read its irradiance")
-        exposures = 1 if self.front_end is None else self.front_end.exposures
         with full_precision(irradiance):
-            return self.sensor(irradiance, exposures=exposures, generator=generator)
+            return self.sensor(irradiance, exposures=self.exposures, generator=generator)
 
     def _check_scene(self, scene: Tensor) -> None:
         """Refuse what would pass for a picture and be none: codes of 8 bits, one picture alone."""

@@ -246,7 +246,7 @@ def sensor_information(
             light, raw, _ = system.measure(scenes, generator=noise)
             assert light is not None  # both are there where there is a sensor
             assert raw is not None
-            exposures = 1 if system.front_end is None else system.front_end.exposures
+            exposures = system.exposures
             variance = _noise_variance(sensor, light, exposures)
             found.append(_cut((raw, variance), side, patches, drawing))
     values, variances = (np.concatenate(part) for part in zip(*found, strict=True))

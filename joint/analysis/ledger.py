@@ -168,7 +168,7 @@ def ledger(
         pictures=len(dataset),
         photons=photons,
         throughput=result.throughput,
-        exposures=1 if system.front_end is None else system.front_end.exposures,
+        exposures=system.exposures,
         pixels_read=read,
         converted_bits=None if read is None or depth is None else read * depth,
         coded_bits=None if result.bpp is None else result.bpp * pixels,
@@ -188,7 +188,7 @@ def _photons(
     if sensor is None:
         return None
     total, filters = 0.0, sensor.cfa
-    exposures = 1 if system.front_end is None else system.front_end.exposures
+    exposures = system.exposures
     for _, scenes, noise in passes(dataset, system, batch_size=batch_size, seed=seed):
         seen = system.image(scenes, generator=noise)
         if filters is not None:

@@ -167,7 +167,7 @@ def _rotation(camera: ImagingSystem, level: float, channels: int, _: torch.Gener
 
 
 def _shift(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
-    exposures = 1 if camera.front_end is None else camera.front_end.exposures
+    exposures = camera.exposures
     camera.front_end = Disturbed(camera.front_end, channels, shifts=(level,) * exposures)
 
 

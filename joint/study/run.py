@@ -61,7 +61,7 @@ def costs(
     if isinstance(sensor, SensorConfig):
         height, width = height // sensor.binning, width // sensor.binning
         # Each exposure is read, and has the channels of the scene; a mosaic has one code a pixel.
-        exposures = 1 if system.front_end is None else system.front_end.exposures
+        exposures = system.exposures
         codes = exposures * (1 if sensor.cfa is not None else channels)
         pixels = codes * height * width
         bits = None if sensor.bit_depth is None else sensor.bit_depth * pixels
