@@ -10,7 +10,14 @@ pictures an epoch shows · ``mixing`` two pictures in one · ``metrics`` the rep
 """
 
 from .backbone import BACKBONES, BackboneRecord, Classifier, TracedLogits, backbone
-from .calibration import TauChoice, adjust_logits, choose_tau, fit_temperature
+from .calibration import (
+    BiasCorrectedTemperature,
+    TauChoice,
+    adjust_logits,
+    choose_tau,
+    fit_bias_corrected_temperature,
+    fit_temperature,
+)
 from .comparison import (
     Difference,
     McNemar,
@@ -63,6 +70,7 @@ __all__ = [
     "Audit",
     "BackboneRecord",
     "Batch",
+    "BiasCorrectedTemperature",
     "Classifier",
     "CosineHead",
     "Difference",
@@ -97,6 +105,7 @@ __all__ = [
     "choose_tau",
     "class_weights",
     "effective_number_weights",
+    "fit_bias_corrected_temperature",
     "fit_temperature",
     "k_folds",
     "ldam_margins",

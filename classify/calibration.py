@@ -2,24 +2,26 @@
 
 ::
 
-    validation logits [N, K], labels [N] ──fit_temperature──► T     softmax(logits / T)
-                                         ──choose_tau───────► tau   adjust_logits(..., tau=tau)
+    validation logits [N, K], labels [N]
+      ──fit_temperature────────────────► T      softmax(logits / T)
+      ──fit_bias_corrected_temperature─► T, b   softmax(logits / T + b)
+      ──choose_tau─────────────────────► tau    adjust_logits(..., tau=tau)
 
-Both are chosen on validation pictures and then kept: chosen on the test set they are part of the
+All are chosen on validation pictures and then kept: chosen on the test set they are part of the
 result, not of the system.
 """
 
 import math
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, overload
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import brentq
-from scipy.special import softmax
+from scipy.optimize import brentq, minimize
+from scipy.special import log_softmax, softmax
 from torch import Tensor
 
 from .judged import (
@@ -31,7 +33,14 @@ from .judged import (
     warn_of_probabilities,
 )
 
-__all__ = ["TauChoice", "adjust_logits", "choose_tau", "fit_temperature"]
+__all__ = [
+    "BiasCorrectedTemperature",
+    "TauChoice",
+    "adjust_logits",
+    "choose_tau",
+    "fit_bias_corrected_temperature",
+    "fit_temperature",
+]
 
 Array = npt.NDArray[Any]
 
@@ -73,15 +82,7 @@ def fit_temperature(logits: Array | Tensor, labels: Array | Tensor) -> float:
         Where the NLL has no minimum, so that no temperature is to be had of these pictures, and for
         probabilities, each row of which sums to 1.
     """
-    logits, labels = as_array(logits).astype(float), as_array(labels)
-    warn_of_probabilities(logits, "give their logarithms")
-    judged = _judged(logits, labels)
-    true = logits[np.arange(len(labels)), judged.labels]
-    if np.isneginf(true).any():
-        raise ValueError(
-            f"{int(np.isneginf(true).sum())} true classes have the score -inf, which no "
-            "temperature mends; floor the probabilities before taking the logarithm"
-        )
+    logits, labels, true = _mendable(logits, labels)
 
     def slope(inverse: float) -> float:
         """Derivative of the NLL by 1 / T: mean score under the softmax less that of the truth."""
@@ -115,6 +116,105 @@ def fit_temperature(logits: Array | Tensor, labels: Array | Tensor) -> float:
         )
     found = brentq(lambda t: slope(math.exp(t)), low, high, xtol=1e-12)
     return math.exp(-float(found))  # pyright: ignore[reportArgumentType]
+
+
+class BiasCorrectedTemperature(NamedTuple):
+    """``softmax(logits / temperature + bias)`` is what the classifier should have said."""
+
+    temperature: float
+    """T, by which scores are divided."""
+    bias: Array
+    """``[K]``, of mean 0."""
+
+
+def fit_bias_corrected_temperature(
+    logits: Array | Tensor, labels: Array | Tensor
+) -> BiasCorrectedTemperature:
+    """Temperature T and class biases b that minimise the NLL of ``softmax(logits / T + b)``.
+
+    Bias-corrected temperature scaling (Alexandari et al., ICML 2020). One temperature leaves a
+    classifier that favours a class, as one trained with class weights does, in favour of it; with
+    the biases, the mean probability of each class is its share of these pictures. They change
+    predictions. The NLL is convex in (1 / T, b).
+
+    Parameters
+    ----------
+    logits : array ``[N, K]``
+        Class scores of validation pictures.
+    labels : array of int ``[N]``
+        Their true classes, each of the K at least once.
+
+    Returns
+    -------
+    BiasCorrectedTemperature
+
+    Raises
+    ------
+    ValueError
+        When shapes or labels do not fit, a score is not a number, a true class has the score -inf,
+        or there is no minimum: a class without a picture, scores that make no mistake once the
+        biases are right, or that know no more than chance.
+
+    Warns
+    -----
+    UserWarning
+        For probabilities, each row of which sums to 1.
+    """
+    logits, labels, _ = _mendable(logits, labels)
+    shares = np.eye(logits.shape[1])[labels]
+    absent = np.flatnonzero(shares.sum(0) == 0)
+    if len(absent):
+        raise ValueError(
+            f"classes {', '.join(map(str, absent))} have no picture among these {len(labels)}, so "
+            "that no bias of theirs is best; use more validation pictures, or fit_temperature"
+        )
+    # In units of the scores, and as differences from the surest, so that no power overflows.
+    scores = logits - logits.max(1, keepdims=True)
+    finite = np.where(np.isfinite(scores), scores, 0)
+    unit = float(np.sqrt((finite**2).mean())) or 1.0
+    scores, finite = scores / unit, finite / unit
+
+    def cost(found: Array) -> tuple[float, Array]:
+        """NLL and its gradient by (1 / T, b)."""
+        log_p = log_softmax(_scaled(scores, found), axis=1)
+        wrong = np.exp(log_p) - shares
+        slope = np.append((wrong * finite).sum(), wrong.sum(0)) / len(labels)
+        return float(-log_p[shares > 0].mean()), slope
+
+    start = np.append(1.0, np.log(shares.mean(0)))
+    bounds = [(0, None), *[(None, None)] * len(shares.T)]
+    options = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 10_000, "maxfun": 20_000}
+    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+    if found[0] <= 0:
+        raise ValueError(
+            f"no temperature is best: the higher the better on these {len(labels)} pictures, as "
+            "where the scores know no more than chance; use more validation pictures"
+        )
+    if (_scaled(scores, found).argmax(1) == labels).all():
+        raise ValueError(
+            f"no temperature is best: the lower the better on these {len(labels)} pictures, as "
+            "with such biases the scores make not one mistake; use more validation pictures"
+        )
+    return BiasCorrectedTemperature(float(unit / found[0]), found[1:] - found[1:].mean())
+
+
+def _scaled(scores: Array, found: Array) -> Array:
+    """``scores / T + b`` of (1 / T, b); an impossible class stays one at 1 / T = 0 too."""
+    return scores * max(found[0], 1e-300) + found[1:]
+
+
+def _mendable(logits: Array | Tensor, labels: Array | Tensor) -> tuple[Array, Array, Array]:
+    """Scores, labels and the score of each label ``[N]``, or a refusal."""
+    logits = as_array(logits).astype(float)
+    warn_of_probabilities(logits, "give their logarithms")
+    labels = _judged(logits, as_array(labels)).labels
+    true = logits[np.arange(len(labels)), labels]
+    if np.isneginf(true).any():
+        raise ValueError(
+            f"{int(np.isneginf(true).sum())} true classes have the score -inf, which no "
+            "temperature mends; floor the probabilities before taking the logarithm"
+        )
+    return logits, labels, true
 
 
 def _end_of_search(temperature: float, reason: str) -> float:
@@ -184,13 +284,23 @@ class TauChoice:
     """Strengths that were tried."""
     values: tuple[float, ...]
     """The metric at each of :attr:`taus`."""
+    at_least: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """What other metrics had to keep."""
+    kept: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
+    """Those metrics at each of :attr:`taus`."""
 
     def __str__(self) -> str:
-        best = self.values[self.taus.index(self.tau)]
-        return (
-            f"{self.metric} {best:.3f} at tau = {self.tau:g}, the best of {len(self.taus)} between "
-            f"{min(self.taus):g} and {max(self.taus):g} on these pictures"
+        chosen = self.taus.index(self.tau)
+        text = (
+            f"{self.metric} {self.values[chosen]:.3f} at tau = {self.tau:g}, the best of "
+            f"{len(self.taus)} between {min(self.taus):g} and {max(self.taus):g} on these pictures"
         )
+        if self.at_least:
+            text += " with " + ", ".join(
+                f"{name} {self.kept[name][chosen]:.3f} >= {least:g}"
+                for name, least in self.at_least.items()
+            )
+        return text
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -204,8 +314,13 @@ def choose_tau(
     log_prior: Tensor | Array,
     metric: Metric = "balanced_accuracy",
     taus: Sequence[float] | None = None,
+    at_least: Mapping[str, float] | None = None,
 ) -> TauChoice:
     """Choose the strength of :func:`adjust_logits` on validation pictures.
+
+    ``metric="balanced_accuracy", at_least={"accuracy": 0.75}`` is the best balanced accuracy that
+    costs no more accuracy than that. On other pictures either may be less: what is chosen for
+    being large, or for being just large enough, is so partly by chance.
 
     Parameters
     ----------
@@ -220,6 +335,8 @@ def choose_tau(
         more is better.
     taus : sequence of float, optional
         What to try; 0, 0.05 ... 2 by default.
+    at_least : mapping of str to float, optional
+        What other metrics, of which more is better, must keep on these pictures.
 
     Returns
     -------
@@ -229,23 +346,22 @@ def choose_tau(
     Raises
     ------
     ValueError
-        When shapes, labels or scores do not fit, there is nothing to try, or the metric exists
-        for no tau.
+        When shapes, labels or scores do not fit, there is nothing to try, the metric exists for no
+        tau, or none keeps what it must, which says how much can be kept.
     """
     tried = tuple(float(t) for t in (np.linspace(0, 2, 41).round(2) if taus is None else taus))
     if not tried:
         raise ValueError("taus must hold at least one number to try, such as 0.0")
     check_metric(metric)
+    floors = _floors(at_least)
     scores, truth = as_array(logits).astype(float), as_array(labels)
     warn_of_probabilities(scores, "give their logarithms")
-    values: list[float] = []
+    curves: list[list[float]] = [[] for _ in (metric, *floors)]
     for tau in tried:
         judged = _judged(adjust_logits(scores, log_prior, tau=tau), truth)
-        if isinstance(metric, str):
-            measured = judged.measure(np.ones((1, len(truth))), [metric])
-            values.append(float(measured[metric][0]))
-        else:
-            values.append(float(metric(judged.logits, judged.labels)))
+        for curve, wanted in zip(curves, (metric, *floors), strict=True):
+            curve.append(_value(wanted, judged))
+    values, kept = tuple(curves[0]), {n: tuple(c) for n, c in zip(floors, curves[1:], strict=True)}
     name = metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
     if np.isnan(values).all():
         raise ValueError(
@@ -253,11 +369,49 @@ def choose_tau(
             "'accuracy', or give pictures of more classes"
         )
     sign = -1 if name in LOWER_IS_BETTER and isinstance(metric, str) else 1
-    best = max(
-        (i for i in range(len(tried)) if not np.isnan(values[i])),
-        key=lambda i: (sign * values[i], -tried[i]),
+    # By a rounding less is not less.
+    allowed = [
+        i
+        for i in range(len(tried))
+        if not np.isnan(values[i]) and all(kept[n][i] >= floors[n] - 1e-12 for n in floors)
+    ]
+    if not allowed:
+        raise ValueError(_nothing_kept(tried, floors, kept))
+    best = max(allowed, key=lambda i: (sign * values[i], -tried[i]))
+    return TauChoice(tried[best], name, tried, values, floors, kept)
+
+
+def _value(metric: Metric, judged: Judged) -> float:
+    if isinstance(metric, str):
+        return float(judged.measure(np.ones((1, len(judged.labels))), [metric])[metric][0])
+    return float(metric(judged.logits, judged.labels))
+
+
+def _floors(at_least: Mapping[str, float] | None) -> dict[str, float]:
+    floors = {name: float(least) for name, least in (at_least or {}).items()}
+    for name, least in floors.items():
+        check_metric(name)
+        if name in LOWER_IS_BETTER or not np.isfinite(least):
+            raise ValueError(
+                f"at_least takes finite numbers of metrics of which more is better, not {name!r}: "
+                f"{least}; of others, such as 'nll', choose by the metric itself"
+            )
+    return floors
+
+
+def _nothing_kept(
+    taus: Sequence[float], floors: Mapping[str, float], kept: Mapping[str, Sequence[float]]
+) -> str:
+    asked = " and ".join(f"{name} >= {least:g}" for name, least in floors.items())
+    reached = ", ".join(
+        f"{name} reaches {max(curve):.4g} at tau = {taus[curve.index(max(curve))]:g}"
+        for name, curve in kept.items()
+        if not np.isnan(curve).any()
     )
-    return TauChoice(tried[best], name, tried, tuple(values))
+    return (
+        f"no tau of {len(taus)} between {min(taus):g} and {max(taus):g} keeps {asked} on these "
+        f"pictures{': ' if reached else ''}{reached}; ask for less, or try other taus"
+    )
 
 
 def _judged(logits: Array, labels: Array) -> Judged:

@@ -29,7 +29,7 @@ from .intervals import (
     unit_of,
 )
 from .judged import Judged, Metric, as_array, check_metric
-from .metrics import Kind, as_logits
+from .metrics import Kind, as_logits, as_scores
 
 __all__ = [
     "Difference",
@@ -236,8 +236,8 @@ def mcnemar(first: Array, second: Array, *, labels: Array) -> McNemar:
     """
     from scipy.stats import binomtest  # noqa: PLC0415 - slow to load
 
-    one, other, _ = _pair(first, second, labels, None, "logits")
-    right, also = (j.logits.argmax(1) == j.labels for j in (one, other))
+    one, other, _ = _pair(first, second, labels, None, None)
+    right, also = (judged.guesses == judged.labels for judged in (one, other))
     only_first, only_second = int((right & ~also).sum()), int((also & ~right).sum())
     disagree = only_first + only_second
     p = float(binomtest(only_first, disagree, 0.5).pvalue) if disagree else 1.0
@@ -324,8 +324,9 @@ def permutation_test(
 
 
 def _pair(
-    first: Array, second: Array, labels: Array, groups: Sequence[str] | None, kind: Kind
+    first: Array, second: Array, labels: Array, groups: Sequence[str] | None, kind: Kind | None
 ) -> tuple[Judged, Judged, Array]:
+    """Both systems and the lesion of each picture; no kind takes scores as they come."""
     first, second, labels = as_array(first), as_array(second), as_array(labels)
     if first.shape != second.shape or first.ndim != 2:
         raise ValueError(
@@ -333,7 +334,11 @@ def _pair(
             f"and {second.shape}"
         )
     one, other = (
-        Judged(as_logits(scores, kind), labels, classes=first.shape[1])
+        Judged(
+            as_scores(scores) if kind is None else as_logits(scores, kind),
+            labels,
+            classes=first.shape[1],
+        )
         for scores in (first, second)
     )
     return one, other, membership(groups, len(labels))

@@ -157,13 +157,14 @@ def task_loss(
         logits = logits + log_prior.to(logits)
     if margins is not None:
         logits = logits - shares * margins.to(logits)
+    smoothed = (1 - label_smoothing) * shares + label_smoothing / logits.shape[1]
     log_p = logits.log_softmax(1)
-    costs = -log_p
+    # A class that is no part of the label costs nothing, however impossible it is called.
+    costs = torch.where(smoothed > 0, -log_p, 0)
     if focal_gamma > 0:
         # 1 - p without cancellation, and off zero, where a power below 1 has an infinite slope.
         doubt = -torch.expm1(log_p)
         costs = doubt.clamp_min(torch.finfo(doubt.dtype).eps) ** focal_gamma * costs
-    smoothed = (1 - label_smoothing) * shares + label_smoothing / logits.shape[1]
     if weights is None:
         return (smoothed * costs).sum(1).mean()
     weights = weights.to(logits)

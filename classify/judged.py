@@ -48,6 +48,8 @@ _COUNTED = (
     "weighted_precision",
     "weighted_recall",
     "weighted_f1",
+    "mcc",
+    "cohen_kappa",
 )
 _RANKED = ("auc", "average_precision", "sensitivity")
 _CLASS_COUNTED = ("precision", "recall", "f1", "specificity")
@@ -142,21 +144,19 @@ class Judged:
         self.logits, self.labels = logits, labels.astype(np.int64)
         self._classes, self._at = classes, at_specificity
         self._powers = powers = _powers(logits, self.labels)
-        self._guesses, self._brier = powers.guess, powers.brier
-        # What differs by rounding alone is a tie.
-        largest = np.abs(logits[np.isfinite(logits)]).max(initial=1)
-        self._rounding = 64 * np.finfo(float).eps * largest
+        self.guesses, self._brier = powers.guess, powers.brier
         true = logits[np.arange(len(labels)), self.labels]
         self._nll = np.log(powers.total) - (true - powers.top)
         self._confidence = 1 / powers.total
-        self._right = (self._guesses == self.labels).astype(float)
+        self._right = (self.guesses == self.labels).astype(float)
         self._true, self._predicted = (
-            _indicator(of, classes, np.ones(len(labels))) for of in (self.labels, self._guesses)
+            _indicator(of, classes, np.ones(len(labels))) for of in (self.labels, self.guesses)
         )
         self._hits = _indicator(self.labels, classes, self._right)
         steps = np.linspace(0, 1, bins + 1)
         self._edges = np.quantile(self._confidence, steps) if equal_mass else steps
-        bin_ = np.searchsorted(self._edges, self._confidence, side="left") - 1
+        # A confidence that lies above an edge by its rounding alone, as 0.8 may, lies on it.
+        bin_ = np.searchsorted(self._edges, self._confidence - 1e-12, side="left") - 1
         self._bins = np.eye(bins)[bin_.clip(0, bins - 1)]
 
     def measure(
@@ -172,7 +172,8 @@ class Judged:
             What is wanted; all by default.
         drawn : bool
             The weights are draws from these rows: 0 / 0 in the precision, recall or F1 of a class
-            is then nan, where by default it is 0. Means are over the classes of all the rows.
+            is then nan, where by default it is 0, and so are MCC and kappa of a draw of one class
+            alone. Means are over the classes of all the rows.
         """
         every = (*METRICS, *_CLASS_COUNTED, *_CLASS_RANKED)
         wanted = every if names is None else tuple(names)
@@ -198,7 +199,7 @@ class Judged:
 
     def confusion(self, weights: Array) -> Array:
         """Counts ``[r, K, K]``: true class in rows, predicted in columns."""
-        cells, size = self.labels * self._classes + self._guesses, self._classes**2
+        cells, size = self.labels * self._classes + self.guesses, self._classes**2
         counts = np.stack([np.bincount(cells, row, minlength=size) for row in weights])
         return counts.reshape(-1, self._classes, self._classes)
 
@@ -240,6 +241,15 @@ class Judged:
         rest = np.where(guessed, powers.rest, powers.top + np.log(others))
         return scores - rest
 
+    def _rounding(self, odds: Array) -> Array:
+        """By how much the odds of each row may differ from others and still be tied with them.
+
+        By the row's own scores: the huge negative one that stands for "impossible" in one row
+        or column must not tie the rest.
+        """
+        size = np.maximum(np.abs(self._powers.top), np.where(np.isfinite(odds), np.abs(odds), 0))
+        return 64 * np.finfo(float).eps * np.maximum(1, size)
+
     def _roc(self, weights: Array, positive: int) -> tuple[Array, Array, Array]:
         """AUC, average precision and sensitivity at a specificity ``[r]`` of one class.
 
@@ -248,9 +258,10 @@ class Judged:
         """
         odds = self._odds(positive)
         order = np.argsort(-odds)  # of ties, any
-        odds = odds[order]
+        odds, slack = odds[order], self._rounding(odds)[order]
         with np.errstate(invalid="ignore"):  # of two impossible classes
-            last = np.append(odds[:-1] - odds[1:] > self._rounding, True)
+            gaps = odds[:-1] - odds[1:]
+        last = np.append(gaps > np.maximum(slack[:-1], slack[1:]), True)
         ordered = weights[:, order]
         every = ordered.cumsum(1)[:, last]
         hits = (ordered * (self.labels[order] == positive)).cumsum(1)[:, last]
@@ -362,9 +373,30 @@ def _rates(
         **{f"macro_{k}": _mean(np.where(occurs, v, np.nan)) for k, v in averaged.items()},
         "macro_specificity": _mean(specificity),
         **weighted,
+        **_agreement(tally, drawn=whole is not None),
         **values,
         "specificity": specificity,
     }
+
+
+def _agreement(tally: tuple[Array, Array, Array], *, drawn: bool) -> dict[str, Array]:
+    """How far predictions and labels agree beyond chance, of counts ``[r, K]``: MCC and kappa.
+
+    Matthews (Biochim. Biophys. Acta 405:442, 1975) for K classes as Gorodkin (Comput. Biol. Chem.
+    28:367, 2004), and Cohen (Educ. Psychol. Meas. 20:37, 1960): the covariance of predictions
+    and labels, over the geometric mean of their variances, or over its largest value.
+    """
+    hits, predicted, true = tally
+    square = true.sum(1) ** 2
+    by_chance = (predicted * true).sum(1)
+    covariance = np.sqrt(square) * hits.sum(1) - by_chance
+    spread = (square - (predicted**2).sum(1)) * (square - (true**2).sum(1))
+    mcc = np.where(spread > 0, covariance, 0) / np.sqrt(np.maximum(spread, 1))
+    values = {"mcc": mcc, "cohen_kappa": _share(covariance, square - by_chance)}
+    if drawn:
+        several = (true > 0).sum(1) > 1
+        values = {name: np.where(several, value, np.nan) for name, value in values.items()}
+    return values
 
 
 def _share(part: Array, whole: Array) -> Array:

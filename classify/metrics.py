@@ -6,7 +6,7 @@ The numbers are those of :mod:`classify.judged`.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from .intervals import (
     resampled,
     source,
     unit_of,
+    wilson_intervals,
 )
 from .judged import (
     LOWER_IS_BETTER,
@@ -33,6 +34,15 @@ from .judged import (
 __all__ = ["Interval", "Reliability", "Report", "bootstrap", "report"]
 
 Kind = Literal["logits", "probabilities"]
+
+_FEW = 10  # lesions of a class, under which its intervals cover less than they say
+# Shares, of which Wilson's interval can be had; those of each class with what they are a share of.
+_SHARES = ("accuracy", "weighted_recall")
+_CLASS_SHARES = {
+    **dict.fromkeys(("recall", "f1", "class_sensitivity"), "true"),
+    "precision": "predicted",
+    "specificity": "others",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +76,12 @@ class Report:
     """Mean of the recalls, each class by its pictures: the accuracy."""
     weighted_f1: float
     """Mean of the F1, each class by its pictures."""
+    mcc: float
+    """Matthews correlation of labels and predictions, -1..1, of K classes as Gorodkin (2004) has
+    it: 0 is chance, and is said too where all labels or all predictions are one class."""
+    cohen_kappa: float
+    """Agreement beyond chance, -1..1 (Cohen, 1960); nan where all labels and all predictions are
+    one class."""
     auc: float
     """One against the rest, mean over the classes that have one; nan without any."""
     average_precision: float
@@ -90,6 +106,8 @@ class Report:
     """``[K]``, of the predictions; nan where all pictures are of the class."""
     support: Array
     """Pictures of each class ``[K]``."""
+    units: Array
+    """Lesions of each class ``[K]``, or pictures, as :attr:`unit` says: its evidence."""
     class_auc: Array
     """``[K]``, nan where a class has no picture, or all of them."""
     class_average_precision: Array
@@ -111,6 +129,8 @@ class Report:
     intervals: Mapping[str, Interval]
     """Of each single number but the ECE, where asked for.
 
+    Where all draws agree, as on a part without a mistake, the accuracy has Wilson's interval over
+    as many lesions; that the draws agree tells nothing of how far it is known.
     The ECE has none: resampling adds noise to every bin, and its absolute value is never less, so
     that the draws lie above the number itself.
     """
@@ -118,7 +138,9 @@ class Report:
     """``[K, 2]`` of each number of each class, over the draws that have one; where asked for.
 
     A draw without a picture of a class tells nothing of its recall and F1, one without a
-    prediction of it nothing of its precision; nan where that holds for every draw.
+    prediction of it nothing of its precision; nan where that holds for every draw. Where all
+    draws agree, as for three lesions out of three, a share has Wilson's interval over the lesions
+    that it is a share of, and F1 over those of the class.
     """
 
     def __str__(self) -> str:
@@ -164,6 +186,8 @@ class Report:
             "accuracy",
             "balanced_accuracy",
             "macro_f1",
+            "mcc",
+            "cohen_kappa",
             "auc",
             "average_precision",
             *LOWER_IS_BETTER,
@@ -175,12 +199,25 @@ class Report:
             lines.append(line)
         if self.intervals:
             lines.append(f"[low, high]: {100 * self.level:g} % intervals, resampling {self.unit}")
+            lines += self._few()
         if self.absent:
             lines.append(
                 f"no pictures of {', '.join(self.absent)}: left out of balanced accuracy, AUC, AP "
                 "and sensitivity"
             )
         return lines
+
+    def _few(self) -> list[str]:
+        """Which classes have too little evidence for their intervals."""
+        counts = zip(self.classes, self.units, strict=True)
+        few = [f"{name} ({n})" for name, n in counts if 0 < n < _FEW]
+        if not few:
+            return []
+        more = f" and {len(few) - 7} more" if len(few) > 7 else ""
+        return [
+            f"fewer than {_FEW} {self.unit} of {', '.join(few[:7])}{more}: intervals of these "
+            "classes, and of means over classes, may be too narrow"
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; a number that does not exist is None."""
@@ -226,7 +263,7 @@ def report(
         confidences stay in one bin. Resamples keep the bins.
     resamples : int
         Bootstrap resamples for intervals; none by default. The intervals of a single lesion, which
-        tell nothing, are nan.
+        tell nothing, are nan. Printed, the report names the classes of fewer than 10 lesions.
     level : float
         Confidence level of the intervals, in (0, 1).
     seed : int
@@ -260,26 +297,21 @@ def report(
     once = np.ones((1, len(labels)))
     confusion = judged.confusion(once)[0].astype(np.int64)
     support = confusion.sum(1)
+    units = _units(member, judged)
     values = {name: value[0] for name, value in judged.measure(once).items()}
-    intervals: dict[str, Interval] = {}
-    class_intervals: dict[str, Array] = {}
+    intervals, class_intervals = {}, {}
     if resamples:
         check_resampling(resamples, level)
         chunks = resampled(member, resamples, source(generator, seed))
         parts = [judged.measure(weights, drawn=True) for weights in chunks]
-        alone = member.max() == 0  # every draw is the same, which is no certainty
-        for name, value in values.items():
-            draws = np.concatenate([part[name] for part in parts])
-            draws = np.full_like(draws, np.nan) if alone else draws
-            if value.ndim:
-                class_intervals[name] = np.array([percentile_interval(d, level) for d in draws.T])
-            elif name != "ece":
-                intervals[name] = percentile_interval(draws, level)
+        draws = {name: np.concatenate([part[name] for part in parts]) for name in values}
+        intervals, class_intervals = _intervals(draws, values, units, level)
     return Report(
         classes=tuple(classes),
         absent=tuple(name for name, n in zip(classes, support, strict=True) if n == 0),
         at_specificity=at_specificity,
         support=support,
+        units=units.true,
         confusion=confusion,
         reliability=judged.reliability(),
         level=level,
@@ -290,19 +322,24 @@ def report(
     )
 
 
-def as_logits(scores: Array, kind: Kind) -> Array:
-    """Scores of either kind as logits, float64."""
+def as_scores(scores: Array) -> Array:
+    """Scores of either kind ``[N, K]``, float64, as they are."""
     scores = as_array(scores)
     if np.iscomplexobj(scores):
         raise ValueError("scores must be real numbers, not complex ones")
-    scores = scores.astype(float)
-    if kind not in get_args(Kind):
-        raise ValueError(f"kind must be 'logits' or 'probabilities', not {kind!r}")
     if scores.ndim != 2:
         raise ValueError(
             f"scores must be [N, K], not {scores.shape}; of one probability p for each picture of "
             "two classes give np.stack([1 - p, p], 1) and kind='probabilities'"
         )
+    return scores.astype(float)
+
+
+def as_logits(scores: Array, kind: Kind) -> Array:
+    """Scores of either kind as logits, float64."""
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind must be 'logits' or 'probabilities', not {kind!r}")
+    scores = as_scores(scores)
     if kind == "logits":
         warn_of_probabilities(scores, "give kind='probabilities'")
         return scores
@@ -319,6 +356,63 @@ def as_logits(scores: Array, kind: Kind) -> Array:
         )
     with np.errstate(divide="ignore"):
         return np.log(scores)
+
+
+class _Units(NamedTuple):
+    """Lesions, or pictures where no groups are given, that numbers of each class rest on."""
+
+    count: int
+    """All of them."""
+    true: Array
+    """Those with pictures of the class ``[K]``."""
+    predicted: Array
+    """Those with predictions of it ``[K]``."""
+    others: Array
+    """Those with pictures of other classes ``[K]``."""
+
+
+def _units(member: Array, judged: Judged) -> _Units:
+    classes, count = judged.logits.shape[1], int(member.max()) + 1
+
+    def pairs(of: Array) -> tuple[Array, Array]:
+        return np.divmod(np.unique(member * classes + of), classes)
+
+    unit, true = pairs(judged.labels)
+    single = np.bincount(unit)[unit] == 1  # lesions are; patients may have several classes
+    true, only, predicted = (
+        np.bincount(of, minlength=classes) for of in (true, true[single], pairs(judged.guesses)[1])
+    )
+    return _Units(count, true, predicted, count - only)
+
+
+def _intervals(
+    draws: Mapping[str, Array], values: Mapping[str, Array], units: _Units, level: float
+) -> tuple[dict[str, Interval], dict[str, Array]]:
+    """Intervals of the single numbers, and ``[K, 2]`` of those of each class."""
+    single: dict[str, Interval] = {}
+    of_class: dict[str, Array] = {}
+    for name, value in values.items():
+        drawn = draws[name].T
+        if units.count == 1:  # every draw is the same, which is no certainty
+            drawn = np.full_like(drawn, np.nan)
+        if value.ndim:
+            ends = np.array([percentile_interval(d, level) for d in drawn])
+            if name in _CLASS_SHARES:
+                counts = getattr(units, _CLASS_SHARES[name])
+                ends = _with_width(ends, value, counts, level)
+            of_class[name] = ends
+        elif name != "ece":
+            ends = np.array(percentile_interval(drawn, level))
+            if name in _SHARES:
+                ends = _with_width(ends, value, np.array(units.count), level)
+            single[name] = Interval(*ends.tolist())
+    return single, of_class
+
+
+def _with_width(ends: Array, shares: Array, counts: Array, level: float) -> Array:
+    """Intervals ``[..., 2]`` of shares, Wilson's over as many lesions where all draws agree."""
+    agree = ends[..., 1:] - ends[..., :1] < 1e-12
+    return np.where(agree, wilson_intervals(shares, counts, level=level), ends)
 
 
 def _numbers(values: Mapping[str, Array]) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from .config.codecs import (
     build_codec,
 )
 from .config.front_ends import FourierConfig, KernelConfig, LensConfig, build_front_end
+from .config.psf import PSFConfig
 from .config.run import (
     ClassifierConfig,
     RunConfig,
@@ -143,6 +144,7 @@ __all__ = [
     "OcclusionMap",
     "OperatingPoint",
     "PNGConfig",
+    "PSFConfig",
     "PhantomConfig",
     "Predictions",
     "ProcessLost",

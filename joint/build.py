@@ -245,12 +245,9 @@ def load_run(
             f"the scenes of {directory} are no longer those that it was trained on, so that its "
             "test set may hold training pictures: restore them, or evaluate on other data"
         )
-    # Everything is in the checkpoint; the weights that training began with may be gone.
-    classifier = config.system.classifier
-    if isinstance(classifier, ClassifierConfig):
-        classifier = classifier.model_copy(update={"weights": None})
+    # Everything is in the checkpoint; the files that training began with may be gone.
     system = build_system(
-        config.system.model_copy(update={"classifier": classifier}),
+        config.system.without_files(),
         image_size=dataset.image_size,
         channels=dataset.channels,
         classes=len(dataset.classes),

@@ -8,6 +8,7 @@
 ``lens2label train`` and the workers of a study complete their runs with it, too.
 """
 
+import hashlib
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from classify import LesionDataset, Split
 
 from .build import build_system, load_trained
 from .checkpoint import CheckpointError, load_weights
-from .config.run import ClassifierConfig, RunConfig, load_config, save_config
+from .config.run import RunConfig, load_config, save_config
 from .evaluate import Evaluation, evaluate, usable_device
 from .folder import CONFIG_FILE, RunFolder, hold, is_done
 from .parallel import gathered, rank
@@ -68,7 +69,8 @@ def complete_run(
         The run folder.
     start : mapping of stage to module, optional
         Trained stages whose weights are copied before training, as of :func:`trained_stages`; the
-        others begin with those of ``config.system.seed``.
+        others begin with those of ``config.system.seed``. The folder keeps their digest, and a run
+        that is saved may go on without them.
     resume : bool
         Go on with an interrupted run, and take a finished one as it is.
     device : torch.device or str
@@ -93,7 +95,8 @@ def complete_run(
     Raises
     ------
     ConfigError
-        When the folder holds a run of another configuration, finished or not.
+        When the folder holds a run of another configuration or another start, finished or not; or
+        one that was ended before it was saved, and whose start is not given again.
     ValueError, CheckpointError, TrainingDiverged
         As :func:`joint.fit`; for a start that does not fit the system.
     """
@@ -108,6 +111,7 @@ def complete_run(
     system = built(_without_file(config) if begun else config, train, device)
     with hold(directory) as folder:
         earlier(folder, config, resume=resume)
+        digests = _checked_start(folder, start or {}, resume=resume)
         if gathered(is_done(folder.path))[0]:
             if rank() == 0:
                 retell(folder.path, told)
@@ -117,6 +121,7 @@ def complete_run(
         for stage, module in (start or {}).items():
             _copied(system, stage, module)
         if rank() == 0:
+            folder.record_start(digests)  # before the configuration, with which it could go on
             noted(config, folder, device)
         history = fit(
             system,
@@ -140,7 +145,7 @@ def complete_run(
         folder.finish(
             {
                 "digest": config.digest(),
-                "start": sorted(start or {}),
+                "start": sorted(digests),
                 "epochs": len(history.epochs),
                 "best_epoch": history.best_epoch,
                 "stopped_early": history.stopped_early,
@@ -162,12 +167,8 @@ def built(config: RunConfig, train: LesionDataset, device: torch.device) -> Imag
 
 
 def _without_file(config: RunConfig) -> RunConfig:
-    """The same run, whose classifier asks for no file of weights."""
-    classifier = config.system.classifier
-    if isinstance(classifier, ClassifierConfig):
-        classifier = classifier.model_copy(update={"weights": None})
-    system = config.system.model_copy(update={"classifier": classifier})
-    return config.model_copy(update={"system": system})
+    """The same run, whose stages ask for no files to begin with."""
+    return config.model_copy(update={"system": config.system.without_files()})
 
 
 def noted(config: RunConfig, folder: RunFolder, device: torch.device) -> None:
@@ -278,6 +279,39 @@ def _for_classes(
         stacklevel=3,
     )
     return {**weights, **fresh}
+
+
+def _checked_start(
+    folder: RunFolder, start: Mapping[Stage, nn.Module], *, resume: bool
+) -> dict[str, str]:
+    """Digests of the trained stages that the run of a folder begins with, or has begun with."""
+    # The first process decides, as of the configuration.
+    begun, recorded = gathered(
+        (folder.has_checkpoint() or is_done(folder.path), folder.recorded_start())
+    )[0]
+    given = {stage: _digest(start[stage]) for stage in sorted(start)}
+    if not begun and resume and recorded and not given:
+        raise ConfigError(
+            f"the run in {folder} was begun with a trained {', '.join(recorded)}, and was ended "
+            "before it was saved: give that start again (--start, start=), or begin without one "
+            "and without --resume (resume=False)"
+        )
+    if begun and recorded and given and given != recorded:
+        raise ConfigError(
+            f"the run in {folder} was begun with another start, of {', '.join(recorded)}: it goes "
+            "on as it began without --start (start=None); or choose another folder"
+        )
+    return recorded if begun and recorded else given
+
+
+def _digest(module: nn.Module) -> str:
+    """SHA-256 of the names and the values of a module's state."""
+    found = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        kind = f"{name} {value.dtype} {tuple(value.shape)}"
+        found.update(kind.encode())
+        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def _copied(system: ImagingSystem, stage: Stage, module: nn.Module) -> None:

@@ -5,6 +5,7 @@
     runs/3f9c0a1b2c4d/                    named by the digest of the configuration
         config.json                       what was asked for
         environment.json                  where it ran
+        start.json                        trained stages that it began with, if any
         lock.json                         who is writing, while somebody is
         history.jsonl                     one line an epoch
         tensorboard/                      its curves, if they were asked for
@@ -65,7 +66,7 @@ CONFIG_FILE, ENVIRONMENT_FILE = "config.json", "environment.json"
 HISTORY_FILE, BEST_FILE = "history.jsonl", "best.safetensors"
 CHECKPOINT_FILE, PREVIOUS_FILE = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 PREDICTIONS_FILE, RESULT_FILE = "predictions.safetensors", "result.json"
-FAILURE_FILE = "failure.json"
+FAILURE_FILE, START_FILE = "failure.json", "start.json"
 
 RunState: TypeAlias = Literal["done", "running", "interrupted", "failed"]
 
@@ -136,6 +137,38 @@ class RunFolder:
         now = asdict(environment(device))
         if not known or known[-1] != now:
             _write_json(path, [*known, now])
+
+    def record_start(self, start: Mapping[str, str]) -> None:
+        """Write what the run begins with; nothing where no stage was trained before.
+
+        Parameters
+        ----------
+        start : mapping of str to str
+            Digest of the weights of each trained stage, by its name.
+        """
+        path = self.path / START_FILE
+        if start:
+            _write_json(path, start)
+        else:
+            path.unlink(missing_ok=True)  # of an earlier attempt
+
+    def recorded_start(self) -> dict[str, str]:
+        """What :meth:`record_start` wrote; empty where nothing is known.
+
+        Raises
+        ------
+        CheckpointError
+            When the file is damaged.
+        """
+        path = self.path / START_FILE
+        if not path.exists():
+            return {}
+        start = _read_json(path)
+        if not isinstance(start, dict) or not all(isinstance(d, str) for d in start.values()):
+            raise CheckpointError(
+                f"{path} is damaged: it has no digests of the stages that the run began with"
+            )
+        return start
 
     def save_predictions(self, evaluation: "Evaluation", classes: Iterable[str]) -> None:
         """Write the scores of each test picture of an ``evaluation``; nothing without a classifier.

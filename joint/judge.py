@@ -49,7 +49,13 @@ class Judged(NamedTuple):
             lines.append(str(result.report))
         if self.choice is not None and self.adjusted is not None:
             lines += [f"\nadjusted: {self.choice}", str(self.adjusted.report)]
-        return "\n".join([*lines, summary(result.scalars())])
+        told = () if result.report is None else _IN_REPORT
+        rest = {name: value for name, value in result.scalars().items() if name not in told}
+        return "\n".join([*lines, summary(rest)])
+
+
+#: What a report has printed before.
+_IN_REPORT = ("accuracy", "balanced_accuracy", "macro_f1", "auc")
 
 
 def summary(scalars: Mapping[str, float | None]) -> str:

@@ -1,15 +1,15 @@
 """Light: linear scene radiance ``[B, C, H, W]`` to sensor values.
 
 Files, in the order of the light: ``illumination`` lamps and colour filters · ``aperture``,
-``zernike``, ``material``, ``element``, ``height_map`` what stands in a pupil · ``propagation`` of
-fields · ``pupil`` and ``psf``, pupil to point-spread function, or ``measured`` · ``front_end``, the
-interface of ``imaging``, ``coherent``, ``varying``, ``kernel`` and ``fourier_filter`` with its
-``plate`` · ``projection``, distortion and falloff · ``radiometry``, watts to photons · ``sensor``
-photons, electrons, codes, by ``pixel``, ``noise``, ``converter``, ``mosaic`` and ``sensor_range`` ·
-``restoration`` of what was blurred · ``transfer`` sRGB and linear light. Beside them: ``grid``,
-``fourier``, ``planes``, ``constraint``, ``quantity``, ``audit`` of gradients, ``sampling`` of
-pupils, ``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and
-``plate_file`` of other plates, by ``maker_file``.
+``zernike``, ``material``, ``element``, ``height_map`` what stands in a pupil · ``off_axis``, its
+wavefronts across the picture · ``propagation`` of fields · ``pupil`` and ``psf``, pupil to
+point-spread function, or ``measured`` · ``front_end``, the interface of ``imaging``, ``coherent``,
+``varying``, ``kernel`` and ``fourier_filter`` with its ``plate`` · ``projection``, distortion and
+falloff · ``radiometry``, watts to photons · ``sensor`` photons, electrons, codes, by ``pixel``,
+``noise``, ``converter``, ``mosaic`` and ``sensor_range`` · ``restoration`` of what was blurred ·
+``transfer`` sRGB and linear light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``,
+``quantity``, ``audit`` of gradients, ``sampling`` of pupils, ``slanted_edge``, the contrast of a
+whole camera, ``fabrication`` of reliefs and ``plate_file`` of other plates, by ``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -102,6 +102,7 @@ from .material import (
 from .measured import measured_psf
 from .mosaic import ColourFilterArray, Demosaicing, Pattern, cfa_indices, demosaic, mosaic
 from .noise import Generators, ShotNoise, poisson_log_likelihood, score_surrogate, shot_noise
+from .off_axis import field_coefficients, seidel_coefficients
 from .pixel import bin_pixels, pixel_mtf
 from .plate import (
     FilterStart,
@@ -232,6 +233,7 @@ __all__ = [
     "export_plate",
     "exposure_photons",
     "fast_size",
+    "field_coefficients",
     "filter_start",
     "fraunhofer",
     "frequencies",
@@ -278,6 +280,7 @@ __all__ = [
     "relief_report",
     "scene_field",
     "score_surrogate",
+    "seidel_coefficients",
     "shot_noise",
     "signed_difference",
     "slanted_edge_mtf",

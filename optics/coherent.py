@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .fourier import Boundary, convolve, squared_modulus
 from .front_end import FrontEnd
-from .pupil import Pupil
+from .pupil import Pupil, check_same_everywhere
 from .quantity import check_complex, check_tensor
 
 __all__ = ["CoherentImaging", "coherent_blur", "scene_field"]
@@ -101,7 +101,7 @@ class CoherentImaging(FrontEnd):
     TypeError
         When the pupil is none.
     ValueError
-        For an unknown boundary.
+        For an unknown boundary, or a pupil that changes from place to place.
 
     Notes
     -----
@@ -119,6 +119,7 @@ class CoherentImaging(FrontEnd):
                 f"pupil must be an optics.Pupil(...), not {type(pupil).__name__}: a fixed spread "
                 "is for optics.coherent_blur"
             )
+        check_same_everywhere(pupil)
         self.pupil = pupil
         self.in_channels = self.out_channels = len(pupil.wavelengths)
         self.exposures = 1

@@ -98,6 +98,9 @@ class Element(nn.Module, ABC):
         Samples (H, W).
     spacing : float, metres
         Distance of the samples.
+    places : (int, int) or None
+        Places (P, Q) of the picture from which light meets another transmission each, see
+        :class:`VaryingImaging`; None, by default, where it is the same for all.
 
     Raises
     ------
@@ -105,6 +108,8 @@ class Element(nn.Module, ABC):
         When the spacing is not positive and finite, in metres, or the size no two whole
         numbers.
     """
+
+    places: tuple[int, int] | None = None
 
     def __init__(self, size: int | tuple[int, int], spacing: float) -> None:
         super().__init__()
@@ -122,7 +127,7 @@ class Element(nn.Module, ABC):
 
         Returns
         -------
-        Tensor, complex ``[L or 1, H, W]``
+        Tensor, complex ``[L or 1, H, W]``, or ``[P, Q, L or 1, H, W]`` with places
         """
 
     def forward(self, field: Tensor, *, wavelength: float | Tensor) -> Tensor:
@@ -136,7 +141,8 @@ class Element(nn.Module, ABC):
         Returns
         -------
         Tensor, complex ``[..., H, W]``, or ``[..., L, H, W]`` for several wavelengths
-            The field behind the element.
+            The field behind the element; with places those are the leading dimensions,
+            ``[..., P, Q, (L,) H, W]``, and ``...`` of the field broadcasts with them.
 
         Raises
         ------
@@ -154,8 +160,8 @@ class Element(nn.Module, ABC):
         several = torch.as_tensor(wavelength, dtype=torch.float64, device=field.device)
         transmission = self.transmission(several.reshape(-1))
         if not several.ndim:
-            return field * transmission[0]
-        return field * transmission.expand(len(several), *self.size)
+            return field * transmission[..., 0, :, :]
+        return field * transmission.expand(*transmission.shape[:-3], len(several), *self.size)
 
     def extra_repr(self) -> str:
         """Name the grid."""
@@ -179,7 +185,7 @@ class PhaseElement(Element, ABC):
 
         Returns
         -------
-        Tensor ``[L or 1, H, W]``, radians
+        Tensor ``[L or 1, H, W]``, or ``[P, Q, L or 1, H, W]`` with places, radians
         """
 
     def transmission(self, wavelength: Tensor) -> Tensor:
@@ -363,8 +369,11 @@ class Aberration(PhaseElement):
         Samples (H, W).
     spacing, diameter : float, metres
         Distance of the samples; diameter of the pupil, beyond which the wavefront is flat.
-    coefficients : Tensor ``[J]``, metres RMS
-        0.07 waves at 550 nm are ``0.07 * 550e-9``. A parameter says where training starts.
+    coefficients : Tensor ``[J]``, ``[L, J]`` or ``[P, Q, L or 1, J]``, metres RMS
+        0.07 waves at 550 nm are ``0.07 * 550e-9``. ``[L, J]`` are those of each wavelength:
+        chromatic aberration, axial by Noll's 4, lateral by 2 and 3. Those of P x Q places of the
+        picture are for :class:`VaryingImaging`; see :func:`seidel_coefficients` and
+        :func:`field_coefficients`. A parameter says where training starts.
     indices : sequence of int, optional
         Noll indices, each once, by default ``1, ..., J``.
 
@@ -373,8 +382,9 @@ class Aberration(PhaseElement):
     TypeError
         When the coefficients are no Tensor, or the indices no sequence.
     ValueError
-        When the coefficients are not real and finite ``[J]``, there are not as many indices, one of
-        them is given twice, or a length is not positive.
+        When the coefficients are not real and finite of these shapes, there are not as many
+        indices, one of them is given twice, or a length is not positive; later, for light of
+        another number of wavelengths than that of the coefficients.
 
     Warns
     -----
@@ -403,20 +413,21 @@ class Aberration(PhaseElement):
     ) -> None:
         super().__init__(size, spacing)
         check_tensor("coefficients", coefficients)
-        if coefficients.ndim != 1 or not coefficients.is_floating_point():
+        allowed = coefficients.ndim in (1, 2, 4) and 0 not in coefficients.shape
+        if not allowed or not coefficients.is_floating_point():
             raise ValueError(
-                f"coefficients must be real [J], metres RMS, not {coefficients.dtype} "
-                f"{tuple(coefficients.shape)}"
+                "coefficients must be real [J], [L, J] for L wavelengths or [P, Q, L or 1, J] for "
+                f"places too, metres RMS, not {coefficients.dtype} {tuple(coefficients.shape)}"
             )
         check_finite("coefficients", coefficients, "metres RMS")
         if not isinstance(indices, Iterable | None) or isinstance(indices, str):
             raise TypeError(f"indices must be a sequence of Noll's, such as [4, 11], not {indices}")
-        chosen = range(1, len(coefficients) + 1) if indices is None else indices
+        terms = coefficients.shape[-1]
+        chosen = range(1, terms + 1) if indices is None else indices
         self.indices = tuple(whole_number("each of indices", index) for index in chosen)
-        if len(self.indices) != len(coefficients):
+        if len(self.indices) != terms:
             raise ValueError(
-                f"{len(coefficients)} coefficients need as many Noll indices, not "
-                f"{len(self.indices)}"
+                f"{terms} coefficients need as many Noll indices, not {len(self.indices)}"
             )
         if len(set(self.indices)) < len(self.indices):
             raise ValueError(f"indices must be Noll's, each once, not {list(self.indices)}")
@@ -429,6 +440,8 @@ class Aberration(PhaseElement):
                 UserWarning,
                 stacklevel=2,
             )
+        if coefficients.ndim == 4:
+            self.places = (coefficients.shape[0], coefficients.shape[1])
         raw = coefficients / _MICROMETRE
         trained = isinstance(coefficients, nn.Parameter)
         hold(self, "raw", _trained(raw, coefficients.requires_grad) if trained else raw)
@@ -439,16 +452,28 @@ class Aberration(PhaseElement):
 
     @property
     def coefficients(self) -> Tensor:
-        """The coefficients ``[J]``, metres RMS."""
+        """The coefficients in metres RMS, of the shape that was given."""
         return self.raw * _MICROMETRE
 
     def phase_shift(self, wavelength: Tensor) -> Tensor:
-        """``2 pi OPD / lambda``, ``[L, H, W]``, radians."""
+        """``2 pi OPD / lambda``, ``[L, H, W]``, or ``[P, Q, L, H, W]`` with places, radians.
+
+        Raises
+        ------
+        ValueError
+            For another number of wavelengths than the coefficients are of.
+        """
+        own = 1 if self.raw.ndim == 1 else self.raw.shape[-2]
+        if own not in (1, len(wavelength)):
+            raise ValueError(
+                f"the coefficients are {tuple(self.raw.shape)}, of {own} wavelengths, and the "
+                f"light has {len(wavelength)}: give as many, or one set [J] for all"
+            )
         radians_per_unit = (2 * math.pi * _MICROMETRE / wavelength).to(self.basis)[:, None]
         radians = radians_per_unit * self.raw
         # Autocast would leave three digits of the wavefront.
         with full_precision(radians):
-            return (radians @ self.basis.flatten(1)).unflatten(1, self.size)
+            return (radians @ self.basis.flatten(1)).unflatten(-1, self.size)
 
 
 def _trained(raw: Tensor, follows: bool) -> nn.Parameter:

@@ -11,7 +11,7 @@ from .fourier import Boundary, convolve, kept
 from .front_end import FrontEnd
 from .noise import Generators, one_of
 from .projection import Projection
-from .pupil import Pupil
+from .pupil import Pupil, check_same_everywhere
 from .quantity import (
     as_real,
     check_finite,
@@ -25,7 +25,7 @@ from .quantity import (
 )
 from .restoration import Wiener
 
-__all__ = ["IncoherentImaging", "layered_blur"]
+__all__ = ["IncoherentImaging", "check_part", "check_response", "layered_blur", "seen_in_channels"]
 
 
 def layered_blur(
@@ -111,9 +111,10 @@ class IncoherentImaging(FrontEnd):
     TypeError
         For a projection or a restoration that is none, or a PSF or a response that is no Tensor.
     ValueError
-        For an unknown boundary; PSFs that are negative, not finite, or brighter than the light;
-        a response of another shape or brighter than the light; channels that are not those of
-        the PSFs; distances without a pupil; working distances that are not positive ``[D]``.
+        For an unknown boundary; a pupil that changes from place to place; PSFs that are negative,
+        not finite, or brighter than the light; a response of another shape or brighter than the
+        light; channels that are not those of the PSFs; distances without a pupil; working
+        distances that are not positive ``[D]``.
     """
 
     fixed_psf: Tensor
@@ -136,6 +137,7 @@ class IncoherentImaging(FrontEnd):
         if boundary not in get_args(Boundary):
             raise ValueError(f"boundary must be one of {get_args(Boundary)}, not {boundary!r}")
         if isinstance(psf, Pupil):
+            check_same_everywhere(psf)
             self.pupil: Pupil | None = psf
             bands = len(psf.wavelengths)
             self.in_channels = bands if spectral_response is None else len(spectral_response)
@@ -151,7 +153,7 @@ class IncoherentImaging(FrontEnd):
                 f"channels={channels}, but the PSFs and their response make {self.in_channels}"
             )
         if spectral_response is not None:
-            _check_response(spectral_response, bands)
+            check_response(spectral_response, bands)
             spectral_response = as_real("spectral_response", spectral_response)
         if distances is not None:
             _check_pupil(self.pupil)
@@ -163,8 +165,8 @@ class IncoherentImaging(FrontEnd):
             working_distances = _check_working(working_distances)
         self._working: tuple[float, ...] | None = working_distances
         self._all_at: float | None = None
-        _check_part("projection", projection, Projection)
-        _check_part("restoration", restoration, Wiener)
+        check_part("projection", projection, Projection)
+        check_part("restoration", restoration, Wiener)
         self.projection = projection
         self.restoration = restoration
         self.out_channels = self.in_channels
@@ -197,12 +199,7 @@ class IncoherentImaging(FrontEnd):
             response = self.spectral_response
             bands = self.in_channels if response is None else response.shape[1]
             psf = fixed if fixed.ndim == 3 else fixed.expand(bands, *fixed.shape)
-        if self.spectral_response is not None:
-            # Light spans more than half precision holds.
-            with full_precision(psf):
-                response = self.spectral_response.to(psf.dtype)
-                psf = torch.einsum("cl,...lyx->...cyx", response, psf)
-        return psf
+        return seen_in_channels(psf, self.spectral_response)
 
     def throughput(self) -> Tensor:
         """Mean over the channels of the PSF's sum: the part of a point's light that arrives.
@@ -391,7 +388,8 @@ def _check_working(distances: Sequence[float] | Tensor) -> tuple[float, ...]:
     return tuple(numbers.tolist())
 
 
-def _check_part(name: str, part: object, kind: type) -> None:
+def check_part(name: str, part: object, kind: type) -> None:
+    """Raise a TypeError for a part of a front end that is there and of another kind."""
     if part is not None and not isinstance(part, kind):
         given = f"the class {part.__name__}" if isinstance(part, type) else type(part).__name__
         raise TypeError(f"{name} must be an optics.{kind.__name__}(...), not {given}")
@@ -428,7 +426,17 @@ def _check_psf(psf: Tensor) -> None:
         )
 
 
-def _check_response(response: Tensor, bands: int) -> None:
+def seen_in_channels(psf: Tensor, response: Tensor | None) -> Tensor:
+    """PSFs ``[..., C, h, w]`` of channels that respond ``[C, L]`` to those of L wavelengths."""
+    if response is None:
+        return psf
+    # Light spans more than half precision holds.
+    with full_precision(psf):
+        return torch.einsum("cl,...lyx->...cyx", response.to(psf.dtype), psf)
+
+
+def check_response(response: Tensor, bands: int) -> None:
+    """Raise a ValueError for a response that is not passive, or not one to so many PSFs."""
     check_tensor("spectral_response", response)
     response = response.detach()
     check_finite("spectral_response", response)

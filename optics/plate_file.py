@@ -229,6 +229,12 @@ def _of(
         wavelength = getattr(plate, "design_wavelength", None)
     else:
         check_wavelength("wavelength", wavelength)
+    if plate.places is not None:
+        raise ValueError(
+            f"{type(plate).__name__} has another transmission for each of {plate.places[0]} x "
+            f"{plate.places[1]} places of the picture: no plate in a pupil is that; export the one "
+            "of a place"
+        )
     # Two wavelengths tell an element that has one transmission for all.
     asked = [500e-9, 600e-9] if wavelength is None else [wavelength]
     held = next(iter((*plate.parameters(), *plate.buffers())), torch.empty(0))

@@ -31,7 +31,7 @@ from .quantity import (
     is_finite,
 )
 
-__all__ = ["Pupil", "defocus_path"]
+__all__ = ["Pupil", "check_same_everywhere", "defocus_path"]
 
 
 def defocus_path(
@@ -97,6 +97,16 @@ def _vergence(name: str, distance: float | Tensor) -> Tensor:
     return vergence
 
 
+def check_same_everywhere(pupil: "Pupil") -> None:
+    """Raise a ValueError for a pupil whose PSF changes from place to place of the picture."""
+    if pupil.places is not None:
+        raise ValueError(
+            f"the pupil has another wavefront in each of {pupil.places[0]} x {pupil.places[1]} "
+            "places of the picture: give it to optics.VaryingImaging, or coefficients [J] or "
+            "[L, J] to its Aberration"
+        )
+
+
 class Pupil(nn.Module):
     """The pupil of a lens: an open aperture and the elements in it; calling it gives the PSF.
 
@@ -139,10 +149,10 @@ class Pupil(nn.Module):
         For elements or wavelengths that are in no sequence or are none, and for an aperture that
         is no Tensor.
     ValueError
-        When the elements do not share a grid, the pupil is sampled too coarsely for the window,
-        the focus lies within the focal length, where a lens makes no real image, or the points in
-        a pixel lie further apart than ``lambda s' / D``, with the image distance ``s'``: the sum of
-        the PSF would not be its light.
+        When the elements do not share a grid, or the places that they have, the pupil is sampled
+        too coarsely for the window, the focus lies within the focal length, where a lens makes no
+        real image, or the points in a pixel lie further apart than ``lambda s' / D``, with the
+        image distance ``s'``: the sum of the PSF would not be its light.
 
     Warns
     -----
@@ -179,6 +189,8 @@ class Pupil(nn.Module):
                 + (f"they have {sorted(grids)}" if grids else "without any, give size and spacing")
             )
         self.size, self.spacing = grids.pop()
+        self.elements = nn.ModuleList(elements)
+        _ = self.places  # one for all
         if not hasattr(wavelengths, "__len__"):
             raise TypeError(
                 f"wavelengths must be a sequence, in metres, such as (550e-9,), not {wavelengths!r}"
@@ -208,7 +220,6 @@ class Pupil(nn.Module):
         aperture = as_real("aperture", aperture)
         if not bool(((aperture >= 0) & (aperture <= 1 + 1e-6)).all()) or not aperture.any():
             raise ValueError("aperture must be an amplitude in 0..1, open somewhere")
-        self.elements = nn.ModuleList(elements)
         self.wavelengths = tuple(float(w) for w in wavelengths)
         self.focal_length = float(focal_length)
         self.pixel_pitch = float(pixel_pitch)
@@ -235,6 +246,21 @@ class Pupil(nn.Module):
                 UserWarning,
                 stacklevel=2,
             )
+
+    @property
+    def places(self) -> tuple[int, int] | None:
+        """Places (P, Q) of the picture that see another wavefront each; None for one for all.
+
+        Raises
+        ------
+        ValueError
+            When the elements have places on several grids.
+        """
+        parts = [part for part in self.elements.modules() if isinstance(part, Element)]
+        found = {part.places for part in parts if part.places is not None}
+        if len(found) > 1:
+            raise ValueError(f"all elements must share one grid of places, not {sorted(found)}")
+        return found.pop() if found else None
 
     @property
     def image_distance(self) -> float:
@@ -281,6 +307,7 @@ class Pupil(nn.Module):
         Returns
         -------
         Tensor, complex ``[L, H, W]``, or ``[D, L, H, W]`` for several distances
+            With places ``[(D,) P, Q, L, H, W]``.
         """
         return as_field(self._planes(distance))
 
@@ -307,9 +334,11 @@ class Pupil(nn.Module):
         return planes.expand(*planes.shape[:-4], len(wavelength), *planes.shape[-3:])
 
     def _defocus(self, distance: Tensor | float) -> Tensor:
-        """Phase of a point that is not in the focus, ``[(D,) L, H, W]``, radians."""
+        """Phase of a point that is not in the focus, ``[(D,) (1, 1,) L, H, W]``, radians."""
         wavelength = self._wavelengths()
         path = defocus_path(self.size, spacing=self.spacing, distance=distance, focus=self.focus)
+        if path.ndim > 2 and self.places is not None:
+            path = path[:, None, None]
         turns = path.to(wavelength.device)[..., None, :, :] / wavelength[:, None, None]
         return (2 * math.pi * turns).to(self.aperture.dtype)
 
@@ -323,7 +352,7 @@ class Pupil(nn.Module):
 
         Returns
         -------
-        Tensor ``[L, h, w]`` or ``[D, L, h, w]``
+        Tensor ``[L, h, w]`` or ``[D, L, h, w]``, with places ``[(D,) P, Q, L, h, w]``
             Fractions of the light in the open aperture.
         """
         return psf_from_planes(

@@ -20,7 +20,9 @@ LOST, WRAPPED = 0.05, 0.01
 
 
 class SamplingAudit(NamedTuple):
-    """How well a pupil is sampled at its L wavelengths; tensors ``[L]`` or ``[D, L]``.
+    """How well a pupil is sampled at its L wavelengths; tensors ``[(D,) L]``.
+
+    Where the wavefront changes across the picture, ``[(D,) P, Q, L]``.
 
     Attributes
     ----------
@@ -48,7 +50,7 @@ class SamplingAudit(NamedTuple):
     wavelength: Tensor
 
     def problems(self) -> list[str]:
-        """Judgements in words, with numbers, the worst of all depths; empty when all is well."""
+        """Judgements in words, with numbers, the worst of all depths and places; empty if well."""
         found: list[str] = []
         for band, wavelength in enumerate(self.wavelength.tolist()):
             at = f"at {wavelength * 1e9:.4g} nm "

@@ -17,8 +17,11 @@ from pydantic import (
 from torch import nn
 
 import optics
-from joint.settings import NoneConfig, Settings, added
+from joint.settings import FrozenDict, NoneConfig, Settings, added
 from optics.psf import check_oversample
+from optics.quantity import check_wavelength
+
+from .psf import PSFConfig, build_psf
 
 __all__ = [
     "BASELINES",
@@ -33,6 +36,8 @@ __all__ = [
 # Middle of the bands of a colour camera, metres; see classify.skin_reflectance.
 _CAMERA_BANDS = (612e-9, 545e-9, 463e-9)
 _VISIBLE = (460e-9, 620e-9)
+# Noll's indices of the aberrations that have a name: along x where there are two of a kind.
+_NOLL = {"astigmatism": 6, "coma": 8, "spherical": 11}
 # Range of a relief that a learned one may start from, in waves: its ends cannot be left.
 _RELIEF = 0.96
 
@@ -118,7 +123,17 @@ class LensConfig(Settings):
     one; a learned element starts from a random one of this range. With more than 2, or 0.1 of what
     is random, light falls beyond a window of 31 pixels: see optics.audit_sampling."""
     defocus: float = 0.0
-    """Waves at the middle wavelength by which the rim is out of focus."""
+    """Waves at the middle wavelength by which the rim is out of focus: with a positive one, light
+    is focused in front of the sensor. 1 takes a zernike 4 of 0.289 (1 / sqrt 12) away."""
+    astigmatism: float = added(0.0)
+    """Waves RMS at the middle wavelength, of Zernike's polynomial of Noll's index 6: lines along x
+    and y. Like the other aberrations it is one length of path at all wavelengths."""
+    coma: float = added(0.0)
+    """Waves RMS at the middle wavelength, of Noll's 8: a tail along x."""
+    spherical: float = added(0.0)
+    """Waves RMS at the middle wavelength, of Noll's 11, which is in best focus."""
+    zernike: Annotated[dict[int, float], AfterValidator(FrozenDict)] = added(FrozenDict())
+    """More of the wavefront: waves RMS at the middle wavelength by Noll's indices, from 1."""
     focus: float | None = added(None, gt=0)
     """Metres from the lens to what is sharp; by default infinitely many."""
     working_distances: tuple[_Distance, ...] = added(())
@@ -177,9 +192,16 @@ class LensConfig(Settings):
     @classmethod
     def _positive(cls, wavelengths: tuple[float, ...] | None) -> tuple[float, ...] | None:
         for wavelength in wavelengths or ():
-            if not 100e-9 <= wavelength <= 100e-6:
-                raise ValueError(f"wavelengths are in metres, 1e-7 to 1e-4, not {wavelength}")
+            check_wavelength("wavelengths", wavelength)
         return wavelengths
+
+    @field_validator("zernike")
+    @classmethod
+    def _counted_from_1(cls, zernike: dict[int, float]) -> dict[int, float]:
+        for index in zernike:
+            if index < 1:
+                raise ValueError(f"zernike has Noll's indices, from 1, and not {index}")
+        return zernike
 
     @field_validator("focus", mode="before")
     @classmethod
@@ -206,6 +228,9 @@ class LensConfig(Settings):
                 f"working_distances {self.working_distances} m reach into the focal length of "
                 f"{self.focal_length:g} m"
             )
+        for name, index in _NOLL.items():
+            if getattr(self, name) != 0 and index in self.zernike:
+                raise ValueError(f"{name} is zernike {index}: set one of the two")
         if self.element == "none" and self.strength > 0:
             raise ValueError(
                 f"strength={self.strength:g} is that of an element: choose one, or set it to 0"
@@ -263,7 +288,7 @@ def _named(value: object) -> object:
 
 
 FrontEndConfig: TypeAlias = Annotated[
-    KernelConfig | FourierConfig | LensConfig | NoneConfig,
+    KernelConfig | FourierConfig | LensConfig | PSFConfig | NoneConfig,
     Field(discriminator="kind"),
     BeforeValidator(_named),
 ]
@@ -274,6 +299,7 @@ FRONT_END_KINDS: dict[str, type[Settings]] = {
     "kernel": KernelConfig,
     "fourier": FourierConfig,
     "lens": LensConfig,
+    "psf": PSFConfig,
     "none": NoneConfig,
 }
 
@@ -300,6 +326,8 @@ def build_front_end(
     ------
     ValueError
         When it does not fit scenes ``[B, channels, *image_size]``.
+    ConfigError
+        When the file of a PSF cannot be read, or is none.
     """
     match config:
         case KernelConfig():
@@ -331,6 +359,8 @@ def build_front_end(
                 restoration=None if restoration is None else optics.Wiener(restoration),
                 boundary=config.boundary,
             )
+        case PSFConfig():
+            return build_psf(config, channels)
         case NoneConfig():
             return None
 
@@ -366,7 +396,10 @@ def _pupil(config: LensConfig, channels: int) -> optics.Pupil:
     diameter = config.focal_length / config.f_number
     # The aperture is the largest circle on the grid, from the first sample to the last.
     spacing = diameter / (config.pupil_size - 1)
-    elements = [_element(config, spacing, diameter, middle)]
+    elements = [
+        _element(config, spacing, diameter, middle),
+        _aberration(config, spacing, diameter, middle),
+    ]
     if config.defocus != 0:
         # Its rim is D^2 / (8 f) ahead of its middle.
         focal_length = diameter**2 / (8 * middle * config.defocus)
@@ -381,6 +414,22 @@ def _pupil(config: LensConfig, channels: int) -> optics.Pupil:
         size=config.pupil_size,
         spacing=spacing,
         focus=math.inf if config.focus is None else config.focus,
+    )
+
+
+def _aberration(
+    config: LensConfig, spacing: float, diameter: float, middle: float
+) -> optics.Aberration | None:
+    waves = {index: getattr(config, name) for name, index in _NOLL.items()} | config.zernike
+    terms = {index: size for index, size in waves.items() if size != 0}
+    if not terms:
+        return None
+    return optics.Aberration(
+        config.pupil_size,
+        spacing=spacing,
+        diameter=diameter,
+        coefficients=middle * torch.tensor([*terms.values()]),
+        indices=[*terms],
     )
 
 

@@ -26,6 +26,7 @@ from joint.train.training import Training
 
 from .codecs import CodecConfig, FactorizedConfig
 from .front_ends import FrontEndConfig, KernelConfig, LensConfig
+from .psf import PSFConfig
 from .scenes import DataConfig, PhantomConfig
 
 __all__ = [
@@ -177,13 +178,37 @@ class SystemConfig(Settings):
 
     @model_validator(mode="after")
     def _restores_what_is_read(self) -> Self:
-        restores = isinstance(self.front_end, LensConfig) and self.front_end.restoration is not None
+        front_end = self.front_end
+        restores = isinstance(front_end, LensConfig | PSFConfig) and front_end.restoration
         if restores and isinstance(self.sensor, SensorConfig) and self.sensor.binning > 1:
             raise ValueError(
                 "front_end.restoration undoes the blur on pixels of the scene, and "
                 f"sensor.binning={self.sensor.binning} adds them up: set one of the two"
             )
         return self
+
+    @model_validator(mode="after")
+    def _blurs(self) -> Self:
+        # Not in PSFConfig: a kind is chosen before its options are read.
+        front_end = self.front_end
+        if isinstance(front_end, PSFConfig) and front_end.file is None and not front_end.trained:
+            raise ValueError(
+                "front_end.kind='psf' without a file is a point, which blurs nothing: give "
+                "front_end.file, or trained=true to learn from a point"
+            )
+        return self
+
+    def without_files(self) -> Self:
+        """The same stages without the files that they begin with: a checkpoint has it all.
+
+        What is built of it has the same architecture, and awaits weights.
+        """
+        updates: dict[str, Settings] = {}
+        if isinstance(self.classifier, ClassifierConfig):
+            updates["classifier"] = self.classifier.model_copy(update={"weights": None})
+        if isinstance(self.front_end, PSFConfig):
+            updates["front_end"] = self.front_end.model_copy(update={"file": None})
+        return self.model_copy(update=updates)
 
 
 class RunConfig(Settings):

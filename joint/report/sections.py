@@ -17,17 +17,17 @@ _Part = Callable[[SavedRun, Scenes | str, Measuring], Iterator[Html]]
 
 
 def run_sections(
-    run: SavedRun, scenes: Scenes | str, how: Measuring, *, done: Callable[[], object]
+    run: SavedRun, scenes: Scenes | str, how: Measuring, *, begin: Callable[[str], object]
 ) -> Html:
-    """All of one run; ``done`` is called after each part."""
+    """All of one run; ``begin`` is told the title of each part before it is made."""
     parts = []
     for title, make in SECTIONS.items():
+        begin(title)
         with plain_text():
             try:
                 parts.append(section(title, *make(run, scenes, how)))
             except NotHere as error:
                 parts.append(section(title, note(str(error))))
-        done()
     return joined(parts)
 
 

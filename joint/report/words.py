@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from joint.config.front_ends import FourierConfig, FrontEndConfig, KernelConfig, LensConfig
+from joint.config.psf import PSFConfig
 from joint.config.run import ClassifierConfig, RunConfig, SensorConfig, SplitConfig
 from joint.config.scenes import DataConfig, PhantomConfig
 from joint.objective import Objective
@@ -80,6 +81,12 @@ def _front_end(front_end: FrontEndConfig) -> str:
                 f"of {1e6 * front_end.pixel_pitch:g} µm, {element}, {front_end.defocus:g} waves of "
                 f"defocus{sharp}{restored}"
             )
+        case PSFConfig():
+            source = "a point" if front_end.file is None else front_end.file.name
+            if front_end.content == "picture" and front_end.file is not None:
+                source = f"the picture {source} of a point source"
+            what = "learned PSF, which began from" if front_end.trained else "fixed PSF of"
+            return f"{what} {source}, window {front_end.psf_size} × {front_end.psf_size} pixels"
         case NoneConfig():
             return "none: the sensor sees the scene"
 

@@ -1,9 +1,8 @@
 """From run folders to a page."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from tqdm import tqdm
 
 from joint.checkpoint import write_atomically
 from joint.evaluate import usable_device
@@ -47,7 +46,7 @@ def report_html(
     device : str
         Where to compute.
     progress : bool
-        Show a bar, on a terminal.
+        Say on the standard error what is being made, a line for each part.
 
     Returns
     -------
@@ -72,22 +71,25 @@ def report_html(
             raise ValueError(f"{name} must be at least 1, not {value}")
     usable_device(device)
     how = Measuring(quick, pictures, resamples, batch_size, device)
+    say = _teller(progress, len(runs))
+    say("the intervals of the classification")
     saved = read_runs(runs, resamples=resamples)
     anchors = [f"run-{number}" for number in range(1, len(saved) + 1)]
     parts: list[Html] = []
     if len(saved) > 1:
         links = [("comparison", "Comparison"), *zip(anchors, (r.name for r in saved), strict=True)]
         parts.append(contents(links))
+        say("the comparison of the runs")
         compared = comparison(saved, resamples=resamples)
         parts.append(section("Comparison", *compared, level=2, anchor="comparison"))
-    total = len(saved) * len(SECTIONS)
-    with tqdm(total=total, unit="part", disable=None if progress else True) as bar:
-        for run, anchor in zip(saved, anchors, strict=True):
-            # One after the other, so that the pictures of one data set are in memory at a time.
-            scenes = load_scenes(run, how)
-            whole = run_sections(run, scenes, how, done=bar.update)
-            several = len(saved) > 1
-            parts.append(section(run.name, whole, level=2, anchor=anchor) if several else whole)
+    several = len(saved) > 1
+    for run, anchor in zip(saved, anchors, strict=True):
+        about = f"{run.name}: " if several else ""
+        # One after the other, so that the pictures of one data set are in memory at a time.
+        say(f"{about}the scenes")
+        scenes = load_scenes(run, how)
+        whole = run_sections(run, scenes, how, begin=lambda title, about=about: say(about + title))
+        parts.append(section(run.name, whole, level=2, anchor=anchor) if several else whole)
     parts.append(
         note(
             "This page holds pictures of the data sets of its runs: pass it on only where they "
@@ -96,6 +98,19 @@ def report_html(
     )
     title = saved[0].name if len(saved) == 1 else f"{len(saved)} runs side by side"
     return page(f"lens2label: {title}", *parts)
+
+
+def _teller(progress: bool, runs: int) -> Callable[[str], None]:
+    """Says what is being made, and how much there is to it; or nothing."""
+    # The intervals, a comparison of several runs, and of each run its scenes and its parts.
+    total = 1 + (runs > 1) + runs * (1 + len(SECTIONS))
+    steps = iter(range(1, total + 1))
+
+    def say(what: str) -> None:
+        if progress:
+            print(f"report {next(steps)}/{total}: {what}", file=sys.stderr, flush=True)
+
+    return say
 
 
 def write_report(

@@ -61,7 +61,7 @@ def atlas(
         if learned_share(each.element, each.start) >= _STILL:
             found.append(each)
         else:
-            left_out.setdefault(each.design, "its element is fixed, or has learned nothing")
+            left_out.setdefault(each.design, "the element is fixed, or has learned nothing")
     if len(found) > _MOST:
         raise ValueError(
             f"{len(found)} elements are more than {_MOST} that can be compared in pairs: choose "

@@ -161,7 +161,7 @@ def front_figure(found: Front) -> "Figure":
             edgecolor=COLOURS[0],
             zorder=3,
         )
-    axis.set_xlabel(_UNITS[cost])
+    axis.set_xlabel(_UNITS.get(cost, cost))  # one that a study makes has no unit
     axis.set_ylabel(_words(found.metric) + (" (less is better)" if low else ""))
     _spread_out(axis, [point.costs[cost] for point in found.points])
     open_axis(axis)

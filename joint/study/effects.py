@@ -14,6 +14,7 @@ axes. Both are exploration, whatever comes of them.
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, final
@@ -208,7 +209,7 @@ def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95)
             "with one seed, nothing is known of its luck: shares hold it, without interval"
         )
     if any(axis.grouped for axis in axes):
-        notes.append("levels of which hardly any came twice were put into groups of equal size")
+        notes.append("levels of which hardly any came twice were put into groups of neighbours")
     return Effects(
         metric=draws.metric,
         unit=draws.unit,
@@ -230,9 +231,14 @@ def _key(level: Level) -> tuple[str, Level]:
 def _grouped(values: Sequence[Level]) -> list[Level] | None:
     """Numbers put into groups of equal size by their order, if hardly any comes twice."""
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    if len(numbers) < len(values) or 2 * len(set(numbers)) <= len(numbers):
+    times = Counter(numbers)
+    once = sum(time == 1 for time in times.values())
+    # A grid that lacks some corners still has most of its levels more than once.
+    if len(numbers) < len(values) or 2 * len(times) <= len(numbers) or 2 * once <= len(times):
         return None
-    count = max(2, min(_GROUPS, len(set(numbers)) // 2))
+    count = max(2, min(_GROUPS, len(times) // 2))
+    if count == len(times):
+        return None
     groups = np.array_split(np.unique(numbers), count)
     named = {
         float(number): f"{group[0]:g}" if len(group) == 1 else f"{group[0]:g} to {group[-1]:g}"

@@ -37,6 +37,7 @@ from .inference import lower_is_better
 from .page_atlas import elements as learned
 from .page_exploration import choices, costs, designs, notes, rates
 from .report import StudyReport, report
+from .sampler import Sampler
 from .statistics import Contrast
 from .store import Ledger, read_failure
 from .table import Row, outcomes, rows, to_csv
@@ -147,6 +148,7 @@ def _asked(found: _Found) -> Iterator[Html]:
     rows_ = [
         ("metric", plan.metric + (" (less is better)" if lower_is_better(plan.metric) else "")),
         ("level of the tests", f"{plan.alpha:g} over all planned comparisons together"),
+        ("designs", _sampled(study.sampler)),
         ("seeds", ", ".join(map(str, study.seeds))),
         ("resamples", f"{plan.resamples} of lesions and seeds"),
         *(("derived", f"{path} = {text}") for path, text in study.derived.items()),
@@ -162,6 +164,17 @@ def _asked(found: _Found) -> Iterator[Html]:
             words=True,
             caption="One run in full; the axes change it",
         )
+
+
+def _sampled(sampler: Sampler) -> str:
+    """How the designs were chosen: who reads of a search must know what it looked for."""
+    words = [sampler.kind.replace("_", " ")]
+    for name, value in sampler.model_dump(exclude={"kind", "chosen"}).items():
+        told = (
+            ", ".join(f"{of} {way}" for of, way in value.items()) if name == "objectives" else value
+        )
+        words += [f"{name} {told}"] if told != "" else []
+    return "; ".join(words)
 
 
 def _planned(found: _Found) -> Iterator[Html]:

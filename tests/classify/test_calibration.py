@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 from scipy.stats import multivariate_normal
 from sklearn.linear_model import LogisticRegression
@@ -249,3 +249,122 @@ def test_probabilities_are_not_taken_for_logits_silently():
     assert classify.fit_temperature(np.log(shares), labels) == pytest.approx(
         classify.fit_temperature(logits, labels)
     )
+
+
+@pytest.mark.filterwarnings("ignore:no temperature is best")  # for one without biases
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**31), st.floats(-3, 3))
+def test_bias_corrected_temperature_is_the_minimum(seed, power):
+    random = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(4), random.choice(4, 146, p=[0.7, 0.1, 0.1, 0.1])])
+    logits = random.normal(size=(150, 4)) + random.normal(size=4)
+    logits[np.arange(150), labels] += random.uniform(0.7, 2)
+    logits *= 10**power
+    fitted = classify.fit_bias_corrected_temperature(logits, labels)
+
+    def nll(found):
+        return _nll(logits * np.exp(-found[0]) + np.append(found[1:], 0), labels)
+
+    start = np.append(np.log(logits.std()), np.zeros(3))
+    theirs = minimize(nll, start, method="BFGS", options={"gtol": 1e-8})
+    ours = _nll(logits / fitted.temperature + fitted.bias, labels)
+    assert ours <= theirs.fun + 1e-7
+    assert ours <= _nll(logits, labels, classify.fit_temperature(logits, labels)) + 1e-9
+    assert np.log(fitted.temperature) == pytest.approx(theirs.x[0], abs=1e-3)
+    # Where the slope by the biases is zero, each class is expected as often as it occurs.
+    expected = np.exp(log_softmax(logits / fitted.temperature + fitted.bias, axis=1)).mean(0)
+    np.testing.assert_allclose(expected, np.bincount(labels) / 150, atol=1e-6)
+    assert fitted.bias.mean() == pytest.approx(0, abs=1e-12)
+
+
+def test_bias_and_temperature_find_what_was_planted():
+    random = np.random.default_rng(0)
+    logits, bias = 2 * random.normal(size=(40_000, 4)), np.array([1.5, 0.5, -0.5, -1.5])
+    labels = (logits + bias + random.gumbel(size=logits.shape)).argmax(1)
+    temperature, found = classify.fit_bias_corrected_temperature(3 * logits, labels)
+    assert temperature == pytest.approx(3, abs=0.09)
+    np.testing.assert_allclose(found, bias, atol=0.06)
+    as_tensors = classify.fit_bias_corrected_temperature(
+        torch.from_numpy(3 * logits), torch.from_numpy(labels)
+    )
+    assert as_tensors.temperature == temperature
+    # Impossible for some of the pictures, a class is no trouble where it is not the true one.
+    logits[:2000][labels[:2000] != 3, 3] = -np.inf
+    fitted = classify.fit_bias_corrected_temperature(logits, labels)
+    mended = log_softmax(logits / fitted.temperature + fitted.bias, axis=1)
+    np.testing.assert_allclose(np.exp(mended).mean(0), np.bincount(labels) / 40_000, atol=1e-6)
+    # Where the scores say nothing, the biases are the shares.
+    temperature, found = classify.fit_bias_corrected_temperature(
+        np.zeros((10, 2)), [0] * 8 + [1] * 2
+    )
+    assert temperature == 1
+    np.testing.assert_allclose(found, [np.log(2), -np.log(2)], atol=1e-6)
+
+
+def test_bias_and_temperature_refuse_what_has_no_minimum():
+    labels = np.array([0, 1, 1, 0])
+    right = np.eye(2)[labels]
+    for logits, truth, message in (
+        (
+            np.zeros((4, 4)),
+            labels,
+            "classes 2, 3 have no picture among these 4, .* fit_temperature",
+        ),
+        (
+            right + np.array([5, 0]),
+            labels,
+            "the lower the better on these 4 .* such biases .* not one mistake",
+        ),
+        (-right, labels, "the higher the better on these 4 pictures, .* no more than chance"),
+        (np.full((4, 2), np.nan), labels, "4 rows of scores are not numbers"),
+        ([[-np.inf, 0.0], [0.0, 1.0]], [0, 1], "1 true classes have the score -inf, which no"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            classify.fit_bias_corrected_temperature(np.array(logits), np.array(truth))
+    with pytest.warns(UserWarning, match="taken for logits: give their logarithms"):
+        classify.fit_bias_corrected_temperature(np.array([[0.2, 0.8]] * 4), labels)
+
+
+def test_tau_keeps_what_it_must():
+    (scores, _), (truth, _), prior, _ = _fitted()
+    free = classify.choose_tau(scores, truth, log_prior=prior)
+    accuracy = [((scores - tau * np.asarray(prior)).argmax(1) == truth).mean() for tau in free.taus]
+    least = accuracy[0] - 0.01
+    choice = classify.choose_tau(scores, truth, log_prior=prior, at_least={"accuracy": least})
+    assert choice.kept["accuracy"] == pytest.approx(accuracy)
+    assert choice.values == free.values
+    best = max((i for i in range(41) if accuracy[i] >= least), key=lambda i: free.values[i])
+    assert choice.tau == free.taus[best]
+    assert free.values[0] < free.values[best] < max(free.values)
+    assert accuracy[free.taus.index(free.tau)] < least
+    assert str(choice).endswith(
+        f"between 0 and 2 on these pictures with accuracy {accuracy[best]:.3f} >= {least:g}"
+    )
+    assert json.loads(json.dumps(choice.to_dict()))["at_least"] == {"accuracy": least}
+    # The curve's own value, taken from a choice, is kept.
+    same = {"accuracy": choice.kept["accuracy"][best], "mcc": -1}
+    assert classify.choose_tau(scores, truth, log_prior=prior, at_least=same).tau == choice.tau
+    assert classify.choose_tau(scores, truth, log_prior=prior, at_least={}) == free
+
+
+def test_tau_says_how_much_can_be_kept():
+    logits, labels = _case(0)
+    prior = np.log([0.4, 0.3, 0.2, 0.1])
+    accuracy = max(classify.choose_tau(logits, labels, log_prior=prior, metric="accuracy").values)
+    for at_least, message in (
+        (
+            {"accuracy": 0.99},
+            f"no tau of 41 between 0 and 2 keeps accuracy >= 0.99 on these pictures: accuracy "
+            f"reaches {accuracy:.4g} at tau = .*; ask for less, or try other taus",
+        ),
+        ({"nll": 1.0}, "metrics of which more is better, not 'nll': 1.0; of others"),
+        ({"accuracy": np.nan}, "takes finite numbers of .*, not 'accuracy': nan"),
+        ({"recall": 0.5}, "metric 'recall' is a number of each class; use 'macro_recall'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            classify.choose_tau(logits, labels, log_prior=prior, at_least=at_least)
+    alone = labels * 0  # no AUC exists, so that none is kept
+    with pytest.raises(ValueError, match=r"keeps auc >= 0\.5 on these pictures; ask for less"):
+        classify.choose_tau(
+            logits, alone, log_prior=prior, metric="accuracy", at_least={"auc": 0.5}
+        )

@@ -356,3 +356,12 @@ def test_a_draw_without_a_class_is_no_loss_of_recall():
 def test_a_metric_is_a_name_or_a_function():
     with pytest.raises(ValueError, match="metric must be a name or a function, not 3"):
         classify.bootstrap_difference(np.eye(2), np.eye(2), labels=np.arange(2), metric=3)  # pyright: ignore
+
+
+def test_mcnemar_takes_probabilities_without_a_word():
+    first, second, labels = _two(1)
+    shares = softmax(first, axis=1), softmax(second, axis=1)  # warnings are errors here
+    expected = classify.mcnemar(first, second, labels=labels)
+    assert classify.mcnemar(*shares, labels=labels) == expected
+    with pytest.raises(ValueError, match="real numbers, not complex"):
+        classify.mcnemar(first + 0j, second + 0j, labels=labels)

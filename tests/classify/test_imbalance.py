@@ -324,3 +324,25 @@ def test_no_power_is_too_large():
     torch.testing.assert_close(
         classify.class_weights(torch.tensor([1, 0, 1000]), power=500.0), torch.tensor([2.0, 0, 0])
     )
+
+
+@pytest.mark.parametrize("options", [{}, {"weights": torch.tensor([1.0, 2.0, 3.0, 4.0])}])
+def test_an_impossible_class_that_is_not_the_true_one_costs_nothing(options):
+    labels = torch.tensor([0, 1, 2, 0])
+    scores = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    losses, gradients = [], []
+    for loss in (
+        lambda z: classify.task_loss(z, labels, **options),
+        lambda z: functional.cross_entropy(z, labels, weight=options.get("weights")),
+        lambda z: classify.task_loss(z, labels, focal_gamma=1e-9, **options),
+    ):
+        given = scores.clone().requires_grad_()
+        value = loss(torch.cat([given, torch.full((4, 1), -torch.inf)], 1))
+        value.backward()
+        losses.append(value.detach())
+        gradients.append(given.grad)
+    for value, gradient in zip(losses[::2], gradients[::2], strict=True):
+        torch.testing.assert_close(value, losses[1])
+        torch.testing.assert_close(gradient, gradients[1])
+    impossible = torch.tensor([[-torch.inf, 0.0, 0.0, 0.0]])
+    assert classify.task_loss(impossible, labels[:1], **options) == torch.inf

@@ -132,3 +132,26 @@ def test_ranks_know_no_order_of_the_classes():
     turned = Judged(logits[:, order], np.argsort(order)[labels], classes=7).measure(once, names)
     for name in names:
         np.testing.assert_allclose(turned[name][0], given[name][0, order], atol=1e-12)
+
+
+@pytest.mark.parametrize("floor", [-1e9, -1e30, float(np.finfo(np.float32).min), -np.inf])
+def test_a_masked_class_does_not_tie_the_others(floor):
+    """A huge negative score is the usual word for "impossible", of a class or of one picture."""
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(200, 3)), random.integers(3, size=200)
+    logits[np.arange(200), labels] += 1
+    names, once = ["class_auc", "class_average_precision", "class_sensitivity"], np.ones((1, 200))
+    plain = Judged(logits, labels, classes=3).measure(once, names)
+    masked = Judged(np.column_stack([logits, np.full(200, floor)]), labels, classes=4)
+    found = masked.measure(once, names)
+    for name in names:
+        np.testing.assert_allclose(found[name][0, :3], plain[name][0], atol=1e-12)
+    logits[0, (labels[0] + 1) % 3] = floor
+    rows = logits - logsumexp(logits, axis=1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        odds = rows - np.log(-np.expm1(rows))
+    found = Judged(logits, labels, classes=3).measure(once, names)
+    for k in range(3):
+        ranks = np.unique(odds[:, k], return_inverse=True)[1]
+        expected = metrics.roc_auc_score(labels == k, ranks)
+        assert found["class_auc"][0, k] == pytest.approx(expected, abs=1e-12)

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
+from scipy.stats import binomtest
 from sklearn import metrics
 
 import classify
@@ -466,7 +467,8 @@ def test_a_draw_without_a_class_tells_nothing_of_it():
     logits = np.eye(4)[guesses]
     result = _report(logits, labels, resamples=500)
     for name in ("precision", "recall", "f1"):
-        np.testing.assert_array_equal(result.class_intervals[name][2], [1, 1])
+        low, high = result.class_intervals[name][2]
+        assert 0 < low < high == 1  # of two pictures, both found, whenever one of them is drawn
         assert np.isnan(result.class_intervals[name][3]).all()
         assert getattr(result, name)[3] == 0
     assert result.intervals["macro_recall"] == result.intervals["balanced_accuracy"]
@@ -495,7 +497,7 @@ def test_one_lesion_gives_no_interval(groups):
     assert np.isnan(np.stack(list(result.class_intervals.values()))).all()
     assert "accuracy           1.000 [nan, nan]" in str(result)
     two = _report(np.eye(2)[[0, 1]], np.array([0, 1]), groups=["a", "b"], resamples=20)
-    assert two.intervals["accuracy"] == (1, 1)
+    assert two.intervals["accuracy"] == pytest.approx((0.342, 1), abs=1e-3)  # 2 of 2 by Wilson
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
@@ -522,3 +524,145 @@ def test_what_else_cannot_be_judged_is_refused(change, message):
     given = {"logits": np.eye(2)[[0, 1, 0, 1]], "labels": [0, 1, 1, 1], "classes": ("a", "b")}
     with pytest.raises(ValueError, match=message):
         classify.report(**(given | change))
+
+
+def test_shares_without_a_mistake_are_not_known_exactly():
+    """Wilson's interval as scipy has it, over lesions and not pictures."""
+    labels = np.array([0] * 40 + [1] * 6 + [2] * 4)
+    groups = [f"lesion {i // 2}" for i in range(50)]
+    guesses = labels.copy()
+    guesses[:4] = 1  # two lesions of the first class; all else is right
+    result = _report(np.eye(3)[guesses], labels, groups=groups, resamples=300, level=0.9)
+    np.testing.assert_array_equal(result.units, [20, 3, 2])
+
+    def wilson(hits, count):
+        return binomtest(hits, count).proportion_ci(0.9, method="wilson")
+
+    for name, k, count in (
+        ("recall", 1, 3),
+        ("recall", 2, 2),
+        ("f1", 2, 2),
+        ("class_sensitivity", 2, 2),
+        ("precision", 0, 18),
+        ("specificity", 2, 23),
+    ):
+        expected = wilson(count, count)
+        assert getattr(result, name)[k] == 1
+        np.testing.assert_allclose(result.class_intervals[name][k], expected, atol=1e-9)
+    low, high = result.class_intervals["recall"][0]
+    assert low < 0.9 < high < 1 + 1e-12  # draws that differ are their own interval
+    assert (low, high) != pytest.approx(tuple(wilson(18, 20)), abs=1e-6)
+    perfect = _report(np.eye(3)[labels], labels, groups=groups, resamples=300, level=0.9)
+    assert perfect.intervals["accuracy"] == pytest.approx(wilson(25, 25), abs=1e-9)
+    assert perfect.intervals["weighted_recall"] == perfect.intervals["accuracy"]
+
+
+def test_the_recall_of_five_lesions_is_covered():
+    """Known rates, drawn anew each time: without Wilson's ends, 0.9 is covered in half of them."""
+    random, covered, trials = np.random.default_rng(0), 0, 200
+    labels = np.array([0] * 40 + [1] * 5)
+    for trial in range(trials):
+        guesses = np.where(random.random(45) < 0.9, labels, 1 - labels)
+        result = _report(np.eye(2)[guesses], labels, resamples=100, seed=trial)
+        low, high = result.class_intervals["recall"][1]
+        covered += low <= 0.9 <= high
+    assert covered / trials >= 0.9
+
+
+def test_classes_of_few_lesions_are_named():
+    labels = np.repeat([0, 1, 2, 3], [40, 8, 30, 2])
+    patients = [f"patient {i // 2}" for i in range(80)]
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(80, 5)) + 2 * np.eye(5)[labels]
+    result = _report(logits, labels, groups=patients, resamples=20)
+    assert "fewer than 10 lesions of c1 (4), c3 (1): intervals of these classes" in str(result)
+    assert "fewer than" not in str(_report(logits, labels))  # no intervals
+    alone = _report(logits, labels, resamples=20)
+    assert "fewer than 10 pictures of c1 (8), c3 (2): " in str(alone)
+    np.testing.assert_array_equal(alone.units, alone.support)
+    many = _report(np.eye(12)[np.arange(24) % 12], np.arange(24) % 12, resamples=5)
+    assert "c5 (2), c6 (2) and 5 more: intervals" in str(many)
+    # A patient may have lesions of several classes.
+    both = _report(logits, np.tile([0, 2], 40), groups=patients, resamples=20)
+    np.testing.assert_array_equal(both.units, [40, 0, 40, 0, 0])
+    # ... and then is evidence of the specificity of each.
+    right = np.eye(2)[np.tile([0, 1], 40)]
+    ends = _report(right, right.argmax(1), groups=patients, resamples=20).class_intervals
+    expected = binomtest(40, 40).proportion_ci(method="wilson")
+    np.testing.assert_allclose(ends["specificity"], [expected, expected], atol=1e-9)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 2**31), st.integers(1, 40), st.integers(1, 6), st.floats(0, 1))
+def test_agreement_beyond_chance_agrees_with_scikit_learn(seed, count, classes, skill):
+    random = np.random.default_rng(seed)
+    labels = random.integers(classes, size=count)
+    guesses = np.where(random.random(count) < skill, labels, random.integers(classes, size=count))
+    _agrees_with_scikit_learn(labels, guesses, classes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "guesses"),
+    [
+        ([0, 0, 0], [0, 0, 0]),
+        ([0, 0, 0], [1, 1, 1]),
+        ([0, 0, 0], [0, 0, 1]),
+        ([0, 1, 2], [1, 1, 1]),
+        ([0, 1, 2], [0, 1, 2]),
+        ([0, 1], [1, 0]),
+        ([2], [2]),
+    ],
+)
+def test_agreement_of_one_class_alone_is_what_scikit_learn_says(labels, guesses):
+    _agrees_with_scikit_learn(np.array(labels), np.array(guesses), 3)
+
+
+def _agrees_with_scikit_learn(labels, guesses, classes):
+    ours = _report(np.eye(classes)[guesses], labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of 0 / 0, and of one class
+        mcc = metrics.matthews_corrcoef(labels, guesses)
+        kappa = metrics.cohen_kappa_score(labels, guesses)
+    assert ours.mcc == pytest.approx(mcc, abs=1e-12)
+    assert ours.cohen_kappa == pytest.approx(kappa, abs=1e-12, nan_ok=True)
+
+
+def test_agreement_has_intervals_over_lesions_and_is_shown():
+    logits, labels = _case(2, 90, 3)
+    groups = [f"lesion{i // 3}" for i in range(90)]
+    result = _report(logits, labels, groups=groups, resamples=60, seed=3)
+    for name, theirs in (
+        ("mcc", metrics.matthews_corrcoef),
+        ("cohen_kappa", metrics.cohen_kappa_score),
+    ):
+        expected = classify.bootstrap(
+            lambda i, theirs=theirs: theirs(labels[i], logits[i].argmax(1)),
+            90,
+            groups=groups,
+            resamples=60,
+            seed=3,
+        )
+        assert result.intervals[name] == pytest.approx(expected, abs=1e-12)
+        low, high = result.intervals[name]
+        line = f"{name.replace('_', ' '):<18} {getattr(result, name):.3f} [{low:.3f}, {high:.3f}]"
+        assert line in str(result).splitlines()
+        assert result.to_dict()[name] == getattr(result, name)
+
+
+def test_a_draw_of_one_class_tells_nothing_of_agreement():
+    labels = np.array([0] * 30 + [1])
+    result = _report(np.eye(2)[labels], labels, resamples=300)
+    assert result.intervals["mcc"] == result.intervals["cohen_kappa"] == (1, 1)
+
+
+def test_bins_hold_what_lies_on_their_edge_in_any_rounding():
+    """Votes of ten: 0.8 is the upper edge of its bin, also where exp(log(0.8)) is above it."""
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        votes = random.multinomial(10, [0.2, 0.3, 0.5], size=100)
+        labels = random.integers(3, size=100)
+        right, most = votes.argmax(1) == labels, votes.max(1)
+        gaps = [abs((most[most == m] / 10 - right[most == m]).sum()) for m in range(11)]
+        result = _report(votes / 10, labels, kind="probabilities", bins=10)
+        np.testing.assert_array_equal(result.reliability.count, np.bincount(most, minlength=11)[1:])
+        assert result.ece == pytest.approx(sum(gaps) / 100, abs=1e-9)

@@ -197,6 +197,8 @@ def test_what_cannot_be_coded_is_refused():
     for bad in (MAX_SYMBOL + 1, -(2**63)):
         with pytest.raises(ValueError, match=r"beyond the limit of 2\*\*30"):
             encode_symbols(np.array([[bad]]), [table])
+        with pytest.raises(ValueError, match=r"beyond the limit of 2\*\*30"):
+            encode_symbols(np.array([[0, bad, 1]]), [table])
     with pytest.raises(ValueError, match="too many for 24-bit tables"):
         SymbolTable.from_mass(np.full(2**20, 2.0**-21), first=0)
 

@@ -1,5 +1,6 @@
 """The container: small, documented, and never opened where it does not fit."""
 
+import math
 import struct
 import zlib
 
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress import CorruptStream
-from compress.container import HEADER_BYTES, Kind, pack, unpack, unpack_all
+from compress.container import HEADER_BYTES, MAX_VALUES, Kind, pack, unpack, unpack_all
 
 WHERE = {"kind": Kind.FACTORIZED, "channels": 3, "model": 0xDEADBEEF, "tables": 0xFEED}
 
@@ -49,6 +50,15 @@ def test_every_flip_truncation_and_extension_is_refused():
     for more in (b"\0", b"x", data):
         with pytest.raises(CorruptStream):
             unpack(data + more, **WHERE)
+
+
+def test_the_largest_picture_fits_and_one_more_channel_does_not():
+    side = math.isqrt(MAX_VALUES // 4)
+    assert 4 * side * side == MAX_VALUES
+    data = packed(size=(side, side), channels=4)
+    assert unpack(data, **{**WHERE, "channels": 4}) == ((side, side), b"some bytes")
+    with pytest.raises(ValueError, match=f"at most {MAX_VALUES} values"):
+        packed(size=(side, side), channels=5)
 
 
 @settings(deadline=None, max_examples=200)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from compress import jpeg_rate
@@ -47,6 +47,8 @@ def test_finite_differences_confirm_the_gradient_of_the_smooth_bits():
 
 
 @settings(deadline=None, max_examples=60)
+@example(0, 3, 5, 1)
+@example(0, 3, 5, 2)
 @given(st.integers(0, 2**31), st.integers(0, 39), PLACES, st.integers(0, 7))
 def test_between_size_categories_the_smooth_bits_change_by_what_the_count_does(
     seed, block, place, category

@@ -136,6 +136,16 @@ def test_a_forged_file_is_an_error_or_a_picture(exact, build, blobs, body, tail)
         assert picture.isfinite().all()
 
 
+def test_a_file_of_more_symbols_than_its_picture_has_is_refused(rated, build, blobs):
+    codec = build(rated)
+    (data,) = codec.compress(blobs(1, 3, 64, 64))
+    kind, model, tables = data[3], *struct.unpack_from("<II", data, 10)
+    body = data[HEADER_BYTES:]
+    forged = pack(body, kind=Kind(kind), size=(64, 32), channels=3, model=model, tables=tables)
+    with pytest.raises(CorruptStream, match="payload 0: bits are left over after the last symbol"):
+        codec.decompress([forged])
+
+
 def test_a_forged_size_is_refused_before_memory_is_asked_for(rated, build, blobs):
     codec = build(rated)
     (data,) = codec.compress(blobs(1, 3, 16, 16))

@@ -216,6 +216,7 @@ def test_what_ms_ssim_refuses_and_what_it_says():
 def test_bpp_divides_by_the_pixels():
     assert bpp(torch.tensor([100.0, 300.0]), (10, 20)).tolist() == [0.5, 1.5]
     assert np.isclose(bpp(torch.tensor(8.0), (2, 2)).item(), 2)
+    assert bpp(torch.tensor(8.0), (1, 1)).item() == 8
 
 
 def test_bad_arguments():

@@ -55,6 +55,20 @@ def test_bits_are_those_of_the_cumulative(seed):
     torch.testing.assert_close(model.bits(y), expected, rtol=1e-9, atol=1e-9)
 
 
+def test_each_channel_of_each_picture_is_priced_by_its_own_density():
+    model = prior(4).double()
+    y = 4 * torch.randn(2, 3, 5, 6, generator=torch.Generator().manual_seed(0)).double()
+    one, two = (model.cumulative(y + step) for step in (-0.5, 0.5))
+    for picture in range(2):
+        for channel in range(3):
+            alone = torch.zeros(1, 3, 30).double()
+            alone[0, channel] = y[picture, channel].flatten()
+            bits = model.bits(alone)[0, channel].view(5, 6)
+            torch.testing.assert_close(model.bits(y)[picture, channel], bits)
+            mass = (two - one)[picture, channel]
+            torch.testing.assert_close(torch.exp2(-bits), mass, rtol=1e-9, atol=1e-12)
+
+
 def test_at_the_start_it_is_the_logistic_that_init_scale_asks_for():
     # With all factors 0 the network is affine, f(y) = y / scale + shift: a plain logistic.
     model = FactorizedPrior(1, init_scale=7.0).double()

@@ -46,6 +46,8 @@ def _front_ends():
             "kind": "lens", "element": element, "strength": strength, "pupil_size": 16,
             "psf_size": 7, "defocus": 0.3,
         }  # fmt: skip
+    for trained in (True, False):
+        yield f"psf-{trained}", {"kind": "psf", "psf_size": 5, "trained": trained}
     yield "none", {"kind": "none"}
 
 

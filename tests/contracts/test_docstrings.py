@@ -324,8 +324,8 @@ FORMULAS = set(
         "image_irradiance incoherent_image kernel_start knife_edge led_tilts lens_phase "
         "linear_to_srgb low_rank_psf mura_decoder noll_to_nm otf otf_from_pupil "
         "partially_coherent_image phase_contrast pixel_mtf psf_from_pupil quantize_height "
-        "refractive_index relative_illumination score_surrogate shot_noise slanted_edge_mtf "
-        "spiral srgb_to_linear strehl wiener zernike"
+        "refractive_index relative_illumination score_surrogate seidel_coefficients shot_noise "
+        "slanted_edge_mtf spiral srgb_to_linear strehl wiener zernike"
     )
 )
 WITHOUT_FORMULA = set(
@@ -333,7 +333,8 @@ WITHOUT_FORMULA = set(
         "annular_aperture ansi_to_noll audit_gradients bin_pixels bounded bounded_inverse "
         "cfa_indices circular_aperture clip convolve coordinates digitise disc_source "
         "distortion_fit energy_limited energy_limited_inverse export_height_map export_plate "
-        "fast_size filter_start frequencies fringe_to_noll gaussian_pass import_height_map "
+        "fast_size field_coefficients filter_start frequencies fringe_to_noll gaussian_pass "
+        "import_height_map "
         "import_plate layered_blur light_budget light_budget_inverse matrix_dft measured_psf "
         "mix_colours mosaic mtf nm_to_noll noll_to_ansi poisson_log_likelihood positive "
         "positive_inverse rectangular_aperture relief_element relief_report scene_field "

@@ -9,6 +9,7 @@ import joint
 import joint.complete
 import optics
 from joint.build import as_begun, load_trained
+from joint.config.psf import PSFConfig
 
 
 @pytest.mark.parametrize(
@@ -118,6 +119,35 @@ def test_a_saved_run_comes_back(tmp_path):
     assert loaded == config
     expected = joint.evaluate(system, parts.test)
     assert (joint.evaluate(rebuilt, again.test).logits == expected.logits).all()
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_run_with_a_psf_comes_back_without_its_file(trained, tmp_path):
+    psf = np.random.default_rng(0).random((3, 7, 7)) / 60
+    np.save(tmp_path / "lens.npy", psf)
+    front_end = PSFConfig(file=tmp_path / "lens.npy", psf_size=7, trained=trained)
+    config = joint.RunConfig(
+        data=joint.PhantomConfig(count=60, image_size=16),
+        system=joint.SystemConfig(front_end=front_end, codec=joint.NoneConfig()),
+        objective=joint.Objective(),
+        training=joint.Training(epochs=1, batch_size=16),
+    )
+    parts = joint.build_split(config, joint.build_data(config.data))
+    run = tmp_path / "run"
+    system = joint.complete.complete_run(config, parts, run, resamples=0, progress=False)
+    (tmp_path / "lens.npy").unlink()
+    run = run.rename(tmp_path / "elsewhere")
+    loaded, rebuilt, again = joint.load_run(run)
+    assert loaded == config
+    kept = rebuilt.state_dict()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in system.state_dict().items())
+    expected = joint.evaluate(system, parts.test)
+    assert (joint.evaluate(rebuilt, again.test).logits == expected.logits).all()
+    held = rebuilt.front_end.response[0, :, 0].detach() if trained else rebuilt.front_end.psf()
+    moved = float((held - torch.from_numpy(psf)).abs().max())
+    assert moved > 1e-4 if trained else moved < 1e-8
+    with pytest.raises(joint.ConfigError, match=r"front_end\.file .*lens\.npy: No such file"):
+        joint.build_system(config.system, image_size=(16, 16), channels=3, classes=7)
 
 
 def test_the_weights_are_those_that_training_leaves(tmp_path):

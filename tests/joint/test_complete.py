@@ -75,6 +75,46 @@ def test_stages_begin_where_other_runs_ended(codec, parts, tmp_path):
     assert set(saved.report.intervals) >= {"accuracy", "balanced_accuracy"}
 
 
+def test_a_run_that_was_ended_before_it_was_saved_does_not_forget_its_start(
+    codec, parts, tmp_path, monkeypatch
+):
+    config = _config(**CODEC, **CLASSIFIER)
+    quick = {"resamples": 0, "progress": False}
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("joint.complete.fit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            complete_run(config, parts, tmp_path, start={"codec": codec[0].codec}, **quick)
+    assert (tmp_path / "config.json").exists()
+    with pytest.raises(joint.ConfigError, match="was begun with a trained codec, and was ended"):
+        complete_run(config, parts, tmp_path, **quick)
+    complete_run(config, parts, tmp_path, resume=False, **quick)
+    assert read_result(tmp_path)["start"] == []
+    assert not (tmp_path / "start.json").exists()
+
+
+def test_a_run_that_was_saved_goes_on_without_its_start_and_with_no_other(codec, parts, tmp_path):
+    config = _config(2, **CODEC, **CLASSIFIER)
+    quick = {"resamples": 0, "progress": False}
+    start = {"codec": codec[0].codec}
+    whole = complete_run(config, parts, tmp_path / "whole", start=start, **quick)
+    steps = iter(range(100))
+    part = tmp_path / "part"
+    complete_run(config, parts, part, start=start, stop=lambda: next(steps) == 1, **quick)
+    other = {"codec": joint.build_system(config.system, image_size=16, channels=3, classes=7).codec}
+    with pytest.raises(joint.ConfigError, match="was begun with another start, of codec: it goes"):
+        complete_run(config, parts, part, start=other, **quick)
+    resumed = complete_run(config, parts, part, **quick)
+    for name, weight in resumed.state_dict().items():
+        assert torch.equal(weight, whole.state_dict()[name])
+    assert read_result(part) == read_result(tmp_path / "whole")
+    assert read_result(part)["start"] == ["codec"]
+    complete_run(config, parts, part, start=start, **quick)  # the same again
+
+
 def test_a_finished_run_is_taken_as_it_is(codec, parts):
     system, folder = codec
     written = (folder / "result.json").stat().st_mtime_ns

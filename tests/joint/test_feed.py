@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from classify import LesionDataset
-from joint.feed import Feed, derive_seed, generators, uniforms
+from joint.feed import _RESIDENT_SHARE, Feed, _fits, derive_seed, generators, uniforms
 
 CPU = torch.device("cpu")
 
@@ -53,6 +53,19 @@ def test_another_device_is_fed_one_batch_ahead_in_the_same_order(lesions, monkey
     assert taken == [20, 20, 8]
     assert all(torch.equal(a, b) for a, b in zip(asked, rows, strict=True))
     assert list(feed.batches([])) == []
+
+
+def test_pictures_stay_on_a_device_that_has_room_for_all_their_bytes(lesions, monkeypatch):
+    deep = LesionDataset(
+        images=np.zeros((48, 2, 5, 7), np.uint16),
+        labels=lesions.labels,
+        groups=lesions.groups,
+        identifiers=lesions.identifiers,
+    )
+    for dataset, size in ((lesions, 48 * 3 * 16 * 16), (deep, 48 * 2 * 5 * 7 * 2)):
+        for free, fits in ((size / _RESIDENT_SHARE + 1, True), (size / _RESIDENT_SHARE - 1, False)):
+            monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, free))
+            assert _fits(dataset, torch.device("cuda")) is fits
 
 
 def test_seeds_follow_the_names_and_spread(lesions):

@@ -230,6 +230,21 @@ def test_a_failure_on_a_full_disk_is_no_second_one(tmp_path):
     RunFolder(tmp_path / "file").fail(ValueError("x"))
 
 
+def test_a_start_that_cannot_be_read_is_not_taken_for_none(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.recorded_start() == {}
+    folder.record_start({"codec": "0f"})
+    assert folder.recorded_start() == {"codec": "0f"}
+    for damage in ("{", "[]", '{"codec": 1}'):
+        (tmp_path / "start.json").write_text(damage)
+        with pytest.raises(
+            joint.CheckpointError, match=r"start\.json is damaged: it has no digests"
+        ):
+            folder.recorded_start()
+    folder.record_start({})
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_runs_are_listed_by_name_whatever_else_is_there(tmp_path):
     for name in ("b", "a"):
         _run(tmp_path / name)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def test_other_light_and_quality_are_those_of_evaluate(trained, capsys):
     assert status == 0, err
     heads = [line for line in out.splitlines() if line.startswith("at ")]
     assert heads[1] == "at 50 photons/pixel, quality 2:"
-    assert len(heads) == out.count("balanced_accuracy") == 4
+    assert len(heads) == out.count("balanced accuracy") == 4
 
 
 def test_scenes_may_be_at_other_distances_of_a_lens(tmp_path, capsys, trained):
@@ -100,6 +101,28 @@ def test_scores_are_adjusted_at_the_same_light(trained, capsys):
     hits = [np.mean(guesses[validation.labels == k] == k) for k in np.unique(validation.labels)]
     assert max(printed["choice"]["values"]) == pytest.approx(np.mean(hits))
     assert json.loads(json.dumps(judged.to_dict())) == printed
+
+
+def test_the_scores_are_shifted_as_when_the_shift_was_chosen(trained, monkeypatch):
+    # Post-hoc logit adjustment (Menon et al., ICLR 2021): what is rare is raised.
+    choose = joint.judge.choose_tau
+    monkeypatch.setattr(
+        "joint.judge.choose_tau", lambda *args, **how: replace(choose(*args, **how), tau=0.75)
+    )
+    asked = [str(trained), "--adjust", "balanced_accuracy", "--no-count-bytes", "--resamples", "0"]
+    options = read_evaluate_options(asked)
+    (judged,) = joint.judge.judge_run(options, lambda size: options)
+    _, system, parts = joint.load_run(trained)
+    counts = parts.train.counts.numpy()
+    shifted = joint.evaluate(system, parts.test).logits - 0.75 * np.log(counts / counts.sum())
+    np.testing.assert_allclose(judged.adjusted.logits, shifted, rtol=1e-5, atol=1e-5)
+
+
+def test_the_weight_of_an_adjustment_is_not_chosen_on_what_it_is_judged_by(trained, capsys):
+    asked = ["--adjust", "balanced_accuracy", "--part", "validation"]
+    status, out, err = _evaluate(capsys, trained, *asked)
+    assert (status, out) == (_MISTAKE, "")
+    assert "--adjust is chosen on the validation part: judge it on another one" in err
 
 
 @pytest.mark.parametrize(

@@ -366,6 +366,20 @@ def test_a_quick_report_and_a_smaller_sample_say_what_they_are(whole):
     assert read.rows()["test part"] == [f"{count} pictures"]
 
 
+def test_a_report_of_several_runs_tells_of_every_step(whole, lens, capsys):
+    how = {"quick": True, "pictures": 2, "resamples": _RESAMPLES}
+    report_html([whole, lens], progress=True, **how)
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    assert [line.split(":")[0] for line in lines] == [f"report {n}/32" for n in range(1, 33)]
+    assert lines[1] == "report 2/32: the comparison of the runs"
+    assert lines[2] == f"report 3/32: {whole.name}: the scenes"
+    assert lines[-1] == f"report 32/32: {lens.name}: Robustness"
+    report_html([whole], **how)
+    assert capsys.readouterr() == ("", "")
+
+
 # -------------------------------------------------------------------------------- missing stages
 
 

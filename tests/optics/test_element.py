@@ -292,3 +292,57 @@ def test_what_makes_no_sense_is_refused(make, message):
 
 def test_units_are_printed():
     assert "size=(16, 16), spacing=4e-06 m" in repr(ELEMENTS["lens"]())
+
+
+def test_axial_and_lateral_colour_are_coefficients_by_wavelength():
+    bands = (450e-9, 550e-9, 650e-9)
+    samples, spacing = 96, 40e-6
+    diameter = (samples - 1) * spacing
+    moved = torch.tensor([0.15, 0.0, -0.2])  # waves RMS of tilt along +x
+    focus = torch.tensor([0.1, 0.0, -0.15])  # waves RMS of defocus
+    waves = torch.tensor(bands)
+
+    def psf(coefficients, index):
+        element = optics.Aberration(
+            samples, spacing=spacing, diameter=diameter, coefficients=coefficients, indices=[index]
+        )
+        return optics.Pupil(
+            [element], wavelengths=bands, focal_length=20e-3, pixel_pitch=1e-6, psf_size=41
+        )()
+
+    # The peak moves by 4 a lambda N, and defocus has a Strehl ratio of sinc^2(2 sqrt(3) a).
+    tilted = psf((moved * waves)[:, None], 2)
+    expected = 4 * moved * waves * 20e-3 / diameter / 1e-6
+    x = optics.coordinates(41).float()
+    middle = tilted.sum(-2) @ x / tilted.sum((-2, -1))
+    torch.testing.assert_close(middle, expected, rtol=0.02, atol=0.02)
+    sharp, blurred = psf(0 * waves[:, None], 4), psf((focus * waves)[:, None], 4)
+    ratio = blurred[:, 20, 20] / sharp[:, 20, 20]
+    torch.testing.assert_close(ratio, torch.sinc(2 * 3**0.5 * focus).square(), rtol=0, atol=4e-3)
+
+
+def test_coefficients_of_each_wavelength_are_trained_by_themselves():
+    start = torch.nn.Parameter(1e-8 * torch.rand(3, 2))
+    element = optics.Aberration(
+        32, spacing=50e-6, diameter=31 * 50e-6, coefficients=start, indices=[4, 11]
+    )
+    wavelengths = torch.tensor([450e-9, 550e-9, 650e-9], dtype=torch.float64)
+    element.phase_shift(wavelengths)[1].square().sum().backward()
+    assert element.raw.shape == (3, 2)
+    assert (element.raw.grad[1] != 0).all()
+    assert (element.raw.grad[[0, 2]] == 0).all()
+    with pytest.raises(ValueError, match=r"\(3, 2\), of 3 wavelengths, and the light has 2: give"):
+        element.phase_shift(wavelengths[:2])
+    with pytest.raises(ValueError, match=r"coefficients must be real \[J\], \[L, J\] for L wave"):
+        optics.Aberration(32, spacing=50e-6, diameter=1e-3, coefficients=torch.zeros(2, 2, 2))
+
+
+def test_a_field_meets_the_wavefront_of_every_place():
+    coefficients = 1e-8 * torch.rand(2, 3, 2, 4)
+    element = optics.Aberration(16, spacing=50e-6, diameter=8e-4, coefficients=coefficients)
+    waves = torch.tensor([450e-9, 550e-9], dtype=torch.float64)
+    field = element(torch.ones(16, 16), wavelength=waves)
+    assert field.shape == (2, 3, 2, 16, 16)
+    torch.testing.assert_close(field, element.transmission(waves))
+    with pytest.raises(ValueError, match="another transmission for each of 2 x 3 places"):
+        optics.export_plate(element, "nowhere", wavelength=550e-9)

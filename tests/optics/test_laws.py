@@ -106,6 +106,16 @@ MODULES = {
             )
         )
     ),
+    "incoherent-chromatic": lambda: optics.IncoherentImaging(
+        _pupil(
+            optics.Aberration(
+                16,
+                spacing=_SPACING,
+                diameter=16 * _SPACING,
+                coefficients=torch.nn.Parameter(50e-9 * torch.rand(3, 4)),
+            )
+        )
+    ),
     "incoherent-cubic": lambda: optics.IncoherentImaging(
         _pupil(
             optics.CubicMask(
@@ -137,6 +147,19 @@ MODULES = {
     ),
     "varying-channels": lambda: optics.VaryingImaging(
         torch.nn.Parameter(torch.rand(2, 2, 3, 5, 5) / 25), rank=2
+    ),
+    "varying-pupil": lambda: optics.VaryingImaging(
+        _pupil(
+            optics.Aberration(
+                16,
+                spacing=_SPACING,
+                diameter=16 * _SPACING,
+                coefficients=torch.nn.Parameter(100e-9 * torch.rand(2, 3, 1, 6)),
+            )
+        ),
+        rank=3,
+        spectral_response=torch.nn.Parameter(torch.rand(3, 3) / 3),
+        projection=optics.Projection(radial=[0.1], half_field=0.3),
     ),
     "sensor": lambda: optics.Sensor(bit_depth=None, trainable_gain=True),
     "sensor-bits": lambda: optics.Sensor(200, bit_depth=6, black_level=6),

@@ -198,10 +198,145 @@ def test_psfs_of_half_precision_are_taken_apart_in_float32():
         torch.testing.assert_close(made, wanted, rtol=1e-2, atol=1e-4)
 
 
-def test_psfs_are_a_tensor():
-    pupil = optics.Pupil(
-        [], size=16, spacing=1e-4, wavelengths=(550e-9,), focal_length=0.05, pixel_pitch=5e-6,
-        psf_size=5,
-    )  # fmt: skip
-    with pytest.raises(TypeError, match="psfs must be a Tensor, not Pupil"):
-        optics.VaryingImaging(pupil, rank=2)
+def _pupil(coefficients, *, wavelengths=(550e-9,), size=32, **options):
+    element = optics.Aberration(
+        size, spacing=80e-6, diameter=(size - 1) * 80e-6, coefficients=coefficients, **options
+    )
+    return optics.Pupil(
+        [element], wavelengths=wavelengths, focal_length=20e-3, pixel_pitch=2e-6, psf_size=15
+    )
+
+
+def _random(*shape):
+    return 60e-9 * torch.randn(*shape, generator=torch.Generator().manual_seed(3))
+
+
+_BANDS = (450e-9, 550e-9, 650e-9)
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_pupil_has_in_each_place_the_psf_that_its_wavefront_has_alone(bands):
+    coefficients = _random(3, 2, bands, 11)
+    front_end = optics.VaryingImaging(_pupil(coefficients, wavelengths=_BANDS), rank=6)
+    psfs = front_end.psf()
+    assert psfs.shape == (3, 2, 3, 15, 15)
+    grid = {"diameter": 31 * 80e-6, "spacing": 80e-6}
+    basis = optics.zernike_basis(11, 32, soft_edge=True, dtype=torch.float64, **grid)
+    aperture = optics.circular_aperture(32, **grid).double()
+    for p in range(3):
+        for q in range(2):
+            for band, wavelength in enumerate(_BANDS):
+                own = coefficients[p, q, min(band, bands - 1)].double()
+                phase = 2 * torch.pi / wavelength * torch.tensordot(own, basis, 1)
+                alone = optics.psf_from_pupil(
+                    torch.polar(aperture, phase),
+                    wavelength=wavelength,
+                    focal_length=20e-3,
+                    pupil_spacing=80e-6,
+                    pixel_pitch=2e-6,
+                    size=15,
+                )
+                torch.testing.assert_close(psfs[p, q, band].double(), alone, rtol=1e-4, atol=1e-7)
+    light = psfs.sum((-2, -1))
+    assert float(light.max()) <= 1 + 1e-6
+    torch.testing.assert_close(front_end.throughput(), light.mean())
+
+
+def test_equal_wavefronts_in_all_places_are_incoherent_imaging():
+    own = _random(3, 8)
+    scene = _scene(2, 3, 16, 18).float()
+    one = optics.IncoherentImaging(_pupil(own, wavelengths=_BANDS))
+    several = optics.VaryingImaging(
+        _pupil(own.expand(2, 3, 3, 8).clone(), wavelengths=_BANDS), rank=1
+    )
+    torch.testing.assert_close(several(scene), one(scene), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(several.throughput(), one.throughput())
+
+
+def test_the_coefficients_of_every_place_have_the_gradient_of_a_finite_difference():
+    front_end = optics.VaryingImaging(
+        _pupil(torch.nn.Parameter(_random(2, 2, 1, 6).double())), rank=3
+    ).double()
+    (parameter,) = front_end.parameters()
+    assert parameter.shape == (2, 2, 1, 6)
+    scene = _scene(1, 1, 9, 8)
+
+    def image(raw):
+        return torch.func.functional_call(front_end, {"pupil.elements.0.raw": raw}, (scene,))
+
+    assert torch.autograd.gradcheck(image, (parameter.detach().requires_grad_(),), fast_mode=True)
+    front_end(scene).square().sum().backward()
+    assert (parameter.grad[..., 3:].abs().sum(-1) > 0).all()
+
+
+def test_training_finds_the_field_curvature_of_a_lens():
+    places, size = (3, 3), (24, 24)
+    truth = optics.seidel_coefficients(places, size=size, field_curvature=0.3 * 550e-9)
+    scene = _scene(2, 1, *size).float()
+    with torch.no_grad():
+        seen = optics.VaryingImaging(_pupil(truth[..., 3:4], indices=[4]), rank=9)(scene)
+    start = torch.full_like(truth[..., 3:4], 0.02 * 550e-9)
+    front_end = optics.VaryingImaging(_pupil(torch.nn.Parameter(start), indices=[4]), rank=9)
+    optimiser = torch.optim.Adam(front_end.parameters(), 2e-3)
+    for _ in range(150):
+        optimiser.zero_grad()
+        (front_end(scene) - seen).square().mean().backward()
+        optimiser.step()
+    found = front_end.pupil.elements[0].coefficients.detach() / 550e-9
+    # In the corner 0.3 waves of r^2 are 0.3 / sqrt(12) RMS; the sign of defocus shows in no PSF.
+    assert float(found[0, 0, 0, 0].abs()) == pytest.approx(0.3 / 12**0.5, abs=0.01)
+    assert float(found[0, 1, 0, 0].abs()) == pytest.approx(0.15 / 12**0.5, abs=0.01)
+
+
+def test_a_response_mixes_the_wavelengths_of_each_place():
+    coefficients = _random(2, 2, 3, 6)
+    response = torch.tensor([[0.2, 0.3, 0.1], [0.0, 0.5, 0.5]])
+    pupil = _pupil(coefficients, wavelengths=_BANDS)
+    front_end = optics.VaryingImaging(pupil, rank=4, spectral_response=response)
+    assert front_end.in_channels == 2
+    expected = torch.einsum("cl,pqlyx->pqcyx", response, pupil())
+    torch.testing.assert_close(front_end.psf(), expected)
+    with pytest.raises(ValueError, match=r"spectral_response must be \[C, 3\], not negative"):
+        optics.VaryingImaging(pupil, rank=4, spectral_response=torch.ones(2, 2) / 2)
+
+
+def test_a_projection_stands_before_the_blur_and_falls_off_behind_it():
+    projection = optics.Projection(radial=[-0.1], half_field=0.5)
+    scene = _scene(1, 1, 16, 18).float()
+    pupil = _pupil(_random(2, 2, 1, 6))
+    plain = optics.VaryingImaging(pupil, rank=4)
+    whole = optics.VaryingImaging(pupil, rank=4, projection=projection)
+    expected = plain(projection(scene)) * projection.illumination((16, 18))
+    torch.testing.assert_close(whole(scene), expected)
+
+
+def test_several_distances_lie_in_front_of_the_places():
+    pupil = _pupil(_random(2, 3, 1, 6), wavelengths=_BANDS)
+    distances = torch.tensor([0.5, 1.0])
+    both = pupil(distance=distances)
+    assert both.shape == (2, 2, 3, 3, 15, 15)
+    torch.testing.assert_close(both[1], pupil(distance=1.0))
+    assert optics.audit_sampling(pupil).window_loss.shape == (2, 3, 3)
+
+
+def test_psfs_are_a_tensor_or_of_a_pupil_that_changes():
+    one = _pupil(_random(6))
+    with pytest.raises(ValueError, match="the pupil has one PSF for all places: give it to"):
+        optics.VaryingImaging(one, rank=2)
+    with pytest.raises(TypeError, match=r"psfs must be a Pupil, or a Tensor .* not list"):
+        optics.VaryingImaging([[1.0]], rank=2)
+    changing = _pupil(_random(2, 3, 1, 6))
+    with pytest.raises(ValueError, match="rank must be from 1 to the 6 places, not 7"):
+        optics.VaryingImaging(changing, rank=7)
+    with pytest.raises(ValueError, match="another wavefront in each of 2 x 3 places"):
+        optics.IncoherentImaging(changing)
+    with pytest.raises(ValueError, match="another wavefront in each of 2 x 3 places"):
+        optics.CoherentImaging(changing)
+    with pytest.raises(ValueError, match=r"one grid of places, not \[\(2, 2\), \(2, 3\)\]"):
+        optics.Pupil(
+            [changing.elements[0], _pupil(_random(2, 2, 1, 6)).elements[0]],
+            wavelengths=(550e-9,),
+            focal_length=20e-3,
+            pixel_pitch=2e-6,
+            psf_size=15,
+        )

@@ -157,6 +157,17 @@ def test_each_ideal_sensor_is_ideal_in_one_respect():
     expected = (1.1 * light + 0.02).clamp_max(0.7) + 0.01
     assert float((dim - expected).mean()) == pytest.approx(0, abs=2e-4)
     assert float((dim - expected).std()) == pytest.approx(0.05, rel=0.02)
+    # Either fixed pattern is electronics by itself.
+    for pattern, expected in (("prnu", 1.1 * light), ("dsnu", light + 0.01)):
+        clean, woven = _handed(
+            optics.Sensor(
+                200, quantum_efficiency=0.5, read_noise=0.0, bit_depth=None, shot_noise="none",
+                gain=100.0, **{pattern: torch.full((32, 32), 0.1 if pattern == "prnu" else 1.0)},
+            ),
+            ["electronics"], scenes,
+        )  # fmt: skip
+        assert torch.allclose(clean, light, atol=1e-6)
+        assert torch.allclose(woven, expected.clamp_max(1), atol=1e-5)
     # Converter: half a step of six, with black at the first code; the same noise and range.
     smooth, stepped = _handed(
         optics.Sensor(

@@ -11,7 +11,7 @@ import joint
 import optics
 from classify import LesionDataset, LesionPhantom
 from joint.analysis import contrast, recall_against_contrast, scale_contrast
-from joint.analysis.causal import lab_means
+from joint.analysis.causal import lab_means, scalable
 from joint.analysis.colour import lab
 from joint.analysis.region import skin_ring
 from optics import srgb_to_linear
@@ -125,6 +125,21 @@ def test_factors_by_picture_and_gradients(pictures):
 
     factor = torch.tensor(0.6, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(scaled, (small, factor), fast_mode=True)
+
+
+def test_the_rows_that_can_be_scaled_do_not_depend_on_the_batch(phantoms):
+    masks = phantoms.gather_masks(torch.arange(5)).clone()
+    masks[1], masks[4] = False, True  # no lesion, and no skin
+    some = LesionDataset(
+        images=phantoms.gather(torch.arange(5)).images,
+        labels=torch.zeros(5, dtype=torch.int64),
+        groups=[f"l{i}" for i in range(5)],
+        identifiers=[f"p{i}" for i in range(5)],
+        classes=("a",),
+        masks=masks,
+    )
+    for size in (1, 2, 5):
+        assert scalable(some, batch_size=size).tolist() == [0, 2, 3]
 
 
 def test_a_flat_lesion_is_moved_and_stays_flat():

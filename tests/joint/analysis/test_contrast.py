@@ -123,6 +123,17 @@ def test_michelson_follows_from_weber_and_scale_leaves_ratios(phantoms, scale):
     assert torch.allclose(coded.delta_e, bright.delta_e)
 
 
+def test_a_border_that_crosses_the_frame_is_measured_up_to_its_edge():
+    # A corner of the frame is lesion: its border meets two edges of the frame, each way about.
+    picture, _ = _disks(1, 16, noise=0.1)
+    for flips in ((), (-1,), (-2,), (-2, -1)):
+        mask = torch.zeros(1, 16, 16, dtype=torch.bool)
+        mask[:, :2, :2] = True
+        mask = mask.flip(flips)
+        expected = _reference(picture[0].numpy(), mask[0].numpy())["edge"]
+        assert float(contrast(picture, mask).edge) == pytest.approx(expected, rel=1e-4)
+
+
 def test_noise_lowers_cnr_and_blur_lowers_edges(phantoms):
     images, masks = phantoms
     generator = torch.Generator().manual_seed(1)

@@ -244,5 +244,7 @@ def test_what_does_not_fit_is_refused():
     for function in (correctness_against_contrast, matched_strata):
         with pytest.raises(ValueError, match=r"right must be 12 bools.*guesses == labels"):
             function(values, labels, right.astype(int), classes=CLASSES)
+        with pytest.raises(ValueError, match="resamples must be at least 1"):
+            function(values, labels, right, classes=CLASSES, resamples=0)
     with pytest.raises(ValueError, match="at least 2 strata, not 1"):
         matched_strata(values, labels, right, classes=CLASSES, strata=1)

@@ -93,6 +93,9 @@ def test_what_cannot_be_dealt_is_refused(gaussians):
     for measure in (hotelling_observer, usable_information):
         with pytest.raises(ValueError, match=r"features must be finite numbers \[N, D\], not .40"):
             measure(features * np.nan, labels, classes=CLASSES)
+        endless = np.where(np.arange(40)[:, None] == 3, np.inf, features)
+        with pytest.raises(ValueError, match=r"features must be finite numbers \[N, D\], not .40"):
+            measure(endless, labels, classes=CLASSES)
         with pytest.raises(ValueError, match="labels must be 40 integers"):
             measure(features, labels[:3], classes=CLASSES)
         with pytest.raises(ValueError, match="folds must be at least 2, not 1"):

@@ -3,12 +3,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.stats import multivariate_normal
+from scipy.special import digamma
+from scipy.stats import chisquare, multivariate_normal
+from scipy.stats import t as student
 
 import classify
 import joint
 import optics
 from joint.analysis.gaussian import (
+    _cut,
     _innovations,
     _log_determinant,
     _noise_variance,
@@ -50,6 +53,42 @@ def test_estimate_from_patches_is_the_closed_form():
     assert (found.interval.high - found.interval.low) / (2 * 2.09 * error) == pytest.approx(
         1, abs=0.5
     )
+
+
+def test_the_interval_is_the_jackknife_over_lesions():
+    # Lesions that differ in their mean, so that leaving one out moves the mean of the others.
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(6), [9, 12, 8, 15, 10, 11])
+    patches = 2 * random.standard_normal((6, 2))[groups] + random.standard_normal((65, 2))
+    variance = random.uniform(0.5, 2, (65, 2))
+
+    def bits(kept):
+        count = int(kept.sum())
+        known = np.linalg.slogdet(np.cov(patches[kept].T))[1]
+        # The mean of ln det of a Wishart matrix of that many degrees of freedom.
+        free = count - 1
+        bias = sum(digamma((free - i) / 2) + math.log(2 / free) for i in range(2))
+        noise = np.log(variance[kept]).sum(1).mean()
+        return (known - bias - noise) / (2 * math.log(2))
+
+    left = np.array([bits(groups != k) for k in range(6)])
+    error = math.sqrt(5 / 6 * ((left - left.mean()) ** 2).sum())
+    reach = student.ppf(0.975, 5) * error
+    names = [f"l{k}" for k in groups]
+    found = gaussian_information(patches, variance, side=1, groups=names)
+    whole = bits(groups >= 0)
+    assert found.bits == pytest.approx(whole)
+    assert found.interval == pytest.approx((whole - reach, whole + reach))
+
+
+def test_patches_are_cut_at_every_place_alike():
+    maps = torch.arange(12.0).view(1, 1, 3, 4).expand(500, -1, -1, -1)
+    first, second = _cut((maps, -maps), 2, 4, torch.Generator().manual_seed(0))
+    assert np.array_equal(first, -second)
+    assert np.array_equal(first - first[:, :1], np.tile([0, 1, 4, 5], (2000, 1)))
+    places, counts = np.unique(first[:, 0], return_counts=True)
+    assert places.tolist() == [0, 1, 2, 4, 5, 6]
+    assert chisquare(counts).pvalue > 1e-3
 
 
 def test_log_determinant_is_unbiased_for_few_samples():

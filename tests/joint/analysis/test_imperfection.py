@@ -10,9 +10,9 @@ from joint.analysis.imperfection import diameter_of, middle_of, pupil_of
 from joint.analysis.perturbation import KINDS, perturbed
 
 
-def _pupil():
+def _pupil(wavelengths=(612e-9, 545e-9, 463e-9)):
     return optics.Pupil(
-        [], wavelengths=(612e-9, 545e-9, 463e-9), focal_length=20e-3, pixel_pitch=2e-6,
+        [], wavelengths=wavelengths, focal_length=20e-3, pixel_pitch=2e-6,
         psf_size=15, size=65, spacing=2.5e-3 / 64,
     )  # fmt: skip
 
@@ -80,6 +80,7 @@ def test_a_pupil_has_a_diameter_and_a_middle_wavelength():
     pupil = _pupil()
     assert diameter_of(pupil) == pytest.approx(2.5e-3, rel=1e-4)
     assert middle_of(pupil) == 545e-9
+    assert middle_of(_pupil((650e-9, 600e-9, 550e-9, 500e-9, 450e-9))) == 550e-9
     for front, found in (
         (optics.IncoherentImaging(pupil), pupil),
         (optics.CoherentImaging(pupil), pupil),

@@ -101,6 +101,23 @@ def test_results_are_printed_and_json(phantoms):
     assert only.spearman({"plain": 1.0}).gaussian is None
 
 
+def test_a_screening_draws_the_same_for_every_design(phantoms):
+    noisy = _design(None, 50)
+    silent = joint.ImagingSystem(
+        sensor=optics.Sensor(50, read_noise=0.0, bit_depth=None, shot_noise="none")
+    )
+    designs = {"one": noisy, "silent": silent, "two": noisy}
+    own = torch.Generator().manual_seed(9)
+    one, silent_row, two = screen(designs, phantoms, resamples=5, generator=own).rows
+    assert (one.observer, one.usable, one.gaussian) == (two.observer, two.usable, two.gaussian)
+    assert silent_row.gaussian is None  # of no noise there is no Gaussian information
+    expected = joint.analysis.sensor_information(
+        noisy, phantoms, generator=torch.Generator().manual_seed(9)
+    )
+    assert one.gaussian == expected
+    assert one.gaussian != joint.analysis.sensor_information(noisy, phantoms)
+
+
 def test_what_does_not_fit_is_refused(phantoms):
     with pytest.raises(ValueError, match=r"planes must be some of scene, .*, not lens"):
         information(joint.ImagingSystem(), phantoms, planes=["lens"])

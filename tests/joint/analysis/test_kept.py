@@ -93,6 +93,9 @@ def test_a_blur_takes_high_frequencies_as_its_transfer_function_says(scenes):
     found = kept({"blurred": system}, scenes, resamples=20).systems[0]
     power = _numbers(found, "power")
     assert (np.diff(power) < 0).all()
+    # Rings of equal width up to half a cycle a pixel, without a gap.
+    np.testing.assert_allclose(_numbers(found, "low"), np.arange(8) / 16)
+    np.testing.assert_allclose(_numbers(found, "high"), np.arange(1, 9) / 16)
     with torch.no_grad():
         response = kernel.response[0, 0, 0].double()
     padded = torch.zeros(32, 32, dtype=torch.float64)

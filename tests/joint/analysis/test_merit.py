@@ -56,6 +56,15 @@ def test_a_device_out_of_focus_is_focused_again(waves):
     assert found.value == pytest.approx(peak(system), rel=1e-5)
 
 
+@pytest.mark.parametrize("waves", [1.9, -1.9])
+def test_the_best_focus_is_found_beyond_others_that_are_less_good(waves):
+    # The light on the axis, sinc^2 of the waves, rises again beyond every whole number of them.
+    system = _lens()
+    found = _merit(system, refocus=4.0).of(_changed(system, ("defocus", waves)))
+    assert found.refocus == pytest.approx(-waves, abs=2e-3)
+    assert found.value == pytest.approx(peak(system), rel=1e-5)
+
+
 def test_no_further_than_it_can_be_moved_and_never_worse():
     system = _lens()
     device = _changed(system, ("defocus", 0.8))

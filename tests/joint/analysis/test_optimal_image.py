@@ -53,6 +53,17 @@ def test_roughness_has_a_price():
     assert float(total_variation(ramp)) == 1.0  # 1 along rows, 0 along columns
 
 
+def test_black_and_white_pixels_of_the_start_can_still_move():
+    system = joint.ImagingSystem(classifier=_Stripes())
+    start = torch.zeros(1, 3, 16, 16)
+    start[..., 1::2] = 1  # the stripes are where they should not be
+    found = optimal_image(system, start, 1, steps=60, learning_rate=0.5)
+    assert found.best.isfinite().all()
+    assert found.best[-1] > found.best[0] + 5
+    grey = found.scenes.mean(1)
+    assert (grey[..., ::2] > grey[..., 1::2]).all()
+
+
 def test_the_climb_goes_through_the_optics():
     """Behind a lens that loses stripes, no scene has them for the classifier."""
     plain = joint.ImagingSystem(classifier=_Stripes())

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+import compress
 import joint
 import optics
 from classify import LesionDataset, LesionPhantom
@@ -124,6 +125,18 @@ def test_a_data_set_is_measured_at_a_plane_of_a_system(camera):
     assert (seen.edge < scenes.edge).float().mean() > 0.5
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         measure_contrast(dataset, batch_size=0)
+
+
+def test_a_system_in_training_is_measured_as_it_is_used():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        system = joint.ImagingSystem(codec=compress.FactorizedCodec())
+    dataset = LesionPhantom(3, 32, seed=1)
+    used = measure_contrast(dataset, system=system.eval(), plane="handed")
+    training = measure_contrast(dataset, system=system.train(), plane="handed")
+    assert torch.equal(training.cnr, used.cnr)
+    assert system.training
+    assert not used.cnr.requires_grad
 
 
 def test_light_is_measured_as_light():

@@ -70,5 +70,7 @@ def test_change_pairs_pictures_by_name(disks):
         rate_change(whole, rate_map(system, scenes, band=2, resamples=5))
     other = rate_map(system, scenes.subset(range(6)), resamples=5)
     rest = rate_map(system, scenes.subset(range(6, 12)), resamples=5)
+    with pytest.raises(ValueError, match="resamples must be at least 1"):
+        rate_change(whole, part, resamples=0)
     with pytest.raises(ValueError, match="no picture in common"):
         rate_change(other, rest)

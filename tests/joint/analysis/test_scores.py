@@ -60,6 +60,13 @@ def test_scores_are_those_of_the_report_and_of_the_paired_bootstrap(evaluations)
     assert drawn.combined([1], [1]).accuracy == (0, (0, 0))
 
 
+def test_draws_that_do_not_fit_in_memory_at_once_give_the_same(evaluations, monkeypatch):
+    options = {"resamples": 100, "level": 0.9, "generator": None}
+    at_once = DrawnScores(evaluations, **options).combined([0], [1])
+    monkeypatch.setattr("classify.intervals._CELLS", 48 * 30)  # 30, 30, 30 and 10 draws
+    assert DrawnScores(evaluations, **options).combined([0], [1]) == at_once
+
+
 def test_systems_that_cannot_be_paired_are_refused(evaluations, lesions):
     one = lesions.subset([0, 1])
     judge = joint.ImagingSystem(classifier=_Grey())

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -125,3 +126,11 @@ def test_what_cannot_be_measured_is_refused():
         sensitivity(system, _scenes(), {"decentre": 1.0})
     with pytest.raises(ValueError, match="is not a finite number at all limits"):
         sensitivity(system, _scenes(), {"defocus": 1.0}, measure=lambda made: float("nan"))
+
+    def lost(made):  # the design alone is known
+        return 1.0 if made is system else math.nan
+
+    with pytest.raises(ValueError, match="is not a finite number at all limits"):
+        sensitivity(system, _scenes(), {"defocus": 1.0}, measure=lost)
+    with pytest.raises(ValueError, match="is not a finite number at all limits"):
+        sensitivity(system, _scenes(), {"defocus": (0.0, 1.0)}, measure=lost)

@@ -24,8 +24,9 @@ def test_every_kind_is_built_by_its_name():
         assert config().kind == kind
         built = joint.build_front_end(config(), (32, 32), 3)
         assert (built is None) == (kind == "none")
-        again = joint.SystemConfig(front_end={"kind": kind}).front_end
-        assert again == config()
+        options = {"trained": True} if kind == "psf" else {}  # a system asks for its file
+        again = joint.SystemConfig(front_end={"kind": kind, **options}).front_end
+        assert again == config(**options)
 
 
 def test_the_plain_lens_has_an_airy_pattern():
@@ -48,6 +49,71 @@ def test_defocus_in_waves_lowers_the_peak_as_in_the_closed_form():
         assert float(blurred.max() if abs(waves) < 1 else blurred[31, 31]) == pytest.approx(
             expected * float(sharp.max()), rel=0.03, abs=2e-4
         )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"astigmatism": 0.04}, {"coma": -0.04}, {"spherical": 0.04}, {"zernike": {5: 0.04, 9: 0.02}}],
+)
+def test_an_aberration_in_waves_rms_lowers_the_peak_as_marechal_says(options):
+    grid = {"pupil_size": 160, "psf_size": 15, "pixel_pitch": 0.2e-6}
+    sharp, aberrated = _build(**grid).psf(), _build(**grid, **options).psf()
+    waves = options.get("zernike") or {0: next(iter(options.values()))}
+    variance = sum(size**2 for size in waves.values())
+    # One length of path: the more waves, the shorter they are.
+    for channel, wavelength in enumerate((612e-9, 545e-9, 463e-9)):
+        strehl = math.exp(-variance * (2 * math.pi * 545e-9 / wavelength) ** 2)
+        peak = float(aberrated[channel].max() / sharp[channel].max())
+        assert peak == pytest.approx(strehl, abs=0.01)
+
+
+def test_defocus_takes_the_zernike_term_of_its_sign_away():
+    # W = sqrt 3 (2 r^2 - 1) a is 2 sqrt 3 a r^2 but for a piston.
+    plain = _build()
+    balanced = _build(defocus=1.0, zernike={4: 1 / math.sqrt(12)})
+    torch.testing.assert_close(balanced.psf(), plain.psf(), rtol=0, atol=2e-5)
+
+
+def test_aberrations_point_where_they_say():
+    coma = _build(coma=0.15).psf()[1]
+    torch.testing.assert_close(coma, coma.flip(0), rtol=0, atol=1e-6)
+    assert float((coma - coma.flip(1)).abs().sum()) > 0.1
+    lines = _build(astigmatism=0.3, defocus=1.0).psf()[1]
+    y, x = (torch.arange(31) - 15.0)[:, None], torch.arange(31) - 15.0
+    wide, high = ((lines * axis.square()).sum() for axis in (x, y))
+    assert max(wide, high) > 1.5 * min(wide, high)
+
+
+def test_aberrations_are_swept_by_a_study_and_come_back_from_json():
+    assert (
+        joint.LensConfig()
+        .model_dump()
+        .keys()
+        .isdisjoint({"astigmatism", "coma", "spherical", "zernike"})
+    )
+    config = joint.LensConfig(coma=0.1, zernike={4: 0.2, 22: -0.1})
+    assert joint.LensConfig.model_validate_json(config.model_dump_json()) == config
+    assert len({config, joint.LensConfig(coma=0.1)}) == 2
+    study = Study(
+        base=joint.RunConfig(system=joint.SystemConfig(front_end=config)),
+        axes={
+            "coma": Axis(path="system.front_end.coma", values=(0.0, 0.2)),
+            "astigmatism": Axis(path="system.front_end.astigmatism", values=(0.0, 0.1)),
+            "defocus": Axis(path="system.front_end.zernike.4", values=(0.0, 0.3)),
+        },
+    )
+    for design in study.designs():
+        front_end = study.config(design, 0).system.front_end
+        assert front_end.coma == design["coma"]
+        assert front_end.astigmatism == design["astigmatism"]
+        assert front_end.zernike == {4: design["defocus"], 22: -0.1}
+
+
+def test_millimetre_waves_and_soft_x_rays_are_wavelengths_too():
+    for wavelength in (1e-3, 13.5e-9):
+        lens = _build(1, wavelengths=(wavelength,), pixel_pitch=4 * wavelength)
+        assert lens.pupil.wavelengths == (wavelength,)
+        assert torch.isfinite(lens.psf()).all()
 
 
 @pytest.mark.parametrize("element", ["phase", "height", "cubic", "random"])
@@ -191,7 +257,9 @@ def test_other_numbers_of_channels_have_a_wavelength_each(channels):
         ({"strength": 1.0}, "strength=1 is that of an element"),
         ({"element": "random"}, "needs a strength above 0"),
         ({"material": "jade"}, "no material is called 'jade'; choose from"),
-        ({"wavelengths": (550.0,)}, "wavelengths are in metres"),
+        ({"wavelengths": (550.0,)}, "wavelengths must be in metres, 1e-9 to 1e-2, not 550"),
+        ({"zernike": {0: 0.1}}, "zernike has Noll's indices, from 1, and not 0"),
+        ({"coma": 0.1, "zernike": {8: 0.2}}, "coma is zernike 8: set one of the two"),
         ({"f_number": 0.0}, "greater than 0"),
         ({"oversample": 2}, "oversample must be odd"),
         ({"f_number": 4.0}, r"pixel_pitch=3\.5e-06 m is wider than lambda N = 1\.85e-06 m"),

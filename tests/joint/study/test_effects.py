@@ -168,6 +168,25 @@ def test_ranges_are_grouped(draws_of):
     assert "put into groups" in " ".join(found.notes)
 
 
+def test_a_grid_that_lacks_a_corner_keeps_its_levels(draws_of):
+    designs = [{"light": light, "stop": stop} for light in (20, 200) for stop in (8, 16)]
+    designs.append({"light": 20000, "stop": 8})
+    found = effects(dict(enumerate(designs)), draws_of([0.2, 0.1, 0.5, 0.4, 0.8]))
+    assert [[level.level for level in axis.levels] for axis in found.axes] == [
+        [20, 200, 20000], [8, 16],
+    ]  # fmt: skip
+    assert not any(axis.grouped for axis in found.axes)
+    assert "groups" not in " ".join(found.notes)
+    # Additive by construction: least squares find the step of each level.
+    assert [level.effect for level in found.axes[1].levels] == pytest.approx([0.05, -0.05])
+
+
+def test_two_levels_are_never_put_into_groups(draws_of):
+    designs = [{"light": 20, "stop": 8}, {"light": 20, "stop": 16}, {"light": 200, "stop": 8}]
+    found = effects(dict(enumerate(designs)), draws_of([0.2, 0.1, 0.5]))
+    assert [axis.grouped for axis in found.axes] == [False, False]
+
+
 def test_effects_of_a_study(finished):
     draws = resample(
         outcomes(finished, "balanced_accuracy"), metric="balanced_accuracy", resamples=300

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from joint.cli import main
-from joint.study import Axis, Plan, create_study
+from joint.study import TPE, Axis, Plan, create_study
 from joint.study.page import study_html, write_study_html
 from joint.study.store import record_failure
 
@@ -120,6 +120,13 @@ def test_what_was_asked_is_all_there(small_study, tmp_path):
     assert "constraint light <= 200 * stop" in words
     assert "of lesions and seeds" in words
     assert "digest,state,design" not in sections.get("All runs", "")
+
+
+def test_how_the_designs_were_chosen_is_told(small_study, tmp_path):
+    search = TPE(count=4, startup=4, batch=2, objectives={"accuracy": "up", "photons": "down"})
+    study = small_study(sampler=search, plan=Plan(resamples=100))
+    told = " ".join(study_html(create_study(study, tmp_path)).split())
+    assert "tpe; count 4; seed 0; objectives accuracy up, photons down; startup 4; batch 2" in told
 
 
 def test_what_comes_from_a_study_is_text(small_study, pretend, tmp_path):

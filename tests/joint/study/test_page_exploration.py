@@ -1,6 +1,7 @@
 import pytest
 
 from joint.study import create_study, fronts, outcomes, report, resample, rows
+from joint.study.draw import front_figure
 from joint.study.page_exploration import choices, costs, designs, notes, rates
 
 
@@ -45,6 +46,19 @@ def test_fronts_are_against_each_cost_and_all(done):
     assert f"{max(p.share for p in told[2].points):.1%}" in text
     assert "balanced_accuracy 0." in text
     assert "No cost differs" in "".join(costs((), resample({}, metric="loss", resamples=100)))
+
+
+def test_costs_that_a_study_makes_are_drawn_and_told(small_study, pretend, tmp_path):
+    study = small_study(costs={"lamp": "light", "seconds": "bits / 2e6"})
+    ledger = create_study(study, tmp_path)
+    for run in ledger.runs:
+        pretend(ledger, run, 0.9, bits=100.0 * (1 + run.design % 2))
+    draws = resample(outcomes(ledger, "accuracy"), metric="accuracy", resamples=100)
+    text = "".join(costs(rows(ledger), draws))
+    for against in ("lamp", "seconds", "lamp, seconds"):
+        assert f"<td>{against}</td>" in text
+    front = fronts(rows(ledger), draws)[0]
+    assert front_figure(front).axes[0].get_xlabel() == "lamp"
 
 
 def test_rates_need_several_points_and_a_metric_that_grows(done):

@@ -1,0 +1,312 @@
+"""A camera by its point-spread function: computed elsewhere, or a picture of a point source.
+
+::
+
+    file ──► [C, H, W] ─┬─ psf: shares of the light ───────┬─ resampled ─► window [C, k, k]
+                        └─ picture: optics.measured_psf ───┘   sum = throughput <= 1
+"""
+
+import math
+import warnings
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor
+from torch.nn import functional
+
+import optics
+from classify.data.sixteen import sixteen_bits, whole_codes
+from joint.settings import ConfigError, Settings
+
+__all__ = ["PSFConfig", "build_psf", "read_psf"]
+
+_PICTURES = (".tif", ".tiff", ".png")
+# Named, so that no other reader sees a file from a stranger.
+_FORMATS = ("TIFF", "PNG")
+# Grey of 8, 16 or 32 bits or floats, and colours; no palette, and no opacity.
+_MODES = ("L", "I", "F", "RGB")
+# A tap that a trained PSF begins with at least; 1000 of them are 1e-4 of the light.
+_DARK = 1e-7
+
+
+class PSFConfig(Settings):
+    """A camera that is known by its point-spread function, see optics.IncoherentImaging.
+
+    The file is read where a run begins, and its PSF is part of the weights: a run folder that was
+    copied to another machine needs no file.
+    """
+
+    kind: Literal["psf"] = "psf"
+    file: Path | None = None
+    """The PSF, [H, W] for all channels or [C, H, W]: .npy, or grey or RGB .tif or .png, where pages
+    of a TIFF are channels. Without one, a point, from which a trained PSF may begin."""
+    content: Literal["psf", "picture"] = "psf"
+    """psf: shares of a point's light, taken as they are, the axis at [H // 2, W // 2]; picture: a
+    linear picture of a point source, less its background and noise, see optics.measured_psf."""
+    throughput: float | tuple[float, ...] | None = None
+    """Part of the light that the optics pass, up to 1; several are those of the channels. Pictures,
+    and a PSF of another scale, are scaled to it; by default the PSF's own sum."""
+    spacing: float | None = Field(default=None, gt=0)
+    """Distance of the file's samples, metres, with pixel_pitch; by default one is a pixel."""
+    pixel_pitch: float | None = Field(default=None, gt=0)
+    """Distance of the sensor's pixels, metres, no finer than the samples."""
+    pixel: Literal["area", "centre"] = "area"
+    """What a pixel wider than a sample has: the light on its area; or that at its centre, times its
+    area, as a lens with oversample=1 has it."""
+    centre: Literal["common", "each", "kept"] = "common"
+    """Of a picture: the centroid of all channels or of each becomes the axis, or it is where a
+    psf has it."""
+    background: float | None = None
+    """Of a picture, in its unit; by default the mean along its border."""
+    noise: float | None = Field(default=None, ge=0)
+    """Standard deviation of a dark pixel of a picture, in its unit; by default of its border."""
+    psf_size: int = Field(default=31, ge=1)
+    """Odd number of pixels along the window. Of a psf, light that falls beyond is lost; of a
+    picture, the window has all of the throughput."""
+    trained: bool = False
+    """Learn it, as an optics.LearnedKernel of one exposure that begins with it: it never makes
+    light. Otherwise it is fixed."""
+    restoration: float | None = Field(default=None, gt=0)
+    """Noise-to-signal ratio at Nyquist's frequency from which an optics.Wiener learns to undo the
+    blur of a fixed PSF after the sensor; by default it stays."""
+    boundary: optics.Boundary = "replicate"
+    """What lies outside of the picture."""
+
+    @field_validator("file")
+    @classmethod
+    def _readable(cls, file: Path | None) -> Path | None:
+        if file is not None and file.suffix.lower() not in (".npy", *_PICTURES):
+            raise ValueError(f"{file} must end in .npy, {', '.join(_PICTURES)}")
+        return file
+
+    @field_validator("throughput")
+    @classmethod
+    def _passive(
+        cls, throughput: float | tuple[float, ...] | None
+    ) -> float | tuple[float, ...] | None:
+        for share in _several(throughput):
+            if not 0 < share <= 1:
+                raise ValueError(f"throughput is a share of the light, above 0 to 1, not {share:g}")
+        return throughput
+
+    @field_validator("psf_size")
+    @classmethod
+    def _odd(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise ValueError(f"psf_size must be odd, so that a pixel is its middle, not {size}")
+        return size
+
+    @model_validator(mode="after")
+    def _of_use(self) -> Self:
+        if (self.spacing is None) != (self.pixel_pitch is None):
+            raise ValueError(
+                "give both spacing, of the file's samples, and pixel_pitch, of the sensor, in "
+                "metres, or neither"
+            )
+        if self.spacing and self.pixel_pitch and self.pixel_pitch < self.spacing * (1 - 1e-9):
+            raise ValueError(
+                f"pixel_pitch={self.pixel_pitch:g} m is finer than spacing={self.spacing:g} m: "
+                "what the file does not show, no interpolation does"
+            )
+        of_pictures = (self.centre, self.background, self.noise)
+        if self.content == "psf" and of_pictures != ("common", None, None):
+            raise ValueError("centre, background and noise are those of content='picture'")
+        if self.content == "picture" and self.file is not None and self.throughput is None:
+            raise ValueError(
+                "a picture does not tell how much light the optics pass: give its throughput, "
+                "above 0 to 1"
+            )
+        if self.trained and self.restoration is not None:
+            raise ValueError(
+                "restoration undoes the blur of a fixed PSF: set one of it and trained"
+            )
+        return self
+
+
+def build_psf(config: PSFConfig, channels: int) -> optics.FrontEnd:
+    """Build the camera of a PSF for scenes of so many channels.
+
+    Parameters
+    ----------
+    config : PSFConfig
+    channels : int
+        Of the scenes.
+
+    Returns
+    -------
+    optics.FrontEnd
+        An :class:`optics.IncoherentImaging`, or an :class:`optics.LearnedKernel` to be trained. Its
+        state holds the PSF, and has the same shapes for every file.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`read_psf`.
+    """
+    psf = read_psf(config, channels).to(torch.get_default_dtype())
+    if not config.trained:
+        restoration = None if config.restoration is None else optics.Wiener(config.restoration)
+        return optics.IncoherentImaging(psf, restoration=restoration, boundary=config.boundary)
+    point = torch.zeros(1, config.psf_size, config.psf_size)
+    kernel = optics.LearnedKernel(point, channels=channels, signed=False, boundary=config.boundary)
+    taps = psf[None, None, :, None]
+    # The inverse starts dark taps from 7e-5, which over a whole window would be a veil. Where they
+    # are that dark, softplus(100 raw) / 100 is exp(100 raw) / 100.
+    faint = (100 * taps.clamp_min(_DARK)).log() / 100
+    raw = torch.where(taps < 7e-5, faint, optics.energy_limited_inverse(taps))
+    with torch.no_grad():
+        kernel.raw.copy_(raw)
+    return kernel
+
+
+def read_psf(config: PSFConfig, channels: int) -> Tensor:
+    """PSFs of a configuration on the sensor's pixels; their sums are the light that they pass.
+
+    Parameters
+    ----------
+    config : PSFConfig
+    channels : int
+        Of the scenes.
+
+    Returns
+    -------
+    Tensor, float64 ``[channels, psf_size, psf_size]``
+
+    Raises
+    ------
+    ConfigError
+        When the file cannot be read, has other channels, or is brighter than the light; the file
+        and the remedy are named.
+    """
+    shares = _several(config.throughput)
+    if len(shares) not in (0, 1, channels):
+        raise ConfigError(
+            f"front_end.throughput names {len(shares)} shares, but the scenes have {channels} "
+            "channels: give one for all, or one a channel"
+        )
+    passed = torch.tensor(shares or (1.0,), dtype=torch.float64)[:, None, None]
+    if config.file is None:
+        point = torch.ones(channels, 1, 1, dtype=torch.float64)
+        return passed * _window(point, config.psf_size)
+    try:
+        given = _as_channels(_read(config.file), channels)
+        if config.content == "picture":
+            return passed * _measured(given, config, config.psf_size)
+        light = _scaled(given, passed if shares else None)
+        return _window(_on_pixels(light, config), config.psf_size)
+    except Exception as error:  # Pillow and NumPy raise nearly anything on a damaged file
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ConfigError(f"front_end.file {config.file}: {reason}") from error
+
+
+def _several(throughput: float | tuple[float, ...] | None) -> tuple[float, ...]:
+    if throughput is None:
+        return ()
+    return throughput if isinstance(throughput, tuple) else (throughput,)
+
+
+def _read(path: Path) -> np.ndarray:
+    """Numbers ``[H, W]`` or ``[C, H, W]`` of a file."""
+    if path.suffix.lower() == ".npy":
+        # Not np.load, which takes any other file for a pickle, and advises to load it unsafely.
+        return np.lib.format.open_memmap(path, mode="r")
+    pages = []
+    with Image.open(path, formats=_FORMATS) as picture:
+        count = getattr(picture, "n_frames", 1)
+        for number in range(count):
+            picture.seek(number)
+            pages.append(_page(picture, path, number))
+    if count > 1 and any(page.shape != pages[0].shape or page.ndim != 2 for page in pages):
+        raise ValueError("its pages, which are the channels, must be grey and of one size")
+    return np.stack(pages) if count > 1 else pages[0]
+
+
+def _page(picture: Image.Image, path: Path, number: int) -> np.ndarray:
+    """Values ``[H, W]`` or ``[3, H, W]`` of a page that is not loaded yet, with all their bits."""
+    if picture.mode == "RGB" and sixteen_bits(picture):
+
+        def opened() -> Image.Image:
+            again = Image.open(path, formats=_FORMATS)
+            again.seek(number)
+            return again
+
+        return np.moveaxis(whole_codes(opened), 2, 0)
+    if picture.mode not in _MODES and not picture.mode.startswith("I;16"):
+        raise ValueError(f"a picture is grey or RGB, without opacity, not {picture.mode}")
+    values = np.asarray(ImageOps.exif_transpose(picture))
+    return np.moveaxis(values, 2, 0) if values.ndim == 3 else values
+
+
+def _as_channels(given: np.ndarray, channels: int) -> Tensor:
+    """Float64 ``[channels, H, W]``, of one for all or one for each."""
+    if given.ndim not in (2, 3) or given.size == 0 or given.dtype.kind not in "buif":
+        raise ValueError(f"a PSF must be real [H, W] or [C, H, W], not {given.dtype} {given.shape}")
+    if not np.isfinite(given).all():
+        raise ValueError("a PSF must be finite; it has nan or inf")
+    psf = torch.from_numpy(given.astype(np.float64))
+    psf = psf[None] if psf.ndim == 2 else psf
+    if len(psf) not in (1, channels):
+        last = " (an array [H, W, C] is turned by numpy.moveaxis(psf, -1, 0))"
+        raise ValueError(
+            f"it has {len(psf)} channels, {tuple(psf.shape)}, and the scenes have {channels}: give "
+            f"one for all, or one a channel{last if psf.shape[-1] in (1, channels) else ''}"
+        )
+    return psf.expand(channels, -1, -1)
+
+
+def _scaled(psf: Tensor, passed: Tensor | None) -> Tensor:
+    """Shares of the light, each channel's of the sum ``passed``, or as they are."""
+    if bool((psf < 0).any()):
+        raise ValueError(f"a PSF is not negative, and its least value is {float(psf.min()):.4g}")
+    light = psf.sum((-2, -1), keepdim=True)
+    if passed is not None:
+        if not bool((light > 0).all()):
+            raise ValueError("a channel has no light, which no throughput scales")
+        return psf * (passed / light)
+    brightest = float(light.max())
+    if brightest > 1 + 1e-5:
+        raise ValueError(
+            f"a PSF sums to the part of the light that it passes, at most 1, and this one to "
+            f"{brightest:.4g}: give front_end.throughput, to which it is then scaled"
+        )
+    return psf
+
+
+def _on_pixels(psf: Tensor, config: PSFConfig) -> Tensor:
+    """A PSF from its own samples on the sensor's pixels, with all of its light."""
+    if config.spacing is None or config.pixel_pitch is None:
+        return psf
+    ratio = config.pixel_pitch / config.spacing
+    # Dark around it: the pixels then reach beyond its border, and cut no light off.
+    padded = functional.pad(psf, [math.ceil(ratio) + 1] * 4)
+    size = math.floor(padded.shape[-2] / ratio), math.floor(padded.shape[-1] / ratio)
+    light = psf.sum((-2, -1), keepdim=True)
+    computed = config.model_copy(update={"background": 0.0, "noise": 0.0, "centre": "kept"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about pictures: the lobes of a PSF are no second source
+        return light * _measured(padded, computed, size)
+
+
+def _measured(picture: Tensor, config: PSFConfig, size: int | tuple[int, int]) -> Tensor:
+    """A PSF ``[C, h, w]`` of sum 1."""
+    return optics.measured_psf(
+        picture,
+        size=size,
+        background=config.background,
+        noise=config.noise,
+        centre=config.centre,
+        picture_pitch=config.spacing,
+        pixel_pitch=config.pixel_pitch,
+        pixel=config.pixel,
+    )
+
+
+def _window(psf: Tensor, size: int) -> Tensor:
+    """The ``size`` pixels about the middle ``[H // 2, W // 2]``; beyond its border it is dark."""
+    rows, columns = psf.shape[-2:]
+    above, before = size // 2 - rows // 2, size // 2 - columns // 2
+    return functional.pad(psf, [before, size - columns - before, above, size - rows - above])
