@@ -50,7 +50,7 @@ def test_other_light_and_quality_are_those_of_evaluate(trained, capsys):
     assert status == 0, err
     heads = [line for line in out.splitlines() if line.startswith("at ")]
     assert heads[1] == "at 50 photons/pixel, quality 2:"
-    assert len(heads) == out.count("balanced accuracy") == 4
+    assert len(heads) == out.count("\nbalanced accuracy") == 4
 
 
 def test_scenes_may_be_at_other_distances_of_a_lens(tmp_path, capsys, trained):

@@ -187,3 +187,13 @@ def test_what_is_no_lens_is_refused(make, message):
 def test_a_table_is_a_tensor():
     with pytest.raises(TypeError, match="table must be a Tensor, not list"):
         optics.field_coefficients([[0.0]], [0], places=3, size=64)
+
+
+def test_every_seidel_term_has_the_gradient_of_a_finite_difference():
+    terms = tuple(torch.tensor(value).double().requires_grad_() for value in _SEIDEL.values())
+
+    def made(*values):
+        named = dict(zip(_SEIDEL, values, strict=True))
+        return optics.seidel_coefficients((2, 3), size=(60, 80), **named)
+
+    assert torch.autograd.gradcheck(made, terms)
