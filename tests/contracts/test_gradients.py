@@ -290,6 +290,13 @@ ELSEWHERE = {
     "test_partial_coherence_is_linear_in_the_source_and_differentiable",
     "optics.quantize_height": "tests/optics/test_height_map.py::"
     "test_the_surrogate_of_the_levels_is_the_slope_of_the_soft_staircase_and_never_zero",
+    "optics.field_coefficients": (
+        "tests/optics/test_off_axis.py::test_a_table_of_wavelengths_keeps_them_and_is_linear"
+    ),
+    "optics.seidel_coefficients": (
+        "tests/optics/test_off_axis.py::"
+        "test_every_seidel_term_has_the_gradient_of_a_finite_difference"
+    ),
     "optics.score_surrogate": "tests/optics/test_noise.py::"
     "test_the_score_surrogate_differentiates_a_decision",
     "optics.shot_noise": "tests/optics/test_noise.py::"
