@@ -87,7 +87,12 @@ def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
     ]
     assert _cells(page, "difference") == [*told[:4], "", *told[4:]]
     order = ("accuracy", "macro_f1", "auc", "balanced_accuracy")
-    for part in ("as trained", "re-weighted"):
+    for part, run in phantoms["recipe"]["mean of the three nets"].items():
+        if part != "recall":
+            told = [(run[name]["value"], *run[name]["interval"]) for name in order]
+            wanted = ["{:.3f} [{:.3f}, {:.3f}]".format(*each) for each in told]
+            assert _cells(page, f"phantoms, one vote of three nets, {part}") == wanted
+    for part in ("as trained", "weights of power 0.25", "re-weighted"):
         runs = [run for run in phantoms["recipe"]["runs"] if part in run]
         for run in runs:
             told = [(run[part][name]["value"], *run[part][name]["interval"]) for name in order]
