@@ -24,6 +24,10 @@ from .settings import ConfigError
 __all__ = ["Judged", "judge_run", "summary"]
 
 
+# What a report prints itself.
+_IN_REPORT = ("accuracy", "balanced_accuracy", "macro_f1", "auc")
+
+
 class Judged(NamedTuple):
     """A run at one point."""
 
@@ -52,10 +56,6 @@ class Judged(NamedTuple):
         told = () if result.report is None else _IN_REPORT
         rest = {name: value for name, value in result.scalars().items() if name not in told}
         return "\n".join([*lines, summary(rest)])
-
-
-#: What a report has printed before.
-_IN_REPORT = ("accuracy", "balanced_accuracy", "macro_f1", "auc")
 
 
 def summary(scalars: Mapping[str, float | None]) -> str:
