@@ -101,6 +101,25 @@ def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
         means = [np.mean([run[part][name]["value"] for run in runs]) for name in order]
         if len(runs) > 1:
             assert _cells(page, f"phantoms, mean, {part}") == [f"{mean:.3f}" for mean in means]
+    floor = phantoms["recipe"]["floor"]
+    for run in floor["runs"]:
+        if run["net"] != "weights of power 0.25":
+            told = [(run[name]["value"], *run[name]["interval"]) for name in order]
+            wanted = ["{:.3f} [{:.3f}, {:.3f}]".format(*each) for each in told]
+            wanted.append(f"{run['tau']:.2f}".replace("-", "−"))
+            assert _cells(page, f"one point, seed {run['seed']}, {run['net']}") == wanted
+    for points in (0.5, 1.0, 1.5, 2.0):
+        means = [mean for mean in floor["means"] if mean["points"] == points]
+        assert _cells(page, f"{points}") == [
+            f"{mean['accuracy']:.3f}, {mean['balanced_accuracy']:.3f}" for mean in means
+        ]
+    for mean in (mean for mean in floor["means"] if mean["points"] == 1.0):
+        runs = [run for run in floor["runs"] if run["net"] == mean["net"]]
+        for name in order:
+            values = [run[name]["value"] for run in runs]
+            assert mean[name] == pytest.approx(np.mean(values), abs=1e-4)
+        told = [f"{mean[name]:.3f}" for name in order]
+        assert _cells(page, f"one point, mean, {mean['net']}") == [*told, ""]
     for run in found["recipe"]["runs"]:
         order = [("plain", name) for name in ("accuracy", "macro_f1", "auc", "balanced_accuracy")]
         wanted = []
