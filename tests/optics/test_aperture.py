@@ -165,6 +165,8 @@ def test_mura_decodes_to_a_delta_exactly(prime):
     assert correlation[0] == (prime**2 - 1) // 2 == mask.sum()
     assert not correlation[1:].any()
     assert set(decoder.unique().tolist()) == {-1.0, 1.0}
+    assert aperture.mura_decoder(5).dtype == torch.get_default_dtype()
+    assert aperture.coded_aperture(5, pattern="mura").dtype == torch.get_default_dtype()
 
 
 def test_mura_cells_of_several_samples():
@@ -225,7 +227,13 @@ def test_fresnel_zones():
     middle = (zones - zones.floor() - 0.5).abs() < 0.2
     wanted = (zones.floor() % 2 == 0).to(F64)
     torch.testing.assert_close(line[middle], wanted[middle])
+    # By default the outermost zone is two samples wide: r - r sqrt(1 - 1 / n) of n zones.
     assert aperture.coded_aperture((40, 30), pattern="fresnel_zone").shape == (40, 30)
+    plate = aperture.coded_aperture((121, 81), pattern="fresnel_zone", dtype=F64)
+    torch.testing.assert_close(
+        plate, aperture.coded_aperture((121, 81), pattern="fresnel_zone", cells=10, dtype=F64)
+    )
+    assert 40.5 * (1 - math.sqrt(1 - 1 / 10)) >= 2 > 40.5 * (1 - math.sqrt(1 - 1 / 11))
 
 
 def test_narrow_zones_are_a_warning_with_their_width():
@@ -257,6 +265,12 @@ def test_bad_codes(arguments, message):
         aperture.coded_aperture(12, **arguments)
 
 
+@pytest.mark.parametrize("size", [(12, 10), (10, 12)])
+def test_cells_divide_both_sides(size):
+    with pytest.raises(ValueError, match=r"size must be a multiple of the 5 x 5 cells, not \(1"):
+        aperture.coded_aperture(size, pattern="mura", cells=5)
+
+
 def test_bad_sizes():
     with pytest.raises(ValueError, match="diameter must be positive and finite, in metres"):
         aperture.circular_aperture(8, diameter=0.0, spacing=1.0)
@@ -264,6 +278,8 @@ def test_bad_sizes():
         aperture.circular_aperture(8, diameter=1.0, spacing=torch.tensor(-1.0))
     with pytest.raises(ValueError, match="size must be"):
         aperture.circular_aperture(0, diameter=1.0, spacing=1.0)
+    with pytest.raises(ValueError, match="inner_diameter must be positive and finite, in metres"):
+        aperture.annular_aperture(8, outer_diameter=2.0, inner_diameter=-1.0, spacing=1.0)
     with pytest.raises(ValueError, match="inner_diameter must be smaller than outer_diameter"):
         aperture.annular_aperture(8, outer_diameter=2.0, inner_diameter=2.0, spacing=1.0)
     with pytest.raises(ValueError, match="inner_diameter must be smaller"):

@@ -119,5 +119,36 @@ def test_what_is_no_pupil_and_no_tensor_is_called_by_its_name():
         optics.CoherentImaging(torch.ones(3, 3))
     with pytest.raises(TypeError, match="scene must be a Tensor, not list"):
         optics.CoherentImaging(_pupil())([1.0])
+    with pytest.raises(TypeError, match="scene must be a Tensor, not float"):
+        optics.scene_field(1.0)
     with pytest.raises(TypeError, match="field must be a Tensor, not list"):
         optics.coherent_blur([1.0], torch.ones(1, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("field", "spread"), [((3, 8, 8), (3, 3, 3)), ((1, 3, 8, 8), (3, 3)), ((1, 3, 8, 8), (1, 3, 3))]
+)
+def test_fields_and_spreads_have_the_same_channels(field, spread):
+    with pytest.raises(
+        ValueError, match=r"field must be \[B, C, H, W\] and spread \[C, h, w\], not"
+    ):
+        optics.coherent_blur(torch.ones(field), torch.ones(spread))
+
+
+def test_a_scene_has_a_channel_for_each_wavelength():
+    imaging = optics.CoherentImaging(_pupil())
+    assert (imaging.in_channels, imaging.out_channels, imaging.exposures) == (3, 3, 1)
+    for shape in ((1, 1, 8, 8), (3, 8, 8)):
+        with pytest.raises(ValueError, match=r"the front end takes scenes \[B, 3, H, W\], not \("):
+            imaging(torch.ones(shape))
+
+
+def test_the_throughput_is_the_share_of_the_open_aperture_that_passes():
+    # One half of the open aperture passes all of its light, the other half a quarter.
+    share = torch.ones(64, 64)
+    share[:, 32:] = 0.25
+    aperture = torch.zeros(64, 64)
+    aperture[16:48, 16:48] = 1
+    mask = optics.AmplitudeMask(share, spacing=1e-3 / 63, trainable=False)
+    imaging = optics.CoherentImaging(_pupil([mask], aperture=aperture))
+    assert float(imaging.throughput()) == pytest.approx((1 + 0.25) / 2, rel=1e-6)

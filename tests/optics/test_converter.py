@@ -3,9 +3,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 import optics
+from optics.converter import _MIDPOINT
 
 # torch's own, at its first forward derivative
 _FORWARD = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
@@ -231,3 +232,11 @@ def test_codes_have_their_slope_in_forward_mode_and_for_each_picture(estimator):
         torch.func.grad(lambda row: convert(row, noise).sum()), randomness="same"
     )(torch.stack((signal, signal)))
     torch.testing.assert_close(each[1], torch.func.grad(lambda s: convert(s, noise).sum())(signal))
+
+
+def test_the_terms_of_the_midpoint_rule_are_bernoullis():
+    # B_2m(1/2) / (2m)! = (2^(1 - 2m) - 1) B_2m / (2m)! (DLMF 24.4.27), where by Euler's formula
+    # B_2m / (2m)! = (-1)^(m + 1) 2 zeta(2m) / (2 pi)^(2m) (DLMF 25.6.2).
+    m = np.arange(1, 5)
+    bernoulli = (-1.0) ** (m + 1) * 2 * special.zeta(2 * m) / (2 * np.pi) ** (2 * m)
+    np.testing.assert_allclose(_MIDPOINT, (2.0 ** (1 - 2 * m) - 1) * bernoulli, rtol=1e-14)

@@ -276,6 +276,12 @@ def test_every_trainable_number_has_the_gradient_of_a_finite_difference(element)
             "2 coefficients need as many Noll indices, not 1",
         ),
         (
+            lambda: optics.Aberration(
+                8, spacing=1, diameter=8, coefficients=torch.ones(2, dtype=torch.complex64)
+            ),
+            r"coefficients must be real \[J\].* not torch\.complex64 \(2,\)",
+        ),
+        (
             lambda: optics.PhaseMask(torch.zeros(2, 2), spacing=1)(torch.ones(3, 3), wavelength=1),
             r"field must be \[\.\.\., 2, 2\], the size of the element, not \(3, 3\)",
         ),
@@ -288,6 +294,14 @@ def test_every_trainable_number_has_the_gradient_of_a_finite_difference(element)
 def test_what_makes_no_sense_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("bound", [1e-9, 1e-2])
+def test_a_wavelength_at_a_bound_of_its_range_is_within_it_in_single_precision_too(bound):
+    mask = optics.PhaseMask(torch.zeros(2, 2), spacing=1, design_wavelength=bound)
+    for wavelength in (bound, torch.tensor(bound, dtype=torch.float32)):
+        field = mask(torch.ones(2, 2), wavelength=wavelength)
+        torch.testing.assert_close(field, torch.ones(2, 2, dtype=field.dtype))
 
 
 def test_units_are_printed():

@@ -334,3 +334,14 @@ def test_a_convolution_has_a_derivative_in_forward_mode_and_a_hessian(boundary):
     loss = torch.func.hessian(lambda psf: both(image, psf).square().sum())(psf)
     jacobian = torch.func.jacrev(both, argnums=1)(image, psf).flatten(4).flatten(0, 3)
     torch.testing.assert_close(loss.reshape(40, 40), 2 * jacobian.T @ jacobian)
+
+
+def test_a_phasor_has_its_slope_forwards_backwards_and_twice():
+    phase = torch.linspace(-4, 5, 7, dtype=torch.float64, requires_grad=True)
+    np.testing.assert_allclose(
+        fourier.phasor(phase).detach(), np.exp(1j * phase.detach().numpy()), atol=1e-15
+    )
+    assert torch.autograd.gradcheck(
+        fourier.phasor, (phase,), check_forward_ad=True, check_batched_grad=True
+    )
+    assert torch.autograd.gradgradcheck(fourier.phasor, (phase,))

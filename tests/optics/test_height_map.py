@@ -126,6 +126,23 @@ def test_a_height_map_starts_as_asked_and_stays_within_what_can_be_made():
     ).max_height == pytest.approx(1.1e-6)
 
 
+def test_a_minimum_feature_is_a_round_one():
+    options = {"spacing": 2e-6, "material": "fused_silica", "design_wavelength": 550e-9}
+    post = torch.zeros(17, 17, dtype=torch.float64)
+    post[8, 8] = 5e-7
+    with_post, without = (
+        optics.HeightMap(relief, minimum_feature=14e-6, **options).height.detach().double()
+        for relief in (post, 0 * post)
+    )
+    made = (with_post - without) / (with_post - without).sum()
+    # Covered parts of the samples by a disk of 7, on points 40 times as fine.
+    fine = (torch.arange(17 * 40, dtype=torch.float64) + 0.5) / 40 - 8.5
+    covered = (torch.hypot(fine[:, None], fine) <= 3.5).double().reshape(17, 40, 17, 40)
+    expected = covered.mean((1, 3)) / covered.mean((1, 3)).sum()
+    torch.testing.assert_close(made, expected, rtol=0, atol=0.2 * float(expected.max()))
+    assert float(made[5, 5]) < 0.05 * float(made[8, 8])
+
+
 def test_a_minimum_feature_smooths_smaller_detail_away():
     checkers = torch.from_numpy(np.indices((32, 32)).sum(0) % 2) * 1e-6
     options = {"spacing": 2e-6, "material": 1.5, "design_wavelength": _LAMBDA}

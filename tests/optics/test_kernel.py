@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
+from scipy import ndimage, signal
 from skimage.filters import gabor_kernel
 
 import optics
@@ -62,6 +62,12 @@ def test_log_agrees_with_scipy():
     ours = optics.kernel_start("log", 61)[0].numpy()
     theirs = -ndimage.gaussian_laplace(impulse, 61 / 7, truncate=3.45)
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.9999
+
+
+def test_gaussian_agrees_with_scipy():
+    line = signal.windows.gaussian(13, 13 / 6)
+    ours = optics.kernel_start("gaussian", 13)[0].numpy()
+    np.testing.assert_allclose(ours, np.outer(line, line) / line.sum() ** 2, atol=1e-15)
 
 
 @pytest.mark.parametrize("number", range(4))
@@ -169,6 +175,15 @@ def test_a_single_exposure_gets_all_of_the_light():
     np.testing.assert_allclose(front_end(scene)[0, 0].detach(), expected, atol=1e-10)
 
 
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_constant_scene_is_itself_behind_kernels_without_negative_taps(signed):
+    front_end = _kernel("gaussian", 5, signed=signed)
+    for level in (0.0, 0.3, 1.0):
+        scene = torch.full((1, 3, 8, 8), level, dtype=torch.float64)
+        image = front_end.combine(front_end(scene))
+        torch.testing.assert_close(image, scene, rtol=0, atol=2e-3)
+
+
 def test_own_kernels_are_kept():
     filters = torch.tensor([[[0.0, -0.5, 0.0], [0.2, 0.4, 0.1], [0.0, -0.25, 0.0]]])
     front_end = optics.LearnedKernel(filters, channels=1)
@@ -183,6 +198,7 @@ def test_own_kernels_are_kept():
         (lambda: optics.LearnedKernel("log", signed=False), "start='log' has negative taps"),
         (lambda: optics.LearnedKernel(-torch.ones(1, 1, 1), signed=False), "start has negative"),
         (lambda: optics.LearnedKernel(torch.ones(1, 3, 3)), "here they reach 9: divide by it"),
+        (lambda: optics.LearnedKernel(-torch.ones(1, 3, 3) / 4), "here they reach 2.25: divide by"),
         (lambda: optics.LearnedKernel(torch.zeros(0, 3, 3)), r"start must be \[F, k, k\]"),
         (lambda: optics.LearnedKernel(channels=0), "channels must be a whole .* at least 1, not 0"),
         (lambda: optics.LearnedKernel(boundary="mirror"), "boundary must be one of"),

@@ -86,6 +86,8 @@ def test_names():
 def test_out_of_range():
     with pytest.raises(ValueError, match=r"between 350 and 700 nm .* for pdms, .* not 1000 nm"):
         material.refractive_index("pdms", 1e-6)
+    with pytest.raises(ValueError, match=r"between 350 and 700 nm .* for pdms, .* not 340 nm"):
+        material.refractive_index("pdms", 340e-9)
     with pytest.raises(ValueError, match=r"not 500 to 800 nm"):
         material.refractive_index("pdms", torch.tensor([5e-7, 8e-7], dtype=torch.float64))
     with pytest.raises(ValueError, match=r"wavelength must be positive and finite, in metres"):

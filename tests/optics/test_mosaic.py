@@ -202,9 +202,20 @@ def test_bad_patterns_are_refused(pattern, channels, message):
         optics.cfa_indices(pattern, channels=channels)
 
 
+@pytest.mark.parametrize("method", ["bilinear", "malvar"])
+@pytest.mark.parametrize("channels", ["".join(order) for order in itertools.permutations("rgb")])
+def test_channels_in_another_order_are_the_same_ones(channels, method):
+    raw = torch.rand(2, 1, 8, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = optics.demosaic(raw, "grbg", method=method)
+    made = optics.demosaic(raw, "grbg", channels=channels, method=method)
+    torch.testing.assert_close(made, expected[:, ["rgb".index(letter) for letter in channels]])
+
+
 def test_bad_pictures_and_methods_are_refused():
     with pytest.raises(ValueError, match=r"image must be \[B, 3, H, W\] for channels='rgb', not"):
         optics.mosaic(torch.ones(1, 4, 4, 4), "rggb")
+    with pytest.raises(ValueError, match=r"image must be \[B, 3, H, W\] for channels='rgb', not"):
+        optics.mosaic(torch.ones(4, 3, 4), "rggb")
     with pytest.raises(ValueError, match=r"real floating point \[B, 1, H, W\], not torch.float32"):
         optics.demosaic(torch.ones(1, 3, 4, 4), "rggb")
     with pytest.raises(ValueError, match=r"at least 2 x 2 pixels .* not 1 x 4"):

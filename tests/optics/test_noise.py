@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import optics
+from optics.noise import standard_normal
 
 # torch's own, at its first forward derivative
 _FORWARD = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
@@ -156,6 +157,15 @@ def test_score_counts_refuse_a_path_gradient():
     assert torch.equal(counts, optics.shot_noise(light, kind="poisson", generator=_generator()))
 
 
+def test_normal_numbers_have_the_type_of_what_they_join():
+    for dtype in (torch.float32, torch.float64):
+        like = torch.zeros(2, 5, dtype=dtype)
+        for source in (None, _generator(), [_generator(), _generator()]):
+            drawn = standard_normal(like, source)
+            assert drawn.dtype == dtype
+            assert drawn.shape == like.shape
+
+
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"one of .*'gaussian', 'poisson', 'score'.* not 'salt'"):
         optics.shot_noise(torch.ones(1), kind="salt")
@@ -173,6 +183,9 @@ def test_read_noise_in_the_same_draw_adds_its_variance_and_has_its_slope():
     (slope,) = torch.autograd.grad(counts.square().mean(), light)
     # d E[n^2] / dx = d (x^2 + x + s^2) / dx
     assert float(slope.sum()) == pytest.approx(7.0, rel=0.02)
+    quiet = torch.full((200_000,), 0.5, dtype=torch.float64)
+    counts = optics.shot_noise(quiet, read_noise=0.4, generator=torch.Generator().manual_seed(1))
+    assert float(counts.var()) == pytest.approx(0.5 + 0.4**2, rel=0.02)
     dark = torch.zeros(3, requires_grad=True)
     (slope,) = torch.autograd.grad(optics.shot_noise(dark, read_noise=2.0).sum(), dark)
     assert torch.isfinite(slope).all()

@@ -168,6 +168,10 @@ def test_positive_coma_flares_away_from_the_axis():
             r"heights must grow from 0, the axis, to the corner of the picture, not \[1.0, 2.0\]",
         ),
         (
+            lambda: optics.field_coefficients(torch.ones(3, 4), [0, 2, 1], places=3, size=64),
+            r"heights must grow from 0, the axis, to the corner .* not \[0\.0, 2\.0, 1\.0\]",
+        ),
+        (
             lambda: optics.field_coefficients(torch.ones(2, 7), [0, 1], places=3, size=64),
             "indices must hold both of a pair, and 7 turns into 8: give it too",
         ),
@@ -176,6 +180,12 @@ def test_positive_coma_flares_away_from_the_axis():
                 torch.ones(2, 2), [0, 1], places=3, size=64, indices=[4, 4]
             ),
             r"indices must be 2 of Noll's, each once, not \[4, 4\]",
+        ),
+        (
+            lambda: optics.field_coefficients(
+                torch.ones(2, 2), [0, 1], places=3, size=64, indices=[1, 4, 11]
+            ),
+            r"indices must be 2 of Noll's, each once, not \[1, 4, 11\]",
         ),
     ],
 )

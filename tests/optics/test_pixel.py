@@ -44,3 +44,5 @@ def test_bad_input_is_refused():
         optics.pixel_mtf(torch.ones(1), pitch=1e-6, fill_factor=torch.tensor(-1.0))
     with pytest.raises(ValueError, match=r"binning=4 needs .* multiples of 4, not \(1, 1, 8, 6\)"):
         optics.bin_pixels(torch.ones(1, 1, 8, 6), 4)
+    with pytest.raises(ValueError, match=r"binning=4 needs .* multiples of 4, not \(1, 4, 6, 8\)"):
+        optics.bin_pixels(torch.ones(1, 4, 6, 8), 4)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 import optics
 
@@ -134,11 +135,22 @@ def test_gaussian_cut_offs_are_one_half():
     at = int(torch.argmin((f - 0.1).abs()))
     assert float(low[at]) == pytest.approx(0.5)
     assert float(high[at]) == pytest.approx(0.5)
+    assert not optics.gaussian_pass(40, low=0.05, high=0.1).imag.any()
     assert float(low[20]) == 1
     assert float(high[20]) == 0
     torch.testing.assert_close(
         low, torch.from_numpy(np.exp(-np.log(2) * f.numpy() ** 2 / 0.01)), rtol=1e-12, atol=0
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "cutoff", "middle"), [("low_pass", 0.1, 1), ("high_pass", 0.05, 0)]
+)
+def test_passes_by_name_are_one_half_at_their_cut_off(name, cutoff, middle):
+    plate = optics.filter_start(name, (40, 60))
+    assert float(plate[20, 30 + round(60 * cutoff)].real) == pytest.approx(0.5)
+    assert float(plate[20 - round(40 * cutoff), 30].real) == pytest.approx(0.5)
+    assert float(plate[20, 30].real) == middle
 
 
 def test_soft_stops_have_a_gradient_in_their_radius():
@@ -160,6 +172,13 @@ def test_a_knife_covers_samples_by_area(angle):
     plate = optics.knife_edge((height, width), angle=angle).real.numpy()
     # Counting points along an edge errs by less than one row of them.
     np.testing.assert_allclose(plate, np.sin(np.pi / 2 * covered), rtol=0, atol=2 / fine)
+
+
+def test_random_phases_are_uniform_over_a_whole_turn():
+    plate = optics.filter_start("random", (128, 128), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(plate.abs(), torch.ones(128, 128, dtype=torch.float64))
+    turns = plate.angle().flatten().numpy() / (2 * math.pi) % 1
+    assert stats.kstest(turns, "uniform").pvalue > 0.01
 
 
 def test_coefficients_are_a_tensor():

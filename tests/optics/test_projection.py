@@ -195,6 +195,8 @@ def test_precision():
         (lambda s: distort(s, radial=torch.zeros(1, 1)), r"radial must be \[K\]"),
         (lambda s: distort(s, radial=(float("nan"),)), "radial must be finite"),
         (lambda s: distort(s, radial=(-0.5,)), "folds the picture over"),
+        # The slope 1 + 3 k1 r^2 ends at 0 in the corner.
+        (lambda s: distort(s, radial=(-1 / 3,)), "folds the picture over"),
         (lambda s: distort(s, magnification=(1.0, 1.0)), "one for each of the 3"),
         (lambda s: distort(s, magnification=(1.0, 0.0, 1.0)), "magnification must be between"),
         (lambda s: relative_illumination(0, half_field=0.1), "size must be"),
@@ -248,6 +250,13 @@ def test_a_lens_moves_then_blurs_then_shades():
     shade = relative_illumination((24, 32), half_field=0.6, radial=(0.2,)) * flat
     expected = optics.convolve(moved, _blur(), boundary="replicate") * shade
     torch.testing.assert_close(lens(scene), expected)
+
+
+def test_channels_may_have_flat_fields_of_their_own():
+    flat = 0.5 + _scene().float()[0] / 2
+    projection = optics.Projection(half_field=0.6, flat_field=flat)
+    expected = relative_illumination((24, 32), half_field=0.6) * flat
+    torch.testing.assert_close(projection.illumination((24, 32)), expected)
 
 
 def test_depths_are_moved_with_their_light():

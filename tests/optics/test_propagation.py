@@ -584,6 +584,17 @@ def test_warnings_have_numbers(function):
 
 
 @pytest.mark.parametrize("function", [angular_spectrum, fresnel])
+@pytest.mark.parametrize("size", [(128, 1024), (1024, 128)])
+def test_the_shorter_side_decides_on_the_warning(function, size):
+    # 1024 samples would leave more than half of the band.
+    quantities = {"spacing": 4e-6, "wavelength": 5e-7, "distance": 0.02}
+    part = 2 * 4e-6 / (5e-7 * math.hypot(2 * 0.02 / (128 * 4e-6), 1))
+    with pytest.warns(UserWarning, match=rf"0\.02 m .* leaves {100 * part:.2g} % "):
+        function(torch.ones(size), pad=False, **quantities)
+    function(torch.ones(1024, 1024), pad=False, **quantities)
+
+
+@pytest.mark.parametrize("function", [angular_spectrum, fresnel])
 def test_tensors_are_warned_of_by_the_worst(function):
     """Fields of several colours have their wavelengths in a tensor."""
     field = torch.ones(3, 128, 128)

@@ -211,6 +211,19 @@ def test_points_further_apart_than_the_unit_of_diffraction_are_refused():
         pupil.amplitude_spread()
 
 
+def test_points_as_far_apart_as_the_unit_of_diffraction_hold_all_light():
+    # Powers of two, so that Q is 1 without a rounding error; the OTF ends where the pixels repeat.
+    slit = torch.zeros(64, 64)
+    slit[28:36, 28:36] = 1
+    lengths = {"wavelengths": (2**-21,), "focal_length": 2**-6, "pixel_pitch": 2**-17}
+    pupil = _pupil(aperture=slit, spacing=2**-13, psf_size=8, **lengths)
+    assert pupil.q_sampling == (1.0,)
+    # sinc^2 at whole numbers: the middle has all of it.
+    expected = torch.zeros(8, 8)
+    expected[4, 4] = 1
+    torch.testing.assert_close(pupil()[0], expected, rtol=0, atol=1e-6)
+
+
 def test_large_pixels_see_what_small_ones_see_that_are_binned():
     small = _pupil(pixel_pitch=2e-6, psf_size=75, focus=0.5)(distance=0.4)
     large = _pupil(pixel_pitch=10e-6, psf_size=15, focus=0.5, oversample=5)(distance=0.4)
@@ -257,6 +270,8 @@ def test_a_window_that_misses_the_light_warns_and_one_wavelength_is_a_sequence()
         assert float(_pupil(wavelengths=(1100.0,), focal_length=1e-2)().sum()) < 1e-9
     with pytest.warns(UserWarning, match="nearly all light falls beside it"):
         _pupil(focal_length=10_000.0)
+    # At most 72 pixels: over ten times the shorter side of this window, and not the longer one.
+    assert _pupil(focal_length=0.1, pixel_pitch=9e-7, psf_size=(4, 31))().shape == (3, 4, 31)
     with pytest.raises(TypeError, match=r"must be a sequence, in metres, such as \(550e-9,\), not"):
         _pupil(wavelengths=550e-9)
 

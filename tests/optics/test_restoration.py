@@ -238,6 +238,7 @@ def test_what_light_does_not_reach_stays_dark():
         ({"psf": torch.rand(5, 2, 3, 3)}, r"psf .*\[h, w\] or \[D, C, h, w\], not"),
         ({"psf": torch.rand(0, 3, 3, 3)}, r"not \(1, 3, 8, 8\) and \(0, 3, 3, 3\)"),
         ({"psf": torch.rand(9, 3), "boundary": "circular"}, "no larger than the picture"),
+        ({"psf": torch.rand(3, 9), "boundary": "circular"}, "no larger than the picture"),
         ({"boundary": "mirror"}, "boundary must be one of"),
         ({"noise_to_signal": -0.1}, "noise_to_signal must be 0 or more"),
         ({"noise_to_signal": float("nan")}, "noise_to_signal must be finite"),
@@ -324,6 +325,7 @@ def test_a_device_is_restored_as_it_was_designed():
         (torch.ones(1, 1, 3, 3, 3), ValueError, r"psf must be .*, not \(1, 1, 3, 3, 3\)"),
         (torch.full((3, 3), math.nan), ValueError, "psf must be finite"),
         (-torch.ones(3, 3) / 9, ValueError, "a PSF is not negative .* the least value is -0.11"),
+        (torch.eye(3) - 0.1, ValueError, r"not negative .* value is -0\.1 and the least sum 2\.1"),
         (torch.zeros(3, 3, 3), ValueError, "the least sum 0: optics.measured_psf makes one"),
     ],
 )

@@ -93,6 +93,25 @@ def test_wrapped_light_of_a_line_is_that_of_a_sinc():
     assert audit.wrap_energy.item() == pytest.approx(1 - inside / 2, abs=1e-9)
 
 
+@pytest.mark.parametrize("step", [0.4, -1.7, 2.5])
+def test_wrapped_light_of_a_tilted_line_is_that_of_a_shifted_sinc(step):
+    from scipy.integrate import quad
+
+    # Two open rows, 1 + cos(2 pi f) of the period along y, so that no term vanishes by symmetry.
+    n = 16
+    aperture = torch.zeros(32, 32, dtype=torch.float64)
+    aperture[16:18, 8 : 8 + n] = 1
+    ramp = step * torch.arange(32, dtype=torch.float64)
+    audit = audit_sampling(phase_pupil(ramp.expand(32, 32).contiguous(), aperture=aperture))
+
+    def irradiance(f):
+        u = math.pi * (f - step / (2 * math.pi))
+        return (math.sin(n * u) / math.sin(u)) ** 2 / n if u else float(n)
+
+    inside = quad(irradiance, -0.25, 0.25, limit=400)[0] * (1 / 2 + 1 / math.pi)
+    assert audit.wrap_energy.item() == pytest.approx(1 - inside, abs=1e-7)
+
+
 def test_defocus_spreads_light_and_distance_is_passed_on():
     pupil = make_pupil(focus=1.0)
     audit = audit_sampling(pupil, distance=torch.tensor([1.0, 0.5, 0.2], dtype=torch.float64))
@@ -131,6 +150,25 @@ def test_the_measures_are_penalties():
     audit_gradients(pupil, (), call=measures)
     lens = Lens(32, spacing=SPACING, focal_length=nn.Parameter(torch.tensor(0.7).double()))
     audit_gradients(make_pupil(lens), (), call=measures)
+
+
+@pytest.mark.parametrize("size", [(16, 40), (40, 16)])
+def test_the_steepest_step_may_lie_anywhere_in_an_oblong_pupil(size):
+    phase = torch.zeros(size)
+    phase[-1, -1] = 2.5
+    aperture = torch.ones(size)
+    pupil = make_pupil(PhaseMask(phase, spacing=SPACING), aperture=aperture, pitch=2e-6, psf_size=8)
+    assert audit_sampling(pupil).phase_step.item() == pytest.approx(2.5, abs=1e-6)
+
+
+def test_from_q_of_two_on_a_psf_is_sampled_in_full():
+    # Powers of two, so that Q is 2 without a rounding error.
+    slit = torch.zeros(64, 64)
+    slit[28:36, 28:36] = 1
+    lengths = {"focal_length": 2**-6, "size": 64, "spacing": 2**-13, "psf_size": 8}
+    for pitch, aliased in ((2**-18, False), (1.01 * 2**-18, True)):
+        pupil = Pupil([], wavelengths=(2**-21,), pixel_pitch=pitch, aperture=slit, **lengths)
+        assert any("below 2" in line for line in audit_sampling(pupil).problems()) == aliased
 
 
 def test_dark_samples_have_no_phase():

@@ -43,6 +43,7 @@ def test_whole_numbers_of_numpy_are_whole_numbers():
         ({"prnu": 0.1}, r"give resolution=\(H, W\) to draw it, or the measured pattern"),
         ({"dsnu": torch.ones(3)}, r"dsnu must be real \[H, W\] when it is measured, in electrons"),
         ({"prnu": torch.ones(3, 4), "resolution": 4}, r"real \[H, W\] of \(4, 4\)"),
+        ({"dsnu": torch.ones(3, 4, dtype=torch.int64)}, r"dsnu must be real .* not torch\.int64"),
         ({"resolution": 0}, "resolution must be .* at least 1 sample"),
         ({"binning": 0}, "binning=0 .* whole number of pixels"),
         ({"binning": 1.5}, "whole number of pixels"),
@@ -63,6 +64,18 @@ def test_whole_numbers_of_numpy_are_whole_numbers():
 def test_quantities_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         optics.Sensor(**options)
+
+
+def test_a_black_level_may_be_half_of_the_range_and_a_fraction_without_a_converter():
+    for level in (0.1, 0.5):
+        assert optics.Sensor(black_level=level, bit_depth=None).black_level == level
+    assert optics.Sensor(black_level=511, bit_depth=10).black_level == 511
+
+
+def test_efficiencies_of_channels_are_a_sequence_a_tensor_or_an_array():
+    given = (0.5, 0.625, 0.375)
+    for several in (given, list(given), torch.tensor(given), np.array(given)):
+        assert optics.Sensor(quantum_efficiency=several).quantum_efficiency == given
 
 
 def test_one_number_is_one_number():
