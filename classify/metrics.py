@@ -15,6 +15,7 @@ from .intervals import (
     Interval,
     bootstrap,
     check_resampling,
+    mean_interval,
     membership,
     percentile_interval,
     resampled,
@@ -42,6 +43,15 @@ _CLASS_SHARES = {
     **dict.fromkeys(("recall", "f1", "class_sensitivity"), "true"),
     "precision": "predicted",
     "specificity": "others",
+}
+# Means over classes, whose intervals are put together from those of the classes.
+_MEANS = {
+    "balanced_accuracy": "recall",
+    "macro_precision": "precision",
+    "macro_recall": "recall",
+    "macro_f1": "f1",
+    "macro_specificity": "specificity",
+    "sensitivity": "class_sensitivity",
 }
 
 
@@ -130,7 +140,9 @@ class Report:
     """Of each single number but the ECE, where asked for.
 
     Where all draws agree, as on a part without a mistake, the accuracy has Wilson's interval over
-    as many lesions; that the draws agree tells nothing of how far it is known.
+    as many lesions; that the draws agree tells nothing of how far it is known. Those of means over
+    classes that are shares are put together from the classes' own, see
+    :func:`classify.intervals.mean_interval`.
     The ECE has none: resampling adds noise to every bin, and its absolute value is never less, so
     that the draws lie above the number itself.
     """
@@ -406,7 +418,19 @@ def _intervals(
             if name in _SHARES:
                 ends = _with_width(ends, value, np.array(units.count), level)
             single[name] = Interval(*ends.tolist())
+    for name, each in _MEANS.items():
+        of = _averaged(name, values[each], units)
+        single[name] = mean_interval(values[each][of], of_class[each][of], draws[each][:, of])
     return single, of_class
+
+
+def _averaged(mean: str, values: Array, units: _Units) -> Array:
+    """Which classes a mean is over ``[K]``."""
+    if mean == "balanced_accuracy":
+        return units.true > 0
+    if mean in ("macro_precision", "macro_recall", "macro_f1"):
+        return units.true + units.predicted > 0
+    return ~np.isnan(values)
 
 
 def _with_width(ends: Array, shares: Array, counts: Array, level: float) -> Array:

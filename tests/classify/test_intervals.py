@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -6,6 +8,7 @@ import torch
 import classify
 from classify.intervals import (
     flipped,
+    mean_interval,
     membership,
     percentile_interval,
     resampled,
@@ -173,3 +176,53 @@ def test_a_number_and_its_digits_are_one_name():
 def test_rows_are_counted():
     with pytest.raises(ValueError, match=r"count must be a whole number of rows, not 2.5"):
         classify.bootstrap(len, 2.5)  # pyright: ignore[reportArgumentType]
+
+
+def _wilson(right, count):
+    interval = scipy.stats.binomtest(right, count).proportion_ci(method="wilson")
+    return [interval.low, interval.high]
+
+
+def test_a_mean_over_classes_has_their_intervals_as_vectors():
+    # Newcombe's way for a difference of two shares, as Zou and Donner give it for a sum.
+    shares, ends = np.array([3 / 3, 20 / 30]), np.array([_wilson(3, 3), _wilson(20, 30)])
+    apart = np.tile([[1.0, 0.6], [1.0, 0.7], [1.0, 0.8]], (2, 1))
+    low, high = mean_interval(shares, ends, apart)
+    below, above = (shares - ends[:, 0]) / 2, (ends[:, 1] - shares) / 2
+    assert low == pytest.approx(shares.mean() - np.hypot(*below))
+    assert high == pytest.approx(shares.mean() + np.hypot(*above))
+
+
+def test_classes_that_vary_together_have_the_mean_of_their_ends():
+    ends = np.array([[0.5, 0.9], [0.2, 0.7], [np.nan, np.nan]])
+    moving = np.linspace(0, 1, 9)
+    draws = np.stack([0.6 + 0.1 * moving, 0.5 + 0.2 * moving, np.full(9, np.nan)], 1)
+    draws[3] = np.nan  # a resample without either class
+    values = np.array([0.8, 0.5, 0.0])
+    low, high = mean_interval(values, ends, draws)
+    assert low == pytest.approx((0.5 + 0.2 + 0.0) / 3)
+    assert high == pytest.approx((0.9 + 0.7 + 0.0) / 3)
+    draws[:, 1] = 1 - draws[:, 1]  # and against each other, the difference of the distances
+    low, high = mean_interval(values, ends, draws)
+    assert low == pytest.approx(values.mean() - (0.3 - 0.3) / 3, abs=1e-6)
+    assert high == pytest.approx(values.mean() + (0.2 - 0.1) / 3, abs=1e-6)
+
+
+def test_no_interval_of_a_class_is_none_of_the_mean():
+    assert np.isnan(mean_interval(np.ones(2), np.full((2, 2), np.nan), np.ones((4, 2)))).all()
+
+
+@pytest.mark.parametrize("few", [2, 3, 5])
+@pytest.mark.parametrize("recall", [0.3, 0.6, 0.9, 0.97])
+def test_the_interval_of_a_mean_covers_it_where_one_class_has_few_lesions(few, recall):
+    # Exactly: every outcome, with its probability.
+    often, many = 0.8, 30
+    of_many = scipy.stats.binom.pmf(range(many + 1), many, often)
+    covered = 0.0
+    for right, of in itertools.product(range(few + 1), range(many + 1)):
+        shares = np.array([right / few, of / many])
+        ends = np.array([_wilson(right, few), _wilson(of, many)])
+        low, high = mean_interval(shares, ends, np.tile(shares, (3, 1)))
+        if low <= (recall + often) / 2 <= high:
+            covered += scipy.stats.binom.pmf(right, few, recall) * of_many[of]
+    assert covered > 0.9
