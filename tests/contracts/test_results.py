@@ -146,3 +146,21 @@ def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
         assert _cells(page, f"mean, {label}") == [f"{mean:.3f}" for mean in means]
     balanced = [run["adjusted"]["balanced_accuracy"]["value"] for run in recipe["views"]["runs"]]
     assert ", ".join(f"{value:.3f}" for value in balanced) in page
+
+
+def test_the_page_of_classifiers_has_the_numbers_of_methods_and_backbones():
+    page = (DOCS / "classifiers.md").read_text()
+    runs = json.loads((DOCS / "results" / "classifier" / "backbones.json").read_text())["runs"]
+    remedies = {
+        "none": "none",
+        "sqrt_weights": "weights 1/√n",
+        "sqrt_sampler": "square-root sampler",
+        "balanced_softmax": "balanced softmax",
+    }
+    assert len(runs) == 3 * len(remedies)
+    for run in runs:
+        names = ("accuracy", "balanced_accuracy", "macro_f1", "auc")
+        wanted = [f"{run['plain'][name]['value']:.3f}" for name in names] + [f"{run['tau']:.2f}"]
+        wanted += [f"{run['adjusted'][name]['value']:.3f}" for name in names[:2]]
+        gap = run["against_none"].replace("-0", "−0")
+        assert _cells(page, f"`{run['backbone']}`, {remedies[run['method']]}") == [*wanted, gap]
