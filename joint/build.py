@@ -13,7 +13,7 @@ import optics
 
 from .checkpoint import CheckpointError, load_checkpoint, load_weights
 from .config.codecs import build_codec
-from .config.front_ends import build_front_end
+from .config.front_ends import LensConfig, build_front_end
 from .config.run import ClassifierConfig, RunConfig, SensorConfig, SystemConfig, load_config
 from .config.scenes import DataConfig, build_data
 from .folder import BEST_FILE, CHECKPOINT_FILE
@@ -101,7 +101,9 @@ def build_system(
         sensor = None
         read_size = image_size
         if isinstance(config.sensor, SensorConfig):
-            read_size = _read_size(config.sensor, image_size, channels)
+            lens = config.front_end
+            captured = lens.colour.captured(channels) if isinstance(lens, LensConfig) else channels
+            read_size = _read_size(config.sensor, image_size, captured)
             sensor = optics.Sensor(
                 config.sensor.photons,
                 quantum_efficiency=config.sensor.quantum_efficiency,

@@ -3,13 +3,14 @@
 Files, in the order of the light: ``illumination`` lamps and colour filters · ``aperture``,
 ``zernike``, ``material``, ``element``, ``height_map`` what stands in a pupil · ``off_axis``, its
 wavefronts across the picture · ``propagation`` of fields · ``pupil`` and ``psf``, pupil to
-point-spread function, or ``measured`` · ``front_end``, the interface of ``imaging``, ``coherent``,
-``varying``, ``kernel`` and ``fourier_filter`` with its ``plate`` · ``projection``, distortion and
-falloff · ``radiometry``, watts to photons · ``sensor`` photons, electrons, codes, by ``pixel``,
-``noise``, ``converter``, ``mosaic`` and ``sensor_range`` · ``restoration`` of what was blurred ·
-``transfer`` sRGB and linear light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``,
-``quantity``, ``audit`` of gradients, ``sampling`` of pupils, ``slanted_edge``, the contrast of a
-whole camera, ``fabrication`` of reliefs and ``plate_file`` of other plates, by ``maker_file``.
+point-spread function, or ``measured``, or ``from_mtf``, of a ``contrast_curve`` · ``front_end``,
+the interface of ``imaging``, ``coherent``, ``varying``, ``kernel`` and ``fourier_filter`` with its
+``plate`` · ``projection``, distortion and falloff · ``radiometry``, watts to photons · ``sensor``
+photons, electrons, codes, by ``pixel``, ``noise``, ``converter``, ``mosaic`` and ``sensor_range`` ·
+``restoration`` of what was blurred · ``transfer`` sRGB and linear light. Beside them: ``grid``,
+``fourier``, ``planes``, ``constraint``, ``quantity``, ``audit`` of gradients, ``sampling`` of
+pupils, ``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and
+``plate_file`` of other plates, by ``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -80,10 +81,12 @@ from .fourier_filter import (
     incoherent_image,
     partially_coherent_image,
 )
+from .from_mtf import PSFEstimate, psf_from_lsf, psf_from_mtf
 from .front_end import FrontEnd
 from .grid import coordinates, fast_size, frequencies
 from .height_map import HeightMap, height_phase, quantize_height
 from .illumination import (
+    ColourChannels,
     ColourFilters,
     Illumination,
     disc_source,
@@ -157,6 +160,7 @@ __all__ = [
     "Bounded",
     "CodedPattern",
     "CoherentImaging",
+    "ColourChannels",
     "ColourFilterArray",
     "ColourFilters",
     "Converter",
@@ -181,6 +185,7 @@ __all__ = [
     "LearnedKernel",
     "Lens",
     "LowRankPSF",
+    "PSFEstimate",
     "Pattern",
     "PhaseElement",
     "PhaseMask",
@@ -271,6 +276,8 @@ __all__ = [
     "poisson_log_likelihood",
     "positive",
     "positive_inverse",
+    "psf_from_lsf",
+    "psf_from_mtf",
     "psf_from_pupil",
     "quantize_height",
     "rectangular_aperture",

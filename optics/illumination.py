@@ -21,6 +21,7 @@ from .quantity import (
 )
 
 __all__ = [
+    "ColourChannels",
     "ColourFilters",
     "Illumination",
     "disc_source",
@@ -285,6 +286,113 @@ class ColourFilters(nn.Module):
     def forward(self, spectral: Tensor) -> Tensor:
         """Channels ``[B, C, H, W]`` of the light ``spectral`` ``[B, L, H, W]`` of L bands."""
         return mix_colours(spectral, self.share * self.transmittance)
+
+
+class ColourChannels(nn.Module):
+    """How the light of L bands becomes channels: lamps, one pattern after another, and filters.
+
+    ::
+
+        bands [B,L,H,W] ─ lamps ─► [B,P,L,H,W] ─ filters ─► channels [B,P*C,H,W]
+                                   P exposures share the time
+
+    Full scale is white light on a white scene: the power of all bands together is 1, of which each
+    has 1 / L. Lamps redistribute that power, and filters absorb some of it; nothing is scaled
+    afterwards.
+
+    Parameters
+    ----------
+    bands : int
+        L.
+    lamps : Illumination, optional
+        P patterns with a lamp for each band, each the light of an exposure. White light by default.
+    filters : ColourFilters, optional
+        C filters. By default a pixel sees all bands.
+
+    Attributes
+    ----------
+    channels, exposures : int
+        P * C, and P.
+
+    Raises
+    ------
+    TypeError
+        For lamps or filters that are none.
+    ValueError
+        For fewer than one band, lamps or filters of another number of bands, or lamps with more
+        power than the white light.
+    """
+
+    def __init__(
+        self,
+        bands: int,
+        *,
+        lamps: Illumination | None = None,
+        filters: ColourFilters | None = None,
+    ) -> None:
+        super().__init__()
+        self.bands = whole_number("bands", bands)
+        for name, part, kind in (
+            ("lamps", lamps, Illumination),
+            ("filters", filters, ColourFilters),
+        ):
+            if part is None:
+                continue
+            if not isinstance(part, kind):
+                raise TypeError(
+                    f"{name} must be an optics.{kind.__name__}(...), not {type(part).__name__}"
+                )
+            if part.raw.shape[1] != bands:
+                raise ValueError(f"{name} are for {part.raw.shape[1]} bands, not {bands}")
+        if lamps is not None and lamps.budget > 1:
+            raise ValueError(
+                f"lamps of budget={lamps.budget:g} have more power than the white light, which is "
+                "1: give up to 1, and the sensor more photons"
+            )
+        self.lamps = lamps
+        self.filters = filters
+        self.exposures = 1 if lamps is None else len(lamps.raw)
+        self.channels = self.exposures * (1 if filters is None else len(filters.raw))
+        white = torch.full((1, self.bands), 1 / self.bands)
+        self.register_buffer("_white", white, persistent=False)
+        self._white: Tensor
+
+    @property
+    def matrix(self) -> Tensor:
+        """What each channel receives of each band, ``[P * C, L]``: pattern by pattern."""
+        power = self._white if self.lamps is None else self.lamps.weights / self.exposures
+        if self.filters is None:
+            return power
+        passed = self.filters.share * self.filters.transmittance
+        return (power[:, None] * passed).flatten(0, 1)
+
+    def throughput(self, passed: Tensor) -> Tensor:
+        """Part of the white light that is detected where light is not divided, scalar.
+
+        The mean over the filters, as for a mosaic; with a share of 1 / C for each, it is the sum
+        of what all of them receive.
+
+        Parameters
+        ----------
+        passed : Tensor ``[L]``
+            Part of each band's light that arrives at the filters.
+
+        Returns
+        -------
+        Tensor, scalar
+        """
+        received = (self.matrix @ passed).sum()
+        if self.filters is None:
+            return received
+        return received / (self.filters.share * len(self.filters.raw))
+
+    def forward(self, spectral: Tensor) -> Tensor:
+        """Channels ``[B, P * C, H, W]`` of the ``spectral`` light ``[B, L, H, W]`` of L bands."""
+        return mix_colours(spectral, self.matrix)
+
+    def extra_repr(self) -> str:
+        """Name the bands and the channels."""
+        return f"bands={self.bands}, channels={self.channels}, exposures={self.exposures}"
 
 
 def _weighted(weights: Tensor, pictures: Tensor) -> Tensor:

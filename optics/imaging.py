@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .fourier import Boundary, convolve, kept
 from .front_end import FrontEnd
+from .illumination import ColourChannels
 from .noise import Generators, one_of
 from .projection import Projection
 from .pupil import Pupil, check_same_everywhere
@@ -103,18 +104,24 @@ class IncoherentImaging(FrontEnd):
         Undoes the blur after the sensor, at the depth of focus, or with the least error over all
         working distances; its ratio is trained with the element, which then learns through its
         image and through the inverse of its PSF.
+    colour : ColourChannels, optional
+        Lamps and filters that make channels of the bands of the scene: each band has a wavelength,
+        and is blurred by its own PSF. The patterns of the lamps are exposures. Without, each band
+        is a channel.
     boundary : str
         As in :func:`optics.convolve`.
 
     Raises
     ------
     TypeError
-        For a projection or a restoration that is none, or a PSF or a response that is no Tensor.
+        For a projection, a restoration or colours that are none, or a PSF or a response that is no
+        Tensor.
     ValueError
         For an unknown boundary; a pupil that changes from place to place; PSFs that are negative,
         not finite, or brighter than the light; a response of another shape or brighter than the
         light; channels that are not those of the PSFs; distances without a pupil; working
-        distances that are not positive ``[D]``.
+        distances that are not positive ``[D]``; colours of another number of bands, or with a
+        response or a restoration, which would know one PSF where a channel has several.
     """
 
     fixed_psf: Tensor
@@ -131,6 +138,7 @@ class IncoherentImaging(FrontEnd):
         working_distances: Sequence[float] | Tensor | None = None,
         projection: Projection | None = None,
         restoration: Wiener | None = None,
+        colour: ColourChannels | None = None,
         boundary: Boundary = "replicate",
     ) -> None:
         super().__init__()
@@ -169,12 +177,16 @@ class IncoherentImaging(FrontEnd):
         check_part("restoration", restoration, Wiener)
         self.projection = projection
         self.restoration = restoration
-        self.out_channels = self.in_channels
-        self.exposures = 1
+        check_part("colour", colour, ColourChannels)
+        if colour is not None:
+            _check_colour(colour, self.in_channels, spectral_response, restoration)
+        self.colour = colour
+        self.out_channels = self.in_channels if colour is None else colour.channels
+        self.exposures = 1 if colour is None else colour.exposures
         self.boundary: Boundary = boundary
 
     def psf(self, *, distance: Tensor | float | None = None) -> Tensor:
-        """Point-spread functions at each channel.
+        """Point-spread functions of each channel of the scene.
 
         Parameters
         ----------
@@ -205,9 +217,12 @@ class IncoherentImaging(FrontEnd):
         """Mean over the channels of the PSF's sum: the part of a point's light that arrives.
 
         On the axis: the falloff of a projection is not in it. Also a mean over the working
-        distances, or at that of :meth:`at`.
+        distances, or at that of :meth:`at`. With colours, of white light through the filters.
         """
-        return self.psf(distance=self._distance).sum((-2, -1)).mean()
+        passed = self.psf(distance=self._distance).sum((-2, -1))
+        if self.colour is None:
+            return passed.mean()
+        return self.colour.throughput(passed.reshape(-1, self.in_channels).mean(0))
 
     @property
     def draws(self) -> bool:
@@ -284,6 +299,7 @@ class IncoherentImaging(FrontEnd):
         Returns
         -------
         Tensor ``[B, C, H, W]``
+            With colours ``[B, out_channels, H, W]``.
 
         Raises
         ------
@@ -323,6 +339,7 @@ class IncoherentImaging(FrontEnd):
         Returns
         -------
         Tensor ``[B, C, H, W]``
+            With colours ``[B, out_channels, H, W]``.
 
         Raises
         ------
@@ -342,12 +359,13 @@ class IncoherentImaging(FrontEnd):
         return scene if self.projection is None else self.projection(scene)
 
     def _lit(self, image: Tensor) -> Tensor:
-        if self.projection is None:
-            return image
-        return image * self.projection.illumination((image.shape[-2], image.shape[-1])).to(image)
+        if self.projection is not None:
+            falloff = self.projection.illumination((image.shape[-2], image.shape[-1]))
+            image = image * falloff.to(image)
+        return image if self.colour is None else self.colour(image)
 
     def combine(self, raw: Tensor) -> Tensor:
-        """Return the single exposure ``raw``, restored where the camera does that."""
+        """Return the exposures ``raw``, restored where the camera does that."""
         if self.restoration is None:
             return raw
         psf = self.psf(distance=self.working_distances)
@@ -367,6 +385,20 @@ class IncoherentImaging(FrontEnd):
                 f"the front end takes scenes [B, {self.in_channels}, H, W], not "
                 f"{tuple(scene.shape)}"
             )
+
+
+def _check_colour(
+    colour: ColourChannels, bands: int, response: Tensor | None, restoration: Wiener | None
+) -> None:
+    """Raise a ValueError for colours that do not fit the bands, or what else is to be done."""
+    if colour.bands != bands:
+        raise ValueError(f"colour is for {colour.bands} bands, and there are PSFs of {bands}")
+    if response is not None or restoration is not None:
+        other = "restoration" if response is None else "spectral_response"
+        raise ValueError(
+            f"colour makes channels of several bands, each with a PSF of its own, and {other} "
+            "takes one for each channel: give one of the two"
+        )
 
 
 def _check_pupil(pupil: Pupil | None) -> None:

@@ -116,8 +116,9 @@ def slanted_edge_mtf(
     -------
     SlantedEdge
         Of the type of the picture, single precision for half and torch's default type for whole
-        numbers. It follows every value of the picture, and so can be part of a loss. Line spread
-        functions of several pictures are as long as the shortest.
+        numbers; :func:`optics.psf_from_mtf` makes a PSF of its curve. It follows every value of the
+        picture, and so can be part of a loss. Line spread functions of several pictures are as long
+        as the shortest.
 
     Raises
     ------

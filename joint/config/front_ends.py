@@ -21,6 +21,7 @@ from joint.settings import FrozenDict, NoneConfig, Settings, added
 from optics.psf import check_oversample
 from optics.quantity import check_wavelength
 
+from .colour import ColourConfig, build_colour
 from .psf import PSFConfig, build_psf
 
 __all__ = [
@@ -156,7 +157,10 @@ class LensConfig(Settings):
     """Points along a side of a pixel at which light is taken, an odd number: 1, its centre; 3 or 5
     integrate over its area, as pixels wider than lambda N need."""
     wavelengths: tuple[float, ...] | None = None
-    """One a channel, metres; by default the bands of a colour camera, or evenly spread ones."""
+    """One a channel of the scenes, metres; by default the bands of a colour camera, or evenly
+    spread ones. With colour, those of data.wavelengths."""
+    colour: ColourConfig = added(ColourConfig())
+    """Lamps and filters that make channels of the bands of the scenes; as it is, each is one."""
     material: str = "fused_silica"
     """Glass of the relief, one of optics.MATERIALS."""
     max_height: float | None = added(None, gt=0)
@@ -253,6 +257,11 @@ class LensConfig(Settings):
                 f"pixel_pitch={self.pixel_pitch:g} m is wider than lambda N = {widest:.3g} m at "
                 f"the shortest wavelength, and with oversample={self.oversample} light would be "
                 "counted wrongly: give a larger (odd) oversample, or a larger f_number"
+            )
+        if self.colour.mixes and self.restoration is not None:
+            raise ValueError(
+                "restoration undoes the blur of each channel by its PSF, and colour makes channels "
+                "of several bands, each with its own: set one of the two"
             )
         if self.element == "random" and self.strength == 0:
             raise ValueError("a random phase needs a strength above 0, in waves")
@@ -352,11 +361,13 @@ def build_front_end(
             )
         case LensConfig():
             restoration, distances = config.restoration, config.working_distances
+            pupil = _pupil(config, channels)
             return optics.IncoherentImaging(
-                _pupil(config, channels),
+                pupil,
                 working_distances=distances or None,
                 projection=_projection(config, channels),
                 restoration=None if restoration is None else optics.Wiener(restoration),
+                colour=build_colour(config.colour, pupil.wavelengths),
                 boundary=config.boundary,
             )
         case PSFConfig():

@@ -13,7 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 import classify
 import optics
@@ -188,6 +195,19 @@ class SystemConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _counts_light_once(self) -> Self:
+        lens, sensor = self.front_end, self.sensor
+        if not isinstance(lens, LensConfig) or not isinstance(sensor, SensorConfig):
+            return self
+        divided = lens.colour.filters != "none" and lens.colour.share != 1
+        if sensor.cfa is not None and divided:
+            raise ValueError(
+                f"sensor.cfa={sensor.cfa!r} puts each pixel behind one filter, which has all of "
+                "its light: set front_end.colour.share=1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _blurs(self) -> Self:
         # Not in PSFConfig: a kind is chosen before its options are read.
         front_end = self.front_end
@@ -220,6 +240,25 @@ class RunConfig(Settings):
     """How they are divided."""
     system: SystemConfig = SystemConfig()
     """The stages."""
+
+    @field_validator("system")
+    @classmethod
+    def _at_the_bands_of_the_scenes(
+        cls, system: SystemConfig, info: ValidationInfo
+    ) -> SystemConfig:
+        # With colour alone: without, older folders name no wavelengths, and keep their digests.
+        data, lens = info.data.get("data"), system.front_end
+        bands = data.wavelengths if isinstance(data, PhantomConfig) else None
+        if not isinstance(lens, LensConfig) or not lens.colour.mixes or bands is None:
+            return system
+        if lens.wavelengths not in (None, bands):
+            raise ValueError(
+                f"front_end.wavelengths {lens.wavelengths} are not those of the scenes, "
+                f"data.wavelengths {bands}: leave them out, or give the same"
+            )
+        lens = LensConfig.model_validate({**dict(lens), "wavelengths": bands})
+        return system.model_copy(update={"front_end": lens})
+
     objective: Objective = Objective(rate=0.1, distortion=10.0)
     """What is trained for."""
     training: Training = Training(monitor="balanced_accuracy")

@@ -116,3 +116,48 @@ def test_light_and_its_matrix_are_tensors():
         optics.ColourFilters([[1, 0, 0]])
     with pytest.raises(TypeError, match="positions must be a Tensor, not list"):
         optics.led_tilts([[0, 1e-3]], height=0.1, wavelength=550e-9, pixel_pitch=1e-6)
+
+
+def _channels():
+    lamps = optics.Illumination(4, patterns=2, start=torch.rand(2, 4))
+    return optics.illumination.ColourChannels(
+        4, lamps=lamps, filters=optics.ColourFilters(torch.rand(3, 4), share=1 / 3)
+    )
+
+
+def test_channels_are_the_lamps_light_through_the_filters():
+    torch.manual_seed(0)
+    colour, spectral = _channels(), torch.rand(2, 4, 5, 6)
+    assert (colour.channels, colour.exposures) == (6, 2)
+    expected = np.einsum(
+        "pl,cl,blyx->bpcyx", colour.lamps.weights.detach(),
+        colour.filters.transmittance.detach(), spectral,
+    )  # fmt: skip
+    seen = colour(spectral).detach().unflatten(1, (2, 3))
+    np.testing.assert_allclose(seen, expected / 2 / 3, rtol=1e-5)
+    # All of what is detected, and no more than the white light.
+    white = float(colour(torch.ones(1, 4, 1, 1)).detach().sum())
+    assert float(colour.throughput(torch.ones(4)).detach()) == pytest.approx(white, rel=1e-5)
+    assert white < 1
+
+
+def test_white_light_is_divided_among_the_bands():
+    plain = optics.illumination.ColourChannels(4)
+    spectral = torch.rand(1, 4, 2, 2)
+    torch.testing.assert_close(plain(spectral)[:, 0], spectral.mean(1))
+    mosaic = optics.illumination.ColourChannels(
+        2, filters=optics.ColourFilters(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    )
+    assert float(mosaic.throughput(torch.ones(2)).detach()) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_colours_that_do_not_fit_are_refused():
+    make = optics.illumination.ColourChannels
+    with pytest.raises(ValueError, match="lamps are for 3 bands, not 4"):
+        make(4, lamps=optics.Illumination(3))
+    with pytest.raises(ValueError, match="filters are for 2 bands, not 4"):
+        make(4, filters=optics.ColourFilters(torch.ones(1, 2)))
+    with pytest.raises(ValueError, match="more power than the white light"):
+        make(4, lamps=optics.Illumination(4, budget=2.0))
+    with pytest.raises(TypeError, match=r"filters must be an optics.ColourFilters\(...\)"):
+        make(4, filters=torch.ones(1, 4))
