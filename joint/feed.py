@@ -71,7 +71,7 @@ class Feed:
     device : torch.device
         Where the scenes are wanted.
     resident : bool, optional
-        Hold the whole data set on the device; by default on a GPU, where it fits into a third of
+        Hold the whole data set on the device; by default on a GPU, where it fits into 30 % of
         the free memory.
     """
 
