@@ -37,6 +37,8 @@ class Score(NamedTuple):
     value: float
     """The number."""
     interval: Interval
+    """Percentiles of the draws, so that a number and a difference have intervals of one kind. A
+    report's own interval of balanced accuracy is wider where a class has few lesions."""
 
     def __str__(self) -> str:
         low, high = self.interval

@@ -169,6 +169,11 @@ MODULES = {
     "sensor-bayer": lambda: optics.Sensor(cfa="rggb"),
     "illumination": lambda: optics.Illumination(3, patterns=2),
     "colour-filters": lambda: optics.ColourFilters(0.1 + 0.8 * torch.rand(2, 3)),
+    "colour-channels": lambda: optics.ColourChannels(
+        3,
+        lamps=optics.Illumination(3, patterns=2),
+        filters=optics.ColourFilters(0.1 + 0.8 * torch.rand(2, 3)),
+    ),
     "colour-filter-array": lambda: optics.ColourFilterArray("rggb"),
     "sensor-malvar": lambda: optics.Sensor(cfa="gbrg", demosaicing="malvar"),
 }

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score
 from torch import nn
 
 import classify
@@ -41,7 +42,6 @@ def test_scores_are_those_of_the_report_and_of_the_paired_bootstrap(evaluations)
     alone, change = drawn.combined([0]), drawn.combined([0], [1])
     for name in ("accuracy", "balanced_accuracy"):
         assert getattr(alone, name).value == pytest.approx(getattr(report, name))
-        assert getattr(alone, name).interval == pytest.approx(report.intervals[name])
         paired = classify.bootstrap_difference(
             first.logits,
             second.logits,
@@ -53,6 +53,16 @@ def test_scores_are_those_of_the_report_and_of_the_paired_bootstrap(evaluations)
         )
         assert getattr(change, name).value == pytest.approx(paired.difference)
         assert getattr(change, name).interval == pytest.approx(paired.interval)
+    assert tuple(alone.accuracy.interval) == pytest.approx(report.intervals["accuracy"])
+    guesses = first.logits.argmax(1)
+    by_draws = classify.bootstrap(
+        lambda rows: balanced_accuracy_score(first.labels[rows], guesses[rows]),
+        len(guesses),
+        groups=first.groups,
+        resamples=300,
+        level=0.9,
+    )
+    assert tuple(alone.balanced_accuracy.interval) == pytest.approx(by_draws)
     whole = drawn.combined([0, 1, 2], [2, 2], parts=2).accuracy.value
     rates = [(e.logits.argmax(1) == e.labels).mean() for e in (first, second, third)]
     assert rates[0] < rates[2] < rates[1]
