@@ -42,6 +42,7 @@ from .config.codecs import (
     WebPConfig,
     build_codec,
 )
+from .config.colour import ColourConfig
 from .config.front_ends import FourierConfig, KernelConfig, LensConfig, build_front_end
 from .config.psf import PSFConfig
 from .config.run import (
@@ -116,6 +117,7 @@ __all__ = [
     "CheckpointError",
     "ClassFolders",
     "ClassifierConfig",
+    "ColourConfig",
     "CompressedFile",
     "ConfigError",
     "DifferentiableJPEGConfig",

@@ -296,12 +296,13 @@ def _checked_start(
             "before it was saved: give that start again (--start, start=), or begin without one "
             "and without --resume (resume=False)"
         )
-    if begun and recorded and given and given != recorded:
+    if begun and given and given != recorded:
+        known = f"another start, of {', '.join(recorded)}" if recorded else "none that was noted"
         raise ConfigError(
-            f"the run in {folder} was begun with another start, of {', '.join(recorded)}: it goes "
-            "on as it began without --start (start=None); or choose another folder"
+            f"the run in {folder} was begun with {known}: it goes on as it began without --start "
+            "(start=None); or choose another folder"
         )
-    return recorded if begun and recorded else given
+    return recorded if begun else given
 
 
 def _digest(module: nn.Module) -> str:

@@ -7,12 +7,13 @@
                              distance, light, quality
 """
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 from classify import LesionDataset, Split, TauChoice, choose_tau, log_prior
-from classify.judged import check_metric
+from classify.judged import LOWER_IS_BETTER, METRICS, check_metric
 
 from .build import load_run
 from .config.scenes import build_data
@@ -52,7 +53,8 @@ class Judged(NamedTuple):
         if result.report is not None:
             lines.append(str(result.report))
         if self.choice is not None and self.adjusted is not None:
-            lines += [f"\nadjusted: {self.choice}", str(self.adjusted.report)]
+            chosen = f"\nadjusted, as chosen on the validation part: {self.choice}"
+            lines += [chosen, str(self.adjusted.report)]
         told = () if result.report is None else _IN_REPORT
         rest = {name: value for name, value in result.scalars().items() if name not in told}
         return "\n".join([*lines, summary(rest)])
@@ -83,11 +85,12 @@ def judge_run(
     Raises
     ------
     ConfigError, CheckpointError
-        When the run cannot be loaded, other scenes have other classes, or the scores cannot be
-        adjusted.
+        When the run cannot be loaded, other scenes have other classes, the scores cannot be
+        adjusted, or no adjustment keeps what it has to.
     ValueError
         When the system has no such point: before the first pass.
     """
+    floors = _checked_floors(options)
     config, system, parts = load_run(options.run)
     dataset = getattr(parts, options.part)
     if options.data is not None:
@@ -106,7 +109,7 @@ def judge_run(
             **point._asdict(),
             views=options.views,
         )
-        choice = None if options.adjust is None else _choose_tau(options, parts, judge)
+        choice = None if options.adjust is None else _choose_tau(options, parts, judge, floors)
         result = judge(dataset, count_bytes=options.count_bytes, resamples=options.resamples)
         adjusted = None
         if choice is not None:
@@ -126,12 +129,32 @@ def _other_scenes(options: EvaluateOptions, parts: Split) -> LesionDataset:
     return dataset
 
 
+def _checked_floors(options: EvaluateOptions) -> dict[str, float]:
+    """What tau must keep; of a metric that is wanted or kept, there must be such a one."""
+    floors = options.floors()
+    for option, name in (("--adjust", options.adjust), *(("--at-least", name) for name in floors)):
+        if name is None or name in METRICS:
+            continue
+        near = difflib.get_close_matches(name, METRICS, n=1, cutoff=0.7)
+        if near:
+            raise ConfigError(f"{option}: there is no metric {name!r}; did you mean {near[0]}?")
+        check_metric(name)
+    for name in LOWER_IS_BETTER:
+        if name in floors:
+            raise ConfigError(
+                f"--at-least takes metrics of which more is better, and of {name} less is: choose "
+                f"by it, --adjust {name}"
+            )
+    return floors
+
+
 def _choose_tau(
-    options: EvaluateOptions, parts: Split, judge: Callable[[LesionDataset], Evaluation]
+    options: EvaluateOptions,
+    parts: Split,
+    judge: Callable[[LesionDataset], Evaluation],
+    floors: Mapping[str, float],
 ) -> TauChoice:
     """The adjustment that is best on the validation part by the metric that was asked for."""
-    metric = str(options.adjust)
-    check_metric(metric)  # before the pass
     if options.part == "validation" and options.data is None:
         raise ConfigError("--adjust is chosen on the validation part: judge it on another one")
     if parts.validation is None:
@@ -139,5 +162,14 @@ def _choose_tau(
     seen = judge(parts.validation)
     if seen.logits is None:
         raise ConfigError("--adjust needs a classifier, and the system of this run has none")
-    prior = log_prior(parts.train.counts)
-    return choose_tau(seen.logits, seen.labels, log_prior=prior, metric=metric)
+    try:
+        return choose_tau(
+            seen.logits,
+            seen.labels,
+            log_prior=log_prior(parts.train.counts),
+            metric=str(options.adjust),
+            at_least=floors,
+        )
+    except ValueError as error:
+        where = f" {seen.point}" if seen.point.asked() else ""
+        raise ConfigError(f"--adjust on the validation part{where}: {error}") from error

@@ -4,6 +4,7 @@ A stage is chosen by its kind (``--codec jpeg``) and then has its own options
 (``--system.codec.quality 50``); ``--help`` shows the options of the kinds chosen so far.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -194,6 +195,7 @@ class EvaluateOptions:
 
         lens2label evaluate runs/edge --part validation --json
         lens2label evaluate runs/edge --views dihedral --adjust balanced_accuracy
+        lens2label evaluate runs/edge --adjust balanced_accuracy --at-least accuracy=0.8
         lens2label evaluate runs/edge --photons 100 1000 10000
     """
 
@@ -219,6 +221,9 @@ class EvaluateOptions:
     adjust: str | None = None
     """Also report the class scores less tau times the logarithms of the class shares in training
     (Menon et al., 2021), with the tau that is best by this metric on the validation part."""
+    at_least: tuple[str, ...] = ()
+    """With --adjust: what other metrics keep on the validation part, such as accuracy=0.8; tau is
+    the best of those that keep it. On other pictures either may be less."""
     batch_size: int = 64
     """Pictures in one pass."""
     count_bytes: bool = True
@@ -234,6 +239,29 @@ class EvaluateOptions:
         """Where to evaluate."""
         every = product(self.photons or (None,), self.quality or (None,), self.distance or (None,))
         return [OperatingPoint(*point) for point in every]
+
+    def floors(self) -> dict[str, float]:
+        """What each metric of --at-least keeps; whether there is such a metric is not looked at."""
+        if self.at_least and self.adjust is None:
+            raise ConfigError(
+                "--at-least needs --adjust, the metric that is best among what keeps it, such as "
+                "--adjust balanced_accuracy"
+            )
+        floors: dict[str, float] = {}
+        for given in self.at_least:
+            name, _, number = given.partition("=")
+            try:
+                least = float(number)
+            except ValueError:
+                least = math.nan
+            if not (name and math.isfinite(least)):
+                raise ConfigError(
+                    f"--at-least takes a metric and a number, such as accuracy=0.8, not {given!r}"
+                )
+            if name in floors:
+                raise ConfigError(f"--at-least names {name} twice: give one number for it")
+            floors[name] = least
+        return floors
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,23 @@ and of reports are made of them. Nothing here needs matplotlib before something 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from classify import Reliability
 from classify.intervals import wilson_intervals
-from optics import FourierFilter, FrontEnd, IncoherentImaging, LearnedKernel, linear_to_srgb
+from optics import (
+    FourierFilter,
+    FrontEnd,
+    IncoherentImaging,
+    LearnedKernel,
+    VaryingImaging,
+    linear_to_srgb,
+)
 
 from .look import RIGHT, WRONG
 from .system import Encoding, SystemOutput
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SHADE",
+    "PlaceSheet",
     "as_codes",
     "draw_confusion",
     "draw_filter",
@@ -33,9 +42,13 @@ __all__ = [
     "draw_reliability",
     "label_guess",
     "label_recalls",
+    "sheet_of_places",
+    "shown_channels",
 ]
 
 _BLUE = (0.13, 0.44, 0.71)
+_MOST_CHANNELS = 6  # whose PSFs are drawn
+_MOST_PLACES = 3  # of the picture along a side, whose PSFs are drawn
 
 #: What the shades of a confusion matrix are, for its colour bar.
 SHADE = "share of the true class"
@@ -123,64 +136,133 @@ def draw_reliability(axis: "Axes", reliability: Reliability, *, level: float = 0
 
 
 def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
-    """Draw a learned kernel (signed response of each channel), Fourier transmission, or PSF."""
-    from matplotlib.colors import LogNorm, SymLogNorm
+    """Draw a learned kernel (signed response of each channel), Fourier transmission, or PSFs.
 
+    Where PSFs change across the picture, those of a grid of places lie side by side.
+    """
     if isinstance(front_end, LearnedKernel):
-        response = front_end.response.detach().cpu()  # [F, C, C or 1, k, k]
-        kernels = response.flatten(0, 2)[:6].numpy()
-        axes = np.atleast_1d(figure.subplots(1, len(kernels)))
-        limit = float(np.abs(kernels).max())
-        # A surround of a hundredth of the centre, spread over fifty taps, is half of the filter.
-        scale = SymLogNorm(limit / 100, vmin=-limit, vmax=limit)
-        shared = response.shape[2] == 1 and response.shape[1] == 3
-        for number, (axis, kernel) in enumerate(zip(axes, kernels, strict=True)):
-            drawn = axis.imshow(kernel, cmap="RdBu_r", norm=scale)
-            axis.set_title(("red", "green", "blue")[number % 3] if shared else f"{number}")
-            _bare(axis)
-        ticks = [limit * part for part in (-1, -0.1, 0, 0.1, 1)]
-        bar = figure.colorbar(
-            drawn,
-            ax=list(axes),
-            shrink=0.8,
-            label=f"fraction of the light,\nlinear within ±{limit / 100:.2g}",
-        )
-        bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
-        figure.suptitle(
-            f"learned kernel, {front_end.exposures} exposure"
-            f"{'s' if front_end.exposures > 1 else ''}, "
-            f"throughput {float(front_end.throughput().detach()):.2f}"
-        )
+        _draw_kernels(figure, front_end)
     elif isinstance(front_end, FourierFilter):
-        transmission = front_end.transmission.detach().cpu().numpy()
-        modulus, phase = figure.subplots(1, 2)
-        extent = (-0.5, 0.5, 0.5, -0.5)
-        drawn = modulus.imshow(np.abs(transmission), cmap="gray", vmin=0, vmax=1, extent=extent)
-        figure.colorbar(drawn, ax=modulus, shrink=0.7, label="|t|")
-        drawn = phase.imshow(
-            np.angle(transmission), cmap="twilight", vmin=-np.pi, vmax=np.pi, extent=extent
-        )
-        figure.colorbar(drawn, ax=phase, shrink=0.7, label="phase, rad")
-        for axis in (modulus, phase):
-            axis.set(xlabel="fx, cycles/pixel", ylabel="fy, cycles/pixel")
-        figure.suptitle(
-            f"Fourier filter, {front_end.illumination}, "
-            f"throughput {float(front_end.throughput().detach()):.2f}"
-        )
+        _draw_transmission(figure, front_end)
     elif isinstance(front_end, IncoherentImaging):
-        psf = front_end.psf().detach().cpu()
-        spots = psf[:6].numpy()
-        axes = np.atleast_1d(figure.subplots(1, len(spots)))
-        scale = LogNorm(float(spots.max()) / 1e4, float(spots.max()), clip=True)
-        for number, (axis, spot) in enumerate(zip(axes, spots, strict=True)):
-            drawn = axis.imshow(spot, cmap="inferno", norm=scale)
-            axis.set_title(("red", "green", "blue")[number] if len(spots) == 3 else f"{number}")
-            _bare(axis)
-        figure.colorbar(drawn, ax=list(axes), shrink=0.8, label="fraction of the light")
-        figure.suptitle(
-            f"point-spread functions{' in focus' if front_end.draws else ''}, throughput "
-            f"{float(psf.sum((-2, -1)).mean()):.2f}"
-        )
+        psf, shown = front_end.psf().detach().cpu(), shown_channels(front_end)
+        _draw_spots(figure, psf[[*shown]].numpy(), [*shown.values()])
+        sharp = " in focus" if front_end.draws else ""
+        light = psf.sum((-2, -1)).mean() if front_end.draws else front_end.throughput().detach()
+        figure.suptitle(f"point-spread functions{sharp}, throughput {float(light):.2f}")
+    elif isinstance(front_end, VaryingImaging):
+        sheet, shown = sheet_of_places(front_end), shown_channels(front_end)
+        _draw_spots(figure, sheet.spots[[*shown]], [*shown.values()])
+        light = float(front_end.throughput().detach())
+        figure.suptitle(f"point-spread functions at {sheet.places}, throughput {light:.2f}")
+
+
+def shown_channels(front_end: IncoherentImaging | VaryingImaging) -> dict[int, str]:
+    """Up to six channels of the scene, from the first to the last, and their names.
+
+    A channel is a colour, or a band by its wavelength; one alone has no name.
+    """
+    pupil, count = front_end.pupil, front_end.in_channels
+    bands = () if pupil is None else pupil.wavelengths
+    mixed = getattr(front_end, "colour", None) is not None
+    if count == 1:
+        names = [""]
+    elif count == 3 and not mixed:
+        names = ["red", "green", "blue"]
+    elif len(bands) == count:
+        names = [f"{1e9 * float(wavelength):.0f} nm" for wavelength in bands]
+    else:
+        names = [str(number) for number in range(count)]
+    chosen = torch.linspace(0, count - 1, min(count, _MOST_CHANNELS)).round().long().tolist()
+    return {number: names[number] for number in chosen}
+
+
+class PlaceSheet(NamedTuple):
+    """PSFs of several places of the picture, side by side as the places lie."""
+
+    spots: np.ndarray
+    """``[C, H, W]``, a sheet for each channel; nan between two places."""
+    places: str
+    """Which places these are, in words."""
+
+
+def sheet_of_places(front_end: VaryingImaging) -> PlaceSheet:
+    """Lay out the PSFs of up to 3 x 3 places, from border to border of the picture."""
+    psfs = front_end.psf().detach().cpu()
+    if psfs.ndim == 4:  # one for all channels
+        psfs = psfs[:, :, None].expand(-1, -1, front_end.in_channels, -1, -1)
+    count = psfs.shape[:2]
+    chosen = [torch.linspace(0, n - 1, min(n, _MOST_PLACES)).round().long() for n in count]
+    shown = psfs[chosen[0]][:, chosen[1]]
+    gap = max(1, psfs.shape[-1] // 15)
+    framed = functional.pad(shown, (0, gap, 0, gap), value=torch.nan)
+    rows, columns, channels, height, width = framed.shape
+    spots = framed.permute(2, 0, 3, 1, 4).reshape(channels, rows * height, columns * width)
+    words = f"{count[0]} × {count[1]} places" if max(count) > 1 else "one place"
+    if (rows, columns) != tuple(count):
+        words = f"{rows} × {columns} of {words}"
+    return PlaceSheet(spots[:, :-gap, :-gap].numpy(), words)
+
+
+def _draw_kernels(figure: "SubFigure | Figure", front_end: LearnedKernel) -> None:
+    from matplotlib.colors import SymLogNorm
+
+    response = front_end.response.detach().cpu()  # [F, C, C or 1, k, k]
+    kernels = response.flatten(0, 2)[:6].numpy()
+    axes = np.atleast_1d(figure.subplots(1, len(kernels)))
+    limit = float(np.abs(kernels).max())
+    # A surround of a hundredth of the centre, spread over fifty taps, is half of the filter.
+    scale = SymLogNorm(limit / 100, vmin=-limit, vmax=limit)
+    shared = response.shape[2] == 1 and response.shape[1] == 3
+    for number, (axis, kernel) in enumerate(zip(axes, kernels, strict=True)):
+        drawn = axis.imshow(kernel, cmap="RdBu_r", norm=scale)
+        axis.set_title(("red", "green", "blue")[number % 3] if shared else f"{number}")
+        _bare(axis)
+    ticks = [limit * part for part in (-1, -0.1, 0, 0.1, 1)]
+    bar = figure.colorbar(
+        drawn,
+        ax=list(axes),
+        shrink=0.8,
+        label=f"fraction of the light,\nlinear within ±{limit / 100:.2g}",
+    )
+    bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
+    figure.suptitle(
+        f"learned kernel, {front_end.exposures} exposure"
+        f"{'s' if front_end.exposures > 1 else ''}, "
+        f"throughput {float(front_end.throughput().detach()):.2f}"
+    )
+
+
+def _draw_transmission(figure: "SubFigure | Figure", front_end: FourierFilter) -> None:
+    transmission = front_end.transmission.detach().cpu().numpy()
+    modulus, phase = figure.subplots(1, 2)
+    extent = (-0.5, 0.5, 0.5, -0.5)
+    drawn = modulus.imshow(np.abs(transmission), cmap="gray", vmin=0, vmax=1, extent=extent)
+    figure.colorbar(drawn, ax=modulus, shrink=0.7, label="|t|")
+    drawn = phase.imshow(
+        np.angle(transmission), cmap="twilight", vmin=-np.pi, vmax=np.pi, extent=extent
+    )
+    figure.colorbar(drawn, ax=phase, shrink=0.7, label="phase, rad")
+    for axis in (modulus, phase):
+        axis.set(xlabel="fx, cycles/pixel", ylabel="fy, cycles/pixel")
+    figure.suptitle(
+        f"Fourier filter, {front_end.illumination}, "
+        f"throughput {float(front_end.throughput().detach()):.2f}"
+    )
+
+
+def _draw_spots(figure: "SubFigure | Figure", spots: np.ndarray, names: Sequence[str]) -> None:
+    """Draw PSFs ``[C, h, w]``, a panel each, in one logarithmic scale."""
+    from matplotlib.colors import LogNorm
+
+    axes = np.atleast_1d(figure.subplots(1, len(spots)))
+    brightest = float(np.nanmax(spots))
+    scale = LogNorm(brightest / 1e4, brightest, clip=True)
+    for axis, spot, name in zip(axes, spots, names, strict=True):
+        drawn = axis.imshow(spot, cmap="inferno", norm=scale)
+        axis.set_title(name)
+        _bare(axis)
+    figure.colorbar(drawn, ax=list(axes), shrink=0.8, label="fraction of the light")
 
 
 def draw_light(

@@ -29,6 +29,8 @@ _PICTURES = (".tif", ".tiff", ".png")
 _FORMATS = ("TIFF", "PNG")
 # Grey of 8, 16 or 32 bits or floats, and colours; no palette, and no opacity.
 _MODES = ("L", "I", "F", "RGB")
+# Pixels of a picture, 1448 along a side: measuring one of them takes half a gigabyte.
+_MOST = 2**21
 # A tap that a trained PSF begins with at least; 1000 of them are 1e-4 of the light.
 _DARK = 1e-7
 
@@ -219,6 +221,12 @@ def _read(path: Path) -> np.ndarray:
         count = getattr(picture, "n_frames", 1)
         for number in range(count):
             picture.seek(number)
+            pixels = (len(pages) + 1) * picture.width * picture.height
+            if pixels > _MOST:
+                raise ValueError(
+                    f"a picture of a PSF has up to {_MOST} pixels, all pages together, and this "
+                    f"one {pixels} or more: crop it to the surroundings of the point"
+                )
             pages.append(_page(picture, path, number))
     if count > 1 and any(page.shape != pages[0].shape or page.ndim != 2 for page in pages):
         raise ValueError("its pages, which are the channels, must be grey and of one size")

@@ -121,8 +121,7 @@ def comparison(runs: Sequence[SavedRun], *, resamples: int = 1000) -> Iterator[H
     yield table(
         ("test part of each run", *(run.name for run in runs)),
         [pictures, *shown],
-        caption="[low, high]: 95 % bootstrap intervals over lesions; fractions where no unit is "
-        "named",
+        caption="[low, high]: 95 % intervals over lesions; fractions where no unit is named",
     )
     reference, *others = runs
     lines, notes = [], []

@@ -17,7 +17,7 @@ from joint.analysis import Curve, Scores
 from joint.evaluate import device_of
 from joint.feed import Feed, generators
 from joint.look import COLOURS, Look, blank_figure, looks, open_axis
-from joint.panel import draw_filter, draw_light
+from joint.panel import draw_filter, draw_light, sheet_of_places, shown_channels
 from joint.system import ImagingSystem, evaluating
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
+_SQUARE_ROOT = "shades go with the square root of the light"
 _CHANNELS = (COLOURS[1], COLOURS[2], COLOURS[0])  # red, green, blue
 _MOST_DEPTHS = 6
 
@@ -166,17 +167,26 @@ def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str]
         draw_filter(figure, front_end)
         yield figure, "The element as it was learned."
     elif isinstance(front_end, optics.IncoherentImaging):
-        yield (
-            _pupil_figure(front_end),
-            "Phase in the pupil at the middle wavelength, where light passes, and the point-spread "
-            "function of each channel in focus; shades go with the square root of the light.",
-        )
+        caption = "Point-spread function of each channel"
+        if front_end.pupil is not None:
+            caption = (
+                "Phase in the pupil at the middle wavelength, where light passes, and the "
+                "point-spread function of each channel in focus"
+            )
+        yield _pupil_figure(front_end), f"{caption}; {_SQUARE_ROOT}."
         if front_end.working_distances is not None:
             yield (
                 _depths_figure(front_end, front_end.working_distances),
                 "Point-spread function of the middle channel at the working distances"
                 f"{', six of them' if len(front_end.working_distances) > _MOST_DEPTHS else ''}.",
             )
+    elif isinstance(front_end, optics.VaryingImaging):
+        sheet = sheet_of_places(front_end)
+        yield (
+            _places_figure(front_end, sheet.spots),
+            f"Point-spread functions of each channel at {sheet.places}, as they lie from border to "
+            f"border of the picture; {_SQUARE_ROOT}.",
+        )
     else:
         return
     name, lines, why = _transfer(front_end)
@@ -208,6 +218,7 @@ _Lines = dict[str, tuple[tuple[Array, Array], Array, Array]]
 
 def _transfer(front_end: optics.FrontEnd) -> tuple[str, _Lines, str]:
     """What is drawn, a line for each channel along both axes, and a sentence on it."""
+    of, names = "", [""]
     with torch.no_grad():
         if isinstance(front_end, optics.LearnedKernel):
             response = front_end.response.flatten(0, 2)[:6].detach().cpu().double()
@@ -230,15 +241,29 @@ def _transfer(front_end: optics.FrontEnd) -> tuple[str, _Lines, str]:
                 )
             spread = torch.fft.ifft2(torch.fft.ifftshift(transmission)).abs().square()
             psf = torch.fft.fftshift(spread)[None]
+        elif isinstance(front_end, optics.VaryingImaging):
+            psf, names = _middle_and_corner(front_end.psf().detach().cpu())
+            of = "of the middle channel, at the place nearest to the middle and in a corner, "
         else:
             assert isinstance(front_end, optics.IncoherentImaging)
-            psf = _padded(front_end.psf().detach().cpu())
+            shown = shown_channels(front_end)
+            psf = front_end.psf().detach().cpu()[[*shown]]
+            names = [f"{name}, " if name else "" for name in shown.values()]
         return (
             "MTF",
-            _axes_of(optics.mtf(psf), _channel_names(len(psf))),
-            "Modulation transfer function of the PSF as the pixels sample it: the contrast that is "
-            "left of a sine, relative to a large area.",
+            _axes_of(optics.mtf(_padded(psf)), names),
+            f"Modulation transfer function of the PSF {of}as the pixels sample it: the contrast "
+            "that is left of a sine, relative to a large area.",
         )
+
+
+def _middle_and_corner(psfs: Tensor) -> tuple[Tensor, list[str]]:
+    """Two PSFs ``[2, h, w]`` of the middle channel, and their names; one of a single place."""
+    rows, columns = psfs.shape[:2]
+    psfs = psfs if psfs.ndim == 4 else psfs[:, :, psfs.shape[2] // 2]
+    if rows == columns == 1:
+        return psfs[0], [""]
+    return torch.stack([psfs[rows // 2, columns // 2], psfs[-1, -1]]), ["middle, ", "corner, "]
 
 
 def _padded(kernels: Tensor, size: int = 129) -> Tensor:
@@ -265,13 +290,13 @@ def _channel_names(count: int) -> list[str]:
 
 
 def _pupil_figure(front_end: optics.IncoherentImaging) -> "Figure":
+    shown = shown_channels(front_end)
     with torch.no_grad():
-        psf = front_end.psf().detach().cpu().numpy()
+        psf = front_end.psf().detach().cpu()[[*shown]].numpy()
         light = float(front_end.throughput())
     pupil = front_end.pupil
-    figure = blank_figure(2.7 * (len(psf) + (pupil is not None)), 2.8)
-    axes = list(np.atleast_1d(figure.subplots(1, len(psf) + (pupil is not None))))
-    figure.suptitle(f"lens, throughput {light:.2f}")
+    figure, axes = _panels_of(len(psf) + (pupil is not None))
+    figure.suptitle(f"{'PSF' if pupil is None else 'lens'}, throughput {light:.2f}")
     if pupil is not None:
         axis = axes.pop(0)
         with torch.no_grad():
@@ -284,16 +309,37 @@ def _pupil_figure(front_end: optics.IncoherentImaging) -> "Figure":
         )
         bar = figure.colorbar(drawn, ax=axis, shrink=0.7, label="radians")
         bar.set_ticks([-np.pi, 0, np.pi], labels=["-π", "0", "π"])
-        axis.set_title(f"phase at {1e9 * pupil.wavelengths[middle]:.0f} nm")
+        axis.set_title(f"phase, {1e9 * pupil.wavelengths[middle]:.0f} nm")
         axis.set(xlabel="x, mm", ylabel="y, mm")
-    names = [name.rstrip(", ") for name in _channel_names(len(psf))]
-    for axis, each, name in zip(axes, psf, names, strict=True):
-        half = each.shape[-1] / 2
-        axis.imshow(np.sqrt(each.clip(0)), cmap="magma", extent=(-half, half, half, -half))
+    _draw_spots(axes, psf, [*shown.values()])
+    return figure
+
+
+def _places_figure(front_end: optics.VaryingImaging, sheets: Array) -> "Figure":
+    shown = shown_channels(front_end)
+    figure, axes = _panels_of(len(shown))
+    figure.suptitle(f"lens, throughput {float(front_end.throughput().detach()):.2f}")
+    _draw_spots(axes, sheets[[*shown]], [*shown.values()])
+    height, width = front_end.psf().shape[-2:]
+    for axis in axes:  # a place of the sheet is no place of the picture
+        axis.set(xticks=[], yticks=[], xlabel=f"{height} × {width} pixels each", ylabel="")
+    return figure
+
+
+def _panels_of(count: int) -> tuple["Figure", list["Axes"]]:
+    """A row of square panels, no wider than a page."""
+    figure = blank_figure(min(2.7 * count, 12.5), 2.8)
+    return figure, list(np.atleast_1d(figure.subplots(1, count)))
+
+
+def _draw_spots(axes: Sequence["Axes"], spots: Array, names: Sequence[str]) -> None:
+    """PSFs, or sheets of them, ``[C, h, w]``, a panel each."""
+    for axis, each, name in zip(axes, spots, names, strict=True):
+        down, across = (n / 2 for n in each.shape)
+        axis.imshow(np.sqrt(each.clip(0)), cmap="magma", extent=(-across, across, down, -down))
         axis.set_title(f"PSF, {name}" if name else "PSF")
         axis.set_xlabel("x, pixels")
     axes[0].set_ylabel("y, pixels")
-    return figure
 
 
 def _depths_figure(front_end: optics.IncoherentImaging, distances: Tensor) -> "Figure":

@@ -1,7 +1,7 @@
 """Parts of the page that the folder of a run tells by itself."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from classify import Report
@@ -12,7 +12,7 @@ from .saved import SavedRun
 from .scenes import Measuring, NotHere, Scenes, judged
 from .words import configuration_words
 
-__all__ = ["classification", "training", "what_it_is"]
+__all__ = ["by_chance", "classification", "training", "what_it_is"]
 
 
 def what_it_is(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
@@ -78,6 +78,8 @@ _SINGLE = (
     ("accuracy", "fraction"),
     ("balanced_accuracy", "fraction"),
     ("macro_f1", "fraction"),
+    ("mcc", "-1 to 1"),
+    ("cohen_kappa", "-1 to 1"),
     ("auc", "fraction"),
     ("average_precision", "fraction"),
     ("sensitivity", "fraction"),
@@ -103,6 +105,7 @@ def classification(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Itera
             for name, unit in _SINGLE
         ],
     )
+    yield from map(note, by_chance(report.classes, report.support.tolist()))
     columns = ("recall", "precision", "f1", "specificity", "class_auc", "class_sensitivity")
     yield table(
         ("class", "pictures", *(_label(name, report) for name in columns)),
@@ -122,7 +125,7 @@ def classification(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Itera
     words = "No intervals were asked for."
     if report.intervals:
         words = (
-            f"[low, high]: {100 * report.level:g} % bootstrap intervals, resampling {report.unit}. "
+            f"[low, high]: {100 * report.level:g} % intervals, resampling {report.unit}. "
             "The calibration error has none: resampling adds noise to every bin."
         )
     if report.absent:
@@ -137,10 +140,26 @@ def classification(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Itera
     )
 
 
+def by_chance(classes: Sequence[str], counts: Sequence[int]) -> Iterator[str]:
+    """What numbers come to where no picture is looked at, in a sentence; of one class nothing.
+
+    ``counts`` are the pictures of each class in the test part.
+    """
+    there, most = sum(count > 0 for count in counts), max(counts)
+    if there > 1:
+        yield (
+            f"By chance: who always says {classes[counts.index(most)]}, the commonest class of the "
+            f"test part, has an accuracy of {most / sum(counts):.3f}, a balanced accuracy of "
+            f"1/{there} = {1 / there:.3f}, and an MCC and a kappa of 0; who guesses has an AUC of "
+            "0.5."
+        )
+
+
 def _label(name: str, report: Report) -> str:
     if name.endswith("sensitivity"):
         return f"sensitivity at specificity {report.at_specificity:g}"
     known = {"auc": "AUC", "class_auc": "AUC", "f1": "F1", "macro_f1": "macro F1"}
+    known |= {"mcc": "Matthews correlation (MCC)", "cohen_kappa": "Cohen's kappa"}
     known |= {"nll": "negative log-likelihood", "brier": "Brier score", "ece": "calibration error"}
     return known.get(name, name.replace("_", " "))
 

@@ -46,7 +46,7 @@ def element(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Htm
     if system.front_end is None:
         raise NotHere("The system has no front end: the sensor sees the scene.")
     for figure, caption in element_figures(system.front_end):
-        yield picture(figure, shows="The learned element and its transfer", caption=caption)
+        yield picture(figure, shows="The element and its transfer", caption=caption)
     if _restores(system):
         yield note("The camera undoes this blur after the sensor: what is left is not in the MTF.")
     cut = _cut(system.front_end)

@@ -60,35 +60,68 @@ def _front_end(front_end: FrontEndConfig) -> str:
                 f"{front_end.illumination} light; training began from {front_end.start}"
             )
         case LensConfig():
-            element = (
-                "no element in the pupil"
-                if front_end.element == "none"
-                else f"{front_end.element} element in the pupil (strength {front_end.strength:g} "
-                "waves before training)"
-            )
-            sharp = "" if front_end.focus is None else f", focused on {front_end.focus:g} m"
-            if front_end.working_distances:
-                metres = ", ".join(f"{distance:g}" for distance in front_end.working_distances)
-                sharp += f", scenes at one of {metres} m"
-            restored = (
-                ""
-                if front_end.restoration is None
-                else ", its blur undone after the sensor (noise to signal "
-                f"{front_end.restoration:g} before training)"
-            )
-            return (
-                f"lens of {1e3 * front_end.focal_length:g} mm at f/{front_end.f_number:g}, pixels "
-                f"of {1e6 * front_end.pixel_pitch:g} µm, {element}, {front_end.defocus:g} waves of "
-                f"defocus{sharp}{restored}"
-            )
+            return ", ".join(_lens(front_end))
         case PSFConfig():
-            source = "a point" if front_end.file is None else front_end.file.name
-            if front_end.content == "picture" and front_end.file is not None:
-                source = f"the picture {source} of a point source"
-            what = "learned PSF, which began from" if front_end.trained else "fixed PSF of"
-            return f"{what} {source}, window {front_end.psf_size} × {front_end.psf_size} pixels"
+            return ", ".join(_psf(front_end))
         case NoneConfig():
             return "none: the sensor sees the scene"
+
+
+def _lens(lens: LensConfig) -> Iterator[str]:
+    yield f"lens of {1e3 * lens.focal_length:g} mm at f/{lens.f_number:g}"
+    yield f"pixels of {1e6 * lens.pixel_pitch:g} µm"
+    if lens.element == "none":
+        yield "no element in the pupil"
+    else:
+        yield (
+            f"{lens.element} element in the pupil (strength {lens.strength:g} waves before "
+            "training)"
+        )
+    yield f"{lens.defocus:g} waves of defocus"
+    named = {name: getattr(lens, name) for name in ("astigmatism", "coma", "spherical")}
+    terms = {"spherical aberration" if n == "spherical" else n: w for n, w in named.items()}
+    terms |= {f"Zernike {index} (Noll)": waves for index, waves in lens.zernike.items()}
+    for name, waves in terms.items():
+        if waves != 0:
+            yield f"{waves:g} waves RMS of {name}"
+    if lens.focus is not None:
+        yield f"focused on {lens.focus:g} m"
+    if lens.working_distances:
+        metres = ", ".join(f"{distance:g}" for distance in lens.working_distances)
+        yield f"scenes at one of {metres} m"
+    if lens.distortion:
+        yield f"distortion of {100 * lens.distortion:+g} % in the corners"
+    if lens.lateral_colour:
+        yield f"{100 * lens.lateral_colour:+g} % of lateral colour"
+    if lens.half_field:
+        yield f"corners {lens.half_field:g} radians off the axis"
+    if lens.colour.filters != "none":
+        yield f"{lens.colour.filters} colour filters of {lens.colour.channels} channels"
+    if lens.colour.lamps != "white":
+        yield f"{lens.colour.lamps} light of a lamp for each band, {lens.colour.patterns} exposures"
+    yield from _restored(lens.restoration)
+
+
+def _psf(camera: PSFConfig) -> Iterator[str]:
+    source = "a point" if camera.file is None else camera.file.name
+    if camera.content == "picture" and camera.file is not None:
+        source = f"the picture {source} of a point source"
+    yield f"{'learned PSF, which began from' if camera.trained else 'fixed PSF of'} {source}"
+    yield f"window {camera.psf_size} × {camera.psf_size} pixels"
+    if camera.throughput is not None:
+        own = camera.throughput
+        shares = " / ".join(f"{each:g}" for each in (own if isinstance(own, tuple) else [own]))
+        yield f"throughput {shares}"
+    if camera.spacing is not None and camera.pixel_pitch is not None:
+        yield (
+            f"samples of {1e6 * camera.spacing:g} µm on pixels of {1e6 * camera.pixel_pitch:g} µm"
+        )
+    yield from _restored(camera.restoration)
+
+
+def _restored(restoration: float | None) -> Iterator[str]:
+    if restoration is not None:
+        yield f"its blur undone after the sensor (noise to signal {restoration:g} before training)"
 
 
 def _sensor(sensor: SensorConfig | NoneConfig) -> str:

@@ -13,7 +13,7 @@ from .saved import read_runs
 from .scenes import Measuring, load_scenes
 from .sections import SECTIONS, run_sections
 
-__all__ = ["report_html", "write_report"]
+__all__ = ["report_html", "teller", "write_report"]
 
 
 def report_html(
@@ -71,7 +71,9 @@ def report_html(
             raise ValueError(f"{name} must be at least 1, not {value}")
     usable_device(device)
     how = Measuring(quick, pictures, resamples, batch_size, device)
-    say = _teller(progress, len(runs))
+    # The intervals, a comparison of several runs, and of each run its scenes and its parts.
+    steps = 1 + (len(runs) > 1) + len(runs) * (1 + len(SECTIONS))
+    say = teller(steps, progress=progress)
     say("the intervals of the classification")
     saved = read_runs(runs, resamples=resamples)
     anchors = [f"run-{number}" for number in range(1, len(saved) + 1)]
@@ -100,15 +102,13 @@ def report_html(
     return page(f"lens2label: {title}", *parts)
 
 
-def _teller(progress: bool, runs: int) -> Callable[[str], None]:
-    """Says what is being made, and how much there is to it; or nothing."""
-    # The intervals, a comparison of several runs, and of each run its scenes and its parts.
-    total = 1 + (runs > 1) + runs * (1 + len(SECTIONS))
-    steps = iter(range(1, total + 1))
+def teller(steps: int, *, progress: bool) -> Callable[[str], None]:
+    """Says on the standard error which of so many steps begins, in words; or nothing."""
+    numbers = iter(range(1, steps + 1))
 
     def say(what: str) -> None:
         if progress:
-            print(f"report {next(steps)}/{total}: {what}", file=sys.stderr, flush=True)
+            print(f"report {next(numbers)}/{steps}: {what}", file=sys.stderr, flush=True)
 
     return say
 

@@ -169,6 +169,7 @@ class ReportOptions:
     For example:
 
         lens2label study report studies/edge --json
+        lens2label study report studies/edge --html edge.html
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
@@ -179,6 +180,8 @@ class ReportOptions:
     """Write a page with figures to this file too."""
     csv: Path | None = None
     """Write a row for each design to this file too."""
+    quiet: bool = False
+    """Print nothing but errors."""
     json: bool = False
     """Print JSON instead of text."""
 
@@ -321,11 +324,14 @@ def _report(arguments: Sequence[str]) -> None:
     options = tyro.cli(ReportOptions, args=arguments, prog="lens2label study report")
     ledger = open_study(options.folder)
     found = report(ledger, metric=options.metric)
-    print(found.to_json() if options.json else found)
+    if options.json or not options.quiet:
+        print(found.to_json() if options.json else found)
     if options.csv is not None:
         write_atomically(options.csv, found.to_csv().encode())
     if options.html is not None:
-        write_study_html(ledger, options.html, metric=options.metric)
+        write_study_html(ledger, options.html, metric=options.metric, progress=not options.quiet)
+        if not (options.quiet or options.json):
+            print(f"wrote {options.html}")
 
 
 def _atlas(arguments: Sequence[str]) -> None:

@@ -77,7 +77,7 @@ def spreads(front_end: optics.FrontEnd) -> Element:
     Raises
     ------
     ValueError
-        For a front end whose element is none of a kernel, a pupil or a Fourier plane.
+        For a front end whose element is none of a kernel, a pupil, PSFs or a Fourier plane.
     """
     with torch.no_grad():
         if isinstance(front_end, optics.LearnedKernel):
@@ -98,6 +98,16 @@ def spreads(front_end: optics.FrontEnd) -> Element:
             psf = front_end.psf().detach().cpu().double().numpy()
             if psf.ndim == 3:
                 return Element("psf", psf[None, :, None], _names(len(psf)))
+        if isinstance(front_end, optics.VaryingImaging):
+            psfs = front_end.psf().detach().cpu().double().numpy()
+            psfs = psfs if psfs.ndim == 5 else psfs[:, :, None]
+            # One filter whose parts move together: no place is another one.
+            names = [
+                f"place {row}, {column}{name and ' '}{name}"
+                for row, column in np.ndindex(psfs.shape[:2])
+                for name in _names(psfs.shape[2])
+            ]
+            return Element("psf", psfs.reshape(1, -1, 1, *psfs.shape[-2:]), tuple(names))
     raise ValueError(f"{type(front_end).__name__} has no element of a kind that can be compared")
 
 

@@ -11,11 +11,14 @@ It holds no picture of the data set.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from joint.checkpoint import write_atomically
-from joint.folder import read_history
+import numpy as np
+
+from joint.checkpoint import CheckpointError, write_atomically
+from joint.folder import load_predictions, read_history
 from joint.report.draw import plain_text
 from joint.report.page import (
     MISSING,
@@ -30,7 +33,9 @@ from joint.report.page import (
     table,
     with_interval,
 )
+from joint.report.recorded import by_chance
 from joint.report.words import configuration_words
+from joint.report.write import teller
 
 from .draws import Draws, resample
 from .inference import lower_is_better
@@ -56,7 +61,9 @@ class _Found(NamedTuple):
     """Whether learned elements are read and compared."""
 
 
-def study_html(ledger: Ledger, *, metric: str | None = None, elements: bool = True) -> str:
+def study_html(
+    ledger: Ledger, *, metric: str | None = None, elements: bool = True, progress: bool = False
+) -> str:
     """Make the page of a study, finished or not.
 
     Parameters
@@ -68,6 +75,8 @@ def study_html(ledger: Ledger, *, metric: str | None = None, elements: bool = Tr
     elements : bool
         Read the learned elements of all runs, show them and compare them; with many designs that
         takes minutes.
+    progress : bool
+        Say on the standard error what is being made, a line for each part.
 
     Returns
     -------
@@ -79,6 +88,8 @@ def study_html(ledger: Ledger, *, metric: str | None = None, elements: bool = Tr
     ValueError
         As :func:`report`.
     """
+    say = teller(1 + len(_SECTIONS), progress=progress)
+    say("the intervals of the designs")
     judged = report(ledger, metric=metric)
     ended = outcomes(ledger, judged.metric)
     draws = resample(ended, metric=judged.metric, resamples=ledger.study.plan.resamples)
@@ -86,6 +97,7 @@ def study_html(ledger: Ledger, *, metric: str | None = None, elements: bool = Tr
     made = []
     with plain_text():
         for title, make in _SECTIONS.items():
+            say(title)
             parts = list(make(found))
             if parts:
                 made.append((title, parts))
@@ -100,7 +112,12 @@ def study_html(ledger: Ledger, *, metric: str | None = None, elements: bool = Tr
 
 
 def write_study_html(
-    ledger: Ledger, path: Path | str, *, metric: str | None = None, elements: bool = True
+    ledger: Ledger,
+    path: Path | str,
+    *,
+    metric: str | None = None,
+    elements: bool = True,
+    progress: bool = False,
 ) -> None:
     """Write :func:`study_html` to a file, whole or not at all.
 
@@ -109,7 +126,7 @@ def write_study_html(
     ledger : Ledger
     path : path
         The file.
-    metric, elements : as in :func:`study_html`
+    metric, elements, progress : as in :func:`study_html`
 
     Raises
     ------
@@ -121,7 +138,8 @@ def write_study_html(
         raise ValueError(
             f"{path} is a folder: give the name of a file, such as {path / 'study.html'}"
         )
-    write_atomically(path, study_html(ledger, metric=metric, elements=elements).encode())
+    text = study_html(ledger, metric=metric, elements=elements, progress=progress)
+    write_atomically(path, text.encode())
 
 
 def _anchor(title: str) -> str:
@@ -156,6 +174,7 @@ def _asked(found: _Found) -> Iterator[Html]:
         *(("constraint", text) for text in study.constraints),
     ]
     yield table(("plan", ""), rows_, words=True, caption="Written down before the first run")
+    yield from map(note, _chance(found.ledger))
     if found.ledger.designs:
         config = study.config(found.ledger.designs[0], study.seeds[0])
         yield table(
@@ -164,6 +183,21 @@ def _asked(found: _Found) -> Iterator[Html]:
             words=True,
             caption="One run in full; the axes change it",
         )
+
+
+def _chance(ledger: Ledger) -> Iterator[str]:
+    """What chance gives on the test part, where all runs have the same."""
+    own = [path for name in ledger.study.axes for path in ledger.study.sets(name)]
+    if any(path.startswith(("data", "split")) for path in own):
+        return
+    for run, state in zip(ledger.runs, ledger.states(), strict=True):
+        if state != "done":
+            continue
+        with suppress(CheckpointError):  # it has no classifier
+            saved = load_predictions(ledger.path(run))
+            counts = np.bincount(saved.labels, minlength=len(saved.classes))
+            yield from by_chance(saved.classes, counts.tolist())
+        return
 
 
 def _sampled(sampler: Sampler) -> str:

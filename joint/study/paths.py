@@ -53,11 +53,15 @@ def _is_table(path: str) -> bool:
 
 
 def set_path(content: dict[str, Any], path: str, value: JsonValue) -> None:
-    """Set a field of a configuration that is plain data."""
+    """Set a field of a configuration that is plain data.
+
+    Settings on the way that are not there, as those are not written that were added later and are
+    at their defaults, are made.
+    """
     *parents, last = path.split(".")
     place: Any = content
     for depth, part in enumerate(parents, 1):
-        place = place.get(part)
+        place = place.setdefault(part, {})
         if not isinstance(place, dict):
             raise ConfigError(
                 f"{'.'.join(parents[:depth])} is {place!r} and has no {last}: set it as a whole"

@@ -41,6 +41,7 @@ import optics
 from classify.data.archive import Archive
 from classify.data.cache import _opened
 from joint import study
+from joint.config.psf import read_psf
 from joint.folder import RunFolder, read_history, read_result, summarise_run
 from joint.lock import holder_of
 from joint.picture.file import read_picture
@@ -119,7 +120,7 @@ def _study(folder: Path) -> None:
     )
 
 
-def _reliefs(folder: Path) -> None:
+def _optics(folder: Path) -> None:
     height = 1e-6 * torch.rand(5, 4)
     optics.export_height_map(
         height,
@@ -129,6 +130,11 @@ def _reliefs(folder: Path) -> None:
         design_wavelength=532e-9,
         levels=4,
     )
+    spot = np.exp(-np.square(np.arange(11) - 5) / 4)
+    spot = np.outer(spot, spot)
+    np.save(folder / "psf.npy", np.stack([spot, spot, spot]) / spot.sum())
+    for kind in ("tif", "png"):
+        Image.fromarray(np.rint(250 * spot).astype(np.uint8)).save(folder / f"psf.{kind}")
     plate = torch.polar(torch.rand(5, 4, dtype=torch.float64), torch.rand(5, 4).double())
     optics.export_plate(plate, folder / "plate", spacing=1e-6, wavelength=532e-9)
 
@@ -212,6 +218,18 @@ def _plate(path: Path) -> object:
     return optics.import_plate(path.with_name(f"plate{path.suffix}"))
 
 
+def _psf(path: Path) -> object:
+    """As shares of the light, whatever their sum, and as a picture of a point."""
+    scale = {"throughput": 0.9, "psf_size": 5}
+    taken = read_psf(joint.PSFConfig(file=path, **scale), 3)
+    measured = read_psf(joint.PSFConfig(file=path, content="picture", **scale), 3)
+    for psf in (taken, measured):
+        assert psf.shape == (3, 5, 5)
+        assert bool((psf >= 0).all())
+        assert float(psf.sum((-2, -1)).max()) < 0.9 + 1e-6
+    return psf
+
+
 def _weights(path: Path) -> object:
     return classify.backbone(classes=3, weights=path)
 
@@ -257,6 +275,7 @@ TARGETS: dict[str, Target] = {
         for quantity in ("transmittance", "phase")
         for kind in ("tif", "csv")
     },
+    **{f"psf_{kind}": Target(f"psf.{kind}", _psf) for kind in ("npy", "tif", "png")},
     "medmnist": Target("mnist.npz", classify.MedMNIST),
     "scenes": Target("scenes.npz", classify.SceneFile),
     "metadata": Target("ham/HAM10000_metadata.csv", _folder(_ham)),
@@ -290,7 +309,7 @@ class Fixture:
     def __init__(self, folder: Path) -> None:
         self.good = folder / "good"
         self.good.mkdir()
-        for make in (_run, _study, _reliefs, _pictures):
+        for make in (_run, _study, _optics, _pictures):
             make(self.good)
         self.work = folder / "work"
         shutil.copytree(self.good, self.work)
@@ -361,6 +380,8 @@ def damage(data: bytes, path: str, others: list[bytes], rng: random.Random) -> b
                 return _zip_damage(data, others, rng)
             if path.endswith(".tif"):
                 return _tiff_damage(data, rng)
+            if path.endswith(".npy"):
+                return _npy_damage(data, rng)
         except Exception:
             return _byte_damage(data, others, rng)  # damaged beyond this already
     return _byte_damage(data, others, rng)
@@ -469,6 +490,14 @@ def _head_damage(data: bytes, rng: random.Random) -> bytes:
     return safetensors.torch.save(tensors, {"lens2label": text, "crc32": _checksum(tensors, text)})
 
 
+def _npy_damage(data: bytes, rng: random.Random) -> bytes:
+    """Claim another shape or kind of numbers in the head of an array."""
+    shape = rng.choice(("(99999999999, 9, 9, 3)", "()", "(7,)", "(-1, 9)", "(7, 0)", "(2**70,)"))
+    kind = rng.choice(("|u1", "<i8", "<f8", "|O", "<U9", ">i2", "|b1", "<u8", "|V8", "bogus"))
+    text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117)
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + text.encode() + b"\n" + data[128:]
+
+
 def _zip_damage(data: bytes, others: list[bytes], rng: random.Random) -> bytes:
     """Change one member of a zip, or its name, and pack it again."""
     with zipfile.ZipFile(io.BytesIO(data)) as packed:
@@ -481,16 +510,7 @@ def _zip_damage(data: bytes, others: list[bytes], rng: random.Random) -> bytes:
     elif kind == 1:
         content = b""
     elif kind == 2 and name.endswith(".npy"):
-        shape = rng.choice(
-            ("(99999999999, 9, 9, 3)", "()", "(7,)", "(-1, 9)", "(7, 0)", "(2**70,)")
-        )
-        kind_of = rng.choice(
-            ("|u1", "<i8", "<f8", "|O", "<U9", ">i2", "|b1", "<u8", "|V8", "bogus")
-        )
-        text = f"{{'descr': '{kind_of}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117)
-        content = (
-            b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + text.encode() + b"\n" + content[128:]
-        )
+        content = _npy_damage(content, rng)
     elif kind == 3:
         content = b"\0" * rng.choice((1, 10**6, 3 * 10**7))
     else:

@@ -125,6 +125,46 @@ def test_a_run_begins_with_the_weights_of_another(trained, tmp_path, capsys):
         assert any(not torch.equal(fresh[name], expected[name]) for name in names)
 
 
+def test_a_camera_by_its_psf_is_trained_on_and_needs_its_file_no_more(tmp_path, capsys):
+    spot = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    np.save(tmp_path / "lens.npy", 0.8 * np.stack([spot, spot.round(), spot]))
+    run = ["train", "--quiet", "--output", tmp_path / "run", "--codec", "none", *_TINY]
+    given = ["--front-end", "psf", "--system.front-end.file", tmp_path / "lens.npy"]
+    status, _, err = _run(capsys, *run, *given, "--system.front-end.psf-size", "5")
+    assert status == 0, err
+    (tmp_path / "lens.npy").unlink()
+    status, out, err = _run(capsys, "evaluate", tmp_path / "run", "--json")
+    assert status == 0, err
+    recorded = json.loads((tmp_path / "run" / "result.json").read_text())["test"]
+    assert json.loads(out)["accuracy"] == recorded["accuracy"]
+    _, system, _ = joint.load_run(tmp_path / "run")
+    expected = np.zeros((3, 5, 5), np.float32)
+    expected[:, 1:4, 1:4] = 0.8 * np.stack([spot, spot.round(), spot])
+    np.testing.assert_allclose(system.front_end.psf(), expected, atol=1e-7)
+    status, _, err = _run(capsys, *run[:3], tmp_path / "again", *run[4:], *given)
+    assert status == _MISTAKE
+    assert f"front_end.file {tmp_path / 'lens.npy'}: No such file or directory" in err
+
+
+def test_a_run_that_goes_on_names_no_start_that_it_did_not_have(trained, tmp_path, capsys):
+    folder = tmp_path / "run"
+    status, _, err = _run(capsys, "train", "--quiet", "--output", folder, "--config", trained)
+    assert status == 0, err
+    (folder / "result.json").unlink()  # as if it had been stopped after its last step
+    saved = {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
+    again = ["train", "--quiet", "--output", folder, "--resume"]
+    status, _, err = _run(capsys, *again, "--start", trained)
+    assert status == _MISTAKE
+    assert "began with a trained classifier, codec, front_end, sensor: it goes on as it" in err
+    assert not {"start.json", "result.json"} & {path.name for path in folder.iterdir()}
+    assert saved == {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
+    status, _, err = _run(capsys, *again)
+    assert status == 0, err
+    result = json.loads((folder / "result.json").read_text())
+    assert result["start"] == []
+    assert "start_run" not in result
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -182,7 +222,11 @@ def test_evaluate_averages_views_and_adjusts_by_the_validation_part(trained, cap
 
 def test_an_adjustment_that_cannot_be_chosen_is_refused(trained, capsys):
     for asked, said in (
-        (["balancd_accuracy"], "metric 'balancd_accuracy' is unknown; use one of accuracy"),
+        (
+            ["balancd_accuracy"],
+            "--adjust: there is no metric 'balancd_accuracy'; did you mean balanced_accuracy?",
+        ),
+        (["skill"], "metric 'skill' is unknown; use one of accuracy, balanced_accuracy"),
         (["recall"], "is a number of each class; use 'macro_recall'"),
         (["accuracy", "--part", "validation"], "chosen on the validation part: judge it on"),
     ):

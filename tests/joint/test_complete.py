@@ -107,6 +107,11 @@ def test_a_run_that_was_saved_goes_on_without_its_start_and_with_no_other(codec,
     other = {"codec": joint.build_system(config.system, image_size=16, channels=3, classes=7).codec}
     with pytest.raises(joint.ConfigError, match="was begun with another start, of codec: it goes"):
         complete_run(config, parts, part, start=other, **quick)
+    noted = (part / "start.json").read_text()
+    (part / "start.json").unlink()  # begun without, or by a version that noted none
+    with pytest.raises(joint.ConfigError, match="was begun with none that was noted: it goes on"):
+        complete_run(config, parts, part, start=start, **quick)
+    (part / "start.json").write_text(noted)
     resumed = complete_run(config, parts, part, **quick)
     for name, weight in resumed.state_dict().items():
         assert torch.equal(weight, whole.state_dict()[name])

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import accuracy_score, f1_score
 
 import joint
 import joint.judge
@@ -26,6 +27,18 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("judge") / "run"
     options = ["--system.codec.levels", "3", *_SMALL]
     assert main(["train", "--output", str(folder), *options]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def skilled(tmp_path_factory):
+    """A run that tells rare classes apart, so that a large tau costs accuracy."""
+    folder = tmp_path_factory.mktemp("skilled") / "run"
+    blind = ["--front-end", "none", "--sensor", "none", "--codec", "none"]
+    scenes = ["--data.count", "400", "--data.image-size", "16", "--data.balance", "1"]
+    steps = ["--training.epochs", "8", "--training.batch-size", "16"]
+    rate = ["--training.learning-rate", "3e-3"]
+    assert main(["train", "--output", str(folder), "--quiet", *blind, *scenes, *steps, *rate]) == 0
     return folder
 
 
@@ -123,6 +136,86 @@ def test_the_weight_of_an_adjustment_is_not_chosen_on_what_it_is_judged_by(train
     status, out, err = _evaluate(capsys, trained, *asked)
     assert (status, out) == (_MISTAKE, "")
     assert "--adjust is chosen on the validation part: judge it on another one" in err
+
+
+def test_an_adjustment_keeps_what_it_has_to(skilled, capsys):
+    _, system, parts = joint.load_run(skilled)
+    validation, test = (joint.evaluate(system, part) for part in (parts.validation, parts.test))
+    counts = parts.train.counts.numpy()
+    prior = np.log(counts / counts.sum())
+    taus = np.arange(41) / 20
+    guesses = [(validation.logits - tau * prior).argmax(1) for tau in taus]
+    accuracy = np.array([accuracy_score(validation.labels, guess) for guess in guesses])
+    f1 = np.array(
+        [f1_score(validation.labels, g, average="macro", zero_division=0) for g in guesses]
+    )
+    balanced = np.array([_balanced(validation.labels, guess) for guess in guesses])
+    # A floor that the best tau of all does not keep.
+    free = int(np.argmax(balanced))
+    least = round(float(accuracy.max() + accuracy[free]) / 2, 3)
+    assert accuracy[free] < least
+    kept = (accuracy >= least - 1e-12) & (f1 >= 0.01)
+    tau = taus[kept][int(np.argmax(balanced[kept]))]
+    assert tau != taus[free]
+    asked = ["--adjust", "balanced_accuracy", "--at-least", f"accuracy={least}", "macro_f1=0.01"]
+    status, out, err = _evaluate(capsys, skilled, *asked, "--json", "--no-count-bytes")
+    assert status == 0, err
+    printed = json.loads(out)
+    assert printed["choice"]["tau"] == pytest.approx(tau)
+    assert printed["choice"]["at_least"] == {"accuracy": least, "macro_f1": 0.01}
+    assert printed["choice"]["kept"]["accuracy"] == pytest.approx([*accuracy])
+    assert printed["choice"]["kept"]["macro_f1"] == pytest.approx([*f1])
+    adjusted = (test.logits - tau * prior).argmax(1)
+    assert printed["adjusted"]["accuracy"] == accuracy_score(test.labels, adjusted)
+    status, out, err = _evaluate(capsys, skilled, *asked, "--no-count-bytes")
+    assert status == 0, err
+    (line,) = [line for line in out.splitlines() if line.startswith("adjusted, as chosen on the")]
+    chosen = int(np.flatnonzero(taus == tau)[0])
+    assert f"balanced_accuracy {balanced[chosen]:.3f} at tau = {tau:g}, the best of 41" in line
+    assert f"with accuracy {accuracy[chosen]:.3f} >= {least:g}, macro_f1 {f1[chosen]:.3f}" in line
+
+
+def _balanced(labels, guesses):
+    return np.mean([np.mean(guesses[labels == k] == k) for k in np.unique(labels)])
+
+
+def test_what_no_adjustment_keeps_is_told_with_what_can_be(skilled, capsys):
+    _, system, parts = joint.load_run(skilled)
+    validation = joint.evaluate(system, parts.validation)
+    counts = parts.train.counts.numpy()
+    prior = np.log(counts / counts.sum())
+    guesses = [(validation.logits - tau * prior).argmax(1) for tau in np.arange(41) / 20]
+    most = max(accuracy_score(validation.labels, guess) for guess in guesses)
+    asked = ["--adjust", "balanced_accuracy", "--at-least", "accuracy=1"]
+    status, out, err = _evaluate(capsys, skilled, *asked, "--no-count-bytes")
+    assert (status, out) == (_MISTAKE, "")
+    assert err.startswith("lens2label: --adjust on the validation part: no tau of 41 between 0 and")
+    assert f"keeps accuracy >= 1 on these pictures: accuracy reaches {most:.4g} at tau = " in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["--at-least", "accuracy=0.5"], "--at-least needs --adjust, the metric that is best"),
+        (["--adjust", "auc", "--at-least", "acuracy=0.5"], "did you mean accuracy?"),
+        (["--adjust", "auc", "--at-least", "f1=0.5"], "use 'macro_f1', their mean"),
+        (["--adjust", "auc", "--at-least", "nll=1"], "choose by it, --adjust nll"),
+        (["--adjust", "auc", "--at-least", "accuracy"], "such as accuracy=0.8, not 'accuracy'"),
+        (["--adjust", "auc", "--at-least", "=0.5"], "such as accuracy=0.8, not '=0.5'"),
+        (["--adjust", "auc", "--at-least", "mcc=much"], "such as accuracy=0.8, not 'mcc=much'"),
+        (["--adjust", "auc", "--at-least", "mcc=nan"], "such as accuracy=0.8, not 'mcc=nan'"),
+        (["--adjust", "auc", "--at-least", "mcc=0", "mcc=1"], "names mcc twice: give one number"),
+    ],
+)
+def test_what_is_to_be_kept_is_checked_before_anything_is_loaded(
+    trained, capsys, monkeypatch, asked, message
+):
+    monkeypatch.setattr("joint.judge.load_run", None)
+    status, out, err = _evaluate(capsys, trained, *asked)
+    assert (status, out) == (_MISTAKE, "")
+    assert message in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,29 @@ def test_a_kind_has_its_own_options_and_settles_what_follows():
     assert read_train_options(["--output", "x"]).run == joint.RunConfig()
 
 
+def test_a_camera_is_known_by_the_file_of_its_psf(tmp_path, capsys):
+    psf = ["--front-end", "psf", "--system.front-end.file", str(tmp_path / "lens.npy")]
+    more = ["--system.front-end.psf-size", "9", "--system.front-end.throughput", "0.9", "0.8", "1"]
+    chosen = read_train_options(["--output", "x", *psf, *more]).run.system.front_end
+    assert chosen == joint.PSFConfig(
+        file=tmp_path / "lens.npy", psf_size=9, throughput=(0.9, 0.8, 1.0)
+    )
+    one = ["--front-end", "psf", "--system.front-end.throughput", "0.9"]
+    trained = read_train_options(["--output", "x", *one, "--system.front-end.trained"])
+    assert trained.run.system.front_end == joint.PSFConfig(throughput=0.9, trained=True)
+    for wrong, said in (
+        (["--system.front-end.psf-size", "8"], "psf_size must be odd"),
+        (["--system.front-end.file", "lens.txt"], "lens.txt must end in .npy, .tif, .tiff, .png"),
+        (["--system.front-end.content", "picture"], "a picture does not tell how much"),
+        (["--system.front-end.kernel-size", "3"], "Unrecognized options"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            read_train_options(["--output", "x", *psf, *wrong])
+        assert caught.value.code == 2
+        error = capsys.readouterr().err.replace("│", " ")
+        assert said in " ".join(error.split())
+
+
 def test_without_a_classifier_nothing_is_classified():
     config = Choice(classifier="none").start()
     assert config.objective.task == 0
@@ -123,6 +146,15 @@ def test_an_evaluation_is_at_every_light_quality_and_distance():
     both = points("--photons", "5", "50", "--quality", "0", "1")
     assert both == [(5, 0, None), (5, 1, None), (50, 0, None), (50, 1, None)]
     assert points("--distance", "0.4", "2") == [(None, None, 0.4), (None, None, 2)]
+
+
+def test_what_an_adjustment_keeps_is_a_number_of_each_metric():
+    def floors(*asked):
+        return read_evaluate_options(["run", "--adjust", "auc", *asked]).floors()
+
+    assert floors() == {}
+    asked = floors("--at-least", "accuracy=0.8", "mcc=-1e-1", "auc=1")
+    assert asked == {"accuracy": 0.8, "mcc": -0.1, "auc": 1}
 
 
 def test_views_are_chosen_by_name_or_given_as_json(capsys):

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 import classify
 import joint
 import optics
-from joint.panel import as_codes, draw_light, draw_reliability
+from joint.panel import as_codes, draw_filter, draw_light, draw_reliability, sheet_of_places
 
 
 def _report():
@@ -53,6 +53,59 @@ def test_the_lines_of_the_reliability_bars_are_wilsons_intervals(level):
 def test_panels_need_no_matplotlib_before_something_is_drawn():
     code = "import sys, joint.panel; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def _camera(rows, columns, shape=(3, 7, 7)):
+    """PSFs that tell their place by their light."""
+    number = torch.arange(rows * columns).reshape(rows, columns) + 1.0
+    psfs = torch.zeros(rows, columns, *shape)
+    psfs[..., 3, 3] = 0.8 * (number / (rows * columns)).reshape(
+        rows, columns, *[1] * (len(shape) - 2)
+    )
+    return optics.VaryingImaging(psfs, rank=1)
+
+
+@pytest.mark.parametrize("shape", [(3, 7, 7), (7, 7)])
+def test_psfs_that_change_lie_as_their_places_do(shape):
+    front_end = _camera(5, 4, shape)
+    figure = Figure()
+    draw_filter(figure, front_end)
+    assert (
+        figure.get_suptitle() == "point-spread functions at 3 × 3 of 5 × 4 places, throughput 0.42"
+    )
+    panels = [axis for axis in figure.axes if axis.get_title()]
+    assert [axis.get_title() for axis in panels] == ["red", "green", "blue"]
+    for axis in panels:
+        sheet = np.ma.filled(axis.images[0].get_array(), np.nan)
+        assert sheet.shape == (3 * 7 + 2, 3 * 7 + 2)
+        middles = sheet[3::8, 3::8]
+        # The border, the middle and the other border, row by row; 4 columns have no middle.
+        expected = np.array([[1, 3, 4], [9, 11, 12], [17, 19, 20]]) / 25
+        np.testing.assert_allclose(middles, expected, rtol=1e-6)
+        assert np.isnan(sheet[7::8]).all()
+        assert np.isnan(sheet[:, 7::8]).all()
+        assert np.isfinite(sheet).sum() == 9 * 49
+    assert sheet_of_places(_camera(2, 1)).places == "2 × 1 places"
+    assert sheet_of_places(_camera(1, 1)).places == "one place"
+
+
+def test_some_bands_of_many_are_drawn_and_told_by_their_wavelengths():
+    bands = tuple(np.linspace(450e-9, 750e-9, 16).tolist())
+    config = joint.LensConfig(wavelengths=bands, colour={"filters": "fixed"})
+    camera = joint.build_front_end(config, (16, 16), 16)
+    figure = Figure()
+    draw_filter(figure, camera)
+    panels = [axis for axis in figure.axes if axis.get_title()]
+    assert [axis.get_title() for axis in panels] == [
+        f"{nanometres} nm" for nanometres in (450, 510, 570, 630, 690, 750)
+    ]
+    psf = camera.psf().detach().numpy()
+    for axis, number in zip(panels, (0, 3, 6, 9, 12, 15), strict=True):
+        np.testing.assert_array_equal(axis.images[0].get_array(), psf[number])
+    # What arrives is what the filters leave of it, too.
+    light = float(camera.throughput().detach())
+    assert light < 0.5
+    assert figure.get_suptitle() == f"point-spread functions, throughput {light:.2f}"
 
 
 @pytest.mark.parametrize("encoding", ["srgb", "linear"])

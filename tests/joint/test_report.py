@@ -12,6 +12,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.dummy import DummyClassifier
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    cohen_kappa_score,
+    matthews_corrcoef,
+)
 
 import classify
 import joint
@@ -32,6 +39,7 @@ from joint.report import report_html, write_report
 from joint.report.compare import PAIRED, common_pictures, compare_runs, verdict
 from joint.report.draw import dodged_figure, element_figures, history_figure, spread
 from joint.report.page import number, page, paragraph, picture, section, table, with_interval
+from joint.report.recorded import by_chance
 from joint.report.scenes import Measuring, Scenes
 from joint.report.sections import SECTIONS
 from joint.report.why import contrast_decides
@@ -222,6 +230,8 @@ def test_the_classification_is_that_of_the_predictions(whole, parsed):
         ("accuracy", "accuracy"),
         ("balanced_accuracy", "balanced accuracy"),
         ("macro_f1", "macro F1"),
+        ("mcc", "Matthews correlation (MCC)"),
+        ("cohen_kappa", "Cohen's kappa"),
         ("auc", "AUC"),
         ("nll", "negative log-likelihood"),
         ("brier", "Brier score"),
@@ -233,6 +243,32 @@ def test_the_classification_is_that_of_the_predictions(whole, parsed):
         assert rows[name][0] == str(expected.support[k])
         assert rows[name][1].startswith(f"{expected.recall[k]:.2f}")
         assert rows[name][5].startswith(f"{expected.class_auc[k]:.2f}")
+
+
+def test_what_chance_gives_is_said_once(whole, parsed):
+    labels = load_predictions(whole).labels
+    classes = load_predictions(whole).classes
+    dummy = DummyClassifier(strategy="most_frequent").fit(labels[:, None], labels)
+    always = dummy.predict(labels[:, None])
+    said = "".join(parsed.text)
+    assert said.count("By chance") == 1
+    assert (
+        f"By chance: who always says {classes[always[0]]}, the commonest class of the test part, "
+        f"has an accuracy of {accuracy_score(labels, always):.3f}, a balanced accuracy of "
+        f"1/{len(set(labels.tolist()))} = {balanced_accuracy_score(labels, always):.3f}, and an "
+        "MCC and a kappa of 0;"
+    ) in said
+    assert matthews_corrcoef(labels, always) == cohen_kappa_score(labels, always) == 0
+
+
+def test_classes_that_are_not_there_have_no_share_in_chance():
+    labels = np.repeat([0, 2, 3], [2, 5, 1])
+    (said,) = by_chance("abcd", np.bincount(labels).tolist())
+    always = np.full(8, 2)
+    assert "always says c, " in said
+    assert f"an accuracy of {accuracy_score(labels, always):.3f}, " in said
+    assert f"of 1/3 = {balanced_accuracy_score(labels, always):.3f}, " in said
+    assert [*by_chance("ab", [0, 4])] == []  # nothing to tell apart
 
 
 def test_rate_and_fidelity_are_those_of_the_result(whole, parsed):
@@ -706,6 +742,36 @@ def test_the_transfer_of_a_kernel_and_a_filter():
     assert _curves(optics.FourierFilter(16, illumination="incoherent")).get_ylabel() == "MTF"
 
 
+def test_a_lens_with_a_psf_a_place_is_drawn_with_its_middle_and_a_corner():
+    generator = torch.Generator().manual_seed(0)
+    psfs = torch.rand(4, 5, 3, 9, 9, generator=generator) / 81
+    front_end = optics.VaryingImaging(psfs, rank=2)
+    (sheets, said), (figure, of) = element_figures(front_end)
+    assert "each channel at 3 × 3 of 4 × 5 places, as they lie from border to border" in said
+    assert "of the middle channel, at the place nearest to the middle and in a corner" in of
+    shown = [axis.images[0].get_array() for axis in sheets.axes]
+    assert len(shown) == 3
+    np.testing.assert_allclose(shown[2][-9:, -9:], psfs[-1, -1, 2].sqrt(), rtol=1e-6)
+    lines = {line.get_label(): line.get_xydata() for line in figure.axes[0].get_lines()}
+    assert [*lines] == [f"{at}, along {axis}" for at in ("middle", "corner") for axis in "xy"]
+    for at, psf in (("middle", psfs[2, 2, 1].numpy()), ("corner", psfs[-1, -1, 1].numpy())):
+        for axis, along in (("x", 0), ("y", 1)):
+            spread = psf.sum(along)  # a line-spread function
+            frequency, values = lines[f"{at}, along {axis}"].T
+            phases = np.exp(-2j * np.pi * frequency[:, None] * np.arange(9))
+            np.testing.assert_allclose(values, abs(phases @ spread) / psf.sum(), atol=1e-5)
+    _, (alone, _) = element_figures(optics.VaryingImaging(psfs[:1, :1], rank=1))
+    assert [line.get_label() for line in alone.axes[0].get_lines()] == ["along x", "along y"]
+
+
+def test_a_psf_of_a_file_has_no_pupil_to_speak_of():
+    camera = joint.build_front_end(joint.PSFConfig(throughput=0.5), (16, 16), 3)
+    (figure, caption), _ = element_figures(camera)
+    assert caption.startswith("Point-spread function of each channel; shades")
+    assert figure.get_suptitle() == "PSF, throughput 0.50"
+    assert len(figure.axes) == 3
+
+
 def test_an_element_that_is_not_known_is_not_drawn():
     pupil = optics.Pupil(
         [], wavelengths=[500e-9], focal_length=20e-3, pixel_pitch=1.5e-6, psf_size=31, size=32,
@@ -737,6 +803,56 @@ def test_an_element_that_is_not_known_is_not_drawn():
             "front end",
             "cubic element in the pupil (strength 2 waves before training), 0 waves of defocus, "
             "its blur undone after the sensor (noise to signal 0.05 before training)",
+        ),
+        (
+            {
+                "front_end": joint.LensConfig(
+                    defocus=-0.3, astigmatism=0.1, coma=-0.07, spherical=0.05, zernike={9: 0.02}
+                )
+            },
+            "front end",
+            "-0.3 waves of defocus, 0.1 waves RMS of astigmatism, -0.07 waves RMS of coma, "
+            "0.05 waves RMS of spherical aberration, 0.02 waves RMS of Zernike 9 (Noll)",
+        ),
+        (
+            {"front_end": joint.LensConfig(distortion=-0.2, lateral_colour=0.01, half_field=0.7)},
+            "front end",
+            "distortion of -20 % in the corners, +1 % of lateral colour, corners 0.7 radians off",
+        ),
+        (
+            {
+                "front_end": joint.LensConfig(
+                    colour={"filters": "learned", "lamps": "fixed", "patterns": 2}
+                )
+            },
+            "front end",
+            "learned colour filters of 3 channels, fixed light of a lamp for each band, 2 expos",
+        ),
+        (
+            {"front_end": joint.PSFConfig(file="a/lens.npy", throughput=(0.9, 0.8, 1.0))},
+            "front end",
+            "fixed PSF of lens.npy, window 31 × 31 pixels, throughput 0.9 / 0.8 / 1",
+        ),
+        (
+            {
+                "front_end": joint.PSFConfig(
+                    file="a/spot.png",
+                    content="picture",
+                    throughput=0.9,
+                    spacing=1e-6,
+                    pixel_pitch=3e-6,
+                    psf_size=9,
+                    restoration=0.01,
+                )
+            },
+            "front end",
+            "fixed PSF of the picture spot.png of a point source, window 9 × 9 pixels, throughput "
+            "0.9, samples of 1 µm on pixels of 3 µm, its blur undone after the sensor (noise",
+        ),
+        (
+            {"front_end": joint.PSFConfig(trained=True)},
+            "front end",
+            "learned PSF, which began from a point, window 31 × 31 pixels",
         ),
         ({"front_end": joint.NoneConfig()}, "front end", "none: the sensor sees the scene"),
         ({"sensor": joint.SensorConfig(cfa="rggb")}, "sensor", "rggb mosaic, bilinear"),

@@ -398,3 +398,10 @@ def test_a_study_compares_devices_with_their_design(file, tmp_path, lens):
         assert peak == (design["device"] == "made")  # a column further
     with pytest.raises(ValueError, match="no field of a run is called"):
         Study(axes={"light": Axis(path="system.front_end.thruput", values=(0.5, 0.9))})
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):
+    Image.new("L", (2048, 1025)).save(tmp_path / "point.png")
+    config = PSFConfig(file=tmp_path / "point.png", content="picture", throughput=0.9)
+    with pytest.raises(ValueError, match=r"up to 2097152 pixels.* and this one 2099200 or more"):
+        read_psf(config, 3)

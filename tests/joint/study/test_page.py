@@ -4,10 +4,12 @@ import io
 import json
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from joint.cli import main
+from joint.folder import load_predictions
 from joint.study import TPE, Axis, Plan, create_study
 from joint.study.page import study_html, write_study_html
 from joint.study.store import record_failure
@@ -171,6 +173,23 @@ def test_a_study_that_has_not_begun_has_a_page(ledger):
     assert "Exploration: learned elements" not in sections
 
 
+def test_what_chance_gives_is_said_where_all_runs_have_one_test_part(
+    finished, small_study, pretend, tmp_path
+):
+    saved = load_predictions(finished.path(finished.runs[0]))
+    counts = np.bincount(saved.labels, minlength=len(saved.classes))
+    commonest = saved.classes[int(counts.argmax())]
+    words = " ".join(_Page(study_html(finished, elements=False)).sections["What was asked"].split())
+    always = f"{counts.max() / counts.sum():.3f}, a balanced accuracy of 1/{(counts > 0).sum()} ="
+    assert f"By chance: who always says {commonest}, the" in words
+    assert f"has an accuracy of {always}" in words
+    axes = {"light": Axis(path="data.difficulty", values=(0.2, 0.4))}
+    other = create_study(small_study(axes=axes, plan=Plan(resamples=100)), tmp_path / "other")
+    for run in other.runs:
+        pretend(other, run, 0.7)
+    assert "By chance" not in study_html(other, elements=False)
+
+
 def test_another_metric_was_not_planned(finished):
     sections = _Page(study_html(finished, metric="accuracy")).sections
     assert "of accuracy nothing was planned" in sections[_PLANNED]
@@ -181,7 +200,20 @@ def test_commands_write_page_and_tables(finished, tmp_path, capsys):
     html, table = tmp_path / "study.html", tmp_path / "designs.csv"
     command = ["study", "report", str(finished.folder), "--html", str(html), "--csv", str(table)]
     assert main(command) == 0
-    assert "planned before the first run" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "planned before the first run" in out
+    assert out.endswith(f"\nwrote {html}\n")
+    told = [line.partition(": ") for line in err.splitlines()]
+    assert [number for number, _, _ in told] == [f"report {n}/10" for n in range(1, 11)]
+    assert [what for _, _, what in told][:3] == [
+        "the intervals of the designs", "What was asked", _PLANNED,
+    ]  # fmt: skip
+    page = html.read_text()
+    assert main([*command, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert html.read_text() == page == study_html(finished)
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metric"] == "balanced_accuracy"
     assert html.read_text().startswith("<!doctype html>")
     read = list(csv.DictReader(io.StringIO(table.read_text())))
     assert len(read) == 4

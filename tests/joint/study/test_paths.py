@@ -1,9 +1,10 @@
 import pytest
 from pydantic import ValidationError
 
-from joint.config.run import RunConfig
+from joint.config.front_ends import LensConfig
+from joint.config.run import RunConfig, SystemConfig
 from joint.settings import ConfigError
-from joint.study import Study, known_paths
+from joint.study import Axis, Study, known_paths
 from joint.study.paths import check_path, fault_line, nearest, set_path
 
 
@@ -51,6 +52,32 @@ def test_setting_keeps_the_rest():
     assert content == {"a": {"b": [3], "c": 2}, "d": "word"}
     with pytest.raises(ConfigError, match="d is 'word' and has no e: set it as a whole"):
         set_path(content, "d.e", 1)
+
+
+def test_settings_that_are_not_written_are_made():
+    content = {"a": {}}
+    set_path(content, "a.b.4", 0.1)
+    set_path(content, "a.b.6", 0.2)
+    assert content == {"a": {"b": {"4": 0.1, "6": 0.2}}}
+    with pytest.raises(ConfigError, match=r"a\.b\.4 is 0\.1 and has no c: set it as a whole"):
+        set_path(content, "a.b.4.c", 1)
+
+
+@pytest.mark.parametrize(
+    ("lens", "zernike"),
+    [
+        (LensConfig(), {4: 0.1}),  # whose zernike is not written, as it is the default
+        (LensConfig(zernike={4: 0.3, 9: 0.2}), {4: 0.1, 9: 0.2}),
+    ],
+)
+def test_an_axis_is_one_term_of_the_wavefront(lens, zernike):
+    base = RunConfig(system=SystemConfig(front_end=lens))
+    axis = Axis(path="system.front_end.zernike.4", values=(0.1, 0.2))
+    study = Study(base=base, axes={"defocus": axis})
+    config = study.config({"defocus": 0.1}, 0)
+    assert config.system.front_end == lens.model_copy(update={"zernike": zernike})
+    with pytest.raises(ConfigError, match=r"front_end\.kernel\.zernike: no such key"):
+        Study(base=RunConfig(), axes={"defocus": axis}).config({"defocus": 0.1}, 0)
 
 
 def test_faults_are_lines():
