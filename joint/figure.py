@@ -88,7 +88,10 @@ def system_figure(
     figure = blank_figure(13.5, 1.75 * len(index) + 0.8, title=title)
     left, right = _halves(figure, "beside", (1.35, 1.0))
     names = [dataset.classes[int(label)] for label in labels]
-    draw_light(left, output, names, dataset.classes, encoding=system.encoding)
+    draw_light(
+        left, output, names, dataset.classes,
+        encoding=system.encoding, exposures=system.exposures,
+    )  # fmt: skip
     upper, lower = _halves(right, "below", (0.8, 1.2))
     if system.front_end is not None:
         draw_filter(upper, system.front_end)

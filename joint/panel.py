@@ -272,16 +272,19 @@ def draw_light(
     classes: Sequence[str],
     *,
     encoding: Encoding = "srgb",
+    exposures: int = 1,
 ) -> None:
-    """Draw every plane of one pass, a row for each picture; ``encoding`` is that of the system."""
+    """Draw every plane of one pass, a row for each picture.
+
+    ``encoding`` and ``exposures`` are those of the system.
+    """
     columns: list[tuple[str, Tensor]] = [("scene", as_codes(output.scene, encoding))]
     if output.irradiance is not None:
-        exposures = output.irradiance.unflatten(1, (-1, output.scene.shape[1]))
-        count = exposures.shape[1]
+        captures = output.irradiance.unflatten(1, (exposures, -1))
         # Two exposures of one filter lie side by side, each as bright as it would be alone.
-        beside = torch.cat(list((exposures[:, :2] * count).unbind(1)), -1)
+        beside = torch.cat(list((captures[:, :2] * exposures).unbind(1)), -1)
         title = "after the optics" + (
-            f" ({min(count, 2)} of {count} exposures)" if count > 1 else ""
+            f" ({min(exposures, 2)} of {exposures} exposures)" if exposures > 1 else ""
         )
         columns.append((title, as_codes(beside, "linear")))
     columns.append(("after the sensor", as_codes(output.measurement, encoding)))

@@ -153,7 +153,10 @@ def light_figure(
     figure = blank_figure(2.4 * (columns + 1), 1.75 * len(index) + 0.3)
     names = [dataset.classes[k] for k in targets[index].tolist()]
     whole = figure.subfigures(1, 1, squeeze=False)
-    draw_light(whole[0, 0], output, names, dataset.classes, encoding=system.encoding)
+    draw_light(
+        whole[0, 0], output, names, dataset.classes,
+        encoding=system.encoding, exposures=system.exposures,
+    )  # fmt: skip
     return figure
 
 

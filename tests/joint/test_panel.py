@@ -123,6 +123,29 @@ def test_what_an_open_camera_passes_looks_like_the_scene(encoding):
         np.testing.assert_allclose(picture, codes, atol=0.01)
 
 
+def test_exposures_of_other_channels_than_the_scene_lie_side_by_side():
+    # Five bands, of which two patterns of lamps and three filters make six channels.
+    colour = optics.ColourChannels(
+        5,
+        lamps=optics.Illumination(5, patterns=2, start=torch.eye(5)[:2]),
+        filters=optics.ColourFilters(torch.full((3, 5), 0.5)),
+    )
+    point = torch.zeros(5, 3, 3)
+    point[:, 1, 1] = 1
+    front_end = optics.IncoherentImaging(point, colour=colour)
+    scene = torch.rand(1, 5, 8, 8, generator=torch.Generator().manual_seed(0))
+    system = joint.ImagingSystem(front_end=front_end, encoding="linear")
+    (whole,) = Figure().subfigures(1, 1, squeeze=False)[0]
+    with torch.no_grad():
+        output = system(scene)
+        draw_light(whole, output, ["a"], "a", encoding="linear", exposures=system.exposures)
+    assert whole.axes[1].get_title() == "after the optics (2 of 2 exposures)"
+    shown = np.asarray(whole.axes[1].images[0].get_array())
+    light = 0.5 * torch.cat([scene[0, 0], scene[0, 1]], -1)  # a lamp a pattern, and its filter
+    expected = optics.linear_to_srgb(light)[..., None].expand(-1, -1, 3)
+    np.testing.assert_allclose(shown, expected, atol=0.01)
+
+
 def test_a_field_is_drawn_as_its_light():
     modulus = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     field = torch.polar(modulus, 3 * modulus)
