@@ -297,7 +297,9 @@ def _checked_start(
             "and without --resume (resume=False)"
         )
     if begun and given and given != recorded:
-        known = f"another start, of {', '.join(recorded)}" if recorded else "none that was noted"
+        known = "no start that was noted"
+        if recorded:
+            known = f"another start, of {', '.join(recorded)}"
         raise ConfigError(
             f"the run in {folder} was begun with {known}: it goes on as it began without --start "
             "(start=None); or choose another folder"

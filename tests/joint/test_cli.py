@@ -155,7 +155,7 @@ def test_a_run_that_goes_on_names_no_start_that_it_did_not_have(trained, tmp_pat
     again = ["train", "--quiet", "--output", folder, "--resume"]
     status, _, err = _run(capsys, *again, "--start", trained)
     assert status == _MISTAKE
-    assert "began with a trained classifier, codec, front_end, sensor: it goes on as it" in err
+    assert "was begun with no start that was noted: it goes on as it began without" in err
     assert not {"start.json", "result.json"} & {path.name for path in folder.iterdir()}
     assert saved == {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
     status, _, err = _run(capsys, *again)

@@ -109,7 +109,7 @@ def test_a_run_that_was_saved_goes_on_without_its_start_and_with_no_other(codec,
         complete_run(config, parts, part, start=other, **quick)
     noted = (part / "start.json").read_text()
     (part / "start.json").unlink()  # begun without, or by a version that noted none
-    with pytest.raises(joint.ConfigError, match="was begun with none that was noted: it goes on"):
+    with pytest.raises(joint.ConfigError, match="was begun with no start that was noted"):
         complete_run(config, parts, part, start=start, **quick)
     (part / "start.json").write_text(noted)
     resumed = complete_run(config, parts, part, **quick)
