@@ -29,7 +29,7 @@ _PICTURES = (".tif", ".tiff", ".png")
 _FORMATS = ("TIFF", "PNG")
 # Grey of 8, 16 or 32 bits or floats, and colours; no palette, and no opacity.
 _MODES = ("L", "I", "F", "RGB")
-# Pixels of a picture, 1448 along a side: measuring one of them takes half a gigabyte.
+# Pixels of a picture, 1448 along a side: measuring a picture of so many takes half a gigabyte.
 _MOST = 2**21
 # A tap that a trained PSF begins with at least; 1000 of them are 1e-4 of the light.
 _DARK = 1e-7
