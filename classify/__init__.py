@@ -2,14 +2,21 @@
 
 Files: ``data`` the scenes (HAM10000, class folders, tables of labels, MedMNIST, arrays of your own,
 the embedded phantom) and their splits · ``backbone`` classifiers by name (``inception`` and
-``residual`` nets of our own, ``torchvision_nets`` the others, ``weights`` their files) ·
-``imbalance`` weights, priors and losses for rare classes · ``margin`` LDAM · ``sampling`` which
-pictures an epoch shows · ``mixing`` two pictures in one · ``metrics`` the report with its intervals
-· ``intervals`` the bootstrap over lesions · ``comparison`` paired tests of two systems ·
+``residual`` nets of our own, ``torchvision_nets`` and ``timm_nets`` the others, ``weights`` their
+files) · ``imbalance`` weights, priors and losses for rare classes · ``margin`` LDAM · ``sampling``
+which pictures an epoch shows · ``mixing`` two pictures in one · ``metrics`` the report with its
+intervals · ``intervals`` the bootstrap over lesions · ``comparison`` paired tests of two systems ·
 ``calibration`` temperature and class prior.
 """
 
-from .backbone import BACKBONES, BackboneRecord, Classifier, TracedLogits, backbone
+from .backbone import (
+    BACKBONES,
+    BackboneRecord,
+    Classifier,
+    TracedLogits,
+    backbone,
+    backbone_record,
+)
 from .calibration import (
     BiasCorrectedTemperature,
     TauChoice,
@@ -99,6 +106,7 @@ __all__ = [
     "as_levels",
     "audit",
     "backbone",
+    "backbone_record",
     "bootstrap",
     "bootstrap_difference",
     "check_classes",

@@ -1,4 +1,4 @@
-"""Classifiers by name: small nets of our own, and the large ones of torchvision.
+"""Classifiers by name: small nets of our own, and the large ones of torchvision and timm.
 
 ::
 
@@ -7,15 +7,17 @@
                                         [B,F,h,w]
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, final, get_args
+from typing import Literal, NamedTuple, Self, final, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from . import timm_nets
 from . import torchvision_nets as theirs
 from .data.arrays import as_integer
 from .inception import InceptionS
@@ -23,10 +25,20 @@ from .margin import CosineHead
 from .residual import ResNetS
 from .weights import load_state, spread
 
-__all__ = ["BACKBONES", "BackboneRecord", "Classifier", "TracedLogits", "backbone"]
+__all__ = [
+    "BACKBONES",
+    "BackboneRecord",
+    "Classifier",
+    "TracedLogits",
+    "backbone",
+    "backbone_record",
+]
 
 # Mean and deviation of ImageNet, in sRGB.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_FEATURES = theirs.up_to("features")
+# In front of the names of timm's models.
+_TIMM = "timm/"
 
 
 @dataclass(frozen=True)
@@ -39,8 +51,8 @@ class BackboneRecord:
     """Name of its last linear layer, as in public weights."""
     stem: str
     """Name of its first convolution."""
-    last: str = "features"
-    """Child whose output is the last feature map; those before it run in their order."""
+    features: Callable[[nn.Module, Tensor], Tensor] = _FEATURES
+    """How it makes its last feature map of a picture."""
     pool: Callable[[nn.Module, Tensor], Tensor] = theirs.average
     """What the head reads of a feature map."""
     smallest: int = 32
@@ -56,8 +68,12 @@ class BackboneRecord:
     """Divides them afterwards."""
 
 
+def _own(build: Callable[[], nn.Module], stem: str, smallest: int) -> BackboneRecord:
+    return BackboneRecord(lambda _: build(), "fc", stem, theirs.up_to("stages"), smallest=smallest)
+
+
 def _resnet(build: Callable[[int], nn.Module], smallest: int = 32) -> BackboneRecord:
-    return BackboneRecord(build, "fc", "conv1", "layer4", smallest=smallest)
+    return BackboneRecord(build, "fc", "conv1", theirs.up_to("layer4"), smallest=smallest)
 
 
 def _mobile(name: str, head: str) -> BackboneRecord:
@@ -76,10 +92,8 @@ def _vit(build: Callable[[int], nn.Module], patch: int) -> BackboneRecord:
 
 #: Every backbone by name; :func:`backbone` has a table of them.
 BACKBONES: Mapping[str, BackboneRecord] = {
-    "resnet_s": BackboneRecord(lambda _: ResNetS(), "fc", "stem", "stages", smallest=8),
-    "inception_s": BackboneRecord(
-        lambda _: InceptionS(), "fc", "stem.0.conv", "stages", smallest=16
-    ),
+    "resnet_s": _own(ResNetS, "stem", 8),
+    "inception_s": _own(InceptionS, "stem.0.conv", 16),
     "resnet18_cifar": _resnet(theirs.cifar_resnet("resnet18"), smallest=8),
     "resnet18": _resnet(theirs.model("resnet18")),
     "resnet34": _resnet(theirs.model("resnet34")),
@@ -88,7 +102,7 @@ BACKBONES: Mapping[str, BackboneRecord] = {
         theirs.model("inception_v3", aux_logits=False, init_weights=True),
         "fc",
         "Conv2d_1a_3x3.conv",
-        "Mixed_7c",
+        theirs.up_to("Mixed_7c"),
         pool=theirs.average_and_dropout,
         enlarge=75,
         # Its public weights come from TensorFlow, which scales pictures to -1..1.
@@ -140,6 +154,8 @@ class Classifier(nn.Module):
         In front of the head.
     head : {"linear", "cosine"}
         See :func:`backbone`.
+    frozen : str or None
+        See :func:`backbone`.
 
     Attributes
     ----------
@@ -162,13 +178,14 @@ class Classifier(nn.Module):
         side: int,
         dropout: float,
         head: Head,
+        frozen: str | None = None,
     ) -> None:
         super().__init__()
         self.in_channels, self.classes = in_channels, classes
         self.smallest = record.smallest
         self._enlarge = record.enlarge
         self._side = side if record.patch else None
-        self._last, self._pool = record.last, record.pool
+        self._features, self._pool = record.features, record.pool
         mean, deviation = record.mean, record.deviation
         if in_channels != 3:
             mean = (sum(mean) / 3,) * in_channels
@@ -186,6 +203,28 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         kind = CosineHead if head == "cosine" else nn.Linear
         self.head = kind(last.in_features, classes)
+        self._frozen = () if frozen is None else _up_to(net, frozen)
+        for name in self._frozen:
+            net.get_submodule(name).requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, but for the frozen layers: their statistics stay.
+
+        Parameters
+        ----------
+        mode : bool
+            Whether to train, or to evaluate.
+
+        Returns
+        -------
+        Classifier
+            This one.
+        """
+        super().train(mode)
+        for name in self._frozen:
+            self.net.get_submodule(name).eval()
+        return self
 
     def forward(self, image: Tensor) -> Tensor:
         """SRGB pictures to logits.
@@ -295,7 +334,7 @@ class Classifier(nn.Module):
             image = functional.interpolate(image, wanted, mode="bilinear", antialias=True)
         if self._side is not None:
             return theirs.last_patches(self.net, image)
-        return theirs.up_to(self.net, image, self._last), None
+        return self._features(self.net, image), None
 
     def _judge(self, features: Tensor, token: Tensor | None) -> Tensor:
         if token is not None:
@@ -319,6 +358,7 @@ def backbone(
     dropout: float = 0.0,
     head: Head = "linear",
     weights: Path | str | None = None,
+    frozen: str | None = None,
 ) -> Classifier:
     """Build a classifier of sRGB pictures in 0..1.
 
@@ -350,10 +390,14 @@ def backbone(
 
     "Public weights" are those of torchvision's model of that name.
 
+    ``timm/NAME`` is the convolutional net NAME of timm, without weights, as in
+    ``timm/tf_efficientnet_lite0``; its ``smallest`` is 32. It needs
+    ``pip install 'lens2label[timm]'``.
+
     Parameters
     ----------
     name : str
-        A key of :data:`BACKBONES`.
+        A key of :data:`BACKBONES`, or ``timm/NAME``.
     classes : int
         Number of classes K.
     in_channels : int
@@ -369,15 +413,20 @@ def backbone(
     weights : path, optional
         State dict to start from: ``.safetensors``, or ``.pth`` / ``.pt`` (read without executing
         anything in it), of this function's, alone or in a system (``best.safetensors`` of a run),
-        or of torchvision's model. A head for another number of classes is left out.
+        or of the model of torchvision or timm. A head for another number of classes is left out.
+    frozen : str, optional
+        Name of a layer of the backbone, as ``layer2`` of a ResNet: it and all that is built before
+        it are not trained and keep the statistics of their normalisation, while gradients still
+        pass to what stands in front of the classifier. The last child leaves the head alone to
+        train.
 
     Raises
     ------
     ValueError
-        For an unknown name, a size that the backbone cannot take, or weights that do not fit.
+        For an unknown name, a size that the backbone cannot take, weights that do not fit, a layer
+        to freeze that does not exist, or a net of timm that cannot be taken.
     """
-    if name not in BACKBONES:
-        raise ValueError(f"no backbone is called {name!r}; choose from {', '.join(BACKBONES)}")
+    record = backbone_record(name)
     kinds, channels = as_integer(classes) or 0, as_integer(in_channels) or 0
     if kinds < 2 or channels < 1 or not 0 <= dropout < 1:
         raise ValueError(
@@ -386,7 +435,6 @@ def backbone(
         )
     if head not in get_args(Head):
         raise ValueError(f"head must be one of {', '.join(get_args(Head))}, not {head!r}")
-    record = BACKBONES[name]
     size = None if image_size is None else _as_size(image_size)
     if size is not None:
         _check_size(record.smallest, size)
@@ -401,10 +449,47 @@ def backbone(
         side=side,
         dropout=dropout,
         head=head,
+        frozen=frozen,
     )
     if weights is not None:
         load_state(classifier, Path(weights), stem=record.stem, head=record.head, name=name)
     return classifier
+
+
+def backbone_record(name: str) -> BackboneRecord:
+    """What there is to know of a backbone before building it.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`BACKBONES`, or ``timm/NAME``.
+
+    Returns
+    -------
+    BackboneRecord
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or a net of timm without one first convolution and one last layer.
+    """
+    if name.startswith(_TIMM):
+        net = timm_nets.find(name.removeprefix(_TIMM))
+        return BackboneRecord(
+            net.build,
+            net.head,
+            net.stem,
+            timm_nets.features,
+            timm_nets.pooled,
+            mean=net.mean,
+            deviation=net.deviation,
+        )
+    if name not in BACKBONES:
+        raise ValueError(
+            f"no backbone is called {name!r}; choose from {', '.join(BACKBONES)}, or name a net of "
+            f"timm as {_TIMM}NAME"
+        )
+    return BACKBONES[name]
 
 
 def _as_size(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -430,16 +515,19 @@ def _replace(net: nn.Module, name: str, module: nn.Module) -> None:
 
 def _stem_for(stem: nn.Conv2d, in_channels: int) -> nn.Conv2d:
     """The same convolution for another number of channels, of the same response to grey."""
-    made = nn.Conv2d(
-        in_channels,
-        stem.out_channels,
-        stem.kernel_size,  # pyright: ignore[reportArgumentType]
-        stem.stride,  # pyright: ignore[reportArgumentType]
-        stem.padding,  # pyright: ignore[reportArgumentType]
-        bias=stem.bias is not None,
-    )
-    with torch.no_grad():
-        made.weight.copy_(spread(stem.weight, in_channels))
-        if made.bias is not None and stem.bias is not None:
-            made.bias.copy_(stem.bias)
+    made = copy.deepcopy(stem)  # it may be of a kind of its own, with a padding of its own
+    made.in_channels = in_channels
+    made.weight = nn.Parameter(spread(stem.weight.detach(), in_channels).clone())
     return made
+
+
+def _up_to(net: nn.Module, layer: str) -> tuple[str, ...]:
+    """Names of a layer, of the modules in it, and of all that were built before it."""
+    names = [name for name, _ in net.named_modules() if name]
+    ends = [k for k, name in enumerate(names) if name == layer or name.startswith(f"{layer}.")]
+    if not ends:
+        children = ", ".join(name for name, _ in net.named_children())
+        raise ValueError(
+            f"the backbone has no layer {layer!r} to freeze up to; its children are {children}"
+        )
+    return tuple(name for name in names[: ends[-1] + 1] if not layer.startswith(f"{name}."))

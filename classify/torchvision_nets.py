@@ -7,6 +7,7 @@
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -96,8 +97,12 @@ def vit_tiny(patch: int) -> Build:
     return build
 
 
-def up_to(net: nn.Module, image: Tensor, last: str) -> Tensor:
+def up_to(last: str) -> Callable[[nn.Module, Tensor], Tensor]:
     """What the children of a net make of a picture, one after the other, ``last`` included."""
+    return partial(_up_to, last)  # and no closure, which could not be pickled
+
+
+def _up_to(last: str, net: nn.Module, image: Tensor) -> Tensor:
     for name, child in net.named_children():
         image = child(image)
         if name == last:

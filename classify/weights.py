@@ -1,4 +1,4 @@
-"""Weights of a classifier from a file: of ours, alone or in a system, or of torchvision's model.
+"""Weights of a classifier from a file: of ours, alone or in a system, or of the original net.
 
 Head and stem are adapted.
 """
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["load_state", "spread"]
+__all__ = ["load_state", "read_state", "spread"]
 
 # What joint.ImagingSystem puts in front of the names of its classifier.
 _STAGE = "classifier."
@@ -24,7 +24,7 @@ def spread(weight: Tensor, in_channels: int) -> Tensor:
 
 
 def load_state(classifier: nn.Module, path: Path, *, stem: str, head: str, name: str) -> None:
-    """Copy a state dict of ours, alone or in a system, or of torchvision's model.
+    """Copy a state dict of ours, alone or in a system, or of the model of torchvision or timm.
 
     ``stem`` and ``head`` are what that model calls them.
 
@@ -33,7 +33,9 @@ def load_state(classifier: nn.Module, path: Path, *, stem: str, head: str, name:
     ValueError
         When the file is no state dict, or not one of the backbone ``name``.
     """
-    given = {_our_key(key, head): value for key, value in _read(path).items()}
+    given = read_state(path)
+    if not any(key.startswith("net.") for key in given):
+        given = {_our_key(key, head): value for key, value in given.items()}
     own = classifier.state_dict()
     first = f"net.{stem}.weight"
     if first in given and given[first].ndim == 4 and given[first].shape[1] != own[first].shape[1]:
@@ -96,10 +98,11 @@ def _our_key(key: str, head: str) -> str:
     key = re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.", r"\1\2.", key)
     if key.startswith(f"{head}."):
         return key.replace(head, "head", 1)
-    return key if key.startswith(("net.", "head.")) else f"net.{key}"
+    return f"net.{key}"
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Tensors of a file by their names; a ValueError says what it is instead."""
     if not path.is_file():
         raise ValueError(f"there are no weights at {path}")
     try:

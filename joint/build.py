@@ -136,6 +136,7 @@ def build_system(
                 dropout=config.classifier.dropout,
                 head=config.classifier.head,
                 weights=config.classifier.weights,
+                frozen=config.classifier.frozen,
             )
         return ImagingSystem(
             front_end=front_end,

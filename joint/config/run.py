@@ -148,13 +148,12 @@ class ClassifierConfig(Settings):
 
     kind: Literal["classifier"] = "classifier"
     name: str = "resnet_s"
-    """One of classify.BACKBONES."""
+    """One of classify.BACKBONES, or timm/NAME."""
 
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in classify.BACKBONES:
-            raise ValueError(f"no backbone is called {name!r}; choose from {[*classify.BACKBONES]}")
+        classify.backbone_record(name)
         return name
 
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -163,6 +162,8 @@ class ClassifierConfig(Settings):
     """The last layer: linear, or of cosines, as a margin (LDAM) wants it."""
     weights: Path | None = None
     """State dict to start from, .safetensors or .pth."""
+    frozen: str | None = added(None)
+    """Layer of the backbone up to which nothing is trained, as layer2 of a ResNet."""
 
 
 class SystemConfig(Settings):

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 import classify
+import joint
 
 # Millions of parameters with seven classes, from the papers by way of torchvision and timm.
 MILLIONS = {
@@ -308,3 +309,71 @@ def test_integers_of_numpy_are_integers():
     with torch.random.fork_rng():
         model = classify.backbone("resnet_s", np.int64(3), image_size=np.int64(32))
     assert (model.classes, type(model.classes)) == (3, int)
+
+
+def _moments(net):
+    return {name: value.clone() for name, value in net.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "frozen", "still", "learns"),
+    [
+        ("resnet18", "layer2", "layer2.1.bn2", "layer3.0.conv1"),
+        ("efficientnet_b0", "features.3", "features.3.1.block.0.1", "features.4.0.block.0.0"),
+        ("resnet_s", "stages", "stem", None),
+        ("vit_tiny_8", "encoder.layers.encoder_layer_5", "conv_proj", "encoder.ln"),
+    ],
+)
+def test_frozen_layers_keep_weights_and_statistics(name, frozen, still, learns):
+    torch.manual_seed(0)
+    net = classify.backbone(name, image_size=32, frozen=frozen).train()
+    before = _moments(net)
+    image = _picture(32).requires_grad_()
+    classify.task_loss(net(image), torch.tensor([0, 1])).backward()
+    assert image.grad is not None
+    assert image.grad.abs().sum() > 0
+    torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=1.0).step()
+    after = net.state_dict()
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert "head.weight" in changed
+    assert not [key for key in changed if key.startswith(f"net.{still}.")]
+    trained = {f"net.{name}" for name, p in net.net.named_parameters() if p.requires_grad}
+    assert {key for key in changed if key.startswith("net.")} >= trained
+    assert [key for key in changed if learns and key.startswith(f"net.{learns}.")] or not learns
+    # Nothing in it or built before it has changed, but what the modules around it own themselves.
+    order = list(before)
+    last = max(k for k, key in enumerate(order) if key.startswith(f"net.{frozen}."))
+    around = {"net.class_token", "net.encoder.pos_embedding"}
+    assert not changed & set(order[: last + 1]) - around
+
+
+def test_frozen_layers_have_no_dropout_and_go_on_so_in_every_mode():
+    net = classify.backbone("efficientnet_b0", frozen="features.8")
+    modes = {m: m.training for m in net.net.features.modules() if not any(m.children())}
+    assert net.training
+    assert not any(modes.values())
+    net.eval().train()
+    assert net.head.training
+    assert not net.net.get_submodule("features.8.1").training
+
+
+def test_a_layer_that_is_not_there_is_not_frozen():
+    with pytest.raises(ValueError, match=r"no layer 'layer9'.*conv1.*layer4"):
+        classify.backbone("resnet18", frozen="layer9")
+
+
+def test_a_trained_system_keeps_its_frozen_layers(tmp_path):
+    scenes = classify.split(classify.LesionPhantom(40, image_size=32, seed=0), seed=0)
+    torch.manual_seed(0)
+    system = joint.ImagingSystem(classifier=classify.backbone("resnet18", frozen="layer3"))
+    before = _moments(system)
+    joint.fit(
+        system,
+        scenes.train,
+        scenes.validation,
+        config=joint.Training(epochs=1, batch_size=16, averaging=0.9),
+    )
+    after = system.state_dict()
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    layers = {".".join(key.split(".")[1:3]) for key in changed}
+    assert layers == {"net.layer4", "head.weight", "head.bias"}

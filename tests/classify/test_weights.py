@@ -59,7 +59,11 @@ def test_public_names_of_densenet_are_known(tmp_path):
     with torch.random.fork_rng():
         model = classify.backbone("densenet121")
     public = {
-        re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", key): value
+        re.sub(
+            r"(denselayer\d+\.(?:norm|conv))([12])\.",
+            r"\1.\2.",
+            key.removeprefix("net.").replace("head.", "classifier."),
+        ): value
         for key, value in model.state_dict().items()
     }
     assert any("norm.1." in key for key in public)
