@@ -157,6 +157,11 @@ class Classifier(nn.Module):
     frozen : str or None
         See :func:`backbone`.
 
+    Raises
+    ------
+    ValueError
+        When the net has no layer of the name that is to be frozen.
+
     Attributes
     ----------
     in_channels, classes : int
