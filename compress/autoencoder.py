@@ -140,7 +140,7 @@ class Autoencoder(Codec):
         latent = self._latent(image, exact=exact)
         side = 8 * (HEADER_BYTES + _BITS.size)
         if self._latent_bits is None:
-            price = 32 * latent[0].numel() / (size[0] * size[1])
+            price = 32 * latent.shape[1:].numel() / (size[0] * size[1])
             bits_map = latent.new_full((image.shape[0], 1, *size), price)
         else:
             quantised = _quantise(latent, self._latent_bits)

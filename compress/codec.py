@@ -71,7 +71,9 @@ class Codec(nn.Module, ABC):
 
     ``decompress(compress(x))`` is the reconstruction of ``forward(x)`` in evaluation mode, to the
     bit, whatever the batch (of learned codecs, unless they are built with ``exact=False``). Codecs
-    without nets return it in the type of the picture; half precision then rounds it.
+    without nets return it in the type of the picture; half precision then rounds it. A batch of no
+    pictures is coded as such, and comes to no files; no files do not come back, for they have no
+    size.
     """
 
     @abstractmethod
@@ -147,10 +149,12 @@ def check_image(image: Tensor, channels: int | tuple[int, ...]) -> None:
     if not isinstance(image, Tensor):
         raise ValueError(f"expected a tensor [B, {named}, H, W], got {type(image).__name__}.")
     given = f"{image.dtype} {list(image.shape)}"
-    if image.ndim != 4 or not image.is_floating_point() or image.numel() == 0:
+    # A batch may be empty, but no picture is.
+    without_pixels = image.ndim == 4 and 0 in image.shape[1:]
+    if image.ndim != 4 or not image.is_floating_point() or without_pixels:
         advice = "Add a batch axis with image[None], and divide 8-bit values by 255."
-        if image.ndim == 4 and image.numel() == 0:
-            advice = "There is nothing to code in it: skip empty batches."
+        if without_pixels:
+            advice = "There is nothing to code in pictures without pixels: leave them out."
         raise ValueError(
             f"expected a floating-point batch [B, {named}, H, W] of pictures in 0..1, got {given}. "
             f"{advice}"
@@ -189,7 +193,10 @@ def check_payloads(payloads: Sequence[bytes]) -> None:
             "file into a list, and other buffers through bytes()."
         )
     if not payloads:
-        raise ValueError("there is nothing to decompress: the list of payloads is empty.")
+        raise ValueError(
+            "there is nothing to decompress: the list of payloads is empty, and only a file knows "
+            "the size of pictures [B, C, H, W]. Skip empty batches."
+        )
 
 
 def check_same_size(sizes: list[tuple[int, ...]]) -> None:

@@ -78,7 +78,7 @@ class FileCodec(Codec, ABC):
 
     def _coded(self, image: Tensor) -> Coded:
         files = self.compress(image)
-        decoded = self.decompress(files).to(image)
+        decoded = self.decompress(files).to(image) if files else torch.empty_like(image)
         like = image.detach().to(torch.promote_types(image.dtype, torch.float32))
         content, side = self._price(files, image.shape[1], (image.shape[-2], image.shape[-1]))
         return Coded(

@@ -66,7 +66,7 @@ class HyperpriorCodec(LearnedCodec):
     def _expect(self, side: Tensor, grid: tuple[int, int], *, exact: bool) -> _Expected:
         raw = self.side_synthesis(side / self._SIDE_STEPS, size=grid, exact=exact)
         mean, width = raw.chunk(2, 1)
-        # Half a unit down, a net that says nothing means a width of one and a half steps.
+        # Half a unit down, a net that says nothing means a width of about one step.
         level = (SCALE_LEVELS - 1) * unit_interval(width - 0.5)
         return _Expected(self._STEPS * mean, round_straight_through(level) if exact else level)
 

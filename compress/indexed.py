@@ -179,9 +179,14 @@ def _tables(
 
     Pairs recur: to make a table for each pixel takes most of the time of a file.
     """
-    count = len(kernel)
-    pairs, which = np.unique(left.astype(np.intp) * count + up, return_inverse=True)
-    return _weights(kernel[pairs // count] * kernel[pairs % count]), which
+    pairs, which = np.unique(left.astype(np.intp) * len(kernel) + up, return_inverse=True)
+    return _pair_weights(kernel, pairs), which
+
+
+def _pair_weights(kernel: NDArray[np.float64], pairs: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the coder's weights for pairs of neighbours, ``left * K + up``."""
+    left, up = np.divmod(pairs, len(kernel))
+    return _weights(kernel[left] * kernel[up])
 
 
 def _decode(
@@ -199,6 +204,11 @@ def _decode(
     words = np.frombuffer(payload + bytes(-len(payload) % 4), "<u4").astype(np.uint32)
     coder, model = stream.stack.AnsCoder(words), stream.model.Categorical(perfect=False)
     height, width = size
+    # Pairs of neighbours recur. The weights of each are kept in the order in which they come up, so
+    # that memory is only touched for those that do.
+    count = len(kernel)
+    place, used = np.full(count**2, -1), 0
+    table = np.empty((min(count**2, height * width), count))
     # Frequency of entry 0 where both neighbours are entry 0.
     ground = 1 + _weights(kernel[:1] ** 2)[0, 0]
     index = np.zeros(size, np.uint8)
@@ -211,13 +221,18 @@ def _decode(
                 up[0] = left[0]
             if column[-1] == 0:
                 left[-1] = up[-1]
+        pairs = left.astype(np.intp) * count + up
+        new = np.unique(pairs[place[pairs] < 0])
+        if new.size:
+            place[new] = np.arange(used, used + new.size)
+            table[used : used + new.size] = _pair_weights(kernel, new)
+            used += new.size
         # Long runs of one entry take next to no bytes, and so must take next to no time.
-        weights, which = _tables(kernel, left, up)
-        if len(weights) == 1:
-            one = stream.model.Categorical(weights[0], perfect=False)
+        if (pairs == pairs[0]).all():
+            one = stream.model.Categorical(table[place[pairs[0]]], perfect=False)
             index[row, column] = coder.decode(one, len(row))
         else:
-            index[row, column] = coder.decode(model, weights[which])
+            index[row, column] = coder.decode(model, table[place[pairs]])
         state = coder.pos()[1]
         if state < ground and not index[row, column].any():
             break  # from here on all neighbours are entry 0

@@ -85,7 +85,7 @@ class JPEG(JPEGFiles):
     def _price(
         self, files: list[bytes], channels: int, size: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        if not self.block_bits:
+        if not (self.block_bits and files):
             return super()._price(files, channels, size)
         blocks = torch.from_numpy(np.stack([jpeg_block_bits(data) for data in files]))
         total = torch.tensor([float(8 * len(data)) for data in files], dtype=torch.float64)

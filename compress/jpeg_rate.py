@@ -192,7 +192,7 @@ def _prices(runs: _Runs) -> _Prices:
     counts[1, :, _ZERO_RUN] += (runs.run // 16 * (ac > 0)).flatten(1).sum(1)
     counts[1, :, 0] += runs.ends.sum(1)
     codes = [[huffman_lengths(row[:256]) for row in rows] for rows in counts.tolist()]
-    words = torch.tensor(codes, dtype=torch.float32, device=device)
+    words = torch.tensor(codes, dtype=torch.float32, device=device).view(counts.shape)
     listed = (words[..., :256] > 0).sum(-1)
     # A symbol that did not occur costs as much as the word that is never used.
     words = torch.where(words > 0, words, words[..., 256:])

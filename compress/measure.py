@@ -62,8 +62,8 @@ def rate_curve(
     Raises
     ------
     ValueError
-        If there is no codec, or something else, the pictures do not fit one, or the metric does not
-        give a number for each of them.
+        If there is no codec, or something else, there are no pictures, or they do not fit one, or
+        the metric does not give a number for each of them.
     """
     batch_size = whole_number("batch_size", batch_size, 1, _MOST)
     if isinstance(codecs, nn.Module | str) or not isinstance(codecs, Iterable):
@@ -134,7 +134,7 @@ def quality_for(
     ------
     ValueError
         If the codec has no such quality, or needs more at its coarsest one, or the rate is not
-        positive, or the pictures do not fit the codec.
+        positive, or there are no pictures, or they do not fit the codec.
     """
     if not 0 < bpp < math.inf:
         raise ValueError(f"bpp must be a positive number of bits per pixel, got {bpp!r}.")
@@ -186,6 +186,8 @@ def _check_pictures(pictures: Tensor) -> None:
     if not isinstance(pictures, Tensor):
         given = type(pictures).__name__
         raise ValueError(f"expected pictures, a tensor [N, C, H, W], got {given}.")
+    if pictures.shape[:1] == (0,):
+        raise ValueError(f"there are no pictures in {list(pictures.shape)}: nothing to measure.")
 
 
 def _pixels(pictures: Tensor) -> int:

@@ -162,20 +162,22 @@ class KMeansCodec(Codec):
         pictures = self._quantize(image)
         dtype = torch.promote_types(image.dtype, torch.float32)
         fixed = self.coding == "fixed"
-        reconstruction = _levels(pictures).to(image)
-        maps, sides = zip(*(picture.price(fixed=fixed) for picture in pictures), strict=True)
-        bits_map = torch.from_numpy(np.stack(maps))[:, None].to(image.device, dtype)
-        side_bits = torch.tensor(sides, dtype=dtype, device=image.device)
-        if self.training or (torch.is_grad_enabled() and image.requires_grad):
+        reconstruction = _levels(pictures).to(image) if pictures else image.clamp(0, 1)
+        prices = [picture.price(fixed=fixed) for picture in pictures]
+        maps = (len(pictures), 1, *image.shape[-2:])
+        bits_map = torch.from_numpy(np.array([bits for bits, _ in prices])).view(maps)
+        bits_map = bits_map.to(image.device, dtype)
+        side_bits = torch.tensor([side for _, side in prices], dtype=dtype, device=image.device)
+        if pictures and (self.training or (torch.is_grad_enabled() and image.requires_grad)):
             soft, soft_bits = _soften(image, pictures, self.temperature, priced=not fixed)
             soft = soft.to(image.dtype)
             reconstruction = soft if self.training else _lend(reconstruction, soft)
             if soft_bits is not None:
                 bits_map = soft_bits if self.training else _lend(bits_map, soft_bits)
-        index = torch.from_numpy(np.stack([picture.index for picture in pictures]))
+        index = torch.from_numpy(np.array([picture.index for picture in pictures])).view(maps)
         return Coded(
             reconstruction=reconstruction,
-            latent=index[:, None].to(image.device, dtype),
+            latent=index.to(image.device, dtype),
             bits_map=bits_map,
             side_bits=side_bits,
             rate="bytes" if fixed else "noisy" if self.training else "rounded",
@@ -235,7 +237,8 @@ class KMeansCodec(Codec):
         wide = image.to(torch.promote_types(image.dtype, torch.float32))
         levels = (255 * wide.clamp(0, 1)).round().long().flatten(2).mT
         group = max(1, budget(image.device) // (self.restarts * self.colors * size[0] * size[1]))
-        return [picture for part in levels.split(group) for picture in self._cluster(part, size)]
+        parts = levels.split(group) if len(levels) else ()
+        return [picture for part in parts for picture in self._cluster(part, size)]
 
     def _cluster(self, levels: Tensor, size: tuple[int, int]) -> list[IndexedPicture]:
         """Cluster the colours ``[B, N, C]``, 0 to 255, of some pictures."""

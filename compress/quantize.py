@@ -274,6 +274,8 @@ def uniform(
             f"generator must be one torch.Generator, or one for each picture: {len(generator)} "
             f"were given for values of shape {tuple(shape)}"
         )
+    if not generator:
+        return torch.empty(tuple(shape), dtype=dtype, device=device)  # no pictures
     own = (torch.rand(shape[1:], generator=g, dtype=dtype, device=g.device) for g in generator)
     return torch.stack([drawn.to(device) for drawn in own])
 

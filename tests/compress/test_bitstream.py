@@ -199,8 +199,9 @@ def test_what_cannot_be_coded_is_refused():
             encode_symbols(np.array([[bad]]), [table])
         with pytest.raises(ValueError, match=r"beyond the limit of 2\*\*30"):
             encode_symbols(np.array([[0, bad, 1]]), [table])
-    with pytest.raises(ValueError, match="too many for 24-bit tables"):
+    with pytest.raises(ValueError, match="1048577 symbols are too many for 24-bit tables"):
         SymbolTable.from_mass(np.full(2**20, 2.0**-21), first=0)
+    assert SymbolTable.from_mass(np.full(2**20 - 1, 2.0**-21), first=0).listed == 2**20 - 1
 
 
 def test_bits_left_over_or_trailing_zeros_are_refused():

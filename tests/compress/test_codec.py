@@ -67,8 +67,9 @@ def seeded(seed: int = 0) -> torch.Generator:
         ([[0.5]], r"expected a tensor \[B, .*3.*, H, W\], got list"),
         (torch.zeros(3, 32, 32), r"\[3, 32, 32\]. Add a batch axis with image\[None\]"),
         (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), r"torch.uint8 .*divide 8-bit values by 255"),
-        (torch.zeros(0, 3, 32, 32), r"expected a floating-point batch .*: skip empty batches"),
         (torch.zeros(1, 3, 0, 32), r"expected a floating-point batch .*There is nothing to code"),
+        (torch.zeros(0, 3, 32, 0), r"There is nothing to code in pictures without pixels"),
+        (torch.zeros(0, 2, 32, 32), r"expected pictures of .*3.* channels, got .*\[0, 2, 32, 32\]"),
         (torch.zeros(1, 2, 32, 32), r"expected pictures of .*3.* channels, got .*\[1, 2, 32, 32\]"),
     ],
 )
@@ -77,6 +78,27 @@ def test_the_door(name, image, message):
     for entry in (codec, codec.compress):
         with pytest.raises(ValueError, match=message):
             entry(image)
+
+
+@every_codec
+@pytest.mark.parametrize("training", [False, True])
+def test_a_batch_of_no_pictures_is_one_of_no_files(name, training):
+    codec, generators = build(name).train(training), []
+    image = torch.rand(2, 3, 19, 34, generator=seeded()).requires_grad_()
+    coded = codec(image[:0], generator=generators)
+    whole = codec(image)
+    for part in ("reconstruction", "latent", "bits_map", "side_bits", "distortion_weight"):
+        none, some = getattr(coded, part), getattr(whole, part)
+        if some is None:
+            assert none is None, part
+        else:
+            assert none.shape == (0, *some.shape[1:]), part
+            assert none.dtype == some.dtype, part
+    assert coded.rate == whole.rate
+    assert coded.bpp.shape == (0,)
+    coded.reconstruction.sum().backward()  # as a loss over an empty part of a batch does
+    assert torch.equal(image.grad, torch.zeros_like(image))
+    assert codec.compress(image[:0]) == []
 
 
 @every_codec
@@ -91,7 +113,7 @@ def test_values_that_are_not_finite_are_never_coded(name, value):
 @every_codec
 def test_the_way_back_is_checked(name):
     codec = build(name)
-    with pytest.raises(ValueError, match="the list of payloads is empty"):
+    with pytest.raises(ValueError, match=r"the list of payloads is empty, .* Skip empty batches"):
         codec.decompress([])
     (data,) = codec.compress(torch.zeros(1, 3, 16, 16))
     for wrong, given in (

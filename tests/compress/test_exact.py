@@ -54,6 +54,13 @@ def test_snapping_passes_the_gradient_and_what_is_not_a_number():
     assert odd[3] == pytest.approx(-3e20, rel=1e-15)
 
 
+def test_what_need_not_be_exact_has_the_type_of_the_parameters():
+    x = torch.rand(1, 3, 32, 40, generator=seeded())
+    for kind in (torch.float64, torch.bfloat16):
+        assert evaluate(net().to(kind), x, exact=False).dtype == kind
+    assert evaluate(nn.ReLU(), x, exact=False).dtype == x.dtype  # without parameters
+
+
 @settings(deadline=None, max_examples=10)
 @given(st.integers(0, 1000), st.integers(1, 9))
 def test_every_order_of_summation_gives_the_same_bits(seed, count):

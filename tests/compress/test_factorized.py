@@ -1,6 +1,9 @@
 """The codec of one density a channel: what its files hold, and what its elements cost."""
 
+import numpy as np
+import pytest
 import torch
+from scipy.stats import norm
 
 from compress import FactorizedCodec, LearnedCodec
 from compress.bitstream import SymbolReader
@@ -39,3 +42,16 @@ def test_the_straight_through_gradient_is_that_of_the_rounded_latent(build, blob
     (expected,) = torch.autograd.grad(y, image, slope)
     (gradient,) = torch.autograd.grad(codec(image).bits.sum(), image)
     torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["factorized", "hyperprior"])
+def test_training_starts_from_a_density_about_as_wide_as_the_latents(build, name):
+    # Of symbols as the fresh nets make them, of a standard deviation of about one step.
+    symbols = np.arange(-40, 41)
+    chance = norm.cdf(symbols + 0.5) - norm.cdf(symbols - 0.5)
+    entropy = -(chance[chance > 0] * np.log2(chance[chance > 0])).sum()
+    prior = build(name).prior
+    latent = torch.from_numpy(symbols).double().expand(1, prior.channels, -1)
+    price = (torch.from_numpy(chance) * prior.bits(latent)[0]).sum(-1)
+    assert price.min() > entropy
+    assert price.max() < entropy + 0.3

@@ -399,7 +399,7 @@ def test_bad_pictures(codec):
     ):
         codec(image)
     with pytest.raises(ValueError, match="expected a floating-point batch"):
-        codec(torch.zeros(0, channels, 16, 16))
+        codec(torch.zeros(1, channels, 0, 16))
 
 
 def test_pictures_that_a_format_cannot_hold():

@@ -110,6 +110,16 @@ def test_a_width_has_a_gradient_however_wrong_it_is():
             assert (slope != 0).any()
 
 
+def test_a_net_that_says_nothing_means_about_one_step(build):
+    codec = build("hyperprior")
+    with torch.no_grad():
+        codec.side_synthesis.layers[-1].weight.zero_()
+    expected = codec._expect(torch.ones(1, codec.side_channels, 2, 2), (8, 8), exact=False)
+    assert (expected.mean == 0).all()
+    width = 0.11 * 2 ** (expected.level / 5)
+    torch.testing.assert_close(width, torch.ones_like(width), rtol=0.1, atol=0)
+
+
 def test_it_pays_where_pictures_differ(blobs):
     # Pictures of very different contrast in one set: one density a channel fits none of them.
     from compress import FactorizedCodec

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from drawn import noise, pictures
+from drawn import levels_of, noise, pictures, written
 from PIL import Image
 
 from compress import psnr
@@ -34,10 +34,24 @@ def test_noise_too_rich_for_pillows_buffer_is_still_written(quality):
     assert decode(data).shape == (256, 256, 3)
 
 
+@pytest.mark.parametrize(("quality", "share"), [(90, 1), (100, 2)])
+def test_the_noise_of_a_small_picture_fits_pillows_buffer(quality, share):
+    # Which has 64 KiB at least, else so many bytes for each pixel.
+    image = noise(3, 64, 64)
+    (data,) = JPEG(quality, subsampling="4:4:4").compress(image)
+    options = {"quality": quality, "subsampling": "4:4:4", "optimize": True}
+    assert len(data) > share * 64 * 64
+    assert data == written(levels_of(image[0]), "JPEG", options)
+
+
 @pytest.mark.parametrize("quality", [0, 101, -5, 50.5, "75", float("nan"), None])
 def test_the_quality_of_jpeg_is_checked(quality):
     with pytest.raises(ValueError, match=r"quality must be a whole number of 1 to 100, got"):
         JPEG(quality)
+    codec = JPEG(75)
+    codec.quality = quality  # at any time, and so looked at when it is used
+    with pytest.raises(ValueError, match=r"quality must be a whole number of 1 to 100, got"):
+        codec.compress(pictures())
 
 
 def test_the_quality_of_jpeg_reaches_from_1_to_100():

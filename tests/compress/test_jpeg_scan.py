@@ -193,6 +193,11 @@ def test_files_whose_blocks_cannot_be_counted(blobs):
     for message, bad in cases.items():
         with pytest.raises(CorruptStream, match=message):
             jpeg_block_bits(bad)
+    # A segment counts its two bytes of length: none has fewer, and a comment may have no more.
+    bits = jpeg_block_bits(data)
+    assert np.array_equal(jpeg_block_bits(data[:2] + b"\xff\xfe\0\2" + data[2:]), bits)
+    with pytest.raises(CorruptStream, match="no marker where one should be"):
+        jpeg_block_bits(data[:2] + b"\xff\xfe\0\1" + data[2:])
     for length in range(len(scan)):
         with pytest.raises(CorruptStream, match=r"ends early|of one scan"):
             jpeg_block_bits(data[:start] + scan[:length] + b"\xff\xd9")

@@ -161,6 +161,25 @@ def test_a_centre_without_points_moves_to_the_farthest():
     assert inertia == sorted(inertia, reverse=True)
 
 
+def test_a_centre_of_one_light_point_moves_onto_it():
+    points = torch.tensor([0.0, 1, 10])[None, :, None].double()
+    centres = torch.tensor([0.5, 3.0])[None, :, None].double()
+    found = lloyd(points, torch.tensor([[1.0, 1, 0.25]]).double(), centres, iterations=20)
+    assert found.palette.flatten().tolist() == [0.5, 10]
+    assert found.sizes.tolist() == [[2, 0.25]]
+    assert found.inertia.tolist() == [0.5]
+
+
+def test_centres_near_zero_find_points_that_are_far_from_it():
+    # Where a centre goes in the end, a squared distance leaves no room for an index.
+    points = torch.tensor([0.0, 1, 2**30, 2**30 + 1, 2**30 + 4])[None, :, None].double()
+    centres = torch.arange(8.0)[None, :, None].double()
+    found = lloyd(points, torch.ones(1, 5).double(), centres, iterations=50, step=1.0)
+    distance = (points - found.palette.mT).square()[0]
+    assert found.labels.tolist() == [distance.argmin(1).tolist()]
+    assert found.inertia.item() == distance.amin(1).sum().item() == 0
+
+
 def test_a_tolerance_ends_the_search_earlier():
     points, weights = clouds(), torch.ones(3, 200).double()
     start = points[:, :8]

@@ -40,6 +40,9 @@ def test_a_curve_is_that_of_pillows_files():
         theirs = [peak_signal_noise_ratio(a, b, data_range=1) for a, b in pairs]
         assert fidelity == pytest.approx(np.mean(theirs), abs=1e-4)
     assert curve.bd_rate(curve) == 0
+    alone = rate_curve("JPEG", map(JPEG, QUALITIES), PICTURES, batch_size=1)
+    assert alone.rate == curve.rate
+    assert alone.quality == pytest.approx(curve.quality, rel=1e-6)
 
 
 def test_one_codec_at_several_qualities_with_another_metric():
@@ -104,6 +107,22 @@ def test_the_quality_of_a_learned_codec_for_a_rate():
     assert quality_for(codec, PICTURES, 2 * high) == 2
 
 
+def test_every_step_of_a_learned_quality_is_found():
+    class Counting(compress.FactorizedCodec):
+        """Of one byte at quality 0, and one more at each step."""
+
+        def compress(self, image):
+            return [bytes(1 + round(256 * self.quality)) for _ in image]
+
+    codec = Counting(levels=3)
+    for step in (0, 1, 2, 255, 256, 257, 511, 512):
+        assert quality_for(codec, PICTURES, 8 * (1 + step) / 48**2) == step / 256
+        assert quality_for(codec, PICTURES, 8 * (1.9 + step) / 48**2) == step / 256
+    assert quality_for(codec, PICTURES, 1e6) == 2
+    with pytest.raises(ValueError, match=r"coarsest quality takes 0\.003472 bits per pixel"):
+        quality_for(codec, PICTURES, 7.9 / 48**2)
+
+
 def at(codec: compress.LearnedCodec, quality: float) -> compress.LearnedCodec:
     codec.quality = quality
     return codec
@@ -159,3 +178,10 @@ def test_pictures_are_a_tensor():
         rate_curve("", [WebP(80)], PICTURES.numpy())
     with pytest.raises(ValueError, match=r"a tensor \[N, C, H, W\], got list"):
         quality_for(WebP(80), list(PICTURES), 1.0)
+
+
+def test_a_mean_is_of_some_pictures():
+    with pytest.raises(ValueError, match=r"there are no pictures in \[0, 3, 48, 48\]"):
+        rate_curve("", [WebP(80)], PICTURES[:0])
+    with pytest.raises(ValueError, match=r"there are no pictures in \[0, 3, 48, 48\]"):
+        quality_for(WebP(80), PICTURES[:0], 1.0)

@@ -234,8 +234,11 @@ def test_values_are_clipped_and_rounded():
     wide = 3 * image - 1
     wide[0, 0, 0, :2] = torch.tensor([1e30, -1e30])
     assert codec.compress(wide) == codec.compress(wide.clamp(0, 1))
-    for mode in (codec.train(), codec.eval()):
-        assert torch.equal(mode(wide).reconstruction, mode(wide.clamp(0, 1)).reconstruction)
+    for training in (True, False):
+        codec.train(training)
+        coded, clipped = codec(wide), codec(wide.clamp(0, 1))
+        assert torch.equal(coded.reconstruction, clipped.reconstruction)
+        assert torch.equal(coded.bits, clipped.bits)
 
 
 def test_types_and_layouts():
@@ -251,8 +254,8 @@ def test_types_and_layouts():
     torch.testing.assert_close(soft.reconstruction, codec(image).reconstruction)
     torch.testing.assert_close(soft.bits, codec(image).bits)
     for kind in (torch.float16, torch.bfloat16, torch.float64):
-        for mode in (codec.train(), codec.eval()):
-            coded = mode(image.to(kind).requires_grad_())
+        for training in (True, False):
+            coded = codec.train(training)(image.to(kind).requires_grad_())
             assert coded.reconstruction.dtype == kind
             assert coded.bits.dtype == (kind if kind == torch.float64 else torch.float32)
             coded.bits.sum().backward()
@@ -444,7 +447,7 @@ def test_pictures_that_cannot_be_coded():
     image = torch.zeros(3, 3, 8, 8)
     image[1, 2, 0, 0] = torch.nan
     image[2, 0, 1, 1] = torch.inf
-    for entry in (codec.compress, codec.train(), codec.eval()):
+    for entry in (codec.compress, KMeansCodec(4).train(), KMeansCodec(4).eval()):
         with pytest.raises(ValueError, match=r"the values of picture \[1, 2\] in the batch"):
             entry(image)
         with pytest.raises(ValueError, match="a 1x65536 picture of 3 channels is too large"):
@@ -452,7 +455,7 @@ def test_pictures_that_cannot_be_coded():
         with pytest.raises(ValueError, match="divide 8-bit values by 255"):
             entry(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
         with pytest.raises(ValueError, match="expected a floating-point batch"):
-            entry(torch.zeros(0, 3, 8, 8))
+            entry(torch.zeros(1, 3, 0, 8))
     one = codec.compress(torch.zeros(1, 3, 8, 8))
     other = codec.compress(torch.zeros(1, 3, 9, 8))
     with pytest.raises(ValueError, match="different sizes do not form one batch: 8x8, 9x8"):

@@ -176,6 +176,11 @@ def test_a_density_beyond_all_tables_escapes():
     assert table.frequencies[-1] > 2**PRECISION * 0.99
 
 
+def test_the_smallest_prior_is_a_density_too():
+    total = torch.exp2(-FactorizedPrior(1, filters=(1,), init_scale=2.0).bits(integers(9999, 1)))
+    assert total.sum().item() == pytest.approx(1, abs=3e-8)  # as above
+
+
 def test_bad_arguments():
     with pytest.raises(ValueError, match="at least 1, got channels=0"):
         FactorizedPrior(0)

@@ -105,6 +105,8 @@ def test_soft_rounding_goes_from_the_identity_to_rounding():
     torch.testing.assert_close(
         soft_round_noisy(x, sharpness=1e-3, generator=seeded()), noise, rtol=0, atol=1e-5
     )
+    usual = quantize(x, mode="soft", generator=seeded())
+    assert torch.equal(usual, soft_round_noisy(x, sharpness=4.0, generator=seeded()))
     hard = soft_round_noisy(x, sharpness=300.0, generator=seeded())
     torch.testing.assert_close(hard, x.round(), rtol=0, atol=0.05)
 

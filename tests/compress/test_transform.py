@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compress.exact import Residual
 from compress.transform import Analysis, SideAnalysis, SideSynthesis, Synthesis, unit_interval
 
 
@@ -52,6 +53,22 @@ def test_the_side_nets_take_any_grid(height, width, exact):
     assert side.shape == (2, 3, -(-height // 4), -(-width // 4))
     told = SideSynthesis(6, 3, width=4)(side, size=(height, width), exact=exact)
     assert told.shape == (2, 12, height, width)
+
+
+@pytest.mark.parametrize("strides", [(4,), (4, 2), (4, 2, 2)])
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_each_step_has_its_blocks_in_both_directions(strides, blocks):
+    for kind in (Analysis, Synthesis):
+        net = kind(3, 5, width=4, strides=strides, blocks=blocks)
+        assert sum(isinstance(layer, Residual) for layer in net.layers) == len(strides) * blocks
+
+
+def test_exactly_nothing_is_rounded_before_it_is_snapped():
+    # Small numbers with digits that a float32 loses when 1/2 is taken off.
+    analysis, image = Analysis(3, 4, width=4), rand(1, 3, 256, 256) ** 3
+    exact = analysis(image, exact=True)
+    assert exact.dtype == torch.float64
+    assert torch.equal(exact, analysis(image.double(), exact=True))
 
 
 def test_padding_repeats_the_border():
