@@ -43,6 +43,7 @@ from .config.codecs import (
     build_codec,
 )
 from .config.colour import ColourConfig
+from .config.custom import CustomConfig
 from .config.front_ends import FourierConfig, KernelConfig, LensConfig, build_front_end
 from .config.psf import PSFConfig
 from .config.run import (
@@ -120,6 +121,7 @@ __all__ = [
     "ColourConfig",
     "CompressedFile",
     "ConfigError",
+    "CustomConfig",
     "DifferentiableJPEGConfig",
     "Environment",
     "EpochRecord",

@@ -158,44 +158,21 @@ def psf_from_mtf(
     noise of 1 % of the step a whole curve is of no use, 0.3 to 0.4; what stands above a contrast of
     0.1 in it gives up to 0.05 and 0.07 with ``beyond="diffraction"``, 0.1 with "gaussian".
     """
-    window = image_size(size)
-    _check_choices(measured, pixel, beyond, cutoff)
-    check_number("throughput", throughput)
-    if not 0 < throughput <= 1:
-        raise ValueError(f"throughput must be a fraction in (0, 1], not {throughput}")
-    check_finite("azimuth", azimuth, "radians")
-    pitch = 1.0 if pixel_pitch is None else pixel_pitch
-    check_positive("pixel_pitch", pitch, "metres")
-    curves = check_curves(frequency, mtf, tangential)
-    cycles, contrast = lens_curves(
-        curves,
-        frequency.detach().double().to(mtf.device) * pitch,
-        cutoff=None if cutoff is None else cutoff * pitch,
-        measured=measured,
+    found = _of_curve(
+        frequency,
+        mtf,
+        size=size,
+        tangential=tangential,
         azimuth=azimuth,
+        pixel_pitch=pixel_pitch,
+        measured=measured,
+        pixel=pixel,
+        cutoff=cutoff,
+        beyond=beyond,
+        throughput=throughput,
     )
-    curve, reach = continued_curve(
-        cycles, contrast, cutoff=None if cutoff is None else cutoff * pitch, beyond=beyond
-    )
-    along, across = math.cos(azimuth), math.sin(azimuth)
-
-    def transfer(fy: Tensor, fx: Tensor) -> Tensor:
-        radius = torch.hypot(fy, fx)
-        values = curve(radius)
-        if tangential is None:
-            values = values[0]
-        else:
-            share = ((fx * along + fy * across) / radius.clamp_min(1e-12)).square()
-            logarithm = values.clamp_min(_DARK).log()
-            values = ((1 - share) * logarithm[0] + share * logarithm[1]).exp()
-        if pixel == "area":
-            values = values * pixel_area(fy, fx)
-        return torch.where(radius <= reach, values, 0.0)
-
-    estimate = _sampled(transfer, window, reach, cycles.device)
-    _judge(estimate)
-    psf = estimate.psf * (throughput / estimate.psf.sum((-2, -1), keepdim=True))
-    return PSFEstimate(*(each.to(single(mtf).dtype) for each in (psf, *estimate[1:])))
+    _judge(found)
+    return found
 
 
 def psf_from_lsf(
@@ -277,10 +254,12 @@ def psf_from_lsf(
     cycles = torch.linspace(0, highest, count + 1, dtype=torch.float64, device=x.device)
     turns = 2 * math.pi * cycles[:, None] * away[..., None, :]
     contrast = (light[..., None, :] * turns.cos()).sum(-1) / total
-    return psf_from_mtf(
+    found = _of_curve(
         cycles / pitch,
         contrast.to(lsf.dtype),
         size=size,
+        tangential=None,
+        azimuth=0.0,
         pixel_pitch=pixel_pitch,
         measured=measured,
         pixel=pixel,
@@ -288,6 +267,62 @@ def psf_from_lsf(
         beyond=beyond,
         throughput=throughput,
     )
+    _judge(found)
+    return found
+
+
+def _of_curve(
+    frequency: Tensor,
+    mtf: Tensor,
+    *,
+    size: int | tuple[int, int],
+    tangential: Tensor | None,
+    azimuth: float,
+    pixel_pitch: float | None,
+    measured: Literal["lens", "camera"],
+    pixel: Literal["area", "centre"],
+    cutoff: float | None,
+    beyond: Literal["zero", "gaussian", "diffraction"] | None,
+    throughput: float,
+) -> PSFEstimate:
+    """As :func:`psf_from_mtf`, which judges it, as :func:`psf_from_lsf` does."""
+    window = image_size(size)
+    _check_choices(measured, pixel, beyond, cutoff)
+    check_number("throughput", throughput)
+    if not 0 < throughput <= 1:
+        raise ValueError(f"throughput must be a fraction in (0, 1], not {throughput}")
+    check_finite("azimuth", azimuth, "radians")
+    pitch = 1.0 if pixel_pitch is None else pixel_pitch
+    check_positive("pixel_pitch", pitch, "metres")
+    curves = check_curves(frequency, mtf, tangential)
+    cycles, contrast = lens_curves(
+        curves,
+        frequency.detach().double().to(mtf.device) * pitch,
+        cutoff=None if cutoff is None else cutoff * pitch,
+        measured=measured,
+        azimuth=azimuth,
+    )
+    curve, reach = continued_curve(
+        cycles, contrast, cutoff=None if cutoff is None else cutoff * pitch, beyond=beyond
+    )
+    along, across = math.cos(azimuth), math.sin(azimuth)
+
+    def transfer(fy: Tensor, fx: Tensor) -> Tensor:
+        radius = torch.hypot(fy, fx)
+        values = curve(radius)
+        if tangential is None:
+            values = values[0]
+        else:
+            share = ((fx * along + fy * across) / radius.clamp_min(1e-12)).square()
+            logarithm = values.clamp_min(_DARK).log()
+            values = ((1 - share) * logarithm[0] + share * logarithm[1]).exp()
+        if pixel == "area":
+            values = values * pixel_area(fy, fx)
+        return torch.where(radius <= reach, values, 0.0)
+
+    estimate = _sampled(transfer, window, reach, cycles.device)
+    psf = estimate.psf * (throughput / estimate.psf.sum((-2, -1), keepdim=True))
+    return PSFEstimate(*(each.to(single(mtf).dtype) for each in (psf, *estimate[1:])))
 
 
 def _check_choices(measured: str, pixel: str, beyond: str | None, cutoff: float | None) -> None:
@@ -330,7 +365,7 @@ def _sampled(
 
 
 def _judge(estimate: PSFEstimate) -> None:
-    """Warn of a curve that is far from that of a PSF, or from that of the window."""
+    """Warn who called a public function of a curve that is far from a PSF's, or the window's."""
     negative, outside = (float(v.detach().max()) for v in estimate[1:])
     if negative > _NEGATIVE:
         warnings.warn(

@@ -26,7 +26,14 @@ from .quantity import (
 )
 from .restoration import Wiener
 
-__all__ = ["IncoherentImaging", "check_part", "check_response", "layered_blur", "seen_in_channels"]
+__all__ = [
+    "IncoherentImaging",
+    "check_colour",
+    "check_part",
+    "check_response",
+    "layered_blur",
+    "seen_in_channels",
+]
 
 
 def layered_blur(
@@ -179,7 +186,7 @@ class IncoherentImaging(FrontEnd):
         self.restoration = restoration
         check_part("colour", colour, ColourChannels)
         if colour is not None:
-            _check_colour(colour, self.in_channels, spectral_response, restoration)
+            check_colour(colour, self.in_channels, spectral_response, restoration)
         self.colour = colour
         self.out_channels = self.in_channels if colour is None else colour.channels
         self.exposures = 1 if colour is None else colour.exposures
@@ -387,7 +394,7 @@ class IncoherentImaging(FrontEnd):
             )
 
 
-def _check_colour(
+def check_colour(
     colour: ColourChannels, bands: int, response: Tensor | None, restoration: Wiener | None
 ) -> None:
     """Raise a ValueError for colours that do not fit the bands, or what else is to be done."""

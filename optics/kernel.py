@@ -4,6 +4,7 @@ A kernel with a signed response takes two exposures with non-negative kernels, e
 time, and their difference is formed after the sensor, where it costs the noise of both.
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -15,7 +16,13 @@ from .fourier import Boundary, convolve
 from .front_end import FrontEnd
 from .quantity import index_of, whole_number
 
-__all__ = ["KernelStart", "LearnedKernel", "kernel_start", "signed_difference"]
+__all__ = ["KernelStart", "LearnedKernel", "kernel_start", "raw_taps", "signed_difference"]
+
+# Light that the dark taps of a kernel start with, together: those of up to 9 x 9 are as dark as
+# energy_limited_inverse leaves them, and the thousand of 31 x 31 would be a veil of 6 %.
+_VEIL = 0.0055
+# What a tap at the floor of energy_limited_inverse passes, log(1 + exp(-5)) / 100.
+_AT_THE_FLOOR = math.log1p(math.exp(-5)) / 100
 
 KernelStart = Literal[
     "identity", "unsharp", "sobel", "laplacian", "log", "gabor", "gaussian", "random"
@@ -124,6 +131,31 @@ _STARTS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
 }
 
 
+def raw_taps(kernels: Tensor, *, darkest: float | None = None) -> Tensor:
+    """Raw taps that :func:`optics.energy_limited` maps to ``kernels``, so that dark ones stay dark.
+
+    :func:`optics.energy_limited_inverse` starts them from 7e-5, where their gradient is 0.7 % of a
+    lit tap's. Where many would add up to a veil they start darker, and their gradient with them, as
+    100 times what they pass.
+
+    Parameters
+    ----------
+    kernels : Tensor ``[..., C_out, C_in, k, k]``
+        Wanted kernels.
+    darkest : float, optional
+        What a tap passes at least; by default as much as leaves 0.55 % to k k of them.
+
+    Returns
+    -------
+    Tensor of the shape of ``kernels``
+    """
+    least = _VEIL / (kernels.shape[-2] * kernels.shape[-1]) if darkest is None else darkest
+    raw = energy_limited_inverse(kernels)
+    # So dark, softplus(100 raw) / 100 is log(1 + exp(100 raw)) / 100 with a small exponential.
+    faint = torch.expm1(100 * kernels.to(raw).clamp_min(least)).log() / 100
+    return torch.minimum(raw, torch.where(kernels < _AT_THE_FLOOR, faint, raw))
+
+
 def signed_difference(plus: Tensor, minus: Tensor, kernels: Tensor) -> Tensor:
     """Difference of two exposures, mapped so that its attainable range becomes 0..1.
 
@@ -227,7 +259,7 @@ class LearnedKernel(FrontEnd):
             kernels = kernels * torch.eye(channels, dtype=kernels.dtype)[..., None, None]
         else:
             kernels = kernels.expand(-1, -1, channels, -1, -1, -1)
-        self.raw = nn.Parameter(energy_limited_inverse(kernels).to(torch.get_default_dtype()))
+        self.raw = nn.Parameter(raw_taps(kernels).to(torch.get_default_dtype()))
         self.in_channels = channels
         self.out_channels = len(filters) * channels
         self.exposures = len(filters) * len(parts)

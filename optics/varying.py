@@ -15,7 +15,7 @@ convolution, for each point spreads its own light). What the sum leaves out is b
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -23,7 +23,8 @@ from torch.nn import functional
 
 from .fourier import Boundary, convolve
 from .front_end import FrontEnd
-from .imaging import check_part, check_response, seen_in_channels
+from .illumination import ColourChannels
+from .imaging import check_colour, check_part, check_response, seen_in_channels
 from .projection import Projection
 from .pupil import Pupil
 from .quantity import (
@@ -220,17 +221,21 @@ class VaryingImaging(FrontEnd):
         Channels of the scene: those of the PSFs, or 3, all with the same PSFs.
     projection : Projection, optional
         Distortion and lateral colour before the blur, falloff behind it.
+    colour : ColourChannels, optional
+        Lamps and filters that make channels of the bands of the scene, each of which is blurred by
+        PSFs of its own, see :class:`IncoherentImaging`. Without, each band is a channel.
     boundary : str
         As in :func:`optics.convolve`.
 
     Raises
     ------
     TypeError
-        When the PSFs are no Pupil and no Tensor, or the projection is none.
+        When the PSFs are no Pupil and no Tensor, or the projection or the colours are none.
     ValueError
-        When the PSFs are not real of these shapes, negative, or brighter than the light; a pupil
-        has one wavefront for all places; the rank is not 1 to P Q; the response is of other PSFs
-        or brighter than the light, or the channels are not those of the PSFs.
+        For an unknown boundary; PSFs that are not real of these shapes, negative, or brighter than
+        the light; when a pupil has one wavefront for all places; the rank is not 1 to P Q; the
+        response is of other PSFs or brighter than the light; the channels are not those of the
+        PSFs; or the colours are of another number of bands, or there is a response beside them.
 
     Notes
     -----
@@ -253,10 +258,14 @@ class VaryingImaging(FrontEnd):
         spectral_response: Tensor | None = None,
         channels: int | None = None,
         projection: Projection | None = None,
+        colour: ColourChannels | None = None,
         boundary: Boundary = "replicate",
     ) -> None:
         super().__init__()
+        if boundary not in get_args(Boundary):
+            raise ValueError(f"boundary must be one of {get_args(Boundary)}, not {boundary!r}")
         check_part("projection", projection, Projection)
+        check_part("colour", colour, ColourChannels)
         if isinstance(psfs, Pupil):
             self.pupil: Pupil | None = psfs
             own: int | None = len(psfs.wavelengths)
@@ -274,53 +283,85 @@ class VaryingImaging(FrontEnd):
         wanted = whole_number("channels", channels if channels is not None else own or 3)
         if own not in (None, wanted):
             raise ValueError(f"channels={channels}, but the PSFs have {own}")
+        if colour is not None:
+            check_colour(colour, wanted, spectral_response, None)
         self.projection = projection
+        self.colour = colour
         self.rank = rank
         self.boundary: Boundary = boundary
-        self.in_channels = self.out_channels = wanted
-        self.exposures = 1
+        self.in_channels = wanted
+        self.out_channels = wanted if colour is None else colour.channels
+        self.exposures = 1 if colour is None else colour.exposures
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """Places (P, Q) of the picture at which PSFs are known, from border to border."""
+        if self.pupil is None:
+            return self.psfs.shape[0], self.psfs.shape[1]
+        assert self.pupil.places is not None  # it has them, or was refused
+        return self.pupil.places
 
     def psf(self) -> Tensor:
-        """Point-spread functions at the places, ``[P, Q, (C,) h, w]``."""
+        """Point-spread functions at the places, of each channel of the scene.
+
+        Returns
+        -------
+        Tensor ``[P, Q, C, h, w]``
+            Fractions of the light, also where all channels have the same.
+        """
+        psfs = self._distinct()
+        return psfs.expand(-1, -1, self.in_channels, -1, -1) if psfs.shape[2] == 1 else psfs
+
+    def _distinct(self) -> Tensor:
+        """:meth:`psf`, with one channel for all where they have the same, ``[P, Q, C or 1, ...]``.
+
+        What is taken apart is then no larger than it must be.
+        """
         psfs = self.psfs if self.pupil is None else self.pupil()
-        if self.spectral_response is not None and psfs.ndim == 4:
-            psfs = psfs[:, :, None]
+        psfs = psfs[:, :, None] if psfs.ndim == 4 else psfs
         return seen_in_channels(psfs, self.spectral_response)
 
     def throughput(self) -> Tensor:
-        """Mean of the PSFs' sums over the places; without the falloff of a projection."""
-        return self.psf().sum((-2, -1)).mean()
+        """Mean of the PSFs' sums over places and channels; without the falloff of a projection.
+
+        With colours, of white light through the filters.
+        """
+        passed = self.psf().sum((-2, -1)).mean((0, 1))
+        return passed.mean() if self.colour is None else self.colour.throughput(passed)
 
     def error_bound(self) -> Tensor:
         """Largest part of the light that the low rank puts in the wrong place, scalar."""
-        return low_rank_psf(self.psf(), self.rank).error_bound
+        return low_rank_psf(self._distinct(), self.rank).error_bound
 
     def forward(self, scene: Tensor) -> Tensor:
-        """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]``."""
+        """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]``.
+
+        With colours it is ``[B, exposures * C, H, W]`` of their channels.
+        """
         if scene.ndim != 4 or scene.shape[1] != self.in_channels:
             raise ValueError(
                 f"the front end takes scenes [B, {self.in_channels}, H, W], not "
                 f"{tuple(scene.shape)}"
             )
         light = scene if self.projection is None else self.projection(scene)
-        basis, weights, _ = low_rank_psf(self.psf(), self.rank)
+        basis, weights, _ = low_rank_psf(self._distinct(), self.rank)
+        if basis.shape[1] == 1:
+            basis = basis[:, 0]
         image = varying_blur(light, basis, weights, boundary=self.boundary)
-        if self.projection is None:
-            return image
-        return image * self.projection.illumination((image.shape[-2], image.shape[-1])).to(image)
+        if self.projection is not None:
+            falloff = self.projection.illumination((image.shape[-2], image.shape[-1]))
+            image = image * falloff.to(image)
+        return image if self.colour is None else self.colour(image)
 
     def combine(self, raw: Tensor) -> Tensor:
-        """Return the single exposure ``raw`` unchanged."""
+        """Return ``raw`` unchanged, also of several exposures: their channels side by side."""
         return raw
 
     def extra_repr(self) -> str:
         """Name the geometry."""
-        if self.pupil is None:
-            places, size = tuple(self.psfs.shape[:2]), tuple(self.psfs.shape[-2:])
-        else:
-            places, size = _places(self.pupil), self.pupil.psf_size
+        size = tuple(self.psfs.shape[-2:]) if self.pupil is None else self.pupil.psf_size
         return (
-            f"places={places}, psf_size={size} pixels, rank={self.rank}, "
+            f"places={self.places}, psf_size={size} pixels, rank={self.rank}, "
             f"channels={self.in_channels}, boundary={self.boundary!r}"
         )
 

@@ -22,6 +22,8 @@ from optics.psf import check_oversample
 from optics.quantity import check_wavelength
 
 from .colour import ColourConfig, build_colour
+from .custom import CustomConfig, build_custom
+from .off_axis import OffAxisConfig, off_axis_coefficients, varying_imaging
 from .psf import PSFConfig, build_psf
 
 __all__ = [
@@ -58,10 +60,28 @@ _Distance = Annotated[
 ]
 
 
+def _without_colour(given: object, remedy: str) -> object:
+    """Refuse colours of a kind that has none, and say what to do."""
+    if isinstance(given, Mapping) and "colour" in given:
+        raise ValueError(
+            "colour is that of a lens or a psf, which blur each band of the scene and then make "
+            f"channels of them: {remedy}"
+        )
+    return given
+
+
 class KernelConfig(Settings):
     """A learned convolution kernel, see optics.LearnedKernel."""
 
     kind: Literal["kernel"] = "kernel"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _colourless(cls, given: object) -> object:
+        return _without_colour(
+            given, "a kernel gathers light from all bands with mix_channels=true, or choose one"
+        )
+
     start: optics.KernelStart = "identity"
     """Where training begins."""
     kernel_size: int = Field(default=7, ge=1)
@@ -86,6 +106,12 @@ class FourierConfig(Settings):
     """A learned transmission in the Fourier plane of a 4f system, see optics.FourierFilter."""
 
     kind: Literal["fourier"] = "fourier"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _colourless(cls, given: object) -> object:
+        return _without_colour(given, "a 4f system has one light for each channel; choose one")
+
     start: optics.FilterStart = "open"
     """Where training begins."""
     illumination: Literal["coherent", "incoherent", "partial"] = "coherent"
@@ -135,6 +161,8 @@ class LensConfig(Settings):
     """Waves RMS at the middle wavelength, of Noll's 11, which is in best focus."""
     zernike: Annotated[dict[int, float], AfterValidator(FrozenDict)] = added(FrozenDict())
     """More of the wavefront: waves RMS at the middle wavelength by Noll's indices, from 1."""
+    off_axis: OffAxisConfig = added(OffAxisConfig())
+    """What the wavefront has more towards the corners of the scene; as it is, nothing."""
     focus: float | None = added(None, gt=0)
     """Metres from the lens to what is sharp; by default infinitely many."""
     working_distances: tuple[_Distance, ...] = added(())
@@ -263,6 +291,12 @@ class LensConfig(Settings):
                 "restoration undoes the blur of each channel by its PSF, and colour makes channels "
                 "of several bands, each with its own: set one of the two"
             )
+        if self.off_axis.varies and (self.working_distances or self.restoration is not None):
+            other = "working_distances" if self.working_distances else "restoration"
+            raise ValueError(
+                f"off_axis gives each place of the scene a PSF of its own, and {other} takes one "
+                "for all: set one of the two"
+            )
         if self.element == "random" and self.strength == 0:
             raise ValueError("a random phase needs a strength above 0, in waves")
         return self
@@ -297,7 +331,7 @@ def _named(value: object) -> object:
 
 
 FrontEndConfig: TypeAlias = Annotated[
-    KernelConfig | FourierConfig | LensConfig | PSFConfig | NoneConfig,
+    KernelConfig | FourierConfig | LensConfig | PSFConfig | CustomConfig | NoneConfig,
     Field(discriminator="kind"),
     BeforeValidator(_named),
 ]
@@ -309,6 +343,7 @@ FRONT_END_KINDS: dict[str, type[Settings]] = {
     "fourier": FourierConfig,
     "lens": LensConfig,
     "psf": PSFConfig,
+    "custom": CustomConfig,
     "none": NoneConfig,
 }
 
@@ -336,7 +371,13 @@ def build_front_end(
     ValueError
         When it does not fit scenes ``[B, channels, *image_size]``.
     ConfigError
-        When the file of a PSF cannot be read, or is none.
+        When the file of a PSF cannot be read, or is none, or a class of your own cannot be
+        imported or made.
+
+    Warns
+    -----
+    UserWarning
+        When PSFs that change across the scene are made of too few.
     """
     match config:
         case KernelConfig():
@@ -360,20 +401,38 @@ def build_front_end(
                 stop_radius=config.stop_radius,
             )
         case LensConfig():
-            restoration, distances = config.restoration, config.working_distances
-            pupil = _pupil(config, channels)
-            return optics.IncoherentImaging(
-                pupil,
-                working_distances=distances or None,
-                projection=_projection(config, channels),
-                restoration=None if restoration is None else optics.Wiener(restoration),
-                colour=build_colour(config.colour, pupil.wavelengths),
-                boundary=config.boundary,
-            )
+            return _lens(config, image_size, channels)
         case PSFConfig():
             return build_psf(config, channels)
+        case CustomConfig():
+            return build_custom(config, image_size, channels)
         case NoneConfig():
             return None
+
+
+def _lens(
+    config: LensConfig, image_size: tuple[int, int], channels: int
+) -> optics.IncoherentImaging | optics.VaryingImaging:
+    restoration, distances = config.restoration, config.working_distances
+    pupil = _pupil(config, image_size, channels)
+    projection = _projection(config, channels)
+    colour = build_colour(config.colour, pupil.wavelengths)
+    if config.off_axis.varies:
+        return varying_imaging(
+            pupil,
+            rank=config.off_axis.rank,
+            projection=projection,
+            colour=colour,
+            boundary=config.boundary,
+        )
+    return optics.IncoherentImaging(
+        pupil,
+        working_distances=distances or None,
+        projection=projection,
+        restoration=None if restoration is None else optics.Wiener(restoration),
+        colour=colour,
+        boundary=config.boundary,
+    )
 
 
 def _projection(config: LensConfig, channels: int) -> optics.Projection | None:
@@ -391,7 +450,7 @@ def _projection(config: LensConfig, channels: int) -> optics.Projection | None:
     )
 
 
-def _pupil(config: LensConfig, channels: int) -> optics.Pupil:
+def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> optics.Pupil:
     wavelengths = config.wavelengths
     if wavelengths is None:
         spread = torch.linspace(*_VISIBLE, channels, dtype=torch.float64)
@@ -415,6 +474,17 @@ def _pupil(config: LensConfig, channels: int) -> optics.Pupil:
         # Its rim is D^2 / (8 f) ahead of its middle.
         focal_length = diameter**2 / (8 * middle * config.defocus)
         elements.append(optics.Lens(config.pupil_size, spacing=spacing, focal_length=focal_length))
+    if config.off_axis.varies:
+        terms, indices = off_axis_coefficients(config.off_axis, image_size, wavelength=middle)
+        elements.append(
+            optics.Aberration(
+                config.pupil_size,
+                spacing=spacing,
+                diameter=diameter,
+                coefficients=terms,
+                indices=indices,
+            )
+        )
     return optics.Pupil(
         [element for element in elements if element is not None],
         wavelengths=wavelengths,

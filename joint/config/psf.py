@@ -4,6 +4,7 @@
 
     file ──► [C, H, W] ─┬─ psf: shares of the light ───────┬─ resampled ─► window [C, k, k]
                         └─ picture: optics.measured_psf ───┘   sum = throughput <= 1
+    of each place [P, Q, C, H, W] where the PSF changes across the scene
 """
 
 import math
@@ -20,7 +21,12 @@ from torch.nn import functional
 
 import optics
 from classify.data.sixteen import sixteen_bits, whole_codes
-from joint.settings import ConfigError, Settings
+from joint.settings import ConfigError, Settings, added
+from optics.kernel import raw_taps
+from optics.quantity import check_wavelength
+
+from .colour import ColourConfig, build_colour
+from .off_axis import varying_imaging
 
 __all__ = ["PSFConfig", "build_psf", "read_psf"]
 
@@ -33,6 +39,8 @@ _MODES = ("L", "I", "F", "RGB")
 _MOST = 2**21
 # A tap that a trained PSF begins with at least; 1000 of them are 1e-4 of the light.
 _DARK = 1e-7
+# Eigen-PSFs by default, where there are as many places.
+_RANK = 16
 
 
 class PSFConfig(Settings):
@@ -46,12 +54,19 @@ class PSFConfig(Settings):
     file: Path | None = None
     """The PSF, [H, W] for all channels or [C, H, W]: .npy, or grey or RGB .tif or .png, where pages
     of a TIFF are channels. Without one, a point, from which a trained PSF may begin."""
+    places: tuple[int, int] | None = added(None)
+    """Rows and columns of places, from border to border of the scene, whose PSFs the file has: a
+    .npy [P, Q, H, W] or [P, Q, C, H, W], interpolated in between, see optics.VaryingImaging. By
+    default there is one PSF for the whole scene."""
+    rank: int | None = added(None, ge=1)
+    """Eigen-PSFs of which those of the places are made, each of which costs a convolution; by
+    default 16, or all."""
     content: Literal["psf", "picture"] = "psf"
     """psf: shares of a point's light, taken as they are, the axis at [H // 2, W // 2]; picture: a
     linear picture of a point source, less its background and noise, see optics.measured_psf."""
     throughput: float | tuple[float, ...] | None = None
     """Part of the light that the optics pass, up to 1; several are those of the channels. Pictures,
-    and a PSF of another scale, are scaled to it; by default the PSF's own sum."""
+    and a PSF of another scale, are scaled to it, in each place; by default the PSF's own sum."""
     spacing: float | None = Field(default=None, gt=0)
     """Distance of the file's samples, metres, with pixel_pitch; by default one is a pixel."""
     pixel_pitch: float | None = Field(default=None, gt=0)
@@ -75,8 +90,20 @@ class PSFConfig(Settings):
     restoration: float | None = Field(default=None, gt=0)
     """Noise-to-signal ratio at Nyquist's frequency from which an optics.Wiener learns to undo the
     blur of a fixed PSF after the sensor; by default it stays."""
+    colour: ColourConfig = added(ColourConfig())
+    """Lamps and filters that make channels of the bands of the scenes, of which each has a PSF; as
+    it is, each is a channel."""
+    wavelengths: tuple[float, ...] | None = added(None)
+    """Of the bands of the scenes, metres; colour.start='camera' asks for them."""
     boundary: optics.Boundary = "replicate"
     """What lies outside of the picture."""
+
+    @field_validator("wavelengths")
+    @classmethod
+    def _positive(cls, wavelengths: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        for wavelength in wavelengths or ():
+            check_wavelength("wavelengths", wavelength)
+        return wavelengths
 
     @field_validator("file")
     @classmethod
@@ -126,7 +153,43 @@ class PSFConfig(Settings):
             raise ValueError(
                 "restoration undoes the blur of a fixed PSF: set one of it and trained"
             )
+        self._check_places()
+        self._check_colour()
         return self
+
+    def _check_places(self) -> None:
+        if self.places is None:
+            if self.rank is not None:
+                raise ValueError("rank is that of PSFs of several places: give places, too")
+            return
+        if min(self.places) < 1 or self.places == (1, 1):
+            raise ValueError(
+                f"places are rows and columns, together two or more, not {self.places}: leave them "
+                "out for one PSF"
+            )
+        count = math.prod(self.places)
+        if self.rank is not None and self.rank > count:
+            raise ValueError(
+                f"rank={self.rank} is more than the {self.places[0]} x {self.places[1]} places "
+                f"have PSFs: give up to {count}"
+            )
+        if self.trained or self.restoration is not None:
+            other = "trained" if self.trained else "restoration"
+            raise ValueError(f"{other} is of one PSF for the whole scene: set one of it and places")
+
+    def _check_colour(self) -> None:
+        if not self.colour.mixes:
+            return
+        if self.trained or self.restoration is not None:
+            other = "trained" if self.trained else "restoration"
+            raise ValueError(
+                f"{other} is of channels with one PSF each, and colour makes channels of several "
+                "bands, each with its own: set one of the two"
+            )
+        if self.colour.start == "camera" and self.wavelengths is None:
+            raise ValueError(
+                "colour.start='camera' depends on the wavelengths of the bands, metres: give them"
+            )
 
 
 def build_psf(config: PSFConfig, channels: int) -> optics.FrontEnd:
@@ -141,8 +204,9 @@ def build_psf(config: PSFConfig, channels: int) -> optics.FrontEnd:
     Returns
     -------
     optics.FrontEnd
-        An :class:`optics.IncoherentImaging`, or an :class:`optics.LearnedKernel` to be trained. Its
-        state holds the PSF, and has the same shapes for every file.
+        An :class:`optics.IncoherentImaging`, an :class:`optics.VaryingImaging` for several places,
+        or an :class:`optics.LearnedKernel` to be trained. Its state holds the PSF, and has the same
+        shapes for every file.
 
     Raises
     ------
@@ -150,19 +214,32 @@ def build_psf(config: PSFConfig, channels: int) -> optics.FrontEnd:
         As :func:`read_psf`.
     """
     psf = read_psf(config, channels).to(torch.get_default_dtype())
+    colour = _colour(config, channels)
+    if config.places is not None:
+        rank = min(_RANK, math.prod(config.places)) if config.rank is None else config.rank
+        return varying_imaging(psf, rank=rank, colour=colour, boundary=config.boundary)
     if not config.trained:
         restoration = None if config.restoration is None else optics.Wiener(config.restoration)
-        return optics.IncoherentImaging(psf, restoration=restoration, boundary=config.boundary)
+        return optics.IncoherentImaging(
+            psf, restoration=restoration, colour=colour, boundary=config.boundary
+        )
     point = torch.zeros(1, config.psf_size, config.psf_size)
     kernel = optics.LearnedKernel(point, channels=channels, signed=False, boundary=config.boundary)
-    taps = psf[None, None, :, None]
-    # The inverse starts dark taps from 7e-5, which over a whole window would be a veil. Where they
-    # are that dark, softplus(100 raw) / 100 is exp(100 raw) / 100.
-    faint = (100 * taps.clamp_min(_DARK)).log() / 100
-    raw = torch.where(taps < 7e-5, faint, optics.energy_limited_inverse(taps))
+    # The inverse starts dark taps from 7e-5, which over a whole window would be a veil.
     with torch.no_grad():
-        kernel.raw.copy_(raw)
+        kernel.raw.copy_(raw_taps(psf[None, None, :, None], darkest=_DARK))
     return kernel
+
+
+def _colour(config: PSFConfig, channels: int) -> optics.ColourChannels | None:
+    bands = config.wavelengths
+    if bands is not None and len(bands) != channels:
+        raise ConfigError(
+            f"front_end.wavelengths names {len(bands)} bands, but the scenes have {channels} "
+            "channels: give one a channel"
+        )
+    # Of parts of the bands, and of given rows, nothing but their number counts.
+    return build_colour(config.colour, [math.nan] * channels if bands is None else bands)
 
 
 def read_psf(config: PSFConfig, channels: int) -> Tensor:
@@ -177,12 +254,13 @@ def read_psf(config: PSFConfig, channels: int) -> Tensor:
     Returns
     -------
     Tensor, float64 ``[channels, psf_size, psf_size]``
+        Of several places ``[P, Q, channels, psf_size, psf_size]``.
 
     Raises
     ------
     ConfigError
-        When the file cannot be read, has other channels, or is brighter than the light; the file
-        and the remedy are named.
+        When the file cannot be read, has other channels or places, or is brighter than the light;
+        the file and the remedy are named.
     """
     shares = _several(config.throughput)
     if len(shares) not in (0, 1, channels):
@@ -192,17 +270,39 @@ def read_psf(config: PSFConfig, channels: int) -> Tensor:
         )
     passed = torch.tensor(shares or (1.0,), dtype=torch.float64)[:, None, None]
     if config.file is None:
-        point = torch.ones(channels, 1, 1, dtype=torch.float64)
+        point = torch.ones(*(config.places or ()), channels, 1, 1, dtype=torch.float64)
         return passed * _window(point, config.psf_size)
     try:
-        given = _as_channels(_read(config.file), channels)
-        if config.content == "picture":
-            return passed * _measured(given, config, config.psf_size)
-        light = _scaled(given, passed if shares else None)
-        return _window(_on_pixels(light, config), config.psf_size)
+        given = _read(config.file)
+        if config.places is None:
+            return _shared(_as_channels(given, channels), config, passed if shares else None)
+        each = [
+            _shared(_as_channels(own, channels), config, passed if shares else None)
+            for own in _as_places(given, config.places)
+        ]
+        return torch.stack(each).unflatten(0, config.places)
     except Exception as error:  # Pillow and NumPy raise nearly anything on a damaged file
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ConfigError(f"front_end.file {config.file}: {reason}") from error
+
+
+def _as_places(given: np.ndarray, places: tuple[int, int]) -> np.ndarray:
+    """What a file has of each place, ``[P * Q, (C,) H, W]``."""
+    if given.ndim not in (4, 5) or given.shape[:2] != places:
+        rows, columns = places
+        raise ValueError(
+            f"PSFs of {rows} x {columns} places must be [{rows}, {columns}, H, W] or [{rows}, "
+            f"{columns}, C, H, W], not {given.shape}: see front_end.places"
+        )
+    return given.reshape(-1, *given.shape[2:])
+
+
+def _shared(given: Tensor, config: PSFConfig, passed: Tensor | None) -> Tensor:
+    """A PSF ``[C, k, k]`` of a file's numbers ``[C, H, W]``, of the light ``passed``."""
+    if config.content == "picture":
+        assert passed is not None  # a picture does not tell it
+        return passed * _measured(given, config, config.psf_size)
+    return _window(_on_pixels(_scaled(given, passed), config), config.psf_size)
 
 
 def _several(throughput: float | tuple[float, ...] | None) -> tuple[float, ...]:
@@ -252,7 +352,10 @@ def _page(picture: Image.Image, path: Path, number: int) -> np.ndarray:
 def _as_channels(given: np.ndarray, channels: int) -> Tensor:
     """Float64 ``[channels, H, W]``, of one for all or one for each."""
     if given.ndim not in (2, 3) or given.size == 0 or given.dtype.kind not in "buif":
-        raise ValueError(f"a PSF must be real [H, W] or [C, H, W], not {given.dtype} {given.shape}")
+        several = " (give front_end.places for PSFs of several)" if given.ndim in (4, 5) else ""
+        raise ValueError(
+            f"a PSF must be real [H, W] or [C, H, W], not {given.dtype} {given.shape}{several}"
+        )
     if not np.isfinite(given).all():
         raise ValueError("a PSF must be finite; it has nan or inf")
     psf = torch.from_numpy(given.astype(np.float64))

@@ -22,6 +22,7 @@ __all__ = ["atlas_figure", "contact_figures"]
 Array = npt.NDArray[Any]
 
 _ROWS, _COLUMNS = 6, 8  # designs and seeds of a sheet
+_MOST_PLACES = 3  # along a side of the picture, whose PSFs are drawn
 
 
 def atlas_figure(found: Atlas) -> "Figure":
@@ -58,8 +59,10 @@ def contact_figures(
 
     The first column is the start of the first seed. A filter is drawn in its own scale: what takes
     light off is blue, as the mean over the colours; where nothing does, in the colours of its
-    channels, by the square root of the light. Of several filters, the first four. Transfer
-    functions are moduli, mean over the channels, with the frequency 0 in the middle.
+    channels, by the square root of the light. Of several filters, the first four; of a PSF that
+    changes across the picture, up to 3 x 3 places, as they lie from border to border. Transfer
+    functions are moduli, mean over the channels, with the frequency 0 in the middle, each place
+    with its own.
 
     Returns
     -------
@@ -119,11 +122,27 @@ def contact_figures(
     return sheets
 
 
+def _tiles(element: Element) -> Array:
+    """What is drawn side by side, ``[F, S, P, h, w]``: filters, or places as they lie."""
+    if element.places is None:
+        return element.parts[:4]
+    parts = element.parts.reshape(*element.places, -1, *element.parts.shape[2:])
+    rows, columns = (
+        np.linspace(0, n - 1, min(n, _MOST_PLACES)).round().astype(int) for n in element.places
+    )
+    return parts[rows[:, None], columns].reshape(-1, *parts.shape[2:])
+
+
+def _across(element: Element) -> int:
+    """Tiles in a row."""
+    return 2 if element.places is None else min(element.places[1], _MOST_PLACES)
+
+
 def _show(axis: "Axes", element: Element) -> None:
-    tiles = element.parts[:4]
+    tiles, across = _tiles(element), _across(element)
     signed = not np.iscomplexobj(tiles) and bool((tiles < -1e-9 * np.abs(tiles).max()).any())
     if signed:
-        shown = _tiled(tiles.mean((1, 2)))
+        shown = _tiled(tiles.mean((1, 2)), across)
         limit = float(np.abs(shown).max()) or 1.0
         axis.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
         return
@@ -131,21 +150,21 @@ def _show(axis: "Axes", element: Element) -> None:
     channels = light.reshape(len(light), -1, *light.shape[-2:])
     if channels.shape[1] != 3:
         channels = channels.mean(1, keepdims=True).repeat(3, 1)
-    picture = np.stack([_tiled(channels[:, c]) for c in range(3)], -1)
+    picture = np.stack([_tiled(channels[:, c], across) for c in range(3)], -1)
     axis.imshow(np.sqrt(picture / (picture.max() or 1.0)), interpolation="nearest")
 
 
-def _tiled(filters: Array) -> Array:
-    """Up to four filters ``[F, h, w]`` in a square."""
+def _tiled(filters: Array, across: int) -> Array:
+    """Filters ``[F, h, w]`` in rows of so many."""
     if len(filters) == 1:
         return filters[0]
-    gap = np.pad(filters, ((0, -len(filters) % 2), (0, 1), (0, 1)))
-    rows = [np.hstack(list(gap[n : n + 2])) for n in range(0, len(gap), 2)]
+    gap = np.pad(filters, ((0, -len(filters) % across), (0, 1), (0, 1)))
+    rows = [np.hstack(list(gap[n : n + across])) for n in range(0, len(gap), across)]
     return np.vstack(rows)
 
 
 def _transfer(element: Element) -> Array:
-    parts = element.parts[:4]
+    parts = _tiles(element)
     size = max(33, *parts.shape[-2:])
     modulus = np.abs(np.fft.fftshift(np.fft.fft2(parts, (size, size)), (-2, -1)))
-    return _tiled(modulus.mean((1, 2)))
+    return _tiled(modulus.mean((1, 2)), _across(element))

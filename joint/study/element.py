@@ -56,6 +56,9 @@ class Element:
     whose signs are free, each of P that share one. Centred at ``[h // 2, w // 2]``."""
     names: tuple[str, ...]
     """Of the S * P parts of a filter."""
+    places: tuple[int, int] | None = None
+    """Rows and columns of the places whose PSFs the S parts are, the channels of each one after
+    another; None where the PSF is the same everywhere."""
 
 
 class Alignment(NamedTuple):
@@ -100,14 +103,14 @@ def spreads(front_end: optics.FrontEnd) -> Element:
                 return Element("psf", psf[None, :, None], _names(len(psf)))
         if isinstance(front_end, optics.VaryingImaging):
             psfs = front_end.psf().detach().cpu().double().numpy()
-            psfs = psfs if psfs.ndim == 5 else psfs[:, :, None]
             # One filter whose parts move together: no place is another one.
             names = [
                 f"place {row}, {column}{name and ' '}{name}"
-                for row, column in np.ndindex(psfs.shape[:2])
+                for row, column in np.ndindex(front_end.places)
                 for name in _names(psfs.shape[2])
             ]
-            return Element("psf", psfs.reshape(1, -1, 1, *psfs.shape[-2:]), tuple(names))
+            parts = psfs.reshape(1, -1, 1, *psfs.shape[-2:])
+            return Element("psf", parts, tuple(names), front_end.places)
     raise ValueError(f"{type(front_end).__name__} has no element of a kind that can be compared")
 
 

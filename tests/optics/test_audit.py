@@ -202,6 +202,19 @@ def test_a_faint_but_right_gradient_passes():
     assert audit_gradients(faint, scene()).entries[0].norm > 0
 
 
+@pytest.mark.parametrize("at", [0.0, 3.0, -2e6])
+@pytest.mark.parametrize(("factor", "zero"), [(0.8, True), (1.25, False)])
+def test_a_gradient_is_zero_where_its_quantity_moves_no_digit_of_the_terms(at, factor, zero):
+    weight = torch.randn(3, dtype=torch.float64, generator=torch.Generator().manual_seed(1000))
+    # Terms of the loss of 1 and -1, which cancel and are rounded all the same: 1e-14 of 2.
+    terms = torch.stack((1 / weight[0], -1 / weight[1]))
+    share = factor * 2e-14 / (float(weight[2].abs()) * (abs(at) or 1.0))
+    module = Function(lambda x: torch.cat((terms, share * x)))
+    audit = audit_gradients(module, torch.tensor([at]), raise_on_fault=False)
+    assert (audit.entries[0].verdict == "zero") == zero
+    assert audit.entries[0].norm > 0
+
+
 def test_shared_memory_and_inference_mode_do_not_matter():
     rows = torch.rand(1, 4, dtype=torch.float64).expand(3, 4)
     with torch.inference_mode():

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -388,6 +389,17 @@ def test_a_window_that_is_too_small_is_told():
     with pytest.warns(UserWarning, match=r"0\.\d+ of the light is outside of the window"):
         found = optics.psf_from_mtf(_HALF, _gauss_mtf(4.0, _HALF), size=9)
     assert float(found.outside) == pytest.approx(1 - erf(4.5 / (4 * 2**0.5)) ** 2, abs=1e-3)
+
+
+def test_a_warning_points_to_who_asked():
+    at = torch.linspace(-20, 20, 401)
+    for asked in (
+        lambda: optics.psf_from_lsf(at, torch.exp(-(at**2) / 32), size=9),
+        lambda: optics.psf_from_mtf(_HALF, _gauss_mtf(4.0, _HALF), size=9),
+    ):
+        with pytest.warns(UserWarning, match="outside of the window") as caught:
+            asked()
+        assert {Path(each.filename).name for each in caught} == {Path(__file__).name}
 
 
 def test_what_is_no_line_spread_is_refused():

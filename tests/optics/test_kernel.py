@@ -214,3 +214,35 @@ def test_what_cannot_be_built_is_refused(call, message):
 def test_kernels_of_an_array_are_called_by_their_type():
     with pytest.raises(TypeError, match=r"start must be a name of .* \[F, k, k\], not ndarray"):
         optics.LearnedKernel(np.ones((1, 3, 3)) / 9)
+
+
+@pytest.mark.parametrize("name", ["identity", "unsharp", "laplacian", "log", "gaussian"])
+@pytest.mark.parametrize("size", [3, 9, 31, 63])
+def test_dark_taps_of_a_large_kernel_are_no_veil(name, size):
+    wanted = optics.kernel_start(name, size)
+    kernel = optics.LearnedKernel(name, size, channels=1)
+    found = kernel.response.detach()[:, 0, 0].double()
+    # 0.55 % of the light in all dark taps of either exposure, and what they take off the others.
+    assert float((found - wanted).abs().sum((-2, -1)).max()) < 0.0115
+    parts = torch.stack((wanted.clamp_min(0), (-wanted).clamp_min(0)), 1)[:, :, None, None]
+    usual = optics.energy_limited_inverse(parts).float()
+    if size <= 9:  # those that were trained before begin where they did
+        assert torch.equal(kernel.raw.detach(), usual)
+    dark = parts[0, 1] == 0
+    passed = kernel.kernels[0, 1]
+    (slope,) = torch.autograd.grad(passed[dark].sum(), kernel.raw)
+    assert bool((slope[0, 1][dark] > 0).all())
+    # Where nothing is scaled the slope is 1 - exp(-100 taps).
+    if float(passed.detach().sum()) < 1:
+        closed = -torch.expm1(-100 * passed.detach())
+        torch.testing.assert_close(slope[0, 1][dark], closed[dark], rtol=1e-3, atol=0)
+
+
+def test_an_optimiser_lights_a_dark_tap_of_a_large_kernel():
+    kernel = optics.LearnedKernel("identity", 31, channels=1, signed=False)
+    optimiser = torch.optim.Adam(kernel.parameters(), 2e-3)
+    for _ in range(60):
+        optimiser.zero_grad()
+        (-kernel.kernels[0, 0, 0, 0, 3, 4]).backward()
+        optimiser.step()
+    assert float(kernel.kernels[0, 0, 0, 0, 3, 4].detach()) > 0.01

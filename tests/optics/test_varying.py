@@ -344,3 +344,78 @@ def test_psfs_are_a_tensor_or_of_a_pupil_that_changes():
             pixel_pitch=2e-6,
             psf_size=15,
         )
+
+
+def test_one_psf_for_all_channels_is_that_of_each():
+    front_end = optics.VaryingImaging(_spots(), rank=12)
+    assert front_end.places == (3, 4)
+    assert front_end.psf().shape == (3, 4, 3, 15, 15)
+    assert (front_end.psf() == _spots()[:, :, None]).all()
+
+
+def test_lamps_and_filters_mix_what_was_blurred():
+    coefficients = _random(2, 2, 3, 6)
+    pupil = _pupil(coefficients, wavelengths=_BANDS)
+    colour = optics.ColourChannels(
+        3,
+        lamps=optics.Illumination(3, patterns=2),
+        filters=optics.ColourFilters(torch.tensor([[0.2, 0.9, 0.1], [0.5, 0.3, 0.8]])),
+    )
+    plain = optics.VaryingImaging(pupil, rank=4)
+    mixed = optics.VaryingImaging(pupil, rank=4, colour=colour)
+    scene = _scene(2, 3, 12, 14).float()
+    assert (mixed.in_channels, mixed.out_channels, mixed.exposures) == (3, 4, 2)
+    expected = torch.einsum("cl,blyx->bcyx", colour.matrix, plain(scene))
+    torch.testing.assert_close(mixed(scene), expected)
+    light = pupil().sum((-2, -1)).mean((0, 1))
+    torch.testing.assert_close(mixed.throughput(), colour.throughput(light))
+    # With the same wavefront everywhere it is incoherent imaging with these colours.
+    own = coefficients[0, 0]
+    same = _pupil(own.expand(2, 2, 3, 6).clone(), wavelengths=_BANDS)
+    one = optics.IncoherentImaging(_pupil(own, wavelengths=_BANDS), colour=colour)
+    several = optics.VaryingImaging(same, rank=1, colour=colour)
+    torch.testing.assert_close(several(scene), one(scene), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(several.throughput(), one.throughput())
+    with pytest.raises(ValueError, match="colour is for 2 bands, and there are PSFs of 3"):
+        optics.VaryingImaging(pupil, rank=4, colour=optics.ColourChannels(2))
+    with pytest.raises(ValueError, match="and spectral_response takes one for each channel"):
+        optics.VaryingImaging(
+            pupil, rank=4, colour=optics.ColourChannels(3), spectral_response=torch.eye(3)
+        )
+    with pytest.raises(ValueError, match=r"boundary must be one of .* not 'mirror'"):
+        optics.VaryingImaging(pupil, rank=4, boundary="mirror")
+
+
+def test_inside_of_a_picture_no_light_is_made_or_lost_whatever_the_rank_is():
+    # PSFs of one sum s: the weights and sums of the eigen-PSFs add up to s where rank is full,
+    # and a point between places has the mean of its neighbours.
+    psfs = _spots(3, 3, 9) / _spots(3, 3, 9).sum((-2, -1), keepdim=True) * 0.7
+    front_end = optics.VaryingImaging(psfs, rank=9, channels=1, boundary="zero")
+    for y, x in ((20, 20), (10, 31), (20, 13), (8, 8)):
+        point = torch.zeros(1, 1, 41, 41, dtype=torch.float64)
+        point[..., y, x] = 1
+        assert float(front_end(point).sum()) == pytest.approx(0.7, rel=1e-10)
+    few = optics.VaryingImaging(psfs, rank=3, channels=1, boundary="zero")
+    point = torch.zeros(1, 1, 41, 41, dtype=torch.float64)
+    point[..., 10, 31] = 1
+    assert abs(float(few(point).sum()) - 0.7) <= float(few.error_bound())
+
+
+def test_psfs_that_move_magnify_the_picture_to_the_border():
+    # A PSF displaced by s (x - c) is a magnification 1 + s about the middle c; whole pixels at the
+    # places, between which a point is split between its neighbours in proportion.
+    size, places = 41, 5
+    shift = [-2, -1, 0, 1, 2]  # of a tenth of the place from the middle, -20 to 20
+    psfs = torch.zeros(places, places, 7, 7, dtype=torch.float64)
+    for p, q in torch.cartesian_prod(torch.arange(places), torch.arange(places)).tolist():
+        psfs[p, q, 3 + shift[p], 3 + shift[q]] = 1
+    front_end = optics.VaryingImaging(psfs, rank=25, channels=1, boundary="zero")
+    steps = torch.arange(size, dtype=torch.float64)
+    for y, x in ((20, 20), (10, 30), (15, 8), (33, 37), (36, 20)):
+        point = torch.zeros(1, 1, size, size, dtype=torch.float64)
+        point[..., y, x] = 1
+        image = front_end(point)[0, 0]
+        assert float(image.sum()) == pytest.approx(1, rel=1e-10)
+        centre = [float((image.sum(1 - d) * steps).sum()) for d in (0, 1)]
+        wanted = [20 + 1.1 * (y - 20), 20 + 1.1 * (x - 20)]
+        assert centre == pytest.approx(wanted, abs=1e-9)

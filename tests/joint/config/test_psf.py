@@ -405,3 +405,88 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):
     config = PSFConfig(file=tmp_path / "point.png", content="picture", throughput=0.9)
     with pytest.raises(ValueError, match=r"up to 2097152 pixels.* and this one 2099200 or more"):
         read_psf(config, 3)
+
+
+def _places(tmp_path, *shape):
+    psfs = np.random.default_rng(5).random((2, 3, *shape))
+    np.save(tmp_path / "places.npy", psfs / (1.25 * psfs.sum((-2, -1)).max()))
+    return PSFConfig(file=tmp_path / "places.npy", places=(2, 3), psf_size=9)
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (3, 9, 9), (3, 7, 11)])
+def test_psfs_of_several_places_are_those_of_the_file(shape, tmp_path):
+    config = _places(tmp_path, *shape)
+    camera = build_psf(config, 3)
+    assert isinstance(camera, optics.VaryingImaging)
+    assert (camera.places, camera.rank) == ((2, 3), 6)
+    given = np.load(config.file)
+    for row, column in np.ndindex(2, 3):
+        np.save(tmp_path / "one.npy", given[row, column])
+        alone = read_psf(PSFConfig(file=tmp_path / "one.npy", psf_size=9), 3)
+        torch.testing.assert_close(camera.psf()[row, column].double(), alone, rtol=0, atol=1e-7)
+    bare = build_psf(config.model_copy(update={"file": None}), 3)
+    assert bare.load_state_dict(camera.state_dict())
+
+
+def test_throughput_scales_each_place_and_without_it_a_dark_corner_stays_dark(tmp_path):
+    config = _places(tmp_path, 9, 9)
+    light = np.load(config.file).sum((-2, -1))
+    own = read_psf(config, 3).sum((-2, -1))
+    np.testing.assert_allclose(own, np.broadcast_to(light[..., None], (2, 3, 3)), rtol=1e-6)
+    scaled = read_psf(config.model_copy(update={"throughput": (0.5, 0.6, 0.7)}), 3).sum((-2, -1))
+    np.testing.assert_allclose(scaled, np.broadcast_to([0.5, 0.6, 0.7], (2, 3, 3)), rtol=1e-6)
+
+
+def test_few_eigen_psfs_for_noise_are_told_of(tmp_path):
+    config = _places(tmp_path, 9, 9).model_copy(update={"rank": 2})
+    with pytest.warns(UserWarning, match=r"rank=2 of the front end puts up to .* up to 6"):
+        assert build_psf(config, 3).rank == 2
+
+
+def test_bands_of_a_psf_are_seen_through_filters(tmp_path):
+    given = np.random.default_rng(6).random((4, 5, 5)) / 25
+    np.save(tmp_path / "bands.npy", given)
+    colour = {"filters": "fixed", "channels": 2}
+    config = PSFConfig(file=tmp_path / "bands.npy", psf_size=5, colour=colour)
+    camera, plain = build_psf(config, 4), build_psf(PSFConfig(file=config.file, psf_size=5), 4)
+    scene = torch.rand(1, 4, 12, 12, generator=torch.Generator().manual_seed(1))
+    # Half of four bands each, each a quarter of the light, of which a half goes to either filter.
+    halves = plain(scene).unflatten(1, (2, 2)).sum(2) / 8
+    torch.testing.assert_close(camera(scene), halves, rtol=1e-3, atol=1e-6)
+    waves = {"colour": {"filters": "fixed", "start": "camera"}, "psf_size": 5}
+    bands = (460e-9, 500e-9, 540e-9, 610e-9)
+    seen = build_psf(PSFConfig(file=config.file, wavelengths=bands, **waves), 4).colour.matrix
+    assert seen.argmax(1).tolist() == [3, 2, 0]
+    with pytest.raises(joint.ConfigError, match=r"names 3 bands, but the scenes have 4"):
+        build_psf(PSFConfig(file=config.file, wavelengths=bands[:3], **waves), 4)
+    with pytest.raises(ValueError, match="depends on the wavelengths of the bands, metres"):
+        PSFConfig(file=config.file, **waves)
+    system = joint.SystemConfig(front_end=config, sensor={"cfa": "rggb", "kind": "sensor"})
+    with pytest.raises(ValueError, match=r"cfa='rggb' needs pictures of 3 channels, not 2"):
+        joint.build_system(system, image_size=(12, 12), channels=4, classes=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"places": (0, 3)}, r"together two or more, not \(0, 3\)"),
+        ({"places": (1, 1)}, r"together two or more, not \(1, 1\): leave them out"),
+        ({"places": (2, 3), "rank": 7}, "rank=7 is more than the 2 x 3 places .* up to 6"),
+        ({"rank": 2}, "rank is that of PSFs of several places: give places"),
+        ({"places": (2, 3), "trained": True}, "trained is of one PSF for the whole scene"),
+        ({"places": (2, 3), "restoration": 0.1}, "restoration is of one PSF for the whole"),
+        ({"colour": {"filters": "fixed"}, "trained": True}, "trained is of channels with one"),
+        ({"colour": {"filters": "fixed"}, "restoration": 0.1}, "restoration is of channels"),
+    ],
+)
+def test_places_and_colours_that_do_not_fit_are_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        PSFConfig(**options)
+
+
+@pytest.mark.parametrize("places", [None, (3, 2)])
+def test_a_file_of_other_places_is_refused(places, tmp_path):
+    config = _places(tmp_path, 3, 9, 9).model_copy(update={"places": places})
+    said = r"give front_end.places" if places is None else r"3 x 2 places must be \[3, 2, H, W\]"
+    with pytest.raises(joint.ConfigError, match=said):
+        read_psf(config, 3)

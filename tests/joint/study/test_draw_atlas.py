@@ -56,3 +56,30 @@ def test_an_atlas_is_drawn_as_two_matrices():
     assert np.asarray(similar.images[0].get_array()) == pytest.approx(found.similarity)
     assert np.asarray(agreement.images[0].get_array()).min() >= 0
     assert [tick.get_text() for tick in similar.get_xticklabels()] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("places", "shown"), [((2, 3), (2, 3)), ((5, 4), (3, 3)), ((3, 1), (3, 1))]
+)
+def test_psfs_that_change_lie_as_their_places_do(places, shown):
+    count = places[0] * places[1]
+    parts = np.zeros((*places, 3, 7, 7))
+    for row, column in np.ndindex(places):
+        parts[row, column, :, 3, 3] = 0.4
+        parts[row, column, 1, row, column] = 0.6  # green shows the place
+    parts = parts.reshape(1, -1, 1, 7, 7)
+    element = Element("psf", parts, ("",) * 3 * count, places)
+    ((figure, _),) = contact_figures([Learned(0, 0, element, element)], {0: {}})
+    picture, transfer = (np.asarray(figure.axes[n].images[0].get_array()) for n in (1, 3))
+    assert picture.shape == (8 * shown[0], 8 * shown[1], 3)
+    assert transfer.shape == (34 * shown[0], 34 * shown[1])
+    rows, columns = (np.linspace(0, n - 1, k).round() for n, k in zip(places, shown, strict=True))
+    wanted = {
+        (8 * i + int(row), 8 * j + int(column))
+        for i, row in enumerate(rows)
+        for j, column in enumerate(columns)
+    }
+    brightest = np.argwhere(picture[..., 1] == picture[..., 1].max())
+    assert {tuple(map(int, at)) for at in brightest} == wanted
+    assert transfer[16::34, 16::34] == pytest.approx(transfer.max())  # all light, at frequency 0
+    assert transfer.max() == pytest.approx((0.4 + 0.4 + 1.0) / 3)

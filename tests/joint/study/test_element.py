@@ -158,8 +158,10 @@ def test_filters_of_a_kernel_are_what_may_come_in_any_order():
 def test_psfs_that_change_are_one_filter_of_all_places(channels):
     blobs = np.square(_blobs(np.random.default_rng(3), parts=2 * 3 * (channels or (1,))[0]))
     psfs = torch.from_numpy(blobs / blobs.sum((-2, -1)).max()).reshape(2, 3, *channels, 15, 15)
-    element = spreads(optics.VaryingImaging(psfs, rank=1))
+    own = None if channels else 1
+    element = spreads(optics.VaryingImaging(psfs, rank=1, channels=own))
     assert element.kind == "psf"
+    assert element.places == (2, 3)
     assert element.parts.shape == (1, psfs[..., 0, 0].numel(), 1, 15, 15)
     places = [f"place {row}, {column}" for row in range(2) for column in range(3)]
     names = [f"{at} {c}" for at in places for c in ("red", "green", "blue")] if channels else places
@@ -168,7 +170,7 @@ def test_psfs_that_change_are_one_filter_of_all_places(channels):
     # All places move together, and none is taken for another.
     moved = Element("psf", _shifted(element.parts, 0, 1), element.names)
     assert align(element, moved).shifts[0] == pytest.approx((0, 1), abs=0.05)
-    turned = spreads(optics.VaryingImaging(psfs.flip(0), rank=1))
+    turned = spreads(optics.VaryingImaging(psfs.flip(0), rank=1, channels=own))
     assert align(element, turned).similarity < 0.99
 
 

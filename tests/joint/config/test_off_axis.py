@@ -1,0 +1,214 @@
+import math
+import warnings
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+import joint
+import optics
+from joint.complete import complete_run
+from joint.config.off_axis import OffAxisConfig, off_axis_coefficients
+from joint.options import read_train_options
+from joint.study import Axis, Study
+
+_WAVE = 545e-9  # the middle one of a colour camera's bands
+_EXACT = {"places": (3, 3), "rank": 9}
+
+
+def _build(size=(32, 32), channels=3, **options):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return joint.build_front_end(joint.LensConfig(**options), size, channels)
+
+
+def _scene():
+    return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_as_it_is_a_lens_is_the_same_everywhere_and_keeps_its_digest():
+    assert "off_axis" not in joint.LensConfig().model_dump()
+    assert isinstance(_build(off_axis={"places": (5, 5)}), optics.IncoherentImaging)
+
+
+def test_hardly_any_is_the_picture_of_none():
+    options = {"element": "phase", "strength": 0.2, "distortion": -0.1, "half_field": 0.4}
+    plain, varying = _build(**options), _build(**options, off_axis={"coma": 1e-6, **_EXACT})
+    assert isinstance(varying, optics.VaryingImaging)
+    torch.testing.assert_close(varying(_scene()), plain(_scene()), rtol=0, atol=2e-6)
+    torch.testing.assert_close(varying.throughput(), plain.throughput(), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("waves", [0.25, 0.5, -0.5])
+def test_field_curvature_lowers_the_peak_as_in_the_closed_form(waves):
+    sharp = _build(psf_size=63).psf()[1, 31, 31]
+    lens = _build(psf_size=63, off_axis={"field_curvature": waves, **_EXACT})
+    # Strehl ratio of defocus: sinc^2 of the path at the rim, which grows with the height's square.
+    for place, square in (((0, 0), 1.0), ((0, 1), 0.5), ((1, 2), 0.5), ((2, 2), 1.0)):
+        path = math.pi * waves * square
+        peak = float(lens.psf()[*place, 1, 31, 31] / sharp)
+        assert peak == pytest.approx((math.sin(path) / path) ** 2, abs=1e-3)
+    assert float(lens.psf()[1, 1, 1, 31, 31]) == pytest.approx(float(sharp), rel=1e-5)
+
+
+def test_astigmatism_in_its_best_focus_lowers_the_peak_as_marechal_says():
+    grid = {"pupil_size": 160, "psf_size": 15, "pixel_pitch": 0.2e-6}
+    sharp = _build(**grid).psf()[1, 7, 7]
+    lens = _build(**grid, off_axis={"astigmatism": 0.2, "field_curvature": -0.1, **_EXACT})
+    # W222 (h . r)^2 - W222 h^2 r^2 / 2 is astigmatism alone, W222 h^2 / sqrt 24 waves RMS.
+    for place, square in (((0, 0), 1.0), ((0, 1), 0.5), ((1, 0), 0.5)):
+        strehl = math.exp(-((2 * math.pi * 0.2 * square) ** 2) / 24)
+        assert float(lens.psf()[*place, 1, 7, 7] / sharp) == pytest.approx(strehl, abs=2e-3)
+
+
+def test_coma_moves_the_mean_of_the_light_outwards_by_twice_its_waves_times_the_f_number():
+    lens = _build(psf_size=91, off_axis={"coma": 0.8, **_EXACT})
+    steps = torch.arange(91.0) - 45
+    for p in range(3):
+        for q in range(3):
+            psf = lens.psf()[p, q, 1]
+            light = psf.sum()
+            found = [
+                float((psf * steps[:, None]).sum() / light),
+                float((psf * steps).sum() / light),
+            ]
+            # The mean slope of r^2 (h . r) over the pupil is h, per radius; D / 2 is f / (2 N).
+            outwards = 2 * 8.0 * 0.8 * _WAVE / 3.5e-6 / math.sqrt(2)
+            wanted = [outwards * (p - 1), outwards * (q - 1)]
+            assert found == pytest.approx(wanted, abs=0.08 * outwards)
+
+
+@pytest.mark.parametrize(("along", "tilt", "term"), [("y", 3, 7), ("x", 2, 8)])
+def test_a_table_of_coma_is_seidels(along, tilt, term):
+    # W131 r^3 cos is W131 (sqrt 72)^-1 of Noll's 7 or 8, and a tilt of W131 / 3.
+    config = OffAxisConfig(
+        heights=(0, 2e-3),
+        indices=(term, tilt),
+        table=(0, 0, 0.5 / math.sqrt(72), 0.5 / 3),
+        along=along,
+        places=(3, 4),
+        rank=1,
+    )
+    table = off_axis_coefficients(config, (24, 40), wavelength=_WAVE)
+    seidel = off_axis_coefficients(
+        OffAxisConfig(coma=0.5, places=(3, 4), rank=1), (24, 40), wavelength=_WAVE
+    )
+    assert table.indices == seidel.indices == tuple(range(1, 12))
+    assert table.coefficients.shape == (3, 4, 1, 11)
+    torch.testing.assert_close(table.coefficients, seidel.coefficients, rtol=1e-5, atol=1e-14)
+
+
+def test_a_table_of_one_term_of_a_pair_is_turned_into_both_and_added():
+    config = OffAxisConfig(
+        heights=(0, 1), indices=(14, 4), table=(0, 0, 0.2, 0.1), field_curvature=0.3
+    )
+    found = off_axis_coefficients(config, (32, 32), wavelength=_WAVE)
+    assert found.indices == (*range(1, 12), 14, 15)
+    waves = found.coefficients[:, :, 0] / _WAVE
+    # Fourfold: it comes back after a quarter of a turn, and is inverted after half of that.
+    assert float(waves[3, -1, -2]) == pytest.approx(0.2 / math.sqrt(2), rel=1e-5)
+    assert float(waves[0, 0, -2]) == pytest.approx(-0.2, rel=1e-5)
+    assert float(waves[0, 0, -1]) == pytest.approx(0, abs=1e-6)
+    # Between the axis and a diagonal, an eighth of a turn of it: both of the pair.
+    angle = 4 * (math.atan2(3, 1) - math.pi / 2)
+    height = 0.2 * math.hypot(1, 3) / math.hypot(3, 3)
+    both = [height * math.cos(angle), height * math.sin(angle)]
+    assert waves[6, 4, -2:].tolist() == pytest.approx(both, rel=1e-5)
+    assert float(waves[0, 0, 3]) == pytest.approx(0.1 + 0.3 / math.sqrt(12), rel=1e-5)
+
+
+def test_filters_see_the_bands_behind_the_blur():
+    colour = {"filters": "fixed", "channels": 2}
+    plain, mixed = (
+        _build(off_axis={"astigmatism": 0.3, **_EXACT}, **options)
+        for options in ({}, {"colour": colour})
+    )
+    assert (mixed.in_channels, mixed.out_channels) == (3, 2)
+    expected = torch.einsum("cl,blyx->bcyx", mixed.colour.matrix, plain(_scene()))
+    torch.testing.assert_close(mixed(_scene()), expected)
+
+
+def test_a_rank_that_leaves_much_out_is_told_of():
+    off_axis = {"coma": 1.0, "places": (5, 5), "rank": 3}
+    with pytest.warns(
+        UserWarning, match=r"rank=3 of the front end puts up to \S+ of the light .* up to 25"
+    ):
+        lens = _build(off_axis=off_axis)
+    assert float(lens.error_bound()) > 0.1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _build(off_axis={**off_axis, "rank": 25})
+
+
+def test_it_is_swept_by_a_study_chosen_on_the_command_line_and_comes_back_from_json():
+    flags = [
+        "--system.front-end.off-axis.coma",
+        "0.3",
+        "--system.front-end.off-axis.places",
+        "3",
+        "5",
+    ]
+    table = ["--system.front-end.off-axis.heights", "0", "1", "--system.front-end.off-axis.indices"]
+    table += ["4", "--system.front-end.off-axis.table", "0", "0.1"]
+    rank = ["--system.front-end.off-axis.rank", "15"]
+    options = read_train_options(["--output", "x", "--front-end", "lens", *flags, *table, *rank])
+    chosen = options.run.system.front_end
+    off_axis = OffAxisConfig(
+        coma=0.3, heights=(0, 1), indices=(4,), table=(0, 0.1), places=(3, 5), rank=15
+    )
+    assert chosen == joint.LensConfig(off_axis=off_axis)
+    assert joint.LensConfig.model_validate_json(chosen.model_dump_json()) == chosen
+    study = Study(
+        base=joint.RunConfig(system=joint.SystemConfig(front_end=joint.LensConfig())),
+        axes={"coma": Axis(path="system.front_end.off_axis.coma", values=(0.0, 0.2))},
+    )
+    swept = [study.config(d, 0).system.front_end.off_axis for d in study.designs()]
+    assert swept == [OffAxisConfig(), OffAxisConfig(coma=0.2)]
+
+
+def test_an_element_is_learned_and_its_run_comes_back(tmp_path):
+    front_end = joint.LensConfig(
+        element="phase", strength=0.1, pupil_size=24, psf_size=9, off_axis={"coma": 0.2, **_EXACT}
+    )
+    config = joint.RunConfig(
+        data=joint.PhantomConfig(count=60, image_size=16),
+        system=joint.SystemConfig(front_end=front_end, codec=joint.NoneConfig()),
+        objective=joint.Objective(),
+        training=joint.Training(epochs=1, batch_size=16),
+    )
+    parts = joint.build_split(config, joint.build_data(config.data))
+    begun = joint.build_system(config.system, image_size=(16, 16), channels=3, classes=7)
+    system = complete_run(config, parts, tmp_path / "run", resamples=0, progress=False)
+    start, phase = (s.front_end.pupil.elements[0].phase for s in (begun, system))
+    assert float((phase - start).detach().abs().max()) > 1e-4
+    loaded, rebuilt, again = joint.load_run(tmp_path / "run")
+    assert loaded == config
+    expected = joint.evaluate(system, parts.test)
+    assert (joint.evaluate(rebuilt, again.test).logits == expected.logits).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"places": (1, 3), "rank": 1}, r"two or more of each, not \(1, 3\)"),
+        ({"places": (3, 3)}, "rank=16 is more than the 3 x 3 places have PSFs: give up to 9"),
+        ({"heights": (0, 1)}, "0 values, and 2 heights of 0 indices take 0: give heights, ind"),
+        ({"heights": (0, 1), "indices": (4,), "table": (1,)}, "1 values, .* of 1 indices take 2"),
+        ({"heights": (0,), "indices": (4,), "table": (1,)}, r"grow from 0, the axis, not \(0"),
+        ({"heights": (0.1, 1), "indices": (4,), "table": (1, 1)}, "grow from 0, the axis"),
+        ({"heights": (0, 0), "indices": (4,), "table": (1, 1)}, "grow from 0, the axis"),
+        ({"heights": (0, 1), "indices": (0,), "table": (1, 1)}, r"from 1, each once, not \(0,\)"),
+        ({"heights": (0, 1), "indices": (4, 4), "table": (1,) * 4}, "Noll's, from 1, each once"),
+    ],
+)
+def test_what_is_no_field_of_a_lens_is_refused(options, said):
+    with pytest.raises(ValidationError, match=said):
+        OffAxisConfig(**options)
+
+
+@pytest.mark.parametrize("other", ["restoration", "working_distances"])
+def test_what_takes_one_psf_for_all_places_is_refused(other):
+    options = {"restoration": 0.1} if other == "restoration" else {"working_distances": (0.5,)}
+    assert joint.LensConfig(off_axis={"places": (3, 3), "rank": 3}, **options)
+    with pytest.raises(ValidationError, match=f"PSF of its own, and {other} takes one for all"):
+        joint.LensConfig(off_axis={"coma": 0.1}, **options)
