@@ -244,7 +244,7 @@ def adjust_logits(
         Logarithm of the class shares in training, of :func:`classify.log_prior`.
     tau : float
         0 leaves the scores as they are, 1 is right for balanced accuracy if the scores are
-        calibrated; more favours rare classes further.
+        calibrated; more favours rare classes further, less than 0 common ones.
 
     Returns
     -------
@@ -278,7 +278,7 @@ class TauChoice:
     """Strength of the adjustment that was best, and the curve that it was read from."""
 
     tau: float
-    """The best; the smallest of several."""
+    """The best; of several the nearest to 0."""
     metric: str
     taus: tuple[float, ...]
     """Strengths that were tried."""
@@ -334,7 +334,8 @@ def choose_tau(
         One of :data:`classify.judged.METRICS`, or a function of logits and labels, of which
         more is better.
     taus : sequence of float, optional
-        What to try; 0, 0.05 ... 2 by default.
+        What to try; -1, -0.95 ... 2 by default. Below 0 common classes gain: -1 takes back what
+        training with weights in inverse proportion to the class shares gave to rare ones.
     at_least : mapping of str to float, optional
         What other metrics, of which more is better, must keep on these pictures.
 
@@ -349,7 +350,7 @@ def choose_tau(
         When shapes, labels or scores do not fit, there is nothing to try, the metric exists for no
         tau, or none keeps what it must, which says how much can be kept.
     """
-    tried = tuple(float(t) for t in (np.linspace(0, 2, 41).round(2) if taus is None else taus))
+    tried = tuple(float(t) for t in (np.linspace(-1, 2, 61).round(2) if taus is None else taus))
     if not tried:
         raise ValueError("taus must hold at least one number to try, such as 0.0")
     check_metric(metric)
@@ -376,8 +377,9 @@ def choose_tau(
         if not np.isnan(values[i]) and all(kept[n][i] >= floors[n] - 1e-12 for n in floors)
     ]
     if not allowed:
-        raise ValueError(_nothing_kept(tried, floors, kept))
-    best = max(allowed, key=lambda i: (sign * values[i], -tried[i]))
+        advice = "ask for less" if taus is None else "ask for less, or try other taus"
+        raise ValueError(_nothing_kept(tried, floors, kept, advice))
+    best = max(allowed, key=lambda i: (sign * values[i], -abs(tried[i]), tried[i]))
     return TauChoice(tried[best], name, tried, values, floors, kept)
 
 
@@ -400,7 +402,10 @@ def _floors(at_least: Mapping[str, float] | None) -> dict[str, float]:
 
 
 def _nothing_kept(
-    taus: Sequence[float], floors: Mapping[str, float], kept: Mapping[str, Sequence[float]]
+    taus: Sequence[float],
+    floors: Mapping[str, float],
+    kept: Mapping[str, Sequence[float]],
+    advice: str,
 ) -> str:
     asked = " and ".join(f"{name} >= {least:g}" for name, least in floors.items())
     reached = ", ".join(
@@ -410,7 +415,7 @@ def _nothing_kept(
     )
     return (
         f"no tau of {len(taus)} between {min(taus):g} and {max(taus):g} keeps {asked} on these "
-        f"pictures{': ' if reached else ''}{reached}; ask for less, or try other taus"
+        f"pictures{': ' if reached else ''}{reached}; {advice}"
     )
 
 

@@ -2,13 +2,16 @@
 
 ::
 
-    first [N, K] ──┐               ┌─ bootstrap_difference ─► how much better, and an interval
+    first [N, K] ──┐               ┌─ bootstrap_difference ─► how much better, an interval and its p
     second [N, K] ─┼─ same rows ───┼─ permutation_test ─────► could chance have dealt it, by lesion
     labels [N] ────┘               └─ mcnemar ──────────────► the same of right and wrong, exactly
 
-All three pair the systems picture by picture: what is hard for both does not count as noise.
+All three pair the systems picture by picture: what is hard for both does not count as noise. Of
+accuracy, balanced accuracy and the other sums over pictures, the first two give one p. Where many
+differences are looked at, :func:`holm` adjusts their p.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,11 +24,11 @@ from .intervals import (
     Interval,
     check_resampling,
     check_units,
-    flipped,
+    halves,
     membership,
-    percentile_interval,
-    resampled,
     source,
+    typical_interval,
+    typical_p,
     unit_of,
 )
 from .judged import Judged, Metric, as_array, check_metric
@@ -36,11 +39,15 @@ __all__ = [
     "McNemar",
     "Permutation",
     "bootstrap_difference",
+    "holm",
     "mcnemar",
     "permutation_test",
 ]
 
 Array = npt.NDArray[Any]
+
+# How far metrics can differ, where that is not 1.
+_FARTHEST = {"nll": math.inf, "brier": 2.0, "mcc": 2.0, "cohen_kappa": 2.0}
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,15 @@ class Difference:
     difference: float
     """First minus second."""
     interval: Interval
+    """All that is possible where there are too few lesions for the level: fewer than 6 at 0.95."""
     level: float
     p: float
-    """Two-sided: twice the share of resamples on the far side of no difference.
+    """Two-sided; at most ``1 - level`` exactly where the interval leaves out 0.
 
-    At least ``2 / 2**count``: so few lesions could agree by chance, however often they are drawn.
+    At least ``2 / 2**count``: so few lesions could agree by chance.
     """
     resamples: int
+    """Halves of the lesions that were looked at: all there are, of few."""
     count: int
     """Lesions, or pictures, that were resampled."""
     unit: str
@@ -74,8 +83,9 @@ class Difference:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
+        """JSON-able; an end that the interval does not have is None."""
+        ends = [end if math.isfinite(end) else None for end in self.interval]
+        return asdict(self) | {"interval": ends}
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,7 @@ class Permutation:
     difference: float
     """First minus second."""
     p: float
-    """Two-sided, at least ``1 / (resamples + 1)``.
+    """Two-sided, at least ``1 / (resamples + 1)``; exact where all swaps were looked at.
 
     A swap after which the metric does not exist counts as a difference as large.
     """
@@ -141,10 +151,15 @@ def bootstrap_difference(
     level: float = 0.95,
     generator: torch.Generator | None = None,
 ) -> Difference:
-    """Paired bootstrap of the difference of a metric, first minus second.
+    """Difference of a metric, first minus second, with an interval and the p that goes with it.
 
-    Each resample draws the same lesions for both systems (Efron and Tibshirani, 1993, chapter 13:
-    the percentile interval, and the p-value that inverts it).
+    Each resample holds a random half of the lesions, the same for both systems: each counts twice
+    or not at all. The interval lies between two of the differences on such halves (Hartigan, J.
+    Am. Stat. Assoc. 64:1303, 1969). Of a metric that is a sum over the pictures (accuracy, balanced
+    accuracy, NLL, Brier score), in which the whole has fixed shares, it holds exactly those
+    differences that the test by :func:`permutation_test` does not refuse, and p is that of the
+    test: where a class has few lesions, draws with replacement agree too often and call equal
+    systems different. Of other metrics it is the percentile interval of such halves.
 
     Parameters
     ----------
@@ -160,7 +175,7 @@ def bootstrap_difference(
     kind : {"logits", "probabilities"}
         What the scores are, as in :func:`report`.
     resamples : int
-        Draws.
+        Halves drawn; of so few lesions that there are no more, each is looked at once.
     level : float
         Confidence level in (0, 1).
     generator : torch.Generator, optional
@@ -169,7 +184,7 @@ def bootstrap_difference(
     Returns
     -------
     Difference
-        Over the resamples in which the metric exists for both.
+        Over the halves in which the metric exists for both.
 
     Raises
     ------
@@ -184,30 +199,37 @@ def bootstrap_difference(
     once = np.ones((1, len(member)))
     values = [float(_values(metric, judged, once)[0]) for judged in (one, other)]
     _check_exists(metric, values)
-    draws = np.concatenate(
-        [
-            _values(metric, one, weights, drawn=True) - _values(metric, other, weights, drawn=True)
-            for weights in resampled(member, resamples, source(generator))
-        ]
-    )
-    there = draws[~np.isnan(draws)]
-    # One more draw on each side: no finite number of resamples shows that p is 0.
-    far = min((there <= 0).sum(), (there >= 0).sum())
-    # Nor do few lesions: of G that differ by chance, all have one sign in 2 / 2**G of the cases.
-    count = int(member.max()) + 1
-    least = 2.0 ** (1 - count)
+    chunks = halves(member, resamples, source(generator))
+    draws = np.concatenate([_on_halves(metric, one, other, half) for half in chunks])
+    # What is nothing but for rounding is on neither side.
+    draws[np.abs(draws) <= 1e-12 * max(1.0, *map(abs, values))] = 0
+    farthest = _FARTHEST.get(metric, 1.0) if isinstance(metric, str) else math.inf
+    low, high = typical_interval(draws, level)
     return Difference(
         metric=_name(metric),
         first=values[0],
         second=values[1],
         difference=values[0] - values[1],
-        interval=percentile_interval(draws, level),
+        interval=Interval(max(low, -farthest), min(high, farthest)),
         level=level,
-        p=float(min(1.0, max(least, 2 * (1 + far) / (1 + len(there))))),
-        resamples=resamples,
-        count=count,
+        p=typical_p(draws),
+        resamples=len(draws),
+        count=int(member.max()) + 1,
         unit=unit_of(groups),
     )
+
+
+def _on_halves(metric: Metric, one: Judged, other: Judged, halves: Array) -> Array:
+    """Difference of a metric on halves of the rows ``[r, N]``."""
+    ours, theirs = (
+        judged.parts(metric) if isinstance(metric, str) else None for judged in (one, other)
+    )
+    if ours is None or theirs is None:
+        return _values(metric, one, halves, drawn=True) - _values(metric, other, halves, drawn=True)
+    (share, value), (share_of_other, value_of_other) = ours, theirs
+    weight = (share + share_of_other) / 2
+    differences = halves @ (share * value - share_of_other * value_of_other)
+    return differences * weight.sum() / (halves @ weight)
 
 
 def mcnemar(first: Array, second: Array, *, labels: Array) -> McNemar:
@@ -259,7 +281,7 @@ def permutation_test(
 
     Were the systems alike, it would not matter which of them judged a lesion. For accuracy the
     swap of a lesion flips the sign of its part of the difference. The p-value counts the dealing
-    that was observed (Phipson and Smyth, 2010).
+    that was observed (Phipson and Smyth, 2010); of few lesions, all dealings are looked at.
 
     Parameters
     ----------
@@ -275,7 +297,7 @@ def permutation_test(
     kind : {"logits", "probabilities"}
         What the scores are, as in :func:`report`.
     resamples : int
-        Swaps drawn.
+        Swaps drawn; of so few lesions that there are no more, each is looked at once.
     generator : torch.Generator, optional
         Source of the draws; by default a new one of seed 0.
 
@@ -307,7 +329,7 @@ def permutation_test(
     observed = float(difference(np.zeros((1, len(member))))[0])
     _check_exists(metric, [observed])
     draws = np.concatenate(
-        [difference(swap) for swap in flipped(member, resamples, source(generator))]
+        [difference(swap) for swap in halves(member, resamples, source(generator))]
     )
     # Sums of the same terms in another order differ in the last bits. A draw without a number
     # does not show that chance gives less.
@@ -316,11 +338,32 @@ def permutation_test(
     return Permutation(
         metric=_name(metric),
         difference=observed,
-        p=(1 + as_large) / (1 + resamples),
-        resamples=resamples,
+        p=(1 + as_large) / (1 + len(draws)),
+        resamples=len(draws),
         count=int(member.max()) + 1,
         unit=unit_of(groups),
     )
+
+
+def holm(values: Sequence[float]) -> tuple[float, ...]:
+    """p-``values`` adjusted so that no false claim is made among all, but in alpha of the cases.
+
+    Holm, Scandinavian Journal of Statistics 6 (1979) 65: the smallest is multiplied by their
+    number, the next by one less, and none falls below the one before.
+
+    Raises
+    ------
+    ValueError
+        When one is no number from 0 to 1, such as the nan of a test that could not be made.
+    """
+    for value in values:
+        if not 0 <= value <= 1:
+            raise ValueError(f"a p-value is a number from 0 to 1, not {value}: leave it out")
+    order = np.argsort(values, kind="stable")
+    steps = np.arange(len(values), 0, -1) * np.asarray(values, dtype=float)[order]
+    found = np.empty(len(values))
+    found[order] = np.minimum(1, np.maximum.accumulate(steps))
+    return tuple(found.tolist())
 
 
 def _pair(

@@ -7,7 +7,8 @@
                                                         Interval ◄──percentile_interval─────┘
 
 A share of pictures in a figure, of which only the count is known, has Wilson's instead; a mean over
-classes has the intervals of its classes, put together.
+classes has the intervals of its classes, put together; a difference of two systems has that of
+random halves of the lesions, which is what swapping the systems cannot tell from nothing.
 """
 
 import math
@@ -168,6 +169,24 @@ def flipped(member: Array, resamples: int, generator: torch.Generator) -> Iterat
         yield coins.cpu().numpy()[:, member].astype(float)
 
 
+def halves(member: Array, resamples: int, generator: torch.Generator) -> Iterator[Array]:
+    """Yield which rows a random half of the groups holds, 0.0 or 1.0 ``[r, N]``, in chunks.
+
+    Each group is in it by a fair coin; a half without any is left out. Of few groups every choice
+    is made once, where those are no more than ``resamples``.
+    """
+    count = int(member.max()) + 1
+    if 2**count - 1 > resamples:
+        for coins in flipped(member, resamples, generator):
+            yield coins[coins.any(1)]
+        return
+    every = np.arange(1, 2**count)
+    step = max(1, _CELLS // len(member))
+    for start in range(0, len(every), step):
+        chosen = every[start : start + step, None] >> np.arange(count) & 1
+        yield chosen[:, member].astype(float)
+
+
 def percentile_interval(draws: Array, level: float) -> Interval:
     """Interval between the percentiles of the draws that are numbers; nan without any."""
     there = draws[~np.isnan(draws)]
@@ -177,6 +196,46 @@ def percentile_interval(draws: Array, level: float) -> Interval:
     method = "linear" if np.isfinite(there).all() else "inverted_cdf"
     low, high = np.quantile(there, [(1 - level) / 2, (1 + level) / 2], method=method)
     return Interval(float(low), float(high))
+
+
+def typical_interval(draws: Array, level: float) -> Interval:
+    """Interval between two of the draws by :func:`halves` that are numbers.
+
+    Of a sum of independent terms that are as likely to lie above their means as below, the sums
+    over random halves cut the line into parts that hold the true value equally often (Hartigan,
+    Using subsample values as typical values, J. Am. Stat. Assoc. 64:1303, 1969). What lies outside
+    is what a test that flips the signs of the terms would refuse: see :func:`typical_p`.
+
+    Parameters
+    ----------
+    draws : array ``[r]``
+    level : float
+        Confidence level in (0, 1).
+
+    Returns
+    -------
+    Interval
+        Without ends where the draws are too few for the level; nan without any.
+    """
+    there = np.sort(draws[~np.isnan(draws)])
+    if len(there) == 0:
+        return Interval(math.nan, math.nan)
+    # The draws cut the line into one part more than they are.
+    beyond = int((1 - level) / 2 * (1 + len(there)) + 1e-9)
+    if beyond < 1:
+        return Interval(-math.inf, math.inf)
+    return Interval(float(there[beyond - 1]), float(there[-beyond]))
+
+
+def typical_p(draws: Array) -> float:
+    """Two-sided p of no difference, at which :func:`typical_interval` would just touch 0.
+
+    Twice the share of the draws on the far side of 0, the whole counted among them (Phipson and
+    Smyth, 2010); 1 without draws that are numbers.
+    """
+    there = draws[~np.isnan(draws)]
+    far = min((there <= 0).sum(), (there >= 0).sum())
+    return float(min(1.0, 2 * (1 + far) / (1 + len(there))))
 
 
 def wilson_intervals(shares: Array, counts: Array, *, level: float = 0.95) -> Array:
@@ -207,6 +266,15 @@ def wilson_intervals(shares: Array, counts: Array, *, level: float = 0.95) -> Ar
         reach = z * np.sqrt(shares * (1 - shares) / counts + shrunk / counts / 4)
         ends = np.stack([middle - reach, middle + reach], -1) / (1 + shrunk)[..., None]
     return ends.clip(0, 1)
+
+
+def with_width(ends: Array, shares: Array, counts: Array, *, level: float) -> Array:
+    """Intervals ``[..., 2]`` of shares, Wilson's over as many lesions where all draws agree.
+
+    That they agree tells nothing of how far the share is known.
+    """
+    agree = ends[..., 1:] - ends[..., :1] < 1e-12
+    return np.where(agree, wilson_intervals(shares, counts, level=level), ends)
 
 
 def mean_interval(values: Array, ends: Array, draws: Array) -> Interval:

@@ -197,6 +197,22 @@ class Judged:
             found["ece"] = np.abs(gaps).sum(1) / total
         return {name: found[name] for name in wanted}
 
+    def parts(self, metric: str) -> tuple[Array, Array] | None:
+        """Share and value of each row ``[N]``, whose products add up to a metric.
+
+        None for metrics that are no sum over rows, such as F1 and AUC.
+        """
+        rows = np.full(len(self.labels), 1 / len(self.labels))
+        if metric in ("accuracy", "weighted_recall"):
+            return rows, self._right
+        if metric in ("nll", "brier"):
+            return rows, self._nll if metric == "nll" else self._brier
+        if metric not in ("balanced_accuracy", "macro_recall"):
+            return None
+        _, predicted, true = self._tally(np.ones((1, len(self.labels))))
+        occurs = true if metric == "balanced_accuracy" else true + predicted
+        return 1 / true[0, self.labels] / (occurs > 0).sum(), self._right
+
     def confusion(self, weights: Array) -> Array:
         """Counts ``[r, K, K]``: true class in rows, predicted in columns."""
         cells, size = self.labels * self._classes + self.guesses, self._classes**2

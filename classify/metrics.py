@@ -21,7 +21,7 @@ from .intervals import (
     resampled,
     source,
     unit_of,
-    wilson_intervals,
+    with_width,
 )
 from .judged import (
     LOWER_IS_BETTER,
@@ -38,7 +38,9 @@ Kind = Literal["logits", "probabilities"]
 
 _FEW = 10  # lesions of a class, under which its intervals cover less than they say
 # Shares, of which Wilson's interval can be had; those of each class with what they are a share of.
-_SHARES = ("accuracy", "weighted_recall")
+_SHARES = ("accuracy", "weighted_precision", "weighted_recall", "weighted_f1")
+# What is left of the accuracy beyond that of chance, over the most that can be left.
+_BEYOND_CHANCE = ("mcc", "cohen_kappa")
 _CLASS_SHARES = {
     **dict.fromkeys(("recall", "f1", "class_sensitivity"), "true"),
     "precision": "predicted",
@@ -139,8 +141,9 @@ class Report:
     intervals: Mapping[str, Interval]
     """Of each single number but the ECE, where asked for.
 
-    Where all draws agree, as on a part without a mistake, the accuracy has Wilson's interval over
-    as many lesions; that the draws agree tells nothing of how far it is known. Those of means over
+    Where all draws agree, as on a part without a mistake, the accuracy and the weighted means have
+    Wilson's interval over as many lesions, and MCC and kappa what it leaves beyond chance; that the
+    draws agree tells nothing of how far it is known. Those of means over
     classes that are shares are put together from the classes' own, see
     :func:`classify.intervals.mean_interval`.
     The ECE has none: resampling adds noise to every bin, and its absolute value is never less, so
@@ -240,7 +243,7 @@ def report(
     logits: Array,
     labels: Array,
     *,
-    classes: Sequence[str],
+    classes: Sequence[str] | None = None,
     kind: Kind = "logits",
     groups: Sequence[str] | None = None,
     at_specificity: float = 0.9,
@@ -259,8 +262,8 @@ def report(
         Class scores, as ``kind`` says.
     labels : array of int ``[N]``
         True classes, indices into ``classes``.
-    classes : sequence of str
-        Names of the K classes.
+    classes : sequence of str, optional
+        Names of the K classes, in the order of the columns of ``logits``; by default their numbers.
     kind : {"logits", "probabilities"}
         Scores before the softmax (the logarithms of probabilities do as well), or probabilities,
         each row of which sums to one.
@@ -286,17 +289,25 @@ def report(
     Raises
     ------
     ValueError
-        When shapes, labels or groups do not fit, a score is not a number, or probabilities do not
-        sum to one.
+        When shapes, labels or groups do not fit, scores and labels are swapped, a score is not a
+        number, or probabilities do not sum to one.
 
     Warns
     -----
     UserWarning
         For logits each row of which sums to 1, as probabilities do.
     """
-    logits, labels = as_logits(logits, kind), as_array(labels)
+    logits, labels = as_array(logits), as_array(labels)
+    if logits.ndim == 1 and labels.ndim == 2:
+        raise ValueError(
+            f"scores [N, K] come first and labels [N] second, not {logits.shape} and "
+            f"{labels.shape}: swap them"
+        )
+    logits = as_logits(logits, kind)
+    if classes is None:
+        classes = [str(number) for number in range(logits.shape[1])]
     if len(set(classes)) < len(classes):
-        raise ValueError(f"classes must be different names, not {', '.join(classes)}")
+        raise ValueError(f"classes must be different names, not {', '.join(map(str, classes))}")
     judged = Judged(
         logits,
         labels,
@@ -317,7 +328,8 @@ def report(
         chunks = resampled(member, resamples, source(generator, seed))
         parts = [judged.measure(weights, drawn=True) for weights in chunks]
         draws = {name: np.concatenate([part[name] for part in parts]) for name in values}
-        intervals, class_intervals = _intervals(draws, values, units, level)
+        by_chance = float(((support / support.sum()) ** 2).sum())
+        intervals, class_intervals = _intervals(draws, values, units, level, by_chance)
     return Report(
         classes=tuple(classes),
         absent=tuple(name for name, n in zip(classes, support, strict=True) if n == 0),
@@ -398,9 +410,16 @@ def _units(member: Array, judged: Judged) -> _Units:
 
 
 def _intervals(
-    draws: Mapping[str, Array], values: Mapping[str, Array], units: _Units, level: float
+    draws: Mapping[str, Array],
+    values: Mapping[str, Array],
+    units: _Units,
+    level: float,
+    by_chance: float,
 ) -> tuple[dict[str, Interval], dict[str, Array]]:
-    """Intervals of the single numbers, and ``[K, 2]`` of those of each class."""
+    """Intervals of the single numbers, and ``[K, 2]`` of those of each class.
+
+    ``by_chance`` is how often guesses as common as the labels would be right.
+    """
     single: dict[str, Interval] = {}
     of_class: dict[str, Array] = {}
     for name, value in values.items():
@@ -411,12 +430,16 @@ def _intervals(
             ends = np.array([percentile_interval(d, level) for d in drawn])
             if name in _CLASS_SHARES:
                 counts = getattr(units, _CLASS_SHARES[name])
-                ends = _with_width(ends, value, counts, level)
+                ends = with_width(ends, value, counts, level=level)
             of_class[name] = ends
         elif name != "ece":
             ends = np.array(percentile_interval(drawn, level))
             if name in _SHARES:
-                ends = _with_width(ends, value, np.array(units.count), level)
+                ends = with_width(ends, value, np.array(units.count), level=level)
+            elif name in _BEYOND_CHANCE and value == 1:
+                # Not one mistake, in no draw: as far below 1 as the accuracy is, beyond chance.
+                right = with_width(ends, value, np.array(units.count), level=level)
+                ends = 1 - (1 - right) / (1 - by_chance)
             single[name] = Interval(*ends.tolist())
     for name, each in _MEANS.items():
         of = _averaged(name, values[each], units)
@@ -431,12 +454,6 @@ def _averaged(mean: str, values: Array, units: _Units) -> Array:
     if mean in ("macro_precision", "macro_recall", "macro_f1"):
         return units.true + units.predicted > 0
     return ~np.isnan(values)
-
-
-def _with_width(ends: Array, shares: Array, counts: Array, level: float) -> Array:
-    """Intervals ``[..., 2]`` of shares, Wilson's over as many lesions where all draws agree."""
-    agree = ends[..., 1:] - ends[..., :1] < 1e-12
-    return np.where(agree, wilson_intervals(shares, counts, level=level), ends)
 
 
 def _numbers(values: Mapping[str, Array]) -> dict[str, Any]:

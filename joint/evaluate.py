@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from classify import LesionDataset, Report, report
+from classify.data.arrays import as_integer
 from compress import psnr, ssim
 from compress.metrics import SSIM_WINDOW
 
@@ -76,6 +77,7 @@ class Evaluation:
                     low, high = self.report.intervals[name]
                     line += f" [{low:.3f}, {high:.3f}]"
                 lines.append(line)
+            lines += _by_chance(self.report)
         for name, value, unit in (
             ("bpp", self.bpp, f"bits/pixel ({self.rate})"),
             ("bpp bytes", self.bpp_bytes, "bits/pixel of the files"),
@@ -165,6 +167,17 @@ class Evaluation:
         }
 
 
+def _by_chance(judged: Report) -> list[str]:
+    """What the numbers come to where no picture is looked at; of one class nothing."""
+    there, most = int((judged.support > 0).sum()), int(judged.support.argmax())
+    if there < 2:
+        return []
+    return [
+        f"{'by chance':<18} accuracy {judged.support[most] / judged.support.sum():.3f} (always "
+        f"{judged.classes[most]}), balanced accuracy {1 / there:.3f}, auc 0.500"
+    ]
+
+
 def device_of(module: nn.Module) -> torch.device:
     """Where the tensors of a module live; the CPU if it has none."""
     for tensor in (*module.parameters(), *module.buffers()):
@@ -250,10 +263,11 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     TypeError
         For what is no system, or no data set.
     ValueError
-        For a batch size below 1, pictures that do not fit the system, an operating point that it
-        does not have, or views of a system without a classifier.
+        For a batch size below 1, a seed that is no whole number, pictures that do not fit the
+        system, an operating point that it does not have, or views of a system without a classifier.
     """
     check_batch_size(batch_size)
+    seed = as_seed(seed)
     check_encoding(system, dataset)
     point = OperatingPoint(photons, quality, distance)
     if objective is None:
@@ -332,6 +346,14 @@ class _Part:
 
     def means(self) -> dict[str, float]:
         return {name: float(value) / self.counts[name] for name, value in self.sums.items()}
+
+
+def as_seed(seed: int) -> int:
+    """A seed as Python's integer: 1.5 would be another source of noise than any whole number."""
+    number = as_integer(seed)
+    if number is None:
+        raise ValueError(f"seed must be a whole number, not {seed!r}")
+    return number
 
 
 def check_encoding(system: ImagingSystem, dataset: LesionDataset) -> None:

@@ -21,12 +21,14 @@ from classify import Interval, LesionDataset
 from classify.intervals import (
     check_resampling,
     check_units,
+    mean_interval,
     membership,
     percentile_interval,
     resampled,
     source,
+    with_width,
 )
-from joint.evaluate import check_encoding, device_of
+from joint.evaluate import as_seed, check_encoding, device_of
 from joint.feed import Feed, generators
 from joint.kinds import check_batch_size, check_dataset, check_kinds
 from joint.system import Encoding, ImagingSystem, check_codes, evaluating
@@ -308,9 +310,9 @@ def recall_against_contrast(
     TypeError
         For what is no system, or no data set.
     ValueError
-        For a system without a classifier, factors that do not rise, a batch size below 1, fewer
-        than two lesions whose contrast can be scaled, or scenes that the system takes for what
-        they are not.
+        For a system without a classifier, factors that do not rise, a batch size below 1, a
+        seed that is no whole number, fewer than two lesions whose contrast can be scaled, or scenes
+        that the system takes for what they are not.
     """
     steps = tuple(float(factor) for factor in factors)
     if len(steps) < 2 or not all(a < b for a, b in pairwise(steps)):
@@ -319,6 +321,7 @@ def recall_against_contrast(
     if system.classifier is None:
         raise ValueError("the system has no classifier, and without one there is no recall")
     check_batch_size(batch_size)
+    seed = as_seed(seed)
     check_resampling(resamples, level)
     check_encoding(system, dataset)
     kept = scalable(dataset, inner=inner, outer=outer, batch_size=batch_size)
@@ -355,8 +358,10 @@ def recall_against_contrast(
         _rates(weights, hits, onehot) for weights in resampled(member, resamples, source(generator))
     ]
     drawn = [np.concatenate(part) for part in zip(*parts, strict=True)]
-    drawn[0][..., lesions_in(member, onehot) < 2] = np.nan
-    return _swept(steps, shown, observed, drawn, np.median(seen, -1), len(dataset), level)
+    lesions = lesions_in(member, onehot)
+    drawn[0][..., lesions < 2] = np.nan
+    units = np.append(lesions, member.max() + 1)
+    return _swept(steps, shown, observed, drawn, units, np.median(seen, -1), len(dataset), level)
 
 
 def _swept(
@@ -364,6 +369,7 @@ def _swept(
     shown: LesionDataset,
     observed: tuple[Array, Array, Array],
     drawn: Sequence[Array],
+    units: Array,
     seen: Array,
     count: int,
     level: float,
@@ -377,15 +383,23 @@ def _swept(
     def intervals(draws: Array) -> tuple[Interval, ...]:
         return tuple(percentile_interval(column, level) for column in draws.T)
 
+    # As in a report: shares, and the mean over classes put together from theirs.
+    steps_of = range(len(factors))
+    ends = np.array([[*intervals(drawn[0][:, k]), intervals(drawn[1])[k]] for k in steps_of])
+    ends = with_width(ends, np.column_stack([recall, accuracy]), units, level=level)
+    there = units[:-1] > 0
     return ContrastSweep(
         factors=factors,
         classes=tuple(shown.classes),
         recall=recall,
-        recall_intervals=tuple(intervals(drawn[0][:, k]) for k in range(len(factors))),
+        recall_intervals=tuple(tuple(Interval(*e) for e in row[:-1].tolist()) for row in ends),
         accuracy=accuracy,
-        accuracy_intervals=intervals(drawn[1]),
+        accuracy_intervals=tuple(Interval(*row[-1].tolist()) for row in ends),
         balanced_accuracy=balanced,
-        balanced_intervals=intervals(drawn[2]),
+        balanced_intervals=tuple(
+            mean_interval(recall[k, there], ends[k, :-1][there], drawn[0][:, k, there])
+            for k in steps_of
+        ),
         gcnr=seen[0],
         delta_e=seen[1],
         spearman=ranks,

@@ -17,7 +17,15 @@ import numpy.typing as npt
 import torch
 
 from classify import Interval
-from classify.intervals import check_resampling, percentile_interval, resampled, source, unit_of
+from classify.intervals import (
+    check_resampling,
+    mean_interval,
+    percentile_interval,
+    resampled,
+    source,
+    unit_of,
+    with_width,
+)
 
 from .by_class import checked, lesions_in
 from .record import plain
@@ -261,10 +269,20 @@ def matched_strata(
     drawn = np.concatenate(
         [accuracy(weights) for weights in resampled(member, resamples, source(generator))]
     )
-    gaps = drawn[..., -1] - drawn[..., 0]
     lesions = lesions_in(member, onehot).reshape(count, strata)
-    gaps[:, lesions[:, [0, -1]].min(1) < 2] = np.nan
+    alone = lesions[:, [0, -1]].min(1) < 2
+    draws = drawn.reshape(len(drawn), -1)
+    ends = np.array([percentile_interval(cell, level) for cell in draws.T])
+    ends = with_width(ends, observed.ravel(), lesions.ravel(), level=level)
+    ends = ends.reshape(count, strata, 2)
     matched = _matched(observed[None])[0]
+
+    def gap(which: Array) -> Interval:
+        high_low = [-1, 0]
+        return _gap_interval(
+            observed[which][:, high_low], ends[which][:, high_low], drawn[:, which][..., high_low]
+        )
+
     return MatchedStrata(
         measure=measure,
         classes=tuple(classes),
@@ -272,8 +290,8 @@ def matched_strata(
         pictures=onehot.sum(0).astype(int).reshape(count, strata),
         matched=matched,
         difference=float(matched[-1] - matched[0]),
-        interval=percentile_interval(np.diff(_matched(drawn)[:, [0, -1]])[:, 0], level),
-        class_intervals=tuple(percentile_interval(gaps[:, k], level) for k in range(count)),
+        interval=gap(~np.isnan(observed).any(1)),
+        class_intervals=tuple(gap((np.arange(count) == k) & ~alone) for k in range(count)),
         level=level,
         resamples=resamples,
         unit=unit_of(groups),
@@ -286,6 +304,21 @@ def _matched(accuracy: Array) -> Array:
     count = whole.sum(1)
     total = np.where(whole, accuracy, 0).sum(1)
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def _gap_interval(values: Array, ends: Array, draws: Array) -> Interval:
+    """Interval of the mean over classes of a first share less a second one.
+
+    Of shares ``[K, 2]``, their intervals ``[K, 2, 2]`` and draws ``[R, K, 2]``: twice the mean of
+    the first ones and of the negative second ones, see :func:`classify.intervals.mean_interval`;
+    of one class Newcombe's method 10 (Stat. Med. 17:873, 1998).
+    """
+    sign = np.array([1, -1])
+    ends = np.stack([ends[:, 0], -ends[:, 1, ::-1]], 1)
+    low, high = mean_interval(
+        (values * sign).ravel(), ends.reshape(-1, 2), (draws * sign).reshape(len(draws), -1)
+    )
+    return Interval(2 * low, 2 * high)
 
 
 def _as_right(right: Array, count: int) -> Array:

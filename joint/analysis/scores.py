@@ -2,7 +2,12 @@
 
 ::
 
-    evaluations [E] ─ the same draws of lesions ─► rates [E, draws, 2] ─ sums, differences ─► Scores
+                     ┌─ draws of lesions ─► accuracy, recall of each class ─► a number ──┐
+    evaluations [E] ─┤                                                                   ├─► Scores
+                     └─ halves of the lesions ─► both accuracies ──────────► a difference ┘
+
+A number has the interval that it has in a report (:func:`classify.report`), and a difference that
+of :func:`classify.bootstrap_difference`.
 """
 
 from collections.abc import Sequence
@@ -16,10 +21,14 @@ from classify import Interval
 from classify.intervals import (
     check_resampling,
     check_units,
+    halves,
+    mean_interval,
     membership,
     percentile_interval,
     resampled,
     source,
+    typical_interval,
+    with_width,
 )
 from classify.judged import Judged
 from joint.evaluate import Evaluation
@@ -28,8 +37,6 @@ __all__ = ["DrawnScores", "Score", "Scores", "signed"]
 
 Array = npt.NDArray[Any]
 
-_METRICS = ("accuracy", "balanced_accuracy")
-
 
 class Score(NamedTuple):
     """A number and its interval over lesions."""
@@ -37,8 +44,7 @@ class Score(NamedTuple):
     value: float
     """The number."""
     interval: Interval
-    """Percentiles of the draws, so that a number and a difference have intervals of one kind. A
-    report's own interval of balanced accuracy is wider where a class has few lesions."""
+    """Of a number as in a report; of a difference, without 0 where a paired test refuses it."""
 
     def __str__(self) -> str:
         low, high = self.interval
@@ -104,31 +110,62 @@ class DrawnScores:
             judged.append(Judged(logits, evaluation.labels, classes=logits.shape[1]))
         member = membership(first.groups, len(first.labels))
         check_units(member, first.groups)
-        once = np.ones((1, len(member)))
-        self._values = np.stack([_rates(j, once)[0] for j in judged])
+        self._level = level
+        present = np.unique(first.labels)
+        self._lesions = np.array([len(np.unique(member[first.labels == k])) for k in present])
+        self._count = int(member.max()) + 1
+        self._values = np.stack([_rates(j, np.ones((1, len(member))), present)[0] for j in judged])
         parts = [
-            np.stack([_rates(j, weights) for j in judged])
+            np.stack([_rates(j, weights, present) for j in judged])
             for weights in resampled(member, resamples, source(generator))
         ]
-        self._draws = np.concatenate(parts, 1)  # [E, r, 2]
-        self._level = level
+        self._draws = np.concatenate(parts, 1)  # [E, r, 1 + K]
+        shares = np.stack([_share(judged[0], metric) for metric in Scores._fields], 1)
+        hits = np.stack([(j.guesses == j.labels).astype(float) for j in judged])
+        chunks = [
+            np.stack([half @ shares, *((half * right) @ shares for right in hits)])
+            for half in halves(member, resamples, source(generator))
+        ]
+        whole, *each = np.concatenate(chunks, 1)
+        self._halves = np.stack(each) / whole  # [E, r, 2]
 
     def combined(self, plus: Sequence[int], minus: Sequence[int] = (), *, parts: int = 1) -> Scores:
         """Numbers of some systems, minus those of others, by ``parts``; each may come again."""
         terms = ([*plus], [*minus])
-        values, draws = (
+        rates, draws, differences = (
             (each[terms[0]].sum(0) - each[terms[1]].sum(0)) / parts
-            for each in (self._values, self._draws)
+            for each in (self._values, self._draws, self._halves)
         )
-        return Scores(
-            *(
-                Score(float(value), percentile_interval(drawn, self._level))
-                for value, drawn in zip(values, draws.T, strict=True)
-            )
-        )
+        accuracy, recalls = float(rates[0]), rates[1:]
+        if plus and not minus:
+            ends = np.array([percentile_interval(drawn, self._level) for drawn in draws.T])
+            counts = np.append(self._count, self._lesions)
+            ends = with_width(ends, rates, counts, level=self._level)
+            intervals = [
+                Interval(*ends[0].tolist()),
+                mean_interval(recalls, ends[1:], draws[:, 1:]),
+            ]
+        else:
+            differences[np.abs(differences) < 1e-12] = 0  # but for rounding
+            farthest = len(minus) / parts, len(plus) / parts
+            intervals = [self._between(drawn, *farthest) for drawn in differences.T]
+        values = accuracy, float(recalls.mean())
+        return Scores(*map(Score, values, intervals))
+
+    def _between(self, draws: Array, below: float, above: float) -> Interval:
+        """Interval of a difference that can be no farther below or above 0 than that."""
+        low, high = typical_interval(draws, self._level)
+        return Interval(max(low, -below), min(high, above))
 
 
-def _rates(judged: Judged, weights: Array) -> Array:
-    """Accuracy and balanced accuracy ``[r, 2]``."""
-    found = judged.measure(weights, _METRICS, drawn=True)
-    return np.stack([found[name] for name in _METRICS], 1)
+def _rates(judged: Judged, weights: Array, present: Array) -> Array:
+    """Accuracy, and recall of the classes that are present, ``[r, 1 + K]``."""
+    found = judged.measure(weights, ("accuracy", "recall"), drawn=True)
+    return np.column_stack([found["accuracy"], found["recall"][:, present]])
+
+
+def _share(judged: Judged, metric: str) -> Array:
+    """How much each picture counts in a metric ``[N]``."""
+    parts = judged.parts(metric)
+    assert parts is not None  # both are sums over the pictures
+    return parts[0]

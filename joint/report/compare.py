@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from classify import Difference, bootstrap_difference
+from classify.comparison import holm
 from classify.judged import LOWER_IS_BETTER
 from joint.folder import Predictions
 
@@ -100,11 +101,18 @@ def compare_runs(
     return len(rows), compared
 
 
-def verdict(difference: Difference, first: str, second: str) -> str:
-    """Which run is better; only where the interval excludes 0."""
+def verdict(
+    difference: Difference, first: str, second: str, *, adjusted_p: float | None = None
+) -> str:
+    """Which run is better; only where the interval excludes 0.
+
+    And, of a difference among others, where ``adjusted_p`` is as small as that asks (:func:`holm`).
+    """
     low, high = difference.interval
     if not (low > 0 or high < 0):  # neither where it does not exist
         return "not shown to differ"
+    if adjusted_p is not None and adjusted_p > _alpha(difference):
+        return "not shown to differ among so many"
     ahead = (low > 0) != (difference.metric in LOWER_IS_BETTER)
     return f"{first if ahead else second} is better"
 
@@ -124,7 +132,7 @@ def comparison(runs: Sequence[SavedRun], *, resamples: int = 1000) -> Iterator[H
         caption="[low, high]: 95 % intervals over lesions; fractions where no unit is named",
     )
     reference, *others = runs
-    lines, notes = [], []
+    found_all, notes = [], []
     for run in others:
         pair = f"{run.name} and {reference.name}"
         if run.predictions is None or reference.predictions is None:
@@ -141,31 +149,52 @@ def comparison(runs: Sequence[SavedRun], *, resamples: int = 1000) -> Iterator[H
             if found is None:
                 notes.append(f"{pair}, {_name(metric)}: {reason}.")
                 continue
-            lines.append(
-                (
-                    f"{run.name} − {reference.name}",
-                    _name(metric),
-                    f"{count}",
-                    with_interval(found.difference, found.interval, "+.3f"),
-                    f"{found.p:.3g}",
-                    verdict(found, run.name, reference.name),
-                )
-            )
-    if lines:
-        yield table(
-            ("runs", "metric", "common pictures", "difference [interval]", "p", "shown"),
-            lines,
-            caption="Paired differences on the test pictures that both runs have: bootstrap, 95 % "
-            "intervals, the same lesions drawn for both",
-        )
-        if len(lines) > 1:
-            yield note(
-                f"{len(lines)} differences are looked at, and their intervals are not widened for "
-                "that: about one in twenty excludes 0 by chance alone. They say nothing of other "
-                "seeds of the same design."
-            )
+            found_all.append((run.name, count, found))
+    if found_all:
+        yield from _differences(found_all, reference.name)
     for line in notes:
         yield note(line)
+
+
+def _differences(rows: Sequence[tuple[str, int, Difference]], reference: str) -> Iterator[Html]:
+    """Differences of runs to the reference, of so many common pictures, judged together."""
+    adjusted = holm([found.p for _, _, found in rows])
+    yield table(
+        ("runs", "metric", "common pictures", "difference [interval]", "p", "Holm", "shown"),
+        [
+            (
+                f"{name} − {reference}",
+                _name(found.metric),
+                f"{count}",
+                with_interval(found.difference, found.interval, "+.3f"),
+                f"{found.p:.3g}",
+                f"{p:.3g}",
+                verdict(found, name, reference, adjusted_p=p),
+            )
+            for (name, count, found), p in zip(rows, adjusted, strict=True)
+        ],
+        caption="Paired differences on the test pictures that both runs have: 95 % intervals from "
+        "halves of the lesions, the same for both, which exclude 0 where p is at most 0.05",
+    )
+    if len(rows) > 1:
+        yield note(
+            f"{len(rows)} differences are looked at, and about one in twenty of equal runs has a p "
+            "of at most 0.05 by chance alone. A run is called better where p adjusted for their "
+            "number (Holm, 1979) is; the intervals are of each difference alone. Neither says "
+            "anything of other seeds of the same design."
+        )
+    found = rows[0][2]
+    least = 2 / (1 + found.resamples)
+    if len(rows) * least > _alpha(found):
+        yield note(
+            f"With {found.resamples} resamples no p is below {least:.3g}, too large for any claim "
+            f"among {len(rows)} differences: give --resamples {40 * len(rows)} or more."
+        )
+
+
+def _alpha(found: Difference) -> float:
+    """Up to which a p is called small, but for rounding."""
+    return 1 - found.level + 1e-12
 
 
 def _name(metric: str) -> str:

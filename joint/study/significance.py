@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from scipy import integrate, stats
 
+from classify.comparison import holm
 from classify.intervals import check_resampling
 
 __all__ = [
@@ -101,27 +102,6 @@ def seeds_for_claim(alpha: float = 0.05, comparisons: int = 1) -> int:
     if comparisons < 1:
         raise ValueError(f"at least 1 comparison is planned, not {comparisons}")
     return 1 + math.ceil(math.log2(comparisons / alpha))
-
-
-def holm(values: Sequence[float]) -> tuple[float, ...]:
-    """p-``values`` adjusted so that no false claim is made among all, but in alpha of the cases.
-
-    Holm, Scandinavian Journal of Statistics 6 (1979) 65: the smallest is multiplied by their
-    number, the next by one less, and none falls below the one before.
-
-    Raises
-    ------
-    ValueError
-        When one is no number from 0 to 1, such as the nan of a test that could not be made.
-    """
-    for value in values:
-        if not 0 <= value <= 1:
-            raise ValueError(f"a p-value is a number from 0 to 1, not {value}: leave it out")
-    order = np.argsort(values, kind="stable")
-    steps = np.arange(len(values), 0, -1) * np.asarray(values, dtype=float)[order]
-    found = np.empty(len(values))
-    found[order] = np.minimum(1, np.maximum.accumulate(steps))
-    return tuple(found.tolist())
 
 
 def expected_maximum(count: int) -> float:

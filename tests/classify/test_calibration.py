@@ -9,7 +9,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 from scipy.stats import multivariate_normal
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 import classify
 
@@ -173,7 +173,7 @@ def test_adjustment_reaches_the_bayes_rule_of_balanced_classes():
 def test_tau_is_chosen_near_the_best_and_shown_as_a_curve():
     (scores, _), (truth, _), prior, best = _fitted()
     choice = classify.choose_tau(scores, truth, log_prior=prior)
-    assert choice.taus == pytest.approx(np.arange(41) / 20)
+    assert choice.taus == pytest.approx(np.arange(-20, 41) / 20)
     assert 0.6 <= choice.tau <= 1.4
     assert max(choice.values) == choice.values[choice.taus.index(choice.tau)]
     assert max(choice.values) == pytest.approx(best, abs=0.03)
@@ -181,11 +181,14 @@ def test_tau_is_chosen_near_the_best_and_shown_as_a_curve():
         adjusted = classify.adjust_logits(scores, prior, tau=tau)
         assert value == pytest.approx(balanced_accuracy_score(truth, adjusted.argmax(1)))
     # What is best for accuracy, and for the likelihood of a calibrated classifier, is to leave it.
-    assert classify.choose_tau(scores, truth, log_prior=prior, metric="accuracy").tau <= 0.2
-    assert classify.choose_tau(scores, truth, log_prior=prior, metric="nll").tau <= 0.05
+    assert classify.choose_tau(
+        scores, truth, log_prior=prior, metric="accuracy"
+    ).tau == pytest.approx(0, abs=0.2)
+    nll = classify.choose_tau(scores, truth, log_prior=prior, metric="nll").tau
+    assert nll == pytest.approx(0, abs=0.05)
     assert str(choice) == (
-        f"balanced_accuracy {max(choice.values):.3f} at tau = {choice.tau:g}, the best of 41 "
-        "between 0 and 2 on these pictures"
+        f"balanced_accuracy {max(choice.values):.3f} at tau = {choice.tau:g}, the best of 61 "
+        "between -1 and 2 on these pictures"
     )
     assert json.loads(json.dumps(choice.to_dict()))["tau"] == choice.tau
 
@@ -195,6 +198,8 @@ def test_tau_takes_any_metric_and_the_smallest_of_equals():
     prior = np.log(np.ones(4) / 4)  # equal classes: tau changes nothing
     choice = classify.choose_tau(logits, labels, log_prior=prior, taus=(1.0, 0.5, 2.0))
     assert choice.tau == 0.5
+    for taus, nearest in (((-1.0, -0.5, 1.0), -0.5), ((-0.5, 0.5), 0.5), (None, 0.0)):
+        assert classify.choose_tau(logits, labels, log_prior=prior, taus=taus).tau == nearest
 
     def hits_of_rare(logits, labels):
         return (logits.argmax(1) == labels)[labels == 3].mean()
@@ -329,22 +334,34 @@ def test_tau_keeps_what_it_must():
     (scores, _), (truth, _), prior, _ = _fitted()
     free = classify.choose_tau(scores, truth, log_prior=prior)
     accuracy = [((scores - tau * np.asarray(prior)).argmax(1) == truth).mean() for tau in free.taus]
-    least = accuracy[0] - 0.01
+    least = accuracy[free.taus.index(0)] - 0.01
     choice = classify.choose_tau(scores, truth, log_prior=prior, at_least={"accuracy": least})
     assert choice.kept["accuracy"] == pytest.approx(accuracy)
     assert choice.values == free.values
-    best = max((i for i in range(41) if accuracy[i] >= least), key=lambda i: free.values[i])
+    best = max((i for i in range(61) if accuracy[i] >= least), key=lambda i: free.values[i])
     assert choice.tau == free.taus[best]
     assert free.values[0] < free.values[best] < max(free.values)
     assert accuracy[free.taus.index(free.tau)] < least
     assert str(choice).endswith(
-        f"between 0 and 2 on these pictures with accuracy {accuracy[best]:.3f} >= {least:g}"
+        f"between -1 and 2 on these pictures with accuracy {accuracy[best]:.3f} >= {least:g}"
     )
     assert json.loads(json.dumps(choice.to_dict()))["at_least"] == {"accuracy": least}
     # The curve's own value, taken from a choice, is kept.
     same = {"accuracy": choice.kept["accuracy"][best], "mcc": -1}
     assert classify.choose_tau(scores, truth, log_prior=prior, at_least=same).tau == choice.tau
     assert classify.choose_tau(scores, truth, log_prior=prior, at_least={}) == free
+
+
+def test_a_classifier_trained_with_weights_can_be_led_back():
+    """Scores without the prior, as full class weights leave them: accuracy wants tau = -1."""
+    (scores, _), (truth, _), prior, _ = _fitted()
+    weighted = scores - np.asarray(prior)
+    choice = classify.choose_tau(weighted, truth, log_prior=prior, metric="accuracy")
+    assert -1 <= choice.tau < -0.7
+    plain = accuracy_score(truth, scores.argmax(1))
+    assert max(choice.values) >= plain > accuracy_score(truth, weighted.argmax(1))
+    kept = classify.choose_tau(weighted, truth, log_prior=prior, at_least={"accuracy": plain})
+    assert kept.tau < 0
 
 
 def test_tau_says_how_much_can_be_kept():
@@ -354,8 +371,8 @@ def test_tau_says_how_much_can_be_kept():
     for at_least, message in (
         (
             {"accuracy": 0.99},
-            f"no tau of 41 between 0 and 2 keeps accuracy >= 0.99 on these pictures: accuracy "
-            f"reaches {accuracy:.4g} at tau = .*; ask for less, or try other taus",
+            f"no tau of 61 between -1 and 2 keeps accuracy >= 0.99 on these pictures: accuracy "
+            f"reaches {accuracy:.4g} at tau = [-0-9.]*; ask for less$",
         ),
         ({"nll": 1.0}, "metrics of which more is better, not 'nll': 1.0; of others"),
         ({"accuracy": np.nan}, "takes finite numbers of .*, not 'accuracy': nan"),
@@ -363,6 +380,8 @@ def test_tau_says_how_much_can_be_kept():
     ):
         with pytest.raises(ValueError, match=message):
             classify.choose_tau(logits, labels, log_prior=prior, at_least=at_least)
+    with pytest.raises(ValueError, match="or try other taus"):
+        classify.choose_tau(logits, labels, log_prior=prior, at_least={"accuracy": 1.0}, taus=[0.0])
     alone = labels * 0  # no AUC exists, so that none is kept
     with pytest.raises(ValueError, match=r"keeps auc >= 0\.5 on these pictures; ask for less"):
         classify.choose_tau(

@@ -8,10 +8,13 @@ import torch
 import classify
 from classify.intervals import (
     flipped,
+    halves,
     mean_interval,
     membership,
     percentile_interval,
     resampled,
+    typical_interval,
+    typical_p,
     wilson_intervals,
 )
 
@@ -226,3 +229,60 @@ def test_the_interval_of_a_mean_covers_it_where_one_class_has_few_lesions(few, r
         if low <= (recall + often) / 2 <= high:
             covered += scipy.stats.binom.pmf(right, few, recall) * of_many[of]
     assert covered > 0.9
+
+
+def test_few_groups_are_halved_in_every_way():
+    member = np.array([0, 1, 1, 2])
+    every = np.concatenate(list(halves(member, 7, torch.Generator())))
+    assert sorted(map(tuple, every)) == sorted(
+        (a, b, b, c) for a, b, c in itertools.product([0.0, 1.0], repeat=3) if a + b + c
+    )
+    drawn = np.concatenate(list(halves(member, 6, torch.Generator().manual_seed(0))))
+    assert len(drawn) <= 6
+    assert drawn.any(1).all()
+
+
+def test_a_half_holds_each_group_by_a_coin(monkeypatch):
+    member = np.arange(4000) // 2
+    generator = torch.Generator().manual_seed(0)
+    drawn = np.concatenate(list(halves(member, 300, generator)))
+    assert (drawn[:, ::2] == drawn[:, 1::2]).all()
+    assert drawn.mean() == pytest.approx(0.5, abs=0.005)
+    assert len(np.unique(drawn, axis=0)) == 300
+    few = np.arange(8) % 5
+    whole = np.concatenate(list(halves(few, 31, generator)))
+    monkeypatch.setattr("classify.intervals._CELLS", 16)
+    assert np.array_equal(np.concatenate(list(halves(few, 31, generator))), whole)
+
+
+def test_typical_values_cut_the_line_into_equal_parts():
+    # Of three values, the seven means of some of them make eight parts.
+    values = np.array([0.3, -1.0, 2.0])
+    means = np.array(
+        [
+            np.mean(values[list(which)])
+            for which in ([0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2])
+        ]
+    )
+    for level, beyond in ((0.75, 1), (0.5, 2), (0.25, 3)):
+        ordered = np.sort(means)
+        assert typical_interval(means, level) == (ordered[beyond - 1], ordered[-beyond])
+    assert typical_interval(means, 0.76) == (-np.inf, np.inf)
+    flips = np.array(list(itertools.product([-1, 1], repeat=3)))
+    assert typical_p(means) == (np.abs(flips @ values) >= abs(values.sum())).mean()
+    with_nan = np.append(means, np.nan)
+    assert typical_p(with_nan) == typical_p(means)
+    assert typical_interval(with_nan, 0.5) == typical_interval(means, 0.5)
+    assert np.isnan(typical_interval(with_nan[7:], 0.5)).all()
+    assert typical_p(with_nan[7:]) == 1
+
+
+def test_typical_values_hold_the_mean_as_often_as_they_say():
+    random = np.random.default_rng(0)
+    covered = 0
+    for _ in range(1000):
+        values = random.laplace(size=7) + 1
+        draws = np.concatenate(list(halves(np.arange(7), 127, torch.Generator())))
+        low, high = typical_interval(draws @ values / draws.sum(1), 0.9375)  # 4 of 128 parts out
+        covered += low <= 1 <= high
+    assert covered / 1000 == pytest.approx(0.9375, abs=4 * (0.9375 * 0.0625 / 1000) ** 0.5)

@@ -668,3 +668,36 @@ def test_bins_hold_what_lies_on_their_edge_in_any_rounding():
         result = _report(votes / 10, labels, kind="probabilities", bins=10)
         np.testing.assert_array_equal(result.reliability.count, np.bincount(most, minlength=11)[1:])
         assert result.ece == pytest.approx(sum(gaps) / 100, abs=1e-9)
+
+
+def test_classes_without_names_have_numbers():
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(30, 3)), np.arange(30) % 3
+    plain, named = (classify.report(logits, labels, classes=c) for c in (None, ("0", "1", "2")))
+    assert plain.classes == ("0", "1", "2")
+    assert str(plain) == str(named)
+    assert str(classify.report(logits, labels)) == str(plain)
+
+
+def test_labels_that_come_first_are_told():
+    """As scikit-learn has them."""
+    logits, labels = np.eye(3)[[0, 1, 2, 0]] * 9, np.array([0, 1, 2, 0])
+    message = r"scores \[N, K\] come first and labels \[N\] second, not \(4,\) and \(4, 3\): swap"
+    with pytest.raises(ValueError, match=message):
+        classify.report(labels, logits)
+
+
+def test_agreement_without_a_mistake_is_not_certain():
+    labels = np.repeat([0, 1, 2], [20, 12, 8])
+    groups = [f"lesion{i // 2}" for i in range(40)]
+    found = classify.report(9 * np.eye(3)[labels], labels, groups=groups, resamples=50)
+    low = binomtest(20, 20).proportion_ci(method="wilson").low
+    for name in ("accuracy", "weighted_precision", "weighted_recall", "weighted_f1"):
+        assert found.intervals[name] == pytest.approx((low, 1))
+    chance = 0.5**2 + 0.3**2 + 0.2**2
+    for name in ("mcc", "cohen_kappa"):
+        assert getattr(found, name) == 1
+        assert found.intervals[name] == pytest.approx(((low - chance) / (1 - chance), 1))
+    # A constant answer agrees no more than chance, whatever the lesions.
+    constant = classify.report(np.tile([1.0, 0, 0], (40, 1)), labels, groups=groups, resamples=50)
+    assert constant.intervals["mcc"] == (0, 0)

@@ -120,6 +120,17 @@ def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
             assert mean[name] == pytest.approx(np.mean(values), abs=1e-4)
         told = [f"{mean[name]:.3f}" for name in order]
         assert _cells(page, f"one point, mean, {mean['net']}") == [*told, ""]
+    imagenet = found["imagenet"]
+    for run in imagenet["runs"]:
+        told = [(run[name]["value"], *run[name]["interval"]) for name in order]
+        wanted = ["{:.3f} [{:.3f}, {:.3f}]".format(*each) for each in told]
+        assert _cells(page, f"ImageNet, {run['net']}") == [*wanted, f"{run['tau']:.2f}"]
+    gaps = {
+        name: (gap["value"], *gap["interval"]) for name, gap in imagenet["less_phantoms"].items()
+    }
+    told = {name: "{:+.3f} [{:+.3f}, {:+.3f}]".format(*gap) for name, gap in gaps.items()}
+    wanted = [told.get(name, "").replace("-", "−") for name in order]
+    assert _cells(page, "less phantoms, seed 0, as trained") == [*wanted, ""]
     for run in found["recipe"]["runs"]:
         order = [("plain", name) for name in ("accuracy", "macro_f1", "auc", "balanced_accuracy")]
         wanted = []
@@ -164,3 +175,38 @@ def test_the_page_of_classifiers_has_the_numbers_of_methods_and_backbones():
         wanted += [f"{run['adjusted'][name]['value']:.3f}" for name in names[:2]]
         gap = run["against_none"].replace("-0", "−0")
         assert _cells(page, f"`{run['backbone']}`, {remedies[run['method']]}") == [*wanted, gap]
+
+
+def test_the_page_of_mosaics_has_the_numbers_of_its_measurement():
+    page = DOCS / "howto" / "raw.md"
+    seconds = json.loads((DOCS / "results" / "raw.json").read_text())["step"]["seconds"]
+    for name, measured in seconds.items():
+        rows = [line for line in page.read_text().splitlines() if line.startswith(f"| `{name}` |")]
+        assert rows[-1].strip("| ").split(" | ")[1:] == [f"{each:.3f}" for each in measured]
+
+
+def test_the_page_of_distillation_has_the_numbers_of_its_runs():
+    page = (DOCS / "howto" / "distillation.md").read_text()
+    found = json.loads((DOCS / "results" / "distillation.json").read_text())
+    names = {
+        "accuracy": "accuracy",
+        "balanced_accuracy": "balanced accuracy",
+        "auc": "AUC",
+        "nll": "NLL, nats",
+    }
+    for run in found["runs"]:
+        for name, label in names.items():
+            gap = run[name]
+            low, high = gap["interval"]
+            assert gap["difference"] == pytest.approx(gap["taught"] - gap["plain"], abs=2e-4)
+            told = f"{gap['difference']:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-", "−")
+            wanted = [f"{gap['plain']:.3f}", f"{gap['taught']:.3f}", told, f"{gap['p']:.3f}"]
+            assert _cells(page, f"{label}, seed {run['seed']}") == wanted
+    rows = [line for line in page.splitlines() if line.startswith("|") and ", seed " in line]
+    assert len(rows) == len(names) * len(found["runs"])
+    teacher = found["teacher"]
+    told = [f"{teacher[name]:.3f}" for name in ("accuracy", "balanced_accuracy", "auc")]
+    page = " ".join(page.split())
+    assert "an accuracy of {}, a balanced accuracy of {} and an AUC of {}.".format(*told) in page
+    tested = found["pictures"]
+    assert f"{tested['test']} test images of {tested['lesions']} lesions" in page

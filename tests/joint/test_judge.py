@@ -3,9 +3,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
 
+import compress
 import joint
 import joint.judge
 from joint.cli import main
@@ -143,7 +145,7 @@ def test_an_adjustment_keeps_what_it_has_to(skilled, capsys):
     validation, test = (joint.evaluate(system, part) for part in (parts.validation, parts.test))
     counts = parts.train.counts.numpy()
     prior = np.log(counts / counts.sum())
-    taus = np.arange(41) / 20
+    taus = np.arange(-20, 41) / 20
     guesses = [(validation.logits - tau * prior).argmax(1) for tau in taus]
     accuracy = np.array([accuracy_score(validation.labels, guess) for guess in guesses])
     f1 = np.array(
@@ -151,11 +153,11 @@ def test_an_adjustment_keeps_what_it_has_to(skilled, capsys):
     )
     balanced = np.array([_balanced(validation.labels, guess) for guess in guesses])
     # A floor that the best tau of all does not keep.
-    free = int(np.argmax(balanced))
+    free = _nearest_best(taus, balanced)
     least = round(float(accuracy.max() + accuracy[free]) / 2, 3)
     assert accuracy[free] < least
     kept = (accuracy >= least - 1e-12) & (f1 >= 0.01)
-    tau = taus[kept][int(np.argmax(balanced[kept]))]
+    tau = taus[kept][_nearest_best(taus[kept], balanced[kept])]
     assert tau != taus[free]
     asked = ["--adjust", "balanced_accuracy", "--at-least", f"accuracy={least}", "macro_f1=0.01"]
     status, out, err = _evaluate(capsys, skilled, *asked, "--json", "--no-count-bytes")
@@ -171,8 +173,13 @@ def test_an_adjustment_keeps_what_it_has_to(skilled, capsys):
     assert status == 0, err
     (line,) = [line for line in out.splitlines() if line.startswith("adjusted, as chosen on the")]
     chosen = int(np.flatnonzero(taus == tau)[0])
-    assert f"balanced_accuracy {balanced[chosen]:.3f} at tau = {tau:g}, the best of 41" in line
+    assert f"balanced_accuracy {balanced[chosen]:.3f} at tau = {tau:g}, the best of 61" in line
     assert f"with accuracy {accuracy[chosen]:.3f} >= {least:g}, macro_f1 {f1[chosen]:.3f}" in line
+
+
+def _nearest_best(taus, values):
+    """Place of the best value; of equals, the one whose tau is nearest to 0."""
+    return max(range(len(taus)), key=lambda i: (values[i], -abs(taus[i]), taus[i]))
 
 
 def _balanced(labels, guesses):
@@ -184,13 +191,16 @@ def test_what_no_adjustment_keeps_is_told_with_what_can_be(skilled, capsys):
     validation = joint.evaluate(system, parts.validation)
     counts = parts.train.counts.numpy()
     prior = np.log(counts / counts.sum())
-    guesses = [(validation.logits - tau * prior).argmax(1) for tau in np.arange(41) / 20]
+    guesses = [(validation.logits - tau * prior).argmax(1) for tau in np.arange(-20, 41) / 20]
     most = max(accuracy_score(validation.labels, guess) for guess in guesses)
     asked = ["--adjust", "balanced_accuracy", "--at-least", "accuracy=1"]
     status, out, err = _evaluate(capsys, skilled, *asked, "--no-count-bytes")
     assert (status, out) == (_MISTAKE, "")
-    assert err.startswith("lens2label: --adjust on the validation part: no tau of 41 between 0 and")
+    assert err.startswith(
+        "lens2label: --adjust on the validation part: no tau of 61 between -1 and"
+    )
     assert f"keeps accuracy >= 1 on these pictures: accuracy reaches {most:.4g} at tau = " in err
+    assert err.endswith("; ask for less\n")
     assert err.count("\n") == 1
 
 
@@ -265,3 +275,20 @@ def test_other_scenes_have_their_options(trained, tmp_path, capsys):
     with pytest.raises(SystemExit):
         _evaluate(capsys, trained, "--data.label", "dx")  # of no scenes
     assert "Unrecognized options: --data.label" in capsys.readouterr().err
+
+
+def test_a_number_of_the_report_is_printed_once(lesions):
+    judge = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    with_report = joint.evaluate(joint.ImagingSystem(classifier=judge), lesions, resamples=0)
+    without = joint.evaluate(joint.ImagingSystem(codec=compress.JPEG(50)), lesions)
+    assert without.report is None
+    for result, told in (
+        (with_report, ("accuracy", "balanced_accuracy", "macro_f1", "auc")),
+        (without, ()),
+    ):
+        numbers = {n: v for n, v in result.scalars().items() if v is not None and n not in told}
+        assert numbers
+        text = str(joint.judge.Judged(result, None, None))
+        report = "" if result.report is None else f"{result.report}\n"
+        assert text == report + "\n".join(f"{n:<18} {v:.4f}" for n, v in numbers.items())
+    assert {*numbers} >= {"bpp", "psnr"}
