@@ -24,14 +24,17 @@ from .feed import as_scenes, derive_seed, generators
 from .look import COLOURS, WRONG, blank_figure, label_points, looks, open_axis
 from .panel import (
     SHADE,
+    PlaneColours,
     as_codes,
     draw_confusion,
     draw_filter,
     draw_light,
     draw_picture,
     draw_reliability,
+    in_colours,
     label_guess,
     label_recalls,
+    plane_colours,
 )
 from .system import Encoding, ImagingSystem, evaluating
 
@@ -90,7 +93,7 @@ def system_figure(
     names = [dataset.classes[int(label)] for label in labels]
     draw_light(
         left, output, names, dataset.classes,
-        encoding=system.encoding, exposures=system.exposures,
+        encoding=system.encoding, exposures=system.exposures, colours=plane_colours(system),
     )  # fmt: skip
     upper, lower = _halves(right, "below", (0.8, 1.2))
     if system.front_end is not None:
@@ -158,20 +161,20 @@ def handed_figure(
     targets = dataset.targets
     index = torch.stack([(targets == k).nonzero()[0, 0] for k in targets.unique()[:most]])
     seeds = [derive_seed(seed, "figure", name) for name in dataset.subset(index).identifiers]
-    handed, guesses = [], []
+    handed, guesses, colours = [], [], []
     for system in systems.values():
         check_encoding(system, dataset)
         device = device_of(system)
         scenes, labels = as_scenes(dataset.gather(index), device)
         with evaluating(system), torch.no_grad():
             output = system(scenes, generator=generators(seeds, device))
-        handed.append(output.handed.float().cpu())
+        colours.append(plane_colours(system))
+        handed.append(in_colours(output.handed.float().cpu(), colours[-1].picture))
         guesses.append(None if output.logits is None else output.logits.argmax(1).tolist())
-    scenes = scenes.cpu()
+    scenes = in_colours(scenes.cpu(), colours[0].scene)
     names = [dataset.classes[int(label)] for label in labels]
     differences = [
-        picture[:, :3]
-        - adaptive_avg_pool2d(scenes, picture.shape[-2:])[:, : min(3, picture.shape[1])]
+        picture - _as_many(adaptive_avg_pool2d(scenes, picture.shape[-2:]), picture.shape[1])
         for picture in handed
     ]
     largest = max(float(d.abs().flatten().quantile(0.99)) for d in differences)
@@ -195,6 +198,11 @@ def handed_figure(
             if said is not None:
                 label_guess(axis, dataset.classes[said[row]], names[row])
     return figure
+
+
+def _as_many(scenes: Tensor, channels: int) -> Tensor:
+    """Scenes in grey, where that is what a picture of one channel is compared with."""
+    return scenes.mean(1, keepdim=True) if channels == 1 else scenes
 
 
 def kept_figure(found: Kept, *, title: str = "") -> Figure:
@@ -238,7 +246,11 @@ def kept_figure(found: Kept, *, title: str = "") -> Figure:
 
 
 def optimal_figure(
-    found: Mapping[str, OptimalImage], classes: Sequence[str], *, title: str = ""
+    found: Mapping[str, OptimalImage],
+    classes: Sequence[str],
+    *,
+    title: str = "",
+    system: ImagingSystem | None = None,
 ) -> Figure:
     """Draw the best optimal image of each class, and what the classifier is handed of it.
 
@@ -250,13 +262,17 @@ def optimal_figure(
         Names of all classes.
     title : str
         Of the figure.
+    system : ImagingSystem, optional
+        That they were found for: it says which channels are red, green and blue.
     """
+    colours = PlaneColours() if system is None else plane_colours(system)
     figure = blank_figure(1.6 * len(found) + 0.4, 4.1, title=title)
     axes = figure.subplots(2, len(found), squeeze=False)
     for (upper, lower), (name, each) in zip(axes.T, found.items(), strict=True):
         best = int(each.best[-1].argmax())
-        draw_picture(upper, as_codes(each.scenes[best], each.encoding))
-        draw_picture(lower, as_codes(each.handed[best], each.encoding))
+        scene, handed = (as_codes(p[best], each.encoding) for p in (each.scenes, each.handed))
+        draw_picture(upper, in_colours(scene, colours.scene))
+        draw_picture(lower, in_colours(handed, colours.picture))
         upper.set_title(name, fontsize=9)
         guess = int(each.logits[best].argmax())
         chance = float(each.logits[best].softmax(0)[each.target])

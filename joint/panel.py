@@ -15,6 +15,7 @@ from torch.nn import functional
 from classify import Reliability
 from classify.intervals import wilson_intervals
 from optics import (
+    ColourFilterArray,
     FourierFilter,
     FrontEnd,
     IncoherentImaging,
@@ -24,7 +25,7 @@ from optics import (
 )
 
 from .look import RIGHT, WRONG
-from .system import Encoding, SystemOutput
+from .system import Encoding, ImagingSystem, SystemOutput
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,15 +34,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SHADE",
+    "Colours",
     "PlaceSheet",
+    "PlaneColours",
     "as_codes",
     "draw_confusion",
     "draw_filter",
     "draw_light",
     "draw_picture",
     "draw_reliability",
+    "in_colours",
     "label_guess",
     "label_recalls",
+    "plane_colours",
     "sheet_of_places",
     "shown_channels",
 ]
@@ -273,12 +278,16 @@ def draw_light(
     *,
     encoding: Encoding = "srgb",
     exposures: int = 1,
+    colours: "PlaneColours | None" = None,
 ) -> None:
     """Draw every plane of one pass, a row for each picture.
 
-    ``encoding`` and ``exposures`` are those of the system.
+    ``encoding`` and ``exposures`` are those of the system, ``colours`` are its
+    :func:`plane_colours`.
     """
-    columns: list[tuple[str, Tensor]] = [("scene", as_codes(output.scene, encoding))]
+    shown = PlaneColours() if colours is None else colours
+    scene = in_colours(as_codes(output.scene, encoding), shown.scene)
+    columns: list[tuple[str, Tensor]] = [("scene", scene)]
     if output.irradiance is not None:
         captures = output.irradiance.unflatten(1, (exposures, -1))
         # Two exposures of one filter lie side by side, each as bright as it would be alone.
@@ -286,9 +295,12 @@ def draw_light(
         title = "after the optics" + (
             f" ({min(exposures, 2)} of {exposures} exposures)" if exposures > 1 else ""
         )
-        columns.append((title, as_codes(beside, "linear")))
-    columns.append(("after the sensor", as_codes(output.measurement, encoding)))
-    columns.append(("classifier sees", as_codes(output.handed, encoding)))
+        columns.append((title, in_colours(as_codes(beside, "linear"), shown.light)))
+    for title, picture in (
+        ("after the sensor", output.measurement),
+        ("classifier sees", output.handed),
+    ):
+        columns.append((title, in_colours(as_codes(picture, encoding), shown.picture)))
     widths = [picture.shape[-1] / picture.shape[-2] for _, picture in columns]
     axes = figure.subplots(len(names), len(columns), width_ratios=widths, squeeze=False)
     guesses = None if output.logits is None else output.logits.argmax(1).tolist()
@@ -315,11 +327,100 @@ def as_codes(pictures: Tensor, encoding: Encoding) -> Tensor:
     return linear_to_srgb(pictures) if encoding == "linear" else pictures
 
 
+Colours = tuple[Sequence[int], Sequence[int], Sequence[int]]
+"""Channels that stand for red, for green and for blue on a screen."""
+
+
+class PlaneColours(NamedTuple):
+    """What stands for red, green and blue at the planes of a system; None as :func:`in_colours`."""
+
+    scene: Colours | None = None
+    light: Colours | None = None
+    """Of one exposure."""
+    picture: Colours | None = None
+    """Of the measurement, and of what is made of it."""
+
+
+def in_colours(pictures: Tensor, colours: Colours | None = None) -> Tensor:
+    """Three channels that a screen can show, or one; a mean where several stand for a colour.
+
+    Parameters
+    ----------
+    pictures : Tensor ``[..., C, H, W]``
+        Codes.
+    colours : Colours, optional
+        By default three channels are red, green and blue, of one or two the first is shown in
+        grey, and more are taken for bands from short to long waves: the first third of them is
+        shown as blue, the last as red.
+
+    Returns
+    -------
+    Tensor ``[..., 3 or 1, H, W]``
+    """
+    channels = pictures.shape[-3]
+    if colours is None and channels < 3:
+        return pictures[..., :1, :, :]
+    if colours is None:
+        colours = ((0,), (1,), (2,)) if channels == 3 else _from_blue_to_red(range(channels))
+    return torch.stack([pictures[..., [*each], :, :].mean(-3) for each in colours], -3)
+
+
+def _from_blue_to_red(order: Sequence[int]) -> Colours:
+    """Divide channels, from short to long waves, into three parts as equal as can be."""
+    blue, green, red = (part.tolist() for part in np.array_split(np.array(order), 3))
+    return red, green, blue
+
+
+def plane_colours(system: ImagingSystem) -> PlaneColours:
+    """Say which channels of a system are shown as red, green and blue.
+
+    Bands of a lens lie in the order of their wavelengths, and channels of its filters in that of
+    the mean wavelength that they pass. Of several filters of a kernel the first is shown, of
+    several exposures too. A phase of a packed mosaic has the colour of its pixels.
+    """
+    front, mosaic = system.front_end, getattr(system.sensor, "cfa", None)
+    pupil, mixed = getattr(front, "pupil", None), getattr(front, "colour", None)
+    bands = None if pupil is None else torch.tensor([float(w) for w in pupil.wavelengths])
+    scene = light = None if bands is None else _in_order(bands)
+    if mixed is not None and bands is not None:
+        passed = mixed.matrix.detach().cpu()[: mixed.channels // mixed.exposures]
+        light = _in_order((passed @ bands.to(passed)) / passed.sum(1).clamp_min(1e-12))
+    picture = light
+    if isinstance(front, LearnedKernel) and front.out_channels > front.in_channels:
+        count = front.in_channels
+        rgb: Colours = ((0,), (1,), (2,))
+        grey: Colours = ((0,), (0,), (0,))
+        picture = rgb if count == 3 else _from_blue_to_red(range(count)) if count > 3 else grey
+    if mosaic is not None and not mosaic.interpolates:
+        picture = _of_phases(mosaic, light)
+    return PlaneColours(scene, light, picture)
+
+
+def _in_order(wavelengths: Tensor) -> Colours | None:
+    """By wavelength, where there are enough channels for colours."""
+    order = wavelengths.argsort(stable=True).tolist()
+    return _from_blue_to_red(order) if len(order) >= 3 else None
+
+
+def _of_phases(mosaic: ColourFilterArray, light: Colours | None) -> Colours:
+    """The phases of each colour; of a mosaic that is not packed there is one, in grey."""
+    if mosaic.picture_channels == 1:
+        return ((0,), (0,), (0,))
+    if light is None and len(mosaic.channels) == 3:
+        light = ((0,), (1,), (2,))
+    elif light is None:
+        every = range(len(mosaic.channels))
+        light = _from_blue_to_red(every) if len(every) > 3 else (every, every, every)
+    own = mosaic.indices.flatten().tolist()
+    red, green, blue = ([p for p, c in enumerate(own) if c in each] for each in light)
+    return red, green, blue
+
+
 def draw_picture(axis: "Axes", picture: Tensor) -> None:
-    """Three channels as colours; otherwise the first one in grey."""
-    array = picture.detach().float().clamp(0, 1).cpu().numpy()
-    if len(array) >= 3:
-        axis.imshow(array[:3].transpose(1, 2, 0), interpolation="nearest")
+    """Channels as :func:`in_colours` shows them: as colours, or one in grey."""
+    array = in_colours(picture.detach().float().clamp(0, 1).cpu()).numpy()
+    if len(array) == 3:
+        axis.imshow(array.transpose(1, 2, 0), interpolation="nearest")
     else:
         axis.imshow(array[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     _bare(axis)

@@ -115,7 +115,7 @@ class ImagingSystem(nn.Module):
         For a stage that is no module, or lacks what makes it one of its kind.
     ValueError
         When the channels of two neighbours do not fit, for an unknown encoding, or for a front end
-        that restores what a sensor has binned.
+        that restores what a sensor has binned, or hands on as a mosaic.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class ImagingSystem(nn.Module):
         self.classifier = classifier
         self.encoding: Encoding = encoding
         _check_channels(
-            ("front end", "out_channels", front_end),
+            _given(front_end, sensor),
             ("codec", "channels", codec),
             ("classifier", "in_channels", classifier),
         )
@@ -349,7 +349,9 @@ class ImagingSystem(nn.Module):
         """
         with full_precision(raw):
             if self.front_end is not None:
-                raw = self.front_end.combine(raw)
+                filters = None if self.sensor is None else getattr(self.sensor, "cfa", None)
+                combine = self.front_end.combine
+                raw = combine(raw) if filters is None else filters.in_colour(raw, combine)
             if self.sensor is None and self.encoding == "linear":
                 return raw
             picture = clip(raw)  # a black level lets noise go below it
@@ -449,11 +451,29 @@ def _check_pixels(sensor: Sensor) -> None:
             f"{sensor.binning} x {sensor.binning} of them: leave out the restoration or the "
             "binning"
         )
+    filters = getattr(sensor, "cfa", None)
+    if filters is not None and not filters.interpolates:
+        raise ValueError(
+            "the front end restores pictures in all colours, and the sensor hands on its mosaic "
+            f"(demosaicing={filters.method!r}): leave out the restoration, or give "
+            "demosaicing='bilinear' or 'malvar'"
+        )
 
 
-def _check_channels(*stages: tuple[str, str, nn.Module | None]) -> None:
-    """Compare what a stage gives with what the next one says that it takes."""
-    given: tuple[str, int] | None = None
+def _given(front_end: nn.Module | None, sensor: nn.Module | None) -> tuple[str, int] | None:
+    """Who makes the measurement, and its channels; None where the scene decides on them."""
+    channels = getattr(front_end, "out_channels", None)
+    filters = getattr(sensor, "cfa", None)
+    if filters is None or filters.interpolates:
+        return ("front end", channels) if isinstance(channels, int) else None
+    exposures = 1 if not isinstance(channels, int) else channels // len(filters.channels)
+    return "sensor", exposures * filters.picture_channels
+
+
+def _check_channels(
+    given: tuple[str, int] | None, *stages: tuple[str, str, nn.Module | None]
+) -> None:
+    """Compare what is given to a stage, and what it gives, with what the next one takes."""
     for name, attribute, module in stages:
         channels = getattr(module, attribute, None)
         if not isinstance(channels, int):

@@ -103,7 +103,17 @@ from .material import (
     refractive_index,
 )
 from .measured import measured_psf
-from .mosaic import ColourFilterArray, Demosaicing, Pattern, cfa_indices, demosaic, mosaic
+from .mosaic import (
+    ColourFilterArray,
+    Demosaicing,
+    Interpolation,
+    Pattern,
+    cfa_indices,
+    demosaic,
+    mosaic,
+    pack_mosaic,
+    unpack_mosaic,
+)
 from .noise import Generators, ShotNoise, poisson_log_likelihood, score_surrogate, shot_noise
 from .off_axis import field_coefficients, seidel_coefficients
 from .pixel import bin_pixels, pixel_mtf
@@ -181,6 +191,7 @@ __all__ = [
     "HeightMap",
     "Illumination",
     "IncoherentImaging",
+    "Interpolation",
     "KernelStart",
     "LearnedKernel",
     "Lens",
@@ -270,6 +281,7 @@ __all__ = [
     "noll_to_nm",
     "otf",
     "otf_from_pupil",
+    "pack_mosaic",
     "partially_coherent_image",
     "phase_contrast",
     "pixel_mtf",
@@ -297,6 +309,7 @@ __all__ = [
     "symmetric",
     "unit_disk",
     "unit_disk_inverse",
+    "unpack_mosaic",
     "varying_blur",
     "wiener",
     "zernike",

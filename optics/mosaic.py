@@ -1,4 +1,4 @@
-"""Colour filter arrays: one colour for each pixel, and the interpolation of the others.
+"""Colour filter arrays: one colour for each pixel, and what is made of the mosaic.
 
 A pattern tiles the sensor from its upper left corner. It is one of
 
@@ -6,10 +6,13 @@ A pattern tiles the sensor from its upper left corner. It is one of
   3 971 065, 1976), or any other four letters;
 - rows of letters, such as ``("rgb", "brg", "gbr")``, of either case;
 - an integer tensor ``[h, w]`` of channel indices.
+
+The other colours of a pixel are interpolated, or the mosaic is handed on as it was read.
 """
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -18,10 +21,21 @@ from torch.nn import functional
 
 from .quantity import full_precision
 
-__all__ = ["ColourFilterArray", "Demosaicing", "Pattern", "cfa_indices", "demosaic", "mosaic"]
+__all__ = [
+    "ColourFilterArray",
+    "Demosaicing",
+    "Interpolation",
+    "Pattern",
+    "cfa_indices",
+    "demosaic",
+    "mosaic",
+    "pack_mosaic",
+    "unpack_mosaic",
+]
 
 Pattern = str | Sequence[str] | Tensor
-Demosaicing = Literal["bilinear", "malvar"]
+Interpolation = Literal["bilinear", "malvar"]
+Demosaicing = Literal["bilinear", "malvar", "packed", "none"]
 
 
 def cfa_indices(pattern: Pattern, *, channels: str = "rgb") -> Tensor:
@@ -115,12 +129,15 @@ def mosaic(image: Tensor, pattern: Pattern, *, channels: str = "rgb") -> Tensor:
 
 
 class ColourFilterArray(nn.Module):
-    """A colour filter array in front of a sensor, and the interpolation behind it.
+    """A colour filter array in front of a sensor, and what is made of the mosaic behind it.
 
     Parameters
     ----------
-    pattern, channels, method
+    pattern, channels
         As in :func:`optics.demosaic`.
+    method : {"bilinear", "malvar", "packed", "none"}
+        Interpolate as :func:`optics.demosaic` does, or hand the mosaic on: ``packed`` as
+        :func:`optics.pack_mosaic` does, its phases as channels, or, with ``none``, as it is.
 
     Raises
     ------
@@ -144,6 +161,23 @@ class ColourFilterArray(nn.Module):
         self.register_buffer("indices", indices, persistent=False)
         kernel = malvar_kernel(indices) if method == "malvar" else None
         self.register_buffer("kernel", kernel, persistent=False)
+
+    @property
+    def period(self) -> tuple[int, int]:
+        """Rows and columns of the pattern, pixels."""
+        return self.indices.shape[0], self.indices.shape[1]
+
+    @property
+    def interpolates(self) -> bool:
+        """Whether each pixel is given all colours; otherwise the mosaic is handed on."""
+        return self.method in get_args(Interpolation)
+
+    @property
+    def picture_channels(self) -> int:
+        """Channels that are made of one exposure: the colours, the phases, or one."""
+        if self.interpolates:
+            return len(self.channels)
+        return math.prod(self.period) if self.method == "packed" else 1
 
     def forward(self, image: Tensor, *, exposures: int = 1) -> Tensor:
         """Mosaic each exposure.
@@ -173,7 +207,7 @@ class ColourFilterArray(nn.Module):
         return select(single, self.indices).unflatten(0, (image.shape[0], exposures)).squeeze(2)
 
     def demosaic(self, raw: Tensor) -> Tensor:
-        """Interpolate each exposure.
+        """Interpolate each exposure; or hand its mosaic on, where that is the method.
 
         Parameters
         ----------
@@ -182,13 +216,54 @@ class ColourFilterArray(nn.Module):
         Returns
         -------
         Tensor ``[B, exposures * C, H, W]``
+            Packed ``[B, exposures * h * w, H / h, W / w]``; with ``none`` as given.
+
+        Raises
+        ------
+        ValueError
+            For a picture that is smaller than an interpolation needs, or not made of whole
+            periods where it is packed.
         """
+        if self.method == "none":
+            return raw
+        if self.method == "packed":
+            return pack_mosaic(raw, self.period)
         single = raw.flatten(0, 1)[:, None]
         if self.kernel is not None:
             full = filter_mosaic(single, self.kernel)
         else:
             full = interpolate(single, self.indices, len(self.channels))
         return full.unflatten(0, raw.shape[:2]).flatten(1, 2)
+
+    def in_colour(self, picture: Tensor, step: Callable[[Tensor], Tensor]) -> Tensor:
+        """Do to what :meth:`demosaic` made a step that is defined on pictures in all colours.
+
+        To a mosaic it is done as if each pixel had read in all colours what it read in its own,
+        and the pixel's own colour is kept of the result. That is exact for a step that treats
+        each pixel by itself, as the difference of two exposures, and wrong for one that looks at
+        its neighbours, as a convolution.
+
+        Parameters
+        ----------
+        picture : Tensor
+            Of :meth:`demosaic`.
+        step : callable
+            From ``[B, exposures * C, H, W]`` to ``[B, N * C, H, W]``.
+
+        Returns
+        -------
+        Tensor
+            Of N exposures, as :meth:`demosaic` makes them.
+        """
+        if self.interpolates:
+            return step(picture)
+        packed = self.method == "packed"
+        raw = unpack_mosaic(picture, self.period) if packed else picture
+        colours = len(self.channels)
+        spread = raw[:, :, None].expand(-1, -1, colours, -1, -1).flatten(1, 2)
+        made = step(spread).unflatten(1, (-1, colours))
+        kept = select(made.flatten(0, 1), self.indices).unflatten(0, made.shape[:2])
+        return self.demosaic(kept.squeeze(2))
 
     def extra_repr(self) -> str:
         """Name the pattern, row by row."""
@@ -209,7 +284,7 @@ def demosaic(
     pattern: Pattern,
     *,
     channels: str = "rgb",
-    method: Demosaicing = "bilinear",
+    method: Interpolation = "bilinear",
 ) -> Tensor:
     """Interpolate the channels that each pixel did not see; measured values stay as they are.
 
@@ -240,8 +315,11 @@ def demosaic(
         with another array than Bayer's, or as :func:`cfa_indices`.
     """
     indices = cfa_indices(pattern, channels=channels)
-    if method not in get_args(Demosaicing):
-        raise ValueError(f"method must be one of {get_args(Demosaicing)}, not {method!r}")
+    if method not in get_args(Interpolation):
+        raise ValueError(
+            f"method must be one of {get_args(Interpolation)}, not {method!r}; the phases of a "
+            "mosaic are made channels by pack_mosaic"
+        )
     if raw.ndim != 4 or raw.shape[1] != 1 or not raw.is_floating_point():
         raise ValueError(
             f"raw must be real floating point [B, 1, H, W], not {raw.dtype} {tuple(raw.shape)}"
@@ -249,6 +327,69 @@ def demosaic(
     if method == "malvar":
         return filter_mosaic(raw, malvar_kernel(indices).to(raw.device, non_blocking=True))
     return interpolate(raw, indices.to(raw.device, non_blocking=True), len(channels))
+
+
+def pack_mosaic(raw: Tensor, period: tuple[int, int] = (2, 2)) -> Tensor:
+    """Make a channel of each phase of the pattern, in raster order: nothing is interpolated.
+
+    The usual input of networks for raw data (Chen, Chen, Xu and Koltun, Learning to see in the
+    dark, CVPR 2018, sec. 3.2); of ``"rggb"`` the channels are red, green beside red, green beside
+    blue, and blue.
+
+    Parameters
+    ----------
+    raw : Tensor ``[B, E, H, W]``
+        Mosaics.
+    period : (int, int), pixels
+        Rows h and columns w of the pattern.
+
+    Returns
+    -------
+    Tensor ``[B, E * h * w, H / h, W / w]``
+        Mosaic by mosaic; channel ``w * i + j`` of each holds ``raw[..., i::h, j::w]``.
+
+    Raises
+    ------
+    ValueError
+        For mosaics of another shape, or not made of whole periods.
+    """
+    h, w = period
+    if raw.ndim != 4 or raw.shape[-2] % h or raw.shape[-1] % w:
+        raise ValueError(
+            f"raw must be [B, E, H, W] of whole periods of {h} x {w} pixels to be packed, not "
+            f"{tuple(raw.shape)}: crop it, or choose another size"
+        )
+    rows, columns = raw.shape[-2] // h, raw.shape[-1] // w
+    phases = raw.unflatten(3, (columns, w)).unflatten(2, (rows, h))  # [B, E, H / h, h, W / w, w]
+    return phases.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
+
+
+def unpack_mosaic(packed: Tensor, period: tuple[int, int] = (2, 2)) -> Tensor:
+    """Lay the phases side by side again: what undoes :func:`optics.pack_mosaic`.
+
+    Parameters
+    ----------
+    packed : Tensor ``[B, E * h * w, H / h, W / w]``
+    period : (int, int), pixels
+        Rows h and columns w of the pattern.
+
+    Returns
+    -------
+    Tensor ``[B, E, H, W]``
+
+    Raises
+    ------
+    ValueError
+        When the channels are not as many as whole mosaics have.
+    """
+    h, w = period
+    if packed.ndim != 4 or packed.shape[1] % (h * w):
+        raise ValueError(
+            f"packed must be [B, E * {h * w}, H, W], a channel for each of {h} x {w} phases, not "
+            f"{tuple(packed.shape)}"
+        )
+    phases = packed.unflatten(1, (-1, h, w))  # [B, E, h, w, H / h, W / w]
+    return phases.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
 
 
 def _tiled(indices: Tensor, height: int, width: int) -> Tensor:

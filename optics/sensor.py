@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from .constraint import clip
 from .converter import Converter, digitise
-from .mosaic import ColourFilterArray, Demosaicing, Pattern, select
+from .mosaic import ColourFilterArray, Demosaicing, Interpolation, Pattern, select
 from .noise import Generators, ShotNoise, poisson_counts, poisson_log_likelihood, shot_noise
 from .pixel import bin_pixels, fixed_pattern
 from .quantity import (
@@ -101,11 +101,14 @@ class Sensor(nn.Module):
         Side of the blocks of pixels whose charges are summed before the one read-out.
     cfa : str, rows of letters, or Tensor ``[h, w]``, optional
         Colour filter array, such as ``"rggb"``, see :mod:`optics.mosaic`: each pixel sees one
-        channel, and the others are interpolated after the converter.
+        channel, and the others are interpolated after the converter, or the mosaic is handed on.
     cfa_channels : str
         A letter for each channel of the irradiance, of either case as in the pattern.
-    demosaicing : {"bilinear", "malvar"}
-        As in :func:`optics.demosaic`.
+    demosaicing : {"bilinear", "malvar", "packed", "none"}
+        Interpolation of the colours, as in :func:`optics.demosaic`. ``packed`` and ``none``
+        interpolate nothing: with ``packed`` the measurement has a channel for each of the ``h x w``
+        phases of the pattern, at ``1 / h`` of the height and ``1 / w`` of the width
+        (:func:`optics.pack_mosaic`), with ``none`` one channel, the mosaic as it is.
     white_balance : bool
         Multiply what is read of each channel, or pixel of the mosaic, by the largest of the quantum
         efficiencies over its own, up to the top code, so that grey light reads grey. Its noise is
@@ -126,7 +129,8 @@ class Sensor(nn.Module):
         patterns and, by ``trainable_gain``, the gain are learned.
     ValueError
         For a quantity out of its range, a pattern without resolution, binning of a mosaic, quantum
-        efficiencies of other channels than the mosaic's, or a white balance of one efficiency.
+        efficiencies of other channels than the mosaic's, a white balance of one efficiency, or a
+        mosaic that is to be handed on where there is none.
 
     Warns
     -----
@@ -184,6 +188,11 @@ class Sensor(nn.Module):
         check_allowed("demosaicing", demosaicing, demosaicing in get_args(Demosaicing))
         check_allowed("shot_noise", shot_noise, shot_noise in get_args(ShotNoise))
         check_allowed("converter", converter, converter in get_args(Converter))
+        if cfa is None and demosaicing not in get_args(Interpolation):
+            raise ValueError(
+                f"demosaicing={demosaicing!r} hands the mosaic of a colour filter array on, and "
+                "there is none: give cfa, as 'rggb'"
+            )
         if cfa is not None and binning > 1:
             raise ValueError(
                 f"binning={binning} would add up pixels of different colours of the cfa; give one "
@@ -429,7 +438,7 @@ class Sensor(nn.Module):
         -------
         Tensor ``[B, C, h, w]``
             As of :meth:`forward`: the black level taken off, full scale 1, white balanced where it
-            is asked for, and all colours at each pixel.
+            is asked for, and all colours at each pixel, or the mosaic as ``demosaicing`` says.
 
         Raises
         ------
@@ -475,7 +484,7 @@ class Sensor(nn.Module):
 
         Returns
         -------
-        Tensor ``[B, C, H, W]``, or ``[B, C, H / binning, W / binning]``
+        Tensor ``[B, C, H, W]``, or as :meth:`picture_shape` says
             ``(codes - black_level) / (top - black_level)``: 0 at the black level, and a little
             below, 1 at the top code.
 
@@ -490,6 +499,47 @@ class Sensor(nn.Module):
         """
         codes = self.codes(irradiance, exposures=exposures, generator=generator)
         return self.from_codes(codes, exposures=exposures)
+
+    def picture_shape(self, channels: int, height: int, width: int) -> tuple[int, int, int]:
+        """Shape of what :meth:`forward` makes of light of a shape.
+
+        Parameters
+        ----------
+        channels : int
+            Of the irradiance, all exposures together.
+        height, width : int, pixels
+            Of the irradiance.
+
+        Returns
+        -------
+        (int, int, int)
+            Channels, height and width: fewer pixels with binning and where a mosaic is packed, and
+            as many channels as :attr:`optics.ColourFilterArray.picture_channels` for an exposure.
+
+        Raises
+        ------
+        ValueError
+            For light that does not fit the binning or the colour filters.
+        """
+        rows = columns = self.binning
+        made = channels
+        if self.cfa is not None:
+            colours = len(self.cfa.channels)
+            made = channels // colours * self.cfa.picture_channels
+            if channels % colours:
+                raise ValueError(
+                    f"a colour filter array of {colours} colours takes as many channels of each "
+                    f"exposure, and {channels} are none such"
+                )
+            if self.cfa.method == "packed":
+                rows, columns = self.cfa.period
+        if height % rows or width % columns:
+            what = "binning" if self.binning > 1 else "the packed mosaic"
+            raise ValueError(
+                f"{what} takes pictures of whole blocks of {rows} x {columns} pixels, not of "
+                f"{height} x {width}: choose another size"
+            )
+        return made, height // rows, width // columns
 
     @staticmethod
     def _check(irradiance: Tensor) -> None:

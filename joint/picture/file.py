@@ -98,7 +98,11 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
     """
     modes = {1: ("L", "1"), 3: ("RGB", "P", "L", "1")}
     if channels not in modes:
-        raise ValueError(f"pictures of 1 or 3 channels can be read, not of {channels}")
+        raise ValueError(
+            f"pictures of 1 or 3 channels can be read, not of {channels}: a codec of other "
+            "channels, as of the phases of a packed mosaic, takes tensors, "
+            "joint.load_codec(run).compress(mosaics)"
+        )
     try:
         with Image.open(path, formats=readable_formats()) as opened:
             if opened.mode not in modes[channels] or opened.info.get("transparency") is not None:

@@ -17,7 +17,13 @@ from joint.analysis import Curve, Scores
 from joint.evaluate import device_of
 from joint.feed import Feed, generators
 from joint.look import COLOURS, Look, blank_figure, looks, open_axis
-from joint.panel import draw_filter, draw_light, sheet_of_places, shown_channels
+from joint.panel import (
+    draw_filter,
+    draw_light,
+    plane_colours,
+    sheet_of_places,
+    shown_channels,
+)
 from joint.system import ImagingSystem, evaluating
 
 if TYPE_CHECKING:
@@ -155,7 +161,7 @@ def light_figure(
     whole = figure.subfigures(1, 1, squeeze=False)
     draw_light(
         whole[0, 0], output, names, dataset.classes,
-        encoding=system.encoding, exposures=system.exposures,
+        encoding=system.encoding, exposures=system.exposures, colours=plane_colours(system),
     )  # fmt: skip
     return figure
 

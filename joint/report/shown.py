@@ -179,8 +179,11 @@ def _regions(found: RateMap) -> Iterator[Html]:
 def _pixels(scenes: Scenes) -> int:
     """Of what the codec is given."""
     height, width = scenes.test.image_size
-    binning = 1 if scenes.system.sensor is None else scenes.system.sensor.binning
-    return (height // binning) * (width // binning)
+    front, sensor = scenes.system.front_end, scenes.system.sensor
+    if sensor is not None:
+        channels = scenes.test.channels if front is None else front.out_channels
+        _, height, width = sensor.picture_shape(channels, height, width)
+    return height * width
 
 
 _CONTRASTS: dict[Measure, str] = {

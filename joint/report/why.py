@@ -196,7 +196,7 @@ def optimal_images(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Itera
         found = climb(rate)
     bits = f" and {rate:g} a bit/pixel" if rate else ""
     yield picture(
-        optimal_figure(found, test.classes),
+        optimal_figure(found, test.classes, system=system),
         shows="The optimal image of each class, and what the classifier is handed of it",
         caption=f"From grey with noise, {_STEPS} steps up the logit of the class, less "
         f"{_ROUGHNESS:g} times the roughness{bits}; at most {_LIGHT:g} of the light. The better "

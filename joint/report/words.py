@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import optics
+from joint.config.custom import CustomConfig
 from joint.config.front_ends import FourierConfig, FrontEndConfig, KernelConfig, LensConfig
 from joint.config.psf import PSFConfig
 from joint.config.run import ClassifierConfig, RunConfig, SensorConfig, SplitConfig
@@ -63,6 +65,9 @@ def _front_end(front_end: FrontEndConfig) -> str:
             return ", ".join(_lens(front_end))
         case PSFConfig():
             return ", ".join(_psf(front_end))
+        case CustomConfig():
+            given = ", ".join(f"{name}={value}" for name, value in front_end.init_args.items())
+            return f"{front_end.class_path}({given})"
         case NoneConfig():
             return "none: the sensor sees the scene"
 
@@ -124,6 +129,14 @@ def _restored(restoration: float | None) -> Iterator[str]:
         yield f"its blur undone after the sensor (noise to signal {restoration:g} before training)"
 
 
+_MOSAICS: dict[optics.Demosaicing, str] = {
+    "bilinear": "bilinear demosaicing",
+    "malvar": "malvar demosaicing",
+    "packed": "not demosaiced: its phases are channels at half the height and width",
+    "none": "not demosaiced: one channel",
+}
+
+
 def _sensor(sensor: SensorConfig | NoneConfig) -> str:
     if isinstance(sensor, NoneConfig):
         return "none: light is read without noise or rounding"
@@ -142,7 +155,7 @@ def _sensor(sensor: SensorConfig | NoneConfig) -> str:
     if sensor.binning > 1:
         words.append(f"binning {sensor.binning} × {sensor.binning} pixels")
     if sensor.cfa is not None:
-        words.append(f"{sensor.cfa} mosaic, {sensor.demosaicing} demosaicing")
+        words.append(f"{sensor.cfa} mosaic, {_MOSAICS[sensor.demosaicing]}")
     return ", ".join(words)
 
 

@@ -176,13 +176,14 @@ MODULES = {
     ),
     "colour-filter-array": lambda: optics.ColourFilterArray("rggb"),
     "sensor-malvar": lambda: optics.Sensor(cfa="gbrg", demosaicing="malvar"),
+    "sensor-mosaic": lambda: optics.Sensor(cfa="grbg", demosaicing="none"),
 }
 
 
 # Not the slope of what comes out: a surrogate, or an estimate in the mean, each tested where it is
 # made (test_height_map, test_noise, test_converter).
 _ESTIMATED = {"incoherent-levels", "sensor-bits", "sensor-poisson", "sensor-dithered"}
-_ESTIMATED |= {"sensor-patterns", "sensor-bayer", "sensor-malvar"}
+_ESTIMATED |= {"sensor-patterns", "sensor-bayer", "sensor-malvar", "sensor-mosaic"}
 
 
 def _made(name):

@@ -245,3 +245,78 @@ def test_the_case_of_a_pattern_does_not_matter():
     assert optics.cfa_indices("rRRr", channels="rR").tolist() == [[0, 1], [1, 0]]
     with pytest.raises(ValueError, match=r"pattern 'RGGW' has .'W'., which are not among"):
         optics.cfa_indices("RGGW")
+
+
+# ------------------------------------------------------------------------------ handed on as it is
+
+QUAD = ("rrgg", "rrgg", "ggbb", "ggbb")  # Bayer's colours, four pixels each
+
+
+def test_packing_is_torchs_pixel_unshuffle():
+    raw = _picture(3, 2, 6, 10)
+    packed = optics.pack_mosaic(raw)
+    assert torch.equal(packed, torch.nn.functional.pixel_unshuffle(raw, 2))
+    assert torch.equal(optics.unpack_mosaic(packed), raw)
+    quad = optics.pack_mosaic(_picture(1, 3, 8, 12), (4, 4))
+    assert torch.equal(quad, torch.nn.functional.pixel_unshuffle(_picture(1, 3, 8, 12), 4))
+
+
+@pytest.mark.parametrize(("h", "w"), [(1, 3), (3, 2), (2, 1)])
+def test_phases_are_in_raster_order(h, w):
+    raw = _picture(2, 2, 6, 12)
+    packed = optics.pack_mosaic(raw, (h, w))
+    assert packed.shape == (2, 2 * h * w, 6 // h, 12 // w)
+    for mosaic, i, j in itertools.product(range(2), range(h), range(w)):
+        channel = mosaic * h * w + i * w + j
+        assert torch.equal(packed[:, channel], raw[:, mosaic, i::h, j::w])
+    assert torch.equal(optics.unpack_mosaic(packed, (h, w)), raw)
+    assert torch.autograd.gradcheck(lambda r: optics.pack_mosaic(r, (h, w)), raw.requires_grad_())
+
+
+def test_a_packed_mosaic_has_one_colour_a_channel():
+    colours = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
+    image = colours.view(1, 3, 1, 1).expand(2, 3, 8, 8)
+    for pattern in ("rggb", "grbg", QUAD):
+        array = optics.ColourFilterArray(pattern, method="packed")
+        packed = array.demosaic(array(image))
+        own = array.indices.flatten()
+        assert array.picture_channels == packed.shape[1] == len(own)
+        assert torch.equal(packed, colours[own].view(1, -1, 1, 1).expand(packed.shape))
+    # Nothing is done to a mosaic that is handed on as it is.
+    whole = optics.ColourFilterArray("rggb", method="none")
+    assert torch.equal(whole.demosaic(whole(image)), optics.mosaic(image, "rggb"))
+    assert (whole.picture_channels, whole.interpolates) == (1, False)
+    assert optics.ColourFilterArray("rggb").picture_channels == 3
+
+
+@pytest.mark.parametrize("method", ["packed", "none"])
+@pytest.mark.parametrize("pattern", ["gbrg", QUAD])
+def test_a_step_of_single_pixels_is_the_same_on_a_mosaic(method, pattern):
+    # The difference of two exposures, another factor for each colour: before or after the mosaic.
+    factors = torch.tensor([2.0, 3.0, 5.0], dtype=torch.float64).view(1, 3, 1, 1)
+    image = _picture(2, 6, 8, 12)
+
+    def step(picture):
+        return factors * (picture[:, :3] - picture[:, 3:])
+
+    array = optics.ColourFilterArray(pattern, method=method)
+    made = array.in_colour(array.demosaic(array(image, exposures=2)), step)
+    torch.testing.assert_close(made, array.demosaic(array(step(image))), rtol=0, atol=0)
+    raw = array.demosaic(array(image, exposures=2)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda r: array.in_colour(r, step), raw)
+
+
+def test_a_step_on_interpolated_colours_is_done_as_it_is():
+    array = optics.ColourFilterArray("rggb").double()
+    picture = _picture(1, 3, 4, 4)
+    assert torch.equal(array.in_colour(picture, torch.cos), picture.cos())
+
+
+def test_what_cannot_be_packed_is_refused():
+    for shape in ((1, 1, 5, 4), (1, 1, 4, 5), (1, 4, 4)):
+        with pytest.raises(ValueError, match=r"whole periods of 2 x 2 pixels .* crop it"):
+            optics.pack_mosaic(torch.ones(shape))
+    with pytest.raises(ValueError, match=r"packed must be \[B, E \* 4, H, W\], a channel for each"):
+        optics.unpack_mosaic(torch.ones(1, 6, 2, 2))
+    with pytest.raises(ValueError, match=r"not 'packed'; the phases .* by pack_mosaic"):
+        optics.demosaic(torch.ones(1, 1, 4, 4), "rggb", method="packed")

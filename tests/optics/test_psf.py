@@ -659,6 +659,20 @@ def test_other_bad_input_is_refused():
         _transfer(torch.ones(3, 3), 4, focal_length=0.0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_signed_kernel_is_relative_to_its_sum_where_it_has_one(dtype):
+    for start in ("sobel", "laplacian", "log"):
+        edges = optics.kernel_start(start, 7).to(dtype)
+        for measure in (optics.otf, optics.mtf, lambda psf: optics.strehl(psf, psf)):
+            with pytest.raises(ValueError, match="psf holds no light, or as much below zero as ab"):
+                measure(edges)
+    sharper = optics.kernel_start("unsharp", 7).to(dtype)
+    expected = np.abs(np.fft.fftshift(np.fft.fft2(sharper.numpy()), (-2, -1)))
+    expected /= sharper.numpy().sum((-2, -1), keepdims=True)
+    np.testing.assert_allclose(optics.mtf(sharper).numpy(), expected, rtol=1e-5)
+    assert optics.mtf(sharper).max() > 1.5
+
+
 def test_what_holds_no_light_has_no_shares_of_it():
     dark = torch.zeros(64, 64, dtype=torch.float64)
     with pytest.raises(ValueError, match="pupil passes no light for the PSF to be a fraction of"):

@@ -568,6 +568,8 @@ def test_another_light_for_a_while_keeps_the_brightness(trainable):
         {"bit_depth": None},
         {"bit_depth": 12, "black_level": 16, "binning": 2},
         {"cfa": "rggb", "black_level": 32, "demosaicing": "malvar"},
+        {"cfa": "gbrg", "black_level": 32, "demosaicing": "packed"},
+        {"cfa": "rggb", "demosaicing": "none"},
         {
             "cfa": "rggb",
             "quantum_efficiency": (0.5, 0.6, 0.4),
@@ -592,3 +594,67 @@ def test_a_measurement_is_made_of_codes_as_a_camera_writes_them(options, exposur
             sensor.from_codes(codes.int(), exposures=exposures)
     wanted = sensor(light, exposures=exposures, generator=draws[1])
     assert torch.equal(sensor.from_codes(codes, exposures=exposures), wanted)
+
+
+# --------------------------------------------------------------------- the mosaic as it was read
+
+
+@pytest.mark.parametrize("exposures", [1, 2])
+def test_a_mosaic_is_packed_or_left_as_it_was_read(exposures):
+    options = {"cfa": "grbg", "black_level": 64, "dark_current": 100.0}
+    light = torch.rand(2, 3 * exposures, 6, 8, generator=_generator())
+    read = {
+        name: optics.Sensor(300, demosaicing=name, **options)(
+            light, exposures=exposures, generator=_generator()
+        )
+        for name in ("bilinear", "packed", "none")
+    }
+    assert read["none"].shape == (2, exposures, 6, 8)
+    assert torch.equal(read["packed"], torch.nn.functional.pixel_unshuffle(read["none"], 2))
+    for number in range(exposures):
+        # The same read-out, of which the interpolation keeps what each pixel measured itself.
+        full = read["bilinear"][:, 3 * number : 3 * number + 3]
+        own = read["none"][:, number : number + 1]
+        assert torch.equal(optics.mosaic(full, "grbg"), own)
+
+
+def test_white_balance_is_that_of_the_pixels_own_colour():
+    options = {"quantum_efficiency": _RGB, "white_balance": True, **_EXACT}
+    grey = torch.full((1, 3, 4, 4), 0.25)
+    for name in ("packed", "none"):
+        read = optics.Sensor(cfa="rggb", demosaicing=name, **options)(grey)
+        torch.testing.assert_close(read, torch.full_like(read, 0.25))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"binning": 2},
+        {"cfa": "rggb"},
+        {"cfa": "rggb", "demosaicing": "malvar"},
+        {"cfa": "rggb", "demosaicing": "packed"},
+        {"cfa": ("rrgg", "rrgg", "ggbb", "ggbb"), "demosaicing": "packed"},
+        {"cfa": "rggb", "demosaicing": "none"},
+    ],
+)
+@pytest.mark.parametrize("exposures", [1, 3])
+def test_the_shape_of_a_picture_is_known_before_it_is_taken(options, exposures):
+    sensor = optics.Sensor(**options)
+    taken = sensor(torch.rand(1, 3 * exposures, 8, 12), exposures=exposures)
+    assert sensor.picture_shape(3 * exposures, 8, 12) == taken.shape[1:]
+
+
+def test_a_mosaic_that_cannot_be_handed_on_is_refused():
+    for name in ("packed", "none"):
+        with pytest.raises(ValueError, match=rf"demosaicing='{name}' .* give cfa, as 'rggb'"):
+            optics.Sensor(demosaicing=name)
+    packed = optics.Sensor(cfa="rggb", demosaicing="packed")
+    with pytest.raises(ValueError, match=r"whole periods of 2 x 2 pixels to be packed"):
+        packed(torch.rand(1, 3, 5, 6))
+    with pytest.raises(ValueError, match=r"packed mosaic takes .* 2 x 2 pixels, not of 5 x 6"):
+        packed.picture_shape(3, 5, 6)
+    with pytest.raises(ValueError, match=r"binning takes pictures of whole blocks of 3 x 3"):
+        optics.Sensor(binning=3).picture_shape(3, 6, 7)
+    with pytest.raises(ValueError, match=r"3 colours takes as many .* and 4 are none such"):
+        packed.picture_shape(4, 6, 6)
