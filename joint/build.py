@@ -5,18 +5,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import classify
 import compress
 import optics
+from classify.weights import read_state
 
 from .checkpoint import CheckpointError, load_checkpoint, load_weights
 from .config.codecs import build_codec
 from .config.front_ends import LensConfig, build_front_end
+from .config.psf import PSFConfig
 from .config.run import ClassifierConfig, RunConfig, SensorConfig, SystemConfig, load_config
 from .config.scenes import DataConfig, build_data
-from .folder import BEST_FILE, CHECKPOINT_FILE
+from .folder import BEST_FILE, CHECKPOINT_FILE, PREDICTIONS_FILE, load_predictions
+from .settings import ConfigError
 from .system import ImagingSystem
 from .train.training import Training
 
@@ -28,6 +31,7 @@ __all__ = [
     "load_codec",
     "load_fitted",
     "load_run",
+    "load_teacher",
     "load_trained",
 ]
 
@@ -99,11 +103,13 @@ def build_system(
         torch.default_generator.manual_seed(config.seed)
         front_end = build_front_end(config.front_end, image_size, channels)
         sensor = None
+        seen = channels if front_end is None else front_end.out_channels
         read_size = image_size
         if isinstance(config.sensor, SensorConfig):
             lens = config.front_end
-            captured = lens.colour.captured(channels) if isinstance(lens, LensConfig) else channels
-            read_size = _read_size(config.sensor, image_size, captured)
+            mixes = isinstance(lens, LensConfig | PSFConfig)
+            captured = lens.colour.captured(channels) if mixes else channels
+            _check_fits(config.sensor, image_size, captured)
             sensor = optics.Sensor(
                 config.sensor.photons,
                 quantum_efficiency=config.sensor.quantum_efficiency,
@@ -125,7 +131,8 @@ def build_system(
                 shot_noise=config.sensor.shot_noise,
                 converter=config.sensor.converter,
             )
-        seen = channels if front_end is None else front_end.out_channels
+            seen, height, width = sensor.picture_shape(seen, *image_size)
+            read_size = height, width
         classifier = None
         if isinstance(config.classifier, ClassifierConfig):
             classifier = classify.backbone(
@@ -138,6 +145,8 @@ def build_system(
                 weights=config.classifier.weights,
                 frozen=config.classifier.frozen,
             )
+            if isinstance(config.sensor, SensorConfig) and config.sensor.hands_on_mosaic:
+                _check_stem(classifier, config.classifier, config.sensor)
         return ImagingSystem(
             front_end=front_end,
             sensor=sensor,
@@ -147,8 +156,8 @@ def build_system(
         )
 
 
-def _read_size(config: SensorConfig, image_size: tuple[int, int], channels: int) -> tuple[int, int]:
-    """Size of what the sensor reads; a scene that does not fit it is refused before a run."""
+def _check_fits(config: SensorConfig, image_size: tuple[int, int], channels: int) -> None:
+    """Refuse a scene that does not fit the sensor, before a run."""
     height, width = image_size
     if height % config.binning or width % config.binning:
         raise ValueError(
@@ -159,7 +168,32 @@ def _read_size(config: SensorConfig, image_size: tuple[int, int], channels: int)
         raise ValueError(
             f"sensor.cfa={config.cfa!r} needs pictures of 3 channels, not {channels}; use cfa=null"
         )
-    return height // config.binning, width // config.binning
+    if config.demosaicing == "packed" and (height % 2 or width % 2):
+        raise ValueError(
+            "sensor.demosaicing='packed' packs whole blocks of 2 x 2 pixels, and pictures of "
+            f"{height} x {width} are not made of them; choose an even image_size"
+        )
+
+
+def _check_stem(classifier: nn.Module, config: ClassifierConfig, sensor: SensorConfig) -> None:
+    """Refuse weights whose first layer knows colours where it is handed a mosaic."""
+    if config.weights is None:
+        return
+    given = read_state(config.weights)
+    name, stem = next(
+        (name.removeprefix("net."), module)
+        for name, module in classifier.named_modules()
+        if isinstance(module, nn.Conv2d)
+    )
+    for key, weight in given.items():
+        known = weight.shape[1] if weight.ndim == 4 else stem.in_channels
+        if key in (f"net.{name}.weight", f"{name}.weight") and known != stem.in_channels:
+            raise ValueError(
+                f"{config.weights} is of a classifier of {known} channels, and "
+                f"sensor.demosaicing={sensor.demosaicing!r} hands it {stem.in_channels}, whose "
+                "pixels have one colour each: begin at random weights, or at those of a run with "
+                "the same demosaicing, or set sensor.demosaicing='bilinear'"
+            )
 
 
 class Trained(NamedTuple):
@@ -257,6 +291,87 @@ def load_run(
     )
     load_weights(system, trained.weights, source=str(trained.path))
     return config, system, parts
+
+
+def load_teacher(config: RunConfig, parts: classify.Split) -> ImagingSystem | None:
+    """The teacher of a run, as it was tested; None where there is none, or nothing weighs it.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run that is taught.
+    parts : classify.Split
+        Its scenes, which the teacher is shown: the teacher's own are not needed.
+
+    Returns
+    -------
+    ImagingSystem or None
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        When the folder ``config.teacher`` is no run or has no trained weights; when the run there
+        has no classifier, or was trained on scenes of another size or for other classes.
+
+    Warns
+    -----
+    UserWarning
+        When the teacher was trained on other pictures than ``parts.train``; and when the objective
+        has no weight for what it says.
+    """
+    directory, ours = config.teacher, parts.train
+    if directory is None:
+        return None
+    if not config.objective.distillation:
+        warnings.warn(
+            f"the teacher {directory} rests, for the objective has distillation=0", stacklevel=1
+        )
+        return None
+    theirs = load_config(directory)
+    trained = load_trained(directory, theirs.training)
+    _check_teaches(theirs, trained, ours, directory)
+    if _identity(trained.head).get("train") != ours.fingerprint:
+        warnings.warn(
+            f"the teacher {directory} was trained on other pictures than those that it teaches "
+            "on: where they hold some that are validated or tested here, the results are too good",
+            stacklevel=1,  # once, wherever it is asked for
+        )
+    teacher = build_system(
+        theirs.system.without_files(),
+        image_size=ours.image_size,
+        channels=ours.channels,
+        classes=len(ours.classes),
+    )
+    load_weights(teacher, trained.weights, source=str(trained.path))
+    return teacher.eval()
+
+
+def _check_teaches(
+    theirs: RunConfig, trained: Trained, ours: classify.LesionDataset, directory: Path
+) -> None:
+    """Refuse a teacher that has nothing to say of these scenes, or says it of something else."""
+    if not isinstance(theirs.system.classifier, ClassifierConfig):
+        raise ConfigError(
+            f"{directory} cannot teach: its run has no classifier. Choose one that has"
+        )
+    size = theirs.data.image_size
+    if size is not None and (size, size) != ours.image_size:
+        height, width = ours.image_size
+        raise ConfigError(
+            f"{directory} was trained on scenes of {size} x {size} pixels, and is to teach on "
+            f"{height} x {width}: a teacher is shown the scenes of the run that it teaches, so "
+            "train both on one size (--data.image-size)"
+        )
+    head = trained.weights["classifier.head.weight"]
+    names = None
+    if (directory / PREDICTIONS_FILE).exists():
+        names = load_predictions(directory).classes
+    if len(head) != len(ours.classes) or names not in (None, ours.classes):
+        said = f"{len(head)} of them" if names is None else ", ".join(names)
+        raise ConfigError(
+            f"{directory} tells other classes apart ({said}) than it is to teach "
+            f"({', '.join(ours.classes)}): choose a run of the same classes, in their order"
+        )
 
 
 def _identity(head: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import tyro
 
 from classify import Split, audit
 
-from .build import as_begun, build_split, load_run
+from .build import as_begun, build_split, load_run, load_teacher
 from .checkpoint import CheckpointError
 from .complete import built, complete_run, earlier, trained_stages
 from .config.run import RunConfig, load_config
@@ -131,7 +131,8 @@ examples:
 exit status:
   0    done; or stopped by SIGTERM or Ctrl-C after saving, with a word on how to go on
   {_MISTAKE}    a mistake: a missing file, options that contradict, a folder in use, a full disk
-  1    of audit: something is in more than one part; of compress: a file could not be used
+  1    of audit: something is in more than one part; of compress: a file could not be used;
+       of study run: every run failed
   {_UNKNOWN}    an unknown command or option, or a value out of range
   {_DIVERGED}    training diverged
   {_INTERRUPTED}  interrupted at once by a second Ctrl-C
@@ -149,7 +150,8 @@ def _train(arguments: Sequence[str]) -> int:
     options = read_train_options(arguments)
     usable_device(options.device)  # before anything is loaded
     folder = options.folder()
-    if options.resume and is_done(folder):
+    # With a start, the long way: only with the scenes can it be told whether it is that of the run.
+    if options.resume and options.start is None and is_done(folder):
         earlier(RunFolder(folder), _asked_for(options), resume=True)
         if options.tensorboard:
             _log_again(options, folder)
@@ -247,26 +249,28 @@ def _train_held(
         print(parts)
     if begun is None:  # before there is anything of it in the folder
         _check_new(config, parts, device)
-    start, source = None, {}
+    start = start_run = None
     if options.start is not None:
         start = trained_stages(options.start, parts, options.start_stages or None)
-        source = {"start_run": load_config(options.start).digest()}
+        start_run = load_config(options.start).digest()
     try:
         complete_run(
             config,
             parts,
             run,
             start=start,
+            start_run=start_run,
             resume=options.resume,
             device=device,
             resamples=RESAMPLES,
             stop=stop,
             on_epoch=log,
-            also=lambda *_: source,
             progress=loud,
         )
     except Exception as error:
-        if not is_loss(error):  # the one that was lost has said why, or cannot
+        # One process that was lost has said why, or cannot; a refusal of what is asked now says
+        # nothing of the run that is there.
+        if not is_loss(error) and not isinstance(error, ConfigError):
             run.fail(error)
         raise
 
@@ -274,7 +278,17 @@ def _train_held(
 def _check_new(config: RunConfig, parts: Split, device: torch.device) -> None:
     """Refuse what cannot be trained, see :func:`joint.train.preflight.check_run`."""
     system = built(config, parts.train, device)
-    check_run(system, parts.train, parts.validation, config.objective, config.training)
+    teacher = load_teacher(config, parts)
+    if teacher is not None:
+        teacher.to(device)
+    check_run(
+        system,
+        parts.train,
+        parts.validation,
+        config.objective,
+        config.training,
+        teacher=teacher,
+    )
 
 
 def _check_run(folder: Path) -> None:

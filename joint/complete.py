@@ -4,11 +4,11 @@
 
     classifier alone ─┐ start
     codec alone ──────┴──► complete_run(joint) ──► run folder that is done ──► lens2label report
+    a better camera ──────────┘ config.teacher
 
 ``lens2label train`` and the workers of a study complete their runs with it, too.
 """
 
-import hashlib
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from classify import LesionDataset, Split
 
-from .build import build_system, load_trained
+from .build import build_system, load_teacher, load_trained
 from .checkpoint import CheckpointError, load_weights
 from .config.run import RunConfig, load_config, save_config
 from .evaluate import Evaluation, evaluate, usable_device
@@ -29,9 +29,12 @@ from .settings import ConfigError
 from .system import ImagingSystem, Stage
 from .train.listen import EpochListener, listeners, retell
 from .train.loop import fit
+from .train.teacher import digest, identify
 
 __all__ = ["built", "complete_run", "earlier", "noted", "trained_stages"]
 
+# Beside the stages in what a folder keeps of a start: the run that they are of.
+_START_RUN = "run"
 # What every backbone of `classify` calls its last layer.
 _HEAD = ("head.weight", "head.bias")
 
@@ -42,6 +45,7 @@ def complete_run(
     directory: Path | str | RunFolder,
     *,
     start: Mapping[Stage, nn.Module] | None = None,
+    start_run: str | None = None,
     resume: bool = True,
     device: torch.device | str = "cpu",
     resamples: int = 1000,
@@ -71,6 +75,8 @@ def complete_run(
         Trained stages whose weights are copied before training, as of :func:`trained_stages`; the
         others begin with those of ``config.system.seed``. The folder keeps their digest, and a run
         that is saved may go on without them.
+    start_run : str, optional
+        Digest of the run that they are of, which ``result.json`` is to name; it is kept, too.
     resume : bool
         Go on with an interrupted run, and take a finished one as it is.
     device : torch.device or str
@@ -96,7 +102,8 @@ def complete_run(
     ------
     ConfigError
         When the folder holds a run of another configuration or another start, finished or not; or
-        one that was ended before it was saved, and whose start is not given again.
+        one that was ended before it was saved, and whose start is not given again; and for a
+        teacher that is not there, or is of other scenes, see :func:`joint.build.load_teacher`.
     ValueError, CheckpointError, TrainingDiverged
         As :func:`joint.fit`; for a start that does not fit the system.
     """
@@ -111,17 +118,19 @@ def complete_run(
     system = built(_without_file(config) if begun else config, train, device)
     with hold(directory) as folder:
         earlier(folder, config, resume=resume)
-        digests = _checked_start(folder, start or {}, resume=resume)
+        digests, start_run = _checked_start(folder, start or {}, start_run, resume=resume)
         if gathered(is_done(folder.path))[0]:
             if rank() == 0:
                 retell(folder.path, told)
             trained = load_trained(folder.path, config.training)
             load_weights(system, trained.weights, source=str(trained.path))
             return system.eval()
+        teacher = load_teacher(config, parts)
         for stage, module in (start or {}).items():
             _copied(system, stage, module)
         if rank() == 0:
-            folder.record_start(digests)  # before the configuration, with which it could go on
+            named = {} if start_run is None else {_START_RUN: start_run}
+            folder.record_start(digests | named)  # before the configuration, which could go on
             noted(config, folder, device)
         history = fit(
             system,
@@ -129,6 +138,7 @@ def complete_run(
             validation,
             objective=config.objective,
             config=config.training,
+            teacher=teacher,
             directory=folder,
             resume=resume,
             device=device,
@@ -146,6 +156,8 @@ def complete_run(
             {
                 "digest": config.digest(),
                 "start": sorted(digests),
+                **({} if start_run is None else {"start_run": start_run}),
+                **({} if teacher is None else {"teacher": identify(teacher)}),
                 "epochs": len(history.epochs),
                 "best_epoch": history.best_epoch,
                 "stopped_early": history.stopped_early,
@@ -282,14 +294,20 @@ def _for_classes(
 
 
 def _checked_start(
-    folder: RunFolder, start: Mapping[Stage, nn.Module], *, resume: bool
-) -> dict[str, str]:
-    """Digests of the trained stages that the run of a folder begins with, or has begun with."""
+    folder: RunFolder,
+    start: Mapping[Stage, nn.Module],
+    start_run: str | None,
+    *,
+    resume: bool,
+) -> tuple[dict[str, str], str | None]:
+    """What the run of a folder begins with, or has begun with: digests of stages, and of a run."""
     # The first process decides, as of the configuration.
     begun, recorded = gathered(
         (folder.has_checkpoint() or is_done(folder.path), folder.recorded_start())
     )[0]
-    given = {stage: _digest(start[stage]) for stage in sorted(start)}
+    given = {stage: digest(start[stage]) for stage in sorted(start)}
+    given_run = start_run if given else None
+    recorded_run = recorded.pop(_START_RUN, None)
     if not begun and resume and recorded and not given:
         raise ConfigError(
             f"the run in {folder} was begun with a trained {', '.join(recorded)}, and was ended "
@@ -304,17 +322,10 @@ def _checked_start(
             f"the run in {folder} was begun with {known}: it goes on as it began without --start "
             "(start=None); or choose another folder"
         )
-    return recorded if begun else given
-
-
-def _digest(module: nn.Module) -> str:
-    """SHA-256 of the names and the values of a module's state."""
-    found = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        kind = f"{name} {value.dtype} {tuple(value.shape)}"
-        found.update(kind.encode())
-        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return found.hexdigest()
+    if not begun:
+        return given, given_run
+    # Of a start that was noted by a version that kept no run, what is said of it now.
+    return recorded, recorded_run or given_run
 
 
 def _copied(system: ImagingSystem, stage: Stage, module: nn.Module) -> None:

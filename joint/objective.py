@@ -1,4 +1,4 @@
-"""What a system is trained for: labels, bits and fidelity, each weighted and reported."""
+"""What a system is trained for: labels, bits, fidelity, a teacher; each weighted and reported."""
 
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -6,6 +6,7 @@ from typing import Literal, Self
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
+from torch.nn import functional
 
 from classify import class_weights, effective_number_weights, log_prior, task_loss
 from classify.margin import ldam_margins
@@ -23,6 +24,7 @@ _NEEDED = {
     "rate": "codec",
     "distortion": "codec",
     "restoration": "camera and no codec",
+    "distillation": "classifier",
 }
 _TERMS = ("total", *_NEEDED)
 
@@ -41,6 +43,9 @@ class Losses:
     """Mean error between the codec's input and output."""
     restoration: Tensor | None = None
     """Mean error between the scene and what the system makes of it, where that is trained for."""
+    distillation: Tensor | None = None
+    """Mean divergence from the teacher's class probabilities, nats, times the temperature squared;
+    where there is a teacher."""
 
     def named(self) -> dict[str, Tensor]:
         """The terms that exist, by name; scalars."""
@@ -66,6 +71,12 @@ class Objective(BaseModel):
     (Cao et al., NeurIPS 2019)::
 
         Objective(margin=15, effective_number=0.9999, deferred_from=16)  # of 20 epochs
+
+    A system may be taught by another one (``joint.fit(teacher=)``), such as one that sees the scene
+    where this one sees what camera and codec leave of it: knowledge distillation (Hinton, Vinyals
+    and Dean, arXiv:1503.02531), there with privileged information (Lopez-Paz et al., ICLR 2016)::
+
+        Objective(distillation=1, distillation_temperature=4)  # beside the labels; task=0: alone
 
     Where a codec trains several qualities at once, the distortion of each picture is weighed by
     what the codec says of its quality (``Coded.distortion_weight``); ``distortion`` is the weight
@@ -104,6 +115,13 @@ class Objective(BaseModel):
     """LDAM: this much, in units of the logits, is taken off the true logit of the rarest class,
     and of the others in the ratio of n_c ** (-1/4). The paper's 0.5 is one of cosines: 15 with
     :class:`classify.CosineHead`, whose scores are cosines times 30."""
+    distillation: float = added(0.0, ge=0)
+    """Weight of the divergence from the class probabilities of a teacher, 1/nat, in training:
+    ``T**2 * KL(softmax(teacher / T) || softmax(scores / T))``. An evaluation has no teacher, and
+    leaves the term out of the loss."""
+    distillation_temperature: float = added(4.0, gt=0)
+    """T, by which the scores of both are divided: a higher one tells more of the classes that the
+    teacher holds for unlikely. The factor T**2 keeps the size of the gradient."""
 
     @model_validator(mode="after")
     def _one_kind_of_weights(self) -> Self:
@@ -171,6 +189,7 @@ class Objective(BaseModel):
         *,
         counts: Tensor | None = None,
         epoch: int | None = None,
+        teacher: Tensor | None = None,
     ) -> Losses:
         """Evaluate the terms for one batch.
 
@@ -186,13 +205,17 @@ class Objective(BaseModel):
             margins. Without them, it is the plain cross-entropy.
         epoch : int, optional
             Counted from 0; before ``deferred_from``, class weights rest. Without it they act.
+        teacher : Tensor ``[B, K]``, optional
+            A teacher's class scores of the same pictures. Without them the distillation rests, as
+            it does with a weight of 0.
 
         Raises
         ------
         ValueError
-            When a term has a weight but its stage is missing.
+            When a term has a weight but its stage is missing, or the teacher's scores are not of
+            the same pictures and classes.
         """
-        task = rate = distortion = priced = restoration = None
+        task = rate = distortion = priced = restoration = distillation = None
         if output.logits is not None:
             task = self._task(output.logits, labels, counts, epoch)
         if output.coded is not None:
@@ -203,11 +226,19 @@ class Objective(BaseModel):
                 priced = (each * output.coded.distortion_weight).mean()
         if self.restoration and output.handed is not output.scene:
             restoration = self._error(output.handed, _restorable(output)).mean()
-        terms = {"task": task, "rate": rate, "distortion": priced, "restoration": restoration}
+        if self.distillation and teacher is not None and output.logits is not None:
+            distillation = self._divergence(output.logits, teacher)
+        terms = {
+            "task": task,
+            "rate": rate,
+            "distortion": priced,
+            "restoration": restoration,
+            "distillation": distillation,
+        }
         total = torch.zeros((), device=labels.device)
         for name, term in terms.items():
             weight: float = getattr(self, name)
-            if weight == 0:
+            if weight == 0 or (name == "distillation" and teacher is None):
                 continue
             if term is None:
                 raise ValueError(
@@ -215,7 +246,7 @@ class Objective(BaseModel):
                     f"{_NEEDED[name]}: set {name}=0 or add the stage"
                 )
             total = total + weight * term
-        return Losses(total, task, rate, distortion, restoration)
+        return Losses(total, task, rate, distortion, restoration, distillation)
 
     def _error(self, decoded: Tensor, original: Tensor) -> Tensor:
         """Mean error of each picture ``[B]``."""
@@ -228,6 +259,25 @@ class Objective(BaseModel):
             case "ms_ssim":
                 scales = ms_ssim_scales((original.shape[-2], original.shape[-1]))
                 return 1 - ms_ssim(decoded, original, scales=scales)
+
+    def _divergence(self, logits: Tensor, teacher: Tensor) -> Tensor:
+        """``T**2 * KL(teacher || system)`` of probabilities at temperature T, mean; nats.
+
+        The cross-entropy of section 2 of Hinton et al. (2015) less the entropy of the teacher,
+        which has no gradient: so that 0 is to agree.
+        """
+        if teacher.shape != logits.shape:
+            raise ValueError(
+                f"the teacher gives scores {list(teacher.shape)} and the system "
+                f"{list(logits.shape)}: give it the same pictures, and a teacher of the same "
+                "classes"
+            )
+        warmth = self.distillation_temperature
+        ours, theirs = (
+            functional.log_softmax(_full_precision(scores) / warmth, dim=1)
+            for scores in (logits, teacher.detach())
+        )
+        return warmth**2 * functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
 
     def _task(
         self, logits: Tensor, labels: Tensor, counts: Tensor | None, epoch: int | None

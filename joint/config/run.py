@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -124,7 +124,8 @@ class SensorConfig(Settings):
     cfa: str | None = None
     """Colour filter array of 2 x 2 pixels, such as rggb; without one a pixel sees all colours."""
     demosaicing: optics.Demosaicing = "bilinear"
-    """Interpolation of the colours: bilinear, or the sharper malvar."""
+    """Interpolation of the colours: bilinear, or the sharper malvar; packed and none hand the
+    mosaic on, its phases as channels of half the size, or as it is."""
     white_balance: bool = added(False)
     """Make grey of grey where the channels have efficiencies of their own."""
     trainable_gain: bool = False
@@ -133,6 +134,11 @@ class SensorConfig(Settings):
     """Exact (poisson), fast (gaussian), or none."""
     converter: optics.Converter = "straight_through"
     """Gradient of the converter; dithered is exact below half a DN of read noise too."""
+
+    @property
+    def hands_on_mosaic(self) -> bool:
+        """Whether what it gives is a mosaic, in which no pixel has all colours."""
+        return self.demosaicing not in get_args(optics.Interpolation)
 
     @model_validator(mode="after")
     def _buildable(self) -> Self:
@@ -193,12 +199,18 @@ class SystemConfig(Settings):
                 "front_end.restoration undoes the blur on pixels of the scene, and "
                 f"sensor.binning={self.sensor.binning} adds them up: set one of the two"
             )
+        if restores and isinstance(self.sensor, SensorConfig) and self.sensor.hands_on_mosaic:
+            raise ValueError(
+                "front_end.restoration undoes the blur on pictures in all colours, and "
+                f"sensor.demosaicing={self.sensor.demosaicing!r} hands on the mosaic: set "
+                "sensor.demosaicing='bilinear' or 'malvar', or leave out the restoration"
+            )
         return self
 
     @model_validator(mode="after")
     def _counts_light_once(self) -> Self:
         lens, sensor = self.front_end, self.sensor
-        if not isinstance(lens, LensConfig) or not isinstance(sensor, SensorConfig):
+        if not isinstance(lens, LensConfig | PSFConfig) or not isinstance(sensor, SensorConfig):
             return self
         divided = lens.colour.filters != "none" and lens.colour.share != 1
         if sensor.cfa is not None and divided:
@@ -264,6 +276,19 @@ class RunConfig(Settings):
     """What is trained for."""
     training: Training = Training(monitor="balanced_accuracy")
     """How it is trained."""
+    teacher: Path | None = added(None)
+    """Run folder whose system, as it was tested, says of each training scene what this one is to
+    learn beside the labels; objective.distillation weighs it."""
+
+    @model_validator(mode="after")
+    def _is_taught(self) -> Self:
+        if self.objective.distillation and self.teacher is None:
+            raise ValueError(
+                f"objective.distillation={self.objective.distillation:g} weighs what a teacher "
+                "says, and there is none: give teacher, a run folder (--teacher RUN), or "
+                "objective.distillation=0"
+            )
+        return self
 
     def canonical(self) -> str:
         """JSON with sorted keys: equal configurations give equal text."""

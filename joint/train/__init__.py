@@ -3,10 +3,11 @@
 ::
 
     training ─► preflight ─► run ─► step ─► loop ─► history
-                     augment ─► view ─┘      └─► listen
+         augment ─► view, teacher ─┘      └─► listen
 
 Files: ``training`` what a person chooses · ``preflight`` what is refused before any time is spent
 · ``run`` the state of a run and its files · ``augment`` draws of views, ``view`` one of each
-picture · ``step`` from pictures to new weights · ``loop`` :func:`joint.fit` · ``ensemble`` several
-runs in one process · ``history`` what is known at the end · ``listen`` who is told of each epoch.
+picture · ``teacher`` what another system says of them · ``step`` from pictures to new weights ·
+``loop`` :func:`joint.fit` · ``ensemble`` several runs in one process · ``history`` what is known at
+the end · ``listen`` who is told of each epoch.
 """

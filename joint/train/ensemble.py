@@ -63,6 +63,7 @@ def fit_ensemble(
     *,
     objective: Objective | Sequence[Objective] | None = None,
     config: Training | Sequence[Training] | None = None,
+    teacher: ImagingSystem | Sequence[ImagingSystem | None] | None = None,
     directories: Sequence[Path | str | RunFolder] | None = None,
     resume: bool = False,
     device: torch.device | str = "cpu",
@@ -89,6 +90,8 @@ def fit_ensemble(
         One for all, or one for each.
     config : Training or a sequence of them, optional
         One for all, or one for each; they differ in ``seed`` at most.
+    teacher : ImagingSystem or a sequence of them, optional
+        As in :func:`joint.fit`: one for all, or one for each.
     directories : sequence of path or RunFolder, optional
         A run folder for each.
     resume : bool
@@ -113,9 +116,10 @@ def fit_ensemble(
         As :func:`joint.fit`.
     ValueError
         As :func:`joint.fit`; for fewer than two systems, two that share weights, or sequences of
-        another length; for configurations that differ in more than the seed, or compile; where
-        several processes train; when nothing can be stacked; and on a CPU for batches of more than
-        4096 pixels (16 pictures of 16 x 16), which a stack is slower with than its members.
+        another length; for a teacher that shares weights with one of them; for configurations
+        that differ in more than the seed, or compile; where several processes train; when nothing
+        can be stacked; and on a CPU for batches of more than 4096 pixels (16 pictures of 16 x 16),
+        which a stack is slower with than its members.
     CheckpointError
         As :func:`joint.fit`; for one folder given twice.
     TrainingDiverged
@@ -127,11 +131,19 @@ def fit_ensemble(
         raise ValueError("an ensemble takes two systems or more; use fit for one")
     objectives = _each(objective or Objective(), count, "objectives")
     configs = _each(config or Training(), count, "configurations")
-    for system, its_objective, its_config in zip(systems, objectives, configs, strict=True):
-        check_given(system, train, validation, its_objective, its_config)
+    teachers = _each(teacher, count, "teachers")
+    given = (systems, objectives, configs, teachers)
+    for system, its_objective, its_config, its_teacher in zip(*given, strict=True):
+        check_given(system, train, validation, its_objective, its_config, its_teacher)
     weights = [id(parameter) for system in systems for parameter in system.parameters()]
     if len(set(weights)) < len(weights):
         raise ValueError("two of the systems share weights: give each a copy of its own")
+    for its_teacher in teachers:
+        if its_teacher is not None and {id(p) for p in its_teacher.parameters()} & {*weights}:
+            raise ValueError(
+                "a teacher shares weights with one of the systems, and would change with it: give "
+                "a copy (copy.deepcopy)"
+            )
     told = [listeners(some) for some in _each(on_epoch, count, "listeners")]
     folders = _each(directories, count, "directories")
     if resume and directories is None:
@@ -139,21 +151,23 @@ def fit_ensemble(
     device = usable_device(device)
     _check_alike(configs)
     _check_pays(train, configs[0], device)
-    for system, its_objective, its_config in zip(systems, objectives, configs, strict=True):
+    for system, its_objective, its_config, its_teacher in zip(*given, strict=True):
         system.to(device)
-        check_run(system, train, validation, its_objective, its_config)
+        if its_teacher is not None:
+            its_teacher.to(device)
+        check_run(system, train, validation, its_objective, its_config, teacher=its_teacher)
     rows = torch.arange(min(_LOOK_AT, len(train)))
     look, _ = as_scenes(train.gather(rows), device)
     _check_stacks(systems, look, configs[0])
 
     with ExitStack() as held:
         runs = []
-        for system, its_objective, its_config, folder in zip(
-            systems, objectives, configs, folders, strict=True
+        for system, its_objective, its_config, its_teacher, folder in zip(
+            *given, folders, strict=True
         ):
             place = None if folder is None else held.enter_context(hold(folder))
             begin = (system, its_objective, its_config, train, validation, place)
-            runs.append(begun(*begin, resume=resume))
+            runs.append(begun(*begin, teacher=its_teacher, resume=resume))
         for run, listening in zip(runs, told, strict=True):
             for record in run.records:
                 tell(listening, record)
@@ -222,7 +236,7 @@ class _Stack:
                 for k, (system, batch) in enumerate(zip(self.systems, batches, strict=True))
             ]
             losses = [
-                objective(output, batch.labels, counts=counts, epoch=epoch)
+                objective(output, batch.labels, counts=counts, epoch=epoch, teacher=batch.taught)
                 for objective, output, batch in zip(self.objectives, outputs, batches, strict=True)
             ]
         return [Passed(each.total, detached(each.named())) for each in losses]

@@ -27,6 +27,7 @@ from .listen import EpochListener, listeners, tell
 from .preflight import check_given, check_run
 from .run import TrainingRun
 from .step import LOOK, Graph, Passes, check_finite, steps
+from .teacher import identify
 from .training import Training
 
 __all__ = ["begun", "ended", "epoch", "fit"]
@@ -40,6 +41,7 @@ def fit(
     *,
     objective: Objective | None = None,
     config: Training | None = None,
+    teacher: ImagingSystem | None = None,
     directory: Path | str | RunFolder | None = None,
     resume: bool = False,
     device: torch.device | str = "cpu",
@@ -67,6 +69,12 @@ def fit(
         What is minimised; the cross-entropy by default.
     config : Training, optional
         How.
+    teacher : ImagingSystem, optional
+        A trained system of the same classes, whose probabilities this one is to approach as
+        ``objective.distillation`` weighs them: one that sees the scene alone, or through a better
+        camera. It is shown the same views of the training scenes, is frozen and in evaluation
+        mode, and draws noise of its own; it is left on ``device``, and in no file. Train it on no
+        picture that is validated or tested here.
     directory : path or RunFolder, optional
         Where checkpoints, the best weights and ``history.jsonl`` go, see :mod:`joint.folder`.
     resume : bool
@@ -95,27 +103,35 @@ def fit(
     TypeError
         For what is no system, no data set, no objective or no configuration.
     ValueError
-        For data or an objective that do not fit the system, or an ``on_epoch`` that cannot be
-        called; before any step is taken.
+        For data, an objective or a teacher that do not fit the system, a teacher that is missing,
+        or an ``on_epoch`` that cannot be called; before any step is taken.
     CheckpointError
         When a checkpoint cannot be written, or belongs to another run; when somebody else is
         writing the directory (:class:`joint.RunLocked`).
     TrainingDiverged
         When the loss or a weight is no longer finite.
+
+    Warns
+    -----
+    UserWarning
+        When there is a teacher, and the objective has no weight for what it says.
     """
     objective = objective or Objective()
     config = config or Training()
-    check_given(system, train, validation, objective, config)
+    check_given(system, train, validation, objective, config, teacher)
     device = usable_device(device)
     told = listeners(on_epoch)
     if resume and directory is None:
         raise ValueError("resume=True needs the directory of the run to resume")
     layout = torch.channels_last if config.channels_last else torch.preserve_format
     system.to(device=device, memory_format=layout)  # pyright: ignore[reportCallIssue]
-    check_run(system, train, validation, objective, config)
+    if teacher is not None:
+        teacher.to(device)
+    check_run(system, train, validation, objective, config, teacher=teacher)
 
     with nullcontext() if directory is None else hold(directory) as folder:
-        run = begun(system, objective, config, train, validation, folder, resume=resume)
+        begin = (system, objective, config, train, validation, folder)
+        run = begun(*begin, teacher=teacher, resume=resume)
         progress = progress and rank() == 0
         told = told if rank() == 0 else ()
         for record in run.records:
@@ -135,9 +151,12 @@ def begun(
     validation: LesionDataset,
     folder: RunFolder | None,
     *,
+    teacher: ImagingSystem | None = None,
     resume: bool,
 ) -> TrainingRun:
     """The run of a system on its device: a new one, or the one that the folder holds.
+
+    A teacher that nothing weighs is none.
 
     Raises
     ------
@@ -152,7 +171,12 @@ def begun(
         "system": repr(system),
         "codec_channels": getattr(system.codec, "channels", None),
     }
-    run = TrainingRun(system, objective, _optimizer(system, config), config, identity, folder)
+    if not objective.distillation:
+        teacher = None
+    if teacher is not None:
+        identity["teacher"] = identify(teacher)
+    optimizer = _optimizer(system, config)
+    run = TrainingRun(system, objective, optimizer, config, identity, folder, teacher)
     # The first process decides: it may have written a file before the others look.
     if gathered(folder is not None and folder.has_checkpoint())[0]:
         if not resume:

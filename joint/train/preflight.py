@@ -13,13 +13,19 @@ from joint.objective import Losses, Objective
 from joint.parallel import world_size
 from joint.system import ImagingSystem, Stage, evaluating, only_learning
 
+from .teacher import check_teacher, said_of_some
 from .training import Training
 
 __all__ = ["check_given", "check_run"]
 
 
 def check_given(
-    system: object, train: object, validation: object, objective: object, config: object
+    system: object,
+    train: object,
+    validation: object,
+    objective: object,
+    config: object,
+    teacher: object = None,
 ) -> None:
     """Look at the kinds of what a run is given, before anything of it is used.
 
@@ -40,6 +46,12 @@ def check_given(
                 f"{name} must be a joint.{kind.__name__}, not {type(given).__name__}; make one "
                 f"with joint.{kind.__name__}(...)"
             )
+    if teacher is not None and not isinstance(teacher, ImagingSystem):
+        raise TypeError(
+            f"teacher must be a joint.ImagingSystem, not {type(teacher).__name__}: load one with "
+            "joint.load_run(folder), or make one of a module with "
+            "joint.ImagingSystem(classifier=...)"
+        )
 
 
 def check_run(
@@ -48,6 +60,8 @@ def check_run(
     validation: LesionDataset | None,
     objective: Objective,
     config: Training,
+    *,
+    teacher: ImagingSystem | None = None,
 ) -> None:
     """Look at everything that a run is given, and pass two pictures.
 
@@ -56,9 +70,10 @@ def check_run(
     TypeError, ValueError
         As :func:`check_given`.
     ValueError
-        For data, an objective or a configuration that do not fit the system or each other.
+        For data, an objective, a teacher or a configuration that do not fit the system or each
+        other.
     """
-    check_given(system, train, validation, objective, config)
+    check_given(system, train, validation, objective, config, teacher)
     assert validation is not None  # or it has been refused
     for name in ("image_size", "channels", "classes"):
         ours, theirs = getattr(train, name), getattr(validation, name)
@@ -81,6 +96,7 @@ def check_run(
         )
     if objective.task > 0:
         check_classes(train)
+    check_teacher(teacher, system, objective, config)
     needed = "classifier"
     if config.monitor in ("bpp", "psnr", "ssim"):
         needed = "codec"
@@ -116,6 +132,9 @@ def check_run(
             )
     scenes, labels = as_scenes(train.gather(torch.tensor([0, len(train) - 1])), device_of(system))
     noise = torch.Generator(scenes.device).manual_seed(0)
+    taught = None
+    if teacher is not None and objective.distillation:
+        taught = said_of_some(teacher, scenes, train)
     for learning in turns:
         with only_learning(system, learning), evaluating(system):
             output = system(scenes, generator=noise)
@@ -138,7 +157,7 @@ def check_run(
                     "monitor='psnr_scene' does not exist for a system that leaves the scene as it "
                     "is, or makes another size or other channels of it: use 'loss'"
                 )
-            losses = objective(output, labels)
+            losses = objective(output, labels, teacher=taught)
         _check_gradients(system, losses, objective, learning)
 
 
@@ -151,8 +170,8 @@ def _check_gradients(
     if parameters and not losses.total.requires_grad:
         raise ValueError(
             f"nothing that the objective weighs depends on the stages that learn "
-            f"({', '.join(stages)}): give task, rate, distortion or restoration a weight that "
-            "reaches them"
+            f"({', '.join(stages)}): give task, rate, distortion, restoration or distillation a "
+            "weight that reaches them"
         )
     coders = [name for name in learning if name != "classifier"]
     moving = any(p.requires_grad for name in coders for p in getattr(system, name).parameters())

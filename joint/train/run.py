@@ -50,6 +50,8 @@ class TrainingRun:
     identity: dict[str, Any]
     """What a checkpoint must agree in: objective, configuration, data."""
     folder: RunFolder | None
+    teacher: ImagingSystem | None = None
+    """A frozen system that teaches this one; in no file, but in the identity by its digest."""
     epoch: int = 0
     step: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
@@ -322,6 +324,8 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         lines = zip_longest(str(old.get("system")).split("\n"), new["system"].split("\n"))
         was, now = next((a, b) for a, b in lines if a != b)
         settings.append(f"the system has {str(now).strip()} instead of {str(was).strip()}")
+    if old.get("teacher") != new.get("teacher"):
+        settings.append("the teacher is another one")
     return settings + [
         f"the {part} set is another one"
         for part in ("train", "validation")

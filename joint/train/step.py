@@ -2,7 +2,7 @@
 
 ::
 
-    order of the epoch ─► parts of a step ─► Batch: views, labels, noise
+    order of the epoch ─► parts of a step ─► Batch: views, labels, noise, teacher's scores
                                                │                         one of each run
                                                ▼
     new weights ◄─ optimiser ◄─ clipping ◄─ Graph: totals and terms, backward
@@ -28,6 +28,7 @@ from joint.parallel import normalising_together, rank, world_size
 
 from .augment import augment
 from .run import NORM, TrainingDiverged, TrainingRun
+from .teacher import said
 from .training import Training
 
 __all__ = [
@@ -58,6 +59,8 @@ class Batch(NamedTuple):
     """One for each picture; none where nothing draws."""
     key: int
     """Seed of what takes no generator: dropout and stochastic depth."""
+    taught: Tensor | None = None
+    """What a teacher says of these scenes ``[B, K]``, where there is one."""
 
 
 class Passed(NamedTuple):
@@ -116,7 +119,9 @@ class Graph(nn.Module):
             batch.scenes.device.type, dtype=torch.bfloat16, enabled=self.low_precision
         ):
             output = self.system(batch.scenes, generator=batch.noise)
-            losses = self.objective(output, batch.labels, counts=counts, epoch=epoch)
+            losses = self.objective(
+                output, batch.labels, counts=counts, epoch=epoch, teacher=batch.taught
+            )
         return [Passed(losses.total, detached(losses.named()))]
 
 
@@ -210,7 +215,9 @@ def _batches(
 ) -> Iterator[Batch]:
     """Views of the pictures at the places of each part, and the sources of their noise."""
     config, epoch = run.config, run.epoch
-    views, noises = (feed.drawn_seeds(rows, config.seed, what, epoch) for what in ("view", "noise"))
+    views, noises, theirs = (
+        feed.drawn_seeds(rows, config.seed, what, epoch) for what in ("view", "noise", "teacher")
+    )
     gathered_parts = feed.batches([rows[part] for part in parts])
     for part, (pictures, classes) in zip(parts, gathered_parts, strict=True):
         labels = classes
@@ -231,7 +238,12 @@ def _batches(
             )
         if config.channels_last:
             scenes = scenes.contiguous(memory_format=torch.channels_last)
-        yield Batch(scenes, labels, noise, derive_seed(config.seed, "step", epoch, place))
+        taught = None
+        if run.teacher is not None:
+            draws = generators(theirs[part.numpy()], run.device) if run.teacher.draws else []
+            taught = said(run.teacher, scenes, noise=draws, precision=config.precision)
+        key = derive_seed(config.seed, "step", epoch, place)
+        yield Batch(scenes, labels, noise, key, taught)
 
 
 def _step(

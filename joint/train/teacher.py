@@ -1,0 +1,152 @@
+"""A teacher: a frozen system that says of the pictures of a step what another one is to learn.
+
+::
+
+    views of a step ─┬─► the system that learns ─► scores ─┐
+                     └─► teacher ────────────────► scores ─┴─► Objective.distillation
+
+Both see the same views, mixed pictures among them (the consistent teaching of Beyer et al., CVPR
+2022); each has the noise of its own camera.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from classify import LesionDataset
+from joint.objective import Objective
+from joint.system import ImagingSystem, evaluating
+
+from .training import Training
+
+__all__ = ["check_teacher", "digest", "identify", "said", "said_of_some"]
+
+
+def said(
+    teacher: ImagingSystem,
+    scenes: Tensor,
+    *,
+    noise: torch.Generator | Sequence[torch.Generator],
+    precision: str,
+) -> Tensor:
+    """What a teacher says of pictures, in evaluation mode and without a gradient.
+
+    Parameters
+    ----------
+    teacher : ImagingSystem
+        With a classifier; left as it was.
+    scenes : Tensor ``[B, C, H, W]``
+        In 0..1.
+    noise : torch.Generator or a sequence of them
+        Source of what its camera draws.
+    precision : {"float32", "bfloat16"}
+        That of the run.
+
+    Returns
+    -------
+    Tensor ``[B, K]``
+        Class scores.
+    """
+    low = torch.autocast(scenes.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+    with torch.no_grad(), evaluating(teacher), low:
+        return teacher(scenes, generator=noise).logits
+
+
+def said_of_some(teacher: ImagingSystem, scenes: Tensor, train: LesionDataset) -> Tensor:
+    """What a teacher says of a few scenes ``[B, C, H, W]`` of a data set: ``[B, K]``.
+
+    Raises
+    ------
+    ValueError
+        When it cannot take them, or knows other classes than the data set ``train``.
+    """
+    noise = torch.Generator(scenes.device).manual_seed(0)
+    try:
+        scores = said(teacher, scenes, noise=noise, precision="float32")
+    except (ValueError, RuntimeError) as error:
+        channels, height, width = scenes.shape[1:]
+        raise ValueError(
+            f"the teacher is shown the scenes of the system that it teaches, and cannot take "
+            f"these, of {channels} channels and {height} x {width} pixels: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    if scores.shape[1] != len(train.classes):
+        raise ValueError(
+            f"the teacher tells {scores.shape[1]} classes apart, the data set has "
+            f"{len(train.classes)}: {', '.join(train.classes)}; give a teacher of these"
+        )
+    return scores
+
+
+def check_teacher(
+    teacher: ImagingSystem | None,
+    system: ImagingSystem,
+    objective: Objective,
+    config: Training,
+) -> None:
+    """Refuse a teacher that is missing, or cannot teach a system.
+
+    Raises
+    ------
+    ValueError
+        When it is.
+
+    Warns
+    -----
+    UserWarning
+        When there is one, and the objective has no weight for what it says.
+    """
+    if teacher is None:
+        if objective.distillation:
+            raise ValueError(
+                f"the objective weighs distillation with {objective.distillation:g}, but there is "
+                "no teacher: give one (teacher=system in Python, --teacher RUN on the command "
+                "line), or set distillation=0"
+            )
+        return
+    if not objective.distillation:
+        warnings.warn(
+            "the teacher rests, for the objective has distillation=0: give that a weight "
+            "(--objective.distillation 1), or leave the teacher out",
+            stacklevel=4,
+        )
+        return
+    if teacher.classifier is None:
+        raise ValueError("the teacher has no classifier, and nothing to say: give one that has")
+    if teacher.encoding != system.encoding:
+        raise ValueError(
+            f"the teacher is shown the scenes of the system that it teaches, and takes them for "
+            f"encoding={teacher.encoding!r}, the system for {system.encoding!r}: build both with "
+            "one encoding"
+        )
+    own = {id(tensor) for tensor in (*system.parameters(), *system.buffers())}
+    if any(id(tensor) in own for tensor in (*teacher.parameters(), *teacher.buffers())):
+        raise ValueError(
+            "the teacher shares weights with the system that it teaches, and would change with "
+            "it: give a copy (copy.deepcopy)"
+        )
+    others = objective.task, objective.rate, objective.distortion, objective.restoration
+    if config.monitor == "loss" and not any(others):
+        raise ValueError(
+            "monitor='loss' knows the best epoch by the loss of an evaluation, which has no "
+            "teacher, and the objective weighs nothing but distillation: use another monitor, "
+            "such as 'balanced_accuracy'"
+        )
+
+
+def identify(teacher: ImagingSystem) -> str:
+    """SHA-256 of what a teacher is: its stages with their numbers, and its weights."""
+    return hashlib.sha256(f"{teacher!r}\n{digest(teacher)}".encode()).hexdigest()
+
+
+def digest(module: nn.Module) -> str:
+    """SHA-256 of the names and the values of a module's state."""
+    found = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        kind = f"{name} {value.dtype} {tuple(value.shape)}"
+        found.update(kind.encode())
+        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
