@@ -41,7 +41,7 @@ from .rate_accuracy import (
     rate_difference,
 )
 from .ray_pool import RayEach
-from .report import DesignSummary, StudyReport, compare_designs, report
+from .report import DesignSummary, Failure, StudyReport, compare_designs, report
 from .sampler import GP, NSGA2, TPE, Grid, LatinHypercube, Listed, Random, Sobol
 from .significance import (
     expected_maximum,
@@ -77,6 +77,7 @@ __all__ = [
     "Effects",
     "Element",
     "Estimate",
+    "Failure",
     "Front",
     "FrontPoint",
     "Grid",

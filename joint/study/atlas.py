@@ -55,13 +55,10 @@ def atlas(
         For a design that is not there, or more elements than can be compared in pairs.
     """
     there, reasons = elements or learned_elements(ledger, designs=designs)
-    left_out = dict(reasons)
-    found = []
+    found, still = [], []
     for each in there:
-        if learned_share(each.element, each.start) >= _STILL:
-            found.append(each)
-        else:
-            left_out.setdefault(each.design, "the element is fixed, or has learned nothing")
+        learned = learned_share(each.element, each.start) >= _STILL
+        (found if learned else still).append(each)
     if len(found) > _MOST:
         raise ValueError(
             f"{len(found)} elements are more than {_MOST} that can be compared in pairs: choose "
@@ -76,20 +73,28 @@ def atlas(
         ]
         orientation = "dihedral" if turned and all(turned) else "kept"
     compared = {each.design for each in found}
+    seeds: dict[int, list[int]] = {}
+    for each in still:
+        seeds.setdefault(each.design, []).append(each.seed)
+    fixed = "the element is fixed, or has learned nothing"
+    left_out = [
+        *reasons.items(),
+        *((n, _without(own, fixed) if n in compared else fixed) for n, own in seeds.items()),
+    ]
     return stability(
         found,
         levels=dict(enumerate(ledger.designs)),
         orientation=orientation,
         surrogates=surrogates,
         seed=seed,
-        left_out=[(n, reason) for n, reason in left_out.items() if n not in compared],
+        left_out=left_out,
     )
 
 
 def learned_elements(
     ledger: Ledger, *, designs: Sequence[int] | None = None
 ) -> tuple[list[Learned], dict[int, str]]:
-    """The elements of the runs that are done, by design and seed; and why designs have none.
+    """The elements of the runs that are done, by design and seed; and why designs lack some.
 
     Parameters
     ----------
@@ -114,15 +119,25 @@ def learned_elements(
             )
     found: list[Learned] = []
     reasons = dict.fromkeys(numbers, "no run is done")
+    unread: dict[int, dict[str, list[int]]] = {}
     for run, state in zip(ledger.runs, ledger.states(), strict=True):
         if run.design not in reasons or state != "done":
             continue
         try:
             learned, start = load_element(ledger.path(run), ledger.config(run))
         except (CheckpointError, ConfigError, ValueError) as error:
-            reasons[run.design] = str(error)
+            unread.setdefault(run.design, {}).setdefault(str(error), []).append(run.seed)
             continue
         found.append(Learned(run.design, run.seed, learned, start))
     for design in {each.design for each in found}:
         del reasons[design]
+    for design, why in unread.items():
+        there = design not in reasons
+        told = [_without(seeds, reason) if there else reason for reason, seeds in why.items()]
+        reasons[design] = "; ".join(told)
     return sorted(found, key=lambda each: (each.design, each.seed)), reasons
+
+
+def _without(seeds: Sequence[int], reason: str) -> str:
+    """A design is judged by all its seeds: those that are not among them are told."""
+    return f"without seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: {reason}"

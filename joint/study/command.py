@@ -206,17 +206,22 @@ class AtlasOptions:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one of the commands; returns the exit status, 2 for an unknown one."""
+    """Run one of the commands.
+
+    Returns
+    -------
+    int
+        The exit status: 2 for an unknown command, 1 for a study of which every run failed.
+    """
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command not in _COMMANDS:
         asked = command in ("-h", "--help")
         print(_USAGE, file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
-    _COMMANDS[command](rest)
-    return 0
+    return _COMMANDS[command](rest) or 0
 
 
-def _run(arguments: Sequence[str]) -> None:
+def _run(arguments: Sequence[str]) -> int:
     options = tyro.cli(RunOptions, args=arguments, prog="lens2label study run")
     device = options.device or ("cuda" if options.gpus_per_run else "cpu")
     if options.executor == "process":
@@ -239,8 +244,13 @@ def _run(arguments: Sequence[str]) -> None:
             progress=not options.quiet,
             warn=not options.quiet,
         )
+    ledger = ledger.refreshed()
+    tally = ledger.tally()
     if not options.quiet:
-        print(report(ledger.refreshed()))
+        print(report(ledger))
+        if left := tally.total - tally.finished:
+            print(f"stopped with {left} runs to go: lens2label study run {ledger.folder}")
+    return int(tally.failed == tally.total)
 
 
 def _ledger(options: RunOptions) -> Ledger:
@@ -284,6 +294,8 @@ def _work(arguments: Sequence[str]) -> None:
     options = tyro.cli(WorkOptions, args=arguments, prog="lens2label study work")
     worked = work(options.folder, device=options.device, together=options.together)
     print(f"{worked.done} done, {worked.failed} failed")
+    if worked.stopped:
+        print(f"stopped and saved; to go on: lens2label study work {options.folder}")
 
 
 def _watch(arguments: Sequence[str]) -> None:
@@ -300,7 +312,8 @@ def _watch(arguments: Sequence[str]) -> None:
 def _confirm(arguments: Sequence[str]) -> None:
     options = tyro.cli(ConfirmOptions, args=arguments, prog="lens2label study confirm")
     old = options.folder
-    new = options.output or old.with_name(f"{old.resolve().name}-confirm")
+    beside = old if old.name not in ("", "..") else old.resolve()  # the folder that one is in
+    new = options.output or beside.with_name(f"{old.resolve().name}-confirm")
     made = confirm(
         open_study(old),
         new,
@@ -340,7 +353,7 @@ def _atlas(arguments: Sequence[str]) -> None:
     print(json.dumps(found.to_dict(), indent=1) if options.json else found)
 
 
-_COMMANDS: Mapping[str, Callable[[Sequence[str]], None]] = {
+_COMMANDS: Mapping[str, Callable[[Sequence[str]], int | None]] = {
     "run": _run,
     "work": _work,
     "watch": _watch,

@@ -36,6 +36,7 @@ from .inference import (
     drawn_metric,
     few_lesions,
     judged,
+    kept,
     scores_nothing,
     units,
 )
@@ -119,10 +120,9 @@ class Draws:
     def of(self, design: int, *, level: float = 0.95) -> Inference:
         """The mean of ``design`` by itself; its interval, at ``level``, keeps to what can be."""
         found = self.infer(np.arange(len(self.designs)) == self.place(design), level=level)
-        if found.interval is None or not scores_nothing(self.metric):
+        if found.interval is None:
             return found
-        low, high = found.interval
-        return replace(found, interval=Interval(max(0.0, low), min(1.0, high)))
+        return replace(found, interval=kept(found.interval, self.metric))
 
     def along(self, values: Array) -> tuple[Array, Array]:
         """Means of other ``values`` of each run, ``[D, S]``, and the same on the seeds drawn.

@@ -28,6 +28,7 @@ from joint.analysis.record import plain
 
 from .axis import Design, Level
 from .draws import Draws
+from .inference import kept
 
 __all__ = ["AxisEffect", "Effects", "LevelMean", "PairEffect", "Share", "effects"]
 
@@ -369,7 +370,11 @@ def _level_means(
         apart = draws.infer(weight - middle, level=level)
         assert mean.mean is not None
         assert apart.mean is not None
-        found.append(LevelMean(key[1], count, mean.mean, mean.interval, apart.mean, apart.interval))
+        interval = mean.interval
+        # With weights below 0 it is no mean of what was seen.
+        if interval is not None and weight.min() > -1e-9:
+            interval = kept(interval, draws.metric)
+        found.append(LevelMean(key[1], count, mean.mean, interval, apart.mean, apart.interval))
     if all(isinstance(each.level, int | float) for each in found):
         found.sort(key=lambda each: each.level)  # pyright: ignore
     return tuple(found)

@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -36,9 +36,11 @@ __all__ = [
     "few_lesions",
     "infer",
     "judged",
+    "kept",
     "lower_is_better",
     "score",
     "scores_nothing",
+    "stage_of",
     "units",
 ]
 
@@ -54,7 +56,11 @@ _MACRO = (
     "sensitivity",
 )
 """Means over classes, in which a lesion of a rare class weighs as much as many others."""
+_SIGNED = ("mcc", "cohen_kappa")  # 0 is chance, and less is worse
 _FEW_LESIONS = 10
+_ALIKE = (
+    "an interval without a width: all seeds and lesions came out alike, which says little of others"
+)
 
 _OF_A_RUN = ("loss", "bpp", "bpp_bytes", "psnr", "ssim", "psnr_scene", "throughput")
 STUDY_METRICS = (*METRICS, *_OF_A_RUN)
@@ -85,9 +91,26 @@ class Outcome:
             )
 
 
+def stage_of(metric: str) -> Literal["front_end", "codec", "classifier"] | None:
+    """The stage without which no system has this number; None where each has it, or may."""
+    if metric in METRICS:
+        return "classifier"
+    if metric in ("bpp", "bpp_bytes", "psnr", "ssim"):
+        return "codec"
+    return "front_end" if metric == "throughput" else None
+
+
 def scores_nothing(metric: str) -> bool:
     """Whether a run that failed has the score 0: a share of what it should have got right."""
     return metric in METRICS and not lower_is_better(metric)
+
+
+def kept(interval: Interval, metric: str) -> Interval:
+    """The ``interval`` of the mean of a design, cut to what the ``metric`` can be."""
+    if not scores_nothing(metric):
+        return interval
+    lowest = -1.0 if metric in _SIGNED else 0.0
+    return Interval(max(lowest, interval.low), min(1.0, interval.high))
 
 
 def score(run: Outcome) -> float:
@@ -195,10 +218,10 @@ def infer(
     p = float(mean == 0)  # without any spread
     if spread.error > 0:
         p = float(2 * stats.t.sf(abs(mean) / spread.error, spread.freedom))
-    low, high = mean - reach, mean + reach
-    if second is None and scores_nothing(metric):  # a share
-        low, high = max(0.0, low), min(1.0, high)
-    return Inference(mean, Interval(low, high), p, unit, note)
+    if lesions and spread.error == 0:
+        note = note or _ALIKE
+    interval = Interval(mean - reach, mean + reach)
+    return Inference(mean, kept(interval, metric) if second is None else interval, p, unit, note)
 
 
 def _crossed(

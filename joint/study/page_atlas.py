@@ -64,12 +64,11 @@ def _atlas(ledger: Ledger, there: Sequence[Learned], reasons: Mapping[int, str])
             f"{len(set(told.clusters))} groups of an agreement of a half or more.",
         )
     for reason, designs in by_reason(told.left_out).items():
-        which = (
-            f"Designs {', '.join(map(str, designs))} are"
-            if designs[1:]
-            else (f"Design {designs[0]} is")
-        )
-        yield note(f"{which} not compared: {reason}.")
+        which = f"Design{'s' * (len(designs) > 1)} {', '.join(map(str, designs))}"
+        if reason.startswith("without seed"):
+            yield note(f"{which}, {reason}.")
+        else:
+            yield note(f"{which} {'are' if designs[1:] else 'is'} not compared: {reason}.")
 
 
 def _stability(told: Atlas) -> Iterator[tuple[str, ...]]:

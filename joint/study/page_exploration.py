@@ -48,7 +48,7 @@ def designs(judged: StudyReport) -> Iterator[Html]:
             shows=f"{judged.metric} of each design with its interval",
             caption="Means over seeds and their intervals; blue: on the front of all costs.",
         )
-    if judged.luck is not None and len(judged.designs) > 1:
+    if judged.luck is not None and round(judged.luck, 4) > 0 and len(judged.designs) > 1:
         yield paragraph(
             f"The best of {len(judged.designs)} equal designs lies {judged.luck:.4f} above them by "
             "the luck of its seeds. Nothing in this table is a claim: confirm a choice on fresh "

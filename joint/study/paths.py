@@ -104,8 +104,8 @@ def _kind(model: type[BaseModel]) -> object:
 
 def nearest(word: str, choices: Sequence[object], *, always: bool = True) -> str:
     """End of a message about an unknown word: the nearest choice, or (``always``) all of them."""
-    names = [str(choice) for choice in choices]
+    names = {str(choice): choice for choice in choices}
     near = difflib.get_close_matches(word, names, n=1)
     if near:
-        return f"; did you mean {near[0]!r}?"
+        return f"; did you mean {names[near[0]]!r}?"  # a number without quotes
     return f"; choose from {', '.join(names)}" if always else ""

@@ -71,6 +71,8 @@ def _answer(
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         answer = (True, fn(*args, **kwargs))
+    except KeyboardInterrupt:  # who pressed Ctrl-C twice asked for no traceback
+        return
     except Exception as error:
         answer = (False, _movable(error))
     try:

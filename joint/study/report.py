@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, final
@@ -9,14 +10,23 @@ from typing import Any, final
 import numpy as np
 
 from .axis import Design
-from .inference import Outcome, lower_is_better
+from .inference import Outcome, lower_is_better, scores_nothing
 from .pareto import hypervolume_shares, pareto_front, reference_of
 from .significance import expected_maximum
 from .statistics import Contrast, Estimate, adjusted, compare, estimate
 from .store import Ledger, Tally
-from .table import COSTS, aligned, as_csv, design_costs, outcomes, rows
+from .table import COSTS, Row, aligned, as_csv, design_costs, outcomes, rows
 
-__all__ = ["DesignSummary", "StudyReport", "compare_designs", "known_costs", "report"]
+__all__ = [
+    "DesignSummary",
+    "Failure",
+    "StudyReport",
+    "compare_designs",
+    "known_costs",
+    "report",
+]
+
+_KINDS = 5  # of failures that are told in the text
 
 
 @final
@@ -47,6 +57,26 @@ def known_costs(designs: Sequence[DesignSummary]) -> list[str]:
 
 @final
 @dataclass(frozen=True)
+class Failure:
+    """One reason for which runs failed."""
+
+    error: str
+    """Its kind."""
+    message: str
+    """What it said."""
+    designs: tuple[int, ...]
+    """Numbers of the designs."""
+    runs: int
+    """How many runs."""
+
+    def __str__(self) -> str:
+        first = self.message.strip().partition("\n")[0]
+        which = f"design{'s' * (len(self.designs) > 1)} {', '.join(map(str, self.designs))}"
+        return f"{self.runs} of {which}: {self.error}: {first}"
+
+
+@final
+@dataclass(frozen=True)
 class StudyReport:
     """What a study has shown."""
 
@@ -65,6 +95,8 @@ class StudyReport:
     None when no design has two seeds."""
     doubt: str | None
     """Why nothing planned can be shown, if so."""
+    failures: tuple[Failure, ...] = ()
+    """Why runs failed, the most frequent reason first."""
 
     def __str__(self) -> str:
         tally = self.tally
@@ -73,6 +105,7 @@ class StudyReport:
             f"{tally.total} runs: {tally.done} done, {tally.failed} failed, {tally.running} "
             f"running, {tally.pending} to go"
         )
+        lines += self._failed()
         lines += ["", "planned before the first run"]
         if self.doubt is not None:
             lines.append(f"  {self.doubt}")
@@ -90,12 +123,25 @@ class StudyReport:
             )
         notes = [design.estimate.note for design in self.designs]
         lines += [f"  {note}" for note in dict.fromkeys(notes) if note is not None]
-        if self.luck is not None and len(self.designs) > 1:
+        if self.luck is not None and round(self.luck, 4) > 0 and len(self.designs) > 1:
             lines.append(
                 f"  the best of {len(self.designs)} equal designs lies {self.luck:.4f} above them "
                 "by the luck of its seeds: confirm a choice on fresh ones"
             )
         return "\n".join(lines)
+
+    def _failed(self) -> list[str]:
+        """What failed and why: a design of broken runs is not told from a bad one by its mean."""
+        if not self.failures:
+            return []
+        counts = "scores 0" if scores_nothing(self.metric) else "is left out"
+        more = len(self.failures) - _KINDS
+        return [
+            f"  a run that failed {counts}; to try them again, with the cause put right: "
+            "lens2label study run FOLDER --retry-failed",
+            *(f"  {failure}" for failure in self.failures[:_KINDS]),
+            *([f"  and {more} more reasons: lens2label study list FOLDER"] if more > 0 else []),
+        ]
 
     def to_json(self) -> str:
         """JSON of everything."""
@@ -159,15 +205,30 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
         )
         for pair in pairs
     ]
+    table = rows(ledger)
     return StudyReport(
         name=ledger.study.name,
         question=ledger.study.question,
         metric=metric,
         tally=ledger.tally(),
         planned=adjusted(contrasts) if planned else (),
-        designs=_summaries(ledger, ended, metric),
+        designs=_summaries(ledger, ended, metric, table),
         luck=_luck(list(ended.values())),
-        doubt=ledger.study.doubt(len(pairs)),
+        doubt=ledger.study.doubt(len(pairs)) if planned else None,
+        failures=_failures(table),
+    )
+
+
+def _failures(table: Sequence[Row]) -> tuple[Failure, ...]:
+    failed = [row for row in table if row.state == "failed"]
+    reasons = Counter((row.error or "unknown", row.message or "") for row in failed)
+    return tuple(
+        Failure(
+            *reason,
+            tuple(sorted({r.design for r in failed if (r.error, r.message or "") == reason})),
+            count,
+        )
+        for reason, count in reasons.most_common()
     )
 
 
@@ -225,10 +286,9 @@ def _check_measured(
 
 
 def _summaries(
-    ledger: Ledger, ended: dict[int, list[Outcome]], metric: str
+    ledger: Ledger, ended: dict[int, list[Outcome]], metric: str, table: Sequence[Row]
 ) -> tuple[DesignSummary, ...]:
     plan = ledger.study.plan
-    table = rows(ledger)
     spent, done = design_costs(table), {row.design for row in table if row.state == "done"}
     found = []
     for number, levels in enumerate(ledger.designs):

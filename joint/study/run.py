@@ -53,11 +53,12 @@ def costs(
     scene : (int, int, int)
         Channels, rows and columns of the scenes.
     bpp : float, optional
-        Mean rate of the codec, bits/pixel of what the sensor reads.
+        Mean rate of the codec, bits/pixel of what it is given.
     """
     sensor = config.system.sensor
     channels, height, width = scene
     bits = pixels = None
+    area = height * width
     if isinstance(sensor, SensorConfig):
         height, width = height // sensor.binning, width // sensor.binning
         # Each exposure is read, and has the channels of the scene; a mosaic has one code a pixel.
@@ -65,9 +66,11 @@ def costs(
         codes = exposures * (1 if sensor.cfa is not None else channels)
         pixels = codes * height * width
         bits = None if sensor.bit_depth is None else sensor.bit_depth * pixels
+        packed = sensor.cfa is not None and sensor.demosaicing == "packed"
+        area = height * width // (4 if packed else 1)  # of what the codec is given
     return Costs(
         photons=sensor.photons if isinstance(sensor, SensorConfig) else None,
-        bits=bits if bpp is None else bpp * height * width,
+        bits=bits if bpp is None else bpp * area,
         pixels=pixels,
         macs=_macs(system, scene),
         parameters=sum(parameter.numel() for parameter in system.parameters()),

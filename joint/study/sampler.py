@@ -49,7 +49,13 @@ class Grid(Settings):
     kind: Literal["grid"] = "grid"
 
     def designs(self, axes: Mapping[str, Axis]) -> Iterator[Design]:
-        """Every combination on ``axes``, the last axis fastest."""
+        """Every combination on ``axes``, the last axis fastest; a ValueError without its points."""
+        for name, axis in axes.items():
+            if axis.values is None and axis.points is None:
+                raise ValueError(
+                    f"a grid needs the points of each range: give the axis {name} some, such as "
+                    "points = 5, or take another sampler, such as sobol"
+                )
         for levels in itertools.product(*(axis.levels() for axis in axes.values())):
             yield dict(zip(axes, levels, strict=True))
 

@@ -107,7 +107,8 @@ def on_validation(ledger: Ledger, run: PlannedRun, name: str) -> float | None:
     if not 0 <= place < len(epochs):
         raise CheckpointError(
             f"{ledger.path(run)} is done and its history has {len(epochs)} epochs: it is damaged, "
-            "or only half of it was copied"
+            "or only half of it was copied. Copy it again; or remove its result.json, and a worker "
+            "writes both again from the checkpoint beside them"
         )
     validation = epochs[place]["validation"]
     if name == "bits" and validation.get("bpp") is not None:

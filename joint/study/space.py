@@ -184,10 +184,12 @@ class Study(Settings):
                         continue
                     axis = self._axis(name)
                     if not term.is_order and term.right not in self.axes:
-                        axis.assignments(term.right)  # a misspelt level would never be met
-        for comparison in self.plan.comparisons:
+                        # A misspelt level would never be met.
+                        _check_level(axis, term.right, f"the constraint {text!r}, {name}")
+        for number, comparison in enumerate(self.plan.comparisons):
             for name, level in (*comparison.first.items(), *comparison.second.items()):
-                self._axis(name).assignments(level)
+                where = f"comparison {number} of the plan, {name}"
+                _check_level(self._axis(name), level, where)
         if isinstance(self.sampler, Search):
             self._check_search(self.sampler)
         return self
@@ -353,9 +355,10 @@ class Study(Settings):
         if seeds >= needed:
             return None
         return (
-            f"{seeds} paired seeds cannot give a p below {2.0 ** (1 - seeds):.4g}, and the "
-            f"smallest of {pairs} planned comparison{'s' * (pairs > 1)} must reach "
-            f"{self.plan.alpha / pairs:.4g}: nothing can be shown. Use at least {needed} seeds"
+            f"{seeds} paired seed{'s' * (seeds > 1)} cannot give a p below "
+            f"{2.0 ** (1 - seeds):.4g}, and the smallest of {pairs} planned "
+            f"comparison{'s' * (pairs > 1)} must reach {self.plan.alpha / pairs:.4g}: nothing can "
+            f"be shown. Use at least {needed} seeds"
         )
 
 
@@ -385,6 +388,13 @@ def load_study(path: Path | str) -> Study:
     except (ValueError, RecursionError) as error:  # neither JSON nor TOML, nor text
         kind = "TOML" if path.suffix == ".toml" else "JSON"
         raise ConfigError(f"{path} is not {kind}: {error}") from error
+
+
+def _check_level(axis: Axis, level: Level, where: str) -> None:
+    try:
+        axis.assignments(level)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _with_nulls(study: dict[str, Any]) -> dict[str, Any]:

@@ -127,7 +127,7 @@ class Atlas:
     """Which elements are the same, from 1, the largest cluster first: average linkage, cut where
     the agreement is a half."""
     left_out: tuple[tuple[int, str], ...]
-    """Designs that are not in it, and why."""
+    """Designs that are not in it, or lack a seed, and why."""
 
     def __str__(self) -> str:
         lines = [f"learned elements over seeds, {ORIENTATIONS[self.orientation]}"]

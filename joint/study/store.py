@@ -28,13 +28,14 @@ from typing import Any, Literal, NamedTuple, TypeAlias, final
 from pydantic import ValidationError
 
 from joint.checkpoint import CheckpointError, write_atomically
-from joint.config.run import RunConfig
+from joint.config.run import NoneConfig, RunConfig
 from joint.folder import FAILURE_FILE, RESULT_FILE, RunFolder, hold, read_result
 from joint.lock import LOCK_FILE, holder_of
 from joint.parse import parse_json
 from joint.settings import ConfigError
 
 from .axis import Design
+from .inference import stage_of
 from .paths import fault_line
 from .sampler import Search
 from .space import Pair, Study
@@ -233,7 +234,8 @@ def create_study(study: Study, folder: Path | str) -> Ledger:
         When the folder holds another study, or this one with other axes, seeds or plan.
     ConfigError, ValueError
         When designs are no valid configurations, two are the same one, the constraints exclude all,
-        or a planned comparison meets no designs, or those of another one.
+        or a planned comparison meets no designs, or those of another one; when the plan or the
+        search goes by a number that the designs do not have.
 
     Warns
     -----
@@ -251,7 +253,9 @@ def create_study(study: Study, folder: Path | str) -> Ledger:
     doubt = study.doubt(len(pairs))
     if doubt is not None:
         warnings.warn(doubt, stacklevel=2)
-    runs = _runs(study, designs)
+    configs = [study.config(design, study.seeds[0]) for design in designs]
+    _check_measured(study, configs, pairs)
+    runs = _runs(study, designs, configs)
     content = {
         "format": _FORMAT,
         "study": study.model_dump(mode="json"),
@@ -339,8 +343,34 @@ def _state(path: Path) -> RunState:
     return "failed" if FAILURE_FILE in names else "pending"
 
 
-def _runs(study: Study, designs: Sequence[Design]) -> tuple[PlannedRun, ...]:
-    configs = [study.config(design, study.seeds[0]) for design in designs]
+def _check_measured(study: Study, configs: Sequence[RunConfig], pairs: Sequence[Pair]) -> None:
+    """Refuse a study that would be judged, or led, by what its designs do not have."""
+    sampler = study.sampler
+    wanted = [study.plan.metric, *(sampler.objectives if isinstance(sampler, Search) else ())]
+    paths = [path for axis in study.axes for path in study.sets(axis)]
+    for metric in wanted:
+        stage = stage_of(metric)
+        if stage is None:
+            continue
+        lack = [isinstance(getattr(config.system, stage), NoneConfig) for config in configs]
+        # A search may come to other designs than those of its first round.
+        differ = any(path in ("system", f"system.{stage}") for path in paths)
+        if all(lack) and not (isinstance(sampler, Search) and differ):
+            raise ConfigError(
+                f"no design has {metric}, as none has a {stage}: set system.{stage}, or choose "
+                "another metric"
+            )
+        for pair in pairs:
+            if lack[pair.first] or lack[pair.second]:
+                raise ConfigError(
+                    f"the plan compares {pair.name} by {metric}, and one of the two has no "
+                    f"{stage}: leave the comparison out, or choose another metric"
+                )
+
+
+def _runs(
+    study: Study, designs: Sequence[Design], configs: Sequence[RunConfig]
+) -> tuple[PlannedRun, ...]:
     known: dict[str, int] = {}
     for number, config in enumerate(configs):
         same = known.setdefault(config.digest(), number)
@@ -380,10 +410,16 @@ def _check_same(there: Ledger, study: Study) -> None:
     changed = list(_changes(old, new, ""))
     if changed:
         more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
+        tally = there.tally()
+        advice = (
+            "choose another folder; runs that both have in common can be copied there, see "
+            f"{RUNS_FOLDER}/"
+            if tally.done or tally.running
+            else "choose another folder, or delete this one: none of its runs is done"
+        )
         raise StudyError(
             f"{there.folder} holds another study: {'; '.join(changed[:3])}{more}. A study is fixed "
-            "before its first run: choose another folder; runs that both have in common can be "
-            f"copied there, see {RUNS_FOLDER}/"
+            f"before its first run: {advice}"
         )
 
 

@@ -6,11 +6,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
 from classify.judged import METRICS, Judged
+from joint.checkpoint import CheckpointError
 from joint.folder import PREDICTIONS_FILE, RESULT_FILE, Predictions, load_predictions
 
 from .axis import Design
@@ -46,6 +48,8 @@ class Row:
     """Kind of failure."""
     costs: dict[str, float | None] = field(default_factory=dict)
     """What :attr:`Study.costs` makes of it; empty where a study names none."""
+    message: str | None = None
+    """Words of the failure."""
 
     def flat(self) -> dict[str, Any]:
         """The cells, by column; an axis has the column ``axis.<name>``, see :attr:`levels`.
@@ -63,6 +67,7 @@ class Row:
             **self.numbers,
             **{f"cost.{name}": value for name, value in self.costs.items() if name not in COSTS},
             "error": self.error,
+            "message": self.message,
         }
 
 
@@ -140,11 +145,19 @@ def to_text(table: Sequence[Row], *, metric: str | None = None) -> str:
             f"{row.design}: " + ", ".join(f"{name}={level}" for name, level in row.levels.items()),
             str(row.seed),
             *("" if (v := row.numbers.get(name)) is None else f"{v:.4f}" for name in shown),
-            row.error or "",
+            _failure(row),
         )
         for row in table
     ]
     return "\n".join(aligned([head, *lines]))
+
+
+def _failure(row: Row) -> str:
+    """Why a run failed, in one line."""
+    if row.error is None:
+        return ""
+    first = (row.message or "").strip().partition("\n")[0]
+    return f"{row.error}: {first}" if first else row.error
 
 
 def aligned(table: Sequence[Sequence[str]]) -> list[str]:
@@ -201,7 +214,7 @@ def outcomes(ledger: Ledger, metric: str) -> dict[int, list[Outcome]]:
 
 def _row(ledger: Ledger, run: PlannedRun, state: RunState) -> Row:
     numbers: dict[str, float | None] = {}
-    best = error = None
+    best = error = message = None
     if state == "done":
         result = ledger.result(run)
         best = result.get("best_epoch")
@@ -214,10 +227,13 @@ def _row(ledger: Ledger, run: PlannedRun, state: RunState) -> Row:
         numbers.pop("rate", None)  # a word, or nothing
         numbers.pop("report", None)
     elif state == "failed":
-        error = read_failure(ledger.path(run)).get("error", "unknown")
+        failure = read_failure(ledger.path(run))
+        error, message = str(failure.get("error", "unknown")), str(failure.get("message", ""))
     levels = ledger.designs[run.design]
     costs = {name: cost(text, levels, numbers) for name, text in ledger.study.costs.items()}
-    return Row(run.digest, state, run.design, levels, run.seed, best, numbers, error, costs)
+    return Row(
+        run.digest, state, run.design, levels, run.seed, best, numbers, error, costs, message
+    )
 
 
 class _NotMeasured(ValueError):
@@ -226,7 +242,7 @@ class _NotMeasured(ValueError):
 
 def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
     path = ledger.path(run)
-    predictions = load_predictions(path) if (path / PREDICTIONS_FILE).exists() else None
+    predictions = _predictions(path) if (path / PREDICTIONS_FILE).exists() else None
     if metric in METRICS:
         value = None if predictions is None else _measured(predictions, metric)
         lacks = "it has no classifier, or its test part lacks classes"
@@ -243,6 +259,16 @@ def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
     if value is None or not math.isfinite(value):
         raise _NotMeasured(f"run {run.digest} has no {metric}: {lacks}; choose another metric")
     return Outcome(run.seed, value, predictions)
+
+
+def _predictions(path: Path) -> Predictions:
+    try:
+        return load_predictions(path)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{path / PREDICTIONS_FILE} is damaged. Remove {RESULT_FILE} beside it, and a worker "
+            "tests the run again"
+        ) from error
 
 
 def _measured(part: Predictions, metric: str) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from classify import LesionDataset
-from joint.build import build_split
+from joint.build import build_split, load_teacher
 from joint.complete import built, noted
 from joint.config.run import RunConfig
 from joint.config.scenes import DataConfig
@@ -100,6 +100,7 @@ def train_together(
             objective=[config.objective for config in configs],
             config=[config.training for config in configs],
             directories=folders,
+            teacher=[load_teacher(config, parts) for config in configs],
             resume=True,
             device=device,
             stop=stop,

@@ -33,7 +33,7 @@ from .live import Board
 from .process_pool import ProcessEach, WorkerLost
 from .run import execute
 from .search import ask_next, check_search
-from .store import Ledger, PlannedRun, StudyError, Tally, open_study
+from .store import STUDY_FILE, Ledger, PlannedRun, StudyError, Tally, open_study
 from .together import companions, train_together
 
 __all__ = ["Worked", "run_study", "work"]
@@ -41,6 +41,7 @@ __all__ = ["Worked", "run_study", "work"]
 # Workers that may be lost without an end of a run in between, for each that works.
 _PATIENCE = 4
 _DATA_SETS = 2  # that a worker keeps
+_STOPPING = "the workers finish their steps and save; Ctrl-C again leaves at once"
 
 _Outcome: TypeAlias = Literal["done", "failed", "stopped", "passed"]
 
@@ -109,7 +110,8 @@ def work(
     ValueError
         For fewer than one run at once.
     StudyError
-        When there is no study in the folder, or one of another version of the library.
+        When there is no study in the folder, or one of another version of the library; when it is
+        moved or deleted meanwhile.
     OSError, CheckpointError
         When the disk is full or gone, or the scenes cannot be read: every run would fail alike.
 
@@ -143,6 +145,7 @@ def work(
                 if state == "running":
                     continue
                 if state == "pending":
+                    _check_there(ledger)
                     if together > 1 and run not in ahead:
                         others = companions(ledger, run, together, without=ahead)
                         ahead |= {run, *others}
@@ -210,11 +213,21 @@ def _attempt(
             except Exception as error:
                 if isinstance(error, StudyError) or _of_the_machine(error):
                     raise
+                _check_there(ledger)  # else it is no fault of the run
                 folder.fail(error)
                 return "failed"
             return "done" if done else "stopped"
     except RunLocked:
         return "passed"
+
+
+def _check_there(ledger: Ledger) -> None:
+    """Refuse to go on where the study was: that would make a second one, without its file."""
+    if not (ledger.folder / STUDY_FILE).exists():
+        raise StudyError(
+            f"the study is no longer in {ledger.folder}: it was moved or deleted while a worker "
+            "was at it. Move it while nobody works on it, and start the workers where it is now"
+        )
 
 
 def _as_begun(ledger: Ledger, config: RunConfig, dataset: LesionDataset) -> LesionDataset:
@@ -337,7 +350,7 @@ def run_study(
         return pool.submit(_worker, place, device, threads, together, poll, warn)
 
     try:
-        with graceful_stop() as asked:
+        with graceful_stop(notice=_STOPPING if progress else None) as asked:
             _attend(ledger, start, workers, asked, Board(ledger, shown=progress), poll)
     finally:
         if own is not None:

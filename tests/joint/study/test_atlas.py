@@ -97,3 +97,19 @@ def test_turned_views_make_turns_no_other_element(small_study, small_base, prete
         raw += raw.new_tensor(np.random.default_rng(run.seed).normal(0, 0.5, raw.shape))
         save_checkpoint(ledger.path(run) / "best.safetensors", state, {})
     assert atlas(ledger, surrogates=10).orientation == "dihedral"
+
+
+def test_a_seed_that_is_left_out_is_told(kernels):
+    """Of a design that is compared by its other seeds: a choice among seeds must be seen."""
+    gone = [run for run in kernels.runs if run.design == 0 and run.seed in (1, 2)]
+    for run in gone:
+        (kernels.path(run) / "best.safetensors").unlink()
+    still = next(run for run in kernels.runs if (run.design, run.seed) == (1, 2))
+    system = build_system(kernels.config(still).system, image_size=(16, 16), channels=3, classes=3)
+    save_checkpoint(kernels.path(still) / "best.safetensors", system.state_dict(), {})
+    found = atlas(kernels, designs=[0, 1], surrogates=10)
+    assert [(each.design, each.seeds) for each in found.designs] == [(0, (0, 3)), (1, (0, 1))]
+    reasons = dict(found.left_out)
+    assert reasons[0].count("without seed 1: ") == reasons[0].count("; without seed 2: ") == 1
+    assert reasons[1] == "without seed 2: the element is fixed, or has learned nothing"
+    assert f"  1: {reasons[1]}" in str(found)

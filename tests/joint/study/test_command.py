@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from joint.cli import main
-from joint.study import command, create_study, load_study, open_study
+from joint.study import Worked, command, create_study, load_study, open_study
+from joint.study.store import record_failure
 
 STUDY = """
 name = "bits and light"
@@ -181,3 +182,33 @@ def test_quiet_is_quiet_of_warnings_too(tmp_path, monkeypatch, capsys):
     assert main(["study", "run", str(path), "--output", str(tmp_path / "b")]) == 0
     assert "warning: 3 paired seeds cannot" in capsys.readouterr().err
     assert [(each["progress"], each["warn"]) for each in asked] == [(False, False), (True, True)]
+
+
+def test_a_study_of_which_all_failed_ends_with_a_mistake(study, tmp_path, capsys):
+    ledger = create_study(load_study(study), tmp_path / "ledger")
+    for run in ledger.runs:
+        ledger.path(run).mkdir(parents=True)
+        record_failure(ledger.path(run), ValueError("the lens fell down"))
+    assert main(["study", "run", str(ledger.folder)]) == 1
+    assert "12 of designs 0, 1: ValueError: the lens fell down" in capsys.readouterr().out
+
+
+def test_who_stops_a_study_is_told_how_to_go_on(study, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "run_study", lambda folder, **options: None)
+    monkeypatch.setattr(command, "work", lambda folder, **options: Worked(1, 0, stopped=True))
+    ledger = str(tmp_path / "ledger")
+    assert main(["study", "run", str(study), "--output", ledger]) == 0
+    assert f"stopped with 12 runs to go: lens2label study run {ledger}\n" in capsys.readouterr().out
+    assert main(["study", "work", ledger]) == 0
+    assert capsys.readouterr().out == (
+        f"1 done, 0 failed\nstopped and saved; to go on: lens2label study work {ledger}\n"
+    )
+
+
+@pytest.mark.parametrize("folder", [".", "../study", "../study/runs/.."])
+def test_a_study_is_confirmed_beside_itself(finished, tmp_path, monkeypatch, capsys, folder):
+    monkeypatch.chdir(finished.folder)
+    options = ["--design", "2", "--baseline", "0"]
+    assert main(["study", "confirm", folder, *options]) == 0
+    assert "to find out: lens2label study run" in capsys.readouterr().out
+    assert len(open_study(tmp_path / "study-confirm").runs) == 12

@@ -221,3 +221,15 @@ def test_too_few_designs_are_refused(draws_of):
         effects({0: {"a": 1}}, draws_of([1.0]))
     with pytest.raises(ValueError, match="at least two designs"):
         effects({0: {"a": 1}, 1: {"a": 1}}, draws_of([1.0, 2.0]))
+
+
+def test_the_mean_of_a_level_stays_within_what_can_be(draws_of):
+    generator = np.random.default_rng(0)
+    means = np.full(len(FULL), 0.04)
+    drawn = means + generator.normal(0, 0.1, (500, 1))  # luck that all designs share
+    designs = dict(enumerate(FULL))
+    found = effects(designs, draws_of(means, drawn, metric="accuracy"))
+    lows = [level.interval.low for axis in found.axes for level in axis.levels]
+    assert lows == [0] * 9
+    losses = effects(designs, draws_of(means, drawn, metric="loss"))
+    assert all(level.interval.low < 0 for axis in losses.axes for level in axis.levels)

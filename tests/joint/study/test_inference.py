@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
 
 from joint.folder import Predictions
-from joint.study import Outcome, compare, estimate, infer
+from joint.study import Outcome, compare, estimate, infer, resample
 
 
 @pytest.mark.parametrize(("seed_spread", "design_spread"), [(0.02, 1.0), (0.3, 0.5), (0.6, 0.05)])
@@ -216,3 +217,34 @@ def test_other_lesions_are_no_pairs(outcome):
     )
     with pytest.raises(ValueError, match="or with other labels or lesions"):
         infer(one, other, metric="accuracy", resamples=100)
+
+
+@pytest.mark.parametrize(
+    ("metric", "theirs"), [("mcc", matthews_corrcoef), ("cohen_kappa", cohen_kappa_score)]
+)
+def test_what_may_be_below_chance_is_not_cut_at_it(outcome, metric, theirs):
+    """An interval of a coefficient ends at -1: cut at 0, it would not hold its own mean."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(120) % 2
+    groups = [f"lesion{i}" for i in range(120)]
+    runs = []
+    for seed in range(6):
+        run = outcome(seed, generator.normal(-0.3, 1, 120), labels, groups)
+        value = float(theirs(labels, run.predictions.logits.argmax(1)))
+        runs.append(Outcome(seed, value, run.predictions))
+    mean = np.mean([run.value for run in runs])
+    draws = resample({0: runs, 1: runs}, metric=metric, resamples=200)
+    for found in (infer(runs, metric=metric, resamples=200), draws.of(0)):
+        assert found.mean == pytest.approx(mean)
+        assert -1 <= found.interval.low < mean < found.interval.high < 0
+
+
+def test_an_interval_without_a_width_says_so(outcome):
+    labels, groups = np.arange(40) % 2, [f"lesion{i}" for i in range(40)]
+    perfect = [outcome(seed, np.ones(40), labels, groups) for seed in range(6)]
+    found = infer(perfect, metric="accuracy", resamples=100)
+    assert found.interval == (1, 1)
+    assert "all seeds and lesions came out alike" in found.note
+    assert "came out alike" in str(compare(perfect, perfect, metric="accuracy", resamples=100))
+    one = outcome(6, np.where(np.arange(40) < 3, -1, 1), labels, groups)
+    assert infer([*perfect, one], metric="accuracy", resamples=100).note is None

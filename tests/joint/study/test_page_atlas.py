@@ -26,6 +26,8 @@ def test_learned_elements_are_shown_and_compared(small_study, small_base, preten
     assert "up to shift, sign and order" in text
     assert "Design 1 is not compared: the run has no front end" in text
     assert "transfer functions of the designs 0" in text
+    (ledger.path(ledger.runs[2]) / "best.safetensors").write_bytes(b"")
+    assert f"Design 0, without seed {ledger.runs[2].seed}: " in "".join(elements(ledger))
     assert "Exploration: learned elements" in study_html(ledger)
     assert "Exploration: learned elements" not in study_html(ledger, elements=False)
     many = "".join(elements(create_study(study, tmp_path / "none")))

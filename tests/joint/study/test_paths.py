@@ -93,6 +93,7 @@ def test_faults_are_lines():
 
 def test_nearest_or_all():
     assert nearest("lends", ["lens", "none"]) == "; did you mean 'lens'?"
+    assert nearest("301", [50, 300]) == "; did you mean 300?"  # a level that quotes would change
     assert nearest("x", ["lens", "none"]) == "; choose from lens, none"
     assert nearest("x", ["lens", "none"], always=False) == ""
 

@@ -98,3 +98,15 @@ def test_a_process_for_each_call():
     assert not sleeping.done()  # one that is lost takes no other with it
     pool.shutdown(cancel_futures=True)
     assert isinstance(sleeping.exception(timeout=0), WorkerLost)  # it has not slept its fill
+
+
+def _interrupted():
+    raise KeyboardInterrupt
+
+
+def test_a_second_interrupt_leaves_no_traceback(capfd):
+    pool = ProcessEach()
+    with pytest.raises(WorkerLost):
+        pool.submit(_interrupted).result(timeout=300)
+    pool.shutdown()
+    assert "Traceback" not in capfd.readouterr().err

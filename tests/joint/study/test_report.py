@@ -214,3 +214,48 @@ def test_one_design_needs_no_luck(small_study, tmp_path, pretend):
     for run in ledger.runs:
         pretend(ledger, run, 0.7)
     assert "equal designs" not in str(report(ledger))
+
+
+def test_why_runs_failed_is_told(ledger, pretend):
+    """A design of broken runs has a mean of 0 and must not look like one that learned nothing."""
+    assert report(ledger).failures == ()
+    assert "--retry-failed" not in str(report(ledger))
+    for run in ledger.runs:
+        if run.design == 1 or (run.design, run.seed) == (3, 2):
+            ledger.path(run).mkdir(parents=True)
+            record_failure(ledger.path(run), ValueError("3 does not divide 16\nat all"))
+        elif (run.design, run.seed) == (2, 0):
+            ledger.path(run).mkdir(parents=True)
+            record_failure(ledger.path(run), RuntimeError("out of light"))
+        else:
+            pretend(ledger, run, 0.9)
+    found = report(ledger)
+    first, second = found.failures
+    assert (first.error, first.message) == ("ValueError", "3 does not divide 16\nat all")
+    assert (first.designs, first.runs) == ((1, 3), 9)
+    assert (second.designs, second.runs) == ((2,), 1)
+    text = str(found)
+    assert "  9 of designs 1, 3: ValueError: 3 does not divide 16\n" in text
+    assert "  1 of design 2: RuntimeError: out of light\n" in text
+    assert "a run that failed scores 0; to try them again, with the cause put right" in text
+    assert text.index("out of light") < text.index("planned before the first run")
+    assert "a run that failed is left out" in str(report(ledger, metric="nll"))
+    assert json.loads(found.to_json())["failures"][0]["designs"] == [1, 3]
+
+
+def test_many_reasons_of_failure_are_cut(ledger):
+    for number, run in enumerate(ledger.runs):
+        ledger.path(run).mkdir(parents=True)
+        record_failure(ledger.path(run), ValueError(f"the loss is {number % 9}"))
+    text = str(report(ledger))
+    assert text.count("ValueError: the loss is") == 5
+    assert "and 4 more reasons: lens2label study list FOLDER" in text
+
+
+def test_another_metric_is_in_no_plan(small_study, tmp_path):
+    with pytest.warns(UserWarning, match="paired seeds"):
+        ledger = create_study(small_study(seeds=(0, 1)), tmp_path)
+    assert "nothing can be shown" in str(report(ledger))
+    other = report(ledger, metric="auc")
+    assert (other.doubt, other.planned) == (None, ())
+    assert "paired seeds" not in str(other)

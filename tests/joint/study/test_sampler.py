@@ -104,3 +104,9 @@ def test_listed_designs_are_checked():
         list(Listed(chosen=({"camera": "x"},)).designs(AXES))
     with pytest.raises(ValueError, match="no level 'z'"):
         list(Listed(chosen=({"camera": "z", "light": 1},)).designs(AXES))
+
+
+def test_a_grid_names_the_range_without_points():
+    axes = {"light": Axis(path="a", values=(1, 2)), "gain": Axis(path="b", low=0, high=1)}
+    with pytest.raises(ValueError, match=r"give the axis gain some, such as points = 5"):
+        list(Grid().designs(axes))

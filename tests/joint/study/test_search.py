@@ -298,11 +298,11 @@ def test_a_search_may_look_for_what_a_study_says_costs(tmp_path):
 
 
 def test_an_objective_that_no_run_has_is_told(tmp_path):
-    study = _study(TPE(count=3, startup=2, objectives={"psnr": "up"}))
+    study = _study(TPE(count=3, startup=2, objectives={"psnr_scene": "up"}))
     ledger = create_study(study, tmp_path)
     for run in ledger.runs:
         _made(ledger, run, 0.5)
-    with pytest.raises(StudyError, match=r"no run of .* has psnr, which the search looks for"):
+    with pytest.raises(StudyError, match=r"no run of .* has psnr_scene, which the search"):
         told(ledger)
 
 
@@ -413,3 +413,12 @@ def test_a_damaged_design_is_told(tmp_path, cheap):
             open_study(tmp_path)
     path.write_text(good)
     assert len(ledger.refreshed().runs) == 3
+
+
+def test_a_history_that_is_gone_says_what_to_do(small_study, tmp_path, cheap):
+    cheap(lambda config: {"balanced_accuracy": 0.5})
+    ledger = create_study(small_study(plan=Plan(), seeds=(0,)), tmp_path)
+    work(tmp_path)
+    (ledger.path(ledger.runs[0]) / "history.jsonl").unlink()
+    with pytest.raises(joint.CheckpointError, match=r"has 0 epochs.* or remove its result.json"):
+        on_validation(ledger, ledger.runs[0], "balanced_accuracy")

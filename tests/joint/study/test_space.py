@@ -375,3 +375,24 @@ def test_a_constraint_may_limit_a_cost_that_is_known_beforehand():
         Study(axes=axes, costs=costs, constraints=("seconds < 1",))
     with pytest.raises(ValidationError, match="no axis 'lamps'"):
         Study(axes=axes, costs=costs, constraints=("lamps < 1",))
+
+
+def test_a_wrong_level_is_told_with_its_place():
+    axes = {
+        "light": Axis(path="system.sensor.photons", values=(50, 300)),
+        "depth": Axis(path="system.sensor.bit_depth", values=(4, 8)),
+    }
+    with pytest.raises(ValidationError, match=r"the constraint 'depth != 5', depth: there is no"):
+        Study(axes=axes, constraints=("depth != 5",))
+    good, bad = (
+        Comparison(first={"light": 300, "depth": d}, second={"light": 50, "depth": d})
+        for d in (8, 9)
+    )
+    with pytest.raises(ValidationError, match=r"comparison 1 of the plan, depth: there is no lev"):
+        Study(axes=axes, plan=Plan(comparisons=(good, bad)))
+
+
+def test_one_seed_is_one_seed():
+    axes = {"light": Axis(path="system.sensor.photons", values=(50, 300))}
+    doubt = Study(axes=axes, seeds=(0,)).doubt(1)
+    assert doubt.startswith("1 paired seed cannot give a p below 1, and")

@@ -10,6 +10,7 @@ from joint.folder import FAILURE_FILE, hold
 from joint.lock import LOCK_FILE
 from joint.settings import ConfigError
 from joint.study import (
+    TPE,
     Axis,
     Comparison,
     Plan,
@@ -224,3 +225,49 @@ def test_a_damaged_result_says_what_to_do(ledger, pretend):
     (ledger.path(run) / "result.json").write_bytes(b'{"test": ')
     with pytest.raises(CheckpointError, match=r"result.json is damaged. Remove the file .* again"):
         ledger.result(run)
+
+
+@pytest.mark.parametrize("state", ["nothing", "failed", "done"])
+def test_another_study_in_a_folder_is_told_what_to_do(ledger, small_study, pretend, state):
+    run = ledger.runs[0]
+    if state == "failed":
+        ledger.path(run).mkdir(parents=True)
+        record_failure(ledger.path(run), RuntimeError("no"))
+    elif state == "done":
+        pretend(ledger, run, 0.9)
+    advice = "runs that both have in common" if state == "done" else "or delete this one: none of"
+    with pytest.raises(StudyError, match=f"question was .*choose another folder.* {advice}"):
+        create_study(small_study(question="why?"), ledger.folder)
+
+
+def _codecs(*kinds):
+    return Axis(path="system.codec", values=tuple({"kind": kind} for kind in kinds))
+
+
+@pytest.mark.parametrize("metric", ["bpp", "bpp_bytes", "psnr", "ssim", "throughput"])
+def test_a_plan_goes_by_what_the_designs_have(small_study, tmp_path, metric):
+    """A study is refused before it trains for days and has nothing to be judged by."""
+    with pytest.raises(ConfigError, match=f"no design has {metric}, as none has a (codec|front_)"):
+        create_study(small_study(plan=Plan(metric=metric)), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_comparison_goes_by_what_both_have(small_study, tmp_path):
+    axes = {"codec": _codecs("none", "jpeg", "webp")}
+    for first, allowed in (("none", False), ("webp", True)):
+        pair = Comparison(first={"codec": first}, second={"codec": "jpeg"})
+        study = small_study(axes=axes, plan=Plan(metric="bpp", comparisons=(pair,)))
+        if allowed:
+            assert create_study(study, tmp_path / "study").wanted == 24
+            continue
+        with pytest.raises(ConfigError, match=r"codec=none against codec=jpeg by bpp, and one of"):
+            create_study(study, tmp_path / "study")
+
+
+def test_a_search_goes_by_what_its_designs_may_have(small_study, tmp_path):
+    search = TPE(count=4, startup=2, objectives={"psnr": "up"})
+    with pytest.raises(ConfigError, match="no design has psnr, as none has a codec"):
+        create_study(small_study(sampler=search, plan=Plan()), tmp_path / "none")
+    # Which codecs are among the first ones is chance.
+    axes = {"codec": _codecs("none", "jpeg", "webp", "png")}
+    assert create_study(small_study(axes=axes, sampler=search, plan=Plan()), tmp_path / "some")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from joint.checkpoint import CheckpointError
 from joint.folder import PREDICTIONS_FILE
 from joint.study import Axis, Plan, create_study, outcomes, rows, to_csv, to_json, to_text
 from joint.study.store import record_failure
@@ -23,6 +24,7 @@ def test_one_row_a_run(ledger, pretend):
     }  # fmt: skip
     assert done.best_epoch == 0
     assert (failed.state, failed.error, failed.numbers) == ("failed", "ValueError", {})
+    assert (failed.message, done.message, failed.flat()["message"]) == ("x", None, "x")
     assert (pending.state, pending.error, pending.best_epoch) == ("pending", None, None)
 
 
@@ -34,7 +36,7 @@ def test_csv_and_json_have_the_same_cells(finished):
     assert len(read) == len(listed) == 32
     assert list(read[0]) == [
         "digest", "state", "design", "axis.light", "axis.depth", "seed", "best_epoch",
-        "photons", "bits", "parameters", "accuracy", "bpp", "error",
+        "photons", "bits", "parameters", "accuracy", "bpp", "error", "message",
     ]  # fmt: skip
     for row, entry in zip(read, listed, strict=True):
         assert row == {name: "" if v is None else str(v) for name, v in entry.items()}
@@ -71,11 +73,14 @@ def test_runs_without_results_have_empty_cells(ledger, pretend):
 
 def test_rows_for_people_are_aligned(ledger):
     ledger.path(ledger.runs[1]).mkdir(parents=True)
-    record_failure(ledger.path(ledger.runs[1]), ValueError("x"))
+    record_failure(ledger.path(ledger.runs[1]), ValueError("x is no number\n  of two lines"))
     lines = to_text(rows(ledger)).splitlines()
     assert len(lines) == 33
     run = ledger.runs[1]
-    assert lines[2] == f"  {run.digest}  failed   1: light=50, depth=8    0     ValueError"
+    assert (
+        lines[2]
+        == f"  {run.digest}  failed   1: light=50, depth=8    0     ValueError: x is no number"
+    )
     assert lines[0].index("seed") == lines[2].index("0     Val")
 
 
@@ -121,4 +126,13 @@ def test_predictions_that_are_gone_are_told_from_none(ledger, pretend):
     pretend(ledger, ledger.runs[0], 1.0)
     (ledger.path(ledger.runs[0]) / PREDICTIONS_FILE).unlink()
     with pytest.raises(ValueError, match=r"predictions.safetensors is gone from .* Copy it there"):
+        outcomes(ledger, "accuracy")
+
+
+def test_damaged_predictions_say_what_to_do(ledger, pretend):
+    pretend(ledger, ledger.runs[0], 1.0)
+    path = ledger.path(ledger.runs[0]) / PREDICTIONS_FILE
+    path.write_bytes(path.read_bytes()[:100])
+    message = r"predictions.safetensors is damaged. Remove result.json beside it, and a worker"
+    with pytest.raises(CheckpointError, match=message):
         outcomes(ledger, "accuracy")

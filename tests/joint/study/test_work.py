@@ -432,3 +432,39 @@ def test_a_worker_warns_where_it_is_let(warn, monkeypatch):
         warnings.simplefilter("always")
         worker._worker("a study", "cpu", threads, 1, 0.1, warn)
     assert [str(each.message) for each in said] == ["of a study"] * warn
+
+
+@pytest.mark.parametrize("how", ["moved", "deleted"])
+def test_a_study_that_is_gone_ends_its_workers(small_study, small_base, tmp_path, cheap, how):
+    """Else they would make a second one where it was, without its file, and runs that failed."""
+    ledger = _small(small_study, tmp_path / "study", small_base())
+    elsewhere = tmp_path / "moved"
+
+    def formula(_):
+        if how == "moved":
+            ledger.folder.rename(elsewhere)
+            raise RuntimeError("cannot write")  # as of a file that was there before
+        (ledger.folder / "study.json").unlink()
+        return {"loss": 1.0}
+
+    cheap(formula)
+    with pytest.raises(
+        StudyError, match=r"no longer in .*study: it was moved or deleted while a w"
+    ):
+        work(ledger.folder)
+    assert not list(tmp_path.rglob("failure.json"))
+    assert len(list(tmp_path.rglob("result.json"))) == (how == "deleted")
+    if how == "moved":
+        assert open_study(elsewhere).tally() == (4, 0, 0, 0)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_who_stops_a_study_is_told_that_it_saves(finished, monkeypatch, shown):
+    notices = []
+    stop = worker.graceful_stop
+    monkeypatch.setattr(
+        worker, "graceful_stop", lambda notice=None: notices.append(notice) or stop(notice=notice)
+    )
+    run_study(finished.folder, progress=shown)
+    words = "the workers finish their steps and save; Ctrl-C again leaves at once"
+    assert notices == [words if shown else None]
