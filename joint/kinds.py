@@ -9,6 +9,7 @@
 from numbers import Integral
 
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from classify import LesionDataset, Split
 
@@ -50,6 +51,11 @@ def check_dataset(dataset: object) -> None:
         remedy = "; give one of its parts, such as .test"
     elif isinstance(dataset, Tensor):
         remedy = "; pictures alone go through the system itself, as system(scenes)"
+    elif isinstance(dataset, Dataset | DataLoader):
+        remedy = (
+            "; make one of its pictures and labels with classify.LesionDataset(images=, labels=, "
+            "groups=, identifiers=, classes=)"
+        )
     raise TypeError(
         f"dataset must be a classify.LesionDataset, not {type(dataset).__name__}{remedy}"
     )

@@ -13,7 +13,6 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from optics.quantity import full_precision
@@ -125,6 +124,25 @@ def normalising_together(system: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             del norm.forward
+
+
+class _AllReduce(torch.autograd.Function):
+    """Sum of a tensor over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: object, part: Tensor) -> Tensor:
+        total = part.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return all_reduce(gradient)
+
+
+def all_reduce(part: Tensor) -> Tensor:
+    """Sum of ``part`` over all processes, with a gradient: torch's own is deprecated."""
+    return _AllReduce.apply(part)  # pyright: ignore[reportReturnType]
 
 
 class _Together:

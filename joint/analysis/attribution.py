@@ -226,6 +226,8 @@ def _chosen(
     there: list[Loss] = [stage for stage in LOSSES if _is_there(system, stage)]
     if stages is None:
         omitted = [Omitted("optics", why)] if (why := _obstacle(system)) else []
+        if "mosaic" in there and (why := _mosaic_obstacle(system)):
+            omitted.append(Omitted("mosaic", why))
         if "binning" in there:
             why = "without it lesions are larger than in training; name it to see"
             omitted.append(Omitted("binning", why))
@@ -236,7 +238,8 @@ def _chosen(
             f"stages must be some of {', '.join(LOSSES)}, once each, not {', '.join(stages)}"
         )
     for stage in stages:
-        why = _obstacle(system) if stage == "optics" else None
+        obstacles = {"optics": _obstacle, "mosaic": _mosaic_obstacle}
+        why = obstacles[stage](system) if stage in obstacles else None
         if stage not in there or why:
             raise ValueError(f"{stage} cannot be made ideal: {why or 'the system has none'}")
     return tuple(stage for stage in there if stage in stages), ()
@@ -270,6 +273,14 @@ def _obstacle(system: ImagingSystem) -> str | None:
         f"it makes {front.out_channels} channels of {front.in_channels}, and what follows takes "
         "no others"
     )
+
+
+def _mosaic_obstacle(system: ImagingSystem) -> str | None:
+    """Why a picture in all colours cannot stand for the mosaic."""
+    mosaic = None if system.sensor is None else system.sensor.cfa
+    if mosaic is None or mosaic.interpolates:
+        return None
+    return f"what follows takes the mosaic itself (demosaicing={mosaic.method!r})"
 
 
 def _has_electronics(sensor: Sensor) -> bool:

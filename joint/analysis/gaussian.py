@@ -256,6 +256,8 @@ def sensor_information(
 
 def sensor_obstacle(sensor: Sensor) -> str | None:
     """Why the noise of a sensor is not known value by value."""
+    if sensor.cfa is not None and not sensor.cfa.interpolates:
+        return "light behind a colour filter array is not counted value by value: give cfa=None"
     if sensor.cfa is not None:
         return "values that a colour filter array interpolates have noise in common: give cfa=None"
     if isinstance(sensor.quantum_efficiency, tuple):

@@ -160,8 +160,9 @@ def ledger(
     sensor = system.sensor
     read = None
     if sensor is not None and raw is not None:
-        # A mosaic is read before its missing colours are interpolated.
-        colours = 1 if sensor.cfa is None else len(sensor.cfa.channels)
+        # A mosaic is read before its missing colours are interpolated, if they are.
+        filled = sensor.cfa is not None and sensor.cfa.interpolates
+        colours = len(sensor.cfa.channels) if sensor.cfa is not None and filled else 1
         read = raw[0].numel() // colours
     depth = None if sensor is None else sensor.bit_depth
     return Ledger(

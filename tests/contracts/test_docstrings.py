@@ -337,10 +337,10 @@ WITHOUT_FORMULA = set(
         "fast_size field_coefficients filter_start frequencies fringe_to_noll gaussian_pass "
         "import_height_map "
         "import_plate layered_blur light_budget light_budget_inverse matrix_dft measured_psf "
-        "mix_colours mosaic mtf nm_to_noll noll_to_ansi poisson_log_likelihood positive "
-        "positive_inverse rectangular_aperture relief_element relief_report scene_field "
-        "signed_difference symmetric unit_disk unit_disk_inverse varying_blur zernike_basis "
-        "zernike_filter"
+        "mix_colours mosaic mtf nm_to_noll noll_to_ansi pack_mosaic poisson_log_likelihood "
+        "positive positive_inverse rectangular_aperture relief_element relief_report scene_field "
+        "signed_difference symmetric unit_disk unit_disk_inverse unpack_mosaic varying_blur "
+        "zernike_basis zernike_filter"
     )
 )
 _SOURCE = re.compile(

@@ -268,6 +268,8 @@ CASES = {
 }
 
 ELSEWHERE = {
+    "classify.backbone": "tests/classify/test_backbone.py::"
+    "test_frozen_layers_keep_weights_and_statistics",
     "optics.Sensor.expose": "tests/optics/test_noise.py::"
     "test_the_score_surrogate_differentiates_a_decision",
     "optics.angular_spectrum": "tests/optics/test_propagation.py::"

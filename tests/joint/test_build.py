@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import classify
 import compress
@@ -72,6 +73,54 @@ def test_pictures_that_do_not_fit_the_sensor_are_refused():
     bayer = joint.SystemConfig(sensor=joint.SensorConfig(cfa="rggb"))
     with pytest.raises(ValueError, match=r"sensor\.cfa='rggb' needs pictures of 3 channels, not 1"):
         joint.build_system(bayer, image_size=(32, 32), channels=1, classes=5)
+    packed = joint.SystemConfig(sensor=joint.SensorConfig(cfa="rggb", demosaicing="packed"))
+    for odd in ((33, 32), (32, 33)):
+        with pytest.raises(ValueError, match=r"blocks of 2 x 2 .* choose an even image_size"):
+            joint.build_system(packed, image_size=odd, channels=3, classes=5)
+
+
+@pytest.mark.parametrize(
+    ("demosaicing", "channels", "side"), [("packed", 4, 16), ("none", 1, 32), ("malvar", 3, 32)]
+)
+def test_codec_and_classifier_are_built_for_what_is_made_of_the_mosaic(demosaicing, channels, side):
+    sensor = joint.SensorConfig(cfa="rggb", demosaicing=demosaicing)
+    for front_end, filters in (
+        (joint.NoneConfig(), 1),
+        (joint.KernelConfig(), 1),
+        (joint.KernelConfig(start="sobel"), 2),
+        (joint.LensConfig(), 1),
+    ):
+        system = joint.SystemConfig(front_end=front_end, sensor=sensor)
+        built = joint.build_system(system, image_size=(32, 32), channels=3, classes=5)
+        output = built(torch.rand(2, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+        assert output.handed.shape == (2, filters * channels, side, side)
+        assert built.codec.channels == built.classifier.in_channels == filters * channels
+        joint.Objective(rate=1.0, distortion=1.0)(output, torch.tensor([0, 1])).total.backward()
+        if built.front_end is not None:
+            assert all(p.grad.abs().sum() > 0 for p in built.front_end.parameters())
+
+
+def test_a_classifier_of_colours_is_not_given_a_mosaic(tmp_path):
+    def built(demosaicing, weights=None):
+        sensor = joint.SensorConfig(cfa="rggb", demosaicing=demosaicing)
+        judge = joint.ClassifierConfig(weights=weights)
+        system = joint.SystemConfig(
+            front_end=joint.NoneConfig(), sensor=sensor, codec=joint.NoneConfig(), classifier=judge
+        )
+        return joint.build_system(system, image_size=(32, 32), channels=3, classes=5)
+
+    path = tmp_path / "colour.safetensors"
+    save_file(built("bilinear").state_dict(), path)
+    for name, channels in (("packed", 4), ("none", 1)):
+        said = rf"of 3 channels, and sensor.demosaicing='{name}' hands it {channels}, .* random"
+        with pytest.raises(ValueError, match=said):
+            built(name, path)
+        assert built("malvar", path).classifier.in_channels == 3
+        own = tmp_path / f"{name}.safetensors"
+        before = built(name)
+        save_file(before.state_dict(), own)  # what was trained on such a mosaic goes on
+        after = built(name, own).classifier.state_dict()
+        assert all(torch.equal(after[k], v) for k, v in before.classifier.state_dict().items())
 
 
 def test_two_filters_give_the_codec_and_classifier_their_channels():

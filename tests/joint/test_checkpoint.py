@@ -336,3 +336,22 @@ def test_what_a_killed_writer_leaves_is_removed_and_nothing_else(tmp_path):
     remove_leftovers(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted([*kept, ".folder.1-01234567"])
     remove_leftovers(tmp_path / "nowhere")
+
+
+def test_tensors_that_share_their_memory_are_stored_each(tmp_path):
+    path, shared = tmp_path / "state.safetensors", torch.arange(6.0)
+    tensors = {"whole": shared, "again": shared, "part": shared[2:4], "rows": shared.view(2, 3)}
+    tensors["trained"] = nn.Parameter(shared)
+    joint.save_checkpoint(path, tensors, {})
+    loaded, _ = joint.load_checkpoint(path)
+    assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
+
+
+@pytest.mark.parametrize(("missing", "end"), [(5, "from it. Both"), (6, "from it; and 1 more. B")])
+def test_five_differences_are_named_and_the_rest_counted(missing, end):
+    module = nn.ParameterDict({f"w{i}": torch.zeros(1) for i in range(9)})
+    held = dict(list(module.state_dict().items())[missing:])
+    with pytest.raises(joint.CheckpointError) as caught:
+        joint.load_weights(module, held, source="best")
+    assert f"w4 (1,) is missing {end}" in str(caught.value)
+    assert "w5" not in str(caught.value)

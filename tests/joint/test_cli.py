@@ -165,6 +165,66 @@ def test_a_run_that_goes_on_names_no_start_that_it_did_not_have(trained, tmp_pat
     assert "start_run" not in result
 
 
+def test_a_run_that_goes_on_without_its_start_still_names_it(trained, tmp_path, capsys):
+    folder = tmp_path / "run"
+    given = ["train", "--quiet", "--output", folder]
+    status, _, err = _run(capsys, *given, "--config", trained, "--start", trained)
+    assert status == 0, err
+    before = (folder / "result.json").read_bytes()
+    (folder / "result.json").unlink()  # as if it had been stopped after its last step
+    status, _, err = _run(capsys, *given, "--resume")
+    assert status == 0, err
+    assert (folder / "result.json").read_bytes() == before
+    assert json.loads(before)["start_run"] == joint.load_config(trained).digest()
+
+
+def test_a_finished_run_is_shown_for_its_own_start_alone(trained, tmp_path, capsys):
+    folder, other = tmp_path / "run", tmp_path / "other"
+    given = ["train", "--quiet", "--output", folder]
+    status, _, err = _run(capsys, *given, "--config", trained, "--start", trained)
+    assert status == 0, err
+    seed = ["--training.seed", "7"]
+    status, _, err = _run(capsys, "train", "--quiet", "--output", other, "--config", trained, *seed)
+    assert status == 0, err
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    status, _, err = _run(capsys, *given, "--resume", "--start", other)
+    assert status == _MISTAKE
+    assert "was begun with another start" in err
+    status, out, err = _run(capsys, "train", "--output", folder, "--resume", "--start", trained)
+    assert status == 0, err
+    assert "accuracy" in out
+    # Neither the refusal nor the look changes anything: the run is done, and did not fail.
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_run_is_taught_by_another(trained, tmp_path, capsys):
+    asked = ["--config", trained, "--quiet", "--system.sensor.photons", "50"]
+    taught = [*asked, "--teacher", trained, "--objective.distillation", "0.5"]
+    status, _, err = _run(capsys, "train", "--output", tmp_path / "run", *taught)
+    assert status == 0, err
+    record = json.loads((tmp_path / "run" / "history.jsonl").read_text())
+    train, config = record["train"], joint.load_config(tmp_path / "run")
+    terms = ("task", "distortion", "distillation")
+    weighed = sum(getattr(config.objective, name) * train[name] for name in terms)
+    assert train["total"] == pytest.approx(weighed, rel=1e-5)
+    assert (config.teacher, config.objective.distillation) == (trained, 0.5)
+    for more, said in (
+        (["--objective.distillation", "1"], "weighs what a teacher says, and there is none"),
+        ([*taught[3:], "--teacher", tmp_path / "nowhere"], "cannot read"),
+        ([*taught[3:], "--data.image-size", "40"], "teach on 40 x 40"),
+        ([*taught[3:], "--classifier", "none", "--objective.distortion", "1"], "no classifier"),
+    ):
+        status, _, err = _run(capsys, "train", "--output", tmp_path / "not", *asked, *more)
+        assert status == _MISTAKE
+        assert said in err
+        assert not (tmp_path / "not").exists()
+    # A finished run of another teacher is another run.
+    again = ["train", "--output", tmp_path / "run", "--resume", *asked]
+    status, _, err = _run(capsys, *again, *taught[3:], "--teacher", tmp_path / "run")
+    assert status == _MISTAKE
+    assert "holds a run of another configuration" in err
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -206,17 +266,17 @@ def test_evaluate_averages_views_and_adjusts_by_the_validation_part(trained, cap
     )
     counts = parts.train.counts.numpy()
     prior = np.log(counts / counts.sum())
-    taus = np.arange(41) / 20
+    taus = np.arange(-20, 41) / 20
     guesses = [(validation.logits - tau * prior).argmax(1) for tau in taus]
     balanced = [balanced_accuracy_score(validation.labels, guess) for guess in guesses]
-    tau = taus[int(np.argmax(balanced))]
+    tau = max(zip(balanced, -np.abs(taus), taus, strict=True))[2]  # of equals the nearest to 0
     assert printed["choice"]["tau"] == pytest.approx(tau)
     assert printed["report"]["accuracy"] == test.report.accuracy
     adjusted = (test.logits - tau * prior).argmax(1)
     assert printed["adjusted"]["accuracy"] == (adjusted == test.labels).mean()
     status, out, err = _run(capsys, *command)
     assert status == 0, err
-    assert f"at tau = {tau:g}, the best of 41" in out
+    assert f"at tau = {tau:g}, the best of 61" in out
     assert out.count("f1-score") == 2
 
 

@@ -1,4 +1,7 @@
 import dataclasses
+import json
+import shutil
+import warnings
 
 import pytest
 import torch
@@ -8,8 +11,9 @@ import joint
 import joint.complete
 from classify import LesionDataset
 from joint.complete import complete_run, trained_stages
-from joint.folder import load_predictions, read_result
+from joint.folder import load_predictions, read_history, read_result
 from joint.report.saved import read_runs
+from joint.train.teacher import identify
 
 
 def _config(epochs=1, **system):
@@ -118,6 +122,154 @@ def test_a_run_that_was_saved_goes_on_without_its_start_and_with_no_other(codec,
     assert read_result(part) == read_result(tmp_path / "whole")
     assert read_result(part)["start"] == ["codec"]
     complete_run(config, parts, part, start=start, **quick)  # the same again
+    with pytest.raises(joint.ConfigError, match="was begun with another start, of codec"):
+        complete_run(config, parts, part, start=other, **quick)  # of a finished run neither
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["resumed without", "resumed with it"])
+def test_the_run_that_a_start_is_of_is_kept(codec, parts, tmp_path, again):
+    config = _config(2, **CODEC, **CLASSIFIER)
+    quick = {"resamples": 0, "progress": False}
+    started = {"start": {"codec": codec[0].codec}, "start_run": "0123456789ab"}
+    complete_run(config, parts, tmp_path, stop=lambda: True, **started, **quick)
+    complete_run(config, parts, tmp_path, **(started if again else {}), **quick)
+    result = read_result(tmp_path)
+    assert (result["start"], result["start_run"]) == (["codec"], "0123456789ab")
+
+
+def test_a_start_that_was_noted_without_its_run_is_known_again(codec, parts, tmp_path):
+    """As by a version that noted the stages alone."""
+    config = _config(2, **CODEC, **CLASSIFIER)
+    quick = {"resamples": 0, "progress": False}
+    start = {"codec": codec[0].codec}
+    complete_run(config, parts, tmp_path, start=start, stop=lambda: True, **quick)
+    assert json.loads((tmp_path / "start.json").read_text()).keys() == {"codec"}
+    complete_run(config, parts, tmp_path, start=start, start_run="0123456789ab", **quick)
+    assert read_result(tmp_path)["start_run"] == "0123456789ab"
+
+
+# ---------------------------------------------------------------------------------- with a teacher
+
+
+def _taught(teacher, epochs=1, data=None, **stages):
+    config = _config(epochs, sensor=joint.SensorConfig(photons=100), **CLASSIFIER, **stages)
+    updates = {"objective": joint.Objective(distillation=1.0), "teacher": teacher}
+    return config.model_copy(update=updates | ({} if data is None else {"data": data}))
+
+
+@pytest.fixture(scope="module")
+def teacher(parts, tmp_path_factory):
+    """A run of a classifier that sees the scenes, and its folder."""
+    folder = tmp_path_factory.mktemp("runs") / "teacher"
+    return complete_run(_config(**CLASSIFIER), parts, folder, resamples=0, progress=False), folder
+
+
+def _copied(folder, to):
+    shutil.copytree(folder, to)
+    return to
+
+
+def test_a_run_is_taught_by_another_and_needs_it_no_more_once_it_is_done(teacher, parts, tmp_path):
+    system, folder = teacher
+    place = _copied(folder, tmp_path / "teacher")
+    quick = {"resamples": 0, "progress": False}
+    config = _taught(place, epochs=2)
+    whole = complete_run(config, parts, tmp_path / "whole", **quick)
+    steps = iter(range(100))
+    part = tmp_path / "part"
+    complete_run(config, parts, part, stop=lambda: next(steps) == 1, **quick)
+    resumed = complete_run(config, parts, part, **quick)
+    for name, weight in resumed.state_dict().items():
+        assert torch.equal(weight, whole.state_dict()[name])
+    assert read_result(part) == read_result(tmp_path / "whole")
+    assert read_result(part)["teacher"] == identify(system)
+    assert "distillation" in read_history(part)[0]["train"]
+    shutil.rmtree(place)
+    saved, loaded, _ = joint.load_run(part)
+    assert saved == config
+    assert [name for name, _ in loaded.stages()] == ["sensor", "classifier"]
+    scene = torch.rand(1, 3, 16, 16)
+    exported = joint.export(loaded, scene, tmp_path / "file.pt2", plane="measurement")
+    assert exported.path.exists()
+    complete_run(config, parts, part, **quick)  # as it is
+    # What is tested is not only the loss of the labels: it is that loss alone.
+    assert read_result(part)["test"]["loss"] == read_result(part)["test"]["loss_task"]
+
+
+def test_a_teacher_that_became_another_one_is_told(teacher, parts, tmp_path):
+    place = _copied(teacher[1], tmp_path / "teacher")
+    quick = {"resamples": 0, "progress": False}
+    config, part = _taught(place, epochs=2), tmp_path / "part"
+    complete_run(config, parts, part, stop=lambda: True, **quick)
+    shutil.rmtree(place)
+    with pytest.raises(joint.ConfigError, match=r"cannot read .*teacher"):
+        complete_run(config, parts, part, **quick)
+    shorter = _config(2, **CLASSIFIER)
+    complete_run(shorter, parts, place, **quick)
+    with pytest.raises(joint.CheckpointError, match="the teacher is another one"):
+        complete_run(config, parts, part, **quick)
+
+
+def test_what_a_run_folder_cannot_teach_is_refused_before_anything(teacher, codec, parts, tmp_path):
+    quick = {"resamples": 0, "progress": False}
+    place, run = _copied(teacher[1], tmp_path / "teacher"), tmp_path / "run"
+
+    def refused(message, config, parts=parts):
+        with pytest.raises(joint.ConfigError, match=message):
+            complete_run(config, parts, run, **quick)
+        assert not (run / "config.json").exists()
+
+    refused(r"cannot read .*nowhere", _taught(tmp_path / "nowhere"))
+    refused("cannot teach: its run has no classifier", _taught(codec[1]))
+    larger = _taught(place, data=joint.PhantomConfig(count=70, image_size=24))
+    scenes = joint.build_split(larger, joint.build_data(larger.data))
+    refused("scenes of 16 x 16 pixels, and is to teach on 24 x 24: .*one size", larger, scenes)
+    # Of other classes: by their number, and by their names in the order of the scores.
+    fewer = dataclasses.replace(parts, train=_renamed(parts.train, parts.train.classes[:-1]))
+    refused("tells other classes apart .* than it is to teach", _taught(place), fewer)
+    (place / "predictions.safetensors").rename(tmp_path / "predictions.safetensors")
+    refused(r"tells other classes apart \(7 of them\)", _taught(place), fewer)
+    (tmp_path / "predictions.safetensors").rename(place / "predictions.safetensors")
+    turned = dataclasses.replace(parts, train=_renamed(parts.train, parts.train.classes[::-1]))
+    refused("tells other classes apart .*in their order", _taught(place), turned)
+    (place / "best.safetensors").unlink()
+    with pytest.raises(joint.CheckpointError, match="holds no trained weights"):
+        complete_run(_taught(place), parts, run, **quick)
+
+
+def _renamed(dataset, classes):
+    everything = dataset.gather(range(len(dataset)))
+    return LesionDataset(
+        images=everything.images,
+        labels=everything.labels.clamp(max=len(classes) - 1),
+        groups=dataset.groups,
+        identifiers=dataset.identifiers,
+        classes=classes,
+    )
+
+
+def test_a_teacher_of_other_pictures_is_warned_of(teacher, parts, tmp_path):
+    """It may know what is tested here."""
+    config = _taught(teacher[1])
+    other = config.model_copy(update={"split": joint.SplitConfig(seed=3)})
+    scenes = joint.build_split(other, joint.build_data(other.data))
+    with pytest.warns(UserWarning, match="was trained on other pictures than those that it teach"):
+        complete_run(other, scenes, tmp_path / "other", resamples=0, progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        complete_run(config, parts, tmp_path / "same", resamples=0, progress=False)
+
+
+def test_a_teacher_that_rests_is_not_looked_for(parts, tmp_path):
+    resting = _taught(tmp_path / "nowhere").model_copy(update={"objective": joint.Objective()})
+    quick = {"resamples": 0, "progress": False}
+    with pytest.warns(UserWarning, match="nowhere rests, for the objective has distillation=0"):
+        taught = complete_run(resting, parts, tmp_path / "rests", **quick)
+    alone = resting.model_copy(update={"teacher": None})
+    plain = complete_run(alone, parts, tmp_path / "alone", **quick)
+    for name, weight in plain.state_dict().items():
+        assert torch.equal(weight, taught.state_dict()[name])
+    assert "teacher" not in read_result(tmp_path / "rests")
 
 
 def test_a_finished_run_is_taken_as_it_is(codec, parts):

@@ -103,6 +103,31 @@ def test_evaluation_is_repeatable_and_restores_the_modes(system, lesions):
     assert not system.codec.training
 
 
+@pytest.mark.parametrize("seed", [1.5, "1", None, True])
+def test_a_seed_is_a_whole_number(system, lesions, seed):
+    with pytest.raises(ValueError, match=f"seed must be a whole number, not {seed!r}"):
+        joint.evaluate(system, lesions, seed=seed)
+
+
+def test_a_seed_of_another_kind_is_the_same_seed(system, lesions):
+    plain, same = (joint.evaluate(system, lesions, seed=s).logits for s in (1, np.int64(1)))
+    assert (plain == same).all()
+
+
+def test_what_chance_comes_to_is_told(system, lesions):
+    rows = np.flatnonzero(np.isin(lesions.targets, [0, 1]))[:20]
+    few = lesions.subset([*rows, *np.flatnonzero(lesions.targets == 0)[-3:]])
+    counts = np.bincount(few.targets, minlength=3)
+    assert counts[2] == 0 < counts[1] < counts[0]
+    line = (
+        f"by chance          accuracy {counts[0] / counts.sum():.3f} (always {few.classes[0]}), "
+        "balanced accuracy 0.500, auc 0.500"
+    )
+    assert line in str(joint.evaluate(system, few)).splitlines()
+    alone = joint.evaluate(system, lesions.subset(np.flatnonzero(lesions.targets == 0)))
+    assert "by chance" not in str(alone)
+
+
 def test_parts_that_are_missing_are_none(lesions):
     result = joint.evaluate(joint.ImagingSystem(classifier=_Noisy()), lesions)
     assert result.bpp is result.psnr is result.throughput is result.rate is None

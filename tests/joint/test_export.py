@@ -100,13 +100,19 @@ def test_the_file_computes_what_the_system_does(path, scenes, plane):
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-def test_behind_a_colour_filter_array_the_file_takes_the_mosaic(path, scenes):
-    system = ImagingSystem(
-        sensor=optics.Sensor(
-            500, cfa="rggb", black_level=64, quantum_efficiency=(0.5, 0.6, 0.4), white_balance=True
-        ),
-        classifier=build().classifier,
-    ).eval()
+@pytest.mark.parametrize("demosaicing", ["bilinear", "packed", "none"])
+def test_behind_a_colour_filter_array_the_file_takes_the_mosaic(path, scenes, demosaicing):
+    sensor = optics.Sensor(
+        500,
+        cfa="rggb",
+        black_level=64,
+        quantum_efficiency=(0.5, 0.6, 0.4),
+        white_balance=True,
+        demosaicing=demosaicing,
+    )
+    channels, *size = sensor.picture_shape(3, 32, 32)
+    classifier = classify.backbone("resnet_s", 3, in_channels=channels, image_size=tuple(size))
+    system = ImagingSystem(sensor=sensor, classifier=classifier).eval()
     done = export(system, scenes, path, plane="codes")
     assert done.shape == (1, 32, 32)
     with torch.no_grad():

@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import torch
 
@@ -112,3 +114,28 @@ def test_uniform_numbers_are_those_of_splitmix64():
     assert np.abs(np.histogram(many.numpy(), 50, (0, 1))[0] - 800).max() < 4.5 * 800**0.5
     between = np.corrcoef(many.numpy().T) - np.eye(20)
     assert np.abs(between).max() < 4.5 / 2000**0.5
+
+
+def test_the_next_batch_is_gathered_while_one_is_used_and_none_where_all_are_held(
+    lesions, monkeypatch
+):
+    second, asked, gather = threading.Event(), [], type(lesions).gather
+
+    def noted(self, index):
+        asked.append(len(index))
+        if len(asked) == 2:
+            second.set()
+        return gather(self, index)
+
+    monkeypatch.setattr(type(lesions), "gather", noted)
+    rows = torch.arange(48).split(20)
+    batches = Feed(lesions, torch.device("meta")).batches(rows)
+    next(batches)
+    assert second.wait(60)  # before anybody asks for it
+    batches.close()
+    asked.clear()
+    held = Feed(lesions, torch.device("meta"), resident=True)
+    assert [scenes.shape for scenes, _ in held.batches(rows)] == [
+        (20, 3, 16, 16), (20, 3, 16, 16), (8, 3, 16, 16),
+    ]  # fmt: skip
+    assert asked == [48]

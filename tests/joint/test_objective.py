@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from scipy.special import rel_entr, softmax
 from torch import nn
 from torch.nn import functional
 
@@ -196,6 +197,66 @@ def test_restoration_needs_a_picture_of_the_scene():
         objective(output, LABELS)
 
 
+def _scores(seed=1):
+    return 3 * torch.randn(4, 3, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("warmth", [1.0, 2.0, 7.5])
+def test_distillation_is_the_divergence_from_the_teacher_at_a_temperature(warmth):
+    ours, theirs = _scores(1).requires_grad_(), _scores(2).requires_grad_()
+    output = dataclasses.replace(_output(codec=False), logits=ours)
+    objective = joint.Objective(task=0.5, distillation=3, distillation_temperature=warmth)
+    losses = objective(output, LABELS, teacher=theirs)
+    p, q = (softmax(each.detach().numpy() / warmth, axis=1) for each in (theirs, ours))
+    wanted = warmth**2 * rel_entr(p, q).sum(1).mean()
+    assert losses.distillation.item() == pytest.approx(wanted, rel=1e-5)
+    assert losses.total.item() == pytest.approx(0.5 * losses.task.item() + 3 * wanted, rel=1e-5)
+    losses.distillation.backward()
+    # d/dz of T^2 KL is T (q - p), and nothing reaches the teacher.
+    np.testing.assert_allclose(ours.grad, warmth * (q - p) / len(p), rtol=1e-4, atol=1e-7)
+    assert theirs.grad is None
+    assert set(losses.named()) == {"total", "task", "distillation"}
+    agreed = objective(dataclasses.replace(output, logits=theirs), LABELS, teacher=theirs)
+    assert agreed.distillation.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_distillation_rests_without_a_weight_or_a_teacher():
+    output = _output()
+    plain = joint.Objective(rate=0.2)(output, LABELS, counts=COUNTS)
+    taught = joint.Objective(rate=0.2, distillation=1)
+    for losses in (
+        taught(output, LABELS, counts=COUNTS),  # as an evaluation does
+        joint.Objective(rate=0.2)(output, LABELS, counts=COUNTS, teacher=_scores()),
+    ):
+        assert torch.equal(losses.total, plain.total)
+        assert losses.distillation is None
+        assert losses.named().keys() == plain.named().keys()
+    assert taught(output, LABELS, counts=COUNTS, teacher=_scores()).total > plain.total
+
+
+def test_a_teacher_of_other_pictures_or_classes_or_of_none_is_refused():
+    objective = joint.Objective(task=0, distillation=2)
+    with pytest.raises(ValueError, match=r"teacher gives scores \[4, 5\] and the system \[4, 3\]"):
+        objective(_output(), LABELS, teacher=torch.zeros(4, 5))
+    with pytest.raises(ValueError, match=r"scores \[1, 3\] and the system .* same pictures"):
+        objective(_output(), LABELS, teacher=torch.zeros(1, 3))
+    with pytest.raises(ValueError, match="weighs distillation with 2, but the system has no clas"):
+        objective(_output(classifier=False), LABELS, teacher=_scores())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_sure_teacher_in_half_precision_leaves_a_finite_gradient(dtype):
+    ours = torch.tensor([[40.0, -40, 0], [0, 40, -40]], dtype=dtype).requires_grad_()
+    theirs = torch.tensor([[-300.0, 300, 0], [0, 0, 300]], dtype=dtype)
+    output = dataclasses.replace(_output(), logits=ours)
+    objective = joint.Objective(task=0, distillation=1, distillation_temperature=1)
+    losses = objective(output, torch.tensor([0, 0]), teacher=theirs)
+    assert losses.distillation.dtype == torch.float32
+    assert losses.distillation.item() == pytest.approx(80.0, rel=1e-3)  # -log q of its class
+    losses.total.backward()
+    assert torch.isfinite(ours.grad).all()
+
+
 def test_terms_without_their_stage():
     losses = joint.Objective()(_output(codec=False), LABELS)
     assert losses.rate is None
@@ -217,6 +278,8 @@ def test_terms_without_their_stage():
         {"focal_gamma": -1},
         {"margin": -1},
         {"deferred_from": -1},
+        {"distillation": -1},
+        {"distillation_temperature": 0},
         {"rates": 1},
     ],
 )

@@ -486,7 +486,10 @@ def test_runs_are_compared_on_their_common_pictures(whole, lens):
     (rows,) = [rows for rows in read.tables if rows[0][0] == "runs"]
     names = {"negative log-likelihood, nats": "nll", "AUC": "auc", "macro F1": "macro_f1"}
     assert len(rows) == 6
-    for pair, metric, count, difference, p, shown in rows[1:]:
+    holms = classify.comparison.holm([float(row[4]) for row in rows[1:]])
+    for (pair, metric, count, difference, p, of_all, shown), adjusted in zip(
+        rows[1:], holms, strict=True
+    ):
         expected = classify.bootstrap_difference(
             first.logits,
             second.logits,
@@ -498,7 +501,8 @@ def test_runs_are_compared_on_their_common_pictures(whole, lens):
         assert (pair, count) == ("lens − whole", str(len(first.labels)))
         assert difference == with_interval(expected.difference, expected.interval, "+.3f")
         assert p == f"{expected.p:.3g}"
-        assert ("better" in shown) == (expected.interval.low > 0 or expected.interval.high < 0)
+        assert float(of_all) == pytest.approx(adjusted, rel=0.01)
+        assert ("better" in shown) == (adjusted <= 0.05)
     (single,) = [rows for rows in read.tables if rows[0][0] == "test part of each run"]
     results = [read_result(run)["test"] for run in (whole, lens)]
     assert ["PSNR, dB", *(f"{test['psnr']:.2f}" for test in results)] in single
@@ -523,6 +527,9 @@ def test_better_is_what_an_interval_without_zero_says(metric, interval, expected
         level=0.95, p=0.5, resamples=10, count=10, unit="lesions",
     )  # fmt: skip
     assert verdict(difference, "a", "b") == expected
+    assert verdict(difference, "a", "b", adjusted_p=0.05) == expected
+    among = verdict(difference, "a", "b", adjusted_p=0.051)
+    assert among.startswith("not shown to differ")
 
 
 def test_only_equal_pictures_are_paired(whole):
@@ -855,7 +862,12 @@ def test_an_element_that_is_not_known_is_not_drawn():
             "learned PSF, which began from a point, window 31 × 31 pixels",
         ),
         ({"front_end": joint.NoneConfig()}, "front end", "none: the sensor sees the scene"),
-        ({"sensor": joint.SensorConfig(cfa="rggb")}, "sensor", "rggb mosaic, bilinear"),
+        ({"sensor": joint.SensorConfig(cfa="rggb")}, "sensor", "rggb mosaic, bilinear demosaicing"),
+        (
+            {"sensor": joint.SensorConfig(cfa="rggb", demosaicing="packed")},
+            "sensor",
+            "rggb mosaic, not demosaiced: its phases are channels at half the height",
+        ),
         ({"sensor": joint.SensorConfig(bit_depth=None)}, "sensor", "not rounded"),
         ({"sensor": joint.NoneConfig()}, "sensor", "none: light is read without noise"),
         ({"codec": joint.JPEGConfig(quality=7)}, "codec", "jpeg, quality 7, subsampling 4:2:0"),

@@ -375,6 +375,40 @@ def test_arrays_and_nan_are_named_for_what_they_are():
         system(scene)
 
 
+@pytest.mark.parametrize("demosaicing", ["packed", "none"])
+def test_exposures_of_a_mosaic_are_combined_pixel_by_pixel(demosaicing):
+    # What each pixel of the mosaic shows is what the picture in all colours shows there.
+    scene = torch.rand(2, 3, 12, 8, generator=torch.Generator().manual_seed(0))
+    kernel = optics.LearnedKernel("sobel", 3)
+    quiet = {"read_noise": 0.0, "shot_noise": "none", "bit_depth": None}
+    with torch.no_grad():
+        sensor = optics.Sensor(cfa="grbg", demosaicing=demosaicing, **quiet)
+        system = joint.ImagingSystem(front_end=kernel, sensor=sensor)
+        seen = system(scene).measurement
+        whole = joint.ImagingSystem(front_end=kernel, sensor=optics.Sensor(**quiet))
+        full = whole(scene).measurement.unflatten(1, (2, 3))
+    expected = torch.cat([optics.mosaic(each, "grbg") for each in full.unbind(1)], 1)
+    if demosaicing == "packed":
+        expected = torch.nn.functional.pixel_unshuffle(expected, 2)
+    torch.testing.assert_close(seen, expected)
+
+
+def test_a_mosaic_is_neither_restored_nor_given_to_a_classifier_of_colours():
+    for name, channels in (("packed", 4), ("none", 1)):
+        sensor = optics.Sensor(cfa="rggb", demosaicing=name)
+        point = torch.zeros(3, 3, 3)
+        point[:, 1, 1] = 1
+        camera = optics.IncoherentImaging(point, restoration=optics.Wiener())
+        with pytest.raises(ValueError, match=rf"hands on its mosaic \(demosaicing='{name}'\)"):
+            joint.ImagingSystem(front_end=camera, sensor=sensor)
+        with pytest.raises(
+            ValueError, match=rf"sensor gives {channels} channels but the classifier takes 3"
+        ):
+            joint.ImagingSystem(
+                sensor=sensor, classifier=classify.backbone("resnet_s", 2, image_size=32)
+            )
+
+
 def test_what_is_binned_is_not_restored():
     point = torch.zeros(3, 3)
     point[1, 1] = 1.0

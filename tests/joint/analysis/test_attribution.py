@@ -206,6 +206,23 @@ def test_each_ideal_sensor_is_ideal_in_one_respect():
     assert torch.allclose(dark, light / 2, atol=1e-6)
 
 
+def test_what_takes_a_mosaic_cannot_be_given_a_picture_in_all_colours():
+    scenes = _flat(8)
+    sensor = optics.Sensor(100, cfa="rggb", demosaicing="packed")
+    system = joint.ImagingSystem(sensor=sensor, classifier=_Bright(), encoding="linear")
+    said = r"what follows takes the mosaic itself \(demosaicing='packed'\)"
+    with pytest.raises(ValueError, match=f"mosaic cannot be made ideal: {said}"):
+        attribute(system, scenes, stages=["mosaic", "shot_noise"], resamples=10)
+    found = attribute(system, scenes, resamples=10)
+    assert [row.stage for row in found.omitted] == ["mosaic"]
+    assert [row.stage for row in found.alone] == ["shot_noise", "electronics", "converter"]
+    # An interpolated one can.
+    whole = joint.ImagingSystem(
+        sensor=optics.Sensor(100, cfa="rggb"), classifier=_Bright(), encoding="linear"
+    )
+    assert not attribute(whole, scenes, resamples=10).omitted
+
+
 def test_learned_gain_and_dithered_converter_are_idealised_too():
     scenes = _flat(10)
     light = scenes.gather(torch.arange(10)).images / 255.0

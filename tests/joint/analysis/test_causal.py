@@ -240,7 +240,12 @@ def test_recall_falls_with_the_contrast_of_the_same_lesions(phantoms, classifier
     # At factor 1 nothing is changed: the numbers are those of any evaluation.
     masks = phantoms.gather_masks(range(len(phantoms)))
     kept = masks.flatten(1).any(1) & skin_ring(masks).flatten(1).any(1)
-    evaluation = joint.evaluate(system, phantoms.subset(kept))
+    evaluation = joint.evaluate(system, phantoms.subset(kept), resamples=200)
+    expected = evaluation.report.intervals
+    assert sweep.accuracy_intervals[-1] == pytest.approx(expected["accuracy"])
+    assert sweep.balanced_intervals[-1] == pytest.approx(expected["balanced_accuracy"])
+    of_classes = evaluation.report.class_intervals["recall"]
+    assert np.array(sweep.recall_intervals[-1]) == pytest.approx(of_classes)
     assert sweep.accuracy[-1] == pytest.approx(evaluation.report.accuracy)
     assert sweep.balanced_accuracy[-1] == pytest.approx(evaluation.report.balanced_accuracy)
 
@@ -321,3 +326,9 @@ def test_what_cannot_be_swept_is_refused(phantoms, classifier):
         recall_against_contrast(linear, bare)
     with pytest.raises(ValueError, match="none of the 4 pictures has a lesion with skin around"):
         recall_against_contrast(system, bare)
+
+
+def test_a_seed_is_a_whole_number(phantoms, classifier):
+    system = joint.ImagingSystem(classifier=classifier)
+    with pytest.raises(ValueError, match=r"seed must be a whole number, not 1\.5"):
+        recall_against_contrast(system, phantoms, FACTORS, seed=1.5)

@@ -223,6 +223,25 @@ def test_one_lesion_in_an_end_stratum_has_no_interval():
     assert np.isfinite(again.class_intervals).all()
 
 
+def test_a_class_without_a_mistake_has_newcombes_interval():
+    """Two ends of eight lesions, all right: the difference is not known to be nothing."""
+    labels = np.repeat([0, 1], 16)
+    values = np.tile(np.arange(16.0), 2)
+    right = np.ones(32, dtype=bool)
+    right[[16, 18, 21, 25]] = False
+    found = matched_strata(values, labels, right, classes=("a", "b"), strata=2, resamples=400)
+    # Method 10 for two samples, of statsmodels' confint_proportions_2indep(method="newcomb").
+    shrunk = 1.959964**2 / 8
+    reach = shrunk / (1 + shrunk)  # of Wilson's interval of 8 of 8
+    assert found.class_intervals[0] == pytest.approx((-reach, reach), rel=1e-5)
+    # Over both classes, the distances of both: half the class's own each.
+    (low, high), (first_low, first_high) = found.interval, found.class_intervals[1]
+    gap = found.accuracy[1, 1] - found.accuracy[1, 0]
+    assert gap == pytest.approx(2 / 8)
+    assert high == pytest.approx(gap / 2 + np.hypot(reach, first_high - gap) / 2, rel=0.1)
+    assert low == pytest.approx(gap / 2 - np.hypot(reach, gap - first_low) / 2, rel=0.1)
+
+
 def test_results_are_printed_and_json():
     values, labels, right, groups = _data(90)
     effect = correctness_against_contrast(

@@ -104,3 +104,17 @@ def test_what_cannot_be_dealt_is_refused(gaussians):
             measure(features, 0 * labels, classes=CLASSES, groups=groups)
         with pytest.raises(ValueError, match="resamples must be at least 1"):
             measure(features, labels, classes=CLASSES, resamples=0)
+
+
+def test_features_that_are_0_or_less_everywhere_alike_count_nothing():
+    # Such as those of a channel without light, or of a filter of negative taps.
+    features = np.random.default_rng(0).standard_normal((60, 3))
+    features[:, 0] += np.arange(60) % 2
+    dark = np.column_stack((np.zeros(60), features, np.full(60, -1 / 3)))
+    mean, spread = standard(dark)
+    assert np.array_equal(
+        (dark - mean) / spread, (dark - mean) / [np.inf, *dark.std(0)[1:4], np.inf]
+    )
+    options = {"labels": np.arange(60) % 2, "classes": ("a", "b"), "resamples": 5}
+    bits = [usable_information(f, **options).bits for f in (features, dark)]
+    assert bits[1] == pytest.approx(bits[0], abs=1e-6)

@@ -232,6 +232,36 @@ def test_sensors_of_unknown_noise_are_refused(lesions):
     woven = optics.Sensor(100, cfa="rggb", bit_depth=None)
     with pytest.raises(ValueError, match="noise in common: give cfa=None"):
         sensor_information(joint.ImagingSystem(sensor=woven), lesions)
+    packed = optics.Sensor(100, cfa="rggb", demosaicing="packed", bit_depth=None)
+    with pytest.raises(ValueError, match="not counted value by value: give cfa=None"):
+        sensor_information(joint.ImagingSystem(sensor=packed), lesions)
     noisy = joint.ImagingSystem(sensor=optics.Sensor(100, bit_depth=None))
     with pytest.raises(ValueError, match="8 patches of 40 x 40 do not fit pictures of 16 x 16"):
         sensor_information(noisy, lesions, side=40)
+
+
+@pytest.mark.parametrize("power", [1.0, 1e12])
+def test_a_signal_of_one_direction_has_no_more_values_than_that(power):
+    # Its other variances are 0 but for rounding, some of them below.
+    direction = np.random.default_rng(0).standard_normal(8)
+    signal = power * np.outer(direction, direction)
+    size = power * direction @ direction
+    # Each of the eight variances is known to 8 units of rounding of the largest.
+    rounding = 8 * 8 * np.finfo(float).eps * size / (2 * math.log(2))
+    found = gaussian_mutual_information(signal, np.eye(8))
+    assert found == pytest.approx(math.log2(1 + size) / 2, rel=1e-6, abs=rounding)
+    aside = np.zeros(8)
+    aside[:2] = direction[1], -direction[0]
+    with pytest.raises(ValueError, match="the covariance of the signal has negative variances"):
+        gaussian_mutual_information(signal - 1e-3 * power * np.outer(aside, aside), np.eye(8))
+
+
+def test_one_patch_and_one_pixel_can_be_cut():
+    maps = torch.arange(24.0).view(2, 1, 3, 4)
+    first, second = _cut((maps, -maps), 1, 1, torch.Generator().manual_seed(0))
+    assert first.shape == second.shape == (2, 1)
+    assert first[0] < 12 <= first[1]
+    whole, _ = _cut((maps[..., :3], maps[..., :3]), 3, 1, torch.Generator().manual_seed(0))
+    assert np.array_equal(whole, maps[..., :3].flatten(1).numpy())
+    with pytest.raises(ValueError, match="1 patches of 4 x 4 do not fit pictures of 3 x 4"):
+        _cut((maps, maps), 4, 1, torch.Generator())

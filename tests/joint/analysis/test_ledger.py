@@ -84,6 +84,14 @@ def test_ledger_of_a_mosaic_counts_a_third_and_of_nothing_nothing(lesions):
     seen = red[:, ::2, ::2] + green[:, ::2, 1::2] + green[:, 1::2, ::2] + blue[:, 1::2, 1::2]
     assert costs.photons == pytest.approx(100 * float(seen.sum()) / 6, rel=1e-5)
     assert costs.exposures == 1
+    for name, channels, side in (("packed", 4, 8), ("none", 1, 16)):
+        handed = optics.Sensor(100, bit_depth=8, cfa="rggb", demosaicing=name)
+        judge = _Small(channels, side)
+        system = joint.ImagingSystem(sensor=handed, classifier=judge, encoding="linear")
+        costs = ledger(system, white, resamples=5, count_bytes=False)
+        assert costs.pixels_read == 256
+        assert costs.converted_bits == 8 * 256
+        assert costs.photons == pytest.approx(100 * float(seen.sum()) / 6, rel=1e-5)
     none = ledger(joint.ImagingSystem(), white)
     assert none.photons is none.scores is none.pixels_read is None
     assert none.macs == none.parameters == 0

@@ -3,13 +3,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.signal import correlate2d
 from scipy.stats import norm
+from skimage.transform import downscale_local_mean
 from sklearn.covariance import ledoit_wolf as theirs
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
 
 from joint.analysis.observer import (
     _discriminants,
+    _mean_there,
     _pair_auc,
     hotelling_observer,
     ledoit_wolf,
@@ -119,3 +122,33 @@ def test_what_has_no_features_is_refused():
         random_features(np.zeros((1, 3, 8, 8)))
     with pytest.raises(ValueError, match="scales must name at least one"):
         random_features(torch.zeros(1, 3, 8, 8), scales=())
+
+
+def test_a_draw_counts_the_pairs_that_it_has_both_classes_of():
+    scores = np.array([[2.0, 1, 0], [0, 3, 1], [0, 1, 1], [1, 0, 1]])
+    labels = np.array([0, 1, 2, 2])
+    draws = np.array([[1.0, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 0]])
+    # By hand: 0 is told from 1 and 2; of the pictures of 2, the first scores 0 against 1, the
+    # second 1, and the picture of 1 scores 2.
+    each = np.stack([_pair_auc(scores, labels, p, draws) for p in ((0, 1), (0, 2), (1, 2))], 1)
+    nan = np.nan
+    expected = [[1, nan, nan], [1, 1, 1], [nan, nan, 1], [nan, nan, nan]]
+    np.testing.assert_array_equal(each, expected)
+    np.testing.assert_array_equal(_mean_there(each), [1, 1, 1, nan])
+    np.testing.assert_array_equal(_mean_there(np.array([[0.5, nan, 1.0]])), [0.75])
+
+
+def test_coarser_scales_see_the_means_of_blocks():
+    pictures = torch.rand(2, 1, 12, 18, generator=torch.Generator().manual_seed(0)).double()
+    both = random_features(pictures, count=3, scales=(1, 2), taps=2)
+    drawing = torch.Generator().manual_seed(0)
+    torch.randn((3, 1, 2, 2), generator=drawing, dtype=torch.float64)  # those of the first scale
+    filters = torch.randn((3, 1, 2, 2), generator=drawing, dtype=torch.float64).numpy()
+    filters /= np.linalg.norm(filters.reshape(3, -1), axis=1)[:, None, None, None]
+    for row, found in zip(pictures.numpy()[:, 0], both[:, 9:].numpy(), strict=True):
+        reduced = downscale_local_mean(row, (2, 2))
+        responses = np.stack([correlate2d(reduced, f[0], mode="valid").ravel() for f in filters])
+        expected = [(responses**p).mean(1) for p in (1, 2, 4)]
+        assert np.allclose(
+            found, np.concatenate([expected[0], expected[1] ** 0.5, expected[2] ** 0.25])
+        )

@@ -179,3 +179,24 @@ def test_what_has_no_map_is_refused(spending, disks):
     )  # fmt: skip
     with pytest.raises(ValueError, match="none of the 1 pictures has a mask"):
         rate_map(even, bare)
+
+
+def test_the_bits_are_of_what_the_camera_sees(spending, disks):
+    square = disks(6, draw=_everywhere)
+    rows = torch.arange(6)
+    scenes = classify.LesionDataset(
+        images=square.gather(rows).images[..., :40], masks=square.gather_masks(rows)[..., :40],
+        labels=square.labels, groups=square.groups, identifiers=square.identifiers,
+        classes=CLASSES,
+    )  # fmt: skip
+    codec = spending(lambda image: image[:, :1])
+    kernel = optics.LearnedKernel("gaussian", 3, signed=False)
+    system = joint.ImagingSystem(front_end=kernel, sensor=optics.Sensor(200), codec=codec)
+    found = rate_map(system, scenes, resamples=5, seed=3)
+    assert found.areas.sum(1) == pytest.approx(48 * 40)
+    whole = joint.evaluate(system, scenes, seed=3).bpp * 48 * 40
+    assert found.bits.sum(1).mean() + found.side_bits == pytest.approx(whole, rel=1e-5)
+    for part in ("front_end", "sensor"):
+        fewer = joint.ImagingSystem(**{**dict(system.stages()), part: None})
+        other = rate_map(fewer, scenes, resamples=5, seed=3)
+        assert other.bits.sum(1) != pytest.approx(found.bits.sum(1), rel=1e-3)

@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score
 from torch import nn
 
 import classify
@@ -53,21 +52,38 @@ def test_scores_are_those_of_the_report_and_of_the_paired_bootstrap(evaluations)
         )
         assert getattr(change, name).value == pytest.approx(paired.difference)
         assert getattr(change, name).interval == pytest.approx(paired.interval)
-    assert tuple(alone.accuracy.interval) == pytest.approx(report.intervals["accuracy"])
-    guesses = first.logits.argmax(1)
-    by_draws = classify.bootstrap(
-        lambda rows: balanced_accuracy_score(first.labels[rows], guesses[rows]),
-        len(guesses),
-        groups=first.groups,
-        resamples=300,
-        level=0.9,
-    )
-    assert tuple(alone.balanced_accuracy.interval) == pytest.approx(by_draws)
+        assert getattr(alone, name).interval == pytest.approx(report.intervals[name])
     whole = drawn.combined([0, 1, 2], [2, 2], parts=2).accuracy.value
     rates = [(e.logits.argmax(1) == e.labels).mean() for e in (first, second, third)]
     assert rates[0] < rates[2] < rates[1]
     assert whole == pytest.approx((rates[0] + rates[1] - rates[2]) / 2)
     assert drawn.combined([1], [1]).accuracy == (0, (0, 0))
+    assert drawn.combined([]) == ((0, (0, 0)), (0, (0, 0)))
+
+
+def test_a_number_of_few_lesions_is_not_certain(evaluations):
+    truth = np.eye(3)[evaluations[0].labels]
+    sure = replace(evaluations[0], logits=9 * truth)
+    drawn = DrawnScores([sure, sure], resamples=50, level=0.9, generator=None)
+    expected = classify.report(
+        sure.logits, sure.labels, classes=("a", "b", "c"), groups=sure.groups, resamples=50,
+        level=0.9,
+    )  # fmt: skip
+    for scores in (drawn.combined([0]), drawn.combined([0, 1], parts=2)):
+        assert scores.accuracy.interval == pytest.approx(expected.intervals["accuracy"])
+        balanced = scores.balanced_accuracy.interval
+        assert balanced == pytest.approx(expected.intervals["balanced_accuracy"])
+        assert balanced.low < 0.95
+
+
+def test_a_difference_on_too_few_lesions_is_all_that_can_be(evaluations, lesions):
+    few = lesions.subset([0, 1, 2])
+    seen = joint.evaluate(joint.ImagingSystem(classifier=_Grey()), few)
+    right = replace(seen, logits=9 * np.eye(3)[seen.labels])
+    wrong = replace(seen, logits=-9 * np.eye(3)[seen.labels])
+    drawn = DrawnScores([right, wrong], resamples=50, level=0.95, generator=None)
+    assert drawn.combined([0], [1]).accuracy == (1, (-1, 1))
+    assert drawn.combined([0, 0], [1]).accuracy == (2, (-1, 2))
 
 
 def test_draws_that_do_not_fit_in_memory_at_once_give_the_same(evaluations, monkeypatch):
@@ -101,3 +117,25 @@ def test_names_stay_with_their_numbers():
     plain = {"value": 0.5, "interval": classify.Interval(0.25, 0.75)}
     assert named(Scores(score, score)) == {"accuracy": plain, "balanced_accuracy": plain}
     assert named((score, None, "a")) == [plain, None, "a"]
+
+
+def test_a_class_that_few_draws_leave_out_counts_as_in_the_report(evaluations):
+    # Of the third class, right and wrong in one picture each, a tenth of the draws has none.
+    rows = np.array([0, 1, 3, 4, 6, 7, 2, 5])
+    seen = evaluations[0]
+    few = replace(
+        seen,
+        logits=np.eye(3)[[0, 1, 0, 1, 1, 1, 2, 0]],
+        labels=seen.labels[rows],
+        groups=tuple(f"lesion{i}" for i in range(8)),
+        identifiers=tuple(seen.identifiers[i] for i in rows),
+    )
+    assert few.labels.tolist() == [0, 1, 0, 1, 0, 1, 2, 2]
+    options = {"resamples": 400, "level": 0.9}
+    expected = classify.report(
+        few.logits, few.labels, classes=("a", "b", "c"), groups=few.groups, **options
+    )
+    found = DrawnScores([few], generator=None, **options).combined([0])
+    for name in Scores._fields:
+        interval = getattr(found, name).interval
+        assert tuple(interval) == pytest.approx(expected.intervals[name])

@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import label
+from scipy.ndimage import grey_closing, label
 from skimage.filters import gaussian, threshold_li, threshold_otsu
 from sklearn.cluster import KMeans
 from sklearn.metrics import jaccard_score
@@ -234,3 +234,23 @@ def test_what_is_no_picture_or_no_mask_is_refused():
         intersection_over_union(mask, mask[:, 1:])
     with pytest.raises(ValueError, match="masks must be bool"):
         intersection_over_union(mask, mask.float())
+
+
+@pytest.mark.parametrize("width", [3, 5])
+def test_hair_is_what_a_closing_brightens(width):
+    picture = 0.2 * torch.rand(2, 3, 20, 26, generator=torch.Generator().manual_seed(0))
+    filled = fill_hair(picture, width)
+    share = []
+    for row, ours in zip(picture.numpy(), filled.numpy(), strict=True):
+        closed = np.stack([grey_closing(channel, (width, width)) for channel in row])
+        dark = (closed - row).mean(0) > 0.06
+        np.testing.assert_array_equal(ours, np.where(dark, closed, row))
+        share.append(dark.mean())
+    assert min(share) > 0.2
+    assert max(share) < 0.98
+
+
+def test_the_narrowest_hair_is_filled_before_the_threshold():
+    picture, mask = _lesion()
+    found = segment(picture, hair=3, threshold="otsu", margin=0.0)
+    assert intersection_over_union(found, mask) > 0.9

@@ -39,3 +39,15 @@ def test_the_probe_is_that_of_scikit_learn(gaussians):
     logits = x @ ours[:-1] + ours[-1]
     chance = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     assert np.allclose(chance, judge.predict_proba(x), atol=1e-3)
+
+
+def test_units_of_the_features_do_not_matter(gaussians):
+    features, labels, groups = gaussians(120, [[0, 0, 0], [1, 0.5, 0]], np.eye(3))
+    options = {"classes": ("a", "b"), "groups": groups, "resamples": 5}
+    plain, scaled = (
+        usable_information(f, labels, **options)
+        for f in (features, features * [1e-3, 1, 1e3] + [0, 7, -20])
+    )
+    assert plain.bits > 0.05
+    assert scaled.bits == pytest.approx(plain.bits, abs=1e-6)
+    assert scaled.label_bits == plain.label_bits

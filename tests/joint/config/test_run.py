@@ -129,6 +129,24 @@ def test_options_that_came_later_change_no_digest_of_before():
     assert "bit_depth" not in joint.PhantomConfig().model_dump()
     assert '"bit_depth": 16' in joint.RunConfig(data=joint.PhantomConfig(bit_depth=16)).canonical()
     assert '"restoration": 1.0' in joint.Objective(restoration=1).model_dump_json(indent=1)
+    assert "distil" not in joint.Objective().model_dump_json()
+    assert "teacher" not in joint.RunConfig().canonical()
+
+
+def test_another_teacher_is_another_run(tmp_path):
+    objective = joint.Objective(distillation=1, distillation_temperature=2)
+    runs = [joint.RunConfig(objective=objective, teacher=name) for name in ("a", "b")]
+    runs.append(joint.RunConfig(objective=joint.Objective(distillation=1), teacher="a"))
+    assert len({run.digest() for run in runs}) == 3
+    joint.save_config(runs[0], tmp_path)
+    assert joint.load_config(tmp_path) == runs[0]
+
+
+def test_a_teacher_that_is_missing_is_no_configuration(tmp_path):
+    text = _faults(tmp_path, objective={"distillation": 0.5})
+    assert "objective.distillation=0.5 weighs what a teacher says, and there is none" in text
+    assert "--teacher RUN" in text
+    joint.RunConfig(teacher="a")  # which rests, as a weight of 0 in a sweep
 
 
 def test_what_scenes_say_of_their_codes_changes_no_digest_of_before():
@@ -180,3 +198,15 @@ def test_binned_pixels_are_not_restored():
         joint.SystemConfig(front_end=lens, sensor=joint.SensorConfig(binning=2))
     joint.SystemConfig(front_end=lens, sensor=joint.SensorConfig())
     joint.SystemConfig(sensor=joint.SensorConfig(binning=2))
+
+
+def test_a_mosaic_is_not_restored_and_needs_colour_filters():
+    for name in ("packed", "none"):
+        mosaic = joint.SensorConfig(cfa="rggb", demosaicing=name)
+        assert mosaic.hands_on_mosaic
+        with pytest.raises(ValueError, match=rf"'{name}' hands on the mosaic: set sensor"):
+            joint.SystemConfig(front_end=joint.LensConfig(restoration=0.05), sensor=mosaic)
+        with pytest.raises(ValueError, match=r"there is none: give cfa, as 'rggb'"):
+            joint.SensorConfig(demosaicing=name)
+    interpolated = joint.SensorConfig(cfa="rggb", demosaicing="malvar")
+    joint.SystemConfig(front_end=joint.LensConfig(restoration=0.05), sensor=interpolated)
