@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 from sklearn import metrics
 
 import classify
@@ -654,7 +654,11 @@ def test_agreement_has_intervals_over_lesions_and_is_shown():
 def test_a_draw_of_one_class_tells_nothing_of_agreement():
     labels = np.array([0] * 30 + [1])
     result = _report(np.eye(2)[labels], labels, resamples=300)
-    assert result.intervals["mcc"] == result.intervals["cohen_kappa"] == (1, 1)
+    # Wilson's lower end of 31 of 31, beyond the chance of these two classes.
+    accuracy, chance = 31 / (31 + norm.ppf(0.975) ** 2), (30**2 + 1) / 31**2
+    expected = (pytest.approx((accuracy - chance) / (1 - chance)), 1)
+    assert result.intervals["cohen_kappa"] == expected
+    assert result.intervals["mcc"] == expected
 
 
 def test_bins_hold_what_lies_on_their_edge_in_any_rounding():

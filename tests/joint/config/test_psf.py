@@ -461,7 +461,8 @@ def test_bands_of_a_psf_are_seen_through_filters(tmp_path):
         build_psf(PSFConfig(file=config.file, wavelengths=bands[:3], **waves), 4)
     with pytest.raises(ValueError, match="depends on the wavelengths of the bands, metres"):
         PSFConfig(file=config.file, **waves)
-    system = joint.SystemConfig(front_end=config, sensor={"cfa": "rggb", "kind": "sensor"})
+    whole = config.model_copy(update={"colour": config.colour.model_copy(update={"share": 1})})
+    system = joint.SystemConfig(front_end=whole, sensor={"cfa": "rggb", "kind": "sensor"})
     with pytest.raises(ValueError, match=r"cfa='rggb' needs pictures of 3 channels, not 2"):
         joint.build_system(system, image_size=(12, 12), channels=4, classes=2)
 
