@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import classify
 import compress
@@ -146,7 +146,7 @@ def build_system(
                 frozen=config.classifier.frozen,
             )
             if isinstance(config.sensor, SensorConfig) and config.sensor.hands_on_mosaic:
-                _check_stem(classifier, config.classifier, config.sensor)
+                _check_stem(seen, config.classifier, config.sensor)
         return ImagingSystem(
             front_end=front_end,
             sensor=sensor,
@@ -175,22 +175,18 @@ def _check_fits(config: SensorConfig, image_size: tuple[int, int], channels: int
         )
 
 
-def _check_stem(classifier: nn.Module, config: ClassifierConfig, sensor: SensorConfig) -> None:
+def _check_stem(channels: int, config: ClassifierConfig, sensor: SensorConfig) -> None:
     """Refuse weights whose first layer knows colours where it is handed a mosaic."""
     if config.weights is None:
         return
     given = read_state(config.weights)
-    name, stem = next(
-        (name.removeprefix("net."), module)
-        for name, module in classifier.named_modules()
-        if isinstance(module, nn.Conv2d)
-    )
+    name = classify.backbone_record(config.name).stem
     for key, weight in given.items():
-        known = weight.shape[1] if weight.ndim == 4 else stem.in_channels
-        if key in (f"net.{name}.weight", f"{name}.weight") and known != stem.in_channels:
+        known = weight.shape[1] if weight.ndim == 4 else channels
+        if key in (f"net.{name}.weight", f"{name}.weight") and known != channels:
             raise ValueError(
                 f"{config.weights} is of a classifier of {known} channels, and "
-                f"sensor.demosaicing={sensor.demosaicing!r} hands it {stem.in_channels}, whose "
+                f"sensor.demosaicing={sensor.demosaicing!r} hands it {channels}, whose "
                 "pixels have one colour each: begin at random weights, or at those of a run with "
                 "the same demosaicing, or set sensor.demosaicing='bilinear'"
             )

@@ -6,6 +6,7 @@ it afterwards, a checksum tells.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from .parse import parse_json
 __all__ = [
     "CheckpointDamaged",
     "CheckpointError",
+    "digest",
     "load_checkpoint",
     "load_latest",
     "load_weights",
@@ -331,3 +333,13 @@ def _differences(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Iter
     for name in other:
         if name not in own:
             yield f"{name} is unknown here"
+
+
+def digest(module: nn.Module) -> str:
+    """SHA-256 of the names and the values of a module's state."""
+    found = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        kind = f"{name} {value.dtype} {tuple(value.shape)}"
+        found.update(kind.encode())
+        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from classify import LesionDataset, Split
 
 from .build import build_system, load_teacher, load_trained
-from .checkpoint import CheckpointError, load_weights
+from .checkpoint import CheckpointError, digest, load_weights
 from .config.run import RunConfig, load_config, save_config
 from .evaluate import Evaluation, evaluate, usable_device
 from .folder import CONFIG_FILE, RunFolder, hold, is_done
@@ -29,7 +29,7 @@ from .settings import ConfigError
 from .system import ImagingSystem, Stage
 from .train.listen import EpochListener, listeners, retell
 from .train.loop import fit
-from .train.teacher import digest, identify
+from .train.teacher import identify
 
 __all__ = ["built", "complete_run", "earlier", "noted", "trained_stages"]
 

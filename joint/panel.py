@@ -194,8 +194,6 @@ class PlaceSheet(NamedTuple):
 def sheet_of_places(front_end: VaryingImaging) -> PlaceSheet:
     """Lay out the PSFs of up to 3 x 3 places, from border to border of the picture."""
     psfs = front_end.psf().detach().cpu()
-    if psfs.ndim == 4:  # one for all channels
-        psfs = psfs[:, :, None].expand(-1, -1, front_end.in_channels, -1, -1)
     count = psfs.shape[:2]
     chosen = [torch.linspace(0, n - 1, min(n, _MOST_PLACES)).round().long() for n in count]
     shown = psfs[chosen[0]][:, chosen[1]]

@@ -17,7 +17,13 @@ from torch import Tensor
 import optics
 from joint.settings import Settings
 
-__all__ = ["FieldTerms", "OffAxisConfig", "off_axis_coefficients", "varying_imaging"]
+__all__ = [
+    "FieldTerms",
+    "OffAxisConfig",
+    "check_rank",
+    "off_axis_coefficients",
+    "varying_imaging",
+]
 
 # Part of a scene's light that may lie elsewhere before it is told.
 _TOLD = 0.1
@@ -59,12 +65,7 @@ class OffAxisConfig(Settings):
     def _of_use(self) -> Self:
         if min(self.places) < 2:
             raise ValueError(f"places are rows and columns, two or more of each, not {self.places}")
-        count = math.prod(self.places)
-        if self.rank > count:
-            raise ValueError(
-                f"rank={self.rank} is more than the {self.places[0]} x {self.places[1]} places "
-                f"have PSFs: give up to {count}"
-            )
+        check_rank(self.rank, self.places)
         self._check_table()
         return self
 
@@ -89,6 +90,16 @@ class OffAxisConfig(Settings):
         """Whether a corner has another wavefront than the middle."""
         seidel = (self.coma, self.astigmatism, self.field_curvature)
         return any(seidel) or any(self.table)
+
+
+def check_rank(rank: int, places: tuple[int, int]) -> None:
+    """Refuse more eigen-PSFs than there are places."""
+    count = math.prod(places)
+    if rank > count:
+        raise ValueError(
+            f"rank={rank} is more than the {places[0]} x {places[1]} places have PSFs: give up to "
+            f"{count}"
+        )
 
 
 class FieldTerms(NamedTuple):

@@ -26,7 +26,7 @@ from optics.kernel import raw_taps
 from optics.quantity import check_wavelength
 
 from .colour import ColourConfig, build_colour
-from .off_axis import varying_imaging
+from .off_axis import check_rank, varying_imaging
 
 __all__ = ["PSFConfig", "build_psf", "read_psf"]
 
@@ -167,12 +167,8 @@ class PSFConfig(Settings):
                 f"places are rows and columns, together two or more, not {self.places}: leave them "
                 "out for one PSF"
             )
-        count = math.prod(self.places)
-        if self.rank is not None and self.rank > count:
-            raise ValueError(
-                f"rank={self.rank} is more than the {self.places[0]} x {self.places[1]} places "
-                f"have PSFs: give up to {count}"
-            )
+        if self.rank is not None:
+            check_rank(self.rank, self.places)
         if self.trained or self.restoration is not None:
             other = "trained" if self.trained else "restoration"
             raise ValueError(f"{other} is of one PSF for the whole scene: set one of it and places")

@@ -269,7 +269,7 @@ def _transfer(front_end: optics.FrontEnd) -> tuple[str, _Lines, str]:
 def _middle_and_corner(psfs: Tensor) -> tuple[Tensor, list[str]]:
     """Two PSFs ``[2, h, w]`` of the middle channel, and their names; one of a single place."""
     rows, columns = psfs.shape[:2]
-    psfs = psfs if psfs.ndim == 4 else psfs[:, :, psfs.shape[2] // 2]
+    psfs = psfs[:, :, psfs.shape[2] // 2]
     if rows == columns == 1:
         return psfs[0], [""]
     return torch.stack([psfs[rows // 2, columns // 2], psfs[-1, -1]]), ["middle, ", "corner, "]

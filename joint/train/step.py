@@ -215,9 +215,10 @@ def _batches(
 ) -> Iterator[Batch]:
     """Views of the pictures at the places of each part, and the sources of their noise."""
     config, epoch = run.config, run.epoch
-    views, noises, theirs = (
-        feed.drawn_seeds(rows, config.seed, what, epoch) for what in ("view", "noise", "teacher")
-    )
+    views, noises = (feed.drawn_seeds(rows, config.seed, what, epoch) for what in ("view", "noise"))
+    theirs = None
+    if run.teacher is not None and run.teacher.draws:
+        theirs = feed.drawn_seeds(rows, config.seed, "teacher", epoch)
     gathered_parts = feed.batches([rows[part] for part in parts])
     for part, (pictures, classes) in zip(parts, gathered_parts, strict=True):
         labels = classes
@@ -240,7 +241,7 @@ def _batches(
             scenes = scenes.contiguous(memory_format=torch.channels_last)
         taught = None
         if run.teacher is not None:
-            draws = generators(theirs[part.numpy()], run.device) if run.teacher.draws else []
+            draws = [] if theirs is None else generators(theirs[part.numpy()], run.device)
             taught = said(run.teacher, scenes, noise=draws, precision=config.precision)
         key = derive_seed(config.seed, "step", epoch, place)
         yield Batch(scenes, labels, noise, key, taught)

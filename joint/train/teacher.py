@@ -14,15 +14,16 @@ import warnings
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from classify import LesionDataset
+from joint.checkpoint import digest
 from joint.objective import Objective
 from joint.system import ImagingSystem, evaluating
 
 from .training import Training
 
-__all__ = ["check_teacher", "digest", "identify", "said", "said_of_some"]
+__all__ = ["check_teacher", "identify", "said", "said_of_some"]
 
 
 def said(
@@ -140,13 +141,3 @@ def check_teacher(
 def identify(teacher: ImagingSystem) -> str:
     """SHA-256 of what a teacher is: its stages with their numbers, and its weights."""
     return hashlib.sha256(f"{teacher!r}\n{digest(teacher)}".encode()).hexdigest()
-
-
-def digest(module: nn.Module) -> str:
-    """SHA-256 of the names and the values of a module's state."""
-    found = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        kind = f"{name} {value.dtype} {tuple(value.shape)}"
-        found.update(kind.encode())
-        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return found.hexdigest()

@@ -1,3 +1,4 @@
+import copy
 import errno
 import os
 import pickle
@@ -16,7 +17,13 @@ from torch import nn
 
 import joint
 import joint.checkpoint
-from joint.checkpoint import CheckpointDamaged, load_latest, remove_leftovers, write_atomically
+from joint.checkpoint import (
+    CheckpointDamaged,
+    digest,
+    load_latest,
+    remove_leftovers,
+    write_atomically,
+)
 
 
 def _tensors():
@@ -355,3 +362,11 @@ def test_five_differences_are_named_and_the_rest_counted(missing, end):
         joint.load_weights(module, held, source="best")
     assert f"w4 (1,) is missing {end}" in str(caught.value)
     assert "w5" not in str(caught.value)
+
+
+def test_the_digest_of_weights_is_that_of_their_values():
+    module = nn.Linear(2, 2)
+    changed = copy.deepcopy(module)
+    with torch.no_grad():
+        changed.bias[1] += 1e-6
+    assert digest(module) == digest(copy.deepcopy(module)) != digest(changed)

@@ -1,6 +1,5 @@
 """A system that is taught by another one."""
 
-import copy
 import json
 import os
 import subprocess
@@ -15,7 +14,7 @@ import compress
 import joint
 import joint.train.step
 import optics
-from joint.train.teacher import digest, identify, said
+from joint.train.teacher import identify, said
 
 TAUGHT = joint.Objective(rate=0.1, distortion=1.0, distillation=0.7, distillation_temperature=2)
 ALONE = joint.Objective(task=0, distillation=1)
@@ -182,11 +181,6 @@ def test_a_run_goes_on_with_no_other_teacher(lesions, others, tmp_path, other):
 def test_what_a_teacher_is_is_told_by_weights_and_numbers():
     assert identify(_teacher()) == identify(_teacher().eval())
     assert len({identify(each) for each in (_teacher(), _teacher(6), _teacher(5, 501))}) == 3
-    module = nn.Linear(2, 2)
-    changed = copy.deepcopy(module)
-    with torch.no_grad():
-        changed.bias[1] += 1e-6
-    assert digest(module) == digest(copy.deepcopy(module)) != digest(changed)
 
 
 def test_the_parts_of_a_step_are_taught_as_the_step(lesions, others, clean):
