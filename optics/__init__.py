@@ -7,10 +7,10 @@ point-spread function, or ``measured``, or ``from_mtf``, of a ``contrast_curve``
 the interface of ``imaging``, ``coherent``, ``varying``, ``kernel`` and ``fourier_filter`` with its
 ``plate`` · ``projection``, distortion and falloff · ``radiometry``, watts to photons · ``sensor``
 photons, electrons, codes, by ``pixel``, ``noise``, ``converter``, ``mosaic`` and ``sensor_range`` ·
-``restoration`` of what was blurred · ``transfer`` sRGB and linear light. Beside them: ``grid``,
-``fourier``, ``planes``, ``constraint``, ``quantity``, ``audit`` of gradients, ``sampling`` of
-pupils, ``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and
-``plate_file`` of other plates, by ``maker_file``.
+``restoration`` of what was blurred, or by a network, ``restoration_unet`` · ``transfer`` sRGB and
+linear light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``, ``quantity``,
+``audit`` of gradients, ``sampling`` of pupils, ``slanted_edge``, the contrast of a whole camera,
+``fabrication`` of reliefs and ``plate_file`` of other plates, by ``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -147,6 +147,7 @@ from .psf import (
 from .pupil import Pupil, defocus_path
 from .radiometry import exposure_photons, image_irradiance
 from .restoration import Wiener, wiener
+from .restoration_unet import RestorationUNet
 from .sampling import SamplingAudit, audit_sampling
 from .sensor import Reading, Sensor
 from .slanted_edge import SlantedEdge, slanted_edge_mtf
@@ -207,6 +208,7 @@ __all__ = [
     "Reading",
     "Relief",
     "ReliefReport",
+    "RestorationUNet",
     "SamplingAudit",
     "Sensor",
     "ShotNoise",

@@ -21,6 +21,7 @@ from .quantity import (
     check_complex,
     check_finite,
     check_positive,
+    check_scalar,
     check_tensor,
     check_wavelength,
     full_precision,
@@ -28,6 +29,7 @@ from .quantity import (
     image_size,
     looked_at,
     map_size,
+    one_number,
     whole_number,
 )
 from .zernike import zernike_basis
@@ -42,6 +44,9 @@ __all__ = [
     "PhaseMask",
     "lens_phase",
 ]
+
+# Of a plate in a pupil, to whom gives two distances.
+SQUARE_SAMPLES = "samples are as far apart along rows as along columns: interpolate the map"
 
 # Aberrations are held in micrometres, in which a step of an optimiser is a part of a wave; what
 # exceeds a millimetre of wavefront was not meant in metres.
@@ -107,15 +112,18 @@ class Element(nn.Module, ABC):
     ValueError
         When the spacing is not positive and finite, in metres, or the size no two whole
         numbers.
+    TypeError
+        For a spacing that is not one number, as one for rows and one for columns, or is a
+        parameter.
     """
 
     places: tuple[int, int] | None = None
 
     def __init__(self, size: int | tuple[int, int], spacing: float) -> None:
         super().__init__()
-        check_positive("spacing", spacing, "metres")
+        self.spacing = one_number("spacing", spacing, "metres", remedy=SQUARE_SAMPLES)
+        check_positive("spacing", self.spacing, "metres")
         self.size = image_size(size)
-        self.spacing = float(spacing)
 
     @abstractmethod
     def transmission(self, wavelength: Tensor) -> Tensor:
@@ -208,14 +216,22 @@ class Lens(PhaseElement):
     Raises
     ------
     ValueError
-        When the spacing is not positive, or the focal length not finite.
+        When the spacing is not positive, or the focal length not finite, or 0.
+    TypeError
+        For a focal length that is not one number.
 
     Notes
     -----
-    A parameter is trained in metres, where a step of an optimiser counts the more the stronger the
-    lens is: 2 mm, of Adam at a rate of 0.002, are 6 waves of 50 mm over a pupil of 6 mm and 2e-4
-    waves of 10 m. Train the weak lens that corrects a strong one, or give it a rate of its own; or
-    train the defocus of an :class:`Aberration`, index 4.
+    A parameter is the caller's own, and so it is trained in metres, where a step of an optimiser
+    counts the more the stronger the lens is: a step ds moves the focus by ``D^2 ds / (8 f^2
+    lambda)`` waves at the rim of a pupil of diameter D. 2 mm, of Adam at a rate of 0.002, are 6.5
+    waves of 50 mm over 6 mm, and 2e-4 waves of 10 m. Learn it in parts of itself instead, so that
+    a step of 0.002 is 0.2 %, whatever the lens (of less than a few decimetres; the sign stays)::
+
+        parametrize.register_parametrization(lens, "focal_length", optics.Positive())
+
+    with ``torch.nn.utils.parametrize``, before the optimiser is made; or learn a small correction
+    in waves, the defocus of an :class:`Aberration`, Noll's index 4.
     """
 
     focal_length: Tensor
@@ -224,8 +240,12 @@ class Lens(PhaseElement):
         self, size: int | tuple[int, int], *, spacing: float, focal_length: float | Tensor
     ) -> None:
         super().__init__(size, spacing)
+        check_scalar("focal_length", focal_length, "metres", remedy="give each a Lens of its own")
         check_finite("focal_length", focal_length, "metres")
-        hold(self, "focal_length", as_real("focal_length", focal_length))
+        length = as_real("focal_length", focal_length)
+        if looked_at(length) and not bool(length.detach().any()):
+            raise ValueError("focal_length must not be 0 metres: a lens without power is none")
+        hold(self, "focal_length", length)
 
     def phase_shift(self, wavelength: Tensor) -> Tensor:
         """``-pi r^2 / (lambda f)``, ``[L, H, W]``, radians."""
@@ -265,6 +285,7 @@ class PhaseMask(PhaseElement):
     ) -> None:
         super().__init__(map_size("phase", phase), spacing)
         if design_wavelength is not None:
+            design_wavelength = one_number("design_wavelength", design_wavelength, "metres")
             check_wavelength("design_wavelength", design_wavelength)
         self.design_wavelength = design_wavelength
         hold(self, "phase", phase)
@@ -330,6 +351,8 @@ class CubicMask(PhaseElement):
     ValueError
         When a length is not positive, the wavelength not within 1e-9 to 1e-2 metres, or alpha not
         finite.
+    TypeError
+        For a diameter or a wavelength that is not one number, or is a parameter.
     """
 
     alpha: Tensor
@@ -345,10 +368,12 @@ class CubicMask(PhaseElement):
         design_wavelength: float,
     ) -> None:
         super().__init__(size, spacing)
+        diameter = one_number("diameter", diameter, "metres")
         check_positive("diameter", diameter, "metres")
+        design_wavelength = one_number("design_wavelength", design_wavelength, "metres")
         check_wavelength("design_wavelength", design_wavelength)
         check_finite("alpha", alpha, "waves")
-        self.design_wavelength = float(design_wavelength)
+        self.design_wavelength = design_wavelength
         hold(self, "alpha", as_real("alpha", alpha))
         y, x = (coordinates(n, spacing=2 * spacing / diameter) for n in self.size)
         shape = y[:, None] ** 3 + x**3

@@ -15,7 +15,14 @@ from .element import PhaseElement
 from .fourier import convolve
 from .grid import coordinates
 from .material import refractive_index
-from .quantity import as_real, check_positive, check_wavelength, map_size, whole_number
+from .quantity import (
+    as_real,
+    check_positive,
+    check_wavelength,
+    map_size,
+    one_number,
+    whole_number,
+)
 
 __all__ = ["HeightMap", "height_phase", "quantize_height"]
 
@@ -163,6 +170,7 @@ class HeightMap(PhaseElement):
         minimum_feature: float = 0.0,
     ) -> None:
         super().__init__(map_size("height", height), spacing)
+        design_wavelength = one_number("design_wavelength", design_wavelength, "metres")
         check_wavelength("design_wavelength", design_wavelength)
         if isinstance(material, str):
             index = refractive_index(material, design_wavelength)
@@ -171,7 +179,7 @@ class HeightMap(PhaseElement):
         if not 1 < index < math.inf:
             raise ValueError(f"material must name a glass or be an index above 1, not {material!r}")
         self.material = material
-        self.design_wavelength = float(design_wavelength)
+        self.design_wavelength = design_wavelength
         #: Height of one wave at the design wavelength, metres.
         self.period = design_wavelength / (index - 1)
         self.max_height = self.period if max_height is None else float(max_height)

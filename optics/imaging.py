@@ -100,7 +100,8 @@ class IncoherentImaging(FrontEnd):
     channels : int, optional
         Channels of the scene for a PSF ``[h, w]``.
     distances : Tensor ``[D]``, metres, optional
-        Depths for :meth:`image_layers`; a parameter is trained.
+        Depths for :meth:`image_layers`; a parameter is trained, in metres: see :class:`Lens` for
+        how to learn a length in parts of itself.
     working_distances : sequence of float, array or Tensor ``[D]``, metres, optional
         Where flat scenes lie: each picture at one of them, drawn evenly. By default all are in
         focus. What is trained is then trained for all of them; they themselves are settings, and

@@ -23,6 +23,7 @@ from .quantity import (
     check_finite,
     check_positive,
     check_real,
+    check_scalar,
     image_size,
     is_finite,
     looked_at,
@@ -92,6 +93,8 @@ def psf_from_pupil(
         For lengths that are not positive, an even ``oversample``, a pupil with a NaN or, without
         ``incident_power``, without light, or one sampled so coarsely that the window, ``size``
         pixels wide, reaches into the periodic copies of the PSF.
+    TypeError
+        For a length that is not one number, as a pitch of rows and one of columns.
     """
     check_complex("pupil", pupil, "[..., H, W]")
     if incident_power is None:
@@ -189,7 +192,7 @@ def amplitude_spread(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         As in :func:`psf_from_pupil`.
     """
     check_complex("pupil", pupil, "[..., H, W]")
@@ -211,9 +214,11 @@ def _step(
     if isinstance(wavelength, Sequence) and not wavelength:
         raise ValueError("wavelength must hold at least one, in metres")
     for each in wavelength if isinstance(wavelength, Sequence) else [wavelength]:
+        # Not by its range: a PSF follows from ratios, so that all lengths may be in another unit.
         check_positive("wavelength", each, "metres")
     lengths = (focal_length, pupil_spacing, pixel_pitch)
     for name, value in zip(("focal_length", "pupil_spacing", "pixel_pitch"), lengths, strict=True):
+        check_scalar(name, value, "metres", remedy=f"give each {name} a call of its own")
         check_positive(name, value, "metres")
     scale = pupil_spacing * pixel_pitch / focal_length
     if isinstance(scale, Tensor) or isinstance(wavelength, Tensor):
@@ -327,6 +332,8 @@ def otf_from_pupil(
     ------
     ValueError
         For lengths that are not positive, or a pupil with a NaN or without light.
+    TypeError
+        For a length that is not one number.
     """
     check_complex("pupil", pupil, "[..., H, W]")
     check_finite("pupil", pupil)

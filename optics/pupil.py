@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .aperture import circular_aperture
-from .element import Element, PhaseElement
+from .element import SQUARE_SAMPLES, Element, PhaseElement
 from .fourier import kept, phasor
 from .grid import coordinates
 from .planes import as_field, as_planes, polar_planes
@@ -26,12 +26,19 @@ from .quantity import (
     check_number,
     check_positive,
     check_tensor,
+    check_wavelength,
     hold,
     image_size,
     is_finite,
+    one_number,
 )
 
 __all__ = ["Pupil", "check_same_everywhere", "defocus_path"]
+
+_SQUARE_PIXELS = (
+    "pixels are square: for oblong ones give the pitch of which both sides are multiples, k and l "
+    "times it, and average the light over each, torch.nn.functional.avg_pool2d(image, (k, l))"
+)
 
 
 def defocus_path(
@@ -126,6 +133,8 @@ class Pupil(nn.Module):
         elements focus by themselves, ``Lens(focal_length=-focal_length)`` among them takes it
         away.
     pixel_pitch : float, metres
+        Of rows and of columns. Oblong pixels are k by l square ones each, over which the image is
+        averaged.
     psf_size : int or (int, int), pixels
     size, spacing : int or (int, int); float, metres, optional
         Grid of the pupil, needed when there are no elements.
@@ -146,8 +155,9 @@ class Pupil(nn.Module):
     Raises
     ------
     TypeError
-        For elements or wavelengths that are in no sequence or are none, and for an aperture that
-        is no Tensor.
+        For elements or wavelengths that are in no sequence or are none, for an aperture that is no
+        Tensor, and for a length that is not one number or is a parameter, which nothing would
+        train: train a :class:`Lens` among the elements, or what :func:`psf_from_pupil` is given.
     ValueError
         When the elements do not share a grid, or the places that they have, the pupil is sampled
         too coarsely for the window, the focus lies within the focal length, where a lens makes no
@@ -181,8 +191,9 @@ class Pupil(nn.Module):
         _check_elements(elements)
         grids = {(element.size, element.spacing) for element in elements}
         if size is not None and spacing is not None:
-            check_positive("spacing", spacing, "metres")
-            grids.add((image_size(size), float(spacing)))
+            step = one_number("spacing", spacing, "metres", remedy=SQUARE_SAMPLES)
+            check_positive("spacing", step, "metres")
+            grids.add((image_size(size), step))
         if len(grids) != 1:
             raise ValueError(
                 "all elements must share one grid (size, spacing); "
@@ -197,11 +208,17 @@ class Pupil(nn.Module):
             )
         if len(wavelengths) == 0:
             raise ValueError("wavelengths must hold at least one, in metres")
-        for wavelength in wavelengths:
-            check_positive("wavelengths", wavelength, "metres")
+        self.wavelengths = tuple(
+            one_number("each of wavelengths", each, "metres") for each in wavelengths
+        )
+        for wavelength in self.wavelengths:
+            check_wavelength("wavelengths", wavelength)
+        lens = "train an optics.Lens among the elements"
+        focal_length = one_number("focal_length", focal_length, "metres", learned=lens)
+        pixel_pitch = one_number("pixel_pitch", pixel_pitch, "metres", remedy=_SQUARE_PIXELS)
+        focus = one_number("focus", focus, "metres", learned=lens)
         check_positive("focal_length", focal_length, "metres")
         check_positive("pixel_pitch", pixel_pitch, "metres")
-        check_number("focus", focus, "metres")
         if not focus > 0:
             raise ValueError(f"focus must be positive, in metres, not {focus}")
         if focus <= focal_length:
@@ -220,11 +237,10 @@ class Pupil(nn.Module):
         aperture = as_real("aperture", aperture)
         if not bool(((aperture >= 0) & (aperture <= 1 + 1e-6)).all()) or not aperture.any():
             raise ValueError("aperture must be an amplitude in 0..1, open somewhere")
-        self.wavelengths = tuple(float(w) for w in wavelengths)
-        self.focal_length = float(focal_length)
-        self.pixel_pitch = float(pixel_pitch)
+        self.focal_length = focal_length
+        self.pixel_pitch = pixel_pitch
         self.psf_size = image_size(psf_size, "psf_size")
-        self.focus = float(focus)
+        self.focus = focus
         self.oversample = check_oversample(oversample)
         hold(self, "aperture", aperture)
         #: Widest extent of the open aperture, metres: each lit sample stands for its spacing.

@@ -7,6 +7,7 @@ compiling nor under ``torch.vmap``, where there are none; shapes and types are c
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import SupportsIndex
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "check_number",
     "check_positive",
     "check_real",
+    "check_scalar",
     "check_tensor",
     "check_wavelength",
     "differentiated",
@@ -33,6 +35,7 @@ __all__ = [
     "is_finite",
     "looked_at",
     "map_size",
+    "one_number",
     "single",
     "whole_number",
 ]
@@ -108,14 +111,41 @@ def check_tensor(name: str, value: object) -> None:
 
 def check_number(name: str, value: object, unit: str = "") -> None:
     """Raise a TypeError for what is neither a Tensor nor one real number, such as a list."""
-    if isinstance(value, Tensor):
-        return
-    several = hasattr(value, "__len__") and bool(getattr(value, "ndim", 1))
-    if several or not hasattr(value, "__float__"):  # which text, None and 1j have not
+    if not isinstance(value, Tensor) and not _is_number(value):
         raise TypeError(
             f"{name} must be one number or a Tensor{_in(unit)}, not {value!r}; make a Tensor of "
             "several, with torch.tensor"
         )
+
+
+def check_scalar(name: str, value: object, unit: str = "", *, remedy: str = "") -> None:
+    """Raise a TypeError for what is not one real number: a list, or a Tensor of several.
+
+    ``remedy`` says what to do where several are meant.
+    """
+    if not (value.numel() == 1 if isinstance(value, Tensor) else _is_number(value)):
+        several = isinstance(value, Tensor | np.ndarray | Sequence) and not isinstance(value, str)
+        advice = f"; {remedy}" if several and remedy else ""
+        given = _shown(value) if isinstance(value, Tensor) and value.numel() else repr(value)
+        raise TypeError(f"{name} must be one number{_in(unit)}, not {given}{advice}")
+
+
+def one_number(
+    name: str, value: float | Tensor, unit: str = "", *, remedy: str = "", learned: str = ""
+) -> float:
+    """Return ``value`` as a float, checked by :func:`check_scalar`.
+
+    A TypeError for what is to be trained, of which the number alone would be taken; ``learned``
+    says what is learned instead.
+    """
+    check_scalar(name, value, unit, remedy=remedy)
+    if isinstance(value, Tensor) and value.requires_grad:
+        instead = f", or {learned}" if learned else ""
+        raise TypeError(
+            f"{name} is not learned here, where its number alone is used: give a float{_in(unit)}, "
+            f"such as {float(value.detach()):g}{instead}"
+        )
+    return float(value)
 
 
 def is_finite(value: float | Tensor) -> bool:
@@ -272,6 +302,12 @@ def hold(module: nn.Module, name: str, value: Tensor | None) -> None:
         module.register_parameter(name, value)
     else:
         module.register_buffer(name, value)
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value that is no Tensor is one real number."""
+    several = hasattr(value, "__len__") and bool(getattr(value, "ndim", 1))
+    return not several and hasattr(value, "__float__")  # which text, None and 1j have not
 
 
 def _in(unit: str) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import jv
+from torch.nn.utils import parametrize
 
 import optics
 
@@ -91,6 +92,75 @@ def test_a_parameter_is_the_callers():
     focal = torch.nn.Parameter(torch.tensor(1e-3))
     assert optics.Lens(4, spacing=1e-6, focal_length=focal).focal_length is focal
     assert not list(optics.Lens(4, spacing=1e-6, focal_length=1e-3).parameters())
+
+
+def test_a_lens_is_one_that_bends():
+    for several in ((0.1, 0.2), torch.tensor([0.1, 0.2])):
+        with pytest.raises(TypeError, match=r"focal_length must be one number, .* of its own"):
+            optics.Lens(4, spacing=1e-6, focal_length=several)
+    for zero in (0, 0.0, torch.nn.Parameter(torch.tensor(0.0))):
+        with pytest.raises(ValueError, match="focal_length must not be 0 metres"):
+            optics.Lens(4, spacing=1e-6, focal_length=zero)
+
+
+def test_lengths_that_an_element_does_not_learn_are_no_parameters():
+    learned = torch.nn.Parameter(torch.tensor(1e-6))
+    phase, cubic = torch.zeros(4, 4), {"spacing": 1e-6, "alpha": 1.0}
+    for name, make in (
+        ("spacing", lambda: optics.PhaseMask(phase, spacing=learned)),
+        (
+            "design_wavelength",
+            lambda: optics.PhaseMask(phase, spacing=1e-6, design_wavelength=learned),
+        ),
+        (
+            "design_wavelength",
+            lambda: optics.CubicMask(4, diameter=4e-6, design_wavelength=learned, **cubic),
+        ),
+        (
+            "design_wavelength",
+            lambda: optics.HeightMap(phase, material=1.5, spacing=1e-6, design_wavelength=learned),
+        ),
+        (
+            "diameter",
+            lambda: optics.CubicMask(4, diameter=learned, design_wavelength=5e-7, **cubic),
+        ),
+    ):
+        with pytest.raises(TypeError, match=f"{name} is not learned here"):
+            make()
+    with pytest.raises(TypeError, match=r"spacing must be one number.*: interpolate the map"):
+        optics.PhaseMask(phase, spacing=(1e-6, 2e-6))
+
+
+@pytest.mark.parametrize("focal_length", [5e-3, 50e-3, 0.2])
+def test_a_lens_may_be_trained_in_parts_of_its_focal_length(focal_length):
+    # The first step of Adam is its rate, whatever the gradient; in metres it is so for every lens.
+    field = torch.complex(_random(1, 16, 16), _random(2, 16, 16))
+
+    def step(lens):
+        optimiser = torch.optim.Adam(lens.parameters(), lr=2e-3)
+        (lens(field, wavelength=_LAMBDA) * field).real.square().sum().backward()
+        optimiser.step()
+        return abs(float(lens.focal_length.detach()) - focal_length)
+
+    def make():
+        start = torch.nn.Parameter(torch.tensor(focal_length, dtype=torch.float64))
+        return optics.Lens(16, spacing=4e-6, focal_length=start)
+
+    assert step(make()) == pytest.approx(2e-3, rel=1e-3)
+    lens = make()
+    parametrize.register_parametrization(lens, "focal_length", optics.Positive())
+    assert float(lens.focal_length.detach()) == pytest.approx(focal_length)
+    assert step(lens) == pytest.approx(2e-3 * focal_length, rel=0.15)
+
+
+def test_a_step_of_a_focal_length_counts_in_waves_as_its_page_says():
+    # A lens of 50 mm over 6 mm, at 550 nm: 2 mm more or less.
+    rim = []
+    for focal_length in (50e-3 - 1e-3, 50e-3 + 1e-3):
+        phase = optics.lens_phase(3, spacing=3e-3, wavelength=550e-9, focal_length=focal_length)
+        rim.append(float(phase[1, 2]) / (2 * math.pi))
+    assert rim[1] - rim[0] == pytest.approx(6e-3**2 * 2e-3 / (8 * 50e-3**2 * 550e-9), rel=1e-3)
+    assert rim[1] - rim[0] == pytest.approx(6.5, abs=0.1)
 
 
 def test_an_aberration_is_trained_in_parts_of_a_wave():

@@ -447,6 +447,15 @@ def test_a_spiral_phase_is_dark_on_the_axis_and_a_ring():
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
+@pytest.mark.parametrize("name", ["focal_length", "pupil_spacing", "pixel_pitch"])
+@pytest.mark.parametrize("several", [(1e-6, 2e-6), torch.tensor([1e-6, 2e-6])])
+def test_a_pair_of_lengths_is_not_taken_for_two_pupils(name, several):
+    lengths = {"focal_length": 1e-2, "pupil_spacing": 1e-6, "pixel_pitch": 1e-6, name: several}
+    for form in (optics.psf_from_pupil, optics.amplitude_spread, optics.otf_from_pupil):
+        with pytest.raises(TypeError, match=f"{name} must be one number, in metres, not .* call"):
+            form(torch.ones(8, 8), wavelength=550e-9, size=5, **lengths)
+
+
 def test_gradients_reach_every_length_and_the_pupil():
     n = 6
     generator = torch.Generator().manual_seed(0)

@@ -1,7 +1,9 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.special import j1
 
 import optics
 
@@ -265,9 +267,11 @@ def test_units_are_printed():
 
 
 def test_a_window_that_misses_the_light_warns_and_one_wavelength_is_a_sequence():
-    # Nanometres and millimetres: the PSF is as good as even, and black.
-    with pytest.warns(UserWarning, match=r"is 5.5e\+09 pixels, .* give all lengths in metres"):
-        assert float(_pupil(wavelengths=(1100.0,), focal_length=1e-2)().sum()) < 1e-9
+    # Millimetres: the PSF is as good as even, and black.
+    with pytest.warns(UserWarning, match=r"is 4.97e\+04 pixels, .* give all lengths in metres"):
+        assert float(_pupil(wavelengths=(9.94e-3,), focal_length=1e-2)().sum()) < 1e-2
+    with pytest.raises(ValueError, match=r"wavelengths must be in metres, .* not 550\.0: 550 nm"):
+        _pupil(wavelengths=(550.0,))
     with pytest.warns(UserWarning, match="nearly all light falls beside it"):
         _pupil(focal_length=10_000.0)
     # At most 72 pixels: over ten times the shorter side of this window, and not the longer one.
@@ -278,7 +282,7 @@ def test_a_window_that_misses_the_light_warns_and_one_wavelength_is_a_sequence()
 
 def test_what_is_no_length_no_element_and_no_aperture_is_called_by_its_name():
     for name in ("focal_length", "focus", "pixel_pitch"):
-        with pytest.raises(TypeError, match=f"{name} must be one number or a Tensor, in metres"):
+        with pytest.raises(TypeError, match=f"{name} must be one number, in metres, not None"):
             _pupil(**{name: None})
     mask = optics.PhaseMask(torch.zeros(64, 64), spacing=1e-3 / 63)
     for given, name in ((mask, "PhaseMask"), ([torch.ones(64, 64)], "Tensor"), ([mask, 1], "int")):
@@ -286,6 +290,40 @@ def test_what_is_no_length_no_element_and_no_aperture_is_called_by_its_name():
             _pupil(given)
     with pytest.raises(TypeError, match="aperture must be a Tensor, not ndarray"):
         _pupil(aperture=torch.ones(64, 64).numpy())
+
+
+@pytest.mark.parametrize("several", [(3e-6, 4e-6), [3e-6, 4e-6], torch.tensor([3e-6, 4e-6])])
+def test_oblong_pixels_are_refused_with_what_to_do(several):
+    with pytest.raises(TypeError, match=r"pixel_pitch must be one number.*\(image, \(k, l\)\)$"):
+        _pupil(pixel_pitch=several)
+    with pytest.raises(TypeError, match=r"spacing must be one number.* interpolate the map"):
+        _pupil([], size=64, spacing=several)
+    for name in ("focal_length", "focus"):
+        with pytest.raises(TypeError, match=f"{name} must be one number, in metres, not"):
+            _pupil(**{name: several})
+
+
+def test_oblong_pixels_are_square_ones_that_are_averaged():
+    # As the error says. Pixels of 2 by 3 micrometres, against the integral of Airy's pattern.
+    psf = _pupil(wavelengths=(550e-9,), pixel_pitch=1e-6, psf_size=(60, 66))()
+    oblong = torch.nn.functional.avg_pool2d(psf, (2, 3))[0].double()
+    fine = 1e-6 * (np.arange(5 * 60)[:, None] - 152) / 5, 1e-6 * (np.arange(5 * 66) - 167) / 5
+    v = np.pi * _UNIT * np.hypot(*fine) / (550e-9 * _FOCAL)
+    airy = (2 * j1(v) / np.where(v == 0, 2, v)) ** 2 + (v == 0)
+    whole = torch.from_numpy(airy.reshape(30, 10, 22, 15).sum((1, 3)))
+    torch.testing.assert_close(oblong / oblong.max(), whole / whole.max(), rtol=0, atol=5e-3)
+
+
+@pytest.mark.parametrize("name", ["focal_length", "focus", "pixel_pitch", "spacing"])
+def test_a_length_that_nothing_would_train_is_refused(name):
+    learned = torch.nn.Parameter(torch.tensor(2e-2))
+    with pytest.raises(TypeError, match=f"{name} is not learned here, .* float, in metres, such"):
+        _pupil([], size=64, **{"spacing": 1e-3 / 63, name: learned})
+    with pytest.raises(TypeError, match="each of wavelengths is not learned here"):
+        _pupil(wavelengths=torch.nn.Parameter(torch.tensor([550e-9])))
+    assert _pupil(focal_length=torch.tensor(1e-2)).focal_length == pytest.approx(1e-2)
+    frozen = torch.nn.Parameter(torch.tensor(1e-2), requires_grad=False)
+    assert _pupil(focal_length=frozen).focal_length == pytest.approx(1e-2)
 
 
 @pytest.mark.parametrize("name", ["distance", "focus"])

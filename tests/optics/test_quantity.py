@@ -193,3 +193,34 @@ def test_who_asks_for_a_derivative_is_heard_in_both_modes():
         loss(torch.ones((), requires_grad=True))
     torch.func.jvp(loss, (torch.ones(()),), (torch.ones(()),))
     assert asked == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    "several", [(1.0, 2.0), [1.0], np.ones(2), torch.ones(2), torch.ones(0)], ids=repr
+)
+def test_one_number_is_no_pair(several):
+    with pytest.raises(TypeError, match=r"pitch must be one number, in metres, not .*; as here$"):
+        quantity.check_scalar("pitch", several, "metres", remedy="as here")
+    with pytest.raises(TypeError, match=r"pitch must be one number, not .*[^e]$"):
+        quantity.one_number("pitch", several)
+
+
+@pytest.mark.parametrize("value", [None, "far", 1j])
+def test_a_remedy_for_several_is_none_for_no_number(value):
+    with pytest.raises(TypeError, match=r"pitch must be one number, not ['\w]+$"):
+        quantity.one_number("pitch", value, remedy="as here")
+
+
+def test_one_number_is_a_float_and_nothing_that_is_learned():
+    for given in (2, np.float32(2), np.ones(()) * 2, torch.tensor(2), torch.tensor([2.0])):
+        number = quantity.one_number("pitch", given)
+        assert type(number) is float
+        assert number == 2.0
+    learned = nn.Parameter(torch.tensor(2e-6))
+    with pytest.raises(
+        TypeError, match=r"pitch is not learned here, .*: give a float, in metres, "
+    ):
+        quantity.one_number("pitch", learned, "metres")
+    with pytest.raises(TypeError, match=r"such as 4e-06, or train a lens$"):
+        quantity.one_number("pitch", 2 * learned, "metres", learned="train a lens")
+    assert quantity.one_number("pitch", learned.requires_grad_(False)) == pytest.approx(2e-6)
