@@ -1,22 +1,15 @@
 """Labels: the labelled scenes, honest splits, classifiers, and what may be claimed of them.
 
 Files: ``data`` the scenes (HAM10000, class folders, tables of labels, MedMNIST, arrays of your own,
-the embedded phantom) and their splits · ``backbone`` classifiers by name (``inception`` and
-``residual`` nets of our own, ``torchvision_nets`` and ``timm_nets`` the others, ``weights`` their
-files) · ``imbalance`` weights, priors and losses for rare classes · ``margin`` LDAM · ``sampling``
-which pictures an epoch shows · ``mixing`` two pictures in one · ``metrics`` the report with its
-intervals · ``intervals`` the bootstrap over lesions · ``comparison`` paired tests of two systems ·
-``calibration`` temperature and class prior.
+the embedded phantom) and their splits · ``backbone`` classifiers by name, ``registry`` which there
+are (``inception`` and ``residual`` nets of our own, ``torchvision_nets`` and ``timm_nets`` the
+others, ``weights`` their files) · ``imbalance`` weights, priors and losses for rare classes ·
+``margin`` LDAM · ``sampling`` which pictures an epoch shows · ``mixing`` two pictures in one ·
+``metrics`` the report with its intervals · ``intervals`` the bootstrap over lesions ·
+``comparison`` paired tests of two systems · ``calibration`` temperature and class prior.
 """
 
-from .backbone import (
-    BACKBONES,
-    BackboneRecord,
-    Classifier,
-    TracedLogits,
-    backbone,
-    backbone_record,
-)
+from .backbone import Classifier, TracedLogits, backbone
 from .calibration import (
     BiasCorrectedTemperature,
     TauChoice,
@@ -54,6 +47,7 @@ from .data import (
     as_levels,
     audit,
     check_classes,
+    from_torch,
     k_folds,
     phantom_maps,
     save_scenes,
@@ -65,6 +59,7 @@ from .inception import InceptionS
 from .margin import CosineHead, ldam_margins
 from .metrics import Interval, Reliability, Report, bootstrap, report
 from .mixing import Mixing, mix
+from .registry import BACKBONES, BackboneRecord, backbone_record
 from .residual import ResNetS
 from .sampling import sample_order
 
@@ -115,6 +110,7 @@ __all__ = [
     "effective_number_weights",
     "fit_bias_corrected_temperature",
     "fit_temperature",
+    "from_torch",
     "k_folds",
     "ldam_margins",
     "log_prior",

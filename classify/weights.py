@@ -5,11 +5,14 @@ Head and stem are adapted.
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from .registry import BackboneRecord
 
 __all__ = ["load_state", "read_state", "spread"]
 
@@ -23,21 +26,29 @@ def spread(weight: Tensor, in_channels: int) -> Tensor:
     return weight.mean(1, keepdim=True).expand(-1, in_channels, -1, -1) * scale
 
 
-def load_state(classifier: nn.Module, path: Path, *, stem: str, head: str, name: str) -> None:
+def load_state(
+    classifier: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    source: Path,
+    record: BackboneRecord,
+    name: str,
+) -> None:
     """Copy a state dict of ours, alone or in a system, or of the model of torchvision or timm.
 
-    ``stem`` and ``head`` are what that model calls them.
+    It was read from ``source`` by :func:`read_state`; ``record`` knows what the model calls its
+    first and its last layer.
 
     Raises
     ------
     ValueError
-        When the file is no state dict, or not one of the backbone ``name``.
+        When it is not one of the backbone ``name``.
     """
-    given = read_state(path)
+    given, head = dict(state), record.head
     if not any(key.startswith("net.") for key in given):
         given = {_our_key(key, head): value for key, value in given.items()}
     own = classifier.state_dict()
-    first = f"net.{stem}.weight"
+    first = f"net.{record.stem}.weight"
     if first in given and given[first].ndim == 4 and given[first].shape[1] != own[first].shape[1]:
         given[first] = spread(given[first], own[first].shape[1])
     positions = "net.encoder.pos_embedding"
@@ -58,7 +69,7 @@ def load_state(classifier: nn.Module, path: Path, *, stem: str, head: str, name:
     ]
     if missing or unknown or shapes:
         raise ValueError(
-            f"{path} does not hold weights of {name!r}: {len(missing)} missing "
+            f"{source} does not hold weights of {name!r}: {len(missing)} missing "
             f"({', '.join(missing[:3])}), {len(unknown)} unknown ({', '.join(unknown[:3])}), "
             f"{len(shapes)} of another shape ({'; '.join(shapes[:3])}){_advice(missing, unknown)}"
         )

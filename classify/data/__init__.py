@@ -1,12 +1,13 @@
 """Labelled scenes.
 
 Files: ``dataset`` what every loader returns, ``arrays`` what it may hold · ``ham10000``, ``isic``,
-``folder``, ``image_table``, ``medmnist``, ``scene_file``, ``phantom`` the sources · ``split`` parts
-that share no lesion · ``audit`` duplicates, leaks and contradictions · ``near`` pictures that look
-alike · ``archive`` files in folders and zips · ``table`` what is said of them · ``decode`` files to
-arrays, ``sixteen`` with all their bits · ``cache`` decoded arrays on disk. A phantom: ``draws``
-numbers by picture, ``canvas`` how it is drawn, ``lesion`` and its ``structures`` what it consists
-of, ``skin`` and ``haemoglobin`` how it reflects light, ``scene`` people, hair and camera.
+``folder``, ``image_table``, ``medmnist``, ``scene_file``, ``from_torch``, ``phantom`` the sources ·
+``split`` parts that share no lesion · ``audit`` duplicates, leaks and contradictions · ``near``
+pictures that look alike · ``archive`` files in folders and zips · ``table`` what is said of them ·
+``decode`` files to arrays, ``sixteen`` with all their bits · ``cache`` decoded arrays on disk. A
+phantom: ``draws`` numbers by picture, ``canvas`` how it is drawn, ``lesion`` and its ``structures``
+what it consists of, ``skin`` and ``haemoglobin`` how it reflects light, ``scene`` people, hair and
+camera.
 """
 
 from .arrays import SceneEncoding, as_levels
@@ -19,6 +20,7 @@ from .dataset import (
     check_classes,
 )
 from .folder import ImageFolder
+from .from_torch import from_torch
 from .ham10000 import HAM10000
 from .image_table import ImageTable
 from .isic import ISIC
@@ -49,6 +51,7 @@ __all__ = [
     "as_levels",
     "audit",
     "check_classes",
+    "from_torch",
     "k_folds",
     "phantom_maps",
     "save_scenes",

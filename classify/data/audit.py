@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .archive import listed
 from .arrays import as_levels
-from .dataset import LesionDataset
+from .dataset import LesionDataset, check_dataset
 from .near import Thumbnails, near_pairs, thumbnails
 from .split import Split
 
@@ -185,6 +185,8 @@ def audit(
 
     Raises
     ------
+    TypeError
+        For what is no data set of this library.
     ValueError
         When the threshold is none, the pictures are too small, or parts hold images that the data
         set does not have.
@@ -201,6 +203,7 @@ def audit(
     >>> parts = split(dataset)
     >>> print(audit(dataset, parts))
     """
+    check_dataset(dataset)
     if not 0 < threshold < 1:
         raise ValueError(f"threshold must be a correlation between 0 and 1, got {threshold!r}")
     if min(dataset.image_size) < 8:

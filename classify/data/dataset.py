@@ -14,6 +14,8 @@ from typing import NamedTuple, final
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data._utils.collate import default_collate_fn_map
 
 from .arrays import (
     DEPTHS,
@@ -39,10 +41,15 @@ __all__ = [
     "Lesion",
     "LesionDataset",
     "check_classes",
+    "check_dataset",
 ]
 
 #: The seven diagnoses of HAM10000, in the order of every label, logit and table here.
 LESION_CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+
+
+#: What to do with a data set of torch, in errors.
+FROM_TORCH = "make one of a data set of torch with classify.from_torch(dataset, groups=)"
 
 
 class Lesion(NamedTuple):
@@ -76,12 +83,27 @@ class Batch(NamedTuple):
         return Batch(images.index_select(0, rows).view(self.images.dtype), self.labels[rows])
 
 
+def _collated(lesions: Sequence[Lesion], **_: object) -> Batch:
+    """What torch's ``DataLoader`` makes of several items, as :meth:`LesionDataset.gather` does."""
+    # torch stacks hardly any uint16 tensors; the bits are the same.
+    kind = lesions[0].image.dtype
+    bits = [item.image.view(torch.int16 if kind == torch.uint16 else kind) for item in lesions]
+    labels = torch.tensor([item.label for item in lesions])
+    return Batch(torch.stack(bits).view(kind), labels)
+
+
+# By default a loader stacks the fields of an item, and a mask that is None cannot be stacked. This
+# is how torch is told of a type of one's own (the docstring of default_collate).
+default_collate_fn_map[Lesion] = _collated
+
+
 @final
 class LesionDataset:
     """Pictures with labels, groups and, where known, lesion masks.
 
     ``dataset[i]`` is a :class:`Lesion`; everything else is seen in the order of the rows. The
-    arrays are checked once, here; :meth:`subset` shares them.
+    arrays are checked once, here; :meth:`subset` shares them. torch's ``DataLoader`` makes a
+    :class:`Batch` of several items, as :meth:`gather` does.
 
     Parameters
     ----------
@@ -422,14 +444,26 @@ class LesionDataset:
         return tuple(self._arrays.identifiers[row] for row in rows.tolist())
 
 
+def check_dataset(dataset: object) -> None:
+    """Refuse, by a TypeError, what is no ``dataset`` of this library."""
+    if not isinstance(dataset, LesionDataset):
+        remedy = f"; {FROM_TORCH}" if isinstance(dataset, Dataset | DataLoader) else ""
+        raise TypeError(
+            f"dataset must be a classify.LesionDataset, not {type(dataset).__name__}{remedy}"
+        )
+
+
 def check_classes(dataset: LesionDataset) -> None:
     """Refuse a ``dataset`` that no classifier can learn from.
 
     Raises
     ------
+    TypeError
+        For what is no data set of this library.
     ValueError
         When fewer than two classes have pictures.
     """
+    check_dataset(dataset)
     present = [
         name
         for name, count in zip(dataset.classes, dataset.counts.tolist(), strict=True)

@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 
 from .arrays import looks_turned
-from .dataset import LesionDataset
+from .dataset import LesionDataset, check_dataset
 
 __all__ = ["SceneFile", "save_scenes"]
 
@@ -114,11 +114,14 @@ def save_scenes(dataset: LesionDataset, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
+    TypeError
+        For what is no data set of this library.
     ValueError
         When the suffix is another, or a column of metadata holds objects.
     OSError
         When the file cannot be written.
     """
+    check_dataset(dataset)
     path = Path(path).expanduser()
     if path.suffix != ".npz":
         raise ValueError(f"scenes are saved as .npz, not {path.name!r}")

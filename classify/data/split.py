@@ -154,6 +154,8 @@ def split(
 
     Raises
     ------
+    TypeError
+        For what is no data set of this library.
     ValueError
         When the fractions are no shares, ``by``, ``seed`` or ``method`` is unknown, the data set
         has only one class, or a part would be empty.
@@ -217,6 +219,8 @@ def k_folds(
 
     Raises
     ------
+    TypeError
+        For what is no data set of this library.
     ValueError
         When ``folds``, ``by`` or ``seed`` is not what it must be, the data set has only one class,
         or a fold would be empty.

@@ -333,3 +333,17 @@ def test_a_torch_loader_takes_batches_of_it():
     batches = list(loader)
     assert [len(batch.labels) for batch in batches] == [4, 4, 2]
     assert torch.equal(torch.cat([batch.labels for batch in batches]), dataset.labels)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_ordinary_loader_gives_ordinary_batches(dtype, workers):
+    """Also where some pictures have no mask, which torch could not stack."""
+    codes = torch.arange(10 * 3 * 6 * 5).reshape(10, 3, 6, 5).remainder(251).to(dtype)
+    dataset = make(images=codes, has_mask=torch.arange(10) % 2 == 0)
+    loader = DataLoader(dataset, batch_size=4, num_workers=workers)  # pyright: ignore
+    for rows, (images, labels) in zip(torch.arange(10).split(4), loader, strict=True):
+        expected = dataset.gather(rows)
+        assert images.dtype == dtype
+        assert images.numpy().tolist() == expected.images.numpy().tolist()
+        assert torch.equal(labels, expected.labels)

@@ -1,0 +1,181 @@
+"""Data sets of torch and torchvision: pictures with their labels, read once into arrays.
+
+::
+
+    dataset[i] = (picture, label) ──► codes [N, C, H, W], labels [N] ──► LesionDataset
+    dataset.classes, .samples, Subset.indices ──► names of classes and pictures
+"""
+
+import operator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+from tqdm import tqdm
+
+from .arrays import DEPTHS, Names, SceneEncoding, as_integer, as_tensor, looks_turned
+from .dataset import LesionDataset
+
+__all__ = ["from_torch"]
+
+
+def from_torch(
+    dataset: Dataset[Any],
+    classes: Sequence[str] | None = None,
+    *,
+    groups: Names | None = None,
+    identifiers: Names | None = None,
+    bit_depth: Literal[8, 16] = 8,
+    encoding: SceneEncoding | None = "srgb",
+    progress: bool = True,
+) -> LesionDataset:
+    """Read a map-style data set of torch, such as torchvision's, into memory.
+
+    Each picture is read once: a random view would be the only one that is ever shown. Let
+    :func:`joint.fit` augment instead.
+
+    Parameters
+    ----------
+    dataset : torch.utils.data.Dataset
+        With a length, and items ``(picture, label)``, of which further entries are left alone. A
+        picture is a Tensor ``[C, H, W]`` or ``[H, W]``, an array ``[H, W, C]`` or ``[H, W]``, or
+        one of PIL: floats in 0..1, or codes of 8 or 16 bits. All have one shape.
+    classes : sequence of str, optional
+        By default the ``classes`` of the data set (of a ``Subset``, of what it is one of), and
+        "0", "1", ... where it has none.
+    groups : sequence of str or int, length N, optional
+        Lesion (or patient) of each picture, which a split keeps together. By default each picture
+        is one of its own: nothing in such a data set says otherwise.
+    identifiers : sequence of str or int, length N, optional
+        Unique names; by default the paths of torchvision's folders below their root, and row
+        numbers otherwise. A ``Subset`` has those of what it is one of.
+    bit_depth : {8, 16}
+        Codes that floats are rounded to.
+    encoding : {"srgb", "linear"}, optional
+        What the codes are, see :class:`LesionDataset`; those of picture files are sRGB.
+    progress : bool
+        Show a bar, on a terminal.
+
+    Returns
+    -------
+    LesionDataset
+
+    Raises
+    ------
+    TypeError
+        When the data set has no length, or its items are no pairs.
+    ValueError
+        When a picture is none, has another shape than the first or values outside of 0..1, and as
+        :class:`LesionDataset` does.
+    """
+    count = _length(dataset)
+    if bit_depth not in DEPTHS.values():
+        raise ValueError(f"bit_depth must be 8 or 16, not {bit_depth!r}")
+    images, labels = torch.empty(0), []
+    for row in tqdm(range(count), unit="image", disable=None if progress else True):
+        picture, label = _pair(dataset, row)
+        codes = _codes(picture, row, bit_depth)
+        if row == 0:
+            images = torch.empty(count, *codes.shape, dtype=codes.dtype)
+        if (codes.shape, codes.dtype) != (images.shape[1:], images.dtype):
+            raise ValueError(
+                f"picture {row} is {codes.dtype} {list(codes.shape)}, and those before are "
+                f"{images.dtype} {list(images.shape[1:])}: resize and crop all of them to one size "
+                "in the transform of the data set"
+            )
+        images[row] = codes
+        labels.append(label)
+    known = _attribute(dataset, "classes") if classes is None else classes
+    names = _names(dataset, count) if identifiers is None else identifiers
+    return LesionDataset(
+        images=images,
+        labels=labels,
+        groups=names if groups is None else groups,
+        identifiers=names,
+        classes=known or [str(label) for label in range(max(labels) + 1)],
+        encoding=encoding,
+    )
+
+
+def _length(dataset: Dataset[Any]) -> int:
+    try:
+        count = operator.length_hint(dataset, -1)
+    except TypeError:
+        count = -1
+    if count < 0 or not hasattr(dataset, "__getitem__"):
+        raise TypeError(
+            f"from_torch reads map-style data sets, with a length and items, and "
+            f"{type(dataset).__name__} has none: make a list of its pairs, as list(dataset)"
+        )
+    if count == 0:
+        raise ValueError(f"the data set is empty: {type(dataset).__name__} has no items")
+    return count
+
+
+def _pair(dataset: Dataset[Any], row: int) -> tuple[object, int]:
+    item = dataset[row]
+    label = as_integer(item[1]) if isinstance(item, Sequence) and len(item) > 1 else None
+    if label is None:
+        what = type(item).__name__
+        if isinstance(item, Sequence) and not isinstance(item, str):
+            what = f"{what} of {', '.join(type(part).__name__ for part in item)}"
+        raise TypeError(
+            f"item {row} must begin with a picture and its label, an integer, not {what}: wrap the "
+            "data set in one whose __getitem__ returns (picture, label)"
+        )
+    return item[0], label
+
+
+def _codes(picture: object, row: int, bit_depth: int) -> Tensor:
+    """A picture as codes ``[C, H, W]``."""
+    if isinstance(picture, Image.Image):
+        picture = np.array(picture if picture.mode != "P" else picture.convert("RGB"))
+    turned = isinstance(picture, np.ndarray) and picture.ndim == 3  # as in files: channels last
+    if not isinstance(picture, Tensor | np.ndarray):
+        raise ValueError(
+            f"picture {row} must be a Tensor, an array or one of PIL, not {type(picture).__name__}"
+        )
+    values = as_tensor(picture).detach().cpu()
+    values = values.movedim(-1, 0) if turned else values
+    values = values[None] if values.ndim == 2 else values
+    if values.ndim != 3 or looks_turned(values[None]):
+        raise ValueError(
+            f"picture {row} must be [C, H, W] as a Tensor and [H, W, C] as an array, not "
+            f"{type(picture).__name__} {list(picture.shape)}"
+        )
+    if values.dtype in DEPTHS:
+        return values
+    if not values.is_floating_point():
+        raise ValueError(
+            f"picture {row} must be floats in 0..1, or codes of uint8 or uint16, not {values.dtype}"
+        )
+    if not bool(((values >= -1e-6) & (values <= 1 + 1e-6)).all()):
+        raise ValueError(
+            f"picture {row} has values from {float(values.min()):.3g} to {float(values.max()):.3g},"
+            " and light lies in 0..1: leave Normalize out of the transform, the classifier has "
+            "its own, and random views too, which training draws"
+        )
+    codes = (values.double().clamp(0, 1) * (2**bit_depth - 1)).round()
+    return codes.to(torch.int32).to(torch.uint8 if bit_depth == 8 else torch.uint16)
+
+
+def _attribute(dataset: object, name: str) -> Any:  # noqa: ANN401 - whatever theirs is
+    """What a data set, or that which it is a subset of, knows under a name."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return getattr(dataset, name, None)
+
+
+def _names(dataset: object, count: int) -> list[str]:
+    if isinstance(dataset, Subset):
+        whole = _names(dataset.dataset, operator.length_hint(dataset.dataset))
+        return [whole[index] for index in dataset.indices]
+    samples, root = getattr(dataset, "samples", None), getattr(dataset, "root", None)
+    if samples is None or root is None or len(samples) != count:
+        return [str(row) for row in range(count)]
+    return [Path(path).relative_to(root).as_posix() for path, _ in samples]

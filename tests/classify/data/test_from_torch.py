@@ -1,0 +1,129 @@
+import re
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from torch.utils.data import DataLoader, Subset, TensorDataset
+from torchvision.transforms import v2
+
+import classify
+import joint
+
+CODES = torch.randint(0, 256, (12, 3, 9, 7), generator=torch.Generator().manual_seed(0)).byte()
+LABELS = torch.arange(12) % 3
+
+
+def _pairs(pictures, labels=LABELS):
+    return list(zip(pictures, labels.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        list(CODES),
+        [picture / 255 for picture in CODES],
+        [picture.permute(1, 2, 0).numpy() for picture in CODES],
+        [Image.fromarray(picture.permute(1, 2, 0).numpy()) for picture in CODES],
+    ],
+    ids=["codes", "floats", "arrays", "PIL"],
+)
+def test_pictures_of_any_kind_are_the_codes_that_they_were(pictures):
+    found = classify.from_torch(_pairs(pictures), progress=False)
+    assert torch.equal(found.gather(range(12)).images, CODES)
+    assert torch.equal(found.labels, LABELS)
+    assert found.classes == ("0", "1", "2")
+    assert found.groups == found.identifiers == tuple(map(str, range(12)))
+    assert found.encoding == "srgb"
+
+
+def test_grey_pictures_and_16_bits():
+    grey = [Image.fromarray(picture[0].numpy()) for picture in CODES]
+    found = classify.from_torch(_pairs(grey), encoding=None, progress=False)
+    assert torch.equal(found.gather(range(12)).images, CODES[:, :1])
+    light = torch.linspace(0, 1, 12 * 63).reshape(12, 9, 7)
+    deep = classify.from_torch(_pairs(light), bit_depth=16, encoding="linear", progress=False)
+    codes = deep.gather(range(12)).images.numpy()
+    np.testing.assert_array_equal(codes[:, 0], np.rint(65535 * light.double().numpy()))
+    assert (deep.bit_depth, deep.encoding) == (16, "linear")
+
+
+def test_a_folder_of_torchvision_is_one_line_away_from_a_split(tmp_path):
+    for row, picture in enumerate(CODES):
+        path = tmp_path / ("benign", "malignant")[row % 2] / f"{row:02d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(path)
+    reading = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+    theirs = torchvision.datasets.ImageFolder(str(tmp_path), transform=reading)
+    ours = classify.from_torch(theirs, progress=False)
+    assert ours.classes == ("benign", "malignant")
+    assert ours.identifiers[:2] == ("benign/00.png", "benign/02.png")
+    assert torch.equal(ours.gather(range(12)).images, torch.cat((CODES[::2], CODES[1::2])))
+    part = classify.from_torch(Subset(theirs, [7, 1, 0]), progress=False)
+    assert part.classes == ours.classes
+    assert part.identifiers == ours.subset([7, 1, 0]).identifiers
+    assert torch.equal(part.labels, ours.subset([7, 1, 0]).labels)
+    parts = classify.split(ours, (0.5, 0.5))
+    assert len(parts.train) + len(parts.test) == 12
+
+
+def test_groups_and_names_are_those_that_are_given():
+    theirs = TensorDataset(CODES / 255, LABELS, torch.zeros(12))  # what comes third is left alone
+    found = classify.from_torch(
+        theirs,
+        ["a", "b", "c", "d"],
+        groups=[row // 4 for row in range(12)],
+        identifiers=[f"p{row}" for row in range(12)],
+        progress=False,
+    )
+    assert found.groups == tuple("000011112222")
+    assert found.identifiers[-1] == "p11"
+    assert found.classes == ("a", "b", "c", "d")
+
+
+class _Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter(_pairs(CODES))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "error", "message"),
+    [
+        (_Stream(), {}, TypeError, "_Stream has none: make a list of its pairs"),
+        ([], {}, ValueError, "the data set is empty: list has no items"),
+        (list(CODES), {}, TypeError, "item 0 must begin with a picture and its label.* not Tensor"),
+        ([(CODES[0], 0.5)], {}, TypeError, "not tuple of Tensor, float: wrap the data set"),
+        ([(CODES[0], "nv")], {}, TypeError, "not tuple of Tensor, str"),
+        ([("a.png", 0)], {}, ValueError, "picture 0 must be a Tensor, an array .* not str"),
+        (_pairs(CODES.long()), {}, ValueError, "floats in 0..1, or codes .* not torch.int64"),
+        (_pairs(CODES / 127 - 1), {}, ValueError, "values from -1 to .*leave Normalize"),
+        (_pairs(CODES / 255 * float("nan")), {}, ValueError, "values from nan"),
+        (_pairs(CODES.permute(0, 2, 3, 1)), {}, ValueError, r"\[C, H, W\] as a Tensor.*9, 7, 3"),
+        (_pairs(CODES[:, 0, 0]), {}, ValueError, r"not Tensor \[7\]"),
+        (_pairs([*CODES[:11], CODES[0, :, 1:]]), {}, ValueError, r"picture 11 .*\[3, 8, 7\].*crop"),
+        (_pairs([*CODES[:11], CODES[0] / 255]), {"bit_depth": 16}, ValueError, "picture 11 is"),
+        (_pairs(CODES), {"bit_depth": 12}, ValueError, "bit_depth must be 8 or 16, not 12"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(dataset, options, error, message):
+    with pytest.raises(error, match=message):
+        classify.from_torch(dataset, progress=False, **options)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        classify.split,
+        classify.k_folds,
+        classify.audit,
+        lambda dataset: classify.save_scenes(dataset, "scenes.npz"),
+        joint.kinds.check_dataset,
+    ],
+)
+@pytest.mark.parametrize("wrap", [lambda data: data, DataLoader])
+def test_what_needs_a_data_set_of_ours_says_how_to_make_one(use, wrap):
+    given = wrap(TensorDataset(CODES / 255, LABELS))
+    said = f"not {type(given).__name__}; make one .* classify.from_torch(dataset, groups=)"
+    with pytest.raises(TypeError, match=re.escape(said).replace(r"\.\*", ".*")):
+        use(given)
