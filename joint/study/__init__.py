@@ -6,17 +6,17 @@
                                     │                                                    │
                                     └──────────────── report, rows ◄─────────────────────┘
 
-Files: ``axis`` what may differ · ``sampler`` which combinations · ``formula`` what follows from
-others · ``constraint`` which of them make sense · ``space`` the study and its plan · ``paths``
-fields by dotted names · ``store`` the folder · ``run`` one run · ``work`` the workers ·
-``ray_pool`` workers on a cluster · ``search`` designs that follow from results · ``confirm`` a find
-on fresh seeds · ``live`` how far it is · ``significance`` tests over seeds, and luck ·
-``inference`` intervals over seeds and lesions · ``draws`` of all designs together · ``statistics``
-comparisons · ``table`` rows · ``pareto`` what no other beats, ``front`` that of a study ·
-``effects`` which choice matters · ``rate_accuracy`` bits for an accuracy · ``element``,
-``stability`` and ``atlas`` what was learned, and whether again · ``report`` what was shown ·
-``draw`` charts, ``draw_atlas`` elements · ``page``, ``page_exploration`` and ``page_atlas`` HTML ·
-``command`` the command line.
+Files: ``axis`` what may differ, ``condition`` and where · ``sampler`` which combinations ·
+``formula`` what follows from others · ``constraint`` which of them make sense · ``space`` the study
+and its plan · ``paths`` fields by dotted names · ``store`` the folder · ``run`` one run · ``work``
+the workers · ``ray_pool`` workers on a cluster · ``search`` designs that follow from results ·
+``confirm`` a find on fresh seeds · ``live`` how far it is · ``significance`` tests over seeds, and
+luck · ``inference`` intervals over seeds and lesions · ``draws`` of all designs together ·
+``statistics`` comparisons · ``table`` rows · ``pareto`` what no other beats, ``front`` that of a
+study · ``effects`` which choice matters · ``rate_accuracy`` bits for an accuracy · ``element``,
+``stability`` and ``atlas`` what was learned, and whether again · ``report`` what was shown,
+``provenance`` by which versions · ``draw`` charts, ``draw_atlas`` elements · ``page``,
+``page_exploration`` and ``page_atlas`` HTML · ``command`` the command line.
 """
 
 from .atlas import atlas, learned_elements
@@ -32,6 +32,7 @@ from .page import study_html, write_study_html
 from .pareto import front_probability, hypervolume, hypervolume_shares, pareto_front
 from .paths import known_paths
 from .process_pool import ProcessEach, WorkerLost
+from .provenance import EnvironmentDifference, environment_differences
 from .rate_accuracy import (
     RateAccuracy,
     RateDifference,
@@ -76,6 +77,7 @@ __all__ = [
     "Draws",
     "Effects",
     "Element",
+    "EnvironmentDifference",
     "Estimate",
     "Failure",
     "Front",
@@ -121,6 +123,7 @@ __all__ = [
     "create_study",
     "design_costs",
     "effects",
+    "environment_differences",
     "estimate",
     "expected_maximum",
     "front_probability",

@@ -3,11 +3,11 @@
 import json
 import math
 from collections.abc import Sequence
-from typing import Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
-from joint.settings import Settings
+from joint.settings import FrozenDict, Settings, added
 
 from .paths import nearest
 
@@ -17,9 +17,18 @@ Level: TypeAlias = bool | int | float | str | None
 """A choice on an axis: a plain value, or the label of one that has parts."""
 
 Design: TypeAlias = dict[str, Level]
-"""The choice on every axis, by the name of the axis."""
+"""The choice on every axis that the design has, by the name of the axis."""
 
 SEEDS = ("system.seed", "training.seed")
+
+
+def _listed(value: object) -> object:
+    """Tuples as lists: JSON, which a study is written as, has no tuples."""
+    if isinstance(value, list | tuple):
+        return [_listed(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _listed(part) for key, part in value.items()}
+    return value
 
 
 class Axis(Settings):
@@ -29,7 +38,7 @@ class Axis(Settings):
     """Dotted path of a configuration field, such as system.sensor.photons. Without one, each
     value names the fields that it sets, by their paths: for what only makes sense together. Numbers
     without one set nothing themselves: formulas read them, see :attr:`Study.derived`."""
-    values: tuple[JsonValue, ...] | None = None
+    values: Annotated[tuple[JsonValue, ...] | None, BeforeValidator(_listed)] = None
     """Choices; numbers, words, or whole sub-configurations."""
     labels: tuple[str, ...] | None = None
     """Short names of the values, for tables and constraints; needed where values have parts that
@@ -44,6 +53,12 @@ class Axis(Settings):
     """Whole numbers only."""
     points: int | None = Field(default=None, ge=2)
     """Points of a range on a grid, its ends among them."""
+    when: Annotated[dict[str, Level | tuple[Level, ...]], AfterValidator(FrozenDict)] = added(
+        FrozenDict()
+    )
+    """Which designs have the axis: the level of another axis, or several, by its name, such as
+    ``{"codec": "jpeg"}`` or ``{"codec": ("jpeg", "webp")}``; all must hold. In other designs it is
+    absent, and its fields are those of the base. By default every design has it."""
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> Self:
@@ -136,14 +151,21 @@ class Axis(Settings):
         beyond = 0.5 if self.integer else 0.0
         return self._number(place, low - beyond, high + beyond)
 
-    def every(self) -> tuple[Level, ...] | None:
+    def conditions(self) -> dict[str, tuple[Level, ...]]:
+        """Levels of other axes with which this one is there, see :attr:`when`."""
+        return {
+            name: levels if isinstance(levels, tuple) else (levels,)
+            for name, levels in self.when.items()
+        }
+
+    def every(self) -> Sequence[Level] | None:
         """Every choice, whatever :attr:`points` says; None where a range has no end of them."""
         if self.values is not None:
             return self.levels()
         if not self.integer:
             return None
         low, high = self.ends()
-        return tuple(range(int(low), int(high) + 1))
+        return range(int(low), int(high) + 1)  # which may be too many to list
 
     def ends(self) -> tuple[float, float]:
         """Ends of a range, of whole numbers the outermost in it."""

@@ -74,7 +74,7 @@ def _check_names(
 
 
 def derive(derived: Mapping[str, str], design: Mapping[str, Level]) -> dict[str, float]:
-    """Values of the ``derived`` fields of a ``design``, by path.
+    """Values of the ``derived`` fields of a ``design``, by path; of those whose axes it has.
 
     Raises
     ------
@@ -84,6 +84,8 @@ def derive(derived: Mapping[str, str], design: Mapping[str, Level]) -> dict[str,
     # Powers differ in their last bits between machines, and the name of a run must not.
     found = {}
     for path, text in derived.items():
+        if not names_in(text) <= design.keys():
+            continue
         numbers = {name: cast(float, design[name]) for name in names_in(text)}
         try:
             found[path] = float(f"{evaluate(text, numbers):.6g}")
@@ -95,7 +97,7 @@ def derive(derived: Mapping[str, str], design: Mapping[str, Level]) -> dict[str,
 def cost(
     text: str, design: Mapping[str, Level], measured: Mapping[str, float | None]
 ) -> float | None:
-    """Value of a cost; None where it has none, or reads what was not measured."""
+    """Value of a cost; None where it has none, or reads what was not measured or is absent."""
     numbers = {}
     for name in names_in(text):
         value = design[name] if name in design else measured.get(name)

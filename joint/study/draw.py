@@ -1,5 +1,6 @@
 """Charts of a study: designs, effects, fronts, curves. Elements are in ``draw_atlas``."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from classify import Interval
 from joint.look import COLOURS, blank_figure, label_points, looks, open_axis
 
 from .axis import Design
+from .condition import ABSENT
 from .effects import Effects
 from .front import Front
 from .inference import lower_is_better
@@ -208,16 +210,16 @@ def parallel_figure(designs: Sequence[DesignSummary], *, metric: str) -> "Figure
     names = [
         name
         for name in dict.fromkeys(name for each in shown for name in each.levels)
-        if len({_key(each.levels[name]) for each in shown}) > 1
+        if len({_key(each.levels[name]) for each in shown if name in each.levels}) > 1
     ]
-    chosen = [[each.levels[name] for each in shown] for name in names]
+    chosen = [[each.levels.get(name, ABSENT) for each in shown] for name in names]
     costs = [
         name
         for name in dict.fromkeys(name for each in shown for name in each.costs)
         if len({each.costs[name] for each in shown} - {None}) > 1
         and [each.costs[name] for each in shown] not in chosen  # light that is an axis itself
     ]
-    scales = [_Scale(name, [each.levels[name] for each in shown]) for name in names]
+    scales = [_Scale(name, values) for name, values in zip(names, chosen, strict=True)]
     scales += [
         _Scale(_UNITS.get(name, name), [each.costs[name] for each in shown]) for name in costs
     ]
@@ -227,14 +229,12 @@ def parallel_figure(designs: Sequence[DesignSummary], *, metric: str) -> "Figure
     shade = colormaps["viridis_r" if lower_is_better(metric) else "viridis"]
     for number in range(len(shown) - 1, -1, -1):  # the best on top
         places = [scale.places[number] for scale in scales]
-        axis.plot(
-            range(len(scales)),
-            places,
-            "-",
-            color=shade(0.95 * places[-1]),
-            alpha=0.8,
-            linewidth=1.3,
-        )
+        look = {"color": shade(0.95 * places[-1]), "alpha": 0.8, "linewidth": 1.3}
+        axis.plot(range(len(scales)), places, "-", **look)
+        known = [column for column, place in enumerate(places) if math.isfinite(place)]
+        for one, other in itertools.pairwise(known):
+            if other > one + 1:  # dotted past what the design does not have
+                axis.plot([one, other], [places[one], places[other]], ":", **look)
     for column, scale in enumerate(scales):
         axis.axvline(column, color="black", linewidth=0.8)
         for place, label in scale.ticks:
@@ -262,17 +262,20 @@ class _Scale:
     def __init__(self, name: str, values: Sequence[Any], *, marks: int = 6) -> None:
         self.name = name
         numbers = [value for value in values if _is_number(value)]
-        if len(numbers) < len([value for value in values if value is not None]) or not numbers:
-            known = list(dict.fromkeys(map(_key, values)))
+        there = [value for value in values if value is not ABSENT]
+        if len(numbers) < len([value for value in there if value is not None]) or not numbers:
+            known = list(dict.fromkeys(map(_key, there)))
             step = 1 / max(1, len(known) - 1)
-            self.places = [known.index(_key(value)) * step for value in values]
+            self.places = [
+                math.nan if value is ABSENT else known.index(_key(value)) * step for value in values
+            ]
             self.ticks = [(n * step, level_words(key[1])) for n, key in enumerate(known)]
             return
         low, high = min(numbers), max(numbers)
         logarithmic = low > 0 and high / low > 20
 
-        def place(value: float | None) -> float:
-            if value is None:
+        def place(value: Any) -> float:  # noqa: ANN401
+            if value is None or value is ABSENT:
                 return math.nan
             if high == low:
                 return 0.5

@@ -9,7 +9,9 @@ Over a full factorial, the functional analysis of variance (Fisher; Sobol, Mathe
 Computers in Simulation 55 (2001) 271): the variance over designs is a sum of parts, one for each
 axis, each pair of axes, and so on. Over other studies, least squares: the share of an axis is what
 it explains beyond all others (type II sums of squares), and that of a pair what it adds to all
-axes. Both are exploration, whatever comes of them.
+axes. An axis that only some designs have is nested: its levels are compared within these, and its
+columns are 0 in the others (Scheffe, The Analysis of Variance, 1959, chapter 5.3). All of it is
+exploration, whatever comes of it.
 """
 
 import itertools
@@ -27,6 +29,7 @@ from classify.intervals import percentile_interval
 from joint.analysis.record import plain
 
 from .axis import Design, Level
+from .condition import ABSENT, Absent
 from .draws import Draws
 from .inference import kept
 
@@ -51,7 +54,7 @@ class Share:
 @final
 @dataclass(frozen=True)
 class LevelMean:
-    """One level of an axis, over the levels of all others."""
+    """One level of an axis, over the levels of all others with which the axis is there."""
 
     level: Level
     designs: int
@@ -174,10 +177,10 @@ def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95)
         With fewer than two designs that have a number, or where they differ on no axis.
     """
     used = {
-        name: [designs[number][name] for number in draws.designs]
-        for name in next(iter(designs.values()), {})
+        name: [designs[number].get(name, ABSENT) for number in draws.designs]
+        for name in dict.fromkeys(itertools.chain(*designs.values()))
     }
-    columns = {name: values for name, values in used.items() if len(set(map(_key, values))) > 1}
+    columns = {name: values for name, values in used.items() if len(_there(values)) > 1}
     if len(draws.designs) < 2 or not columns:
         raise ValueError(
             f"effects need at least two designs with a number that differ on an axis, not "
@@ -209,6 +212,13 @@ def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95)
         notes.append(
             "with one seed, nothing is known of its luck: shares hold it, without interval"
         )
+    for name, values in labels.items():
+        if ABSENT in values:
+            there = len(values) - values.count(ABSENT)
+            notes.append(
+                f"{there} of {len(values)} designs have the axis {name}: its levels are compared "
+                "among these, and its share is that of the variance over all"
+            )
     if any(axis.grouped for axis in axes):
         notes.append("levels of which hardly any came twice were put into groups of neighbours")
     return Effects(
@@ -224,18 +234,24 @@ def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95)
     )
 
 
-def _key(level: Level) -> tuple[str, Level]:
+def _key(level: Level | Absent) -> tuple[str, Any]:
     """True and 1 are two levels."""
     return type(level).__name__, level
 
 
-def _grouped(values: Sequence[Level]) -> list[Level] | None:
+def _there(values: Sequence[Level | Absent]) -> list[tuple[str, Any]]:
+    """Keys of the levels, each once; of designs without the axis there is none."""
+    return [key for key in dict.fromkeys(map(_key, values)) if key[1] is not ABSENT]
+
+
+def _grouped(values: Sequence[Level | Absent]) -> list[Level | Absent] | None:
     """Numbers put into groups of equal size by their order, if hardly any comes twice."""
-    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    there = [v for v in values if v is not ABSENT]
+    numbers = [v for v in there if isinstance(v, int | float) and not isinstance(v, bool)]
     times = Counter(numbers)
     once = sum(time == 1 for time in times.values())
     # A grid that lacks some corners still has most of its levels more than once.
-    if len(numbers) < len(values) or 2 * len(times) <= len(numbers) or 2 * once <= len(times):
+    if len(numbers) < len(there) or 2 * len(times) <= len(numbers) or 2 * once <= len(times):
         return None
     count = max(2, min(_GROUPS, len(times) // 2))
     if count == len(times):
@@ -246,7 +262,7 @@ def _grouped(values: Sequence[Level]) -> list[Level] | None:
         for group in groups
         for number in group
     }
-    return [named[float(number)] for number in numbers]
+    return [ABSENT if v is ABSENT else named[float(v)] for v in values]  # pyright: ignore
 
 
 @final
@@ -263,7 +279,7 @@ class _Parts:
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, labels: Mapping[str, Sequence[Level]]) -> "_Parts":
+    def of(cls, labels: Mapping[str, Sequence[Level | Absent]]) -> "_Parts":
         count = len(next(iter(labels.values())))
         ones = np.ones((count, 1))
         coded = {name: _coded(values) for name, values in labels.items()}
@@ -300,15 +316,15 @@ class _Parts:
         return cls(np.eye(count) - flat, alone, total, together, means, tuple(notes))
 
 
-def _coded(values: Sequence[Level]) -> Array:
-    """Columns that sum to zero over the levels, one fewer than these."""
+def _coded(values: Sequence[Level | Absent]) -> Array:
+    """Columns that sum to zero over the levels, one fewer than these; 0 without the axis."""
     keys = [_key(value) for value in values]
-    known = list(dict.fromkeys(keys))
+    known = _there(values)
     one_hot = np.array([[key == other for other in known] for key in keys], dtype=float)
     return one_hot[:, :-1] - one_hot[:, [-1]]
 
 
-def _cells(columns: Sequence[Sequence[Level]], count: int) -> Array:
+def _cells(columns: Sequence[Sequence[Level | Absent]], count: int) -> Array:
     """Projection onto means over the designs that are alike in these columns."""
     keys = [tuple(_key(column[d]) for column in columns) for d in range(count)]
     alike = np.array([[a == b for b in keys] for a in keys], dtype=float)
@@ -323,9 +339,12 @@ def _onto(columns: Array) -> Array:
 
 
 def _weights(
-    labels: Mapping[str, Sequence[Level]], coded: Mapping[str, Array], additive: Array
+    labels: Mapping[str, Sequence[Level | Absent]], coded: Mapping[str, Array], additive: Array
 ) -> tuple[dict[str, dict[tuple[str, Level], Array | None]], list[str]]:
-    """Means of levels at the average of all other axes, as weights of the designs."""
+    """Means of levels at the average of all other axes, as weights of the designs.
+
+    Of the levels of these with which the axis is there: where it always is, their columns sum to 0.
+    """
     inverse = np.linalg.pinv(additive)
     row_space = inverse @ additive
     found: dict[str, dict[tuple[str, Level], Array | None]] = {}
@@ -334,9 +353,10 @@ def _weights(
     for name, values in labels.items():
         columns = coded[name]
         found[name] = {}
-        for key in dict.fromkeys(map(_key, values)):
-            wanted = np.zeros(additive.shape[1])
-            wanted[0] = 1
+        there = [design for design, value in enumerate(values) if value is not ABSENT]
+        others = [_average(labels[other], coded[other], there) for other in labels]
+        for key in _there(values):
+            wanted = np.concatenate([[1.0], *others])
             first = [_key(value) for value in values].index(key)
             wanted[start : start + columns.shape[1]] = columns[first]
             # What the designs do not tell apart is no combination of what they measured.
@@ -351,8 +371,14 @@ def _weights(
     return found, notes
 
 
+def _average(values: Sequence[Level | Absent], columns: Array, there: Sequence[int]) -> Array:
+    """Mean of the columns of an axis over the levels that it has in some designs."""
+    first = {_key(values[design]): design for design in reversed(there)}
+    return columns[list(first.values())].mean(0)
+
+
 def _level_means(
-    values: Sequence[Level],
+    values: Sequence[Level | Absent],
     weights: Mapping[tuple[str, Level], Array | None],
     draws: Draws,
     level: float,

@@ -37,6 +37,7 @@ from joint.report.recorded import by_chance
 from joint.report.words import configuration_words
 from joint.report.write import teller
 
+from .condition import condition_words
 from .draws import Draws, resample
 from .inference import lower_is_better
 from .page_atlas import elements as learned
@@ -156,11 +157,15 @@ def _asked(found: _Found) -> Iterator[Html]:
         f"which {tally.done} are done, {tally.failed} failed, {tally.running} are running and "
         f"{tally.pending} are to go."
     )
+    for difference in found.report.environments:
+        yield note(f"Warning: {difference}.")
     shown = []
-    for name in study.axes:
-        values = dict.fromkeys(str(design[name]) for design in found.ledger.designs)
+    for name, axis in study.axes.items():
+        there = [design[name] for design in found.ledger.designs if name in design]
+        values = dict.fromkeys(map(str, there))
         listed = ", ".join(values) if len(values) <= 12 else f"{len(values)} values"
-        shown.append((name, ", ".join(sorted(study.sets(name))), listed))
+        when = f", where {condition_words(axis)}" if axis.when else ""
+        shown.append((name + when, ", ".join(sorted(study.sets(name))), listed))
     yield table(("axis", "sets", "levels"), shown, words=True)
     plan = study.plan
     rows_ = [

@@ -12,6 +12,7 @@ import numpy as np
 from .axis import Design
 from .inference import Outcome, lower_is_better, scores_nothing
 from .pareto import hypervolume_shares, pareto_front, reference_of
+from .provenance import EnvironmentDifference, environment_differences
 from .significance import expected_maximum
 from .statistics import Contrast, Estimate, adjusted, compare, estimate
 from .store import Ledger, Tally
@@ -97,6 +98,8 @@ class StudyReport:
     """Why nothing planned can be shown, if so."""
     failures: tuple[Failure, ...] = ()
     """Why runs failed, the most frequent reason first."""
+    environments: tuple[EnvironmentDifference, ...] = ()
+    """In which versions and devices the runs differ."""
 
     def __str__(self) -> str:
         tally = self.tally
@@ -106,6 +109,7 @@ class StudyReport:
             f"running, {tally.pending} to go"
         )
         lines += self._failed()
+        lines += [f"  warning: {difference}" for difference in self.environments]
         lines += ["", "planned before the first run"]
         if self.doubt is not None:
             lines.append(f"  {self.doubt}")
@@ -216,6 +220,7 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
         luck=_luck(list(ended.values())),
         doubt=ledger.study.doubt(len(pairs)) if planned else None,
         failures=_failures(table),
+        environments=environment_differences(ledger),
     )
 
 

@@ -4,7 +4,6 @@ All of them are known before the first run, but those of a search: TPE, GP and N
 the runs that have ended, see :mod:`joint.study.search`.
 """
 
-import itertools
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Literal, TypeAlias
@@ -17,6 +16,7 @@ from scipy.stats import qmc
 from joint.settings import Settings
 
 from .axis import Axis, Design
+from .condition import axes_of, combinations
 from .inference import lower_is_better
 from .paths import nearest
 
@@ -56,8 +56,7 @@ class Grid(Settings):
                     f"a grid needs the points of each range: give the axis {name} some, such as "
                     "points = 5, or take another sampler, such as sobol"
                 )
-        for levels in itertools.product(*(axis.levels() for axis in axes.values())):
-            yield dict(zip(axes, levels, strict=True))
+        yield from combinations(axes, {name: axis.levels() for name, axis in axes.items()})
 
 
 class Random(Settings):
@@ -98,7 +97,8 @@ class LatinHypercube(Settings):
 
     McKay, Beckman and Conover, Technometrics 21 (1979) 239. Strata are of equal length along the
     axis, of a log scale in its logarithm; of k values, each is chosen ``count / k`` times where
-    that is a whole number.
+    that is a whole number. An axis that only some designs have is stratified over all of them, and
+    so not over these.
 
     It is made for its count. With another one all designs are others, so that no run of a smaller
     study serves a larger one; of :class:`Random` and :class:`Sobol` the first designs stay. And no
@@ -128,19 +128,20 @@ class Listed(Settings):
 
     kind: Literal["listed"] = "listed"
     chosen: tuple[Design, ...] = Field(min_length=1)
-    """The choice on every axis, by the name of the axis."""
+    """The choice on every axis that the design has, by the name of the axis."""
 
     def designs(self, axes: Mapping[str, Axis]) -> Iterator[Design]:
         """The designs in the order of the list; a ValueError for one that is not on ``axes``."""
         for design in self.chosen:
-            if design.keys() != axes.keys():
+            there = axes_of(design, axes)
+            if design.keys() != set(there):
                 raise ValueError(
-                    f"a listed design chooses on {', '.join(design)}; the axes are "
-                    f"{', '.join(axes)}"
+                    f"a listed design chooses on {', '.join(design)}; the axes that it has are "
+                    f"{', '.join(there)}"
                 )
             for name, level in design.items():
                 axes[name].assignments(level)
-            yield {name: design[name] for name in axes}
+            yield {name: design[name] for name in there}
 
 
 # ---------------------------------------------------------------------------------- what learns
@@ -253,4 +254,5 @@ Sampler: TypeAlias = Annotated[
 
 
 def _at(axes: Mapping[str, Axis], places: Sequence[float]) -> Design:
-    return {name: axis.at(place) for (name, axis), place in zip(axes.items(), places, strict=True)}
+    levels = {n: axis.at(place) for (n, axis), place in zip(axes.items(), places, strict=True)}
+    return {name: levels[name] for name in axes_of(levels, axes)}

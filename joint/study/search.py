@@ -26,6 +26,7 @@ from joint.folder import read_history
 from joint.settings import ConfigError
 
 from .axis import Axis, Design, Level
+from .condition import axes_of
 from .derived import cost
 from .formula import names_in
 from .inference import scores_nothing
@@ -252,31 +253,39 @@ def _is_new(study: Study, design: Design, taken: Collection[str]) -> bool:
 
 
 def _answer(study: Study, space: dict[str, Any], known: Sequence[Told], seed: int) -> Design:
-    """What Optuna says, allowed or not."""
+    """What Optuna says, allowed or not: it is asked for all axes, those that are absent too."""
     with _optuna() as optuna:
         asked = optuna.create_study(
             directions=["minimize" if down else "maximize" for down in objectives(study).values()],
-            sampler=_sampler(optuna, study.sampler, seed),
+            sampler=_sampler(optuna, study, seed),
         )
         tell = _replay if isinstance(study.sampler, NSGA2) else _put
         tell(optuna, asked, study, space, known)
         trial = asked.ask(space)
-    return {name: _level(study.axes[name], trial.params[name]) for name in study.axes}
+    levels = {name: _level(axis, trial.params[name]) for name, axis in study.axes.items()}
+    return {name: levels[name] for name in axes_of(levels, study.axes)}
 
 
-def _sampler(optuna: Any, search: Any, seed: int) -> "optuna.samplers.BaseSampler":  # noqa: ANN401
-    match search:
+def _sampler(optuna: Any, study: Study, seed: int) -> "optuna.samplers.BaseSampler":  # noqa: ANN401
+    match study.sampler:
         case TPE():
             return optuna.samplers.TPESampler(
-                seed=seed, n_startup_trials=1, multivariate=True, constant_liar=True
+                seed=seed,
+                n_startup_trials=1,
+                multivariate=True,
+                # An axis that only some designs have is learned from those.
+                group=any(axis.when for axis in study.axes.values()),
+                constant_liar=True,
             )
         case GP():
             return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1)
-        case _:
+        case search:
             # Optuna's default only recombines the numbers of the first round.
             blend = optuna.samplers.nsgaii.BLXAlphaCrossover()
             return optuna.samplers.NSGAIISampler(
-                seed=seed, population_size=search.population, crossover=blend
+                seed=seed,
+                population_size=search.population,  # pyright: ignore[reportAttributeAccessIssue]
+                crossover=blend,
             )
 
 
@@ -289,13 +298,17 @@ def _put(
 ) -> None:
     """Tell what is known, all at once."""
     states = optuna.trial.TrialState
+    # A process over all axes needs a place on each: the same one wherever the axis is absent.
+    middle = {name: axis.at(0.5) for name, axis in study.axes.items()}
+    missing = middle if isinstance(study.sampler, GP) else {}
     for one in known:
+        params = _params(study, missing | one.design)
         asked.add_trial(
             optuna.trial.create_trial(
                 state=states.RUNNING if one.values is None else states.COMPLETE,
                 values=one.values,
-                params=_params(study, one.design),
-                distributions=space,
+                params=params,
+                distributions={name: space[name] for name in params},
             )
         )
 
@@ -349,6 +362,7 @@ def _params(study: Study, design: Design) -> dict[str, Any]:
     return {
         name: design[name] if axis.values is None else axis.levels().index(design[name])
         for name, axis in study.axes.items()
+        if name in design
     }
 
 

@@ -15,10 +15,8 @@ two designs with one seed are a pair.
 
 import itertools
 import json
-import math
 import re
 import tomllib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, cast
@@ -36,7 +34,8 @@ from joint.parse import parse_json
 from joint.settings import ConfigError, FrozenDict, Settings, added
 
 from .axis import Axis, Design, Level
-from .constraint import Term, satisfied, terms
+from .condition import axes_of, check_conditions, combinations, exclusive, never_meets
+from .constraint import satisfied, terms
 from .derived import check_costs, check_derived, derive
 from .formula import evaluate, names_in
 from .inference import STUDY_METRICS
@@ -47,6 +46,10 @@ from .significance import seeds_for_claim
 __all__ = ["Comparison", "Pair", "Plan", "Study", "load_study"]
 
 _MANY = 100_000  # designs that are still looked at one by one
+_TWICE = (
+    "a comparison chooses on the same axes twice, such as first = {camera = 'lens'} "
+    "and second = {camera = 'none'}"
+)
 
 
 class Comparison(Settings):
@@ -55,15 +58,12 @@ class Comparison(Settings):
     first: Design
     """Choices on some axes."""
     second: Design
-    """Other choices on the same axes."""
+    """Other choices on the same axes, but for those that only one of the two has."""
 
     @model_validator(mode="after")
     def _of_two(self) -> Self:
-        if not self.first or self.first.keys() != self.second.keys():
-            raise ValueError(
-                "a comparison chooses on the same axes twice, such as first = {camera = 'lens'} "
-                "and second = {camera = 'none'}"
-            )
+        if not self.first.keys() & self.second.keys():
+            raise ValueError(_TWICE)
         if self.first == self.second:
             raise ValueError("a comparison needs two different designs")
         return self
@@ -142,7 +142,8 @@ class Study(Settings):
     """Fields that follow from the axes: a formula by path, such as ``{"system.sensor.photons":
     "light * (pitch / stop)**2"}``. It reads axes of numbers, knows ``+ - * / **``, min, max, round,
     floor, ceil and sqrt, and is rounded to six digits, as ranges are. It is no axis: what differs
-    between designs are their choices."""
+    between designs are their choices. A design without one of the axes that it reads has the field
+    of the base."""
     costs: Annotated[dict[str, str], AfterValidator(FrozenDict)] = added(FrozenDict())
     """What designs cost, less being better: a formula by name, such as ``{"lamp": "light",
     "seconds": "bits / 2e6"}``, of axes of numbers and of photons, bits, pixels, macs and parameters
@@ -153,7 +154,8 @@ class Study(Settings):
     """What must hold of a design, such as ``camera != none or light >= 300``: an axis that is
     (``==``) or is not (``!=``) a level or another axis, and orders of numbers or formulas of axes,
     such as ``pitch <= 463e-9 * stop``; joined by ``or``. An order may read :attr:`costs` too, those
-    that are made of axes alone and so are known before a run."""
+    that are made of axes alone and so are known before a run. A constraint says nothing of designs
+    that lack an axis that it reads."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4, 5), min_length=1)
     """One run of every design for each; from 0 up to below 2**63, which every generator takes."""
     plan: Plan = Plan()
@@ -166,9 +168,11 @@ class Study(Settings):
                 raise ValueError(f"an axis is named by one word, not {name!r}")
             for path in axis.paths():
                 check_path(path)
-        for path, times in Counter(p for a in self.axes.values() for p in a.paths()).items():
-            if times > 1:
-                raise ValueError(f"two axes set {path}; make them one")
+        check_conditions(self.axes)
+        for (one, axis), (two, other) in itertools.combinations(self.axes.items(), 2):
+            both = sorted(axis.paths() & other.paths())
+            if both and not exclusive(one, two, self.axes):
+                raise ValueError(f"two axes set {both[0]}; make them one")
         check_derived(self.derived, self.axes)
         check_costs(self.costs, self.axes)
         if len(set(self.seeds)) < len(self.seeds):
@@ -190,6 +194,7 @@ class Study(Settings):
             for name, level in (*comparison.first.items(), *comparison.second.items()):
                 where = f"comparison {number} of the plan, {name}"
                 _check_level(self._axis(name), level, where)
+            self._check_twice(comparison)
         if isinstance(self.sampler, Search):
             self._check_search(self.sampler)
         return self
@@ -206,6 +211,14 @@ class Study(Settings):
                 f"{self.plan.metric} is not measured on the validation part, where a search looks: "
                 f"give the sampler objectives, from {', '.join(OBJECTIVES)}"
             )
+
+    def _check_twice(self, comparison: Comparison) -> None:
+        """Refuse a comparison that leaves an axis open which both of its designs may have."""
+        first, second = comparison.first, comparison.second
+        for one, other in ((first, second), (second, first)):
+            for name in one.keys() - other.keys():
+                if not never_meets(name, other, self.axes):
+                    raise ValueError(_TWICE)
 
     def _check_known(self, cost: str, constraint: str) -> None:
         """Refuse a constraint on a cost that only a run tells."""
@@ -264,6 +277,12 @@ class Study(Settings):
                 f"{wanted} designs are wanted, and {tried} draws gave only {len(found)} different "
                 "ones that meet the constraints: ask for fewer, or use a grid"
             )
+        for name in self.axes if isinstance(self.sampler, Grid) else ():
+            if not any(name in design for design in found.values()):
+                raise ValueError(
+                    f"no design has the axis {name}: the constraints, or the points of a range, "
+                    "leave none with which its condition holds"
+                )
         every = self.every() if search else None
         if search and every is not None and len(every) < search.count:
             raise ValueError(
@@ -273,30 +292,44 @@ class Study(Settings):
         return tuple(found.values())
 
     def allows(self, design: Design) -> bool:
-        """Whether ``design`` meets the constraints."""
-        known = {
-            name: evaluate(text, cast(Mapping[str, float], design))
-            for name, text in self.costs.items()
-            if name not in self.axes and any(name in term.axes() for term in self._terms())
-        }
-        return all(satisfied(text, known | design) for text in self.constraints)
+        """Whether ``design`` meets the constraints on axes that it has."""
+        lacks = self.axes.keys() - design.keys()
+        return all(
+            satisfied(text, self._known_costs(text, design) | design)
+            for text in self.constraints
+            if not lacks & self._read_by(text)
+        )
 
-    def _terms(self) -> Iterator[Term]:
-        """Comparisons of all constraints."""
-        for text in self.constraints:
-            yield from terms(text)
+    def _known_costs(self, constraint: str, design: Design) -> Design:
+        """Costs that a constraint reads."""
+        return {
+            name: evaluate(self.costs[name], cast(Mapping[str, float], design))
+            for term in terms(constraint)
+            for name in term.axes() & (self.costs.keys() - self.axes.keys())
+        }
+
+    def _read_by(self, constraint: str) -> set[str]:
+        """Axes that a constraint reads, in costs too."""
+        read: set[str] = set()
+        for term in terms(constraint):
+            read |= term.axes() | {str(term.right)}  # which may be an axis, or a level
+            for name in term.axes() & (self.costs.keys() - self.axes.keys()):
+                read |= names_in(self.costs[name])
+        return read & self.axes.keys()
 
     def every(self) -> tuple[Design, ...] | None:
         """Every design that meets the constraints; None where there is no end of them, or nearly.
 
         A range is all that is in it here, whatever its points.
         """
-        choices = [axis.every() for axis in self.axes.values()]
-        if any(c is None for c in choices) or math.prod(len(c or ()) for c in choices) > _MANY:
-            return None
-        product = itertools.product(*(c or () for c in choices))
-        found = (dict(zip(self.axes, levels, strict=True)) for levels in product)
-        return tuple(filter(self.allows, found))
+        choices: dict[str, Sequence[Level]] = {}
+        for name, axis in self.axes.items():
+            levels = axis.every()
+            if levels is None or len(levels) > _MANY:
+                return None
+            choices[name] = levels
+        found = tuple(itertools.islice(combinations(self.axes, choices), _MANY + 1))
+        return None if len(found) > _MANY else tuple(filter(self.allows, found))
 
     def config(self, design: Mapping[str, Level], seed: int) -> RunConfig:
         """Configuration of the run of ``design`` with ``seed``.
@@ -304,13 +337,18 @@ class Study(Settings):
         Raises
         ------
         ConfigError
-            When the choices do not fit together; which design, and why.
+            When the choices do not fit together; which design, and why. When it does not choose on
+            the axes that it has.
         """
+        there = axes_of(design, self.axes)
+        if design.keys() != set(there):
+            raise ConfigError(
+                f"a design with these choices has the axes {', '.join(there)}, and it chooses on "
+                f"{', '.join(design)}"
+            )
         content = self.base.model_dump(mode="json")
         sets = {
-            p: v
-            for name, axis in self.axes.items()
-            for p, v in axis.assignments(design[name]).items()
+            p: v for name in there for p, v in self.axes[name].assignments(design[name]).items()
         }
         sets |= derive(self.derived, design)
         # Whole sub-configurations first, then what other axes change inside of them.
@@ -341,11 +379,19 @@ class Study(Settings):
             if not here:
                 raise ValueError(
                     f"no two designs compare {_shown(comparison.first)} with "
-                    f"{_shown(comparison.second)} and are alike in everything else: use a grid, "
-                    "or list both"
+                    f"{_shown(comparison.second)} and are alike in everything else: "
+                    + self._advice(comparison)
                 )
             found += here
         return tuple(found)
+
+    def _advice(self, comparison: Comparison) -> str:
+        """What to do where a comparison meets no designs."""
+        first, second = comparison.first, comparison.second
+        for name in (name for name in self.axes if name not in first | second):
+            if never_meets(name, first, self.axes) != never_meets(name, second, self.axes):
+                return f"choose on {name} too, which only one of the two has"
+        return "use a grid, or list both"
 
     def doubt(self, pairs: int) -> str | None:
         """Why so many planned ``pairs`` cannot be told apart with these seeds, if they cannot."""
@@ -402,8 +448,8 @@ def _with_nulls(study: dict[str, Any]) -> dict[str, Any]:
     axes = study.get("axes")
     if isinstance(axes, dict):
         axes = {
-            name: {**axis, "values": _nulls(axis["values"])}
-            if isinstance(axis, dict) and "values" in axis
+            name: {k: _nulls(v) if k in ("values", "when") else v for k, v in axis.items()}
+            if isinstance(axis, dict)
             else axis
             for name, axis in axes.items()
         }
@@ -423,7 +469,7 @@ def _nulls(value: Any) -> Any:  # noqa: ANN401
 
 
 def _pairs(comparison: Comparison, designs: Sequence[Design]) -> Iterator[Pair]:
-    chosen = comparison.first.keys()
+    chosen = comparison.first.keys() | comparison.second.keys()
 
     def rest(design: Design) -> Design:
         return {name: level for name, level in design.items() if name not in chosen}

@@ -35,6 +35,7 @@ from joint.parse import parse_json
 from joint.settings import ConfigError
 
 from .axis import Design
+from .condition import axes_of
 from .inference import stage_of
 from .paths import fault_line
 from .sampler import Search
@@ -317,7 +318,7 @@ def _read_design(ledger: Ledger, number: int) -> tuple[Design, list[PlannedRun]]
     try:
         content = parse_json(path.read_bytes())
         runs = [PlannedRun(digest, number, seed) for digest, seed in content["runs"].items()]
-        if content["design"].keys() != ledger.study.axes.keys():
+        if content["design"].keys() != set(axes_of(content["design"], ledger.study.axes)):
             raise ValueError("it chooses on other axes than the study")
         if [run.seed for run in runs] != list(ledger.study.seeds):
             raise ValueError("it has other seeds than the study")

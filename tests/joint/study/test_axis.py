@@ -157,3 +157,10 @@ def test_a_wrong_level_names_the_nearest():
         Axis(path="a", low=0, high=1).assignments(5)
     with pytest.raises(ValueError, match="a grid needs the points of each range"):
         Axis(path="a", low=0, high=1).levels()
+
+
+def test_values_may_be_tuples():
+    axis = Axis(path="a", values=((1, 2), {"b": (3, (4, 5))}), labels=("one", "two"))
+    assert axis == Axis(path="a", values=[[1, 2], {"b": [3, [4, 5]]}], labels=("one", "two"))
+    assert axis.assignments("two") == {"a": {"b": [3, [4, 5]]}}
+    assert Axis(path="a", values=((1, 2),)).levels() == ("[1, 2]",)

@@ -5,8 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from joint.cli import main
+from joint.folder import read_history
 from joint.study import Worked, command, create_study, load_study, open_study
-from joint.study.store import record_failure
+from joint.study.attempt import attempts
+from joint.study.store import ATTEMPTS_FILE, record_failure
 
 STUDY = """
 name = "bits and light"
@@ -53,6 +55,39 @@ def test_a_study_from_file_to_report(study, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)
     assert main(["study", "work", str(ledger)]) == 0
     assert capsys.readouterr().out == "0 done, 0 failed\n"  # nothing is left to do
+
+
+def test_runs_together_are_taught_as_alone(tmp_path, capsys):
+    """From the command line: an ensemble whose members have one teacher."""
+    given = ["--data.count", "60", "--data.image-size", "16", "--front-end", "none"]
+    given += ["--codec", "none", "--training.epochs", "1", "--quiet"]
+    teacher = tmp_path / "teacher"
+    assert main(["train", "--output", str(teacher), *given]) == 0
+    taught = STUDY.replace("[base]", f'[base]\nteacher = "{teacher}"').replace(
+        "0, 1, 2, 3, 4, 5", "0"
+    )
+    taught = taught.replace("{task = 1.0}", "{task = 1.0, distillation = 2.0}")
+    taught = taught.replace("epochs = 1,", "epochs = 1, batch_size = 16,").partition("[plan]")[0]
+    (tmp_path / "taught.toml").write_text(taught)
+    found = []
+    for together in ("1", "2"):
+        ledger = tmp_path / together
+        create_study(load_study(tmp_path / "taught.toml"), ledger)
+        assert main(["study", "work", str(ledger), "--together", together]) == 0
+        opened = open_study(ledger)
+        # The first starts: that of its test, which follows, is of each run alone.
+        paths = [opened.path(run) for run in opened.runs]
+        starts = {next(attempts(path / ATTEMPTS_FILE))["together"] for path in paths}
+        assert starts == {int(together)}
+        results = [opened.result(run) for run in opened.runs]
+        records = [read_history(path)[0]["train"] for path in paths]
+        found.append((records, [result["teacher"] for result in results]))
+    (alone, said), (together, again) = found
+    assert said == again
+    assert len({*said}) == 1
+    for one, other in zip(alone, together, strict=True):
+        assert one["distillation"] > 0
+        assert other == pytest.approx(one, rel=1e-3)
 
 
 SEARCH = """

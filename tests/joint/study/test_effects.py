@@ -233,3 +233,64 @@ def test_the_mean_of_a_level_stays_within_what_can_be(draws_of):
     assert lows == [0] * 9
     losses = effects(designs, draws_of(means, drawn, metric="loss"))
     assert all(level.interval.low < 0 for axis in losses.axes for level in axis.levels)
+
+
+# quality is there where the codec is jpeg or webp
+NESTED = [
+    {"codec": codec, "light": light, **({} if quality is None else {"quality": quality})}
+    for light in (50, 500)
+    for codec, quality in (
+        ("none", None),
+        *itertools.product(("jpeg", "webp"), (20, 40, 60)),
+    )
+]
+
+
+def test_an_axis_that_some_designs_have_is_compared_among_them(draws_of):
+    of_codec = {"none": 0.0, "jpeg": 1.0, "webp": 3.0}
+    of_quality = {None: 0.0, 20: -0.5, 40: 0.0, 60: 0.5}
+    values = np.array(
+        [of_codec[d["codec"]] + of_quality[d.get("quality")] + d["light"] / 500 for d in NESTED]
+    )
+    found = effects(dict(enumerate(NESTED)), draws_of(values))
+    codec, light, quality = found.axes
+    assert not found.factorial
+    # Additive by construction. Absent is no level, and no 0.
+    assert [p.level for p in quality.levels] == [20, 40, 60]
+    assert [p.designs for p in quality.levels] == [4, 4, 4]
+    assert [p.effect for p in quality.levels] == pytest.approx([-0.5, 0, 0.5])
+    # Means over jpeg and webp alone, and over both lights (0.1 and 1, 0.55 on average).
+    assert [p.mean for p in quality.levels] == pytest.approx([2.05, 2.55, 3.05])
+    assert [p.mean for p in codec.levels] == pytest.approx([0.55, 1.55, 3.55])
+    assert [p.effect for p in light.levels] == pytest.approx([-0.45, 0.45])
+    assert "12 of 14 designs have the axis quality" in " ".join(found.notes)
+    pairs = {pair.axes: pair.share for pair in found.pairs}
+    assert pairs["codec", "light"].value == pytest.approx(0, abs=1e-9)
+
+
+def test_the_share_of_a_nested_axis_is_that_of_least_squares(draws_of):
+    values = np.random.default_rng(6).normal(size=len(NESTED))
+    found = effects(dict(enumerate(NESTED)), draws_of(values))
+    total = float(np.sum((values - values.mean()) ** 2))
+    # Indicators, one of them for "absent": the columns span the same space.
+    filled = [{"quality": "absent", **d} for d in NESTED]
+    for axis in found.axes:
+        others = [name for name in ("codec", "light", "quality") if name != axis.axis]
+        beyond = _explained(filled, values, [*others, axis.axis]) - _explained(
+            filled, values, others
+        )
+        if axis.axis == "codec":  # "absent" tells the codec none too; the nested columns do not
+            assert axis.share.value > beyond / total
+        else:
+            assert axis.share.value == pytest.approx(beyond / total)
+
+
+def test_a_range_that_some_designs_have_is_grouped(draws_of):
+    designs = [
+        {"codec": "jpeg", "quality": float(q)} if q % 3 else {"codec": "none"} for q in range(30)
+    ]
+    values = [d.get("quality", 15.0) for d in designs]
+    codec, quality = effects(dict(enumerate(designs)), draws_of(values)).axes
+    assert quality.grouped
+    assert [p.designs for p in quality.levels] == [5, 5, 5, 5]
+    assert [p.level for p in codec.levels] == ["none", "jpeg"]

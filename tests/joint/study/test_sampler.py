@@ -100,7 +100,7 @@ def test_a_latin_hypercube_of_another_count_is_another():
 def test_listed_designs_are_checked():
     chosen = ({"light": 7.0, "camera": "y"},)
     assert list(Listed(chosen=chosen).designs(AXES)) == [{"camera": "y", "light": 7.0}]
-    with pytest.raises(ValueError, match="chooses on camera; the axes are camera, light"):
+    with pytest.raises(ValueError, match=r"chooses on camera; .* it has are camera, light"):
         list(Listed(chosen=({"camera": "x"},)).designs(AXES))
     with pytest.raises(ValueError, match="no level 'z'"):
         list(Listed(chosen=({"camera": "z", "light": 1},)).designs(AXES))

@@ -1,0 +1,90 @@
+"""Whether the runs of a study are of one library on one kind of machine, so that they compare.
+
+A study may be worked on for weeks, by any machine that sees its folder. A seed pairs two designs
+only where nothing else differs: a library that was updated in between is no part of either.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from joint.folder import ENVIRONMENT_FILE
+from joint.parse import parse_json
+
+from .store import Ledger
+
+__all__ = ["EnvironmentDifference", "environment_differences"]
+
+# What numbers depend on by more than the order of a sum: not the threads, nor the kernel's version.
+_TOLD = ("lens2label", "commit", "pytorch", "device", "deterministic", "matmul_precision")
+
+
+@final
+@dataclass(frozen=True)
+class EnvironmentDifference:
+    """Something about where runs were made in which they differ."""
+
+    name: str
+    """A field of :class:`joint.Environment`."""
+    runs: dict[str, int]
+    """How many runs were made with each value; ``a then b`` where a run went on with another."""
+    seeds: tuple[int, ...]
+    """Seeds of which the runs differ in it, so that designs are not compared under one."""
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{value} ({count} runs)" for value, count in self.runs.items())
+        if not self.seeds:
+            apart = "each seed has one of them, so that pairs share it"
+        else:
+            which = ", ".join(map(str, self.seeds))
+            apart = f"designs differ in it within seed{'s' * (len(self.seeds) > 1)} {which}"
+        return f"runs were made with different {self.name.replace('_', ' ')}: {values}; {apart}"
+
+
+def environment_differences(ledger: Ledger) -> tuple[EnvironmentDifference, ...]:
+    """In which versions, devices and settings the runs that are done differ.
+
+    Runs of which nothing says where they were made are left out.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        The study, finished or not.
+
+    Returns
+    -------
+    tuple of EnvironmentDifference
+        Empty where all runs are of one kind.
+    """
+    there = [
+        (run.seed, found)
+        for run, state in zip(ledger.runs, ledger.states(), strict=True)
+        if state == "done" and (found := _recorded(ledger.path(run)))
+    ]
+    differences = []
+    for name in _TOLD:
+        values = [(seed, _said(found, name)) for seed, found in there]
+        counts = Counter(value for _, value in values)
+        if len(counts) > 1:
+            by_seed: dict[int, set[str]] = {}
+            for seed, value in values:
+                by_seed.setdefault(seed, set()).add(value)
+            apart = tuple(seed for seed, own in by_seed.items() if len(own) > 1)
+            differences.append(EnvironmentDifference(name, dict(counts.most_common()), apart))
+    return tuple(differences)
+
+
+def _recorded(folder: Path) -> list[Mapping[str, Any]]:
+    """Where a run was made, one after the other; empty where nothing tells."""
+    try:
+        found = parse_json((folder / ENVIRONMENT_FILE).read_bytes())
+    except (OSError, ValueError):  # a report does not fail for want of it
+        return []
+    return found if isinstance(found, list) and all(isinstance(e, dict) for e in found) else []
+
+
+def _said(found: list[Mapping[str, Any]], name: str) -> str:
+    values = [each.get(name) for each in found]
+    return " then ".join(dict.fromkeys("unknown" if v is None else str(v) for v in values))

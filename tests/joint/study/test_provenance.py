@@ -1,0 +1,69 @@
+import json
+from dataclasses import asdict
+
+import pytest
+
+from joint.environment import environment
+from joint.folder import ENVIRONMENT_FILE
+from joint.study import environment_differences, report, study_html
+
+HERE = asdict(environment())
+
+
+def _made(ledger, where):
+    """Write where each run was made."""
+    for run in ledger.runs:
+        path = ledger.path(run) / ENVIRONMENT_FILE
+        path.write_text(json.dumps([HERE | each for each in where(run)]))
+
+
+def test_runs_of_one_kind_do_not_differ(finished):
+    assert environment_differences(finished) == ()
+    # The threads, the version of Python and the kernel change no more than the order of a sum.
+    _made(finished, lambda run: [{"threads": 1 + run.design, "platform": str(run.seed)}])
+    assert environment_differences(finished) == ()
+    assert "warning" not in str(report(finished))
+
+
+def test_versions_that_differ_between_designs_are_told(finished):
+    _made(finished, lambda run: [{"pytorch": "2.11" if run.design < 1 or run.seed < 2 else "2.12"}])
+    (found,) = environment_differences(finished)
+    assert found.name == "pytorch"
+    assert found.runs == {"2.12": 18, "2.11": 14}
+    assert found.seeds == (2, 3, 4, 5, 6, 7)
+    line = "runs were made with different pytorch: 2.12 (18 runs), 2.11 (14 runs); designs differ"
+    text = str(report(finished))
+    assert f"  warning: {line} in it within seeds 2, 3, 4, 5, 6, 7" in text
+    assert text.index("warning") < text.index("planned before")
+    assert f"Warning: {line}" in study_html(finished, elements=False)
+    content = json.loads(report(finished).to_json())
+    assert content["environments"][0]["runs"] == {"2.12": 18, "2.11": 14}
+
+
+def test_a_version_for_each_seed_leaves_the_pairs_alike(finished):
+    _made(finished, lambda run: [{"lens2label": "1" if run.seed < 4 else "2", "commit": None}])
+    (found,) = environment_differences(finished)
+    assert (found.name, found.seeds) == ("lens2label", ())
+    assert str(found).endswith("each seed has one of them, so that pairs share it")
+
+
+def test_a_run_that_went_on_elsewhere_is_one_of_its_own(finished):
+    moved = finished.runs[5]
+    _made(
+        finished,
+        lambda run: [
+            {"device": "cpu"},
+            *([{"device": "cuda"}, {"device": "cuda"}] * (run == moved)),
+        ],
+    )
+    (found,) = environment_differences(finished)
+    assert found.runs == {"cpu": 31, "cpu then cuda": 1}
+    assert str(found).endswith(f"designs differ in it within seed {moved.seed}")
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[1]", "[]"])
+def test_a_record_that_is_gone_or_damaged_is_left_out(finished, text):
+    _made(finished, lambda run: [{"pytorch": "2.11"}])
+    (finished.path(finished.runs[0]) / ENVIRONMENT_FILE).unlink()
+    (finished.path(finished.runs[1]) / ENVIRONMENT_FILE).write_text(text)
+    assert environment_differences(finished) == ()
