@@ -46,6 +46,7 @@ from .config.colour import ColourConfig
 from .config.custom import CustomConfig
 from .config.front_ends import FourierConfig, KernelConfig, LensConfig, build_front_end
 from .config.psf import PSFConfig
+from .config.restoration import UNetConfig
 from .config.run import (
     ClassifierConfig,
     RunConfig,
@@ -165,6 +166,7 @@ __all__ = [
     "Training",
     "TrainingDiverged",
     "TwoStage",
+    "UNetConfig",
     "ViewAverage",
     "WebPConfig",
     "augment",

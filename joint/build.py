@@ -10,16 +10,17 @@ from torch import Tensor
 import classify
 import compress
 import optics
-from classify.weights import read_state
+from classify.weights import load_state, read_state
 
 from .checkpoint import CheckpointError, load_checkpoint, load_weights
 from .config.codecs import build_codec
 from .config.front_ends import LensConfig, build_front_end
 from .config.psf import PSFConfig
+from .config.restoration import build_restoration
 from .config.run import ClassifierConfig, RunConfig, SensorConfig, SystemConfig, load_config
 from .config.scenes import DataConfig, build_data
 from .folder import BEST_FILE, CHECKPOINT_FILE, PREDICTIONS_FILE, load_predictions
-from .settings import ConfigError
+from .settings import ConfigError, NoneConfig
 from .system import ImagingSystem
 from .train.training import Training
 
@@ -133,6 +134,11 @@ def build_system(
             )
             seen, height, width = sensor.picture_shape(seen, *image_size)
             read_size = height, width
+        restoration = build_restoration(
+            config.restoration, picture=(seen, *read_size), scene=(channels, *image_size)
+        )
+        if restoration is not None:
+            seen, read_size = channels, image_size
         classifier = None
         if isinstance(config.classifier, ClassifierConfig):
             classifier = classify.backbone(
@@ -142,14 +148,13 @@ def build_system(
                 image_size=read_size,
                 dropout=config.classifier.dropout,
                 head=config.classifier.head,
-                weights=config.classifier.weights,
                 frozen=config.classifier.frozen,
             )
-            if isinstance(config.sensor, SensorConfig) and config.sensor.hands_on_mosaic:
-                _check_stem(seen, config.classifier, config.sensor)
+            _load(classifier, config.classifier, config.sensor)
         return ImagingSystem(
             front_end=front_end,
             sensor=sensor,
+            restoration=restoration,
             codec=build_codec(config.codec, seen),
             classifier=classifier,
             encoding=config.encoding,
@@ -175,21 +180,28 @@ def _check_fits(config: SensorConfig, image_size: tuple[int, int], channels: int
         )
 
 
-def _check_stem(channels: int, config: ClassifierConfig, sensor: SensorConfig) -> None:
-    """Refuse weights whose first layer knows colours where it is handed a mosaic."""
+def _load(
+    classifier: classify.Classifier, config: ClassifierConfig, sensor: SensorConfig | NoneConfig
+) -> None:
+    """Let a classifier begin at the weights of a file, if there is one.
+
+    Refused are those whose first layer knows colours where it is handed a mosaic.
+    """
     if config.weights is None:
         return
-    given = read_state(config.weights)
-    name = classify.backbone_record(config.name).stem
-    for key, weight in given.items():
-        known = weight.shape[1] if weight.ndim == 4 else channels
-        if key in (f"net.{name}.weight", f"{name}.weight") and known != channels:
-            raise ValueError(
-                f"{config.weights} is of a classifier of {known} channels, and "
-                f"sensor.demosaicing={sensor.demosaicing!r} hands it {channels}, whose "
-                "pixels have one colour each: begin at random weights, or at those of a run with "
-                "the same demosaicing, or set sensor.demosaicing='bilinear'"
-            )
+    record, state = classify.backbone_record(config.name), read_state(config.weights)
+    handed = classifier.in_channels
+    if isinstance(sensor, SensorConfig) and sensor.hands_on_mosaic:
+        for key in (f"net.{record.stem}.weight", f"{record.stem}.weight"):
+            known = state[key].shape[1] if key in state and state[key].ndim == 4 else handed
+            if known != handed:
+                raise ValueError(
+                    f"{config.weights} is of a classifier of {known} channels, and "
+                    f"sensor.demosaicing={sensor.demosaicing!r} hands it {handed}, whose pixels "
+                    "have one colour each: begin at random weights, or at those of a run with the "
+                    "same demosaicing, or set sensor.demosaicing='bilinear'"
+                )
+    load_state(classifier, state, source=config.weights, record=record, name=config.name)
 
 
 class Trained(NamedTuple):

@@ -41,7 +41,6 @@ from .folder import (
 from .judge import judge_run, summary
 from .options import (
     RESAMPLES,
-    Choice,
     ExportOptions,
     ReportOptions,
     RunsOptions,
@@ -216,7 +215,7 @@ def _show_result(options: TrainOptions, folder: Path) -> int:
 
 def _asked_for(options: TrainOptions) -> RunConfig | None:
     """The configuration that the options give; None when they give none."""
-    return options.run if options.choice != Choice() or options.run != RunConfig() else None
+    return options.run if options.configured else None
 
 
 def _train_held(

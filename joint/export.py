@@ -199,6 +199,7 @@ class _Part(nn.Module):
         self.system = ImagingSystem(
             front_end=system.front_end if plane == "codes" else None,
             sensor=system.sensor if plane == "codes" else None,
+            restoration=system.restoration if plane == "codes" else None,
             codec=None if plane == "handed" else system.codec,
             classifier=system.classifier,
             encoding=system.encoding,
@@ -210,7 +211,7 @@ class _Part(nn.Module):
         assert classifier is not None
         if sensor is not None:  # of the plane of codes alone
             pictures = sensor.from_codes(pictures, exposures=self.system.exposures)
-            pictures = self.system.develop(pictures)
+            pictures = self.system.restore(self.system.develop(pictures))
         return classifier(pictures if codec is None else codec(pictures).reconstruction)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from classify import LesionDataset, Split
+from classify.data.dataset import FROM_TORCH
 
 __all__ = ["check_batch_size", "check_dataset", "check_kinds", "check_pictures", "check_system"]
 
@@ -52,10 +53,7 @@ def check_dataset(dataset: object) -> None:
     elif isinstance(dataset, Tensor):
         remedy = "; pictures alone go through the system itself, as system(scenes)"
     elif isinstance(dataset, Dataset | DataLoader):
-        remedy = (
-            "; make one of its pictures and labels with classify.LesionDataset(images=, labels=, "
-            "groups=, identifiers=, classes=)"
-        )
+        remedy = f"; {FROM_TORCH}"
     raise TypeError(
         f"dataset must be a classify.LesionDataset, not {type(dataset).__name__}{remedy}"
     )

@@ -6,7 +6,7 @@ A stage is chosen by its kind (``--codec jpeg``) and then has its own options
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from .config.codecs import CODEC_KINDS, RATED_KINDS
 from .config.front_ends import FRONT_END_KINDS
+from .config.restoration import RESTORATION_KINDS
 from .config.run import (
     ClassifierConfig,
     RunConfig,
@@ -49,6 +50,7 @@ __all__ = [
 _KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
     "front_end": FRONT_END_KINDS,
     "sensor": {"sensor": SensorConfig, "none": NoneConfig},
+    "restoration": RESTORATION_KINDS,
     "codec": CODEC_KINDS,
     "classifier": {"classifier": ClassifierConfig, "none": NoneConfig},
 }
@@ -72,6 +74,8 @@ class Choice:
     """Kind of the camera element."""
     sensor: Literal["sensor", "none"] | None = None
     """With or without a sensor."""
+    restoration: Literal["unet", "none"] | None = None
+    """Kind of what is computed of its pictures."""
     codec: (
         Literal[
             "factorized",
@@ -153,6 +157,8 @@ class TrainOptions:
     """Print nothing but errors."""
     json: bool = False
     """Print nothing but the result, as JSON."""
+    configured: Annotated[bool, tyro.conf.Fixed, tyro.conf.Suppress] = False
+    """Whether anything of the configuration was asked for, its defaults included."""
 
     def folder(self) -> Path:
         """Where the run goes."""
@@ -399,10 +405,21 @@ def _augmentation(
     )
 
 
+# What is asked of a training beside its configuration; all of that has a default here.
+_Beside = make_dataclass(
+    "_Beside",
+    [
+        (each.name, each.type, field(default=each.default))
+        for each in fields(TrainOptions)
+        if each.default is not MISSING
+    ],
+)
+
+
 def read_train_options(arguments: Sequence[str]) -> TrainOptions:
     """Read the kinds first, then everything with the options that these kinds have."""
     choice, _ = tyro.cli(Choice, args=arguments, return_unknown_args=True, add_help=False)
-    return tyro.cli(
+    options = tyro.cli(
         TrainOptions,
         args=arguments,
         prog="lens2label train",
@@ -410,6 +427,9 @@ def read_train_options(arguments: Sequence[str]) -> TrainOptions:
         config=(tyro.conf.AvoidSubcommands,),
         registry=_REGISTRY,
     )
+    # An option that is given at its default is given: the values do not tell.
+    _, settings = tyro.cli(_Beside, args=arguments, return_unknown_args=True, add_help=False)
+    return replace(options, configured=bool(settings))
 
 
 def read_evaluate_options(arguments: Sequence[str], *, image_size: int = 128) -> EvaluateOptions:

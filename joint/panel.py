@@ -294,11 +294,12 @@ def draw_light(
             f" ({min(exposures, 2)} of {exposures} exposures)" if exposures > 1 else ""
         )
         columns.append((title, in_colours(as_codes(beside, "linear"), shown.light)))
-    for title, picture in (
-        ("after the sensor", output.measurement),
-        ("classifier sees", output.handed),
-    ):
-        columns.append((title, in_colours(as_codes(picture, encoding), shown.picture)))
+    pictures = [("after the sensor", output.measurement), ("classifier sees", output.handed)]
+    if output.developed is not None:
+        pictures[:1] = [("after the sensor", output.developed), ("restored", output.measurement)]
+    for title, picture in pictures:
+        own = shown.developed if picture is output.developed else shown.picture
+        columns.append((title, in_colours(as_codes(picture, encoding), own)))
     widths = [picture.shape[-1] / picture.shape[-2] for _, picture in columns]
     axes = figure.subplots(len(names), len(columns), width_ratios=widths, squeeze=False)
     guesses = None if output.logits is None else output.logits.argmax(1).tolist()
@@ -337,6 +338,8 @@ class PlaneColours(NamedTuple):
     """Of one exposure."""
     picture: Colours | None = None
     """Of the measurement, and of what is made of it."""
+    developed: Colours | None = None
+    """Of what a restoration is given."""
 
 
 def in_colours(pictures: Tensor, colours: Colours | None = None) -> Tensor:
@@ -391,7 +394,12 @@ def plane_colours(system: ImagingSystem) -> PlaneColours:
         picture = rgb if count == 3 else _from_blue_to_red(range(count)) if count > 3 else grey
     if mosaic is not None and not mosaic.interpolates:
         picture = _of_phases(mosaic, light)
-    return PlaneColours(scene, light, picture)
+    if system.restoration is None:
+        return PlaneColours(scene, light, picture)
+    # It makes the channels of the scene, or some that have no names.
+    made = getattr(system.restoration, "out_channels", None)
+    is_scene = scene is not None and made == getattr(front, "in_channels", None)
+    return PlaneColours(scene, light, scene if is_scene else None, developed=picture)
 
 
 def _in_order(wavelengths: Tensor) -> Colours | None:

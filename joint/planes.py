@@ -2,9 +2,9 @@
 
 ::
 
-    scene ─► front_end ─► irradiance ─► sensor ─► raw ─► combine, encode ─► measurement ─► codec
-                                                                                             │
-                                                         logits ◄─ classifier ◄─ handed ◄────┘
+    scene ─► front_end ─► irradiance ─► sensor ─► raw ─► combine, encode, restore ─► measurement
+                                                                                         │
+                                        logits ◄─ classifier ◄─ handed ◄─ codec ◄────────┘
 """
 
 from collections.abc import Callable
@@ -108,7 +108,7 @@ def _from_irradiance(system: ImagingSystem, value: Tensor, noise: Noise) -> Tens
 
 
 def _from_raw(system: ImagingSystem, value: Tensor, noise: Noise) -> Tensor:
-    return _from_measurement(system, system.develop(value), noise)
+    return _from_measurement(system, system.restore(system.develop(value)), noise)
 
 
 def _from_measurement(system: ImagingSystem, value: Tensor, noise: Noise) -> Tensor:

@@ -11,15 +11,17 @@ from torch import Tensor, nn
 
 from compress import Codec, Coded
 from optics import FrontEnd, Generators, Sensor, clip, linear_to_srgb, srgb_to_linear
-from optics.quantity import full_precision, looked_at
+from optics.quantity import full_precision, looked_at, single
 
-__all__ = ["STAGES", "Encoding", "ImagingSystem", "Stage", "SystemOutput", "evaluating"]
+__all__ = ["NETWORKS", "STAGES", "Encoding", "ImagingSystem", "Stage", "SystemOutput", "evaluating"]
 
-Stage = Literal["front_end", "sensor", "codec", "classifier"]
+Stage = Literal["front_end", "sensor", "restoration", "codec", "classifier"]
 Encoding = Literal["srgb", "linear"]
 
-#: The four stages, in the order in which light becomes a label.
+#: The stages, in the order in which light becomes a label.
 STAGES: tuple[Stage, ...] = get_args(Stage)
+#: Those of them that are computed, by networks; the others are physical.
+NETWORKS: tuple[Stage, ...] = ("restoration", "codec", "classifier")
 
 # What makes a module a stage of its kind: those of a wrapper, as of torch.compile, are looked at
 # too. What is missing, and what to do.
@@ -34,6 +36,7 @@ _KINDS: dict[Stage, tuple[str, tuple[str, ...], str]] = {
         ("photons", "under"),
         "use optics.Sensor, or put a layer of your own in front of the classifier",
     ),
+    "restoration": ("from pictures to pictures", (), ""),
     "codec": (
         "a compress.Codec",
         ("compress", "decompress"),
@@ -65,8 +68,8 @@ class SystemOutput:
     raw: Tensor | None
     """What the sensor read, 0 at the black level, 1 at the top code, ``[B, E*C, H, W]``."""
     measurement: Tensor
-    """The camera's picture, encoded like the scene ``[B, C', H, W]`` in 0..1; of linear light
-    without a sensor, what there is."""
+    """The camera's picture, restored where it does that, encoded like the scene
+    ``[B, C', H, W]`` in 0..1; of linear light without a sensor, what there is."""
     coded: Coded | None
     """Result of the codec."""
     handed: Tensor
@@ -75,6 +78,8 @@ class SystemOutput:
     """Class scores ``[B, K]``."""
     encoding: Encoding = "srgb"
     """What scene, measurement and reconstruction are."""
+    developed: Tensor | None = None
+    """What the restoration was given, ``[B, C'', H', W']``, encoded like the measurement."""
 
     def __repr__(self) -> str:
         lines = (f"{part.name}: {_outlined(getattr(self, part.name))}" for part in fields(self))
@@ -82,14 +87,14 @@ class SystemOutput:
 
 
 class ImagingSystem(nn.Module):
-    """Front end, sensor, codec and classifier; any of them may be left out.
+    """Front end, sensor, restoration, codec and classifier; any of them may be left out.
 
     ::
 
-        scene ─► srgb_to_linear ─► front_end ─► sensor ─► front_end.combine ─► linear_to_srgb
-                                   irradiance    raw                            measurement
-                                                                                     │
-                                     logits ◄─ classifier ◄─ reconstruction ◄─ codec ◄┘
+        scene ─► srgb_to_linear ─► front_end ─► sensor ─► front_end.combine ─► linear_to_srgb ─┐
+                                   irradiance    raw                             developed     │
+                                                                                               │
+        logits ◄─ classifier ◄── reconstruction ◄── codec ◄── measurement ◄── restoration ◄────┘
 
     Parameters
     ----------
@@ -98,6 +103,11 @@ class ImagingSystem(nn.Module):
     sensor : optics.Sensor, optional
         Without it the irradiance is read without noise or quantisation and, in linear light,
         without a white that it saturates at.
+    restoration : nn.Module, optional
+        What the camera computes of its picture, such as :class:`optics.RestorationUNet`: pictures
+        ``[B, C'', H', W']`` in 0..1 to the measurement ``[B, C', H, W]``, which may have other
+        channels and more pixels, and is clipped to what a picture can be. Without it the
+        measurement is what was developed.
     codec : compress.Codec, optional
         Without it the classifier sees the measurement.
     classifier : nn.Module, optional
@@ -123,6 +133,7 @@ class ImagingSystem(nn.Module):
         *,
         front_end: FrontEnd | None = None,
         sensor: Sensor | None = None,
+        restoration: nn.Module | None = None,
         codec: Codec | None = None,
         classifier: nn.Module | None = None,
         encoding: Encoding = "srgb",
@@ -130,15 +141,18 @@ class ImagingSystem(nn.Module):
         super().__init__()
         if encoding not in get_args(Encoding):
             raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
-        for name, stage in zip(STAGES, (front_end, sensor, codec, classifier), strict=True):
+        stages = (front_end, sensor, restoration, codec, classifier)
+        for name, stage in zip(STAGES, stages, strict=True):
             _check_stage(name, stage)
         self.front_end = front_end
         self.sensor = sensor
+        self.restoration = restoration
         self.codec = codec
         self.classifier = classifier
         self.encoding: Encoding = encoding
         _check_channels(
             _given(front_end, sensor),
+            ("restoration", "in_channels", restoration),
             ("codec", "channels", codec),
             ("classifier", "in_channels", classifier),
         )
@@ -162,7 +176,7 @@ class ImagingSystem(nn.Module):
                 told += f", {learning:_} learn".replace("_", " ") if learning else ", frozen"
             parts = ", ".join(type(part).__name__ for part in stage.children())
             said = " ".join(stage.extra_repr().split()) or parts
-            lines.append(f"  {name:<10}  {type(stage).__name__}({said}): {told}")
+            lines.append(f"  {name:<11}  {type(stage).__name__}({said}): {told}")
         return "\n".join(lines)
 
     def stages(self) -> Iterator[tuple[Stage, nn.Module]]:
@@ -208,7 +222,8 @@ class ImagingSystem(nn.Module):
             front end in linear light; on a CPU also for values that are not finite or, in sRGB,
             that cannot be meant to lie in 0..1.
         """
-        irradiance, raw, measurement = self.measure(scene, generator=generator)
+        irradiance, raw, developed = self._captured(scene, generator)
+        measurement = self.restore(developed)
         coded = None if self.codec is None else self.codec(measurement, generator=generator)
         handed = measurement if coded is None else coded.reconstruction
         logits = None if self.classifier is None else self.classifier(handed)
@@ -221,12 +236,13 @@ class ImagingSystem(nn.Module):
             handed=handed,
             logits=logits,
             encoding=self.encoding,
+            developed=None if self.restoration is None else developed,
         )
 
     def measure(
         self, scene: Tensor, *, generator: Generators | None = None
     ) -> tuple[Tensor | None, Tensor | None, Tensor]:
-        """The camera alone.
+        """The camera alone, its restoration included.
 
         Parameters
         ----------
@@ -245,6 +261,13 @@ class ImagingSystem(nn.Module):
         TypeError, ValueError
             As :meth:`forward`.
         """
+        irradiance, raw, developed = self._captured(scene, generator)
+        return irradiance, raw, self.restore(developed)
+
+    def _captured(
+        self, scene: Tensor, generator: Generators | None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor]:
+        """Irradiance, raw codes, and the picture that was developed of them."""
         if self.front_end is None and self.sensor is None:
             self._check_scene(scene)
             return None, None, scene
@@ -343,7 +366,7 @@ class ImagingSystem(nn.Module):
             )
 
     def develop(self, raw: Tensor) -> Tensor:
-        """Combine, clip and encode what was read ``raw``: the last step, ``[B, C', H, W]``.
+        """Combine, clip and encode what was read ``raw``, ``[B, C'', H', W']``: the third step.
 
         Linear light that no sensor has read has no white, and is not clipped.
         """
@@ -356,6 +379,39 @@ class ImagingSystem(nn.Module):
                 return raw
             picture = clip(raw)  # a black level lets noise go below it
             return linear_to_srgb(picture) if self.encoding == "srgb" else picture
+
+    def restore(self, developed: Tensor) -> Tensor:
+        """Restore what was developed, the last step of :meth:`measure`: ``[B, C', H, W]``.
+
+        Without a restoration it is returned as it is. Under autocast a network restores in half
+        precision, as codec and classifier do.
+
+        Parameters
+        ----------
+        developed : Tensor ``[B, C'', H', W']``
+            Encoded like the scene.
+
+        Returns
+        -------
+        Tensor ``[B, C', H, W]``
+            In 0..1; linear light that no sensor has read only not negative.
+
+        Raises
+        ------
+        ValueError
+            When the restoration does not make one picture ``[B, C', H, W]`` of each.
+        """
+        if self.restoration is None:
+            return developed
+        restored, pictures = self.restoration(developed), developed.shape[0]
+        made = [*restored.shape] if isinstance(restored, Tensor) else type(restored).__name__
+        if not isinstance(restored, Tensor) or len(made) != 4 or made[0] != pictures:
+            raise ValueError(
+                f"the restoration {type(self.restoration).__name__} must make pictures "
+                f"[{pictures}, C, H, W] of {list(developed.shape)}, and made {made}"
+            )
+        has_white = self.encoding == "srgb" or self.sensor is not None
+        return clip(single(restored), high=1.0 if has_white else math.inf)
 
 
 def check_codes(pictures: Tensor, encoding: Encoding) -> None:
@@ -477,10 +533,12 @@ def _check_channels(
     for name, attribute, module in stages:
         channels = getattr(module, attribute, None)
         if not isinstance(channels, int):
+            if name == "restoration" and module is not None:
+                given = None  # whatever it makes
             continue
         if given is not None and channels != given[1]:
             raise ValueError(
                 f"the {given[0]} gives {given[1]} channels but the {name} takes {channels}: "
                 f"build the {name} with {given[1]}"
             )
-        given = (name, channels)
+        given = (name, getattr(module, "out_channels", channels))

@@ -11,7 +11,7 @@ from optics import Element, IncoherentImaging, PhaseElement, Pupil
 from .disturbed import MovedElement, MovedPhase, Tilted
 from .imperfection import Imperfection, diameter_of, pupil_of
 
-__all__ = ["DECENTRES", "TILTS", "has_elements", "move_elements"]
+__all__ = ["DECENTRES", "TILTS", "can_turn", "has_elements", "move_elements"]
 
 # Beyond it, a picture is foreshortened by more than 1.5 %, which is not computed.
 _LARGEST_TILT = 10
@@ -20,7 +20,11 @@ _LARGEST_TILT = 10
 def move_elements(
     pupil: Pupil, *, shift: float = 0.0, shift_y: float = 0.0, angle: float = 0.0
 ) -> None:
-    """Turn all elements about the axis, then move them, also those that sit askew already."""
+    """Turn all elements about the axis, then move them, also those that sit askew already.
+
+    What differs from place to place of the picture is that of a lens of revolution, which is the
+    same lens when it is turned: its wavefronts are moved, but stay as they are about their middles.
+    """
     c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     elements: list[Element] = []
     for element in pupil.elements:
@@ -31,6 +35,8 @@ def move_elements(
             x += c * element.shift - s * element.shift_y
             y += s * element.shift + c * element.shift_y
             turned, inner = angle + element.angle, element.inner
+        if not _same(inner):
+            turned = 0.0
         if isinstance(inner, PhaseElement):
             elements.append(MovedPhase(inner, shift=x, shift_y=y, angle=turned))
         else:
@@ -42,6 +48,18 @@ def has_elements(system: ImagingSystem) -> bool:
     """Whether there is anything in a pupil."""
     pupil = pupil_of(system)
     return pupil is not None and len(pupil.elements) > 0
+
+
+def can_turn(system: ImagingSystem) -> bool:
+    """Whether a pupil has an element that a turn changes: not that of a lens of revolution."""
+    pupil = pupil_of(system)
+    return pupil is not None and any(_same(element) for element in pupil.elements)
+
+
+def _same(element: nn.Module) -> bool:
+    """Whether an element is the same for all places of the picture."""
+    parts = (part for part in element.modules() if isinstance(part, Element))
+    return all(part.places is None for part in parts)
 
 
 def _decentre_x(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:

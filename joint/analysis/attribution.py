@@ -229,8 +229,8 @@ def _chosen(
         if "mosaic" in there and (why := _mosaic_obstacle(system)):
             omitted.append(Omitted("mosaic", why))
         if "binning" in there:
-            why = "without it lesions are larger than in training; name it to see"
-            omitted.append(Omitted("binning", why))
+            unlike = "without it lesions are larger than in training; name it to see"
+            omitted.append(Omitted("binning", _binning_obstacle(system) or unlike))
         kept = {row.stage for row in omitted}
         return tuple(s for s in there if s not in kept), tuple(omitted)
     if set(stages) - set(LOSSES) or len(set(stages)) < len(stages):
@@ -238,8 +238,7 @@ def _chosen(
             f"stages must be some of {', '.join(LOSSES)}, once each, not {', '.join(stages)}"
         )
     for stage in stages:
-        obstacles = {"optics": _obstacle, "mosaic": _mosaic_obstacle}
-        why = obstacles[stage](system) if stage in obstacles else None
+        why = _OBSTACLES[stage](system) if stage in _OBSTACLES else None
         if stage not in there or why:
             raise ValueError(f"{stage} cannot be made ideal: {why or 'the system has none'}")
     return tuple(stage for stage in there if stage in stages), ()
@@ -283,6 +282,20 @@ def _mosaic_obstacle(system: ImagingSystem) -> str | None:
     return f"what follows takes the mosaic itself (demosaicing={mosaic.method!r})"
 
 
+def _binning_obstacle(system: ImagingSystem) -> str | None:
+    """Why pixels that are read one by one cannot stand for the blocks of them."""
+    if system.restoration is None:
+        return None
+    return "the restoration was trained to make the pixels of the scene of those that are read"
+
+
+_OBSTACLES: dict[Loss, Callable[[ImagingSystem], str | None]] = {
+    "optics": _obstacle,
+    "mosaic": _mosaic_obstacle,
+    "binning": _binning_obstacle,
+}
+
+
 def _has_electronics(sensor: Sensor) -> bool:
     maps = sensor.prnu_map is not None or sensor.dsnu_map is not None
     return sensor.read_noise > 0 or sensor.dark_current > 0 or maps or sensor.full_well is not None
@@ -301,6 +314,7 @@ def _idealised(system: ImagingSystem, ideal: frozenset[Loss]) -> ImagingSystem:
     return ImagingSystem(
         front_end=None if "optics" in ideal else system.front_end,
         sensor=sensor,
+        restoration=system.restoration,
         codec=None if "codec" in ideal else system.codec,
         classifier=system.classifier,
         encoding=system.encoding,

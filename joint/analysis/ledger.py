@@ -12,7 +12,7 @@ from classify import LesionDataset
 from classify.intervals import check_resampling
 from joint.evaluate import device_of, evaluate
 from joint.feed import Feed
-from joint.system import STAGES, ImagingSystem, Stage, evaluating
+from joint.system import NETWORKS, STAGES, ImagingSystem, Stage, evaluating
 
 from .passes import passes
 from .record import named, plain
@@ -153,8 +153,9 @@ def ledger(
     with evaluating(system), torch.no_grad():
         scene, _ = next(feed.batches([torch.zeros(1, dtype=torch.int64)]))
         drawing = torch.Generator(device).manual_seed(seed)
-        _, raw, measurement = system.measure(scene, generator=drawing)
-        costs = tuple(_costs(system, measurement))
+        output = system(scene, generator=drawing)
+        raw, measurement = output.raw, output.measurement
+        costs = tuple(_costs(system, measurement if output.developed is None else output.developed))
         photons = _photons(system, dataset, batch_size=batch_size, seed=seed)
     pixels = measurement.shape[-2] * measurement.shape[-1]
     sensor = system.sensor
@@ -198,16 +199,16 @@ def _photons(
     return sensor.photons * total / len(dataset)
 
 
-def _costs(system: ImagingSystem, measurement: Tensor) -> Iterator[StageCost]:
-    handed = measurement
+def _costs(system: ImagingSystem, developed: Tensor) -> Iterator[StageCost]:
+    handed = developed
     for stage in STAGES:
         module = getattr(system, stage)
         if module is None:
             continue
         macs = None
-        if stage in ("codec", "classifier"):
+        if stage in NETWORKS:
             with FlopCounterMode(display=False) as counter:
                 result = module(handed)
             macs = counter.get_total_flops() // 2
-            handed = result.reconstruction if stage == "codec" else handed
+            handed = result.reconstruction if stage == "codec" else result
         yield StageCost(stage, sum(p.numel() for p in module.parameters()), macs)

@@ -26,7 +26,7 @@ from optics import (
     unit_disk_inverse,
 )
 
-from .alignment import DECENTRES, TILTS, has_elements, move_elements
+from .alignment import DECENTRES, TILTS, can_turn, move_elements
 from .disturbed import Disturbed, moved
 from .imperfection import Imperfection, diameter_of, middle_of, pupil_of
 
@@ -285,8 +285,9 @@ _ALL = (
         "rotation",
         "degrees",
         _rotation,
-        "it needs a pupil with an element in it, a LearnedKernel or a fixed PSF",
-        lambda system, _: has_elements(system) or _has_kernels(system),
+        "it needs a pupil with an element in it (a lens of revolution, as off_axis is one, is the "
+        "same when it is turned), a LearnedKernel or a fixed PSF",
+        lambda system, _: can_turn(system) or _has_kernels(system),
         _fixed(0.0, 2.0, 5.0, 10.0, 30.0),
         where="place",
     ),

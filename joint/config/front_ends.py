@@ -1,29 +1,16 @@
 """Every camera element of a configuration, by its kind."""
 
-import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Literal, Self, TypeAlias
 
-import torch
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    field_validator,
-    model_validator,
-)
-from torch import nn
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 import optics
-from joint.settings import FrozenDict, NoneConfig, Settings, added
-from optics.psf import check_oversample
-from optics.quantity import check_wavelength
+from joint.settings import NoneConfig, Settings, added
 
-from .colour import ColourConfig, build_colour
 from .custom import CustomConfig, build_custom
-from .off_axis import OffAxisConfig, off_axis_coefficients, varying_imaging
+from .lens import LensConfig, build_lens
 from .psf import PSFConfig, build_psf
 
 __all__ = [
@@ -34,29 +21,6 @@ __all__ = [
     "KernelConfig",
     "LensConfig",
     "build_front_end",
-]
-
-# Middle of the bands of a colour camera, metres; see classify.skin_reflectance.
-_CAMERA_BANDS = (612e-9, 545e-9, 463e-9)
-_VISIBLE = (460e-9, 620e-9)
-# Noll's indices of the aberrations that have a name: along x where there are two of a kind.
-_NOLL = {"astigmatism": 6, "coma": 8, "spherical": 11}
-# Range of a relief that a learned one may start from, in waves: its ends cannot be left.
-_RELIEF = 0.96
-
-
-def _number(distance: float) -> float:
-    if math.isnan(distance):
-        raise ValueError("a distance is a number of metres, or inf, not nan")
-    return distance
-
-
-#: Metres, or inf, which JSON has no number for: there it is "inf", and read again from it.
-_Distance = Annotated[
-    float,
-    Field(allow_inf_nan=True),
-    AfterValidator(_number),
-    PlainSerializer(lambda distance: "inf" if math.isinf(distance) else distance, when_used="json"),
 ]
 
 
@@ -132,173 +96,6 @@ class FourierConfig(Settings):
             raise ValueError(
                 f"source_radius is that of illumination='partial', not {self.illumination!r}"
             )
-        return self
-
-
-class LensConfig(Settings):
-    """A lens that images incoherent light, with an element in its pupil: optics.IncoherentImaging.
-
-    As it is, a diffraction-limited lens: the baseline of every other.
-    """
-
-    kind: Literal["lens"] = "lens"
-    element: Literal["none", "phase", "height", "cubic", "random"] = "none"
-    """What lies in the pupil: nothing; a learned phase mask; a learned relief in glass; a cubic
-    phase (Dowski and Cathey 1995), whose strength is learned; a fixed random phase."""
-    strength: float = Field(default=0.0, ge=0)
-    """Waves at the middle wavelength: of the cubic phase at the rim, or the range of the random
-    one; a learned element starts from a random one of this range. With more than 2, or 0.1 of what
-    is random, light falls beyond a window of 31 pixels: see optics.audit_sampling."""
-    defocus: float = 0.0
-    """Waves at the middle wavelength by which the rim is out of focus: with a positive one, light
-    is focused in front of the sensor. 1 takes a zernike 4 of 0.289 (1 / sqrt 12) away."""
-    astigmatism: float = added(0.0)
-    """Waves RMS at the middle wavelength, of Zernike's polynomial of Noll's index 6: lines along x
-    and y. Like the other aberrations it is one length of path at all wavelengths."""
-    coma: float = added(0.0)
-    """Waves RMS at the middle wavelength, of Noll's 8: a tail along x."""
-    spherical: float = added(0.0)
-    """Waves RMS at the middle wavelength, of Noll's 11, which is in best focus."""
-    zernike: Annotated[dict[int, float], AfterValidator(FrozenDict)] = added(FrozenDict())
-    """More of the wavefront: waves RMS at the middle wavelength by Noll's indices, from 1."""
-    off_axis: OffAxisConfig = added(OffAxisConfig())
-    """What the wavefront has more towards the corners of the scene; as it is, nothing."""
-    focus: float | None = added(None, gt=0)
-    """Metres from the lens to what is sharp; by default infinitely many."""
-    working_distances: tuple[_Distance, ...] = added(())
-    """Metres from the lens to the scenes, also inf, each of which lies at one of these, drawn
-    evenly: the element is trained for all of them. By default all are in focus."""
-    focal_length: float = Field(default=20e-3, gt=0)
-    """Metres."""
-    f_number: float = Field(default=8.0, gt=0)
-    """Focal length / diameter. The light is that of the sensor's photons whatever the stop: where
-    stops or pixels are compared at equal illumination, scale those by (pixel_pitch / f_number)**2,
-    see optics.exposure_photons."""
-    pixel_pitch: float = Field(default=3.5e-6, gt=0)
-    """Metres."""
-    pupil_size: int = Field(default=96, ge=8)
-    """Samples across the pupil; a cubic phase of a waves takes 28 a."""
-    psf_size: int = Field(default=31, ge=3)
-    """Pixels of the window that holds the PSF; light that falls beyond is lost. A cubic phase of a
-    waves sends it up to 6 a lambda f_number / pixel_pitch pixels away."""
-    oversample: int = added(1, ge=1)
-    """Points along a side of a pixel at which light is taken, an odd number: 1, its centre; 3 or 5
-    integrate over its area, as pixels wider than lambda N need."""
-    wavelengths: tuple[float, ...] | None = None
-    """One a channel of the scenes, metres; by default the bands of a colour camera, or evenly
-    spread ones. With colour, those of data.wavelengths."""
-    colour: ColourConfig = added(ColourConfig())
-    """Lamps and filters that make channels of the bands of the scenes; as it is, each is one."""
-    material: str = "fused_silica"
-    """Glass of the relief, one of optics.MATERIALS."""
-    max_height: float | None = added(None, gt=0)
-    """Deepest relief, metres; by default one wave at the middle wavelength. A deeper one can serve
-    several colours."""
-    levels: int | None = Field(default=None, ge=2)
-    """Heights of the relief that can be made; any by default."""
-    minimum_feature: float = Field(default=0.0, ge=0)
-    """Smallest detail of the relief, metres."""
-    distortion: float = added(0.0, ge=-0.5, le=0.5)
-    """By which part of its height a corner of the scene is imaged too far out; a barrel is
-    negative."""
-    lateral_colour: float = added(0.0, ge=-0.1, le=0.1)
-    """By which part the picture of the last channel is larger than that of the first."""
-    half_field: float = added(0.0, ge=0, lt=1.57)
-    """Radians from the axis to a corner of the scene, towards which light falls off."""
-    restoration: float | None = added(None, gt=0)
-    """Noise-to-signal ratio at Nyquist's frequency from which an optics.Wiener learns to undo the
-    blur after the sensor, of all working distances in the mean; by default it stays."""
-    boundary: optics.Boundary = "replicate"
-    """What lies outside of the picture."""
-
-    @field_validator("material")
-    @classmethod
-    def _known(cls, material: str) -> str:
-        if material not in optics.MATERIALS:
-            raise ValueError(
-                f"no material is called {material!r}; choose from {sorted(optics.MATERIALS)}"
-            )
-        return material
-
-    @field_validator("wavelengths")
-    @classmethod
-    def _positive(cls, wavelengths: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        for wavelength in wavelengths or ():
-            check_wavelength("wavelengths", wavelength)
-        return wavelengths
-
-    @field_validator("zernike")
-    @classmethod
-    def _counted_from_1(cls, zernike: dict[int, float]) -> dict[int, float]:
-        for index in zernike:
-            if index < 1:
-                raise ValueError(f"zernike has Noll's indices, from 1, and not {index}")
-        return zernike
-
-    @field_validator("focus", mode="before")
-    @classmethod
-    def _far(cls, focus: object) -> object:
-        return None if focus in (math.inf, "inf") else focus  # one way to say one thing: one digest
-
-    @field_validator("working_distances")
-    @classmethod
-    def _in_front(cls, distances: tuple[float, ...]) -> tuple[float, ...]:
-        for distance in distances:
-            if distance <= 0:
-                raise ValueError(f"working_distances are metres from the lens, not {distance:g}")
-        return distances
-
-    @model_validator(mode="after")
-    def _of_use(self) -> Self:
-        if self.focus is not None and self.focus <= self.focal_length:
-            raise ValueError(
-                f"focus={self.focus:g} m is within the focal length of {self.focal_length:g} m, "
-                "where a lens makes no real image"
-            )
-        if any(distance <= self.focal_length for distance in self.working_distances):
-            raise ValueError(
-                f"working_distances {self.working_distances} m reach into the focal length of "
-                f"{self.focal_length:g} m"
-            )
-        for name, index in _NOLL.items():
-            if getattr(self, name) != 0 and index in self.zernike:
-                raise ValueError(f"{name} is zernike {index}: set one of the two")
-        if self.element == "none" and self.strength > 0:
-            raise ValueError(
-                f"strength={self.strength:g} is that of an element: choose one, or set it to 0"
-            )
-        made = (self.max_height, self.levels, self.minimum_feature, self.material)
-        if self.element != "height" and made != (None, None, 0.0, "fused_silica"):
-            raise ValueError(
-                f"max_height, levels, minimum_feature and material are those of element='height', "
-                f"not {self.element!r}"
-            )
-        if self.element == "height" and self.strength > _RELIEF:
-            raise ValueError(
-                f"a relief starts within one wave: strength is at most {_RELIEF}, not "
-                f"{self.strength:g}"
-            )
-        widest = min(self.wavelengths or _CAMERA_BANDS) * self.f_number
-        check_oversample(self.oversample)
-        if self.pixel_pitch > widest * self.oversample:
-            raise ValueError(
-                f"pixel_pitch={self.pixel_pitch:g} m is wider than lambda N = {widest:.3g} m at "
-                f"the shortest wavelength, and with oversample={self.oversample} light would be "
-                "counted wrongly: give a larger (odd) oversample, or a larger f_number"
-            )
-        if self.colour.mixes and self.restoration is not None:
-            raise ValueError(
-                "restoration undoes the blur of each channel by its PSF, and colour makes channels "
-                "of several bands, each with its own: set one of the two"
-            )
-        if self.off_axis.varies and (self.working_distances or self.restoration is not None):
-            other = "working_distances" if self.working_distances else "restoration"
-            raise ValueError(
-                f"off_axis gives each place of the scene a PSF of its own, and {other} takes one "
-                "for all: set one of the two"
-            )
-        if self.element == "random" and self.strength == 0:
-            raise ValueError("a random phase needs a strength above 0, in waves")
         return self
 
 
@@ -401,153 +198,10 @@ def build_front_end(
                 stop_radius=config.stop_radius,
             )
         case LensConfig():
-            return _lens(config, image_size, channels)
+            return build_lens(config, image_size, channels)
         case PSFConfig():
             return build_psf(config, channels)
         case CustomConfig():
             return build_custom(config, image_size, channels)
         case NoneConfig():
             return None
-
-
-def _lens(
-    config: LensConfig, image_size: tuple[int, int], channels: int
-) -> optics.IncoherentImaging | optics.VaryingImaging:
-    restoration, distances = config.restoration, config.working_distances
-    pupil = _pupil(config, image_size, channels)
-    projection = _projection(config, channels)
-    colour = build_colour(config.colour, pupil.wavelengths)
-    if config.off_axis.varies:
-        return varying_imaging(
-            pupil,
-            rank=config.off_axis.rank,
-            projection=projection,
-            colour=colour,
-            boundary=config.boundary,
-        )
-    return optics.IncoherentImaging(
-        pupil,
-        working_distances=distances or None,
-        projection=projection,
-        restoration=None if restoration is None else optics.Wiener(restoration),
-        colour=colour,
-        boundary=config.boundary,
-    )
-
-
-def _projection(config: LensConfig, channels: int) -> optics.Projection | None:
-    lateral = 0.0 if channels == 1 else config.lateral_colour  # one colour lies beside none
-    if config.distortion == lateral == config.half_field == 0:
-        return None
-    corner = 1 + config.distortion  # where the corner of the scene is seen
-    radial = () if config.distortion == 0 else ((1 / corner - 1) / corner**2,)
-    sizes = 1 + lateral * (torch.linspace(0, 1, channels) - 0.5)
-    return optics.Projection(
-        radial=radial,
-        magnification=None if lateral == 0 else sizes,
-        half_field=config.half_field,
-        boundary="zero" if config.boundary == "zero" else "replicate",
-    )
-
-
-def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> optics.Pupil:
-    wavelengths = config.wavelengths
-    if wavelengths is None:
-        spread = torch.linspace(*_VISIBLE, channels, dtype=torch.float64)
-        if channels == 1:
-            spread = spread.new_tensor([sum(_VISIBLE) / 2])
-        wavelengths = _CAMERA_BANDS if channels == 3 else tuple(spread.tolist())
-    if len(wavelengths) != channels:
-        raise ValueError(
-            f"front_end.wavelengths names {len(wavelengths)} bands, but the scenes have {channels} "
-            "channels: give one a channel"
-        )
-    middle = wavelengths[len(wavelengths) // 2]
-    diameter = config.focal_length / config.f_number
-    # The aperture is the largest circle on the grid, from the first sample to the last.
-    spacing = diameter / (config.pupil_size - 1)
-    elements = [
-        _element(config, spacing, diameter, middle),
-        _aberration(config, spacing, diameter, middle),
-    ]
-    if config.defocus != 0:
-        # Its rim is D^2 / (8 f) ahead of its middle.
-        focal_length = diameter**2 / (8 * middle * config.defocus)
-        elements.append(optics.Lens(config.pupil_size, spacing=spacing, focal_length=focal_length))
-    if config.off_axis.varies:
-        terms, indices = off_axis_coefficients(config.off_axis, image_size, wavelength=middle)
-        elements.append(
-            optics.Aberration(
-                config.pupil_size,
-                spacing=spacing,
-                diameter=diameter,
-                coefficients=terms,
-                indices=indices,
-            )
-        )
-    return optics.Pupil(
-        [element for element in elements if element is not None],
-        wavelengths=wavelengths,
-        focal_length=config.focal_length,
-        oversample=config.oversample,
-        pixel_pitch=config.pixel_pitch,
-        psf_size=config.psf_size,
-        size=config.pupil_size,
-        spacing=spacing,
-        focus=math.inf if config.focus is None else config.focus,
-    )
-
-
-def _aberration(
-    config: LensConfig, spacing: float, diameter: float, middle: float
-) -> optics.Aberration | None:
-    waves = {index: getattr(config, name) for name, index in _NOLL.items()} | config.zernike
-    terms = {index: size for index, size in waves.items() if size != 0}
-    if not terms:
-        return None
-    return optics.Aberration(
-        config.pupil_size,
-        spacing=spacing,
-        diameter=diameter,
-        coefficients=middle * torch.tensor([*terms.values()]),
-        indices=[*terms],
-    )
-
-
-def _element(
-    config: LensConfig, spacing: float, diameter: float, middle: float
-) -> optics.Element | None:
-    size = config.pupil_size
-    waves = config.strength * torch.rand(size, size)
-    match config.element:
-        case "none":
-            return None
-        case "phase":
-            phase = nn.Parameter(2 * math.pi * waves)
-            return optics.PhaseMask(phase, spacing=spacing, design_wavelength=middle)
-        case "random":
-            phase = 2 * math.pi * waves
-            return optics.PhaseMask(phase, spacing=spacing, design_wavelength=middle)
-        case "cubic":
-            return optics.CubicMask(
-                size,
-                spacing=spacing,
-                diameter=diameter,
-                alpha=nn.Parameter(torch.tensor(config.strength)),
-                design_wavelength=middle,
-            )
-        case "height":
-            wave = middle / (optics.refractive_index(config.material, middle) - 1)
-            deepest = wave if config.max_height is None else config.max_height
-            # From the middle of the range, where the bounded relief moves freely.
-            share = 0.5 + (waves - config.strength / 2) * wave / deepest
-            relief = deepest * share.clamp(0.02, 0.98)
-            return optics.HeightMap(
-                relief,
-                spacing=spacing,
-                material=config.material,
-                design_wavelength=middle,
-                max_height=config.max_height,
-                levels=config.levels,
-                minimum_feature=config.minimum_feature,
-            )

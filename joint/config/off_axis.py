@@ -38,13 +38,16 @@ class OffAxisConfig(Settings):
     """
 
     coma: float = 0.0
-    """Waves at the middle wavelength, at the rim of the pupil, for a corner of the scene: W131,
-    which grows with the height. With a positive one, tails point away from the axis."""
+    """Waves at the middle wavelength, at the rim of the pupil and not RMS, for a corner of the
+    scene: W131, which grows with the height. With a positive one, tails point away from the axis.
+    1 is 0.118 (1 / sqrt 72) waves RMS of Noll's index 8 or 7, and a tilt."""
     astigmatism: float = 0.0
-    """Waves as for coma: W222, which grows with the height's square."""
+    """Waves as for coma: W222, which grows with the height's square. 1 is 0.204 (1 / sqrt 24) waves
+    RMS of Noll's 6 or 5, and half a wave of defocus at the rim."""
     field_curvature: float = 0.0
     """Waves as for coma: W220, of the sagittal lines, which grows with the height's square. With a
-    positive one, corners are focused behind the sensor."""
+    positive one, corners are focused behind the sensor: of a front end's defocus it is the
+    opposite. 1 is 0.289 (1 / sqrt 12) waves RMS of Noll's 4."""
     heights: tuple[float, ...] = ()
     """Of a table of the lens along one radius: heights in the image in one unit, from 0, the axis,
     to the corner of the scene."""

@@ -23,8 +23,8 @@ import optics
 from classify.data.sixteen import sixteen_bits, whole_codes
 from joint.settings import ConfigError, Settings, added
 from optics.kernel import raw_taps
-from optics.quantity import check_wavelength
 
+from .bands import Wavelengths, check_bands
 from .colour import ColourConfig, build_colour
 from .off_axis import check_rank, varying_imaging
 
@@ -93,17 +93,10 @@ class PSFConfig(Settings):
     colour: ColourConfig = added(ColourConfig())
     """Lamps and filters that make channels of the bands of the scenes, of which each has a PSF; as
     it is, each is a channel."""
-    wavelengths: tuple[float, ...] | None = added(None)
+    wavelengths: Wavelengths | None = added(None)
     """Of the bands of the scenes, metres; colour.start='camera' asks for them."""
     boundary: optics.Boundary = "replicate"
     """What lies outside of the picture."""
-
-    @field_validator("wavelengths")
-    @classmethod
-    def _positive(cls, wavelengths: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        for wavelength in wavelengths or ():
-            check_wavelength("wavelengths", wavelength)
-        return wavelengths
 
     @field_validator("file")
     @classmethod
@@ -229,11 +222,7 @@ def build_psf(config: PSFConfig, channels: int) -> optics.FrontEnd:
 
 def _colour(config: PSFConfig, channels: int) -> optics.ColourChannels | None:
     bands = config.wavelengths
-    if bands is not None and len(bands) != channels:
-        raise ConfigError(
-            f"front_end.wavelengths names {len(bands)} bands, but the scenes have {channels} "
-            "channels: give one a channel"
-        )
+    check_bands(bands, channels)
     # Of parts of the bands, and of given rows, nothing but their number counts.
     return build_colour(config.colour, [math.nan] * channels if bands is None else bands)
 

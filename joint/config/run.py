@@ -34,6 +34,7 @@ from joint.train.training import Training
 from .codecs import CodecConfig, FactorizedConfig
 from .front_ends import FrontEndConfig, KernelConfig, LensConfig
 from .psf import PSFConfig
+from .restoration import RestorationConfig
 from .scenes import DataConfig, PhantomConfig
 
 __all__ = [
@@ -173,12 +174,14 @@ class ClassifierConfig(Settings):
 
 
 class SystemConfig(Settings):
-    """Front end, sensor, codec, classifier."""
+    """Front end, sensor, restoration, codec, classifier."""
 
     front_end: FrontEndConfig = KernelConfig()
     """The camera element."""
     sensor: Annotated[SensorConfig | NoneConfig, Field(discriminator="kind")] = SensorConfig()
     """Photons to codes."""
+    restoration: RestorationConfig = added(NoneConfig())
+    """What is computed of the codes, before they are coded or judged."""
     codec: CodecConfig = FactorizedConfig()
     """The compressor."""
     classifier: Annotated[ClassifierConfig | NoneConfig, Field(discriminator="kind")] = (
@@ -262,13 +265,15 @@ class RunConfig(Settings):
         # With colour alone: without, older folders name no wavelengths, and keep their digests.
         data, lens = info.data.get("data"), system.front_end
         bands = data.wavelengths if isinstance(data, PhantomConfig) else None
-        if not isinstance(lens, LensConfig) or not lens.colour.mixes or bands is None:
+        if not isinstance(lens, LensConfig | PSFConfig) or not lens.colour.mixes or bands is None:
             return system
         if lens.wavelengths not in (None, bands):
             raise ValueError(
                 f"front_end.wavelengths {lens.wavelengths} are not those of the scenes, "
                 f"data.wavelengths {bands}: leave them out, or give the same"
             )
+        if isinstance(lens, PSFConfig):  # which asks for them where it needs any
+            return system
         lens = LensConfig.model_validate({**dict(lens), "wavelengths": bands})
         return system.model_copy(update={"front_end": lens})
 

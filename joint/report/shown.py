@@ -183,7 +183,8 @@ def _pixels(scenes: Scenes) -> int:
     if sensor is not None:
         channels = scenes.test.channels if front is None else front.out_channels
         _, height, width = sensor.picture_shape(channels, height, width)
-    return height * width
+    enlarged = getattr(scenes.system.restoration, "upscaling", 1)
+    return height * width * enlarged**2
 
 
 _CONTRASTS: dict[Measure, str] = {

@@ -23,6 +23,8 @@ def configuration_words(config: RunConfig) -> Iterator[tuple[str, str]]:
     yield "split", _split(config.split)
     yield "front end", _front_end(system.front_end)
     yield "sensor", _sensor(system.sensor)
+    if not isinstance(system.restoration, NoneConfig):
+        yield "restoration", _settings(system.restoration, "")
     yield "codec", _settings(system.codec, "none: the classifier sees the measurement")
     yield "classifier", _classifier(system.classifier)
     yield "objective", _objective(config.objective)
@@ -82,13 +84,28 @@ def _lens(lens: LensConfig) -> Iterator[str]:
             f"{lens.element} element in the pupil (strength {lens.strength:g} waves before "
             "training)"
         )
-    yield f"{lens.defocus:g} waves of defocus"
-    named = {name: getattr(lens, name) for name in ("astigmatism", "coma", "spherical")}
-    terms = {"spherical aberration" if n == "spherical" else n: w for n, w in named.items()}
-    terms |= {f"Zernike {index} (Noll)": waves for index, waves in lens.zernike.items()}
+    yield f"{lens.defocus:g} waves of defocus at the rim"
+    terms = {
+        "astigmatism (Noll 6)": lens.astigmatism,
+        "coma (Noll 8)": lens.coma,
+        "spherical aberration (Noll 11)": lens.spherical,
+    }
+    terms |= {f"Zernike's polynomial (Noll {j})": waves for j, waves in lens.zernike.items()}
     for name, waves in terms.items():
         if waves != 0:
             yield f"{waves:g} waves RMS of {name}"
+    off_axis = lens.off_axis
+    seidel = {
+        "coma (W131)": off_axis.coma,
+        "astigmatism (W222)": off_axis.astigmatism,
+        "field curvature (W220)": off_axis.field_curvature,
+    }
+    for name, waves in seidel.items():
+        if waves != 0:
+            yield f"{waves:g} waves of {name} at the rim for the corners"
+    if off_axis.table:
+        noll = ", ".join(str(index) for index in off_axis.indices)
+        yield f"a wavefront (Noll {noll}) by a table of {len(off_axis.heights)} heights"
     if lens.focus is not None:
         yield f"focused on {lens.focus:g} m"
     if lens.working_distances:

@@ -20,7 +20,7 @@ from joint.feed import Feed, derive_seed
 from joint.folder import RunFolder, hold
 from joint.objective import Objective
 from joint.parallel import gathered, rank, world_size
-from joint.system import ImagingSystem, only_learning
+from joint.system import NETWORKS, ImagingSystem, only_learning
 
 from .history import EpochRecord, History
 from .listen import EpochListener, listeners, tell
@@ -282,7 +282,7 @@ def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer
         if name not in config.stages:
             continue
         peak = config.learning_rates.get(name, config.learning_rate)
-        network = name in ("codec", "classifier")
+        network = name in NETWORKS
         parameters = [p for p in stage.parameters() if p.requires_grad]
         decayed = [p for p in parameters if network and p.ndim > 1]
         plain = [p for p in parameters if not (network and p.ndim > 1)]

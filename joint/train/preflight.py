@@ -1,8 +1,13 @@
 """What cannot work is refused before any time is spent."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from classify import LesionDataset, check_classes
 from compress.metrics import SSIM_WINDOW
@@ -119,14 +124,10 @@ def check_run(
         )
     turns = {config.learning(e): e for e in (config.turn_epochs, 0) if e < config.epochs}
     for learning, epoch in turns.items():
-        if not any(
-            p.requires_grad
-            for name, stage in system.stages()
-            if name in learning
-            for p in stage.parameters()
-        ):
+        there = {name: stage for name, stage in system.stages() if name in learning}
+        if not any(p.requires_grad for stage in there.values() for p in stage.parameters()):
             raise ValueError(
-                f"nothing to train: the stages {', '.join(learning) or '(none)'} "
+                f"nothing to train: the stages {', '.join(there or learning) or '(none)'} "
                 f"have no trainable parameters in this system, and no others learn in epoch "
                 f"{epoch + 1} with plan={config.plan!r}"
             )
@@ -136,8 +137,20 @@ def check_run(
     if teacher is not None and objective.distillation:
         taught = said_of_some(teacher, scenes, train)
     for learning in turns:
-        with only_learning(system, learning), evaluating(system):
+        with (
+            only_learning(system, learning),
+            _needing_two(system, len(scenes)) as needing,
+            evaluating(system),
+        ):
             output = system(scenes, generator=noise)
+            # Processes normalise together, so that theirs are two or more.
+            if needing and smallest // config.micro_batches == 1 and world_size() == 1:
+                raise ValueError(
+                    f"{len(train)} pictures with batch_size={config.batch_size} and micro_batches="
+                    f"{config.micro_batches} make a part of a step of one picture, from which "
+                    f"{needing[0]} cannot learn: it is a batch normalisation that sees one value "
+                    "of a channel there. Raise batch_size, or lower micro_batches"
+                )
             if output.logits is not None and output.logits.shape[1] != len(train.classes):
                 raise ValueError(
                     f"the classifier tells {output.logits.shape[1]} classes apart, the data set "
@@ -161,6 +174,30 @@ def check_run(
         _check_gradients(system, losses, objective, learning)
 
 
+@contextmanager
+def _needing_two(system: nn.Module, pictures: int) -> Iterator[list[str]]:
+    """Batch normalisations in training mode that one picture gives one value of a channel.
+
+    Their names are in the list once so many pictures were passed. One value has no variance.
+    """
+    found: list[str] = []
+
+    def look(name: str, _: nn.Module, given: tuple[Tensor]) -> None:
+        if given[0].numel() == pictures * given[0].shape[1]:
+            found.append(name)
+
+    handles = [
+        norm.register_forward_pre_hook(partial(look, name))
+        for name, norm in system.named_modules()
+        if isinstance(norm, _BatchNorm) and norm.training
+    ]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def _check_gradients(
     system: ImagingSystem, losses: Losses, objective: Objective, stages: tuple[Stage, ...]
 ) -> None:
@@ -170,7 +207,7 @@ def _check_gradients(
     if parameters and not losses.total.requires_grad:
         raise ValueError(
             f"nothing that the objective weighs depends on the stages that learn "
-            f"({', '.join(stages)}): give task, rate, distortion, restoration or distillation a "
+            f"({', '.join(learning)}): give task, rate, distortion, restoration or distillation a "
             "weight that reaches them"
         )
     coders = [name for name in learning if name != "classifier"]

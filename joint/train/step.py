@@ -12,6 +12,7 @@ pass is one, and everything else each run's own.
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple, Protocol
@@ -101,15 +102,20 @@ class Graph(nn.Module):
         if world_size() == 1:
             yield self
             return
-        yield DistributedDataParallel(
-            self,
-            device_ids=[device] if device.type == "cuda" else None,
-            # Equal everywhere by construction, see `normalising_together`.
-            broadcast_buffers=False,
-            # A term without a weight leaves the parameters that only it depends on without a
-            # gradient.
-            find_unused_parameters=True,
-        )
+        with warnings.catch_warnings():
+            # What torch offers in its place sends the buffers once an epoch, for nothing.
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            together = DistributedDataParallel(
+                self,
+                device_ids=[device] if device.type == "cuda" else None,
+                # Equal everywhere by construction, see `normalising_together`.
+                broadcast_buffers=False,
+                # A term without a weight leaves the parameters that only it depends on without a
+                # gradient. Where all have one, torch notes that the search costs; a step of two
+                # processes took as long without it.
+                find_unused_parameters=True,
+            )
+        yield together
 
     def forward(self, batches: Sequence[Batch], counts: Tensor, epoch: int) -> list[Passed]:
         """Pass the batch of each run: of the only one, here."""

@@ -3,10 +3,10 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_serializer, field_validator
 
 from joint.settings import FrozenDict
-from joint.system import STAGES, Stage
+from joint.system import NETWORKS, STAGES, Stage
 
 from .augment import Augmentation, AugmentationName
 
@@ -36,11 +36,11 @@ class Training(BaseModel):
     for what looks at a part by itself: batch normalisation, mixing, dropout)."""
     stages: tuple[Stage, ...] = STAGES
     """Stages that learn. The others keep their weights, run in evaluation mode, and still pass
-    the gradient on."""
+    the gradient on. To name all but the restoration is to name all."""
     plan: Plan = "joint"
     """joint: all of these stages learn at once; frozen: all but the classifier, which was trained
-    before; alternating: camera (front end and sensor) and network (codec and classifier) take
-    turns."""
+    before; alternating: camera (front end and sensor) and network (restoration, codec and
+    classifier) take turns."""
     turn_epochs: int = Field(default=1, ge=1)
     """Epochs of a turn of the alternating plan."""
     optimizer: Literal["adam", "adamw"] = "adamw"
@@ -52,7 +52,8 @@ class Training(BaseModel):
     )
     """Peak learning rates of single stages, where they differ."""
     weight_decay: float = Field(default=1e-4, ge=0)
-    """For the weights of codec and classifier; never for biases, norms or a physical stage."""
+    """For the weights of restoration, codec and classifier; never for biases, norms or a physical
+    stage."""
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
     """cosine falls to 0; one_cycle rises over the first quarter before it."""
     augmentation: AugmentationName | Augmentation = "dihedral"
@@ -77,7 +78,7 @@ class Training(BaseModel):
     """Decay of a moving average of the weights (Polyak), a step; it is what is validated, kept
     and returned. None trains without."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Autocast of codec and classifier; optics, sensor and rates stay in float32."""
+    """Autocast of restoration, codec and classifier; optics, sensor and rates stay in float32."""
     channels_last: bool = True
     """Memory layout of pictures and weights while they train: channels last, as convolutions read
     them, or contiguous. On one thread of a CPU, in float32, it made a step of the default system
@@ -88,6 +89,21 @@ class Training(BaseModel):
     """Steps between checkpoints, besides the one after each epoch."""
     seed: int = 0
     """Source of the data order, the views and the noise."""
+
+    @field_validator("stages")
+    @classmethod
+    def _with_restoration(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        if {*STAGES} - {*stages} - {"restoration"}:
+            return stages
+        others: list[Stage] = [stage for stage in stages if stage != "restoration"]
+        others.insert(others.index("codec"), "restoration")
+        return tuple(others)
+
+    @field_serializer("stages")
+    def _as_before(self, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        # Digests stay those of the time when there was no restoration, and all were these four.
+        is_all = not {*STAGES} - {*stages}
+        return tuple(s for s in stages if s != "restoration") if is_all else stages
 
     @field_validator("learning_rates")
     @classmethod
@@ -103,10 +119,10 @@ class Training(BaseModel):
             case "joint":
                 turn = STAGES
             case "frozen":
-                turn = ("front_end", "sensor", "codec")
+                turn = ("front_end", "sensor", "restoration", "codec")
             case "alternating":
                 camera = epoch // self.turn_epochs % 2 == 0
-                turn = ("front_end", "sensor") if camera else ("codec", "classifier")
+                turn = tuple(s for s in STAGES if (s in NETWORKS) != camera)
         return tuple(stage for stage in self.stages if stage in turn)
 
     def rate_factor(self, epoch: float) -> float:

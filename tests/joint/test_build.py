@@ -123,6 +123,22 @@ def test_a_classifier_of_colours_is_not_given_a_mosaic(tmp_path):
         assert all(torch.equal(after[k], v) for k, v in before.classifier.state_dict().items())
 
 
+@pytest.mark.parametrize("demosaicing", ["bilinear", "packed"])
+def test_a_file_of_weights_is_read_once(demosaicing, tmp_path, monkeypatch):
+    sensor = joint.SensorConfig(cfa="rggb", demosaicing=demosaicing)
+    system = joint.SystemConfig(sensor=sensor, codec=joint.NoneConfig())
+    built = joint.build_system(system, image_size=(32, 32), channels=3, classes=5)
+    path, reads = tmp_path / "own.pt", []
+    torch.save(built.classifier.state_dict(), path)
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **k: reads.append(a[0]) or load(*a, **k))
+    begun = system.model_copy(update={"classifier": joint.ClassifierConfig(weights=path)})
+    again = joint.build_system(begun, image_size=(32, 32), channels=3, classes=5)
+    own = built.classifier.state_dict()
+    assert all(torch.equal(own[k], v) for k, v in again.classifier.state_dict().items())
+    assert reads == [path]
+
+
 def test_two_filters_give_the_codec_and_classifier_their_channels():
     system = joint.SystemConfig(front_end=joint.KernelConfig(start="sobel"))
     built = joint.build_system(system, image_size=(32, 32), channels=3, classes=2)

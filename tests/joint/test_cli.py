@@ -363,11 +363,13 @@ def test_resume_continues_and_a_second_start_is_refused(trained, capsys):
     assert status == _MISTAKE
     assert "already holds a run: resume it (--resume, resume=True) or choose another folder" in err
     before = (trained / "best.safetensors").read_bytes()
-    status, _, err = _run(
-        capsys, "train", "--quiet", "--output", trained, "--resume", "--training.epochs", "9"
-    )
-    assert status == _MISTAKE
-    assert "resumed as it was started" in err
+    default = str(joint.RunConfig().training.epochs)
+    for epochs in ("9", default):  # an option at its default is asked for, too
+        status, _, err = _run(
+            capsys, "train", "--quiet", "--output", trained, "--resume", "--training.epochs", epochs
+        )
+        assert status == _MISTAKE
+        assert "resumed as it was started" in err
     status, out, err = _run(capsys, "train", "--quiet", "--output", trained, "--resume")
     assert (status, out, err) == (0, "", "")
     assert (trained / "best.safetensors").read_bytes() == before
@@ -893,3 +895,34 @@ def test_a_folder_of_fit_is_told_from_one_that_is_no_run(capsys, tmp_path, argum
     assert status == _MISTAKE
     assert "has no config.json: it was written by joint.fit, which is given a system" in err
     assert "joint.load_codec(directory, codec=codec)" in err
+
+
+def test_a_restoration_is_trained_saved_and_begun_with(tmp_path, capsys):
+    run, again = tmp_path / "run", tmp_path / "again"
+    camera = ["--front-end", "none", "--codec", "none", "--system.sensor.binning", "2"]
+    camera += ["--system.sensor.photons", "1000", "--system.sensor.bit-depth", "12"]
+    status, _, error = _run(
+        capsys, "train", "--output", run, "--quiet", *camera, "--restoration", "unet",
+        "--system.restoration.width", "2", "--objective.restoration", "1", *_TINY,
+    )  # fmt: skip
+    assert status == 0, error
+    config, system, parts = joint.load_run(run)
+    assert config.system.restoration == joint.UNetConfig(width=2)
+    assert system.restoration.upscaling == 2
+    assert system.restoration.tail.weight.abs().max() > 0, "it has not learned"
+    told = json.loads((run / "result.json").read_text())["test"]
+    assert told["psnr_scene"] == pytest.approx(joint.evaluate(system, parts.test).psnr_scene)
+    status, _, error = _run(
+        capsys, "train", "--config", run, "--start", run, "--start-stages", "restoration",
+        "--output", again, "--quiet", "--training.stages", "classifier",
+    )  # fmt: skip
+    assert status == 0, error
+    kept = joint.load_run(again)[1].restoration.state_dict()
+    for name, weight in system.restoration.state_dict().items():
+        assert torch.equal(kept[name], weight), name
+    status, shown, _ = _run(capsys, "evaluate", again)
+    assert status == 0
+    assert "psnr_scene" in shown
+    assert _run(capsys, "report", run, "--output", tmp_path / "page.html")[0] == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "unet, width 2, scales 3, blocks 1" in page

@@ -65,10 +65,13 @@ def test_an_evaluation_prints_its_numbers_and_not_its_pictures(system, lesions):
     assert f"{'psnr':<18} {result.psnr:.4g} dB, codec against its input" in lines
     assert "[low, high]: 95 % intervals, resampling lesions" in lines
     assert len(lines) < 16
-    assert "picture0" not in repr(result)
+    for of_each in ("logits", "labels", "identifiers", "groups"):
+        assert f"{of_each}=" not in repr(result)
     # What the system does not have is not spoken of.
     bare = joint.evaluate(joint.ImagingSystem(), lesions)
     assert len(str(bare).splitlines()) == 2
+    plain = str(joint.evaluate(system, lesions))
+    assert "resampling" not in plain
 
 
 def test_rate_and_fidelity_are_means_over_pictures(system, lesions):
@@ -132,9 +135,14 @@ def test_parts_that_are_missing_are_none(lesions):
     result = joint.evaluate(joint.ImagingSystem(classifier=_Noisy()), lesions)
     assert result.bpp is result.psnr is result.throughput is result.rate is None
     assert set(result.losses) == {"total", "task"}
+    judged = ("accuracy", "balanced_accuracy", "macro_f1", "auc")
+    assert {name: result.scalars()[name] for name in judged} == {
+        name: getattr(result.report, name) for name in judged
+    }
     coded = joint.evaluate(joint.ImagingSystem(codec=compress.JPEG(50)), lesions)
     assert coded.report is None
     assert coded.logits is None
+    assert all(coded.scalars()[name] is None for name in judged)
     assert coded.bpp > 0
     assert coded.rate == "bytes"
 

@@ -276,3 +276,25 @@ def test_onnx_is_an_extra(tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r'needs onnx and .*"lens2label\[onnx\]"'):
         check_target(tmp_path / "a.onnx")
     check_target(tmp_path / "a.pt2")
+
+
+def test_from_the_codes_of_a_packed_mosaic_to_the_scores_of_its_restored_picture(path, scenes):
+    torch.manual_seed(0)
+    net = optics.RestorationUNet(4, out_channels=3, upscaling=2, width=4)
+    torch.nn.init.normal_(net.tail.weight, std=0.05)
+    system = ImagingSystem(
+        sensor=optics.Sensor(500, cfa="rggb", black_level=64, demosaicing="packed"),
+        restoration=net,
+        classifier=classify.backbone("resnet_s", 3, image_size=(32, 32)),
+    ).eval()
+    done = export(system, scenes, path, plane="codes")
+    assert done.shape == (1, 32, 32)
+    with torch.no_grad():
+        output = system(scenes, generator=torch.Generator().manual_seed(3))
+        codes = system.sensor.codes(
+            system.image(scenes), generator=torch.Generator().manual_seed(3)
+        )
+    torch.testing.assert_close(scores(path, codes), output.logits, rtol=1e-4, atol=1e-5)
+    # Behind the restoration it is in no file.
+    later = path.with_stem("later")
+    assert export(system, scenes, later, plane="measurement").size < done.size

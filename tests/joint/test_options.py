@@ -67,6 +67,34 @@ def test_a_choice_keeps_what_it_does_not_name(tmp_path):
     assert Choice(config=tmp_path, data="phantom").start().data.image_size == 32
 
 
+@pytest.mark.parametrize(
+    ("arguments", "configured"),
+    [
+        ([], False),
+        (["--resume", "--device", "cpu", "--quiet", "--json", "--tensorboard"], False),
+        (["--start", "run", "--start-stages", "codec", "sensor", "--resume"], False),
+        (["--training.epochs", "20"], True),
+        (["--resume", "--training.epochs=20", "--quiet"], True),
+        (["--front-end", "kernel"], True),
+        (["--training.restore-best"], True),
+        (["--teacher", "None"], True),
+    ],
+)
+def test_an_option_at_its_default_is_asked_for(arguments, configured):
+    options = read_train_options(["--output", "x", *arguments])
+    assert options.run == joint.RunConfig()
+    assert options.configured == configured
+
+
+def test_whether_something_was_asked_for_is_no_option(capsys):
+    with pytest.raises(SystemExit):
+        read_train_options(["--output", "x", "--configured"])
+    assert "--configured" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        read_train_options(["--help"])
+    assert "configured" not in capsys.readouterr().out
+
+
 def test_a_run_goes_to_one_place(tmp_path):
     assert _folder(output=tmp_path) == tmp_path
     assert _folder(root=tmp_path) == tmp_path / joint.RunConfig().digest()

@@ -254,3 +254,50 @@ def test_the_first_filter_of_a_kernel_is_shown():
     assert plane_colours(joint.ImagingSystem(front_end=grey)).picture == ((0,), (0,), (0,))
     one = optics.LearnedKernel("identity", 3)
     assert plane_colours(joint.ImagingSystem(front_end=one)).picture is None
+
+
+def test_what_is_restored_is_drawn_beside_what_it_is_made_of():
+    colour = torch.tensor([0.9, 0.5, 0.1])
+    scene = colour.view(1, 3, 1, 1).expand(1, 3, 8, 12)
+    quiet = {"read_noise": 0.0, "shot_noise": "none", "bit_depth": None}
+    sensor = optics.Sensor(cfa="bggr", demosaicing="packed", **quiet)
+
+    class Phases(torch.nn.Module):
+        """Blue, green, green, red to red, green, blue of twice the size."""
+
+        in_channels, out_channels = 4, 3
+
+        def forward(self, picture):
+            return picture[:, [3, 1, 0]].repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+    system = joint.ImagingSystem(sensor=sensor, restoration=Phases())
+    (whole,) = Figure().subfigures(1, 1, squeeze=False)[0]
+    with torch.no_grad():
+        output = system(scene)
+    draw_light(whole, output, ["a"], "a", colours=plane_colours(system))
+    titles = [axis.get_title() for axis in whole.axes]
+    assert titles[-3:] == ["after the sensor", "restored", "classifier sees"]
+    shapes = [np.asarray(axis.images[0].get_array()).shape for axis in whole.axes]
+    assert shapes[-3:] == [(4, 6, 3), (8, 12, 3), (8, 12, 3)]
+    for axis in whole.axes:
+        pixels = np.asarray(axis.images[0].get_array())
+        np.testing.assert_allclose(pixels, np.broadcast_to(colour, pixels.shape), atol=0.01)
+
+
+def test_bands_that_are_restored_are_shown_as_those_of_the_scene():
+    colour = joint.ColourConfig(filters="fixed", channels=3)
+    waves = (650e-9, 450e-9, 500e-9, 550e-9, 600e-9)
+    system = joint.build_system(
+        joint.SystemConfig(
+            front_end=joint.LensConfig(colour=colour, wavelengths=waves),
+            codec=joint.NoneConfig(),
+            restoration=joint.UNetConfig(width=2),
+        ),
+        image_size=(32, 32),
+        channels=5,
+        classes=2,
+    )
+    found = plane_colours(system)
+    assert found.picture == found.scene != found.developed
+    system.restoration = optics.RestorationUNet(3, width=2)
+    assert plane_colours(system).picture is None

@@ -107,6 +107,7 @@ def test_the_command_line_is_one_run_of_which_the_first_process_speaks(tmp_path)
     assert output.count('"state": "done"') == 1
     # What its two processes have to say of torch's own future is nothing that a user can mend.
     assert "nn.functional.all_reduce is deprecated" not in output
+    assert "`broadcast_buffers` is deprecated" not in output
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"config.json", "environment.json", "predictions.safetensors"} <= names
     assert "failure.json" not in names

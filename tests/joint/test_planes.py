@@ -49,12 +49,21 @@ def _at_drawn_distances():
     return system
 
 
+def _restored():
+    system = _full()
+    net = optics.RestorationUNet(width=2, scales=2)
+    torch.nn.init.constant_(net.tail.weight, 0.05)  # it adds something
+    system.restoration = net
+    return system
+
+
 SYSTEMS = {
     "drawn distances": _at_drawn_distances,
     "two exposures": _full,
     "one exposure, linear": lambda: _full("linear", "identity"),
     "the codec draws noise": lambda: _full(training=True),
     "jpeg": lambda: _full(codec=compress.JPEG(50)),
+    "restored": _restored,
 }
 
 

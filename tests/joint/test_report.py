@@ -803,13 +803,14 @@ def test_an_element_that_is_not_known_is_not_drawn():
         (
             {"front_end": joint.LensConfig(defocus=0.5)},
             "front end",
-            "20 mm at f/8, pixels of 3.5 µm, no element in the pupil, 0.5 waves of defocus",
+            "20 mm at f/8, pixels of 3.5 µm, no element in the pupil, 0.5 waves of defocus "
+            "at the rim",
         ),
         (
             {"front_end": joint.LensConfig(element="cubic", strength=2, restoration=0.05)},
             "front end",
-            "cubic element in the pupil (strength 2 waves before training), 0 waves of defocus, "
-            "its blur undone after the sensor (noise to signal 0.05 before training)",
+            "cubic element in the pupil (strength 2 waves before training), 0 waves of defocus "
+            "at the rim, its blur undone after the sensor (noise to signal 0.05 before training)",
         ),
         (
             {
@@ -818,8 +819,25 @@ def test_an_element_that_is_not_known_is_not_drawn():
                 )
             },
             "front end",
-            "-0.3 waves of defocus, 0.1 waves RMS of astigmatism, -0.07 waves RMS of coma, "
-            "0.05 waves RMS of spherical aberration, 0.02 waves RMS of Zernike 9 (Noll)",
+            "-0.3 waves of defocus at the rim, 0.1 waves RMS of astigmatism (Noll 6), -0.07 waves "
+            "RMS of coma (Noll 8), 0.05 waves RMS of spherical aberration (Noll 11), 0.02 waves "
+            "RMS of Zernike's polynomial (Noll 9)",
+        ),
+        (
+            {
+                "front_end": joint.LensConfig(
+                    off_axis={
+                        "coma": 0.3,
+                        "field_curvature": -0.2,
+                        "heights": (0, 1),
+                        "indices": (4,),
+                        "table": (0.0, 0.1),
+                    }
+                )
+            },
+            "front end",
+            "at the rim, 0.3 waves of coma (W131) at the rim for the corners, -0.2 waves of field "
+            "curvature (W220) at the rim for the corners, a wavefront (Noll 4) by a table of 2 h",
         ),
         (
             {"front_end": joint.LensConfig(distortion=-0.2, lateral_colour=0.01, half_field=0.7)},

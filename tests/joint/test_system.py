@@ -82,7 +82,7 @@ def test_the_task_loss_reaches_every_trainable_number_of_all_four_stages(
         # What only prices the latent and does not change it learns from the rate.
         if not name.startswith(("codec.prior", "codec.side"))
     }
-    assert {name.split(".")[0] for name in reached} == set(joint.STAGES)
+    assert {name.split(".")[0] for name in reached} == {*joint.STAGES} - {"restoration"}
     for number, (name, parameter) in enumerate(reached.items()):
         gradient = parameter.grad
         assert gradient is not None, name
@@ -153,7 +153,8 @@ def test_every_intermediate_is_there():
     assert output.measurement.max() <= 1
     assert output.handed is output.coded.reconstruction
     assert output.logits.shape == (2, 4)
-    assert [name for name, _ in system.stages()] == list(joint.STAGES)
+    there = [name for name, _ in system.stages()]
+    assert there == [name for name in joint.STAGES if name != "restoration"]
 
 
 def test_any_stage_may_be_left_out():
@@ -467,7 +468,7 @@ def test_what_a_pass_gives_is_printed_in_a_few_lines():
     ]  # fmt: skip
     assert "  coded: Coded(reconstruction=[2, 3, 24, 24], latent=None, bits_map=" in shown
     assert "rate=bytes" in shown
-    assert len(lines) == 9
+    assert len(lines) == 10
     field = joint.ImagingSystem()(torch.zeros(1, 3, 8, 8)).__class__
     assert "complex64 [1, 2]" in repr(
         field(torch.zeros(1, 2, dtype=torch.complex64), None, None, torch.ones(1), None,
@@ -485,7 +486,7 @@ def test_printed_it_has_a_line_for_each_stage_and_represented_all_layers():
     next(iter(head.parameters())).requires_grad_(False)
     first, *lines = str(system).splitlines()
     assert first == "ImagingSystem(encoding='srgb')"
-    assert [line.split()[0] for line in lines] == list(joint.STAGES)
+    assert [line.split()[0] for line in lines] == [name for name, _ in system.stages()]
     whole = {n: sum(p.numel() for p in m.parameters()) for n, m in system.stages()}
     told = {line.split()[0]: line.rsplit("): ", 1)[1].replace(" ", "") for line in lines}
     assert "ResNetS" in lines[3]
@@ -507,3 +508,133 @@ def test_a_system_without_data_tells_its_shapes():
     output = system(torch.empty(2, 3, 16, 16, device="meta"))
     assert output.measurement.shape == (2, 3, 16, 16)
     assert output.logits.shape == (2, 4)
+
+
+def _restoring(**options):
+    """A network that adds something, as one that was trained does."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = optics.RestorationUNet(**{"width": 3, "scales": 2, **options})
+        nn.init.normal_(net.tail.weight, std=0.1)
+    return net
+
+
+def test_a_restoration_stands_between_the_camera_and_what_follows():
+    net = _restoring(upscaling=2)
+    system = joint.ImagingSystem(
+        sensor=optics.Sensor(500, binning=2),
+        restoration=net,
+        codec=compress.Autoencoder(3),
+        classifier=_Head(),
+    ).eval()
+    output = system(_scene(), generator=_generator())
+    assert output.developed.shape == (2, 3, 10, 10)
+    assert torch.equal(output.measurement, net(output.developed).clamp(0, 1))
+    assert torch.equal(output.handed, system.codec(output.measurement).reconstruction)
+    assert torch.equal(output.measurement, system.measure(_scene(), generator=_generator())[2])
+    assert torch.equal(output.measurement, system.restore(system.develop(output.raw)))
+    without = joint.ImagingSystem(sensor=system.sensor).eval()
+    assert torch.equal(without(_scene(), generator=_generator()).measurement, output.developed)
+    assert without(_scene(), generator=_generator()).developed is None
+    assert list(dict(system.stages())) == ["sensor", "restoration", "codec", "classifier"]
+
+
+def test_the_gradient_passes_the_restoration_to_the_optics():
+    system = joint.ImagingSystem(
+        front_end=optics.LearnedKernel("gaussian", 5, signed=False),
+        restoration=_restoring(),
+        classifier=_Head(),
+    ).double()
+
+    def loss():
+        logits = system(_scene(torch.float64)).logits
+        return nn.functional.cross_entropy(logits, torch.tensor([0, 1]))
+
+    loss().backward()
+    for name, parameter in system.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+        direction = torch.randn(parameter.shape, dtype=torch.float64, generator=_generator(3))
+        slope = float((parameter.grad * direction).sum())
+        with torch.no_grad():
+            parameter.add_(1e-6 * direction)
+            up = float(loss())
+            parameter.sub_(2e-6 * direction)
+            down = float(loss())
+            parameter.add_(1e-6 * direction)
+        assert slope == pytest.approx((up - down) / 2e-6, rel=1e-4, abs=1e-7), name
+
+
+class _Beyond(nn.Module):
+    """Makes values that no picture has."""
+
+    def forward(self, pictures):
+        return 4 * pictures - 1
+
+
+@pytest.mark.parametrize("camera", [True, False])
+@pytest.mark.parametrize("encoding", ["srgb", "linear"])
+def test_any_module_restores_and_what_it_makes_is_a_picture(camera, encoding):
+    sensor = optics.Sensor(500) if camera else None
+    system = joint.ImagingSystem(sensor=sensor, restoration=_Beyond(), encoding=encoding).eval()
+    output = system(_scene(), generator=_generator())
+    has_white = camera or encoding == "srgb"
+    wanted = _Beyond()(output.developed).clamp(0, 1 if has_white else None)
+    assert torch.equal(output.measurement, wanted)
+    assert output.measurement.max() == 1 if has_white else output.measurement.max() > 1
+
+
+def test_a_network_restores_in_half_precision_and_hands_on_single():
+    seen = []
+
+    class Net(nn.Conv2d):
+        def forward(self, pictures):
+            made = super().forward(pictures)
+            seen.append(made.dtype)
+            return made
+
+    system = joint.ImagingSystem(sensor=optics.Sensor(), restoration=Net(3, 3, 1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = system(_scene(), generator=_generator())
+    assert seen == [torch.bfloat16]
+    assert output.developed.dtype == output.measurement.dtype == torch.float32
+
+
+def test_a_restoration_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="the front end gives 3 channels but the restoration"):
+        joint.ImagingSystem(
+            front_end=optics.LearnedKernel("log", 3), restoration=optics.RestorationUNet(1)
+        )
+    with pytest.raises(ValueError, match="the restoration gives 3 channels but the classifier"):
+        joint.ImagingSystem(
+            restoration=optics.RestorationUNet(4, out_channels=3), classifier=_Head(4)
+        )
+    with pytest.raises(ValueError, match="the sensor gives 4 channels but the restoration takes 3"):
+        joint.ImagingSystem(
+            sensor=optics.Sensor(cfa="rggb", demosaicing="packed"),
+            restoration=optics.RestorationUNet(3),
+        )
+    with pytest.raises(TypeError, match="restoration must be a module, from pictures to pictures"):
+        joint.ImagingSystem(restoration=lambda pictures: pictures)
+    # Of one that does not say what it makes, nobody can know.
+    joint.ImagingSystem(
+        front_end=optics.LearnedKernel("log", 3), restoration=nn.Identity(), classifier=_Head(4)
+    )
+
+
+@pytest.mark.parametrize(
+    ("restored", "made"),
+    [
+        (lambda pictures: pictures[0], r"made \[3, 20, 20\]"),
+        (lambda pictures: pictures[:1], r"made \[1, 3, 20, 20\]"),
+        (lambda pictures: (pictures, 1), "made tuple"),
+    ],
+)
+def test_what_a_restoration_makes_must_be_pictures(restored, made):
+    class Net(nn.Module):
+        def forward(self, pictures):
+            return restored(pictures)
+
+    system = joint.ImagingSystem(restoration=Net())
+    with pytest.raises(ValueError, match="restoration Net must make pictures.*" + made):
+        system(_scene())

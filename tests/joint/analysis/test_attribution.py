@@ -343,3 +343,20 @@ def test_a_system_without_losses_loses_nothing():
     assert len(table.ladder) == 1
     assert not table.alone
     assert table.lost.accuracy.value == table.interaction.accuracy.value == 0
+
+
+def test_what_restores_binned_pixels_takes_no_others():
+    scenes = _flat(8)
+    system = joint.ImagingSystem(
+        sensor=optics.Sensor(100, binning=2),
+        restoration=optics.RestorationUNet(upscaling=2, width=2, scales=1),
+        classifier=_Bright(),
+        encoding="linear",
+    )
+    said = "the restoration was trained to make the pixels of the scene"
+    with pytest.raises(ValueError, match=f"binning cannot be made ideal: {said}"):
+        attribute(system, scenes, stages=["binning"], resamples=10)
+    found = attribute(system, scenes, resamples=10)
+    assert [(row.stage, row.reason[: len(said)]) for row in found.omitted] == [("binning", said)]
+    # The others are made ideal in front of it.
+    assert [row.stage for row in found.alone] == ["shot_noise", "electronics", "converter"]

@@ -120,3 +120,20 @@ def test_the_table_is_printed_and_json(lesions):
     assert "photons/picture" in str(costs)
     assert "pixels read                             768 values/picture" in str(costs)
     assert "95 % over lesions" in str(costs)
+
+
+def test_the_network_that_restores_is_counted(lesions):
+    net = optics.RestorationUNet(4, out_channels=3, upscaling=2, width=2, scales=1)
+    system = joint.ImagingSystem(
+        sensor=optics.Sensor(100, cfa="rggb", demosaicing="packed"),
+        restoration=net,
+        classifier=_Small(3, 16),
+    )
+    costs = ledger(system, lesions.subset(range(6)), resamples=5, count_bytes=False)
+    _, restoring, judge = costs.stages
+    assert restoring.stage == "restoration"
+    assert restoring.parameters == sum(p.numel() for p in net.parameters())
+    # Of 8 x 8 pixels: 4 to 2, two of 2 to 2, 2 to 4 x 3, and 4 to 3 at once.
+    assert restoring.macs == 64 * (9 * (4 * 2 + 2 * 2 * 2 + 2 * 12) + 4 * 3)
+    assert judge.macs == 256 * 4 * 3 * 9 + 4 * 256 * 3
+    assert costs.pixels_read == 16 * 16

@@ -101,6 +101,23 @@ def test_elements_move_by_a_fraction_of_the_pupil():
     assert torch.allclose(passed[:, 3:], stop.transmittance[:, :-3], atol=5e-3)
 
 
+def test_a_lens_of_revolution_that_is_turned_is_the_same_lens_and_an_element_on_it_is_not():
+    off_axis = {"coma": 0.4, "places": (3, 3), "rank": 9}
+    lens = joint.LensConfig(off_axis=off_axis)
+    plain = _system(front_end=joint.build_front_end(lens, (16, 16), 3))
+    assert not KINDS["rotation"].fits(plain, 3)
+    assert "a lens of revolution, as off_axis is one" in KINDS["rotation"].needs
+    cubic = joint.LensConfig(element="cubic", strength=1.0, off_axis=off_axis)
+    made = joint.build_front_end(cubic, (16, 16), 3)
+    turned = _front(_system(front_end=made), "rotation", 90.0)
+    light = torch.tensor([545e-9], dtype=torch.float64)
+    for k, quarter in ((0, -1), (1, 0)):  # of the cubic phase, and of the lens
+        before, after = (f.pupil.elements[k].phase_shift(light) for f in (made, turned))
+        inside = slice(1, None)  # an even grid turns about its middle without its first line
+        expected = before[..., inside, inside].rot90(quarter, (-2, -1))
+        assert torch.allclose(after[..., inside, inside], expected, atol=1e-4)
+
+
 def test_elements_and_kernels_turn_from_x_to_y():
     kernel = torch.zeros(1, 5, 5)
     kernel[0, 2, 4] = 0.75

@@ -77,6 +77,19 @@ def test_a_lens_takes_the_bands_of_its_scenes():
         )
 
 
+def test_a_psf_with_colours_is_at_the_bands_of_its_scenes(tmp_path):
+    np.save(tmp_path / "psf.npy", np.full((3, 3), 1 / 9))
+    data = {"kind": "phantom", "wavelengths": _BANDS}
+    psf = {"kind": "psf", "file": tmp_path / "psf.npy", "colour": {"filters": "fixed"}}
+    for wavelengths in (None, _BANDS):
+        given = {"front_end": {**psf, "wavelengths": wavelengths}}
+        made = joint.RunConfig(data=data, system=given).system.front_end
+        assert made.wavelengths == wavelengths  # as in older folders
+    other = {**psf, "wavelengths": tuple(band + 1e-9 for band in _BANDS)}
+    with pytest.raises(ValidationError, match="not those of the scenes, data"):
+        joint.RunConfig(data=data, system={"front_end": other})
+
+
 def test_channels_of_camera_and_classifier_follow():
     colour = {"filters": "learned", "channels": 2, "lamps": "learned", "patterns": 2}
     config = _run(colour, codec={"kind": "kmeans"})

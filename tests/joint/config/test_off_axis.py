@@ -61,6 +61,41 @@ def test_astigmatism_in_its_best_focus_lowers_the_peak_as_marechal_says():
         assert float(lens.psf()[*place, 1, 7, 7] / sharp) == pytest.approx(strehl, abs=2e-3)
 
 
+@pytest.mark.parametrize("along", ["x", "y"])
+def test_a_lens_of_revolution_that_is_turned_is_the_same_lens(along):
+    # The PSF of a place a quarter of a turn on is the PSF of the place, turned by as much; that of
+    # the opposite place is turned by half, and places on one height differ by nothing else.
+    table = {"heights": (0.0, 1.0, 2.0), "indices": (7, 9), "along": along}
+    table["table"] = (0.0, 0.0, 0.02, 0.05, 0.09, -0.06)
+    seidel = {"coma": 0.4, "astigmatism": -0.3, "field_curvature": 0.2}
+    psf = _build(off_axis={**seidel, **table, "places": (5, 5), "rank": 25}).psf()
+    assert float((psf[0, 0] - psf[0, 4]).abs().max() / psf.max()) > 0.1
+    turned = torch.rot90(torch.rot90(psf, 1, (0, 1)), 1, (3, 4))
+    torch.testing.assert_close(turned, psf, rtol=0, atol=1e-6)
+    # Behind an element that is not of revolution this is not so.
+    cubic = _build(element="cubic", strength=1.0, off_axis={**seidel, "places": (5, 5)}).psf()
+    turned = torch.rot90(torch.rot90(cubic, 1, (0, 1)), 1, (3, 4))
+    assert float((turned - cubic).detach().abs().max() / cubic.detach().max()) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("term", "noll", "rest"),
+    [
+        ("coma", {8: 1 / math.sqrt(72), 2: 1 / 3}, 0.0),
+        ("astigmatism", {6: 1 / math.sqrt(24)}, 0.5),
+        ("field_curvature", {4: 1 / math.sqrt(12)}, 0.0),
+        ("field_curvature", {}, 1.0),
+    ],
+)
+def test_waves_at_the_rim_are_the_waves_rms_and_the_defocus_that_are_said(term, noll, rest):
+    # On the right border, 1 / sqrt 2 of the way to a corner; a defocus has the other sign.
+    waves = 0.6 * (1 / math.sqrt(2)) ** (1 if term == "coma" else 2)
+    plain = _build(zernike={j: waves * a for j, a in noll.items()}, defocus=-rest * waves)
+    found = _build(off_axis={term: 0.6, **_EXACT}).psf()[1, 2]
+    torch.testing.assert_close(found, plain.psf(), rtol=0, atol=2e-5)
+    assert float((_build().psf() - plain.psf()).abs().max()) > 1e-2
+
+
 def test_coma_moves_the_mean_of_the_light_outwards_by_twice_its_waves_times_the_f_number():
     lens = _build(psf_size=91, off_axis={"coma": 0.8, **_EXACT})
     steps = torch.arange(91.0) - 45

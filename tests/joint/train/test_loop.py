@@ -12,6 +12,7 @@ from small import OBJECTIVE, Head, _fit, _same, _settings, _state, full_system
 import compress
 import joint
 import joint.train.loop
+import optics
 
 
 def test_training_learns(lesions, others):
@@ -65,7 +66,7 @@ def test_a_frozen_stage_keeps_its_weights_and_passes_the_gradient(lesions, other
     for name in before:
         if name.startswith(frozen):
             assert torch.equal(before[name], after[name]), name
-    for stage in learning:  # those in front of the frozen one too
+    for stage in {*learning} - {"restoration"}:  # those in front of the frozen one too
         assert any(not torch.equal(before[n], after[n]) for n in before if n.startswith(stage))
     assert [p.requires_grad for p in system.parameters()] == flags
     assert system.training
@@ -122,10 +123,11 @@ def test_learning_rates_of_single_stages(lesions, others):
 
 def test_weight_decay_leaves_physics_alone():
     system = full_system()
+    system.restoration = optics.RestorationUNet(width=2)
     optimizer = joint.train.loop._optimizer(system, _settings(weight_decay=0.1))
     decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
     for name, parameter in system.named_parameters():
-        network = name.startswith(("codec", "classifier"))
+        network = name.startswith(("restoration", "codec", "classifier"))
         assert (id(parameter) in decayed) == (network and parameter.ndim > 1), name
 
 
@@ -396,3 +398,63 @@ def test_training_takes_gradients_in_any_mode(lesions, others, mode):
         _fit(system, lesions, others, config=_settings(epochs=1))
         assert not torch.is_grad_enabled()
     assert _same(_state(expected), _state(system))
+
+
+def test_a_restoration_brings_scenes_back_from_the_noise(lesions, others):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        system = joint.ImagingSystem(
+            sensor=optics.Sensor(30, black_level=40),
+            restoration=optics.RestorationUNet(width=8, scales=2),
+        )
+    before = joint.evaluate(system, others).psnr_scene
+    config = joint.Training(epochs=6, batch_size=8, learning_rate=4e-3, monitor="psnr_scene")
+    fidelity = joint.Objective(task=0, restoration=1, distortion_kind="mse")
+    history = joint.fit(system, lesions, others, objective=fidelity, config=config, progress=False)
+    assert joint.evaluate(system, others).psnr_scene > before + 3
+    assert history.epochs[0].gradient_norms["restoration"] > 0
+    kept = joint.Training(stages=("classifier",), epochs=1)
+    with pytest.raises(ValueError, match="nothing to train"):
+        joint.fit(system, lesions, others, objective=fidelity, config=kept, progress=False)
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+def test_an_optimizer_takes_the_step_of_torch_s_own(kind):
+    """With weight decay, in which the two differ; over the stages that learn alone."""
+    system, other = full_system(), full_system()
+    config = _settings(optimizer=kind, weight_decay=0.3, stages=("classifier",), learning_rate=0.01)
+    ours = joint.train.loop._optimizer(system, config)
+    weights = [p for p in other.classifier.parameters() if p.ndim > 1]
+    rest = [p for p in other.classifier.parameters() if p.ndim <= 1]
+    groups = [{"params": weights, "weight_decay": 0.3}, {"params": rest, "weight_decay": 0.0}]
+    theirs = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[kind](groups, lr=0.01)
+    held = {id(p) for group in ours.param_groups for p in group["params"]}
+    assert held == {id(p) for p in system.classifier.parameters()}
+    for step in range(3):
+        for mine, its in zip(system.parameters(), other.parameters(), strict=True):
+            mine.grad = its.grad = torch.full_like(mine, 0.1 * (step + 1))
+        ours.step()
+        theirs.step()
+    torch.testing.assert_close(_state(system), _state(other), rtol=1e-6, atol=1e-7)
+
+
+def test_the_speed_is_of_the_pictures_of_this_process(lesions, others, tmp_path, monkeypatch):
+    """Of a clock that ticks when it is read: a resumed epoch has begun with pictures behind it."""
+    config, tick = _settings(epochs=1), iter(range(99))
+    polls = iter([False, True])
+    given = {"config": config, "directory": tmp_path}
+    assert _fit(full_system(), lesions, others, stop=lambda: next(polls), **given).interrupted
+    _, head = joint.load_checkpoint(tmp_path / "checkpoint.safetensors")
+    monkeypatch.setattr(joint.train.loop.time, "perf_counter", lambda: next(tick))
+    history = _fit(full_system(), lesions, others, resume=True, **given)
+    assert 0 < head["seen"] < 48
+    assert history.epochs[0].images_per_second == 48 - head["seen"]
+
+
+def test_a_loss_that_no_step_looked_at_is_looked_at_after_the_epoch(lesions, others, monkeypatch):
+    """As on a GPU, where not every step is waited for."""
+    monkeypatch.setattr(joint.train.step, "check_finite", lambda *_: None)
+    system = full_system()
+    system.classifier.net[8].bias.register_hook(lambda gradient: gradient * float("nan"))
+    with pytest.raises(joint.TrainingDiverged, match="the loss became nan in epoch 1"):
+        _fit(system, lesions, others)

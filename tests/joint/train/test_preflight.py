@@ -1,6 +1,7 @@
 import pytest
 import torch
 from small import Head, _fit, _same, _settings, _state, full_system
+from torch import nn
 
 import classify
 import compress
@@ -313,3 +314,81 @@ def test_what_is_something_else_is_named(lesions, others):
     ):
         with pytest.raises(TypeError, match=message):
             call()
+
+
+def _pooled(*layers):
+    """A classifier of what is left of a picture where it has one pixel, or of its four corners."""
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(1), *layers, nn.Flatten(), nn.Linear(3, 3))
+    net.in_channels = 3
+    return joint.ImagingSystem(classifier=net)
+
+
+class _Corners(nn.Module):
+    """Normalises the pixels of all pictures as the rows of one table."""
+
+    in_channels = 3
+
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(2)
+        self.norm = nn.BatchNorm1d(3)
+        self.head = nn.Linear(3, 3)
+
+    def forward(self, image):
+        corners = self.pool(image).flatten(2).transpose(1, 2)
+        return self.head(self.norm(corners.flatten(0, 1)).view(corners.shape).mean(1))
+
+
+def _kinds():
+    return {
+        "pixel": _pooled(nn.BatchNorm2d(3)),
+        "row": _pooled(nn.Flatten(), nn.BatchNorm1d(3)),
+        "corners": joint.ImagingSystem(classifier=_Corners()),
+        "frozen": _pooled(nn.BatchNorm2d(3).requires_grad_(False).eval()),
+        "group": _pooled(nn.GroupNorm(1, 3)),
+        "many": joint.ImagingSystem(classifier=Head()),
+    }
+
+
+@pytest.mark.parametrize("kind", _kinds())
+@pytest.mark.parametrize(
+    ("count", "batch_size", "micro_batches"),
+    [(9, 8, 1), (5, 2, 1), (8, 4, 2), (7, 5, 2)],
+)
+def test_a_part_of_one_picture_is_refused_where_torch_could_not_take_it(
+    lesions, others, monkeypatch, kind, count, batch_size, micro_batches
+):
+    train = lesions.subset(torch.arange(count))
+    config = _settings(epochs=1, batch_size=batch_size, micro_batches=micro_batches)
+    given = {"objective": joint.Objective(), "config": config}
+
+    def refusal():
+        try:
+            _fit(_kinds()[kind], train, others, **given)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    before = refusal()
+    monkeypatch.setattr(joint.train.loop, "check_run", lambda *_, **__: None)
+    late = refusal()
+    assert (before is None) == (late is None)
+    if before is not None:
+        assert "Expected more than 1 value per channel" in late
+        assert before.startswith(
+            f"{count} pictures with batch_size={batch_size} and micro_batches={micro_batches} make "
+            "a part of a step of one picture, from which classifier."
+        )
+        assert "Raise batch_size, or lower micro_batches" in before
+
+
+def test_what_looks_for_a_part_of_one_picture_leaves_nothing_behind(lesions, others):
+    system = _kinds()["pixel"]
+    with pytest.raises(ValueError, match=r"classifier\.1 cannot learn: it is a batch normal"):
+        _fit(system, lesions, others, objective=joint.Objective(), config=_settings(batch_size=1))
+    assert not any(module._forward_pre_hooks for module in system.modules())
+    # It may be one where its stage does not learn, or several processes normalise together.
+    check = joint.train.preflight.check_run
+    system.front_end = optics.LearnedKernel("identity", 3)
+    apart = _settings(batch_size=1, stages=("front_end",))
+    check(system, lesions, others, joint.Objective(), apart)

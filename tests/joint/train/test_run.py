@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -144,3 +145,34 @@ def test_a_checkpoint_of_something_else_is_refused(lesions, others, tmp_path):
     joint.save_checkpoint(tmp_path / "checkpoint.safetensors", full_system().state_dict(), {})
     with pytest.raises(joint.CheckpointError, match="not the checkpoint of a training run"):
         _fit(full_system(), lesions, others, directory=tmp_path, resume=True)
+
+
+def test_an_average_takes_no_part_in_training(lesions, others, monkeypatch):
+    """What is validated in the place of the weights gives them back."""
+    original, paths = joint.train.run.TrainingRun.end_step, []
+
+    def watching(run, pictures):
+        original(run, pictures)
+        paths[-1].append(_state(run.system))
+
+    monkeypatch.setattr(joint.train.run.TrainingRun, "end_step", watching)
+    for averaging in (None, 0.9):
+        paths.append([])
+        config = _settings(epochs=2, batch_size=24, averaging=averaging)
+        _fit(full_system(), lesions, others, config=config)
+    assert all(_same(one, other) for one, other in zip(*paths, strict=True))
+
+
+def test_epochs_after_the_checkpoint_are_forgotten_when_a_run_goes_on(lesions, others, tmp_path):
+    config, polls = _settings(epochs=2, batch_size=24), iter([False, False, True])
+    places = {"config": config, "directory": tmp_path}
+    assert _fit(full_system(), lesions, others, stop=lambda: next(polls), **places).interrupted
+    path = tmp_path / "history.jsonl"
+    (first,) = path.read_text().splitlines()
+    # Its checkpoint was lost, and the one before it is what the run goes on from.
+    path.write_text("\n".join([first, first.replace('"epoch": 0', '"epoch": 1'), ""]))
+    _fit(full_system(), lesions, others, resume=True, **places)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1]
+    assert lines[0] == json.loads(first)
+    assert lines[1]["train"] != lines[0]["train"]

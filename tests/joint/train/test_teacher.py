@@ -196,6 +196,22 @@ def test_the_parts_of_a_step_are_taught_as_the_step(lesions, others, clean):
     assert records[0] == pytest.approx(records[1], rel=1e-4)
 
 
+def test_the_noise_of_a_teacher_is_that_of_the_picture(lesions, others, monkeypatch):
+    drawn = []
+
+    def hear(*given, noise, **options):
+        drawn[-1] += [source.initial_seed() for source in noise]
+        return said(*given, noise=noise, **options)
+
+    monkeypatch.setattr(joint.train.step, "said", hear)
+    for micro_batches in (1, 2):
+        drawn.append([])
+        config = _settings(epochs=1, micro_batches=micro_batches)
+        _fit(full_system(), lesions, others, objective=TAUGHT, config=config, teacher=_teacher())
+    assert drawn[0] == drawn[1]
+    assert len({*drawn[0]}) == len(lesions)
+
+
 def test_in_half_precision_the_teacher_speaks_in_it_too(lesions, others):
     kinds, teacher, system = [], _teacher(), full_system()
     teacher.classifier.register_forward_hook(lambda *given: kinds.append(given[2].dtype))

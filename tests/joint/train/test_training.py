@@ -27,3 +27,12 @@ def test_schedules(schedule):
 def test_bad_settings_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         joint.Training(**bad)
+
+
+def test_networks_take_turns_with_the_camera():
+    turns = joint.Training(plan="alternating", epochs=2)
+    assert turns.learning(0) == ("front_end", "sensor")
+    assert turns.learning(1) == ("restoration", "codec", "classifier")
+    assert joint.Training(plan="frozen").learning(0) == (
+        "front_end", "sensor", "restoration", "codec",
+    )  # fmt: skip

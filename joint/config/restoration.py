@@ -1,0 +1,75 @@
+"""What a camera computes of its picture, by its kind: how it is configured, and how it is built."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+import optics
+from joint.settings import NoneConfig, Settings
+
+__all__ = ["RESTORATION_KINDS", "RestorationConfig", "UNetConfig", "build_restoration"]
+
+
+class UNetConfig(Settings):
+    """A network from the picture of the sensor to that of the scene, see optics.RestorationUNet.
+
+    It makes pixels and channels of the scene, whatever binning, mosaic or colours it is given.
+    """
+
+    kind: Literal["unet"] = "unet"
+    width: int = Field(default=32, ge=1)
+    """Feature maps at full size."""
+    scales: int = Field(default=3, ge=1)
+    """Sizes of the features, each half of the one before."""
+    blocks: int = Field(default=1, ge=1)
+    """Residual blocks at each size, on the way down and up."""
+
+
+RestorationConfig: TypeAlias = Annotated[UNetConfig | NoneConfig, Field(discriminator="kind")]
+
+RESTORATION_KINDS: dict[str, type[Settings]] = {"unet": UNetConfig, "none": NoneConfig}
+
+
+def build_restoration(
+    config: RestorationConfig,
+    *,
+    picture: tuple[int, int, int],
+    scene: tuple[int, int, int],
+) -> optics.RestorationUNet | None:
+    """Build what makes the channels and the size of a scene of the sensor's pictures.
+
+    Parameters
+    ----------
+    config : RestorationConfig
+    picture, scene : (int, int, int)
+        Channels, height and width of what it is given, and of what it returns.
+
+    Returns
+    -------
+    optics.RestorationUNet or None
+        None for :class:`NoneConfig`.
+
+    Raises
+    ------
+    ValueError
+        When the scene has not as many times more pixels in height as in width, a whole number.
+    """
+    if isinstance(config, NoneConfig):
+        return None
+    (channels, *size), (out_channels, *whole) = picture, scene
+    factors = {divmod(side, part) for side, part in zip(whole, size, strict=True)}
+    upscaling, rest = factors.pop()
+    if factors or rest:
+        raise ValueError(
+            f"the restoration makes whole blocks of pixels, and the scene of {whole[0]} x "
+            f"{whole[1]} is no whole number of times the picture of {size[0]} x {size[1]}: choose "
+            "another image_size or binning, or leave out the restoration"
+        )
+    return optics.RestorationUNet(
+        channels,
+        out_channels=out_channels,
+        width=config.width,
+        scales=config.scales,
+        blocks=config.blocks,
+        upscaling=upscaling,
+    )

@@ -1,0 +1,266 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from scipy.special import j1
+
+import joint
+import optics
+from joint.study import Axis, Study
+
+
+def _build(channels=3, **options):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return joint.build_front_end(joint.LensConfig(**options), (32, 32), channels)
+
+
+def test_the_plain_lens_has_an_airy_pattern():
+    lens = _build(f_number=8.0, pixel_pitch=1.0e-6, psf_size=41, pupil_size=128)
+    psf = lens.psf()
+    y, x = torch.meshgrid(torch.arange(41) - 20.0, torch.arange(41) - 20.0, indexing="ij")
+    radius = torch.hypot(x, y).double() * 1e-6
+    for wavelength, spot in zip((612e-9, 545e-9, 463e-9), psf, strict=True):
+        v = (math.pi * radius / (wavelength * 8.0)).clamp_min(1e-9).numpy()
+        airy = torch.from_numpy((2 * j1(v) / v) ** 2)
+        torch.testing.assert_close(spot.double() / spot.max(), airy, rtol=0, atol=0.01)
+
+
+def test_defocus_in_waves_lowers_the_peak_as_in_the_closed_form():
+    sharp = _build(psf_size=63).psf()[1]
+    for waves in (0.25, -0.25, 0.5, 1.3):
+        blurred = _build(psf_size=63, defocus=waves).psf()[1]
+        # Strehl ratio of defocus: sinc^2 of the path at the rim, in waves.
+        expected = (math.sin(math.pi * waves) / (math.pi * waves)) ** 2
+        assert float(blurred.max() if abs(waves) < 1 else blurred[31, 31]) == pytest.approx(
+            expected * float(sharp.max()), rel=0.03, abs=2e-4
+        )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"astigmatism": 0.04}, {"coma": -0.04}, {"spherical": 0.04}, {"zernike": {5: 0.04, 9: 0.02}}],
+)
+def test_an_aberration_in_waves_rms_lowers_the_peak_as_marechal_says(options):
+    grid = {"pupil_size": 160, "psf_size": 15, "pixel_pitch": 0.2e-6}
+    sharp, aberrated = _build(**grid).psf(), _build(**grid, **options).psf()
+    waves = options.get("zernike") or {0: next(iter(options.values()))}
+    variance = sum(size**2 for size in waves.values())
+    # One length of path: the more waves, the shorter they are.
+    for channel, wavelength in enumerate((612e-9, 545e-9, 463e-9)):
+        strehl = math.exp(-variance * (2 * math.pi * 545e-9 / wavelength) ** 2)
+        peak = float(aberrated[channel].max() / sharp[channel].max())
+        assert peak == pytest.approx(strehl, abs=0.01)
+
+
+def test_defocus_takes_the_zernike_term_of_its_sign_away():
+    # W = sqrt 3 (2 r^2 - 1) a is 2 sqrt 3 a r^2 but for a piston.
+    plain = _build()
+    balanced = _build(defocus=1.0, zernike={4: 1 / math.sqrt(12)})
+    torch.testing.assert_close(balanced.psf(), plain.psf(), rtol=0, atol=2e-5)
+
+
+def test_aberrations_point_where_they_say():
+    coma = _build(coma=0.15).psf()[1]
+    torch.testing.assert_close(coma, coma.flip(0), rtol=0, atol=1e-6)
+    assert float((coma - coma.flip(1)).abs().sum()) > 0.1
+    lines = _build(astigmatism=0.3, defocus=1.0).psf()[1]
+    y, x = (torch.arange(31) - 15.0)[:, None], torch.arange(31) - 15.0
+    wide, high = ((lines * axis.square()).sum() for axis in (x, y))
+    assert max(wide, high) > 1.5 * min(wide, high)
+
+
+def test_aberrations_are_swept_by_a_study_and_come_back_from_json():
+    assert (
+        joint.LensConfig()
+        .model_dump()
+        .keys()
+        .isdisjoint({"astigmatism", "coma", "spherical", "zernike"})
+    )
+    config = joint.LensConfig(coma=0.1, zernike={4: 0.2, 22: -0.1})
+    assert joint.LensConfig.model_validate_json(config.model_dump_json()) == config
+    assert len({config, joint.LensConfig(coma=0.1)}) == 2
+    study = Study(
+        base=joint.RunConfig(system=joint.SystemConfig(front_end=config)),
+        axes={
+            "coma": Axis(path="system.front_end.coma", values=(0.0, 0.2)),
+            "astigmatism": Axis(path="system.front_end.astigmatism", values=(0.0, 0.1)),
+            "defocus": Axis(path="system.front_end.zernike.4", values=(0.0, 0.3)),
+        },
+    )
+    for design in study.designs():
+        front_end = study.config(design, 0).system.front_end
+        assert front_end.coma == design["coma"]
+        assert front_end.astigmatism == design["astigmatism"]
+        assert front_end.zernike == {4: design["defocus"], 22: -0.1}
+
+
+def test_millimetre_waves_and_soft_x_rays_are_wavelengths_too():
+    for wavelength in (1e-3, 13.5e-9):
+        lens = _build(1, wavelengths=(wavelength,), pixel_pitch=4 * wavelength)
+        assert lens.pupil.wavelengths == (wavelength,)
+        assert torch.isfinite(lens.psf()).all()
+
+
+@pytest.mark.parametrize("element", ["phase", "height", "cubic", "random"])
+def test_elements_spread_the_light_and_learn(element):
+    plain = _build().psf()
+    lens = _build(element=element, strength=0.95)
+    psf = lens.psf()
+    assert float(psf.detach().max()) < 0.8 * float(plain.max())
+    assert float(psf.detach().sum((-2, -1)).max()) <= 1 + 1e-5
+    parameters = list(lens.parameters())
+    assert (not parameters) == (element == "random")
+    if parameters:
+        (psf[:, 15, 15].sum() - psf[:, 12, 17].sum()).backward()
+        assert all(float(p.grad.abs().max()) > 0 for p in parameters)
+
+
+def test_levels_and_material_reach_the_relief():
+    lens = _build(element="height", strength=0.9, levels=4, material="pmma")
+    relief = lens.pupil.elements[0]
+    assert relief.material == "pmma"
+    assert len(relief.height.unique()) == 4
+
+
+def test_a_relief_may_be_deeper_than_a_wave():
+    options = {"element": "height", "strength": 0.9}
+    shallow, deep = _build(**options), _build(**options, max_height=5e-6)
+    relief, one = deep.pupil.elements[0], shallow.pupil.elements[0]
+    assert (relief.max_height, one.max_height) == (5e-6, one.period)
+    # Both start from the same random relief of 0.9 waves, each in the middle of its range.
+    torch.testing.assert_close(
+        relief.height - 2.5e-6, one.height - one.period / 2, rtol=0, atol=2e-9
+    )
+    assert joint.LensConfig(**options).model_dump().keys().isdisjoint({"max_height"})
+
+
+def test_a_lens_may_restore_its_pictures():
+    plain, restoring = _build(defocus=1.0), _build(defocus=1.0, restoration=0.05)
+    assert plain.restoration is None
+    assert float(restoring.restoration.noise_to_signal.detach()) == pytest.approx(0.05)
+    raw = torch.rand(1, 3, 32, 32)
+    assert torch.equal(plain.combine(raw), raw)
+    expected = optics.wiener(raw, restoring.psf(), noise_to_signal=0.05)
+    torch.testing.assert_close(restoring.combine(raw), expected)
+    assert joint.LensConfig().model_dump().keys().isdisjoint({"restoration"})
+
+
+def test_a_lens_may_be_focused_on_one_distance_and_see_scenes_at_others():
+    lens = _build(focus=0.5, working_distances=(0.4, 0.5, 0.8), restoration=0.1)
+    assert lens.pupil.focus == 0.5
+    assert lens.working_distances.tolist() == [0.4, 0.5, 0.8]
+    sharp = _build(focus=0.5)
+    assert sharp.working_distances is None
+    torch.testing.assert_close(lens.psf(distance=0.5), sharp.psf())
+    # W = D^2 / 8 (1 / d - 1 / focus) of 2.5 mm, in waves of green light.
+    waves = 2.5e-3**2 / 8 * (1 / 0.4 - 1 / 0.5) / 545e-9
+    blurred = lens.psf(distance=0.4)[1].amax() / sharp.psf()[1].amax()
+    assert float(blurred) == pytest.approx(np.sinc(waves) ** 2, abs=0.02)
+    plain = joint.LensConfig().model_dump()
+    assert plain.keys().isdisjoint({"focus", "working_distances"})
+
+
+def test_distances_reach_to_infinity_and_back_from_json():
+    config = joint.LensConfig(focus=0.5, working_distances=(0.3, math.inf))
+    written = config.model_dump_json()
+    assert joint.LensConfig.model_validate_json(written) == config
+    assert json.loads(written)["working_distances"] == [0.3, "inf"]
+    run = joint.RunConfig(system=joint.SystemConfig(front_end=config))
+    assert joint.RunConfig.model_validate_json(run.canonical()) == run
+    lens = joint.build_front_end(config, (32, 32), 3)
+    assert lens.working_distances.tolist() == [0.3, math.inf]
+    assert torch.isfinite(lens(torch.rand(2, 3, 32, 32))).all()
+    # Infinity is where a lens is focused by default: one configuration, one digest.
+    assert joint.LensConfig(focus=math.inf) == joint.LensConfig()
+
+
+def test_a_camera_of_small_pixels_loses_and_makes_no_light():
+    # f/2.8 on 1.55 micrometres: Q is 0.84 in the blue and 1.1 in the red.
+    camera = {"focal_length": 8e-3, "f_number": 2.8, "pixel_pitch": 1.55e-6}
+    lens = _build(**camera, oversample=3, restoration=0.1)
+    light = lens.psf().sum((-2, -1))
+    assert (light < 1).all()
+    assert (light > 0.99).all()
+    one = optics.psf_from_pupil(
+        lens.pupil.field(), wavelength=lens.pupil.wavelengths, focal_length=8e-3,
+        pupil_spacing=lens.pupil.spacing, pixel_pitch=1.55e-6 / 3, size=93,
+    )  # fmt: skip
+    torch.testing.assert_close(lens.psf(), optics.bin_pixels(one[None], 3)[0])
+    assert "oversample" not in joint.LensConfig().model_dump()
+
+
+def test_a_lens_may_distort_colour_and_shade_its_field():
+    assert _build().projection is None
+    lens = _build(distortion=-0.2, lateral_colour=0.02, half_field=0.5)
+    projection = lens.projection
+    # A barrel: 0.8 of the way out, the corner of the scene is seen.
+    (term,) = projection.radial.tolist()
+    assert 0.8 * (1 + term * 0.8**2) == pytest.approx(1.0, abs=1e-6)
+    torch.testing.assert_close(projection.magnification, torch.tensor([0.99, 1.0, 1.01]))
+    assert projection.illumination((32, 32))[0, 0] < 0.6 < projection.illumination((32, 32))[16, 16]
+    scene = torch.rand(1, 3, 32, 32)
+    shade = projection.illumination((32, 32))
+    expected = optics.convolve(projection(scene), lens.psf(), boundary="replicate") * shade
+    torch.testing.assert_close(lens(scene), expected)
+    assert _build(1, lateral_colour=0.1).projection is None  # one colour lies beside none
+    new = {"distortion", "lateral_colour", "half_field"}
+    assert joint.LensConfig().model_dump().keys().isdisjoint(new)
+
+
+def test_the_start_is_a_function_of_the_seed():
+    config = joint.SystemConfig(front_end=joint.LensConfig(element="random", strength=1.0))
+    options = {"image_size": (32, 32), "channels": 3, "classes": 3}
+    first, again, other = (
+        joint.build_system(c, **options).front_end.psf()
+        for c in (config, config, config.model_copy(update={"seed": 1}))
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_other_numbers_of_channels_have_a_wavelength_each(channels):
+    lens = _build(channels)
+    assert lens.in_channels == channels
+    assert 500e-9 < sum(lens.pupil.wavelengths) / channels < 580e-9
+    assert len(set(lens.pupil.wavelengths)) == channels
+    assert isinstance(lens, optics.IncoherentImaging)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strength": 1.0}, "strength=1 is that of an element"),
+        ({"element": "random"}, "needs a strength above 0"),
+        ({"material": "jade"}, "no material is called 'jade'; choose from"),
+        ({"wavelengths": (550.0,)}, "wavelengths must be in metres, 1e-9 to 1e-2, not 550"),
+        ({"zernike": {0: 0.1}}, "zernike has Noll's indices, from 1, and not 0"),
+        ({"coma": 0.1, "zernike": {8: 0.2}}, "coma is zernike 8: set one of the two"),
+        ({"f_number": 0.0}, "greater than 0"),
+        ({"oversample": 2}, "oversample must be odd"),
+        ({"f_number": 4.0}, r"pixel_pitch=3\.5e-06 m is wider than lambda N = 1\.85e-06 m"),
+        ({"element": "phase", "levels": 4}, "are those of element='height', not 'phase'"),
+        ({"element": "phase", "max_height": 1e-6}, "max_height, .*those of element='height'"),
+        ({"element": "height", "strength": 5.0}, r"strength is at most 0\.96, not 5"),
+        ({"restoration": 0.0}, "greater than 0"),
+        ({"focus": 0.02}, r"focus=0\.02 m is within the focal length of 0\.02 m"),
+        ({"working_distances": (0.5, 0.01)}, r"\(0\.5, 0\.01\) m reach into the focal length"),
+        ({"working_distances": (0.5, math.nan)}, "a number of metres, or inf, not nan"),
+        ({"working_distances": (0.5, -1.0)}, "working_distances are metres from the lens, not -1"),
+        ({"distortion": -0.8}, "greater than or equal to -0.5"),
+        ({"half_field": 1.6}, "less than 1.57"),
+        ({"element": "prism"}, "'none', 'phase', 'height', 'cubic' or 'random'"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValidationError, match=message):
+        joint.LensConfig(**options)
+
+
+def test_wavelengths_that_do_not_fit_the_scenes_are_refused():
+    with pytest.raises(ValueError, match="names 2 bands, but the scenes have 3 channels"):
+        _build(wavelengths=(500e-9, 600e-9))

@@ -1,0 +1,79 @@
+"""How the network after the sensor is configured."""
+
+import pytest
+import torch
+
+import joint
+from joint.config.restoration import build_restoration
+from joint.config.run import RunConfig, SystemConfig
+
+_UNET = joint.UNetConfig(width=4, scales=2)
+
+
+def _built(sensor, **options):
+    settings = SystemConfig(
+        front_end=joint.NoneConfig(), codec=joint.NoneConfig(), sensor=sensor, restoration=_UNET
+    )
+    return joint.build_system(
+        settings, **{"image_size": (24, 32), "channels": 3, "classes": 5, **options}
+    )
+
+
+@pytest.mark.parametrize(
+    ("sensor", "taken"),
+    [
+        (joint.NoneConfig(), (3, 24, 32)),
+        (joint.SensorConfig(), (3, 24, 32)),
+        (joint.SensorConfig(binning=4), (3, 6, 8)),
+        (joint.SensorConfig(cfa="rggb"), (3, 24, 32)),
+        (joint.SensorConfig(cfa="rggb", demosaicing="packed"), (4, 12, 16)),
+        (joint.SensorConfig(cfa="rggb", demosaicing="none"), (1, 24, 32)),
+    ],
+)
+def test_it_makes_channels_and_size_of_the_scene_of_whatever_is_read(sensor, taken):
+    system = _built(sensor)
+    output = system(torch.rand(2, 3, 24, 32))
+    assert output.developed.shape == (2, *taken)
+    assert output.measurement.shape == output.scene.shape
+    assert output.logits.shape == (2, 5)
+
+
+def test_few_colours_become_the_bands_of_the_scene():
+    colour = joint.ColourConfig(filters="fixed", channels=3)
+    lens = joint.LensConfig(colour=colour, wavelengths=(450e-9, 500e-9, 550e-9, 600e-9, 650e-9))
+    system = joint.build_system(
+        SystemConfig(front_end=lens, codec=joint.FactorizedConfig(), restoration=_UNET),
+        image_size=(32, 32),
+        channels=5,
+        classes=3,
+    )
+    output = system(torch.rand(1, 5, 32, 32))
+    assert output.developed.shape[1] == 3
+    assert output.measurement.shape == (1, 5, 32, 32)
+    assert system.codec.channels == system.classifier.in_channels == 5
+
+
+def test_a_scene_of_no_whole_number_of_times_the_picture_is_refused():
+    for scene in ((3, 30, 32), (3, 24, 16)):
+        with pytest.raises(ValueError, match="no whole number of times the picture of 12 x 16"):
+            build_restoration(_UNET, picture=(3, 12, 16), scene=scene)
+    assert build_restoration(joint.NoneConfig(), picture=(3, 5, 5), scene=(3, 7, 7)) is None
+
+
+def test_configurations_of_before_there_was_one_keep_their_digest():
+    before = RunConfig()
+    assert "restoration" not in before.canonical()
+    assert before.digest() == "2cb85e0f07f6"
+    config = RunConfig(system=SystemConfig(restoration=_UNET))
+    assert config.digest() != before.digest()
+    assert RunConfig.model_validate_json(config.canonical()) == config
+
+
+def test_naming_all_stages_of_before_names_the_restoration():
+    four = ("front_end", "sensor", "codec", "classifier")
+    for stages in (four, (*four, "restoration"), joint.STAGES):
+        assert joint.Training(stages=stages) == joint.Training()
+    assert joint.Training(stages=("codec", "classifier")).stages == ("codec", "classifier")
+    assert joint.Training().model_dump(mode="json")["stages"] == list(four)
+    some = joint.Training(stages=("restoration", "classifier"))
+    assert joint.Training.model_validate_json(some.model_dump_json()) == some
