@@ -3,10 +3,10 @@
 Files: ``data`` the scenes (HAM10000, class folders, tables of labels, MedMNIST, arrays of your own,
 the embedded phantom) and their splits · ``backbone`` classifiers by name, ``registry`` which there
 are (``inception`` and ``residual`` nets of our own, ``torchvision_nets`` and ``timm_nets`` the
-others, ``weights`` their files) · ``imbalance`` weights, priors and losses for rare classes ·
-``margin`` LDAM · ``sampling`` which pictures an epoch shows · ``mixing`` two pictures in one ·
-``metrics`` the report with its intervals · ``intervals`` the bootstrap over lesions ·
-``comparison`` paired tests of two systems · ``calibration`` temperature and class prior.
+others, ``weights`` their files), ``vote`` of several · ``imbalance`` weights, priors and losses for
+rare classes · ``margin`` LDAM · ``sampling`` which pictures an epoch shows · ``mixing`` two
+pictures in one · ``metrics`` the report with its intervals · ``intervals`` the bootstrap over
+lesions · ``comparison`` paired tests of two systems · ``calibration`` temperature and class prior.
 """
 
 from .backbone import Classifier, TracedLogits, backbone
@@ -62,6 +62,7 @@ from .mixing import Mixing, mix
 from .registry import BACKBONES, BackboneRecord, backbone_record
 from .residual import ResNetS
 from .sampling import sample_order
+from .vote import Vote
 
 __all__ = [
     "BACKBONES",
@@ -97,6 +98,7 @@ __all__ = [
     "Split",
     "TauChoice",
     "TracedLogits",
+    "Vote",
     "adjust_logits",
     "as_levels",
     "audit",

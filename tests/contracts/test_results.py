@@ -131,6 +131,27 @@ def test_the_page_of_classifiers_has_the_numbers_of_its_runs():
     told = {name: "{:+.3f} [{:+.3f}, {:+.3f}]".format(*gap) for name, gap in gaps.items()}
     wanted = [told.get(name, "").replace("-", "−") for name in order]
     assert _cells(page, "less phantoms, seed 0, as trained") == [*wanted, ""]
+    votes = found["votes"]
+    for run in votes["runs"]:
+        told = [(run[name]["value"], *run[name]["interval"]) for name in order]
+        wanted = ["{:.3f} [{:.3f}, {:.3f}]".format(*each) for each in told]
+        who = [run["net"], *([] if run["seed"] is None else [f"seed {run['seed']}"]), run["how"]]
+        assert _cells(page, ", ".join(who)) == [*wanted, f"{run['tau']:.2f}"]
+    for mean in votes["means"]:
+        own = [r for r in votes["runs"] if (r["net"], r["how"]) == (mean["net"], mean["how"])]
+        for name in order:
+            assert mean[name] == pytest.approx(np.mean([r[name]["value"] for r in own]), abs=1e-4)
+        told = [f"{mean[name]:.3f}" for name in order]
+        assert _cells(page, f"{mean['net']}, mean, {mean['how']}") == [*told, ""]
+    (pair,) = (m for m in votes["means"] if (m["net"], m["how"]) == ("two nets", "one point"))
+    said = f"accuracy {pair['accuracy']:.3f}, macro F1 {pair['macro_f1']:.3f}, balanced accuracy "
+    said += f"{pair['balanced_accuracy']:.3f}"
+    assert said in " ".join((DOCS / "seed.md").read_text().split())
+    for gap in votes["less_phantoms"]:
+        told = [gap[name] for name in ("accuracy", "auc", "balanced_accuracy")]
+        shown = ["{:+.3f} [{:+.3f}, {:+.3f}]".format(g["value"], *g["interval"]) for g in told]
+        shown = [text.replace("-", "−") for text in shown]
+        assert _cells(page, f"two nets less phantoms, seed {gap['seed']}") == shown
     for run in found["recipe"]["runs"]:
         order = [("plain", name) for name in ("accuracy", "macro_f1", "auc", "balanced_accuracy")]
         wanted = []

@@ -1,0 +1,89 @@
+"""Several classifiers as one: the mean of their class probabilities.
+
+::
+
+    pictures ─┬─► net ─► softmax ─┐
+              ├─► net ─► softmax ─┼─► mean ─► log ─► scores
+              └─► net ─► softmax ─┘
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Vote"]
+
+
+class Vote(nn.Module):
+    """Mean of the probabilities of classifiers that are given the same pictures.
+
+    Its scores are the logarithms of the mean, a linear opinion pool (Stone, Ann. Math. Stat.
+    32:1339, 1961), so that they are judged, adjusted and trained as those of one classifier. Nets
+    that make different mistakes gain by it; :func:`copy.deepcopy` of one net gains nothing.
+
+    Parameters
+    ----------
+    *members : nn.Module
+        Two or more, each from pictures ``[B, C, H, W]`` in 0..1 to scores ``[B, K]`` of the same
+        classes in the same order. Their weights are shared, not copied.
+
+    Raises
+    ------
+    TypeError
+        For a member that is no module.
+    ValueError
+        For fewer than two, or members that take other numbers of channels.
+    """
+
+    def __init__(self, *members: nn.Module) -> None:
+        super().__init__()
+        for member in members:
+            if not isinstance(member, nn.Module):
+                raise TypeError(
+                    f"a vote is of modules, not of {type(member).__name__}: give the classifiers "
+                    "one by one, Vote(first, second)"
+                )
+        if len(members) < 2:
+            raise ValueError(f"a vote is of two classifiers or more, not of {len(members)}")
+        channels = {member: getattr(member, "in_channels", None) for member in members}
+        known = {count for count in channels.values() if isinstance(count, int)}
+        if len(known) > 1:
+            raise ValueError(
+                f"the classifiers take {', '.join(map(str, sorted(known)))} channels: all are "
+                "given the same pictures"
+            )
+        self.members = nn.ModuleList(members)
+        self.in_channels = known.pop() if known else None
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Judge pictures.
+
+        Parameters
+        ----------
+        picture : Tensor ``[B, C, H, W]`` in 0..1
+
+        Returns
+        -------
+        Tensor ``[B, K]``
+            Logarithms of probabilities, at least single precision.
+
+        Raises
+        ------
+        ValueError
+            When the members tell different numbers of classes apart.
+        """
+        scores = [member(picture) for member in self.members]
+        shapes = {tuple(each.shape) for each in scores}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"the classifiers give scores of shapes {', '.join(map(str, sorted(shapes)))}: all "
+                "must tell the same classes apart"
+            )
+        # Half precision has too few digits for the probability of a rare class.
+        shares = [torch.log_softmax(_single(each), dim=1) for each in scores]
+        return torch.logsumexp(torch.stack(shares), dim=0) - math.log(len(shares))
+
+
+def _single(scores: Tensor) -> Tensor:
+    return scores if scores.dtype == torch.float64 else scores.float()
