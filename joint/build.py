@@ -135,7 +135,7 @@ def build_system(
             seen, height, width = sensor.picture_shape(seen, *image_size)
             read_size = height, width
         restoration = build_restoration(
-            config.restoration, picture=(seen, *read_size), scene=(channels, *image_size)
+            config.restoration, channels=(seen, channels), sizes=(read_size, image_size)
         )
         if restoration is not None:
             seen, read_size = channels, image_size

@@ -33,16 +33,18 @@ RESTORATION_KINDS: dict[str, type[Settings]] = {"unet": UNetConfig, "none": None
 def build_restoration(
     config: RestorationConfig,
     *,
-    picture: tuple[int, int, int],
-    scene: tuple[int, int, int],
+    channels: tuple[int, int],
+    sizes: tuple[tuple[int, int], tuple[int, int]],
 ) -> optics.RestorationUNet | None:
     """Build what makes the channels and the size of a scene of the sensor's pictures.
 
     Parameters
     ----------
     config : RestorationConfig
-    picture, scene : (int, int, int)
-        Channels, height and width of what it is given, and of what it returns.
+    channels : (int, int)
+        Of the sensor's picture, and of the scene.
+    sizes : pair of (int, int), pixels
+        Height and width of both.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def build_restoration(
     """
     if isinstance(config, NoneConfig):
         return None
-    (channels, *size), (out_channels, *whole) = picture, scene
+    size, whole = sizes
     factors = {divmod(side, part) for side, part in zip(whole, size, strict=True)}
     upscaling, rest = factors.pop()
     if factors or rest:
@@ -66,8 +68,8 @@ def build_restoration(
             "another image_size or binning, or leave out the restoration"
         )
     return optics.RestorationUNet(
-        channels,
-        out_channels=out_channels,
+        channels[0],
+        out_channels=channels[1],
         width=config.width,
         scales=config.scales,
         blocks=config.blocks,

@@ -50,7 +50,10 @@ def test_what_is_no_system_or_no_data_set_is_named(name, system, scenes):
     for given, remedy in (
         (parts, "not Split; give one of its parts, such as .test"),
         (torch.zeros(2, 3, 16, 16), r"not Tensor; pictures alone go .* as system\(scenes\)"),
-        (torch.utils.data.TensorDataset(torch.zeros(2, 3, 16, 16)), "not TensorD.*; make one of i"),
+        (
+            torch.utils.data.TensorDataset(torch.zeros(2, 3, 16, 16)),
+            "not TensorD.*; make one of a data set of torch with classify.from_torch",
+        ),
         (system, "not ImagingSystem"),
     ):
         with pytest.raises(TypeError, match=f"dataset must be a classify.LesionDataset, {remedy}"):

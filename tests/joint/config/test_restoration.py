@@ -54,10 +54,11 @@ def test_few_colours_become_the_bands_of_the_scene():
 
 
 def test_a_scene_of_no_whole_number_of_times_the_picture_is_refused():
-    for scene in ((3, 30, 32), (3, 24, 16)):
+    for scene in ((30, 32), (24, 16)):
         with pytest.raises(ValueError, match="no whole number of times the picture of 12 x 16"):
-            build_restoration(_UNET, picture=(3, 12, 16), scene=scene)
-    assert build_restoration(joint.NoneConfig(), picture=(3, 5, 5), scene=(3, 7, 7)) is None
+            build_restoration(_UNET, channels=(3, 3), sizes=((12, 16), scene))
+    nothing = build_restoration(joint.NoneConfig(), channels=(3, 3), sizes=((5, 5), (7, 7)))
+    assert nothing is None
 
 
 def test_configurations_of_before_there_was_one_keep_their_digest():
