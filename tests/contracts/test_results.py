@@ -206,6 +206,18 @@ def test_the_page_of_mosaics_has_the_numbers_of_its_measurement():
         assert rows[-1].strip("| ").split(" | ")[1:] == [f"{each:.3f}" for each in measured]
 
 
+def test_the_page_of_restoration_has_the_numbers_of_its_runs():
+    page = (DOCS / "howto" / "restoration.md").read_text()
+    runs = json.loads((DOCS / "results" / "restoration.json").read_text())["runs"]
+    for name in {run["restoration"] for run in runs}:
+        wanted = []
+        for photons in (100, 10_000):
+            own = [r["psnr"] for r in runs if (r["restoration"], r["photons"]) == (name, photons)]
+            spread = f" ({min(own):.1f} to {max(own):.1f})" if len(own) > 1 else ""
+            wanted.append(f"{np.mean(own):.1f}{spread}")
+        assert _cells(page, name) == wanted
+
+
 def test_the_page_of_distillation_has_the_numbers_of_its_runs():
     page = (DOCS / "howto" / "distillation.md").read_text()
     found = json.loads((DOCS / "results" / "distillation.json").read_text())
