@@ -4,7 +4,7 @@ from dataclasses import asdict
 import pytest
 
 from joint.environment import environment
-from joint.folder import ENVIRONMENT_FILE
+from joint.folder import ENVIRONMENT_FILE, RESULT_FILE
 from joint.study import environment_differences, report, study_html
 
 HERE = asdict(environment())
@@ -38,6 +38,13 @@ def test_versions_that_differ_between_designs_are_told(finished):
     assert f"Warning: {line}" in study_html(finished, elements=False)
     content = json.loads(report(finished).to_json())
     assert content["environments"][0]["runs"] == {"2.12": 18, "2.11": 14}
+
+
+def test_a_run_that_is_not_done_has_no_say(finished):
+    _made(finished, lambda run: [{"pytorch": "2.12" if run == finished.runs[3] else "2.11"}])
+    assert len(environment_differences(finished)) == 1
+    (finished.path(finished.runs[3]) / RESULT_FILE).unlink()
+    assert environment_differences(finished) == ()
 
 
 def test_a_version_for_each_seed_leaves_the_pairs_alike(finished):
