@@ -20,7 +20,7 @@ class Vote(nn.Module):
 
     Its scores are the logarithms of the mean, a linear opinion pool (Stone, Ann. Math. Stat.
     32:1339, 1961), so that they are judged, adjusted and trained as those of one classifier. Nets
-    that make different mistakes gain by it; :func:`copy.deepcopy` of one net gains nothing.
+    that make different mistakes gain by it; copies of one net do not.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ class Vote(nn.Module):
                 )
         if len(members) < 2:
             raise ValueError(f"a vote is of two classifiers or more, not of {len(members)}")
-        channels = {member: getattr(member, "in_channels", None) for member in members}
-        known = {count for count in channels.values() if isinstance(count, int)}
+        channels = (getattr(member, "in_channels", None) for member in members)
+        known = {count for count in channels if isinstance(count, int)}
         if len(known) > 1:
             raise ValueError(
                 f"the classifiers take {', '.join(map(str, sorted(known)))} channels: all are "

@@ -38,8 +38,8 @@ class RestorationUNet(nn.Module):
     width : int
         Feature maps at full size; twice as many at each scale below.
     scales : int
-        Sizes that features are computed at, each half of the one before: what is further apart
-        than some ``2**scales`` pixels is not seen together.
+        Sizes that features are computed at, each half of the one before: with one block, a pixel
+        depends on those up to about ``3 * 2**scales`` away.
     blocks : int
         Residual blocks of two convolutions at each scale, on the way down and up.
     upscaling : int

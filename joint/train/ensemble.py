@@ -46,7 +46,7 @@ _T = TypeVar("_T")
 Named: TypeAlias = dict[str, Tensor]
 
 # A camera draws the noise of each picture from its own generator, which is done one by one.
-_NETWORKS = ("codec", "classifier")
+_STACKED = ("codec", "classifier")
 # Up to so many pixels of a batch a stack was no slower than its members one by one on a CPU; above,
 # convolutions with stacked weights cost more than is saved. See docs/benchmarks.md.
 _MOST_PIXELS_ON_A_CPU = 4096
@@ -333,7 +333,7 @@ def _obstacles(systems: Sequence[ImagingSystem], scenes: Tensor) -> dict[str, st
     found: dict[str, str | None] = {}
     with torch.no_grad(), torch.random.fork_rng([scenes.device] if scenes.is_cuda else []):
         pictures = [system.measure(scenes)[2] for system in systems]
-        for name in _NETWORKS:
+        for name in _STACKED:
             members = [getattr(system, name) for system in systems]
             present = [member for member in members if member is not None]
             if len(present) == len(members):
