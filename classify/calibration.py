@@ -285,7 +285,7 @@ class TauChoice:
     values: tuple[float, ...]
     """The metric at each of :attr:`taus`."""
     at_least: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """What other metrics had to keep."""
+    """What other metrics had to keep; how far below the best is counted from the best here."""
     kept: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
     """Those metrics at each of :attr:`taus`."""
 
@@ -315,12 +315,14 @@ def choose_tau(
     metric: Metric = "balanced_accuracy",
     taus: Sequence[float] | None = None,
     at_least: Mapping[str, float] | None = None,
+    within: Mapping[str, float] | None = None,
 ) -> TauChoice:
     """Choose the strength of :func:`adjust_logits` on validation pictures.
 
-    ``metric="balanced_accuracy", at_least={"accuracy": 0.75}`` is the best balanced accuracy that
-    costs no more accuracy than that. On other pictures either may be less: what is chosen for
-    being large, or for being just large enough, is so partly by chance.
+    ``at_least={"accuracy": 0.75}`` is the best balanced accuracy that keeps that much accuracy,
+    ``within={"accuracy": 0.01}`` the best one that costs no more than a point of it. On other
+    pictures either may be less: what is chosen for being large, or for being just large enough,
+    is so partly by chance.
 
     Parameters
     ----------
@@ -338,6 +340,8 @@ def choose_tau(
         training with weights in inverse proportion to the class shares gave to rare ones.
     at_least : mapping of str to float, optional
         What other metrics, of which more is better, must keep on these pictures.
+    within : mapping of str to float, optional
+        How far such metrics may stay below the best that any of ``taus`` has on these pictures.
 
     Returns
     -------
@@ -354,21 +358,25 @@ def choose_tau(
     if not tried:
         raise ValueError("taus must hold at least one number to try, such as 0.0")
     check_metric(metric)
-    floors = _floors(at_least)
+    floors, slack = _amounts("at_least", at_least), _amounts("within", within)
     scores, truth = as_array(logits).astype(float), as_array(labels)
     warn_of_probabilities(scores, "give their logarithms")
-    curves: list[list[float]] = [[] for _ in (metric, *floors)]
+    others = tuple(dict.fromkeys([*floors, *slack]))
+    curves: list[list[float]] = [[] for _ in (metric, *others)]
     for tau in tried:
         judged = _judged(adjust_logits(scores, log_prior, tau=tau), truth)
-        for curve, wanted in zip(curves, (metric, *floors), strict=True):
+        for curve, wanted in zip(curves, (metric, *others), strict=True):
             curve.append(_value(wanted, judged))
-    values, kept = tuple(curves[0]), {n: tuple(c) for n, c in zip(floors, curves[1:], strict=True)}
+    values, kept = tuple(curves[0]), {n: tuple(c) for n, c in zip(others, curves[1:], strict=True)}
     name = metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
-    if np.isnan(values).all():
-        raise ValueError(
-            f"{name} exists for no tau on these labels; choose a metric that does, such as "
-            "'accuracy', or give pictures of more classes"
-        )
+    for asked, curve in ((name, values), *((n, kept[n]) for n in slack)):
+        if np.isnan(curve).all():
+            raise ValueError(
+                f"{asked} exists for no tau on these labels; choose a metric that does, such as "
+                "'accuracy', or give pictures of more classes"
+            )
+    for n, less in slack.items():
+        floors[n] = max(floors.get(n, -np.inf), float(np.nanmax(kept[n])) - less)
     sign = -1 if name in LOWER_IS_BETTER and isinstance(metric, str) else 1
     # By a rounding less is not less.
     allowed = [
@@ -389,16 +397,20 @@ def _value(metric: Metric, judged: Judged) -> float:
     return float(metric(judged.logits, judged.labels))
 
 
-def _floors(at_least: Mapping[str, float] | None) -> dict[str, float]:
-    floors = {name: float(least) for name, least in (at_least or {}).items()}
-    for name, least in floors.items():
+def _amounts(parameter: str, given: Mapping[str, float] | None) -> dict[str, float]:
+    amounts = {name: float(amount) for name, amount in (given or {}).items()}
+    for name, amount in amounts.items():
         check_metric(name)
-        if name in LOWER_IS_BETTER or not np.isfinite(least):
+        if name in LOWER_IS_BETTER or not np.isfinite(amount):
             raise ValueError(
-                f"at_least takes finite numbers of metrics of which more is better, not {name!r}: "
-                f"{least}; of others, such as 'nll', choose by the metric itself"
+                f"{parameter} takes finite numbers of metrics of which more is better, not "
+                f"{name!r}: {amount}; of others, such as 'nll', choose by the metric itself"
             )
-    return floors
+        if parameter == "within" and amount < 0:
+            raise ValueError(
+                f"within is how far {name} may stay below its best, 0 or more, not {amount}"
+            )
+    return amounts
 
 
 def _nothing_kept(

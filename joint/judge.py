@@ -90,7 +90,7 @@ def judge_run(
     ValueError
         When the system has no such point: before the first pass.
     """
-    floors = _checked_floors(options)
+    bounds = _checked_bounds(options)
     config, system, parts = load_run(options.run)
     dataset = getattr(parts, options.part)
     if options.data is not None:
@@ -109,7 +109,7 @@ def judge_run(
             **point._asdict(),
             views=options.views,
         )
-        choice = None if options.adjust is None else _choose_tau(options, parts, judge, floors)
+        choice = None if options.adjust is None else _choose_tau(options, parts, judge, bounds)
         result = judge(dataset, count_bytes=options.count_bytes, resamples=options.resamples)
         adjusted = None
         if choice is not None:
@@ -129,30 +129,37 @@ def _other_scenes(options: EvaluateOptions, parts: Split) -> LesionDataset:
     return dataset
 
 
-def _checked_floors(options: EvaluateOptions) -> dict[str, float]:
+def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
     """What tau must keep; of a metric that is wanted or kept, there must be such a one."""
-    floors = options.floors()
-    for option, name in (("--adjust", options.adjust), *(("--at-least", name) for name in floors)):
-        if name is None or name in METRICS:
+    bounds = options.bounds()
+    asked = [("--adjust", options.adjust)]
+    for name, numbers in bounds.items():
+        option = f"--{name.replace('_', '-')}"
+        asked += [(option, metric) for metric in numbers]
+        for metric in LOWER_IS_BETTER:
+            if metric in numbers:
+                raise ConfigError(
+                    f"{option} takes metrics of which more is better, and of {metric} less is: "
+                    f"choose by it, --adjust {metric}"
+                )
+    for option, metric in asked:
+        if metric is None or metric in METRICS:
             continue
-        near = difflib.get_close_matches(name, METRICS, n=1, cutoff=0.7)
+        near = difflib.get_close_matches(metric, METRICS, n=1, cutoff=0.7)
         if near:
-            raise ConfigError(f"{option}: there is no metric {name!r}; did you mean {near[0]}?")
-        check_metric(name)
-    for name in LOWER_IS_BETTER:
-        if name in floors:
-            raise ConfigError(
-                f"--at-least takes metrics of which more is better, and of {name} less is: choose "
-                f"by it, --adjust {name}"
-            )
-    return floors
+            raise ConfigError(f"{option}: there is no metric {metric!r}; did you mean {near[0]}?")
+        check_metric(metric)
+    for metric, less in bounds["within"].items():
+        if less < 0:
+            raise ConfigError(f"--within {metric}={less:g} is negative: how much may it lose?")
+    return bounds
 
 
 def _choose_tau(
     options: EvaluateOptions,
     parts: Split,
     judge: Callable[[LesionDataset], Evaluation],
-    floors: Mapping[str, float],
+    bounds: Mapping[str, Mapping[str, float]],
 ) -> TauChoice:
     """The adjustment that is best on the validation part by the metric that was asked for."""
     if options.part == "validation" and options.data is None:
@@ -168,7 +175,8 @@ def _choose_tau(
             seen.labels,
             log_prior=log_prior(parts.train.counts),
             metric=str(options.adjust),
-            at_least=floors,
+            taus=options.taus or None,
+            **bounds,
         )
     except ValueError as error:
         where = f" {seen.point}" if seen.point.asked() else ""

@@ -201,7 +201,7 @@ class EvaluateOptions:
 
         lens2label evaluate runs/edge --part validation --json
         lens2label evaluate runs/edge --views dihedral --adjust balanced_accuracy
-        lens2label evaluate runs/edge --adjust balanced_accuracy --at-least accuracy=0.8
+        lens2label evaluate runs/edge --adjust balanced_accuracy --within accuracy=0.01
         lens2label evaluate runs/edge --photons 100 1000 10000
     """
 
@@ -230,6 +230,11 @@ class EvaluateOptions:
     at_least: tuple[str, ...] = ()
     """With --adjust: what other metrics keep on the validation part, such as accuracy=0.8; tau is
     the best of those that keep it. On other pictures either may be less."""
+    within: tuple[str, ...] = ()
+    """With --adjust: how far other metrics may stay below the best that any tau has on the
+    validation part, such as accuracy=0.01."""
+    taus: tuple[float, ...] = ()
+    """With --adjust: the values of tau to choose from; -1, -0.95 ... 2 if none are given."""
     batch_size: int = 64
     """Pictures in one pass."""
     count_bytes: bool = True
@@ -246,28 +251,37 @@ class EvaluateOptions:
         every = product(self.photons or (None,), self.quality or (None,), self.distance or (None,))
         return [OperatingPoint(*point) for point in every]
 
-    def floors(self) -> dict[str, float]:
-        """What each metric of --at-least keeps; whether there is such a metric is not looked at."""
-        if self.at_least and self.adjust is None:
-            raise ConfigError(
-                "--at-least needs --adjust, the metric that is best among what keeps it, such as "
-                "--adjust balanced_accuracy"
-            )
-        floors: dict[str, float] = {}
-        for given in self.at_least:
-            name, _, number = given.partition("=")
-            try:
-                least = float(number)
-            except ValueError:
-                least = math.nan
-            if not (name and math.isfinite(least)):
+    def bounds(self) -> dict[str, dict[str, float]]:
+        """The numbers of --at-least and of --within; whether there are such metrics is not read."""
+        for option in ("at_least", "within", "taus"):
+            if getattr(self, option) and self.adjust is None:
                 raise ConfigError(
-                    f"--at-least takes a metric and a number, such as accuracy=0.8, not {given!r}"
+                    f"--{option.replace('_', '-')} needs --adjust, the metric that tau is chosen "
+                    "by, such as --adjust balanced_accuracy"
                 )
-            if name in floors:
-                raise ConfigError(f"--at-least names {name} twice: give one number for it")
-            floors[name] = least
-        return floors
+        return {
+            "at_least": _numbers("--at-least", self.at_least, "accuracy=0.8"),
+            "within": _numbers("--within", self.within, "accuracy=0.01"),
+        }
+
+
+def _numbers(option: str, words: Sequence[str], example: str) -> dict[str, float]:
+    """``name=number`` of each word."""
+    numbers: dict[str, float] = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not (name and math.isfinite(number)):
+            raise ConfigError(
+                f"{option} takes a metric and a number, such as {example}, not {word!r}"
+            )
+        if name in numbers:
+            raise ConfigError(f"{option} names {name} twice: give one number for it")
+        numbers[name] = number
+    return numbers
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 from scipy.stats import multivariate_normal
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 import classify
 
@@ -350,6 +350,49 @@ def test_tau_keeps_what_it_must():
     same = {"accuracy": choice.kept["accuracy"][best], "mcc": -1}
     assert classify.choose_tau(scores, truth, log_prior=prior, at_least=same).tau == choice.tau
     assert classify.choose_tau(scores, truth, log_prior=prior, at_least={}) == free
+
+
+def test_tau_stays_within_reach_of_the_best():
+    (scores, _), (truth, _), prior, _ = _fitted()
+    free = classify.choose_tau(scores, truth, log_prior=prior)
+    guesses = [(scores - tau * np.asarray(prior)).argmax(1) for tau in free.taus]
+    accuracy = [accuracy_score(truth, guess) for guess in guesses]
+    f1 = [f1_score(truth, guess, average="macro", zero_division=0) for guess in guesses]
+    for points in (0.0, 0.01, 0.05, 1.0):
+        choice = classify.choose_tau(scores, truth, log_prior=prior, within={"accuracy": points})
+        reach = [i for i in range(61) if accuracy[i] >= max(accuracy) - points - 1e-12]
+        assert choice.values[free.taus.index(choice.tau)] == max(free.values[i] for i in reach)
+        assert choice.at_least == {"accuracy": pytest.approx(max(accuracy) - points)}
+        assert choice.kept["accuracy"] == pytest.approx(accuracy)
+    assert choice.tau == free.tau
+
+    # The stricter of two bounds of one metric holds; those of different metrics hold together.
+    def chosen(**bounds):
+        return classify.choose_tau(scores, truth, log_prior=prior, **bounds)
+
+    strict = chosen(within={"accuracy": 0.01}, at_least={"accuracy": 0.1})
+    assert strict.at_least["accuracy"] == pytest.approx(max(accuracy) - 0.01)
+    floor = max(accuracy) - 0.005
+    assert chosen(within={"accuracy": 0.01}, at_least={"accuracy": floor}).at_least == {
+        "accuracy": floor
+    }
+    both = chosen(within={"accuracy": 0.02, "macro_f1": 0.001})
+    reach = [
+        i for i in range(61) if accuracy[i] >= max(accuracy) - 0.02 and f1[i] >= max(f1) - 0.001
+    ]
+    assert both.values[free.taus.index(both.tau)] == max(free.values[i] for i in reach)
+    for within, message in (
+        ({"nll": 0.1}, "within takes finite numbers of metrics of which more is better, not 'nll'"),
+        ({"accuracy": np.inf}, "within takes finite numbers .*, not 'accuracy': inf"),
+        ({"accuracy": -0.01}, "how far accuracy may stay below its best, 0 or more, not -0.01"),
+        ({"f2": 0.1}, "f2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            chosen(within=within)
+    with pytest.raises(ValueError, match="auc exists for no tau on these labels"):
+        classify.choose_tau(
+            scores, truth * 0, log_prior=prior, metric="accuracy", within={"auc": 0.1}
+        )
 
 
 def test_a_classifier_trained_with_weights_can_be_led_back():

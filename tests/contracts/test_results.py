@@ -227,16 +227,23 @@ def test_the_page_of_distillation_has_the_numbers_of_its_runs():
         "auc": "AUC",
         "nll": "NLL, nats",
     }
-    for run in found["runs"]:
-        for name, label in names.items():
-            gap = run[name]
-            low, high = gap["interval"]
-            assert gap["difference"] == pytest.approx(gap["taught"] - gap["plain"], abs=2e-4)
-            told = f"{gap['difference']:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-", "−")
-            wanted = [f"{gap['plain']:.3f}", f"{gap['taught']:.3f}", told, f"{gap['p']:.3f}"]
-            assert _cells(page, f"{label}, seed {run['seed']}") == wanted
-    rows = [line for line in page.splitlines() if line.startswith("|") and ", seed " in line]
-    assert len(rows) == len(names) * len(found["runs"])
+    gaps = {
+        f"{label}, seed {run['seed']}": run[name]
+        for run in found["runs"]
+        for name, label in names.items()
+    }
+    for name, gap in found["mean"].items():
+        gaps[f"{names[name]}, mean"] = gap
+        each = [run[name]["difference"] for run in found["runs"]]
+        assert gap["difference"] == pytest.approx(np.mean(each), abs=2e-4)
+    for row, gap in gaps.items():
+        low, high = gap["interval"]
+        assert gap["difference"] == pytest.approx(gap["taught"] - gap["plain"], abs=2e-4)
+        told = f"{gap['difference']:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-", "−")
+        wanted = [f"{gap['plain']:.3f}", f"{gap['taught']:.3f}", told, f"{gap['p']:.3f}"]
+        assert _cells(page, row) == wanted
+    rows = [line for line in page.splitlines() if line.startswith("|") and " [" in line]
+    assert len(rows) == len(gaps)
     teacher = found["teacher"]
     told = [f"{teacher[name]:.3f}" for name in ("accuracy", "balanced_accuracy", "auc")]
     page = " ".join(page.split())

@@ -177,6 +177,30 @@ def test_an_adjustment_keeps_what_it_has_to(skilled, capsys):
     assert f"with accuracy {accuracy[chosen]:.3f} >= {least:g}, macro_f1 {f1[chosen]:.3f}" in line
 
 
+def test_an_adjustment_stays_within_reach_of_the_best(skilled, capsys):
+    _, system, parts = joint.load_run(skilled)
+    validation = joint.evaluate(system, parts.validation)
+    counts = parts.train.counts.numpy()
+    prior = np.log(counts / counts.sum())
+    taus = np.array([-0.5, 0.0, 0.7, 1.4, 2.5])
+    guesses = [(validation.logits - tau * prior).argmax(1) for tau in taus]
+    accuracy = np.array([accuracy_score(validation.labels, guess) for guess in guesses])
+    balanced = np.array([_balanced(validation.labels, guess) for guess in guesses])
+    chosen = []
+    for less in (0.0, (accuracy.max() - accuracy[_nearest_best(taus, balanced)]) / 2, 1.0):
+        asked = ["--adjust", "balanced_accuracy", "--within", f"accuracy={less}"]
+        asked += ["--taus", *map(str, taus), "--json", "--no-count-bytes"]
+        status, out, err = _evaluate(capsys, skilled, *asked)
+        assert status == 0, err
+        choice = json.loads(out)["choice"]
+        reach = accuracy >= accuracy.max() - less - 1e-12
+        best = taus[reach][_nearest_best(taus[reach], balanced[reach])]
+        assert (choice["tau"], choice["taus"]) == (best, [*taus])
+        assert choice["at_least"]["accuracy"] == pytest.approx(accuracy.max() - less)
+        chosen.append(best)
+    assert len(set(chosen)) > 1
+
+
 def _nearest_best(taus, values):
     """Place of the best value; of equals, the one whose tau is nearest to 0."""
     return max(range(len(taus)), key=lambda i: (values[i], -abs(taus[i]), taus[i]))
@@ -207,7 +231,9 @@ def test_what_no_adjustment_keeps_is_told_with_what_can_be(skilled, capsys):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (["--at-least", "accuracy=0.5"], "--at-least needs --adjust, the metric that is best"),
+        (["--at-least", "accuracy=0.5"], "--at-least needs --adjust, the metric that tau is"),
+        (["--within", "accuracy=0.01"], "--within needs --adjust, the metric that tau is"),
+        (["--taus", "0", "1"], "--taus needs --adjust, the metric that tau is"),
         (["--adjust", "auc", "--at-least", "acuracy=0.5"], "did you mean accuracy?"),
         (["--adjust", "auc", "--at-least", "f1=0.5"], "use 'macro_f1', their mean"),
         (["--adjust", "auc", "--at-least", "nll=1"], "choose by it, --adjust nll"),
@@ -216,6 +242,10 @@ def test_what_no_adjustment_keeps_is_told_with_what_can_be(skilled, capsys):
         (["--adjust", "auc", "--at-least", "mcc=much"], "such as accuracy=0.8, not 'mcc=much'"),
         (["--adjust", "auc", "--at-least", "mcc=nan"], "such as accuracy=0.8, not 'mcc=nan'"),
         (["--adjust", "auc", "--at-least", "mcc=0", "mcc=1"], "names mcc twice: give one number"),
+        (["--adjust", "auc", "--within", "acuracy=0"], "--within: there is no metric 'acuracy'"),
+        (["--adjust", "auc", "--within", "nll=0.1"], "--within takes metrics of which more is"),
+        (["--adjust", "auc", "--within", "mcc"], "such as accuracy=0.01, not 'mcc'"),
+        (["--adjust", "auc", "--within", "mcc=-0.5"], "--within mcc=-0.5 is negative"),
     ],
 )
 def test_what_is_to_be_kept_is_checked_before_anything_is_loaded(

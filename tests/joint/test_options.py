@@ -177,12 +177,13 @@ def test_an_evaluation_is_at_every_light_quality_and_distance():
 
 
 def test_what_an_adjustment_keeps_is_a_number_of_each_metric():
-    def floors(*asked):
-        return read_evaluate_options(["run", "--adjust", "auc", *asked]).floors()
+    def bounds(*asked):
+        return read_evaluate_options(["run", "--adjust", "auc", *asked]).bounds()
 
-    assert floors() == {}
-    asked = floors("--at-least", "accuracy=0.8", "mcc=-1e-1", "auc=1")
-    assert asked == {"accuracy": 0.8, "mcc": -0.1, "auc": 1}
+    assert bounds() == {"at_least": {}, "within": {}}
+    asked = bounds("--at-least", "accuracy=0.8", "mcc=-1e-1", "auc=1", "--within", "accuracy=1e-2")
+    assert asked["at_least"] == {"accuracy": 0.8, "mcc": -0.1, "auc": 1}
+    assert asked["within"] == {"accuracy": 0.01}
 
 
 def test_views_are_chosen_by_name_or_given_as_json(capsys):
