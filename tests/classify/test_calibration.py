@@ -377,6 +377,7 @@ def test_tau_stays_within_reach_of_the_best():
         "accuracy": floor
     }
     both = chosen(within={"accuracy": 0.02, "macro_f1": 0.001})
+    assert both.at_least["macro_f1"] == pytest.approx(max(f1) - 0.001)
     reach = [
         i for i in range(61) if accuracy[i] >= max(accuracy) - 0.02 and f1[i] >= max(f1) - 0.001
     ]
