@@ -5,8 +5,9 @@ the embedded phantom) and their splits · ``backbone`` classifiers by name, ``re
 are (``inception`` and ``residual`` nets of our own, ``torchvision_nets`` and ``timm_nets`` the
 others, ``weights`` their files), ``vote`` of several · ``imbalance`` weights, priors and losses for
 rare classes · ``margin`` LDAM · ``sampling`` which pictures an epoch shows · ``mixing`` two
-pictures in one · ``metrics`` the report with its intervals · ``intervals`` the bootstrap over
-lesions · ``comparison`` paired tests of two systems · ``calibration`` temperature and class prior.
+pictures in one · ``metrics`` the report with its intervals, of the numbers in ``judged`` ·
+``intervals`` the bootstrap over lesions · ``comparison`` paired tests of two systems ·
+``calibration`` temperature and class prior.
 """
 
 from .backbone import Classifier, TracedLogits, backbone

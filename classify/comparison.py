@@ -12,7 +12,7 @@ differences are looked at, :func:`holm` adjusts their p.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -390,10 +390,6 @@ def _pair(
 def _values(metric: Metric, judged: Judged, weights: Array, *, drawn: bool = False) -> Array:
     if isinstance(metric, str):
         return judged.measure(weights, [metric], drawn=drawn)[metric]
-    return _called(metric, judged, weights)
-
-
-def _called(metric: Callable[[Array, Array], float], judged: Judged, weights: Array) -> Array:
     rows = np.arange(len(judged.labels))
     picks = [np.repeat(rows, times) for times in weights.astype(np.int64)]
     return np.array([metric(judged.logits[i], judged.labels[i]) for i in picks], dtype=float)

@@ -145,7 +145,7 @@ def task_loss(
         raise ValueError(f"focal_gamma must be 0 or more, not {focal_gamma}")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must lie in [0, 1], not {label_smoothing}")
-    logits = logits if logits.dtype == torch.float64 else logits.float()
+    logits = single(logits)
     for name, value in (("weights", weights), ("log_prior", log_prior), ("margins", margins)):
         if value is not None and value.shape != logits.shape[1:]:
             raise ValueError(
@@ -189,6 +189,11 @@ def _shares(labels: Tensor, logits: Tensor) -> Tensor:
         f"labels must be int64 [B] or shares of the classes [B, K] for logits [B, K] = "
         f"{list(logits.shape)}, not {labels.dtype} {list(labels.shape)}"
     )
+
+
+def single(scores: Tensor) -> Tensor:
+    """Scores in single precision or better: half has no digits for the share of a rare class."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def check_counts(counts: Tensor) -> Tensor:

@@ -161,14 +161,6 @@ def resampled(member: Array, resamples: int, generator: torch.Generator) -> Iter
         yield times[:, member].astype(float)
 
 
-def flipped(member: Array, resamples: int, generator: torch.Generator) -> Iterator[Array]:
-    """Yield fair coins, 0.0 or 1.0, one for each group, at its rows ``[r, N]``, in chunks."""
-    count = int(member.max()) + 1
-    for size in _chunks(resamples, len(member)):
-        coins = torch.randint(2, (size, count), generator=generator, device=generator.device)
-        yield coins.cpu().numpy()[:, member].astype(float)
-
-
 def halves(member: Array, resamples: int, generator: torch.Generator) -> Iterator[Array]:
     """Yield which rows a random half of the groups holds, 0.0 or 1.0 ``[r, N]``, in chunks.
 
@@ -177,8 +169,10 @@ def halves(member: Array, resamples: int, generator: torch.Generator) -> Iterato
     """
     count = int(member.max()) + 1
     if 2**count - 1 > resamples:
-        for coins in flipped(member, resamples, generator):
-            yield coins[coins.any(1)]
+        for size in _chunks(resamples, len(member)):
+            coins = torch.randint(2, (size, count), generator=generator, device=generator.device)
+            chosen = coins.cpu().numpy()
+            yield chosen[chosen.any(1)][:, member].astype(float)
         return
     every = np.arange(1, 2**count)
     step = max(1, _CELLS // len(member))

@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from .imbalance import single
+
 __all__ = ["Vote"]
 
 
@@ -80,10 +82,5 @@ class Vote(nn.Module):
                 f"the classifiers give scores of shapes {', '.join(map(str, sorted(shapes)))}: all "
                 "must tell the same classes apart"
             )
-        # Half precision has too few digits for the probability of a rare class.
-        shares = [torch.log_softmax(_single(each), dim=1) for each in scores]
+        shares = [torch.log_softmax(single(each), dim=1) for each in scores]
         return torch.logsumexp(torch.stack(shares), dim=0) - math.log(len(shares))
-
-
-def _single(scores: Tensor) -> Tensor:
-    return scores if scores.dtype == torch.float64 else scores.float()

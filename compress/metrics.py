@@ -163,10 +163,10 @@ def ms_ssim(
     luminance, contrast = _similarity(a, b, data_range)
     factors.append((luminance * contrast).mean((-2, -1)))
     stacked = torch.stack(factors, -1)
-    # Below its own rounding error a factor is no more than 0.
-    positive = stacked > torch.finfo(stacked.dtype).eps
-    logs = torch.where(positive, stacked, 1).log() * stacked.new_tensor(exponents)
-    return torch.where(positive.all(-1), logs.sum(-1).exp(), 0).mean(1)
+    # Below its own rounding error a factor is no more than 0. What is no number stays none.
+    vanishes = stacked <= torch.finfo(stacked.dtype).eps
+    logs = torch.where(vanishes, 1, stacked).log() * stacked.new_tensor(exponents)
+    return torch.where(vanishes.any(-1), 0, logs.sum(-1).exp()).mean(1)
 
 
 def ms_ssim_scales(size: tuple[int, int]) -> int:

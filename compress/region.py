@@ -120,9 +120,12 @@ def _near(mask: Tensor, band: float) -> Tensor:
     behind = torch.where(mask, place, 2 * width).flip(-1).cummin(-1).values.flip(-1) - place
     across = torch.minimum(before, behind)
     near = mask.clone()
-    for rows in range(min(int(band), height - 1) + 1):
+    # Squared distances are whole numbers. A band that is the root of one reaches it, and squared
+    # again it may have come out below.
+    farthest = int(min(band, math.hypot(height, width)) ** 2 * (1 + 1e-15))
+    for rows in range(min(math.isqrt(farthest), height - 1) + 1):
         # A disc is a stack of segments: reach along the row, then from one row to another.
-        wide = across <= min(int(math.sqrt(band**2 - rows**2)), width - 1)
+        wide = across <= min(math.isqrt(farthest - rows**2), width - 1)
         near[..., rows:, :] |= wide[..., : height - rows, :]
         near[..., : height - rows, :] |= wide[..., rows:, :]
     return near

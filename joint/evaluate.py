@@ -43,7 +43,8 @@ class Evaluation:
     bpp_bytes: float | None
     """Mean rate of the files that the codec writes, bits/pixel, where counted."""
     psnr: float | None
-    """Mean PSNR of the reconstruction against the codec's input, dB."""
+    """Mean of the pictures' PSNR, reconstruction against the codec's input, dB; a picture counts
+    for 100 at most, as one that is reproduced exactly would outweigh all others."""
     ssim: float | None
     """Mean SSIM of the reconstruction against the codec's input; None below 11x11 pixels."""
     throughput: float | None
@@ -57,8 +58,8 @@ class Evaluation:
     groups: tuple[str, ...] = field(repr=False)
     """Their lesions, likewise: what :func:`classify.bootstrap_difference` resamples."""
     psnr_scene: float | None = None
-    """Mean PSNR of the picture that leaves the system against the scene, dB; None where their sizes
-    or channels differ."""
+    """Likewise, of the picture that leaves the system against the scene; None where their sizes or
+    channels differ."""
     point: OperatingPoint = AS_BUILT
     """Light, quality and distance that were asked for."""
 
@@ -382,18 +383,23 @@ def _fidelity(
 ) -> Iterator[tuple[str, Tensor]]:
     scene, made = output.scene, output.handed
     if made is not scene and made.shape == scene.shape and not scene.is_complex():
-        yield "psnr_scene", psnr(made.float().clamp(0, 1), scene.float()).mean()
+        yield "psnr_scene", _mean_psnr(made.float(), scene.float())
     if output.coded is None or system.codec is None:
         return
     original, decoded = output.measurement.float(), output.coded.reconstruction.float()
     yield "bpp", output.coded.bpp.mean()
-    yield "psnr", psnr(decoded.clamp(0, 1), original).mean()
+    yield "psnr", _mean_psnr(decoded, original)
     if min(original.shape[-2:]) >= SSIM_WINDOW:
         yield "ssim", ssim(decoded.clamp(0, 1), original).mean()
     if count_bytes:
         pixels = original.shape[-1] * original.shape[-2]
         sizes = [8 * len(payload) / pixels for payload in system.codec.compress(original)]
         yield "bpp_bytes", torch.tensor(sizes).mean()
+
+
+def _mean_psnr(made: Tensor, original: Tensor) -> Tensor:
+    # Beyond it there is rounding, up to an infinity: x264's log ends there too, at an MSE of 1e-10.
+    return psnr(made.clamp(0, 1), original).clamp_max(100).mean()
 
 
 def _summarise(

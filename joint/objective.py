@@ -11,6 +11,7 @@ from torch.nn import functional
 from classify import class_weights, effective_number_weights, log_prior, task_loss
 from classify.margin import ldam_margins
 from compress import ms_ssim, ms_ssim_scales
+from optics.quantity import single
 
 from .settings import added
 from .system import SystemOutput
@@ -219,7 +220,7 @@ class Objective(BaseModel):
         if output.logits is not None:
             task = self._task(output.logits, labels, counts, epoch)
         if output.coded is not None:
-            rate = _full_precision(output.coded.bpp).mean()
+            rate = single(output.coded.bpp).mean()
             each = self._error(output.coded.reconstruction, output.measurement)
             distortion = priced = each.mean()
             if output.coded.distortion_weight is not None:
@@ -250,7 +251,7 @@ class Objective(BaseModel):
 
     def _error(self, decoded: Tensor, original: Tensor) -> Tensor:
         """Mean error of each picture ``[B]``."""
-        decoded, original = _full_precision(decoded), _full_precision(original)
+        decoded, original = single(decoded), single(original)
         match self.distortion_kind:
             case "mae":
                 return (decoded - original).abs().flatten(1).mean(1)
@@ -274,7 +275,7 @@ class Objective(BaseModel):
             )
         warmth = self.distillation_temperature
         ours, theirs = (
-            functional.log_softmax(_full_precision(scores) / warmth, dim=1)
+            functional.log_softmax(single(scores) / warmth, dim=1)
             for scores in (logits, teacher.detach())
         )
         return warmth**2 * functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
@@ -319,8 +320,3 @@ def _restorable(output: SystemOutput) -> Tensor:
             "channels, such as binning, or set restoration=0"
         )
     return scene
-
-
-def _full_precision(values: Tensor) -> Tensor:
-    """Leave autocast's half precision; sums over a batch need the digits."""
-    return values if values.dtype == torch.float64 else values.float()

@@ -46,6 +46,13 @@ _KINDS: dict[Stage, tuple[str, tuple[str, ...], str]] = {
     "classifier": ("from pictures to logits", (), ""),
 }
 
+# The attributes by which a network says how many channels it takes, and makes; None: as many.
+_CHANNELS: dict[Stage, tuple[str, str | None]] = {
+    "restoration": ("in_channels", "out_channels"),
+    "codec": ("channels", None),
+    "classifier": ("in_channels", None),
+}
+
 # An sRGB code lies in 0..1. What is a little beyond, as a picture that an analysis disturbs, is
 # clipped on the way; nothing that was meant as such a code is beyond by this much. Below it is half
 # the way to the -1 of pictures that a classifier's transform has centred.
@@ -150,12 +157,7 @@ class ImagingSystem(nn.Module):
         self.codec = codec
         self.classifier = classifier
         self.encoding: Encoding = encoding
-        _check_channels(
-            _given(front_end, sensor),
-            ("restoration", "in_channels", restoration),
-            ("codec", "channels", codec),
-            ("classifier", "in_channels", classifier),
-        )
+        _check_channels(self)
         if front_end is not None and sensor is not None:
             parts = front_end.modules()
             if any(getattr(part, "restoration", None) is not None for part in parts):
@@ -526,19 +528,22 @@ def _given(front_end: nn.Module | None, sensor: nn.Module | None) -> tuple[str, 
     return "sensor", exposures * filters.picture_channels
 
 
-def _check_channels(
-    given: tuple[str, int] | None, *stages: tuple[str, str, nn.Module | None]
-) -> None:
-    """Compare what is given to a stage, and what it gives, with what the next one takes."""
-    for name, attribute, module in stages:
-        channels = getattr(module, attribute, None)
-        if not isinstance(channels, int):
-            if name == "restoration" and module is not None:
-                given = None  # whatever it makes
+def _check_channels(system: ImagingSystem) -> None:
+    """Compare what is given to a network with what it takes, where both are known."""
+    given = _given(system.front_end, system.sensor)
+    for name in NETWORKS:
+        stage = getattr(system, name)
+        if stage is None:
             continue
-        if given is not None and channels != given[1]:
-            raise ValueError(
-                f"the {given[0]} gives {given[1]} channels but the {name} takes {channels}: "
-                f"build the {name} with {given[1]}"
-            )
-        given = (name, getattr(module, "out_channels", channels))
+        takes, makes = _CHANNELS[name]
+        taken = getattr(stage, takes, None)
+        if isinstance(taken, int):
+            if given is not None and taken != given[1]:
+                raise ValueError(
+                    f"the {given[0]} gives {given[1]} channels but the {name} takes {taken}: "
+                    f"build the {name} with {given[1]}"
+                )
+            given = (name, taken)
+        if makes is not None:
+            made = getattr(stage, makes, None)
+            given = (name, made) if isinstance(made, int) else None

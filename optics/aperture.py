@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .constraint import clip
 from .grid import coordinates
-from .quantity import check_finite, check_positive, image_size, whole_number
+from .quantity import check_positive, check_scalar, image_size, whole_number
 
 __all__ = [
     "CodedPattern",
@@ -233,6 +233,8 @@ def coded_aperture(
 
     Raises
     ------
+    TypeError
+        For a fraction that is not one number.
     ValueError
         For a pattern that is not known, a number of cells that does not fit, a fraction outside
         of [0, 1], a negative stage, or a missing generator.
@@ -402,7 +404,7 @@ def _random(
         raise ValueError(
             f"generator must be a torch.Generator for pattern='random', not {generator!r}"
         )
-    check_finite("open_fraction", open_fraction)
+    check_scalar("open_fraction", open_fraction)
     if not 0 <= open_fraction <= 1:
         raise ValueError(f"open_fraction must be in [0, 1], not {open_fraction}")
     rows, columns = (height, width) if cells is None else (cells, cells)

@@ -93,9 +93,23 @@ def energy_limited(raw: Tensor) -> Tensor:
     Tensor of the same shape
         Kernels, dimensionless fractions of the light. An output channel that gathers the light
         of several inputs may exceed the full scale of one, and saturate a sensor.
+
+    Raises
+    ------
+    ValueError
+        For another shape.
     """
+    _check_kernels("raw", raw)
     kernel = functional.softplus(raw, beta=_SHARPNESS)
     return kernel / _leaving(kernel).clamp_min(1.0)
+
+
+def _check_kernels(name: str, kernel: Tensor) -> None:
+    if kernel.ndim < 4:
+        raise ValueError(
+            f"{name} must be [..., C_out, C_in, kh, kw], with C_in = 1 for a kernel a channel, not "
+            f"{tuple(kernel.shape)}: give C kernels [C, kh, kw] as kernels[:, None]"
+        )
 
 
 def _leaving(kernel: Tensor) -> Tensor:
@@ -122,9 +136,11 @@ def energy_limited_inverse(kernel: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        When a tap is negative or not finite, or a kernel passes on more light than it receives.
+        For another shape, when a tap is negative or not finite, or a kernel passes on more light
+        than it receives.
     """
     kernel = as_real("kernel", kernel)
+    _check_kernels("kernel", kernel)
     if not torch.isfinite(kernel).all() or (kernel < 0).any():
         raise ValueError(
             "a kernel of light must be finite and non-negative; give a signed kernel as the "
@@ -170,7 +186,7 @@ def unit_disk_inverse(transmission: Tensor, *, largest: float = 0.995) -> Tensor
 
     Parameters
     ----------
-    transmission : Tensor, complex ``[...]``
+    transmission : Tensor, complex or real ``[...]``
         Wanted transmission (amplitude).
     largest : float
         Moduli are limited to this value, because 1 is reached at infinity only.
@@ -179,6 +195,9 @@ def unit_disk_inverse(transmission: Tensor, *, largest: float = 0.995) -> Tensor
     -------
     Tensor, real ``[2, ...]``
     """
+    if not transmission.is_complex():
+        amplitude = single(as_real("transmission", transmission))
+        transmission = torch.complex(amplitude, torch.zeros_like(amplitude))
     modulus = transmission.abs()
     bounded = modulus.clamp_max(largest)
     scale = torch.where(
@@ -291,8 +310,10 @@ def symmetric(raw: Tensor, symmetry: Symmetry) -> Tensor:
     Raises
     ------
     ValueError
-        For an unknown symmetry, or for quarter turns of a map that is not square.
+        For an unknown symmetry, what is no map, or quarter turns of a map that is not square.
     """
+    if raw.ndim < 2:
+        raise ValueError(f"raw must be a map [..., H, W], not of shape {tuple(raw.shape)}")
     if symmetry == "mirror_x":
         return (raw + raw.flip(-1)) / 2
     if symmetry == "mirror_y":

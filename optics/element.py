@@ -86,11 +86,16 @@ def lens_phase(
     check_finite("focal_length", focal_length, "metres")
     if not isinstance(focal_length, Tensor) and focal_length == 0:
         raise ValueError("focal_length must not be 0 metres")
+    # In double: a wavelength of half precision has no digits left, and the product fewer.
+    wavelength, focal_length = (
+        value.double() if isinstance(value, Tensor) else value
+        for value in (wavelength, focal_length)
+    )
     power = math.pi / (wavelength * focal_length)
     device = next((v.device for v in (wavelength, focal_length) if isinstance(v, Tensor)), None)
     radius2 = _radius2(image_size(size), device) * spacing**2
     if isinstance(power, Tensor):
-        power = power.double()[..., None, None]
+        power = power[..., None, None]
     return -power * radius2
 
 

@@ -70,8 +70,8 @@ def convolve(image: Tensor, psf: Tensor, *, boundary: Boundary = "zero") -> Tens
     TypeError
         When one of them is no Tensor.
     ValueError
-        For another boundary or type, shapes that do not fit, or a reflected border wider than
-        the picture.
+        For another boundary or type, shapes that do not fit, a picture without pixels, or a
+        reflected border wider than the picture.
 
     Notes
     -----
@@ -110,6 +110,8 @@ def _checked(image: Tensor, psf: Tensor) -> tuple[Tensor, Tensor]:
     fits = psf.ndim == 4 and (
         psf.shape[1] == channels or (psf.shape[1] == 1 and psf.shape[0] % channels == 0)
     )
+    if 0 in image.shape[-2:]:
+        raise ValueError(f"image has no pixels: it is {tuple(image.shape)}")
     if not fits or psf.numel() == 0:
         raise ValueError(
             f"psf must be [kh, kw], [C, kh, kw], [O, 1, kh, kw] or [O, C, kh, kw] with C = "
@@ -380,8 +382,10 @@ def dft_matrix(
     samples, size = whole_number("samples", samples), whole_number("size", size)
     if isinstance(step, Tensor):
         return _dft_matrix(samples, size, step, norm, dtype)
-    steps = float(step) if isinstance(step, float | int) else tuple(step)
-    device = torch.get_default_device() if device is None else device
+    one = not isinstance(step, Sequence) and getattr(step, "ndim", 0) == 0  # numpy's are numbers
+    steps = float(step) if one else tuple(float(each) for each in step)  # pyright: ignore
+    if device is None and not torch.compiler.is_compiling():  # which cannot trace the question
+        device = torch.get_default_device()
     matrix = kept(
         ("matrix", samples, size, steps, norm, dtype, str(device)),
         lambda: _dft_matrix(

@@ -31,9 +31,9 @@ from .quantity import (
     check_between,
     check_complex,
     check_finite,
-    check_number,
     check_positive,
     check_real,
+    check_scalar,
     check_tensor,
     image_size,
     looked_at,
@@ -288,7 +288,7 @@ class FourierFilter(FrontEnd):
         self.illumination = illumination
         self.oversample = whole_number("oversample", oversample)
         self.source_radius = source_radius
-        check_number("source_radius", source_radius, "cycles/pixel")
+        check_scalar("source_radius", source_radius, "cycles/pixel")
         if illumination == "partial":
             check_positive("source_radius", source_radius, "cycles/pixel")
             tilts = disc_source(source_radius, step=source_radius / 2)

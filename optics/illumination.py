@@ -14,6 +14,7 @@ from .constraint import bounded, bounded_raw
 from .grid import coordinates
 from .quantity import (
     check_positive,
+    check_scalar,
     check_tensor,
     check_wavelength,
     full_precision,
@@ -128,11 +129,14 @@ def disc_source(radius: float, *, step: float) -> Tensor:
 
     Raises
     ------
+    TypeError
+        When one of them is not one number.
     ValueError
         When one of them is not positive and finite.
     """
-    check_positive("radius", radius, "cycles/pixel")
-    check_positive("step", step, "cycles/pixel")
+    for name, value in (("radius", radius), ("step", step)):
+        check_scalar(name, value, "cycles/pixel")
+        check_positive(name, value, "cycles/pixel")
     half = math.floor(radius / step + 1e-9)
     f = coordinates(2 * half + 1, spacing=step)
     points = torch.cartesian_prod(f, f)
@@ -162,11 +166,14 @@ def led_tilts(positions: Tensor, *, height: float, wavelength: float, pixel_pitc
     Raises
     ------
     TypeError
-        When the positions are no Tensor.
+        When the positions are no Tensor, or a length is not one number.
     ValueError
         When a length is out of its range, or the positions are not ``[S, 2]``.
     """
     check_tensor("positions", positions)
+    lengths = {"height": height, "wavelength": wavelength, "pixel_pitch": pixel_pitch}
+    for name, length in lengths.items():
+        check_scalar(name, length, "metres", remedy="call it for each")
     check_positive("height", height, "metres")
     check_wavelength("wavelength", wavelength)
     check_positive("pixel_pitch", pixel_pitch, "metres")
@@ -194,7 +201,7 @@ class Illumination(nn.Module):
     Raises
     ------
     TypeError
-        When the start is no Tensor.
+        When the start is no Tensor, or the budget not one number.
     ValueError
         For fewer than one lamp or pattern, a budget that is not positive, or a start of another
         shape.
@@ -205,6 +212,7 @@ class Illumination(nn.Module):
     ) -> None:
         super().__init__()
         count, patterns = whole_number("count", count), whole_number("patterns", patterns)
+        check_scalar("budget", budget, "the unit of the weights")
         check_positive("budget", budget, "the unit of the weights")
         if start is None:
             start = torch.ones(patterns, count)

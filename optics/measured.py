@@ -284,7 +284,7 @@ def _apart(picture: Tensor, dark: float, faint: float) -> tuple[int, int, float]
     # The tails of two points meet; what would join them has to be half as bright as what counts.
     bright = picture > max(dark, _APART / 2 * peak)
     spot = torch.zeros_like(bright)
-    spot.view(-1)[smooth.argmax()] = True
+    spot[divmod(int(smooth.argmax()), spot.shape[-1])] = True
     while True:
         near = functional.max_pool2d(spot[None].to(picture), 2 * reach + 1, 1, reach)[0] > 0
         if not bool((near & bright & ~spot).any()):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .quantity import full_precision
+from .quantity import full_precision, looked_at, whole_number
 
 __all__ = [
     "ColourFilterArray",
@@ -67,8 +67,9 @@ def cfa_indices(pattern: Pattern, *, channels: str = "rgb") -> Tensor:
                 f"{pattern.dtype} {tuple(pattern.shape)}"
             )
         indices = pattern.long()
-        if indices.device.type != "cpu":  # looking at it would stop an accelerator
+        if not looked_at(indices):  # it would stop an accelerator
             return indices
+        seen = set(indices.flatten().tolist())
     else:
         if isinstance(pattern, str) and len(pattern) != 4:
             raise ValueError(
@@ -86,8 +87,9 @@ def cfa_indices(pattern: Pattern, *, channels: str = "rgb") -> Tensor:
             raise ValueError(
                 f"pattern {pattern!r} has {strangers}, which are not among channels={channels!r}"
             )
-        indices = torch.tensor([[places[letter] for letter in row] for row in rows])
-    seen = set(indices.flatten().tolist())
+        layout = [[places[letter] for letter in row] for row in rows]
+        seen = set(itertools.chain(*layout))
+        indices = torch.tensor(layout)
     if seen != set(range(len(channels))):
         raise ValueError(
             f"every channel of {channels!r}, 0 to {len(channels) - 1}, and no other must occur in "
@@ -351,9 +353,9 @@ def pack_mosaic(raw: Tensor, period: tuple[int, int] = (2, 2)) -> Tensor:
     Raises
     ------
     ValueError
-        For mosaics of another shape, or not made of whole periods.
+        For mosaics of another shape, or not made of whole periods, or a period below one pixel.
     """
-    h, w = period
+    h, w = (whole_number("each of period", side) for side in period)
     if raw.ndim != 4 or raw.shape[-2] % h or raw.shape[-1] % w:
         raise ValueError(
             f"raw must be [B, E, H, W] of whole periods of {h} x {w} pixels to be packed, not "
@@ -380,9 +382,9 @@ def unpack_mosaic(packed: Tensor, period: tuple[int, int] = (2, 2)) -> Tensor:
     Raises
     ------
     ValueError
-        When the channels are not as many as whole mosaics have.
+        When the channels are not as many as whole mosaics have, or for a period below one pixel.
     """
-    h, w = period
+    h, w = (whole_number("each of period", side) for side in period)
     if packed.ndim != 4 or packed.shape[1] % (h * w):
         raise ValueError(
             f"packed must be [B, E * {h * w}, H, W], a channel for each of {h} x {w} phases, not "

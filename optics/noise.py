@@ -77,8 +77,8 @@ def shot_noise(
     Raises
     ------
     ValueError
-        For another kind, for read noise with one that is not Gaussian, or for ``score`` where a
-        gradient is asked for.
+        For electrons that are not real floating point, another kind, read noise with one that is
+        not Gaussian, or ``score`` where a gradient is asked for.
 
     Notes
     -----
@@ -86,6 +86,8 @@ def shot_noise(
     = 2 x + 1 = dE[n^2]/dx``. The variance of that slope is ``1 / (4 x)``: few electrons make a
     noisy gradient.
     """
+    if not electrons.is_floating_point():
+        raise ValueError(f"electrons must be real floating point, not {electrons.dtype}")
     if read_noise != 0 and (kind != "gaussian" or not read_noise > 0):
         raise ValueError(
             f"read_noise joins gaussian shot noise only, as electrons RMS of 0 or more; it is "
@@ -295,7 +297,7 @@ def score_surrogate(
     Raises
     ------
     ValueError
-        When the two are not of one shape ``[B]``.
+        When the two are not of one shape ``[B]``, or the baseline is of another one.
     """
     if loss.ndim != 1 or loss.shape != log_likelihood.shape:
         raise ValueError(
@@ -306,5 +308,10 @@ def score_surrogate(
     if baseline is None:
         baseline = (value.sum() - value) / (len(value) - 1) if len(value) > 1 else 0.0
     elif isinstance(baseline, Tensor):
+        if baseline.shape not in ((), loss.shape):
+            raise ValueError(
+                f"baseline must be one number, or one for each of the {len(value)} pictures, not "
+                f"{tuple(baseline.shape)}"
+            )
         baseline = baseline.detach()
     return loss + (value - baseline) * (log_likelihood - log_likelihood.detach())

@@ -21,6 +21,7 @@ from .quantity import (
     as_real,
     check_finite,
     check_real,
+    check_scalar,
     full_precision,
     image_size,
     looked_at,
@@ -157,14 +158,16 @@ def field_coefficients(
     Raises
     ------
     TypeError
-        When the table is no Tensor.
+        When the table is no Tensor, or the angle not one number.
     ValueError
-        When the table is not real and finite of these shapes, the heights do not grow from 0 or are
-        not as many, an index is given twice or without the other of its pair, or there are fewer
-        than two places along a side.
+        When table or angle are not real and finite of these shapes, the heights do not grow from 0
+        or are not as many, an index is given twice or without the other of its pair, or there are
+        fewer than two places along a side.
     """
     check_real("table", table, "[R, J] or [R, L, J]")
     check_finite("table", table.detach(), "metres RMS")
+    check_scalar("angle", angle, "radians")
+    check_finite("angle", angle, "radians")
     heights = torch.as_tensor(heights, dtype=torch.float64, device=table.device)
     if table.ndim not in (2, 3) or heights.shape != table.shape[:1] or len(heights) < 2:
         raise ValueError(

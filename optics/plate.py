@@ -249,12 +249,14 @@ def zernike_filter(
     TypeError
         When the coefficients are no Tensor.
     ValueError
-        When the cut-off is not positive, the coefficients are not finite ``[J]``, or there are
-        not as many indices.
+        When the cut-off is not positive, the coefficients are not finite ``[J]``, there are none,
+        or not as many indices.
     """
     check_positive("cutoff", cutoff, "cycles/pixel")
     check_tensor("coefficients", coefficients)
     chosen = tuple(indices if indices is not None else range(1, len(coefficients) + 1))
+    if not chosen:
+        raise ValueError("coefficients must hold at least one, in waves RMS: give [0.0] for none")
     if coefficients.ndim != 1 or len(chosen) != len(coefficients):
         raise ValueError(
             f"coefficients must be [J], one for each of the {len(chosen)} Noll indices, not "

@@ -220,12 +220,16 @@ def _step(
     for name, value in zip(("focal_length", "pupil_spacing", "pixel_pitch"), lengths, strict=True):
         check_scalar(name, value, "metres", remedy=f"give each {name} a call of its own")
         check_positive(name, value, "metres")
+    # In double: half precision, which numbers of numpy may have too, holds no product of lengths.
+    focal_length, pupil_spacing, pixel_pitch = (
+        value.double() if isinstance(value, Tensor) else float(value) for value in lengths
+    )
     scale = pupil_spacing * pixel_pitch / focal_length
     if isinstance(scale, Tensor) or isinstance(wavelength, Tensor):
         return scale / torch.as_tensor(wavelength, dtype=torch.float64, device=pupil.device)
     if isinstance(wavelength, Sequence):
-        return tuple(scale / w for w in wavelength)
-    return scale / wavelength
+        return tuple(scale / float(w) for w in wavelength)
+    return scale / float(wavelength)
 
 
 def _check_sampling(step: Tensor | tuple[float, ...] | float, size: tuple[int, int]) -> None:
@@ -433,13 +437,16 @@ def encircled_energy(
     Raises
     ------
     ValueError
-        When the PSF is not real ``[..., h, w]``, a length not positive, or a radius too large.
+        When the PSF is not real ``[..., h, w]``, a length not positive, or a radius too large or
+        none.
     """
     check_real("psf", psf, "[..., h, w]")
     psf = single(psf)
     check_positive("pixel_pitch", pixel_pitch, "metres")
     given = torch.as_tensor(radius, dtype=torch.float64, device=psf.device)
     check_positive("radius", given, "metres")
+    if not given.numel():
+        raise ValueError("radius must hold at least one, in metres")
     limit = min(psf.shape[-2:]) / 2 * pixel_pitch
     if looked_at(given) and float(given.detach().max()) > limit * (1 + 1e-9):
         raise ValueError(
@@ -451,7 +458,8 @@ def encircled_energy(
     fy, fx = (frequencies(n, device=psf.device) for n in (height, width))
     f = torch.hypot(fy[:, None], fx)
     # J1(z)/z goes to 1/2; torch's bessel_j1 has no gradient, so its derivative is written out.
-    circle = _BesselRatio.apply(2 * math.pi * radii[:, None, None] * f)
+    ratio = _BesselRatio if torch.compiler.is_compiling() else _ForwardBesselRatio
+    circle = ratio.apply(2 * math.pi * radii[:, None, None] * f)
     area = 2 * math.pi * radii.square()[:, None, None] * circle
     transfer = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(psf, (-2, -1))), (-2, -1))
     energy = torch.einsum("...yx,ryx->...r", transfer.real.double(), area) / (height * width)
@@ -461,6 +469,8 @@ def encircled_energy(
 
 class _BesselRatio(torch.autograd.Function):
     """``J1(z) / z`` with its derivative ``-J2(z) / z``."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(z: Tensor) -> Tensor:
@@ -476,9 +486,26 @@ class _BesselRatio(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> Tensor:
-        z, ratio = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
-        small = z < 1e-4
-        safe = torch.where(small, 1.0, z)
-        # J2 = 2 J1 / z - J0.
-        slope = -(2 * ratio - torch.special.bessel_j0(safe)) / safe
-        return gradients[0] * torch.where(small, -z / 8, slope)
+        return gradients[0] * _bessel_slope(*ctx.saved_tensors)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _ForwardBesselRatio(_BesselRatio):
+    """With a derivative in forward mode, which torch.compile refuses."""
+
+    @staticmethod
+    def setup_context(
+        ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor], output: Tensor
+    ) -> None:
+        _BesselRatio.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(inputs[0], output)
+
+    @staticmethod
+    def jvp(ctx: torch.autograd.function.FunctionCtx, *changes: Tensor) -> Tensor:
+        return changes[0] * _bessel_slope(*ctx.saved_tensors)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _bessel_slope(z: Tensor, ratio: Tensor) -> Tensor:
+    """``-J2(z) / z``, with ``J2 = 2 J1 / z - J0``."""
+    small = z < 1e-4
+    safe = torch.where(small, 1.0, z)
+    return torch.where(small, -z / 8, -(2 * ratio - torch.special.bessel_j0(safe)) / safe)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from .constraint import clip
 from .converter import Converter, digitise
-from .mosaic import ColourFilterArray, Demosaicing, Interpolation, Pattern, select
+from .mosaic import ColourFilterArray, Demosaicing, Pattern, select
 from .noise import Generators, ShotNoise, poisson_counts, poisson_log_likelihood, shot_noise
 from .pixel import bin_pixels, fixed_pattern
 from .quantity import (
@@ -35,7 +35,7 @@ from .quantity import (
     index_of,
     whole_number,
 )
-from .sensor_range import check_allowed, check_numbers, converter_range
+from .sensor_range import check_allowed, check_colours, check_numbers, converter_range
 
 __all__ = ["Reading", "Sensor"]
 
@@ -188,17 +188,19 @@ class Sensor(nn.Module):
         check_allowed("demosaicing", demosaicing, demosaicing in get_args(Demosaicing))
         check_allowed("shot_noise", shot_noise, shot_noise in get_args(ShotNoise))
         check_allowed("converter", converter, converter in get_args(Converter))
-        if cfa is None and demosaicing not in get_args(Interpolation):
+        if converter == "dithered" and bit_depth is not None and read_noise == 0:
             raise ValueError(
-                f"demosaicing={demosaicing!r} hands the mosaic of a colour filter array on, and "
-                "there is none: give cfa, as 'rggb'"
+                "converter='dithered' averages over the read noise, but read_noise=0 e-; give "
+                "electrons RMS above 0, or converter='straight_through'"
             )
-        if cfa is not None and binning > 1:
-            raise ValueError(
-                f"binning={binning} would add up pixels of different colours of the cfa; give one "
-                "of the two: where binning stands for the area of a pixel, bin the irradiance in "
-                "front of the sensor, bin_pixels(irradiance, k) / k**2"
-            )
+        self.cfa = None if cfa is None else ColourFilterArray(cfa, cfa_channels, method=demosaicing)
+        check_colours(
+            self.cfa,
+            efficiencies,
+            demosaicing=demosaicing,
+            binning=binning,
+            white_balance=white_balance,
+        )
         binning = int(binning)
         self.photons = float(photons)
         #: A number, or a tuple of one for each channel.
@@ -229,20 +231,9 @@ class Sensor(nn.Module):
                 hold(self, f"{name}_map", pattern)
         self.prnu = "measured" if isinstance(prnu, Tensor) else float(prnu)
         self.dsnu = "measured" if isinstance(dsnu, Tensor) else float(dsnu)
-        self.cfa = None if cfa is None else ColourFilterArray(cfa, cfa_channels, method=demosaicing)
-        several = len(efficiencies) > 1
-        if several and self.cfa is not None and len(efficiencies) != len(self.cfa.channels):
-            raise ValueError(
-                f"quantum_efficiency must be one number or {len(self.cfa.channels)}, of the "
-                f"colours {self.cfa.channels!r} of the cfa, not {efficiencies}"
-            )
-        if white_balance and not several:
-            raise ValueError(
-                "white_balance needs the quantum_efficiency of each channel, as (0.45, 0.55, 0.4)"
-            )
         self.white_balance = bool(white_balance)
         # As the pattern, they belong to the device and not to what is learned.
-        own = torch.tensor(efficiencies)[:, None, None] if several else None
+        own = torch.tensor(efficiencies)[:, None, None] if len(efficiencies) > 1 else None
         self.efficiency: Tensor | None
         self.register_buffer("efficiency", own, persistent=False)
         made = self.photons * highest
@@ -254,15 +245,6 @@ class Sensor(nn.Module):
                 f"up to {self.full_well / highest:g}, or the gain that is meant, e-/DN",
                 UserWarning,
                 stacklevel=2,
-            )
-        self._judge_converter()
-
-    def _judge_converter(self) -> None:
-        dithered = self.bit_depth is not None and self.converter == "dithered"
-        if dithered and self.read_noise == 0:
-            raise ValueError(
-                "converter='dithered' averages over the read noise, but read_noise=0 e-; give "
-                "electrons RMS above 0, or converter='straight_through'"
             )
 
     def _judge_gradient(self, signal: Tensor) -> None:

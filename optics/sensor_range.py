@@ -7,11 +7,11 @@ import numpy as np
 from torch import Tensor
 
 from .converter import Converter
-from .mosaic import Demosaicing
+from .mosaic import ColourFilterArray, Demosaicing, Interpolation
 from .noise import ShotNoise
 from .quantity import index_of
 
-__all__ = ["check_allowed", "check_numbers", "converter_range"]
+__all__ = ["check_allowed", "check_colours", "check_numbers", "converter_range"]
 
 _ALLOWED = {
     "photons": "give a positive number of photons/pixel (shot_noise='none' for no noise)",
@@ -79,6 +79,38 @@ def converter_range(bit_depth: Any, black_level: Any) -> tuple[int | None, int]:
     whole = bit_depth is None or float(black_level).is_integer()
     check_allowed("black_level", black_level, 0 <= black_level <= top / 2 and whole)
     return bit_depth, top
+
+
+def check_colours(
+    cfa: ColourFilterArray | None,
+    efficiencies: tuple[float, ...],
+    *,
+    demosaicing: Demosaicing,
+    binning: int,
+    white_balance: bool,
+) -> None:
+    """Raise a ValueError where what a sensor does with colours contradicts itself."""
+    if cfa is None and demosaicing not in get_args(Interpolation):
+        raise ValueError(
+            f"demosaicing={demosaicing!r} hands the mosaic of a colour filter array on, and "
+            "there is none: give cfa, as 'rggb'"
+        )
+    if cfa is not None and binning > 1:
+        raise ValueError(
+            f"binning={binning} would add up pixels of different colours of the cfa; give one "
+            "of the two: where binning stands for the area of a pixel, bin the irradiance in "
+            "front of the sensor, bin_pixels(irradiance, k) / k**2"
+        )
+    several = len(efficiencies) > 1
+    if several and cfa is not None and len(efficiencies) != len(cfa.channels):
+        raise ValueError(
+            f"quantum_efficiency must be one number or {len(cfa.channels)}, of the "
+            f"colours {cfa.channels!r} of the cfa, not {efficiencies}"
+        )
+    if white_balance and not several:
+        raise ValueError(
+            "white_balance needs the quantum_efficiency of each channel, as (0.45, 0.55, 0.4)"
+        )
 
 
 def _refuse_parameter(name: str, value: object) -> None:

@@ -89,7 +89,8 @@ def low_rank_psf(psfs: Tensor, rank: int) -> LowRankPSF:
     rows, columns, *shape = psfs.shape
     rank = _rank_of(rank, rows * columns)
     table = psfs.reshape(rows * columns, -1)
-    weights, basis = _LowRank.apply(table, rank)[:2]
+    decomposed = _LowRank if torch.compiler.is_compiling() else _ForwardLowRank
+    weights, basis = decomposed.apply(table, rank)[:2]
     basis, weights = basis.reshape(-1, *shape), weights.T.reshape(-1, rows, columns)
     with full_precision(table):  # which would be the larger error
         made = torch.einsum("rpq,r...->pq...", weights, basis)
@@ -151,6 +152,37 @@ class _LowRank(torch.autograd.Function):
             turns = turns * _inverse(kept[:, None], s, s)
             to_weights = to_weights + scaled @ turns.mT
             return to_weights @ basis + weights @ (turns @ v + outside), None
+
+
+class _ForwardLowRank(_LowRank):
+    """With a derivative in forward mode, which torch.compile refuses."""
+
+    @staticmethod
+    def setup_context(
+        ctx: torch.autograd.function.FunctionCtx,
+        inputs: tuple[Tensor, int],
+        output: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+    ) -> None:
+        _LowRank.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(inputs[0], *output[2:])
+
+    @staticmethod
+    def jvp(
+        ctx: torch.autograd.function.FunctionCtx, change: Tensor, rank: None
+    ) -> tuple[Tensor, Tensor, None, None, None]:
+        table, u, s, v = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
+        first: int = ctx.rank  # pyright: ignore[reportAttributeAccessIssue]
+        with full_precision(table):
+            scaled, moved = u * s, change @ v.mT
+            weights, kept = scaled[:, :first], s[:first]
+            # v_j . d(A^T A) B_i [i, j], and what of d(A^T A) B_i lies outside of all of them.
+            turns = weights.mT @ moved + moved[:, :first].mT @ scaled
+            turns = turns * _inverse(kept[:, None], s, s)
+            outside = weights.mT @ (change - moved @ v)
+            outside = outside * _inverse(kept, torch.zeros_like(kept), s)[:, None]
+            to_basis = turns @ v + outside
+            to_weights = moved[:, :first] + table @ to_basis.mT
+        return to_weights, to_basis, None, None, None
 
 
 def _inverse(kept: Tensor, other: Tensor, values: Tensor) -> Tensor:

@@ -251,7 +251,9 @@ def zernike_basis(
         For no or a bad index, a size that is not positive, or lengths that are not positive
         scalars.
     """
-    numbers = list(range(1, indices + 1)) if isinstance(indices, int) else list(indices)
+    # Of numpy's too; a tensor of one index is no count.
+    count = index_of(indices) if getattr(indices, "ndim", 0) == 0 else None
+    numbers = list(indices) if count is None else list(range(1, count + 1))  # pyright: ignore[reportArgumentType]
     if not numbers:
         raise ValueError(f"indices must hold at least one polynomial, not {indices}")
     for number in numbers:
@@ -284,7 +286,7 @@ def _check_noll(index: int) -> None:
 def _inside(index: int, rho: Tensor, theta: Tensor, rim: float | Tensor) -> Tensor:
     """Polynomial up to ``rim``, 0 beyond."""
     order, frequency = noll_to_nm(index)
-    inside = rho <= rim
+    inside = ~(rho > rim)  # what is no number stays none
     # Far outside a power overflows, and 0 times infinity would be the gradient.
     radial = _radial(order, abs(frequency), torch.where(inside, rho, 0.0))
     if frequency == 0:

@@ -464,11 +464,7 @@ def check_classes(dataset: LesionDataset) -> None:
         When fewer than two classes have pictures.
     """
     check_dataset(dataset)
-    present = [
-        name
-        for name, count in zip(dataset.classes, dataset.counts.tolist(), strict=True)
-        if count > 0
-    ]
+    present = [dataset.classes[label] for label in dataset.counts.nonzero().flatten().tolist()]
     if len(present) < 2:
         raise ValueError(
             f"the data set of {len(dataset)} images has only one class ({present[0]}); it cannot "

@@ -59,8 +59,6 @@ class TrainingRun:
     seen: int = 0
     records: list[EpochRecord] = field(default_factory=list)
     best_epoch: int | None = None
-    perfect: bool = False
-    """The monitor of the best epoch is infinitely good, which its record cannot hold."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     """Kept in memory where there is no folder."""
     average: dict[str, Tensor] = field(default_factory=dict)
@@ -138,9 +136,9 @@ class TrainingRun:
             peak_memory=_peak_memory(self.device),
         )
         self.records.append(record)
-        score, best = self._score(validation), self._best_score()
-        if best is None or score > best:
-            self.best_epoch, self.perfect = self.epoch, score == math.inf
+        best = None if self.best_epoch is None else self.records[self.best_epoch]
+        if best is None or self._score(record) > self._score(best):
+            self.best_epoch = self.epoch
             self._keep_best()
         self.epoch, self.step, self.sums, self.seen = self.epoch + 1, 0, {}, 0
         self.save()
@@ -222,7 +220,6 @@ class TrainingRun:
             "seen": self.seen,
             "records": [asdict(record) for record in self.records],
             "best_epoch": self.best_epoch,
-            "perfect": self.perfect,
         }
         self.folder.save_checkpoint(tensors, head)
 
@@ -278,22 +275,16 @@ class TrainingRun:
         if rank() == 0:
             self.folder.rewrite_history(head["records"])
         self.best_epoch = head["best_epoch"]
-        self.perfect = head.get("perfect", False)  # of older versions: never
 
     def _optimised(self) -> list[str]:
         """Names of the parameters in the order in which the optimiser counts them."""
         names = {id(parameter): name for name, parameter in self.system.named_parameters()}
         return [names[id(p)] for group in self.optimizer.param_groups for p in group["params"]]
 
-    def _best_score(self) -> float | None:
-        if self.best_epoch is None:
-            return None
-        return math.inf if self.perfect else self._score(self.records[self.best_epoch].validation)
-
-    def _score(self, validation: Mapping[str, float | None]) -> float:
+    def _score(self, record: EpochRecord) -> float:
         """The monitor, larger is better; a number that does not exist is worst."""
-        value = validation.get(self.config.monitor)
-        if value is None or math.isnan(value):
+        value = record.validation.get(self.config.monitor)
+        if value is None:
             return -math.inf
         return -value if self.config.monitor in MINIMISED else value
 

@@ -181,6 +181,13 @@ def test_ms_ssim_of_opposite_pictures_is_zero_without_a_gradient():
     assert gradient[3:].flatten(1).any(1).all()
 
 
+def test_a_picture_that_is_no_number_has_no_similarity():
+    a, b = pair(2, 30, 30, 0.05)
+    a[1, 0, 4, 5] = float("nan")
+    for metric in (psnr, ssim, lambda a, b: ms_ssim(a, b, scales=2)):
+        assert metric(a, b).isnan().tolist() == [False, True, False]
+
+
 def test_ms_ssim_has_a_gradient_and_full_precision_under_autocast():
     a, b = pair(1, 45, 45, 0.1)
     with torch.autocast("cpu", dtype=torch.bfloat16):

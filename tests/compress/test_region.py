@@ -1,5 +1,7 @@
 """Bits by region: masks drawn by hand, distances by scipy, and what must add up."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -84,6 +86,28 @@ def test_the_band_is_the_euclidean_distance_of_scipy(seed, height, width, band, 
         assert np.array_equal(found["boundary"][i, 0].numpy(), boundary)
         assert np.array_equal(found["lesion"][i, 0].numpy(), plane & ~boundary)
         assert np.array_equal(found["background"][i, 0].numpy(), ~plane & ~boundary)
+
+
+@pytest.mark.parametrize("square", range(1, 60))
+def test_a_band_reaches_what_is_just_as_far(square):
+    mask = torch.zeros(1, 1, 9, 9, dtype=torch.bool)
+    mask[..., 0, 0] = True
+    y = torch.arange(9)
+    distance = y[:, None] ** 2 + y**2  # whole numbers
+    near = (distance <= square) & (distance > 0)
+    near[0, 0] = True
+    for band in (math.sqrt(square), np.sqrt(square), math.nextafter(square**0.5, math.inf)):
+        found = bits_by_region(torch.ones(1, 1, 9, 9), mask, band=band).boundary.bits
+        assert found.tolist() == [int(near.sum())]
+
+
+def test_a_band_may_be_wider_than_any_picture():
+    mask = torch.zeros(1, 1, 5, 6, dtype=torch.bool)
+    mask[..., 0, 0] = True
+    for band in (7.9, 1e200):
+        assert bits_by_region(torch.ones(1, 1, 5, 6), mask, band=band).boundary.bits.tolist() == [
+            30
+        ]
 
 
 @settings(deadline=None, max_examples=40)

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from skimage.metrics import peak_signal_noise_ratio
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from torch import nn
 
@@ -129,6 +130,42 @@ def test_what_chance_comes_to_is_told(system, lesions):
     assert line in str(joint.evaluate(system, few)).splitlines()
     alone = joint.evaluate(system, lesions.subset(np.flatnonzero(lesions.targets == 0)))
     assert "by chance" not in str(alone)
+
+
+def test_a_picture_that_is_reproduced_exactly_does_not_outweigh_the_others(lesions):
+    """It counts for 100 dB; the others for what they have, by scikit-image."""
+
+    class Spoiling(compress.Codec):
+        channels = 3
+
+        def forward(self, image, *, generator=None):
+            del generator
+            # Of two pictures the first stays as it is; the other differs by up to 0.05.
+            wave = torch.linspace(-0.05, 0.05, image.shape[-1])
+            decoded = (image + wave * (torch.arange(len(image)) % 2)[:, None, None, None]).clamp(
+                0, 1
+            )
+            bits = decoded[:, :1].square()
+            return compress.Coded(decoded, None, bits, bits.new_zeros(len(image)), "rounded")
+
+        def compress(self, image):
+            raise NotImplementedError
+
+        def decompress(self, payloads):
+            raise NotImplementedError
+
+    scenes = lesions.gather(torch.arange(48))[0].float() / 255
+    codec = Spoiling()
+    expected = []
+    for start in range(0, 48, 8):
+        given = scenes[start : start + 8]
+        for one, other in zip(given.numpy(), codec(given).reconstruction.numpy(), strict=True):
+            with np.errstate(divide="ignore"):
+                found = peak_signal_noise_ratio(one, other, data_range=1)
+            expected.append(min(found, 100))
+    result = joint.evaluate(joint.ImagingSystem(codec=codec), lesions, batch_size=8)
+    assert expected[::2] == [100] * 24
+    assert result.psnr == result.psnr_scene == pytest.approx(np.mean(expected), rel=1e-4)
 
 
 def test_parts_that_are_missing_are_none(lesions):

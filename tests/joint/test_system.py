@@ -616,10 +616,18 @@ def test_a_restoration_that_does_not_fit_is_refused():
         )
     with pytest.raises(TypeError, match="restoration must be a module, from pictures to pictures"):
         joint.ImagingSystem(restoration=lambda pictures: pictures)
-    # Of one that does not say what it makes, nobody can know.
-    joint.ImagingSystem(
-        front_end=optics.LearnedKernel("log", 3), restoration=nn.Identity(), classifier=_Head(4)
-    )
+    # Of one that does not say what it makes, nobody can know, whatever it says that it takes.
+    silent, half = nn.Identity(), nn.Identity()
+    half.in_channels = 3
+    for restoration in (silent, half):
+        joint.ImagingSystem(
+            front_end=optics.LearnedKernel("log", 3), restoration=restoration, classifier=_Head(4)
+        )
+    # A codec gives back as many channels as it is given.
+    with pytest.raises(ValueError, match="the front end gives 3 channels but the classifier"):
+        joint.ImagingSystem(
+            front_end=optics.LearnedKernel("log", 3), codec=compress.JPEG(), classifier=_Head(4)
+        )
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,7 @@ def test_narrow_zones_are_a_warning_with_their_width():
         ({"pattern": "fractal_zone", "stage": -1}, "stage must be .* at least 0, not -1"),
         ({"pattern": "fresnel_zone", "cells": 0}, "at least 1, not 0"),
         ({"open_fraction": 1.5, "generator": torch.Generator()}, r"in \[0, 1\], not 1.5"),
-        ({"open_fraction": math.nan, "generator": torch.Generator()}, "must be finite"),
+        ({"open_fraction": math.nan, "generator": torch.Generator()}, r"in \[0, 1\], not nan"),
         (
             {"cells": 0, "generator": torch.Generator()},
             "cells must be a whole number of at least 1, not 0",
@@ -263,6 +263,12 @@ def test_narrow_zones_are_a_warning_with_their_width():
 def test_bad_codes(arguments, message):
     with pytest.raises(ValueError, match=message):
         aperture.coded_aperture(12, **arguments)
+
+
+@pytest.mark.parametrize("several", [[0.3, 0.5], torch.tensor([0.3, 0.5])])
+def test_a_code_has_one_fraction(several):
+    with pytest.raises(TypeError, match=r"open_fraction must be one number, not \[0.3"):
+        aperture.coded_aperture(12, open_fraction=several, generator=torch.Generator())
 
 
 @pytest.mark.parametrize("size", [(12, 10), (10, 12)])

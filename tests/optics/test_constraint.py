@@ -102,6 +102,13 @@ def test_unit_disk_inverse_returns_the_transmission():
     torch.testing.assert_close(optics.unit_disk(optics.unit_disk_inverse(wanted)), wanted)
 
 
+def test_a_real_transmission_has_no_phase():
+    wanted = torch.linspace(-0.9, 0.9, 7, dtype=torch.float64)
+    raw = optics.unit_disk_inverse(wanted)
+    assert torch.equal(raw, optics.unit_disk_inverse(wanted.to(torch.complex128)))
+    torch.testing.assert_close(optics.unit_disk(raw), wanted.to(torch.complex128))
+
+
 def test_an_opaque_cell_keeps_its_gradient():
     raw = optics.unit_disk_inverse(torch.zeros(3, dtype=torch.complex128)).requires_grad_()
     optics.unit_disk(raw).real.sum().backward()
@@ -185,6 +192,20 @@ def test_bounds_and_symmetries_that_make_no_sense_are_refused():
         optics.Symmetric("radial")
     with pytest.raises(ValueError, match=r"a quarter turn needs a square map, not \(2, 3\)"):
         optics.symmetric(torch.ones(2, 3), "fourfold")
+    with pytest.raises(
+        ValueError, match=r"raw must be a map \[\.\.\., H, W\], not of shape \(3,\)"
+    ):
+        optics.symmetric(torch.ones(3), "mirror_y")
+
+
+def test_kernels_have_the_channels_that_they_join():
+    kernels = torch.full((3, 5, 5), 0.01)
+    for name, function in (
+        ("raw", optics.energy_limited),
+        ("kernel", optics.energy_limited_inverse),
+    ):
+        with pytest.raises(ValueError, match=rf"{name} must be .* \(3, 5, 5\): give .*\[:, None\]"):
+            function(kernels)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -430,3 +430,18 @@ def test_a_field_meets_the_wavefront_of_every_place():
     torch.testing.assert_close(field, element.transmission(waves))
     with pytest.raises(ValueError, match="another transmission for each of 2 x 3 places"):
         optics.export_plate(element, "nowhere", wavelength=550e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_the_phase_of_a_lens_is_formed_in_double(dtype):
+    # A wavelength times a focal length is no number of half precision.
+    wavelength = torch.tensor([_LAMBDA], dtype=torch.float64)
+    phase = optics.lens_phase(
+        8, spacing=1e-4, wavelength=wavelength, focal_length=torch.tensor(0.5, dtype=dtype)
+    )
+    expected = optics.lens_phase(8, spacing=1e-4, wavelength=_LAMBDA, focal_length=0.5)
+    torch.testing.assert_close(phase, expected[None], rtol=1e-14, atol=0)
+    alone = optics.lens_phase(
+        8, spacing=1e-4, wavelength=_LAMBDA, focal_length=torch.tensor(0.5, dtype=dtype)
+    )
+    torch.testing.assert_close(alone, expected, rtol=1e-14, atol=0)

@@ -227,6 +227,8 @@ def test_types_without_fractions_or_with_a_phase_are_refused(dtype):
         ((1, 3, 8, 8), (2, 3, 3), "zero", "with C = 3, not of shape"),
         ((1, 3, 8, 8), (6, 3, 3), "zero", "with C = 3, not of shape"),
         ((1, 0, 8, 8), (3, 3), "zero", "no channels"),
+        ((1, 1, 0, 8), (5, 5), "zero", r"image has no pixels: it is \(1, 1, 0, 8\)"),
+        ((1, 1, 8, 0), (3, 3), "circular", r"image has no pixels: it is \(1, 1, 8, 0\)"),
         ((1, 3, 8, 8), (4, 1, 3, 3), "zero", "with C = 3, not of shape"),
         (
             (1, 3, 8, 8),
@@ -257,6 +259,24 @@ def test_the_matrix_transform_is_its_defining_sum(samples, size, step, seed):
             ) * (np.arange(7) - 3)
             expected = (field.numpy() * np.exp(-2j * np.pi * turns)).sum()
             np.testing.assert_allclose(result[k, m], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_numbers_of_numpy_are_steps():
+    expected = fourier.dft_matrix(6, 4, step=[0.125, 0.25])
+    for steps in (np.array([0.125, 0.25], np.float32), [np.float32(0.125), np.float64(0.25)]):
+        assert torch.equal(fourier.dft_matrix(6, 4, step=steps), expected)
+    for step in (np.float32(0.25), np.array(0.25)):
+        assert torch.equal(fourier.dft_matrix(6, 4, step=step), expected[1])
+
+
+def test_a_matrix_transform_compiles_to_one_graph():
+    def transform(field):
+        kernels = (fourier.dft_matrix(n, 3, step=0.1, dtype=field.dtype) for n in field.shape)
+        return fourier.matrix_dft(field, *kernels)
+
+    field = torch.complex(_pictures(0, (6, 5)), _pictures(1, (6, 5)))
+    compiled = torch.compile(transform, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(field), transform(field))
 
 
 @pytest.mark.parametrize("samples", [8, 9])

@@ -567,8 +567,9 @@ def test_a_start_is_a_name_or_a_tensor_and_a_radius_a_number():
     ):
         optics.FourierFilter(32, np.ones((64, 64)))
     for illumination in ("coherent", "partial"):
-        with pytest.raises(TypeError, match=r"source_radius must be one number .* not 'a'"):
-            optics.FourierFilter(32, illumination=illumination, source_radius="a")
+        for radius in ("a", [0.1, 0.2], torch.tensor([0.1, 0.2])):
+            with pytest.raises(TypeError, match=r"source_radius must be one number, .* not ['\[]"):
+                optics.FourierFilter(32, illumination=illumination, source_radius=radius)
     with pytest.raises(
         ValueError, match="source_radius must be positive and finite, in cycles/pix"
     ):

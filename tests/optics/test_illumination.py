@@ -104,6 +104,26 @@ def test_light_that_makes_no_sense_is_refused(make, message):
         make()
 
 
+@pytest.mark.parametrize("several", [[1e-6, 2e-6], torch.tensor([1e-6, 2e-6])])
+@pytest.mark.parametrize("name", ["height", "wavelength", "pixel_pitch"])
+def test_lamps_are_seen_at_one_length_at_a_time(name, several):
+    """Two lengths for two lamps would be broadcast over their axes y and x."""
+    lengths = {"height": 0.1, "wavelength": 550e-9, "pixel_pitch": 1e-6, name: several}
+    with pytest.raises(TypeError, match=rf"{name} must be one number, in m.* call it for each"):
+        optics.led_tilts(torch.ones(2, 2), **lengths)
+
+
+@pytest.mark.parametrize("several", [[0.1, 0.2], torch.tensor([0.1, 0.2])])
+def test_what_is_one_number_is_not_several(several):
+    for name, make in (
+        ("radius", lambda: optics.disc_source(several, step=0.1)),
+        ("step", lambda: optics.disc_source(0.3, step=several)),
+        ("budget", lambda: optics.Illumination(3, budget=several)),
+    ):
+        with pytest.raises(TypeError, match=rf"{name} must be one number, in .*, not \[0.1"):
+            make()
+
+
 def test_light_and_its_matrix_are_tensors():
     light, matrix = torch.ones(1, 3, 4, 4), torch.eye(3)
     with pytest.raises(TypeError, match="spectral must be a Tensor, not ndarray"):

@@ -375,3 +375,14 @@ def test_a_lopsided_psf_is_one_source():
     for photons in (300, 3000, 30_000):
         picture = random.poisson((photons * psf / psf.max() + 20).numpy()).astype(float)
         assert _warnings(picture) == []
+
+
+def test_the_layout_of_a_picture_does_not_matter():
+    pictures = torch.stack([_gauss(1.5, 2, -3), _gauss(2.0, -1, 4)]).expand(2, 2, 65, 65)
+    expected = optics.measured_psf(pictures.contiguous(), size=21)
+    turned = optics.measured_psf(pictures.mT.contiguous().mT, size=21)
+    last = pictures.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(turned, expected)
+    torch.testing.assert_close(optics.measured_psf(last, size=21), expected)
+    columns = np.asfortranarray(pictures[0].numpy())
+    torch.testing.assert_close(optics.measured_psf(columns, size=21), expected[0])

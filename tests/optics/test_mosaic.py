@@ -318,5 +318,18 @@ def test_what_cannot_be_packed_is_refused():
             optics.pack_mosaic(torch.ones(shape))
     with pytest.raises(ValueError, match=r"packed must be \[B, E \* 4, H, W\], a channel for each"):
         optics.unpack_mosaic(torch.ones(1, 6, 2, 2))
+    for function in (optics.pack_mosaic, optics.unpack_mosaic):
+        with pytest.raises(ValueError, match=r"each of period must be a whole number .* not 0"):
+            function(torch.ones(1, 4, 4, 4), (0, 2))
     with pytest.raises(ValueError, match=r"not 'packed'; the phases .* by pack_mosaic"):
         optics.demosaic(torch.ones(1, 1, 4, 4), "rggb", method="packed")
+
+
+@pytest.mark.parametrize("pattern", ["rggb", ("rgb", "brg", "gbr")])
+def test_a_mosaic_and_its_interpolation_compile_to_one_graph(pattern):
+    def both(image):
+        return optics.demosaic(optics.mosaic(image, pattern), pattern)
+
+    image = torch.rand(1, 3, 7, 8, generator=torch.Generator().manual_seed(0))
+    compiled = torch.compile(both, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(image), both(image))

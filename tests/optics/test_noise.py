@@ -173,6 +173,23 @@ def test_bad_input_is_refused():
         optics.poisson_log_likelihood(torch.ones(2), torch.ones(3))
     with pytest.raises(ValueError, match=r"both be \[B\], one number a picture, not \(\) and"):
         optics.score_surrogate(torch.tensor(1.0), torch.ones(2))
+    for baseline in (torch.ones(4, 1), torch.ones(3)):
+        with pytest.raises(ValueError, match=r"one for each of the 4 pictures, not \((4, 1|3,)\)"):
+            optics.score_surrogate(torch.ones(4), torch.ones(4), baseline=baseline)
+    for kind in ("gaussian", "poisson", "none"):
+        with pytest.raises(ValueError, match=r"electrons must be real floating .* torch\.int64"):
+            optics.shot_noise(torch.ones(2, dtype=torch.int64), kind=kind)
+
+
+def test_a_baseline_is_one_number_or_one_for_each_picture():
+    loss, score = torch.rand(4), torch.rand(4, requires_grad=True)
+    slopes = []
+    for baseline in (0.5, torch.tensor(0.5), torch.full((4,), 0.5)):
+        surrogate = optics.score_surrogate(loss, score, baseline=baseline)
+        assert torch.equal(surrogate, loss)
+        slopes += torch.autograd.grad(surrogate.sum(), score)
+    for slope in slopes:
+        torch.testing.assert_close(slope, loss - 0.5)
 
 
 def test_read_noise_in_the_same_draw_adds_its_variance_and_has_its_slope():

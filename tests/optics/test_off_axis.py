@@ -199,6 +199,16 @@ def test_a_table_is_a_tensor():
         optics.field_coefficients([[0.0]], [0], places=3, size=64)
 
 
+@pytest.mark.parametrize("several", [[0.1, 0.2, 0.3], torch.tensor([0.1, 0.2, 0.3])])
+def test_a_table_lies_at_one_angle(several):
+    """Three angles would be taken for those of the three columns of places."""
+    given = {"places": 3, "size": 64}
+    with pytest.raises(TypeError, match=r"angle must be one number, in radians, not \[0.1"):
+        optics.field_coefficients(torch.ones(2, 3), (0.0, 1.0), angle=several, **given)
+    with pytest.raises(ValueError, match="angle must be finite, in radians; it has nan"):
+        optics.field_coefficients(torch.ones(2, 3), (0.0, 1.0), angle=math.nan, **given)
+
+
 def test_every_seidel_term_has_the_gradient_of_a_finite_difference():
     terms = tuple(torch.tensor(value).double().requires_grad_() for value in _SEIDEL.values())
 

@@ -184,3 +184,9 @@ def test_random_phases_are_uniform_over_a_whole_turn():
 def test_coefficients_are_a_tensor():
     with pytest.raises(TypeError, match="coefficients must be a Tensor, not list"):
         optics.zernike_filter(8, coefficients=[0.1], cutoff=0.1)
+
+
+def test_a_wavefront_has_coefficients():
+    for indices in (None, []):
+        with pytest.raises(ValueError, match=r"coefficients must hold at least one, in waves RMS"):
+            optics.zernike_filter(8, coefficients=torch.zeros(0), cutoff=0.1, indices=indices)

@@ -150,6 +150,24 @@ def test_encircled_energy_of_a_gaussian_and_its_gradient():
     )
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+def test_function_transforms_see_through_an_encircled_energy():
+    psfs = torch.rand(3, 5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    radii = torch.tensor([1e-9, 1.2, 2.0], dtype=torch.float64)
+
+    def energy(psf, radius):
+        return optics.encircled_energy(psf, radius, pixel_pitch=1.0)
+
+    each = torch.func.vmap(energy)(psfs, radii)
+    expected = torch.stack([energy(p, r) for p, r in zip(psfs, radii, strict=True)])
+    torch.testing.assert_close(each, expected)
+    forward = torch.func.jacfwd(energy, argnums=1)(psfs, radii)
+    torch.testing.assert_close(forward, torch.func.jacrev(energy, argnums=1)(psfs, radii))
+    # The light on a ring per metre of its radius, 2 pi R psf in the mean around it.
+    slope = torch.func.grad(energy, argnums=1)(torch.ones_like(psfs[0]), radii[1])
+    assert float(slope) == pytest.approx(2 * math.pi * 1.2)
+
+
 def test_encircled_energy_of_several_psfs_is_that_of_each():
     widths = (2.0, 3.0)
     r = torch.from_numpy(_radius(48, 1.0))
@@ -699,6 +717,26 @@ def test_what_holds_no_light_has_no_shares_of_it():
         optics.strehl(torch.full((5, 5), float("nan")), torch.ones(5, 5))
     with pytest.raises(ValueError, match="wavelength must hold at least one, in metres"):
         _psf(_open(64), wavelength=[])
+    with pytest.raises(ValueError, match="radius must hold at least one, in metres"):
+        optics.encircled_energy(torch.ones(5, 5), [], pixel_pitch=1e-6)
+
+
+def test_numbers_of_numpy_are_lengths():
+    pupil = _open(64)
+    expected = _psf(pupil)
+    for kind in (np.float32, np.float64, np.float16):
+        # Powers of two have all digits in any of them.
+        lengths = {"wavelength": 2**-20, "focal_length": 2**-6, "pitch": 2**-19}
+        found = _psf(pupil, **{name: kind(value) for name, value in lengths.items()})
+        torch.testing.assert_close(found, _psf(pupil, **lengths))
+    several = _psf(pupil, wavelength=[np.float32(_LAMBDA), np.float32(2 * _LAMBDA)])
+    torch.testing.assert_close(several[0], expected, rtol=1e-4, atol=1e-9)
+
+
+def test_a_focal_length_of_half_precision_is_computed_in_double():
+    pupil = _open(64)
+    half = torch.tensor(2**-6, dtype=torch.float16)
+    torch.testing.assert_close(_psf(pupil, focal_length=half), _psf(pupil, focal_length=2**-6))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

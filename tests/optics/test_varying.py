@@ -3,6 +3,9 @@ import torch
 
 import optics
 
+# torch's own, at its first forward derivative
+_FORWARD = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+
 
 def _spots(rows=3, columns=4, size=15):
     """Gaussians whose width and place grow across the field."""
@@ -115,6 +118,35 @@ def test_the_gradient_is_that_of_torch_where_singular_values_differ(rank, size):
     kept = min(rank, len(s))
     (theirs,) = torch.autograd.grad(loss(v[:kept], (u[:, :kept] * s[:kept]).T), psfs)
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+
+
+@_FORWARD
+@pytest.mark.parametrize("rank", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [1, 3])
+def test_forward_mode_agrees_with_the_gradient(rank, size):
+    psfs = _scene(2, 2, size, 3)
+
+    def factors(psfs):
+        found = optics.low_rank_psf(psfs, rank)
+        return torch.cat([found.basis.flatten(), found.weights.flatten(), found.error_bound[None]])
+
+    forward, backward = torch.func.jacfwd(factors)(psfs), torch.func.jacrev(factors)(psfs)
+    torch.testing.assert_close(forward, backward, rtol=1e-8, atol=1e-9)
+
+
+@_FORWARD
+def test_the_psfs_of_a_field_have_a_slope_in_forward_mode():
+    front_end = optics.VaryingImaging(torch.nn.Parameter(_spots(2, 2, 5)), rank=2, channels=1)
+    scene, change = _scene(1, 1, 8, 9), _scene(2, 2, 5, 5)
+
+    def image(psfs):
+        return torch.func.functional_call(front_end, {"psfs": psfs}, (scene,))
+
+    psfs = front_end.psfs.detach()
+    _, slope = torch.func.jvp(image, (psfs,), (change,))
+    step = 1e-6
+    difference = (image(psfs + step * change) - image(psfs - step * change)) / (2 * step)
+    torch.testing.assert_close(slope, difference, rtol=1e-6, atol=1e-8)
 
 
 def test_equal_singular_values_that_are_kept_leave_the_product_its_gradient():

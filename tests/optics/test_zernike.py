@@ -262,6 +262,24 @@ def test_bad_input():
         z.zernike_basis(1, 0, diameter=1.0, spacing=1.0)
 
 
+def test_numbers_of_numpy_and_torch_are_indices():
+    lengths = {"diameter": 8.0, "spacing": 1.0}
+    expected = z.zernike_basis(4, 8, **lengths)
+    assert torch.equal(z.zernike_basis(np.int64(4), 8, **lengths), expected)
+    for numbers in (np.arange(1, 5), torch.arange(1, 5)):
+        assert torch.equal(z.zernike_basis(numbers, 8, **lengths), expected)
+    one = torch.tensor([4])  # an index, and no count
+    assert torch.equal(z.zernike_basis(one, 8, **lengths), expected[3:])
+
+
+def test_a_radius_that_is_no_number_is_not_outside():
+    rho = torch.tensor([0.5, float("nan"), 2.0, float("inf")])
+    for index in (1, 4, 8):
+        found = z.zernike(index, rho, torch.zeros(4))
+        assert found.isnan().tolist() == [False, True, False, False]
+        assert found[2:].tolist() == [0, 0]
+
+
 def test_compiles():
     compiled = torch.compile(z.zernike, backend="aot_eager", fullgraph=True)
     rho, theta = torch.rand(5), torch.rand(5)

@@ -388,6 +388,10 @@ def test_where_nothing_can_be_stacked_it_says_why(lesions, others, tmp_path):
     systems[1].classifier = None
     with pytest.raises(ValueError, match="classifier"):
         _ensemble(systems, lesions, others, objective=joint.Objective())
+    for system in systems:
+        system.classifier, system.restoration = None, Sharpen()
+    with pytest.raises(ValueError, match=r"can be stacked \(no codec, no classifier\): train them"):
+        _ensemble(systems, lesions, others, objective=joint.Objective(task=0, restoration=1))
 
 
 def test_what_a_stack_would_get_wrong_is_passed_one_by_one(lesions, others):

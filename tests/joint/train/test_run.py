@@ -12,30 +12,29 @@ import joint.train.run
 import optics
 
 
-def _told_psnr(monkeypatch, values):
-    """Validation passes that say one of these after the other."""
-    values, original = iter(values), joint.train.loop.evaluate
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_an_epoch_without_a_number_is_the_worst(
+    lesions, others, tmp_path, monkeypatch, interrupted
+):
+    values, original = (
+        iter([float("nan"), 30.0, float("nan"), 40.0, 35.0]),
+        joint.train.loop.evaluate,
+    )
 
     def told(*args, **options):
         return dataclasses.replace(original(*args, **options), psnr=next(values))
 
     monkeypatch.setattr(joint.train.loop, "evaluate", told)
-
-
-@pytest.mark.parametrize("interrupted", [False, True])
-def test_a_perfect_epoch_is_the_best(lesions, others, tmp_path, monkeypatch, interrupted):
-    """An infinite PSNR, which no JSON holds and a resumed run knows of all the same."""
-    _told_psnr(monkeypatch, [30.0, float("inf"), float("nan"), float("inf"), 40.0])
     config = _settings(epochs=5, monitor="psnr", batch_size=24)
     places = {"config": config, "directory": tmp_path}
     if interrupted:
-        asked = iter([False] * 4)
+        asked = iter([False] * 6)
         first = _fit(full_system(), lesions, others, stop=lambda: next(asked, True), **places)
         assert first.interrupted
         assert first.best_epoch == 1
     history = _fit(full_system(), lesions, others, resume=True, **places)
-    assert history.best_epoch == 1
-    assert [epoch.validation["psnr"] for epoch in history.epochs] == [30.0, None, None, None, 40.0]
+    assert history.best_epoch == 3
+    assert [epoch.validation["psnr"] for epoch in history.epochs] == [None, 30.0, None, 40.0, 35.0]
 
 
 def test_the_average_of_the_weights_is_what_is_validated_and_returned(
