@@ -6,6 +6,7 @@
     dataset.classes, .samples, Subset.indices ──► names of classes and pictures
 """
 
+import math
 import operator
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,8 +86,8 @@ def from_torch(
         if (codes.shape, codes.dtype) != (images.shape[1:], images.dtype):
             raise ValueError(
                 f"picture {row} is {codes.dtype} {list(codes.shape)}, and those before are "
-                f"{images.dtype} {list(images.shape[1:])}: resize and crop all of them to one size "
-                "in the transform of the data set"
+                f"{images.dtype} {list(images.shape[1:])}: resize and crop all of them to one "
+                "size, and convert them to one mode and type, in the transform of the data set"
             )
         images[row] = codes
         labels.append(label)
@@ -119,14 +120,23 @@ def _length(dataset: Dataset[Any]) -> int:
 
 def _pair(dataset: Dataset[Any], row: int) -> tuple[object, int]:
     item = dataset[row]
-    label = as_integer(item[1]) if isinstance(item, Sequence) and len(item) > 1 else None
-    if label is None:
-        what = type(item).__name__
-        if isinstance(item, Sequence) and not isinstance(item, str):
-            what = f"{what} of {', '.join(type(part).__name__ for part in item)}"
+    if not isinstance(item, Sequence) or isinstance(item, str) or len(item) < 2:
         raise TypeError(
-            f"item {row} must begin with a picture and its label, an integer, not {what}: wrap the "
-            "data set in one whose __getitem__ returns (picture, label)"
+            f"item {row} must begin with a picture and its label, an integer, not "
+            f"{type(item).__name__}: wrap the data set in one whose __getitem__ returns "
+            "(picture, label)"
+        )
+    label = as_integer(item[1])
+    if label is None:
+        raise TypeError(
+            f"the label of item {row} must be an integer, the number of its class, not "
+            f"{type(item[1]).__name__}: make one in the data set, such as classes.index(label) of "
+            "a name, or int(label.argmax()) of a vector that is 1 at its class"
+        )
+    if label < 0:
+        raise ValueError(
+            f"item {row} has the label {label}, and classes are counted from 0: leave out what has "
+            "no label, as with torch.utils.data.Subset"
         )
     return item[0], label
 
@@ -143,10 +153,13 @@ def _codes(picture: object, row: int, bit_depth: int) -> Tensor:
     values = as_tensor(picture).detach().cpu()
     values = values.movedim(-1, 0) if turned else values
     values = values[None] if values.ndim == 2 else values
-    if values.ndim != 3 or looks_turned(values[None]):
+    # An array of channels first would pass for one of 3 rows, and as many channels as columns.
+    first = turned and looks_turned(values.transpose(1, 2)[None])
+    if values.ndim != 3 or looks_turned(values[None]) or first:
         raise ValueError(
             f"picture {row} must be [C, H, W] as a Tensor and [H, W, C] as an array, not "
-            f"{type(picture).__name__} {list(picture.shape)}"
+            f"{type(picture).__name__} {list(picture.shape)}: permute(2, 0, 1) turns a Tensor, "
+            "and torch.from_numpy makes one of an array that begins with its channels"
         )
     if values.dtype in DEPTHS:
         return values
@@ -155,13 +168,25 @@ def _codes(picture: object, row: int, bit_depth: int) -> Tensor:
             f"picture {row} must be floats in 0..1, or codes of uint8 or uint16, not {values.dtype}"
         )
     if not bool(((values >= -1e-6) & (values <= 1 + 1e-6)).all()):
+        low, high = float(values.min()), float(values.max())
         raise ValueError(
-            f"picture {row} has values from {float(values.min()):.3g} to {float(values.max()):.3g},"
-            " and light lies in 0..1: leave Normalize out of the transform, the classifier has "
-            "its own, and random views too, which training draws"
+            f"picture {row} has values from {low:.3g} to {high:.3g}, and light lies in 0..1: "
+            f"{_remedy(low, high)}"
         )
     codes = (values.double().clamp(0, 1) * (2**bit_depth - 1)).round()
     return codes.to(torch.int32).to(torch.uint8 if bit_depth == 8 else torch.uint16)
+
+
+def _remedy(low: float, high: float) -> str:
+    """What to do about floats that reach from ``low`` to ``high``."""
+    if not math.isfinite(high - low):
+        return "look where they were made, as by a division of 0 by 0"
+    if low >= 0 and high > 2:
+        return "divide codes of 8 bits by 255, or give them as uint8"
+    return (
+        "leave Normalize out of the transform, the classifier has its own, and random views too, "
+        "which training draws"
+    )
 
 
 def _attribute(dataset: object, name: str) -> Any:  # noqa: ANN401 - whatever theirs is

@@ -217,7 +217,12 @@ def _columns(
         image = next((name for name in _IMAGES if name in header), _IMAGES[0])
     if group is None:
         group = next((name for name in GROUPS if name in header), None)
-    check_columns(header, [n for n in (image, label, group, mask) if n is not None], where)
+    check_columns(
+        header,
+        [name for name in (image, label, group, mask) if name is not None],
+        where,
+        remedy="say with image= and label= which columns these are (--data.image, --data.label)",
+    )
     return _Columns(image, label, group, mask)
 
 
@@ -238,6 +243,13 @@ def _classes(
             f"{listed(absent)}; fill these cells, or take the rows out"
         )
     found = _in_order(sorted(set(labels)), said.label, where)
+    alike = Counter(label.casefold() for label in found)
+    if split := [label for label in found if alike[label.casefold()] > 1]:
+        warnings.warn(
+            f"{where} has a class for each of {listed(split)}, which differ in capital letters "
+            f"alone: write them alike in {said.label} if they are one",
+            stacklevel=4,
+        )
     if classes is None:
         return found
     if sorted(wanted) != sorted(found):

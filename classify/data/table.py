@@ -145,7 +145,9 @@ def read_table(content: bytes, needed: Sequence[str], where: str) -> Table:
     return {name: [line[i].strip() for _, line in rows] for i, name in enumerate(header) if name}
 
 
-def check_columns(header: Sequence[str], needed: Sequence[str], where: str) -> None:
+def check_columns(
+    header: Sequence[str], needed: Sequence[str], where: str, *, remedy: str = ""
+) -> None:
     """Refuse a table without the columns that are needed, naming the nearest that it has."""
     if twice := [name for name in dict.fromkeys(needed) if list(header).count(name) > 1]:
         raise ValueError(f"{where} has several columns of the name {', '.join(twice)}")
@@ -155,9 +157,12 @@ def check_columns(header: Sequence[str], needed: Sequence[str], where: str) -> N
     known = {name.lower(): name for name in header}
     near = [difflib.get_close_matches(name.lower(), known, n=1) for name in absent]
     hints = [known[found[0]] for found in near if found]
+    if len(header) == 1:  # the whole line, where something else divides it
+        remedy = "cells are divided by commas, semicolons or tabs"
     raise ValueError(
         f"{where} lacks the columns {', '.join(absent)}; it has {', '.join(header) or 'none'}"
         + (f": did you mean {', '.join(hints)}?" if hints else "")
+        + (f"; {remedy}" if remedy else "")
     )
 
 

@@ -2,10 +2,17 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    field_validator,
+    model_validator,
+)
 
 from joint.settings import FrozenDict, Settings, added
 
@@ -59,6 +66,17 @@ class Axis(Settings):
     """Which designs have the axis: the level of another axis, or several, by its name, such as
     ``{"codec": "jpeg"}`` or ``{"codec": ("jpeg", "webp")}``; all must hold. In other designs it is
     absent, and its fields are those of the base. By default every design has it."""
+
+    @field_validator("when", mode="before")
+    @classmethod
+    def _names_axes(cls, value: object) -> object:
+        """What is written as a constraint would be, is none."""
+        if isinstance(value, Mapping):
+            return value
+        raise ValueError(
+            'when names other axes and their levels, such as {codec = "jpeg"} or '
+            '{codec = ["jpeg", "webp"]}'
+        )
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> Self:

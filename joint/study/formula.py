@@ -90,6 +90,8 @@ def _read(text: str) -> tuple[ast.expr, frozenset[str]]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         taken = [word for word in re.findall(r"[^\W\d]\w*", text) if keyword.iskeyword(word)]
         hint = f". No axis that it reads can be called {taken[0]!r}" if taken else ""
+        if re.search(r"[^\W\d]\w*\.[^\W\d]", text):
+            hint = ". A field is read by the name of the axis that sets it, not by its path"
         raise ValueError(
             f"cannot read the formula {text!r}: write numbers, names of axes, + - * / **, "
             f"parentheses and {', '.join(FUNCTIONS)}, such as 'light * (pitch / stop)**2'{hint}"

@@ -33,8 +33,8 @@ class Costs:
     """Values that the sensor converts for a picture, in all channels and exposures; None without
     a sensor."""
     macs: int
-    """Multiply-accumulates of codec and classifier for one picture: convolutions and matrix
-    products, as :class:`torch.utils.flop_counter.FlopCounterMode` counts them."""
+    """Multiply-accumulates of restoration, codec and classifier for one picture: convolutions and
+    matrix products, as :class:`torch.utils.flop_counter.FlopCounterMode` counts them."""
     parameters: int
     """Numbers that the system consists of, those of the optics among them."""
 
@@ -58,7 +58,6 @@ def costs(
     sensor = config.system.sensor
     channels, height, width = scene
     bits = pixels = None
-    area = height * width
     if isinstance(sensor, SensorConfig):
         height, width = height // sensor.binning, width // sensor.binning
         # Each exposure is read, and has the channels of the scene; a mosaic has one code a pixel.
@@ -66,29 +65,30 @@ def costs(
         codes = exposures * (1 if sensor.cfa is not None else channels)
         pixels = codes * height * width
         bits = None if sensor.bit_depth is None else sensor.bit_depth * pixels
-        packed = sensor.cfa is not None and sensor.demosaicing == "packed"
-        area = height * width // (4 if packed else 1)  # of what the codec is given
+    area, macs = _computed(system, scene)
     return Costs(
         photons=sensor.photons if isinstance(sensor, SensorConfig) else None,
         bits=bits if bpp is None else bpp * area,
         pixels=pixels,
-        macs=_macs(system, scene),
+        macs=macs,
         parameters=sum(parameter.numel() for parameter in system.parameters()),
     )
 
 
-def _macs(system: ImagingSystem, scene: tuple[int, int, int]) -> int:
-    """Multiply-accumulates that follow the sensor, for one grey picture."""
+def _computed(system: ImagingSystem, scene: tuple[int, int, int]) -> tuple[int, int]:
+    """Pixels of what the codec is given, and multiply-accumulates that follow the sensor."""
     grey = torch.full((1, *scene), 0.5, device=device_of(system))
     with evaluating(system), torch.no_grad():
-        noise = torch.Generator(grey.device).manual_seed(0)
-        _, _, handed = system.measure(grey, generator=noise)
+        seen = system(grey, generator=torch.Generator(grey.device).manual_seed(0))
+        handed = seen.measurement
         with FlopCounterMode(display=False) as counter:
+            if seen.developed is not None:
+                system.restore(seen.developed)
             if system.codec is not None:
                 handed = system.codec(handed).reconstruction
             if system.classifier is not None:
                 system.classifier(handed)
-    return counter.get_total_flops() // 2
+    return seen.measurement[0, 0].numel(), counter.get_total_flops() // 2
 
 
 def execute(

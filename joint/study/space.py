@@ -218,7 +218,10 @@ class Study(Settings):
         for one, other in ((first, second), (second, first)):
             for name in one.keys() - other.keys():
                 if not never_meets(name, other, self.axes):
-                    raise ValueError(_TWICE)
+                    raise ValueError(
+                        f"{_TWICE}; here one alone chooses on {name}, which the other may have "
+                        "too: choose on it twice, or say with when which designs have it"
+                    )
 
     def _check_known(self, cost: str, constraint: str) -> None:
         """Refuse a constraint on a cost that only a run tells."""
@@ -362,7 +365,8 @@ class Study(Settings):
             shown = ", ".join(f"{name}={level}" for name, level in design.items())
             raise ConfigError(
                 f"the design {shown} is not a valid configuration:\n  {faults}\n"
-                "Exclude it by a constraint, or set what belongs together on one axis"
+                "Say with when which designs have an axis, exclude the design by a constraint, or "
+                "set what belongs together on one axis"
             ) from error
 
     def pairs(self, designs: Sequence[Design]) -> tuple[Pair, ...]:

@@ -11,6 +11,7 @@ A worker knows the folder and nothing else; whoever starts it (a shell, a batch 
 """
 
 import errno
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -394,6 +395,12 @@ def _worker(
     """What a process of its own does: the threads of torch are its to set."""
     torch.set_num_threads(threads)
     with warnings.catch_warnings():
+        warnings.showwarning = _say
         if not warn:
             warnings.simplefilter("ignore")
         return work(folder, device=device, together=together, poll=poll)
+
+
+def _say(message: Warning | str, *_: object) -> None:
+    """Warn as the command line does: where in the library it was said is of no use to a user."""
+    print(f"lens2label: warning: {message}", file=sys.stderr)

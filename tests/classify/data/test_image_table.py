@@ -481,3 +481,22 @@ def test_another_alphabet_is_named_before_a_column_is_missed(tmp_path):
     (tmp_path / "t.csv").write_bytes("image,label\na,b\n".encode("utf-16"))
     with pytest.raises(ValueError, match=r"t.csv is not a table in UTF-8: .*UTF-16"):
         ImageTable(tmp_path / "t.csv", progress=False, cache=False)
+
+
+def test_a_column_of_another_name_is_asked_for(written, root):
+    table = written([("foto", "dx"), ("a", "nv"), ("b.png", "mel")])
+    said = r"lacks the columns image, label; it has foto, dx.* with image= and .* --data\.label"
+    with pytest.raises(ValueError, match=said):
+        load(table, root)
+
+
+def test_what_else_may_divide_cells_is_told(written, root):
+    table = written([("image", "label"), ("a", "nv"), ("b.png", "mel")], delimiter="|")
+    with pytest.raises(ValueError, match=r"it has image\|label.*; .* commas, semicolons or tabs"):
+        load(table, root)
+
+
+def test_labels_that_differ_in_capitals_alone_are_told(written, root):
+    rows = [("image", "label"), ("a", "NV"), ("b", "nv"), ("c", "mel"), ("d", "nv"), ("e", "nv")]
+    with pytest.warns(UserWarning, match=r"a class for each of NV, nv, .* write them alike in la"):
+        assert load(written(rows), root).classes == ("NV", "mel", "nv")

@@ -215,7 +215,8 @@ def test_a_comparison_chooses_on_what_each_of_its_designs_has():
         ({**first, "light": light}, {**second, "light": light}) for light in (50, 500)
     ]
     open_ = Comparison(first={"codec": "jpeg", "quality": 60}, second={"codec": "webp"})
-    with pytest.raises(ValueError, match="chooses on the same axes twice"):
+    said = "chooses on the same axes twice.* one alone chooses on quality, which .* say with when"
+    with pytest.raises(ValueError, match=said):
         _study(plan=Plan(comparisons=(open_,)))
     short = Comparison(first={"codec": "jpeg"}, second={"codec": "none"})
     study = _study(plan=Plan(comparisons=(short,)))
@@ -392,3 +393,14 @@ def test_a_whole_range_that_is_too_long_to_list_is_not_listed():
     )
     assert study.every() is None
     assert len(study.designs()) == 2
+
+
+def test_a_condition_that_is_written_as_a_constraint_is_refused():
+    with pytest.raises(ValueError, match=r"when names other axes .* such as \{codec = \"jpeg\"\}"):
+        Axis(path="system.codec.quality", values=(20, 60), when="codec == jpeg")
+
+
+def test_an_axis_of_some_kinds_alone_asks_for_its_condition():
+    study = _study(axes={**AXES, "quality": QUALITY.model_copy(update={"when": {}})})
+    with pytest.raises(ConfigError, match=r"quality: no such key\nSay with when which designs"):
+        study.config({"codec": "none", "quality": 20, "light": 50}, 0)

@@ -55,6 +55,10 @@ def test_what_cannot_be_read_is_refused(text):
 def test_an_order_is_between_formulas():
     with pytest.raises(ValueError, match=r"cannot read the formula 'b\[0\]': write numbers"):
         terms("a < b[0]")
+    with pytest.raises(
+        ValueError, match=r"'restoration\.width'.* by the name of the axis that sets"
+    ):
+        terms("restoration.width <= 8")
     (term,) = terms("20 * a + b <= c / 2")
     assert term.axes() == {"a", "b", "c"}
     with pytest.raises(ValueError, match="'1 / light' has no finite value at light=0"):

@@ -113,6 +113,32 @@ def test_computation_is_that_of_codec_and_classifier(small_base):
     assert costs(bare, system, (3, 16, 16), 0.5).pixels is None
 
 
+@pytest.mark.parametrize(
+    "sensor",
+    [
+        joint.SensorConfig(binning=2),
+        joint.SensorConfig(cfa="rggb", demosaicing="packed"),
+        joint.SensorConfig(),
+        joint.NoneConfig(),
+    ],
+)
+def test_what_a_restoration_computes_and_makes_is_in_the_costs(small_base, sensor):
+    base = small_base()
+    update = {
+        "sensor": sensor,
+        "restoration": joint.UNetConfig(width=4),
+        "codec": joint.JPEGConfig(),
+    }
+    config = base.model_copy(update={"system": base.system.model_copy(update=update)})
+    system = build_system(config.system, image_size=(16, 16), channels=3, classes=7)
+    wanted = joint.analysis.ledger(system, build_data(base.data), resamples=10)
+    computed = {stage.stage: stage.macs for stage in wanted.stages}
+    found = costs(config, system, (3, 16, 16), 0.5)
+    assert found.macs == wanted.macs == computed["restoration"] + computed["classifier"]
+    assert found.bits == 0.5 * 16 * 16  # of the picture that it makes, which is that of the scene
+    assert found.pixels == wanted.pixels_read
+
+
 def test_bits_are_those_of_the_files_that_the_codec_writes(small_base, tmp_path):
     base = small_base()
     system = base.system.model_copy(update={"codec": joint.JPEGConfig()})

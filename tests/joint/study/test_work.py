@@ -468,3 +468,16 @@ def test_who_stops_a_study_is_told_that_it_saves(finished, monkeypatch, shown):
     run_study(finished.folder, progress=shown)
     words = "the workers finish their steps and save; Ctrl-C again leaves at once"
     assert notices == [words if shown else None]
+
+
+def test_a_worker_warns_in_the_words_of_the_command_line(monkeypatch, capsys):
+    def speaks(*_, **__):
+        warnings.simplefilter("always")
+        warnings.warn("4 runs are trained one by one", stacklevel=1)
+
+    monkeypatch.setattr(worker, "work", speaks)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    shown = warnings.showwarning
+    worker._worker("here", "cpu", 1, 1, 1.0, True)
+    assert capsys.readouterr().err == "lens2label: warning: 4 runs are trained one by one\n"
+    assert warnings.showwarning is shown
