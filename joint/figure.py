@@ -17,7 +17,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from classify import LesionDataset, Report
 
-from .analysis import ConfusionContrast, ContrastSweep, Kept, OptimalImage
+from .analysis import ConfusionContrast, ContrastSweep, Kept, OptimalImage, Reliance, RingScores
 from .checkpoint import write_atomically
 from .evaluate import Evaluation, check_encoding, device_of
 from .feed import as_scenes, derive_seed, generators
@@ -48,6 +48,7 @@ __all__ = [
     "kept_figure",
     "optimal_figure",
     "pairs_figure",
+    "reliance_figure",
     "report_figure",
     "save_figure",
     "sweep_figure",
@@ -372,6 +373,66 @@ def pairs_figure(
             )
         ],
     )
+    return figure
+
+
+def reliance_figure(
+    found: Mapping[str, Reliance], *, metric: str = "balanced_accuracy", title: str = ""
+) -> Figure:
+    """Draw what each ring of the scenes' frequencies is worth, above how much light is in it.
+
+    A line spans a ring, and a shade its interval. The axis is of octaves, and 0, which it does not
+    reach, stands an octave below the first end.
+
+    Parameters
+    ----------
+    found : mapping of name to Reliance
+        Of several systems, or of rings taken out and kept alone. Below is the power of the first.
+    metric : {"accuracy", "balanced_accuracy", "auc"}
+        What the change is of.
+    title : str
+        Of the figure.
+    """
+    if metric not in RingScores._fields:
+        raise ValueError(f"metric must be one of {', '.join(RingScores._fields)}, not {metric!r}")
+    figure = blank_figure(6.8, 4.8, title=title)
+    change, power = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    every = [ring for each in found.values() for ring in each.rings]
+    start = min(ring.low or ring.high / 2 for ring in every)
+    for (name, each), look in zip(found.items(), looks(len(found)), strict=True):
+        for number, ring in enumerate(each.rings):
+            ends = np.array([max(ring.low, start), ring.high])
+            score = getattr(ring.change, metric)
+            change.fill_between(ends, *score.interval, color=look.colour, alpha=0.2, linewidth=0)
+            change.plot(ends, [score.value] * 2, color=look.colour, linewidth=1.5)
+            change.plot(
+                np.sqrt(ends.prod()),
+                score.value,
+                look.marker,
+                ms=5,
+                color=look.colour,
+                label=name if number == 0 else None,
+            )
+    first = next(iter(found.values()))
+    for ring in first.rings:
+        power.fill_between(
+            [max(ring.low, start), ring.high], 0, 100 * ring.power, color="grey", alpha=0.5
+        )
+    change.axhline(0, color="grey", linestyle="--", linewidth=1)
+    level = 100 * first.level
+    named = {"auc": "AUC"}.get(metric, metric.replace("_", " "))
+    change.set_ylabel(f"change of {named}\n(shades: {level:g} % intervals)", fontsize=9)
+    ends = sorted({end for ring in every for end in (ring.low, ring.high)})
+    power.set_xscale("log", base=2)
+    power.set_xticks(
+        [max(end, start) for end in ends], labels=[f"{end:.3g}" for end in ends], fontsize=8
+    )
+    power.minorticks_off()
+    power.set(ylabel="% of variance", xlabel="spatial frequency of the scene, cycles/pixel")
+    for axis in (change, power):
+        open_axis(axis)
+    if len(found) > 1:
+        change.legend(fontsize=8)
     return figure
 
 

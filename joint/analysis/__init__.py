@@ -5,7 +5,8 @@ L*a*b* and CIEDE2000 with gradients · ``region`` lesion, ring and contour · ``
 there are none · ``by_class`` what is typical of a class, and which classes are confused ·
 ``correctness`` contrast against being right, within class · ``contrast_change`` between two
 systems · ``causal`` the same lesions at another contrast, ``altered`` pictures without some of what
-they tell · ``kept`` which details and regions are handed on ·
+they tell · ``kept`` which details and regions are handed on,
+``reliance`` which details decide, a ``ring`` of frequencies at a time ·
 ``optimal_image`` what the system takes for a class ·
 ``attribution`` where accuracy is lost, ``ledger`` what a picture costs, ``scores`` accuracies
 paired over lesions · ``rate_map`` where bits go, ``rate_change`` and where they move to ·
@@ -64,6 +65,8 @@ from .plane import PLANES, Plane, contrast_at, measure_contrast
 from .rate_change import RateChange, RegionChange, rate_change
 from .rate_map import REGIONS, ClassRate, RateMap, RegionRate, rate_map
 from .region import skin_ring
+from .reliance import Reliance, RingReliance, RingScores, reliance
+from .ring import RingFilter, filter_ring, octave_rings
 from .robustness import Curve, Point, Refused, Robustness, robustness
 from .scores import Score, Scores
 from .segment import fill_hair, intersection_over_union, segment
@@ -118,6 +121,10 @@ __all__ = [
     "RegionChange",
     "RegionDifference",
     "RegionRate",
+    "Reliance",
+    "RingFilter",
+    "RingReliance",
+    "RingScores",
     "Robustness",
     "Score",
     "Scores",
@@ -143,6 +150,7 @@ __all__ = [
     "correctness_against_contrast",
     "equal_contrast",
     "fill_hair",
+    "filter_ring",
     "gaussian_information",
     "gaussian_mutual_information",
     "generalised_cnr",
@@ -154,12 +162,14 @@ __all__ = [
     "ledger",
     "matched_strata",
     "measure_contrast",
+    "octave_rings",
     "optimal_image",
     "radial_power",
     "random_features",
     "rate_change",
     "rate_map",
     "recall_against_contrast",
+    "reliance",
     "robustness",
     "scalable",
     "scale_contrast",

@@ -199,11 +199,31 @@ def test_the_page_of_classifiers_has_the_numbers_of_methods_and_backbones():
 
 
 def test_the_page_of_mosaics_has_the_numbers_of_its_measurement():
-    page = DOCS / "howto" / "raw.md"
+    page = (DOCS / "howto" / "raw.md").read_text()
+    cost = page[page.index("## Cost") : page.index("## Labels on HAM10000")]
     seconds = json.loads((DOCS / "results" / "raw.json").read_text())["step"]["seconds"]
     for name, measured in seconds.items():
-        rows = [line for line in page.read_text().splitlines() if line.startswith(f"| `{name}` |")]
-        assert rows[-1].strip("| ").split(" | ")[1:] == [f"{each:.3f}" for each in measured]
+        assert _cells(cost, f"`{name}`") == [f"{each:.3f}" for each in measured]
+
+
+def test_the_page_of_raw_mosaics_has_the_labels_of_its_runs():
+    page = (DOCS / "howto" / "raw.md").read_text()
+    labels = page[page.index("## Labels on HAM10000") :]
+    arms = json.loads((DOCS / "results" / "raw.json").read_text())["labels"]["arms"]
+    for name, arm in arms.items():
+        wanted = []
+        for metric in ("accuracy", "balanced_accuracy"):
+            each = arm[metric]
+            wanted.append(f"{np.mean(each):.3f} ({min(each):.3f} to {max(each):.3f})")
+            if name == "bilinear":
+                wanted.append("-")
+                continue
+            gap, low, high, _ = arm[f"{metric}_less_bilinear"]
+            against = np.mean(each) - np.mean(arms["bilinear"][metric])
+            assert gap == pytest.approx(against, abs=0.005)  # a mean over all test images
+            assert low < 0 < high
+            wanted.append(f"{gap:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-", "−"))
+        assert _cells(labels, f"`{name}`") == wanted
 
 
 def test_the_page_of_restoration_has_the_numbers_of_its_runs():
@@ -250,3 +270,40 @@ def test_the_page_of_distillation_has_the_numbers_of_its_runs():
     assert "an accuracy of {}, a balanced accuracy of {} and an AUC of {}.".format(*told) in page
     tested = found["pictures"]
     assert f"{tested['test']} test images of {tested['lesions']} lesions" in page
+
+
+def test_the_page_of_reliance_has_the_numbers_of_its_run():
+    page = (DOCS / "howto" / "classifier.md").read_text()
+    found = json.loads((DOCS / "results" / "reliance.json").read_text())
+    names = ("accuracy", "balanced_accuracy", "auc")
+    rows = 0
+    words = {"stop": "without", "pass": "alone", "below": "all of", "codes": "codes without"}
+    for kind, word in words.items():
+        rings = found[kind]["rings"][1:5] if kind == "below" else found[kind]["rings"]
+        rows += len(rings)
+        for ring in rings:
+            gaps = [
+                (ring["change"][name]["value"], *ring["change"][name]["interval"]) for name in names
+            ]
+            told = ["{:+.3f} [{:+.3f}, {:+.3f}]".format(*gap).replace("-", "−") for gap in gaps]
+            wanted = [f"{100 * ring['power']:.1f} %", *told, f"{100 * ring['flipped']:.1f} %"]
+            assert _cells(page, f"{word} {ring['low']:.4f} to {ring['high']:.4f}") == wanted
+            for name in names:
+                change = ring["scores"][name]["value"] - found[kind]["scores"][name]["value"]
+                assert ring["change"][name]["value"] == pytest.approx(change, abs=2e-5)
+    starts = tuple(f"| {word} 0" for word in words.values())
+    assert sum(line.startswith(starts) for line in page.splitlines()) == rows
+    page = " ".join(page.split())
+    values = [found["stop"]["scores"][name]["value"] for name in names]
+    assert (
+        "an accuracy of {:.3f}, a balanced accuracy of {:.3f} and an AUC of {:.3f}.".format(*values)
+        in page
+    )
+    assert f"{found['pictures']} test images of {found['lesions']} lesions" in page
+    again = max(ring["left_in_codes"] for ring in found["stop"]["rings"] if ring["low"] < 0.5)
+    assert f"up to {100 * again:.0f} % of the power taken out of the light is in the" in page
+    for kind, told in (("stop", "{} when it is taken out of the light"), ("codes", "{} out of")):
+        (ring,) = (ring for ring in found[kind]["rings"] if ring["high"] == 0.0625)
+        gap = ring["change"]["accuracy"]
+        shown = "{:+.3f} [{:+.3f}, {:+.3f}]".format(gap["value"], *gap["interval"])
+        assert told.format(shown.replace("-", "−")) in page

@@ -6,7 +6,7 @@ import torch
 
 import classify
 
-# For `import small`, the system that several files train.
+# For `import small`, the system that several files train, and `import gratings`, their scenes.
 sys.path.append(str(Path(__file__).parent))
 
 

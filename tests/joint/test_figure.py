@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -13,13 +14,19 @@ import classify
 import compress
 import joint
 import optics
-from joint.analysis import confusion_against_contrast, optimal_image, recall_against_contrast
+from joint.analysis import (
+    confusion_against_contrast,
+    optimal_image,
+    recall_against_contrast,
+    reliance,
+)
 from joint.analysis.kept import kept
 from joint.figure import (
     handed_figure,
     kept_figure,
     optimal_figure,
     pairs_figure,
+    reliance_figure,
     report_figure,
     save_figure,
     sweep_figure,
@@ -217,6 +224,30 @@ def test_what_is_kept_is_drawn_as_measured(phantoms):
     heights = [bar.get_height() for bar in difference.patches]
     assert heights == [d.rms for system in found.systems for d in system.differences]
     assert heights[4:] == pytest.approx([25.5 / 3**0.5] * 4, rel=1e-4)
+
+
+def test_what_rings_are_worth_is_drawn_as_measured(phantoms):
+    system = joint.ImagingSystem(classifier=torch.nn.Sequential(torch.nn.Flatten(), _First()))
+    rings = [(0, 0.1), (0.1, 0.5), (0.25, math.inf)]
+    found = {
+        name: reliance(system, phantoms, rings, kind=kind, resamples=20)
+        for name, kind in (("out", "stop"), ("alone", "pass"))
+    }
+    change, power = reliance_figure(found, metric="accuracy", title="rings").axes
+    spans = [line for line in change.lines if len(line.get_xdata()) == 2][:6]
+    wanted = [ring for each in found.values() for ring in each.rings]
+    for line, ring in zip(spans, wanted, strict=True):
+        np.testing.assert_allclose(line.get_xdata(), [ring.low or 0.05, ring.high])
+        np.testing.assert_allclose(line.get_ydata(), ring.change.accuracy.value)
+    for shade, ring in zip(change.collections, wanted, strict=True):
+        bottom, top = shade.get_datalim(change.transData).intervaly
+        np.testing.assert_allclose([bottom, top], ring.change.accuracy.interval, atol=1e-9)
+    heights = [shade.get_datalim(power.transData).y1 for shade in power.collections]
+    np.testing.assert_allclose(heights, [100 * ring.power for ring in wanted[:3]])
+    assert [text.get_text() for text in change.get_legend().get_texts()] == ["out", "alone"]
+    assert [tick.get_text() for tick in power.get_xticklabels()][:2] == ["0", "0.1"]
+    with pytest.raises(ValueError, match="one of accuracy, balanced_accuracy, auc, not 'f1'"):
+        reliance_figure(found, metric="f1")
 
 
 def test_optimal_images_are_the_best_of_their_starts():
