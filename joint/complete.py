@@ -331,5 +331,8 @@ def _checked_start(
 def _copied(system: ImagingSystem, stage: Stage, module: nn.Module) -> None:
     own = getattr(system, stage)
     if own is None:
-        raise ValueError(f"the start gives a {stage}, and the system of the run has none")
+        raise ValueError(
+            f"the start gives a {stage}, and the system of the run has none: start with the other "
+            "stages alone (--start-stages), or give the run such a stage"
+        )
     load_weights(own, dict(module.state_dict()), source=f"the start of the {stage}")

@@ -196,14 +196,12 @@ class _Part(nn.Module):
     def __init__(self, system: ImagingSystem, plane: DeployedPlane) -> None:
         super().__init__()
         # No stage that is not used: its weights would go into the file.
-        self.system = ImagingSystem(
-            front_end=system.front_end if plane == "codes" else None,
-            sensor=system.sensor if plane == "codes" else None,
-            restoration=system.restoration if plane == "codes" else None,
-            codec=None if plane == "handed" else system.codec,
-            classifier=system.classifier,
-            encoding=system.encoding,
-        ).eval()
+        unused = {
+            "codes": (),
+            "measurement": ("front_end", "sensor", "restoration"),
+            "handed": ("front_end", "sensor", "restoration", "codec"),
+        }
+        self.system = system.replace(**dict.fromkeys(unused[plane])).eval()
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the scores ``[B, K]`` of what the plane holds, ``[B, C, H, W]``."""

@@ -188,6 +188,30 @@ class ImagingSystem(nn.Module):
             if module is not None:
                 yield name, module
 
+    def replace(self, **stages: nn.Module | None) -> "ImagingSystem":
+        """Make the same system with other stages; it shares those that stay.
+
+        Parameters
+        ----------
+        **stages : nn.Module or None
+            By their names; None leaves one out, as in ``system.replace(classifier=None)``.
+
+        Returns
+        -------
+        ImagingSystem
+            In the same mode, training or evaluation; stages that are given keep theirs.
+
+        Raises
+        ------
+        TypeError
+            When a name is not that of a stage, or what is given is no such stage.
+        ValueError
+            When a stage is handed other channels than it takes.
+        """
+        made = ImagingSystem(**{**dict(self.stages()), **stages}, encoding=self.encoding)  # pyright: ignore[reportArgumentType]
+        made.training = self.training
+        return made
+
     @property
     def draws(self) -> bool:
         """Whether a stage may take random numbers: a sensor, a codec, a front end that says so."""

@@ -311,13 +311,10 @@ def _idealised(system: ImagingSystem, ideal: frozenset[Loss]) -> ImagingSystem:
         if sensor.read_noise == 0 or sensor.bit_depth is None:
             # The same codes; the other estimator has no gradient without noise, and refuses.
             sensor.converter = "straight_through"
-    return ImagingSystem(
+    return system.replace(
         front_end=None if "optics" in ideal else system.front_end,
         sensor=sensor,
-        restoration=system.restoration,
         codec=None if "codec" in ideal else system.codec,
-        classifier=system.classifier,
-        encoding=system.encoding,
     )
 
 

@@ -194,12 +194,7 @@ def information(
     check_resampling(resamples, level)
     drawing = source(generator)
     state = drawing.get_state()
-    camera = ImagingSystem(
-        front_end=system.front_end,
-        sensor=system.sensor,
-        codec=system.codec if "handed" in planes else None,
-        encoding=system.encoding,
-    )
+    camera = system.replace(codec=system.codec if "handed" in planes else None, classifier=None)
     shown = passes(dataset, camera, batch_size=batch_size, seed=seed)
     seen: dict[Plane, list[Tensor]] = {plane: [] for plane in planes}
     with evaluating(camera), torch.no_grad():

@@ -322,12 +322,7 @@ def _summed(
     differences and pixels of the picture and its regions ``[N, 4]``.
     """  # noqa: D205
     found: list[list[Tensor]] = []
-    without = ImagingSystem(
-        front_end=system.front_end,
-        sensor=system.sensor,
-        codec=system.codec,
-        encoding=system.encoding,
-    )
+    without = system.replace(classifier=None)
     device = device_of(without)
     shown = passes(dataset, without, batch_size=batch_size, seed=seed)
     with evaluating(without), torch.no_grad():

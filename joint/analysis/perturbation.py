@@ -2,8 +2,8 @@
 
 ::
 
-    system ─┬─ front end, sensor ─ copied ─► changed ─┐
-            └─ codec, classifier ─────── as they are ─┴─► perturbed system
+    system ─┬─ front end, sensor ──────── copied ─► changed ─┐
+            └─ restoration, codec, classifier ─ as they are ─┴─► perturbed system
 """
 
 import copy
@@ -120,12 +120,10 @@ def perturbed(
     channels: int,
     generator: torch.Generator,
 ) -> ImagingSystem:
-    """The system at a level; it shares codec and classifier, and the camera is a copy."""
+    """The system at a level; it shares its networks, and front end and sensor are copies."""
     kind = name if isinstance(name, Imperfection) else KINDS[name]
-    camera = ImagingSystem(
-        front_end=copy.deepcopy(system.front_end),
-        sensor=copy.deepcopy(system.sensor),
-        encoding=system.encoding,
+    camera = system.replace(
+        front_end=copy.deepcopy(system.front_end), sensor=copy.deepcopy(system.sensor)
     )
     with torch.no_grad():
         for part in () if camera.front_end is None else camera.front_end.modules():
@@ -134,13 +132,7 @@ def perturbed(
         for part, own in kind.parts(level, generator).items():
             if own != part.nominal(system):
                 part.change(camera, own, channels, generator)
-    return ImagingSystem(
-        front_end=camera.front_end,
-        sensor=camera.sensor,
-        codec=system.codec,
-        classifier=system.classifier,
-        encoding=system.encoding,
-    )
+    return camera
 
 
 def _keep_the_design(front: IncoherentImaging) -> None:

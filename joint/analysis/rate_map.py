@@ -186,12 +186,7 @@ def rate_map(
     """
     check_kinds(system, dataset)
     check_resampling(resamples, level)
-    mapped = ImagingSystem(
-        front_end=system.front_end,
-        sensor=system.sensor,
-        codec=_counting(system.codec),
-        encoding=system.encoding,
-    )
+    mapped = system.replace(codec=_counting(system.codec), classifier=None)
     rows = dataset.has_mask.nonzero().flatten()
     if len(rows) == 0:
         raise ValueError(f"none of the {len(dataset)} pictures has a mask")

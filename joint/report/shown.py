@@ -199,12 +199,7 @@ def contrast_of_classes(run: SavedRun, scenes: Scenes | str, how: Measuring) -> 
     if not shown.has_mask.any():
         raise NotHere("The data set has no lesion masks.")
     masked = shown.subset(shown.has_mask)
-    camera = ImagingSystem(
-        front_end=system.front_end,
-        sensor=system.sensor,
-        codec=system.codec,
-        encoding=system.encoding,
-    )
+    camera = system.replace(classifier=None)
     planes: list[Plane] = [
         plane
         for plane in PLANES

@@ -221,10 +221,10 @@ class _Stack:
         with torch.autocast(
             self.look.device.type, dtype=torch.bfloat16, enabled=self.low_precision
         ):
-            measured = [
-                system.measure(batch.scenes, generator=batch.noise)
-                for system, batch in zip(self.systems, batches, strict=True)
-            ]
+            measured = []
+            for system, batch in zip(self.systems, batches, strict=True):
+                seed_default(batch.key, batch.scenes.device)  # for dropout in a restoration
+                measured.append(system.measure(batch.scenes, generator=batch.noise))
             handed = [measurement for *_, measurement in measured]
             coded = self._through("codec", handed, batches)
             handed = [
@@ -415,7 +415,7 @@ def _check_pays(train: LesionDataset, config: Training, device: torch.device) ->
         raise ValueError(
             f"batches of {pixels} pixels are too large for an ensemble on a CPU, where it is no "
             f"faster than its members one by one from {_MOST_PIXELS_ON_A_CPU}: train them with "
-            "fit, in several processes"
+            "fit, in several processes; a study has --workers for that"
         )
 
 

@@ -112,7 +112,7 @@ def check_teacher(
         warnings.warn(
             "the teacher rests, for the objective has distillation=0: give that a weight "
             "(--objective.distillation 1), or leave the teacher out",
-            stacklevel=4,
+            stacklevel=5,
         )
         return
     if teacher.classifier is None:

@@ -42,6 +42,7 @@ from joint.report.page import number, page, paragraph, picture, section, table, 
 from joint.report.recorded import by_chance
 from joint.report.scenes import Measuring, Scenes
 from joint.report.sections import SECTIONS
+from joint.report.shown import contrast_of_classes
 from joint.report.why import contrast_decides
 from joint.report.words import configuration_words
 
@@ -309,6 +310,28 @@ def test_the_analyses_are_those_of_the_library(whole, parsed):
     assert [row[0] for row in ladder[2:-1]] == [s.stage.replace("_", " ") for s in lost.ladder[1:]]
     assert ladder[-1][3] == with_interval(*lost.lost.accuracy, "+.3f")
     assert ladder[-2][1].partition(" ")[0] == f"{read_result(whole)['test']['accuracy']:.3f}"
+
+
+def test_the_contrast_of_classes_is_that_of_the_restored_picture():
+    class Negative(torch.nn.Module):
+        def forward(self, image):
+            return 1 - image
+
+    scenes = classify.LesionPhantom(40, 32, seed=1, balance=0.0)
+    system = joint.ImagingSystem(restoration=Negative()).eval()
+    how = Measuring(resamples=_RESAMPLES)
+    found = contrast_of_classes(SimpleNamespace(), Scenes(system, scenes, scenes), how)
+    expected = contrast_by_class(
+        measure_contrast(scenes, system=system, plane="measurement").weber.numpy(),
+        scenes.targets.numpy(),
+        classes=scenes.classes,
+        measure="weber",
+        groups=scenes.groups,
+        resamples=_RESAMPLES,
+    )
+    text = "".join(map(str, found))
+    for row in expected.classes:
+        assert with_interval(row.median, row.interval) in text
 
 
 def test_the_reasons_are_those_of_the_library(whole, parsed):

@@ -646,3 +646,29 @@ def test_what_a_restoration_makes_must_be_pictures(restored, made):
     system = joint.ImagingSystem(restoration=Net())
     with pytest.raises(ValueError, match="restoration Net must make pictures.*" + made):
         system(_scene())
+
+
+@pytest.mark.parametrize("name", joint.system.STAGES)
+def test_other_stages_of_a_system_stay_as_they_are(name):
+    stages = {
+        "front_end": optics.LearnedKernel("identity", 3),
+        "sensor": optics.Sensor(100, binning=2),
+        "restoration": torch.nn.Upsample(scale_factor=2),
+        "codec": compress.JPEG(50),
+        "classifier": classify.backbone("resnet_s", 3, image_size=(16, 16)),
+    }
+    system = joint.ImagingSystem(**stages, encoding="linear").eval()
+    without = system.replace(**{name: None})
+    assert dict(without.stages()) == {k: v for k, v in stages.items() if k != name}
+    assert (without.encoding, without.training) == ("linear", False)
+    other = torch.nn.Identity() if name in ("restoration", "classifier") else stages[name]
+    assert dict(without.train().replace(**{name: other}).stages()) == stages | {name: other}
+    assert getattr(system, name) is stages[name]
+
+
+def test_what_is_no_stage_replaces_none():
+    system = joint.ImagingSystem(sensor=optics.Sensor(100), codec=compress.JPEG(50))
+    with pytest.raises(TypeError, match="decoder"):
+        system.replace(decoder=None)
+    with pytest.raises(TypeError, match=r"codec must be a compress\.Codec"):
+        system.replace(codec=torch.nn.Identity())

@@ -331,11 +331,33 @@ def test_what_cannot_be_swapped_is_said_or_refused():
         attribute(more, scenes, stages=["converter", "converter"])
     with pytest.raises(ValueError, match="no classifier, and without one there is no accuracy"):
         attribute(joint.ImagingSystem(), scenes)
+    asked = _Shade(0.5)
+    asked.register_forward_pre_hook(lambda *_: pytest.fail("it was asked"))
+    with pytest.raises(ValueError, match="no classifier"):
+        attribute(joint.ImagingSystem(front_end=asked, encoding="linear"), scenes)
+    with pytest.raises(TypeError, match="the system comes first, the data set second: exchange"):
+        attribute(scenes, more)
     with pytest.raises(ValueError, match="resamples must be at least 1"):
         attribute(more, scenes, resamples=0)
     one = scenes.subset([0, 1])
     with pytest.raises(ValueError, match="at least 2 lesions, got 1"):
         attribute(more, one)
+
+
+def test_a_sensor_without_a_loss_has_none_to_mend():
+    scenes = _flat(12)
+    perfect = {"read_noise": 0.0, "shot_noise": "none", "bit_depth": None}
+    for numbers, stage in (
+        ({}, None),
+        ({"read_noise": 1.0}, "electronics"),
+        ({"dark_current": 1.0}, "electronics"),
+        ({"full_well": 5e4}, "electronics"),
+        ({"shot_noise": "gaussian"}, "shot_noise"),
+        ({"bit_depth": 8}, "converter"),
+    ):
+        table = attribute(_system(sensor=optics.Sensor(200, **perfect | numbers)), scenes)
+        assert [row.stage for row in table.alone] == ([] if stage is None else [stage])
+        assert not table.omitted
 
 
 def test_a_system_without_losses_loses_nothing():

@@ -4,6 +4,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import distance_transform_edt
+from skimage.color import rgb2lab
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
@@ -178,6 +180,34 @@ def test_the_rim_stays_between_its_own_colour_and_the_skin(pictures):
         assert (other[:, region] > torch.minimum(own, skin) - 1e-3).all()
 
 
+def test_the_rim_fades_in_proportion_to_its_distance():
+    mask = torch.zeros(1, 40, 40, dtype=torch.bool)
+    mask[:, 14:26, 14:26] = True
+    away = distance_transform_edt(~mask[0].numpy())
+    # Lesion, a darker rim of less than 4 pixels, skin.
+    grey = np.where(away == 0, 0.5, np.where(away < 4, 0.3, 0.7))
+    images = torch.from_numpy(grey).expand(1, 3, -1, -1).clone()
+    shown = scale_contrast(images, mask, 0.25, inner=5, outer=8, feather=3)[0]
+    before, after = (rgb2lab(p.numpy(), channel_axis=0)[0] for p in (images[0], shown))
+    skin = before[away >= 4].mean()
+    share = np.clip(1 - away / 3, 0, None)
+    outside = (away > 0) & (away < 4)
+    expected = before + share * (0.25 - 1) * (before - skin)
+    assert len(np.unique(away[outside & (share > 0)])) > 3
+    np.testing.assert_allclose(after[outside], expected[outside], atol=1e-2)
+
+
+def test_means_are_those_of_scikit_image(pictures):
+    images, masks = pictures[0][:6].double(), pictures[1][:6]
+    for given, encoding in ((images, "srgb"), (srgb_to_linear(images), "linear")):
+        found = lab_means(given, masks, inner=3, outer=7, encoding=encoding)
+        for k, (picture, mask) in enumerate(zip(images.numpy(), masks.numpy(), strict=True)):
+            away = distance_transform_edt(~mask)
+            colours = rgb2lab(picture, channel_axis=0)
+            for means, region in zip(found, (mask, (away > 3) & (away <= 7)), strict=True):
+                np.testing.assert_allclose(means[k], colours[:, region].mean(1), atol=2e-2)
+
+
 def test_above_one_the_mean_moves_and_the_structure_stays():
     generator = torch.Generator().manual_seed(0)
     mask = torch.zeros(1, 30, 30, dtype=torch.bool)
@@ -309,6 +339,11 @@ def test_a_sweep_is_printed_and_json(phantoms, classifier):
     assert len(summary["recall"][0]) == 7
 
 
+class _Never(nn.Module):
+    def forward(self, image):
+        pytest.fail("what was asked for is looked at first")
+
+
 def test_what_cannot_be_swept_is_refused(phantoms, classifier):
     system = joint.ImagingSystem(classifier=classifier)
     with pytest.raises(ValueError, match=r"factors must be at least 2 and rise, not \(1\.0, 0\.5"):
@@ -317,6 +352,10 @@ def test_what_cannot_be_swept_is_refused(phantoms, classifier):
         recall_against_contrast(joint.ImagingSystem(), phantoms)
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         recall_against_contrast(system, phantoms, batch_size=0)
+    with pytest.raises(ValueError, match="resamples must be at least 1 and level in"):
+        recall_against_contrast(joint.ImagingSystem(classifier=_Never()), phantoms, resamples=0)
+    with pytest.raises(TypeError, match="the system comes first, the data set second: exchange"):
+        recall_against_contrast(phantoms, system)
     bare = LesionDataset(
         images=torch.zeros(4, 3, 8, 8, dtype=torch.uint8), labels=[0, 1, 2, 3],
         groups=range(4), identifiers=range(4), encoding="srgb",
@@ -326,6 +365,53 @@ def test_what_cannot_be_swept_is_refused(phantoms, classifier):
         recall_against_contrast(linear, bare)
     with pytest.raises(ValueError, match="none of the 4 pictures has a lesion with skin around"):
         recall_against_contrast(system, bare)
+
+
+def test_a_sweep_looks_at_the_ring_that_it_is_told(phantoms, classifier):
+    few = phantoms.subset(range(60))
+    masks = few.gather_masks(range(60))
+    # By Euclid's distance from the lesion to the rim of the picture: few have skin so far away.
+    away = [distance_transform_edt(~mask) if mask.any() else mask * 0 for mask in masks.numpy()]
+    there = np.array([(field > 26).any() for field in away])
+    assert 1 < there.sum() < 60
+    found = recall_against_contrast(
+        joint.ImagingSystem(classifier=classifier), few, (0.5, 1.0), inner=26, outer=33,
+        resamples=5, batch_size=16,
+    )  # fmt: skip
+    assert (found.pictures, found.left_out) == (there.sum(), (~there).sum())
+    shown = few.subset(np.flatnonzero(there).tolist())
+    expected = contrast(
+        shown.gather(range(len(shown))).images / 255.0, shown.gather_masks(range(len(shown))),
+        inner=26, outer=33,
+    )  # fmt: skip
+    assert found.delta_e[1] == pytest.approx(np.median(expected.delta_e.numpy()))
+    assert found.gcnr[1] == pytest.approx(np.median(expected.gcnr.numpy()))
+
+
+def test_where_all_are_right_the_interval_is_that_of_a_report(phantoms, classifier):
+    system = joint.ImagingSystem(classifier=classifier)
+    first = joint.evaluate(system, phantoms)
+    right = first.logits.argmax(1) == np.asarray(phantoms.labels)
+    rows = np.intersect1d(np.flatnonzero(right), scalable(phantoms).numpy())
+    sure = phantoms.subset(rows.tolist())
+    sweep = recall_against_contrast(system, sure, (0.25, 1.0), resamples=50)
+    expected = joint.evaluate(system, sure, resamples=50).report
+    assert sweep.accuracy[1] == expected.accuracy == 1
+    assert sweep.accuracy_intervals[1] == pytest.approx(expected.intervals["accuracy"])
+    assert sweep.balanced_intervals[1] == pytest.approx(expected.intervals["balanced_accuracy"])
+    assert sweep.accuracy_intervals[1].low > 0.9
+
+
+def test_nothing_is_learned_from_a_sweep(phantoms):
+    class Watching(_Colours):
+        def forward(self, image):
+            assert not torch.is_grad_enabled()
+            assert not self.training
+            return super().forward(image)
+
+    system = joint.ImagingSystem(classifier=Watching()).train()
+    recall_against_contrast(system, phantoms.subset(range(20)), (0.5, 1.0), resamples=5)
+    assert system.classifier.training
 
 
 def test_a_seed_is_a_whole_number(phantoms, classifier):

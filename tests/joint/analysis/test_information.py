@@ -46,6 +46,24 @@ def test_information_falls_from_plane_to_plane(phantoms):
     assert information(system, phantoms, planes=["irradiance"], resamples=5, count=16)
 
 
+def test_the_measurement_is_the_restored_one(phantoms):
+    grid = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Upsample(scale_factor=4))
+    rows = torch.arange(len(phantoms))
+    coarse = classify.LesionDataset(
+        images=(255 * grid(phantoms.gather(rows).images / 255)).round().to(torch.uint8),
+        labels=phantoms.labels,
+        groups=phantoms.groups,
+        identifiers=phantoms.identifiers,
+        classes=phantoms.classes,
+    )
+    options = {"resamples": 5, "count": 8, "scales": (1,)}
+    system = joint.ImagingSystem(restoration=grid)
+    scene, measured = information(system, phantoms, planes=["scene", "measurement"], **options)
+    (expected,) = information(joint.ImagingSystem(), coarse, planes=["scene"], **options)
+    assert measured.observer.auc == pytest.approx(expected.observer.auc, abs=5e-3)
+    assert abs(scene.observer.auc - expected.observer.auc) > 0.02
+
+
 @pytest.fixture(scope="module")
 def three_kinds():
     """Pictures of three classes that a few epochs can tell apart."""

@@ -87,6 +87,15 @@ def test_known_changes_have_known_spectra(scenes):
     assert all(math.isnan(difference.change) for difference in half.differences)
 
 
+def test_what_is_restored_is_what_is_handed_on(scenes):
+    class Half(torch.nn.Module):
+        def forward(self, image):
+            return 0.5 * image
+
+    found = kept({"half": joint.ImagingSystem(restoration=Half())}, scenes, resamples=10)
+    np.testing.assert_allclose(_numbers(found.systems[0], "power"), 0.25, rtol=1e-5)
+
+
 def test_a_blur_takes_high_frequencies_as_its_transfer_function_says(scenes):
     kernel = optics.LearnedKernel("gaussian", 5, signed=False)
     system = joint.ImagingSystem(front_end=kernel, encoding="linear")

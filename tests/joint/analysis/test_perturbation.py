@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import compress
 import joint
 import optics
 from joint.analysis.imperfection import Imperfection
@@ -84,6 +85,25 @@ def test_a_device_restores_by_the_psf_of_its_design():
         made = perturbed(made, name, 0.3, channels=1, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(made.front_end.combine(raw), lens.combine(raw))
     assert lens.restoration.known_psf is None  # the design itself goes on learning
+
+
+def test_the_pictures_of_a_device_are_restored_as_those_of_the_design():
+    light = _light(2, 12)
+    stages = {
+        "front_end": optics.LearnedKernel("gaussian", 3, signed=False),
+        "sensor": optics.Sensor(200, read_noise=3.0, binning=2),
+    }
+    enlarge = torch.nn.Upsample(scale_factor=2)
+    for name in ("shift", "read_noise", "colour_cast", "kernel_error", "photons"):
+        bare, whole = (
+            _seen(_system(**stages, restoration=last), light, name, 0.5) for last in (None, enlarge)
+        )
+        assert bare.shape[-1] == 6
+        assert torch.equal(whole, enlarge(bare))
+    design = _system(restoration=enlarge, codec=compress.JPEG(50), classifier=torch.nn.Flatten())
+    device = perturbed(design, "shift", 1.0, channels=3, generator=torch.Generator())
+    for network in ("restoration", "codec", "classifier"):
+        assert getattr(device, network) is getattr(design, network)
 
 
 def test_elements_move_by_a_fraction_of_the_pupil():

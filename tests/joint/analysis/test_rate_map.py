@@ -73,6 +73,21 @@ def test_bits_are_those_of_the_map_and_shares_are_means_over_pictures(spending, 
             assert region.interval.low <= region.density <= region.interval.high
 
 
+def test_bits_are_those_of_the_restored_picture(spending, disks):
+    class Negative(torch.nn.Module):
+        def forward(self, image):
+            return 1 - image
+
+    scenes = disks(9, draw=_everywhere)
+    restored = joint.ImagingSystem(restoration=Negative(), codec=spending(lambda i: i[:, :1]))
+    plain = joint.ImagingSystem(codec=spending(lambda i: 1 - i[:, :1]))
+    ours, theirs = (rate_map(system, scenes, band=2, resamples=20) for system in (restored, plain))
+    for one, other in zip(ours.rows, theirs.rows, strict=True):
+        for region, expected in zip(one.regions, other.regions, strict=True):
+            assert region.bpp == pytest.approx(expected.bpp)
+            assert region.density == pytest.approx(expected.density)
+
+
 def test_jpeg_of_a_rim_spends_at_the_rim(disks):
     camera = joint.ImagingSystem(codec=compress.JPEG(75, subsampling="4:4:4"))
     rim = rate_map(camera, disks(draw=_rim), band=4, resamples=100)

@@ -136,6 +136,9 @@ def test_a_random_error_is_the_mean_of_its_devices():
         rates.append(float((guess == scenes.labels).float().mean()))
     point = found.curves[0].points[1]
     assert point.scores.accuracy.value == pytest.approx(np.mean(rates))
+    as_it_is = float((_Rough.judge(nominal).argmax(1) == scenes.labels).float().mean())
+    assert point.change.accuracy.value == pytest.approx(np.mean(rates) - as_it_is)
+    assert abs(point.change.accuracy.value) > 0.01
     assert max(rates) > min(rates)
     assert point.worst == pytest.approx(min(rates))  # classes of equal size
     # A device has the same error at both levels, and another one a different one.
@@ -144,6 +147,28 @@ def test_a_random_error_is_the_mean_of_its_devices():
     assert (alike[:4, 4:].diagonal() > 0.9).all()
     assert float(alike[0, 1:4].abs().max()) < 0.8
     assert robustness(system, scenes, sweep, devices=4, resamples=20) == found
+
+
+def test_what_a_network_restores_it_restores_at_every_level():
+    class Negative(nn.Module):
+        def forward(self, image):
+            return 1 - image
+
+    # Classes by the negative: without it the first and the last are taken for each other.
+    sensor = optics.Sensor(200, read_noise=0.0, shot_noise="none", bit_depth=None)
+    system = joint.ImagingSystem(
+        sensor=sensor, restoration=Negative(), classifier=_Bright((0.75, 0.5, 0.25)),
+        encoding="linear",
+    )  # fmt: skip
+    sweeps = {"shift": [1.0], "photons": [100.0], "colour_cast": [0.01]}
+    found = robustness(system, _scenes(), sweeps, resamples=5)
+    plain = _system(sensor=sensor)
+    plain.classifier.levels = torch.tensor([0.25, 0.5, 0.75])
+    expected = robustness(plain, _scenes(), sweeps, resamples=5)
+    assert found.scores.accuracy.value > 0.8
+    assert found.scores.accuracy == expected.scores.accuracy
+    for ours, theirs in zip(found.curves, expected.curves, strict=True):
+        assert ours.points == theirs.points
 
 
 def test_accuracy_falls_where_the_noise_is_large():
@@ -247,6 +272,8 @@ def test_what_is_not_possible_is_refused_by_name():
         robustness(joint.ImagingSystem(), scenes)
     with pytest.raises(ValueError, match="at least 1 device, not 0"):
         robustness(system, scenes, devices=0)
+    with pytest.raises(TypeError, match=r"must be a classify\.LesionDataset, not str"):
+        robustness(system, "scenes")
     with pytest.raises(ValueError, match="resamples must be at least 1"):
         robustness(system, scenes, resamples=0)
     assert not system.classifier.seen  # all of it before the first pass

@@ -212,6 +212,26 @@ def test_the_largest_influence_comes_first(system, scenes):
     assert told["levels"]["shift"] == list(found.levels["shift"])
 
 
+def test_an_influence_is_that_of_the_distance_from_the_design(system, scenes):
+    # Best in the middle of both tolerances, and worse on either side of it.
+    def mostly_shift(made):
+        shift = 0.0 if made.front_end is None else made.front_end.shifts[0]
+        return -(shift**2) - 0.01 * (made.sensor.read_noise - 3) ** 2
+
+    limits = {"shift": 2.0, "read_noise": 2.0}
+    found = tolerance(system, scenes, limits, measure=mostly_shift, devices=60)
+    assert [*found.sensitivities()] == ["shift", "read_noise"]
+    for name, design in (("shift", 0), ("read_noise", 3)):
+        away = np.abs(np.array(found.levels[name]) - design)
+        expected = stats.spearmanr(away, found.values).statistic
+        assert found.sensitivities()[name] == pytest.approx(expected)
+    assert found.sensitivities()["shift"] < -0.99
+
+    same = tolerance(system, scenes, limits, measure=lambda made: 1.0, devices=3)
+    assert same.sensitivities() == {}
+    assert str(same).endswith("electrons RMS")
+
+
 def test_errors_come_in_the_order_of_the_light(scenes):
     # A relief is changed before it is moved, and its field before its sensor; told by name.
     limits = {"shift": 1.0, "tilt_x": 1.0, "decentre": 0.1, zernike_error(5): 0.1, "defocus": 0.1}
@@ -266,6 +286,17 @@ def test_radial_decentres_fill_their_circle(scenes, distribution, law):
     told = found.sensitivities()
     assert told["decentre_radial"] == pytest.approx(1)
     assert max(abs(told[f"decentre_radial.{n}"]) for n in ("decentre", "decentre_y")) < 0.9
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "normal"])
+@pytest.mark.parametrize("radius", [0.0, 0.07])
+def test_a_tolerance_of_one_level_is_that_level(scenes, distribution, radius):
+    found = tolerance(
+        _lens_camera(), scenes, {"decentre_radial": (radius, radius), "defocus": (0.1, 0.1)},
+        measure=_on_axis, devices=3, distribution=distribution,
+    )  # fmt: skip
+    assert found.levels["decentre_radial"] == (radius,) * 3
+    assert found.levels["defocus"] == (0.1,) * 3
 
 
 def test_a_budget_is_told_term_by_term(scenes):

@@ -216,6 +216,20 @@ def test_dropout_draws_as_it_does_alone(lesions, others):
     _close(together, alone)
 
 
+def test_dropout_of_a_restoration_draws_as_it_does_alone(lesions, others):
+    together = [_system(seed, restoration=_dropping(seed)) for seed in SEEDS]
+    alone = copy.deepcopy(together)
+    _ensemble(together, lesions, others)
+    _apart(alone, lesions, others)
+    _close(together, alone)
+
+
+def _dropping(seed):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Dropout(0.3), Sharpen())
+
+
 def test_cameras_may_be_of_different_kinds(lesions, others):
     together = [_system(seed) for seed in SEEDS]
     together[1].front_end, together[2].sensor = None, None

@@ -133,6 +133,20 @@ def test_class_weights_of_parts_add_up_to_those_of_the_step(lesions, others):
         assert (found[1][name] - gradient).norm() < 1e-4 * gradient.norm(), name
 
 
+def test_class_weights_wait_for_their_epoch(lesions, others):
+    rare = lesions.subset([*range(0, 48, 3), 1, 4, 7, 2])
+    found = []
+    for weighing in ({}, {"deferred_from": 1}, {"deferred_from": 0}):
+        power = 1.0 if weighing else 0.0
+        weighted = joint.Objective(class_weight_power=power, **weighing)
+        history = _fit(full_system(), rare, others, objective=weighted, config=_settings(epochs=2))
+        found.append([record.train["total"] for record in history.epochs])
+    plain, deferred, at_once = found
+    assert deferred[0] == plain[0]
+    assert deferred[1] != pytest.approx(plain[1], rel=1e-3)
+    assert at_once[0] != pytest.approx(plain[0], rel=1e-3)
+
+
 def test_gradient_norms_are_those_before_clipping(lesions, others):
     config = _settings(epochs=1, gradient_clip=1e-6)
     clipped = _fit(full_system(), lesions, others, config=config).epochs[0]

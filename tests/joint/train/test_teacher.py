@@ -252,6 +252,13 @@ def test_in_half_precision_the_teacher_speaks_in_it_too(lesions, others):
             "the teacher shares weights with the system that it teaches, and would change",
         ),
         (lambda system: system, "the teacher shares weights with the system"),
+        (
+            # Of what it has, the camera is its own.
+            lambda system: joint.ImagingSystem(
+                front_end=optics.LearnedKernel("gaussian", 3), classifier=system.classifier
+            ),
+            "the teacher shares weights with the system",
+        ),
     ],
 )
 def test_what_cannot_teach_is_refused_before_a_step(
@@ -269,6 +276,18 @@ def test_a_size_that_the_teacher_was_not_built_for_is_refused(lesions, others):
     teacher = joint.ImagingSystem(classifier=nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 3)))
     with pytest.raises(ValueError, match="cannot take these, of 3 channels and 16 x 16 pixels"):
         _fit(full_system(), lesions, others, objective=TAUGHT, teacher=teacher)
+
+
+def test_half_precision_is_bfloat16_whatever_torch_would_take(lesions):
+    usual, teacher, kinds = torch.get_autocast_dtype("cpu"), _teacher(), []
+    teacher.classifier.register_forward_hook(lambda *given: kinds.append(given[2].dtype))
+    noise = [torch.Generator() for _ in range(2)]
+    try:
+        torch.set_autocast_dtype("cpu", torch.float16)  # what it is on a GPU
+        said(teacher, lesions.gather(range(2)).images / 255, noise=noise, precision="bfloat16")
+    finally:
+        torch.set_autocast_dtype("cpu", usual)
+    assert kinds == [torch.bfloat16]
 
 
 def test_a_folder_or_a_module_is_no_teacher(lesions, others):
@@ -358,9 +377,10 @@ def test_two_processes_are_taught_as_one(tmp_path):
     taught = [*given, "--teacher", tmp_path / "teacher", "--objective.distillation", "1"]
     run(*taught, "--output", tmp_path / "one")
     run(*torchrun, *taught, "--output", tmp_path / "two")
-    found = [
-        json.loads((tmp_path / name / "history.jsonl").read_text())["train"]
-        for name in ("one", "two")
-    ]
-    assert found[0]["distillation"] > 0
-    assert found[1] == pytest.approx(found[0], rel=1e-4)
+    one, two = (
+        json.loads((tmp_path / name / "history.jsonl").read_text()) for name in ("one", "two")
+    )
+    assert one["train"]["distillation"] > 0
+    # The numbers are those of before the step; the gradients are what the step is made of.
+    for name in ("train", "gradient_norms"):
+        assert two[name] == pytest.approx(one[name], rel=1e-4)
