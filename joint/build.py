@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import classify
 import compress
@@ -14,6 +14,7 @@ from classify.weights import load_state, read_state
 
 from .checkpoint import CheckpointError, load_checkpoint, load_weights
 from .config.codecs import build_codec
+from .config.custom import CustomConfig, build_custom
 from .config.front_ends import LensConfig, build_front_end
 from .config.psf import PSFConfig
 from .config.restoration import build_restoration
@@ -21,7 +22,7 @@ from .config.run import ClassifierConfig, RunConfig, SensorConfig, SystemConfig,
 from .config.scenes import DataConfig, build_data
 from .folder import BEST_FILE, CHECKPOINT_FILE, PREDICTIONS_FILE, load_predictions
 from .settings import ConfigError, NoneConfig
-from .system import ImagingSystem
+from .system import ImagingSystem, evaluating
 from .train.training import Training
 
 __all__ = [
@@ -138,9 +139,19 @@ def build_system(
             config.restoration, channels=(seen, channels), sizes=(read_size, image_size)
         )
         if restoration is not None:
-            seen, read_size = channels, image_size
+            seen, read_size = _made_by(restoration, seen, read_size)
         classifier = None
-        if isinstance(config.classifier, ClassifierConfig):
+        if isinstance(config.classifier, CustomConfig):
+            classifier = build_custom(
+                config.classifier,
+                nn.Module,
+                "classifier",
+                image_size=read_size,
+                channels=seen,
+                in_channels=seen,
+                classes=classes,
+            )
+        elif isinstance(config.classifier, ClassifierConfig):
             classifier = classify.backbone(
                 config.classifier.name,
                 classes,
@@ -155,10 +166,24 @@ def build_system(
             front_end=front_end,
             sensor=sensor,
             restoration=restoration,
-            codec=build_codec(config.codec, seen),
+            codec=build_codec(config.codec, seen, image_size=read_size),
             classifier=classifier,
             encoding=config.encoding,
         )
+
+
+def _made_by(
+    restoration: nn.Module, channels: int, size: tuple[int, int]
+) -> tuple[int, tuple[int, int]]:
+    """Channels and size of what a restoration makes of pictures: a module is asked by a picture."""
+    with evaluating(restoration), torch.no_grad():
+        made = restoration(torch.full((1, channels, *size), 0.5))
+    if made.ndim != 4:
+        raise ValueError(
+            f"the restoration makes {tuple(made.shape)} of pictures [1, {channels}, {size[0]}, "
+            f"{size[1]}]: it must make pictures [B, C, H, W]"
+        )
+    return made.shape[1], (made.shape[2], made.shape[3])
 
 
 def _check_fits(config: SensorConfig, image_size: tuple[int, int], channels: int) -> None:
@@ -358,7 +383,7 @@ def _check_teaches(
     theirs: RunConfig, trained: Trained, ours: classify.LesionDataset, directory: Path
 ) -> None:
     """Refuse a teacher that has nothing to say of these scenes, or says it of something else."""
-    if not isinstance(theirs.system.classifier, ClassifierConfig):
+    if isinstance(theirs.system.classifier, NoneConfig):
         raise ConfigError(
             f"{directory} cannot teach: its run has no classifier. Choose one that has"
         )
@@ -370,12 +395,13 @@ def _check_teaches(
             f"{height} x {width}: a teacher is shown the scenes of the run that it teaches, so "
             "train both on one size (--data.image-size)"
         )
-    head = trained.weights["classifier.head.weight"]
+    head = trained.weights.get("classifier.head.weight")  # which one of their own may not have
     names = None
     if (directory / PREDICTIONS_FILE).exists():
         names = load_predictions(directory).classes
-    if len(head) != len(ours.classes) or names not in (None, ours.classes):
-        said = f"{len(head)} of them" if names is None else ", ".join(names)
+    count = len(ours.classes) if head is None else len(head)
+    if count != len(ours.classes) or names not in (None, ours.classes):
+        said = f"{count} of them" if names is None else ", ".join(names)
         raise ConfigError(
             f"{directory} tells other classes apart ({said}) than it is to teach "
             f"({', '.join(ours.classes)}): choose a run of the same classes, in their order"

@@ -15,6 +15,7 @@ import tyro
 from pydantic import BaseModel, ValidationError
 
 from .config.codecs import CODEC_KINDS, RATED_KINDS
+from .config.custom import CustomConfig
 from .config.front_ends import FRONT_END_KINDS
 from .config.restoration import RESTORATION_KINDS
 from .config.run import (
@@ -52,7 +53,7 @@ _KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
     "sensor": {"sensor": SensorConfig, "none": NoneConfig},
     "restoration": RESTORATION_KINDS,
     "codec": CODEC_KINDS,
-    "classifier": {"classifier": ClassifierConfig, "none": NoneConfig},
+    "classifier": {"classifier": ClassifierConfig, "custom": CustomConfig, "none": NoneConfig},
 }
 
 
@@ -74,7 +75,7 @@ class Choice:
     """Kind of the camera element."""
     sensor: Literal["sensor", "none"] | None = None
     """With or without a sensor."""
-    restoration: Literal["unet", "none"] | None = None
+    restoration: Literal["unet", "custom", "none"] | None = None
     """Kind of what is computed of its pictures."""
     codec: (
         Literal[
@@ -88,13 +89,14 @@ class Choice:
             "jpeg2000",
             "avif",
             "png",
+            "custom",
             "none",
         ]
         | None
     ) = None
     """Kind of the compressor."""
-    classifier: Literal["classifier", "none"] | None = None
-    """With or without a classifier."""
+    classifier: Literal["classifier", "custom", "none"] | None = None
+    """With or without a classifier, or one of your own."""
 
     def start(self) -> RunConfig:
         """The configuration before single options."""

@@ -7,6 +7,8 @@ from pydantic import Field, field_validator
 import compress
 from joint.settings import NoneConfig, Settings
 
+from .custom import CustomConfig, build_custom
+
 __all__ = [
     "CODEC_KINDS",
     "RATED_KINDS",
@@ -140,6 +142,7 @@ CodecConfig = Annotated[
     | JPEG2000Config
     | AVIFConfig
     | PNGConfig
+    | CustomConfig
     | NoneConfig,
     Field(discriminator="kind"),
 ]
@@ -155,6 +158,7 @@ CODEC_KINDS: dict[str, type[Settings]] = {
     "jpeg2000": JPEG2000Config,
     "avif": AVIFConfig,
     "png": PNGConfig,
+    "custom": CustomConfig,
     "none": NoneConfig,
 }
 
@@ -162,8 +166,19 @@ CODEC_KINDS: dict[str, type[Settings]] = {
 RATED_KINDS = frozenset({"factorized", "hyperprior", "kmeans", "differentiable_jpeg"})
 
 
-def build_codec(config: CodecConfig, channels: int) -> compress.Codec | None:
-    """Codec of a ``config`` for pictures of so many ``channels``; None for :class:`NoneConfig`."""
+def build_codec(
+    config: CodecConfig, channels: int, *, image_size: tuple[int, int] | None = None
+) -> compress.Codec | None:
+    """Codec of a ``config`` for pictures of so many ``channels``; None for :class:`NoneConfig`.
+
+    A codec of one's own may ask for ``image_size``, (H, W), too. Raises what :func:`build_custom`
+    does.
+    """
+    if isinstance(config, CustomConfig):
+        size = {} if image_size is None else {"image_size": image_size}
+        return build_custom(
+            config, compress.Codec, "codec", channels=channels, in_channels=channels, **size
+        )
     options = config.model_dump(exclude={"kind"})
     match config:
         case AutoencoderConfig():

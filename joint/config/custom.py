@@ -1,26 +1,41 @@
-"""A camera element whose class is outside of the library, by its import path.
+"""A stage whose class is outside of the library, by its import path.
 
 ::
 
-    "mylab.filters.ColourFilter" ──import──► class of optics.FrontEnd ──init_args──► the element
+    "mylab.filters.ColourFilter" ──import──► class of the stage ──init_args──► the stage
 """
 
 import importlib
 import inspect
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field
+from torch import nn
 
+import compress
 import optics
 from joint.settings import ConfigError, FrozenDict, Settings
+from joint.system import Stage
 
 __all__ = ["CustomConfig", "build_custom"]
 
 _Argument: TypeAlias = bool | int | float | str
 
+_Module = TypeVar("_Module", bound=nn.Module)
+
+# What the classes are of.
+_BASES: dict[type[nn.Module], str] = {
+    optics.FrontEnd: "optics.FrontEnd",
+    compress.Codec: "compress.Codec",
+    nn.Module: "torch.nn.Module",
+}
+
 
 class CustomConfig(Settings):
-    """A class of your own, of optics.FrontEnd, that Python can import.
+    """A class of your own that Python can import.
+
+    Of ``optics.FrontEnd`` for a front end, of ``compress.Codec`` for a codec, and of
+    ``torch.nn.Module`` for a restoration or a classifier.
 
     A run folder holds its weights and this path, not its code: whoever loads the run needs the
     module, and a run is not trained anew because the code has changed.
@@ -30,62 +45,66 @@ class CustomConfig(Settings):
     class_path: str = Field(default="", pattern=r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)+)?$")
     """Its module and its name, as in an import: mylab.filters.ColourFilter."""
     init_args: Annotated[dict[str, _Argument], AfterValidator(FrozenDict)] = FrozenDict()
-    """What it is made with. Parameters that are called image_size, (H, W), and channels are those
-    of the scenes, unless they are given here."""
+    """What it is made with. Unless given here, parameters of these names are told what scenes and
+    other stages decide: image_size, (H, W), and channels or in_channels of what it is shown; a
+    restoration also those of the scene, scene_size and out_channels; a classifier classes, how
+    many there are."""
 
 
 def build_custom(
-    config: CustomConfig, image_size: tuple[int, int], channels: int
-) -> optics.FrontEnd:
-    """Import the class of a configuration, and make its element.
+    config: CustomConfig, base: type[_Module], stage: Stage, **decided: int | tuple[int, int]
+) -> _Module:
+    """Import the class of a configuration, and make a stage of it.
 
     Parameters
     ----------
     config : CustomConfig
-    image_size : (int, int), pixels
-        Height and width of the scenes.
-    channels : int
-        Of the scenes.
+    base : type
+        What the class must be of.
+    stage : str
+        Which stage it is, for messages.
+    **decided : int or (int, int)
+        What scenes and other stages decide, by the names of parameters that ask for it.
 
     Returns
     -------
-    optics.FrontEnd
+    nn.Module
+        Of the class ``base``.
 
     Raises
     ------
     ConfigError
-        Without a path, for one that cannot be imported or is no class of ``optics.FrontEnd``, and
-        for arguments that it does not take.
+        Without a path, for one that cannot be imported or is no class of ``base``, and for
+        arguments that it does not take.
     """
-    kind = _imported(config.class_path)
+    kind = _imported(config.class_path, base, stage)
     taken = inspect.signature(kind).parameters
-    scenes = {"image_size": image_size, "channels": channels}
-    arguments = {name: scenes[name] for name in scenes if name in taken} | config.init_args
+    arguments = {name: decided[name] for name in decided if name in taken} | config.init_args
     try:
         inspect.signature(kind).bind(**arguments)
     except TypeError as error:
         raise ConfigError(
             f"{config.class_path} cannot be made with {arguments}: {error}; set "
-            f"front_end.init_args from its parameters, {', '.join(taken) or 'of which it has none'}"
+            f"{stage}.init_args from its parameters, {', '.join(taken) or 'of which it has none'}"
         ) from error
     return kind(**arguments)
 
 
-def _imported(path: str) -> type[optics.FrontEnd]:
+def _imported(path: str, base: type[_Module], stage: Stage) -> type[_Module]:
     module, _, name = path.rpartition(".")
     if not module:
         raise ConfigError(
-            "front_end.kind='custom' needs front_end.class_path, the module and the name of a "
-            "class, such as mylab.filters.ColourFilter"
+            f"{stage}.kind='custom' needs {stage}.class_path, the module and the name of a class, "
+            "such as mylab.filters.ColourFilter"
         )
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"front_end.class_path={path!r} cannot be imported: {error}; install its package, or "
+            f"{stage}.class_path={path!r} cannot be imported: {error}; install its package, or "
             "name the folder that the module is in with PYTHONPATH"
         ) from error
     # Nothing else is called: a configuration may come from a stranger.
-    if not (isinstance(found, type) and issubclass(found, optics.FrontEnd)):
-        raise ConfigError(f"front_end.class_path={path!r} must be a class of optics.FrontEnd")
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ConfigError(f"{stage}.class_path={path!r} must be a class of {_BASES[base]}")
     return found

@@ -202,6 +202,8 @@ def build_front_end(
         case PSFConfig():
             return build_psf(config, channels)
         case CustomConfig():
-            return build_custom(config, image_size, channels)
+            return build_custom(
+                config, optics.FrontEnd, "front_end", image_size=image_size, channels=channels
+            )
         case NoneConfig():
             return None

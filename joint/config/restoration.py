@@ -3,9 +3,12 @@
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
+from torch import nn
 
 import optics
 from joint.settings import NoneConfig, Settings
+
+from .custom import CustomConfig, build_custom
 
 __all__ = ["RESTORATION_KINDS", "RestorationConfig", "UNetConfig", "build_restoration"]
 
@@ -25,9 +28,15 @@ class UNetConfig(Settings):
     """Residual blocks at each size, on the way down and up."""
 
 
-RestorationConfig: TypeAlias = Annotated[UNetConfig | NoneConfig, Field(discriminator="kind")]
+RestorationConfig: TypeAlias = Annotated[
+    UNetConfig | CustomConfig | NoneConfig, Field(discriminator="kind")
+]
 
-RESTORATION_KINDS: dict[str, type[Settings]] = {"unet": UNetConfig, "none": NoneConfig}
+RESTORATION_KINDS: dict[str, type[Settings]] = {
+    "unet": UNetConfig,
+    "custom": CustomConfig,
+    "none": NoneConfig,
+}
 
 
 def build_restoration(
@@ -35,8 +44,8 @@ def build_restoration(
     *,
     channels: tuple[int, int],
     sizes: tuple[tuple[int, int], tuple[int, int]],
-) -> optics.RestorationUNet | None:
-    """Build what makes the channels and the size of a scene of the sensor's pictures.
+) -> nn.Module | None:
+    """Build what restores the sensor's pictures; a U-Net makes channels and size of the scene.
 
     Parameters
     ----------
@@ -48,17 +57,30 @@ def build_restoration(
 
     Returns
     -------
-    optics.RestorationUNet or None
+    nn.Module or None
         None for :class:`NoneConfig`.
 
     Raises
     ------
     ValueError
-        When the scene has not as many times more pixels in height as in width, a whole number.
+        When the scene has not as many times more pixels in height as in width, a whole number,
+        which a U-Net needs. As :func:`build_custom` does.
     """
     if isinstance(config, NoneConfig):
         return None
     size, whole = sizes
+    if isinstance(config, CustomConfig):
+        shown, scene = channels
+        return build_custom(
+            config,
+            nn.Module,
+            "restoration",
+            image_size=size,
+            channels=shown,
+            in_channels=shown,
+            scene_size=whole,
+            out_channels=scene,
+        )
     factors = {divmod(side, part) for side, part in zip(whole, size, strict=True)}
     upscaling, rest = factors.pop()
     if factors or rest:

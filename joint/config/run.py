@@ -32,6 +32,7 @@ from joint.system import Encoding
 from joint.train.training import Training
 
 from .codecs import CodecConfig, FactorizedConfig
+from .custom import CustomConfig
 from .front_ends import FrontEndConfig, KernelConfig, LensConfig
 from .psf import PSFConfig
 from .restoration import RestorationConfig
@@ -184,9 +185,9 @@ class SystemConfig(Settings):
     """What is computed of the codes, before they are coded or judged."""
     codec: CodecConfig = FactorizedConfig()
     """The compressor."""
-    classifier: Annotated[ClassifierConfig | NoneConfig, Field(discriminator="kind")] = (
-        ClassifierConfig()
-    )
+    classifier: Annotated[
+        ClassifierConfig | CustomConfig | NoneConfig, Field(discriminator="kind")
+    ] = ClassifierConfig()
     """The judge."""
     encoding: Encoding = "srgb"
     """srgb: scenes are sRGB codes, linearised before the optics; linear: they are light."""

@@ -68,8 +68,7 @@ def _front_end(front_end: FrontEndConfig) -> str:
         case PSFConfig():
             return ", ".join(_psf(front_end))
         case CustomConfig():
-            given = ", ".join(f"{name}={value}" for name, value in front_end.init_args.items())
-            return f"{front_end.class_path}({given})"
+            return _settings(front_end, "")
         case NoneConfig():
             return "none: the sensor sees the scene"
 
@@ -176,9 +175,9 @@ def _sensor(sensor: SensorConfig | NoneConfig) -> str:
     return ", ".join(words)
 
 
-def _classifier(classifier: ClassifierConfig | NoneConfig) -> str:
-    if isinstance(classifier, NoneConfig):
-        return "none: the system ends with a picture"
+def _classifier(classifier: ClassifierConfig | CustomConfig | NoneConfig) -> str:
+    if not isinstance(classifier, ClassifierConfig):
+        return _settings(classifier, "none: the system ends with a picture")
     words = [classifier.name, f"{classifier.head} head"]
     if classifier.dropout:
         words.append(f"dropout {classifier.dropout:g}")
@@ -219,6 +218,9 @@ def _settings(settings: Settings, absent: str) -> str:
     """Kind and settings as they are; of a path, the name alone."""
     if isinstance(settings, NoneConfig):
         return absent
+    if isinstance(settings, CustomConfig):
+        given = ", ".join(f"{name}={value}" for name, value in settings.init_args.items())
+        return f"{settings.class_path}({given})"
     values = dict(settings)
     words = [str(values.pop("kind"))]
     for name, value in values.items():

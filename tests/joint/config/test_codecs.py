@@ -29,7 +29,7 @@ def _image(channels=3):
 
 
 def test_every_kind_is_listed_once():
-    assert list(CODEC_KINDS) == list(BUILT)
+    assert CODEC_KINDS.keys() == BUILT.keys() | {"custom"}  # which is somebody else's
     assert set(BUILT) > RATED_KINDS
     for kind, config in CODEC_KINDS.items():
         assert config().kind == kind
