@@ -221,7 +221,7 @@ class _Stack:
         with torch.autocast(
             self.look.device.type, dtype=torch.bfloat16, enabled=self.low_precision
         ):
-            measured = []
+            measured: list[tuple[Tensor | None, Tensor | None, Tensor]] = []
             for system, batch in zip(self.systems, batches, strict=True):
                 seed_default(batch.key, batch.scenes.device)  # for dropout in a restoration
                 measured.append(system.measure(batch.scenes, generator=batch.noise))
