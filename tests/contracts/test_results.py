@@ -1,5 +1,6 @@
 """What a page of results says is what the committed files say."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -23,6 +24,30 @@ def test_the_page_of_studies_has_the_numbers_of_their_reports(folder):
         assert any(contrast["verdict"] in row for row in rows), (contrast["name"], rows)
     for link in ("report.txt", "rows.csv"):
         assert f"results/studies/{folder.name}/{link}" in page
+
+
+def test_the_page_of_the_seed_has_the_comparison_of_its_study():
+    found = DOCS / "results" / "studies" / "edge_filter_ham10000"
+    (gap,) = json.loads((found / "report.json").read_text())["planned"]
+    low, high = gap["interval"]
+    shown = f"balanced accuracy {gap['difference']:+.3f} [{low:+.3f}, {high:+.3f}]."
+    assert shown in " ".join((DOCS / "seed.md").read_text().split())
+    rows = list(csv.DictReader((found / "rows.csv").read_text().splitlines()))
+    page = (DOCS / "studies.md").read_text()
+    named = {
+        "no filter": "none",
+        "trained, from a Laplacian of a Gaussian": "trained",
+        "fixed Laplacian": "laplacian",
+    }
+    for name, camera in named.items():
+        own = [row for row in rows if row["axis.camera"] == camera]
+        assert len(own) == 6
+        balanced, *others = (
+            f"{np.mean([float(row[metric]) for row in own]):.3f}"
+            for metric in ("balanced_accuracy", "accuracy", "auc")
+        )
+        cells = _cells(page[page.index("### On HAM10000") :], name)
+        assert [cells[0].split()[0], *cells[1:]] == [balanced, *others]
 
 
 def _cells(page, start):
