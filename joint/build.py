@@ -17,7 +17,7 @@ from .config.codecs import build_codec
 from .config.custom import CustomConfig, build_custom
 from .config.front_ends import LensConfig, build_front_end
 from .config.psf import PSFConfig
-from .config.restoration import build_restoration
+from .config.restoration import UNetConfig, build_restoration
 from .config.run import ClassifierConfig, RunConfig, SensorConfig, SystemConfig, load_config
 from .config.scenes import DataConfig, build_data
 from .folder import BEST_FILE, CHECKPOINT_FILE, PREDICTIONS_FILE, load_predictions
@@ -138,7 +138,9 @@ def build_system(
         restoration = build_restoration(
             config.restoration, channels=(seen, channels), sizes=(read_size, image_size)
         )
-        if restoration is not None:
+        if isinstance(config.restoration, UNetConfig):  # which makes the scene's
+            seen, read_size = channels, image_size
+        elif restoration is not None:
             seen, read_size = _made_by(restoration, seen, read_size)
         classifier = None
         if isinstance(config.classifier, CustomConfig):
