@@ -6,10 +6,10 @@ several processes · ``evaluate`` labels, bits and fidelity, ``point`` at which,
 several views · ``explain`` maps of why · ``export`` what is deployed, as one file · ``two_stage`` a
 kernel first, then the element · ``folder`` a run as a folder, ``checkpoint`` files that are whole
 or absent, ``lock`` one writer, ``stop`` ends between steps, ``environment`` where it ran ·
-``build`` from data to objects, ``complete`` from data to a finished run, ``settings`` what parts of
-data share · ``figure`` figures of a run, ``panel`` their parts, ``look`` their colours · ``cli``
-the command line, ``options`` what it takes, ``judge`` a run judged again, ``parse`` JSON ·
-``neighbours`` a guard of the four names.
+``build`` from data to objects, ``complete`` from data to a finished run, ``trained`` what a run
+left, brought back, ``settings`` what parts of data share · ``figure`` figures of a run, ``panel``
+their parts, ``look`` their colours · ``cli`` the command line, ``options`` what it takes, ``judge``
+a run judged again, ``parse`` JSON · ``neighbours`` a guard of the four names.
 
 Rooms: ``train`` the one loop · ``config`` a run as data · ``picture`` picture files · ``analysis``
 contrast, and whether it decides · ``study`` many runs, what they show · ``report`` runs as a page.
@@ -21,7 +21,7 @@ from types import ModuleType
 # First of all: before anything of a neighbour is used.
 from . import neighbours as _neighbours  # noqa: F401  # isort: skip
 
-from .build import build_split, build_system, load_codec, load_fitted, load_run
+from .build import build_split, build_system
 from .checkpoint import (
     CheckpointDamaged,
     CheckpointError,
@@ -105,6 +105,7 @@ from .train.listen import tensorboard_writer
 from .train.loop import fit
 from .train.run import TrainingDiverged
 from .train.training import Training
+from .trained import load_codec, load_fitted, load_run
 from .two_stage import FittedPSF, TwoStage, fit_psf, two_stage
 from .view_average import ViewAverage, average_views
 

@@ -19,7 +19,7 @@ import tyro
 
 from classify import Split, audit
 
-from .build import as_begun, build_split, load_run, load_teacher
+from .build import as_begun, build_split
 from .checkpoint import CheckpointError
 from .complete import built, complete_run, earlier, trained_stages
 from .config.run import RunConfig, load_config
@@ -57,6 +57,7 @@ from .stop import StopRequest, graceful_stop
 from .train.listen import EpochListener, retell, tensorboard_writer
 from .train.preflight import check_run
 from .train.run import TrainingDiverged
+from .trained import load_run, load_teacher
 
 __all__ = ["main"]
 

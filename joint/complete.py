@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from classify import LesionDataset, Split
 
-from .build import build_system, load_teacher, load_trained
+from .build import build_system
 from .checkpoint import CheckpointError, digest, load_weights
 from .config.run import RunConfig, load_config, save_config
 from .evaluate import Evaluation, evaluate, usable_device
@@ -30,6 +30,7 @@ from .system import ImagingSystem, Stage
 from .train.listen import EpochListener, listeners, retell
 from .train.loop import fit
 from .train.teacher import identify
+from .trained import load_teacher, load_trained
 
 __all__ = ["built", "complete_run", "earlier", "noted", "trained_stages"]
 
@@ -103,7 +104,7 @@ def complete_run(
     ConfigError
         When the folder holds a run of another configuration or another start, finished or not; or
         one that was ended before it was saved, and whose start is not given again; and for a
-        teacher that is not there, or is of other scenes, see :func:`joint.build.load_teacher`.
+        teacher that is not there, or is of other scenes, see :func:`joint.trained.load_teacher`.
     ValueError, CheckpointError, TrainingDiverged
         As :func:`joint.fit`; for a start that does not fit the system.
     """

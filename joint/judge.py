@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 from classify import LesionDataset, Split, TauChoice, choose_tau, log_prior
 from classify.judged import LOWER_IS_BETTER, METRICS, check_metric
 
-from .build import load_run
 from .config.scenes import build_data
 from .evaluate import Evaluation, evaluate, usable_device
 from .options import EvaluateOptions
 from .point import operating
 from .settings import ConfigError
+from .trained import load_run
 
 __all__ = ["Judged", "judge_run", "summary"]
 

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import tyro
 
-from joint.build import load_codec
 from joint.config.run import load_config
 from joint.settings import ConfigError
+from joint.trained import load_codec
 
 from .file import check_target, compress_file, decompress_file
 from .folder import FilesWritten, compress_files, decompress_files, picture_suffixes

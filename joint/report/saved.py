@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, final
 
 from classify import Report, report
-from joint.build import load_trained
 from joint.checkpoint import CheckpointError
 from joint.config.run import RunConfig, load_config
 from joint.folder import (
@@ -23,6 +22,7 @@ from joint.folder import (
 )
 from joint.parse import parse_json
 from joint.settings import NoneConfig
+from joint.trained import load_trained
 
 __all__ = ["SavedRun", "read_runs"]
 

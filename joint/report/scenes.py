@@ -6,10 +6,10 @@ from typing import NamedTuple, final
 import torch
 
 from classify import LesionDataset, Report, Split
-from joint.build import load_run
 from joint.checkpoint import CheckpointError
 from joint.evaluate import usable_device
 from joint.system import ImagingSystem
+from joint.trained import load_run
 
 from .saved import SavedRun
 

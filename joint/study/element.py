@@ -26,11 +26,11 @@ from scipy import fft
 from scipy.optimize import linear_sum_assignment
 
 import optics
-from joint.build import load_trained
 from joint.checkpoint import CheckpointError, load_weights
 from joint.config.front_ends import build_front_end
 from joint.config.run import RunConfig
 from joint.config.scenes import PhantomConfig
+from joint.trained import load_trained
 
 __all__ = ["Alignment", "Element", "Orientation", "align", "load_element", "spreads", "surrogate"]
 

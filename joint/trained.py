@@ -1,0 +1,312 @@
+"""What training left in a run folder: its weights, and whole systems brought back with them."""
+
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+import classify
+import compress
+
+from .build import as_begun, build_split, build_system
+from .checkpoint import CheckpointError, load_checkpoint, load_weights
+from .config.codecs import build_codec
+from .config.run import RunConfig, load_config
+from .config.scenes import DataConfig, build_data
+from .folder import BEST_FILE, CHECKPOINT_FILE, PREDICTIONS_FILE, load_predictions
+from .settings import ConfigError, NoneConfig
+from .system import ImagingSystem
+from .train.training import Training
+
+__all__ = [
+    "Trained",
+    "load_codec",
+    "load_fitted",
+    "load_run",
+    "load_teacher",
+    "load_trained",
+]
+
+
+class Trained(NamedTuple):
+    """What training left in a run folder."""
+
+    weights: dict[str, Tensor]
+    """Of any shape, by their names in the system."""
+    head: dict[str, Any]
+    """What their file says of the run."""
+    path: Path
+    """Their file."""
+
+
+def load_trained(directory: Path, training: Training) -> Trained:
+    """Read the weights with which :func:`joint.fit` leaves a system: those that a run is tested by.
+
+    Parameters
+    ----------
+    directory : path
+        The run folder.
+    training : Training
+        How it was trained: with ``restore_best`` they are those of the best epoch, and without the
+        last ones, or their average.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    CheckpointError
+        When no epoch is over yet, or their file is missing or damaged.
+    """
+    path = directory / (BEST_FILE if training.restore_best else CHECKPOINT_FILE)
+    if not path.exists():
+        raise CheckpointError(
+            f"{directory} holds no trained weights yet: there is no checkpoint at {path}"
+        )
+    tensors, head = load_checkpoint(path)
+    if training.restore_best:
+        return Trained(tensors, head, path)
+    if head.get("records") == []:
+        raise CheckpointError(f"{directory} holds no trained weights yet: no epoch is over")
+    part = "system." if training.averaging is None else "average."
+    own = {name.removeprefix(part): t for name, t in tensors.items() if name.startswith(part)}
+    return Trained(own, head, path)
+
+
+def load_run(
+    directory: Path | str, *, data: DataConfig | None = None
+) -> tuple[RunConfig, ImagingSystem, classify.Split]:
+    """Rebuild a saved run: its configuration, its system as it was tested, its scenes, split.
+
+    The system has the weights of the best epoch; with ``restore_best=False`` the last ones, or
+    their average.
+
+    Parameters
+    ----------
+    directory : path
+        The run folder, here or copied from elsewhere.
+    data : DataConfig, optional
+        Where its scenes are now; what the configuration says by default. They must be the same.
+
+    Returns
+    -------
+    (RunConfig, ImagingSystem, classify.Split)
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        When the folder lacks one of them, or they do not belong together.
+
+    Warns
+    -----
+    UserWarning
+        When the run is of a time when data sets did not say what their codes are, and its system
+        took them for something else: here it still does.
+    """
+    directory = Path(directory)
+    config = load_config(directory)
+    trained = load_trained(directory, config.training)
+    dataset = as_begun(build_data(config.data if data is None else data), config, directory)
+    parts = build_split(config, dataset)
+    if _identity(trained.head).get("train") != parts.train.fingerprint:
+        raise CheckpointError(
+            f"the scenes of {directory} are no longer those that it was trained on, so that its "
+            "test set may hold training pictures: restore them, or evaluate on other data"
+        )
+    # Everything is in the checkpoint; the files that training began with may be gone.
+    system = build_system(
+        config.system.without_files(),
+        image_size=dataset.image_size,
+        channels=dataset.channels,
+        classes=len(dataset.classes),
+    )
+    load_weights(system, trained.weights, source=str(trained.path))
+    return config, system, parts
+
+
+def load_teacher(config: RunConfig, parts: classify.Split) -> ImagingSystem | None:
+    """The teacher of a run, as it was tested; None where there is none, or nothing weighs it.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run that is taught.
+    parts : classify.Split
+        Its scenes, which the teacher is shown: the teacher's own are not needed.
+
+    Returns
+    -------
+    ImagingSystem or None
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        When the folder ``config.teacher`` is no run or has no trained weights; when the run there
+        has no classifier, or was trained on scenes of another size or for other classes.
+
+    Warns
+    -----
+    UserWarning
+        When the teacher was trained on other pictures than ``parts.train``; and when the objective
+        has no weight for what it says.
+    """
+    directory, ours = config.teacher, parts.train
+    if directory is None:
+        return None
+    if not config.objective.distillation:
+        warnings.warn(
+            f"the teacher {directory} rests, for the objective has distillation=0", stacklevel=1
+        )
+        return None
+    theirs = load_config(directory)
+    trained = load_trained(directory, theirs.training)
+    _check_teaches(theirs, trained, ours, directory)
+    if _identity(trained.head).get("train") != ours.fingerprint:
+        warnings.warn(
+            f"the teacher {directory} was trained on other pictures than those that it teaches "
+            "on: where they hold some that are validated or tested here, the results are too good",
+            stacklevel=1,  # once, wherever it is asked for
+        )
+    teacher = build_system(
+        theirs.system.without_files(),
+        image_size=ours.image_size,
+        channels=ours.channels,
+        classes=len(ours.classes),
+    )
+    load_weights(teacher, trained.weights, source=str(trained.path))
+    return teacher.eval()
+
+
+def _check_teaches(
+    theirs: RunConfig, trained: Trained, ours: classify.LesionDataset, directory: Path
+) -> None:
+    """Refuse a teacher that has nothing to say of these scenes, or says it of something else."""
+    if isinstance(theirs.system.classifier, NoneConfig):
+        raise ConfigError(
+            f"{directory} cannot teach: its run has no classifier. Choose one that has"
+        )
+    size = theirs.data.image_size
+    if size is not None and (size, size) != ours.image_size:
+        height, width = ours.image_size
+        raise ConfigError(
+            f"{directory} was trained on scenes of {size} x {size} pixels, and is to teach on "
+            f"{height} x {width}: a teacher is shown the scenes of the run that it teaches, so "
+            "train both on one size (--data.image-size)"
+        )
+    head = trained.weights.get("classifier.head.weight")  # which one of their own may not have
+    names = None
+    if (directory / PREDICTIONS_FILE).exists():
+        names = load_predictions(directory).classes
+    count = len(ours.classes) if head is None else len(head)
+    if count != len(ours.classes) or names not in (None, ours.classes):
+        said = f"{count} of them" if names is None else ", ".join(names)
+        raise ConfigError(
+            f"{directory} tells other classes apart ({said}) than it is to teach "
+            f"({', '.join(ours.classes)}): choose a run of the same classes, in their order"
+        )
+
+
+def _identity(head: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says that it was trained on."""
+    identity = head.get("identity")
+    return identity if isinstance(identity, dict) else {}
+
+
+def load_fitted(system: ImagingSystem, directory: Path | str) -> ImagingSystem:
+    """Give a system the weights with which :func:`joint.fit` left the one that it trained.
+
+    For a run in Python, whose folder knows the weights and not how the system was built: build it
+    again in the same way. They are the weights of the best epoch or, of a run with
+    ``restore_best=False``, the last ones or their average. Nothing but their names and shapes is
+    compared; what has no weights (a sensor's photons, the encoding) is as it is here.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        Of the same architecture; its weights are replaced in place, wherever it lies.
+    directory : path
+        The folder that ``fit`` was given, or a copy of it; ``lens2label train`` writes such ones
+        too.
+
+    Returns
+    -------
+    ImagingSystem
+        The same one, in evaluation mode.
+
+    Raises
+    ------
+    CheckpointError
+        When no epoch is over yet, a file is missing or damaged, or the system is of another
+        architecture.
+    """
+    trained = _left_by_fit(Path(directory))
+    load_weights(system, trained.weights, source=str(trained.path))
+    return system.eval()
+
+
+def _left_by_fit(directory: Path) -> Trained:
+    """What training left in a folder, by what its files say of how it was trained."""
+    paths = [directory / BEST_FILE, directory / CHECKPOINT_FILE]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise CheckpointError(
+            f"{directory} holds no trained weights: there is neither {BEST_FILE} nor "
+            f"{CHECKPOINT_FILE}; give the directory of joint.fit"
+        )
+    training = _identity(load_checkpoint(path)[1]).get("training")
+    if not isinstance(training, dict) or "restore_best" not in training:
+        raise CheckpointError(f"{path} does not say how it was trained: joint.fit did not write it")
+    which = {name: training.get(name) for name in ("restore_best", "averaging")}
+    return load_trained(directory, Training.model_validate(which))
+
+
+def load_codec(directory: Path | str, *, codec: compress.Codec | None = None) -> compress.Codec:
+    """Rebuild the codec of a saved run alone, as it was tested, in evaluation mode.
+
+    Neither the scenes nor the other stages are looked at, so a run folder that was copied to
+    another machine is enough to read its files there.
+
+    Parameters
+    ----------
+    directory : path
+        The run folder.
+    codec : compress.Codec, optional
+        Built as it was for the run: of a folder that :func:`joint.fit` wrote, which has no
+        configuration. Its weights are replaced in place.
+
+    Returns
+    -------
+    compress.Codec
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        When the folder lacks configuration or weights, or they do not belong together.
+    ValueError
+        When the run has no codec.
+    """
+    directory = Path(directory)
+    if codec is not None:
+        weights, _, path = _left_by_fit(directory)
+        return _codec_with(codec, weights, path)
+    run = load_config(directory)
+    config = run.system.codec
+    weights, head, path = load_trained(directory, run.training)
+    channels = _identity(head).get("codec_channels") or 3
+    try:
+        codec = build_codec(config, channels)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} does not say for how many channels its codec is: {error}"
+        ) from error
+    if codec is None:
+        raise ValueError(f"the run in {directory} has no codec: choose one that was trained with")
+    return _codec_with(codec, weights, path)
+
+
+def _codec_with(codec: compress.Codec, weights: dict[str, Tensor], path: Path) -> compress.Codec:
+    own = {n.removeprefix("codec."): t for n, t in weights.items() if n.startswith("codec.")}
+    load_weights(codec, own, source=str(path))
+    return codec.eval()
