@@ -16,7 +16,7 @@ from joint.feed import as_scenes
 from joint.kinds import check_dataset, check_kinds
 from joint.objective import Losses, Objective
 from joint.parallel import world_size
-from joint.system import ImagingSystem, Stage, evaluating, only_learning
+from joint.system import ImagingSystem, Stage, SystemOutput, evaluating, only_learning
 
 from .teacher import check_teacher, said_of_some
 from .training import Training
@@ -80,6 +80,35 @@ def check_run(
     """
     check_given(system, train, validation, objective, config, teacher)
     assert validation is not None  # or it has been refused
+    _check_parts(train, validation)
+    for part in (train, validation):
+        check_encoding(system, part)
+    if objective.task > 0:
+        check_classes(train)
+    check_teacher(teacher, system, objective, config)
+    _check_settings(system, train, validation, objective, config)
+    scenes, labels = as_scenes(train.gather(torch.tensor([0, len(train) - 1])), device_of(system))
+    noise = torch.Generator(scenes.device).manual_seed(0)
+    taught = None
+    if teacher is not None and objective.distillation:
+        taught = said_of_some(teacher, scenes, train)
+    for learning in _turns(system, config):
+        with (
+            only_learning(system, learning),
+            _needing_two(system, len(scenes)) as needing,
+            evaluating(system),
+        ):
+            output = system(scenes, generator=noise)
+            # Processes normalise together, so that theirs are two or more.
+            if needing and world_size() == 1:
+                _check_normalises(needing, train, config)
+            _check_output(output, train, config)
+            losses = objective(output, labels, teacher=taught)
+        _check_gradients(system, losses, objective, learning)
+
+
+def _check_parts(train: LesionDataset, validation: LesionDataset) -> None:
+    """Refuse two sets that are not parts of one."""
     for name in ("image_size", "channels", "classes"):
         ours, theirs = getattr(train, name), getattr(validation, name)
         if ours != theirs:
@@ -92,16 +121,21 @@ def check_run(
             f"{len(shared)} pictures are in both training and validation set ({shared[0]}, ...): "
             "what is validated must not be trained on; take both from one split"
         )
-    for part in (train, validation):
-        check_encoding(system, part)
+
+
+def _check_settings(
+    system: ImagingSystem,
+    train: LesionDataset,
+    validation: LesionDataset,
+    objective: Objective,
+    config: Training,
+) -> None:
+    """Refuse what a configuration asks of a system or of data that they do not have."""
     if objective.deferred_from >= config.epochs:
         raise ValueError(
             f"class weights are deferred to epoch {objective.deferred_from}, counted from 0, but "
             f"there are {config.epochs} epochs: lower deferred_from"
         )
-    if objective.task > 0:
-        check_classes(train)
-    check_teacher(teacher, system, objective, config)
     needed = "classifier"
     if config.monitor in ("bpp", "psnr", "ssim"):
         needed = "codec"
@@ -116,12 +150,21 @@ def check_run(
             "monitor='auc' needs two classes or more in the validation set, which holds one: use "
             "'loss', or divide the data in another way"
         )
-    smallest = len(train) // math.ceil(len(train) / config.batch_size)
+    smallest = _smallest_step(train, config)
     if smallest // world_size() < config.micro_batches:
         raise ValueError(
             f"a step of {smallest} pictures cannot be divided among {world_size()} processes in "
             f"{config.micro_batches} parts each: raise batch_size, or lower micro_batches"
         )
+
+
+def _smallest_step(train: LesionDataset, config: Training) -> int:
+    """Pictures of the smallest step of an epoch."""
+    return len(train) // math.ceil(len(train) / config.batch_size)
+
+
+def _turns(system: ImagingSystem, config: Training) -> list[tuple[Stage, ...]]:
+    """The stages that learn at once, for each turn of the plan; refused is one with nothing to."""
     turns = {config.learning(e): e for e in (config.turn_epochs, 0) if e < config.epochs}
     for learning, epoch in turns.items():
         there = {name: stage for name, stage in system.stages() if name in learning}
@@ -131,47 +174,41 @@ def check_run(
                 f"have no trainable parameters in this system, and no others learn in epoch "
                 f"{epoch + 1} with plan={config.plan!r}"
             )
-    scenes, labels = as_scenes(train.gather(torch.tensor([0, len(train) - 1])), device_of(system))
-    noise = torch.Generator(scenes.device).manual_seed(0)
-    taught = None
-    if teacher is not None and objective.distillation:
-        taught = said_of_some(teacher, scenes, train)
-    for learning in turns:
-        with (
-            only_learning(system, learning),
-            _needing_two(system, len(scenes)) as needing,
-            evaluating(system),
-        ):
-            output = system(scenes, generator=noise)
-            # Processes normalise together, so that theirs are two or more.
-            if needing and smallest // config.micro_batches == 1 and world_size() == 1:
-                raise ValueError(
-                    f"{len(train)} pictures with batch_size={config.batch_size} and micro_batches="
-                    f"{config.micro_batches} make a part of a step of one picture, from which "
-                    f"{needing[0]} cannot learn: it is a batch normalisation that sees one value "
-                    "of a channel there. Raise batch_size, or lower micro_batches"
-                )
-            if output.logits is not None and output.logits.shape[1] != len(train.classes):
-                raise ValueError(
-                    f"the classifier tells {output.logits.shape[1]} classes apart, the data set "
-                    f"has {len(train.classes)}: {', '.join(train.classes)}"
-                )
-            height, width = output.measurement.shape[-2:]
-            if config.monitor == "ssim" and min(height, width) < SSIM_WINDOW:
-                raise ValueError(
-                    f"monitor='ssim' does not exist for the {height} x {width} pixels that the "
-                    f"codec is handed, which must be at least {SSIM_WINDOW}x{SSIM_WINDOW}: use "
-                    "'psnr', or larger pictures"
-                )
-            if config.monitor == "psnr_scene" and (
-                output.handed is output.scene or output.handed.shape != output.scene.shape
-            ):
-                raise ValueError(
-                    "monitor='psnr_scene' does not exist for a system that leaves the scene as it "
-                    "is, or makes another size or other channels of it: use 'loss'"
-                )
-            losses = objective(output, labels, teacher=taught)
-        _check_gradients(system, losses, objective, learning)
+    return list(turns)
+
+
+def _check_normalises(needing: list[str], train: LesionDataset, config: Training) -> None:
+    """Refuse a step of one picture where batch normalisation cannot learn from one."""
+    if _smallest_step(train, config) // config.micro_batches == 1:
+        raise ValueError(
+            f"{len(train)} pictures with batch_size={config.batch_size} and micro_batches="
+            f"{config.micro_batches} make a part of a step of one picture, from which "
+            f"{needing[0]} cannot learn: it is a batch normalisation that sees one value "
+            "of a channel there. Raise batch_size, or lower micro_batches"
+        )
+
+
+def _check_output(output: SystemOutput, train: LesionDataset, config: Training) -> None:
+    """Refuse a system that says something else than is asked for, and what no metric is of."""
+    if output.logits is not None and output.logits.shape[1] != len(train.classes):
+        raise ValueError(
+            f"the classifier tells {output.logits.shape[1]} classes apart, the data set "
+            f"has {len(train.classes)}: {', '.join(train.classes)}"
+        )
+    height, width = output.measurement.shape[-2:]
+    if config.monitor == "ssim" and min(height, width) < SSIM_WINDOW:
+        raise ValueError(
+            f"monitor='ssim' does not exist for the {height} x {width} pixels that the "
+            f"codec is handed, which must be at least {SSIM_WINDOW}x{SSIM_WINDOW}: use "
+            "'psnr', or larger pictures"
+        )
+    if config.monitor == "psnr_scene" and (
+        output.handed is output.scene or output.handed.shape != output.scene.shape
+    ):
+        raise ValueError(
+            "monitor='psnr_scene' does not exist for a system that leaves the scene as it "
+            "is, or makes another size or other channels of it: use 'loss'"
+        )
 
 
 @contextmanager
