@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import optics
+
 DOCS = Path(__file__).parents[2] / "docs"
 STUDIES = sorted((DOCS / "results" / "studies").iterdir())
 
@@ -26,19 +28,31 @@ def test_the_page_of_studies_has_the_numbers_of_their_reports(folder):
         assert f"results/studies/{folder.name}/{link}" in page
 
 
-def test_the_page_of_the_seed_has_the_comparison_of_its_study():
-    found = DOCS / "results" / "studies" / "edge_filter_ham10000"
+@pytest.mark.parametrize(
+    ("study", "named"),
+    [
+        (
+            "edge_filter_ham10000",
+            {
+                "no filter": "none",
+                "trained, from a Laplacian of a Gaussian": "trained",
+                "fixed Laplacian": "laplacian",
+            },
+        ),
+        (
+            "unsharp_ham10000",
+            {"without a filter": "none", "trained, from an unsharp mask": "trained"},
+        ),
+    ],
+)
+def test_the_pages_have_the_comparison_on_real_lesions(study, named):
+    found = DOCS / "results" / "studies" / study
     (gap,) = json.loads((found / "report.json").read_text())["planned"]
     low, high = gap["interval"]
     shown = f"balanced accuracy {gap['difference']:+.3f} [{low:+.3f}, {high:+.3f}]."
     assert shown in " ".join((DOCS / "seed.md").read_text().split())
-    rows = list(csv.DictReader((found / "rows.csv").read_text().splitlines()))
+    rows = _rows(study)
     page = (DOCS / "studies.md").read_text()
-    named = {
-        "no filter": "none",
-        "trained, from a Laplacian of a Gaussian": "trained",
-        "fixed Laplacian": "laplacian",
-    }
     for name, camera in named.items():
         own = [row for row in rows if row["axis.camera"] == camera]
         assert len(own) == 6
@@ -48,6 +62,27 @@ def test_the_page_of_the_seed_has_the_comparison_of_its_study():
         )
         cells = _cells(page[page.index("### On HAM10000") :], name)
         assert [cells[0].split()[0], *cells[1:]] == [balanced, *others]
+
+
+def test_the_page_has_the_light_of_the_filters_that_began_as_an_unsharp_mask():
+    # The positive exposure passes all of its light, so that the rest is that of the negative one.
+    light = [
+        2 * float(row["throughput"]) - 1
+        for row in _rows("unsharp_ham10000")
+        if row["axis.camera"] == "trained"
+    ]
+    began = optics.LearnedKernel("unsharp", 7).kernels[0, 1].detach().sum((-2, -1)).mean()
+    page = " ".join((DOCS / "studies.md").read_text().split())
+    assert len(light) == 6
+    assert (
+        f"begins with {float(began):.3f} of the light that it could pass, and ends with "
+        f"{min(light):.3f} to {max(light):.3f} in all six runs"
+    ) in page
+
+
+def _rows(study):
+    text = (DOCS / "results" / "studies" / study / "rows.csv").read_text()
+    return list(csv.DictReader(text.splitlines()))
 
 
 def _cells(page, start):
