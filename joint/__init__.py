@@ -68,6 +68,7 @@ from .config.scenes import (
     build_data,
     data_config,
 )
+from .config.shutter import ShutterConfig
 from .environment import Environment, environment, preferred_precision
 from .evaluate import Evaluation, evaluate
 from .explain import (
@@ -160,6 +161,7 @@ __all__ = [
     "RunSummary",
     "SceneFileConfig",
     "SensorConfig",
+    "ShutterConfig",
     "SplitConfig",
     "StopRequest",
     "SystemConfig",

@@ -71,7 +71,9 @@ class Choice:
     data: str | None = None
     """phantom, or the path of HAM10000 (folder or zip), of class folders, of a table of labels
     (.csv, beside its pictures or with --data.root), of a MedMNIST .npz, or of an .npz of scenes."""
-    front_end: Literal["kernel", "fourier", "lens", "psf", "custom", "none"] | None = None
+    front_end: Literal["kernel", "fourier", "lens", "psf", "shutter", "custom", "none"] | None = (
+        None
+    )
     """Kind of the camera element."""
     sensor: Literal["sensor", "none"] | None = None
     """With or without a sensor."""

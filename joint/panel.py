@@ -15,6 +15,7 @@ from torch.nn import functional
 from classify import Reliability
 from classify.intervals import wilson_intervals
 from optics import (
+    CodedExposure,
     ColourFilterArray,
     FourierFilter,
     FrontEnd,
@@ -149,6 +150,8 @@ def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
         _draw_kernels(figure, front_end)
     elif isinstance(front_end, FourierFilter):
         _draw_transmission(figure, front_end)
+    elif isinstance(front_end, CodedExposure):
+        _draw_shutter(figure, front_end)
     elif isinstance(front_end, IncoherentImaging):
         psf, shown = front_end.psf().detach().cpu(), shown_channels(front_end)
         _draw_spots(figure, psf[[*shown]].numpy(), [*shown.values()])
@@ -250,6 +253,20 @@ def _draw_transmission(figure: "SubFigure | Figure", front_end: FourierFilter) -
         axis.set(xlabel="fx, cycles/pixel", ylabel="fy, cycles/pixel")
     figure.suptitle(
         f"Fourier filter, {front_end.illumination}, "
+        f"throughput {float(front_end.throughput().detach()):.2f}"
+    )
+
+
+def _draw_shutter(figure: "SubFigure | Figure", front_end: CodedExposure) -> None:
+    code = front_end.code.detach().cpu().numpy()
+    psf = front_end.psf(displacement=(front_end.motion, 0.0)).detach().cpu()
+    time, path = figure.subplots(1, 2)
+    time.stairs(code, np.linspace(0, 1, len(code) + 1), fill=True, color="0.3")
+    time.set(xlabel="part of the exposure", ylabel="transmission", xlim=(0, 1), ylim=(0, 1.05))
+    path.stairs(psf[psf.shape[0] // 2].numpy(), np.arange(len(psf) + 1) - len(psf) / 2)
+    path.set(xlabel="x, pixels", ylabel="PSF of the RMS motion along x", ylim=(0, None))
+    figure.suptitle(
+        f"shutter, scenes move by {front_end.motion:g} pixels RMS, "
         f"throughput {float(front_end.throughput().detach()):.2f}"
     )
 

@@ -5,12 +5,13 @@ Files, in the order of the light: ``illumination`` lamps and colour filters · `
 wavefronts across the picture · ``propagation`` of fields · ``pupil`` and ``psf``, pupil to
 point-spread function, or ``measured``, or ``from_mtf``, of a ``contrast_curve`` · ``front_end``,
 the interface of ``imaging``, ``coherent``, ``varying``, ``kernel`` and ``fourier_filter`` with its
-``plate`` · ``projection``, distortion and falloff · ``radiometry``, watts to photons · ``sensor``
-photons, electrons, codes, by ``pixel``, ``noise``, ``converter``, ``mosaic`` and ``sensor_range`` ·
-``restoration`` of what was blurred, or by a network, ``restoration_unet`` · ``transfer`` sRGB and
-linear light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``, ``quantity``,
-``audit`` of gradients, ``sampling`` of pupils, ``slanted_edge``, the contrast of a whole camera,
-``fabrication`` of reliefs and ``plate_file`` of other plates, by ``maker_file``.
+``plate`` · ``projection``, distortion and falloff · ``shutter`` of a scene that moves ·
+``radiometry``, watts to photons · ``sensor`` photons, electrons, codes, by ``pixel``, ``noise``,
+``converter``, ``mosaic`` and ``sensor_range`` · ``restoration`` of what was blurred, or by a
+network, ``restoration_unet`` · ``transfer`` sRGB and linear light. Beside them: ``grid``,
+``fourier``, ``planes``, ``constraint``, ``quantity``, ``audit`` of gradients, ``sampling`` of
+pupils, ``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and
+``plate_file`` of other plates, by ``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -150,6 +151,7 @@ from .restoration import Wiener, wiener
 from .restoration_unet import RestorationUNet
 from .sampling import SamplingAudit, audit_sampling
 from .sensor import Reading, Sensor
+from .shutter import CodedExposure, ShutterStart, motion_psf, shutter_code
 from .slanted_edge import SlantedEdge, slanted_edge_mtf
 from .transfer import linear_to_srgb, srgb_to_linear
 from .varying import LowRankPSF, VaryingImaging, low_rank_psf, varying_blur
@@ -169,6 +171,7 @@ __all__ = [
     "AmplitudeMask",
     "Boundary",
     "Bounded",
+    "CodedExposure",
     "CodedPattern",
     "CoherentImaging",
     "ColourChannels",
@@ -212,6 +215,7 @@ __all__ = [
     "SamplingAudit",
     "Sensor",
     "ShotNoise",
+    "ShutterStart",
     "SlantedEdge",
     "Symmetric",
     "Symmetry",
@@ -276,6 +280,7 @@ __all__ = [
     "measured_psf",
     "mix_colours",
     "mosaic",
+    "motion_psf",
     "mtf",
     "mura_decoder",
     "nm_to_noll",
@@ -303,6 +308,7 @@ __all__ = [
     "score_surrogate",
     "seidel_coefficients",
     "shot_noise",
+    "shutter_code",
     "signed_difference",
     "slanted_edge_mtf",
     "spiral",

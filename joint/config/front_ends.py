@@ -12,6 +12,7 @@ from joint.settings import NoneConfig, Settings, added
 from .custom import CustomConfig, build_custom
 from .lens import LensConfig, build_lens
 from .psf import PSFConfig, build_psf
+from .shutter import ShutterConfig, build_shutter
 
 __all__ = [
     "BASELINES",
@@ -128,7 +129,13 @@ def _named(value: object) -> object:
 
 
 FrontEndConfig: TypeAlias = Annotated[
-    KernelConfig | FourierConfig | LensConfig | PSFConfig | CustomConfig | NoneConfig,
+    KernelConfig
+    | FourierConfig
+    | LensConfig
+    | PSFConfig
+    | ShutterConfig
+    | CustomConfig
+    | NoneConfig,
     Field(discriminator="kind"),
     BeforeValidator(_named),
 ]
@@ -140,6 +147,7 @@ FRONT_END_KINDS: dict[str, type[Settings]] = {
     "fourier": FourierConfig,
     "lens": LensConfig,
     "psf": PSFConfig,
+    "shutter": ShutterConfig,
     "custom": CustomConfig,
     "none": NoneConfig,
 }
@@ -201,6 +209,8 @@ def build_front_end(
             return build_lens(config, image_size, channels)
         case PSFConfig():
             return build_psf(config, channels)
+        case ShutterConfig():
+            return build_shutter(config, channels)
         case CustomConfig():
             return build_custom(
                 config, optics.FrontEnd, "front_end", image_size=image_size, channels=channels

@@ -175,6 +175,14 @@ def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str]
         figure = blank_figure(9.5, 2.9)
         draw_filter(figure, front_end)
         yield figure, "The element as it was learned."
+    elif isinstance(front_end, optics.CodedExposure):
+        figure = blank_figure(9.5, 2.9)
+        draw_filter(figure, front_end)
+        yield (
+            figure,
+            "What the shutter lets through in each part of the exposure, and what a point becomes "
+            "that moves by the RMS motion.",
+        )
     elif isinstance(front_end, optics.IncoherentImaging):
         caption = "Point-spread function of each channel"
         if front_end.pupil is not None:
@@ -238,6 +246,15 @@ def _transfer(front_end: optics.FrontEnd) -> tuple[str, _Lines, str]:
                 _axes_of(modulus, _channel_names(len(modulus))),
                 "Modulus of the Fourier transform of each kernel, the exposures subtracted: 1 "
                 "passes a frequency with all of its light, 0 removes it.",
+            )
+        if isinstance(front_end, optics.CodedExposure):
+            psf = front_end.psf(displacement=(front_end.motion, 0.0)).detach().cpu().double()
+            modulus = torch.fft.fftshift(torch.fft.fft2(_padded(psf[None])), (-2, -1)).abs()
+            return (
+                "|transfer function|",
+                _axes_of(modulus, [""]),
+                "Modulus of the Fourier transform of that point: the RMS motion, along x. A "
+                "frequency at 0 is lost.",
             )
         if isinstance(front_end, optics.FourierFilter):
             transmission = front_end.transmission.detach().cpu()

@@ -9,6 +9,7 @@ from joint.config.front_ends import FourierConfig, FrontEndConfig, KernelConfig,
 from joint.config.psf import PSFConfig
 from joint.config.run import ClassifierConfig, RunConfig, SensorConfig, SplitConfig
 from joint.config.scenes import DataConfig, PhantomConfig
+from joint.config.shutter import ShutterConfig
 from joint.objective import Objective
 from joint.settings import NoneConfig, Settings
 from joint.train.training import Training
@@ -67,6 +68,8 @@ def _front_end(front_end: FrontEndConfig) -> str:
             return ", ".join(_lens(front_end))
         case PSFConfig():
             return ", ".join(_psf(front_end))
+        case ShutterConfig():
+            return _shutter(front_end)
         case CustomConfig():
             return _settings(front_end, "")
         case NoneConfig():
@@ -138,6 +141,17 @@ def _psf(camera: PSFConfig) -> Iterator[str]:
             f"samples of {1e6 * camera.spacing:g} µm on pixels of {1e6 * camera.pixel_pitch:g} µm"
         )
     yield from _restored(camera.restoration)
+
+
+def _shutter(shutter: ShutterConfig) -> str:
+    slots = len(optics.shutter_code("fluttered")) if shutter.start == "fluttered" else shutter.slots
+    share = "" if shutter.share is None else f" for {shutter.share:g} of the exposure"
+    began = f"{shutter.start}{share}"
+    code = f"learned code, which began {began}" if shutter.trained else began
+    return (
+        f"shutter of {slots} slots, {code}; scenes move by {shutter.motion:g} pixels RMS along x "
+        "and y during the exposure"
+    )
 
 
 def _restored(restoration: float | None) -> Iterator[str]:

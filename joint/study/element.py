@@ -97,6 +97,9 @@ def spreads(front_end: optics.FrontEnd) -> Element:
             if front_end.illumination == "incoherent":
                 return Element("psf", np.square(np.abs(field))[None, None, None], ("",))
             return Element("spread", field[None, None, None], ("",))
+        if isinstance(front_end, optics.CodedExposure):  # of a motion along x, as its RMS one
+            psf = front_end.psf(displacement=(front_end.motion, 0.0)).detach().cpu().double()
+            return Element("psf", psf.numpy()[None, None, None], ("",))
         if isinstance(front_end, optics.IncoherentImaging):
             psf = front_end.psf().detach().cpu().double().numpy()
             if psf.ndim == 3:

@@ -48,6 +48,9 @@ def _front_ends():
         }  # fmt: skip
     for trained in (True, False):
         yield f"psf-{trained}", {"kind": "psf", "psf_size": 5, "trained": trained}
+    for start in get_args(optics.ShutterStart):
+        yield f"shutter-{start}", {"kind": "shutter", "start": start, "slots": 5, "motion": 2.0}
+    yield "shutter-fixed", {"kind": "shutter", "trained": False, "motion": 2.0}
     yield "none", {"kind": "none"}
 
 

@@ -322,10 +322,11 @@ FORMULAS = set(
         "coded_aperture coherent_blur coherent_image dark_field defocus_path demosaic "
         "dft_matrix distort encircled_energy exposure_photons fraunhofer fresnel height_phase "
         "image_irradiance incoherent_image kernel_start knife_edge led_tilts lens_phase "
-        "linear_to_srgb low_rank_psf mura_decoder noll_to_nm otf otf_from_pupil "
+        "linear_to_srgb low_rank_psf motion_psf mura_decoder noll_to_nm otf otf_from_pupil "
         "partially_coherent_image phase_contrast pixel_mtf psf_from_lsf psf_from_mtf "
         "psf_from_pupil quantize_height "
         "refractive_index relative_illumination score_surrogate seidel_coefficients shot_noise "
+        "shutter_code "
         "slanted_edge_mtf spiral srgb_to_linear strehl wiener zernike"
     )
 )

@@ -55,6 +55,7 @@ class _First(torch.nn.Module):
         (lambda: optics.LearnedKernel("gaussian", signed=False), 3),
         (lambda: optics.FourierFilter(16, "spiral"), 3),
         (lambda: joint.build_front_end(joint.LensConfig(element="cubic"), (16, 16), 3), 3),
+        (lambda: optics.CodedExposure("fluttered", 2.0), 3),
         (lambda: None, 3),
     ],
 )

@@ -167,6 +167,10 @@ MODULES = {
         spectral_response=torch.nn.Parameter(torch.rand(3, 3) / 3),
         projection=optics.Projection(radial=[0.1], half_field=0.3),
     ),
+    "shutter": lambda: optics.CodedExposure("random", 1.5, slots=6),
+    "shutter-lens": lambda: optics.CodedExposure(
+        "fluttered", 1.5, lens=optics.IncoherentImaging(_pupil(_phase_mask()))
+    ),
     "sensor": lambda: optics.Sensor(bit_depth=None, trainable_gain=True),
     "sensor-bits": lambda: optics.Sensor(200, bit_depth=6, black_level=6),
     "sensor-poisson": lambda: optics.Sensor(50, shot_noise="poisson", dark_current=100),

@@ -1,0 +1,48 @@
+"""A shutter in front of a scene that moves: how it is configured, and how it is built."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+import optics
+from joint.settings import Settings
+
+__all__ = ["ShutterConfig", "build_shutter"]
+
+
+class ShutterConfig(Settings):
+    """A shutter that opens and closes while the scene moves, see optics.CodedExposure."""
+
+    kind: Literal["shutter"] = "shutter"
+    start: optics.ShutterStart = "open"
+    """Where training begins, or what it is: open, fluttered (52 slots, half of them open), or
+    random slots."""
+    slots: int = Field(default=16, ge=1)
+    """Equal parts of the exposure, in each of which the shutter lets a share of the light through;
+    a fluttered one has 52."""
+    share: float | None = Field(default=None, gt=0, le=1)
+    """Part of the slots that are open: in the middle of the exposure, or drawn. By default all of
+    an open shutter, and half of a random one."""
+    motion: float = Field(default=4.0, ge=0)
+    """RMS distance along each axis by which scenes move during the whole exposure, pixels."""
+    trained: bool = True
+    """Learn the code; otherwise it stays exactly as it starts."""
+    boundary: optics.Boundary = "replicate"
+    """What lies outside of the picture."""
+
+    @model_validator(mode="after")
+    def _has_a_share(self) -> Self:
+        if self.start == "fluttered" and self.share is not None:
+            raise ValueError("a fluttered shutter is open for half of the time: leave out share")
+        return self
+
+
+def build_shutter(config: ShutterConfig, channels: int) -> optics.CodedExposure:
+    """Build the shutter of a configuration; what is random in it comes from torch's generator."""
+    return optics.CodedExposure(
+        optics.shutter_code(config.start, config.slots, share=config.share),
+        config.motion,
+        trainable=config.trained,
+        channels=channels,
+        boundary=config.boundary,
+    )

@@ -1,0 +1,354 @@
+"""Motion during the exposure, and a shutter that opens and closes meanwhile.
+
+::
+
+    scene ──► moves by d while code[0] .. code[T-1] let light through ──► lens ──► irradiance
+              PSF: the path of a point, as bright as the shutter was open there
+
+A longer exposure gathers more light and blurs more. A code that flutters keeps the frequencies that
+a shutter loses which stays open, for some of the light; what is best depends on the motion, on the
+noise and on what the picture is for, so that it is learned.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor, nn
+
+from .constraint import bounded, bounded_raw
+from .fourier import Boundary, convolve
+from .front_end import FrontEnd
+from .imaging import check_part
+from .noise import Generators, standard_normal
+from .quantity import (
+    as_real,
+    check_between,
+    check_finite,
+    check_number,
+    check_tensor,
+    full_precision,
+    single,
+    whole_number,
+)
+
+__all__ = ["CodedExposure", "ShutterStart", "motion_psf", "shutter_code"]
+
+ShutterStart: TypeAlias = Literal["open", "fluttered", "random"]
+
+# Points of the path on a length of a pixel: the light of one is spread over the pixels around it,
+# so that few would show as beats.
+_POINTS_A_PIXEL = 8
+# Motion is cut at so many times its RMS, so that a window holds it.
+_FARTHEST = 3.0
+# Of 26 open slots in 52, found by Raskar et al. in a search for the flattest spectrum.
+_FLUTTERED = "1010000111000001010000110011110111010111001001100111"
+
+
+def shutter_code(
+    name: ShutterStart = "open",
+    slots: int = 16,
+    *,
+    share: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Transmission of a shutter in equal slots of the exposure.
+
+    Parameters
+    ----------
+    name : str
+        ``open`` in the middle of the exposure; ``fluttered``, the code of 52 slots of Raskar,
+        Agrawal and Tumblin (ACM Trans. Graph. 25:795, 2006), half of which are open; ``random``, in
+        slots that are drawn.
+    slots : int
+        Ignored by ``fluttered``.
+    share : float, optional
+        Part of the slots that are open, above 0 and up to 1: all of an open shutter by default, and
+        half of a random one. The nearest number of slots is taken, of an open shutter the nearest
+        that leaves the middle of the exposure where it is.
+    generator : torch.Generator, optional
+        Source of ``random``; torch's default one if not given.
+
+    Returns
+    -------
+    Tensor ``[T]``
+        Ones and zeros, in the default type.
+
+    Raises
+    ------
+    ValueError
+        For another name, fewer than one slot, or a share out of range or of a fluttered shutter.
+    """
+    slots = whole_number("slots", slots)
+    if name not in get_args(ShutterStart):
+        raise ValueError(f"a shutter starts as one of {get_args(ShutterStart)}, not {name!r}")
+    if share is not None and not 0 < share <= 1:
+        raise ValueError(f"share must be above 0 and up to 1, not {share}: it is of the slots")
+    if name == "fluttered":
+        if share is not None:
+            raise ValueError("a fluttered shutter has a share of its own, one half: leave it out")
+        return torch.tensor([float(slot) for slot in _FLUTTERED])
+    if name == "random":
+        count = max(1, round(slots * (0.5 if share is None else share)))
+        return (torch.randperm(slots, generator=generator) < count).to(torch.get_default_dtype())
+    odd = slots % 2
+    wide = slots if share is None else slots * share
+    count = max(odd + 2 * round((wide - odd) / 2), 2 - odd)
+    code = torch.zeros(slots)
+    code[(slots - count) // 2 : (slots + count) // 2] = 1
+    return code
+
+
+def motion_psf(
+    displacement: Tensor | Sequence[float], code: Tensor | None = None, *, size: int
+) -> Tensor:
+    """Point-spread function of straight, even motion during one exposure.
+
+    A point of the scene moves from ``-displacement / 2`` to ``displacement / 2``. In each of T
+    equal slots of the time the shutter lets ``code`` of its light through, which is spread over the
+    four pixels around the point as bilinear interpolation does. So an open shutter makes a uniform
+    line, and the transform of the PSF is near that of the code in time (Raskar, Agrawal and
+    Tumblin, ACM Trans. Graph. 25:795, 2006).
+
+    Parameters
+    ----------
+    displacement : Tensor ``[..., 2]`` or a sequence, pixels
+        ``(x, y)`` of the motion during the whole exposure, open or not.
+    code : Tensor ``[T]`` in 0..1, optional
+        Transmission of the shutter in each slot; 1 by default.
+    size : int, pixels
+        Odd side of the window. It holds a motion of ``size - 1`` along each axis; light that falls
+        beyond is lost.
+
+    Returns
+    -------
+    Tensor ``[..., size, size]``
+        Not negative, with the sum ``code.mean()``: the light that passes.
+
+    Raises
+    ------
+    TypeError
+        For a code that is no Tensor.
+    ValueError
+        For a displacement of another shape, a code that is not ``[T]`` in 0..1, an even size.
+    """
+    moved = single(as_real("displacement", torch.as_tensor(displacement)))
+    if moved.ndim == 0 or moved.shape[-1] != 2:
+        raise ValueError(
+            f"displacement must be [..., 2], pixels along x and y, not {tuple(moved.shape)}"
+        )
+    check_finite("displacement", moved, "pixels")
+    size = whole_number("size", size)
+    if size % 2 == 0:
+        raise ValueError(f"size must be odd, so that the window has a middle, not {size}")
+    code = moved.new_ones(1) if code is None else _checked_code(code)
+    slots = len(code)
+    each = math.ceil(_POINTS_A_PIXEL * size / slots)
+    times = (torch.arange(slots * each, dtype=moved.dtype, device=moved.device) + 0.5) / (
+        slots * each
+    ) - 0.5
+    pixels = torch.arange(size, dtype=moved.dtype, device=moved.device) - size // 2
+    path = moved[..., None] * times  # [..., 2, N]
+    near = (1 - (path[..., None, :] - pixels[:, None]).abs()).clamp_min(0)  # [..., 2, size, N]
+    light = (code / (slots * each)).repeat_interleave(each)
+    with full_precision(near):
+        return (near[..., 1, :, :] * light.to(near)) @ near[..., 0, :, :].mT
+
+
+class CodedExposure(FrontEnd):
+    """A shutter that lets light through in some slots of an exposure, while the scene moves.
+
+    ::
+
+        scene ──► motion, drawn for each scene ──► code [T] in 0..1 ──► lens ──► irradiance
+
+    Parameters
+    ----------
+    code : Tensor ``[T]`` in 0..1, or str
+        Transmission in each of T equal slots of the exposure, or a name for :func:`shutter_code`.
+        A shorter exposure is a code that is 0 in the rest of it.
+    motion : float, pixels
+        RMS distance along each axis by which scenes move during the whole exposure. Each scene
+        moves straight and evenly, by a distance that is drawn from a normal distribution and cut at
+        three times this: what a hand does, to first order.
+    slots : int
+        Of a code that is named.
+    trainable : bool
+        Learn the code, as ``sigmoid(raw)``: a start of 0 or 1 begins within 0.001 of it. Otherwise
+        it is used exactly as given.
+    lens : optics.FrontEnd, optional
+        What the light passes besides, of one exposure: two would see two motions.
+    channels : int
+        Of the scene, where there is no lens.
+    boundary : str
+        As in :func:`optics.convolve`.
+    generator : torch.Generator, optional
+        Source of ``code="random"``.
+
+    Attributes
+    ----------
+    psf_size : int, pixels
+        Side of the window that holds the farthest motion.
+
+    Raises
+    ------
+    TypeError
+        For a code that is neither a name nor a Tensor, or a lens of another kind.
+    ValueError
+        For a code that is not ``[T]`` in 0..1, a negative motion, a lens of several exposures or
+        other channels, another boundary.
+
+    Notes
+    -----
+    The scene moves as a whole, in front of the camera: its border is continued as ``boundary``
+    says. Photons of :class:`optics.Sensor` are those of a shutter that is open all the time.
+    """
+
+    fixed: Tensor
+
+    def __init__(
+        self,
+        code: Tensor | ShutterStart = "open",
+        motion: float = 4.0,
+        *,
+        slots: int = 16,
+        trainable: bool = True,
+        lens: FrontEnd | None = None,
+        channels: int = 3,
+        boundary: Boundary = "replicate",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if boundary not in get_args(Boundary):
+            raise ValueError(f"boundary must be one of {get_args(Boundary)}, not {boundary!r}")
+        check_number("motion", motion, "pixels")
+        if not 0 <= float(motion) < math.inf:
+            raise ValueError(f"motion must be pixels RMS, of at least 0, not {motion}")
+        if isinstance(code, str):
+            code = shutter_code(code, slots, generator=generator)
+        code = _checked_code(code).detach()
+        if trainable:
+            self.raw = nn.Parameter(bounded_raw("code", code, 0.0, 1.0))
+        else:
+            self.register_buffer("fixed", code)
+        check_part("lens", lens, FrontEnd)
+        if lens is not None and lens.exposures != 1:
+            raise ValueError(
+                f"the lens takes {lens.exposures} exposures, each of which would see another "
+                "motion: give one of a single exposure, such as optics.IncoherentImaging(...)"
+            )
+        self.lens = lens
+        self.in_channels = whole_number("channels", channels) if lens is None else lens.in_channels
+        self.out_channels = self.in_channels if lens is None else lens.out_channels
+        self.exposures = 1
+        self.motion = float(motion)
+        self.psf_size = 2 * math.ceil(_FARTHEST * self.motion / 2) + 1
+        self.boundary: Boundary = boundary
+
+    @property
+    def code(self) -> Tensor:
+        """Transmission in each slot, ``[T]`` in 0..1."""
+        return self.fixed if "fixed" in self._buffers else bounded(self.raw, 0.0, 1.0)
+
+    @property
+    def draws(self) -> bool:
+        """Whether a motion is drawn for each scene, or something by the lens."""
+        return self.motion > 0 or (self.lens is not None and self.lens.draws)
+
+    def throughput(self) -> Tensor:
+        """Share of the time that the shutter is open, times what the lens passes."""
+        open_for = self.code.mean()
+        return open_for if self.lens is None else open_for * self.lens.throughput()
+
+    def psf(self, *, displacement: Tensor | Sequence[float] = (0.0, 0.0)) -> Tensor:
+        """What motion and shutter make of a point, without the lens, see :func:`motion_psf`.
+
+        Parameters
+        ----------
+        displacement : Tensor ``[..., 2]`` or a sequence, pixels
+            ``(x, y)`` of the motion during the exposure; at rest by default.
+
+        Returns
+        -------
+        Tensor ``[..., psf_size, psf_size]``
+        """
+        return motion_psf(displacement, self.code, size=self.psf_size)
+
+    def forward(
+        self,
+        scene: Tensor,
+        *,
+        displacement: Tensor | None = None,
+        generator: Generators | None = None,
+    ) -> Tensor:
+        """Form the irradiance of scenes that move.
+
+        Parameters
+        ----------
+        scene : Tensor ``[B, C, H, W]``
+        displacement : Tensor ``[2]`` or ``[B, 2]``, pixels, optional
+            ``(x, y)`` by which all scenes move during the exposure, or each; drawn by default.
+        generator : torch.Generator or a sequence of them, optional
+            Draws the motion, that of each picture from its own; torch's default one if not given.
+
+        Returns
+        -------
+        Tensor ``[B, out_channels, H, W]``
+
+        Raises
+        ------
+        TypeError, ValueError
+            When the scene has other channels, or for displacements that are not one a picture.
+        """
+        check_tensor("scene", scene)
+        if scene.ndim != 4 or scene.shape[1] != self.in_channels:
+            raise ValueError(
+                f"the front end takes scenes [B, {self.in_channels}, H, W], not "
+                f"{tuple(scene.shape)}"
+            )
+        count, channels = scene.shape[:2]
+        if displacement is None:
+            normal = standard_normal(single(scene.new_zeros(count, 2)), generator)
+            displacement = self.motion * normal.clamp(-_FARTHEST, _FARTHEST)
+        elif displacement.shape not in ((2,), (count, 2)):
+            raise ValueError(
+                f"displacement must be [2], pixels along x and y, or one for each of the {count} "
+                f"pictures, not {tuple(displacement.shape)}"
+            )
+        psf = self.psf(displacement=displacement).expand(count, self.psf_size, self.psf_size)
+        # A PSF for each picture: pictures as channels of one.
+        light = scene.flatten(0, 1)[None]
+        if count:
+            light = convolve(light, psf.repeat_interleave(channels, 0), boundary=self.boundary)
+        moved = light.reshape(scene.shape)
+        if self.lens is None:
+            return moved
+        return self.lens(moved, generator=generator) if self.lens.draws else self.lens(moved)
+
+    def combine(self, raw: Tensor) -> Tensor:
+        """What the lens makes of the exposure; without one the exposure itself."""
+        if self.lens is not None:
+            return self.lens.combine(raw)
+        if raw.ndim != 4 or raw.shape[1] != self.in_channels:
+            raise ValueError(f"combine takes [B, {self.in_channels}, H, W], not {tuple(raw.shape)}")
+        return raw
+
+    def extra_repr(self) -> str:
+        """Name the code and the motion."""
+        return (
+            f"slots={len(self.code)}, open={float(self.code.detach().mean()):.3g}, "
+            f"motion={self.motion:g} pixels RMS, in_channels={self.in_channels}, "
+            f"out_channels={self.out_channels}, boundary={self.boundary!r}"
+        )
+
+
+def _checked_code(code: Tensor) -> Tensor:
+    check_tensor("code", code)
+    if code.ndim != 1 or len(code) == 0 or not code.is_floating_point():
+        raise ValueError(
+            f"code must be [T], the transmission in each slot, real floating point, not "
+            f"{code.dtype} {tuple(code.shape)}"
+        )
+    check_between("code", code, 0, 1, "transmission")
+    return code
