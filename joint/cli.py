@@ -52,7 +52,7 @@ from .options import (
 from .parallel import gathered, is_loss, launched, rank
 from .picture.command import CompressOptions, DecompressOptions, compress, decompress
 from .point import OperatingPoint, operating
-from .settings import ConfigError
+from .settings import ConfigError, OptionError
 from .stop import StopRequest, graceful_stop
 from .train.listen import EpochListener, retell, tensorboard_writer
 from .train.preflight import check_run
@@ -90,6 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = _MISTAKE
         except TrainingDiverged as error:
             status = _DIVERGED
+            print(f"lens2label: {error}", file=sys.stderr)
+        except OptionError as error:
+            status = _UNKNOWN
             print(f"lens2label: {error}", file=sys.stderr)
         except (ConfigError, CheckpointError, ValueError, OSError, ImportError) as error:
             status = _MISTAKE
@@ -130,10 +133,10 @@ examples:
 
 exit status:
   0    done; or stopped by SIGTERM or Ctrl-C after saving, with a word on how to go on
-  {_MISTAKE}    a mistake: a missing file, options that contradict, a folder in use, a full disk
+  {_MISTAKE}    a mistake: a missing file, a folder in use, a full disk
   1    of audit: something is in more than one part; of compress: a file could not be used;
        of study run: every run failed
-  {_UNKNOWN}    an unknown command or option, or a value out of range
+  {_UNKNOWN}    an unknown command or option, a value out of range, options that contradict
   {_DIVERGED}    training diverged
   {_INTERRUPTED}  interrupted at once by a second Ctrl-C
 

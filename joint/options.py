@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import tyro
 from pydantic import BaseModel, ValidationError
 
 from .config.codecs import CODEC_KINDS, RATED_KINDS
 from .config.custom import CustomConfig
+from .config.faults import option_line
 from .config.front_ends import FRONT_END_KINDS
 from .config.restoration import RESTORATION_KINDS
 from .config.run import (
@@ -29,7 +30,7 @@ from .config.run import (
 from .config.scenes import DataConfig, PhantomConfig, data_config
 from .export import DeployedPlane
 from .point import OperatingPoint
-from .settings import ConfigError, NoneConfig, Settings
+from .settings import ConfigError, NoneConfig, OptionError, Settings
 from .system import Stage
 from .train.augment import Augmentation, AugmentationName
 from .view_average import Views
@@ -167,14 +168,14 @@ class TrainOptions:
     def folder(self) -> Path:
         """Where the run goes."""
         if (self.output is None) == (self.root is None):
-            raise ConfigError(
+            raise OptionError(
                 "give either --output, the run folder, or --root, the folder of run folders"
             )
         if self.start_stages and self.start is None:
-            raise ConfigError("--start-stages needs --start, the run that has their weights")
+            raise OptionError("--start-stages needs --start, the run that has their weights")
         if self.root is not None:
             if self.start is not None:
-                raise ConfigError(
+                raise OptionError(
                     "--start needs --output: a folder named by its configuration alone would be "
                     "taken for the run that begins without"
                 )
@@ -187,6 +188,12 @@ class Scenes(Settings):
 
     data: DataConfig = PhantomConfig()
     """The scenes."""
+
+
+class _Audited(Scenes):
+    """Of the options of an audit, those that are settings."""
+
+    split: SplitConfig = SplitConfig()
 
 
 @dataclass(frozen=True)
@@ -423,6 +430,25 @@ def _augmentation(
     )
 
 
+# Marks what is asked of tyro's own rules.
+_OWN = object()
+
+
+@_REGISTRY.struct_rule
+def _unchecked(
+    info: tyro.constructors.StructTypeInfo,
+) -> tyro.constructors.StructConstructorSpec | None:
+    """Settings as plain data: checked as a whole, later, an error has its place in it."""
+    of_model = isinstance(info.type, type) and issubclass(info.type, BaseModel)
+    if not of_model or _OWN in info.markers:
+        return None
+    found = tyro.constructors.ConstructorRegistry.get_struct_spec(
+        replace(info, markers=(*info.markers, _OWN))
+    )
+    assert isinstance(found, tyro.constructors.StructConstructorSpec)
+    return replace(found, instantiate=dict)
+
+
 # What is asked of a training beside its configuration; all of that has a default here.
 _Beside = make_dataclass(
     "_Beside",
@@ -435,45 +461,82 @@ _Beside = make_dataclass(
 
 
 def read_train_options(arguments: Sequence[str]) -> TrainOptions:
-    """Read the kinds first, then everything with the options that these kinds have."""
+    """Read the kinds first, then everything with the options that these kinds have.
+
+    Raises
+    ------
+    OptionError
+        When options have values that cannot be, alone or together: each as it is typed.
+    SystemExit
+        Of status 2, after a word on the screen, for options that are not known or not read, and of
+        status 0 after ``--help``.
+    """
     choice, _ = tyro.cli(Choice, args=arguments, return_unknown_args=True, add_help=False)
-    options = tyro.cli(
-        TrainOptions,
-        args=arguments,
-        prog="lens2label train",
-        default=TrainOptions(choice=choice, run=choice.start()),
-        config=(tyro.conf.AvoidSubcommands,),
-        registry=_REGISTRY,
+    prog = "lens2label train"
+    options = _options(
+        TrainOptions, arguments, prog, default=TrainOptions(choice=choice, run=choice.start())
     )
     # An option that is given at its default is given: the values do not tell.
     _, settings = tyro.cli(_Beside, args=arguments, return_unknown_args=True, add_help=False)
-    return replace(options, configured=bool(settings))
+    run = _checked(RunConfig, options.run, arguments, prog)
+    return replace(options, run=run, configured=bool(settings))
 
 
 def read_evaluate_options(arguments: Sequence[str], *, image_size: int = 128) -> EvaluateOptions:
-    """Read where other scenes lie first, if any, then everything with the options they have."""
+    """Read where other scenes lie first, if any, then everything with the options they have.
+
+    Raises what :func:`read_train_options` does.
+    """
     data = _source(arguments).data
     scenes = None if data is None else Scenes(data=data_config(data, image_size=image_size))
-    return tyro.cli(
-        EvaluateOptions,
-        args=arguments,
-        prog="lens2label evaluate",
-        default=EvaluateOptions(run=tyro.MISSING, scenes=scenes),
-        config=(tyro.conf.AvoidSubcommands,),
+    prog = "lens2label evaluate"
+    options = _options(
+        EvaluateOptions, arguments, prog, default=EvaluateOptions(run=tyro.MISSING, scenes=scenes)
     )
+    if options.scenes is None:
+        return options
+    return replace(options, scenes=_checked(Scenes, options.scenes, arguments, prog))
 
 
 def read_audit_options(arguments: Sequence[str]) -> AuditOptions:
-    """Read where the scenes lie first, then everything with the options they have."""
+    """Read where the scenes lie first, then everything with the options they have.
+
+    Raises what :func:`read_train_options` does.
+    """
     source = _source(arguments)
     scenes = Scenes(data=data_config(source.data or "phantom", image_size=source.image_size))
+    prog = "lens2label audit"
+    options = _options(AuditOptions, arguments, prog, default=AuditOptions(scenes=scenes))
+    given = {**dict(options.scenes), "split": options.split}
+    checked = _checked(_Audited, given, arguments, prog)
+    return replace(options, scenes=Scenes(data=checked.data), split=checked.split)
+
+
+_O = TypeVar("_O")
+_M = TypeVar("_M", bound=BaseModel)
+
+
+def _options(kind: type[_O], arguments: Sequence[str], prog: str, *, default: _O) -> _O:
+    """The options as they were given, their settings as plain data."""
     return tyro.cli(
-        AuditOptions,
+        kind,
         args=arguments,
-        prog="lens2label audit",
-        default=AuditOptions(scenes=scenes),
+        prog=prog,
+        default=default,
         config=(tyro.conf.AvoidSubcommands,),
+        registry=_REGISTRY,
     )
+
+
+def _checked(kind: type[_M], given: object, arguments: Sequence[str], prog: str) -> _M:
+    """Settings of what was given."""
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        lines = dict.fromkeys(option_line(fault, kind, arguments) for fault in error.errors())
+        raise OptionError(
+            "\n  ".join([*lines, f"see {prog} --help for what each option takes"])
+        ) from error
 
 
 def _source(arguments: Sequence[str]) -> _Source:

@@ -4,7 +4,7 @@ from typing import Any, Literal, Never, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ConfigError", "FrozenDict", "NoneConfig", "Settings", "added"]
+__all__ = ["ConfigError", "FrozenDict", "NoneConfig", "OptionError", "Settings", "added"]
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -12,6 +12,10 @@ _V = TypeVar("_V")
 
 class ConfigError(ValueError):
     """A configuration that cannot be read; the message names the place and the remedy."""
+
+
+class OptionError(ConfigError):
+    """An option of the command line that cannot be; the message names it as it is typed."""
 
 
 class Settings(BaseModel):

@@ -4,5 +4,6 @@ Files: ``scenes`` what is seen, in ``bands`` · ``front_ends`` camera elements b
 ``lens`` a lens and what is in its pupil · ``off_axis`` what it does towards the corners ·
 ``colour`` lamps and filters · ``psf`` a camera by the file of its PSF · ``shutter`` of scenes that
 move · ``custom`` an element by the path of its class · ``restoration`` what is computed of its
-picture · ``codecs`` codecs by their kind · ``run`` the whole, and how it is read.
+picture · ``codecs`` codecs by their kind · ``run`` the whole, and how it is read · ``faults`` what
+is wrong with one, in words.
 """

@@ -4,17 +4,14 @@ The same models make the command line (``joint.cli``) and rebuild a saved run
 (:func:`joint.load_run`).
 """
 
-import difflib
 import hashlib
 import json
 import math
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import (
-    BaseModel,
     Field,
     ValidationError,
     ValidationInfo,
@@ -33,6 +30,7 @@ from joint.train.training import Training
 
 from .codecs import CodecConfig, FactorizedConfig
 from .custom import CustomConfig
+from .faults import fault_line, models_in
 from .front_ends import FrontEndConfig, KernelConfig, LensConfig
 from .psf import PSFConfig
 from .restoration import RestorationConfig
@@ -137,6 +135,17 @@ class SensorConfig(Settings):
     converter: optics.Converter = "straight_through"
     """Gradient of the converter; dithered is exact below half a DN of read noise too."""
 
+    @field_validator("cfa")
+    @classmethod
+    def _of_letters(cls, cfa: str | None) -> str | None:
+        # A file and the command line have no other way to write one, as Python has.
+        if cfa is not None and (len(cfa) != 4 or set(cfa.lower()) != set("rgb")):
+            raise ValueError(
+                "cfa must be four letters for 2 x 2 pixels, of r, g and b each at least once, "
+                f"such as rggb, not {cfa!r}"
+            )
+        return cfa
+
     @property
     def hands_on_mosaic(self) -> bool:
         """Whether what it gives is a mosaic, in which no pixel has all colours."""
@@ -231,7 +240,7 @@ class SystemConfig(Settings):
         if isinstance(front_end, PSFConfig) and front_end.file is None and not front_end.trained:
             raise ValueError(
                 "front_end.kind='psf' without a file is a point, which blurs nothing: give "
-                "front_end.file, or trained=true to learn from a point"
+                "front_end.file, or front_end.trained=true to learn from a point"
             )
         return self
 
@@ -336,7 +345,7 @@ def load_config(path: Path | str) -> RunConfig:
             ) from error
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
     except ValidationError as error:
-        faults = "\n  ".join(_fault(fault) for fault in error.errors())
+        faults = "\n  ".join(fault_line(fault, RunConfig) for fault in error.errors())
         raise ConfigError(f"{path} is not a valid configuration:\n  {faults}") from error
 
 
@@ -344,36 +353,3 @@ def save_config(config: RunConfig, directory: Path | str) -> None:
     """Write the ``config.json`` of ``config`` into ``directory``, whole or not at all."""
     text = json.dumps(config.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
     write_atomically(Path(directory) / CONFIG_FILE, text.encode())
-
-
-def _fault(fault: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in fault["loc"]) or "the file"
-    if fault["type"] != "extra_forbidden":
-        return f"{place}: {fault['msg']}, not {fault.get('input')!r}"
-    *parents, key = fault["loc"]
-    near = difflib.get_close_matches(str(key), _known_keys(parents), n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{place}: no such key{hint}"
-
-
-def _known_keys(parents: list[Any]) -> list[str]:
-    """Keys of the model that a path of a validation error leads to (union tags included)."""
-    models: list[Any] = [RunConfig]
-    for part in parents:
-        inner = [m.model_fields[part].annotation for m in models if part in m.model_fields]
-        if inner:
-            models = [m for annotation in inner for m in models_in(annotation)]
-        else:  # the tag of a union
-            models = [
-                m
-                for m in models
-                if m.model_fields.get("kind") is not None and m.model_fields["kind"].default == part
-            ] or models
-    return [key for model in models for key in model.model_fields]
-
-
-def models_in(annotation: object) -> list[Any]:
-    """Models of settings that an annotation allows, those in its unions included."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [m for part in getattr(annotation, "__args__", ()) for m in models_in(part)]

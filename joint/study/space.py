@@ -29,6 +29,7 @@ from pydantic import (
     model_validator,
 )
 
+from joint.config.faults import fault_line
 from joint.config.run import RunConfig
 from joint.parse import parse_json
 from joint.settings import ConfigError, FrozenDict, Settings, added
@@ -39,7 +40,7 @@ from .constraint import satisfied, terms
 from .derived import check_costs, check_derived, derive
 from .formula import evaluate, names_in
 from .inference import STUDY_METRICS
-from .paths import check_path, fault_line, nearest, set_path
+from .paths import check_path, nearest, set_path
 from .sampler import OBJECTIVES, Grid, LatinHypercube, Sampler, Search
 from .significance import seeds_for_claim
 
@@ -167,7 +168,7 @@ class Study(Settings):
             if not re.fullmatch(r"[A-Za-z_]\w*", name):
                 raise ValueError(f"an axis is named by one word, not {name!r}")
             for path in axis.paths():
-                check_path(path)
+                _check_path(path, f"axes.{name}")
         check_conditions(self.axes)
         for (one, axis), (two, other) in itertools.combinations(self.axes.items(), 2):
             both = sorted(axis.paths() & other.paths())
@@ -361,7 +362,10 @@ class Study(Settings):
         try:
             return RunConfig.model_validate(content)
         except ValidationError as error:
-            faults = "\n  ".join(fault_line(fault, RunConfig) for fault in error.errors())
+            faults = "\n  ".join(
+                fault_line(fault, RunConfig, whole="the run", kinds=True)
+                for fault in error.errors()
+            )
             shown = ", ".join(f"{name}={level}" for name, level in design.items())
             raise ConfigError(
                 f"the design {shown} is not a valid configuration:\n  {faults}\n"
@@ -433,11 +437,20 @@ def load_study(path: Path | str) -> Study:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
     except ValidationError as error:
-        faults = "\n  ".join(fault_line(fault, Study) for fault in error.errors())
+        faults = "\n  ".join(
+            fault_line(fault, Study, whole="the study") for fault in error.errors()
+        )
         raise ConfigError(f"{path} is not a valid study:\n  {faults}") from error
     except (ValueError, RecursionError) as error:  # neither JSON nor TOML, nor text
         kind = "TOML" if path.suffix == ".toml" else "JSON"
         raise ConfigError(f"{path} is not {kind}: {error}") from error
+
+
+def _check_path(path: str, where: str) -> None:
+    try:
+        check_path(path)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _check_level(axis: Axis, level: Level, where: str) -> None:

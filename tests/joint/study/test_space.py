@@ -333,7 +333,7 @@ def test_toml_has_a_word_for_null(tmp_path):
         (("epochs = 3", "epoch = 3"), "base.training.epoch: no such key; did you mean 'epochs'"),
         (("[sampler]", "[sampling]"), "sampling: no such key"),
         (("values = [50, 300]", "values = []"), "axes.light: the axis is empty"),
-        (("seeds = [0", "seeds = [0.5"), "seeds.0: Input should be a valid integer"),
+        (("seeds = [0", "seeds = [0.5"), "seeds.0: must be a whole number, not 0.5"),
         (("[axes.camera]", "[axes.camera"), "is not TOML"),
         (("[axes.", "[axis."), "axes: it is missing\n  axis: no such key; did you mean 'axes'"),
         (

@@ -1,0 +1,69 @@
+import pytest
+from pydantic import ValidationError
+
+from joint import RunConfig
+from joint.config.faults import fault_line, models_in, option_line
+
+
+def _faults(content):
+    with pytest.raises(ValidationError) as caught:
+        RunConfig.model_validate(content)
+    return caught.value.errors()
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (
+            {"system": {"sensor": {"kind": "sensor", "photons": -3}}},
+            "system.sensor.photons: must be greater than 0, not -3",
+        ),
+        (
+            {"system": {"sensor": {"kind": "sensor", "photon": 3}}},
+            "system.sensor.photon: no such key; did you mean 'photons'?",
+        ),
+        ({"training": {"epochs": "many"}}, "training.epochs: must be a whole number, not 'many'"),
+        ({"training": {"epochs": 0.5}}, "training.epochs: must be a whole number, not 0.5"),
+        (
+            {"system": {"codec": {"kind": "jpg"}}},
+            "system.codec: there is no kind 'jpg'; did you mean 'jpeg'?",
+        ),
+        (
+            {"split": {"by": "patient"}},
+            "split.by: must be 'lesion' or 'image', not 'patient'",
+        ),
+        ({"split": {"fold": 1}}, "split: fold=1 is not there: there are no folds, counted from 0"),
+    ],
+)
+def test_a_fault_of_a_file_is_told_by_its_key(content, line):
+    assert [fault_line(fault, RunConfig) for fault in _faults(content)] == [line]
+
+
+def test_a_key_that_a_chosen_kind_lacks_is_told_with_the_kind():
+    (fault,) = _faults({"system": {"front_end": {"kind": "kernel", "zernike": {}}}})
+    assert (
+        fault_line(fault, RunConfig, kinds=True) == "system.front_end.kernel.zernike: no such key"
+    )
+
+
+@pytest.mark.parametrize(
+    "typed", ["--system.sensor.bit-depth=020", "--system.sensor.bit_depth 020"]
+)
+def test_what_was_given_is_told_as_it_was_typed(typed):
+    (fault,) = _faults({"system": {"sensor": {"kind": "sensor", "bit_depth": 20}}})
+    assert option_line(fault, RunConfig, ["--output", "x", *typed.split()]) == (
+        "--system.sensor.bit-depth must be less than or equal to 16, not 020"
+    )
+
+
+def test_where_no_field_is_named_the_options_that_were_typed_are():
+    content = {"front_end": {"kind": "psf", "content": "picture", "file": "psf.npy"}}
+    (fault,) = _faults({"system": content})
+    given = ["--front-end", "psf", "--system.front-end.content", "picture", "--quiet"]
+    assert option_line(fault, RunConfig, given).startswith(
+        "--front-end psf --system.front-end.content picture: a picture does not tell"
+    )
+
+
+def test_models_are_found_in_unions():
+    assert models_in(RunConfig | None) == [RunConfig]
