@@ -6,6 +6,7 @@ Each is checked once, when the data set is made, and in words that name what is 
 import hashlib
 import json
 import operator
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,6 +34,7 @@ __all__ = [
     "checked_masks",
     "content_hash",
     "looks_turned",
+    "warn_of_classes",
 ]
 
 Array: TypeAlias = Tensor | np.ndarray
@@ -120,6 +122,42 @@ def as_names(names: Names, what: str, count: int) -> tuple[str, ...]:
                 f"{what}[{position}] is {value!r}; a name is a non-empty str or an int"
             )
     return tuple(map(str, values))
+
+
+def warn_of_classes(
+    labels: Array | Sequence[int], classes: Sequence[str], *, where: str, stacklevel: int = 3
+) -> None:
+    """Warn where labels, which alone say what classes there are, name one or leave some out.
+
+    Not where somebody gave the names of the classes: a test set may lack some.
+
+    Parameters
+    ----------
+    labels : Tensor, array or sequence of int, ``[N]``
+        Indices into ``classes``.
+    classes : sequence of str
+        Names that were made of the labels.
+    where : str
+        What has them, for the message.
+    stacklevel : int
+        As of :func:`warnings.warn`, counted from here.
+    """
+    present = sorted({int(label) for label in labels})
+    if len(present) == 1:
+        warnings.warn(
+            f"{where} has pictures of one class only, {classes[present[0]]}: a trained run can be "
+            "tested on them, but no classifier can be trained or compared by them alone. To train, "
+            "add pictures of at least one other class",
+            stacklevel=stacklevel,
+        )
+    elif empty := sorted(set(range(len(classes))) - set(present)):
+        named = ", ".join(classes[label] for label in empty[:10]) + ", ..." * (len(empty) > 10)
+        warnings.warn(
+            f"{where} has labels up to {present[-1]} and no picture of {named}, which a classifier "
+            "would be given outputs for all the same: number the labels from 0 without gaps, or "
+            "give the names of all classes if these are meant",
+            stacklevel=stacklevel,
+        )
 
 
 def check_scene_encoding(encoding: SceneEncoding | None) -> None:

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from .archive import Member, listed
 from .arrays import SceneEncoding, as_integer
-from .sixteen import sixteen_bits, whole_codes
+from .sixteen import sixteen_bits, whole_picture
 
-__all__ = ["SUFFIXES", "Decoder", "Geometry", "Picture", "fit"]
+__all__ = ["SUFFIXES", "Decoded", "Decoder", "Geometry", "Picture", "fit"]
 
 Geometry: TypeAlias = Literal["crop", "squeeze"]
 
@@ -42,15 +42,27 @@ class Picture(NamedTuple):
     mask: Member | None = None
 
 
+class Decoded(NamedTuple):
+    """A picture that was decoded."""
+
+    codes: np.ndarray
+    """``[3, S, S]``."""
+    frame: tuple[int, int]
+    """(width, height) that the file has, pixels."""
+    opaque: bool
+    """Whether nothing shows through."""
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class Decoder:
     """How files become arrays.
 
     Orientation tags are obeyed, in images and in masks alike. Grey, palette and CMYK pictures
-    become RGB, and those of 16 bits have 8 where they are not asked for; an alpha channel and an
-    embedded colour profile are dropped. Images are reduced with a Lanczos filter on the codes,
-    masks by area: a pixel is on the lesion when at least half of it is.
+    become RGB, and those of 16 bits have 8 where they are not asked for; an embedded colour
+    profile is dropped, and so is an alpha channel, with a warning where it lets anything through.
+    Images are reduced with a Lanczos filter on the codes, masks by area: a pixel is on the lesion
+    when at least half of it is.
 
     Parameters
     ----------
@@ -119,11 +131,12 @@ class Decoder:
         raw = self.bit_depth == 16 or self.white_level != _SIXTEEN_BITS
         return None if raw else "srgb"
 
-    def image(self, data: bytes) -> tuple[np.ndarray, tuple[int, int]]:
-        """Decode a picture to ``[3, S, S]``, and tell the (width, height) that it had."""
+    def image(self, data: bytes) -> "Decoded":
+        """Decode a picture."""
         if self.bit_depth == 16:
-            codes = whole_codes(lambda: _untouched(data))
-            return self._deep(codes), (codes.shape[1], codes.shape[0])
+            whole = whole_picture(lambda: _untouched(data))
+            height, width, _ = whole.codes.shape
+            return Decoded(self._deep(whole.codes), (width, height), whole.opaque)
         raw = _untouched(data)
         if self.bit_depth is None and sixteen_bits(raw):
             warnings.warn(
@@ -132,13 +145,10 @@ class Decoder:
                 stacklevel=2,
             )
         picture = ImageOps.exif_transpose(raw)
-        small = fit(
-            _rgb(picture, self.white_level),
-            self.image_size,
-            self.geometry,
-            Image.Resampling.LANCZOS,
-        )
-        return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1)), picture.size
+        whole, opaque = _rgb(picture, self.white_level)
+        small = fit(whole, self.image_size, self.geometry, Image.Resampling.LANCZOS)
+        codes = np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
+        return Decoded(codes, picture.size, opaque)
 
     def _deep(self, codes: np.ndarray) -> np.ndarray:
         """Codes uint16 ``[H, W, 3]`` at their white level, reduced to ``[3, S, S]``."""
@@ -175,21 +185,38 @@ class Decoder:
         ------
         ValueError
             At the end, when files could not be used: all of them by name, each with its reason.
+
+        Warns
+        -----
+        UserWarning
+            At the end, when pictures are transparent somewhere: once, with their names.
         """
         Image.init()  # registers the decoders once, before the threads need them
         failures: list[_Failure] = []
+        clear: list[str] = []
         threads = self.workers or os.cpu_count() or 1
         bar = tqdm(
             total=len(pictures), desc=title, unit="image", disable=None if self.progress else True
         )
         with bar, ThreadPoolExecutor(threads) as pool:
             for start in range(0, len(pictures), _BLOCK):
-                for result in pool.map(self._decode_one, pictures[start : start + _BLOCK]):
+                block = pictures[start : start + _BLOCK]
+                for picture, result in zip(block, pool.map(self._decode_one, block), strict=True):
                     bar.update()
                     if isinstance(result, _Failure):
                         failures.append(result)
-                    else:
-                        yield result
+                        continue
+                    image, mask = result
+                    if not image.opaque:
+                        clear.append(picture.image.path)
+                    yield image.codes, mask
+        if clear:
+            warnings.warn(
+                f"{len(clear)} of {len(pictures)} images are transparent somewhere, and are taken "
+                f"as if they were not, with the colours that lie under it: {listed(clear)}; if "
+                "these are not meant, flatten the files onto their background",
+                stacklevel=2,
+            )
         if failures:
             raise ValueError(
                 f"{len(failures)} of {len(pictures)} images cannot be used: "
@@ -197,15 +224,15 @@ class Decoder:
                 "replace these files, or remove them with their rows of metadata"
             )
 
-    def _decode_one(self, picture: Picture) -> "tuple[np.ndarray, np.ndarray | None] | _Failure":
+    def _decode_one(self, picture: Picture) -> "tuple[Decoded, np.ndarray | None] | _Failure":
         file = picture.image
         # A damaged file can make Pillow and zlib raise almost anything; all of it means the same.
         try:
-            image, frame = self.image(file.read())
+            image = self.image(file.read())
             if picture.mask is None:
                 return image, None
             file = picture.mask
-            return image, self.mask(file.read(), frame)
+            return image, self.mask(file.read(), image.frame)
         except Exception as error:
             return _Failure(file.path, str(error) or type(error).__name__)
 
@@ -293,13 +320,16 @@ def _at_white(codes: np.ndarray, white_level: int, top: int) -> np.ndarray:
     return (top * codes + white_level // 2) // white_level
 
 
-def _rgb(picture: Image.Image, white_level: int) -> Image.Image:
+def _rgb(picture: Image.Image, white_level: int) -> tuple[Image.Image, bool]:
+    """In red, green and blue of 8 bits, and whether it is opaque."""
     if picture.mode.startswith("I;16"):
         codes = np.asarray(picture)
         _check_white(int(codes.max()), white_level)
         picture = Image.fromarray(_at_white(codes, white_level, 255).astype(np.uint8))
     elif picture.mode in ("I", "F"):
         raise ValueError(f"mode {picture.mode} names no white level; save it with 8 or 16 bits")
+    opaque = True
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")  # palettes warn when they go to RGB at once
-    return picture.convert("RGB")
+        opaque = picture.getchannel("A").getextrema() == (255, 255)
+    return picture.convert("RGB"), opaque

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from .archive import Archive, Member, listed, passed_over
-from .arrays import SceneEncoding, check_scene_encoding, content_hash
+from .arrays import SceneEncoding, check_scene_encoding, content_hash, warn_of_classes
 from .cache import CacheOption, load_pixels
 from .dataset import LesionDataset
 from .decode import SUFFIXES, Decoder, Geometry, Picture
@@ -81,6 +81,12 @@ def ImageFolder(
         pictures, or is not clear. When an option is unknown.
     OSError
         When the cache cannot be written.
+
+    Warns
+    -----
+    UserWarning
+        When there is one class only, and ``classes`` does not name it; when pictures that are
+        decoded are transparent somewhere.
     """
     check_scene_encoding(encoding)
     decoder = Decoder(
@@ -108,6 +114,8 @@ def ImageFolder(
             cache=cache,
         )
     labels = [label for label, _ in rows]
+    if classes is None:
+        warn_of_classes(labels, names, where=str(root))
     dataset = LesionDataset(
         images=pixels.images,
         labels=labels,

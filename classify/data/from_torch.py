@@ -19,7 +19,15 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
 
-from .arrays import DEPTHS, Names, SceneEncoding, as_integer, as_tensor, looks_turned
+from .arrays import (
+    DEPTHS,
+    Names,
+    SceneEncoding,
+    as_integer,
+    as_tensor,
+    looks_turned,
+    warn_of_classes,
+)
 from .dataset import LesionDataset
 
 __all__ = ["from_torch"]
@@ -73,6 +81,12 @@ def from_torch(
     ValueError
         When a picture is none, has another shape than the first or values outside of 0..1, and as
         :class:`LesionDataset` does.
+
+    Warns
+    -----
+    UserWarning
+        When nobody named the classes, and there are numbers below the highest label that no picture
+        has; when there is one class only, and ``classes`` does not name it.
     """
     count = _length(dataset)
     if bit_depth not in DEPTHS.values():
@@ -93,12 +107,16 @@ def from_torch(
         labels.append(label)
     known = _attribute(dataset, "classes") if classes is None else classes
     names = _names(dataset, count) if identifiers is None else identifiers
+    named = bool(known)
+    known = known or [str(label) for label in range(max(labels) + 1)]
+    if not named or (classes is None and len(known) == 1):
+        warn_of_classes(labels, known, where=f"the {type(dataset).__name__}")
     return LesionDataset(
         images=images,
         labels=labels,
         groups=names if groups is None else groups,
         identifiers=names,
-        classes=known or [str(label) for label in range(max(labels) + 1)],
+        classes=known,
         encoding=encoding,
     )
 

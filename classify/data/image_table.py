@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from .archive import Archive, Member, listed
-from .arrays import SceneEncoding, check_scene_encoding, content_hash
+from .arrays import SceneEncoding, check_scene_encoding, content_hash, warn_of_classes
 from .cache import CacheOption, load_pixels
 from .dataset import LesionDataset
 from .decode import SUFFIXES, Decoder, Geometry, Picture
@@ -125,7 +125,9 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
     Warns
     -----
     UserWarning
-        When ``root`` is given and has pictures without a row: they are left alone.
+        When ``root`` is given and has pictures without a row: they are left alone. When there is
+        one class only, and ``classes`` does not name it. When pictures that are decoded are
+        transparent somewhere.
     """
     check_scene_encoding(encoding)
     decoder = Decoder(
@@ -162,6 +164,8 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
             cache=cache,
         )
     labels = [kinds.index(cells[said.label][row]) for row in rows]
+    if classes is None and len(kinds) == 1:  # of several, a limit may have left some out
+        warn_of_classes(labels, kinds, where=str(table))
     identifiers, groups = [names[row] for row in rows], [groups[row] for row in rows]
     more = [name for name in cells if name not in (said.image, said.label, said.mask)]
     return LesionDataset(

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image
 
-from .arrays import SceneEncoding, check_scene_encoding
+from .arrays import SceneEncoding, check_scene_encoding, warn_of_classes
 from .dataset import LESION_CLASSES, LesionDataset
 from .decode import Decoder, fit
 
@@ -62,6 +62,12 @@ def MedMNIST(
         When it is no MedMNIST file, has several labels for one picture, or is three-dimensional;
         when an option is unknown.
 
+    Warns
+    -----
+    UserWarning
+        When nobody named the classes, and there is one only, or numbers below the highest label
+        that no picture has.
+
     References
     ----------
     .. [1] Yang et al., "MedMNIST v2", Sci Data 10:41 (2023).
@@ -74,6 +80,9 @@ def MedMNIST(
     parts = _read(Path(path).expanduser())
     kinds = 1 + max(int(labels.max(initial=0)) for _, labels in parts.values())
     if classes is None:
+        every = np.concatenate([labels for _, labels in parts.values()])
+        if every.size and kinds != len(LESION_CLASSES):
+            warn_of_classes(every, list(map(str, range(kinds))), where=str(path))
         classes = LESION_CLASSES if kinds == len(LESION_CLASSES) else list(map(str, range(kinds)))
     chosen = list(parts) if part == "all" else [part]
     try:

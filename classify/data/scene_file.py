@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from .arrays import looks_turned
+from .arrays import looks_turned, warn_of_classes
 from .dataset import LesionDataset, check_dataset
 
 __all__ = ["SceneFile", "save_scenes"]
@@ -66,6 +66,12 @@ def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
         When ``path`` does not exist.
     ValueError
         When it is no such file, or its arrays do not fit together; with its name.
+
+    Warns
+    -----
+    UserWarning
+        When there is one class only, or no names of classes, and numbers below the highest label
+        that no picture has.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -78,6 +84,10 @@ def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
             raise ValueError(
                 f"labels must be integers [N], got {labels.dtype} {list(labels.shape)}"
             )
+        names = arrays.get("classes")
+        classes = _classes(names, labels)
+        if labels.size and (names is None or len(classes) == 1):
+            warn_of_classes(labels, classes, where=str(path))
         numbers = np.arange(images.shape[0] if images.ndim else 0)
         identifiers = arrays.get("identifiers", numbers)
         with warnings.catch_warnings():
@@ -88,7 +98,7 @@ def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
                 labels=labels.astype(np.int64),
                 groups=arrays.get("groups", identifiers),
                 identifiers=identifiers,
-                classes=_classes(arrays.get("classes"), labels),
+                classes=classes,
                 masks=arrays.get("masks"),
                 has_mask=arrays.get("has_mask"),
                 metadata={

@@ -11,18 +11,28 @@ So a stranger's file meets no decoder but Pillow's.
 
 import sys
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin
 
-__all__ = ["sixteen_bits", "whole_codes"]
+__all__ = ["WholeCodes", "sixteen_bits", "whole_codes", "whole_picture"]
 
 # Byte orders and the other one; N is that of this machine.
 _ORDERS: Final = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
 _COLOURS = ("RGB", "RGBA", "RGBX")
 _GREY_ALPHA = "LA;16B"
+_FULL = 255  # each byte of an alpha that lets nothing through
 _PLANES, _SEPARATE = 284, 2  # the tag of TIFF that says whether colours lie apart
+
+
+class WholeCodes(NamedTuple):
+    """A picture of 16 bits."""
+
+    codes: np.ndarray
+    """uint16 ``[H, W, 3]``."""
+    opaque: bool
+    """Whether nothing shows through: there is no alpha channel, or it is full everywhere."""
 
 
 def sixteen_bits(picture: Image.Image) -> bool:
@@ -31,9 +41,14 @@ def sixteen_bits(picture: Image.Image) -> bool:
 
 
 def whole_codes(opened: Callable[[], Image.Image]) -> np.ndarray:
-    """Codes uint16 ``[H, W, 3]`` of a picture of 16 bits, turned as its orientation tag says.
+    """Codes uint16 ``[H, W, 3]`` of a picture of 16 bits, see :func:`whole_picture`."""
+    return whole_picture(opened).codes
 
-    Grey becomes three equal channels; alpha is dropped.
+
+def whole_picture(opened: Callable[[], Image.Image]) -> WholeCodes:
+    """Read a picture of 16 bits with all of them, turned as its orientation tag says.
+
+    Grey becomes three equal channels; of alpha it is told whether it is full.
 
     Parameters
     ----------
@@ -49,10 +64,11 @@ def whole_codes(opened: Callable[[], Image.Image]) -> np.ndarray:
     packing = _packing(picture)
     if picture.mode.startswith("I;16"):
         grey = np.asarray(ImageOps.exif_transpose(picture)).astype(np.uint16)
-        return np.repeat(grey[..., None], 3, axis=2)
+        return WholeCodes(np.repeat(grey[..., None], 3, axis=2), opaque=True)
     if packing == _GREY_ALPHA:  # its four bytes taken for red, green, blue and alpha
         pixels = _pixels(picture, "RGBA")
-        return np.repeat(_joined(pixels[..., :1], pixels[..., 1:2]), 3, axis=2)
+        codes = np.repeat(_joined(pixels[..., :1], pixels[..., 1:2]), 3, axis=2)
+        return WholeCodes(codes, opaque=bool(pixels[..., 2:].min() == _FULL))
     if not sixteen_bits(picture):
         raise ValueError(
             "it has not the 16 bits that bit_depth=16 keeps; give bit_depth=8 to reduce all "
@@ -64,8 +80,10 @@ def whole_codes(opened: Callable[[], Image.Image]) -> np.ndarray:
             f"its 16 bits are packed as {packing or 'planes'}, of which only 8 can be read; save "
             "it as grey or RGB, its colours side by side"
         )
-    high = _pixels(picture, packing)[..., :3]
-    return _joined(high, _pixels(opened(), f"{colours};{_ORDERS[order]}")[..., :3])
+    high = _pixels(picture, packing)
+    low = _pixels(opened(), f"{colours};{_ORDERS[order]}")
+    opaque = colours != "RGBA" or min(high[..., 3].min(), low[..., 3].min()) == _FULL
+    return WholeCodes(_joined(high[..., :3], low[..., :3]), opaque=bool(opaque))
 
 
 def _joined(high: np.ndarray, low: np.ndarray) -> np.ndarray:

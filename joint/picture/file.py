@@ -87,16 +87,17 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
         BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP or AVIF; a palette is resolved, and a
         camera's orientation applied.
     channels : {3, 1}
-        RGB, or grey. A colour picture is not turned grey, nor is opacity dropped, unasked.
+        RGB, or grey. A colour picture is not turned grey unasked, and an alpha channel is dropped
+        only where it lets nothing through.
 
     Raises
     ------
     ValueError
-        When the file is not a whole picture, or has other channels.
+        When the file is not a whole picture, has other channels, or is transparent somewhere.
     OSError
         When it cannot be opened.
     """
-    modes = {1: ("L", "1"), 3: ("RGB", "P", "L", "1")}
+    modes = {1: ("L", "1", "LA"), 3: ("RGB", "P", "L", "1", "LA", "RGBA", "PA")}
     if channels not in modes:
         raise ValueError(
             f"pictures of 1 or 3 channels can be read, not of {channels}: a codec of other "
@@ -105,10 +106,9 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
         )
     try:
         with Image.open(path, formats=readable_formats()) as opened:
-            if opened.mode not in modes[channels] or opened.info.get("transparency") is not None:
+            if opened.mode not in modes[channels]:
                 raise _Unfit(
-                    f"{path} is a picture of mode {opened.mode}"
-                    f"{', with transparency' if 'transparency' in opened.info else ''}; this codec "
+                    f"{path} is a picture of mode {opened.mode}; this codec "
                     f"takes {'RGB' if channels == 3 else 'grey'} pictures of 8 bits: convert it"
                 )
             frames = getattr(opened, "n_frames", 1)
@@ -116,6 +116,13 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
                 raise _Unfit(f"{path} holds {frames} pictures: choose one of them")
             # As every viewer shows it.
             upright = ImageOps.exif_transpose(opened)
+            if upright.has_transparency_data:
+                upright = upright.convert("RGBA")  # palettes warn when they go to RGB at once
+                if upright.getchannel("A").getextrema() != (255, 255):
+                    raise _Unfit(
+                        f"{path} is transparent somewhere, which no codec here keeps: flatten it "
+                        "onto its background, or save it without its alpha channel"
+                    )
             values = np.asarray(upright.convert("RGB" if channels == 3 else "L"))
     except FileNotFoundError:
         raise

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from classify.data import LesionDataset
-from classify.data.arrays import as_integer, as_levels
+from classify.data.arrays import as_integer, as_levels, warn_of_classes
 
 
 def make(**changes):
@@ -111,3 +111,21 @@ def test_one_mask_has_one_identity_however_it_is_stored():
 def test_rows_are_numbers():
     with pytest.raises(ValueError, match=r"integers \[M\] or bool \[10\]"):
         make().subset(["image-3"])  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([0, 1, 4], "x has labels up to 4 and no picture of two, three, which a classifier"),
+        ([1, 1], "x has pictures of one class only, one: a trained run can be tested"),
+        (torch.tensor([4]), "x has pictures of one class only, four: "),
+    ],
+)
+def test_classes_that_labels_alone_name_are_told_where_they_are_no_use(labels, words):
+    names = ["zero", "one", "two", "three", "four"]
+    with pytest.warns(UserWarning, match=words):
+        warn_of_classes(labels, names[: max(labels) + 1], where="x")
+
+
+def test_classes_that_all_have_pictures_are_not_spoken_of():
+    warn_of_classes(np.array([2, 0, 1]), ["a", "b", "c"], where="x")

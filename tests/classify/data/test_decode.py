@@ -16,7 +16,7 @@ PIXELS = RNG.integers(0, 256, (30, 40, 3), dtype=np.uint8)
 
 
 def image(data, size=16, geometry="crop"):
-    return Decoder(image_size=size, geometry=geometry, bit_depth=8).image(data)[0]
+    return Decoder(image_size=size, geometry=geometry, bit_depth=8).image(data).codes
 
 
 def planes(picture):
@@ -24,7 +24,7 @@ def planes(picture):
 
 
 def test_crop_without_resizing_is_the_centre(encoded):
-    pixels, frame = Decoder(image_size=30).image(encoded(PIXELS, "PNG"))
+    pixels, frame, _ = Decoder(image_size=30).image(encoded(PIXELS, "PNG"))
     assert frame == (40, 30)
     assert pixels.dtype == np.uint8
     assert np.array_equal(pixels, PIXELS[:, 5:35].transpose(2, 0, 1))
@@ -78,11 +78,11 @@ def test_sixteen_bits_are_scaled_not_cut(encoded):
 def test_twelve_bits_in_sixteen_need_their_white_level(encoded):
     ramp = np.linspace(0, 4095, 900).astype(np.uint16).reshape(30, 30)
     data = encoded(ramp, "PNG")
-    pixels, _ = Decoder(image_size=30, white_level=4095, bit_depth=8).image(data)
+    pixels, _, _ = Decoder(image_size=30, white_level=4095, bit_depth=8).image(data)
     assert np.array_equal(pixels[0], np.rint(ramp / 4095 * 255))
     with pytest.warns(UserWarning, match="no code above 4095, and becomes nearly black"):
         assert image(data, 30).max() == 16
-    brighter, _ = Decoder(image_size=30, white_level=1000, bit_depth=8).image(data)
+    brighter, _, _ = Decoder(image_size=30, white_level=1000, bit_depth=8).image(data)
     assert np.array_equal(brighter[0], np.floor(np.minimum(ramp, 1e3) * 255 / 1e3 + 0.5))
     image(encoded(np.zeros((30, 30), np.uint16), "PNG"))  # black is black at any level
 
@@ -90,17 +90,17 @@ def test_twelve_bits_in_sixteen_need_their_white_level(encoded):
 def test_a_reduction_to_8_bits_that_nobody_asked_for_warns(encoded):
     deep = encoded(np.full((9, 9), 40000, np.uint16), "PNG")
     with pytest.warns(UserWarning, match="of 16 bits is reduced to 8: give bit_depth=16 to keep"):
-        silent = Decoder(image_size=9).image(deep)[0]
+        silent = Decoder(image_size=9).image(deep).codes
     assert np.array_equal(silent, image(deep, 9))
     Decoder(image_size=9).image(encoded(PIXELS, "PNG"))  # there is nothing to lose
 
 
 def test_sixteen_bits_are_kept_where_they_are_asked_for(encoded, deep_png):
     codes = RNG.integers(0, 2**16, (30, 40, 3)).astype(np.uint16)
-    pixels, frame = Decoder(image_size=30, bit_depth=16).image(deep_png(codes))
+    pixels, frame, _ = Decoder(image_size=30, bit_depth=16).image(deep_png(codes))
     assert (pixels.dtype, frame) == (np.uint16, (40, 30))
     assert np.array_equal(pixels, codes[:, 5:35].transpose(2, 0, 1))
-    grey, _ = Decoder(image_size=30, bit_depth=16).image(encoded(codes[..., 0], "TIFF"))
+    grey, _, _ = Decoder(image_size=30, bit_depth=16).image(encoded(codes[..., 0], "TIFF"))
     assert np.array_equal(grey, np.tile(codes[:, 5:35, 0], (3, 1, 1)))
 
 
@@ -110,10 +110,10 @@ def test_sixteen_bits_are_reduced_as_eight_are(size, geometry, encoded, deep_png
     deep = Decoder(image_size=size, geometry=geometry, bit_depth=16)
     smooth = np.add.outer(3 * np.arange(30), 2 * np.arange(40))[..., None] + (40, 60, 80)
     reduced = image(encoded(smooth.astype(np.uint8), "PNG"), size, geometry)
-    found = deep.image(deep_png(257 * smooth.astype(np.uint16)))[0]
+    found = deep.image(deep_png(257 * smooth.astype(np.uint16))).codes
     assert np.abs(found / 257 - reduced).max() < 1.1  # which rounds after rows, and after columns
     codes = RNG.integers(0, 2**16, (30, 40, 3)).astype(np.uint16)
-    found = deep.image(deep_png(codes))[0]
+    found = deep.image(deep_png(codes)).codes
     box = (5, 0, 35, 30) if geometry == "crop" else (0, 0, 40, 30)
     frame = Image.fromarray(codes[..., 1].astype(np.float32))
     exact = frame.resize((size, size), Image.Resampling.LANCZOS, box=box)
@@ -123,11 +123,11 @@ def test_sixteen_bits_are_reduced_as_eight_are(size, geometry, encoded, deep_png
 def test_a_white_level_of_sixteen_bits_that_are_kept(deep_png):
     codes = np.linspace(0, 4095, 900).astype(np.uint16).reshape(30, 30, 1)
     data = deep_png(np.tile(codes, 3))
-    kept = Decoder(image_size=30, bit_depth=16, white_level=2000).image(data)[0]
+    kept = Decoder(image_size=30, bit_depth=16, white_level=2000).image(data).codes
     expected = np.minimum(codes[..., 0], 2000) * (65535 / 2000)
     assert np.abs(kept[2] - expected).max() <= 0.5
     with pytest.warns(UserWarning, match="no code above 4095, and becomes nearly black"):
-        assert Decoder(image_size=30, bit_depth=16).image(data)[0].max() == 4095
+        assert Decoder(image_size=30, bit_depth=16).image(data).codes.max() == 4095
 
 
 @pytest.mark.parametrize("depth", [12, "16", 0])
@@ -162,7 +162,7 @@ def test_orientation_is_obeyed_in_image_and_mask(encoded):
     exif[0x0112] = 6  # stored on its side
     turned = Image.fromarray(PIXELS).transpose(Image.Transpose.ROTATE_90)
     decoder = Decoder(image_size=30)
-    pixels, frame = decoder.image(encoded(turned, "PNG", exif=exif))
+    pixels, frame, _ = decoder.image(encoded(turned, "PNG", exif=exif))
     assert frame == (40, 30)
     assert np.array_equal(pixels, PIXELS[:, 5:35].transpose(2, 0, 1))
     mask = RNG.random((30, 40)) > 0.5
@@ -313,3 +313,33 @@ def test_a_stack_of_pages_is_not_its_first_page(depth):
     small = pages[0].resize((20, 15))
     small.encoderinfo = {"tiffinfo": {254: 1}}
     assert np.array_equal(decoder.image(stack(small))[0], alone)
+
+
+def _with_alpha(encoded, deep_png, mode, alpha):
+    """A file of a mode whose alpha is full but for one pixel."""
+    plane = np.full(PIXELS.shape[:2], 255, np.uint8)
+    plane[3, 4] = alpha
+    if mode == "P":
+        palette = Image.fromarray(PIXELS).quantize(4)
+        return encoded(palette, "PNG", transparency=bytes([alpha, 255, 255, 255]))
+    if mode == "RGBA;16":
+        return deep_png(257 * np.dstack([PIXELS, plane]).astype(np.uint16))
+    picture = Image.fromarray(PIXELS).convert("RGB" if mode == "RGBA" else "L")
+    picture.putalpha(Image.fromarray(plane))
+    assert picture.mode == mode
+    return encoded(picture, "PNG")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGBA;16"])
+def test_what_shows_through_is_told_once_with_the_names(encoded, deep_png, mode):
+    decoder = Decoder(image_size=9, progress=False, bit_depth=16 if mode == "RGBA;16" else None)
+    full, clear = (_with_alpha(encoded, deep_png, mode, alpha) for alpha in (255, 254))
+    pictures = [Picture(member(full, f"{name}.png")) for name in "abc"]
+    opaque = list(decoder.decode(pictures, "x"))  # and not a word
+    pictures += [Picture(member(clear, f"{name}.png")) for name in "de"]
+    with pytest.warns(
+        UserWarning, match="2 of 5 images are transparent somewhere.*: d.png, e.png;"
+    ):
+        found = [codes for codes, _ in decoder.decode(pictures, "x")]
+    assert len(found) == 5
+    assert all(np.array_equal(codes, opaque[0][0]) for codes in found)  # what lies under it

@@ -133,3 +133,14 @@ def test_what_needs_a_data_set_of_ours_says_how_to_make_one(use, wrap):
     said = f"not {type(given).__name__}; make one .* classify.from_torch(dataset, groups=)"
     with pytest.raises(TypeError, match=re.escape(said).replace(r"\.\*", ".*")):
         use(given)
+
+
+def test_labels_with_gaps_and_one_class_are_told_at_the_door():
+    gaps = torch.tensor([0, 1, 4] * 4)
+    with pytest.warns(UserWarning, match="the list has labels up to 4 and no picture of 2, 3, "):
+        assert len(classify.from_torch(_pairs(CODES, gaps), progress=False).classes) == 5
+    with pytest.warns(UserWarning, match="the list has pictures of one class only, 0"):
+        classify.from_torch(_pairs(CODES, 0 * gaps), progress=False)
+    # A test set may lack some of the classes that it is given.
+    classify.from_torch(_pairs(CODES, gaps), classes=list("abcde"), progress=False)
+    classify.from_torch(_pairs(CODES, 0 * gaps), classes=list("ab"), progress=False)

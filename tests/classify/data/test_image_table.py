@@ -9,6 +9,8 @@ from PIL import Image
 
 from classify.data import ISIC, ImageFolder, ImageTable
 
+# Of tests that are about something else.
+_OF_ONE_CLASS = pytest.mark.filterwarnings("ignore:.*pictures of one class only")
 LEVELS = {"a": 10, "b": 20, "more/c": 30, "more/d": 40, "e": 50}
 ROWS = (
     ("image", "label", "patient_id", "age", "site", "visit"),
@@ -77,6 +79,7 @@ def test_a_table_labels_pictures(pictures, write, zipped, labels, layout):
     assert (found.encoding, found.bit_depth) == ("srgb", 8)
 
 
+@_OF_ONE_CLASS
 def test_pixels_are_those_of_pillow(write, written, encoded):
     codes = np.random.default_rng(0).integers(0, 256, (30, 40, 3)).astype(np.uint8)
     root = write({"x.png": encoded(codes, "PNG")}, "pictures")
@@ -143,6 +146,7 @@ def test_the_table_of_isic_2020_needs_its_label_only(pictures, write, table):
     assert packed.fingerprint == found.fingerprint
 
 
+@_OF_ONE_CLASS
 def test_a_group_is_a_column_or_the_picture(written, root):
     rows = [("image", "label", "lesion_id", "patient_id"), *((n, "x", n, "P") for n in "abcde")]
     table = written(rows)
@@ -165,6 +169,7 @@ def test_a_limit_keeps_every_class_and_asks_for_no_other_picture(labels, root):
         load(labels, root, limit=1)
 
 
+@_OF_ONE_CLASS
 def test_sixteen_bits_and_what_codes_are(write, written, deep_png):
     codes = np.random.default_rng(1).integers(0, 2**16, (8, 8, 3)).astype(np.uint16)
     root = write({"a.png": deep_png(codes)}, "deep")
@@ -277,6 +282,7 @@ def test_one_mask_of_two_pictures_is_nobodys(written, write, encoded, halves):
 # ------------------------------------------------------------------------------------- naming
 
 
+@_OF_ONE_CLASS
 def test_a_name_is_as_much_of_the_path_as_it_takes(written, write, encoded):
     paths = ("x.png", "k/x.png", "k/deep/x.png", "l/x.jpg", "y.b.png", "y.png")
     files = {
@@ -305,7 +311,7 @@ def test_a_name_is_the_same_in_either_form_of_unicode(written, write, halves, on
     assert not set(cells) & {path.rpartition("/")[2].removesuffix(".png") for path in disk}
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # nothing is left over
-        found = load(written([("image", "label"), *((cell, "x") for cell in cells)]), root)
+        found = load(written([("image", "label"), *zip(cells, "xy", strict=True)]), root)
     assert set(found.identifiers) == set(cells)  # as the table has them
     assert found.has_mask.tolist() == [name == cells[0] for name in found.identifiers]
     absent = unicodedata.normalize(in_table, "Zoë")
@@ -313,6 +319,7 @@ def test_a_name_is_the_same_in_either_form_of_unicode(written, write, halves, on
         load(written([("image", "label"), (absent, "x")]), root)
 
 
+@_OF_ONE_CLASS
 def test_the_column_of_pictures_has_a_known_name_or_is_given(written, root):
     rows = [("label", "file_name"), *(("x", name) for name in "abcde")]
     assert load(written(rows), root).identifiers == tuple("abcde")
@@ -380,6 +387,7 @@ def test_every_row_that_says_too_little_is_named(written, root, change, message)
         load(written(rows), root)
 
 
+@_OF_ONE_CLASS
 def test_columns_of_one_name_are_refused(written, root):
     rows = [
         ("image", "label", "age", "age", "", ""),
@@ -441,6 +449,7 @@ def test_what_does_not_exist(labels, tmp_path):
         load(labels, tmp_path / "nothing")
 
 
+@_OF_ONE_CLASS
 def test_a_table_that_is_there_comes_before_one_among_the_pictures(labels, pictures, write):
     root = write(pictures | {"labels.csv": b"image,label\na,x\n"}, "pictures")
     with pytest.MonkeyPatch.context() as patched:
@@ -451,6 +460,7 @@ def test_a_table_that_is_there_comes_before_one_among_the_pictures(labels, pictu
             assert load("labels.csv", root).identifiers == ("a",)
 
 
+@_OF_ONE_CLASS
 def test_several_tables_of_one_name(pictures, write, labels):
     tables = {"one/t.csv": b"image,label\na,x\n", "two/t.csv": b"image,label\nb,x\n"}
     root = write(pictures | tables, "pictures")
@@ -500,3 +510,11 @@ def test_labels_that_differ_in_capitals_alone_are_told(written, root):
     rows = [("image", "label"), ("a", "NV"), ("b", "nv"), ("c", "mel"), ("d", "nv"), ("e", "nv")]
     with pytest.warns(UserWarning, match=r"a class for each of NV, nv, .* write them alike in la"):
         assert load(written(rows), root).classes == ("NV", "mel", "nv")
+
+
+def test_a_table_of_one_class_is_told(tmp_path, encoded):
+    (tmp_path / "a.png").write_bytes(encoded(np.zeros((9, 9, 3), np.uint8), "PNG"))
+    (tmp_path / "t.csv").write_text("image,label\na,nv\n")
+    with pytest.warns(UserWarning, match="pictures of one class only, nv: a trained run can be"):
+        ImageTable(tmp_path / "t.csv", image_size=8, cache=False, progress=False)
+    ImageTable(tmp_path / "t.csv", classes=["nv"], image_size=8, cache=False, progress=False)

@@ -141,3 +141,11 @@ def test_colours_are_srgb_and_of_grey_pictures_nobody_knows(save):
         assert plain.fingerprint == undeclared.fingerprint
     with pytest.raises(ValueError, match="encoding must be 'srgb', 'linear' or None, got 'raw'"):
         MedMNIST(path, encoding="raw")
+
+
+def test_labels_with_gaps_are_told_at_the_door(save):
+    given = arrays(classes=3)
+    gaps = {name: 2 * array for name, array in given.items() if name.endswith("labels")}
+    with pytest.warns(UserWarning, match=r"npz has labels up to 4 and no picture of 1, 3, "):
+        MedMNIST(save(given | gaps))
+    MedMNIST(save(given | gaps), classes=list("abcde"))

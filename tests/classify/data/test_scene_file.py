@@ -327,3 +327,15 @@ def test_who_says_how_many_channels_there_are_is_not_warned(save):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert SceneFile(save(given)).channels == 8
+
+
+def test_labels_with_gaps_and_one_class_are_told_at_the_door(save):
+    images = np.zeros((6, 1, 8, 8), np.uint8)
+    gaps = np.array([0, 1, 4] * 2)
+    with pytest.warns(UserWarning, match=r"npz has labels up to 4 and no picture of 2, 3, "):
+        assert len(SceneFile(save({"images": images, "labels": gaps})).classes) == 5
+    with pytest.warns(UserWarning, match=r"npz has pictures of one class only, 0: "):
+        SceneFile(save({"images": images, "labels": 0 * gaps}))
+    named = {"images": images, "classes": np.array(list("abcde"))}
+    SceneFile(save(named | {"labels": gaps}))  # a test set may lack some
+    SceneFile(save(named | {"labels": 0 * gaps}))

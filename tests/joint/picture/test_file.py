@@ -157,7 +157,7 @@ def test_only_what_keeps_its_meaning_is_read(tmp_path):
         read_picture(colour, channels=1)
     clear = tmp_path / "clear.png"
     Image.fromarray(np.stack([values] * 4, -1)).save(clear)
-    with pytest.raises(ValueError, match=r"mode RGBA.*; this codec takes RGB pictures"):
+    with pytest.raises(ValueError, match=r"clear.png is transparent somewhere.*: flatten it onto"):
         read_picture(clear)
     deep = tmp_path / "deep.png"
     Image.fromarray(values.astype(np.uint16) * 256).save(deep)
@@ -165,6 +165,30 @@ def test_only_what_keeps_its_meaning_is_read(tmp_path):
         read_picture(deep)
     with pytest.raises(ValueError, match="1 or 3 channels can be read, not of 5: a codec of other"):
         read_picture(grey, channels=5)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_an_alpha_that_lets_nothing_through_is_dropped(tmp_path, mode):
+    values = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
+    plain = Image.fromarray(values)
+    plain = plain.quantize(4) if mode == "P" else plain.convert(mode.removesuffix("A"))
+    for alpha, opaque in ((255, True), (254, False)):
+        picture, path = plain.copy(), tmp_path / f"{alpha}.png"
+        if mode == "P":
+            picture.save(path, transparency=bytes([255, 255, alpha]))
+        else:
+            plane = np.full((8, 8), 255, np.uint8)
+            plane[1, 2] = alpha
+            picture.putalpha(Image.fromarray(plane))
+            picture.save(path)
+        channels = 1 if mode == "LA" else 3
+        if not opaque:
+            with pytest.raises(ValueError, match=r"254\.png is transparent somewhere"):
+                read_picture(path, channels=channels)
+            continue
+        expected = np.asarray(plain.convert("L" if mode == "LA" else "RGB")).reshape(8, 8, -1)
+        found = read_picture(path, channels=channels)[0].movedim(0, -1)
+        assert torch.equal(found, torch.from_numpy(expected / np.float32(255)))
 
 
 def test_pictures_come_back_as_they_were_written(tmp_path):
