@@ -82,6 +82,10 @@ def fit_ensemble(
 
     It pays where a step is short: measurements are in ``docs/benchmarks.md``.
 
+    Dropout draws in the order of the memory, which is the plain one here, whatever
+    ``channels_last`` says: what it drops of pictures behind a convolution is something else than
+    alone, unless ``channels_last`` is False.
+
     Parameters
     ----------
     systems : sequence of ImagingSystem
@@ -221,16 +225,17 @@ class _Stack:
         with torch.autocast(
             self.look.device.type, dtype=torch.bfloat16, enabled=self.low_precision
         ):
+            draws = [_Draws(batch.key, batch.scenes.device) for batch in batches]
             measured: list[tuple[Tensor | None, Tensor | None, Tensor]] = []
-            for system, batch in zip(self.systems, batches, strict=True):
-                seed_default(batch.key, batch.scenes.device)  # for dropout in a restoration
-                measured.append(system.measure(batch.scenes, generator=batch.noise))
+            for system, batch, drawing in zip(self.systems, batches, draws, strict=True):
+                with drawing:  # dropout in a restoration
+                    measured.append(system.measure(batch.scenes, generator=batch.noise))
             handed = [measurement for *_, measurement in measured]
-            coded = self._through("codec", handed, batches)
+            coded = self._through("codec", handed, batches, draws)
             handed = [
                 h if c is None else c.reconstruction for h, c in zip(handed, coded, strict=True)
             ]
-            logits = self._through("classifier", handed, batches)
+            logits = self._through("classifier", handed, batches, draws)
             outputs = [
                 SystemOutput(
                     batch.scenes, *measured[k], coded[k], handed[k], logits[k], system.encoding
@@ -243,18 +248,44 @@ class _Stack:
             ]
         return [Passed(each.total, detached(each.named())) for each in losses]
 
-    def _through(self, name: str, pictures: list[Tensor], batches: Sequence[Batch]) -> list[Any]:
+    def _through(
+        self,
+        name: str,
+        pictures: list[Tensor],
+        batches: Sequence[Batch],
+        draws: Sequence["_Draws"],
+    ) -> list[Any]:
         """What a stage of each run makes of its pictures; None where there is none."""
         if name in self.nets:
             return self.nets[name](pictures)
         found: list[Any] = []
-        for system, picture, batch in zip(self.systems, pictures, batches, strict=True):
+        for system, picture, batch, drawing in zip(
+            self.systems, pictures, batches, draws, strict=True
+        ):
             # As alone: a codec draws from the generators, dropout from torch's own.
-            seed_default(batch.key, picture.device)
             given = {"generator": batch.noise} if name == "codec" else {}
             stage = getattr(system, name)
-            found.append(None if stage is None else stage(picture, **given))
+            with drawing:
+                found.append(None if stage is None else stage(picture, **given))
         return found
+
+
+class _Draws:
+    """Torch's own generators as a stage of one run left them: the next one goes on from there."""
+
+    def __init__(self, key: int, device: torch.device) -> None:
+        self.sources = [torch.default_generator]
+        if device.type == "cuda":
+            self.sources.append(torch.cuda.default_generators[device.index])
+        seed_default(key, device)
+        self.left = [source.get_state() for source in self.sources]
+
+    def __enter__(self) -> None:
+        for source, state in zip(self.sources, self.left, strict=True):
+            source.set_state(state)
+
+    def __exit__(self, *_: object) -> None:
+        self.left = [source.get_state() for source in self.sources]
 
 
 class _Net:

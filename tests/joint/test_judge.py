@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
 
+import classify
 import compress
 import joint
 import joint.judge
@@ -138,6 +139,49 @@ def test_the_weight_of_an_adjustment_is_not_chosen_on_what_it_is_judged_by(train
     status, out, err = _evaluate(capsys, trained, *asked)
     assert (status, out) == (_MISTAKE, "")
     assert "--adjust is chosen on the validation part: judge it on another one" in err
+
+
+def test_what_was_asked_for_reaches_the_evaluation(trained, monkeypatch):
+    seen = []
+
+    def evaluated(system, dataset, **how):
+        seen.append(({str(p.device) for p in system.parameters()}, len(dataset), how))
+
+    monkeypatch.setattr("joint.judge.evaluate", evaluated)
+    # A device that every machine has, and that computes nothing.
+    asked = [str(trained), "--device", "meta", "--resamples", "7", "--batch-size", "5"]
+    for more, counted in (([], True), (["--no-count-bytes"], False)):
+        options = read_evaluate_options([*asked, *more])
+        assert len([*joint.judge.judge_run(options, lambda size, given=options: given)]) == 1
+        devices, count, how = seen.pop()
+        assert devices == {"meta"}
+        assert count == len(joint.load_run(trained)[2].test)
+        assert (how["count_bytes"], how["resamples"], how["batch_size"]) == (counted, 7, 5)
+
+
+def test_the_intervals_of_adjusted_scores_have_as_many_draws(trained):
+    asked = [str(trained), "--adjust", "balanced_accuracy", "--no-count-bytes", "--resamples", "7"]
+    options = read_evaluate_options(asked)
+    (judged,) = joint.judge.judge_run(options, lambda size: options)
+    counts = joint.load_run(trained)[2].train.counts
+    offset = -judged.choice.tau * classify.log_prior(counts)
+    wanted, other = (judged.result.adjusted(offset, resamples=n).report for n in (7, 1000))
+    assert judged.adjusted.report.intervals == wanted.intervals != other.intervals
+
+
+def test_what_has_no_adjustment_is_told(trained, capsys, monkeypatch):
+    config, system, parts = joint.load_run(trained)
+    blind = config.model_copy(update={"objective": joint.Objective(task=0, distortion=1.0)})
+    asked = ["--adjust", "balanced_accuracy"]
+    for without, message in (
+        ((config, system, replace(parts, validation=None)), "the split of this run has none"),
+        ((blind, system.replace(classifier=None), parts), "the system of this run has none"),
+    ):
+        monkeypatch.setattr("joint.judge.load_run", lambda run, given=without: given)
+        status, out, err = _evaluate(capsys, trained, *asked)
+        assert (status, out) == (_MISTAKE, "")
+        assert message in err
+        assert err.count("\n") == 1
 
 
 def test_an_adjustment_keeps_what_it_has_to(skilled, capsys):

@@ -133,6 +133,38 @@ def test_what_is_clipped_is_counted_with_what_it_puts_back():
         assert row.left_in_codes > 0.01
 
 
+@pytest.mark.parametrize("kind", ["stop", "pass"])
+def test_a_smooth_edge_leaves_a_known_part_of_what_was_to_go(kind):
+    numbers = np.random.default_rng(0)
+    picture = (65535 * numbers.uniform(0.4, 0.6, (1, SIZE, SIZE))).round()
+    data = classify.LesionDataset(
+        images=torch.from_numpy(picture).to(torch.uint16).expand(2, 1, SIZE, SIZE),
+        labels=torch.tensor([0, 1]), groups=["a", "b"],
+        identifiers=["a", "b"], classes=("a", "b"), encoding="linear",
+    )  # fmt: skip
+    classifier = nn.Sequential(nn.Flatten(), nn.Linear(SIZE * SIZE, 2))
+    system = joint.ImagingSystem(classifier=classifier, encoding="linear")
+    ring, edge = (0.1, 0.25), 0.8
+    (row,) = reliance(system, data, [ring], kind=kind, edge=edge, resamples=2).rings
+    assert row.clipped == 0
+    power = scipy.fft.dctn(picture[0] / 65535, norm="ortho") ** 2
+    f = np.arange(SIZE) / (2 * SIZE)
+    radius = np.hypot(f[:, None], f)
+    power[0, 0], radius[0, 0] = 0, 1e-9
+    # A raised cosine of the octaves, half of it to either side of the ring's end.
+    rises = (
+        (1 - np.cos(np.pi * np.clip(np.log2(radius / end) / edge + 0.5, 0, 1))) / 2 for end in ring
+    )
+    share = np.subtract(*rises)
+    gone = share if kind == "stop" else 1 - share
+    # Squares of amplitudes: of what was to go, what passes the filter.
+    wanted = (gone**2 * (1 - gone) ** 2 * power).sum() / (gone**2 * power).sum()
+    assert 0.005 < wanted < 0.5
+    assert row.left == pytest.approx(wanted, rel=1e-4)
+    assert row.left_in_codes == row.left  # its codes are the light
+    assert row.power == pytest.approx((share * power).sum() / power.sum(), rel=1e-4)
+
+
 class _Projects(nn.Module):
     """Logits of seven random directions."""
 

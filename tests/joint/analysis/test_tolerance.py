@@ -100,6 +100,12 @@ def test_the_yield_is_a_share_with_clopper_and_pearsons_interval(system, scenes)
     assert found.yield_at(9.0).value == 1
 
 
+def test_what_was_found_is_not_changed(system, scenes):
+    found = tolerance(system, scenes, {"read_noise": 1.0}, devices=2)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.values = (1.0, 1.0)
+
+
 @pytest.mark.parametrize("more_is_better", [True, False])
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.97])
 def test_what_a_share_keeps_is_kept_by_at_least_that_share(system, scenes, more_is_better, share):

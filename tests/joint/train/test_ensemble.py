@@ -208,26 +208,30 @@ def test_shipped_nets_take_the_same_step(lesions, others, monkeypatch, codec, ob
     assert together[SEEDS[0]][0] != together[SEEDS[1]][0]
 
 
-def test_dropout_draws_as_it_does_alone(lesions, others):
-    together = [_system(seed, dropout=0.3) for seed in SEEDS]
+# What draws is passed one by one, after or before what is stacked; what a stage draws depends on
+# what those before it drew.
+@pytest.mark.parametrize(
+    "dropping",
+    [("classifier",), ("restoration",), ("restoration", "classifier"), ("restoration", "codec")],
+    ids="-".join,
+)
+def test_dropout_draws_as_it_does_alone(lesions, others, dropping):
+    together = [_system(seed) for seed in SEEDS]
+    for system in together:
+        if "restoration" in dropping:
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                system.restoration = nn.Sequential(nn.Dropout(0.3), Sharpen())
+        if "codec" in dropping:
+            system.codec.net = nn.Sequential(nn.Dropout(0.3), system.codec.net)
+        if "classifier" in dropping:
+            system.classifier.net[-2].p = 0.3
     alone = copy.deepcopy(together)
-    _ensemble(together, lesions, others)
-    _apart(alone, lesions, others)
+    # Dropout draws in the order of the memory, in which a stack has channels first.
+    configs = [_settings(seed, channels_last=False) for seed in SEEDS]
+    _ensemble(together, lesions, others, config=configs)
+    _apart(alone, lesions, others, configs)
     _close(together, alone)
-
-
-def test_dropout_of_a_restoration_draws_as_it_does_alone(lesions, others):
-    together = [_system(seed, restoration=_dropping(seed)) for seed in SEEDS]
-    alone = copy.deepcopy(together)
-    _ensemble(together, lesions, others)
-    _apart(alone, lesions, others)
-    _close(together, alone)
-
-
-def _dropping(seed):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return nn.Sequential(nn.Dropout(0.3), Sharpen())
 
 
 def test_cameras_may_be_of_different_kinds(lesions, others):
@@ -354,6 +358,14 @@ def test_systems_that_share_weights_are_refused(lesions, others, tmp_path):
         _ensemble([first, second], lesions, others)
     with pytest.raises(joint.RunLocked):
         _ensemble([_system(0), _system(1)], lesions, others, directories=str(tmp_path / "one"))
+
+
+def test_a_teacher_that_another_member_would_change_is_refused(lesions, others):
+    systems, teacher = [_system(0), _system(1)], _system(2)
+    teacher.classifier = systems[1].classifier
+    objective = joint.Objective(distillation=1.0)
+    with pytest.raises(ValueError, match=r"teacher shares weights .* copy \(copy\.deepcopy\)"):
+        _ensemble(systems, lesions, others, objective=objective, teacher=[teacher, _system(3)])
 
 
 def test_a_member_may_learn_less_than_another(lesions, others):
