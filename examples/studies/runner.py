@@ -38,7 +38,13 @@ HERE = Path(__file__).parent
 
 Size: TypeAlias = Literal["small", "middle", "full"]
 Name: TypeAlias = Literal[
-    "edge_filter", "rate_accuracy", "imbalance", "detector", "tolerance", "converter_gradient"
+    "edge_filter",
+    "rate_accuracy",
+    "imbalance",
+    "detector",
+    "tolerance",
+    "converter_gradient",
+    "shutter",
 ]
 
 
