@@ -1,4 +1,5 @@
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -141,6 +142,7 @@ def _mixture(seed, count, shares):
     return _MEANS[labels] + random.normal(size=(count, 2)), labels
 
 
+@cache
 def _fitted():
     """Scores on validation and balanced test points of a classifier of a skewed mixture."""
     points, labels = _mixture(0, 30_000, _PRIOR)
@@ -151,6 +153,12 @@ def _fitted():
     bayes = np.stack([multivariate_normal(mean).logpdf(test) for mean in _MEANS], 1).argmax(1)
     scores = model.decision_function(validation), model.decision_function(test)
     return scores, (truth, test_truth), prior, balanced_accuracy_score(test_truth, bayes)
+
+
+def _validated(count=10_000):
+    """Scores and labels of the first validation points, and the prior."""
+    (scores, _), (truth, _), prior, _ = _fitted()
+    return scores[:count], truth[:count], prior
 
 
 def test_adjustment_reaches_the_bayes_rule_of_balanced_classes():
@@ -331,7 +339,7 @@ def test_bias_and_temperature_refuse_what_has_no_minimum():
 
 
 def test_tau_keeps_what_it_must():
-    (scores, _), (truth, _), prior, _ = _fitted()
+    scores, truth, prior = _validated()
     free = classify.choose_tau(scores, truth, log_prior=prior)
     accuracy = [((scores - tau * np.asarray(prior)).argmax(1) == truth).mean() for tau in free.taus]
     least = accuracy[free.taus.index(0)] - 0.01
@@ -353,7 +361,7 @@ def test_tau_keeps_what_it_must():
 
 
 def test_tau_stays_within_reach_of_the_best():
-    (scores, _), (truth, _), prior, _ = _fitted()
+    scores, truth, prior = _validated()
     free = classify.choose_tau(scores, truth, log_prior=prior)
     guesses = [(scores - tau * np.asarray(prior)).argmax(1) for tau in free.taus]
     accuracy = [accuracy_score(truth, guess) for guess in guesses]

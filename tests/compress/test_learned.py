@@ -4,6 +4,7 @@ import copy
 import struct
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -483,10 +484,16 @@ def test_the_gradient_of_evaluation_is_that_of_plain_arithmetic(rated, build, bl
 # --- learning --------------------------------------------------------------------------------
 
 
+@cache
+def batch(blobs, step: int) -> torch.Tensor:
+    """The pictures of a step, which are those of that step for every codec."""
+    return blobs(8, seed=step)
+
+
 def train(codec: Codec, blobs, steps: int, *, distortion_weight: float) -> None:
     optimiser = torch.optim.Adam(codec.train().parameters(), lr=2e-3)
     for step in range(steps):
-        image = blobs(8, seed=step)
+        image = batch(blobs, step)
         coded = codec(image, generator=seeded(step))
         error = (coded.reconstruction - image).square().flatten(1).mean(1)
         if coded.distortion_weight is not None:

@@ -37,6 +37,16 @@ def lesions():
     return _lesions(48, 16, 0)
 
 
+def odd_lesions():
+    """Numbers that two processes cannot halve: 47 to train with, 17 to validate."""
+    return _lesions(47, 16, 0), _lesions(17, 16, 1)
+
+
+@pytest.fixture(name="odd", scope="session")
+def _odd():
+    return odd_lesions()
+
+
 @pytest.fixture(scope="session")
 def others():
     """18 more."""

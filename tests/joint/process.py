@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import torch
-from conftest import _lesions
 from small import OBJECTIVE, Head, _gradients, _settings
 from torch import nn
 
@@ -30,8 +29,12 @@ def system():
         )
 
 
-def train(folder, *, epochs=1, batch_size=48, micro_batches=1, every=None, resume=False, stay=None):
+def train(
+    folder, scenes, *, epochs=1, batch_size=48, micro_batches=1, every=None, resume=False, stay=None
+):
     """Train together; what this process has at the end goes to files of its own.
+
+    ``scenes`` are those to train and to validate with.
 
     After the epoch ``stay`` it waits to be killed.
     """
@@ -49,9 +52,8 @@ def train(folder, *, epochs=1, batch_size=48, micro_batches=1, every=None, resum
                 time.sleep(600)
 
         history = joint.fit(
-            own, _lesions(47, 16, 0), _lesions(17, 16, 1), objective=OBJECTIVE, config=config,
-            directory=folder / "run", resume=resume, device=place, progress=False,
-            on_epoch=hear,
+            own, *scenes, objective=OBJECTIVE, config=config, directory=folder / "run",
+            resume=resume, device=place, progress=False, on_epoch=hear,
         )  # fmt: skip
         gradients = _gradients(own)
         number = joint.parallel.rank()
@@ -66,5 +68,8 @@ def train(folder, *, epochs=1, batch_size=48, micro_batches=1, every=None, resum
 
 
 if __name__ == "__main__":
+    # Here this is the conftest.py beside this file; in a session of pytest it may be another.
+    from conftest import odd_lesions
+
     torch.set_num_threads(1)
-    train(Path(sys.argv[1]), **json.loads(sys.argv[2]))
+    train(Path(sys.argv[1]), odd_lesions(), **json.loads(sys.argv[2]))

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 
+import process
 import pytest
 import torch
 from torch import nn
@@ -18,11 +18,10 @@ from joint.folder import load_predictions
 from joint.parallel import _Together
 
 
-def _launch(folder, processes=2, **options):
-    """Start process.py as torchrun does."""
+def _launch(folder, **options):
+    """Start two of process.py as torchrun does."""
     folder.mkdir(exist_ok=True)
-    script = Path(__file__).parent / "process.py"
-    return _torchrun(processes, str(script), str(folder), json.dumps(options))
+    return _torchrun(2, process.__file__, str(folder), json.dumps(options))
 
 
 def _torchrun(processes, *program):
@@ -40,9 +39,9 @@ def _torchrun(processes, *program):
 
 
 def _finish(folder, **options):
-    process = _launch(folder, **options)
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, output
+    launcher = _launch(folder, **options)
+    output, _ = launcher.communicate(timeout=600)
+    assert launcher.returncode == 0, output
 
 
 def _told(folder, number):
@@ -56,12 +55,18 @@ def _results(folder, number=0):
     return gradients, weights, json.loads((folder / f"summary{number}.json").read_text())
 
 
+def _alone(folder, scenes, **options):
+    """The same program in one process, which is this one."""
+    folder.mkdir(exist_ok=True)
+    process.train(folder, scenes, **options)
+    return _results(folder)
+
+
 @pytest.mark.parametrize("micro_batches", [1, 2])
-def test_two_processes_take_the_step_of_one(tmp_path, micro_batches):
-    alone, together = tmp_path / "alone", tmp_path / "together"
-    _finish(alone, processes=1)
+def test_two_processes_take_the_step_of_one(tmp_path, odd, micro_batches):
+    together = tmp_path / "together"
     _finish(together, micro_batches=micro_batches)
-    gradients, weights, summary = _results(alone)
+    gradients, weights, summary = _alone(tmp_path / "alone", odd)
     for number in (0, 1):
         other_gradients, other_weights, other = _results(together, number)
         if micro_batches == 1:  # the statistics of a part are not those of the whole
@@ -80,7 +85,7 @@ def test_two_processes_take_the_step_of_one(tmp_path, micro_batches):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_two_processes_write_the_files_of_one_run_which_one_process_reads(tmp_path):
+def test_two_processes_write_the_files_of_one_run_which_one_process_reads(tmp_path, odd):
     _finish(tmp_path, epochs=2, batch_size=16, every=2)
     files = sorted(path.name for path in (tmp_path / "run").iterdir())
     assert {"best.safetensors", "checkpoint.safetensors", "history.jsonl"} <= {*files}
@@ -89,8 +94,7 @@ def test_two_processes_write_the_files_of_one_run_which_one_process_reads(tmp_pa
     assert (head["epoch"], head["step"], head["steps"]) == (2, 0, 6)
     assert (_told(tmp_path, 0), _told(tmp_path, 1)) == ([0, 1], [])
     # The sums of an epoch are those of all processes.
-    _finish(tmp_path / "alone", processes=1, epochs=2, batch_size=16)
-    expected = _results(tmp_path / "alone")[2]["train"]
+    expected = _alone(tmp_path / "alone", odd, epochs=2, batch_size=16)[2]["train"]
     assert _results(tmp_path)[2]["train"] == pytest.approx(expected, rel=0.05)
 
 
@@ -101,9 +105,9 @@ def test_the_command_line_is_one_run_of_which_the_first_process_speaks(tmp_path)
         "--training.batch-size", "16", "--training.no-restore-best", "--front-end", "none",
         "--sensor", "none", "--codec", "none",
     ]  # fmt: skip
-    process = _torchrun(2, *command)
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, output
+    launcher = _torchrun(2, *command)
+    output, _ = launcher.communicate(timeout=600)
+    assert launcher.returncode == 0, output
     assert output.count('"state": "done"') == 1
     # What its two processes have to say of torch's own future is nothing that a user can mend.
     assert "nn.functional.all_reduce is deprecated" not in output
@@ -121,21 +125,20 @@ def test_the_command_line_is_one_run_of_which_the_first_process_speaks(tmp_path)
         assert torch.equal(weights[f"system.{name}"], weight)
 
 
-def test_a_run_resumes_with_another_number_of_processes(tmp_path):
+def test_a_run_resumes_with_another_number_of_processes(tmp_path, odd):
     """Killed in the second epoch, by both processes at once, and taken up by one."""
     options = {"epochs": 6, "batch_size": 16, "every": 1}
-    process = _launch(tmp_path, stay=3, **options)
+    launcher = _launch(tmp_path, stay=3, **options)
     checkpoint = tmp_path / "run" / "checkpoint.safetensors"
     _wait_for(lambda: _newest(tmp_path / "run")[1].get("epoch", 0) >= 1)
-    for child in _children(process):
+    for child in _children(launcher):
         with suppress(ProcessLookupError):  # torchrun ends them all once it sees that one is gone
             os.kill(child, signal.SIGKILL)
-    process.communicate(timeout=600)
+    launcher.communicate(timeout=600)
     _, head = _newest(tmp_path / "run")
     assert head["steps"] < 18
-    _finish(tmp_path, processes=1, resume=True, **options)
-    _finish(tmp_path / "whole", processes=1, **options)
-    resumed, whole = _results(tmp_path), _results(tmp_path / "whole")
+    resumed = _alone(tmp_path, odd, resume=True, **options)
+    whole = _alone(tmp_path / "whole", odd, **options)
     assert resumed[2]["train"] == pytest.approx(whole[2]["train"], rel=0.05)
     _, head = joint.load_checkpoint(checkpoint)
     assert (head["epoch"], head["steps"]) == (6, 18)
@@ -150,9 +153,9 @@ def _newest(folder):
     return {}, {}
 
 
-def _children(process):
+def _children(launcher):
     found = subprocess.run(
-        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+        ["pgrep", "-P", str(launcher.pid)], capture_output=True, text=True, check=True
     )
     return [int(line) for line in found.stdout.split()]
 
@@ -165,11 +168,11 @@ def _wait_for(condition):
 
 
 def test_a_killed_process_ends_the_run_with_a_message(tmp_path):
-    process = _launch(tmp_path, epochs=500, batch_size=16, every=1)
+    launcher = _launch(tmp_path, epochs=500, batch_size=16, every=1)
     _wait_for(lambda: _newest(tmp_path / "run")[1].get("steps", 0) > 3)
-    os.kill(_children(process)[-1], signal.SIGKILL)
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode != 0
+    os.kill(_children(launcher)[-1], signal.SIGKILL)
+    output, _ = launcher.communicate(timeout=600)
+    assert launcher.returncode != 0
     assert "finished" not in output
     assert "signal 9" in output or "SIGKILL" in output, output
     tensors, _ = _newest(tmp_path / "run")  # whole, and usable

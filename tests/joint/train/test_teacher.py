@@ -14,6 +14,7 @@ import compress
 import joint
 import joint.train.step
 import optics
+from joint.cli import main
 from joint.train.teacher import identify, said
 
 TAUGHT = joint.Objective(rate=0.1, distortion=1.0, distillation=0.7, distillation_temperature=2)
@@ -352,7 +353,7 @@ def test_an_ensemble_has_no_teacher_among_its_members(lesions, others, clean):
 def test_two_processes_are_taught_as_one(tmp_path):
     """By torchrun, on the CPU: a step of all pictures, divided."""
     given = [
-        "-m", "joint.cli", "train", "--quiet", "--data.count", "60", "--data.image-size", "16",
+        "train", "--quiet", "--data.count", "60", "--data.image-size", "16",
         "--front-end", "none", "--codec", "none", "--training.epochs", "1",
         "--training.batch-size", "64",
     ]  # fmt: skip
@@ -361,9 +362,12 @@ def test_two_processes_are_taught_as_one(tmp_path):
         "--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0",
     ]  # fmt: skip
 
-    def run(*command):
+    def alone(*command):
+        assert main([*map(str, command)]) == 0
+
+    def together(*command):
         done = subprocess.run(
-            [sys.executable, *map(str, command)],
+            [sys.executable, *torchrun, "-m", "joint.cli", *map(str, command)],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
@@ -373,10 +377,10 @@ def test_two_processes_are_taught_as_one(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
 
     # The teacher has a camera, whose noise is that of the picture and not of its process.
-    run(*given, "--output", tmp_path / "teacher", "--system.sensor.photons", "100")
+    alone(*given, "--output", tmp_path / "teacher", "--system.sensor.photons", "100")
     taught = [*given, "--teacher", tmp_path / "teacher", "--objective.distillation", "1"]
-    run(*taught, "--output", tmp_path / "one")
-    run(*torchrun, *taught, "--output", tmp_path / "two")
+    alone(*taught, "--output", tmp_path / "one")
+    together(*taught, "--output", tmp_path / "two")
     one, two = (
         json.loads((tmp_path / name / "history.jsonl").read_text()) for name in ("one", "two")
     )
