@@ -205,6 +205,11 @@ def check_counts(counts: Tensor) -> Tensor:
             f"counts must be a vector of numbers of pictures, at least one of them positive, not "
             f"{counts.tolist()}"
         )
+    if ((counts > 0) & (counts < 1)).any():
+        raise ValueError(
+            f"counts are numbers of pictures, none of them between 0 and 1, not "
+            f"{counts.tolist()}: of shares of the classes, multiply by the number of pictures"
+        )
     return counts.double()
 
 

@@ -303,8 +303,16 @@ def _check(logits: Array, labels: Array, classes: int) -> None:
         )
     if len(labels) == 0:
         raise ValueError("there is nothing to report: no labels")
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-        raise ValueError("labels must be integers of 0 or more")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"labels must be integers of 0 or more, not {labels.dtype}: give the number of each "
+            "picture's class, as labels.astype(int)"
+        )
+    if labels.min() < 0:
+        raise ValueError(
+            f"labels must be integers of 0 or more, not {labels.min()} as in row "
+            f"{labels.argmin()}: leave out pictures of no known class"
+        )
     if labels.max() >= classes:
         raise ValueError(f"label {labels.max()} is beyond the {classes} classes")
     # A class may be impossible (-inf), but no score can be endless, and not all of them nothing.

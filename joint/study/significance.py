@@ -24,6 +24,8 @@ __all__ = [
 Array = npt.NDArray[Any]
 
 _EXACT = 20  # seeds up to which every dealing of the signs is looked at
+_CELLS = 2**20  # signs that are in memory at a time
+_CERTAIN = 1e4  # standard errors beyond which power is 1, and scipy's noncentral t not a number
 
 
 def sign_flip_test(
@@ -65,8 +67,11 @@ def sign_flip_test(
     slack = 1e-12 * np.abs(values).sum()
     if len(values) > _EXACT:
         generator = generator or torch.Generator().manual_seed(0)
-        coins = torch.randint(2, (resamples, len(values)), generator=generator).numpy()
-        far = int((np.abs((2 * coins - 1) @ values) >= observed - slack).sum())
+        far, step = 0, max(1, _CELLS // len(values))
+        for start in range(0, resamples, step):
+            shape = (min(step, resamples - start), len(values))
+            coins = torch.randint(2, shape, generator=generator).numpy()
+            far += int((np.abs((2 * coins - 1) @ values) >= observed - slack).sum())
         return (1 + far) / (1 + resamples)
     # The first sign is held: the dealings with the other one are mirror images.
     sums = values[:1]
@@ -168,7 +173,8 @@ def seeds_needed(
 
     def reaches(count: int) -> bool:
         limit = stats.t.ppf(1 - alpha / 2, count - 1)
-        shift = abs(effect) / spread * math.sqrt(count)
+        # Differences that are equal but for rounding have a spread next to nothing.
+        shift = min(abs(effect) / spread * math.sqrt(count), _CERTAIN)
         # The other tail adds nothing where there is power at all.
         return bool(stats.nct.sf(limit, count - 1, shift) >= power)
 

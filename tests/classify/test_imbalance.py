@@ -276,6 +276,12 @@ def test_adjusted_scores_of_a_known_mixture_reach_the_best_balanced_accuracy():
         (lambda: classify.class_weights(torch.tensor([-1, 2])), "at least one of them positive"),
         (lambda: classify.class_weights(torch.zeros(3)), r"not \[0.0, 0.0, 0.0\]"),
         (lambda: classify.log_prior(torch.ones(2, 2)), "counts must be a vector"),
+        # Each would be taken for one picture: a uniform prior, in silence.
+        (lambda: classify.log_prior(torch.tensor([0.75, 0.25])), r"not \[0.75, 0.25\]: of shares"),
+        (
+            lambda: classify.effective_number_weights(torch.tensor([0.75, 0.25])),
+            r"counts are numbers of pictures.*multiply by the number of pictures",
+        ),
         (lambda: classify.class_weights(HAM, power=-1), "power must be 0 or more, not -1"),
         (lambda: classify.effective_number_weights(HAM, beta=1), r"beta must lie in \[0, 1\)"),
         (lambda: classify.task_loss(*_batch(0), focal_gamma=-1), "focal_gamma must be 0 or more"),

@@ -99,6 +99,7 @@ def test_features_without_a_direction_have_a_finite_gradient():
     ("call", "message"),
     [
         (lambda: ldam_margins(torch.zeros(3)), "at least one of them positive"),
+        (lambda: ldam_margins(torch.tensor([0.75, 0.25])), "counts are numbers of pictures"),
         (lambda: ldam_margins(HAM, largest=-1), "largest margin must be 0 or more, not -1"),
         (lambda: ldam_margins(HAM, largest=float("inf")), "not inf, and finite"),
         (lambda: CosineHead(0, 3), "at least 1 feature, 2 classes and a positive scale, not 0, 3"),

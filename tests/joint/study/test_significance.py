@@ -132,6 +132,19 @@ def test_seeds_needed_at_the_ends():
     assert seeds_needed(1e-4, 1) is None
 
 
+def test_signs_drawn_in_parts_are_the_same_signs(monkeypatch):
+    values = np.random.default_rng(0).normal(0.2, 1, 30)
+    coins = torch.randint(2, (999, 30), generator=torch.Generator().manual_seed(0)).numpy()
+    far = (np.abs((2 * coins - 1) @ values) >= abs(values.sum())).sum()
+    monkeypatch.setattr("joint.study.significance._CELLS", 100)
+    assert sign_flip_test(values, resamples=999) == (1 + far) / 1000
+
+
+@pytest.mark.parametrize("ratio", [1e2, 1e7, 1e8, 1e16, 1e300])
+def test_differences_that_agree_but_for_rounding_need_the_fewest_seeds(ratio):
+    assert seeds_needed(ratio, 1) == seeds_needed(1, 1 / ratio) == seeds_needed(1, 0)
+
+
 @pytest.mark.parametrize("law", ["normal", "laplace", "skewed"])
 def test_the_sign_flip_test_errs_as_often_as_it_says(law):
     generator = np.random.default_rng(5)
