@@ -80,6 +80,53 @@ def test_the_page_has_the_light_of_the_filters_that_began_as_an_unsharp_mask():
     ) in page
 
 
+def test_the_page_has_the_scores_and_the_codes_of_the_shutters():
+    page = (DOCS / "studies.md").read_text()
+    page = page[page.index("## A shorter exposure") :].replace("*", "")
+    rows = _rows("shutter")
+    shutters = ("open", "half", "quarter", "eighth", "fluttered", "learned")
+    codes = json.loads((DOCS / "results" / "studies" / "shutter" / "codes.json").read_text())
+    for light, found in codes.items():
+        scores = [
+            np.mean([float(r["balanced_accuracy"]) for r in rows if _is(r, light, name)])
+            for name in shutters
+        ]
+        assert _cells(page, light) == [f"{score:.3f}" for score in scores]
+        learned = np.array(list(found.values()))
+        # The codes are those of the runs.
+        light_of = {r["seed"]: float(r["throughput"]) for r in rows if _is(r, light, "learned")}
+        np.testing.assert_allclose(
+            learned.mean(1), [light_of[seed] for seed in found], rtol=0, atol=1e-4
+        )
+        pairs = (learned + learned[:, ::-1]).mean(0)[:8] / 2
+        shares = f"{learned.mean(1).min():.2f} to {learned.mean(1).max():.2f}"
+        assert _cells(page, f"learned at {light}") == [*(f"{p:.2f}" for p in pairs), shares]
+        # "It closes at both ends, in each of the sixteen runs."
+        assert len(learned) == 8
+        assert (learned[:, [0, -1]].max(1) < learned[:, 4:12].min(1)).all()
+
+
+def _is(row, light, shutter):
+    return (row["axis.light"], row["axis.shutter"]) == (light, shutter)
+
+
+def test_the_page_has_the_scores_with_and_without_a_restoration():
+    page = (DOCS / "studies.md").read_text()
+    page = page[page.index("## A network that restores") :]
+    rows = _rows("restoration_ham10000")
+    for name, level in {"no restoration": "none", "a U-Net": "unet"}.items():
+        own = [row for row in rows if row["axis.restoration"] == level]
+        assert len(own) == 6
+        mean = {
+            metric: np.mean([float(row[metric]) for row in own])
+            for metric in ("balanced_accuracy", "accuracy", "auc", "psnr_scene", "macs")
+        }
+        balanced, accuracy, auc, psnr, macs = _cells(page, name)
+        assert balanced.split()[0] == f"{mean['balanced_accuracy']:.3f}"
+        assert [accuracy, auc] == [f"{mean[metric]:.3f}" for metric in ("accuracy", "auc")]
+        assert [psnr, macs] == [f"{mean['psnr_scene']:.1f}", f"{mean['macs'] / 1e6:.1f} M"]
+
+
 def _rows(study):
     text = (DOCS / "results" / "studies" / study / "rows.csv").read_text()
     return list(csv.DictReader(text.splitlines()))
