@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .constraint import clip
 from .grid import coordinates
-from .quantity import check_positive, check_scalar, image_size, whole_number
+from .quantity import check_positive, check_scalar, image_size, looked_at, whole_number
 
 __all__ = [
     "CodedPattern",
@@ -357,7 +357,7 @@ def _bar(samples: int, extent: Tensor, device: torch.device | str | None) -> Ten
 
 def _check_smaller(inner: float | Tensor, outer: float | Tensor) -> None:
     tensors = [x for x in (inner, outer) if isinstance(x, Tensor)]
-    if any(x.device.type != "cpu" for x in tensors) or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or not all(looked_at(x) for x in tensors):
         return
     if bool(torch.as_tensor(inner >= outer).any()):
         raise ValueError(

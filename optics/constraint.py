@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .quantity import as_real, single
+from .quantity import as_real, has_values, single
 
 __all__ = [
     "Bounded",
@@ -141,13 +141,14 @@ def energy_limited_inverse(kernel: Tensor) -> Tensor:
     """
     kernel = as_real("kernel", kernel)
     _check_kernels("kernel", kernel)
-    if not torch.isfinite(kernel).all() or (kernel < 0).any():
+    looked = has_values(kernel)
+    if looked and (not torch.isfinite(kernel).all() or (kernel < 0).any()):
         raise ValueError(
             "a kernel of light must be finite and non-negative; give a signed kernel as the "
             "difference of two exposures"
         )
     leaving, rounding = _leaving(kernel), max(1e-5, torch.finfo(kernel.dtype).eps)
-    if (leaving > 1 + rounding).any():
+    if looked and (leaving > 1 + rounding).any():
         raise ValueError(
             f"a kernel passes on at most the light that it receives, so that its taps sum to at "
             f"most 1 for each input; here they reach {float(leaving.max()):.4g}: divide by it"
@@ -258,7 +259,7 @@ def bounded_raw(name: str, values: Tensor, low: float, high: float) -> Tensor:
     """:func:`bounded_inverse` of values that an error calls by their name."""
     _check_range(low, high)
     share = (values - low) / (high - low)
-    if not bool(((share >= -1e-6) & (share <= 1 + 1e-6)).all()):
+    if has_values(share) and not bool(((share >= -1e-6) & (share <= 1 + 1e-6)).all()):
         raise ValueError(
             f"{name} must lie between {low:g} and {high:g}; they go from "
             f"{float(values.min()):g} to {float(values.max()):g}"
@@ -284,7 +285,7 @@ def positive_inverse(values: Tensor) -> Tensor:
     ValueError
         When a value is not positive and finite.
     """
-    if not bool((torch.isfinite(values) & (values > 0)).all()):
+    if has_values(values) and not bool((torch.isfinite(values) & (values > 0)).all()):
         raise ValueError(
             f"values must be positive and finite; they go from {float(values.min()):g} to "
             f"{float(values.max()):g}"

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from .pixel import pixel_mtf
-from .quantity import check_finite, check_tensor
+from .quantity import check_finite, check_tensor, has_values, mapped
 
-__all__ = ["check_curves", "continued_curve", "cubic", "lens_curves", "pixel_area"]
+__all__ = ["check_curves", "continued_curve", "cubic", "lens_curves", "pixel_area", "refuse_mapped"]
 
 # How far a curve may lie above what physics allows: as much as a slanted edge is off that the
 # picture cuts, or that has a noise of 1 %.
@@ -38,6 +38,7 @@ def check_curves(frequency: Tensor, mtf: Tensor, tangential: Tensor | None) -> d
             f"frequency must be real [F], two or more, not {frequency.dtype} "
             f"{tuple(frequency.shape)}"
         )
+    refuse_mapped("frequency", frequency)
     check_finite("frequency", frequency)
     if float(frequency[0]) != 0 or not bool((frequency.diff() > 0).all()):
         raise ValueError(
@@ -53,12 +54,22 @@ def check_curves(frequency: Tensor, mtf: Tensor, tangential: Tensor | None) -> d
             f"tangential must have the shape of mtf, {tuple(mtf.shape)}, not "
             f"{tuple(tangential.shape)}"
         )
-    least = min(float(curve.detach().min()) for curve in (mtf, tangential))
-    if least < 0:
-        raise ValueError(
-            f"mtf and tangential must be 0 or more where there are two, and reach {least:.3g}"
-        )
+    if has_values(mtf) and has_values(tangential):
+        least = min(float(curve.detach().min()) for curve in (mtf, tangential))
+        if least < 0:
+            raise ValueError(
+                f"mtf and tangential must be 0 or more where there are two, and reach {least:.3g}"
+            )
     return {"mtf": mtf.double(), "tangential": tangential.double()}
+
+
+def refuse_mapped(name: str, places: Tensor) -> None:
+    """Raise a ValueError for places of a curve that ``torch.vmap`` hides."""
+    if mapped(places):
+        raise ValueError(
+            f"{name} decides what is summed, which torch.vmap hides: map over curves that have one "
+            f"{name}, or loop over it"
+        )
 
 
 def _check_curve(name: str, curve: Tensor, frequency: Tensor) -> None:
@@ -70,6 +81,8 @@ def _check_curve(name: str, curve: Tensor, frequency: Tensor) -> None:
             f"{curve.dtype} {tuple(curve.shape)}"
         )
     check_finite(name, curve)
+    if not has_values(curve):
+        return
     start = curve.detach()[..., 0]
     worst = float(start.flatten()[(start - 1).abs().argmax()])
     if abs(worst - 1) > 1e-3:
@@ -120,10 +133,17 @@ def _open_pupil(share: Tensor) -> Tensor:
 
 def _bounded(name: str, curve: Tensor, cycles: Tensor, ceiling: Tensor) -> Tensor:
     """The curve where it is no higher than the ceiling, which it has where it is a little."""
-    excess = (curve.detach().abs() - ceiling).reshape(-1, len(cycles))
+    if has_values(curve):
+        _check_excess(name, curve.detach(), cycles, ceiling)
+    # Not minimum(), which halves the gradient of what touches the bound.
+    return torch.where(curve.abs() > ceiling, ceiling * curve.sign(), curve)
+
+
+def _check_excess(name: str, curve: Tensor, cycles: Tensor, ceiling: Tensor) -> None:
+    excess = (curve.abs() - ceiling).reshape(-1, len(cycles))
     row, column = divmod(int(excess.argmax()), len(cycles))
     if float(excess[row, column]) > _SLACK:
-        value = float(curve.detach().reshape(-1, len(cycles))[row, column])
+        value = float(curve.reshape(-1, len(cycles))[row, column])
         raise ValueError(
             f"{name} is {value:.3g} at {float(cycles[column]):.3g} cycles/pixel, more than "
             f"{_SLACK} above {float(ceiling[column]):.3g}, that of the cutoff and of the pixels "
@@ -131,8 +151,6 @@ def _bounded(name: str, curve: Tensor, cycles: Tensor, ceiling: Tensor) -> Tenso
             "and measured; take a picture that is not sharpened; give only what stands above the "
             "noise"
         )
-    # Not minimum(), which halves the gradient of what touches the bound.
-    return torch.where(curve.abs() > ceiling, ceiling * curve.sign(), curve)
 
 
 def continued_curve(
@@ -148,8 +166,15 @@ def continued_curve(
             f"frequency ends at {end:.3g} cycles/pixel, which tells nothing of a pixel: check its "
             "unit (1 line pair/mm is 1000 cycles/m) and pixel_pitch, in metres"
         )
-    height = float(last.detach().abs().max())
     whole = cutoff is not None and end >= cutoff * (1 - 1e-9)
+    if mapped(last) and beyond == "gaussian" and not whole:
+        raise ValueError(
+            "beyond='gaussian' reaches as far as the height of the curve's end says, which "
+            "torch.vmap hides: give the curves [..., F] in one call, or beyond='zero' or "
+            "'diffraction'"
+        )
+    # Otherwise it decides only whether a rule is missing.
+    height = 0.0 if mapped(last) else float(last.detach().abs().max())
     if beyond is None and not whole and (end < 0.5 * (1 - 1e-9) or height > _FAINT):
         raise ValueError(
             f"mtf, of the lens, ends at {end:.3g} cycles/pixel with a contrast of {height:.3g}, "

@@ -18,6 +18,7 @@ from .quantity import (
     check_tensor,
     check_wavelength,
     full_precision,
+    has_values,
     whole_number,
 )
 
@@ -75,7 +76,8 @@ def light_budget_inverse(weights: Tensor) -> Tensor:
         When a weight is negative or not finite, or all are 0.
     """
     total = weights.sum(-1, keepdim=True)
-    if not bool(torch.isfinite(weights).all()) or (weights < 0).any() or not (total > 0).all():
+    allowed = torch.isfinite(weights).all() & (weights >= 0).all() & (total > 0).all()
+    if has_values(weights) and not bool(allowed):
         raise ValueError("weights of lamps must be finite, not negative, and not all 0")
     return (weights / total).clamp_min(1e-4).log()
 

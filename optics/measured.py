@@ -23,6 +23,7 @@ from .quantity import (
     check_positive,
     check_real,
     full_precision,
+    has_values,
     image_size,
 )
 
@@ -129,6 +130,11 @@ def measured_psf(
     off at black, the share of the Gaussian is up to 0.02 too small at 0.5 % and 0.06 at 1 %: set a
     black level.
 
+    The gradient takes the background and the noise of the border as given. Under ``torch.vmap`` and
+    ``torch.compile`` the picture is not looked at: nothing is refused or warned of, and one without
+    light comes out as NaN. Codes are told apart over all pictures of a call, and by ``vmap`` in
+    each.
+
     The centroid of a device with coma is not that of its design: used in place of the design's, a
     PSF that was centred moves the restored picture. Moving takes a picture that is sampled in full:
     of one that is taken at the pixels of a sharp lens it makes ringing, which is cut off at zero.
@@ -136,6 +142,8 @@ def measured_psf(
     picture = as_picture("picture", picture)
     check_real("picture", picture, "[..., H, W]")
     check_finite("picture", picture)
+    if picture.numel() == 0:
+        raise ValueError(f"picture must hold at least one [H, W], not {tuple(picture.shape)}")
     height, width = image_size(size)
     rows, columns = picture.shape[-2:]
     ratio = _ratio(picture_pitch, pixel_pitch)
@@ -163,17 +171,10 @@ def measured_psf(
         level, error = background, torch.zeros_like(error)
     light = _without_noise(picture - level, deviation, error)
     total = light.sum((-2, -1), keepdim=True)
-    if not bool((total > 0).all()):
-        raise ValueError("picture has no light above its background and noise")
-    share = float((deviation / light.amax((-2, -1), keepdim=True)).max())
-    if share > _NOISY:
-        warnings.warn(
-            f"the noise is {share:.2g} of the brightest pixel, and what is fainter is lost: "
-            "average more pictures, or expose longer",
-            UserWarning,
-            stacklevel=2,
-        )
-    _judge(picture - level, deviation.hypot(error), _step(picture))
+    if has_values(light):
+        if not bool((total > 0).all()):
+            raise ValueError("picture has no light above its background and noise")
+        _judge(picture - level, light, deviation, error, float(_step(picture)))
     seen = light.sum(-3, keepdim=True) if centre == "common" and light.ndim > 2 else light
     y, x = _centroid(seen) if centre != "kept" else (seen.new_zeros(1, 1), seen.new_zeros(1, 1))
     # An even number of samples to a pixel: the axis goes between two, so that edges meet edges.
@@ -209,9 +210,13 @@ def _dark(picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, deviation and number of the pixels along the border, ``[..., 1, 1]``."""
     rows, columns = picture.shape[-2:]
     width = max(1, min(rows, columns) // 16)
-    frame = torch.ones(rows, columns, dtype=torch.bool, device=picture.device)
-    frame[width : rows - width, width : columns - width] = False
-    border = picture.detach()[..., frame].double()
+    sides = (
+        picture[..., :width, :],
+        picture[..., max(width, rows - width) :, :],
+        picture[..., width : rows - width, :width],
+        picture[..., width : rows - width, max(width, columns - width) :],
+    )
+    border = torch.cat([side.detach().flatten(-2) for side in sides], -1).double()
     middle = border.median(-1, keepdim=True).values
     # 1.4826 makes a Gaussian's deviation of the median one; where more than half of the pixels
     # have one value, as in a picture that is cut off at black, the upper side alone has a spread.
@@ -219,27 +224,39 @@ def _dark(picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     spread = torch.maximum(spread, border.quantile(0.8413, -1, keepdim=True) - middle)
     # Noise of less than a code shows in few pixels, which are no outliers.
     step = _step(picture)
-    near = (border - middle).abs() <= (3 * spread).clamp_min(1.5 * step)
+    near = (border - middle).abs() <= torch.maximum(3 * spread, 1.5 * step)
     count = near.sum(-1, keepdim=True)
     mean = (border * near).sum(-1, keepdim=True) / count
     # Within three deviations lies 0.9866 of one, as a Gaussian has it.
     deviation = (((border - mean) * near).square().sum(-1, keepdim=True) / count).sqrt() / 0.9866
     # What is rounded to codes is at least a code above them, in the few pixels that show it.
-    deviation = torch.where(deviation > 0, deviation.hypot(deviation.new_tensor(step / 12**0.5)), 0)
+    deviation = torch.where(deviation > 0, deviation.hypot(step / 12**0.5), 0)
     mean, deviation, count = (v[..., None].to(picture) for v in (mean, deviation, count))
     return mean, deviation, count
 
 
-def _step(picture: Tensor) -> float:
-    """Distance of two codes: the least between two values."""
-    codes = picture.detach().unique()
-    return float(codes.diff().min()) if len(codes) > 1 else 0.0
+def _step(picture: Tensor) -> Tensor:
+    """Distance of two codes: the least between two values, or 0; a scalar in double precision."""
+    steps = picture.detach().flatten().sort().values.diff()
+    # One more than there are, so that a picture of a single pixel has one.
+    steps = torch.cat([torch.where(steps > 0, steps, math.inf), steps.new_full((1,), math.inf)])
+    least = steps.amin().double()
+    return torch.where(least < math.inf, least, 0.0)
 
 
-def _judge(light: Tensor, deviation: Tensor, step: float) -> None:
-    """Warn of pictures ``[..., H, W]`` that are not of one point, well exposed."""
-    pictures = light.detach().reshape(-1, *light.shape[-2:])
-    deviations = deviation.expand(*light.shape[:-2], 1, 1).flatten().tolist()
+def _judge(seen: Tensor, light: Tensor, deviation: Tensor, error: Tensor, step: float) -> None:
+    """Warn of pictures ``[..., H, W]`` as seen that are not of one point, well exposed."""
+    share = float((deviation / light.amax((-2, -1), keepdim=True)).max())
+    if share > _NOISY:
+        warnings.warn(
+            f"the noise is {share:.2g} of the brightest pixel, and what is fainter is lost: "
+            "average more pictures, or expose longer",
+            UserWarning,
+            stacklevel=3,
+        )
+    pictures = seen.detach().reshape(-1, *seen.shape[-2:])
+    spread = deviation.hypot(error)
+    deviations = spread.expand(*seen.shape[:-2], 1, 1).flatten().tolist()
     shared = max(_plateau(picture, step) for picture in pictures)
     if shared:
         warnings.warn(

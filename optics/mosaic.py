@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .quantity import full_precision, looked_at, whole_number
+from .quantity import full_precision, has_values, looked_at, whole_number
 
 __all__ = [
     "ColourFilterArray",
@@ -437,30 +437,28 @@ def malvar_kernel(indices: Tensor) -> Tensor:
     read between two reds (blues) of the same row, or of the same column; red (blue) where blue
     (red) was read.
     """
-    layout = indices.tolist()
-    (a, b), (c, d) = layout if indices.shape == (2, 2) else ((0, 0), (0, 0))
-    if sorted((a, b, c, d)) not in ([0, 1, 1, 2], [0, 0, 1, 2], [0, 1, 2, 2]) or (
-        a != d and b != c
-    ):
+    bayer = indices.shape == (2, 2)
+    if bayer and has_values(indices):
+        (a, b), (c, d) = indices.tolist()
+        colours = sorted((a, b, c, d)) in ([0, 1, 1, 2], [0, 0, 1, 2], [0, 1, 2, 2])
+        bayer = colours and (a == d or b == c)
+    if not bayer:
+        layout = indices.tolist() if has_values(indices) else tuple(indices.shape)
         raise ValueError(
             "method='malvar' needs an array of Bayer's, 'rggb', 'bggr', 'grbg' or 'gbrg', not "
             f"indices {layout}; use method='bilinear'"
         )
-    kernel = torch.zeros(12, 1, 6, 6)
-    for row, column, channel in itertools.product(range(2), range(2), range(3)):
-        beside, below = layout[row][1 - column], layout[1 - row][column]
-        if channel == layout[row][column]:
-            taps = _MEASURED
-        elif channel == beside == below:
-            taps = _GREEN
-        elif channel == beside:
-            taps = _ALONG
-        elif channel == below:
-            taps = _ALONG.mT
-        else:
-            taps = _ACROSS
-        kernel[4 * channel + 2 * row + column, 0, row : row + 5, column : column + 5] = taps / 8
-    return kernel
+    # By masks rather than cases, which no compiler could follow: [3, 2, 2, 1, 1] each.
+    own = indices[..., None, None] == torch.arange(3, device=indices.device).view(3, 1, 1, 1, 1)
+    beside, below = own.flip(2), own.flip(1)
+    measured, green, along, across = _TAPS.to(indices.device) / 8
+    taps = torch.where(beside, along, torch.where(below, along.mT, across))
+    taps = torch.where(own, measured, torch.where(beside & below, green, taps))
+    phases = [
+        functional.pad(taps[:, row, column], (column, 1 - column, row, 1 - row))
+        for row, column in itertools.product(range(2), range(2))
+    ]
+    return torch.stack(phases, 1).reshape(12, 1, 6, 6)
 
 
 _MEASURED = torch.zeros(5, 5)
@@ -474,6 +472,7 @@ _ALONG = torch.tensor(
 _ACROSS = torch.tensor(
     [[0, 0, -3, 0, 0], [0, 4, 0, 4, 0], [-3, 0, 12, 0, -3], [0, 4, 0, 4, 0], [0, 0, -3, 0, 0]]
 ).div(2)
+_TAPS = torch.stack([_MEASURED, _GREEN, _ALONG, _ACROSS])
 
 
 def _check_size(raw: Tensor, height: int, width: int) -> None:

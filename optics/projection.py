@@ -126,7 +126,8 @@ def distortion_fit(ideal: Tensor, real: Tensor, *, terms: int = 3) -> Tensor:
     Returns
     -------
     Tensor ``[terms]``
-        ``k1, k2, ...``.
+        ``k1, k2, ...``. torch's least squares, and so this, is no single graph of
+        ``torch.compile``.
 
     Raises
     ------

@@ -29,12 +29,14 @@ __all__ = [
     "check_wavelength",
     "differentiated",
     "full_precision",
+    "has_values",
     "hold",
     "image_size",
     "index_of",
     "is_finite",
     "looked_at",
     "map_size",
+    "mapped",
     "one_number",
     "single",
     "whole_number",
@@ -43,15 +45,30 @@ __all__ = [
 
 def looked_at(value: Tensor) -> bool:
     """Whether the numbers of a tensor are there, and cost nothing to look at."""
-    if value.device.type != "cpu" or torch.compiler.is_compiling():
+    return value.device.type == "cpu" and has_values(value)
+
+
+def has_values(value: Tensor) -> bool:
+    """Whether the numbers of a tensor are there, on whatever device.
+
+    What is done once, such as an inverse or an estimate, looks at them on an accelerator too.
+    """
+    if torch.compiler.is_compiling() or value.device.type == "meta":
+        return False
+    return not mapped(value)
+
+
+def mapped(value: Tensor) -> bool:
+    """Whether ``torch.vmap`` hides the numbers of a tensor."""
+    if torch.compiler.is_compiling():
         return False
     # Of a gradient of each picture, vmap(grad(f)), the batch is within the tensor that is tracked.
     functorch = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
     while functorch.is_functorch_wrapped_tensor(value):
         if functorch.is_batchedtensor(value):
-            return False
+            return True
         value = functorch.get_unwrapped(value)
-    return True
+    return False
 
 
 def differentiated(value: Tensor) -> bool:

@@ -21,6 +21,7 @@ from .quantity import (
     check_finite,
     check_real,
     check_tensor,
+    mapped,
     whole_number,
 )
 
@@ -126,7 +127,8 @@ def slanted_edge_mtf(
         For a picture that is no Tensor and no array, or frequencies that are no Tensor.
     ValueError
         For a picture that is not real and finite, too small, or without one straight edge that
-        crosses all rows; for frequencies that these bins do not hold.
+        crosses all rows; for frequencies that these bins do not hold; under ``torch.vmap``,
+        for the edge decides how many bins there are (and ``torch.compile`` makes no single graph).
 
     Notes
     -----
@@ -141,6 +143,11 @@ def slanted_edge_mtf(
     check_finite("picture", picture)
     if picture.numel() == 0:
         raise ValueError(f"picture must hold at least one [H, W], not {tuple(picture.shape)}")
+    if mapped(picture):
+        raise ValueError(
+            "where the edge is decides how many bins there are, which torch.vmap hides: give the "
+            "pictures [..., H, W] in one call, which measures each by itself"
+        )
     oversampling = whole_number("oversampling", oversampling)
     if frequency is None:
         frequency = torch.linspace(0, min(1, oversampling / 2), 101, dtype=torch.float64)

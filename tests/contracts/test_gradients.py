@@ -288,6 +288,8 @@ ELSEWHERE = {
     ),
     "optics.digitise": "tests/optics/test_converter.py::"
     "test_the_dithered_gradient_is_the_finite_difference_of_the_mean_code",
+    "optics.measured_psf": "tests/optics/test_measured.py::"
+    "test_the_gradient_is_the_finite_difference_for_a_given_background_and_noise",
     "optics.partially_coherent_image": "tests/optics/test_fourier_filter.py::"
     "test_partial_coherence_is_linear_in_the_source_and_differentiable",
     "optics.quantize_height": "tests/optics/test_height_map.py::"

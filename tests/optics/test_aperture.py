@@ -314,3 +314,18 @@ def test_compiles():
 def test_a_seed_is_no_generator():
     with pytest.raises(ValueError, match=r"generator must be a torch\.Generator .*, not 3"):
         aperture.coded_aperture(16, pattern="random", generator=3)
+
+
+def test_rings_of_several_sizes_are_mapped():
+    outer = torch.tensor([7.0, 8.5, 9.0], dtype=torch.float64)
+    inner = torch.tensor([2.0, 3.5, 6.0], dtype=torch.float64)
+
+    def ring(outer, inner):
+        return aperture.annular_aperture(
+            (9, 10), outer_diameter=outer, inner_diameter=inner, spacing=1.0
+        )
+
+    each = torch.stack([ring(*pair) for pair in zip(outer, inner, strict=True)])
+    torch.testing.assert_close(torch.func.vmap(ring)(outer, inner), each)
+    one = torch.stack([ring(o, inner[0]) for o in outer])
+    torch.testing.assert_close(torch.func.vmap(ring, in_dims=(0, None))(outer, inner[0]), one)

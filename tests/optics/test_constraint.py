@@ -212,3 +212,20 @@ def test_kernels_have_the_channels_that_they_join():
 def test_a_transmission_of_half_precision_is_computed_in_single(dtype):
     raw = torch.randn(2, 9, generator=torch.Generator().manual_seed(0)).to(dtype)
     assert torch.equal(optics.unit_disk(raw), optics.unit_disk(raw.float()))
+
+
+_INVERSES = {
+    "bounded": lambda values: optics.bounded_inverse(values, -1.0, 2.0),
+    "positive": optics.positive_inverse,
+    "energy": lambda values: optics.energy_limited_inverse(values[None, None] / 9),
+}
+
+
+@pytest.mark.parametrize("inverse", _INVERSES.values(), ids=_INVERSES)
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
+def test_inverses_are_mapped_and_compile_to_one_graph(inverse):
+    values = 0.1 + 0.8 * torch.rand(4, 3, 3, generator=torch.Generator().manual_seed(0))
+    each = torch.stack([inverse(value) for value in values])
+    torch.testing.assert_close(torch.func.vmap(inverse)(values), each)
+    compiled = torch.compile(inverse, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(values[0]), each[0])

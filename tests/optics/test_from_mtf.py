@@ -417,3 +417,67 @@ def test_what_is_no_line_spread_is_refused():
         optics.psf_from_lsf(at, line.numpy(), size=9)
     with pytest.raises(TypeError, match="mtf must be a Tensor, not list"):
         optics.psf_from_mtf(_HALF, [1.0], size=9)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"measured": "camera", "beyond": "zero"}, {"cutoff": 2.5, "beyond": "diffraction"}],
+    ids=str,
+)
+def test_curves_are_mapped(options):
+    curves = torch.stack([_gauss_mtf(sigma) for sigma in (0.8, 1.0, 1.3)])
+
+    def psf(curve):
+        return optics.psf_from_mtf(_FREQUENCY, curve, size=(15, 16), **options).psf
+
+    if options.get("measured") == "camera":
+        sinc = torch.sinc(_FREQUENCY)
+        curves = curves * sinc
+    each = torch.stack([psf(curve) for curve in curves])
+    torch.testing.assert_close(torch.func.vmap(psf)(curves), each)
+    slope = torch.func.grad(lambda curve: psf(curve).square().sum())
+    slopes = torch.stack([slope(curve) for curve in curves])
+    assert slopes.abs().sum() > 0
+    torch.testing.assert_close(torch.func.vmap(slope)(curves), slopes)
+
+
+def test_two_curves_and_line_spreads_are_mapped():
+    pairs = torch.stack([_gauss_mtf(sigma) for sigma in (0.8, 1.0, 1.3)])
+
+    def both(sagittal, tangential):
+        return optics.psf_from_mtf(_FREQUENCY, sagittal, tangential=tangential, size=15).psf
+
+    each = torch.stack([both(one, other) for one, other in zip(pairs, pairs.flip(0), strict=True)])
+    torch.testing.assert_close(torch.func.vmap(both)(pairs, pairs.flip(0)), each)
+
+    position = torch.linspace(-8, 8, 65, dtype=torch.float64)
+    lines = torch.stack([torch.exp(-((position / width) ** 2)) for width in (1.2, 1.6, 2.0)])
+
+    def psf(line):
+        return optics.psf_from_lsf(position, line, size=15).psf
+
+    each = torch.stack([psf(line) for line in lines])
+    torch.testing.assert_close(torch.func.vmap(psf)(lines), each)
+
+
+def test_what_decides_the_sum_is_not_mapped():
+    curve, scales = _gauss_mtf(1.0), torch.tensor([1.0, 1.1], dtype=torch.float64)
+
+    def of_frequency(scale):
+        return optics.psf_from_mtf(_FREQUENCY * scale, curve, size=15).psf
+
+    def of_position(scale):
+        position = torch.linspace(-8, 8, 65, dtype=torch.float64)
+        return optics.psf_from_lsf(position * scale, torch.exp(-(position**2)), size=15).psf
+
+    def with_a_rule(scale):
+        short = _FREQUENCY[:31]
+        return optics.psf_from_mtf(
+            short, _gauss_mtf(0.8, short) ** scale, size=15, beyond="gaussian"
+        ).psf
+
+    for name, psf in (("frequency", of_frequency), ("position", of_position)):
+        with pytest.raises(ValueError, match=rf"{name} decides .*vmap hides: map over curves"):
+            torch.func.vmap(psf)(scales)
+    with pytest.raises(ValueError, match=r"beyond='gaussian' reaches .*vmap hides: give the curve"):
+        torch.func.vmap(with_a_rule)(scales)

@@ -181,3 +181,12 @@ def test_colours_that_do_not_fit_are_refused():
         make(4, lamps=optics.Illumination(4, budget=2.0))
     with pytest.raises(TypeError, match=r"filters must be an optics.ColourFilters\(...\)"):
         make(4, filters=torch.ones(1, 4))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
+def test_the_inverse_of_a_budget_is_mapped_and_compiles_to_one_graph():
+    weights = torch.tensor([[1.0, 3.0, 0.0], [0.2, 0.2, 0.1]])
+    together = optics.light_budget_inverse(weights)
+    torch.testing.assert_close(torch.func.vmap(optics.light_budget_inverse)(weights), together)
+    compiled = torch.compile(optics.light_budget_inverse, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(weights), together)

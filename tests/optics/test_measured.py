@@ -386,3 +386,47 @@ def test_the_layout_of_a_picture_does_not_matter():
     torch.testing.assert_close(optics.measured_psf(last, size=21), expected)
     columns = np.asfortranarray(pictures[0].numpy())
     torch.testing.assert_close(optics.measured_psf(columns, size=21), expected[0])
+
+
+@pytest.mark.parametrize("centre", ["common", "kept"])
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
+def test_pictures_are_mapped_and_compile_to_one_graph(centre):
+    pictures = torch.stack([_noisy(_gauss(sigma, y=0.4), 1e-3, 5) for sigma in (1.2, 1.5, 1.9)])
+
+    def psf(picture):
+        return optics.measured_psf(picture, size=(15, 17), centre=centre)
+
+    each = torch.stack([psf(picture) for picture in pictures])
+    torch.testing.assert_close(torch.func.vmap(psf)(pictures), each)
+    slope = torch.func.grad(lambda picture: psf(picture).square().sum())
+    slopes = torch.stack([slope(picture) for picture in pictures])
+    assert slopes.abs().sum() > 0
+    torch.testing.assert_close(torch.func.vmap(slope)(pictures), slopes)
+    compiled = torch.compile(psf, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(pictures[0]), each[0])
+
+
+def test_no_picture_is_refused():
+    with pytest.raises(
+        ValueError, match=r"picture must hold at least one \[H, W\], not \(0, 9, 9\)"
+    ):
+        optics.measured_psf(torch.ones(0, 9, 9), size=5)
+
+
+@pytest.mark.parametrize("centre", ["common", "kept"])
+def test_the_gradient_is_the_finite_difference_for_a_given_background_and_noise(centre):
+    spot = _gauss(1.5, y=0.3)[24:41, 23:40].clone().requires_grad_()
+
+    def psf(picture):
+        return optics.measured_psf(picture, size=(7, 9), background=0.0, noise=0.0, centre=centre)
+
+    # Along one direction; pixels of the spot alone, for others are at its threshold.
+    seen = (spot > 1e-3).double().detach()
+    along = torch.randn(17, 17, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    along, step = along * seen * spot.detach(), 1e-6
+    weights = torch.rand(7, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    (slope,) = torch.autograd.grad((psf(spot) * weights).sum(), spot)
+    with torch.no_grad():
+        change = ((psf(spot + step * along) - psf(spot - step * along)) * weights).sum() / 2 / step
+    assert float(change) != 0
+    assert float((slope * along).sum()) == pytest.approx(float(change), rel=1e-6)

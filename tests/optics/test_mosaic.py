@@ -325,10 +325,19 @@ def test_what_cannot_be_packed_is_refused():
         optics.demosaic(torch.ones(1, 1, 4, 4), "rggb", method="packed")
 
 
-@pytest.mark.parametrize("pattern", ["rggb", ("rgb", "brg", "gbr")])
-def test_a_mosaic_and_its_interpolation_compile_to_one_graph(pattern):
+@pytest.mark.parametrize(
+    ("pattern", "method"),
+    [
+        ("rggb", "bilinear"),
+        (("rgb", "brg", "gbr"), "bilinear"),
+        ("grbg", "malvar"),
+        (torch.tensor([[2, 1], [1, 0]]), "malvar"),
+    ],
+    ids=["bayer", "diagonal", "malvar", "malvar-indices"],
+)
+def test_a_mosaic_and_its_interpolation_compile_to_one_graph(pattern, method):
     def both(image):
-        return optics.demosaic(optics.mosaic(image, pattern), pattern)
+        return optics.demosaic(optics.mosaic(image, pattern), pattern, method=method)
 
     image = torch.rand(1, 3, 7, 8, generator=torch.Generator().manual_seed(0))
     compiled = torch.compile(both, backend="aot_eager", fullgraph=True)

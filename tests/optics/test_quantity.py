@@ -224,3 +224,18 @@ def test_one_number_is_a_float_and_nothing_that_is_learned():
     with pytest.raises(TypeError, match=r"such as 4e-06, or train a lens$"):
         quantity.one_number("pitch", 2 * learned, "metres", learned="train a lens")
     assert quantity.one_number("pitch", learned.requires_grad_(False)) == pytest.approx(2e-6)
+
+
+def test_numbers_that_a_map_hides_are_known_not_to_be_there():
+    seen = []
+
+    def loss(value):
+        seen.append((quantity.has_values(value), quantity.mapped(value)))
+        return value.square()
+
+    loss(torch.ones(()))
+    loss(torch.ones((), device="meta"))
+    torch.func.grad(loss)(torch.tensor(2.0))
+    torch.func.vmap(loss)(torch.ones(3))
+    torch.func.vmap(torch.func.grad(loss))(torch.ones(3))
+    assert seen == [(True, False), (False, False), (True, False), (False, True), (False, True)]

@@ -230,3 +230,14 @@ def test_whole_numbers_and_arrays_are_pictures(kind):
             torch.testing.assert_close(ours, expected.mtf)
     with pytest.raises(TypeError, match=r"picture must be a Tensor or a numpy array .* not list"):
         optics.slanted_edge_mtf(codes.tolist())
+
+
+def test_a_stack_is_measured_rather_than_mapped():
+    pictures = torch.stack([_edge(degrees=degrees) for degrees in (4.0, 6.0)])
+    with pytest.raises(ValueError, match=r"decides how many bins .*vmap hides: give the pictures"):
+        torch.func.vmap(lambda picture: optics.slanted_edge_mtf(picture).mtf)(pictures)
+    # Which is no loss: of a sum over a stack each picture has the gradient that it has alone.
+    slope = torch.func.grad(lambda picture: optics.slanted_edge_mtf(picture).mtf.square().sum())
+    together, alone = slope(pictures), torch.stack([slope(picture) for picture in pictures])
+    assert alone.abs().sum() > 0
+    torch.testing.assert_close(together, alone)
