@@ -222,9 +222,9 @@ def test_class_folders_and_medmnist_say_what_they_are(tmp_path):
     assert joint.build_data(together).groups == ("P", "P")
     names = [f"{part}_{what}" for part in ("train", "val", "test") for what in ("images", "labels")]
     shapes = {"images": (2, 16, 16, 3), "labels": (2, 1)}
-    np.savez(
-        tmp_path / "colour.npz", **{n: np.zeros(shapes[n.split("_")[1]], np.uint8) for n in names}
-    )
+    arrays = {name: np.zeros(shapes[name.split("_")[1]], np.uint8) for name in names}
+    arrays["train_labels"][1] = 1
+    np.savez(tmp_path / "colour.npz", **arrays)
     config = joint.data_config(tmp_path / "colour.npz")
     assert joint.build_data(config).encoding == "srgb"
     said = config.model_copy(update={"encoding": "linear"})
