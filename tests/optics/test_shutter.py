@@ -150,6 +150,17 @@ def test_each_scene_has_a_motion_of_its_own():
     torch.testing.assert_close(both[1:], alone)
 
 
+def test_all_channels_of_a_picture_move_together():
+    shutter = optics.CodedExposure("random", 2.0, generator=torch.Generator().manual_seed(1))
+    scene = torch.rand(3, 3, 16, 12, generator=torch.Generator().manual_seed(0))
+    moved = torch.tensor([[3.0, 0.0], [-1.0, 2.0], [0.5, -3.5]])
+    together = shutter(scene, displacement=moved)
+    for k in range(3):
+        for channel in range(3):
+            alone = shutter(scene[k : k + 1, [channel] * 3], displacement=moved[k])
+            torch.testing.assert_close(together[k, channel], alone[0, 0])
+
+
 def test_a_scene_at_rest_is_only_darker():
     scene = torch.rand(2, 3, 9, 8, generator=torch.Generator().manual_seed(0))
     still = optics.CodedExposure("fluttered", 0.0, trainable=False)
