@@ -133,7 +133,7 @@ examples:
 
 exit status:
   0    done; or stopped by SIGTERM or Ctrl-C after saving, with a word on how to go on
-  {_MISTAKE}    a mistake: a missing file, a folder in use, a full disk
+  {_MISTAKE}    a mistake: a missing file, a folder in use, a full disk, a study that cannot be read
   1    of audit: something is in more than one part; of compress: a file could not be used;
        of study run: every run failed
   {_UNKNOWN}    an unknown command or option, a value out of range, options that contradict

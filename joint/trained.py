@@ -115,15 +115,20 @@ def load_run(
             f"the scenes of {directory} are no longer those that it was trained on, so that its "
             "test set may hold training pictures: restore them, or evaluate on other data"
         )
+    return config, _rebuilt(config, trained, dataset), parts
+
+
+def _rebuilt(config: RunConfig, trained: Trained, scenes: classify.LesionDataset) -> ImagingSystem:
+    """The system of a run, for such scenes, with its weights."""
     # Everything is in the checkpoint; the files that training began with may be gone.
     system = build_system(
         config.system.without_files(),
-        image_size=dataset.image_size,
-        channels=dataset.channels,
-        classes=len(dataset.classes),
+        image_size=scenes.image_size,
+        channels=scenes.channels,
+        classes=len(scenes.classes),
     )
     load_weights(system, trained.weights, source=str(trained.path))
-    return config, system, parts
+    return system
 
 
 def load_teacher(config: RunConfig, parts: classify.Split) -> ImagingSystem | None:
@@ -169,14 +174,7 @@ def load_teacher(config: RunConfig, parts: classify.Split) -> ImagingSystem | No
             "on: where they hold some that are validated or tested here, the results are too good",
             stacklevel=1,  # once, wherever it is asked for
         )
-    teacher = build_system(
-        theirs.system.without_files(),
-        image_size=ours.image_size,
-        channels=ours.channels,
-        classes=len(ours.classes),
-    )
-    load_weights(teacher, trained.weights, source=str(trained.path))
-    return teacher.eval()
+    return _rebuilt(theirs, trained, ours).eval()
 
 
 def _check_teaches(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from pydantic import BaseModel
 
-__all__ = ["fault_line", "models_in", "option_line"]
+__all__ = ["fault_line", "models_in", "nearest", "option_line"]
 
 #: An error of pydantic, as ``ValidationError.errors()`` lists them.
 Fault: TypeAlias = Mapping[str, Any]
@@ -89,6 +89,15 @@ def models_in(annotation: object) -> list[Any]:
     return [m for part in getattr(annotation, "__args__", ()) for m in models_in(part)]
 
 
+def nearest(word: str, choices: Sequence[object], *, always: bool = True) -> str:
+    """End of a message about an unknown word: the nearest choice, or (``always``) all of them."""
+    names = {str(choice): choice for choice in choices}
+    near = difflib.get_close_matches(word, names, n=1)
+    if near:
+        return f"; did you mean {names[near[0]]!r}?"  # a number without quotes
+    return f"; choose from {', '.join(names)}" if always else ""
+
+
 def _said(fault: Fault, root: type[BaseModel]) -> str:
     """What is wrong, without its place."""
     given = fault.get("input")
@@ -99,9 +108,7 @@ def _said(fault: Fault, root: type[BaseModel]) -> str:
             return "it is missing"
         case "union_tag_invalid":
             tag, known = fault["ctx"]["tag"], fault["ctx"]["expected_tags"].replace("'", "")
-            near = difflib.get_close_matches(str(tag), known.split(", "), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"choose from {known}"
-            return f"there is no kind {tag!r}; {hint}"
+            return f"there is no kind {tag!r}{nearest(str(tag), known.split(', '))}"
         case "union_tag_not_found":
             return f"give its kind, which {given!r} does not"
         case "tuple_type":
@@ -110,8 +117,7 @@ def _said(fault: Fault, root: type[BaseModel]) -> str:
             known = [
                 name for model in _place(fault, root).models[-1] for name in model.model_fields
             ]
-            near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
-            return f"no such key; did you mean {near[0]!r}?" if near else "no such key"
+            return f"no such key{nearest(str(fault['loc'][-1]), known, always=False)}"
     # "Input should be a valid integer, unable to parse ..." is what is allowed, in other words.
     allowed = re.split(", (?:unable to|got) ", fault["msg"])[0].replace(
         "Input should be", "must be"

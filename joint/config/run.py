@@ -30,7 +30,7 @@ from joint.train.training import Training
 
 from .codecs import CodecConfig, FactorizedConfig
 from .custom import CustomConfig
-from .faults import fault_line, models_in
+from .faults import fault_line
 from .front_ends import FrontEndConfig, KernelConfig, LensConfig
 from .psf import PSFConfig
 from .restoration import RestorationConfig
@@ -43,7 +43,6 @@ __all__ = [
     "SplitConfig",
     "SystemConfig",
     "load_config",
-    "models_in",
     "run_directory",
     "save_config",
 ]

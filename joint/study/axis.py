@@ -14,9 +14,8 @@ from pydantic import (
     model_validator,
 )
 
+from joint.config.faults import nearest
 from joint.settings import FrozenDict, Settings, added
-
-from .paths import nearest
 
 __all__ = ["Axis", "Design", "Level"]
 

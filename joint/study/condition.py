@@ -11,8 +11,9 @@ own: the field stays that of the base, and no table, effect or search takes it f
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, final
 
+from joint.config.faults import nearest
+
 from .axis import Axis, Design, Level
-from .paths import nearest
 
 __all__ = [
     "ABSENT",

@@ -9,11 +9,12 @@
 from collections.abc import Iterable, Mapping
 from typing import cast
 
+from joint.config.faults import nearest
 from joint.settings import ConfigError
 
 from .axis import SEEDS, Axis, Level
 from .formula import evaluate, names_in
-from .paths import check_path, nearest
+from .paths import check_path
 from .sampler import MEASURED_COSTS, OBJECTIVES
 
 __all__ = ["check_costs", "check_derived", "cost", "derive"]

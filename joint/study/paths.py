@@ -1,17 +1,18 @@
-"""Fields of a run's configuration by dotted paths, and what is wrong with a name, in words."""
+"""Fields of a run's configuration by dotted paths."""
 
 import copy
 import difflib
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
 
-from joint.config.run import RunConfig, models_in
+from joint.config.faults import models_in
+from joint.config.run import RunConfig
 from joint.settings import ConfigError
 
-__all__ = ["check_path", "fault_line", "known_paths", "nearest", "set_path"]
+__all__ = ["check_path", "known_paths", "set_path"]
 
 
 def known_paths() -> tuple[str, ...]:
@@ -67,45 +68,3 @@ def set_path(content: dict[str, Any], path: str, value: JsonValue) -> None:
                 f"{'.'.join(parents[:depth])} is {place!r} and has no {last}: set it as a whole"
             )
     place[last] = copy.deepcopy(value)  # another axis may set something inside of it
-
-
-def fault_line(fault: Mapping[str, Any], root: type[BaseModel]) -> str:
-    """One line about an error of pydantic: the place, what is wrong, the nearest valid name."""
-    place = ".".join(str(part) for part in fault["loc"]) or "the study"
-    if fault["type"] == "value_error":  # one of ours: says what was given
-        return f"{place}: {fault['msg'].removeprefix('Value error, ')}"
-    if fault["type"] == "missing":  # what is given is the whole table above it
-        return f"{place}: it is missing"
-    if fault["type"] == "union_tag_invalid":
-        given, known = fault["ctx"]["tag"], fault["ctx"]["expected_tags"].replace("'", "")
-        return f"{place}: there is no kind {given!r}{nearest(given, known.split(', '))}"
-    if fault["type"] == "union_tag_not_found":
-        return f"{place}: give its kind, which {fault.get('input')!r} does not"
-    if fault["type"] == "tuple_type":
-        return f"{place}: give a list, such as [{fault.get('input')!r}]"
-    if fault["type"] != "extra_forbidden":
-        return f"{place}: {fault['msg']}, not {fault.get('input')!r}"
-    *parents, key = fault["loc"]
-    models: list[Any] = [root]
-    for part in parents:
-        inner = [m.model_fields[part].annotation for m in models if part in m.model_fields]
-        if inner:
-            models = [model for annotation in inner for model in models_in(annotation)]
-        else:  # the kind of a stage
-            models = [m for m in models if _kind(m) == part] or models
-    names = [name for model in models for name in model.model_fields]
-    return f"{place}: no such key{nearest(str(key), names, always=False)}"
-
-
-def _kind(model: type[BaseModel]) -> object:
-    field = model.model_fields.get("kind")
-    return None if field is None else field.default
-
-
-def nearest(word: str, choices: Sequence[object], *, always: bool = True) -> str:
-    """End of a message about an unknown word: the nearest choice, or (``always``) all of them."""
-    names = {str(choice): choice for choice in choices}
-    near = difflib.get_close_matches(word, names, n=1)
-    if near:
-        return f"; did you mean {names[near[0]]!r}?"  # a number without quotes
-    return f"; choose from {', '.join(names)}" if always else ""

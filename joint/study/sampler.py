@@ -13,12 +13,12 @@ import torch
 from pydantic import Field
 from scipy.stats import qmc
 
+from joint.config.faults import nearest
 from joint.settings import Settings
 
 from .axis import Axis, Design
 from .condition import axes_of, combinations
 from .inference import lower_is_better
-from .paths import nearest
 
 __all__ = [
     "GP",

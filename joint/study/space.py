@@ -29,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-from joint.config.faults import fault_line
+from joint.config.faults import fault_line, nearest
 from joint.config.run import RunConfig
 from joint.parse import parse_json
 from joint.settings import ConfigError, FrozenDict, Settings, added
@@ -40,7 +40,7 @@ from .constraint import satisfied, terms
 from .derived import check_costs, check_derived, derive
 from .formula import evaluate, names_in
 from .inference import STUDY_METRICS
-from .paths import check_path, nearest, set_path
+from .paths import check_path, set_path
 from .sampler import OBJECTIVES, Grid, LatinHypercube, Sampler, Search
 from .significance import seeds_for_claim
 

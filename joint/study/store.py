@@ -28,6 +28,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, final
 from pydantic import ValidationError
 
 from joint.checkpoint import CheckpointError, write_atomically
+from joint.config.faults import fault_line
 from joint.config.run import NoneConfig, RunConfig
 from joint.folder import FAILURE_FILE, RESULT_FILE, RunFolder, hold, read_result
 from joint.lock import LOCK_FILE, holder_of
@@ -37,7 +38,6 @@ from joint.settings import ConfigError
 from .axis import Design
 from .condition import axes_of
 from .inference import stage_of
-from .paths import fault_line
 from .sampler import Search
 from .space import Pair, Study
 
@@ -290,7 +290,9 @@ def open_study(folder: Path | str) -> Ledger:
     except OSError as error:
         raise StudyError(f"cannot read {path}: {error.strerror or error}") from error
     except ValidationError as error:
-        faults = "\n  ".join(fault_line(fault, Study) for fault in error.errors())
+        faults = "\n  ".join(
+            fault_line(fault, Study, whole="the study") for fault in error.errors()
+        )
         raise StudyError(f"{path} is not a valid study:\n  {faults}") from error
     except StudyError:
         raise

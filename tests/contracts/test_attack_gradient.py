@@ -16,8 +16,8 @@ import torch
 import joint
 import optics
 from joint.config.codecs import CODEC_KINDS, build_codec
+from joint.config.faults import models_in
 from joint.config.front_ends import FRONT_END_KINDS, FrontEndConfig, LensConfig, build_front_end
-from joint.config.run import models_in
 
 SIZE = (14, 13)
 

@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from joint import RunConfig
-from joint.config.faults import fault_line, models_in, option_line
+from joint.config.faults import fault_line, models_in, nearest, option_line
 
 
 def _faults(content):
@@ -67,3 +67,21 @@ def test_where_no_field_is_named_the_options_that_were_typed_are():
 
 def test_models_are_found_in_unions():
     assert models_in(RunConfig | None) == [RunConfig]
+
+
+def test_faults_are_lines():
+    fault = {"type": "extra_forbidden", "loc": ("system", "sensor", "sensor", "photon"), "msg": ""}
+    assert fault_line(fault, RunConfig, kinds=True) == (
+        "system.sensor.sensor.photon: no such key; did you mean 'photons'?"
+    )
+    wrong = {"type": "value_error", "loc": ("a",), "msg": "Value error, it is wrong"}
+    assert fault_line(wrong, RunConfig) == "a: it is wrong"
+    plain = {"type": "less_than", "loc": (), "msg": "should be less", "input": 3}
+    assert fault_line(plain, RunConfig, whole="the study") == "the study: should be less, not 3"
+
+
+def test_nearest_or_all():
+    assert nearest("lends", ["lens", "none"]) == "; did you mean 'lens'?"
+    assert nearest("301", [50, 300]) == "; did you mean 300?"  # a level that quotes would change
+    assert nearest("x", ["lens", "none"]) == "; choose from lens, none"
+    assert nearest("x", ["lens", "none"], always=False) == ""

@@ -4,7 +4,7 @@ from PIL import Image
 
 import classify
 import joint
-from joint.config.run import models_in
+from joint.config.faults import models_in
 from joint.config.scenes import DataConfig
 
 

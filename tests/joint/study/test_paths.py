@@ -1,11 +1,10 @@
 import pytest
-from pydantic import ValidationError
 
 from joint.config.front_ends import LensConfig
 from joint.config.run import RunConfig, SystemConfig
 from joint.settings import ConfigError
 from joint.study import Axis, Study, known_paths
-from joint.study.paths import check_path, fault_line, nearest, set_path
+from joint.study.paths import check_path, set_path
 
 
 def test_every_field_of_every_kind_has_a_path():
@@ -78,35 +77,3 @@ def test_an_axis_is_one_term_of_the_wavefront(lens, zernike):
     assert config.system.front_end == lens.model_copy(update={"zernike": zernike})
     with pytest.raises(ConfigError, match=r"front_end\.kernel\.zernike: no such key"):
         Study(base=RunConfig(), axes={"defocus": axis}).config({"defocus": 0.1}, 0)
-
-
-def test_faults_are_lines():
-    fault = {"type": "extra_forbidden", "loc": ("system", "sensor", "sensor", "photon"), "msg": ""}
-    assert fault_line(fault, RunConfig) == (
-        "system.sensor.sensor.photon: no such key; did you mean 'photons'?"
-    )
-    wrong = {"type": "value_error", "loc": ("a",), "msg": "Value error, it is wrong"}
-    assert fault_line(wrong, RunConfig) == "a: it is wrong"
-    plain = {"type": "less_than", "loc": (), "msg": "should be less", "input": 3}
-    assert fault_line(plain, RunConfig) == "the study: should be less, not 3"
-
-
-def test_nearest_or_all():
-    assert nearest("lends", ["lens", "none"]) == "; did you mean 'lens'?"
-    assert nearest("301", [50, 300]) == "; did you mean 300?"  # a level that quotes would change
-    assert nearest("x", ["lens", "none"]) == "; choose from lens, none"
-    assert nearest("x", ["lens", "none"], always=False) == ""
-
-
-@pytest.mark.parametrize(
-    ("content", "line"),
-    [
-        ({"seeds": 6}, "seeds: give a list, such as [6]"),
-        ({"sampler": {"count": 3}}, "sampler: give its kind, which {'count': 3} does not"),
-    ],
-)
-def test_what_a_file_lacks_is_told_in_words_of_files(content, line):
-    axes = {"light": {"path": "system.sensor.photons", "values": [50, 300]}}
-    with pytest.raises(ValidationError) as caught:
-        Study.model_validate({"axes": axes, **content})
-    assert [fault_line(fault, Study) for fault in caught.value.errors()] == [line]

@@ -3,6 +3,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from joint.config.faults import fault_line
 from joint.config.run import LensConfig, RunConfig, SystemConfig
 from joint.settings import ConfigError
 from joint.study import (
@@ -396,3 +397,17 @@ def test_one_seed_is_one_seed():
     axes = {"light": Axis(path="system.sensor.photons", values=(50, 300))}
     doubt = Study(axes=axes, seeds=(0,)).doubt(1)
     assert doubt.startswith("1 paired seed cannot give a p below 1, and")
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ({"seeds": 6}, "seeds: give a list, such as [6]"),
+        ({"sampler": {"count": 3}}, "sampler: give its kind, which {'count': 3} does not"),
+    ],
+)
+def test_what_a_file_lacks_is_told_in_words_of_files(content, line):
+    axes = {"light": {"path": "system.sensor.photons", "values": [50, 300]}}
+    with pytest.raises(ValidationError) as caught:
+        Study.model_validate({"axes": axes, **content})
+    assert [fault_line(fault, Study) for fault in caught.value.errors()] == [line]
