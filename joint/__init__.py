@@ -8,8 +8,9 @@ kernel first, then the element · ``folder`` a run as a folder, ``checkpoint`` f
 or absent, ``lock`` one writer, ``stop`` ends between steps, ``environment`` where it ran ·
 ``build`` from data to objects, ``complete`` from data to a finished run, ``trained`` what a run
 left, brought back, ``settings`` what parts of data share · ``figure`` figures of a run, ``panel``
-their parts, ``look`` their colours · ``cli`` the command line, ``options`` what it takes, ``judge``
-a run judged again, ``parse`` JSON · ``neighbours`` a guard of the four names.
+their parts, ``look`` their colours · ``cli`` the command line, ``options`` what its
+commands are told, ``arguments`` how that is read, ``judge`` a run judged again, ``parse`` JSON ·
+``neighbours`` a guard of the four names.
 
 Rooms: ``train`` the one loop · ``config`` a run as data · ``picture`` picture files · ``analysis``
 contrast, and whether it decides · ``study`` many runs, what they show · ``report`` runs as a page.
@@ -29,6 +30,7 @@ from .checkpoint import (
     load_weights,
     save_checkpoint,
 )
+from .config.classifier import ClassifierConfig
 from .config.codecs import (
     AutoencoderConfig,
     AVIFConfig,
@@ -48,9 +50,7 @@ from .config.front_ends import FourierConfig, KernelConfig, LensConfig, build_fr
 from .config.psf import PSFConfig
 from .config.restoration import UNetConfig
 from .config.run import (
-    ClassifierConfig,
     RunConfig,
-    SensorConfig,
     SplitConfig,
     SystemConfig,
     load_config,
@@ -68,6 +68,7 @@ from .config.scenes import (
     build_data,
     data_config,
 )
+from .config.sensor import SensorConfig
 from .config.shutter import ShutterConfig
 from .environment import Environment, environment, preferred_precision
 from .evaluate import Evaluation, evaluate

@@ -19,6 +19,7 @@ import tyro
 
 from classify import Split, audit
 
+from .arguments import read_audit_options, read_evaluate_options, read_train_options
 from .build import as_begun, build_split
 from .checkpoint import CheckpointError
 from .complete import built, complete_run, earlier, trained_stages
@@ -39,16 +40,7 @@ from .folder import (
     read_result,
 )
 from .judge import judge_run, summary
-from .options import (
-    RESAMPLES,
-    ExportOptions,
-    ReportOptions,
-    RunsOptions,
-    TrainOptions,
-    read_audit_options,
-    read_evaluate_options,
-    read_train_options,
-)
+from .options import RESAMPLES, ExportOptions, ReportOptions, RunsOptions, TrainOptions
 from .parallel import gathered, is_loss, launched, rank
 from .picture.command import CompressOptions, DecompressOptions, compress, decompress
 from .point import OperatingPoint, operating

@@ -19,7 +19,7 @@ from .config.scenes import build_data
 from .evaluate import Evaluation, evaluate, usable_device
 from .options import EvaluateOptions
 from .point import operating
-from .settings import ConfigError
+from .settings import ConfigError, OptionError
 from .trained import load_run
 
 __all__ = ["Judged", "judge_run", "summary"]
@@ -131,6 +131,8 @@ def _other_scenes(options: EvaluateOptions, parts: Split) -> LesionDataset:
 
 def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
     """What tau must keep; of a metric that is wanted or kept, there must be such a one."""
+    if options.adjust and options.part == "validation" and options.data is None:
+        raise OptionError("--adjust is chosen on the validation part: judge it on another one")
     bounds = options.bounds()
     asked = [("--adjust", options.adjust)]
     for name, numbers in bounds.items():
@@ -138,7 +140,7 @@ def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
         asked += [(option, metric) for metric in numbers]
         for metric in LOWER_IS_BETTER:
             if metric in numbers:
-                raise ConfigError(
+                raise OptionError(
                     f"{option} takes metrics of which more is better, and of {metric} less is: "
                     f"choose by it, --adjust {metric}"
                 )
@@ -147,11 +149,14 @@ def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
             continue
         near = difflib.get_close_matches(metric, METRICS, n=1, cutoff=0.7)
         if near:
-            raise ConfigError(f"{option}: there is no metric {metric!r}; did you mean {near[0]}?")
-        check_metric(metric)
+            raise OptionError(f"{option}: there is no metric {metric!r}; did you mean {near[0]}?")
+        try:
+            check_metric(metric)
+        except ValueError as error:
+            raise OptionError(f"{option}: {error}") from error
     for metric, less in bounds["within"].items():
         if less < 0:
-            raise ConfigError(f"--within {metric}={less:g} is negative: how much may it lose?")
+            raise OptionError(f"--within {metric}={less:g} is negative: how much may it lose?")
     return bounds
 
 
@@ -162,8 +167,6 @@ def _choose_tau(
     bounds: Mapping[str, Mapping[str, float]],
 ) -> TauChoice:
     """The adjustment that is best on the validation part by the metric that was asked for."""
-    if options.part == "validation" and options.data is None:
-        raise ConfigError("--adjust is chosen on the validation part: judge it on another one")
     if parts.validation is None:
         raise ConfigError("--adjust needs a validation part, and the split of this run has none")
     seen = judge(parts.validation)

@@ -7,9 +7,8 @@ The same models make the command line (``joint.cli``) and rebuild a saved run
 import hashlib
 import json
 import math
-import warnings
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
@@ -19,8 +18,6 @@ from pydantic import (
     model_validator,
 )
 
-import classify
-import optics
 from joint.checkpoint import write_atomically
 from joint.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE
 from joint.objective import Objective
@@ -28,6 +25,7 @@ from joint.settings import ConfigError, NoneConfig, Settings, added
 from joint.system import Encoding
 from joint.train.training import Training
 
+from .classifier import ClassifierConfig
 from .codecs import CodecConfig, FactorizedConfig
 from .custom import CustomConfig
 from .faults import fault_line
@@ -35,11 +33,10 @@ from .front_ends import FrontEndConfig, KernelConfig, LensConfig
 from .psf import PSFConfig
 from .restoration import RestorationConfig
 from .scenes import DataConfig, PhantomConfig
+from .sensor import SensorConfig
 
 __all__ = [
-    "ClassifierConfig",
     "RunConfig",
-    "SensorConfig",
     "SplitConfig",
     "SystemConfig",
     "load_config",
@@ -90,96 +87,6 @@ class SplitConfig(Settings):
 
 
 # --------------------------------------------------------------------------------------- system
-
-
-class SensorConfig(Settings):
-    """An image sensor, see optics.Sensor."""
-
-    kind: Literal["sensor"] = "sensor"
-    photons: float = Field(default=10_000.0, gt=0)
-    """Mean photons on a pixel at full scale over the whole exposure time."""
-    quantum_efficiency: float | tuple[float, ...] = Field(default=0.6)
-    """Electrons for each photon, up to 1; several are those of the channels."""
-    read_noise: float = Field(default=2.0, ge=0)
-    """Noise of the read-out, electrons RMS."""
-    dark_current: float = Field(default=0.0, ge=0)
-    """Thermal electrons, electrons/s."""
-    exposure_time: float = Field(default=0.01, gt=0)
-    """Exposure time, s."""
-    full_well: float | None = Field(default=None, gt=0)
-    """Capacity of a pixel, electrons; unlimited by default."""
-    bit_depth: int | None = Field(default=10, ge=1, le=16)
-    """Resolution of the converter, bits; null does not round, and one DN is its whole range."""
-    gain: float | None = Field(default=None, gt=0)
-    """Electrons for one DN; by default full scale gives the top code."""
-    black_level: float = Field(default=0, ge=0)
-    """Offset of the converter, whole DN; keeps noise about zero from being cut."""
-    prnu: float = Field(default=0.0, ge=0)
-    """Spread of the pixels' sensitivities, fraction RMS."""
-    dsnu: float = Field(default=0.0, ge=0)
-    """Spread of the pixels' offsets in the dark, electrons RMS."""
-    binning: int = Field(default=1, ge=1)
-    """Side of the blocks of pixels whose charges are read as one."""
-    cfa: str | None = None
-    """Colour filter array of 2 x 2 pixels, such as rggb; without one a pixel sees all colours."""
-    demosaicing: optics.Demosaicing = "bilinear"
-    """Interpolation of the colours: bilinear, or the sharper malvar; packed and none hand the
-    mosaic on, its phases as channels of half the size, or as it is."""
-    white_balance: bool = added(False)
-    """Make grey of grey where the channels have efficiencies of their own."""
-    trainable_gain: bool = False
-    """Learn the gain."""
-    shot_noise: Literal["gaussian", "poisson", "none"] = "gaussian"
-    """Exact (poisson), fast (gaussian), or none."""
-    converter: optics.Converter = "straight_through"
-    """Gradient of the converter; dithered is exact below half a DN of read noise too."""
-
-    @field_validator("cfa")
-    @classmethod
-    def _of_letters(cls, cfa: str | None) -> str | None:
-        # A file and the command line have no other way to write one, as Python has.
-        if cfa is not None and (len(cfa) != 4 or set(cfa.lower()) != set("rgb")):
-            raise ValueError(
-                "cfa must be four letters for 2 x 2 pixels, of r, g and b each at least once, "
-                f"such as rggb, not {cfa!r}"
-            )
-        return cfa
-
-    @property
-    def hands_on_mosaic(self) -> bool:
-        """Whether what it gives is a mosaic, in which no pixel has all colours."""
-        return self.demosaicing not in get_args(optics.Interpolation)
-
-    @model_validator(mode="after")
-    def _buildable(self) -> Self:
-        # The sensor knows what fits together; a fault should show before any data is read.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            optics.Sensor(**self.model_dump(exclude={"kind", "prnu", "dsnu"}))
-        return self
-
-
-class ClassifierConfig(Settings):
-    """A classifier, see classify.backbone."""
-
-    kind: Literal["classifier"] = "classifier"
-    name: str = "resnet_s"
-    """One of classify.BACKBONES, or timm/NAME."""
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        classify.backbone_record(name)
-        return name
-
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout before the last layer."""
-    head: Literal["linear", "cosine"] = "linear"
-    """The last layer: linear, or of cosines, as a margin (LDAM) wants it."""
-    weights: Path | None = None
-    """State dict to start from, .safetensors or .pth."""
-    frozen: str | None = added(None)
-    """Layer of the backbone up to which nothing is trained, as layer2 of a ResNet."""
 
 
 class SystemConfig(Settings):

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import optics
+from joint.config.classifier import ClassifierConfig
 from joint.config.custom import CustomConfig
 from joint.config.front_ends import FourierConfig, FrontEndConfig, KernelConfig, LensConfig
 from joint.config.psf import PSFConfig
-from joint.config.run import ClassifierConfig, RunConfig, SensorConfig, SplitConfig
+from joint.config.run import RunConfig, SplitConfig
 from joint.config.scenes import DataConfig, PhantomConfig
+from joint.config.sensor import SensorConfig
 from joint.config.shutter import ShutterConfig
 from joint.objective import Objective
 from joint.settings import NoneConfig, Settings

@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from classify import LesionDataset
 from joint.build import build_split
 from joint.complete import complete_run
-from joint.config.run import RunConfig, SensorConfig
+from joint.config.run import RunConfig
+from joint.config.sensor import SensorConfig
 from joint.evaluate import Evaluation, device_of
 from joint.folder import RunFolder, is_done
 from joint.system import ImagingSystem, evaluating

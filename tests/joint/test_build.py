@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 import compress
 import joint
@@ -37,46 +36,6 @@ def test_systems_are_built_as_configured(system, types):
 
 
 @pytest.mark.parametrize(
-    ("sensor", "side"),
-    [
-        ({"binning": 2, "read_noise": 8, "black_level": 20}, 16),
-        ({"cfa": "rggb", "demosaicing": "malvar"}, 32),
-        ({"prnu": 0.01, "dsnu": 2.0, "bit_depth": 8, "converter": "dithered"}, 32),
-        ({"bit_depth": None, "gain": 7000.0, "black_level": 0.01}, 32),
-    ],
-)
-def test_sensors_are_built_as_configured(sensor, side):
-    config = joint.SystemConfig(sensor=joint.SensorConfig(**sensor))
-    built, again = (
-        joint.build_system(config, image_size=(32, 32), channels=3, classes=5) for _ in range(2)
-    )
-    assert repr(built.sensor) == repr(again.sensor)
-    for name, value in sensor.items():
-        held = built.sensor.cfa.method if name == "demosaicing" else getattr(built.sensor, name)
-        assert value == "rggb" if name == "cfa" else held == value
-    for first, second in zip(built.sensor.buffers(), again.sensor.buffers(), strict=True):
-        assert torch.equal(first, second)  # patterns are drawn from the system's seed
-    output = built(torch.rand(2, 3, 32, 32), generator=torch.Generator().manual_seed(0))
-    assert output.handed.shape == (2, 3, side, side)
-    assert output.logits.shape == (2, 5)
-    joint.Objective(rate=1.0, distortion=1.0)(output, torch.tensor([0, 1])).total.backward()
-    assert all(p.grad is not None for p in built.front_end.parameters())
-
-
-def test_pictures_that_do_not_fit_the_sensor_are_refused():
-    binned = joint.SystemConfig(sensor=joint.SensorConfig(binning=3))
-    with pytest.raises(ValueError, match=r"sensor\.binning=3 does not divide pictures of 32 x 32"):
-        joint.build_system(binned, image_size=(32, 32), channels=3, classes=5)
-    bayer = joint.SystemConfig(sensor=joint.SensorConfig(cfa="rggb"))
-    with pytest.raises(ValueError, match=r"sensor\.cfa='rggb' needs pictures of 3 channels, not 1"):
-        joint.build_system(bayer, image_size=(32, 32), channels=1, classes=5)
-    packed = joint.SystemConfig(sensor=joint.SensorConfig(cfa="rggb", demosaicing="packed"))
-    for odd in ((33, 32), (32, 33)):
-        with pytest.raises(ValueError, match=r"blocks of 2 x 2 .* choose an even image_size"):
-            joint.build_system(packed, image_size=odd, channels=3, classes=5)
-
-
-@pytest.mark.parametrize(
     ("demosaicing", "channels", "side"), [("packed", 4, 16), ("none", 1, 32), ("malvar", 3, 32)]
 )
 def test_codec_and_classifier_are_built_for_what_is_made_of_the_mosaic(demosaicing, channels, side):
@@ -95,45 +54,6 @@ def test_codec_and_classifier_are_built_for_what_is_made_of_the_mosaic(demosaici
         joint.Objective(rate=1.0, distortion=1.0)(output, torch.tensor([0, 1])).total.backward()
         if built.front_end is not None:
             assert all(p.grad.abs().sum() > 0 for p in built.front_end.parameters())
-
-
-def test_a_classifier_of_colours_is_not_given_a_mosaic(tmp_path):
-    def built(demosaicing, weights=None):
-        sensor = joint.SensorConfig(cfa="rggb", demosaicing=demosaicing)
-        judge = joint.ClassifierConfig(weights=weights)
-        system = joint.SystemConfig(
-            front_end=joint.NoneConfig(), sensor=sensor, codec=joint.NoneConfig(), classifier=judge
-        )
-        return joint.build_system(system, image_size=(32, 32), channels=3, classes=5)
-
-    path = tmp_path / "colour.safetensors"
-    save_file(built("bilinear").state_dict(), path)
-    for name, channels in (("packed", 4), ("none", 1)):
-        said = rf"of 3 channels, and sensor.demosaicing='{name}' hands it {channels}, .* random"
-        with pytest.raises(ValueError, match=said):
-            built(name, path)
-        assert built("malvar", path).classifier.in_channels == 3
-        own = tmp_path / f"{name}.safetensors"
-        before = built(name)
-        save_file(before.state_dict(), own)  # what was trained on such a mosaic goes on
-        after = built(name, own).classifier.state_dict()
-        assert all(torch.equal(after[k], v) for k, v in before.classifier.state_dict().items())
-
-
-@pytest.mark.parametrize("demosaicing", ["bilinear", "packed"])
-def test_a_file_of_weights_is_read_once(demosaicing, tmp_path, monkeypatch):
-    sensor = joint.SensorConfig(cfa="rggb", demosaicing=demosaicing)
-    system = joint.SystemConfig(sensor=sensor, codec=joint.NoneConfig())
-    built = joint.build_system(system, image_size=(32, 32), channels=3, classes=5)
-    path, reads = tmp_path / "own.pt", []
-    torch.save(built.classifier.state_dict(), path)
-    load = torch.load
-    monkeypatch.setattr(torch, "load", lambda *a, **k: reads.append(a[0]) or load(*a, **k))
-    begun = system.model_copy(update={"classifier": joint.ClassifierConfig(weights=path)})
-    again = joint.build_system(begun, image_size=(32, 32), channels=3, classes=5)
-    own = built.classifier.state_dict()
-    assert all(torch.equal(own[k], v) for k, v in again.classifier.state_dict().items())
-    assert reads == [path]
 
 
 def test_two_filters_give_the_codec_and_classifier_their_channels():

@@ -11,10 +11,10 @@ import classify
 import compress
 import joint
 import joint.judge
+from joint.arguments import read_evaluate_options
 from joint.cli import main
-from joint.options import read_evaluate_options
 
-_MISTAKE = 1
+_MISTAKE, _WRONG_OPTION = 1, 2
 _SMALL = ["--data.count", "60", "--data.image-size", "32", "--training.epochs", "1", "--quiet"]
 
 
@@ -137,7 +137,7 @@ def test_the_scores_are_shifted_as_when_the_shift_was_chosen(trained, monkeypatc
 def test_the_weight_of_an_adjustment_is_not_chosen_on_what_it_is_judged_by(trained, capsys):
     asked = ["--adjust", "balanced_accuracy", "--part", "validation"]
     status, out, err = _evaluate(capsys, trained, *asked)
-    assert (status, out) == (_MISTAKE, "")
+    assert (status, out) == (_WRONG_OPTION, "")
     assert "--adjust is chosen on the validation part: judge it on another one" in err
 
 
@@ -297,7 +297,7 @@ def test_what_is_to_be_kept_is_checked_before_anything_is_loaded(
 ):
     monkeypatch.setattr("joint.judge.load_run", None)
     status, out, err = _evaluate(capsys, trained, *asked)
-    assert (status, out) == (_MISTAKE, "")
+    assert (status, out) == (_WRONG_OPTION, "")
     assert message in err
     assert err.count("\n") == 1
 

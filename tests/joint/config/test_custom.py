@@ -6,9 +6,9 @@ import torch
 
 import joint
 import optics
+from joint.arguments import read_train_options
 from joint.complete import complete_run
 from joint.config.custom import CustomConfig, build_custom
-from joint.options import read_train_options
 from joint.report.words import configuration_words
 from joint.trained import load_teacher
 

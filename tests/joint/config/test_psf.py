@@ -8,8 +8,8 @@ from scipy import ndimage
 
 import joint
 import optics
+from joint.arguments import read_train_options
 from joint.config.psf import PSFConfig, build_psf, read_psf
-from joint.options import read_train_options
 from joint.study import Axis, Study
 
 

@@ -58,23 +58,6 @@ def test_bad_values_name_what_is_allowed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("sensor", "message"),
-    [
-        ({"black_level": 0.01}, "black_level=0.01 is out of range; give a whole number of DN"),
-        ({"black_level": 600}, "half of the range"),
-        ({"binning": 2, "cfa": "rggb"}, "pixels of different colours"),
-        ({"cfa": "rgb"}, "four letters for 2 x 2 pixels"),
-        ({"converter": "dithered", "read_noise": 0}, "averages over the read noise"),
-        ({"shot_noise": "score"}, "'gaussian', 'poisson' or 'none'"),
-    ],
-)
-def test_a_sensor_that_cannot_be_built_is_no_configuration(tmp_path, sensor, message):
-    text = _faults(tmp_path, system={"sensor": {"kind": "sensor", **sensor}})
-    assert "system.sensor" in text
-    assert message in text
-
-
-@pytest.mark.parametrize(
     ("fractions", "message"),
     [
         ([0.9, 0.9, 0.9], r"fractions must sum to 1, but \(0.9, 0.9, 0.9\) sum to 2.7"),

@@ -1,0 +1,129 @@
+"""Photons to codes: how a sensor is configured, and how it is built."""
+
+import warnings
+from typing import Literal, Self, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+import optics
+from joint.settings import NoneConfig, Settings, added
+
+__all__ = ["SENSOR_KINDS", "SensorConfig", "build_sensor"]
+
+
+class SensorConfig(Settings):
+    """An image sensor, see optics.Sensor."""
+
+    kind: Literal["sensor"] = "sensor"
+    photons: float = Field(default=10_000.0, gt=0)
+    """Mean photons on a pixel at full scale over the whole exposure time."""
+    quantum_efficiency: float | tuple[float, ...] = Field(default=0.6)
+    """Electrons for each photon, up to 1; several are those of the channels."""
+    read_noise: float = Field(default=2.0, ge=0)
+    """Noise of the read-out, electrons RMS."""
+    dark_current: float = Field(default=0.0, ge=0)
+    """Thermal electrons, electrons/s."""
+    exposure_time: float = Field(default=0.01, gt=0)
+    """Exposure time, s."""
+    full_well: float | None = Field(default=None, gt=0)
+    """Capacity of a pixel, electrons; unlimited by default."""
+    bit_depth: int | None = Field(default=10, ge=1, le=16)
+    """Resolution of the converter, bits; null does not round, and one DN is its whole range."""
+    gain: float | None = Field(default=None, gt=0)
+    """Electrons for one DN; by default full scale gives the top code."""
+    black_level: float = Field(default=0, ge=0)
+    """Offset of the converter, whole DN; keeps noise about zero from being cut."""
+    prnu: float = Field(default=0.0, ge=0)
+    """Spread of the pixels' sensitivities, fraction RMS."""
+    dsnu: float = Field(default=0.0, ge=0)
+    """Spread of the pixels' offsets in the dark, electrons RMS."""
+    binning: int = Field(default=1, ge=1)
+    """Side of the blocks of pixels whose charges are read as one."""
+    cfa: str | None = None
+    """Colour filter array of 2 x 2 pixels, such as rggb; without one a pixel sees all colours."""
+    demosaicing: optics.Demosaicing = "bilinear"
+    """Interpolation of the colours: bilinear, or the sharper malvar; packed and none hand the
+    mosaic on, its phases as channels of half the size, or as it is."""
+    white_balance: bool = added(False)
+    """Make grey of grey where the channels have efficiencies of their own."""
+    trainable_gain: bool = False
+    """Learn the gain."""
+    shot_noise: Literal["gaussian", "poisson", "none"] = "gaussian"
+    """Exact (poisson), fast (gaussian), or none."""
+    converter: optics.Converter = "straight_through"
+    """Gradient of the converter; dithered is exact below half a DN of read noise too."""
+
+    @field_validator("cfa")
+    @classmethod
+    def _of_letters(cls, cfa: str | None) -> str | None:
+        # A file and the command line have no other way to write one, as Python has.
+        if cfa is not None and (len(cfa) != 4 or set(cfa.lower()) != set("rgb")):
+            raise ValueError(
+                "cfa must be four letters for 2 x 2 pixels, of r, g and b each at least once, "
+                f"such as rggb, not {cfa!r}"
+            )
+        return cfa
+
+    @property
+    def hands_on_mosaic(self) -> bool:
+        """Whether what it gives is a mosaic, in which no pixel has all colours."""
+        return self.demosaicing not in get_args(optics.Interpolation)
+
+    @model_validator(mode="after")
+    def _buildable(self) -> Self:
+        # The sensor knows what fits together; a fault should show before any data is read.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            optics.Sensor(**self.model_dump(exclude={"kind", "prnu", "dsnu"}))
+        return self
+
+
+SENSOR_KINDS: dict[str, type[Settings]] = {"sensor": SensorConfig, "none": NoneConfig}
+
+
+def build_sensor(
+    config: SensorConfig | NoneConfig, image_size: tuple[int, int], channels: int
+) -> optics.Sensor | None:
+    """Build the sensor of a configuration; its fixed patterns come from torch's generator.
+
+    Parameters
+    ----------
+    config : SensorConfig or NoneConfig
+    image_size : (int, int), pixels
+        Height and width of the scenes.
+    channels : int
+        Of an exposure.
+
+    Returns
+    -------
+    optics.Sensor or None
+        None for :class:`NoneConfig`.
+
+    Raises
+    ------
+    ValueError
+        When it cannot read exposures ``[B, channels, *image_size]``.
+    """
+    if isinstance(config, NoneConfig):
+        return None
+    _check_fits(config, image_size, channels)
+    return optics.Sensor(**config.model_dump(exclude={"kind"}), resolution=image_size)
+
+
+def _check_fits(config: SensorConfig, image_size: tuple[int, int], channels: int) -> None:
+    """Refuse a scene that does not fit the sensor, before a run."""
+    height, width = image_size
+    if height % config.binning or width % config.binning:
+        raise ValueError(
+            f"sensor.binning={config.binning} does not divide pictures of {height} x {width}; "
+            "choose another image_size or binning"
+        )
+    if config.cfa is not None and channels != 3:
+        raise ValueError(
+            f"sensor.cfa={config.cfa!r} needs pictures of 3 channels, not {channels}; use cfa=null"
+        )
+    if config.demosaicing == "packed" and (height % 2 or width % 2):
+        raise ValueError(
+            "sensor.demosaicing='packed' packs whole blocks of 2 x 2 pixels, and pictures of "
+            f"{height} x {width} are not made of them; choose an even image_size"
+        )

@@ -1,0 +1,64 @@
+import json
+
+import pytest
+import torch
+
+import joint
+
+
+@pytest.mark.parametrize(
+    ("sensor", "message"),
+    [
+        ({"black_level": 0.01}, "black_level=0.01 is out of range; give a whole number of DN"),
+        ({"black_level": 600}, "half of the range"),
+        ({"binning": 2, "cfa": "rggb"}, "pixels of different colours"),
+        ({"cfa": "rgb"}, "four letters for 2 x 2 pixels"),
+        ({"converter": "dithered", "read_noise": 0}, "averages over the read noise"),
+        ({"shot_noise": "score"}, "'gaussian', 'poisson' or 'none'"),
+    ],
+)
+def test_a_sensor_that_cannot_be_built_is_no_configuration(tmp_path, sensor, message):
+    run = {"system": {"sensor": {"kind": "sensor", **sensor}}}
+    (tmp_path / "config.json").write_text(json.dumps(run))
+    with pytest.raises(joint.ConfigError, match=rf"system\.sensor.*{message}"):
+        joint.load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sensor", "side"),
+    [
+        ({"binning": 2, "read_noise": 8, "black_level": 20}, 16),
+        ({"cfa": "rggb", "demosaicing": "malvar"}, 32),
+        ({"prnu": 0.01, "dsnu": 2.0, "bit_depth": 8, "converter": "dithered"}, 32),
+        ({"bit_depth": None, "gain": 7000.0, "black_level": 0.01}, 32),
+    ],
+)
+def test_sensors_are_built_as_configured(sensor, side):
+    config = joint.SystemConfig(sensor=joint.SensorConfig(**sensor))
+    built, again = (
+        joint.build_system(config, image_size=(32, 32), channels=3, classes=5) for _ in range(2)
+    )
+    assert repr(built.sensor) == repr(again.sensor)
+    for name, value in sensor.items():
+        held = built.sensor.cfa.method if name == "demosaicing" else getattr(built.sensor, name)
+        assert value == "rggb" if name == "cfa" else held == value
+    for first, second in zip(built.sensor.buffers(), again.sensor.buffers(), strict=True):
+        assert torch.equal(first, second)  # patterns are drawn from the system's seed
+    output = built(torch.rand(2, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    assert output.handed.shape == (2, 3, side, side)
+    assert output.logits.shape == (2, 5)
+    joint.Objective(rate=1.0, distortion=1.0)(output, torch.tensor([0, 1])).total.backward()
+    assert all(p.grad is not None for p in built.front_end.parameters())
+
+
+def test_pictures_that_do_not_fit_the_sensor_are_refused():
+    binned = joint.SystemConfig(sensor=joint.SensorConfig(binning=3))
+    with pytest.raises(ValueError, match=r"sensor\.binning=3 does not divide pictures of 32 x 32"):
+        joint.build_system(binned, image_size=(32, 32), channels=3, classes=5)
+    bayer = joint.SystemConfig(sensor=joint.SensorConfig(cfa="rggb"))
+    with pytest.raises(ValueError, match=r"sensor\.cfa='rggb' needs pictures of 3 channels, not 1"):
+        joint.build_system(bayer, image_size=(32, 32), channels=1, classes=5)
+    packed = joint.SystemConfig(sensor=joint.SensorConfig(cfa="rggb", demosaicing="packed"))
+    for odd in ((33, 32), (32, 33)):
+        with pytest.raises(ValueError, match=r"blocks of 2 x 2 .* choose an even image_size"):
+            joint.build_system(packed, image_size=odd, channels=3, classes=5)
