@@ -10,8 +10,7 @@ import classify
 
 from .config.classifier import build_classifier
 from .config.codecs import build_codec
-from .config.front_ends import FrontEndConfig, LensConfig, build_front_end
-from .config.psf import PSFConfig
+from .config.front_ends import FrontEndConfig, build_front_end, lens_of
 from .config.restoration import UNetConfig, build_restoration
 from .config.run import RunConfig, SystemConfig
 from .config.sensor import SensorConfig, build_sensor
@@ -117,8 +116,8 @@ def build_system(
 
 def _captured(config: FrontEndConfig, channels: int) -> int:
     """Channels of an exposure of scenes: where colours are mixed, other ones than they have."""
-    mixes = isinstance(config, LensConfig | PSFConfig)
-    return config.colour.captured(channels) if mixes else channels
+    _, lens = lens_of(config)
+    return channels if lens is None else lens.colour.captured(channels)
 
 
 def _made_by(

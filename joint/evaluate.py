@@ -61,7 +61,7 @@ class Evaluation:
     """Likewise, of the picture that leaves the system against the scene; None where their sizes or
     channels differ."""
     point: OperatingPoint = AS_BUILT
-    """Light, quality and distance that were asked for."""
+    """Light, quality, distance and motion that were asked for."""
 
     def __str__(self) -> str:
         at = f", {self.point}" if self.point.asked() else ""
@@ -216,6 +216,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     photons: float | None = None,
     quality: float | None = None,
     distance: float | None = None,
+    motion: float | None = None,
     views: Views = "identity",
     count_bytes: bool = False,
     resamples: int = 0,
@@ -245,6 +246,9 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     distance : float, metres, optional
         Of all scenes from a lens, instead of its focus or working distances
         (:meth:`optics.IncoherentImaging.at`).
+    motion : float, pixels, optional
+        Another RMS distance by which scenes move during the exposure
+        (:meth:`optics.CodedExposure.moving`).
     views : {"identity", "mirror", "flips", "dihedral"}
         Views of each scene over which the classifier's probabilities are averaged (test-time
         augmentation, :func:`joint.average_views`): scores, report and task loss are those
@@ -270,7 +274,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     check_batch_size(batch_size)
     seed = as_seed(seed)
     check_encoding(system, dataset)
-    point = OperatingPoint(photons, quality, distance)
+    point = OperatingPoint(photons, quality, distance, motion)
     if objective is None:
         objective = Objective(task=float(system.classifier is not None))
     device = device_of(system)

@@ -4,7 +4,7 @@
 
     run folder ─► system, its parts ─┐          ┌─► scores adjusted by the validation part
     or other scenes ─────────────────┴─ points ─┴─► Judged ─► text, JSON
-                             distance, light, quality
+                             light, quality, distance, motion
 """
 
 import difflib
@@ -80,7 +80,7 @@ def judge_run(
     Yields
     ------
     Judged
-        For each light, each quality, each distance.
+        For each light, each quality, each distance, each motion.
 
     Raises
     ------

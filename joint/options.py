@@ -207,6 +207,9 @@ class EvaluateOptions:
     distance: tuple[float, ...] = ()
     """Metres from a lens to all scenes; of several, one evaluation each, at each light and
     quality."""
+    motion: tuple[float, ...] = ()
+    """RMS distance by which scenes move during the exposure, pixels, of a shutter; of several, one
+    evaluation each, at each light, quality and distance."""
     views: Views = "identity"
     """Views of each scene over which the classifier's probabilities are averaged: the scene as it
     is; with its mirror image; the flips of both axes; or these and their quarter turns."""
@@ -234,8 +237,8 @@ class EvaluateOptions:
 
     def points(self) -> list[OperatingPoint]:
         """Where to evaluate."""
-        every = product(self.photons or (None,), self.quality or (None,), self.distance or (None,))
-        return [OperatingPoint(*point) for point in every]
+        asked = (self.photons, self.quality, self.distance, self.motion)
+        return [OperatingPoint(*point) for point in product(*(each or (None,) for each in asked))]
 
     def bounds(self) -> dict[str, dict[str, float]]:
         """The numbers of --at-least and of --within; whether there are such metrics is not read."""

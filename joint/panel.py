@@ -24,6 +24,7 @@ from optics import (
     VaryingImaging,
     linear_to_srgb,
 )
+from optics.shutter import behind_shutter
 
 from .look import RIGHT, WRONG
 from .system import Encoding, ImagingSystem, SystemOutput
@@ -396,7 +397,7 @@ def plane_colours(system: ImagingSystem) -> PlaneColours:
     the mean wavelength that they pass. Of several filters of a kernel the first is shown, of
     several exposures too. A phase of a packed mosaic has the colour of its pixels.
     """
-    front, mosaic = system.front_end, getattr(system.sensor, "cfa", None)
+    front, mosaic = behind_shutter(system.front_end), getattr(system.sensor, "cfa", None)
     pupil, mixed = getattr(front, "pupil", None), getattr(front, "colour", None)
     bands = None if pupil is None else torch.tensor([float(w) for w in pupil.wavelengths])
     scene = light = None if bands is None else _in_order(bands)

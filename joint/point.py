@@ -1,11 +1,12 @@
-"""Where a trained system is judged: other distances, light and rates, without training it anew."""
+"""Where a trained system is judged: other light, rates, distances, motion; without training."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from compress import LearnedCodec
-from optics import IncoherentImaging
+from optics import CodedExposure, IncoherentImaging
+from optics.shutter import behind_shutter
 
 from .system import ImagingSystem
 
@@ -21,13 +22,20 @@ class OperatingPoint(NamedTuple):
     """Operating point of a codec that has several, 0 to ``levels - 1``."""
     distance: float | None = None
     """Metres from the lens to all scenes; see :meth:`optics.IncoherentImaging.at`."""
+    motion: float | None = None
+    """RMS distance by which scenes move, pixels; see :meth:`optics.CodedExposure.moving`."""
 
     def asked(self) -> dict[str, float]:
         """The numbers that were asked for, by name."""
         return {name: value for name, value in self._asdict().items() if value is not None}
 
     def __str__(self) -> str:
-        words = {"photons": "{:g} photons/pixel", "quality": "quality {:g}", "distance": "{:g} m"}
+        words = {
+            "photons": "{:g} photons/pixel",
+            "quality": "quality {:g}",
+            "distance": "{:g} m",
+            "motion": "motion of {:g} pixels RMS",
+        }
         return ", ".join(words[name].format(value) for name, value in self.asked().items())
 
 
@@ -37,7 +45,7 @@ AS_BUILT = OperatingPoint()
 
 @contextmanager
 def operating(system: ImagingSystem, point: OperatingPoint) -> Iterator[None]:
-    """Bring scenes, sensor and codec to another distance, light and quality for a while.
+    """Bring scenes, sensor and codec to another distance, motion, light and quality for a while.
 
     Raises
     ------
@@ -45,14 +53,23 @@ def operating(system: ImagingSystem, point: OperatingPoint) -> Iterator[None]:
         When the system has no such stage, or the stage no such operating point.
     """
     front, sensor, codec = system.front_end, system.sensor, system.codec
+    has = "none" if front is None else type(front).__name__
     with ExitStack() as stack:
+        if point.motion is not None:
+            if not isinstance(front, CodedExposure):
+                raise ValueError(
+                    f"motion={point.motion:g} needs a front end that draws one, an "
+                    f"optics.CodedExposure, and the system has {has}"
+                )
+            stack.enter_context(front.moving(point.motion))
         if point.distance is not None:
-            if not isinstance(front, IncoherentImaging) or front.pupil is None:
+            lens = behind_shutter(front)
+            if not isinstance(lens, IncoherentImaging) or lens.pupil is None:
                 raise ValueError(
                     f"distance={point.distance:g} needs a lens, an optics.IncoherentImaging with a "
-                    f"pupil, and the system has {'none' if front is None else type(front).__name__}"
+                    f"pupil, and the system has {has}"
                 )
-            stack.enter_context(front.at(point.distance))
+            stack.enter_context(lens.at(point.distance))
         if point.photons is not None:
             if sensor is None:
                 raise ValueError(

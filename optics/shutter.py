@@ -11,7 +11,8 @@ noise and on what the picture is for, so that it is learned.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -186,11 +187,6 @@ class CodedExposure(FrontEnd):
     generator : torch.Generator, optional
         Source of ``code="random"``.
 
-    Attributes
-    ----------
-    psf_size : int, pixels
-        Side of the window that holds the farthest motion.
-
     Raises
     ------
     TypeError
@@ -222,9 +218,6 @@ class CodedExposure(FrontEnd):
         super().__init__()
         if boundary not in get_args(Boundary):
             raise ValueError(f"boundary must be one of {get_args(Boundary)}, not {boundary!r}")
-        check_number("motion", motion, "pixels")
-        if not 0 <= float(motion) < math.inf:
-            raise ValueError(f"motion must be pixels RMS, of at least 0, not {motion}")
         if isinstance(code, str):
             code = shutter_code(code, slots, generator=generator)
         code = _checked_code(code).detach()
@@ -242,9 +235,9 @@ class CodedExposure(FrontEnd):
         self.in_channels = whole_number("channels", channels) if lens is None else lens.in_channels
         self.out_channels = self.in_channels if lens is None else lens.out_channels
         self.exposures = 1
-        self.motion = float(motion)
-        self.psf_size = 2 * math.ceil(_FARTHEST * self.motion / 2) + 1
+        self.motion = _checked_motion(motion)
         self.boundary: Boundary = boundary
+        self._moves = self.motion > 0
 
     @property
     def code(self) -> Tensor:
@@ -252,9 +245,43 @@ class CodedExposure(FrontEnd):
         return self.fixed if "fixed" in self._buffers else bounded(self.raw, 0.0, 1.0)
 
     @property
+    def psf_size(self) -> int:
+        """Side of the window that holds the farthest motion, pixels."""
+        return 2 * math.ceil(_FARTHEST * self.motion / 2) + 1
+
+    @property
     def draws(self) -> bool:
         """Whether a motion is drawn for each scene, or something by the lens."""
-        return self.motion > 0 or (self.lens is not None and self.lens.draws)
+        return self._moves or (self.lens is not None and self.lens.draws)
+
+    @contextmanager
+    def moving(self, motion: float) -> Iterator[None]:
+        """Let scenes move by another distance for a while, each in the direction that it had.
+
+        What is drawn is drawn all the same, so that the sensor has the noise that it had.
+
+        Parameters
+        ----------
+        motion : float, pixels
+            RMS distance along each axis during the whole exposure.
+
+        Yields
+        ------
+        None
+            The motion is set back afterwards.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When it is not one number of at least 0.
+        """
+        before = self.motion, self._moves
+        self.motion = _checked_motion(motion)
+        self._moves = self._moves or self.motion > 0
+        try:
+            yield
+        finally:
+            self.motion, self._moves = before
 
     def throughput(self) -> Tensor:
         """Share of the time that the shutter is open, times what the lens passes."""
@@ -341,6 +368,18 @@ class CodedExposure(FrontEnd):
             f"motion={self.motion:g} pixels RMS, in_channels={self.in_channels}, "
             f"out_channels={self.out_channels}, boundary={self.boundary!r}"
         )
+
+
+def behind_shutter(front_end: FrontEnd | None) -> FrontEnd | None:
+    """What forms the image: the lens behind a shutter, any other front end itself."""
+    return front_end.lens if isinstance(front_end, CodedExposure) else front_end
+
+
+def _checked_motion(motion: float) -> float:
+    check_number("motion", motion, "pixels")
+    if not 0 <= float(motion) < math.inf:
+        raise ValueError(f"motion must be pixels RMS, of at least 0, not {motion}")
+    return float(motion)
 
 
 def _checked_code(code: Tensor) -> Tensor:

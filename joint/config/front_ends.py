@@ -153,6 +153,14 @@ FRONT_END_KINDS: dict[str, type[Settings]] = {
 }
 
 
+def lens_of(config: FrontEndConfig) -> tuple[str, LensConfig | PSFConfig | None]:
+    """Lens of a camera, also behind a shutter, and where in the configuration it is."""
+    found, path = config, "front_end"
+    if isinstance(found, ShutterConfig):
+        found, path = found.lens, "front_end.lens"
+    return path, found if isinstance(found, LensConfig | PSFConfig) else None
+
+
 def build_front_end(
     config: FrontEndConfig, image_size: tuple[int, int], channels: int
 ) -> optics.FrontEnd | None:
@@ -210,7 +218,7 @@ def build_front_end(
         case PSFConfig():
             return build_psf(config, channels)
         case ShutterConfig():
-            return build_shutter(config, channels)
+            return build_shutter(config, image_size, channels)
         case CustomConfig():
             return build_custom(
                 config, optics.FrontEnd, "front_end", image_size=image_size, channels=channels

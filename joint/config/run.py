@@ -29,7 +29,7 @@ from .classifier import ClassifierConfig
 from .codecs import CodecConfig, FactorizedConfig
 from .custom import CustomConfig
 from .faults import fault_line
-from .front_ends import FrontEndConfig, KernelConfig, LensConfig
+from .front_ends import FrontEndConfig, KernelConfig, LensConfig, ShutterConfig, lens_of
 from .psf import PSFConfig
 from .restoration import RestorationConfig
 from .scenes import DataConfig, PhantomConfig
@@ -111,16 +111,16 @@ class SystemConfig(Settings):
 
     @model_validator(mode="after")
     def _restores_what_is_read(self) -> Self:
-        front_end = self.front_end
-        restores = isinstance(front_end, LensConfig | PSFConfig) and front_end.restoration
+        path, lens = lens_of(self.front_end)
+        restores = lens is not None and lens.restoration
         if restores and isinstance(self.sensor, SensorConfig) and self.sensor.binning > 1:
             raise ValueError(
-                "front_end.restoration undoes the blur on pixels of the scene, and "
+                f"{path}.restoration undoes the blur on pixels of the scene, and "
                 f"sensor.binning={self.sensor.binning} adds them up: set one of the two"
             )
         if restores and isinstance(self.sensor, SensorConfig) and self.sensor.hands_on_mosaic:
             raise ValueError(
-                "front_end.restoration undoes the blur on pictures in all colours, and "
+                f"{path}.restoration undoes the blur on pictures in all colours, and "
                 f"sensor.demosaicing={self.sensor.demosaicing!r} hands on the mosaic: set "
                 "sensor.demosaicing='bilinear' or 'malvar', or leave out the restoration"
             )
@@ -128,25 +128,25 @@ class SystemConfig(Settings):
 
     @model_validator(mode="after")
     def _counts_light_once(self) -> Self:
-        lens, sensor = self.front_end, self.sensor
-        if not isinstance(lens, LensConfig | PSFConfig) or not isinstance(sensor, SensorConfig):
+        (path, lens), sensor = lens_of(self.front_end), self.sensor
+        if lens is None or not isinstance(sensor, SensorConfig):
             return self
         divided = lens.colour.filters != "none" and lens.colour.share != 1
         if sensor.cfa is not None and divided:
             raise ValueError(
                 f"sensor.cfa={sensor.cfa!r} puts each pixel behind one filter, which has all of "
-                "its light: set front_end.colour.share=1"
+                f"its light: set {path}.colour.share=1"
             )
         return self
 
     @model_validator(mode="after")
     def _blurs(self) -> Self:
         # Not in PSFConfig: a kind is chosen before its options are read.
-        front_end = self.front_end
-        if isinstance(front_end, PSFConfig) and front_end.file is None and not front_end.trained:
+        path, lens = lens_of(self.front_end)
+        if isinstance(lens, PSFConfig) and lens.file is None and not lens.trained:
             raise ValueError(
-                "front_end.kind='psf' without a file is a point, which blurs nothing: give "
-                "front_end.file, or front_end.trained=true to learn from a point"
+                f"{path}.kind='psf' without a file is a point, which blurs nothing: give "
+                f"{path}.file, or {path}.trained=true to learn from a point"
             )
         return self
 
@@ -155,12 +155,20 @@ class SystemConfig(Settings):
 
         What is built of it has the same architecture, and awaits weights.
         """
-        updates: dict[str, Settings] = {}
+        system, (_, lens) = self, lens_of(self.front_end)
         if isinstance(self.classifier, ClassifierConfig):
-            updates["classifier"] = self.classifier.model_copy(update={"weights": None})
-        if isinstance(self.front_end, PSFConfig):
-            updates["front_end"] = self.front_end.model_copy(update={"file": None})
-        return self.model_copy(update=updates)
+            judge = self.classifier.model_copy(update={"weights": None})
+            system = system.model_copy(update={"classifier": judge})
+        if isinstance(lens, PSFConfig):
+            system = system.with_lens(lens.model_copy(update={"file": None}))
+        return system
+
+    def with_lens(self, lens: LensConfig | PSFConfig) -> Self:
+        """The same stages with this ``lens``, which is behind the shutter where there is one."""
+        front_end: Settings = lens
+        if isinstance(self.front_end, ShutterConfig):
+            front_end = self.front_end.model_copy(update={"lens": lens})
+        return self.model_copy(update={"front_end": front_end})
 
 
 class RunConfig(Settings):
@@ -179,19 +187,19 @@ class RunConfig(Settings):
         cls, system: SystemConfig, info: ValidationInfo
     ) -> SystemConfig:
         # With colour alone: without, older folders name no wavelengths, and keep their digests.
-        data, lens = info.data.get("data"), system.front_end
+        data, (path, lens) = info.data.get("data"), lens_of(system.front_end)
         bands = data.wavelengths if isinstance(data, PhantomConfig) else None
-        if not isinstance(lens, LensConfig | PSFConfig) or not lens.colour.mixes or bands is None:
+        if lens is None or not lens.colour.mixes or bands is None:
             return system
         if lens.wavelengths not in (None, bands):
             raise ValueError(
-                f"front_end.wavelengths {lens.wavelengths} are not those of the scenes, "
+                f"{path}.wavelengths {lens.wavelengths} are not those of the scenes, "
                 f"data.wavelengths {bands}: leave them out, or give the same"
             )
         if isinstance(lens, PSFConfig):  # which asks for them where it needs any
             return system
         lens = LensConfig.model_validate({**dict(lens), "wavelengths": bands})
-        return system.model_copy(update={"front_end": lens})
+        return system.with_lens(lens)
 
     objective: Objective = Objective(rate=0.1, distortion=10.0)
     """What is trained for."""

@@ -1,11 +1,14 @@
 """A shutter in front of a scene that moves: how it is configured, and how it is built."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 import optics
-from joint.settings import Settings
+from joint.settings import NoneConfig, Settings, added
+
+from .lens import LensConfig, build_lens
+from .psf import PSFConfig, build_psf
 
 __all__ = ["ShutterConfig", "build_shutter"]
 
@@ -29,6 +32,10 @@ class ShutterConfig(Settings):
     """Learn the code; otherwise it stays exactly as it starts."""
     boundary: optics.Boundary = "replicate"
     """What lies outside of the picture."""
+    lens: Annotated[LensConfig | PSFConfig | NoneConfig, Field(discriminator="kind")] = added(
+        NoneConfig()
+    )
+    """What the light passes besides; by default a lens that blurs nothing."""
 
     @model_validator(mode="after")
     def _has_a_share(self) -> Self:
@@ -37,12 +44,24 @@ class ShutterConfig(Settings):
         return self
 
 
-def build_shutter(config: ShutterConfig, channels: int) -> optics.CodedExposure:
-    """Build the shutter of a configuration; what is random in it comes from torch's generator."""
+def build_shutter(
+    config: ShutterConfig, image_size: tuple[int, int], channels: int
+) -> optics.CodedExposure:
+    """Build the shutter of a configuration; what is random in it comes from torch's generator.
+
+    Raises what :func:`build_lens` and :func:`build_psf` do, and a ValueError for a lens of several
+    exposures.
+    """
+    lens = None
+    if isinstance(config.lens, LensConfig):
+        lens = build_lens(config.lens, image_size, channels)
+    elif isinstance(config.lens, PSFConfig):
+        lens = build_psf(config.lens, channels)
     return optics.CodedExposure(
         optics.shutter_code(config.start, config.slots, share=config.share),
         config.motion,
         trainable=config.trained,
+        lens=lens,
         channels=channels,
         boundary=config.boundary,
     )

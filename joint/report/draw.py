@@ -228,6 +228,8 @@ def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str]
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     open_axis(axis)
     yield figure, why
+    if isinstance(front_end, optics.CodedExposure) and front_end.lens is not None:
+        yield from element_figures(front_end.lens)
 
 
 _Lines = dict[str, tuple[tuple[Array, Array], Array, Array]]

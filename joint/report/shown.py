@@ -1,6 +1,6 @@
 """Parts of the page that show what the system does to pictures."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
@@ -17,8 +17,10 @@ from joint.analysis import (
     rate_map,
 )
 from joint.evaluate import evaluate
+from joint.point import OperatingPoint
 from joint.system import ImagingSystem
 from optics.sampling import LOST, WRAPPED
+from optics.shutter import behind_shutter
 
 from .draw import dodged_figure, element_figures, light_figure, spread
 from .page import Html, note, number, picture, table, with_interval
@@ -49,44 +51,70 @@ def element(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Htm
         yield picture(figure, shows="The element and its transfer", caption=caption)
     if _restores(system):
         yield note("The camera undoes this blur after the sensor: what is left is not in the MTF.")
-    cut = _cut(system.front_end)
+    cut = _cut(behind_shutter(system.front_end))
     if cut is not None:
         yield note(cut)
-    if getattr(system.front_end, "working_distances", None) is not None and not how.quick:
-        yield from _by_distance(needed(scenes), how)
+    if not how.quick:
+        yield from _elsewhere(needed(scenes), how)
 
 
-def _by_distance(scenes: Scenes, how: Measuring) -> Iterator[Html]:
-    """What the system keeps where all scenes lie at one of its working distances."""
+def _elsewhere(scenes: Scenes, how: Measuring) -> Iterator[Html]:
+    """What the system keeps at each working distance, or where scenes move more or less."""
+    front = scenes.system.front_end
+    distances = getattr(behind_shutter(front), "working_distances", None)
+    if distances is not None:
+        yield _at_points(
+            scenes,
+            how,
+            [OperatingPoint(distance=distance) for distance in distances.tolist()],
+            head="all scenes at, m",
+            caption="as the camera sees them at each working distance",
+        )
+    if isinstance(front, optics.CodedExposure) and front.motion:
+        yield _at_points(
+            scenes,
+            how,
+            [OperatingPoint(motion=share * front.motion) for share in (0, 0.5, 1, 2)],
+            head="motion, pixels RMS",
+            caption=f"where scenes move by less or more than {front.motion:g} pixels RMS",
+        )
+
+
+def _at_points(
+    scenes: Scenes, how: Measuring, points: Sequence[OperatingPoint], *, head: str, caption: str
+) -> Html:
+    """Labels and fidelity at points that differ in one number."""
     system, _, shown = scenes
-    front = system.front_end
-    assert isinstance(front, optics.IncoherentImaging)
-    assert front.working_distances is not None
     rows = []
-    for distance in front.working_distances.tolist():
+    for point in points:
         found = evaluate(
-            system, shown, distance=distance, batch_size=how.batch_size, resamples=how.resamples
+            system,
+            shown,
+            **point._asdict(),
+            batch_size=how.batch_size,
+            resamples=how.resamples,
         )
         judged = "-"
         if found.report is not None:
             interval = found.report.intervals.get("balanced_accuracy")
             judged = with_interval(found.report.balanced_accuracy, interval)
-        rows.append((f"{distance:.3g}", judged, number(found.psnr_scene, ".2f")))
-    yield table(
-        ("all scenes at, m", "balanced accuracy", "PSNR against the scene, dB"),
+        (value,) = point.asked().values()
+        rows.append((f"{value:.3g}", judged, number(found.psnr_scene, ".2f")))
+    return table(
+        (head, "balanced accuracy", "PSNR against the scene, dB"),
         rows,
-        caption=f"{len(shown)} test pictures, as the camera sees them at each working distance.",
+        caption=f"{len(shown)} test pictures, {caption}.",
     )
 
 
 def _restores(system: ImagingSystem) -> bool:
-    return getattr(system.front_end, "restoration", None) is not None
+    return getattr(behind_shutter(system.front_end), "restoration", None) is not None
 
 
-def _cut(front_end: optics.FrontEnd) -> str | None:
+def _cut(front_end: optics.FrontEnd | None) -> str | None:
     """What the simulation of a pupil leaves out, which no light does, in words; or None."""
     pupil = getattr(front_end, "pupil", None)
-    if not isinstance(pupil, optics.Pupil):
+    if front_end is None or not isinstance(pupil, optics.Pupil):
         return None
     with torch.no_grad():
         audit = optics.audit_sampling(front_end)  # at all working distances

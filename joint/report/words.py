@@ -71,7 +71,9 @@ def _front_end(front_end: FrontEndConfig) -> str:
         case PSFConfig():
             return ", ".join(_psf(front_end))
         case ShutterConfig():
-            return _shutter(front_end)
+            behind = isinstance(front_end.lens, LensConfig | PSFConfig)
+            lens = f"; behind it: {_front_end(front_end.lens)}" if behind else ""
+            return _shutter(front_end) + lens
         case CustomConfig():
             return _settings(front_end, "")
         case NoneConfig():

@@ -3,6 +3,7 @@ import pytest
 import joint
 from joint.arguments import read_evaluate_options
 from joint.options import AuditOptions, Choice, TrainOptions
+from joint.point import OperatingPoint
 
 
 def _folder(**options):
@@ -38,16 +39,17 @@ def test_the_audit_divides_as_training_does():
     assert AuditOptions().split == joint.SplitConfig()
 
 
-def test_an_evaluation_is_at_every_light_quality_and_distance():
+def test_an_evaluation_is_at_every_light_quality_distance_and_motion():
     def points(*asked):
         return read_evaluate_options(["run", *asked]).points()
 
-    assert points() == [(None, None, None)]
-    assert points("--photons", "5") == [(5, None, None)]
-    assert points("--quality", "0", "1.5") == [(None, 0, None), (None, 1.5, None)]
+    assert points() == [OperatingPoint()]
+    assert points("--photons", "5") == [OperatingPoint(photons=5)]
+    assert points("--quality", "0", "1.5") == [OperatingPoint(quality=q) for q in (0, 1.5)]
+    assert points("--distance", "0.4", "2") == [OperatingPoint(distance=m) for m in (0.4, 2)]
+    assert points("--motion", "0", "3") == [OperatingPoint(motion=pixels) for pixels in (0, 3)]
     both = points("--photons", "5", "50", "--quality", "0", "1")
-    assert both == [(5, 0, None), (5, 1, None), (50, 0, None), (50, 1, None)]
-    assert points("--distance", "0.4", "2") == [(None, None, 0.4), (None, None, 2)]
+    assert both == [OperatingPoint(light, q) for light in (5, 50) for q in (0, 1)]
 
 
 def test_what_an_adjustment_keeps_is_a_number_of_each_metric():

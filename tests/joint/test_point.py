@@ -22,6 +22,7 @@ def test_a_point_says_what_was_asked_for():
     assert point.asked() == {"photons": 50, "distance": 0.25}
     assert str(point) == "50 photons/pixel, 0.25 m"
     assert str(OperatingPoint(quality=1.5, distance=math.inf)) == "quality 1.5, inf m"
+    assert str(OperatingPoint(motion=2.5)) == "motion of 2.5 pixels RMS"
 
 
 def test_a_system_is_there_for_a_while_and_then_as_it_was():
@@ -48,6 +49,7 @@ def test_a_system_is_there_for_a_while_and_then_as_it_was():
     ("point", "message"),
     [
         (OperatingPoint(distance=1.0), "distance=1 needs a lens, .* the system has LearnedKernel"),
+        (OperatingPoint(motion=1.0), "motion=1 needs .*CodedExposure, and the system has Learned"),
         (OperatingPoint(photons=5.0), "photons=5 needs a sensor, and the system has none"),
         (OperatingPoint(quality=1.0), "quality=1 needs a learned codec .* has JPEG: replace"),
     ],
@@ -56,6 +58,24 @@ def test_what_a_system_does_not_have_is_refused(point, message):
     system = joint.ImagingSystem(front_end=optics.LearnedKernel(), codec=compress.JPEG(50))
     with pytest.raises(ValueError, match=message), operating(system, point):
         pass
+
+
+def test_a_lens_behind_a_shutter_is_refocused_and_scenes_move():
+    lens = joint.LensConfig(focus=0.4, working_distances=(0.4, 0.8))
+    config = joint.ShutterConfig(motion=2.0, lens=lens)
+    front = joint.build_front_end(config, (24, 24), 3)
+    system = joint.ImagingSystem(front_end=front, sensor=optics.Sensor(1000))
+    scenes = classify.LesionPhantom(8, image_size=24)
+
+    def psnr(**point):
+        return joint.evaluate(system, scenes, **point).psnr_scene
+
+    assert psnr(motion=2.0, distance=0.4) == psnr(distance=0.4) > psnr(motion=6.0, distance=0.4)
+    assert psnr(motion=0.0, distance=0.4) > psnr(distance=0.4) > psnr(distance=0.05)
+    assert front.motion == 2.0
+    bare = joint.ImagingSystem(front_end=optics.CodedExposure())
+    with pytest.raises(ValueError, match=r"needs a lens, .* the system has CodedExposure"):
+        joint.evaluate(bare, scenes, objective=joint.Objective(task=0), distance=1.0)
 
 
 def test_a_refused_quality_leaves_light_and_distance_as_they_were():

@@ -170,6 +170,35 @@ def test_a_scene_at_rest_is_only_darker():
     assert still(scene[:0]).shape == (0, 3, 9, 8)
 
 
+def test_scenes_move_farther_for_a_while_in_the_directions_that_they_had():
+    shutter = optics.CodedExposure("open", 2.0, channels=1, trainable=False)
+    point = torch.zeros(8, 1, 21, 21)
+    point[:, :, 10, 10] = 1
+    normal = torch.randn(8, 2, generator=torch.Generator().manual_seed(0)).clamp(-3, 3)
+
+    for motion, size in ((5.0, 17), (0.5, 3), (0.0, 1)):
+        with shutter.moving(motion):
+            assert shutter.draws  # so that what is drawn after it stays what it was
+            image = shutter(point, generator=torch.Generator().manual_seed(0))[:, 0]
+        window = optics.motion_psf(motion * normal, shutter.code, size=size)
+        side = (21 - size) // 2
+        torch.testing.assert_close(
+            image, torch.nn.functional.pad(window, (side,) * 4), atol=1e-6, rtol=0
+        )
+    assert (shutter.motion, shutter.psf_size) == (2.0, 7)
+    still = optics.CodedExposure("open", 0.0, channels=1)
+    with still.moving(1.0):
+        assert still.draws
+        assert still.psf_size == 5
+    assert not still.draws
+    with pytest.raises(RuntimeError, match="broken"), shutter.moving(9.0):
+        raise RuntimeError("broken")
+    assert shutter.motion == 2.0
+    for wrong, error in ((-1.0, ValueError), (float("inf"), ValueError), ("far", TypeError)):
+        with pytest.raises(error, match="motion"), shutter.moving(wrong):
+            pass
+
+
 def test_a_start_is_held_closely_and_learned():
     shutter = optics.CodedExposure("fluttered", 2.0)
     start = optics.shutter_code("fluttered")

@@ -1,10 +1,16 @@
+import re
+
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
+import classify
 import joint
 import optics
 from joint.report.draw import element_figures
+from joint.report.scenes import Measuring, Scenes
+from joint.report.shown import element
 from joint.report.words import configuration_words
 from joint.study.element import spreads
 
@@ -56,6 +62,57 @@ def test_a_run_learns_its_code_and_comes_back(tmp_path):
     assert (joint.evaluate(again, parts.test).logits == result.logits).all()  # motion and all
 
 
+def test_a_lens_behind_it_is_built_and_checked_as_in_front(tmp_path):
+    lens = joint.LensConfig(defocus=1.0, restoration=0.01)
+    shutter = joint.ShutterConfig(motion=2.0, lens=lens)
+    built, alone = (
+        joint.build_front_end(shutter, (16, 16), 3),
+        joint.build_front_end(lens, (16, 16), 3),
+    )
+    torch.testing.assert_close(built.lens.psf(), alone.psf())
+    assert joint.ShutterConfig(motion=2.0).model_dump() == {
+        **joint.ShutterConfig(motion=2.0).model_dump(exclude={"lens"})
+    }
+    with pytest.raises(ValidationError, match=r"front_end\.lens\.restoration undoes the blur"):
+        joint.SystemConfig(front_end=shutter, sensor=joint.SensorConfig(binning=2))
+    point = joint.ShutterConfig(lens=joint.PSFConfig())
+    with pytest.raises(ValidationError, match=r"give front_end\.lens\.file, or"):
+        joint.SystemConfig(front_end=point)
+    filters = joint.ColourConfig(filters="fixed", channels=2)
+    mixed = joint.ShutterConfig(lens=joint.LensConfig(colour=filters))
+    with pytest.raises(ValidationError, match=r"set front_end\.lens\.colour\.share=1"):
+        joint.SystemConfig(front_end=mixed, sensor=joint.SensorConfig(cfa="rggb"))
+    bands = (460e-9, 500e-9, 560e-9, 620e-9)
+    seen = joint.RunConfig(
+        data=joint.PhantomConfig(wavelengths=bands),
+        system=joint.SystemConfig(front_end=mixed),
+    ).system.front_end
+    assert seen.lens.wavelengths == bands
+    assert joint.build_front_end(seen, (16, 16), 4).out_channels == 2
+    np.save(tmp_path / "psf.npy", np.ones((3, 3)) / 9)
+    camera = joint.PSFConfig(file=tmp_path / "psf.npy", psf_size=3)
+    system = joint.SystemConfig(front_end=joint.ShutterConfig(lens=camera, motion=2.0))
+    assert system.without_files().front_end.lens.file is None
+    assert system.without_files().front_end.motion == 2.0
+    psf = joint.build_front_end(system.front_end, (16, 16), 3).lens.psf()
+    torch.testing.assert_close(psf, torch.full((3, 3, 3), 1 / 9))
+
+
+def test_the_report_says_what_is_kept_where_scenes_move_more():
+    config = joint.ShutterConfig(motion=3.0, lens=joint.LensConfig(working_distances=(0.4, 0.6)))
+    system = joint.ImagingSystem(front_end=joint.build_front_end(config, (16, 16), 3)).eval()
+    shown = classify.LesionPhantom(4, image_size=16)
+    parts = [*element(None, Scenes(system, shown, shown), Measuring(resamples=0))]
+    told = re.sub("<[^>]+>", " ", "".join(map(str, parts)))
+    for point in ({"distance": 0.6}, {"motion": 0.0}, {"motion": 1.5}, {"motion": 6.0}):
+        (value,) = point.values()
+        psnr = joint.evaluate(system, shown, objective=joint.Objective(task=0), **point).psnr_scene
+        assert re.search(rf"\s{value:g}\s+-\s+{psnr:.2f}\s", told), (point, told[-600:])
+    quick = "".join(map(str, element(None, Scenes(system, shown, shown), Measuring(quick=True))))
+    assert "less or more than 3 pixels RMS" in told
+    assert "less or more" not in quick
+
+
 def test_it_is_told_and_drawn():
     config = joint.RunConfig(
         system=joint.SystemConfig(front_end=joint.ShutterConfig(share=0.25, motion=3.0))
@@ -66,4 +123,9 @@ def test_it_is_told_and_drawn():
     figures = list(element_figures(_built(start="fluttered")))
     assert len(figures) == 2
     assert all(caption for _, caption in figures)
+    behind = joint.ShutterConfig(lens=joint.LensConfig(working_distances=(0.4, 0.6)))
+    figures = list(element_figures(joint.build_front_end(behind, (16, 16), 3)))
+    assert len(figures) == 5  # the code and its transfer; pupil, depths, MTF
+    told = str(list(configuration_words(joint.RunConfig(system={"front_end": behind}))))
+    assert "during the exposure; behind it: lens of " in told
     assert spreads(_built(motion=2.0, trained=False)).parts.sum() == pytest.approx(1)
