@@ -66,6 +66,17 @@ class Axis(Settings):
     ``{"codec": "jpeg"}`` or ``{"codec": ("jpeg", "webp")}``; all must hold. In other designs it is
     absent, and its fields are those of the base. By default every design has it."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_path(cls, value: object) -> object:
+        """What is written as the values alone says nothing of what they are of."""
+        if isinstance(value, Mapping | Axis):
+            return value
+        raise ValueError(
+            'an axis has a path and values, such as {path = "system.sensor.photons", values = '
+            f"[100, 1000]}}, not {value!r}"
+        )
+
     @field_validator("when", mode="before")
     @classmethod
     def _names_axes(cls, value: object) -> object:

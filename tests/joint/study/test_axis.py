@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from joint.study import Axis
+from joint.study import Axis, Study
 
 
 def test_levels_are_values_kinds_or_labels():
@@ -133,6 +133,11 @@ def test_the_end_of_values_is_the_last_one():
 def test_what_is_no_axis_is_refused(settings, message):
     with pytest.raises(ValidationError, match=message):
         Axis(**settings)
+
+
+def test_values_alone_are_told_what_an_axis_has():
+    with pytest.raises(ValidationError, match=r"a path and values, such as .*, not \[1, 2\]"):
+        Study(name="s", axes={"system.sensor.photons": [1, 2]})
 
 
 @pytest.mark.parametrize("place", [-0.1, 1.1, math.nan])
