@@ -152,14 +152,15 @@ def export(
         run = form.read(content)
         # One picture alone, too: the number of pictures may not have stayed free.
         found = [run(value), run(value[:1])]
-    differences = [float((scores - wanted[: len(scores)]).abs().max()) for scores in found]
-    if not max(differences) <= _TOLERANCE * float(wanted.abs().max().clamp_min(1)):
+    apart = [(scores - wanted[: len(scores)]).abs().max() for scores in found]
+    difference = float(torch.stack(apart).max())  # of torch, which passes a nan on
+    if not difference <= _TOLERANCE * float(wanted.abs().max().clamp_min(1)):
         raise ValueError(
-            f"the scores of the file differ by up to {max(differences):.2g} from those of the "
+            f"the scores of the file differ by up to {difference:.2g} from those of the "
             f"system: nothing was written{'' if form.exact else _flipped(part)}"
         )
     write_atomically(path, content)
-    return Exported(path, plane, takes, named, len(content), max(differences))
+    return Exported(path, plane, takes, named, len(content), difference)
 
 
 def check_target(path: Path) -> None:
@@ -284,7 +285,8 @@ def _traced(said: str) -> Iterator[None]:
         cause: BaseException = error
         while cause.__cause__ is not None:  # an exporter wraps what happened in what to do about it
             cause = cause.__cause__
-        raise ValueError(f"{said}: {str(cause).strip().splitlines()[0]}") from error
+        words = str(cause).strip() or type(cause).__name__  # it may have been raised without any
+        raise ValueError(f"{said}: {words.splitlines()[0]}") from error
 
 
 def _write_pt2(part: nn.Module, example: Tensor, description: str) -> bytes:

@@ -13,13 +13,22 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from optics import Generators
+from optics import Generators, Sensor
 
 from .system import ImagingSystem
 
-__all__ = ["Noise", "Plane", "reach"]
+__all__ = ["Noise", "Plane", "reach", "values_read"]
 
 Plane = Literal["scene", "irradiance", "raw", "measurement", "handed"]
+
+
+def values_read(sensor: Sensor, raw: Tensor) -> int:
+    """Values that a ``sensor`` converts for one picture of ``raw``, in all exposures.
+
+    A mosaic is read before its missing colours are interpolated, if they are.
+    """
+    filled = sensor.cfa is not None and sensor.cfa.interpolates
+    return raw[0].numel() // (len(sensor.cfa.channels) if sensor.cfa is not None and filled else 1)
 
 
 class Noise:

@@ -33,6 +33,7 @@ from .quantity import (
     hold,
     image_size,
     index_of,
+    looked_at,
     whole_number,
 )
 from .sensor_range import check_allowed, check_colours, check_numbers, converter_range
@@ -253,7 +254,11 @@ class Sensor(nn.Module):
             return
         if not differentiated(signal):
             return  # who evaluates reads codes, which are the same for both estimators
-        noise = self.read_noise / self._gain
+        # A learned gain is looked at where that does not wait for a GPU; there, where it began.
+        gain = self._gain
+        if self.log_gain is not None and looked_at(self.log_gain):
+            gain = math.exp(float(self.log_gain.detach()))
+        noise = self.read_noise / gain
         straight = self.bit_depth is not None and self.converter == "straight_through"
         if straight and noise < _LEAST_NOISE:
             self._warned = True
@@ -297,19 +302,36 @@ class Sensor(nn.Module):
         """
         check_allowed("photons", photons, 0 < photons < math.inf)
         before = self.photons, self._gain
-        change = photons / self.photons
-        self.photons, self._gain = float(photons), self._gain * change
-        if self.log_gain is not None:
-            with torch.no_grad():
-                held = self.log_gain.clone()
-                self.log_gain.add_(math.log(change))
+        held = None if self.log_gain is None else self.log_gain.detach().clone()
+        self.rescale_gain(photons / self.photons)
+        self.photons = float(photons)
         try:
             yield
         finally:
             self.photons, self._gain = before
-            if self.log_gain is not None:
+            if self.log_gain is not None and held is not None:
                 with torch.no_grad():
                     self.log_gain.copy_(held)
+
+    def rescale_gain(self, factor: float) -> None:
+        """Multiply the gain, in place; one that is learned goes on from there.
+
+        Parameters
+        ----------
+        factor : float
+            Electrons for one DN, new over old.
+
+        Raises
+        ------
+        ValueError
+            When it is not positive and finite.
+        """
+        if not 0 < factor < math.inf:
+            raise ValueError(f"factor must be positive and finite, not {factor!r}")
+        self._gain *= factor
+        if self.log_gain is not None:
+            with torch.no_grad():
+                self.log_gain.add_(math.log(factor))
 
     @property
     def _joins_noise(self) -> bool:

@@ -186,7 +186,7 @@ def audit(
     Raises
     ------
     TypeError
-        For what is no data set of this library.
+        For what is no data set of this library, or no split.
     ValueError
         When the threshold is none, the pictures are too small, or parts hold images that the data
         set does not have.
@@ -211,7 +211,7 @@ def audit(
             f"an audit compares pictures of at least 8 pixels a side, got {dataset.image_size}"
         )
     names, labels = dataset.identifiers, dataset.labels.tolist()
-    parts = {} if split is None else dict(split.parts if isinstance(split, Split) else split)
+    parts = _parts(split)
     sides = _sides(dataset, parts)
     scan = _scan(dataset)
     exact = _repeated(scan.content)
@@ -312,6 +312,20 @@ def _conflicts(dataset: LesionDataset, exact: Sequence[Sequence[int]]) -> Iterat
             )
 
 
+def _parts(split: Parts | None) -> dict[str, LesionDataset]:
+    if split is None:
+        return {}
+    found = split.parts if isinstance(split, Split) else split
+    if not isinstance(found, Mapping):
+        raise TypeError(
+            'split must be a Split, or parts by name, such as {"train": dataset, "test": another}, '
+            f"not {type(split).__name__}"
+        )
+    for part in found.values():
+        check_dataset(part)
+    return dict(found)
+
+
 def _sides(dataset: LesionDataset, parts: Mapping[str, LesionDataset]) -> dict[str, list[str]]:
     """Parts that each identifier is in."""
     sides = defaultdict(list)
@@ -350,7 +364,8 @@ def _leaks(
     for kind, pictures in kinds:
         for names in pictures:
             placed = [(name, part) for name in names for part in sides.get(name, ())]
-            if len({part for _, part in placed}) > 1:
+            # One picture in two parts is a leaked image, and no duplicate of itself.
+            if len({name for name, _ in placed}) > 1 and len({part for _, part in placed}) > 1:
                 yield Leak(kind, tuple(n for n, _ in placed), tuple(p for _, p in placed))
 
 

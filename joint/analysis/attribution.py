@@ -13,7 +13,6 @@ stages: an ideal one may be a picture that it has never seen, and its loss negat
 """
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
@@ -233,9 +232,12 @@ def _chosen(
             omitted.append(Omitted("binning", _binning_obstacle(system) or unlike))
         kept = {row.stage for row in omitted}
         return tuple(s for s in there if s not in kept), tuple(omitted)
-    if set(stages) - set(LOSSES) or len(set(stages)) < len(stages):
+    named_once = set(stages) <= set(LOSSES) and len(set(stages)) == len(stages)
+    if isinstance(stages, str) or not named_once:
+        given = stages if isinstance(stages, str) else [*stages]
         raise ValueError(
-            f"stages must be some of {', '.join(LOSSES)}, once each, not {', '.join(stages)}"
+            f"stages must be some of {', '.join(LOSSES)}, once each, such as ['codec'], not "
+            f"{given!r}"
         )
     for stage in stages:
         why = _OBSTACLES[stage](system) if stage in _OBSTACLES else None
@@ -332,21 +334,15 @@ def _no_electronics(sensor: Sensor) -> None:
 
 
 def _no_binning(sensor: Sensor) -> None:
-    _rescale_gain(sensor, 1 / sensor.binning**2)
+    sensor.rescale_gain(1 / sensor.binning**2)
     sensor.binning = 1
 
 
 def _no_rounding(sensor: Sensor) -> None:
     # Without rounding one DN is the whole range.
-    _rescale_gain(sensor, sensor.top)
+    sensor.rescale_gain(sensor.top)
     sensor.black_level /= sensor.top
     sensor.top, sensor.bit_depth = 1, None
-
-
-def _rescale_gain(sensor: Sensor, factor: float) -> None:
-    sensor._gain *= factor
-    if sensor.log_gain is not None:
-        sensor.log_gain.data += math.log(factor)
 
 
 _CHANGES: dict[Loss, Callable[[Sensor], None]] = {

@@ -57,7 +57,8 @@ def deal(
     classes : sequence of str
         Their names. Those of fewer than two lesions are left out, with their pictures.
     groups : sequence of str, length N, optional
-        Lesion of each picture; by default each is its own.
+        Lesion of each picture; by default each is its own. One that is of several classes stays in
+        one part.
     folds : int
         Parts, 2 or more; there are fewer where there are fewer lesions.
     generator : torch.Generator
@@ -66,12 +67,16 @@ def deal(
     Raises
     ------
     ValueError
-        When shapes, labels or groups do not fit, a feature is not finite, or fewer than two
-        classes are left.
+        When shapes, labels or groups do not fit, a feature is not finite, fewer than two classes
+        are left, or all lesions of one can only be in one part, as they are of other classes too.
     """
     features = np.asarray(features, dtype=float)
-    if features.ndim != 2 or not np.isfinite(features).all():
-        raise ValueError(f"features must be finite numbers [N, D], not {features.shape}")
+    bad = int((~np.isfinite(features)).sum())
+    if features.ndim != 2 or features.shape[1] == 0 or bad:
+        raise ValueError(
+            f"features must be finite numbers [N, D], not {features.shape}"
+            + (f" of which {bad} are nan or infinite: leave these pictures out" if bad else "")
+        )
     if folds < 2:
         raise ValueError(f"folds must be at least 2, not {folds}")
     labels = check_labels(labels, len(features), classes, "labels")
@@ -82,15 +87,40 @@ def deal(
         raise ValueError(
             f"at least 2 classes of 2 lesions are needed, not {len(present)}: give more pictures"
         )
-    fold_of = np.zeros(member.max() + 1, dtype=int)
-    start = 0
+    fold_of = _folds([lesions[k] for k in present], folds, generator)
     for k in present:
-        order = torch.randperm(len(lesions[k]), generator=generator, device=generator.device)
-        fold_of[lesions[k][order.cpu().numpy()]] = (start + np.arange(len(order))) % folds
-        start += len(order)  # so that small classes do not all end in the first parts
+        if len(np.unique(fold_of[lesions[k]])) < 2:
+            raise ValueError(
+                f"all lesions of {classes[k]} are in one of {folds} parts, as they are of other "
+                "classes too, so that none is left to learn from: give more folds, or more lesions"
+            )
     kept = np.isin(labels, present)
     unique = np.unique(member[kept], return_inverse=True)[1]
     return Dealt(features[kept], labels[kept], unique, fold_of[member[kept]], present)
+
+
+def _folds(lesions: Sequence[Array], folds: int, generator: torch.Generator) -> Array:
+    """Part of each lesion, of those of each class: where its classes have the fewest.
+
+    A lesion of several classes is dealt once, and before the others, which can make room for it.
+    """
+    orders = []
+    for own in lesions:
+        order = torch.randperm(len(own), generator=generator, device=generator.device)
+        orders.append(own[order.cpu().numpy()])
+    count = 1 + max(int(own.max()) for own in lesions)
+    of = np.stack([np.bincount(own, minlength=count) for own in lesions], 1)
+    found, dealt = np.full(count, -1), np.zeros((len(lesions), folds), dtype=int)
+    for several in (True, False):
+        start = 0
+        for order in orders:
+            parts = (start + np.arange(folds)) % folds
+            for lesion in order[(of[order].sum(1) > 1) == several]:
+                if found[lesion] < 0:
+                    found[lesion] = parts[(of[lesion] @ dealt)[parts].argmin()]
+                    dealt[:, found[lesion]] += of[lesion]
+            start += len(order)  # so that small classes do not all end in the first parts
+    return found
 
 
 def standard(features: Array) -> tuple[Array, Array]:

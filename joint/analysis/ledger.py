@@ -12,6 +12,7 @@ from classify import LesionDataset
 from classify.intervals import check_resampling
 from joint.evaluate import device_of, evaluate
 from joint.feed import Feed
+from joint.planes import values_read
 from joint.system import NETWORKS, STAGES, ImagingSystem, Stage, evaluating
 
 from .passes import passes
@@ -159,12 +160,7 @@ def ledger(
         photons = _photons(system, dataset, batch_size=batch_size, seed=seed)
     pixels = measurement.shape[-2] * measurement.shape[-1]
     sensor = system.sensor
-    read = None
-    if sensor is not None and raw is not None:
-        # A mosaic is read before its missing colours are interpolated, if they are.
-        filled = sensor.cfa is not None and sensor.cfa.interpolates
-        colours = len(sensor.cfa.channels) if sensor.cfa is not None and filled else 1
-        read = raw[0].numel() // colours
+    read = None if sensor is None or raw is None else values_read(sensor, raw)
     depth = None if sensor is None else sensor.bit_depth
     return Ledger(
         pictures=len(dataset),

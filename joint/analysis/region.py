@@ -69,6 +69,7 @@ def distance_outside(masks: Tensor, reach: float) -> Tensor:
         0 on the lesion; infinite beyond ``reach``, and everywhere without a lesion.
     """
     height = masks.shape[-2]
+    reach = min(reach, math.hypot(*masks.shape[-2:]))  # squares of more overflow
     far = height + math.ceil(reach) + 1
     rows = torch.arange(height, dtype=torch.int32, device=masks.device)[:, None]
     above = torch.where(masks, rows, -far).cummax(-2).values

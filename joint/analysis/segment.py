@@ -141,10 +141,13 @@ def fill_hair(images: Tensor, width: int = 7) -> Tensor:
 
     Raises
     ------
+    TypeError
+        When the pictures are no Tensor.
     ValueError
-        When the width is even or below 3 pixels.
+        When pictures are not what is allowed, or the width is even or below 3 pixels.
     """
-    if width < 3 or width % 2 == 0:
+    _check_pictures(images)
+    if not _is_width(width):
         raise ValueError(f"the width of hair must be odd and at least 3 pixels, not {width}")
     half = width // 2
     closed = images
@@ -165,7 +168,8 @@ def intersection_over_union(first: Tensor, second: Tensor) -> Tensor:
     ValueError
         For what are no masks of one size.
     """
-    if first.dtype != torch.bool or second.dtype != torch.bool or first.shape != second.shape:
+    masks = first.dtype == second.dtype == torch.bool and first.ndim == 3
+    if not masks or first.shape != second.shape:
         raise ValueError(
             f"masks must be bool [B, H, W] of one size, not {first.dtype} {list(first.shape)} and "
             f"{second.dtype} {list(second.shape)}"
@@ -182,15 +186,7 @@ def _check(
     hair: int,
     margin: float,
 ) -> None:
-    if not isinstance(images, Tensor):
-        raise TypeError(
-            f"pictures must be a Tensor, floats [B, 3, H, W] in 0..1, not {type(images).__name__}"
-        )
-    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-        raise ValueError(
-            f"pictures must be floats [B, 3, H, W] in 0..1, not {images.dtype} "
-            f"{list(images.shape)}; divide 8-bit codes by 255"
-        )
+    _check_pictures(images)
     # Masks are traced on the CPU, so that a look costs nothing that is not paid anyway.
     if bad := int((~images.isfinite()).flatten(1).any(1).sum()):
         raise ValueError(f"{bad} of {len(images)} pictures hold values that are no finite numbers")
@@ -200,8 +196,26 @@ def _check(
         raise ValueError(f"channel must be one of {get_args(Channel)}, not {channel!r}")
     if not 0 <= sigma < math.inf or not 0 <= margin < math.inf:
         raise ValueError(f"sigma and margin must be 0 or more pixels, not {sigma} and {margin}")
-    if hair != 0 and (hair < 3 or hair % 2 == 0):
+    if hair != 0 and not _is_width(hair):
         raise ValueError(f"hair must be 0, or odd and at least 3 pixels, not {hair}")
+
+
+def _check_pictures(images: Tensor) -> None:
+    if not isinstance(images, Tensor):
+        raise TypeError(
+            f"pictures must be a Tensor, floats [B, 3, H, W] in 0..1, not {type(images).__name__}"
+        )
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise ValueError(
+            f"pictures must be floats [B, 3, H, W] in 0..1, not {images.dtype} "
+            f"{list(images.shape)}; divide 8-bit codes by 255"
+        )
+    if 0 in images.shape[2:]:
+        raise ValueError(f"pictures have at least 1 pixel a side, not {list(images.shape)}")
+
+
+def _is_width(hair: object) -> bool:
+    return isinstance(hair, int) and hair >= 3 and hair % 2 == 1
 
 
 def _dark_corners(images: Tensor) -> Tensor:
@@ -218,7 +232,7 @@ def _dark_corners(images: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor, sigma: float) -> Tensor:
-    if sigma == 0:
+    if sigma < 0.1:  # the pixel beside has a weight below 1e-21
         return images
     reach = max(1, round(3 * sigma))
     steps = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)

@@ -82,11 +82,16 @@ def usable_information(
     Raises
     ------
     ValueError
-        As :func:`hotelling_observer`.
+        As :func:`hotelling_observer`, and for fewer than three folds.
     """
     check_resampling(resamples, level)
     drawing = source(generator)
     data = deal(features, labels, classes=classes, groups=groups, folds=folds, generator=drawing)
+    if len(data.parts()) < 3:
+        raise ValueError(
+            "a probe needs 3 parts of the lesions, to judge it, to choose its ridge and to fit it, "
+            f"not {len(data.parts())}: give more folds, or more lesions"
+        )
     number = np.searchsorted(data.present, data.labels)
     kinds = len(data.present)
     known, guessed = np.empty(len(number)), np.empty(len(number))

@@ -226,8 +226,12 @@ class Axis(Settings):
             When it is no choice of this axis; the nearest one is named.
         """
         if self.values is None:
-            if not isinstance(level, int | float) or not self._within(level):
+            if isinstance(level, bool | str | None) or not self._within(level):
                 raise ValueError(f"{level!r} is not in the range {self.low:g} to {self.high:g}")
+            if self.integer and not float(level).is_integer():
+                raise ValueError(
+                    f"{level:g} is no whole number, as all of {self.low:g} to {self.high:g} are"
+                )
             return {} if self.path is None else {self.path: level}
         levels = self.levels()
         if level not in levels:

@@ -73,8 +73,6 @@ def _check_condition(
             known.assignments(level)
         except ValueError as error:
             raise ValueError(f"{where}, {parent}: {error}") from error
-        if isinstance(level, float) and known.integer and not level.is_integer():
-            raise ValueError(f"{where}, {parent}: {level:g} is no whole number")
 
 
 def _sets(axis: Axis, path: str) -> bool:

@@ -53,6 +53,8 @@ def check_costs(costs: Mapping[str, str], axes: Mapping[str, Axis]) -> None:
             raise ValueError(f"a cost is named by one word, not {name!r}")
         if name in OBJECTIVES and (name not in MEASURED_COSTS or text.strip() != name):
             raise ValueError(f"{name} is measured: call the cost {text!r} by another name")
+        if name in axes and text.strip() != name:
+            raise ValueError(f"{name} is an axis: call the cost {text!r} by another name")
         names = names_in(text)
         both = sorted(names & axes.keys() & set(MEASURED_COSTS))
         if both:

@@ -53,7 +53,7 @@ class Hypervolume:
     """Where the volume ends, the metric and each cost by name."""
     of_box: float
     """``value`` of what one design as good as the best in each number would dominate, 0..1: it is
-    low where much must be paid for much."""
+    low where much must be paid for much. nan where the reference ends before that one."""
 
 
 @final
@@ -99,9 +99,10 @@ class Front:
             whole = self.hypervolume
             interval = "" if whole.interval is None else " [{:.6g}, {:.6g}]".format(*whole.interval)
             ends = ", ".join(f"{name} {value:.6g}" for name, value in whole.reference.items())
+            share = f", {whole.of_box:.0%} of the box of the best of each"
             lines.append(
-                f"  hypervolume {whole.value:.6g}{interval}, {whole.of_box:.0%} of the box of the "
-                f"best of each, up to {ends}"
+                f"  hypervolume {whole.value:.6g}{interval}"
+                f"{'' if math.isnan(whole.of_box) else share}, up to {ends}"
             )
         for point in self.points:
             spent = ", ".join(f"{value:.6g} {name}" for name, value in point.costs.items())
@@ -173,6 +174,7 @@ def fronts(
     if costs is None:
         counted = COSTS[:4] if there == COSTS else there
         costs = [name for name in counted if _differs(spent, draws.designs, name)]
+    costs = [*dict.fromkeys(costs)]
     chosen: list[tuple[str, ...]] = [(name,) for name in costs]
     if len(chosen) > 1:
         chosen.append(tuple(costs))

@@ -141,7 +141,8 @@ def hypervolume(
     Raises
     ------
     ValueError
-        When the shapes do not fit, or the reference is not finite.
+        When the shapes do not fit, or the reference, or how far a design is beyond it, is not
+        finite.
     """
     gains = _gains(values, reference, minimise)
     return float(volumes_of(gains[None, :, 0], gains[:, 1:])[0])
@@ -197,7 +198,14 @@ def _gains(values: npt.ArrayLike, reference: Sequence[float], minimise: Sequence
     if not np.isfinite(end).all():
         raise ValueError(f"the reference of a hypervolume must be finite, not {end.tolist()}")
     gains = np.where(minimise, end - points, points - end)
-    return np.where((gains > 0).all(1, keepdims=True), gains, 0.0)
+    gains = np.where((gains > 0).all(1, keepdims=True), gains, 0.0)
+    endless = np.flatnonzero(np.isposinf(gains).any(1))
+    if len(endless):
+        raise ValueError(
+            "a hypervolume needs an end: designs are infinitely better than the reference, rows "
+            f"{', '.join(map(str, endless))}: leave these designs out"
+        )
+    return gains
 
 
 def volumes_of(drawn: Array, fixed: Array) -> Array:

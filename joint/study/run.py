@@ -11,10 +11,10 @@ from classify import LesionDataset
 from joint.build import build_split
 from joint.complete import complete_run
 from joint.config.run import RunConfig
-from joint.config.sensor import SensorConfig
 from joint.evaluate import Evaluation, device_of
 from joint.folder import RunFolder, is_done
-from joint.system import ImagingSystem, evaluating
+from joint.planes import values_read
+from joint.system import ImagingSystem, SystemOutput, evaluating
 
 __all__ = ["Costs", "costs", "execute"]
 
@@ -40,44 +40,34 @@ class Costs:
     """Numbers that the system consists of, those of the optics among them."""
 
 
-def costs(
-    config: RunConfig, system: ImagingSystem, scene: tuple[int, int, int], bpp: float | None
-) -> Costs:
+def costs(system: ImagingSystem, scene: tuple[int, int, int], *, bpp: float | None) -> Costs:
     """What a design asks for.
 
     Parameters
     ----------
-    config : RunConfig
-        The run.
     system : ImagingSystem
-        Built from it.
     scene : (int, int, int)
         Channels, rows and columns of the scenes.
     bpp : float, optional
         Mean rate of the codec, bits/pixel of what it is given.
     """
-    sensor = config.system.sensor
-    channels, height, width = scene
-    bits = pixels = None
-    if isinstance(sensor, SensorConfig):
-        height, width = height // sensor.binning, width // sensor.binning
-        # Each exposure is read, and has the channels of the scene; a mosaic has one code a pixel.
-        exposures = system.exposures
-        codes = exposures * (1 if sensor.cfa is not None else channels)
-        pixels = codes * height * width
+    sensor = system.sensor
+    seen, macs = _computed(system, scene)
+    pixels = bits = None
+    if sensor is not None and seen.raw is not None:
+        pixels = values_read(sensor, seen.raw)
         bits = None if sensor.bit_depth is None else sensor.bit_depth * pixels
-    area, macs = _computed(system, scene)
     return Costs(
-        photons=sensor.photons if isinstance(sensor, SensorConfig) else None,
-        bits=bits if bpp is None else bpp * area,
+        photons=None if sensor is None else sensor.photons,
+        bits=bits if bpp is None else bpp * seen.measurement[0, 0].numel(),
         pixels=pixels,
         macs=macs,
         parameters=sum(parameter.numel() for parameter in system.parameters()),
     )
 
 
-def _computed(system: ImagingSystem, scene: tuple[int, int, int]) -> tuple[int, int]:
-    """Pixels of what the codec is given, and multiply-accumulates that follow the sensor."""
+def _computed(system: ImagingSystem, scene: tuple[int, int, int]) -> tuple[SystemOutput, int]:
+    """One pass of a grey scene, and multiply-accumulates that follow the sensor."""
     grey = torch.full((1, *scene), 0.5, device=device_of(system))
     with evaluating(system), torch.no_grad():
         seen = system(grey, generator=torch.Generator(grey.device).manual_seed(0))
@@ -89,7 +79,7 @@ def _computed(system: ImagingSystem, scene: tuple[int, int, int]) -> tuple[int, 
                 handed = system.codec(handed).reconstruction
             if system.classifier is not None:
                 system.classifier(handed)
-    return seen.measurement[0, 0].numel(), counter.get_total_flops() // 2
+    return seen, counter.get_total_flops() // 2
 
 
 def execute(
@@ -131,7 +121,7 @@ def execute(
 
     def what_it_costs(system: ImagingSystem, test: Evaluation) -> dict[str, Any]:
         rate = test.bpp if test.bpp_bytes is None else test.bpp_bytes
-        spent = costs(config, system, (dataset.channels, *dataset.image_size), rate)
+        spent = costs(system, (dataset.channels, *dataset.image_size), bpp=rate)
         return {"costs": asdict(spent)}
 
     complete_run(

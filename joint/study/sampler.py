@@ -42,6 +42,8 @@ OBJECTIVES = (
 )
 """What a search can look for: numbers on the validation part, and what a design costs."""
 
+_SEEDS = 2**64  # of torch's generators, which take no larger ones
+
 
 class Grid(Settings):
     """Every combination."""
@@ -70,7 +72,7 @@ class Random(Settings):
 
     def designs(self, axes: Mapping[str, Axis]) -> Iterator[Design]:
         """Draws on ``axes`` without an end."""
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(self.seed % _SEEDS)
         while True:
             places = torch.rand(len(axes), generator=generator, dtype=torch.float64)
             yield _at(axes, places.tolist())
@@ -87,7 +89,7 @@ class Sobol(Settings):
 
     def designs(self, axes: Mapping[str, Axis]) -> Iterator[Design]:
         """Points on ``axes`` without an end."""
-        engine = torch.quasirandom.SobolEngine(len(axes), scramble=True, seed=self.seed)
+        engine = torch.quasirandom.SobolEngine(len(axes), scramble=True, seed=self.seed % _SEEDS)
         while True:
             yield _at(axes, engine.draw(1, dtype=torch.float64)[0].tolist())
 
@@ -140,7 +142,10 @@ class Listed(Settings):
                     f"{', '.join(there)}"
                 )
             for name, level in design.items():
-                axes[name].assignments(level)
+                try:
+                    axes[name].assignments(level)
+                except ValueError as error:
+                    raise ValueError(f"a listed design, {name}: {error}") from error
             yield {name: design[name] for name in there}
 
 

@@ -144,7 +144,9 @@ def told(ledger: Ledger) -> list[Told] | None:
     known = study.sampler.known_to(len(ledger.designs))
     states = dict(zip(ledger.runs, ledger.states(), strict=True))
     runs = [[run for run in states if run.design == number] for number in range(known)]
-    if any(states[run] not in ("done", "failed") for run in chain.from_iterable(runs)):
+    # Those alone: what of the round under way has ended is nothing that another worker must see.
+    ended = {states[run] for run in chain.from_iterable(runs)}
+    if not ended <= {"done", "failed"}:
         return None
     names = objectives(study)
     values = np.full((known, len(study.seeds), len(names)), np.nan)
@@ -155,7 +157,7 @@ def told(ledger: Ledger) -> list[Told] | None:
                 values[number, place] = [math.nan if v is None else v for v in found]
     for column, (name, down) in enumerate(names.items()):
         seen = values[..., column][np.isfinite(values[..., column])]
-        if len(seen) == 0 and "done" in states.values():
+        if len(seen) == 0 and "done" in ended:
             raise StudyError(
                 f"no run of {ledger.folder} has {name}, which the search looks for: its designs "
                 "have no such stage; start a study with other objectives"

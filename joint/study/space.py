@@ -14,7 +14,6 @@ two designs with one seed are a pair.
 """
 
 import itertools
-import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,6 +46,7 @@ from .significance import seeds_for_claim
 __all__ = ["Comparison", "Pair", "Plan", "Study", "load_study"]
 
 _MANY = 100_000  # designs that are still looked at one by one
+_GRID = 1_000_000  # combinations of a grid, likewise: half a minute
 _TWICE = (
     "a comparison chooses on the same axes twice, such as first = {camera = 'lens'} "
     "and second = {camera = 'none'}"
@@ -251,19 +251,26 @@ class Study(Settings):
         ------
         ValueError
             When the constraints exclude all of them, or there are fewer than the sampler wants: of
-            a Latin hypercube, when one of its points is excluded.
+            a Latin hypercube, when one of its points is excluded; of a grid, when it has more than
+            100 000 designs, or more than a million combinations to look at.
         """
         search = self.sampler if isinstance(self.sampler, Search) else None
         wanted = search.first if search else getattr(self.sampler, "count", None)
-        tries = None if wanted is None else 1000 + 100 * wanted
-        found: dict[str, Design] = {}
+        tries = _GRID + 1 if wanted is None else 1000 + 100 * wanted
+        found: dict[tuple[tuple[str, Level], ...], Design] = {}
         tried = 0
         for design in itertools.islice(self.sampler.designs(self.axes), tries):
             tried += 1
             if self.allows(design):
-                found.setdefault(json.dumps(design), design)
-            if len(found) == wanted:
+                found.setdefault(tuple(design.items()), design)
+            if len(found) == (_MANY + 1 if wanted is None else wanted):
                 break
+        if wanted is None and (tried > _GRID or len(found) > _MANY):
+            size = f"{_MANY} designs" if len(found) > _MANY else f"{_GRID} combinations"
+            raise ValueError(
+                f"the grid has more than {size}: give its axes fewer values or points, or take "
+                "another sampler, such as sobol"
+            )
         if not found:
             raise ValueError(
                 f"the constraints exclude all of the {tried} designs tried: "
@@ -492,13 +499,13 @@ def _pairs(comparison: Comparison, designs: Sequence[Design]) -> Iterator[Pair]:
         return {name: level for name, level in design.items() if name not in chosen}
 
     partners = {
-        json.dumps(rest(design)): number
+        tuple(rest(design).items()): number
         for number, design in enumerate(designs)
         if comparison.second.items() <= design.items()
     }
     several = len(partners) > 1
     for number, design in enumerate(designs):
-        partner = partners.get(json.dumps(rest(design)))
+        partner = partners.get(tuple(rest(design).items()))
         if partner is None or not comparison.first.items() <= design.items():
             continue
         where = f" at {_shown(rest(design))}" if several else ""

@@ -43,6 +43,7 @@ __all__ = [
 Array = npt.NDArray[Any]
 
 _BETWEEN = 4  # draws of chance for a pair of two designs
+_ROUNDING = 1e-12  # of an agreement: nothing else sets elements apart that have learned nothing
 _LEAST = 1e-3  # of a window, of 1 in its middle
 _SAME = 0.5  # agreement at which elements are put together: half of what is not start and chance
 _WORDS = (
@@ -225,15 +226,12 @@ def stability(
     Raises
     ------
     ValueError
-        With fewer than 10 surrogates, which do not tell their spread; for an element of a design
-        whose levels are not given.
+        With fewer than 10 surrogates, which do not tell their spread; for an unknown orientation;
+        for an element of a design whose levels are not given, of another kind than those of its
+        design, or with numbers that are not finite.
     """
-    if surrogates < 10:
-        raise ValueError(f"{surrogates} surrogates do not tell their spread: take at least 10")
+    _check(elements, levels, orientation, surrogates)
     generator = np.random.default_rng(seed)
-    unknown = sorted({each.design for each in elements} - levels.keys())
-    if unknown:
-        raise ValueError(f"the levels of design {unknown[0]} are not given: {sorted(levels)}")
     similar = _pairs([each.element for each in elements], orientation)
     # Of each pair, as elements that have learned more are less alike by chance.
     chance = _chance(elements, orientation, _BETWEEN, generator).mean(0)
@@ -280,13 +278,41 @@ def stability(
     )
 
 
+def _check(
+    elements: Sequence[Learned],
+    levels: Mapping[int, Design],
+    orientation: Orientation,
+    surrogates: int,
+) -> None:
+    if surrogates < 10:
+        raise ValueError(f"{surrogates} surrogates do not tell their spread: take at least 10")
+    if orientation not in ORIENTATIONS:
+        raise ValueError(f"orientation must be one of {(*ORIENTATIONS,)}, not {orientation!r}")
+    unknown = sorted({each.design for each in elements} - levels.keys())
+    if unknown:
+        raise ValueError(f"the levels of design {unknown[0]} are not given: {sorted(levels)}")
+    kinds: dict[int, tuple[object, ...]] = {}
+    for each in elements:
+        kind = each.element.kind, *each.element.parts.shape[1:3]
+        if kinds.setdefault(each.design, kind) != kind:
+            raise ValueError(
+                f"the elements of design {each.design} are of different kinds, such as "
+                f"{kinds[each.design]} and {kind}, and cannot be compared: give each kind a design"
+            )
+        if not (np.isfinite(each.element.parts).all() and np.isfinite(each.start.parts).all()):
+            raise ValueError(
+                "an element with nan or infinite numbers is like no other: that of design "
+                f"{each.design}, seed {each.seed}: leave it out"
+            )
+
+
 def _p(seen: float, means: Array) -> float:
     """How likely a further draw of chance is as large, if the draws are normal."""
-    count = len(means)
+    count, mean = len(means), float(means.mean())
     spread = float(means.std(ddof=1)) * math.sqrt(1 + 1 / count)
-    if spread == 0:
-        return float(seen <= means[0])
-    return float(stats.t.sf((seen - float(means.mean())) / spread, count - 1))
+    if spread <= _ROUNDING:
+        return float(seen <= mean + _ROUNDING)
+    return float(stats.t.sf((seen - mean) / spread, count - 1))
 
 
 def _chance(

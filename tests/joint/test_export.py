@@ -198,6 +198,25 @@ def test_a_file_with_other_scores_is_not_kept(tmp_path, scenes, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["a.pt2"]
 
 
+def test_no_number_for_a_picture_alone_is_another_score(tmp_path, scenes, monkeypatch):
+    real = module._FORMATS[".pt2"]
+
+    def read(content):
+        run = real.read(content)
+        return lambda value: run(value) * (1.0 if len(value) > 1 else float("nan"))
+
+    monkeypatch.setitem(module._FORMATS, ".pt2", real._replace(read=read))
+    with pytest.raises(ValueError, match="differ by up to nan"):
+        export(ImagingSystem(classifier=small.Head()), scenes, tmp_path / "a.pt2")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_an_error_without_words_is_told_by_its_name():
+    said = r"^no graph: NotImplementedError$"
+    with pytest.raises(ValueError, match=said), module._traced("no graph"):
+        raise NotImplementedError
+
+
 @pytest.mark.parametrize(
     ("codec", "plane"),
     [(compress.JPEG(50), "measurement"), (compress.KMeansCodec(4), "codes")],

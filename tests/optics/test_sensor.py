@@ -199,6 +199,30 @@ def test_trainable_gain_has_the_gradient_of_a_finite_difference():
     assert not dict(optics.Sensor().named_parameters())
 
 
+def test_a_learned_gain_is_judged_as_it_is_now():
+    light = torch.rand(1, 1, 4, 4, requires_grad=True)
+    for start, now, warns in ((1.0, 100.0, True), (100.0, 1.0, False)):
+        sensor = optics.Sensor(read_noise=2.0, gain=start, trainable_gain=True)
+        with torch.no_grad():
+            sensor.log_gain.fill_(math.log(now))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            sensor(light, generator=_generator(0))
+        said = [str(one.message) for one in caught if "straight-through" in str(one.message)]
+        assert bool(said) == warns, (start, now, said)
+        assert all("0.02 DN" in one for one in said)
+
+
+def test_a_gain_is_rescaled_whether_it_is_learned_or_not():
+    for trainable in (False, True):
+        sensor = optics.Sensor(gain=2.0, trainable_gain=trainable)
+        sensor.rescale_gain(3.0)
+        assert float(torch.as_tensor(sensor.gain).detach()) == pytest.approx(6.0)
+        for wrong in (0.0, -1.0, math.inf):
+            with pytest.raises(ValueError, match="factor"):
+                sensor.rescale_gain(wrong)
+
+
 def test_the_dithered_converter_gives_the_gain_the_slope_of_the_mean():
     # By scipy: the mean code of each voltage, and its change with the gain.
     sensor = optics.Sensor(

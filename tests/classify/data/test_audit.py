@@ -193,6 +193,28 @@ def test_leaks_between_given_parts():
     assert "75.0% of the test images share their group with training" in text
 
 
+def test_a_picture_is_no_near_duplicate_of_itself():
+    dataset = leaky()
+    near = dataset.identifiers[1], dataset.identifiers[7]
+    # One picture is on both sides, and its near duplicate on none.
+    found = audit(dataset, {"train": dataset.subset([1]), "test": dataset.subset([1, 4])})
+    assert [leak.kind for leak in found.leaks] == ["image", "group"]
+    found = audit(dataset, {"train": dataset.subset([0]), "test": dataset.subset([0, 4])})
+    assert [leak.kind for leak in found.leaks] == ["image", "group"]
+    found = audit(dataset, {"train": dataset.subset([1, 7]), "test": dataset.subset([1])})
+    assert found.leaks[-1] == Leak("near", (near[0], *near), ("train", "test", "train"))
+
+
+def test_what_is_no_split_is_refused():
+    dataset = leaky()
+    for wrong in ([dataset], dataset, "train"):
+        message = f"or parts by name, such as .*, not {type(wrong).__name__}"
+        with pytest.raises(TypeError, match=message):
+            audit(dataset, wrong)
+    with pytest.raises(TypeError, match=r"dataset must be a classify\.LesionDataset, not list"):
+        audit(dataset, {"train": [0, 1]})
+
+
 def test_parts_of_other_names_have_no_test_share():
     dataset = leaky()
     found = audit(dataset, {"left": dataset.subset([0]), "right": dataset.subset([6])})

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from joint.analysis.cross_fit import deal, standard
@@ -118,3 +118,58 @@ def test_features_that_are_0_or_less_everywhere_alike_count_nothing():
     options = {"labels": np.arange(60) % 2, "classes": ("a", "b"), "resamples": 5}
     bits = [usable_information(f, **options).bits for f in (features, dark)]
     assert bits[1] == pytest.approx(bits[0], abs=1e-6)
+
+
+@given(
+    lesions=st.lists(st.sets(st.integers(0, 2), min_size=1), min_size=6, max_size=14),
+    folds=st.integers(2, 6),
+    seed=st.integers(0, 2**31),
+)
+@settings(deadline=None)
+def test_lesions_of_several_classes_are_dealt_once_and_leave_each_class_to_learn_from(
+    lesions, folds, seed
+):
+    pictures = [(k, f"l{i}") for i, kinds in enumerate(lesions) for k in sorted(kinds)]
+    labels, groups = np.array([k for k, _ in pictures]), [name for _, name in pictures]
+    features = np.zeros((len(labels), 1))
+    drawing = torch.Generator().manual_seed(seed)
+    options = {"classes": CLASSES, "groups": groups, "folds": folds, "generator": drawing}
+    try:
+        data = deal(features, labels, **options)
+    except ValueError:
+        assume(False)
+    for train, test in data.parts():
+        assert not set(data.member[train]) & set(data.member[test])
+        assert set(data.labels[train]) == set(data.present)
+
+
+def test_two_lesions_of_two_classes_are_in_two_parts(gaussians):
+    features, labels, _ = gaussians(8, [[0, 0], [2, 0]], np.eye(2))
+    groups = ["p", "q", "p", "q", "p", "r", "s", "q"]
+    labels = np.array([0, 0, 1, 1, 0, 1, 1, 0])
+    for seed in range(8):
+        drawing = torch.Generator().manual_seed(seed)
+        found = usable_information(
+            features, labels, classes=("a", "b"), groups=groups, folds=3, resamples=5,
+            generator=drawing,
+        )  # fmt: skip
+        assert np.isfinite([found.bits, found.label_bits, *found.interval]).all()
+
+
+def test_a_class_that_cannot_be_in_two_parts_is_told():
+    # Each two of three lesions share a class, and two parts cannot hold them all apart.
+    labels, groups = np.array([0, 1, 1, 2, 2, 0]), ["p", "p", "q", "q", "r", "r"]
+    options = {"groups": groups, "generator": torch.Generator().manual_seed(0)}
+    with pytest.raises(ValueError, match=r"all lesions of [abc] are in one of 2 parts, .*: give"):
+        deal(np.zeros((6, 1)), labels, classes=CLASSES, folds=2, **options)
+    data = deal(np.zeros((6, 1)), labels, classes=CLASSES, folds=3, **options)
+    assert len(data.parts()) == 3
+
+
+def test_features_that_are_none_are_told_from_features_that_are_not_finite():
+    labels = np.arange(8) % 2
+    with pytest.raises(ValueError, match=r"features must be finite numbers \[N, D\], not \(8, 0\)"):
+        hotelling_observer(np.zeros((8, 0)), labels, classes=("a", "b"))
+    endless = np.where(np.arange(8)[:, None] == 3, np.inf, np.zeros((8, 2)))
+    with pytest.raises(ValueError, match=r"not \(8, 2\) of which 2 are nan or infinite"):
+        hotelling_observer(endless, labels, classes=("a", "b"))

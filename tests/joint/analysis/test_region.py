@@ -17,7 +17,7 @@ def _random_masks(seed, height, width, share):
     seed=st.integers(0, 2**31),
     height=st.integers(1, 20),
     width=st.integers(1, 20),
-    reach=st.floats(0.5, 12),
+    reach=st.floats(0.5, 12) | st.sampled_from((1e6, 1e300)),
     share=st.sampled_from((0.01, 0.1, 0.6)),
 )
 @settings(deadline=None)

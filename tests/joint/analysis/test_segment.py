@@ -254,3 +254,27 @@ def test_the_narrowest_hair_is_filled_before_the_threshold():
     picture, mask = _lesion()
     found = segment(picture, hair=3, threshold="otsu", margin=0.0)
     assert intersection_over_union(found, mask) > 0.9
+
+
+def test_bad_pictures_masks_and_options_are_named():
+    picture, mask = _lesion()
+    with pytest.raises(ValueError, match=r"at least 1 pixel a side, not \[1, 3, 0, 5\]"):
+        segment(torch.zeros(1, 3, 0, 5))
+    for wrong in (picture[0], (255 * picture).to(torch.uint8)):
+        with pytest.raises(ValueError, match=r"pictures must be floats \[B, 3, H, W\] in 0\.\.1"):
+            fill_hair(wrong)
+    with pytest.raises(TypeError, match=r"pictures must be a Tensor, .*, not ndarray"):
+        fill_hair(picture.numpy())
+    for wrong in (3.0, float("nan")):
+        with pytest.raises(ValueError, match=f"odd and at least 3 pixels, not {wrong}"):
+            fill_hair(picture, wrong)
+        with pytest.raises(ValueError, match=f"hair must be 0, or odd .*, not {wrong}"):
+            segment(picture, hair=wrong)
+    with pytest.raises(ValueError, match=r"masks must be bool \[B, H, W\] of one size"):
+        intersection_over_union(mask[0], mask[0])
+
+
+@pytest.mark.parametrize("sigma", [1e-30, 1e-3])
+def test_a_blur_within_a_pixel_is_none(sigma):
+    picture, _ = _lesion()
+    assert torch.equal(segment(picture, sigma=sigma), segment(picture, sigma=0.0))

@@ -51,3 +51,13 @@ def test_units_of_the_features_do_not_matter(gaussians):
     assert plain.bits > 0.05
     assert scaled.bits == pytest.approx(plain.bits, abs=1e-6)
     assert scaled.label_bits == plain.label_bits
+
+
+def test_a_probe_whose_ridge_nothing_chooses_is_refused(gaussians):
+    features, labels, _ = gaussians(60, [[0, 0, 0], [1, 0, 0]], np.eye(3))
+    with pytest.raises(
+        ValueError, match=r"needs 3 parts of the lesions, .* not 2: give more folds"
+    ):
+        usable_information(features, labels, classes=("a", "b"), folds=2, resamples=10)
+    found = usable_information(features, labels, classes=("a", "b"), folds=3, resamples=10)
+    assert math.isfinite(found.bits)

@@ -169,3 +169,14 @@ def test_values_may_be_tuples():
     assert axis == Axis(path="a", values=[[1, 2], {"b": [3, [4, 5]]}], labels=("one", "two"))
     assert axis.assignments("two") == {"a": {"b": [3, [4, 5]]}}
     assert Axis(path="a", values=((1, 2),)).levels() == ("[1, 2]",)
+
+
+def test_a_range_of_whole_numbers_has_no_others():
+    axis = Axis(path="a", low=1, high=12, integer=True)
+    assert axis.assignments(2) == {"a": 2}
+    assert axis.assignments(2.0) == {"a": 2}  # as a file may have it
+    with pytest.raises(ValueError, match=r"2\.5 is no whole number, as all of 1 to 12 are"):
+        axis.assignments(2.5)
+    for either in (axis, Axis(path="a", low=0, high=1)):
+        with pytest.raises(ValueError, match=r"True is not in the range [01] to 1"):
+            either.assignments(True)

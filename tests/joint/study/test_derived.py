@@ -59,6 +59,11 @@ def test_a_cost_is_of_choices_and_of_what_was_measured():
         ({"bits": LIGHT}, {"file": "bits / 8"}, "reads bits, which is measured and is an axis"),
         ({"light": LIGHT}, {"lamp": "ligth"}, "cost lamp reads ligth, which is no axis; did you"),
         ({"camera": CAMERA}, {"lamp": "camera"}, "axis camera, whose levels are no numbers"),
+        (
+            {"light": LIGHT},
+            {"light": "2 * light"},
+            r"light is an axis: call the cost '2 \* light' by",
+        ),
         ({"light": LIGHT}, {"lamp": "light light"}, "cannot read the formula"),
     ],
 )
@@ -69,4 +74,6 @@ def test_what_is_no_cost_is_refused(axes, costs, message):
 
 def test_a_measured_cost_may_stand_among_the_others():
     costs = {"bits": "bits", "lamp": "light"}
+    assert Study(axes={"light": LIGHT}, costs=costs).costs == costs
+    costs = {"light": "light"}  # an axis is a cost by itself
     assert Study(axes={"light": LIGHT}, costs=costs).costs == costs

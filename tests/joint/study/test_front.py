@@ -112,3 +112,20 @@ def test_the_report_tells_what_each_design_adds(finished):
     head, first, *_ = judged.to_csv().splitlines()
     assert head.endswith("on_front,hypervolume_share")
     assert float(first.split(",")[-1]) == judged.designs[0].share
+
+
+def test_a_cost_that_is_named_twice_counts_once(finished, draws_of):
+    draws = draws_of([0.4, 0.3, 0.2, 0.1])
+    found = fronts(rows(finished), draws, costs=["photons", "bits", "photons"])
+    assert [front.costs for front in found] == [("photons",), ("bits",), ("photons", "bits")]
+    assert [front.costs for front in fronts(rows(finished), draws, costs=["bits", "bits"])] == [
+        ("bits",)
+    ]
+
+
+def test_a_volume_that_ends_before_the_designs_is_no_share_of_a_box(finished, draws_of):
+    draws = draws_of([0.4, 0.3, 0.2, 0.1])
+    (front,) = fronts(rows(finished), draws, costs=["bits"], reference={"bits": 1.0})
+    assert front.hypervolume.value == 0
+    assert np.isnan(front.hypervolume.of_box)
+    assert "hypervolume 0 [0, 0], up to loss" in str(front)

@@ -151,6 +151,11 @@ def test_what_has_no_hypervolume():
         hypervolume([[1] * 5], [2] * 5, minimise=[True] * 5)
     with pytest.raises(ValueError, match=r"must be finite, not \[1.0, inf\]"):
         hypervolume([[1, 2]], [1, math.inf], minimise=ways)
+    for endless in (hypervolume, hypervolume_shares):
+        # What is infinitely good fills a cell of no width with no number.
+        with pytest.raises(ValueError, match=r"infinitely better .* rows 0: leave these designs"):
+            endless([[math.inf, 1], [1, 3]], [0, 2], minimise=ways)
+    assert hypervolume([[-math.inf, 1], [1, 1]], [0, 2], minimise=ways) == 1
 
 
 def test_the_reference_lies_beyond_the_worst():

@@ -67,7 +67,7 @@ def test_costs_are_light_and_bits_of_a_picture(small_base, sensor, bpp, expected
         update={"system": base.system.model_copy(update={"sensor": sensor, "seed": 0})}
     )
     system = build_system(config.system, image_size=(16, 16), channels=3, classes=7)
-    found = costs(config, system, (3, 16, 16), bpp)
+    found = costs(system, (3, 16, 16), bpp=bpp)
     assert (found.photons, found.bits) == expected
     assert found.parameters > 100_000
 
@@ -82,6 +82,9 @@ def test_costs_are_light_and_bits_of_a_picture(small_base, sensor, bpp, expected
         (joint.KernelConfig(kernel_size=3, signed=True, start="sobel"), None, 2 * 2 * 3),
         (joint.KernelConfig(kernel_size=3, signed=True), "rggb", 2),
         (joint.LensConfig(), None, 3),
+        (joint.LensConfig(colour={"filters": "fixed", "channels": 1}), None, 1),
+        (joint.LensConfig(colour={"lamps": "fixed", "patterns": 2}), None, 2),
+        (joint.LensConfig(colour={"filters": "fixed", "share": 1.0}), "rggb", 1),
     ],
 )
 def test_bits_are_those_of_every_exposure(small_base, front_end, cfa, codes):
@@ -90,27 +93,25 @@ def test_bits_are_those_of_every_exposure(small_base, front_end, cfa, codes):
     update = {"front_end": front_end, "sensor": sensor, "seed": 0}
     config = base.model_copy(update={"system": base.system.model_copy(update=update)})
     system = build_system(config.system, image_size=(16, 16), channels=3, classes=7)
-    found = costs(config, system, (3, 16, 16), None).bits
+    found = costs(system, (3, 16, 16), bpp=None).bits
     assert found == 10 * codes * 16 * 16
     # What the sensor hands on, before missing colours are interpolated.
     _, raw, _ = system.measure(torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
     assert found == 10 * raw.numel() / (1 if cfa is None else 3)
-    assert costs(config, system, (3, 16, 16), 0.5).pixels == codes * 16 * 16
+    assert costs(system, (3, 16, 16), bpp=0.5).pixels == codes * 16 * 16
 
 
 def test_computation_is_that_of_codec_and_classifier(small_base):
     base = small_base()
     system = build_system(base.system, image_size=(16, 16), channels=3, classes=7)
     wanted = joint.analysis.ledger(system, build_data(base.data), resamples=10)
-    found = costs(base, system, (3, 16, 16), None)
+    found = costs(system, (3, 16, 16), bpp=None)
     assert found.macs == wanted.macs > 0
     assert found.pixels == wanted.pixels_read
     system.classifier = None
-    assert costs(base, system, (3, 16, 16), None).macs == 0
-    bare = base.model_copy(
-        update={"system": base.system.model_copy(update={"sensor": joint.NoneConfig()})}
-    )
-    assert costs(bare, system, (3, 16, 16), 0.5).pixels is None
+    assert costs(system, (3, 16, 16), bpp=None).macs == 0
+    system.sensor = None
+    assert costs(system, (3, 16, 16), bpp=0.5).pixels is None
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_what_a_restoration_computes_and_makes_is_in_the_costs(small_base, senso
     system = build_system(config.system, image_size=(16, 16), channels=3, classes=7)
     wanted = joint.analysis.ledger(system, build_data(base.data), resamples=10)
     computed = {stage.stage: stage.macs for stage in wanted.stages}
-    found = costs(config, system, (3, 16, 16), 0.5)
+    found = costs(system, (3, 16, 16), bpp=0.5)
     assert found.macs == wanted.macs == computed["restoration"] + computed["classifier"]
     assert found.bits == 0.5 * 16 * 16  # of the picture that it makes, which is that of the scene
     assert found.pixels == wanted.pixels_read

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import qmc
 
-from joint.study import Axis, Grid, LatinHypercube, Listed, Random, Sobol
+from joint.study import GP, NSGA2, TPE, Axis, Grid, LatinHypercube, Listed, Random, Sobol
 
 AXES = {
     "camera": Axis(path="a", values=("x", "y")),
@@ -110,3 +110,19 @@ def test_a_grid_names_the_range_without_points():
     axes = {"light": Axis(path="a", values=(1, 2)), "gain": Axis(path="b", low=0, high=1)}
     with pytest.raises(ValueError, match=r"give the axis gain some, such as points = 5"):
         list(Grid().designs(axes))
+
+
+def test_a_listed_design_names_the_axis_that_is_wrong():
+    axes = {**AXES, "bits": Axis(path="c", low=1, high=12, integer=True)}
+    for wrong, message in (
+        ({"light": 300.0}, "a listed design, light: 300.0 is not in the range 1 to 100"),
+        ({"bits": 2.5}, "a listed design, bits: 2.5 is no whole number"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            list(Listed(chosen=({"camera": "x", "light": 1, "bits": 2, **wrong},)).designs(axes))
+
+
+@pytest.mark.parametrize("kind", [Random, Sobol, TPE, GP, NSGA2])
+def test_any_whole_number_is_a_seed(kind):
+    drawn = [_first(kind(count=4, seed=seed), UNIT, 4) for seed in (1, 2**64 + 1, -(2**63) - 7)]
+    assert drawn[0] == drawn[1] != drawn[2]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import joint
+from joint.feed import derive_seed
 from joint.folder import hold
 from joint.settings import ConfigError
 from joint.study import (
@@ -187,6 +188,39 @@ def test_the_same_question_has_the_same_answer():
     assert ask(study, waiting) != running
 
 
+@pytest.mark.parametrize("sampler", [TPE, GP])
+def test_an_answer_is_that_of_optuna_alone(sampler):
+    optuna = pytest.importorskip("optuna")
+    study = _study(sampler(count=6, seed=3, startup=4, objectives=UP))
+    known = [
+        Told(design, study.config(design, 0).digest(), (value,))
+        for design, value in zip(study.designs(), (0.1, 0.7, 0.4, 0.2), strict=True)
+    ]
+    seed = derive_seed(3, "ask", 4, 0) % 2**32
+    if sampler is TPE:
+        own = optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=1, multivariate=True, constant_liar=True
+        )
+    else:
+        own = optuna.samplers.GPSampler(seed=seed, n_startup_trials=1)
+    alone = optuna.create_study(direction="maximize", sampler=own)
+    noises = list(NOISE.values)
+    space = {
+        "light": optuna.distributions.FloatDistribution(10, 1e4, log=True),
+        "bits": optuna.distributions.IntDistribution(1, 12),
+        "noise": optuna.distributions.IntDistribution(0, 4),
+    }
+    for design, _, (value,) in known:
+        params = {**design, "noise": noises.index(design["noise"])}
+        alone.add_trial(optuna.trial.create_trial(value=value, params=params, distributions=space))
+    asked = alone.ask(space).params
+    assert ask(study, known) == {
+        "light": float(f"{asked['light']:.6g}"),
+        "bits": asked["bits"],
+        "noise": noises[asked["noise"]],
+    }
+
+
 def test_designs_that_are_no_configuration_are_not_asked_for():
     camera = Axis(path="system.front_end", values=({"kind": "none"}, {"kind": "kernel"}))
     size = Axis(path="system.front_end.kernel_size", values=(3, 5, 7))
@@ -307,6 +341,26 @@ def test_an_objective_that_no_run_has_is_told(tmp_path):
 
 
 # ------------------------------------------------------------------------------------- at work
+
+
+@pytest.mark.parametrize("goal", [{"accuracy": "up"}, {"loss": "down"}])
+def test_a_round_that_failed_does_not_end_the_search(tmp_path, goal):
+    # Whether another worker has ended a run of the round under way makes no difference.
+    ended, waiting = (
+        create_study(_study(TPE(count=4, startup=2, batch=2, objectives=goal)), tmp_path / name)
+        for name in ("ended", "waiting")
+    )
+    found = []
+    for ledger in (ended, waiting):
+        for run in ledger.runs:
+            ledger.path(run).mkdir(parents=True)
+            record_failure(ledger.path(run), RuntimeError("it diverged"))
+        more = ask_next(ledger)
+        if ledger is ended:
+            _made(more, more.runs[2], 0.9)
+        assert [one.values for one in told(more)] == [None] * 3
+        found.append(ask_next(more).designs)
+    assert found[0] == found[1]
 
 
 def test_a_search_depends_on_its_file_alone(tmp_path, cheap):

@@ -243,6 +243,27 @@ def test_listed_designs_can_be_compared():
     assert pair == ("camera=kernel against camera=none", 0, 1)
 
 
+def test_a_number_is_one_level_however_it_is_written():
+    light = Axis(path="system.sensor.photons", low=1, high=9)
+    depth = Axis(path="system.sensor.bit_depth", values=(4, 8))
+    chosen = ({"light": 2, "depth": 4}, {"light": 2.0, "depth": 8}, {"light": 2.0, "depth": 4})
+    plan = Plan(comparisons=(Comparison(first={"depth": 8}, second={"depth": 4}),))
+    study = Study(axes={"light": light, "depth": depth}, sampler=Listed(chosen=chosen), plan=plan)
+    assert study.designs() == ({"light": 2, "depth": 4}, {"light": 2, "depth": 8})
+    assert [(pair.first, pair.second) for pair in study.pairs(study.designs())] == [(1, 0)]
+
+
+@pytest.mark.parametrize("constraints", [(), ("a < a",)])
+def test_a_grid_without_an_end_is_told_before_it_fills_the_memory(constraints, monkeypatch):
+    monkeypatch.setattr("joint.study.space._MANY", 30)
+    monkeypatch.setattr("joint.study.space._GRID", 50)
+    light = Axis(path="system.sensor.photons", values=tuple(range(1, 31)))
+    noise = Axis(path="system.sensor.read_noise", values=(1, 2))
+    assert len(Study(axes={"a": light}).designs()) == 30
+    with pytest.raises(ValueError, match=r"more than (30 designs|50 combinations): give its axes"):
+        Study(axes={"a": light, "b": noise}, constraints=constraints).designs()
+
+
 def test_too_few_seeds_are_told():
     study = _planned(seeds=range(5))
     assert study.doubt(0) is None

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from scipy import stats
+from sklearn.cluster import AgglomerativeClustering
 
 from joint.study.element import Element
-from joint.study.stability import Learned, by_reason, stability
+from joint.study.stability import Learned, _clusters, _p, by_reason, stability
 
 SIZE = 9
 
@@ -170,3 +172,49 @@ def test_an_element_belongs_to_a_design_that_is_given():
     runs = _runs(lambda s: 0.1 * _smooth(np.random.default_rng(s)), seeds=2)
     with pytest.raises(ValueError, match=r"levels of design 0 are not given: \[7\]"):
         stability(runs, levels={7: {}})
+
+
+def test_nothing_learned_is_no_agreement():
+    # All is as it began, and what differs from chance is rounding.
+    generator = np.random.default_rng(0)
+    for _ in range(8):
+        starts = [generator.normal(size=(1, 1, 1, SIZE, SIZE)) for _ in range(5)]
+        (design,) = _judge(_runs(lambda _: 0.0, start=starts.__getitem__, seeds=5)).designs
+        assert design.p == 1
+        assert design.verdict() == "no more than start and chance"
+
+
+def test_p_is_that_of_a_t_test_of_one_against_the_draws():
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        drawn, seen = generator.normal(size=20), generator.normal() + 1
+        expected = stats.ttest_ind([seen], drawn, alternative="greater").pvalue
+        assert _p(seen, drawn) == pytest.approx(expected, rel=1e-9)
+    assert [_p(seen, np.ones(20)) for seen in (1.0, 1.0 + 1e-15, 1.1)] == [1, 1, 0]
+
+
+def test_clusters_are_those_of_scikit_learn():
+    generator = np.random.default_rng(0)
+    for count in (2, 3, 5, 8, 8, 8, 8):
+        agreement = generator.uniform(-1, 1, (count, count))
+        agreement = (agreement + agreement.T) / 2
+        np.fill_diagonal(agreement, 1)
+        tree = AgglomerativeClustering(
+            None, metric="precomputed", linkage="average", distance_threshold=0.5
+        )
+        theirs, ours = tree.fit_predict(1 - agreement), _clusters(agreement)
+        assert len({*zip(ours, theirs, strict=True)}) == len({*ours}) == len({*theirs})
+
+
+def test_elements_that_cannot_be_judged_are_refused():
+    runs = _runs(lambda s: 0.1 * _smooth(np.random.default_rng(s)), seeds=3)
+    broken = [*runs[:2], runs[2]._replace(element=_element(runs[2].element.parts * np.nan))]
+    with pytest.raises(ValueError, match=r"nan or infinite .* design 0, seed 2: leave it out$"):
+        _judge(broken)
+    other = Element("psf", runs[2].element.parts, ("",))
+    with pytest.raises(
+        ValueError, match=r"elements of design 0 are of different kinds, .*: give each kind"
+    ):
+        _judge([*runs[:2], runs[2]._replace(element=other, start=other)])
+    with pytest.raises(ValueError, match=r"orientation must be one of .*, not 'upright'"):
+        _judge(runs, orientation="upright")
