@@ -134,6 +134,27 @@ def test_the_page_has_the_scores_with_and_without_a_restoration():
         assert [psnr, macs] == [f"{mean['psnr_scene']:.1f}", f"{mean['macs'] / 1e6:.1f} M"]
 
 
+def test_the_page_has_the_scores_of_full_and_of_binned_pixels():
+    page = (DOCS / "studies.md").read_text()
+    rows = _rows("binning_ham10000")
+    gain = []
+    for name, level in {"64 x 64 pixels": "full", "32 x 32, each of four": "binned"}.items():
+        own = [row for row in rows if row["axis.pixels"] == level]
+        assert len(own) == 6
+        mean = {
+            metric: np.mean([float(row[metric]) for row in own])
+            for metric in ("balanced_accuracy", "accuracy", "auc", "bits", "macs")
+        }
+        balanced, accuracy, auc, bits, macs = _cells(page, name)
+        assert balanced.split()[0] == f"{mean['balanced_accuracy']:.3f}"
+        assert [accuracy, auc] == [f"{mean[metric]:.3f}" for metric in ("accuracy", "auc")]
+        assert bits == f"{mean['bits']:,.0f}".replace(",", " ")
+        assert macs == f"{mean['macs'] / 1e6:.1f} M"
+        own.sort(key=lambda row: int(row["seed"]))
+        gain.append([float(row["balanced_accuracy"]) for row in own])
+    assert all(np.subtract(gain[1], gain[0]) > 0)  # "all six seeds"
+
+
 def _rows(study):
     text = (DOCS / "results" / "studies" / study / "rows.csv").read_text()
     return list(csv.DictReader(text.splitlines()))
