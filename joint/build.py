@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -20,21 +21,25 @@ __all__ = ["as_begun", "build_split", "build_system"]
 
 
 def as_begun(
-    dataset: classify.LesionDataset, config: RunConfig, directory: Path | str
+    dataset: classify.LesionDataset,
+    config: RunConfig,
+    directory: Path | str,
+    *,
+    what: Literal["run", "study"] = "run",
 ) -> classify.LesionDataset:
-    """The scenes of a run that has begun, taken for what its system took them for.
+    """The scenes of a run that has begun, in the encoding that its system assumed when it did.
 
     Before data sets said what their codes are, a system of linear light took sRGB codes for light,
-    and no run of today does. Such a run goes on, and is judged, as it was trained; a warning says
-    so.
+    and no run of today does. Such a run, or study, goes on, and is judged, as it was trained; a
+    warning says so.
     """
     taken = config.system.encoding
     if dataset.encoding in (None, taken):
         return dataset
     warnings.warn(
-        f"the run in {directory} takes its {dataset.encoding} scenes for {taken} ones, as was "
+        f"the {what} in {directory} takes its {dataset.encoding} scenes for {taken} ones, as was "
         "possible when it began, and goes on to: its optics see other light than was there. "
-        f"Train anew with system.encoding={dataset.encoding!r}",
+        f"Begin it anew with system.encoding={dataset.encoding!r}",
         stacklevel=3,
     )
     return dataset.taken_as(taken)

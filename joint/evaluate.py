@@ -293,7 +293,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
                 noise = generators(seeds[index.numpy()], device)  # of the same state again
                 averaged = average_views(system, scenes, views=views, generator=noise)
                 output = replace(output, logits=averaged.logits)
-            _check_classes(output, dataset)
+            check_scores(output, dataset)
             losses = objective(output, labels)
             part.add(len(index), {f"loss_{k}": v for k, v in losses.named().items()})
             part.add(len(index), dict(_fidelity(system, output, count_bytes)))
@@ -373,7 +373,7 @@ def check_encoding(system: ImagingSystem, dataset: LesionDataset) -> None:
         )
 
 
-def _check_classes(output: SystemOutput, dataset: LesionDataset) -> None:
+def check_scores(output: SystemOutput, dataset: LesionDataset) -> None:
     """Refuse scores of other classes than the data set has, at the first batch."""
     if output.logits is not None and output.logits.shape[1] != len(dataset.classes):
         raise ValueError(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -13,7 +13,7 @@ from classify.margin import ldam_margins
 from compress import ms_ssim, ms_ssim_scales
 from optics.quantity import single
 
-from .settings import added
+from .settings import Settings, added
 from .system import SystemOutput
 
 __all__ = ["DistortionKind", "Losses", "Objective"]
@@ -54,7 +54,7 @@ class Losses:
         return {name: term for name, term in terms.items() if term is not None}
 
 
-class Objective(BaseModel):
+class Objective(Settings):
     """What is made small: ``task * cross_entropy + rate * bpp + distortion * error + ...``.
 
     The error is the mean absolute (as in the study that this library grew from) or the mean
@@ -83,8 +83,6 @@ class Objective(BaseModel):
     what the codec says of its quality (``Coded.distortion_weight``); ``distortion`` is the weight
     in the middle.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     task: float = Field(default=1.0, ge=0)
     """Weight of the cross-entropy, 1/nat."""

@@ -146,8 +146,7 @@ class ImagingSystem(nn.Module):
         encoding: Encoding = "srgb",
     ) -> None:
         super().__init__()
-        if encoding not in get_args(Encoding):
-            raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
+        check_encoding_name(encoding)
         stages = (front_end, sensor, restoration, codec, classifier)
         for name, stage in zip(STAGES, stages, strict=True):
             _check_stage(name, stage)
@@ -440,6 +439,12 @@ class ImagingSystem(nn.Module):
         return clip(single(restored), high=1.0 if has_white else math.inf)
 
 
+def check_encoding_name(encoding: str) -> None:
+    """Refuse an encoding that there is not."""
+    if encoding not in get_args(Encoding):
+        raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
+
+
 def check_codes(pictures: Tensor, encoding: Encoding) -> None:
     """Refuse what cannot be meant as sRGB codes in 0..1, such as codes of 8 bits; on a CPU.
 
@@ -448,8 +453,9 @@ def check_codes(pictures: Tensor, encoding: Encoding) -> None:
     Raises
     ------
     ValueError
-        When it does.
+        When it does, and for an encoding that there is not.
     """
+    check_encoding_name(encoding)
     if encoding != "srgb" or pictures.numel() == 0 or not looked_at(pictures):
         return
     values = pictures.detach()

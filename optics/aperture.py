@@ -14,7 +14,14 @@ from torch import Tensor
 
 from .constraint import clip
 from .grid import coordinates
-from .quantity import check_positive, check_scalar, image_size, looked_at, whole_number
+from .quantity import (
+    check_positive,
+    check_scalar,
+    device_for,
+    image_size,
+    looked_at,
+    whole_number,
+)
 
 __all__ = [
     "CodedPattern",
@@ -79,7 +86,7 @@ def circular_aperture(
     check_positive("spacing", spacing, "metres")
     if not (isinstance(diameter, Tensor) or isinstance(spacing, Tensor)):
         _warn_cut(_circle_cut(diameter, height * spacing, width * spacing), "diameter", diameter)
-    device = _device(device, diameter, spacing)
+    device = device_for(device, diameter, spacing)
     radius = _in_samples(diameter, spacing, device) / 2
     return _disk(height, width, radius).to(dtype or torch.get_default_dtype())
 
@@ -134,7 +141,7 @@ def annular_aperture(
         cut = outer * _circle_cut(outer_diameter, *sides)
         cut -= inner * _circle_cut(inner_diameter, *sides)
         _warn_cut(cut / (outer - inner), "outer_diameter", outer_diameter)
-    device = _device(device, outer_diameter, inner_diameter, spacing)
+    device = device_for(device, outer_diameter, inner_diameter, spacing)
     ring = _disk(height, width, _in_samples(outer_diameter, spacing, device) / 2)
     ring = ring - _disk(height, width, _in_samples(inner_diameter, spacing, device) / 2)
     return clip(ring).to(dtype or torch.get_default_dtype())
@@ -182,7 +189,7 @@ def rectangular_aperture(
     if not (isinstance(height, Tensor) or isinstance(width, Tensor) or isinstance(spacing, Tensor)):
         kept = min(1.0, rows * spacing / height) * min(1.0, columns * spacing / width)
         _warn_cut(1.0 - kept, "height and width", (height, width))
-    device = _device(device, height, width, spacing)
+    device = device_for(device, height, width, spacing)
     vertical = _bar(rows, _in_samples(height, spacing, device), device)[..., :, None]
     horizontal = _bar(columns, _in_samples(width, spacing, device), device)[..., None, :]
     return (vertical * horizontal).to(dtype or torch.get_default_dtype())
@@ -295,16 +302,6 @@ def mura_decoder(
     decoder = 2 * _mura(whole_number("cells", cells)) - 1
     decoder[cells // 2, cells // 2] = 1
     return decoder.to(device=device, dtype=dtype or torch.get_default_dtype())
-
-
-def _device(
-    device: torch.device | str | None, *values: float | Tensor
-) -> torch.device | str | None:
-    """Device asked for, or that of the first tensor that lives on an accelerator, or any."""
-    if device is not None:
-        return device
-    devices = [value.device for value in values if isinstance(value, Tensor)]
-    return next((d for d in devices if d.type != "cpu"), devices[0] if devices else None)
 
 
 def _in_samples(

@@ -20,6 +20,7 @@ from .quantity import (
     check_finite,
     check_positive,
     check_tensor,
+    device_for,
     image_size,
     index_of,
 )
@@ -123,7 +124,7 @@ def knife_edge(
     """
     check_finite("angle", angle, "radians")
     height, width = image_size(size)
-    fy, fx, _ = _plane(size, _device(device, angle))
+    fy, fx, _ = _plane(size, device_for(device, angle))
     angle = _number(angle, fy)
     cosine, sine = angle.cos(), angle.sin()
     distance = fx * cosine + fy * sine
@@ -172,7 +173,7 @@ def dark_field(
         For a radius that is negative or not finite.
     """
     check_between("stop", stop, 0.0, math.inf, "cycles/pixel")
-    amplitude = 1 - _disk(size, stop, _device(device, stop))
+    amplitude = 1 - _disk(size, stop, device_for(device, stop))
     return torch.complex(amplitude, torch.zeros_like(amplitude))
 
 
@@ -215,7 +216,7 @@ def phase_contrast(
     check_finite("shift", shift, "radians")
     check_between("stop", stop, 0.0, math.inf, "cycles/pixel")
     check_between("transmittance", transmittance, 0.0, 1.0, "a share of the light")
-    device = _device(device, shift, stop, transmittance)
+    device = device_for(device, shift, stop, transmittance)
     plate = _disk(size, stop, device)
     share = _number(transmittance, plate)
     amplitude = share / share.clamp_min(1e-12).sqrt()
@@ -305,7 +306,7 @@ def gaussian_pass(
     """
     if low is None and high is None:
         raise ValueError("give low, high or both, in cycles/pixel")
-    device = _device(device, low, high)
+    device = device_for(device, low, high)
     squared = math.log(2) * _plane(size, device)[2].square()
     amplitude = torch.ones_like(squared)
     if low is not None:
@@ -370,16 +371,6 @@ def filter_start(
         "high_pass": lambda: gaussian_pass(size, low=0.05),
         "band_pass": lambda: gaussian_pass(size, low=0.05, high=0.1),
     }[name]()
-
-
-def _device(
-    device: torch.device | str | None, *values: float | Tensor | None
-) -> torch.device | str | None:
-    """Device asked for, or that of the first tensor that lives on an accelerator, or any."""
-    if device is not None:
-        return device
-    devices = [value.device for value in values if isinstance(value, Tensor)]
-    return next((d for d in devices if d.type != "cpu"), devices[0] if devices else None)
 
 
 def _number(value: float | Tensor, like: Tensor) -> Tensor:

@@ -43,6 +43,16 @@ __all__ = [
 ]
 
 
+def device_for(
+    device: torch.device | str | None, *values: float | Tensor | None
+) -> torch.device | str | None:
+    """Device asked for, or that of the first tensor that lives on an accelerator, or any."""
+    if device is not None:
+        return device
+    devices = [value.device for value in values if isinstance(value, Tensor)]
+    return next((d for d in devices if d.type != "cpu"), devices[0] if devices else None)
+
+
 def looked_at(value: Tensor) -> bool:
     """Whether the numbers of a tensor are there, and cost nothing to look at."""
     return value.device.type == "cpu" and has_values(value)

@@ -13,7 +13,6 @@ them as well says whether the answer is in what was left.
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import get_args
 
 import torch
 from torch import Tensor
@@ -77,8 +76,6 @@ def keep_region(
     check_masks(masks, images)
     if region not in (*REGIONS, "none"):
         raise ValueError(f"region must be one of {', '.join(REGIONS)} or none, not {region!r}")
-    if encoding not in get_args(Encoding):
-        raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
     check_codes(images, encoding)
     kept = torch.zeros_like(masks)
     if region != "none":

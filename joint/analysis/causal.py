@@ -9,7 +9,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -431,8 +431,6 @@ def _check_coloured(images: Tensor, masks: Tensor, encoding: Encoding) -> None:
             f"contrast is scaled in L*a*b*, of red, green and blue, not of {images.shape[1]} "
             "channels"
         )
-    if encoding not in get_args(Encoding):
-        raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
     check_codes(images, encoding)
 
 

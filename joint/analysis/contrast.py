@@ -243,8 +243,6 @@ def contrast(
         loss = (after.delta_e - before.delta_e).square().nanmean()
     """
     check_masks(masks, images)
-    if encoding not in get_args(Encoding):
-        raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
     check_codes(images, encoding)
     ring = skin_ring(masks, inner=inner, outer=outer)
     coloured = images.shape[1] == 3

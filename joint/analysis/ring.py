@@ -120,8 +120,6 @@ def filter_ring(
         raise ValueError(
             f"images must be pictures [B, C, H, W] in 0..1, not {images.dtype} {list(images.shape)}"
         )
-    if encoding not in get_args(Encoding):
-        raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
     check_codes(images, encoding)
     size = (images.shape[-2], images.shape[-1])
     (checked,) = checked_rings([ring], size, kind, edge)

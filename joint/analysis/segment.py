@@ -97,8 +97,6 @@ def segment(
         When pictures or options are not what is allowed.
     """
     _check(images, threshold, channel, sigma, hair, margin)
-    if encoding not in get_args(Encoding):
-        raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
     check_codes(images, encoding)
     if len(images) == 0:
         return torch.zeros(0, *images.shape[-2:], dtype=torch.bool, device=images.device)

@@ -123,7 +123,7 @@ class Axis(Settings):
             raise ValueError("scale, integer and points belong to a range, not to values")
         if self.labels is not None and len(self.labels) != len(values):
             raise ValueError(f"{len(values)} values need as many labels, not {len(self.labels)}")
-        numbers = self.labels is None and all(map(_is_number, values))
+        numbers = self.labels is None and all(map(is_number, values))
         if self.path is None and not numbers:
             if not all(isinstance(v, dict) and v for v in values):
                 raise ValueError(
@@ -245,7 +245,7 @@ class Axis(Settings):
 
     def is_numeric(self) -> bool:
         """Whether every choice is a number, which formulas can read."""
-        return self.values is None or all(map(_is_number, self.levels()))
+        return self.values is None or all(map(is_number, self.levels()))
 
     def _within(self, number: float) -> bool:
         return self.low is not None and self.high is not None and self.low <= number <= self.high
@@ -257,7 +257,8 @@ class Axis(Settings):
         return {path for value in self.values or () if isinstance(value, dict) for path in value}
 
 
-def _is_number(value: JsonValue) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a level is a number, which True is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

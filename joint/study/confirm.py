@@ -4,17 +4,15 @@ The best of many has been lucky as well as good. What was found by looking is th
 study of its own: two designs, one planned comparison, fresh seeds.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .axis import Level
 from .inference import lower_is_better, scores_nothing
 from .sampler import OBJECTIVES, Listed, Search
 from .search import on_validation
-from .space import Comparison, Plan, Study
+from .space import Comparison, Plan, Study, levels_shown
 from .store import Ledger, StudyError, create_study
 
 __all__ = ["Winner", "confirm", "winner"]
@@ -138,7 +136,8 @@ def confirm(
     why = "chosen" if found is None else f"the best of {found.of} on the validation part"
     new = Study(
         name=f"{study.name}, confirmed",
-        question=f"Is {_shown(chosen)} ({why}) better than {_shown(against)} on fresh seeds?",
+        question=f"Is {levels_shown(chosen)} ({why}) better than {levels_shown(against)} "
+        "on fresh seeds?",
         base=study.base,
         axes=study.axes,
         derived=study.derived,
@@ -153,7 +152,3 @@ def confirm(
         ),
     )
     return create_study(new, folder)
-
-
-def _shown(design: Mapping[str, Level]) -> str:
-    return ", ".join(f"{name}={level}" for name, level in design.items())

@@ -10,7 +10,7 @@ import numpy as np
 from classify import Interval
 from joint.look import COLOURS, blank_figure, label_points, looks, open_axis
 
-from .axis import Design
+from .axis import Design, is_number
 from .condition import ABSENT
 from .effects import Effects
 from .front import Front
@@ -85,7 +85,7 @@ def effects_figure(found: Effects) -> "Figure":
             if apart is not None:
                 shifted = Interval(centre + apart.low, centre + apart.high)
                 _bar(panel, shifted, place, COLOURS[0])
-        numbers = all(_is_number(level.level) for level in each.levels)
+        numbers = all(is_number(level.level) for level in each.levels)
         panel.plot(
             places,
             [level.mean for level in each.levels],
@@ -261,7 +261,7 @@ class _Scale:
 
     def __init__(self, name: str, values: Sequence[Any], *, marks: int = 6) -> None:
         self.name = name
-        numbers = [value for value in values if _is_number(value)]
+        numbers = [value for value in values if is_number(value)]
         there = [value for value in values if value is not ABSENT]
         if len(numbers) < len([value for value in there if value is not None]) or not numbers:
             known = list(dict.fromkeys(map(_key, there)))
@@ -348,7 +348,7 @@ def _name(number: int, levels: Design) -> str:
 
 def level_words(value: object) -> str:
     """A level of an axis as it is read, cut short where it is long."""
-    text = f"{value:g}" if _is_number(value) else str(value).replace("_", " ")
+    text = f"{value:g}" if is_number(value) else str(value).replace("_", " ")
     return text if len(text) <= 32 else f"{text[:31]}…"
 
 
@@ -358,10 +358,6 @@ def _short(value: float) -> str:
         if abs(value) >= size:
             return f"{value / (1e3 if prefix == 'k' else size):.4g} {prefix}"
     return f"{value:.4g}"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _key(value: object) -> tuple[str, object]:

@@ -393,8 +393,8 @@ class Study(Settings):
             here = list(_pairs(comparison, designs))
             if not here:
                 raise ValueError(
-                    f"no two designs compare {_shown(comparison.first)} with "
-                    f"{_shown(comparison.second)} and are alike in everything else: "
+                    f"no two designs compare {levels_shown(comparison.first)} with "
+                    f"{levels_shown(comparison.second)} and are alike in everything else: "
                     + self._advice(comparison)
                 )
             found += here
@@ -508,10 +508,10 @@ def _pairs(comparison: Comparison, designs: Sequence[Design]) -> Iterator[Pair]:
         partner = partners.get(tuple(rest(design).items()))
         if partner is None or not comparison.first.items() <= design.items():
             continue
-        where = f" at {_shown(rest(design))}" if several else ""
-        name = f"{_shown(comparison.first)} against {_shown(comparison.second)}{where}"
+        where = f" at {levels_shown(rest(design))}" if several else ""
+        name = f"{levels_shown(comparison.first)} against {levels_shown(comparison.second)}{where}"
         yield Pair(name, number, partner)
 
 
-def _shown(design: Mapping[str, Level]) -> str:
+def levels_shown(design: Mapping[str, Level]) -> str:
     return ", ".join(f"{name}={level}" for name, level in design.items())

@@ -30,7 +30,7 @@ from pydantic import ValidationError
 from joint.checkpoint import CheckpointError, write_atomically
 from joint.config.faults import fault_line
 from joint.config.run import NoneConfig, RunConfig
-from joint.folder import FAILURE_FILE, RESULT_FILE, RunFolder, hold, read_result
+from joint.folder import FAILURE_FILE, RESULT_FILE, hold, read_result
 from joint.lock import LOCK_FILE, holder_of
 from joint.parse import parse_json
 from joint.settings import ConfigError
@@ -51,7 +51,6 @@ __all__ = [
     "create_study",
     "open_study",
     "read_failure",
-    "record_failure",
 ]
 
 STUDY_FILE, RUNS_FOLDER, ATTEMPTS_FILE = "study.json", "runs", "attempts.jsonl"
@@ -300,13 +299,8 @@ def open_study(folder: Path | str) -> Ledger:
         raise StudyError(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
 
-def record_failure(folder: Path, error: BaseException) -> None:
-    """Write why a run failed, with the traceback."""
-    RunFolder(folder).fail(error)
-
-
 def read_failure(folder: Path) -> dict[str, Any]:
-    """What :func:`record_failure` wrote; empty when it cannot be read."""
+    """What :meth:`joint.folder.RunFolder.fail` wrote; empty when it cannot be read."""
     try:
         content = parse_json((folder / FAILURE_FILE).read_bytes())
     except (OSError, ValueError):

@@ -22,6 +22,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 
 from classify import LesionDataset
+from joint.build import as_begun
 from joint.config.run import RunConfig
 from joint.config.scenes import DataConfig, build_data
 from joint.evaluate import usable_device
@@ -232,21 +233,13 @@ def _check_there(ledger: Ledger) -> None:
 
 
 def _as_begun(ledger: Ledger, config: RunConfig, dataset: LesionDataset) -> LesionDataset:
-    """The scenes of a run, taken for what the study's systems took them for when it began.
+    """The scenes of a run as they were when its study began.
 
-    As :func:`joint.build.as_begun` does for a run; here for all that are left as well, which are
-    compared with those that are there.
+    Those of all runs that are left as well, which are compared with the runs that are there.
     """
-    taken = config.system.encoding
-    if dataset.encoding in (None, taken) or not _began_with(ledger, config):
+    if not _began_with(ledger, config):
         return dataset
-    warnings.warn(
-        f"the study in {ledger.folder} takes its {dataset.encoding} scenes for {taken} ones, as "
-        "was possible when it began, and goes on to: its optics see other light than was there. "
-        f"Begin it anew with system.encoding={dataset.encoding!r}",
-        stacklevel=2,
-    )
-    return dataset.taken_as(taken)
+    return as_begun(dataset, config, ledger.folder, what="study")
 
 
 def _began_with(ledger: Ledger, config: RunConfig) -> bool:

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from classify import LesionDataset, check_classes
 from compress.metrics import SSIM_WINDOW
-from joint.evaluate import check_encoding, device_of
+from joint.evaluate import check_encoding, check_scores, device_of
 from joint.feed import as_scenes
 from joint.kinds import check_dataset, check_kinds
 from joint.objective import Losses, Objective
@@ -190,11 +190,7 @@ def _check_normalises(needing: list[str], train: LesionDataset, config: Training
 
 def _check_output(output: SystemOutput, train: LesionDataset, config: Training) -> None:
     """Refuse a system that says something else than is asked for, and what no metric is of."""
-    if output.logits is not None and output.logits.shape[1] != len(train.classes):
-        raise ValueError(
-            f"the classifier tells {output.logits.shape[1]} classes apart, the data set "
-            f"has {len(train.classes)}: {', '.join(train.classes)}"
-        )
+    check_scores(output, train)
     height, width = output.measurement.shape[-2:]
     if config.monitor == "ssim" and min(height, width) < SSIM_WINDOW:
         raise ValueError(

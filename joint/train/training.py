@@ -3,9 +3,9 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_serializer, field_validator
+from pydantic import AfterValidator, Field, field_serializer, field_validator
 
-from joint.settings import FrozenDict
+from joint.settings import FrozenDict, Settings
 from joint.system import NETWORKS, STAGES, Stage
 
 from .augment import Augmentation, AugmentationName
@@ -22,10 +22,8 @@ Plan = Literal["joint", "frozen", "alternating"]
 MINIMISED = ("loss", "bpp")
 
 
-class Training(BaseModel):
+class Training(Settings):
     """How a system is trained."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: int = Field(default=20, ge=1)
     """Passes over the training set."""
@@ -36,7 +34,7 @@ class Training(BaseModel):
     for what looks at a part by itself: batch normalisation, mixing, dropout)."""
     stages: tuple[Stage, ...] = STAGES
     """Stages that learn. The others keep their weights, run in evaluation mode, and still pass
-    the gradient on. To name all but the restoration is to name all."""
+    the gradient on. A restoration that alone is not named learns too: older runs know none."""
     plan: Plan = "joint"
     """joint: all of these stages learn at once; frozen: all but the classifier, which was trained
     before; alternating: camera (front end and sensor) and network (restoration, codec and

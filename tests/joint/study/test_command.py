@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from joint.cli import main
-from joint.folder import read_history
+from joint.folder import RunFolder, read_history
 from joint.study import Worked, command, create_study, load_study, open_study
 from joint.study.attempt import attempts
-from joint.study.store import ATTEMPTS_FILE, record_failure
+from joint.study.store import ATTEMPTS_FILE
 
 STUDY = """
 name = "bits and light"
@@ -223,7 +223,7 @@ def test_a_study_of_which_all_failed_ends_with_a_mistake(study, tmp_path, capsys
     ledger = create_study(load_study(study), tmp_path / "ledger")
     for run in ledger.runs:
         ledger.path(run).mkdir(parents=True)
-        record_failure(ledger.path(run), ValueError("the lens fell down"))
+        RunFolder(ledger.path(run)).fail(ValueError("the lens fell down"))
     assert main(["study", "run", str(ledger.folder)]) == 1
     assert "12 of designs 0, 1: ValueError: the lens fell down" in capsys.readouterr().out
 

@@ -3,8 +3,8 @@ import json
 import pytest
 
 import joint
+from joint.folder import RunFolder
 from joint.study import TPE, Axis, Plan, StudyError, confirm, create_study, winner, work
-from joint.study.store import record_failure
 
 
 def _validated(ledger, run, value, metric="balanced_accuracy"):
@@ -29,7 +29,7 @@ def test_the_winner_is_the_best_on_the_validation_part(looked_at):
     # A run that failed has scored nothing, which one good seed of eight cannot hide.
     run = next(run for run in looked_at.runs if run.design == 2)
     (looked_at.path(run) / "result.json").unlink()
-    record_failure(looked_at.path(run), RuntimeError("diverged"))
+    RunFolder(looked_at.path(run)).fail(RuntimeError("diverged"))
     assert winner(looked_at).number == 3
     (looked_at.path(run) / "failure.json").unlink()
     assert winner(looked_at) == (3, pytest.approx(0.785), 3)  # not ended on all seeds
@@ -42,7 +42,7 @@ def test_where_less_is_better_the_winner_has_the_least(small_study, tmp_path):
     record = ledger.runs[1]
     assert winner(ledger).number == 1
     (ledger.path(record) / "result.json").unlink()
-    record_failure(ledger.path(record), RuntimeError("diverged"))
+    RunFolder(ledger.path(record)).fail(RuntimeError("diverged"))
     assert winner(ledger) == (0, 0.5, 3)
 
 

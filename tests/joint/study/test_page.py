@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from joint.cli import main
-from joint.folder import load_predictions
+from joint.folder import RunFolder, load_predictions
 from joint.study import TPE, Axis, Plan, create_study
 from joint.study.page import study_html, write_study_html
-from joint.study.store import record_failure
 
 _VOID = {"meta", "img", "br"}
 _PLANNED, _EXPLORED = "Planned before the first run", "Exploration"
@@ -155,7 +154,7 @@ def test_failures_are_outcomes_and_are_shown(ledger, pretend):
     for run in ledger.runs:
         if run.design == 0 and run.seed < 2:
             ledger.path(run).mkdir(parents=True)
-            record_failure(ledger.path(run), RuntimeError("the <loss> is no number"))
+            RunFolder(ledger.path(run)).fail(RuntimeError("the <loss> is no number"))
         else:
             pretend(ledger, run, 0.9 if ledger.designs[run.design]["light"] == 5000 else 0.6)
     sections = _Page(study_html(ledger)).sections

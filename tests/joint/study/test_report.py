@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from joint.folder import RunFolder
 from joint.study import (
     Axis,
     Comparison,
@@ -23,7 +24,6 @@ from joint.study import (
     study_html,
     to_csv,
 )
-from joint.study.store import record_failure
 
 
 def test_what_was_planned_is_apart_from_what_was_found(finished):
@@ -122,7 +122,7 @@ def test_a_design_without_the_number_is_told_and_not_compared(small_study, prete
     # What failed of such a design has no score either.
     run = next(run for run in ledger.runs if run.design == 0)
     (ledger.path(run) / "result.json").unlink()
-    record_failure(ledger.path(run), RuntimeError("diverged"))
+    RunFolder(ledger.path(run)).fail(RuntimeError("diverged"))
     none = report(ledger, metric="bpp").designs[1]
     assert (none.number, none.estimate.count, none.estimate.failed) == (0, 0, 0)
     # Nobody has it; or one seed lacks it, and to leave that out would choose among seeds.
@@ -158,7 +158,7 @@ def test_failures_are_shown(ledger, pretend):
     for run in ledger.runs:
         if run.design == 0:
             ledger.path(run).mkdir(parents=True)
-            record_failure(ledger.path(run), RuntimeError("diverged"))
+            RunFolder(ledger.path(run)).fail(RuntimeError("diverged"))
         else:
             pretend(ledger, run, 0.9)
     found = report(ledger)
@@ -223,10 +223,10 @@ def test_why_runs_failed_is_told(ledger, pretend):
     for run in ledger.runs:
         if run.design == 1 or (run.design, run.seed) == (3, 2):
             ledger.path(run).mkdir(parents=True)
-            record_failure(ledger.path(run), ValueError("3 does not divide 16\nat all"))
+            RunFolder(ledger.path(run)).fail(ValueError("3 does not divide 16\nat all"))
         elif (run.design, run.seed) == (2, 0):
             ledger.path(run).mkdir(parents=True)
-            record_failure(ledger.path(run), RuntimeError("out of light"))
+            RunFolder(ledger.path(run)).fail(RuntimeError("out of light"))
         else:
             pretend(ledger, run, 0.9)
     found = report(ledger)
@@ -246,7 +246,7 @@ def test_why_runs_failed_is_told(ledger, pretend):
 def test_many_reasons_of_failure_are_cut(ledger):
     for number, run in enumerate(ledger.runs):
         ledger.path(run).mkdir(parents=True)
-        record_failure(ledger.path(run), ValueError(f"the loss is {number % 9}"))
+        RunFolder(ledger.path(run)).fail(ValueError(f"the loss is {number % 9}"))
     text = str(report(ledger))
     assert text.count("ValueError: the loss is") == 5
     assert "and 4 more reasons: lens2label study list FOLDER" in text

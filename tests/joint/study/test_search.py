@@ -14,7 +14,7 @@ import pytest
 
 import joint
 from joint.feed import derive_seed
-from joint.folder import hold
+from joint.folder import RunFolder, hold
 from joint.settings import ConfigError
 from joint.study import (
     GP,
@@ -31,7 +31,7 @@ from joint.study import (
     work,
 )
 from joint.study.search import Told, ask, ask_next, on_validation, told
-from joint.study.store import ATTEMPTS_FILE, record_failure
+from joint.study.store import ATTEMPTS_FILE
 
 pytest.importorskip("optuna")
 
@@ -282,7 +282,7 @@ def test_a_round_waits_for_the_one_before_and_means_are_over_seeds(tmp_path):
     with hold(ledger.path(last)):
         assert told(ledger) is None
     ledger.path(last).mkdir(exist_ok=True)
-    record_failure(ledger.path(last), RuntimeError("diverged"))
+    RunFolder(ledger.path(last)).fail(RuntimeError("diverged"))
     one, two = told(ledger)
     # A share that failed is nothing; of other numbers, the worst that was seen.
     assert one.values == pytest.approx((0.6, 0.4, 0.0))
@@ -354,7 +354,7 @@ def test_a_round_that_failed_does_not_end_the_search(tmp_path, goal):
     for ledger in (ended, waiting):
         for run in ledger.runs:
             ledger.path(run).mkdir(parents=True)
-            record_failure(ledger.path(run), RuntimeError("it diverged"))
+            RunFolder(ledger.path(run)).fail(RuntimeError("it diverged"))
         more = ask_next(ledger)
         if ledger is ended:
             _made(more, more.runs[2], 0.9)

@@ -6,7 +6,7 @@ import warnings
 import pytest
 
 from joint.checkpoint import CheckpointError
-from joint.folder import FAILURE_FILE, hold
+from joint.folder import FAILURE_FILE, RunFolder, hold
 from joint.lock import LOCK_FILE
 from joint.settings import ConfigError
 from joint.study import (
@@ -20,7 +20,7 @@ from joint.study import (
     create_study,
     open_study,
 )
-from joint.study.store import ATTEMPTS_FILE, read_failure, record_failure
+from joint.study.store import ATTEMPTS_FILE, read_failure
 
 
 def test_the_study_is_written_before_any_run(ledger):
@@ -114,7 +114,7 @@ def test_states_are_those_of_the_files(ledger, pretend):
     first, second, third, fourth = ledger.runs[:4]
     pretend(ledger, first, 0.9)
     ledger.path(second).mkdir(parents=True)
-    record_failure(ledger.path(second), RuntimeError("no"))
+    RunFolder(ledger.path(second)).fail(RuntimeError("no"))
     with hold(ledger.path(third)):
         # What somebody else, who was killed, has left.
         ledger.path(fourth).mkdir(parents=True)
@@ -130,7 +130,7 @@ def test_states_are_those_of_the_files(ledger, pretend):
 def test_a_run_that_is_tried_again_is_running_not_failed(ledger):
     run = ledger.runs[0]
     with hold(ledger.path(run)):
-        record_failure(ledger.path(run), RuntimeError("before"))
+        RunFolder(ledger.path(run)).fail(RuntimeError("before"))
         assert ledger.state(run) == "running"
 
 
@@ -138,7 +138,7 @@ def test_failures_keep_their_traceback(tmp_path):
     try:
         raise ValueError("the lens fell down")
     except ValueError as error:
-        record_failure(tmp_path, error)
+        RunFolder(tmp_path).fail(error)
     found = read_failure(tmp_path)
     assert (found["error"], found["message"]) == ("ValueError", "the lens fell down")
     assert "test_failures_keep_their_traceback" in found["traceback"]
@@ -150,7 +150,7 @@ def test_failed_runs_can_be_tried_again(ledger, pretend):
     first, second = ledger.runs[:2]
     pretend(ledger, first, 0.9)
     ledger.path(second).mkdir(parents=True)
-    record_failure(ledger.path(second), RuntimeError("no"))
+    RunFolder(ledger.path(second)).fail(RuntimeError("no"))
     (ledger.path(second) / ATTEMPTS_FILE).write_text("{}\n")
     assert ledger.reset_failed() == 1
     assert ledger.states()[:2] == ("done", "pending")
@@ -232,7 +232,7 @@ def test_another_study_in_a_folder_is_told_what_to_do(ledger, small_study, prete
     run = ledger.runs[0]
     if state == "failed":
         ledger.path(run).mkdir(parents=True)
-        record_failure(ledger.path(run), RuntimeError("no"))
+        RunFolder(ledger.path(run)).fail(RuntimeError("no"))
     elif state == "done":
         pretend(ledger, run, 0.9)
     advice = "runs that both have in common" if state == "done" else "or delete this one: none of"

@@ -5,15 +5,14 @@ import json
 import pytest
 
 from joint.checkpoint import CheckpointError
-from joint.folder import PREDICTIONS_FILE
+from joint.folder import PREDICTIONS_FILE, RunFolder
 from joint.study import Axis, Plan, create_study, outcomes, rows, to_csv, to_json, to_text
-from joint.study.store import record_failure
 
 
 def test_one_row_a_run(ledger, pretend):
     pretend(ledger, ledger.runs[0], 1.0, bpp=0.5)
     ledger.path(ledger.runs[1]).mkdir(parents=True)
-    record_failure(ledger.path(ledger.runs[1]), ValueError("x"))
+    RunFolder(ledger.path(ledger.runs[1])).fail(ValueError("x"))
     table = rows(ledger)
     assert len(table) == 32
     done, failed, pending = table[:3]
@@ -73,7 +72,7 @@ def test_runs_without_results_have_empty_cells(ledger, pretend):
 
 def test_rows_for_people_are_aligned(ledger):
     ledger.path(ledger.runs[1]).mkdir(parents=True)
-    record_failure(ledger.path(ledger.runs[1]), ValueError("x is no number\n  of two lines"))
+    RunFolder(ledger.path(ledger.runs[1])).fail(ValueError("x is no number\n  of two lines"))
     lines = to_text(rows(ledger)).splitlines()
     assert len(lines) == 33
     run = ledger.runs[1]
@@ -96,7 +95,7 @@ def test_outcomes_are_those_that_ended(ledger, pretend):
     one, two, three = ledger.runs[:3]
     pretend(ledger, one, 1.0)
     ledger.path(two).mkdir(parents=True)
-    record_failure(ledger.path(two), ValueError("x"))
+    RunFolder(ledger.path(two)).fail(ValueError("x"))
     found = outcomes(ledger, "balanced_accuracy")
     assert found.keys() == {0, 1, 2, 3}
     (run,) = found[one.design]

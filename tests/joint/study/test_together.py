@@ -10,13 +10,14 @@ import joint
 from joint.folder import (
     CHECKPOINT_FILE,
     HISTORY_FILE,
+    RunFolder,
     hold,
     load_predictions,
     read_history,
 )
 from joint.study import Axis, Plan, create_study, work
 from joint.study.attempt import attempts
-from joint.study.store import ATTEMPTS_FILE, read_failure, record_failure
+from joint.study.store import ATTEMPTS_FILE, read_failure
 from joint.study.together import companions, train_together
 
 ensemble = importlib.import_module("joint.train.ensemble")
@@ -105,7 +106,7 @@ def test_what_ended_or_is_held_is_left_out(ledger, pretend, monkeypatch):
     done, failed, held, first, *_ = ledger.runs
     pretend(ledger, done, 0.9)
     ledger.path(failed).mkdir(parents=True)
-    record_failure(ledger.path(failed), RuntimeError("no"))
+    RunFolder(ledger.path(failed)).fail(RuntimeError("no"))
     with hold(ledger.path(held)):
         found = companions(ledger, first, 99, without=())
         assert found == [first, *ledger.runs[4:]]

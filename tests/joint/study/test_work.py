@@ -26,7 +26,7 @@ from joint.study import (
     work,
 )
 from joint.study.attempt import begin
-from joint.study.store import ATTEMPTS_FILE, read_failure, record_failure
+from joint.study.store import ATTEMPTS_FILE, read_failure
 
 # The package has a function of that name.
 worker = importlib.import_module("joint.study.work")
@@ -83,7 +83,7 @@ def test_a_run_that_somebody_else_ended_meanwhile_is_passed(ledger, pretend):
     done, failed = ledger.runs[:2]
     pretend(ledger, done, 0.9)
     ledger.path(failed).mkdir(parents=True)
-    record_failure(ledger.path(failed), RuntimeError("no"))
+    RunFolder(ledger.path(failed)).fail(RuntimeError("no"))
     for run in (done, failed):
         found = worker._attempt(ledger, run, worker._Scenes(), torch.device("cpu"), lambda: False)
         assert found == "passed"
@@ -296,7 +296,7 @@ def test_clocks_that_differ_change_nothing(ledger, pretend):
     pretend(ledger, done, 0.9)
     for run in (failed, open_run):
         ledger.path(run).mkdir(parents=True)
-    record_failure(ledger.path(failed), RuntimeError("no"))
+    RunFolder(ledger.path(failed)).fail(RuntimeError("no"))
     start = {"reached": None, "pid": 7, "host": "there"}
     (ledger.path(open_run) / ATTEMPTS_FILE).write_text(json.dumps(start) + "\n")
     with hold(ledger.path(held)):
