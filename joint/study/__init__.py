@@ -19,6 +19,8 @@ study · ``effects`` which choice matters · ``rate_accuracy`` bits for an accur
 ``page_exploration`` and ``page_atlas`` HTML · ``command`` the command line.
 """
 
+from joint.metric import STUDY_METRICS
+
 from .atlas import atlas, learned_elements
 from .axis import Axis, Design, Level
 from .confirm import Winner, confirm, winner
@@ -26,7 +28,7 @@ from .draws import Draws, resample
 from .effects import AxisEffect, Effects, LevelMean, PairEffect, Share, effects
 from .element import Alignment, Element, align, load_element, spreads
 from .front import Front, FrontPoint, Hypervolume, fronts
-from .inference import STUDY_METRICS, Inference, Outcome, infer
+from .inference import Inference, Outcome, infer
 from .live import Progress, progress, watch
 from .page import study_html, write_study_html
 from .pareto import front_probability, hypervolume, hypervolume_shares, pareto_front

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .inference import lower_is_better, scores_nothing
+from joint.metric import lower_is_better, scores_nothing
+
 from .sampler import OBJECTIVES, Listed, Search
 from .search import on_validation
 from .space import Comparison, Plan, Study, levels_shown

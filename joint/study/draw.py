@@ -9,12 +9,12 @@ import numpy as np
 
 from classify import Interval
 from joint.look import COLOURS, blank_figure, label_points, looks, open_axis
+from joint.metric import lower_is_better
 
 from .axis import Design, is_number
 from .condition import ABSENT
 from .effects import Effects
 from .front import Front
-from .inference import lower_is_better
 from .rate_accuracy import RateAccuracy
 from .report import DesignSummary
 

@@ -25,19 +25,18 @@ from classify import Interval
 from classify.intervals import check_resampling, membership, resampled
 from classify.judged import METRICS
 from joint.folder import Predictions
+from joint.metric import check_study_metric, scores_nothing
 
 from .inference import (
     Inference,
     Outcome,
     by_seed,
     check_paired,
-    check_study_metric,
     degrees_of_freedom,
     drawn_metric,
     few_lesions,
     judged,
     kept,
-    scores_nothing,
     units,
 )
 

@@ -17,10 +17,11 @@ from scipy import stats
 from classify import Interval
 from classify.intervals import check_resampling
 from joint.analysis.record import plain
+from joint.metric import lower_is_better
 
 from .axis import Design
 from .draws import Draws
-from .inference import degrees_of_freedom, lower_is_better
+from .inference import degrees_of_freedom
 from .pareto import (
     DIMENSIONS,
     front_probability,

@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,26 +21,22 @@ from scipy import stats
 
 from classify import Interval
 from classify.intervals import check_resampling, membership, resampled
-from classify.judged import LOWER_IS_BETTER, METRICS, Judged
+from classify.judged import METRICS, Judged
 from joint.folder import Predictions
+from joint.metric import check_study_metric, scores_nothing
 
 __all__ = [
-    "STUDY_METRICS",
     "Inference",
     "Outcome",
     "by_seed",
     "check_paired",
-    "check_study_metric",
     "degrees_of_freedom",
     "drawn_metric",
     "few_lesions",
     "infer",
     "judged",
     "kept",
-    "lower_is_better",
     "score",
-    "scores_nothing",
-    "stage_of",
     "units",
 ]
 
@@ -62,15 +58,6 @@ _ALIKE = (
     "an interval without a width: all seeds and lesions came out alike, which says little of others"
 )
 
-_OF_A_RUN = ("loss", "bpp", "bpp_bytes", "psnr", "ssim", "psnr_scene", "throughput")
-STUDY_METRICS = (*METRICS, *_OF_A_RUN)
-"""Numbers that a study can be judged by: those of a classification report, and of a run."""
-
-
-def lower_is_better(metric: str) -> bool:
-    """Whether a smaller number is the better one."""
-    return metric in (*LOWER_IS_BETTER, "loss", "bpp", "bpp_bytes")
-
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -89,20 +76,6 @@ class Outcome:
                 f"the value of seed {self.seed} is {self.value}: give a finite number, or None for "
                 "a run that diverged"
             )
-
-
-def stage_of(metric: str) -> Literal["front_end", "codec", "classifier"] | None:
-    """The stage without which no system has this number; None where each has it, or may."""
-    if metric in METRICS:
-        return "classifier"
-    if metric in ("bpp", "bpp_bytes", "psnr", "ssim"):
-        return "codec"
-    return "front_end" if metric == "throughput" else None
-
-
-def scores_nothing(metric: str) -> bool:
-    """Whether a run that failed has the score 0: a share of what it should have got right."""
-    return metric in METRICS and not lower_is_better(metric)
 
 
 def kept(interval: Interval, metric: str) -> Interval:
@@ -126,12 +99,6 @@ def by_seed(runs: Sequence[Outcome]) -> dict[int, Outcome]:
             raise ValueError(f"seed {run.seed} is there twice in one design")
         found[run.seed] = run
     return found
-
-
-def check_study_metric(metric: str) -> None:
-    """Refuse a number that no study can be judged by."""
-    if metric not in STUDY_METRICS:
-        raise ValueError(f"metric {metric!r} is unknown; use one of {', '.join(STUDY_METRICS)}")
 
 
 class _Spread(NamedTuple):

@@ -19,6 +19,7 @@ import numpy as np
 
 from joint.checkpoint import CheckpointError, write_atomically
 from joint.folder import load_predictions, read_history
+from joint.metric import lower_is_better
 from joint.report.draw import plain_text
 from joint.report.page import (
     MISSING,
@@ -39,7 +40,6 @@ from joint.report.write import teller
 
 from .condition import condition_words
 from .draws import Draws, resample
-from .inference import lower_is_better
 from .page_atlas import elements as learned
 from .page_exploration import choices, costs, designs, notes, rates
 from .report import StudyReport, report

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from joint.metric import lower_is_better
 from joint.report.page import MISSING, Html, note, number, paragraph, picture, table, with_interval
 
 from .axis import Design
@@ -16,7 +17,6 @@ from .draw import (
 from .draws import Draws
 from .effects import Effects, Share, effects
 from .front import Front, fronts
-from .inference import lower_is_better
 from .rate_accuracy import RateDifference, rate_accuracy
 from .report import DesignSummary, StudyReport, known_costs
 from .store import Ledger

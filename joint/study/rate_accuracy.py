@@ -25,11 +25,11 @@ import compress
 from classify import Interval
 from classify.intervals import percentile_interval
 from joint.analysis.record import plain
+from joint.metric import check_study_metric, lower_is_better
 from joint.settings import NoneConfig
 
 from .axis import Design
 from .draws import Draws, resample
-from .inference import check_study_metric, lower_is_better
 from .store import Ledger
 from .table import Row, outcomes, rows
 

@@ -9,8 +9,10 @@ from typing import Any, final
 
 import numpy as np
 
+from joint.metric import lower_is_better, scores_nothing
+
 from .axis import Design
-from .inference import Outcome, lower_is_better, scores_nothing
+from .inference import Outcome
 from .pareto import hypervolume_shares, pareto_front, reference_of
 from .provenance import EnvironmentDifference, environment_differences
 from .significance import expected_maximum

@@ -14,11 +14,11 @@ from pydantic import Field
 from scipy.stats import qmc
 
 from joint.config.faults import nearest
+from joint.metric import lower_is_better
 from joint.settings import Settings
 
 from .axis import Axis, Design
 from .condition import axes_of, combinations
-from .inference import lower_is_better
 
 __all__ = [
     "GP",

@@ -23,13 +23,13 @@ import numpy as np
 from joint.checkpoint import CheckpointError
 from joint.feed import derive_seed
 from joint.folder import read_history
+from joint.metric import scores_nothing
 from joint.settings import ConfigError
 
 from .axis import Axis, Design, Level
 from .condition import axes_of
 from .derived import cost
 from .formula import names_in
-from .inference import scores_nothing
 from .sampler import GP, MEASURED_COSTS, NSGA2, TPE, Random, Search
 from .space import Study
 from .store import Ledger, PlannedRun, StudyError

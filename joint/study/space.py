@@ -30,6 +30,7 @@ from pydantic import (
 
 from joint.config.faults import fault_line, nearest
 from joint.config.run import RunConfig
+from joint.metric import STUDY_METRICS
 from joint.parse import parse_json
 from joint.settings import ConfigError, FrozenDict, Settings, added
 
@@ -38,7 +39,6 @@ from .condition import axes_of, check_conditions, combinations, exclusive, never
 from .constraint import satisfied, terms
 from .derived import check_costs, check_derived, derive
 from .formula import evaluate, names_in
-from .inference import STUDY_METRICS
 from .paths import check_path, set_path
 from .sampler import OBJECTIVES, Grid, LatinHypercube, Sampler, Search
 from .significance import seeds_for_claim

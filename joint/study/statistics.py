@@ -19,16 +19,9 @@ import torch
 
 from classify import Interval, mcnemar
 from joint.folder import Predictions
+from joint.metric import check_study_metric, lower_is_better, scores_nothing
 
-from .inference import (
-    Outcome,
-    by_seed,
-    check_study_metric,
-    infer,
-    lower_is_better,
-    score,
-    scores_nothing,
-)
+from .inference import Outcome, by_seed, infer, score
 from .significance import holm, seeds_needed, sign_flip_test
 
 __all__ = ["Contrast", "Estimate", "adjusted", "compare", "estimate"]

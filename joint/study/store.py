@@ -32,12 +32,12 @@ from joint.config.faults import fault_line
 from joint.config.run import NoneConfig, RunConfig
 from joint.folder import FAILURE_FILE, RESULT_FILE, hold, read_result
 from joint.lock import LOCK_FILE, holder_of
+from joint.metric import stage_of
 from joint.parse import parse_json
 from joint.settings import ConfigError
 
 from .axis import Design
 from .condition import axes_of
-from .inference import stage_of
 from .sampler import Search
 from .space import Pair, Study
 

@@ -14,10 +14,11 @@ import numpy as np
 from classify.judged import METRICS, Judged
 from joint.checkpoint import CheckpointError
 from joint.folder import PREDICTIONS_FILE, RESULT_FILE, Predictions, load_predictions
+from joint.metric import check_study_metric
 
 from .axis import Design
 from .derived import cost
-from .inference import Outcome, check_study_metric
+from .inference import Outcome
 from .sampler import MEASURED_COSTS
 from .store import Ledger, PlannedRun, RunState, read_failure
 

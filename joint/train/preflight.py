@@ -14,6 +14,7 @@ from compress.metrics import SSIM_WINDOW
 from joint.evaluate import check_encoding, check_scores, device_of
 from joint.feed import as_scenes
 from joint.kinds import check_dataset, check_kinds
+from joint.metric import stage_of
 from joint.objective import Losses, Objective
 from joint.parallel import world_size
 from joint.system import ImagingSystem, Stage, SystemOutput, evaluating, only_learning
@@ -136,11 +137,7 @@ def _check_settings(
             f"class weights are deferred to epoch {objective.deferred_from}, counted from 0, but "
             f"there are {config.epochs} epochs: lower deferred_from"
         )
-    needed = "classifier"
-    if config.monitor in ("bpp", "psnr", "ssim"):
-        needed = "codec"
-    elif config.monitor in ("loss", "psnr_scene"):
-        needed = None
+    needed = stage_of(config.monitor)
     if needed is not None and getattr(system, needed) is None:
         raise ValueError(
             f"monitor={config.monitor!r} needs a {needed}, and the system has none; use 'loss'"

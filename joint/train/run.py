@@ -22,12 +22,13 @@ from torch import Tensor
 
 from joint.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from joint.folder import BEST_FILE, CHECKPOINT_FILE, RunFolder
+from joint.metric import lower_is_better
 from joint.objective import Objective
 from joint.parallel import gathered, rank
 from joint.system import ImagingSystem
 
 from .history import EpochRecord, History
-from .training import MINIMISED, Training
+from .training import Training
 
 __all__ = ["NORM", "TrainingDiverged", "TrainingRun"]
 
@@ -286,7 +287,7 @@ class TrainingRun:
         value = record.validation.get(self.config.monitor)
         if value is None:
             return -math.inf
-        return -value if self.config.monitor in MINIMISED else value
+        return -value if lower_is_better(self.config.monitor) else value
 
     def _keep_best(self) -> None:
         weights = self.average or self.system.state_dict()

@@ -10,16 +10,13 @@ from joint.system import NETWORKS, STAGES, Stage
 
 from .augment import Augmentation, AugmentationName
 
-__all__ = ["MINIMISED", "Monitor", "Plan", "Training"]
+__all__ = ["Monitor", "Plan", "Training"]
 
 Monitor = Literal[
     "loss", "accuracy", "balanced_accuracy", "macro_f1", "auc", "bpp", "psnr", "ssim", "psnr_scene"
 ]
 
 Plan = Literal["joint", "frozen", "alternating"]
-
-#: Monitors that are better when smaller.
-MINIMISED = ("loss", "bpp")
 
 
 class Training(Settings):

@@ -106,7 +106,7 @@ def test_a_run_that_took_codes_for_light_still_does(tmp_path):
     scenes = joint.build_data(config.data)
     parts = joint.build_split(config, scenes.taken_as("linear"))
     trained = joint.complete.complete_run(config, parts, tmp_path, resamples=0, progress=False)
-    with pytest.warns(UserWarning, match=r"takes its srgb scenes for linear ones.*Begin it anew with"):
+    with pytest.warns(UserWarning, match=r"its srgb scenes for linear ones.*Begin it anew with"):
         _, system, again = joint.load_run(tmp_path)
     assert again.test.fingerprint == joint.build_split(config, scenes).test.fingerprint
     expected = joint.evaluate(trained, parts.test)

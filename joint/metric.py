@@ -1,0 +1,36 @@
+"""What a run can be judged by: a number of its report, or of its rate, fidelity and light."""
+
+from typing import Literal
+
+from classify.judged import LOWER_IS_BETTER, METRICS
+
+__all__ = ["STUDY_METRICS", "check_study_metric", "lower_is_better", "scores_nothing", "stage_of"]
+
+_OF_A_RUN = ("loss", "bpp", "bpp_bytes", "psnr", "ssim", "psnr_scene", "throughput")
+STUDY_METRICS = (*METRICS, *_OF_A_RUN)
+"""Numbers that a study can be judged by: those of a classification report, and of a run."""
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a smaller number is the better one."""
+    return metric in (*LOWER_IS_BETTER, "loss", "bpp", "bpp_bytes")
+
+
+def stage_of(metric: str) -> Literal["front_end", "codec", "classifier"] | None:
+    """The stage without which no system has this number; None where each has it, or may."""
+    if metric in METRICS:
+        return "classifier"
+    if metric in ("bpp", "bpp_bytes", "psnr", "ssim"):
+        return "codec"
+    return "front_end" if metric == "throughput" else None
+
+
+def scores_nothing(metric: str) -> bool:
+    """Whether a run that failed has the score 0: a share of what it should have got right."""
+    return metric in METRICS and not lower_is_better(metric)
+
+
+def check_study_metric(metric: str) -> None:
+    """Refuse a number that no study can be judged by."""
+    if metric not in STUDY_METRICS:
+        raise ValueError(f"metric {metric!r} is unknown; use one of {', '.join(STUDY_METRICS)}")

@@ -1,0 +1,51 @@
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+import classify
+import joint
+import optics
+from joint.metric import (
+    STUDY_METRICS,
+    check_study_metric,
+    lower_is_better,
+    scores_nothing,
+    stage_of,
+)
+from joint.train.training import Monitor
+
+
+def test_less_is_better_where_a_perfect_run_has_less(lesions):
+    labels = lesions.targets
+    right = 9.0 * torch.nn.functional.one_hot(labels, 3)
+    good, bad = (
+        classify.report(logits, labels, classes=lesions.classes) for logits in (right, -right)
+    )
+    for metric in set(STUDY_METRICS) & set(vars(good)):
+        better, worse = getattr(good, metric), getattr(bad, metric)
+        if isinstance(better, float) and np.isfinite([better, worse]).all():
+            assert (better < worse) == lower_is_better(metric), metric
+    assert {m for m in get_args(Monitor) if lower_is_better(m)} == {"loss", "bpp"}
+
+
+def test_a_number_needs_the_stage_without_which_it_is_none(lesions):
+    bare = joint.ImagingSystem(sensor=optics.Sensor(100))
+    found = joint.evaluate(bare, lesions, objective=joint.Objective(task=0)).scalars()
+    for metric in get_args(Monitor):
+        assert (found.get(metric) is None) == (stage_of(metric) is not None), metric
+    assert stage_of("throughput") == "front_end"
+    assert found["throughput"] is None
+
+
+def test_a_run_that_failed_got_nothing_right():
+    assert scores_nothing("accuracy")
+    assert not any(scores_nothing(metric) for metric in ("nll", "loss", "psnr", "bpp"))
+
+
+def test_an_unknown_number_is_told_what_there_is():
+    with pytest.raises(ValueError, match=r"metric 'f1' is unknown; use one of accuracy, "):
+        check_study_metric("f1")
+    for metric in STUDY_METRICS:
+        check_study_metric(metric)
