@@ -286,7 +286,7 @@ def _check_new(config: RunConfig, parts: Split, device: torch.device) -> None:
     )
 
 
-def _check_run(folder: Path) -> None:
+def _check_run_folder(folder: Path) -> None:
     """Refuse what is no run folder, before anything is loaded."""
     if not (folder / CONFIG_FILE).is_file():
         if any((folder / name).is_file() for name in (BEST_FILE, CHECKPOINT_FILE)):
@@ -299,7 +299,7 @@ def _check_run(folder: Path) -> None:
 
 def _evaluate(arguments: Sequence[str]) -> int:
     options = read_evaluate_options(arguments)
-    _check_run(options.run)
+    _check_run_folder(options.run)
     found = []
     for judged in judge_run(
         options, lambda size: read_evaluate_options(arguments, image_size=size)
@@ -317,7 +317,7 @@ def _report(arguments: Sequence[str]) -> int:
 
     options = tyro.cli(ReportOptions, args=arguments, prog="lens2label report")
     for run in options.runs:
-        _check_run(run)
+        _check_run_folder(run)
     write_report(
         options.runs,
         options.output,
@@ -345,19 +345,19 @@ def _study(arguments: Sequence[str]) -> int:
 
 def _compress(arguments: Sequence[str]) -> int:
     options = tyro.cli(CompressOptions, args=arguments, prog="lens2label compress")
-    _check_run(options.codec)
+    _check_run_folder(options.codec)
     return compress(options)
 
 
 def _decompress(arguments: Sequence[str]) -> int:
     options = tyro.cli(DecompressOptions, args=arguments, prog="lens2label decompress")
-    _check_run(options.codec)
+    _check_run_folder(options.codec)
     return decompress(options)
 
 
 def _export(arguments: Sequence[str]) -> int:
     options = tyro.cli(ExportOptions, args=arguments, prog="lens2label export")
-    _check_run(options.run)
+    _check_run_folder(options.run)
     check_target(options.file)  # before what takes time
     if options.pictures < 1:
         raise ConfigError(f"--pictures must be at least 1, not {options.pictures}")

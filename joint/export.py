@@ -109,8 +109,9 @@ def export(
     ------
     ValueError
         For another suffix or plane, a plane that the system has not, no classifier or scenes,
-        another number of names than of scores, a stage that cannot be a graph (a codec of files; in
-        ONNX a hyperprior, float64), or a file whose scores are others. Nothing is written then.
+        another number of names than of scores, scores that are not ``[B, K]``, a stage that cannot
+        be a graph (a codec of files; in ONNX a hyperprior, float64), or a file whose scores are
+        others. Nothing is written then.
     ImportError
         Without ONNX, for a .onnx: ``pip install "lens2label[onnx]"``.
 
@@ -135,7 +136,11 @@ def export(
     with torch.no_grad(), evaluating(system):
         value = _example(system, scenes, plane)
         part = _Part(system, plane)
-        wanted = part(value).cpu()
+        wanted = part(value)
+        if not isinstance(wanted, Tensor) or wanted.ndim != 2:
+            made = list(wanted.shape) if isinstance(wanted, Tensor) else type(wanted).__name__
+            raise ValueError(f"the classifier must give scores [pictures, classes], not {made}")
+        wanted = wanted.cpu()
         named = _checked(classes, wanted)
         takes = tuple(value.shape[1:])
         description = {
@@ -251,6 +256,8 @@ def _inexact(part: _Part) -> _Part:
 def _checked(classes: Sequence[str] | None, scores: Tensor) -> tuple[str, ...] | int:
     if classes is None:
         return scores.shape[1]
+    if isinstance(classes, str):
+        raise ValueError(f"classes are names, such as ('mel', 'nv'), not the one word {classes!r}")
     if len(classes) != scores.shape[1]:
         raise ValueError(
             f"{len(classes)} classes are named, and there are {scores.shape[1]} scores"

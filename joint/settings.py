@@ -15,7 +15,7 @@ class ConfigError(ValueError):
 
 
 class OptionError(ConfigError):
-    """An option of the command line that cannot be; the message names it as it is typed."""
+    """An option of the command line that is not allowed; the message names it as it is typed."""
 
 
 class Settings(BaseModel):

@@ -481,7 +481,7 @@ def evaluating(system: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def only_learning(system: ImagingSystem, learning: tuple[Stage, ...]) -> Iterator[None]:
-    """Freeze the other stages: no gradient to their weights, evaluation mode, as before after.
+    """Freeze the other stages for a while: no gradient to their weights, and evaluation mode.
 
     A stage all of whose parameters were frozen by ``requires_grad_(False)`` is one of the others:
     its batch statistics and its dropout would change what is not to change.

@@ -36,8 +36,8 @@ from .inference import (
     drawn_metric,
     few_lesions,
     judged,
-    kept,
     units,
+    within_range,
 )
 
 __all__ = ["Draws", "resample"]
@@ -121,7 +121,7 @@ class Draws:
         found = self.infer(np.arange(len(self.designs)) == self.place(design), level=level)
         if found.interval is None:
             return found
-        return replace(found, interval=kept(found.interval, self.metric))
+        return replace(found, interval=within_range(found.interval, self.metric))
 
     def along(self, values: Array) -> tuple[Array, Array]:
         """Means of other ``values`` of each run, ``[D, S]``, and the same on the seeds drawn.

@@ -31,7 +31,7 @@ from joint.analysis.record import plain
 from .axis import Design, Level
 from .condition import ABSENT, Absent
 from .draws import Draws
-from .inference import kept
+from .inference import within_range
 
 __all__ = ["AxisEffect", "Effects", "LevelMean", "PairEffect", "Share", "effects"]
 
@@ -343,7 +343,8 @@ def _weights(
 ) -> tuple[dict[str, dict[tuple[str, Level], Array | None]], list[str]]:
     """Means of levels at the average of all other axes, as weights of the designs.
 
-    Of the levels of these with which the axis is there: where it always is, their columns sum to 0.
+    An average is over the levels with which the axis is there; where it always is, the columns of
+    the other axes sum to 0.
     """
     inverse = np.linalg.pinv(additive)
     row_space = inverse @ additive
@@ -399,7 +400,7 @@ def _level_means(
         interval = mean.interval
         # With weights below 0 it is no mean of what was seen.
         if interval is not None and weight.min() > -1e-9:
-            interval = kept(interval, draws.metric)
+            interval = within_range(interval, draws.metric)
         found.append(LevelMean(key[1], count, mean.mean, interval, apart.mean, apart.interval))
     if all(isinstance(each.level, int | float) for each in found):
         found.sort(key=lambda each: each.level)  # pyright: ignore

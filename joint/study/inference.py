@@ -35,9 +35,9 @@ __all__ = [
     "few_lesions",
     "infer",
     "judged",
-    "kept",
     "score",
     "units",
+    "within_range",
 ]
 
 Array = npt.NDArray[Any]
@@ -78,7 +78,7 @@ class Outcome:
             )
 
 
-def kept(interval: Interval, metric: str) -> Interval:
+def within_range(interval: Interval, metric: str) -> Interval:
     """The ``interval`` of the mean of a design, cut to what the ``metric`` can be."""
     if not scores_nothing(metric):
         return interval
@@ -188,7 +188,9 @@ def infer(
     if lesions and spread.error == 0:
         note = note or _ALIKE
     interval = Interval(mean - reach, mean + reach)
-    return Inference(mean, kept(interval, metric) if second is None else interval, p, unit, note)
+    return Inference(
+        mean, within_range(interval, metric) if second is None else interval, p, unit, note
+    )
 
 
 def _crossed(

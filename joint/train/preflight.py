@@ -161,7 +161,7 @@ def _smallest_step(train: LesionDataset, config: Training) -> int:
 
 
 def _turns(system: ImagingSystem, config: Training) -> list[tuple[Stage, ...]]:
-    """The stages that learn at once, for each turn of the plan; refused is one with nothing to."""
+    """The stages that learn at once, for each turn of the plan; in each, something must learn."""
     turns = {config.learning(e): e for e in (config.turn_epochs, 0) if e < config.epochs}
     for learning, epoch in turns.items():
         there = {name: stage for name, stage in system.stages() if name in learning}

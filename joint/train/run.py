@@ -37,7 +37,7 @@ NORM = "gradient norm of "
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss or a weight is no longer a number; no checkpoint was written after it was lost."""
+    """The loss or a weight is no longer a number; the newest checkpoint is from before."""
 
 
 @dataclass

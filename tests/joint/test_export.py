@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 
 import pytest
 import small
@@ -296,6 +297,15 @@ def test_a_restoration_is_a_graph_of_torch_only(tmp_path, scenes):
         export(system, scenes, tmp_path / "a.onnx", plane="codes")
 
 
+class _Says(torch.nn.Module):
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, pictures):
+        return self.answer
+
+
 def test_what_is_refused(tmp_path, scenes):
     system = build()
     with pytest.raises(ValueError, match=r"written as \.pt2 or \.onnx, not as 'a\.pt'"):
@@ -304,6 +314,13 @@ def test_what_is_refused(tmp_path, scenes):
         export(system, scenes, tmp_path / "a.pt2", plane="scene")
     with pytest.raises(ValueError, match="2 classes are named, and there are 3 scores"):
         export(system, scenes, tmp_path / "a.pt2", classes=("a", "b"))
+    with pytest.raises(ValueError, match=r"names, such as .*, not the one word 'abc'"):
+        export(system, scenes, tmp_path / "a.pt2", classes="abc")
+    for odd, made in (((0, 0), "tuple"), (torch.zeros(len(scenes)), f"[{len(scenes)}]")):
+        other = system.replace(classifier=_Says(odd))
+        said = f"must give scores [pictures, classes], not {made}"
+        with pytest.raises(ValueError, match=re.escape(said)):
+            export(other, scenes, tmp_path / "a.pt2")
     with pytest.raises(ValueError, match="no classifier"):
         export(ImagingSystem(sensor=optics.Sensor(100)), scenes, tmp_path / "a.pt2")
     bare = ImagingSystem(classifier=system.classifier)
