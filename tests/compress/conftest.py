@@ -55,6 +55,12 @@ def _blobs():
     return blobs
 
 
+@pytest.fixture(scope="session")
+def all_rated():
+    """Names of the codecs with a rate, for a test of all of them at once."""
+    return RATED
+
+
 def pytest_generate_tests(metafunc):
     """Tests that ask for `exact` run for every codec of the list, for `rated` those with a rate."""
     if "exact" in metafunc.fixturenames:
