@@ -292,7 +292,7 @@ def test_an_adjustment_that_cannot_be_chosen_is_refused(trained, capsys):
         (["accuracy", "--part", "validation"], "chosen on the validation part: judge it on"),
     ):
         status, _, err = _run(capsys, "evaluate", trained, "--adjust", *asked)
-        assert status == _MISTAKE
+        assert status == _OPTION
         assert said in err
 
 
