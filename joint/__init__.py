@@ -93,6 +93,7 @@ from .folder import (
     summarise_run,
 )
 from .lock import RunLocked
+from .metric import STUDY_METRICS
 from .objective import Losses, Objective
 from .parallel import ProcessLost, launched
 from .picture.file import CompressedFile, compress_file, decompress_file
@@ -113,6 +114,7 @@ from .view_average import ViewAverage, average_views
 
 __all__ = [
     "STAGES",
+    "STUDY_METRICS",
     "AVIFConfig",
     "ActivationMap",
     "Attribution",

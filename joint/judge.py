@@ -8,6 +8,7 @@
 """
 
 import difflib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -134,6 +135,8 @@ def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
     if options.adjust and options.part == "validation" and options.data is None:
         raise OptionError("--adjust is chosen on the validation part: judge it on another one")
     bounds = options.bounds()
+    if not all(map(math.isfinite, options.taus)):
+        raise OptionError(f"--taus must be finite numbers, not {' '.join(map(str, options.taus))}")
     asked = [("--adjust", options.adjust)]
     for name, numbers in bounds.items():
         option = f"--{name.replace('_', '-')}"

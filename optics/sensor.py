@@ -28,6 +28,7 @@ from .noise import Generators, ShotNoise, poisson_counts, poisson_log_likelihood
 from .pixel import bin_pixels, fixed_pattern
 from .quantity import (
     check_number,
+    check_scalar,
     check_tensor,
     differentiated,
     hold,
@@ -323,9 +324,11 @@ class Sensor(nn.Module):
 
         Raises
         ------
-        ValueError
-            When it is not positive and finite.
+        TypeError, ValueError
+            When it is no number, or not positive and finite.
         """
+        check_scalar("factor", factor)
+        factor = float(factor)
         if not 0 < factor < math.inf:
             raise ValueError(f"factor must be positive and finite, not {factor!r}")
         self._gain *= factor

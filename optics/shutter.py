@@ -237,7 +237,7 @@ class CodedExposure(FrontEnd):
         self.exposures = 1
         self.motion = _checked_motion(motion)
         self.boundary: Boundary = boundary
-        self._moves = self.motion > 0
+        self._moves = False  # within `moving`, of one that moves otherwise
 
     @property
     def code(self) -> Tensor:
@@ -252,13 +252,15 @@ class CodedExposure(FrontEnd):
     @property
     def draws(self) -> bool:
         """Whether a motion is drawn for each scene, or something by the lens."""
-        return self._moves or (self.lens is not None and self.lens.draws)
+        moves = self.motion > 0 or self._moves
+        return moves or (self.lens is not None and self.lens.draws)
 
     @contextmanager
     def moving(self, motion: float) -> Iterator[None]:
         """Let scenes move by another distance for a while, each in the direction that it had.
 
-        What is drawn is drawn all the same, so that the sensor has the noise that it had.
+        What is drawn is drawn all the same, so that the sensor has the noise that it had; one with
+        a motion of 0 draws nothing, and has other noise within.
 
         Parameters
         ----------
@@ -276,8 +278,7 @@ class CodedExposure(FrontEnd):
             When it is not one number of at least 0.
         """
         before = self.motion, self._moves
-        self.motion = _checked_motion(motion)
-        self._moves = self._moves or self.motion > 0
+        self.motion, self._moves = _checked_motion(motion), self._moves or self.motion > 0
         try:
             yield
         finally:

@@ -15,6 +15,9 @@ __all__ = ["Dealt", "deal", "standard"]
 
 Array = npt.NDArray[Any]
 
+# Deals that are tried for one that leaves each class lesions to learn from.
+_DEALS = 100
+
 
 class Dealt(NamedTuple):
     """What is judged: pictures of classes of at least two lesions, dealt to parts."""
@@ -68,7 +71,7 @@ def deal(
     ------
     ValueError
         When shapes, labels or groups do not fit, a feature is not finite, fewer than two classes
-        are left, or all lesions of one can only be in one part, as they are of other classes too.
+        are left, or no deal was found that leaves each of them lesions to learn from.
     """
     features = np.asarray(features, dtype=float)
     bad = int((~np.isfinite(features)).sum())
@@ -87,13 +90,17 @@ def deal(
         raise ValueError(
             f"at least 2 classes of 2 lesions are needed, not {len(present)}: give more pictures"
         )
-    fold_of = _folds([lesions[k] for k in present], folds, generator)
-    for k in present:
-        if len(np.unique(fold_of[lesions[k]])) < 2:
-            raise ValueError(
-                f"all lesions of {classes[k]} are in one of {folds} parts, as they are of other "
-                "classes too, so that none is left to learn from: give more folds, or more lesions"
-            )
+    for _ in range(_DEALS):
+        fold_of = _folds([lesions[k] for k in present], folds, generator)
+        whole = [k for k in present if len(np.unique(fold_of[lesions[k]])) < 2]
+        if not whole:
+            break
+    else:
+        raise ValueError(
+            f"in {_DEALS} deals all lesions of a class, as of {classes[whole[0]]}, came into one "
+            f"of {folds} parts, as they are of other classes too: none is left to learn from. Give "
+            "more folds, or more lesions"
+        )
     kept = np.isin(labels, present)
     unique = np.unique(member[kept], return_inverse=True)[1]
     return Dealt(features[kept], labels[kept], unique, fold_of[member[kept]], present)

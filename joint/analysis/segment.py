@@ -34,6 +34,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import conv1d, max_pool2d, pad
 
+from classify.data.arrays import as_integer
 from joint.system import Encoding, check_codes
 from optics import linear_to_srgb, srgb_to_linear
 
@@ -213,7 +214,8 @@ def _check_pictures(images: Tensor) -> None:
 
 
 def _is_width(hair: object) -> bool:
-    return isinstance(hair, int) and hair >= 3 and hair % 2 == 1
+    width = as_integer(hair)
+    return width is not None and width >= 3 and width % 2 == 1
 
 
 def _dark_corners(images: Tensor) -> Tensor:

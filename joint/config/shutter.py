@@ -43,6 +43,15 @@ class ShutterConfig(Settings):
             raise ValueError("a fluttered shutter is open for half of the time: leave out share")
         return self
 
+    @model_validator(mode="after")
+    def _exposes_once(self) -> Self:
+        if not isinstance(self.lens, NoneConfig) and self.lens.colour.patterns > 1:
+            raise ValueError(
+                f"lens.colour.patterns={self.lens.colour.patterns} are as many exposures, each of "
+                "which would see another motion: set lens.colour.patterns=1"
+            )
+        return self
+
 
 def build_shutter(
     config: ShutterConfig, image_size: tuple[int, int], channels: int

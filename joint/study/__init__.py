@@ -19,8 +19,6 @@ study · ``effects`` which choice matters · ``rate_accuracy`` bits for an accur
 ``page_exploration`` and ``page_atlas`` HTML · ``command`` the command line.
 """
 
-from joint.metric import STUDY_METRICS
-
 from .atlas import atlas, learned_elements
 from .axis import Axis, Design, Level
 from .confirm import Winner, confirm, winner
@@ -65,7 +63,6 @@ __all__ = [
     "COSTS",
     "GP",
     "NSGA2",
-    "STUDY_METRICS",
     "TPE",
     "Alignment",
     "Atlas",

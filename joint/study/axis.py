@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias, TypeGuard
 
 from pydantic import (
     AfterValidator,
@@ -226,9 +226,10 @@ class Axis(Settings):
             When it is no choice of this axis; the nearest one is named.
         """
         if self.values is None:
-            if isinstance(level, bool | str | None) or not self._within(level):
+            number = None if isinstance(level, bool | str | None) else level
+            if not is_number(number) or not self._within(number):
                 raise ValueError(f"{level!r} is not in the range {self.low:g} to {self.high:g}")
-            if self.integer and not float(level).is_integer():
+            if self.integer and not float(number).is_integer():
                 raise ValueError(
                     f"{level:g} is no whole number, as all of {self.low:g} to {self.high:g} are"
                 )
@@ -257,7 +258,7 @@ class Axis(Settings):
         return {path for value in self.values or () if isinstance(value, dict) for path in value}
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a level is a number, which True is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 

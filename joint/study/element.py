@@ -80,7 +80,8 @@ def spreads(front_end: optics.FrontEnd) -> Element:
     Raises
     ------
     ValueError
-        For a front end whose element is none of a kernel, a pupil, PSFs or a Fourier plane.
+        For a front end whose element is none of a kernel, a pupil, PSFs or a Fourier plane, or
+        where a shutter and its lens both learn.
     """
     with torch.no_grad():
         if isinstance(front_end, optics.LearnedKernel):
@@ -97,7 +98,16 @@ def spreads(front_end: optics.FrontEnd) -> Element:
             if front_end.illumination == "incoherent":
                 return Element("psf", np.square(np.abs(field))[None, None, None], ("",))
             return Element("spread", field[None, None, None], ("",))
-        if isinstance(front_end, optics.CodedExposure):  # of a motion along x, as its RMS one
+        if isinstance(front_end, optics.CodedExposure):
+            lens = front_end.lens
+            if lens is not None and any(True for _ in lens.parameters()):
+                if any(True for _ in front_end.parameters(recurse=False)):
+                    raise ValueError(
+                        "a shutter and the lens behind it both learn, which is no one element: "
+                        "compare them in studies in which one of them is fixed"
+                    )
+                return spreads(lens)
+            # Of a motion along x, as its RMS one.
             psf = front_end.psf(displacement=(front_end.motion, 0.0)).detach().cpu().double()
             return Element("psf", psf.numpy()[None, None, None], ("",))
         if isinstance(front_end, optics.IncoherentImaging):

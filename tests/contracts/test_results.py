@@ -23,7 +23,9 @@ def test_the_page_of_studies_has_the_numbers_of_their_reports(folder):
         shown = f"{contrast['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
         rows = [line for line in page.splitlines() if line.startswith("|") and shown in line]
         assert rows, f"{contrast['name']}: {shown} is not in a table of the page"
-        assert any(contrast["verdict"] in row for row in rows), (contrast["name"], rows)
+        p = f"{contrast['adjusted_p']:.3f}".removesuffix(".000")
+        told = [row for row in rows if contrast["verdict"] in row and f" {p} " in row]
+        assert told, (contrast["name"], p, rows)
     for link in ("report.txt", "rows.csv"):
         assert f"results/studies/{folder.name}/{link}" in page
 

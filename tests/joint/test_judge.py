@@ -290,6 +290,7 @@ def test_what_no_adjustment_keeps_is_told_with_what_can_be(skilled, capsys):
         (["--adjust", "auc", "--within", "nll=0.1"], "--within takes metrics of which more is"),
         (["--adjust", "auc", "--within", "mcc"], "such as accuracy=0.01, not 'mcc'"),
         (["--adjust", "auc", "--within", "mcc=-0.5"], "--within mcc=-0.5 is negative"),
+        (["--adjust", "auc", "--taus", "1", "nan"], "--taus must be finite numbers, not 1.0 nan"),
     ],
 )
 def test_what_is_to_be_kept_is_checked_before_anything_is_loaded(

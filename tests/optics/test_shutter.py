@@ -191,6 +191,8 @@ def test_scenes_move_farther_for_a_while_in_the_directions_that_they_had():
         assert still.draws
         assert still.psf_size == 5
     assert not still.draws
+    still.motion = 3.0
+    assert still.draws
     with pytest.raises(RuntimeError, match="broken"), shutter.moving(9.0):
         raise RuntimeError("broken")
     assert shutter.motion == 2.0

@@ -143,6 +143,17 @@ def test_lesions_of_several_classes_are_dealt_once_and_leave_each_class_to_learn
         assert set(data.labels[train]) == set(data.present)
 
 
+def test_a_deal_is_sought_until_one_leaves_each_class_something():
+    kinds = [{0, 1}, {0}, {1}, {1, 2}, {0, 2}, {0}]
+    pictures = [(k, f"l{i}") for i, own in enumerate(kinds) for k in sorted(own)]
+    labels, groups = np.array([k for k, _ in pictures]), [name for _, name in pictures]
+    features = np.zeros((len(labels), 1))
+    for seed in range(40):
+        drawing = torch.Generator().manual_seed(seed)
+        data = deal(features, labels, classes=CLASSES, groups=groups, folds=2, generator=drawing)
+        assert all(set(data.labels[train]) == {0, 1, 2} for train, _ in data.parts())
+
+
 def test_two_lesions_of_two_classes_are_in_two_parts(gaussians):
     features, labels, _ = gaussians(8, [[0, 0], [2, 0]], np.eye(2))
     groups = ["p", "q", "p", "q", "p", "r", "s", "q"]
@@ -160,7 +171,7 @@ def test_a_class_that_cannot_be_in_two_parts_is_told():
     # Each two of three lesions share a class, and two parts cannot hold them all apart.
     labels, groups = np.array([0, 1, 1, 2, 2, 0]), ["p", "p", "q", "q", "r", "r"]
     options = {"groups": groups, "generator": torch.Generator().manual_seed(0)}
-    with pytest.raises(ValueError, match=r"all lesions of [abc] are in one of 2 parts, .*: give"):
+    with pytest.raises(ValueError, match=r"100 deals all lesions of a class, .* into one of 2"):
         deal(np.zeros((6, 1)), labels, classes=CLASSES, folds=2, **options)
     data = deal(np.zeros((6, 1)), labels, classes=CLASSES, folds=3, **options)
     assert len(data.parts()) == 3

@@ -31,6 +31,9 @@ def test_a_shutter_is_built_as_configured():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValidationError, match="open for half of the time: leave out share"):
         joint.ShutterConfig(start="fluttered", share=0.3)
+    lamps = joint.LensConfig(colour={"lamps": "fixed", "patterns": 2})
+    with pytest.raises(ValidationError, match=r"see another motion: set lens\.colour\.patterns=1"):
+        joint.ShutterConfig(lens=lamps)
     for wrong in ({"share": 0.0}, {"share": 1.5}, {"motion": -1.0}, {"slots": 0}):
         with pytest.raises(ValidationError, match=next(iter(wrong))):
             joint.ShutterConfig(**wrong)
@@ -126,6 +129,12 @@ def test_it_is_told_and_drawn():
     behind = joint.ShutterConfig(lens=joint.LensConfig(working_distances=(0.4, 0.6)))
     figures = list(element_figures(joint.build_front_end(behind, (16, 16), 3)))
     assert len(figures) == 5  # the code and its transfer; pupil, depths, MTF
+    lens = joint.LensConfig(element="phase", defocus=1.0)
+    fixed = joint.ShutterConfig(trained=False, lens=lens)
+    alone, seen = (joint.build_front_end(each, (16, 16), 3) for each in (lens, fixed))
+    assert (spreads(seen).parts == spreads(alone).parts).all()
+    with pytest.raises(ValueError, match="both learn, which is no one element"):
+        spreads(joint.build_front_end(joint.ShutterConfig(lens=lens), (16, 16), 3))
     told = str(list(configuration_words(joint.RunConfig(system={"front_end": behind}))))
     assert "during the exposure; behind it: lens of " in told
     assert spreads(_built(motion=2.0, trained=False)).parts.sum() == pytest.approx(1)
