@@ -58,8 +58,7 @@ def build_shutter(
 ) -> optics.CodedExposure:
     """Build the shutter of a configuration; what is random in it comes from torch's generator.
 
-    Raises what :func:`build_lens` and :func:`build_psf` do, and a ValueError for a lens of several
-    exposures.
+    Raises what :func:`build_lens` and :func:`build_psf` do.
     """
     lens = None
     if isinstance(config.lens, LensConfig):

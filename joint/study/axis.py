@@ -226,8 +226,8 @@ class Axis(Settings):
             When it is no choice of this axis; the nearest one is named.
         """
         if self.values is None:
-            number = None if isinstance(level, bool | str | None) else level
-            if not is_number(number) or not self._within(number):
+            number = level if is_number(level) else None
+            if number is None or not self._within(number):
                 raise ValueError(f"{level!r} is not in the range {self.low:g} to {self.high:g}")
             if self.integer and not float(number).is_integer():
                 raise ValueError(

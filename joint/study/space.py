@@ -514,4 +514,5 @@ def _pairs(comparison: Comparison, designs: Sequence[Design]) -> Iterator[Pair]:
 
 
 def levels_shown(design: Mapping[str, Level]) -> str:
+    """The choices of a design in words."""
     return ", ".join(f"{name}={level}" for name, level in design.items())

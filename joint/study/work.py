@@ -237,7 +237,8 @@ def _as_begun(ledger: Ledger, config: RunConfig, dataset: LesionDataset) -> Lesi
 
     Those of all runs that are left as well, which are compared with the runs that are there.
     """
-    if not _began_with(ledger, config):
+    # Run folders are looked through only where the encodings differ.
+    if dataset.encoding in (None, config.system.encoding) or not _began_with(ledger, config):
         return dataset
     return as_begun(dataset, config, ledger.folder, what="study")
 

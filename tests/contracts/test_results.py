@@ -126,10 +126,7 @@ def test_the_page_has_the_scores_with_and_without_a_restoration():
     for name, level in named.items():
         own = [row for row in rows if row["axis.restoration"] == level]
         assert len(own) == 6
-        mean = {
-            metric: np.mean([float(row[metric]) for row in own])
-            for metric in ("balanced_accuracy", "accuracy", "auc", "psnr_scene", "macs")
-        }
+        mean = _means(own, "balanced_accuracy", "accuracy", "auc", "psnr_scene", "macs")
         balanced, accuracy, auc, psnr, macs = _cells(page, name)
         assert balanced.split()[0] == f"{mean['balanced_accuracy']:.3f}"
         assert [accuracy, auc] == [f"{mean[metric]:.3f}" for metric in ("accuracy", "auc")]
@@ -143,10 +140,7 @@ def test_the_page_has_the_scores_of_full_and_of_binned_pixels():
     for name, level in {"64 x 64 pixels": "full", "32 x 32, each of four": "binned"}.items():
         own = [row for row in rows if row["axis.pixels"] == level]
         assert len(own) == 6
-        mean = {
-            metric: np.mean([float(row[metric]) for row in own])
-            for metric in ("balanced_accuracy", "accuracy", "auc", "bits", "macs")
-        }
+        mean = _means(own, "balanced_accuracy", "accuracy", "auc", "bits", "macs")
         balanced, accuracy, auc, bits, macs = _cells(page, name)
         assert balanced.split()[0] == f"{mean['balanced_accuracy']:.3f}"
         assert [accuracy, auc] == [f"{mean[metric]:.3f}" for metric in ("accuracy", "auc")]
@@ -160,6 +154,10 @@ def test_the_page_has_the_scores_of_full_and_of_binned_pixels():
 def _rows(study):
     text = (DOCS / "results" / "studies" / study / "rows.csv").read_text()
     return list(csv.DictReader(text.splitlines()))
+
+
+def _means(rows, *metrics):
+    return {metric: np.mean([float(row[metric]) for row in rows]) for metric in metrics}
 
 
 def _cells(page, start):
