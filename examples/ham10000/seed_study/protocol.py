@@ -49,7 +49,7 @@ LEVELS = 4
 _IN_BITS = (Point("8 bit latent", latent_bits=8), Point("4 bit latent", latent_bits=4))
 
 CHOSEN = (
-    "batch size 128 (32 in the CPU preset), learning rate 0.001 held constant, L2 weight 0.0001",
+    "batch size 128 (64 in the CPU preset), learning rate 0.001 held constant, L2 weight 0.0001",
     "augmentation: flips and quarter turns",
     "k-means: 16 colours, a palette for each picture",
     "joint models of the seed's protocol begin from fresh weights; of the honest one, from the "
@@ -81,8 +81,8 @@ class Scale:
     batch_size: int = 128
     resamples: int = 1000
     """Of the lesions, for intervals."""
-    gpu: bool = False
-    """Half precision for codec and classifier."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of codec and classifier."""
 
 
 class Recipe(NamedTuple):
@@ -151,7 +151,7 @@ def recipe(protocol: ProtocolName, scale: Scale) -> Recipe:
     geometry = "squeeze" if protocol == "seed" else "crop"
     common: dict[str, Any] = {
         "batch_size": scale.batch_size,
-        "precision": "bfloat16" if scale.gpu else "float32",
+        "precision": scale.precision,
     }
     if protocol == "seed":
         training = Training(

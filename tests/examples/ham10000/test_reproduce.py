@@ -144,10 +144,12 @@ def test_a_stage_that_fails_stops_only_what_needs_it(example, tmp_path, monkeypa
 
 def test_sizes_are_presets_that_can_be_changed(example):
     small = example.scale(example.Options(cpu=True))
-    assert (small.pixels, small.backbone, small.gpu) == (32, "resnet_s", False)
+    assert (small.pixels, small.backbone, small.precision) == (64, "resnet_s", "float32")
     full = example.scale(example.Options(device="cuda", limit=500))
     assert (full.pixels, full.backbone, full.epochs_scale) == (128, None, 1)
-    assert full.gpu
+    assert full.precision == "bfloat16"
+    asked = example.Options(device="cuda", precision="float32")
+    assert example.scale(asked).precision == "float32"
     assert full.limit == 500
     with pytest.raises(ValueError, match="two sizes: choose one"):
         example.main(example.Options(fast=True, cpu=True))
@@ -155,7 +157,7 @@ def test_sizes_are_presets_that_can_be_changed(example):
 
 def test_facts_of_the_data_are_those_of_all_of_it(example, tmp_path):
     (tmp_path / "ham10000.zip").touch()
-    options = example.Options(data=str(tmp_path / "ham10000.zip"), cpu=True)
+    options = example.Options(data=str(tmp_path / "ham10000.zip"), cpu=True, limit=4000)
     stage = plan(("honest",), example.scale(options)).rows["honest"]["classifier"]
     assert stage.config.data.limit == 4000
     whole = example._unlimited(stage, options)
@@ -169,9 +171,7 @@ def test_a_label_says_what_the_numbers_are_good_for(example):
         options = example.Options(**changes)
         return example.label(options, example.scale(options))
 
-    assert label(cpu=True) == (
-        "CPU-scale run, one seed, 32 px, epochs x 0.1, 4000 pictures: no claims"
-    )
+    assert label(cpu=True) == "CPU-scale run, one seed, 64 px, epochs x 0.3: no claims"
     assert label(seeds=6).endswith(": no claims")
     assert label(seeds=8) == "Run, 8 seeds, 128 px, epochs x 1"
     assert label(fast=True).startswith("Smoke test")

@@ -101,7 +101,7 @@ def test_the_scale_reaches_all_epochs():
     assert few["classifier"].config.training.epochs == 9
     assert few["autoencoder_3x"].config.training.epochs == 5
     assert few["kmeans_joint"].config.training.epochs == 1
-    on_gpu = plan(("honest",), dataclasses.replace(SMALL, gpu=True)).rows["honest"]
+    on_gpu = plan(("honest",), dataclasses.replace(SMALL, precision="bfloat16")).rows["honest"]
     precisions = {stage.config.training.precision for stage in on_gpu.values()}
     assert precisions == {"bfloat16"}
 
