@@ -100,7 +100,7 @@ from .picture.file import CompressedFile, compress_file, decompress_file
 from .point import OperatingPoint
 from .settings import ConfigError, NoneConfig
 from .stop import StopRequest, graceful_stop
-from .system import STAGES, ImagingSystem, SystemOutput
+from .system import STAGES, ImagingSystem, Measured, SystemOutput
 from .train.augment import Augmentation, augment, augmentation
 from .train.ensemble import fit_ensemble
 from .train.history import EpochRecord, History
@@ -148,6 +148,7 @@ __all__ = [
     "KernelConfig",
     "LensConfig",
     "Losses",
+    "Measured",
     "MedMNISTConfig",
     "NoneConfig",
     "Objective",

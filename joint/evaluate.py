@@ -13,7 +13,7 @@ from classify.data.arrays import as_integer
 from compress import psnr, ssim
 from compress.metrics import SSIM_WINDOW
 
-from .feed import Feed, generators
+from .feed import Feed
 from .kinds import check_batch_size, check_kinds
 from .objective import Objective
 from .parallel import gathered, rank, world_size
@@ -277,31 +277,28 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     point = OperatingPoint(photons, quality, distance, motion)
     if objective is None:
         objective = Objective(task=float(system.classifier is not None))
-    device = device_of(system)
-    feed = Feed(dataset, device, resident=False)
-    seeds = feed.seeds(seed, "evaluate")
+    feed = Feed(dataset, device_of(system), resident=False)
     batches = torch.arange(len(dataset)).split(batch_size)
     if shared:
         batches = batches[rank() :: world_size()]
     part = _Part(rows=torch.cat([*batches, torch.empty(0, dtype=torch.int64)]))
     bar = tqdm(total=len(part.rows), unit="image", disable=None if progress else True)
     with evaluating(system), torch.no_grad(), operating(system, point), bar:
-        for index, (scenes, labels) in zip(batches, feed.batches(batches), strict=True):
-            noise = generators(seeds[index.numpy()], device)
-            output = system(scenes, generator=noise)
+        for shown in feed.shown(batches, seed=seed):
+            output = system(shown.scenes, generator=shown.noise)
             if views != "identity":
-                noise = generators(seeds[index.numpy()], device)  # of the same state again
-                averaged = average_views(system, scenes, views=views, generator=noise)
+                averaged = average_views(system, shown.scenes, views=views, generator=shown.noise)
                 output = replace(output, logits=averaged.logits)
             check_scores(output, dataset)
-            losses = objective(output, labels)
-            part.add(len(index), {f"loss_{k}": v for k, v in losses.named().items()})
-            part.add(len(index), dict(_fidelity(system, output, count_bytes)))
+            losses = objective(output, shown.labels)
+            count = len(shown.rows)
+            part.add(count, {f"loss_{k}": v for k, v in losses.named().items()})
+            part.add(count, dict(_fidelity(system, output, count_bytes)))
             if output.coded is not None:
                 part.rate = output.coded.rate
             if output.logits is not None:
                 part.logits.append(output.logits.float())
-            bar.update(len(index))
+            bar.update(count)
     whole = _Part.whole(gathered(part.on_cpu()) if shared else [part.on_cpu()])
     scores = torch.cat(whole.logits)[whole.rows.argsort()].numpy() if whole.logits else None
     judged = None

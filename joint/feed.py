@@ -7,6 +7,7 @@ the other pictures, nor the number of processes changes its views and its noise.
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from classify import Batch, LesionDataset, as_levels
 
-__all__ = ["Feed", "as_scenes", "derive_seed", "generators", "uniforms"]
+__all__ = ["Feed", "Shown", "as_scenes", "derive_seed", "generators", "uniforms"]
 
 # A data set moves to a GPU whole if it takes at most this share of the memory that is free there.
 _RESIDENT_SHARE = 0.3
@@ -53,6 +54,24 @@ def _mixed(keys: np.ndarray) -> np.ndarray:
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return keys ^ (keys >> np.uint64(31))
+
+
+class Shown(NamedTuple):
+    """Labelled scenes that are shown to a system together, to evaluate it."""
+
+    rows: Tensor
+    """Their places in the data set, int64 ``[B]``."""
+    scenes: Tensor
+    """In 0..1 ``[B, C, H, W]``."""
+    labels: Tensor
+    """int64 ``[B]``."""
+    seeds: np.ndarray
+    """Of each picture's noise ``[B]``."""
+
+    @property
+    def noise(self) -> list[torch.Generator]:
+        """Source of each picture's noise; whenever it is asked for, of the same state again."""
+        return generators(self.seeds, self.scenes.device)
 
 
 class Feed:
@@ -126,6 +145,12 @@ class Feed:
                 ahead = None if index is None else worker.submit(self._pinned, index)
                 if ready is not None:
                     yield as_scenes(ready.result(), self.device)
+
+    def shown(self, rows: Sequence[Tensor], *, seed: int) -> Iterator[Shown]:
+        """What :func:`joint.evaluate` shows a system, for each index ``[B]`` of rows."""
+        seeds = self.seeds(seed, "evaluate")
+        for index, (scenes, labels) in zip(rows, self.batches(rows), strict=True):
+            yield Shown(index, scenes, labels, seeds[index.numpy()])
 
     def _gathered(self, index: Tensor) -> Batch:
         if self._held is None:

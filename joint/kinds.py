@@ -17,18 +17,29 @@ from classify.data.dataset import FROM_TORCH
 __all__ = ["check_batch_size", "check_dataset", "check_kinds", "check_pictures", "check_system"]
 
 
-def check_kinds(system: object, dataset: object) -> None:
+def check_kinds(system: object, dataset: object, *, wanted: str | None = None) -> None:
     """Refuse a system and a data set in the wrong order, or that are something else.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+    dataset : LesionDataset
+    wanted : str, optional
+        What is made of class scores, such as ``accuracy``.
 
     Raises
     ------
     TypeError
-        Where one of them is.
+        Where one of them is something else.
+    ValueError
+        Where class scores are wanted of a system without a classifier.
     """
     if isinstance(system, LesionDataset) and isinstance(dataset, nn.Module):
         raise TypeError("the system comes first, the data set second: exchange the two")
     check_system(system)
     check_dataset(dataset)
+    if wanted is not None and getattr(system, "classifier", None) is None:
+        raise ValueError(f"the system has no classifier, and without one there is no {wanted}")
 
 
 def check_system(system: object) -> None:

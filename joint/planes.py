@@ -74,7 +74,7 @@ def reach(
     if plane in ("irradiance", "raw"):
         return _reach_sensor(system, scenes, plane, noise)
     drawn = noise.fresh()
-    measurement = system.measure(scenes, generator=drawn)[2]
+    measurement = system.measure(scenes, generator=drawn).measurement
     # The codec draws after the sensor, and from a plane in between must draw the same.
     later = Noise(drawn, scenes.device)
     if plane == "measurement":

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,16 @@ from compress import Codec, Coded
 from optics import FrontEnd, Generators, Sensor, clip, linear_to_srgb, srgb_to_linear
 from optics.quantity import full_precision, looked_at, single
 
-__all__ = ["NETWORKS", "STAGES", "Encoding", "ImagingSystem", "Stage", "SystemOutput", "evaluating"]
+__all__ = [
+    "NETWORKS",
+    "STAGES",
+    "Encoding",
+    "ImagingSystem",
+    "Measured",
+    "Stage",
+    "SystemOutput",
+    "evaluating",
+]
 
 Stage = Literal["front_end", "sensor", "restoration", "codec", "classifier"]
 Encoding = Literal["srgb", "linear"]
@@ -62,6 +71,20 @@ _REMEDY = (
     "divide 8-bit codes by 255; of pictures in -1..1 give (x + 1) / 2; light above full scale is "
     "allowed with encoding='linear'"
 )
+
+
+class Measured(NamedTuple):
+    """What the camera alone makes of scenes; what belongs to a stage that is left out is None."""
+
+    irradiance: Tensor | None
+    """Linear light on the sensor, all exposures ``[B, E*C, H, W]``."""
+    raw: Tensor | None
+    """What the sensor read, 0 at the black level, 1 at the top code, ``[B, E*C, H, W]``."""
+    developed: Tensor | None
+    """What the restoration was given, ``[B, C'', H', W']``, encoded like the measurement."""
+    measurement: Tensor
+    """The camera's picture, restored where it does that, encoded like the scene
+    ``[B, C', H, W]`` in 0..1; of linear light without a sensor, what there is."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -247,26 +270,21 @@ class ImagingSystem(nn.Module):
             front end in linear light; on a CPU also for values that are not finite or, in sRGB,
             that cannot be meant to lie in 0..1.
         """
-        irradiance, raw, developed = self._captured(scene, generator)
-        measurement = self.restore(developed)
-        coded = None if self.codec is None else self.codec(measurement, generator=generator)
-        handed = measurement if coded is None else coded.reconstruction
+        seen = self.measure(scene, generator=generator)
+        codec = self.codec
+        coded = None if codec is None else codec(seen.measurement, generator=generator)
+        handed = seen.measurement if coded is None else coded.reconstruction
         logits = None if self.classifier is None else self.classifier(handed)
         return SystemOutput(
             scene=scene,
-            irradiance=irradiance,
-            raw=raw,
-            measurement=measurement,
+            **seen._asdict(),
             coded=coded,
             handed=handed,
             logits=logits,
             encoding=self.encoding,
-            developed=None if self.restoration is None else developed,
         )
 
-    def measure(
-        self, scene: Tensor, *, generator: Generators | None = None
-    ) -> tuple[Tensor | None, Tensor | None, Tensor]:
+    def measure(self, scene: Tensor, *, generator: Generators | None = None) -> Measured:
         """The camera alone, its restoration included.
 
         Parameters
@@ -277,28 +295,22 @@ class ImagingSystem(nn.Module):
 
         Returns
         -------
-        (Tensor or None, Tensor or None, Tensor)
-            Irradiance and raw codes ``[B, exposures * C, H, W]``, None where there is no such
-            stage, and the measurement ``[B, C', H, W]``.
+        Measured
 
         Raises
         ------
         TypeError, ValueError
             As :meth:`forward`.
         """
-        irradiance, raw, developed = self._captured(scene, generator)
-        return irradiance, raw, self.restore(developed)
-
-    def _captured(
-        self, scene: Tensor, generator: Generators | None
-    ) -> tuple[Tensor | None, Tensor | None, Tensor]:
-        """Irradiance, raw codes, and the picture that was developed of them."""
         if self.front_end is None and self.sensor is None:
             self._check_scene(scene)
-            return None, None, scene
-        irradiance = self.image(scene, generator=generator)
-        raw = None if self.sensor is None else self.read(irradiance, generator=generator)
-        return irradiance, raw, self.develop(irradiance if raw is None else raw)
+            irradiance, raw, developed = None, None, scene
+        else:
+            irradiance = self.image(scene, generator=generator)
+            raw = None if self.sensor is None else self.read(irradiance, generator=generator)
+            developed = self.develop(irradiance if raw is None else raw)
+        given = None if self.restoration is None else developed
+        return Measured(irradiance, raw, given, self.restore(developed))
 
     def image(self, scene: Tensor, *, generator: Generators | None = None) -> Tensor:
         """Form the irradiance on the sensor: the first step of :meth:`measure`.

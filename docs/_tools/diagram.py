@@ -13,7 +13,9 @@ import reference
 ROOT = Path(__file__).parents[2]
 ROOMS = (
     "optics", "compress", "classify", "joint", "joint/train", "joint/config", "joint/picture",
-    "joint/analysis", "joint/study", "joint/report",
+    "joint/analysis", "joint/analysis/contrast", "joint/analysis/information",
+    "joint/analysis/tolerancing", "joint/study", "joint/study/findings", "joint/study/page",
+    "joint/report",
 )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from joint.analysis import (
     recall_against_contrast,
     scalable,
 )
-from joint.analysis.by_class import rank_correlation
+from joint.analysis.contrast.by_class import rank_correlation
 from joint.analysis.record import named
 from joint.analysis.scores import DrawnScores
 from joint.figure import (

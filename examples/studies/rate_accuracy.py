@@ -24,8 +24,8 @@ from joint.config.run import RunConfig
 from joint.figure import save_figure
 from joint.settings import NoneConfig
 from joint.study import Ledger, Study
-from joint.study.draw import rate_figure
-from joint.study.rate_accuracy import rate_accuracy
+from joint.study.findings.rate_accuracy import rate_accuracy
+from joint.study.page.charts import rate_figure
 
 FIXED = ("jpeg", "kmeans")
 

@@ -30,8 +30,8 @@ from joint.study import (
     run_study,
     to_csv,
 )
-from joint.study.draw import designs_figure
-from joint.study.page import write_study_html
+from joint.study.page.charts import designs_figure
+from joint.study.page.whole import write_study_html
 from joint.study.paths import set_path
 
 HERE = Path(__file__).parent

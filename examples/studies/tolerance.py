@@ -24,7 +24,7 @@ from scipy import stats
 
 from classify import LesionDataset
 from joint import build_data, build_split, build_system, evaluate
-from joint.analysis.perturbation import Perturbation, applicable, perturbed
+from joint.analysis.tolerancing.perturbation import Perturbation, applicable, perturbed
 from joint.checkpoint import load_checkpoint, load_weights, write_atomically
 from joint.figure import save_figure
 from joint.folder import BEST_FILE

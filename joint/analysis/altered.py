@@ -23,8 +23,8 @@ from joint.kinds import check_batch_size, check_dataset
 from joint.system import Encoding, check_codes
 from optics import clip, linear_to_srgb, srgb_to_linear
 
-from .causal import lab_means, scale_contrast
 from .colour import exact
+from .contrast.causal import lab_means, scale_contrast
 from .rate_map import REGIONS
 from .region import check_masks, regions
 

@@ -181,9 +181,7 @@ def attribute(
         For a system without a classifier, a stage that it does not have, that cannot be swapped
         or is named twice, or fewer than two lesions.
     """
-    check_kinds(system, dataset)
-    if system.classifier is None:
-        raise ValueError("the system has no classifier, and without one there is no accuracy")
+    check_kinds(system, dataset, wanted="accuracy")
     check_resampling(resamples, level)
     chosen, omitted = _chosen(system, stages)
     designs = [frozenset(chosen[k:]) for k in range(len(chosen) + 1)]

@@ -31,7 +31,6 @@ from classify.intervals import (
     resampled,
     source,
 )
-from joint.evaluate import device_of
 from joint.kinds import check_kinds
 from joint.system import ImagingSystem, evaluating
 
@@ -323,11 +322,11 @@ def _summed(
     """  # noqa: D205
     found: list[list[Tensor]] = []
     without = system.replace(classifier=None)
-    device = device_of(without)
     shown = passes(dataset, without, batch_size=batch_size, seed=seed)
     with evaluating(without), torch.no_grad():
-        for rows, scenes, noise in shown:
-            handed = without(scenes, generator=noise).handed.double()
+        for part in shown:
+            scenes = part.scenes
+            handed = without(scenes, generator=part.noise).handed.double()
             if handed.shape[1] != scenes.shape[1]:
                 raise ValueError(
                     f"{name} hands {handed.shape[1]} channels on, and the scenes have "
@@ -340,7 +339,7 @@ def _summed(
                 for pair in ((scene, scene), (handed, handed), (scene, handed))
             ]
             square = (255 * (handed - scene)).square().mean(1)
-            where = _where(dataset, rows, size, band).to(device)
+            where = _where(dataset, part.rows, size, band).to(scenes.device)
             differences = (where * square[:, None]).sum((-2, -1))
             pixels = where.double().sum((-2, -1))
             found.append([*power, differences, pixels])

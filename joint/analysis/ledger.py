@@ -187,8 +187,8 @@ def _photons(
         return None
     total, filters = 0.0, sensor.cfa
     exposures = system.exposures
-    for _, scenes, noise in passes(dataset, system, batch_size=batch_size, seed=seed):
-        seen = system.image(scenes, generator=noise)
+    for part in passes(dataset, system, batch_size=batch_size, seed=seed):
+        seen = system.image(part.scenes, generator=part.noise)
         if filters is not None:
             seen = filters(seen, exposures=exposures)
         total += float(seen.double().sum())

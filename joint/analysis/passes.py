@@ -1,34 +1,21 @@
 """A data set, batch by batch, with the noise that :func:`joint.evaluate` gives each picture."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from classify import LesionDataset
 from joint.evaluate import check_encoding, device_of
-from joint.feed import Feed, generators
+from joint.feed import Feed, Shown
 from joint.kinds import check_batch_size
 from joint.system import ImagingSystem
 
-__all__ = ["Pass", "passes"]
-
-
-class Pass(NamedTuple):
-    """Pictures that go through a system together."""
-
-    rows: Tensor
-    """Their places in the data set, int64 ``[B]``."""
-    scenes: Tensor
-    """In 0..1 ``[B, C, H, W]``."""
-    noise: list[torch.Generator]
-    """Source of each picture's noise."""
+__all__ = ["passes"]
 
 
 def passes(
     dataset: LesionDataset, system: ImagingSystem, *, batch_size: int, seed: int
-) -> Iterator[Pass]:
+) -> Iterator[Shown]:
     """All pictures in order.
 
     Parameters
@@ -48,11 +35,5 @@ def passes(
     """
     check_batch_size(batch_size)
     check_encoding(system, dataset)
-    device = device_of(system)
-    feed = Feed(dataset, device, resident=False)
-    seeds = feed.seeds(seed, "evaluate")
-    batches = torch.arange(len(dataset)).split(batch_size)
-    return (
-        Pass(rows, scenes, generators(seeds[rows.numpy()], device))
-        for rows, (scenes, _) in zip(batches, feed.batches(batches), strict=True)
-    )
+    feed = Feed(dataset, device_of(system), resident=False)
+    return feed.shown(torch.arange(len(dataset)).split(batch_size), seed=seed)

@@ -33,7 +33,6 @@ from classify.intervals import (
 from compress import JPEG, Codec, bits_by_region
 from compress.files import FileCodec
 from compress.jpeg_file import JPEGFiles
-from joint.evaluate import device_of
 from joint.kinds import check_kinds
 from joint.system import ImagingSystem, evaluating
 
@@ -249,15 +248,14 @@ def _counted(
     system: ImagingSystem, dataset: LesionDataset, band: float, batch_size: int, seed: int
 ) -> tuple[str, Array, Array, Array]:
     """Kind of the rate; bits and pixels of each region ``[N, 3]``; side information ``[N]``."""
-    device = device_of(system)
     shown = passes(dataset, system, batch_size=batch_size, seed=seed)
     rate, bits, areas, side = "", [], [], []
     with evaluating(system), torch.no_grad():
-        for rows, scenes, noise in shown:
-            coded = system(scenes, generator=noise).coded
+        for part in shown:
+            coded = system(part.scenes, generator=part.noise).coded
             assert coded is not None
             size = (coded.bits_map.shape[-2], coded.bits_map.shape[-1])
-            masks = _resized(dataset.gather_masks(rows).to(device), size)
+            masks = _resized(dataset.gather_masks(part.rows).to(part.scenes.device), size)
             found = bits_by_region(coded.bits_map.double(), masks, band=band)
             each = [getattr(found, name) for name in REGIONS]
             bits.append(torch.stack([region.bits for region in each], 1))

@@ -28,7 +28,6 @@ from tqdm import tqdm
 from classify import Interval, LesionDataset, bootstrap_difference, report
 from classify.intervals import check_resampling, check_units, membership, source
 from joint.evaluate import as_seed, device_of, evaluate
-from joint.feed import generators
 from joint.kinds import check_kinds
 from joint.system import ImagingSystem, evaluating
 from optics import clip, linear_to_srgb, srgb_to_linear
@@ -195,9 +194,7 @@ def reliance(
         frequencies of the scenes, an unknown kind or edge, fewer than two lesions, or scenes that
         the system takes for what they are not.
     """
-    check_kinds(system, dataset)
-    if system.classifier is None:
-        raise ValueError("the system has no classifier, and without one there is no accuracy")
+    check_kinds(system, dataset, wanted="accuracy")
     check_resampling(resamples, level)
     size = dataset.image_size
     chosen = checked_rings(octave_rings(size) if rings is None else rings, size, kind, edge)
@@ -253,15 +250,15 @@ def _without(
     shown = passes(dataset, system, batch_size=batch_size, seed=as_seed(seed))
     bar = tqdm(total=len(rings) * len(dataset), unit="image", disable=None if progress else True)
     with evaluating(system), torch.no_grad(), bar:
-        for _, scenes, noise in shown:
-            seeds = [each.initial_seed() for each in noise]
+        for part in shown:
+            scenes = part.scenes
             spectrum = cosines.forward(srgb_to_linear(scenes) if coded else scenes)
             before, codes = _power(spectrum), _power(cosines.forward(scenes))
             for k, (share, less) in enumerate(zip(shares, gone, strict=True)):
                 filtered = cosines.inverse((1 - less).to(spectrum) * spectrum)
                 light = clip(filtered)
                 picture = linear_to_srgb(light) if coded else light
-                output = system(picture, generator=generators(seeds, device))
+                output = system(picture, generator=part.noise)
                 logits[k].append(output.logits.float().cpu())
                 beyond = ((filtered - light).abs() > _ROUNDING).double().mean()
                 after, codes_after = (_power(cosines.forward(each)) for each in (light, picture))

@@ -15,7 +15,7 @@ import optics
 from classify import Interval, LesionDataset
 from joint.analysis import Curve, Scores
 from joint.evaluate import device_of
-from joint.feed import Feed, generators
+from joint.feed import Feed
 from joint.look import COLOURS, Look, blank_figure, looks, open_axis
 from joint.panel import (
     draw_filter,
@@ -148,13 +148,10 @@ def light_figure(
     """
     targets = dataset.targets
     index = torch.stack([(targets == k).nonzero()[0, 0] for k in targets.unique()[:most]])
-    device = device_of(system)
-    feed = Feed(dataset.subset(index), device, resident=False)
-    rows = torch.arange(len(index))
+    feed = Feed(dataset.subset(index), device_of(system), resident=False)
     with evaluating(system), torch.no_grad():
-        (batch,) = feed.batches([rows])
-        noise = generators(feed.seeds(seed, "evaluate")[rows.numpy()], device)
-        output = system(batch[0], generator=noise)
+        (shown,) = feed.shown([torch.arange(len(index))], seed=seed)
+        output = system(shown.scenes, generator=shown.noise)
     columns = 2 if output.irradiance is None else 3
     figure = blank_figure(2.4 * (columns + 1), 1.75 * len(index) + 0.3)
     names = [dataset.classes[k] for k in targets[index].tolist()]

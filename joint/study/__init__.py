@@ -6,34 +6,28 @@
                                     │                                                    │
                                     └──────────────── report, rows ◄─────────────────────┘
 
+Folders: ``findings`` what was found, from the files of the runs · ``page`` as one HTML page.
+
 Files: ``axis`` what may differ, ``condition`` and where · ``sampler`` which combinations ·
-``formula`` what follows from others · ``constraint`` which of them make sense · ``space`` the study
-and its plan · ``paths`` fields by dotted names · ``store`` the folder · ``run`` one run · ``work``
-the workers · ``ray_pool`` workers on a cluster · ``search`` designs that follow from results ·
-``confirm`` a find on fresh seeds · ``live`` how far it is · ``significance`` tests over seeds, and
-luck · ``inference`` intervals over seeds and lesions · ``draws`` of all designs together ·
-``statistics`` comparisons · ``table`` rows · ``pareto`` what no other beats, ``front`` that of a
-study · ``effects`` which choice matters · ``rate_accuracy`` bits for an accuracy · ``element``,
-``stability`` and ``atlas`` what was learned, and whether again · ``report`` what was shown,
-``provenance`` by which versions · ``draw`` charts, ``draw_atlas`` elements · ``page``,
-``page_exploration`` and ``page_atlas`` HTML · ``command`` the command line.
+``formula`` what follows from others, ``derived`` into which fields · ``constraint`` which of them
+make sense · ``space`` the study and its plan, ``significance`` how many seeds show something ·
+``paths`` fields by dotted names · ``store`` the folder · ``run`` one run, ``together`` several on
+one device, ``attempt`` what was begun · ``work`` the workers, ``process_pool`` on this machine,
+``ray_pool`` on a cluster · ``search`` designs that follow from results · ``confirm`` a find on
+fresh seeds · ``live`` how far it is, ``provenance`` by which versions · ``command`` the command
+line.
 """
 
-from .atlas import atlas, learned_elements
 from .axis import Axis, Design, Level
 from .confirm import Winner, confirm, winner
-from .draws import Draws, resample
-from .effects import AxisEffect, Effects, LevelMean, PairEffect, Share, effects
-from .element import Alignment, Element, align, load_element, spreads
-from .front import Front, FrontPoint, Hypervolume, fronts
-from .inference import Inference, Outcome, infer
-from .live import Progress, progress, watch
-from .page import study_html, write_study_html
-from .pareto import front_probability, hypervolume, hypervolume_shares, pareto_front
-from .paths import known_paths
-from .process_pool import ProcessEach, WorkerLost
-from .provenance import EnvironmentDifference, environment_differences
-from .rate_accuracy import (
+from .findings.atlas import atlas, learned_elements
+from .findings.draws import Draws, resample
+from .findings.effects import AxisEffect, Effects, LevelMean, PairEffect, Share, effects
+from .findings.element import Alignment, Element, align, load_element, spreads
+from .findings.front import Front, FrontPoint, Hypervolume, fronts
+from .findings.inference import Inference, Outcome, infer
+from .findings.pareto import front_probability, hypervolume, hypervolume_shares, pareto_front
+from .findings.rate_accuracy import (
     RateAccuracy,
     RateDifference,
     RateFamily,
@@ -41,8 +35,16 @@ from .rate_accuracy import (
     rate_accuracy,
     rate_difference,
 )
+from .findings.report import DesignSummary, Failure, StudyReport, compare_designs, report
+from .findings.stability import Atlas, DesignStability, Learned, stability
+from .findings.statistics import Contrast, Estimate, adjusted, compare, estimate
+from .findings.table import COSTS, Row, design_costs, outcomes, rows, to_csv, to_json, to_text
+from .live import Progress, progress, watch
+from .page.whole import study_html, write_study_html
+from .paths import known_paths
+from .process_pool import ProcessEach, WorkerLost
+from .provenance import EnvironmentDifference, environment_differences
 from .ray_pool import RayEach
-from .report import DesignSummary, Failure, StudyReport, compare_designs, report
 from .sampler import GP, NSGA2, TPE, Grid, LatinHypercube, Listed, Random, Sobol
 from .significance import (
     expected_maximum,
@@ -53,10 +55,7 @@ from .significance import (
     smallest_p,
 )
 from .space import Comparison, Pair, Plan, Study, load_study
-from .stability import Atlas, DesignStability, Learned, stability
-from .statistics import Contrast, Estimate, adjusted, compare, estimate
 from .store import Ledger, PlannedRun, StudyError, Tally, create_study, open_study
-from .table import COSTS, Row, design_costs, outcomes, rows, to_csv, to_json, to_text
 from .work import Worked, run_study, work
 
 __all__ = [

@@ -17,16 +17,16 @@ from joint.checkpoint import write_atomically
 from joint.evaluate import usable_device
 from joint.settings import ConfigError
 
-from .atlas import atlas
 from .confirm import confirm
+from .findings.atlas import atlas
+from .findings.report import report
+from .findings.table import rows, to_csv, to_json, to_text
 from .live import progress, watch
-from .page import write_study_html
+from .page.whole import write_study_html
 from .ray_pool import RayEach
-from .report import report
 from .search import check_search
 from .space import load_study
 from .store import Ledger, create_study, open_study
-from .table import rows, to_csv, to_json, to_text
 from .work import run_study, work
 
 __all__ = ["main"]

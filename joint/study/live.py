@@ -20,8 +20,8 @@ from joint.checkpoint import CheckpointError
 from joint.folder import CONFIG_FILE, HISTORY_FILE, RESULT_FILE, read_history
 from joint.parse import parse_json
 
+from .findings.table import aligned
 from .store import ATTEMPTS_FILE, Ledger, PlannedRun, RunState, Tally, open_study
-from .table import aligned
 
 __all__ = ["Board", "Going", "Progress", "progress", "watch"]
 

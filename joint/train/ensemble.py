@@ -30,7 +30,7 @@ from joint.feed import Feed, as_scenes
 from joint.folder import RunFolder, hold
 from joint.objective import Objective
 from joint.parallel import world_size
-from joint.system import ImagingSystem, SystemOutput, only_learning
+from joint.system import ImagingSystem, Measured, SystemOutput, only_learning
 
 from .history import History
 from .listen import EpochListener, listeners, tell
@@ -226,11 +226,11 @@ class _Stack:
             self.look.device.type, dtype=torch.bfloat16, enabled=self.low_precision
         ):
             draws = [_Draws(batch.key, batch.scenes.device) for batch in batches]
-            measured: list[tuple[Tensor | None, Tensor | None, Tensor]] = []
+            measured: list[Measured] = []
             for system, batch, drawing in zip(self.systems, batches, draws, strict=True):
                 with drawing:  # dropout in a restoration
                     measured.append(system.measure(batch.scenes, generator=batch.noise))
-            handed = [measurement for *_, measurement in measured]
+            handed = [each.measurement for each in measured]
             coded = self._through("codec", handed, batches, draws)
             handed = [
                 h if c is None else c.reconstruction for h, c in zip(handed, coded, strict=True)
@@ -238,7 +238,12 @@ class _Stack:
             logits = self._through("classifier", handed, batches, draws)
             outputs = [
                 SystemOutput(
-                    batch.scenes, *measured[k], coded[k], handed[k], logits[k], system.encoding
+                    scene=batch.scenes,
+                    **measured[k]._asdict(),
+                    coded=coded[k],
+                    handed=handed[k],
+                    logits=logits[k],
+                    encoding=system.encoding,
                 )
                 for k, (system, batch) in enumerate(zip(self.systems, batches, strict=True))
             ]
@@ -365,7 +370,7 @@ def _obstacles(systems: Sequence[ImagingSystem], scenes: Tensor) -> dict[str, st
     """Why each network cannot be stacked, None where it can; found out by a few pictures."""
     found: dict[str, str | None] = {}
     with torch.no_grad(), torch.random.fork_rng([scenes.device] if scenes.is_cuda else []):
-        pictures = [system.measure(scenes)[2] for system in systems]
+        pictures = [system.measure(scenes).measurement for system in systems]
         for name in _STACKED:
             members = [getattr(system, name) for system in systems]
             present = [member for member in members if member is not None]

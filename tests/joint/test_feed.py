@@ -4,7 +4,15 @@ import numpy as np
 import torch
 
 from classify import LesionDataset
-from joint.feed import _RESIDENT_SHARE, Feed, _fits, derive_seed, generators, uniforms
+from joint.feed import (
+    _RESIDENT_SHARE,
+    Feed,
+    _fits,
+    as_scenes,
+    derive_seed,
+    generators,
+    uniforms,
+)
 
 CPU = torch.device("cpu")
 
@@ -92,6 +100,19 @@ def test_a_repeated_row_has_other_seeds(lesions):
     seeds = feed.drawn_seeds(rows, 0)
     assert len(set(seeds.tolist())) == 5
     assert np.array_equal(feed.drawn_seeds(torch.tensor([1, 3, 3]), 0), seeds[[4, 0, 2]])
+
+
+def test_what_is_shown_is_the_rows_with_noise_that_can_be_asked_for_again(lesions):
+    feed = Feed(lesions, torch.device("cpu"))
+    rows = [torch.tensor([5, 2]), torch.tensor([7])]
+    first, last = feed.shown(rows, seed=3)
+    assert torch.equal(first.rows, rows[0])
+    assert torch.equal(first.scenes, as_scenes(lesions.gather(rows[0]), feed.device)[0])
+    assert first.labels.tolist() == lesions.targets[rows[0]].tolist()
+    assert [each.initial_seed() for each in last.noise] == feed.seeds(3, "evaluate")[[7]].tolist()
+    drawn = [torch.rand(2, generator=each) for each in first.noise]
+    again = [torch.rand(2, generator=each) for each in first.noise]
+    assert torch.equal(torch.stack(drawn), torch.stack(again))
 
 
 def test_generators_start_from_their_seeds():

@@ -446,13 +446,14 @@ def test_the_steps_of_a_measurement_are_those_of_the_camera():
         front_end=optics.LearnedKernel("log", 3), sensor=optics.Sensor(500)
     )
     scene = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    irradiance, raw, measurement = system.measure(scene, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(system.image(scene), irradiance)
-    read = system.read(irradiance, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(read, raw)
-    assert torch.equal(system.develop(read), measurement)
+    seen = system.measure(scene, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(system.image(scene), seen.irradiance)
+    read = system.read(seen.irradiance, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(read, seen.raw)
+    assert torch.equal(system.develop(read), seen.measurement)
+    assert seen.developed is None  # nothing restores
     with pytest.raises(ValueError, match="the system has no sensor"):
-        joint.ImagingSystem().read(irradiance)
+        joint.ImagingSystem().read(seen.irradiance)
 
 
 def test_what_a_pass_gives_is_printed_in_a_few_lines():
@@ -531,7 +532,9 @@ def test_a_restoration_stands_between_the_camera_and_what_follows():
     assert output.developed.shape == (2, 3, 10, 10)
     assert torch.equal(output.measurement, net(output.developed).clamp(0, 1))
     assert torch.equal(output.handed, system.codec(output.measurement).reconstruction)
-    assert torch.equal(output.measurement, system.measure(_scene(), generator=_generator())[2])
+    seen = system.measure(_scene(), generator=_generator())
+    for plane in ("irradiance", "raw", "developed", "measurement"):
+        assert torch.equal(getattr(seen, plane), getattr(output, plane))
     assert torch.equal(output.measurement, system.restore(system.develop(output.raw)))
     without = joint.ImagingSystem(sensor=system.sensor).eval()
     assert torch.equal(without(_scene(), generator=_generator()).measurement, output.developed)

@@ -207,7 +207,7 @@ def test_what_follows_the_camera_can_be_exported(fitted, lesions, codec):
     part = _AfterCamera(system).eval()
     scenes = lesions.gather(torch.arange(4))[0] / 255
     with torch.no_grad():
-        pictures = system.measure(scenes)[2]
+        pictures = system.measure(scenes).measurement
         program = torch.export.export(part, (pictures,)).module()
         assert torch.equal(program(pictures), part(pictures))
         assert torch.equal(program(pictures.flip(0)), system(scenes.flip(0)).logits)

@@ -7,7 +7,7 @@ import torch
 import compress
 from classify import LesionPhantom
 from joint.analysis.altered import altered, equal_contrast, keep_region
-from joint.analysis.causal import lab_means, scalable
+from joint.analysis.contrast.causal import lab_means, scalable
 from joint.analysis.rate_map import REGIONS
 from joint.analysis.region import regions
 from optics import linear_to_srgb, srgb_to_linear

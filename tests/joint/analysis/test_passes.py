@@ -31,6 +31,9 @@ def test_pictures_and_noise_are_those_of_the_evaluation(lesions, batch_size):
             rows.append(part.rows)
     assert torch.equal(torch.cat(rows), torch.arange(48))
     assert torch.equal(torch.cat(found), expected)
+    last = part.noise  # anew: of the same state as before it was drawn from
+    assert [each.initial_seed() for each in last] == part.seeds.tolist()
+    assert torch.equal(torch.rand(1, generator=last[0]), torch.rand(1, generator=part.noise[0]))
     other = next(passes(lesions, system, batch_size=48, seed=4))
     with torch.no_grad():
         assert not torch.equal(system(other.scenes, generator=other.noise).handed, expected)

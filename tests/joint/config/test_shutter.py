@@ -12,7 +12,7 @@ from joint.report.draw import element_figures
 from joint.report.scenes import Measuring, Scenes
 from joint.report.shown import element
 from joint.report.words import configuration_words
-from joint.study.element import spreads
+from joint.study.findings.element import spreads
 
 
 def _built(channels=3, **options):

@@ -11,7 +11,7 @@ import pytest
 import joint
 from joint.folder import Predictions, RunFolder
 from joint.study import Axis, Comparison, Outcome, Plan, Study, create_study
-from joint.study.draws import Draws
+from joint.study.findings.draws import Draws
 from joint.study.store import ATTEMPTS_FILE
 
 CLASSES = ("a", "b", "c")

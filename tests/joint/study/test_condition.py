@@ -28,7 +28,7 @@ from joint.study import (
     to_csv,
 )
 from joint.study.condition import axes_of, combinations, condition_words
-from joint.study.draw import parallel_figure
+from joint.study.page.charts import parallel_figure
 from joint.study.search import Told, ask
 
 CODECS = ({"kind": "none"}, {"kind": "jpeg"}, {"kind": "webp"}, {"kind": "kmeans"})

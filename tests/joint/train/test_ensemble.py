@@ -386,7 +386,7 @@ def test_the_frozen_classifier_of_a_member_stays_as_it_is(lesions, others, membe
     look = lesions.gather(torch.arange(8))[0] / 255
     for system in together:  # as after a training, so that both modes give much the same
         system.classifier.net[1].momentum = 1.0
-        system.classifier(system.measure(look)[2])
+        system.classifier(system.measure(look).measurement)
         system.classifier.net[1].momentum = 0.1
     frozen = together[member].classifier.requires_grad_(False)
     before = {name: tensor.clone() for name, tensor in frozen.state_dict().items()}

@@ -1,0 +1,448 @@
+"""What contrast does to a classifier: the same lesions, shown fainter or stronger.
+
+::
+
+    picture, mask ─► L*a*b* ─► lesion moved along the line to its ring ─► sRGB ─► system ─► recall
+                                            factor 0 ··· 1 ··· 2
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from classify import Interval, LesionDataset
+from classify.intervals import (
+    check_resampling,
+    check_units,
+    mean_interval,
+    membership,
+    percentile_interval,
+    resampled,
+    source,
+    with_width,
+)
+from joint.analysis.colour import exact, lab, light_of_lab
+from joint.analysis.passes import passes
+from joint.analysis.record import plain
+from joint.analysis.region import check_masks, distance_outside, skin_ring
+from joint.evaluate import as_seed, check_encoding
+from joint.kinds import check_batch_size, check_dataset, check_kinds
+from joint.system import Encoding, ImagingSystem, check_codes, evaluating
+from optics import clip, linear_to_srgb, srgb_to_linear
+from optics.quantity import full_precision
+
+from .by_class import lesions_in, rank_correlation
+from .measures import contrast
+
+__all__ = ["ContrastSweep", "lab_means", "recall_against_contrast", "scalable", "scale_contrast"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ContrastSweep:
+    """Recall of a system at several contrasts of the same lesions."""
+
+    factors: tuple[float, ...]
+    """Of the contrast of the scenes ``[F]``."""
+    classes: tuple[str, ...]
+    recall: Array
+    """Of each class at each factor ``[F, K]``."""
+    recall_intervals: tuple[tuple[Interval, ...], ...]
+    """Likewise; NaN for a class of fewer than two lesions, of which no draw can differ."""
+    accuracy: Array
+    """``[F]``."""
+    accuracy_intervals: tuple[Interval, ...]
+    """One for each factor."""
+    balanced_accuracy: Array
+    """Mean recall of the classes that have pictures ``[F]``."""
+    balanced_intervals: tuple[Interval, ...]
+    """One for each factor."""
+    gcnr: Array
+    """Median over the scenes, as measured at each factor ``[F]``."""
+    delta_e: Array
+    """Likewise."""
+    spearman: Array
+    """Rank correlation of factor and recall, by class ``[K]``; NaN where recall is constant."""
+    spearman_intervals: tuple[Interval, ...]
+    """One for each class."""
+    balanced_spearman: float
+    """Rank correlation of factor and balanced accuracy."""
+    balanced_spearman_interval: Interval
+    """Of that correlation."""
+    pictures: int
+    left_out: int
+    """Without a mask, or without skin around it: their contrast cannot be scaled."""
+    level: float
+    resamples: int
+
+    def __str__(self) -> str:
+        names = " ".join(f"{name:>6}" for name in self.classes)
+        rows = [
+            f"recall of {self.pictures} pictures ({self.left_out} left out) at scaled contrast; "
+            f"{100 * self.level:g} % intervals over lesions",
+            f"{'factor':>6} {'gCNR':>6} {'dE':>6} {names} {'acc':>6} {'balanced':>8}",
+        ]
+        for k, factor in enumerate(self.factors):
+            shares = " ".join(f"{share:6.3f}" for share in self.recall[k])
+            low, high = self.balanced_intervals[k]
+            rows.append(
+                f"{factor:6.2f} {self.gcnr[k]:6.3f} {self.delta_e[k]:6.2f} {shares} "
+                f"{self.accuracy[k]:6.3f} {self.balanced_accuracy[k]:8.3f} [{low:.3f}, {high:.3f}]"
+            )
+        ranks = " ".join(f"{rank:+6.2f}" for rank in self.spearman)
+        low, high = self.balanced_spearman_interval
+        rows.append(
+            f"{'Spearman':20} {ranks} {'':6} {self.balanced_spearman:+8.3f} "
+            f"[{low:+.3f}, {high:+.3f}]"
+        )
+        return "\n".join(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; None where something does not exist."""
+        return plain(asdict(self))
+
+
+def scale_contrast(
+    images: Tensor,
+    masks: Tensor,
+    factor: float | Tensor,
+    *,
+    inner: float = 2.0,
+    outer: float = 10.0,
+    feather: float = 2.0,
+    encoding: Encoding = "srgb",
+) -> Tensor:
+    """Show lesions at another contrast, in the same shape and place.
+
+    In each channel of L*a*b* the lesion's mean moves along the line through the ring's: to
+    ``ring + factor * (lesion - ring)``. Below factor 1 the lesion's spread goes over into the
+    ring's in proportion, so that at 0 it has both moments of the skin around it; a lesion that
+    kept its structure would remain visible, and one without any would be a flat patch. Above 1
+    its structure stays.
+
+    Parameters
+    ----------
+    images : Tensor ``[B, 3, H, W]`` in 0..1
+        Red, green and blue.
+    masks : Tensor, bool ``[B, H, W]``
+        True on the lesion.
+    factor : float or Tensor ``[B]``, finite, 0 or more
+        1 returns the pictures as they are, bit by bit; 0 hides the lesion.
+    inner, outer : float, pixels
+        The ring's distances from the lesion.
+    feather : float, pixels
+        Width over which the change fades outside of the lesion, at most ``inner``: the ring is
+        not touched. There a pixel moves along its own line to the ring's mean, so that below
+        factor 1 it stays between the two.
+    encoding : {"srgb", "linear"}
+        What the pictures are.
+
+    Returns
+    -------
+    Tensor ``[B, 3, H, W]`` in 0..1, of the pictures' dtype
+        Differentiable in pictures and factor. Colours that sRGB does not have are clipped, so
+        that far above 1 the contrast falls behind its factor.
+
+    Raises
+    ------
+    TypeError
+        When pictures or masks are no Tensor.
+    ValueError
+        When pictures and masks do not fit, a picture has no lesion or no ring, or the factor, the
+        feather or the encoding is not allowed.
+    """
+    _check_coloured(images, masks, encoding)
+    if not 0 <= feather <= inner:
+        raise ValueError(f"feather must be from 0 to inner = {inner} pixels, not {feather}")
+    precise = exact(images)
+    strength = torch.as_tensor(factor, dtype=precise.dtype, device=images.device)
+    fits = strength.ndim == 0 or strength.shape in ((1,), masks.shape[:1])
+    if not fits or not bool(((strength >= 0) & strength.isfinite()).all()):
+        raise ValueError(f"factor must be one number of 0 or more, or one a picture, not {factor}")
+    ring = skin_ring(masks, inner=inner, outer=outer)
+    undefined = ~_scalable(masks, ring)
+    if bool(undefined.any()):
+        raise ValueError(
+            f"{int(undefined.sum())} of {len(masks)} pictures have no lesion or no skin around "
+            f"it, the first at {int(undefined.nonzero()[0])}: leave them out"
+        )
+    strength = strength.reshape(-1, 1, 1, 1)
+    with full_precision(images):
+        colours = lab(srgb_to_linear(precise) if encoding == "srgb" else precise)
+        lesion, own_spread = _moments(colours, masks)
+        skin, skin_spread = _moments(colours, ring)
+        flat = own_spread == 0
+        narrowed = torch.where(flat, 1, skin_spread / torch.where(flat, 1, own_spread))
+        near = strength.clamp_max(1)
+        structure = (1 - near) * (narrowed - 1) * (colours - lesion)
+        moved = (strength - 1) * (lesion - skin) + structure
+        # By the difference that a pixel of skin has of its own: by the lesion's it would pass the
+        # skin, and a sharp border would be left with a bright outline.
+        change = torch.where(masks[:, None], moved, (strength - 1) * (colours - skin))
+        share = _feathered(masks, feather)[:, None].to(change.dtype)
+        after, before = (
+            light_of_lab(c) for c in (colours + share * change, colours)
+        )  # the same rounding in both: no change is no change
+        if encoding == "srgb":
+            after, before = linear_to_srgb(after), linear_to_srgb(before)
+        return clip(precise + (after - before)).to(images.dtype)
+
+
+def lab_means(
+    images: Tensor,
+    masks: Tensor,
+    *,
+    inner: float = 2.0,
+    outer: float = 10.0,
+    encoding: Encoding = "srgb",
+) -> tuple[Tensor, Tensor]:
+    """Mean L*a*b* of each lesion and of its ring ``[B, 3]``, between which contrast is scaled.
+
+    In single precision, or double where the pictures are.
+
+    Parameters
+    ----------
+    images, masks, inner, outer, encoding
+        As in :func:`scale_contrast`; NaN where a region is empty.
+
+    Raises
+    ------
+    ValueError
+        When pictures and masks do not fit, or the ring or the encoding is not allowed.
+    """
+    _check_coloured(images, masks, encoding)
+    ring = skin_ring(masks, inner=inner, outer=outer)
+    with full_precision(images):
+        images = exact(images)
+        colours = lab(srgb_to_linear(images) if encoding == "srgb" else images)
+        lesion, skin = (_moments(colours, region)[0].flatten(1) for region in (masks, ring))
+    return lesion, skin
+
+
+def scalable(
+    dataset: LesionDataset, *, inner: float = 2.0, outer: float = 10.0, batch_size: int = 256
+) -> Tensor:
+    """Rows with a lesion and skin around it, whose contrast can be scaled.
+
+    Parameters
+    ----------
+    dataset : LesionDataset
+    inner, outer : float
+        As in :func:`scale_contrast`.
+    batch_size : int
+        Masks that are looked at together.
+
+    Returns
+    -------
+    Tensor, int64 ``[M]``
+
+    Raises
+    ------
+    TypeError
+        For what is no data set.
+    ValueError
+        For a batch size below 1.
+    """
+    check_dataset(dataset)
+    check_batch_size(batch_size)
+    found = dataset.has_mask.clone()
+    for rows in dataset.has_mask.nonzero().flatten().split(batch_size):
+        if len(rows) > 0:
+            masks = dataset.gather_masks(rows)
+            found[rows] = _scalable(masks, skin_ring(masks, inner=inner, outer=outer))
+    return found.nonzero().flatten()
+
+
+def recall_against_contrast(
+    system: ImagingSystem,
+    dataset: LesionDataset,
+    factors: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25),
+    *,
+    inner: float = 2.0,
+    outer: float = 10.0,
+    feather: float = 2.0,
+    batch_size: int = 64,
+    seed: int = 0,
+    resamples: int = 1000,
+    level: float = 0.95,
+    generator: torch.Generator | None = None,
+    progress: bool = False,
+) -> ContrastSweep:
+    """Pass the same lesions through a system at several contrasts.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        With a classifier; in evaluation mode, and its modes are restored.
+    dataset : LesionDataset
+        Pictures with masks, red, green and blue. They are not rounded to 8 bits after scaling.
+    factors : sequence of float, at least 2, rising
+        As in :func:`scale_contrast`.
+    inner, outer, feather : float, pixels
+        Likewise.
+    batch_size : int
+        Pictures in one pass.
+    seed : int
+        Source of the sensor's noise; a picture has the same at all factors.
+    resamples : int
+        Draws of the lesions; each holds the same lesions at all factors.
+    level : float
+        Confidence level in (0, 1).
+    generator : torch.Generator, optional
+        Source of the draws; by default a new one of seed 0.
+    progress : bool
+        Show a bar, on a terminal.
+
+    Returns
+    -------
+    ContrastSweep
+
+    Raises
+    ------
+    TypeError
+        For what is no system, or no data set.
+    ValueError
+        For a system without a classifier, factors that do not rise, a batch size below 1, a
+        seed that is no whole number, fewer than two lesions whose contrast can be scaled, or scenes
+        that the system takes for what they are not.
+    """
+    steps = tuple(float(factor) for factor in factors)
+    if len(steps) < 2 or not all(a < b for a, b in pairwise(steps)):
+        raise ValueError(f"factors must be at least 2 and rise, not {steps}")
+    check_kinds(system, dataset, wanted="recall")
+    check_batch_size(batch_size)
+    seed = as_seed(seed)
+    check_resampling(resamples, level)
+    check_encoding(system, dataset)
+    kept = scalable(dataset, inner=inner, outer=outer, batch_size=batch_size)
+    if len(kept) == 0:
+        raise ValueError(f"none of the {len(dataset)} pictures has a lesion with skin around it")
+    framed = dataset.subset(kept)
+    member = membership(framed.groups, len(framed))
+    check_units(member, framed.groups)
+    hits = np.zeros((len(steps), len(framed)))
+    seen = np.zeros((2, len(steps), len(framed)))
+    bar = tqdm(total=len(framed), unit="image", disable=None if progress else True)
+    with evaluating(system), torch.no_grad(), bar:
+        for shown in passes(framed, system, batch_size=batch_size, seed=seed):
+            masks = framed.gather_masks(shown.rows).to(shown.scenes.device)
+            for k, factor in enumerate(steps):
+                scaled = scale_contrast(
+                    shown.scenes, masks, factor,
+                    inner=inner, outer=outer, feather=feather, encoding=system.encoding,
+                )  # fmt: skip
+                logits = system(scaled, generator=shown.noise).logits
+                hits[k, shown.rows] = (logits.argmax(-1) == shown.labels).cpu().numpy()
+                found = contrast(scaled, masks, inner=inner, outer=outer, encoding=system.encoding)
+                seen[0, k, shown.rows] = found.gcnr.cpu().numpy()
+                seen[1, k, shown.rows] = found.delta_e.cpu().numpy()
+            bar.update(len(shown.rows))
+    onehot = np.eye(len(framed.classes))[framed.labels.numpy()]
+    observed = _rates(np.ones((1, len(framed))), hits, onehot)
+    parts = [
+        _rates(weights, hits, onehot) for weights in resampled(member, resamples, source(generator))
+    ]
+    drawn = [np.concatenate(part) for part in zip(*parts, strict=True)]
+    lesions = lesions_in(member, onehot)
+    drawn[0][..., lesions < 2] = np.nan
+    units = np.append(lesions, member.max() + 1)
+    return _swept(steps, framed, observed, drawn, units, np.median(seen, -1), len(dataset), level)
+
+
+def _swept(
+    factors: tuple[float, ...],
+    shown: LesionDataset,
+    observed: tuple[Array, Array, Array],
+    drawn: Sequence[Array],
+    units: Array,
+    seen: Array,
+    count: int,
+    level: float,
+) -> ContrastSweep:
+    recall, accuracy, balanced = (values[0] for values in observed)
+    steps = np.array(factors)
+    ranks = rank_correlation(steps, recall.T)
+    drawn_ranks = rank_correlation(steps, drawn[0].transpose(0, 2, 1))
+    drawn_balanced = rank_correlation(steps, drawn[2])
+
+    def intervals(draws: Array) -> tuple[Interval, ...]:
+        return tuple(percentile_interval(column, level) for column in draws.T)
+
+    # As in a report: shares, and the mean over classes put together from theirs.
+    steps_of = range(len(factors))
+    ends = np.array([[*intervals(drawn[0][:, k]), intervals(drawn[1])[k]] for k in steps_of])
+    ends = with_width(ends, np.column_stack([recall, accuracy]), units, level=level)
+    there = units[:-1] > 0
+    return ContrastSweep(
+        factors=factors,
+        classes=tuple(shown.classes),
+        recall=recall,
+        recall_intervals=tuple(tuple(Interval(*e) for e in row[:-1].tolist()) for row in ends),
+        accuracy=accuracy,
+        accuracy_intervals=tuple(Interval(*row[-1].tolist()) for row in ends),
+        balanced_accuracy=balanced,
+        balanced_intervals=tuple(
+            mean_interval(recall[k, there], ends[k, :-1][there], drawn[0][:, k, there])
+            for k in steps_of
+        ),
+        gcnr=seen[0],
+        delta_e=seen[1],
+        spearman=ranks,
+        spearman_intervals=intervals(drawn_ranks),
+        balanced_spearman=float(rank_correlation(steps, balanced)),
+        balanced_spearman_interval=percentile_interval(drawn_balanced, level),
+        pictures=len(shown),
+        left_out=count - len(shown),
+        level=level,
+        resamples=len(drawn[0]),
+    )
+
+
+def _rates(weights: Array, hits: Array, onehot: Array) -> tuple[Array, Array, Array]:
+    """Recall [r, F, K], accuracy [r, F] and balanced accuracy [r, F] under weights [r, N]."""
+    total = weights @ onehot
+    right = np.stack([(weights * row) @ onehot for row in hits], 1)
+    share = np.divide(
+        right, total[:, None], out=np.full_like(right, np.nan), where=total[:, None] > 0
+    )
+    seen = (total > 0).sum(1)[:, None]
+    return share, right.sum(-1) / total.sum(1)[:, None], np.nansum(share, -1) / seen
+
+
+def _check_coloured(images: Tensor, masks: Tensor, encoding: Encoding) -> None:
+    check_masks(masks, images)
+    if images.shape[1] != 3:
+        raise ValueError(
+            f"contrast is scaled in L*a*b*, of red, green and blue, not of {images.shape[1]} "
+            "channels"
+        )
+    check_codes(images, encoding)
+
+
+def _scalable(masks: Tensor, ring: Tensor) -> Tensor:
+    return masks.flatten(1).any(1) & ring.flatten(1).any(1)
+
+
+def _moments(colours: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation over a region in each channel, ``[B, 3, 1, 1]``."""
+    weight = region[:, None].to(colours.dtype)
+    count = weight.sum((-2, -1), keepdim=True)
+    mean = (weight * colours).sum((-2, -1), keepdim=True) / count
+    square = (weight * (colours - mean).square()).sum((-2, -1), keepdim=True) / count
+    tiny = square < 1e-12  # the rounding of a constant region
+    return mean, torch.where(tiny, 0, torch.where(tiny, 1, square).sqrt())
+
+
+def _feathered(masks: Tensor, feather: float) -> Tensor:
+    """1 on the lesion, falling to 0 at ``feather`` pixels from it."""
+    if feather == 0:
+        return masks.float()
+    return (1 - distance_outside(masks, feather) / feather).clamp_min(0)

@@ -1,0 +1,369 @@
+"""Whether contrast decides that a classifier is right, or the class decides both.
+
+Contrast and class go together, so a share of right answers that rises with contrast shows little.
+Two answers that hold the class fixed::
+
+    values, labels, right ─┬─ correctness_against_contrast ─► log-odds per SD, ignoring the class
+                           │                                  and within it
+                           └─ matched_strata ───────────────► accuracy in thirds of each class
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from classify import Interval
+from classify.intervals import (
+    check_resampling,
+    mean_interval,
+    percentile_interval,
+    resampled,
+    source,
+    unit_of,
+    with_width,
+)
+from joint.analysis.record import plain
+
+from .by_class import checked, lesions_in
+
+__all__ = [
+    "ContrastEffect",
+    "MatchedStrata",
+    "Slope",
+    "correctness_against_contrast",
+    "matched_strata",
+]
+
+Array = npt.NDArray[Any]
+
+_STEPS = 50  # of Newton's method: six find a maximum, and none do where there is none
+
+
+class Slope(NamedTuple):
+    """Change of the log-odds of being right per standard deviation of contrast."""
+
+    slope: float
+    """Of the regression."""
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class ContrastEffect:
+    """Logistic regressions of being right on contrast."""
+
+    measure: str
+    ignoring_class: Slope
+    """One intercept for all."""
+    within_class: Slope
+    """An intercept for each class: what contrast does where the class is the same."""
+    deviation: float
+    """The standard deviation that slopes are per, in units of the measure, over all pictures."""
+    pictures: int
+    """With a value."""
+    undefined: int
+    """Without one."""
+    silent: tuple[str, ...]
+    """Classes that are all right or all wrong: they say nothing of the slope within."""
+    level: float
+    resamples: int
+    unit: str
+
+    def __str__(self) -> str:
+        rows = [
+            f"being right on {self.measure}, log-odds per SD ({self.deviation:.3g}); "
+            f"{self.pictures} pictures, {self.undefined} without a value; "
+            f"{100 * self.level:g} % intervals over {self.unit}"
+        ]
+        for name, (slope, (low, high)) in (
+            ("ignoring class", self.ignoring_class),
+            ("within class", self.within_class),
+        ):
+            rows.append(f"{name:15} {slope:+.3f} [{low:+.3f}, {high:+.3f}]")
+        if self.silent:
+            rows.append(f"all right or all wrong: {', '.join(self.silent)}")
+        return "\n".join(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; None where no slope exists."""
+        slopes = ("ignoring_class", "within_class")
+        return plain({**asdict(self), **{name: getattr(self, name)._asdict() for name in slopes}})
+
+
+@dataclass(frozen=True)
+class MatchedStrata:
+    """Accuracy in thirds of contrast, taken within each class."""
+
+    measure: str
+    classes: tuple[str, ...]
+    accuracy: Array
+    """Of each class from its lowest to its highest third ``[K, S]``."""
+    pictures: Array
+    """In each of them ``[K, S]``."""
+    matched: Array
+    """Mean over the classes that have all strata: the share of each class is the same ``[S]``."""
+    difference: float
+    """Of ``matched``, highest minus lowest."""
+    interval: Interval
+    """Of the difference."""
+    class_intervals: tuple[Interval, ...]
+    """Of each class's difference; NaN where an end has fewer than two lesions to draw from."""
+    level: float
+    resamples: int
+    unit: str
+
+    def __str__(self) -> str:
+        strata = self.accuracy.shape[1]
+        rows = [
+            f"accuracy by {self.measure} within class, low to high in {strata} strata; "
+            f"{100 * self.level:g} % intervals of the difference over {self.unit}"
+        ]
+        names = (*self.classes, "matched")
+        intervals = (*self.class_intervals, self.interval)
+        for name, row, (low, high) in zip(
+            names, (*self.accuracy, self.matched), intervals, strict=True
+        ):
+            shares = " ".join(f"{share:6.3f}" for share in row)
+            rows.append(f"{name:8} {shares}   {row[-1] - row[0]:+.3f} [{low:+.3f}, {high:+.3f}]")
+        return "\n".join(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; None where a class has no pictures."""
+        return plain(asdict(self))
+
+
+def correctness_against_contrast(
+    values: Array,
+    labels: Array,
+    right: Array,
+    *,
+    classes: Sequence[str],
+    measure: str = "contrast",
+    groups: Sequence[str] | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    generator: torch.Generator | None = None,
+) -> ContrastEffect:
+    """Logistic regression of being right on contrast, without and with an intercept a class.
+
+    Maximum likelihood by Newton's method. A class that is all right or all wrong drives its
+    intercept to infinity and leaves the likelihood of the slope, exactly, so it is left out.
+
+    Parameters
+    ----------
+    values : array ``[N]``
+        Contrast of each picture; those that are NaN are counted and left out.
+    labels : array of int ``[N]``
+        True classes.
+    right : array of bool ``[N]``
+        Whether the classifier was right.
+    classes, measure, groups, resamples, level, generator
+        As in :func:`contrast_by_class`.
+
+    Returns
+    -------
+    ContrastEffect
+        A slope is NaN where the likelihood has no maximum: contrast is constant (within each
+        class), or separates right from wrong. Such draws are left out of the intervals.
+
+    Raises
+    ------
+    ValueError
+        When lengths, labels or groups do not fit, or there are fewer than two lesions.
+    """
+    check_resampling(resamples, level)
+    values, labels, member, there = checked(values, labels, classes, groups)
+    right = _as_right(right, len(values))
+    mean, deviation = values[there].mean(), values[there].std()
+    x = np.where(there, values - mean, 0) / (deviation if deviation > 0 else 1)
+    kinds = {"within": labels, "ignoring": np.zeros_like(labels)}
+    once = there[None].astype(float)
+    slopes, draws = {}, {name: [] for name in kinds}
+    for name, kind in kinds.items():
+        slopes[name] = float(_slopes(x, right, kind, once)[0])
+    for weights in resampled(member, resamples, source(generator)):
+        for name, kind in kinds.items():
+            draws[name].append(_slopes(x, right, kind, weights * there))
+    found = {
+        name: Slope(slopes[name], percentile_interval(np.concatenate(draws[name]), level))
+        for name in kinds
+    }
+    shares = [right[there & (labels == k)] for k in range(len(classes))]
+    return ContrastEffect(
+        measure=measure,
+        ignoring_class=found["ignoring"],
+        within_class=found["within"],
+        deviation=float(deviation),
+        pictures=int(there.sum()),
+        undefined=int((~there).sum()),
+        silent=tuple(
+            name
+            for name, share in zip(classes, shares, strict=True)
+            if len(share) and share.min() == share.max()
+        ),
+        level=level,
+        resamples=resamples,
+        unit=unit_of(groups),
+    )
+
+
+def matched_strata(
+    values: Array,
+    labels: Array,
+    right: Array,
+    *,
+    classes: Sequence[str],
+    strata: int = 3,
+    measure: str = "contrast",
+    groups: Sequence[str] | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    generator: torch.Generator | None = None,
+) -> MatchedStrata:
+    """Accuracy in strata of contrast that hold the same share of every class.
+
+    Parameters
+    ----------
+    values, labels, right, classes, measure, groups, resamples, level, generator
+        As in :func:`correctness_against_contrast`.
+    strata : int
+        Parts of equal size that each class is cut into, by rank of its contrast, once for all
+        draws.
+
+    Returns
+    -------
+    MatchedStrata
+        NaN where a class has no picture in a stratum.
+
+    Raises
+    ------
+    ValueError
+        When lengths, labels or groups do not fit, there are fewer than two lesions, or fewer than
+        two strata.
+    """
+    check_resampling(resamples, level)
+    if strata < 2:
+        raise ValueError(f"there must be at least 2 strata, not {strata}")
+    values, labels, member, there = checked(values, labels, classes, groups)
+    right = _as_right(right, len(values))
+    count = len(classes)
+    cell = np.full(len(values), count * strata)
+    for k in range(count):
+        rows = np.flatnonzero(there & (labels == k))
+        order = rows[np.argsort(values[rows], kind="stable")]
+        cell[order] = k * strata + np.arange(len(rows)) * strata // max(1, len(rows))
+    onehot = np.zeros((len(values), count * strata + 1))
+    onehot[np.arange(len(values)), cell] = 1
+    onehot = onehot[:, :-1]
+
+    def accuracy(weights: Array) -> Array:
+        total = weights @ onehot
+        hits = (weights * right) @ onehot
+        shares = np.divide(hits, total, out=np.full_like(hits, np.nan), where=total > 0)
+        return shares.reshape(-1, count, strata)
+
+    observed = accuracy(np.ones((1, len(values))))[0]
+    drawn = np.concatenate(
+        [accuracy(weights) for weights in resampled(member, resamples, source(generator))]
+    )
+    lesions = lesions_in(member, onehot).reshape(count, strata)
+    alone = lesions[:, [0, -1]].min(1) < 2
+    draws = drawn.reshape(len(drawn), -1)
+    ends = np.array([percentile_interval(cell, level) for cell in draws.T])
+    ends = with_width(ends, observed.ravel(), lesions.ravel(), level=level)
+    ends = ends.reshape(count, strata, 2)
+    matched = _matched(observed[None])[0]
+
+    def gap(which: Array) -> Interval:
+        high_low = [-1, 0]
+        return _gap_interval(
+            observed[which][:, high_low], ends[which][:, high_low], drawn[:, which][..., high_low]
+        )
+
+    return MatchedStrata(
+        measure=measure,
+        classes=tuple(classes),
+        accuracy=observed,
+        pictures=onehot.sum(0).astype(int).reshape(count, strata),
+        matched=matched,
+        difference=float(matched[-1] - matched[0]),
+        interval=gap(~np.isnan(observed).any(1)),
+        class_intervals=tuple(gap((np.arange(count) == k) & ~alone) for k in range(count)),
+        level=level,
+        resamples=resamples,
+        unit=unit_of(groups),
+    )
+
+
+def _matched(accuracy: Array) -> Array:
+    """Mean over the classes that have all strata, of ``[r, K, S]``."""
+    whole = ~np.isnan(accuracy).any(-1, keepdims=True)
+    count = whole.sum(1)
+    total = np.where(whole, accuracy, 0).sum(1)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def _gap_interval(values: Array, ends: Array, draws: Array) -> Interval:
+    """Interval of the mean over classes of a first share less a second one.
+
+    Of shares ``[K, 2]``, their intervals ``[K, 2, 2]`` and draws ``[R, K, 2]``: twice the mean of
+    the first ones and of the negative second ones, see :func:`classify.intervals.mean_interval`;
+    of one class Newcombe's method 10 (Stat. Med. 17:873, 1998).
+    """
+    sign = np.array([1, -1])
+    ends = np.stack([ends[:, 0], -ends[:, 1, ::-1]], 1)
+    low, high = mean_interval(
+        (values * sign).ravel(), ends.reshape(-1, 2), (draws * sign).reshape(len(draws), -1)
+    )
+    return Interval(2 * low, 2 * high)
+
+
+def _as_right(right: Array, count: int) -> Array:
+    right = np.asarray(right)
+    if right.shape != (count,) or right.dtype != bool:
+        raise ValueError(
+            f"right must be {count} bools, one for each value, not {right.dtype} {right.shape}; "
+            "write guesses == labels"
+        )
+    return right.astype(float)
+
+
+def _slopes(x: Array, right: Array, kind: Array, weights: Array) -> Array:
+    """Slope of a logistic regression with an intercept a kind, for each of the weights [r, N].
+
+    Newton's method on all draws at once. The Hessian is diagonal but for the slope's row, so the
+    intercepts are eliminated from each step.
+    """
+    kinds = np.zeros((len(x), kind.max() + 1))
+    kinds[np.arange(len(x)), kind] = 1
+    size = weights @ kinds
+    hits = (weights * right) @ kinds
+    mixed = (hits > 0) & (hits < size)
+    weights = weights * mixed[:, kind]
+    rate = np.where(mixed, hits, 1) / np.where(mixed, size, 2)
+    intercept = np.log(rate / (1 - rate))
+    slope = np.zeros(len(weights))
+    settled = np.zeros(len(weights), dtype=bool)
+    for _ in range(_STEPS):
+        odds = intercept[:, kind] + slope[:, None] * x
+        chance = 1 / (1 + np.exp(-np.clip(odds, -700, 700)))
+        residual = weights * (right - chance)
+        spread = weights * chance * (1 - chance)
+        own, cross, square = spread @ kinds, (spread * x) @ kinds, spread @ (x * x)
+        pull = residual @ kinds
+        inverse = np.divide(1, own, out=np.zeros_like(own), where=own > 0)
+        curve = square - (cross**2 * inverse).sum(1)
+        force = residual @ x - (cross * inverse * pull).sum(1)
+        # Far less than the sum it is left of, the curvature is rounding: x is constant.
+        usable = curve > 1e-10 * square
+        step = np.divide(force, curve, out=np.full_like(force, np.nan), where=usable)
+        step = np.clip(step, -2, 2)
+        slope = slope + step
+        intercept = intercept + np.clip(inverse * (pull - cross * step[:, None]), -4, 4)
+        settled = np.abs(step) < 1e-10
+        if (settled | np.isnan(slope)).all():
+            break
+    return np.where(settled, slope, np.nan)

@@ -1,0 +1,156 @@
+"""Contrast at every plane that the light and the bits pass.
+
+::
+
+    scene ──► irradiance ──► measurement ──► handed
+      └───────────┴──────┬───────┴─────────────┘
+    masks ───────────────┴─► contrast ─► Contrast
+"""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from classify import LesionDataset
+from joint.analysis.passes import passes
+from joint.analysis.region import check_masks
+from joint.kinds import check_dataset, check_system
+from joint.system import Encoding, ImagingSystem, SystemOutput, evaluating
+
+from .measures import Contrast, contrast
+
+__all__ = ["PLANES", "Plane", "contrast_at", "measure_contrast"]
+
+Plane = Literal["scene", "irradiance", "measurement", "handed"]
+
+#: Planes of the system at which there is a picture, in the order of the light.
+PLANES: tuple[Plane, ...] = get_args(Plane)
+
+
+def contrast_at(
+    output: SystemOutput,
+    masks: Tensor,
+    *,
+    plane: Plane = "scene",
+    inner: float = 2.0,
+    outer: float = 10.0,
+    encoding: Encoding | None = None,
+    bins: int = 64,
+) -> Contrast:
+    """Measure contrast at a plane of a system's output.
+
+    Parameters
+    ----------
+    output : SystemOutput
+        Of one pass.
+    masks : Tensor, bool ``[B, H, W]``
+        In the pixels of the scene. Where a plane has others, the masks are reduced to them by
+        area and the ring's distances by the same factor.
+    plane : {"scene", "irradiance", "measurement", "handed"}
+        The irradiance is linear light, and the mean over exposures where there are several.
+    inner, outer : float, pixels of the scene
+        The ring's distances from the lesion.
+    encoding : {"srgb", "linear"}, optional
+        Of the planes that are encoded; by default that of the output.
+    bins : int
+        Of the histograms of gCNR.
+
+    Raises
+    ------
+    TypeError
+        When the output is none, or the masks are no Tensor.
+    ValueError
+        When the system has no such plane, or masks and scene do not fit.
+    """
+    if not isinstance(output, SystemOutput):
+        remedy = "; contrast(images, masks) measures pictures"
+        if isinstance(output, nn.Module):
+            remedy = ", as system(scenes) gives; measure_contrast takes a data set and a system"
+        raise TypeError(
+            f"output must be a joint.SystemOutput, of one pass, not {type(output).__name__}{remedy}"
+        )
+    if plane not in PLANES:
+        raise ValueError(f"plane must be one of {', '.join(PLANES)}, not {plane!r}")
+    picture: Tensor | None = getattr(output, plane)
+    if picture is None:
+        raise ValueError(
+            "the system has no irradiance, for it has neither front end nor sensor: "
+            "measure at the scene"
+        )
+    if not isinstance(masks, Tensor):
+        raise TypeError(
+            f"contrast_at needs the masks of the lesions, a bool Tensor [B, H, W], not "
+            f"{type(masks).__name__}: a data set without masks has no contrast"
+        )
+    check_masks(masks, output.scene)
+    if picture.shape[-2:] != masks.shape[-2:]:
+        factor = picture.shape[-1] / masks.shape[-1]
+        inner, outer = inner * factor, outer * factor
+        height, width = picture.shape[-2:]
+        area = adaptive_avg_pool2d(masks.float(), (height, width))
+        masks = area >= 0.5
+    return contrast(
+        picture,
+        masks,
+        inner=inner,
+        outer=outer,
+        encoding="linear" if plane == "irradiance" else encoding or output.encoding,
+        bins=bins,
+    )
+
+
+def measure_contrast(
+    dataset: LesionDataset,
+    *,
+    system: ImagingSystem | None = None,
+    plane: Plane = "scene",
+    inner: float = 2.0,
+    outer: float = 10.0,
+    bins: int = 64,
+    batch_size: int = 64,
+    seed: int = 0,
+) -> Contrast:
+    """Contrast of every picture of a data set, at a plane of a system; without gradients.
+
+    Parameters
+    ----------
+    dataset : LesionDataset
+        All pictures with masks: see :attr:`LesionDataset.has_mask`.
+    system : ImagingSystem, optional
+        In evaluation mode; its modes are restored. Without it the scenes are measured, as sRGB
+        unless the data set says that they are linear.
+    plane, inner, outer, bins
+        As in :func:`contrast_at`.
+    batch_size : int
+        Pictures in one pass.
+    seed : int
+        Source of the sensor's noise: the same as in :func:`joint.evaluate`.
+
+    Raises
+    ------
+    TypeError
+        For what is no data set, or no system.
+    ValueError
+        For pictures without masks, a batch size below 1, or scenes that the system takes for what
+        they are not.
+    """
+    check_dataset(dataset)
+    system = ImagingSystem(encoding=dataset.encoding or "srgb") if system is None else system
+    check_system(system)
+    shown = passes(dataset, system, batch_size=batch_size, seed=seed)
+    parts = []
+    with evaluating(system), torch.no_grad():
+        for part in shown:
+            output = system(part.scenes, generator=part.noise)
+            found = contrast_at(
+                output,
+                dataset.gather_masks(part.rows).to(part.scenes.device),
+                plane=plane,
+                inner=inner,
+                outer=outer,
+                bins=bins,
+            )
+            parts.append(found)
+    return Contrast.concatenate(parts)

@@ -1,0 +1,282 @@
+"""How well the best linear template tells classes apart, of pictures or their random features.
+
+::
+
+    picture [C, H, W] ─► random_features [D] ─► template of each pair of classes ─► AUC
+                                                fitted to the other lesions
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import ndtri
+from torch import Tensor
+from torch.nn import functional
+
+from classify import Interval
+from classify.intervals import check_resampling, percentile_interval, resampled, source
+from joint.analysis.record import named, plain
+
+from .cross_fit import deal, standard
+
+__all__ = ["Observer", "PairAUC", "hotelling_observer", "ledoit_wolf", "random_features"]
+
+Array = npt.NDArray[Any]
+
+
+class PairAUC(NamedTuple):
+    """Two classes, and how well the observer tells them apart."""
+
+    first: str
+    second: str
+    auc: float
+    """Area under the ROC curve."""
+
+
+@dataclass(frozen=True)
+class Observer:
+    """How well a Hotelling observer tells classes apart."""
+
+    auc: float
+    """Mean over the pairs of classes (Hand and Till, Machine Learning 45:171, 2001)."""
+    interval: Interval
+    """Over lesions, with the templates as they are: too narrow where these are fitted to few."""
+    pairs: tuple[PairAUC, ...]
+    """Every two classes."""
+    left_out: tuple[str, ...]
+    """Classes of fewer than two lesions."""
+    features: int
+    """How many the observer sees."""
+    pictures: int
+    level: float
+    resamples: int
+
+    @property
+    def detectability(self) -> float:
+        """SNR of two Gaussians of equal covariance with this AUC, ``sqrt(2) Phi^-1(AUC)``."""
+        return math.sqrt(2) * float(ndtri(self.auc))
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        rows = [
+            f"Hotelling observer, {self.features} features, {self.pictures} pictures: AUC "
+            f"{self.auc:.3f} [{low:.3f}, {high:.3f}] ({100 * self.level:g} % over lesions, "
+            "templates held)"
+        ]
+        rows += [f"{f'{p.first}-{p.second}':14} {p.auc:.3f}" for p in self.pairs]
+        return "\n".join(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return plain({**vars(self), "pairs": named(self.pairs)})
+
+
+def random_features(
+    pictures: Tensor,
+    *,
+    count: int = 32,
+    scales: Sequence[int] = (1, 2, 4),
+    taps: int = 5,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Strengths of random filters at several scales, wherever in the picture.
+
+    ::
+
+        picture ─mean over blocks of each scale─► random filters ─► mean, 2nd and 4th moment
+
+    The moments are roots of means of powers over the positions: colour is in the first, texture
+    and edges in the second, and how rare and strong they are in the fourth.
+
+    Parameters
+    ----------
+    pictures : Tensor ``[B, C, H, W]``
+    count : int
+        Filters at each scale, of Gaussian taps and unit norm.
+    scales : sequence of int, pixels
+        Sides of the blocks; a filter must fit into the reduced picture.
+    taps : int, pixels
+        Sides of the filters.
+    generator : torch.Generator, optional
+        Source of the filters; by default a new one of seed 0. Pictures of as many channels see
+        the same ones.
+
+    Returns
+    -------
+    Tensor, float64 ``[B, 3 * len(scales) * count]``
+
+    Raises
+    ------
+    TypeError
+        When the pictures are no Tensor.
+    ValueError
+        When the filters do not fit.
+    """
+    if not isinstance(pictures, Tensor):
+        raise TypeError(
+            f"pictures must be a Tensor, floats [B, C, H, W], not {type(pictures).__name__}"
+        )
+    if pictures.ndim != 4 or not pictures.is_floating_point():
+        raise ValueError(
+            f"pictures must be floats [B, C, H, W], not {pictures.dtype} {list(pictures.shape)}"
+        )
+    if not scales:
+        raise ValueError("scales must name at least one")
+    smallest = min(pictures.shape[-2:]) // max(scales)
+    if min(count, taps, *scales) < 1 or smallest < taps:
+        raise ValueError(
+            f"filters of {taps} pixels do not fit pictures of {list(pictures.shape[-2:])} reduced "
+            f"by {max(scales)}: choose smaller scales, or fewer taps"
+        )
+    drawing = torch.Generator().manual_seed(0) if generator is None else generator
+    channels = pictures.shape[1]
+    found = []
+    for scale in scales:
+        filters = torch.randn((count, channels, taps, taps), generator=drawing, dtype=torch.float64)
+        filters = filters / filters.flatten(1).norm(dim=1)[:, None, None, None]
+        reduced = functional.avg_pool2d(pictures, scale) if scale > 1 else pictures
+        response = functional.conv2d(reduced, filters.to(reduced)).double().flatten(2)
+        square = response.square()
+        found += [response.mean(-1), square.mean(-1).sqrt(), square.square().mean(-1).pow(0.25)]
+    return torch.cat(found, 1)
+
+
+def hotelling_observer(
+    features: Array,
+    labels: Array,
+    *,
+    classes: Sequence[str],
+    groups: Sequence[str] | None = None,
+    folds: int = 5,
+    resamples: int = 1000,
+    level: float = 0.95,
+    generator: torch.Generator | None = None,
+) -> Observer:
+    """Tell classes apart by the linear template of the best SNR (Barrett and Myers, 2004, ch. 13).
+
+    The template of two classes is ``S^-1 (m1 - m2)``, with the covariance S within all classes,
+    shrunk (:func:`ledoit_wolf`) after each feature was divided by its deviation. Of two Gaussians
+    of that covariance it is the best of all observers: its AUC is ``Phi(SNR / sqrt(2))``, with
+    ``SNR^2 = (m1 - m2)' S^-1 (m1 - m2)``.
+
+    Parameters
+    ----------
+    features : array ``[N, D]``
+    labels : array of int ``[N]``
+        Classes.
+    classes : sequence of str
+        Their names. Those of fewer than two lesions are left out.
+    groups : sequence of str, length N, optional
+        Lesion of each picture. A lesion is judged by templates of the others.
+    folds : int
+        Parts that the lesions are dealt to, class by class.
+    resamples, level
+        Of the interval.
+    generator : torch.Generator, optional
+        Source of the parts and of the draws; by default a new one of seed 0.
+
+    Returns
+    -------
+    Observer
+
+    Raises
+    ------
+    ValueError
+        When shapes, labels or groups do not fit, a feature is not finite, or fewer than two
+        classes are left.
+    """
+    check_resampling(resamples, level)
+    drawing = source(generator)
+    data = deal(features, labels, classes=classes, groups=groups, folds=folds, generator=drawing)
+    scores = np.empty((len(data.labels), len(classes)))
+    for train, test in data.parts():
+        scores[test] = _discriminants(
+            data.features[train], data.labels[train], data.features[test], len(classes)
+        )
+    pairs = list(combinations(data.present, 2))
+
+    def auc(weights: Array) -> Array:
+        return np.stack([_pair_auc(scores, data.labels, pair, weights) for pair in pairs], 1)
+
+    each = auc(np.ones((1, len(data.labels))))[0]
+    draws = [_mean_there(auc(w)) for w in resampled(data.member, resamples, drawing)]
+    return Observer(
+        auc=float(each.mean()),
+        interval=percentile_interval(np.concatenate(draws), level),
+        pairs=tuple(
+            PairAUC(str(classes[i]), str(classes[j]), float(value))
+            for (i, j), value in zip(pairs, each, strict=True)
+        ),
+        left_out=data.left_out(classes),
+        features=data.features.shape[1],
+        pictures=len(data.labels),
+        level=level,
+        resamples=resamples,
+    )
+
+
+def ledoit_wolf(residuals: Array) -> tuple[Array, float]:
+    """Covariance of centred rows ``[N, D]``, shrunk towards a multiple of the identity.
+
+    By the share of least expected square error (Ledoit and Wolf, J. Multivar. Anal. 88:365,
+    2004).
+
+    Returns
+    -------
+    covariance : array ``[D, D]``
+    shrinkage : float
+        The share of the identity, in 0..1.
+    """
+    count, size = residuals.shape
+    raw = residuals.T @ residuals / count
+    scale = np.trace(raw) / size
+    apart = (raw**2).sum() - size * scale**2  # squared distance to the identity's multiple
+    fourth = (residuals**2).sum(1) ** 2
+    error = (fourth.mean() - (raw**2).sum()) / count
+    share = 0.0 if apart <= 0 else float(np.clip(error / apart, 0, 1))
+    return (1 - share) * raw + share * scale * np.eye(size), share
+
+
+def _discriminants(train: Array, labels: Array, test: Array, classes: int) -> Array:
+    """Gaussian log-likelihoods ``[M, K]`` but for what all classes share; nan of absent ones."""
+    mean, spread = standard(train)
+    x, judged = (train - mean) / spread, (test - mean) / spread
+    onehot = np.eye(classes)[labels]
+    counts = onehot.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = onehot.T @ x / counts[:, None]
+    covariance, _ = ledoit_wolf(x - means[labels])
+    solid = covariance + 1e-12 * np.eye(len(covariance))
+    templates = np.linalg.solve(solid, np.nan_to_num(means).T)
+    offsets = 0.5 * np.einsum("kd,dk->k", np.nan_to_num(means), templates)
+    return np.where(counts > 0, judged @ templates - offsets, np.nan)
+
+
+def _pair_auc(scores: Array, labels: Array, pair: tuple[int, int], weights: Array) -> Array:
+    """Weighted chance that a picture of the first class scores higher than one of the second."""
+    rows = np.flatnonzero(np.isin(labels, pair))
+    ratio = (scores[rows, pair[0]] - scores[rows, pair[1]]).round(9)
+    order = np.argsort(ratio, kind="stable")
+    own, ordered = labels[rows][order], ratio[order]
+    weights = weights[:, rows][:, order]
+    last = np.append(ordered[1:] != ordered[:-1], True)
+    second = (weights * (own == pair[1])).cumsum(1)[:, last]
+    first = np.diff((weights * (own == pair[0])).cumsum(1)[:, last], axis=1, prepend=0)
+    below = second - np.diff(second, axis=1, prepend=0) / 2  # a tie counts half
+    total = first.sum(1) * second[:, -1]
+    area = (first * below).sum(1)
+    return np.divide(area, total, out=np.full(len(area), np.nan), where=total > 0)
+
+
+def _mean_there(values: Array) -> Array:
+    """Mean over the pairs ``[r, P]`` that have both classes in a draw; nan without any."""
+    there = ~np.isnan(values)
+    count = there.sum(1)
+    total = np.where(there, values, 0).sum(1)
+    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)

@@ -1,0 +1,270 @@
+"""How far a system may be from what it was designed as: accuracy against each imperfection.
+
+::
+
+    system ─copy of front end and sensor─► perturbed ─► evaluate ─► accuracy, change, intervals
+                                           level 1, 2, ... of one kind, the rest nominal
+
+A picture has the same noise at all levels, and a made device the same error, larger or smaller.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from tqdm import tqdm
+
+from classify import LesionDataset
+from classify.intervals import check_resampling
+from joint.analysis.record import named, plain
+from joint.analysis.scores import DrawnScores, Scores, signed
+from joint.evaluate import Evaluation, evaluate
+from joint.feed import derive_seed
+from joint.kinds import check_kinds
+from joint.system import ImagingSystem
+
+from .imperfection import Imperfection
+from .perturbation import (
+    KINDS,
+    PERTURBATIONS,
+    ByImperfection,
+    Perturbation,
+    applicable,
+    perturbed,
+    resolved,
+)
+
+__all__ = ["Curve", "Point", "Refused", "Robustness", "robustness"]
+
+
+class Point(NamedTuple):
+    """Accuracy at one level."""
+
+    level: float
+    """In the unit of the curve."""
+    scores: Scores
+    """Mean over the devices."""
+    change: Scores
+    """Minus the nominal scores, paired."""
+    worst: float
+    """Lowest balanced accuracy of a device."""
+
+
+class Curve(NamedTuple):
+    """Accuracy against one perturbation."""
+
+    perturbation: str
+    unit: str
+    nominal: float
+    """The level of the system as it is."""
+    devices: int
+    """Independent draws of the error; 1 where nothing is drawn."""
+    points: tuple[Point, ...]
+    """In the order of the levels."""
+
+
+class Refused(NamedTuple):
+    """A perturbation that this system cannot have."""
+
+    perturbation: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Accuracy of a system away from its design."""
+
+    scores: Scores
+    """As it is: the numbers of :func:`joint.evaluate`."""
+    curves: tuple[Curve, ...]
+    """One for each perturbation that was asked for and is possible."""
+    refused: tuple[Refused, ...]
+    """Perturbations that are not possible."""
+    pictures: int
+    level: float
+    resamples: int
+
+    def __str__(self) -> str:
+        accuracy, balanced = self.scores
+        rows = [
+            f"{self.pictures} pictures, accuracy {accuracy}, balanced {balanced}; "
+            f"{100 * self.level:g} % intervals over lesions\n"
+            "change: balanced accuracy at the level less that of the system as it is; - is worse"
+        ]
+        for curve in self.curves:
+            made = f", {curve.devices} devices" if curve.devices > 1 else ""
+            rows.append(
+                f"{curve.perturbation}, {curve.unit} (nominal {curve.nominal:g}{made})\n"
+                f"{'level':>12} {'accuracy':20}  {'balanced':20}  {'change (- is worse)':23}  "
+                "balanced, worst device"
+            )
+            rows += [
+                f"{p.level:12.5g} {p.scores.accuracy!s:20}  {p.scores.balanced_accuracy!s:20}  "
+                f"{signed(p.change)[1]}  {p.worst:.3f}"
+                for p in curve.points
+            ]
+        rows += [f"no {name}: {reason}" for name, reason in self.refused]
+        return "\n".join(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return plain(
+            {
+                "scores": named(self.scores),
+                "curves": named(self.curves),
+                "refused": named(self.refused),
+                "pictures": self.pictures,
+                "level": self.level,
+                "resamples": self.resamples,
+            }
+        )
+
+
+def robustness(
+    system: ImagingSystem,
+    dataset: LesionDataset,
+    sweeps: ByImperfection[Sequence[float]] | None = None,
+    *,
+    devices: int = 3,
+    batch_size: int = 64,
+    seed: int = 0,
+    resamples: int = 1000,
+    level: float = 0.95,
+    generator: torch.Generator | None = None,
+    progress: bool = False,
+) -> Robustness:
+    """Measure accuracy against one imperfection at a time.
+
+    =============== ==============================================================================
+    defocus         waves at the rim of the pupil, at the middle wavelength; + focuses too near
+    decentre        elements sideways in the pupil (+x), fraction of its diameter
+    decentre_y      the same along +y
+    decentre_radial the same in a random direction
+    rotation        elements in the pupil, or kernels, about the axis (+x to +y), degrees
+    tilt_x          the sensor about x, its +y side away from the lens, degrees
+    tilt_y          the sensor about y, its +x side towards the lens, degrees
+    shift           the image on the sensor (+x), pixels
+    registration    second and further exposures on the sensor (+x), pixels
+    photons         light at full scale with the gain in proportion, photons/pixel
+    read_noise      electrons RMS, with the gain as it is
+    colour_cast     of the lamp: red over blue, stops; green stays
+    phase_error     in each sample of the pupil, or of the Fourier plane, by itself, radians RMS
+    height_error    of the relief, in each sample by itself, metres RMS
+    kernel_error    of the taps, of an RMS that is this fraction of theirs; their sum stays
+    =============== ==============================================================================
+
+    Others are :func:`zernike_error`, :func:`wavefront_error` and an :class:`Imperfection` of one's
+    own. A thin lens that is tilted by an angle tilts its image by ``1 + s'/s`` times as much
+    (Scheimpflug), with s and s' from the lens to the scene and to the image: ``tilt_x`` and
+    ``tilt_y`` stand for it, too.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        With a classifier. Neither it nor any of its stages is changed.
+    dataset : LesionDataset
+        Pictures that it was not trained on.
+    sweeps : mapping of perturbation or Imperfection to levels, optional
+        By default a few levels of each that the system can have.
+    devices : int
+        Draws of each random error; a device has the same one at all levels, times the level.
+    batch_size : int
+        Pictures in one pass; there is a pass for each level and device.
+    seed : int
+        Source of the sensor's noise, as in :func:`joint.evaluate`, and of the devices' errors.
+    resamples, level, generator
+        Of the bootstrap; each draw holds the same lesions at all levels. It holds the devices
+        too: :attr:`Point.worst` says how they differ.
+    progress : bool
+        Show a bar, on a terminal.
+
+    Returns
+    -------
+    Robustness
+        Curves in the order of :data:`PERTURBATIONS`, then of the rest as they were given; with the
+        levels in the order given.
+
+    Raises
+    ------
+    TypeError
+        For what is no system, or no data set.
+    ValueError
+        For a system without a classifier, a perturbation that is unknown or that it cannot have, a
+        level outside of its range, fewer than one device or two lesions.
+    """
+    check_kinds(system, dataset, wanted="accuracy")
+    check_resampling(resamples, level)
+    if devices < 1:
+        raise ValueError(f"there must be at least 1 device, not {devices}")
+    plan, refused = _plan(system, dataset.channels, sweeps)
+    nominal = evaluate(system, dataset, batch_size=batch_size, seed=seed)
+    evaluations = [nominal]
+    places: dict[tuple[Imperfection, float], list[int]] = {}
+    passes = sum(len(steps) * (devices if kind.drawn else 1) for kind, steps in plan.items())
+    with tqdm(total=passes, unit="pass", disable=None if progress else True) as bar:
+        for kind, steps in plan.items():
+            count = devices if kind.drawn else 1
+            for step in steps:
+                if step == kind.nominal(system):
+                    places[kind, step] = [0] * count
+                    bar.update(count)
+                    continue
+                places[kind, step] = []
+                for device in range(count):
+                    places[kind, step].append(len(evaluations))
+                    drawing = torch.Generator().manual_seed(derive_seed(seed, "device", device))
+                    made = perturbed(
+                        system, kind, step, channels=dataset.channels, generator=drawing
+                    )
+                    light = step if kind is KINDS["photons"] else None
+                    found = evaluate(made, dataset, batch_size=batch_size, seed=seed, photons=light)
+                    evaluations.append(found)
+                    bar.update()
+    drawn = DrawnScores(evaluations, resamples=resamples, level=level, generator=generator)
+    curves = []
+    for kind, steps in plan.items():
+        points = tuple(_point(drawn, evaluations, step, places[kind, step]) for step in steps)
+        count = devices if kind.drawn else 1
+        curves.append(Curve(kind.name, kind.unit, kind.nominal(system), count, points))
+    scores = drawn.combined([0])
+    return Robustness(scores, tuple(curves), refused, len(dataset), level, resamples)
+
+
+def _point(
+    drawn: DrawnScores, evaluations: Sequence[Evaluation], step: float, places: list[int]
+) -> Point:
+    count = len(places)
+    reports = [evaluations[k].report for k in places]
+    return Point(
+        level=step,
+        scores=drawn.combined(places, parts=count),
+        change=drawn.combined(places, [0] * count, parts=count),
+        worst=min(report.balanced_accuracy for report in reports if report is not None),
+    )
+
+
+def _plan(
+    system: ImagingSystem,
+    channels: int,
+    sweeps: ByImperfection[Sequence[float]] | None,
+) -> tuple[dict[Imperfection, tuple[float, ...]], tuple[Refused, ...]]:
+    """Levels of each perturbation, checked before anything is evaluated."""
+    if sweeps is None:
+        possible = applicable(system, channels=channels)
+        refused = tuple(Refused(n, KINDS[n].needs) for n in PERTURBATIONS if n not in possible)
+        return {KINDS[name]: KINDS[name].levels(system) for name in possible}, refused
+    given = dict[Perturbation | Imperfection, Sequence[float]](sweeps.items())
+    plan: dict[Imperfection, tuple[float, ...]] = {}
+    for name, kind in resolved(given, system, channels=channels).items():
+        steps = given[name]
+        if not hasattr(steps, "__len__"):
+            raise ValueError(f"{kind.name} takes a sequence of levels, not {steps!r}")
+        wrong = [s for s in steps if not (math.isfinite(s) and kind.allowed(s))]
+        if wrong or len(steps) == 0:
+            raise ValueError(
+                f"{kind.name} takes levels in {kind.unit}, {kind.rule}, not {[*steps]}"
+            )
+        plan[kind] = tuple(map(float, steps))
+    return plan, ()

@@ -1,0 +1,381 @@
+"""How many of the systems that are built keep the promise of the design: Monte Carlo tolerancing.
+
+::
+
+    design ─┬─ device 1: every imperfection at once, each of a level drawn within its tolerance ─┐
+            ├─ device 2                                                                          ├─►
+            └─ ...  (refocus) evaluate, or a function of the system ─► values ─► yield, quantiles
+
+:func:`sensitivity` and :func:`robustness` change one thing at a time; this asks what comes out when
+all of them are off together, as they are in a product.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+import torch
+from scipy import stats
+from tqdm import tqdm
+
+from classify import LesionDataset
+from joint.analysis.record import plain
+from joint.feed import derive_seed
+from joint.kinds import check_kinds
+from joint.system import ImagingSystem
+
+from .imperfection import Imperfection
+from .merit import Merit, merit_of
+from .perturbation import (
+    KINDS,
+    PERTURBATIONS,
+    ByImperfection,
+    Perturbation,
+    perturbed,
+    resolved,
+)
+
+__all__ = ["Limits", "Tolerance", "Yield", "ranges", "tolerance"]
+
+Limits: TypeAlias = float | tuple[float, float]
+"""Half the width about the nominal level, or the lowest and the highest level."""
+
+Distribution = Literal["uniform", "normal"]
+
+
+class Yield(NamedTuple):
+    """Share of the devices that are good enough."""
+
+    value: float
+    """The share."""
+    interval: tuple[float, float]
+    """Clopper and Pearson's, of a share among so many devices."""
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.interval[0]:.3f}, {self.interval[1]:.3f}]"
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Devices that were built at random within their tolerances."""
+
+    measure: str
+    """What was measured of each."""
+    more_is_better: bool
+    """Or, where False, less."""
+    nominal: float
+    """That of the design."""
+    values: tuple[float, ...]
+    """Those of the devices."""
+    levels: dict[str, tuple[float, ...]]
+    """Of each imperfection, in each device; where it is a random pattern, its RMS. What one is
+    shared out over stands below it: ``decentre_radial.decentre_y``, ``wavefront.zernike_5``."""
+    design: dict[str, float]
+    """The levels of the design."""
+    level: float
+    """Confidence level of the intervals."""
+    units: dict[str, str] = field(default_factory=dict)
+    """Of the levels."""
+    refocus: tuple[float, ...] = ()
+    """Waves at the rim by which each device was focused anew, where that was allowed."""
+
+    def yield_at(self, limit: float) -> Yield:
+        """Share of the devices at ``limit`` or better, with its interval.
+
+        Parameters
+        ----------
+        limit : float
+            In the unit of the measure.
+
+        Returns
+        -------
+        Yield
+        """
+        values = np.array(self.values)
+        good = values >= limit if self.more_is_better else values <= limit
+        found = stats.binomtest(int(good.sum()), len(values))
+        low, high = found.proportion_ci(self.level, method="exact")
+        return Yield(float(good.mean()), (float(low), float(high)))
+
+    def promised(self, share: float) -> float:
+        """The limit that this share of the devices keeps: a quantile of the values.
+
+        Parameters
+        ----------
+        share : float
+            Above 0 and below 1.
+
+        Returns
+        -------
+        float
+            A value that was found, on the safe side: at least so many devices are as good.
+
+        Raises
+        ------
+        ValueError
+            When ``share`` is not above 0 and below 1.
+        """
+        if not 0 < share < 1:
+            raise ValueError(f"share must be above 0 and below 1, not {share}")
+        quantile = 1 - share if self.more_is_better else share
+        method = "lower" if self.more_is_better else "higher"
+        return float(np.quantile(self.values, quantile, method=method))
+
+    def sensitivities(self) -> dict[str, float]:
+        """Spearman's rank correlation of each distance from nominal with the measure, by size.
+
+        The largest is the tolerance to tighten. Those whose level does not vary, or where all
+        devices are alike, have none.
+        """
+        found: dict[str, float] = {}
+        for name, levels in self.levels.items():
+            away = np.abs(np.array(levels) - self.design[name])
+            if np.ptp(away) > 0 and np.ptp(self.values) > 0:
+                ranks = stats.rankdata(away), stats.rankdata(self.values)
+                found[name] = float(np.corrcoef(*ranks)[0, 1])
+        return dict(sorted(found.items(), key=lambda item: -abs(item[1])))
+
+    def __str__(self) -> str:
+        shares = ", ".join(f"{100 * p:g} % keep {self.promised(p):.4g}" for p in (0.5, 0.9, 0.98))
+        correlations = self.sensitivities()
+        wide = max(14, *(len(name) + 1 for name in self.levels))
+        worse = "-" if self.more_is_better else "+"
+        rows = [
+            f"{self.measure} of {len(self.values)} devices: {shares}; design {self.nominal:.4g}",
+            f"correlation: of ranks, of the distance from the design with {self.measure}; {worse}: "
+            "the further the worse",
+            f"{'':{wide}}{'design':>12}{'lowest':>12}{'highest':>12}  unit, correlation",
+        ]
+        for name, levels in self.levels.items():
+            shown = f", {correlations[name]:+.2f}" if name in correlations else ""
+            rows.append(
+                f"{name:{wide}}{self.design[name]:12.4g}{min(levels):12.4g}{max(levels):12.4g}  "
+                f"{self.units.get(name, '')}{shown}"
+            )
+        if self.refocus:
+            low, high = min(self.refocus), max(self.refocus)
+            rows.append(f"{'refocused by':{wide}}{'':12}{low:12.4g}{high:12.4g}  waves")
+        return "\n".join(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return plain({**vars(self), "sensitivities": self.sensitivities()})
+
+
+def tolerance(
+    system: ImagingSystem,
+    dataset: LesionDataset,
+    limits: ByImperfection[Limits],
+    *,
+    measure: str | Callable[[ImagingSystem], float] | None = None,
+    more_is_better: bool | None = None,
+    devices: int = 50,
+    distribution: Distribution = "uniform",
+    refocus: float = 0.0,
+    batch_size: int = 64,
+    seed: int = 0,
+    level: float = 0.95,
+    progress: bool = False,
+) -> Tolerance:
+    """Build devices at random within tolerances, and measure each.
+
+    ::
+
+        found = tolerance(system, test, {"defocus": 0.25, "shift": 1.0, "read_noise": (1.5, 4.0)})
+        found.yield_at(0.65)  # share of the devices with a balanced accuracy of 0.65 or more
+        found.promised(0.9)  # what 90 % of them keep
+
+    The imperfections are those of :func:`robustness`, named there with their units, and single or
+    shared Zernike terms, :func:`zernike_error` and :func:`wavefront_error`. A device has all of
+    them at once, each of a level of its own; ``phase_error``, ``height_error`` and ``kernel_error``
+    are random patterns, new in each device. Device ``k`` is the same however many there are, and
+    has the same error of one kind whichever others are asked for, so that two designs or two sets
+    of tolerances are compared on the same draws.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+        The design. Neither it nor any of its stages is changed.
+    dataset : LesionDataset
+        Pictures that it was not trained on.
+    limits : mapping of perturbation or Imperfection to limits
+        Half the width of the tolerance about the level of the design, in the perturbation's unit;
+        or the lowest and the highest level. Of a random pattern, the RMS of all devices, or the
+        range of it. Of ``decentre_radial``, the radius of a circle, whose area is filled evenly.
+    measure : str or callable, optional
+        A name from :meth:`joint.Evaluation.scalars`, or a function of a system, such as its Strehl
+        ratio; by default the balanced accuracy; without a classifier the PSNR of the codec, and
+        without one of them either that against the scene.
+    more_is_better : bool, optional
+        By default yes, but for losses and bits per pixel.
+    devices : int
+        How many are built: 50 tell a yield of 90 % to within 0.1, 400 to within 0.03.
+    distribution : {"uniform", "normal"}
+        Of the levels within their limits: all alike, or with a standard deviation of a quarter of
+        the width, cut at the limits, as of a process that is held at two sigma. Within a circle,
+        so of x and of y.
+    refocus : float
+        A compensator: each device, and the design, is focused anew by up to so many waves at the
+        rim either way, to where its measure is best, as when a camera is put together. The measure
+        is then taken some 15 times a device, more for a wider range. It should know a sharp picture
+        from a blurred one: ``psnr_scene`` does, ``psnr`` is that of the codec and likes blur, and
+        an accuracy moves in steps. 0 leaves devices as they are.
+    batch_size, seed
+        As in :func:`joint.evaluate`; the seed is that of the devices, too.
+    level : float
+        Confidence level of the intervals.
+    progress : bool
+        Show a bar, on a terminal.
+
+    Returns
+    -------
+    Tolerance
+
+    Raises
+    ------
+    TypeError
+        For what is no system, or no data set.
+    ValueError
+        For a perturbation that is unknown or that the system cannot have, limits outside of its
+        range, fewer than two devices, a measure that the system does not have or that is no number,
+        a range of focus that is negative or for a system without a pupil.
+    """
+    check_kinds(system, dataset)
+    if devices < 2:
+        raise ValueError(f"there must be at least 2 devices, not {devices}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must be above 0 and below 1, not {level}")
+    if distribution not in get_args(Distribution):
+        raise ValueError(f"distribution must be 'uniform' or 'normal', not {distribution!r}")
+    found = ranges(system, dataset.channels, limits)
+    how = merit_of(
+        system,
+        dataset,
+        measure,
+        more_is_better=more_is_better,
+        refocus=refocus,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    nominal = how.of(system)
+    merits: list[Merit] = []
+    rows: dict[str, list[_Row]] = {kind.name: [] for kind in found}
+    for device in tqdm(range(devices), unit="device", disable=None if progress else True):
+        made, photons = system, None
+        for kind, (low, high) in found.items():
+            numbers = np.random.default_rng(derive_seed(seed, "tolerance", device, kind.name))
+            step = _drawn(numbers, low, high, distribution, circular=kind.circular)
+            drawing = torch.Generator().manual_seed(derive_seed(seed, "device", device, kind.name))
+            if kind is KINDS["photons"]:
+                photons = step
+            told = {kind.name: (kind, step)}
+            for part, own in kind.parts(step, drawing).items():
+                if part is not kind:
+                    told[f"{kind.name}.{part.name}"] = (part, own)
+                if own != part.nominal(system):
+                    made = perturbed(made, part, own, channels=dataset.channels, generator=drawing)
+            if not rows[kind.name]:
+                rows[kind.name] = [
+                    _Row(name, one.unit, one.nominal(system), []) for name, (one, _) in told.items()
+                ]
+            for row, (_, own) in zip(rows[kind.name], told.values(), strict=True):
+                row.levels.append(own)
+        merits.append(how.of(made, photons=photons))
+    values = tuple(merit.value for merit in merits)
+    if not np.isfinite([nominal.value, *values]).all():
+        raise ValueError(
+            f"{how.name} is not a finite number for all devices: {nominal.value}, {[*values]}"
+        )
+    # Those of the project in their order, as everywhere.
+    names = [*(name for name in PERTURBATIONS if name in rows), *rows]
+    table = [row for name in dict.fromkeys(names) for row in rows[name]]
+    return Tolerance(
+        measure=how.name,
+        more_is_better=how.more_is_better,
+        nominal=nominal.value,
+        values=values,
+        levels={row.name: tuple(row.levels) for row in table},
+        design={row.name: row.design for row in table},
+        level=level,
+        units={row.name: row.unit for row in table},
+        refocus=tuple(merit.refocus for merit in merits) if refocus else (),
+    )
+
+
+class _Row(NamedTuple):
+    """The levels of one imperfection, or of a part of it."""
+
+    name: str
+    unit: str
+    design: float
+    levels: list[float]
+
+
+def ranges(
+    system: ImagingSystem, channels: int, limits: ByImperfection[Limits]
+) -> dict[Imperfection, tuple[float, float]]:
+    """Lowest and highest level of each imperfection, in the order in which they are applied.
+
+    Raises
+    ------
+    ValueError
+        For a perturbation that is unknown or that the system cannot have, or limits outside of its
+        range.
+    """
+    if not limits:
+        raise ValueError(f"limits must name at least one of {', '.join(PERTURBATIONS)}")
+    given = dict[Perturbation | Imperfection, Limits](limits.items())
+    found: dict[Imperfection, tuple[float, float]] = {}
+    for name, kind in resolved(given, system, channels=channels).items():
+        limit = given[name]
+        low, high = _ends(kind, limit, kind.nominal(system))
+        allowed = all(math.isfinite(end) and kind.allowed(end) for end in (low, high))
+        if not (allowed and low <= high):
+            raise ValueError(
+                f"{kind.name} takes levels in {kind.unit}, {kind.rule}, the lower limit first; "
+                f"{limit} gives {low:g} to {high:g}"
+            )
+        found[kind] = (low, high)
+    return dict(sorted(found.items(), key=lambda item: item[0].order))
+
+
+def _ends(kind: Imperfection, limit: Limits, nominal: float) -> tuple[float, float]:
+    """Lowest and highest level of a tolerance as it was given."""
+    try:
+        if isinstance(limit, tuple | list):
+            low, high = map(float, limit)
+            return low, high
+        width = float(limit)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{kind.name} takes half the width of its tolerance in {kind.unit}, or (lowest, "
+            f"highest), not {limit!r}"
+        ) from error
+    if kind.circular:
+        return 0.0, width
+    return (width, width) if kind.drawn else (nominal - width, nominal + width)
+
+
+def _drawn(
+    numbers: np.random.Generator,
+    low: float,
+    high: float,
+    distribution: Distribution,
+    *,
+    circular: bool,
+) -> float:
+    """One level between two limits; or a radius, of a point in the plane."""
+    if low == high:
+        return low
+    if circular and distribution == "uniform":
+        return math.sqrt(numbers.uniform(low**2, high**2))
+    if circular:
+        # The radius of two normal numbers, each of half the largest one (Rayleigh).
+        radius = stats.rayleigh(scale=high / 2)
+        return float(radius.ppf(numbers.uniform(*radius.cdf([low, high]))))
+    if distribution == "uniform":
+        return float(numbers.uniform(low, high))
+    share = numbers.uniform(stats.norm.cdf(-2), stats.norm.cdf(2))
+    return float((low + high) / 2 + (high - low) / 4 * stats.norm.ppf(share))

@@ -1,0 +1,143 @@
+"""Stability atlas: the elements that the runs of a study have learned, read and compared.
+
+::
+
+    runs/<digest>/ of a design's seeds ──learned_elements──► Learned ──stability──► Atlas
+
+What is compared, and with what, is in :mod:`.stability`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from joint.checkpoint import CheckpointError
+from joint.settings import ConfigError
+from joint.study.store import Ledger
+
+from .element import Orientation, load_element
+from .stability import Atlas, Learned, learned_share, stability
+
+__all__ = ["atlas", "learned_elements"]
+
+_MOST = 240  # elements; pairs are counted in its square
+_STILL = 1e-4  # share of an element that was learned below which nothing was
+
+
+def atlas(
+    ledger: Ledger,
+    *,
+    designs: Sequence[int] | None = None,
+    elements: tuple[Sequence[Learned], Mapping[int, str]] | None = None,
+    orientation: Orientation | None = None,
+    surrogates: int = 49,
+    seed: int = 0,
+) -> Atlas:
+    """Compare the elements that the runs of a study have learned.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        The study, finished or not.
+    designs : sequence of int, optional
+        Numbers of some designs; by default all.
+    elements : (sequence of Learned, mapping from int to str), optional
+        What :func:`learned_elements` has read; by default it is read.
+    orientation : str, optional
+        Turns that make no other element, see :data:`Orientation`; by default ``dihedral``
+        where the training of all has shown its pictures flipped and turned, else ``kept``.
+    surrogates : int
+        Draws of what chance makes.
+    seed : int
+        Source of these.
+
+    Raises
+    ------
+    ValueError
+        For a design that is not there, or more elements than can be compared in pairs.
+    """
+    there, reasons = elements or learned_elements(ledger, designs=designs)
+    found, still = [], []
+    for each in there:
+        learned = learned_share(each.element, each.start) >= _STILL
+        (found if learned else still).append(each)
+    if len(found) > _MOST:
+        raise ValueError(
+            f"{len(found)} elements are more than {_MOST} that can be compared in pairs: choose "
+            "some designs"
+        )
+    if orientation is None:
+        runs = {(run.design, run.seed): run for run in ledger.runs}
+        turned = [
+            ledger.config(runs[each.design, each.seed]).training.augmentation
+            in ("dihedral", "full")
+            for each in found
+        ]
+        orientation = "dihedral" if turned and all(turned) else "kept"
+    compared = {each.design for each in found}
+    seeds: dict[int, list[int]] = {}
+    for each in still:
+        seeds.setdefault(each.design, []).append(each.seed)
+    fixed = "the element is fixed, or has learned nothing"
+    left_out = [
+        *reasons.items(),
+        *((n, _without(own, fixed) if n in compared else fixed) for n, own in seeds.items()),
+    ]
+    return stability(
+        found,
+        levels=dict(enumerate(ledger.designs)),
+        orientation=orientation,
+        surrogates=surrogates,
+        seed=seed,
+        left_out=left_out,
+    )
+
+
+def learned_elements(
+    ledger: Ledger, *, designs: Sequence[int] | None = None
+) -> tuple[list[Learned], dict[int, str]]:
+    """The elements of the runs that are done, by design and seed; and why designs lack some.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    designs : sequence of int, optional
+        Numbers of some designs; by default all.
+
+    Returns
+    -------
+    (list of Learned, dict of int to str)
+
+    Raises
+    ------
+    ValueError
+        For a design that is not there.
+    """
+    numbers = range(len(ledger.designs)) if designs is None else designs
+    for number in numbers:
+        if not 0 <= number < len(ledger.designs):
+            raise ValueError(
+                f"there is no design {number}: they are counted from 0 to {len(ledger.designs) - 1}"
+            )
+    found: list[Learned] = []
+    reasons = dict.fromkeys(numbers, "no run is done")
+    unread: dict[int, dict[str, list[int]]] = {}
+    for run, state in zip(ledger.runs, ledger.states(), strict=True):
+        if run.design not in reasons or state != "done":
+            continue
+        try:
+            learned, start = load_element(ledger.path(run), ledger.config(run))
+        except (CheckpointError, ConfigError, ValueError) as error:
+            unread.setdefault(run.design, {}).setdefault(str(error), []).append(run.seed)
+            continue
+        found.append(Learned(run.design, run.seed, learned, start))
+    for design in {each.design for each in found}:
+        del reasons[design]
+    for design, why in unread.items():
+        there = design not in reasons
+        told = [_without(seeds, reason) if there else reason for reason, seeds in why.items()]
+        reasons[design] = "; ".join(told)
+    return sorted(found, key=lambda each: (each.design, each.seed)), reasons
+
+
+def _without(seeds: Sequence[int], reason: str) -> str:
+    """A design is judged by all its seeds: those that are not among them are told."""
+    return f"without seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: {reason}"

@@ -1,0 +1,434 @@
+"""Which choice matters: the effect of each axis, and of pairs of axes, over the whole study.
+
+::
+
+    means [D] of designs ──projections──► means of the levels, shares of the variance
+    draws [R, D] ───────────────┴───────► their intervals
+
+Over a full factorial, the functional analysis of variance (Fisher; Sobol, Mathematics and
+Computers in Simulation 55 (2001) 271): the variance over designs is a sum of parts, one for each
+axis, each pair of axes, and so on. Over other studies, least squares: the share of an axis is what
+it explains beyond all others (type II sums of squares), and that of a pair what it adds to all
+axes. An axis that only some designs have is nested: its levels are compared within these, and its
+columns are 0 in the others (Scheffe, The Analysis of Variance, 1959, chapter 5.3). All of it is
+exploration, whatever comes of it.
+"""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from classify import Interval
+from classify.intervals import percentile_interval
+from joint.analysis.record import plain
+from joint.study.axis import Design, Level
+from joint.study.condition import ABSENT, Absent
+
+from .draws import Draws
+from .inference import within_range
+
+__all__ = ["AxisEffect", "Effects", "LevelMean", "PairEffect", "Share", "effects"]
+
+Array = npt.NDArray[Any]
+
+_GROUPS = 4  # of the levels of an axis on which hardly any comes twice
+_KNOWN = 0.9  # share of the draws in which a share must exist to have an interval
+
+
+@final
+@dataclass(frozen=True)
+class Share:
+    """Part of the variance over designs, 0..1, less what seeds and lesions would give alone."""
+
+    value: float
+    """nan where the designs do not differ by more than that."""
+    interval: Interval | None
+
+
+@final
+@dataclass(frozen=True)
+class LevelMean:
+    """One level of an axis, over the levels of all others with which the axis is there."""
+
+    level: Level
+    designs: int
+    """Designs at this level."""
+    mean: float
+    interval: Interval | None
+    """Of the mean."""
+    effect: float
+    """The mean, less that over all levels."""
+    effect_interval: Interval | None
+    """Of the effect: the luck that all designs share is not in it."""
+
+
+@final
+@dataclass(frozen=True)
+class AxisEffect:
+    """An axis by itself."""
+
+    axis: str
+    levels: tuple[LevelMean, ...]
+    share: Share
+    """Of the axis alone."""
+    total: Share | None
+    """With all that it does together with others; None but for a full factorial."""
+    grouped: bool
+    """Whether levels were put into groups, as hardly any came twice."""
+
+
+@final
+@dataclass(frozen=True)
+class PairEffect:
+    """What two axes do together beyond what each does alone."""
+
+    axes: tuple[str, str]
+    share: Share | None
+    """None where the designs do not tell it apart from the axes themselves."""
+
+
+@final
+@dataclass(frozen=True)
+class Effects:
+    """What each axis does to the metric."""
+
+    metric: str
+    unit: str
+    """What the intervals are over."""
+    designs: int
+    left_out: int
+    """Designs without a number."""
+    factorial: bool
+    """Whether every combination of levels is there, so that the shares are exact and add up."""
+    variance: float
+    """Over the designs, less that of seeds and lesions; not below 0."""
+    axes: tuple[AxisEffect, ...]
+    pairs: tuple[PairEffect, ...]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        head = "every combination" if self.factorial else "not every combination is there"
+        lines = [
+            f"effects on {self.metric} over {self.designs} designs, {head}; exploration",
+            f"  standard deviation over designs, without the luck of {self.unit}: "
+            f"{math.sqrt(self.variance):.4f}",
+        ]
+        if not self.variance > 0:
+            lines.append("  the designs do not differ by more than that")
+        for axis in self.axes:
+            total = "" if axis.total is None else f", {_shown(axis.total)} with all that it joins"
+            share = f": {_shown(axis.share)} of the variance alone{total}"
+            lines.append(f"  {axis.axis}" + share * (self.variance > 0))
+            for level in axis.levels:
+                mark = "" if level.effect_interval is None else _interval(level.effect_interval)
+                lines.append(
+                    f"    {level.level}: {level.mean:.4f}, {level.effect:+.4f}{mark} from the mean"
+                )
+        lines += [
+            f"  {' and '.join(pair.axes)} together: {_shown(pair.share)} of the variance"
+            for pair in self.pairs
+            if pair.share is not None and self.variance > 0
+        ]
+        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return plain(asdict(self))
+
+
+def _shown(share: Share) -> str:
+    low_high = "" if share.interval is None else " [{:.0%}, {:.0%}]".format(*share.interval)
+    return f"{share.value:.0%}{low_high}"
+
+
+def _interval(interval: Interval) -> str:
+    return f" [{interval.low:+.4f}, {interval.high:+.4f}]"
+
+
+def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95) -> Effects:
+    """Take the differences between designs apart by their axes.
+
+    Parameters
+    ----------
+    designs : mapping from int to Design
+        Choices of each design, by its number.
+    draws : Draws
+        Of the metric.
+    level : float
+        Of the intervals.
+
+    Returns
+    -------
+    Effects
+        Means of levels weigh the levels of all other axes alike. Shares are those of the variance
+        less its mean over draws of seeds and lesions beyond what is there, and their intervals are
+        percentiles of draws moved by as much (bias-corrected bootstrap); noise that only looks
+        like an effect is taken off so, on average.
+
+    Raises
+    ------
+    ValueError
+        With fewer than two designs that have a number, or where they differ on no axis.
+    """
+    used = {
+        name: [designs[number].get(name, ABSENT) for number in draws.designs]
+        for name in dict.fromkeys(itertools.chain(*designs.values()))
+    }
+    columns = {name: values for name, values in used.items() if len(_there(values)) > 1}
+    if len(draws.designs) < 2 or not columns:
+        raise ValueError(
+            f"effects need at least two designs with a number that differ on an axis, not "
+            f"{len(draws.designs)}: finish more runs"
+        )
+    grouped = {name: _grouped(values) for name, values in columns.items()}
+    labels = {name: grouped[name] or values for name, values in columns.items()}
+    parts = _Parts.of(labels)
+    axes = tuple(
+        AxisEffect(
+            name,
+            _level_means(labels[name], parts.means[name], draws, level),
+            _share(parts.alone[name], parts.centre, draws, level),
+            None if parts.total is None else _share(parts.total[name], parts.centre, draws, level),
+            grouped[name] is not None,
+        )
+        for name in labels
+    )
+    pairs = tuple(
+        PairEffect(
+            (one, other),
+            None if found is None else _share(found, parts.centre, draws, level),
+        )
+        for (one, other), found in parts.together.items()
+    )
+    variance, _ = _corrected(parts.centre, draws)
+    notes = list(parts.notes)
+    if len(draws.drawn) == 0:
+        notes.append(
+            "with one seed, nothing is known of its luck: shares hold it, without interval"
+        )
+    for name, values in labels.items():
+        if ABSENT in values:
+            there = len(values) - values.count(ABSENT)
+            notes.append(
+                f"{there} of {len(values)} designs have the axis {name}: its levels are compared "
+                "among these, and its share is that of the variance over all"
+            )
+    if any(axis.grouped for axis in axes):
+        notes.append("levels of which hardly any came twice were put into groups of neighbours")
+    return Effects(
+        metric=draws.metric,
+        unit=draws.unit,
+        designs=len(draws.designs),
+        left_out=len(designs) - len(draws.designs),
+        factorial=parts.total is not None,
+        variance=max(0.0, variance),
+        axes=axes,
+        pairs=pairs,
+        notes=(*notes, *([draws.note] if draws.note else [])),
+    )
+
+
+def _key(level: Level | Absent) -> tuple[str, Any]:
+    """True and 1 are two levels."""
+    return type(level).__name__, level
+
+
+def _there(values: Sequence[Level | Absent]) -> list[tuple[str, Any]]:
+    """Keys of the levels, each once; of designs without the axis there is none."""
+    return [key for key in dict.fromkeys(map(_key, values)) if key[1] is not ABSENT]
+
+
+def _grouped(values: Sequence[Level | Absent]) -> list[Level | Absent] | None:
+    """Numbers put into groups of equal size by their order, if hardly any comes twice."""
+    there = [v for v in values if v is not ABSENT]
+    numbers = [v for v in there if isinstance(v, int | float) and not isinstance(v, bool)]
+    times = Counter(numbers)
+    once = sum(time == 1 for time in times.values())
+    # A grid that lacks some corners still has most of its levels more than once.
+    if len(numbers) < len(there) or 2 * len(times) <= len(numbers) or 2 * once <= len(times):
+        return None
+    count = max(2, min(_GROUPS, len(times) // 2))
+    if count == len(times):
+        return None
+    groups = np.array_split(np.unique(numbers), count)
+    named = {
+        float(number): f"{group[0]:g}" if len(group) == 1 else f"{group[0]:g} to {group[-1]:g}"
+        for group in groups
+        for number in group
+    }
+    return [ABSENT if v is ABSENT else named[float(v)] for v in values]  # pyright: ignore
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """Projections ``[D, D]`` onto what is told of an effect, symmetric and idempotent."""
+
+    centre: Array
+    alone: dict[str, Array]
+    total: dict[str, Array] | None
+    together: dict[tuple[str, str], Array | None]
+    means: dict[str, dict[tuple[str, Level], Array | None]]
+    """Weights ``[D]`` whose sum with the designs' means is that of a level, by level."""
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, labels: Mapping[str, Sequence[Level | Absent]]) -> "_Parts":
+        count = len(next(iter(labels.values())))
+        ones = np.ones((count, 1))
+        coded = {name: _coded(values) for name, values in labels.items()}
+        flat = np.full((count, count), 1 / count)
+        additive = np.hstack([ones, *coded.values()])
+        onto = _onto(additive)
+        alone = {
+            name: onto - _onto(np.hstack([ones, *(c for n, c in coded.items() if n != name)]))
+            for name in labels
+        }
+        together: dict[tuple[str, str], Array | None] = {}
+        for one, other in itertools.combinations(labels, 2):
+            products = coded[one][:, :, None] * coded[other][:, None, :]
+            wide = _onto(np.hstack([additive, products.reshape(count, -1)])) - onto
+            together[one, other] = wide if np.trace(wide) > 0.5 else None
+        cells = {tuple(_key(labels[n][d]) for n in labels) for d in range(count)}
+        sizes = [len(set(map(_key, values))) for values in labels.values()]
+        factorial = len(cells) == count == math.prod(sizes)
+        total = None
+        if factorial:
+            total = {
+                name: np.eye(count) - _cells([v for n, v in labels.items() if n != name], count)
+                for name in labels
+            }
+        means, notes = _weights(labels, coded, additive)
+        if round(np.trace(onto)) == count and not factorial:
+            notes.append("there are as many levels as designs: they explain anything")
+        if not factorial:
+            notes.insert(
+                0,
+                "not every combination is there: the share of an axis is what it explains beyond "
+                "all others, and shares need not add up",
+            )
+        return cls(np.eye(count) - flat, alone, total, together, means, tuple(notes))
+
+
+def _coded(values: Sequence[Level | Absent]) -> Array:
+    """Columns that sum to zero over the levels, one fewer than these; 0 without the axis."""
+    keys = [_key(value) for value in values]
+    known = _there(values)
+    one_hot = np.array([[key == other for other in known] for key in keys], dtype=float)
+    return one_hot[:, :-1] - one_hot[:, [-1]]
+
+
+def _cells(columns: Sequence[Sequence[Level | Absent]], count: int) -> Array:
+    """Projection onto means over the designs that are alike in these columns."""
+    keys = [tuple(_key(column[d]) for column in columns) for d in range(count)]
+    alike = np.array([[a == b for b in keys] for a in keys], dtype=float)
+    return alike / alike.sum(1, keepdims=True)
+
+
+def _onto(columns: Array) -> Array:
+    """Projection onto the space of some columns."""
+    basis, values, _ = np.linalg.svd(columns, full_matrices=False)
+    basis = basis[:, values > 1e-9 * values[0]]
+    return basis @ basis.T
+
+
+def _weights(
+    labels: Mapping[str, Sequence[Level | Absent]], coded: Mapping[str, Array], additive: Array
+) -> tuple[dict[str, dict[tuple[str, Level], Array | None]], list[str]]:
+    """Means of levels at the average of all other axes, as weights of the designs.
+
+    An average is over the levels with which the axis is there; where it always is, the columns of
+    the other axes sum to 0.
+    """
+    inverse = np.linalg.pinv(additive)
+    row_space = inverse @ additive
+    found: dict[str, dict[tuple[str, Level], Array | None]] = {}
+    notes = []
+    start = 1
+    for name, values in labels.items():
+        columns = coded[name]
+        found[name] = {}
+        there = [design for design, value in enumerate(values) if value is not ABSENT]
+        others = [_average(labels[other], coded[other], there) for other in labels]
+        for key in _there(values):
+            wanted = np.concatenate([[1.0], *others])
+            first = [_key(value) for value in values].index(key)
+            wanted[start : start + columns.shape[1]] = columns[first]
+            # What the designs do not tell apart is no combination of what they measured.
+            known = np.allclose(wanted @ row_space, wanted, atol=1e-8)
+            found[name][key] = wanted @ inverse if known else None
+        if any(weight is None for weight in found[name].values()):
+            notes.append(
+                f"the levels of {name} are not told apart from those of other axes, so that some "
+                "have no mean"
+            )
+        start += columns.shape[1]
+    return found, notes
+
+
+def _average(values: Sequence[Level | Absent], columns: Array, there: Sequence[int]) -> Array:
+    """Mean of the columns of an axis over the levels that it has in some designs."""
+    first = {_key(values[design]): design for design in reversed(there)}
+    return columns[list(first.values())].mean(0)
+
+
+def _level_means(
+    values: Sequence[Level | Absent],
+    weights: Mapping[tuple[str, Level], Array | None],
+    draws: Draws,
+    level: float,
+) -> tuple[LevelMean, ...]:
+    keys = [_key(value) for value in values]
+    known = [weight for weight in weights.values() if weight is not None]
+    middle = np.mean(known, 0) if len(known) == len(weights) else None
+    found = []
+    for key, weight in weights.items():
+        count = keys.count(key)
+        if weight is None or middle is None:
+            found.append(LevelMean(key[1], count, math.nan, None, math.nan, None))
+            continue
+        mean = draws.infer(weight, level=level)
+        apart = draws.infer(weight - middle, level=level)
+        assert mean.mean is not None
+        assert apart.mean is not None
+        interval = mean.interval
+        # With weights below 0 it is no mean of what was seen.
+        if interval is not None and weight.min() > -1e-9:
+            interval = within_range(interval, draws.metric)
+        found.append(LevelMean(key[1], count, mean.mean, interval, apart.mean, apart.interval))
+    if all(isinstance(each.level, int | float) for each in found):
+        found.sort(key=lambda each: each.level)  # pyright: ignore
+    return tuple(found)
+
+
+def _corrected(projection: Array, draws: Draws) -> tuple[float, Array]:
+    """Mean square of a part without what noise adds, and the same of each draw."""
+    count = len(draws.means)
+    seen = float(np.square(projection @ draws.means).sum()) / count
+    if len(draws.drawn) == 0:
+        return seen, np.zeros(0)
+    drawn = np.square(draws.drawn @ projection).sum(1) / count
+    # What a draw adds to the truth of the draws is what the study has added to that of the world.
+    added = float(np.nanmean(drawn)) - seen
+    return seen - added, drawn - 2 * added
+
+
+def _share(part: Array, whole: Array, draws: Draws, level: float) -> Share:
+    value, drawn = _corrected(part, draws)
+    total, of_draws = _corrected(whole, draws)
+    if not total > 0:
+        return Share(math.nan, None)
+    share = min(1.0, max(0.0, value / total))
+    if len(drawn) == 0:
+        return Share(share, None)
+    there = of_draws > 0
+    if there.mean() < _KNOWN:
+        return Share(share, None)
+    ratios = np.clip(drawn[there] / of_draws[there], 0, 1)
+    return Share(share, percentile_interval(ratios, level))

@@ -1,0 +1,375 @@
+"""What a study has shown, and what it has not: planned comparisons first, then the exploration."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, final
+
+import numpy as np
+
+from joint.metric import lower_is_better, scores_nothing
+from joint.study.axis import Design
+from joint.study.provenance import EnvironmentDifference, environment_differences
+from joint.study.significance import expected_maximum
+from joint.study.store import Ledger, Tally
+
+from .inference import Outcome
+from .pareto import hypervolume_shares, pareto_front, reference_of
+from .statistics import Contrast, Estimate, adjusted, compare, estimate
+from .table import COSTS, Row, aligned, as_csv, design_costs, outcomes, rows
+
+__all__ = [
+    "DesignSummary",
+    "Failure",
+    "StudyReport",
+    "compare_designs",
+    "known_costs",
+    "report",
+]
+
+_KINDS = 5  # of failures that are told in the text
+
+
+@final
+@dataclass(frozen=True)
+class DesignSummary:
+    """One design over its seeds."""
+
+    number: int
+    """Of the design, as in the ledger."""
+    levels: Design
+    """What it chooses on each axis."""
+    estimate: Estimate
+    """Of the metric of the plan."""
+    costs: dict[str, float | None]
+    """Means over the runs that are done: of :attr:`Study.costs`, else of :data:`COSTS`."""
+    on_front: bool
+    """No other design has a better metric at costs as low, see :func:`pareto_front`."""
+    share: float | None = None
+    """Of the hypervolume of metric and all costs that differ, what this design alone adds, 0..1:
+    see :func:`hypervolume_shares`; None where more than three costs differ, or none."""
+
+
+def known_costs(designs: Sequence[DesignSummary]) -> list[str]:
+    """Costs that at least one of the designs has."""
+    names = dict.fromkeys(name for each in designs for name in each.costs)
+    return [name for name in names if any(each.costs[name] is not None for each in designs)]
+
+
+@final
+@dataclass(frozen=True)
+class Failure:
+    """One reason for which runs failed."""
+
+    error: str
+    """Its kind."""
+    message: str
+    """What it said."""
+    designs: tuple[int, ...]
+    """Numbers of the designs."""
+    runs: int
+    """How many runs."""
+
+    def __str__(self) -> str:
+        first = self.message.strip().partition("\n")[0]
+        which = f"design{'s' * (len(self.designs) > 1)} {', '.join(map(str, self.designs))}"
+        return f"{self.runs} of {which}: {self.error}: {first}"
+
+
+@final
+@dataclass(frozen=True)
+class StudyReport:
+    """What a study has shown."""
+
+    name: str
+    question: str
+    """What the study is for, in its own words."""
+    metric: str
+    tally: Tally
+    """How many runs are in which state."""
+    planned: tuple[Contrast, ...]
+    """Comparisons that the plan named, their p adjusted for their number."""
+    designs: tuple[DesignSummary, ...]
+    """All designs, the best first: exploration."""
+    luck: float | None
+    """By how much the best of as many equal designs lies above them, by chance over seeds alone.
+    None when no design has two seeds."""
+    doubt: str | None
+    """Why nothing planned can be shown, if so."""
+    failures: tuple[Failure, ...] = ()
+    """Why runs failed, the most frequent reason first."""
+    environments: tuple[EnvironmentDifference, ...] = ()
+    """In which versions and devices the runs differ."""
+
+    def __str__(self) -> str:
+        tally = self.tally
+        lines = [f"study {self.name!r}" + (f": {self.question}" if self.question else "")]
+        lines.append(
+            f"{tally.total} runs: {tally.done} done, {tally.failed} failed, {tally.running} "
+            f"running, {tally.pending} to go"
+        )
+        lines += self._failed()
+        lines += [f"  warning: {difference}" for difference in self.environments]
+        lines += ["", "planned before the first run"]
+        if self.doubt is not None:
+            lines.append(f"  {self.doubt}")
+        lines += [f"  {contrast}" for contrast in self.planned] or ["  nothing"]
+        lines += ["", f"exploration: {self.metric} of {len(self.designs)} designs, best first"]
+        known = known_costs(self.designs)
+        head = ("", "design", "mean", "interval", "runs", *known, "failed")
+        lines += aligned([head, *(_cells(design, known) for design in self.designs)])
+        if any(design.on_front for design in self.designs):
+            lines.append("  *: no design is ahead of it at costs that are all as low")
+        if "photons" in known:
+            lines.append(
+                "  photons: of a pixel at full scale, what the camera takes and not what the lamp "
+                "gives: a wider stop or a larger pixel has more of them in the same light"
+            )
+        notes = [design.estimate.note for design in self.designs]
+        lines += [f"  {note}" for note in dict.fromkeys(notes) if note is not None]
+        if self.luck is not None and round(self.luck, 4) > 0 and len(self.designs) > 1:
+            lines.append(
+                f"  the best of {len(self.designs)} equal designs lies {self.luck:.4f} above them "
+                "by the luck of its seeds: confirm a choice on fresh ones"
+            )
+        return "\n".join(lines)
+
+    def _failed(self) -> list[str]:
+        """What failed and why: a design of broken runs is not told from a bad one by its mean."""
+        if not self.failures:
+            return []
+        counts = "scores 0" if scores_nothing(self.metric) else "is left out"
+        more = len(self.failures) - _KINDS
+        return [
+            f"  a run that failed {counts}; to try them again, with the cause put right: "
+            "lens2label study run FOLDER --retry-failed",
+            *(f"  {failure}" for failure in self.failures[:_KINDS]),
+            *([f"  and {more} more reasons: lens2label study list FOLDER"] if more > 0 else []),
+        ]
+
+    def to_json(self) -> str:
+        """JSON of everything."""
+        content: dict[str, Any] = asdict(self)
+        content["tally"] = self.tally._asdict()
+        content["planned"] = [contrast.to_dict() for contrast in self.planned]
+        return json.dumps(content, indent=1) + "\n"
+
+    def to_csv(self) -> str:
+        """CSV with a row for each design, the best first; what is not there is empty."""
+        cells = [
+            {
+                "design": each.number,
+                **{f"axis.{name}": level for name, level in each.levels.items()},
+                self.metric: each.estimate.mean,
+                "low": None if each.estimate.interval is None else each.estimate.interval.low,
+                "high": None if each.estimate.interval is None else each.estimate.interval.high,
+                "runs": each.estimate.count,
+                "failed": each.estimate.failed,
+                **{(n if n in COSTS else f"cost.{n}"): v for n, v in each.costs.items()},
+                "on_front": each.on_front,
+                "hypervolume_share": each.share,
+            }
+            for each in self.designs
+        ]
+        return as_csv(cells)
+
+
+def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
+    """Judge a study as its plan says, finished or not.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        The study.
+    metric : str, optional
+        Another one than that of the plan; then nothing of it was planned.
+
+    Raises
+    ------
+    ValueError
+        For a metric that is unknown, or that no run has; or, of what was planned, one of the two.
+    """
+    plan = ledger.study.plan
+    planned = metric is None or metric == plan.metric
+    metric = metric or plan.metric
+    ended = outcomes(ledger, metric)
+    pairs = ledger.pairs()
+    for pair in pairs if planned else ():
+        _check_measured(ledger, ended, (pair.first, pair.second), metric)
+    contrasts = [
+        compare(
+            ended[pair.first],
+            ended[pair.second],
+            metric=metric,
+            name=pair.name,
+            seeds=ledger.study.seeds,
+            planned=planned,
+            alpha=plan.alpha,
+            resamples=plan.resamples,
+        )
+        for pair in pairs
+    ]
+    table = rows(ledger)
+    return StudyReport(
+        name=ledger.study.name,
+        question=ledger.study.question,
+        metric=metric,
+        tally=ledger.tally(),
+        planned=adjusted(contrasts) if planned else (),
+        designs=_summaries(ledger, ended, metric, table),
+        luck=_luck(list(ended.values())),
+        doubt=ledger.study.doubt(len(pairs)) if planned else None,
+        failures=_failures(table),
+        environments=environment_differences(ledger),
+    )
+
+
+def _failures(table: Sequence[Row]) -> tuple[Failure, ...]:
+    failed = [row for row in table if row.state == "failed"]
+    reasons = Counter((row.error or "unknown", row.message or "") for row in failed)
+    return tuple(
+        Failure(
+            *reason,
+            tuple(sorted({r.design for r in failed if (r.error, r.message or "") == reason})),
+            count,
+        )
+        for reason, count in reasons.most_common()
+    )
+
+
+def compare_designs(
+    ledger: Ledger, first: int, second: int, *, metric: str | None = None
+) -> Contrast:
+    """Compare two designs of a study by their numbers: exploration, whatever comes of it.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    first, second : int
+        Numbers of the designs.
+    metric : str, optional
+        That of the plan by default.
+
+    Returns
+    -------
+    Contrast
+
+    Raises
+    ------
+    ValueError
+        For a number that no design has, or a metric that the runs do not have.
+    """
+    count = len(ledger.designs)
+    for number in (first, second):
+        if not 0 <= number < count:
+            raise ValueError(f"there is no design {number}: they are counted from 0 to {count - 1}")
+    plan = ledger.study.plan
+    metric = metric or plan.metric
+    ended = outcomes(ledger, metric)
+    _check_measured(ledger, ended, (first, second), metric)
+    return compare(
+        ended[first],
+        ended[second],
+        metric=metric,
+        name=f"design {first} against design {second}",
+        seeds=ledger.study.seeds,
+        alpha=plan.alpha,
+        resamples=plan.resamples,
+    )
+
+
+def _check_measured(
+    ledger: Ledger, ended: Mapping[int, Sequence[Outcome]], numbers: Sequence[int], metric: str
+) -> None:
+    """Refuse to compare designs that are done and have no such number."""
+    for number in numbers:
+        own = [run for run in ledger.runs if run.design == number]
+        if not ended[number] and any(ledger.state(run) == "done" for run in own):
+            raise ValueError(
+                f"design {number} has no {metric}: it cannot be compared; choose another metric"
+            )
+
+
+def _summaries(
+    ledger: Ledger, ended: dict[int, list[Outcome]], metric: str, table: Sequence[Row]
+) -> tuple[DesignSummary, ...]:
+    plan = ledger.study.plan
+    spent, done = design_costs(table), {row.design for row in table if row.state == "done"}
+    found = []
+    for number, levels in enumerate(ledger.designs):
+        judged = estimate(
+            ended[number], metric=metric, level=1 - plan.alpha, resamples=plan.resamples
+        )
+        if number in done and not ended[number]:
+            judged = replace(judged, note=f"design {number} has no {metric}")
+        found.append((number, levels, judged, spent[number]))
+    values = [
+        [_number(judged.mean), *map(_number, spent.values())] for _, _, judged, spent in found
+    ]
+    # A cost that no design has, such as bits where nothing rounds, tells none of them apart.
+    known = np.array(values)
+    used = [0, *(i for i in range(1, known.shape[1]) if not np.isnan(known[:, i]).all())]
+    best_is_low = lower_is_better(metric)
+    front = pareto_front(known[:, used], minimise=[best_is_low, *(True for _ in used[1:])])
+    shares = _shares(known[:, used], best_is_low)
+    summaries = [
+        DesignSummary(number, levels, judged, spent, bool(on), share)
+        for (number, levels, judged, spent), on, share in zip(found, front, shares, strict=True)
+    ]
+
+    def place(summary: DesignSummary) -> float:
+        mean = summary.estimate.mean
+        return math.inf if mean is None else mean if best_is_low else -mean
+
+    return tuple(sorted(summaries, key=place))
+
+
+def _shares(values: np.ndarray, best_is_low: bool) -> list[float | None]:
+    """What each design alone adds to the hypervolume, of the metric and the costs that differ."""
+    whole = np.asarray(np.isfinite(values).all(1))
+    differ = [i for i in range(1, values.shape[1]) if len(np.unique(values[whole, i])) > 1]
+    if not 1 <= len(differ) <= 3:
+        return [None] * len(values)
+    minimise = [best_is_low, *(True for _ in differ)]
+    # A design with any cost missing is on no front, and so adds nothing.
+    values = np.where(whole[:, None], values, math.nan)[:, [0, *differ]]
+    _, end = reference_of(values, minimise)
+    shares = hypervolume_shares(values, end.tolist(), minimise=minimise)
+    return [
+        float(share) if there and math.isfinite(share) else None
+        for share, there in zip(shares, whole, strict=True)
+    ]
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _luck(designs: Sequence[Sequence[Outcome]]) -> float | None:
+    """Expected lead of the best of so many designs, if they differ by their seeds alone."""
+    errors = []
+    for runs in designs:
+        values = [run.value for run in runs if run.value is not None]
+        if len(values) > 1:
+            errors.append(np.var(values, ddof=1) / len(values))
+    if not errors:
+        return None
+    return expected_maximum(len(designs)) * math.sqrt(float(np.mean(errors)))
+
+
+def _cells(summary: DesignSummary, costs: Sequence[str]) -> tuple[str, ...]:
+    judged = summary.estimate
+    interval = "" if judged.interval is None else "[{:.4f}, {:.4f}]".format(*judged.interval)
+    values = [summary.costs[name] for name in costs]
+    spent = ["-" if value is None else f"{value:.6g}" for value in values]
+    return (
+        "*" if summary.on_front else " ",
+        f"{summary.number}: " + ", ".join(f"{n}={v}" for n, v in summary.levels.items()),
+        "-" if judged.mean is None else f"{judged.mean:.4f}",
+        interval,
+        str(judged.count),
+        *spent,
+        str(judged.failed) if judged.failed else "",
+    )

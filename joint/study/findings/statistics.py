@@ -1,0 +1,304 @@
+"""Whether one design is better than another, over seeds and lesions; how sure a study can be.
+
+::
+
+    design a ─ seed 0 ─ scores [N, K] ─┐ pair      ┌─ sign_flip_test ──► could chance have dealt it
+    design b ─ seed 0 ─ scores [N, K] ─┴► d_0      │
+       ...                              d_1 ... ───┼─ interval over seeds and lesions
+    a run that failed scores nothing               └─ seeds_needed ────► what would show it
+
+A difference is called ``better`` only where the test and the interval both say so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from classify import Interval, mcnemar
+from joint.folder import Predictions
+from joint.metric import check_study_metric, lower_is_better, scores_nothing
+from joint.study.significance import holm, seeds_needed, sign_flip_test
+
+from .inference import Outcome, by_seed, infer, score
+
+__all__ = ["Contrast", "Estimate", "adjusted", "compare", "estimate"]
+
+
+@final
+@dataclass(frozen=True)
+class Estimate:
+    """Mean of a design over its seeds."""
+
+    mean: float | None
+    """None when no run has a number."""
+    interval: Interval | None
+    """None with fewer than two seeds."""
+    count: int
+    """Runs that ended, those that failed among them."""
+    failed: int
+    """Runs that failed."""
+    unit: str
+    """What the interval is over: ``seeds and lesions``, or ``seeds``."""
+    note: str | None = None
+    """Why the interval may be too narrow, see :class:`Inference`."""
+
+
+@final
+@dataclass(frozen=True)
+class Contrast:
+    """Difference of two designs over paired seeds, first minus second."""
+
+    name: str
+    metric: str
+    first: float | None
+    """Mean of the first design."""
+    second: float | None
+    difference: float | None
+    """None when there is no pair with a number."""
+    interval: Interval | None
+    """None with fewer than two pairs."""
+    level: float
+    unit: str
+    """What the interval is over: ``seeds and lesions``, or ``seeds``."""
+    p: float
+    """Of the sign-flip test, two-sided: over seeds, on these test pictures."""
+    interval_p: float
+    """Two-sided p at which the interval would just touch no difference."""
+    adjusted_p: float
+    """The larger of the two, adjusted for the number of planned comparisons (:func:`holm`)."""
+    alpha: float
+    """Below which an adjusted p is called shown."""
+    pairs: int
+    """Seeds on which both designs have a number."""
+    wanted: int
+    """Seeds that were planned."""
+    missing: int
+    """Those on which a run has not ended."""
+    failed: tuple[int, int]
+    """Failed runs of each design."""
+    spread: float | None
+    """Standard deviation of the paired differences over seeds; None with fewer than two pairs."""
+    needed: int | None
+    """Seeds that would show such a difference with 80 % power, on these test pictures; None if no
+    10 000 would. Among several planned comparisons, as the one that Holm judges most strictly."""
+    planned: bool
+    """Named before the first run."""
+    note: str | None = None
+    """Why the interval may be too narrow, see :class:`Inference`."""
+    mcnemar: tuple[float, ...] = ()
+    """p of :func:`classify.mcnemar` for the two runs of each seed: whether these two classifiers
+    are right equally often. It knows nothing of other seeds, and decides nothing here."""
+
+    @property
+    def verdict(self) -> str:
+        """``better``, ``worse`` or ``not shown``, of the first design; and why not."""
+        if self.missing:
+            return f"not shown: {self.missing} of {self.wanted} pairs have not ended"
+        if self.difference is None or self.interval is None:
+            return "not shown: there are too few pairs"
+        if self.adjusted_p > self.alpha:  # of the test and of the interval, see there
+            return "not shown"
+        first_wins = (self.difference < 0) == lower_is_better(self.metric)
+        if not scores_nothing(self.metric) and self.failed[0 if first_wins else 1]:
+            return "not shown: the better one has runs that failed"
+        word = "better" if first_wins else "worse"
+        return word if self.planned else f"perhaps {word}: confirm it on fresh seeds"
+
+    def __str__(self) -> str:
+        if self.difference is None or self.interval is None:
+            return f"{self.name}: {self.metric}: {self.verdict}"
+        low, high = self.interval
+        failed = f", failed {self.failed[0]} and {self.failed[1]}" if any(self.failed) else ""
+        larger = max(self.p, self.interval_p)
+        of_all = f" (Holm {self.adjusted_p:.3g})" if self.adjusted_p != larger else ""
+        more = "" if self.verdict in ("better", "worse") else f"; {self.advice}"
+        more += "" if self.note is None else f"; {self.note}"
+        tested = ""
+        if self.mcnemar:
+            shown = sum(p <= self.alpha for p in self.mcnemar)
+            tested = f", McNemar on {shown} of {len(self.mcnemar)}"
+        return (
+            f"{self.name}: {self.metric} {self.first:.4f} against {self.second:.4f}, difference "
+            f"{self.difference:+.4f} [{low:+.4f}, {high:+.4f}] over {self.unit}, "
+            f"p = {self.p:.3g} and {self.interval_p:.3g}{of_all}, {self.pairs} pairs{tested}"
+            f"{failed}: {self.verdict}{more}"
+        )
+
+    @property
+    def advice(self) -> str:
+        """What would show a difference that was not shown."""
+        if self.p <= self.alpha < self.interval_p and self.unit != "seeds":
+            return "the seeds agree, but there are too few lesions to test on"
+        if self.needed is None:
+            return "no number of seeds would show a difference like this"
+        return f"a difference like this takes about {self.needed} seeds"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self) | {"verdict": self.verdict}
+
+
+def compare(
+    first: Sequence[Outcome],
+    second: Sequence[Outcome],
+    *,
+    metric: str = "balanced_accuracy",
+    name: str = "first against second",
+    seeds: Sequence[int] | None = None,
+    planned: bool = False,
+    alpha: float = 0.05,
+    resamples: int = 2000,
+    generator: torch.Generator | None = None,
+) -> Contrast:
+    """Compare two designs seed by seed.
+
+    Two answers must agree. The sign-flip test asks whether chance over seeds deals such a
+    difference, on these test pictures: two equal designs that are good at different lesions differ
+    on all seeds alike, and pass it far too often. The interval is over seeds and lesions
+    (:func:`infer`).
+
+    A run that failed or diverged is an outcome, not a gap: where the metric is a share of what
+    should be got right, it scores 0. Where a failure has no score (loss, bits), its pair is left
+    out, and a design that fails is never called the better one.
+
+    Parameters
+    ----------
+    first, second : sequence of Outcome
+        Runs of each design; those that have not ended are left out by the caller.
+    metric : str
+        One of :data:`STUDY_METRICS`.
+    name : str
+        For people.
+    seeds : sequence of int, optional
+        Those that were planned; by default all on which either design has a run.
+    planned : bool
+        Whether this comparison was named before the first run. One that was not is exploration.
+    alpha : float
+        Level of the test, and one less that of the interval.
+    resamples : int
+        Bootstrap resamples of the lesions.
+    generator : torch.Generator, optional
+        Source of these; by default a new one of seed 0.
+
+    Raises
+    ------
+    ValueError
+        For an unknown metric, an alpha outside (0, 1), no resamples, a seed that is there twice, or
+        runs that were tested on different pictures.
+    """
+    check_study_metric(metric)
+    ours, theirs = by_seed(first), by_seed(second)
+    wanted = list(seeds) if seeds is not None else sorted(ours.keys() | theirs.keys())
+    if len(set(wanted)) < len(wanted):
+        raise ValueError(f"the planned seeds must differ: {wanted}")
+    both = [seed for seed in wanted if seed in ours and seed in theirs]
+    scored = [
+        (ours[seed], theirs[seed])
+        for seed in both
+        if scores_nothing(metric) or None not in (ours[seed].value, theirs[seed].value)
+    ]
+    one, other = [run for run, _ in scored], [run for _, run in scored]
+    left, right = (np.array([score(run) for run in runs]) for runs in (one, other))
+    differences = left - right
+    found = infer(
+        one, other, metric=metric, level=1 - alpha, resamples=resamples, generator=generator
+    )
+    pairs = len(scored)
+    tested = [s for s in both if None not in (ours[s].predictions, theirs[s].predictions)]
+    p = sign_flip_test(differences, generator=generator) if pairs else 1.0
+    spread = float(differences.std(ddof=1)) if pairs > 1 else None
+    return Contrast(
+        name=name,
+        metric=metric,
+        first=float(left.mean()) if pairs else None,
+        second=float(right.mean()) if pairs else None,
+        difference=found.mean,
+        interval=found.interval,
+        level=1 - alpha,
+        unit=found.unit,
+        p=p,
+        interval_p=found.p,
+        adjusted_p=max(p, found.p),
+        alpha=alpha,
+        pairs=pairs,
+        wanted=len(wanted),
+        missing=len(wanted) - len(both),
+        failed=(
+            sum(ours[seed].value is None for seed in both),
+            sum(theirs[seed].value is None for seed in both),
+        ),
+        spread=spread,
+        needed=_needed(found.mean, spread, alpha),
+        planned=planned,
+        note=found.note,
+        mcnemar=tuple(
+            _mcnemar(ours[seed].predictions, theirs[seed].predictions) for seed in tested
+        ),
+    )
+
+
+def _mcnemar(first: Predictions | None, second: Predictions | None) -> float:
+    assert first is not None
+    assert second is not None
+    return mcnemar(first.logits, second.logits, labels=first.labels).p
+
+
+def adjusted(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
+    """The planned ``contrasts`` with their p, and the seeds they need, adjusted for their number.
+
+    See :func:`holm`. The smallest p must reach alpha over their number, and which one will be the
+    smallest is not known beforehand.
+    """
+    values = holm([max(contrast.p, contrast.interval_p) for contrast in contrasts])
+    return tuple(
+        replace(
+            contrast,
+            adjusted_p=p,
+            needed=_needed(contrast.difference, contrast.spread, contrast.alpha / len(contrasts)),
+        )
+        for contrast, p in zip(contrasts, values, strict=True)
+    )
+
+
+def _needed(difference: float | None, spread: float | None, alpha: float) -> int | None:
+    if difference is None or spread is None:
+        return None
+    return seeds_needed(difference, spread, alpha=alpha)
+
+
+def estimate(
+    runs: Sequence[Outcome],
+    *,
+    metric: str = "balanced_accuracy",
+    level: float = 0.95,
+    resamples: int = 2000,
+    generator: torch.Generator | None = None,
+) -> Estimate:
+    """Mean of a design over its seeds, with an interval over seeds and lesions.
+
+    Failed runs count as in :func:`compare`.
+
+    Parameters
+    ----------
+    runs : sequence of Outcome
+        One a seed.
+    metric, level, resamples, generator : as in :func:`compare`
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    ValueError
+        As :func:`compare`.
+    """
+    check_study_metric(metric)
+    runs = list(by_seed(runs).values())
+    scored = [run for run in runs if run.value is not None or scores_nothing(metric)]
+    found = infer(scored, metric=metric, level=level, resamples=resamples, generator=generator)
+    failed = sum(run.value is None for run in runs)
+    return Estimate(found.mean, found.interval, len(runs), failed, found.unit, found.note)

@@ -1,0 +1,277 @@
+"""The results of a study as rows: one a run, for CSV and JSON; and the outcomes of each design."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from classify.judged import METRICS, Judged
+from joint.checkpoint import CheckpointError
+from joint.folder import PREDICTIONS_FILE, RESULT_FILE, Predictions, load_predictions
+from joint.metric import check_study_metric
+from joint.study.axis import Design
+from joint.study.derived import cost
+from joint.study.sampler import MEASURED_COSTS
+from joint.study.store import Ledger, PlannedRun, RunState, read_failure
+
+from .inference import Outcome
+
+__all__ = ["COSTS", "Row", "design_costs", "outcomes", "rows", "to_csv", "to_json", "to_text"]
+
+COSTS = MEASURED_COSTS
+"""What a run asks for, see :class:`Costs`; some are missing from runs of older versions."""
+
+
+@final
+@dataclass(frozen=True)
+class Row:
+    """One run."""
+
+    digest: str
+    """Name of the run folder."""
+    state: RunState
+    design: int
+    """Number of the design."""
+    levels: Design
+    """The choice on every axis."""
+    seed: int
+    best_epoch: int | None
+    """Counted from 0; None while the run is not done."""
+    numbers: dict[str, float | None]
+    """Costs, and the numbers on the test part; empty while the run is not done."""
+    error: str | None
+    """Kind of failure."""
+    costs: dict[str, float | None] = field(default_factory=dict)
+    """What :attr:`Study.costs` makes of it; empty where a study names none."""
+    message: str | None = None
+    """Words of the failure."""
+
+    def flat(self) -> dict[str, Any]:
+        """The cells, by column; an axis has the column ``axis.<name>``, see :attr:`levels`.
+
+        Axes may be called like another column, such as bits. A cost that the study makes by a
+        formula has ``cost.<name>``.
+        """
+        return {
+            "digest": self.digest,
+            "state": self.state,
+            "design": self.design,
+            **{f"axis.{name}": level for name, level in self.levels.items()},
+            "seed": self.seed,
+            "best_epoch": self.best_epoch,
+            **self.numbers,
+            **{f"cost.{name}": value for name, value in self.costs.items() if name not in COSTS},
+            "error": self.error,
+            "message": self.message,
+        }
+
+
+def rows(ledger: Ledger) -> tuple[Row, ...]:
+    """One row for each run of ``ledger``, in whatever state."""
+    return tuple(
+        _row(ledger, run, state) for run, state in zip(ledger.runs, ledger.states(), strict=True)
+    )
+
+
+def design_costs(table: Sequence[Row]) -> dict[int, dict[str, float | None]]:
+    """Means of the study's costs over the runs in ``table`` that are done, by design.
+
+    Those of :attr:`Study.costs`, or :data:`COSTS` where it names none.
+    """
+    names = tuple(dict.fromkeys(name for row in table for name in row.costs)) or COSTS
+    found: dict[int, dict[str, float | None]] = {}
+    for number in dict.fromkeys(row.design for row in table):
+        own = [
+            row.costs or row.numbers
+            for row in table
+            if row.design == number and row.state == "done"
+        ]
+        found[number] = {name: _mean(own, name) for name in names}
+    return found
+
+
+def _mean(own: Sequence[dict[str, float | None]], name: str) -> float | None:
+    values = [value for numbers in own if (value := numbers.get(name)) is not None]
+    return float(np.mean(values)) if values else None
+
+
+def to_csv(table: Sequence[Row]) -> str:
+    """``table`` as CSV; what is not there is empty."""
+    return as_csv([row.flat() for row in table])
+
+
+def as_csv(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of cells by column as CSV."""
+    # Runs that are not done have fewer columns; the order is that of the fullest row.
+    names = list(max(cells, key=len, default={}))
+    names += [name for row in cells for name in row if name not in names]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, dict.fromkeys(names), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(cells)
+    return text.getvalue()
+
+
+def to_json(table: Sequence[Row]) -> str:
+    """``table`` as a JSON list."""
+    return json.dumps([row.flat() for row in table], indent=1, allow_nan=False) + "\n"
+
+
+def to_text(table: Sequence[Row], *, metric: str | None = None) -> str:
+    """``table`` for people: the run, how far it is, its choices, and why it failed.
+
+    Parameters
+    ----------
+    table : sequence of Row
+        Of :func:`rows`.
+    metric : str, optional
+        A number on the test part that is shown too, where a run has it.
+
+    Returns
+    -------
+    str
+    """
+    shown = [metric] if metric and any(row.numbers.get(metric) is not None for row in table) else []
+    head = ("run", "state", "design", "seed", *shown, "")
+    lines = [
+        (
+            row.digest,
+            row.state,
+            f"{row.design}: " + ", ".join(f"{name}={level}" for name, level in row.levels.items()),
+            str(row.seed),
+            *("" if (v := row.numbers.get(name)) is None else f"{v:.4f}" for name in shown),
+            _failure(row),
+        )
+        for row in table
+    ]
+    return "\n".join(aligned([head, *lines]))
+
+
+def _failure(row: Row) -> str:
+    """Why a run failed, in one line."""
+    if row.error is None:
+        return ""
+    first = (row.message or "").strip().partition("\n")[0]
+    return f"{row.error}: {first}" if first else row.error
+
+
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table with its columns under each other."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  " + "  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip()
+        for line in table
+    ]
+
+
+def outcomes(ledger: Ledger, metric: str) -> dict[int, list[Outcome]]:
+    """What the runs of each design came to, by its number; of those that have ended.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    metric : str
+        Name of what is compared.
+
+    Returns
+    -------
+    dict of int to list of Outcome
+        Empty for a design that has no such number by what it is, as one without a codec has no
+        rate.
+
+    Raises
+    ------
+    ValueError
+        For an unknown metric; for one that no run has, or that some runs of a design lack; when
+        the scores of a run are gone.
+    CheckpointError
+        When what a run has written is damaged.
+    """
+    check_study_metric(metric)
+    found: dict[int, list[Outcome]] = {number: [] for number in range(len(ledger.designs))}
+    lacking: dict[int, _NotMeasured] = {}
+    for run, state in zip(ledger.runs, ledger.states(), strict=True):
+        if state == "failed":
+            found[run.design].append(Outcome(run.seed, None))
+        elif state == "done":
+            try:
+                found[run.design].append(_outcome(ledger, run, metric))
+            except _NotMeasured as error:
+                lacking.setdefault(run.design, error)
+    known = {n for n, runs in found.items() if any(run.value is not None for run in runs)}
+    for number, error in lacking.items():
+        # To leave out single runs would choose among them.
+        if number in known or not known:
+            raise error
+        found[number] = []
+    return found
+
+
+def _row(ledger: Ledger, run: PlannedRun, state: RunState) -> Row:
+    numbers: dict[str, float | None] = {}
+    best = error = message = None
+    if state == "done":
+        result = ledger.result(run)
+        best = result.get("best_epoch")
+        measured = {**result.get("costs", {}), **result["test"]}
+        numbers = {
+            name: value
+            for name, value in measured.items()
+            if value is None or (isinstance(value, int | float) and name != "count")
+        }
+        numbers.pop("rate", None)  # a word, or nothing
+        numbers.pop("report", None)
+    elif state == "failed":
+        failure = read_failure(ledger.path(run))
+        error, message = str(failure.get("error", "unknown")), str(failure.get("message", ""))
+    levels = ledger.designs[run.design]
+    costs = {name: cost(text, levels, numbers) for name, text in ledger.study.costs.items()}
+    return Row(
+        run.digest, state, run.design, levels, run.seed, best, numbers, error, costs, message
+    )
+
+
+class _NotMeasured(ValueError):
+    """A run that is done does not have the number."""
+
+
+def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
+    path = ledger.path(run)
+    predictions = _predictions(path) if (path / PREDICTIONS_FILE).exists() else None
+    if metric in METRICS:
+        value = None if predictions is None else _measured(predictions, metric)
+        lacks = "it has no classifier, or its test part lacks classes"
+        if predictions is None and ledger.result(run)["test"].get("accuracy") is not None:
+            # No _NotMeasured: the design is not left out, as what it is has nothing to do with it.
+            raise ValueError(
+                f"run {run.digest} has no {metric}: it has no classifier's scores any more, as "
+                f"{PREDICTIONS_FILE} is gone from {path}. Copy it there, or remove {RESULT_FILE}, "
+                "and a worker tests the run again"
+            )
+    else:
+        value = ledger.result(run)["test"].get(metric)
+        lacks = "it has no such stage"
+    if value is None or not math.isfinite(value):
+        raise _NotMeasured(f"run {run.digest} has no {metric}: {lacks}; choose another metric")
+    return Outcome(run.seed, value, predictions)
+
+
+def _predictions(path: Path) -> Predictions:
+    try:
+        return load_predictions(path)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{path / PREDICTIONS_FILE} is damaged. Remove {RESULT_FILE} beside it, and a worker "
+            "tests the run again"
+        ) from error
+
+
+def _measured(part: Predictions, metric: str) -> float:
+    judged = Judged(part.logits.astype(float), part.labels, classes=len(part.classes))
+    return float(judged.measure(np.ones((1, len(part.labels))), [metric])[metric][0])

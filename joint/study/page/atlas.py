@@ -1,0 +1,86 @@
+"""The learned elements of a study on its page."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from joint.report.page import Html, note, number, picture, table
+from joint.study.findings.atlas import atlas, learned_elements
+from joint.study.findings.stability import ORIENTATIONS, Atlas, Learned, by_reason
+from joint.study.store import Ledger
+
+from .elements import atlas_figure, contact_figures
+
+__all__ = ["elements"]
+
+
+def elements(ledger: Ledger) -> Iterator[Html]:
+    """What the runs have learned, side by side and compared."""
+    there, reasons = learned_elements(ledger)
+    if not there:
+        return
+    levels = dict(enumerate(ledger.designs))
+    for figure, designs in contact_figures(there, levels):
+        yield picture(
+            figure,
+            shows=f"Elements and transfer functions of the designs {', '.join(map(str, designs))}",
+            caption="What each element makes of a point, and below it the modulus of its transfer "
+            "function, each in its own scale; the first column is the start of the first seed.",
+        )
+    yield from _atlas(ledger, there, reasons)
+
+
+def _atlas(ledger: Ledger, there: Sequence[Learned], reasons: Mapping[int, str]) -> Iterator[Html]:
+    try:
+        told = atlas(ledger, elements=(there, reasons))
+    except ValueError as error:
+        yield note(f"{error}.")
+        return
+    if told.designs:
+        yield table(
+            (
+                "design",
+                "seeds",
+                "learned",
+                "similarity",
+                "starts",
+                "chance",
+                "agreement",
+                "p",
+                "shown",
+            ),
+            _stability(told),
+            caption="Is the element the same on every seed?",
+        )
+        yield note(
+            "learned: share of the element that is no multiple of its start. similarity: mean over "
+            f"pairs of seeds, 1 where two are the same {ORIENTATIONS[told.orientation]}. starts: "
+            "of what training began from. chance: of elements that learned as much, each in its "
+            "own way. agreement: beyond chance, 1 at most; its p is adjusted for the number of "
+            "designs."
+        )
+        yield picture(
+            atlas_figure(told),
+            shows="Similarity and agreement of every two learned elements",
+            caption=f"Every element against every other: {len(told.elements)} elements in "
+            f"{len(set(told.clusters))} groups of an agreement of a half or more.",
+        )
+    for reason, designs in by_reason(told.left_out).items():
+        which = f"Design{'s' * (len(designs) > 1)} {', '.join(map(str, designs))}"
+        if reason.startswith("without seed"):
+            yield note(f"{which}, {reason}.")
+        else:
+            yield note(f"{which} {'are' if designs[1:] else 'is'} not compared: {reason}.")
+
+
+def _stability(told: Atlas) -> Iterator[tuple[str, ...]]:
+    for each in told.designs:
+        yield (
+            f"{each.design}: " + ", ".join(f"{name}={v}" for name, v in each.levels.items()),
+            str(len(each.seeds)),
+            f"{each.learned:.2%}",
+            number(each.similarity),
+            number(each.of_starts),
+            number(each.chance),
+            number(each.agreement, "+.2f"),
+            f"{each.adjusted_p:.2g}",
+            each.verdict(),
+        )

@@ -1,0 +1,304 @@
+"""The report of a study as one HTML page.
+
+::
+
+    ledger ─┬─ report, draws, effects, fronts, rate_accuracy, atlas ──► numbers ─┐
+            └─ plan, failures, costs ────────────────────────────────────────────┴─► HTML
+
+What was planned stands first and by itself; everything after it is exploration and says so. The
+page is whole in itself, as those of :mod:`joint.report`: no script, no network, all text escaped.
+It holds no picture of the data set.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from joint.checkpoint import CheckpointError, write_atomically
+from joint.folder import load_predictions, read_history
+from joint.metric import lower_is_better
+from joint.report.draw import plain_text
+from joint.report.page import (
+    MISSING,
+    Html,
+    contents,
+    details,
+    note,
+    number,
+    page,
+    paragraph,
+    section,
+    table,
+    with_interval,
+)
+from joint.report.recorded import by_chance
+from joint.report.words import configuration_words
+from joint.report.write import teller
+from joint.study.condition import condition_words
+from joint.study.findings.draws import Draws, resample
+from joint.study.findings.report import StudyReport, report
+from joint.study.findings.statistics import Contrast
+from joint.study.findings.table import Row, outcomes, rows, to_csv
+from joint.study.sampler import Sampler
+from joint.study.store import Ledger, read_failure
+
+from .atlas import elements as learned
+from .exploration import choices, costs, designs, notes, rates
+
+__all__ = ["study_html", "write_study_html"]
+
+
+class _Found(NamedTuple):
+    """What the sections are made of."""
+
+    ledger: Ledger
+    report: StudyReport
+    table: tuple[Row, ...]
+    draws: Draws
+    elements: bool
+    """Whether learned elements are read and compared."""
+
+
+def study_html(
+    ledger: Ledger, *, metric: str | None = None, elements: bool = True, progress: bool = False
+) -> str:
+    """Make the page of a study, finished or not.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        The study.
+    metric : str, optional
+        Another one than that of the plan; then nothing of it was planned.
+    elements : bool
+        Read the learned elements of all runs, show them and compare them; with many designs that
+        takes minutes.
+    progress : bool
+        Say on the standard error what is being made, a line for each part.
+
+    Returns
+    -------
+    str
+        A whole HTML document that needs nothing else.
+
+    Raises
+    ------
+    ValueError
+        As :func:`report`.
+    """
+    say = teller(1 + len(_SECTIONS), progress=progress)
+    say("the intervals of the designs")
+    judged = report(ledger, metric=metric)
+    ended = outcomes(ledger, judged.metric)
+    draws = resample(ended, metric=judged.metric, resamples=ledger.study.plan.resamples)
+    found = _Found(ledger, judged, rows(ledger), draws, elements)
+    made = []
+    with plain_text():
+        for title, make in _SECTIONS.items():
+            say(title)
+            parts = list(make(found))
+            if parts:
+                made.append((title, parts))
+    links = [(_anchor(title), title) for title, _ in made]
+    return page(
+        f"study {judged.name!r}",
+        *([paragraph(judged.question)] if judged.question else []),
+        contents(links),
+        *(section(title, *parts, level=2, anchor=_anchor(title)) for title, parts in made),
+        note("Made by lens2label."),
+    )
+
+
+def write_study_html(
+    ledger: Ledger,
+    path: Path | str,
+    *,
+    metric: str | None = None,
+    elements: bool = True,
+    progress: bool = False,
+) -> None:
+    """Write :func:`study_html` to a file, whole or not at all.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    path : path
+        The file.
+    metric, elements, progress : as in :func:`study_html`
+
+    Raises
+    ------
+    ValueError
+        As :func:`study_html`, and when ``path`` is a folder, before anything is read.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(
+            f"{path} is a folder: give the name of a file, such as {path / 'study.html'}"
+        )
+    text = study_html(ledger, metric=metric, elements=elements, progress=progress)
+    write_atomically(path, text.encode())
+
+
+def _anchor(title: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in title.lower())
+
+
+# ------------------------------------------------------------------------------- what was asked
+
+
+def _asked(found: _Found) -> Iterator[Html]:
+    study, tally = found.ledger.study, found.report.tally
+    yield paragraph(
+        f"{len(found.ledger.designs)} designs on {len(study.seeds)} seeds: {tally.total} runs, of "
+        f"which {tally.done} are done, {tally.failed} failed, {tally.running} are running and "
+        f"{tally.pending} are to go."
+    )
+    for difference in found.report.environments:
+        yield note(f"Warning: {difference}.")
+    shown = []
+    for name, axis in study.axes.items():
+        there = [design[name] for design in found.ledger.designs if name in design]
+        values = dict.fromkeys(map(str, there))
+        listed = ", ".join(values) if len(values) <= 12 else f"{len(values)} values"
+        when = f", where {condition_words(axis)}" if axis.when else ""
+        shown.append((name + when, ", ".join(sorted(study.sets(name))), listed))
+    yield table(("axis", "sets", "levels"), shown, words=True)
+    plan = study.plan
+    rows_ = [
+        ("metric", plan.metric + (" (less is better)" if lower_is_better(plan.metric) else "")),
+        ("level of the tests", f"{plan.alpha:g} over all planned comparisons together"),
+        ("designs", _sampled(study.sampler)),
+        ("seeds", ", ".join(map(str, study.seeds))),
+        ("resamples", f"{plan.resamples} of lesions and seeds"),
+        *(("derived", f"{path} = {text}") for path, text in study.derived.items()),
+        *(("cost", f"{name} = {text}") for name, text in study.costs.items()),
+        *(("constraint", text) for text in study.constraints),
+    ]
+    yield table(("plan", ""), rows_, words=True, caption="Written down before the first run")
+    yield from map(note, _chance(found.ledger))
+    if found.ledger.designs:
+        config = study.config(found.ledger.designs[0], study.seeds[0])
+        yield table(
+            ("design 0", "seed " + str(study.seeds[0])),
+            list(configuration_words(config)),
+            words=True,
+            caption="One run in full; the axes change it",
+        )
+
+
+def _chance(ledger: Ledger) -> Iterator[str]:
+    """What chance gives on the test part, where all runs have the same."""
+    own = [path for name in ledger.study.axes for path in ledger.study.sets(name)]
+    if any(path.startswith(("data", "split")) for path in own):
+        return
+    for run, state in zip(ledger.runs, ledger.states(), strict=True):
+        if state != "done":
+            continue
+        with suppress(CheckpointError):  # it has no classifier
+            saved = load_predictions(ledger.path(run))
+            counts = np.bincount(saved.labels, minlength=len(saved.classes))
+            yield from by_chance(saved.classes, counts.tolist())
+        return
+
+
+def _sampled(sampler: Sampler) -> str:
+    """How the designs were chosen: who reads of a search must know what it looked for."""
+    words = [sampler.kind.replace("_", " ")]
+    for name, value in sampler.model_dump(exclude={"kind", "chosen"}).items():
+        told = (
+            ", ".join(f"{of} {way}" for of, way in value.items()) if name == "objectives" else value
+        )
+        words += [f"{name} {told}"] if told != "" else []
+    return "; ".join(words)
+
+
+def _planned(found: _Found) -> Iterator[Html]:
+    judged = found.report
+    if judged.metric != found.ledger.study.plan.metric:
+        yield note(
+            f"The plan judges by {found.ledger.study.plan.metric}: of {judged.metric} nothing was "
+            "planned."
+        )
+        return
+    if judged.doubt is not None:
+        yield paragraph(judged.doubt + ".")
+    if not judged.planned:
+        yield note("Nothing was planned: all that follows is exploration.")
+        return
+    yield table(
+        ("comparison", "first", "second", "difference [interval]", "p", "Holm", "McNemar", "shown"),
+        [_contrast(each) for each in judged.planned],
+        caption=f"{judged.metric}, paired by seed; intervals over {judged.planned[0].unit}; p is "
+        "the larger of the sign-flip test's and the interval's, adjusted for the number of "
+        "comparisons in the column Holm; McNemar: on how many seeds alone the two runs differ in "
+        "what they get right, which decides nothing",
+    )
+    for each in judged.planned:
+        if each.verdict not in ("better", "worse"):
+            yield note(f"{each.name}: {each.verdict}; {each.advice}.")
+    yield from notes(each.note for each in judged.planned)
+
+
+def _contrast(each: Contrast) -> tuple[str, ...]:
+    difference = (
+        MISSING
+        if each.difference is None
+        else with_interval(each.difference, each.interval, "+.4f")
+    )
+    return (
+        each.name,
+        number(each.first, ".4f"),
+        number(each.second, ".4f"),
+        difference,
+        f"{max(each.p, each.interval_p):.3g}",
+        f"{each.adjusted_p:.3g}",
+        f"{sum(p <= each.alpha for p in each.mcnemar)} of {len(each.mcnemar)}"
+        if each.mcnemar
+        else MISSING,
+        each.verdict.partition(":")[0],
+    )
+
+
+# -------------------------------------------------------------------------------- how it went
+
+
+def _failures(found: _Found) -> Iterator[Html]:
+    for run, row in zip(found.ledger.runs, found.table, strict=True):
+        if row.state != "failed":
+            continue
+        failure = read_failure(found.ledger.path(run))
+        levels = ", ".join(f"{name}={level}" for name, level in row.levels.items())
+        title = f"{row.design}: {levels}, seed {row.seed}: {failure.get('error', 'unknown')}"
+        message = str(failure.get("message", ""))
+        yield details(title, str(failure.get("traceback") or message))
+
+
+def _costs(found: _Found) -> Iterator[Html]:
+    spent = [
+        run for run, row in zip(found.ledger.runs, found.table, strict=True) if row.state == "done"
+    ]
+    if not spent:
+        return
+    epochs, starts = 0, 0
+    for run in spent:
+        epochs += len(read_history(found.ledger.path(run)))
+        starts += 1
+    yield paragraph(f"{starts} runs were trained for {epochs} epochs together.")
+    yield details("All runs, as CSV", to_csv(found.table))
+
+
+_SECTIONS: dict[str, Callable[[_Found], Iterable[Html]]] = {
+    "What was asked": _asked,
+    "Planned before the first run": _planned,
+    "Exploration: designs": lambda found: designs(found.report),
+    "Exploration: which choice matters": lambda found: choices(found.ledger.designs, found.draws),
+    "Exploration: fronts": lambda found: costs(found.table, found.draws),
+    "Exploration: rate and accuracy": lambda found: rates(found.ledger, found.report.metric),
+    "Exploration: learned elements": lambda found: learned(found.ledger) if found.elements else (),
+    "Runs that failed": _failures,
+    "All runs": _costs,
+}

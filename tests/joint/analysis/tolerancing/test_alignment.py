@@ -1,0 +1,198 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import joint
+import optics
+from joint.analysis.tolerancing.alignment import DECENTRES, TILTS
+from joint.analysis.tolerancing.disturbed import MovedPhase, Tilted
+from joint.analysis.tolerancing.perturbation import KINDS, applicable, perturbed, resolved
+
+_SPACING = 2.5e-3 / 64
+_WAVELENGTH = torch.tensor([550e-9], dtype=torch.float64)
+
+
+def _pupil(*elements, focal_length=20e-3, pixel_pitch=2e-6):
+    return optics.Pupil(
+        elements, wavelengths=(550e-9,), focal_length=focal_length, pixel_pitch=pixel_pitch,
+        psf_size=15, size=65, spacing=_SPACING,
+    )  # fmt: skip
+
+
+def _system(*elements, **lens):
+    pupil = _pupil(*elements, **lens).double()
+    return joint.ImagingSystem(front_end=optics.IncoherentImaging(pupil), encoding="linear")
+
+
+def _fast():
+    """At f/2 a few micrometres are out of focus."""
+    return _system(focal_length=5e-3, pixel_pitch=1e-6)
+
+
+def _made(system, name, level, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return perturbed(system, name, level, channels=1, generator=generator)
+
+
+def _phase(system):
+    return system.front_end.pupil.elements[0].phase_shift(_WAVELENGTH)[0]
+
+
+def _smooth():
+    """A phase without symmetry that is smooth from sample to sample."""
+    t = torch.linspace(-1, 1, 65, dtype=torch.float64)
+    y, x = t[:, None], t
+    return 3 * x**3 + 2 * y**3 + 1.5 * x * y**2 + 2 * x
+
+
+def test_a_decentre_in_y_is_the_transposed_decentre_in_x():
+    phase = _smooth()
+    upright, lying = (
+        _system(optics.PhaseMask(p, spacing=_SPACING)) for p in (phase, phase.T.contiguous())
+    )
+    for level in (0.03, -0.1):
+        down = _made(upright, "decentre_y", level).front_end.psf()[0]
+        across = _made(lying, "decentre", level).front_end.psf()[0]
+        assert torch.allclose(down, across.T, atol=1e-12)
+        assert float((down - upright.front_end.psf()[0]).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize(("name", "axis"), [("decentre", 1), ("decentre_y", 0)])
+def test_a_plate_that_is_decentred_is_the_shifted_plate(name, axis):
+    # By whole samples that of the grid, and in between the cubic phase of a cubic plate there.
+    mask = optics.PhaseMask(_smooth(), spacing=_SPACING)
+    whole = _phase(_made(_system(mask), name, 3 / 64))
+    expected = _smooth().roll(3, axis)
+    inside = slice(3, None)
+    assert torch.allclose(
+        whole.movedim(axis, 0)[inside], expected.movedim(axis, 0)[inside], atol=1e-3
+    )
+    cubic = optics.CubicMask(
+        65, spacing=_SPACING, diameter=64 * _SPACING, alpha=2.0, design_wavelength=550e-9
+    )
+    level = 0.04
+    found = _phase(_made(_system(cubic), name, level))
+    t = torch.arange(-32, 33, dtype=torch.float64) / 32
+    y, x = t[:, None], t
+    away = {"decentre": (0.0, 2 * level), "decentre_y": (2 * level, 0.0)}[name]
+    cubed = 2 * math.pi * 2.0 * ((y - away[0]) ** 3 + (x - away[1]) ** 3)
+    within = y.square() + x.square() < 0.7
+    # Linear interpolation of 4 pi x^3 leaves 3 pi h^2 at most, at h = 1/32.
+    assert float((found - cubed)[within].abs().max()) < 3 * math.pi / 32**2
+
+
+def test_a_radial_decentre_has_its_distance_in_any_direction():
+    system = _system(optics.PhaseMask(_smooth(), spacing=_SPACING))
+    diameter = 64
+    azimuths = []
+    for seed in range(200):
+        element = _made(system, "decentre_radial", 0.05, seed).front_end.pupil.elements[0]
+        assert math.hypot(element.shift, element.shift_y) == pytest.approx(
+            0.05 * diameter, rel=1e-4
+        )
+        azimuths.append(math.atan2(element.shift_y, element.shift))
+    # Rayleigh's test: the mean direction of so many uniform ones is below this with 99.9 %.
+    assert abs(np.exp(1j * np.array(azimuths)).mean()) < math.sqrt(-math.log(0.001) / 200)
+    parts = KINDS["decentre_radial"].parts(0.05, torch.Generator().manual_seed(7))
+    assert [part.name for part in parts] == ["decentre", "decentre_y"]
+    both = system
+    for part, level in parts.items():
+        both = _made(both, part, level)
+    radial = _made(system, "decentre_radial", 0.05, 7)
+    assert torch.equal(_phase(radial), _phase(both))
+
+
+def test_an_element_that_is_moved_and_turned_is_interpolated_once():
+    system = _system(optics.PhaseMask(_smooth(), spacing=_SPACING))
+    made = _made(_made(_made(system, "decentre", 0.02), "decentre_y", -0.03), "rotation", 90.0)
+    element = made.front_end.pupil.elements[0]
+    assert isinstance(element, MovedPhase)
+    assert not isinstance(element.inner, MovedPhase)
+    # Turned from +x to +y, what was moved along +x has been moved along +y.
+    shift = 64 * np.array([0.03, 0.02])
+    assert (element.shift, element.shift_y) == pytest.approx(tuple(shift), rel=1e-4)
+    assert element.angle == 90
+    # As what was moved in one step after the other, by whole samples.
+    step = 1 / 64 * 64 / float(_made(system, "decentre", 1 / 64).front_end.pupil.elements[0].shift)
+    one = _made(_made(system, "decentre", 2 * step / 64), "rotation", 90.0)
+    expected = _smooth().roll(2, 1).rot90(-1)
+    assert torch.allclose(_phase(one)[2:], expected[2:], atol=1e-9)
+
+
+def _point(size, place):
+    scene = torch.zeros(1, 1, size, size, dtype=torch.float64)
+    scene[0, 0, *place] = 1.0
+    return scene
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "sign"),
+    [
+        ("tilt_x", (120, 64), 1),
+        ("tilt_x", (8, 64), -1),
+        ("tilt_x", (64, 120), 0),
+        ("tilt_y", (64, 120), -1),
+        ("tilt_y", (64, 8), 1),
+        ("tilt_y", (120, 64), 0),
+    ],
+)
+@pytest.mark.parametrize("defocus", [0.0, 0.3])
+def test_a_tilted_sensor_is_out_of_focus_by_its_distance_from_the_image(name, place, sign, defocus):
+    system = _fast()
+    level = 8.0
+    away = sign * 56e-6 * math.tan(math.radians(level))
+    # D^2 / 8 (1 / f - 1 / (f + dz)) at the rim, a focus before the sensor as that of a positive
+    # defocus; sinc^2 of the waves is left in the middle (Born and Wolf, sec. 8.8).
+    waves = defocus + (64 * _SPACING) ** 2 / 8 * (1 / 5e-3 - 1 / (5e-3 + away)) / 550e-9
+    assert abs(waves - defocus) == pytest.approx(0.44 * abs(sign), rel=0.02)
+    made = _made(system, "defocus", defocus) if defocus else system
+    made = _made(made, name, level)
+    assert isinstance(made.front_end, Tilted)
+    image = made.front_end(_point(128, place))[0, 0]
+    sharp = system.front_end.psf()[0, 7, 7]
+    assert float(image[*place] / sharp) == pytest.approx(np.sinc(waves) ** 2, abs=0.005)
+
+
+def test_both_tilts_are_one_and_transposed_tilts_see_transposed_scenes():
+    system = _fast()
+    scene = torch.rand(2, 1, 96, 80, generator=torch.Generator().manual_seed(0)).double()
+    both = _made(_made(system, "tilt_x", 4.0), "tilt_y", -3.0).front_end
+    assert both.slopes == pytest.approx((math.tan(math.radians(4.0)), math.tan(math.radians(3.0))))
+    assert isinstance(both.inner, optics.IncoherentImaging)
+    other = _made(_made(system, "tilt_y", -4.0), "tilt_x", 3.0).front_end
+    assert torch.allclose(both(scene), other(scene.mT).mT, atol=1e-12)
+    assert float((both(scene) - system.front_end(scene)).abs().max()) > 0.01
+
+
+@pytest.mark.parametrize("name", ["tilt_x", "tilt_y"])
+def test_a_camera_without_another_focus_elsewhere_refuses_a_tilt(name):
+    pupil = _pupil()
+    fronts = (
+        optics.CoherentImaging(pupil),
+        optics.IncoherentImaging(torch.full((5, 5), 0.04), channels=1),
+        optics.LearnedKernel("gaussian", 5, channels=1),
+        optics.IncoherentImaging(pupil, working_distances=torch.tensor([0.5, 1.0])),
+        None,
+    )
+    for front in fronts:
+        system = joint.ImagingSystem(front_end=front)
+        assert name not in applicable(system, channels=1)
+        with pytest.raises(
+            ValueError,
+            match=rf"no {name}: it needs optics.IncoherentImaging\(Pupil.* are drawn",
+        ):
+            resolved([name], system, channels=1)
+
+
+def test_angles_and_distances_have_their_ranges():
+    assert [kind.name for kind in (*DECENTRES, *TILTS)] == [
+        "decentre", "decentre_y", "decentre_radial", "tilt_x", "tilt_y",
+    ]  # fmt: skip
+    for kind in TILTS:
+        assert kind.allowed(10)
+        assert kind.allowed(-10)
+        assert not kind.allowed(10.1)
+        assert kind.rule == "from -10 to 10"
+    assert not DECENTRES[2].allowed(-0.1)

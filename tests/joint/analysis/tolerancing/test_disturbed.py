@@ -1,0 +1,149 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import affine_transform
+
+import optics
+from joint.analysis.tolerancing.disturbed import (
+    Disturbed,
+    MovedElement,
+    MovedPhase,
+    Tilted,
+    moved,
+    shifted,
+)
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    angle=st.floats(-180, 180),
+    shift=st.floats(-3, 3),
+    shift_y=st.floats(-3, 3),
+    height=st.integers(3, 12),
+    width=st.integers(3, 12),
+)
+@settings(deadline=None)
+def test_moved_maps_agree_with_scipy(seed, angle, shift, shift_y, height, width):
+    image = np.random.default_rng(seed).standard_normal((height, width))
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    back = np.array([[c, -s], [s, c]])  # (row, column) of the result to those of the source
+    centre = np.array([height // 2, width // 2])
+    offset = centre - back @ np.array([centre[0] + shift_y, centre[1] + shift])
+    for ours, theirs in (("zeros", "grid-constant"), ("border", "nearest")):
+        expected = affine_transform(image, back, offset, order=1, mode=theirs)
+        found = moved(
+            torch.from_numpy(image), shift=shift, shift_y=shift_y, angle=angle, outside=ours
+        )
+        assert np.allclose(found.numpy(), expected, atol=1e-6)
+
+
+@given(pixels=st.floats(-4, 4))
+@settings(deadline=None)
+def test_shifted_pictures_agree_with_numpy(pixels):
+    image = torch.rand(2, 1, 3, 9, generator=torch.Generator().manual_seed(0)).double()
+    expected = [
+        np.interp(np.arange(9) - pixels, np.arange(9), row) for row in image.reshape(-1, 9).numpy()
+    ]
+    assert np.allclose(shifted(image, pixels).reshape(-1, 9).numpy(), expected)
+
+
+def test_a_front_end_is_disturbed_before_and_behind():
+    inner = optics.LearnedKernel("unsharp", 7)
+    scene = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    lamp = torch.tensor([2.0, 1.0, 0.5])[:, None, None]
+    both = Disturbed(inner, 3, gains=(2.0, 1.0, 0.5), shifts=(0.0, 2.0))
+    first, second = both(scene).detach().chunk(2, 1)
+    one, two = inner(scene * lamp).detach().chunk(2, 1)
+    assert torch.equal(first, one)
+    assert torch.equal(second[..., 2:], two[..., :-2])
+    assert both.exposures == 2
+    assert (both.in_channels, both.out_channels) == (inner.in_channels, inner.out_channels)
+    assert torch.equal(both.throughput(), inner.throughput())
+    assert torch.equal(both.combine(both(scene)), inner.combine(both(scene)))
+    none = Disturbed(None, 3, gains=(2.0, 1.0, 0.5))
+    assert torch.equal(none(scene), scene * lamp)
+    assert torch.equal(none.combine(scene), scene)
+    assert none.throughput() == none.exposures == 1
+
+
+@pytest.mark.parametrize("angle", [0.0, 180.0])
+def test_phase_and_amplitude_move_alike(angle):
+    phase = torch.rand(33, 33, generator=torch.Generator().manual_seed(0))
+    mask = optics.PhaseMask(phase, spacing=1e-5)
+    wavelength = torch.tensor([550e-9], dtype=torch.float64)
+    expected = phase.rot90(int(angle) // 90)[:, :-4]
+    sits = MovedPhase(mask, shift=4.0, angle=angle).phase_shift(wavelength)[0]
+    assert torch.allclose(sits[:, 4:], expected, atol=1e-4)
+    field = MovedElement(mask, shift=4.0, angle=angle).transmission(wavelength)[0]
+    assert torch.allclose(field[:, 4:].angle(), expected.to(field.angle()), atol=1e-4)
+    down = MovedElement(mask, shift_y=4.0, angle=angle).transmission(wavelength)[0]
+    lower = phase.rot90(int(angle) // 90)[:-4]
+    assert torch.allclose(down[4:].angle(), lower.to(down.angle()), atol=1e-4)
+
+
+def _fast_lens(focus=math.inf):
+    """At f/2."""
+    pupil = optics.Pupil(
+        [], wavelengths=(550e-9,), focal_length=5e-3, pixel_pitch=1e-6, psf_size=15, size=65,
+        spacing=2.5e-3 / 64, focus=focus,
+    )  # fmt: skip
+    return optics.IncoherentImaging(pupil.double())
+
+
+@pytest.mark.parametrize("focus", [math.inf, 0.3])
+def test_a_sensor_that_is_not_tilted_is_the_camera(focus):
+    camera = _fast_lens(focus)
+    scene = torch.rand(2, 1, 20, 24, generator=torch.Generator().manual_seed(0)).double()
+    tilted = Tilted(camera, (0.0, 0.0))
+    assert torch.allclose(tilted(scene), camera(scene), atol=1e-14)
+    assert torch.equal(tilted.throughput(), camera.throughput())
+    assert tilted.pupil is camera.pupil
+    assert torch.equal(tilted.combine(scene), scene)
+    assert (tilted.in_channels, tilted.out_channels, tilted.exposures) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("focus", [math.inf, 0.3])
+def test_each_point_of_a_tilted_sensor_has_the_psf_of_its_distance(focus):
+    camera = _fast_lens(focus)
+    tilted = Tilted(camera, (0.1, -0.05))
+    far = camera.pupil.image_distance
+    for row, column in ((20, 100), (100, 64), (64, 64)):
+        scene = torch.zeros(1, 1, 128, 128, dtype=torch.float64)
+        scene[0, 0, row, column] = 1
+        behind = 0.1 * (row - 64) * 1e-6 - 0.05 * (column - 64) * 1e-6
+        # Where the scene would be, for the lens to have its image on the sensor there: its PSF is
+        # that of a camera which is focused elsewhere.
+        vergence = 1 / (far + behind) - 1 / far
+        distance = 1 / (1 / focus + vergence) if vergence or focus < math.inf else math.inf
+        expected = camera.psf(distance=distance)[0]
+        found = tilted(scene)[0, 0, row - 7 : row + 8, column - 7 : column + 8]
+        assert float((found - expected).abs().max()) < 0.004 * float(camera.psf().max())
+        assert float(found.sum()) == pytest.approx(float(expected.sum()), abs=2e-3)
+
+
+def test_light_has_a_gradient_through_a_tilted_sensor():
+    phase = torch.zeros(65, 65, dtype=torch.float64, requires_grad=True)
+    camera = _fast_lens()
+    mask = optics.PhaseMask(torch.nn.Parameter(phase), spacing=2.5e-3 / 64)
+    camera.pupil.elements.append(mask)
+    scene = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0)).double()
+    Tilted(camera, (0.1, 0.1))(scene).square().sum().backward()
+    assert float(mask.phase.grad.abs().max()) > 0
+
+
+def test_a_tilt_needs_a_pupil_and_room():
+    with pytest.raises(ValueError, match="a fixed PSF has one focus"):
+        Tilted(optics.IncoherentImaging(torch.full((5, 5), 0.04)), (0.1, 0.0))
+    with pytest.raises(ValueError, match=r"reaches 0.008 metres towards the pupil, which is 0.005"):
+        Tilted(_fast_lens(), (1000.0, 0.0))(torch.ones(1, 1, 16, 16))
+
+
+def test_what_lies_around_a_camera_shows_its_pupil():
+    camera = _fast_lens()
+    assert Disturbed(Tilted(camera, (0.1, 0.0)), 1, shifts=(1.0,)).pupil is camera.pupil
+    assert Disturbed(optics.LearnedKernel("gaussian", 5), 3, shifts=(1.0,)).pupil is None
+    assert Disturbed(None, 3, shifts=(1.0,)).pupil is None

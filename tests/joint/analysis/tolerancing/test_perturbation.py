@@ -1,0 +1,309 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import compress
+import joint
+import optics
+from joint.analysis.tolerancing.imperfection import Imperfection
+from joint.analysis.tolerancing.perturbation import (
+    KINDS,
+    PERTURBATIONS,
+    applicable,
+    perturbed,
+    resolved,
+)
+
+
+def _system(**stages):
+    return joint.ImagingSystem(encoding="linear", **stages)
+
+
+def _pupil(*elements, size=65, wavelengths=(550e-9,), psf_size=15):
+    return optics.Pupil(
+        elements, wavelengths=wavelengths, focal_length=20e-3, pixel_pitch=2e-6,
+        psf_size=psf_size, size=size, spacing=2.5e-3 / (size - 1),
+    )  # fmt: skip
+
+
+def _lens(*elements, **options):
+    return optics.IncoherentImaging(_pupil(*elements, **options))
+
+
+def _camera():
+    """Two exposures."""
+    front = optics.LearnedKernel("unsharp", 7)
+    return _system(front_end=front, sensor=optics.Sensor(200, read_noise=3.0, bit_depth=6))
+
+
+def _front(system, name, level, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    channels = system.front_end.in_channels
+    made = perturbed(system, name, level, channels=channels, generator=generator)
+    return made.front_end
+
+
+def _seen(system, light, name, level):
+    """What the system hands on at a level."""
+    made = perturbed(
+        system, name, level, channels=3, generator=torch.Generator().manual_seed(0)
+    ).eval()
+    with torch.no_grad():
+        return made(light, generator=torch.Generator().manual_seed(1)).handed
+
+
+def _light(count, size):
+    generator = torch.Generator().manual_seed(0)
+    return 0.2 + 0.6 * torch.rand((count, 3, size, size), generator=generator)
+
+
+def test_defocus_has_the_strehl_ratio_of_born_and_wolf():
+    system = _system(front_end=_lens())
+    sharp = system.front_end.psf()[0, 7, 7]
+    for waves in (0.1, 0.25, -0.5):
+        blurred = _front(system, "defocus", waves).psf()[0, 7, 7]
+        # sinc^2 of the waves at the rim of a circle: 1/2 wave leaves 0.41.
+        assert float(blurred / sharp) == pytest.approx(np.sinc(waves) ** 2, abs=0.003)
+
+
+def test_defocus_is_that_of_the_configuration():
+    def built(defocus):
+        config = joint.LensConfig(defocus=defocus, psf_size=21)
+        return joint.build_front_end(config, (16, 16), 3)
+
+    ours = _front(_system(front_end=built(0.0)), "defocus", 1.0).psf()
+    assert torch.allclose(ours, built(1.0).psf(), atol=2e-5)
+    assert float((ours - built(0.0).psf()).abs().max()) > 0.1
+
+
+def test_a_device_restores_by_the_psf_of_its_design():
+    lens = optics.IncoherentImaging(_pupil(), restoration=optics.Wiener(0.05))
+    system = _system(front_end=lens)
+    raw = torch.rand(1, 1, 24, 24, generator=torch.Generator().manual_seed(0))
+    device = _front(system, "defocus", 0.5)
+    assert float((device.psf() - lens.psf()).abs().max()) > 0.05
+    torch.testing.assert_close(device.combine(raw), lens.combine(raw))
+    # Off in two ways, one after the other, and wrapped in between.
+    made = system
+    for name in ("defocus", "tilt_x", "phase_error"):
+        made = perturbed(made, name, 0.3, channels=1, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(made.front_end.combine(raw), lens.combine(raw))
+    assert lens.restoration.known_psf is None  # the design itself goes on learning
+
+
+def test_the_pictures_of_a_device_are_restored_as_those_of_the_design():
+    light = _light(2, 12)
+    stages = {
+        "front_end": optics.LearnedKernel("gaussian", 3, signed=False),
+        "sensor": optics.Sensor(200, read_noise=3.0, binning=2),
+    }
+    enlarge = torch.nn.Upsample(scale_factor=2)
+    for name in ("shift", "read_noise", "colour_cast", "kernel_error", "photons"):
+        bare, whole = (
+            _seen(_system(**stages, restoration=last), light, name, 0.5) for last in (None, enlarge)
+        )
+        assert bare.shape[-1] == 6
+        assert torch.equal(whole, enlarge(bare))
+    design = _system(restoration=enlarge, codec=compress.JPEG(50), classifier=torch.nn.Flatten())
+    device = perturbed(design, "shift", 1.0, channels=3, generator=torch.Generator())
+    for network in ("restoration", "codec", "classifier"):
+        assert getattr(device, network) is getattr(design, network)
+
+
+def test_elements_move_by_a_fraction_of_the_pupil():
+    phase = torch.randn(65, 65, generator=torch.Generator().manual_seed(0))
+    spacing = 2.5e-3 / 64
+    mask = optics.PhaseMask(phase, spacing=spacing)
+    stop = optics.AmplitudeMask((phase > 0).float(), spacing=spacing, trainable=False)
+    # The pupil is 64 samples from rim to rim; three of them.
+    pupil = _front(_system(front_end=_lens(mask, stop)), "decentre", 3 / 64).pupil
+    wavelength = torch.tensor([550e-9], dtype=torch.float64)
+    moved_phase = pupil.elements[0].phase_shift(wavelength)[0]
+    assert torch.allclose(moved_phase[:, 3:], phase[:, :-3], atol=5e-3)
+    assert torch.allclose(moved_phase[:, :3], phase[:, :1].expand(-1, 3), atol=5e-3)
+    passed = pupil.elements[1].transmission(wavelength)[0].real
+    assert torch.allclose(passed[:, 3:], stop.transmittance[:, :-3], atol=5e-3)
+
+
+def test_a_lens_of_revolution_that_is_turned_is_the_same_lens_and_an_element_on_it_is_not():
+    off_axis = {"coma": 0.4, "places": (3, 3), "rank": 9}
+    lens = joint.LensConfig(off_axis=off_axis)
+    plain = _system(front_end=joint.build_front_end(lens, (16, 16), 3))
+    assert not KINDS["rotation"].fits(plain, 3)
+    assert "a lens of revolution, as off_axis is one" in KINDS["rotation"].needs
+    cubic = joint.LensConfig(element="cubic", strength=1.0, off_axis=off_axis)
+    made = joint.build_front_end(cubic, (16, 16), 3)
+    turned = _front(_system(front_end=made), "rotation", 90.0)
+    light = torch.tensor([545e-9], dtype=torch.float64)
+    for k, quarter in ((0, -1), (1, 0)):  # of the cubic phase, and of the lens
+        before, after = (f.pupil.elements[k].phase_shift(light) for f in (made, turned))
+        inside = slice(1, None)  # an even grid turns about its middle without its first line
+        expected = before[..., inside, inside].rot90(quarter, (-2, -1))
+        assert torch.allclose(after[..., inside, inside], expected, atol=1e-4)
+
+
+def test_elements_and_kernels_turn_from_x_to_y():
+    kernel = torch.zeros(1, 5, 5)
+    kernel[0, 2, 4] = 0.75
+    kernel[0, 2, 2] = 0.25
+    for angle, place in ((90, (4, 2)), (180, (2, 0)), (-90, (0, 2))):
+        front = _front(
+            _system(front_end=optics.LearnedKernel(kernel, channels=3, signed=False)),
+            "rotation", angle,
+        )  # fmt: skip
+        turned = front.kernels[0, 0, 0, 0].detach()
+        assert float(turned[place]) == pytest.approx(0.75, abs=0.01)
+        assert float(turned[2, 2]) == pytest.approx(0.25, abs=0.01)
+    fixed = optics.IncoherentImaging(kernel[0], channels=3)
+    turned = _front(_system(front_end=fixed), "rotation", 90.0).fixed_psf
+    assert torch.allclose(turned, kernel[0].rot90(-1), atol=1e-6)
+    phase = torch.randn(65, 65, generator=torch.Generator().manual_seed(0))
+    aperture = (phase > 0).float()
+    spacing = 2.5e-3 / 64
+    mask = optics.PhaseMask(phase, spacing=spacing)
+    stop = optics.AmplitudeMask(aperture, spacing=spacing, trainable=False)
+    pupil = _front(_system(front_end=_lens(mask, stop)), "rotation", 90.0).pupil
+    wavelength = torch.tensor([550e-9], dtype=torch.float64)
+    assert torch.allclose(pupil.elements[0].phase_shift(wavelength)[0], phase.rot90(-1), atol=1e-4)
+    passed = pupil.elements[1].transmission(wavelength)[0]
+    assert torch.allclose(passed.real, aperture.rot90(-1), atol=1e-4)
+
+
+def test_shift_moves_all_exposures_and_registration_all_but_the_first():
+    system = _camera()
+    scene = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    given_ = system.front_end(scene).detach()
+    both = _front(system, "shift", 2.0)(scene)
+    second = _front(system, "registration", 2.0)(scene)
+    assert torch.equal(both[..., 2:], given_[..., :-2])
+    assert torch.equal(second[:, :3], given_[:, :3])
+    assert torch.equal(second[:, 3:, :, 2:], given_[:, 3:, :, :-2])
+    # Also without a front end.
+    plain = _system()
+    light = _light(4, 12)
+    seen = _seen(plain, light, "shift", 1.0)
+    assert torch.allclose(seen[..., 1:], light[..., :-1], atol=1e-6)
+
+
+def test_scenes_lie_where_they_lie_whatever_is_wrong_with_the_camera():
+    distances = torch.tensor([0.3, 0.5, math.inf])
+    lens = optics.IncoherentImaging(
+        _pupil(), working_distances=distances, restoration=optics.Wiener(0.1)
+    )
+    system = _system(front_end=lens)
+    scene = torch.rand(6, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def sources():
+        return [torch.Generator().manual_seed(number) for number in range(6)]
+
+    with torch.no_grad():
+        nominal = system.image(scene, generator=sources())
+        assert (nominal - lens(scene, distance=math.inf)).abs().amax((1, 2, 3)).max() > 0.01
+        moved = _front(system, "shift", 2.0)
+        assert moved.draws
+        found = moved(scene, generator=sources())
+        torch.testing.assert_close(found[..., 2:], nominal[..., :-2])
+        # It restores by the PSFs of its design, at all distances.
+        torch.testing.assert_close(moved.combine(found), lens.combine(found))
+        blurred = _front(system, "defocus", 1.0)
+        torch.testing.assert_close(blurred.combine(found), lens.combine(found))
+        assert (blurred(scene, generator=sources()) - nominal).abs().max() > 0.01
+
+
+def test_read_noise_is_in_electrons():
+    light = _light(24, 32)
+    quiet = optics.Sensor(
+        1000, quantum_efficiency=0.5, read_noise=0.0, bit_depth=None, shot_noise="none"
+    )
+    noisy = _seen(_system(sensor=quiet), light, "read_noise", 20.0)
+    assert float((noisy - light).std()) == pytest.approx(20 / 500, rel=0.02)
+    dithered = optics.Sensor(1000, read_noise=9.0, bit_depth=6, converter="dithered")
+    assert _seen(_system(sensor=dithered), light, "read_noise", 0.0).isfinite().all()
+
+
+def test_colour_cast_is_in_stops_of_red_over_blue():
+    light = _light(6, 12)
+    seen = _seen(_system(), light, "colour_cast", 1.0)
+    gains = torch.tensor([2**0.5, 1, 2**-0.5])[:, None, None]
+    assert torch.allclose(seen, light * gains, atol=1e-6)  # no sensor: light has no white
+
+
+def test_phase_and_height_errors_have_the_strehl_ratio_of_their_variance():
+    relief = optics.HeightMap(
+        torch.full((129, 129), 5e-7), spacing=2.5e-3 / 128, material=1.5, design_wavelength=550e-9
+    )
+    system = _system(front_end=_lens(relief, size=129))
+    sharp = system.front_end.psf().detach().amax()
+    for name, per_radian in (("phase_error", 1), ("height_error", 550e-9 / (2 * math.pi * 0.5))):
+        for sigma in (0.3, 0.6):
+            blurred = _front(system, name, sigma * per_radian).psf().detach().amax()
+            assert float(blurred / sharp) == pytest.approx(math.exp(-(sigma**2)), abs=0.02)
+
+
+def test_phase_error_of_a_fourier_filter_keeps_its_modulus():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        front = optics.FourierFilter(24, "open", channels=3)
+    system = _system(front_end=front)
+    wrong = _front(system, "phase_error", 0.2).transmission.detach()
+    given_ = front.transmission.detach()
+    assert torch.allclose(wrong.abs(), given_.abs(), atol=1e-5)
+    error = (wrong / given_).angle()
+    assert float(error.square().mean().sqrt()) == pytest.approx(0.2, rel=0.05)
+
+
+def test_kernel_error_is_relative_keeps_the_light_and_grows_with_the_level():
+    front = optics.LearnedKernel(torch.full((1, 15, 15), 0.5 / 225), channels=3, signed=False)
+    system = _system(front_end=front)
+    given_ = front.kernels.detach()
+    small, large = (_front(system, "kernel_error", x).kernels.detach() for x in (0.1, 0.2))
+    for kernels, level in ((small, 0.1), (large, 0.2)):
+        relative = (kernels - given_).square().mean().sqrt() / given_.square().mean().sqrt()
+        assert float(relative) == pytest.approx(level, rel=0.1)
+        assert torch.allclose(kernels.sum((-2, -1)), given_.sum((-2, -1)), rtol=2e-3)
+    # The same device: twice the error.
+    one, two = ((k - given_).flatten() for k in (small, large))
+    assert float(torch.corrcoef(torch.stack((one, two)))[0, 1]) > 0.99
+    psf = torch.full((5, 5), 0.02)
+    fixed = _front(
+        _system(front_end=optics.IncoherentImaging(psf, channels=3)), "kernel_error", 9.0
+    )
+    assert (fixed.fixed_psf >= 0).all()
+    assert float(fixed.fixed_psf.sum()) == pytest.approx(0.5)
+
+
+def test_what_a_system_can_have_depends_on_its_stages():
+    camera = {"shift", "photons", "read_noise", "colour_cast"}
+    kernel = {"rotation", "registration", "kernel_error"}
+    assert set(applicable(_camera())) == camera | kernel
+    assert set(applicable(_system())) == {"shift", "colour_cast"}
+    assert set(applicable(_system(), channels=1)) == {"shift"}
+    bare = _system(front_end=_lens())
+    assert set(applicable(bare)) == {
+        "defocus", "tilt_x", "tilt_y", "shift", "colour_cast", "phase_error",
+    }  # fmt: skip
+    lens = optics.Lens(65, spacing=2.5e-3 / 64, focal_length=1.0)
+    assert {"decentre", "decentre_y", "decentre_radial", "rotation"} < set(
+        applicable(_system(front_end=_lens(lens)))
+    )
+
+
+def test_every_name_has_its_imperfection():
+    assert tuple(KINDS) == PERTURBATIONS
+    assert all(kind.name == name for name, kind in KINDS.items())
+
+
+def test_those_asked_for_come_in_the_order_of_the_names_then_as_given():
+    own, other = Imperfection("own", "metres"), Imperfection("other", "metres")
+    found = resolved([other, "shift", own, "defocus"], _system(front_end=_lens()), channels=1)
+    assert [kind.name for kind in found.values()] == ["defocus", "shift", "other", "own"]
+    assert found["shift"] is KINDS["shift"]
+    assert found[own] is own
+
+
+def test_a_share_of_nothing_changes_nothing():
+    both = Imperfection("both", "waves", shared=lambda level, _: {KINDS["defocus"]: 0.0})
+    system = _system(front_end=_lens())
+    assert torch.equal(_front(system, both, 1.0).psf(), system.front_end.psf())

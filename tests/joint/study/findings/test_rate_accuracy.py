@@ -1,0 +1,192 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.isotonic import IsotonicRegression
+
+import compress
+import joint
+from joint.study import Axis, Plan, create_study
+from joint.study.findings.rate_accuracy import pooled, rate_accuracy, rate_difference
+
+ACCURACY = np.array([0.5, 0.6, 0.7, 0.78, 0.82])
+RATE = np.array([100.0, 200.0, 400.0, 800.0, 1600.0])
+
+
+@settings(deadline=None)
+@given(
+    points=st.lists(
+        st.tuples(st.integers(1, 30), st.floats(0, 1, allow_subnormal=False)),
+        min_size=1,
+        max_size=9,
+    )
+)
+def test_pooling_is_isotonic_regression(points):
+    rate, accuracy = np.array(points, dtype=float).T
+    found_rate, found = pooled(rate, accuracy)
+    wanted = IsotonicRegression().fit(rate, accuracy).predict(found_rate)
+    assert found == pytest.approx(wanted, abs=1e-9)
+    assert (np.diff(found_rate) > 0).all()
+    merged_rate, merged = pooled(rate, accuracy, merge=True)
+    assert (np.diff(merged) > 0).all()
+    assert len(merged) == len(merged_rate)
+
+
+def test_a_curve_that_grows_is_left_as_it_is():
+    rate, accuracy = pooled(RATE[::-1], ACCURACY[::-1], merge=True)
+    assert rate == pytest.approx(RATE)
+    assert accuracy.tolist() == ACCURACY.tolist()
+    merged, level = pooled([1, 4, 16], [0.5, 0.7, 0.6], merge=True)
+    assert merged == pytest.approx([1, 8])
+    assert level == pytest.approx([0.5, 0.65])
+
+
+def test_differences_are_those_of_the_compress_room():
+    other = ACCURACY + np.array([0.03, 0.02, 0.02, 0.01, 0.02])
+    found, reason = rate_difference((RATE, ACCURACY), (RATE, other), at="accuracy")
+    assert reason is None
+    assert found == pytest.approx(compress.bd_rate(RATE, ACCURACY, RATE, other))
+    at_rate, _ = rate_difference((RATE, ACCURACY), (RATE, other), at="rate")
+    assert at_rate == pytest.approx(compress.bd_quality(RATE, ACCURACY, RATE, other))
+    half, _ = rate_difference((RATE, ACCURACY), (RATE / 2, ACCURACY))
+    assert half == pytest.approx(-50)
+
+
+def test_what_cannot_be_told_has_a_reason():
+    found, reason = rate_difference((RATE, ACCURACY), (RATE, ACCURACY - 0.4))
+    assert math.isnan(found)
+    assert "have no quality in common" in reason
+    falling = ACCURACY[[1, 0, 3, 2, 4]]
+    found, reason = rate_difference((RATE, ACCURACY), (RATE, falling))
+    assert math.isnan(found)
+    assert "has 3 points; at least 4 are needed" in reason
+    # At equal rate the same curve can be told.
+    found, reason = rate_difference((RATE, ACCURACY), (RATE, falling), at="rate")
+    assert reason is None
+    assert abs(found) < 0.05
+
+
+@pytest.fixture(scope="module")
+def codecs(small_study, small_base, pretend, tmp_path_factory):
+    """JPEG, WebP that needs half of its bits, and k-means that is worse; frozen or not."""
+    values = [
+        {"kind": kind, name: number}
+        for kind, name, numbers in (
+            ("jpeg", "quality", (2, 10, 40, 75, 95)),
+            ("webp", "quality", (2, 10, 40, 75, 95)),
+            ("kmeans", "colors", (2, 4)),
+        )
+        for number in numbers
+    ]
+    labels = [" ".join(map(str, value.values())) for value in values]
+    axes = {
+        "codec": Axis(path="system.codec", values=tuple(values), labels=tuple(labels)),
+        "price": Axis(path="objective.rate", values=(0.0,)),
+        "plan": Axis(path="training.plan", values=("joint", "frozen")),
+    }
+    base = small_base()
+    base = base.model_copy(update={"system": joint.SystemConfig(front_end=joint.NoneConfig())})
+    study = small_study(base=base, axes=axes, plan=Plan(resamples=100), seeds=tuple(range(6)))
+    ledger = create_study(study, tmp_path_factory.mktemp("codecs"))
+    for run in ledger.runs:
+        kind, number = ledger.designs[run.design]["codec"].split()
+        rank = (2, 10, 40, 75, 95).index(int(number)) if kind != "kmeans" else int(number) // 4
+        bits = 1000.0 * 2**rank * (0.5 if kind == "webp" else 1)
+        pretend(ledger, run, 0.45 + 0.12 * rank - 0.1 * (kind == "kmeans"), bits=bits + run.seed)
+    return ledger
+
+
+def test_families_are_what_differs_in_the_codec_alone(codecs):
+    found = rate_accuracy(codecs)
+    names = [family.name for family in found.families]
+    assert sorted(names) == sorted(
+        f"{kind}, plan={plan}"
+        for kind in ("jpeg", "webp", "kmeans")
+        for plan in ("joint", "frozen")
+    )
+    jpeg = next(f for f in found.families if f.name == "jpeg, plan=joint")
+    assert [point.rate for point in jpeg.points] == [1002.5, 2002.5, 4002.5, 8002.5, 16002.5]
+    first = jpeg.points[0]
+    assert first.rate_interval.low < first.rate < first.rate_interval.high
+    assert first.interval.low < first.accuracy < first.interval.high
+    assert found.anchor == "jpeg, plan=joint"
+    # Each is compared with the JPEG that was trained as it was.
+    anchors = {each.family: each.anchor for each in found.differences}
+    assert anchors["webp, plan=frozen"] == "jpeg, plan=frozen"
+    assert "jpeg, plan=joint" not in anchors
+
+
+def test_half_the_bits_are_found_with_an_interval(codecs):
+    found = rate_accuracy(codecs)
+    webp = next(each for each in found.differences if each.family == "webp, plan=joint")
+    assert webp.rate == pytest.approx(-50, abs=1)
+    assert webp.rate_interval.low <= webp.rate <= webp.rate_interval.high < 0
+    assert webp.verdict == "fewer bits"
+    assert webp.rate_known == 1
+    kmeans = next(each for each in found.differences if each.family == "kmeans, plan=joint")
+    assert math.isnan(kmeans.rate)
+    assert "has 2 points" in kmeans.rate_reason
+    assert kmeans.verdict == "not shown"
+    text = str(found)
+    assert "webp, plan=joint against jpeg, plan=joint: -50" in text
+    assert "none (the curve" in text
+    assert json.loads(json.dumps(found.to_dict()))["differences"][0]["family"]
+
+
+def test_bad_questions_are_refused(codecs):
+    with pytest.raises(ValueError, match="needs a metric that grows, not 'nll'"):
+        rate_accuracy(codecs, metric="nll")
+    with pytest.raises(ValueError, match="no axis 'rate': choose from codec, price, plan"):
+        rate_accuracy(codecs, along=["rate"])
+    with pytest.raises(ValueError, match="no family 'png': choose from 'jpeg, plan=joint'"):
+        rate_accuracy(codecs, anchor="png")
+
+
+def test_a_family_may_run_along_other_axes(codecs):
+    found = rate_accuracy(codecs, along=["codec", "price", "plan"], anchor="webp")
+    assert [family.name for family in found.families] == ["jpeg", "webp", "kmeans"]
+    assert found.anchor == "webp"
+    assert len(found.families[0].points) == 10
+
+
+def test_an_axis_that_changes_more_than_the_rate_is_no_way_along_a_curve(
+    small_study, pretend, tmp_path
+):
+    rate = Axis(path="objective.rate", values=(0.1, 1))
+    axes = {"rate": rate, "light": Axis(values=(50, 500))}
+
+    def families(**more):
+        derived = {"system.sensor.photons": "light", **more}
+        study = small_study(axes=axes, derived=derived, plan=Plan(resamples=100), seeds=(0, 1))
+        ledger = create_study(study, tmp_path / str(len(derived)))
+        for run in ledger.runs:
+            pretend(ledger, run, 0.7, bits=100.0 + run.design)
+        return [family.name for family in rate_accuracy(ledger).families]
+
+    assert families() == ["none, light=50", "none, light=500"]
+    assert len(families(**{"system.sensor.bit_depth": "round(8 + rate)"})) == 4
+
+
+def test_a_study_that_has_not_begun_has_no_curves(ledger):
+    found = rate_accuracy(ledger)
+    assert found.families == ()
+    assert found.anchor is None
+    assert "exploration" in str(found)
+
+
+def test_a_question_about_no_curve_is_refused():
+    curve = ([100, 200, 400, 800], [0.5, 0.6, 0.7, 0.75])
+    with pytest.raises(ValueError, match="at equal 'accuracy' or at equal 'rate', not at 'psnr'"):
+        rate_difference(curve, curve, at="psnr")
+    for share in (-1, 2, math.nan):
+        with pytest.raises(ValueError, match="minimum_overlap is a share from 0 to 1"):
+            rate_difference(curve, curve, minimum_overlap=share)
+    with pytest.raises(ValueError, match=r"'test' needs as many rates .* \(3,\) and \(4,\)"):
+        rate_difference(curve, (curve[0][:3], curve[1]))
+    for rate in (0, math.nan):
+        found, reason = rate_difference(curve, ([rate, *curve[0][1:]], curve[1]))
+        assert math.isnan(found)
+        assert reason == "the curve 'test' has a point without a rate above 0 or an accuracy"

@@ -1,0 +1,34 @@
+import numpy as np
+
+from joint.build import build_system
+from joint.checkpoint import save_checkpoint
+from joint.study import Axis, Plan, create_study
+from joint.study.page.atlas import elements
+from joint.study.page.whole import study_html
+
+
+def test_learned_elements_are_shown_and_compared(small_study, small_base, pretend, tmp_path):
+    values = ({"kind": "kernel", "kernel_size": 5}, {"kind": "none"})
+    axes = {"camera": Axis(path="system.front_end", values=values, labels=("kernel", "none"))}
+    base = small_base(restore_best=True)
+    study = small_study(base=base, axes=axes, plan=Plan(resamples=100), seeds=(0, 1, 2))
+    ledger = create_study(study, tmp_path / "kernels")
+    for run in ledger.runs:
+        pretend(ledger, run, 0.7)
+        system = build_system(ledger.config(run).system, image_size=(16, 16), channels=3, classes=3)
+        state = system.state_dict()
+        if run.design == 0:
+            raw = state["front_end.raw"]
+            raw += raw.new_tensor(np.random.default_rng(run.seed).normal(0, 0.3, raw.shape))
+        save_checkpoint(ledger.path(run) / "best.safetensors", state, {})
+    text = "".join(elements(ledger))
+    assert "0: camera=kernel" in text
+    assert "up to shift, sign and order" in text
+    assert "Design 1 is not compared: the run has no front end" in text
+    assert "transfer functions of the designs 0" in text
+    (ledger.path(ledger.runs[2]) / "best.safetensors").write_bytes(b"")
+    assert f"Design 0, without seed {ledger.runs[2].seed}: " in "".join(elements(ledger))
+    assert "Exploration: learned elements" in study_html(ledger)
+    assert "Exploration: learned elements" not in study_html(ledger, elements=False)
+    many = "".join(elements(create_study(study, tmp_path / "none")))
+    assert many == ""

@@ -1,0 +1,74 @@
+import pytest
+
+from joint.study import create_study, fronts, outcomes, report, resample, rows
+from joint.study.page.charts import front_figure
+from joint.study.page.exploration import choices, costs, designs, notes, rates
+
+
+@pytest.fixture(scope="module")
+def done(small_study, pretend, tmp_path_factory):
+    """More light is better, and more depth costs bits; the report of it, and draws."""
+    ledger = create_study(small_study(), tmp_path_factory.mktemp("study"))
+    for run in ledger.runs:
+        light = ledger.designs[run.design]["light"]
+        pretend(ledger, run, 0.9 if light == 5000 else 0.6, bits=100.0 * (1 + run.design % 2))
+    judged = report(ledger)
+    draws = resample(outcomes(ledger, judged.metric), metric=judged.metric, resamples=100)
+    return ledger, judged, draws
+
+
+def test_the_luck_of_the_best_and_the_costs_are_told(done):
+    _, judged, _ = done
+    text = "".join(designs(judged))
+    assert "The best of 4 equal designs lies 0.0" in text
+    assert "confirm a choice on fresh seeds" in text
+    assert "5,000" in text
+    assert f"{judged.designs[0].estimate.mean:.4f}" in text
+
+
+def test_what_each_axis_does_is_told(done):
+    ledger, _, draws = done
+    assert "light and depth" in "".join(choices(ledger.designs, draws))
+    nothing = resample({}, metric="accuracy", resamples=100)
+    assert "finish more runs" in "".join(choices(ledger.designs, nothing))
+
+
+def test_fronts_are_against_each_cost_and_all(done):
+    ledger, _, draws = done
+    text = "".join(costs(rows(ledger), draws))
+    for against in ("photons", "bits", "photons, bits"):
+        assert f"<td>{against}</td>" in text
+    assert text.count("<td>photons, bits</td>") == 3  # two designs on the front, and its volume
+    assert "alone adds" in text
+    assert "of the box" in text
+    told = fronts(rows(ledger), draws)
+    assert f"{told[0].hypervolume.value:.6g} [" in text
+    assert f"{max(p.share for p in told[2].points):.1%}" in text
+    assert "balanced_accuracy 0." in text
+    assert "No cost differs" in "".join(costs((), resample({}, metric="loss", resamples=100)))
+
+
+def test_costs_that_a_study_makes_are_drawn_and_told(small_study, pretend, tmp_path):
+    study = small_study(costs={"lamp": "light", "seconds": "bits / 2e6"})
+    ledger = create_study(study, tmp_path)
+    for run in ledger.runs:
+        pretend(ledger, run, 0.9, bits=100.0 * (1 + run.design % 2))
+    draws = resample(outcomes(ledger, "accuracy"), metric="accuracy", resamples=100)
+    text = "".join(costs(rows(ledger), draws))
+    for against in ("lamp", "seconds", "lamp, seconds"):
+        assert f"<td>{against}</td>" in text
+    front = fronts(rows(ledger), draws)[0]
+    assert front_figure(front).axes[0].get_xlabel() == "lamp"
+
+
+def test_rates_need_several_points_and_a_metric_that_grows(done):
+    ledger, _, _ = done
+    assert list(rates(ledger, "balanced_accuracy")) == []
+    assert list(rates(ledger, "nll")) == []
+
+
+def test_notes_are_sentences_that_stand_once():
+    assert [str(line) for line in notes(["one", None, "one", "two"])] == [
+        str(line) for line in notes(["one", "two"])
+    ]
+    assert "One." in next(iter(notes(["one"])))

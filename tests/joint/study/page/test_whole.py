@@ -1,0 +1,224 @@
+import base64
+import csv
+import io
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from joint.cli import main
+from joint.folder import RunFolder, load_predictions
+from joint.study import TPE, Axis, Plan, create_study
+from joint.study.page.whole import study_html, write_study_html
+
+_VOID = {"meta", "img", "br"}
+_PLANNED, _EXPLORED = "Planned before the first run", "Exploration"
+
+
+class _Page(HTMLParser):
+    """Headings with the text below them; refuses what is not well formed."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.sections, self.images = [], {"": ""}, []
+        self.tags, self.anchors, self.links = set(), set(), []
+        self._heading = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        given = dict(attrs)
+        assert not any(name.startswith("on") for name in given)
+        if tag == "img":
+            self.images.append(given)
+        if "id" in given:
+            assert given["id"] not in self.anchors
+            self.anchors.add(given["id"])
+        if tag == "a":
+            self.links.append(given["href"])
+        if tag == "h2":
+            self._heading = ""
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "h2":
+            self._heading = data
+            self.sections[data] = ""
+        else:
+            self.sections[self._heading] += f" {data}"
+
+
+@pytest.fixture(scope="module")
+def page(small_study, pretend, tmp_path_factory):
+    """The page of a study that is done."""
+    ledger = create_study(small_study(), tmp_path_factory.mktemp("study"))
+    for run in ledger.runs:
+        light = ledger.designs[run.design]["light"]
+        pretend(ledger, run, 0.9 if light == 5000 else 0.6, bits=100.0 * (1 + run.design % 2))
+    return study_html(ledger)
+
+
+def test_the_page_is_whole_in_itself(page):
+    parsed = _Page(page)
+    assert not {"script", "link", "iframe", "object"} & parsed.tags
+    assert "://" not in page
+    assert "default-src 'none'" in page
+    assert [link.removeprefix("#") for link in parsed.links] == [
+        link.removeprefix("#") for link in parsed.links if link[1:] in parsed.anchors
+    ]
+    assert len(parsed.links) == len(parsed.sections) - 1
+    assert "digest,state,design" in parsed.sections["All runs"]
+    assert len(parsed.images) >= 6
+    for image in parsed.images:
+        content = base64.b64decode(image["src"].partition(",")[2], validate=True)
+        assert Image.open(io.BytesIO(content)).size[0] > 100
+        assert image["alt"]
+
+
+def test_a_claim_stands_among_what_was_planned_alone(page):
+    sections = _Page(page).sections
+    assert "light=5000 against light=50 at depth=4" in sections[_PLANNED]
+    assert sections[_PLANNED].count(" better ") == 2
+    assert list(sections).index(_PLANNED) < min(
+        number for number, title in enumerate(sections) if title.startswith(_EXPLORED)
+    )
+    for title, text in sections.items():
+        if title.startswith(_EXPLORED):
+            # Of a front, and of a shade; never of a design.
+            assert " is better " not in text.replace("no design is better", "")
+            assert "perhaps" not in text
+
+
+def test_what_was_asked_is_all_there(small_study, tmp_path):
+    axes = {
+        "stop": Axis(path="objective.rate", values=(1, 2)),
+        "light": Axis(values=(50, 300)),
+    }
+    derived = {"system.sensor.photons": "light / stop**2"}
+    study = small_study(
+        axes=axes,
+        derived=derived,
+        costs={"lamp": "3 * light"},
+        constraints=("light <= 200 * stop",),
+        plan=Plan(),
+        seeds=(3, 5),
+    )
+    sections = _Page(study_html(create_study(study, tmp_path / "asked"), elements=False)).sections
+    words = " ".join(sections["What was asked"].split())
+    assert "3 designs on 2 seeds: 6 runs, of which 0 are done" in words
+    assert "light system.sensor.photons 50, 300" in words  # what it changes, by the formula
+    assert "stop objective.rate, system.sensor.photons 1, 2" in words
+    assert "derived system.sensor.photons = light / stop**2" in words
+    assert "cost lamp = 3 * light" in words
+    assert "constraint light <= 200 * stop" in words
+    assert "of lesions and seeds" in words
+    assert "digest,state,design" not in sections.get("All runs", "")
+
+
+def test_how_the_designs_were_chosen_is_told(small_study, tmp_path):
+    search = TPE(count=4, startup=4, batch=2, objectives={"accuracy": "up", "photons": "down"})
+    study = small_study(sampler=search, plan=Plan(resamples=100))
+    told = " ".join(study_html(create_study(study, tmp_path)).split())
+    assert "tpe; count 4; seed 0; objectives accuracy up, photons down; startup 4; batch 2" in told
+
+
+def test_what_comes_from_a_study_is_text(small_study, pretend, tmp_path):
+    axes = {
+        "camera": Axis(
+            path="system.sensor.photons", values=(50, 90), labels=("<b>dim</b>", "a $x_1$ & b")
+        )
+    }
+    study = small_study(axes=axes, plan=Plan(resamples=100), name="<i>odd</i>", question="1 < 2?")
+    ledger = create_study(study, tmp_path / "odd")
+    for run in ledger.runs:
+        pretend(ledger, run, 0.7)
+    text = study_html(ledger)
+    assert "<b>dim" not in text
+    assert "<i>odd" not in text
+    parsed = _Page(text)
+    assert "camera=<b>dim</b>" in parsed.sections["Exploration: designs"]
+    assert "1 < 2?" in parsed.sections[""]
+    assert "all that follows is exploration" in parsed.sections[_PLANNED]
+    assert "Exploration: which choice matters" not in parsed.sections  # one axis: see the designs
+
+
+def test_failures_are_outcomes_and_are_shown(ledger, pretend):
+    for run in ledger.runs:
+        if run.design == 0 and run.seed < 2:
+            ledger.path(run).mkdir(parents=True)
+            RunFolder(ledger.path(run)).fail(RuntimeError("the <loss> is no number"))
+        else:
+            pretend(ledger, run, 0.9 if ledger.designs[run.design]["light"] == 5000 else 0.6)
+    sections = _Page(study_html(ledger)).sections
+    assert "30 are done, 2 failed" in sections["What was asked"]
+    failed = sections["Runs that failed"]
+    assert failed.count("RuntimeError: the <loss> is no number") == 2
+    assert "0: light=50, depth=4, seed 1: RuntimeError" in failed
+
+
+def test_a_study_that_has_not_begun_has_a_page(ledger):
+    sections = _Page(study_html(ledger)).sections
+    assert "0 are done" in sections["What was asked"]
+    assert "not shown" in sections[_PLANNED]
+    assert "finish more runs" in sections["Exploration: which choice matters"]
+    assert "Exploration: learned elements" not in sections
+
+
+def test_what_chance_gives_is_said_where_all_runs_have_one_test_part(
+    finished, small_study, pretend, tmp_path
+):
+    saved = load_predictions(finished.path(finished.runs[0]))
+    counts = np.bincount(saved.labels, minlength=len(saved.classes))
+    commonest = saved.classes[int(counts.argmax())]
+    words = " ".join(_Page(study_html(finished, elements=False)).sections["What was asked"].split())
+    always = f"{counts.max() / counts.sum():.3f}, a balanced accuracy of 1/{(counts > 0).sum()} ="
+    assert f"By chance: who always says {commonest}, the" in words
+    assert f"has an accuracy of {always}" in words
+    axes = {"light": Axis(path="data.difficulty", values=(0.2, 0.4))}
+    other = create_study(small_study(axes=axes, plan=Plan(resamples=100)), tmp_path / "other")
+    for run in other.runs:
+        pretend(other, run, 0.7)
+    assert "By chance" not in study_html(other, elements=False)
+
+
+def test_another_metric_was_not_planned(finished):
+    sections = _Page(study_html(finished, metric="accuracy")).sections
+    assert "of accuracy nothing was planned" in sections[_PLANNED]
+    assert " better " not in sections[_PLANNED]
+
+
+def test_commands_write_page_and_tables(finished, tmp_path, capsys):
+    html, table = tmp_path / "study.html", tmp_path / "designs.csv"
+    command = ["study", "report", str(finished.folder), "--html", str(html), "--csv", str(table)]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert "planned before the first run" in out
+    assert out.endswith(f"\nwrote {html}\n")
+    told = [line.partition(": ") for line in err.splitlines()]
+    assert [number for number, _, _ in told] == [f"report {n}/10" for n in range(1, 11)]
+    assert [what for _, _, what in told][:3] == [
+        "the intervals of the designs", "What was asked", _PLANNED,
+    ]  # fmt: skip
+    page = html.read_text()
+    assert main([*command, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert html.read_text() == page == study_html(finished)
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metric"] == "balanced_accuracy"
+    assert html.read_text().startswith("<!doctype html>")
+    read = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert len(read) == 4
+    assert read[0]["axis.light"] == "5000"
+    assert float(read[0]["low"]) < float(read[0]["balanced_accuracy"]) < float(read[0]["high"])
+    assert main(["study", "atlas", str(finished.folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["designs"] == []
+    with pytest.raises(ValueError, match=r"is a folder: give the name of a file, such as .*html"):
+        write_study_html(finished, tmp_path)
