@@ -212,6 +212,43 @@ def test_no_number_for_a_picture_alone_is_another_score(tmp_path, scenes, monkey
     assert not [*tmp_path.iterdir()]
 
 
+class _Constant(torch.nn.Module):
+    """The same scores of every picture."""
+
+    def __init__(self, *scores: float):
+        super().__init__()
+        self.register_buffer("scores", torch.tensor([scores]))
+
+    def forward(self, pictures):
+        return self.scores.expand(len(pictures), -1)
+
+
+@pytest.mark.parametrize(
+    ("said", "allowed"),
+    [((1.0, -200.0), 2.0), ((0.01, 0.02), 0.01)],  # of the largest, and of 1 where all are smaller
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_scores_may_differ_by_a_hundredth_of_the_largest(
+    tmp_path, scenes, monkeypatch, said, allowed, sign
+):
+    real, system = module._FORMATS[".pt2"], ImagingSystem(classifier=_Constant(*said))
+
+    def off_by(error: float):
+        # One score of the last picture: neither the mean, nor the first one.
+        def run(value):
+            scores = torch.tensor([said]).repeat(len(value), 1)
+            scores[-1, -1] += sign * error * (len(value) > 1)
+            return scores
+
+        false = real._replace(write=lambda *given: b"graph", read=lambda content: run)
+        monkeypatch.setitem(module._FORMATS, ".pt2", false)
+        return export(system, scenes, tmp_path / "a.pt2")
+
+    assert off_by(0.9 * allowed).difference == pytest.approx(0.9 * allowed, rel=1e-5)
+    with pytest.raises(ValueError, match="the scores of the file differ"):
+        off_by(1.1 * allowed)
+
+
 def test_an_error_without_words_is_told_by_its_name():
     said = r"^no graph: NotImplementedError$"
     with pytest.raises(ValueError, match=said), module._traced("no graph"):
