@@ -316,7 +316,7 @@ def check_files(case):
         return
     scene = pictures(case).float()
     with torch.no_grad():
-        measured = system.float().measure(scene, generator=sources(case, len(scene)))[2]
+        measured = system.float().measure(scene, generator=sources(case, len(scene))).measurement
         shown = system.codec(measured).reconstruction
         files = system.codec.compress(measured)
         decoded = system.codec.decompress(files)

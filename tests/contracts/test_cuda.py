@@ -95,7 +95,7 @@ def test_noise_of_a_picture_does_not_depend_on_its_batch(cfa):
 
     def drawn(rows):
         made = [torch.Generator("cuda").manual_seed(10 + row) for row in rows]
-        return system.measure(scenes[rows], generator=made)[1]
+        return system.measure(scenes[rows], generator=made).raw
 
     whole, single = drawn([0, 1, 2, 3]), torch.cat([drawn([row]) for row in range(4)])
     torch.testing.assert_close(whole, single, rtol=0, atol=0)
