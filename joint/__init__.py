@@ -1,15 +1,15 @@
 """The system: compose, train, evaluate. The only package that imports the other three.
 
-Files: ``system`` the graph, ``planes`` the planes between its stages, ``kinds`` what functions of
-it are given · ``objective`` what it is trained for · ``feed`` pictures on their way, ``parallel``
-several processes · ``evaluate`` labels, bits and fidelity, ``point`` at which, ``metric`` which
-number, ``view_average`` of several views · ``explain`` maps of why · ``export`` what is deployed,
-as one file · ``two_stage`` a kernel first, then the element · ``folder`` a run as a folder,
-``checkpoint`` files that are whole or absent, ``lock`` one writer, ``stop`` ends between steps,
-``environment`` where it ran · ``build`` from data to objects, ``complete`` from data to a finished
-run, ``trained`` what a run left, brought back, ``settings`` what parts of data share · ``figure``
-figures of a run, ``panel`` their parts, ``look`` their colours · ``cli`` the command line,
-``options`` what its commands are told, ``arguments`` how that is read, ``judge`` a run judged
+Files: ``system`` the graph, ``stages`` what fits into it, ``planes`` between them, ``kinds`` what
+functions of it are given · ``objective`` what it is trained for · ``feed`` pictures on their way,
+``parallel`` several processes · ``evaluate`` labels, bits and fidelity, ``point`` at which,
+``metric`` which number, ``view_average`` of several views · ``explain`` maps of why · ``export``
+what is deployed, as one file · ``two_stage`` a kernel first, then the element · ``folder`` a run as
+a folder, ``checkpoint`` files that are whole or absent, ``lock`` one writer, ``stop`` ends between
+steps, ``environment`` where it ran · ``build`` from data to objects, ``complete`` from data to a
+finished run, ``trained`` what a run left, brought back, ``settings`` what parts of data share ·
+``figure`` figures of a run, ``panel`` their parts, ``look`` their colours · ``cli`` the command
+line, ``options`` what its commands are told, ``arguments`` how that is read, ``judge`` a run judged
 again, ``parse`` JSON · ``neighbours`` a guard of the four names.
 
 Rooms: ``train`` the one loop · ``config`` a run as data · ``picture`` picture files · ``analysis``
@@ -99,8 +99,9 @@ from .parallel import ProcessLost, launched
 from .picture.file import CompressedFile, compress_file, decompress_file
 from .point import OperatingPoint
 from .settings import ConfigError, NoneConfig
+from .stages import STAGES
 from .stop import StopRequest, graceful_stop
-from .system import STAGES, ImagingSystem, Measured, SystemOutput
+from .system import ImagingSystem, Measured, SystemOutput
 from .train.augment import Augmentation, augment, augmentation
 from .train.ensemble import fit_ensemble
 from .train.history import EpochRecord, History

@@ -26,7 +26,8 @@ from .evaluate import Evaluation, evaluate, usable_device
 from .folder import CONFIG_FILE, RunFolder, hold, is_done
 from .parallel import gathered, rank
 from .settings import ConfigError
-from .system import ImagingSystem, Stage
+from .stages import Stage
+from .system import ImagingSystem
 from .train.listen import EpochListener, listeners, retell
 from .train.loop import fit
 from .train.teacher import identify

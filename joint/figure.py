@@ -36,7 +36,8 @@ from .panel import (
     label_recalls,
     plane_colours,
 )
-from .system import Encoding, ImagingSystem, evaluating
+from .stages import Encoding
+from .system import ImagingSystem, evaluating
 
 __all__ = [
     "SHADE",

@@ -24,7 +24,7 @@ from .config.sensor import SENSOR_KINDS
 from .export import DeployedPlane
 from .point import OperatingPoint
 from .settings import OptionError, Settings
-from .system import Stage
+from .stages import Stage
 from .view_average import Views
 
 __all__ = [

@@ -27,7 +27,8 @@ from optics import (
 from optics.shutter import behind_shutter
 
 from .look import RIGHT, WRONG
-from .system import Encoding, ImagingSystem, SystemOutput
+from .stages import Encoding
+from .system import ImagingSystem, SystemOutput
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

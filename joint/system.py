@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,64 +13,20 @@ from compress import Codec, Coded
 from optics import FrontEnd, Generators, Sensor, clip, linear_to_srgb, srgb_to_linear
 from optics.quantity import full_precision, looked_at, single
 
-__all__ = [
-    "NETWORKS",
-    "STAGES",
-    "Encoding",
-    "ImagingSystem",
-    "Measured",
-    "Stage",
-    "SystemOutput",
-    "evaluating",
-]
-
-Stage = Literal["front_end", "sensor", "restoration", "codec", "classifier"]
-Encoding = Literal["srgb", "linear"]
-
-#: The stages, in the order in which light becomes a label.
-STAGES: tuple[Stage, ...] = get_args(Stage)
-#: Those of them that are computed, by networks; the others are physical.
-NETWORKS: tuple[Stage, ...] = ("restoration", "codec", "classifier")
-
-# What makes a module a stage of its kind: those of a wrapper, as of torch.compile, are looked at
-# too. What is missing, and what to do.
-_KINDS: dict[Stage, tuple[str, tuple[str, ...], str]] = {
-    "front_end": (
-        "an optics.FrontEnd",
-        ("exposures", "out_channels", "combine", "throughput"),
-        "derive it from optics.FrontEnd (docs/howto/element.md)",
-    ),
-    "sensor": (
-        "an optics.Sensor",
-        ("photons", "under"),
-        "use optics.Sensor, or put a layer of your own in front of the classifier",
-    ),
-    "restoration": ("from pictures to pictures", (), ""),
-    "codec": (
-        "a compress.Codec",
-        ("compress", "decompress"),
-        "derive it from compress.Codec (docs/howto/codec.md), or put a layer of your own in front "
-        "of the classifier",
-    ),
-    "classifier": ("from pictures to logits", (), ""),
-}
-
-# The attributes by which a network says how many channels it takes, and makes; None: as many.
-_CHANNELS: dict[Stage, tuple[str, str | None]] = {
-    "restoration": ("in_channels", "out_channels"),
-    "codec": ("channels", None),
-    "classifier": ("in_channels", None),
-}
-
-# An sRGB code lies in 0..1. What is a little beyond, as a picture that an analysis disturbs, is
-# clipped on the way; nothing that was meant as such a code is beyond by this much. Below it is half
-# the way to the -1 of pictures that a classifier's transform has centred.
-_LOWEST, _HIGHEST = -0.5, 2.0
-
-_REMEDY = (
-    "divide 8-bit codes by 255; of pictures in -1..1 give (x + 1) / 2; light above full scale is "
-    "allowed with encoding='linear'"
+from .stages import (
+    HIGHEST,
+    LOWEST,
+    REMEDY,
+    STAGES,
+    Encoding,
+    Stage,
+    check_channels,
+    check_encoding_name,
+    check_pixels,
+    check_stage,
 )
+
+__all__ = ["ImagingSystem", "Measured", "SystemOutput", "evaluating", "only_learning"]
 
 
 class Measured(NamedTuple):
@@ -172,18 +128,18 @@ class ImagingSystem(nn.Module):
         check_encoding_name(encoding)
         stages = (front_end, sensor, restoration, codec, classifier)
         for name, stage in zip(STAGES, stages, strict=True):
-            _check_stage(name, stage)
+            check_stage(name, stage)
         self.front_end = front_end
         self.sensor = sensor
         self.restoration = restoration
         self.codec = codec
         self.classifier = classifier
         self.encoding: Encoding = encoding
-        _check_channels(self)
+        check_channels(dict(self.stages()))
         if front_end is not None and sensor is not None:
             parts = front_end.modules()
             if any(getattr(part, "restoration", None) is not None for part in parts):
-                _check_pixels(sensor)
+                check_pixels(sensor)
 
     def extra_repr(self) -> str:
         """Name what is not a module."""
@@ -395,11 +351,11 @@ class ImagingSystem(nn.Module):
                 "the system takes pictures in 0..1, but some values of these are NaN: look where "
                 "they were made, as by a division of 0 by 0"
             )
-        far_out = self.encoding == "srgb" and (low < _LOWEST or high > _HIGHEST)
+        far_out = self.encoding == "srgb" and (low < LOWEST or high > HIGHEST)
         if far_out or not math.isfinite(high - low):
             raise ValueError(
                 f"the system takes pictures in 0..1, but these reach from {low:g} to {high:g}: "
-                f"{_REMEDY}"
+                f"{REMEDY}"
             )
 
     def develop(self, raw: Tensor) -> Tensor:
@@ -451,34 +407,6 @@ class ImagingSystem(nn.Module):
         return clip(single(restored), high=1.0 if has_white else math.inf)
 
 
-def check_encoding_name(encoding: str) -> None:
-    """Refuse an encoding that there is not."""
-    if encoding not in get_args(Encoding):
-        raise ValueError(f"encoding must be 'srgb' or 'linear', not {encoding!r}")
-
-
-def check_codes(pictures: Tensor, encoding: Encoding) -> None:
-    """Refuse what cannot be meant as sRGB codes in 0..1, such as codes of 8 bits; on a CPU.
-
-    What is no finite number is left to the caller.
-
-    Raises
-    ------
-    ValueError
-        When it does, and for an encoding that there is not.
-    """
-    check_encoding_name(encoding)
-    if encoding != "srgb" or pictures.numel() == 0 or not looked_at(pictures):
-        return
-    values = pictures.detach()
-    low, high = (float(end) for end in torch.where(values.isfinite(), values, 0).aminmax())
-    if low < _LOWEST or high > _HIGHEST:
-        raise ValueError(
-            f"pictures of encoding='srgb' are codes in 0..1, but these reach from {low:g} to "
-            f"{high:g}: {_REMEDY}"
-        )
-
-
 @contextmanager
 def evaluating(system: nn.Module) -> Iterator[None]:
     """Put every module into evaluation mode, and back into the mode that it was in."""
@@ -524,68 +452,3 @@ def _outlined(value: object) -> str:
         return f"{value.dtype} {shape}".removeprefix("torch.")
     low, high = value.detach().aminmax()
     return f"{shape} from {float(low):.4g} to {float(high):.4g}"
-
-
-def _check_stage(name: Stage, stage: object) -> None:
-    """Refuse a stage that would fail only once pictures come, or training begins."""
-    if stage is None:
-        return
-    kind, needed, remedy = _KINDS[name]
-    if isinstance(stage, type):
-        raise TypeError(f"{name} is the class {stage.__name__}: give a module, made by calling it")
-    if not isinstance(stage, nn.Module):
-        raise TypeError(f"{name} must be a module, {kind}, not {type(stage).__name__}")
-    missing = [attribute for attribute in needed if not hasattr(stage, attribute)]
-    if missing:
-        raise TypeError(
-            f"{name} must be {kind}, and {type(stage).__name__} has no {', no '.join(missing)}: "
-            f"{remedy}"
-        )
-
-
-def _check_pixels(sensor: Sensor) -> None:
-    """Refuse to undo a blur on pixels that its PSF does not know."""
-    if getattr(sensor, "binning", 1) > 1:
-        raise ValueError(
-            f"the front end restores by the PSF at the pixels of the scene, and the sensor bins "
-            f"{sensor.binning} x {sensor.binning} of them: leave out the restoration or the "
-            "binning"
-        )
-    filters = getattr(sensor, "cfa", None)
-    if filters is not None and not filters.interpolates:
-        raise ValueError(
-            "the front end restores pictures in all colours, and the sensor hands on its mosaic "
-            f"(demosaicing={filters.method!r}): leave out the restoration, or give "
-            "demosaicing='bilinear' or 'malvar'"
-        )
-
-
-def _given(front_end: nn.Module | None, sensor: nn.Module | None) -> tuple[str, int] | None:
-    """Who makes the measurement, and its channels; None where the scene decides on them."""
-    channels = getattr(front_end, "out_channels", None)
-    filters = getattr(sensor, "cfa", None)
-    if filters is None or filters.interpolates:
-        return ("front end", channels) if isinstance(channels, int) else None
-    exposures = 1 if not isinstance(channels, int) else channels // len(filters.channels)
-    return "sensor", exposures * filters.picture_channels
-
-
-def _check_channels(system: ImagingSystem) -> None:
-    """Compare what is given to a network with what it takes, where both are known."""
-    given = _given(system.front_end, system.sensor)
-    for name in NETWORKS:
-        stage = getattr(system, name)
-        if stage is None:
-            continue
-        takes, makes = _CHANNELS[name]
-        taken = getattr(stage, takes, None)
-        if isinstance(taken, int):
-            if given is not None and taken != given[1]:
-                raise ValueError(
-                    f"the {given[0]} gives {given[1]} channels but the {name} takes {taken}: "
-                    f"build the {name} with {given[1]}"
-                )
-            given = (name, taken)
-        if makes is not None:
-            made = getattr(stage, makes, None)
-            given = (name, made) if isinstance(made, int) else None

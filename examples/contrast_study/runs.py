@@ -30,7 +30,7 @@ from joint import (
 )
 from joint.analysis import Alteration, altered, equal_contrast, keep_region, scalable
 from joint.complete import complete_run
-from joint.system import Stage
+from joint.stages import Stage
 
 #: Altered pictures: what is left of them, and how. With whole ones, the classifier is trained as
 #: long: to be trained further helps by itself.

@@ -20,7 +20,7 @@ from torch import Tensor
 from classify import LesionDataset
 from joint.feed import as_scenes
 from joint.kinds import check_batch_size, check_dataset
-from joint.system import Encoding, check_codes
+from joint.stages import Encoding, check_codes
 from optics import clip, linear_to_srgb, srgb_to_linear
 
 from .colour import exact

@@ -13,7 +13,8 @@ from classify.intervals import check_resampling
 from joint.evaluate import device_of, evaluate
 from joint.feed import Feed
 from joint.planes import values_read
-from joint.system import NETWORKS, STAGES, ImagingSystem, Stage, evaluating
+from joint.stages import NETWORKS, STAGES, Stage
+from joint.system import ImagingSystem, evaluating
 
 from .passes import passes
 from .record import named, plain

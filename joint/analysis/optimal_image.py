@@ -20,7 +20,8 @@ from torch import Tensor
 from joint.evaluate import device_of
 from joint.feed import generators
 from joint.kinds import check_system
-from joint.system import Encoding, ImagingSystem, evaluating
+from joint.stages import Encoding
+from joint.system import ImagingSystem, evaluating
 from optics import linear_to_srgb, srgb_to_linear
 
 __all__ = ["OptimalImage", "optimal_image", "total_variation"]

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from joint.system import Encoding, check_codes
+from joint.stages import Encoding, check_codes
 from optics import clip, linear_to_srgb, srgb_to_linear
 from optics.quantity import full_precision
 

@@ -35,7 +35,7 @@ from torch import Tensor
 from torch.nn.functional import conv1d, max_pool2d, pad
 
 from classify.data.arrays import as_integer
-from joint.system import Encoding, check_codes
+from joint.stages import Encoding, check_codes
 from optics import linear_to_srgb, srgb_to_linear
 
 from .colour import lab

@@ -15,7 +15,7 @@ from torch import nn
 import compress
 import optics
 from joint.settings import ConfigError, FrozenDict, Settings
-from joint.system import Stage
+from joint.stages import Stage
 
 __all__ = ["CustomConfig", "build_custom"]
 

@@ -22,7 +22,7 @@ from joint.checkpoint import write_atomically
 from joint.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE
 from joint.objective import Objective
 from joint.settings import ConfigError, NoneConfig, Settings, added
-from joint.system import Encoding
+from joint.stages import Encoding
 from joint.train.training import Training
 
 from .classifier import ClassifierConfig

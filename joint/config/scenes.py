@@ -15,7 +15,7 @@ from pydantic import Field
 import classify
 from classify.data.decode import SUFFIXES
 from joint.settings import ConfigError, Settings, added
-from joint.system import Encoding
+from joint.stages import Encoding
 
 __all__ = [
     "ClassFolders",

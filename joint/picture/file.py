@@ -14,7 +14,7 @@ from torch import Tensor
 
 from compress import AVIF, JPEG, Codec, CorruptStream, LearnedCodec, WebP, psnr
 from joint.checkpoint import write_atomically
-from joint.system import Encoding
+from joint.stages import Encoding
 from optics import linear_to_srgb, srgb_to_linear
 
 __all__ = [

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from classify.data.archive import passed_over
 from compress import Codec
-from joint.system import Encoding
+from joint.stages import Encoding
 
 from .file import (
     CompressedFile,

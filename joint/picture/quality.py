@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from compress import AVIF, JPEG, Codec, LearnedCodec, WebP, quality_for
-from joint.system import Encoding
+from joint.stages import Encoding
 
 from .file import as_coded, read_picture
 

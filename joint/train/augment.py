@@ -16,7 +16,7 @@ from torch import Tensor
 
 from joint.feed import uniforms
 from joint.settings import Settings
-from joint.system import Encoding
+from joint.stages import Encoding
 from optics import Generators, linear_to_srgb, srgb_to_linear
 
 from . import view

@@ -20,7 +20,8 @@ from joint.feed import Feed, derive_seed
 from joint.folder import RunFolder, hold
 from joint.objective import Objective
 from joint.parallel import gathered, rank, world_size
-from joint.system import NETWORKS, ImagingSystem, only_learning
+from joint.stages import NETWORKS
+from joint.system import ImagingSystem, only_learning
 
 from .history import EpochRecord, History
 from .listen import EpochListener, listeners, tell

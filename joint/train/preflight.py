@@ -17,7 +17,8 @@ from joint.kinds import check_dataset, check_kinds
 from joint.metric import stage_of
 from joint.objective import Losses, Objective
 from joint.parallel import world_size
-from joint.system import ImagingSystem, Stage, SystemOutput, evaluating, only_learning
+from joint.stages import Stage
+from joint.system import ImagingSystem, SystemOutput, evaluating, only_learning
 
 from .teacher import check_teacher, said_of_some
 from .training import Training

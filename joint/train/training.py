@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_serializer, field_validator
 
 from joint.settings import FrozenDict, Settings
-from joint.system import NETWORKS, STAGES, Stage
+from joint.stages import NETWORKS, STAGES, Stage
 
 from .augment import Augmentation, AugmentationName
 

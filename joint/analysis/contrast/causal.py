@@ -34,7 +34,8 @@ from joint.analysis.record import plain
 from joint.analysis.region import check_masks, distance_outside, skin_ring
 from joint.evaluate import as_seed, check_encoding
 from joint.kinds import check_batch_size, check_dataset, check_kinds
-from joint.system import Encoding, ImagingSystem, check_codes, evaluating
+from joint.stages import Encoding, check_codes
+from joint.system import ImagingSystem, evaluating
 from optics import clip, linear_to_srgb, srgb_to_linear
 from optics.quantity import full_precision
 

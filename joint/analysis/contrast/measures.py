@@ -20,7 +20,7 @@ from torch import Tensor
 
 from joint.analysis.colour import ciede2000, exact, lab, luminance, root
 from joint.analysis.region import check_masks, contour, octant, skin_ring
-from joint.system import Encoding, check_codes
+from joint.stages import Encoding, check_codes
 from optics import srgb_to_linear
 from optics.quantity import full_precision
 

@@ -17,7 +17,8 @@ from classify import LesionDataset
 from joint.analysis.passes import passes
 from joint.analysis.region import check_masks
 from joint.kinds import check_dataset, check_system
-from joint.system import Encoding, ImagingSystem, SystemOutput, evaluating
+from joint.stages import Encoding
+from joint.system import ImagingSystem, SystemOutput, evaluating
 
 from .measures import Contrast, contrast
 
