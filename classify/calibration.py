@@ -152,8 +152,8 @@ def fit_bias_corrected_temperature(
     ------
     ValueError
         When shapes or labels do not fit, a score is not a number, a true class has the score -inf,
-        or there is no minimum: a class without a picture, scores that make no mistake once the
-        biases are right, or that know no more than chance.
+        or there is no minimum: a class without a picture, scores that make no mistake, but for
+        ties, once the biases are right, or that know no more than chance.
 
     Warns
     -----
@@ -190,10 +190,13 @@ def fit_bias_corrected_temperature(
             f"no temperature is best: the higher the better on these {len(labels)} pictures, as "
             "where the scores know no more than chance; use more validation pictures"
         )
-    if (_scaled(scores, found).argmax(1) == labels).all():
+    right = (_scaled(scores, found).argmax(1) == labels).all()
+    # The NLL is convex: it does not fall on from its minimum, unless it is flat from 0 on.
+    if right or cost(2 * found)[0] <= cost(found)[0] < cost(0 * found)[0]:
         raise ValueError(
             f"no temperature is best: the lower the better on these {len(labels)} pictures, as "
-            "with such biases the scores make not one mistake; use more validation pictures"
+            "with such biases the scores make not one mistake, but for ties; use more validation "
+            "pictures"
         )
     return BiasCorrectedTemperature(float(unit / found[0]), found[1:] - found[1:].mean())
 

@@ -304,10 +304,9 @@ def report(
             f"{labels.shape}: swap them"
         )
     logits = as_logits(logits, kind)
-    if classes is None:
-        classes = [str(number) for number in range(logits.shape[1])]
+    classes = list(map(str, range(logits.shape[1]) if classes is None else classes))
     if len(set(classes)) < len(classes):
-        raise ValueError(f"classes must be different names, not {', '.join(map(str, classes))}")
+        raise ValueError(f"classes must be different names, not {', '.join(classes)}")
     judged = Judged(
         logits,
         labels,

@@ -250,6 +250,9 @@ class PNG(FileCodec):
         return {"optimize": self.optimize}
 
     def _check_whole(self, data: bytes) -> None:
+        (depth,) = struct.unpack_from("B", data, 24)
+        if depth == 16:  # of colour, Pillow would drop the lower eight
+            raise CorruptStream("a PNG of 16 bits, which is never written here.")
         place, name = 8, b""
         while name != b"IEND":
             length, name = struct.unpack_from(">I4s", data, place)

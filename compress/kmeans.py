@@ -30,7 +30,7 @@ class KMeansResult(NamedTuple):
     labels: Tensor
     """Nearest centre of each point ``[B, N]``, int64; of equally near ones, the first."""
     inertia: Tensor
-    """Sum of the squared distances of all points to their centres ``[B]``."""
+    """Sum of the squared distances of all points to their centres, times their weights ``[B]``."""
     sizes: Tensor
     """Weight of the points of each cluster ``[B, K]``; 0 where a set has fewer distinct points
     than clusters."""
@@ -103,14 +103,15 @@ def kmeans(
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be 0 or more, got {tolerance!r}.")
     points = points.double()
+    weights = torch.ones_like(points[..., 0]) if weights is None else weights.double()
     if step is None:
-        # Far from 0, distances would drown in rounding.
-        shift = points.mean(1, keepdim=True)
+        # Far from 0, distances would drown in rounding. What counts nothing may lie anywhere.
+        share = (weights / weights.amax(1, keepdim=True))[..., None]
+        shift = (points * share).sum(1, keepdim=True) / share.sum(1, keepdim=True)
         points = points - shift
     else:
         _check_step(step, points)
         shift = 0.0
-    weights = torch.ones_like(points[..., 0]) if weights is None else weights.double()
     owner = torch.arange(len(points), device=points.device).repeat_interleave(restarts)
     source = points.device if generator is None else generator.device
     draws = torch.rand(restarts, clusters, generator=generator, dtype=torch.float64, device=source)
@@ -238,7 +239,8 @@ def lloyd(
         mean = mean if step is None else (mean / step).round() * step
         centres = torch.where(sizes[..., None] > 0, mean, centres)
         if (sizes == 0).any():
-            centres = _refill(centres, sizes, points, distance * (weights > 0))
+            counts = (weights > 0).to(points)
+            centres = _refill(centres, sizes, points * counts[..., None], distance * counts)
         before = inertia
         if stop.any():
             stay = ~stop

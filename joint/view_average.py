@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from optics import Generators
+from optics.quantity import single
 
 from .kinds import check_pictures
 from .planes import Noise
@@ -36,7 +37,7 @@ class ViewAverage:
     """What a system says of several views of a scene, averaged."""
 
     probabilities: Tensor
-    """Mean of the views' class probabilities ``[B, K]``."""
+    """Mean of the views' class probabilities ``[B, K]``, float32 at least."""
     logits: Tensor
     """Their logarithms ``[B, K]``: scores whose softmax is ``probabilities``."""
 
@@ -94,7 +95,8 @@ def average_views(
         for number in range(_COUNT[views]):
             logits = system(_view(scenes, number), generator=noise.fresh()).logits
             assert logits is not None
-            said.append(functional.log_softmax(logits, -1))
+            # Half precision would tie pictures that differ.
+            said.append(functional.log_softmax(single(logits), -1))
     # Sorted, because a sum depends on its order and the views of a turned scene come in another.
     ordered = torch.stack(said).sort(0).values
     mean = ordered.logsumexp(0) - math.log(len(said))

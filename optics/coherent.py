@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from .fourier import Boundary, convolve, squared_modulus
-from .front_end import FrontEnd
+from .front_end import FrontEnd, check_raw
 from .pupil import Pupil, check_same_everywhere
-from .quantity import check_complex, check_tensor
+from .quantity import check_complex, check_tensor, single
 
 __all__ = ["CoherentImaging", "coherent_blur", "scene_field"]
 
@@ -23,8 +23,8 @@ def scene_field(scene: Tensor) -> Tensor:
 
     Real, of the shape of the scene; straight below 1e-6, where the root has no finite slope. A
     radiance below zero, as resampling leaves beside an edge, counts as zero, with the slope that it
-    has there, so that it can come back. A complex scene is the field itself, and comes back as it
-    is.
+    has there, so that it can come back. Half precision is computed in float32. A complex scene is
+    the field itself, and comes back as it is.
 
     Raises
     ------
@@ -40,6 +40,7 @@ def scene_field(scene: Tensor) -> Tensor:
         raise ValueError(
             f"scene must be complex or real floating point, full scale 1, not {scene.dtype}"
         )
+    scene = single(scene)
     lit = torch.where(scene < 0, scene - scene.detach(), scene)
     return lit / scene.clamp_min(_DARKEST).sqrt()
 
@@ -75,6 +76,7 @@ def coherent_blur(field: Tensor, spread: Tensor, *, boundary: Boundary = "replic
         )
     channels = len(spread)
     if not spread.is_complex():
+        spread = single(spread)
         spread = torch.complex(spread, torch.zeros_like(spread))
     real, imaginary = spread.real, spread.imag
     if not field.is_complex():
@@ -154,6 +156,7 @@ class CoherentImaging(FrontEnd):
 
     def combine(self, raw: Tensor) -> Tensor:
         """Return the single exposure ``raw`` unchanged."""
+        check_raw(raw, self.out_channels)
         return raw
 
     def extra_repr(self) -> str:

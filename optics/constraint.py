@@ -190,12 +190,21 @@ def unit_disk_inverse(transmission: Tensor, *, largest: float = 0.995) -> Tensor
     transmission : Tensor, complex or real ``[...]``
         Wanted transmission (amplitude).
     largest : float
-        Moduli are limited to this value, because 1 is reached at infinity only.
+        Moduli are limited to this value, between 0 and 1, because 1 is reached at infinity only.
 
     Returns
     -------
     Tensor, real ``[2, ...]``
+
+    Raises
+    ------
+    ValueError
+        Unless ``0 < largest < 1``.
     """
+    if not 0 < largest < 1:
+        raise ValueError(
+            f"largest must be above 0 and below 1, which is reached at infinity only, not {largest}"
+        )
     if not transmission.is_complex():
         amplitude = single(as_real("transmission", transmission))
         transmission = torch.complex(amplitude, torch.zeros_like(amplitude))

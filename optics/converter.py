@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .noise import Generators, standard_normal
-from .quantity import check_between, index_of, looked_at
+from .quantity import check_between, check_scalar, index_of, looked_at
 
 __all__ = ["Converter", "digitise"]
 
@@ -64,6 +64,8 @@ def digitise(
 
     Raises
     ------
+    TypeError
+        For noise that is not one number.
     ValueError
         For a signal that is not real, a resolution that is not 1 .. 16 bits, negative noise, an
         unknown estimator, or ``dithered`` without rounding or without noise.
@@ -74,6 +76,7 @@ def digitise(
         raise ValueError(f"estimator must be one of {get_args(Converter)}, not {estimator!r}")
     if not signal.is_floating_point():
         raise ValueError(f"signal must be real floating point in DN, not {signal.dtype}")
+    check_scalar("noise", noise, "DN RMS")
     check_between("noise", noise, 0, math.inf, "DN RMS")
     seen = not isinstance(noise, Tensor) or looked_at(noise)
     noiseless = seen and bool(noise == 0)

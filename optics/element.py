@@ -30,6 +30,7 @@ from .quantity import (
     looked_at,
     map_size,
     one_number,
+    single,
     whole_number,
 )
 from .zernike import zernike_basis
@@ -331,7 +332,7 @@ class AmplitudeMask(Element):
 
     def transmission(self, wavelength: Tensor) -> Tensor:
         """Root of the transmittance, ``[1, H, W]``."""
-        amplitude = self.transmittance.sqrt()[None]
+        amplitude = single(self.transmittance).sqrt()[None]
         return torch.complex(amplitude, torch.zeros_like(amplitude))
 
 

@@ -32,7 +32,7 @@ from .maker_file import (
     write_all,
 )
 from .material import refractive_index
-from .quantity import check_finite, check_positive, check_wavelength
+from .quantity import check_finite, check_positive, check_wavelength, index_of
 
 __all__ = [
     "FabricatedRelief",
@@ -382,14 +382,14 @@ def _heights_alone(
 def _checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     """The quantities that a relief needs, of the right types."""
     levels = metadata.get("levels")
-    whole = isinstance(levels, int) and not isinstance(levels, bool)
-    if levels is not None and not (whole and levels >= 2):
+    whole = None if isinstance(levels, bool) else index_of(levels)
+    if levels is not None and (whole is None or whole < 2):
         raise ValueError(f"levels must be a whole number from 2 on, or none, not {levels!r}")
     return {
         "spacing_m": metadata_number(metadata, "spacing_m", positive=True),
         "material": _checked_material(metadata.get("material")),
         "design_wavelength_m": metadata_number(metadata, "design_wavelength_m", positive=True),
-        "levels": levels,
+        "levels": whole,
     }
 
 

@@ -11,7 +11,7 @@ from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.nn import functional
 
 from .grid import coordinates, fast_size, is_smooth
-from .quantity import check_complex, check_tensor, full_precision, whole_number
+from .quantity import check_complex, check_tensor, full_precision, single, whole_number
 
 __all__ = [
     "DFT_NORM",
@@ -455,8 +455,10 @@ def matrix_dft(field: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def phasor(phase: Tensor) -> Tensor:
     """``exp(i phase)``, complex, in half of the time of torch.polar.
 
-    The gradient is made of the result: cosine and sine are computed once.
+    The gradient is made of the result: cosine and sine are computed once. Half precision is
+    computed, and returned, in single.
     """
+    phase = single(phase)
     if torch.compiler.is_compiling():  # which writes a gradient of its own, but none for this
         return torch.complex(torch.cos(phase), torch.sin(phase))
     return _Phasor.apply(phase)

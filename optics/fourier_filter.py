@@ -23,7 +23,7 @@ from torch.utils.checkpoint import checkpoint
 from .coherent import scene_field
 from .constraint import unit_disk, unit_disk_inverse
 from .fourier import phasor, squared_modulus
-from .front_end import FrontEnd
+from .front_end import FrontEnd, check_raw
 from .grid import coordinates, fast_size, frequencies
 from .illumination import disc_source
 from .plate import FilterStart, filter_start
@@ -33,10 +33,10 @@ from .quantity import (
     check_finite,
     check_positive,
     check_real,
-    check_scalar,
     check_tensor,
     image_size,
     looked_at,
+    one_number,
     whole_number,
 )
 
@@ -235,7 +235,8 @@ class FourierFilter(FrontEnd):
     Raises
     ------
     TypeError
-        For a start that is neither a name nor a Tensor, or a radius that is no number.
+        For a start that is neither a name nor a Tensor, or a radius that is no number, or a
+        parameter.
     ValueError
         For a size below 2 pixels, a radius of partial coherence that is not positive, a negative
         margin, an unknown start or illumination, an oversampling below 1, or a transmission of
@@ -287,8 +288,8 @@ class FourierFilter(FrontEnd):
         self.raw = nn.Parameter(raw.to(torch.get_default_dtype()))
         self.illumination = illumination
         self.oversample = whole_number("oversample", oversample)
+        source_radius = one_number("source_radius", source_radius, "cycles/pixel")
         self.source_radius = source_radius
-        check_scalar("source_radius", source_radius, "cycles/pixel")
         if illumination == "partial":
             check_positive("source_radius", source_radius, "cycles/pixel")
             tilts = disc_source(source_radius, step=source_radius / 2)
@@ -342,6 +343,7 @@ class FourierFilter(FrontEnd):
 
     def combine(self, raw: Tensor) -> Tensor:
         """Return the single exposure ``raw`` unchanged."""
+        check_raw(raw, self.out_channels)
         return raw
 
     def extra_repr(self) -> str:

@@ -33,6 +33,7 @@ from .quantity import (
     check_tensor,
     has_values,
     image_size,
+    one_number,
     single,
 )
 
@@ -142,7 +143,7 @@ def psf_from_mtf(
     Raises
     ------
     TypeError
-        For curves that are no Tensor.
+        For curves that are no Tensor, or an azimuth that is not one number, or is a parameter.
     ValueError
         For frequencies that do not rise from 0; a curve of another shape, not 1 at 0, above 1,
         above diffraction or above the pixel by more than 0.05 (by less it counts as the limit);
@@ -304,6 +305,7 @@ def _of_curve(
     check_number("throughput", throughput)
     if not 0 < throughput <= 1:
         raise ValueError(f"throughput must be a fraction in (0, 1], not {throughput}")
+    azimuth = one_number("azimuth", azimuth, "radians")
     check_finite("azimuth", azimuth, "radians")
     pitch = 1.0 if pixel_pitch is None else pixel_pitch
     check_positive("pixel_pitch", pitch, "metres")

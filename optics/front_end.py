@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-__all__ = ["FrontEnd"]
+__all__ = ["FrontEnd", "check_raw"]
 
 
 class FrontEnd(nn.Module, ABC):
@@ -86,3 +86,9 @@ class FrontEnd(nn.Module, ABC):
         ValueError
             When there are not as many channels as the exposures have.
         """
+
+
+def check_raw(raw: Tensor, channels: int) -> None:
+    """Raise a ValueError unless ``raw`` is ``[B, channels, H, W]``, what a sensor read."""
+    if raw.ndim != 4 or raw.shape[1] != channels:
+        raise ValueError(f"combine takes [B, {channels}, H, W], not {tuple(raw.shape)}")

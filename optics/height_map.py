@@ -21,6 +21,7 @@ from .quantity import (
     check_wavelength,
     map_size,
     one_number,
+    single,
     whole_number,
 )
 
@@ -142,6 +143,8 @@ class HeightMap(PhaseElement):
 
     Raises
     ------
+    TypeError
+        For an index or a length that is not one number, or is a parameter.
     ValueError
         For a height that is not real ``[H, W]`` within 0 and ``max_height``, a length that is
         not positive, a wavelength that is not within 1e-9 to 1e-2 metres, a material that is not
@@ -175,19 +178,23 @@ class HeightMap(PhaseElement):
         if isinstance(material, str):
             index = refractive_index(material, design_wavelength)
         else:
-            index = float(material) if hasattr(material, "__float__") else math.nan
+            number = hasattr(material, "__float__")
+            index = one_number("material", material) if number else math.nan
         if not 1 < index < math.inf:
             raise ValueError(f"material must name a glass or be an index above 1, not {material!r}")
-        self.material = material
+        self.material = material if isinstance(material, str) else index
         self.design_wavelength = design_wavelength
         #: Height of one wave at the design wavelength, metres.
         self.period = design_wavelength / (index - 1)
-        self.max_height = self.period if max_height is None else float(max_height)
+        self.max_height = (
+            self.period if max_height is None else one_number("max_height", max_height, "metres")
+        )
         check_positive("max_height", self.max_height, "metres")
+        minimum_feature = one_number("minimum_feature", minimum_feature, "metres")
         if not 0 <= minimum_feature < math.inf:
-            raise ValueError(f"minimum_feature must be 0 metres or more, not {minimum_feature}")
+            raise ValueError(f"minimum_feature must be 0 metres or more, not {minimum_feature:g}")
         self.levels = None if levels is None else whole_number("levels", levels, least=2)
-        self.minimum_feature = float(minimum_feature)
+        self.minimum_feature = minimum_feature
         #: Of the surrogate gradient of the levels, 0..20.
         self.sharpness = 0.0
         raw = bounded_raw("height, metres,", height.detach().double(), 0.0, self.max_height)
@@ -198,8 +205,11 @@ class HeightMap(PhaseElement):
 
     @property
     def height(self) -> Tensor:
-        """The relief as it would be made, without etch error, ``[H, W]``, metres."""
-        height = bounded(self.raw, 0.0, self.max_height)
+        """The relief as it would be made, without etch error, ``[H, W]``, metres.
+
+        Of a module of half precision it is in float32, because float16 has no micrometres.
+        """
+        height = bounded(single(self.raw), 0.0, self.max_height)
         if self.feature.numel() > 1:
             height = convolve(height[None, None], self.feature, boundary="replicate")[0, 0]
         if self.levels is not None:
@@ -255,10 +265,12 @@ class HeightMap(PhaseElement):
         Raises
         ------
         ValueError
-            When ``sigma`` is negative or not finite.
+            When ``sigma`` or ``width`` is negative or not finite.
         """
         if not 0 <= sigma < math.inf:
             raise ValueError(f"sigma must be 0 metres RMS or more, not {sigma}")
+        if not 0 <= width < math.inf:
+            raise ValueError(f"width must be 0 metres or more, not {width}")
         if sigma == 0:
             self.etch_error = None
             return
@@ -267,7 +279,7 @@ class HeightMap(PhaseElement):
         if disk.numel() > 1:
             error = convolve(error[None, None], disk, boundary="circular")[0, 0]
             sigma = sigma / float(disk.square().sum().sqrt())
-        self.etch_error = (sigma * error).to(self.raw)
+        self.etch_error = (sigma * error).to(single(self.raw))
 
     def extra_repr(self) -> str:
         """Name the geometry and what can be made."""

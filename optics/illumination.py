@@ -19,6 +19,7 @@ from .quantity import (
     check_wavelength,
     full_precision,
     has_values,
+    one_number,
     whole_number,
 )
 
@@ -178,7 +179,8 @@ def led_tilts(positions: Tensor, *, height: float, wavelength: float, pixel_pitc
         check_scalar(name, length, "metres", remedy="call it for each")
     check_positive("height", height, "metres")
     check_wavelength("wavelength", wavelength)
-    check_positive("pixel_pitch", pixel_pitch, "metres")
+    # The range is that of the pitch as well, which in micrometres is beyond.
+    check_wavelength("pixel_pitch", pixel_pitch)
     if positions.ndim != 2 or positions.shape[1] != 2:
         raise ValueError(f"positions must be [S, 2] in metres, not {tuple(positions.shape)}")
     distance = (positions.square().sum(1, keepdim=True) + height**2).sqrt()
@@ -203,7 +205,7 @@ class Illumination(nn.Module):
     Raises
     ------
     TypeError
-        When the start is no Tensor, or the budget not one number.
+        When the start is no Tensor, or the budget not one number, or a parameter.
     ValueError
         For fewer than one lamp or pattern, a budget that is not positive, or a start of another
         shape.
@@ -214,14 +216,14 @@ class Illumination(nn.Module):
     ) -> None:
         super().__init__()
         count, patterns = whole_number("count", count), whole_number("patterns", patterns)
-        check_scalar("budget", budget, "the unit of the weights")
+        budget = one_number("budget", budget, "the unit of the weights")
         check_positive("budget", budget, "the unit of the weights")
         if start is None:
             start = torch.ones(patterns, count)
         check_tensor("start", start)
         if start.shape != (patterns, count):
             raise ValueError(f"start must be {(patterns, count)}, not {tuple(start.shape)}")
-        self.budget = float(budget)
+        self.budget = budget
         self.raw = nn.Parameter(light_budget_inverse(start.detach()))
 
     @property
@@ -273,7 +275,7 @@ class ColourFilters(nn.Module):
     Raises
     ------
     TypeError
-        When the transmittance is no Tensor.
+        When the transmittance is no Tensor, or the share not one number, or a parameter.
     ValueError
         When the transmittance is not ``[C, L]``, or the share not in (0, 1].
     """
@@ -283,10 +285,11 @@ class ColourFilters(nn.Module):
         check_tensor("transmittance", transmittance)
         if transmittance.ndim != 2:
             raise ValueError(f"transmittance must be [C, L], not {tuple(transmittance.shape)}")
+        share = one_number("share", share)
         if not 0 < share <= 1:
-            raise ValueError(f"share must be a fraction in (0, 1], not {share}")
+            raise ValueError(f"share must be a fraction in (0, 1], not {share:g}")
         self.raw = nn.Parameter(bounded_raw("transmittance", transmittance.detach(), 0.0, 1.0))
-        self.share = float(share)
+        self.share = share
 
     @property
     def transmittance(self) -> Tensor:

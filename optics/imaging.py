@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .fourier import Boundary, convolve, kept
-from .front_end import FrontEnd
+from .front_end import FrontEnd, check_raw
 from .illumination import ColourChannels
 from .noise import Generators, one_of
 from .projection import Projection
@@ -22,6 +22,7 @@ from .quantity import (
     full_precision,
     hold,
     looked_at,
+    single,
     whole_number,
 )
 from .restoration import Wiener
@@ -47,6 +48,7 @@ def layered_blur(
     Parameters
     ----------
     scene : Tensor ``[B, C, H, W]``
+        Half precision is computed, and returned, in float32.
     layers : Tensor ``[B, D, H, W]``
         Share of each depth in each point, not negative; over d they sum to 1.
     psf : Tensor ``[D, C, h, w]``
@@ -83,7 +85,7 @@ def _parts(scene: Tensor, layers: Tensor, psf: Tensor) -> Tensor:
             f"{tuple(scene.shape)}, {tuple(layers.shape)}, {tuple(psf.shape)}"
         )
     _check_shares(layers.detach())
-    return layers[:, :, None] * scene[:, None]
+    return single(layers)[:, :, None] * single(scene)[:, None]
 
 
 class IncoherentImaging(FrontEnd):
@@ -374,6 +376,7 @@ class IncoherentImaging(FrontEnd):
 
     def combine(self, raw: Tensor) -> Tensor:
         """Return the exposures ``raw``, restored where the camera does that."""
+        check_raw(raw, self.out_channels)
         if self.restoration is None:
             return raw
         psf = self.psf(distance=self.working_distances)

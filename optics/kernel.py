@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .constraint import clip, energy_limited, energy_limited_inverse
 from .fourier import Boundary, convolve
-from .front_end import FrontEnd
+from .front_end import FrontEnd, check_raw
 from .quantity import index_of, whole_number
 
 __all__ = ["KernelStart", "LearnedKernel", "kernel_start", "raw_taps", "signed_difference"]
@@ -296,9 +296,7 @@ class LearnedKernel(FrontEnd):
     def combine(self, raw: Tensor) -> Tensor:
         """Subtract the exposures, see :func:`signed_difference`; ``[B, F * C, H, W]`` in 0..1."""
         kernels = self.kernels
-        expected = self.exposures * self.in_channels
-        if raw.ndim != 4 or raw.shape[1] != expected:
-            raise ValueError(f"combine takes [B, {expected}, H, W], not {tuple(raw.shape)}")
+        check_raw(raw, self.exposures * self.in_channels)
         exposures = raw.unflatten(1, kernels.shape[:3]) * self.exposures
         if self.signed:
             plus, minus = exposures.unbind(2)

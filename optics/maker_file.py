@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 __all__ = [
     "CODES",
@@ -38,6 +39,8 @@ CODES = 65535
 #: Of the files that can be read.
 ENDINGS = (".tif", ".tiff", ".csv")
 ORIENTATION = "row 0 is the least y, +y is down; column 0 is the least x, +x is to the right"
+# What parts numbers and is no comma, nor a space beside one.
+_PARTED = re.compile(r";|[^\s,]\s+[^\s,]")
 _DESCRIPTION = 270  # TIFF 6.0, section 8: ImageDescription, X and Y resolution and their unit
 _RESOLUTION_X, _RESOLUTION_Y, _RESOLUTION_UNIT, _CENTIMETRE = 282, 283, 296, 3
 
@@ -93,7 +96,8 @@ def read_table(content: bytes, *, bare: bool = False) -> tuple[np.ndarray, dict[
     """Numbers and metadata that :func:`as_table` wrote; a ValueError says what is wrong.
 
     ``bare`` reads tables of other programs too: where no line names a format of ours, what begins
-    with ``#`` is a remark, and semicolons, tabs and spaces part numbers as commas do.
+    with ``#`` is a remark, and semicolons, tabs and spaces part numbers as commas do. A comma in
+    front of a digit, where others part, is refused: it may be a decimal one.
     """
     try:
         lines = content.decode("utf-8-sig").splitlines()
@@ -114,6 +118,11 @@ def read_table(content: bytes, *, bare: bool = False) -> tuple[np.ndarray, dict[
                 rows.append([float(cell) for cell in cells])
             except ValueError as error:
                 raise ValueError(f"line {number}: {error}") from None
+            if bare and re.search(r",\d", line) and _PARTED.search(line):
+                raise ValueError(
+                    f"line {number} has commas and other separators, so that a comma may be a "
+                    "decimal one: write decimals with a point, and part numbers in one way"
+                )
             if len(rows[-1]) != len(rows[0]):
                 raise ValueError(
                     f"line {number} has {len(rows[-1])} numbers, the first row {len(rows[0])}"
@@ -154,7 +163,10 @@ def metadata_number(
 
 
 def as_number(value: object) -> float | None:
-    """A real finite number, or None for anything else."""
+    """A real finite number, of Python, numpy or torch, or None for anything else."""
+    trained = isinstance(value, Tensor) and value.requires_grad
+    if isinstance(value, np.generic | np.ndarray | Tensor) and value.ndim == 0 and not trained:
+        value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

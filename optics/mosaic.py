@@ -5,7 +5,7 @@ A pattern tiles the sensor from its upper left corner. It is one of
 - ``"rggb"``, ``"bggr"``, ``"grbg"``, ``"gbrg"``: two rows of two pixels, Bayer's (US patent
   3 971 065, 1976), or any other four letters;
 - rows of letters, such as ``("rgb", "brg", "gbr")``, of either case;
-- an integer tensor ``[h, w]`` of channel indices.
+- an integer tensor or array ``[h, w]`` of channel indices, such as rawpy's ``raw_pattern``.
 
 The other colours of a pixel are interpolated, or the mosaic is handed on as it was read.
 """
@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -60,6 +61,9 @@ def cfa_indices(pattern: Pattern, *, channels: str = "rgb") -> Tensor:
     """
     if not channels or len(set(channels)) != len(channels):
         raise ValueError(f"channels must be different letters, such as 'rgb', not {channels!r}")
+    if isinstance(pattern, np.ndarray):  # of indices, or of letters
+        given = np.asarray(pattern)
+        pattern = torch.tensor(given.tolist()) if given.dtype.kind in "uif" else given.tolist()
     if isinstance(pattern, Tensor):
         if pattern.ndim != 2 or pattern.numel() == 0 or pattern.is_floating_point():
             raise ValueError(

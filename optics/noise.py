@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from .quantity import differentiated
+from .quantity import differentiated, single
 
 __all__ = [
     "Generators",
@@ -61,7 +61,8 @@ def shot_noise(
         the dark), and close in shape above some ten electrons; its pathwise gradient is unbiased
         for mean and variance. ``poisson``: exact counts n; the gradient ``1 + (n - x) / (2 x)``
         is that of the residual ``(n - x) / sqrt(x)`` held fixed, unbiased for every loss that is
-        linear or quadratic in the count (the former at any x, the latter above 0.01 electrons).
+        linear or quadratic in the count (the former at any x, the latter above 0.01 electrons),
+        and so is its second derivative.
         ``score``: exact counts that have no path back; only where no gradient is asked for, see
         :meth:`optics.Sensor.expose`. ``none``: the mean.
     read_noise : float, electrons RMS
@@ -104,9 +105,12 @@ def shot_noise(
             if not differentiated(electrons):
                 return counts
             mean = electrons.detach().clamp_min(0)
-            slope = (counts - mean).div_(mean.clamp_min_(_FEWEST_ELECTRONS).mul_(2)).add_(1)
-            # The difference is zero, so that the value stays the whole number that it is.
-            return torch.addcmul(counts, electrons - electrons.detach(), slope)
+            held = mean.clamp_min(_FEWEST_ELECTRONS)
+            root = held.sqrt()
+            # Both differences are zero, so that the value stays the whole number that it is.
+            change = electrons - electrons.detach()
+            spread = (held + change).sqrt() - root
+            return torch.addcmul(counts + change, (counts - mean).div_(root), spread)
         case "score":
             refuse_path_gradient(electrons)
             return poisson_counts(electrons, generator=generator)
@@ -138,11 +142,15 @@ class _Gaussian(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:  # noqa: ANN001
         ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
+        ctx.variance = inputs[1]
+        ctx.save_for_backward(inputs[0], output[1])
 
     @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN001
-        return grads[0] * ctx.saved_tensors[0], None, None
+        electrons, slope = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            slope = _slope_of_the_mean(slope, electrons, ctx.variance)
+        return grads[0] * slope, None, None
 
 
 class _ForwardGaussian(_Gaussian):
@@ -151,11 +159,20 @@ class _ForwardGaussian(_Gaussian):
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:  # noqa: ANN001
         _Gaussian.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(output[1])
+        ctx.save_for_forward(inputs[0], output[1])
 
     @staticmethod
     def jvp(ctx, *changes: Tensor) -> tuple[Tensor, None]:  # noqa: ANN001
-        return changes[0] * ctx.saved_tensors[0], None
+        electrons, slope = ctx.saved_tensors
+        return changes[0] * _slope_of_the_mean(slope, electrons, ctx.variance), None
+
+
+def _slope_of_the_mean(slope: Tensor, electrons: Tensor, variance: float) -> Tensor:
+    """The kept slope, a constant to autograd, with its own slope to the mean."""
+    fewest = _FEWEST_ELECTRONS if variance == 0 else 0.0
+    root = (electrons.clamp_min(fewest) + variance).sqrt()
+    # The factor is zero, so that the value stays the one that it is.
+    return torch.addcmul(slope, slope - 1, root.detach() / root - 1)
 
 
 def poisson_counts(electrons: Tensor, *, generator: Generators | None = None) -> Tensor:
@@ -238,7 +255,7 @@ def poisson_log_likelihood(counts: Tensor, electrons: Tensor) -> Tensor:
     """Logarithm of the probability of each picture's counts, given their means.
 
     ``sum n log x - x - log n!`` over all but the first dimension. Its gradient ``n / x - 1`` to
-    the means is the score.
+    the means is the score. Half precision is computed in float32.
 
     Parameters
     ----------
@@ -261,7 +278,7 @@ def poisson_log_likelihood(counts: Tensor, electrons: Tensor) -> Tensor:
             "counts and electrons must be of one shape [B, ...], not "
             f"{tuple(counts.shape)} and {tuple(electrons.shape)}"
         )
-    counts = counts.detach()
+    counts, electrons = single(counts.detach()), single(electrons)
     logarithm = electrons.clamp_min(_TINY).log()
     terms = counts * logarithm - _not_negative(electrons) - torch.lgamma(counts + 1)
     return terms.flatten(1).sum(1) if terms.ndim > 1 else terms

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .quantity import check_between, check_positive, whole_number
+from .quantity import check_between, check_finite, check_positive, whole_number
 
 __all__ = ["bin_pixels", "fixed_pattern", "pixel_mtf"]
 
@@ -102,7 +102,7 @@ def fixed_pattern(
     Raises
     ------
     ValueError
-        For a negative spread, one without a resolution, or a pattern that is not real
+        For a negative spread, one without a resolution, or a pattern that is not finite and real
         ``[H, W]`` of that size.
     """
     if isinstance(value, Tensor):
@@ -112,6 +112,7 @@ def fixed_pattern(
                 f"{name} must be real [H, W]{'' if resolution is None else f' of {resolution}'} "
                 f"when it is measured, in {unit}, not {value.dtype} {tuple(value.shape)}"
             )
+        check_finite(name, value.detach(), unit)
         return value
     if not 0 <= value < math.inf:
         raise ValueError(f"{name}={value!r} is out of range; give {unit} RMS, 0 or more")

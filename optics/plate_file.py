@@ -32,7 +32,7 @@ from .maker_file import (
     target_paths,
     write_all,
 )
-from .quantity import check_complex, check_finite, check_positive, check_wavelength
+from .quantity import check_complex, check_finite, check_positive, check_wavelength, one_number
 
 __all__ = ["FabricatedPlate", "PlateFiles", "export_plate", "import_plate"]
 
@@ -117,7 +117,8 @@ def export_plate(
     Raises
     ------
     TypeError
-        For anything else than a tensor, an element or a filter.
+        For anything else than a tensor, an element or a filter; for a spacing or a wavelength that
+        is not one number, or is a parameter.
     ValueError
         For a transmission that is not ``[H, W]`` and finite, or above 1: a plate makes no light;
         for a spacing or a wavelength that is missing, not positive, or given beside an element; for
@@ -132,6 +133,11 @@ def export_plate(
     row for each y, and the pitch and the wavelength in micrometres in lines that begin with
     ``#``. Where no light passes, the phase is 0. Each file appears whole or not at all.
     """
+    # JSON holds no number of numpy or torch.
+    if spacing is not None:
+        spacing = one_number("spacing", spacing, "metres")
+    if wavelength is not None:
+        wavelength = one_number("wavelength", wavelength, "metres")
     transmission, spacing, wavelength = _of(plate, spacing, wavelength)
     if spacing is None:
         raise ValueError("spacing, metres, is needed with a tensor or a filter")

@@ -56,8 +56,9 @@ def distort(
         Linear light, without distortion.
     radial : Tensor ``[K]`` or a sequence
         ``k1, k2, ...``; :func:`distortion_fit` finds those of a lens.
-    magnification : Tensor ``[C]`` or a sequence, optional
-        Size of each channel's image; 1 by default. Channels that differ have lateral colour.
+    magnification : Tensor ``[C]`` or ``[1]``, or a sequence, optional
+        Size of each channel's image, or of all; 1 by default. Channels that differ have lateral
+        colour.
     boundary : {"zero", "replicate"}
         What lies outside of the scene, where a barrel looks.
 
@@ -87,7 +88,7 @@ def distort(
         raise ValueError(f"boundary must be one of {get_args(Surround)}, not {boundary!r}")
     channels = scene.shape[1]
     terms = _terms(radial)
-    scales = _scales(magnification, channels)
+    scales = _scales(magnification, channels).expand(channels)
     _check_monotone(terms)
     with full_precision(scene):
         if scene.dtype != torch.float64:

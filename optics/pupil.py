@@ -31,6 +31,7 @@ from .quantity import (
     image_size,
     is_finite,
     one_number,
+    single,
 )
 
 __all__ = ["Pupil", "check_same_everywhere", "defocus_path"]
@@ -330,11 +331,11 @@ class Pupil(nn.Module):
     def _planes(self, distance: Tensor | float | None) -> Tensor:
         """:meth:`field` in two real planes, ``[..., L, 2, H, W]``."""
         wavelength = self._wavelengths()
-        amplitude, phase = self.aperture[None], None
+        amplitude, phase = single(self.aperture)[None], None
         for element in self.elements:
             assert isinstance(element, Element)
             if isinstance(element, PhaseElement):
-                shift = element.phase_shift(wavelength)
+                shift = single(element.phase_shift(wavelength))
                 phase = shift if phase is None else phase + shift
             else:
                 amplitude = amplitude * element.transmission(wavelength)
@@ -356,7 +357,7 @@ class Pupil(nn.Module):
         if path.ndim > 2 and self.places is not None:
             path = path[:, None, None]
         turns = path.to(wavelength.device)[..., None, :, :] / wavelength[:, None, None]
-        return (2 * math.pi * turns).to(self.aperture.dtype)
+        return (2 * math.pi * turns).to(single(self.aperture).dtype)
 
     def forward(self, *, distance: Tensor | float | None = None) -> Tensor:
         """Form the PSF.
@@ -407,7 +408,7 @@ class Pupil(nn.Module):
     @property
     def incident_power(self) -> Tensor:
         """Light in the open aperture, ``sum A^2``, scalar."""
-        return self.aperture.square().sum()
+        return single(self.aperture).square().sum()
 
     def extra_repr(self) -> str:
         """Name the geometry with its units."""

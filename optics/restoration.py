@@ -23,6 +23,7 @@ from .quantity import (
     check_real,
     full_precision,
     looked_at,
+    one_number,
 )
 
 __all__ = ["Wiener", "wiener"]
@@ -126,6 +127,8 @@ class Wiener(nn.Module):
 
     Raises
     ------
+    TypeError
+        For an exponent that is not one number, or is a parameter.
     ValueError
         For a ratio that is not positive, or neither one number nor one a channel; for an exponent
         below 0.
@@ -142,9 +145,10 @@ class Wiener(nn.Module):
                 "noise_to_signal must be one number, or one for each channel, not "
                 f"{tuple(ratio.shape)}"
             )
+        exponent = one_number("exponent", exponent)
         _check_exponent(exponent)
         self.log_ratio = nn.Parameter(ratio.log().to(torch.get_default_dtype()))
-        self.exponent = float(exponent)
+        self.exponent = exponent
         self.register_buffer("known_psf", None, persistent=False)
 
     @property

@@ -130,9 +130,10 @@ class Sensor(nn.Module):
         For several numbers where one is asked for, or for a parameter: of all quantities the
         patterns and, by ``trainable_gain``, the gain are learned.
     ValueError
-        For a quantity out of its range, a pattern without resolution, binning of a mosaic, quantum
-        efficiencies of other channels than the mosaic's, a white balance of one efficiency, or a
-        mosaic that is to be handed on where there is none.
+        For a quantity out of its range, a pattern without resolution or with a NaN, a ``prnu`` of
+        1 RMS or more, as of a map of gains, binning of a mosaic, quantum efficiencies of other
+        channels than the mosaic's, a white balance of one efficiency, or a mosaic that is to be
+        handed on where there is none.
 
     Warns
     -----
@@ -231,6 +232,8 @@ class Sensor(nn.Module):
                 self.register_buffer(f"{name}_map", None)
             else:
                 hold(self, f"{name}_map", pattern)
+        if isinstance(prnu, Tensor):
+            _check_deviations(prnu.detach())
         self.prnu = "measured" if isinstance(prnu, Tensor) else float(prnu)
         self.dsnu = "measured" if isinstance(dsnu, Tensor) else float(dsnu)
         self.white_balance = bool(white_balance)
@@ -366,10 +369,10 @@ class Sensor(nn.Module):
             When the picture is no Tensor.
         ValueError
             When a picture is not real floating point, or does not fit a pattern of the sensor, or
-            the exposures are not one or more.
+            the exposures are not one or more, or do not divide its channels.
         """
         self._check(irradiance)
-        whole_number("exposures", exposures)
+        _check_exposures(irradiance, exposures)
         own = self.quantum_efficiency
         if isinstance(own, tuple):
             assert self.efficiency is not None
@@ -452,12 +455,19 @@ class Sensor(nn.Module):
         TypeError
             For codes that are no Tensor.
         ValueError
-            For codes that are not floating point.
+            For codes that are not floating point, or of other channels than the exposures have.
         """
         check_tensor("codes", codes)
         if not codes.is_floating_point():
             raise ValueError(
                 f"codes must be floating point, DN: give codes.float(), not {codes.dtype}"
+            )
+        if self.cfa is None:
+            _check_exposures(codes, exposures)
+        elif codes.ndim != 4 or codes.shape[1] != exposures:
+            raise ValueError(
+                f"codes behind a colour filter array must be [B, {exposures}, H, W] mosaics, one "
+                f"for each of exposures={exposures}, not {tuple(codes.shape)}"
             )
         picture = codes - self.black_level if self.black_level > 0 else codes
         span = self.top - self.black_level
@@ -500,9 +510,9 @@ class Sensor(nn.Module):
         TypeError
             When the picture is no Tensor, or the generator is none.
         ValueError
-            For a picture that is not real floating point, or does not fit the patterns, the binning
-            or the colour filters, for no exposure, or when ``shot_noise="score"`` is to be
-            differentiated.
+            For a picture that is not real floating point, or does not fit the patterns, the
+            binning, the colour filters or the exposures, for no exposure, or when
+            ``shot_noise="score"`` is to be differentiated.
         """
         codes = self.codes(irradiance, exposures=exposures, generator=generator)
         return self.from_codes(codes, exposures=exposures)
@@ -646,4 +656,26 @@ class Sensor(nn.Module):
             f"gain={gain}, black_level={self.black_level:g} DN, {patterns}"
             f"binning={self.binning}, shot_noise={self.shot_noise!r}, "
             f"converter={self.converter!r}{', white_balance=True' if self.white_balance else ''}"
+        )
+
+
+def _check_deviations(pattern: Tensor) -> None:
+    """Raise a ValueError for measured sensitivities that are no small deviations."""
+    if not looked_at(pattern):
+        return
+    spread = float(pattern.double().square().mean().sqrt())
+    if spread >= 1:
+        raise ValueError(
+            f"prnu is a map of {spread:g} RMS, and relative deviations have less than 1: give a "
+            "map of gains less 1, and per cent divided by 100; the 1 % of a data sheet is 0.01"
+        )
+
+
+def _check_exposures(picture: Tensor, exposures: int) -> None:
+    """Raise a ValueError unless the channels are those of so many exposures."""
+    whole_number("exposures", exposures)
+    if picture.ndim > 2 and picture.shape[-3] % exposures:
+        raise ValueError(
+            f"exposures={exposures} follow each other in the channels [B, {exposures} * C, H, W], "
+            f"not {tuple(picture.shape)}"
         )

@@ -20,16 +20,17 @@ from torch import Tensor, nn
 
 from .constraint import bounded, bounded_raw
 from .fourier import Boundary, convolve
-from .front_end import FrontEnd
+from .front_end import FrontEnd, check_raw
 from .imaging import check_part
 from .noise import Generators, standard_normal
 from .quantity import (
     as_real,
     check_between,
     check_finite,
-    check_number,
     check_tensor,
     full_precision,
+    looked_at,
+    one_number,
     single,
     whole_number,
 )
@@ -190,7 +191,8 @@ class CodedExposure(FrontEnd):
     Raises
     ------
     TypeError
-        For a code that is neither a name nor a Tensor, or a lens of another kind.
+        For a code that is neither a name nor a Tensor, a motion that is not one number or is a
+        parameter, or a lens of another kind.
     ValueError
         For a code that is not ``[T]`` in 0..1, a negative motion, a lens of several exposures or
         other channels, another boundary.
@@ -275,7 +277,7 @@ class CodedExposure(FrontEnd):
         Raises
         ------
         TypeError, ValueError
-            When it is not one number of at least 0.
+            When it is not one number of at least 0, or is a parameter.
         """
         before = self.motion, self._moves
         self.motion, self._moves = _checked_motion(motion), self._moves or self.motion > 0
@@ -316,7 +318,8 @@ class CodedExposure(FrontEnd):
         ----------
         scene : Tensor ``[B, C, H, W]``
         displacement : Tensor ``[2]`` or ``[B, 2]``, pixels, optional
-            ``(x, y)`` by which all scenes move during the exposure, or each; drawn by default.
+            ``(x, y)`` by which all scenes move during the exposure, or each; drawn by default. At
+            most ``psf_size - 1`` along each axis, of which the window holds all light.
         generator : torch.Generator or a sequence of them, optional
             Draws the motion, that of each picture from its own; torch's default one if not given.
 
@@ -327,7 +330,8 @@ class CodedExposure(FrontEnd):
         Raises
         ------
         TypeError, ValueError
-            When the scene has other channels, or for displacements that are not one a picture.
+            When the scene has other channels, or for displacements that are not one a picture, or
+            farther than the window holds.
         """
         check_tensor("scene", scene)
         if scene.ndim != 4 or scene.shape[1] != self.in_channels:
@@ -339,11 +343,8 @@ class CodedExposure(FrontEnd):
         if displacement is None:
             normal = standard_normal(single(scene.new_zeros(count, 2)), generator)
             displacement = self.motion * normal.clamp(-_FARTHEST, _FARTHEST)
-        elif displacement.shape not in ((2,), (count, 2)):
-            raise ValueError(
-                f"displacement must be [2], pixels along x and y, or one for each of the {count} "
-                f"pictures, not {tuple(displacement.shape)}"
-            )
+        else:
+            displacement = self._checked_displacement(displacement, count).to(scene.device)
         psf = self.psf(displacement=displacement).expand(count, self.psf_size, self.psf_size)
         # A PSF for each picture: pictures as channels of one.
         light = scene.flatten(0, 1)[None]
@@ -354,12 +355,30 @@ class CodedExposure(FrontEnd):
             return moved
         return self.lens(moved, generator=generator) if self.lens.draws else self.lens(moved)
 
+    def _checked_displacement(self, given: Tensor, count: int) -> Tensor:
+        displacement = torch.as_tensor(given)
+        if displacement.shape not in ((2,), (count, 2)):
+            raise ValueError(
+                f"displacement must be [2], pixels along x and y, or one for each of the {count} "
+                f"pictures, not {tuple(displacement.shape)}"
+            )
+        if not looked_at(displacement) or not displacement.numel():
+            return displacement
+        farthest = float(displacement.detach().abs().max())
+        # What is not finite is refused with the PSF.
+        if self.psf_size - 1 < farthest < math.inf:
+            raise ValueError(
+                f"displacement must be at most {self.psf_size - 1} pixels along each axis, which "
+                f"the window of motion={self.motion:g} holds, not {farthest:g}: light beyond is "
+                f"lost; give a motion of {math.ceil(farthest / _FARTHEST)} or more"
+            )
+        return displacement
+
     def combine(self, raw: Tensor) -> Tensor:
         """What the lens makes of the exposure; without one the exposure itself."""
         if self.lens is not None:
             return self.lens.combine(raw)
-        if raw.ndim != 4 or raw.shape[1] != self.in_channels:
-            raise ValueError(f"combine takes [B, {self.in_channels}, H, W], not {tuple(raw.shape)}")
+        check_raw(raw, self.in_channels)
         return raw
 
     def extra_repr(self) -> str:
@@ -377,10 +396,10 @@ def behind_shutter(front_end: FrontEnd | None) -> FrontEnd | None:
 
 
 def _checked_motion(motion: float) -> float:
-    check_number("motion", motion, "pixels")
-    if not 0 <= float(motion) < math.inf:
-        raise ValueError(f"motion must be pixels RMS, of at least 0, not {motion}")
-    return float(motion)
+    motion = one_number("motion", motion, "pixels")
+    if not 0 <= motion < math.inf:
+        raise ValueError(f"motion must be pixels RMS, of at least 0, not {motion:g}")
+    return motion
 
 
 def _checked_code(code: Tensor) -> Tensor:

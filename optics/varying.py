@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .fourier import Boundary, convolve
-from .front_end import FrontEnd
+from .front_end import FrontEnd, check_raw
 from .illumination import ColourChannels
 from .imaging import check_colour, check_part, check_response, seen_in_channels
 from .projection import Projection
@@ -200,6 +200,7 @@ def varying_blur(
     Parameters
     ----------
     scene : Tensor ``[B, C, H, W]``
+        Half precision is computed, and returned, in float32.
     basis : Tensor ``[R, h, w]``, or ``[R, C, h, w]`` for one in each channel
     weights : Tensor ``[R, P, Q]``
         At places that span the picture from the first to the last pixel; bilinear in between, so
@@ -217,6 +218,7 @@ def varying_blur(
         When the shapes are not these, or the scene is not real floating point.
     """
     check_real("scene", scene, "[B, C, H, W]")
+    scene = single(scene)
     fits = weights.ndim == 3 and basis.ndim in (3, 4) and len(basis) == len(weights)
     fits = fits and scene.ndim == 4 and (basis.ndim == 3 or basis.shape[1] == scene.shape[1])
     if not fits:
@@ -387,6 +389,7 @@ class VaryingImaging(FrontEnd):
 
     def combine(self, raw: Tensor) -> Tensor:
         """Return ``raw`` unchanged, also of several exposures: their channels side by side."""
+        check_raw(raw, self.out_channels)
         return raw
 
     def extra_repr(self) -> str:

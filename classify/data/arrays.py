@@ -117,7 +117,7 @@ def as_names(names: Names, what: str, count: int) -> tuple[str, ...]:
         raise ValueError(f"{what} needs {count} names, one for each image, got {given}")
     for position, value in enumerate(values):
         # A missing name (NaN, None, "") would silently make one lesion of many.
-        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
             raise ValueError(
                 f"{what}[{position}] is {value!r}; a name is a non-empty str or an int"
             )

@@ -81,9 +81,11 @@ class Audit:
     """False when so many pictures look alike that only the most alike of their pairs were aligned:
     crops and shifts may be missing."""
     conflicts: tuple[Conflict, ...]
-    """Equal or similar pictures with different labels."""
+    """Equal pixels, or one group, with different labels; similar ones: :attr:`near`, where
+    ``same_label`` is False."""
     blank: tuple[str, ...]
-    """Pictures of one colour (black ones among them): no channel varies by more than 4 codes."""
+    """Pictures of one colour (black ones among them): no channel varies by more than 4 levels of
+    255."""
     empty_masks: tuple[str, ...]
     """Pictures whose mask marks nothing."""
     parts: tuple[str, ...] = ()

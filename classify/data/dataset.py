@@ -34,6 +34,7 @@ from .arrays import (
     content_hash,
     looks_turned,
 )
+from .table import is_missing
 
 __all__ = [
     "LESION_CLASSES",
@@ -173,7 +174,8 @@ class LesionDataset:
                 f"{width} pixels; where the channels come last, give np.moveaxis(images, -1, 1)",
                 stacklevel=2,
             )
-        kinds = tuple(classes)
+        listed = classes.tolist() if isinstance(classes, np.ndarray) else tuple(classes)
+        kinds = as_names(listed, "classes", len(listed))
         if not kinds or len(set(kinds)) < len(kinds):
             raise ValueError(f"classes must be different names, at least one, got {kinds}")
         masks, has_mask = checked_masks(masks, has_mask, images)
@@ -399,9 +401,15 @@ class LesionDataset:
         Raises
         ------
         ValueError
-            When they are not one name for each row.
+            When they are not one name for each row, or one is missing ("NA", "unknown", ...).
         """
         names = as_names(groups, "groups", len(self))
+        for position, name in enumerate(names):
+            if is_missing(name):
+                raise ValueError(
+                    f"groups[{position}] is {name!r}, and unknown is no group: give a picture on "
+                    "its own a name of its own, such as its identifier"
+                )
         whole = list(self._arrays.groups)
         for row, name in zip(self._rows.tolist(), names, strict=True):
             whole[row] = name

@@ -62,7 +62,7 @@ class Decoder:
     become RGB, and those of 16 bits have 8 where they are not asked for; an embedded colour
     profile is dropped, and so is an alpha channel, with a warning where it lets anything through.
     Images are reduced with a Lanczos filter on the codes, masks by area: a pixel is on the lesion
-    when at least half of it is.
+    when more than about half of it is. Masks that are transparent somewhere are refused.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Decoder:
         Show a bar, on a terminal.
     white_level : int
         Code of pictures of 16 bits that becomes white, brighter ones too: 4095 where a camera of
-        12 bits has filled the low ones. Of pictures that are reduced to 8 bits, of grey ones.
+        12 bits has filled the low ones.
     bit_depth : {8, 16}, optional
         Of the codes. With 16, files of another depth are refused; by default they are 8, with a
         warning where a file has more.
@@ -144,11 +144,16 @@ class Decoder:
                 "that is meant",
                 stacklevel=2,
             )
-        picture = ImageOps.exif_transpose(raw)
-        whole, opaque = _rgb(picture, self.white_level)
+        if self.white_level != _SIXTEEN_BITS and sixteen_bits(raw):
+            # Of colours, Pillow has the high bytes alone, and it is the low ones that are filled.
+            deep = whole_picture(lambda: _untouched(data))
+            eight = _at_white(deep.codes, self.white_level, 255).astype(np.uint8)
+            whole, opaque = Image.fromarray(eight), deep.opaque
+        else:
+            whole, opaque = _rgb(ImageOps.exif_transpose(raw))
         small = fit(whole, self.image_size, self.geometry, Image.Resampling.LANCZOS)
         codes = np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
-        return Decoded(codes, picture.size, opaque)
+        return Decoded(codes, whole.size, opaque)
 
     def _deep(self, codes: np.ndarray) -> np.ndarray:
         """Codes uint16 ``[H, W, 3]`` at their white level, reduced to ``[3, S, S]``."""
@@ -170,7 +175,13 @@ class Decoder:
                 f"the mask is {picture.width}x{picture.height} but its image is "
                 f"{frame[0]}x{frame[1]}"
             )
-        codes = np.asarray(picture if picture.mode in ("1", "L", "I;16") else picture.convert("L"))
+        picture, opaque = _alpha(picture)
+        if not opaque:
+            raise ValueError("the mask is transparent somewhere; flatten it to black and white")
+        plain = picture.mode in ("1", "L", "I", "F") or picture.mode.startswith("I;16")
+        codes = np.asarray(picture if plain else picture.convert("L"))
+        if np.isnan(codes.max()):
+            raise ValueError("the mask holds NaN; save it in black and white")
         # Half of the brightest value reads 0/1, 0/255 and a mask that was once a JPEG alike.
         on = Image.fromarray((codes > codes.max() / 2).astype(np.uint8) * 255)
         small = fit(on, self.image_size, self.geometry, Image.Resampling.BOX)
@@ -320,16 +331,21 @@ def _at_white(codes: np.ndarray, white_level: int, top: int) -> np.ndarray:
     return (top * codes + white_level // 2) // white_level
 
 
-def _rgb(picture: Image.Image, white_level: int) -> tuple[Image.Image, bool]:
+def _alpha(picture: Image.Image) -> tuple[Image.Image, bool]:
+    """As RGBA where something may show through, and whether nothing does."""
+    if not picture.has_transparency_data or picture.mode.startswith("I;16"):
+        return picture, True
+    picture = picture.convert("RGBA")  # palettes warn when they go to RGB at once
+    return picture, picture.getchannel("A").getextrema() == (255, 255)
+
+
+def _rgb(picture: Image.Image) -> tuple[Image.Image, bool]:
     """In red, green and blue of 8 bits, and whether it is opaque."""
     if picture.mode.startswith("I;16"):
         codes = np.asarray(picture)
-        _check_white(int(codes.max()), white_level)
-        picture = Image.fromarray(_at_white(codes, white_level, 255).astype(np.uint8))
+        _check_white(int(codes.max()), _SIXTEEN_BITS)
+        picture = Image.fromarray(_at_white(codes, _SIXTEEN_BITS, 255).astype(np.uint8))
     elif picture.mode in ("I", "F"):
         raise ValueError(f"mode {picture.mode} names no white level; save it with 8 or 16 bits")
-    opaque = True
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")  # palettes warn when they go to RGB at once
-        opaque = picture.getchannel("A").getextrema() == (255, 255)
+    picture, opaque = _alpha(picture)
     return picture.convert("RGB"), opaque

@@ -11,7 +11,7 @@ from .arrays import SceneEncoding, check_scene_encoding, content_hash, warn_of_c
 from .cache import CacheOption, load_pixels
 from .dataset import LesionDataset
 from .decode import SUFFIXES, Decoder, Geometry, Picture
-from .table import GROUPS, as_path, check_grouped, check_once, read_table
+from .table import GROUPS, as_path, check_grouped, check_once, composed, read_table
 
 __all__ = ["ImageFolder"]
 
@@ -47,7 +47,8 @@ def ImageFolder(
     geometry : {"crop", "squeeze"}
         The centred square of the frame, or the whole frame squeezed into one.
     classes : sequence of str, optional
-        The class folders in the order that labels shall have; sorted by default.
+        The class folders in the order that labels shall have; sorted by default. Letters with
+        accents, of groups too, become Unicode's NFC.
     groups : path, optional
         CSV, or tab-separated text, of the columns ``image`` and ``group`` (or ``patient_id``, or
         ``lesion_id``: of several, the first of these three). An image is named by its path below
@@ -59,7 +60,7 @@ def ImageFolder(
         does the default, with a warning.
     white_level : int
         Code of pictures of 16 bits that is white: 4095 for those of a camera of 12 bits, whose
-        codes lie in the low ones. Of pictures that are reduced to 8 bits, of grey ones.
+        codes lie in the low ones.
     encoding : {"srgb", "linear"}, optional
         What the codes are, see :class:`LesionDataset`. By default those of 8 bits are sRGB, as of
         picture files; with ``bit_depth=16`` or a ``white_level`` they may be a camera's raw data,
@@ -141,7 +142,7 @@ def _groups(path: Path, identifiers: Sequence[str], root: str) -> list[str]:
         )
     names = list(map(as_path, table["image"]))
     check_once(names, str(path))
-    group_of = dict(zip(names, table[column], strict=True))
+    group_of = dict(zip(names, map(composed, table[column]), strict=True))
     keys = [_key(identifier, group_of, root, str(path)) for identifier in identifiers]
     together = [group_of.get(key, "") for key in keys]
     check_grouped(identifiers, together, column=column, where=str(path))
@@ -174,13 +175,14 @@ def _by_class(archive: Archive) -> dict[str, list[Member]]:
         depth, folders = 0, {entry.name for entry in archive.root.iterdir() if entry.is_dir()}
         folders = {name for name in folders if not passed_over(f"{name}/_")}
     else:
-        wrapped = len({path[0] for path in paths}) == 1 and any(len(path) > 2 for path in paths)
-        depth = int(wrapped)  # most zips hold the one folder that was packed
+        # Most zips hold the one folder that was packed, and some a file or two beside it.
+        tops = {path[0] for path in paths if len(path) > 1}
+        depth = int(len(tops) == 1 and any(len(path) > 2 for path in paths))
         folders = {path[depth] for path in paths if len(path) > depth + 1}
-    found: dict[str, list[Member]] = {name: [] for name in sorted(folders)}
+    found: dict[str, list[Member]] = {name: [] for name in sorted(map(composed, folders))}
     for path, member in zip(paths, archive.members, strict=True):
         if len(path) > depth + 1 and member.suffix in SUFFIXES:
-            found[path[depth]].append(member)
+            found[composed(path[depth])].append(member)
     return found
 
 
@@ -191,7 +193,7 @@ def _class_names(
         raise ValueError(
             f"{archive.root} has no class folders; expected one folder of pictures for each class"
         )
-    names = sorted(by_class) if classes is None else list(classes)
+    names = sorted(by_class) if classes is None else [composed(str(n)) for n in classes]
     if sorted(names) != sorted(by_class):
         raise ValueError(
             f"classes must name each class folder of {archive.root} once: it has "

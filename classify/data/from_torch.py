@@ -32,6 +32,9 @@ from .dataset import LesionDataset
 
 __all__ = ["from_torch"]
 
+# Modes of PIL whose channels are no colours; those of CMYK would pass for four.
+_TO_RGB = ("P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
+
 
 def from_torch(
     dataset: Dataset[Any],
@@ -53,10 +56,11 @@ def from_torch(
     dataset : torch.utils.data.Dataset
         With a length, and items ``(picture, label)``, of which further entries are left alone. A
         picture is a Tensor ``[C, H, W]`` or ``[H, W]``, an array ``[H, W, C]`` or ``[H, W]``, or
-        one of PIL: floats in 0..1, or codes of 8 or 16 bits. All have one shape.
+        one of PIL: floats in 0..1, or codes of 8 or 16 bits. All have one shape. Palettes, CMYK,
+        YCbCr, HSV and LAB of PIL become RGB.
     classes : sequence of str, optional
-        By default the ``classes`` of the data set (of a ``Subset``, of what it is one of), and
-        "0", "1", ... where it has none.
+        By default the ``classes`` of the data set (of a ``Subset``, of what it is one of), those of
+        several words joined by commas, and "0", "1", ... where it has none.
     groups : sequence of str or int, length N, optional
         Lesion (or patient) of each picture, which a split keeps together. By default each picture
         is one of its own: nothing in such a data set says otherwise.
@@ -109,6 +113,8 @@ def from_torch(
     names = _names(dataset, count) if identifiers is None else identifiers
     named = bool(known)
     known = known or [str(label) for label in range(max(labels) + 1)]
+    # A tuple of words each, as ImageNet has them.
+    known = [", ".join(name) if isinstance(name, tuple) else name for name in known]
     if not named or (classes is None and len(known) == 1):
         warn_of_classes(labels, known, where=f"the {type(dataset).__name__}")
     return LesionDataset(
@@ -146,10 +152,17 @@ def _pair(dataset: Dataset[Any], row: int) -> tuple[object, int]:
         )
     label = as_integer(item[1])
     if label is None:
+        alone = isinstance(item[1], Tensor | np.ndarray) and item[1].shape == (1,)
         raise TypeError(
             f"the label of item {row} must be an integer, the number of its class, not "
-            f"{type(item[1]).__name__}: make one in the data set, such as classes.index(label) of "
-            "a name, or int(label.argmax()) of a vector that is 1 at its class"
+            f"{type(item[1]).__name__}: make one in the data set, such as "
+            # The argmax of one number is 0, whatever the class.
+            + (
+                "int(label[0]) of one in an array"
+                if alone
+                else "classes.index(label) of a name, or int(label.argmax()) of a vector that is 1 "
+                "at its class"
+            )
         )
     if label < 0:
         raise ValueError(
@@ -162,7 +175,7 @@ def _pair(dataset: Dataset[Any], row: int) -> tuple[object, int]:
 def _codes(picture: object, row: int, bit_depth: int) -> Tensor:
     """A picture as codes ``[C, H, W]``."""
     if isinstance(picture, Image.Image):
-        picture = np.array(picture if picture.mode != "P" else picture.convert("RGB"))
+        picture = np.array(picture.convert("RGB") if picture.mode in _TO_RGB else picture)
     turned = isinstance(picture, np.ndarray) and picture.ndim == 3  # as in files: channels last
     if not isinstance(picture, Tensor | np.ndarray):
         raise ValueError(

@@ -22,6 +22,7 @@ from .table import (
     check_grouped,
     check_once,
     chosen_rows,
+    composed,
     given_table,
     mask_name,
     number_column,
@@ -68,8 +69,9 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
     A cell names a picture by its path below ``root``, or by as much of the end of that as tells it
     from the others: its file name, or that without the suffix (``.jpg .jpeg .png .bmp .tif .tiff
     .webp``). Letters with accents are the same in either form that Unicode has (NFC, or macOS's
-    NFD). Zips in ``root`` are looked into where a picture is not beside them. A mask is found as
-    ``<picture>_segmentation``, beside the picture or by that name elsewhere, unless a column names
+    NFD); those of labels and groups become NFC. Zips in ``root`` are looked into where a picture is
+    not beside them. A mask is found as ``<picture>_segmentation``, beside the picture or by that
+    name elsewhere (but not beside another picture of the name of this one), unless a column names
     the masks. Rows come in the order of their names.
 
     Parameters
@@ -108,7 +110,8 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
     LesionDataset
         ``identifiers`` are the cells that name the pictures. ``metadata`` has the other columns,
         that of the groups too: as numbers where all that is known of one is (int64, or float64 with
-        NaN where a cell is empty, "NA", "nan" or "unknown"), and otherwise as text.
+        NaN where a cell is empty, "NA", "N/A", "nan", "None", "NULL", "<NA>" or "unknown"), and
+        otherwise as text.
 
     Raises
     ------
@@ -145,6 +148,8 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
             read_header(content), where, image=image, label=label, group=group, mask=mask
         )
         cells = read_table(content, (said.image,), where)
+        for column in {said.label, said.group} - {None, said.image}:
+            cells[column] = list(map(composed, cells[column]))
         names = cells[said.image]
         check_once(names, where)
         kinds = _classes(cells, said, classes, where)
@@ -234,7 +239,7 @@ def _classes(
     cells: Table, said: _Columns, classes: Sequence[str] | None, where: str
 ) -> tuple[str, ...]:
     """Names of the classes, in the order of the labels."""
-    wanted = () if classes is None else tuple(map(str, classes))
+    wanted = () if classes is None else tuple(composed(str(name)) for name in classes)
     names, labels = cells[said.image], cells[said.label]
     absent = [
         name
@@ -382,7 +387,8 @@ def _masks_by_name(
     for image in images:
         folder, slash, _ = image.path.rpartition("/")
         name = mask_name(image.stem)
-        found.append(find(f"{folder}{slash}{name}") or find(name))
+        near, far = find(f"{folder}{slash}{name}"), find(name)
+        found.append(_not_anothers(near, image, find) or _not_anothers(far, image, find))
     several = [listed((m.path for m in files), 3) for files in found if len(files) > 1]
     shared = Counter(files[0].path for files in found if files)
     several += [path for path, times in shared.items() if times > 1]
@@ -392,6 +398,20 @@ def _masks_by_name(
             "column of the table, and give it as mask="
         )
     return [files[0] if files else None for files in found]
+
+
+def _not_anothers(
+    masks: Iterable[Member], image: Member, find: Callable[[str], list[Member]]
+) -> list[Member]:
+    """The masks that lie beside ``image``, or beside no picture of its name."""
+    left, own = [], image.path.rpartition("/")[0]
+    for mask in masks:
+        folder, slash, _ = mask.path.rpartition("/")
+        # What is found by the end of its path alone lies elsewhere.
+        beside = {m.path.rpartition("/")[0] for m in find(f"{folder}{slash}{image.stem}")}
+        if folder == own or folder not in beside:
+            left.append(mask)
+    return left
 
 
 def _warn_of_others(members: Iterable[Member], archive: Archive, where: str) -> None:

@@ -65,9 +65,9 @@ def ISIC(
     Where there is a CSV of metadata with a row for these images (``..._LesionGroupings.csv`` of
     2018, ``..._Metadata.csv`` of 2019), also in zips inside, its columns are joined and
     ``lesion_id`` makes the groups; of several, a table with ``lesion_id`` is taken. An image
-    without a lesion id (empty, "NA", "nan" or "unknown": 2 084 of the 25 331 of 2019) is a group of
-    its own. Where no image has one a warning says so: every image is then its own group, and a
-    split can put one lesion on both sides.
+    without a lesion id (empty, "NA", "N/A", "nan", "None", "NULL", "<NA>" or "unknown": 2 084 of
+    the 25 331 of 2019) is a group of its own. Where no image has one a warning says so: every image
+    is then its own group, and a split can put one lesion on both sides.
 
     Parameters
     ----------

@@ -25,6 +25,7 @@ __all__ = [
     "check_grouped",
     "check_once",
     "chosen_rows",
+    "composed",
     "given_table",
     "is_missing",
     "mask_name",
@@ -44,7 +45,8 @@ Table = dict[str, list[str]]
 _FEW = 6  # images that a limit leaves to each class, so that three parts of a split can have some
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _UNKNOWN = ("", "NA", "unknown")  # ages
-_MISSING = ("", "na", "nan", "unknown")  # lesions, patients and measures, in lower case
+# Of lesions, patients and measures, in lower case; what pandas and SQL write is among them.
+_MISSING = ("", "na", "n/a", "nan", "none", "null", "<na>", "unknown")
 #: Columns that say what belongs together; of several in a table, the first of these.
 GROUPS = ("group", "patient_id", "lesion_id")
 _QUOTED = r'(?<![^\t,;])"[^"]*(?:""[^"]*)*"'  # a quote opens a cell only where the cell begins
@@ -53,7 +55,7 @@ _HEAD = re.compile(rf"(?:{_QUOTED}|[^\r\n])*")
 
 def is_missing(cell: str) -> bool:
     """Whether a cell says that what it is for is not known."""
-    return cell.lower() in _MISSING
+    return cell.strip().lower() in _MISSING
 
 
 def read_header(content: bytes) -> list[str]:
@@ -287,7 +289,12 @@ def _is_name(cell: str) -> bool:
 
 def as_path(name: str) -> str:
     """Path that a cell names: in Unicode's NFC, as macOS writes an accent behind its letter."""
-    return unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
+    return composed(name).replace("\\", "/").removeprefix("./")
+
+
+def composed(name: str) -> str:
+    """Return a name in Unicode's NFC: that of a class or group is one, however it is written."""
+    return unicodedata.normalize("NFC", name)
 
 
 def mask_name(identifier: str) -> str:

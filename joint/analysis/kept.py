@@ -299,7 +299,8 @@ def radial_power(first: Tensor, second: Tensor, *, annuli: int = 8) -> Tensor:
         for size in (height, width)
     )
     frequency = torch.hypot(fy[:, None], fx)
-    ring = (frequency * 2 * annuli).floor().long().clamp_max(annuli)
+    # A frequency on an edge belongs to the ring above it: 7/35 is 0.19999999999999998.
+    ring = (frequency * 2 * annuli + 1e-9).floor().long().clamp_max(annuli)
     ring[0, 0] = annuli  # with the corners, in none
     one = transformed(first)
     other = one if second is first else transformed(second)

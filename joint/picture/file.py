@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from classify.data.sixteen import sixteen_bits
 from compress import AVIF, JPEG, Codec, CorruptStream, LearnedCodec, WebP, psnr
 from joint.checkpoint import write_atomically
 from joint.stages import Encoding
@@ -93,7 +94,8 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
     Raises
     ------
     ValueError
-        When the file is not a whole picture, has other channels, or is transparent somewhere.
+        When the file is not a whole picture, has other channels or 16 bits, or is transparent
+        somewhere.
     OSError
         When it cannot be opened.
     """
@@ -106,6 +108,8 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
         )
     try:
         with Image.open(path, formats=readable_formats()) as opened:
+            if sixteen_bits(opened):  # of colour, Pillow drops the lower eight without a word
+                raise _Unfit(f"{path} is a picture of 16 bits; this codec takes 8: convert it")
             if opened.mode not in modes[channels]:
                 raise _Unfit(
                     f"{path} is a picture of mode {opened.mode}; this codec "

@@ -159,10 +159,11 @@ class Axis(Settings):
         return tuple(_level(value) for value in self.values)
 
     def at(self, place: float) -> Level:
-        """Choice at ``place``, 0..1 along the axis; all whole numbers of a range have equal shares.
+        """Choice at ``place``, 0..1 along the axis.
 
-        Numbers are rounded to six digits: the last bits of a logarithm differ between machines,
-        and the name of a run must not.
+        All whole numbers of a uniform range have equal shares; of a logarithmic one, shares equal
+        in the logarithm. Numbers are rounded to six digits: the last bits of a logarithm differ
+        between machines, and the name of a run must not.
 
         Raises
         ------
@@ -235,11 +236,17 @@ class Axis(Settings):
                 )
             return {} if self.path is None else {self.path: level}
         levels = self.levels()
-        if level not in levels:
+        # True is no 1, which is equal to it.
+        places = [
+            place
+            for place, known in enumerate(levels)
+            if known == level and isinstance(known, bool) == isinstance(level, bool)
+        ]
+        if not places:
             alike = [known for known in levels if str(known) == str(level)]
             hint = f"; write {json.dumps(alike[0])}" if alike else nearest(str(level), levels)
             raise ValueError(f"there is no level {level!r}{hint}")
-        value = self.values[levels.index(level)]
+        value = self.values[places[0]]
         if self.path is not None:
             return {self.path: value}
         return value if isinstance(value, dict) else {}

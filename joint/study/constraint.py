@@ -3,6 +3,9 @@
 A constraint is comparisons joined by ``or``; several constraints must all hold, so that any
 condition can be written. Equal or not is asked of a level; an order, of numbers or formulas such as
 ``pitch <= 463e-9 * stop``. It is read, never executed.
+
+What follows ``==`` or ``!=`` is a level of the axis before it where it has one of that name, and
+another axis where it has none.
 """
 
 import json
@@ -76,20 +79,49 @@ def terms(text: str) -> tuple[Term, ...]:
     return tuple(found)
 
 
-def satisfied(text: str, design: Mapping[str, bool | int | float | str | None]) -> bool:
+def satisfied(
+    text: str,
+    design: Mapping[str, bool | int | float | str | None],
+    *,
+    is_level: Callable[[Term], bool] = lambda term: False,
+) -> bool:
     """Whether a design, or whatever else has choices and numbers by name, meets a constraint.
+
+    Parameters
+    ----------
+    text : str
+        The constraint.
+    design : mapping
+        What was chosen.
+    is_level : callable, optional
+        Whether the right side of a comparison is a level, though something else has its name too.
 
     Raises
     ------
     ValueError
-        When an order is asked of what has none, or a formula has no value.
+        When no comparison holds and one of them asks an order of what has none, or has a formula
+        without a value.
     """
-    return any(_holds(term, design, text) for term in terms(text))
+    refused: ValueError | None = None
+    for term in terms(text):
+        try:
+            if _holds(term, design, text, is_level):
+                return True
+        except ValueError as error:  # another one may hold: 'm < 1 or 1/m < 3' is no more than this
+            refused = refused or error
+    if refused is not None:
+        raise refused
+    return False
 
 
-def _holds(term: Term, design: Mapping[str, bool | int | float | str | None], text: str) -> bool:
+def _holds(
+    term: Term,
+    design: Mapping[str, bool | int | float | str | None],
+    text: str,
+    is_level: Callable[[Term], bool],
+) -> bool:
     if not term.is_order:
-        named = isinstance(term.right, str) and term.right in design
+        named = isinstance(term.right, str) and term.right in design and not is_level(term)
         right = design[cast(str, term.right)] if named else term.right
         return _RELATIONS[term.relation](design[term.left], right)
     numbers = {}

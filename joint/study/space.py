@@ -36,7 +36,7 @@ from joint.settings import ConfigError, FrozenDict, Settings, added
 
 from .axis import Axis, Design, Level
 from .condition import axes_of, check_conditions, combinations, exclusive, never_meets
-from .constraint import satisfied, terms
+from .constraint import Term, satisfied, terms
 from .derived import check_costs, check_derived, derive
 from .formula import evaluate, names_in
 from .paths import check_path, set_path
@@ -306,9 +306,16 @@ class Study(Settings):
         """Whether ``design`` meets the constraints on axes that it has."""
         lacks = self.axes.keys() - design.keys()
         return all(
-            satisfied(text, self._known_costs(text, design) | design)
+            satisfied(text, self._known_costs(text, design) | design, is_level=self._is_level)
             for text in self.constraints
             if not lacks & self._read_by(text)
+        )
+
+    def _is_level(self, term: Term) -> bool:
+        """Whether a comparison is one with a level of its axis, whatever else has that name."""
+        axis = self.axes.get(term.left)
+        return not (term.is_order or axis is None or axis.values is None) and (
+            term.right in axis.levels()
         )
 
     def _known_costs(self, constraint: str, design: Design) -> Design:
@@ -323,7 +330,7 @@ class Study(Settings):
         """Axes that a constraint reads, in costs too."""
         read: set[str] = set()
         for term in terms(constraint):
-            read |= term.axes() | {str(term.right)}  # which may be an axis, or a level
+            read |= term.axes() | (set() if self._is_level(term) else {str(term.right)})
             for name in term.axes() & (self.costs.keys() - self.axes.keys()):
                 read |= names_in(self.costs[name])
         return read & self.axes.keys()

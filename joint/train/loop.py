@@ -12,6 +12,7 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from classify import LesionDataset
 from joint.checkpoint import CheckpointError
@@ -277,16 +278,23 @@ def _asked(stop: Callable[[], bool] | None, step: int, *, last: bool) -> bool:
 
 
 def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer:
-    """Adam over the learning stages; weights of networks decay, everything else does not."""
+    """Adam over the learning stages; weights of networks decay, everything else does not.
+
+    Gains and quantisation tables are logarithms, the entropy model's numbers are biases and slopes,
+    tokens and places are no weights either: what decays is known by its name, as torch gives it.
+    """
     groups = []
     for name, stage in system.stages():
         if name not in config.stages:
             continue
         peak = config.learning_rates.get(name, config.learning_rate)
         network = name in NETWORKS
-        parameters = [p for p in stage.parameters() if p.requires_grad]
-        decayed = [p for p in parameters if network and p.ndim > 1]
-        plain = [p for p in parameters if not (network and p.ndim > 1)]
+        decayed: list[nn.Parameter] = []
+        plain: list[nn.Parameter] = []
+        for own, parameter in stage.named_parameters():
+            if parameter.requires_grad:
+                weight = network and parameter.ndim > 1 and own.endswith("weight")
+                (decayed if weight else plain).append(parameter)
         for members, decay in ((decayed, config.weight_decay), (plain, 0.0)):
             if members:
                 groups.append({"params": members, "peak": peak, "weight_decay": decay})

@@ -47,8 +47,8 @@ class Training(Settings):
     )
     """Peak learning rates of single stages, where they differ."""
     weight_decay: float = Field(default=1e-4, ge=0)
-    """For the weights of restoration, codec and classifier; never for biases, norms or a physical
-    stage."""
+    """For the weights of restoration, codec and classifier: parameters of more than one axis whose
+    name ends in ``weight``. Never for biases, norms, gains, tables, tokens or a physical stage."""
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
     """cosine falls to 0; one_cycle rises over the first quarter before it."""
     augmentation: AugmentationName | Augmentation = "dihedral"

@@ -338,6 +338,18 @@ def test_bias_and_temperature_refuse_what_has_no_minimum():
         classify.fit_bias_corrected_temperature(np.array([[0.2, 0.8]] * 4), labels)
 
 
+def test_bias_and_temperature_of_scores_that_err_in_ties_alone():
+    scores, labels = np.array([-2.0, -1, -1, 0, 0, 1, 2]), np.array([0, 0, 0, 0, 1, 1, 1])
+    logits = np.stack([np.zeros(7), scores], 1)
+    for scale in (1e-3, 1, 1e3):
+        with pytest.raises(ValueError, match=r"the lower the better on these 7 .*, but for ties"):
+            classify.fit_bias_corrected_temperature(scale * logits, labels)
+    labels[2] = 1  # an error of a surer score: there is a minimum
+    assert 0 < classify.fit_bias_corrected_temperature(logits, labels).temperature < 10
+    # Scores that say nothing have one at any temperature, with balanced classes too.
+    assert classify.fit_bias_corrected_temperature(np.zeros((6, 3)), [0, 1, 2] * 2).temperature == 1
+
+
 def test_tau_keeps_what_it_must():
     scores, truth, prior = _validated()
     free = classify.choose_tau(scores, truth, log_prior=prior)

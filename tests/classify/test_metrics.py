@@ -707,3 +707,11 @@ def test_agreement_without_a_mistake_is_not_certain():
     # A constant answer agrees no more than chance, whatever the lesions.
     constant = classify.report(np.tile([1.0, 0, 0], (40, 1)), labels, groups=groups, resamples=50)
     assert constant.intervals["mcc"] == (0, 0)
+
+
+def test_names_of_classes_may_be_numbers():
+    logits, labels = 9 * np.eye(3)[[0, 1, 1, 0]], [0, 1, 1, 0]
+    numbers, names = (classify.report(logits, labels, classes=c) for c in ((3, 4, 5), "345"))
+    assert numbers.classes == ("3", "4", "5")
+    assert numbers.absent == ("5",)
+    assert str(numbers) == str(names)

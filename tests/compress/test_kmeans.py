@@ -190,6 +190,18 @@ def test_a_tolerance_ends_the_search_earlier():
     assert (quick.inertia < 1.5 * slow.inertia).all()
 
 
+@pytest.mark.parametrize("clusters", [8, 49])
+def test_what_counts_nothing_may_lie_anywhere(clusters):
+    points = torch.randn(1, 50, 3, generator=seeded(), dtype=torch.float64)
+    alone = kmeans(points, clusters, generator=seeded())
+    weights = torch.cat([torch.ones(1, 50), torch.zeros(1, 1)], 1)
+    for place in (0.0, 1e6, 1e9):
+        more = torch.cat([points, torch.full((1, 1, 3), place, dtype=torch.float64)], 1)
+        found = kmeans(more, clusters, weights=weights, generator=seeded())
+        torch.testing.assert_close(found.inertia, alone.inertia, rtol=1e-9, atol=0)
+        assert (found.sizes > 0).all()
+
+
 def test_a_weight_is_a_repetition():
     points = clouds(count=40)
     weights = torch.randint(1, 5, (3, 40), generator=seeded())

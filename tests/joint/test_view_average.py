@@ -93,3 +93,16 @@ def test_an_average_prints_what_it_says_of_each_scene(whole):
     assert lines[0] == "probabilities of 3 classes, averaged over views, of 2 scenes"
     for line, shares in zip(lines[1:], found.probabilities.detach(), strict=True):
         assert line.endswith(f"class {int(shares.argmax())} with {float(shares.max()):.3f}")
+
+
+def test_views_are_averaged_in_single_precision():
+    """Of half precision, the classes of a scene would be tied."""
+
+    class Half(nn.Module):
+        def forward(self, pictures):
+            return pictures.mean((2, 3)).bfloat16()
+
+    system = joint.ImagingSystem(classifier=Half())
+    found = average_views(system, _scene())
+    assert found.probabilities.dtype == found.logits.dtype == torch.float32
+    torch.testing.assert_close(found.probabilities.sum(1), torch.ones(2), rtol=0, atol=1e-6)

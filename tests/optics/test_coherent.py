@@ -152,3 +152,16 @@ def test_the_throughput_is_the_share_of_the_open_aperture_that_passes():
     mask = optics.AmplitudeMask(share, spacing=1e-3 / 63, trainable=False)
     imaging = optics.CoherentImaging(_pupil([mask], aperture=aperture))
     assert float(imaging.throughput()) == pytest.approx((1 + 0.25) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype):
+    scene, spread = _scene(1, 3, 16, 16).to(dtype), _scene(3, 5, 5).to(dtype)
+    camera = optics.CoherentImaging(_pupil())
+    assert torch.equal(camera(scene), camera(scene.float()))
+    found = optics.coherent_blur(scene, spread)
+    assert torch.equal(found, optics.coherent_blur(scene.float(), spread.float()))
+    # The camera too may be of half precision.
+    found = optics.CoherentImaging(_pupil([_mask()])).to(dtype)(scene)
+    wanted = optics.CoherentImaging(_pupil([_mask()]))(scene)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0.03)

@@ -102,6 +102,12 @@ def test_unit_disk_inverse_returns_the_transmission():
     torch.testing.assert_close(optics.unit_disk(optics.unit_disk_inverse(wanted)), wanted)
 
 
+@pytest.mark.parametrize("largest", [0.0, 1.0, 1.5, float("nan")])
+def test_the_largest_modulus_is_inside_the_disk(largest):
+    with pytest.raises(ValueError, match=f"largest must be above 0 and below 1.* not {largest}"):
+        optics.unit_disk_inverse(torch.ones(2), largest=largest)
+
+
 def test_a_real_transmission_has_no_phase():
     wanted = torch.linspace(-0.9, 0.9, 7, dtype=torch.float64)
     raw = optics.unit_disk_inverse(wanted)

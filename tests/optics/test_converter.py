@@ -240,3 +240,10 @@ def test_the_terms_of_the_midpoint_rule_are_bernoullis():
     m = np.arange(1, 5)
     bernoulli = (-1.0) ** (m + 1) * 2 * special.zeta(2 * m) / (2 * np.pi) ** (2 * m)
     np.testing.assert_allclose(_MIDPOINT, (2.0 ** (1 - 2 * m) - 1) * bernoulli, rtol=1e-14)
+
+
+def test_noise_of_several_numbers_is_refused():
+    with pytest.raises(
+        TypeError, match=r"noise must be one number, in DN RMS, not \[0\.5, 0\.75\]"
+    ):
+        optics.digitise(torch.ones(2, 1), 8, noise=torch.tensor([0.5, 0.75]))

@@ -445,3 +445,12 @@ def test_the_phase_of_a_lens_is_formed_in_double(dtype):
         8, spacing=1e-4, wavelength=_LAMBDA, focal_length=torch.tensor(0.5, dtype=dtype)
     )
     torch.testing.assert_close(alone, expected, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["phase", "amplitude"])
+def test_a_transmission_of_half_precision_is_formed_in_single(kind, dtype):
+    wanted = ELEMENTS[kind]().transmission(_GREEN)
+    found = ELEMENTS[kind]().to(dtype).transmission(_GREEN)
+    assert found.dtype == torch.complex64
+    torch.testing.assert_close(found, wanted.to(found.dtype), rtol=0, atol=0.01)

@@ -39,6 +39,15 @@ def psf(element):
     return pupil().detach()
 
 
+def test_quantities_of_numpy_are_numbers(tmp_path):
+    given = {"spacing": np.float32(2**-16), "material": np.float32(1.5), "levels": np.int64(4)}
+    export_height_map(
+        random_height(), tmp_path / "doe", design_wavelength=torch.tensor(WAVELENGTH), **given
+    )
+    relief = import_height_map(tmp_path / "doe.tif")
+    assert (relief.spacing, relief.material, relief.levels) == (2**-16, 1.5, 4)
+
+
 @pytest.mark.parametrize("ending", [".tif", ".csv"])
 @pytest.mark.parametrize("levels", [None, 4])
 def test_the_file_makes_the_psf_of_the_trained_element(tmp_path, ending, levels):

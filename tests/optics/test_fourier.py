@@ -365,3 +365,9 @@ def test_a_phasor_has_its_slope_forwards_backwards_and_twice():
         fourier.phasor, (phase,), check_forward_ad=True, check_batched_grad=True
     )
     assert torch.autograd.gradgradcheck(fourier.phasor, (phase,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_phasor_of_half_precision_is_formed_in_single(dtype):
+    phase = torch.linspace(-4, 5, 7).to(dtype)
+    assert torch.equal(fourier.phasor(phase), fourier.phasor(phase.float()))

@@ -570,6 +570,12 @@ def test_a_start_is_a_name_or_a_tensor_and_a_radius_a_number():
         for radius in ("a", [0.1, 0.2], torch.tensor([0.1, 0.2])):
             with pytest.raises(TypeError, match=r"source_radius must be one number, .* not ['\[]"):
                 optics.FourierFilter(32, illumination=illumination, source_radius=radius)
+        with pytest.raises(TypeError, match="source_radius is not learned here"):
+            optics.FourierFilter(
+                32,
+                illumination=illumination,
+                source_radius=torch.nn.Parameter(torch.tensor(0.1)),
+            )
     with pytest.raises(
         ValueError, match="source_radius must be positive and finite, in cycles/pix"
     ):

@@ -111,6 +111,12 @@ def test_two_curves_of_an_elliptical_gaussian_give_it(azimuth):
     assert float(found.negative) < 2e-4
 
 
+def test_the_azimuth_is_not_learned():
+    azimuth = torch.nn.Parameter(torch.tensor(0.3))
+    with pytest.raises(TypeError, match="azimuth is not learned here"):
+        optics.psf_from_mtf(_FREQUENCY, _gauss_mtf(1.0), size=9, azimuth=azimuth)
+
+
 def test_two_equal_curves_are_one():
     curve = _diffraction(_FREQUENCY, 0.45)
     one = optics.psf_from_mtf(_FREQUENCY, curve, size=21)

@@ -93,3 +93,10 @@ def test_what_learns_has_a_gradient(front_end):
 def test_it_is_an_interface():
     with pytest.raises(TypeError, match="abstract"):
         optics.FrontEnd()
+
+
+def test_exposures_of_other_channels_are_not_combined(front_end):
+    channels = 3 * front_end.exposures
+    for shape in ((1, channels + 4, 32, 32), (channels, 32, 32)):
+        with pytest.raises(ValueError, match=rf"combine takes \[B, {channels}, H, W\], not \("):
+            front_end.combine(torch.ones(shape))

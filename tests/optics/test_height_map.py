@@ -1,3 +1,4 @@
+import copy
 import math
 
 import numpy as np
@@ -186,6 +187,14 @@ def test_a_height_in_whole_metres_is_not_cut_to_whole_radians():
         (lambda: _height_map(levels=1), "levels must be a whole number of at least 2, not 1"),
         (lambda: _height_map(minimum_feature=-1), "minimum_feature must be 0 metres or more"),
         (lambda: _height_map().draw_etch_error(-1), "sigma must be 0 metres RMS or more, not -1"),
+        (
+            lambda: _height_map().draw_etch_error(1e-8, width=-5e-4),
+            "width must be 0 metres or more, not -0.0005",
+        ),
+        (
+            lambda: _height_map().draw_etch_error(1e-8, width=math.nan),
+            "width must be 0 metres or more, not nan",
+        ),
         (lambda: optics.quantize_height(torch.ones(1), levels=2.5, period=1), "not 2.5"),
         (lambda: optics.quantize_height(torch.ones(1), levels=2, period=0), "period must be pos"),
         (
@@ -209,3 +218,28 @@ def test_units_are_printed():
 def test_a_material_is_a_name_or_an_index():
     with pytest.raises(ValueError, match=r"material must name a glass or .* above 1, not None"):
         _height_map(material=None)
+
+
+@pytest.mark.parametrize("given", [np.float32, torch.tensor, lambda n: torch.tensor([n])])
+def test_an_index_is_kept_as_a_number(given):
+    element = _height_map(material=given(1.5))
+    assert element.material == 1.5
+    assert type(element.material) is float
+    assert torch.equal(element.phase_shift(_GREEN), _height_map(material=1.5).phase_shift(_GREEN))
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("material", 1.5), ("max_height", 2e-6), ("minimum_feature", 2e-6)]
+)
+def test_what_is_not_learned_is_said(name, number):
+    with pytest.raises(TypeError, match=f"{name} is not learned here"):
+        _height_map(**{name: torch.nn.Parameter(torch.tensor(number))})
+
+
+def test_half_precision_keeps_the_relief_and_its_etch_error():
+    half = _height_map().half()
+    full = copy.deepcopy(half).float()
+    torch.testing.assert_close(half.phase_shift(_GREEN), full.phase_shift(_GREEN))
+    for element in (half, full):
+        element.draw_etch_error(1e-8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(half.etch_error, full.etch_error)

@@ -86,7 +86,7 @@ def test_lamps_light_at_the_sine_of_their_angle():
         (lambda: optics.mix_colours(torch.ones(1, 3, 2, 2), torch.ones(2, 2)), "matrix"),
         (lambda: optics.disc_source(-1, step=0.1), "radius must be positive"),
         (
-            lambda: optics.led_tilts(torch.ones(2), height=1, wavelength=1e-6, pixel_pitch=1),
+            lambda: optics.led_tilts(torch.ones(2), height=1, wavelength=1e-6, pixel_pitch=1e-6),
             r"positions must be \[S, 2\] in metres",
         ),
         (
@@ -96,6 +96,10 @@ def test_lamps_light_at_the_sine_of_their_angle():
         (
             lambda: optics.led_tilts(torch.ones(1, 2), height=1, wavelength=550, pixel_pitch=1),
             "wavelength must be in metres, 1e-9 to 1e-2, not 550",
+        ),
+        (
+            lambda: optics.led_tilts(torch.ones(1, 2), height=1, wavelength=1e-6, pixel_pitch=3.45),
+            "pixel_pitch must be in metres, 1e-9 to 1e-2, not 3.45",
         ),
     ],
 )
@@ -122,6 +126,14 @@ def test_what_is_one_number_is_not_several(several):
     ):
         with pytest.raises(TypeError, match=rf"{name} must be one number, in .*, not \[0.1"):
             make()
+
+
+def test_what_is_not_learned_is_said():
+    one = torch.nn.Parameter(torch.tensor(0.5))
+    with pytest.raises(TypeError, match="budget is not learned here"):
+        optics.Illumination(3, budget=one)
+    with pytest.raises(TypeError, match="share is not learned here"):
+        optics.ColourFilters(torch.ones(1, 3), share=one)
 
 
 def test_light_and_its_matrix_are_tensors():

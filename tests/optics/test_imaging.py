@@ -458,3 +458,11 @@ def test_colours_take_the_bands_and_neither_response_nor_restoration():
         optics.IncoherentImaging(_pupil(), colour=colour, spectral_response=torch.eye(3))
     with pytest.raises(ValueError, match="restoration takes one for each channel"):
         optics.IncoherentImaging(_pupil(), colour=colour, restoration=optics.Wiener(0.1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_layers_of_half_precision_are_blurred_in_float32(dtype):
+    layers = torch.softmax(_scene(1, 3, 16, 16), 1)
+    scene, layers, psf = (x.to(dtype) for x in (_scene(1, 2, 16, 16), layers, _scene(3, 2, 5, 5)))
+    found = optics.layered_blur(scene, layers, psf)
+    assert torch.equal(found, optics.layered_blur(scene.float(), layers.float(), psf.float()))

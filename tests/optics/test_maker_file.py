@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from optics import maker_file
@@ -91,6 +92,20 @@ def test_what_is_no_real_finite_number(value):
     assert as_number(value) is None
 
 
+@pytest.mark.parametrize("value", [np.float32(0.5), np.array(0.5), torch.tensor(0.5)])
+def test_numbers_of_numpy_and_torch_are_numbers(value):
+    number = as_number(value)
+    assert number == 0.5
+    assert type(number) is float
+    for none in (
+        np.True_,
+        np.array([0.5]),
+        torch.tensor([0.5]),
+        torch.tensor(0.5).requires_grad_(),
+    ):
+        assert as_number(none) is None
+
+
 def test_names_and_what_is_there_already(tmp_path):
     stem = tmp_path / "mask.v2"
     expected = [
@@ -148,3 +163,14 @@ def test_bare_files_are_read_on_demand():
     assert read_table(ours, bare=True)[1] == {"format": "x"}
     with pytest.raises(ValueError, match="line 2 has 1 numbers, the first row 2"):
         read_table(b"1 2\n3", bare=True)
+
+
+@pytest.mark.parametrize("row", [b"2,5;3,5", b"2,5\t3,5", b"2,5  3,5", b"1;,5"])
+def test_a_decimal_comma_is_not_taken_for_two_numbers(row):
+    with pytest.raises(ValueError, match=r"line 2 has commas and other .*decimals with a point"):
+        read_table(b"1;2\n" + row, bare=True)
+
+
+def test_commas_between_aligned_numbers_part_them():
+    numbers, _ = read_table(b"  1,  22,1000\n1,\t2 ,3\n", bare=True)
+    np.testing.assert_array_equal(numbers, [[1, 22, 1000], [1, 2, 3]])

@@ -342,3 +342,15 @@ def test_a_mosaic_and_its_interpolation_compile_to_one_graph(pattern, method):
     image = torch.rand(1, 3, 7, 8, generator=torch.Generator().manual_seed(0))
     compiled = torch.compile(both, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(image), both(image))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int64])
+def test_a_pattern_may_be_an_array(kind):
+    indices = np.array([[0, 1], [1, 2]], dtype=kind)  # as rawpy gives raw_pattern
+    assert torch.equal(optics.cfa_indices(indices), optics.cfa_indices("rggb"))
+    turned = optics.cfa_indices(indices[::-1])
+    assert torch.equal(turned, optics.cfa_indices("gbrg"))
+    assert optics.Sensor(cfa=indices).cfa.rows == "rg/gb"
+    assert torch.equal(optics.cfa_indices(np.array(["rg", "gb"])), optics.cfa_indices("rggb"))
+    with pytest.raises(ValueError, match=r"integer tensor \[h, w\], not torch.float32 \(2, 2\)"):
+        optics.cfa_indices(indices.astype(float))

@@ -242,3 +242,47 @@ def test_counts_have_their_slope_in_forward_mode_too():
             (light,),
             (torch.ones_like(light),),
         )
+
+
+@pytest.mark.parametrize("read_noise", [0.0, 2.0])
+def test_gaussian_shot_noise_has_a_second_derivative(read_noise):
+    light = torch.tensor([-1.0, 0.005, 0.5, 4.0], dtype=torch.float64, requires_grad=True)
+
+    def draw(light):
+        return optics.shot_noise(light, read_noise=read_noise, generator=_generator(3))
+
+    assert torch.autograd.gradgradcheck(draw, (light,))
+
+
+@_FORWARD
+@pytest.mark.parametrize("kind", ["gaussian", "poisson"])
+def test_second_derivatives_agree_where_one_is_forward(kind):
+    light = torch.tensor([0.5, 4.0], dtype=torch.float64)
+
+    def draw(light):
+        return optics.shot_noise(light, kind=kind, generator=_generator(3)).square().sum()
+
+    forward, reverse = torch.func.jacfwd, torch.func.jacrev
+    wanted = reverse(reverse(draw))(light)
+    assert wanted.diagonal().all()
+    # Twice forward torch makes zero of, for every function whose gradient is written out.
+    torch.testing.assert_close(forward(reverse(draw), randomness="same")(light), wanted)
+    torch.testing.assert_close(reverse(forward(draw, randomness="same"))(light), wanted)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "poisson"])
+def test_the_mean_square_has_the_curvature_of_a_poisson_count(kind):
+    mean = torch.full((COUNT,), 1.0, dtype=torch.float64, requires_grad=True)
+    square = optics.shot_noise(mean, kind=kind, generator=_generator()).square().sum()
+    (slope,) = torch.autograd.grad(square, mean, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope.sum(), mean)
+    # The mean square is x^2 + x.
+    assert abs(curvature.mean() - 2) < 4 * curvature.std() / COUNT**0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_likelihood_of_half_precision_is_formed_in_single(dtype):
+    counts, means = (torch.tensor([numbers], dtype=dtype) for numbers in ([0, 0, 9], [0, 2, 7.3]))
+    found = optics.poisson_log_likelihood(counts, means)
+    assert torch.equal(found, optics.poisson_log_likelihood(counts.float(), means.float()))
+    assert found.isfinite()

@@ -212,3 +212,14 @@ def test_damaged_files_are_named(tmp_path, spoil, text):
     assert str(path) in str(caught.value)
     with pytest.raises(FileNotFoundError):
         import_plate(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize("given", [np.float32, torch.tensor])
+def test_lengths_are_numbers_of_numpy_or_torch_too(tmp_path, given):
+    lengths = {"spacing": given(SPACING), "wavelength": given(WAVELENGTH)}
+    export_plate(field(), tmp_path / "a", **lengths)
+    found = import_plate(tmp_path / "a")
+    assert found.spacing == pytest.approx(SPACING)
+    assert found.wavelength == pytest.approx(WAVELENGTH)
+    with pytest.raises(TypeError, match="spacing is not learned here"):
+        export_plate(field(), tmp_path / "b", spacing=nn.Parameter(torch.tensor(SPACING)))

@@ -110,6 +110,14 @@ def test_colours_have_their_own_size():
         assert float(own.sum()) == pytest.approx(float(spot[0, 0].sum()), rel=1e-3)
 
 
+def test_one_magnification_is_that_of_all_channels():
+    scene = _scene()
+    assert torch.equal(distort(scene, magnification=[1.1]), distort(scene, magnification=[1.1] * 3))
+    one = torch.tensor([1.1], dtype=torch.float64, requires_grad=True)
+    optics.Projection(magnification=one)(scene).sum().backward()
+    assert one.grad.shape == (1,)
+
+
 def test_a_turned_scene_gives_a_turned_picture():
     scene = _scene(24, 24)
     for turn in range(4):

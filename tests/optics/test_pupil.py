@@ -339,3 +339,32 @@ def test_light_that_converges_comes_from_a_negative_distance():
     torch.testing.assert_close(
         path, -optics.defocus_path(5, spacing=1e-3, distance=2.0, focus=math.inf)
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_light_of_a_pupil_in_half_precision_is_added_up_in_single(dtype):
+    # 65504, the largest number of float16, is less than the samples of the open circle.
+    pupil = _pupil(size=320, spacing=1e-3 / 319)
+    light = pupil().sum((-2, -1))
+    pupil.to(dtype)
+    assert pupil.incident_power.dtype == torch.float32
+    torch.testing.assert_close(pupil().sum((-2, -1)), light, rtol=1e-3, atol=0)
+
+
+def test_the_phases_in_a_pupil_of_half_precision_are_added_up_in_single():
+    pupil = _pupil(focus=0.5).half()
+    single = _pupil(focus=0.5, aperture=pupil.aperture.float())
+    assert torch.equal(pupil(distance=0.1), single(distance=0.1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_masks_of_half_precision_have_a_psf(dtype):
+    shares = torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+    parts = [
+        optics.AmplitudeMask(shares, spacing=1e-3 / 63),
+        optics.PhaseMask(shares, spacing=1e-3 / 63),
+    ]
+    wanted = _pupil(parts)().detach()
+    found = _pupil(parts).to(dtype)()
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0.02 * float(wanted.max()))

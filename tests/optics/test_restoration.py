@@ -262,6 +262,8 @@ def test_a_ratio_must_be_positive_to_be_learned():
         optics.Wiener(torch.ones(2, 2))
     with pytest.raises(ValueError, match="exponent must be 0 or more"):
         optics.Wiener(exponent=-2)
+    with pytest.raises(TypeError, match="exponent is not learned here"):
+        optics.Wiener(exponent=torch.nn.Parameter(torch.tensor(2.0)))
 
 
 # ------------------------------------------------------------------------------------ in a camera

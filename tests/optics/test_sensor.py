@@ -682,3 +682,37 @@ def test_a_mosaic_that_cannot_be_handed_on_is_refused():
         optics.Sensor(binning=3).picture_shape(3, 6, 7)
     with pytest.raises(ValueError, match=r"3 colours takes as many .* and 4 are none such"):
         packed.picture_shape(4, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ({"prnu": torch.tensor([[0.01, math.nan]])}, "prnu must be finite, in fractions; it has"),
+        ({"dsnu": torch.tensor([[1.0, math.inf]])}, "dsnu must be finite, in electrons; it has"),
+        ({"prnu": torch.tensor([[1.01, 0.99]])}, r"prnu is .* of 1\.00005.*map of gains less 1"),
+        (
+            {"prnu": torch.tensor([[1.5, -1.5]])},
+            r"prnu is .* of 1\.5.*1 % of a data sheet is 0\.01",
+        ),
+    ],
+)
+def test_measured_patterns_of_no_sensor_are_refused(pattern, message):
+    with pytest.raises(ValueError, match=message):
+        optics.Sensor(**pattern)
+
+
+def test_exposures_divide_the_channels_of_a_picture():
+    sensor = optics.Sensor(dark_current=100)
+    with pytest.raises(ValueError, match=r"exposures=2 .* \[B, 2 \* C, H, W\], not \(1, 3, 4, 4\)"):
+        sensor(torch.ones(1, 3, 4, 4), exposures=2)
+    with pytest.raises(ValueError, match=r"exposures=2 .* \[B, 2 \* C, H, W\], not \(1, 3, 4, 4\)"):
+        sensor.from_codes(torch.ones(1, 3, 4, 4), exposures=2)
+
+
+def test_codes_behind_a_mosaic_are_one_channel_an_exposure():
+    sensor = optics.Sensor(cfa="rggb")
+    for exposures, codes in ((1, torch.ones(2, 3, 8, 8)), (2, torch.ones(2, 1, 8, 8))):
+        with pytest.raises(ValueError, match=rf"\[B, {exposures}, H, W\] mosaics.*, not \(2, "):
+            sensor.from_codes(codes, exposures=exposures)
+    with pytest.raises(ValueError, match=r"\[B, 1, H, W\] mosaics.*, not \(8, 8\)"):
+        sensor.from_codes(torch.ones(8, 8))

@@ -95,6 +95,19 @@ def test_light_beyond_the_window_is_lost():
     torch.testing.assert_close(psf.sum(), torch.tensor(5 / 20), rtol=1e-2, atol=0)
 
 
+def test_a_picture_moves_no_farther_than_the_window_holds():
+    shutter = optics.CodedExposure("open", 4.0, channels=1, trainable=False)
+    scene = torch.ones(2, 1, 16, 16)
+    torch.testing.assert_close(shutter(scene, displacement=[[12.0, 0.0], [0, -12]]), scene)
+    message = "displacement must be at most 12 pixels .* not 20: .* a motion of 7 or more"
+    with pytest.raises(ValueError, match=message):
+        shutter(scene, displacement=torch.tensor([0.0, -20.0]))
+    with pytest.raises(ValueError, match="displacement must be finite"):
+        shutter(scene, displacement=[float("inf"), 0.0])
+    wider = optics.CodedExposure("open", 7, channels=1, trainable=False)
+    torch.testing.assert_close(wider(scene, displacement=torch.tensor([0.0, -20.0])), scene)
+
+
 def test_codes_by_name():
     for slots in (1, 2, 7, 16):
         assert optics.shutter_code("open", slots).tolist() == [1.0] * slots
@@ -286,3 +299,5 @@ def test_bad_input_is_refused_in_words():
             refused()
     with pytest.raises(TypeError, match="code must be a Tensor"):
         optics.CodedExposure([1.0, 0.0])
+    with pytest.raises(TypeError, match="motion is not learned here"):
+        optics.CodedExposure(motion=torch.nn.Parameter(torch.tensor(4.0)))

@@ -451,3 +451,10 @@ def test_psfs_that_move_magnify_the_picture_to_the_border():
         centre = [float((image.sum(1 - d) * steps).sum()) for d in (0, 1)]
         wanted = [20 + 1.1 * (y - 20), 20 + 1.1 * (x - 20)]
         assert centre == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_scenes_of_half_precision_are_blurred_in_float32(dtype):
+    camera = optics.VaryingImaging(_spots().float(), rank=4)
+    scene = _scene(1, 3, 16, 16).to(dtype)
+    assert torch.equal(camera(scene), camera(scene.float()))

@@ -335,8 +335,12 @@ def _slopes(x: Array, right: Array, kind: Array, weights: Array) -> Array:
     """Slope of a logistic regression with an intercept a kind, for each of the weights [r, N].
 
     Newton's method on all draws at once. The Hessian is diagonal but for the slope's row, so the
-    intercepts are eliminated from each step.
+    intercepts are eliminated from each step. It begins where most values are: in units of all of
+    their spread, one extreme value would put the maximum out of reach.
     """
+    low, middle, high = np.quantile(x, (0.25, 0.5, 0.75))
+    unit = high - low if high > low else 1.0
+    x = (x - middle) / unit
     kinds = np.zeros((len(x), kind.max() + 1))
     kinds[np.arange(len(x)), kind] = 1
     size = weights @ kinds
@@ -366,4 +370,4 @@ def _slopes(x: Array, right: Array, kind: Array, weights: Array) -> Array:
         settled = np.abs(step) < 1e-10
         if (settled | np.isnan(slope)).all():
             break
-    return np.where(settled, slope, np.nan)
+    return np.where(settled, slope, np.nan) / unit

@@ -147,7 +147,8 @@ def gaussian_information(
     Raises
     ------
     ValueError
-        When shapes or groups do not fit, there are too few patches, or a variance is not positive.
+        When shapes, side or groups do not fit, there are too few patches, a value is not finite, or
+        a variance not positive.
     """
     check_resampling(1, level)
     patches, variance = np.asarray(patches, float), np.asarray(noise_variance, float)
@@ -156,6 +157,13 @@ def gaussian_information(
             f"patches and noise_variance must both be [M, D], not {patches.shape} and "
             f"{variance.shape}"
         )
+    if side < 1 or patches.shape[1] % side**2:
+        raise ValueError(
+            f"patches of {patches.shape[1]} values are not C x {side} x {side} pixels: give their "
+            "side"
+        )
+    if not (np.isfinite(patches).all() and np.isfinite(variance).all()):
+        raise ValueError("patches and noise_variance must be finite: leave the others out")
     if not (variance > 0).all():
         raise ValueError("the noise must have a variance above 0: without noise all is known")
     count, size = patches.shape

@@ -19,7 +19,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -186,16 +186,22 @@ def effects(designs: Mapping[int, Design], draws: Draws, *, level: float = 0.95)
             f"effects need at least two designs with a number that differ on an axis, not "
             f"{len(draws.designs)}: finish more runs"
         )
-    grouped = {name: _grouped(values) for name, values in columns.items()}
-    labels = {name: grouped[name] or values for name, values in columns.items()}
+    grouped = {name: found for name, values in columns.items() if (found := _grouped(values))}
+    labels = {**columns, **{name: groups.of_each for name, groups in grouped.items()}}
     parts = _Parts.of(labels)
     axes = tuple(
         AxisEffect(
             name,
-            _level_means(labels[name], parts.means[name], draws, level),
+            _level_means(
+                labels[name],
+                parts.means[name],
+                draws,
+                level,
+                order=grouped[name].names if name in grouped else (),
+            ),
             _share(parts.alone[name], parts.centre, draws, level),
             None if parts.total is None else _share(parts.total[name], parts.centre, draws, level),
-            grouped[name] is not None,
+            name in grouped,
         )
         for name in labels
     )
@@ -244,7 +250,13 @@ def _there(values: Sequence[Level | Absent]) -> list[tuple[str, Any]]:
     return [key for key in dict.fromkeys(map(_key, values)) if key[1] is not ABSENT]
 
 
-def _grouped(values: Sequence[Level | Absent]) -> list[Level | Absent] | None:
+class _Groups(NamedTuple):
+    of_each: list[Level | Absent]
+    names: tuple[str, ...]
+    """From the lowest numbers up."""
+
+
+def _grouped(values: Sequence[Level | Absent]) -> _Groups | None:
     """Numbers put into groups of equal size by their order, if hardly any comes twice."""
     there = [v for v in values if v is not ABSENT]
     numbers = [v for v in there if isinstance(v, int | float) and not isinstance(v, bool)]
@@ -262,7 +274,11 @@ def _grouped(values: Sequence[Level | Absent]) -> list[Level | Absent] | None:
         for group in groups
         for number in group
     }
-    return [ABSENT if v is ABSENT else named[float(v)] for v in values]  # pyright: ignore
+    of_each: list[Level | Absent] = [
+        ABSENT if v is ABSENT else named[float(v)]  # pyright: ignore
+        for v in values
+    ]
+    return _Groups(of_each, tuple(dict.fromkeys(named.values())))
 
 
 @final
@@ -383,7 +399,10 @@ def _level_means(
     weights: Mapping[tuple[str, Level], Array | None],
     draws: Draws,
     level: float,
+    *,
+    order: Sequence[Level] = (),
 ) -> tuple[LevelMean, ...]:
+    """Mean of each level, numbers from the lowest up, others in ``order`` where it is given."""
     keys = [_key(value) for value in values]
     known = [weight for weight in weights.values() if weight is not None]
     middle = np.mean(known, 0) if len(known) == len(weights) else None
@@ -404,6 +423,8 @@ def _level_means(
         found.append(LevelMean(key[1], count, mean.mean, interval, apart.mean, apart.interval))
     if all(isinstance(each.level, int | float) for each in found):
         found.sort(key=lambda each: each.level)  # pyright: ignore
+    elif order:
+        found.sort(key=lambda each: order.index(each.level))
     return tuple(found)
 
 

@@ -41,6 +41,7 @@ def test_numbers_are_names_too():
         ({"groups": ["a"] * 9 + [float("nan")]}, r"groups\[9\] is nan"),
         ({"groups": [None] * 10}, r"groups\[0\] is None"),
         ({"groups": [""] * 10}, r"groups\[0\] is ''"),
+        ({"groups": ["a"] * 9 + [" \t"]}, r"groups\[9\] is ' \\t'; a name is a non-empty str"),
         ({"identifiers": ["a"] * 10}, "must be unique, but 'a' is there 10 times"),
         ({"identifiers": "abcdefghij"}, "identifiers needs 10 names, .* got 'abcdefghij'"),
         ({"classes": ("a", "a")}, "classes must be different names"),

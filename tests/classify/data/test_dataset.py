@@ -347,3 +347,19 @@ def test_an_ordinary_loader_gives_ordinary_batches(dtype, workers):
         assert images.dtype == dtype
         assert images.numpy().tolist() == expected.images.numpy().tolist()
         assert torch.equal(labels, expected.labels)
+
+
+@pytest.mark.parametrize("missing", ["", " ", "NA", "None", "unknown", float("nan")])
+def test_what_is_not_known_is_no_group(missing):
+    with pytest.raises(ValueError, match=r"groups\[1\] is"):
+        make(2).grouped(["P1", missing])
+
+
+def test_classes_are_strings():
+    numbers = make(labels=torch.arange(10) % 2, classes=[0, 1])
+    assert numbers.classes == make(classes=np.arange(7)).classes[:2] == ("0", "1")
+    assert len(numbers.fingerprint) == 64
+    assert "0 5, 1 5" in repr(numbers)
+    for classes in (("a", 1.5), ("a", None), ("a", ("b", "c"))):
+        with pytest.raises(ValueError, match=r"classes\[1\] is .*; a name is a non-empty str"):
+            make(labels=torch.arange(10) % 2, classes=classes)

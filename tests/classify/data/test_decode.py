@@ -343,3 +343,48 @@ def test_what_shows_through_is_told_once_with_the_names(encoded, deep_png, mode)
         found = [codes for codes, _ in decoder.decode(pictures, "x")]
     assert len(found) == 5
     assert all(np.array_equal(codes, opaque[0][0]) for codes in found)  # what lies under it
+
+
+@pytest.mark.parametrize(
+    ("off", "on", "kind"),
+    [
+        (0, 0.5, np.float32),
+        (0, 1, np.float32),
+        (200, 1000, np.int32),
+        (0, 65535, np.int32),
+        (0, 1, np.uint16),
+    ],
+)
+def test_a_mask_is_the_same_in_any_type(encoded, off, on, kind):
+    disc = np.hypot(*np.mgrid[-20:20, -20:20]) < 12
+    data = encoded(np.where(disc, on, off).astype(kind), "TIFF")
+    assert np.array_equal(Decoder(image_size=40).mask(data, (40, 40)), disc)
+
+
+def test_a_mask_of_nan_is_refused(encoded):
+    data = encoded(np.where(np.eye(9) > 0, 1, np.nan).astype(np.float32), "TIFF")
+    with pytest.raises(ValueError, match="the mask holds NaN; save it in black and white"):
+        Decoder(image_size=9).mask(data, (9, 9))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_a_mask_that_shows_through_is_refused(encoded, deep_png, mode):
+    clear = _with_alpha(encoded, deep_png, mode, 0)
+    decoder = Decoder(image_size=9, progress=False)
+    with pytest.raises(ValueError, match="the mask is transparent somewhere; flatten it to black"):
+        decoder.mask(clear, (40, 30))
+    decoder.mask(_with_alpha(encoded, deep_png, mode, 255), (40, 30))
+
+
+def test_a_white_level_is_that_of_colours_that_are_reduced_too(encoded, deep_png):
+    ramp = np.linspace(0, 4095, 900).astype(np.uint16).reshape(30, 30, 1)
+    decoder = Decoder(image_size=30, white_level=4000, bit_depth=8)
+    colours = decoder.image(deep_png(np.tile(ramp, 3)))
+    assert (colours.frame, colours.opaque) == ((30, 30), True)
+    grey = decoder.image(encoded(ramp[..., 0], "PNG")).codes
+    assert np.array_equal(colours.codes, grey)
+    assert np.array_equal(grey[0], np.floor(np.minimum(ramp[..., 0], 4e3) * 255 / 4e3 + 0.5))
+    alpha = np.full_like(ramp, 65534)
+    clear = decoder.image(deep_png(np.dstack([ramp, ramp, ramp, alpha])))
+    assert np.array_equal(clear.codes, grey)
+    assert not clear.opaque

@@ -1,4 +1,5 @@
 import io
+import unicodedata
 
 import numpy as np
 import pytest
@@ -257,3 +258,27 @@ def test_a_table_names_pictures_by_any_end_of_their_path(pictures, write, tmp_pa
 def test_integers_of_numpy_are_integers(pictures, write):
     made = load(write(pictures), image_size=np.uint8(16), workers=np.int8(1))
     assert made.fingerprint == load(write(pictures), image_size=16).fingerprint
+
+
+def test_a_file_beside_the_folder_of_a_zip_changes_nothing(pictures, write):
+    wrapped = {f"pets/{path}": content for path, content in pictures.items()}
+    plain = load(write(wrapped, "plain.zip"))
+    assert plain.classes == ("cat", "dog")
+    more = load(write(wrapped | {"README.txt": b"", "cover.png": b""}, "more.zip"))
+    assert more.classes == plain.classes
+    assert more.fingerprint == plain.fingerprint
+
+
+@pytest.mark.parametrize("layout", ["folder", "some.zip"])
+def test_a_class_is_the_same_in_either_form_of_unicode(encoded, write, tmp_path, layout):
+    one, other = (unicodedata.normalize(form, "Nävus") for form in ("NFC", "NFD"))
+    grey = encoded(np.full((9, 9), 9, np.uint8), "PNG")
+    files = {f"{one}/a.png": grey, f"{other}/b.png": grey, "x/c.png": grey}
+    root = write(files, layout)
+    table = _table(tmp_path, "image,group", f"a,{one}", f"b,{other}", "c,x")
+    for classes in (None, [other, "x"], [one, "x"]):
+        found = load(root, classes=classes, groups=table)
+        assert sorted(found.classes) == [one, "x"]
+        assert found.counts.tolist() == [2, 1]
+        assert set(found.groups) == {one, "x"}
+    assert set(found.identifiers) == set(files)  # which are paths

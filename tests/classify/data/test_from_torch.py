@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from PIL import Image
+from PIL import Image, ImageCms
 from torch.utils.data import DataLoader, Subset, TensorDataset
 from torchvision.transforms import v2
 
@@ -97,6 +97,12 @@ class _Stream(torch.utils.data.IterableDataset):
         ([(CODES[0], 0.5)], {}, TypeError, "label of item 0 must be an integer.* not float: make"),
         ([(CODES[0], "nv")], {}, TypeError, r"not str: .* classes\.index\(label\) of a name"),
         ([(CODES[0], torch.eye(2)[0])], {}, TypeError, r"not Tensor: .*label\.argmax\(\)"),
+        (
+            [(CODES[0], np.array([3]))],
+            {},
+            TypeError,
+            r"not ndarray: .* int\(label\[0\]\) of one in",
+        ),
         ([(CODES[0], -1)], {}, ValueError, "item 0 has the label -1, and .* from 0: leave out"),
         ([("a.png", 0)], {}, ValueError, "picture 0 must be a Tensor, an array .* not str"),
         (_pairs(CODES.long()), {}, ValueError, "floats in 0..1, or codes .* not torch.int64"),
@@ -144,3 +150,29 @@ def test_labels_with_gaps_and_one_class_are_told_at_the_door():
     # A test set may lack some of the classes that it is given.
     classify.from_torch(_pairs(CODES, gaps), classes=list("abcde"), progress=False)
     classify.from_torch(_pairs(CODES, 0 * gaps), classes=list("ab"), progress=False)
+
+
+@pytest.mark.parametrize("mode", ["P", "PA", "CMYK", "YCbCr", "HSV", "LAB"])
+def test_pictures_of_PIL_are_read_as_colours_in_any_mode(mode):
+    colours = Image.new("RGB", (7, 9), (200, 100, 50))
+    if mode == "LAB":  # which Pillow makes by way of profiles alone
+        srgb, lab = map(ImageCms.createProfile, ("sRGB", "LAB"))
+        picture = ImageCms.profileToProfile(colours, srgb, lab, outputMode="LAB")
+    else:
+        picture = (colours.quantize(2) if mode in ("P", "PA") else colours).convert(mode)
+    found = classify.from_torch([(picture, 0), (picture, 1)], progress=False)
+    codes = found.gather([0, 1]).images
+    assert codes.shape == (2, 3, 9, 7)
+    away = codes.int() - torch.tensor([200, 100, 50])[:, None, None]
+    assert away.abs().max() <= 2  # of their own rounding
+
+
+def test_classes_of_several_words_are_named_by_all():
+    """As the ``ImageNet`` of torchvision has them."""
+
+    class Words(list):
+        classes = (("tench", "Tinca tinca"), ("goldfish",))
+
+    found = classify.from_torch(Words(_pairs(CODES, LABELS % 2)), progress=False)
+    assert found.classes == ("tench, Tinca tinca", "goldfish")
+    assert len(found.fingerprint) == 64

@@ -279,6 +279,24 @@ def test_one_mask_of_two_pictures_is_nobodys(written, write, encoded, halves):
         load(table, root)
 
 
+@_OF_ONE_CLASS
+def test_a_mask_beside_its_own_picture_is_no_others(written, write, encoded, halves):
+    grey = encoded(np.full((9, 12), 9, np.uint8), "PNG")
+    files = {"train/1.png": grey, "train/1_segmentation.png": halves[0]}
+    for number, path in enumerate(("test/1.png", "1.png")):
+        root = write(files | {path: grey}, f"pictures{number}")
+        table = written([("image", "label"), (path, "x")])
+        with pytest.warns(UserWarning, match="no row for 1 pictures"):
+            assert not load(table, root).has_mask.any()
+        table = written([("image", "label"), (path, "x"), ("train/1.png", "x")])
+        assert load(table, root).has_mask.tolist() == [False, True]
+    # A name that is found at the end of another path is not beside it.
+    files |= {"test/1.png": grey, "train/deep/train/1.png": files.pop("train/1.png")}
+    table = written([("image", "label"), ("test/1.png", "x")])
+    with pytest.warns(UserWarning, match="no row for 1 pictures"):
+        assert load(table, write(files, "other")).has_mask.all()
+
+
 # ------------------------------------------------------------------------------------- naming
 
 
@@ -518,3 +536,15 @@ def test_a_table_of_one_class_is_told(tmp_path, encoded):
     with pytest.warns(UserWarning, match="pictures of one class only, nv: a trained run can be"):
         ImageTable(tmp_path / "t.csv", image_size=8, cache=False, progress=False)
     ImageTable(tmp_path / "t.csv", classes=["nv"], image_size=8, cache=False, progress=False)
+
+
+def test_labels_and_groups_are_the_same_in_either_form_of_unicode(written, root):
+    one, other = (unicodedata.normalize(form, "Nävus") for form in ("NFC", "NFD"))
+    rows = [("image", "label", "group"), ("a", one, other), ("b", other, one), ("c", "x", "x")]
+    table = written(rows)
+    for classes in (None, [one, "x"], [other, "x"]):
+        with pytest.warns(UserWarning, match="no row for 2 pictures"):
+            found = load(table, root, classes=classes)
+        assert sorted(found.classes) == [one, "x"]
+        assert found.counts.tolist() == [2, 1]
+        assert found.groups == (one, one, "x")

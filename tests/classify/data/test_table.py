@@ -190,3 +190,11 @@ def test_a_limit_of_numpy():
     assert chosen_rows(list("abcd"), list("xyxy"), np.int64(2)) == (
         chosen_rows(list("abcd"), list("xyxy"), 2)
     )
+
+
+@pytest.mark.parametrize("cell", ["None", "N/A", "NULL", "<NA>"])
+def test_what_other_tools_write_for_nothing_is_no_group(cell):
+    with pytest.raises(ValueError, match="t has no patient for 1 of 2 pictures: b; add"):
+        check_grouped(("a", "b"), ("1", cell), column="patient", where="t")
+    np.testing.assert_array_equal(number_column(["3", cell]), [3, np.nan])
+    assert number_column(["arm", cell]).tolist() == ["arm", cell]  # text stays as it is

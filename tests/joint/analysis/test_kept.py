@@ -62,6 +62,16 @@ def test_a_wave_is_in_its_ring_alone():
         assert torch.allclose(radial_power(wave, -0.5 * wave), -0.5 * radial_power(wave, wave))
 
 
+def test_a_frequency_on_the_edge_of_a_ring_belongs_to_the_ring_above():
+    # 7/35 is 0.19999999999999998 in floating point, and the third ring of five begins at 0.2.
+    rows = torch.cos(2 * torch.pi * 0.2 * torch.arange(35, dtype=torch.float64))
+    wave = rows[None, None, :, None].expand(1, 1, 35, 35).contiguous()
+    power = radial_power(wave, wave, annuli=5)[0]
+    assert power[2] > 3 * power[1]
+    across = radial_power(wave.mT, wave.mT, annuli=5)[0]
+    assert torch.allclose(across, power)
+
+
 def test_known_changes_have_known_spectra(scenes):
     noise = torch.Generator().manual_seed(0)
     systems = {

@@ -1,5 +1,7 @@
 import json
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -161,10 +163,31 @@ def test_only_what_keeps_its_meaning_is_read(tmp_path):
         read_picture(clear)
     deep = tmp_path / "deep.png"
     Image.fromarray(values.astype(np.uint16) * 256).save(deep)
-    with pytest.raises(ValueError, match="mode I;16; this codec takes RGB pictures of 8 bits"):
+    with pytest.raises(ValueError, match="is a picture of 16 bits; this codec takes 8"):
         read_picture(deep)
     with pytest.raises(ValueError, match="1 or 3 channels can be read, not of 5: a codec of other"):
         read_picture(grey, channels=5)
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (6, 4), (4, 2)])  # RGB, RGBA, LA
+def test_colour_of_16_bits_is_not_cut_to_8(tmp_path, kind, channels):
+    # Pillow writes none.
+    codes = np.full((4, 4 * channels), 0x01FF, ">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in codes)
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", 4, 4, 16, kind, 0, 0, 0),
+        b"IDAT": zlib.compress(rows),
+        b"IEND": b"",
+    }
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts.items()
+    )
+    (tmp_path / "deep.png").write_bytes(content)
+    with pytest.raises(ValueError, match="is a picture of 16 bits; this codec takes 8"):
+        read_picture(tmp_path / "deep.png")
+    with pytest.raises(compress.CorruptStream, match="PNG of 16 bits, which is never written"):
+        compress.PNG().decompress([content])
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])

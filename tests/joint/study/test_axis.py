@@ -180,3 +180,14 @@ def test_a_range_of_whole_numbers_has_no_others():
     for either in (axis, Axis(path="a", low=0, high=1)):
         with pytest.raises(ValueError, match=r"True is not in the range [01] to 1"):
             either.assignments(True)
+
+
+def test_true_is_no_one():
+    bits = Axis(path="system.sensor.bit_depth", values=(1, 8))
+    with pytest.raises(ValueError, match="there is no level True"):
+        bits.assignments(True)
+    assert bits.assignments(1) == {"system.sensor.bit_depth": 1}
+    signed = Axis(path="system.front_end.signed", values=(True, False))
+    assert signed.assignments(True) == {"system.front_end.signed": True}
+    with pytest.raises(ValueError, match="there is no level 1"):
+        signed.assignments(1)

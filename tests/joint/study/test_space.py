@@ -432,3 +432,44 @@ def test_what_a_file_lacks_is_told_in_words_of_files(content, line):
     with pytest.raises(ValidationError) as caught:
         Study.model_validate({"axes": axes, **content})
     assert [fault_line(fault, Study) for fault in caught.value.errors()] == [line]
+
+
+CODECS = {
+    "codec": Axis(
+        path="system.codec",
+        values=({"kind": "none"}, {"kind": "jpeg"}, {"kind": "webp"}),
+    ),
+    "jpeg": Axis(path="system.codec.quality", values=(20, 80), when={"codec": "jpeg"}),
+    "light": Axis(path="system.sensor.photons", values=(50, 1000)),
+}
+
+
+@pytest.mark.parametrize(
+    ("constraint", "count"),
+    [("codec != jpeg or light >= 300", 6), ("codec != jpeg", 4), ("codec == none", 2)],
+)
+def test_a_level_that_has_the_name_of_an_axis_is_a_level(constraint, count):
+    axes = CODECS if "light" in constraint else {n: a for n, a in CODECS.items() if n != "jpeg"}
+    found = Study(axes=axes, constraints=(constraint,)).designs()
+    assert len(found) == count
+    assert not any(design["codec"] == "jpeg" and design["light"] == 50 for design in found)
+    # A cost has no say in it either.
+    assert (
+        Study(axes=axes, costs={"jpeg_": "light * 2"}, constraints=(constraint,)).designs() == found
+    )
+
+
+def test_a_level_that_has_the_name_of_a_cost_is_a_level():
+    lamps = Axis(path="system.codec", values=({"kind": "none"}, {"kind": "jpeg"}))
+    axes = {"codec": lamps, "light": CODECS["light"]}
+    costs = {"jpeg": "light * 2"}
+    found = Study(axes=axes, costs=costs, constraints=("codec != jpeg or jpeg < 5",)).designs()
+    assert [design["codec"] for design in found] == ["none", "none"]
+
+
+def test_a_formula_without_a_value_counts_only_where_nothing_else_holds():
+    axes = {"m": Axis(path="training.batch_size", values=(0, 1, 2)), "light": CODECS["light"]}
+    for text in ("m < 1 or 1/m < 0.6", "1/m < 0.6 or m < 1"):
+        assert {d["m"] for d in Study(axes=axes, constraints=(text,)).designs()} == {0, 2}
+    with pytest.raises(ValueError, match="no finite value"):
+        Study(axes=axes, constraints=("1/m < 0.6 or m > 5",)).designs()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from small import OBJECTIVE, Head, _fit, _same, _settings, _state, full_system
 
+import classify
 import compress
 import joint
 import joint.train.loop
@@ -128,7 +129,39 @@ def test_weight_decay_leaves_physics_alone():
     decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
     for name, parameter in system.named_parameters():
         network = name.startswith(("restoration", "codec", "classifier"))
-        assert (id(parameter) in decayed) == (network and parameter.ndim > 1), name
+        weight = name.endswith("weight") and parameter.ndim > 1
+        assert (id(parameter) in decayed) == (network and weight), name
+
+
+@pytest.mark.parametrize(
+    ("stage", "spared", "some"),
+    [
+        ({"codec": compress.FactorizedCodec(levels=2)}, ("prior.", "log_"), "analysis"),
+        ({"codec": compress.HyperpriorCodec(levels=2)}, ("prior.", "log_"), "synthesis"),
+        ({"codec": compress.DifferentiableJPEG(50, trainable=True)}, ("log_tables",), None),
+        (
+            {"classifier": classify.backbone("convnext_atto", classes=3)},
+            ("layer_scale", "bias"),
+            "classifier",
+        ),
+        (
+            {"classifier": classify.backbone("vit_tiny_8", classes=3, image_size=32)},
+            ("class_token", "pos_embedding", "bias"),
+            "in_proj_weight",
+        ),
+    ],
+)
+def test_what_is_a_logarithm_a_scale_or_a_token_does_not_decay(stage, spared, some):
+    system = joint.ImagingSystem(**stage)
+    optimizer = joint.train.loop._optimizer(system, _settings(weight_decay=0.1))
+    decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
+    names = {name: id(parameter) in decayed for name, parameter in system.named_parameters()}
+    for word in spared:
+        assert any(word in name for name in names)
+        assert not any(decays for name, decays in names.items() if word in name)
+    assert some is None or any(decays for name, decays in names.items() if some in name)
+    together = [p for group in optimizer.param_groups for p in group["params"]]
+    assert len(together) == len(names)
 
 
 def test_early_stopping_and_the_best_epoch(lesions, others, tmp_path):

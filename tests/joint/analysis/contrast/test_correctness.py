@@ -56,6 +56,21 @@ def test_slopes_agree_with_scikit_learn_and_scipy(seed):
     assert found.within_class.slope < found.within_class.interval.high
 
 
+@pytest.mark.parametrize("extreme", [1e3, 1e4, 49694.0])
+def test_one_extreme_contrast_leaves_the_slope(extreme):
+    # As Weber's contrast is behind a ring that is nearly dark.
+    random = np.random.default_rng(0)
+    values = random.normal(size=400)
+    right = random.random(400) < 1 / (1 + np.exp(-values))
+    values[0], right[0] = extreme, True
+    labels = np.arange(400) % 2
+    found = correctness_against_contrast(values, labels, right, classes=("a", "b"), resamples=20)
+    kinds = np.eye(2)[labels]
+    best = minimize(_likelihood(values, kinds, right), np.zeros(3), method="BFGS")
+    slope = best.x[0] * values.std()
+    assert found.within_class.slope == pytest.approx(slope, rel=1e-3)
+
+
 def test_pictures_without_a_value_take_no_part():
     values, labels, right, groups = _data(120)
     values[::5] = np.nan

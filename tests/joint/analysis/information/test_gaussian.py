@@ -198,6 +198,11 @@ def test_patches_that_do_not_fit_are_refused():
     patches = np.random.default_rng(0).standard_normal((40, 2))
     with pytest.raises(ValueError, match=r"must both be \[M, D\], not \(40, 2\) and \(40, 1\)"):
         gaussian_information(patches, patches[:, :1], side=1)
+    for side in (2, 0, -1):
+        with pytest.raises(ValueError, match=f"2 values are not C x {side} x {side} pixels"):
+            gaussian_information(patches, np.ones((40, 2)), side=side)
+    with pytest.raises(ValueError, match="must be finite: leave the others out"):
+        gaussian_information(np.where(patches > 2, np.nan, patches), np.ones((40, 2)), side=1)
     with pytest.raises(ValueError, match="variance above 0: without noise all is known"):
         gaussian_information(patches, 0 * patches, side=1)
     with pytest.raises(ValueError, match="4 patches are too few for the covariance of 2 values"):

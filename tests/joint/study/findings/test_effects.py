@@ -163,7 +163,10 @@ def test_ranges_are_grouped(draws_of):
     assert light.grouped
     assert not camera.grouped
     assert [p.designs for p in light.levels] == [5, 5, 5, 5]
-    assert " to " in light.levels[0].level
+    # From the lowest up, in whatever order the designs are.
+    lowest = [float(each.level.split(" to ")[0]) for each in light.levels]
+    assert lowest == sorted(lowest)
+    assert light.levels[0].level.startswith(f"{values.min():g} to ")
     assert light.share.value > 0.8
     assert "put into groups" in " ".join(found.notes)
 
