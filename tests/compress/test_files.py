@@ -319,7 +319,7 @@ def pictures_8bit() -> np.ndarray:
         (PNG(), lambda: written(Image.new("P", (16, 16)), "PNG"), "PNG of mode P, not L or RGB or"),
         (PNG(), lambda: written(Image.new("1", (16, 16)), "PNG"), "PNG of mode 1"),
         (PNG(), lambda: written(Image.new("LA", (16, 16)), "PNG"), "PNG of mode LA"),
-        (PNG(), lambda: written(Image.new("I;16", (16, 16)), "PNG"), "PNG of mode I"),
+        (PNG(), lambda: written(Image.new("I;16", (16, 16)), "PNG"), "PNG of 16 bits"),
         (PNG(), lambda: several("PNG"), "PNG of several pictures"),
         (PNG(), lambda: turned("PNG"), "turned by its EXIF orientation 6"),
         (WebP(), lambda: several("WEBP"), "WEBP of several pictures"),
