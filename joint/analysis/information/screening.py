@@ -261,7 +261,7 @@ def screen(
     ranks by balanced accuracy of a small net trained behind each (10 epochs, mean of two seeds)
     agreed with those by observer to 0.93, by usable information to 0.95, by Gaussian information
     to 0.74 (Spearman), and at 100 photons to 1.0, 1.0 and 0.3; those of one seed with the other
-    to 0.80. ``tests/joint/analysis/test_information.py`` measures it.
+    to 0.80. ``tests/joint/analysis/information/test_screening.py`` measures it.
 
     Raises
     ------

@@ -1,6 +1,7 @@
 """Gauges of a system; as a script, how well they rank designs that are then trained.
 
-``python tests/joint/analysis/test_information.py`` builds 15 designs and prints their numbers.
+``python tests/joint/analysis/information/test_screening.py`` builds 15 designs and prints their
+numbers.
 """
 
 import json
