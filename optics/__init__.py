@@ -3,12 +3,13 @@
 Files, in the order of the light: ``illumination`` lamps and colour filters · ``aperture``,
 ``zernike``, ``material``, ``element``, ``height_map`` what stands in a pupil · ``off_axis``, its
 wavefronts across the picture · ``propagation`` of fields · ``pupil`` and ``psf``, pupil to
-point-spread function, or ``measured``, or ``from_mtf``, of a ``contrast_curve`` · ``front_end``,
-the interface of ``imaging``, ``coherent``, ``varying``, ``kernel`` and ``fourier_filter`` with its
-``plate`` · ``projection``, distortion and falloff · ``shutter`` of a scene that moves ·
-``radiometry``, watts to photons · ``sensor`` photons, electrons, codes, by ``pixel``, ``noise``,
-``converter``, ``mosaic`` and ``sensor_range`` · ``restoration`` of what was blurred, or by a
-network, ``restoration_unet`` · ``transfer`` sRGB and linear light. Beside them: ``grid``,
+point-spread function, or ``measured``, or ``from_mtf``, of a ``contrast_curve`` · ``modulation``,
+their transfer functions · ``front_end``, the interface of ``imaging``, ``coherent``, ``varying``,
+``kernel`` and ``fourier_filter`` with its ``plate`` · ``projection``, distortion and falloff ·
+``shutter`` of a scene that moves · ``radiometry``, watts to photons · ``sensor`` photons,
+electrons, codes, by ``pixel``, ``noise``, ``converter``, ``mosaic`` and ``sensor_range`` ·
+``restoration`` of what was blurred, or by a network, ``restoration_unet`` · ``transfer`` sRGB and
+linear light. Beside them: ``grid``,
 ``fourier``, ``planes``, ``constraint``, ``quantity``, ``audit`` of gradients, ``sampling`` of
 pupils, ``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and
 ``plate_file`` of other plates, by ``maker_file``.
@@ -104,6 +105,7 @@ from .material import (
     refractive_index,
 )
 from .measured import measured_psf
+from .modulation import mtf, otf, otf_along, otf_from_pupil
 from .mosaic import (
     ColourFilterArray,
     Demosaicing,
@@ -136,15 +138,7 @@ from .propagation import (
     fraunhofer,
     fresnel,
 )
-from .psf import (
-    amplitude_spread,
-    encircled_energy,
-    mtf,
-    otf,
-    otf_from_pupil,
-    psf_from_pupil,
-    strehl,
-)
+from .psf import amplitude_spread, encircled_energy, psf_from_pupil, strehl
 from .pupil import Pupil, defocus_path
 from .radiometry import exposure_photons, image_irradiance
 from .restoration import Wiener, wiener
@@ -287,6 +281,7 @@ __all__ = [
     "noll_to_ansi",
     "noll_to_nm",
     "otf",
+    "otf_along",
     "otf_from_pupil",
     "pack_mosaic",
     "partially_coherent_image",

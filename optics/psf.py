@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .fourier import squared_modulus
-from .grid import coordinates, fast_size, frequencies
+from .grid import frequencies
 from .planes import as_field, as_planes, centred_dft
 from .quantity import (
     check_complex,
@@ -33,13 +33,13 @@ from .quantity import (
 
 __all__ = [
     "amplitude_spread",
+    "check_oversample",
+    "cycles_per_sample",
     "encircled_energy",
-    "mtf",
-    "otf",
-    "otf_from_pupil",
     "psf_from_planes",
     "psf_from_pupil",
     "strehl",
+    "window_light",
 ]
 
 
@@ -132,7 +132,7 @@ def psf_from_planes(
     ``incident_power`` is broadcast against the PSF ``[..., h, w]``.
     """
     oversample = check_oversample(oversample)
-    step = _step(planes, wavelength, focal_length, pupil_spacing, pixel_pitch)
+    step = cycles_per_sample(planes, wavelength, focal_length, pupil_spacing, pixel_pitch)
     _check_sampling(step, size)
     step = tuple(s / oversample for s in step) if isinstance(step, tuple) else step / oversample
     # The axis is a point in the middle of its pixel; with an even number of pixels the window of
@@ -198,12 +198,12 @@ def amplitude_spread(
     check_complex("pupil", pupil, "[..., H, W]")
     planes = as_planes(pupil)
     check_finite("pupil", planes)
-    step = _step(planes, wavelength, focal_length, pupil_spacing, pixel_pitch)
+    step = cycles_per_sample(planes, wavelength, focal_length, pupil_spacing, pixel_pitch)
     _check_sampling(step, image_size(size))
     return as_field(centred_dft(planes, image_size(size), step=step, norm="forward"))
 
 
-def _step(
+def cycles_per_sample(
     pupil: Tensor,
     wavelength: float | Sequence[float] | Tensor,
     focal_length: float | Tensor,
@@ -247,46 +247,7 @@ def _check_sampling(step: Tensor | tuple[float, ...] | float, size: tuple[int, i
         )
 
 
-def otf(psf: Tensor) -> Tensor:
-    """Optical transfer function of a PSF, relative to the light that it passes.
-
-    Its Fourier transform over its sum (Goodman, Fourier Optics, sec. 6.3).
-
-    Parameters
-    ----------
-    psf : Tensor, real ``[..., h, w]``
-        Its centre is the pixel ``(h // 2, w // 2)``.
-
-    Returns
-    -------
-    Tensor, complex ``[..., h, w]``
-        1 at zero frequency, which lies at ``(h // 2, w // 2)``; the frequencies are
-        ``optics.frequencies(h)`` cycles/pixel. Its modulus is :func:`mtf`, its angle the phase
-        transfer function. Half precision is computed, and returned, in float32.
-
-    Raises
-    ------
-    ValueError
-        When the PSF is not real, has a NaN, holds no light, or is a signed kernel whose taps sum to
-        zero, up to rounding.
-
-    Notes
-    -----
-    Relative to the light within the window: what lies outside of it, mostly of low frequencies,
-    is missing below the line, and the result is too high. An open circle with ``Q = lambda f /
-    (D p) = 4`` in a window of 31 pixels, which holds 96 % of the light, has 0.879 at 1/31
-    cycles/pixel, where diffraction allows 0.836; in one of 255 pixels 0.986 instead of 0.980.
-    Frequencies above 1/2 cycle/pixel (Q < 2) are folded back. :func:`otf_from_pupil` has neither
-    error.
-    """
-    check_real("psf", psf, "[..., h, w]")
-    check_finite("psf", psf)
-    psf = single(psf)
-    transfer = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(psf, (-2, -1))), (-2, -1))
-    return transfer / _light("psf", psf)[..., None, None]
-
-
-def _light(name: str, psf: Tensor) -> Tensor:
+def window_light(name: str, psf: Tensor) -> Tensor:
     """Sum of a PSF, ``[...]``, which its measures are relative to."""
     light = psf.sum((-2, -1))
     if looked_at(light):
@@ -299,81 +260,6 @@ def _light(name: str, psf: Tensor) -> Tensor:
                 "relative to it; a signed kernel passes the modulus of its Fourier transform"
             )
     return light
-
-
-def otf_from_pupil(
-    pupil: Tensor,
-    *,
-    wavelength: float | Sequence[float] | Tensor,
-    focal_length: float | Tensor,
-    pupil_spacing: float | Tensor,
-    pixel_pitch: float | Tensor,
-    size: int | tuple[int, int],
-) -> Tensor:
-    """Optical transfer function of a pupil: its autocorrelation, without a window.
-
-    ``OTF(f) = sum P(x) conj(P(x + lambda f_l f)) / sum |P|^2`` (Goodman, Fourier Optics, sec.
-    6.3), bilinear between the samples of the pupil, which is exact for one that is even across
-    each sample. What :func:`otf` of a PSF comes near to as the window grows.
-
-    Parameters
-    ----------
-    pupil, wavelength, focal_length, pupil_spacing, pixel_pitch
-        As in :func:`psf_from_pupil`.
-    size : int or (int, int)
-        Frequencies (h, w): ``optics.frequencies(h)`` cycles/pixel, as those of a PSF of this size.
-
-    Returns
-    -------
-    Tensor, complex ``[..., h, w]``
-        1 at zero frequency, which lies at ``(h // 2, w // 2)``; 0 beyond the cut-off,
-        ``pixel_pitch D / (lambda f_l)`` cycles/pixel. Of the light in the image: nothing is
-        folded back by the pixels, and their own area is :func:`optics.pixel_mtf`. Of an aperture
-        with soft edges, whose light is less than its area, it is too high: by up to 0.009 at 64
-        samples across, 0.005 at 128.
-
-    Raises
-    ------
-    ValueError
-        For lengths that are not positive, or a pupil with a NaN or without light.
-    TypeError
-        For a length that is not one number.
-    """
-    check_complex("pupil", pupil, "[..., H, W]")
-    check_finite("pupil", pupil)
-    pupil = single(pupil)
-    step = _step(pupil, wavelength, focal_length, pupil_spacing, pixel_pitch)
-    step = torch.as_tensor(step, dtype=torch.float64, device=pupil.device)[..., None, None]
-    # Twice the size keeps the periodic copies apart.
-    grid = tuple(fast_size(2 * n) for n in pupil.shape[-2:])
-    spectrum = squared_modulus(torch.fft.fft2(pupil, grid))
-    # Forward once more: lags of P(x) conj(P(x + lag)), see the sign of the PSF's transform.
-    transfer = torch.fft.fftshift(torch.fft.fft2(spectrum, norm="forward"), (-2, -1))
-    rows, columns = (
-        _between(frequencies(n, device=pupil.device)[:, None] / step, lags).to(transfer)
-        for n, lags in zip(image_size(size), grid, strict=True)
-    )
-    power = squared_modulus(pupil).sum((-2, -1), keepdim=True)
-    if looked_at(power) and not bool((power > 0).all()):
-        raise ValueError("pupil passes no light, and so no modulation")
-    return rows @ transfer @ columns.mT / power
-
-
-def _between(lag: Tensor, samples: int) -> Tensor:
-    """Linear interpolation from centred samples to lags ``[..., n, 1]``: ``[..., n, samples]``."""
-    return (1 - (lag - coordinates(samples, device=lag.device)).abs()).clamp_min(0)
-
-
-def mtf(psf: Tensor) -> Tensor:
-    """Modulation transfer function of ``psf``, both ``[..., h, w]``: the modulus of :func:`otf`.
-
-    Too high where the window cuts the PSF, see there.
-    """
-    transfer = otf(psf)
-    # The root's slope is infinite at 0; a frequency beyond the cut-off has no gradient.
-    power = transfer.real.square() + transfer.imag.square()
-    dark = power < torch.finfo(power.dtype).tiny
-    return torch.where(dark, 0.0, torch.where(dark, 1.0, power).sqrt())
 
 
 def strehl(psf: Tensor, ideal: Tensor) -> Tensor:
@@ -410,7 +296,9 @@ def strehl(psf: Tensor, ideal: Tensor) -> Tensor:
     check_finite("ideal", ideal)
     psf, ideal = single(psf), single(ideal)
     y, x = psf.shape[-2] // 2, psf.shape[-1] // 2
-    return (psf[..., y, x] / _light("psf", psf)) / (ideal[..., y, x] / _light("ideal", ideal))
+    return (psf[..., y, x] / window_light("psf", psf)) / (
+        ideal[..., y, x] / window_light("ideal", ideal)
+    )
 
 
 def encircled_energy(

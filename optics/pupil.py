@@ -19,6 +19,8 @@ from .aperture import circular_aperture
 from .element import SQUARE_SAMPLES, Element, PhaseElement
 from .fourier import kept, phasor
 from .grid import coordinates
+from .modulation import modulus, otf_along
+from .pixel import pixel_mtf
 from .planes import as_field, as_planes, polar_planes
 from .psf import amplitude_spread, check_oversample, psf_from_planes
 from .quantity import (
@@ -382,6 +384,90 @@ class Pupil(nn.Module):
             incident_power=self.incident_power,
             oversample=self.oversample,
         )
+
+    def otf(
+        self,
+        frequency: Tensor,
+        *,
+        angle: float | Tensor = 0.0,
+        distance: Tensor | float | None = None,
+        pixel: bool = True,
+    ) -> Tensor:
+        """Optical transfer function of the image, and of the pixels that integrate it.
+
+        From the wavefront, and so neither cut by the window of the PSF nor folded at half a cycle
+        per pixel, as :func:`optics.otf` of a PSF is.
+
+        Parameters
+        ----------
+        frequency : Tensor, real ``[F]``, cycles/m
+            In the image, 1000 cycles/m to a line pair per millimetre; ``0.5 / pixel_pitch`` is the
+            Nyquist frequency.
+        angle : float or scalar Tensor, radians
+            Direction in which the sine varies: 0 along a row, pi / 2 along a column.
+        distance : float or Tensor ``[D]``, metres, optional
+            Of the scene; in focus by default. Several are the through-focus curve.
+        pixel : bool
+            With the contrast that the area of the pixels leaves, :func:`optics.pixel_mtf`.
+
+        Returns
+        -------
+        Tensor, complex ``[L, F]``, or ``[D, L, F]``, with places ``[(D,) P, Q, L, F]``
+            1 at zero frequency. Its angle is the phase transfer function: pi where contrast is
+            reversed.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in :func:`optics.otf_along`, and for a distance of 0 or that is no Tensor.
+        """
+        found = otf_along(
+            self.field(distance=distance),
+            frequency,
+            angle=angle,
+            wavelength=self.wavelengths,
+            focal_length=self.image_distance,
+            pupil_spacing=self.spacing,
+        )
+        if not pixel:
+            return found
+        line = frequency.to(found.device, torch.float64)
+        angle = torch.as_tensor(angle, dtype=torch.float64, device=found.device)
+        across, down = (
+            pixel_mtf(line * part, pitch=self.pixel_pitch) for part in (angle.cos(), angle.sin())
+        )
+        return found * (across * down).to(found.real.dtype)
+
+    def mtf(
+        self,
+        frequency: Tensor,
+        *,
+        angle: float | Tensor = 0.0,
+        distance: Tensor | float | None = None,
+        pixel: bool = True,
+    ) -> Tensor:
+        """Modulation transfer function: the modulus of :meth:`otf`.
+
+        Parameters
+        ----------
+        frequency : Tensor, real ``[F]``, cycles/m
+        angle : float or scalar Tensor, radians
+        distance : float or Tensor ``[D]``, metres, optional
+        pixel : bool
+            All as for :meth:`otf`.
+
+        Returns
+        -------
+        Tensor ``[L, F]``, or ``[D, L, F]``, with places ``[(D,) P, Q, L, F]``
+            In 0..1. It has a gradient, to train the elements for contrast: 0 where it is 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`otf`.
+        """
+        found = self.otf(frequency, angle=angle, distance=distance, pixel=pixel)
+        return modulus(found)
 
     def amplitude_spread(self) -> Tensor:
         """Image of a coherent point in focus, complex ``[L, h, w]``; see the function's name.

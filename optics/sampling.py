@@ -65,7 +65,8 @@ class SamplingAudit(NamedTuple):
             if float(q.min()) < 2:
                 found.append(
                     f"{at}Q = lambda s' / (D p) is {float(q.min()):.3g}, below 2: the PSF holds up "
-                    f"to {float(cutoff.max()):.3g} cycles/pixel and is aliased above 0.5"
+                    f"to {float(cutoff.max()):.3g} cycles/pixel and what lies "
+                    "above 0.5 is folded back below it"
                 )
             if float(wrap.max()) > WRAPPED:
                 found.append(

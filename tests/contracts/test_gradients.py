@@ -272,6 +272,8 @@ ELSEWHERE = {
     "test_frozen_layers_keep_weights_and_statistics",
     "optics.Sensor.expose": "tests/optics/test_noise.py::"
     "test_the_score_surrogate_differentiates_a_decision",
+    "optics.Pupil.mtf": "tests/optics/test_modulation.py::"
+    "test_the_gradient_of_a_contrast_is_its_finite_difference",
     "optics.angular_spectrum": "tests/optics/test_propagation.py::"
     "test_p15_gradient_is_the_finite_difference",
     "optics.circular_aperture": "tests/optics/test_aperture.py::test_gradcheck",
