@@ -5,7 +5,7 @@
     words ──► kinds of stages and scenes ──► options of these kinds ──► settings, checked at once
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from typing import Any, TypeVar, get_args
 
@@ -14,8 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from .config.faults import option_line
 from .config.run import RunConfig, SplitConfig
-from .config.scenes import data_config
-from .options import AuditOptions, Choice, EvaluateOptions, Scenes, TrainOptions
+from .options import AuditOptions, Choice, EvaluateOptions, Scenes, TrainOptions, scenes_at
 from .settings import OptionError
 from .train.augment import Augmentation, AugmentationName
 
@@ -113,8 +112,10 @@ def read_train_options(arguments: Sequence[str]) -> TrainOptions:
     """
     choice, _ = tyro.cli(Choice, args=arguments, return_unknown_args=True, add_help=False)
     prog = "lens2label train"
+    typed = {word.partition("=")[0].replace("_", "-") for word in arguments}
+    start = _emptied(choice.start(), typed)
     options = _options(
-        TrainOptions, arguments, prog, default=TrainOptions(choice=choice, run=choice.start())
+        TrainOptions, arguments, prog, default=TrainOptions(choice=choice, run=start)
     )
     # An option that is given at its default is given: the values do not tell.
     _, settings = tyro.cli(_Beside, args=arguments, return_unknown_args=True, add_help=False)
@@ -128,7 +129,7 @@ def read_evaluate_options(arguments: Sequence[str], *, image_size: int = 128) ->
     Raises what :func:`read_train_options` does.
     """
     data = _source(arguments).data
-    scenes = None if data is None else Scenes(data=data_config(data, image_size=image_size))
+    scenes = None if data is None else Scenes(data=scenes_at(data, image_size))
     prog = "lens2label evaluate"
     options = _options(
         EvaluateOptions, arguments, prog, default=EvaluateOptions(run=tyro.MISSING, scenes=scenes)
@@ -144,7 +145,7 @@ def read_audit_options(arguments: Sequence[str]) -> AuditOptions:
     Raises what :func:`read_train_options` does.
     """
     source = _source(arguments)
-    scenes = Scenes(data=data_config(source.data or "phantom", image_size=source.image_size))
+    scenes = Scenes(data=scenes_at(source.data or "phantom", source.image_size))
     prog = "lens2label audit"
     options = _options(AuditOptions, arguments, prog, default=AuditOptions(scenes=scenes))
     given = {**dict(options.scenes), "split": options.split}
@@ -177,6 +178,21 @@ def _checked(kind: type[_M], given: object, arguments: Sequence[str], prog: str)
         raise OptionError(
             "\n  ".join([*lines, f"see {prog} --help for what each option takes"])
         ) from error
+
+
+def _emptied(settings: _M, typed: Set[str], *path: str) -> _M:
+    """The same settings, without the entries of mappings whose own option is ``typed``.
+
+    That option replaces them. A mapping with entries has one for each of these instead.
+    """
+    updates: dict[str, object] = {}
+    for name, value in settings:
+        here = (*path, name)
+        if isinstance(value, BaseModel):
+            updates[name] = _emptied(value, typed, *here)
+        elif isinstance(value, dict) and f"--{'.'.join(here).replace('_', '-')}" in typed:
+            updates[name] = type(value)()
+    return settings.model_copy(update=updates)
 
 
 def _source(arguments: Sequence[str]) -> _Source:

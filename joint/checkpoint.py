@@ -147,16 +147,28 @@ def save_checkpoint(
     Parameters
     ----------
     path : path
+        Not of a name that pickles have, such as ``x.pt``: it would not be read again.
     tensors : mapping of str to Tensor, of any shapes
     head : mapping
         What JSON can hold.
     previous : path, optional
+
+    Raises
+    ------
+    CheckpointError
+        For a path of such a name, and when it cannot be written.
     """
+    path = Path(path)
+    if path.suffix.lower() in _PICKLES:
+        raise CheckpointError(
+            f"{path} has the name of a pickle, which load_checkpoint does not read, and was not "
+            f"written: name it {path.with_suffix('.safetensors').name}"
+        )
     stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps({"format": _FORMAT, **head}, allow_nan=False)
     metadata = {_HEAD: text, _CHECKSUM: _checksum(stored, text)}
     write_atomically(
-        Path(path),
+        path,
         safetensors.torch.save(stored, metadata),
         previous=None if previous is None else Path(previous),
     )

@@ -125,7 +125,8 @@ examples:
 
 exit status:
   0    done; or stopped by SIGTERM or Ctrl-C after saving, with a word on how to go on
-  {_MISTAKE}    a mistake: a missing file, a folder in use, a full disk, a study that cannot be read
+  {_MISTAKE}    a mistake: a missing file, a folder in use, a full disk, a study that cannot be
+       read, what a run or this machine does not have
   1    of audit: something is in more than one part; of compress: a file could not be used;
        of study run: every run failed
   {_UNKNOWN}    an unknown command or option, a value out of range, options that contradict
@@ -299,6 +300,7 @@ def _check_run_folder(folder: Path) -> None:
 
 def _evaluate(arguments: Sequence[str]) -> int:
     options = read_evaluate_options(arguments)
+    options.check()
     _check_run_folder(options.run)
     found = []
     for judged in judge_run(
@@ -316,6 +318,7 @@ def _report(arguments: Sequence[str]) -> int:
     from .report import write_report  # noqa: PLC0415 - the other commands start faster without it
 
     options = tyro.cli(ReportOptions, args=arguments, prog="lens2label report")
+    options.check()
     for run in options.runs:
         _check_run_folder(run)
     write_report(
@@ -357,10 +360,9 @@ def _decompress(arguments: Sequence[str]) -> int:
 
 def _export(arguments: Sequence[str]) -> int:
     options = tyro.cli(ExportOptions, args=arguments, prog="lens2label export")
+    options.check()
     _check_run_folder(options.run)
     check_target(options.file)  # before what takes time
-    if options.pictures < 1:
-        raise ConfigError(f"--pictures must be at least 1, not {options.pictures}")
     _, system, parts = load_run(options.run)
     test = parts.test
     rows = torch.arange(min(options.pictures, len(test)))
@@ -406,6 +408,7 @@ def _line(run: RunSummary, width: int) -> str:
 
 def _audit(arguments: Sequence[str]) -> int:
     options = read_audit_options(arguments)
+    options.check()
     config = RunConfig(data=options.scenes.data, split=options.split)
     dataset = build_data(config.data, progress=not options.json)
     found = audit(

@@ -192,7 +192,8 @@ def usable_device(device: torch.device | str) -> torch.device:
     Raises
     ------
     ValueError
-        For a name that torch does not know, or a GPU that it does not see.
+        For a name that torch does not know, a GPU that it does not see, or a device on which
+        nothing can be computed here.
     """
     try:
         found = torch.device(device)
@@ -203,6 +204,14 @@ def usable_device(device: torch.device | str) -> torch.device:
             f"device {str(device)!r} was asked for, but torch sees {torch.cuda.device_count()} "
             "GPUs; use 'cpu', or a number below that"
         )
+    if found.type not in ("cpu", "cuda"):
+        try:
+            float(torch.zeros((), device=found))
+        except Exception as error:  # each kind of device raises another
+            raise ValueError(
+                f"device {str(device)!r} was asked for, on which torch can compute nothing here; "
+                "use 'cpu', 'cuda', ..."
+            ) from error
     return found
 
 

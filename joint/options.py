@@ -5,7 +5,7 @@ A stage is chosen by its kind (``--codec jpeg``) and then has its own options
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -36,6 +36,7 @@ __all__ = [
     "RunsOptions",
     "Scenes",
     "TrainOptions",
+    "scenes_at",
 ]
 
 _KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
@@ -49,6 +50,28 @@ _KINDS: Mapping[str, Mapping[str, type[BaseModel]]] = {
 
 # Bootstrap resamples behind an interval that is printed.
 RESAMPLES = 1000
+# What the numbers of an operating point must be, whatever system it is of.
+_RANGES: Sequence[tuple[str, str, Callable[[float], bool]]] = (
+    ("photons", "positive and finite", lambda number: 0 < number < math.inf),
+    ("quality", "at least 0 and finite", lambda number: 0 <= number < math.inf),
+    ("distance", "positive", lambda number: number > 0),
+    ("motion", "at least 0 and finite", lambda number: 0 <= number < math.inf),
+)
+
+
+def scenes_at(source: str, image_size: int) -> DataConfig:
+    """As :func:`joint.data_config`, of a size that is checked later, with the other options."""
+    data = data_config(source)
+    return data if data.image_size is None else data.model_copy(update={"image_size": image_size})
+
+
+def _check_least(options: object, **least: int) -> None:
+    """Refuse whole numbers that are too small."""
+    for name, bound in least.items():
+        value = getattr(options, name)
+        if value < bound:
+            option = f"--{name.replace('_', '-')}"
+            raise OptionError(f"{option} must be at least {bound}, not {value}")
 
 
 @dataclass(frozen=True)
@@ -57,7 +80,8 @@ class Choice:
 
     config: Path | None = None
     """Start from the settings in this JSON file or run folder instead of the defaults; for the
-    weights of a run see --start."""
+    weights of a run see --start. Where it has rates of stages, --training.learning-rates replaces
+    them all, and --training.learning-rates.codec one; so it is with other mappings."""
     data: str | None = None
     """phantom, or the path of HAM10000 (folder or zip), of class folders, of a table of labels
     (.csv, beside its pictures or with --data.root), of a MedMNIST .npz, or of an .npz of scenes."""
@@ -101,7 +125,7 @@ class Choice:
         system = config.system.model_copy(update=updates)
         data = config.data
         if self.data is not None:
-            data = data_config(self.data, image_size=config.data.image_size or 128)
+            data = scenes_at(self.data, config.data.image_size or 128)
         objective, training = config.objective, config.training
         # What a stage that is chosen away, or has no rate to learn, cannot be trained for.
         if self.codec is not None and self.codec not in RATED_KINDS:
@@ -235,6 +259,14 @@ class EvaluateOptions:
     json: bool = False
     """Print JSON instead of tables: an object, or a list where several were asked for."""
 
+    def check(self) -> None:
+        """Refuse numbers that are out of range whatever the run is, by an OptionError."""
+        _check_least(self, batch_size=1, resamples=0)
+        for name, needed, allowed in _RANGES:
+            for number in getattr(self, name):
+                if not allowed(number):
+                    raise OptionError(f"--{name} must be {needed}, not {number:g}")
+
     def points(self) -> list[OperatingPoint]:
         """Where to evaluate."""
         asked = (self.photons, self.quality, self.distance, self.motion)
@@ -302,6 +334,10 @@ class ReportOptions:
     quiet: bool = False
     """Print nothing but errors."""
 
+    def check(self) -> None:
+        """Refuse numbers that are out of range, by an OptionError."""
+        _check_least(self, pictures=1, resamples=1, batch_size=1)
+
 
 @dataclass(frozen=True)
 class ExportOptions:
@@ -328,6 +364,10 @@ class ExportOptions:
     """Of the test part, to compare on."""
     json: bool = False
     """Print JSON instead of a line."""
+
+    def check(self) -> None:
+        """Refuse numbers that are out of range, by an OptionError."""
+        _check_least(self, pictures=1)
 
 
 @dataclass(frozen=True)
@@ -372,3 +412,10 @@ class AuditOptions:
     """Also find crops and shifts."""
     json: bool = False
     """Print JSON instead of text."""
+
+    def check(self) -> None:
+        """Refuse numbers that are out of range, by an OptionError."""
+        if not 0 < self.threshold < 1:
+            raise OptionError(
+                f"--threshold must be a correlation between 0 and 1, not {self.threshold:g}"
+            )

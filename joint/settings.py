@@ -1,8 +1,18 @@
 """What every part of a configuration has in common: immutable, strict, JSON."""
 
-from typing import Any, Literal, Never, TypeVar
+from collections.abc import Mapping
+from typing import Any, Literal, Never, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 __all__ = ["ConfigError", "FrozenDict", "NoneConfig", "OptionError", "Settings", "added"]
 
@@ -22,6 +32,41 @@ class Settings(BaseModel):
     """Base of all configurations: unknown names are refused, and nothing changes afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_their_types(cls, given: Any, read: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401
+        # Not pydantic's strict mode, which refuses a list for a tuple and a path as a string. Not
+        # for each field either, which the kinds of a union do not allow.
+        settings = read(given)
+        if isinstance(given, Mapping):
+            casts = [
+                InitErrorDetails(type=fault, loc=(name,), input=value)
+                for name, value in given.items()
+                if (fault := _cast(value, getattr(settings, name)))
+            ]
+            if casts:
+                raise ValidationError.from_exception_data(cls.__name__, casts)
+        return settings
+
+
+def _cast(given: object, read: object) -> PydanticCustomError | None:
+    """What to say where pydantic took ``true`` for the number 1, or 1 for ``true``.
+
+    In sequences and mappings too, whose lengths differ where a validator added something. Settings
+    in settings have said it of their own. A number as a string is one: JSON has no other infinity.
+    """
+    if isinstance(read, Mapping) and isinstance(given, Mapping):
+        given, read = tuple(given.values()), tuple(read.values())
+    if isinstance(read, tuple) and isinstance(given, list | tuple):
+        found = (_cast(one, other) for one, other in zip(given, read, strict=False))
+        return next(filter(None, found), None)
+    switch = isinstance(given, bool | np.bool_)
+    if isinstance(read, bool) and not switch:
+        return PydanticCustomError("cast", "Input should be true or false")
+    if switch and isinstance(read, int | float) and not isinstance(read, bool):
+        return PydanticCustomError("cast", "Input should be a number")
+    return None
 
 
 class NoneConfig(Settings):

@@ -76,8 +76,8 @@ def fit_psf(
     Raises
     ------
     ValueError
-        For a target that is negative, dark or of other channels, or an element that does not
-        learn.
+        For a target that is negative, dark (also in the window of the pupil alone) or of other
+        channels, or an element that does not learn.
     """
     parameters = [p for p in imaging.parameters() if p.requires_grad]
     if not parameters:
@@ -90,16 +90,20 @@ def fit_psf(
         shape = imaging.psf().shape
     wanted = _framed(target, shape)
     optimiser = torch.optim.Adam(parameters, lr=learning_rate)
-    overlaps = []
+    overlaps, overlap = [], _overlap(imaging, wanted)
     for _ in range(steps):
         optimiser.zero_grad()
-        # The root has no slope at 0: a hundred-millionth of the light keeps it finite.
-        psf = imaging.psf(distance=imaging.working_distances)  # in focus without them
-        overlap = (psf.clamp_min(0) * wanted + 1e-16).sqrt().sum((-2, -1)).mean()
         (1 - overlap).backward()
         optimiser.step()
+        overlap = _overlap(imaging, wanted)
         overlaps.append(float(overlap.detach()))
     return FittedPSF(tuple(overlaps))
+
+
+def _overlap(imaging: IncoherentImaging, wanted: Tensor) -> Tensor:
+    psf = imaging.psf(distance=imaging.working_distances)  # in focus without them
+    # The root has no slope at 0: a hundred-millionth of the light keeps it finite.
+    return (psf.clamp_min(0) * wanted + 1e-16).sqrt().sum((-2, -1)).mean()
 
 
 def two_stage(
@@ -188,4 +192,10 @@ def _framed(target: Tensor, shape: torch.Size) -> Tensor:
         ours.append(slice(max(first, 0), min(first + want, have)))
         theirs.append(slice(max(-first, 0), max(-first, 0) + ours[-1].stop - ours[-1].start))
     framed[(slice(None), *ours)] = target[(slice(None), *theirs)]
-    return framed / framed.sum((-2, -1), keepdim=True).clamp_min(torch.finfo(framed.dtype).tiny)
+    light = framed.sum((-2, -1), keepdim=True)
+    if not bool((light > 0).all()):
+        raise ValueError(
+            f"all light of a channel of the target lies outside of the middle {tuple(shape[1:])} "
+            "pixels, the window of the PSF: move it there, or give the pupil a larger psf_size"
+        )
+    return framed / light

@@ -104,6 +104,8 @@ def _said(fault: Fault, root: type[BaseModel]) -> str:
     match fault["type"]:
         case "value_error":  # one of ours: says what was given
             return fault["msg"].removeprefix("Value error, ")
+        case "json_invalid":  # what is given is the whole file
+            return fault["msg"]
         case "missing":  # what is given is the whole table above it
             return "it is missing"
         case "union_tag_invalid":

@@ -268,7 +268,7 @@ def _projection(config: LensConfig, channels: int) -> optics.Projection | None:
         return None
     corner = 1 + config.distortion  # where the corner of the scene is seen
     radial = () if config.distortion == 0 else ((1 / corner - 1) / corner**2,)
-    sizes = 1 + lateral * (torch.linspace(0, 1, channels) - 0.5)
+    sizes = (1 + lateral) ** (torch.linspace(0, 1, channels) - 0.5)
     return optics.Projection(
         radial=radial,
         magnification=None if lateral == 0 else sizes,

@@ -244,8 +244,8 @@ def read_psf(config: PSFConfig, channels: int) -> Tensor:
     Raises
     ------
     ConfigError
-        When the file cannot be read, has other channels or places, or is brighter than the light;
-        the file and the remedy are named.
+        When the file cannot be read, has other channels or places, is brighter than the light, or
+        has no light of a channel in the window; the file and the remedy are named.
     """
     shares = _several(config.throughput)
     if len(shares) not in (0, 1, channels):
@@ -259,13 +259,14 @@ def read_psf(config: PSFConfig, channels: int) -> Tensor:
         return passed * _window(point, config.psf_size)
     try:
         given = _read(config.file)
-        if config.places is None:
-            return _shared(_as_channels(given, channels), config, passed if shares else None)
+        places = [given] if config.places is None else _as_places(given, config.places)
         each = [
             _shared(_as_channels(own, channels), config, passed if shares else None)
-            for own in _as_places(given, config.places)
+            for own in places
         ]
-        return torch.stack(each).unflatten(0, config.places)
+        psf = torch.stack(each)
+        _check_light(psf, config.psf_size)
+        return psf[0] if config.places is None else psf.unflatten(0, config.places)
     except Exception as error:  # Pillow and NumPy raise nearly anything on a damaged file
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ConfigError(f"front_end.file {config.file}: {reason}") from error
@@ -288,6 +289,16 @@ def _shared(given: Tensor, config: PSFConfig, passed: Tensor | None) -> Tensor:
         assert passed is not None  # a picture does not tell it
         return passed * _measured(given, config, config.psf_size)
     return _window(_on_pixels(_scaled(given, passed), config), config.psf_size)
+
+
+def _check_light(psf: Tensor, size: int) -> None:
+    """Refuse PSFs ``[P * Q, C, k, k]`` of a channel that is dark in all places."""
+    for channel, light in enumerate(psf.sum((0, 2, 3)).tolist()):
+        if light == 0:
+            raise ValueError(
+                f"channel {channel} has no light in the window of psf_size={size} pixels about the "
+                "middle [H // 2, W // 2]: give a PSF with light there, or a larger psf_size"
+            )
 
 
 def _several(throughput: float | tuple[float, ...] | None) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -106,7 +106,8 @@ class SystemConfig(Settings):
     """The judge."""
     encoding: Encoding = "srgb"
     """srgb: scenes are sRGB codes, linearised before the optics; linear: they are light."""
-    seed: int = 0
+    # What torch.manual_seed takes.
+    seed: int = Field(default=0, ge=-(2**63), lt=2**64)
     """Source of the initial weights."""
 
     @model_validator(mode="after")
@@ -221,11 +222,32 @@ class RunConfig(Settings):
 
     def canonical(self) -> str:
         """JSON with sorted keys: equal configurations give equal text."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, allow_nan=False)
+        content = _without_minus_zero(self.model_dump(mode="json"))
+        return json.dumps(content, sort_keys=True, allow_nan=False)
+
+    # By the text that names run folders: to Python True equals 1, and to a custom class it may not.
+    def __eq__(self, other: object) -> bool:
+        """Whether the other is the same run: of one :meth:`digest`."""
+        if not isinstance(other, RunConfig):
+            return NotImplemented
+        return self.canonical() == other.canonical()
+
+    def __hash__(self) -> int:
+        """Of :meth:`canonical`: equal ones have equal hashes."""
+        return hash(self.canonical())
 
     def digest(self) -> str:
         """First 12 hexadecimal digits of the SHA-256 of :meth:`canonical`."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:12]
+
+
+def _without_minus_zero(content: Any) -> Any:  # noqa: ANN401 - whatever JSON says
+    """The same content, in which a zero has no sign: -0.0 equals 0.0, and is written otherwise."""
+    if isinstance(content, dict):
+        return {name: _without_minus_zero(value) for name, value in content.items()}
+    if isinstance(content, list):
+        return [_without_minus_zero(value) for value in content]
+    return 0.0 if isinstance(content, float) and content == 0 else content
 
 
 def run_directory(root: Path | str, config: RunConfig) -> Path:

@@ -185,6 +185,23 @@ def test_scenes_have_the_options_of_their_kind_in_every_command(tmp_path):
     assert read_evaluate_options(["run"]).scenes is None
 
 
+def test_an_option_of_a_mapping_replaces_that_of_the_configuration(tmp_path):
+    lens = joint.LensConfig(zernike={4: 0.1})
+    rates = joint.Training(learning_rates={"codec": 1e-4})
+    config = joint.RunConfig(system=joint.SystemConfig(front_end=lens), training=rates)
+    joint.save_config(config, tmp_path)
+
+    def read(*words):
+        run = read_train_options(["--output", "x", "--config", str(tmp_path), *words]).run
+        return run.training.learning_rates, run.system.front_end.zernike
+
+    assert read() == ({"codec": 1e-4}, {4: 0.1})
+    assert read("--training.learning-rates.codec", "0.2") == ({"codec": 0.2}, {4: 0.1})
+    several = ["sensor", "0.2", "codec", "0.1"]
+    assert read("--training.learning_rates", *several)[0] == {"sensor": 0.2, "codec": 0.1}
+    assert read("--system.front-end.zernike", "9", "-0.03") == ({"codec": 1e-4}, {9: -0.03})
+
+
 def test_views_are_chosen_by_name_or_given_as_json(capsys):
     def chosen(*words):
         return read_train_options(["--output", "run", *words]).run.training.augmentation

@@ -44,6 +44,13 @@ def test_round_trip(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask  # as readable as any other file
 
 
+@pytest.mark.parametrize("name", ["state.pt", "state.BIN"])
+def test_a_name_that_would_not_be_read_again_is_not_written(tmp_path, name):
+    with pytest.raises(joint.CheckpointError, match=rf"{name} has the name .*: name it state\."):
+        joint.save_checkpoint(tmp_path / name, _tensors(), {})
+    assert not os.listdir(tmp_path)
+
+
 @pytest.mark.parametrize("failing", ["write", "fsync", "replace"])
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, failing):
     path = tmp_path / "state.safetensors"

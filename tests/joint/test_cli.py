@@ -128,7 +128,7 @@ def test_a_run_begins_with_the_weights_of_another(trained, tmp_path, capsys):
 
 def test_a_camera_by_its_psf_is_trained_on_and_needs_its_file_no_more(tmp_path, capsys):
     spot = np.outer([1, 2, 1], [1, 2, 1]) / 16
-    np.save(tmp_path / "lens.npy", 0.8 * np.stack([spot, spot.round(), spot]))
+    np.save(tmp_path / "lens.npy", 0.8 * np.stack([spot, spot / 2, spot]))
     run = ["train", "--quiet", "--output", tmp_path / "run", "--codec", "none", *_TINY]
     given = ["--front-end", "psf", "--system.front-end.file", tmp_path / "lens.npy"]
     status, _, err = _run(capsys, *run, *given, "--system.front-end.psf-size", "5")
@@ -140,7 +140,7 @@ def test_a_camera_by_its_psf_is_trained_on_and_needs_its_file_no_more(tmp_path, 
     assert json.loads(out)["accuracy"] == recorded["accuracy"]
     _, system, _ = joint.load_run(tmp_path / "run")
     expected = np.zeros((3, 5, 5), np.float32)
-    expected[:, 1:4, 1:4] = 0.8 * np.stack([spot, spot.round(), spot])
+    expected[:, 1:4, 1:4] = 0.8 * np.stack([spot, spot / 2, spot])
     np.testing.assert_allclose(system.front_end.psf(), expected, atol=1e-7)
     status, _, err = _run(capsys, *run[:3], tmp_path / "again", *run[4:], *given)
     assert status == _MISTAKE
@@ -343,7 +343,7 @@ def test_export_writes_a_graph_with_the_names_of_the_classes(trained, tmp_path, 
     assert status == _MISTAKE
     assert "needs a learned codec with several levels, and the system has JPEG" in err
     status, _, err = _run(capsys, *asked[:-1], "0")
-    assert (status, err) == (_MISTAKE, "lens2label: --pictures must be at least 1, not 0\n")
+    assert (status, err) == (_OPTION, "lens2label: --pictures must be at least 1, not 0\n")
 
 
 def test_a_saved_configuration_starts_another_run(trained, tmp_path, capsys):
@@ -843,6 +843,19 @@ def test_a_wrong_option_leaves_with_status_2_and_says_which(capsys, arguments, w
             ["evaluate", "x", "--data", "phantom", "--data.contrast", "-1"],
             "--data.contrast must be greater than",
         ),
+        (
+            ["audit", "--image-size", "5"],
+            "--data.image-size must be greater than or equal to 16, not 5",
+        ),
+        (["audit", "--threshold", "1"], "--threshold must be a correlation between 0 and 1, not 1"),
+        (["evaluate", "x", "--batch-size", "0"], "--batch-size must be at least 1, not 0"),
+        (["evaluate", "x", "--resamples", "-1"], "--resamples must be at least 0, not -1"),
+        (["evaluate", "x", "--photons", "50", "0"], "--photons must be positive and finite, not 0"),
+        (["evaluate", "x", "--quality", "-1"], "--quality must be at least 0 and finite, not -1"),
+        (["evaluate", "x", "--distance", "inf", "0"], "--distance must be positive, not 0"),
+        (["evaluate", "x", "--motion", "nan"], "--motion must be at least 0 and finite, not nan"),
+        (["report", "x", "--pictures", "0"], "--pictures must be at least 1, not 0"),
+        (["export", "x", "x.pt2", "--pictures", "0"], "--pictures must be at least 1, not 0"),
     ],
 )
 def test_options_that_cannot_be_leave_with_status_2_in_our_words(capsys, arguments, words):

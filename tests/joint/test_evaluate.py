@@ -10,6 +10,7 @@ from torch import nn
 import compress
 import joint
 import optics
+from joint.evaluate import usable_device
 from joint.feed import Feed, generators
 
 
@@ -73,6 +74,12 @@ def test_an_evaluation_prints_its_numbers_and_not_its_pictures(system, lesions):
     assert len(str(bare).splitlines()) == 2
     plain = str(joint.evaluate(system, lesions))
     assert "resampling" not in plain
+
+
+@pytest.mark.parametrize("device", ["meta", "fpga"])
+def test_a_device_that_computes_nothing_is_refused(device):
+    with pytest.raises(ValueError, match=f"'{device}' was asked for, on which torch can compute"):
+        usable_device(device)
 
 
 def test_rate_and_fidelity_are_means_over_pictures(system, lesions):

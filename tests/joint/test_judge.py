@@ -148,7 +148,8 @@ def test_what_was_asked_for_reaches_the_evaluation(trained, monkeypatch):
         seen.append(({str(p.device) for p in system.parameters()}, len(dataset), how))
 
     monkeypatch.setattr("joint.judge.evaluate", evaluated)
-    # A device that every machine has, and that computes nothing.
+    # A device that every machine has, and that is refused, as it computes nothing.
+    monkeypatch.setattr("joint.judge.usable_device", torch.device)
     asked = [str(trained), "--device", "meta", "--resamples", "7", "--batch-size", "5"]
     for more, counted in (([], True), (["--no-count-bytes"], False)):
         options = read_evaluate_options([*asked, *more])
@@ -306,8 +307,8 @@ def test_what_is_to_be_kept_is_checked_before_anything_is_loaded(
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (["--photons", "50", "0"], "photons=0.0 is out of range; give a positive number"),
         (["--quality", "1", "7"], "quality must be 0 to 2 (levels - 1) or None, got 7.0"),
+        (["--distance", "1", "inf"], "distance=1 needs a lens"),
     ],
 )
 def test_a_point_that_is_not_there_is_refused_before_the_first_pass(

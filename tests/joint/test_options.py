@@ -1,9 +1,10 @@
 import pytest
 
 import joint
-from joint.arguments import read_evaluate_options
+from joint.arguments import read_evaluate_options, read_train_options
 from joint.options import AuditOptions, Choice, TrainOptions
 from joint.point import OperatingPoint
+from joint.settings import OptionError
 
 
 def _folder(**options):
@@ -25,6 +26,15 @@ def test_a_choice_keeps_what_it_does_not_name(tmp_path):
     assert Choice(config=tmp_path).start() == config
     assert Choice(config=tmp_path, codec="jpeg", data="phantom").start().system == config.system
     assert Choice(config=tmp_path, data="phantom").start().data.image_size == 32
+
+
+def test_a_size_that_other_scenes_cannot_have_is_told_when_all_is_read(tmp_path):
+    joint.save_config(joint.RunConfig(data=joint.ClassFolders(root="x", image_size=600)), tmp_path)
+    asked = ["--output", "x", "--config", str(tmp_path), "--data", "phantom"]
+    with pytest.raises(OptionError, match=r"--data\.image-size must be less than or equal to 512"):
+        read_train_options(asked)
+    run = read_train_options([*asked, "--data.image-size", "64"]).run
+    assert run.data == joint.PhantomConfig()
 
 
 def test_a_run_goes_to_one_place(tmp_path):

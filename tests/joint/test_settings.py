@@ -1,6 +1,8 @@
 import copy
+import json
 import pickle
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -26,6 +28,42 @@ def test_settings_are_strict_and_do_not_change():
     with pytest.raises(ValidationError, match="frozen"):
         part.size = 2
     assert NoneConfig().model_dump() == {"kind": "none"}
+
+
+class _Whole(Settings):
+    part: _Part = _Part()
+    sizes: tuple[float, ...] = ()
+    named: dict[str, int] | None = None
+    on: bool = False
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({"part": {"size": True}}, "part.size\n.*should be a number"),
+        ({"sizes": [0.5, False]}, "sizes\n.*should be a number"),
+        ({"named": {"one": True}}, "named\n.*should be a number"),
+        ({"on": 1}, "on\n.*should be true or false"),
+        ({"on": "yes"}, "on\n.*should be true or false"),
+    ],
+)
+def test_a_switch_is_no_number_and_a_number_no_switch(given, place):
+    for read in (_Whole.model_validate, lambda given: _Whole(**given)):
+        with pytest.raises(ValidationError, match=place):
+            read(given)
+    with pytest.raises(ValidationError, match=place):
+        _Whole.model_validate_json(json.dumps(given))
+
+
+def test_numbers_are_read_as_json_and_numpy_write_them():
+    read = _Whole(part={"size": np.float64(2)}, sizes=[1, "0.5"], named={"one": 1.0}, on=np.True_)
+    assert read == _Whole(part=_Part(size=2.0), sizes=(1.0, 0.5), named={"one": 1}, on=True)
+
+
+def test_a_switch_of_numpy_is_no_number():
+    for given in ({"part": {"size": np.True_}}, {"sizes": [np.False_]}):
+        with pytest.raises(ValidationError, match=r"size.*\n.*should be a number"):
+            _Whole(**given)
 
 
 def test_what_is_added_at_its_default_leaves_the_json_as_it_was():

@@ -55,6 +55,12 @@ def test_the_overlap_is_that_of_the_formula_and_spots_appear_where_they_are_want
     expected = (psf * formed).clamp_min(0).sqrt().sum((-2, -1)).mean()
     again = joint.fit_psf(imaging, target, steps=1, learning_rate=1e-9)
     assert again.overlap[0] == pytest.approx(float(expected), rel=1e-3)
+    # Of the element as each step leaves it, the last one too.
+    assert fitted.overlap[-1] == pytest.approx(float(expected), abs=1e-5)
+    one = joint.fit_psf(imaging, target, steps=1, learning_rate=0.5)
+    moved = (imaging.psf().detach() * formed).clamp_min(0).sqrt().sum((-2, -1)).mean()
+    assert one.overlap == pytest.approx((float(moved),), abs=1e-5)
+    assert float(moved) < float(expected) - 0.01
     for spot in psf:
         brightest = spot.flatten().topk(2).indices
         assert set(brightest.tolist()) == {7 * 15 + 5, 7 * 15 + 9}
@@ -113,10 +119,13 @@ def test_what_cannot_be_shaped_is_refused(lesions, others):
         joint.two_stage(kernel, grey, lesions, others)
     with pytest.raises(ValueError, match="needs an element that learns"):
         joint.fit_psf(grey, _two_spots())
+    beyond = torch.ones(31, 31)
+    beyond[8:23, 8:23] = 0
     for target, message in (
         (-_two_spots()[0], "non-negative"),
         (torch.zeros(5, 5), "some light"),
         (torch.ones(2, 5, 5), r"\[h, w\] or \[3, h, w\]"),
+        (beyond, r"outside of the middle \(15, 15\) pixels"),
     ):
         with pytest.raises(ValueError, match=message):
             joint.fit_psf(_element(), target)

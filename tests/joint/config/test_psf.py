@@ -334,6 +334,15 @@ def test_what_is_no_picture_of_a_point_is_named(tmp_path):
         read_psf(PSFConfig(**options), 3)
     with pytest.raises(joint.ConfigError, match=r"dark\.npy: picture has no light above its back"):
         read_psf(PSFConfig(**options, content="picture"), 3)
+    with pytest.raises(joint.ConfigError, match=r"dark\.npy: channel 1 has no light in the window"):
+        read_psf(PSFConfig(file=tmp_path / "dark.npy", psf_size=5), 3)
+    beside = np.zeros((31, 31))
+    beside[15, 3] = 1
+    np.save(tmp_path / "beside.npy", beside)
+    for more in ({}, {"throughput": 0.5}):
+        config = PSFConfig(file=tmp_path / "beside.npy", psf_size=23, **more)
+        with pytest.raises(joint.ConfigError, match=r"psf_size=23 pixels .* or a larger psf_size"):
+            read_psf(config, 3)
     np.save(tmp_path / "small.npy", _gaussian(21, 1.5, (10, 10)))
     small = options | {"file": tmp_path / "small.npy", "content": "picture", "psf_size": 31}
     with pytest.raises(joint.ConfigError, match=r"small\.npy: size must be at most the picture's"):

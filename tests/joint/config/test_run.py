@@ -3,6 +3,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 import joint
 
@@ -78,6 +79,13 @@ def test_missing_and_broken_files(tmp_path):
         joint.load_config(tmp_path / "broken.json")
 
 
+def test_a_file_that_is_no_json_is_not_shown(tmp_path):
+    (tmp_path / "best.safetensors").write_bytes(bytes(range(256)) * 4000)
+    with pytest.raises(joint.ConfigError, match="the file: Invalid JSON: expected value") as caught:
+        joint.load_config(tmp_path / "best.safetensors")
+    assert len(str(caught.value)) < 300
+
+
 def test_configurations_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         joint.RunConfig().training.epochs = 3
@@ -95,6 +103,36 @@ def test_equal_configurations_have_equal_hashes(tmp_path):
     joint.save_config(one, tmp_path)
     assert len({one, other, joint.load_config(tmp_path), joint.RunConfig()}) == 2
     assert hash(joint.Training()) == hash(joint.Training(learning_rates={}))
+
+
+def test_configurations_are_equal_where_their_digests_are():
+    # To Python, 1 == 1.0 == True, of one hash.
+    judges = [joint.CustomConfig(class_path="a.B", init_args={"x": x}) for x in (1, 1.0, True, 1)]
+    runs = [joint.RunConfig(system=joint.SystemConfig(classifier=judge)) for judge in judges]
+    assert len(set(runs)) == len({run.digest() for run in runs}) == 3
+    assert runs[0] == runs[3]
+    assert runs[0] != runs[2]
+    assert joint.RunConfig() != joint.RunConfig().canonical()
+
+
+def test_a_zero_has_no_sign():
+    one, other = (
+        joint.RunConfig(
+            system=joint.SystemConfig(front_end=joint.LensConfig(defocus=zero, zernike={4: zero})),
+            training=joint.Training(weight_decay=zero),
+        )
+        for zero in (0.0, -0.0)
+    )
+    assert one == other
+    assert one.digest() == other.digest()
+
+
+def test_the_seed_of_a_system_is_one_that_torch_takes(tmp_path):
+    for seed in (-(2**63), 2**64 - 1):
+        assert joint.SystemConfig(seed=seed).seed == seed
+        torch.Generator().manual_seed(seed)
+    assert "less than 18446744073709551616" in _faults(tmp_path, system={"seed": 2**64})
+    assert "system.seed: must be greater" in _faults(tmp_path, system={"seed": -(2**63) - 1})
 
 
 def test_rates_of_stages_are_written_as_they_always_were():
