@@ -12,7 +12,9 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+from .config.faults import nearest
 
 __all__ = ["ConfigError", "FrozenDict", "NoneConfig", "OptionError", "Settings", "added"]
 
@@ -38,7 +40,10 @@ class Settings(BaseModel):
     def _of_their_types(cls, given: Any, read: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401
         # Not pydantic's strict mode, which refuses a list for a tuple and a path as a string. Not
         # for each field either, which the kinds of a union do not allow.
-        settings = read(given)
+        try:
+            settings = read(given)
+        except ValidationError as error:
+            raise _with_nearest(error, cls) from None
         if isinstance(given, Mapping):
             casts = [
                 InitErrorDetails(type=fault, loc=(name,), input=value)
@@ -48,6 +53,28 @@ class Settings(BaseModel):
             if casts:
                 raise ValidationError.from_exception_data(cls.__name__, casts)
         return settings
+
+
+def _with_nearest(error: ValidationError, settings: type[Settings]) -> ValidationError:
+    """The same errors, of which those about a name that ``settings`` lack say what they have."""
+    faults = error.errors()
+    if not any(_is_unknown(fault) for fault in faults):
+        return error
+    names = [*settings.model_fields]
+    told = []
+    for fault in faults:
+        said, name = fault["msg"], "".join(map(str, fault["loc"][-1:]))
+        if _is_unknown(fault):
+            said = f"{settings.__name__} has no {name}{nearest(name, names)}"
+        # In braces, as what was typed may have some, which are none of a template.
+        kind = PydanticCustomError(fault["type"], "{said}", {**fault.get("ctx", {}), "said": said})  # pyright: ignore[reportArgumentType]
+        told.append(InitErrorDetails(type=kind, loc=fault["loc"], input=fault["input"]))
+    return ValidationError.from_exception_data(error.title, told)
+
+
+def _is_unknown(fault: ErrorDetails) -> bool:
+    """Whether it is about a name on the level of the settings, and not within."""
+    return fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1
 
 
 def _cast(given: object, read: object) -> PydanticCustomError | None:

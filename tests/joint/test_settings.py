@@ -20,8 +20,10 @@ class _Later(Settings):
 
 
 def test_settings_are_strict_and_do_not_change():
-    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+    with pytest.raises(ValidationError, match=r"sise\n.*_Part has no sise; did you mean 'size'\?"):
         _Part(sise=2)
+    with pytest.raises(ValidationError, match="_Later has no lr; choose from size, depth"):
+        _Later(lr=2)
     with pytest.raises(ValidationError, match="finite"):
         _Part(size=float("nan"))
     part = _Part()
@@ -53,6 +55,19 @@ def test_a_switch_is_no_number_and_a_number_no_switch(given, place):
             read(given)
     with pytest.raises(ValidationError, match=place):
         _Whole.model_validate_json(json.dumps(given))
+
+
+def test_an_unknown_name_leaves_the_other_errors_as_they_are():
+    given = {"part": {"sise": 2}, "sizes": ["{said}"], "onn": True, "on": 1}
+    with pytest.raises(ValidationError) as caught:
+        _Whole.model_validate(given)
+    said = {".".join(map(str, fault["loc"])): fault for fault in caught.value.errors()}
+    assert said["part.sise"]["msg"] == "_Part has no sise; did you mean 'size'?"
+    assert said["onn"]["msg"] == "_Whole has no onn; did you mean 'on'?"
+    assert said["onn"]["type"] == "extra_forbidden"
+    assert said["sizes.0"]["type"] == "float_parsing"
+    assert said["sizes.0"]["msg"].startswith("Input should be a valid number")
+    assert said["sizes.0"]["input"] == "{said}"
 
 
 def test_numbers_are_read_as_json_and_numpy_write_them():
