@@ -282,6 +282,7 @@ def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer
 
     Gains and quantisation tables are logarithms, the entropy model's numbers are biases and slopes,
     tokens and places are no weights either: what decays is known by its name, as torch gives it.
+    A module may have a ``learning_rate_factor``, that of its own parameters and of those within.
     """
     groups = []
     for name, stage in system.stages():
@@ -289,15 +290,20 @@ def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer
             continue
         peak = config.learning_rates.get(name, config.learning_rate)
         network = name in NETWORKS
-        decayed: list[nn.Parameter] = []
-        plain: list[nn.Parameter] = []
+        factors = {
+            parameter: float(part.learning_rate_factor)
+            for part in stage.modules()  # from outside in: the innermost one counts
+            if hasattr(part, "learning_rate_factor")
+            for parameter in part.parameters()
+        }
+        alike: dict[tuple[float, float], list[nn.Parameter]] = {}
         for own, parameter in stage.named_parameters():
             if parameter.requires_grad:
                 weight = network and parameter.ndim > 1 and own.endswith("weight")
-                (decayed if weight else plain).append(parameter)
-        for members, decay in ((decayed, config.weight_decay), (plain, 0.0)):
-            if members:
-                groups.append({"params": members, "peak": peak, "weight_decay": decay})
+                rule = (config.weight_decay if weight else 0.0, factors.get(parameter, 1.0))
+                alike.setdefault(rule, []).append(parameter)
+        for (decay, factor), members in alike.items():
+            groups.append({"params": members, "peak": peak * factor, "weight_decay": decay})
     if not groups:
         raise ValueError(
             f"nothing to train: the stages {', '.join(config.stages)} have no trainable "

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from small import OBJECTIVE, Head, _fit, _same, _settings, _state, full_system
+from torch import nn
 
 import classify
 import compress
@@ -120,6 +121,46 @@ def test_learning_rates_of_single_stages(lesions, others):
 
     assert moved("classifier") < 1e-6
     assert moved("front_end") > 1e-3
+
+
+def test_a_module_may_learn_faster_than_its_stage():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(3))
+            self.net[0].learning_rate_factor = 0.5
+
+        learning_rate_factor = 4
+
+        def forward(self, x):
+            return self.net(x)
+
+    system = joint.ImagingSystem(codec=compress.HyperpriorCodec(), classifier=Own())
+    system(torch.rand(1, 3, 32, 32))  # the lazy layer has its size
+    config = _settings(learning_rate=1e-3, learning_rates={"codec": 1e-4})
+    optimizer = joint.train.loop._optimizer(system, config)
+    peaks = {id(p): g["peak"] for g in optimizer.param_groups for p in g["params"]}
+    for name, parameter in system.named_parameters():
+        expected = {"codec.prior": 1e-3, "classifier.net.0": 5e-4, "classifier.net.2": 4e-3}
+        found = [rate for part, rate in expected.items() if name.startswith(part)]
+        assert peaks[id(parameter)] == pytest.approx(*found or [1e-4]), name
+
+
+def test_an_entropy_model_follows_its_latent(lesions, others):
+    # Bits of a short training: with one rate for all the prior stays as broad as it starts.
+    bits = {}
+    for factor in (1.0, 10.0):
+        torch.manual_seed(0)
+        system = joint.ImagingSystem(codec=compress.FactorizedCodec())
+        system.codec.prior.learning_rate_factor = factor
+        objective = joint.Objective(task=0, rate=1, distortion=10)
+        config = joint.Training(epochs=12, batch_size=8, monitor="loss", stages=("codec",))
+        joint.fit(system, lesions, others, objective=objective, config=config, progress=False)
+        found = joint.evaluate(system, others, objective=objective)
+        bits[factor] = found.bpp, found.losses["total"]
+    assert compress.FactorizedCodec().prior.learning_rate_factor == 10
+    assert bits[10.0][0] < 0.7 * bits[1.0][0]
+    assert bits[10.0][1] < 0.8 * bits[1.0][1]
 
 
 def test_weight_decay_leaves_physics_alone():
