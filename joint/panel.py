@@ -4,7 +4,8 @@ Each draws into axes, or a part of a figure, that it is given; the figures of :m
 and of reports are made of them. Nothing here needs matplotlib before something is drawn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -49,6 +50,7 @@ __all__ = [
     "in_colours",
     "label_guess",
     "label_recalls",
+    "no_formulas",
     "plane_colours",
     "sheet_of_places",
     "shown_channels",
@@ -60,6 +62,15 @@ _MOST_PLACES = 3  # of the picture along a side, whose PSFs are drawn
 
 #: What the shades of a confusion matrix are, for its colour bar.
 SHADE = "share of the true class"
+
+
+@contextmanager
+def no_formulas() -> Iterator[None]:
+    """Text is text: the name of a class is no formula, whatever signs are in it."""
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False}):
+        yield
 
 
 def draw_confusion(axis: "Axes", confusion: np.ndarray, classes: Sequence[str]) -> "AxesImage":
@@ -82,10 +93,10 @@ def draw_confusion(axis: "Axes", confusion: np.ndarray, classes: Sequence[str]) 
                 color=colour,
                 fontsize=8,
             )
-    axis.set_xticks(
-        range(len(classes)), labels=list(classes), rotation=45, ha="right", rotation_mode="anchor"
-    )
-    axis.set_yticks(range(len(classes)), labels=list(classes))
+    # Text of ticks is read as the axes were made to, whatever holds here.
+    names = {"labels": list(classes), "parse_math": False}
+    axis.set_xticks(range(len(classes)), rotation=45, ha="right", rotation_mode="anchor", **names)
+    axis.set_yticks(range(len(classes)), **names)
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
     return drawn
@@ -287,6 +298,7 @@ def _draw_spots(figure: "SubFigure | Figure", spots: np.ndarray, names: Sequence
     figure.colorbar(drawn, ax=list(axes), shrink=0.8, label="fraction of the light")
 
 
+@no_formulas()
 def draw_light(
     figure: "SubFigure",
     output: SystemOutput,

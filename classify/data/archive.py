@@ -17,7 +17,7 @@ from shutil import copyfileobj
 from types import TracebackType
 from typing import IO, final
 
-__all__ = ["ZIP_ERRORS", "Archive", "Member", "listed", "passed_over"]
+__all__ = ["ZIP_ERRORS", "Archive", "Member", "folders_below", "listed", "passed_over"]
 
 #: What reading a damaged zip, or one packed by an unknown method, raises.
 ZIP_ERRORS = (
@@ -211,14 +211,28 @@ def passed_over(path: str) -> bool:
     )
 
 
-def _walk(root: Path) -> Iterator[Member]:
-    seen = set()
-    for folder, names, files in os.walk(root, followlinks=True):
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:  # a link that leads back up
+def folders_below(
+    root: Path, refuse: Callable[[OSError], object] | None = None
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk as :func:`os.walk` does, by name and through links, but in no circles.
+
+    A folder with two names is there under both: of one alone, the order of the file system would
+    say which. Folders that are taken out of the names are not looked into.
+    """
+    above: dict[str, tuple[tuple[int, int], ...]] = {os.fspath(root): ()}
+    for folder, names, files in os.walk(root, followlinks=True, onerror=refuse):
+        status, before = os.stat(folder), above.pop(folder)
+        own = status.st_dev, status.st_ino
+        if own in before:  # a link that leads back up
             names.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        names.sort()
+        yield folder, names, sorted(files)
+        above |= {os.path.join(folder, name): (*before, own) for name in names}
+
+
+def _walk(root: Path) -> Iterator[Member]:
+    for folder, names, files in folders_below(root):
         names[:] = [name for name in names if not passed_over(f"{name}/_")]
         for name in files:
             path = Path(folder, name)

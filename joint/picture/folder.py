@@ -6,7 +6,6 @@
 """
 
 import math
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 from PIL import Image
 from tqdm import tqdm
 
-from classify.data.archive import passed_over
+from classify.data.archive import folders_below, passed_over
 from compress import Codec
 from joint.stages import Encoding
 
@@ -157,8 +156,8 @@ def compress_files(
     Parameters
     ----------
     sources : sequence of path
-        Pictures and folders. Of a folder, and of those in it, all files are taken that end as a
-        format that can be read; hidden ones are not.
+        Pictures and folders. Of a folder, and of those in it, also behind links, all files are
+        taken that end as a format that can be read; hidden ones are not.
     folder : path
         Where to write; it is made.
     codec : compress.Codec
@@ -317,7 +316,7 @@ def _plan(
 
 
 def _files(source: Path) -> Iterator[Path]:
-    """A file itself, or all of a folder, in the order of their names."""
+    """A file itself, or all of a folder, in the order of their names, those behind links too."""
     if not source.is_dir():
         if not source.exists():
             raise FileNotFoundError(f"there is no {source}")
@@ -327,9 +326,16 @@ def _files(source: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> NoReturn:  # a folder that is not looked into is no empty one
         raise error
 
-    for root, folders, names in os.walk(source, onerror=refuse):
-        folders.sort()
-        yield from (Path(root, name) for name in sorted(names))
+    for root, folders, names in folders_below(source, refuse):
+        inside = Path(root).relative_to(source)
+        folders[:] = [  # what is hidden is counted, but may lead anywhere
+            name
+            for name in folders
+            if not (
+                Path(root, name).is_symlink() and passed_over(f"{(inside / name).as_posix()}/_")
+            )
+        ]
+        yield from (Path(root, name) for name in names)
 
 
 def _each(

@@ -20,6 +20,7 @@ from joint.look import COLOURS, Look, blank_figure, looks, open_axis
 from joint.panel import (
     draw_filter,
     draw_light,
+    no_formulas,
     plane_colours,
     sheet_of_places,
     shown_channels,
@@ -50,10 +51,10 @@ _MOST_DEPTHS = 6
 
 @contextmanager
 def plain_text() -> Iterator[None]:
-    """Text of figures is text: the name of a class is no formula, whatever signs are in it."""
+    """Text of figures is text, see :func:`joint.panel.no_formulas`, and small."""
     import matplotlib
 
-    with matplotlib.rc_context({"text.parse_math": False, "font.size": 9}):
+    with matplotlib.rc_context({"font.size": 9}), no_formulas():
         yield
 
 

@@ -57,8 +57,8 @@ class Axis(Settings):
     """How a range is spread."""
     integer: bool = False
     """Whole numbers only."""
-    points: int | None = Field(default=None, ge=2)
-    """Points of a range on a grid, its ends among them."""
+    points: int | None = Field(default=None, ge=2, le=1_000_000)
+    """Points of a range on a grid, its ends among them; those between are rounded to six digits."""
     when: Annotated[dict[str, Level | tuple[Level, ...]], AfterValidator(FrozenDict)] = added(
         FrozenDict()
     )
@@ -150,10 +150,10 @@ class Axis(Settings):
             if self.points is None:
                 raise ValueError("a grid needs the points of each range; give points=")
             low, high = self.ends()
-            found = [
-                self._number(step / (self.points - 1), low, high) for step in range(self.points)
-            ]
-            return tuple(dict.fromkeys(found))
+            steps = range(1, self.points - 1)
+            between = [self._number(step / (self.points - 1), low, high) for step in steps]
+            # The ends as they are: rounded to six digits, one might be missing.
+            return tuple(dict.fromkeys([low, *between, high]))
         if self.labels is not None:
             return self.labels
         return tuple(_level(value) for value in self.values)

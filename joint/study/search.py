@@ -23,7 +23,7 @@ import numpy as np
 from joint.checkpoint import CheckpointError
 from joint.feed import derive_seed
 from joint.folder import read_history
-from joint.metric import scores_nothing
+from joint.metric import lower_is_better, scores_nothing
 from joint.settings import ConfigError
 
 from .axis import Axis, Design, Level
@@ -59,10 +59,9 @@ class Told(NamedTuple):
 def objectives(study: Study) -> dict[str, bool]:
     """What the search of a study looks for, and whether a smaller number is the better one."""
     assert isinstance(study.sampler, Search)
-    given = study.sampler.objectives or {
-        study.plan.metric: "down" if study.plan.metric == "loss" else "up"
-    }
-    return {name: direction == "down" for name, direction in given.items()}
+    if not study.sampler.objectives:
+        return {study.plan.metric: lower_is_better(study.plan.metric)}
+    return {name: direction == "down" for name, direction in study.sampler.objectives.items()}
 
 
 def check_search(study: Study) -> None:

@@ -202,7 +202,13 @@ class Ledger:
             When it cannot be read; what to do about it.
         """
         try:
-            return read_result(self.path(run))
+            result = read_result(self.path(run))
+            if not isinstance(result.get("costs", {}), dict):
+                given = json.dumps(result["costs"])
+                raise CheckpointError(
+                    f"{self.path(run) / RESULT_FILE} is damaged: its costs are {given}, not a table"
+                )
+            return result
         except CheckpointError as error:
             raise CheckpointError(
                 f"{error}. Remove the file where it is damaged: a worker then goes on from the "
@@ -283,7 +289,9 @@ def open_study(folder: Path | str) -> Ledger:
             raise StudyError(f"{path} has format {content['format']}, not {_FORMAT}")
         study = Study.model_validate(content["study"])
         runs = tuple(PlannedRun(**run) for run in content["runs"])
-        return Ledger(folder, study, tuple(content["designs"]), runs).refreshed()
+        designs = tuple(content["designs"])
+        _check_designs(designs, runs)
+        return Ledger(folder, study, designs, runs).refreshed()
     except FileNotFoundError as error:
         raise StudyError(f"there is no study in {folder}: create_study writes one") from error
     except OSError as error:
@@ -297,6 +305,18 @@ def open_study(folder: Path | str) -> Ledger:
         raise
     except (ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _check_designs(designs: Sequence[object], runs: Sequence[PlannedRun]) -> None:
+    """Refuse what is JSON but no ledger, before a run is looked up in it."""
+    for number, design in enumerate(designs):
+        if not isinstance(design, dict):
+            raise ValueError(f"design {number} is {design!r}, not a table")
+    for number, run in enumerate(runs):
+        if run.design not in range(len(designs)):
+            raise ValueError(
+                f"run {number} is of design {run.design!r}, of {len(designs)} counted from 0"
+            )
 
 
 def read_failure(folder: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from joint.study.provenance import EnvironmentDifference, environment_difference
 from joint.study.significance import expected_maximum
 from joint.study.store import Ledger, Tally
 
-from .inference import Outcome
+from .inference import Outcome, score
 from .pareto import hypervolume_shares, pareto_front, reference_of
 from .statistics import Contrast, Estimate, adjusted, compare, estimate
 from .table import COSTS, Row, aligned, as_csv, design_costs, outcomes, rows
@@ -94,8 +94,8 @@ class StudyReport:
     designs: tuple[DesignSummary, ...]
     """All designs, the best first: exploration."""
     luck: float | None
-    """By how much the best of as many equal designs lies above them, by chance over seeds alone.
-    None when no design has two seeds."""
+    """By how much the best of as many equal designs as have a number lies above them, by chance
+    over seeds alone. None when no design has two seeds."""
     doubt: str | None
     """Why nothing planned can be shown, if so."""
     failures: tuple[Failure, ...] = ()
@@ -129,9 +129,10 @@ class StudyReport:
             )
         notes = [design.estimate.note for design in self.designs]
         lines += [f"  {note}" for note in dict.fromkeys(notes) if note is not None]
-        if self.luck is not None and round(self.luck, 4) > 0 and len(self.designs) > 1:
+        count = sum(design.estimate.mean is not None for design in self.designs)
+        if self.luck is not None and round(self.luck, 4) > 0 and count > 1:
             lines.append(
-                f"  the best of {len(self.designs)} equal designs lies {self.luck:.4f} above them "
+                f"  the best of {count} equal designs lies {self.luck:.4f} above them "
                 "by the luck of its seeds: confirm a choice on fresh ones"
             )
         return "\n".join(lines)
@@ -219,7 +220,7 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
         tally=ledger.tally(),
         planned=adjusted(contrasts) if planned else (),
         designs=_summaries(ledger, ended, metric, table),
-        luck=_luck(list(ended.values())),
+        luck=_luck(list(ended.values()), metric),
         doubt=ledger.study.doubt(len(pairs)) if planned else None,
         failures=_failures(table),
         environments=environment_differences(ledger),
@@ -347,16 +348,17 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _luck(designs: Sequence[Sequence[Outcome]]) -> float | None:
-    """Expected lead of the best of so many designs, if they differ by their seeds alone."""
-    errors = []
+def _luck(designs: Sequence[Sequence[Outcome]], metric: str) -> float | None:
+    """Expected lead of the best of the designs with a number, if they differ by seeds alone."""
+    errors, count = [], 0
     for runs in designs:
-        values = [run.value for run in runs if run.value is not None]
+        values = [score(run) for run in runs if run.value is not None or scores_nothing(metric)]
+        count += bool(values)
         if len(values) > 1:
             errors.append(np.var(values, ddof=1) / len(values))
     if not errors:
         return None
-    return expected_maximum(len(designs)) * math.sqrt(float(np.mean(errors)))
+    return expected_maximum(count) * math.sqrt(float(np.mean(errors)))
 
 
 def _cells(summary: DesignSummary, costs: Sequence[str]) -> tuple[str, ...]:

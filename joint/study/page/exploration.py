@@ -42,20 +42,20 @@ def designs(judged: StudyReport) -> Iterator[Html]:
         caption="Best first; intervals over seeds and lesions where predictions were kept. front: "
         "no design is better at costs that are all as low",
     )
-    if any(each.estimate.mean is not None for each in judged.designs):
+    count = sum(each.estimate.mean is not None for each in judged.designs)
+    if count > 0:
         yield picture(
             designs_figure(judged.designs, metric=judged.metric),
             shows=f"{judged.metric} of each design with its interval",
             caption="Means over seeds and their intervals; blue: on the front of all costs.",
         )
-    if judged.luck is not None and round(judged.luck, 4) > 0 and len(judged.designs) > 1:
+    if judged.luck is not None and round(judged.luck, 4) > 0 and count > 1:
         yield paragraph(
-            f"The best of {len(judged.designs)} equal designs lies {judged.luck:.4f} above them by "
-            "the luck of its seeds. Nothing in this table is a claim: confirm a choice on fresh "
-            "seeds."
+            f"The best of {count} equal designs lies {judged.luck:.4f} above them by the luck of "
+            "its seeds. Nothing in this table is a claim: confirm a choice on fresh seeds."
         )
     yield from notes(each.estimate.note for each in judged.designs)
-    if len(judged.designs) > 1 and any(d.estimate.mean is not None for d in judged.designs):
+    if len(judged.designs) > 1 and count > 0:
         yield picture(
             parallel_figure(judged.designs, metric=judged.metric),
             shows="Each design as a line over its choices, costs and result",

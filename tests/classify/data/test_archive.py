@@ -1,4 +1,5 @@
 import errno
+import os
 import struct
 import zipfile
 
@@ -38,6 +39,23 @@ def test_follows_links_but_not_in_circles(write, tmp_path):
     (root / "broken.jpg").symlink_to(root / "nothing")
     with Archive(root) as archive:
         assert paths(archive.members) == ["linked/x.jpg", "y.jpg"]
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_a_folder_with_two_names_is_there_under_both(write, monkeypatch, names):
+    root = write({"a/x.jpg": b"1", "b/more/y.jpg": b"2"})
+    (root / "a" / "extra").symlink_to(root / "b" / "more")
+    (root / "b" / "more" / "up").symlink_to(root)
+    look = os.walk
+
+    def walk(*arguments, **settings):  # the order of a file system is any
+        for folder, folders, files in look(*arguments, **settings):
+            folders.sort(reverse=names == ("b", "a"))
+            yield folder, folders, files
+
+    monkeypatch.setattr(os, "walk", walk)
+    with Archive(root) as archive:
+        assert paths(archive.members) == ["a/extra/y.jpg", "a/x.jpg", "b/more/y.jpg"]
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

@@ -70,6 +70,18 @@ def test_a_folder_goes_there_and_back_as_its_pictures_do_one_by_one(folder, code
         assert expected.shape[-2:] == (file.height, file.width)
 
 
+def test_links_are_followed_but_not_in_circles(folder, codec, tmp_path):
+    _write(tmp_path / "elsewhere" / "e.png", 5)
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "deep" / "up").symlink_to(folder)
+    (folder / ".hidden").symlink_to(tmp_path / "elsewhere")
+    done = compress_files([folder], tmp_path / "coded", codec)
+    assert (done.failed, done.skipped) == ((), 3)
+    assert set(_contents(tmp_path / "coded")) == {f"{n}.l2l" for n in (*NAMES, "linked/e")}
+    back = decompress_files([tmp_path / "coded"], tmp_path / "out", codec)
+    assert len(back.written) == len(NAMES) + 1
+
+
 def test_the_files_are_those_that_others_write(folder, tmp_path):
     compress_files([folder], tmp_path / "coded", compress.JPEG(), quality=40)
     for name, source in zip(

@@ -43,6 +43,10 @@ def test_a_range_on_a_grid_has_its_ends():
     axis = Axis(path="a", low=1, high=1000, scale="log", points=4)
     assert axis.levels() == (1, 10, 100, 1000)
     assert Axis(path="a", low=0, high=1, points=3).levels() == (0, 0.5, 1)
+    axis = Axis(path="a", low=0.1234567, high=0.9, points=3)
+    assert axis.levels() == (0.1234567, 0.511728, 0.9)
+    axis = Axis(path="a", low=0.1234567, high=0.1234568, scale="log", points=2)
+    assert axis.levels() == (0.1234567, 0.1234568)
     # Points that round to one number are one level.
     assert Axis(path="a", low=1, high=2, integer=True, points=5).levels() == (1, 2)
 
@@ -122,6 +126,7 @@ def test_the_end_of_values_is_the_last_one():
         ({"values": (1, 2), "labels": ("x", "y")}, "values that name the fields"),
         ({"values": (1, True)}, "or numbers without labels that a formula reads"),
         ({"values": ({"a": 1},)}, "sets several fields needs labels"),
+        ({"path": "a", "low": 0, "high": 1, "points": 10**9}, "less than or equal to 1000000"),
         ({"path": "a", "values": (1, 1)}, "the level 1 is there twice"),
         ({"path": "training.seed", "values": (1,)}, "training.seed is set by the seeds"),
         (

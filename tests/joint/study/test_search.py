@@ -15,6 +15,7 @@ import pytest
 import joint
 from joint.feed import derive_seed
 from joint.folder import RunFolder, hold
+from joint.metric import STUDY_METRICS, lower_is_better
 from joint.settings import ConfigError
 from joint.study import (
     GP,
@@ -30,7 +31,8 @@ from joint.study import (
     run_study,
     work,
 )
-from joint.study.search import Told, ask, ask_next, on_validation, told
+from joint.study.sampler import OBJECTIVES
+from joint.study.search import Told, ask, ask_next, objectives, on_validation, told
 from joint.study.store import ATTEMPTS_FILE
 
 pytest.importorskip("optuna")
@@ -453,6 +455,12 @@ def test_a_search_plans_nothing():
         _study(TPE(count=9), plan=Plan(metric="sensitivity"))
     assert _study(TPE(count=9)).sampler.first == 9
     assert _study(NSGA2(count=9, population=4)).sampler.known_to(9) == 8
+
+
+def test_without_objectives_the_metric_of_the_plan_has_its_own_direction():
+    for metric in sorted({*OBJECTIVES} & {*STUDY_METRICS}):
+        study = _study(TPE(count=9), plan=Plan(metric=metric))
+        assert objectives(study) == {metric: lower_is_better(metric)}
 
 
 def test_a_damaged_design_is_told(tmp_path, cheap):

@@ -191,6 +191,24 @@ def test_what_is_no_study_is_told(tmp_path, content, message):
         open_study(tmp_path)
 
 
+@pytest.mark.parametrize("number", [99, -1, "0"])
+def test_a_run_of_no_design_is_told(ledger, number):
+    path = ledger.folder / "study.json"
+    content = json.loads(path.read_text())
+    content["runs"][0]["design"] = number
+    path.write_text(json.dumps(content))
+    with pytest.raises(StudyError, match=r"study.json is damaged: .* run 0 is of design .*, of 4"):
+        open_study(ledger.folder)
+
+
+def test_a_design_that_chooses_nothing_is_told(ledger):
+    path = ledger.folder / "study.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"designs": [1, 2, 3, 4]}))
+    with pytest.raises(StudyError, match=r"study.json is damaged: .* design 0 is 1, not a table"):
+        open_study(ledger.folder)
+
+
 def test_two_thousand_runs_are_listed_at_once(small_study, tmp_path):
     light = Axis(path="system.sensor.photons", low=10, high=1e4, scale="log")
     study = small_study(axes={"light": light}, sampler=Sobol(count=250), plan=Plan())
@@ -224,6 +242,9 @@ def test_a_damaged_result_says_what_to_do(ledger, pretend):
     pretend(ledger, run, 1.0)
     (ledger.path(run) / "result.json").write_bytes(b'{"test": ')
     with pytest.raises(CheckpointError, match=r"result.json is damaged. Remove the file .* again"):
+        ledger.result(run)
+    (ledger.path(run) / "result.json").write_text('{"test": {}, "costs": null}')
+    with pytest.raises(CheckpointError, match=r"its costs are null, not a table. Remove the file"):
         ledger.result(run)
 
 

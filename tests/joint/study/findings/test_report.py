@@ -11,6 +11,7 @@ from joint.folder import RunFolder
 from joint.study import (
     Axis,
     Comparison,
+    Outcome,
     Plan,
     compare_designs,
     create_study,
@@ -24,6 +25,7 @@ from joint.study import (
     study_html,
     to_csv,
 )
+from joint.study.findings.report import _luck
 
 
 def test_what_was_planned_is_apart_from_what_was_found(finished):
@@ -141,6 +143,26 @@ def test_the_luck_of_the_best_is_told(finished):
     assert found.luck == pytest.approx(expected_maximum(4) * spread)
     assert f"the best of 4 equal designs lies {found.luck:.4f} above them" in str(found)
     assert expected_maximum(4) == pytest.approx(1.0294, abs=1e-4)
+
+
+def test_runs_that_failed_are_bad_luck_where_they_score_nothing():
+    seeds = [Outcome(0, 0.8), Outcome(1, None), Outcome(2, 0.8)]
+    luck = _luck([seeds, seeds], "accuracy")
+    assert luck == pytest.approx(expected_maximum(2) * stats.sem([0.8, 0, 0.8]))
+    assert _luck([seeds, seeds], "loss") == 0
+
+
+def test_the_best_is_one_of_the_designs_that_have_a_number(small_study, tmp_path, pretend):
+    axes = {"light": Axis(path="system.sensor.photons", values=tuple(range(50, 62)))}
+    ledger = create_study(small_study(axes=axes, plan=Plan()), tmp_path)
+    for run in ledger.runs:
+        if run.design < 2:
+            pretend(ledger, run, 0.7)
+    found = report(ledger)
+    runs = [[run.value for run in outcomes(ledger, found.metric)[n]] for n in (0, 1)]
+    spread = np.sqrt(np.mean(stats.sem(runs, axis=1) ** 2))
+    assert found.luck == pytest.approx(expected_maximum(2) * spread)
+    assert f"the best of 2 equal designs lies {found.luck:.4f} above them" in str(found)
 
 
 def test_an_unfinished_study_shows_nothing(ledger, pretend):

@@ -26,6 +26,14 @@ def test_the_luck_of_the_best_and_the_costs_are_told(done):
     assert f"{judged.designs[0].estimate.mean:.4f}" in text
 
 
+def test_the_best_is_one_of_the_designs_that_have_a_number(small_study, pretend, tmp_path):
+    ledger = create_study(small_study(), tmp_path)
+    for run in ledger.runs:
+        if run.design < 2:
+            pretend(ledger, run, 0.7)
+    assert "The best of 2 equal designs lies 0.0" in "".join(designs(report(ledger)))
+
+
 def test_what_each_axis_does_is_told(done):
     ledger, _, draws = done
     assert "light and depth" in "".join(choices(ledger.designs, draws))
