@@ -276,7 +276,10 @@ class Objective(Settings):
             functional.log_softmax(single(scores) / warmth, dim=1)
             for scores in (logits, teacher.detach())
         )
-        return warmth**2 * functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+        shares = theirs.exp()
+        # 0 log 0 is 0: of a class that the teacher leaves out, with a score of -inf.
+        each = torch.where(shares > 0, shares * (theirs - ours), 0.0)
+        return warmth**2 * each.sum(1).mean()
 
     def _task(
         self, logits: Tensor, labels: Tensor, counts: Tensor | None, epoch: int | None

@@ -30,7 +30,7 @@ from joint.feed import Feed, as_scenes
 from joint.folder import RunFolder, hold
 from joint.objective import Objective
 from joint.parallel import world_size
-from joint.system import ImagingSystem, Measured, SystemOutput, only_learning
+from joint.system import ImagingSystem, Measured, SystemOutput, evaluating, only_learning
 
 from .history import History
 from .listen import EpochListener, listeners, tell
@@ -86,6 +86,9 @@ def fit_ensemble(
     ``channels_last`` says: what it drops of pictures behind a convolution is something else than
     alone, unless ``channels_last`` is False.
 
+    With ``precision="bfloat16"`` what is passed one by one computes in it. Autocast does not reach
+    into the ``vmap`` of a stack (seen with torch 2.15 on a CPU), which computes in float32.
+
     Parameters
     ----------
     systems : sequence of ImagingSystem
@@ -140,7 +143,7 @@ def fit_ensemble(
     teachers = _each(teacher, count, "teachers")
     given = (systems, objectives, configs, teachers)
     for system, its_objective, its_config, its_teacher in zip(*given, strict=True):
-        check_given(system, train, validation, its_objective, its_config, its_teacher)
+        check_given(system, train, validation, its_objective, its_config, its_teacher, stop)
     weights = [id(parameter) for system in systems for parameter in system.parameters()]
     if len(set(weights)) < len(weights):
         raise ValueError("two of the systems share weights: give each a copy of its own")
@@ -370,7 +373,10 @@ def _obstacles(systems: Sequence[ImagingSystem], scenes: Tensor) -> dict[str, st
     """Why each network cannot be stacked, None where it can; found out by a few pictures."""
     found: dict[str, str | None] = {}
     with torch.no_grad(), torch.random.fork_rng([scenes.device] if scenes.is_cuda else []):
-        pictures = [system.measure(scenes).measurement for system in systems]
+        pictures = []
+        for system in systems:
+            with evaluating(system):  # a look leaves no trace in the statistics of a batch norm
+                pictures.append(system.measure(scenes).measurement)
         for name in _STACKED:
             members = [getattr(system, name) for system in systems]
             present = [member for member in members if member is not None]

@@ -120,13 +120,14 @@ def fit(
     """
     objective = objective or Objective()
     config = config or Training()
-    check_given(system, train, validation, objective, config, teacher)
+    check_given(system, train, validation, objective, config, teacher, stop)
     device = usable_device(device)
     told = listeners(on_epoch)
     if resume and directory is None:
         raise ValueError("resume=True needs the directory of the run to resume")
-    layout = torch.channels_last if config.channels_last else torch.preserve_format
-    system.to(device=device, memory_format=layout)  # pyright: ignore[reportCallIssue]
+    system.to(device)
+    if config.channels_last:
+        _lay_out(system, torch.channels_last)
     if teacher is not None:
         teacher.to(device)
     check_run(system, train, validation, objective, config, teacher=teacher)
@@ -203,8 +204,15 @@ def ended(run: TrainingRun) -> History:
     if run.config.channels_last:
         # Each layout rounds in its own way, and what is loaded from a file is contiguous: so
         # must be what is left here, to give the same bits.
-        run.system.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+        _lay_out(run.system, torch.contiguous_format)
     return run.history()
+
+
+def _lay_out(system: nn.Module, layout: torch.memory_format) -> None:
+    # Not `Module.to`, which asks weights of five axes, as of a Conv3d, for the layout too.
+    for tensor in (*system.parameters(), *system.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=layout)
 
 
 def epoch(
@@ -290,12 +298,11 @@ def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer
             continue
         peak = config.learning_rates.get(name, config.learning_rate)
         network = name in NETWORKS
-        factors = {
-            parameter: float(part.learning_rate_factor)
-            for part in stage.modules()  # from outside in: the innermost one counts
-            if hasattr(part, "learning_rate_factor")
-            for parameter in part.parameters()
-        }
+        factors: dict[nn.Parameter, float] = {}
+        for part in stage.modules():  # from outside in: the innermost one counts
+            factor = getattr(part, "learning_rate_factor", None)
+            if factor is not None:
+                factors |= dict.fromkeys(part.parameters(), float(factor))
         alike: dict[tuple[float, float], list[nn.Parameter]] = {}
         for own, parameter in stage.named_parameters():
             if parameter.requires_grad:
@@ -310,7 +317,9 @@ def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer
             "parameters in this system"
         )
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=config.learning_rate, fused=True)
+    # A fused step knows real numbers only; None is torch's own choice.
+    real = all(p.is_floating_point() for group in groups for p in group["params"])
+    return kind(groups, lr=config.learning_rate, fused=True if real else None)
 
 
 def _line(record: EpochRecord, config: Training, best: bool) -> str:

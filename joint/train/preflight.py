@@ -33,13 +33,15 @@ def check_given(
     objective: object,
     config: object,
     teacher: object = None,
+    stop: object = None,
 ) -> None:
     """Look at the kinds of what a run is given, before anything of it is used.
 
     Raises
     ------
     TypeError
-        For what is no system, no data set, no objective or no configuration.
+        For what is no system, no data set, no objective or no configuration, for a ``stop`` that
+        cannot be called, and for a module whose state is more than tensors.
     ValueError
         Without a validation set.
     """
@@ -59,6 +61,17 @@ def check_given(
             "joint.load_run(folder), or make one of a module with "
             "joint.ImagingSystem(classifier=...)"
         )
+    if stop is not None and not callable(stop):
+        raise TypeError(
+            f"stop must be a function that says after each step whether to stop, not {stop!r}; "
+            "joint.graceful_stop() makes one for signals"
+        )
+    for name, kept in system.state_dict().items():  # pyright: ignore[reportAttributeAccessIssue]
+        if not isinstance(kept, Tensor):
+            raise TypeError(
+                f"{name} is of type {type(kept).__name__}, and a checkpoint holds tensors alone: "
+                "keep it as a buffer, or outside of get_extra_state"
+            )
 
 
 def check_run(

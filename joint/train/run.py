@@ -99,15 +99,16 @@ class TrainingRun:
             return
         # Faster at first, so that the initial weights are soon forgotten.
         decay = min(self.config.averaging, (1 + self.steps) / (10 + self.steps))
-        moving = [name for name, w in weights.items() if w.is_floating_point()]
+        moving = [n for n, w in weights.items() if w.is_floating_point() or w.is_complex()]
         with torch.no_grad():
             for name in weights.keys() - set(moving):
                 self.average[name].copy_(weights[name])
-            # All in one call, which a GPU takes in a few launches.
-            torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
-                [self.average[name] for name in moving],
-                [weights[name] for name in moving],
-                1 - decay,
+            # All in one call each, which a GPU takes in a few launches. No lerp, which makes NaN of
+            # the -inf of an attention mask: of its distance to itself.
+            average = [self.average[name] for name in moving]
+            torch._foreach_mul_(average, decay)  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_add_(  # pyright: ignore[reportPrivateImportUsage]
+                average, [weights[name] for name in moving], alpha=1 - decay
             )
 
     @contextmanager

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -218,6 +219,23 @@ def test_distillation_is_the_divergence_from_the_teacher_at_a_temperature(warmth
     assert set(losses.named()) == {"total", "task", "distillation"}
     agreed = objective(dataclasses.replace(output, logits=theirs), LABELS, teacher=theirs)
     assert agreed.distillation.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_class_that_the_teacher_leaves_out_counts_nothing():
+    ours, theirs = _scores(1).requires_grad_(), _scores(2)
+    theirs[:, 1] = -math.inf
+    output = dataclasses.replace(_output(codec=False), logits=ours)
+    objective = joint.Objective(task=0, distillation=1, distillation_temperature=2)
+    found = objective(output, LABELS, teacher=theirs).distillation
+    p, q = (softmax(each.detach().numpy() / 2, axis=1) for each in (theirs, ours))
+    assert found.item() == pytest.approx(4 * rel_entr(p, q).sum(1).mean(), rel=1e-5)
+    found.backward()
+    np.testing.assert_allclose(ours.grad, 2 * (q - p) / len(p), rtol=1e-4, atol=1e-7)
+    both = dataclasses.replace(output, logits=theirs.clone().requires_grad_())
+    agreed = objective(both, LABELS, teacher=theirs).distillation
+    agreed.backward()
+    assert agreed.item() == pytest.approx(0, abs=1e-6)
+    assert torch.isfinite(both.logits.grad).all()
 
 
 def test_distillation_rests_without_a_weight_or_a_teacher():

@@ -368,6 +368,42 @@ def test_a_teacher_that_another_member_would_change_is_refused(lesions, others):
         _ensemble(systems, lesions, others, objective=objective, teacher=[teacher, _system(3)])
 
 
+def test_statistics_of_a_restoration_are_those_of_the_steps(lesions, others):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        nets = [nn.Sequential(nn.BatchNorm2d(3), nn.Sigmoid()) for _ in SEEDS]
+    together = [_system(s, restoration=net) for s, net in zip(SEEDS, nets, strict=True)]
+    alone = copy.deepcopy(together)
+    state = torch.get_rng_state()
+    _ensemble(together, lesions, others)
+    assert torch.equal(torch.get_rng_state(), state)
+    _apart(alone, lesions, others)
+    _close(together, alone)  # num_batches_tracked among them
+
+
+def test_what_teaches_and_weighs_is_as_it_is_alone(lesions, others):
+    rare = lesions.subset(
+        torch.nonzero((lesions.labels > 0) | (torch.arange(len(lesions)) < 6))[:, 0]
+    )
+    assert len(set(rare.counts.tolist())) > 1
+    objective = joint.Objective(
+        rate=0.05, distortion=1.0, distillation=2.0, class_weight_power=1.0, deferred_from=1
+    )
+    configs = [_settings(seed, epochs=2, restore_best=False) for seed in SEEDS]
+    together = [_system(seed) for seed in SEEDS]
+    alone, teachers = copy.deepcopy(together), [_system(seed) for seed in (6, 7, 8)]
+    given = {"objective": objective, "progress": False}
+    histories = joint.fit_ensemble(
+        together, rare, others, config=configs, teacher=teachers, **given
+    )
+    for system, config, teacher, history in zip(alone, configs, teachers, histories, strict=True):
+        expected = joint.fit(system, rare, others, config=config, teacher=teacher, **given)
+        for ours, theirs in zip(history.epochs, expected.epochs, strict=True):
+            assert ours.train == pytest.approx(theirs.train, rel=1e-2)
+        assert ours.train["distillation"] > 1e-3
+    _close(together, alone)
+
+
 def test_a_member_may_learn_less_than_another(lesions, others):
     together = [_system(seed) for seed in SEEDS]
     together[0].classifier.net[0].requires_grad_(False)

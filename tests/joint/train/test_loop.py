@@ -123,6 +123,27 @@ def test_learning_rates_of_single_stages(lesions, others):
     assert moved("front_end") > 1e-3
 
 
+def test_weights_of_five_axes_are_trained_by_default(lesions, others):
+    class Spectral(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Conv3d(1, 4, 3, padding=1)
+            self.flat = nn.Conv2d(4, 4, 3)
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, image):
+            seen = self.net(image[:, None]).tanh().mean(2)
+            return self.head(self.flat(seen).mean((2, 3)))
+
+    torch.manual_seed(0)
+    system = joint.ImagingSystem(classifier=Spectral())
+    before = system.classifier.net.weight.detach().clone()
+    config = _settings(epochs=1, channels_last=True)
+    _fit(system, lesions, others, objective=joint.Objective(), config=config)
+    assert (system.classifier.net.weight - before).abs().max() > 1e-4
+    assert system.classifier.flat.weight.is_contiguous()
+
+
 def test_a_module_may_learn_faster_than_its_stage():
     class Own(nn.Module):
         def __init__(self):

@@ -28,6 +28,27 @@ def test_a_validation_set_that_does_not_fit_is_refused_first(lesions, others, mo
     assert not system.training
 
 
+def test_a_stop_that_cannot_be_asked_is_refused_first(lesions, others, monkeypatch):
+    monkeypatch.setattr(joint.train.step, "_step", None)
+    with pytest.raises(TypeError, match=r"stop must be a function .*, not True"):
+        _fit(full_system(), lesions, others, stop=True)
+
+
+def test_a_state_that_no_checkpoint_holds_is_refused_first(lesions, others, monkeypatch):
+    class Counting(Head):
+        def get_extra_state(self):
+            return {"calls": 3}
+
+        def set_extra_state(self, state):
+            del state
+
+    monkeypatch.setattr(joint.train.step, "_step", None)
+    with pytest.raises(
+        TypeError, match=r"classifier\._extra_state is of type dict, .* tensors alone"
+    ):
+        _fit(joint.ImagingSystem(classifier=Counting()), lesions, others)
+
+
 def _said(dataset, encoding):
     rows = range(len(dataset))
     return classify.LesionDataset(

@@ -1,9 +1,11 @@
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
 from small import OBJECTIVE, Head, _fit, _same, _settings, _state, full_system
+from torch import nn
 
 import compress
 import joint
@@ -144,6 +146,28 @@ def test_a_checkpoint_of_something_else_is_refused(lesions, others, tmp_path):
     joint.save_checkpoint(tmp_path / "checkpoint.safetensors", full_system().state_dict(), {})
     with pytest.raises(joint.CheckpointError, match="not the checkpoint of a training run"):
         _fit(full_system(), lesions, others, directory=tmp_path, resume=True)
+
+
+def test_an_average_keeps_a_mask_of_minus_infinity_and_follows_complex_weights(lesions, others):
+    class Masked(Head):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mask", torch.tensor([[0.0, -math.inf], [math.inf, 0.0]]))
+            self.phase = nn.Parameter(torch.tensor([1 + 1j, 2 - 1j]))
+
+        def forward(self, image):
+            return super().forward(image) * self.phase.prod().real / 3
+
+    torch.manual_seed(0)
+    system = joint.ImagingSystem(classifier=Masked())
+    mask, before = system.classifier.mask.clone(), system.classifier.phase.detach().clone()
+    config = _settings(averaging=0.9, epochs=2, restore_best=False)
+    history = _fit(system, lesions, others, objective=joint.Objective(), config=config)
+    assert torch.equal(system.classifier.mask, mask)
+    assert math.isfinite(history.epochs[-1].validation["loss"])
+    moved = system.classifier.phase.detach() - before
+    assert moved.real.abs().min() > 1e-4
+    assert moved.imag.abs().min() > 1e-4
 
 
 def test_an_average_takes_no_part_in_training(lesions, others, monkeypatch):
