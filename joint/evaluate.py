@@ -1,5 +1,6 @@
 """Measure a system on labelled scenes: labels, bits and fidelity in one pass."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +13,8 @@ from classify import LesionDataset, Report, report
 from classify.data.arrays import as_integer
 from compress import psnr, ssim
 from compress.metrics import SSIM_WINDOW
+from optics import srgb_to_linear
+from optics.shutter import behind_shutter
 
 from .feed import Feed
 from .kinds import check_batch_size, check_kinds
@@ -48,7 +51,8 @@ class Evaluation:
     ssim: float | None
     """Mean SSIM of the reconstruction against the codec's input; None below 11x11 pixels."""
     throughput: float | None
-    """Fraction of the scene's light that reaches the sensor."""
+    """Share of a point's light that passes the front end; of these scenes' light, see
+    :attr:`light_share`."""
     logits: np.ndarray | None = field(repr=False)
     """Class scores ``[N, K]``, for paired tests."""
     labels: np.ndarray = field(repr=False)
@@ -62,6 +66,10 @@ class Evaluation:
     channels differ."""
     point: OperatingPoint = AS_BUILT
     """Light, quality, distance and motion that were asked for."""
+    light_share: float | None = None
+    """Share of these scenes' light that arrived on the sensor, in all exposures together. Of an
+    even scene in incoherent light it is the throughput; in coherent light a filter takes more of
+    one scene than of another. None without a front end, and where the scenes are dark."""
 
     def __str__(self) -> str:
         at = f", {self.point}" if self.point.asked() else ""
@@ -85,7 +93,8 @@ class Evaluation:
             ("psnr", self.psnr, "dB, codec against its input"),
             ("ssim", self.ssim, "codec against its input"),
             ("psnr scene", self.psnr_scene, "dB, against the scene"),
-            ("throughput", self.throughput, "of the scene's light"),
+            ("throughput", self.throughput, "of a point's light"),
+            ("light share", self.light_share, "of these scenes' light"),
         ):
             if value is not None:
                 lines.append(f"{name:<18} {value:.4g} {unit}")
@@ -112,6 +121,7 @@ class Evaluation:
             "ssim": self.ssim,
             "psnr_scene": self.psnr_scene,
             "throughput": self.throughput,
+            "light_share": self.light_share,
         }
 
     def adjusted(self, offset: Tensor | np.ndarray, *, resamples: int = 0) -> "Evaluation":
@@ -254,7 +264,9 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
         Operating point of a codec that has several, 0 to ``levels - 1``.
     distance : float, metres, optional
         Of all scenes from a lens, instead of its focus or working distances
-        (:meth:`optics.IncoherentImaging.at`).
+        (:meth:`optics.IncoherentImaging.at`). Without it each picture lies at one of the working
+        distances, drawn from its name and ``seed``, so that few pictures lie unevenly: the mean
+        over a pass at each distance has no such chance in it.
     motion : float, pixels, optional
         Another RMS distance by which scenes move during the exposure
         (:meth:`optics.CodedExposure.moving`).
@@ -263,7 +275,8 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
         augmentation, :func:`joint.average_views`): scores, report and task loss are those
         of the average, rate and fidelity those of the scene as it is.
     count_bytes : bool
-        Also write every picture with the codec and count the bytes.
+        Also write every picture with the codec and count the bytes. There is a warning where the
+        codec's own rate says ``bytes`` and is another.
     resamples : int
         Bootstrap resamples of the lesions, for the intervals of the report; none by default.
     shared : bool
@@ -302,6 +315,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
             losses = objective(output, shown.labels)
             count = len(shown.rows)
             part.add(count, {f"loss_{k}": v for k, v in losses.named().items()})
+            part.add(count, dict(_light(output)))
             part.add(count, dict(_fidelity(system, output, count_bytes)))
             if output.coded is not None:
                 part.rate = output.coded.rate
@@ -321,6 +335,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
         )
     with operating(system, point):  # which has a throughput of its own
         found = _summarise(system, dataset, whole.means(), scores, judged, whole.rate)
+    _check_rate(found, system)
     return replace(found, point=point)
 
 
@@ -388,6 +403,43 @@ def check_scores(output: SystemOutput, dataset: LesionDataset) -> None:
         )
 
 
+def _light(output: SystemOutput) -> Iterator[tuple[str, Tensor]]:
+    """Mean light of the scenes and of the sensor, linear."""
+    if output.irradiance is None:
+        return
+    scene = output.scene
+    if scene.is_complex():
+        light = scene.abs().square()
+    else:
+        light = srgb_to_linear(scene.float()) if output.encoding == "srgb" else scene
+    yield "light_of_scene", light.double().mean()
+    yield "light_on_sensor", output.irradiance.double().mean()
+
+
+def _light_share(system: ImagingSystem, means: dict[str, float]) -> float | None:
+    """Counted as a throughput is: exposures add up, channels do not, unless they divide light."""
+    front = system.front_end
+    if front is None or not means.get("light_of_scene", 0.0) > 0:
+        return None
+    lens = behind_shutter(front)
+    divided = getattr(getattr(getattr(lens, "colour", None), "filters", None), "share", 1.0)
+    return system.exposures * means["light_on_sensor"] / means["light_of_scene"] / float(divided)
+
+
+def _check_rate(found: Evaluation, system: ImagingSystem) -> None:
+    """Speak of a codec that says what its files come to, and is wrong."""
+    if found.rate != "bytes" or found.bpp is None or found.bpp_bytes is None:
+        return
+    if abs(found.bpp - found.bpp_bytes) > 1e-3 * found.bpp_bytes:  # float32 sums over a map
+        warnings.warn(
+            f"{type(system.codec).__name__} says that its rate is that of the bytes, "
+            f"{found.bpp:.4g} bits/pixel, but its files have {found.bpp_bytes:.4g}: believe "
+            "bpp_bytes. bits_map and side_bits of its Coded must add up to 8 times the bytes, or "
+            "its rate be 'rounded', an estimate",
+            stacklevel=3,
+        )
+
+
 def _fidelity(
     system: ImagingSystem, output: SystemOutput, count_bytes: bool
 ) -> Iterator[tuple[str, Tensor]]:
@@ -433,6 +485,7 @@ def _summarise(
         ssim=means.get("ssim"),
         psnr_scene=means.get("psnr_scene"),
         throughput=light,
+        light_share=_light_share(system, means),
         logits=scores,
         labels=dataset.targets.numpy(),
         identifiers=tuple(dataset.identifiers),

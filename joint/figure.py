@@ -1,23 +1,33 @@
 """Figures of a run and of its analyses. The only module-level home of matplotlib.
 
 What one panel of them shows is drawn in :mod:`joint.panel`, whose functions can be had here too.
+In titles and names a dollar sign is one, and begins no formula.
 """
 
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, final
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import LogFormatter
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from classify import LesionDataset, Report
 
-from .analysis import ConfusionContrast, ContrastSweep, Kept, OptimalImage, Reliance, RingScores
+from .analysis import (
+    ConfusionContrast,
+    ContrastByClass,
+    ContrastSweep,
+    Kept,
+    OptimalImage,
+    Reliance,
+    RingScores,
+)
 from .checkpoint import write_atomically
 from .evaluate import Evaluation, check_encoding, device_of
 from .feed import as_scenes, derive_seed, generators
@@ -34,6 +44,7 @@ from .panel import (
     in_colours,
     label_guess,
     label_recalls,
+    no_formulas,
     plane_colours,
 )
 from .stages import Encoding
@@ -41,6 +52,7 @@ from .system import ImagingSystem, evaluating
 
 __all__ = [
     "SHADE",
+    "contrast_figure",
     "draw_confusion",
     "draw_filter",
     "draw_light",
@@ -68,6 +80,7 @@ _MEASURES = {
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---", "+++")
 
 
+@no_formulas()
 def system_figure(
     system: ImagingSystem,
     dataset: LesionDataset,
@@ -107,6 +120,7 @@ def system_figure(
     return figure
 
 
+@no_formulas()
 def report_figure(report: Report, *, title: str = "") -> Figure:
     """Draw a report: what was taken for what, and how far its confidence can be trusted.
 
@@ -130,6 +144,7 @@ def report_figure(report: Report, *, title: str = "") -> Figure:
     return figure
 
 
+@no_formulas()
 def handed_figure(
     systems: Mapping[str, ImagingSystem],
     dataset: LesionDataset,
@@ -207,6 +222,15 @@ def _as_many(scenes: Tensor, channels: int) -> Tensor:
     return scenes.mean(1, keepdim=True) if channels == 1 else scenes
 
 
+@final
+class _PlainNumbers(LogFormatter):
+    """Labels between the decades where matplotlib has them, and these are formulas there."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+@no_formulas()
 def kept_figure(found: Kept, *, title: str = "") -> Figure:
     """Draw which frequencies and which regions of the scene systems hand on, with intervals."""
     figure = blank_figure(12.5, 3.9, title=title)
@@ -234,6 +258,7 @@ def kept_figure(found: Kept, *, title: str = "") -> Figure:
     power.axhline(1, color="grey", linestyle="--", linewidth=1)
     power.set(yscale="log", xlim=(0, 0.5), xlabel="spatial frequency, cycles/pixel")
     power.yaxis.set_major_formatter("{x:g}")
+    power.yaxis.set_minor_formatter(_PlainNumbers())
     power.set_ylabel("power, handed / scene")
     coherence.set(ylim=(0, 1.02), xlim=(0, 0.5), xlabel="spatial frequency, cycles/pixel")
     coherence.set_ylabel("coherence with the scene")
@@ -247,6 +272,7 @@ def kept_figure(found: Kept, *, title: str = "") -> Figure:
     return figure
 
 
+@no_formulas()
 def optimal_figure(
     found: Mapping[str, OptimalImage],
     classes: Sequence[str],
@@ -288,6 +314,56 @@ def optimal_figure(
     return figure
 
 
+@no_formulas()
+def contrast_figure(found: Mapping[str, ContrastByClass], *, title: str = "") -> Figure:
+    """Draw the contrast of each class at several planes, or in several systems, side by side.
+
+    Parameters
+    ----------
+    found : mapping of str to joint.analysis.ContrastByClass
+        Of one measure and the same classes, by the name of the plane or system. Classes without a
+        picture in the first are left out.
+    title : str
+        Of the figure.
+
+    Raises
+    ------
+    ValueError
+        Without results, or for those of several measures or of other classes.
+    """
+    if not found:
+        raise ValueError("there is no contrast to draw: give at least one result, by its name")
+    first, *others = found.values()
+    names = [row.name for row in first.classes]
+    for each in others:
+        if each.measure != first.measure or [row.name for row in each.classes] != names:
+            raise ValueError(
+                "a figure has the contrast of one measure and the same classes: "
+                f"{first.measure} of {', '.join(names)}, and {each.measure} of "
+                f"{', '.join(row.name for row in each.classes)}"
+            )
+    there = [k for k, row in enumerate(first.classes) if row.pictures]
+    width = 1.2 + 0.28 * len(there) * (len(found) + 1.2)
+    figure = blank_figure(max(5.0, min(10.5, width)), 3.1, title=title)
+    axis = figure.subplots()
+    places, step = np.arange(len(there)), 0.6 / len(found)
+    for n, ((name, each), look) in enumerate(zip(found.items(), looks(len(found)), strict=True)):
+        at = places + step * (n - (len(found) - 1) / 2)
+        rows = [each.classes[k] for k in there]
+        low, high = ([row.interval[end] for row in rows] for end in (0, 1))
+        axis.vlines(at, low, high, color=look.colour, linewidth=1.5, alpha=0.6)
+        medians = [row.median for row in rows]
+        axis.plot(at, medians, look.marker, color=look.colour, label=name, ms=4.5)
+    long = 0.09 * sum(len(names[k]) + 2 for k in there) > figure.get_figwidth() - 2
+    slant = {"rotation": 25, "ha": "right"} if long else {}
+    axis.set_xticks(places, labels=[names[k] for k in there], **slant)
+    axis.set(xlim=(-0.6, len(there) - 0.4), ylabel=_MEASURES.get(first.measure, first.measure))
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    open_axis(axis)
+    return figure
+
+
+@no_formulas()
 def sweep_figure(found: Mapping[str, ContrastSweep], *, title: str = "") -> Figure:
     """Draw recall of the same lesions against their contrast, a panel for each system."""
     figure = blank_figure(5.0 * len(found) + 1.4, 3.9, title=title)
@@ -328,6 +404,7 @@ def sweep_figure(found: Mapping[str, ContrastSweep], *, title: str = "") -> Figu
     return figure
 
 
+@no_formulas()
 def pairs_figure(
     found: ConfusionContrast, *, marked: tuple[str, str] | None = None, title: str = ""
 ) -> Figure:
@@ -377,6 +454,7 @@ def pairs_figure(
     return figure
 
 
+@no_formulas()
 def reliance_figure(
     found: Mapping[str, Reliance], *, metric: str = "balanced_accuracy", title: str = ""
 ) -> Figure:

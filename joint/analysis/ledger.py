@@ -60,6 +60,8 @@ class Ledger:
     """Parameters and operations of each stage."""
     scores: Scores | None
     level: float
+    light_share: float | None = None
+    """Share of these scenes' light that arrives, as in :class:`joint.Evaluation`."""
 
     @property
     def parameters(self) -> int:
@@ -74,7 +76,8 @@ class Ledger:
     def rows(self) -> Iterator[tuple[str, float | None, str]]:
         """Name, number and unit of each line of the table."""
         yield "light on the sensor", self.photons, "photons/picture"
-        yield "throughput", self.throughput, "fraction"
+        yield "throughput", self.throughput, "fraction of a point's light"
+        yield "light share", self.light_share, "fraction of the scenes' light"
         yield "exposures", self.exposures, "1/picture"
         yield "pixels read", self.pixels_read, "values/picture"
         yield "from the converter", self.converted_bits, "bits/picture"
@@ -176,6 +179,7 @@ def ledger(
         stages=costs,
         scores=scores,
         level=level,
+        light_share=result.light_share,
     )
 
 

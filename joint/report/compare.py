@@ -23,7 +23,8 @@ _MEASURED = (
     ("psnr", "PSNR, dB", ".2f"),
     ("ssim", "SSIM", ".3f"),
     ("psnr_scene", "PSNR against the scene, dB", ".2f"),
-    ("throughput", "throughput, fraction of the light", ".3f"),
+    ("throughput", "throughput, fraction of a point's light", ".3f"),
+    ("light_share", "light on the sensor, fraction of the scenes'", ".3g"),
 )
 _UNITS = {"nll": "negative log-likelihood, nats", "brier": "Brier score, 0 to 2"}
 _UNITS |= {"auc": "AUC", "macro_f1": "macro F1", "ece": "calibration error"}

@@ -260,6 +260,8 @@ def contrast_of_classes(run: SavedRun, scenes: Scenes | str, how: Measuring) -> 
 
 
 def _contrast(found: Mapping[str, ContrastByClass], words: str) -> Iterator[Html]:
+    from joint.figure import contrast_figure  # noqa: PLC0415 - matplotlib
+
     scene = found["scene"]
     there = [k for k, row in enumerate(scene.classes) if row.pictures]
     yield table(
@@ -278,16 +280,7 @@ def _contrast(found: Mapping[str, ContrastByClass], words: str) -> Iterator[Html
         caption=f"{words}: medians of {sum(row.pictures for row in scene.classes)} pictures, "
         f"{100 * scene.level:g} % intervals over {scene.unit}",
     )
-    name = words.partition(",")[0]
-    rows = {plane: [each.classes[k] for k in there] for plane, each in found.items()}
     yield picture(
-        dodged_figure(
-            [scene.classes[k].name for k in there],
-            {
-                plane: spread([row.median for row in each], [row.interval for row in each])
-                for plane, each in rows.items()
-            },
-            quantity=name,
-        ),
-        shows=f"{name} by class at each plane",
+        contrast_figure(found),
+        shows=f"{words.partition(',')[0]} by class at each plane",
     )

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,10 +8,11 @@ from skimage.metrics import peak_signal_noise_ratio
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from torch import nn
 
+import classify
 import compress
 import joint
 import optics
-from joint.evaluate import usable_device
+from joint.evaluate import _light, usable_device
 from joint.feed import Feed, generators
 
 
@@ -66,7 +68,7 @@ def test_an_evaluation_prints_its_numbers_and_not_its_pictures(system, lesions):
     assert f"{'bpp bytes':<18} {result.bpp_bytes:.4g} bits/pixel of the files" in lines
     assert f"{'psnr':<18} {result.psnr:.4g} dB, codec against its input" in lines
     assert "[low, high]: 95 % intervals, resampling lesions" in lines
-    assert len(lines) < 16
+    assert len(lines) < 17
     for of_each in ("logits", "labels", "identifiers", "groups"):
         assert f"{of_each}=" not in repr(result)
     # What the system does not have is not spoken of.
@@ -316,3 +318,90 @@ def test_scores_of_other_classes_are_refused_at_once(lesions):
     with pytest.raises(ValueError, match="tells 5 classes apart, the data set has 3: a, b, c"):
         joint.evaluate(joint.ImagingSystem(classifier=Five()), lesions, batch_size=8)
     assert passes == [8]
+
+
+def _even(channels, size=32, code=180):
+    return classify.LesionDataset(
+        images=torch.full((4, channels, size, size), code, dtype=torch.uint8),
+        labels=[0, 1] * 2,
+        groups=range(4),
+        identifiers=range(4),
+        classes=("a", "b"),
+        encoding="srgb" if channels == 3 else "linear",
+    )
+
+
+_BANDS = tuple(n * 1e-9 for n in range(450, 701, 50))
+
+
+@pytest.mark.parametrize(
+    "front_end",
+    [
+        lambda: optics.LearnedKernel("laplacian", 3),
+        lambda: optics.LearnedKernel("sobel", mix_channels=True),
+        lambda: optics.FourierFilter(32, "low_pass", illumination="incoherent"),
+        lambda: optics.CodedExposure(optics.shutter_code("open", 8, share=0.25), 2.0),
+        *(
+            lambda colour=colour: joint.build_front_end(
+                joint.LensConfig(wavelengths=_BANDS, oversample=3, colour=colour), (32, 32), 6
+            )
+            for colour in (
+                {"filters": "fixed"},
+                {"filters": "fixed", "share": 1.0},
+                {"lamps": "fixed", "patterns": 2},
+            )
+        ),
+    ],
+)
+def test_of_an_even_scene_the_share_of_light_is_the_throughput(front_end):
+    front = front_end()
+    scenes = _even(front.in_channels)
+    system = joint.ImagingSystem(front_end=front, encoding=scenes.encoding)
+    found = joint.evaluate(system, scenes, objective=joint.Objective(task=0), batch_size=3)
+    assert found.light_share == pytest.approx(found.throughput, rel=2e-3)
+    assert found.scalars()["light_share"] == found.to_dict()["light_share"] == found.light_share
+
+
+def test_the_share_of_light_is_that_of_the_scenes(lesions):
+    front = optics.FourierFilter(16, "high_pass", stop_radius=0.02)
+    system = joint.ImagingSystem(front_end=front, sensor=optics.Sensor(500))
+    plain = joint.Objective(task=0)
+    found = joint.evaluate(system, lesions, objective=plain, batch_size=7)
+    light = optics.srgb_to_linear(lesions.gather(torch.arange(48)).images / 255.0)
+    with torch.no_grad():
+        assert found.light_share == pytest.approx(float(front(light).sum() / light.sum()), rel=1e-5)
+    assert found.light_share < 0.5 < 0.9 < found.throughput
+    lines = str(found).splitlines()
+    assert f"{'throughput':<18} {found.throughput:.4g} of a point's light" in lines
+    assert f"{'light share':<18} {found.light_share:.4g} of these scenes' light" in lines
+    # A field counts by its light.
+    field = joint.ImagingSystem(front_end=front, encoding="linear")
+    scene = torch.polar(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16))
+    with torch.no_grad():
+        terms = dict(_light(field(scene)))
+    assert terms["light_of_scene"] == pytest.approx(float(scene.abs().square().mean()), rel=1e-6)
+    bare = joint.ImagingSystem(sensor=optics.Sensor(500))
+    assert joint.evaluate(bare, lesions, objective=plain).light_share is None
+    dark = _even(3, 16, code=0)
+    assert joint.evaluate(system, dark, objective=plain).light_share is None
+
+
+class _Lying(compress.JPEG):
+    def forward(self, image, *, generator=None):
+        coded = super().forward(image, generator=generator)
+        return replace(coded, bits_map=coded.bits_map / 2, rate=self.said)
+
+
+def test_a_rate_that_says_bytes_and_is_another_is_spoken_of(lesions):
+    codec = _Lying(50)
+    codec.said = "bytes"
+    system, plain = joint.ImagingSystem(codec=codec), joint.Objective(task=0)
+    with pytest.warns(UserWarning, match=r"_Lying says .* of the bytes, .* but its files have "):
+        found = joint.evaluate(system, lesions, objective=plain, count_bytes=True)
+    assert found.bpp < found.bpp_bytes
+    joint.evaluate(system, lesions, objective=plain)  # nothing is counted, nothing is known
+    codec.said = "rounded"
+    joint.evaluate(system, lesions, objective=plain, count_bytes=True)
+    honest = joint.ImagingSystem(codec=compress.JPEG(50))
+    found = joint.evaluate(honest, lesions, objective=plain, count_bytes=True)
+    assert found.rate == "bytes"

@@ -1,6 +1,7 @@
 import itertools
 import math
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -16,12 +17,15 @@ import joint
 import optics
 from joint.analysis import (
     confusion_against_contrast,
+    contrast_by_class,
     optimal_image,
     recall_against_contrast,
     reliance,
 )
 from joint.analysis.kept import kept
 from joint.figure import (
+    contrast_figure,
+    draw_confusion,
     handed_figure,
     kept_figure,
     optimal_figure,
@@ -32,7 +36,7 @@ from joint.figure import (
     sweep_figure,
     system_figure,
 )
-from joint.look import COLOURS, RIGHT, WRONG
+from joint.look import COLOURS, RIGHT, WRONG, blank_figure
 
 
 class _Grey(torch.nn.Module):
@@ -321,6 +325,73 @@ def test_recall_and_confusion_are_drawn_as_measured(phantoms):
     edge = axis.get_window_extent()
     assert all(edge.x0 <= b.x0 and b.x1 <= edge.x1 for b in boxes)
     assert all(edge.y0 <= b.y0 and b.y1 <= edge.y1 for b in boxes)
+
+
+def test_contrast_is_drawn_as_measured_at_each_plane():
+    rng, labels = np.random.default_rng(0), np.repeat([0, 2], 10)
+    scene, sensor, other = (
+        contrast_by_class(
+            rng.normal(size=20), labels, classes=("a", "b", "c"), resamples=20, measure=measure
+        )
+        for measure in ("weber", "weber", "cnr")
+    )
+    axis = contrast_figure({"scene": scene, "sensor": sensor}, title="x").axes[0]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["scene", "sensor"]
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["a", "c"]  # b has no picture
+    assert axis.get_ylabel() == "Weber contrast"
+    for line, bars, found in zip(axis.lines, axis.collections, (scene, sensor), strict=True):
+        rows = [found.classes[0], found.classes[2]]
+        assert line.get_ydata().tolist() == [row.median for row in rows]
+        ends = [tuple(part.vertices[:, 1]) for part in bars.get_paths()]
+        assert ends == [tuple(row.interval) for row in rows]
+    assert axis.lines[0].get_xdata() == pytest.approx([-0.15, 0.85])
+    with pytest.raises(ValueError, match="one measure and the same classes: weber of a, b, c, and"):
+        contrast_figure({"scene": scene, "sensor": other})
+    with pytest.raises(ValueError, match="give at least one result"):
+        contrast_figure({})
+
+
+def test_the_name_of_a_class_is_no_formula(phantoms):
+    name = "x$^$"  # which is none that matplotlib can read
+    classes = (name, "b", "c")
+    rng, shown = np.random.default_rng(0), phantoms.gather(range(14))
+    masks = torch.stack([phantoms[n].mask for n in range(14)])
+    scenes = classify.LesionDataset(
+        images=shown.images, masks=masks, labels=[0, 1] * 7, groups=range(14),
+        identifiers=range(14), classes=classes,
+    )  # fmt: skip
+    system = joint.ImagingSystem(classifier=_Grey())
+    labels, guesses = rng.integers(0, 3, (2, 60))
+    start = torch.full((1, 3, 16, 16), 0.2)
+    drawn = [
+        report_figure(classify.report(rng.normal(size=(60, 3)), labels, classes=classes)),
+        system_figure(system, scenes, joint.evaluate(system, scenes), title=name),
+        handed_figure({name: system}, scenes),
+        kept_figure(kept({name: system}, scenes, resamples=10)),
+        optimal_figure({name: optimal_image(system, start, 0, steps=1)}, classes),
+        contrast_figure(
+            {name: contrast_by_class(rng.normal(size=60), labels, classes=classes, resamples=5)}
+        ),
+        sweep_figure({name: recall_against_contrast(system, scenes, (0.5, 1.0), resamples=10)}),
+        pairs_figure(
+            confusion_against_contrast(
+                rng.normal(size=60), labels, guesses, classes=classes, resamples=10, measure="cnr"
+            )
+        ),
+        reliance_figure(
+            {n: reliance(system, scenes, [(0, 0.1), (0.1, 0.5)], resamples=10) for n in (name, "b")}
+        ),
+    ]
+    drawn[3].axes[0].set_ylim(0.5, 2)  # within a decade, which has labels between its ticks
+    for figure in drawn:
+        figure.canvas.draw()
+        told = [text.get_text() for text in figure.findobj(Text)]
+        assert any(name in text for text in told)
+        assert not any("mathdefault" in text for text in told)  # a formula that nobody reads
+    figure = blank_figure(4, 4)
+    draw_confusion(figure.subplots(), np.eye(3), classes)
+    figure.canvas.draw()
+    assert matplotlib.rcParams["text.parse_math"]  # of other figures
 
 
 def test_a_legend_of_many_lines_covers_none_and_each_has_its_own_colour(phantoms):

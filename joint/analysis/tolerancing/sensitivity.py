@@ -113,7 +113,9 @@ def sensitivity(
     refocus : float
         Waves at the rim by which the focus may be moved each time, as in :func:`tolerance`.
     batch_size, seed
-        As in :func:`joint.evaluate`; the seed is that of the draws, too.
+        As in :func:`joint.evaluate`; the seed is that of the draws, too, and of the working
+        distances of a lens that has several. Those of few pictures lie unevenly, and the two signs
+        of a defocus then differ: measure at each distance, as docs/howto/tolerance.md does.
     progress : bool
         Show a bar, on a terminal.
 

@@ -54,6 +54,10 @@ def test_ledger_is_arithmetic():
     light = 100 * 24 * 24 * 3 * float(kernel.kernels.detach().sum() / (2 * 3))
     assert costs.photons == pytest.approx(light, rel=1e-5)
     assert costs.throughput == pytest.approx(float(kernel.throughput().detach()))
+    assert costs.light_share == pytest.approx(costs.throughput, rel=1e-5)  # of even scenes
+    assert f"{'light share':26} {costs.light_share:>16,.6g} fraction of the scenes' light" in str(
+        costs
+    )
     assert costs.exposures == 2
     assert costs.pixels_read == 2 * 3 * 12 * 12
     assert costs.converted_bits == 6 * costs.pixels_read
