@@ -178,7 +178,8 @@ def _range(codec: Codec) -> tuple[int, int]:
         return 0, 100
     raise ValueError(
         f"this {type(codec).__name__} has no quality to choose. JPEG, lossy WebP, AVIF and learned "
-        "codecs of several levels have one; JPEG2000(rate) is given its rate."
+        "codecs that are made and trained with levels=2 or more have one; what one of one level "
+        "takes, the weight of the rate in its training decides; JPEG2000(rate) is given its rate."
     )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from joint.config.run import load_config
-from joint.settings import ConfigError
+from joint.settings import ConfigError, OptionError
 from joint.trained import load_codec
 
 from .file import check_target, compress_file, decompress_file
@@ -98,7 +98,7 @@ def compress(options: CompressOptions) -> int:
         When nothing can be done, in words for the command line.
     """
     if options.quality is not None and options.bpp is not None:
-        raise ConfigError("give --quality, or --bpp to have it found, not both")
+        raise OptionError("give --quality, or --bpp to have it found, not both")
     *sources, target = options.source, options.target, *options.more
     one = _one(sources)
     if one is not None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ import tyro
 
 from joint.checkpoint import write_atomically
 from joint.evaluate import usable_device
-from joint.settings import ConfigError
+from joint.settings import ConfigError, OptionError
 
 from .confirm import confirm
 from .findings.atlas import atlas
@@ -300,6 +301,8 @@ def _work(arguments: Sequence[str]) -> None:
 
 def _watch(arguments: Sequence[str]) -> None:
     options = tyro.cli(WatchOptions, args=arguments, prog="lens2label study watch")
+    if not 0 < options.every < math.inf:
+        raise OptionError(f"--every must be positive and finite, in seconds, not {options.every:g}")
     if options.once:
         ledger = open_study(options.folder)
         now = progress(ledger)

@@ -231,8 +231,13 @@ def watch(
     out = sys.stdout if stream is None else stream
     ledger = open_study(folder)
     board, last = Board(ledger, stream=out), None
-    if not (as_json or out.isatty()):
-        out.write(f"{progress(ledger)}\n")
+    if not as_json:
+        now = progress(ledger)
+        if not out.isatty():
+            out.write(f"{now}\n")
+        if not now.tally.running and now.tally.pending:
+            out.write(f"nobody works on it now: lens2label study run {folder}\n")
+        out.flush()
     while True:
         if as_json:
             now = progress(ledger)

@@ -4,8 +4,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
@@ -45,7 +47,8 @@ class ProcessEach(Executor):
         future.set_running_or_notify_cancel()
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_answer, args=(sender, fn, args, kwargs))
-        process.start()
+        with _interrupts_wait():  # the process begins in the same way
+            process.start()
         sender.close()  # the process has its own: its end is the end of the pipe
         thread = threading.Thread(target=_await, args=(process, receiver, future), daemon=True)
         thread.start()
@@ -65,11 +68,27 @@ class ProcessEach(Executor):
             thread.join()
 
 
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C wait: a process that still imports would end with a traceback of that."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # to start it later would let them through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _answer(
     sender: Connection, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # here, if one waits
         answer = (True, fn(*args, **kwargs))
     except KeyboardInterrupt:  # who pressed Ctrl-C twice asked for no traceback
         return

@@ -123,7 +123,7 @@ def test_the_best_quality_within_a_rate(run, pictures, tmp_path, capsys):
     assert told["found"]["quality"] == told["quality"]
     status, _, err = _run(capsys, *given, "--bpp", allowed, "--quality", "1")
     assert (status, err) == (
-        1,
+        2,
         "lens2label: give --quality, or --bpp to have it found, not both\n",
     )
 

@@ -136,8 +136,8 @@ def test_a_search_from_file_to_fresh_seeds(tmp_path, capsys, cheap):
     made = open_study(tmp_path / "search-confirm")
     assert made.designs[0]["light"] == max(lights)
     assert made.study.seeds == tuple(range(2, 9))
-    assert main(["study", "watch", str(ledger), "--every", "0"]) == 1
-    assert "some time between two looks" in capsys.readouterr().err
+    assert main(["study", "watch", str(ledger), "--every", "0"]) == 2
+    assert "--every must be positive and finite" in capsys.readouterr().err
 
 
 def test_where_a_study_is_run(study, tmp_path, capsys):

@@ -137,6 +137,19 @@ def test_watching_ends_with_the_study(finished, at_work):
     assert json.loads(lines.getvalue())["seconds_left"] == 0
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_who_watches_what_nobody_works_on_is_told(ledger, terminal):
+    screen = _Screen(terminal=terminal)
+    watch(ledger.folder, stop=lambda: True, stream=screen)
+    assert f"nobody works on it now: lens2label study run {ledger.folder}" in screen.getvalue()
+
+
+def test_who_watches_others_at_work_is_not(at_work):
+    screen = _Screen(terminal=False)
+    watch(at_work.folder, stop=lambda: True, stream=screen)
+    assert "nobody" not in screen.getvalue()
+
+
 def test_a_script_is_told_of_changes_only(at_work):
     looks = iter([False, False, True])
     lines = _Screen(terminal=False)

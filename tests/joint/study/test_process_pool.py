@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -102,6 +103,18 @@ def test_a_process_for_each_call():
 
 def _interrupted():
     raise KeyboardInterrupt
+
+
+def test_an_interrupt_while_a_process_begins_leaves_no_traceback(capfd):
+    pool = ProcessEach()
+    future = pool.submit(os.getpid)
+    ((process, _),) = pool._started
+    os.kill(process.pid, signal.SIGINT)  # it has not imported anything yet
+    with pytest.raises(WorkerLost):
+        future.result(timeout=300)
+    pool.shutdown()
+    assert "Traceback" not in capfd.readouterr().err
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_a_second_interrupt_leaves_no_traceback(capfd):
