@@ -251,10 +251,12 @@ def zernike_filter(
         When the coefficients are no Tensor.
     ValueError
         When the cut-off is not positive, the coefficients are not finite ``[J]``, there are none,
-        or not as many indices.
+        they are complex, or not as many indices.
     """
     check_positive("cutoff", cutoff, "cycles/pixel")
     check_tensor("coefficients", coefficients)
+    if coefficients.is_complex():
+        raise ValueError(f"coefficients must be real, in waves RMS, not {coefficients.dtype}")
     chosen = tuple(indices if indices is not None else range(1, len(coefficients) + 1))
     if not chosen:
         raise ValueError("coefficients must hold at least one, in waves RMS: give [0.0] for none")
@@ -315,14 +317,20 @@ def gaussian_pass(
     if high is not None:
         check_positive("high", high, "cycles/pixel")
         amplitude = amplitude * torch.exp(-squared / _number(high, squared).square())
-    if isinstance(low, float | int) and isinstance(high, float | int) and low >= high:
+    if not (
+        low is None
+        or high is None
+        or isinstance(low, Tensor)  # they may cross, as what is learned may
+        or isinstance(high, Tensor)
+        or low < high
+    ):
         raise ValueError(f"low must be below high, in cycles/pixel, not {low:g} and {high:g}")
     return torch.complex(amplitude, torch.zeros_like(amplitude))
 
 
 def filter_start(
     name: FilterStart,
-    size: tuple[int, int],
+    size: int | tuple[int, int],
     *,
     stop_radius: float | None = None,
     generator: torch.Generator | None = None,
@@ -335,7 +343,7 @@ def filter_start(
         ``open``; ``spiral``, ``dark_field``, ``knife_edge`` and ``phase_contrast``, the functions
         of these names; ``low_pass`` (half at 0.1 cycles/pixel), ``high_pass`` (half at 0.05) and
         ``band_pass`` (both), see :func:`gaussian_pass`; ``random``, uniform random phases.
-    size : (int, int)
+    size : int or (int, int)
         Samples (H, W) of the Fourier plane.
     stop_radius : float, cycles/pixel, optional
         Radius of the zero-order stop of ``dark_field`` and ``phase_contrast``; the zero frequency
@@ -358,6 +366,7 @@ def filter_start(
     if stop_radius is not None and not stop_radius >= 0:
         raise ValueError(f"stop_radius must be 0 cycles/pixel or more, not {stop_radius}")
     stop = stop_radius or 0.0
+    size = image_size(size)
     if name == "random":
         turns = torch.rand(size, dtype=torch.float64, generator=generator)
         return phasor(2 * math.pi * turns)

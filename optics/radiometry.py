@@ -89,8 +89,8 @@ def exposure_photons(
     wavelength : float or Tensor ``[L]``, metres
         Of the light, 1e-9 to 1e-2: white light is a sum over bands, each with its own irradiance.
     pixel_pitch : float or Tensor ``[...]``, metres
-        Side of a square pixel: all of its area counts, because the quantum efficiency holds the
-        fill factor.
+        Side of a square pixel, at most 1: all of its area counts, because the quantum efficiency
+        holds the fill factor.
     exposure_time : float or Tensor ``[...]``, s
 
     Returns
@@ -107,6 +107,7 @@ def exposure_photons(
     check_between("irradiance", irradiance, 0, math.inf, "W/m^2")
     check_wavelength("wavelength", wavelength)
     check_positive("pixel_pitch", pixel_pitch, "metres")
+    check_between("pixel_pitch", pixel_pitch, 0, 1, "metres")  # what is more is micrometres
     check_positive("exposure_time", exposure_time, "s")
     per_joule = _full(wavelength) / (_PLANCK * _LIGHT_SPEED)
     per_area = _full(irradiance) * _full(exposure_time) * per_joule

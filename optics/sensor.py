@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from .constraint import clip
 from .converter import Converter, digitise
+from .fourier import kept
 from .mosaic import ColourFilterArray, Demosaicing, Pattern, select
 from .noise import Generators, ShotNoise, poisson_counts, poisson_log_likelihood, shot_noise
 from .pixel import bin_pixels, fixed_pattern
@@ -237,10 +238,6 @@ class Sensor(nn.Module):
         self.prnu = "measured" if isinstance(prnu, Tensor) else float(prnu)
         self.dsnu = "measured" if isinstance(dsnu, Tensor) else float(dsnu)
         self.white_balance = bool(white_balance)
-        # As the pattern, they belong to the device and not to what is learned.
-        own = torch.tensor(efficiencies)[:, None, None] if len(efficiencies) > 1 else None
-        self.efficiency: Tensor | None
-        self.register_buffer("efficiency", own, persistent=False)
         made = self.photons * highest
         if gain is None and self.full_well is not None and self.full_well < made * (1 - 1e-9):
             full = self.full_well / made
@@ -375,8 +372,7 @@ class Sensor(nn.Module):
         _check_exposures(irradiance, exposures)
         own = self.quantum_efficiency
         if isinstance(own, tuple):
-            assert self.efficiency is not None
-            own = self._of_channels(self.efficiency, irradiance, exposures)
+            own = self._of_channels(_exactly(own, irradiance.device), irradiance, exposures)
         mean = irradiance * (self.photons * own)
         if self.prnu_map is not None:
             mean = mean * (1 + self._fitting("prnu", irradiance)).clamp_min(0)
@@ -472,8 +468,9 @@ class Sensor(nn.Module):
         picture = codes - self.black_level if self.black_level > 0 else codes
         span = self.top - self.black_level
         picture = picture if span == 1 else picture / span
-        if self.white_balance and self.efficiency is not None:
-            balance = self.efficiency.max() / self.efficiency
+        if self.white_balance and isinstance(self.quantum_efficiency, tuple):
+            own = _exactly(self.quantum_efficiency, picture.device)
+            balance = own.max() / own
             balanced = picture * self._of_channels(balance, picture, exposures)
             picture = clip(balanced, -math.inf, 1.0)
         return picture if self.cfa is None else self.cfa.demosaic(picture)
@@ -669,6 +666,14 @@ def _check_deviations(pattern: Tensor) -> None:
             f"prnu is a map of {spread:g} RMS, and relative deviations have less than 1: give a "
             "map of gains less 1, and per cent divided by 100; the 1 % of a data sheet is 0.01"
         )
+
+
+def _exactly(efficiencies: tuple[float, ...], device: torch.device) -> Tensor:
+    """One for each channel, ``[C, 1, 1]``, in float64 whatever the module was cast to."""
+    return kept(
+        ("efficiencies", efficiencies, device),
+        lambda: torch.tensor(efficiencies, dtype=torch.float64, device=device)[:, None, None],
+    )
 
 
 def _check_exposures(picture: Tensor, exposures: int) -> None:

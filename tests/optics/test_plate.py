@@ -190,3 +190,16 @@ def test_a_wavefront_has_coefficients():
     for indices in (None, []):
         with pytest.raises(ValueError, match=r"coefficients must hold at least one, in waves RMS"):
             optics.zernike_filter(8, coefficients=torch.zeros(0), cutoff=0.1, indices=indices)
+
+
+def test_what_would_make_another_plate_is_refused():
+    with pytest.raises(
+        ValueError, match=r"coefficients must be real, in waves RMS, not"
+    ):
+        optics.zernike_filter(16, cutoff=0.2, coefficients=torch.ones(3) * 1j)
+    with pytest.raises(ValueError, match="low must be below high"):
+        optics.gaussian_pass(16, low=np.float32(0.3), high=np.float32(0.1))
+    assert optics.filter_start("open", 8).shape == (8, 8)
+    assert optics.filter_start("random", 8).shape == (8, 8)
+    with pytest.raises(ValueError, match="size"):
+        optics.filter_start("open", (0, 8))

@@ -504,6 +504,21 @@ def test_white_balance_multiplies_the_noise_and_passes_the_gradient():
     torch.testing.assert_close(light.grad, torch.ones_like(light))
 
 
+def test_several_quantum_efficiencies_are_as_exact_as_one():
+    given = {"photons": 1e3, "read_noise": 0.0, "shot_noise": "none", "bit_depth": None}
+    picture = torch.rand(1, 3, 4, 4, dtype=torch.float64) * 0.3
+    several = optics.Sensor(quantum_efficiency=(0.3, 0.3, 0.3), **given)
+    one = optics.Sensor(quantum_efficiency=0.3, **given)
+    torch.testing.assert_close(several(picture), one(picture), rtol=1e-14, atol=0)
+    grey = torch.full((1, 3, 2, 2), 0.5)
+    for balance in (False, True):
+        cast = optics.Sensor(quantum_efficiency=(0.1, 0.2, 0.3), white_balance=balance, **given)
+        read = cast.bfloat16()(grey)
+        torch.testing.assert_close(read[:, 2], grey[:, 2], rtol=1e-6, atol=0)
+        balanced = grey if balance else grey * torch.tensor([1, 2, 3])[:, None, None] / 3
+        torch.testing.assert_close(read, balanced, rtol=1e-6, atol=0)
+
+
 def test_quantum_efficiencies_have_to_fit():
     with pytest.raises(ValueError, match=r"one number or 3, of the colours 'rgb' of the cfa, not"):
         optics.Sensor(quantum_efficiency=(0.4, 0.5), cfa="rggb")
