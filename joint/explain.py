@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from classify.backbone import TracedLogits
 from optics import Generators
+from optics.quantity import single
 
 from .kinds import check_pictures
 from .planes import Noise, Plane, reach
@@ -266,7 +267,7 @@ def integrated_gradients(
     system : ImagingSystem
         With a classifier.
     scenes : Tensor ``[B, C, H, W]``
-        Pictures in 0..1.
+        Pictures in 0..1. Half precision is computed in single where optics follow, as they do.
     plane : {"scene", "irradiance", "raw", "measurement", "handed"}
         A field of :class:`SystemOutput`.
     target : int or Tensor ``[B]``, optional
@@ -296,6 +297,10 @@ def integrated_gradients(
         with torch.no_grad():
             value, score = reach(system, scenes, plane, Noise(generator, scenes.device))
             value = value.detach()
+            if plane == "scene" and (system.front_end is not None or system.sensor is not None):
+                # Optics compute in single precision, to which half is the same scene; the path and
+                # the shares need the digits.
+                value = single(value)
             start = _broadcast(0.0 if baseline is None else baseline, value, "baseline")
             logits = score(value)
             classes = _targets(target, logits)

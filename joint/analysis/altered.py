@@ -161,8 +161,8 @@ def altered(
     TypeError
         For what is no data set.
     ValueError
-        When a picture has no mask, or the alteration changes a shape or refuses a picture; for a
-        batch size below 1.
+        When a picture has no mask, or the alteration changes a shape, gives what is no finite
+        number or refuses a picture; for a batch size below 1.
     """
     check_dataset(dataset)
     check_batch_size(batch_size)
@@ -177,6 +177,13 @@ def altered(
         if changed.shape != scenes.shape:
             raise ValueError(
                 f"an alteration keeps the shape: {list(scenes.shape)} became {list(changed.shape)}"
+            )
+        bad = (~changed.isfinite()).flatten(1).any(1)
+        if bool(bad.any()):
+            first = dataset.identifiers[int(rows[bad.nonzero()[0]])]
+            raise ValueError(
+                f"an alteration gives finite numbers, and of {int(bad.sum())} of {len(rows)} "
+                f"pictures it did not, the first is {first}: look for a division by 0"
             )
         images.append((white * clip(changed)).round().to(batch.images.dtype))
         masks.append(own)

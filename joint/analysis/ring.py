@@ -14,15 +14,16 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from joint.stages import Encoding, check_codes
+from joint.stages import HIGHEST, LOWEST, Encoding, check_codes
 from optics import clip, linear_to_srgb, srgb_to_linear
-from optics.quantity import full_precision
+from optics.quantity import full_precision, looked_at
 
 from .colour import exact
 
 __all__ = [
     "Cosines",
     "RingFilter",
+    "check_range",
     "checked_rings",
     "filter_ring",
     "octave_rings",
@@ -109,8 +110,8 @@ def filter_ring(
     TypeError
         When the pictures are no Tensor.
     ValueError
-        For what are no pictures in 0..1, a ring that is none or holds none of their frequencies,
-        or an unknown kind, edge or encoding.
+        For what are no pictures, a ring that is none or holds none of their frequencies, or an
+        unknown kind, edge or encoding; on a CPU also for what is not meant to lie in 0..1.
     """
     if not isinstance(images, Tensor):
         raise TypeError(
@@ -121,6 +122,7 @@ def filter_ring(
             f"images must be pictures [B, C, H, W] in 0..1, not {images.dtype} {list(images.shape)}"
         )
     check_codes(images, encoding)
+    check_range(images)
     size = (images.shape[-2], images.shape[-1])
     (checked,) = checked_rings([ring], size, kind, edge)
     precise = exact(images)
@@ -130,6 +132,27 @@ def filter_ring(
         gone = taken_out(ring_share(cosines.frequency, checked, edge), kind).to(light.dtype)
         filtered = clip(cosines.inverse((1 - gone) * cosines.forward(light)))
         return (linear_to_srgb(filtered) if encoding == "srgb" else filtered).to(images.dtype)
+
+
+def check_range(images: Tensor) -> None:
+    """Refuse what is not meant to lie in 0..1, where the result is clipped to it; on a CPU.
+
+    Of linear light and NaN too, which :func:`joint.stages.check_codes` lets pass; as there, what is
+    a little beyond is clipped.
+
+    Raises
+    ------
+    ValueError
+        When it does.
+    """
+    if images.numel() == 0 or not looked_at(images):
+        return
+    low, high = (float(end) for end in images.detach().aminmax())
+    if not (low >= LOWEST and high <= HIGHEST):
+        raise ValueError(
+            f"images must be pictures in 0..1, and these reach from {low:g} to {high:g}: divide "
+            "light by that of full scale, and leave out what is NaN"
+        )
 
 
 class Cosines(NamedTuple):

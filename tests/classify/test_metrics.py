@@ -419,6 +419,17 @@ def test_probabilities_are_judged_as_their_logarithms():
     assert half.nll == pytest.approx(plain.nll, abs=1e-2)
 
 
+def test_probabilities_in_bfloat16_sum_to_one_as_far_as_they_can():
+    logits, labels = _case(0)
+    coarse = torch.softmax(torch.tensor(logits), 1).bfloat16()
+    assert (coarse.double().sum(1) - 1).abs().max() > 1e-3
+    plain, given_ = _report(logits, labels), _report(coarse, labels, kind="probabilities")
+    assert given_.nll == pytest.approx(plain.nll, abs=1e-2)
+    far = np.array([[0.5, 0.49], [0.5, 0.5]])
+    with pytest.raises(ValueError, match=r"1 rows of probabilities .* sums to 0\.99\)"):
+        classify.report(far, np.array([0, 1]), kind="probabilities")
+
+
 @pytest.mark.parametrize(
     ("scores", "message"),
     [

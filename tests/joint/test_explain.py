@@ -423,6 +423,24 @@ def test_shares_of_a_smooth_system_are_complete_in_the_light_of_one_noise(plane)
     assert torch.equal(found.score, whole.logits[:, 1])
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_shares_of_half_scenes_have_the_digits_of_the_score(dtype):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Conv2d(6, 3, 3), nn.Tanh(), _Mean())
+    blur = optics.IncoherentImaging(torch.full((3, 3), 1 / 9))
+    scenes = _scene((16, 20)).to(dtype)
+    system = joint.ImagingSystem(front_end=blur, classifier=net, encoding="linear")
+    found = integrated_gradients(system, scenes, target=1)
+    expected = integrated_gradients(system, scenes.float(), target=1)
+    assert (found.score - found.baseline_score).abs().min() > 1e-2
+    assert found.residual.abs().max() < 1e-5
+    assert torch.equal(found.values, expected.values)
+    # A classifier alone takes its pictures as they are.
+    alone = joint.ImagingSystem(classifier=net.to(dtype))
+    assert integrated_gradients(alone, scenes, target=1).values.dtype == dtype
+
+
 def test_the_gap_of_a_net_of_rectifiers_falls_with_the_steps(whole):
     """Its slope jumps along the path: the quadrature is off by some of the jumps over n."""
     scenes = _scene((16, 20), count=8)

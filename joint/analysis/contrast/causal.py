@@ -28,11 +28,13 @@ from classify.intervals import (
     source,
     with_width,
 )
+from classify.judged import Judged
 from joint.analysis.colour import exact, lab, light_of_lab
 from joint.analysis.passes import passes
 from joint.analysis.record import plain
 from joint.analysis.region import check_masks, distance_outside, skin_ring
-from joint.evaluate import as_seed, check_encoding
+from joint.analysis.ring import check_range
+from joint.evaluate import as_seed, check_encoding, check_scores
 from joint.kinds import check_batch_size, check_dataset, check_kinds
 from joint.stages import Encoding, check_codes
 from joint.system import ImagingSystem, evaluating
@@ -158,9 +160,10 @@ def scale_contrast(
         When pictures or masks are no Tensor.
     ValueError
         When pictures and masks do not fit, a picture has no lesion or no ring, or the factor, the
-        feather or the encoding is not allowed.
+        feather or the encoding is not allowed; on a CPU also for what is not meant to lie in 0..1.
     """
     _check_coloured(images, masks, encoding)
+    check_range(images)
     if not 0 <= feather <= inner:
         raise ValueError(f"feather must be from 0 to inner = {inner} pixels, not {feather}")
     precise = exact(images)
@@ -311,9 +314,10 @@ def recall_against_contrast(
     TypeError
         For what is no system, or no data set.
     ValueError
-        For a system without a classifier, factors that do not rise, a batch size below 1, a
-        seed that is no whole number, fewer than two lesions whose contrast can be scaled, or scenes
-        that the system takes for what they are not.
+        For a system without a classifier, one of other classes than the data set has or with
+        scores that are no numbers, factors that do not rise, a batch size below 1, a seed that is
+        no whole number, fewer than two lesions whose contrast can be scaled, or scenes that the
+        system takes for what they are not.
     """
     steps = tuple(float(factor) for factor in factors)
     if len(steps) < 2 or not all(a < b for a, b in pairwise(steps)):
@@ -329,24 +333,28 @@ def recall_against_contrast(
     framed = dataset.subset(kept)
     member = membership(framed.groups, len(framed))
     check_units(member, framed.groups)
-    hits = np.zeros((len(steps), len(framed)))
+    logits: list[list[Tensor]] = [[] for _ in steps]
     seen = np.zeros((2, len(steps), len(framed)))
     bar = tqdm(total=len(framed), unit="image", disable=None if progress else True)
     with evaluating(system), torch.no_grad(), bar:
         for shown in passes(framed, system, batch_size=batch_size, seed=seed):
             masks = framed.gather_masks(shown.rows).to(shown.scenes.device)
+            rows = shown.rows.numpy()  # a tensor of one row would be an index of its own
             for k, factor in enumerate(steps):
                 scaled = scale_contrast(
                     shown.scenes, masks, factor,
                     inner=inner, outer=outer, feather=feather, encoding=system.encoding,
                 )  # fmt: skip
-                logits = system(scaled, generator=shown.noise).logits
-                hits[k, shown.rows] = (logits.argmax(-1) == shown.labels).cpu().numpy()
+                output = system(scaled, generator=shown.noise)
+                check_scores(output, framed)
+                logits[k].append(output.logits.float().cpu())
                 found = contrast(scaled, masks, inner=inner, outer=outer, encoding=system.encoding)
-                seen[0, k, shown.rows] = found.gcnr.cpu().numpy()
-                seen[1, k, shown.rows] = found.delta_e.cpu().numpy()
+                seen[0, k, rows] = found.gcnr.cpu().numpy()
+                seen[1, k, rows] = found.delta_e.cpu().numpy()
             bar.update(len(shown.rows))
-    onehot = np.eye(len(framed.classes))[framed.labels.numpy()]
+    labels = framed.labels.numpy()
+    hits = np.stack([_hits(torch.cat(part), labels) for part in logits])
+    onehot = np.eye(len(framed.classes))[labels]
     observed = _rates(np.ones((1, len(framed))), hits, onehot)
     parts = [
         _rates(weights, hits, onehot) for weights in resampled(member, resamples, source(generator))
@@ -405,6 +413,12 @@ def _swept(
         level=level,
         resamples=len(drawn[0]),
     )
+
+
+def _hits(logits: Tensor, labels: Array) -> Array:
+    """1 where the largest score is that of the label ``[N]``; what are no scores is refused."""
+    judged = Judged(logits.numpy().astype(float), labels, classes=logits.shape[1])
+    return (judged.guesses == labels).astype(float)
 
 
 def _rates(weights: Array, hits: Array, onehot: Array) -> tuple[Array, Array, Array]:

@@ -231,7 +231,8 @@ def matched_strata(
         As in :func:`correctness_against_contrast`.
     strata : int
         Parts of equal size that each class is cut into, by rank of its contrast, once for all
-        draws.
+        draws. Pictures of equal contrast have no order: each is in all strata that they reach, in
+        part.
 
     Returns
     -------
@@ -250,14 +251,15 @@ def matched_strata(
     values, labels, member, there = checked(values, labels, classes, groups)
     right = _as_right(right, len(values))
     count = len(classes)
-    cell = np.full(len(values), count * strata)
+    onehot = np.zeros((len(values), count * strata))  # or the shares of a tie
     for k in range(count):
         rows = np.flatnonzero(there & (labels == k))
         order = rows[np.argsort(values[rows], kind="stable")]
-        cell[order] = k * strata + np.arange(len(rows)) * strata // max(1, len(rows))
-    onehot = np.zeros((len(values), count * strata + 1))
-    onehot[np.arange(len(values)), cell] = 1
-    onehot = onehot[:, :-1]
+        place = np.arange(len(rows)) * strata // max(1, len(rows))
+        _, tie, ties = np.unique(values[order], return_inverse=True, return_counts=True)
+        shares = np.zeros((len(ties), count * strata))
+        np.add.at(shares, (tie, k * strata + place), 1)
+        onehot[order] = (shares / ties[:, None])[tie]
 
     def accuracy(weights: Array) -> Array:
         total = weights @ onehot
@@ -287,7 +289,7 @@ def matched_strata(
         measure=measure,
         classes=tuple(classes),
         accuracy=observed,
-        pictures=onehot.sum(0).astype(int).reshape(count, strata),
+        pictures=onehot.sum(0).round().astype(int).reshape(count, strata),
         matched=matched,
         difference=float(matched[-1] - matched[0]),
         interval=gap(~np.isnan(observed).any(1)),

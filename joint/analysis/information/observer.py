@@ -246,6 +246,9 @@ def ledoit_wolf(residuals: Array) -> tuple[Array, float]:
 def _discriminants(train: Array, labels: Array, test: Array, classes: int) -> Array:
     """Gaussian log-likelihoods ``[M, K]`` but for what all classes share; nan of absent ones."""
     mean, spread = standard(train)
+    varied = np.isfinite(spread)
+    if varied.any():  # constant features would still count in the target of the shrinkage
+        train, test, mean, spread = (part[..., varied] for part in (train, test, mean, spread))
     x, judged = (train - mean) / spread, (test - mean) / spread
     onehot = np.eye(classes)[labels]
     counts = onehot.sum(0)

@@ -230,6 +230,8 @@ def screen(
     dataset: LesionDataset,
     *,
     plane: Plane = "handed",
+    side: int = 6,
+    patches: int = 8,
     seed: int = 0,
     resamples: int = 200,
     generator: torch.Generator | None = None,
@@ -243,6 +245,9 @@ def screen(
     dataset : LesionDataset
     plane : {"scene", "irradiance", "measurement", "handed"}
         Where the class is looked for: by default in what a classifier would be handed.
+    side, patches
+        As in :func:`sensor_information`: smaller patches have fewer values, and need fewer of
+        them.
     seed : int
         Source of the sensors' noise.
     resamples : int
@@ -267,6 +272,9 @@ def screen(
     ------
     TypeError
         For designs without names, or what is no system or no data set.
+    ValueError
+        As :func:`information`; where a sensor has noise also for patches that do not fit its
+        pictures, or too few for their values.
     """
     if not isinstance(designs, Mapping):
         raise TypeError(
@@ -284,7 +292,9 @@ def screen(
         gaussian = None
         if system.sensor is not None and sensor_obstacle(system.sensor) is None:
             drawing.set_state(state)
-            gaussian = sensor_information(system, dataset, seed=seed, generator=drawing)
+            gaussian = sensor_information(
+                system, dataset, side=side, patches=patches, seed=seed, generator=drawing
+            )
         rows.append(Screened(name, row.observer, row.usable, gaussian))
     return Screening(tuple(rows))
 

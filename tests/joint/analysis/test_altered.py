@@ -183,6 +183,17 @@ def test_what_can_be_scaled_has_skin_around_it(scenes):
     assert torch.equal(scalable(big), torch.arange(1, 12))
 
 
+def test_an_alteration_that_gives_no_numbers_is_refused(scenes):
+    def one_lost(images, masks):
+        images = images.clone()
+        images[1, 0, 3, 3] = torch.nan
+        return images
+
+    message = f"finite numbers, and of 1 of 5 pictures it did not.* {scenes.identifiers[1]}:"
+    with pytest.raises(ValueError, match=message):
+        altered(scenes, one_lost, batch_size=5)
+
+
 def test_what_does_not_fit_is_refused(scenes):
     images, masks = _pictures(scenes)
     with pytest.raises(ValueError, match="lesion, boundary, background or none, not 'rim'"):

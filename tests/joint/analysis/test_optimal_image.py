@@ -53,6 +53,17 @@ def test_roughness_has_a_price():
     assert float(total_variation(ramp)) == 1.0  # 1 along rows, 0 along columns
 
 
+def test_pictures_of_one_row_have_a_roughness_and_can_move():
+    row = torch.rand(2, 3, 1, 8, generator=torch.Generator().manual_seed(0))
+    across = row.diff(dim=-1).abs().mean((1, 2, 3))
+    torch.testing.assert_close(total_variation(row), across)
+    torch.testing.assert_close(total_variation(row.mT), across)
+    assert total_variation(row[..., :1]).tolist() == [0, 0]
+    system = joint.ImagingSystem(classifier=nn.Sequential(nn.Flatten(), nn.Linear(24, 2)))
+    found = optimal_image(system, row, target=1, steps=2)
+    assert (found.best[-1] > found.best[0]).all()
+
+
 def test_black_and_white_pixels_of_the_start_can_still_move():
     system = joint.ImagingSystem(classifier=_Stripes())
     start = torch.zeros(1, 3, 16, 16)

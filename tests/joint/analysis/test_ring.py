@@ -146,3 +146,14 @@ def test_what_cannot_be_filtered_is_refused():
     for edge in (-0.1, math.nan, math.inf):
         with pytest.raises(ValueError, match=f"0 or more octaves, and finite, not {edge}"):
             filter_ring(pictures, (0.1, 0.3), edge=edge)
+
+
+@pytest.mark.parametrize("encoding", ["linear", "srgb"])
+def test_what_is_not_meant_to_lie_in_0_to_1_is_refused(encoding):
+    pictures = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    for given in (5 * pictures, pictures - 1):
+        with pytest.raises(ValueError, match=r"in 0\.\.1, (and|but) these reach from"):
+            filter_ring(given, (0.1, 0.3), encoding=encoding)
+    pictures[0, 0, 2, 2] = math.nan
+    with pytest.raises(ValueError, match=r"reach from nan to nan: .* leave out what is NaN"):
+        filter_ring(pictures, (0.1, 0.3), encoding=encoding)

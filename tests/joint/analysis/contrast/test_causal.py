@@ -418,3 +418,40 @@ def test_a_seed_is_a_whole_number(phantoms, classifier):
     system = joint.ImagingSystem(classifier=classifier)
     with pytest.raises(ValueError, match=r"seed must be a whole number, not 1\.5"):
         recall_against_contrast(system, phantoms, FACTORS, seed=1.5)
+
+
+def test_the_last_batch_may_hold_one_picture(phantoms, classifier):
+    nine = phantoms.subset(scalable(phantoms)[:9].tolist())
+    system = joint.ImagingSystem(classifier=classifier)
+    found = [
+        recall_against_contrast(system, nine, (0.0, 1.0), batch_size=size, resamples=5)
+        for size in (1, 4, 9)
+    ]
+    for other in found[:2]:
+        assert np.array_equal(other.recall, found[2].recall, equal_nan=True)
+        assert other.delta_e == pytest.approx(found[2].delta_e, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: _Colours(classes=8), "the classifier tells 8 classes apart, the data set has 7"),
+        (
+            lambda: nn.Sequential(_Colours(), nn.Threshold(math.inf, math.nan)),
+            "20 rows of scores are not numbers",
+        ),
+    ],
+)
+def test_scores_that_cannot_be_judged_are_refused(phantoms, make, message):
+    some = phantoms.subset(scalable(phantoms)[:20].tolist())
+    with pytest.raises(ValueError, match=message):
+        recall_against_contrast(
+            joint.ImagingSystem(classifier=make()), some, (0.5, 1.0), resamples=5
+        )
+
+
+def test_light_beyond_the_full_scale_is_not_clipped_in_silence(pictures):
+    images, masks = (part[:2] for part in pictures)
+    for given in (5 * images, images - 1, images * math.nan):
+        with pytest.raises(ValueError, match="divide light by that of full scale"):
+            scale_contrast(given, masks, 0.5, encoding="linear")

@@ -222,6 +222,35 @@ def test_strata_of_classes_too_small_are_left_out():
     assert summary["accuracy"][2][1] is None
 
 
+def test_equal_contrasts_are_in_all_strata_whatever_their_order():
+    found = matched_strata(
+        np.ones(60),
+        np.repeat([0, 1], 30),
+        np.tile(np.arange(30) < 15, 2),
+        classes=("a", "b"),
+        resamples=20,
+    )
+    np.testing.assert_allclose(found.accuracy, 0.5)
+    assert found.difference == pytest.approx(0, abs=1e-12)
+    assert found.pictures.tolist() == [[10] * 3] * 2
+    values, labels, right, groups = _data(90)
+    values = values.clip(max=2.0)  # as of a measure that saturates
+    order = np.random.default_rng(0).permutation(90)
+    one, two = (
+        matched_strata(
+            values[rows],
+            labels[rows],
+            right[rows],
+            classes=CLASSES,
+            groups=[groups[row] for row in rows],
+            resamples=5,
+        )
+        for rows in (np.arange(90), order)
+    )
+    np.testing.assert_allclose(one.accuracy, two.accuracy, atol=1e-12)
+    assert np.array_equal(one.pictures, two.pictures)
+
+
 def test_one_lesion_in_an_end_stratum_has_no_interval():
     values, labels, right, _ = _data(60)
     labels[:] = np.where(np.arange(60) < 48, labels % 2, 2)

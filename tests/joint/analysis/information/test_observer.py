@@ -117,6 +117,16 @@ def test_auc_of_pairs_and_draws_agree_with_scikit_learn(gaussians):
     assert 0.01 < found.interval.high - found.interval.low < 0.12
 
 
+def test_a_constant_feature_changes_nothing(gaussians):
+    features, labels, groups = gaussians(90, [[0, 0, 0], [1, 0.5, 0]], np.diag([1, 2, 0.5]))
+    options = {"classes": ("a", "b"), "groups": groups, "resamples": 5}
+    alone = hotelling_observer(features, labels, **options)
+    among = hotelling_observer(np.c_[features, np.ones((90, 10))], labels, **options)
+    assert 0.5 < alone.auc < 1
+    assert (among.auc, among.interval) == (alone.auc, alone.interval)
+    assert hotelling_observer(np.ones((90, 4)), labels, **options).auc == 0.5
+
+
 def test_what_has_no_features_is_refused():
     with pytest.raises(TypeError, match=r"a Tensor, floats \[B, C, H, W\], not ndarray"):
         random_features(np.zeros((1, 3, 8, 8)))

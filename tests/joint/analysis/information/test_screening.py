@@ -137,6 +137,16 @@ def test_a_screening_draws_the_same_for_every_design(phantoms):
     assert one.gaussian != joint.analysis.sensor_information(noisy, phantoms)
 
 
+def test_few_pictures_are_screened_by_smaller_patches():
+    few = classify.LesionPhantom(14, 32, balance=0.0)
+    designs = {"a": joint.ImagingSystem(sensor=optics.Sensor(100))}
+    with pytest.raises(ValueError, match=r"112 patches are too few .* of 108 values"):
+        screen(designs, few, resamples=5)
+    (row,) = screen(designs, few, side=3, patches=9, resamples=5).rows
+    expected = joint.analysis.sensor_information(designs["a"], few, side=3, patches=9)
+    assert row.gaussian == expected
+
+
 def test_what_does_not_fit_is_refused(phantoms):
     with pytest.raises(ValueError, match=r"planes must be some of scene, .*, not lens"):
         information(joint.ImagingSystem(), phantoms, planes=["lens"])
