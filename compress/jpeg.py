@@ -123,6 +123,8 @@ class DifferentiableJPEG(JPEGFiles):
         tables in use are ``exp(log_tables)`` clipped to 1..255 and rounded to whole numbers, with
         the gradient straight through, but for steps that lead further out of 1..255. A module in
         half precision does not hold all tables; ``torch.autocast`` leaves them as they are.
+        ``joint.fit`` trains them at ten times the learning rate of the stage
+        (``learning_rate_factor``), as a step changes a logarithm's share and not its size.
 
     Raises
     ------
@@ -136,6 +138,8 @@ class DifferentiableJPEG(JPEGFiles):
     is in the details", WACV 2024, arXiv 2309.06978 (straight-through forward, gradients to the
     tables). Tables trained for a rate and a task: cf. arXiv 2308.05840.
     """
+
+    learning_rate_factor = 10.0
 
     def __init__(
         self,

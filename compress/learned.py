@@ -87,11 +87,18 @@ class Gain(nn.Module):
         Price of distortion of a level in units of that of the level below. The steps begin with
         its root: the error of a fine quantiser is proportional to its square.
 
+    Notes
+    -----
+    Logarithms, of which a step changes the share and not the size: ``joint.fit`` trains them at ten
+    times the learning rate of their codec (``learning_rate_factor``).
+
     References
     ----------
     Cui et al., "Asymmetric gained deep image compression with continuous rate adaptation", CVPR
     2021.
     """
+
+    learning_rate_factor = 10.0
 
     def __init__(self, channels: int, *, levels: int, steps: float, level_ratio: float) -> None:
         super().__init__()

@@ -66,7 +66,7 @@ class FactorizedPrior(nn.Module):
     -----
     ``joint.fit`` trains it at ten times the learning rate of its codec
     (``learning_rate_factor``). Its few numbers per channel have to follow the latent from a broad
-    start; at one rate for all they lag behind it, and what they overcharge is most of the rate.
+    start; at one rate for all they lag behind it, and a short training pays for that in bits.
 
     References
     ----------

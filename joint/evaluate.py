@@ -13,7 +13,7 @@ from classify import LesionDataset, Report, report
 from classify.data.arrays import as_integer
 from compress import psnr, ssim
 from compress.metrics import SSIM_WINDOW
-from optics import srgb_to_linear
+from optics import IncoherentImaging, VaryingImaging, srgb_to_linear
 from optics.shutter import behind_shutter
 
 from .feed import Feed
@@ -275,8 +275,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
         augmentation, :func:`joint.average_views`): scores, report and task loss are those
         of the average, rate and fidelity those of the scene as it is.
     count_bytes : bool
-        Also write every picture with the codec and count the bytes. There is a warning where the
-        codec's own rate says ``bytes`` and is another.
+        Also write every picture with the codec and count the bytes.
     resamples : int
         Bootstrap resamples of the lesions, for the intervals of the report; none by default.
     shared : bool
@@ -292,6 +291,11 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     ValueError
         For a batch size below 1, a seed that is no whole number, pictures that do not fit the
         system, an operating point that it does not have, or views of a system without a classifier.
+
+    Warns
+    -----
+    UserWarning
+        When bytes are counted, and the codec's own rate says that it is theirs and is another.
     """
     check_batch_size(batch_size)
     seed = as_seed(seed)
@@ -422,8 +426,9 @@ def _light_share(system: ImagingSystem, means: dict[str, float]) -> float | None
     if front is None or not means.get("light_of_scene", 0.0) > 0:
         return None
     lens = behind_shutter(front)
-    divided = getattr(getattr(getattr(lens, "colour", None), "filters", None), "share", 1.0)
-    return system.exposures * means["light_on_sensor"] / means["light_of_scene"] / float(divided)
+    colour = lens.colour if isinstance(lens, IncoherentImaging | VaryingImaging) else None
+    divided = 1.0 if colour is None or colour.filters is None else float(colour.filters.share)
+    return system.exposures * means["light_on_sensor"] / means["light_of_scene"] / divided
 
 
 def _check_rate(found: Evaluation, system: ImagingSystem) -> None:

@@ -166,7 +166,8 @@ def continued_curve(
             f"frequency ends at {end:.3g} cycles/pixel, which tells nothing of a pixel: check its "
             "unit (1 line pair/mm is 1000 cycles/m) and pixel_pitch, in metres"
         )
-    whole = cutoff is not None and end >= cutoff * (1 - 1e-9)
+    # Within the rounding of frequencies, and of differences of positions, in single precision.
+    whole = cutoff is not None and end >= cutoff * (1 - 1e-4)
     if mapped(last) and beyond == "gaussian" and not whole:
         raise ValueError(
             "beyond='gaussian' reaches as far as the height of the curve's end says, which "
@@ -175,7 +176,7 @@ def continued_curve(
         )
     # Otherwise it decides only whether a rule is missing.
     height = 0.0 if mapped(last) else float(last.detach().abs().max())
-    if beyond is None and not whole and (end < 0.5 * (1 - 1e-9) or height > _FAINT):
+    if beyond is None and not whole and (end < 0.5 * (1 - 1e-4) or height > _FAINT):
         raise ValueError(
             f"mtf, of the lens, ends at {end:.3g} cycles/pixel with a contrast of {height:.3g}, "
             f"and has to reach Nyquist, 0.5 cycles/pixel, and fall to {_FAINT}: say what lies "

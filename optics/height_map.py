@@ -134,9 +134,10 @@ class HeightMap(PhaseElement):
     max_height : float, metres, optional
         Depth that can be made. By default one wave, ``design_wavelength / (n - 1)``.
     levels : int, optional
-        Number L of heights that can be made. Of a relief of up to one wave, the L heights of
-        :func:`quantize_height`, counted modulo that wave at the design wavelength; of a deeper
-        one, evenly from 0 to ``max_height``, because waves of another length would notice.
+        Number L of heights that can be made. Of a relief of one wave, the L heights of
+        :func:`quantize_height`, counted modulo that wave at the design wavelength; of any other
+        depth, evenly from 0 to ``max_height``: a shallower one reaches no wave, and of a deeper
+        one waves of another length would notice.
     minimum_feature : float, metres
         Width of a disk that the relief is averaged over before it is rounded, so that no smaller
         detail is designed.
@@ -221,7 +222,7 @@ class HeightMap(PhaseElement):
     def _repeats(self) -> float:
         """Height modulo which the levels count, metres: one wave, or none that can be reached."""
         assert self.levels is not None
-        if self.max_height <= self.period * (1 + 1e-6):
+        if abs(self.max_height - self.period) <= 1e-6 * self.period:
             return self.period
         return self.max_height * self.levels / (self.levels - 1)
 

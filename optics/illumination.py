@@ -410,6 +410,8 @@ class ColourChannels(nn.Module):
 
 def _weighted(weights: Tensor, pictures: Tensor) -> Tensor:
     """``sum_s weights[p, s] pictures[:, s]``, in full precision also under autocast."""
+    if pictures.is_complex() or weights.is_complex():
+        raise ValueError("light is real here: of a field, give abs().square()")
     kind = torch.float64 if pictures.dtype == torch.float64 else torch.float32
     with full_precision(pictures):
         return torch.einsum("ps,bs...->bp...", weights.to(kind), pictures.to(kind))

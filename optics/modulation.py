@@ -204,7 +204,7 @@ def mtf(psf: Tensor) -> Tensor:
     """Modulation transfer function of ``psf``, both ``[..., h, w]``: the modulus of :func:`otf`.
 
     Too high where the window cuts the PSF, and where pixels larger than ``lambda f / (2 D)`` fold
-    back what they cannot resolve, see there; :meth:`Pupil.mtf` is neither.
+    back what they cannot resolve, see there; :meth:`Pupil.mtf` has neither error.
     """
     return modulus(otf(psf))
 

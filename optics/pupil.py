@@ -357,6 +357,11 @@ class Pupil(nn.Module):
         wavelength = self._wavelengths()
         path = defocus_path(self.size, spacing=self.spacing, distance=distance, focus=self.focus)
         if path.ndim > 2 and self.places is not None:
+            if path.ndim > 3:
+                raise ValueError(
+                    f"distance must be one number or [D], metres, not {list(path.shape[:-2])}: all "
+                    "places see the same ones"
+                )
             path = path[:, None, None]
         turns = path.to(wavelength.device)[..., None, :, :] / wavelength[:, None, None]
         return (2 * math.pi * turns).to(single(self.aperture).dtype)
@@ -419,7 +424,8 @@ class Pupil(nn.Module):
         Raises
         ------
         TypeError, ValueError
-            As in :func:`optics.otf_along`, and for a distance of 0 or that is no Tensor.
+            As in :func:`optics.otf_along`, for a distance of 0, and for several distances that are
+            no Tensor.
         """
         found = otf_along(
             self.field(distance=distance),

@@ -27,6 +27,7 @@ from .quantity import (
     as_real,
     check_between,
     check_finite,
+    check_real,
     check_tensor,
     full_precision,
     looked_at,
@@ -333,7 +334,7 @@ class CodedExposure(FrontEnd):
             When the scene has other channels, or for displacements that are not one a picture, or
             farther than the window holds.
         """
-        check_tensor("scene", scene)
+        check_real("scene", scene, "[B, C, H, W]")
         if scene.ndim != 4 or scene.shape[1] != self.in_channels:
             raise ValueError(
                 f"the front end takes scenes [B, {self.in_channels}, H, W], not "

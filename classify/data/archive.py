@@ -214,21 +214,31 @@ def passed_over(path: str) -> bool:
 def folders_below(
     root: Path, refuse: Callable[[OSError], object] | None = None
 ) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walk as :func:`os.walk` does, by name and through links, but in no circles.
+    """Walk as :func:`os.walk` does, by name and through links, each folder once.
 
-    A folder with two names is there under both: of one alone, the order of the file system would
-    say which. Folders that are taken out of the names are not looked into.
+    A link to a folder of the same tree is passed over, for that has a name of its own; of several
+    links to one folder elsewhere, the first by name counts. So the order of the file system decides
+    nothing. Folders that are taken out of the names are not looked into.
     """
-    above: dict[str, tuple[tuple[int, int], ...]] = {os.fspath(root): ()}
+    whole, seen = os.path.realpath(root), set[tuple[int, int]]()
     for folder, names, files in os.walk(root, followlinks=True, onerror=refuse):
-        status, before = os.stat(folder), above.pop(folder)
-        own = status.st_dev, status.st_ino
-        if own in before:  # a link that leads back up
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
             names.clear()
             continue
-        names.sort()
+        seen.add((status.st_dev, status.st_ino))
+        names[:] = sorted(n for n in names if not _leads_within(os.path.join(folder, n), whole))
         yield folder, names, sorted(files)
-        above |= {os.path.join(folder, name): (*before, own) for name in names}
+
+
+def _leads_within(path: str, whole: str) -> bool:
+    """Whether it is a link to a folder of the tree ``whole`` that the walk looks into by itself."""
+    if not os.path.islink(path):
+        return False
+    real = os.path.realpath(path)
+    if not Path(real).is_relative_to(whole):
+        return False
+    return not passed_over(Path(os.path.relpath(real, whole), "_").as_posix().removeprefix("./"))
 
 
 def _walk(root: Path) -> Iterator[Member]:

@@ -151,6 +151,8 @@ def _place(fault: Fault, root: type[BaseModel]) -> _Place:
         elif of_kind:
             here[:] = of_kind
             continue
+        elif str(part).startswith("function-wrap["):  # pydantic's name of settings without a kind
+            continue
         place.keys.append(str(part))
     return place
 

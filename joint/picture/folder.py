@@ -328,7 +328,7 @@ def _files(source: Path) -> Iterator[Path]:
 
     for root, folders, names in folders_below(source, refuse):
         inside = Path(root).relative_to(source)
-        folders[:] = [  # what is hidden is counted, but may lead anywhere
+        folders[:] = [  # hidden folders are counted as skipped, hidden links not followed
             name
             for name in folders
             if not (

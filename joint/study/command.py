@@ -306,7 +306,8 @@ def _watch(arguments: Sequence[str]) -> None:
     if options.once:
         ledger = open_study(options.folder)
         now = progress(ledger)
-        print(now.to_json() if options.json else "\n".join(now.table(ledger)))
+        lines = [now.to_json()] if options.json else [*now.table(ledger), *now.idle(options.folder)]
+        print("\n".join(lines))
         return
     with contextlib.suppress(KeyboardInterrupt):  # how one stops watching
         watch(options.folder, every=options.every, as_json=options.json)

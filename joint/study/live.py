@@ -75,6 +75,12 @@ class Progress:
             lines += aligned([head, *(_cells(going, ledger) for going in self.running)])
         return lines
 
+    def idle(self, folder: Path | str) -> list[str]:
+        """A line that says how the study in ``folder`` goes on, where nobody works on it."""
+        if self.tally.running or not self.tally.pending:
+            return []
+        return [f"nobody works on it now: lens2label study run {folder}"]
+
     def to_json(self) -> str:
         """All of it in one line of JSON."""
         return json.dumps({**asdict(self), "tally": self.tally._asdict()}, allow_nan=False)
@@ -235,8 +241,7 @@ def watch(
         now = progress(ledger)
         if not out.isatty():
             out.write(f"{now}\n")
-        if not now.tally.running and now.tally.pending:
-            out.write(f"nobody works on it now: lens2label study run {folder}\n")
+        out.writelines(f"{line}\n" for line in now.idle(folder))
         out.flush()
     while True:
         if as_json:

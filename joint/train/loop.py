@@ -6,8 +6,9 @@ light, a run that is interrupted anywhere and resumed from its last checkpoint t
 that it would have taken, and several processes take together the steps of one.
 """
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
@@ -103,7 +104,8 @@ def fit(
     Raises
     ------
     TypeError
-        For what is no system, no data set, no objective or no configuration.
+        For what is no system, no data set, no objective or no configuration, for a ``stop`` that
+        cannot be called, and for a module whose state is more than tensors.
     ValueError
         For data, an objective or a teacher that do not fit the system, a teacher that is missing,
         or an ``on_epoch`` that cannot be called; before any step is taken.
@@ -178,6 +180,9 @@ def begun(
         teacher = None
     if teacher is not None:
         identity["teacher"] = identify(teacher)
+    factors = [factor for _, stage in system.stages() for _, factor in _factors(stage)]
+    if factors:
+        identity["learning_rate_factors"] = factors
     optimizer = _optimizer(system, config)
     run = TrainingRun(system, objective, optimizer, config, identity, folder, teacher)
     # The first process decides: it may have written a file before the others look.
@@ -299,10 +304,8 @@ def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer
         peak = config.learning_rates.get(name, config.learning_rate)
         network = name in NETWORKS
         factors: dict[nn.Parameter, float] = {}
-        for part in stage.modules():  # from outside in: the innermost one counts
-            factor = getattr(part, "learning_rate_factor", None)
-            if factor is not None:
-                factors |= dict.fromkeys(part.parameters(), float(factor))
+        for part, factor in _factors(stage):  # from outside in: the innermost one counts
+            factors |= dict.fromkeys(part.parameters(), factor)
         alike: dict[tuple[float, float], list[nn.Parameter]] = {}
         for own, parameter in stage.named_parameters():
             if parameter.requires_grad:
@@ -320,6 +323,22 @@ def _optimizer(system: ImagingSystem, config: Training) -> torch.optim.Optimizer
     # A fused step knows real numbers only; None is torch's own choice.
     real = all(p.is_floating_point() for group in groups for p in group["params"])
     return kind(groups, lr=config.learning_rate, fused=True if real else None)
+
+
+def _factors(stage: nn.Module) -> Iterator[tuple[nn.Module, float]]:
+    """Modules that learn at a rate of their own, and by what that of the stage is multiplied."""
+    for name, part in stage.named_modules():
+        factor = getattr(part, "learning_rate_factor", None)
+        if factor is None:
+            continue
+        known = isinstance(factor, int | float) and not isinstance(factor, bool)
+        if not (known and 0 < factor < math.inf):
+            where = f"{name} " if name else ""
+            raise ValueError(
+                f"learning_rate_factor of {where}({type(part).__name__}) must be a positive "
+                f"number, and finite, not {factor!r}"
+            )
+        yield part, float(factor)
 
 
 def _line(record: EpochRecord, config: Training, best: bool) -> str:

@@ -18,7 +18,7 @@ from itertools import zip_longest
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from joint.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from joint.folder import BEST_FILE, CHECKPOINT_FILE, RunFolder
@@ -103,13 +103,18 @@ class TrainingRun:
         with torch.no_grad():
             for name in weights.keys() - set(moving):
                 self.average[name].copy_(weights[name])
-            # All in one call each, which a GPU takes in a few launches. No lerp, which makes NaN of
-            # the -inf of an attention mask: of its distance to itself.
-            average = [self.average[name] for name in moving]
-            torch._foreach_mul_(average, decay)  # pyright: ignore[reportPrivateImportUsage]
-            torch._foreach_add_(  # pyright: ignore[reportPrivateImportUsage]
-                average, [weights[name] for name in moving], alpha=1 - decay
+            # All in one call, which a GPU takes in a few launches; the average of what rests is
+            # what rests, to the bit.
+            torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+                [self.average[name] for name in moving],
+                [weights[name] for name in moving],
+                1 - decay,
             )
+            # The distance of a mask's -inf to itself is no number. Weights are finite.
+            for name in moving:
+                own, buffer = self.average[name], weights[name]
+                if not isinstance(buffer, nn.Parameter):
+                    own.copy_(torch.where(torch.isfinite(own), own, buffer))
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -319,6 +324,13 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         settings.append(f"the system has {str(now).strip()} instead of {str(was).strip()}")
     if old.get("teacher") != new.get("teacher"):
         settings.append("the teacher is another one")
+    if old.get("learning_rate_factors") != new.get("learning_rate_factors"):
+        # As in folders of before there were any, whose entropy models and gains learned as slowly
+        # as the nets.
+        settings.append(
+            f"the factors of learning rates were {old.get('learning_rate_factors')} and are "
+            f"{new.get('learning_rate_factors')} (learning_rate_factor of modules)"
+        )
     return settings + [
         f"the {part} set is another one"
         for part in ("train", "validation")

@@ -45,7 +45,8 @@ class Training(Settings):
     learning_rates: Annotated[dict[Stage, float], AfterValidator(FrozenDict)] = Field(
         default_factory=FrozenDict
     )
-    """Peak learning rates of single stages, where they differ."""
+    """Peak learning rates of single stages, where they differ. Entropy models, gains and JPEG
+    tables have ten times that of their codec (learning_rate_factor)."""
     weight_decay: float = Field(default=1e-4, ge=0)
     """For the weights of restoration, codec and classifier: parameters of more than one axis whose
     name ends in ``weight``. Never for biases, norms, gains, tables, tokens or a physical stage."""

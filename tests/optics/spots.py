@@ -30,8 +30,6 @@ def _disk_mtf(f, cutoff):
     return 2 / np.pi * (np.arccos(s) - s * np.sqrt(1 - s**2))
 
 
-# A 64-sample circle misses 1e-4 for most diameters, with any edge (1.0e-4 to 1.5e-4 here, 1.0e-4 to
-# 3.7e-4 with the plain ramp); from 128 on 3e-5.
 def _whole(pupil, size, **options):
     """PSF on a whole period of ``size`` pixels: all the light, at exactly known frequencies."""
     lengths = {"wavelength": 1.0, "focal_length": 1.0, "pupil_spacing": 1.0}

@@ -487,3 +487,25 @@ def test_what_decides_the_sum_is_not_mapped():
             torch.func.vmap(psf)(scales)
     with pytest.raises(ValueError, match=r"beyond='gaussian' reaches .*vmap hides: give the curve"):
         torch.func.vmap(with_a_rule)(scales)
+
+
+@pytest.mark.parametrize("pitch", [1.12e-6, 1.4e-6, 2e-6, 3.45e-6, 6.5e-6])
+def test_curves_in_single_precision_end_where_they_end(pitch):
+    frequency, taps = torch.linspace(0, 0.5 / pitch, 65), torch.arange(-16, 17)
+    contrast = torch.exp(-5 * (frequency * pitch / 0.5) ** 2)
+    line = torch.exp(-(taps.float() ** 2) / 2.88)
+    for made in (
+        optics.psf_from_mtf(frequency, contrast, size=31, pixel_pitch=pitch),
+        optics.psf_from_lsf(taps * pitch, line, size=31, pixel_pitch=pitch),
+    ):
+        assert float(made.psf.sum()) == pytest.approx(1, abs=1e-3)
+    for f_number in (8, 11, 16, 22):
+        cutoff = 1 / (550e-9 * f_number)
+        given = torch.linspace(0, cutoff, 65)
+        curve = torch.from_numpy(_disk_curve(given.numpy() / cutoff)).float()
+        optics.psf_from_mtf(given, curve, size=201, pixel_pitch=pitch, cutoff=cutoff)
+
+
+def _disk_curve(share):
+    share = np.clip(share, 0, 1)
+    return 2 / np.pi * (np.arccos(share) - share * np.sqrt(1 - share**2))

@@ -243,3 +243,15 @@ def test_half_precision_keeps_the_relief_and_its_etch_error():
     for element in (half, full):
         element.draw_etch_error(1e-8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(half.etch_error, full.etch_error)
+
+
+@pytest.mark.parametrize(("depth", "levels"), [(4e-7, 2), (5e-7, 4), (8e-7, 4), (1.6e-6, 3)])
+def test_levels_stay_within_the_depth_that_can_be_made(depth, levels):
+    relief = torch.linspace(0.001, 0.999, 64).reshape(8, 8) * depth
+    made = optics.HeightMap(
+        relief, max_height=depth, levels=levels, spacing=1e-6, material=1.5,
+        design_wavelength=550e-9,
+    )  # fmt: skip
+    heights = made.height.detach().unique()
+    assert len(heights) == levels
+    assert float(heights.max()) == pytest.approx(depth, rel=1e-5)

@@ -202,3 +202,11 @@ def test_the_inverse_of_a_budget_is_mapped_and_compiles_to_one_graph():
     torch.testing.assert_close(torch.func.vmap(optics.light_budget_inverse)(weights), together)
     compiled = torch.compile(optics.light_budget_inverse, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(weights), together)
+
+
+def test_fields_are_no_light():
+    field = torch.ones(1, 3, 2, 2, dtype=torch.complex64)
+    with pytest.raises(ValueError, match="light is real here"):
+        optics.mix_colours(field, torch.ones(3, 3))
+    with pytest.raises(ValueError, match="light is real here"):
+        optics.Illumination(3)(field)

@@ -246,9 +246,10 @@ def test_mtf_of_a_camera_is_that_of_diffraction_and_of_its_pixels(angle):
     across, down = (np.sinc(frequency * 3.45e-6 * f(angle)) for f in (np.cos, np.sin))
     found = camera.mtf(frequency, angle=angle)
     assert abs(found[0].numpy() - optics_alone * abs(across * down)).max() <= 3e-3
-    folded = optics.mtf(camera().double())[0, 15, 15 + 8]  # at 8/31 cycles/pixel
-    at = torch.tensor([8 / 31 / 3.45e-6])
-    assert float(folded) > 1.1 * float(camera.mtf(at))
+    # The numbers of the docstring of otf.
+    folded = optics.mtf(_camera(psf_size=64)().double())[0, 32, 32 + 16]  # at 1/4 cycle/pixel
+    assert float(folded) == pytest.approx(0.84, abs=0.006)
+    assert float(camera.mtf(torch.tensor([0.25 / 3.45e-6]))) == pytest.approx(0.72, abs=0.005)
 
 
 def test_through_focus_a_slit_reverses_contrast_as_it_should():

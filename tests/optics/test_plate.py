@@ -193,13 +193,14 @@ def test_a_wavefront_has_coefficients():
 
 
 def test_what_would_make_another_plate_is_refused():
-    with pytest.raises(
-        ValueError, match=r"coefficients must be real, in waves RMS, not"
-    ):
+    with pytest.raises(ValueError, match=r"coefficients must be real, in waves RMS, not"):
         optics.zernike_filter(16, cutoff=0.2, coefficients=torch.ones(3) * 1j)
     with pytest.raises(ValueError, match="low must be below high"):
         optics.gaussian_pass(16, low=np.float32(0.3), high=np.float32(0.1))
-    assert optics.filter_start("open", 8).shape == (8, 8)
-    assert optics.filter_start("random", 8).shape == (8, 8)
-    with pytest.raises(ValueError, match="size"):
+    with pytest.raises(ValueError, match=r"size must be \(H, W\), whole numbers"):
         optics.filter_start("open", (0, 8))
+
+
+@pytest.mark.parametrize("name", ["open", "random", "spiral"])
+def test_one_size_is_that_of_both_sides(name):
+    assert optics.filter_start(name, 8).shape == (8, 8)

@@ -368,3 +368,16 @@ def test_masks_of_half_precision_have_a_psf(dtype):
     found = _pupil(parts).to(dtype)()
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, wanted, rtol=0, atol=0.02 * float(wanted.max()))
+
+
+def test_distances_are_those_of_all_places():
+    basis = torch.zeros(2, 3, 1, 1)
+    plate = optics.Aberration(
+        16, spacing=1e-4, diameter=1.5e-3, coefficients=basis + 1e-8, indices=[11]
+    )
+    pupil = optics.Pupil(
+        [plate], wavelengths=(550e-9,), focal_length=0.05, pixel_pitch=5e-6, psf_size=9
+    )
+    assert pupil(distance=torch.tensor([1.0, 2.0])).shape == (2, 2, 3, 1, 9, 9)
+    with pytest.raises(ValueError, match=r"distance must be one number or \[D\].* not \[2, 3\]"):
+        pupil(distance=torch.ones(2, 3))

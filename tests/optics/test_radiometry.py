@@ -10,9 +10,7 @@ import optics
 
 @pytest.mark.parametrize("pitch", [3.45, torch.tensor([1e-6, 3.45])])
 def test_a_pitch_in_micrometres_is_refused(pitch):
-    with pytest.raises(
-        ValueError, match=r"pixel_pitch must be between 0 and 1, in metr.* 3\.45"
-    ):
+    with pytest.raises(ValueError, match=r"pixel_pitch must be between 0 and 1, in metr.* 3\.45"):
         optics.exposure_photons(1.0, wavelength=550e-9, pixel_pitch=pitch, exposure_time=1e-3)
 
 

@@ -301,3 +301,9 @@ def test_bad_input_is_refused_in_words():
         optics.CodedExposure([1.0, 0.0])
     with pytest.raises(TypeError, match="motion is not learned here"):
         optics.CodedExposure(motion=torch.nn.Parameter(torch.tensor(4.0)))
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.complex64])
+def test_scenes_are_real_floating_point(kind):
+    with pytest.raises(ValueError, match="scene must be real floating point"):
+        optics.CodedExposure("open", 1.0, channels=2)(torch.zeros(1, 2, 9, 9, dtype=kind))

@@ -42,9 +42,14 @@ def test_follows_links_but_not_in_circles(write, tmp_path):
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
-def test_a_folder_with_two_names_is_there_under_both(write, monkeypatch, names):
-    root = write({"a/x.jpg": b"1", "b/more/y.jpg": b"2"})
+def test_a_folder_with_two_names_is_there_under_its_own(write, tmp_path, monkeypatch, names):
+    root = write({"a/x.jpg": b"1", "b/more/y.jpg": b"2", ".kept/w.jpg": b"4"})
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "z.jpg").write_bytes(b"3")
     (root / "a" / "extra").symlink_to(root / "b" / "more")
+    (root / "a" / "kept").symlink_to(root / ".kept")  # which is looked into by no other name
+    for number in (1, 2):
+        (root / "b" / f"link{number}").symlink_to(tmp_path / "other")
     (root / "b" / "more" / "up").symlink_to(root)
     look = os.walk
 
@@ -55,7 +60,20 @@ def test_a_folder_with_two_names_is_there_under_both(write, monkeypatch, names):
 
     monkeypatch.setattr(os, "walk", walk)
     with Archive(root) as archive:
-        assert paths(archive.members) == ["a/extra/y.jpg", "a/x.jpg", "b/more/y.jpg"]
+        assert paths(archive.members) == [
+            "a/kept/w.jpg", "a/x.jpg", "b/link1/z.jpg", "b/more/y.jpg"
+        ]  # fmt: skip
+
+
+def test_folders_that_link_to_each_other_are_walked_once(write):
+    names = [f"c{k}" for k in range(9)]  # in all orders, they would be a million
+    root = write({f"{name}/x.jpg": b"1" for name in names})
+    for one in names:
+        for other in names:
+            if one != other:
+                (root / one / other).symlink_to(root / other)
+    with Archive(root) as archive:
+        assert paths(archive.members) == [f"{name}/x.jpg" for name in names]
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

@@ -231,3 +231,10 @@ def test_a_mosaic_is_not_restored_and_needs_colour_filters():
             joint.SensorConfig(demosaicing=name)
     interpolated = joint.SensorConfig(cfa="rggb", demosaicing="malvar")
     joint.SystemConfig(front_end=joint.LensConfig(restoration=0.05), sensor=interpolated)
+
+
+def test_an_option_of_a_view_is_named_by_its_key(tmp_path):
+    path = tmp_path / "run.json"
+    path.write_text('{"training": {"augmentation": {"flipp": true}}}')
+    with pytest.raises(joint.ConfigError, match=r"\n  training\.augmentation\.flipp: no such key"):
+        joint.load_config(path)

@@ -117,7 +117,10 @@ def test_a_search_from_file_to_fresh_seeds(tmp_path, capsys, cheap):
     file.write_text(SEARCH)
     create_study(load_study(file), ledger)
     assert main(["study", "watch", str(ledger), "--once"]) == 0
-    assert capsys.readouterr().out == "study: 0/12 runs ended (0 failed), 0 running, 12 to go\n"
+    assert capsys.readouterr().out == (
+        "study: 0/12 runs ended (0 failed), 0 running, 12 to go\n"
+        f"nobody works on it now: lens2label study run {ledger}\n"
+    )
     assert main(["study", "work", str(ledger)]) == 0
     assert capsys.readouterr().out == "12 done, 0 failed\n"
     assert main(["study", "watch", str(ledger)]) == 0

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import itertools
 
 import pytest
@@ -53,6 +54,21 @@ class Blur(compress.Codec):
 
     def decompress(self, payloads):
         raise NotImplementedError
+
+
+class Weighing(Blur):
+    """Weighs each picture, and prices its bits by what is no tensor."""
+
+    def __init__(self, price=1.0):
+        super().__init__()
+        self.price = price
+
+    def forward(self, image, *, generator=None):
+        coded = super().forward(image, generator=generator)
+        weight = 4 * coded.reconstruction.detach().mean((1, 2, 3))
+        return dataclasses.replace(
+            coded, bits_map=self.price * coded.bits_map, distortion_weight=weight
+        )
 
 
 # Analogue, for a rounded code is a kink too.
@@ -282,12 +298,13 @@ def test_folders_are_those_of_fit_and_go_on_either_way(lesions, others, tmp_path
         first, lesions, others, directories=folders, stop=lambda: next(asked, True)
     )
     assert all(history.interrupted and len(history.epochs) == 1 for history in histories)
-    # One of them goes on alone, and is ahead of the others then.
-    ahead = _system(SEEDS[0])
-    joint.fit(
-        ahead, lesions, others, objective=_objectives()[0], config=_settings(SEEDS[0]),
-        directory=folders[0], resume=True, progress=False,
-    )  # fmt: skip
+    # Two of them go on alone, one to its end and one for a step, and are ahead of the other then.
+    for k, stop in enumerate((None, lambda: True)):
+        joint.fit(
+            _system(SEEDS[k]), lesions, others, objective=_objectives()[k],
+            config=_settings(SEEDS[k]), directory=folders[k], resume=True, stop=stop,
+            progress=False,
+        )  # fmt: skip
     told = [[], [], []]
     rest = [_system(7) for _ in SEEDS]  # their own weights must not matter
     for system, right in zip(rest, first, strict=True):
@@ -349,6 +366,25 @@ def test_what_is_no_ensemble_is_refused(lesions, others, count, options, message
         _ensemble(systems, lesions, others, **options)
 
 
+def test_batches_of_as_many_pixels_as_pay_are_taken(lesions, others):
+    few = lesions.subset(range(16))
+    config = [_settings(seed, epochs=1, batch_size=17) for seed in SEEDS[:2]]
+    histories = _ensemble([_system(seed) for seed in SEEDS[:2]], few, others, config=config)
+    assert all(len(history.epochs) == 1 for history in histories)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"config": {"epochs": 1}}, "config must be a joint.Training, not dict"),
+        ({"stop": True}, "stop must be a function .*, not True"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(lesions, others, options, message):
+    with pytest.raises(TypeError, match=message):
+        _ensemble([_system(0), _system(1)], lesions, others, **options)
+
+
 def test_systems_that_share_weights_are_refused(lesions, others, tmp_path):
     first, second = _system(0), _system(1)
     with pytest.raises(ValueError, match="share weights"):
@@ -375,7 +411,8 @@ def test_statistics_of_a_restoration_are_those_of_the_steps(lesions, others):
     together = [_system(s, restoration=net) for s, net in zip(SEEDS, nets, strict=True)]
     alone = copy.deepcopy(together)
     state = torch.get_rng_state()
-    _ensemble(together, lesions, others)
+    with torch.inference_mode():  # of the caller: there are gradients all the same
+        _ensemble(together, lesions, others)
     assert torch.equal(torch.get_rng_state(), state)
     _apart(alone, lesions, others)
     _close(together, alone)  # num_batches_tracked among them
@@ -390,7 +427,7 @@ def test_what_teaches_and_weighs_is_as_it_is_alone(lesions, others):
         rate=0.05, distortion=1.0, distillation=2.0, class_weight_power=1.0, deferred_from=1
     )
     configs = [_settings(seed, epochs=2, restore_best=False) for seed in SEEDS]
-    together = [_system(seed) for seed in SEEDS]
+    together = [_system(seed, codec=Weighing) for seed in SEEDS]
     alone, teachers = copy.deepcopy(together), [_system(seed) for seed in (6, 7, 8)]
     given = {"objective": objective, "progress": False}
     histories = joint.fit_ensemble(
@@ -402,6 +439,25 @@ def test_what_teaches_and_weighs_is_as_it_is_alone(lesions, others):
             assert ours.train == pytest.approx(theirs.train, rel=1e-2)
         assert ours.train["distillation"] > 1e-3
     _close(together, alone)
+
+
+def test_what_is_passed_one_by_one_computes_in_low_precision(lesions, others):
+    systems, seen = [_system(seed, dropout=0.3) for seed in SEEDS[:2]], []
+    for system in systems:
+        system.classifier.net[0].register_forward_hook(lambda *given: seen.append(given[2].dtype))
+    config = [_settings(seed, epochs=1, precision="bfloat16") for seed in SEEDS[:2]]
+    _ensemble(systems, lesions, others, config=config)
+    assert seen.count(torch.bfloat16) == 2 * 5  # steps; validation and looks are in float32
+
+
+def test_dropout_that_rests_is_stacked(lesions, others):
+    systems = [_system(seed, codec=lambda: None, dropout=0.3) for seed in SEEDS[:2]]
+    before = copy.deepcopy(systems)
+    given = {"objective": joint.Objective(), "config": _settings(epochs=1, plan="frozen")}
+    _ensemble(systems, lesions, others, **given)  # else refused: there would be nothing to stack
+    for system, old in zip(systems, before, strict=True):
+        assert not torch.equal(system.front_end.raw, old.front_end.raw)
+        assert torch.equal(system.classifier.net[0].weight, old.classifier.net[0].weight)
 
 
 def test_a_member_may_learn_less_than_another(lesions, others):
@@ -482,4 +538,7 @@ def test_a_stack_whose_numbers_are_none_is_not_taken():
     found = [
         joint.train.ensemble._obstacle([Scaled(f), Scaled(1.0)], pictures) for f in (1.0, torch.nan)
     ]
-    assert found == [None, "stacked, they give something else than one by one"]
+    # Bits are compared as pictures are.
+    nets = [[Weighing(price), Weighing()] for price in (1.0, 2.0)]
+    found += [joint.train.ensemble._obstacle(pair, pictures) for pair in nets]
+    assert found == [None, "stacked, they give something else than one by one"] * 2

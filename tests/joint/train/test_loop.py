@@ -1,4 +1,5 @@
 import json
+import math
 import random
 import subprocess
 import sys
@@ -162,9 +163,40 @@ def test_a_module_may_learn_faster_than_its_stage():
     optimizer = joint.train.loop._optimizer(system, config)
     peaks = {id(p): g["peak"] for g in optimizer.param_groups for p in g["params"]}
     for name, parameter in system.named_parameters():
-        expected = {"codec.prior": 1e-3, "classifier.net.0": 5e-4, "classifier.net.2": 4e-3}
+        expected = {
+            "codec.prior": 1e-3,
+            "codec.gain": 1e-3,
+            "classifier.net.0": 5e-4,
+            "classifier.net.2": 4e-3,
+        }
         found = [rate for part, rate in expected.items() if name.startswith(part)]
         assert peaks[id(parameter)] == pytest.approx(*found or [1e-4]), name
+
+
+@pytest.mark.parametrize("factor", [0, -1, math.nan, math.inf, "2", True])
+def test_a_factor_that_is_no_positive_number_is_refused(factor):
+    system = full_system()
+    system.classifier.net.learning_rate_factor = factor
+    with pytest.raises(
+        ValueError, match=r"learning_rate_factor of net \(Sequential\) must be a pos"
+    ):
+        joint.train.loop._optimizer(system, _settings())
+
+
+def test_a_run_is_not_resumed_with_other_factors(lesions, others, tmp_path):
+    def system(factor):
+        torch.manual_seed(0)
+        made = joint.ImagingSystem(classifier=Head())
+        made.classifier.learning_rate_factor = factor
+        return made
+
+    options = {"objective": joint.Objective(), "directory": tmp_path}
+    _fit(system(2), lesions, others, config=_settings(epochs=2), stop=lambda: True, **options)
+    with pytest.raises(
+        joint.CheckpointError, match=r"factors of learning rates were \[2.0\] and are \[3"
+    ):
+        _fit(system(3), lesions, others, config=_settings(epochs=2), resume=True, **options)
+    _fit(system(2), lesions, others, config=_settings(epochs=2), resume=True, **options)
 
 
 def test_an_entropy_model_follows_its_latent(lesions, others):

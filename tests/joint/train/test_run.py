@@ -148,7 +148,15 @@ def test_a_checkpoint_of_something_else_is_refused(lesions, others, tmp_path):
         _fit(full_system(), lesions, others, directory=tmp_path, resume=True)
 
 
-def test_an_average_keeps_a_mask_of_minus_infinity_and_follows_complex_weights(lesions, others):
+def test_an_average_keeps_a_mask_of_minus_infinity_and_follows_complex_weights(
+    lesions, others, monkeypatch
+):
+    original, path = joint.train.run.TrainingRun.end_step, []
+
+    def watching(run, pictures):
+        original(run, pictures)
+        path.append(run.system.classifier.phase.detach().clone())
+
     class Masked(Head):
         def __init__(self):
             super().__init__()
@@ -160,14 +168,30 @@ def test_an_average_keeps_a_mask_of_minus_infinity_and_follows_complex_weights(l
 
     torch.manual_seed(0)
     system = joint.ImagingSystem(classifier=Masked())
-    mask, before = system.classifier.mask.clone(), system.classifier.phase.detach().clone()
+    mask = system.classifier.mask.clone()
+    monkeypatch.setattr(joint.train.run.TrainingRun, "end_step", watching)
     config = _settings(averaging=0.9, epochs=2, restore_best=False)
     history = _fit(system, lesions, others, objective=joint.Objective(), config=config)
     assert torch.equal(system.classifier.mask, mask)
     assert math.isfinite(history.epochs[-1].validation["loss"])
-    moved = system.classifier.phase.detach() - before
+    expected = path[0]
+    for step, phase in enumerate(path[1:], 2):
+        expected = expected + max(0.1, 9 / (10 + step)) * (phase - expected)
+    torch.testing.assert_close(system.classifier.phase.detach(), expected)
+    moved = path[-1] - expected
     assert moved.real.abs().min() > 1e-4
     assert moved.imag.abs().min() > 1e-4
+
+
+def test_the_average_of_what_is_frozen_is_what_is_frozen(lesions, others):
+    system = full_system()
+    before = _state(system)
+    config = _settings(averaging=0.9, epochs=2, restore_best=False, stages=("classifier",))
+    _fit(system, lesions, others, objective=joint.Objective(), config=config)
+    after = _state(system)
+    learnt = {name for name in before if not torch.equal(before[name], after[name])}
+    assert learnt
+    assert all(name.startswith("classifier.") for name in learnt)
 
 
 def test_an_average_takes_no_part_in_training(lesions, others, monkeypatch):
