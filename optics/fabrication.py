@@ -7,8 +7,9 @@
                   profilometer ────► .tif, .csv ───unit, spacing, material────────►
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ from .maker_file import (
     write_all,
 )
 from .material import refractive_index
-from .quantity import check_finite, check_positive, check_wavelength, index_of
+from .quantity import check_finite, check_positive, check_wavelength, index_of, single
 
 __all__ = [
     "FabricatedRelief",
@@ -94,6 +95,8 @@ class Relief(PhaseElement):
     Parameters
     ----------
     height : Tensor ``[H, W]``, metres
+        It stays in float32 or double when the module is made half precision, because float16 has
+        no micrometres.
     spacing : float, metres
         Distance of the samples.
     material : str or float
@@ -114,7 +117,15 @@ class Relief(PhaseElement):
         _check_height(height)
         super().__init__((height.shape[0], height.shape[1]), spacing)
         self.material = _checked_material(material)
-        self.register_buffer("height", height.detach().clone())
+        self.register_buffer("height", single(height.detach()).clone())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def wide(value: Tensor) -> Tensor:
+            made = fn(value)
+            # Rounded to half precision, only the new device is taken.
+            return made if single(made) is made else value.to(made.device)
+
+        return super()._apply(wide, recurse)
 
     def phase_shift(self, wavelength: Tensor) -> Tensor:
         """``2 pi (n - 1) h / lambda``, ``[L, H, W]``, radians."""

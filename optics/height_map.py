@@ -261,12 +261,14 @@ class HeightMap(PhaseElement):
         generator : torch.Generator, optional
             Source of the draw, on the CPU.
         width : float, metres
-            Of a disk over which neighbouring errors agree; 0 draws each sample by itself.
+            Of a disk over which neighbouring errors agree; 0 draws each sample by itself. At most
+            the largest odd number of samples along the relief's shorter side.
 
         Raises
         ------
         ValueError
-            When ``sigma`` or ``width`` is negative or not finite.
+            When ``sigma`` or ``width`` is negative or not finite, or the disk does not fit on the
+            relief.
         """
         if not 0 <= sigma < math.inf:
             raise ValueError(f"sigma must be 0 metres RMS or more, not {sigma}")
@@ -275,6 +277,13 @@ class HeightMap(PhaseElement):
         if sigma == 0:
             self.etch_error = None
             return
+        # The disk is odd in size; a quotient of two lengths is rounded.
+        most = (min(self.size) - 1) // 2 * 2 + 1
+        if width / self.spacing > most + 1e-9:
+            raise ValueError(
+                f"width must be at most {most * self.spacing:g} metres, an odd number of samples "
+                f"along the relief's shorter side, not {width:g}"
+            )
         error = torch.randn(self.size, dtype=torch.float64, generator=generator)
         disk = _disk(width / self.spacing)
         if disk.numel() > 1:
@@ -294,7 +303,8 @@ class HeightMap(PhaseElement):
 
 def _disk(samples: float) -> Tensor:
     """A filled disk of unit sum, so many samples across (soft at the rim), odd in size."""
-    half = max(0, math.ceil((samples - 1) / 2))
+    # Of 19 um / 1 um = 19.000000000000004 samples the rest is rounding.
+    half = max(0, math.ceil((samples - 1) / 2 - 1e-9))
     i = coordinates(2 * half + 1)
     radius = torch.hypot(i[:, None], i)
     disk = (samples / 2 - radius + 0.5).clamp(0, 1) if half else torch.ones_like(radius)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from .constraint import bounded, bounded_raw
 from .grid import coordinates
 from .quantity import (
+    as_real,
+    check_finite,
     check_positive,
     check_scalar,
     check_tensor,
@@ -20,6 +22,7 @@ from .quantity import (
     full_precision,
     has_values,
     one_number,
+    single,
     whole_number,
 )
 
@@ -70,12 +73,14 @@ def light_budget_inverse(weights: Tensor) -> Tensor:
     Returns
     -------
     Tensor ``[..., S]``
+        Half precision, in which a sum overflows, is computed, and returned, in float32.
 
     Raises
     ------
     ValueError
         When a weight is negative or not finite, or all are 0.
     """
+    weights = single(weights)
     total = weights.sum(-1, keepdim=True)
     allowed = torch.isfinite(weights).all() & (weights >= 0).all() & (total > 0).all()
     if has_values(weights) and not bool(allowed):
@@ -164,14 +169,16 @@ def led_tilts(positions: Tensor, *, height: float, wavelength: float, pixel_pitc
     Returns
     -------
     Tensor ``[S, 2]``, cycles/pixel
-        For :func:`optics.partially_coherent_image`.
+        For :func:`optics.partially_coherent_image`. Half precision, which has no squares of
+        millimetres, is computed, and returned, in float32.
 
     Raises
     ------
     TypeError
         When the positions are no Tensor, or a length is not one number.
     ValueError
-        When a length is out of its range, or the positions are not ``[S, 2]``.
+        When a length is out of its range, or the positions are not real, finite and
+        ``[S, 2]``.
     """
     check_tensor("positions", positions)
     lengths = {"height": height, "wavelength": wavelength, "pixel_pitch": pixel_pitch}
@@ -183,6 +190,8 @@ def led_tilts(positions: Tensor, *, height: float, wavelength: float, pixel_pitc
     check_wavelength("pixel_pitch", pixel_pitch)
     if positions.ndim != 2 or positions.shape[1] != 2:
         raise ValueError(f"positions must be [S, 2] in metres, not {tuple(positions.shape)}")
+    positions = single(as_real("positions", positions))
+    check_finite("positions", positions, "metres")
     distance = (positions.square().sum(1, keepdim=True) + height**2).sqrt()
     return -positions / distance * (pixel_pitch / wavelength)
 

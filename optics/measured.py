@@ -22,6 +22,7 @@ from .quantity import (
     check_number,
     check_positive,
     check_real,
+    check_scalar,
     full_precision,
     has_values,
     image_size,
@@ -104,10 +105,11 @@ def measured_psf(
     Raises
     ------
     TypeError
-        When the picture is no tensor and no array.
+        When the picture is no tensor and no array, or background or noise is no number.
     ValueError
         For a window larger than the picture, a picture without light above its background and
-        noise, an unknown centre or pixel, a negative noise, or pitches of which one is missing, not
+        noise, an unknown centre or pixel, a negative noise, a background that is not
+        finite, or pitches of which one is missing, not
         positive, or finer in the sensor than in the picture: what the picture does not show,
         interpolation does not either.
 
@@ -161,8 +163,12 @@ def measured_psf(
         raise ValueError(f"centre must be 'common', 'each' or 'kept', not {centre!r}")
     if pixel not in ("area", "centre"):
         raise ValueError(f"pixel must be 'area' or 'centre', not {pixel!r}")
-    if noise is not None and not 0 <= noise < math.inf:
-        raise ValueError(f"noise must be 0 or more, in the unit of the picture, not {noise}")
+    if background is not None:
+        check_finite("background", background, "the unit of the picture")
+    if noise is not None:
+        check_scalar("noise", noise, "the unit of the picture")
+        if not 0 <= noise < math.inf:
+            raise ValueError(f"noise must be 0 or more, in the unit of the picture, not {noise}")
     level, deviation, count = _dark(picture)
     if noise is not None:
         deviation = torch.full_like(deviation, noise)

@@ -160,9 +160,9 @@ def field_coefficients(
     TypeError
         When the table is no Tensor, or the angle not one number.
     ValueError
-        When table or angle are not real and finite of these shapes, the heights do not grow from 0
-        or are not as many, an index is given twice or without the other of its pair, or there are
-        fewer than two places along a side.
+        When table or angle are not real and finite of these shapes, the heights are not finite, do
+        not grow from 0 or are not as many, an index is given twice or without the other of its
+        pair, or there are fewer than two places along a side.
     """
     check_real("table", table, "[R, J] or [R, L, J]")
     check_finite("table", table.detach(), "metres RMS")
@@ -174,6 +174,7 @@ def field_coefficients(
             "table must be [R, J] or [R, L, J], at R heights of 2 or more, not "
             f"{tuple(table.shape)} at {tuple(heights.shape)}"
         )
+    check_finite("heights", heights.detach(), "any unit")
     if looked_at(heights) and not (bool((heights.diff() > 0).all()) and float(heights[0]) == 0):
         raise ValueError(
             f"heights must grow from 0, the axis, to the corner of the picture, not "

@@ -7,7 +7,7 @@
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -19,6 +19,7 @@ from .quantity import (
     check_between,
     check_finite,
     check_real,
+    check_scalar,
     check_tensor,
     full_precision,
     hold,
@@ -69,9 +70,9 @@ def distort(
     Raises
     ------
     TypeError, ValueError
-        For anything but real pictures ``[B, C, H, W]``, another boundary, magnifications that are
-        not positive or not one a channel, and a polynomial that folds: two places of the picture
-        would see one point of the scene.
+        For anything but real pictures ``[B, C, H, W]``, another boundary, terms or magnifications
+        that are no sequence of numbers, magnifications that are not positive or not one a channel,
+        and a polynomial that folds: two places of the picture would see one point of the scene.
 
     Notes
     -----
@@ -152,6 +153,11 @@ def distortion_fit(ideal: Tensor, real: Tensor, *, terms: int = 3) -> Tensor:
             "real must grow from the axis to the corner of the picture, its last height, above 0: "
             "sort the table, and cut it where the lens folds its picture over"
         )
+    if looked_at(ideal) and not bool((ideal.diff() > 0).all()):
+        raise ValueError(
+            "ideal must grow from the axis to the corner of the picture: sort the table, with one "
+            "row for each height"
+        )
     radius = real.double() / real[-1]
     powers = radius[:, None] ** (2 * torch.arange(1, terms + 1, device=real.device) + 1)
     wanted = ideal.double() / real[-1] - radius
@@ -187,6 +193,8 @@ def relative_illumination(
 
     Raises
     ------
+    TypeError
+        When the angle is not one number, or the terms are no sequence of numbers.
     ValueError
         For another size, angle or terms.
     """
@@ -217,7 +225,7 @@ class Projection(nn.Module):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         As the functions; for a flat field of another shape, or not in 0..1.
     """
 
@@ -311,14 +319,21 @@ class Projection(nn.Module):
         return f"boundary={self.boundary!r}"
 
 
-def _numbers(given: Tensor | Sequence[float]) -> Tensor:
+def _numbers(name: str, given: Tensor | Sequence[float]) -> Tensor:
     if isinstance(given, Tensor):
         return given
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(
+            f"{name} must be a Tensor or a sequence of numbers, such as (0.1,), not {given!r}"
+        )
+    given = tuple(given)
+    for number in given:
+        check_scalar(f"each of {name}", number)
     return torch.tensor([float(number) for number in given], dtype=torch.float64)
 
 
 def _terms(radial: Tensor | Sequence[float]) -> Tensor:
-    terms = as_real("radial", _numbers(radial))
+    terms = as_real("radial", _numbers("radial", radial))
     if terms.ndim != 1:
         raise ValueError(f"radial must be [K], the terms k1, k2, ..., not {tuple(terms.shape)}")
     check_finite("radial", terms.detach())
@@ -336,7 +351,7 @@ def _angle(half_field: float | Tensor) -> Tensor:
 def _scales(magnification: Tensor | Sequence[float] | None, channels: int | None) -> Tensor:
     if magnification is None:
         return torch.ones(channels or 1)
-    scales = as_real("magnification", _numbers(magnification))
+    scales = as_real("magnification", _numbers("magnification", magnification))
     if scales.ndim != 1 or (channels is not None and len(scales) not in (1, channels)):
         raise ValueError(
             f"magnification must be [C], one for each of the {channels or 'C'} channels of the "

@@ -31,6 +31,7 @@ from .quantity import (
     as_real,
     check_finite,
     check_real,
+    check_tensor,
     full_precision,
     hold,
     single,
@@ -371,7 +372,15 @@ class VaryingImaging(FrontEnd):
         """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]``.
 
         With colours it is ``[B, exposures * C, H, W]`` of their channels.
+
+        Raises
+        ------
+        TypeError
+            When the scene is no Tensor.
+        ValueError
+            When it is not of this shape, or not real floating point.
         """
+        check_tensor("scene", scene)
         if scene.ndim != 4 or scene.shape[1] != self.in_channels:
             raise ValueError(
                 f"the front end takes scenes [B, {self.in_channels}, H, W], not "

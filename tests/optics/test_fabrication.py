@@ -1,3 +1,4 @@
+import copy
 import json
 
 import numpy as np
@@ -359,3 +360,14 @@ def test_report_of_a_drawn_relief():
     assert relief_report(element).levels == 4
     with pytest.raises(ValueError, match="spacing, metres, is needed"):
         relief_report(height)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_keeps_the_relief(dtype):
+    relief = Relief(random_height().float(), **MADE)
+    half = nn.Sequential(copy.deepcopy(relief)).to(dtype)[0]
+    assert torch.equal(half.height, relief.height)
+    lamp = torch.tensor([450e-9], dtype=torch.float64)
+    torch.testing.assert_close(half.phase_shift(lamp), relief.phase_shift(lamp))
+    assert half.double().height.dtype == torch.float64
+    assert half.to("meta").height.device.type == "meta"

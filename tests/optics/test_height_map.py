@@ -255,3 +255,14 @@ def test_levels_stay_within_the_depth_that_can_be_made(depth, levels):
     heights = made.height.detach().unique()
     assert len(heights) == levels
     assert float(heights.max()) == pytest.approx(depth, rel=1e-5)
+
+
+def test_an_etch_error_is_as_wide_as_the_relief_at_most():
+    element = optics.HeightMap(
+        torch.zeros(20, 20), spacing=1e-6, material=1.5, max_height=1e-6, design_wavelength=550e-9
+    )
+    element.draw_etch_error(1e-8, width=19e-6)
+    assert element.etch_error.shape == (20, 20)
+    for width in (20e-6, 1.0):
+        with pytest.raises(ValueError, match=r"width must be at most 1\.9e-05 metres, an odd"):
+            element.draw_etch_error(1e-8, width=width)

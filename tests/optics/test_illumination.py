@@ -210,3 +210,20 @@ def test_fields_are_no_light():
         optics.mix_colours(field, torch.ones(3, 3))
     with pytest.raises(ValueError, match="light is real here"):
         optics.Illumination(3)(field)
+
+
+def test_tilts_are_of_real_positions_also_in_half_precision():
+    lengths = {"height": 1e-4, "wavelength": 500e-9, "pixel_pitch": 4e-7}
+    half = torch.tensor([[1e-4, 2e-4]], dtype=torch.float16)
+    exact = optics.led_tilts(half.double(), **lengths)
+    torch.testing.assert_close(optics.led_tilts(half, **lengths), exact.float())
+    with pytest.raises(ValueError, match="positions must be finite, in metres"):
+        optics.led_tilts(torch.tensor([[math.nan, 0.0]]), **lengths)
+    with pytest.raises(ValueError, match=r"positions must be real, not torch\.complex64"):
+        optics.led_tilts(torch.zeros(1, 2, dtype=torch.complex64), **lengths)
+
+
+def test_weights_in_half_precision_keep_their_proportions():
+    start = torch.tensor([[40000.0, 30000.0]], dtype=torch.float16)
+    weights = optics.Illumination(2, start=start).weights
+    torch.testing.assert_close(weights, torch.tensor([[4 / 7, 3 / 7]]))

@@ -430,3 +430,13 @@ def test_the_gradient_is_the_finite_difference_for_a_given_background_and_noise(
         change = ((psf(spot + step * along) - psf(spot - step * along)) * weights).sum() / 2 / step
     assert float(change) != 0
     assert float((slope * along).sum()) == pytest.approx(float(change), rel=1e-6)
+
+
+def test_a_background_or_a_noise_that_is_no_number_is_refused():
+    for background in ([1.0], "a"):
+        with pytest.raises(TypeError, match="background must be one number or a Tensor"):
+            optics.measured_psf(_SPOT, size=33, background=background)
+    with pytest.raises(ValueError, match="background must be finite"):
+        optics.measured_psf(_SPOT, size=33, background=math.nan)
+    with pytest.raises(TypeError, match="noise must be one number, in the unit of the picture"):
+        optics.measured_psf(_SPOT, size=33, noise="x")

@@ -217,3 +217,8 @@ def test_every_seidel_term_has_the_gradient_of_a_finite_difference():
         return optics.seidel_coefficients((2, 3), size=(60, 80), **named)
 
     assert torch.autograd.gradcheck(made, terms)
+
+
+def test_heights_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="heights must be finite"):
+        optics.field_coefficients(torch.ones(3, 1), [0.0, 1.0, math.inf], places=2, size=8)

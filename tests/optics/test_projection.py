@@ -296,3 +296,19 @@ def test_what_a_lens_is_off_by_can_be_learned():
         (own(scene) - seen).square().mean().backward()
         optimiser.step()
     assert float(terms.detach()) == pytest.approx(0.15, abs=0.01)
+
+
+def test_a_table_whose_ideal_heights_do_not_grow_is_refused():
+    with pytest.raises(ValueError, match="ideal must grow from the axis"):
+        distortion_fit(torch.tensor([0.0, 2.0, 1.0]), torch.tensor([0.0, 1.0, 2.0]), terms=1)
+
+
+@pytest.mark.parametrize("name", ["radial", "magnification"])
+def test_one_number_in_place_of_a_sequence_is_refused(name):
+    for given in (1.02, "1"):
+        with pytest.raises(TypeError, match=rf"{name} must be a Tensor or .* such as \(0.1,\)"):
+            distort(torch.ones(1, 3, 8, 8), **{name: given})
+        with pytest.raises(TypeError, match=rf"{name} must be a Tensor or .* such as \(0.1,\)"):
+            optics.Projection(**{name: given})
+    with pytest.raises(TypeError, match=f"each of {name} must be one number, not '1'"):
+        optics.Projection(**{name: ["1"]})

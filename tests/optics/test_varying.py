@@ -458,3 +458,8 @@ def test_scenes_of_half_precision_are_blurred_in_float32(dtype):
     camera = optics.VaryingImaging(_spots().float(), rank=4)
     scene = _scene(1, 3, 16, 16).to(dtype)
     assert torch.equal(camera(scene), camera(scene.float()))
+
+
+def test_a_scene_that_is_no_tensor_is_refused():
+    with pytest.raises(TypeError, match="scene must be a Tensor, not list"):
+        optics.VaryingImaging(_spots(), rank=1)([1])
