@@ -1,7 +1,6 @@
 """Convolution of pictures with point-spread functions, and the matrix Fourier transform."""
 
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import nullcontext
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
@@ -400,18 +399,18 @@ def dft_matrix(
 def kept(key: Hashable, make: Callable[[], _Kernel]) -> _Kernel:
     """Return the constant kernels of that key, made at the first call for it and then kept."""
     # Under a mode that dispatches, as of tensors without data, what is made may be none to keep.
-    passing = torch.compiler.is_compiling() or _len_torch_dispatch_stack() > 0
-    if not passing and key in _matrices:
+    if torch.compiler.is_compiling() or _len_torch_dispatch_stack() > 0:
+        return make()  # without a mode of its own, which an exported graph would leave changed
+    if key in _matrices:
         return _matrices[key]
     # Neither an inference tensor nor one that a transform of torch.func tracks, even when these are
     # the first to ask: the next may train, and the transform has ended by then.
-    plain = nullcontext() if passing else temporarily_clear_interpreter_stack()
+    plain = temporarily_clear_interpreter_stack()
     with torch.inference_mode(False), torch.no_grad(), plain:
         kernel = make()
-    if not passing:
-        while len(_matrices) >= _KEPT_MATRICES:
-            del _matrices[next(iter(_matrices))]
-        _matrices[key] = kernel
+    while len(_matrices) >= _KEPT_MATRICES:
+        del _matrices[next(iter(_matrices))]
+    _matrices[key] = kernel
     return kernel
 
 
