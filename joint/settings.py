@@ -1,6 +1,7 @@
 """What every part of a configuration has in common: immutable, strict, JSON."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Never, Self, TypeVar
 
 import numpy as np
@@ -14,9 +15,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from .config.faults import nearest
-
-__all__ = ["ConfigError", "FrozenDict", "NoneConfig", "OptionError", "Settings", "added"]
+__all__ = ["ConfigError", "FrozenDict", "NoneConfig", "OptionError", "Settings", "added", "nearest"]
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -53,6 +52,15 @@ class Settings(BaseModel):
             if casts:
                 raise ValidationError.from_exception_data(cls.__name__, casts)
         return settings
+
+
+def nearest(word: str, choices: Sequence[object], *, always: bool = True) -> str:
+    """End of a message about an unknown word: the nearest choice, or (``always``) all of them."""
+    names = {str(choice): choice for choice in choices}
+    near = difflib.get_close_matches(word, names, n=1)
+    if near:
+        return f"; did you mean {names[near[0]]!r}?"  # a number without quotes
+    return f"; choose from {', '.join(names)}" if always else ""
 
 
 def _with_nearest(error: ValidationError, settings: type[Settings]) -> ValidationError:

@@ -6,14 +6,15 @@
                         └── option_line ─► --system.sensor.photons must be greater than 0, not -3
 """
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from pydantic import BaseModel
 
-__all__ = ["fault_line", "models_in", "nearest", "option_line"]
+from joint.settings import nearest
+
+__all__ = ["fault_line", "models_in", "option_line"]
 
 #: An error of pydantic, as ``ValidationError.errors()`` lists them.
 Fault: TypeAlias = Mapping[str, Any]
@@ -87,15 +88,6 @@ def models_in(annotation: object) -> list[Any]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [m for part in getattr(annotation, "__args__", ()) for m in models_in(part)]
-
-
-def nearest(word: str, choices: Sequence[object], *, always: bool = True) -> str:
-    """End of a message about an unknown word: the nearest choice, or (``always``) all of them."""
-    names = {str(choice): choice for choice in choices}
-    near = difflib.get_close_matches(word, names, n=1)
-    if near:
-        return f"; did you mean {names[near[0]]!r}?"  # a number without quotes
-    return f"; choose from {', '.join(names)}" if always else ""
 
 
 def _said(fault: Fault, root: type[BaseModel]) -> str:

@@ -14,8 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from joint.config.faults import nearest
-from joint.settings import FrozenDict, Settings, added
+from joint.settings import FrozenDict, Settings, added, nearest
 
 __all__ = ["Axis", "Design", "Level"]
 

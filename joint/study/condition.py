@@ -11,7 +11,7 @@ own: the field stays that of the base, and no table, effect or search takes it f
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, final
 
-from joint.config.faults import nearest
+from joint.settings import nearest
 
 from .axis import Axis, Design, Level
 

@@ -9,8 +9,7 @@
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from joint.config.faults import nearest
-from joint.settings import ConfigError
+from joint.settings import ConfigError, nearest
 
 from .axis import SEEDS, Axis, Level
 from .formula import evaluate, names_in

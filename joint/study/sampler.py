@@ -13,9 +13,8 @@ import torch
 from pydantic import Field
 from scipy.stats import qmc
 
-from joint.config.faults import nearest
 from joint.metric import lower_is_better
-from joint.settings import Settings
+from joint.settings import Settings, nearest
 
 from .axis import Axis, Design
 from .condition import axes_of, combinations

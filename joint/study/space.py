@@ -28,11 +28,11 @@ from pydantic import (
     model_validator,
 )
 
-from joint.config.faults import fault_line, nearest
+from joint.config.faults import fault_line
 from joint.config.run import RunConfig
 from joint.metric import STUDY_METRICS
 from joint.parse import parse_json
-from joint.settings import ConfigError, FrozenDict, Settings, added
+from joint.settings import ConfigError, FrozenDict, Settings, added, nearest
 
 from .axis import Axis, Design, Level
 from .condition import axes_of, check_conditions, combinations, exclusive, never_meets

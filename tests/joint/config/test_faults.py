@@ -2,7 +2,8 @@ import pytest
 from pydantic import ValidationError
 
 from joint import RunConfig
-from joint.config.faults import fault_line, models_in, nearest, option_line
+from joint.config.faults import fault_line, models_in, option_line
+from joint.settings import nearest
 
 
 def _faults(content):
