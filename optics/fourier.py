@@ -405,8 +405,7 @@ def kept(key: Hashable, make: Callable[[], _Kernel]) -> _Kernel:
         return _matrices[key]
     # Neither an inference tensor nor one that a transform of torch.func tracks, even when these are
     # the first to ask: the next may train, and the transform has ended by then.
-    plain = temporarily_clear_interpreter_stack()
-    with torch.inference_mode(False), torch.no_grad(), plain:
+    with torch.inference_mode(False), torch.no_grad(), temporarily_clear_interpreter_stack():
         kernel = make()
     while len(_matrices) >= _KEPT_MATRICES:
         del _matrices[next(iter(_matrices))]

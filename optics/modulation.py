@@ -108,8 +108,8 @@ def otf_from_pupil(
     TypeError
         For a length that is not one number.
     """
-    step = cycles_per_sample(pupil, wavelength, focal_length, pupil_spacing, pixel_pitch)
     transfer = _autocorrelation(pupil)
+    step = cycles_per_sample(pupil, wavelength, focal_length, pupil_spacing, pixel_pitch)
     rows, columns = (
         _between(_lag(frequencies(n, device=pupil.device), step), lags).to(transfer)
         for n, lags in zip(image_size(size), transfer.shape[-2:], strict=True)
@@ -162,8 +162,8 @@ def otf_along(
     check_finite("frequency", frequency, "cycles/m")
     check_scalar("angle", angle, "radians", remedy="give each angle a call of its own")
     check_finite("angle", angle)
-    step = cycles_per_sample(pupil, wavelength, focal_length, pupil_spacing, 1.0)
     transfer = _autocorrelation(pupil)
+    step = cycles_per_sample(pupil, wavelength, focal_length, pupil_spacing, 1.0)
     angle = torch.as_tensor(angle, dtype=torch.float64, device=pupil.device)
     line = frequency.to(transfer.device, torch.float64)
     rows, columns = (

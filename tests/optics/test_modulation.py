@@ -331,6 +331,14 @@ def test_lengths_of_a_line_have_gradients():
     assert torch.autograd.gradcheck(along, (pupil, frequency, *given))
 
 
+def test_what_is_no_pupil_is_said_before_its_lengths_are_used():
+    lengths = {"wavelength": torch.tensor([550e-9]), "focal_length": 0.01, "pupil_spacing": 1e-5}
+    with pytest.raises(TypeError, match="pupil must be a Tensor"):
+        optics.otf_along([[1.0]], torch.ones(2), **lengths)
+    with pytest.raises(TypeError, match="pupil must be a Tensor"):
+        optics.otf_from_pupil([[1.0]], pixel_pitch=1e-6, size=4, **lengths)
+
+
 def test_bad_frequencies_are_refused():
     camera = _camera(32, spacing=2e-3 / 31)
     for frequency in (torch.tensor(1e4), torch.ones(2, 2), torch.arange(3)):
