@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 ROOMS = (
     "optics", "compress", "classify", "joint", "joint/train", "joint/config", "joint/picture",
     "joint/analysis", "joint/analysis/contrast", "joint/analysis/information",
-    "joint/analysis/tolerancing", "joint/study", "joint/study/findings", "joint/study/page",
-    "joint/report",
+    "joint/analysis/tolerancing", "joint/figure", "joint/study", "joint/study/findings",
+    "joint/study/page", "joint/report",
 )  # fmt: skip
 
 

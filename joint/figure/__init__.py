@@ -1,0 +1,35 @@
+"""Figures of a run and of its analyses. The only module-level home of matplotlib.
+
+Files: ``system`` planes, learned element, what is handed on, optimal images · ``score`` a report ·
+``contrast`` of classes, and recall and confusion against it · ``frequency`` what is kept, and what
+each is worth · ``file`` a PNG.
+
+What one panel of them shows is drawn in :mod:`joint.panel`, whose functions can be had here too.
+In titles and names a dollar sign is one, and begins no formula.
+"""
+
+from joint.panel import SHADE, draw_confusion, draw_filter, draw_light, draw_reliability
+
+from .contrast import contrast_figure, pairs_figure, sweep_figure
+from .file import save_figure
+from .frequency import kept_figure, reliance_figure
+from .score import report_figure
+from .system import handed_figure, optimal_figure, system_figure
+
+__all__ = [
+    "SHADE",
+    "contrast_figure",
+    "draw_confusion",
+    "draw_filter",
+    "draw_light",
+    "draw_reliability",
+    "handed_figure",
+    "kept_figure",
+    "optimal_figure",
+    "pairs_figure",
+    "reliance_figure",
+    "report_figure",
+    "save_figure",
+    "sweep_figure",
+    "system_figure",
+]

@@ -1,0 +1,162 @@
+"""Contrast by class and plane, and what recall and confusion make of it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from joint.analysis import ConfusionContrast, ContrastByClass, ContrastSweep
+from joint.look import COLOURS, WRONG, blank_figure, label_points, looks, open_axis
+from joint.panel import no_formulas
+
+__all__ = ["contrast_figure", "pairs_figure", "sweep_figure"]
+
+_MEASURES = {
+    "gcnr": "gCNR",
+    "soft_gcnr": "soft gCNR",
+    "cnr": "CNR",
+    "rms": "RMS contrast",
+    "weber": "Weber contrast",
+    "michelson": "Michelson contrast",
+    "delta_e": "ΔE (CIEDE2000)",
+}
+
+
+@no_formulas()
+def contrast_figure(found: Mapping[str, ContrastByClass], *, title: str = "") -> Figure:
+    """Draw the contrast of each class at several planes, or in several systems, side by side.
+
+    Parameters
+    ----------
+    found : mapping of str to joint.analysis.ContrastByClass
+        Of one measure and the same classes, by the name of the plane or system. Classes without a
+        picture in the first are left out.
+    title : str
+        Of the figure.
+
+    Raises
+    ------
+    ValueError
+        Without results, or for those of several measures or of other classes.
+    """
+    if not found:
+        raise ValueError("there is no contrast to draw: give at least one result, by its name")
+    first, *others = found.values()
+    names = [row.name for row in first.classes]
+    for each in others:
+        if each.measure != first.measure or [row.name for row in each.classes] != names:
+            raise ValueError(
+                "a figure has the contrast of one measure and the same classes: "
+                f"{first.measure} of {', '.join(names)}, and {each.measure} of "
+                f"{', '.join(row.name for row in each.classes)}"
+            )
+    there = [k for k, row in enumerate(first.classes) if row.pictures]
+    width = 1.2 + 0.28 * len(there) * (len(found) + 1.2)
+    figure = blank_figure(max(5.0, min(10.5, width)), 3.1, title=title)
+    axis = figure.subplots()
+    places, step = np.arange(len(there)), 0.6 / len(found)
+    for n, ((name, each), look) in enumerate(zip(found.items(), looks(len(found)), strict=True)):
+        at = places + step * (n - (len(found) - 1) / 2)
+        rows = [each.classes[k] for k in there]
+        low, high = ([row.interval[end] for row in rows] for end in (0, 1))
+        axis.vlines(at, low, high, color=look.colour, linewidth=1.5, alpha=0.6)
+        medians = [row.median for row in rows]
+        axis.plot(at, medians, look.marker, color=look.colour, label=name, ms=4.5)
+    long = 0.09 * sum(len(names[k]) + 2 for k in there) > figure.get_figwidth() - 2
+    slant = {"rotation": 25, "ha": "right"} if long else {}
+    axis.set_xticks(places, labels=[names[k] for k in there], **slant)
+    axis.set(xlim=(-0.6, len(there) - 0.4), ylabel=_MEASURES.get(first.measure, first.measure))
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    open_axis(axis)
+    return figure
+
+
+@no_formulas()
+def sweep_figure(found: Mapping[str, ContrastSweep], *, title: str = "") -> Figure:
+    """Draw recall of the same lesions against their contrast, a panel for each system."""
+    figure = blank_figure(5.0 * len(found) + 1.4, 3.9, title=title)
+    axes = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
+    for axis, (name, sweep) in zip(axes, found.items(), strict=True):
+        for k, (label, look) in enumerate(
+            zip(sweep.classes, looks(len(sweep.classes)), strict=True)
+        ):
+            axis.plot(
+                sweep.factors,
+                sweep.recall[:, k],
+                f"{look.marker}-",
+                ms=4,
+                linewidth=1.2,
+                color=look.colour,
+                label=label,
+            )
+        low, high = zip(*sweep.balanced_intervals, strict=True)
+        axis.plot(
+            sweep.factors, sweep.balanced_accuracy, "k-", linewidth=2.2, label="balanced accuracy"
+        )
+        axis.fill_between(
+            sweep.factors,
+            low,
+            high,
+            color="black",
+            alpha=0.15,
+            linewidth=0,
+            label=f"its {100 * sweep.level:g} % interval",
+        )
+        axis.axvline(1, color="grey", linestyle=":", linewidth=1)
+        axis.set(xlabel="contrast, as a multiple of the picture's own", ylim=(0, 1))
+        axis.set_title(name, fontsize=9)
+        open_axis(axis)
+    axes[0].set_ylabel("recall of each class")
+    handles, labels = axes[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=8)
+    return figure
+
+
+@no_formulas()
+def pairs_figure(
+    found: ConfusionContrast, *, marked: tuple[str, str] | None = None, title: str = ""
+) -> Figure:
+    """Draw how often each pair of classes is confused against how far apart it is in contrast."""
+    figure = blank_figure(7.2, 4.8)
+    axis = figure.subplots()
+    colours = []
+    for pair in found.pairs:
+        strong = marked is not None and {pair.first, pair.second} == {*marked}
+        colours.append(WRONG if strong else COLOURS[0])
+        axis.hlines(pair.confusion, *pair.distance_interval, color=colours[-1], alpha=0.3)
+        axis.vlines(pair.distance, *pair.confusion_interval, color=colours[-1], alpha=0.3)
+        axis.plot(
+            pair.distance, pair.confusion, "D" if strong else "o", ms=5, color=colours[-1], zorder=3
+        )
+    low, high = found.interval
+    axis.set_title(
+        f"{title}{': ' if title else ''}Spearman {found.spearman:+.2f} [{low:+.2f}, {high:+.2f}]; "
+        f"lines: {100 * found.level:g} % intervals over {found.unit}",
+        fontsize=9,
+    )
+    measure = _MEASURES.get(found.measure, found.measure.replace("_", " "))
+    apart = {"wasserstein": "Wasserstein distance", "separation": "separation"}[found.distance]
+    axis.set_xlabel(f"{apart} of the two classes in {measure}")
+    axis.set_ylabel("share confused, mean of both ways")
+    open_axis(axis)
+    label_points(
+        axis,
+        [(pair.distance, pair.confusion) for pair in found.pairs],
+        [f"{pair.first}-{pair.second}" for pair in found.pairs],
+        colours=colours,
+        lines=[
+            line
+            for pair in found.pairs
+            for line in (
+                (
+                    (pair.distance_interval[0], pair.confusion),
+                    (pair.distance_interval[1], pair.confusion),
+                ),
+                (
+                    (pair.distance, pair.confusion_interval[0]),
+                    (pair.distance, pair.confusion_interval[1]),
+                ),
+            )
+        ],
+    )
+    return figure
