@@ -17,6 +17,8 @@ import gallery  # noqa: E402
 import mend  # noqa: E402
 import reference  # noqa: E402
 
+from joint.settings import Settings  # noqa: E402
+
 project = "lens2label"
 author = "The lens2label authors"
 project_copyright = author
@@ -85,6 +87,8 @@ def _attribute(app, what, name, thing, options, lines):
     """Keep napoleon from taking what stands before a colon in a field's sentence for its type."""
     if what in ("attribute", "property", "data"):
         lines[:0] = ["..", ""]  # an empty comment, which has no colon
+    elif what == "class" and issubclass(thing, Settings) and "Attributes" in lines:
+        del lines[lines.index("Attributes") :]  # the page has them one by one
 
 
 def _docstring(app, what, name, thing, options, lines):

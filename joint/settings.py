@@ -2,6 +2,8 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
+from inspect import cleandoc
+from textwrap import dedent, indent
 from typing import Any, Literal, Never, Self, TypeVar
 
 import numpy as np
@@ -32,7 +34,21 @@ class OptionError(ConfigError):
 class Settings(BaseModel):
     """Base of all configurations: unknown names are refused, and nothing changes afterwards."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: object) -> None:
+        # help() shows no docstring that stands below a field.
+        told = [
+            f"{name}\n{indent(dedent(field.description), '    ')}"
+            for name, field in cls.model_fields.items()
+            if field.description
+        ]
+        if told:
+            text = cleandoc(cls.__doc__ or "")
+            cls.__doc__ = "\n".join([text, "", "Attributes", "----------", *told])
 
     @model_validator(mode="wrap")
     @classmethod

@@ -1,10 +1,11 @@
 import copy
 import json
 import pickle
+import pydoc
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from joint import NoneConfig
 from joint.settings import FrozenDict, Settings, added
@@ -118,3 +119,26 @@ def test_a_frozen_dict_is_a_dict_with_a_hash():
         assert type(again) is FrozenDict
         assert again == given
     assert (given | {"c": 3}) == {"a": 1, "b": 2, "c": 3}
+
+
+class _Told(Settings):
+    """Two lines
+    of text."""
+
+    size: float = Field(default=1.0, gt=0)
+    """In
+    micrometres."""
+    mute: int = 0
+
+
+class _More(_Told):
+    depth: int = 8
+    """In bits."""
+
+
+def test_help_shows_what_stands_below_a_field():
+    assert _Told.__doc__ == (
+        "Two lines\nof text.\n\nAttributes\n----------\nsize\n    In\n    micrometres."
+    )
+    shown = pydoc.render_doc(_More, renderer=pydoc.plaintext)
+    assert "size\n |      In\n |      micrometres.\n |  depth\n |      In bits." in shown
