@@ -6,7 +6,8 @@ from classify.judged import LOWER_IS_BETTER, METRICS
 
 __all__ = ["STUDY_METRICS", "check_study_metric", "lower_is_better", "scores_nothing", "stage_of"]
 
-_OF_A_RUN = ("loss", "bpp", "bpp_bytes", "psnr", "ssim", "psnr_scene", "throughput")
+_OF_LIGHT = ("throughput", "light_share")
+_OF_A_RUN = ("loss", "bpp", "bpp_bytes", "psnr", "ssim", "psnr_scene", *_OF_LIGHT)
 STUDY_METRICS = (*METRICS, *_OF_A_RUN)
 """Numbers that a study can be judged by: those of a classification report, and of a run."""
 
@@ -22,7 +23,7 @@ def stage_of(metric: str) -> Literal["front_end", "codec", "classifier"] | None:
         return "classifier"
     if metric in ("bpp", "bpp_bytes", "psnr", "ssim"):
         return "codec"
-    return "front_end" if metric == "throughput" else None
+    return "front_end" if metric in _OF_LIGHT else None
 
 
 def scores_nothing(metric: str) -> bool:

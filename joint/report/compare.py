@@ -136,6 +136,8 @@ def comparison(runs: Sequence[SavedRun], *, resamples: int = 1000) -> Iterator[H
     found_all, notes = [], []
     for run in others:
         pair = f"{run.name} and {reference.name}"
+        if (sensors := _sensors(run, reference)) is not None:
+            notes.append(f"{pair} are judged each by its own sensor: {sensors}.")
         if run.predictions is None or reference.predictions is None:
             notes.append(f"{pair}: one of them has no classifier, so that no score can be paired.")
             continue
@@ -155,6 +157,17 @@ def comparison(runs: Sequence[SavedRun], *, resamples: int = 1000) -> Iterator[H
         yield from _differences(found_all, reference.name)
     for line in notes:
         yield note(line)
+
+
+def _sensors(run: SavedRun, reference: SavedRun) -> str | None:
+    """What two sensors differ by; None where they do not."""
+    own, other = (each.config.system.sensor.model_dump() for each in (run, reference))
+    differ = [name for name in {**own, **other} if own.get(name) != other.get(name)]
+    told = (
+        f"{name.replace('_', ' ')} {own.get(name, MISSING)} and {other.get(name, MISSING)}"
+        for name in differ
+    )
+    return "; ".join(told) or None
 
 
 def _differences(rows: Sequence[tuple[str, int, Difference]], reference: str) -> Iterator[Html]:

@@ -36,7 +36,7 @@ __all__ = [
 MEASURED_COSTS = ("photons", "bits", "pixels", "macs", "parameters")
 OBJECTIVES = (
     *("balanced_accuracy", "accuracy", "macro_f1", "auc", "loss"),
-    *("bpp", "psnr", "ssim", "psnr_scene", "throughput"),
+    *("bpp", "psnr", "ssim", "psnr_scene", "throughput", "light_share"),
     *MEASURED_COSTS,
 )
 """What a search can look for: numbers on the validation part, and what a design costs."""

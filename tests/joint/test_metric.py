@@ -35,8 +35,9 @@ def test_a_number_needs_the_stage_without_which_it_is_none(lesions):
     found = joint.evaluate(bare, lesions, objective=joint.Objective(task=0)).scalars()
     for metric in get_args(Monitor):
         assert (found.get(metric) is None) == (stage_of(metric) is not None), metric
-    assert stage_of("throughput") == "front_end"
-    assert found["throughput"] is None
+    for metric in ("throughput", "light_share"):
+        assert stage_of(metric) == "front_end"
+        assert found[metric] is None
 
 
 def test_a_run_that_failed_got_nothing_right():

@@ -37,10 +37,17 @@ from joint.analysis import (
 from joint.cli import main
 from joint.folder import load_predictions, read_result
 from joint.report import report_html, write_report
-from joint.report.compare import PAIRED, common_pictures, compare_runs, verdict
+from joint.report.compare import (
+    PAIRED,
+    common_pictures,
+    compare_runs,
+    comparison,
+    verdict,
+)
 from joint.report.draw import dodged_figure, element_figures, history_figure, spread
 from joint.report.page import number, page, paragraph, picture, section, table, with_interval
 from joint.report.recorded import by_chance
+from joint.report.saved import read_runs
 from joint.report.scenes import Measuring, Scenes
 from joint.report.sections import SECTIONS
 from joint.report.shown import contrast_of_classes
@@ -600,6 +607,20 @@ def test_only_equal_pictures_are_paired(whole):
     for other, message in changed:
         with pytest.raises(ValueError, match=message):
             common_pictures(saved, other)
+
+
+def test_runs_with_other_sensors_say_so(whole):
+    (run,) = read_runs([whole])
+    sensor = run.config.system.sensor.model_copy(update={"photons": 50.0, "black_level": 4.0})
+    system = run.config.system.model_copy(update={"sensor": sensor})
+    dim = dataclasses.replace(
+        run, name="dim", config=run.config.model_copy(update={"system": system})
+    )
+    said = "".join(map(str, comparison([run, dim], resamples=_RESAMPLES)))
+    photons = run.config.system.sensor.photons
+    assert f"dim and whole are judged each by its own sensor: photons 50.0 and {photons}; " in said
+    assert "black level 4.0 and 0" in said
+    assert "own sensor" not in "".join(map(str, comparison([run, run], resamples=_RESAMPLES)))
 
 
 def test_runs_that_cannot_be_paired_are_still_shown(whole, tmp_path, undrawn):
