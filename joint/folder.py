@@ -265,6 +265,12 @@ class Predictions:
     logits: np.ndarray
     """Class scores, float32 ``[N, K]``."""
 
+    def __repr__(self) -> str:
+        return (
+            f"Predictions({len(self.identifiers)} pictures in {len(set(self.groups))} groups, "
+            f"classes={self.classes})"
+        )
+
 
 def load_predictions(path: Path | str) -> Predictions:
     """Read the predictions of a run; ``path`` is its folder or the file.

@@ -35,6 +35,7 @@ __all__ = [
     "content_hash",
     "looks_turned",
     "warn_of_classes",
+    "warn_of_grey",
 ]
 
 Array: TypeAlias = Tensor | np.ndarray
@@ -42,6 +43,7 @@ Names: TypeAlias = Sequence[str] | Sequence[int] | np.ndarray | Tensor
 Index: TypeAlias = Tensor | np.ndarray | Sequence[int]
 SceneEncoding: TypeAlias = Literal["srgb", "linear"]
 
+_ROWS = 64  # pictures read at once
 _COLOURS = 4  # channels that come last in most arrays of pictures, at most
 #: The codes that pictures may be, and their bits.
 DEPTHS = {torch.uint8: 8, torch.uint16: 16}
@@ -158,6 +160,33 @@ def warn_of_classes(
             "give the names of all classes if these are meant",
             stacklevel=stacklevel,
         )
+
+
+def warn_of_grey(images: Tensor, *, where: str, stacklevel: int = 3) -> None:
+    """Warn where all pictures are grey in several channels, and nobody said that they shall be.
+
+    Parameters
+    ----------
+    images : Tensor, uint8 or uint16 ``[N, C, H, W]``
+        Read up to the first with a colour.
+    where : str
+        What has them, for the message.
+    stacklevel : int
+        As of :func:`warnings.warn`, counted from here.
+    """
+    if images.shape[1] == 1:
+        return
+    for block in images.split(_ROWS):
+        codes = block.numpy()
+        if (codes[:, 1:] != codes[:, :1]).any():
+            return
+    warnings.warn(
+        f"{where} has grey pictures alone, and each becomes three equal channels, to each of which "
+        "a sensor gives light and noise of its own: three times the light of a camera without "
+        "colours, and three planes to code. Give channels=1 (--data.channels 1) for such a camera, "
+        "or channels=3 if three are meant",
+        stacklevel=stacklevel,
+    )
 
 
 def check_scene_encoding(encoding: SceneEncoding | None) -> None:

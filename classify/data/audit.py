@@ -81,8 +81,9 @@ class Audit:
     """False when so many pictures look alike that only the most alike of their pairs were aligned:
     crops and shifts may be missing."""
     conflicts: tuple[Conflict, ...]
-    """Equal pixels, or one group, with different labels; similar ones: :attr:`near`, where
-    ``same_label`` is False."""
+    """Equal pixels, or one group, with different labels: a group may have several where it is a
+    patient, and not where it is a lesion. Similar pictures: :attr:`near`, where ``same_label`` is
+    False."""
     blank: tuple[str, ...]
     """Pictures of one colour (black ones among them): no channel varies by more than 4 levels of
     255."""
@@ -120,7 +121,9 @@ class Audit:
             ),
             _found("  of these in different groups", map(_pair, strangers), "pairs"),
             _found("  of these under different labels", map(_pair, disagreeing), "pairs"),
-            _found("label conflicts", map(_conflict, self.conflicts), "cases"),
+            self._labelled("pixels", "label conflicts (equal pixels)"),
+            # Of patients, most often nothing is wrong.
+            self._labelled("group", "groups of several labels (wrong of lesions, not of patients)"),
             _found("blank images (one colour)", self.blank, "images"),
             _found("empty masks", self.empty_masks, "images"),
         ]
@@ -132,6 +135,10 @@ class Audit:
                 f"  {self.shared_lesions:.1%} of the test images share their group with training"
             )
         return "\n".join(lines)
+
+    def _labelled(self, kind: str, what: str) -> str:
+        cases = [conflict for conflict in self.conflicts if conflict.kind == kind]
+        return _found(what, map(_conflict, cases), "cases")
 
     def _leaked(self, kind: str) -> str:
         what = {"image": "images", "group": "groups", "exact": "exact duplicates"}
@@ -386,9 +393,8 @@ def _pair(pair: Near) -> str:
 
 
 def _conflict(conflict: Conflict) -> str:
-    of = "equal pixels" if conflict.kind == "pixels" else "one group"
     pairs = zip(conflict.images, conflict.labels, strict=True)
-    return f"{of} {' / '.join(f'{image} ({label})' for image, label in pairs)}"
+    return " / ".join(f"{image} ({label})" for image, label in pairs)
 
 
 def _leak(leak: Leak) -> str:

@@ -46,7 +46,7 @@ class Pixels(NamedTuple):
     """What was decoded."""
 
     images: Tensor
-    """uint8 or uint16 ``[N, 3, S, S]``."""
+    """uint8 or uint16 ``[N, C, S, S]``."""
     masks: Tensor | None
     """uint8 ``[N, S, S]``, 1 on the lesion; None where no image has one."""
     has_mask: Tensor | None
@@ -94,6 +94,8 @@ def load_pixels(
         name += f"-{decoder.white_level}"
     if decoder.bit_depth == 16:
         name += "-16bit"
+    if decoder.channels == 1:
+        name += "-grey"
     places = _places(archive.root, cache)
     for place in places:
         if pixels := _opened(place / name):
@@ -140,7 +142,7 @@ def _places(root: Path, cache: CacheOption) -> list[Path]:
 
 
 def _bytes_needed(pictures: Sequence[Picture], decoder: Decoder) -> int:
-    planes = 3 * decoder.dtype.itemsize + any(picture.mask for picture in pictures)
+    planes = decoder.planes * decoder.dtype.itemsize + any(picture.mask for picture in pictures)
     return len(pictures) * planes * decoder.image_size**2
 
 
@@ -248,7 +250,7 @@ def _in_memory(
     images, masks = BytesIO(), BytesIO() if has_mask.any() else None
     digest = _stream(decoded, np.zeros((size, size), np.uint8), images, masks)
     return _as_pixels(
-        np.frombuffer(images.getbuffer(), decoder.dtype).reshape(-1, 3, size, size),
+        np.frombuffer(images.getbuffer(), decoder.dtype).reshape(-1, decoder.planes, size, size),
         None if masks is None else np.frombuffer(masks.getbuffer(), np.uint8),
         has_mask,
         digest,
@@ -280,7 +282,7 @@ def _write(
     """Fill the folder of an entry: arrays first, then the manifest, all of it on the disk."""
     size, has_mask = decoder.image_size, _has_mask(pictures)
     with ExitStack() as files:
-        shape = (len(pictures), 3, size, size)
+        shape = (len(pictures), decoder.planes, size, size)
         images = _array_file(files, draft / "images.npy", shape, decoder.dtype)
         masks = None
         if has_mask.any():

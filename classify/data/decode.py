@@ -31,6 +31,8 @@ _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _SIXTEEN_BITS = 65535
 # Pictures under way at once: bounds the memory, large enough to keep every thread busy.
 _BLOCK = 256
+# Of red, green and blue in the luminance of sRGB's primaries (ITU-R BT.709).
+_LUMINANCE = (0.2126, 0.7152, 0.0722)
 _SUBFILE = 254  # the tag of TIFF whose first bit says that a page is the thumbnail of another
 _MANY = 10  # files, more of which have their common reason said once
 
@@ -46,7 +48,7 @@ class Decoded(NamedTuple):
     """A picture that was decoded."""
 
     codes: np.ndarray
-    """``[3, S, S]``."""
+    """``[C, S, S]``."""
     frame: tuple[int, int]
     """(width, height) that the file has, pixels."""
     opaque: bool
@@ -59,8 +61,9 @@ class Decoder:
     """How files become arrays.
 
     Orientation tags are obeyed, in images and in masks alike. Grey, palette and CMYK pictures
-    become RGB, and those of 16 bits have 8 where they are not asked for; an embedded colour
-    profile is dropped, and so is an alpha channel, with a warning where it lets anything through.
+    become RGB, or all of them grey where one channel is asked for, and those of 16 bits have 8
+    where they are not asked for; an embedded colour profile is dropped, and so is an alpha channel,
+    with a warning where it lets anything through.
     Images are reduced with a Lanczos filter on the codes, masks by area: a pixel is on the lesion
     when more than about half of it is. Masks that are transparent somewhere are refused.
 
@@ -80,6 +83,9 @@ class Decoder:
     bit_depth : {8, 16}, optional
         Of the codes. With 16, files of another depth are refused; by default they are 8, with a
         warning where a file has more.
+    channels : {1, 3}, optional
+        3 (the default) makes three of grey pictures, too; 1 makes colours grey by the luminance of
+        their codes (ITU-R BT.709), and leaves grey as it is.
 
     Raises
     ------
@@ -93,6 +99,7 @@ class Decoder:
     progress: bool = True
     white_level: int = _SIXTEEN_BITS
     bit_depth: Literal[8, 16] | None = None
+    channels: Literal[1, 3] | None = None
 
     def __post_init__(self) -> None:
         size = as_integer(self.image_size)
@@ -116,14 +123,28 @@ class Decoder:
             )
         if self.bit_depth not in (8, 16, None):
             raise ValueError(f"bit_depth must be 8, 16 or None, got {self.bit_depth!r}")
+        channels = as_integer(self.channels)
+        if self.channels is not None and channels not in (1, 3):
+            raise ValueError(f"channels must be 1 (grey), 3 or None, got {self.channels!r}")
         # Products of NumPy's integers wrap.
-        for name, value in (("image_size", size), ("workers", workers), ("white_level", white)):
+        checked = {
+            "image_size": size,
+            "workers": workers,
+            "white_level": white,
+            "channels": channels,
+        }
+        for name, value in checked.items():
             object.__setattr__(self, name, value)
 
     @property
     def dtype(self) -> np.dtype:
         """Of the codes."""
         return np.dtype(np.uint16 if self.bit_depth == 16 else np.uint8)
+
+    @property
+    def planes(self) -> int:
+        """Channels of the codes."""
+        return 1 if self.channels == 1 else 3
 
     @property
     def encoding(self) -> SceneEncoding | None:
@@ -147,22 +168,27 @@ class Decoder:
         if self.white_level != _SIXTEEN_BITS and sixteen_bits(raw):
             # Of colours, Pillow has the high bytes alone, and it is the low ones that are filled.
             deep = whole_picture(lambda: _untouched(data))
+            _check_white(int(deep.codes.max()), self.white_level)
             eight = _at_white(deep.codes, self.white_level, 255).astype(np.uint8)
             whole, opaque = Image.fromarray(eight), deep.opaque
         else:
             whole, opaque = _rgb(ImageOps.exif_transpose(raw))
-        small = fit(whole, self.image_size, self.geometry, Image.Resampling.LANCZOS)
-        codes = np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
+        if self.channels == 1:
+            whole = whole.convert("L", (*_LUMINANCE, 0.0))
+        small = np.asarray(fit(whole, self.image_size, self.geometry, Image.Resampling.LANCZOS))
+        codes = np.ascontiguousarray(np.moveaxis(np.atleast_3d(small), 2, 0))
         return Decoded(codes, whole.size, opaque)
 
     def _deep(self, codes: np.ndarray) -> np.ndarray:
-        """Codes uint16 ``[H, W, 3]`` at their white level, reduced to ``[3, S, S]``."""
+        """Codes uint16 ``[H, W, 3]`` at their white level, reduced to ``[C, S, S]``."""
         _check_white(int(codes.max()), self.white_level)
+        codes = _at_white(codes, self.white_level, _SIXTEEN_BITS)
+        if self.channels == 1:
+            codes = np.rint(codes @ np.array(_LUMINANCE))[..., None]
         small = []
         for colour in np.moveaxis(codes, 2, 0):
             # Pillow resizes no colours of 16 bits, but floats, which hold them all.
-            scaled = _at_white(colour, self.white_level, _SIXTEEN_BITS).astype(np.float32)
-            plane = Image.fromarray(np.ascontiguousarray(scaled))
+            plane = Image.fromarray(np.ascontiguousarray(colour, np.float32))
             reduced = fit(plane, self.image_size, self.geometry, Image.Resampling.LANCZOS)
             small.append(np.asarray(reduced))
         return np.rint(np.stack(small).clip(0, _SIXTEEN_BITS)).astype(np.uint16)
@@ -190,7 +216,7 @@ class Decoder:
     def decode(
         self, pictures: Sequence[Picture], title: str
     ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Decode all of them in order: image ``[3, S, S]``, mask uint8 ``[S, S]`` or None.
+        """Decode all of them in order: image ``[C, S, S]``, mask uint8 ``[S, S]`` or None.
 
         Raises
         ------
@@ -314,6 +340,14 @@ def _check_pages(picture: Image.Image) -> None:
 
 
 def _check_white(brightest: int, white_level: int) -> None:
+    if brightest > white_level:
+        warnings.warn(
+            # The next power of two here too.
+            f"a picture of 16 bits has codes above white_level={white_level}, up to "
+            f"{2 ** brightest.bit_length() - 1}, which all become white: give the code that is "
+            "white in these files, unless they are overexposed",
+            stacklevel=3,
+        )
     if white_level == _SIXTEEN_BITS and 0 < brightest <= _SIXTEEN_BITS // 16:
         warnings.warn(
             # The next power of two: the same words for all pictures of a camera, shown once.

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from .archive import Archive, Member, listed, passed_over
-from .arrays import SceneEncoding, check_scene_encoding, content_hash, warn_of_classes
+from .arrays import SceneEncoding, check_scene_encoding, content_hash, warn_of_classes, warn_of_grey
 from .cache import CacheOption, load_pixels
 from .dataset import LesionDataset
 from .decode import SUFFIXES, Decoder, Geometry, Picture
 from .table import GROUPS, as_path, check_grouped, check_once, composed, read_table
 
-__all__ = ["ImageFolder"]
+__all__ = ["ImageFolder", "class_folders"]
 
 
 def ImageFolder(
@@ -25,6 +25,7 @@ def ImageFolder(
     groups: str | os.PathLike[str] | None = None,
     bit_depth: Literal[8, 16] | None = None,
     white_level: int = Decoder.white_level,
+    channels: Literal[1, 3] | None = None,
     encoding: SceneEncoding | None = None,
     cache: CacheOption = None,
     workers: int | None = None,
@@ -56,11 +57,15 @@ def ImageFolder(
         each picture; others are left alone.
     bit_depth : {8, 16}, optional
         Of the codes. 16 keeps those of PNG and TIFF files, grey or in colour, and refuses files of
-        another depth; grey pictures have three equal channels either way. 8 reduces them, and so
-        does the default, with a warning.
+        another depth. 8 reduces them, and so does the default, with a warning.
     white_level : int
         Code of pictures of 16 bits that is white: 4095 for those of a camera of 12 bits, whose
         codes lie in the low ones.
+    channels : {1, 3}, optional
+        1 for a camera without colours: grey files as they are, and of colours the luminance of
+        their codes (ITU-R BT.709). 3 makes three equal channels of grey, of which a sensor gives
+        each light and noise of its own, and so does the default, with a warning where all pictures
+        are grey.
     encoding : {"srgb", "linear"}, optional
         What the codes are, see :class:`LesionDataset`. By default those of 8 bits are sRGB, as of
         picture files; with ``bit_depth=16`` or a ``white_level`` they may be a camera's raw data,
@@ -86,8 +91,9 @@ def ImageFolder(
     Warns
     -----
     UserWarning
-        When there is one class only, and ``classes`` does not name it; when pictures that are
-        decoded are transparent somewhere.
+        When there is one class only, and ``classes`` does not name it; when all pictures are grey
+        and ``channels`` is not given; when pictures that are decoded are transparent somewhere, or
+        have codes above ``white_level``.
     """
     check_scene_encoding(encoding)
     decoder = Decoder(
@@ -97,6 +103,7 @@ def ImageFolder(
         progress=progress,
         white_level=white_level,
         bit_depth=bit_depth,
+        channels=channels,
     )
     with Archive(root) as archive:
         by_class = _by_class(archive)
@@ -117,6 +124,8 @@ def ImageFolder(
     labels = [label for label, _ in rows]
     if classes is None:
         warn_of_classes(labels, names, where=str(root))
+    if channels is None:
+        warn_of_grey(pixels.images, where=str(root))
     dataset = LesionDataset(
         images=pixels.images,
         labels=labels,
@@ -171,19 +180,24 @@ def _key(identifier: str, known: dict[str, str], root: str, where: str) -> str:
 def _by_class(archive: Archive) -> dict[str, list[Member]]:
     """Pictures of each class folder; every folder is listed, also where it has none."""
     paths = [member.path.split("/") for member in archive.members]
-    if archive.root.is_dir():
-        depth, folders = 0, {entry.name for entry in archive.root.iterdir() if entry.is_dir()}
-        folders = {name for name in folders if not passed_over(f"{name}/_")}
-    else:
-        # Most zips hold the one folder that was packed, and some a file or two beside it.
-        tops = {path[0] for path in paths if len(path) > 1}
-        depth = int(len(tops) == 1 and any(len(path) > 2 for path in paths))
-        folders = {path[depth] for path in paths if len(path) > depth + 1}
+    depth, folders = class_folders(archive)
     found: dict[str, list[Member]] = {name: [] for name in sorted(map(composed, folders))}
     for path, member in zip(paths, archive.members, strict=True):
         if len(path) > depth + 1 and member.suffix in SUFFIXES:
             found[composed(path[depth])].append(member)
     return found
+
+
+def class_folders(archive: Archive) -> tuple[int, set[str]]:
+    """How deep in an archive the folders lie that may be classes, and their names."""
+    if archive.root.is_dir():
+        folders = {entry.name for entry in archive.root.iterdir() if entry.is_dir()}
+        return 0, {name for name in folders if not passed_over(f"{name}/_")}
+    paths = [member.path.split("/") for member in archive.members]
+    # Most zips hold the one folder that was packed, and some a file or two beside it.
+    tops = {path[0] for path in paths if len(path) > 1}
+    depth = int(len(tops) == 1 and any(len(path) > 2 for path in paths))
+    return depth, {path[depth] for path in paths if len(path) > depth + 1}
 
 
 def _class_names(

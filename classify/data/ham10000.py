@@ -131,7 +131,10 @@ def _read_metadata(archive: Archive) -> Table:
     if not files:
         raise ValueError(
             f"{archive.root} has no metadata: expected HAM10000_metadata.csv, .tab or without a "
-            f"suffix, found {listed(sorted({m.name for m in archive.members}), 5) or 'no files'}"
+            f"suffix, found {listed(sorted({m.name for m in archive.members}), 5) or 'no files'}. "
+            "What is not HAM10000 is read from a folder for each class (classify.ImageFolder; with "
+            "--data, no pictures, tables or zips may lie beside these folders), or by a table of "
+            "its labels (classify.ImageTable; --data labels.csv --data.root pictures)"
         )
     try:
         texts = {member.read() for member in files}

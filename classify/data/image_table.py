@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from .archive import Archive, Member, listed
-from .arrays import SceneEncoding, check_scene_encoding, content_hash, warn_of_classes
+from .arrays import SceneEncoding, check_scene_encoding, content_hash, warn_of_classes, warn_of_grey
 from .cache import CacheOption, load_pixels
 from .dataset import LesionDataset
 from .decode import SUFFIXES, Decoder, Geometry, Picture
@@ -52,6 +52,7 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
     geometry: Geometry = "crop",
     bit_depth: Literal[8, 16] | None = None,
     white_level: int = Decoder.white_level,
+    channels: Literal[1, 3] | None = None,
     encoding: SceneEncoding | None = None,
     cache: CacheOption = None,
     workers: int | None = None,
@@ -100,7 +101,7 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
         Side of the square pictures, 8 to 1024.
     geometry : {"crop", "squeeze"}
         The centred square of the frame, or the whole frame squeezed into one.
-    bit_depth, white_level, encoding
+    bit_depth, white_level, channels, encoding
         What the codes are, as for :func:`ImageFolder`.
     cache, workers, progress, limit
         As for :func:`HAM10000`.
@@ -129,8 +130,9 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
     -----
     UserWarning
         When ``root`` is given and has pictures without a row: they are left alone. When there is
-        one class only, and ``classes`` does not name it. When pictures that are decoded are
-        transparent somewhere.
+        one class only, and ``classes`` does not name it. When all pictures are grey and
+        ``channels`` is not given. When pictures that are decoded are transparent somewhere, or have
+        codes above ``white_level``.
     """
     check_scene_encoding(encoding)
     decoder = Decoder(
@@ -140,6 +142,7 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
         progress=progress,
         white_level=white_level,
         bit_depth=bit_depth,
+        channels=channels,
     )
     with _archive(table, root) as archive:
         where, content = _content(table, archive)
@@ -171,6 +174,8 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
     labels = [kinds.index(cells[said.label][row]) for row in rows]
     if classes is None and len(kinds) == 1:  # of several, a limit may have left some out
         warn_of_classes(labels, kinds, where=str(table))
+    if channels is None:
+        warn_of_grey(pixels.images, where=str(table))
     identifiers, groups = [names[row] for row in rows], [groups[row] for row in rows]
     more = [name for name in cells if name not in (said.image, said.label, said.mask)]
     return LesionDataset(

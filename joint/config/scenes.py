@@ -13,7 +13,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 import classify
+from classify.data.archive import Archive, passed_over
 from classify.data.decode import SUFFIXES
+from classify.data.folder import class_folders
 from joint.settings import ConfigError, Settings, added
 from joint.stages import Encoding
 
@@ -114,6 +116,9 @@ class ClassFolders(Settings):
     warning."""
     white_level: int = added(65535, ge=1, le=65535)
     """Code of pictures of 16 bits that is white, such as 4095 for those of a camera of 12 bits."""
+    channels: Literal[1, 3] | None = added(None)
+    """1 for a camera without colours, whose grey is that of the files, or their colours' luminance;
+    3 makes three equal ones of grey, and so does the default, with a warning."""
     encoding: Encoding | None = added(None)
     """What the codes are: srgb, or linear, proportional to light; by default sRGB for 8 bits, and
     for 16, or with a white level, what the system takes them for."""
@@ -149,6 +154,9 @@ class ImageTableConfig(Settings):
     warning."""
     white_level: int = Field(default=65535, ge=1, le=65535)
     """Code of pictures of 16 bits that is white, such as 4095 for those of a camera of 12 bits."""
+    channels: Literal[1, 3] | None = added(None)
+    """1 for a camera without colours, whose grey is that of the files, or their colours' luminance;
+    3 makes three equal ones of grey, and so does the default, with a warning."""
     encoding: Encoding | None = None
     """What the codes are: srgb, or linear, proportional to light; by default sRGB for 8 bits, and
     for 16, or with a white level, what the system takes them for."""
@@ -195,8 +203,9 @@ def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
     """Configuration of the scenes at ``source``, by what lies there.
 
     ``phantom`` is the embedded default; an ``.npz`` file is one of scenes if it has ``images``,
-    and otherwise MedMNIST; a ``.csv`` or ``.tsv`` is a table of labels; a folder that holds nothing
-    but folders without a HAM10000 name is class folders; a folder with a ground truth of the ISIC
+    and otherwise MedMNIST; a ``.csv`` or ``.tsv`` is a table of labels; a folder that holds folders
+    without a HAM10000 name, and beside them no pictures, tables or zips, is class folders, and so
+    is a zip of one that has neither tables nor zips in it; a folder with a ground truth of the ISIC
     challenges is ISIC; one without a HAM10000 name and with one ``.csv`` is a table and its
     pictures; any other folder or zip is HAM10000, with a list of cross-lesion duplicates where one
     lies beside it.
@@ -230,16 +239,50 @@ def data_config(source: Path | str, *, image_size: int = 128) -> DataConfig:
         if any("groundtruth" in entry.name.lower() for entry in entries):
             return ISICConfig(root=path, image_size=image_size)
         named = any("ham10000" in entry.name.lower() for entry in entries)
-        if entries and not named and all(entry.is_dir() for entry in entries):
+        if not named and _are_class_folders(entries):
             return ClassFolders(root=path, image_size=image_size)
         if not named and (table := _table_beside_pictures(path, entries)):
             return ImageTableConfig(table=table, root=path, image_size=image_size)
+    elif _is_zip_of_class_folders(path):
+        return ClassFolders(root=path, image_size=image_size)
     folder = path if path.is_dir() else path.parent
     duplicates = folder / _DUPLICATES
     return HAM10000Config(
         root=path,
         image_size=image_size,
         duplicates=duplicates if duplicates.is_file() else None,
+    )
+
+
+def _are_class_folders(entries: Sequence[Path]) -> bool:
+    """Whether a folder holds folders, and beside them nothing that a data set consists of."""
+    folders = [e for e in entries if e.is_dir() and not passed_over(f"{e.name}/_")]
+    # HAM10000 as it was downloaded may lie one folder deeper.
+    inside = (path for folder in folders for path in folder.glob("*[Hh][Aa][Mm]10000*"))
+    if any(path.suffix.lower() not in SUFFIXES for path in inside):
+        return False
+    beside = {entry.suffix.lower() for entry in entries if entry.is_file()}
+    return bool(folders) and beside.isdisjoint({*SUFFIXES, *_TABLES, ".zip"})
+
+
+def _is_zip_of_class_folders(path: Path) -> bool:
+    """Whether a zip holds pictures in folders alone, and no other kind of data set.
+
+    Tables and further zips count wherever they lie: HAM10000 and ISIC may be packed in one folder.
+    """
+    try:
+        with Archive(path) as archive:
+            depth, folders = class_folders(archive)
+            members = archive.members
+    except (OSError, ValueError):  # no usable zip, which its loader says
+        return False
+    pictures = [member for member in members if member.suffix in SUFFIXES]
+    others = [member for member in members if member.suffix not in SUFFIXES]
+    named = any("ham10000" in name.lower() for name in {*folders, *(m.name for m in others)})
+    return (
+        not named
+        and {member.suffix for member in others}.isdisjoint({*_TABLES, ".zip"})
+        and any(member.path.count("/") > depth for member in pictures)
     )
 
 
@@ -316,6 +359,7 @@ def build_data(config: DataConfig, *, progress: bool = False) -> classify.Lesion
                 groups=config.groups,
                 bit_depth=config.bit_depth,
                 white_level=config.white_level,
+                channels=config.channels,
                 encoding=config.encoding,
                 progress=progress,
             )
@@ -332,6 +376,7 @@ def build_data(config: DataConfig, *, progress: bool = False) -> classify.Lesion
                 geometry=config.geometry,
                 bit_depth=config.bit_depth,
                 white_level=config.white_level,
+                channels=config.channels,
                 encoding=config.encoding,
                 limit=config.limit,
                 progress=progress,

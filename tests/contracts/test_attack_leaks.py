@@ -166,7 +166,7 @@ def test_a_cache_is_let_go_when_it_was_built_and_when_it_was_mapped(tmp_path):
     for root in ("warm", "p"):
         for name in ("a", "b"):
             (tmp_path / root / name).mkdir(parents=True)
-            Image.new("RGB", (9, 9)).save(tmp_path / root / name / "1.png")
+            Image.new("RGB", (9, 9), "red").save(tmp_path / root / name / "1.png")
 
     def load(root):
         data = classify.ImageFolder(tmp_path / root, image_size=8, progress=False)

@@ -131,12 +131,12 @@ def test_class_folders_and_medmnist_say_what_they_are(tmp_path):
         deep = np.full((16, 16), 2000, np.uint16)
         Image.fromarray(deep).save(tmp_path / "folders" / name / "1.png")
     config = joint.data_config(tmp_path / "folders", image_size=16)
-    said = {"bit_depth": 16, "white_level": 4000, "encoding": "linear"}
+    said = {"bit_depth": 16, "white_level": 4000, "encoding": "linear", "channels": 1}
     scenes = joint.build_data(config.model_copy(update=said))
-    assert (scenes.bit_depth, scenes.encoding) == (16, "linear")
+    assert (scenes.bit_depth, scenes.encoding, scenes.channels) == (16, "linear", 1)
     assert scenes[0].image.int().unique().tolist() == [32768]
     with pytest.warns(UserWarning, match="of 16 bits"):
-        assert joint.build_data(config).encoding == "srgb"
+        assert joint.build_data(config.model_copy(update={"channels": 3})).encoding == "srgb"
     (tmp_path / "patients.csv").write_text("image,patient_id\na/1.png,P\nb/1.png,P\n")
     together = config.model_copy(update=said | {"groups": tmp_path / "patients.csv"})
     assert joint.build_data(together).groups == ("P", "P")

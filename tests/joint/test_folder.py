@@ -156,6 +156,8 @@ def test_predictions_come_back_as_they_were(tmp_path, lesions, evaluation):
         assert found.identifiers == tuple(lesions.identifiers)
         assert found.groups == lesions.groups
         assert found.classes == lesions.classes
+        assert str(found).startswith(f"Predictions({len(lesions)} pictures in ")
+        assert lesions.identifiers[0] not in str(found)
 
 
 def test_predictions_of_two_runs_can_be_compared_in_pairs(tmp_path, lesions, evaluation):

@@ -66,7 +66,7 @@ def test_a_sound_data_set_has_nothing_to_report():
     assert found.shared_lesions == 0
     text = str(found)
     assert text.startswith("audit of 60 images in 60 groups\n")
-    assert text.count(": none") == 11
+    assert text.count(": none") == 12
     assert "split into train, validation, test, on more than one side:" in text
     assert text.endswith("0.0% of the test images share their group with training")
 
@@ -137,7 +137,8 @@ def test_labels_that_contradict_each_other():
     assert not pair.same_label
     assert not pair.same_group
     text = str(found)
-    assert "label conflicts: 2 cases: equal pixels image-1 (bcc) / image-5 (nv), one group" in text
+    assert "label conflicts (equal pixels): 1 cases: image-1 (bcc) / image-5 (nv)\n" in text
+    assert "not of patients): 1 cases: image-0 (akiec) / image-3 (df)\n" in text
     assert "of these under different labels: 1 pairs: image-2 ~ image-6 (1.000)" in text
     agreeing = audit(make(images, [0, 1, 2, 0, 4, 1, 2, 6], [*groups[:6], "c", "g"]))
     assert agreeing.conflicts == ()

@@ -1,5 +1,6 @@
 import io
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from classify.data.decode import Decoder, Picture
 
 RNG = np.random.default_rng(5)
 PIXELS = RNG.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+
+_ABOVE_WHITE = r"codes above white_level=\d+, up to 4095, which all become white"
 
 
 def image(data, size=16, geometry="crop"):
@@ -82,7 +85,8 @@ def test_twelve_bits_in_sixteen_need_their_white_level(encoded):
     assert np.array_equal(pixels[0], np.rint(ramp / 4095 * 255))
     with pytest.warns(UserWarning, match="no code above 4095, and becomes nearly black"):
         assert image(data, 30).max() == 16
-    brighter, _, _ = Decoder(image_size=30, white_level=1000, bit_depth=8).image(data)
+    with pytest.warns(UserWarning, match=_ABOVE_WHITE):
+        brighter, _, _ = Decoder(image_size=30, white_level=1000, bit_depth=8).image(data)
     assert np.array_equal(brighter[0], np.floor(np.minimum(ramp, 1e3) * 255 / 1e3 + 0.5))
     image(encoded(np.zeros((30, 30), np.uint16), "PNG"))  # black is black at any level
 
@@ -123,7 +127,8 @@ def test_sixteen_bits_are_reduced_as_eight_are(size, geometry, encoded, deep_png
 def test_a_white_level_of_sixteen_bits_that_are_kept(deep_png):
     codes = np.linspace(0, 4095, 900).astype(np.uint16).reshape(30, 30, 1)
     data = deep_png(np.tile(codes, 3))
-    kept = Decoder(image_size=30, bit_depth=16, white_level=2000).image(data).codes
+    with pytest.warns(UserWarning, match=_ABOVE_WHITE):
+        kept = Decoder(image_size=30, bit_depth=16, white_level=2000).image(data).codes
     expected = np.minimum(codes[..., 0], 2000) * (65535 / 2000)
     assert np.abs(kept[2] - expected).max() <= 0.5
     with pytest.warns(UserWarning, match="no code above 4095, and becomes nearly black"):
@@ -140,6 +145,38 @@ def test_a_depth_is_8_or_16(depth):
 def test_a_white_level_is_a_code_of_sixteen_bits(level):
     with pytest.raises(ValueError, match="white_level must be a code of 16 bits, 1 to 65535, got"):
         Decoder(image_size=30, white_level=level)
+
+
+@pytest.mark.parametrize("size", [12, 30])
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "I;16", "deep"])
+def test_grey_in_one_channel_is_that_of_the_file(size, mode, encoded, deep_png):
+    grey = np.ascontiguousarray(PIXELS[:, 5:35, 0])
+    if mode == "deep":
+        data, depth = deep_png(RNG.integers(0, 2**16, (30, 30, 1)).astype(np.uint16)), 16
+    elif mode == "I;16":
+        data, depth = encoded(grey.astype(np.uint16) * 257, "PNG"), 8
+    else:
+        data, depth = encoded(Image.fromarray(grey).convert(mode), "PNG"), 8
+    three, one = (Decoder(image_size=size, bit_depth=depth, channels=c).image(data) for c in (3, 1))
+    assert one.codes.shape == (1, size, size)
+    assert one.codes.dtype == three.codes.dtype
+    assert np.array_equal(np.tile(one.codes, (3, 1, 1)), three.codes)
+
+
+def test_colours_in_one_channel_are_their_luminance(encoded, deep_png):
+    weights = np.array([0.2126, 0.7152, 0.0722])  # ITU-R BT.709
+    codes = np.ascontiguousarray(PIXELS[:, 5:35])
+    found = Decoder(image_size=30, channels=1).image(encoded(codes, "PNG")).codes
+    assert np.abs(found[0] - codes @ weights).max() <= 0.501
+    deep = RNG.integers(0, 2**16, (30, 30, 3)).astype(np.uint16)
+    found = Decoder(image_size=30, channels=1, bit_depth=16).image(deep_png(deep)).codes
+    assert np.abs(found[0] - deep @ weights).max() <= 0.501
+
+
+@pytest.mark.parametrize("channels", [2, "1", True, 0])
+def test_channels_are_one_or_three(channels):
+    with pytest.raises(ValueError, match=r"channels must be 1 \(grey\), 3 or None, got"):
+        Decoder(image_size=30, channels=channels)
 
 
 def test_thirty_two_bits_are_refused(encoded):
@@ -379,6 +416,7 @@ def test_a_mask_that_shows_through_is_refused(encoded, deep_png, mode):
 def test_a_white_level_is_that_of_colours_that_are_reduced_too(encoded, deep_png):
     ramp = np.linspace(0, 4095, 900).astype(np.uint16).reshape(30, 30, 1)
     decoder = Decoder(image_size=30, white_level=4000, bit_depth=8)
+    warnings.filterwarnings("ignore", message=f".*{_ABOVE_WHITE}")
     colours = decoder.image(deep_png(np.tile(ramp, 3)))
     assert (colours.frame, colours.opaque) == ((30, 30), True)
     grey = decoder.image(encoded(ramp[..., 0], "PNG")).codes

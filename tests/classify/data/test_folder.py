@@ -10,7 +10,8 @@ from classify.data import ImageFolder
 
 
 def load(root, **options):
-    return ImageFolder(root, **{"image_size": 8, "cache": False, "progress": False} | options)
+    given = {"image_size": 8, "cache": False, "progress": False, "channels": 3} | options
+    return ImageFolder(root, **given)
 
 
 @pytest.fixture
@@ -40,6 +41,28 @@ def test_folders_are_classes(pictures, write, layout):
     levels = dataset.gather(range(5)).images.float().mean(dim=(1, 2, 3))
     assert torch.allclose(levels, torch.tensor([10.0, 20, 30, 40, 50]), atol=2)
     assert not dataset.has_mask.any()
+
+
+@pytest.mark.parametrize("cache", [None, False])
+def test_one_channel_and_three_have_entries_of_their_own(pictures, write, tmp_path, cache):
+    root, prints = write(pictures), []
+    for channels in (3, 1, 1, 3):  # each the second time from the cache, where there is one
+        found = load(root, channels=channels, cache=cache)
+        images = found.gather(range(5)).images
+        assert images.shape == (5, channels, 8, 8)
+        assert images.unique().tolist() == [10, 20, 30, 40, 50]
+        prints.append(found.fingerprint)
+    assert prints[0] == prints[3] != prints[1] == prints[2]
+    assert len(list((tmp_path / "ham.cache").glob("*"))) == (0 if cache is False else 2)
+
+
+def test_grey_in_three_channels_is_told_once(pictures, write, encoded):
+    root = write(pictures)
+    with pytest.warns(UserWarning, match="ham has grey pictures alone.*channels=1") as told:
+        assert load(root, channels=None).channels == 3
+    assert len(told) == 1
+    coloured = pictures | {"dog/e.png": encoded(np.full((9, 9, 3), (1, 2, 3), np.uint8), "PNG")}
+    load(write(coloured, "some.zip"), channels=None)
 
 
 def test_classes_in_a_given_order(pictures, write):

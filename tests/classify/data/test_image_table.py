@@ -24,7 +24,8 @@ ORDER = ("a", "b.png", "d.png", "e.png", "more/c")
 
 
 def load(table, root=None, **options):
-    return ImageTable(table, root, **{"image_size": 8, "cache": False, "progress": False} | options)
+    given = {"image_size": 8, "cache": False, "progress": False, "channels": 3} | options
+    return ImageTable(table, root, **given)
 
 
 @pytest.fixture
@@ -178,9 +179,23 @@ def test_sixteen_bits_and_what_codes_are(write, written, deep_png):
     assert np.array_equal(found[0].image.numpy(), codes.transpose(2, 0, 1))
     assert (found.bit_depth, found.encoding) == (16, None)
     assert load(table, root, bit_depth=16, encoding="linear").encoding == "linear"
-    assert load(table, root, bit_depth=8, white_level=4095).encoding is None
+    with pytest.warns(UserWarning, match="codes above white_level=4095, up to 65535"):
+        assert load(table, root, bit_depth=8, white_level=4095).encoding is None
     with pytest.raises(ValueError, match="encoding must be 'srgb', 'linear' or None, got 'raw'"):
         load("nowhere.csv", encoding="raw")  # before anything is looked for
+
+
+def test_one_channel_with_masks_and_a_cache(labels, pictures, write, halves):
+    root = write(pictures | {"a_segmentation.png": halves[0]})
+    with pytest.warns(UserWarning, match=r"labels.csv has grey pictures alone"):
+        three = load(labels, root, channels=None, cache=None)
+    for _ in range(2):
+        one = load(labels, root, channels=1, cache=None)
+        rows = range(len(one))
+        assert torch.equal(one.gather(rows).images, three.gather(rows).images[:, :1])
+        assert one.has_mask.tolist() == [True, False, False, False, False]
+        assert torch.equal(one.gather_masks([0]), three.gather_masks([0]))
+        assert one.fingerprint != three.fingerprint
 
 
 def test_it_is_the_set_of_the_neighbours(files, rows, write, written, tmp_path):
@@ -534,8 +549,8 @@ def test_a_table_of_one_class_is_told(tmp_path, encoded):
     (tmp_path / "a.png").write_bytes(encoded(np.zeros((9, 9, 3), np.uint8), "PNG"))
     (tmp_path / "t.csv").write_text("image,label\na,nv\n")
     with pytest.warns(UserWarning, match="pictures of one class only, nv: a trained run can be"):
-        ImageTable(tmp_path / "t.csv", image_size=8, cache=False, progress=False)
-    ImageTable(tmp_path / "t.csv", classes=["nv"], image_size=8, cache=False, progress=False)
+        load(tmp_path / "t.csv")
+    load(tmp_path / "t.csv", classes=["nv"])
 
 
 def test_labels_and_groups_are_the_same_in_either_form_of_unicode(written, root):

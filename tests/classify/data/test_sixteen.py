@@ -90,6 +90,11 @@ def test_another_depth_is_refused(encoded):
         content = encoded((CODES[..., :3] >> 8).astype(np.uint8), kind)
         with pytest.raises(ValueError, match=r"has not the 16 bits .* give bit_depth=8 to reduce"):
             whole_codes(opener(content))
+    for kind, mode in ((np.float32, "F"), (np.int32, "I")):
+        content = encoded(CODES[..., 0].astype(kind), "TIFF")
+        # Not that bit_depth=8 takes them, which refuses them too.
+        with pytest.raises(ValueError, match=rf"^mode {mode} names no white level, .* keeps; save"):
+            whole_codes(opener(content))
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def test_what_scenes_say_of_their_codes_changes_no_digest_of_before():
         (
             joint.ClassFolders(root="x"),
             "674d647a030f",
-            ("groups", "bit_depth", "white_level"),
+            ("groups", "bit_depth", "white_level", "channels"),
         ),
         (joint.MedMNISTConfig(path="x"), "c2f8c0d3a4e9", ()),
         (joint.PhantomConfig(), "2cb85e0f07f6", ()),
@@ -185,6 +185,13 @@ def test_what_scenes_say_of_their_codes_changes_no_digest_of_before():
         assert not {"encoding", *options} & config.model_dump().keys()
         said = config.model_copy(update={"encoding": "linear"})
         assert joint.RunConfig(data=said).digest() != digest
+
+
+def test_channels_change_no_digest_of_before():
+    config = joint.ImageTableConfig(table="x")
+    assert joint.RunConfig(data=config).digest() == "fa5faa139c26"
+    grey = config.model_copy(update={"channels": 1})
+    assert joint.RunConfig(data=grey).digest() != "fa5faa139c26"
 
 
 def test_what_lies_at_a_path_is_recognised(tmp_path):

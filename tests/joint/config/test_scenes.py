@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -70,6 +73,50 @@ def test_a_folder_without_pictures_is_of_no_table(tmp_path):
     assert joint.data_config(tmp_path).kind == "ham10000"
 
 
+def _written(folder, paths):
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).touch()
+        if path.endswith("png"):
+            Image.new("L", (9, 9)).save(folder / path)
+    return folder
+
+
+@pytest.mark.parametrize("beside", ["README.md", "notes.txt", "dataset.json", "Thumbs.db", "a.PDF"])
+def test_a_file_beside_class_folders_is_left_alone(tmp_path, beside):
+    root = _written(tmp_path / "pets", ["cat/a.png", "dog/b.png", beside])
+    assert joint.data_config(root, image_size=16) == joint.ClassFolders(root=root, image_size=16)
+    # A zip of what is in the folder, and one of the folder.
+    for name, top, inside in (("flat", root, "."), ("wrapped", tmp_path, "pets")):
+        packed = Path(shutil.make_archive(str(tmp_path / name), "zip", top, inside))
+        config = joint.data_config(packed, image_size=16)
+        assert config == joint.ClassFolders(root=packed, image_size=16)
+        assert joint.build_data(config.model_copy(update={"channels": 1})).classes == ("cat", "dog")
+
+
+def test_ham10000_in_a_folder_beside_a_file_is_no_class(tmp_path):
+    root = _written(tmp_path / "set", ["data/HAM10000_metadata.csv", "data/a.png", "README.md"])
+    assert joint.data_config(root).kind == "ham10000"
+    root = _written(tmp_path / "other", ["nv/ham10000_1.png", "mel/ham10000_2.png", "README.md"])
+    assert joint.data_config(root).kind == "folders"
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["labels.csv", "part.zip", "more/labels.tsv", "HAM10000_metadata", "HAM10000_images_1/c.png"],
+)
+def test_what_else_is_in_a_zip_makes_it_no_class_folders(tmp_path, other):
+    root = _written(tmp_path / "pets", ["cat/a.png", "dog/b.png", other])
+    packed = shutil.make_archive(str(tmp_path / "some"), "zip", root)
+    assert joint.data_config(packed).kind == "ham10000"
+
+
+def test_what_is_not_ham10000_says_what_else_it_may_be(tmp_path):
+    (tmp_path / "x.txt").touch()
+    with pytest.raises(ValueError, match=r"found x.txt\. What is not HAM10000 .*ImageFolder"):
+        joint.build_data(joint.data_config(tmp_path))
+
+
 def test_every_option_of_a_table_reaches_its_loader(monkeypatch, tmp_path):
     given = {
         "table": tmp_path / "t.csv",
@@ -83,6 +130,7 @@ def test_every_option_of_a_table_reaches_its_loader(monkeypatch, tmp_path):
         "geometry": "squeeze",
         "bit_depth": 16,
         "white_level": 4095,
+        "channels": 1,
         "encoding": "linear",
         "limit": 9,
     }
