@@ -268,27 +268,42 @@ class _Through(torch.autograd.Function):
     """The values of one tensor with the gradient of another, without the passes of a sum."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, x: Tensor) -> Tensor:  # noqa: ANN401
+    def forward(value: Tensor, x: Tensor) -> Tensor:
         return value.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ANN401
+        pass
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:  # noqa: ANN401
         return None, gradient
+
+    @staticmethod
+    def jvp(ctx: Any, _: Tensor | None, tangent: Tensor) -> Tensor:  # noqa: ANN401
+        return tangent.view_as(tangent)
 
 
 class _WithinBytes(torch.autograd.Function):
     """Clip to 1..255, keeping the gradient except where following it leads further out."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401
-        ctx.save_for_backward(x)
+    def forward(x: Tensor) -> Tensor:
         return x.clamp(1, 255)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:  # noqa: ANN401
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
         (x,) = ctx.saved_tensors
         outwards = ((x < 1) & (gradient > 0)) | ((x > 255) & (gradient < 0))
         return gradient.masked_fill(outwards, 0)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:  # noqa: ANN401
+        return tangent.view_as(tangent)  # no step follows it
 
 
 def _through(value: Tensor, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from .codec import spread
 
@@ -129,7 +130,7 @@ def count_bits(steps: list[Tensor], levels: list[Tensor], layout: Layout) -> tup
         runs = _runs(r)
         prices = _prices(runs)
         cost = _exact_bits(runs, prices).to(x)
-        if x.requires_grad:
+        if x.requires_grad or forward_ad.unpack_dual(x).tangent is not None:
             smooth = _smooth_bits(x, runs, prices)
             cost = cost + (smooth - smooth.detach())
         costs += cost.chunk(end - first, 1)

@@ -50,7 +50,8 @@ def rate_curve(
         Pictures in 0..1 ``[N, C, H, W]``.
     metric : callable
         From what is decoded and the pictures ``[B, C, H, W]``, both in 0..1, to a number for each
-        ``[B]``, which is greater for better ones.
+        ``[B]``, which is greater for better ones. It is given single precision, or double where
+        the pictures are.
     batch_size : int
         How many to code at a time.
 
@@ -77,13 +78,15 @@ def rate_curve(
         if isinstance(codec, type) or not hasattr(codec, "decompress"):
             raise ValueError(f"codecs must be codecs, such as JPEG(50), got {codec!r}.")
         size, fidelity = 0, []
+        # A code of 8 bits has more digits than bfloat16.
+        dtype = torch.promote_types(pictures.dtype, torch.float32)
         for part in pictures.split(batch_size):
             with torch.no_grad():  # here alone: what yields the codecs may train them
                 files = codec.compress(part)
-                decoded = codec.decompress(files).to(part)
+                decoded = codec.decompress(files).to(part.device, dtype)
                 levels = (255 * decoded.clamp(0, 1)).round() / 255
             size += sum(map(len, files))
-            judged = metric(levels, part)
+            judged = metric(levels, part.to(dtype))
             shape = getattr(judged, "shape", None)  # whose a metric of others need not have
             if shape != (len(part),):
                 given = type(judged).__name__ if shape is None else tuple(shape)

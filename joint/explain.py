@@ -368,8 +368,11 @@ def occlusion(
         logits = judge(scenes)
         classes = _targets(target, logits)
         score = _scores(logits, classes)
-        drops = score.new_zeros(len(scenes), len(rows), len(columns))
-        total, count = (score.new_zeros(len(scenes), *scenes.shape[-2:]) for _ in range(2))
+        dtype = torch.promote_types(score.dtype, torch.float32)  # a count in bfloat16 stops at 256
+        drops = score.new_zeros(len(scenes), len(rows), len(columns), dtype=dtype)
+        total, count = (
+            score.new_zeros(len(scenes), *scenes.shape[-2:], dtype=dtype) for _ in range(2)
+        )
         for i, top in enumerate(rows):
             for j, left in enumerate(columns):
                 square = (..., slice(top, top + patch), slice(left, left + patch))

@@ -4,6 +4,7 @@ Each draws into axes, or a part of a figure, that it is given; the figures of :m
 and of reports are made of them. Nothing here needs matplotlib before something is drawn.
 """
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +18,7 @@ from classify import Reliability
 from classify.intervals import wilson_intervals
 from optics import (
     CodedExposure,
+    CoherentImaging,
     ColourFilterArray,
     FourierFilter,
     FrontEnd,
@@ -157,7 +159,9 @@ def draw_reliability(axis: "Axes", reliability: Reliability, *, level: float = 0
 def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
     """Draw a learned kernel (signed response of each channel), Fourier transmission, or PSFs.
 
-    Where PSFs change across the picture, those of a grid of places lie side by side.
+    Where PSFs change across the picture, those of a grid of places lie side by side. Of coherent
+    imaging the pupil is drawn. A front end of one's own is asked for its ``psf()``, ``[h, w]`` or
+    ``[C, h, w]``; without one, words say that it has no drawing.
     """
     if isinstance(front_end, LearnedKernel):
         _draw_kernels(figure, front_end)
@@ -171,14 +175,50 @@ def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
         sharp = " in focus" if front_end.draws else ""
         light = psf.sum((-2, -1)).mean() if front_end.draws else front_end.throughput().detach()
         figure.suptitle(f"point-spread functions{sharp}, throughput {float(light):.2f}")
+    elif isinstance(front_end, CoherentImaging):
+        _draw_pupil(figure, front_end)
     elif isinstance(front_end, VaryingImaging):
         sheet, shown = sheet_of_places(front_end), shown_channels(front_end)
         _draw_spots(figure, sheet.spots[[*shown]], [*shown.values()])
         light = float(front_end.throughput().detach())
         figure.suptitle(f"point-spread functions at {sheet.places}, throughput {light:.2f}")
+    elif (psf := _own_psf(front_end)) is not None:
+        shown = _some(["red", "green", "blue"] if len(psf) == 3 else _numbers(len(psf)))
+        _draw_spots(figure, psf[[*shown]].numpy(), [*shown.values()])
+        light = float(front_end.throughput().detach())
+        figure.suptitle(f"point-spread functions, throughput {light:.2f}")
+    else:
+        figure.text(
+            0.5,
+            0.5,
+            f"{type(front_end).__name__} has no drawing:\nit has no psf() of [h, w] or [C, h, w]",
+            ha="center",
+            va="center",
+            fontsize=9,
+        )
 
 
-def shown_channels(front_end: IncoherentImaging | VaryingImaging) -> dict[int, str]:
+def _own_psf(front_end: FrontEnd) -> Tensor | None:
+    """PSFs ``[C, h, w]`` that a front end of another's library says it has, or None."""
+    psf = getattr(front_end, "psf", None)
+    if not callable(psf):
+        return None
+    try:
+        inspect.signature(psf).bind()
+    except (TypeError, ValueError):  # it must be told more, or nobody knows what
+        return None
+    spots = psf()
+    if not isinstance(spots, Tensor) or spots.ndim not in (2, 3) or not spots.is_floating_point():
+        return None
+    spots = spots.detach().cpu().float()
+    if not bool(spots.isfinite().all() and (spots > 0).any()):
+        return None
+    return spots.reshape(-1, *spots.shape[-2:])
+
+
+def shown_channels(
+    front_end: IncoherentImaging | VaryingImaging | CoherentImaging,
+) -> dict[int, str]:
     """Up to six channels of the scene, from the first to the last, and their names.
 
     A channel is a colour, or a band by its wavelength; one alone has no name.
@@ -186,16 +226,24 @@ def shown_channels(front_end: IncoherentImaging | VaryingImaging) -> dict[int, s
     pupil, count = front_end.pupil, front_end.in_channels
     bands = () if pupil is None else pupil.wavelengths
     mixed = getattr(front_end, "colour", None) is not None
-    if count == 1:
-        names = [""]
-    elif count == 3 and not mixed:
+    if count == 3 and not mixed:
         names = ["red", "green", "blue"]
-    elif len(bands) == count:
+    elif len(bands) == count > 1:
         names = [f"{1e9 * float(wavelength):.0f} nm" for wavelength in bands]
     else:
-        names = [str(number) for number in range(count)]
-    chosen = torch.linspace(0, count - 1, min(count, _MOST_CHANNELS)).round().long().tolist()
-    return {number: names[number] for number in chosen}
+        names = _numbers(count)
+    return _some(names)
+
+
+def _numbers(count: int) -> list[str]:
+    return [""] if count == 1 else [str(number) for number in range(count)]
+
+
+def _some(names: Sequence[str]) -> dict[int, str]:
+    """Up to six of the channels with these names, by their number."""
+    count = len(names)
+    chosen = torch.linspace(0, count - 1, min(count, _MOST_CHANNELS)).round().long()
+    return {number: names[number] for number in map(int, chosen)}
 
 
 class PlaceSheet(NamedTuple):
@@ -254,20 +302,48 @@ def _draw_kernels(figure: "SubFigure | Figure", front_end: LearnedKernel) -> Non
 
 def _draw_transmission(figure: "SubFigure | Figure", front_end: FourierFilter) -> None:
     transmission = front_end.transmission.detach().cpu().numpy()
-    modulus, phase = figure.subplots(1, 2)
-    extent = (-0.5, 0.5, 0.5, -0.5)
-    drawn = modulus.imshow(np.abs(transmission), cmap="gray", vmin=0, vmax=1, extent=extent)
-    figure.colorbar(drawn, ax=modulus, shrink=0.7, label="|t|")
-    drawn = phase.imshow(
-        np.angle(transmission), cmap="twilight", vmin=-np.pi, vmax=np.pi, extent=extent
-    )
-    figure.colorbar(drawn, ax=phase, shrink=0.7, label="phase, rad")
-    for axis in (modulus, phase):
+    axes = figure.subplots(1, 2)
+    _draw_modulus_and_phase(figure, axes[:, None], transmission[None], (-0.5, 0.5, 0.5, -0.5))
+    for axis in axes:
         axis.set(xlabel="fx, cycles/pixel", ylabel="fy, cycles/pixel")
     figure.suptitle(
         f"Fourier filter, {front_end.illumination}, "
         f"throughput {float(front_end.throughput().detach()):.2f}"
     )
+
+
+def _draw_pupil(figure: "SubFigure | Figure", front_end: CoherentImaging) -> None:
+    pupil, shown = front_end.pupil, shown_channels(front_end)
+    field = pupil.field().detach().cpu()[[*shown]].numpy()
+    height, width = (500 * samples * pupil.spacing for samples in pupil.size)  # half, millimetres
+    # Of one wavelength side by side, of several a column for each.
+    shape = (1, 2) if len(shown) == 1 else (2, len(shown))
+    axes = figure.subplots(*shape, squeeze=False)
+    pairs = axes.reshape(2, -1)
+    _draw_modulus_and_phase(figure, pairs, field, (-width, width, height, -height))
+    for axis, name in zip(pairs[0], shown.values(), strict=True):
+        axis.set_title(name)
+    for axis in axes[-1]:
+        axis.set_xlabel("x, mm")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("y, mm")
+    light = float(front_end.throughput().detach())
+    figure.suptitle(f"pupil in coherent light, throughput {light:.2f}")
+
+
+def _draw_modulus_and_phase(
+    figure: "SubFigure | Figure",
+    axes: np.ndarray,
+    values: np.ndarray,
+    extent: tuple[float, float, float, float],
+) -> None:
+    """Complex ``[C, h, w]`` into axes ``[2, C]``; nothing has no phase."""
+    for (modulus, phase), value in zip(axes.T, values, strict=True):
+        one = modulus.imshow(np.abs(value), cmap="gray", vmin=0, vmax=1, extent=extent)
+        angle = np.where(value == 0, np.nan, np.angle(value))
+        other = phase.imshow(angle, cmap="twilight", vmin=-np.pi, vmax=np.pi, extent=extent)
+    for row, drawn, label in zip(axes, (one, other), ("|t|", "phase, rad"), strict=True):
+        figure.colorbar(drawn, ax=list(row), shrink=0.7, label=label)
 
 
 def _draw_shutter(figure: "SubFigure | Figure", front_end: CodedExposure) -> None:

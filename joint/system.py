@@ -66,6 +66,8 @@ class SystemOutput:
     """What scene, measurement and reconstruction are."""
     developed: Tensor | None = None
     """What the restoration was given, ``[B, C'', H', W']``, encoded like the measurement."""
+    exposures: int = 1
+    """E: captures that share the exposure time, the outer part of the channels of light."""
 
     def __repr__(self) -> str:
         lines = (f"{part.name}: {_outlined(getattr(self, part.name))}" for part in fields(self))
@@ -238,6 +240,7 @@ class ImagingSystem(nn.Module):
             handed=handed,
             logits=logits,
             encoding=self.encoding,
+            exposures=self.exposures,
         )
 
     def measure(self, scene: Tensor, *, generator: Generators | None = None) -> Measured:

@@ -117,7 +117,8 @@ def equal_contrast(
         Largest factor on the contrast: of a lesion that hardly differs from its skin, more would
         only be noise.
     inner, outer, encoding
-        As in :func:`scale_contrast`, and the same pictures are refused.
+        As in :func:`scale_contrast`, and the same pictures are refused. The change fades within
+        2 pixels of the lesion, or within ``inner`` where that is less.
 
     Returns
     -------
@@ -136,7 +137,10 @@ def equal_contrast(
     apart = (lesion - skin).norm(dim=-1)
     factor = (distance / apart.clamp_min(1e-6)).clamp_max(strongest)
     factor = factor.nan_to_num(1.0)  # no lesion or no skin: refused below, in words
-    return scale_contrast(images, masks, factor, inner=inner, outer=outer, encoding=encoding)
+    return scale_contrast(
+        images, masks, factor,
+        inner=inner, outer=outer, feather=min(2.0, inner), encoding=encoding,
+    )  # fmt: skip
 
 
 def altered(

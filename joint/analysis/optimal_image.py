@@ -91,7 +91,8 @@ def optimal_image(
         With a classifier; evaluated in evaluation mode.
     start : Tensor ``[B, C, H, W]`` in 0..1
         Scenes to begin from, encoded as the system's scenes are: pictures, or grey with some
-        noise.
+        noise. The system is given scenes of their dtype where its weights have it too, and else
+        of float32; a step is taken in float32 at least.
     target : int
         The class.
     steps : int
@@ -122,14 +123,15 @@ def optimal_image(
     """
     _check(system, start, steps, learning_rate, roughness, rate, light)
     device = device_of(system)
-    start = start.detach().to(device).float()
+    dtype = _precision(system, start)
+    start = start.detach().to(device, torch.promote_types(dtype, torch.float32))
     raw = torch.logit(start.clamp(_MARGIN, 1 - _MARGIN)).requires_grad_()
     optimiser = torch.optim.Adam([raw], lr=learning_rate)
     seeds = [seed + row for row in range(len(start))]
 
     def look() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
         scene = _within(torch.sigmoid(raw), system, light)
-        output = system(scene, generator=generators(seeds, device))
+        output = system(scene.to(dtype), generator=generators(seeds, device))
         assert output.logits is not None
         if not 0 <= target < output.logits.shape[1]:
             raise ValueError(
@@ -144,10 +146,10 @@ def optimal_image(
                     "use a learned codec"
                 )
             value = value - rate * bpp
-        return value, scene, output.handed, output.logits, bpp
+        return value, scene.to(dtype), output.handed, output.logits, bpp
 
     with evaluating(system), torch.enable_grad():
-        best = torch.full((len(start),), -math.inf, device=device)
+        best = start.new_full((len(start),), -math.inf)
         kept = [torch.zeros(0)] * 4
         history = []
         for step in range(steps + 1):
@@ -175,10 +177,16 @@ def optimal_image(
         handed=handed,
         logits=logits,
         best=torch.stack(history),
-        light=_radiance(scenes, system).flatten(1).mean(1),
+        light=_radiance(scenes.to(start), system).flatten(1).mean(1),
         bpp=bpp,
         encoding=system.encoding,
     )
+
+
+def _precision(system: ImagingSystem, start: Tensor) -> torch.dtype:
+    """That of the start where weights of the system have it too, else single precision."""
+    own = {parameter.dtype for parameter in system.parameters()}
+    return start.dtype if start.dtype in own else torch.float32
 
 
 def _copy(part: Tensor | None) -> Tensor | None:

@@ -152,14 +152,17 @@ def contour(masks: Tensor) -> Tensor:
 def octant(masks: Tensor) -> Tensor:
     """Octant of each pixel about the centroid of the lesion, int64 ``[B, H, W]``.
 
-    Number 0 opens at +x and turns towards +y; of an empty mask it means nothing.
+    Number 0 opens at +x and turns towards +y; what lies on the line between two belongs to the
+    one that opens there. Of an empty mask it means nothing.
     """
-    weight = masks.float()
-    count = weight.sum((-2, -1)).clamp_min(1)
-    y, x = (
-        torch.arange(size, dtype=torch.float32, device=masks.device) for size in masks.shape[-2:]
-    )
-    centre_x = (weight.sum(-2) @ x / count)[:, None, None]
-    centre_y = (weight.sum(-1) @ y / count)[:, None, None]
-    angle = torch.atan2(y[:, None] - centre_y, x[None, :] - centre_x)
-    return torch.floor(angle / (math.pi / 4)).long() % 8
+    count = masks.sum((-2, -1))[:, None]
+    y, x = (torch.arange(size, device=masks.device) for size in masks.shape[-2:])
+    # As many times the distance as the lesion has pixels: whole numbers, for on a diagonal the
+    # rounding of an angle would choose.
+    across = (count * x - (masks.sum(-2) * x).sum(-1, keepdim=True))[:, None, :]
+    down = (count * y - (masks.sum(-1) * y).sum(-1, keepdim=True))[:, :, None]
+    low = (down < 0) | ((down == 0) & (across < 0))
+    across, down = torch.where(low, -across, across), torch.where(low, -down, down)
+    left = (across <= 0) & (down > 0)
+    across, down = torch.where(left, down, across), torch.where(left, -across, down)
+    return 4 * low.long() + 2 * left.long() + ((down >= across) & (across > 0)).long()

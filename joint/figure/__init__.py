@@ -2,7 +2,7 @@
 
 Files: ``system`` planes, learned element, what is handed on, optimal images · ``score`` a report ·
 ``contrast`` of classes, and recall and confusion against it · ``frequency`` what is kept, and what
-each is worth · ``file`` a PNG.
+each is worth · ``robustness`` accuracy against imperfections · ``file`` a PNG.
 
 What one panel of them shows is drawn in :mod:`joint.panel`, whose functions can be had here too.
 In titles and names a dollar sign is one, and begins no formula.
@@ -13,6 +13,7 @@ from joint.panel import SHADE, draw_confusion, draw_filter, draw_light, draw_rel
 from .contrast import contrast_figure, pairs_figure, sweep_figure
 from .file import save_figure
 from .frequency import kept_figure, reliance_figure
+from .robustness import robustness_figure
 from .score import report_figure
 from .system import handed_figure, optimal_figure, system_figure
 
@@ -29,6 +30,7 @@ __all__ = [
     "pairs_figure",
     "reliance_figure",
     "report_figure",
+    "robustness_figure",
     "save_figure",
     "sweep_figure",
     "system_figure",

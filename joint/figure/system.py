@@ -46,8 +46,8 @@ def system_figure(
     """Draw what light goes through, the learned element, and what comes out.
 
     Left, for one picture of each of ``rows`` classes: the scene, the light on the sensor, the
-    measurement, and what the classifier is handed. Right: the learned filter and the confusion
-    matrix of ``evaluation``.
+    measurement, and what the classifier is handed. Right: the learned filter, see
+    :func:`draw_filter`, and the confusion matrix of ``evaluation``.
     """
     index = _one_of_each_class(dataset, rows)
     device = device_of(system)

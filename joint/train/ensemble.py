@@ -247,6 +247,7 @@ class _Stack:
                     handed=handed[k],
                     logits=logits[k],
                     encoding=system.encoding,
+                    exposures=system.exposures,
                 )
                 for k, (system, batch) in enumerate(zip(self.systems, batches, strict=True))
             ]

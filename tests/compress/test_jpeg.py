@@ -512,3 +512,34 @@ def test_repr():
     assert repr(DifferentiableJPEG(trainable=True)) == (
         "DifferentiableJPEG(subsampling='4:2:0', rounding='straight_through', trainable=True)"
     )
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+@pytest.mark.parametrize("what", ["reconstruction", "bits"])
+@pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
+def test_torch_func_and_forward_mode_have_the_gradient_of_backward(what, subsampling):
+    generator = torch.Generator().manual_seed(0)
+    picture, direction = torch.rand(2, 2, 3, 16, 24, generator=generator)
+    codec = DifferentiableJPEG(50, subsampling=subsampling, trainable=True)
+    logarithms = codec.log_tables.detach()
+    towards = torch.randn(logarithms.shape, generator=generator)
+
+    def value(x, tables):
+        coded = torch.func.functional_call(codec, {"log_tables": tables}, (x,))
+        return getattr(coded, what).square().mean()
+
+    leaves = picture.clone().requires_grad_(), logarithms.clone().requires_grad_()
+    backward = torch.autograd.grad(value(*leaves), leaves)
+    for ours, expected in zip(
+        torch.func.grad(value, (0, 1))(picture, logarithms), backward, strict=True
+    ):
+        torch.testing.assert_close(ours, expected)
+    slope = sum((g * t).sum() for g, t in zip(backward, (direction - 0.5, towards), strict=True))
+    found, forward = torch.func.jvp(value, (picture, logarithms), (direction - 0.5, towards))
+    assert float(found) == float(value(picture, logarithms))
+    assert float(slope) != 0
+    torch.testing.assert_close(forward, slope, rtol=1e-3, atol=1e-6)
+    with torch.autograd.forward_ad.dual_level(), torch.no_grad():
+        dual = torch.autograd.forward_ad.make_dual(picture, direction - 0.5)
+        alone = torch.autograd.forward_ad.unpack_dual(value(dual, logarithms)).tangent
+    torch.testing.assert_close(alone, (backward[0] * (direction - 0.5)).sum(), rtol=1e-3, atol=1e-6)

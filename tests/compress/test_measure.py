@@ -185,3 +185,11 @@ def test_a_mean_is_of_some_pictures():
         rate_curve("", [WebP(80)], PICTURES[:0])
     with pytest.raises(ValueError, match=r"there are no pictures in \[0, 3, 48, 48\]"):
         quality_for(WebP(80), PICTURES[:0], 1.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_files_of_half_pictures_are_judged_with_all_their_digits(dtype):
+    half = PICTURES.to(dtype)
+    found, wider = (rate_curve("a", [compress.PNG()], x) for x in (half, half.float()))
+    assert found.rate == wider.rate
+    assert found.quality == pytest.approx(wider.quality)

@@ -535,6 +535,22 @@ def test_drops_of_a_linear_system_are_sums_over_squares(data, size):
     torch.testing.assert_close(found.score, linear(scenes).detach()[:, 1])
 
 
+def test_maps_of_half_precision_are_the_mean_of_their_drops():
+    """A count in bfloat16 stops at 256."""
+    linear = _Linear((1, 64, 64), dtype=torch.bfloat16)
+    scenes = _scene((64, 64), 1, 1, dtype=torch.bfloat16)
+    found = occlusion(joint.ImagingSystem(classifier=linear), scenes, patch=32, stride=1, target=1)
+    total, count = torch.zeros(2, 64, 64, dtype=torch.float64)
+    for (i, j), drop in np.ndenumerate(found.drops[0].double().numpy()):
+        total[i : i + 32, j : j + 32] += drop
+        count[i : i + 32, j : j + 32] += 1
+    assert count.max() > 512
+    size = (total / count).abs().max()
+    torch.testing.assert_close(
+        found.maps[0].double(), total / count, atol=1e-3 * float(size), rtol=1e-2
+    )
+
+
 def test_squares_that_do_not_fit_are_refused():
     system = joint.ImagingSystem(classifier=_Planted(3))
     for patch in (0, 21):

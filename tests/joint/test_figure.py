@@ -23,6 +23,8 @@ from joint.analysis import (
     reliance,
 )
 from joint.analysis.kept import kept
+from joint.analysis.scores import Score, Scores
+from joint.analysis.tolerancing.robustness import Curve, Point, Robustness
 from joint.figure import (
     contrast_figure,
     draw_confusion,
@@ -32,6 +34,7 @@ from joint.figure import (
     pairs_figure,
     reliance_figure,
     report_figure,
+    robustness_figure,
     save_figure,
     sweep_figure,
     system_figure,
@@ -58,7 +61,12 @@ class _First(torch.nn.Module):
         (lambda: optics.LearnedKernel("sobel", mix_channels=True), 6),
         (lambda: optics.LearnedKernel("gaussian", signed=False), 3),
         (lambda: optics.FourierFilter(16, "spiral"), 3),
-        (lambda: joint.build_front_end(joint.LensConfig(element="cubic"), (16, 16), 3), 3),
+        (
+            lambda: joint.build_front_end(
+                joint.LensConfig(element="cubic", strength=1), (16, 16), 3
+            ),
+            3,
+        ),
         (lambda: optics.CodedExposure("fluttered", 2.0), 3),
         (lambda: None, 3),
     ],
@@ -409,6 +417,59 @@ def test_a_legend_of_many_lines_covers_none_and_each_has_its_own_colour(phantoms
     told = [text.get_text() for text in legend.get_texts()]
     assert told == [*phantoms.classes, "balanced accuracy", "its 95 % interval"]
     assert len({to_hex(line.get_color()) for line in figure.axes[0].lines[:8]}) == 8
+
+
+def _swept(**curves):
+    """Results of (levels, balanced accuracies) of each imperfection; accuracies are half."""
+
+    def scores(value):
+        return Scores(*(Score(v, classify.Interval(v - 0.1, v + 0.05)) for v in (value / 2, value)))
+
+    made = tuple(
+        Curve(
+            name, "a unit", 0.5 if name == "defocus" else 400.0, 1,
+            tuple(Point(at, scores(v), scores(0.0), v) for at, v in zip(*points, strict=True)),
+        )
+        for name, points in curves.items()
+    )  # fmt: skip
+    return Robustness(scores(0.8), made, (), 20, 0.95, 100)
+
+
+def test_robustness_is_drawn_for_each_imperfection_and_system(tmp_path):
+    found = {
+        "wide $": _swept(defocus=((0.0, 1.0), (0.8, 0.5)), photons=((400, 40), (0.8, 0.6))),
+        "other": _swept(photons=((40, 400), (0.5, 0.7))),
+    }
+    figure = robustness_figure(found, title="a study")
+    defocus, photons = figure.axes
+    assert [axis.get_title() for axis in figure.axes] == ["defocus", "photons"]
+    assert [axis.get_xscale() for axis in figure.axes] == ["linear", "log"]
+    assert defocus.get_xlabel() == "a unit"
+    assert defocus.get_ylabel() == "balanced accuracy"
+    line, nominal = defocus.lines
+    np.testing.assert_allclose(line.get_xydata(), [(0, 0.8), (1, 0.5)])
+    assert set(nominal.get_xdata()) == {0.5}
+    (shade,) = defocus.collections
+    corners = {tuple(np.round(p, 9)) for p in shade.get_paths()[0].vertices}
+    assert corners == {(0, 0.7), (0, 0.85), (1, 0.4), (1, 0.55)}
+    first, _, second, _ = photons.lines
+    np.testing.assert_allclose(first.get_xydata(), [(40, 0.6), (400, 0.8)])  # by their level
+    np.testing.assert_allclose(second.get_xydata(), [(40, 0.5), (400, 0.7)])
+    assert first.get_color() == line.get_color() != second.get_color()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["wide $", "other"]
+    save_figure(figure, tmp_path / "figure.png")
+    assert "100" in [text.get_text() for text in photons.get_xticklabels()]
+    half = robustness_figure(found, metric="accuracy").axes[0].lines[0]
+    np.testing.assert_allclose(half.get_ydata(), [0.4, 0.25])
+
+
+def test_robustness_without_a_curve_is_refused():
+    for nothing in ({}, {"a": _swept()}):
+        with pytest.raises(ValueError, match="there is no curve to draw"):
+            robustness_figure(nothing)
+    with pytest.raises(ValueError, match="metric must be one of accuracy, balanced_accuracy, not"):
+        robustness_figure({"a": _swept(defocus=((0, 1), (0.8, 0.5)))}, metric="auc")
 
 
 def test_a_figure_is_written_without_alpha(tmp_path):

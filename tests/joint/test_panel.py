@@ -301,3 +301,72 @@ def test_bands_that_are_restored_are_shown_as_those_of_the_scene():
     assert found.picture == found.scene != found.developed
     system.restoration = optics.RestorationUNet(3, width=2)
     assert plane_colours(system).picture is None
+
+
+class _Blur(optics.FrontEnd):
+    """A front end of another's library."""
+
+    in_channels = out_channels = exposures = 1
+
+    def forward(self, scene):
+        return scene
+
+    def combine(self, raw):
+        return raw
+
+    def throughput(self):
+        return torch.tensor(0.5)
+
+
+def test_the_pupil_of_coherent_light_is_drawn():
+    size, spacing = 32, 1e-4
+    aperture = optics.circular_aperture((size, size), diameter=2e-3, spacing=spacing)
+    element = optics.PhaseMask(torch.full((size, size), 0.7), spacing=spacing)
+    pupil = optics.Pupil(
+        [element], wavelengths=(530e-9,), aperture=aperture,
+        focal_length=0.02, pixel_pitch=2.6e-6, psf_size=15,
+    )  # fmt: skip
+    front_end = optics.CoherentImaging(pupil)
+    figure = Figure()
+    draw_filter(figure, front_end)
+    light = float(front_end.throughput().detach())
+    assert figure.get_suptitle() == f"pupil in coherent light, throughput {light:.2f}"
+    modulus, phase, *_ = figure.axes
+    field = pupil.field().detach()[0]
+    np.testing.assert_array_equal(modulus.images[0].get_array(), field.abs())
+    drawn = np.ma.filled(phase.images[0].get_array(), np.nan)
+    assert (np.isnan(drawn) == (field == 0).numpy()).all()
+    np.testing.assert_allclose(drawn[np.isfinite(drawn)], 0.7, atol=1e-4)
+    np.testing.assert_allclose(modulus.images[0].get_extent(), (-1.6, 1.6, 1.6, -1.6))
+    colours = optics.Pupil(
+        [element], wavelengths=(460e-9, 530e-9, 640e-9),
+        focal_length=0.02, pixel_pitch=2.6e-6, psf_size=15,
+    )  # fmt: skip
+    figure = Figure()
+    draw_filter(figure, optics.CoherentImaging(colours))
+    assert [a.get_title() for a in figure.axes if a.get_title()] == ["red", "green", "blue"]
+    assert sum(len(axis.images) for axis in figure.axes) == 6
+
+
+@pytest.mark.parametrize(("shape", "names"), [((5, 7), []), ((3, 5, 7), ["red", "green", "blue"])])
+def test_the_psf_of_a_front_end_of_ones_own_is_drawn(shape, names):
+    class Own(_Blur):
+        def psf(self):
+            return torch.arange(float(np.prod(shape))).reshape(shape)
+
+    figure = Figure()
+    draw_filter(figure, Own())
+    assert figure.get_suptitle() == "point-spread functions, throughput 0.50"
+    assert [axis.get_title() for axis in figure.axes if axis.get_title()] == names
+    shown = [axis.images[0].get_array() for axis in figure.axes if len(axis.images)]
+    np.testing.assert_array_equal(np.stack(shown), Own().psf().reshape(-1, 5, 7))
+
+
+@pytest.mark.parametrize("psf", [None, lambda self, place: torch.ones(3, 3), lambda self: 1.0])
+def test_a_front_end_without_a_drawing_is_named(psf):
+    Own = type("Own", (_Blur,), {} if psf is None else {"psf": psf})
+    figure = Figure()
+    draw_filter(figure, Own())
+    (text,) = figure.texts
+    assert text.get_text().startswith("Own has no drawing")
+    assert not figure.axes

@@ -405,7 +405,8 @@ def test_what_a_pass_gives_is_printed_in_a_few_lines():
     ]  # fmt: skip
     assert "  coded: Coded(reconstruction=[2, 3, 24, 24], latent=None, bits_map=" in shown
     assert "rate=bytes" in shown
-    assert len(lines) == 10
+    assert lines[-1] == "  exposures: 1"
+    assert len(lines) == 11
     field = joint.ImagingSystem()(torch.zeros(1, 3, 8, 8)).__class__
     assert "complex64 [1, 2]" in repr(
         field(torch.zeros(1, 2, dtype=torch.complex64), None, None, torch.ones(1), None,

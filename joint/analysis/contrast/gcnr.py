@@ -71,6 +71,9 @@ def generalised_cnr(
     values = torch.where(finite, values, 0)
     low = torch.where(either, values, math.inf).amin((-2, -1), keepdim=True)
     high = torch.where(either, values, -math.inf).amax((-2, -1), keepdim=True)
+    # Of such ends the distance would be infinite; half of them is exact.
+    wide = (high - low).isinf()
+    values, low, high = (torch.where(wide, x / 2, x) for x in (values, low, high))
     usable = high > low
     span = torch.where(usable, high - low, 1)
     position = torch.where(usable, values - low, 0) / span * (bins - 1 if soft else bins)

@@ -303,7 +303,16 @@ class _Statistics(NamedTuple):
 
 
 def _statistics(bright: Tensor, masks: Tensor, ring: Tensor) -> _Statistics:
-    """Moments of the luminance in both regions, around their means: no digits cancel."""
+    """Moments of the luminance in both regions, around their means: no digits cancel.
+
+    Each picture has a unit of its own.
+    """
+    # The ratios made of them have no unit, and squares of faint light vanish: in units of a power
+    # of 2, which rounds nothing, the brightest pixel is about 1.
+    limits = torch.finfo(bright.dtype)
+    largest = torch.where(masks | ring, bright.detach().abs(), 0).amax((-2, -1), keepdim=True)
+    largest = largest.clamp(limits.tiny, limits.max / 8)
+    bright = bright * (largest.frexp().mantissa / largest)
     count = torch.stack((masks, ring), 1).sum((-2, -1)).to(bright.dtype)
     mean = _region_means(bright[:, None], masks, ring)[..., 0]
     lesion, skin = mean[:, :1, None], mean[:, 1:, None]

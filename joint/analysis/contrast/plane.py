@@ -50,7 +50,8 @@ def contrast_at(
         In the pixels of the scene. Where a plane has others, the masks are reduced to them by
         area and the ring's distances by the same factor.
     plane : {"scene", "irradiance", "measurement", "handed"}
-        The irradiance is linear light, and the mean over exposures where there are several.
+        The irradiance is linear light, of all exposures together where there are several. A
+        scene that is a field has no contrast; what a front end makes of it has.
     inner, outer : float, pixels of the scene
         The ring's distances from the lesion.
     encoding : {"srgb", "linear"}, optional
@@ -85,7 +86,11 @@ def contrast_at(
             f"contrast_at needs the masks of the lesions, a bool Tensor [B, H, W], not "
             f"{type(masks).__name__}: a data set without masks has no contrast"
         )
-    check_masks(masks, output.scene)
+    scene = output.scene
+    check_masks(masks, scene.real if scene.is_complex() else scene)
+    if plane == "irradiance" and output.exposures > 1:
+        # Each is scaled by its share of the time: together they are the light that one has alone.
+        picture = picture.unflatten(1, (output.exposures, -1)).sum(1)
     if picture.shape[-2:] != masks.shape[-2:]:
         factor = picture.shape[-1] / masks.shape[-1]
         inner, outer = inner * factor, outer * factor

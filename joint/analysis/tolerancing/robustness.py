@@ -11,7 +11,8 @@ A picture has the same noise at all levels, and a made device the same error, la
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import product
+from typing import Any, Literal, NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -63,6 +64,63 @@ class Curve(NamedTuple):
     """Independent draws of the error; 1 where nothing is drawn."""
     points: tuple[Point, ...]
     """In the order of the levels."""
+
+    def level_at(
+        self,
+        share: float,
+        *,
+        metric: Literal["accuracy", "balanced_accuracy"] = "balanced_accuracy",
+    ) -> float | None:
+        """The level at which the score falls below a share of its best, going away from there.
+
+        Between two levels that were measured it is interpolated: along a line, for photons over
+        the logarithm of the level. Where the score falls on both sides of its best, it is the
+        nearer of the two levels. It is an estimate without an interval.
+
+        Parameters
+        ----------
+        share : float
+            Of the best score on the curve, between 0 and 1.
+        metric : {"balanced_accuracy", "accuracy"}
+            The score.
+
+        Returns
+        -------
+        float or None
+            In the unit of the curve; None when the score never falls so low.
+
+        Raises
+        ------
+        ValueError
+            For a share outside of (0, 1), or another metric.
+        """
+        if not 0 < share < 1:
+            raise ValueError(
+                f"share must be between 0 and 1, as in 0.9 of the best score, not {share}"
+            )
+        if metric not in Scores._fields:
+            raise ValueError(f"metric must be one of {', '.join(Scores._fields)}, not {metric!r}")
+        points = sorted(self.points, key=lambda point: point.level)
+        scores = [getattr(point.scores, metric).value for point in points]
+        factors = self.perturbation == "photons"
+        levels = [math.log(p.level) if factors else p.level for p in points]
+        best = max(scores)
+        limit = share * best
+        tops = [k for k, score in enumerate(scores) if score == best]
+        crossings = []
+        for start, step in product(tops, (-1, 1)):
+            ahead = start + step
+            while 0 <= ahead < len(scores) and scores[ahead] >= limit:
+                ahead += step
+            if 0 <= ahead < len(scores):
+                high = ahead - step
+                part = (scores[high] - limit) / (scores[high] - scores[ahead])
+                level = levels[high] + part * (levels[ahead] - levels[high])
+                crossings.append((abs(level - levels[start]), level))
+        if not crossings:
+            return None
+        level = min(crossings)[1]
+        return math.exp(level) if factors else level
 
 
 class Refused(NamedTuple):

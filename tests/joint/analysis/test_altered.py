@@ -92,6 +92,18 @@ def test_equal_contrast_is_the_same_in_every_picture(scenes):
     torch.testing.assert_close((after[0] - after[1]).norm(dim=-1), wanted, atol=0.05, rtol=0)
 
 
+@pytest.mark.parametrize("inner", [0.0, 1.5])
+def test_a_ring_may_begin_within_the_feather(scenes, inner):
+    images, masks = _pictures(scenes)
+    seen = equal_contrast(images, masks, 12.0, strongest=20, inner=inner)
+    before, after = (torch.stack(lab_means(x, masks, inner=inner)) for x in (images, seen))
+    torch.testing.assert_close(after[1], before[1], atol=1e-3, rtol=0)  # the skin is not touched
+    apart = (after[0] - after[1]).norm(dim=-1)
+    torch.testing.assert_close(apart, torch.full((12,), 12.0), atol=0.05, rtol=0)
+    with pytest.raises(ValueError, match=r"0 <= inner < outer pixels, not -1.0 and 10"):
+        equal_contrast(images, masks, 12.0, inner=-1.0)
+
+
 def test_a_data_set_keeps_all_but_its_pictures(scenes):
     seen = altered(scenes, lambda images, masks: 1.2 - images, batch_size=5)
     before, after = (s.gather(torch.arange(12)) for s in (scenes, seen))

@@ -173,3 +173,24 @@ def test_it_climbs_in_any_mode(mode):
     with mode():
         found = optimal_image(system, _grey(), 1, steps=3)
     assert torch.equal(found.scenes, expected.scenes)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_it_climbs_in_the_precision_of_the_system(dtype):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 2, 16), nn.Flatten())
+    system = joint.ImagingSystem(classifier=net.to(dtype))
+    start = _grey().to(dtype)
+    found = optimal_image(system, start, 1, steps=3, light=0.2, roughness=0.5)
+    assert found.best.isfinite().all()
+    assert (found.best[-1] > found.best[0]).all()
+    assert found.scenes.dtype == found.handed.dtype == dtype
+    assert (found.light <= 0.201).all()
+    torch.testing.assert_close(found.logits, system(found.scenes).logits)
+
+
+def test_a_start_of_another_precision_than_the_system_is_taken():
+    system = joint.ImagingSystem(classifier=nn.Sequential(nn.Conv2d(3, 2, 16), nn.Flatten()))
+    found = optimal_image(system, _grey().double(), 1, steps=1)
+    assert found.scenes.dtype == torch.float32

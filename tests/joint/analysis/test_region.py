@@ -74,6 +74,28 @@ def test_octants_turn_from_x_towards_y_about_the_centroid():
     assert int(octant(torch.zeros_like(mask)).max()) <= 7
 
 
+def test_octants_of_a_disc_are_told_exactly():
+    """Pixels on a diagonal open an octant; rounding must not decide."""
+    step = torch.arange(41) - 20
+    disc = (step[:, None] ** 2 + step**2 < 100)[None]
+    counts = torch.bincount(octant(disc)[disc], minlength=8).tolist()
+    assert counts == [40, 37, 39, 37, 39, 37, 39, 37]  # the centre is in the first
+    x, y = step[None, :].expand(41, 41), step[:, None].expand(41, 41)
+    tall = disc & (y != 9)  # a centroid between pixels
+    row = float((y * tall[0]).sum() / tall.sum())
+    angle = np.degrees(np.arctan2((y - row).numpy(), x.numpy())) % 360
+    assert torch.equal(octant(tall)[0], torch.from_numpy(angle // 45).long())
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_octants_turn_with_the_mask(turns):
+    step = torch.arange(40) - 19.5
+    masks = (step[:, None] ** 2 + step**2 < 100)[None]
+    ours = octant(masks.rot90(turns, (-2, -1)))
+    turned = (octant(masks).rot90(turns, (-2, -1)) - 2 * turns) % 8  # y points down
+    assert torch.equal(ours, turned)
+
+
 def test_what_is_no_mask_is_refused():
     masks, images = torch.zeros(2, 4, 5, dtype=torch.bool), torch.zeros(2, 3, 4, 5)
     check_masks(masks, images)

@@ -92,3 +92,14 @@ def test_gcnr_of_values_that_are_no_numbers_is_undefined_there_only(value, soft)
     ours = generalised_cnr(values, first, second, soft=soft)
     assert ours.isnan().tolist() == [False, True, False]
     assert torch.equal(ours[::2], whole[::2])
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_gcnr_of_the_greatest_numbers_is_that_of_smaller_ones(soft):
+    values = torch.rand(2, 10, 10, generator=torch.Generator().manual_seed(0))
+    values = 1.9 * (values - 0.5)
+    first = (torch.arange(100).view(1, 10, 10) < 60).expand(2, -1, -1)
+    great = values.clone()
+    great[1] = (values[1].double() * 2.0**128).float()  # ends more than the largest number apart
+    ours, same = (generalised_cnr(x, first, ~first, soft=soft) for x in (great, values))
+    torch.testing.assert_close(ours, same)

@@ -268,9 +268,10 @@ def test_constant_regions_have_no_spread_in_any_precision():
 
 
 def test_a_spread_too_small_to_be_squared_is_none():
-    images, masks = _disks(1, noise=0.0, dtype=torch.float32)
-    images[0, :, 20, 20] = images[0, :, 0, 0]  # the lesion is not constant
-    ours = contrast(1e-30 * images, masks, encoding="linear")
+    _, masks = _disks(1)
+    images = (~masks[:, None]).float().expand(-1, 3, -1, -1).contiguous()
+    images[0, :, 20, 20] = 1e-30  # the lesion is not constant
+    ours = contrast(images, masks, encoding="linear")
     (undefined,) = ours.undefined
     assert str(undefined) == "cnr: 1 undefined, lesion and skin are constant"
 
@@ -300,8 +301,20 @@ def test_light_that_is_too_bright_to_be_squared_is_named():
     found = {
         u.measure: u.reason for u in contrast(1e30 * images, masks, encoding="linear").undefined
     }
-    bright = "the light is too bright to be squared in its precision"
-    assert found == dict.fromkeys(("rms", "cnr", "delta_e"), bright)
+    assert found == {"delta_e": "the light is too bright to be squared in its precision"}
+
+
+@pytest.mark.parametrize("power", [-110, -70, -1, 60, 126])
+def test_ratios_of_light_do_not_depend_on_its_unit(power):
+    images, masks = _disks(2, dtype=torch.float32)
+    images[1] *= 0.25  # each picture has a scale of its own
+    scaled = (2.0**power * images).requires_grad_()
+    ours, whole = (contrast(x, masks, encoding="linear") for x in (scaled, images))
+    for name in ("weber", "michelson", "rms", "cnr", "gcnr"):
+        assert torch.equal(getattr(ours, name), getattr(whole, name)), name
+    (gradient,) = torch.autograd.grad(ours.rms.sum() + ours.cnr.sum(), scaled)
+    assert gradient.isfinite().all()
+    assert (gradient != 0).flatten(1).any(1).all()
 
 
 def test_undefined_pictures_do_not_spoil_the_gradient_of_others():

@@ -51,8 +51,51 @@ def test_an_output_says_what_its_planes_are(plane, encoding):
         output = system(images)
     assert output.encoding == encoding
     meant = "linear" if plane == "irradiance" else encoding
-    expected = contrast(getattr(output, plane), masks, encoding=meant)
+    picture = getattr(output, plane)
+    if plane == "irradiance":  # two exposures, of one sign each
+        picture = picture.unflatten(1, (2, 3)).sum(1)
+    expected = contrast(picture, masks, encoding=meant)
     assert torch.equal(contrast_at(output, masks, plane=plane).weber, expected.weber)
+
+
+def _stack(*kernels, channels=3):
+    taps = torch.zeros(len(kernels), 5, 5)
+    for tap, kernel in zip(taps, kernels, strict=True):
+        if kernel == "sharp":
+            tap[2, 2] = 0.999
+        else:
+            tap[:] = 0.999 / 25
+    front_end = optics.LearnedKernel(taps, channels=channels, signed=False)
+    return joint.ImagingSystem(front_end=front_end)
+
+
+def test_exposures_are_light_of_one_picture():
+    images, masks = _disks(3)
+    two, one = _stack("sharp", "sharp")(images), _stack("sharp")(images)
+    assert (two.exposures, one.exposures) == (2, 1)
+    assert two.irradiance.shape[1] == 6
+    ours, same = (contrast_at(output, masks, plane="irradiance") for output in (two, one))
+    for name in MEASURES:
+        torch.testing.assert_close(getattr(ours, name), getattr(same, name))
+    # Three exposures of grey are not red, green and blue.
+    grey = images.mean(1, keepdim=True)
+    output = _stack("sharp", "wide", "sharp", channels=1)(grey)
+    ours = contrast_at(output, masks, plane="irradiance")
+    light = output.irradiance.sum(1, keepdim=True)
+    assert torch.equal(ours.edge, contrast(light, masks, encoding="linear").edge)
+    assert ours.causes.no_colour.all()
+
+
+def test_contrast_behind_optics_for_fields():
+    _, masks = _disks(2)
+    field = 0.5 * torch.exp(0.5j * masks[:, None].float())
+    front_end = optics.FourierFilter(40, "phase_contrast", channels=1)
+    output = joint.ImagingSystem(front_end=front_end, encoding="linear")(field)
+    ours = contrast_at(output, masks, plane="irradiance")
+    same = contrast(output.irradiance, masks, encoding="linear")
+    assert torch.equal(ours.weber, same.weber)
+    with pytest.raises(ValueError, match=r"pictures must be floats.*complex64"):
+        contrast_at(output, masks)
 
 
 def test_contrast_at_reduces_masks_to_the_plane():

@@ -11,8 +11,9 @@ import classify
 import compress
 import joint
 import optics
+from joint.analysis.scores import Score, Scores
 from joint.analysis.tolerancing.perturbation import PERTURBATIONS, applicable
-from joint.analysis.tolerancing.robustness import robustness
+from joint.analysis.tolerancing.robustness import Curve, Point, robustness
 from joint.analysis.tolerancing.wavefront import wavefront_error, zernike_error
 
 
@@ -297,3 +298,42 @@ def test_tables_are_printed_and_json():
     assert point["scores"]["accuracy"]["value"] == found.curves[1].points[0].scores.accuracy.value
     assert len(point["change"]["balanced_accuracy"]["interval"]) == 2
     assert summary["scores"]["accuracy"]["value"] == found.scores.accuracy.value
+
+
+def _curve(levels, values, *, perturbation="defocus", nominal=0.0):
+    """Of these balanced accuracies; the accuracies are half of them."""
+    points = []
+    for level, value in zip(levels, values, strict=True):
+        whole, half = (Score(v, classify.Interval(v - 0.1, v + 0.1)) for v in (value, value / 2))
+        points.append(Point(level, Scores(half, whole), Scores(half, whole), value))
+    return Curve(perturbation, "waves", nominal, 1, tuple(points))
+
+
+def test_the_level_at_which_a_score_falls_lies_between_those_measured():
+    one = _curve((0, 1, 2, 4), (0.8, 0.8, 0.6, 0.2))
+    assert one.level_at(0.9) == pytest.approx(1 + 0.08 / 0.2)
+    assert one.level_at(0.5) == pytest.approx(2 + 2 * 0.2 / 0.4)
+    assert one.level_at(0.5, metric="accuracy") == pytest.approx(3)
+    assert one.level_at(0.2) is None
+    assert one.level_at(0.25) is None  # it comes to 0.2, and not below
+    # In any order; of two sides, the nearer: 0.72 is at 0.8 - 0.4 x, and at -2 of 0.8 + 0.04 x.
+    both = _curve((1, -4, 0), (0.4, 0.64, 0.8))
+    assert both.level_at(0.9) == pytest.approx(0.2)
+    assert _curve((0.0, -4.0), (0.8, 0.64)).level_at(0.9) == pytest.approx(-2)
+    # A hollow between two levels that are the best.
+    assert _curve((0, 1, 2), (0.8, 0.4, 0.8)).level_at(0.75) == pytest.approx(0.5)
+
+
+def test_photons_are_interpolated_over_their_logarithm():
+    photons = _curve((10, 100, 1000), (0.3, 0.6, 0.8), perturbation="photons", nominal=1000.0)
+    assert photons.level_at(0.9) == pytest.approx(10 ** (3 - 0.08 / 0.2))
+    assert photons.level_at(0.5) == pytest.approx(10 ** (1 + 1 / 3))
+
+
+def test_a_level_is_at_a_share_of_a_score():
+    curve = _curve((0, 1), (0.8, 0.4))
+    for share in (0.0, 1.0, float("nan")):
+        with pytest.raises(ValueError, match=f"share must be between 0 and 1.*not {share}"):
+            curve.level_at(share)
+    with pytest.raises(ValueError, match="metric must be one of accuracy, balanced_accuracy, not"):
+        curve.level_at(0.9, metric="auc")

@@ -1,0 +1,90 @@
+"""Accuracy away from the design: against the level of each imperfection."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from joint.analysis import Robustness
+from joint.analysis.scores import Scores
+from joint.look import blank_figure, looks, open_axis
+from joint.panel import no_formulas
+
+__all__ = ["robustness_figure"]
+
+
+@no_formulas()
+def robustness_figure(
+    found: Mapping[str, Robustness], *, metric: str = "balanced_accuracy", title: str = ""
+) -> Figure:
+    """Draw accuracy against the level of each imperfection, a line for each system.
+
+    Each imperfection has a panel; its interval is shaded, and the level of a system as it is,
+    dotted. Photons have a logarithmic axis.
+
+    Parameters
+    ----------
+    found : mapping of str to joint.analysis.Robustness
+        By the name of the system. A system that was not swept in an imperfection has no line there.
+    metric : {"balanced_accuracy", "accuracy"}
+        What is drawn.
+    title : str
+        Of the figure.
+
+    Raises
+    ------
+    ValueError
+        Without a curve, or for another metric.
+    """
+    if metric not in Scores._fields:
+        raise ValueError(f"metric must be one of {', '.join(Scores._fields)}, not {metric!r}")
+    panels = list(
+        dict.fromkeys((c.perturbation, c.unit) for each in found.values() for c in each.curves)
+    )
+    if not panels:
+        raise ValueError(
+            "there is no curve to draw: give at least one result of joint.analysis.robustness "
+            "that has one, by its name"
+        )
+    columns = min(3, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = blank_figure(3.5 * columns + 1.4, 2.9 * rows, title=title)
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    drawn = {}
+    for axis, panel in zip(axes, panels, strict=False):
+        for (name, each), look in zip(found.items(), looks(len(found)), strict=True):
+            for curve in each.curves:
+                if (curve.perturbation, curve.unit) != panel:
+                    continue
+                points = sorted(curve.points, key=lambda point: point.level)
+                levels = [point.level for point in points]
+                scores = [getattr(point.scores, metric) for point in points]
+                low, high = np.array([score.interval for score in scores]).T
+                axis.fill_between(levels, low, high, color=look.colour, alpha=0.15, linewidth=0)
+                (drawn[name],) = axis.plot(
+                    levels,
+                    [score.value for score in scores],
+                    f"{look.marker}-",
+                    ms=4,
+                    linewidth=1.2,
+                    color=look.colour,
+                )
+                axis.axvline(curve.nominal, color=look.colour, linestyle=":", linewidth=1)
+        perturbation, unit = panel
+        if perturbation == "photons":
+            axis.set_xscale("log")
+            axis.xaxis.set_major_formatter("{x:g}")  # not as a formula
+            axis.xaxis.set_minor_formatter("")
+        axis.set_title(perturbation.replace("_", " "), fontsize=9)
+        axis.set_xlabel(unit)
+        open_axis(axis)
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    for axis in axes[::columns]:
+        axis.set_ylabel(metric.replace("_", " "))
+    figure.legend(
+        [*drawn.values()], [*drawn], loc="outside right center", fontsize=8,
+        title="shaded: interval\ndotted: as it is", title_fontsize=8,
+    )  # fmt: skip
+    return figure
