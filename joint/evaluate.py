@@ -14,6 +14,7 @@ from classify.data.arrays import as_integer
 from compress import psnr, ssim
 from compress.metrics import SSIM_WINDOW
 from optics import IncoherentImaging, VaryingImaging, srgb_to_linear
+from optics.quantity import check_scalar
 from optics.shutter import behind_shutter
 
 from .feed import Feed
@@ -25,6 +26,10 @@ from .system import ImagingSystem, SystemOutput, evaluating
 from .view_average import Views, average_views
 
 __all__ = ["Evaluation", "device_of", "evaluate", "usable_device"]
+
+# Above 1, a throughput that is no rounding any more; and a share of the scenes' light that is none
+# from beyond their borders, from where bright ones bring in more than they lose.
+_ROUNDED, _FROM_BORDERS = 1e-3, 0.1
 
 _MEANT = {"srgb": "sRGB codes", "linear": "linear light"}
 
@@ -287,7 +292,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     Raises
     ------
     TypeError
-        For what is no system, or no data set.
+        For what is no system, or no data set, or several numbers where one is asked for.
     ValueError
         For a batch size below 1, a seed that is no whole number, pictures that do not fit the
         system, an operating point that it does not have, or views of a system without a classifier.
@@ -295,12 +300,15 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     Warns
     -----
     UserWarning
-        When bytes are counted, and the codec's own rate says that it is theirs and is another.
+        When bytes are counted, and the codec's own rate says that it is theirs and is another; and
+        when more light leaves the front end than enters it, which nothing passive does.
     """
     check_batch_size(batch_size)
     seed = as_seed(seed)
     check_encoding(system, dataset)
     point = OperatingPoint(photons, quality, distance, motion)
+    for name, value in point.asked().items():
+        check_scalar(name, value, remedy=f"call once for each {name}")
     if objective is None:
         objective = Objective(task=float(system.classifier is not None))
     feed = Feed(dataset, device_of(system), resident=False)
@@ -319,7 +327,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
             losses = objective(output, shown.labels)
             count = len(shown.rows)
             part.add(count, {f"loss_{k}": v for k, v in losses.named().items()})
-            part.add(count, dict(_light(output)))
+            part.add(count, dict(_light(output, system.front_end)))
             part.add(count, dict(_fidelity(system, output, count_bytes)))
             if output.coded is not None:
                 part.rate = output.coded.rate
@@ -340,6 +348,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     with operating(system, point):  # which has a throughput of its own
         found = _summarise(system, dataset, whole.means(), scores, judged, whole.rate)
     _check_rate(found, system)
+    _check_passive(found, system)
     return replace(found, point=point)
 
 
@@ -407,13 +416,15 @@ def check_scores(output: SystemOutput, dataset: LesionDataset) -> None:
         )
 
 
-def _light(output: SystemOutput) -> Iterator[tuple[str, Tensor]]:
+def _light(output: SystemOutput, front_end: nn.Module | None) -> Iterator[tuple[str, Tensor]]:
     """Mean light of the scenes and of the sensor, linear."""
     if output.irradiance is None:
         return
     scene = output.scene
     if scene.is_complex():
         light = scene.abs().square()
+    elif getattr(front_end, "phase_depth", None) is not None:
+        light = torch.ones_like(scene)  # a phase object absorbs none
     else:
         light = srgb_to_linear(scene.float()) if output.encoding == "srgb" else scene
     yield "light_of_scene", light.double().mean()
@@ -429,6 +440,23 @@ def _light_share(system: ImagingSystem, means: dict[str, float]) -> float | None
     colour = lens.colour if isinstance(lens, IncoherentImaging | VaryingImaging) else None
     divided = 1.0 if colour is None or colour.filters is None else float(colour.filters.share)
     return system.exposures * means["light_on_sensor"] / means["light_of_scene"] / divided
+
+
+def _check_passive(found: Evaluation, system: ImagingSystem) -> None:
+    """Speak of a front end that amplifies: results with it cost light that is not there."""
+    named = type(system.front_end).__name__
+    if found.throughput is not None and found.throughput > 1 + _ROUNDED:
+        said = f"{named} has a throughput of {found.throughput:.4g}"
+    elif found.light_share is not None and found.light_share > 1 + _FROM_BORDERS:
+        said = f"{named} brings {found.light_share:.4g} times these scenes' light to the sensor"
+    else:
+        return
+    warnings.warn(
+        f"{said}, and no passive optics have more than 1: its results are those of a scene that "
+        "is as much brighter. Keep each |t| of an element of your own, and what a point's light "
+        "comes to, at 1 or below",
+        stacklevel=3,
+    )
 
 
 def _check_rate(found: Evaluation, system: ImagingSystem) -> None:

@@ -281,6 +281,14 @@ def _free() -> tuple[dict[int, Any]]:
     return ({0: torch.export.Dim("pictures", min=1)},)
 
 
+# What torch.export and ONNX Runtime say where the number of pictures did not stay free.
+_SIGNS_OF_A_FIXED_SIZE = ("Constraints violated (pictures)", "Got invalid dimensions for input")
+_FIXED = (
+    " The number of pictures was fixed by len() or int() in the forward of a stage of your own: "
+    "take pictures.shape[0], as in pictures.new_zeros(pictures.shape[0])"
+)
+
+
 @contextmanager
 def _traced(said: str) -> Iterator[None]:
     """Tell in our words what a stage cannot do; the exporters have many words for it."""
@@ -293,7 +301,8 @@ def _traced(said: str) -> Iterator[None]:
         while cause.__cause__ is not None:  # an exporter wraps what happened in what to do about it
             cause = cause.__cause__
         words = str(cause).strip() or type(cause).__name__  # it may have been raised without any
-        raise ValueError(f"{said}: {words.splitlines()[0]}") from error
+        hint = _FIXED if any(sign in words for sign in _SIGNS_OF_A_FIXED_SIZE) else ""
+        raise ValueError(f"{said}: {words.splitlines()[0]}{hint}") from error
 
 
 def _write_pt2(part: nn.Module, example: Tensor, description: str) -> bytes:
@@ -337,9 +346,15 @@ def _write_onnx(part: nn.Module, example: Tensor, description: str) -> bytes:
 def _read_onnx(content: bytes) -> Callable[[Tensor], Tensor]:
     import onnxruntime  # noqa: PLC0415 - an extra
 
-    with _traced("ONNX Runtime cannot run this system; write a .pt2"):
+    said = "ONNX Runtime cannot run this system; write a .pt2"
+    with _traced(said):
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return lambda value: torch.from_numpy(session.run(None, {"pictures": value.cpu().numpy()})[0])
+
+    def run(value: Tensor) -> Tensor:
+        with _traced(said):
+            return torch.from_numpy(session.run(None, {"pictures": value.cpu().numpy()})[0])
+
+    return run
 
 
 _FORMATS = {

@@ -1,5 +1,6 @@
 """What training left in a run folder: its weights, and whole systems brought back with them."""
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -217,8 +218,9 @@ def load_fitted(system: ImagingSystem, directory: Path | str) -> ImagingSystem:
 
     For a run in Python, whose folder knows the weights and not how the system was built: build it
     again in the same way. They are the weights of the best epoch or, of a run with
-    ``restore_best=False``, the last ones or their average. Nothing but their names and shapes is
-    compared; what has no weights (a sensor's photons, the encoding) is as it is here.
+    ``restore_best=False``, the last ones or their average. Their names and shapes are compared, the
+    encoding, and what the sensor prints; what else has no weights (a lens's distances, a codec's
+    quality) is as it is here, whatever it was there.
 
     Parameters
     ----------
@@ -237,11 +239,45 @@ def load_fitted(system: ImagingSystem, directory: Path | str) -> ImagingSystem:
     ------
     CheckpointError
         When no epoch is over yet, a file is missing or damaged, or the system is of another
-        architecture.
+        architecture or takes scenes of another encoding.
+
+    Warns
+    -----
+    UserWarning
+        When the weights were trained behind another sensor.
     """
     trained = _left_by_fit(Path(directory))
+    _check_camera(system, trained)
     load_weights(system, trained.weights, source=str(trained.path))
     return system.eval()
+
+
+def _check_camera(system: ImagingSystem, trained: Trained) -> None:
+    """Compare what has no weights with what the run printed: its encoding and its sensor."""
+    printed = _identity(trained.head).get("system")
+    if not isinstance(printed, str):
+        return
+    encoding = re.search(r"encoding='(\w+)'", printed)
+    if encoding is not None and encoding[1] != system.encoding:
+        raise CheckpointError(
+            f"{trained.path} was trained on scenes of encoding={encoding[1]!r}, and this system "
+            f"takes them for {system.encoding!r}: build it with encoding={encoding[1]!r}"
+        )
+    # On a line of its own where the sensor has parts, such as a colour filter array.
+    sensor = re.search(r"\(sensor\): Sensor\(\s*(.*?)\)?$", printed, re.MULTILINE)
+    there = "none" if sensor is None else sensor[1]
+    here = "none" if system.sensor is None else system.sensor.extra_repr()
+    if there != here:
+        told = [
+            [part for part in one.split(", ") if part not in other.split(", ")]
+            for one, other in ((there, here), (here, there))
+        ]
+        warnings.warn(
+            f"the weights in {trained.path} were trained behind another sensor: "
+            f"{', '.join(told[0])} there, {', '.join(told[1])} here. If that is not meant, build "
+            "the system as it was for joint.fit",
+            stacklevel=3,
+        )
 
 
 def _left_by_fit(directory: Path) -> Trained:

@@ -32,7 +32,7 @@ from .audit import (
     GradientFault,
     audit_gradients,
 )
-from .coherent import CoherentImaging, coherent_blur, scene_field
+from .coherent import CoherentImaging, coherent_blur, phase_object, scene_field
 from .constraint import (
     Bounded,
     EnergyLimited,
@@ -91,6 +91,7 @@ from .illumination import (
     ColourChannels,
     ColourFilters,
     Illumination,
+    annular_source,
     disc_source,
     led_tilts,
     light_budget,
@@ -220,6 +221,7 @@ __all__ = [
     "amplitude_spread",
     "angular_spectrum",
     "annular_aperture",
+    "annular_source",
     "ansi_to_noll",
     "audit_gradients",
     "audit_sampling",
@@ -286,6 +288,7 @@ __all__ = [
     "pack_mosaic",
     "partially_coherent_image",
     "phase_contrast",
+    "phase_object",
     "pixel_mtf",
     "poisson_log_likelihood",
     "positive",

@@ -22,7 +22,10 @@ _REASON: dict[str, str] = {
     "ok": "",
     "zero": "the gradient is zero: a step of training changes nothing",
     "not finite": "the gradient, or the result itself, is NaN or infinite",
-    "disagrees": "not the slope of what is computed; by design for a straight-through quantiser",
+    "disagrees": (
+        "not the slope of what is computed; by design for a straight-through quantiser, or a "
+        "conversion to float32 inside, whose rounding the difference sees"
+    ),
     "no gradient": "no path from it to the result: detached, or not used",
 }
 

@@ -5,12 +5,12 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from .fourier import Boundary, convolve, squared_modulus
+from .fourier import Boundary, convolve, phasor, squared_modulus
 from .front_end import FrontEnd, check_raw
 from .pupil import Pupil, check_same_everywhere
-from .quantity import check_complex, check_tensor, single
+from .quantity import check_complex, check_finite, check_tensor, one_number, single
 
-__all__ = ["CoherentImaging", "coherent_blur", "scene_field"]
+__all__ = ["CoherentImaging", "coherent_blur", "phase_object", "scene_field"]
 
 
 # The field of a scene is the root of its radiance, whose slope is infinite at zero. Below this
@@ -43,6 +43,53 @@ def scene_field(scene: Tensor) -> Tensor:
     scene = single(scene)
     lit = torch.where(scene < 0, scene - scene.detach(), scene)
     return lit / scene.clamp_min(_DARKEST).sqrt()
+
+
+def phase_object(scene: Tensor, depth: float) -> Tensor:
+    """Field ``exp(i depth scene)`` of a transparent object, which delays light and absorbs none.
+
+    Such as cells in a microscope: in focus and without a filter it cannot be seen, its irradiance
+    is 1 everywhere (Goodman, Fourier Optics, sec. 8.1).
+
+    Parameters
+    ----------
+    scene : Tensor, real floating point
+        What light meets on its way, of any shape; at 0 it is not delayed.
+    depth : float, radians
+        Phase at 1. A negative one is that of a dent.
+
+    Returns
+    -------
+    Tensor, complex
+        Of the same shape; complex128 for float64, otherwise complex64.
+
+    Raises
+    ------
+    TypeError
+        When the scene is no Tensor, or the depth no number.
+    ValueError
+        For a scene that is complex, and a field already, or holds whole numbers or NaN, or a depth
+        that is not finite.
+    """
+    check_tensor("scene", scene)
+    if not scene.is_floating_point():
+        raise ValueError(
+            f"a phase object is real floating point, not {scene.dtype}: a complex field "
+            "has its phase already"
+        )
+    check_finite("scene", scene)
+    return phasor(_radians("depth", depth) * single(scene))
+
+
+def as_depth(depth: float | None) -> float | None:
+    """``phase_depth`` of a front end, checked; None where scenes are light."""
+    return None if depth is None else _radians("phase_depth", depth)
+
+
+def _radians(name: str, depth: float) -> float:
+    depth = one_number(name, depth, "radians")
+    check_finite(name, depth, "radians")
+    return depth
 
 
 def coherent_blur(field: Tensor, spread: Tensor, *, boundary: Boundary = "replicate") -> Tensor:
@@ -97,22 +144,32 @@ class CoherentImaging(FrontEnd):
         Its elements are trained; channel c is lit at wavelength c.
     boundary : str
         As in :func:`optics.convolve`.
+    phase_depth : float, radians, optional
+        Scenes are transparent objects: one of 1 delays light by so much, see
+        :func:`phase_object`. By default they are light.
 
     Raises
     ------
     TypeError
-        When the pupil is none.
+        When the pupil is none, or the depth no number.
     ValueError
-        For an unknown boundary, or a pupil that changes from place to place.
+        For an unknown boundary, a pupil that changes from place to place, or a depth that is not
+        finite.
 
     Notes
     -----
-    The field of a real scene is the root of its radiance; a complex scene is the field itself,
-    so that phase objects can be imaged. Irradiance is sampled at the pixels' centres: where the
+    The field of a real scene is the root of its radiance, or that of a phase object; a complex
+    scene is the field itself. Irradiance is sampled at the pixels' centres: where the
     pixels are larger than ``lambda f / (2 D)`` it is aliased.
     """
 
-    def __init__(self, pupil: Pupil, *, boundary: Boundary = "replicate") -> None:
+    def __init__(
+        self,
+        pupil: Pupil,
+        *,
+        boundary: Boundary = "replicate",
+        phase_depth: float | None = None,
+    ) -> None:
         super().__init__()
         if boundary not in get_args(Boundary):
             raise ValueError(f"boundary must be one of {get_args(Boundary)}, not {boundary!r}")
@@ -126,6 +183,7 @@ class CoherentImaging(FrontEnd):
         self.in_channels = self.out_channels = len(pupil.wavelengths)
         self.exposures = 1
         self.boundary: Boundary = boundary
+        self.phase_depth = as_depth(phase_depth)
 
     def throughput(self) -> Tensor:
         """Light of a coherent point that passes, relative to the open aperture; in 0..1."""
@@ -149,9 +207,9 @@ class CoherentImaging(FrontEnd):
                 f"{tuple(scene.shape)}"
             )
         check_complex("scene", scene, "[B, C, H, W]")
-        image = coherent_blur(
-            scene_field(scene), self.pupil.amplitude_spread(), boundary=self.boundary
-        )
+        depth = self.phase_depth
+        field = scene_field(scene) if depth is None else phase_object(scene, depth)
+        image = coherent_blur(field, self.pupil.amplitude_spread(), boundary=self.boundary)
         return squared_modulus(image)
 
     def combine(self, raw: Tensor) -> Tensor:
@@ -161,4 +219,5 @@ class CoherentImaging(FrontEnd):
 
     def extra_repr(self) -> str:
         """Name the channels and the boundary."""
-        return f"channels={self.in_channels}, boundary={self.boundary!r}"
+        told = f"channels={self.in_channels}, boundary={self.boundary!r}"
+        return told if self.phase_depth is None else f"{told}, phase_depth={self.phase_depth:g}"

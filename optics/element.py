@@ -349,7 +349,8 @@ class CubicMask(PhaseElement):
     spacing, diameter : float, metres
         Distance of the samples; diameter of the pupil, where |x| = 1.
     alpha : float or scalar Tensor, waves
-        A parameter is trained.
+        A parameter is trained. Begin it at about 1: alpha and its opposite blur alike, mirrored,
+        so that at 0 its slope is about zero and it learns nothing.
     design_wavelength : float, metres
 
     Raises

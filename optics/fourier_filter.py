@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from .coherent import scene_field
+from .coherent import as_depth, phase_object, scene_field
 from .constraint import unit_disk, unit_disk_inverse
 from .fourier import phasor, squared_modulus
 from .front_end import FrontEnd, check_raw
@@ -151,8 +151,10 @@ def partially_coherent_image(
         gives one picture a point, for :class:`optics.Illumination` to weigh.
     tilts : Tensor ``[S, 2]``, cycles/pixel
         Spatial frequency (fy, fx) of each point's plane wave; see :func:`optics.disc_source` and
-        :func:`optics.led_tilts`. One that is not a multiple of (1/H, 1/W) does not close over the
-        periodic border: leave a margin.
+        :func:`optics.led_tilts`. Give multiples of (1/H, 1/W), of a measured one the nearest:
+        ``(tilts * size).round() / size``, with ``size = torch.tensor([H, W])``. The wave of any
+        other jumps at the periodic border, which prints a fixed pattern on all of the picture,
+        even of an even scene, and a margin does not take it away.
 
     Returns
     -------
@@ -221,7 +223,9 @@ class FourierFilter(FrontEnd):
         lights the object, see ``source_radius``.
     source_radius : float, cycles/pixel
         Radius of the disc in the Fourier plane, for partial coherence: its points are half of it
-        apart (13 of them), and each costs the transforms of a coherent picture.
+        apart (13 of them), and each costs the transforms of a coherent picture. Each lies on the
+        frequency of the grid, a multiple of (1/P, 1/Q), that is nearest to it: a disc of less than
+        half of one is coherent light.
     oversample : int
         As in :func:`coherent_image`; 1 samples at points.
     margin : int, pixels
@@ -229,6 +233,9 @@ class FourierFilter(FrontEnd):
         transform and cut back after it, so that opposite edges do not meet. 0 is periodic.
     stop_radius : float, cycles/pixel, optional
         As in :func:`filter_start`.
+    phase_depth : float, radians, optional
+        Scenes are transparent objects: one of 1 delays light by so much, see
+        :func:`optics.phase_object`. By default they are light.
     generator : torch.Generator, optional
         Source of ``start="random"``.
 
@@ -238,9 +245,9 @@ class FourierFilter(FrontEnd):
         For a start that is neither a name nor a Tensor, or a radius that is no number, or a
         parameter.
     ValueError
-        For a size below 2 pixels, a radius of partial coherence that is not positive, a negative
-        margin, an unknown start or illumination, an oversampling below 1, or a transmission of
-        another shape or brighter than 1.
+        For a size below 2 pixels, a radius of partial coherence that is not positive, a depth that
+        is not finite or of incoherent light, a negative margin, an unknown start or illumination,
+        an oversampling below 1, or a transmission of another shape or brighter than 1.
 
     Notes
     -----
@@ -262,6 +269,7 @@ class FourierFilter(FrontEnd):
         oversample: int = 1,
         margin: int = 16,
         stop_radius: float | None = None,
+        phase_depth: float | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -293,7 +301,16 @@ class FourierFilter(FrontEnd):
         if illumination == "partial":
             check_positive("source_radius", source_radius, "cycles/pixel")
             tilts = disc_source(source_radius, step=source_radius / 2)
+            # A wave that is not of the grid jumps at the periodic border, and prints a pattern.
+            grid = torch.tensor(self.grid_size)
+            tilts = (tilts * grid).round() / grid
             self.register_buffer("tilts", tilts, persistent=False)
+        self.phase_depth = as_depth(phase_depth)
+        if phase_depth is not None and illumination == "incoherent":
+            raise ValueError(
+                "phase_depth is that of illumination='coherent' or 'partial': in incoherent light "
+                "no phase is seen"
+            )
         self.in_channels = self.out_channels = channels
         self.exposures = 1
 
@@ -314,8 +331,7 @@ class FourierFilter(FrontEnd):
     def forward(self, scene: Tensor) -> Tensor:
         """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]``, real or a field.
 
-        A complex scene is the field itself, so that phase objects can be imaged; incoherent light
-        has none.
+        A complex scene is the field itself; incoherent light has none.
         """
         if scene.ndim != 4 or scene.shape[1:] != (self.in_channels, *self.size):
             raise ValueError(
@@ -327,6 +343,8 @@ class FourierFilter(FrontEnd):
         if (rows, columns) != (height, width):
             border = (left, columns - width - left, top, rows - height - top)
             scene = functional.pad(scene, border, mode="replicate")
+        if self.phase_depth is not None:
+            scene = phase_object(scene, self.phase_depth)
         image = self._form(scene)
         return image[..., top : top + height, left : left + width]
 
@@ -351,6 +369,7 @@ class FourierFilter(FrontEnd):
         return (
             f"size={self.size} pixels, grid_size={self.grid_size}, channels={self.in_channels}, "
             f"illumination={self.illumination!r}"
+            + ("" if self.phase_depth is None else f", phase_depth={self.phase_depth:g}")
         )
 
     def _checked(self, start: Tensor) -> Tensor:

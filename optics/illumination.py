@@ -30,6 +30,7 @@ __all__ = [
     "ColourChannels",
     "ColourFilters",
     "Illumination",
+    "annular_source",
     "disc_source",
     "led_tilts",
     "light_budget",
@@ -134,6 +135,8 @@ def disc_source(radius: float, *, step: float) -> Tensor:
     Returns
     -------
     Tensor, float64 ``[S, 2]``, cycles/pixel
+        For :func:`optics.partially_coherent_image`, which wants multiples of (1/H, 1/W): of a
+        square picture, a step that is one.
 
     Raises
     ------
@@ -149,6 +152,44 @@ def disc_source(radius: float, *, step: float) -> Tensor:
     f = coordinates(2 * half + 1, spacing=step)
     points = torch.cartesian_prod(f, f)
     return points[points.norm(dim=1) <= radius * (1 + 1e-9)]
+
+
+def annular_source(inner: float, outer: float, *, step: float) -> Tensor:
+    """Points of a ring on a square grid, tilts ``[S, 2]`` (fy, fx) in the unit of the radii.
+
+    The condenser annulus of Zernike's microscope, whose ring is that of
+    :func:`optics.phase_contrast`.
+
+    Parameters
+    ----------
+    inner, outer : float, cycles/pixel
+        Radii of the ring in the Fourier plane; its rims are in it.
+    step : float, cycles/pixel
+        Distance of the points, as in :func:`disc_source`.
+
+    Returns
+    -------
+    Tensor, float64 ``[S, 2]``, cycles/pixel
+
+    Raises
+    ------
+    TypeError
+        When one of them is not one number.
+    ValueError
+        When one of them is not positive and finite, ``inner > outer``, or no point of the grid
+        lies in the ring.
+    """
+    for name, value in (("inner", inner), ("outer", outer)):
+        check_scalar(name, value, "cycles/pixel")
+        check_positive(name, value, "cycles/pixel")
+    points = disc_source(outer, step=step)
+    ring = points[points.norm(dim=1) >= inner * (1 - 1e-9)]
+    if not len(ring):
+        raise ValueError(
+            f"no point of a grid of step={step:g} lies between inner={inner:g} and "
+            f"outer={outer:g} cycles/pixel: give a smaller step, or a wider ring"
+        )
+    return ring
 
 
 def led_tilts(positions: Tensor, *, height: float, wavelength: float, pixel_pitch: float) -> Tensor:
@@ -169,8 +210,9 @@ def led_tilts(positions: Tensor, *, height: float, wavelength: float, pixel_pitc
     Returns
     -------
     Tensor ``[S, 2]``, cycles/pixel
-        For :func:`optics.partially_coherent_image`. Half precision, which has no squares of
-        millimetres, is computed, and returned, in float32.
+        For :func:`optics.partially_coherent_image`, which wants the nearest multiples of
+        (1/H, 1/W). Half precision, which has no squares of millimetres, is computed, and returned,
+        in float32.
 
     Raises
     ------

@@ -183,12 +183,15 @@ def phase_contrast(
     shift: float | Tensor = math.pi / 2,
     stop: float | Tensor = 0.0,
     transmittance: float | Tensor = 1.0,
+    ring: tuple[float, float] | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
     """Zernike's phase plate: the zero order is shifted and, to raise the contrast, weakened.
 
     With a shift of ``+pi/2`` a weak phase phi, ``exp(i phi)``, is imaged as ``1 + 2 phi``; with
-    ``-pi/2`` as ``1 - 2 phi`` (Zernike, Physica 9:686, 1942; Goodman, sec. 8.1.3).
+    ``-pi/2`` as ``1 - 2 phi`` (Zernike, Physica 9:686, 1942; Goodman, sec. 8.1.3). A sample that
+    the rim of a ``stop`` cuts has the mean of both amplitudes, and loses light: half of it, with
+    ``|t| = 0.71``, where the plate covers half of it and shifts by ``pi/2``.
 
     Parameters
     ----------
@@ -200,6 +203,10 @@ def phase_contrast(
         Radius of the plate; see :func:`dark_field`.
     transmittance : float or Tensor ``[...]``, in [0, 1]
         Share ``|t|^2`` of the light that passes the plate. Below 1e-12 its root is a line.
+    ring : (float, float), cycles/pixel, optional
+        Inner and outer radius of a plate that is a ring, for the light of an annular condenser:
+        :func:`optics.annular_source` within it. It replaces the zero order, which then passes as
+        all else does; no ``stop`` then.
     device : torch.device, optional
         Of the result; by default that of the tensors given.
 
@@ -211,13 +218,23 @@ def phase_contrast(
     Raises
     ------
     ValueError
-        For a value that is not finite or out of its range.
+        For a value that is not finite or out of its range, a ring whose inner radius is not
+        positive and below the outer one, or one with a stop.
     """
     check_finite("shift", shift, "radians")
     check_between("stop", stop, 0.0, math.inf, "cycles/pixel")
     check_between("transmittance", transmittance, 0.0, 1.0, "a share of the light")
     device = device_for(device, shift, stop, transmittance)
-    plate = _disk(size, stop, device)
+    if ring is None:
+        plate = _disk(size, stop, device)
+    else:
+        inner, outer = ring
+        if isinstance(stop, Tensor) or stop != 0 or not 0 < inner < outer < math.inf:
+            raise ValueError(
+                f"ring must be (inner, outer) in cycles/pixel with 0 < inner < outer, and without "
+                f"a stop, not {ring} with stop={stop}"
+            )
+        plate = _disk(size, outer, device) - _disk(size, inner, device)
     share = _number(transmittance, plate)
     amplitude = share / share.clamp_min(1e-12).sqrt()
     return (1 - plate) + plate * amplitude * phasor(_number(shift, plate))

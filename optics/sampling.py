@@ -5,6 +5,7 @@ penalties.
 """
 
 import math
+import warnings
 from typing import NamedTuple
 
 import torch
@@ -12,11 +13,14 @@ from torch import Tensor, nn
 
 from .psf import psf_from_pupil
 from .pupil import Pupil
+from .quantity import looked_at
 
 __all__ = ["SamplingAudit", "audit_sampling"]
 
 # Shares of the light above which they are a problem: beyond the window, and wrapped around.
 LOST, WRAPPED = 0.05, 0.01
+# Part of |t| beyond 1 that is no rounding any more, and modulus below which a sample is dark.
+_AMPLIFIED, _DARK = 1e-3, 1e-3
 
 
 class SamplingAudit(NamedTuple):
@@ -106,6 +110,11 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
     ValueError
         For a module with no pupil or several, or a pupil that passes no light.
 
+    Warns
+    -----
+    UserWarning
+        When an element amplifies, ``|t| > 1``, which none does that is passive.
+
     Notes
     -----
     ``q`` and ``cutoff`` after Goodman, Fourier Optics, sec. 6.3 (the cut-off of the intensity is
@@ -128,6 +137,7 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
         owners = (part for part in module.modules() if getattr(part, "pupil", None) is pupil)
         distance = next((getattr(part, "working_distances", None) for part in owners), None)
     field = pupil.field(distance=distance)
+    _check_passive(field, pupil.aperture)
     psf = psf_from_pupil(
         field,
         wavelength=pupil.wavelengths,
@@ -149,11 +159,25 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
     )
 
 
+def _check_passive(field: Tensor, aperture: Tensor) -> None:
+    """Speak of elements that make more of the light than the open aperture has."""
+    if not looked_at(field):
+        return
+    gain = float((field.detach().abs() / aperture.clamp_min(_DARK).to(field.real)).max())
+    if gain > 1 + _AMPLIFIED:
+        warnings.warn(
+            f"the elements of the pupil amplify: |t| reaches {gain:.4g}, and no passive element "
+            "has more than 1. Keep it below, as optics.UnitDisk does of a complex number",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
 def _phase_step(field: Tensor) -> Tensor:
     """Largest phase difference of neighbours that both pass light."""
     if not field.is_complex():
         field = torch.complex(field, torch.zeros_like(field))
-    dark = field.detach().abs() <= 1e-3
+    dark = field.detach().abs() <= _DARK
     steps = [torch.zeros_like(field.real[..., 0, :1])]
     for axis, size in ((-2, field.shape[-2]), (-1, field.shape[-1])):
         near, far = field.narrow(axis, 0, size - 1), field.narrow(axis, 1, size - 1)

@@ -44,6 +44,8 @@ __all__ = ["Reading", "Sensor"]
 
 # Below this noise in DN the straight-through gradient of the converter is off by a third or more.
 _LEAST_NOISE = 0.3
+# Read noises, of four that are advised, below which a black level clips more than 1 in 1000.
+_LEAST_BLACK = 3
 
 
 class Reading(NamedTuple):
@@ -255,11 +257,7 @@ class Sensor(nn.Module):
             return
         if not differentiated(signal):
             return  # who evaluates reads codes, which are the same for both estimators
-        # A learned gain is looked at where that does not wait for a GPU; there, where it began.
-        gain = self._gain
-        if self.log_gain is not None and looked_at(self.log_gain):
-            gain = math.exp(float(self.log_gain.detach()))
-        noise = self.read_noise / gain
+        noise = self._noise_in_codes()
         straight = self.bit_depth is not None and self.converter == "straight_through"
         if straight and noise < _LEAST_NOISE:
             self._warned = True
@@ -272,6 +270,14 @@ class Sensor(nn.Module):
                 UserWarning,
                 stacklevel=2,
             )
+
+    def _noise_in_codes(self) -> float:
+        """Read noise, DN RMS."""
+        # A learned gain is looked at where that does not wait for a GPU; there, where it began.
+        gain = self._gain
+        if self.log_gain is not None and looked_at(self.log_gain):
+            gain = math.exp(float(self.log_gain.detach()))
+        return self.read_noise / gain
 
     @property
     def gain(self) -> float | Tensor:
@@ -300,13 +306,30 @@ class Sensor(nn.Module):
         ------
         ValueError
             When it is not positive and finite.
+
+        Warns
+        -----
+        UserWarning
+            When a black level that was wide enough is not in that light.
         """
         check_allowed("photons", photons, 0 < photons < math.inf)
         before = self.photons, self._gain
         held = None if self.log_gain is None else self.log_gain.detach().clone()
+        wide = self.black_level >= _LEAST_BLACK * self._noise_in_codes()
         self.rescale_gain(photons / self.photons)
         self.photons = float(photons)
         try:
+            noise = self._noise_in_codes()
+            if wide and self.black_level < _LEAST_BLACK * noise:
+                warnings.warn(
+                    f"with {photons:g} photons/pixel the read noise is {noise:.3g} DN, and "
+                    f"black_level={self.black_level:g} holds {self.black_level / noise:.2g} of "
+                    "it: what is below is clipped away, which brightens the dark. Build the "
+                    "sensor with a black level for its least light: four read noises, at most "
+                    "half of the range",
+                    UserWarning,
+                    stacklevel=3,
+                )
             yield
         finally:
             self.photons, self._gain = before

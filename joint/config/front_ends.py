@@ -90,6 +90,18 @@ class FourierConfig(Settings):
     """Pixels by which the scene is continued around its border."""
     stop_radius: float | None = Field(default=None, ge=0)
     """Radius of the zero-order stop, cycles/pixel; the zero frequency alone by default."""
+    phase_depth: float | None = added(None)
+    """Scenes are transparent objects that delay light: by so many radians where they are 1. By
+    default they are light."""
+
+    @model_validator(mode="after")
+    def _fields_alone_have_phases(self) -> Self:
+        if self.phase_depth is not None and self.illumination == "incoherent":
+            raise ValueError(
+                "phase_depth is that of coherent or partial illumination: in incoherent light no "
+                "phase is seen"
+            )
+        return self
 
     @model_validator(mode="after")
     def _of_a_disc(self) -> Self:
@@ -212,6 +224,7 @@ def build_front_end(
                 oversample=config.oversample,
                 margin=config.margin,
                 stop_radius=config.stop_radius,
+                phase_depth=config.phase_depth,
             )
         case LensConfig():
             return build_lens(config, image_size, channels)

@@ -8,6 +8,7 @@
 """
 
 import math
+import warnings
 from typing import Annotated, Literal, Self
 
 import torch
@@ -62,7 +63,7 @@ class LensConfig(Settings):
     """Waves at the middle wavelength: alpha of the cubic phase, its path at the rim along x or y;
     or the range of the random one, peak to valley, which a learned element starts from, too. With
     more than 2, or 0.1 of what is random, light falls beyond a window of 31 pixels: see
-    optics.audit_sampling."""
+    optics.audit_sampling. A cubic phase learns from a strength above 0 alone, such as 1."""
     defocus: float = 0.0
     """Waves of defocus at the rim of the pupil, peak to valley, at the middle wavelength: with a
     positive one, light is focused in front of the sensor. It is -W020: 1 is -0.289 (-1 / sqrt 12)
@@ -238,8 +239,17 @@ def build_lens(
     Warns
     -----
     UserWarning
-        When PSFs that change across the scene are made of too few.
+        When PSFs that change across the scene are made of too few, and for a cubic phase of
+        strength 0.
     """
+    if config.element == "cubic" and config.strength == 0:
+        warnings.warn(
+            "element='cubic' with strength=0 is a lens without an element, and hardly learns to be "
+            "another: a cubic phase does as much as its opposite, so that its slope at 0 is about "
+            "zero. Set a strength in waves to begin from, such as strength=1",
+            UserWarning,
+            stacklevel=2,
+        )
     restoration, distances = config.restoration, config.working_distances
     pupil = _pupil(config, image_size, channels)
     projection = _projection(config, channels)

@@ -62,9 +62,11 @@ def _front_end(front_end: FrontEndConfig) -> str:
                 f"{exposures}{mixed}; training began from {front_end.start}"
             )
         case FourierConfig():
+            depth = front_end.phase_depth
+            of = "" if depth is None else f" through objects of {depth:g} radians at 1"
             return (
                 f"learned transmission in the Fourier plane of a 4f system, "
-                f"{front_end.illumination} light; training began from {front_end.start}"
+                f"{front_end.illumination} light{of}; training began from {front_end.start}"
             )
         case LensConfig():
             return ", ".join(_lens(front_end))

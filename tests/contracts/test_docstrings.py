@@ -324,7 +324,7 @@ FORMULAS = set(
         "image_irradiance incoherent_image kernel_start knife_edge led_tilts lens_phase "
         "linear_to_srgb low_rank_psf motion_psf mura_decoder noll_to_nm otf otf_along "
         "otf_from_pupil "
-        "partially_coherent_image phase_contrast pixel_mtf psf_from_lsf psf_from_mtf "
+        "partially_coherent_image phase_contrast phase_object pixel_mtf psf_from_lsf psf_from_mtf "
         "psf_from_pupil quantize_height "
         "refractive_index relative_illumination score_surrogate seidel_coefficients shot_noise "
         "shutter_code "
@@ -333,7 +333,8 @@ FORMULAS = set(
 )
 WITHOUT_FORMULA = set(
     _words(
-        "annular_aperture ansi_to_noll audit_gradients bin_pixels bounded bounded_inverse "
+        "annular_aperture annular_source ansi_to_noll audit_gradients bin_pixels bounded "
+        "bounded_inverse "
         "cfa_indices circular_aperture clip convolve coordinates digitise disc_source "
         "distortion_fit energy_limited energy_limited_inverse export_height_map export_plate "
         "fast_size field_coefficients filter_start frequencies fringe_to_noll gaussian_pass "

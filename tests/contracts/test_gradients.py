@@ -349,6 +349,7 @@ NO_PROMISE = {
     "optics.audit_gradients",
     "compress.Codec",  # that of its kinds
     "joint.DifferentiableJPEGConfig",
+    "joint.KMeansConfig",
     "joint.Training",
     "joint.integrated_gradients",
     "joint.analysis.measure_contrast",

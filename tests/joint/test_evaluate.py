@@ -246,6 +246,46 @@ def test_other_light_and_other_quality_without_training(lesions):
         joint.evaluate(joint.ImagingSystem(codec=codec), lesions, photons=5)
 
 
+@pytest.mark.parametrize("name", ["distance", "photons", "quality", "motion"])
+@pytest.mark.parametrize("several", [[1.0, 2.0], torch.tensor([1.0, 2.0])])
+def test_one_pass_is_at_one_point(name, several, system, lesions):
+    with pytest.raises(
+        TypeError, match=f"{name} must be one number, .*; call once for each {name}"
+    ):
+        joint.evaluate(system, lesions, **{name: several})
+
+
+class _Gain(optics.FrontEnd):
+    """Brings a multiple of the light, and may say that it does not."""
+
+    in_channels, out_channels, exposures = 3, 3, 1
+
+    def __init__(self, gain, said):
+        super().__init__()
+        self.gain, self.said = gain, said
+
+    def forward(self, scene):
+        return self.gain * scene
+
+    def throughput(self):
+        return torch.tensor(self.said)
+
+    def combine(self, raw):
+        return raw
+
+
+@pytest.mark.parametrize(
+    ("said", "words"), [(3.0, "has a throughput of 3, and"), (1.0, "brings 3 times these scenes'")]
+)
+def test_a_front_end_that_amplifies_is_spoken_of(said, words, lesions):
+    plain = joint.Objective(task=0)
+    system = joint.ImagingSystem(front_end=_Gain(3.0, said), sensor=optics.Sensor(500))
+    with pytest.warns(UserWarning, match=f"_Gain {words}"):
+        joint.evaluate(system, lesions, objective=plain)
+    passive = joint.ImagingSystem(front_end=_Gain(1.0, 1.0), sensor=optics.Sensor(500))
+    joint.evaluate(passive, lesions, objective=plain)
+
+
 def test_adjusted_scores_are_judged_again_without_another_pass(system, lesions):
     result = joint.evaluate(system, lesions)
     offset = torch.tensor([0.0, 50.0, 0.0])
@@ -378,12 +418,18 @@ def test_the_share_of_light_is_that_of_the_scenes(lesions):
     field = joint.ImagingSystem(front_end=front, encoding="linear")
     scene = torch.polar(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16))
     with torch.no_grad():
-        terms = dict(_light(field(scene)))
+        terms = dict(_light(field(scene), front))
     assert terms["light_of_scene"] == pytest.approx(float(scene.abs().square().mean()), rel=1e-6)
     bare = joint.ImagingSystem(sensor=optics.Sensor(500))
     assert joint.evaluate(bare, lesions, objective=plain).light_share is None
     dark = _even(3, 16, code=0)
     assert joint.evaluate(system, dark, objective=plain).light_share is None
+    # A phase object takes none away, whatever its values.
+    clear = optics.FourierFilter(16, "open", phase_depth=2.0)
+    system = joint.ImagingSystem(front_end=clear, sensor=optics.Sensor(500))
+    for scenes in (lesions, dark):
+        share = joint.evaluate(system, scenes, objective=plain).light_share
+        assert share == pytest.approx(0.995**2, rel=1e-5)
 
 
 class _Lying(compress.JPEG):

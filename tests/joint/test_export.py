@@ -334,6 +334,44 @@ def test_a_restoration_is_a_graph_of_torch_only(tmp_path, scenes):
         export(system, scenes, tmp_path / "a.onnx", plane="codes")
 
 
+class _Priced(compress.Codec):
+    """Hands pictures on, at a price of side information that has as many entries as they are."""
+
+    channels = 3
+
+    def __init__(self, side):
+        super().__init__()
+        self.side = side
+
+    def forward(self, image, *, generator=None):
+        return compress.Coded(
+            reconstruction=image,
+            latent=image,
+            bits_map=image[:, :1],
+            side_bits=self.side(image),
+            rate="rounded",
+        )
+
+    def compress(self, image):
+        raise NotImplementedError
+
+    def decompress(self, payloads):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("name", ["a.pt2", "a.onnx"])
+def test_a_number_of_pictures_that_a_stage_fixed_is_named(name, tmp_path, scenes):
+    if name.endswith("onnx"):
+        pytest.importorskip("onnxscript")
+    system = build()
+    own = system.replace(codec=_Priced(lambda image: torch.zeros(len(image))))
+    with pytest.raises(ValueError, match=r"fixed by len\(\) or int\(\) in the forward of a stage"):
+        export(own, scenes, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    free = system.replace(codec=_Priced(lambda image: image.new_zeros(image.shape[0])))
+    export(free, scenes, tmp_path / name)
+
+
 class _Says(torch.nn.Module):
     def __init__(self, answer):
         super().__init__()

@@ -181,6 +181,27 @@ def test_the_folder_of_fit_says_how_to_go_on(fitted, tmp_path):
         joint.load_fitted(other, folder)
 
 
+def test_the_camera_is_compared_with_that_of_the_training(fitted, tmp_path):
+    tensors, head = joint.load_checkpoint(fitted["best"][1] / "best.safetensors")
+    bright, dim = optics.Sensor(2000, bit_depth=8), optics.Sensor(50, bit_depth=5)
+    head["identity"]["system"] = repr(_system().replace(sensor=bright))
+    joint.save_checkpoint(tmp_path / "best.safetensors", tensors, head)
+    joint.load_fitted(_system().replace(sensor=bright), tmp_path)
+    message = r"another sensor: photons=2000/pixel, bit_depth=8, .* there, photons=50/pixel, bit"
+    with pytest.warns(UserWarning, match=message):
+        joint.load_fitted(_system().replace(sensor=dim), tmp_path)
+    with pytest.warns(UserWarning, match=r"another sensor: photons.* there, none here"):
+        joint.load_fitted(_system(), tmp_path)
+    head["identity"]["system"] = repr(_system().replace(sensor=optics.Sensor(2000, cfa="rggb")))
+    joint.save_checkpoint(tmp_path / "best.safetensors", tensors, head)
+    joint.load_fitted(_system().replace(sensor=optics.Sensor(2000, cfa="rggb")), tmp_path)
+    with pytest.warns(UserWarning, match=r"photons=2000/pixel, gain=.* there, photons=50/pixel"):
+        joint.load_fitted(_system().replace(sensor=optics.Sensor(50, cfa="rggb")), tmp_path)
+    other = joint.ImagingSystem(codec=compress.FactorizedCodec(), encoding="linear")
+    with pytest.raises(joint.CheckpointError, match="build it with encoding='srgb'"):
+        joint.load_fitted(other, tmp_path)
+
+
 def test_the_whole_of_a_training_is_not_taken_for_weights(fitted):
     tensors, _ = joint.load_checkpoint(fitted["best"][1] / "checkpoint.safetensors")
     message = r"is where a training is.* use joint\.load_fitted\(system, directory\)"

@@ -272,3 +272,17 @@ def test_nothing_to_audit_is_an_error():
         audit_gradients(Function(torch.argmax), torch.rand(3))
     with pytest.raises(ValueError, match="step and rtol must be positive, not 0"):
         audit_gradients(nn.Identity(), torch.rand(3), step=0)
+
+
+def test_a_conversion_to_single_precision_is_named_as_a_cause():
+    class Single(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.width = nn.Parameter(torch.tensor(4.1))
+
+        def forward(self):
+            # Large beside what changes with the width, so that rounding is seen.
+            return (1e3 + (0.01 * self.width).exp() * torch.ones(8)).to(torch.complex64)
+
+    with pytest.raises(GradientFault, match=r"width .*or a conversion to float32 inside"):
+        audit_gradients(Single(), ())

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -77,6 +78,54 @@ def test_the_field_of_a_field_is_itself():
     assert torch.equal(
         optics.scene_field(torch.full((1, 1, 8, 8), 0.25)), 0.5 * torch.ones(8, 8)[None, None]
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_a_phase_object_delays_light_and_absorbs_none(dtype):
+    scene = _scene(2, 3, 9, 8).to(dtype)
+    field = optics.phase_object(scene, -1.7)
+    assert field.dtype == (torch.complex128 if dtype == torch.float64 else torch.complex64)
+    expected = np.exp(-1.7j * scene.double().numpy())
+    np.testing.assert_allclose(field.numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(optics.phase_object(scene, 0.0).numpy(), 1)
+
+
+def test_a_phase_object_has_a_gradient():
+    scene = _scene(1, 1, 4, 3).double().requires_grad_()
+    lens = optics.CoherentImaging(
+        _pupil(wavelengths=(550e-9,), psf_size=5).double(), phase_depth=0.8
+    )
+    assert torch.autograd.gradcheck(
+        lambda s: torch.view_as_real(optics.phase_object(s, 0.8)), scene
+    )
+    assert torch.autograd.gradcheck(lens, scene)
+
+
+def test_a_lens_images_phase_objects_as_their_fields():
+    scene = _scene(2, 3, 24, 20)
+    pupil = _pupil([_mask()])
+    lens = optics.CoherentImaging(pupil, phase_depth=1.2)
+    plain = optics.CoherentImaging(pupil)
+    assert torch.equal(lens(scene), plain(optics.phase_object(scene, 1.2)))
+    assert repr(lens) == repr(plain).replace("'replicate'", "'replicate', phase_depth=1.2")
+
+
+def test_what_is_no_phase_object_is_refused():
+    scene = _scene(1, 3, 8, 8)
+    for wrong, error, message in (
+        ((torch.polar(scene, scene), 1.0), ValueError, "not torch.complex64: a complex field has"),
+        ((torch.ones(2, 2, dtype=torch.uint8), 1.0), ValueError, "not torch.uint8"),
+        ((scene / 0, 1.0), ValueError, "scene must be finite"),
+        (([1.0], 1.0), TypeError, "scene must be a Tensor"),
+        ((scene, float("nan")), ValueError, "depth must be finite, in radians"),
+        ((scene, "deep"), TypeError, "depth must be one number"),
+    ):
+        with pytest.raises(error, match=message):
+            optics.phase_object(*wrong)
+    with pytest.raises(ValueError, match="phase_depth must be finite, in radians"):
+        optics.CoherentImaging(_pupil(), phase_depth=float("inf"))
+    with pytest.raises(TypeError, match="phase_depth is not learned here"):
+        optics.CoherentImaging(_pupil(), phase_depth=torch.tensor(1.0, requires_grad=True))
 
 
 def test_coherent_gratings_pass_below_the_cutoff_and_not_above():

@@ -443,6 +443,33 @@ def test_partial_light_lies_between_the_two():
     assert front_ends[1].tilts.shape == (13, 2)
 
 
+@pytest.mark.parametrize(
+    ("size", "margin", "oversample"), [(32, 16, 1), ((33, 20), 16, 2), ((21, 20), 0, 1)]
+)
+def test_partial_light_prints_no_pattern_on_an_even_scene(size, margin, oversample):
+    plate = optics.FourierFilter(
+        size, "phase_contrast", channels=1, illumination="partial", margin=margin,
+        oversample=oversample,
+    ).double()  # fmt: skip
+    height, width = plate.size
+    even = plate(torch.ones(1, 1, height, width, dtype=torch.float64)).detach()
+    torch.testing.assert_close(even, torch.full_like(even, 0.995**2), rtol=0, atol=1e-6)
+    # So that a wave of theirs closes over the border, for each point of the source.
+    turns = plate.tilts * torch.tensor(plate.grid_size)
+    torch.testing.assert_close(turns, turns.round(), rtol=0, atol=1e-12)
+
+
+def test_a_small_phase_looks_alike_wherever_it_lies_in_partial_light():
+    plate = optics.FourierFilter(64, "phase_contrast", channels=1, illumination="partial")
+    at = optics.coordinates(64)
+    blob = 0.05 * torch.exp(-(at[:, None] ** 2 + at**2) / 18).float()
+    peaks = []
+    for s in (-16, -8, 0, 8):
+        moved = torch.polar(torch.ones_like(blob), blob.roll((s, s), (0, 1)))
+        peaks.append(float(plate(moved[None, None]).detach()[0, 0, 32 + s, 32 + s]))
+    assert max(peaks) - min(peaks) < 1e-4
+
+
 def test_a_phase_object_is_seen_in_partial_light():
     """A complex scene is the field; Abbe's sum over the disc, in numpy."""
     size = 24
@@ -453,7 +480,7 @@ def test_a_phase_object_is_seen_in_partial_light():
     ).double()
     plate = np.fft.ifftshift(front_end.transmission.detach().numpy())
     tilts = [
-        (fy, fx)
+        (round(fy * size) / size, round(fx * size) / size)
         for fy in (-0.1, -0.05, 0.0, 0.05, 0.1)
         for fx in (-0.1, -0.05, 0.0, 0.05, 0.1)
         if math.hypot(fy, fx) <= 0.1 * (1 + 1e-9)
@@ -580,3 +607,36 @@ def test_a_start_is_a_name_or_a_tensor_and_a_radius_a_number():
         ValueError, match="source_radius must be positive and finite, in cycles/pix"
     ):
         optics.FourierFilter(32, illumination="partial", source_radius=-0.1)
+
+
+@pytest.mark.parametrize("illumination", ["coherent", "partial"])
+def test_a_phase_object_is_seen_by_a_phase_plate_alone(illumination):
+    scene = torch.rand(1, 1, 48, 48, generator=torch.Generator().manual_seed(0)).double()
+    given = {"channels": 1, "illumination": illumination, "source_radius": 0.01}
+    clear = optics.FourierFilter(48, "open", phase_depth=0.3, **given).double()
+    torch.testing.assert_close(clear(scene), torch.full_like(scene, 0.995**2))
+    plate = optics.FourierFilter(48, "phase_contrast", phase_depth=0.3, **given).double()
+    plain = optics.FourierFilter(48, "phase_contrast", **given).double()
+    torch.testing.assert_close(plate(scene), plain(optics.phase_object(scene, 0.3)))
+    assert plate(scene).std() > 0.1 > 1e6 * clear(scene).std()
+    assert repr(plate) == repr(plain)[:-1] + ", phase_depth=0.3)"
+
+
+def test_zernikes_plate_makes_light_of_weak_phase():
+    # Goodman, Fourier Optics, sec. 8.1: irradiance 1 + 2 phi, phi about its mean.
+    scene = torch.rand(1, 1, 48, 48, generator=torch.Generator().manual_seed(0)).double()
+    for depth in (1e-3, 1e-2):
+        plate = optics.FourierFilter(
+            48, "phase_contrast", channels=1, margin=0, phase_depth=depth
+        ).double()
+        phase = depth * (scene - scene.mean())
+        torch.testing.assert_close(
+            plate(scene) / 0.995**2, 1 + 2 * phase, atol=2 * depth**2, rtol=0
+        )
+
+
+def test_incoherent_light_sees_no_phase():
+    with pytest.raises(ValueError, match="in incoherent light no phase is seen"):
+        optics.FourierFilter(16, illumination="incoherent", phase_depth=1.0)
+    with pytest.raises(ValueError, match="a complex field has its phase already"):
+        optics.FourierFilter(16, phase_depth=1.0)(torch.ones(1, 3, 16, 16, dtype=torch.complex64))

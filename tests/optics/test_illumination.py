@@ -62,6 +62,19 @@ def test_a_disc_holds_the_points_of_its_grid():
     assert float(points.norm(dim=1).max()) == pytest.approx(0.2)
 
 
+def test_a_ring_is_a_disc_without_its_inside():
+    points = optics.annular_source(0.1, 0.2, step=0.05)
+    radius = points.norm(dim=1)
+    assert 0.1 - 1e-9 <= float(radius.min()) <= float(radius.max()) <= 0.2 + 1e-9
+    inside = len(optics.disc_source(0.0999, step=0.05))
+    assert len(points) == len(optics.disc_source(0.2, step=0.05)) - inside == 49 - 9
+    for wrong in ((0.2, 0.1), (0.12, 0.13)):
+        with pytest.raises(ValueError, match=r"no point of a grid of step=0\.05 lies between"):
+            optics.annular_source(*wrong, step=0.05)
+    with pytest.raises(ValueError, match="inner must be positive"):
+        optics.annular_source(-0.1, 0.2, step=0.05)
+
+
 def test_lamps_light_at_the_sine_of_their_angle():
     positions = torch.tensor([[0.0, 0.0], [30e-3, 0.0], [0.0, -40e-3]], dtype=torch.float64)
     tilts = optics.led_tilts(positions, height=40e-3, wavelength=500e-9, pixel_pitch=200e-9)

@@ -28,6 +28,25 @@ def test_phase_contrast_shows_a_weak_phase_linearly():
     torch.testing.assert_close(image, 1 + 2 * phase, rtol=0, atol=2e-4)  # the rest is phase**2
 
 
+@pytest.mark.parametrize("transmittance", [1.0, 0.25])
+def test_a_ring_of_light_and_a_ring_of_phase_show_a_weak_phase_linearly(transmittance):
+    # Light of every point is shifted and weakened on the ring, what the object scatters is not:
+    # |i a + i phi|^2 = a^2 + 2 a phi, where it falls beside the ring.
+    size, x = 64, torch.arange(64, dtype=torch.float64)
+    phase = 0.002 * torch.cos(2 * torch.pi * 20 * x / size).expand(size, size)
+    tilts = optics.annular_source(4 / size, 6 / size, step=1 / size)
+    source = torch.full((len(tilts),), 1 / len(tilts), dtype=torch.float64)
+    plate = optics.phase_contrast(size, transmittance=transmittance, ring=(3 / size, 7 / size))
+    assert plate[32, 32] == 1  # the zero order is none of a ring's
+    field = torch.polar(torch.ones_like(phase), phase)
+    image = optics.partially_coherent_image(field, plate, source=source, tilts=tilts)
+    expected = transmittance + 2 * transmittance**0.5 * phase
+    torch.testing.assert_close(image, expected, rtol=0, atol=1e-5)  # the rest is phase**2
+    for wrong in ({"ring": (0.2, 0.1)}, {"ring": (0, 0.1)}, {"ring": (0.1, 0.2), "stop": 0.1}):
+        with pytest.raises(ValueError, match=r"0 < inner < outer, and without a stop"):
+            optics.phase_contrast(size, **wrong)
+
+
 def test_spiral_turns_once():
     transmission = optics.filter_start("spiral", (33, 33))
     circle = torch.linspace(0, 2 * torch.pi, 201)

@@ -9,6 +9,7 @@ from torch import nn
 from optics import (
     AmplitudeMask,
     CoherentImaging,
+    Element,
     IncoherentImaging,
     Lens,
     PhaseMask,
@@ -110,6 +111,22 @@ def test_wrapped_light_of_a_tilted_line_is_that_of_a_shifted_sinc(step):
 
     inside = quad(irradiance, -0.25, 0.25, limit=400)[0] * (1 / 2 + 1 / math.pi)
     assert audit.wrap_energy.item() == pytest.approx(1 - inside, abs=1e-7)
+
+
+@pytest.mark.parametrize("gain", [1.5, 1.0])
+def test_an_element_that_amplifies_is_warned_of(gain):
+    class Gain(Element):
+        def transmission(self, wavelength):
+            return gain * torch.ones(len(wavelength), *self.size, dtype=torch.complex64)
+
+    aperture = torch.zeros(32, 32)
+    aperture[6:27, 10:20] = 0.5  # a grey one: what counts is the element, not what leaves
+    pupil = make_pupil(Gain(32, SPACING), aperture=aperture)
+    if gain == 1:
+        audit_sampling(pupil)
+        return
+    with pytest.warns(UserWarning, match=r"elements of the pupil amplify: \|t\| reaches 1\.5"):
+        audit_sampling(pupil)
 
 
 def test_defocus_spreads_light_and_distance_is_passed_on():

@@ -600,6 +600,23 @@ def test_another_light_for_a_while_keeps_the_brightness(trainable):
             pass
 
 
+@pytest.mark.parametrize("trainable", [False, True])
+def test_a_black_level_that_less_light_outgrows_is_warned_of(trainable):
+    options = {"read_noise": 3.0, "bit_depth": 12, "trainable_gain": trainable}
+    sensor = optics.Sensor(2000, black_level=64, **options)  # six read noises
+    with sensor.under(1500), sensor.under(1200):
+        pass
+    with (
+        pytest.warns(UserWarning, match=r"30 photons/pixel .* DN, and black_level=64 holds 0\.095"),
+        sensor.under(30),
+    ):
+        pass
+    assert sensor.photons == 2000
+    # A black level that was too low before has nothing that it could lose.
+    with optics.Sensor(2000, black_level=0, **options).under(30):
+        pass
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -55,15 +55,25 @@ class Disturbed(FrontEnd):
         return found if isinstance(found, Pupil) else None
 
     @property
+    def phase_depth(self) -> float | None:
+        """That of the front end, where scenes are objects that delay light."""
+        return getattr(self.inner, "phase_depth", None)
+
+    @property
     def draws(self) -> bool:
         """As the front end does."""
         return getattr(self.inner, "draws", False)
 
     def forward(self, scene: Tensor, *, generator: Generators | None = None) -> Tensor:
         """Irradiance of a scene in the other light, each exposure moved by its own shift."""
-        light = scene * self.gains.to(scene)[:, None, None]
+        gains = self.gains.to(scene)[:, None, None]
         drawing = {"generator": generator} if self.draws else {}
-        image = light if self.inner is None else self.inner(light, **drawing)
+        if self.inner is None:
+            image = scene * gains
+        elif self.phase_depth is None:
+            image = self.inner(scene * gains, **drawing)
+        else:  # the lamp is not in the scene, which is what delays its light
+            image = self.inner(scene, **drawing) * gains
         if self.shifts is None:
             return image
         each = image.unflatten(1, (self.exposures, -1)).unbind(1)

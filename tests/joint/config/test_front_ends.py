@@ -28,6 +28,14 @@ def test_a_fourier_filter_may_be_lit_by_a_disc_and_be_read_by_whole_pixels():
         joint.FourierConfig(source_radius=0.05)
 
 
+def test_a_fourier_filter_may_see_phase_objects():
+    config = joint.FourierConfig(start="phase_contrast", phase_depth=0.4)
+    assert joint.build_front_end(config, (16, 16), 1).phase_depth == 0.4
+    assert "phase_depth" not in joint.FourierConfig().model_dump()
+    with pytest.raises(ValidationError, match="in incoherent light no phase is seen"):
+        joint.FourierConfig(illumination="incoherent", phase_depth=0.4)
+
+
 # ----------------------------------------------------------------------------------- baselines
 
 

@@ -266,3 +266,9 @@ def test_bad_options_are_refused(options, message):
 def test_wavelengths_that_do_not_fit_the_scenes_are_refused():
     with pytest.raises(ValueError, match="names 2 bands, but the scenes have 3 channels"):
         _build(wavelengths=(500e-9, 600e-9))
+
+
+def test_a_cubic_phase_that_begins_at_its_symmetry_is_warned_of():
+    with pytest.warns(UserWarning, match=r"strength=0 is a lens .* such as strength=1"):
+        joint.build_front_end(joint.LensConfig(element="cubic"), (16, 16), 1)
+    joint.build_front_end(joint.LensConfig(element="cubic", strength=1), (16, 16), 1)

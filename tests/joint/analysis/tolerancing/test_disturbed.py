@@ -147,3 +147,12 @@ def test_what_lies_around_a_camera_shows_its_pupil():
     assert Disturbed(Tilted(camera, (0.1, 0.0)), 1, shifts=(1.0,)).pupil is camera.pupil
     assert Disturbed(optics.LearnedKernel("gaussian", 5), 3, shifts=(1.0,)).pupil is None
     assert Disturbed(None, 3, shifts=(1.0,)).pupil is None
+
+
+def test_a_lamp_lights_phase_objects_and_does_not_thicken_them():
+    front = optics.FourierFilter(8, "phase_contrast", phase_depth=0.7)
+    lamp = Disturbed(front, 3, gains=(1.5, 1.0, 0.5))
+    scene = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = front(scene) * torch.tensor([1.5, 1.0, 0.5])[:, None, None]
+    torch.testing.assert_close(lamp(scene), expected)
+    assert lamp.phase_depth == 0.7
