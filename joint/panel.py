@@ -78,7 +78,19 @@ def no_formulas() -> Iterator[None]:
 def draw_confusion(axis: "Axes", confusion: np.ndarray, classes: Sequence[str]) -> "AxesImage":
     """Draw a confusion matrix: shade by share of the true class, number by count.
 
-    Returns the picture, for a colour bar.
+    Parameters
+    ----------
+    axis : matplotlib.axes.Axes
+        Where it is drawn.
+    confusion : array ``[K, K]``
+        Counts, a row for each true class.
+    classes : sequence of str
+        Names of the classes.
+
+    Returns
+    -------
+    matplotlib.image.AxesImage
+        For a colour bar.
     """
     counts = np.asarray(confusion)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -132,6 +144,14 @@ def draw_reliability(axis: "Axes", reliability: Reliability, *, level: float = 0
 
     Bars below the diagonal are too sure, bars above it not sure enough; lines are Wilson's
     intervals of ``level``, for which each picture is evidence of its own.
+
+    Parameters
+    ----------
+    axis : matplotlib.axes.Axes
+        Where it is drawn.
+    reliability : classify.Reliability
+    level : float
+        Of the intervals, such as 0.95.
     """
     edges, count = reliability.edges, reliability.count
     share = count / count.sum()
@@ -162,6 +182,12 @@ def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
     Where PSFs change across the picture, those of a grid of places lie side by side. Of coherent
     imaging the pupil is drawn. A front end of one's own is asked for its ``psf()``, ``[h, w]`` or
     ``[C, h, w]``; without one, words say that it has no drawing.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure or SubFigure
+        That it fills.
+    front_end : optics.FrontEnd
     """
     if isinstance(front_end, LearnedKernel):
         _draw_kernels(figure, front_end)
@@ -387,8 +413,22 @@ def draw_light(
 ) -> None:
     """Draw every plane of one pass, a row for each picture.
 
-    ``encoding`` and ``exposures`` are those of the system, ``colours`` are its
-    :func:`plane_colours`.
+    Parameters
+    ----------
+    figure : matplotlib.figure.SubFigure
+        That it fills.
+    output : joint.SystemOutput
+        The pass.
+    names : list of str
+        What stands before each picture, such as its true class.
+    classes : sequence of str
+        Names of the classes, one of which the classifier says.
+    encoding : {"srgb", "linear"}
+        That of the system.
+    exposures : int
+        That of the system.
+    colours : PlaneColours, optional
+        Those of the system, see :func:`plane_colours`; by default those of three channels.
     """
     shown = PlaneColours() if colours is None else colours
     scene = in_colours(as_codes(output.scene, encoding), shown.scene)

@@ -17,7 +17,8 @@ from sphinx.pycode import ModuleAnalyzer
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
-    "optics", "compress", "classify", "joint", "joint.analysis", "joint.study", "joint.report",
+    "optics", "compress", "classify", "joint", "joint.analysis", "joint.figure", "joint.study",
+    "joint.report",
 )  # fmt: skip
 
 
@@ -49,13 +50,22 @@ def pages(package: str) -> list[Page]:
 
 
 def _imports(package: str) -> list[tuple[str, str]]:
-    """Module and name of everything that a package imports from its own files, files of files."""
+    """Module and name of everything that a package imports from its own files, files of files.
+
+    And from those beside it, as figures have parts that can be drawn without them.
+    """
     folder = ROOT / package.replace(".", "/")
+    beside = f"{package.partition('.')[0]}."
     found = []
     for node in ast.walk(ast.parse((folder / "__init__.py").read_text())):
-        if not isinstance(node, ast.ImportFrom) or node.level != 1 or not node.module:
+        if not isinstance(node, ast.ImportFrom) or not node.module:
             continue
-        module = f"{package}.{node.module}"
+        if node.level == 1:
+            module = f"{package}.{node.module}"
+        elif node.level == 0 and node.module.startswith(beside):
+            module = node.module
+        else:
+            continue
         inner = ROOT / module.replace(".", "/") / "__init__.py"
         origin = {name: place for place, name in _imports(module)} if inner.exists() else {}
         found += [(origin.get(alias.name, module), alias.asname or alias.name)

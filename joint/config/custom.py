@@ -7,7 +7,8 @@
 
 import importlib
 import inspect
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field
 from torch import nn
@@ -17,7 +18,7 @@ import optics
 from joint.settings import ConfigError, FrozenDict, Settings
 from joint.stages import Stage
 
-__all__ = ["CustomConfig", "build_custom"]
+__all__ = ["CustomConfig", "build_custom", "check_custom"]
 
 _Argument: TypeAlias = bool | int | float | str
 
@@ -29,6 +30,8 @@ _BASES: dict[type[nn.Module], str] = {
     compress.Codec: "compress.Codec",
     nn.Module: "torch.nn.Module",
 }
+# What scenes and other stages decide, of one stage or another.
+_DECIDED = ("image_size", "channels", "in_channels", "scene_size", "out_channels", "classes")
 
 
 class CustomConfig(Settings):
@@ -78,8 +81,46 @@ def build_custom(
         arguments that it does not take.
     """
     kind = _imported(config.class_path, base, stage)
+    return kind(**_arguments(kind, config, stage, decided))
+
+
+def check_custom(config: CustomConfig, stage: Stage) -> None:
+    """Refuse arguments that the class of a configuration does not take, before it is made.
+
+    Where its package is not installed here, nothing is said: it may be where the stage is made.
+
+    Parameters
+    ----------
+    config : CustomConfig
+    stage : str
+        Which stage it is.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`build_custom`.
+    """
+    base = {"front_end": optics.FrontEnd, "codec": compress.Codec}.get(stage, nn.Module)
+    try:
+        kind = _imported(config.class_path, base, stage)
+    except ConfigError as error:
+        if isinstance(error.__cause__, ImportError):
+            return
+        raise
+    except Exception:  # a module may do anything, and need what another machine has
+        return
+    _arguments(kind, config, stage, dict.fromkeys(_DECIDED, "as the scenes are"))
+
+
+def _arguments(
+    kind: type[nn.Module],
+    config: CustomConfig,
+    stage: Stage,
+    decided: Mapping[str, object],
+) -> dict[str, Any]:
+    """What the class ``kind`` is made with; a ConfigError for what it does not take."""
     taken = inspect.signature(kind).parameters
-    arguments = {name: decided[name] for name in decided if name in taken} | config.init_args
+    arguments = {**{name: decided[name] for name in decided if name in taken}, **config.init_args}
     try:
         inspect.signature(kind).bind(**arguments)
     except TypeError as error:
@@ -87,7 +128,7 @@ def build_custom(
             f"{config.class_path} cannot be made with {arguments}: {error}; set "
             f"{stage}.init_args from its parameters, {', '.join(taken) or 'of which it has none'}"
         ) from error
-    return kind(**arguments)
+    return arguments
 
 
 def _imported(path: str, base: type[_Module], stage: Stage) -> type[_Module]:

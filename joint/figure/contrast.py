@@ -34,6 +34,11 @@ def contrast_figure(found: Mapping[str, ContrastByClass], *, title: str = "") ->
     title : str
         Of the figure.
 
+    Returns
+    -------
+    matplotlib.figure.Figure
+        For :func:`save_figure`.
+
     Raises
     ------
     ValueError
@@ -73,7 +78,20 @@ def contrast_figure(found: Mapping[str, ContrastByClass], *, title: str = "") ->
 
 @no_formulas()
 def sweep_figure(found: Mapping[str, ContrastSweep], *, title: str = "") -> Figure:
-    """Draw recall of the same lesions against their contrast, a panel for each system."""
+    """Draw recall of the same lesions against their contrast, a panel for each system.
+
+    Parameters
+    ----------
+    found : mapping of str to joint.analysis.ContrastSweep
+        By the name of the system.
+    title : str
+        Of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        For :func:`save_figure`.
+    """
     figure = blank_figure(5.0 * len(found) + 1.4, 3.9, title=title)
     axes = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
     for axis, (name, sweep) in zip(axes, found.items(), strict=True):
@@ -116,7 +134,21 @@ def sweep_figure(found: Mapping[str, ContrastSweep], *, title: str = "") -> Figu
 def pairs_figure(
     found: ConfusionContrast, *, marked: tuple[str, str] | None = None, title: str = ""
 ) -> Figure:
-    """Draw how often each pair of classes is confused against how far apart it is in contrast."""
+    """Draw how often each pair of classes is confused against how far apart it is in contrast.
+
+    Parameters
+    ----------
+    found : joint.analysis.ConfusionContrast
+    marked : (str, str), optional
+        Names of two classes, whose pair is drawn in a colour of its own.
+    title : str
+        Of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        For :func:`save_figure`.
+    """
     figure = blank_figure(7.2, 4.8)
     axis = figure.subplots()
     colours = []

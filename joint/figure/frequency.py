@@ -26,7 +26,19 @@ class _PlainNumbers(LogFormatter):
 
 @no_formulas()
 def kept_figure(found: Kept, *, title: str = "") -> Figure:
-    """Draw which frequencies and which regions of the scene systems hand on, with intervals."""
+    """Draw which frequencies and which regions of the scene systems hand on, with intervals.
+
+    Parameters
+    ----------
+    found : joint.analysis.Kept
+    title : str
+        Of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        For :func:`save_figure`.
+    """
     figure = blank_figure(12.5, 3.9, title=title)
     power, coherence, difference = figure.subplots(1, 3)
     step = 0.7 / len(found.systems)
@@ -83,6 +95,16 @@ def reliance_figure(
         What the change is of.
     title : str
         Of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        For :func:`save_figure`.
+
+    Raises
+    ------
+    ValueError
+        For another metric.
     """
     if metric not in RingScores._fields:
         raise ValueError(f"metric must be one of {', '.join(RingScores._fields)}, not {metric!r}")

@@ -32,6 +32,11 @@ def robustness_figure(
     title : str
         Of the figure.
 
+    Returns
+    -------
+    matplotlib.figure.Figure
+        For :func:`save_figure`.
+
     Raises
     ------
     ValueError

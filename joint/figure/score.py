@@ -14,6 +14,17 @@ def report_figure(report: Report, *, title: str = "") -> Figure:
     """Draw a report: what was taken for what, and how far its confidence can be trusted.
 
     Beside the matrix stands the recall of each class, where the report has its intervals.
+
+    Parameters
+    ----------
+    report : classify.Report
+    title : str
+        Of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        For :func:`save_figure`.
     """
     side = 2.2 + 0.45 * len(report.classes)
     intervals = report.class_intervals.get("recall")

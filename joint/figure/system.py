@@ -48,6 +48,25 @@ def system_figure(
     Left, for one picture of each of ``rows`` classes: the scene, the light on the sensor, the
     measurement, and what the classifier is handed. Right: the learned filter, see
     :func:`draw_filter`, and the confusion matrix of ``evaluation``.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+    dataset : LesionDataset
+        Where the pictures come from: with the data of others, the figure is theirs too.
+    evaluation : Evaluation
+        Of the system, see :func:`joint.evaluate`.
+    title : str
+        Of the figure.
+    rows : int
+        Classes that are shown, at most.
+    seed : int
+        Source of the sensor's noise.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        For :func:`save_figure`.
     """
     index = _one_of_each_class(dataset, rows)
     device = device_of(system)
@@ -101,6 +120,16 @@ def handed_figure(
         Source of the sensor's noise.
     title : str
         Of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        For :func:`save_figure`.
+
+    Raises
+    ------
+    ValueError
+        Without a system, or for scenes that one of them takes for what they are not.
     """
     if not systems:
         raise ValueError("there is no system whose pictures could be drawn")
@@ -166,6 +195,11 @@ def optimal_figure(
         Of the figure.
     system : ImagingSystem, optional
         That they were found for: it says which channels are red, green and blue.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        For :func:`save_figure`.
     """
     colours = PlaneColours() if system is None else plane_colours(system)
     figure = blank_figure(1.6 * len(found) + 0.4, 4.1, title=title)

@@ -264,6 +264,18 @@ class Axis(Settings):
         return {path for value in self.values or () if isinstance(value, dict) for path in value}
 
 
+def own_level(axis: Axis, level: Level) -> Level:
+    """A choice of ``axis`` as the axis itself writes it: 10 and 10.0 are one level, not two."""
+    if axis.values is None and is_number(level):
+        return int(level) if axis.integer else float(level)
+    alike = (
+        known
+        for known in axis.levels()
+        if known == level and isinstance(known, bool) == isinstance(level, bool)
+    )
+    return next(alike, level)
+
+
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a level is a number, which True is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -27,7 +27,7 @@ from .page.whole import write_study_html
 from .ray_pool import RayEach
 from .search import check_search
 from .space import load_study
-from .store import Ledger, create_study, open_study
+from .store import RUNS_FOLDER, Ledger, create_study, open_study, without_weights
 from .work import run_study, work
 
 __all__ = ["main"]
@@ -343,6 +343,12 @@ def _report(arguments: Sequence[str]) -> None:
     found = report(ledger, metric=options.metric)
     if options.json or not options.quiet:
         print(found.to_json() if options.json else found)
+    gone = without_weights(ledger)
+    if gone and not (options.json or options.quiet):
+        print(
+            f"\n{gone} of the runs that are done have no weights any more; this report needs none. "
+            f"To train one again, delete its folder in {ledger.folder / RUNS_FOLDER}"
+        )
     if options.csv is not None:
         write_atomically(options.csv, found.to_csv().encode())
     if options.html is not None:

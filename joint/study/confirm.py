@@ -99,7 +99,8 @@ def confirm(
     Raises
     ------
     ValueError
-        For a number that no design has, one design twice, or fewer than two seeds.
+        For a number that no design has, one design twice, two that are tested on different
+        pictures, or fewer than two seeds.
     StudyError
         When there is no winner yet, or the folder holds another study.
 

@@ -12,7 +12,7 @@ from typing import cast
 from joint.settings import ConfigError, nearest
 
 from .axis import SEEDS, Axis, Level
-from .formula import evaluate, names_in
+from .formula import evaluate, names_in, respelt
 from .paths import check_path
 from .sampler import MEASURED_COSTS, OBJECTIVES
 
@@ -70,7 +70,8 @@ def _check_names(
     for name in sorted(names):
         if name not in axes:
             known = [*dict.fromkeys([*axes, *others])]
-            raise ValueError(f"{what} reads {name}, which is no axis{nearest(name, known)}")
+            hint = respelt(name, axes) or nearest(name, known)
+            raise ValueError(f"{what} reads {name}, which is no axis{hint}")
         if not axes[name].is_numeric():
             raise ValueError(f"{what} reads the axis {name}, whose levels are no numbers")
 

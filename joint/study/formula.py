@@ -8,11 +8,12 @@ import keyword
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
-__all__ = ["FUNCTIONS", "evaluate", "names_in"]
+__all__ = ["FUNCTIONS", "evaluate", "names_in", "respelt"]
 
 _OPERATIONS: Mapping[type[ast.operator], Callable[[float, float], float]] = MappingProxyType(
     {
@@ -76,6 +77,20 @@ def evaluate(text: str, numbers: Mapping[str, float]) -> float:
         where = ", ".join(f"{name}={numbers[name]:g}" for name in sorted(names))
         raise ValueError(f"the formula {text!r} has no finite value at {where or 'all'}")
     return value
+
+
+def respelt(name: str, known: Iterable[str]) -> str:
+    """End of a message about the unknown ``name`` of a formula: the one that only looks like it.
+
+    Python reads each name in its compatible form (NFKC), in which the micro sign is a Greek mu.
+    """
+    for other in known:
+        if other != name and unicodedata.normalize("NFKC", other) == name:
+            return (
+                f": formulas read {other!r} as {name!r}, which looks alike and is written "
+                f"{name.encode('unicode_escape').decode()}; call the axis that"
+            )
+    return ""
 
 
 @lru_cache(maxsize=256)

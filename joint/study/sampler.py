@@ -16,7 +16,7 @@ from scipy.stats import qmc
 from joint.metric import lower_is_better
 from joint.settings import Settings, nearest
 
-from .axis import Axis, Design
+from .axis import Axis, Design, own_level
 from .condition import axes_of, combinations
 
 __all__ = [
@@ -145,7 +145,7 @@ class Listed(Settings):
                     axes[name].assignments(level)
                 except ValueError as error:
                     raise ValueError(f"a listed design, {name}: {error}") from error
-            yield {name: design[name] for name in there}
+            yield {name: own_level(axes[name], design[name]) for name in there}
 
 
 # ---------------------------------------------------------------------------------- what learns

@@ -24,7 +24,6 @@ from joint.checkpoint import CheckpointError
 from joint.feed import derive_seed
 from joint.folder import read_history
 from joint.metric import lower_is_better, scores_nothing
-from joint.settings import ConfigError
 
 from .axis import Axis, Design, Level
 from .condition import axes_of
@@ -245,11 +244,11 @@ def ask(study: Study, known: Sequence[Told]) -> Design:
 
 
 def _is_new(study: Study, design: Design, taken: Collection[str]) -> bool:
-    if not study.allows(design):
-        return False
     try:
+        if not study.allows(design):
+            return False
         return study.config(design, study.seeds[0]).digest() not in taken
-    except ConfigError:
+    except ValueError:  # no configuration; or a constraint has no value there
         return False
 
 

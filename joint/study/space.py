@@ -38,7 +38,7 @@ from .axis import Axis, Design, Level
 from .condition import axes_of, check_conditions, combinations, exclusive, never_meets
 from .constraint import Term, satisfied, terms
 from .derived import check_costs, check_derived, derive
-from .formula import evaluate, names_in
+from .formula import evaluate, names_in, respelt
 from .paths import check_path, set_path
 from .sampler import OBJECTIVES, Grid, LatinHypercube, Sampler, Search
 from .significance import seeds_for_claim
@@ -236,7 +236,8 @@ class Study(Settings):
 
     def _axis(self, name: str) -> Axis:
         if name not in self.axes:
-            raise ValueError(f"there is no axis {name!r}{nearest(name, [*self.axes])}")
+            hint = respelt(name, self.axes) or nearest(name, [*self.axes])
+            raise ValueError(f"there is no axis {name!r}{hint}")
         return self.axes[name]
 
     def sets(self, axis: str) -> frozenset[str]:
@@ -306,7 +307,7 @@ class Study(Settings):
         """Whether ``design`` meets the constraints on axes that it has."""
         lacks = self.axes.keys() - design.keys()
         return all(
-            satisfied(text, self._known_costs(text, design) | design, is_level=self._is_level)
+            satisfied(text, _WithCosts(design, self.costs), is_level=self._is_level)
             for text in self.constraints
             if not lacks & self._read_by(text)
         )
@@ -317,14 +318,6 @@ class Study(Settings):
         return not (term.is_order or axis is None or axis.values is None) and (
             term.right in axis.levels()
         )
-
-    def _known_costs(self, constraint: str, design: Design) -> Design:
-        """Costs that a constraint reads."""
-        return {
-            name: evaluate(self.costs[name], cast(Mapping[str, float], design))
-            for term in terms(constraint)
-            for name in term.axes() & (self.costs.keys() - self.axes.keys())
-        }
 
     def _read_by(self, constraint: str) -> set[str]:
         """Axes that a constraint reads, in costs too."""
@@ -372,7 +365,9 @@ class Study(Settings):
         # Whole sub-configurations first, then what other axes change inside of them.
         for path in sorted(sets, key=lambda path: path.count(".")):
             set_path(content, path, sets[path])
-        content["system"]["seed"] = content["training"]["seed"] = seed
+        for part in (content["system"], content["training"]):
+            if isinstance(part, dict):  # or it is no configuration, as is told below
+                part["seed"] = seed
         try:
             return RunConfig.model_validate(content)
         except ValidationError as error:
@@ -458,6 +453,17 @@ def load_study(path: Path | str) -> Study:
     except (ValueError, RecursionError) as error:  # neither JSON nor TOML, nor text
         kind = "TOML" if path.suffix == ".toml" else "JSON"
         raise ConfigError(f"{path} is not {kind}: {error}") from error
+
+
+class _WithCosts(dict[str, Level]):
+    """A design, and each of its costs once a constraint reads it: another term may hold before."""
+
+    def __init__(self, design: Design, costs: Mapping[str, str]) -> None:
+        super().__init__(design)
+        self._costs = costs
+
+    def __missing__(self, name: str) -> float:
+        return evaluate(self._costs[name], cast(Mapping[str, float], self))
 
 
 def _check_path(path: str, where: str) -> None:

@@ -30,12 +30,13 @@ from pydantic import ValidationError
 from joint.checkpoint import CheckpointError, write_atomically
 from joint.config.faults import fault_line
 from joint.config.run import NoneConfig, RunConfig
-from joint.folder import FAILURE_FILE, RESULT_FILE, hold, read_result
+from joint.folder import BEST_FILE, CHECKPOINT_FILE, FAILURE_FILE, RESULT_FILE, hold, read_result
 from joint.lock import LOCK_FILE, holder_of
 from joint.metric import stage_of
 from joint.parse import parse_json
 from joint.settings import ConfigError
 
+from .ahead import check_ahead
 from .axis import Design
 from .condition import axes_of
 from .sampler import Search
@@ -49,8 +50,10 @@ __all__ = [
     "StudyError",
     "Tally",
     "create_study",
+    "done_before",
     "open_study",
     "read_failure",
+    "without_weights",
 ]
 
 STUDY_FILE, RUNS_FOLDER, ATTEMPTS_FILE = "study.json", "runs", "attempts.jsonl"
@@ -240,8 +243,10 @@ def create_study(study: Study, folder: Path | str) -> Ledger:
         When the folder holds another study, or this one with other axes, seeds or plan.
     ConfigError, ValueError
         When designs are no valid configurations, two are the same one, the constraints exclude all,
-        or a planned comparison meets no designs, or those of another one; when the plan or the
-        search goes by a number that the designs do not have.
+        or a planned comparison meets no designs, those of another one, or two that are tested on
+        different pictures; when the plan or the search goes by a number that the designs do not
+        have; when the objective weighs, or a run is monitored by, what a design does not have; when
+        a class of one's own does not take its init_args, or a cost has a value in no design.
 
     Warns
     -----
@@ -261,12 +266,15 @@ def create_study(study: Study, folder: Path | str) -> Ledger:
         warnings.warn(doubt, stacklevel=2)
     configs = [study.config(design, study.seeds[0]) for design in designs]
     _check_measured(study, configs, pairs)
+    check_ahead(study, designs, configs, pairs)
     runs = _runs(study, designs, configs)
     content = {
         "format": _FORMAT,
         "study": study.model_dump(mode="json"),
         "designs": designs,
         "runs": [asdict(run) for run in runs],
+        # A plan that is made after runs is no plan, and a report must be able to say so.
+        "done_before": Ledger(folder, study, designs, runs).tally().done,
     }
     if not _write_new(folder / STUDY_FILE, content):
         return create_study(study, folder)  # somebody else was faster
@@ -317,6 +325,22 @@ def _check_designs(designs: Sequence[object], runs: Sequence[PlannedRun]) -> Non
             raise ValueError(
                 f"run {number} is of design {run.design!r}, of {len(designs)} counted from 0"
             )
+
+
+def done_before(ledger: Ledger) -> int:
+    """Runs of a study that were done already when it was written; 0 where that was not recorded."""
+    try:
+        found = parse_json((ledger.folder / STUDY_FILE).read_bytes()).get("done_before", 0)
+    except (OSError, ValueError, AttributeError):
+        return 0
+    return found if isinstance(found, int) else 0
+
+
+def without_weights(ledger: Ledger) -> int:
+    """Runs that are done and whose trained weights are gone; what was measured needs none."""
+    name = BEST_FILE if ledger.study.base.training.restore_best else CHECKPOINT_FILE
+    states = zip(ledger.runs, ledger.states(), strict=True)
+    return sum(not (ledger.path(run) / name).exists() for run, state in states if state == "done")
 
 
 def read_failure(folder: Path) -> dict[str, Any]:

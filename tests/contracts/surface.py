@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 SNAPSHOT = HERE / "surface.txt"
 COMMAND = "python tests/contracts/surface.py"
 PACKAGES = ("optics", "compress", "classify", "joint")
-ROOMS = (*PACKAGES, "joint.analysis", "joint.study", "joint.report")
+ROOMS = (*PACKAGES, "joint.analysis", "joint.figure", "joint.study", "joint.report")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from joint.checkpoint import CheckpointError
 from joint.settings import ConfigError
 from joint.study.store import Ledger
+from joint.train.augment import augmentation
 
 from .element import Orientation, load_element
 from .stability import Atlas, Learned, learned_share, stability
@@ -67,8 +68,7 @@ def atlas(
     if orientation is None:
         runs = {(run.design, run.seed): run for run in ledger.runs}
         turned = [
-            ledger.config(runs[each.design, each.seed]).training.augmentation
-            in ("dihedral", "full")
+            augmentation(ledger.config(runs[each.design, each.seed]).training.augmentation).dihedral
             for each in found
         ]
         orientation = "dihedral" if turned and all(turned) else "kept"

@@ -107,9 +107,15 @@ class Draws:
             float(np.nanvar(part[:, used] @ weights[used]))
             for part in (self.drawn, self.of_seeds, self.of_lesions)
         )
-        each = weights[used] @ self.values[used]
-        if np.isfinite(each).all():  # no need to draw what can be told
-            of_seeds = float(each.var(ddof=1)) / seeds
+        there = np.isfinite(self.values[used])
+        count = there.sum(1, keepdims=True)
+        apart = np.where(there, self.values[used] - self.means[used, None], 0)
+        told = weights[used] @ (apart / np.sqrt(count * (count - 1)))
+        exact = float(told @ told)  # no need to draw what can be told
+        if not there.all():
+            # One fewer is drawn than all seeds have, which is too many for a design with some.
+            both = max(exact, both + exact - of_seeds)
+        of_seeds = exact
         freedom = degrees_of_freedom(of_seeds, seeds, of_lesions, self.lesions or 2)
         error = math.sqrt(both)
         reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error

@@ -269,8 +269,15 @@ def _grouped(values: Sequence[Level | Absent]) -> _Groups | None:
     if count == len(times):
         return None
     groups = np.array_split(np.unique(numbers), count)
+    ends = {end for group in groups for end in (float(group[0]), float(group[-1]))}
+    # Six digits where these tell the ends apart, as groups are told by their names.
+    digits = next(
+        (n for n in range(6, 17) if len({f"{end:.{n}g}" for end in ends}) == len(ends)), 17
+    )
     named = {
-        float(number): f"{group[0]:g}" if len(group) == 1 else f"{group[0]:g} to {group[-1]:g}"
+        float(number): " to ".join(
+            dict.fromkeys(f"{float(end):.{digits}g}" for end in (group[0], group[-1]))
+        )
         for group in groups
         for number in group
     }

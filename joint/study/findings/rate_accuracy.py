@@ -25,6 +25,8 @@ import compress
 from classify import Interval
 from classify.intervals import percentile_interval
 from joint.analysis.record import plain
+from joint.config.codecs import CodecConfig
+from joint.config.custom import CustomConfig
 from joint.metric import check_study_metric, lower_is_better
 from joint.settings import NoneConfig
 from joint.study.axis import Design
@@ -76,7 +78,7 @@ class RateFamily:
     levels: Design
     """What they have in common."""
     codec: str
-    """Kind of the codec; ``none`` reads the codes of the sensor."""
+    """Kind of the codec, of one's own with its class; ``none`` reads the codes of the sensor."""
     points: tuple[RatePoint, ...]
     """By rate."""
     falls: tuple[tuple[float, float], ...]
@@ -228,9 +230,9 @@ def rate_accuracy(
 def _alike(
     families: Sequence[RateFamily], family: RateFamily, chosen: RateFamily
 ) -> RateFamily | None:
-    """The curve of the anchor's codec at the levels of a family, or else the anchor itself."""
+    """Another curve of the anchor's codec at the levels of a family, or else the anchor itself."""
     for other in families:
-        if other.codec == chosen.codec and other.levels == family.levels:
+        if other is not family and other.codec == chosen.codec and other.levels == family.levels:
             return other
     return chosen
 
@@ -288,7 +290,7 @@ def _families(
         if math.isnan(rates.means[place]):
             continue
         codec = ledger.study.config(ledger.designs[number], ledger.study.seeds[0]).system.codec
-        kinds[number] = "none" if isinstance(codec, NoneConfig) else codec.kind
+        kinds[number] = _kind(codec)
         groups.setdefault(json.dumps([kinds[number], _rest(ledger, number, along)]), []).append(
             number
         )
@@ -305,6 +307,13 @@ def _families(
             )
         )
     return found
+
+
+def _kind(codec: CodecConfig) -> str:
+    """What tells a codec from others on a curve: all of one's own are of one kind."""
+    if isinstance(codec, CustomConfig):
+        return f"custom {codec.class_path}"
+    return "none" if isinstance(codec, NoneConfig) else codec.kind
 
 
 def _rest(ledger: Ledger, number: int, along: Sequence[str]) -> Design:

@@ -13,11 +13,12 @@ from joint.metric import lower_is_better, scores_nothing
 from joint.study.axis import Design
 from joint.study.provenance import EnvironmentDifference, environment_differences
 from joint.study.significance import expected_maximum
-from joint.study.store import Ledger, Tally
+from joint.study.space import Pair
+from joint.study.store import Ledger, Tally, done_before
 
-from .inference import Outcome, score
+from .inference import Outcome, check_paired, score
 from .pareto import hypervolume_shares, pareto_front, reference_of
-from .statistics import Contrast, Estimate, adjusted, compare, estimate
+from .statistics import Contrast, Estimate, adjusted, compare, estimate, unpaired
 from .table import COSTS, Row, aligned, as_csv, design_costs, outcomes, rows
 
 __all__ = [
@@ -46,7 +47,8 @@ class DesignSummary:
     costs: dict[str, float | None]
     """Means over the runs that are done: of :attr:`Study.costs`, else of :data:`COSTS`."""
     on_front: bool
-    """No other design has a better metric at costs as low, see :func:`pareto_front`."""
+    """No other design has a better metric at costs as low, see :func:`pareto_front`; never where
+    no run is done."""
     share: float | None = None
     """Of the hypervolume of metric and all costs that differ, what this design alone adds, 0..1:
     see :func:`hypervolume_shares`; None where more than three costs differ, or none."""
@@ -102,6 +104,8 @@ class StudyReport:
     """Why runs failed, the most frequent reason first."""
     environments: tuple[EnvironmentDifference, ...] = ()
     """In which versions and devices the runs differ."""
+    before: int = 0
+    """Runs that were done already when the plan was written."""
 
     def __str__(self) -> str:
         tally = self.tally
@@ -113,6 +117,8 @@ class StudyReport:
         lines += self._failed()
         lines += [f"  warning: {difference}" for difference in self.environments]
         lines += ["", "planned before the first run"]
+        if self.before:
+            lines.append(f"  {self.before} of {tally.total} runs were there before this plan")
         if self.doubt is not None:
             lines.append(f"  {self.doubt}")
         lines += [f"  {contrast}" for contrast in self.planned] or ["  nothing"]
@@ -191,6 +197,7 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
     ------
     ValueError
         For a metric that is unknown, or that no run has; or, of what was planned, one of the two.
+        Two that were tested on different pictures are no error: that is what is told of them.
     """
     plan = ledger.study.plan
     planned = metric is None or metric == plan.metric
@@ -199,19 +206,7 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
     pairs = ledger.pairs()
     for pair in pairs if planned else ():
         _check_measured(ledger, ended, (pair.first, pair.second), metric)
-    contrasts = [
-        compare(
-            ended[pair.first],
-            ended[pair.second],
-            metric=metric,
-            name=pair.name,
-            seeds=ledger.study.seeds,
-            planned=planned,
-            alpha=plan.alpha,
-            resamples=plan.resamples,
-        )
-        for pair in pairs
-    ]
+    contrasts = [_contrast(ledger, ended, pair, metric, planned) for pair in pairs]
     table = rows(ledger)
     return StudyReport(
         name=ledger.study.name,
@@ -224,7 +219,29 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
         doubt=ledger.study.doubt(len(pairs)) if planned else None,
         failures=_failures(table),
         environments=environment_differences(ledger),
+        before=done_before(ledger) if planned else 0,
     )
+
+
+def _contrast(
+    ledger: Ledger, ended: Mapping[int, Sequence[Outcome]], pair: Pair, metric: str, planned: bool
+) -> Contrast:
+    """Two designs of the plan compared; where they are no pairs, that is what is told of them."""
+    plan = ledger.study.plan
+    runs = ended[pair.first], ended[pair.second]
+    told: dict[str, Any] = {
+        "metric": metric,
+        "name": pair.name,
+        "seeds": ledger.study.seeds,
+        "planned": planned,
+        "alpha": plan.alpha,
+    }
+    parts = [run.predictions for run in (*runs[0], *runs[1]) if run.predictions is not None]
+    try:
+        check_paired(parts)
+    except ValueError:  # the rest of the report does not depend on it
+        return unpaired(*runs, **told)
+    return compare(*runs, **told, resamples=plan.resamples)
 
 
 def _failures(table: Sequence[Row]) -> tuple[Failure, ...]:
@@ -306,8 +323,10 @@ def _summaries(
         if number in done and not ended[number]:
             judged = replace(judged, note=f"design {number} has no {metric}")
         found.append((number, levels, judged, spent[number]))
+    # Of runs that all failed no cost is known, and their 0 is no result.
     values = [
-        [_number(judged.mean), *map(_number, spent.values())] for _, _, judged, spent in found
+        [_number(judged.mean if number in done else None), *map(_number, spent.values())]
+        for number, _, judged, spent in found
     ]
     # A cost that no design has, such as bits where nothing rounds, tells none of them apart.
     known = np.array(values)

@@ -22,9 +22,9 @@ from joint.folder import Predictions
 from joint.metric import check_study_metric, lower_is_better, scores_nothing
 from joint.study.significance import holm, seeds_needed, sign_flip_test
 
-from .inference import Outcome, by_seed, infer, score
+from .inference import Outcome, by_seed, check_paired, infer, score
 
-__all__ = ["Contrast", "Estimate", "adjusted", "compare", "estimate"]
+__all__ = ["Contrast", "Estimate", "adjusted", "compare", "estimate", "unpaired"]
 
 
 @final
@@ -57,7 +57,7 @@ class Contrast:
     """Mean of the first design."""
     second: float | None
     difference: float | None
-    """None when there is no pair with a number."""
+    """None when there is no pair with a number, or the runs are no pairs."""
     interval: Interval | None
     """None with fewer than two pairs."""
     level: float
@@ -87,7 +87,8 @@ class Contrast:
     planned: bool
     """Named before the first run."""
     note: str | None = None
-    """Why the interval may be too narrow, see :class:`Inference`."""
+    """Why the interval may be too narrow, see :class:`Inference`; without a difference, why there
+    can be none."""
     mcnemar: tuple[float, ...] = ()
     """p of :func:`classify.mcnemar` for the two runs of each seed: whether these two classifiers
     are right equally often. It knows nothing of other seeds, and decides nothing here."""
@@ -95,8 +96,12 @@ class Contrast:
     @property
     def verdict(self) -> str:
         """``better``, ``worse`` or ``not shown``, of the first design; and why not."""
+        if self.difference is None and self.note is not None:
+            return f"not shown: {self.note}"
         if self.missing:
             return f"not shown: {self.missing} of {self.wanted} pairs have not ended"
+        if self._all_failed:
+            return "not shown: all runs failed"
         if self.difference is None or self.interval is None:
             return "not shown: there are too few pairs"
         if self.adjusted_p > self.alpha:  # of the test and of the interval, see there
@@ -114,7 +119,8 @@ class Contrast:
         failed = f", failed {self.failed[0]} and {self.failed[1]}" if any(self.failed) else ""
         larger = max(self.p, self.interval_p)
         of_all = f" (Holm {self.adjusted_p:.3g})" if self.adjusted_p != larger else ""
-        more = "" if self.verdict in ("better", "worse") else f"; {self.advice}"
+        advice = "" if self.verdict in ("better", "worse") else self.advice
+        more = f"; {advice}" if advice else ""
         more += "" if self.note is None else f"; {self.note}"
         tested = ""
         if self.mcnemar:
@@ -129,12 +135,20 @@ class Contrast:
 
     @property
     def advice(self) -> str:
-        """What would show a difference that was not shown."""
+        """What would show a difference that was not shown; empty where none was measured."""
+        if self.difference is None or self.interval is None or self._all_failed:
+            return ""
         if self.p <= self.alpha < self.interval_p and self.unit != "seeds":
             return "the seeds agree, but there are too few lesions to test on"
         if self.needed is None:
             return "no number of seeds would show a difference like this"
         return f"a difference like this takes about {self.needed} seeds"
+
+    @property
+    def _all_failed(self) -> bool:
+        """Whether no run of either design came to anything: that both score 0 says nothing."""
+        ended = self.wanted - self.missing
+        return ended > 0 and self.failed == (ended, ended)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -195,6 +209,8 @@ def compare(
     if len(set(wanted)) < len(wanted):
         raise ValueError(f"the planned seeds must differ: {wanted}")
     both = [seed for seed in wanted if seed in ours and seed in theirs]
+    parts = [run.predictions for seed in both for run in (ours[seed], theirs[seed])]
+    check_paired([part for part in parts if part is not None])  # a loss needs pairs as well
     scored = [
         (ours[seed], theirs[seed])
         for seed in both
@@ -237,6 +253,46 @@ def compare(
         mcnemar=tuple(
             _mcnemar(ours[seed].predictions, theirs[seed].predictions) for seed in tested
         ),
+    )
+
+
+def unpaired(
+    first: Sequence[Outcome],
+    second: Sequence[Outcome],
+    *,
+    metric: str,
+    name: str,
+    seeds: Sequence[int],
+    planned: bool,
+    alpha: float,
+) -> Contrast:
+    """What stands in the place of :func:`compare` for runs that are no pairs: the means alone.
+
+    Parameters
+    ----------
+    first, second, metric, name, seeds, planned, alpha : as in :func:`compare`
+
+    Returns
+    -------
+    Contrast
+
+    Raises
+    ------
+    ValueError
+        As :func:`compare`, but not for runs that were tested on different pictures.
+    """
+    bare = [[replace(run, predictions=None) for run in runs] for runs in (first, second)]
+    found = compare(*bare, metric=metric, name=name, seeds=seeds, planned=planned, alpha=alpha)
+    return replace(
+        found,
+        difference=None,
+        interval=None,
+        p=1.0,
+        interval_p=1.0,
+        adjusted_p=1.0,
+        spread=None,
+        needed=None,
+        note="tested on different pictures",
     )
 
 

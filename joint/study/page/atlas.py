@@ -47,7 +47,7 @@ def _atlas(ledger: Ledger, there: Sequence[Learned], reasons: Mapping[int, str])
                 "p",
                 "shown",
             ),
-            _stability(told),
+            _stability(told, ledger.study.plan.alpha),
             caption="Is the element the same on every seed?",
         )
         yield note(
@@ -55,7 +55,7 @@ def _atlas(ledger: Ledger, there: Sequence[Learned], reasons: Mapping[int, str])
             f"pairs of seeds, 1 where two are the same {ORIENTATIONS[told.orientation]}. starts: "
             "of what training began from. chance: of elements that learned as much, each in its "
             "own way. agreement: beyond chance, 1 at most; its p is adjusted for the number of "
-            "designs."
+            f"designs, and shown where it is at most {ledger.study.plan.alpha:g}."
         )
         yield picture(
             atlas_figure(told),
@@ -71,7 +71,7 @@ def _atlas(ledger: Ledger, there: Sequence[Learned], reasons: Mapping[int, str])
             yield note(f"{which} {'are' if designs[1:] else 'is'} not compared: {reason}.")
 
 
-def _stability(told: Atlas) -> Iterator[tuple[str, ...]]:
+def _stability(told: Atlas, alpha: float) -> Iterator[tuple[str, ...]]:
     for each in told.designs:
         yield (
             f"{each.design}: " + ", ".join(f"{name}={v}" for name, v in each.levels.items()),
@@ -82,5 +82,5 @@ def _stability(told: Atlas) -> Iterator[tuple[str, ...]]:
             number(each.chance),
             number(each.agreement, "+.2f"),
             f"{each.adjusted_p:.2g}",
-            each.verdict(),
+            each.verdict(alpha),
         )

@@ -14,7 +14,7 @@ from joint.study.axis import Design, is_number
 from joint.study.condition import ABSENT
 from joint.study.findings.effects import Effects
 from joint.study.findings.front import Front
-from joint.study.findings.rate_accuracy import RateAccuracy
+from joint.study.findings.rate_accuracy import RateAccuracy, RateFamily
 from joint.study.findings.report import DesignSummary
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "level_words",
     "pairs_figure",
     "parallel_figure",
+    "rate_families",
     "rate_figure",
 ]
 
@@ -38,7 +39,7 @@ _UNITS = {
     "macs": "multiply-accumulates/picture",
     "parameters": "parameters",
 }
-_MOST = 40  # designs in a list
+_MOST = 40  # designs in a list, or curves in a figure
 
 
 def designs_figure(designs: Sequence[DesignSummary], *, metric: str) -> "Figure":
@@ -177,11 +178,20 @@ def front_figure(found: Front) -> "Figure":
     return figure
 
 
+def rate_families(found: RateAccuracy) -> tuple[RateFamily, ...]:
+    """Families that :func:`rate_figure` draws: of too many the curves first, then single points."""
+    if len(found.families) <= _MOST:
+        return found.families
+    # The sort keeps the order of those that are alike.
+    return tuple(sorted(found.families, key=lambda each: len(each.points) < 2)[:_MOST])
+
+
 def rate_figure(found: RateAccuracy) -> "Figure":
-    """Draw accuracy against bits, a line for each family."""
-    figure = blank_figure(8.4, 4.0)
+    """Draw accuracy against bits, a line for each family of :func:`rate_families`."""
+    families = rate_families(found)
+    figure = blank_figure(8.4, max(4.0, 0.18 * len(families)))  # each has a line in the legend
     axis = figure.subplots()
-    for family, look in zip(found.families, looks(len(found.families)), strict=True):
+    for family, look in zip(families, looks(len(families)), strict=True):
         for point in family.points:
             _bar(axis, point.interval, point.rate, look.colour, alpha=0.45)
         axis.plot(
@@ -195,7 +205,7 @@ def rate_figure(found: RateAccuracy) -> "Figure":
         )
     axis.set_xlabel("bits/picture")
     axis.set_ylabel(_words(found.metric))
-    _spread_out(axis, [point.rate for family in found.families for point in family.points])
+    _spread_out(axis, [point.rate for family in families for point in family.points])
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     open_axis(axis)
     return figure
@@ -220,7 +230,11 @@ def parallel_figure(designs: Sequence[DesignSummary], *, metric: str) -> "Figure
     ]
     scales = [_Scale(name, values) for name, values in zip(names, chosen, strict=True)]
     scales += [
-        _Scale(_UNITS.get(name, name), [each.costs[name] for each in shown]) for name in costs
+        _Scale(
+            _UNITS.get(name, name),
+            [ABSENT if (cost := each.costs[name]) is None else cost for each in shown],
+        )
+        for name in costs
     ]
     scales.append(_Scale(_words(metric), [each.estimate.mean for each in shown], marks=2))
     figure = blank_figure(max(6.0, 1.5 * len(scales)), 4.0)
@@ -262,8 +276,10 @@ class _Scale:
         self.name = name
         numbers = [value for value in values if is_number(value)]
         there = [value for value in values if value is not ABSENT]
-        if len(numbers) < len([value for value in there if value is not None]) or not numbers:
+        if len(numbers) < len(there) or not numbers:  # None is a level like others
             known = list(dict.fromkeys(map(_key, there)))
+            # Numbers from the lowest up, and what is none after them.
+            known.sort(key=lambda key: key[1] if is_number(key[1]) else math.inf)
             step = 1 / max(1, len(known) - 1)
             self.places = [
                 math.nan if value is ABSENT else known.index(_key(value)) * step for value in values
@@ -274,7 +290,7 @@ class _Scale:
         logarithmic = low > 0 and high / low > 20
 
         def place(value: Any) -> float:  # noqa: ANN401
-            if value is None or value is ABSENT:
+            if value is ABSENT:
                 return math.nan
             if high == low:
                 return 0.5

@@ -19,10 +19,16 @@ from .charts import (
     front_figure,
     pairs_figure,
     parallel_figure,
+    rate_families,
     rate_figure,
 )
 
-__all__ = ["choices", "costs", "designs", "notes", "rates"]
+__all__ = ["choices", "costs", "designs", "notes", "percent", "rates"]
+
+
+def percent(level: float) -> str:
+    """The level of an interval as it is read."""
+    return f"{100 * level:g} %"
 
 
 def notes(lines: Iterable[str | None]) -> Iterator[Html]:
@@ -32,22 +38,23 @@ def notes(lines: Iterable[str | None]) -> Iterator[Html]:
             yield note(line[0].upper() + line[1:] + ".")
 
 
-def designs(judged: StudyReport) -> Iterator[Html]:
-    """All designs with intervals and costs, and the luck of the best."""
+def designs(judged: StudyReport, *, level: float = 0.95) -> Iterator[Html]:
+    """All designs with intervals, of the ``level`` that they have, and costs; luck of the best."""
     known = known_costs(judged.designs)
     failed = any(each.estimate.failed for each in judged.designs)
     yield table(
         ("design", judged.metric, "runs", *(["failed"] if failed else []), *known, "front"),
         [_design(each, known, failed) for each in judged.designs],
-        caption="Best first; intervals over seeds and lesions where predictions were kept. front: "
-        "no design is better at costs that are all as low",
+        caption=f"Best first; intervals ({percent(level)}) over seeds and lesions where "
+        "predictions were kept. front: no design is better at costs that are all as low",
     )
     count = sum(each.estimate.mean is not None for each in judged.designs)
     if count > 0:
         yield picture(
             designs_figure(judged.designs, metric=judged.metric),
             shows=f"{judged.metric} of each design with its interval",
-            caption="Means over seeds and their intervals; blue: on the front of all costs.",
+            caption=f"Means over seeds and their intervals ({percent(level)}); blue: on the front "
+            "of all costs.",
         )
     if judged.luck is not None and round(judged.luck, 4) > 0 and count > 1:
         yield paragraph(
@@ -76,10 +83,10 @@ def _design(each: DesignSummary, costs: list[str], failed: bool) -> tuple[str, .
     )
 
 
-def choices(levels: Sequence[Design], draws: Draws) -> Iterator[Html]:
+def choices(levels: Sequence[Design], draws: Draws, *, level: float = 0.95) -> Iterator[Html]:
     """What each axis does, of the designs with these ``levels``."""
     try:
-        told = effects(dict(enumerate(levels)), draws)
+        told = effects(dict(enumerate(levels)), draws, level=level)
     except ValueError as error:
         yield note(f"{error}.")
         return
@@ -88,9 +95,9 @@ def choices(levels: Sequence[Design], draws: Draws) -> Iterator[Html]:
     yield picture(
         effects_figure(told),
         shows="Mean of the levels of each axis",
-        caption="Means of the levels over those of all other axes. Bars: intervals of the "
-        "difference from the mean of all levels (dashed), in which luck that all designs share "
-        "is not.",
+        caption="Means of the levels over those of all other axes. Bars: intervals "
+        f"({percent(level)}) of the difference from the mean of all levels (dashed), in which luck "
+        "that all designs share is not.",
     )
     if not told.variance > 0:
         yield paragraph(
@@ -102,7 +109,7 @@ def choices(levels: Sequence[Design], draws: Draws) -> Iterator[Html]:
             ("axis or pair", "share of the variance", "with all it joins"),
             _shares(told),
             caption=f"Variance over designs less that of {told.unit}: a standard deviation of "
-            f"{told.variance**0.5:.4f}",
+            f"{told.variance**0.5:.4f}; intervals of {percent(level)}",
         )
         yield picture(
             pairs_figure(told),
@@ -125,9 +132,9 @@ def _shares(told: Effects) -> Iterator[tuple[str, ...]]:
         yield " and ".join(pair.axes), shown(pair.share), ""
 
 
-def costs(table_: Sequence[Row], draws: Draws) -> Iterator[Html]:
+def costs(table_: Sequence[Row], draws: Draws, *, level: float = 0.95) -> Iterator[Html]:
     """The metric against each cost."""
-    told = fronts(table_, draws)
+    told = fronts(table_, draws, level=level)
     if not told:
         yield note("No cost differs between designs that have a number.")
     for front in told:
@@ -136,24 +143,27 @@ def costs(table_: Sequence[Row], draws: Draws) -> Iterator[Html]:
                 front_figure(front),
                 shows=f"{front.metric} against {front.costs[0]}",
                 caption=f"{front.metric} against {front.costs[0]}, by number of the design. Bars: "
-                f"intervals over {front.unit}; points of one cost stand side by side. The fuller a "
-                "point, the more often it is on the front when these are drawn anew.",
+                f"intervals ({percent(level)}) over {front.unit}; points of one cost stand side by "
+                "side. The fuller a point, the more often it is on the front when these are drawn "
+                "anew.",
             )
     if told:
         yield table(
             ("front against", "design", told[0].metric, "on the front", "in draws", "alone adds"),
             [line for front in told for line in _front(front)],
-            caption="Designs on a front as measured, or in at least a tenth of the draws; alone "
-            "adds: share of the hypervolume that is lost without the design",
+            caption="Designs on a front as measured, or in at least a tenth of the draws; "
+            f"intervals of {percent(level)}; alone adds: share of the hypervolume that is lost "
+            "without the design",
         )
     volumes = [line for front in told for line in _volume(front)]
     if volumes:
         yield table(
             ("front against", "hypervolume", "of the box", "reference"),
             volumes,
-            caption="Volume that the front dominates, up to the reference, with intervals over "
-            f"{told[0].unit}; of the box: of what one design as good as the best in each number "
-            "would dominate. Volumes of two studies compare at one reference alone",
+            caption="Volume that the front dominates, up to the reference, with intervals "
+            f"({percent(level)}) over {told[0].unit}; of the box: of what one design as good as "
+            "the best in each number would dominate. Volumes of two studies compare at one "
+            "reference alone",
         )
 
 
@@ -186,19 +196,27 @@ def rates(ledger: Ledger, metric: str) -> Iterator[Html]:
     if lower_is_better(metric):
         return
     told = rate_accuracy(ledger, metric=metric)
+    level = percent(1 - ledger.study.plan.alpha)  # which it takes itself
     if not any(len(family.points) > 1 for family in told.families):
         return
     yield picture(
         rate_figure(told),
         shows=f"{told.metric} against bits of a picture, for each codec",
-        caption=f"{told.metric} against the bits of a picture. Bars: intervals over {told.unit}.",
+        caption=f"{told.metric} against the bits of a picture. Bars: intervals ({level}) over "
+        f"{told.unit}.",
     )
+    drawn = rate_families(told)
+    left_out = len(told.families) - len(drawn)
+    if left_out:
+        yield note(
+            f"{len(drawn)} curves are drawn, {left_out} left out: no more can be told apart."
+        )
     if told.differences:
         yield table(
             ("codec", "against", "bits at equal accuracy", f"{told.metric} at equal bits", "shown"),
             [_rate(each) for each in told.differences],
-            caption="Bjøntegaard differences with intervals; where accuracy falls with the rate, "
-            "neighbours are pooled",
+            caption=f"Bjøntegaard differences with intervals ({level}); where accuracy falls with "
+            "the rate, neighbours are pooled",
         )
     reasons = [
         f"{each.family} against {each.anchor}, {what}: {reason}."

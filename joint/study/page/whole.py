@@ -46,7 +46,7 @@ from joint.study.sampler import Sampler
 from joint.study.store import Ledger, read_failure
 
 from .atlas import elements as learned
-from .exploration import choices, costs, designs, notes, rates
+from .exploration import choices, costs, designs, notes, percent, rates
 
 __all__ = ["study_html", "write_study_html"]
 
@@ -60,6 +60,11 @@ class _Found(NamedTuple):
     draws: Draws
     elements: bool
     """Whether learned elements are read and compared."""
+
+    @property
+    def level(self) -> float:
+        """Of all intervals on the page."""
+        return 1 - self.ledger.study.plan.alpha
 
 
 def study_html(
@@ -229,18 +234,23 @@ def _planned(found: _Found) -> Iterator[Html]:
     if not judged.planned:
         yield note("Nothing was planned: all that follows is exploration.")
         return
+    if judged.before:
+        yield note(f"{judged.before} of {judged.tally.total} runs were there before this plan.")
     yield table(
         ("comparison", "first", "second", "difference [interval]", "p", "Holm", "McNemar", "shown"),
         [_contrast(each) for each in judged.planned],
-        caption=f"{judged.metric}, paired by seed; intervals over {judged.planned[0].unit}; p is "
+        caption=f"{judged.metric}, paired by seed; intervals "
+        f"({percent(judged.planned[0].level)}) over {judged.planned[0].unit}; p is "
         "the larger of the sign-flip test's and the interval's, adjusted for the number of "
         "comparisons in the column Holm; McNemar: on how many seeds alone the two runs differ in "
         "what they get right, which decides nothing",
     )
     for each in judged.planned:
         if each.verdict not in ("better", "worse"):
-            yield note(f"{each.name}: {each.verdict}; {each.advice}.")
-    yield from notes(each.note for each in judged.planned)
+            advice = each.advice
+            yield note(f"{each.name}: {each.verdict}{'; ' if advice else ''}{advice}.")
+    # Without a difference the verdict says it.
+    yield from notes(each.note for each in judged.planned if each.difference is not None)
 
 
 def _contrast(each: Contrast) -> tuple[str, ...]:
@@ -294,9 +304,11 @@ def _costs(found: _Found) -> Iterator[Html]:
 _SECTIONS: dict[str, Callable[[_Found], Iterable[Html]]] = {
     "What was asked": _asked,
     "Planned before the first run": _planned,
-    "Exploration: designs": lambda found: designs(found.report),
-    "Exploration: which choice matters": lambda found: choices(found.ledger.designs, found.draws),
-    "Exploration: fronts": lambda found: costs(found.table, found.draws),
+    "Exploration: designs": lambda found: designs(found.report, level=found.level),
+    "Exploration: which choice matters": lambda found: choices(
+        found.ledger.designs, found.draws, level=found.level
+    ),
+    "Exploration: fronts": lambda found: costs(found.table, found.draws, level=found.level),
     "Exploration: rate and accuracy": lambda found: rates(found.ledger, found.report.metric),
     "Exploration: learned elements": lambda found: learned(found.ledger) if found.elements else (),
     "Runs that failed": _failures,

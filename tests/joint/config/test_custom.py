@@ -8,7 +8,7 @@ import joint
 import optics
 from joint.arguments import read_train_options
 from joint.complete import complete_run
-from joint.config.custom import CustomConfig, build_custom
+from joint.config.custom import CustomConfig, build_custom, check_custom
 from joint.report.words import configuration_words
 from joint.trained import load_teacher
 
@@ -132,6 +132,32 @@ def test_what_cannot_be_made_is_refused(path, arguments, message):
             image_size=(8, 8),
             channels=3,
         )
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "message"),
+    [
+        ("", {}, "needs front_end.class_path, the module and the name of a class"),
+        ("own_filters.Gray", {}, "'own_filters.Gray' cannot be imported: .*has no attribute"),
+        ("own_filters.called", {}, "must be a class of optics.FrontEnd"),
+        ("own_filters.Grey", {"par": 1}, r"unexpected keyword argument 'par'; set .* part, chann"),
+        ("own_filters.Grey", {"part": 0.2}, None),
+        ("no_such.Grey", {"par": 1}, None),  # the machine that makes it may have it
+    ],
+)
+def test_arguments_are_checked_before_a_class_is_made(path, arguments, message):
+    config = CustomConfig(class_path=path, init_args=arguments)
+    if message is None:
+        check_custom(config, "front_end")
+        return
+    with pytest.raises(joint.ConfigError, match=message):
+        check_custom(config, "front_end")
+
+
+def test_a_module_that_cannot_be_read_here_is_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "own_broken.py").write_text("raise RuntimeError('no such device')")
+    monkeypatch.syspath_prepend(tmp_path)
+    check_custom(CustomConfig(class_path="own_broken.Grey"), "codec")
 
 
 def _class(path, **arguments):

@@ -209,6 +209,18 @@ def test_mistakes_are_told_in_a_line(study, tmp_path, capsys):
     assert not (tmp_path / "x").exists()
 
 
+def test_weights_that_are_gone_are_told(finished, capsys):
+    assert main(["study", "report", str(finished.folder)]) == 0
+    words = f"delete its folder in {finished.folder / 'runs'}"
+    said = capsys.readouterr().out
+    assert "32 of the runs that are done have no weights any more" in said
+    assert words in said
+    for run in finished.runs:
+        (finished.path(run) / "checkpoint.safetensors").touch()
+    assert main(["study", "report", str(finished.folder)]) == 0
+    assert words not in capsys.readouterr().out
+
+
 @pytest.mark.filterwarnings("always")
 def test_quiet_is_quiet_of_warnings_too(tmp_path, monkeypatch, capsys):
     asked = []

@@ -97,6 +97,16 @@ def test_both_designs_can_be_named(looked_at, tmp_path):
         confirm(looked_at, tmp_path / "other", seeds=3)
 
 
+def test_a_find_and_its_baseline_are_tested_on_the_same_pictures(small_study, tmp_path):
+    axes = {"count": Axis(path="data.count", values=(60, 120))}
+    ledger = create_study(small_study(axes=axes, plan=Plan(), seeds=(0,)), tmp_path / "old")
+    for run in ledger.runs:
+        _validated(ledger, run, 0.5 + 0.1 * run.design)
+    with pytest.raises(ValueError, match=r"are tested on different pictures, .* data.count"):
+        confirm(ledger, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_there_may_be_no_winner(ledger, small_study, tmp_path):
     with pytest.raises(StudyError, match=r"no design of .* has a balanced_accuracy on all of its"):
         winner(ledger)

@@ -106,6 +106,17 @@ def test_listed_designs_are_checked():
         list(Listed(chosen=({"camera": "z", "light": 1},)).designs(AXES))
 
 
+def test_a_listed_level_is_written_as_its_axis_writes_it():
+    axes = {
+        "light": Axis(path="a", low=1, high=100),
+        "bits": Axis(path="b", low=1, high=12, integer=True),
+        "noise": Axis(path="c", values=(1, 2.5)),
+    }
+    chosen = ({"light": 10, "bits": 4.0, "noise": 1.0}, {"light": 10.0, "bits": 4, "noise": 2.5})
+    found = [[*design.values()] for design in Listed(chosen=chosen).designs(axes)]
+    assert repr(found) == "[[10.0, 4, 1], [10.0, 4, 2.5]]"
+
+
 def test_a_grid_names_the_range_without_points():
     axes = {"light": Axis(path="a", values=(1, 2)), "gain": Axis(path="b", low=0, high=1)}
     with pytest.raises(ValueError, match=r"give the axis gain some, such as points = 5"):

@@ -48,6 +48,7 @@ def _study(sampler, **changes):
     base = joint.RunConfig(
         data=joint.PhantomConfig(count=60, image_size=16, balance=0),
         system=joint.SystemConfig(front_end=joint.NoneConfig(), codec=joint.NoneConfig()),
+        objective=joint.Objective(),
     )
     return Study(**{"base": base, "axes": axes, "sampler": sampler, "seeds": (0,), **changes})
 
@@ -234,6 +235,19 @@ def test_designs_that_are_no_configuration_are_not_asked_for():
     study = study.model_copy(update={"constraints": ("camera == none",)})
     with pytest.raises(ConfigError, match=r"kernel_size: no such key"):
         ask(study, [first])
+
+
+def test_a_design_at_which_a_constraint_has_no_value_is_not_asked_for():
+    noise = Axis(path="system.sensor.read_noise", low=0, high=1, integer=True)
+    study = _study(
+        NSGA2(count=40, population=4), axes={"light": LIGHT, "noise": noise},
+        constraints=("light / noise >= 5",),
+    )  # fmt: skip
+    known = [Told({"light": 100.0, "noise": 1}, "", (1.0,))]
+    for number in range(8):
+        found = ask(study, known)
+        assert found["noise"] == 1, number
+        known.append(Told(found, study.config(found, 0).digest(), (1.0,)))
 
 
 def test_a_space_without_another_design_ends_the_search():

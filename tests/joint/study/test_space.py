@@ -472,6 +472,35 @@ def test_a_level_that_has_the_name_of_a_cost_is_a_level():
     assert [design["codec"] for design in found] == ["none", "none"]
 
 
+def test_a_cost_without_a_value_counts_only_where_nothing_else_holds():
+    noise = Axis(path="system.sensor.read_noise", values=(0, 1))
+    settings = {"axes": {"m": noise}, "costs": {"inv": "1 / m"}}
+    assert len(Study(**settings, constraints=("m < 0.1 or inv < 3",)).designs()) == 2
+    with pytest.raises(ValueError, match="'1 / m' has no finite value at m=0"):
+        Study(**settings, constraints=("inv < 3",)).designs()
+
+
+def test_an_axis_that_formulas_read_otherwise_is_told():
+    """Python reads the micro sign as a Greek mu, which looks alike."""
+    pitch = Axis(path="system.sensor.read_noise", values=(1, 2))
+    assert Study(axes={"pitch_\u00b5m": pitch})
+    axes = {"pitch_\u00b5m": pitch, "x": Axis(path="objective.rate", values=(1, 2))}
+    for settings in (
+        {"constraints": ("pitch_\u00b5m <= x",)},
+        {"costs": {"size": "pitch_\u00b5m * x"}},
+    ):
+        with pytest.raises(
+            ValidationError, match=r"looks alike and is written pitch_\\u03bcm; call"
+        ):
+            Study(axes=axes, **settings)
+
+
+def test_a_part_that_is_no_table_is_told():
+    study = Study(axes={"system": Axis(path="system", values=("lens", "none"))})
+    with pytest.raises(ConfigError, match="system=lens is not a valid configuration"):
+        study.config({"system": "lens"}, 0)
+
+
 def test_a_formula_without_a_value_counts_only_where_nothing_else_holds():
     axes = {"m": Axis(path="training.batch_size", values=(0, 1, 2)), "light": CODECS["light"]}
     for text in ("m < 1 or 1/m < 0.6", "1/m < 0.6 or m < 1"):

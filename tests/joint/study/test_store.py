@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import time
 import warnings
 
@@ -19,8 +20,10 @@ from joint.study import (
     StudyError,
     create_study,
     open_study,
+    report,
+    study_html,
 )
-from joint.study.store import ATTEMPTS_FILE, read_failure
+from joint.study.store import ATTEMPTS_FILE, done_before, read_failure, without_weights
 
 
 def test_the_study_is_written_before_any_run(ledger):
@@ -57,6 +60,35 @@ def test_another_version_is_not_mixed_in(ledger):
     changed = open_study(ledger.folder)
     with pytest.raises(StudyError, match="written by another version of lens2label"):
         changed.config(changed.runs[0])
+
+
+def test_runs_that_were_there_before_the_plan_are_counted(finished, small_study, tmp_path):
+    """A comparison that is planned after the runs says so beside it."""
+    assert done_before(finished) == 0
+    assert "before this plan" not in str(report(finished))
+    shutil.copytree(finished.folder / "runs", tmp_path / "new" / "runs")
+    plan = Plan(comparisons=(Comparison(first={"depth": 8}, second={"depth": 4}),), resamples=100)
+    again = create_study(small_study(plan=plan), tmp_path / "new")
+    assert done_before(again) == 32
+    assert "planned before the first run\n  32 of 32 runs were there before this plan" in str(
+        report(again)
+    )
+    assert "32 of 32 runs were there before this plan." in study_html(again)
+    # Nothing is said of a folder that was written before it was recorded.
+    content = json.loads((again.folder / "study.json").read_text())
+    del content["done_before"]
+    (again.folder / "study.json").write_text(json.dumps(content))
+    assert done_before(open_study(again.folder)) == 0
+
+
+@pytest.mark.parametrize("best", [True, False])
+def test_runs_without_weights_are_counted(small_base, small_study, tmp_path, pretend, best):
+    ledger = create_study(small_study(base=small_base(restore_best=best)), tmp_path)
+    for run in ledger.runs[:3]:
+        pretend(ledger, run, 0.9)
+    name = "best.safetensors" if best else "checkpoint.safetensors"
+    (ledger.path(ledger.runs[0]) / name).touch()
+    assert without_weights(ledger) == 2
 
 
 def test_creating_it_again_opens_it(ledger, small_study):

@@ -8,6 +8,9 @@ from joint.build import build_system
 from joint.checkpoint import save_checkpoint
 from joint.study import Axis, Plan, create_study
 from joint.study.findings.atlas import atlas, learned_elements
+from joint.study.findings.element import Element
+from joint.study.findings.stability import Learned
+from joint.train.augment import Augmentation
 
 
 @pytest.fixture
@@ -113,3 +116,21 @@ def test_a_seed_that_is_left_out_is_told(kernels):
     assert reasons[0].count("without seed 1: ") == reasons[0].count("; without seed 2: ") == 1
     assert reasons[1] == "without seed 2: the element is fixed, or has learned nothing"
     assert f"  1: {reasons[1]}" in str(found)
+
+
+def test_turned_views_are_known_by_what_they_do(small_study, small_base, tmp_path):
+    """An augmentation of one's own that turns is no other than ``dihedral``."""
+    shape = (1, 1, 1, 5, 5)
+    start = Element("psf", np.eye(5).reshape(shape), ("",))
+    parts = np.random.default_rng(0).random((2, *shape))
+    learned = [Learned(0, n, Element("psf", part, ("",)), start) for n, part in enumerate(parts)]
+
+    def orientation(name, given):
+        base = small_base(augmentation=given)
+        study = small_study(base=base, plan=Plan(resamples=100), seeds=(0, 1))
+        ledger = create_study(study, tmp_path / name)
+        return atlas(ledger, elements=(learned, {}), surrogates=10).orientation
+
+    assert orientation("own", Augmentation(dihedral=True)) == "dihedral"
+    assert orientation("named", "dihedral") == "dihedral"
+    assert orientation("shifts", Augmentation(shift=0.1)) == "kept"

@@ -126,3 +126,22 @@ def test_what_cannot_be_asked_of_draws():
         draws.infer([1])
     with pytest.raises(ValueError, match=r"level in \(0, 1\)"):
         draws.infer([1, -1], level=95)
+
+
+@pytest.mark.parametrize(("own", "planned"), [(2, 6), (3, 6), (5, 6), (3, 12)])
+def test_a_design_with_some_of_the_seeds_is_judged_by_these(own, planned):
+    """One fewer than all seeds is drawn: of a design with two of six that is too many."""
+    values = np.random.default_rng(1).normal(1, 0.1, planned)
+    whole = [Outcome(seed, value) for seed, value in enumerate(values)]
+    part = [*whole[:own], *(Outcome(seed, None) for seed in range(own, planned))]
+    draws = resample({0: whole, 1: part}, metric="loss", resamples=500)
+    assert draws.of(1).interval == pytest.approx(estimate(part, metric="loss").interval)
+    # What is drawn is near to what can be told.
+    assert draws.of(0).interval == pytest.approx(estimate(whole, metric="loss").interval, abs=0.02)
+
+
+def test_a_design_with_some_of_the_seeds_is_judged_by_its_lesions_too(runs):
+    some = {4: runs[4][4:], 7: runs[7]}
+    found = resample(some, metric="balanced_accuracy", resamples=2000).of(4).interval
+    wanted = estimate(runs[4][4:], resamples=2000).interval
+    assert found == pytest.approx(wanted, abs=0.02)

@@ -297,3 +297,19 @@ def test_a_range_that_some_designs_have_is_grouped(draws_of):
     assert quality.grouped
     assert [p.designs for p in quality.levels] == [5, 5, 5, 5]
     assert [p.level for p in codec.levels] == ["none", "jpeg"]
+
+
+def test_groups_whose_numbers_are_nearly_alike_stay_apart(draws_of):
+    """Six digits print 1000000 and 1000003 alike, and groups are told by their names."""
+    designs = [{"light": 1_000_000 + n, "camera": "ab"[n % 2]} for n in range(8)]
+    near = effects(dict(enumerate(designs)), draws_of(np.linspace(0.2, 0.9, 8))).axes[0]
+    assert [(p.level, p.designs) for p in near.levels] == [
+        ("1000000 to 1000001", 2),
+        ("1000002 to 1000003", 2),
+        ("1000004 to 1000005", 2),
+        ("1000006 to 1000007", 2),
+    ]
+    designs = [{**design, "light": design["light"] - 999_999} for design in designs]
+    far = effects(dict(enumerate(designs)), draws_of(np.linspace(0.2, 0.9, 8))).axes[0]
+    assert [p.level for p in far.levels] == ["1 to 2", "3 to 4", "5 to 6", "7 to 8"]
+    assert near.share.value == pytest.approx(far.share.value)

@@ -153,20 +153,24 @@ def test_a_family_may_run_along_other_axes(codecs):
 
 
 def test_an_axis_that_changes_more_than_the_rate_is_no_way_along_a_curve(
-    small_study, pretend, tmp_path
+    small_study, small_base, pretend, tmp_path
 ):
+    system = joint.SystemConfig(front_end=joint.NoneConfig())  # and a codec that learns
+    base = small_base().model_copy(update={"system": system})
     rate = Axis(path="objective.rate", values=(0.1, 1))
     axes = {"rate": rate, "light": Axis(values=(50, 500))}
 
     def families(**more):
         derived = {"system.sensor.photons": "light", **more}
-        study = small_study(axes=axes, derived=derived, plan=Plan(resamples=100), seeds=(0, 1))
+        study = small_study(
+            base=base, axes=axes, derived=derived, plan=Plan(resamples=100), seeds=(0, 1)
+        )
         ledger = create_study(study, tmp_path / str(len(derived)))
         for run in ledger.runs:
             pretend(ledger, run, 0.7, bits=100.0 + run.design)
         return [family.name for family in rate_accuracy(ledger).families]
 
-    assert families() == ["none, light=50", "none, light=500"]
+    assert families() == ["factorized, light=50", "factorized, light=500"]
     assert len(families(**{"system.sensor.bit_depth": "round(8 + rate)"})) == 4
 
 
@@ -190,3 +194,30 @@ def test_a_question_about_no_curve_is_refused():
         found, reason = rate_difference(curve, ([rate, *curve[0][1:]], curve[1]))
         assert math.isnan(found)
         assert reason == "the curve 'test' has a point without a rate above 0 or an accuracy"
+
+
+def test_other_curves_of_the_codec_of_the_anchor_are_compared_with_it(codecs):
+    found = rate_accuracy(codecs)
+    anchors = {each.family: each.anchor for each in found.differences}
+    assert anchors["jpeg, plan=frozen"] == "jpeg, plan=joint"
+    assert len(anchors) == len(found.families) - 1
+    frozen = next(each for each in found.differences if each.family == "jpeg, plan=frozen")
+    assert frozen.rate == pytest.approx(0, abs=1)
+
+
+def test_codecs_of_ones_own_are_told_apart_by_their_class(small_study, pretend, tmp_path):
+    values = [
+        {"kind": "custom", "class_path": f"mylab.codecs.{name}", "init_args": {"quality": quality}}
+        for name in ("First", "Second")
+        for quality in (1, 2)
+    ]
+    labels = [f"{value['class_path'][-1]}{value['init_args']['quality']}" for value in values]
+    axes = {"codec": Axis(path="system.codec", values=tuple(values), labels=tuple(labels))}
+    ledger = create_study(small_study(axes=axes, plan=Plan(), seeds=(0, 1)), tmp_path)
+    for run in ledger.runs:
+        pretend(ledger, run, 0.5 + 0.1 * run.design, bits=100.0 + run.design)
+    found = rate_accuracy(ledger, resamples=20)
+    told = [(f.name, [point.design for point in f.points]) for f in found.families]
+    assert told == [
+        ("custom mylab.codecs.First", [0, 1]), ("custom mylab.codecs.Second", [2, 3]),
+    ]  # fmt: skip

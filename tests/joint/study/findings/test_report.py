@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from joint.folder import RunFolder
+from joint.folder import RunFolder, load_predictions
 from joint.study import (
     Axis,
     Comparison,
@@ -281,3 +281,49 @@ def test_another_metric_is_in_no_plan(small_study, tmp_path):
     other = report(ledger, metric="auc")
     assert (other.doubt, other.planned) == (None, ())
     assert "paired seeds" not in str(other)
+
+
+def test_one_comparison_that_is_of_no_pairs_does_not_end_the_report(ledger, pretend):
+    for run in ledger.runs:
+        levels = ledger.designs[run.design]
+        pretend(ledger, run, 0.9 if levels["light"] == 5000 else 0.6)
+        if levels == {"light": 50, "depth": 8}:
+            own = load_predictions(ledger.path(run))
+            other = replace(own, identifiers=tuple(f"other {name}" for name in own.identifiers))
+            RunFolder(ledger.path(run)).save_predictions(other, own.classes)
+    found = report(ledger)
+    assert [contrast.verdict for contrast in found.planned] == [
+        "better", "not shown: tested on different pictures",
+    ]  # fmt: skip
+    assert "at depth=8: balanced_accuracy: not shown: tested on different pictures" in str(found)
+    assert json.loads(found.to_json())["planned"][1]["difference"] is None
+    page = study_html(ledger, elements=False)
+    assert "at depth=8: not shown: tested on different pictures.<" in page
+    assert "Tested on different pictures." not in page
+    first, second = (
+        next(n for n, levels in enumerate(ledger.designs) if levels == {"light": light, "depth": 8})
+        for light in (5000, 50)
+    )
+    with pytest.raises(ValueError, match="the runs were tested on different pictures"):
+        compare_designs(ledger, first, second)
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "loss"])
+def test_where_all_runs_failed_nothing_is_on_the_front(small_study, tmp_path, metric):
+    comparisons = small_study().plan.comparisons
+    plan = Plan(metric=metric, comparisons=comparisons, resamples=100)
+    ledger = create_study(small_study(plan=plan), tmp_path)
+    for run in ledger.runs:
+        ledger.path(run).mkdir(parents=True)
+        RunFolder(ledger.path(run)).fail(TypeError("no such argument"))
+    found = report(ledger)
+    assert [design.on_front for design in found.designs] == [False] * 4
+    read = list(csv.DictReader(io.StringIO(found.to_csv())))
+    assert [row["on_front"] for row in read] == ["False"] * 4
+    text = str(found)
+    assert "*: no design is ahead" not in text
+    assert text.count("not shown: all runs failed\n") == 2
+    assert "number of seeds" not in text
+    page = study_html(ledger, elements=False)
+    assert "not shown: all runs failed.<" in page
+    assert "number of seeds" not in page

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from joint.study import Outcome, adjusted, compare, estimate
+from joint.study.findings.statistics import unpaired
 from joint.study.significance import seeds_needed
 
 
@@ -138,7 +139,7 @@ def test_runs_that_have_not_ended_leave_it_open():
     assert nothing.p == 1
     assert str(nothing) == "x: balanced_accuracy: not shown: 2 of 2 pairs have not ended"
     all_failed = compare(_runs([None]), _runs([None]), metric="loss", planned=True)
-    assert all_failed.verdict == "not shown: there are too few pairs"
+    assert all_failed.verdict == "not shown: all runs failed"
 
 
 def test_planned_comparisons_share_their_error():
@@ -211,3 +212,30 @@ def test_mcnemar_is_told_of_each_seed_and_decides_nothing(outcome):
     assert "McNemar on 2 of 2" in str(found)
     assert len(found.to_dict()["mcnemar"]) == 2
     assert compare(good, good, resamples=100).mcnemar == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "loss", "psnr"])
+def test_runs_on_different_pictures_are_no_pairs_of_any_metric(outcome, metric):
+    labels = np.arange(10) % 2
+    first, second = (
+        [outcome(seed, np.ones(count), labels[:count], "abcdefghij"[:count]) for seed in range(6)]
+        for count in (10, 8)
+    )
+    with pytest.raises(ValueError, match=r"tested on different pictures \(10 and 8"):
+        compare(first, second, metric=metric)
+    told = unpaired(
+        first, second, metric=metric, name="more", seeds=range(6), planned=True, alpha=0.05
+    )
+    assert told.verdict == "not shown: tested on different pictures"
+    assert str(told) == f"more: {metric}: not shown: tested on different pictures"
+    assert (told.first, told.second, told.difference) == (1, 1, None)
+    assert (told.pairs, told.missing, told.advice, told.adjusted_p) == (6, 0, "", 1)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+def test_where_all_runs_failed_no_seeds_are_advised(metric):
+    found = compare(_runs([None] * 6), _runs([None] * 6), metric=metric, planned=True, name="x")
+    assert found.verdict == "not shown: all runs failed"
+    assert found.advice == ""
+    assert "number of seeds" not in str(found)
+    assert str(found).endswith("not shown: all runs failed")

@@ -3,6 +3,8 @@ import numpy as np
 from joint.build import build_system
 from joint.checkpoint import save_checkpoint
 from joint.study import Axis, Plan, create_study
+from joint.study.findings.element import Element
+from joint.study.findings.stability import Learned
 from joint.study.page.atlas import elements
 from joint.study.page.whole import study_html
 
@@ -32,3 +34,22 @@ def test_learned_elements_are_shown_and_compared(small_study, small_base, preten
     assert "Exploration: learned elements" not in study_html(ledger, elements=False)
     many = "".join(elements(create_study(study, tmp_path / "none")))
     assert many == ""
+
+
+def test_a_verdict_is_by_the_level_of_the_plan(small_study, tmp_path, monkeypatch):
+    """Of two plans, the stricter one calls the same element nothing more than chance."""
+    shared, *own = np.random.default_rng(0).random((5, 1, 1, 1, 9, 9))
+    start = np.zeros_like(shared)
+    start[..., 4, 4] = 1
+    there = [
+        Learned(0, n, Element("psf", shared + part, ("",)), Element("psf", start, ("",)))
+        for n, part in enumerate(own)
+    ]
+    monkeypatch.setattr("joint.study.page.atlas.learned_elements", lambda ledger: (there, {}))
+    told = []
+    for alpha in (0.2, 1e-15):
+        study = small_study(plan=Plan(alpha=alpha, resamples=100), seeds=(0, 1, 2, 3))
+        told.append("".join(elements(create_study(study, tmp_path / str(alpha)))))
+    assert "alike" in told[0]
+    assert "at most 0.2." in told[0]
+    assert "no more than start and chance" in told[1]

@@ -18,6 +18,7 @@ from joint.study.page.charts import (
     front_figure,
     pairs_figure,
     parallel_figure,
+    rate_families,
     rate_figure,
 )
 
@@ -118,3 +119,37 @@ def test_parallel_lines_meet_every_choice(finished):
         assert depth == (design.levels["depth"] == 8)
         assert 0 <= mean <= 1
     assert lines[-1].get_ydata()[-1] == 1  # the best, drawn last
+
+
+def test_of_too_many_curves_some_are_drawn():
+    points = tuple(RatePoint(n, 100.0 * 2**n, None, 0.5, None) for n in range(2))
+    families = tuple(RateFamily(f"f{n}", {}, f"f{n}", points[: 1 + n % 2], ()) for n in range(60))
+    found = RateAccuracy("accuracy", "seeds", families, None, ())
+    drawn = [family.name for family in rate_families(found)]
+    # Lines before points.
+    assert drawn == [*(f"f{n}" for n in range(1, 60, 2)), *(f"f{n}" for n in range(0, 20, 2))]
+    (axis,) = rate_figure(found).axes
+    assert len(axis.lines) == 40
+    axis.figure.canvas.draw()
+    low, high = axis.get_legend().get_window_extent().get_points()[:, 1]
+    assert 0 <= low < high <= axis.figure.bbox.height
+    assert rate_families(replace(found, families=families[:40])) == families[:40]
+
+
+def test_no_depth_is_a_level_and_no_axis_that_is_absent(finished):
+    """``None`` among the numbers of an axis says without rounding; a cost of None is unknown."""
+    designs = tuple(
+        replace(
+            design,
+            levels={"depth": depth, **({} if depth is None else {"quality": 10 * depth})},
+            costs={"bits": None if depth is None else 100.0 * depth},
+        )
+        for design, depth in zip(report(finished).designs, (8, None, 4, 6), strict=True)
+    )
+    (axis,) = parallel_figure(designs, metric="accuracy").axes
+    assert _labels(axis) == ["depth", "quality", "bits/\npicture", "accuracy"]
+    lines = [line.get_ydata() for line in axis.lines if len(line.get_xdata()) == 4][::-1]
+    assert [line[0] for line in lines] == pytest.approx([2 / 3, 1, 0, 1 / 3])
+    assert [math.isnan(value) for value in lines[1]] == [False, True, True, False]
+    told = [text.get_text() for text in axis.texts]
+    assert told[:4] == ["4", "6", "8", "None"]

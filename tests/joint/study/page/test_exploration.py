@@ -1,6 +1,18 @@
 import pytest
 
-from joint.study import create_study, fronts, outcomes, report, resample, rows
+import joint
+from joint.study import (
+    Axis,
+    Plan,
+    create_study,
+    fronts,
+    outcomes,
+    report,
+    resample,
+    rows,
+    study_html,
+)
+from joint.study.findings.effects import effects
 from joint.study.page.charts import front_figure
 from joint.study.page.exploration import choices, costs, designs, notes, rates
 
@@ -80,3 +92,42 @@ def test_notes_are_sentences_that_stand_once():
         str(line) for line in notes(["one", "two"])
     ]
     assert "One." in next(iter(notes(["one"])))
+
+
+def test_the_level_of_the_plan_is_that_of_every_interval(small_study, pretend, tmp_path):
+    ledger = create_study(small_study(plan=Plan(alpha=0.01, resamples=100)), tmp_path)
+    for run in ledger.runs:
+        light = ledger.designs[run.design]["light"]
+        pretend(ledger, run, 0.9 if light == 5000 else 0.6, bits=100.0 * (1 + run.design % 2))
+    page = study_html(ledger, elements=False)
+    assert "(99 %)" in page
+    assert "95 %" not in page
+    judged = report(ledger)
+    draws = resample(outcomes(ledger, judged.metric), metric=judged.metric, resamples=100)
+    for level in (0.5, 0.99):
+        text = "".join(costs(rows(ledger), draws, level=level))
+        assert f"({100 * level:g} %)" in text
+        point = fronts(rows(ledger), draws, level=level)[0].points[0]
+        assert "{:.4f} [{:.4f}, {:.4f}]".format(point.value, *point.interval) in text
+        text = "".join(choices(ledger.designs, draws, level=level))
+        assert f"({100 * level:g} %)" in text
+        share = effects(dict(enumerate(ledger.designs)), draws, level=level).axes[1].share
+        assert "{:.2f} [{:.2f}, {:.2f}]".format(share.value, *share.interval) in text
+
+
+def test_curves_that_are_not_drawn_are_counted(small_study, small_base, pretend, tmp_path):
+    base = small_base()
+    system = base.system.model_copy(update={"codec": joint.JPEGConfig()})
+    axes = {
+        "light": Axis(path="system.sensor.photons", values=tuple(range(100, 142))),
+        "quality": Axis(path="system.codec.quality", values=(20, 80)),
+    }
+    base = base.model_copy(update={"system": system})
+    study = small_study(base=base, axes=axes, plan=Plan(resamples=100), seeds=(0,))
+    ledger = create_study(study, tmp_path)
+    for run in ledger.runs:
+        levels = ledger.designs[run.design]
+        bits = 10.0 * levels["quality"] + levels["light"] / 100
+        pretend(ledger, run, 0.4 + levels["quality"] / 200, bits=bits)
+    text = "".join(rates(ledger, "balanced_accuracy"))
+    assert "40 curves are drawn, 2 left out: no more can be told apart." in text

@@ -99,7 +99,7 @@ def test_a_claim_stands_among_what_was_planned_alone(page):
 
 def test_what_was_asked_is_all_there(small_study, tmp_path):
     axes = {
-        "stop": Axis(path="objective.rate", values=(1, 2)),
+        "stop": Axis(path="objective.task", values=(1, 2)),
         "light": Axis(values=(50, 300)),
     }
     derived = {"system.sensor.photons": "light / stop**2"}
@@ -115,7 +115,7 @@ def test_what_was_asked_is_all_there(small_study, tmp_path):
     words = " ".join(sections["What was asked"].split())
     assert "3 designs on 2 seeds: 6 runs, of which 0 are done" in words
     assert "light system.sensor.photons 50, 300" in words  # what it changes, by the formula
-    assert "stop objective.rate, system.sensor.photons 1, 2" in words
+    assert "stop objective.task, system.sensor.photons 1, 2" in words
     assert "derived system.sensor.photons = light / stop**2" in words
     assert "cost lamp = 3 * light" in words
     assert "constraint light <= 200 * stop" in words

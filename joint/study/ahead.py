@@ -1,0 +1,165 @@
+"""What would end every run of a design, or its comparison, is told before the first run."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+
+from joint.build import build_system
+from joint.config.codecs import RATED_KINDS
+from joint.config.custom import CustomConfig, check_custom
+from joint.config.run import NoneConfig, RunConfig
+from joint.metric import stage_of
+from joint.settings import ConfigError
+from joint.stages import STAGES
+
+from .axis import Design
+from .derived import cost
+from .formula import names_in
+from .space import Pair, Study, levels_shown
+
+__all__ = ["check_ahead"]
+
+# What the objective weighs, and the stage that has it.
+_WEIGHED = {
+    "task": "classifier",
+    "rate": "codec",
+    "distortion": "codec",
+    "distillation": "classifier",
+}
+# Codecs whose bits never have a gradient.
+_FILES = frozenset({"jpeg", "webp", "jpeg2000", "avif", "png"}) - RATED_KINDS
+
+
+def check_ahead(
+    study: Study, designs: Sequence[Design], configs: Sequence[RunConfig], pairs: Sequence[Pair]
+) -> None:
+    """Refuse what no run of a design would survive, and pairs that are none.
+
+    Parameters
+    ----------
+    study : Study
+    designs : sequence of dict
+        Those that are known before the first run.
+    configs : sequence of RunConfig
+        One for each.
+    pairs : sequence of Pair
+        What the plan compares.
+
+    Raises
+    ------
+    ConfigError
+        Which design, why, and what to set.
+    """
+    moving: dict[str, bool] = {}
+    for design, config in zip(designs, configs, strict=True):
+        for stage in STAGES:
+            custom = getattr(config.system, stage)
+            if isinstance(custom, CustomConfig):
+                try:
+                    check_custom(custom, stage)
+                except ConfigError as error:
+                    raise ConfigError(f"the design {levels_shown(design)}: {error}") from error
+        faults = [*_lacking(config), *_without_gradient(config, moving)]
+        if faults:
+            raise ConfigError(
+                f"the design {levels_shown(design)} cannot be trained: {'; '.join(faults)}. Set "
+                "that in the base; or, where other designs need another value, on the axis that "
+                "makes the difference: without a path, its values name several fields"
+            )
+    for pair in pairs:
+        differ = [*_of_other_pictures(configs[pair.first], configs[pair.second])]
+        if differ:
+            raise ConfigError(
+                f"the plan compares {pair.name}, which are tested on different pictures, as they "
+                f"differ in {', '.join(differ)}: compare designs that share data and split"
+            )
+    _check_costs(study, designs)
+
+
+def _lacking(config: RunConfig) -> Iterator[str]:
+    """What a run is trained for, or watched by, and its system does not have."""
+    for name, stage in _WEIGHED.items():
+        weight = getattr(config.objective, name)
+        if weight and isinstance(getattr(config.system, stage), NoneConfig):
+            yield f"objective.{name}={weight:g} weighs what needs a {stage}, and it has none: set 0"
+    needed = stage_of(config.training.monitor)
+    if needed is not None and isinstance(getattr(config.system, needed), NoneConfig):
+        yield (
+            f"training.monitor={config.training.monitor!r} needs a {needed}, and it has none: set "
+            "'loss'"
+        )
+
+
+def _without_gradient(config: RunConfig, moving: dict[str, bool]) -> Iterator[str]:
+    """A rate that could not move the camera that is to learn it, as preflight refuses it."""
+    kind = config.system.codec.kind
+    if kind not in _FILES or config.objective.rate == 0:
+        return
+    camera = config.system.model_copy(update={"codec": NoneConfig(), "classifier": NoneConfig()})
+    key = camera.model_dump_json(exclude={"seed"}) + config.training.model_dump_json()
+    if key not in moving:
+        moving[key] = _moves(config.model_copy(update={"system": camera}))
+    if moving[key]:
+        yield (
+            f"objective.rate={config.objective.rate:g} would do nothing, as the bits of "
+            f"codec.kind={kind!r} have no gradient: set 0"
+        )
+
+
+def _moves(config: RunConfig) -> bool:
+    """Whether something before the codec learns; False where only the run can tell."""
+    data, training = config.data, config.training
+    if any(isinstance(getattr(config.system, stage), CustomConfig) for stage in STAGES):
+        return False  # what is made there may be anything
+    size = data.image_size or 64
+    channels = len(getattr(data, "wavelengths", None) or (0, 0, 0))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            system = build_system(
+                config.system, image_size=(size, size), channels=channels, classes=2
+            )
+    except (ValueError, OSError):  # no stage at all; or of scenes that are not known yet
+        return False
+    turns = [training.learning(e) for e in {0, training.turn_epochs} if e < training.epochs]
+    return any(
+        parameter.requires_grad
+        for name, stage in system.stages()
+        if any(name in turn for turn in turns)
+        for parameter in stage.parameters()
+    )
+
+
+def _of_other_pictures(one: RunConfig, other: RunConfig) -> Iterator[str]:
+    """Fields by which two runs are certainly tested on different pictures."""
+    for name in ("count", "limit", "seed", "balance"):
+        ours, theirs = (getattr(config.data, name, None) for config in (one, other))
+        if ours != theirs:
+            yield f"data.{name} ({ours} and {theirs})"
+    ours, theirs = (_divided(config) for config in (one, other))
+    for name in dict.fromkeys((*ours, *theirs)):
+        if ours.get(name) != theirs.get(name):
+            first, second = (getattr(config.split, name) for config in (one, other))
+            yield f"split.{name} ({first} and {second})"
+
+
+def _divided(config: RunConfig) -> dict[str, object]:
+    """What the test part depends on."""
+    split = config.split
+    found: dict[str, object] = {"by": split.by, "seed": split.seed, "folds": split.folds}
+    if split.folds is not None:
+        return found | {"fold": split.fold}
+    # By hash, a test part of one size is one, however the rest is divided.
+    shares = split.fractions[-1:] if split.method == "hash" else split.fractions
+    return found | {"method": split.method, "fractions": shares}
+
+
+def _check_costs(study: Study, designs: Sequence[Design]) -> None:
+    """Refuse a cost of axes alone that has a value nowhere."""
+    for name, text in study.costs.items():
+        read = names_in(text)
+        there = [design for design in designs if read <= design.keys()]
+        if there and all(cost(text, design, {}) is None for design in there):
+            raise ConfigError(
+                f"the cost {name} = {text!r} has a value in none of the {len(there)} designs: it "
+                "divides by zero, or has the root of what is negative. Write another formula"
+            )

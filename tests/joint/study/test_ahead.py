@@ -1,0 +1,127 @@
+import pytest
+
+import joint
+from joint.settings import ConfigError
+from joint.study import Axis, Comparison, Listed, Plan, create_study
+
+
+def _pair(name, first, second):
+    return Plan(comparisons=(Comparison(first={name: first}, second={name: second}),))
+
+
+def _codecs(*kinds):
+    return {"codec": Axis(path="system.codec", values=tuple({"kind": kind} for kind in kinds))}
+
+
+def _base(small_base, objective, **system):
+    base = small_base()
+    changed = base.system.model_copy(update=system)
+    return base.model_copy(update={"objective": objective, "system": changed})
+
+
+@pytest.mark.parametrize(
+    ("objective", "kinds", "message"),
+    [
+        ({"rate": 0.1}, ("factorized", "none"), r"codec=none .*rate=0.1 weighs .*codec, and it"),
+        ({"distortion": 10.0}, ("none",), r"codec=none cannot .*distortion=10 weighs what needs"),
+        ({"rate": 0.1}, ("png", "factorized"), "codec=png .*rate=0.1 would do nothing"),
+    ],
+)
+def test_what_an_objective_weighs_is_there(
+    small_base, small_study, tmp_path, objective, kinds, message
+):
+    base = _base(small_base, joint.Objective(**objective), front_end=joint.KernelConfig())
+    study = small_study(base=base, axes=_codecs(*kinds), plan=Plan())
+    with pytest.raises(ConfigError, match=message):
+        create_study(study, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_rate_may_stand_where_no_camera_learns_it(small_base, small_study, tmp_path):
+    """As in a run: the classifier alone learns, of files whose bits are what they are."""
+    base = _base(small_base, joint.Objective(rate=0.1))
+    assert create_study(small_study(base=base, axes=_codecs("png"), plan=Plan()), tmp_path)
+
+
+def test_a_field_may_differ_with_the_codec(small_base, small_study, tmp_path):
+    axis = Axis(
+        values=(
+            {"system.codec": {"kind": "none"}, "objective.rate": 0},
+            {"system.codec": {"kind": "factorized"}},
+        ),
+        labels=("none", "factorized"),
+    )
+    base = _base(small_base, joint.Objective(rate=0.1))
+    assert create_study(small_study(base=base, axes={"codec": axis}, plan=Plan()), tmp_path)
+
+
+def test_a_monitor_is_there(small_base, small_study, tmp_path):
+    base = _base(small_base, joint.Objective(task=0, distortion=1), classifier=joint.NoneConfig())
+    training = base.training.model_copy(update={"monitor": "auc"})
+    base = base.model_copy(update={"training": training})
+    study = small_study(base=base, axes=_codecs("factorized"), plan=Plan(metric="psnr"))
+    with pytest.raises(ConfigError, match=r"training.monitor='auc' needs a classifier, and it has"):
+        create_study(study, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "values", "message"),
+    [
+        ("data.count", (60, 120), r"differ in data.count \(60 and 120\): compare designs that"),
+        ("data.seed", (0, 1), "data.seed"),
+        ("data.balance", (0, 1), "data.balance"),
+        ("split.seed", (0, 1), r"split.seed \(0 and 1\)"),
+        ("split.folds", (None, 5), "split.folds"),
+    ],
+)
+def test_a_pair_is_tested_on_the_same_pictures(small_study, tmp_path, path, values, message):
+    axes = {"a": Axis(path=path, values=values)}
+    study = small_study(axes=axes, plan=_pair("a", *values))
+    with pytest.raises(ConfigError, match=rf"a=.* against a=.*, which are tested on .*{message}"):
+        create_study(study, tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert create_study(small_study(axes=axes, plan=Plan()), tmp_path)  # to look at is allowed
+
+
+def test_by_hash_a_test_part_is_that_of_its_own_share(small_base, small_study, tmp_path):
+    split = joint.SplitConfig(method="hash")
+    base = small_base().model_copy(update={"split": split})
+    shares = [[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.6, 0.2, 0.2]]
+    axes = {"a": Axis(path="split.fractions", values=tuple(shares), labels=("x", "y", "z"))}
+    assert create_study(small_study(base=base, axes=axes, plan=_pair("a", "x", "y")), tmp_path)
+    with pytest.raises(ConfigError, match=r"differ in split.fractions"):
+        create_study(small_study(base=base, axes=axes, plan=_pair("a", "x", "z")), tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"size": 3}, r"front_end=.* unexpected keyword argument 'size'; set front_end.init_args"),
+     ({"kernel_size": 3}, None)],
+)  # fmt: skip
+def test_a_class_takes_its_arguments(small_study, tmp_path, arguments, message):
+    own = {"kind": "custom", "class_path": "optics.LearnedKernel", "init_args": arguments}
+    axes = {"front_end": Axis(path="system.front_end", values=(own,), labels=("own",))}
+    study = small_study(axes=axes, plan=Plan())
+    if message is None:
+        assert create_study(study, tmp_path)
+        return
+    with pytest.raises(ConfigError, match=message):
+        create_study(study, tmp_path)
+
+
+@pytest.mark.parametrize("formula", ["light / 0", "(0 - light) ** 0.5"])
+def test_a_cost_has_a_value_somewhere(small_study, tmp_path, formula):
+    with pytest.raises(ConfigError, match=r"the cost lamp = .* has a value in none of the 4"):
+        create_study(small_study(costs={"lamp": formula}), tmp_path)
+    # Of one design, it may have none.
+    study = small_study(costs={"lamp": "1 / (light - 50)", "sent": "bits / 2"})
+    assert create_study(study, tmp_path)
+
+
+def test_numbers_that_are_one_level_are_one_in_a_ledger(small_study, tmp_path):
+    light = Axis(path="system.sensor.photons", low=1, high=100)
+    depth = Axis(path="system.sensor.bit_depth", values=(4, 8))
+    chosen = ({"light": 10, "depth": 4}, {"light": 10.0, "depth": 8})
+    study = small_study(axes={"light": light, "depth": depth}, sampler=Listed(chosen=chosen),
+                        plan=Plan())  # fmt: skip
+    assert {repr(d["light"]) for d in create_study(study, tmp_path).designs} == {"10.0"}
