@@ -27,9 +27,8 @@ from .view_average import Views, average_views
 
 __all__ = ["Evaluation", "device_of", "evaluate", "usable_device"]
 
-# Above 1, a throughput that is no rounding any more; and a share of the scenes' light that is none
-# from beyond their borders, from where bright ones bring in more than they lose.
-_ROUNDED, _FROM_BORDERS = 1e-3, 0.1
+# Above 1, a throughput that is no rounding any more.
+_ROUNDED = 1e-3
 
 _MEANT = {"srgb": "sRGB codes", "linear": "linear light"}
 
@@ -327,7 +326,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
             losses = objective(output, shown.labels)
             count = len(shown.rows)
             part.add(count, {f"loss_{k}": v for k, v in losses.named().items()})
-            part.add(count, dict(_light(output, system.front_end)))
+            part.add(count, dict(_light(output, system)))
             part.add(count, dict(_fidelity(system, output, count_bytes)))
             if output.coded is not None:
                 part.rate = output.coded.rate
@@ -416,14 +415,14 @@ def check_scores(output: SystemOutput, dataset: LesionDataset) -> None:
         )
 
 
-def _light(output: SystemOutput, front_end: nn.Module | None) -> Iterator[tuple[str, Tensor]]:
+def _light(output: SystemOutput, system: ImagingSystem) -> Iterator[tuple[str, Tensor]]:
     """Mean light of the scenes and of the sensor, linear."""
-    if output.irradiance is None:
+    if output.irradiance is None or system.front_end is None:
         return
     scene = output.scene
     if scene.is_complex():
         light = scene.abs().square()
-    elif getattr(front_end, "phase_depth", None) is not None:
+    elif getattr(system.front_end, "phase_depth", None) is not None:
         light = torch.ones_like(scene)  # a phase object absorbs none
     else:
         light = srgb_to_linear(scene.float()) if output.encoding == "srgb" else scene
@@ -443,18 +442,18 @@ def _light_share(system: ImagingSystem, means: dict[str, float]) -> float | None
 
 
 def _check_passive(found: Evaluation, system: ImagingSystem) -> None:
-    """Speak of a front end that amplifies: results with it cost light that is not there."""
-    named = type(system.front_end).__name__
-    if found.throughput is not None and found.throughput > 1 + _ROUNDED:
-        said = f"{named} has a throughput of {found.throughput:.4g}"
-    elif found.light_share is not None and found.light_share > 1 + _FROM_BORDERS:
-        said = f"{named} brings {found.light_share:.4g} times these scenes' light to the sensor"
-    else:
+    """Speak of a front end that amplifies: results with it cost light that is not there.
+
+    Its share of these scenes' light says less: a phase plate, a bright border or a lamp bring more
+    light into the frame than the scenes have in it.
+    """
+    if found.throughput is None or found.throughput <= 1 + _ROUNDED:
         return
     warnings.warn(
-        f"{said}, and no passive optics have more than 1: its results are those of a scene that "
-        "is as much brighter. Keep each |t| of an element of your own, and what a point's light "
-        "comes to, at 1 or below",
+        f"{type(system.front_end).__name__} has a throughput of {found.throughput:.4g}, and no "
+        "passive optics have more than 1: its results are those of a scene that is as much "
+        "brighter. Keep each |t| of an element of your own, and what a point's light comes to, at "
+        "1 or below",
         stacklevel=3,
     )
 

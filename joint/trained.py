@@ -257,14 +257,14 @@ def _check_camera(system: ImagingSystem, trained: Trained) -> None:
     printed = _identity(trained.head).get("system")
     if not isinstance(printed, str):
         return
-    encoding = re.search(r"encoding='(\w+)'", printed)
+    encoding = re.search(r"^(?:  |\w+\()encoding='(\w+)'", printed, re.MULTILINE)
     if encoding is not None and encoding[1] != system.encoding:
         raise CheckpointError(
             f"{trained.path} was trained on scenes of encoding={encoding[1]!r}, and this system "
             f"takes them for {system.encoding!r}: build it with encoding={encoding[1]!r}"
         )
     # On a line of its own where the sensor has parts, such as a colour filter array.
-    sensor = re.search(r"\(sensor\): Sensor\(\s*(.*?)\)?$", printed, re.MULTILINE)
+    sensor = re.search(r"^  \(sensor\): \w+\(\s*(.*?)\)?$", printed, re.MULTILINE)
     there = "none" if sensor is None else sensor[1]
     here = "none" if system.sensor is None else system.sensor.extra_repr()
     if there != here:

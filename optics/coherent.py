@@ -158,9 +158,9 @@ class CoherentImaging(FrontEnd):
 
     Notes
     -----
-    The field of a real scene is the root of its radiance, or that of a phase object; a complex
-    scene is the field itself. Irradiance is sampled at the pixels' centres: where the
-    pixels are larger than ``lambda f / (2 D)`` it is aliased.
+    The field of a real scene is the root of its radiance, or that of a phase object; without
+    ``phase_depth`` a complex scene is the field itself. Irradiance is sampled at the pixels'
+    centres: where the pixels are larger than ``lambda f / (2 D)`` it is aliased.
     """
 
     def __init__(

@@ -331,7 +331,7 @@ class FourierFilter(FrontEnd):
     def forward(self, scene: Tensor) -> Tensor:
         """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]``, real or a field.
 
-        A complex scene is the field itself; incoherent light has none.
+        Without ``phase_depth`` a complex scene is the field itself; incoherent light has none.
         """
         if scene.ndim != 4 or scene.shape[1:] != (self.in_channels, *self.size):
             raise ValueError(

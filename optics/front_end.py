@@ -27,11 +27,15 @@ class FrontEnd(nn.Module, ABC):
     exposures : int
         Captures that share one exposure time; the irradiance has ``exposures`` times as many
         channels as one capture.
+    phase_depth : float, radians, optional
+        Scenes are transparent objects, lit with irradiance 1, that delay light by so much where
+        they are 1, see :func:`optics.phase_object`. None where they are light.
     """
 
     in_channels: int
     out_channels: int
     exposures: int
+    phase_depth: float | None = None
 
     @property
     def draws(self) -> bool:

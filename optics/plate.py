@@ -228,13 +228,18 @@ def phase_contrast(
     if ring is None:
         plate = _disk(size, stop, device)
     else:
+        wrong = ValueError(
+            f"ring must be (inner, outer) in cycles/pixel with 0 < inner < outer, and without "
+            f"a stop, not {ring} with stop={stop}"
+        )
+        if not isinstance(ring, Sequence) or len(ring) != 2 or isinstance(stop, Tensor) or stop:
+            raise wrong
         inner, outer = ring
-        if isinstance(stop, Tensor) or stop != 0 or not 0 < inner < outer < math.inf:
-            raise ValueError(
-                f"ring must be (inner, outer) in cycles/pixel with 0 < inner < outer, and without "
-                f"a stop, not {ring} with stop={stop}"
-            )
+        if not 0 < inner < outer < math.inf:
+            raise wrong
         plate = _disk(size, outer, device) - _disk(size, inner, device)
+        if not plate.any():
+            raise ValueError(f"no sample of {size} lies in the ring {ring}: make it wider")
     share = _number(transmittance, plate)
     amplitude = share / share.clamp_min(1e-12).sqrt()
     return (1 - plate) + plate * amplitude * phasor(_number(shift, plate))

@@ -323,7 +323,7 @@ class Sensor(nn.Module):
             if wide and self.black_level < _LEAST_BLACK * noise:
                 warnings.warn(
                     f"with {photons:g} photons/pixel the read noise is {noise:.3g} DN, and "
-                    f"black_level={self.black_level:g} holds {self.black_level / noise:.2g} of "
+                    f"black_level={self.black_level:g} holds {self.black_level / noise:.3g} of "
                     "it: what is below is clipped away, which brightens the dark. Build the "
                     "sensor with a black level for its least light: four read noises, at most "
                     "half of the range",

@@ -223,6 +223,11 @@ def _check(
         )
     if system.classifier is None:
         raise ValueError("an optimal image needs a classifier, and the system has none")
+    if light is not None and getattr(system.front_end, "phase_depth", None) is not None:
+        raise ValueError(
+            "scenes of this front end are no light but what delays it (phase_depth): leave light "
+            "out"
+        )
     if start.ndim != 4 or not start.is_floating_point() or len(start) == 0:
         raise ValueError(
             f"start must be float scenes [B, C, H, W], not {start.dtype} {list(start.shape)}"

@@ -91,8 +91,8 @@ class FourierConfig(Settings):
     stop_radius: float | None = Field(default=None, ge=0)
     """Radius of the zero-order stop, cycles/pixel; the zero frequency alone by default."""
     phase_depth: float | None = added(None)
-    """Scenes are transparent objects that delay light: by so many radians where they are 1. By
-    default they are light."""
+    """Scenes are transparent objects that delay light: by so many radians where they are 1 (sRGB
+    codes once they are decoded). By default they are light."""
 
     @model_validator(mode="after")
     def _fields_alone_have_phases(self) -> Self:

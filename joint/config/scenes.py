@@ -259,7 +259,8 @@ def _are_class_folders(entries: Sequence[Path]) -> bool:
     folders = [e for e in entries if e.is_dir() and not passed_over(f"{e.name}/_")]
     # HAM10000 as it was downloaded may lie one folder deeper.
     inside = (path for folder in folders for path in folder.glob("*[Hh][Aa][Mm]10000*"))
-    if any(path.suffix.lower() not in SUFFIXES for path in inside):
+    data = {"", ".zip", *_TABLES}
+    if any(path.is_file() and path.suffix.lower() in data for path in inside):
         return False
     beside = {entry.suffix.lower() for entry in entries if entry.is_file()}
     return bool(folders) and beside.isdisjoint({*SUFFIXES, *_TABLES, ".zip"})

@@ -111,14 +111,14 @@ def _moves(config: RunConfig) -> bool:
     if any(isinstance(getattr(config.system, stage), CustomConfig) for stage in STAGES):
         return False  # what is made there may be anything
     size = data.image_size or 64
-    channels = len(getattr(data, "wavelengths", None) or (0, 0, 0))
+    bands = getattr(data, "wavelengths", None) or range(getattr(data, "channels", None) or 3)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             system = build_system(
-                config.system, image_size=(size, size), channels=channels, classes=2
+                config.system, image_size=(size, size), channels=len(bands), classes=2
             )
-    except (ValueError, OSError):  # no stage at all; or of scenes that are not known yet
+    except Exception:  # no stage at all; or of scenes, or on a machine, that are not known yet
         return False
     turns = [training.learning(e) for e in {0, training.turn_epochs} if e < training.epochs]
     return any(

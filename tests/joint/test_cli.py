@@ -726,7 +726,7 @@ def test_other_classes_are_not_scored(trained, tmp_path, capsys):
 
     for name in ("cat", "dog"):
         (tmp_path / "pets" / name).mkdir(parents=True)
-        Image.new("RGB", (40, 40)).save(tmp_path / "pets" / name / "a.png")
+        Image.new("RGB", (40, 40), "red").save(tmp_path / "pets" / name / "a.png")
     status, _, err = _run(capsys, "evaluate", trained, "--data", tmp_path / "pets")
     assert status == _MISTAKE
     assert "has the classes cat, dog, but the run was trained on akiec" in err

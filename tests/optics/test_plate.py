@@ -223,3 +223,9 @@ def test_what_would_make_another_plate_is_refused():
 @pytest.mark.parametrize("name", ["open", "random", "spiral"])
 def test_one_size_is_that_of_both_sides(name):
     assert optics.filter_start(name, 8).shape == (8, 8)
+
+
+@pytest.mark.parametrize("ring", [0.1, (0.1, 0.2, 0.3), (0.2, 0.1), (0.0, 0.1), (0.001, 0.002)])
+def test_what_is_no_ring_of_the_plate_is_refused(ring):
+    with pytest.raises(ValueError, match=r"ring must be \(inner, outer\)|lies in the ring"):
+        optics.phase_contrast(33, ring=ring)

@@ -44,6 +44,7 @@ class Disturbed(FrontEnd):
         self.in_channels = channels if inner is None else inner.in_channels
         self.out_channels = channels if inner is None else inner.out_channels
         self.exposures = 1 if inner is None else inner.exposures
+        self.phase_depth = getattr(inner, "phase_depth", None)
         lamp = torch.ones(self.in_channels) if gains is None else torch.tensor(gains)
         self.register_buffer("gains", lamp)
         self.shifts = shifts
@@ -53,11 +54,6 @@ class Disturbed(FrontEnd):
         """That of the front end, where it has one."""
         found = getattr(self.inner, "pupil", None)
         return found if isinstance(found, Pupil) else None
-
-    @property
-    def phase_depth(self) -> float | None:
-        """That of the front end, where scenes are objects that delay light."""
-        return getattr(self.inner, "phase_depth", None)
 
     @property
     def draws(self) -> bool:
@@ -73,7 +69,8 @@ class Disturbed(FrontEnd):
         elif self.phase_depth is None:
             image = self.inner(scene * gains, **drawing)
         else:  # the lamp is not in the scene, which is what delays its light
-            image = self.inner(scene, **drawing) * gains
+            image = self.inner(scene, **drawing)
+            image = (image.unflatten(1, (self.exposures, -1)) * gains).flatten(1, 2)
         if self.shifts is None:
             return image
         each = image.unflatten(1, (self.exposures, -1)).unbind(1)

@@ -194,3 +194,15 @@ def test_a_start_of_another_precision_than_the_system_is_taken():
     system = joint.ImagingSystem(classifier=nn.Sequential(nn.Conv2d(3, 2, 16), nn.Flatten()))
     found = optimal_image(system, _grey().double(), 1, steps=1)
     assert found.scenes.dtype == torch.float32
+
+
+def test_light_of_scenes_that_are_none_is_not_bounded():
+    system = joint.ImagingSystem(
+        front_end=optics.FourierFilter(8, phase_depth=1.0),
+        classifier=torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2)),
+        encoding="linear",
+    )
+    start = torch.full((1, 3, 8, 8), 0.5)
+    with pytest.raises(ValueError, match="no light but what delays it"):
+        optimal_image(system, start, 0, steps=1, light=0.1)
+    assert optimal_image(system, start, 0, steps=1).best.isfinite().all()

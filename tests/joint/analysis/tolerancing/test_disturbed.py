@@ -149,6 +149,25 @@ def test_what_lies_around_a_camera_shows_its_pupil():
     assert Disturbed(None, 3, shifts=(1.0,)).pupil is None
 
 
+class _Twice(optics.FrontEnd):
+    """Two exposures of a phase object."""
+
+    in_channels, out_channels, exposures, phase_depth = 3, 3, 2, 0.7
+
+    def __init__(self, front):
+        super().__init__()
+        self.front = front
+
+    def forward(self, scene):
+        return torch.cat(2 * [self.front(scene) / 2], 1)
+
+    def throughput(self):
+        return self.front.throughput()
+
+    def combine(self, raw):
+        return raw.unflatten(1, (2, -1)).sum(1)
+
+
 def test_a_lamp_lights_phase_objects_and_does_not_thicken_them():
     front = optics.FourierFilter(8, "phase_contrast", phase_depth=0.7)
     lamp = Disturbed(front, 3, gains=(1.5, 1.0, 0.5))
@@ -156,3 +175,6 @@ def test_a_lamp_lights_phase_objects_and_does_not_thicken_them():
     expected = front(scene) * torch.tensor([1.5, 1.0, 0.5])[:, None, None]
     torch.testing.assert_close(lamp(scene), expected)
     assert lamp.phase_depth == 0.7
+    twice = _Twice(front)
+    lamp = Disturbed(twice, 3, gains=(1.5, 1.0, 0.5))
+    torch.testing.assert_close(lamp(scene), torch.cat((expected, expected), 1) / 2)
