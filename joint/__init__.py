@@ -8,13 +8,13 @@ what is deployed, as one file · ``two_stage`` a kernel first, then the element 
 a folder, ``checkpoint`` files that are whole or absent, ``lock`` one writer, ``stop`` ends between
 steps, ``environment`` where it ran · ``build`` from data to objects, ``complete`` from data to a
 finished run, ``trained`` what a run left, brought back, ``settings`` what parts of data share ·
-``panel`` parts of figures, ``look`` their colours · ``cli`` the command line, ``options`` what its
-commands are told, ``arguments`` how that is read, ``judge`` a run judged again, ``parse`` JSON ·
-``neighbours`` a guard of the four names.
+``look`` how figures look · ``cli`` the command line, ``options`` what its commands are told,
+``arguments`` how that is read, ``judge`` a run judged again, ``parse`` JSON · ``neighbours`` a
+guard of the four names.
 
-Rooms: ``train`` the one loop · ``config`` a run as data · ``picture`` picture files · ``analysis``
-contrast, and whether it decides · ``figure`` figures of a run and of its analyses · ``study`` many
-runs, what they show · ``report`` runs as a page.
+Rooms: ``train`` the one loop · ``config`` a run as data · ``picture`` picture files · ``panel``
+parts of figures · ``analysis`` contrast, and whether it decides · ``figure`` figures of a run and
+of its analyses · ``study`` many runs, what they show · ``report`` runs as a page.
 """
 
 import importlib

@@ -1,10 +1,11 @@
-"""How figures look: empty ones, colours and markers that tell series apart, frames, labels.
+"""How figures look: empty ones, colours and markers that tell series apart, frames, text.
 
 Nothing here needs matplotlib before a figure is drawn.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,9 +19,11 @@ __all__ = [
     "RIGHT",
     "WRONG",
     "Look",
+    "bare_axis",
     "blank_figure",
     "label_points",
     "looks",
+    "no_formulas",
     "open_axis",
 ]
 
@@ -43,6 +46,15 @@ def blank_figure(width: float, height: float, *, title: str = "") -> "Figure":
     if title:
         figure.suptitle(title)
     return figure
+
+
+@contextmanager
+def no_formulas() -> Iterator[None]:
+    """Text is text: the name of a class is no formula, whatever signs are in it."""
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False}):
+        yield
 
 
 class Look(NamedTuple):
@@ -88,6 +100,12 @@ def open_axis(axis: "Axes") -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.3, linewidth=0.6)
     axis.set_axisbelow(True)
+
+
+def bare_axis(axis: "Axes") -> None:
+    """Leave the scales of a picture out: its pixels need none."""
+    axis.set_xticks([])
+    axis.set_yticks([])
 
 
 _Point = tuple[float, float]

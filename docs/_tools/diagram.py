@@ -13,6 +13,7 @@ import reference
 ROOT = Path(__file__).parents[2]
 ROOMS = (
     "optics", "compress", "classify", "joint", "joint/train", "joint/config", "joint/picture",
+    "joint/panel",
     "joint/analysis", "joint/analysis/contrast", "joint/analysis/information",
     "joint/analysis/tolerancing", "joint/figure", "joint/study", "joint/study/findings",
     "joint/study/page", "joint/report",

@@ -8,7 +8,9 @@ What one panel of them shows is drawn in :mod:`joint.panel`, whose functions can
 In titles and names a dollar sign is one, and begins no formula.
 """
 
-from joint.panel import SHADE, draw_confusion, draw_filter, draw_light, draw_reliability
+from joint.panel.element import draw_filter
+from joint.panel.planes import draw_light
+from joint.panel.score import SHADE, draw_confusion, draw_reliability
 
 from .contrast import contrast_figure, pairs_figure, sweep_figure
 from .file import save_figure

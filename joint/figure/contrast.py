@@ -6,8 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from joint.analysis import ConfusionContrast, ContrastByClass, ContrastSweep
-from joint.look import COLOURS, WRONG, blank_figure, label_points, looks, open_axis
-from joint.panel import no_formulas
+from joint.look import COLOURS, WRONG, blank_figure, label_points, looks, no_formulas, open_axis
 
 __all__ = ["contrast_figure", "pairs_figure", "sweep_figure"]
 

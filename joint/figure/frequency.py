@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from joint.analysis import Kept, Reliance, RingScores
-from joint.look import blank_figure, looks, open_axis
-from joint.panel import no_formulas
+from joint.look import blank_figure, looks, no_formulas, open_axis
 
 __all__ = ["kept_figure", "reliance_figure"]
 

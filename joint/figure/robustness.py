@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 
 from joint.analysis import Robustness
 from joint.analysis.scores import Scores
-from joint.look import blank_figure, looks, open_axis
-from joint.panel import no_formulas
+from joint.look import blank_figure, looks, no_formulas, open_axis
 
 __all__ = ["robustness_figure"]
 

@@ -3,8 +3,8 @@
 from matplotlib.figure import Figure
 
 from classify import Report
-from joint.look import blank_figure
-from joint.panel import SHADE, draw_confusion, draw_reliability, label_recalls, no_formulas
+from joint.look import blank_figure, no_formulas
+from joint.panel.score import SHADE, draw_confusion, draw_reliability, label_recalls
 
 __all__ = ["report_figure"]
 

@@ -13,20 +13,11 @@ from classify import LesionDataset
 from joint.analysis import OptimalImage
 from joint.evaluate import Evaluation, check_encoding, device_of
 from joint.feed import as_scenes, derive_seed, generators
-from joint.look import blank_figure
-from joint.panel import (
-    SHADE,
-    PlaneColours,
-    as_codes,
-    draw_confusion,
-    draw_filter,
-    draw_light,
-    draw_picture,
-    in_colours,
-    label_guess,
-    no_formulas,
-    plane_colours,
-)
+from joint.look import blank_figure, no_formulas
+from joint.panel.element import draw_filter
+from joint.panel.planes import draw_light, draw_picture, label_guess
+from joint.panel.score import SHADE, draw_confusion
+from joint.panel.screen import PlaneColours, as_codes, in_colours, plane_colours
 from joint.stages import Encoding
 from joint.system import ImagingSystem, evaluating
 
@@ -78,10 +69,7 @@ def system_figure(
     figure = blank_figure(13.5, 1.75 * len(index) + 0.8, title=title)
     left, right = _halves(figure, "beside", (1.35, 1.0))
     names = [dataset.classes[int(label)] for label in labels]
-    draw_light(
-        left, output, names, dataset.classes,
-        encoding=system.encoding, exposures=system.exposures, colours=plane_colours(system),
-    )  # fmt: skip
+    draw_light(left, output, names, dataset.classes, colours=plane_colours(system))
     upper, lower = _halves(right, "below", (0.8, 1.2))
     if system.front_end is not None:
         draw_filter(upper, system.front_end)

@@ -16,15 +16,10 @@ from classify import Interval, LesionDataset
 from joint.analysis import Curve, Scores
 from joint.evaluate import device_of
 from joint.feed import Feed
-from joint.look import COLOURS, Look, blank_figure, looks, open_axis
-from joint.panel import (
-    draw_filter,
-    draw_light,
-    no_formulas,
-    plane_colours,
-    sheet_of_places,
-    shown_channels,
-)
+from joint.look import COLOURS, Look, blank_figure, looks, no_formulas, open_axis
+from joint.panel.element import draw_filter, sheet_of_places, shown_channels
+from joint.panel.planes import draw_light
+from joint.panel.screen import plane_colours
 from joint.system import ImagingSystem, evaluating
 
 if TYPE_CHECKING:
@@ -51,7 +46,7 @@ _MOST_DEPTHS = 6
 
 @contextmanager
 def plain_text() -> Iterator[None]:
-    """Text of figures is text, see :func:`joint.panel.no_formulas`, and small."""
+    """Text of figures is text, see :func:`joint.look.no_formulas`, and small."""
     import matplotlib
 
     with matplotlib.rc_context({"font.size": 9}), no_formulas():
@@ -157,10 +152,7 @@ def light_figure(
     figure = blank_figure(2.4 * (columns + 1), 1.75 * len(index) + 0.3)
     names = [dataset.classes[k] for k in targets[index].tolist()]
     whole = figure.subfigures(1, 1, squeeze=False)
-    draw_light(
-        whole[0, 0], output, names, dataset.classes,
-        encoding=system.encoding, exposures=system.exposures, colours=plane_colours(system),
-    )  # fmt: skip
+    draw_light(whole[0, 0], output, names, dataset.classes, colours=plane_colours(system))
     return figure
 
 

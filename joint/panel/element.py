@@ -1,0 +1,253 @@
+"""Panel of a front end: its kernels, its transmission, its pupil, its shutter or its PSFs."""
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from joint.look import bare_axis
+from optics import (
+    CodedExposure,
+    CoherentImaging,
+    FourierFilter,
+    FrontEnd,
+    IncoherentImaging,
+    LearnedKernel,
+    VaryingImaging,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, SubFigure
+
+__all__ = ["PlaceSheet", "draw_filter", "sheet_of_places", "shown_channels"]
+
+_MOST_CHANNELS = 6  # whose PSFs are drawn
+_MOST_PLACES = 3  # of the picture along a side, whose PSFs are drawn
+
+
+def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
+    """Draw a learned kernel (signed response of each channel), Fourier transmission, or PSFs.
+
+    Where PSFs change across the picture, those of a grid of places lie side by side. Of coherent
+    imaging the pupil is drawn. A front end of one's own is asked for its ``psf()``, ``[h, w]`` or
+    ``[C, h, w]``; without one, words say that it has no drawing.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure or SubFigure
+        That it fills.
+    front_end : optics.FrontEnd
+    """
+    if isinstance(front_end, LearnedKernel):
+        _draw_kernels(figure, front_end)
+    elif isinstance(front_end, FourierFilter):
+        _draw_transmission(figure, front_end)
+    elif isinstance(front_end, CodedExposure):
+        _draw_shutter(figure, front_end)
+    elif isinstance(front_end, IncoherentImaging):
+        psf, shown = front_end.psf().detach().cpu(), shown_channels(front_end)
+        _draw_spots(figure, psf[[*shown]].numpy(), [*shown.values()])
+        sharp = " in focus" if front_end.draws else ""
+        light = psf.sum((-2, -1)).mean() if front_end.draws else front_end.throughput().detach()
+        figure.suptitle(f"point-spread functions{sharp}, throughput {float(light):.2f}")
+    elif isinstance(front_end, CoherentImaging):
+        _draw_pupil(figure, front_end)
+    elif isinstance(front_end, VaryingImaging):
+        sheet, shown = sheet_of_places(front_end), shown_channels(front_end)
+        _draw_spots(figure, sheet.spots[[*shown]], [*shown.values()])
+        light = float(front_end.throughput().detach())
+        figure.suptitle(f"point-spread functions at {sheet.places}, throughput {light:.2f}")
+    elif (psf := _own_psf(front_end)) is not None:
+        shown = _some(["red", "green", "blue"] if len(psf) == 3 else _numbers(len(psf)))
+        _draw_spots(figure, psf[[*shown]].numpy(), [*shown.values()])
+        light = float(front_end.throughput().detach())
+        figure.suptitle(f"point-spread functions, throughput {light:.2f}")
+    else:
+        figure.text(
+            0.5,
+            0.5,
+            f"{type(front_end).__name__} has no drawing:\nit has no psf() of [h, w] or [C, h, w]",
+            ha="center",
+            va="center",
+            fontsize=9,
+        )
+
+
+def _own_psf(front_end: FrontEnd) -> Tensor | None:
+    """PSFs ``[C, h, w]`` that a front end of another's library says it has, or None."""
+    psf = getattr(front_end, "psf", None)
+    if not callable(psf):
+        return None
+    try:
+        inspect.signature(psf).bind()
+    except (TypeError, ValueError):  # it must be told more, or nobody knows what
+        return None
+    spots = psf()
+    if not isinstance(spots, Tensor) or spots.ndim not in (2, 3) or not spots.is_floating_point():
+        return None
+    spots = spots.detach().cpu().float()
+    if not bool(spots.isfinite().all() and (spots > 0).any()):
+        return None
+    return spots.reshape(-1, *spots.shape[-2:])
+
+
+def shown_channels(
+    front_end: IncoherentImaging | VaryingImaging | CoherentImaging,
+) -> dict[int, str]:
+    """Up to six channels of the scene, from the first to the last, and their names.
+
+    A channel is a colour, or a band by its wavelength; one alone has no name.
+    """
+    pupil, count = front_end.pupil, front_end.in_channels
+    bands = () if pupil is None else pupil.wavelengths
+    mixed = getattr(front_end, "colour", None) is not None
+    if count == 3 and not mixed:
+        names = ["red", "green", "blue"]
+    elif len(bands) == count > 1:
+        names = [f"{1e9 * float(wavelength):.0f} nm" for wavelength in bands]
+    else:
+        names = _numbers(count)
+    return _some(names)
+
+
+def _numbers(count: int) -> list[str]:
+    return [""] if count == 1 else [str(number) for number in range(count)]
+
+
+def _some(names: Sequence[str]) -> dict[int, str]:
+    """Up to six of the channels with these names, by their number."""
+    count = len(names)
+    chosen = torch.linspace(0, count - 1, min(count, _MOST_CHANNELS)).round().long()
+    return {number: names[number] for number in map(int, chosen)}
+
+
+class PlaceSheet(NamedTuple):
+    """PSFs of several places of the picture, side by side as the places lie."""
+
+    spots: np.ndarray
+    """``[C, H, W]``, a sheet for each channel; nan between two places."""
+    places: str
+    """Which places these are, in words."""
+
+
+def sheet_of_places(front_end: VaryingImaging) -> PlaceSheet:
+    """Lay out the PSFs of up to 3 x 3 places, from border to border of the picture."""
+    psfs = front_end.psf().detach().cpu()
+    count = psfs.shape[:2]
+    chosen = [torch.linspace(0, n - 1, min(n, _MOST_PLACES)).round().long() for n in count]
+    shown = psfs[chosen[0]][:, chosen[1]]
+    gap = max(1, psfs.shape[-1] // 15)
+    framed = functional.pad(shown, (0, gap, 0, gap), value=torch.nan)
+    rows, columns, channels, height, width = framed.shape
+    spots = framed.permute(2, 0, 3, 1, 4).reshape(channels, rows * height, columns * width)
+    words = f"{count[0]} × {count[1]} places" if max(count) > 1 else "one place"
+    if (rows, columns) != tuple(count):
+        words = f"{rows} × {columns} of {words}"
+    return PlaceSheet(spots[:, :-gap, :-gap].numpy(), words)
+
+
+def _draw_kernels(figure: "SubFigure | Figure", front_end: LearnedKernel) -> None:
+    from matplotlib.colors import SymLogNorm
+
+    response = front_end.response.detach().cpu()  # [F, C, C or 1, k, k]
+    kernels = response.flatten(0, 2)[:6].numpy()
+    axes = np.atleast_1d(figure.subplots(1, len(kernels)))
+    limit = float(np.abs(kernels).max())
+    # A surround of a hundredth of the centre, spread over fifty taps, is half of the filter.
+    scale = SymLogNorm(limit / 100, vmin=-limit, vmax=limit)
+    shared = response.shape[2] == 1 and response.shape[1] == 3
+    for number, (axis, kernel) in enumerate(zip(axes, kernels, strict=True)):
+        drawn = axis.imshow(kernel, cmap="RdBu_r", norm=scale)
+        axis.set_title(("red", "green", "blue")[number % 3] if shared else f"{number}")
+        bare_axis(axis)
+    ticks = [limit * part for part in (-1, -0.1, 0, 0.1, 1)]
+    bar = figure.colorbar(
+        drawn,
+        ax=list(axes),
+        shrink=0.8,
+        label=f"fraction of the light,\nlinear within ±{limit / 100:.2g}",
+    )
+    bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
+    figure.suptitle(
+        f"learned kernel, {front_end.exposures} exposure"
+        f"{'s' if front_end.exposures > 1 else ''}, "
+        f"throughput {float(front_end.throughput().detach()):.2f}"
+    )
+
+
+def _draw_transmission(figure: "SubFigure | Figure", front_end: FourierFilter) -> None:
+    transmission = front_end.transmission.detach().cpu().numpy()
+    axes = figure.subplots(1, 2)
+    _draw_modulus_and_phase(figure, axes[:, None], transmission[None], (-0.5, 0.5, 0.5, -0.5))
+    for axis in axes:
+        axis.set(xlabel="fx, cycles/pixel", ylabel="fy, cycles/pixel")
+    figure.suptitle(
+        f"Fourier filter, {front_end.illumination}, "
+        f"throughput {float(front_end.throughput().detach()):.2f}"
+    )
+
+
+def _draw_pupil(figure: "SubFigure | Figure", front_end: CoherentImaging) -> None:
+    pupil, shown = front_end.pupil, shown_channels(front_end)
+    field = pupil.field().detach().cpu()[[*shown]].numpy()
+    height, width = (500 * samples * pupil.spacing for samples in pupil.size)  # half, millimetres
+    # Of one wavelength side by side, of several a column for each.
+    shape = (1, 2) if len(shown) == 1 else (2, len(shown))
+    axes = figure.subplots(*shape, squeeze=False)
+    pairs = axes.reshape(2, -1)
+    _draw_modulus_and_phase(figure, pairs, field, (-width, width, height, -height))
+    for axis, name in zip(pairs[0], shown.values(), strict=True):
+        axis.set_title(name)
+    for axis in axes[-1]:
+        axis.set_xlabel("x, mm")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("y, mm")
+    light = float(front_end.throughput().detach())
+    figure.suptitle(f"pupil in coherent light, throughput {light:.2f}")
+
+
+def _draw_modulus_and_phase(
+    figure: "SubFigure | Figure",
+    axes: np.ndarray,
+    values: np.ndarray,
+    extent: tuple[float, float, float, float],
+) -> None:
+    """Complex ``[C, h, w]`` into axes ``[2, C]``; nothing has no phase."""
+    for (modulus, phase), value in zip(axes.T, values, strict=True):
+        one = modulus.imshow(np.abs(value), cmap="gray", vmin=0, vmax=1, extent=extent)
+        angle = np.where(value == 0, np.nan, np.angle(value))
+        other = phase.imshow(angle, cmap="twilight", vmin=-np.pi, vmax=np.pi, extent=extent)
+    for row, drawn, label in zip(axes, (one, other), ("|t|", "phase, rad"), strict=True):
+        figure.colorbar(drawn, ax=list(row), shrink=0.7, label=label)
+
+
+def _draw_shutter(figure: "SubFigure | Figure", front_end: CodedExposure) -> None:
+    code = front_end.code.detach().cpu().numpy()
+    psf = front_end.psf(displacement=(front_end.motion, 0.0)).detach().cpu()
+    time, path = figure.subplots(1, 2)
+    time.stairs(code, np.linspace(0, 1, len(code) + 1), fill=True, color="0.3")
+    time.set(xlabel="part of the exposure", ylabel="transmission", xlim=(0, 1), ylim=(0, 1.05))
+    path.stairs(psf[psf.shape[0] // 2].numpy(), np.arange(len(psf) + 1) - len(psf) / 2)
+    path.set(xlabel="x, pixels", ylabel="PSF of the RMS motion along x", ylim=(0, None))
+    figure.suptitle(
+        f"shutter, scenes move by {front_end.motion:g} pixels RMS, "
+        f"throughput {float(front_end.throughput().detach()):.2f}"
+    )
+
+
+def _draw_spots(figure: "SubFigure | Figure", spots: np.ndarray, names: Sequence[str]) -> None:
+    """Draw PSFs ``[C, h, w]``, a panel each, in one logarithmic scale."""
+    from matplotlib.colors import LogNorm
+
+    axes = np.atleast_1d(figure.subplots(1, len(spots)))
+    brightest = float(np.nanmax(spots))
+    scale = LogNorm(brightest / 1e4, brightest, clip=True)
+    for axis, spot, name in zip(axes, spots, names, strict=True):
+        drawn = axis.imshow(spot, cmap="inferno", norm=scale)
+        axis.set_title(name)
+        bare_axis(axis)
+    figure.colorbar(drawn, ax=list(axes), shrink=0.8, label="fraction of the light")
