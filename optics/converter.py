@@ -46,8 +46,9 @@ def digitise(
     bit_depth : int, optional
         Resolution, codes 0 .. ``2**bit_depth - 1``. None does not round; one DN is then the whole
         range, 0 .. 1.
-    noise : float or scalar Tensor, DN RMS
-        Gaussian noise in front of the converter, non-negative; a tensor may carry a gradient.
+    noise : float or Tensor, DN RMS
+        Gaussian noise in front of the converter, non-negative: one number, or several that
+        broadcast to the signal, as ``[B, 1, 1, 1]`` of each picture. A tensor may carry a gradient.
     estimator : {"straight_through", "dithered"}
         ``straight_through``: gradient 1 to the noisy voltage where it is within the range (the
         ends included), 0 where it is clipped. Right in the mean, to 1.5 %, from 0.5 DN of noise
@@ -65,10 +66,11 @@ def digitise(
     Raises
     ------
     TypeError
-        For noise that is not one number.
+        For noise that is neither a number nor a Tensor.
     ValueError
-        For a signal that is not real, a resolution that is not 1 .. 16 bits, negative noise, an
-        unknown estimator, or ``dithered`` without rounding or without noise.
+        For a signal that is not real, a resolution that is not 1 .. 16 bits, negative noise, noise
+        of another shape than the signal can have, an unknown estimator, or ``dithered`` without
+        rounding or without noise.
     """
     if bit_depth is not None and index_of(bit_depth) not in range(1, 17):
         raise ValueError(f"bit_depth must be a whole number from 1 to 16, or None, not {bit_depth}")
@@ -76,10 +78,10 @@ def digitise(
         raise ValueError(f"estimator must be one of {get_args(Converter)}, not {estimator!r}")
     if not signal.is_floating_point():
         raise ValueError(f"signal must be real floating point in DN, not {signal.dtype}")
-    check_scalar("noise", noise, "DN RMS")
+    _check_shape(noise, signal)
     check_between("noise", noise, 0, math.inf, "DN RMS")
     seen = not isinstance(noise, Tensor) or looked_at(noise)
-    noiseless = seen and bool(noise == 0)
+    noiseless = seen and bool((noise == 0) if not isinstance(noise, Tensor) else (noise == 0).any())
     if estimator == "dithered" and (noiseless or bit_depth is None):
         raise ValueError(
             "the dithered gradient is that of rounded codes with noise in front of them, but "
@@ -96,6 +98,20 @@ def digitise(
         signal, noise = torch.addcmul(signal, normal, noise.to(signal.dtype)), 0.0
     convert = _StraightThrough if compiling else _ForwardStraightThrough
     return convert.apply(signal, noise, top, rounded, generator)[0]
+
+
+def _check_shape(noise: float | Tensor, signal: Tensor) -> None:
+    """Refuse noise that is neither one number nor one for each of some parts of the signal."""
+    if not isinstance(noise, Tensor):
+        check_scalar("noise", noise, "DN RMS")
+        return
+    shape, own = tuple(signal.shape), tuple(noise.shape)
+    last = shape[len(shape) - len(own) :]
+    if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(own, last, strict=True)):
+        raise ValueError(
+            f"noise must be one number, or broadcast to the signal {shape}, as [B, 1, 1, 1] of "
+            f"each picture, not {own}"
+        )
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -163,7 +179,7 @@ class _Dithered(torch.autograd.Function):
         )
         to_noise = None
         if by_noise is not None and held is not None:
-            to_noise = (grad * by_noise).sum().to(held.dtype).reshape(held.shape)
+            to_noise = (grad * by_noise).sum_to_size(held.shape).to(held.dtype)
         return by_signal * grad, to_noise, None, None
 
 
@@ -201,11 +217,11 @@ def mean_code_slopes(
     signal : Tensor, DN
     top : int, DN
         Highest code.
-    noise : float or scalar Tensor, DN RMS
+    noise : float or Tensor, DN RMS
     with_noise : bool
         Whether to form the second slope.
     """
-    if isinstance(noise, Tensor) and looked_at(noise):
+    if isinstance(noise, Tensor) and noise.numel() == 1 and looked_at(noise):
         noise = float(noise)
     if not isinstance(noise, Tensor):
         sums = _threshold_sum if noise <= _SUMMED else _euler_maclaurin

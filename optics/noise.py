@@ -217,6 +217,21 @@ def one_of(count: int, pictures: Tensor, generator: Generators | None) -> Tensor
     return drawn
 
 
+def between(low: float, high: float, pictures: Tensor, generator: Generators | None) -> Tensor:
+    """Draw a number for each picture ``[B, ...]``, evenly in its logarithm: ``[B]``."""
+    size, kind = pictures.shape[0], {"dtype": pictures.dtype, "device": pictures.device}
+    if generator is None:
+        drawn = torch.rand(size, **kind)
+    elif isinstance(generator, torch.Generator):
+        drawn = torch.rand(size, **kind, generator=generator)
+    else:
+        drawn = torch.empty(size, **kind)
+        sources = for_pictures(pictures, generator)
+        for picture, source in zip(drawn.split(1), sources, strict=True):
+            picture.uniform_(generator=source)
+    return low * (high / low) ** drawn
+
+
 def for_pictures(pictures: Tensor, generators: Sequence[torch.Generator]) -> list[torch.Generator]:
     """Check that there is a generator for each picture.
 

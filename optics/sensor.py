@@ -25,7 +25,14 @@ from .constraint import clip
 from .converter import Converter, digitise
 from .fourier import kept
 from .mosaic import ColourFilterArray, Demosaicing, Pattern, select
-from .noise import Generators, ShotNoise, poisson_counts, poisson_log_likelihood, shot_noise
+from .noise import (
+    Generators,
+    ShotNoise,
+    between,
+    poisson_counts,
+    poisson_log_likelihood,
+    shot_noise,
+)
 from .pixel import bin_pixels, fixed_pattern
 from .quantity import (
     check_number,
@@ -38,7 +45,13 @@ from .quantity import (
     looked_at,
     whole_number,
 )
-from .sensor_range import check_allowed, check_colours, check_numbers, converter_range
+from .sensor_range import (
+    check_allowed,
+    check_colours,
+    check_numbers,
+    converter_range,
+    light_range,
+)
 
 __all__ = ["Reading", "Sensor"]
 
@@ -66,6 +79,15 @@ class Sensor(nn.Module):
         Mean photons on one pixel at irradiance 1 over the whole exposure time. They follow neither
         ``exposure_time`` nor the f-number of a lens by themselves: see
         :func:`optics.exposure_photons`.
+    photon_range : (float, float), photons/pixel, optional
+        Least and most light: that of each picture is drawn between them, evenly in its logarithm,
+        in training and in evaluation, as that of scenes by day and by night. ``photons``, within
+        the range, is the light for which gain and black level are given. By default all pictures
+        have ``photons``.
+    automatic_gain : bool
+        Let the gain follow another light, that of ``photon_range`` or of :meth:`under`: pictures
+        stay as bright, as with the automatic ISO of a camera, and their noise changes. Without,
+        the gain stays, and pictures of less light are darker.
     quantum_efficiency : float, or tuple of C floats or Tensor ``[C]``
         Electrons for each photon on the pixel, its fill factor included, in (0, 1]. Several are
         those of the channels, or of the colours of the ``cfa``.
@@ -141,7 +163,8 @@ class Sensor(nn.Module):
     Warns
     -----
     UserWarning
-        For a full well that is full below irradiance 1, unless a gain is given.
+        For a full well that is full below irradiance 1, unless a gain is given, and for a black
+        level that is too narrow in the least light of a range, see :meth:`under`.
         For a straight-through converter with less than 0.3 DN of read noise, once a gradient is to
         pass it: at the first such pass, and not under ``torch.compile``.
     """
@@ -152,6 +175,8 @@ class Sensor(nn.Module):
         self,
         photons: float = 10_000.0,
         *,
+        photon_range: tuple[float, float] | None = None,
+        automatic_gain: bool = True,
         quantum_efficiency: float | Sequence[float] | Tensor = 0.6,
         read_noise: float = 2.0,
         dark_current: float = 0.0,
@@ -186,6 +211,9 @@ class Sensor(nn.Module):
             full_well=full_well,
             gain=gain,
         )
+        #: Light of the pictures, least and most; None where all have the same.
+        self.photon_range = light_range(float(photons), photon_range)
+        self.automatic_gain = bool(automatic_gain)
         bit_depth, top = converter_range(bit_depth, black_level)
         check_number("prnu", prnu, "fractions")
         check_number("dsnu", dsnu, "electrons")
@@ -240,7 +268,9 @@ class Sensor(nn.Module):
         self.prnu = "measured" if isinstance(prnu, Tensor) else float(prnu)
         self.dsnu = "measured" if isinstance(dsnu, Tensor) else float(dsnu)
         self.white_balance = bool(white_balance)
-        made = self.photons * highest
+        least, most = (self.photons,) * 2 if self.photon_range is None else self.photon_range
+        self._warn_of_black(least, stacklevel=2)
+        made = most * highest
         if gain is None and self.full_well is not None and self.full_well < made * (1 - 1e-9):
             full = self.full_well / made
             warnings.warn(
@@ -257,7 +287,8 @@ class Sensor(nn.Module):
             return
         if not differentiated(signal):
             return  # who evaluates reads codes, which are the same for both estimators
-        noise = self._noise_in_codes()
+        most = self.photons if self.photon_range is None else self.photon_range[1]
+        noise = self._noise_in_codes(most)  # where it is least
         straight = self.bit_depth is not None and self.converter == "straight_through"
         if straight and noise < _LEAST_NOISE:
             self._warned = True
@@ -271,13 +302,29 @@ class Sensor(nn.Module):
                 stacklevel=2,
             )
 
-    def _noise_in_codes(self) -> float:
-        """Read noise, DN RMS."""
+    def _warn_of_black(self, photons: float, *, stacklevel: int) -> None:
+        """Warn of a black level that is wide enough at the sensor's light, and not at this one."""
+        wide = self.black_level >= _LEAST_BLACK * self._noise_in_codes(self.photons)
+        noise = self._noise_in_codes(photons)
+        if wide and self.black_level < _LEAST_BLACK * noise:
+            warnings.warn(
+                f"with {photons:g} photons/pixel the read noise is {noise:.3g} DN, and "
+                f"black_level={self.black_level:g} holds {self.black_level / noise:.3g} of "
+                "it: what is below is clipped away, which brightens the dark. Build the "
+                "sensor with a black level for its least light: four read noises, at most "
+                "half of the range",
+                UserWarning,
+                stacklevel=stacklevel + 1,
+            )
+
+    def _noise_in_codes(self, photons: float) -> float:
+        """Read noise in a light, DN RMS."""
         # A learned gain is looked at where that does not wait for a GPU; there, where it began.
         gain = self._gain
         if self.log_gain is not None and looked_at(self.log_gain):
             gain = math.exp(float(self.log_gain.detach()))
-        return self.read_noise / gain
+        follows = photons / self.photons if self.automatic_gain else 1.0
+        return self.read_noise / (gain * follows)
 
     @property
     def gain(self) -> float | Tensor:
@@ -286,16 +333,17 @@ class Sensor(nn.Module):
 
     @contextmanager
     def under(self, photons: float) -> Iterator[None]:
-        """Expose to another light for a while, with the gain in proportion.
+        """Expose all pictures to another light for a while, with the gain in proportion.
 
         The picture stays as bright as it was, as with the ISO dial of a camera: full scale stays
         where it was on the range of the converter, and the noise grows or shrinks with the light.
-        The black level stays too, in DN: give one that is wide enough for the least light.
+        The black level stays too, in DN: give one that is wide enough for the least light. Without
+        ``automatic_gain`` the gain stays instead, and full scale moves.
 
         Parameters
         ----------
         photons : float, photons/pixel
-            At full scale over the whole exposure time.
+            At irradiance 1 over the whole exposure time, for each picture.
 
         Yields
         ------
@@ -313,26 +361,16 @@ class Sensor(nn.Module):
             When a black level that was wide enough is not in that light.
         """
         check_allowed("photons", photons, 0 < photons < math.inf)
-        before = self.photons, self._gain
+        before = self.photons, self._gain, self.photon_range
         held = None if self.log_gain is None else self.log_gain.detach().clone()
-        wide = self.black_level >= _LEAST_BLACK * self._noise_in_codes()
-        self.rescale_gain(photons / self.photons)
-        self.photons = float(photons)
+        self._warn_of_black(photons, stacklevel=3)
+        if self.automatic_gain:
+            self.rescale_gain(photons / self.photons)
+        self.photons, self.photon_range = float(photons), None
         try:
-            noise = self._noise_in_codes()
-            if wide and self.black_level < _LEAST_BLACK * noise:
-                warnings.warn(
-                    f"with {photons:g} photons/pixel the read noise is {noise:.3g} DN, and "
-                    f"black_level={self.black_level:g} holds {self.black_level / noise:.3g} of "
-                    "it: what is below is clipped away, which brightens the dark. Build the "
-                    "sensor with a black level for its least light: four read noises, at most "
-                    "half of the range",
-                    UserWarning,
-                    stacklevel=3,
-                )
             yield
         finally:
-            self.photons, self._gain = before
+            self.photons, self._gain, self.photon_range = before
             if self.log_gain is not None and held is not None:
                 with torch.no_grad():
                     self.log_gain.copy_(held)
@@ -369,8 +407,18 @@ class Sensor(nn.Module):
             and (self.bit_depth is None or self.converter == "straight_through")
         )
 
+    @property
+    def mean_photons(self) -> float:
+        """Mean light of the pictures, photons/pixel at irradiance 1: ``photons``, or of a range."""
+        if self.photon_range is None:
+            return self.photons
+        low, high = self.photon_range
+        return (high - low) / math.log(high / low)
+
     def electrons(self, irradiance: Tensor, *, exposures: int = 1) -> Tensor:
         """Mean electrons ``QE Phi (1 + PRNU) + D t / exposures`` of each pixel, before any noise.
+
+        Phi is ``photons``, also where the light of pictures is drawn from a range.
 
         Parameters
         ----------
@@ -600,6 +648,9 @@ class Sensor(nn.Module):
         self._check(irradiance)
         if irradiance.dtype not in (torch.float32, torch.float64):
             irradiance = irradiance.float()
+        light = self._drawn_light(irradiance, generator)
+        if light is not None:
+            irradiance = irradiance * light
         seen = irradiance if self.cfa is None else self.cfa(irradiance, exposures=exposures)
         electrons = self.electrons(seen, exposures=exposures)
         likelihood = None
@@ -619,10 +670,28 @@ class Sensor(nn.Module):
             charge = charge + self._fitting("dsnu", charge)
         if self.binning > 1:
             charge = bin_pixels(charge, self.binning)
-        return self._digitise(charge, generator), likelihood
+        light = light if self.automatic_gain else None
+        return self._digitise(charge, light, generator), likelihood
 
-    def _digitise(self, charge: Tensor, generator: Generators | None) -> Tensor:
+    def _drawn_light(self, irradiance: Tensor, generator: Generators | None) -> Tensor | None:
+        """Light of each picture ``[B, 1, 1, 1]`` in parts of ``photons``; None of all alike."""
+        if self.photon_range is None:
+            return None
+        if irradiance.ndim != 4:
+            raise ValueError(
+                "with photon_range, which draws the light of each picture, irradiance must be "
+                f"[B, C, H, W], not {tuple(irradiance.shape)}"
+            )
+        low, high = (end / self.photons for end in self.photon_range)
+        return between(low, high, irradiance, generator).view(-1, 1, 1, 1)
+
+    def _digitise(
+        self, charge: Tensor, light: Tensor | None, generator: Generators | None
+    ) -> Tensor:
+        """Codes of charges, with a gain that follows the light of each picture."""
         inverse = 1 / self._gain if self.log_gain is None else (-self.log_gain).exp()
+        if light is not None:
+            inverse = inverse / light
         signal = charge * inverse
         if self.black_level > 0:
             signal = signal + self.black_level
@@ -669,13 +738,16 @@ class Sensor(nn.Module):
             for name, value, unit in (("prnu", self.prnu, ""), ("dsnu", self.dsnu, " e-"))
             if value != 0
         )
+        ends = self.photon_range
+        drawn = "" if ends is None else f"photon_range=({ends[0]:g}, {ends[1]:g})/pixel, "
         return (
-            f"photons={self.photons:g}/pixel, quantum_efficiency={efficiency}, "
+            f"photons={self.photons:g}/pixel, {drawn}quantum_efficiency={efficiency}, "
             f"read_noise={self.read_noise:g} e- RMS, dark_current={self.dark_current:g} e-/s, "
             f"exposure_time={self.exposure_time:g} s, full_well={full_well}, bit_depth={depth}, "
             f"gain={gain}, black_level={self.black_level:g} DN, {patterns}"
             f"binning={self.binning}, shot_noise={self.shot_noise!r}, "
             f"converter={self.converter!r}{', white_balance=True' if self.white_balance else ''}"
+            f"{'' if self.automatic_gain else ', automatic_gain=False'}"
         )
 
 

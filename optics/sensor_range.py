@@ -1,6 +1,7 @@
 """The numbers that a sensor may have, and what to give where it has others."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -11,10 +12,11 @@ from .mosaic import ColourFilterArray, Demosaicing, Interpolation
 from .noise import ShotNoise
 from .quantity import index_of
 
-__all__ = ["check_allowed", "check_colours", "check_numbers", "converter_range"]
+__all__ = ["check_allowed", "check_colours", "check_numbers", "converter_range", "light_range"]
 
 _ALLOWED = {
     "photons": "give a positive number of photons/pixel (shot_noise='none' for no noise)",
+    "photon_range": "give the least and the most light, photons/pixel, both positive",
     "quantum_efficiency": "give a fraction in (0, 1], or one for each channel",
     "read_noise": "give electrons RMS, 0 or more",
     "dark_current": "give electrons/s, 0 or more",
@@ -79,6 +81,32 @@ def converter_range(bit_depth: Any, black_level: Any) -> tuple[int | None, int]:
     whole = bit_depth is None or float(black_level).is_integer()
     check_allowed("black_level", black_level, 0 <= black_level <= top / 2 and whole)
     return bit_depth, top
+
+
+def light_range(photons: float, given: Any) -> tuple[float, float] | None:  # noqa: ANN401
+    """Least and most light of pictures, photons/pixel.
+
+    Raises
+    ------
+    TypeError
+        For what is no pair of numbers.
+    ValueError
+        For numbers that are not positive, finite and in their order, or not around ``photons``.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 2:
+        raise TypeError(f"photon_range must be (least, most), photons/pixel, not {given!r}")
+    for number in given:
+        _check_single("photon_range", number)
+    low, high = float(given[0]), float(given[1])
+    check_allowed("photon_range", (low, high), 0 < low < high < math.inf)
+    if not low <= photons <= high:
+        raise ValueError(
+            f"photons={photons:g}, for which the gain is made, must lie within "
+            f"photon_range=({low:g}, {high:g})"
+        )
+    return low, high
 
 
 def check_colours(

@@ -197,7 +197,7 @@ def _photons(
         if filters is not None:
             seen = filters(seen, exposures=exposures)
         total += float(seen.double().sum())
-    return sensor.photons * total / len(dataset)
+    return sensor.mean_photons * total / len(dataset)
 
 
 def _costs(system: ImagingSystem, developed: Tensor) -> Iterator[StageCost]:

@@ -17,6 +17,10 @@ class SensorConfig(Settings):
     kind: Literal["sensor"] = "sensor"
     photons: float = Field(default=10_000.0, gt=0)
     """Mean photons on a pixel at full scale over the whole exposure time."""
+    photon_range: tuple[float, float] | None = added(None)
+    """Least and most light of pictures, photons/pixel: that of each is drawn between them."""
+    automatic_gain: bool = added(True)
+    """Let the gain follow another light, so that pictures stay as bright."""
     quantum_efficiency: float | tuple[float, ...] = Field(default=0.6)
     """Electrons for each photon, up to 1; several are those of the channels."""
     read_noise: float = Field(default=2.0, ge=0)

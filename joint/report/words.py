@@ -179,13 +179,19 @@ def _sensor(sensor: SensorConfig | NoneConfig) -> str:
     depth = "not rounded" if sensor.bit_depth is None else f"{sensor.bit_depth} bits"
     own = sensor.quantum_efficiency
     efficiency = " / ".join(f"{each:g}" for each in (own if isinstance(own, tuple) else [own]))
+    light = f"{sensor.photons:,g} photons/pixel at full scale"
+    if sensor.photon_range is not None:
+        low, high = sensor.photon_range
+        light = f"{low:,g} to {high:,g} photons/pixel at full scale, drawn for each picture"
     words = [
-        f"{sensor.photons:,g} photons/pixel at full scale",
+        light,
         f"quantum efficiency {efficiency}{', white balanced' if sensor.white_balance else ''}",
         f"read noise {sensor.read_noise:g} electrons RMS",
         depth,
         f"{sensor.shot_noise} shot noise" if sensor.shot_noise != "none" else "no shot noise",
     ]
+    if not sensor.automatic_gain:
+        words.append("a gain that does not follow the light")
     if sensor.dark_current:
         words.append(f"dark current {sensor.dark_current:g} electrons/s")
     if sensor.binning > 1:

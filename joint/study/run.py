@@ -58,7 +58,7 @@ def costs(system: ImagingSystem, scene: tuple[int, int, int], *, bpp: float | No
         pixels = values_read(sensor, seen.raw)
         bits = None if sensor.bit_depth is None else sensor.bit_depth * pixels
     return Costs(
-        photons=None if sensor is None else sensor.photons,
+        photons=None if sensor is None else sensor.mean_photons,
         bits=bits if bpp is None else bpp * seen.measurement[0, 0].numel(),
         pixels=pixels,
         macs=macs,

@@ -945,6 +945,17 @@ def test_an_element_that_is_not_known_is_not_drawn():
             "rggb mosaic, not demosaiced: its phases are channels at half the height",
         ),
         ({"sensor": joint.SensorConfig(bit_depth=None)}, "sensor", "not rounded"),
+        (
+            {
+                "sensor": joint.SensorConfig(
+                    photons=300, photon_range=(30, 3000), automatic_gain=False
+                )
+            },
+            "sensor",
+            "30 to 3,000 photons/pixel at full scale, drawn for each picture, quantum efficiency "
+            "0.6, read noise 2 electrons RMS, 10 bits, gaussian shot noise, a gain that does not "
+            "follow the light",
+        ),
         ({"sensor": joint.NoneConfig()}, "sensor", "none: light is read without noise"),
         ({"codec": joint.JPEGConfig(quality=7)}, "codec", "jpeg, quality 7, subsampling 4:2:0"),
         ({"codec": joint.NoneConfig()}, "codec", "none: the classifier sees the measurement"),

@@ -242,8 +242,30 @@ def test_the_terms_of_the_midpoint_rule_are_bernoullis():
     np.testing.assert_allclose(_MIDPOINT, (2.0 ** (1 - 2 * m) - 1) * bernoulli, rtol=1e-14)
 
 
-def test_noise_of_several_numbers_is_refused():
-    with pytest.raises(
-        TypeError, match=r"noise must be one number, in DN RMS, not \[0\.5, 0\.75\]"
-    ):
-        optics.digitise(torch.ones(2, 1), 8, noise=torch.tensor([0.5, 0.75]))
+@pytest.mark.parametrize("estimator", ["straight_through", "dithered"])
+def test_noise_may_be_each_pictures_own(estimator):
+    noise = torch.tensor([0.2, 0.9, 4.0], dtype=torch.float64).view(3, 1, 1, 1).requires_grad_()
+    signal = torch.linspace(-3, 20, 96, dtype=torch.float64).view(3, 2, 4, 4).requires_grad_()
+    weights = torch.rand(3, 2, 4, 4, dtype=torch.float64)
+
+    def slopes(signal, noise, weights, sources):
+        codes = optics.digitise(signal, 4, noise=noise, estimator=estimator, generator=sources)
+        return codes, torch.autograd.grad((codes * weights).sum(), (signal, noise))
+
+    sources = [torch.Generator().manual_seed(n) for n in range(3)]
+    codes, (to_signal, to_noise) = slopes(signal, noise, weights, sources)
+    assert to_noise.shape == noise.shape
+    for n in range(3):
+        one, source = slice(n, n + 1), torch.Generator().manual_seed(n)
+        alone, (own_signal, own_noise) = slopes(
+            signal[one], noise[n, 0, 0, 0], weights[one], source
+        )
+        assert torch.equal(alone, codes[one])
+        torch.testing.assert_close(own_signal, to_signal[one])
+        torch.testing.assert_close(own_noise, to_noise[n, 0, 0, 0])
+
+
+@pytest.mark.parametrize("shape", [(2,), (3, 1, 1), (1, 1, 2, 1)])
+def test_noise_of_another_shape_is_refused(shape):
+    with pytest.raises(ValueError, match=r"noise must be one number, or broadcast to the signal"):
+        optics.digitise(torch.ones(2, 1, 1), 8, noise=torch.full(shape, 0.5))

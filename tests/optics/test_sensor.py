@@ -748,3 +748,139 @@ def test_codes_behind_a_mosaic_are_one_channel_an_exposure():
             sensor.from_codes(codes, exposures=exposures)
     with pytest.raises(ValueError, match=r"\[B, 1, H, W\] mosaics.*, not \(8, 8\)"):
         sensor.from_codes(torch.ones(8, 8))
+
+
+# ------------------------------------------------------------------------------ a range of light
+
+_RANGE = {"read_noise": 3.0, "bit_depth": 12, "dark_current": 200.0, "photon_range": (30.0, 3000.0)}
+
+
+def _lights(sensor, count=1, seed=0):
+    """What pictures of irradiance 1 come to without noise, in a gain that stays."""
+    bare = optics.Sensor(
+        sensor.photons, photon_range=sensor.photon_range, automatic_gain=False, read_noise=0,
+        bit_depth=None, gain=1e4, shot_noise="none",
+    )  # fmt: skip
+    codes = bare.codes(torch.ones(count, 1, 1, 1, dtype=torch.float64), generator=_generator(seed))
+    return codes.flatten() * 1e4 / bare.quantum_efficiency
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"black_level": 400},
+        {"black_level": 400, "trainable_gain": True, "shot_noise": "poisson"},
+        {"black_level": 400, "converter": "dithered"},
+        {"binning": 2, "full_well": 1500.0, "gain": 0.5},
+        {"cfa": "rggb", "demosaicing": "malvar"},
+    ],
+)
+@pytest.mark.parametrize("automatic", [True, False])
+def test_a_picture_of_a_range_is_that_of_a_sensor_at_its_light(options, automatic):
+    options = {**_RANGE, **options, "automatic_gain": automatic}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ranging = optics.Sensor(300, **options)
+    scene = torch.rand(1, 3, 8, 8, dtype=torch.float64, generator=_generator(1)).requires_grad_()
+    source = _generator(5)
+    torch.rand(1, dtype=torch.float64, generator=source)  # the light is drawn first
+    light = float(_lights(ranging, seed=5))
+    assert 30 < light < 3000
+    got = ranging(scene, exposures=1, generator=_generator(5))
+    slope = torch.autograd.grad(got.square().sum(), scene)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fixed = optics.Sensor(300, **{**options, "photon_range": None})
+        with fixed.under(light):
+            expected = fixed(scene, generator=source)
+            other = torch.autograd.grad(expected.square().sum(), scene)[0]
+    # A learned gain is held in float32.
+    torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(slope, other, rtol=1e-5, atol=1e-5)
+    assert slope.any()
+
+
+def test_the_light_of_a_range_is_even_in_its_logarithm():
+    sensor = optics.Sensor(300, **_RANGE)
+    drawn = _lights(sensor, 5000).numpy()
+    law = stats.loguniform(30, 3000)
+    assert stats.kstest(drawn, law.cdf).pvalue > 0.01
+    assert sensor.mean_photons == pytest.approx(law.mean(), rel=1e-12)
+    assert optics.Sensor(300).mean_photons == 300
+
+
+def test_a_gain_that_follows_keeps_pictures_as_bright():
+    options = {"shot_noise": "none", "read_noise": 0, "bit_depth": None}
+    pictures = torch.full((4000, 1, 2, 2), 0.5, dtype=torch.float64)
+    following = optics.Sensor(300, photon_range=(30, 600), **options)
+    even = following(pictures, generator=_generator())
+    torch.testing.assert_close(even, pictures)
+    staying = optics.Sensor(300, photon_range=(30, 600), automatic_gain=False, **options)
+    seen = staying(pictures, generator=_generator())
+    light = _lights(staying, 4000) / 300
+    torch.testing.assert_close(seen, (pictures * light.view(-1, 1, 1, 1)).clamp_max(1))
+    with staying.under(60):
+        torch.testing.assert_close(staying(pictures), pictures * 0.2)
+    with following.under(60):
+        torch.testing.assert_close(following(pictures), pictures)
+
+
+def test_the_light_of_a_picture_is_its_own():
+    sensor = optics.Sensor(300, **_RANGE)
+    scene = torch.rand(3, 1, 4, 4, generator=_generator())
+    together = sensor(scene, generator=[_generator(n) for n in (7, 8, 9)])
+    alone = torch.cat([sensor(scene[n : n + 1], generator=[_generator(7 + n)]) for n in range(3)])
+    assert torch.equal(together, alone)
+    with pytest.raises(ValueError, match=r"draws the light of each picture.*\[B, C, H, W\]"):
+        sensor(scene[0, 0])
+
+
+def test_another_light_replaces_the_range_for_a_while():
+    ranging, fixed = optics.Sensor(300, **_RANGE), optics.Sensor(300, read_noise=3.0, bit_depth=12)
+    scene = torch.rand(2, 1, 4, 4, generator=_generator())
+    fixed.dark_current = 200.0
+    with ranging.under(100), fixed.under(100):
+        assert ranging.photon_range is None
+        assert ranging.mean_photons == 100
+        assert torch.equal(*(s(scene, generator=_generator()) for s in (ranging, fixed)))
+    assert ranging.photon_range == (30, 3000)
+    assert "photon_range=(30, 3000)/pixel" in repr(ranging)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "message"),
+    [
+        (
+            (3000, 30),
+            ValueError,
+            r"photon_range=\(3000\.0, 30\.0\) is out of range; give the least",
+        ),
+        ((0, 30), ValueError, "is out of range"),
+        ((30, math.inf), ValueError, "is out of range"),
+        ((30, math.nan), ValueError, "is out of range"),
+        ((30, 30), ValueError, "is out of range"),
+        ((400, 3000), ValueError, r"photons=300.* must lie within photon_range=\(400, 3000\)"),
+        (30.0, TypeError, r"photon_range must be \(least, most\), photons/pixel, not 30\.0"),
+        ("12", TypeError, "photon_range must be"),
+        ((1, 2, 3), TypeError, "photon_range must be"),
+        (("a", "b"), TypeError, "photon_range must be one number"),
+    ],
+)
+def test_a_range_that_is_none_is_refused(given, kind, message):
+    with pytest.raises(kind, match=message):
+        optics.Sensor(300, photon_range=given)
+
+
+def test_a_range_is_warned_of_at_both_ends():
+    options = {"read_noise": 3.0, "bit_depth": 12, "black_level": 64}
+    with pytest.warns(UserWarning, match=r"with 30 photons/pixel the read noise is .* DN"):
+        optics.Sensor(2000, photon_range=(30, 3000), **options)
+    # A gain that stays has the same noise, in DN, in all light.
+    optics.Sensor(2000, photon_range=(30, 3000), automatic_gain=False, **options)
+    with pytest.warns(UserWarning, match=r"irradiance 1 makes 1800 electrons, full_well=1300"):
+        optics.Sensor(2000, photon_range=(1000, 3000), full_well=1300)
+    # The gain follows the light: at its most there is less noise in front of the converter.
+    steep = optics.Sensor(300, photon_range=(30, 30_000), read_noise=2, bit_depth=8)
+    picture = torch.rand(1, 1, 4, 4, requires_grad=True)
+    with pytest.warns(UserWarning, match=r"the read noise is 0\.0283 DN"):
+        steep(picture)

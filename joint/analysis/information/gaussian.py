@@ -268,6 +268,8 @@ def sensor_obstacle(sensor: Sensor) -> str | None:
         return "values that a colour filter array interpolates have noise in common: give cfa=None"
     if isinstance(sensor.quantum_efficiency, tuple):
         return "channels with efficiencies of their own are not counted: give one of all"
+    if sensor.photon_range is not None:
+        return "the light of pictures is drawn from a range: judge one, with sensor.under(photons)"
     if sensor.shot_noise == "none" and sensor.read_noise == 0 and sensor.bit_depth is None:
         return "the sensor has no noise, and without noise all is known"
     return None

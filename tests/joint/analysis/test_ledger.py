@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 import classify
@@ -96,6 +97,13 @@ def test_ledger_of_a_mosaic_counts_a_third_and_of_nothing_nothing(lesions):
         assert costs.pixels_read == 256
         assert costs.converted_bits == 8 * 256
         assert costs.photons == pytest.approx(100 * float(seen.sum()) / 6, rel=1e-5)
+    ranging = joint.ImagingSystem(
+        sensor=optics.Sensor(100, photon_range=(10, 1000)), classifier=_Small(3, 16)
+    )
+    light = float(optics.srgb_to_linear(shown).sum()) / 6
+    mean = stats.loguniform(10, 1000).mean()
+    costs = ledger(ranging, white.taken_as("srgb"), resamples=5)
+    assert costs.photons == pytest.approx(mean * light, rel=1e-5)
     none = ledger(joint.ImagingSystem(), white)
     assert none.photons is none.scores is none.pixels_read is None
     assert none.macs == none.parameters == 0

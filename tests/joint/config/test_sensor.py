@@ -15,6 +15,7 @@ import joint
         ({"cfa": "rgb"}, "four letters for 2 x 2 pixels"),
         ({"converter": "dithered", "read_noise": 0}, "averages over the read noise"),
         ({"shot_noise": "score"}, "'gaussian', 'poisson' or 'none'"),
+        ({"photons": 10, "photon_range": [30, 3000]}, r"must lie within photon_range=\(30, 3000\)"),
     ],
 )
 def test_a_sensor_that_cannot_be_built_is_no_configuration(tmp_path, sensor, message):
@@ -31,6 +32,7 @@ def test_a_sensor_that_cannot_be_built_is_no_configuration(tmp_path, sensor, mes
         ({"cfa": "rggb", "demosaicing": "malvar"}, 32),
         ({"prnu": 0.01, "dsnu": 2.0, "bit_depth": 8, "converter": "dithered"}, 32),
         ({"bit_depth": None, "gain": 7000.0, "black_level": 0.01}, 32),
+        ({"photons": 300.0, "photon_range": (100.0, 3000.0), "automatic_gain": False}, 32),
     ],
 )
 def test_sensors_are_built_as_configured(sensor, side):

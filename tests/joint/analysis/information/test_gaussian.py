@@ -240,6 +240,9 @@ def test_sensors_of_unknown_noise_are_refused(lesions):
     packed = optics.Sensor(100, cfa="rggb", demosaicing="packed", bit_depth=None)
     with pytest.raises(ValueError, match="not counted value by value: give cfa=None"):
         sensor_information(joint.ImagingSystem(sensor=packed), lesions)
+    ranging = optics.Sensor(100, photon_range=(30, 300), bit_depth=None)
+    with pytest.raises(ValueError, match=r"judge one, with sensor\.under\(photons\)"):
+        sensor_information(joint.ImagingSystem(sensor=ranging), lesions)
     noisy = joint.ImagingSystem(sensor=optics.Sensor(100, bit_depth=None))
     with pytest.raises(ValueError, match="8 patches of 40 x 40 do not fit pictures of 16 x 16"):
         sensor_information(noisy, lesions, side=40)
