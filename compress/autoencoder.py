@@ -138,7 +138,7 @@ class Autoencoder(Codec):
         exact = self.exact and not self.training
         dtype = result_type(self)
         latent = self._latent(image, exact=exact)
-        side = 8 * (HEADER_BYTES + _BITS.size)
+        side = 8 * self.header_bytes(size)
         if self._latent_bits is None:
             price = 32 * latent.shape[1:].numel() / (size[0] * size[1])
             bits_map = latent.new_full((image.shape[0], 1, *size), price)
@@ -147,7 +147,7 @@ class Autoencoder(Codec):
             latent = quantised.latent
             bits = gaussian_bits(quantised.symbols - quantised.mean, quantised.level)
             bits_map = spread(bits.sum(1, keepdim=True), self.analysis.stride, size)
-            side += 8 * _CHANNEL.itemsize * self.latent_channels + CODER_BITS
+            side += 8 * _CHANNEL.itemsize * self.latent_channels
         return Coded(
             reconstruction=self.synthesis(latent, size=size, exact=exact).to(dtype),
             latent=latent.to(dtype),
@@ -209,6 +209,12 @@ class Autoencoder(Codec):
         latent = np.stack([_read(body, shape, f"payload {i}") for i, body in enumerate(bodies)])
         decoded = torch.from_numpy(latent).to(next(self.parameters()).device)
         return self.synthesis(decoded, size=size, exact=self.exact).to(result_type(self))
+
+    def header_bytes(self, size: tuple[int, int], channels: int = 3) -> int:
+        """Return the bytes of container and resolution and, of a quantised latent, of the flush."""
+        del size, channels
+        flush = 0 if self._latent_bits is None else CODER_BITS // 8
+        return HEADER_BYTES + _BITS.size + flush
 
     def _latent(self, image: Tensor, *, exact: bool) -> Tensor:
         latent = self.analysis(image, exact=exact)

@@ -43,7 +43,9 @@ class WebP(FileCodec):
     method : int
         0 (fast) to 6 (slow and small).
     channels : {3, 1, 4}
-        Channels of the pictures: RGB, grey, or RGB with opacity.
+        Channels of the pictures: RGB, grey, or RGB with opacity. The fourth channel is kept without
+        loss, and the colour of what it lets nothing through of is not given up: it may also be the
+        fourth phase of a mosaic.
 
     Raises
     ------
@@ -83,7 +85,8 @@ class WebP(FileCodec):
             "quality": whole_number("quality", self.quality, 0, 100),
             "lossless": self.lossless,
             "method": self.method,
-            "exact": self.lossless,  # keep the colour of what is transparent
+            # Keep the colour of what is transparent: it may be the fourth plane of a mosaic.
+            "exact": self.channels == 4,
         }
 
     def _check_whole(self, data: bytes) -> None:

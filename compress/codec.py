@@ -141,6 +141,26 @@ class Codec(nn.Module, ABC):
             If there are no payloads, or their pictures differ in size.
         """
 
+    def header_bytes(self, size: tuple[int, int], channels: int = 3) -> int | None:
+        """Return how many bytes of a file say nothing about its picture.
+
+        A curve :meth:`~compress.RateCurve.without_header` leaves them out.
+
+        Parameters
+        ----------
+        size : (int, int)
+            Height and width, pixels.
+        channels : int
+            Channels of the pictures.
+
+        Returns
+        -------
+        int or None
+            None, where the codec does not know.
+        """
+        del size, channels
+        return None
+
 
 def check_image(image: Tensor, channels: int | tuple[int, ...]) -> None:
     """Raise a ValueError unless ``image`` is a floating-point batch that a codec can take."""

@@ -2,7 +2,8 @@
 
 Quality is any figure that grows with the rate: PSNR in dB, MS-SSIM, the accuracy of a classifier
 on the reconstructions. An accuracy measured on few pictures often does not grow from one rate to
-the next; such a curve has no rate at a given quality and is refused, not smoothed.
+the next. Such a curve has a quality at each rate, but no rate at a given quality: the difference in
+rate is refused, not smoothed.
 """
 
 import itertools
@@ -70,8 +71,8 @@ def bd_rate(
     with piecewise interpolation as in ITU-T HSTP-VID-WPOM, 2020. Herglotz et al., "The Bjøntegaard
     bible", IEEE TIP 33, 2024.
     """
-    anchor = _check(anchor_rate, anchor_quality, "anchor", strict=True)
-    test = _check(test_rate, test_quality, "test", strict=True)
+    anchor = _check(anchor_rate, anchor_quality, "anchor", grows=True)
+    test = _check(test_rate, test_quality, "test", grows=True)
     return _rate_difference(anchor, test, method, minimum_overlap)
 
 
@@ -87,11 +88,14 @@ def bd_quality(
     """Return by how much the test is better than the anchor at equal rate.
 
     Quality is interpolated over the logarithm of the rate, and the difference averaged over the
-    logarithms of the rates that both curves reach. Two rates may have the same quality.
+    logarithms of the rates that both curves reach. The quality may also stay or fall from one rate
+    to the next, as that of an accuracy does.
 
     Parameters
     ----------
-    anchor_rate, anchor_quality, test_rate, test_quality, method : as in :func:`bd_rate`
+    anchor_rate, test_rate, method : as in :func:`bd_rate`
+    anchor_quality, test_quality : array_like
+        Quality at each rate ``[n]``.
     minimum_overlap : float
         As there, but of the range of the logarithms of the rates.
 
@@ -103,10 +107,10 @@ def bd_quality(
     Raises
     ------
     ValueError
-        As in :func:`bd_rate`, but for equal qualities.
+        As in :func:`bd_rate`, but for a quality that does not grow.
     """
-    anchor = _check(anchor_rate, anchor_quality, "anchor", strict=False)
-    test = _check(test_rate, test_quality, "test", strict=False)
+    anchor = _check(anchor_rate, anchor_quality, "anchor")
+    test = _check(test_rate, test_quality, "test")
     return _quality_difference(anchor, test, method, minimum_overlap)
 
 
@@ -120,16 +124,17 @@ class RateCurve:
     Raises
     ------
     ValueError
-        If there is not one quality for each rate.
+        If there is not one quality, or not one header where they differ, for each rate.
     """
 
     name: str
     rate: tuple[float, ...]
     """Mean size of the files at each setting, bits per pixel."""
     quality: tuple[float, ...]
-    """Mean quality at each setting; it must grow with the rate, see :func:`bd_rate`."""
-    header: float = 0.0
-    """What of each rate says nothing about the picture, bits per pixel."""
+    """Mean quality at each setting; for :func:`bd_rate` it must grow with the rate."""
+    header: float | tuple[float, ...] | None = None
+    """What of each rate says nothing about the picture, bits per pixel: of all settings, or of
+    each; None where it is not known."""
 
     def __post_init__(self) -> None:
         """Keep numbers of any sequence, lists and arrays among them, as tuples."""
@@ -137,10 +142,37 @@ class RateCurve:
         _check_shapes(rate, quality, self.name)
         object.__setattr__(self, "rate", tuple(rate.tolist()))
         object.__setattr__(self, "quality", tuple(quality.tolist()))
+        if self.header is None:
+            return
+        header = np.asarray(self.header, np.float64)
+        if header.shape not in ((), rate.shape):
+            raise ValueError(
+                f"the curve {self.name!r} needs one header, or one for each of its {rate.size} "
+                f"rates, got headers {list(header.shape)}."
+            )
+        each = header.tolist()
+        object.__setattr__(self, "header", tuple(each) if header.ndim else each)
 
     def without_header(self) -> "RateCurve":
-        """Return the curve of what the files hold besides their header."""
-        rate = tuple(rate - self.header for rate in self.rate)
+        """Return the curve of what the files hold besides their header.
+
+        Returns
+        -------
+        RateCurve
+            With a header of 0.
+
+        Raises
+        ------
+        ValueError
+            If the header is not known.
+        """
+        if self.header is None:
+            raise ValueError(
+                f"the header of the curve {self.name!r} is not known. Give it, "
+                "dataclasses.replace(curve, header=bits_per_pixel), or a codec of your own "
+                "header_bytes before rate_curve measures it."
+            )
+        rate = np.asarray(self.rate) - np.asarray(self.header)
         return replace(self, rate=rate, header=0.0)
 
     def bd_rate(
@@ -166,7 +198,7 @@ class RateCurve:
         ValueError
             As in the function :func:`bd_rate`.
         """
-        a, b = (_check(c.rate, c.quality, c.name, strict=True) for c in (anchor, self))
+        a, b = (_check(c.rate, c.quality, c.name, grows=True) for c in (anchor, self))
         return _rate_difference(a, b, method, minimum_overlap)
 
     def bd_quality(
@@ -192,7 +224,7 @@ class RateCurve:
         ValueError
             As in the function :func:`bd_quality`.
         """
-        a, b = (_check(c.rate, c.quality, c.name, strict=False) for c in (anchor, self))
+        a, b = (_check(c.rate, c.quality, c.name) for c in (anchor, self))
         return _quality_difference(a, b, method, minimum_overlap)
 
 
@@ -212,8 +244,8 @@ def _check_shapes(rate: Array, quality: Array, name: str) -> None:
         )
 
 
-def _check(rate: ArrayLike, quality: ArrayLike, name: str, *, strict: bool) -> _Points:
-    """Check and sort the points; the quality must not fall, and where ``strict`` must grow."""
+def _check(rate: ArrayLike, quality: ArrayLike, name: str, *, grows: bool = False) -> _Points:
+    """Check and sort the points; where ``grows``, the quality must."""
     r, q = np.asarray(rate, np.float64), np.asarray(quality, np.float64)
     _check_shapes(r, q, name)
     if r.size < LEAST_POINTS:
@@ -239,12 +271,13 @@ def _check(rate: ArrayLike, quality: ArrayLike, name: str, *, strict: bool) -> _
     refuse_if(r <= 0, "has a rate that is not positive", "Rates are bits, header included or not.")
     log_rate = np.log(r)
     refuse_if(np.diff(log_rate) <= 0, "has two points of one rate", "Average them first.")
-    growth = np.diff(q)
-    refuse_if(
-        growth <= 0 if strict else growth < 0,
-        "is not monotone, its quality does not grow with the rate",
-        "Measure on more pictures or seeds, or compare a part of the curve that grows.",
-    )
+    if grows:
+        refuse_if(
+            np.diff(q) <= 0,
+            "is not monotone, its quality does not grow with the rate",
+            "Measure on more pictures or seeds, compare a part of the curve that grows, or take "
+            "bd_quality, the difference at equal rate.",
+        )
     return _Points(name, log_rate, q)
 
 

@@ -35,9 +35,10 @@ from torch import Tensor
 from .bitstream import CODER_BITS, PRECISION, coders
 from .container import HEADER_BYTES, CorruptStream
 
-__all__ = ["SCALES", "IndexedPicture", "by_brightness", "neighbours"]
+__all__ = ["HEAD_BYTES", "SCALES", "IndexedPicture", "by_brightness", "neighbours"]
 
-_HEAD_BYTES = 2
+HEAD_BYTES = 2
+"""Bytes in front of the palette."""
 
 SCALES = 2.0 ** np.arange(-8, 25)
 """Scales of the neighbour model, of the files' numbers 1, 2, ..."""
@@ -67,7 +68,7 @@ class IndexedPicture:
 
     def price(self, *, fixed: bool) -> tuple[NDArray[np.float64], int]:
         """Return the bits of each index ``[H, W]``, and those of all else in the file."""
-        side = 8 * (HEADER_BYTES + _HEAD_BYTES + self.palette.size)
+        side = 8 * (HEADER_BYTES + HEAD_BYTES + self.palette.size)
         plain = np.full(self.index.shape, float(self._width))
         padding = -self.index.size * self._width % 8
         if fixed or len(self.palette) == 1:
@@ -100,10 +101,10 @@ class IndexedPicture:
     def read(cls, payload: bytes, size: tuple[int, int], channels: int) -> "IndexedPicture":
         """Undo :meth:`write`."""
         count = payload[0] + 1 if payload else 0
-        start = _HEAD_BYTES + count * channels
-        if len(payload) < max(start, _HEAD_BYTES):
+        start = HEAD_BYTES + count * channels
+        if len(payload) < max(start, HEAD_BYTES):
             raise CorruptStream(f"{len(payload)} bytes do not hold a palette.")
-        palette = np.frombuffer(payload[_HEAD_BYTES:start], np.uint8).reshape(count, channels)
+        palette = np.frombuffer(payload[HEAD_BYTES:start], np.uint8).reshape(count, channels)
         repeats = (palette[1:] == palette[:-1]).all(1).any()
         if repeats or (by_brightness(palette) != np.arange(count)).any():
             raise CorruptStream("the palette is not in order, or repeats a colour.")

@@ -146,7 +146,8 @@ class LearnedCodec(Codec):
     **Qualities.** One model may hold several operating points (:class:`Gain`). ``quality`` is a
     number from 0 to ``levels - 1``, or None: training then draws one for each picture, and tells
     the loss by ``Coded.distortion_weight`` how dear distortion is there; evaluation takes the
-    middle.
+    middle. That alone tells the qualities apart: trained for a task without a distortion, all are
+    trained for the same, and a higher one need be neither better nor dearer.
 
     **The map.** The bits of a latent element are spread evenly over those pixels of its cell that
     lie in the picture. A cell is never wholly in the padding, so the map loses nothing.
@@ -242,10 +243,11 @@ class LearnedCodec(Codec):
 
     def extra_repr(self) -> str:
         """Show what the codec is built with."""
-        return (
+        shown = (
             f"size={self.size!r}, channels={self.channels}, levels={self.levels}, "
             f"level_ratio={self.level_ratio:g}, proxy={self.proxy!r}, exact={self.exact}"
         )
+        return shown if self._quality is None else f"{shown}, quality={self._quality:.12g}"
 
     def forward(self, image: Tensor, *, generator: Generators | None = None) -> Coded:
         """Code and decode ``image`` ``[B, C, H, W]``; any finite value is taken, not only 0..1.
@@ -285,7 +287,9 @@ class LearnedCodec(Codec):
             reconstruction=self._picture(priced.latent, restore, size, exact=exact),
             latent=priced.latent.to(dtype),
             bits_map=bits_map.to(dtype),
-            side_bits=bits_map.new_full((image.shape[0],), self._side_bits(), dtype=dtype),
+            side_bits=bits_map.new_full(
+                (image.shape[0],), 8 * self.header_bytes(size), dtype=dtype
+            ),
             rate="noisy" if self.training else "rounded",
             distortion_weight=(self.level_ratio**level).to(dtype) if self.levels > 1 else None,
         )
@@ -356,6 +360,11 @@ class LearnedCodec(Codec):
         _, restore = self.gain(_as_float32(qualities, latent), exact=True)
         return self._picture(latent, restore, size, exact=self.exact)
 
+    def header_bytes(self, size: tuple[int, int], channels: int = 3) -> int:
+        """Return the bytes of container, quality and the coder's flush, the same of any picture."""
+        del size, channels
+        return HEADER_BYTES + _QUALITY.size + CODER_BITS // 8
+
     @abstractmethod
     def _build_price(self, shape: Shape) -> None:
         """Add the modules that price a latent."""
@@ -377,9 +386,6 @@ class LearnedCodec(Codec):
     @abstractmethod
     def _make_tables(self) -> list[SymbolTable]:
         """Make the coding tables from the parameters as they are now."""
-
-    def _side_bits(self) -> int:
-        return 8 * (HEADER_BYTES + _QUALITY.size) + CODER_BITS
 
     def _latent(self, image: Tensor, gain: Tensor, *, exact: bool) -> Tensor:
         latent = self.analysis(image, exact=exact) * gain

@@ -36,8 +36,9 @@ def rate_curve(
 
     A point is the mean size of the files, headers included, and the mean fidelity of what they
     decode to, rounded to 8 bits as a picture file holds it. Settings that come to the same point
-    are one. Where a picture comes back exactly, its PSNR and so the mean are infinite, a point that
-    Bjontegaard deltas refuse.
+    are one. The curve knows the headers where every codec does (:meth:`Codec.header_bytes`); a file
+    that is shorter than its header is all header. Where a picture comes back exactly, its PSNR and
+    so the mean are infinite, a point that Bjontegaard deltas refuse.
 
     Parameters
     ----------
@@ -73,11 +74,11 @@ def rate_curve(
             f"got one {type(codecs).__name__}: put it into a list."
         )
     _check_pictures(pictures)
-    points = set()
+    points: dict[tuple[float, float], float | None] = {}
     for codec in codecs:
         if isinstance(codec, type) or not hasattr(codec, "decompress"):
             raise ValueError(f"codecs must be codecs, such as JPEG(50), got {codec!r}.")
-        size, fidelity = 0, []
+        sizes, fidelity = [], []
         # A code of 8 bits has more digits than bfloat16.
         dtype = torch.promote_types(pictures.dtype, torch.float32)
         for part in pictures.split(batch_size):
@@ -85,7 +86,7 @@ def rate_curve(
                 files = codec.compress(part)
                 decoded = codec.decompress(files).to(part.device, dtype)
                 levels = (255 * decoded.clamp(0, 1)).round() / 255
-            size += sum(map(len, files))
+            sizes += map(len, files)
             judged = metric(levels, part.to(dtype))
             shape = getattr(judged, "shape", None)  # whose a metric of others need not have
             if shape != (len(part),):
@@ -95,11 +96,17 @@ def rate_curve(
                     f"compress.psnr does, not {given}"
                 )
             fidelity += judged.tolist()
-        points.add((8 * size / _pixels(pictures), math.fsum(fidelity) / len(fidelity)))
+        point = 8 * sum(sizes) / _pixels(pictures), math.fsum(fidelity) / len(fidelity)
+        header = None
+        if isinstance(codec, Codec):  # one of others need not be
+            _, channels, *size = pictures.shape
+            header = codec.header_bytes((size[0], size[1]), channels)
+        points[point] = header and 8 * sum(min(n, header) for n in sizes) / _pixels(pictures)
     if not points:
         raise ValueError(f"the curve {name!r} needs a codec for each of its points, got none.")
     rate, quality = zip(*sorted(points), strict=True)
-    return RateCurve(name, rate, quality)
+    headers = tuple(header for _, header in sorted(points.items()) if header is not None)
+    return RateCurve(name, rate, quality, header=headers if len(headers) == len(points) else None)
 
 
 @torch.no_grad()

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from .codec import Codec, Coded, check_finite, check_image, whole_number
-from .container import CorruptStream, Kind, pack, unpack_all
-from .indexed import SCALES, IndexedPicture, by_brightness, neighbours
+from .container import HEADER_BYTES, CorruptStream, Kind, pack, unpack_all
+from .indexed import HEAD_BYTES, SCALES, IndexedPicture, by_brightness, neighbours
 from .kmeans import budget, kmeans, lloyd
 from .quantize import Generators
 
@@ -225,6 +225,11 @@ class KMeansCodec(Codec):
             except CorruptStream as error:
                 raise CorruptStream(f"payload {i}: {error}") from error
         return _levels(pictures)
+
+    def header_bytes(self, size: tuple[int, int], channels: int = 3) -> int:
+        """Return the bytes of the container and of what is in front of the palette."""
+        del size, channels
+        return HEADER_BYTES + HEAD_BYTES
 
     @torch.no_grad()
     def _quantize(self, image: Tensor) -> list[IndexedPicture]:

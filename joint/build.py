@@ -11,10 +11,13 @@ import classify
 
 from .config.classifier import build_classifier
 from .config.codecs import build_codec
+from .config.custom import CustomConfig
 from .config.front_ends import FrontEndConfig, build_front_end, lens_of
 from .config.restoration import UNetConfig, build_restoration
 from .config.run import RunConfig, SystemConfig
 from .config.sensor import SensorConfig, build_sensor
+from .settings import ConfigError, nearest
+from .stages import check_channels
 from .system import ImagingSystem, evaluating
 
 __all__ = ["as_begun", "build_split", "build_system"]
@@ -46,8 +49,18 @@ def as_begun(
 
 
 def build_split(config: RunConfig, dataset: classify.LesionDataset) -> classify.Split:
-    """Divide the scenes ``dataset`` as ``config`` says."""
+    """Divide the scenes ``dataset`` as ``config`` says.
+
+    Raises
+    ------
+    ConfigError
+        When ``split.column`` is no column of the scenes, or does not say the parts.
+    ValueError
+        As :func:`classify.split` and :func:`classify.k_folds`.
+    """
     wanted = config.split
+    if wanted.column is not None:
+        return _given_split(dataset, wanted.column)
     if wanted.folds is not None:
         folds = classify.k_folds(
             dataset, wanted.folds, by=wanted.by, seed=wanted.seed, validation=True
@@ -60,6 +73,20 @@ def build_split(config: RunConfig, dataset: classify.LesionDataset) -> classify.
         method=wanted.method,
         seed=wanted.seed,
     )
+
+
+def _given_split(dataset: classify.LesionDataset, column: str) -> classify.Split:
+    """The parts that a column of the scenes names."""
+    said = dataset.metadata.get(column)
+    if said is None:
+        raise ConfigError(
+            f"split.column: the scenes have no column {column!r}"
+            f"{nearest(column, list(dataset.metadata)) if dataset.metadata else ', and no other'}"
+        )
+    try:
+        return classify.given_split(dataset, said)
+    except ValueError as error:
+        raise ConfigError(f"split.column={column!r}: {error}") from error
 
 
 def build_system(
@@ -109,7 +136,7 @@ def build_system(
             image_size=size,
             mosaic=isinstance(config.sensor, SensorConfig) and config.sensor.hands_on_mosaic,
         )
-        return ImagingSystem(
+        system = ImagingSystem(
             front_end=front_end,
             sensor=sensor,
             restoration=restoration,
@@ -117,10 +144,14 @@ def build_system(
             classifier=classifier,
             encoding=config.encoding,
         )
+    check_channels(dict(system.stages()), channels)
+    return system
 
 
-def _captured(config: FrontEndConfig, channels: int) -> int:
+def _captured(config: FrontEndConfig, channels: int) -> int | None:
     """Channels of an exposure of scenes: where colours are mixed, other ones than they have."""
+    if isinstance(config, CustomConfig):
+        return None
     _, lens = lens_of(config)
     return channels if lens is None else lens.colour.captured(channels)
 

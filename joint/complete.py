@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from classify import LesionDataset, Split
 
-from .build import build_system
+from .build import build_split, build_system
 from .checkpoint import CheckpointError, digest, load_weights
 from .config.run import RunConfig, load_config, save_config
 from .evaluate import Evaluation, evaluate, usable_device
@@ -105,13 +105,17 @@ def complete_run(
     ConfigError
         When the folder holds a run of another configuration or another start, finished or not; or
         one that was ended before it was saved, and whose start is not given again; and for a
-        teacher that is not there, or is of other scenes, see :func:`joint.trained.load_teacher`.
+        teacher that is not there, or is of other scenes, see :func:`joint.trained.load_teacher`;
+        and for a new run of other parts than ``config.split`` makes.
     ValueError, CheckpointError, TrainingDiverged
         As :func:`joint.fit`; for a start that does not fit the system.
     """
     train, validation, test = parts.train, parts.validation, parts.test
     if validation is None:
-        raise ValueError("a run needs a validation part: split into three")
+        raise ValueError(
+            "a run needs a validation part: split into three, or name one in the column of the "
+            "parts (split.column)"
+        )
     device, told = usable_device(device), listeners(on_epoch)
     # Of a run that has begun everything is in its checkpoint, and the file of weights that its
     # classifier began with may be gone, or in another place.
@@ -128,6 +132,8 @@ def complete_run(
             load_weights(system, trained.weights, source=str(trained.path))
             return system.eval()
         teacher = load_teacher(config, parts)
+        if not begun:
+            _check_split(config, parts)
         for stage, module in (start or {}).items():
             _copied(system, stage, module)
         if rank() == 0:
@@ -178,6 +184,21 @@ def built(config: RunConfig, train: LesionDataset, device: torch.device) -> Imag
         channels=train.channels,
         classes=len(train.classes),
     ).to(device)
+
+
+def _check_split(config: RunConfig, parts: Split) -> None:
+    """Refuse parts that nobody who opens the folder would find by its configuration."""
+    whole = parts.whole
+    same = None if whole is None else build_split(config, whole).parts
+    if same is None or [(name, part.identifiers) for name, part in same.items()] != [
+        (name, part.identifiers) for name, part in parts.parts.items()
+    ]:
+        raise ConfigError(
+            "the parts are not those of the configuration, so that nothing could open the run "
+            "folder again: give build_split(config, dataset), with "
+            "split=joint.SplitConfig(column=...) for a split of your own that a column of the data "
+            "set says, or train with joint.fit"
+        )
 
 
 def _without_file(config: RunConfig) -> RunConfig:

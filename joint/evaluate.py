@@ -1,5 +1,6 @@
 """Measure a system on labelled scenes: labels, bits and fidelity in one pass."""
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,11 +22,14 @@ from .feed import Feed
 from .kinds import check_batch_size, check_kinds
 from .objective import Objective
 from .parallel import gathered, rank, world_size
-from .point import AS_BUILT, OperatingPoint, operating
+from .point import AS_BUILT, OperatingPoint, operating, told_quality
 from .system import ImagingSystem, SystemOutput, evaluating
 from .view_average import Views, average_views
 
 __all__ = ["Evaluation", "device_of", "evaluate", "usable_device"]
+
+# Pictures whose files are decoded where bytes are counted.
+_DECODED = 8
 
 # Above 1, a throughput that is no rounding any more.
 _ROUNDED = 1e-3
@@ -74,6 +78,8 @@ class Evaluation:
     """Share of these scenes' light that arrived on the sensor, in all exposures together. Of an
     even scene in incoherent light it is the throughput; in coherent light a filter takes more of
     one scene than of another. None without a front end, and where the scenes are dark."""
+    quality: str | None = None
+    """Of a codec that learned several, in words: ``1.5 of 0 to 3 (the middle)``."""
 
     def __str__(self) -> str:
         at = f", {self.point}" if self.point.asked() else ""
@@ -91,6 +97,8 @@ class Evaluation:
                     line += f" [{low:.3f}, {high:.3f}]"
                 lines.append(line)
             lines += _by_chance(self.report)
+        if self.quality is not None:
+            lines.append(f"{'quality':<18} {self.quality}")
         for name, value, unit in (
             ("bpp", self.bpp, f"bits/pixel ({self.rate})"),
             ("bpp bytes", self.bpp_bytes, "bits/pixel of the files"),
@@ -265,7 +273,8 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
         Another light level, photons/pixel, with the sensor's gain in proportion
         (:meth:`optics.Sensor.under`).
     quality : float, optional
-        Operating point of a codec that has several, 0 to ``levels - 1``.
+        Operating point of a codec that has several: 0 to ``levels - 1`` of one that learned, 1 to
+        100 of JPEG, 0 to 100 of lossy WebP and AVIF.
     distance : float, metres, optional
         Of all scenes from a lens, instead of its focus or working distances
         (:meth:`optics.IncoherentImaging.at`). Without it each picture lies at one of the working
@@ -299,8 +308,10 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     Warns
     -----
     UserWarning
-        When bytes are counted, and the codec's own rate says that it is theirs and is another; and
-        when more light leaves the front end than enters it, which nothing passive does.
+        When bytes are counted, and the codec's own rate says that it is theirs and is another, or
+        the files of the first pictures decode to something else than its reconstruction; when its
+        rate is negative or not finite; and when more light leaves the front end than enters it,
+        which nothing passive does.
     """
     check_batch_size(batch_size)
     seed = as_seed(seed)
@@ -323,6 +334,8 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
                 averaged = average_views(system, shown.scenes, views=views, generator=shown.noise)
                 output = replace(output, logits=averaged.logits)
             check_scores(output, dataset)
+            if count_bytes and not part.counts:
+                _check_files(output, system)
             losses = objective(output, shown.labels)
             count = len(shown.rows)
             part.add(count, {f"loss_{k}": v for k, v in losses.named().items()})
@@ -333,6 +346,9 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
             if output.logits is not None:
                 part.logits.append(output.logits.float())
             bar.update(count)
+        # Those of this point.
+        light = None if system.front_end is None else float(system.front_end.throughput())
+        told = told_quality(system.codec)
     whole = _Part.whole(gathered(part.on_cpu()) if shared else [part.on_cpu()])
     scores = torch.cat(whole.logits)[whole.rows.argsort()].numpy() if whole.logits else None
     judged = None
@@ -344,11 +360,12 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
             groups=dataset.groups,
             resamples=resamples,
         )
-    with operating(system, point):  # which has a throughput of its own
-        found = _summarise(system, dataset, whole.means(), scores, judged, whole.rate)
+    found = _summarise(dataset, whole.means(), scores, judged, whole.rate)
+    share = _light_share(system, whole.means())
+    found = replace(found, point=point, quality=told, throughput=light, light_share=share)
     _check_rate(found, system)
     _check_passive(found, system)
-    return replace(found, point=point)
+    return found
 
 
 @dataclass
@@ -459,7 +476,13 @@ def _check_passive(found: Evaluation, system: ImagingSystem) -> None:
 
 
 def _check_rate(found: Evaluation, system: ImagingSystem) -> None:
-    """Speak of a codec that says what its files come to, and is wrong."""
+    """Speak of a codec whose rate is none, or that says what its files come to, and is wrong."""
+    if found.bpp is not None and not 0 <= found.bpp < math.inf:
+        warnings.warn(
+            f"the rate of {type(system.codec).__name__} comes to {found.bpp:.4g} bits/pixel: "
+            "bits_map and side_bits of its Coded must be finite, and not negative",
+            stacklevel=3,
+        )
     if found.rate != "bytes" or found.bpp is None or found.bpp_bytes is None:
         return
     if abs(found.bpp - found.bpp_bytes) > 1e-3 * found.bpp_bytes:  # float32 sums over a map
@@ -470,6 +493,36 @@ def _check_rate(found: Evaluation, system: ImagingSystem) -> None:
             "its rate be 'rounded', an estimate",
             stacklevel=3,
         )
+
+
+def _check_files(output: SystemOutput, system: ImagingSystem) -> None:
+    """Speak of a codec whose first files are of other pictures than those that are judged."""
+    coded, codec, given = output.coded, system.codec, output.measurement
+    # Nets that round in their own order do not promise it, nor is a double what is compressed.
+    inexact = not getattr(codec, "exact", True) or given.dtype == torch.float64
+    if coded is None or codec is None or inexact:
+        return
+    judged = coded.reconstruction[:_DECODED].float()
+    files = codec.compress(given[:_DECODED].float())
+    try:
+        decoded = codec.decompress(files).to(judged)
+    except NotImplementedError:  # of a codec that is not written to the end
+        return
+    except Exception as error:  # one's own raises anything, and all else is measured by now
+        fault = f"{type(error).__name__}: {error}"
+    else:
+        fault = f"they are of the shape {list(decoded.shape)}"
+        if decoded.shape == judged.shape:
+            gap = float((decoded - judged).abs().max())
+            if gap <= 0.5 / 255:  # the same picture of 8 bits
+                return
+            fault = f"they are up to {gap:.3g} away"
+    warnings.warn(
+        f"the files of {type(codec).__name__} do not decode to its reconstruction ({fault}): "
+        "labels and fidelity are those of the reconstruction, and the bytes are of something else. "
+        "In evaluation mode, decompress(compress(x)) must be forward(x).reconstruction",
+        stacklevel=3,
+    )
 
 
 def _fidelity(
@@ -497,15 +550,12 @@ def _mean_psnr(made: Tensor, original: Tensor) -> Tensor:
 
 
 def _summarise(
-    system: ImagingSystem,
     dataset: LesionDataset,
     means: dict[str, float],
     scores: np.ndarray | None,
     judged: Report | None,
     rate: str | None,
 ) -> Evaluation:
-    with torch.no_grad():
-        light = None if system.front_end is None else float(system.front_end.throughput())
     return Evaluation(
         count=len(dataset),
         losses={k.removeprefix("loss_"): v for k, v in means.items() if k.startswith("loss_")},
@@ -516,8 +566,7 @@ def _summarise(
         psnr=means.get("psnr"),
         ssim=means.get("ssim"),
         psnr_scene=means.get("psnr_scene"),
-        throughput=light,
-        light_share=_light_share(system, means),
+        throughput=None,
         logits=scores,
         labels=dataset.targets.numpy(),
         identifiers=tuple(dataset.identifiers),

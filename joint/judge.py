@@ -9,6 +9,7 @@
 
 import difflib
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -72,6 +73,8 @@ def judge_run(
 ) -> Iterator[Judged]:
     """Evaluate a run at each of the points that were asked for.
 
+    Other scenes than those of its test part are compared with what it was trained on.
+
     Parameters
     ----------
     options : EvaluateOptions
@@ -90,6 +93,11 @@ def judge_run(
         adjusted, or no adjustment keeps what it has to.
     ValueError
         When the system has no such point: before the first pass.
+
+    Warns
+    -----
+    UserWarning
+        When other scenes hold pictures of the training or validation part of the run.
     """
     bounds = _checked_bounds(options)
     config, system, parts = load_run(options.run)
@@ -125,9 +133,33 @@ def _other_scenes(options: EvaluateOptions, parts: Split) -> LesionDataset:
     if dataset.classes != parts.train.classes:
         raise ConfigError(
             f"{options.data} has the classes {', '.join(dataset.classes)}, but the run was "
-            f"trained on {', '.join(parts.train.classes)}"
+            f"trained on {', '.join(parts.train.classes)}{_remedy(options, dataset, parts)}"
         )
+    _warn_of_seen(dataset, parts, str(options.data))
     return dataset
+
+
+def _remedy(options: EvaluateOptions, dataset: LesionDataset, parts: Split) -> str:
+    """What to do about scenes that lack a class, or have them in another order."""
+    assert options.scenes is not None  # there is a path
+    if "classes" not in type(options.scenes.data).model_fields:
+        return ""
+    if not set(dataset.classes) <= set(parts.train.classes):
+        return ""
+    return f": give them all, in this order (--data.classes {' '.join(parts.train.classes)})"
+
+
+def _warn_of_seen(dataset: LesionDataset, parts: Split, where: str) -> None:
+    """Say how many of other scenes the run has learned from, or was chosen by."""
+    seen = {"training": parts.train, "validation": parts.validation}
+    counts = {name: len(dataset.shared(part)) for name, part in seen.items() if part is not None}
+    if any(counts.values()):
+        told = " and ".join(f"{n} of its {name} part" for name, n in counts.items() if n)
+        warnings.warn(
+            f"of the {len(dataset)} pictures of {where} the run knows {told}: the results are too "
+            "good. Leave these out, or judge the test part of the run (without --data)",
+            stacklevel=3,
+        )
 
 
 def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:

@@ -7,7 +7,6 @@ A stage is chosen by its kind (``--codec jpeg``) and then has its own options
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +21,7 @@ from .config.run import RunConfig, SplitConfig, load_config, run_directory
 from .config.scenes import DataConfig, PhantomConfig, data_config
 from .config.sensor import SENSOR_KINDS
 from .export import DeployedPlane
-from .point import OperatingPoint
+from .point import OperatingPoint, every_point
 from .settings import OptionError, Settings
 from .stages import Stage
 from .view_average import Views
@@ -226,8 +225,8 @@ class EvaluateOptions:
     """Another light, photons/pixel, with the sensor's gain in proportion; of several, one
     evaluation each."""
     quality: tuple[float, ...] = ()
-    """Another operating point, 0 to levels - 1, of a codec that has several; of several, one
-    evaluation each, at each light."""
+    """Another operating point of a codec that has several: 0 to levels - 1 of a learned one, 1 to
+    100 of JPEG, 0 to 100 of lossy WebP and AVIF; of several, one evaluation each, at each light."""
     distance: tuple[float, ...] = ()
     """Metres from a lens to all scenes; of several, one evaluation each, at each light and
     quality."""
@@ -269,8 +268,7 @@ class EvaluateOptions:
 
     def points(self) -> list[OperatingPoint]:
         """Where to evaluate."""
-        asked = (self.photons, self.quality, self.distance, self.motion)
-        return [OperatingPoint(*point) for point in product(*(each or (None,) for each in asked))]
+        return every_point(self.photons, self.quality, self.distance, self.motion)
 
     def bounds(self) -> dict[str, dict[str, float]]:
         """The numbers of --at-least and of --within; whether there are such metrics is not read."""

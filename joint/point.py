@@ -1,16 +1,20 @@
 """Where a trained system is judged: other light, rates, distances, motion; without training."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import product
 from typing import NamedTuple
+
+from torch import nn
 
 from compress import LearnedCodec
 from optics import CodedExposure, IncoherentImaging
 from optics.shutter import behind_shutter
 
+from .picture.file import at_quality
 from .system import ImagingSystem
 
-__all__ = ["AS_BUILT", "OperatingPoint", "operating"]
+__all__ = ["AS_BUILT", "OperatingPoint", "every_point", "operating", "told_quality"]
 
 
 class OperatingPoint(NamedTuple):
@@ -19,7 +23,8 @@ class OperatingPoint(NamedTuple):
     photons: float | None = None
     """Light, photons/pixel at full scale; see :meth:`optics.Sensor.under`."""
     quality: float | None = None
-    """Operating point of a codec that has several, 0 to ``levels - 1``."""
+    """Operating point of a codec that has several: 0 to ``levels - 1`` of one that learned, 1 to
+    100 of JPEG, 0 to 100 of lossy WebP and AVIF."""
     distance: float | None = None
     """Metres from the lens to all scenes; see :meth:`optics.IncoherentImaging.at`."""
     motion: float | None = None
@@ -41,6 +46,11 @@ class OperatingPoint(NamedTuple):
 
 #: The point of a system as it is.
 AS_BUILT = OperatingPoint()
+
+
+def every_point(*asked: Sequence[float]) -> list[OperatingPoint]:
+    """Every combination of numbers, in the order of the fields; of none, the system's own."""
+    return [OperatingPoint(*point) for point in product(*(each or (None,) for each in asked))]
 
 
 @contextmanager
@@ -77,14 +87,18 @@ def operating(system: ImagingSystem, point: OperatingPoint) -> Iterator[None]:
                 )
             stack.enter_context(sensor.under(point.photons))
         if point.quality is not None:
-            if not isinstance(codec, LearnedCodec):
-                has = (
-                    "no codec" if codec is None else f"{type(codec).__name__}: replace system.codec"
-                )
+            if codec is None:
                 raise ValueError(
-                    f"quality={point.quality:g} needs a learned codec with several levels, and the "
-                    f"system has {has}"
+                    f"quality={point.quality:g} needs a codec, and the system has none"
                 )
-            stack.callback(setattr, codec, "quality", codec.quality)
-            codec.quality = point.quality
+            stack.enter_context(at_quality(codec, point.quality))
         yield
+
+
+def told_quality(codec: nn.Module | None) -> str | None:
+    """Where a codec of several learned qualities works in evaluation, in words; None of others."""
+    if not isinstance(codec, LearnedCodec) or codec.levels == 1:
+        return None
+    middle = (codec.levels - 1) / 2
+    at = middle if codec.quality is None else codec.quality
+    return f"{at:.12g} of 0 to {codec.levels - 1}{' (the middle)' if at == middle else ''}"

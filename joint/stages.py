@@ -117,9 +117,24 @@ def _given(front_end: nn.Module | None, sensor: nn.Module | None) -> tuple[str, 
     return "sensor", exposures * filters.picture_channels
 
 
-def check_channels(stages: Mapping[Stage, nn.Module]) -> None:
-    """Compare what is given to a network with what it takes, where both are known."""
+def check_channels(stages: Mapping[Stage, nn.Module], scene: int | None = None) -> None:
+    """Compare what is given to a network with what it takes, where both are known.
+
+    Parameters
+    ----------
+    stages : mapping of stage to module
+        Those that there are.
+    scene : int, optional
+        Channels of the scenes, which reach the networks where no front end makes others of them.
+
+    Raises
+    ------
+    ValueError
+        When a network takes other channels than it is given.
+    """
     given = _given(stages.get("front_end"), stages.get("sensor"))
+    if given is None and scene is not None and "front_end" not in stages:
+        given = "scene", scene
     for name in NETWORKS:
         stage = stages.get(name)
         if stage is None:

@@ -226,11 +226,14 @@ class ImagingSystem(nn.Module):
         ValueError
             For anything but floating-point pictures ``[B, C, H, W]``, or fields where there is a
             front end in linear light; on a CPU also for values that are not finite or, in sRGB,
-            that cannot be meant to lie in 0..1.
+            that cannot be meant to lie in 0..1. When a codec returns pictures of another shape, or
+            a map of bits that is not ``[B, 1, H, W]``.
         """
         seen = self.measure(scene, generator=generator)
         codec = self.codec
         coded = None if codec is None else codec(seen.measurement, generator=generator)
+        if coded is not None:
+            _check_coded(coded, seen.measurement, type(codec).__name__)
         handed = seen.measurement if coded is None else coded.reconstruction
         logits = None if self.classifier is None else self.classifier(handed)
         return SystemOutput(
@@ -373,7 +376,9 @@ class ImagingSystem(nn.Module):
                 raw = combine(raw) if filters is None else filters.in_colour(raw, combine)
             if self.sensor is None and self.encoding == "linear":
                 return raw
-            picture = clip(raw)  # a black level lets noise go below it
+            # A black level lets noise go below 0, which counts until exposures are combined; sRGB,
+            # and who is handed a picture, know no negative light.
+            picture = clip(raw)
             return linear_to_srgb(picture) if self.encoding == "srgb" else picture
 
     def restore(self, developed: Tensor) -> Tensor:
@@ -444,6 +449,24 @@ def only_learning(system: ImagingSystem, learning: tuple[Stage, ...]) -> Iterato
             parameter.requires_grad_(flag)
         for module, mode in modes.items():
             module.training = mode
+
+
+def _check_coded(coded: Coded, picture: Tensor, name: str) -> None:
+    """Refuse what a codec of one's own may return, and which would be compared in vain."""
+    count, _, height, width = picture.shape
+    made, mapped = coded.reconstruction.shape, coded.bits_map.shape
+    if made != picture.shape:
+        raise ValueError(
+            f"{name} returned pictures {list(made)} for {list(picture.shape)}: it must return them "
+            "in the shape that they have. Where its blocks do not divide a picture, pad that, and "
+            "cut the padding off again"
+        )
+    if mapped != (count, 1, height, width):
+        raise ValueError(
+            f"{name} returned a bits_map {list(mapped)} for pictures {list(picture.shape)}: it "
+            f"must be [{count}, 1, {height}, {width}], bits of each pixel; compress.codec.spread "
+            "makes one of the bits of blocks"
+        )
 
 
 def _outlined(value: object) -> str:

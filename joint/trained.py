@@ -77,7 +77,7 @@ def load_trained(directory: Path, training: Training) -> Trained:
 
 
 def load_run(
-    directory: Path | str, *, data: DataConfig | None = None
+    directory: Path | str, *, data: DataConfig | classify.LesionDataset | None = None
 ) -> tuple[RunConfig, ImagingSystem, classify.Split]:
     """Rebuild a saved run: its configuration, its system as it was tested, its scenes, split.
 
@@ -88,8 +88,9 @@ def load_run(
     ----------
     directory : path
         The run folder, here or copied from elsewhere.
-    data : DataConfig, optional
-        Where its scenes are now; what the configuration says by default. They must be the same.
+    data : DataConfig or LesionDataset, optional
+        Where its scenes are now, or the data set, built once for many runs; what the configuration
+        says by default. They must be the same.
 
     Returns
     -------
@@ -109,9 +110,13 @@ def load_run(
     directory = Path(directory)
     config = load_config(directory)
     trained = load_trained(directory, config.training)
-    dataset = as_begun(build_data(config.data if data is None else data), config, directory)
+    if not isinstance(data, classify.LesionDataset):
+        data = build_data(config.data if data is None else data)
+    dataset = as_begun(data, config, directory)
     parts = build_split(config, dataset)
-    if _identity(trained.head).get("train") != parts.train.fingerprint:
+    was, validation = _identity(trained.head), parts.validation
+    now = None if validation is None else validation.fingerprint
+    if (was.get("train"), was.get("validation", now)) != (parts.train.fingerprint, now):
         raise CheckpointError(
             f"the scenes of {directory} are no longer those that it was trained on, so that its "
             "test set may hold training pictures: restore them, or evaluate on other data"
@@ -219,8 +224,8 @@ def load_fitted(system: ImagingSystem, directory: Path | str) -> ImagingSystem:
     For a run in Python, whose folder knows the weights and not how the system was built: build it
     again in the same way. They are the weights of the best epoch or, of a run with
     ``restore_best=False``, the last ones or their average. Their names and shapes are compared, the
-    encoding, and what the sensor prints; what else has no weights (a lens's distances, a codec's
-    quality) is as it is here, whatever it was there.
+    encoding, what the sensor prints, and the quality of a codec; what else has no weights (a lens's
+    distances) is as it is here, whatever it was there.
 
     Parameters
     ----------
@@ -244,16 +249,17 @@ def load_fitted(system: ImagingSystem, directory: Path | str) -> ImagingSystem:
     Warns
     -----
     UserWarning
-        When the weights were trained behind another sensor.
+        When the weights were trained behind another sensor, or at another quality of the codec: not
+        where a codec of several was trained at them all.
     """
     trained = _left_by_fit(Path(directory))
-    _check_camera(system, trained)
+    _check_settings(system, trained)
     load_weights(system, trained.weights, source=str(trained.path))
     return system.eval()
 
 
-def _check_camera(system: ImagingSystem, trained: Trained) -> None:
-    """Compare what has no weights with what the run printed: its encoding and its sensor."""
+def _check_settings(system: ImagingSystem, trained: Trained) -> None:
+    """Compare what has no weights with what the run printed: encoding, sensor and quality."""
     printed = _identity(trained.head).get("system")
     if not isinstance(printed, str):
         return
@@ -278,6 +284,19 @@ def _check_camera(system: ImagingSystem, trained: Trained) -> None:
             "the system as it was for joint.fit",
             stacklevel=3,
         )
+    quality, here = _printed_quality(printed), _printed_quality(repr(system))
+    if quality is not None and quality != here:
+        warnings.warn(
+            f"the weights in {trained.path} were trained at quality {quality} of the codec, and it "
+            f"is {here or 'left open'} here. If that is not meant, set system.codec.quality",
+            stacklevel=3,
+        )
+
+
+def _printed_quality(system: str) -> str | None:
+    """The quality that the codec of a printed system was given, if any."""
+    found = re.search(r"^  \(codec\): \w+\(\s*(?:.*, )?quality=([\d.]+)", system, re.MULTILINE)
+    return None if found is None else found[1]
 
 
 def _left_by_fit(directory: Path) -> Trained:

@@ -5,8 +5,9 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from .fourier import Boundary, convolve, phasor, squared_modulus
+from .fourier import Boundary, convolve, padded, phasor, squared_modulus
 from .front_end import FrontEnd, check_raw
+from .grid import fast_size
 from .pupil import Pupil, check_same_everywhere
 from .quantity import check_complex, check_finite, check_tensor, one_number, single
 
@@ -143,7 +144,8 @@ class CoherentImaging(FrontEnd):
     pupil : Pupil
         Its elements are trained; channel c is lit at wavelength c.
     boundary : str
-        As in :func:`optics.convolve`.
+        What lies outside of the picture, as in :func:`optics.convolve`. It is continued by half of
+        ``psf_size`` pixels on each side and is then periodic, so that no light is lost.
     phase_depth : float, radians, optional
         Scenes are transparent objects: one of 1 delays light by so much, see
         :func:`phase_object`. By default they are light.
@@ -159,7 +161,9 @@ class CoherentImaging(FrontEnd):
     Notes
     -----
     The field of a real scene is the root of its radiance, or that of a phase object; without
-    ``phase_depth`` a complex scene is the field itself. Irradiance is sampled at the pixels'
+    ``phase_depth`` a complex scene is the field itself. Its spectrum is multiplied with the pupil
+    (:meth:`Pupil.amplitude_transfer`; Goodman, Fourier Optics, sec. 6.2): an even scene is imaged
+    with the light of the pupil's middle, and none gains any. Irradiance is sampled at the pixels'
     centres: where the pixels are larger than ``lambda f / (2 D)`` it is aliased.
     """
 
@@ -185,6 +189,11 @@ class CoherentImaging(FrontEnd):
         self.boundary: Boundary = boundary
         self.phase_depth = as_depth(phase_depth)
 
+    @property
+    def interferes(self) -> bool:
+        """Always: fields add, and their power is detected."""
+        return True
+
     def throughput(self) -> Tensor:
         """Light of a coherent point that passes, relative to the open aperture; in 0..1."""
         passed = self.pupil.field().abs().square().sum((-2, -1)).mean()
@@ -209,8 +218,23 @@ class CoherentImaging(FrontEnd):
         check_complex("scene", scene, "[B, C, H, W]")
         depth = self.phase_depth
         field = scene_field(scene) if depth is None else phase_object(scene, depth)
-        image = coherent_blur(field, self.pupil.amplitude_spread(), boundary=self.boundary)
+        height, width = field.shape[-2:]
+        rows = self._border(height, self.pupil.psf_size[0])
+        columns = self._border(width, self.pupil.psf_size[1])
+        field = padded(field, (rows, columns), self.boundary)
+        transfer = self.pupil.amplitude_transfer((field.shape[-2], field.shape[-1]))
+        spectrum = torch.fft.fft2(field) * torch.fft.ifftshift(transfer, (-2, -1))
+        top, left = (rows - 1) // 2, (columns - 1) // 2
+        image = torch.fft.ifft2(spectrum)[..., top : top + height, left : left + width]
         return squared_modulus(image)
+
+    def _border(self, samples: int, window: int) -> int:
+        """One more than the samples by which a picture is continued along an axis."""
+        if self.boundary == "circular":
+            return 1
+        # What is reflected cannot be more than there is.
+        whole = samples + window - 1
+        return window if self.boundary == "reflect" else fast_size(whole) - samples + 1
 
     def combine(self, raw: Tensor) -> Tensor:
         """Return the single exposure ``raw`` unchanged."""

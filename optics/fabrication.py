@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .element import PhaseElement
-from .height_map import HeightMap, height_phase
+from .height_map import EtchedRelief, HeightMap
 from .maker_file import (
     CODES,
     ENDINGS,
@@ -89,8 +88,8 @@ class ReliefReport(NamedTuple):
     smallest_feature: float
 
 
-class Relief(PhaseElement):
-    """A relief that is made and no longer changes.
+class Relief(EtchedRelief):
+    """A relief that is made and no longer changes, but by an etch error that is drawn.
 
     Parameters
     ----------
@@ -115,8 +114,7 @@ class Relief(PhaseElement):
 
     def __init__(self, height: Tensor, *, spacing: float, material: str | float) -> None:
         _check_height(height)
-        super().__init__((height.shape[0], height.shape[1]), spacing)
-        self.material = _checked_material(material)
+        super().__init__((height.shape[0], height.shape[1]), spacing, _checked_material(material))
         self.register_buffer("height", single(height.detach()).clone())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -127,13 +125,8 @@ class Relief(PhaseElement):
 
         return super()._apply(wide, recurse)
 
-    def phase_shift(self, wavelength: Tensor) -> Tensor:
-        """``2 pi (n - 1) h / lambda``, ``[L, H, W]``, radians."""
-        if isinstance(self.material, str):
-            index = refractive_index(self.material, wavelength)
-        else:
-            index = torch.full_like(wavelength, self.material)
-        return height_phase(self.height, wavelength=wavelength, index=index)
+    def _height(self) -> Tensor:
+        return self.height
 
     def extra_repr(self) -> str:
         """Name the grid and the material."""

@@ -20,6 +20,7 @@ __all__ = [
     "dft_matrix",
     "kept",
     "matrix_dft",
+    "padded",
     "phasor",
     "squared_modulus",
 ]
@@ -121,8 +122,8 @@ def _checked(image: Tensor, psf: Tensor) -> tuple[Tensor, Tensor]:
     return image, psf.to(image.dtype)
 
 
-def _padded(image: Tensor, kernel: Sequence[int], boundary: Boundary) -> Tensor:
-    """Continue the picture by ``k - 1`` samples along each axis."""
+def padded(image: Tensor, kernel: Sequence[int], boundary: Boundary) -> Tensor:
+    """Continue the picture by ``k - 1`` samples along each axis, ``k // 2`` of them behind it."""
     height, width = image.shape[-2:]
     after = [k // 2 for k in kernel]
     before = [k - 1 - a for k, a in zip(kernel, after, strict=True)]
@@ -155,12 +156,12 @@ _PAD_MODE = {
 
 def _direct(image: Tensor, psf: Tensor, boundary: Boundary) -> Tensor:
     """Sum over the taps."""
-    padded = _padded(image, psf.shape[-2:], boundary)
-    channels, outputs = padded.shape[1], psf.shape[0]
+    wide = padded(image, psf.shape[-2:], boundary)
+    channels, outputs = wide.shape[1], psf.shape[0]
     flipped = psf.flip(-2, -1)
     if psf.shape[1] == channels:
-        return functional.conv2d(padded, flipped)
-    repeated = padded.repeat(1, outputs // channels, 1, 1)
+        return functional.conv2d(wide, flipped)
+    repeated = wide.repeat(1, outputs // channels, 1, 1)
     return functional.conv2d(repeated, flipped, groups=outputs)
 
 
@@ -198,7 +199,7 @@ def _transformed(image: Tensor, psf: Tensor, boundary: Boundary) -> Tensor:
         frame = _Frame((height, width), (0, 0), (height, width))
     else:
         # What wraps around falls into the border of k - 1 samples.
-        image = _padded(image, kernel, boundary)
+        image = padded(image, kernel, boundary)
         size = (fast_size(image.shape[-2]), fast_size(image.shape[-1]))
         frame = _Frame(size, (kernel[0] - 1, kernel[1] - 1), (height, width))
     product = _SpectralProduct if torch.compiler.is_compiling() else _ForwardSpectralProduct

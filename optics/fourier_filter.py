@@ -319,6 +319,11 @@ class FourierFilter(FrontEnd):
         """Complex amplitude transmission ``[P, Q]``, zero frequency at ``[P // 2, Q // 2]``."""
         return unit_disk(self.raw)
 
+    @property
+    def interferes(self) -> bool:
+        """Whether the illumination is coherent, or partially so."""
+        return self.illumination != "incoherent"
+
     def throughput(self) -> Tensor:
         """Mean of ``|t|^2``, scalar in 0..1: the share of a point source's light that passes.
 

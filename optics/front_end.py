@@ -45,6 +45,14 @@ class FrontEnd(nn.Module, ABC):
         """
         return False
 
+    @property
+    def interferes(self) -> bool:
+        """Whether fields of a scene interfere, so that irradiance is not linear in its radiance.
+
+        That of a phase object does; otherwise not unless a class says so.
+        """
+        return self.phase_depth is not None
+
     @abstractmethod
     def forward(self, scene: Tensor) -> Tensor:
         """Form the irradiance on the sensor.

@@ -6,6 +6,7 @@
 """
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ from .quantity import (
     whole_number,
 )
 
-__all__ = ["HeightMap", "height_phase", "quantize_height"]
+__all__ = ["EtchedRelief", "HeightMap", "height_phase", "quantize_height"]
 
 
 def height_phase(
@@ -114,117 +115,19 @@ def quantize_height(
     return (index + (soft - soft.detach())) * (period / levels)
 
 
-class HeightMap(PhaseElement):
-    """A relief in glass or polymer: a diffractive optical element.
-
-    ::
-
-        raw ─sigmoid─► 0..max_height ─blur─► minimum feature ─round─► L levels ─► + etch error
-
-    Parameters
-    ----------
-    height : Tensor ``[H, W]``, metres
-        Relief to start from, between 0 and ``max_height``.
-    spacing : float, metres
-        Distance of the samples.
-    material : str or float
-        A name of :data:`optics.MATERIALS`, or a refractive index for all wavelengths.
-    design_wavelength : float, metres
-        At which ``max_height`` is one wave, unless it is given.
-    max_height : float, metres, optional
-        Depth that can be made. By default one wave, ``design_wavelength / (n - 1)``.
-    levels : int, optional
-        Number L of heights that can be made. Of a relief of one wave, the L heights of
-        :func:`quantize_height`, counted modulo that wave at the design wavelength; of any other
-        depth, evenly from 0 to ``max_height``: a shallower one reaches no wave, and of a deeper
-        one waves of another length would notice.
-    minimum_feature : float, metres
-        Width of a disk that the relief is averaged over before it is rounded, so that no smaller
-        detail is designed.
-
-    Raises
-    ------
-    TypeError
-        For an index or a length that is not one number, or is a parameter.
-    ValueError
-        For a height that is not real ``[H, W]`` within 0 and ``max_height``, a length that is
-        not positive, a wavelength that is not within 1e-9 to 1e-2 metres, a material that is not
-        known or has an index of 1 or less, fewer than 2 levels, or a negative minimum feature.
-
-    Notes
-    -----
-    What is trained is ``raw``, of which ``max_height * sigmoid(raw)`` is the relief: a number
-    without a unit, for a learning rate of 0.01 to 0.1 whatever the height. :attr:`sharpness` is
-    that of :func:`quantize_height`; raise it during training. Call :meth:`draw_etch_error` before
-    each step to train for a maker's tolerance.
-    """
+class EtchedRelief(PhaseElement):
+    """A relief in some material, with an error of its height that can be drawn."""
 
     etch_error: Tensor | None
-    feature: Tensor
 
-    def __init__(
-        self,
-        height: Tensor,
-        *,
-        spacing: float,
-        material: str | float,
-        design_wavelength: float,
-        max_height: float | None = None,
-        levels: int | None = None,
-        minimum_feature: float = 0.0,
-    ) -> None:
-        super().__init__(map_size("height", height), spacing)
-        design_wavelength = one_number("design_wavelength", design_wavelength, "metres")
-        check_wavelength("design_wavelength", design_wavelength)
-        if isinstance(material, str):
-            index = refractive_index(material, design_wavelength)
-        else:
-            number = hasattr(material, "__float__")
-            index = one_number("material", material) if number else math.nan
-        if not 1 < index < math.inf:
-            raise ValueError(f"material must name a glass or be an index above 1, not {material!r}")
-        self.material = material if isinstance(material, str) else index
-        self.design_wavelength = design_wavelength
-        #: Height of one wave at the design wavelength, metres.
-        self.period = design_wavelength / (index - 1)
-        self.max_height = (
-            self.period if max_height is None else one_number("max_height", max_height, "metres")
-        )
-        check_positive("max_height", self.max_height, "metres")
-        minimum_feature = one_number("minimum_feature", minimum_feature, "metres")
-        if not 0 <= minimum_feature < math.inf:
-            raise ValueError(f"minimum_feature must be 0 metres or more, not {minimum_feature:g}")
-        self.levels = None if levels is None else whole_number("levels", levels, least=2)
-        self.minimum_feature = minimum_feature
-        #: Of the surrogate gradient of the levels, 0..20.
-        self.sharpness = 0.0
-        raw = bounded_raw("height, metres,", height.detach().double(), 0.0, self.max_height)
-        self.raw = nn.Parameter(raw.to(torch.get_default_dtype()))
+    def __init__(self, size: tuple[int, int], spacing: float, material: str | float) -> None:
+        super().__init__(size, spacing)
+        self.material = material
         self.register_buffer("etch_error", None, persistent=False)
-        disk = _disk(self.minimum_feature / self.spacing)
-        self.register_buffer("feature", disk.to(torch.get_default_dtype()), persistent=False)
 
-    @property
-    def height(self) -> Tensor:
-        """The relief as it would be made, without etch error, ``[H, W]``, metres.
-
-        Of a module of half precision it is in float32, because float16 has no micrometres.
-        """
-        height = bounded(single(self.raw), 0.0, self.max_height)
-        if self.feature.numel() > 1:
-            height = convolve(height[None, None], self.feature, boundary="replicate")[0, 0]
-        if self.levels is not None:
-            height = quantize_height(
-                height, levels=self.levels, period=self._repeats(), sharpness=self.sharpness
-            )
-        return height
-
-    def _repeats(self) -> float:
-        """Height modulo which the levels count, metres: one wave, or none that can be reached."""
-        assert self.levels is not None
-        if abs(self.max_height - self.period) <= 1e-6 * self.period:
-            return self.period
-        return self.max_height * self.levels / (self.levels - 1)
+    @abstractmethod
+    def _height(self) -> Tensor:
+        """The relief without its error, ``[H, W]``, metres."""
 
     def refractive_index(self, wavelength: Tensor) -> Tensor:
         """Index ``[L]`` of the material.
@@ -243,7 +146,7 @@ class HeightMap(PhaseElement):
 
     def phase_shift(self, wavelength: Tensor) -> Tensor:
         """``2 pi (n - 1) h / lambda``, ``[L, H, W]``, radians."""
-        height = self.height
+        height = self._height()
         if self.etch_error is not None:
             height = height + self.etch_error
         index = self.refractive_index(wavelength)
@@ -289,7 +192,122 @@ class HeightMap(PhaseElement):
         if disk.numel() > 1:
             error = convolve(error[None, None], disk, boundary="circular")[0, 0]
             sigma = sigma / float(disk.square().sum().sqrt())
-        self.etch_error = (sigma * error).to(single(self.raw))
+        self.etch_error = (sigma * error).to(self._height().detach())
+
+
+class HeightMap(EtchedRelief):
+    """A relief in glass or polymer: a diffractive optical element.
+
+    ::
+
+        raw ─sigmoid─► 0..max_height ─blur─► minimum feature ─round─► L levels ─► + etch error
+
+    Parameters
+    ----------
+    height : Tensor ``[H, W]``, metres
+        Relief to start from, between 0 and ``max_height``.
+    spacing : float, metres
+        Distance of the samples.
+    material : str or float
+        A name of :data:`optics.MATERIALS`, or a refractive index for all wavelengths.
+    design_wavelength : float, metres
+        At which ``max_height`` is one wave, unless it is given.
+    max_height : float, metres, optional
+        Depth that can be made. By default one wave, ``design_wavelength / (n - 1)``.
+    levels : int, optional
+        Number L of heights that can be made. Of a relief of one wave, the L heights of
+        :func:`quantize_height`, counted modulo that wave at the design wavelength; of any other
+        depth, evenly from 0 to ``max_height``: a shallower one reaches no wave, and of a deeper
+        one waves of another length would notice.
+    minimum_feature : float, metres
+        Width of a disk that the relief is averaged over, so that its heights have no smaller
+        detail. It is rounded to ``levels`` after that: a slope becomes terraces of any width, down
+        to one sample, and :func:`optics.relief_report` tells the smallest.
+
+    Raises
+    ------
+    TypeError
+        For an index or a length that is not one number, or is a parameter.
+    ValueError
+        For a height that is not real ``[H, W]`` within 0 and ``max_height``, a length that is
+        not positive, a wavelength that is not within 1e-9 to 1e-2 metres, a material that is not
+        known or has an index of 1 or less, fewer than 2 levels, or a negative minimum feature.
+
+    Notes
+    -----
+    What is trained is ``raw``, of which ``max_height * sigmoid(raw)`` is the relief: a number
+    without a unit, for a learning rate of 0.01 to 0.1 whatever the height. :attr:`sharpness` is
+    that of :func:`quantize_height`; raise it during training. Call :meth:`draw_etch_error` before
+    each step to train for a maker's tolerance (docs/howto/tolerance.md).
+    """
+
+    feature: Tensor
+
+    def __init__(
+        self,
+        height: Tensor,
+        *,
+        spacing: float,
+        material: str | float,
+        design_wavelength: float,
+        max_height: float | None = None,
+        levels: int | None = None,
+        minimum_feature: float = 0.0,
+    ) -> None:
+        size = map_size("height", height)
+        design_wavelength = one_number("design_wavelength", design_wavelength, "metres")
+        check_wavelength("design_wavelength", design_wavelength)
+        if isinstance(material, str):
+            index = refractive_index(material, design_wavelength)
+        else:
+            number = hasattr(material, "__float__")
+            index = one_number("material", material) if number else math.nan
+        if not 1 < index < math.inf:
+            raise ValueError(f"material must name a glass or be an index above 1, not {material!r}")
+        super().__init__(size, spacing, material if isinstance(material, str) else index)
+        self.design_wavelength = design_wavelength
+        #: Height of one wave at the design wavelength, metres.
+        self.period = design_wavelength / (index - 1)
+        self.max_height = (
+            self.period if max_height is None else one_number("max_height", max_height, "metres")
+        )
+        check_positive("max_height", self.max_height, "metres")
+        minimum_feature = one_number("minimum_feature", minimum_feature, "metres")
+        if not 0 <= minimum_feature < math.inf:
+            raise ValueError(f"minimum_feature must be 0 metres or more, not {minimum_feature:g}")
+        self.levels = None if levels is None else whole_number("levels", levels, least=2)
+        self.minimum_feature = minimum_feature
+        #: Of the surrogate gradient of the levels, 0..20.
+        self.sharpness = 0.0
+        raw = bounded_raw("height, metres,", height.detach().double(), 0.0, self.max_height)
+        self.raw = nn.Parameter(raw.to(torch.get_default_dtype()))
+        disk = _disk(self.minimum_feature / self.spacing)
+        self.register_buffer("feature", disk.to(torch.get_default_dtype()), persistent=False)
+
+    @property
+    def height(self) -> Tensor:
+        """The relief as it would be made, without etch error, ``[H, W]``, metres.
+
+        Of a module of half precision it is in float32, because float16 has no micrometres.
+        """
+        height = bounded(single(self.raw), 0.0, self.max_height)
+        if self.feature.numel() > 1:
+            height = convolve(height[None, None], self.feature, boundary="replicate")[0, 0]
+        if self.levels is not None:
+            height = quantize_height(
+                height, levels=self.levels, period=self._repeats(), sharpness=self.sharpness
+            )
+        return height
+
+    def _height(self) -> Tensor:
+        return self.height
+
+    def _repeats(self) -> float:
+        """Height modulo which the levels count, metres: one wave, or none that can be reached."""
+        assert self.levels is not None
+        if abs(self.max_height - self.period) <= 1e-6 * self.period:
+            return self.period
+        return self.max_height * self.levels / (self.levels - 1)
 
     def extra_repr(self) -> str:
         """Name the geometry and what can be made."""

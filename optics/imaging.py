@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .fourier import Boundary, convolve, kept
 from .front_end import FrontEnd, check_raw
+from .height_map import EtchedRelief
 from .illumination import ColourChannels
 from .noise import Generators, one_of
 from .projection import Projection
@@ -223,6 +224,26 @@ class IncoherentImaging(FrontEnd):
             psf = fixed if fixed.ndim == 3 else fixed.expand(bands, *fixed.shape)
         return seen_in_channels(psf, self.spectral_response)
 
+    def design_psf(self) -> Tensor:
+        """PSFs that the camera knows and restores by: without etch errors that were drawn.
+
+        Returns
+        -------
+        Tensor ``[C, h, w]``, or ``[D, C, h, w]`` for several working distances
+        """
+        etched = [
+            (part, part.etch_error)
+            for part in self.modules()
+            if isinstance(part, EtchedRelief) and part.etch_error is not None
+        ]
+        for part, _ in etched:
+            part.etch_error = None
+        try:
+            return self.psf(distance=self.working_distances)
+        finally:
+            for part, error in etched:
+                part.etch_error = error
+
     def throughput(self) -> Tensor:
         """Mean over the channels of the PSF's sum: the part of a point's light that arrives.
 
@@ -375,12 +396,11 @@ class IncoherentImaging(FrontEnd):
         return image if self.colour is None else self.colour(image)
 
     def combine(self, raw: Tensor) -> Tensor:
-        """Return the exposures ``raw``, restored where the camera does that."""
+        """Return the exposures ``raw``, restored where the camera does that, by its design."""
         check_raw(raw, self.out_channels)
         if self.restoration is None:
             return raw
-        psf = self.psf(distance=self.working_distances)
-        return self.restoration(raw, psf, boundary=self.boundary)
+        return self.restoration(raw, self.design_psf(), boundary=self.boundary)
 
     def extra_repr(self) -> str:
         """Name the channels and the boundary."""

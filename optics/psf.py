@@ -10,13 +10,14 @@ outside of the window, is missing from it, and from the photons.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from .fourier import squared_modulus
-from .grid import frequencies
+from .fourier import kept, squared_modulus
+from .grid import coordinates, frequencies
 from .planes import as_field, as_planes, centred_dft
 from .quantity import (
     check_complex,
@@ -24,6 +25,7 @@ from .quantity import (
     check_positive,
     check_real,
     check_scalar,
+    full_precision,
     image_size,
     is_finite,
     looked_at,
@@ -33,6 +35,7 @@ from .quantity import (
 
 __all__ = [
     "amplitude_spread",
+    "amplitude_transfer",
     "check_oversample",
     "cycles_per_sample",
     "encircled_energy",
@@ -41,6 +44,10 @@ __all__ = [
     "strehl",
     "window_light",
 ]
+
+
+# Part by which two PSFs may differ in their light and still be relative to it.
+_OTHER_LIGHT = 0.05
 
 
 def psf_from_pupil(
@@ -177,9 +184,10 @@ def amplitude_spread(
 ) -> Tensor:
     """Image of a coherent point: the amplitude whose transform is the pupil.
 
-    A constant field of amplitude 1 is imaged with the pupil's central value: the coherent transfer
-    function at f is ``P(lambda f_l f)`` (Goodman, Fourier Optics, eq. 7-20), and ``sum |h|^2`` is
-    its mean square over the frequencies that the pixels can hold.
+    The coherent transfer function at f is ``P(-lambda f_l f)`` (Goodman, Fourier Optics, eq.
+    7-20), and ``sum |h|^2`` is its mean square over the frequencies that the pixels can hold. h
+    falls off slowly: of a window alone, the transfer function has ripples about these values, on
+    the bright side too.
 
     Parameters
     ----------
@@ -201,6 +209,66 @@ def amplitude_spread(
     step = cycles_per_sample(planes, wavelength, focal_length, pupil_spacing, pixel_pitch)
     _check_sampling(step, image_size(size))
     return as_field(centred_dft(planes, image_size(size), step=step, norm="forward"))
+
+
+def amplitude_transfer(
+    pupil: Tensor,
+    *,
+    wavelengths: tuple[float, ...],
+    focal_length: float,
+    pupil_spacing: float,
+    pixel_pitch: float,
+    size: tuple[int, int],
+) -> Tensor:
+    """Coherent transfer function ``P(-lambda f_l f)`` on the frequencies of a periodic picture.
+
+    Between its samples the pupil is interpolated by raised cosines, whose transform is Nyquist's
+    window: light that the pupil sends to the central half of its period, further than which
+    :func:`optics.audit_sampling` wants none, keeps its amplitude, and the copies are cut off. What
+    overshoots the brightest sample at an edge is limited to it: no frequency is amplified.
+
+    Parameters
+    ----------
+    pupil : Tensor, complex or real ``[..., L, H, W]``
+        Amplitude on the grid ``(i - N // 2) * pupil_spacing`` at each wavelength.
+    wavelengths : tuple of float, metres
+    focal_length, pupil_spacing, pixel_pitch : float, metres
+        As in :func:`psf_from_pupil`.
+    size : (int, int), pixels
+        Of the picture (h, w).
+
+    Returns
+    -------
+    Tensor, complex ``[..., L, h, w]``
+        At the centred frequencies ``(i - n // 2) / n`` cycles/pixel; the zero one is the pupil's
+        sample ``N // 2``.
+    """
+    field = as_field(as_planes(pupil))
+    step = cycles_per_sample(field, wavelengths, focal_length, pupil_spacing, pixel_pitch)
+    rows, columns = (
+        kept(
+            ("transfer", samples, n, step, field.dtype, field.device),
+            lambda samples=samples, n=n: _raised_cosines(samples, n, step, field),
+        )
+        for samples, n in zip(pupil.shape[-2:], size, strict=True)
+    )
+    with full_precision(field.real):
+        transfer = rows @ field @ columns.mT
+    brightest = squared_modulus(field.detach()).amax().clamp_min(1)
+    return transfer * (squared_modulus(transfer) / brightest).clamp_min(1).rsqrt()
+
+
+def _raised_cosines(
+    samples: int, size: int, step: Tensor | tuple[float, ...] | float, like: Tensor
+) -> Tensor:
+    """Weights ``[L, size, samples]`` of the pupil's samples at the frequencies of a picture."""
+    step = torch.as_tensor(step, dtype=torch.float64, device=like.device)[:, None, None]
+    at = -frequencies(size, device=like.device)[:, None] / step
+    away = at - coordinates(samples, device=like.device)
+    # Nyquist's pulse of roll-off 1/2; at 1 both of its factors are 0, and so is it.
+    rest = 1 - away.square()
+    rest = torch.where(rest.abs() < 1e-9, math.inf, rest)
+    return (torch.sinc(away) * torch.cos(math.pi / 2 * away) / rest).to(like.dtype)
 
 
 def cycles_per_sample(
@@ -262,17 +330,22 @@ def window_light(name: str, psf: Tensor) -> Tensor:
     return light
 
 
-def strehl(psf: Tensor, ideal: Tensor) -> Tensor:
+def strehl(psf: Tensor, ideal: Tensor, *, passed: float | Tensor | None = None) -> Tensor:
     """Strehl ratio: the irradiance on the axis relative to that of an ideal PSF.
 
     Each is taken relative to its own light (the ratio of the volumes under the OTFs; Mahajan,
     Optical Imaging and Aberrations II, sec. 8.3), so that absorption does not count as
-    aberration.
+    aberration. Light that falls beside the window must count: that of a diffractive element in
+    other orders, which a window does not hold, needs ``passed``.
 
     Parameters
     ----------
     psf, ideal : Tensor, real ``[..., h, w]``
-        On the same window, which should hold nearly all of the light of both.
+        On the same window, which without ``passed`` should hold nearly all of the light of both.
+    passed : float or Tensor ``[...]``, optional
+        Light behind the elements of ``psf`` over that of ``ideal``, inside of the window or not,
+        for PSFs that are fractions of the same light, as those of a :class:`Pupil`: 1 for elements
+        of phase alone. By default that in the window.
 
     Returns
     -------
@@ -282,8 +355,13 @@ def strehl(psf: Tensor, ideal: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        When one is not real and finite ``[..., h, w]`` or holds no light, or their windows
-        differ.
+        When one is not real and finite ``[..., h, w]`` or holds no light, their windows differ, or
+        ``passed`` is not positive.
+
+    Warns
+    -----
+    UserWarning
+        Without ``passed``, when the two hold light that differs by more than 5 %.
     """
     check_real("psf", psf, "[..., h, w]")
     check_real("ideal", ideal, "[..., h, w]")
@@ -296,9 +374,22 @@ def strehl(psf: Tensor, ideal: Tensor) -> Tensor:
     check_finite("ideal", ideal)
     psf, ideal = single(psf), single(ideal)
     y, x = psf.shape[-2] // 2, psf.shape[-1] // 2
-    return (psf[..., y, x] / window_light("psf", psf)) / (
-        ideal[..., y, x] / window_light("ideal", ideal)
-    )
+    light, whole = window_light("psf", psf), window_light("ideal", ideal)
+    if passed is not None:
+        check_positive("passed", passed)
+        return psf[..., y, x] / ideal[..., y, x] / passed
+    if looked_at(light) and looked_at(whole):
+        share = (light / whole).detach()
+        if bool(((share - 1).abs() > _OTHER_LIGHT).any()):
+            warnings.warn(
+                f"psf and ideal hold different light, {float(share.min()):.3g} to "
+                f"{float(share.max()):.3g} of it: the ratio is too high by what falls beside the "
+                "window of psf and is not absorbed. Give passed, the light that passes the "
+                "elements (1 where they are phase alone)",
+                UserWarning,
+                stacklevel=2,
+            )
+    return (psf[..., y, x] / light) / (ideal[..., y, x] / whole)
 
 
 def encircled_energy(

@@ -22,7 +22,7 @@ from .grid import coordinates
 from .modulation import modulus, otf_along
 from .pixel import pixel_mtf
 from .planes import as_field, as_planes, polar_planes
-from .psf import amplitude_spread, check_oversample, psf_from_planes
+from .psf import amplitude_spread, amplitude_transfer, check_oversample, psf_from_planes
 from .quantity import (
     as_real,
     check_number,
@@ -42,6 +42,10 @@ _SQUARE_PIXELS = (
     "pixels are square: for oblong ones give the pitch of which both sides are multiples, k and l "
     "times it, and average the light over each, torch.nn.functional.avg_pool2d(image, (k, l))"
 )
+
+
+# Part of a spacing by which those of one grid may differ.
+_ROUNDED = 1e-9
 
 
 def defocus_path(
@@ -192,17 +196,25 @@ class Pupil(nn.Module):
     ) -> None:
         super().__init__()
         _check_elements(elements)
-        grids = {(element.size, element.spacing) for element in elements}
+        grids = [(element.size, element.spacing) for element in elements]
         if size is not None and spacing is not None:
             step = one_number("spacing", spacing, "metres", remedy=SQUARE_SAMPLES)
             check_positive("spacing", step, "metres")
-            grids.add((image_size(size), step))
-        if len(grids) != 1:
+            grids.append((image_size(size), step))
+        # A spacing that was written to a file and read may be off by a rounding.
+        if not grids or any(
+            grid[0] != grids[0][0] or not math.isclose(grid[1], grids[0][1], rel_tol=_ROUNDED)
+            for grid in grids
+        ):
             raise ValueError(
                 "all elements must share one grid (size, spacing); "
-                + (f"they have {sorted(grids)}" if grids else "without any, give size and spacing")
+                + (
+                    f"they have {sorted({*grids})}"
+                    if grids
+                    else "without any, give size and spacing"
+                )
             )
-        self.size, self.spacing = grids.pop()
+        self.size, self.spacing = grids[0]
         self.elements = nn.ModuleList(elements)
         _ = self.places  # one for all
         if not hasattr(wavelengths, "__len__"):
@@ -483,11 +495,7 @@ class Pupil(nn.Module):
         ValueError
             With ``oversample``: pixels add up irradiance, and not amplitude.
         """
-        if self.oversample > 1:
-            raise ValueError(
-                f"oversample={self.oversample} integrates irradiance over the pixels, and a "
-                "coherent image is one of amplitudes: take smaller pixels, and bin in the sensor"
-            )
+        self._check_amplitude()
         return amplitude_spread(
             self.field(),
             wavelength=self.wavelengths,
@@ -496,6 +504,45 @@ class Pupil(nn.Module):
             pixel_pitch=self.pixel_pitch,
             size=self.psf_size,
         )
+
+    def amplitude_transfer(self, size: int | tuple[int, int]) -> Tensor:
+        """Coherent transfer function in focus, at the frequencies of a periodic picture.
+
+        What the transform of a field is multiplied with (Goodman, Fourier Optics, eq. 7-20).
+
+        Parameters
+        ----------
+        size : int or (int, int), pixels
+            Of the picture (h, w).
+
+        Returns
+        -------
+        Tensor, complex ``[L, h, w]``
+            At the centred frequencies ``(i - n // 2) / n`` cycles/pixel, as
+            :func:`optics.coherent_image` takes it: the elements' amplitude there, interpolated and
+            at most 1; in the middle that of the pupil's middle.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`amplitude_spread`, and for a size of less than a pixel.
+        """
+        self._check_amplitude()
+        return amplitude_transfer(
+            self.field(),
+            wavelengths=self.wavelengths,
+            focal_length=self.image_distance,
+            pupil_spacing=self.spacing,
+            pixel_pitch=self.pixel_pitch,
+            size=image_size(size),
+        )
+
+    def _check_amplitude(self) -> None:
+        if self.oversample > 1:
+            raise ValueError(
+                f"oversample={self.oversample} integrates irradiance over the pixels, and a "
+                "coherent image is one of amplitudes: take smaller pixels, and bin in the sensor"
+            )
 
     @property
     def incident_power(self) -> Tensor:

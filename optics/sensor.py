@@ -46,8 +46,10 @@ from .quantity import (
     whole_number,
 )
 from .sensor_range import (
+    InLight,
     check_allowed,
     check_colours,
+    check_deviations,
     check_numbers,
     converter_range,
     light_range,
@@ -57,8 +59,6 @@ __all__ = ["Reading", "Sensor"]
 
 # Below this noise in DN the straight-through gradient of the converter is off by a third or more.
 _LEAST_NOISE = 0.3
-# Read noises, of four that are advised, below which a black level clips more than 1 in 1000.
-_LEAST_BLACK = 3
 
 
 class Reading(NamedTuple):
@@ -86,8 +86,8 @@ class Sensor(nn.Module):
         have ``photons``.
     automatic_gain : bool
         Let the gain follow another light, that of ``photon_range`` or of :meth:`under`: pictures
-        stay as bright, as with the automatic ISO of a camera, and their noise changes. Without,
-        the gain stays, and pictures of less light are darker.
+        stay as bright, up to the full well, as with the automatic ISO of a camera, and their noise
+        changes. Without, the gain stays, and pictures of less light are darker.
     quantum_efficiency : float, or tuple of C floats or Tensor ``[C]``
         Electrons for each photon on the pixel, its fill factor included, in (0, 1]. Several are
         those of the channels, or of the colours of the ``cfa``.
@@ -112,9 +112,10 @@ class Sensor(nn.Module):
     black_level : float, DN
         Offset of the converter: a whole number of codes, up to half of the range (without
         rounding any fraction up to 0.5). It is subtracted again, so that a black pixel reads 0.
-        At 0 half of the noise about zero is clipped away, which brightens the dark and, in an
-        exposure that is subtracted, biases the difference: where that matters (few photons, two
-        exposures) give four read noises, ``4 * read_noise / gain``.
+        At 0 half of the noise about zero is clipped away, which brightens the dark by 0.4 read
+        noises and, in an exposure that is subtracted, biases the difference: four read noises,
+        ``4 * read_noise / gain``, help where what is read is subtracted or averaged as it is. Who
+        clips it at 0 first, as a picture of one exposure must be, has the brighter dark again.
     prnu : float, fraction RMS, or Tensor ``[H, W]``
         Photo response non-uniformity: spread of the pixels' sensitivities, or their measured
         relative deviations.
@@ -163,8 +164,9 @@ class Sensor(nn.Module):
     Warns
     -----
     UserWarning
-        For a full well that is full below irradiance 1, unless a gain is given, and for a black
-        level that is too narrow in the least light of a range, see :meth:`under`.
+        For a full well that is full below irradiance 1 and the top code, unless a gain is given; of
+        a range, in its most light. For a black level that is too narrow in the least light of a
+        range, see :meth:`under`.
         For a straight-through converter with less than 0.3 DN of read noise, once a gradient is to
         pass it: at the first such pass, and not under ``torch.compile``.
     """
@@ -264,31 +266,26 @@ class Sensor(nn.Module):
             else:
                 hold(self, f"{name}_map", pattern)
         if isinstance(prnu, Tensor):
-            _check_deviations(prnu.detach())
+            check_deviations(prnu.detach())
         self.prnu = "measured" if isinstance(prnu, Tensor) else float(prnu)
         self.dsnu = "measured" if isinstance(dsnu, Tensor) else float(dsnu)
         self.white_balance = bool(white_balance)
-        least, most = (self.photons,) * 2 if self.photon_range is None else self.photon_range
-        self._warn_of_black(least, stacklevel=2)
-        made = most * highest
-        if gain is None and self.full_well is not None and self.full_well < made * (1 - 1e-9):
-            full = self.full_well / made
-            warnings.warn(
-                f"irradiance 1 makes {made:g} electrons, full_well={self.full_well:g} holds "
-                f"{full:.3g} of them: all light above {full:.3g} reads {full:.3g}. Give photons "
-                f"up to {self.full_well / highest:g}, or the gain that is meant, e-/DN",
-                UserWarning,
-                stacklevel=2,
-            )
+        own = self._in_light(self.photons)
+        least, most = map(self._in_light, self.photon_range or (self.photons,) * 2)
+        least.warn_of_black(own, stacklevel=2)
+        if gain is None:
+            most.warn_of_well(remedy=", or the gain that is meant, e-/DN", stacklevel=2)
+        elif own.held:
+            most.warn_of_well(stacklevel=2)
 
     def _judge_gradient(self, signal: Tensor) -> None:
         """Warn, once, of a gradient that is asked for and is wrong."""
         if self._warned or torch.compiler.is_compiling():
             return
         if not differentiated(signal):
-            return  # who evaluates reads codes, which are the same for both estimators
+            return  # who evaluates reads codes, and both estimators draw from the same ones
         most = self.photons if self.photon_range is None else self.photon_range[1]
-        noise = self._noise_in_codes(most)  # where it is least
+        noise = self._in_light(most).read_noise  # where it is least
         straight = self.bit_depth is not None and self.converter == "straight_through"
         if straight and noise < _LEAST_NOISE:
             self._warned = True
@@ -302,29 +299,45 @@ class Sensor(nn.Module):
                 stacklevel=2,
             )
 
-    def _warn_of_black(self, photons: float, *, stacklevel: int) -> None:
-        """Warn of a black level that is wide enough at the sensor's light, and not at this one."""
-        wide = self.black_level >= _LEAST_BLACK * self._noise_in_codes(self.photons)
-        noise = self._noise_in_codes(photons)
-        if wide and self.black_level < _LEAST_BLACK * noise:
-            warnings.warn(
-                f"with {photons:g} photons/pixel the read noise is {noise:.3g} DN, and "
-                f"black_level={self.black_level:g} holds {self.black_level / noise:.3g} of "
-                "it: what is below is clipped away, which brightens the dark. Build the "
-                "sensor with a black level for its least light: four read noises, at most "
-                "half of the range",
-                UserWarning,
-                stacklevel=stacklevel + 1,
-            )
-
-    def _noise_in_codes(self, photons: float) -> float:
-        """Read noise in a light, DN RMS."""
+    def _in_light(self, photons: float) -> InLight:
+        """What limits the sensor in a light."""
         # A learned gain is looked at where that does not wait for a GPU; there, where it began.
         gain = self._gain
         if self.log_gain is not None and looked_at(self.log_gain):
             gain = math.exp(float(self.log_gain.detach()))
-        follows = photons / self.photons if self.automatic_gain else 1.0
-        return self.read_noise / (gain * follows)
+        if self.automatic_gain:
+            gain *= photons / self.photons
+        own = self.quantum_efficiency
+        return InLight(
+            photons=photons,
+            made=photons * (max(own) if isinstance(own, tuple) else own),
+            top=gain * (self.top - self.black_level) / self.binning**2,
+            full_well=self.full_well,
+            read_noise=self.read_noise / gain,
+            black_level=self.black_level,
+            automatic_gain=self.automatic_gain,
+        )
+
+    def holds(self, photons: float) -> bool:
+        """Whether the full well holds what irradiance 1 makes in a light, or what the top code is.
+
+        Parameters
+        ----------
+        photons : float, photons/pixel
+            At irradiance 1 over the whole exposure time, with the gain of :meth:`under` it.
+
+        Returns
+        -------
+        bool
+            True without a full well.
+
+        Raises
+        ------
+        ValueError
+            When it is not positive and finite.
+        """
+        check_allowed("photons", photons, 0 < photons < math.inf)
+        return self._in_light(photons).held
 
     @property
     def gain(self) -> float | Tensor:
@@ -335,10 +348,10 @@ class Sensor(nn.Module):
     def under(self, photons: float) -> Iterator[None]:
         """Expose all pictures to another light for a while, with the gain in proportion.
 
-        The picture stays as bright as it was, as with the ISO dial of a camera: full scale stays
-        where it was on the range of the converter, and the noise grows or shrinks with the light.
-        The black level stays too, in DN: give one that is wide enough for the least light. Without
-        ``automatic_gain`` the gain stays instead, and full scale moves.
+        The picture stays as bright as it was, up to the full well, as with the ISO dial of a
+        camera: full scale stays where it was on the range of the converter, and the noise grows or
+        shrinks with the light. The black level stays too, in DN: give one that is wide enough for
+        the least light. Without ``automatic_gain`` the gain stays instead, and full scale moves.
 
         Parameters
         ----------
@@ -358,12 +371,16 @@ class Sensor(nn.Module):
         Warns
         -----
         UserWarning
-            When a black level that was wide enough is not in that light.
+            When a full well that was enough is not in that light (:meth:`holds`), or a black level
+            holds fewer than three read noises, and fewer than it did.
         """
         check_allowed("photons", photons, 0 < photons < math.inf)
         before = self.photons, self._gain, self.photon_range
         held = None if self.log_gain is None else self.log_gain.detach().clone()
-        self._warn_of_black(photons, stacklevel=3)
+        own, other = self._in_light(self.photons), self._in_light(photons)
+        other.warn_of_black(own, stacklevel=3)
+        if own.held:
+            other.warn_of_well(stacklevel=3)
         if self.automatic_gain:
             self.rescale_gain(photons / self.photons)
         self.photons, self.photon_range = float(photons), None
@@ -748,18 +765,6 @@ class Sensor(nn.Module):
             f"binning={self.binning}, shot_noise={self.shot_noise!r}, "
             f"converter={self.converter!r}{', white_balance=True' if self.white_balance else ''}"
             f"{'' if self.automatic_gain else ', automatic_gain=False'}"
-        )
-
-
-def _check_deviations(pattern: Tensor) -> None:
-    """Raise a ValueError for measured sensitivities that are no small deviations."""
-    if not looked_at(pattern):
-        return
-    spread = float(pattern.double().square().mean().sqrt())
-    if spread >= 1:
-        raise ValueError(
-            f"prnu is a map of {spread:g} RMS, and relative deviations have less than 1: give a "
-            "map of gains less 1, and per cent divided by 100; the 1 % of a data sheet is 0.01"
         )
 
 

@@ -1,8 +1,9 @@
 """The numbers that a sensor may have, and what to give where it has others."""
 
 import math
+import warnings
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from torch import Tensor
@@ -10,9 +11,22 @@ from torch import Tensor
 from .converter import Converter
 from .mosaic import ColourFilterArray, Demosaicing, Interpolation
 from .noise import ShotNoise
-from .quantity import index_of
+from .quantity import index_of, looked_at
 
-__all__ = ["check_allowed", "check_colours", "check_numbers", "converter_range", "light_range"]
+__all__ = [
+    "InLight",
+    "check_allowed",
+    "check_colours",
+    "check_deviations",
+    "check_numbers",
+    "converter_range",
+    "light_range",
+]
+
+# Read noises, of four that are advised, below which a black level clips more than 1 in 1000.
+_LEAST_BLACK = 3
+# Numbers that are meant to be equal are off by their rounding, of a learned gain in float32.
+_ROUNDED = 1e-6
 
 _ALLOWED = {
     "photons": "give a positive number of photons/pixel (shot_noise='none' for no noise)",
@@ -32,6 +46,61 @@ _ALLOWED = {
     "shot_noise": f"choose one of {get_args(ShotNoise)}",
     "converter": f"choose one of {get_args(Converter)}",
 }
+
+
+class InLight(NamedTuple):
+    """What limits a sensor in a light, as its most sensitive channel meets it."""
+
+    photons: float
+    """Photons on a pixel at irradiance 1."""
+    made: float
+    """Electrons that they make on it."""
+    top: float
+    """Electrons on a pixel that reach the top code."""
+    full_well: float | None
+    """Electrons that it holds."""
+    read_noise: float
+    """DN RMS."""
+    black_level: float
+    """DN."""
+    automatic_gain: bool
+    """Whether the top code follows the light."""
+
+    @property
+    def held(self) -> bool:
+        """Whether a well holds all that irradiance 1 makes, or that the converter tells apart."""
+        needed = min(self.made, self.top) * (1 - _ROUNDED)
+        return self.full_well is None or self.full_well >= needed
+
+    def warn_of_well(self, *, remedy: str = "", stacklevel: int) -> None:
+        """Warn of a well that is full too early."""
+        if self.held or self.full_well is None:
+            return
+        full = self.full_well / self.made
+        most = self.full_well / (min(self.made, self.top) if self.automatic_gain else self.made)
+        warnings.warn(
+            f"with {self.photons:g} photons/pixel irradiance 1 makes {self.made:g} electrons, "
+            f"full_well={self.full_well:g} holds {full:.3g} of them: all light above {full:.3g} "
+            f"reads {self.full_well / self.top:.3g}. Give up to {most * self.photons:g} "
+            f"photons/pixel{remedy}",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+    def warn_of_black(self, before: "InLight", *, stacklevel: int) -> None:
+        """Warn of a black level that is too narrow, and holds less of the noise than it did."""
+        narrow = 0 < self.black_level < _LEAST_BLACK * self.read_noise
+        if narrow and self.read_noise > before.read_noise * (1 + _ROUNDED):
+            warnings.warn(
+                f"with {self.photons:g} photons/pixel the read noise is {self.read_noise:.3g} DN, "
+                f"and black_level={self.black_level:g} holds "
+                f"{self.black_level / self.read_noise:.3g} of it: what is below is clipped away, "
+                "which brightens the dark of exposures that are subtracted or averaged, and some "
+                "of a mosaic's. Build the sensor with a black level for its least light: four "
+                "read noises, at most half of the range",
+                UserWarning,
+                stacklevel=stacklevel + 1,
+            )
 
 
 def check_allowed(name: str, value: object, allowed: bool) -> None:
@@ -141,6 +210,18 @@ def check_colours(
         )
 
 
+def check_deviations(pattern: Tensor) -> None:
+    """Raise a ValueError for measured sensitivities that are no small deviations."""
+    if not looked_at(pattern):
+        return
+    spread = float(pattern.double().square().mean().sqrt())
+    if spread >= 1:
+        raise ValueError(
+            f"prnu is a map of {spread:g} RMS, and relative deviations have less than 1: give a "
+            "map of gains less 1, and per cent divided by 100; the 1 % of a data sheet is 0.01"
+        )
+
+
 def _refuse_parameter(name: str, value: object) -> None:
     """Raise a TypeError for a parameter, or what follows from one, which would not be learned."""
     if isinstance(value, Tensor) and value.requires_grad:
@@ -172,7 +253,9 @@ def _check_single(name: str, value: object) -> None:
     default = value is None and name in ("full_well", "gain")
     one = isinstance(value, Tensor) and value.numel() == 1
     if not (default or one) and (several or not hasattr(value, "__float__")):
-        raise TypeError(
-            f"{name} must be one number, not {value!r}: what differs from colour to colour belongs "
-            "to the light in front of the sensor, as in ColourFilters and mix_colours"
+        advice = (
+            ": what differs from colour to colour belongs to the light in front of the sensor, as "
+            "in ColourFilters and mix_colours"
         )
+        told = advice if several and not isinstance(value, str | bytes) else ""
+        raise TypeError(f"{name} must be one number, not {value!r}{told}")

@@ -11,6 +11,7 @@ noise and on what the picture is for, so that it is learned.
 """
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, TypeAlias, get_args
@@ -45,6 +46,8 @@ ShutterStart: TypeAlias = Literal["open", "fluttered", "random"]
 _POINTS_A_PIXEL = 8
 # Motion is cut at so many times its RMS, so that a window holds it.
 _FARTHEST = 3.0
+# Sides of a picture by which scenes may move, RMS: a window grows with the square of its motion.
+_MOST_SIDES = 4
 # Of 26 open slots in 52, found by Raskar et al. in a search for the flattest spectrum.
 _FLUTTERED = "1010000111000001010000110011110111010111001001100111"
 
@@ -82,6 +85,11 @@ def shutter_code(
     ------
     ValueError
         For another name, fewer than one slot, or a share out of range or of a fluttered shutter.
+
+    Warns
+    -----
+    UserWarning
+        When the nearest share of the slots is off by more than half of the share.
     """
     slots = whole_number("slots", slots)
     if name not in get_args(ShutterStart):
@@ -92,15 +100,29 @@ def shutter_code(
         if share is not None:
             raise ValueError("a fluttered shutter has a share of its own, one half: leave it out")
         return torch.tensor([float(slot) for slot in _FLUTTERED])
+    count = open_slots(name, slots, share)
+    if share is not None and abs(count / slots - share) > share / 2:
+        whole = ", which stay about the middle," if name == "open" else ""
+        warnings.warn(
+            f"share={share:g} of {slots} slots{whole} is {count} at the nearest, "
+            f"{count / slots:.3g} of the exposure: give more slots, or the share that is meant",
+            UserWarning,
+            stacklevel=2,
+        )
     if name == "random":
-        count = max(1, round(slots * (0.5 if share is None else share)))
         return (torch.randperm(slots, generator=generator) < count).to(torch.get_default_dtype())
-    odd = slots % 2
-    wide = slots if share is None else slots * share
-    count = max(odd + 2 * round((wide - odd) / 2), 2 - odd)
     code = torch.zeros(slots)
     code[(slots - count) // 2 : (slots + count) // 2] = 1
     return code
+
+
+def open_slots(name: ShutterStart, slots: int, share: float | None) -> int:
+    """How many slots of an open or a random shutter are open, see :func:`shutter_code`."""
+    if name == "random":
+        return max(1, round(slots * (0.5 if share is None else share)))
+    odd = slots % 2
+    wide = slots if share is None else slots * share
+    return max(odd + 2 * round((wide - odd) / 2), 2 - odd)
 
 
 def motion_psf(
@@ -181,7 +203,8 @@ class CodedExposure(FrontEnd):
         Learn the code, as ``sigmoid(raw)``: a start of 0 or 1 begins within 0.001 of it. Otherwise
         it is used exactly as given.
     lens : optics.FrontEnd, optional
-        What the light passes besides, of one exposure: two would see two motions.
+        What the light passes besides, of one exposure: two would see two motions. Linear in the
+        radiance: what passes in each slot adds up, which fields that interfere do not.
     channels : int
         Of the scene, where there is no lens.
     boundary : str
@@ -196,7 +219,7 @@ class CodedExposure(FrontEnd):
         parameter, or a lens of another kind.
     ValueError
         For a code that is not ``[T]`` in 0..1, a negative motion, a lens of several exposures or
-        other channels, another boundary.
+        in which light interferes (:attr:`FrontEnd.interferes`), another boundary.
 
     Notes
     -----
@@ -234,6 +257,13 @@ class CodedExposure(FrontEnd):
                 f"the lens takes {lens.exposures} exposures, each of which would see another "
                 "motion: give one of a single exposure, such as optics.IncoherentImaging(...)"
             )
+        if lens is not None and lens.interferes:
+            raise ValueError(
+                f"light interferes in the lens, {type(lens).__name__}, whose picture of a scene "
+                "that moved and was dimmed is not the sum of those of the slots: give one that is "
+                "linear in radiance, such as optics.IncoherentImaging(...), or a FourierFilter "
+                "with illumination='incoherent'"
+            )
         self.lens = lens
         self.in_channels = whole_number("channels", channels) if lens is None else lens.in_channels
         self.out_channels = self.in_channels if lens is None else lens.out_channels
@@ -255,8 +285,11 @@ class CodedExposure(FrontEnd):
     @property
     def draws(self) -> bool:
         """Whether a motion is drawn for each scene, or something by the lens."""
-        moves = self.motion > 0 or self._moves
-        return moves or (self.lens is not None and self.lens.draws)
+        return self._draws_motion or (self.lens is not None and self.lens.draws)
+
+    @property
+    def _draws_motion(self) -> bool:
+        return self.motion > 0 or self._moves
 
     @contextmanager
     def moving(self, motion: float) -> Iterator[None]:
@@ -332,7 +365,7 @@ class CodedExposure(FrontEnd):
         ------
         TypeError, ValueError
             When the scene has other channels, or for displacements that are not one a picture, or
-            farther than the window holds.
+            farther than the window holds, or a motion of more than four times the longer side.
         """
         check_real("scene", scene, "[B, C, H, W]")
         if scene.ndim != 4 or scene.shape[1] != self.in_channels:
@@ -341,7 +374,16 @@ class CodedExposure(FrontEnd):
                 f"{tuple(scene.shape)}"
             )
         count, channels = scene.shape[:2]
-        if displacement is None:
+        farthest = _MOST_SIDES * max(scene.shape[-2:])
+        if self.motion > farthest:
+            raise ValueError(
+                f"motion={self.motion:g} pixels RMS is more than {_MOST_SIDES} times the longer "
+                f"side of pictures of {scene.shape[-2]} x {scene.shape[-1]}: give at most "
+                f"{farthest}, pixels of these pictures"
+            )
+        if displacement is None and not self._draws_motion:
+            displacement = scene.new_zeros(2)
+        elif displacement is None:
             normal = standard_normal(single(scene.new_zeros(count, 2)), generator)
             displacement = self.motion * normal.clamp(-_FARTHEST, _FARTHEST)
         else:

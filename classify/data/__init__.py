@@ -28,7 +28,7 @@ from .medmnist import MedMNIST
 from .phantom import SKIN_TYPES, LesionPhantom, PhantomMaps, SkinType, phantom_maps
 from .scene_file import SceneFile, save_scenes
 from .skin import skin_reflectance
-from .split import Split, k_folds, split
+from .split import Split, given_split, k_folds, split
 
 __all__ = [
     "HAM10000",
@@ -52,6 +52,7 @@ __all__ = [
     "audit",
     "check_classes",
     "from_torch",
+    "given_split",
     "k_folds",
     "phantom_maps",
     "save_scenes",

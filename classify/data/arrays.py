@@ -7,7 +7,7 @@ import hashlib
 import json
 import operator
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, get_args
@@ -34,6 +34,7 @@ __all__ = [
     "checked_masks",
     "content_hash",
     "looks_turned",
+    "warn_of_absent",
     "warn_of_classes",
     "warn_of_grey",
 ]
@@ -158,6 +159,30 @@ def warn_of_classes(
             f"{where} has labels up to {present[-1]} and no picture of {named}, which a classifier "
             "would be given outputs for all the same: number the labels from 0 without gaps, or "
             "give the names of all classes if these are meant",
+            stacklevel=stacklevel,
+        )
+
+
+def warn_of_absent(
+    present: Iterable[str], classes: Iterable[str], *, where: str, stacklevel: int = 3
+) -> None:
+    """Warn where some of the ``classes`` that somebody named are not ``present``.
+
+    Parameters
+    ----------
+    present, classes : iterable of str
+        Names.
+    where : str
+        What has no picture of them, for the message.
+    stacklevel : int
+        As of :func:`warnings.warn`, counted from here.
+    """
+    there = set(present)
+    if absent := [name for name in classes if name not in there]:
+        named = ", ".join(absent[:10]) + ", ..." * (len(absent) > 10)
+        warnings.warn(
+            f"{where} has no picture of {named}, which classes names: a run that knows the class "
+            "can be tested on the others, but a classifier trained here would not learn it",
             stacklevel=stacklevel,
         )
 

@@ -43,11 +43,14 @@ __all__ = [
     "LesionDataset",
     "check_classes",
     "check_dataset",
+    "joined",
 ]
 
 #: The seven diagnoses of HAM10000, in the order of every label, logit and table here.
 LESION_CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 
+
+_ROWS = 256  # pictures compared at once
 
 #: What to do with a data set of torch, in errors.
 FROM_TORCH = "make one of a data set of torch with classify.from_torch(dataset, groups=)"
@@ -445,11 +448,39 @@ class LesionDataset:
         return made.taken_as(self.encoding)
 
     def shared(self, other: "LesionDataset") -> tuple[str, ...]:
-        """Names of the pictures that ``other`` shows too, where both are parts of one data set."""
-        if self._arrays.identifiers is not other._arrays.identifiers:
-            return ()
-        rows = self._rows[torch.isin(self._rows, other._rows)]
-        return tuple(self._arrays.identifiers[row] for row in rows.tolist())
+        """Names of the pictures that ``other`` shows too.
+
+        Of two parts of one data set, those of its rows that are in both; of two data sets, those of
+        one name and equal codes: the names of many sets are numbers from 0.
+        """
+        if self._arrays.identifiers is other._arrays.identifiers:
+            rows = self._rows[torch.isin(self._rows, other._rows)]
+            return tuple(self._arrays.identifiers[row] for row in rows.tolist())
+        places = {name: place for place, name in enumerate(other.identifiers)}
+        rows = torch.tensor([row for row, n in enumerate(self.identifiers) if n in places])
+        found = []
+        for block in rows.split(_ROWS):
+            names = [self.identifiers[row] for row in block.tolist()]
+            ours = self.gather(block).images
+            theirs = other.gather([places[name] for name in names]).images
+            if (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape):
+                same = (ours.numpy() == theirs.numpy()).all((1, 2, 3))
+                found += [name for name, is_same in zip(names, same, strict=True) if is_same]
+        return tuple(found)
+
+
+def joined(parts: Sequence[LesionDataset], places: Sequence[Tensor]) -> LesionDataset | None:
+    """The data set of which these are ``parts``, each at its ``places`` in it, int64 ``[M]``.
+
+    None of parts that do not share their arrays, or do not have a place for each picture.
+    """
+    arrays = parts[0]._arrays
+    if any(part._arrays is not arrays for part in parts) or any(
+        len(part) != len(place) for part, place in zip(parts, places, strict=True)
+    ):
+        return None
+    rows = torch.cat([part._rows for part in parts])
+    return LesionDataset._view(arrays, rows[torch.cat(list(places)).argsort()])
 
 
 def check_dataset(dataset: object) -> None:

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from .archive import Archive, Member, listed, passed_over
-from .arrays import SceneEncoding, check_scene_encoding, content_hash, warn_of_classes, warn_of_grey
+from .arrays import (
+    SceneEncoding,
+    check_scene_encoding,
+    content_hash,
+    warn_of_absent,
+    warn_of_classes,
+    warn_of_grey,
+)
 from .cache import CacheOption, load_pixels
 from .dataset import LesionDataset
 from .decode import SUFFIXES, Decoder, Geometry, Picture
@@ -48,8 +55,9 @@ def ImageFolder(
     geometry : {"crop", "squeeze"}
         The centred square of the frame, or the whole frame squeezed into one.
     classes : sequence of str, optional
-        The class folders in the order that labels shall have; sorted by default. Letters with
-        accents, of groups too, become Unicode's NFC.
+        The class folders in the order that labels shall have, and other classes that a run knows
+        and that have no folder here; by default the folders, sorted. Letters with accents, of
+        groups too, become Unicode's NFC.
     groups : path, optional
         CSV, or tab-separated text, of the columns ``image`` and ``group`` (or ``patient_id``, or
         ``lesion_id``: of several, the first of these three). An image is named by its path below
@@ -82,18 +90,18 @@ def ImageFolder(
     FileNotFoundError
         When ``root`` or ``groups`` does not exist.
     ValueError
-        When there are no class folders, one of them has no picture, ``classes`` names others, or
-        pictures cannot be used: all of them by name. When the table of groups lacks a column or
-        pictures, or is not clear. When an option is unknown.
+        When there are no class folders, one of them has no picture, ``classes`` leaves one out or
+        names one twice, or pictures cannot be used: all of them by name. When the table of groups
+        lacks a column or pictures, or is not clear. When an option is unknown.
     OSError
         When the cache cannot be written.
 
     Warns
     -----
     UserWarning
-        When there is one class only, and ``classes`` does not name it; when all pictures are grey
-        and ``channels`` is not given; when pictures that are decoded are transparent somewhere, or
-        have codes above ``white_level``.
+        When there is one class only, and ``classes`` does not name it; when it names one that has
+        no folder; when all pictures are grey and ``channels`` is not given; when pictures that are
+        decoded are transparent somewhere, or have codes above ``white_level``.
     """
     check_scene_encoding(encoding)
     decoder = Decoder(
@@ -108,7 +116,9 @@ def ImageFolder(
     with Archive(root) as archive:
         by_class = _by_class(archive)
         names = _class_names(archive, by_class, classes)
-        rows = [(label, member) for label, name in enumerate(names) for member in by_class[name]]
+        rows = [
+            (label, member) for label, name in enumerate(names) for member in by_class.get(name, [])
+        ]
         members = [member for _, member in rows]
         identifiers = [member.path for member in members]
         top = archive.root.name if archive.root.is_dir() else archive.root.stem
@@ -124,6 +134,8 @@ def ImageFolder(
     labels = [label for label, _ in rows]
     if classes is None:
         warn_of_classes(labels, names, where=str(root))
+    else:
+        warn_of_absent(by_class, names, where=str(root))
     if channels is None:
         warn_of_grey(pixels.images, where=str(root))
     dataset = LesionDataset(
@@ -208,12 +220,12 @@ def _class_names(
             f"{archive.root} has no class folders; expected one folder of pictures for each class"
         )
     names = sorted(by_class) if classes is None else [composed(str(n)) for n in classes]
-    if sorted(names) != sorted(by_class):
+    if len(set(names)) < len(names) or not by_class.keys() <= set(names):
         raise ValueError(
             f"classes must name each class folder of {archive.root} once: it has "
             f"{listed(sorted(by_class))}, got {listed(names)}"
         )
-    if empty := [name for name in names if not by_class[name]]:
+    if empty := [name for name in sorted(by_class) if not by_class[name]]:
         raise ValueError(
             f"{archive.root} has class folders without a picture ({' '.join(SUFFIXES)}): "
             f"{listed(empty)}; fill or remove them"

@@ -1,6 +1,7 @@
 """Pictures of a folder or zip, and a table that says what each shows."""
 
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +11,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from .archive import Archive, Member, listed
-from .arrays import SceneEncoding, check_scene_encoding, content_hash, warn_of_classes, warn_of_grey
+from .arrays import (
+    SceneEncoding,
+    check_scene_encoding,
+    content_hash,
+    warn_of_absent,
+    warn_of_classes,
+    warn_of_grey,
+)
 from .cache import CacheOption, load_pixels
 from .dataset import LesionDataset
 from .decode import SUFFIXES, Decoder, Geometry, Picture
@@ -24,6 +32,7 @@ from .table import (
     chosen_rows,
     composed,
     given_table,
+    is_missing,
     mask_name,
     number_column,
     read_header,
@@ -36,6 +45,11 @@ __all__ = ["ImageTable"]
 
 # Columns that name the pictures; of several in a table, the first of these.
 _IMAGES = ("image", "image_name", "image_id", "isic_id", "file_name", "filename", "file", "path")
+# Columns that say what belongs together in words of their own.
+_GROUP = re.compile(
+    r"(patient|lesion|subject)s?[\W_]*(id|no|nr|number|name|code|key)?[\W_]*",
+    re.IGNORECASE,
+)
 _UNLABELLED = ("", "na", "nan")  # in lower case; unknown is a diagnosis, too
 
 
@@ -96,7 +110,8 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
     mask : str, optional
         Column of the masks, named like the pictures; an empty cell is a picture without one.
     classes : sequence of str, optional
-        The labels in the order that they shall have. Sorted by default, numbers as numbers.
+        The labels in the order that they shall have, and others that a run knows and this table
+        has no picture of. Those of the table by default, sorted, numbers as numbers.
     image_size : int, pixels
         Side of the square pictures, 8 to 1024.
     geometry : {"crop", "squeeze"}
@@ -121,8 +136,8 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
     ValueError
         When a column is not there, or several have one name; when rows have no picture, no label or
         no group, or several have one picture; when a cell names several pictures, or a mask that is
-        not there; when ``classes`` names others than the table has; when pictures or masks cannot
-        be used: all of them by name. When an option is unknown.
+        not there; when ``classes`` leaves out one that the table has, or names one twice; when
+        pictures or masks cannot be used: all of them by name. When an option is unknown.
     OSError
         When the cache cannot be written.
 
@@ -130,9 +145,10 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
     -----
     UserWarning
         When ``root`` is given and has pictures without a row: they are left alone. When there is
-        one class only, and ``classes`` does not name it. When all pictures are grey and
-        ``channels`` is not given. When pictures that are decoded are transparent somewhere, or have
-        codes above ``white_level``.
+        one class only, and ``classes`` does not name it; when no row has one that it names. When no
+        ``group`` is given, and a column that is named as one (``patient``, ``Subject ID``) has some
+        value several times. When all pictures are grey and ``channels`` is not given. When pictures
+        that are decoded are transparent somewhere, or have codes above ``white_level``.
     """
     check_scene_encoding(encoding)
     decoder = Decoder(
@@ -160,6 +176,8 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
         if said.group is not None:
             groups = cells[said.group]
             check_grouped(names, groups, column=said.group, where=where)
+        else:
+            _warn_of_groups(cells, said, where)
         rows = chosen_rows(names, cells[said.label], limit)
         pictures = _pictures(archive, cells, said, rows, where=where, warn=root is not None)
         pixels = load_pixels(
@@ -262,17 +280,33 @@ def _classes(
         warnings.warn(
             f"{where} has a class for each of {listed(split)}, which differ in capital letters "
             f"alone: write them alike in {said.label} if they are one",
-            stacklevel=4,
+            stacklevel=3,
         )
     if classes is None:
         return found
-    if sorted(wanted) != sorted(found):
-        nobody = [name for name in dict.fromkeys(wanted) if name not in found]
+    if len(set(wanted)) < len(wanted) or not set(found) <= set(wanted):
         raise ValueError(
             f"classes must name each {said.label} of {where} once: it has {listed(found)}, got "
-            f"{listed(wanted)}" + (f"; no row has {listed(nobody)}" if nobody else "")
+            f"{listed(wanted)}"
         )
+    warn_of_absent(found, wanted, where=where, stacklevel=4)
     return wanted
+
+
+def _warn_of_groups(cells: Table, said: _Columns, where: str) -> None:
+    """Warn of a column that may say what belongs together, and was not given as that."""
+    for name, column in cells.items():
+        known = [cell for cell in column if not is_missing(cell)]
+        several = len(known) - len(set(known))
+        if name in (said.image, said.label, said.mask) or not several or not _GROUP.fullmatch(name):
+            continue
+        warnings.warn(
+            f"{where} has a column {name!r} of {len(set(known))} values for {len(known)} pictures, "
+            "and each picture is taken for a lesion of its own: give it as the group "
+            f"(group={name!r}, --data.group {name}) if it says which belong together, or else the "
+            f"column of the pictures, {said.image!r}",
+            stacklevel=3,
+        )
 
 
 def _in_order(labels: list[str], column: str, where: str) -> tuple[str, ...]:

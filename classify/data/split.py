@@ -6,11 +6,14 @@ every class is shared out in proportion.
 
 Two ways to share out: ``balanced`` looks at all the groups, so that every part gets its share of
 every class; ``hash`` looks at one group's name only, so that a group stays where it is when
-others come and go. Neither asks in which row a picture stands.
+others come and go. Neither asks in which row a picture stands. Or somebody has divided them
+already: ``given_split``.
 """
 
 import hashlib
 import math
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, final, get_args
@@ -21,12 +24,19 @@ from torch import Tensor
 
 from .archive import listed
 from .arrays import as_integer
-from .dataset import LesionDataset, check_classes
+from .dataset import LesionDataset, check_classes, joined
 
-__all__ = ["Split", "k_folds", "split"]
+__all__ = ["Split", "given_split", "k_folds", "split"]
 
 By: TypeAlias = Literal["lesion", "image"]
 Method: TypeAlias = Literal["balanced", "hash"]
+
+# What parts are called in tables, in lower case.
+_PARTS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid"),
+    "test": ("test",),
+}
 
 
 @final
@@ -47,8 +57,8 @@ class Split:
     by: By
     """What is kept together: ``lesion`` or ``image``."""
     seed: int
-    method: Method = "balanced"
-    """How it was divided, see :func:`split`."""
+    method: Method | Literal["given"] = "balanced"
+    """How it was divided, see :func:`split`; ``given`` by :func:`given_split`."""
     fold: tuple[int, int] | None = None
     """Which of how many folds is the test part, counted from 0; None outside of :func:`k_folds`."""
 
@@ -63,6 +73,11 @@ class Split:
         """The parts by name: ``train``, ``validation`` where there is one, ``test``."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: part for name, part in parts.items() if part is not None}
+
+    @property
+    def whole(self) -> LesionDataset | None:
+        """The pictures of all parts as they were divided; None of parts of several data sets."""
+        return joined(list(self), self.indices)
 
     @property
     def shared_lesions(self) -> float:
@@ -98,13 +113,17 @@ class Split:
             how = f"fold {self.fold[0]} of {self.fold[1]} by {self.by}"
         elif self.method == "hash":
             how += " and its hash"
+        how += f", seed {self.seed}"
+        if self.method == "given":
+            how = "split as it was given"
         shared = f"{self.shared_lesions:.1%} of the test images share their lesion with training"
         groups = [group for part in self for group in part.groups]
         if len(set(groups)) == len(groups):
             # True of every such data set, and no sign that patients were kept apart.
             shared = "no two pictures are said to show one lesion, so that none can be shared"
-        lines.append(f"{how}, seed {self.seed}: {shared}")
-        lines += [f"{name} is absent from {part}: too few lesions" for name, part in self.absent]
+        lines.append(f"{how}: {shared}")
+        why = "" if self.method == "given" else ": too few lesions"
+        lines += [f"{name} is absent from {part}{why}" for name, part in self.absent]
         return "\n".join(lines)
 
 
@@ -172,6 +191,73 @@ def split(
             f"{tuple(fractions)}: the parts would have {', '.join(str(len(i)) for i in indices)}"
         )
     return _as_split(dataset, indices, by, seed, method)
+
+
+def given_split(dataset: LesionDataset, parts: Sequence[str] | np.ndarray) -> Split:
+    """Divide a data set as somebody has done already: by a word for each picture.
+
+    Parameters
+    ----------
+    dataset : LesionDataset
+        What to divide.
+    parts : sequence of str, length N
+        ``train`` (or ``training``), ``validation`` (``val``, ``valid``) or ``test`` of each row,
+        small or capital: a column of a table, such as ``dataset.metadata["part"]``. Nothing need
+        be ``validation``.
+
+    Returns
+    -------
+    Split
+        Of ``method="given"``; ``by`` is ``lesion`` where no lesion is in two parts.
+
+    Raises
+    ------
+    TypeError
+        For what is no data set of this library.
+    ValueError
+        When there is not one word for each row, or another one; when nothing is for training, or
+        for the test; when the data set has only one class.
+
+    Warns
+    -----
+    UserWarning
+        When a lesion is in more than one part.
+
+    Examples
+    --------
+    >>> dataset = ImageTable("labels.csv")
+    >>> parts = given_split(dataset, dataset.metadata["part"])
+    """
+    check_classes(dataset)
+    words = list(map(str, parts))
+    if len(words) != len(dataset):
+        raise ValueError(f"parts needs {len(dataset)} words, one for each image, got {len(words)}")
+    known = {word: part for part, names in _PARTS.items() for word in names}
+    part = np.array([known.get(word.strip().lower(), "") for word in words])
+    if not part.all():
+        found = Counter(word for word, name in zip(words, part, strict=True) if not name)
+        raise ValueError(
+            "the part of a picture is train, validation or test, and these are said: "
+            f"{listed(f'{word!r} ({count} times)' for word, count in found.most_common())}; name "
+            "the parts so, and leave the pictures out that are in none"
+        )
+    indices = [np.flatnonzero(part == name) for name in _PARTS]
+    for name, index in zip(_PARTS, indices, strict=True):
+        if len(index) == 0 and name != "validation":
+            raise ValueError(
+                f"no picture is said to be for {name}: there are {listed(sorted(set(words)))}"
+            )
+    pairs = set(zip(dataset.groups, part.tolist(), strict=True))
+    several = [group for group, times in Counter(group for group, _ in pairs).items() if times > 1]
+    if several:
+        warnings.warn(
+            f"{len(several)} of {len(set(dataset.groups))} lesions (or patients) are in more than "
+            f"one part of the split that was given: {listed(sorted(several), 3)}; results of such "
+            "parts are too good",
+            stacklevel=2,
+        )
+    by: By = "image" if several else "lesion"
+    return _as_split(dataset, [index for index in indices if len(index)], by, 0, "given")
 
 
 def k_folds(
@@ -284,7 +370,7 @@ def _as_split(
     indices: Sequence[np.ndarray],
     by: By,
     seed: int,
-    method: Method,
+    method: Method | Literal["given"],
     fold: tuple[int, int] | None = None,
 ) -> Split:
     rows = tuple(map(torch.from_numpy, indices))

@@ -137,6 +137,10 @@ def _place(fault: Fault, root: type[BaseModel]) -> _Place:
         here = place.models[-1]
         inner = [m.model_fields[part].annotation for m in here if part in m.model_fields]
         of_kind = [model for model in here if _kind(model) == part]
+        # Of several kinds pydantic names one first: a lens, where a shutter has a field called so.
+        if of_kind and len(here) > 1:
+            here[:] = of_kind
+            continue
         if inner:
             place.path.append(str(part))
             place.models.append([model for annotation in inner for model in models_in(annotation)])

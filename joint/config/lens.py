@@ -113,7 +113,7 @@ class LensConfig(Settings):
     levels: int | None = Field(default=None, ge=2)
     """Heights of the relief that can be made; any by default."""
     minimum_feature: float = Field(default=0.0, ge=0)
-    """Smallest detail of the relief, metres."""
+    """Width that the relief is averaged over, metres; its levels may have narrower steps."""
     distortion: float = added(0.0, ge=-0.5, le=0.5)
     """By which part of its height a corner of the scene is imaged too far out; a barrel is
     negative."""

@@ -65,9 +65,17 @@ class SplitConfig(Settings):
     """Which of the folds is the test part, from 0."""
     seed: int = 0
     """Source of the division."""
+    column: str | None = added(None)
+    """Column of the data set that says of each picture whether it is for train, validation (or val)
+    or test; fractions, by, method and seed are then of no account."""
 
     @model_validator(mode="after")
     def _is_there(self) -> Self:
+        if self.column is not None and self.folds is not None:
+            raise ValueError(
+                f"column={self.column!r} says which part a picture is in, and folds={self.folds} "
+                "would divide anew: give one of the two"
+            )
         if self.fold and not (self.folds and self.fold < self.folds):
             raise ValueError(
                 f"fold={self.fold} is not there: there are {self.folds or 'no'} folds, counted "

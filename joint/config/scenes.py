@@ -108,6 +108,9 @@ class ClassFolders(Settings):
     """Pixels along a side."""
     geometry: Literal["crop", "squeeze"] = "crop"
     """Central square with isotropic pixels, or the whole frame squeezed to a square."""
+    classes: tuple[str, ...] | None = added(None)
+    """The classes in the order that the labels shall have, some of which may have no folder; the
+    folders, sorted, by default."""
     groups: Path | None = added(None)
     """Table that says which pictures belong together, of one lesion or patient: a CSV of the
     columns image and group (or patient_id, or lesion_id); without, each is one of its own."""
@@ -144,7 +147,8 @@ class ImageTableConfig(Settings):
     """Column that names the masks; by default one is found as the picture's name and
     _segmentation."""
     classes: tuple[str, ...] | None = None
-    """The classes in the order that the labels shall have; sorted by default."""
+    """The classes in the order that the labels shall have, some of which may have no row; those of
+    the table, sorted, by default."""
     image_size: int = Field(default=128, ge=8, le=1024)
     """Pixels along a side."""
     geometry: Literal["crop", "squeeze"] = "crop"
@@ -357,6 +361,7 @@ def build_data(config: DataConfig, *, progress: bool = False) -> classify.Lesion
                 config.root,
                 image_size=config.image_size,
                 geometry=config.geometry,
+                classes=config.classes,
                 groups=config.groups,
                 bit_depth=config.bit_depth,
                 white_level=config.white_level,

@@ -36,8 +36,9 @@ class SensorConfig(Settings):
     gain: float | None = Field(default=None, gt=0)
     """Electrons for one DN; by default full scale gives the top code."""
     black_level: float = Field(default=0, ge=0)
-    """Offset of the converter, whole DN; keeps noise about zero from being cut."""
-    prnu: float = Field(default=0.0, ge=0)
+    """Offset of the converter, whole DN; keeps noise about zero from being cut before exposures are
+    subtracted."""
+    prnu: float = Field(default=0.0, ge=0, lt=1)
     """Spread of the pixels' sensitivities, fraction RMS."""
     dsnu: float = Field(default=0.0, ge=0)
     """Spread of the pixels' offsets in the dark, electrons RMS."""
@@ -86,7 +87,7 @@ SENSOR_KINDS: dict[str, type[Settings]] = {"sensor": SensorConfig, "none": NoneC
 
 
 def build_sensor(
-    config: SensorConfig | NoneConfig, image_size: tuple[int, int], channels: int
+    config: SensorConfig | NoneConfig, image_size: tuple[int, int], channels: int | None
 ) -> optics.Sensor | None:
     """Build the sensor of a configuration; its fixed patterns come from torch's generator.
 
@@ -95,8 +96,8 @@ def build_sensor(
     config : SensorConfig or NoneConfig
     image_size : (int, int), pixels
         Height and width of the scenes.
-    channels : int
-        Of an exposure.
+    channels : int, optional
+        Of an exposure; None where a front end of one's own makes them, and only it knows.
 
     Returns
     -------
@@ -114,7 +115,7 @@ def build_sensor(
     return optics.Sensor(**config.model_dump(exclude={"kind"}), resolution=image_size)
 
 
-def _check_fits(config: SensorConfig, image_size: tuple[int, int], channels: int) -> None:
+def _check_fits(config: SensorConfig, image_size: tuple[int, int], channels: int | None) -> None:
     """Refuse a scene that does not fit the sensor, before a run."""
     height, width = image_size
     if height % config.binning or width % config.binning:
@@ -122,7 +123,14 @@ def _check_fits(config: SensorConfig, image_size: tuple[int, int], channels: int
             f"sensor.binning={config.binning} does not divide pictures of {height} x {width}; "
             "choose another image_size or binning"
         )
-    if config.cfa is not None and channels != 3:
+    own = config.quantum_efficiency
+    several = len(own) if isinstance(own, tuple) else 1
+    if config.cfa is None and channels is not None and several not in (1, channels):
+        raise ValueError(
+            f"sensor.quantum_efficiency has {several} numbers, and an exposure {channels} channels;"
+            " give one number, or one for each channel"
+        )
+    if config.cfa is not None and channels not in (3, None):
         raise ValueError(
             f"sensor.cfa={config.cfa!r} needs pictures of 3 channels, not {channels}; use cfa=null"
         )

@@ -12,14 +12,14 @@ from torch.nn.functional import adaptive_avg_pool2d
 from classify import LesionDataset
 from joint.analysis import OptimalImage
 from joint.evaluate import Evaluation, check_encoding, device_of
-from joint.feed import as_scenes, derive_seed, generators
+from joint.feed import Feed, Shown
 from joint.look import blank_figure, no_formulas
 from joint.panel.element import draw_filter
 from joint.panel.planes import draw_light, draw_picture, label_guess
 from joint.panel.score import SHADE, draw_confusion
 from joint.panel.screen import PlaneColours, as_codes, in_colours, plane_colours
 from joint.stages import Encoding
-from joint.system import ImagingSystem, evaluating
+from joint.system import ImagingSystem, SystemOutput, evaluating
 
 __all__ = ["handed_figure", "optimal_figure", "system_figure"]
 
@@ -52,7 +52,8 @@ def system_figure(
     rows : int
         Classes that are shown, at most.
     seed : int
-        Source of the sensor's noise.
+        Source of the sensor's noise: with the seed of ``evaluation`` a picture is taken for what it
+        was taken for there.
 
     Returns
     -------
@@ -60,15 +61,10 @@ def system_figure(
         For :func:`save_figure`.
     """
     index = _one_of_each_class(dataset, rows)
-    device = device_of(system)
-    scenes, labels = as_scenes(dataset.gather(index), device)
-    with evaluating(system), torch.no_grad():
-        noise = torch.Generator(device).manual_seed(derive_seed(seed, "figure"))
-        output = system(scenes, generator=noise)
-
+    shown, output = _passed(system, dataset, index, seed)
     figure = blank_figure(13.5, 1.75 * len(index) + 0.8, title=title)
     left, right = _halves(figure, "beside", (1.35, 1.0))
-    names = [dataset.classes[int(label)] for label in labels]
+    names = [dataset.classes[int(label)] for label in shown.labels]
     draw_light(left, output, names, dataset.classes, colours=plane_colours(system))
     upper, lower = _halves(right, "below", (0.8, 1.2))
     if system.front_end is not None:
@@ -105,7 +101,7 @@ def handed_figure(
     most : int
         Rows; of more classes, the first ones.
     seed : int
-        Source of the sensor's noise.
+        Source of the sensor's noise, the one that :func:`joint.evaluate` makes of it.
     title : str
         Of the figure.
 
@@ -123,19 +119,15 @@ def handed_figure(
         raise ValueError("there is no system whose pictures could be drawn")
     targets = dataset.targets
     index = torch.stack([(targets == k).nonzero()[0, 0] for k in targets.unique()[:most]])
-    seeds = [derive_seed(seed, "figure", name) for name in dataset.subset(index).identifiers]
     handed, guesses, colours = [], [], []
     for system in systems.values():
         check_encoding(system, dataset)
-        device = device_of(system)
-        scenes, labels = as_scenes(dataset.gather(index), device)
-        with evaluating(system), torch.no_grad():
-            output = system(scenes, generator=generators(seeds, device))
+        shown, output = _passed(system, dataset, index, seed)
         colours.append(plane_colours(system))
         handed.append(in_colours(output.handed.float().cpu(), colours[-1].picture))
         guesses.append(None if output.logits is None else output.logits.argmax(1).tolist())
-    scenes = in_colours(scenes.cpu(), colours[0].scene)
-    names = [dataset.classes[int(label)] for label in labels]
+    scenes = in_colours(shown.scenes.cpu(), colours[0].scene)
+    names = [dataset.classes[int(label)] for label in shown.labels]
     differences = [
         picture - _as_many(adaptive_avg_pool2d(scenes, picture.shape[-2:]), picture.shape[1])
         for picture in handed
@@ -208,6 +200,16 @@ def optimal_figure(
     axes[0, 0].set_ylabel("scene")
     axes[1, 0].set_ylabel("handed")
     return figure
+
+
+def _passed(
+    system: ImagingSystem, dataset: LesionDataset, index: Tensor, seed: int
+) -> tuple[Shown, SystemOutput]:
+    """Pictures ``index`` of a data set as :func:`joint.evaluate` passes them, with their noise."""
+    feed = Feed(dataset.subset(index), device_of(system), resident=False)
+    with evaluating(system), torch.no_grad():
+        (shown,) = feed.shown([torch.arange(len(index))], seed=seed)
+        return shown, system(shown.scenes, generator=shown.noise)
 
 
 def _as_many(scenes: Tensor, channels: int) -> Tensor:

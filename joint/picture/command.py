@@ -27,8 +27,8 @@ class CompressOptions:
     One picture is coded into the file that is named last, and one that is there is replaced, unless
     it is a picture. Several, or those of a folder and its folders, are coded into the folder that
     is named last, under the same names, as .l2l; files that are no pictures are skipped. A picture
-    that cannot be coded does not stop the others; it is named at the end, and the status is 1. For
-    example:
+    that cannot be coded does not stop the others; it is named at the end, and the status is 1. Only
+    the pixels are coded: a colour profile (ICC) is neither kept nor applied. For example:
 
         lens2label compress lesion.png lesion.l2l --codec runs/codec
         lens2label compress pictures/ coded/ --codec runs/codec --bpp 0.25

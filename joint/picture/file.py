@@ -188,19 +188,19 @@ def compress_file(
     Raises
     ------
     ValueError
-        When the picture cannot be read, or does not fit the codec, or it has no such quality; or
-        when the target is the picture itself. Another file of that name is replaced.
+        When the picture cannot be read, or the codec raises anything on it, or it has no such
+        quality; or when the target is the picture itself. Another file of that name is replaced.
     CheckpointError
         When the file cannot be written.
     """
     check_target(source, target)
     image = read_picture(source, channels=getattr(codec, "channels", 3))
-    with at_quality(codec, quality):
+    with at_quality(codec, quality), _naming(source, codec, ValueError):
         (data,) = codec.compress(as_coded(image, encoding))
-    decoded = _shown(codec.decompress([data]), encoding)
-    write_atomically(Path(target), data)
+        decoded = _shown(codec.decompress([data]), encoding)
     levels = (255 * decoded.float().clamp(0, 1)).round() / 255
     fidelity = float(psnr(levels, image))
+    write_atomically(Path(target), data)  # of a picture that fails, no file is left
     height, width = image.shape[-2:]
     return CompressedFile(
         path=str(target),
@@ -236,17 +236,29 @@ def decompress_file(
     Raises
     ------
     compress.CorruptStream
-        When the file is damaged, or other parameters wrote it; the message names it.
+        When the file is damaged, or other parameters wrote it, or a codec of one's own raises
+        anything else on it; the message names it.
     ValueError, CheckpointError
         When the picture cannot be written.
     """
     check_target(source, target)
-    try:
-        decoded = codec.decompress([Path(source).read_bytes()])
-    except CorruptStream as error:
-        raise CorruptStream(f"{source}: {str(error).removeprefix('payload 0: ')}") from error
+    data = Path(source).read_bytes()
+    with _naming(source, codec, CorruptStream):
+        decoded = codec.decompress([data])
     write_picture(target, _shown(decoded, encoding))
     return decoded.shape[-2], decoded.shape[-1]
+
+
+@contextmanager
+def _naming(source: Path | str, codec: Codec, kind: type[ValueError]) -> Iterator[None]:
+    """What a codec raises on a file as ``kind``, with its name: one's own may raise anything."""
+    try:
+        yield
+    except ValueError as error:
+        raise kind(f"{source}: {str(error).removeprefix('payload 0: ')}") from error
+    except Exception as error:
+        raised = f"{type(codec).__name__} raised {type(error).__name__}: {error}"
+        raise kind(f"{source}: {raised}") from error
 
 
 @contextmanager
@@ -272,7 +284,7 @@ def at_quality(codec: Codec, quality: float | None) -> Iterator[None]:
             )
         quality = int(quality)
     else:
-        raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave it out")
+        raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave quality out")
     before = codec.quality
     codec.quality = quality  # pyright: ignore[reportAttributeAccessIssue]
     try:

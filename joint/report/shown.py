@@ -17,7 +17,7 @@ from joint.analysis import (
     rate_map,
 )
 from joint.evaluate import evaluate
-from joint.point import OperatingPoint
+from joint.point import OperatingPoint, told_quality
 from joint.system import ImagingSystem
 from optics.sampling import LOST, WRAPPED
 from optics.shutter import behind_shutter
@@ -150,6 +150,9 @@ def rate(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
         pixels = _pixels(scenes)
         size = None if test.get("bpp_bytes") is None else test["bpp_bytes"] * pixels / 8
         rows.append(("a picture's file", number(size, ",.0f"), "bytes/picture"))
+        quality = told_quality(scenes.system.codec)
+        if quality is not None:
+            rows.insert(0, ("quality", quality, "level of the codec"))
     rows += [
         ("PSNR", number(test.get("psnr"), ".2f"), "dB"),
         ("SSIM", number(test.get("ssim")), "fraction"),
@@ -184,7 +187,9 @@ def _regions(found: RateMap) -> Iterator[Html]:
         ],
         caption=f"Rate by region of {len(found.labels)} pictures with a boundary, which reaches "
         f"{found.band:g} pixels to either side; density is the share of the bits by the share of "
-        f"the area, {100 * found.level:g} % intervals over lesions",
+        f"the area, {100 * found.level:g} % intervals over lesions. Another "
+        f"{found.side_bits:,.0f} bits of a picture, such as a header, belong to no region, so that "
+        "all regions may cost less than the whole",
     )
     yield picture(
         dodged_figure(

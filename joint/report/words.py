@@ -15,6 +15,7 @@ from joint.config.shutter import ShutterConfig
 from joint.objective import Objective
 from joint.settings import NoneConfig, Settings
 from joint.train.training import Training
+from optics.shutter import open_slots
 
 __all__ = ["configuration_words"]
 
@@ -45,6 +46,8 @@ def _scenes(data: DataConfig) -> str:
 
 
 def _split(split: SplitConfig) -> str:
+    if split.column is not None:
+        return f"as the column {split.column} of the data says"
     whole = "all pictures of a lesion in one part" if split.by == "lesion" else "picture by picture"
     if split.folds is not None:
         return f"fold {split.fold} of {split.folds} (from 0) is the test part, {whole}"
@@ -151,7 +154,10 @@ def _psf(camera: PSFConfig) -> Iterator[str]:
 
 def _shutter(shutter: ShutterConfig) -> str:
     slots = len(optics.shutter_code("fluttered")) if shutter.start == "fluttered" else shutter.slots
-    share = "" if shutter.share is None else f" for {shutter.share:g} of the exposure"
+    share = ""
+    if shutter.share is not None:  # of which the nearest number of slots is open
+        realised = open_slots(shutter.start, slots, shutter.share) / slots
+        share = f" for {realised:.3g} of the exposure"
     began = f"{shutter.start}{share}"
     code = f"learned code, which began {began}" if shutter.trained else began
     return (
@@ -190,10 +196,25 @@ def _sensor(sensor: SensorConfig | NoneConfig) -> str:
         depth,
         f"{sensor.shot_noise} shot noise" if sensor.shot_noise != "none" else "no shot noise",
     ]
+    if sensor.trainable_gain:
+        before = "" if sensor.gain is None else f" ({sensor.gain:g} electrons/DN before training)"
+        words.append(f"learned gain{before}")
+    elif sensor.gain is not None:
+        words.append(f"gain {sensor.gain:g} electrons/DN")
     if not sensor.automatic_gain:
         words.append("a gain that does not follow the light")
+    if sensor.black_level:
+        words.append(f"black level {sensor.black_level:g} DN")
+    if sensor.full_well is not None:
+        words.append(f"full well {sensor.full_well:,g} electrons")
     if sensor.dark_current:
-        words.append(f"dark current {sensor.dark_current:g} electrons/s")
+        words.append(
+            f"dark current {sensor.dark_current:g} electrons/s over {sensor.exposure_time:g} s"
+        )
+    if sensor.prnu:
+        words.append(f"PRNU {100 * sensor.prnu:g} % RMS")
+    if sensor.dsnu:
+        words.append(f"DSNU {sensor.dsnu:g} electrons RMS")
     if sensor.binning > 1:
         words.append(f"binning {sensor.binning} × {sensor.binning} pixels")
     if sensor.cfa is not None:

@@ -13,13 +13,14 @@ Files: ``axis`` what may differ, ``condition`` and where · ``sampler`` which co
 make sense · ``space`` the study and its plan, ``significance`` how many seeds show something ·
 ``paths`` fields by dotted names · ``store`` the folder · ``run`` one run, ``together`` several on
 one device, ``attempt`` what was begun · ``work`` the workers, ``process_pool`` on this machine,
-``ray_pool`` on a cluster · ``search`` designs that follow from results · ``confirm`` a find on
-fresh seeds · ``live`` how far it is, ``provenance`` by which versions · ``command`` the command
-line.
+``ray_pool`` on a cluster, ``kept_scenes`` data that runs share · ``search`` designs that follow
+from results · ``confirm`` a find on fresh seeds, ``elsewhere`` designs in other light · ``live``
+how far it is, ``provenance`` by which versions · ``command`` the command line.
 """
 
 from .axis import Axis, Design, Level
 from .confirm import Winner, confirm, winner
+from .elsewhere import Elsewhere, Place, elsewhere
 from .findings.atlas import atlas, learned_elements
 from .findings.draws import Draws, resample
 from .findings.effects import AxisEffect, Effects, LevelMean, PairEffect, Share, effects
@@ -75,6 +76,7 @@ __all__ = [
     "Draws",
     "Effects",
     "Element",
+    "Elsewhere",
     "EnvironmentDifference",
     "Estimate",
     "Failure",
@@ -92,6 +94,7 @@ __all__ = [
     "Outcome",
     "Pair",
     "PairEffect",
+    "Place",
     "Plan",
     "PlannedRun",
     "ProcessEach",
@@ -121,6 +124,7 @@ __all__ = [
     "create_study",
     "design_costs",
     "effects",
+    "elsewhere",
     "environment_differences",
     "estimate",
     "expected_maximum",

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 from joint.build import build_system
-from joint.config.codecs import RATED_KINDS
 from joint.config.custom import CustomConfig, check_custom
 from joint.config.run import NoneConfig, RunConfig
 from joint.metric import stage_of
@@ -26,7 +25,7 @@ _WEIGHED = {
     "distillation": "classifier",
 }
 # Codecs whose bits never have a gradient.
-_FILES = frozenset({"jpeg", "webp", "jpeg2000", "avif", "png"}) - RATED_KINDS
+_FILES = frozenset({"jpeg", "webp", "jpeg2000", "avif", "png"})
 
 
 def check_ahead(
@@ -137,14 +136,17 @@ def _of_other_pictures(one: RunConfig, other: RunConfig) -> Iterator[str]:
             yield f"data.{name} ({ours} and {theirs})"
     ours, theirs = (_divided(config) for config in (one, other))
     for name in dict.fromkeys((*ours, *theirs)):
-        if ours.get(name) != theirs.get(name):
-            first, second = (getattr(config.split, name) for config in (one, other))
+        first, second = (getattr(config.split, name) for config in (one, other))
+        # With and without folds, a test part depends on other fields, some of which are alike.
+        if ours.get(name) != theirs.get(name) and first != second:
             yield f"split.{name} ({first} and {second})"
 
 
 def _divided(config: RunConfig) -> dict[str, object]:
     """What the test part depends on."""
     split = config.split
+    if split.column is not None:
+        return {"column": split.column}
     found: dict[str, object] = {"by": split.by, "seed": split.seed, "folds": split.folds}
     if split.folds is not None:
         return found | {"fold": split.fold}

@@ -16,9 +16,11 @@ import tyro
 
 from joint.checkpoint import write_atomically
 from joint.evaluate import usable_device
+from joint.point import AS_BUILT, every_point
 from joint.settings import ConfigError, OptionError
 
 from .confirm import confirm
+from .elsewhere import elsewhere
 from .findings.atlas import atlas
 from .findings.report import report
 from .findings.table import rows, to_csv, to_json, to_text
@@ -40,6 +42,7 @@ commands:
   watch    how far it is, what is running, and how long it will take
   list     a row for each run: its design, its state, what it measured
   report   designs with intervals, the comparisons that were planned, the Pareto front
+  judge    the designs in other light, at other rates or distances, without training
   atlas    whether the seeds of each design have learned the same element
   confirm  write a study of the best design and a baseline, on fresh seeds
 
@@ -183,6 +186,37 @@ class ReportOptions:
     """Write a row for each design to this file too."""
     quiet: bool = False
     """Print nothing but errors."""
+    json: bool = False
+    """Print JSON instead of text."""
+
+
+@dataclass(frozen=True)
+class JudgeOptions:
+    """Judge the trained runs elsewhere: in other light, at other rates, distances, motion.
+
+    A row for each design, a column for each point; and what the plan compares, at each of them.
+    For example:
+
+        lens2label study judge studies/light --photons 30 300 3000
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """Folder of the ledger."""
+    photons: tuple[float, ...] = ()
+    """Light, photons/pixel."""
+    quality: tuple[float, ...] = ()
+    """Operating points of a codec that has several: 0 to levels - 1 of a learned one, 1 to 100 of
+    JPEG, 0 to 100 of lossy WebP and AVIF; each at each light."""
+    distance: tuple[float, ...] = ()
+    """Metres from a lens to all scenes; each at each light and quality."""
+    motion: tuple[float, ...] = ()
+    """RMS distance by which scenes move behind a shutter, pixels; each at each of the others."""
+    metric: str | None = None
+    """What is compared; that of the plan by default."""
+    batch_size: int = 64
+    """Pictures in one pass."""
+    device: str = "cpu"
+    """Where to compute."""
     json: bool = False
     """Print JSON instead of text."""
 
@@ -357,6 +391,26 @@ def _report(arguments: Sequence[str]) -> None:
             print(f"wrote {options.html}")
 
 
+def _judge(arguments: Sequence[str]) -> None:
+    options = tyro.cli(JudgeOptions, args=arguments, prog="lens2label study judge")
+    if options.batch_size < 1:
+        raise OptionError(f"--batch-size must be 1 or more, not {options.batch_size}")
+    points = every_point(options.photons, options.quality, options.distance, options.motion)
+    if points == [AS_BUILT]:
+        raise OptionError(
+            "give at least one point, such as --photons 30 300; what the runs came to where they "
+            "were tested says lens2label study report"
+        )
+    found = elsewhere(
+        open_study(options.folder),
+        points,
+        metric=options.metric,
+        device=options.device,
+        batch_size=options.batch_size,
+    )
+    print(found.to_json() if options.json else found)
+
+
 def _atlas(arguments: Sequence[str]) -> None:
     options = tyro.cli(AtlasOptions, args=arguments, prog="lens2label study atlas")
     found = atlas(open_study(options.folder), designs=options.designs)
@@ -369,6 +423,7 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int | None]] = {
     "watch": _watch,
     "list": _list,
     "report": _report,
+    "judge": _judge,
     "atlas": _atlas,
     "confirm": _confirm,
 }

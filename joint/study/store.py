@@ -301,7 +301,9 @@ def open_study(folder: Path | str) -> Ledger:
         _check_designs(designs, runs)
         return Ledger(folder, study, designs, runs).refreshed()
     except FileNotFoundError as error:
-        raise StudyError(f"there is no study in {folder}: create_study writes one") from error
+        raise StudyError(
+            f"there is no study in {folder}: lens2label study run writes one, or create_study"
+        ) from error
     except OSError as error:
         raise StudyError(f"cannot read {path}: {error.strerror or error}") from error
     except ValidationError as error:
@@ -338,9 +340,14 @@ def done_before(ledger: Ledger) -> int:
 
 def without_weights(ledger: Ledger) -> int:
     """Runs that are done and whose trained weights are gone; what was measured needs none."""
-    name = BEST_FILE if ledger.study.base.training.restore_best else CHECKPOINT_FILE
-    states = zip(ledger.runs, ledger.states(), strict=True)
-    return sum(not (ledger.path(run) / name).exists() for run, state in states if state == "done")
+    study = ledger.study
+    trained = [study.config(design, study.seeds[0]).training for design in ledger.designs]
+    names = [BEST_FILE if training.restore_best else CHECKPOINT_FILE for training in trained]
+    return sum(
+        not (ledger.path(run) / names[run.design]).exists()
+        for run, state in zip(ledger.runs, ledger.states(), strict=True)
+        if state == "done"
+    )
 
 
 def read_failure(folder: Path) -> dict[str, Any]:

@@ -24,13 +24,14 @@ import torch
 from classify import LesionDataset
 from joint.build import as_begun
 from joint.config.run import RunConfig
-from joint.config.scenes import DataConfig, build_data
+from joint.config.scenes import DataConfig
 from joint.evaluate import usable_device
 from joint.folder import FAILURE_FILE, RunFolder, hold, is_done
 from joint.lock import RunLocked
 from joint.stop import graceful_stop
 
 from .attempt import begin
+from .kept_scenes import KeptScenes
 from .live import Board
 from .process_pool import ProcessEach, WorkerLost
 from .run import execute
@@ -42,7 +43,6 @@ __all__ = ["Worked", "run_study", "work"]
 
 # Workers that may be lost without an end of a run in between, for each that works.
 _PATIENCE = 4
-_DATA_SETS = 2  # that a worker keeps
 _STOPPING = "the workers finish their steps and save; Ctrl-C again leaves at once"
 
 _Outcome: TypeAlias = Literal["done", "failed", "stopped", "passed"]
@@ -57,21 +57,6 @@ class Worked(NamedTuple):
     """Runs that failed here."""
     stopped: bool
     """It was asked to leave."""
-
-
-class _Scenes:
-    """Data sets by their configuration: each is built once, and the last few are kept."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, LesionDataset] = {}
-
-    def __call__(self, config: DataConfig) -> LesionDataset:
-        key = config.model_dump_json()
-        dataset = self._kept.pop(key) if key in self._kept else build_data(config)
-        self._kept[key] = dataset  # the last one used is the last to go
-        while len(self._kept) > _DATA_SETS:
-            del self._kept[next(iter(self._kept))]
-        return dataset
 
 
 # ------------------------------------------------------------------------------------ one worker
@@ -128,7 +113,7 @@ def work(
         raise ValueError(f"a worker trains one run at once, or more, not {together}")
     ledger = open_study(folder)
     device = usable_device(device)
-    load = _Scenes()
+    load = KeptScenes()
     counts = {"done": 0, "failed": 0}
     with graceful_stop() as asked:
 

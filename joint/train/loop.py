@@ -118,7 +118,9 @@ def fit(
     Warns
     -----
     UserWarning
-        When there is a teacher, and the objective has no weight for what it says.
+        When there is a teacher, and the objective has no weight for what it says; when a codec is
+        to learn several qualities, and the objective no distortion; when lesions are on both sides,
+        or a class is validated that no picture is trained on.
     """
     objective = objective or Objective()
     config = config or Training()

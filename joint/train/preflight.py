@@ -1,6 +1,7 @@
 """What cannot work is refused before any time is spent."""
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from classify import LesionDataset, check_classes
+from compress import LearnedCodec
 from compress.metrics import SSIM_WINDOW
 from joint.evaluate import check_encoding, check_scores, device_of
 from joint.feed import as_scenes
@@ -17,7 +19,7 @@ from joint.kinds import check_dataset, check_kinds
 from joint.metric import stage_of
 from joint.objective import Losses, Objective
 from joint.parallel import world_size
-from joint.stages import Stage
+from joint.stages import Stage, check_channels
 from joint.system import ImagingSystem, SystemOutput, evaluating, only_learning
 
 from .teacher import check_teacher, said_of_some
@@ -47,7 +49,10 @@ def check_given(
     """
     check_kinds(system, train)
     if validation is None:
-        raise ValueError("fit needs a validation set: split the data in three")
+        raise ValueError(
+            "fit needs a validation set: split the data in three, or name one in the column of "
+            "the parts (split.column)"
+        )
     check_dataset(validation)
     for name, given, kind in ("objective", objective, Objective), ("config", config, Training):
         if not isinstance(given, kind):
@@ -92,14 +97,23 @@ def check_run(
     ValueError
         For data, an objective, a teacher or a configuration that do not fit the system or each
         other.
+
+    Warns
+    -----
+    UserWarning
+        When a codec learns several qualities, and nothing in the objective tells them apart; when
+        lesions of the validation set are in training, too; when it has classes that training has
+        no picture of.
     """
     check_given(system, train, validation, objective, config, teacher)
     assert validation is not None  # or it has been refused
     _check_parts(train, validation)
     for part in (train, validation):
         check_encoding(system, part)
+    check_channels(dict(system.stages()), train.channels)
     if objective.task > 0:
         check_classes(train)
+        _speak_of_classes(train, validation)
     check_teacher(teacher, system, objective, config)
     _check_settings(system, train, validation, objective, config)
     scenes, labels = as_scenes(train.gather(torch.tensor([0, len(train) - 1])), device_of(system))
@@ -120,6 +134,7 @@ def check_run(
             _check_output(output, train, config)
             losses = objective(output, labels, teacher=taught)
         _check_gradients(system, losses, objective, learning)
+    _speak_of_qualities(system, objective, config)
 
 
 def _check_parts(train: LesionDataset, validation: LesionDataset) -> None:
@@ -135,6 +150,28 @@ def _check_parts(train: LesionDataset, validation: LesionDataset) -> None:
         raise ValueError(
             f"{len(shared)} pictures are in both training and validation set ({shared[0]}, ...): "
             "what is validated must not be trained on; take both from one split"
+        )
+    if not set(train.identifiers).isdisjoint(validation.identifiers):
+        return  # one name for two pictures: the names of each set are its own, and its groups' too
+    known = set(train.groups)
+    if count := sum(group in known for group in validation.groups):
+        warnings.warn(
+            f"{count} of the {len(validation)} pictures of the validation set share their lesion "
+            "(or patient) with training, so that what is chosen by them is overfitted: take both "
+            "from one split by lesion, or give groups that differ names that do",
+            stacklevel=1,  # once, wherever it is asked for
+        )
+
+
+def _speak_of_classes(train: LesionDataset, validation: LesionDataset) -> None:
+    """Say which classes are validated and cannot be learned: there is no picture of them."""
+    missing = (train.counts == 0) & (validation.counts > 0)
+    if missing.any():
+        names = ", ".join(train.classes[label] for label in missing.nonzero().flatten().tolist())
+        warnings.warn(
+            f"the training set has no picture of {names}, of which the validation set has "
+            f"{int(validation.counts[missing].sum())}: what it has no picture of cannot be learned",
+            stacklevel=1,  # once, wherever it is asked for
         )
 
 
@@ -186,6 +223,22 @@ def _turns(system: ImagingSystem, config: Training) -> list[tuple[Stage, ...]]:
                 f"{epoch + 1} with plan={config.plan!r}"
             )
     return list(turns)
+
+
+def _speak_of_qualities(system: ImagingSystem, objective: Objective, config: Training) -> None:
+    """Say where several qualities are trained, and all for the same: only distortion is weighed."""
+    codec = system.codec
+    if not isinstance(codec, LearnedCodec) or codec.levels == 1 or codec.quality is not None:
+        return
+    learns = any("codec" in learning for learning in _turns(system, config))
+    if objective.distortion or not (learns and any(p.requires_grad for p in codec.parameters())):
+        return
+    warnings.warn(
+        f"the {codec.levels} qualities of {type(codec).__name__} are trained for the same: what "
+        "tells them apart is the weight of the distortion, which is 0. Give it one "
+        "(--objective.distortion 10), or train one model with levels=1 for each weight of the rate",
+        stacklevel=1,  # once, wherever it is asked for
+    )
 
 
 def _check_normalises(needing: list[str], train: LesionDataset, config: Training) -> None:

@@ -35,6 +35,16 @@ def test_effort_pays():
     assert psnr(slow.reconstruction, image) > psnr(fast.reconstruction, image) + 0.2
 
 
+def test_a_fourth_plane_of_zeros_costs_the_others_nothing():
+    """It may be the fourth phase of a mosaic, and none of opacity."""
+    image = scene(2, 64)
+    alone = psnr(WebP(75).eval()(image).reconstruction, image)
+    for value in (0.0, 0.5, 1.0):
+        four = torch.cat([image, torch.full_like(image[:, :1], value)], 1)
+        decoded = WebP(75, channels=4)(four).reconstruction
+        assert torch.equal(psnr(decoded[:, :3], image), alone)
+
+
 def test_chrominance_costs_what_its_resolution_says():
     image = noise(3, 64, 64)
     sizes = [

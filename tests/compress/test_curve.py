@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.interpolate import Akima1DInterpolator, pchip_interpolate
+from scipy.interpolate import Akima1DInterpolator, PchipInterpolator, pchip_interpolate
 
 from compress.curve import RateCurve, bd_quality, bd_rate
 
@@ -138,11 +138,24 @@ def test_an_accuracy_that_falls_is_refused_and_named():
         r"\(rate, quality\) \(0.2, 0.62\) to \(0.4, 0.6\), \(0.8, 0.75\) to \(1.6, 0.71\)\. "
         "Measure on more pictures or seeds"
     )
-    for delta in (bd_rate, bd_quality):
-        with pytest.raises(ValueError, match=text):
-            delta(rate, good, rate, bad)
-        with pytest.raises(ValueError, match="the curve 'anchor' is not monotone"):
-            delta(rate[::-1], bad[::-1], rate, good)
+    with pytest.raises(ValueError, match=text):
+        bd_rate(rate, good, rate, bad)
+    with pytest.raises(ValueError, match="the curve 'anchor' is not monotone"):
+        bd_rate(rate[::-1], bad[::-1], rate, good)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_accuracy_that_falls_has_a_quality_at_each_rate(method):
+    """Against the antiderivative of SciPy's own interpolation."""
+    rate = [0.1, 0.2, 0.4, 0.8, 1.6]
+    good, bad = [0.5, 0.6, 0.7, 0.75, 0.8], [0.5, 0.62, 0.6, 0.75, 0.71]
+    kind = PchipInterpolator if method == "pchip" else Akima1DInterpolator
+    wholes = [kind(np.log(rate), quality).antiderivative() for quality in (bad, good)]
+    areas = [whole(math.log(1.6)) - whole(math.log(0.1)) for whole in wholes]
+    expected = (areas[0] - areas[1]) / math.log(16)
+    assert bd_quality(rate, good, rate, bad, method=method) == pytest.approx(expected, abs=1e-12)
+    curves = (RateCurve(name, rate, quality) for name, quality in (("a", good), ("b", bad)))
+    assert next(curves).bd_quality(next(curves), method=method) == pytest.approx(-expected)
 
 
 def test_a_plateau_has_a_quality_at_each_rate_but_no_rate_at_its_quality():
@@ -243,6 +256,17 @@ def test_a_curve_with_a_name_and_a_header():
         late.bd_rate(jpeg)
     with pytest.raises(ValueError, match="the curve 'JPEG' has a rate that is not positive"):
         ours.bd_quality(RateCurve("JPEG", jpeg.rate, jpeg.quality, header=0.4).without_header())
+
+
+def test_each_point_has_a_header_of_its_own_or_none_is_known():
+    rate, quality = (0.4, 0.6, 0.9, 1.4), (30.0, 33.0, 36.0, 39.0)
+    curve = RateCurve("ours", rate, quality, header=np.array([0.1, 0.2, 0.3, 0.4]))
+    assert curve.without_header().rate == pytest.approx((0.3, 0.4, 0.6, 1.0))
+    assert hash(curve) == hash(RateCurve("ours", rate, quality, header=(0.1, 0.2, 0.3, 0.4)))
+    with pytest.raises(ValueError, match="the header of the curve 'ours' is not known"):
+        RateCurve("ours", rate, quality).without_header()
+    with pytest.raises(ValueError, match=r"one for each of its 4 rates, got headers \[2\]"):
+        RateCurve("ours", rate, quality, header=(0.1, 0.2))
 
 
 @pytest.mark.parametrize(

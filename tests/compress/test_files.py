@@ -23,7 +23,7 @@ CODECS = [
     (JPEG(100, subsampling="4:4:4"), {"quality": 100, "subsampling": 0, "optimize": True}),
     (WebP(), {"quality": 75, "method": 4}),
     (WebP(0, method=0, channels=1), {"quality": 0, "method": 0}),
-    (WebP(60, channels=4), {"quality": 60, "method": 4}),
+    (WebP(60, channels=4), {"quality": 60, "method": 4, "exact": True}),
     (WebP(30, lossless=True), {"lossless": True, "quality": 30, "exact": True}),
     (WebP(lossless=True, channels=4), {"lossless": True, "quality": 75, "exact": True}),
     (JPEG2000(20), {"quality_layers": [20], "irreversible": True, "mct": None}),

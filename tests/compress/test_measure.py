@@ -45,6 +45,42 @@ def test_a_curve_is_that_of_pillows_files():
     assert alone.quality == pytest.approx(curve.quality, rel=1e-6)
 
 
+def test_a_curve_knows_the_headers_of_its_files():
+    """Those of a grey picture in Pillow's files; of learned codecs, what the price says."""
+    grey = np.full((48, 48, 3), 128, np.uint8)
+
+    def header(kind: str, **options: object) -> float:
+        return 8 * len(written(grey, kind, options)) / 48**2
+
+    jpeg = rate_curve("JPEG", map(JPEG, QUALITIES), PICTURES)
+    assert jpeg.header == tuple(header("JPEG", quality=q, optimize=True) for q in QUALITIES)
+    webp = rate_curve("WebP", map(WebP, QUALITIES), PICTURES)
+    assert webp.header == tuple(header("WEBP", quality=q) for q in QUALITIES)
+    rate = np.array(webp.rate) - np.array(webp.header)
+    assert webp.without_header().rate == pytest.approx(rate)
+    for codec in (learned(), compress.Autoencoder(), compress.KMeansCodec(2, coding="fixed")):
+        # Constant pictures, of one colour, whose palette and latents are not of the header.
+        codec.eval()
+        flat = torch.full((2, 3, 8, 8), 0.5)
+        (found,) = rate_curve("", [codec], flat).header
+        side = codec(flat).side_bits[0].item() / 64
+        assert found == side - (8 * 3 / 64 if isinstance(codec, compress.KMeansCodec) else 0)
+    # A file that is shorter than that of a grey picture is all header.
+    (short,) = rate_curve("PNG", [compress.PNG()], torch.zeros(2, 3, 64, 64)).without_header().rate
+    assert short == 0
+
+
+def test_the_header_of_one_unknown_codec_makes_the_curve_s_unknown():
+    class Unknown(WebP):
+        header_bytes = compress.Codec.header_bytes
+
+    curve = rate_curve("", [WebP(10), WebP(30), Unknown(60), WebP(90)], PICTURES)
+    assert curve.header is None
+    assert Unknown().header_bytes((8, 8)) is None
+    with pytest.raises(ValueError, match="header of the curve '' is not known"):
+        curve.without_header()
+
+
 def test_one_codec_at_several_qualities_with_another_metric():
     codec = learned()
 

@@ -1,8 +1,11 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import classify
 import compress
 import joint
 import joint.complete
@@ -87,6 +90,49 @@ def test_a_split_by_hash_stays_when_scenes_are_added():
 
     few, many = parts(40), parts(80)
     assert all(many[name] == part for name, part in few.items())
+
+
+def test_a_column_of_the_scenes_may_be_the_split():
+    drawn = joint.build_data(joint.PhantomConfig(count=60, image_size=16))
+    parts = np.array(["train", "Val", "test"])[np.array(drawn.groups).argsort() % 3]
+    scenes = classify.LesionDataset(
+        images=drawn.gather(range(60)).images,
+        labels=drawn.labels,
+        groups=drawn.identifiers,
+        identifiers=drawn.identifiers,
+        metadata={"part": parts, "site": ["arm", ""] * 30},
+    )
+
+    def build(column):
+        return joint.build_split(joint.RunConfig(split=joint.SplitConfig(column=column)), scenes)
+
+    found = build("part")
+    assert [set(scenes.metadata["part"][index]) for index in found.indices] == [
+        {"train"}, {"Val"}, {"test"},
+    ]  # fmt: skip
+    with pytest.raises(joint.ConfigError, match=r"have no column 'parts'; did you mean 'part'\?"):
+        build("parts")
+    with pytest.raises(joint.ConfigError, match=r"split\.column='site': .* said: 'arm' \(30 times"):
+        build("site")
+    # Older configurations know no column, and keep their digest.
+    assert "column" not in joint.SplitConfig().model_dump_json()
+
+
+def test_a_classifier_of_other_channels_than_the_scenes_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "judges.py").write_text(
+        "from torch import nn\n\n\nclass Judge(nn.Linear):\n    in_channels = 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    classifier = joint.CustomConfig(
+        class_path="judges.Judge", init_args={"in_features": 1, "out_features": 2}
+    )
+    system = joint.SystemConfig(
+        front_end=joint.NoneConfig(), codec=joint.NoneConfig(), classifier=classifier
+    )
+    build = partial(joint.build_system, system, image_size=(16, 16), classes=2)
+    with pytest.raises(ValueError, match="the scene gives 1 channels but the classifier takes 3"):
+        build(channels=1)
+    build(channels=3)
 
 
 def test_every_picture_is_tested_in_one_fold():

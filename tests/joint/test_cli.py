@@ -339,9 +339,9 @@ def test_export_writes_a_graph_with_the_names_of_the_classes(trained, tmp_path, 
         wanted = system.eval().classifier(pictures)
         found = torch.export.load(graph).module()(pictures)
     torch.testing.assert_close(found, wanted)
-    status, _, err = _run(capsys, *asked, "--quality", "1")
+    status, _, err = _run(capsys, *asked, "--quality", "0.5")
     assert status == _MISTAKE
-    assert "needs a learned codec with several levels, and the system has JPEG" in err
+    assert "the quality of JPEG must be a whole number, 1 to 100, got 0.5" in err
     status, _, err = _run(capsys, *asked[:-1], "0")
     assert (status, err) == (_OPTION, "lens2label: --pictures must be at least 1, not 0\n")
 
@@ -626,6 +626,74 @@ def test_pictures_with_a_table_are_audited_trained_on_evaluated_and_reported(tmp
     status, _, err = _run(capsys, *given[:2], tmp_path / "other", "--quiet", *data)
     assert status == _MISTAKE
     assert "lacks the columns image, label; it has photo, diagnosis, patient" in err
+
+
+@pytest.mark.filterwarnings("always::UserWarning")  # they are looked for
+def test_a_split_that_a_table_gives_is_audited_trained_on_evaluated_and_reported(tmp_path, capsys):
+    from PIL import Image
+
+    draw, words = np.random.default_rng(0), ["train", "Training", "val", "test", "TEST"]
+    rows = []
+    for number in range(60):
+        noise = draw.integers(0, 100, (24, 24, 3), dtype=np.uint8)
+        noise[..., number % 3] += 120
+        Image.fromarray(noise).save(tmp_path / f"p{number}.png")
+        rows.append((f"p{number}", "abc"[number % 3], f"P{number // 3}", words[number // 3 % 5]))
+
+    def table(name, rows):
+        lines = [",".join(row) for row in [("image", "label", "patient_id", "part"), *rows]]
+        (tmp_path / name).write_text("\n".join(lines))
+        return ["--data", tmp_path / name, "--data.image-size", "16"]
+
+    data = table("labels.csv", rows)
+    status, out, err = _run(capsys, "audit", *data, "--split.column", "part", "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["parts"] == ["train", "validation", "test"]
+    run = tmp_path / "run"
+    given = [*data, "--split.column", "part", "--training.epochs", "1", "--output", run]
+    status, out, err = _run(capsys, "train", *given)
+    assert (status, err) == (0, "")
+    assert "split as it was given: 0.0% of the test images share their lesion" in out
+    assert {"column": "part"}.items() <= json.loads((run / "config.json").read_text())[
+        "split"
+    ].items()
+    parts = joint.load_run(run)[2]
+    for part, mine in parts.parts.items():
+        said = {"train": words[:2], "validation": words[2:3], "test": words[3:]}[part]
+        assert {*mine.identifiers} == {row[0] for row in rows if row[3] in said}
+    page = tmp_path / "page.html"
+    assert _run(capsys, "report", run, "--quick", "--quiet", "--output", page)[0] == 0
+    assert "as the column part of the data says" in page.read_text()
+
+    # What it has learned from, and was chosen by, is counted where it is judged.
+    test = table("test.csv", [row for row in rows if row[3].lower() == "test"])
+    status, _, err = _run(capsys, "evaluate", run, *test, "--json")
+    assert (status, err) == (0, "")
+    status, _, err = _run(capsys, "evaluate", run, *data, "--json")
+    assert status == 0
+    assert "the run knows 24 of its training part and 12 of its validation part: the res" in err
+    # A class that is not there can be named, and has to be.
+    bare = table("bare.csv", [row for row in rows if row[1] != "b" and row[3].lower() == "test"])
+    status, _, err = _run(capsys, "evaluate", run, *bare)
+    assert (status, err.count("\n")) == (_MISTAKE, 1)
+    assert "give them all, in this order (--data.classes a b c)" in err
+    status, out, err = _run(capsys, "evaluate", run, *bare, "--data.classes", "a", "b", "c")
+    assert status == 0, err
+    assert "has no picture of b, which classes names" in err
+    assert "no pictures of b: left out" in out
+
+    # A patient in two parts is told; without validation nothing can be trained.
+    leaky = table("leaky.csv", [*rows[:9], (*rows[9][:3], "train"), *rows[10:]])
+    status, _, err = _run(capsys, "audit", *leaky, "--split.column", "part")
+    assert status == 1
+    assert "1 of 20 lesions (or patients) are in more than one part of the split that was" in err
+    two = table("two.csv", [(*row[:3], row[3].replace("val", "train")) for row in rows])
+    assert _run(capsys, "audit", *two, "--split.column", "part")[0] == 0
+    given = [*two, "--split.column", "part", "--quiet", "--output", tmp_path / "two"]
+    status, _, err = _run(capsys, "train", *given)
+    assert status == _MISTAKE
+    assert "needs a validation set: split the data in three, or name one in the column" in err
+    assert not (tmp_path / "two").exists()
 
 
 def test_divergence_and_interrupts_have_a_status_of_their_own(monkeypatch, capsys):

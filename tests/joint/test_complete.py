@@ -420,6 +420,52 @@ def test_what_does_not_fit_is_refused(codec, parts, tmp_path):
         complete_run(_config(**CODEC), dataclasses.replace(halves, validation=None), tmp_path / "c")
 
 
+def test_parts_that_no_folder_would_find_again_are_refused(parts, tmp_path):
+    quick = {"resamples": 0, "progress": False}
+    whole = parts.whole
+    assert whole is not None
+    assert whole.fingerprint == joint.build_data(_config().data).fingerprint
+
+    def saying(words):
+        return LesionDataset(
+            images=whole.gather(range(70)).images,
+            labels=whole.labels,
+            groups=whole.identifiers,
+            identifiers=whole.identifiers,
+            metadata={"part": words},
+        )
+
+    own = classify.given_split(
+        whole.grouped(whole.identifiers), ["train"] * 40 + ["val"] * 15 + ["test"] * 15
+    )
+    sources = dataclasses.replace(parts, test=_renamed(parts.test, parts.test.classes))
+    swapped = dataclasses.replace(
+        parts, validation=parts.test, test=parts.validation, indices=[*parts.indices[:1],
+        *parts.indices[:0:-1]],
+    )  # fmt: skip
+    for other in (own, sources, swapped):
+        with pytest.raises(joint.ConfigError, match="parts are not those of the configuration"):
+            complete_run(_config(**CODEC), other, tmp_path / "own", **quick)
+        assert not (tmp_path / "own" / "config.json").exists()
+    # What a column says can be found again.
+    said = saying(["train", "val", "test", "train", "train"] * 14)
+    classify.save_scenes(said, tmp_path / "scenes.npz")
+    config = _config(**CODEC).model_copy(
+        update={
+            "data": joint.data_config(tmp_path / "scenes.npz"),
+            "split": joint.SplitConfig(column="part"),
+        }
+    )
+    given = joint.build_split(config, said)
+    complete_run(config, given, tmp_path / "given", **quick)
+    _, _, again = joint.load_run(tmp_path / "given")
+    assert [part.identifiers for part in again] == [part.identifiers for part in given]
+    # Where validation and test have changed places, it is another run.
+    turned = saying(["train", "test", "val", "train", "train"] * 14)
+    with pytest.raises(joint.CheckpointError, match="no longer those that it was trained on"):
+        joint.load_run(tmp_path / "given", data=turned)
+
+
 def test_the_stages_of_a_run_are_those_that_it_was_tested_with(codec, parts):
     system, folder = codec
     stages = trained_stages(folder, parts)

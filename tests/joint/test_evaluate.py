@@ -209,6 +209,15 @@ def test_noise_of_a_picture_does_not_depend_on_its_batch(system, lesions):
     np.testing.assert_allclose(mixed.logits, whole.logits[order], rtol=1e-4, atol=1e-5)
 
 
+def test_a_light_that_a_sensor_was_not_made_for_is_warned_of_once(lesions):
+    system = joint.ImagingSystem(
+        sensor=optics.Sensor(1000, full_well=600.0), classifier=classify.backbone(classes=3)
+    )
+    with pytest.warns(UserWarning, match="full_well=600") as told:
+        joint.evaluate(system, lesions, photons=4000)
+    assert ["full_well=600" in str(each.message) for each in told] == [True]
+
+
 def test_other_light_and_other_quality_without_training(lesions):
     codec = compress.FactorizedCodec(levels=3)
     system = joint.ImagingSystem(
@@ -240,8 +249,8 @@ def test_other_light_and_other_quality_without_training(lesions):
     assert all(torch.equal(state[n], t) for n, t in system.state_dict().items())
     with pytest.raises(ValueError, match=r"photons=0\.0 is out of range; give a positive number"):
         joint.evaluate(system, lesions, objective=joint.Objective(task=0), photons=0.0)
-    with pytest.raises(ValueError, match=r"quality=1 needs a learned codec .* the system has JPEG"):
-        joint.evaluate(joint.ImagingSystem(codec=compress.JPEG(50)), lesions, quality=1)
+    with pytest.raises(ValueError, match="JPEG2000 has no qualities to choose: leave quality out"):
+        joint.evaluate(joint.ImagingSystem(codec=compress.JPEG2000(20)), lesions, quality=1)
     with pytest.raises(ValueError, match="photons=5 needs a sensor"):
         joint.evaluate(joint.ImagingSystem(codec=codec), lesions, photons=5)
 
@@ -381,7 +390,9 @@ def _even(channels, size=32, code=180):
     )
 
 
-_BANDS = tuple(n * 1e-9 for n in range(450, 701, 50))
+def _lens(colour, **options):
+    bands = tuple(n * 1e-9 for n in range(450, 701, 50))
+    return joint.LensConfig(wavelengths=bands, oversample=3, colour=colour, **options)
 
 
 @pytest.mark.parametrize(
@@ -392,13 +403,13 @@ _BANDS = tuple(n * 1e-9 for n in range(450, 701, 50))
         lambda: optics.FourierFilter(32, "low_pass", illumination="incoherent"),
         lambda: optics.CodedExposure(optics.shutter_code("open", 8, share=0.25), 2.0),
         *(
-            lambda colour=colour: joint.build_front_end(
-                joint.LensConfig(wavelengths=_BANDS, oversample=3, colour=colour), (32, 32), 6
-            )
-            for colour in (
-                {"filters": "fixed"},
-                {"filters": "fixed", "share": 1.0},
-                {"lamps": "fixed", "patterns": 2},
+            lambda config=config: joint.build_front_end(config, (32, 32), 6)
+            for config in (
+                _lens({"filters": "fixed"}),
+                _lens({"filters": "fixed", "share": 1.0}),
+                _lens({"lamps": "fixed", "patterns": 2}),
+                _lens({"filters": "fixed"}, off_axis={"field_curvature": 0.01}),
+                joint.ShutterConfig(lens=_lens({"filters": "fixed"})),
             )
         ),
     ],
@@ -410,6 +421,11 @@ def test_of_an_even_scene_the_share_of_light_is_the_throughput(front_end):
     found = joint.evaluate(system, scenes, objective=joint.Objective(task=0), batch_size=3)
     assert found.light_share == pytest.approx(found.throughput, rel=2e-3)
     assert found.scalars()["light_share"] == found.to_dict()["light_share"] == found.light_share
+
+
+def test_scenes_in_srgb_are_no_linear_light():
+    with pytest.raises(ValueError, match="the scenes are sRGB codes and the system takes them for"):
+        joint.evaluate(joint.ImagingSystem(encoding="linear"), _even(3))
 
 
 def test_the_share_of_light_is_that_of_the_scenes(lesions):
@@ -446,6 +462,80 @@ class _Lying(compress.JPEG):
     def forward(self, image, *, generator=None):
         coded = super().forward(image, generator=generator)
         return replace(coded, bits_map=coded.bits_map / 2, rate=self.said)
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_of_several_qualities_it_is_said_which(lesions, levels):
+    system = joint.ImagingSystem(codec=compress.FactorizedCodec(levels=levels))
+    plain = joint.Objective(task=0)
+    found = joint.evaluate(system, lesions, objective=plain)
+    if levels == 1:
+        assert found.quality is None
+        assert "quality" not in str(found)
+        return
+    assert f"{'quality':<18} 1 of 0 to 2 (the middle)" in str(found).splitlines()
+    assert (
+        joint.evaluate(system, lesions, objective=plain, quality=1.75).quality == "1.75 of 0 to 2"
+    )
+
+
+def test_files_that_decode_to_something_else_are_spoken_of(lesions):
+    class Negative(compress.PNG):
+        def decompress(self, payloads):
+            decoded = super().decompress(payloads)
+            return (1 - decoded if self.whole else decoded[..., 1:]) if self.wrong else decoded
+
+        def forward(self, image, *, generator=None):
+            self.wrong = False
+            coded = super().forward(image, generator=generator)
+            self.wrong = True
+            return coded
+
+    system, plain = joint.ImagingSystem(codec=Negative()), joint.Objective(task=0)
+    system.codec.whole = True
+    # Of black or white pixels the negative is 1 away; of those here the furthest is.
+    first = lesions.gather(torch.arange(8)).images / 255
+    gap = float((1 - 2 * first).abs().max())
+    with pytest.warns(UserWarning, match=rf"files of Negative do not .*up to {gap:.3g} away"):
+        found = joint.evaluate(system, lesions, objective=plain, count_bytes=True)
+    assert found.psnr == 100
+    system.codec.whole = False
+    with pytest.warns(UserWarning, match=r"they are of the shape \[8, 3, 16, 15\]\): lab"):
+        joint.evaluate(system, lesions, objective=plain, count_bytes=True)
+    joint.evaluate(system, lesions, objective=plain)  # nothing is counted, nothing is decoded
+
+    class Broken(compress.PNG):
+        def compress(self, image):
+            return [file + b"?" for file in super().compress(image)]
+
+        def forward(self, image, *, generator=None):
+            return replace(compress.PNG()(image), rate="rounded")
+
+    system = joint.ImagingSystem(codec=Broken())
+    with pytest.warns(UserWarning, match=r"reconstruction \(CorruptStream: payload 0: cut or con"):
+        joint.evaluate(system, lesions, objective=plain, count_bytes=True)
+
+
+@pytest.mark.parametrize(
+    "codec", [compress.FactorizedCodec, lambda: compress.HyperpriorCodec(exact=False)]
+)
+def test_files_that_keep_the_promise_are_not_spoken_of(lesions, codec):
+    system, plain = joint.ImagingSystem(codec=codec()), joint.Objective(task=0)
+    assert joint.evaluate(system, lesions, objective=plain, count_bytes=True).bpp_bytes > 0
+    wide = system.double()
+    assert joint.evaluate(wide, lesions, objective=plain, count_bytes=True).bpp_bytes > 0
+
+
+@pytest.mark.parametrize(("factor", "said"), [(-1.0, "-"), (float("nan"), "nan")])
+def test_a_rate_that_is_none_is_spoken_of(lesions, factor, said):
+    class Free(compress.JPEG):
+        def forward(self, image, *, generator=None):
+            coded = super().forward(image, generator=generator)
+            return replace(coded, side_bits=coded.side_bits * factor, rate="rounded")
+
+    system, plain = joint.ImagingSystem(codec=Free(10)), joint.Objective(task=0)
+    with pytest.warns(UserWarning, match=f"the rate of Free comes to {said}"):
+        joint.evaluate(system, lesions, objective=plain)
 
 
 def test_a_rate_that_says_bytes_and_is_another_is_spoken_of(lesions):

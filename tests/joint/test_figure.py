@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -47,6 +48,13 @@ class _Grey(torch.nn.Module):
         return image[:, :3].mean((-2, -1))
 
 
+class _Strips(torch.nn.Module):
+    """The class is the brightest of seven parts of the height."""
+
+    def forward(self, image):
+        return torch.nn.functional.adaptive_avg_pool2d(image, (7, 1)).mean(1).flatten(1)
+
+
 class _First(torch.nn.Module):
     """Seven of the values as logits."""
 
@@ -84,6 +92,31 @@ def test_every_front_end_can_be_drawn(front_end, channels, lesions, tmp_path):
     assert picture.shape[1] > 1000
     assert picture.std() > 20
     assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+
+
+def test_what_is_said_under_a_picture_is_what_was_counted():
+    scenes = classify.LesionPhantom(40, 16)
+    # So dark that the noise decides, and pictures of one seed are seldom taken for the same twice.
+    system = joint.ImagingSystem(sensor=optics.Sensor(1.0, read_noise=3), classifier=_Strips())
+    said = []
+    for seed in (0, 5):
+        judged = joint.evaluate(system, scenes, seed=seed)
+        guesses = judged.logits.argmax(1)
+        firsts = {
+            int(k): int((scenes.targets == k).nonzero()[0, 0]) for k in scenes.targets.unique()
+        }
+        expected = {scenes.classes[k]: scenes.classes[guesses[n]] for k, n in firsts.items()}
+        figure = system_figure(system, scenes, judged, rows=7, seed=seed)
+        handed = handed_figure({"own": system}, scenes, seed=seed)
+        for drawn in (figure, handed):
+            under, name = {}, ""
+            for axis in drawn.axes:
+                name = axis.get_ylabel() if axis.get_ylabel() in scenes.classes else name
+                if axis.get_xlabel().startswith("says "):
+                    under[name] = axis.get_xlabel().removeprefix("says ")
+            assert under == expected
+        said.append(expected)
+    assert said[0] != said[1]
 
 
 def test_only_the_figures_need_matplotlib(tmp_path):
@@ -462,6 +495,26 @@ def test_robustness_is_drawn_for_each_imperfection_and_system(tmp_path):
     assert "100" in [text.get_text() for text in photons.get_xticklabels()]
     half = robustness_figure(found, metric="accuracy").axes[0].lines[0]
     np.testing.assert_allclose(half.get_ydata(), [0.4, 0.25])
+
+
+def test_robustness_has_a_panel_for_each_imperfection_and_no_other():
+    names = ("defocus", "photons", "tilt", "distance")
+    figure = robustness_figure({"a": _swept(**dict.fromkeys(names, ((1, 2), (0.8, 0.5))))})
+    titles = [axis.get_title() for axis in figure.axes if axis.axison]
+    assert titles == [*names]
+    left = [axis for axis in figure.axes if axis.get_ylabel()]
+    assert [axis.get_title() for axis in left] == ["defocus", "distance"]
+    half = robustness_figure({"a": _swept(defocus=((1, 2), (0.8, 0.5)))}, metric="accuracy")
+    assert half.axes[0].get_ylabel() == "accuracy"
+
+
+def test_levels_of_other_units_are_other_panels():
+    first, other = (_swept(defocus=((1, 2), (0.8, 0.5))) for _ in range(2))
+    (curve,) = other.curves
+    other = replace(other, curves=(curve._replace(unit="another"),))
+    figure = robustness_figure({"a": first, "b": other})
+    assert [axis.get_xlabel() for axis in figure.axes if axis.axison] == ["a unit", "another"]
+    assert [len(axis.lines) for axis in figure.axes if axis.axison] == [2, 2]
 
 
 def test_robustness_without_a_curve_is_refused():

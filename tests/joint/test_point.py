@@ -51,13 +51,30 @@ def test_a_system_is_there_for_a_while_and_then_as_it_was():
         (OperatingPoint(distance=1.0), "distance=1 needs a lens, .* the system has LearnedKernel"),
         (OperatingPoint(motion=1.0), "motion=1 needs .*CodedExposure, and the system has Learned"),
         (OperatingPoint(photons=5.0), "photons=5 needs a sensor, and the system has none"),
-        (OperatingPoint(quality=1.0), "quality=1 needs a learned codec .* has JPEG: replace"),
+        (OperatingPoint(quality=1.0), "PNG has no qualities to choose: leave quality out"),
     ],
 )
 def test_what_a_system_does_not_have_is_refused(point, message):
-    system = joint.ImagingSystem(front_end=optics.LearnedKernel(), codec=compress.JPEG(50))
+    system = joint.ImagingSystem(front_end=optics.LearnedKernel(), codec=compress.PNG())
     with pytest.raises(ValueError, match=message), operating(system, point):
         pass
+    with (
+        pytest.raises(ValueError, match="quality=1 needs a codec, and the system has none"),
+        operating(joint.ImagingSystem(), OperatingPoint(quality=1.0)),
+    ):
+        pass
+
+
+def test_jpeg_is_judged_at_another_quality():
+    scenes = classify.LesionPhantom(6, image_size=24)
+    system, finer = (joint.ImagingSystem(codec=compress.JPEG(q)) for q in (50, 90))
+    found = joint.evaluate(system, scenes, quality=90, count_bytes=True)
+    expected = joint.evaluate(finer, scenes, count_bytes=True)
+    assert (found.bpp_bytes, found.psnr) == (expected.bpp_bytes, expected.psnr)
+    assert found.psnr > joint.evaluate(system, scenes).psnr
+    assert system.codec.quality == 50
+    with pytest.raises(ValueError, match="quality of JPEG must be a whole number, 1 to 100"):
+        joint.evaluate(system, scenes, quality=0.5)
 
 
 def test_a_lens_behind_a_shutter_is_refocused_and_scenes_move():

@@ -22,6 +22,7 @@ from sklearn.metrics import (
 )
 
 import classify
+import compress
 import joint
 import optics
 from joint.analysis import (
@@ -50,7 +51,7 @@ from joint.report.recorded import by_chance
 from joint.report.saved import read_runs
 from joint.report.scenes import Measuring, Scenes
 from joint.report.sections import SECTIONS
-from joint.report.shown import contrast_of_classes
+from joint.report.shown import contrast_of_classes, rate
 from joint.report.why import contrast_decides
 from joint.report.words import configuration_words
 
@@ -299,6 +300,22 @@ def test_rate_and_fidelity_are_those_of_the_result(whole, parsed):
     assert rows["files"][0] == f"{test['bpp_bytes']:.3f}"
     assert rows["a picture's file"] == [f"{test['bpp_bytes'] * 32 * 32 / 8:,.0f}", "bytes/picture"]
     assert rows["PSNR"] == [f"{test['psnr']:.2f}", "dB"]
+    assert "quality" not in rows  # JPEG says its own among the settings
+
+
+@pytest.mark.parametrize(
+    ("levels", "quality", "told"),
+    [(4, None, "1.5 of 0 to 3 (the middle)"), (3, 0.25, "0.25 of 0 to 2"), (1, None, None)],
+)
+def test_of_several_qualities_the_rate_says_which(levels, quality, told):
+    scenes = classify.LesionPhantom(12, 32, seed=1)
+    system = joint.ImagingSystem(codec=compress.FactorizedCodec(levels=levels)).eval()
+    system.codec.quality = quality
+    run = SimpleNamespace(test={"bpp": 1.0})
+    found = rate(run, Scenes(system, scenes, scenes), Measuring(resamples=_RESAMPLES))
+    text = str(next(found))
+    assert ("level of the codec" in text) == (told is not None)
+    assert f"<td>{told}</td>" in text or told is None
 
 
 def test_the_analyses_are_those_of_the_library(whole, parsed):
@@ -311,6 +328,9 @@ def test_the_analyses_are_those_of_the_library(whole, parsed):
     ):
         assert bpp == f"{region.bpp:.3f}"
         assert density == with_interval(region.density, region.interval, ".2f")
+    assert f"Another {rates.side_bits:,.0f} bits of a picture, such as a header" in "".join(
+        parsed.text
+    )
 
     found = measure_contrast(parts.test, system=system, plane="handed")
     assert isinstance(found, Contrast)
@@ -955,6 +975,29 @@ def test_an_element_that_is_not_known_is_not_drawn():
             "30 to 3,000 photons/pixel at full scale, drawn for each picture, quantum efficiency "
             "0.6, read noise 2 electrons RMS, 10 bits, gaussian shot noise, a gain that does not "
             "follow the light",
+        ),
+        (
+            {
+                "sensor": joint.SensorConfig(
+                    full_well=12000,
+                    gain=7.5,
+                    black_level=16,
+                    prnu=0.01,
+                    dsnu=2.5,
+                    dark_current=5,
+                    exposure_time=0.2,
+                )
+            },
+            "sensor",
+            "gaussian shot noise, gain 7.5 electrons/DN, black level 16 DN, full well 12,000 "
+            "electrons, dark current 5 electrons/s over 0.2 s, PRNU 1 % RMS, DSNU 2.5 electrons "
+            "RMS",
+        ),
+        ({"sensor": joint.SensorConfig(trainable_gain=True)}, "sensor", "noise, learned gain"),
+        (
+            {"sensor": joint.SensorConfig(trainable_gain=True, gain=3)},
+            "sensor",
+            "learned gain (3 electrons/DN before training)",
         ),
         ({"sensor": joint.NoneConfig()}, "sensor", "none: light is read without noise"),
         ({"codec": joint.JPEGConfig(quality=7)}, "codec", "jpeg, quality 7, subsampling 4:2:0"),

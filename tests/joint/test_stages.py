@@ -8,6 +8,7 @@ import classify
 import compress
 import joint
 import optics
+from joint.stages import check_channels
 
 
 class _Head(nn.Module):
@@ -113,3 +114,23 @@ def test_a_restoration_that_does_not_fit_is_refused():
         joint.ImagingSystem(
             front_end=optics.LearnedKernel("log", 3), codec=compress.JPEG(), classifier=_Head(4)
         )
+
+
+def test_a_network_of_other_channels_than_the_scene_is_refused(lesions, others):
+    def check(scene, **stages):
+        check_channels(stages, scene)
+
+    with pytest.raises(ValueError, match="scene gives 1 channels but the classifier takes 3: buil"):
+        check(1, classifier=_Head(3))
+    with pytest.raises(ValueError, match="the scene gives 3 channels but the codec takes 1"):
+        check(3, sensor=optics.Sensor(), codec=compress.FactorizedCodec(channels=1))
+    # What lies before makes others of them, or nobody knows.
+    check(3, front_end=optics.LearnedKernel("sobel"), classifier=_Head(6))
+    packed = optics.Sensor(cfa="rggb", demosaicing="packed")
+    check(3, sensor=packed, classifier=_Head(4))
+    check(3, restoration=optics.RestorationUNet(3, out_channels=1), classifier=_Head(1))
+    check(3, front_end=nn.Identity(), classifier=_Head(4))  # it does not say
+    check(None, classifier=_Head(4))
+    # Of a system it is seen before the first pass.
+    with pytest.raises(ValueError, match="the scene gives 3 channels but the classifier takes 4"):
+        joint.fit(joint.ImagingSystem(classifier=_Head(4)), lesions, others)

@@ -1,3 +1,4 @@
+import dataclasses
 from contextlib import nullcontext
 
 import pytest
@@ -282,6 +283,28 @@ def test_a_field_passes_a_coherent_front_end(dtype):
     for other in lacking:
         with pytest.raises(ValueError, match=r"it takes encoding='linear' and a front end"):
             other(field)
+
+
+def test_a_codec_that_returns_another_size_is_named():
+    class Blocks(compress.PNG):
+        def forward(self, image, *, generator=None):
+            coded = super().forward(image, generator=generator)
+            return dataclasses.replace(coded, **{self.field: coded_to(getattr(coded, self.field))})
+
+    def coded_to(picture):
+        return picture[..., : picture.shape[-2] // 8 * 8, : picture.shape[-1] // 8 * 8]
+
+    system = joint.ImagingSystem(codec=Blocks())
+    scene = torch.rand(2, 3, 16, 20)
+    system.codec.field = "reconstruction"
+    message = r"Blocks returned pictures \[2, 3, 16, 16\] for \[2, 3, 16, 20\]: .* pad that"
+    with pytest.raises(ValueError, match=message):
+        system(scene)
+    system.codec.field = "bits_map"
+    message = r"Blocks returned a bits_map \[2, 1, 16, 16\] .* it must be \[2, 1, 16, 20\]"
+    with pytest.raises(ValueError, match=message):
+        system(scene)
+    assert system(scene[..., :16]).coded is not None
 
 
 def test_light_above_full_scale_is_light():

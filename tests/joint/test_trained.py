@@ -202,6 +202,29 @@ def test_the_camera_is_compared_with_that_of_the_training(fitted, tmp_path):
         joint.load_fitted(other, tmp_path)
 
 
+def test_the_quality_is_compared_with_that_of_the_training(fitted, tmp_path):
+    tensors, head = joint.load_checkpoint(fitted["best"][1] / "best.safetensors")
+
+    def at(quality):
+        system = _system()
+        system.codec.quality = quality
+        return system
+
+    def trained(printed):
+        head["identity"]["system"] = repr(printed)
+        joint.save_checkpoint(tmp_path / "best.safetensors", tensors, head)
+
+    trained(at(0))
+    joint.load_fitted(at(0), tmp_path)
+    with pytest.warns(UserWarning, match=r"at quality 0 of the codec, and it is left open here"):
+        joint.load_fitted(_system(), tmp_path)
+    trained(_system())  # of several qualities, at them all: any may be chosen
+    joint.load_fitted(at(0), tmp_path)
+    trained(_system().replace(codec=compress.JPEG(50)))
+    with pytest.warns(UserWarning, match=r"at quality 50 of the codec"):
+        joint.load_fitted(at(0), tmp_path)
+
+
 def test_the_whole_of_a_training_is_not_taken_for_weights(fitted):
     tensors, _ = joint.load_checkpoint(fitted["best"][1] / "checkpoint.safetensors")
     message = r"is where a training is.* use joint\.load_fitted\(system, directory\)"

@@ -44,14 +44,79 @@ def test_coherent_blur_is_a_complex_convolution(seed, boundary):
     torch.testing.assert_close(real, complex_)
 
 
+def _grey(transmittance):
+    return optics.AmplitudeMask(
+        torch.full((64, 64), transmittance), spacing=1e-3 / 63, trainable=False
+    )
+
+
 def test_a_point_looks_the_same_in_coherent_and_incoherent_light():
-    pupil = _pupil([_mask()])
-    point = torch.zeros(1, 3, 41, 41)
-    point[..., 20, 20] = 1
-    coherent = optics.CoherentImaging(pupil)(point)
-    incoherent = optics.IncoherentImaging(pupil)(point)
+    # The period of the amplitude is 142 to 205 pixels, its central half keeps what the window of 31
+    # has, and beyond 3/4 of it nothing is left to come in again at the other side of 180. Behind
+    # grey glass no overshoot between the samples reaches 1.
+    pupil = _pupil([_mask(), _grey(0.1)])
+    point = torch.zeros(1, 3, 180, 180)
+    point[..., 90, 90] = 1
+    coherent = optics.CoherentImaging(pupil, boundary="circular")(point)[..., 75:106, 75:106]
+    incoherent = optics.IncoherentImaging(pupil)(point)[..., 75:106, 75:106]
     share = coherent.sum((-2, -1)) / incoherent.sum((-2, -1))
     torch.testing.assert_close(coherent, share[..., None, None] * incoherent, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("psf_size", [31, 32, (47, 6)])
+@pytest.mark.parametrize("boundary", ["zero", "reflect", "replicate", "circular"])
+def test_an_even_scene_has_the_light_of_the_pupils_middle(boundary, psf_size):
+    share = torch.rand(64, 64, generator=torch.Generator().manual_seed(2))
+    mask = optics.AmplitudeMask(share, spacing=1e-3 / 63, trainable=False)
+    lens = optics.CoherentImaging(_pupil([mask, _mask()], psf_size=psf_size), boundary=boundary)
+    even = torch.full((1, 3, 48, 50), 0.7)
+    light = lens(even).detach()
+    if boundary == "zero":  # no even scene: only its total can be told
+        assert float(light.sum()) <= float(even.sum())
+        return
+    # The transfer function at 0 is the pupil's middle (Goodman, eq. 7-20).
+    expected = (0.7 * share[32, 32]).expand_as(light)
+    torch.testing.assert_close(light, expected, rtol=1e-5, atol=0)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from(["zero", "circular"]),
+    st.sampled_from([None, 2.0]),
+    st.integers(5, 40),
+)
+def test_no_scene_gains_light(seed, boundary, depth, size):
+    generator = torch.Generator().manual_seed(seed)
+    phase = 6.3 * torch.rand(64, 64, generator=generator, dtype=torch.float64)
+    plate = optics.PhaseMask(phase, spacing=1e-3 / 63, design_wavelength=550e-9)
+    lens = optics.CoherentImaging(_pupil([plate]).double(), boundary=boundary, phase_depth=depth)
+    scene = torch.rand(1, 3, size, size + 3, generator=generator, dtype=torch.float64)
+    given = scene.sum() if depth is None else torch.tensor(float(scene.numel()))
+    assert float(lens(scene).sum()) <= float(given) * (1 + 1e-12)
+    transfer = lens.pupil.amplitude_transfer((size, size + 3))
+    assert float(transfer.abs().max()) <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("boundary", ["zero", "reflect", "replicate", "circular"])
+def test_a_field_is_filtered_by_the_pupil_where_it_lies(boundary):
+    """With numpy: continue, transform, multiply, transform back, cut."""
+    pupil = _pupil([_mask()], psf_size=(9, 12)).double()
+    lens = optics.CoherentImaging(pupil, boundary=boundary)
+    scene = torch.randn(2, 3, 20, 17, dtype=torch.complex128)
+    # Up to a size without prime factors above 5, where there is more than to reflect.
+    after, total = {
+        "circular": ((0, 0), (20, 17)),
+        "reflect": ((4, 6), (28, 28)),
+    }.get(boundary, ((5, 7), (30, 30)))
+    before = tuple(t - n - a for t, n, a in zip(total, (20, 17), after, strict=True))
+    mode = {"zero": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    border = ((0, 0), (0, 0), *zip(before, after, strict=True))
+    field = np.pad(scene.numpy(), border, mode=mode[boundary])
+    transfer = pupil.amplitude_transfer(field.shape[-2:]).detach().numpy()
+    spectrum = np.fft.fft2(field) * np.fft.ifftshift(transfer, axes=(-2, -1))
+    image = np.fft.ifft2(spectrum)[..., before[0] : before[0] + 20, before[1] : before[1] + 17]
+    np.testing.assert_allclose(lens(scene).detach().numpy(), np.abs(image) ** 2, atol=1e-12)
 
 
 def test_two_points_interfere():
@@ -108,6 +173,12 @@ def test_a_lens_images_phase_objects_as_their_fields():
     plain = optics.CoherentImaging(pupil)
     assert torch.equal(lens(scene), plain(optics.phase_object(scene, 1.2)))
     assert repr(lens) == repr(plain).replace("'replicate'", "'replicate', phase_depth=1.2")
+
+
+def test_a_lens_sees_nothing_of_an_object_without_depth():
+    lens = optics.CoherentImaging(_pupil(wavelengths=(550e-9,)), phase_depth=0.0)
+    scene = _scene(2, 1, 16, 16)
+    torch.testing.assert_close(lens(scene), lens(torch.ones_like(scene)))
 
 
 def test_what_is_no_phase_object_is_refused():

@@ -371,3 +371,19 @@ def test_half_precision_keeps_the_relief(dtype):
     torch.testing.assert_close(half.phase_shift(lamp), relief.phase_shift(lamp))
     assert half.double().height.dtype == torch.float64
     assert half.to("meta").height.device.type == "meta"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_relief_that_was_read_has_etch_errors_as_the_one_that_was_trained(tmp_path, dtype):
+    trained = HeightMap(random_height(), **GLASS).to(dtype)
+    read = import_height_map(export_height_map(trained, tmp_path / "doe")[1])
+    relief = relief_element(read).to(dtype)
+    lamp = torch.tensor([480e-9, 640e-9], dtype=torch.float64)
+    plain = relief.phase_shift(lamp)
+    for element in (trained, relief):
+        element.draw_etch_error(3e-8, width=3 * SPACING, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(relief.etch_error, trained.etch_error)
+    torch.testing.assert_close(relief.phase_shift(lamp), trained.phase_shift(lamp).detach())
+    assert "etch_error" not in relief.state_dict()
+    relief.draw_etch_error(0)
+    assert torch.equal(relief.phase_shift(lamp), plain)

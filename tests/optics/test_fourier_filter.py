@@ -341,6 +341,19 @@ def test_patterns_and_memory_of_a_source_change_nothing(monkeypatch):
         torch.testing.assert_close(torch.autograd.grad(parts.square().sum(), source)[0], expected)
 
 
+def test_an_oversampled_sum_counts_all_its_points(monkeypatch):
+    again = []
+    monkeypatch.setattr("optics.fourier_filter._HELD", 3 * 64 * 4 - 1)
+    monkeypatch.setattr(
+        "optics.fourier_filter.checkpoint", lambda run, *a, **_: again.append(1) or run(*a)
+    )
+    given = {"source": torch.full((3,), 1 / 3), "tilts": torch.zeros(3, 2)}
+    scene = torch.rand(8, 8, requires_grad=True)
+    for points, times in ((1, 0), (2, 3)):
+        optics.partially_coherent_image(scene, torch.ones(8, 8), oversample=points, **given)
+        assert len(again) == times
+
+
 def test_a_tilt_beyond_the_grid_is_warned_of():
     with pytest.warns(UserWarning, match=r"tilt of 0.8 cycles/pixel exceeds 0.5"):
         optics.partially_coherent_image(
@@ -427,6 +440,21 @@ def test_partial_coherence_is_linear_in_the_source_and_differentiable():
     assert torch.autograd.gradcheck(
         image, (scene.requires_grad_(), transmission.requires_grad_(), source, tilts)
     )
+
+
+def test_partial_light_is_taken_at_as_many_points_as_asked_for():
+    front = optics.FourierFilter(
+        16, "spiral", channels=1, illumination="partial", oversample=2, margin=0
+    )
+    scene = torch.rand(2, 1, 16, 16)
+    source = torch.full((len(front.tilts),), 1 / len(front.tilts))
+    given = {"source": source, "tilts": front.tilts}
+    wanted, points = (
+        optics.partially_coherent_image(scene, front.transmission, oversample=n, **given)
+        for n in (2, 1)
+    )
+    torch.testing.assert_close(front(scene), wanted)
+    assert (wanted - points).abs().max() > 1e-2
 
 
 def test_partial_light_lies_between_the_two():
@@ -622,6 +650,13 @@ def test_a_phase_object_is_seen_by_a_phase_plate_alone(illumination):
     assert repr(plate) == repr(plain)[:-1] + ", phase_depth=0.3)"
 
 
+@pytest.mark.parametrize("illumination", ["coherent", "partial"])
+def test_an_object_without_depth_is_clear_whatever_its_values(illumination):
+    plate = optics.FourierFilter(16, "open", illumination=illumination, phase_depth=0.0)
+    scene = torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(plate(scene), plate(torch.ones_like(scene)))
+
+
 def test_zernikes_plate_makes_light_of_weak_phase():
     # Goodman, Fourier Optics, sec. 8.1: irradiance 1 + 2 phi, phi about its mean.
     scene = torch.rand(1, 1, 48, 48, generator=torch.Generator().manual_seed(0)).double()
@@ -636,7 +671,8 @@ def test_zernikes_plate_makes_light_of_weak_phase():
 
 
 def test_incoherent_light_sees_no_phase():
-    with pytest.raises(ValueError, match="in incoherent light no phase is seen"):
-        optics.FourierFilter(16, illumination="incoherent", phase_depth=1.0)
+    for depth in (0.0, 1.0):
+        with pytest.raises(ValueError, match="in incoherent light no phase is seen"):
+            optics.FourierFilter(16, illumination="incoherent", phase_depth=depth)
     with pytest.raises(ValueError, match="a complex field has its phase already"):
         optics.FourierFilter(16, phase_depth=1.0)(torch.ones(1, 3, 16, 16, dtype=torch.complex64))

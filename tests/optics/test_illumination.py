@@ -75,6 +75,12 @@ def test_a_ring_is_a_disc_without_its_inside():
         optics.annular_source(-0.1, 0.2, step=0.05)
 
 
+def test_points_on_a_rim_are_in_whatever_their_radius_rounds_to():
+    assert len(optics.disc_source(0.3, step=0.1)) == 29  # 3 * 0.1 is above 0.3
+    ring = optics.annular_source(0.33, 0.4, step=0.03).norm(dim=1)  # 11 * 0.03 is below 0.33
+    assert float(ring.min()) == pytest.approx(0.33, abs=1e-12)
+
+
 def test_lamps_light_at_the_sine_of_their_angle():
     positions = torch.tensor([[0.0, 0.0], [30e-3, 0.0], [0.0, -40e-3]], dtype=torch.float64)
     tilts = optics.led_tilts(positions, height=40e-3, wavelength=500e-9, pixel_pitch=200e-9)

@@ -466,3 +466,29 @@ def test_layers_of_half_precision_are_blurred_in_float32(dtype):
     scene, layers, psf = (x.to(dtype) for x in (_scene(1, 2, 16, 16), layers, _scene(3, 2, 5, 5)))
     found = optics.layered_blur(scene, layers, psf)
     assert torch.equal(found, optics.layered_blur(scene.float(), layers.float(), psf.float()))
+
+
+@pytest.mark.parametrize("distances", [None, (0.3, 0.5)])
+@pytest.mark.parametrize("made", [True, False])
+def test_no_camera_knows_an_etch_error(made, distances):
+    height = 5e-7 + 2e-7 * torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+    glass = {"spacing": 1e-3 / 63, "material": 1.5}
+    relief = (
+        optics.Relief(height, **glass)
+        if made
+        else optics.HeightMap(height, design_wavelength=550e-9, **glass)
+    )
+    camera = optics.IncoherentImaging(
+        _pupil([relief]), working_distances=distances, restoration=optics.Wiener(0.1)
+    )
+    raw, design = _scene(2, 3, 40, 40), camera.design_psf().detach()
+    restored = camera.combine(raw).detach()
+    relief.draw_etch_error(100e-9, generator=torch.Generator().manual_seed(1))
+    error = relief.etch_error
+    device = camera.psf(distance=camera.working_distances).detach()
+    assert float(device.amax() / design.amax()) < 0.9
+    assert torch.equal(camera.design_psf(), design)
+    assert torch.equal(camera.combine(raw), restored)
+    assert relief.etch_error is error
+    expected = optics.wiener(raw, design, noise_to_signal=0.1, boundary="replicate")
+    torch.testing.assert_close(restored, expected)

@@ -229,3 +229,14 @@ def test_one_size_is_that_of_both_sides(name):
 def test_what_is_no_ring_of_the_plate_is_refused(ring):
     with pytest.raises(ValueError, match=r"ring must be \(inner, outer\)|lies in the ring"):
         optics.phase_contrast(33, ring=ring)
+
+
+def test_a_plate_that_is_a_ring_has_no_stop():
+    for stop in (0.05, torch.tensor(0.0)):
+        with pytest.raises(ValueError, match=r"without a stop, not \(0.1, 0.2\) with stop="):
+            optics.phase_contrast(33, ring=(0.1, 0.2), stop=stop)
+
+
+def test_a_ring_ends_somewhere():
+    with pytest.raises(ValueError, match=r"ring must be \(inner, outer\) in cycles/pixel"):
+        optics.phase_contrast(33, ring=(0.1, math.inf))

@@ -223,3 +223,18 @@ def test_lengths_are_numbers_of_numpy_or_torch_too(tmp_path, given):
     assert found.wavelength == pytest.approx(WAVELENGTH)
     with pytest.raises(TypeError, match="spacing is not learned here"):
         export_plate(field(), tmp_path / "b", spacing=nn.Parameter(torch.tensor(SPACING)))
+
+
+@pytest.mark.parametrize("spacing", [4.29e-6, 2.5e-3 / 63, 1.3e-7])
+def test_a_plate_that_was_read_fits_the_pupil_that_it_came_from(tmp_path, spacing):
+    mask = AmplitudeMask(torch.rand(16, 16), spacing=spacing, trainable=False)
+    export_plate(mask, tmp_path / "a", wavelength=WAVELENGTH)
+    read = import_plate(tmp_path / "a")
+    again = PhaseMask(read.transmission.angle(), spacing=read.spacing)
+    options = {"wavelengths": (550e-9,), "focal_length": 100 * spacing, "psf_size": 5}
+    options["pixel_pitch"] = 550e-9 * 100 / 16 / 2  # Q is 2
+    pupil = optics.Pupil([mask, again], **options)
+    assert pupil.spacing == spacing
+    far = PhaseMask(torch.zeros(16, 16), spacing=spacing * (1 + 1e-6))
+    with pytest.raises(ValueError, match="all elements must share one grid"):
+        optics.Pupil([mask, far], **options)

@@ -277,8 +277,12 @@ def test_p23_strehl_is_one_for_a_flat_wave_only_and_not_below_the_bound(seed, rm
     assert (1 - variance / 2) ** 2 - 1e-12 <= ratio <= 1 - variance / 2
     same = _whole(pupil * complex(math.cos(piston), math.sin(piston)), 64)
     assert float(optics.strehl(same, flat)) == pytest.approx(1, abs=1e-12)
-    assert float(optics.strehl(0.3 * flat, flat)) == pytest.approx(1)
-    assert float(optics.strehl(flat, 0.3 * flat)) == pytest.approx(1)
+    assert float(optics.strehl(0.3 * flat, flat, passed=0.3)) == pytest.approx(1)
+    assert float(optics.strehl(flat, 0.3 * flat, passed=1 / 0.3)) == pytest.approx(1)
+    for one, other in ((0.3 * flat, flat), (flat, 0.3 * flat)):
+        with pytest.warns(UserWarning, match="hold different light.* Give passed"):
+            assert float(optics.strehl(one, other)) == pytest.approx(1)
+    assert float(optics.strehl(0.96 * flat, flat)) == pytest.approx(1)
 
 
 @settings(deadline=None, max_examples=40)
@@ -314,6 +318,27 @@ def test_strehl_of_defocus(waves):
     # On the axis, per light in the pupil (a window of the PSF holds less of the blurred one).
     ratio = _psf(pupil, **options)[32, 32] / _psf(_open(n), **options)[32, 32]
     assert float(ratio) == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_strehl_of_a_binary_lens_counts_the_light_of_its_other_orders(share):
+    n = 256
+    x = optics.coordinates(n, spacing=_UNIT / (n - 4))
+    lens = math.pi * (x[:, None].square() + x.square()) / (_LAMBDA * 40e-3)
+    binary = math.pi * (lens / math.pi).floor().remainder(2)
+    pupil = share**0.5 * _open(n) * torch.exp(1j * (binary - lens))
+    power = _open(n).square().sum()
+    one, other = (_psf(p, size=21, incident_power=power) for p in (pupil, _open(n)))
+    found = float(optics.strehl(one, other, passed=share))
+    assert found == pytest.approx(float(pupil.sum().abs() / _open(n).sum()) ** 2 / share, rel=1e-6)
+    # Its first order has (2 / pi)^2 of the light (Goodman, Fourier Optics, sec. 10.1.3), but for
+    # the part that a sample of the outermost zones, 10 of them wide, takes from the edges.
+    assert found == pytest.approx(np.sinc(0.5) ** 2, abs=0.02)
+    with pytest.warns(UserWarning, match="hold different light"):
+        assert float(optics.strehl(one, other)) > 2 * found
+    for wrong in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match="passed must be positive and finite"):
+            optics.strehl(one, other, passed=wrong)
 
 
 def test_a_spiral_phase_is_dark_on_the_axis_and_a_ring():

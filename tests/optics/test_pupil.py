@@ -211,6 +211,46 @@ def test_points_further_apart_than_the_unit_of_diffraction_are_refused():
         _pupil(**coarse, oversample=4)
     with pytest.raises(ValueError, match="pixels, and a coherent image is one of amplitudes"):
         pupil.amplitude_spread()
+    with pytest.raises(ValueError, match="pixels, and a coherent image is one of amplitudes"):
+        optics.CoherentImaging(pupil)(torch.ones(1, len(pupil.wavelengths), 8, 8))
+
+
+@pytest.mark.parametrize("n", [24, 25])
+def test_the_amplitude_transfer_is_the_transform_of_the_spread_in_nyquists_window(n):
+    """The spread by direct summation, 1 within a quarter of its period and 0 from 3/4 on."""
+    generator = torch.Generator().manual_seed(0)
+    share = 0.1 * torch.rand(n, n, generator=generator, dtype=torch.float64)
+    phase = 3 * torch.rand(n, n, generator=generator, dtype=torch.float64)
+    d, f, p, size = 50e-6, 20e-3, 4e-6, (33, 40)
+    plates = [
+        optics.AmplitudeMask(share, spacing=d, trainable=False),
+        optics.PhaseMask(phase, spacing=d),
+    ]
+    pupil = optics.Pupil(
+        plates, wavelengths=(450e-9, 650e-9), focal_length=f, pixel_pitch=p, psf_size=9
+    ).double()
+    at = (np.arange(n) - n // 2) * d
+    found = pupil.amplitude_transfer(size).numpy()
+    for field, wavelength, transfer in zip(
+        pupil.field().numpy(), pupil.wavelengths, found, strict=True
+    ):
+        period = wavelength * f / (d * p)
+        x = np.arange(-math.floor(0.75 * period), math.floor(0.75 * period) + 1)
+        wave = np.exp(-2j * np.pi * np.outer(x * p, at) / (wavelength * f)) / period
+        roll = np.clip(np.abs(x) / period - 0.25, 0, 0.5)
+        window = np.cos(np.pi * roll) ** 2
+        spread = (wave @ field @ wave.T) * window[:, None] * window
+        rows, columns = (
+            np.exp(-2j * np.pi * np.outer((np.arange(m) - m // 2) / m, x)) for m in size
+        )
+        # Whole pixels alias the raised cosine from 10 samples away on: 1 / (pi 10^3) of one each.
+        np.testing.assert_allclose(transfer, rows @ spread @ columns.T, atol=3e-4)
+
+
+def test_the_middle_of_the_amplitude_transfer_is_that_of_the_pupil():
+    pupil = _pupil(elements=[optics.PhaseMask(torch.rand(64, 64), spacing=1e-3 / 63)])
+    middle = pupil.amplitude_transfer((16, 21))[:, 8, 10]
+    torch.testing.assert_close(middle, pupil.field()[:, 32, 32], rtol=0, atol=1e-6)
 
 
 def test_points_as_far_apart_as_the_unit_of_diffraction_hold_all_light():

@@ -449,6 +449,73 @@ def test_a_well_that_is_full_too_early_is_told():
     torch.testing.assert_close(sensor(light), (light * 11 / 6).clamp_max(1))
 
 
+_BARE = {"read_noise": 0.0, "shot_noise": "none", "bit_depth": None}
+
+
+def test_a_well_that_more_light_fills_is_told():
+    light = torch.tensor([0.1, 0.2, 0.5, 0.8], dtype=torch.float64)
+    sensor = optics.Sensor(1000, full_well=600, **_BARE)
+    told = r"4000 photons.* 2400 electrons.* all light above 0\.25 reads 0\.25\. Give up to 1000 ph"
+    with pytest.warns(UserWarning, match=told), sensor.under(4000):
+        torch.testing.assert_close(sensor(light), light.clamp_max(0.25))
+    # The codes are spent on the well: it is full where the range ends, until the gain follows.
+    spent = optics.Sensor(2000, full_well=600, gain=600.0, **_BARE)
+    torch.testing.assert_close(spent(light), (2 * light).clamp_max(1))
+    told = r"all light above 0\.25 reads 0\.5\. Give up to 2000 photons/pixel$"
+    with pytest.warns(UserWarning, match=told), spent.under(4000):
+        torch.testing.assert_close(spent(light), (2 * light).clamp_max(0.5))
+    # What is full already, and was told or meant, is not told again.
+    with pytest.warns(UserWarning, match=r"or the gain that is meant"):
+        full = optics.Sensor(4000, full_well=600, **_BARE)
+    with full.under(8000):
+        torch.testing.assert_close(full(light), light.clamp_max(0.125))
+    # A gain that stays ends the range where it ended it before, below the well or above it.
+    staying = optics.Sensor(1000, full_well=600, automatic_gain=False, **_BARE)
+    with staying.under(4000):
+        torch.testing.assert_close(staying(light), (4 * light).clamp_max(1))
+    options = {"photon_range": (1000, 3000), "automatic_gain": False}
+    optics.Sensor(2000, full_well=1300, **options)  # 1200 electrons are the top code in all light
+    with pytest.warns(UserWarning, match=r"above 0\.556 reads 0\.833\. Give up to 1666\.67 ph"):
+        optics.Sensor(2000, full_well=1000, **options)
+    with pytest.warns(
+        UserWarning, match=r"3000 photons.* 1800 electrons.* above 0\.833 reads 0\.5\."
+    ):
+        optics.Sensor(2000, full_well=1500, photon_range=(1000, 3000), gain=2000.0, **_BARE)
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"gain": 500.0},
+        {"gain": 900.0, "trainable_gain": True},
+        {"gain": 3000.0, "binning": 2, "black_level": 0.25},
+        {"quantum_efficiency": (0.3, 0.6, 0.5)},
+    ],
+)
+def test_a_light_is_held_where_the_well_takes_nothing_from_full_scale(options, automatic):
+    """Against the same sensor without a well."""
+    grey = torch.ones(1, 3, 2, 2, dtype=torch.float64)
+    held = set()
+    for photons in (500, 1000, 1500, 4000):
+        readings = []
+        for well in (None, 620.0):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                sensor = optics.Sensor(
+                    1000, full_well=well, automatic_gain=automatic, **_BARE, **options
+                )
+                with sensor.under(photons):
+                    readings.append(sensor(grey).detach())
+        same = torch.equal(*readings)
+        assert sensor.holds(photons) == same
+        held.add(same)
+    assert len(held) == 2 or not automatic
+    with pytest.raises(ValueError, match=r"photons=0 is out of range"):
+        sensor.holds(0)
+
+
 _RGB = (0.45, 0.55, 0.40)
 _EXACT = {"read_noise": 0.0, "shot_noise": "none", "bit_depth": None}
 
@@ -612,9 +679,40 @@ def test_a_black_level_that_less_light_outgrows_is_warned_of(trainable):
     ):
         pass
     assert sensor.photons == 2000
-    # A black level that was too low before has nothing that it could lose.
+    # None has nothing that it could lose, and one that was too low holds still less of the noise.
     with optics.Sensor(2000, black_level=0, **options).under(30):
         pass
+    low = optics.Sensor(300, black_level=16, **options)
+    with low.under(300), low.under(900):
+        pass
+    with pytest.warns(UserWarning, match=r"black_level=16 holds 0\.00785 of it"), low.under(10):
+        pass
+
+
+def test_what_a_black_level_helps_is_averaged_before_it_is_clipped():
+    # Of noise s, half is clipped away at 0: the mean of what is left is s / sqrt(2 pi).
+    size, noise = 512, 0.02
+    options = {"read_noise": 1.0, "gain": 1 / noise, "shot_noise": "none", "bit_depth": None}
+    dark = torch.zeros(1, 3, size, size, dtype=torch.float64)
+    clipped = noise / math.sqrt(2 * math.pi)
+
+    def means(black, **more):
+        sensor = optics.Sensor(50, black_level=black, **options, **more)
+        seen = sensor(dark, generator=_generator()) * (1 - black)  # a gain stays, in e-/DN
+        return float(seen.mean()), float(seen.clamp_min(0).mean())
+
+    error = 5 * noise / math.sqrt(dark.numel())
+    for black, expected in ((0, clipped), (0.25, 0.0)):
+        mean, picture = means(black)
+        assert mean == pytest.approx(expected, abs=error)
+        assert picture == pytest.approx(clipped, abs=error)
+    # Bilinear interpolation averages 1, 2 or 4 samples: with green at half of the pixels, red and
+    # blue at a quarter, (1 + 1 / 2) / 2 and (1 + 2 / sqrt(2) + 1 / 2) / 4 of the noise.
+    left = ((1 + 1 / 2) / 2 + 2 * (1 + math.sqrt(2) + 1 / 2) / 4) / 3
+    # Neighbours share samples: nine in the place of one.
+    mosaic = {"cfa": "rggb", "demosaicing": "bilinear"}
+    for black, expected in ((0, clipped), (0.25, left * clipped)):
+        assert means(black, **mosaic)[1] == pytest.approx(expected, abs=3 * error)
 
 
 @pytest.mark.parametrize(

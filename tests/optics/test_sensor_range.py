@@ -79,9 +79,14 @@ def test_efficiencies_of_channels_are_a_sequence_a_tensor_or_an_array():
 
 
 def test_one_number_is_one_number():
-    for several in ([0.5, 0.6, 0.4], torch.tensor([0.5, 0.6, 0.4]), np.full(3, 0.5), "0.5"):
+    for several in ([0.5, 0.6, 0.4], torch.tensor([0.5, 0.6, 0.4]), np.full(3, 0.5)):
         with pytest.raises(TypeError, match=r"read_noise must be one number, .*mix_colours"):
             optics.Sensor(read_noise=several)
+    for none in ("0.5", b"0.5", None):  # which no filters would help
+        with pytest.raises(
+            TypeError, match=r"^read_noise must be one number, not (b?'0\.5'|None)$"
+        ):
+            optics.Sensor(read_noise=none)
     for strange in ("0.5", torch.full((2, 2), 0.5), [[0.5, 0.6]], None):
         with pytest.raises(TypeError, match="quantum_efficiency must be one number"):
             optics.Sensor(quantum_efficiency=strange)

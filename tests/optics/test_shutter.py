@@ -1,4 +1,5 @@
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -8,8 +9,13 @@ from hypothesis import strategies as st
 from scipy import integrate, ndimage
 
 import optics
+from optics.shutter import open_slots
 
 RASKAR = "1010000111000001010000110011110111010111001001100111"
+
+
+def _source(seed=0):
+    return torch.Generator().manual_seed(seed)
 
 
 def _random_code(slots, seed=0):
@@ -174,6 +180,46 @@ def test_all_channels_of_a_picture_move_together():
             torch.testing.assert_close(together[k, channel], alone[0, 0])
 
 
+def test_a_share_that_no_slots_come_near_is_told():
+    for name in ("open", "random"):
+        for slots in range(1, 9):
+            for share in (0.1, 0.25, 0.5, 0.75, 1.0):
+                with warnings.catch_warnings(record=True) as told:
+                    warnings.simplefilter("always")
+                    code = optics.shutter_code(name, slots, share=share, generator=_source())
+                assert open_slots(name, slots, share) == int(code.sum())
+                off = abs(float(code.mean()) - share)
+                assert bool(told) == (off > share / 2 + 1e-6), (name, slots, share)
+    with pytest.warns(
+        UserWarning, match=r"share=0\.1 of 4 slots, .* is 2 at .*, 0\.5 of the expos"
+    ):
+        optics.shutter_code("open", 4, share=0.1)
+
+
+def test_a_shutter_that_moves_nothing_draws_nothing():
+    still = optics.CodedExposure("open", 0.0, trainable=False)
+    scene = torch.rand(3, 3, 8, 8, generator=_source())
+    before, source = torch.get_rng_state(), _source(1)
+    torch.testing.assert_close(still(scene), scene)
+    torch.testing.assert_close(still(scene, generator=source), scene)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(source.get_state(), _source(1).get_state())
+    torch.testing.assert_close(torch.func.vmap(lambda one: still(one[None])[0])(scene), scene)
+
+
+def test_motion_of_many_pictures_is_refused():
+    far = optics.CodedExposure("open", 500.0)
+    with pytest.raises(
+        ValueError, match=r"motion=500 .* pictures of 24 x 32: give at most 128, pix"
+    ):
+        far(torch.zeros(1, 3, 24, 32))
+    near = optics.CodedExposure("open", 32.0, trainable=False)
+    scene = torch.full((1, 3, 8, 4), 0.5)
+    torch.testing.assert_close(near(scene, generator=_source()), scene)
+    with pytest.raises(ValueError, match="give at most 32"), near.moving(33):
+        near(scene)
+
+
 def test_a_scene_at_rest_is_only_darker():
     scene = torch.rand(2, 3, 9, 8, generator=torch.Generator().manual_seed(0))
     still = optics.CodedExposure("fluttered", 0.0, trainable=False)
@@ -245,6 +291,43 @@ def test_the_lens_follows_the_motion():
         optics.CodedExposure(lens=signed)
     with pytest.raises(TypeError, match=r"lens must be an optics.FrontEnd\(...\), not Linear"):
         optics.CodedExposure(lens=torch.nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize(
+    "lens",
+    [
+        lambda **options: optics.CoherentImaging(
+            optics.Pupil(
+                [], size=16, spacing=1e-4, wavelengths=(550e-9,), focal_length=10e-3,
+                pixel_pitch=2e-6, psf_size=5,
+            ),
+            **options,
+        ),
+        *(
+            lambda light=light, **options: optics.FourierFilter(
+                16, "low_pass", channels=1, illumination=light, **options
+            )
+            for light in ("coherent", "partial")
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("options", [{}, {"phase_depth": 0.5}])
+def test_a_lens_is_linear_in_the_light_that_passes_in_each_slot(lens, options):
+    lens = lens(**options)
+    one, other = torch.rand(2, 1, 1, 16, 16, generator=_source())
+    together = lens(one + other)
+    assert (lens(one) + lens(other) - together).abs().max() > 0.01 * together.max()
+    with pytest.raises(ValueError, match=f"light interferes in the lens, {type(lens).__name__}"):
+        optics.CodedExposure(lens=lens)
+
+
+def test_a_filter_in_incoherent_light_is_a_lens_behind_a_shutter():
+    lens = optics.FourierFilter(16, "low_pass", illumination="incoherent")
+    shutter = optics.CodedExposure("fluttered", 2.0, trainable=False, lens=lens)
+    assert not lens.interferes
+    even = shutter(torch.full((1, 3, 16, 16), 0.5), generator=_source())
+    passed = float(shutter.throughput().detach())
+    torch.testing.assert_close(even, torch.full_like(even, 0.5 * passed))
 
 
 def test_gradients():

@@ -60,6 +60,11 @@ class Disturbed(FrontEnd):
         """As the front end does."""
         return getattr(self.inner, "draws", False)
 
+    @property
+    def interferes(self) -> bool:
+        """As the front end does."""
+        return getattr(self.inner, "interferes", False)
+
     def forward(self, scene: Tensor, *, generator: Generators | None = None) -> Tensor:
         """Irradiance of a scene in the other light, each exposure moved by its own shift."""
         gains = self.gains.to(scene)[:, None, None]
@@ -162,7 +167,13 @@ class Tilted(FrontEnd):
 
 
 class MovedPhase(PhaseElement):
-    """A phase element that sits askew: turned by ``angle`` degrees, then moved, in samples."""
+    """A phase element that sits askew: turned by ``angle`` degrees, then moved, in samples.
+
+    In between its samples the phase is that of its interpolated phasor, so that a jump by a whole
+    wave, as of a relief that is folded into one, is none. A jump by another phase, as of levels or
+    of that relief at another wavelength, becomes one or two steps where its phasors are mixed, as
+    wide as a sample.
+    """
 
     def __init__(
         self, inner: PhaseElement, *, shift: float = 0.0, shift_y: float = 0.0, angle: float = 0.0
@@ -171,11 +182,16 @@ class MovedPhase(PhaseElement):
         self.inner, self.shift, self.shift_y, self.angle = inner, shift, shift_y, angle
 
     def phase_shift(self, wavelength: Tensor) -> Tensor:
-        """Phase in radians, interpolated where the element sits."""
+        """Phase in radians where the element sits, in -pi..pi."""
         phase = self.inner.phase_shift(wavelength)
-        return moved(
-            phase, shift=self.shift, shift_y=self.shift_y, angle=self.angle, outside="border"
+        sits = moved(
+            torch.stack((phase.sin(), phase.cos())),
+            shift=self.shift,
+            shift_y=self.shift_y,
+            angle=self.angle,
+            outside="border",
         )
+        return torch.atan2(*sits.unbind())
 
 
 class MovedElement(Element):

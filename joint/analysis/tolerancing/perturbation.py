@@ -22,6 +22,7 @@ from optics import (
     LearnedKernel,
     Lens,
     PhaseMask,
+    Relief,
     energy_limited_inverse,
     unit_disk_inverse,
 )
@@ -138,7 +139,7 @@ def perturbed(
 def _keep_the_design(front: IncoherentImaging) -> None:
     """Let the camera restore its pictures by the PSF that it was meant to have."""
     if front.restoration is not None and front.restoration.known_psf is None:
-        front.restoration.know(front.psf(distance=front.working_distances))
+        front.restoration.know(front.design_psf())
 
 
 def _defocus(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
@@ -173,7 +174,7 @@ def _read_noise(camera: ImagingSystem, level: float, channels: int, _: torch.Gen
     assert camera.sensor is not None
     camera.sensor.read_noise = level
     if level == 0:
-        # The same codes; the other estimator has no gradient without noise, and refuses.
+        # Without read noise the same codes; the other estimator has no gradient then, and refuses.
         camera.sensor.converter = "straight_through"
 
 
@@ -229,10 +230,10 @@ def _change_kernels(camera: ImagingSystem, change: Callable[[Tensor], Tensor]) -
         front.fixed_psf.copy_(changed * kept)
 
 
-def _reliefs(system: ImagingSystem) -> list[HeightMap]:
+def _reliefs(system: ImagingSystem) -> list[HeightMap | Relief]:
     pupil = pupil_of(system)
     elements = () if pupil is None else pupil.elements
-    return [element for element in elements if isinstance(element, HeightMap)]
+    return [element for element in elements if isinstance(element, HeightMap | Relief)]
 
 
 def _has_kernels(system: ImagingSystem) -> bool:
@@ -245,8 +246,12 @@ def _fixed(*levels: float) -> Callable[[ImagingSystem], tuple[float, ...]]:
     return lambda _: levels
 
 
-def _light(system: ImagingSystem) -> float:
-    return 0.0 if system.sensor is None else system.sensor.photons
+def _lights(system: ImagingSystem) -> tuple[float, ...]:
+    sensor = system.sensor
+    assert sensor is not None
+    levels = (sensor.photons * factor for factor in (1 / 16, 0.25, 1.0, 4.0))
+    # More light than the full well holds would be a study of the well.
+    return tuple(each for each in levels if each <= sensor.photons or sensor.holds(each))
 
 
 def _noise(system: ImagingSystem) -> float:
@@ -304,8 +309,8 @@ _ALL = (
         "photons/pixel",
         needs="it needs a sensor",
         fits=lambda system, _: system.sensor is not None,
-        levels=lambda system: tuple(_light(system) * factor for factor in (1 / 16, 0.25, 1.0, 4.0)),
-        nominal=_light,
+        levels=_lights,
+        nominal=lambda system: 0.0 if system.sensor is None else system.sensor.mean_photons,
         allowed=lambda level: level > 0,
         rule="above 0",
     ),
@@ -344,7 +349,7 @@ _ALL = (
         "height_error",
         "metres RMS",
         _height_error,
-        "it needs a pupil with an optics.HeightMap in it",
+        "it needs a pupil with an optics.HeightMap or optics.Relief in it",
         lambda system, _: len(_reliefs(system)) > 0,
         _fixed(0.0, 10e-9, 30e-9, 100e-9),
         allowed=_not_negative,

@@ -92,7 +92,8 @@ class Curve(NamedTuple):
         Raises
         ------
         ValueError
-            For a share outside of (0, 1), or another metric.
+            For a share outside of (0, 1), or another metric; without points, for a score that is
+            NaN, and for photons that are not above 0, which have no logarithm.
         """
         if not 0 < share < 1:
             raise ValueError(
@@ -101,8 +102,21 @@ class Curve(NamedTuple):
         if metric not in Scores._fields:
             raise ValueError(f"metric must be one of {', '.join(Scores._fields)}, not {metric!r}")
         points = sorted(self.points, key=lambda point: point.level)
+        if not points:
+            raise ValueError(f"the curve of {self.perturbation} has no points: measure some levels")
         scores = [getattr(point.scores, metric).value for point in points]
+        for point, score in zip(points, scores, strict=True):
+            if math.isnan(score):
+                raise ValueError(
+                    f"the {metric} at {self.perturbation}={point.level:g} is {score}, which is "
+                    "neither above nor below a share of the best: leave this level out"
+                )
         factors = self.perturbation == "photons"
+        if factors and points[0].level <= 0:
+            raise ValueError(
+                f"photons are interpolated over their logarithm, and {points[0].level:g} has none: "
+                "leave this level out"
+            )
         levels = [math.log(p.level) if factors else p.level for p in points]
         best = max(scores)
         limit = share * best

@@ -22,7 +22,17 @@ from joint.study.store import Ledger, PlannedRun, RunState, read_failure
 
 from .inference import Outcome
 
-__all__ = ["COSTS", "Row", "design_costs", "outcomes", "rows", "to_csv", "to_json", "to_text"]
+__all__ = [
+    "COSTS",
+    "Row",
+    "design_costs",
+    "measured",
+    "outcomes",
+    "rows",
+    "to_csv",
+    "to_json",
+    "to_text",
+]
 
 COSTS = MEASURED_COSTS
 """What a run asks for, see :class:`Costs`; some are missing from runs of older versions."""
@@ -245,7 +255,7 @@ def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
     path = ledger.path(run)
     predictions = _predictions(path) if (path / PREDICTIONS_FILE).exists() else None
     if metric in METRICS:
-        value = None if predictions is None else _measured(predictions, metric)
+        value = None if predictions is None else measured(predictions, metric)
         lacks = "it has no classifier, or its test part lacks classes"
         if predictions is None and ledger.result(run)["test"].get("accuracy") is not None:
             # No _NotMeasured: the design is not left out, as what it is has nothing to do with it.
@@ -272,6 +282,7 @@ def _predictions(path: Path) -> Predictions:
         ) from error
 
 
-def _measured(part: Predictions, metric: str) -> float:
+def measured(part: Predictions, metric: str) -> float:
+    """A metric of :data:`classify.METRICS`, of the scores of a test part."""
     judged = Judged(part.logits.astype(float), part.labels, classes=len(part.classes))
     return float(judged.measure(np.ones((1, len(part.labels))), [metric])[metric][0])

@@ -363,3 +363,19 @@ def test_classes_are_strings():
     for classes in (("a", 1.5), ("a", None), ("a", ("b", "c"))):
         with pytest.raises(ValueError, match=r"classes\[1\] is .*; a name is a non-empty str"):
             make(labels=torch.arange(10) % 2, classes=classes)
+
+
+def test_pictures_of_two_data_sets_are_told_by_their_names_and_codes():
+    one, again = make(600), make(600)
+    assert one.shared(again) == one.identifiers
+    assert one.subset([7, 3, 500]).shared(again.subset([500, 8, 7])) == ("image-7", "image-500")
+    images = arrays(600)["images"].clone()
+    images[[3, 500], 2, 5, 4] ^= 1
+    changed = make(600, images=images)
+    assert set(one.identifiers) - set(one.shared(changed)) == {"image-3", "image-500"}
+    assert one.shared(make(600, identifiers=[f"other-{row}" for row in range(600)])) == ()
+    # As codes of 16 bits, or of another size, they are others.
+    deep = {"images": arrays(10)["images"].to(torch.uint16), "masks": None}
+    assert make().shared(make(**deep)) == ()
+    assert make(**deep).shared(make(**deep)) == make().identifiers
+    assert make().shared(make(size=(5, 6))) == ()

@@ -179,13 +179,21 @@ def test_one_class_can_be_loaded(pictures, write):
     ("classes", "message"),
     [
         (["cat"], "classes must name each class folder .* once: it has cat, dog, got cat"),
-        (["cat", "dog", "cow"], "it has cat, dog, got cat, dog, cow"),
+        (["cat", "cow"], "it has cat, dog, got cat, cow"),
         (["cat", "cat"], "got cat, cat"),
     ],
 )
 def test_classes_that_are_not_the_folders(pictures, write, classes, message):
     with pytest.raises(ValueError, match=message):
         load(write(pictures), classes=classes)
+
+
+def test_a_class_without_a_folder_can_be_named(pictures, write):
+    with pytest.warns(UserWarning, match="has no picture of cow, which classes names"):
+        dataset = load(write(pictures), classes=["dog", "cow", "cat"])
+    assert dataset.classes == ("dog", "cow", "cat")
+    plain = load(write(pictures))
+    assert dataset.counts.tolist() == [plain.counts[1], 0, plain.counts[0]]
 
 
 def test_empty_class_folder(pictures, write):

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from classify.data import LESION_CLASSES, LesionDataset, Split, k_folds, split
+from classify.data import LESION_CLASSES, LesionDataset, Split, given_split, k_folds, split
 
 SETTINGS = settings(deadline=None, max_examples=100)
 PARTS = ("train", "validation", "test")
@@ -482,3 +482,57 @@ def test_integers_of_numpy_are_integers():
     assert [fold.test.identifiers for fold in made] == [fold.test.identifiers for fold in plain]
     with pytest.raises(ValueError, match="seed must be an integer, got True"):
         split(dataset, seed=True)
+
+
+WORDS = {"train": ("train", "Training"), "validation": ("val", "VALID", "validation"),
+         "test": ("test", " Test")}  # fmt: skip
+
+
+@SETTINGS
+@given(datasets(), st.data())
+def test_a_split_that_is_given_is_taken(dataset, data):
+    divided = split(dataset, seed=data.draw(st.integers(0, 9)))
+    words = [""] * len(dataset)
+    for name, index in zip(PARTS, divided.indices, strict=True):
+        for row in index.tolist():
+            words[row] = data.draw(st.sampled_from(WORDS[name]))
+    for given_words in (words, np.array(words)):
+        parts = given_split(dataset, given_words)
+        assert (parts.method, parts.by, parts.fold) == ("given", "lesion", None)
+        assert all(map(torch.equal, parts.indices, divided.indices))
+        assert [part.identifiers for part in parts] == [part.identifiers for part in divided]
+        assert "split as it was given: " in str(parts)
+        assert "too few lesions" not in str(parts)
+        assert "seed" not in str(parts)
+
+
+def test_a_split_that_is_given_may_be_in_two():
+    dataset = make([0, 1, 0, 1], range(4))
+    parts = given_split(dataset, ["test", "train", "train", "train"])
+    assert (len(parts), parts.validation, parts.test.identifiers) == (2, None, ("image-0",))
+    assert parts.train.identifiers == ("image-1", "image-2", "image-3")
+    assert "mel is absent" not in str(parts)
+    assert str(parts).endswith("bcc is absent from test")
+
+
+def test_a_lesion_in_two_given_parts_is_told():
+    dataset = make([0, 1, 0, 1, 0, 1], ["a", "b", "a", "c", "d", "b"])
+    with pytest.warns(UserWarning, match=r"^2 of 4 lesions .* in more than one part .*: a, b; "):
+        parts = given_split(dataset, ["train", "train", "val", "val", "test", "test"])
+    assert parts.by == "image"
+    assert parts.shared_lesions == 0.5
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (["train", "val", "holdout", ""], "are said: 'holdout' \\(1 times\\), '' \\(1 times"),
+        (np.array([0, 1, 2, 2]), "are said: '2' \\(2 times\\), '0'"),
+        (["train", "val", "test"], "parts needs 4 words, one for each image, got 3"),
+        (["train", "val", "train", "val"], "no picture is said to be for test: there are train, v"),
+        (["test", "val", "test", "val"], "no picture is said to be for train: there are test, val"),
+    ],
+)
+def test_what_names_no_parts_is_refused(parts, message):
+    with pytest.raises(ValueError, match=message):
+        given_split(make([0, 1, 0, 1], range(4)), parts)

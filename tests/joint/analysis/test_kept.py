@@ -177,7 +177,12 @@ def test_what_does_not_fit_is_refused(scenes):
         kept({}, scenes)
     with pytest.raises(ValueError, match="one system and one annulus, not 1 and 0"):
         kept({"same": joint.ImagingSystem()}, scenes, annuli=0)
-    grey = _changing(lambda image: image[:, :1])
+
+    class Grey(torch.nn.Module):
+        def forward(self, image):
+            return image[:, :1]
+
+    grey = joint.ImagingSystem(restoration=Grey())
     with pytest.raises(ValueError, match="grey hands 1 channels on, and the scenes have 3"):
         kept({"grey": grey}, scenes)
     with pytest.raises(ValueError, match="at least 2 lesions"):

@@ -33,11 +33,29 @@ def _faults(content):
             {"split": {"by": "patient"}},
             "split.by: must be 'lesion' or 'image', not 'patient'",
         ),
+        (
+            {"split": {"column": "part", "folds": 4}},
+            "split: column='part' says which part a picture "
+            "is in, and folds=4 would divide anew: give one of the two",
+        ),
         ({"split": {"fold": 1}}, "split: fold=1 is not there: there are no folds, counted from 0"),
     ],
 )
 def test_a_fault_of_a_file_is_told_by_its_key(content, line):
     assert [fault_line(fault, RunConfig) for fault in _faults(content)] == [line]
+
+
+@pytest.mark.parametrize("above", [(), ("lens",)])
+def test_a_lens_is_told_where_it_is(above):
+    # The kind is called lens, and so is the field of a shutter that has one behind it.
+    lens = {"kind": "lens", "pixel_pitch": 1e-3}
+    (fault,) = _faults(
+        {"system": {"front_end": {"kind": "shutter", "lens": lens} if above else lens}}
+    )
+    place = ".".join(("system.front_end", *above))
+    assert fault_line(fault, RunConfig).startswith(f"{place}: pixel_pitch=0.001 m is wider than")
+    told = option_line(fault, RunConfig, ["--quiet"])
+    assert told.startswith(f"--{place.replace('_', '-')}.pixel-pitch 0.001 m is wider than")
 
 
 def test_a_key_that_a_chosen_kind_lacks_is_told_with_the_kind():

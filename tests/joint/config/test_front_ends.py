@@ -3,6 +3,7 @@ import torch
 from pydantic import ValidationError
 
 import joint
+import optics
 from joint.config.front_ends import BASELINES, FRONT_END_KINDS
 from joint.study import Axis, Study
 
@@ -34,6 +35,14 @@ def test_a_fourier_filter_may_see_phase_objects():
     assert "phase_depth" not in joint.FourierConfig().model_dump()
     with pytest.raises(ValidationError, match="in incoherent light no phase is seen"):
         joint.FourierConfig(illumination="incoherent", phase_depth=0.4)
+
+
+def test_a_stop_is_as_large_as_asked_for():
+    config = joint.FourierConfig(start="dark_field", stop_radius=0.2)
+    built = joint.build_front_end(config, (16, 16), 3)
+    wanted = optics.FourierFilter(16, "dark_field", stop_radius=0.2)
+    assert torch.equal(built.transmission, wanted.transmission)
+    assert built.throughput() < 0.9
 
 
 # ----------------------------------------------------------------------------------- baselines

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import joint
+import optics
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,7 @@ import joint
         ({"cfa": "rgb"}, "four letters for 2 x 2 pixels"),
         ({"converter": "dithered", "read_noise": 0}, "averages over the read noise"),
         ({"shot_noise": "score"}, "'gaussian', 'poisson' or 'none'"),
+        ({"prnu": 1.0}, "less than 1"),
         ({"photons": 10, "photon_range": [30, 3000]}, r"must lie within photon_range=\(30, 3000\)"),
     ],
 )
@@ -53,10 +55,40 @@ def test_sensors_are_built_as_configured(sensor, side):
     assert all(p.grad is not None for p in built.front_end.parameters())
 
 
+class Doubled(optics.FrontEnd):
+    """Channels of its own, in front of a sensor that has an efficiency for each."""
+
+    in_channels, out_channels, exposures = 3, 6, 1
+
+    def forward(self, scene):
+        return torch.cat([scene, scene / 2], 1)
+
+    def throughput(self):
+        return torch.tensor(1.0)
+
+    def combine(self, raw):
+        return raw
+
+
+def test_a_front_end_of_ones_own_has_channels_that_only_it_knows():
+    front = joint.CustomConfig(class_path=f"{__name__}.Doubled")
+    sensor = joint.SensorConfig(quantum_efficiency=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6))
+    config = joint.SystemConfig(
+        front_end=front, sensor=sensor, codec=joint.NoneConfig(), classifier=joint.NoneConfig()
+    )
+    system = joint.build_system(config, image_size=(8, 8), channels=3, classes=5)
+    assert system(torch.full((1, 3, 8, 8), 0.5)).measurement.shape == (1, 6, 8, 8)
+
+
 def test_pictures_that_do_not_fit_the_sensor_are_refused():
     binned = joint.SystemConfig(sensor=joint.SensorConfig(binning=3))
     with pytest.raises(ValueError, match=r"sensor\.binning=3 does not divide pictures of 32 x 32"):
         joint.build_system(binned, image_size=(32, 32), channels=3, classes=5)
+    for several in ((0.5, 0.4), (0.5, 0.4, 0.3, 0.2)):
+        own = joint.SystemConfig(sensor=joint.SensorConfig(quantum_efficiency=several))
+        told = rf"sensor\.quantum_efficiency has {len(several)} numbers, and an exposure 3 channels"
+        with pytest.raises(ValueError, match=told):
+            joint.build_system(own, image_size=(32, 32), channels=3, classes=5)
     bayer = joint.SystemConfig(sensor=joint.SensorConfig(cfa="rggb"))
     with pytest.raises(ValueError, match=r"sensor\.cfa='rggb' needs pictures of 3 channels, not 1"):
         joint.build_system(bayer, image_size=(32, 32), channels=1, classes=5)

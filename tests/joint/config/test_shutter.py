@@ -123,6 +123,9 @@ def test_it_is_told_and_drawn():
     told = str(list(configuration_words(config)))
     assert "shutter of 16 slots, learned code, which began open for 0.25 of the exposure" in told
     assert "scenes move by 3 pixels RMS" in told
+    coarse = joint.ShutterConfig(slots=4, share=0.1, trained=False)  # the two in the middle
+    told = str(list(configuration_words(joint.RunConfig(system={"front_end": coarse}))))
+    assert "shutter of 4 slots, open for 0.5 of the exposure" in told
     figures = list(element_figures(_built(start="fluttered")))
     assert len(figures) == 2
     assert all(caption for _, caption in figures)

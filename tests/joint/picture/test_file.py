@@ -226,11 +226,21 @@ def test_pictures_come_back_as_they_were_written(tmp_path):
 
 
 def test_a_codec_without_qualities_refuses_one(picture, tmp_path):
-    with pytest.raises(ValueError, match="PNG has no qualities to choose: leave it out"):
+    with pytest.raises(ValueError, match="PNG has no qualities to choose: leave quality out"):
         joint.compress_file(picture, tmp_path / "a", compress.PNG(), quality=50)
     done = joint.compress_file(picture, tmp_path / "a.png", compress.PNG())
     assert done.psnr is None
     assert "lossless" in str(done)
+
+
+def test_of_a_picture_that_fails_no_file_is_left(picture, tmp_path):
+    class Smaller(compress.PNG):
+        def decompress(self, payloads):
+            return super().decompress(payloads)[..., 1:, 1:]
+
+    with pytest.raises(ValueError, match="shape"):
+        joint.compress_file(picture, tmp_path / "a", Smaller())
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_picture_is_read_as_viewers_show_it(tmp_path):
@@ -265,6 +275,6 @@ def test_a_format_with_a_quality_takes_another(picture, tmp_path):
             joint.compress_file(picture, tmp_path / "b", codec, quality=quality)
     with pytest.raises(ValueError, match="quality of WebP must be a whole number, 0 to 100, got -"):
         joint.compress_file(picture, tmp_path / "b", compress.WebP(), quality=-1)
-    with pytest.raises(ValueError, match="WebP has no qualities to choose: leave it out"):
+    with pytest.raises(ValueError, match="WebP has no qualities to choose: leave quality out"):
         joint.compress_file(picture, tmp_path / "b", compress.WebP(lossless=True), quality=50)
     assert not (tmp_path / "b").exists()

@@ -2,6 +2,7 @@ import io
 import json
 import os
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -127,6 +128,33 @@ def test_one_bad_picture_does_not_stop_the_others(folder, codec, tmp_path):
     assert [file.path for file in back.failed] == [str(damaged)]
     assert str(back.failed[0]).startswith(f"{damaged}: ")
     assert set(_contents(tmp_path / "out")) == {f"{name}.png" for name in NAMES if name != "b"}
+
+
+def test_whatever_a_codec_raises_does_not_stop_the_others(folder, tmp_path):
+    class Deflated(compress.PNG):
+        """As one's own codec may be, which expects nothing but its own files."""
+
+        def compress(self, image):
+            if image.shape[-1] > 35:
+                raise RuntimeError("sizes must match")
+            return [zlib.compress(data) for data in super().compress(image)]
+
+        def decompress(self, payloads):
+            return super().decompress([zlib.decompress(data) for data in payloads])
+
+    done = compress_files([folder], tmp_path / "coded", Deflated())
+    wide = folder / "deep" / "D.TIF"
+    assert [str(file) for file in done.failed] == [
+        f"{wide}: Deflated raised RuntimeError: sizes must match"
+    ]
+    damaged = tmp_path / "coded" / "b.l2l"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    back = decompress_files([tmp_path / "coded"], tmp_path / "out", Deflated())
+    (failed,) = back.failed
+    assert str(failed).startswith(f"{damaged}: Deflated raised error: Error -5")
+    assert set(_contents(tmp_path / "out")) == {"a.png", "deep/er/c.v2.png"}
+    with pytest.raises(compress.CorruptStream, match="Deflated raised error: Error -5"):
+        joint.decompress_file(damaged, tmp_path / "alone.png", Deflated())
 
 
 def test_a_picture_that_the_codec_refuses_is_named(folder, tmp_path):

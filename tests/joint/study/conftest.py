@@ -226,9 +226,10 @@ class Cheap:
 def cheap(monkeypatch):
     """Let workers of this process run a formula instead of training."""
     worker = importlib.import_module("joint.study.work")
+    scenes = importlib.import_module("joint.study.kept_scenes")
 
     def install(formula, **settings):
         monkeypatch.setattr(worker, "execute", Cheap(formula, **settings))
-        monkeypatch.setattr(worker, "build_data", lambda config: SimpleNamespace(encoding=None))
+        monkeypatch.setattr(scenes, "build_data", lambda config: SimpleNamespace(encoding=None))
 
     return install

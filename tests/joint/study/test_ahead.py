@@ -1,3 +1,6 @@
+from contextlib import nullcontext
+from pathlib import Path
+
 import pytest
 
 import joint
@@ -37,10 +40,88 @@ def test_what_an_objective_weighs_is_there(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("weighed", ["task", "distillation"])
+def test_what_weighs_labels_needs_a_classifier(small_base, small_study, tmp_path, weighed):
+    objective = joint.Objective(**{"task": 0.0, "distortion": 1.0, weighed: 0.5})
+    base = _base(small_base, objective, classifier=joint.NoneConfig())
+    base = base.model_copy(update={"teacher": Path("a_run")})
+    study = small_study(base=base, axes=_codecs("factorized"), plan=Plan(metric="psnr"))
+    with pytest.raises(ConfigError, match=f"{weighed}=0.5 weighs what needs a classifier, and it"):
+        create_study(study, tmp_path)
+
+
 def test_a_rate_may_stand_where_no_camera_learns_it(small_base, small_study, tmp_path):
     """As in a run: the classifier alone learns, of files whose bits are what they are."""
     base = _base(small_base, joint.Objective(rate=0.1))
     assert create_study(small_study(base=base, axes=_codecs("png"), plan=Plan()), tmp_path)
+
+
+def test_what_a_class_of_ones_own_learns_the_run_alone_can_tell(small_base, small_study, tmp_path):
+    own = joint.CustomConfig(class_path="optics.LearnedKernel", init_args={})
+    base = _base(small_base, joint.Objective(rate=0.1), front_end=own)
+    assert create_study(small_study(base=base, axes=_codecs("png"), plan=Plan()), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("plan", "epochs", "moves"),
+    [
+        ({"plan": "alternating", "turn_epochs": 2}, 3, True),
+        ({"plan": "alternating", "turn_epochs": 2}, 2, False),
+        ({"stages": ("classifier",)}, 3, False),
+    ],
+)
+def test_a_rate_is_refused_where_what_it_would_move_has_a_turn(
+    small_base, small_study, tmp_path, plan, epochs, moves
+):
+    """A network before the codec learns in the second turn, if there is one."""
+    base = _base(small_base, joint.Objective(rate=0.1), restoration=joint.UNetConfig(width=4))
+    training = base.training.model_copy(update={"epochs": epochs, **plan})
+    base = base.model_copy(update={"training": training})
+    study = small_study(base=base, axes=_codecs("png"), plan=Plan())
+    refused = pytest.raises(ConfigError, match=r"objective.rate=0.1 would do nothing")
+    with refused if moves else nullcontext():
+        create_study(study, tmp_path)
+
+
+def test_cameras_of_one_study_are_looked_at_each(small_base, small_study, tmp_path):
+    base = _base(small_base, joint.Objective(rate=0.1), codec=joint.PNGConfig())
+    cameras = Axis(path="system.front_end", values=({"kind": "none"}, {"kind": "kernel"}))
+    study = small_study(base=base, axes={"camera": cameras}, plan=Plan())
+    with pytest.raises(ConfigError, match=r"camera=kernel .*rate=0.1 would do nothing"):
+        create_study(study, tmp_path)
+
+
+def test_plans_of_one_study_are_looked_at_each(small_base, small_study, tmp_path):
+    base = _base(
+        small_base, joint.Objective(rate=0.1), codec=joint.PNGConfig(),
+        front_end=joint.KernelConfig(),
+    )  # fmt: skip
+    stages = (("classifier",), ("front_end", "classifier"))
+    axes = {"who": Axis(path="training.stages", values=stages, labels=("one", "two"))}
+    with pytest.raises(ConfigError, match=r"who=two .*rate=0.1 would do nothing"):
+        create_study(small_study(base=base, axes=axes, plan=Plan()), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "system"),
+    [
+        (
+            {"kind": "table", "table": "a.csv", "image_size": 16, "channels": 1},
+            {"front_end": joint.LensConfig(element="cubic", wavelengths=(550e-9,))},
+        ),
+        (
+            {"kind": "phantom", "count": 60, "image_size": 20, "balance": 0},
+            {"front_end": joint.KernelConfig(), "sensor": joint.SensorConfig(binning=5)},
+        ),
+    ],
+)
+def test_a_camera_is_looked_at_in_the_size_and_channels_of_its_scenes(
+    small_base, small_study, tmp_path, data, system
+):
+    base = _base(small_base, joint.Objective(rate=0.1), **system)
+    base = joint.RunConfig.model_validate({**base.model_dump(), "data": data})
+    with pytest.raises(ConfigError, match=r"rate=0.1 would do nothing"):
+        create_study(small_study(base=base, axes=_codecs("png"), plan=Plan()), tmp_path)
 
 
 def test_a_field_may_differ_with_the_codec(small_base, small_study, tmp_path):
@@ -71,7 +152,7 @@ def test_a_monitor_is_there(small_base, small_study, tmp_path):
         ("data.seed", (0, 1), "data.seed"),
         ("data.balance", (0, 1), "data.balance"),
         ("split.seed", (0, 1), r"split.seed \(0 and 1\)"),
-        ("split.folds", (None, 5), "split.folds"),
+        ("split.folds", (None, 5), r"differ in split.folds \(None and 5\): compare"),
     ],
 )
 def test_a_pair_is_tested_on_the_same_pictures(small_study, tmp_path, path, values, message):
@@ -81,6 +162,16 @@ def test_a_pair_is_tested_on_the_same_pictures(small_study, tmp_path, path, valu
         create_study(study, tmp_path)
     assert not list(tmp_path.iterdir())
     assert create_study(small_study(axes=axes, plan=Plan()), tmp_path)  # to look at is allowed
+
+
+def test_a_pair_has_one_limit_and_one_fold(small_base, small_study, tmp_path):
+    table = joint.ImageTableConfig(table="a.csv", image_size=16)
+    base = small_base().model_copy(update={"data": table, "split": joint.SplitConfig(folds=5)})
+    for path, values in (("data.limit", (50, 60)), ("split.fold", (0, 1))):
+        axes = {"a": Axis(path=path, values=values)}
+        study = small_study(base=base, axes=axes, plan=_pair("a", *values))
+        with pytest.raises(ConfigError, match=rf"differ in {path} \({values[0]} and {values[1]}\)"):
+            create_study(study, tmp_path)
 
 
 def test_by_hash_a_test_part_is_that_of_its_own_share(small_base, small_study, tmp_path):

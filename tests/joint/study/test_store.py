@@ -90,6 +90,19 @@ def test_runs_without_weights_are_counted(small_base, small_study, tmp_path, pre
     assert without_weights(ledger) == 2
 
 
+def test_weights_are_those_that_each_design_keeps(small_base, small_study, tmp_path, pretend):
+    axes = {"best": Axis(path="training.restore_best", values=(True, False))}
+    study = small_study(base=small_base(), axes=axes, plan=Plan(resamples=100))
+    ledger = create_study(study, tmp_path)
+    for run in ledger.runs:
+        pretend(ledger, run, 0.9)
+        best = ledger.designs[run.design]["best"]
+        (ledger.path(run) / f"{'best' if best else 'checkpoint'}.safetensors").touch()
+    assert without_weights(ledger) == 0
+    (ledger.path(ledger.runs[0]) / "best.safetensors").unlink()
+    assert without_weights(ledger) == 1
+
+
 def test_creating_it_again_opens_it(ledger, small_study):
     assert create_study(small_study(), ledger.folder).runs == ledger.runs
 
@@ -207,7 +220,7 @@ def test_two_designs_that_are_one_run_are_refused(small_study, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "there is no study in .*: create_study writes one"),
+        (None, "there is no study in .*: lens2label study run writes one"),
         ("{", "study.json is damaged: JSONDecodeError"),
         ("[]", "is damaged: TypeError"),
         ('{"format": 2}', "has format 2, not 1"),

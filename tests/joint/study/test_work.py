@@ -20,6 +20,7 @@ from joint.study import (
     StudyError,
     WorkerLost,
     create_study,
+    kept_scenes,
     open_study,
     progress,
     run_study,
@@ -85,7 +86,9 @@ def test_a_run_that_somebody_else_ended_meanwhile_is_passed(ledger, pretend):
     ledger.path(failed).mkdir(parents=True)
     RunFolder(ledger.path(failed)).fail(RuntimeError("no"))
     for run in (done, failed):
-        found = worker._attempt(ledger, run, worker._Scenes(), torch.device("cpu"), lambda: False)
+        found = worker._attempt(
+            ledger, run, worker.KeptScenes(), torch.device("cpu"), lambda: False
+        )
         assert found == "passed"
     assert sum(_starts(ledger)) == 0
 
@@ -93,23 +96,11 @@ def test_a_run_that_somebody_else_ended_meanwhile_is_passed(ledger, pretend):
 def test_scenes_are_built_once(small_study, small_base, tmp_path, monkeypatch):
     built = []
     monkeypatch.setattr(
-        worker, "build_data", lambda config: built.append(config) or joint.build_data(config)
+        kept_scenes, "build_data", lambda config: built.append(config) or joint.build_data(config)
     )
     _small(small_study, tmp_path, small_base())
     work(tmp_path)
     assert len(built) == 1
-
-
-def test_only_the_last_scenes_are_kept(monkeypatch):
-    monkeypatch.setattr(worker, "build_data", lambda config: [config.seed])
-    scenes = worker._Scenes()
-    first, *_, last = (joint.PhantomConfig(count=9, seed=seed) for seed in range(3))
-    kept = scenes(last)
-    for seed in (0, 2, 1, 2):
-        scenes(joint.PhantomConfig(count=9, seed=seed))
-    assert scenes(last) is kept
-    assert len(scenes._kept) == 2
-    assert first.model_dump_json() not in scenes._kept
 
 
 def test_a_run_that_fails_is_recorded_and_the_study_goes_on(small_study, small_base, tmp_path):

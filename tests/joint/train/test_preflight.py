@@ -49,6 +49,30 @@ def test_a_state_that_no_checkpoint_holds_is_refused_first(lesions, others, monk
         _fit(joint.ImagingSystem(classifier=Counting()), lesions, others)
 
 
+def test_qualities_that_nothing_tells_apart_are_spoken_of(lesions, others):
+    def system(levels=3):
+        classifier = classify.backbone("resnet_s", 3, image_size=(16, 16))
+        return joint.ImagingSystem(
+            codec=compress.FactorizedCodec(levels=levels), classifier=classifier
+        )
+
+    def look(system, **weights):
+        objective = joint.Objective(**{"rate": 0.3, **weights})
+        config = joint.Training(epochs=1, batch_size=16)
+        joint.train.preflight.check_run(system, lesions, others, objective, config)
+
+    with pytest.warns(UserWarning, match="3 qualities of FactorizedCodec are trained for the same"):
+        look(system())
+    look(system(), distortion=1.0)
+    look(system(levels=1))
+    one = system()
+    one.codec.quality = 2
+    look(one)
+    frozen = system()
+    frozen.codec.requires_grad_(False)
+    look(frozen)
+
+
 def _said(dataset, encoding):
     rows = range(len(dataset))
     return classify.LesionDataset(
@@ -128,6 +152,64 @@ def test_a_picture_that_is_validated_is_not_trained_on(lesions, others):
     assert lesions.shared(others) == ()  # the same names, but other pictures
     with pytest.raises(ValueError, match=r"2 pictures are in both .* \(picture38, \.\.\.\)"):
         _fit(full_system(), train, validation)
+
+
+def _own(dataset, start=0, **changes):
+    """The same pictures in a data set of its own, their names counted on."""
+    given = {
+        "images": dataset.gather(range(len(dataset))).images,
+        "labels": dataset.labels,
+        "groups": dataset.groups,
+        "identifiers": [f"picture{start + row}" for row in range(len(dataset))],
+        "classes": dataset.classes,
+    }
+    return classify.LesionDataset(**given | changes)
+
+
+def test_a_picture_of_another_data_set_is_known_too(lesions, others):
+    assert lesions.shared(_own(lesions.subset(torch.arange(9)))) == lesions.identifiers[:9]
+    with pytest.raises(ValueError, match=r"9 pictures are in both .* \(picture0, \.\.\.\)"):
+        _fit(full_system(), lesions, _own(lesions.subset(torch.arange(9))))
+
+
+def test_lesions_on_both_sides_are_spoken_of(lesions, others, monkeypatch):
+    monkeypatch.setattr(joint.train.preflight, "_check_settings", _stop)
+
+    def look(train, validation):
+        with pytest.raises(_Stopped):
+            _fit(full_system(), train, validation)
+
+    # Their names are those of other pictures in training: the groups' are of no account either.
+    assert {*others.groups} <= {*lesions.groups}
+    look(lesions, others)
+    apart = _own(others, 100)
+    with pytest.warns(UserWarning, match=r"^18 of the 18 pictures .* share their lesion \(or pat"):
+        look(lesions, apart)
+    look(lesions, apart.grouped(apart.identifiers))
+    # Parts of one data set: pictures 4 and 5 are of one lesion.
+    with pytest.warns(UserWarning, match="^1 of the 7 pictures of the validation set share"):
+        look(lesions.subset(range(5)), lesions.subset(range(5, 12)))
+    look(lesions.subset(range(6)), lesions.subset(range(6, 12)))
+
+
+def test_a_class_that_is_validated_and_not_trained_on_is_spoken_of(lesions, others, monkeypatch):
+    monkeypatch.setattr(joint.train.preflight, "_check_settings", _stop)
+    few = lesions.subset(lesions.labels != 1)
+    told = pytest.warns(UserWarning, match="no picture of b, of which the validation set has 6:")
+    with told, pytest.raises(_Stopped):
+        _fit(full_system(), few, others)
+    # One that nobody judges, or that no picture is of at all.
+    for train, validation in ((lesions, others.subset([0, 3])), (few, others.subset([0, 2]))):
+        with pytest.raises(_Stopped):
+            _fit(full_system(), train, validation)
+
+
+class _Stopped(Exception):
+    pass
+
+
+def _stop(*_):
+    raise _Stopped
 
 
 def test_a_scene_that_the_front_end_cannot_take_is_refused_first(lesions, others, monkeypatch):

@@ -40,6 +40,12 @@ def _phase(system):
     return system.front_end.pupil.elements[0].phase_shift(_WAVELENGTH)[0]
 
 
+def _same_phase(found, expected, *, atol):
+    """Apart from whole turns."""
+    away = torch.remainder(found - expected + math.pi, 2 * math.pi) - math.pi
+    return bool((away.abs() < atol).all())
+
+
 def _smooth():
     """A phase without symmetry that is smooth from sample to sample."""
     t = torch.linspace(-1, 1, 65, dtype=torch.float64)
@@ -66,9 +72,7 @@ def test_a_plate_that_is_decentred_is_the_shifted_plate(name, axis):
     whole = _phase(_made(_system(mask), name, 3 / 64))
     expected = _smooth().roll(3, axis)
     inside = slice(3, None)
-    assert torch.allclose(
-        whole.movedim(axis, 0)[inside], expected.movedim(axis, 0)[inside], atol=1e-3
-    )
+    assert _same_phase(whole.movedim(axis, 0)[inside], expected.movedim(axis, 0)[inside], atol=1e-3)
     cubic = optics.CubicMask(
         65, spacing=_SPACING, diameter=64 * _SPACING, alpha=2.0, design_wavelength=550e-9
     )
@@ -79,8 +83,11 @@ def test_a_plate_that_is_decentred_is_the_shifted_plate(name, axis):
     away = {"decentre": (0.0, 2 * level), "decentre_y": (2 * level, 0.0)}[name]
     cubed = 2 * math.pi * 2.0 * ((y - away[0]) ** 3 + (x - away[1]) ** 3)
     within = y.square() + x.square() < 0.7
-    # Linear interpolation of 4 pi x^3 leaves 3 pi h^2 at most, at h = 1/32.
-    assert float((found - cubed)[within].abs().max()) < 3 * math.pi / 32**2
+    # Linear interpolation of 4 pi x^3 leaves 3 pi h^2 at most, at h = 1/32, and that of phasors D
+    # apart w (1 - w) (1 - 2 w) D^3 / 6 more, D^3 / (36 sqrt 3) at most.
+    step = 12 * math.pi * (0.7**0.5 + 2 * level) ** 2 / 32
+    bound = 3 * math.pi / 32**2 + step**3 / (36 * 3**0.5)
+    assert _same_phase(found[within], cubed[within], atol=bound)
 
 
 def test_a_radial_decentre_has_its_distance_in_any_direction():
@@ -118,7 +125,7 @@ def test_an_element_that_is_moved_and_turned_is_interpolated_once():
     step = 1 / 64 * 64 / float(_made(system, "decentre", 1 / 64).front_end.pupil.elements[0].shift)
     one = _made(_made(system, "decentre", 2 * step / 64), "rotation", 90.0)
     expected = _smooth().roll(2, 1).rot90(-1)
-    assert torch.allclose(_phase(one)[2:], expected[2:], atol=1e-9)
+    assert _same_phase(_phase(one)[2:], expected[2:], atol=1e-9)
 
 
 def _point(size, place):

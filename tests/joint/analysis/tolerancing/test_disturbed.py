@@ -85,6 +85,56 @@ def test_phase_and_amplitude_move_alike(angle):
     assert torch.allclose(down[4:].angle(), lower.to(down.angle()), atol=1e-4)
 
 
+def _fresnel(decentre=0.0, levels=None, folded=True):
+    """A lens of green light, and the relief that takes it back, drawn at its place; in samples."""
+    spacing, wave, focal_length = 2.5e-3 / 127, 540e-9 / 0.5, 0.25
+    x = optics.coordinates(128)
+    turns = -((x[:, None].square() + (x - decentre).square()) * spacing**2) / (
+        2 * 540e-9 * focal_length
+    )
+    height = (turns.remainder(1) if folded else turns - turns.min()) * wave
+    relief = optics.HeightMap(
+        height, spacing=spacing, material=1.5, design_wavelength=540e-9,
+        max_height=wave if folded else 12 * wave, levels=levels,
+    )  # fmt: skip
+    return relief, optics.Lens(128, spacing=spacing, focal_length=-focal_length)
+
+
+def _peak(*elements, wavelength=540e-9):
+    pupil = optics.Pupil(
+        elements, wavelengths=(wavelength,), focal_length=20e-3, pixel_pitch=2e-6, psf_size=41
+    )
+    return float(pupil().detach().amax())
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_a_relief_is_the_same_when_it_is_turned_and_the_one_at_its_place_when_it_is_moved(folded):
+    relief, lens = _fresnel(folded=folded)
+    sharp = _peak(relief, lens)
+    # The steepest phase is 0.7 radians a sample, at the rim, and interpolated phasors so far apart
+    # are off by 0.7^3 / (36 sqrt 3): the amplitude by as much at most, the peak by twice that.
+    bound = 2 * 0.7**3 / (36 * 3**0.5)
+    assert _peak(MovedPhase(relief, angle=1.0), lens) == pytest.approx(sharp, rel=bound)
+    for shift in (0.25, 0.5, 1.0):
+        moved_, there = (
+            _peak(r, lens) for r in (MovedPhase(relief, shift=shift), _fresnel(shift)[0])
+        )
+        assert moved_ == pytest.approx(there, rel=bound)
+        assert moved_ < 0.99 * sharp
+
+
+@pytest.mark.parametrize(("wavelength", "levels"), [(540e-9, 8), (620e-9, None), (460e-9, None)])
+def test_other_jumps_than_whole_waves_are_steps_of_a_sample(wavelength, levels):
+    (relief, lens), (there, _) = (_fresnel(d, levels) for d in (0.0, 0.5))
+    turned, moved_ = (
+        _peak(MovedPhase(relief, **askew), lens, wavelength=wavelength)
+        for askew in ({"angle": 1.0}, {"shift": 0.5})
+    )
+    # What docs/howto/tolerance.md promises.
+    assert turned == pytest.approx(_peak(relief, lens, wavelength=wavelength), rel=0.06)
+    assert moved_ == pytest.approx(_peak(there, lens, wavelength=wavelength), rel=0.06)
+
+
 def _fast_lens(focus=math.inf):
     """At f/2."""
     pupil = optics.Pupil(
@@ -175,6 +225,9 @@ def test_a_lamp_lights_phase_objects_and_does_not_thicken_them():
     expected = front(scene) * torch.tensor([1.5, 1.0, 0.5])[:, None, None]
     torch.testing.assert_close(lamp(scene), expected)
     assert lamp.phase_depth == 0.7
+    assert lamp.interferes
+    assert Disturbed(optics.FourierFilter(8), 3).interferes
+    assert not Disturbed(None, 3).interferes
     twice = _Twice(front)
     lamp = Disturbed(twice, 3, gains=(1.5, 1.0, 0.5))
     torch.testing.assert_close(lamp(scene), torch.cat((expected, expected), 1) / 2)

@@ -324,6 +324,22 @@ def test_the_level_at_which_a_score_falls_lies_between_those_measured():
     assert _curve((0, 1, 2), (0.8, 0.4, 0.8)).level_at(0.75) == pytest.approx(0.5)
 
 
+def test_the_nearer_level_is_that_nearest_to_a_best_one():
+    # 0.6 is at -5 and at 11, which are 5 and 1 from the next level that is the best.
+    assert _curve((-10, 0, 10, 12), (0.4, 0.8, 0.8, 0.4)).level_at(0.75) == pytest.approx(11)
+    assert _curve((2, 10, 12), (0.4, 0.8, 0.4)).level_at(0.75) == pytest.approx(11)
+
+
+def test_the_level_of_a_score_is_of_its_own_values():
+    def point(level, accuracy, balanced):
+        scores = Scores(*(Score(v, classify.Interval(v, v)) for v in (accuracy, balanced)))
+        return Point(level, scores, scores, balanced)
+
+    curve = Curve("defocus", "waves", 0.0, 1, (point(0, 0.9, 0.8), point(1, 0.9, 0.4)))
+    assert curve.level_at(0.75) == pytest.approx(0.5)
+    assert curve.level_at(0.75, metric="accuracy") is None
+
+
 def test_photons_are_interpolated_over_their_logarithm():
     photons = _curve((10, 100, 1000), (0.3, 0.6, 0.8), perturbation="photons", nominal=1000.0)
     assert photons.level_at(0.9) == pytest.approx(10 ** (3 - 0.08 / 0.2))
@@ -337,3 +353,17 @@ def test_a_level_is_at_a_share_of_a_score():
             curve.level_at(share)
     with pytest.raises(ValueError, match="metric must be one of accuracy, balanced_accuracy, not"):
         curve.level_at(0.9, metric="auc")
+
+
+@pytest.mark.parametrize(
+    ("curve", "message"),
+    [
+        (_curve((), ()), "the curve of defocus has no points"),
+        (_curve((0, 1), (0.8, math.nan)), "the balanced_accuracy at defocus=1 is nan"),
+        (_curve((0, 1), (math.nan, 0.8)), "the balanced_accuracy at defocus=0 is nan"),
+        (_curve((100, 0), (0.8, 0.4), perturbation="photons"), "over their logarithm, and 0 has"),
+    ],
+)
+def test_a_level_is_between_levels_and_scores_that_are_numbers(curve, message):
+    with pytest.raises(ValueError, match=message):
+        curve.level_at(0.9)

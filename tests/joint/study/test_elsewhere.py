@@ -1,0 +1,132 @@
+import json
+
+import numpy as np
+import pytest
+
+import joint
+from joint.settings import OptionError
+from joint.study import Axis, Plan, StudyError, compare, create_study, elsewhere, outcomes, work
+from joint.study.command import main
+
+POINTS = [joint.OperatingPoint(), joint.OperatingPoint(photons=60)]
+
+# Two seeds can show nothing, and that is said.
+pytestmark = pytest.mark.filterwarnings("ignore:2 paired seeds cannot:UserWarning")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two cameras on two seeds, trained for an epoch; what they share may not be written to."""
+    base = joint.RunConfig(
+        data=joint.PhantomConfig(count=90, image_size=16, balance=0),
+        system=joint.SystemConfig(
+            front_end=joint.NoneConfig(), codec=joint.NoneConfig(), classifier=_small()
+        ),
+        objective=joint.Objective(),
+        training=joint.Training(epochs=1, augmentation="none", monitor="loss"),
+    )
+    study = joint.study.Study(
+        base=base,
+        axes={"light": Axis(path="system.sensor.photons", values=(5000, 60))},
+        plan=Plan(
+            comparisons=({"first": {"light": 60}, "second": {"light": 5000}},), resamples=100
+        ),
+        seeds=(0, 1),
+    )
+    folder = tmp_path_factory.mktemp("study")
+    ledger = create_study(study, folder)
+    assert work(folder) == (4, 0, False)
+    return ledger.refreshed()
+
+
+def _small():
+    return joint.ClassifierConfig(name="resnet_s")
+
+
+def test_at_its_own_point_a_design_is_what_the_report_says(trained):
+    found = elsewhere(trained, POINTS)
+    own = outcomes(trained, found.metric)
+    assert set(found.designs) == set(own) == {0, 1}
+    for number, runs in own.items():
+        again = found.places[0].outcomes[number]
+        assert [run.seed for run in again] == [run.seed for run in runs]
+        for one, other in zip(again, runs, strict=True):
+            assert one.value == pytest.approx(other.value, abs=1e-12)
+            np.testing.assert_allclose(
+                one.predictions.logits, other.predictions.logits, rtol=1e-4, atol=1e-5
+            )
+            assert one.predictions.groups == other.predictions.groups
+    # And the camera of 60 photons is at its own point in the second place too.
+    for place in found.places:
+        assert place.estimates[1].mean == pytest.approx(found.places[0].estimates[1].mean)
+
+
+def test_runs_are_judged_where_it_was_asked(trained):
+    found = elsewhere(trained, POINTS)
+    run = next(run for run in trained.runs if run.design == 0)
+    config, system, parts = joint.load_run(trained.path(run))
+    for place in found.places:
+        direct = joint.evaluate(
+            system, parts.test, objective=config.objective, photons=place.point.photons
+        )
+        (again,) = (one for one in place.outcomes[0] if one.seed == run.seed)
+        assert again.value == direct.report.balanced_accuracy
+        np.testing.assert_array_equal(again.predictions.logits, direct.logits)
+    assert not np.allclose(*(p.outcomes[0][0].predictions.logits for p in found.places))
+
+
+def test_the_comparisons_of_the_plan_are_made_at_each_point_as_exploration(trained):
+    found = elsewhere(trained, POINTS, metric="loss", resamples=50)
+    for place in found.places:
+        (contrast,) = place.contrasts
+        own = compare(
+            place.outcomes[1], place.outcomes[0], metric="loss", resamples=50, name=contrast.name
+        )
+        assert contrast == own
+        assert not contrast.planned
+    assert found.places[0].contrasts[0].difference != found.places[1].contrasts[0].difference
+    text = str(found)
+    assert text.startswith("loss of the trained designs, means with 95 % intervals\n")
+    assert "at 60 photons/pixel" in text
+    assert f"{found.places[1].estimates[0].mean:.4f}" in text
+    told = json.loads(found.to_json())
+    assert [place["point"] for place in told["places"]] == [{}, {"photons": 60}]
+    assert told["places"][1]["designs"][0]["mean"] == found.places[1].estimates[0].mean
+
+
+def test_a_failed_run_is_an_outcome_and_one_to_come_is_none(small_study, small_base, tmp_path):
+    axes = {"binning": Axis(path="system.sensor.binning", values=(3, 1))}  # 3 does not divide 16
+    study = small_study(base=small_base(), axes=axes, plan=Plan(resamples=100), seeds=(0, 1))
+    ledger = create_study(study, tmp_path)
+    with pytest.raises(StudyError, match=r"no run of .* is done yet"):
+        elsewhere(ledger, POINTS)
+    ended = 0
+    work(tmp_path, stop=lambda: ledger.tally().finished > 1)
+    found = elsewhere(ledger, POINTS[1:])
+    states = ledger.states()
+    assert {"done", "failed"} <= set(states)
+    for number, runs in found.places[0].outcomes.items():
+        ended += len(runs)
+        assert all((run.value is None) == (number == 0) for run in runs)
+    assert ended == sum(state in ("done", "failed") for state in states)
+
+
+def test_what_cannot_be_judged_is_refused(trained, tmp_path):
+    with pytest.raises(ValueError, match="give at least one point"):
+        elsewhere(trained, [])
+    with pytest.raises(ValueError, match="quality=1 needs a"):
+        elsewhere(trained, [joint.OperatingPoint(quality=1)])
+    with pytest.raises(StudyError, match=r"run \w+ has no bpp at 60 photons/pixel: choose another"):
+        elsewhere(trained, POINTS[1:], metric="bpp")
+
+
+def test_the_command_prints_a_table_or_json(trained, capsys):
+    folder = str(trained.folder)
+    assert main(["judge", folder, "--photons", "60", "5000"]) == 0
+    printed = capsys.readouterr().out
+    assert "60 photons/pixel" in printed
+    assert "5000 photons/pixel" in printed
+    assert main(["judge", folder, "--photons", "60", "--metric", "loss", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metric"] == "loss"
+    with pytest.raises(OptionError, match="give at least one point, such as --photons 30 300"):
+        main(["judge", folder])
