@@ -508,6 +508,8 @@ def _check_files(output: SystemOutput, system: ImagingSystem) -> None:
         decoded = codec.decompress(files).to(judged)
     except NotImplementedError:  # of a codec that is not written to the end
         return
+    except (MemoryError, torch.OutOfMemoryError, ImportError):  # no file is to blame
+        raise
     except Exception as error:  # one's own raises anything, and all else is measured by now
         fault = f"{type(error).__name__}: {error}"
     else:

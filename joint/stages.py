@@ -133,7 +133,8 @@ def check_channels(stages: Mapping[Stage, nn.Module], scene: int | None = None) 
         When a network takes other channels than it is given.
     """
     given = _given(stages.get("front_end"), stages.get("sensor"))
-    if given is None and scene is not None and "front_end" not in stages:
+    reads = type(stages.get("sensor")) in (type(None), Sensor)  # one's own may read other planes
+    if given is None and scene is not None and "front_end" not in stages and reads:
         given = "scene", scene
     for name in NETWORKS:
         stage = stages.get(name)

@@ -116,10 +116,12 @@ def load_run(
     parts = build_split(config, dataset)
     was, validation = _identity(trained.head), parts.validation
     now = None if validation is None else validation.fingerprint
-    if (was.get("train"), was.get("validation", now)) != (parts.train.fingerprint, now):
+    same_train = was.get("train") == parts.train.fingerprint
+    if not same_train or was.get("validation", now) != now:
+        use, held = ("trained on", "training") if not same_train else ("validated by", "validation")
         raise CheckpointError(
-            f"the scenes of {directory} are no longer those that it was trained on, so that its "
-            "test set may hold training pictures: restore them, or evaluate on other data"
+            f"the scenes of {directory} are no longer those that it was {use}, so that its "
+            f"test set may hold {held} pictures: restore them, or evaluate on other data"
         )
     return config, _rebuilt(config, trained, dataset), parts
 
@@ -295,7 +297,7 @@ def _check_settings(system: ImagingSystem, trained: Trained) -> None:
 
 def _printed_quality(system: str) -> str | None:
     """The quality that the codec of a printed system was given, if any."""
-    found = re.search(r"^  \(codec\): \w+\(\s*(?:.*, )?quality=([\d.]+)", system, re.MULTILINE)
+    found = re.search(r"^  \(codec\): \w+\(\s*(?:.*, )?quality=([\d.e+-]+)", system, re.MULTILINE)
     return None if found is None else found[1]
 
 

@@ -80,12 +80,13 @@ def digitise(
         raise ValueError(f"signal must be real floating point in DN, not {signal.dtype}")
     _check_shape(noise, signal)
     check_between("noise", noise, 0, math.inf, "DN RMS")
-    seen = not isinstance(noise, Tensor) or looked_at(noise)
-    noiseless = seen and bool((noise == 0) if not isinstance(noise, Tensor) else (noise == 0).any())
-    if estimator == "dithered" and (noiseless or bit_depth is None):
+    least = math.inf  # of noise that cannot be looked at nothing is said
+    if not isinstance(noise, Tensor) or (looked_at(noise) and noise.numel()):
+        least = float(noise.detach().min() if isinstance(noise, Tensor) else noise)
+    if estimator == "dithered" and (least == 0 or bit_depth is None):
         raise ValueError(
             "the dithered gradient is that of rounded codes with noise in front of them, but "
-            f"noise={noise} DN and bit_depth={bit_depth}: give both, or use 'straight_through'"
+            f"noise={least} DN and bit_depth={bit_depth}: give both, or use 'straight_through'"
         )
     top = 1 if bit_depth is None else 2 ** int(bit_depth) - 1
     rounded = bit_depth is not None

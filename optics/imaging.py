@@ -227,6 +227,8 @@ class IncoherentImaging(FrontEnd):
     def design_psf(self) -> Tensor:
         """PSFs that the camera knows and restores by: without etch errors that were drawn.
 
+        While it computes, such errors are taken off the reliefs: not for several threads at once.
+
         Returns
         -------
         Tensor ``[C, h, w]``, or ``[D, C, h, w]`` for several working distances

@@ -210,10 +210,9 @@ def one_of(count: int, pictures: Tensor, generator: Generators | None) -> Tensor
         return torch.randint(count, (size,), device=where)
     if isinstance(generator, torch.Generator):
         return torch.randint(count, (size,), device=where, generator=generator)
-    sources = for_pictures(pictures, generator)
     drawn = torch.empty(size, dtype=torch.int64, device=where)
-    for picture, source in zip(drawn.split(1), sources, strict=True):
-        picture.random_(count, generator=source)
+    for n, source in enumerate(for_pictures(pictures, generator)):
+        drawn[n : n + 1].random_(count, generator=source)
     return drawn
 
 
@@ -226,9 +225,8 @@ def between(low: float, high: float, pictures: Tensor, generator: Generators | N
         drawn = torch.rand(size, **kind, generator=generator)
     else:
         drawn = torch.empty(size, **kind)
-        sources = for_pictures(pictures, generator)
-        for picture, source in zip(drawn.split(1), sources, strict=True):
-            picture.uniform_(generator=source)
+        for n, source in enumerate(for_pictures(pictures, generator)):
+            drawn[n : n + 1].uniform_(generator=source)
     return low * (high / low) ** drawn
 
 

@@ -225,7 +225,8 @@ def amplitude_transfer(
     Between its samples the pupil is interpolated by raised cosines, whose transform is Nyquist's
     window: light that the pupil sends to the central half of its period, further than which
     :func:`optics.audit_sampling` wants none, keeps its amplitude, and the copies are cut off. What
-    overshoots the brightest sample at an edge is limited to it: no frequency is amplified.
+    overshoots the brightest sample at an edge is limited to it, or to 1 where that is more: no
+    frequency is amplified.
 
     Parameters
     ----------

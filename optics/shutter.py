@@ -375,7 +375,7 @@ class CodedExposure(FrontEnd):
             )
         count, channels = scene.shape[:2]
         farthest = _MOST_SIDES * max(scene.shape[-2:])
-        if self.motion > farthest:
+        if displacement is None and self.motion > farthest:
             raise ValueError(
                 f"motion={self.motion:g} pixels RMS is more than {_MOST_SIDES} times the longer "
                 f"side of pictures of {scene.shape[-2]} x {scene.shape[-1]}: give at most "

@@ -447,13 +447,22 @@ class LesionDataset:
         )
         return made.taken_as(self.encoding)
 
+    def same_set_as(self, other: "LesionDataset") -> bool:
+        """Whether both are parts of one data set, as a split makes them.
+
+        Parameters
+        ----------
+        other : LesionDataset
+        """
+        return self._arrays.identifiers is other._arrays.identifiers
+
     def shared(self, other: "LesionDataset") -> tuple[str, ...]:
         """Names of the pictures that ``other`` shows too.
 
         Of two parts of one data set, those of its rows that are in both; of two data sets, those of
         one name and equal codes: the names of many sets are numbers from 0.
         """
-        if self._arrays.identifiers is other._arrays.identifiers:
+        if self.same_set_as(other):
             rows = self._rows[torch.isin(self._rows, other._rows)]
             return tuple(self._arrays.identifiers[row] for row in rows.tolist())
         places = {name: place for place, name in enumerate(other.identifiers)}

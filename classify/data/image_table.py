@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -303,8 +304,8 @@ def _warn_of_groups(cells: Table, said: _Columns, where: str) -> None:
         warnings.warn(
             f"{where} has a column {name!r} of {len(set(known))} values for {len(known)} pictures, "
             "and each picture is taken for a lesion of its own: give it as the group "
-            f"(group={name!r}, --data.group {name}) if it says which belong together, or else the "
-            f"column of the pictures, {said.image!r}",
+            f"(group={name!r}, --data.group {shlex.quote(name)}) if it says which belong together, "
+            f"or else the column of the pictures, {said.image!r}",
             stacklevel=3,
         )
 

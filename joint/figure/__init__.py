@@ -4,7 +4,7 @@ Files: ``system`` planes, learned element, what is handed on, optimal images · 
 ``contrast`` of classes, and recall and confusion against it · ``frequency`` what is kept, and what
 each is worth · ``robustness`` accuracy against imperfections · ``file`` a PNG.
 
-What one panel of them shows is drawn in :mod:`joint.panel`, whose functions can be had here too.
+What one panel of them shows is drawn in :mod:`joint.panel`; most of that can be had here too.
 In titles and names a dollar sign is one, and begins no formula.
 """
 

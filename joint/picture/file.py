@@ -251,9 +251,14 @@ def decompress_file(
 
 @contextmanager
 def _naming(source: Path | str, codec: Codec, kind: type[ValueError]) -> Iterator[None]:
-    """What a codec raises on a file as ``kind``, with its name: one's own may raise anything."""
+    """What a codec raises on a file as ``kind``, with its name: one's own may raise anything.
+
+    Not so what no file is to blame for: too little memory, or a library that is not there.
+    """
     try:
         yield
+    except (MemoryError, torch.OutOfMemoryError, ImportError):
+        raise
     except ValueError as error:
         raise kind(f"{source}: {str(error).removeprefix('payload 0: ')}") from error
     except Exception as error:

@@ -155,6 +155,7 @@ def elsewhere(
         raise StudyError(f"no run of {ledger.folder} is done yet: there is nothing to judge")
     found: list[dict[int, list[Outcome]]] = [{} for _ in points]
     scenes = KeptScenes()
+    _check_points(ledger, states, points, scenes)
     for run, state in zip(ledger.runs, states, strict=True):
         if state not in ("done", "failed"):
             continue
@@ -162,9 +163,6 @@ def elsewhere(
         if state == "done":
             config, system, parts = load_run(ledger.path(run), data=scenes(ledger.config(run).data))
             system.to(usable_device(device))
-            for point in points:
-                with operating(system, point):
-                    pass
             results = [
                 evaluate(
                     system,
@@ -206,6 +204,25 @@ def elsewhere(
         for point, own in zip(points, found, strict=True)
     )
     return Elsewhere(metric, level, {n: ledger.designs[n] for n in ended}, places)
+
+
+def _check_points(
+    ledger: Ledger,
+    states: Sequence[str],
+    points: Sequence[OperatingPoint],
+    scenes: KeptScenes,
+) -> None:
+    """Refuse a point that a design does not have, before the first pass."""
+    done = {r.design: r for r, s in zip(ledger.runs, states, strict=True) if s == "done"}
+    for number, run in done.items():
+        _, system, _ = load_run(ledger.path(run), data=scenes(ledger.config(run).data))
+        for point in points:
+            try:
+                with operating(system, point):
+                    pass
+            except ValueError as error:
+                levels = ", ".join(f"{k}={v}" for k, v in ledger.designs[number].items())
+                raise ValueError(f"design {number} ({levels}): {error}") from error
 
 
 def _outcome(result: Evaluation, metric: str, run: PlannedRun, classes: Sequence[str]) -> Outcome:

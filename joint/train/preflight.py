@@ -151,6 +151,8 @@ def _check_parts(train: LesionDataset, validation: LesionDataset) -> None:
             f"{len(shared)} pictures are in both training and validation set ({shared[0]}, ...): "
             "what is validated must not be trained on; take both from one split"
         )
+    if train.same_set_as(validation):
+        return  # whoever split it chose to, as by="image" does, and has been told
     if not set(train.identifiers).isdisjoint(validation.identifiers):
         return  # one name for two pictures: the names of each set are its own, and its groups' too
     known = set(train.groups)

@@ -929,6 +929,7 @@ def test_the_light_of_a_picture_is_its_own():
     together = sensor(scene, generator=[_generator(n) for n in (7, 8, 9)])
     alone = torch.cat([sensor(scene[n : n + 1], generator=[_generator(7 + n)]) for n in range(3)])
     assert torch.equal(together, alone)
+    assert sensor(scene[:0], generator=[]).shape == (0, 1, 4, 4)
     with pytest.raises(ValueError, match=r"draws the light of each picture.*\[B, C, H, W\]"):
         sensor(scene[0, 0])
 

@@ -1,3 +1,4 @@
+import importlib
 import json
 
 import numpy as np
@@ -118,6 +119,17 @@ def test_what_cannot_be_judged_is_refused(trained, tmp_path):
         elsewhere(trained, [joint.OperatingPoint(quality=1)])
     with pytest.raises(StudyError, match=r"run \w+ has no bpp at 60 photons/pixel: choose another"):
         elsewhere(trained, POINTS[1:], metric="bpp")
+
+
+def test_points_are_checked_before_the_first_pass(small_study, small_base, tmp_path, monkeypatch):
+    kinds = [{"system.sensor": {"kind": kind}} for kind in ("sensor", "none")]
+    axes = {"sensor": Axis(values=kinds, labels=("sensor", "none"))}
+    study = small_study(base=small_base(), axes=axes, plan=Plan(resamples=100), seeds=(0,))
+    ledger = create_study(study, tmp_path)
+    assert work(tmp_path) == (2, 0, False)
+    monkeypatch.setattr(importlib.import_module("joint.study.elsewhere"), "evaluate", None)
+    with pytest.raises(ValueError, match=r"design 1 \(sensor=none\): photons=60 needs a sensor"):
+        elsewhere(ledger, POINTS[1:])
 
 
 def test_the_command_prints_a_table_or_json(trained, capsys):
