@@ -453,6 +453,10 @@ class LesionDataset:
         Parameters
         ----------
         other : LesionDataset
+
+        Returns
+        -------
+        bool
         """
         return self._arrays.identifiers is other._arrays.identifiers
 
