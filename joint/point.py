@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 from torch import nn
 
-from compress import LearnedCodec
+from compress import AVIF, JPEG, Codec, LearnedCodec, WebP
 from optics import CodedExposure, IncoherentImaging
 from optics.shutter import behind_shutter
 
-from .picture.file import at_quality
 from .system import ImagingSystem
 
-__all__ = ["AS_BUILT", "OperatingPoint", "every_point", "operating", "told_quality"]
+__all__ = ["AS_BUILT", "OperatingPoint", "at_quality", "every_point", "operating", "told_quality"]
 
 
 class OperatingPoint(NamedTuple):
@@ -102,3 +101,35 @@ def told_quality(codec: nn.Module | None) -> str | None:
     middle = (codec.levels - 1) / 2
     at = middle if codec.quality is None else codec.quality
     return f"{at:.12g} of 0 to {codec.levels - 1}{' (the middle)' if at == middle else ''}"
+
+
+@contextmanager
+def at_quality(codec: Codec, quality: float | None) -> Iterator[None]:
+    """Give a codec another quality for as long as the block lasts; None leaves it its own.
+
+    Raises
+    ------
+    ValueError
+        When the codec has no such quality, or none to choose.
+    """
+    if quality is None:
+        yield
+        return
+    if isinstance(codec, LearnedCodec):
+        pass  # it looks at the number itself
+    elif isinstance(codec, JPEG | AVIF) or (isinstance(codec, WebP) and not codec.lossless):
+        least = 1 if isinstance(codec, JPEG) else 0
+        if not least <= quality <= 100 or quality != int(quality):
+            raise ValueError(
+                f"the quality of {type(codec).__name__} must be a whole number, {least} to 100, "
+                f"got {quality:g}"
+            )
+        quality = int(quality)
+    else:
+        raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave quality out")
+    before = codec.quality
+    codec.quality = quality  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        codec.quality = before  # pyright: ignore[reportAttributeAccessIssue]

@@ -13,15 +13,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from classify.data.sixteen import sixteen_bits
-from compress import AVIF, JPEG, Codec, CorruptStream, LearnedCodec, WebP, psnr
+from compress import Codec, CorruptStream, psnr
 from joint.checkpoint import write_atomically
+from joint.point import at_quality
 from joint.stages import Encoding
 from optics import linear_to_srgb, srgb_to_linear
 
 __all__ = [
     "CompressedFile",
     "as_coded",
-    "at_quality",
     "check_target",
     "compress_file",
     "decompress_file",
@@ -264,38 +264,6 @@ def _naming(source: Path | str, codec: Codec, kind: type[ValueError]) -> Iterato
     except Exception as error:
         raised = f"{type(codec).__name__} raised {type(error).__name__}: {error}"
         raise kind(f"{source}: {raised}") from error
-
-
-@contextmanager
-def at_quality(codec: Codec, quality: float | None) -> Iterator[None]:
-    """Give a codec another quality for as long as the block lasts; None leaves it its own.
-
-    Raises
-    ------
-    ValueError
-        When the codec has no such quality, or none to choose.
-    """
-    if quality is None:
-        yield
-        return
-    if isinstance(codec, LearnedCodec):
-        pass  # it looks at the number itself
-    elif isinstance(codec, JPEG | AVIF) or (isinstance(codec, WebP) and not codec.lossless):
-        least = 1 if isinstance(codec, JPEG) else 0
-        if not least <= quality <= 100 or quality != int(quality):
-            raise ValueError(
-                f"the quality of {type(codec).__name__} must be a whole number, {least} to 100, "
-                f"got {quality:g}"
-            )
-        quality = int(quality)
-    else:
-        raise ValueError(f"{type(codec).__name__} has no qualities to choose: leave quality out")
-    before = codec.quality
-    codec.quality = quality  # pyright: ignore[reportAttributeAccessIssue]
-    try:
-        yield
-    finally:
-        codec.quality = before  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def as_coded(image: Tensor, encoding: Encoding) -> Tensor:

@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from classify.data.archive import folders_below, passed_over
 from compress import Codec
+from joint.point import at_quality
 from joint.stages import Encoding
 
 from .file import (
     CompressedFile,
-    at_quality,
     check_target,
     compress_file,
     decompress_file,
