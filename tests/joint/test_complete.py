@@ -462,7 +462,7 @@ def test_parts_that_no_folder_would_find_again_are_refused(parts, tmp_path):
     assert [part.identifiers for part in again] == [part.identifiers for part in given]
     # Where validation and test have changed places, it is another run.
     turned = saying(["train", "test", "val", "train", "train"] * 14)
-    with pytest.raises(joint.CheckpointError, match="no longer those that it was trained on"):
+    with pytest.raises(joint.CheckpointError, match="no longer those that it was validated by"):
         joint.load_run(tmp_path / "given", data=turned)
 
 
