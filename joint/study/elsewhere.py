@@ -154,7 +154,7 @@ def elsewhere(
     if "done" not in states:
         raise StudyError(f"no run of {ledger.folder} is done yet: there is nothing to judge")
     found: list[dict[int, list[Outcome]]] = [{} for _ in points]
-    scenes = KeptScenes()
+    scenes, device = KeptScenes(), usable_device(device)  # before anything is loaded
     _check_points(ledger, states, points, scenes)
     for run, state in zip(ledger.runs, states, strict=True):
         if state not in ("done", "failed"):
@@ -162,7 +162,7 @@ def elsewhere(
         made: list[Outcome] = [Outcome(run.seed, None)] * len(points)
         if state == "done":
             config, system, parts = load_run(ledger.path(run), data=scenes(ledger.config(run).data))
-            system.to(usable_device(device))
+            system.to(device)
             results = [
                 evaluate(
                     system,
