@@ -19,7 +19,7 @@ from optics.quantity import check_scalar
 from optics.shutter import behind_shutter
 
 from .feed import Feed
-from .kinds import check_batch_size, check_kinds
+from .kinds import check_batch_size, check_scores, check_suited
 from .objective import Objective
 from .parallel import gathered, rank, world_size
 from .point import AS_BUILT, OperatingPoint, operating, told_quality
@@ -33,8 +33,6 @@ _DECODED = 8
 
 # Above 1, a throughput that is no rounding any more.
 _ROUNDED = 1e-3
-
-_MEANT = {"srgb": "sRGB codes", "linear": "linear light"}
 
 
 @dataclass(frozen=True)
@@ -315,7 +313,7 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     """
     check_batch_size(batch_size)
     seed = as_seed(seed)
-    check_encoding(system, dataset)
+    check_suited(system, dataset)
     point = OperatingPoint(photons, quality, distance, motion)
     for name, value in point.asked().items():
         check_scalar(name, value, remedy=f"call once for each {name}")
@@ -409,27 +407,6 @@ def as_seed(seed: int) -> int:
     if number is None:
         raise ValueError(f"seed must be a whole number, not {seed!r}")
     return number
-
-
-def check_encoding(system: ImagingSystem, dataset: LesionDataset) -> None:
-    """Refuse scenes that a system takes for what they are not, and what is no system or scenes."""
-    check_kinds(system, dataset)
-    if dataset.encoding not in (None, system.encoding):
-        raise ValueError(
-            f"the scenes are {_MEANT[dataset.encoding]} and the system takes them for "
-            f"{_MEANT[system.encoding]}: build it with encoding={dataset.encoding!r} "
-            f"(--system.encoding {dataset.encoding}). If that is not what they are, say so where "
-            f"they are loaded, or with taken_as({system.encoding!r})"
-        )
-
-
-def check_scores(output: SystemOutput, dataset: LesionDataset) -> None:
-    """Refuse scores of other classes than the data set has, at the first batch."""
-    if output.logits is not None and output.logits.shape[1] != len(dataset.classes):
-        raise ValueError(
-            f"the classifier tells {output.logits.shape[1]} classes apart, the data set has "
-            f"{len(dataset.classes)}: {', '.join(dataset.classes)}"
-        )
 
 
 def _light(output: SystemOutput, system: ImagingSystem) -> Iterator[tuple[str, Tensor]]:

@@ -99,7 +99,7 @@ def export(
         classifier.
     classes : sequence of str, optional
         Their names, told in the file's description (``lens2label.json``: an extra file of a .pt2,
-        a metadata property of a .onnx).
+        a metadata property of a .onnx); those of the system by default.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def export(
             made = list(wanted.shape) if isinstance(wanted, Tensor) else type(wanted).__name__
             raise ValueError(f"the classifier must give scores [pictures, classes], not {made}")
         wanted = wanted.cpu()
-        named = _checked(classes, wanted)
+        named = _checked(system.classes if classes is None else classes, wanted)
         takes = tuple(value.shape[1:])
         description = {
             "takes": plane,

@@ -1,8 +1,8 @@
-"""What functions of a system are given, told apart: a system, a data set, pictures.
+"""What functions of a system are given: told apart, and whether one suits the other.
 
 ::
 
-    system, dataset ──► check_kinds ──► go on, or a TypeError that names what is wrong
+    system, dataset ──► check_kinds ──► check_suited ──► go on, or an error that says what is wrong
     system, scenes ───► check_pictures ──► its classifier
 """
 
@@ -14,7 +14,21 @@ from torch.utils.data import DataLoader, Dataset
 from classify import LesionDataset, Split
 from classify.data.dataset import FROM_TORCH
 
-__all__ = ["check_batch_size", "check_dataset", "check_kinds", "check_pictures", "check_system"]
+from .system import ImagingSystem, SystemOutput
+
+__all__ = [
+    "check_batch_size",
+    "check_dataset",
+    "check_encoding",
+    "check_kinds",
+    "check_names",
+    "check_pictures",
+    "check_scores",
+    "check_suited",
+    "check_system",
+]
+
+_MEANT = {"srgb": "sRGB codes", "linear": "linear light"}
 
 
 def check_kinds(system: object, dataset: object, *, wanted: str | None = None) -> None:
@@ -68,6 +82,57 @@ def check_dataset(dataset: object) -> None:
     raise TypeError(
         f"dataset must be a classify.LesionDataset, not {type(dataset).__name__}{remedy}"
     )
+
+
+def check_suited(system: ImagingSystem, dataset: LesionDataset) -> None:
+    """Refuse scenes that a system takes for what they are not, and what is no system or scenes.
+
+    Raises
+    ------
+    TypeError
+        As :func:`check_kinds`.
+    ValueError
+        As :func:`check_encoding` and :func:`check_names`.
+    """
+    check_kinds(system, dataset)
+    check_encoding(system, dataset)
+    check_names(system, dataset)
+
+
+def check_encoding(system: ImagingSystem, dataset: LesionDataset) -> None:
+    """Refuse, by a ValueError, codes for a system of light, and the reverse."""
+    if dataset.encoding not in (None, system.encoding):
+        raise ValueError(
+            f"the scenes are {_MEANT[dataset.encoding]} and the system takes them for "
+            f"{_MEANT[system.encoding]}: build it with encoding={dataset.encoding!r} "
+            f"(--system.encoding {dataset.encoding}). If that is not what they are, say so where "
+            f"they are loaded, or with taken_as({system.encoding!r})"
+        )
+
+
+def check_names(system: ImagingSystem, dataset: LesionDataset, *, what: str = "system") -> None:
+    """Refuse, by a ValueError, classes of other names, or in another order, than a system's."""
+    # Of a system that nobody told its classes, and which no training has, nothing is known.
+    ours, theirs = getattr(system, "classes", None), dataset.classes
+    if ours is None or tuple(ours) == theirs:
+        return
+    if set(theirs) <= set(ours):
+        remedy = "load the data with all of these classes, in this order"
+    else:
+        remedy = f"if the names mean the same, say so with {what}.classes = dataset.classes"
+    raise ValueError(
+        f"the scores of the {what} are of {', '.join(ours)}, and the classes of the data set are "
+        f"{', '.join(theirs)}: {remedy}"
+    )
+
+
+def check_scores(output: SystemOutput, dataset: LesionDataset) -> None:
+    """Refuse scores of other classes than the data set has, at the first batch."""
+    if output.logits is not None and output.logits.shape[1] != len(dataset.classes):
+        raise ValueError(
+            f"the classifier tells {output.logits.shape[1]} classes apart, the data set has "
+            f"{len(dataset.classes)}: {', '.join(dataset.classes)}"
+        )
 
 
 def check_batch_size(batch_size: object) -> None:

@@ -1,7 +1,7 @@
 """The whole camera as one differentiable graph."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import NamedTuple
@@ -106,14 +106,20 @@ class ImagingSystem(nn.Module):
         after them; a complex scene is then a field, for a front end that takes one
         (:class:`optics.CoherentImaging`, :class:`optics.FourierFilter`). Without optics and sensor
         no conversion takes place.
+    classes : sequence of str, optional
+        Names of what the classifier's scores are of, in their order, as ``dataset.classes`` has
+        them: a data set of others is refused, which would be judged by the scores of something
+        else. :func:`joint.fit` sets those that it trains for.
 
     Raises
     ------
     TypeError
-        For a stage that is no module, or lacks what makes it one of its kind.
+        For a stage that is no module, or lacks what makes it one of its kind; for classes that are
+        no names.
     ValueError
         When the channels of two neighbours do not fit, for an unknown encoding, or for a front end
-        that restores what a sensor has binned, or hands on as a mosaic.
+        that restores what a sensor has binned, or hands on as a mosaic; for classes without a
+        classifier, or of one name twice.
     """
 
     def __init__(
@@ -125,6 +131,7 @@ class ImagingSystem(nn.Module):
         codec: Codec | None = None,
         classifier: nn.Module | None = None,
         encoding: Encoding = "srgb",
+        classes: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         check_encoding_name(encoding)
@@ -137,6 +144,7 @@ class ImagingSystem(nn.Module):
         self.codec = codec
         self.classifier = classifier
         self.encoding: Encoding = encoding
+        self.classes = _checked_names(classes, classifier)
         check_channels(dict(self.stages()))
         if front_end is not None and sensor is not None:
             parts = front_end.modules()
@@ -179,7 +187,8 @@ class ImagingSystem(nn.Module):
         Returns
         -------
         ImagingSystem
-            In the same mode, training or evaluation; stages that are given keep theirs.
+            In the same mode, training or evaluation; stages that are given keep theirs. Another
+            classifier has no ``classes`` yet.
 
         Raises
         ------
@@ -188,7 +197,9 @@ class ImagingSystem(nn.Module):
         ValueError
             When a stage is handed other channels than it takes.
         """
-        made = ImagingSystem(**{**dict(self.stages()), **stages}, encoding=self.encoding)  # pyright: ignore[reportArgumentType]
+        classes = None if "classifier" in stages else self.classes
+        whole = {**dict(self.stages()), **stages}
+        made = ImagingSystem(**whole, encoding=self.encoding, classes=classes)  # pyright: ignore[reportArgumentType]
         made.training = self.training
         return made
 
@@ -449,6 +460,21 @@ def only_learning(system: ImagingSystem, learning: tuple[Stage, ...]) -> Iterato
             parameter.requires_grad_(flag)
         for module, mode in modes.items():
             module.training = mode
+
+
+def _checked_names(
+    classes: Sequence[str] | None, classifier: nn.Module | None
+) -> tuple[str, ...] | None:
+    """The names of classes as a tuple, or an error."""
+    if classes is None:
+        return None
+    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+        raise TypeError(f"classes must be a sequence of names, not {classes!r}")
+    if classifier is None:
+        raise ValueError("classes are those of a classifier, and the system has none")
+    if not classes or len(set(classes)) < len(classes):
+        raise ValueError(f"classes must be different names, at least one, not {tuple(classes)}")
+    return tuple(classes)
 
 
 def _check_coded(coded: Coded, picture: Tensor, name: str) -> None:

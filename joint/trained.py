@@ -136,6 +136,7 @@ def _rebuilt(config: RunConfig, trained: Trained, scenes: classify.LesionDataset
         classes=len(scenes.classes),
     )
     load_weights(system, trained.weights, source=str(trained.path))
+    system.classes = None if system.classifier is None else scenes.classes
     return system
 
 
@@ -202,8 +203,10 @@ def _check_teaches(
             "train both on one size (--data.image-size)"
         )
     head = trained.weights.get("classifier.head.weight")  # which one of their own may not have
-    names = None
-    if (directory / PREDICTIONS_FILE).exists():
+    names = _identity(trained.head).get("classes")
+    if names is not None:
+        names = tuple(names)
+    elif (directory / PREDICTIONS_FILE).exists():  # of before systems knew their classes
         names = load_predictions(directory).classes
     count = len(ours.classes) if head is None else len(head)
     if count != len(ours.classes) or names not in (None, ours.classes):
@@ -257,6 +260,9 @@ def load_fitted(system: ImagingSystem, directory: Path | str) -> ImagingSystem:
     trained = _left_by_fit(Path(directory))
     _check_settings(system, trained)
     load_weights(system, trained.weights, source=str(trained.path))
+    names = _identity(trained.head).get("classes")  # not in folders of before systems knew them
+    if system.classifier is not None and isinstance(names, list):
+        system.classes = tuple(names)
     return system.eval()
 
 

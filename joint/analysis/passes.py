@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import torch
 
 from classify import LesionDataset
-from joint.evaluate import check_encoding, device_of
+from joint.evaluate import device_of
 from joint.feed import Feed, Shown
-from joint.kinds import check_batch_size
+from joint.kinds import check_batch_size, check_suited
 from joint.system import ImagingSystem
 
 __all__ = ["passes"]
@@ -34,6 +34,6 @@ def passes(
         At once, for a batch size below 1, or scenes that the system takes for what they are not.
     """
     check_batch_size(batch_size)
-    check_encoding(system, dataset)
+    check_suited(system, dataset)
     feed = Feed(dataset, device_of(system), resident=False)
     return feed.shown(torch.arange(len(dataset)).split(batch_size), seed=seed)

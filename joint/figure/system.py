@@ -11,8 +11,9 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from classify import LesionDataset
 from joint.analysis import OptimalImage
-from joint.evaluate import Evaluation, check_encoding, device_of
+from joint.evaluate import Evaluation, device_of
 from joint.feed import Feed, Shown
+from joint.kinds import check_suited
 from joint.look import blank_figure, no_formulas
 from joint.panel.element import draw_filter
 from joint.panel.planes import draw_light, draw_picture, label_guess
@@ -121,7 +122,7 @@ def handed_figure(
     index = torch.stack([(targets == k).nonzero()[0, 0] for k in targets.unique()[:most]])
     handed, guesses, colours = [], [], []
     for system in systems.values():
-        check_encoding(system, dataset)
+        check_suited(system, dataset)
         shown, output = _passed(system, dataset, index, seed)
         colours.append(plane_colours(system))
         handed.append(in_colours(output.handed.float().cpu(), colours[-1].picture))

@@ -65,7 +65,8 @@ def fit(
     Parameters
     ----------
     system : ImagingSystem
-        Trained in place, and left on ``device``, contiguous where the layout was another one.
+        Trained in place, and left on ``device``, contiguous where the layout was another one; its
+        ``classes`` are those of ``train`` from then on.
     train, validation : LesionDataset
         Labelled scenes, from :func:`classify.split`.
     objective : Objective, optional
@@ -182,6 +183,9 @@ def begun(
         teacher = None
     if teacher is not None:
         identity["teacher"] = identify(teacher)
+    if system.classifier is not None:
+        # In the folder for whoever loads its weights; a run of other classes has other scenes.
+        system.classes = identity["classes"] = train.classes
     factors = [factor for _, stage in system.stages() for _, factor in _factors(stage)]
     if factors:
         identity["learning_rate_factors"] = factors

@@ -13,9 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from classify import LesionDataset, check_classes
 from compress import LearnedCodec
 from compress.metrics import SSIM_WINDOW
-from joint.evaluate import check_encoding, check_scores, device_of
+from joint.evaluate import device_of
 from joint.feed import as_scenes
-from joint.kinds import check_dataset, check_kinds
+from joint.kinds import check_dataset, check_encoding, check_kinds, check_names, check_scores
 from joint.metric import stage_of
 from joint.objective import Losses, Objective
 from joint.parallel import world_size
@@ -116,6 +116,8 @@ def check_run(
         _speak_of_classes(train, validation)
     check_teacher(teacher, system, objective, config)
     _check_settings(system, train, validation, objective, config)
+    if not _learns("classifier", system, config):
+        check_names(system, train)  # one that learns may learn others
     scenes, labels = as_scenes(train.gather(torch.tensor([0, len(train) - 1])), device_of(system))
     noise = torch.Generator(scenes.device).manual_seed(0)
     taught = None
@@ -227,13 +229,20 @@ def _turns(system: ImagingSystem, config: Training) -> list[tuple[Stage, ...]]:
     return list(turns)
 
 
+def _learns(name: Stage, system: ImagingSystem, config: Training) -> bool:
+    """Whether a stage is there, and learns in any turn."""
+    stage = dict(system.stages()).get(name)
+    if stage is None or not any(name in learning for learning in _turns(system, config)):
+        return False
+    return any(parameter.requires_grad for parameter in stage.parameters())
+
+
 def _speak_of_qualities(system: ImagingSystem, objective: Objective, config: Training) -> None:
     """Say where several qualities are trained, and all for the same: only distortion is weighed."""
     codec = system.codec
     if not isinstance(codec, LearnedCodec) or codec.levels == 1 or codec.quality is not None:
         return
-    learns = any("codec" in learning for learning in _turns(system, config))
-    if objective.distortion or not (learns and any(p.requires_grad for p in codec.parameters())):
+    if objective.distortion or not _learns("codec", system, config):
         return
     warnings.warn(
         f"the {codec.levels} qualities of {type(codec).__name__} are trained for the same: what "

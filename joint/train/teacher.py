@@ -18,6 +18,7 @@ from torch import Tensor
 
 from classify import LesionDataset
 from joint.checkpoint import digest
+from joint.kinds import check_names
 from joint.objective import Objective
 from joint.system import ImagingSystem, evaluating
 
@@ -74,6 +75,7 @@ def said_of_some(teacher: ImagingSystem, scenes: Tensor, train: LesionDataset) -
             f"these, of {channels} channels and {height} x {width} pixels: "
             f"{str(error).splitlines()[0]}"
         ) from error
+    check_names(teacher, train, what="teacher")
     if scores.shape[1] != len(train.classes):
         raise ValueError(
             f"the teacher tells {scores.shape[1]} classes apart, the data set has "

@@ -168,6 +168,15 @@ def test_quality_is_that_of_the_codec(tmp_path, scenes):
     assert min((found - wanted[other]).abs().max() for other in (0.0, 2.0)) > 1e-3
 
 
+def test_classes_are_those_that_the_system_knows(tmp_path, scenes):
+    system = build()
+    system.classes = NAMES
+    assert export(system, scenes, tmp_path / "a.pt2").classes == NAMES
+    assert description(tmp_path / "a.pt2")["classes"] == list(NAMES)
+    said = export(system, scenes, tmp_path / "b.pt2", classes=NAMES[::-1])
+    assert said.classes == NAMES[::-1]
+
+
 def test_classes_without_names_are_counted(tmp_path, scenes):
     done = export(build(), scenes, tmp_path / "a.pt2")
     assert done.classes == 3

@@ -77,6 +77,49 @@ def test_a_wrapper_is_taken_for_what_it_holds(system, scenes):
     assert check_pictures(system, torch.zeros(1, 3, 8, 8)) is system.classifier
 
 
+def _told(dataset, classes):
+    everything = dataset.gather(range(len(dataset)))
+    return classify.LesionDataset(
+        images=everything.images,
+        labels=everything.labels % len(classes),
+        groups=dataset.groups,
+        identifiers=dataset.identifiers,
+        classes=classes,
+    )
+
+
+JUDGED = ("evaluate", "ledger", "measure_contrast", "recall_against_contrast", "tolerance")
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_scores_of_other_classes_judge_nothing(name, system, scenes):
+    """Every number of classes would be there, and every label another one."""
+    knows = system.replace()
+    knows.classes = scenes.classes
+    turned = _told(scenes, scenes.classes[::-1])
+    message = (
+        "the scores of the system are of akiec, bcc, bkl, df, mel, nv, vasc, and the classes of "
+        "the data set are vasc, nv, mel, df, bkl, bcc, akiec: load the data with all of these"
+    )
+    with pytest.raises(ValueError, match=message):
+        OF_A_SYSTEM_AND_SCENES[name](knows, turned)
+
+
+def test_who_knows_no_classes_takes_any_and_who_says_so_others(system, scenes):
+    assert system.classes is None
+    others = _told(scenes, tuple("gfedcba"))
+    joint.evaluate(system, others)
+    knows = system.replace()
+    knows.classes = list(scenes.classes)
+    joint.evaluate(knows, scenes)
+    with pytest.raises(
+        ValueError, match=r"mean the same, say so with system\.classes = dataset\.cl"
+    ):
+        joint.evaluate(knows, others)
+    knows.classes = others.classes
+    joint.evaluate(knows, others)
+
+
 def test_what_takes_one_of_them_names_the_other(system, scenes):
     images = torch.rand(2, 3, 16, 16)
     masks = torch.ones(2, 16, 16, dtype=torch.bool)

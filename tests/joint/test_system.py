@@ -599,6 +599,24 @@ def test_other_stages_of_a_system_stay_as_they_are(name):
     assert getattr(system, name) is stages[name]
 
 
+def test_names_of_classes_stay_with_their_classifier():
+    net, other = torch.nn.Identity(), torch.nn.Flatten()
+    system = joint.ImagingSystem(classifier=net, classes=["b", "a"])
+    assert system.classes == system.replace(sensor=optics.Sensor(100)).classes == ("b", "a")
+    assert system.replace(classifier=other).classes is None
+    assert system.replace(classifier=None).classes is None
+    assert "'b'" not in repr(system)  # by which a run is known, and no network is another by it
+    for wrong, error, message in (
+        ({"classes": "ab"}, TypeError, "a sequence of names, not 'ab'"),
+        ({"classes": (1, 2)}, TypeError, r"a sequence of names, not \(1, 2\)"),
+        ({"classes": ("a", "a")}, ValueError, r"different names, .* not \('a', 'a'\)"),
+        ({"classes": ()}, ValueError, r"at least one, not \(\)"),
+        ({"classes": ("a",), "classifier": None}, ValueError, "the system has none"),
+    ):
+        with pytest.raises(error, match=message):
+            joint.ImagingSystem(**{"classifier": net, **wrong})
+
+
 def test_what_is_no_stage_replaces_none():
     system = joint.ImagingSystem(sensor=optics.Sensor(100), codec=compress.JPEG(50))
     with pytest.raises(TypeError, match="decoder"):

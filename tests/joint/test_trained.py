@@ -159,6 +159,15 @@ def test_a_run_in_python_comes_back_as_fit_left_it(fitted, which):
     assert all(torch.equal(expected[f"codec.{n}"], t) for n, t in codec.state_dict().items())
 
 
+def test_a_system_knows_the_classes_that_it_was_trained_on(fitted, lesions, tmp_path):
+    system, folder = fitted["best"]
+    assert system.classes == lesions.classes == joint.load_fitted(_system(), folder).classes
+    tensors, head = joint.load_checkpoint(folder / "best.safetensors")
+    del head["identity"]["classes"]  # as before systems knew any
+    joint.save_checkpoint(tmp_path / "best.safetensors", tensors, head)
+    assert joint.load_fitted(_system(), tmp_path).classes is None
+
+
 def test_the_folder_of_fit_says_how_to_go_on(fitted, tmp_path):
     _, folder = fitted["best"]
     message = (

@@ -34,8 +34,14 @@ from joint.analysis.passes import passes
 from joint.analysis.record import plain
 from joint.analysis.region import check_masks, distance_outside, skin_ring
 from joint.analysis.ring import check_range
-from joint.evaluate import as_seed, check_encoding, check_scores
-from joint.kinds import check_batch_size, check_dataset, check_kinds
+from joint.evaluate import as_seed
+from joint.kinds import (
+    check_batch_size,
+    check_dataset,
+    check_kinds,
+    check_scores,
+    check_suited,
+)
 from joint.stages import Encoding, check_codes
 from joint.system import ImagingSystem, evaluating
 from optics import clip, linear_to_srgb, srgb_to_linear
@@ -326,7 +332,7 @@ def recall_against_contrast(
     check_batch_size(batch_size)
     seed = as_seed(seed)
     check_resampling(resamples, level)
-    check_encoding(system, dataset)
+    check_suited(system, dataset)
     kept = scalable(dataset, inner=inner, outer=outer, batch_size=batch_size)
     if len(kept) == 0:
         raise ValueError(f"none of the {len(dataset)} pictures has a lesion with skin around it")

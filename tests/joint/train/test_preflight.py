@@ -49,6 +49,50 @@ def test_a_state_that_no_checkpoint_holds_is_refused_first(lesions, others, monk
         _fit(joint.ImagingSystem(classifier=Counting()), lesions, others)
 
 
+def test_a_frozen_classifier_is_not_shown_other_classes(lesions, others):
+    """What stays goes on telling apart what it told apart; what learns may learn others."""
+
+    def turned(dataset):
+        everything = dataset.gather(range(len(dataset)))
+        return classify.LesionDataset(
+            images=everything.images,
+            labels=2 - everything.labels,
+            groups=dataset.groups,
+            identifiers=dataset.identifiers,
+            classes=dataset.classes[::-1],
+        )
+
+    system = full_system()
+    _fit(system, lesions, others)
+    assert system.classes == ("a", "b", "c")
+    frozen = _settings(stages=("front_end", "codec"))
+    _fit(system, lesions, others, config=frozen)
+    message = "the scores of the system are of a, b, c, and the classes of the data set are c, b, a"
+    with pytest.raises(ValueError, match=message):
+        _fit(system, turned(lesions), turned(others), config=frozen)
+    system.classifier.requires_grad_(False)
+    with pytest.raises(ValueError, match=message):
+        _fit(system, turned(lesions), turned(others))
+    system.classifier.requires_grad_(True)
+    assert system.classes == ("a", "b", "c")
+    _fit(system, turned(lesions), turned(others))
+    assert system.classes == ("c", "b", "a")
+
+
+def test_a_teacher_of_other_classes_is_refused(lesions, others):
+    teacher = joint.ImagingSystem(classifier=Head(), classes=("c", "b", "a"))
+    with pytest.raises(
+        ValueError, match=r"scores of the teacher are of c, b, a.*load the data with"
+    ):
+        _fit(
+            full_system(),
+            lesions,
+            others,
+            teacher=teacher,
+            objective=joint.Objective(distillation=1),
+        )
+
+
 def test_qualities_that_nothing_tells_apart_are_spoken_of(lesions, others):
     def system(levels=3):
         classifier = classify.backbone("resnet_s", 3, image_size=(16, 16))
