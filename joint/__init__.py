@@ -9,8 +9,8 @@ a folder, ``checkpoint`` files that are whole or absent, ``lock`` one writer, ``
 steps, ``environment`` where it ran · ``build`` from data to objects, ``complete`` from data to a
 finished run, ``trained`` what a run left, brought back, ``settings`` what parts of data share ·
 ``look`` how figures look · ``cli`` the command line, ``options`` what its commands are told,
-``arguments`` how that is read, ``judge`` a run judged again, ``parse`` JSON · ``neighbours`` a
-guard of the four names.
+``arguments`` how that is read, ``judge`` a run judged again, ``cells`` tables of text, ``parse``
+JSON · ``neighbours`` a guard of the four names.
 
 Rooms: ``train`` the one loop · ``config`` a run as data · ``picture`` picture files · ``panel``
 parts of figures · ``analysis`` contrast, and whether it decides · ``figure`` figures of a run and

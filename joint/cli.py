@@ -21,7 +21,8 @@ from classify import Split, audit
 
 from .arguments import read_audit_options, read_evaluate_options, read_train_options
 from .build import as_begun, build_split
-from .checkpoint import CheckpointError
+from .cells import as_csv
+from .checkpoint import CheckpointError, write_atomically
 from .complete import built, complete_run, earlier, trained_stages
 from .config.run import RunConfig, load_config
 from .config.scenes import build_data
@@ -39,7 +40,7 @@ from .folder import (
     list_runs,
     read_result,
 )
-from .judge import judge_run, summary
+from .judge import at_a_glance, judge_run, summary
 from .options import RESAMPLES, ExportOptions, ReportOptions, RunsOptions, TrainOptions
 from .parallel import gathered, is_loss, launched, rank
 from .picture.command import CompressOptions, DecompressOptions, compress, decompress
@@ -306,11 +307,16 @@ def _evaluate(arguments: Sequence[str]) -> int:
     for judged in judge_run(
         options, lambda size: read_evaluate_options(arguments, image_size=size)
     ):
-        found.append(judged.to_dict())
+        found.append(judged)
         if not options.json:
             print(judged)
     if options.json:
-        print(json.dumps(found if len(found) > 1 else found[0], indent=2))
+        told = [judged.to_dict() for judged in found]
+        print(json.dumps(told if len(told) > 1 else told[0], indent=2))
+    elif len(found) > 1:
+        print(f"\n{at_a_glance(found)}")
+    if options.csv is not None:
+        write_atomically(options.csv, as_csv([judged.cells() for judged in found]).encode())
     return 0
 
 

@@ -3,20 +3,21 @@
 ::
 
     run folder ─► system, its parts ─┐          ┌─► scores adjusted by the validation part
-    or other scenes ─────────────────┴─ points ─┴─► Judged ─► text, JSON
+    or other scenes ─────────────────┴─ points ─┴─► Judged ─► text, JSON; of several a table, CSV
                              light, quality, distance, motion
 """
 
 import difflib
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from classify import LesionDataset, Split, TauChoice, choose_tau, log_prior
 from classify.judged import LOWER_IS_BETTER, METRICS, check_metric
 
+from .cells import aligned
 from .config.scenes import build_data
 from .evaluate import Evaluation, evaluate, usable_device
 from .options import EvaluateOptions
@@ -24,11 +25,14 @@ from .point import operating
 from .settings import ConfigError, OptionError
 from .trained import load_run
 
-__all__ = ["Judged", "judge_run", "summary"]
+__all__ = ["Judged", "at_a_glance", "judge_run", "summary"]
 
 
 # What a report prints itself.
 _IN_REPORT = ("accuracy", "balanced_accuracy", "macro_f1", "auc")
+
+# What a table of several points has a column for, where the system has it.
+_AT_A_GLANCE = (*_IN_REPORT, "bpp", "bpp_bytes", "psnr", "psnr_scene")
 
 
 class Judged(NamedTuple):
@@ -47,6 +51,24 @@ class Judged(NamedTuple):
         adjusted = self.adjusted.to_dict()["report"]
         return self.result.to_dict() | {"choice": self.choice.to_dict(), "adjusted": adjusted}
 
+    def cells(self) -> dict[str, float]:
+        """One row of a table: the point, each number that there is, and the ends of intervals.
+
+        Numbers of adjusted scores are called ``adjusted_accuracy`` and so on.
+        """
+        found = dict(self.result.point.asked())
+        for name, value in self.result.scalars().items():
+            if value is not None:
+                found[name] = value
+            found |= _ends(self.result, name)
+        if self.choice is not None and self.adjusted is not None:
+            found["tau"] = self.choice.tau
+            for name in _IN_REPORT:
+                ends = _ends(self.adjusted, name)
+                own = {name: getattr(self.adjusted.report, name), **ends}
+                found |= {f"adjusted_{key}": value for key, value in own.items()}
+        return found
+
     def __str__(self) -> str:
         """Where it was judged, the reports, and the single numbers."""
         result, lines = self.result, []
@@ -60,6 +82,32 @@ class Judged(NamedTuple):
         told = () if result.report is None else _IN_REPORT
         rest = {name: value for name, value in result.scalars().items() if name not in told}
         return "\n".join([*lines, summary(rest)])
+
+
+def _ends(result: Evaluation, name: str) -> dict[str, float]:
+    """The ends of the interval of a number, where it has one."""
+    intervals = {} if result.report is None else result.report.intervals
+    if name not in intervals:
+        return {}
+    low, high = intervals[name]
+    return {f"{name}_low": low, f"{name}_high": high}
+
+
+def at_a_glance(judged: Sequence[Judged]) -> str:
+    """The points of one run under each other, with the interval of the balanced accuracy."""
+    rows = [each.cells() for each in judged]
+    points = judged[0].result.point.asked()
+    names = [name for name in _AT_A_GLANCE if any(name in row for row in rows)]
+    table = [[*points, *(name.replace("_", " ") for name in names)]]
+    for row in rows:
+        line = [f"{row[name]:.12g}" for name in points]
+        for name in names:
+            told = f"{row[name]:.4g}" if name in row else ""
+            if name == "balanced_accuracy" and f"{name}_low" in row:
+                told += f" [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
+            line.append(told)
+        table.append(line)
+    return "\n".join(aligned(table))
 
 
 def summary(scalars: Mapping[str, float | None]) -> str:

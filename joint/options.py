@@ -257,10 +257,15 @@ class EvaluateOptions:
     """Where to compute."""
     json: bool = False
     """Print JSON instead of tables: an object, or a list where several were asked for."""
+    csv: Path | None = None
+    """Also write all numbers with their intervals to this file, a row for each that was asked
+    for."""
 
     def check(self) -> None:
         """Refuse numbers that are out of range whatever the run is, by an OptionError."""
         _check_least(self, batch_size=1, resamples=0)
+        if self.csv is not None and self.csv.is_dir():
+            raise OptionError(f"--csv: {self.csv} is a folder, name a file in it")
         for name, needed, allowed in _RANGES:
             for number in getattr(self, name):
                 if not allowed(number):

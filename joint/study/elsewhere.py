@@ -16,6 +16,7 @@ from typing import Any, final
 import torch
 
 from classify.judged import METRICS
+from joint.cells import aligned
 from joint.evaluate import Evaluation, evaluate, usable_device
 from joint.folder import Predictions
 from joint.metric import check_study_metric
@@ -25,7 +26,7 @@ from joint.trained import load_run
 from .axis import Design
 from .findings.inference import Outcome
 from .findings.statistics import Contrast, Estimate, compare, estimate
-from .findings.table import aligned, measured
+from .findings.table import measured
 from .kept_scenes import KeptScenes
 from .space import Pair
 from .store import Ledger, PlannedRun, StudyError

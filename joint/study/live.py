@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO, final
 
+from joint.cells import aligned
 from joint.checkpoint import CheckpointError
 from joint.folder import CONFIG_FILE, HISTORY_FILE, RESULT_FILE, read_history
 from joint.parse import parse_json
 
-from .findings.table import aligned
 from .store import ATTEMPTS_FILE, Ledger, PlannedRun, RunState, Tally, open_study
 
 __all__ = ["Board", "Going", "Progress", "progress", "watch"]

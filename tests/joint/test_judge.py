@@ -1,3 +1,4 @@
+import csv
 import json
 from dataclasses import replace
 
@@ -67,6 +68,53 @@ def test_other_light_and_quality_are_those_of_evaluate(trained, capsys):
     heads = [line for line in out.splitlines() if line.startswith("at ")]
     assert heads[1] == "at 50 photons/pixel, quality 2:"
     assert len(heads) == out.count("\nbalanced accuracy") == 4
+
+
+def test_several_points_are_a_table_for_people_and_for_programs(trained, capsys, tmp_path):
+    asked = ["evaluate", trained, "--photons", "50", "5000", "--resamples", "30"]
+    asked += ["--adjust", "balanced_accuracy", "--taus", "0.5", "--csv", tmp_path / "new" / "a.csv"]
+    assert main([*map(str, asked)]) == 0
+    out = capsys.readouterr().out
+    config, system, parts = joint.load_run(trained)
+    with (tmp_path / "new" / "a.csv").open(newline="") as file:
+        rows = [*csv.DictReader(file)]
+    heads, *lines = [line for line in out.split("\n\n")[-1].splitlines() if line]
+    assert heads.split()[:4] == ["photons", "accuracy", "balanced", "accuracy"]
+    for photons, row, line in zip((50, 5000), rows, lines, strict=True):
+        wanted = joint.evaluate(
+            system, parts.test, objective=config.objective, photons=photons,
+            count_bytes=True, resamples=30,
+        )  # fmt: skip
+        assert float(row["photons"]) == photons
+        for name, value in wanted.scalars().items():
+            assert (name in row) == (value is not None)
+            if value is not None:
+                assert float(row[name]) == pytest.approx(value, rel=1e-9)
+        for name, interval in wanted.report.intervals.items():
+            if name in wanted.scalars():
+                assert (float(row[f"{name}_low"]), float(row[f"{name}_high"])) == interval
+        adjusted = wanted.adjusted(-0.5 * classify.log_prior(parts.train.counts), resamples=30)
+        assert row["tau"] == "0.5"
+        assert float(row["adjusted_macro_f1"]) == adjusted.report.macro_f1
+        assert float(row["adjusted_accuracy_low"]) == adjusted.report.intervals["accuracy"].low
+        low, high = wanted.report.intervals["balanced_accuracy"]
+        balanced = wanted.report.balanced_accuracy
+        assert line.split()[:5] == [
+            f"{photons}", f"{wanted.report.accuracy:.4g}", f"{balanced:.4g}",
+            f"[{low:.3f},", f"{high:.3f}]",
+        ]  # fmt: skip
+
+
+def test_one_point_is_no_table_and_its_row_may_be_kept(trained, capsys, tmp_path):
+    status, out, err = _evaluate(capsys, trained, "--csv", tmp_path / "a.csv", "--json")
+    assert status == 0, err
+    (row,) = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
+    assert float(row["accuracy"]) == json.loads(out)["accuracy"]
+    assert "photons" not in row
+    assert not any(name.endswith("_low") for name in row)
+    status, out, err = _evaluate(capsys, trained, "--csv", tmp_path)
+    assert (status, out) == (_WRONG_OPTION, "")
+    assert f"--csv: {tmp_path} is a folder, name a file in it" in err
 
 
 def test_scenes_may_be_at_other_distances_of_a_lens(tmp_path, capsys, trained):

@@ -9,6 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
+from joint.cells import aligned, as_csv
 from joint.metric import lower_is_better, scores_nothing
 from joint.study.axis import Design
 from joint.study.provenance import EnvironmentDifference, environment_differences
@@ -19,7 +20,7 @@ from joint.study.store import Ledger, Tally, done_before
 from .inference import Outcome, check_paired, score
 from .pareto import hypervolume_shares, pareto_front, reference_of
 from .statistics import Contrast, Estimate, adjusted, compare, estimate, unpaired
-from .table import COSTS, Row, aligned, as_csv, design_costs, outcomes, rows
+from .table import COSTS, Row, design_costs, outcomes, rows
 
 __all__ = [
     "DesignSummary",

@@ -1,10 +1,8 @@
 """The results of a study as rows: one a run, for CSV and JSON; and the outcomes of each design."""
 
-import csv
-import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -12,6 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from classify.judged import METRICS, Judged
+from joint.cells import aligned, as_csv
 from joint.checkpoint import CheckpointError
 from joint.folder import PREDICTIONS_FILE, RESULT_FILE, Predictions, load_predictions
 from joint.metric import check_study_metric
@@ -116,18 +115,6 @@ def to_csv(table: Sequence[Row]) -> str:
     return as_csv([row.flat() for row in table])
 
 
-def as_csv(cells: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of cells by column as CSV."""
-    # Runs that are not done have fewer columns; the order is that of the fullest row.
-    names = list(max(cells, key=len, default={}))
-    names += [name for row in cells for name in row if name not in names]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, dict.fromkeys(names), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(cells)
-    return text.getvalue()
-
-
 def to_json(table: Sequence[Row]) -> str:
     """``table`` as a JSON list."""
     return json.dumps([row.flat() for row in table], indent=1, allow_nan=False) + "\n"
@@ -169,15 +156,6 @@ def _failure(row: Row) -> str:
         return ""
     first = (row.message or "").strip().partition("\n")[0]
     return f"{row.error}: {first}" if first else row.error
-
-
-def aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table with its columns under each other."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  " + "  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip()
-        for line in table
-    ]
 
 
 def outcomes(ledger: Ledger, metric: str) -> dict[int, list[Outcome]]:
