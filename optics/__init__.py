@@ -7,7 +7,8 @@ point-spread function, or ``measured``, or ``from_mtf``, of a ``contrast_curve``
 their transfer functions · ``front_end``, the interface of ``imaging``, ``coherent``, ``varying``,
 ``kernel`` and ``fourier_filter`` with its ``plate`` · ``projection``, distortion and falloff ·
 ``shutter`` of a scene that moves · ``radiometry``, watts to photons · ``sensor`` photons,
-electrons, codes, by ``pixel``, ``noise``, ``converter``, ``mosaic`` and ``sensor_range`` ·
+electrons, codes, by ``pixel``, ``noise``, ``converter``, ``mosaic`` and ``sensor_range``, and its
+``photon_transfer``, as of a data sheet ·
 ``restoration`` of what was blurred, or by a network, ``restoration_unet`` · ``transfer`` sRGB and
 linear light. Beside them: ``grid``,
 ``fourier``, ``planes``, ``constraint``, ``quantity``, ``audit`` of gradients, ``sampling`` of
@@ -120,6 +121,7 @@ from .mosaic import (
 )
 from .noise import Generators, ShotNoise, poisson_log_likelihood, score_surrogate, shot_noise
 from .off_axis import field_coefficients, seidel_coefficients
+from .photon_transfer import PhotonTransfer, photon_transfer
 from .pixel import bin_pixels, pixel_mtf
 from .plate import (
     FilterStart,
@@ -199,6 +201,7 @@ __all__ = [
     "Pattern",
     "PhaseElement",
     "PhaseMask",
+    "PhotonTransfer",
     "PlateFiles",
     "Positive",
     "Projection",
@@ -289,6 +292,7 @@ __all__ = [
     "partially_coherent_image",
     "phase_contrast",
     "phase_object",
+    "photon_transfer",
     "pixel_mtf",
     "poisson_log_likelihood",
     "positive",

@@ -1,0 +1,142 @@
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+import optics
+
+# Each reaches another end: the full well, the converter, the black, a range without codes.
+CAMERAS = {
+    "full well": {"photons": 20_000, "full_well": 10_000, "gain": 2.5, "bit_depth": 12},
+    "black level": {"photons": 200, "bit_depth": 8, "black_level": 10},
+    "cut black": {"photons": 200, "bit_depth": 8},
+    "no codes": {
+        "photons": 50, "bit_depth": None, "black_level": 0.1, "full_well": 25, "gain": 40.0,
+    },
+    "binned": {
+        "photons": 300, "binning": 2, "dark_current": 500.0, "exposure_time": 0.02,
+        "shot_noise": "poisson",
+    },
+    "two channels": {
+        "photons": 300, "quantum_efficiency": (0.6, 0.3), "bit_depth": 6, "shot_noise": "none",
+    },
+    "small well": {
+        "photons": 30, "full_well": 15, "gain": 0.1, "bit_depth": 10, "black_level": 30,
+    },
+}  # fmt: skip
+
+
+def _moments(sensor, photons, channels):
+    """Of so many pixels that are read, by drawing them."""
+    light = torch.full((1, channels, 800, 800), photons / sensor.photons)
+    codes = sensor.codes(light, generator=torch.Generator().manual_seed(1)).double()
+    mean, variance = codes.mean((0, 2, 3)), codes.var((0, 2, 3))
+    fourth = (codes - mean[:, None, None]).pow(4).mean((0, 2, 3))
+    count = codes[0, 0].numel()
+    return mean, variance, (variance / count).sqrt(), ((fourth - variance**2) / count).sqrt()
+
+
+@pytest.mark.parametrize("name", CAMERAS)
+def test_the_curve_is_that_of_what_is_drawn(name):
+    sensor = optics.Sensor(**CAMERAS[name])
+    curve = optics.photon_transfer(sensor)
+    for at in (0, 20, 40, 52, 60, 64):
+        drawn = _moments(sensor, float(curve.photons[at]), len(curve.mean))
+        mean, variance, mean_error, variance_error = drawn
+        # Five standard errors, and what a Poisson number that is cut off differs from a normal one.
+        assert (curve.mean[:, at] - mean).abs().le(5 * mean_error + 1e-5).all()
+        assert (curve.variance[:, at] - variance).abs().le(5 * variance_error + 1e-5).all()
+
+
+def test_figures_are_those_of_the_standard():
+    """EMVA 1288, 4.0 linear: in the order of its data sheet, worked out by hand."""
+    sensor = optics.Sensor(
+        20_000, quantum_efficiency=0.5, read_noise=3.0, dark_current=40.0, exposure_time=0.1,
+        full_well=9_000, gain=2.0, bit_depth=12, black_level=64,
+    )  # fmt: skip
+    sheet = optics.photon_transfer(sensor)
+    dark = 9 + 40 * 0.1 + 4 / 12
+    assert sheet.system_gain == 0.5
+    assert sheet.dark_noise == pytest.approx(math.sqrt(dark))
+    assert sheet.dark_mean == pytest.approx(64 + 4 / 2, abs=1e-6)
+    threshold = (0.5 + math.sqrt(0.25 + dark)) / 0.5
+    assert sheet.threshold.tolist() == pytest.approx([threshold])
+    # There the signal is as large as its noise.
+    (there,) = sheet.threshold.tolist()
+    assert 0.5 * there == pytest.approx(math.sqrt(0.5 * there + dark))
+    at_threshold = optics.photon_transfer(sensor, sheet.threshold)
+    assert at_threshold.snr.item() == pytest.approx(1, abs=1e-3)
+    # The 4031 codes above black have 8062 electrons, fewer than the well; 4 are of the dark.
+    assert sheet.limit == "converter"
+    assert sheet.saturated_electrons == 8058
+    assert sheet.saturation.tolist() == pytest.approx([8058 / 0.5])
+    assert sheet.dynamic_range.item() == pytest.approx(20 * math.log10(8058 / 0.5 / threshold))
+    assert sheet.largest_snr == pytest.approx(8058 / math.sqrt(8058 + dark))
+    deeper = optics.Sensor(20_000, full_well=9_000, gain=2.5, bit_depth=12, black_level=64)
+    assert optics.photon_transfer(deeper).limit == "full well"
+    assert optics.photon_transfer(deeper).saturated_electrons == 9000
+    assert "16116 photons/pixel, 8058 e- (converter)" in str(sheet).replace("1.612e+04", "16116")
+    assert len(str(sheet).splitlines()) == 6
+
+
+def test_the_slope_of_the_curve_is_the_system_gain():
+    """By which a data sheet is measured: variance over mean, in DN, is K."""
+    sensor = optics.Sensor(5_000, gain=1.6, bit_depth=12, black_level=32)
+    curve = optics.photon_transfer(sensor, torch.linspace(100, 4000, 20))
+    line = stats.linregress(curve.mean[0].numpy(), curve.variance[0].numpy())
+    assert line.slope == pytest.approx(1 / 1.6, rel=1e-6)
+    assert line.intercept + line.slope * 32 == pytest.approx((4 + 1.6**2 / 12) / 1.6**2, rel=1e-5)
+
+
+def test_patterns_are_noise_between_pixels():
+    size = {"resolution": 64, "generator": torch.Generator().manual_seed(0)}
+    sensor = optics.Sensor(10_000, prnu=0.02, dsnu=7.0, bit_depth=12, black_level=99, **size)
+    curve = optics.photon_transfer(sensor, torch.tensor([0.0, 4000.0]))
+    prnu, dsnu = float(sensor.prnu_map.std()), float(sensor.dsnu_map.std())
+    wanted = [(each * curve.system_gain) ** 2 for each in (dsnu, math.hypot(dsnu, 2400 * prnu))]
+    assert curve.spatial_variance[0].tolist() == pytest.approx(wanted, rel=1e-3)
+    assert curve.total_snr[0, 0] == curve.snr[0, 0] == 0
+    signal = curve.mean[0, 1] - curve.dark_mean
+    together = signal / (curve.variance + curve.spatial_variance)[0, 1].sqrt()
+    torch.testing.assert_close(curve.total_snr[0, 1], together)
+    codes = sensor.codes(torch.full((400, 1, 64, 64), 0.4), generator=size["generator"]).double()
+    between = codes.mean(0).var() - codes.var(0).mean() / 400
+    assert between.item() == pytest.approx(wanted[1], rel=0.03)
+
+
+def test_binned_pixels_have_their_light_together():
+    alone, binned = (optics.Sensor(500, binning=n, bit_depth=14, black_level=200) for n in (1, 2))
+    one, four = map(optics.photon_transfer, (alone, binned))
+    assert four.saturated_electrons == pytest.approx(4 * one.saturated_electrons)
+    torch.testing.assert_close(four.saturation, one.saturation)
+    # Signal grows fourfold, and only the read noise does not.
+    assert 2 < (one.threshold / four.threshold).item() < 4
+
+
+def test_another_light_and_a_learned_gain():
+    sensor = optics.Sensor(1000, trainable_gain=True, bit_depth=12)
+    with sensor.under(100):
+        dim = optics.photon_transfer(sensor)
+    assert dim.system_gain == pytest.approx(4095 / 60, rel=1e-5)
+    assert not dim.mean.requires_grad
+    mosaic = optics.Sensor(1000, cfa="rggb", quantum_efficiency=(0.3, 0.6, 0.4))
+    curve = optics.photon_transfer(mosaic)
+    assert curve.mean.shape == (3, 65)
+    torch.testing.assert_close(curve.saturation[0], 2 * curve.saturation[1])
+
+
+def test_levels_of_light_are_looked_at():
+    sensor = optics.Sensor()
+    for wrong, message in (
+        (torch.ones(2, 2), r"levels of light \[N\], not \[2, 2\]"),
+        (torch.ones(0), r"levels of light \[N\], not \[0\]"),
+        (torch.tensor([1.0, math.nan]), "must be finite, photons/pixel, and not negative"),
+        (torch.tensor([-1.0]), "must be finite, photons/pixel, and not negative"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            optics.photon_transfer(sensor, wrong)
+    with pytest.raises(TypeError, match="photons must be a Tensor"):
+        optics.photon_transfer(sensor, 100.0)
+    with pytest.raises(TypeError, match=r"sensor must be an optics\.Sensor, not Identity"):
+        optics.photon_transfer(torch.nn.Identity())
