@@ -4,13 +4,13 @@ Files: ``system`` the graph, ``stages`` what fits into it, ``planes`` between th
 functions of it are given · ``objective`` what it is trained for · ``feed`` pictures on their way,
 ``parallel`` several processes · ``evaluate`` labels, bits and fidelity, ``point`` at which,
 ``metric`` which number, ``view_average`` of several views · ``explain`` maps of why · ``export``
-what is deployed, as one file · ``two_stage`` a kernel first, then the element · ``folder`` a run as
-a folder, ``checkpoint`` files that are whole or absent, ``lock`` one writer, ``stop`` ends between
-steps, ``environment`` where it ran · ``build`` from data to objects, ``complete`` from data to a
-finished run, ``trained`` what a run left, brought back, ``settings`` what parts of data share ·
-``look`` how figures look · ``cli`` the command line, ``options`` what its commands are told,
-``arguments`` how that is read, ``judge`` a run judged again, ``cells`` tables of text, ``parse``
-JSON · ``neighbours`` a guard of the four names.
+what is deployed, as one file, ``predict`` what a run says of pictures · ``two_stage`` a kernel
+first, then the element · ``folder`` a run as a folder, ``checkpoint`` files that are whole or
+absent, ``lock`` one writer, ``stop`` ends between steps, ``environment`` where it ran · ``build``
+from data to objects, ``complete`` from data to a finished run, ``trained`` what a run left, brought
+back, ``settings`` what parts of data share · ``look`` how figures look · ``cli`` the command line,
+``options`` what its commands are told, ``arguments`` how that is read, ``judge`` a run judged
+again, ``cells`` tables of text, ``parse`` JSON · ``neighbours`` a guard of the four names.
 
 Rooms: ``train`` the one loop · ``config`` a run as data · ``picture`` picture files · ``panel``
 parts of figures · ``analysis`` contrast, and whether it decides · ``figure`` figures of a run and
@@ -99,6 +99,7 @@ from .objective import Losses, Objective
 from .parallel import ProcessLost, launched
 from .picture.file import CompressedFile, compress_file, decompress_file
 from .point import OperatingPoint
+from .predict import Prediction, predict
 from .settings import ConfigError, NoneConfig
 from .stages import STAGES
 from .stop import StopRequest, graceful_stop
@@ -110,7 +111,7 @@ from .train.listen import tensorboard_writer
 from .train.loop import fit
 from .train.run import TrainingDiverged
 from .train.training import Training
-from .trained import load_codec, load_fitted, load_run
+from .trained import load_codec, load_fitted, load_run, load_system
 from .two_stage import FittedPSF, TwoStage, fit_psf, two_stage
 from .view_average import ViewAverage, average_views
 
@@ -159,6 +160,7 @@ __all__ = [
     "PNGConfig",
     "PSFConfig",
     "PhantomConfig",
+    "Prediction",
     "Predictions",
     "ProcessLost",
     "RunConfig",
@@ -208,8 +210,10 @@ __all__ = [
     "load_fitted",
     "load_predictions",
     "load_run",
+    "load_system",
     "load_weights",
     "occlusion",
+    "predict",
     "preferred_precision",
     "read_history",
     "run_directory",

@@ -5,6 +5,7 @@ Its options are in :mod:`joint.options`; those about pictures in :mod:`joint.pic
 
 import difflib
 import json
+import math
 import os
 import sys
 import warnings
@@ -21,7 +22,7 @@ from classify import Split, audit
 
 from .arguments import read_audit_options, read_evaluate_options, read_train_options
 from .build import as_begun, build_split
-from .cells import as_csv
+from .cells import aligned, as_csv
 from .checkpoint import CheckpointError, write_atomically
 from .complete import built, complete_run, earlier, trained_stages
 from .config.run import RunConfig, load_config
@@ -41,10 +42,18 @@ from .folder import (
     read_result,
 )
 from .judge import at_a_glance, judge_run, summary
-from .options import RESAMPLES, ExportOptions, ReportOptions, RunsOptions, TrainOptions
+from .options import (
+    RESAMPLES,
+    ExportOptions,
+    PredictOptions,
+    ReportOptions,
+    RunsOptions,
+    TrainOptions,
+)
 from .parallel import gathered, is_loss, launched, rank
 from .picture.command import CompressOptions, DecompressOptions, compress, decompress
 from .point import OperatingPoint, operating
+from .predict import Prediction, predict
 from .settings import ConfigError, OptionError
 from .stop import StopRequest, graceful_stop
 from .train.listen import EpochListener, retell, tensorboard_writer
@@ -110,6 +119,7 @@ From light to label: train a camera element, a codec and a classifier in one gra
 commands:
   train      train a system and write a run folder
   evaluate   evaluate a trained run
+  predict    say what pictures show, by a trained run
   report     write a page of a run, or of several side by side
   runs       list run folders and how far they have come
   study      train and judge many designs; lens2label study --help lists its commands
@@ -320,6 +330,36 @@ def _evaluate(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _predict(arguments: Sequence[str]) -> int:
+    options = tyro.cli(PredictOptions, args=arguments, prog="lens2label predict")
+    options.check()
+    _check_run_folder(options.run)
+    said = predict(
+        options.run,
+        options.pictures,
+        views=options.views,
+        seed=options.seed,
+        batch_size=options.batch_size,
+        device=options.device,
+        progress=not options.quiet,
+    )
+    if options.json:
+        print(json.dumps([each.to_dict() for each in said], indent=2))
+    else:
+        print("\n".join(aligned([[each.name, *_likeliest(each)] for each in said])))
+    if options.csv is not None:
+        write_atomically(options.csv, as_csv([each.cells() for each in said]).encode())
+    return 0
+
+
+def _likeliest(said: Prediction, count: int = 3) -> Iterator[str]:
+    """The most probable classes, with their probabilities."""
+    ranked = said.ranked()
+    for place in range(count):
+        name, probability = ranked[place] if place < len(ranked) else ("", math.nan)
+        yield f"{name} {probability:.3f}" if name else ""
+
+
 def _report(arguments: Sequence[str]) -> int:
     from .report import write_report  # noqa: PLC0415 - the other commands start faster without it
 
@@ -430,6 +470,7 @@ def _audit(arguments: Sequence[str]) -> int:
 _COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "train": _train,
     "evaluate": _evaluate,
+    "predict": _predict,
     "report": _report,
     "runs": _runs,
     "study": _study,

@@ -31,6 +31,7 @@ __all__ = [
     "Choice",
     "EvaluateOptions",
     "ExportOptions",
+    "PredictOptions",
     "ReportOptions",
     "RunsOptions",
     "Scenes",
@@ -71,6 +72,12 @@ def _check_least(options: object, **least: int) -> None:
         if value < bound:
             option = f"--{name.replace('_', '-')}"
             raise OptionError(f"{option} must be at least {bound}, not {value}")
+
+
+def _check_file(option: str, path: Path | None) -> None:
+    """Refuse a folder where a file is to be written."""
+    if path is not None and path.is_dir():
+        raise OptionError(f"{option}: {path} is a folder, name a file in it")
 
 
 @dataclass(frozen=True)
@@ -264,8 +271,7 @@ class EvaluateOptions:
     def check(self) -> None:
         """Refuse numbers that are out of range whatever the run is, by an OptionError."""
         _check_least(self, batch_size=1, resamples=0)
-        if self.csv is not None and self.csv.is_dir():
-            raise OptionError(f"--csv: {self.csv} is a folder, name a file in it")
+        _check_file("--csv", self.csv)
         for name, needed, allowed in _RANGES:
             for number in getattr(self, name):
                 if not allowed(number):
@@ -340,6 +346,44 @@ class ReportOptions:
     def check(self) -> None:
         """Refuse numbers that are out of range, by an OptionError."""
         _check_least(self, pictures=1, resamples=1, batch_size=1)
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Say what pictures show, by a trained run.
+
+    Each is cropped and reduced as the pictures that the run was trained on, and passes its whole
+    system, simulated optics and sensor among it. The data of the run need not be there. For
+    example:
+
+        lens2label predict runs/edge lesion.jpg clinic/ --csv said.csv
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder of lens2label train."""
+    pictures: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PICTURE")]
+    """Picture files, or folders and zips of them."""
+    views: Views = "identity"
+    """Views of each picture over which the probabilities are averaged, as in evaluate."""
+    seed: int = 0
+    """Source of the sensor's noise."""
+    batch_size: int = 64
+    """Pictures in one pass."""
+    device: str = "cpu"
+    """Where to compute."""
+    json: bool = False
+    """Print JSON, a list with the probability of each class, instead of a table."""
+    csv: Path | None = None
+    """Also write the probabilities to this file, a row for each picture."""
+    quiet: bool = False
+    """Show no progress."""
+
+    def check(self) -> None:
+        """Refuse numbers that are too small and a folder for a file, by an OptionError."""
+        _check_least(self, batch_size=1)
+        _check_file("--csv", self.csv)
+        if not self.pictures:
+            raise OptionError("there is no picture: name files, folders or zips after the run")
 
 
 @dataclass(frozen=True)

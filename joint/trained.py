@@ -21,13 +21,25 @@ from .system import ImagingSystem
 from .train.training import Training
 
 __all__ = [
+    "SceneKind",
     "Trained",
     "load_codec",
     "load_fitted",
     "load_run",
+    "load_system",
     "load_teacher",
     "load_trained",
+    "scene_kind",
 ]
+
+
+class SceneKind(NamedTuple):
+    """What kind of scenes a run was trained on."""
+
+    image_size: tuple[int, int]
+    """Height and width, pixels."""
+    channels: int
+    classes: tuple[str, ...]
 
 
 class Trained(NamedTuple):
@@ -82,7 +94,7 @@ def load_run(
     """Rebuild a saved run: its configuration, its system as it was tested, its scenes, split.
 
     The system has the weights of the best epoch; with ``restore_best=False`` the last ones, or
-    their average.
+    their average. It is in evaluation mode: what it says of a picture does not change it.
 
     Parameters
     ----------
@@ -126,8 +138,64 @@ def load_run(
     return config, _rebuilt(config, trained, dataset), parts
 
 
-def _rebuilt(config: RunConfig, trained: Trained, scenes: classify.LesionDataset) -> ImagingSystem:
-    """The system of a run, for such scenes, with its weights."""
+def load_system(directory: Path | str) -> ImagingSystem:
+    """Rebuild the system of a saved run alone, as it was tested, in evaluation mode.
+
+    Neither the data nor the files that training began with are looked at, so a run folder that was
+    copied to another machine is enough. See :func:`load_run` for a system with its split.
+
+    Parameters
+    ----------
+    directory : path
+        The run folder, of ``lens2label train`` or :func:`joint.complete.complete_run`.
+
+    Returns
+    -------
+    ImagingSystem
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        When the folder lacks configuration or weights, or they do not belong together; when the run
+        is of a version that did not keep what kind of scenes it was trained on.
+    """
+    directory = Path(directory)
+    config = load_config(directory)
+    return _rebuilt(config, load_trained(directory, config.training), scene_kind(directory))
+
+
+def scene_kind(directory: Path | str) -> SceneKind:
+    """What kind of scenes a run was trained on, from its folder alone.
+
+    Parameters
+    ----------
+    directory : path
+        The run folder.
+
+    Returns
+    -------
+    SceneKind
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        As :func:`load_system`.
+    """
+    directory = Path(directory)
+    head = load_trained(directory, load_config(directory).training).head
+    kept = _identity(head).get("scenes")
+    if kept is None:
+        raise CheckpointError(
+            f"{directory} was trained by a version that did not keep the size, the channels and "
+            "the classes of its scenes: load it with them, joint.load_run(directory)"
+        )
+    return SceneKind(tuple(kept["image_size"]), kept["channels"], tuple(kept["classes"]))
+
+
+def _rebuilt(
+    config: RunConfig, trained: Trained, scenes: classify.LesionDataset | SceneKind
+) -> ImagingSystem:
+    """The system of a run, for such scenes, with its weights, in evaluation mode."""
     # Everything is in the checkpoint; the files that training began with may be gone.
     system = build_system(
         config.system.without_files(),
@@ -137,7 +205,8 @@ def _rebuilt(config: RunConfig, trained: Trained, scenes: classify.LesionDataset
     )
     load_weights(system, trained.weights, source=str(trained.path))
     system.classes = None if system.classifier is None else scenes.classes
-    return system
+    # One picture that passes in training mode would change its batch statistics for all others.
+    return system.eval()
 
 
 def load_teacher(config: RunConfig, parts: classify.Split) -> ImagingSystem | None:
@@ -183,7 +252,7 @@ def load_teacher(config: RunConfig, parts: classify.Split) -> ImagingSystem | No
             "on: where they hold some that are validated or tested here, the results are too good",
             stacklevel=1,  # once, wherever it is asked for
         )
-    return _rebuilt(theirs, trained, ours).eval()
+    return _rebuilt(theirs, trained, ours)
 
 
 def _check_teaches(
@@ -203,9 +272,9 @@ def _check_teaches(
             "train both on one size (--data.image-size)"
         )
     head = trained.weights.get("classifier.head.weight")  # which one of their own may not have
-    names = _identity(trained.head).get("classes")
-    if names is not None:
-        names = tuple(names)
+    kept, names = _identity(trained.head).get("scenes"), None
+    if kept is not None:
+        names = tuple(kept["classes"])
     elif (directory / PREDICTIONS_FILE).exists():  # of before systems knew their classes
         names = load_predictions(directory).classes
     count = len(ours.classes) if head is None else len(head)
@@ -260,9 +329,9 @@ def load_fitted(system: ImagingSystem, directory: Path | str) -> ImagingSystem:
     trained = _left_by_fit(Path(directory))
     _check_settings(system, trained)
     load_weights(system, trained.weights, source=str(trained.path))
-    names = _identity(trained.head).get("classes")  # not in folders of before systems knew them
-    if system.classifier is not None and isinstance(names, list):
-        system.classes = tuple(names)
+    kept = _identity(trained.head).get("scenes")  # not in folders of before systems knew classes
+    if system.classifier is not None and kept is not None:
+        system.classes = tuple(kept["classes"])
     return system.eval()
 
 

@@ -183,9 +183,14 @@ def begun(
         teacher = None
     if teacher is not None:
         identity["teacher"] = identify(teacher)
+    # For whoever loads the weights without the scenes; other ones have another fingerprint.
+    identity["scenes"] = {
+        "image_size": train.image_size,
+        "channels": train.channels,
+        "classes": train.classes,
+    }
     if system.classifier is not None:
-        # In the folder for whoever loads its weights; a run of other classes has other scenes.
-        system.classes = identity["classes"] = train.classes
+        system.classes = train.classes
     factors = [factor for _, stage in system.stages() for _, factor in _factors(stage)]
     if factors:
         identity["learning_rate_factors"] = factors

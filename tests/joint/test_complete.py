@@ -231,7 +231,7 @@ def test_what_a_run_folder_cannot_teach_is_refused_before_anything(teacher, code
     refused("tells other classes apart .*in their order", _taught(place), turned)
     # Of a time when checkpoints did not name them, predictions may.
     tensors, head = joint.load_checkpoint(place / "best.safetensors")
-    del head["identity"]["classes"]
+    del head["identity"]["scenes"]
     joint.save_checkpoint(place / "best.safetensors", tensors, head)
     refused("tells other classes apart .*in their order", _taught(place), turned)
     (place / "predictions.safetensors").unlink()

@@ -37,6 +37,11 @@ def test_a_saved_run_comes_back(tmp_path):
     assert loaded == config
     expected = joint.evaluate(system, parts.test)
     assert (joint.evaluate(rebuilt, again.test).logits == expected.logits).all()
+    # What it says of one picture changes no statistics for the next.
+    assert not any(module.training for module in rebuilt.modules())
+    before = {name: tensor.clone() for name, tensor in rebuilt.state_dict().items()}
+    rebuilt(torch.rand(1, 3, 32, 32))
+    assert all(torch.equal(before[name], t) for name, t in rebuilt.state_dict().items())
 
 
 @pytest.mark.parametrize("trained", [False, True])
@@ -163,7 +168,7 @@ def test_a_system_knows_the_classes_that_it_was_trained_on(fitted, lesions, tmp_
     system, folder = fitted["best"]
     assert system.classes == lesions.classes == joint.load_fitted(_system(), folder).classes
     tensors, head = joint.load_checkpoint(folder / "best.safetensors")
-    del head["identity"]["classes"]  # as before systems knew any
+    del head["identity"]["scenes"]  # as before systems knew any
     joint.save_checkpoint(tmp_path / "best.safetensors", tensors, head)
     assert joint.load_fitted(_system(), tmp_path).classes is None
 

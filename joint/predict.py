@@ -1,0 +1,191 @@
+"""What a trained run says of pictures that nobody has labelled, ``lens2label predict``.
+
+::
+
+    run folder ─► system ────────────────────────────────────────────┐
+    files, folders, zips ─► codes, as those of its scenes were made ─┴─► Prediction of each
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from classify import as_levels
+from classify.data.archive import Archive, Member
+from classify.data.decode import SUFFIXES, Decoder, Picture
+
+from .config.run import RunConfig, load_config
+from .config.scenes import ClassFolders, ImageTableConfig, MedMNISTConfig
+from .evaluate import as_seed, usable_device
+from .feed import derive_seed, generators
+from .kinds import check_batch_size
+from .settings import ConfigError
+from .trained import SceneKind, load_system, scene_kind
+from .view_average import Views, average_views
+
+__all__ = ["Prediction", "predict"]
+
+
+class Prediction(NamedTuple):
+    """What a run says of one picture."""
+
+    name: str
+    """The file; in a folder or a zip, its path below that."""
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    """Of each class, by the softmax of its score."""
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.ranked()[0][0]
+
+    def ranked(self) -> list[tuple[str, float]]:
+        """Classes and probabilities, the most probable one first."""
+        both = zip(self.classes, self.probabilities, strict=True)
+        return sorted(both, key=lambda each: -each[1])
+
+    def cells(self) -> dict[str, str | float]:
+        """One row of a table."""
+        both = zip(self.classes, self.probabilities, strict=True)
+        said = {f"probability.{name}": probability for name, probability in both}
+        return {"picture": self.name, "label": self.label, **said}
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: the picture, its label, the probability of each class."""
+        said = dict(zip(self.classes, self.probabilities, strict=True))
+        return {"picture": self.name, "label": self.label, "probabilities": said}
+
+
+def predict(
+    directory: Path | str,
+    pictures: Sequence[Path | str],
+    *,
+    views: Views = "identity",
+    seed: int = 0,
+    batch_size: int = 64,
+    device: torch.device | str = "cpu",
+    workers: int | None = None,
+    progress: bool = False,
+) -> list[Prediction]:
+    """Ask a trained run what pictures show.
+
+    They are cropped, reduced and encoded as those that it was trained on were, and pass its whole
+    system: simulated optics and sensor, codec, classifier. What a real camera took has passed its
+    own optics already, and is for :func:`joint.export`.
+
+    Parameters
+    ----------
+    directory : path
+        The run folder. The data that it was trained on need not be there.
+    pictures : sequence of paths
+        Files (``.jpg .jpeg .png .bmp .tif .tiff .webp``), or folders and zips of them.
+    views : {"identity", "mirror", "flips", "dihedral"}
+        Views of each picture over which probabilities are averaged, see
+        :func:`joint.average_views`.
+    seed : int
+        Source of the sensor's noise, with the name of a file: neither its folder nor the other
+        pictures change it.
+    batch_size : int
+        Pictures in one pass.
+    device : torch.device or str
+        Where to compute.
+    workers : int, optional
+        Threads that decode; one for each core by default.
+    progress : bool
+        Show a bar, on a terminal.
+
+    Returns
+    -------
+    list of Prediction
+        Of each picture, in the order given, those of a folder by name.
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        When the run cannot be loaded, has no classifier, or was trained on scenes that no picture
+        file is one of: of other channels than grey or colours, or that are not square, or linear
+        light where nothing says that the codes of files are.
+    FileNotFoundError
+        When a picture is not there.
+    ValueError
+        For no picture, pictures that cannot be used, all of them by name, or an option that is not
+        one of those allowed.
+    """
+    check_batch_size(batch_size)
+    seed = as_seed(seed)
+    config = load_config(directory)
+    kind = scene_kind(directory)
+    decoder = _decoder(config, kind, Path(directory), workers=workers, progress=progress)
+    system = load_system(directory).to(usable_device(device))
+    if system.classifier is None:
+        raise ConfigError(f"the run in {directory} has no classifier: it says nothing of a picture")
+    found: list[Prediction] = []
+    with ExitStack() as held, torch.no_grad():
+        members = [member for path in pictures for member in _members(Path(path), held)]
+        if not members:
+            raise ValueError(f"there is no picture ({' '.join(SUFFIXES)}) in what was given")
+        decoded = decoder.decode([Picture(member) for member in members], "decoding")
+        each = zip(members, decoded, strict=True)
+        while part := [*islice(each, batch_size)]:
+            codes = np.stack([image for _, (image, _) in part])
+            scenes = as_levels(torch.from_numpy(codes).to(device)).div_(255)
+            seeds = [derive_seed("predict", seed, member.name) for member, _ in part]
+            noise = generators(seeds, scenes.device)
+            said = average_views(system, scenes, views=views, generator=noise).probabilities
+            found += [
+                Prediction(member.path, kind.classes, tuple(row))
+                for (member, _), row in zip(part, said.tolist(), strict=True)
+            ]
+    return found
+
+
+def _members(path: Path, held: ExitStack) -> Iterator[Member]:
+    """The picture files that a path is: itself, or those of a folder or a zip."""
+    path = path.expanduser()
+    if path.suffix.lower() in SUFFIXES and not path.is_dir():
+        if not path.exists():
+            raise FileNotFoundError(f"there is no {path}")
+        yield Member(str(path), path.stat().st_size, 0, partial(path.open, "rb"))
+        return
+    archive = held.enter_context(Archive(path))
+    yield from (member for member in archive.members if member.suffix in SUFFIXES)
+
+
+def _decoder(
+    config: RunConfig, kind: SceneKind, directory: Path, *, workers: int | None, progress: bool
+) -> Decoder:
+    """How files become scenes like those of a run."""
+    data, (height, width) = config.data, kind.image_size
+    if height != width or kind.channels not in (1, 3):
+        raise ConfigError(
+            f"{directory} was trained on scenes of {kind.channels} channels and {height} x {width} "
+            "pixels, and picture files are made square, grey or in colours: pass scenes through "
+            "the system of joint.load_system instead"
+        )
+    settings: dict[str, Any] = {"geometry": getattr(data, "geometry", "crop")}
+    said = "srgb"
+    if isinstance(data, ClassFolders | ImageTableConfig):
+        settings |= {"bit_depth": data.bit_depth, "white_level": data.white_level}
+    if isinstance(data, ClassFolders | ImageTableConfig | MedMNISTConfig):
+        said = data.encoding
+    decoder = Decoder(
+        image_size=height,
+        channels=1 if kind.channels == 1 else 3,
+        workers=workers,
+        progress=progress,
+        **settings,
+    )
+    said = decoder.encoding if said is None else said
+    if said not in (None, config.system.encoding):
+        raise ConfigError(
+            f"{directory} takes linear light, and the codes of picture files are sRGB: pass scenes "
+            "through the system of joint.load_system instead"
+        )
+    return decoder

@@ -1,0 +1,209 @@
+import csv
+import json
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import classify
+import joint
+from joint.cli import main
+from joint.predict import Prediction
+
+_SMALL = [
+    "--data.image-size", "24", "--training.epochs", "1", "--quiet",
+    "--front-end", "none", "--codec", "none",
+]  # fmt: skip
+
+
+def _pictures(folder, seed=0, depth=8):
+    """Class folders of pictures of two sizes, neither of them square."""
+    random = np.random.default_rng(seed)
+    for name, mean in (("fine", 90), ("pit", 160)):
+        for number in range(12):
+            size = (30, 44, 3) if number % 2 else (50, 36, 3)
+            codes = random.normal(mean, 25, size).clip(0, 255).astype(np.uint8)
+            path = folder / name / f"{name}{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if depth == 16:
+                Image.fromarray(codes[..., 0].astype(np.uint16) * 16).save(path)
+            else:
+                Image.fromarray(codes).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clinic(tmp_path_factory):
+    return _pictures(tmp_path_factory.mktemp("clinic") / "train")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, clinic):
+    """A run whose data are gone; its camera is noisy."""
+    place = tmp_path_factory.mktemp("predict")
+    data = shutil.copytree(clinic, place / "gone")
+    folder = place / "run"
+    noisy = ["--system.sensor.photons", "60"]
+    assert main(["train", "--output", str(folder), "--data", str(data), *_SMALL, *noisy]) == 0
+    shutil.rmtree(data)
+    return folder
+
+
+def test_a_system_comes_back_without_its_data(run, clinic):
+    system = joint.load_system(run)
+    assert system.classes == ("fine", "pit")
+    assert not any(module.training for module in system.modules())
+    with pytest.raises(FileNotFoundError):
+        joint.load_run(run)
+    data = joint.ClassFolders(root=clinic, image_size=24)
+    with_data = joint.load_run(run, data=data)[1]
+    assert joint.load_system(str(run)).state_dict().keys() == with_data.state_dict().keys()
+    for ours, theirs in zip(
+        system.state_dict().values(), with_data.state_dict().values(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def test_an_older_folder_says_that_it_needs_its_data(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "older")
+    tensors, head = joint.load_checkpoint(folder / "best.safetensors")
+    del head["identity"]["scenes"]
+    joint.save_checkpoint(folder / "best.safetensors", tensors, head)
+    with pytest.raises(joint.CheckpointError, match=r"load it with them, joint\.load_run\(direct"):
+        joint.load_system(folder)
+
+
+def test_what_is_said_is_what_an_evaluation_says(tmp_path, clinic):
+    """Decoded as the training's pictures: without noise the numbers are the same."""
+    folder = tmp_path / "run"
+    quiet = ["--sensor", "none", "--data.geometry", "squeeze", "--data.channels", "1"]
+    assert main(["train", "--output", str(folder), "--data", str(clinic), *_SMALL, *quiet]) == 0
+    own = _pictures(tmp_path / "own", seed=1)
+    dataset = classify.ImageFolder(own, image_size=24, geometry="squeeze", channels=1)
+    for views in ("identity", "dihedral"):
+        wanted = joint.evaluate(joint.load_system(folder), dataset, views=views).logits
+        said = joint.predict(folder, [own], views=views, batch_size=7)
+        assert [each.name for each in said] == list(dataset.identifiers)
+        found = np.array([each.probabilities for each in said])
+        np.testing.assert_allclose(found, torch.from_numpy(wanted).softmax(1), rtol=1e-4, atol=1e-6)
+    assert {each.classes for each in said} == {("fine", "pit")}
+    labels = [("fine", "pit")[row] for row in found.argmax(1)]
+    assert [each.label for each in said] == labels
+
+
+def test_pictures_of_16_bits_are_read_as_those_of_the_training(tmp_path):
+    data = _pictures(tmp_path / "deep", depth=16)
+    folder = tmp_path / "run"
+    deep = ["--data.bit-depth", "16", "--data.white-level", "4095", "--data.encoding", "linear"]
+    deep += ["--data.channels", "1", "--sensor", "none", "--system.encoding", "linear"]
+    assert main(["train", "--output", str(folder), "--data", str(data), *_SMALL, *deep]) == 0
+    dataset = classify.ImageFolder(
+        data, image_size=24, bit_depth=16, white_level=4095, encoding="linear", channels=1
+    )
+    wanted = joint.evaluate(joint.load_system(folder), dataset).logits
+    found = np.array([each.probabilities for each in joint.predict(folder, [data])])
+    np.testing.assert_allclose(found, torch.from_numpy(wanted).softmax(1), rtol=1e-4, atol=1e-6)
+
+
+def test_noise_is_that_of_the_name_of_a_file(run, clinic, tmp_path):
+    whole = {each.name: each.probabilities for each in joint.predict(run, [clinic], batch_size=5)}
+    file = clinic / "pit" / "pit3.png"
+    (alone,) = joint.predict(run, [file])
+    # Other sums, in another order, round otherwise.
+    assert alone.probabilities == pytest.approx(whole["pit/pit3.png"], rel=1e-4)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(file, "deeper/pit3.png")
+        archive.writestr("deeper/notes.txt", "no picture")
+    (packed,) = joint.predict(str(run), [str(tmp_path / "a.zip")])
+    assert packed.probabilities == alone.probabilities
+    assert (packed.name, alone.name) == ("deeper/pit3.png", str(file))
+    (other,) = joint.predict(run, [file], seed=1)
+    assert abs(other.probabilities[0] - alone.probabilities[0]) > 1e-4
+
+
+def test_the_command_prints_and_keeps_what_is_said(run, clinic, tmp_path, capsys):
+    asked = ["predict", str(run), str(clinic / "fine"), str(clinic / "pit" / "pit0.png"), "--quiet"]
+    assert main([*asked, "--csv", str(tmp_path / "a.csv")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    said = joint.predict(run, [clinic / "fine", clinic / "pit" / "pit0.png"])
+    assert len(lines) == len(said) == 13
+    for line, each in zip(lines, said, strict=True):
+        first, second = each.ranked()
+        wanted = [each.name, first[0], f"{first[1]:.3f}", second[0], f"{second[1]:.3f}"]
+        assert line.split() == wanted
+    assert main([*asked, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == [each.to_dict() for each in said]
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert [row["label"] for row in rows] == [each.label for each in said]
+    assert [float(row["probability.pit"]) for row in rows] == [e.probabilities[1] for e in said]
+
+
+def test_the_most_probable_class_comes_first():
+    said = Prediction("a.png", ("x", "y", "z"), (0.2, 0.5, 0.3))
+    assert said.label == "y"
+    assert said.ranked() == [("y", 0.5), ("z", 0.3), ("x", 0.2)]
+
+
+def test_what_cannot_be_predicted_is_told(run, clinic, tmp_path, capsys):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "empty").mkdir()
+    for wrong, message in (
+        (clinic / "none.png", "there is no .*none.png"),
+        (tmp_path / "nowhere", "nowhere does not exist"),
+        (tmp_path / "empty", "there is no picture"),
+        (tmp_path / "broken.png", r"1 of 1 images cannot be used: .*broken\.png \(no picture"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            joint.predict(run, [wrong])
+    assert main(["predict", str(run), str(clinic), "--csv", str(tmp_path), "--quiet"]) == 2
+    assert "is a folder, name a file in it" in capsys.readouterr().err
+    assert main(["predict", str(tmp_path), str(clinic)]) == 1
+    assert "it is no run folder" in capsys.readouterr().err
+    silent = tmp_path / "codec"
+    settings = [
+        "--data.count",
+        "60",
+        "--data.image-size",
+        "16",
+        "--training.epochs",
+        "1",
+        "--quiet",
+    ]
+    alone = ["--classifier", "none", "--objective.task", "0", "--objective.distortion", "1"]
+    alone += ["--training.monitor", "loss"]
+    assert main(["train", "--output", str(silent), *settings, *alone]) == 0
+    with pytest.raises(joint.ConfigError, match="has no classifier: it says nothing of a picture"):
+        joint.predict(silent, [clinic])
+
+
+@pytest.mark.parametrize(
+    ("scenes", "message"),
+    [
+        ({"channels": 5}, r"of 5 channels and 16 x 16 pixels, and picture files are made square"),
+        ({"size": (16, 24)}, r"of 3 channels and 16 x 24 pixels, and picture files are made squa"),
+        ({"encoding": "linear"}, "takes linear light, and the codes of picture files are sRGB"),
+    ],
+)
+def test_scenes_that_no_file_is_one_of_are_told(scenes, message, tmp_path, clinic):
+    size, channels = scenes.get("size", (16, 16)), scenes.get("channels", 3)
+    random = torch.Generator().manual_seed(0)
+    dataset = classify.LesionDataset(
+        images=torch.randint(0, 255, (40, channels, *size), dtype=torch.uint8, generator=random),
+        labels=[0, 1] * 20,
+        groups=[f"{n}" for n in range(40)],
+        identifiers=[f"{n}" for n in range(40)],
+        classes=("a", "b"),
+        encoding=scenes.get("encoding"),
+    )
+    classify.save_scenes(dataset, tmp_path / "scenes.npz")
+    settings = ["--front-end", "none", "--codec", "none", "--training.epochs", "1", "--quiet"]
+    settings += ["--system.encoding", scenes.get("encoding", "srgb")]
+    asked = ["train", "--output", str(tmp_path / "run"), "--data", str(tmp_path / "scenes.npz")]
+    assert main([*asked, *settings]) == 0
+    with pytest.raises(joint.ConfigError, match=message):
+        joint.predict(tmp_path / "run", [clinic])
