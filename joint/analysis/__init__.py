@@ -8,8 +8,9 @@ L*a*b* and CIEDE2000 with gradients · ``altered`` pictures without some of what
 ``kept`` which details and regions are handed on, ``reliance`` which details decide, a ``ring`` of
 frequencies at a time · ``optimal_image`` what the system takes for a class · ``attribution`` where
 accuracy is lost, ``ledger`` what a picture costs, ``scores`` accuracies paired over lesions ·
-``rate_map`` where bits go, ``rate_change`` and where they move to · ``passes`` a data set with the
-noise of the evaluation · ``record`` results as JSON holds them.
+``rate_map`` where bits go, ``rate_change`` where they move to, ``rate_accuracy`` what they buy,
+``curve_difference`` how far two such curves are apart · ``passes`` a data set with the noise of the
+evaluation · ``record`` results as JSON holds them.
 """
 
 from .altered import Alteration, altered, equal_contrast, keep_region
@@ -35,6 +36,7 @@ from .contrast.correctness import (
 from .contrast.gcnr import generalised_cnr
 from .contrast.measures import MEASURES, Contrast, Measure, Undefined, contrast
 from .contrast.plane import PLANES, Plane, contrast_at, measure_contrast
+from .curve_difference import RateDifference, rate_difference
 from .information.gaussian import (
     GaussianInformation,
     gaussian_information,
@@ -54,6 +56,7 @@ from .information.usable import UsableInformation, usable_information
 from .kept import Annulus, Kept, KeptBy, RegionDifference, kept, radial_power
 from .ledger import Ledger, StageCost, ledger
 from .optimal_image import OptimalImage, optimal_image
+from .rate_accuracy import AccuracyCurve, AccuracyPoint, RateCurves, rate_curves
 from .rate_change import RateChange, RegionChange, rate_change
 from .rate_map import REGIONS, ClassRate, RateMap, RegionRate, rate_map
 from .region import skin_ring
@@ -74,6 +77,8 @@ __all__ = [
     "PERTURBATIONS",
     "PLANES",
     "REGIONS",
+    "AccuracyCurve",
+    "AccuracyPoint",
     "Alteration",
     "Annulus",
     "AtLimits",
@@ -109,6 +114,8 @@ __all__ = [
     "Point",
     "RankCorrelations",
     "RateChange",
+    "RateCurves",
+    "RateDifference",
     "RateMap",
     "Refused",
     "RegionChange",
@@ -160,6 +167,8 @@ __all__ = [
     "radial_power",
     "random_features",
     "rate_change",
+    "rate_curves",
+    "rate_difference",
     "rate_map",
     "recall_against_contrast",
     "reliance",

@@ -18,6 +18,8 @@ from results · ``confirm`` a find on fresh seeds, ``elsewhere`` designs in othe
 how far it is, ``provenance`` by which versions · ``command`` the command line.
 """
 
+from joint.analysis.curve_difference import RateDifference, rate_difference
+
 from .axis import Axis, Design, Level
 from .confirm import Winner, confirm, winner
 from .elsewhere import Elsewhere, Place, elsewhere
@@ -28,14 +30,7 @@ from .findings.element import Alignment, Element, align, load_element, spreads
 from .findings.front import Front, FrontPoint, Hypervolume, fronts
 from .findings.inference import Inference, Outcome, infer
 from .findings.pareto import front_probability, hypervolume, hypervolume_shares, pareto_front
-from .findings.rate_accuracy import (
-    RateAccuracy,
-    RateDifference,
-    RateFamily,
-    RatePoint,
-    rate_accuracy,
-    rate_difference,
-)
+from .findings.rate_accuracy import RateAccuracy, RateFamily, RatePoint, rate_accuracy
 from .findings.report import DesignSummary, Failure, StudyReport, compare_designs, report
 from .findings.stability import Atlas, DesignStability, Learned, stability
 from .findings.statistics import Contrast, Estimate, adjusted, compare, estimate

@@ -17,6 +17,9 @@ import compress
 import joint
 import optics
 from joint.analysis import (
+    AccuracyCurve,
+    AccuracyPoint,
+    RateCurves,
     confusion_against_contrast,
     contrast_by_class,
     optimal_image,
@@ -33,6 +36,7 @@ from joint.figure import (
     kept_figure,
     optimal_figure,
     pairs_figure,
+    rate_figure,
     reliance_figure,
     report_figure,
     robustness_figure,
@@ -466,6 +470,42 @@ def _swept(**curves):
         for name, points in curves.items()
     )  # fmt: skip
     return Robustness(scores(0.8), made, (), 20, 0.95, 100)
+
+
+def test_rates_are_drawn_as_measured_with_their_intervals():
+    def point(rate, accuracy, interval=None):
+        return AccuracyPoint(rate, accuracy, interval, joint.OperatingPoint())
+
+    found = RateCurves(
+        metric="balanced_accuracy",
+        unit="lesions",
+        level=0.9,
+        curves=(
+            AccuracyCurve(
+                "$a$",
+                (point(0.1, 0.5, classify.Interval(0.42, 0.56)), point(0.4, 0.7)),
+                counted=True,
+                falls=(),
+            ),
+            AccuracyCurve("b", (point(0.2, 0.6),), counted=False, falls=()),
+        ),
+        anchor="$a$",
+        differences=(),
+        uncoded=point(float("nan"), 0.8, classify.Interval(0.75, 0.86)),
+    )
+    (axis,) = rate_figure(found, title="bits").axes
+    first = axis.containers[0]
+    assert first[0].get_xydata().tolist() == [[0.1, 0.5], [0.4, 0.7]]
+    (bars,) = first[2]
+    assert bars.get_segments()[0][:, 1].tolist() == pytest.approx([0.42, 0.56])
+    assert bars.get_segments()[1][:, 1].tolist() == [0.7, 0.7]
+    (dashed,) = [line for line in axis.lines if line.get_linestyle() == "--"]
+    assert [*dashed.get_ydata()] == [0.8, 0.8]
+    told = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert sorted(told) == ["$a$", "b (estimated rates)", "without a codec"]
+    assert axis.get_xscale() == "log"
+    assert axis.get_ylabel() == "balanced accuracy\n(90 % intervals over lesions)"
+    assert len(rate_figure(replace(found, uncoded=None)).axes[0].containers) == 2
 
 
 def test_robustness_is_drawn_for_each_imperfection_and_system(tmp_path):

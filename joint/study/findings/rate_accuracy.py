@@ -2,16 +2,10 @@
 
 ::
 
-    designs ──families──► curves: rate, accuracy of each setting ──isotonic──► bd_rate, bd_quality
-    draws [R, D] of both ───────────────┴──────────────────────────────────► their intervals
-
-An accuracy that was measured on few pictures and seeds often falls from one rate to the next, and
-:func:`compress.bd_rate` refuses such a curve. Here neighbours that fall are pooled (isotonic
-regression, Barlow et al., 1972: the likeliest curve that does not fall), which is said; what
-is left may be too short for a rate at equal accuracy, and then there is none, and why is said too.
+    designs ──families──► curves: rate, accuracy of each setting ─┐
+    draws [R, D] of both, seeds and lesions ──────────────────────┴─► analysis.curve_difference
 """
 
-import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -21,9 +15,17 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-import compress
 from classify import Interval
 from classify.intervals import percentile_interval
+from joint.analysis.curve_difference import (
+    DrawnCurve,
+    RateDifference,
+    check_overlap,
+    curve_difference,
+    falls,
+    shown_interval,
+    told_difference,
+)
 from joint.analysis.record import plain
 from joint.config.codecs import CodecConfig
 from joint.config.custom import CustomConfig
@@ -37,19 +39,13 @@ from .table import Row, outcomes, rows
 
 __all__ = [
     "RateAccuracy",
-    "RateDifference",
     "RateFamily",
     "RatePoint",
-    "pooled",
     "rate_accuracy",
-    "rate_difference",
 ]
 
 Array = npt.NDArray[Any]
 
-# Share of the draws in which a difference must exist to have an interval: among those in which it
-# exists, the curves are nearer to each other than they are.
-_KNOWN = 0.95
 _OF_RATE = ("system.codec", "objective.rate", "objective.distortion")
 
 
@@ -87,40 +83,6 @@ class RateFamily:
 
 @final
 @dataclass(frozen=True)
-class RateDifference:
-    """How far a family is from another."""
-
-    family: str
-    anchor: str
-    rate: float
-    """Bits that the family needs beyond the anchor at equal accuracy, percent: -50 is half.
-    nan where there is none."""
-    rate_interval: Interval | None
-    """Over seeds and lesions."""
-    rate_known: float | None
-    """Share of the draws in which it exists."""
-    rate_reason: str | None
-    """Why there is none, or no interval."""
-    accuracy: float
-    """What the family has beyond the anchor at equal rate; nan where there is none."""
-    accuracy_interval: Interval | None
-    """Over seeds and lesions."""
-    accuracy_known: float | None
-    """Share of the draws in which it exists."""
-    accuracy_reason: str | None
-    """Why there is none, or no interval."""
-
-    @property
-    def verdict(self) -> str:
-        """``fewer bits``, ``more bits`` or ``not shown``: of the interval at equal accuracy."""
-        interval = self.rate_interval
-        if interval is None or interval.low <= 0 <= interval.high:
-            return "not shown"
-        return "fewer bits" if interval.high < 0 else "more bits"
-
-
-@final
-@dataclass(frozen=True)
 class RateAccuracy:
     """Rate-accuracy curves of a study."""
 
@@ -138,28 +100,14 @@ class RateAccuracy:
         for family in self.families:
             lines.append(f"  {family.name}")
             for point in family.points:
-                interval = "" if point.interval is None else _pair(point.interval, ".4f")
+                interval = shown_interval(point.interval, ".4f")
                 lines.append(f"    {point.rate:.6g} bits: {point.accuracy:.4f}{interval}")
-        for each in self.differences:
-            bits = _told(each.rate, each.rate_interval, each.rate_reason, "+.1f", " % bits")
-            better = _told(each.accuracy, each.accuracy_interval, each.accuracy_reason, "+.4f", "")
-            lines.append(f"  {each.family} against {each.anchor}: {bits}; {self.metric} {better}")
+        lines += [f"  {told_difference(each, self.metric)}" for each in self.differences]
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return plain(asdict(self))
-
-
-def _pair(interval: Interval, form: str) -> str:
-    return f" [{interval.low:{form}}, {interval.high:{form}}]"
-
-
-def _told(value: float, interval: Interval | None, reason: str | None, form: str, unit: str) -> str:
-    if math.isnan(value):
-        return f"none ({reason})"
-    shown = f"{value:{form}}{unit}"
-    return f"{shown} (no interval: {reason})" if interval is None else shown + _pair(interval, form)
 
 
 def rate_accuracy(
@@ -196,7 +144,7 @@ def rate_accuracy(
         For a metric of which less is better, an axis or an anchor that is not there, no draws, or
         an overlap that is no share.
     """
-    _check_overlap(minimum_overlap)
+    check_overlap(minimum_overlap)
     plan = ledger.study.plan
     metric = metric or plan.metric
     check_study_metric(metric)
@@ -301,11 +249,9 @@ def _families(
         points = sorted(
             (_point(number, draws, rates, level) for number in numbers), key=lambda p: p.rate
         )
-        found.append(
-            RateFamily(
-                ", ".join(words), levels, kinds[numbers[0]], tuple(points), tuple(_falls(points))
-            )
-        )
+        name, kind = ", ".join(words), kinds[numbers[0]]
+        steps = falls([each.rate for each in points], [each.accuracy for each in points])
+        found.append(RateFamily(name, levels, kind, tuple(points), steps))
     return found
 
 
@@ -331,14 +277,6 @@ def _point(number: int, draws: Draws, rates: _Rates, level: float) -> RatePoint:
     )
 
 
-def _falls(points: Sequence[RatePoint]) -> list[tuple[float, float]]:
-    return [
-        (one.rate, other.rate)
-        for one, other in itertools.pairwise(points)
-        if other.accuracy < one.accuracy
-    ]
-
-
 def _difference(
     family: RateFamily,
     anchor: RateFamily,
@@ -347,118 +285,12 @@ def _difference(
     minimum_overlap: float,
     level: float,
 ) -> RateDifference:
-    ours, theirs = (
-        [draws.place(point.design) for point in each.points] for each in (family, anchor)
+    def drawn(each: RateFamily) -> DrawnCurve:
+        of = [draws.place(point.design) for point in each.points]
+        return DrawnCurve(
+            each.name, rates.means[of], draws.means[of], rates.drawn[:, of], draws.drawn[:, of]
+        )
+
+    return curve_difference(
+        drawn(family), drawn(anchor), minimum_overlap=minimum_overlap, level=level
     )
-
-    def told(kind: str) -> tuple[float, Interval | None, float | None, str | None]:
-        def of(rate: Array, accuracy: Array) -> tuple[float, str | None]:
-            return rate_difference(
-                (rate[theirs], accuracy[theirs]),
-                (rate[ours], accuracy[ours]),
-                at=kind,
-                minimum_overlap=minimum_overlap,
-            )
-
-        value, reason = of(rates.means, draws.means)
-        if math.isnan(value) or len(draws.drawn) == 0:
-            few = "one seed knows nothing of others" if reason is None else reason
-            return value, None, None, few
-        found = np.array([of(*each)[0] for each in zip(rates.drawn, draws.drawn, strict=True)])
-        share = float(np.isfinite(found).mean())
-        if share < _KNOWN:
-            return value, None, share, f"it exists in {share:.0%} of the draws alone"
-        return value, percentile_interval(found, level), share, None
-
-    return RateDifference(family.name, anchor.name, *told("accuracy"), *told("rate"))
-
-
-def rate_difference(
-    anchor: tuple[npt.ArrayLike, npt.ArrayLike],
-    test: tuple[npt.ArrayLike, npt.ArrayLike],
-    *,
-    at: str = "accuracy",
-    minimum_overlap: float = 0.3,
-) -> tuple[float, str | None]:
-    """Bjøntegaard difference of two curves whose accuracy may fall.
-
-    Parameters
-    ----------
-    anchor, test : (array ``[n]``, array ``[n]``)
-        Rates and accuracies, see :func:`pooled`.
-    at : {"accuracy", "rate"}
-        ``accuracy``: percent of the rate at equal accuracy, as :func:`compress.bd_rate`, where
-        what was pooled is one point. ``rate``: accuracy at equal rate, as
-        :func:`compress.bd_quality`.
-    minimum_overlap : float
-        As there.
-
-    Returns
-    -------
-    float
-        nan where there is none.
-    str or None
-        Then why.
-
-    Raises
-    ------
-    ValueError
-        For an ``at`` or a minimum overlap that is none, or rates without their accuracies.
-    """
-    if at not in ("accuracy", "rate"):
-        raise ValueError(f"curves differ at equal 'accuracy' or at equal 'rate', not at {at!r}")
-    _check_overlap(minimum_overlap)
-    for name, curve in (("anchor", anchor), ("test", test)):
-        rate, accuracy = (np.asarray(part, dtype=float) for part in curve)
-        if rate.ndim != 1 or rate.shape != accuracy.shape:
-            raise ValueError(
-                f"the curve {name!r} needs as many rates as accuracies, each [n], not "
-                f"{rate.shape} and {accuracy.shape}"
-            )
-        if not (np.isfinite(rate) & (rate > 0) & np.isfinite(accuracy)).all():
-            return math.nan, f"the curve {name!r} has a point without a rate above 0 or an accuracy"
-    delta = compress.bd_rate if at == "accuracy" else compress.bd_quality
-    curves = [pooled(*curve, merge=at == "accuracy") for curve in (anchor, test)]
-    try:
-        (one, other), (rate, accuracy) = curves
-        return delta(one, other, rate, accuracy, minimum_overlap=minimum_overlap), None
-    except ValueError as error:
-        return math.nan, str(error).rstrip(".")
-
-
-def _check_overlap(share: float) -> None:
-    if not 0 <= share <= 1:
-        raise ValueError(f"minimum_overlap is a share from 0 to 1, not {share}")
-
-
-def pooled(
-    rate: npt.ArrayLike, accuracy: npt.ArrayLike, *, merge: bool = False
-) -> tuple[Array, Array]:
-    """The nearest curve that does not fall, by least squares (pool adjacent violators).
-
-    Parameters
-    ----------
-    rate, accuracy : array ``[n]``
-        In any order; points of one rate are one, of their mean accuracy.
-    merge : bool
-        Give points of one accuracy as one, at the geometric mean of their rates, so that the curve
-        grows.
-
-    Returns
-    -------
-    array, array ``[m]``
-        Rates, increasing, and accuracies.
-    """
-    rates, places = np.unique(np.asarray(rate, dtype=float), return_inverse=True)
-    sums = np.bincount(places, np.asarray(accuracy, dtype=float))
-    blocks: list[tuple[float, float, list[float]]] = []  # sum, weight, rates
-    for x, total, weight in zip(rates, sums, np.bincount(places), strict=True):
-        blocks.append((float(total), float(weight), [float(x)]))
-        while len(blocks) > 1 and (blocks[-1][0] / blocks[-1][1] <= blocks[-2][0] / blocks[-2][1]):
-            last, before = blocks.pop(), blocks.pop()
-            blocks.append((before[0] + last[0], before[1] + last[1], before[2] + last[2]))
-    if merge:
-        middle = [math.exp(float(np.mean(np.log(xs)))) for _, _, xs in blocks]
-        return np.array(middle), np.array([total / weight for total, weight, _ in blocks])
-    level = [total / weight for total, weight, xs in blocks for _ in xs]
-    return rates, np.array(level)

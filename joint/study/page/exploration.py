@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from joint.analysis.curve_difference import RateDifference
 from joint.metric import lower_is_better
 from joint.report.page import MISSING, Html, note, number, paragraph, picture, table, with_interval
 from joint.study.axis import Design
 from joint.study.findings.draws import Draws
 from joint.study.findings.effects import Effects, Share, effects
 from joint.study.findings.front import Front, fronts
-from joint.study.findings.rate_accuracy import RateDifference, rate_accuracy
+from joint.study.findings.rate_accuracy import rate_accuracy
 from joint.study.findings.report import DesignSummary, StudyReport, known_costs
 from joint.study.findings.table import Row
 from joint.study.store import Ledger

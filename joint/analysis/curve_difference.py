@@ -1,0 +1,246 @@
+"""How far two curves of accuracy against rate are apart, and how sure that is.
+
+::
+
+    rates, accuracies ──isotonic──► bd_rate, bd_quality
+    draws of both ─────────┴──────► their intervals
+
+An accuracy that was measured on few pictures often falls from one rate to the next, and
+:func:`compress.bd_rate` refuses such a curve. Here neighbours that fall are pooled (isotonic
+regression, Barlow et al., 1972: the likeliest curve that does not fall), which is said; what
+is left may be too short for a rate at equal accuracy, and then there is none, and why is said too.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+
+import compress
+from classify import Interval
+from classify.intervals import percentile_interval
+
+__all__ = [
+    "DrawnCurve",
+    "RateDifference",
+    "check_overlap",
+    "curve_difference",
+    "falls",
+    "pooled",
+    "rate_difference",
+    "shown_interval",
+    "told_difference",
+]
+
+Array = npt.NDArray[Any]
+
+# Share of the draws in which a difference must exist to have an interval: among those in which it
+# exists, the curves are nearer to each other than they are.
+_KNOWN = 0.95
+
+
+@final
+@dataclass(frozen=True)
+class RateDifference:
+    """How far a curve is from another."""
+
+    family: str
+    """Name of the curve."""
+    anchor: str
+    """Name of the other."""
+    rate: float
+    """Bits that the curve needs beyond the anchor at equal accuracy, percent: -50 is half.
+    nan where there is none."""
+    rate_interval: Interval | None
+    """Over lesions; in a study over seeds, too."""
+    rate_known: float | None
+    """Share of the draws in which it exists."""
+    rate_reason: str | None
+    """Why there is none, or no interval."""
+    accuracy: float
+    """What the curve has beyond the anchor at equal rate; nan where there is none."""
+    accuracy_interval: Interval | None
+    """Over lesions; in a study over seeds, too."""
+    accuracy_known: float | None
+    """Share of the draws in which it exists."""
+    accuracy_reason: str | None
+    """Why there is none, or no interval."""
+
+    @property
+    def verdict(self) -> str:
+        """``fewer bits``, ``more bits`` or ``not shown``: of the interval at equal accuracy."""
+        interval = self.rate_interval
+        if interval is None or interval.low <= 0 <= interval.high:
+            return "not shown"
+        return "fewer bits" if interval.high < 0 else "more bits"
+
+
+class DrawnCurve(NamedTuple):
+    """A curve as it is, and on other lesions, or seeds."""
+
+    name: str
+    rate: Array
+    """``[n]``."""
+    accuracy: Array
+    """``[n]``."""
+    drawn_rate: Array
+    """``[R, n]``; of no draws there are no intervals."""
+    drawn_accuracy: Array
+    """``[R, n]``."""
+
+
+def curve_difference(
+    curve: DrawnCurve, anchor: DrawnCurve, *, minimum_overlap: float, level: float
+) -> RateDifference:
+    """How far a ``curve`` is from an ``anchor``, at equal accuracy and at equal rate."""
+
+    def told(kind: str) -> tuple[float, Interval | None, float | None, str | None]:
+        def of(ours: tuple[Array, Array], theirs: tuple[Array, Array]) -> tuple[float, str | None]:
+            return rate_difference(
+                theirs,
+                ours,
+                at=kind,
+                minimum_overlap=minimum_overlap,
+                names=(anchor.name, curve.name),
+            )
+
+        value, reason = of((curve.rate, curve.accuracy), (anchor.rate, anchor.accuracy))
+        if math.isnan(value) or len(curve.drawn_rate) == 0:
+            few = "one seed knows nothing of others" if reason is None else reason
+            return value, None, None, few
+        pairs = (zip(*each[3:], strict=True) for each in (curve, anchor))
+        found = np.array([of(*each)[0] for each in zip(*pairs, strict=True)])
+        share = float(np.isfinite(found).mean())
+        if share < _KNOWN:
+            return value, None, share, f"it exists in {share:.0%} of the draws alone"
+        return value, percentile_interval(found, level), share, None
+
+    return RateDifference(curve.name, anchor.name, *told("accuracy"), *told("rate"))
+
+
+def rate_difference(
+    anchor: tuple[npt.ArrayLike, npt.ArrayLike],
+    test: tuple[npt.ArrayLike, npt.ArrayLike],
+    *,
+    at: str = "accuracy",
+    minimum_overlap: float = 0.3,
+    names: tuple[str, str] = ("anchor", "test"),
+) -> tuple[float, str | None]:
+    """Bjøntegaard difference of two curves whose accuracy may fall.
+
+    Parameters
+    ----------
+    anchor, test : (array ``[n]``, array ``[n]``)
+        Rates and accuracies, see :func:`pooled`.
+    at : {"accuracy", "rate"}
+        ``accuracy``: percent of the rate at equal accuracy, as :func:`compress.bd_rate`, where
+        what was pooled is one point. ``rate``: accuracy at equal rate, as
+        :func:`compress.bd_quality`.
+    minimum_overlap : float
+        As there.
+    names : (str, str)
+        What the two are called where there is no difference.
+
+    Returns
+    -------
+    float
+        nan where there is none.
+    str or None
+        Then why.
+
+    Raises
+    ------
+    ValueError
+        For an ``at`` or a minimum overlap that is none, or rates without their accuracies.
+    """
+    if at not in ("accuracy", "rate"):
+        raise ValueError(f"curves differ at equal 'accuracy' or at equal 'rate', not at {at!r}")
+    check_overlap(minimum_overlap)
+    for name, curve in zip(names, (anchor, test), strict=True):
+        rate, accuracy = (np.asarray(part, dtype=float) for part in curve)
+        if rate.ndim != 1 or rate.shape != accuracy.shape:
+            raise ValueError(
+                f"the curve {name!r} needs as many rates as accuracies, each [n], not "
+                f"{rate.shape} and {accuracy.shape}"
+            )
+        if not (np.isfinite(rate) & (rate > 0) & np.isfinite(accuracy)).all():
+            return math.nan, f"the curve {name!r} has a point without a rate above 0 or an accuracy"
+    first, second = (
+        compress.RateCurve(name, *map(tuple, pooled(*curve, merge=at == "accuracy")))
+        for name, curve in zip(names, (anchor, test), strict=True)
+    )
+    try:
+        delta = second.bd_rate if at == "accuracy" else second.bd_quality
+        return delta(first, minimum_overlap=minimum_overlap), None
+    except ValueError as error:
+        return math.nan, str(error).rstrip(".")
+
+
+def pooled(
+    rate: npt.ArrayLike, accuracy: npt.ArrayLike, *, merge: bool = False
+) -> tuple[Array, Array]:
+    """The nearest curve that does not fall, by least squares (pool adjacent violators).
+
+    Parameters
+    ----------
+    rate, accuracy : array ``[n]``
+        In any order; points of one rate are one, of their mean accuracy.
+    merge : bool
+        Give points of one accuracy as one, at the geometric mean of their rates, so that the curve
+        grows.
+
+    Returns
+    -------
+    array, array ``[m]``
+        Rates, increasing, and accuracies.
+    """
+    rates, places = np.unique(np.asarray(rate, dtype=float), return_inverse=True)
+    sums = np.bincount(places, np.asarray(accuracy, dtype=float))
+    blocks: list[tuple[float, float, list[float]]] = []  # sum, weight, rates
+    for x, total, weight in zip(rates, sums, np.bincount(places), strict=True):
+        blocks.append((float(total), float(weight), [float(x)]))
+        while len(blocks) > 1 and (blocks[-1][0] / blocks[-1][1] <= blocks[-2][0] / blocks[-2][1]):
+            last, before = blocks.pop(), blocks.pop()
+            blocks.append((before[0] + last[0], before[1] + last[1], before[2] + last[2]))
+    if merge:
+        middle = [math.exp(float(np.mean(np.log(xs)))) for _, _, xs in blocks]
+        return np.array(middle), np.array([total / weight for total, weight, _ in blocks])
+    level = [total / weight for total, weight, xs in blocks for _ in xs]
+    return rates, np.array(level)
+
+
+def falls(rates: Sequence[float], accuracies: Sequence[float]) -> tuple[tuple[float, float], ...]:
+    """Between which neighbours, by rate, the accuracy falls."""
+    pairs = itertools.pairwise(zip(rates, accuracies, strict=True))
+    return tuple((low, high) for (low, before), (high, after) in pairs if after < before)
+
+
+def check_overlap(share: float) -> None:
+    """Refuse, by a ValueError, what is no share of a range."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"minimum_overlap is a share from 0 to 1, not {share}")
+
+
+def told_difference(each: RateDifference, metric: str) -> str:
+    """A difference in a line of text, of accuracies that are called ``metric``."""
+    bits = _told(each.rate, each.rate_interval, each.rate_reason, "+.1f", " % bits")
+    better = _told(each.accuracy, each.accuracy_interval, each.accuracy_reason, "+.4f", "")
+    return f"{each.family} against {each.anchor}: {bits}; {metric} {better}"
+
+
+def _told(value: float, interval: Interval | None, reason: str | None, form: str, unit: str) -> str:
+    if math.isnan(value):
+        return f"none ({reason})"
+    shown = f"{value:{form}}{unit}"
+    if interval is None:
+        return f"{shown} (no interval: {reason})"
+    return shown + shown_interval(interval, form)
+
+
+def shown_interval(interval: Interval | None, form: str) -> str:
+    """An interval behind its number; of none nothing."""
+    return "" if interval is None else f" [{interval.low:{form}}, {interval.high:{form}}]"

@@ -1,0 +1,278 @@
+"""Accuracy against rate: what a trained system makes of the bits of several codecs.
+
+::
+
+    evaluations of each codec ─► curves: rate, accuracy ─┐
+    lesions drawn, for all of them alike ────────────────┴─► curve_difference
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, final
+
+import numpy as np
+
+from classify import Interval, report
+from classify.intervals import check_resampling, membership, resampled, source, unit_of
+from classify.judged import Judged, check_metric
+from joint.evaluate import Evaluation
+from joint.metric import lower_is_better
+from joint.point import OperatingPoint
+
+from .curve_difference import (
+    DrawnCurve,
+    RateDifference,
+    check_overlap,
+    curve_difference,
+    falls,
+    shown_interval,
+    told_difference,
+)
+from .record import plain
+
+__all__ = ["AccuracyCurve", "AccuracyPoint", "RateCurves", "rate_curves"]
+
+
+@final
+@dataclass(frozen=True)
+class AccuracyPoint:
+    """A system with its codec at one setting."""
+
+    rate: float
+    """Mean bits per pixel: of its files where they were counted, or estimated."""
+    accuracy: float
+    """Or another metric."""
+    interval: Interval | None
+    """Over lesions, or pictures where nothing says what belongs together."""
+    point: OperatingPoint
+    """Light, quality and so on that were asked for."""
+
+
+@final
+@dataclass(frozen=True)
+class AccuracyCurve:
+    """A codec at several settings."""
+
+    name: str
+    points: tuple[AccuracyPoint, ...]
+    """By rate."""
+    counted: bool
+    """Whether all rates are those of files."""
+    falls: tuple[tuple[float, float], ...]
+    """Between which rates the accuracy falls, so that it is pooled."""
+
+
+@final
+@dataclass(frozen=True)
+class RateCurves:
+    """Accuracy against bits per pixel of several codecs."""
+
+    metric: str
+    unit: str
+    """What the intervals are over: ``lesions`` or ``pictures``."""
+    level: float
+    """Their confidence."""
+    curves: tuple[AccuracyCurve, ...]
+    """In the order that they were given in."""
+    anchor: str
+    """Name of the one that the others are compared with."""
+    differences: tuple[RateDifference, ...]
+    """Of every other curve from the anchor."""
+    uncoded: AccuracyPoint | None
+    """Without a codec, where that was given; its rate is nan."""
+
+    def __str__(self) -> str:
+        share = f"{100 * self.level:g} % intervals over {self.unit}"
+        lines = [f"{self.metric} against bits per pixel; {share}"]
+        for curve in self.curves:
+            lines.append(f"  {curve.name}{'' if curve.counted else ' (rates are estimates)'}")
+            lines += [f"    {each.rate:.4g} bpp: {_shown(each)}" for each in curve.points]
+            for low, high in curve.falls:
+                lines.append(f"    falls from {low:.4g} to {high:.4g} bpp: pooled for differences")
+        if self.uncoded is not None:
+            lines.append(f"  without a codec: {_shown(self.uncoded)}")
+        lines += [f"  {told_difference(each, self.metric)}" for each in self.differences]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return plain(asdict(self))
+
+
+def _shown(each: AccuracyPoint) -> str:
+    return f"{each.accuracy:.4f}{shown_interval(each.interval, '.4f')}"
+
+
+def rate_curves(
+    evaluations: Mapping[str, Sequence[Evaluation]],
+    *,
+    metric: str = "balanced_accuracy",
+    anchor: str | None = None,
+    uncoded: Evaluation | None = None,
+    minimum_overlap: float = 0.3,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> RateCurves:
+    """Curves of accuracy against bits per pixel, and how far each is from one of them.
+
+    All evaluations are of the same pictures, whose lesions are drawn for all of them alike, so that
+    what is luck of all curves cancels in their differences. They are of these trained systems: that
+    others, trained with other seeds, would differ is what :func:`joint.study.rate_accuracy` adds.
+    Rates are means over all pictures, and are not drawn.
+
+    Parameters
+    ----------
+    evaluations : mapping from str to sequence of Evaluation
+        By the name of a curve, one for each setting of its codec: of
+        ``evaluate(system, test, quality=q, count_bytes=True)``. Without counted bytes a rate is
+        what the codec estimates.
+    metric : str
+        One of :data:`classify.METRICS` of which more is better.
+    anchor : str, optional
+        Name of the curve that the others are compared with; the first by default.
+    uncoded : Evaluation, optional
+        The system without its codec, as a reference.
+    minimum_overlap : float
+        As in :func:`compress.bd_rate`; lower than there, as curves of accuracy are short.
+    resamples : int
+        Bootstrap resamples.
+    level : float
+        Confidence of the intervals.
+    seed : int
+        Source of the resamples.
+
+    Returns
+    -------
+    RateCurves
+
+    Raises
+    ------
+    ValueError
+        Without a curve; for a metric that is unknown or of which less is better, an anchor that is
+        not there, evaluations of other pictures, or without class scores or a rate; for no draws, a
+        level or an overlap that is no share.
+
+    Notes
+    -----
+    Differences are Bjøntegaard's (VCEG-M33, 2001; :func:`compress.bd_rate`), their intervals
+    percentiles over the draws in which they exist, if these are 95 % of all.
+    """
+    check_overlap(minimum_overlap)
+    check_resampling(resamples, level)
+    check_metric(metric)
+    if lower_is_better(metric):
+        raise ValueError(f"a curve of rates needs a metric that grows with them, not {metric!r}")
+    names = [*evaluations]
+    if not names:
+        raise ValueError("there is no curve: give evaluations by the name of their codec")
+    anchor = names[0] if anchor is None else anchor
+    if anchor not in evaluations:
+        raise ValueError(f"there is no curve {anchor!r}: choose from {', '.join(names)}")
+    for name, curve in evaluations.items():
+        if not curve:
+            raise ValueError(f"the curve {name!r} has no evaluation")
+        for each in curve:
+            _check_alike(name, each, evaluations[names[0]][0])
+            if _rate(each) is None:
+                raise ValueError(f"an evaluation of {name!r} has no rate: its system has no codec")
+    if uncoded is not None:
+        _check_alike("uncoded", uncoded, evaluations[names[0]][0])
+    bootstrap = _Bootstrap(metric, resamples, level, seed)
+    curves = tuple(_curve(name, given, bootstrap) for name, given in evaluations.items())
+    drawn = {name: _drawn(name, given, bootstrap) for name, given in evaluations.items()}
+    differences = [
+        curve_difference(drawn[name], drawn[anchor], minimum_overlap=minimum_overlap, level=level)
+        for name in names
+        if name != anchor
+    ]
+    return RateCurves(
+        metric=metric,
+        unit=unit_of(evaluations[anchor][0].groups),
+        level=level,
+        curves=curves,
+        anchor=anchor,
+        differences=tuple(differences),
+        uncoded=None if uncoded is None else _point(uncoded, bootstrap),
+    )
+
+
+class _Bootstrap(NamedTuple):
+    """What is drawn, and how."""
+
+    metric: str
+    resamples: int
+    level: float
+    seed: int
+
+
+def _check_alike(name: str, one: Evaluation, first: Evaluation) -> None:
+    """Refuse an evaluation without scores, or of other pictures than the first one."""
+    if one.logits is None:
+        raise ValueError(f"an evaluation of {name!r} has no class scores to judge")
+    same = one.identifiers == first.identifiers and np.array_equal(one.labels, first.labels)
+    if not same or one.groups != first.groups:
+        raise ValueError(
+            f"an evaluation of {name!r} is of other pictures than the first of all: evaluate every "
+            "setting on the same data set"
+        )
+
+
+def _rate(each: Evaluation) -> float | None:
+    """Bits per pixel, of the files where they were counted."""
+    return each.bpp if each.bpp_bytes is None else each.bpp_bytes
+
+
+def _ordered(given: Sequence[Evaluation]) -> list[Evaluation]:
+    return sorted(given, key=lambda each: _rate(each) or 0.0)
+
+
+def _curve(name: str, given: Sequence[Evaluation], bootstrap: _Bootstrap) -> AccuracyCurve:
+    points = tuple(_point(each, bootstrap) for each in _ordered(given))
+    counted = all(each.bpp_bytes is not None or each.rate == "bytes" for each in given)
+    steps = falls([each.rate for each in points], [each.accuracy for each in points])
+    return AccuracyCurve(name, points, counted, steps)
+
+
+def _point(each: Evaluation, bootstrap: _Bootstrap) -> AccuracyPoint:
+    assert each.logits is not None  # looked at
+    metric, resamples, level, seed = bootstrap
+    judged = report(
+        each.logits,
+        each.labels,
+        groups=each.groups,
+        resamples=resamples,
+        level=level,
+        seed=seed,
+    )
+    rate = _rate(each)
+    return AccuracyPoint(
+        rate=math.nan if rate is None else rate,
+        accuracy=float(getattr(judged, metric)),
+        interval=judged.intervals.get(metric),
+        point=each.point,
+    )
+
+
+def _drawn(name: str, given: Sequence[Evaluation], bootstrap: _Bootstrap) -> DrawnCurve:
+    """A curve on the lesions that are drawn for all curves alike."""
+    metric, resamples, _, seed = bootstrap
+    accuracies, draws = [], []
+    for each in _ordered(given):
+        assert each.logits is not None
+        judged = Judged(each.logits.astype(float), each.labels, classes=each.logits.shape[1])
+        everything = np.ones((1, len(each.labels)))
+        accuracies.append(float(judged.measure(everything, [metric])[metric][0]))
+        chunks = resampled(membership(each.groups, len(each.labels)), resamples, source(None, seed))
+        draws.append(
+            np.concatenate([judged.measure(w, [metric], drawn=True)[metric] for w in chunks])
+        )
+    rate = np.array([_rate(each) for each in _ordered(given)], dtype=float)
+    return DrawnCurve(
+        name=name,
+        rate=rate,
+        accuracy=np.array(accuracies),
+        drawn_rate=np.broadcast_to(rate, (resamples, len(rate))),
+        drawn_accuracy=np.stack(draws, 1),
+    )

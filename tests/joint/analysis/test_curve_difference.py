@@ -1,0 +1,81 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.isotonic import IsotonicRegression
+
+import compress
+from joint.analysis.curve_difference import pooled, rate_difference
+
+ACCURACY = np.array([0.5, 0.6, 0.7, 0.78, 0.82])
+RATE = np.array([100.0, 200.0, 400.0, 800.0, 1600.0])
+
+
+@settings(deadline=None)
+@given(
+    points=st.lists(
+        st.tuples(st.integers(1, 30), st.floats(0, 1, allow_subnormal=False)),
+        min_size=1,
+        max_size=9,
+    )
+)
+def test_pooling_is_isotonic_regression(points):
+    rate, accuracy = np.array(points, dtype=float).T
+    found_rate, found = pooled(rate, accuracy)
+    wanted = IsotonicRegression().fit(rate, accuracy).predict(found_rate)
+    assert found == pytest.approx(wanted, abs=1e-9)
+    assert (np.diff(found_rate) > 0).all()
+    merged_rate, merged = pooled(rate, accuracy, merge=True)
+    assert (np.diff(merged) > 0).all()
+    assert len(merged) == len(merged_rate)
+
+
+def test_a_curve_that_grows_is_left_as_it_is():
+    rate, accuracy = pooled(RATE[::-1], ACCURACY[::-1], merge=True)
+    assert rate == pytest.approx(RATE)
+    assert accuracy.tolist() == ACCURACY.tolist()
+    merged, level = pooled([1, 4, 16], [0.5, 0.7, 0.6], merge=True)
+    assert merged == pytest.approx([1, 8])
+    assert level == pytest.approx([0.5, 0.65])
+
+
+def test_differences_are_those_of_the_compress_room():
+    other = ACCURACY + np.array([0.03, 0.02, 0.02, 0.01, 0.02])
+    found, reason = rate_difference((RATE, ACCURACY), (RATE, other), at="accuracy")
+    assert reason is None
+    assert found == pytest.approx(compress.bd_rate(RATE, ACCURACY, RATE, other))
+    at_rate, _ = rate_difference((RATE, ACCURACY), (RATE, other), at="rate")
+    assert at_rate == pytest.approx(compress.bd_quality(RATE, ACCURACY, RATE, other))
+    half, _ = rate_difference((RATE, ACCURACY), (RATE / 2, ACCURACY))
+    assert half == pytest.approx(-50)
+
+
+def test_what_cannot_be_told_has_a_reason():
+    found, reason = rate_difference((RATE, ACCURACY), (RATE, ACCURACY - 0.4))
+    assert math.isnan(found)
+    assert "have no quality in common" in reason
+    falling = ACCURACY[[1, 0, 3, 2, 4]]
+    found, reason = rate_difference((RATE, ACCURACY), (RATE, falling))
+    assert math.isnan(found)
+    assert "has 3 points; at least 4 are needed" in reason
+    # At equal rate the same curve can be told.
+    found, reason = rate_difference((RATE, ACCURACY), (RATE, falling), at="rate")
+    assert reason is None
+    assert abs(found) < 0.05
+
+
+def test_a_question_about_no_curve_is_refused():
+    curve = ([100, 200, 400, 800], [0.5, 0.6, 0.7, 0.75])
+    with pytest.raises(ValueError, match="at equal 'accuracy' or at equal 'rate', not at 'psnr'"):
+        rate_difference(curve, curve, at="psnr")
+    for share in (-1, 2, math.nan):
+        with pytest.raises(ValueError, match="minimum_overlap is a share from 0 to 1"):
+            rate_difference(curve, curve, minimum_overlap=share)
+    with pytest.raises(ValueError, match=r"'test' needs as many rates .* \(3,\) and \(4,\)"):
+        rate_difference(curve, (curve[0][:3], curve[1]))
+    for rate in (0, math.nan):
+        found, reason = rate_difference(curve, ([rate, *curve[0][1:]], curve[1]))
+        assert math.isnan(found)
+        assert reason == "the curve 'test' has a point without a rate above 0 or an accuracy"

@@ -1,0 +1,163 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import balanced_accuracy_score
+
+import classify
+import compress
+import joint
+from joint.analysis import rate_curves
+from joint.analysis.curve_difference import pooled
+
+RATES = (0.1, 0.2, 0.4, 0.8, 1.6)
+
+
+def _evaluation(*, skill, rate, seed=0, counted=True, shift=0):
+    """Of 240 pictures of 120 lesions, the more of which are right the more skill there is."""
+    random = np.random.default_rng(7)
+    labels = random.integers(0, 3, 240)
+    luck = random.normal(size=(240, 3))  # the same for all, as pictures are
+    own = np.random.default_rng(seed).normal(size=(240, 3))
+    logits = luck + 0.5 * own
+    logits[np.arange(240), labels] += skill
+    groups = tuple(f"lesion {row // 2}" for row in range(240))
+    return joint.Evaluation(
+        count=240, losses={"total": 1.0}, report=classify.report(logits, labels), bpp=rate * 0.99,
+        rate="rounded", bpp_bytes=rate if counted else None, psnr=None, ssim=None,
+        throughput=None, logits=logits, labels=labels,
+        identifiers=tuple(f"{row + shift}" for row in range(240)), groups=groups,
+    )  # fmt: skip
+
+
+def _curve(factor=1.0, **how):
+    return [
+        _evaluation(skill=0.4 + 0.5 * place, rate=rate * factor, seed=place, **how)
+        for place, rate in enumerate(RATES)
+    ]
+
+
+def test_curves_are_drawn_on_the_same_lesions():
+    slow, fast = _curve(), _curve(0.5)
+    found = rate_curves({"jpeg": slow[::-1], "learned": fast}, resamples=300)
+    assert (found.anchor, found.unit, found.metric) == ("jpeg", "lesions", "balanced_accuracy")
+    jpeg, learned = found.curves
+    assert jpeg.counted
+    assert learned.counted
+    assert [each.rate for each in jpeg.points] == [*RATES]
+    for point, each in zip(jpeg.points, slow, strict=True):
+        wanted = balanced_accuracy_score(each.labels, each.logits.argmax(1))
+        assert point.accuracy == pytest.approx(wanted)
+        own = classify.report(
+            each.logits, each.labels, groups=each.groups, resamples=300, level=0.95, seed=0
+        )
+        assert point.interval == own.intervals["balanced_accuracy"]
+    (difference,) = found.differences
+    # Half of the bits for the very scores: whatever lesions are drawn, it is half.
+    assert difference.rate == pytest.approx(-50)
+    assert difference.rate_interval == pytest.approx((-50, -50), abs=1e-6)
+    assert difference.verdict == "fewer bits"
+    assert difference.accuracy > 0
+    assert difference.accuracy_interval.low > 0
+
+
+def test_an_interval_is_what_drawing_the_lesions_gives():
+    """By hand: lesions drawn, both curves judged on them, their difference at equal rate."""
+    one = _curve()
+    other = [
+        replace(each, logits=each.logits + np.random.default_rng(50 + k).normal(size=(240, 3)))
+        for k, each in enumerate(one)
+    ]
+    found = rate_curves({"one": one, "other": other}, metric="accuracy", resamples=2000)
+    random = np.random.default_rng(3)
+    groups = np.array(one[0].groups)
+    names = np.unique(groups)
+    rows = {name: np.flatnonzero(groups == name) for name in names}
+
+    def accuracies(curve, drawn):
+        return [float((e.logits.argmax(1) == e.labels)[drawn].mean()) for e in curve]
+
+    wanted = []
+    for _ in range(2000):
+        drawn = np.concatenate([rows[name] for name in random.choice(names, len(names))])
+        curves = [pooled(RATES, accuracies(curve, drawn)) for curve in (one, other)]
+        (first_rate, first), (second_rate, second) = curves
+        wanted.append(compress.bd_quality(first_rate, first, second_rate, second))
+    low, high = np.quantile(wanted, [0.025, 0.975])
+    (difference,) = found.differences
+    assert difference.accuracy < 0
+    # Ends of two bootstraps of 2000 draws: their standard error is about 4 % of the width.
+    assert difference.accuracy_interval.low == pytest.approx(low, abs=0.12 * (high - low))
+    assert difference.accuracy_interval.high == pytest.approx(high, abs=0.12 * (high - low))
+
+
+def test_rates_are_of_files_where_they_were_counted():
+    found = rate_curves({"a": _curve(), "b": _curve(counted=False)}, resamples=20)
+    assert [curve.counted for curve in found.curves] == [True, False]
+    assert found.curves[1].points[0].rate == pytest.approx(0.099)
+    assert "  b (rates are estimates)" in str(found).splitlines()
+    file = [replace(each, rate="bytes") for each in _curve(counted=False)]
+    assert rate_curves({"a": file}, resamples=20).curves[0].counted
+
+
+def test_what_falls_is_said_and_what_cannot_be_told_has_a_reason():
+    curve = _curve()
+    rates = (0.1, 0.4, 0.2)
+    fallen = [replace(e, bpp_bytes=rate) for e, rate in zip(curve[:3], rates, strict=True)]
+    found = rate_curves({"a": curve, "b": fallen}, resamples=20)
+    assert found.curves[1].falls == ((0.2, 0.4),)
+    assert "    falls from 0.2 to 0.4 bpp: pooled for differences" in str(found)
+    (difference,) = found.differences
+    assert math.isnan(difference.rate)
+    assert difference.rate_reason.startswith("the curve 'b' has 2 points; at least 4 are needed")
+    assert difference.verdict == "not shown"
+    assert "b against a: none (" in str(found)
+
+
+def test_a_system_without_its_codec_is_the_reference():
+    bare = replace(_evaluation(skill=3.0, rate=1.0), bpp=None, bpp_bytes=None, rate=None)
+    found = rate_curves({"a": _curve()}, uncoded=bare, resamples=20)
+    assert found.uncoded.accuracy == bare.report.balanced_accuracy
+    assert math.isnan(found.uncoded.rate)
+    assert "without a codec: " in str(found)
+    assert found.differences == ()
+    assert found.to_dict()["curves"][0]["points"][0]["rate"] == 0.1
+    with pytest.raises(ValueError, match="an evaluation of 'a' has no rate: its system has no cod"):
+        rate_curves({"a": [bare]})
+
+
+def test_curves_of_other_pictures_are_refused():
+    curve = _curve()
+    for wrong, message in (
+        ({}, "there is no curve"),
+        ({"a": []}, "the curve 'a' has no evaluation"),
+        ({"a": curve, "b": _curve(shift=1)}, "'b' is of other pictures than the first of all"),
+        ({"a": [replace(curve[0], logits=None)]}, "'a' has no class scores to judge"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            rate_curves(wrong)
+    for how, message in (
+        ({"metric": "nll"}, "needs a metric that grows with them, not 'nll'"),
+        ({"metric": "acuracy"}, "unknown"),
+        ({"anchor": "b"}, "there is no curve 'b': choose from a"),
+        ({"minimum_overlap": 2}, "share from 0 to 1"),
+        ({"resamples": 0}, "resamples"),
+        ({"level": 1.5}, "level"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            rate_curves({"a": curve}, **how)
+
+
+def test_a_system_at_its_qualities_is_a_curve():
+    scenes = classify.LesionPhantom(60, 16)
+    head = torch.nn.Sequential(
+        torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(12, 7)
+    )
+    system = joint.ImagingSystem(codec=compress.JPEG(50), classifier=head)
+    jpeg = [joint.evaluate(system, scenes, quality=q, count_bytes=True) for q in (10, 40, 70, 95)]
+    found = rate_curves({"JPEG": jpeg}, uncoded=joint.evaluate(system.replace(codec=None), scenes))
+    rates = [each.rate for each in found.curves[0].points]
+    assert rates == sorted(rates) == [each.bpp_bytes for each in jpeg]
+    assert [each.point.quality for each in found.curves[0].points] == [10, 40, 70, 95]
