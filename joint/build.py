@@ -15,6 +15,7 @@ from .config.custom import CustomConfig
 from .config.front_ends import FrontEndConfig, build_front_end, lens_of
 from .config.restoration import UNetConfig, build_restoration
 from .config.run import RunConfig, SystemConfig
+from .config.scenes import ClassFolders
 from .config.sensor import SensorConfig, build_sensor
 from .settings import ConfigError, nearest
 from .stages import check_channels
@@ -57,10 +58,22 @@ def build_split(config: RunConfig, dataset: classify.LesionDataset) -> classify.
         When ``split.column`` is no column of the scenes, or does not say the parts.
     ValueError
         As :func:`classify.split` and :func:`classify.k_folds`.
+
+    Warns
+    -----
+    UserWarning
+        As :func:`classify.given_split`, and where folders say the parts and ``split.column`` does
+        not ask for them.
     """
     wanted = config.split
     if wanted.column is not None:
         return _given_split(dataset, wanted.column)
+    if isinstance(config.data, ClassFolders) and "part" in dataset.metadata:
+        warnings.warn(
+            f"the folders of {config.data.root} are parts of a split, and are divided anew: give "
+            "split.column='part' (--split.column part) to divide them as they are",
+            stacklevel=2,
+        )
     if wanted.folds is not None:
         folds = classify.k_folds(
             dataset, wanted.folds, by=wanted.by, seed=wanted.seed, validation=True

@@ -109,9 +109,9 @@ def export(
     ------
     ValueError
         For another suffix or plane, a plane that the system has not, no classifier or scenes,
-        another number of names than of scores, scores that are not ``[B, K]``, a stage that cannot
-        be a graph (a codec of files; in ONNX a hyperprior, float64), or a file whose scores are
-        others. Nothing is written then.
+        another number of names than of scores, the system's own names in another order, scores that
+        are not ``[B, K]``, a stage that cannot be a graph (a codec of files; in ONNX a hyperprior,
+        float64), or a file whose scores are others. Nothing is written then.
     ImportError
         Without ONNX, for a .onnx: ``pip install "lens2label[onnx]"``.
 
@@ -141,7 +141,7 @@ def export(
             made = list(wanted.shape) if isinstance(wanted, Tensor) else type(wanted).__name__
             raise ValueError(f"the classifier must give scores [pictures, classes], not {made}")
         wanted = wanted.cpu()
-        named = _checked(system.classes if classes is None else classes, wanted)
+        named = _checked(classes, wanted, system.classes)
         takes = tuple(value.shape[1:])
         description = {
             "takes": plane,
@@ -253,7 +253,10 @@ def _inexact(part: _Part) -> _Part:
     return part
 
 
-def _checked(classes: Sequence[str] | None, scores: Tensor) -> tuple[str, ...] | int:
+def _checked(
+    classes: Sequence[str] | None, scores: Tensor, own: tuple[str, ...] | None
+) -> tuple[str, ...] | int:
+    classes = own if classes is None else classes
     if classes is None:
         return scores.shape[1]
     if isinstance(classes, str):
@@ -261,6 +264,11 @@ def _checked(classes: Sequence[str] | None, scores: Tensor) -> tuple[str, ...] |
     if len(classes) != scores.shape[1]:
         raise ValueError(
             f"{len(classes)} classes are named, and there are {scores.shape[1]} scores"
+        )
+    if own is not None and tuple(classes) != own and sorted(classes) == sorted(own):
+        raise ValueError(
+            f"the scores of the system are of {', '.join(own)}, in this order, and not of "
+            f"{', '.join(classes)}: leave classes out"
         )
     return tuple(classes)
 

@@ -131,7 +131,8 @@ def check_scores(output: SystemOutput, dataset: LesionDataset) -> None:
     if output.logits is not None and output.logits.shape[1] != len(dataset.classes):
         raise ValueError(
             f"the classifier tells {output.logits.shape[1]} classes apart, the data set has "
-            f"{len(dataset.classes)}: {', '.join(dataset.classes)}"
+            f"{len(dataset.classes)}: {', '.join(dataset.classes)}. Load it with all classes that "
+            "there were in training, in their order (classes=...)"
         )
 
 

@@ -1,10 +1,13 @@
 """Labelled folders: one folder of pictures for each class."""
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from .archive import Archive, Member, listed, passed_over
 from .arrays import (
@@ -18,6 +21,7 @@ from .arrays import (
 from .cache import CacheOption, load_pixels
 from .dataset import LesionDataset
 from .decode import SUFFIXES, Decoder, Geometry, Picture
+from .split import part_of
 from .table import GROUPS, as_path, check_grouped, check_once, composed, read_table
 
 __all__ = ["ImageFolder", "class_folders"]
@@ -45,6 +49,10 @@ def ImageFolder(
     :meth:`LesionDataset.grouped`. Without, every picture is a group of its own, named like the
     picture: its path below ``root``. Files that are no pictures (``.jpg .jpeg .png .bmp .tif .tiff
     .webp``), or lie beside the class folders, are left alone.
+
+    A data set that is divided, ``root/<part>/<class>/.../<file>`` with folders that are called
+    ``train``, ``val``, ``test`` or as :func:`given_split` knows them, and nothing else, has the
+    classes of all parts and a column of them: ``given_split(dataset, dataset.metadata["part"])``.
 
     Parameters
     ----------
@@ -101,7 +109,8 @@ def ImageFolder(
     UserWarning
         When there is one class only, and ``classes`` does not name it; when it names one that has
         no folder; when all pictures are grey and ``channels`` is not given; when pictures that are
-        decoded are transparent somewhere, or have codes above ``white_level``.
+        decoded are transparent somewhere, or have codes above ``white_level``; when classes are
+        called like the parts of a split.
     """
     check_scene_encoding(encoding)
     decoder = Decoder(
@@ -114,7 +123,7 @@ def ImageFolder(
         channels=channels,
     )
     with Archive(root) as archive:
-        by_class = _by_class(archive)
+        by_class, parts = _by_class(archive)
         names = _class_names(archive, by_class, classes)
         rows = [
             (label, member) for label, name in enumerate(names) for member in by_class.get(name, [])
@@ -144,6 +153,7 @@ def ImageFolder(
         groups=identifiers,
         identifiers=identifiers,
         classes=names,
+        metadata={"part": np.array([parts[name] for name in identifiers])} if parts else None,
         fingerprint=content_hash(pixels.digest, names, labels, identifiers),
     ).taken_as(decoder.encoding if encoding is None else encoding)
     return dataset if groups is None else dataset.grouped(together)
@@ -189,15 +199,32 @@ def _key(identifier: str, known: dict[str, str], root: str, where: str) -> str:
     return ""
 
 
-def _by_class(archive: Archive) -> dict[str, list[Member]]:
-    """Pictures of each class folder; every folder is listed, also where it has none."""
-    paths = [member.path.split("/") for member in archive.members]
+def _by_class(archive: Archive) -> tuple[dict[str, list[Member]], dict[str, str]]:
+    """Pictures of each class folder, also of those that have none; the part of each, where said."""
     depth, folders = class_folders(archive)
-    found: dict[str, list[Member]] = {name: [] for name in sorted(map(composed, folders))}
-    for path, member in zip(paths, archive.members, strict=True):
-        if len(path) > depth + 1 and member.suffix in SUFFIXES:
-            found[composed(path[depth])].append(member)
-    return found
+    pictures = [member for member in archive.members if member.suffix in SUFFIXES]
+    split = {member.path: member.path.split("/")[depth:] for member in pictures}
+    inside = {path: below for path, below in split.items() if len(below) > 1}
+    divided = len(folders) > 1 and all(map(part_of, folders))
+    if divided and inside and all(len(below) > 2 for below in inside.values()):
+        classes = {path: composed(below[1]) for path, below in inside.items()}
+        parts = {path: part_of(below[0]) for path, below in inside.items()}
+    else:
+        classes = {path: composed(below[0]) for path, below in inside.items()}
+        parts = {}
+        if divided:
+            warnings.warn(
+                f"the classes of {archive.root} are called like parts of a split: "
+                f"{listed(sorted(folders))}. If these are parts, give them class folders, "
+                "<part>/<class>/<picture>",
+                stacklevel=3,
+            )
+    known = classes.values() if parts else map(composed, folders)
+    found: dict[str, list[Member]] = {name: [] for name in sorted(set(known))}
+    for member in pictures:
+        if member.path in classes:
+            found[classes[member.path]].append(member)
+    return found, parts
 
 
 def class_folders(archive: Archive) -> tuple[int, set[str]]:

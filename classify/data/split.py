@@ -35,8 +35,9 @@ Method: TypeAlias = Literal["balanced", "hash"]
 _PARTS = {
     "train": ("train", "training"),
     "validation": ("validation", "val", "valid"),
-    "test": ("test",),
+    "test": ("test", "testing"),
 }
+_PART_OF = {word: part for part, words in _PARTS.items() for word in words}
 
 
 @final
@@ -201,9 +202,9 @@ def given_split(dataset: LesionDataset, parts: Sequence[str] | np.ndarray) -> Sp
     dataset : LesionDataset
         What to divide.
     parts : sequence of str, length N
-        ``train`` (or ``training``), ``validation`` (``val``, ``valid``) or ``test`` of each row,
-        small or capital: a column of a table, such as ``dataset.metadata["part"]``. Nothing need
-        be ``validation``.
+        ``train`` (or ``training``), ``validation`` (``val``, ``valid``) or ``test`` (``testing``)
+        of each row, small or capital: a column of a table, such as ``dataset.metadata["part"]``.
+        Nothing need be ``validation``.
 
     Returns
     -------
@@ -232,8 +233,7 @@ def given_split(dataset: LesionDataset, parts: Sequence[str] | np.ndarray) -> Sp
     words = list(map(str, parts))
     if len(words) != len(dataset):
         raise ValueError(f"parts needs {len(dataset)} words, one for each image, got {len(words)}")
-    known = {word: part for part, names in _PARTS.items() for word in names}
-    part = np.array([known.get(word.strip().lower(), "") for word in words])
+    part = np.array(list(map(part_of, words)))
     if not part.all():
         found = Counter(word for word, name in zip(words, part, strict=True) if not name)
         raise ValueError(
@@ -258,6 +258,11 @@ def given_split(dataset: LesionDataset, parts: Sequence[str] | np.ndarray) -> Sp
         )
     by: By = "image" if several else "lesion"
     return _as_split(dataset, [index for index in indices if len(index)], by, 0, "given")
+
+
+def part_of(word: str) -> str:
+    """The part that a ``word`` of a table or a folder names; empty where it names none."""
+    return _PART_OF.get(word.strip().lower(), "")
 
 
 def k_folds(

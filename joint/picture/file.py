@@ -109,7 +109,11 @@ def read_picture(path: Path | str, *, channels: int = 3) -> Tensor:
     try:
         with Image.open(path, formats=readable_formats()) as opened:
             if sixteen_bits(opened):  # of colour, Pillow drops the lower eight without a word
-                raise _Unfit(f"{path} is a picture of 16 bits; this codec takes 8: convert it")
+                raise _Unfit(
+                    f"{path} is a picture of 16 bits, and files are coded of 8: convert it, with "
+                    "code * 255 / white, white being the white_level that the data were trained "
+                    "with (65535, or 4095 of a camera of 12 bits)"
+                )
             if opened.mode not in modes[channels]:
                 raise _Unfit(
                     f"{path} is a picture of mode {opened.mode}; this codec "

@@ -118,6 +118,27 @@ def test_a_column_of_the_scenes_may_be_the_split():
     assert "column" not in joint.SplitConfig().model_dump_json()
 
 
+def test_folders_that_are_parts_are_asked_for(tmp_path):
+    random = np.random.default_rng(0)
+    for part in ("train", "val", "test"):
+        for name in ("dry", "wet"):
+            for number in range(6):
+                path = tmp_path / "mine" / part / name / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(random.integers(0, 255, (9, 9, 3), dtype=np.uint8)).save(path)
+    data = joint.data_config(tmp_path / "mine", image_size=8)
+    assert isinstance(data, joint.ClassFolders)
+    scenes = joint.build_data(data)
+    assert scenes.classes == ("dry", "wet")
+    given = joint.RunConfig(data=data, split=joint.SplitConfig(column="part"))
+    parts = joint.build_split(given, scenes)
+    for name, part in zip(("train", "val", "test"), parts, strict=True):
+        assert {picture.partition("/")[0] for picture in part.identifiers} == {name}
+    with pytest.warns(UserWarning, match="are parts of a split, and are divided anew: give split"):
+        anew = joint.build_split(joint.RunConfig(data=data), scenes)
+    assert len({picture.partition("/")[0] for picture in anew.train.identifiers}) == 3
+
+
 def test_a_classifier_of_other_channels_than_the_scenes_is_refused(tmp_path, monkeypatch):
     (tmp_path / "judges.py").write_text(
         "from torch import nn\n\n\nclass Judge(nn.Linear):\n    in_channels = 3\n"

@@ -173,8 +173,11 @@ def test_classes_are_those_that_the_system_knows(tmp_path, scenes):
     system.classes = NAMES
     assert export(system, scenes, tmp_path / "a.pt2").classes == NAMES
     assert description(tmp_path / "a.pt2")["classes"] == list(NAMES)
-    said = export(system, scenes, tmp_path / "b.pt2", classes=NAMES[::-1])
-    assert said.classes == NAMES[::-1]
+    renamed = tuple(name.upper() for name in NAMES)
+    assert export(system, scenes, tmp_path / "b.pt2", classes=renamed).classes == renamed
+    with pytest.raises(ValueError, match=r"in this order, and not of .*: leave classes out"):
+        export(system, scenes, tmp_path / "c.pt2", classes=NAMES[::-1])
+    assert not (tmp_path / "c.pt2").exists()
 
 
 def test_classes_without_names_are_counted(tmp_path, scenes):

@@ -1,11 +1,14 @@
 import io
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile  # of scikit-image
 import torch
+import torchvision
 
+from classify import given_split
 from classify.data import ImageFolder
 
 
@@ -41,6 +44,48 @@ def test_folders_are_classes(pictures, write, layout):
     levels = dataset.gather(range(5)).images.float().mean(dim=(1, 2, 3))
     assert torch.allclose(levels, torch.tensor([10.0, 20, 30, 40, 50]), atol=2)
     assert not dataset.has_mask.any()
+
+
+@pytest.mark.parametrize("layout", ["folder", "some.zip", "wrapped.zip"])
+def test_folders_of_parts_hold_class_folders(pictures, write, layout):
+    """Against torchvision's, which reads each part by itself."""
+    tree = {
+        f"{part}/{path}": c for part in ("Train", "val", "TEST") for path, c in pictures.items()
+    }
+    del tree["val/cat/a.png"], tree["val/cat/deep/b.jpg"]  # no class is in every part
+    tree = {f"pets/{p}": c for p, c in tree.items()} if layout == "wrapped.zip" else tree
+    root = write(tree, layout)
+    dataset = load(root)
+    assert dataset.classes == ("cat", "dog")
+    assert sorted(dataset.identifiers) == sorted(tree)
+    parts = given_split(dataset, dataset.metadata["part"])
+    assert [len(part) for part in parts] == [5, 3, 5]
+    if layout == "folder":
+        for name, part in zip(("Train", "val", "TEST"), parts, strict=True):
+            theirs = torchvision.datasets.ImageFolder(root / name)
+            wanted = {
+                Path(path).relative_to(root).as_posix(): theirs.classes[label]
+                for path, label in theirs.samples
+            }
+            labels = [dataset.classes[label] for label in part.labels.tolist()]
+            assert dict(zip(part.identifiers, labels, strict=True)) == wanted
+    turned = load(root, classes=("dog", "cat"))
+    assert turned.labels.tolist().count(0) == 9
+    with pytest.raises(ValueError, match="classes must name each class folder"):
+        load(root, classes=("dog",))
+
+
+def test_classes_that_are_called_like_parts_are_told(pictures, write):
+    images = {f"{path.split('/')[0]}.png": content for path, content in pictures.items()}
+    tree = {f"{part}/{name}": c for part in ("train", "test") for name, c in images.items()}
+    root = write(tree)
+    with pytest.warns(UserWarning, match=r"called like parts of a split: test, train\. If these a"):
+        dataset = load(root)
+    assert dataset.classes == ("test", "train")
+    assert "part" not in dataset.metadata
+    # One of them alone is a class like any other.
+    lone = write({"test/a.png": images["cat.png"], "dog/a.png": images["dog.png"]}, "lone")
+    assert load(lone).classes == ("dog", "test")
 
 
 @pytest.mark.parametrize("cache", [None, False])
