@@ -136,7 +136,9 @@ class Codec(nn.Module, ABC):
         Raises
         ------
         CorruptStream
-            If a payload is damaged, or something else wrote it.
+            If a payload is cut, or something else wrote it; if it is damaged, where the format has
+            a checksum: learned codecs, k-means and PNG. In the others it may decode as something
+            else (JPEG, WebP, JPEG 2000, AVIF).
         ValueError
             If there are no payloads, or their pictures differ in size.
         """

@@ -124,7 +124,8 @@ class RateCurve:
     Raises
     ------
     ValueError
-        If there is not one quality, or not one header where they differ, for each rate.
+        If there is not one quality, or not one header where they differ, for each rate; or a
+        header is not finite, negative, or more than its rate.
     """
 
     name: str
@@ -150,8 +151,17 @@ class RateCurve:
                 f"the curve {self.name!r} needs one header, or one for each of its {rate.size} "
                 f"rates, got headers {list(header.shape)}."
             )
-        each = header.tolist()
-        object.__setattr__(self, "header", tuple(each) if header.ndim else each)
+        each = np.broadcast_to(header, rate.shape)
+        wrong = ~(np.isfinite(each) & (each >= 0)) | (each > rate)
+        if wrong.any():
+            pairs = zip(each[wrong], rate[wrong], strict=True)
+            named = ", ".join(f"{part:g} of {whole:g}" for part, whole in pairs)
+            raise ValueError(
+                f"the curve {self.name!r} has headers (of rates) {named}: a header is finite, 0 or "
+                "more, and no more than its rate."
+            )
+        kept = tuple(header.tolist()) if header.ndim else float(header)
+        object.__setattr__(self, "header", kept)
 
     def without_header(self) -> "RateCurve":
         """Return the curve of what the files hold besides their header.

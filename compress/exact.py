@@ -19,11 +19,10 @@ Ballé, Johnston, Minnen, "Integer networks for data compression with latent-var
 2019, for the reason; the fixed-point numbers held in floating point are ours.
 """
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.utils import parametrize
 
 __all__ = ["FRACTION_BITS", "Residual", "evaluate", "snap"]
 
@@ -83,17 +82,36 @@ def _exactly(net: nn.Module, x: Tensor) -> Tensor:
         for layer in net:
             y = _exactly(layer, y)
         return x + y if isinstance(net, Residual) else y
-    numbers = {name: snap(value) for name, value in net.named_parameters()}
     # `functional_call` puts the numbers into the module for as long as the call takes, where other
     # threads would find them: into their sums, and into the fingerprint of a file. When it is
     # traced nothing is put anywhere.
-    layer = net if torch.compiler.is_compiling() else _double(net)
+    tracing = torch.compiler.is_compiling()
+    if tracing and any(parametrize.is_parametrized(module) for module in net.modules()):
+        raise TypeError(
+            f"a parametrized {parametrize.type_before_parametrizations(net).__name__} cannot be "
+            "traced exactly: first make its weights plain ones, with "
+            "torch.nn.utils.parametrize.remove_parametrizations."
+        )
+    layer = net if tracing else _double(net)
+    numbers = {name: snap(value) for name, value in layer.named_parameters()}
     return snap(functional_call(layer, numbers, (x,)))
 
 
 def _double(net: nn.Module) -> nn.Module:
-    """Return a module of the same tensors, in which they can be replaced without a trace."""
-    double = copy.copy(net)
+    """Return a module of the same tensors, in which they can be replaced without a trace.
+
+    A parametrized tensor is made in float64, and is then one of them.
+    """
+    kind = parametrize.type_before_parametrizations(net)
+    # copy.copy would ask for what is pickled, which parametrized modules refuse.
+    double: nn.Module = object.__new__(kind)
+    double.__dict__.update(net.__dict__)
     double._parameters = dict(net._parameters)
     double._modules = {name: m if m is None else _double(m) for name, m in net._modules.items()}
+    if parametrize.is_parametrized(net):
+        for name, made in double.get_submodule("parametrizations").eval().named_children():
+            parts = (*made.named_parameters(), *made.named_buffers())
+            numbers = {part: x.double() for part, x in parts if x.is_floating_point()}
+            double._parameters[name] = functional_call(made, numbers, ())
+        del double._modules["parametrizations"]
     return double

@@ -230,7 +230,9 @@ class DifferentiableJPEG(JPEGFiles):
                 steps.append(_in_order(step))
                 levels.append(_in_order(level.detach().round()))
             bits_map, side_bits = count_bits(steps, levels, layout)
-            reconstruction = _from_planes(shown, layout) / 255
+            decoded = _from_planes(shown, layout) / 255
+            # In float64 too these are the float32 numbers that a file decodes to.
+            reconstruction = _through(decoded.detach().float().to(decoded), decoded)
         return Coded(
             reconstruction=reconstruction.to(image.dtype),
             latent=None,

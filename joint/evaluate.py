@@ -181,7 +181,7 @@ class Evaluation:
         """
         return {
             "count": self.count,
-            **self.point.asked(),
+            **self.point.to_dict(),
             "rate": self.rate,
             **{name: _finite(value) for name, value in self.scalars().items()},
             "report": None if self.report is None else self.report.to_dict(),
@@ -257,7 +257,8 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     Parameters
     ----------
     system : ImagingSystem
-        Its modes are restored afterwards.
+        Its modes are restored afterwards. Until then its other users see them, and the operating
+        point too: for several threads give each a ``copy.deepcopy``.
     dataset : LesionDataset
         Pictures in the size and channels that the system takes.
     objective : Objective, optional

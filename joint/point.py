@@ -1,5 +1,6 @@
 """Where a trained system is judged: other light, rates, distances, motion; without training."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import product
@@ -9,6 +10,7 @@ from torch import nn
 
 from compress import AVIF, JPEG, Codec, LearnedCodec, WebP
 from optics import CodedExposure, IncoherentImaging
+from optics.quantity import one_number
 from optics.shutter import behind_shutter
 
 from .system import ImagingSystem
@@ -33,6 +35,10 @@ class OperatingPoint(NamedTuple):
         """The numbers that were asked for, by name."""
         return {name: value for name, value in self._asdict().items() if value is not None}
 
+    def to_dict(self) -> dict[str, float | str]:
+        """JSON-able: what was asked for; an infinite distance is ``"inf"``, as in a config.json."""
+        return {k: "inf" if v == math.inf else v for k, v in self.asked().items()}
+
     def __str__(self) -> str:
         words = {
             "photons": "{:g} photons/pixel",
@@ -40,7 +46,8 @@ class OperatingPoint(NamedTuple):
             "distance": "{:g} m",
             "motion": "motion of {:g} pixels RMS",
         }
-        return ", ".join(words[name].format(value) for name, value in self.asked().items())
+        told = [words[name].format(value) for name, value in self.asked().items()]
+        return ", ".join(told) or "as built"
 
 
 #: The point of a system as it is.
@@ -109,17 +116,22 @@ def at_quality(codec: Codec, quality: float | None) -> Iterator[None]:
 
     Raises
     ------
+    TypeError
+        When it is not one number.
     ValueError
         When the codec has no such quality, or none to choose.
     """
     if quality is None:
         yield
         return
+    if isinstance(quality, bool):  # which passes for 0 and 1
+        raise TypeError(f"quality must be one number, not {quality}")
+    quality = one_number("quality", quality)
     if isinstance(codec, LearnedCodec):
         pass  # it looks at the number itself
     elif isinstance(codec, JPEG | AVIF) or (isinstance(codec, WebP) and not codec.lossless):
         least = 1 if isinstance(codec, JPEG) else 0
-        if not least <= quality <= 100 or quality != int(quality):
+        if not least <= quality <= 100 or not quality.is_integer():
             raise ValueError(
                 f"the quality of {type(codec).__name__} must be a whole number, {least} to 100, "
                 f"got {quality:g}"

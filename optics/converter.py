@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .noise import Generators, standard_normal
-from .quantity import check_between, check_scalar, index_of, looked_at
+from .quantity import check_between, check_scalar, index_of, looked_at, single
 
 __all__ = ["Converter", "digitise"]
 
@@ -42,7 +42,8 @@ def digitise(
     Parameters
     ----------
     signal : Tensor of any shape, DN
-        Voltage in steps of the converter, the black level included.
+        Voltage in steps of the converter, the black level included. Half precision, which holds
+        whole codes of 8 or 11 bits, is computed, and returned, in float32.
     bit_depth : int, optional
         Resolution, codes 0 .. ``2**bit_depth - 1``. None does not round; one DN is then the whole
         range, 0 .. 1.
@@ -78,6 +79,7 @@ def digitise(
         raise ValueError(f"estimator must be one of {get_args(Converter)}, not {estimator!r}")
     if not signal.is_floating_point():
         raise ValueError(f"signal must be real floating point in DN, not {signal.dtype}")
+    signal = single(signal)
     _check_shape(noise, signal)
     check_between("noise", noise, 0, math.inf, "DN RMS")
     least = math.inf  # of noise that cannot be looked at nothing is said

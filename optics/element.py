@@ -52,6 +52,8 @@ SQUARE_SAMPLES = "samples are as far apart along rows as along columns: interpol
 # Aberrations are held in micrometres, in which a step of an optimiser is a part of a wave; what
 # exceeds a millimetre of wavefront was not meant in metres.
 _MICROMETRE, _NO_WAVEFRONT = 1e-6, 1e-3
+# Widths of the grid that a pupil has at most: of a wider one it would hold the middle, nearly flat.
+_MOST_GRIDS = 100
 
 
 def lens_phase(
@@ -356,8 +358,8 @@ class CubicMask(PhaseElement):
     Raises
     ------
     ValueError
-        When a length is not positive, the wavelength not within 1e-9 to 1e-2 metres, or alpha not
-        finite.
+        When a length is not positive, the diameter 100 times the grid, as one in millimetres is,
+        the wavelength not within 1e-9 to 1e-2 metres, or alpha not finite.
     TypeError
         For a diameter or a wavelength that is not one number, or is a parameter.
     """
@@ -376,7 +378,7 @@ class CubicMask(PhaseElement):
     ) -> None:
         super().__init__(size, spacing)
         diameter = one_number("diameter", diameter, "metres")
-        check_positive("diameter", diameter, "metres")
+        _check_diameter(diameter, self)
         design_wavelength = one_number("design_wavelength", design_wavelength, "metres")
         check_wavelength("design_wavelength", design_wavelength)
         check_finite("alpha", alpha, "waves")
@@ -415,8 +417,9 @@ class Aberration(PhaseElement):
         When the coefficients are no Tensor, or the indices no sequence.
     ValueError
         When the coefficients are not real and finite of these shapes, there are not as many
-        indices, one of them is given twice, or a length is not positive; later, for light of
-        another number of wavelengths than that of the coefficients.
+        indices, one of them is given twice, a length is not positive, or the diameter 100 times the
+        grid, as one in millimetres is; later, for light of another number of wavelengths than that
+        of the coefficients.
 
     Warns
     -----
@@ -463,7 +466,7 @@ class Aberration(PhaseElement):
             )
         if len(set(self.indices)) < len(self.indices):
             raise ValueError(f"indices must be Noll's, each once, not {list(self.indices)}")
-        check_positive("diameter", diameter, "metres")
+        _check_diameter(diameter, self)
         sizes = coefficients.detach().abs()
         if looked_at(sizes) and bool((sizes > _NO_WAVEFRONT).any()):
             warnings.warn(
@@ -506,6 +509,20 @@ class Aberration(PhaseElement):
         # Autocast would leave three digits of the wavefront.
         with full_precision(radians):
             return (radians @ self.basis.flatten(1)).unflatten(-1, self.size)
+
+
+def _check_diameter(diameter: float | Tensor, element: Element) -> None:
+    """Refuse a pupil of no size, and one in another unit than the grid."""
+    check_positive("diameter", diameter, "metres")
+    if isinstance(diameter, Tensor) and not looked_at(diameter):
+        return
+    widest = float(torch.as_tensor(diameter).detach().max())
+    grid = max(element.size) * element.spacing
+    if widest > _MOST_GRIDS * grid:
+        raise ValueError(
+            f"diameter must be in metres, as the spacing, not {widest:g}, where the grid is "
+            f"{grid:.3g} wide: nearly nothing of the wavefront would be on it"
+        )
 
 
 def _trained(raw: Tensor, follows: bool) -> nn.Parameter:

@@ -59,7 +59,8 @@ def convolve(image: Tensor, psf: Tensor, *, boundary: Boundary = "zero") -> Tens
         ``[O, 1, kh, kw]`` with O a multiple of C: output channel o sees input channel o % C.
         ``[O, C, kh, kw]``: output channel o sums over all input channels.
     boundary : {"zero", "reflect", "replicate", "circular"}
-        What lies outside of the picture.
+        What lies outside of the picture. The front ends and :func:`optics.wiener` have another
+        default, replicate.
 
     Returns
     -------

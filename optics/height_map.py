@@ -160,7 +160,7 @@ class EtchedRelief(PhaseElement):
         Parameters
         ----------
         sigma : float, metres RMS
-            0 takes the error away.
+            Up to 1e-2; 0 takes the error away.
         generator : torch.Generator, optional
             Source of the draw, on the CPU.
         width : float, metres
@@ -170,11 +170,11 @@ class EtchedRelief(PhaseElement):
         Raises
         ------
         ValueError
-            When ``sigma`` or ``width`` is negative or not finite, or the disk does not fit on the
-            relief.
+            When ``sigma`` is not within 0 and 1e-2, the width is negative or not finite, or the
+            disk does not fit on the relief.
         """
-        if not 0 <= sigma < math.inf:
-            raise ValueError(f"sigma must be 0 metres RMS or more, not {sigma}")
+        if not 0 <= sigma <= 1e-2:  # the longest wavelength; what is more is in another unit
+            raise ValueError(f"sigma must be in metres RMS, 0 to 1e-2, not {sigma}: 20 nm are 2e-8")
         if not 0 <= width < math.inf:
             raise ValueError(f"width must be 0 metres or more, not {width}")
         if sigma == 0:

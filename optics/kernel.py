@@ -43,7 +43,9 @@ def kernel_start(
         ``log``, Laplacian of a Gaussian with sigma = size / 7 pixels (Marr and Hildreth, Proc. R.
         Soc. Lond. B 207:187, 1980); ``gabor``, even filters at 0, 45, 90 and 135 degrees with a
         wavelength of size / 2 pixels (Daugman, JOSA A 2:1160, 1985); ``gaussian``, sigma =
-        size / 6 pixels; ``random``, white noise.
+        size / 6 pixels; ``random``, white noise. ``laplacian`` and ``log`` have a positive centre,
+        the opposite sign of ``scipy.ndimage.laplace`` and ``gaussian_laplace``; ``sobel`` is
+        ``scipy.ndimage.sobel`` over 4.
     size : int
         Odd number of taps along a side, at least 3 for all but ``identity``.
     generator : torch.Generator, optional

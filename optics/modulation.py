@@ -99,7 +99,8 @@ def otf_from_pupil(
         ``pixel_pitch D / (lambda f_l)`` cycles/pixel. Of the light in the image: nothing is
         folded back by the pixels, and their own area is :func:`optics.pixel_mtf`. Of an aperture
         with soft edges, whose light is less than its area, it is too high: by up to 0.009 at 64
-        samples across, 0.005 at 128.
+        samples across and 0.005 at 128 for a full circle, and ``1 / (1 - e)`` times as much behind
+        a central stop of ``e`` of the diameter.
 
     Raises
     ------

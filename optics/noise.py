@@ -55,7 +55,8 @@ def shot_noise(
     ----------
     electrons : Tensor ``[B, ...]``, electrons
         Mean counts x, non-negative. A mean below zero, as rounding leaves in the dark, counts as
-        zero, with the slope that it has there in the mean, 1, so that it can come back.
+        zero, with the slope that it has there in the mean, 1, so that it can come back. An infinite
+        one stays infinite.
     kind : {"gaussian", "poisson", "score", "none"}
         ``gaussian``: ``x + sqrt(x) n``, right in mean and variance (0.1 electrons RMS remain in
         the dark), and close in shape above some ten electrons; its pathwise gradient is unbiased
@@ -104,13 +105,16 @@ def shot_noise(
             counts = poisson_counts(electrons, generator=generator)
             if not differentiated(electrons):
                 return counts
-            mean = electrons.detach().clamp_min(0)
+            most = torch.finfo(electrons.dtype).max  # infinities have no difference
+            finite = electrons.clamp_max(most)
+            mean = finite.detach().clamp_min(0)
             held = mean.clamp_min(_FEWEST_ELECTRONS)
             root = held.sqrt()
             # Both differences are zero, so that the value stays the whole number that it is.
-            change = electrons - electrons.detach()
+            change = finite - finite.detach()
             spread = (held + change).sqrt() - root
-            return torch.addcmul(counts + change, (counts - mean).div_(root), spread)
+            residual = (counts.clamp_max(most) - mean).div_(root)
+            return torch.addcmul(counts + change, residual, spread)
         case "score":
             refuse_path_gradient(electrons)
             return poisson_counts(electrons, generator=generator)
@@ -132,7 +136,7 @@ class _Gaussian(torch.autograd.Function):
         electrons: Tensor, variance: float, generator: Generators | None
     ) -> tuple[Tensor, Tensor]:
         fewest = _FEWEST_ELECTRONS if variance == 0 else 0.0
-        root = electrons.clamp_min(fewest).add_(variance).sqrt_()
+        root = _spread(electrons, fewest, variance)
         normal = standard_normal(electrons, generator)
         counts = torch.addcmul(electrons.clamp_min(0), root, normal)
         # The root is held below the least mean: there the slope is that of the mean alone.
@@ -167,10 +171,16 @@ class _ForwardGaussian(_Gaussian):
         return changes[0] * _slope_of_the_mean(slope, electrons, ctx.variance), None
 
 
+def _spread(electrons: Tensor, fewest: float, variance: float) -> Tensor:
+    """Deviation of the draw; a finite one of infinite light, whose draw would be no number."""
+    held = electrons.clamp(fewest, torch.finfo(electrons.dtype).max)
+    return held.add_(variance).sqrt_()
+
+
 def _slope_of_the_mean(slope: Tensor, electrons: Tensor, variance: float) -> Tensor:
     """The kept slope, a constant to autograd, with its own slope to the mean."""
     fewest = _FEWEST_ELECTRONS if variance == 0 else 0.0
-    root = (electrons.clamp_min(fewest) + variance).sqrt()
+    root = _spread(electrons, fewest, variance)
     # The factor is zero, so that the value stays the one that it is.
     return torch.addcmul(slope, slope - 1, root.detach() / root - 1)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .quantity import check_between, check_finite, check_positive, whole_number
+from .quantity import check_between, check_finite, check_positive, single, whole_number
 
 __all__ = ["bin_pixels", "fixed_pattern", "pixel_mtf"]
 
@@ -51,6 +51,7 @@ def bin_pixels(charge: Tensor, factor: int) -> Tensor:
     Parameters
     ----------
     charge : Tensor ``[B, C, H, W]``, electrons
+        Half precision is computed, and returned, in float32.
     factor : int
         Pixels k along a side of a block.
 
@@ -69,7 +70,7 @@ def bin_pixels(charge: Tensor, factor: int) -> Tensor:
             f"binning={factor} needs [B, C, H, W] with H and W multiples of {factor}, not "
             f"{tuple(charge.shape)}"
         )
-    return functional.avg_pool2d(charge, factor, divisor_override=1)
+    return functional.avg_pool2d(single(charge), factor, divisor_override=1)
 
 
 def fixed_pattern(

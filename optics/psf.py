@@ -37,6 +37,7 @@ __all__ = [
     "amplitude_spread",
     "amplitude_transfer",
     "check_oversample",
+    "check_sampling",
     "cycles_per_sample",
     "encircled_energy",
     "psf_from_planes",
@@ -140,7 +141,7 @@ def psf_from_planes(
     """
     oversample = check_oversample(oversample)
     step = cycles_per_sample(planes, wavelength, focal_length, pupil_spacing, pixel_pitch)
-    _check_sampling(step, size)
+    check_sampling(step, size)
     step = tuple(s / oversample for s in step) if isinstance(step, tuple) else step / oversample
     # The axis is a point in the middle of its pixel; with an even number of pixels the window of
     # points begins half a pixel before its own middle, and a few at its end are not needed.
@@ -207,7 +208,7 @@ def amplitude_spread(
     planes = as_planes(pupil)
     check_finite("pupil", planes)
     step = cycles_per_sample(planes, wavelength, focal_length, pupil_spacing, pixel_pitch)
-    _check_sampling(step, image_size(size))
+    check_sampling(step, image_size(size))
     return as_field(centred_dft(planes, image_size(size), step=step, norm="forward"))
 
 
@@ -301,7 +302,7 @@ def cycles_per_sample(
     return scale / float(wavelength)
 
 
-def _check_sampling(step: Tensor | tuple[float, ...] | float, size: tuple[int, int]) -> None:
+def check_sampling(step: Tensor | tuple[float, ...] | float, size: tuple[int, int]) -> None:
     """Raise a ValueError when the window reaches into the periodic copies of the PSF."""
     if isinstance(step, Tensor):
         widest = float(step.detach().max()) if looked_at(step) else 0.0

@@ -16,13 +16,20 @@ import torch
 from torch import Tensor, nn
 
 from .aperture import circular_aperture
-from .element import SQUARE_SAMPLES, Element, PhaseElement
+from .element import SQUARE_SAMPLES, Element, Lens, PhaseElement
 from .fourier import kept, phasor
 from .grid import coordinates
 from .modulation import modulus, otf_along
 from .pixel import pixel_mtf
 from .planes import as_field, as_planes, polar_planes
-from .psf import amplitude_spread, amplitude_transfer, check_oversample, psf_from_planes
+from .psf import (
+    amplitude_spread,
+    amplitude_transfer,
+    check_oversample,
+    check_sampling,
+    cycles_per_sample,
+    psf_from_planes,
+)
 from .quantity import (
     as_real,
     check_number,
@@ -32,6 +39,7 @@ from .quantity import (
     hold,
     image_size,
     is_finite,
+    looked_at,
     one_number,
     single,
 )
@@ -46,6 +54,10 @@ _SQUARE_PIXELS = (
 
 # Part of a spacing by which those of one grid may differ.
 _ROUNDED = 1e-9
+# Points along a pixel's side, of which a lens needs more only where its lengths are in two units.
+_MOST_POINTS = 31
+# Part of the cut-off below which no frequency says anything; all in line pairs/mm are.
+_NO_CONTRAST_LOST = 1e-3
 
 
 def defocus_path(
@@ -109,6 +121,12 @@ def _vergence(name: str, distance: float | Tensor) -> Tensor:
         given = f"one of {tuple(distance.shape)}" if isinstance(distance, Tensor) else distance
         raise ValueError(f"{name} must be metres other than 0, from the pupil, not {given}")
     return vergence
+
+
+def _edges(lit: Tensor) -> tuple[float, float]:
+    """Where an opening ``[N]`` begins and ends, in samples from the axis, each a spacing wide."""
+    at = lit.nonzero()[:, 0]
+    return int(at[0]) - len(lit) // 2 - 0.5, int(at[-1]) - len(lit) // 2 + 0.5
 
 
 def check_same_everywhere(pupil: "Pupil") -> None:
@@ -175,7 +193,11 @@ class Pupil(nn.Module):
     -----
     UserWarning
         When the window is a tenth of ``lambda s' / D`` or less, as with a length that is not in
-        metres.
+        metres. Later, once, for a distance at which the phase of the defocus changes by more
+        than pi from sample to sample at the rim of the aperture, R from the axis: ``|1 / distance -
+        1 / focus| R spacing / lambda > 1/2``. Its light would fall where it does not. Distances on
+        an accelerator are not looked at, nor any where a :class:`Lens` is among the elements,
+        which may take the defocus away.
     """
 
     aperture: Tensor
@@ -258,17 +280,30 @@ class Pupil(nn.Module):
         self.focus = focus
         self.oversample = check_oversample(oversample)
         hold(self, "aperture", aperture)
-        #: Widest extent of the open aperture, metres: each lit sample stands for its spacing.
-        self.diameter = self.spacing * max(int(aperture.any(axis).sum()) for axis in (0, 1))
+        edges = [_edges(aperture.any(axis)) for axis in (1, 0)]
+        #: Widest extent of the open aperture, metres, with what is dark in it: each lit sample
+        #: stands for its spacing.
+        self.diameter = self.spacing * max(last - first for first, last in edges)
+        # Farthest part of it from the axis along x or y, metres.
+        self._rim = self.spacing * max(max(-first, last) for first, last in edges)
+        self._warned = False
         quality = self.q_sampling
         if min(quality) * self.oversample < 1:
             enough = 2 * math.ceil((1 / min(quality) - 1) / 2) + 1
+            advice = (
+                f"give oversample={enough}, or more to integrate over the area of the pixels well"
+                if enough <= _MOST_POINTS
+                else f"give all lengths in metres; of these, oversample={enough} would be needed"
+            )
             raise ValueError(
                 f"Q = lambda s' / (D p) is {min(quality):.3g}, with the image distance s', and "
                 f"oversample={self.oversample}: with points further apart than lambda s' / D the "
-                f"sum of the PSF is not its light; give oversample={enough}, or more to "
-                "integrate over the area of the pixels well"
+                f"sum of the PSF is not its light; {advice}"
             )
+        step = cycles_per_sample(
+            aperture, self.wavelengths, self.image_distance, self.spacing, self.pixel_pitch
+        )
+        check_sampling(step, self.psf_size)
         if max(quality) > 10 * max(self.psf_size):
             warnings.warn(
                 f"lambda s' / D is {max(quality):.3g} pixels, with the image distance s', and the "
@@ -378,6 +413,30 @@ class Pupil(nn.Module):
         turns = path.to(wavelength.device)[..., None, :, :] / wavelength[:, None, None]
         return (2 * math.pi * turns).to(single(self.aperture).dtype)
 
+    def _check_defocus(self, distance: Tensor | float | None) -> None:
+        """Warn, once, of a defocus from pi on from sample to sample: it acts as a smaller one."""
+        if distance is None or self._warned or torch.compiler.is_compiling():
+            return
+        if isinstance(distance, Tensor):
+            if not looked_at(distance) or not distance.numel():
+                return
+            vergence = float((1 / distance.detach().double() - 1 / self.focus).abs().max())
+        else:
+            vergence = abs(1 / distance - 1 / self.focus)
+        # The slope of r^2 / 2 (1 / distance - 1 / focus) at the rim.
+        steepest = vergence * self._rim / min(self.wavelengths)
+        if self.spacing * steepest <= 0.5 or any(isinstance(p, Lens) for p in self.modules()):
+            return
+        self._warned = True
+        warnings.warn(
+            f"the pupil is sampled too coarsely for a distance {vergence:.3g} dioptres out of "
+            f"focus: at its rim the phase changes by {2 * math.pi * self.spacing * steepest:.3g} "
+            "radians from sample to sample, more than pi, and light that should fall far from the "
+            f"axis falls nearer; use samples at most {0.5 / steepest:.3g} metres apart",
+            UserWarning,
+            stacklevel=3,
+        )
+
     def forward(self, *, distance: Tensor | float | None = None) -> Tensor:
         """Form the PSF.
 
@@ -390,9 +449,16 @@ class Pupil(nn.Module):
         -------
         Tensor ``[L, h, w]`` or ``[D, L, h, w]``, with places ``[(D,) P, Q, L, h, w]``
             Fractions of the light in the open aperture.
+
+        Warns
+        -----
+        UserWarning
+            Once, for a distance at which the phase changes by more than pi from sample to sample.
         """
+        planes = self._planes(distance)
+        self._check_defocus(distance)
         return psf_from_planes(
-            self._planes(distance),
+            planes,
             wavelength=self.wavelengths,
             focal_length=self.image_distance,
             pupil_spacing=self.spacing,
@@ -438,6 +504,13 @@ class Pupil(nn.Module):
         TypeError, ValueError
             As in :func:`optics.otf_along`, for a distance of 0, and for several distances that are
             no Tensor.
+
+        Warns
+        -----
+        UserWarning
+            When all frequencies but 0 are below a thousandth of the cut-off, as those in line
+            pairs/mm or in cycles/pixel are. Once, for a distance at which the phase changes by more
+            than pi from sample to sample.
         """
         found = otf_along(
             self.field(distance=distance),
@@ -447,6 +520,8 @@ class Pupil(nn.Module):
             focal_length=self.image_distance,
             pupil_spacing=self.spacing,
         )
+        self._check_defocus(distance)
+        self._check_unit(frequency)
         if not pixel:
             return found
         line = frequency.to(found.device, torch.float64)
@@ -455,6 +530,21 @@ class Pupil(nn.Module):
             pixel_mtf(line * part, pitch=self.pixel_pitch) for part in (angle.cos(), angle.sin())
         )
         return found * (across * down).to(found.real.dtype)
+
+    def _check_unit(self, frequency: Tensor) -> None:
+        """Warn of frequencies in another unit: so low ones a lens leaves all contrast."""
+        if not looked_at(frequency) or not frequency.numel():
+            return
+        highest = float(frequency.detach().abs().max())
+        cutoff = self.diameter / (max(self.wavelengths) * self.image_distance)
+        if 0 < highest < _NO_CONTRAST_LOST * cutoff:
+            warnings.warn(
+                f"frequency is in cycles/m, and reaches {highest:g}, where the cut-off is "
+                f"{cutoff:.3g}: give line pairs/mm times 1000, and cycles/pixel divided by the "
+                "pixel_pitch",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def mtf(
         self,
@@ -482,6 +572,11 @@ class Pupil(nn.Module):
         Raises
         ------
         TypeError, ValueError
+            As :meth:`otf`.
+
+        Warns
+        -----
+        UserWarning
             As :meth:`otf`.
         """
         found = self.otf(frequency, angle=angle, distance=distance, pixel=pixel)

@@ -98,7 +98,9 @@ def full_precision(value: Tensor) -> torch.autocast:
 
 
 def single(value: Tensor) -> Tensor:
-    """The value itself, or in float32 where it is of half precision."""
+    """The value itself, or in float32 or complex64 where it is of half precision."""
+    if value.dtype == torch.complex32:
+        return value.to(torch.complex64)
     half = value.dtype in (torch.float16, torch.bfloat16)
     return value.float() if half else value
 
@@ -181,8 +183,9 @@ def is_finite(value: float | Tensor) -> bool:
         return -math.inf < value < math.inf
     if not looked_at(value):
         return True
+    value = single(value.detach())  # torch sums no complex numbers of half precision
     # The sum is not finite when an element is not, and costs a tenth of looking at each.
-    return bool(torch.isfinite(value.detach().sum())) or bool(torch.isfinite(value).all())
+    return bool(torch.isfinite(value.sum())) or bool(torch.isfinite(value).all())
 
 
 def check_real(name: str, value: Tensor, shape: str) -> None:

@@ -39,7 +39,9 @@ def image_irradiance(
         has ``r E / pi``.
     f_number : float or Tensor ``[...]``
         Focal length over the diameter of the pupil. :attr:`Pupil.working_f_number` holds
-        ``N (1 + m)`` already: leave the magnification at 0.
+        ``N (1 + m)`` already: leave the magnification at 0. It counts the light of the samples, of
+        which the soft edge of :func:`optics.circular_aperture` takes part: N is too large, and
+        photons are too few, by about 1 and 2 % at 32 samples across, twice that at 16, half at 64.
     transmittance : float or Tensor ``[...]``
         Of lens and filters at this wavelength, in 0..1. What is in a PSF, as a mask in a
         :class:`Pupil`, does not belong here.
@@ -89,7 +91,7 @@ def exposure_photons(
     wavelength : float or Tensor ``[L]``, metres
         Of the light, 1e-9 to 1e-2: white light is a sum over bands, each with its own irradiance.
     pixel_pitch : float or Tensor ``[...]``, metres
-        Side of a square pixel, at most 1: all of its area counts, because the quantum efficiency
+        Side of a square pixel, at most 1e-2: all of its area counts, because the quantum efficiency
         holds the fill factor.
     exposure_time : float or Tensor ``[...]``, s
 
@@ -107,7 +109,7 @@ def exposure_photons(
     check_between("irradiance", irradiance, 0, math.inf, "W/m^2")
     check_wavelength("wavelength", wavelength)
     check_positive("pixel_pitch", pixel_pitch, "metres")
-    check_between("pixel_pitch", pixel_pitch, 0, 1, "metres")  # what is more is micrometres
+    check_between("pixel_pitch", pixel_pitch, 0, 1e-2, "metres")  # what is more is micrometres
     check_positive("exposure_time", exposure_time, "s")
     per_joule = _full(wavelength) / (_PLANCK * _LIGHT_SPEED)
     per_area = _full(irradiance) * _full(exposure_time) * per_joule

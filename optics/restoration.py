@@ -13,7 +13,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from .fourier import Boundary
+from .fourier import Boundary, convolve
 from .grid import fast_size
 from .quantity import (
     as_real,
@@ -30,6 +30,9 @@ __all__ = ["Wiener", "wiener"]
 
 # Power, -120 dB, below which a frequency stays dark instead of infinite.
 _DARK = 1e-12
+# Least share of a PSF's light by which a dark border is brightened: a corner has about 1/4. Where a
+# PSF that is far from its centre leaves less, there is little but noise.
+_LEAST_SHARE = 0.1
 _PSFS = "[C, h, w], [h, w] or [D, C, h, w]"
 
 
@@ -61,9 +64,12 @@ def wiener(
     exponent : float
         p: 2 for natural scenes (Field, J. Opt. Soc. Am. A 4:2379, 1987), 0 for white signals.
     boundary : str
-        As the picture was blurred: a circular one is inverted as it is. Of all others, the picture
-        is continued by twice the PSF's width, fading from one border into the opposite one, so
-        that no edge rings there.
+        As the picture was blurred: the default is that of the front ends, and
+        :func:`optics.convolve` has another one, zero. A circular one is inverted as it is. Of all
+        others, the picture is continued by twice the PSF's width, fading from one border into the
+        opposite one, so that no edge rings there. With zero its border is brightened before, by
+        the share of the PSF that brought light there, and its noise with it: by 2 at a side and 4
+        in a corner, 10 at most.
 
     Returns
     -------
@@ -103,6 +109,8 @@ def wiener(
                 )
             size, continued = (height, width), picture
         else:
+            if boundary == "zero":
+                picture = picture / _share(psf, (height, width))
             size = (fast_size(height + 2 * rows), fast_size(width + 2 * columns))
             continued = _continued(_continued(picture, size[1], -1), size[0], -2)
         transfer = torch.fft.rfft2(psf, s=size) * _centre((rows, columns), size, psf)
@@ -190,6 +198,14 @@ class Wiener(nn.Module):
     def extra_repr(self) -> str:
         """Name the prior."""
         return f"exponent={self.exponent:g}"
+
+
+def _share(psf: Tensor, size: tuple[int, int]) -> Tensor:
+    """Light that a grey picture keeps between dark surroundings, over its own, ``[1, C, H, W]``."""
+    likely = psf.mean(0) if psf.ndim == 4 else psf.expand(-1 if psf.ndim == 3 else 1, -1, -1)
+    kept = convolve(psf.new_ones(1, len(likely), *size), likely, boundary="zero")
+    whole = likely.sum((-2, -1), keepdim=True).clamp_min(_DARK)
+    return (kept / whole).clamp_min(_LEAST_SHARE)
 
 
 def _continued(picture: Tensor, size: int, axis: int) -> Tensor:

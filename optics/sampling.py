@@ -19,6 +19,8 @@ __all__ = ["SamplingAudit", "audit_sampling"]
 
 # Shares of the light above which they are a problem: beyond the window, and wrapped around.
 LOST, WRAPPED = 0.05, 0.01
+# Share by which the window may hold more light than passed.
+_MADE = 0.01
 # Part of |t| beyond 1 that is no rounding any more, and modulus below which a sample is dark.
 _AMPLIFIED, _DARK = 1e-3, 1e-3
 
@@ -42,7 +44,8 @@ class SamplingAudit(NamedTuple):
     wrap_energy : Tensor
         Fraction of the passed light outside of the central half of the PSF's period.
     window_loss : Tensor
-        Fraction of the passed light outside of the window ``psf_size``.
+        Fraction of the passed light outside of the window ``psf_size``. Below zero, beyond
+        rounding, the points of the PSF lie too far apart, and their sum is not its light.
     wavelength : Tensor ``[L]``, metres
     """
 
@@ -82,6 +85,12 @@ class SamplingAudit(NamedTuple):
                 found.append(
                     f"{at}{100 * float(loss.max()):.3g} % of the light falls outside of the "
                     f"window, more than {100 * LOST:g} %: use a larger psf_size"
+                )
+            if float(loss.min()) < -_MADE:
+                found.append(
+                    f"{at}the window holds {-100 * float(loss.min()):.3g} % more light than passes "
+                    "the pupil: the points of the PSF lie further apart than lambda s' / D; use a "
+                    "larger oversample, or smaller pixels"
                 )
         return found
 
@@ -163,7 +172,7 @@ def _check_passive(field: Tensor, aperture: Tensor) -> None:
     """Speak of elements that make more of the light than the open aperture has."""
     if not looked_at(field):
         return
-    gain = float((field.detach().abs() / aperture.clamp_min(_DARK).to(field.real)).max())
+    gain = float((field.detach().abs() / aperture.detach().clamp_min(_DARK).to(field.real)).max())
     if gain > 1 + _AMPLIFIED:
         warnings.warn(
             f"the elements of the pupil amplify: |t| reaches {gain:.4g}, and no passive element "

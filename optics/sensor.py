@@ -52,6 +52,7 @@ from .sensor_range import (
     check_deviations,
     check_numbers,
     converter_range,
+    light_of,
     light_range,
 )
 
@@ -333,11 +334,10 @@ class Sensor(nn.Module):
 
         Raises
         ------
-        ValueError
-            When it is not positive and finite.
+        TypeError, ValueError
+            When it is not one number, or not positive and finite.
         """
-        check_allowed("photons", photons, 0 < photons < math.inf)
-        return self._in_light(photons).held
+        return self._in_light(light_of(photons)).held
 
     @property
     def gain(self) -> float | Tensor:
@@ -361,12 +361,13 @@ class Sensor(nn.Module):
         Yields
         ------
         None
-            The sensor is set back afterwards.
+            The sensor is set back afterwards. Other threads see the change meanwhile: give each a
+            ``copy.deepcopy``.
 
         Raises
         ------
-        ValueError
-            When it is not positive and finite.
+        TypeError, ValueError
+            When it is not one number, or not positive and finite.
 
         Warns
         -----
@@ -374,7 +375,7 @@ class Sensor(nn.Module):
             When a full well that was enough is not in that light (:meth:`holds`), or a black level
             holds fewer than three read noises, and fewer than it did.
         """
-        check_allowed("photons", photons, 0 < photons < math.inf)
+        photons = light_of(photons)
         before = self.photons, self._gain, self.photon_range
         held = None if self.log_gain is None else self.log_gain.detach().clone()
         own, other = self._in_light(self.photons), self._in_light(photons)
@@ -383,7 +384,7 @@ class Sensor(nn.Module):
             other.warn_of_well(stacklevel=3)
         if self.automatic_gain:
             self.rescale_gain(photons / self.photons)
-        self.photons, self.photon_range = float(photons), None
+        self.photons, self.photon_range = photons, None
         try:
             yield
         finally:

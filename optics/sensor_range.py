@@ -11,7 +11,7 @@ from torch import Tensor
 from .converter import Converter
 from .mosaic import ColourFilterArray, Demosaicing, Interpolation
 from .noise import ShotNoise
-from .quantity import index_of, looked_at
+from .quantity import index_of, looked_at, one_number
 
 __all__ = [
     "InLight",
@@ -20,6 +20,7 @@ __all__ = [
     "check_deviations",
     "check_numbers",
     "converter_range",
+    "light_of",
     "light_range",
 ]
 
@@ -152,6 +153,21 @@ def converter_range(bit_depth: Any, black_level: Any) -> tuple[int | None, int]:
     return bit_depth, top
 
 
+def light_of(photons: Any) -> float:  # noqa: ANN401 - what a caller gives
+    """Light at irradiance 1, photons/pixel.
+
+    Raises
+    ------
+    TypeError
+        For what is not one number, or is to be learned.
+    ValueError
+        For one that is not positive and finite.
+    """
+    light = one_number("photons", photons, "photons/pixel")
+    check_allowed("photons", photons, 0 < light < math.inf)
+    return light
+
+
 def light_range(photons: float, given: Any) -> tuple[float, float] | None:  # noqa: ANN401
     """Least and most light of pictures, photons/pixel.
 
@@ -164,6 +180,8 @@ def light_range(photons: float, given: Any) -> tuple[float, float] | None:  # no
     """
     if given is None:
         return None
+    if isinstance(given, Tensor | np.ndarray) and given.ndim == 1:
+        given = tuple(given)
     if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 2:
         raise TypeError(f"photon_range must be (least, most), photons/pixel, not {given!r}")
     for number in given:

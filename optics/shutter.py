@@ -306,7 +306,8 @@ class CodedExposure(FrontEnd):
         Yields
         ------
         None
-            The motion is set back afterwards.
+            The motion is set back afterwards. Other threads see the change meanwhile: give each a
+            ``copy.deepcopy``.
 
         Raises
         ------

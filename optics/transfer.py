@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .quantity import check_tensor
+from .quantity import check_tensor, single
 
 __all__ = ["linear_to_srgb", "srgb_to_linear"]
 
@@ -11,10 +11,11 @@ __all__ = ["linear_to_srgb", "srgb_to_linear"]
 def srgb_to_linear(encoded: Tensor) -> Tensor:
     """Linear light of sRGB values ``encoded``, both 0..1 and of any shape (IEC 61966-2-1).
 
+    Half precision, whose steps are as coarse as codes, is computed, and returned, in float32.
     Raises a TypeError for what is no Tensor, and a ValueError for codes that are not yet divided by
     their range.
     """
-    _check("encoded", encoded)
+    encoded = _checked("encoded", encoded)
     # The clamps keep the branch that `where` discards from putting a NaN into the gradient.
     curve = ((encoded.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4
     return torch.where(encoded <= 0.04045, encoded / 12.92, curve)
@@ -23,17 +24,19 @@ def srgb_to_linear(encoded: Tensor) -> Tensor:
 def linear_to_srgb(light: Tensor) -> Tensor:
     """SRGB values of linear ``light``, both 0..1 and of any shape (IEC 61966-2-1).
 
+    Half precision is computed, and returned, in float32.
     Raises a TypeError for what is no Tensor, and a ValueError for whole or complex numbers.
     """
-    _check("light", light)
+    light = _checked("light", light)
     curve = 1.055 * light.clamp_min(0.0031308) ** (1 / 2.4) - 0.055
     return torch.where(light <= 0.0031308, light * 12.92, curve)
 
 
-def _check(name: str, value: Tensor) -> None:
+def _checked(name: str, value: Tensor) -> Tensor:
     check_tensor(name, value)
     if not value.is_floating_point():
         raise ValueError(
             f"{name} must be real floating point, full scale 1, not {value.dtype}: divide codes by "
             "their range, as image.float() / 255"
         )
+    return single(value)

@@ -16,6 +16,7 @@ from typing import Any, final
 import torch
 
 from classify.judged import METRICS
+from joint.analysis.record import plain
 from joint.cells import aligned
 from joint.evaluate import Evaluation, evaluate, usable_device
 from joint.folder import Predictions
@@ -74,12 +75,12 @@ class Elsewhere:
             *aligned(table),
         ]
         for place in self.places if any(place.contrasts for place in self.places) else ():
-            lines += ["", f"at {place.point}", *(f"  {contrast}" for contrast in place.contrasts)]
+            lines += ["", _at(place.point), *(f"  {contrast}" for contrast in place.contrasts)]
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: a list of places, each with its point, its means and its comparisons."""
-        return {
+        content = {
             "metric": self.metric,
             "level": self.level,
             "designs": [
@@ -87,7 +88,7 @@ class Elsewhere:
             ],
             "places": [
                 {
-                    "point": place.point.asked(),
+                    "point": place.point.to_dict(),
                     "designs": [
                         {"number": number, **asdict(found)}
                         for number, found in place.estimates.items()
@@ -97,10 +98,11 @@ class Elsewhere:
                 for place in self.places
             ],
         }
+        return plain(content)
 
     def to_json(self) -> str:
         """JSON of :meth:`to_dict`."""
-        return json.dumps(self.to_dict(), indent=1) + "\n"
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
 
 
 def elsewhere(
@@ -239,9 +241,13 @@ def _outcome(result: Evaluation, metric: str, run: PlannedRun, classes: Sequence
         value = result.scalars().get(metric)
     if value is None or not math.isfinite(value):
         raise StudyError(
-            f"run {run.digest} has no {metric} at {result.point}: choose another metric"
+            f"run {run.digest} has no {metric} {_at(result.point)}: choose another metric"
         )
     return Outcome(run.seed, value, predictions)
+
+
+def _at(point: OperatingPoint) -> str:
+    return f"at {point}" if point.asked() else str(point)
 
 
 def _cell(found: Estimate | None) -> str:

@@ -181,3 +181,15 @@ def test_other_bad_arguments_and_its_repr():
             Autoencoder(channels=channels)
     shown = repr(Autoencoder(1.5, latent_bits=8))
     assert "width_ratio=1.5, latent_channels=32, latent_bits=8, exact=True" in shown
+
+
+def test_the_header_is_in_the_price_to_the_byte():
+    torch.manual_seed(0)
+    codec = Autoencoder(latent_bits=6).eval()
+    pictures = torch.rand(32, 3, 16, 16)
+    with torch.no_grad():
+        coded, files = codec(pictures), codec.compress(pictures)
+    price = coded.bits_map.sum((1, 2, 3)) + coded.side_bits
+    sizes = torch.tensor([8.0 * len(data) for data in files])
+    # A file ends with a whole byte.
+    assert abs(float((sizes - price).mean())) < 8

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils.parametrizations import weight_norm
 
 import compress
 from compress import (
@@ -30,12 +31,22 @@ from compress.bitstream import SymbolTable
 from compress.codec import check_finite, whole_number
 from compress.learned import Priced
 
+
+def _parametrized() -> Codec:
+    codec = HyperpriorCodec()
+    for layer in list(codec.modules()):
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            weight_norm(layer)
+    return codec
+
+
 CODECS = {
     "autoencoder": lambda: Autoencoder(6),
     "autoencoder, 8 bits": lambda: Autoencoder(1.5, latent_bits=8),
     "factorized": FactorizedCodec,
     "hyperprior": HyperpriorCodec,
     "hyperprior, 3 levels": lambda: HyperpriorCodec(levels=3),
+    "hyperprior, parametrized": _parametrized,
     "k-means": lambda: KMeansCodec(8),
     "k-means, fixed": lambda: KMeansCodec(5, coding="fixed"),
     "JPEG": JPEG,

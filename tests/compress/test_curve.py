@@ -280,3 +280,21 @@ def test_each_point_has_a_header_of_its_own_or_none_is_known():
 def test_a_curve_has_a_quality_for_each_rate(rate, quality, shapes):
     with pytest.raises(ValueError, match=rf"'JPEG' needs one quality for each rate, got {shapes}"):
         RateCurve("JPEG", rate, quality)
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (0.5, "0.5 of 0.4: "),
+        (-0.1, "-0.1 of 0.4, -0.1 of 0.6, -0.1 of 0.9: "),
+        (math.nan, "nan of 0.4, nan of 0.6, nan of 0.9: "),
+        ((0.4, math.inf, 0.9), "inf of 0.6: "),
+        ((0.4, 0.7, -0.2), "0.7 of 0.6, -0.2 of 0.9: "),
+    ],
+)
+def test_a_header_is_a_part_of_its_rate(header, told):
+    rate, quality = (0.4, 0.6, 0.9), (30.0, 33.0, 36.0)
+    with pytest.raises(ValueError, match=rf"curve 'ours' has headers \(of rates\) {told}"):
+        RateCurve("ours", rate, quality, header=header)
+    for part in (0, 0.0, 0.4, rate):
+        assert RateCurve("ours", rate, quality, header=part).header == part

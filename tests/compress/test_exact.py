@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import parametrizations, parametrize
 
 from compress.exact import FRACTION_BITS, Residual, evaluate, snap
 
@@ -164,3 +165,54 @@ def test_a_layer_of_layers_is_evaluated_in_the_same_numbers():
     assert torch.equal(evaluate(layer, x, exact=True), expected)
     assert layer.scale.dtype == torch.float32
     assert len(list(layer.parameters())) == 2
+
+
+def test_a_parametrized_weight_is_made_in_float64_and_is_one_of_the_numbers():
+    layer = parametrizations.weight_norm(nn.Conv2d(3, 5, 3))
+    scale, direction = layer.parametrizations.weight.parameters()
+    with torch.no_grad():
+        scale *= 0.37
+    v = direction.detach().double()
+    weight = scale.detach().double() * v / v.square().sum((1, 2, 3), keepdim=True).sqrt()
+    x = torch.rand(3, 3, 9, 9, generator=seeded()) * 4 - 2
+    expected = snap(nn.functional.conv2d(snap(x), snap(weight), snap(layer.bias)))
+    made = evaluate(layer, x, exact=True)
+    assert torch.equal(made, expected)
+    assert torch.equal(evaluate(nn.Sequential(layer), x[1:2], exact=True), made[1:2])
+    # Close to the plain evaluation: 28 products of numbers of 2^-17 off, none beyond 2.
+    torch.testing.assert_close(layer(x).double(), made, rtol=0, atol=28 * 3 * 2.0**-17)
+    made.sum().backward()
+    exact_slopes = scale.grad, direction.grad
+    plain_slopes = torch.autograd.grad(layer(x).sum(), (scale, direction))
+    torch.testing.assert_close(exact_slopes, plain_slopes, rtol=1e-3, atol=1e-3)
+
+
+def test_the_memory_of_a_parametrization_is_neither_used_up_nor_seen_in_training():
+    layer = parametrizations.spectral_norm(nn.Conv2d(3, 5, 3))
+    x = torch.rand(2, 3, 9, 9, generator=seeded())
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    made = [evaluate(layer.train(mode), x, exact=True) for mode in (True, True, False)]
+    assert torch.equal(made[0], made[1])
+    assert torch.equal(made[0], made[2])
+    assert layer.training is False
+    assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+    assert parametrize.is_parametrized(layer, "weight")
+    assert layer.weight.dtype == torch.float32
+
+
+def test_a_parametrized_layer_is_compiled_around_and_not_exported():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(parametrizations.weight_norm(nn.Conv2d(3, 5, 3)))
+
+        def forward(self, x):
+            return evaluate(self.layers, x, exact=True)
+
+    module, x = Net(), torch.rand(2, 3, 9, 9, generator=seeded())
+    with pytest.raises(TypeError, match=r"parametrized Conv2d .*\.remove_parametrizations"):
+        torch.export.export(module, (x,))
+    with torch.no_grad():  # with a graph, the compiler itself warns of weights that are no leaves
+        assert torch.equal(torch.compile(module, backend="eager")(x), module(x))
+    parametrize.remove_parametrizations(module.layers[0], "weight")
+    torch.export.export(module, (x,))

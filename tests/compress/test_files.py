@@ -126,6 +126,12 @@ def test_the_header_has_channels_and_a_size():
         JPEG().header_bytes((0, 5))
 
 
+def test_the_header_of_a_picture_too_large_is_refused_before_it_is_made():
+    for codec, size in ((JPEG(), (70_000, 5)), (WebP(), (5, 20_000))):
+        with pytest.raises(ValueError, match=rf"a {size[0]}x{size[1]} picture is too large for"):
+            codec.header_bytes(size)
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     st.sampled_from(LOSSLESS),

@@ -422,6 +422,8 @@ def test_types_layouts_and_autocast():
     double = codec(image.double())
     assert double.reconstruction.dtype == double.bits_map.dtype == torch.float64
     assert psnr(double.reconstruction, coded.reconstruction.double()).min() > 60
+    of_double = codec.eval()(image.double()).reconstruction
+    assert torch.equal(of_double, codec.decompress(codec.compress(image.double())).double())
     torch.testing.assert_close(double.bits.float(), coded.bits, rtol=1e-3, atol=0)
     strided = codec(image.to(memory_format=torch.channels_last))
     assert torch.equal(strided.reconstruction, coded.reconstruction)

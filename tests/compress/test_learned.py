@@ -627,3 +627,16 @@ def test_what_no_file_can_hold_is_refused_before_it_is_coded(exact, build, monke
     monkeypatch.setattr(codec, "_latent", None)  # no net is asked
     with pytest.raises(ValueError, match="a 70000x1 picture of 3 channels is too large for a file"):
         codec.compress(torch.zeros(1, 3, 70000, 1))
+
+
+@pytest.mark.parametrize("make", [FactorizedCodec, lambda: HyperpriorCodec(levels=3)])
+def test_the_header_is_in_the_price_to_the_byte(make):
+    torch.manual_seed(0)
+    codec = make().eval()
+    pictures = torch.rand(32, 3, 16, 16)
+    with torch.no_grad():
+        coded, files = codec(pictures), codec.compress(pictures)
+    price = coded.bits_map.sum((1, 2, 3)) + coded.side_bits
+    sizes = torch.tensor([8.0 * len(data) for data in files])
+    # A file ends with a whole byte.
+    assert abs(float((sizes - price).mean())) < 8

@@ -13,6 +13,10 @@ PICTURES = scene(5, 48)
 QUALITIES = (10, 30, 60, 90)
 
 
+def some(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+
 def mean_bpp(files: list[bytes]) -> float:
     return 8 * sum(map(len, files)) / len(files) / 48**2
 
@@ -229,3 +233,40 @@ def test_the_files_of_half_pictures_are_judged_with_all_their_digits(dtype):
     found, wider = (rate_curve("a", [compress.PNG()], x) for x in (half, half.float()))
     assert found.rate == wider.rate
     assert found.quality == pytest.approx(wider.quality)
+
+
+def test_a_header_is_asked_for_by_the_shape_of_the_pictures():
+    class Told(compress.PNG):
+        def header_bytes(self, size, channels=3):
+            return size[0] + 2 * size[1] + 5 * channels
+
+    for channels in (1, 3):
+        (header,) = rate_curve("", [Told()], some(2, channels, 8, 20)).header
+        assert header == 8 * (8 + 2 * 20 + 5 * channels) / (8 * 20)
+
+
+def test_headers_go_with_their_rates_whatever_the_order_of_the_codecs():
+    pictures, codecs = some(2, 3, 32, 32), [compress.PNG(), WebP(10), JPEG(90)]
+    curve = rate_curve("", codecs, pictures)
+    alone = sorted((c.rate, c.header) for c in (rate_curve("", [one], pictures) for one in codecs))
+    assert len({header for _, header in alone}) == 3
+    assert [((r,), (h,)) for r, h in zip(curve.rate, curve.header, strict=True)] == alone
+
+
+def test_each_file_has_no_more_header_than_bytes():
+    pictures, png = some(2, 3, 64, 64), compress.PNG()
+    pictures[1] = 0  # a file shorter than that of a grey picture
+    long, short = map(len, png.compress(pictures))
+    grey = png.header_bytes((64, 64))
+    assert short < grey < long
+    for part in (pictures, pictures.flip(0)):
+        assert rate_curve("", [png], part).header == (8 * (grey + short) / (2 * 64**2),)
+
+
+def test_what_is_no_codec_of_ours_has_a_curve_without_a_header():
+    class Bare:
+        compress, decompress = WebP(30).compress, WebP(30).decompress
+
+    curve, ours = (rate_curve("", [one], some(1, 3, 16, 16)) for one in (Bare(), WebP(30)))
+    assert curve.header is None
+    assert (curve.rate, curve.quality) == (ours.rate, ours.quality)

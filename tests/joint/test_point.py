@@ -1,13 +1,16 @@
+import json
 import math
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import classify
 import compress
 import joint
 import optics
-from joint.point import AS_BUILT, OperatingPoint, operating
+from joint.point import AS_BUILT, OperatingPoint, at_quality, every_point, operating, told_quality
 
 
 def _system():
@@ -17,9 +20,10 @@ def _system():
 
 
 def test_a_point_says_what_was_asked_for():
-    assert AS_BUILT.asked() == {}
+    assert AS_BUILT.asked() == AS_BUILT.to_dict() == {}
+    assert str(AS_BUILT) == "as built"
     point = OperatingPoint(photons=50, distance=0.25)
-    assert point.asked() == {"photons": 50, "distance": 0.25}
+    assert point.asked() == point.to_dict() == {"photons": 50, "distance": 0.25}
     assert str(point) == "50 photons/pixel, 0.25 m"
     assert str(OperatingPoint(quality=1.5, distance=math.inf)) == "quality 1.5, inf m"
     assert str(OperatingPoint(motion=2.5)) == "motion of 2.5 pixels RMS"
@@ -88,7 +92,7 @@ def test_a_lens_behind_a_shutter_is_refocused_and_scenes_move():
         return joint.evaluate(system, scenes, **point).psnr_scene
 
     assert psnr(motion=2.0, distance=0.4) == psnr(distance=0.4) > psnr(motion=6.0, distance=0.4)
-    assert psnr(motion=0.0, distance=0.4) > psnr(distance=0.4) > psnr(distance=0.05)
+    assert psnr(motion=0.0, distance=0.4) > psnr(distance=0.4) > psnr(distance=0.12)
     assert front.motion == 2.0
     bare = joint.ImagingSystem(front_end=optics.CodedExposure())
     with pytest.raises(ValueError, match=r"needs a lens, .* the system has CodedExposure"):
@@ -113,8 +117,8 @@ def test_a_refused_quality_leaves_light_and_distance_as_they_were():
 def test_an_evaluation_has_the_throughput_and_the_noise_of_its_point():
     system = _system()
     scenes = classify.LesionPhantom(8, image_size=24)
-    found = joint.evaluate(system, scenes, distance=0.1)
-    with system.front_end.at(0.1):
+    found = joint.evaluate(system, scenes, distance=0.15)
+    with system.front_end.at(0.15):
         assert found.throughput == float(system.front_end.throughput())
     assert found.throughput < joint.evaluate(system, scenes).throughput
     # Where all lie at the only working distance nothing else changes either.
@@ -122,3 +126,93 @@ def test_an_evaluation_has_the_throughput_and_the_noise_of_its_point():
     one = joint.ImagingSystem(front_end=lens, sensor=optics.Sensor(100))
     there, as_built = (joint.evaluate(one, scenes, distance=d) for d in (0.4, None))
     assert there.psnr_scene == as_built.psnr_scene
+
+
+def test_every_combination_of_what_was_asked_is_a_point():
+    assert every_point() == every_point((), (), (), ()) == [AS_BUILT]
+    assert every_point((30, 300), (), (0.5, 2)) == [
+        OperatingPoint(photons=photons, distance=distance)
+        for photons in (30, 300)
+        for distance in (0.5, 2)
+    ]
+    assert every_point((), (), (), (1, 2)) == [OperatingPoint(motion=m) for m in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("codec", "least"), [(compress.JPEG(50), 1), (compress.WebP(50), 0), (compress.AVIF(50), 0)]
+)
+def test_a_file_has_whole_qualities_up_to_100(codec, least):
+    picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    own = codec.compress(picture)
+    for quality in (least, float(least), 90.0, 100, 100.0):
+        with at_quality(codec, quality):
+            assert codec.quality == quality
+            assert type(codec.quality) is int  # Pillow takes no other
+            found = codec.compress(picture)
+        assert found == type(codec)(int(quality)).compress(picture)
+    for wrong in (least - 1, 101, 50.5, 0.5, float("nan"), float("inf")):
+        with (
+            pytest.raises(
+                ValueError,
+                match=f"the quality of {type(codec).__name__} must be a whole number, {least} to "
+                "100, got ",
+            ),
+            at_quality(codec, wrong),
+        ):
+            pass
+    assert codec.quality == 50
+    assert codec.compress(picture) == own
+
+
+@pytest.mark.parametrize(
+    "codec", [compress.PNG(), compress.WebP(50, lossless=True), compress.JPEG2000(20)]
+)
+def test_no_quality_is_a_quality_of_every_codec(codec):
+    with at_quality(codec, None):
+        pass
+    told = f"{type(codec).__name__} has no qualities to choose: leave quality out"
+    with pytest.raises(ValueError, match=told), at_quality(codec, 60):
+        pass
+
+
+def test_a_learned_quality_is_told_where_there_are_several():
+    codec = compress.FactorizedCodec(levels=4)
+    assert told_quality(codec) == "1.5 of 0 to 3 (the middle)"
+    for quality, words in ((0.5, "0.5 of 0 to 3"), (1.5, "1.5 of 0 to 3 (the middle)")):
+        with at_quality(codec, quality):
+            assert told_quality(codec) == words
+    others = (None, nn.Identity(), compress.JPEG(50), compress.FactorizedCodec())
+    assert [told_quality(other) for other in others] == [None] * 4
+
+
+def test_a_lens_without_a_pupil_has_no_distance():
+    spread = optics.IncoherentImaging(psf=torch.full((3, 3, 3), 1 / 9))
+    system = joint.ImagingSystem(front_end=spread)
+    with (
+        pytest.raises(ValueError, match="with a pupil, and the system has IncoherentImaging"),
+        operating(system, OperatingPoint(distance=1.0)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("codec", [compress.JPEG(50), compress.FactorizedCodec(levels=3)])
+def test_a_quality_is_one_number(codec):
+    for number in (np.float64(1), np.int64(1), torch.tensor(1.0)):
+        with at_quality(codec, number):
+            assert codec.quality == 1
+    for wrong in ("1", [1], torch.ones(2), 1j, True):
+        with pytest.raises(TypeError, match="quality must be one number, not "):
+            at_quality(codec, wrong).__enter__()
+
+
+def test_far_away_is_written_as_in_a_configuration():
+    """JSON has no infinity: what is written is what a lens reads again."""
+    told = json.dumps(OperatingPoint(photons=30, distance=math.inf).to_dict(), allow_nan=False)
+    far = json.loads(told)["distance"]
+    lens = joint.LensConfig(working_distances=(far, 0.4))
+    assert lens.working_distances == (math.inf, 0.4)
+    assert lens.model_dump(mode="json")["working_distances"][0] == far
+    system = joint.ImagingSystem(front_end=_system().front_end)
+    found = joint.evaluate(system, classify.LesionPhantom(3, image_size=24), distance=math.inf)
+    assert found.point.distance == math.inf
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["distance"] == "inf"

@@ -285,3 +285,17 @@ def test_half_precision_is_computed_in_float32(dtype):
     found = optics.CoherentImaging(_pupil([_mask()])).to(dtype)(scene)
     wanted = optics.CoherentImaging(_pupil([_mask()]))(scene)
     torch.testing.assert_close(found, wanted, rtol=0, atol=0.03)
+
+
+@pytest.mark.parametrize("psf_size", [(9, 12), (8, 11), (12, 10)])
+@pytest.mark.parametrize("boundary", ["zero", "reflect", "replicate", "circular"])
+def test_rows_and_columns_are_treated_alike(boundary, psf_size):
+    phase = 2 * torch.rand(64, 64, generator=torch.Generator().manual_seed(0)).double()
+    scene = torch.rand(1, 3, 20, 17, generator=torch.Generator().manual_seed(1)).double()
+    images = []
+    for turned in (False, True):
+        mask = optics.PhaseMask(phase.mT if turned else phase, spacing=1e-3 / 63)
+        pupil = _pupil([mask], psf_size=psf_size[::-1] if turned else psf_size).double()
+        image = optics.CoherentImaging(pupil, boundary=boundary)(scene.mT if turned else scene)
+        images.append(image.mT if turned else image)
+    torch.testing.assert_close(*images, rtol=0, atol=1e-6)

@@ -159,6 +159,25 @@ def test_codes_are_the_nearest_and_all_are_reached(bits, seed):
         assert len(optics.digitise(steps, bits).unique()) == top + 1
 
 
+@pytest.mark.parametrize("estimator", ["straight_through", "dithered"])
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_half_precision_is_read_and_returned_in_single(bits, half, estimator):
+    # Whole codes, which end at 2**bits - 1, are none of its numbers.
+    signal = torch.tensor([-5.0, 3.2, 300.4, 1023.0, 40001.0, 60000.0], dtype=half)
+    noise = torch.tensor(0.7, dtype=half)
+    options = {"noise": noise, "estimator": estimator}
+    slopes, codes = [], []
+    for voltage in (signal, signal.float()):
+        leaf = voltage.requires_grad_()
+        codes.append(optics.digitise(leaf, bits, generator=_generator(), **options))
+        slopes += torch.autograd.grad(codes[-1].sum(), leaf)
+    assert torch.equal(*codes)
+    assert codes[0].max() <= 2**bits - 1
+    assert slopes[0].dtype == half
+    torch.testing.assert_close(slopes[0], slopes[1].to(half))
+
+
 @pytest.mark.parametrize(("bits", "top"), [(None, 1), (8, 255)])
 def test_straight_through_is_one_inside_and_zero_where_clipped(bits, top):
     signal = torch.tensor([-0.2, 0.0, 0.3, 0.9, 1.0, 1.4]) * top

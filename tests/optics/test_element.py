@@ -336,6 +336,17 @@ def test_every_trainable_number_has_the_gradient_of_a_finite_difference(element)
             lambda: optics.CubicMask(8, spacing=1, diameter=8, alpha=1, design_wavelength=1e-10),
             "design_wavelength must be in metres, 1e-9 to 1e-2, not 1e-10",
         ),
+        # Millimetres.
+        (
+            lambda: optics.CubicMask(
+                8, spacing=1e-3, diameter=7, alpha=1, design_wavelength=550e-9
+            ),
+            r"diameter must be in metres, as the spacing, not 7, where the grid is 0\.008 wide",
+        ),
+        (
+            lambda: optics.Aberration((8, 4), spacing=1e-3, diameter=7, coefficients=torch.ones(1)),
+            r"diameter must be in metres, as the spacing, not 7, where the grid is 0\.008 wide",
+        ),
         (lambda: optics.PhaseMask(torch.zeros(3), spacing=1e-6), r"phase must be real .*\(3,\)"),
         (lambda: optics.PhaseMask(torch.full((2, 2), math.nan), spacing=1e-6), "phase must be fin"),
         (lambda: optics.AmplitudeMask(torch.full((2, 2), 1.5), spacing=1), "between 0 and 1"),

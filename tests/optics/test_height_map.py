@@ -186,7 +186,13 @@ def test_a_height_in_whole_metres_is_not_cut_to_whole_radians():
         (lambda: _height_map(max_height=5e-7), "height, metres, must lie between 0 and 5e-07"),
         (lambda: _height_map(levels=1), "levels must be a whole number of at least 2, not 1"),
         (lambda: _height_map(minimum_feature=-1), "minimum_feature must be 0 metres or more"),
-        (lambda: _height_map().draw_etch_error(-1), "sigma must be 0 metres RMS or more, not -1"),
+        *(
+            (
+                lambda sigma=sigma: _height_map().draw_etch_error(sigma),
+                f"sigma must be in metres RMS, 0 to 1e-2, not {sigma}: 20 nm are 2e-8",
+            )
+            for sigma in (-1, 20.0, math.nan)
+        ),
         (
             lambda: _height_map().draw_etch_error(1e-8, width=-5e-4),
             "width must be 0 metres or more, not -0.0005",
@@ -266,3 +272,42 @@ def test_an_etch_error_is_as_wide_as_the_relief_at_most():
     for width in (20e-6, 1.0):
         with pytest.raises(ValueError, match=r"width must be at most 1\.9e-05 metres, an odd"):
             element.draw_etch_error(1e-8, width=width)
+
+
+def test_an_etch_error_adds_to_the_relief():
+    """Against the relief of the sum of both; and glass that is too high delays light."""
+    height = torch.full((16, 16), 5e-7, dtype=torch.float64)
+    options = {"spacing": 1e-6, "material": 1.5, "design_wavelength": _LAMBDA}
+    element = optics.HeightMap(height, **options).double()
+    clean = element.phase_shift(_GREEN).detach()
+    element.draw_etch_error(2e-8, generator=torch.Generator().manual_seed(3))
+    error, found = element.etch_error, element.phase_shift(_GREEN).detach()
+    summed = optics.HeightMap(height + error, **options).double().phase_shift(_GREEN).detach()
+    torch.testing.assert_close(found, summed, rtol=0, atol=1e-5)
+    expected = 2 * torch.pi * 0.5 * error / _LAMBDA
+    torch.testing.assert_close((found - clean)[0], expected, rtol=0, atol=1e-9)
+
+
+def test_an_etch_error_is_as_large_at_the_rim_as_in_the_middle():
+    element = optics.HeightMap(
+        torch.full((24, 24), 5e-7), spacing=1e-6, material=1.5, design_wavelength=_LAMBDA
+    )
+    source, squares = torch.Generator().manual_seed(0), torch.zeros(24, 24)
+    for _ in range(200):
+        element.draw_etch_error(2e-8, generator=source, width=5e-6)
+        squares += (element.etch_error / 2e-8).square() / 200
+    # About 900 independent errors along the rim: their mean square is off by 5 %, one sigma.
+    rim = torch.cat((squares[0], squares[-1], squares[1:-1, 0], squares[1:-1, -1])).mean()
+    assert abs(float(rim) - 1) < 0.2
+    assert abs(float(squares[4:-4, 4:-4].mean()) - 1) < 0.1
+
+
+def test_an_etch_error_is_as_wide_as_the_shorter_side_at_most():
+    for size in ((20, 40), (40, 20)):
+        element = optics.HeightMap(
+            torch.zeros(size), spacing=1e-6, material=1.5, max_height=1e-6, design_wavelength=550e-9
+        )
+        element.draw_etch_error(1e-8, width=19e-6)
+        assert element.etch_error.shape == size
+        with pytest.raises(ValueError, match=r"width must be at most 1\.9e-05 metres"):
+            element.draw_etch_error(1e-8, width=21e-6)

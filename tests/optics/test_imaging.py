@@ -492,3 +492,32 @@ def test_no_camera_knows_an_etch_error(made, distances):
     assert relief.etch_error is error
     expected = optics.wiener(raw, design, noise_to_signal=0.1, boundary="replicate")
     torch.testing.assert_close(restored, expected)
+
+
+def _etched(**options):
+    relief = optics.HeightMap(
+        torch.full((64, 64), 5e-7), spacing=1e-3 / 63, material=1.5, design_wavelength=550e-9
+    )
+    return relief, optics.IncoherentImaging(_pupil([relief]), **options)
+
+
+def test_an_etch_error_is_back_after_a_design_that_cannot_be_computed(monkeypatch):
+    relief, camera = _etched()
+    relief.draw_etch_error(1e-7, generator=torch.Generator().manual_seed(1))
+    error = relief.etch_error
+
+    def broken(**_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(camera, "psf", broken)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        camera.design_psf()
+    assert relief.etch_error is error
+
+
+@pytest.mark.parametrize("boundary", ["zero", "replicate", "reflect", "circular"])
+def test_a_camera_restores_with_its_own_boundary(boundary):
+    _, camera = _etched(restoration=optics.Wiener(0.1), boundary=boundary)
+    raw = _scene(2, 3, 40, 40)
+    expected = optics.wiener(raw, camera.design_psf(), noise_to_signal=0.1, boundary=boundary)
+    torch.testing.assert_close(camera.combine(raw), expected)

@@ -77,9 +77,30 @@ def test_a_mean_below_zero_counts_as_zero_and_has_slope_one(kind, read_noise):
     assert torch.equal(counts, dark)
     (slope,) = torch.autograd.grad(counts[:2].sum(), below)
     assert slope.tolist() == [1, 1, 0]
-    bright = torch.tensor([0.0, 3.0, float("inf")])
     if kind == "none":
+        bright = torch.tensor([0.0, 3.0, float("inf")])
         assert torch.equal(optics.shot_noise(bright, kind=kind), bright)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("read_noise", [0.0, 2.0])
+@pytest.mark.parametrize("kind", ["gaussian", "poisson", "none"])
+def test_infinite_light_makes_infinite_counts_and_leaves_its_neighbours_alone(
+    kind, read_noise, asked
+):
+    options = {"kind": kind, "read_noise": read_noise if kind == "gaussian" else 0.0}
+    many = torch.full((64,), float("inf"))  # of either sign are the numbers that are drawn
+    light = torch.cat((many, torch.tensor([3.0, float("nan")]))).requires_grad_(asked)
+    counts = optics.shot_noise(light, generator=_generator(), **options)
+    assert torch.equal(counts[:64].detach(), many)
+    assert counts[64].isfinite()
+    assert counts[65].isnan()
+    if asked:
+        (slope,) = torch.autograd.grad(counts[:65].sum(), light, create_graph=True)
+        assert slope[:65].isfinite().all()
+        if slope.requires_grad:
+            (curvature,) = torch.autograd.grad(slope[:65].sum(), light)
+            assert curvature[:65].isfinite().all()
 
 
 def test_a_mean_below_zero_is_no_more_probable_than_the_dark():

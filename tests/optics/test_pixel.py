@@ -33,6 +33,15 @@ def test_binning_sums_blocks():
     np.testing.assert_allclose(optics.bin_pixels(charge, 3), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_half_precision_is_summed_and_returned_in_single(half):
+    # Four times this is more than float16 holds; both have it, and not its sum.
+    charge = torch.full((1, 1, 4, 4), 30080.0, dtype=half)
+    charge[..., 0, 0] = 1
+    expected = torch.tensor([[[[90241.0, 120320.0], [120320.0, 120320.0]]]])
+    assert torch.equal(optics.bin_pixels(charge, 2), expected)
+
+
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="pitch must be positive and finite, in m, not 0"):
         optics.pixel_mtf(torch.ones(1), pitch=0)

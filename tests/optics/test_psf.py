@@ -10,6 +10,7 @@ from scipy.special import j0, j1, jv
 from spots import _FOCAL, _LAMBDA, _SHAPES, _UNIT, _noise, _open, _psf, _whole
 
 import optics
+from optics.psf import amplitude_transfer
 
 
 def _radius(size, pitch):
@@ -535,3 +536,28 @@ def test_measures_of_half_precision_are_those_of_float32(dtype):
         (transfer, pupil),
     ):
         torch.testing.assert_close(measure(value), measure(value.float()))
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0, 3.0])
+def test_an_amplitude_transfer_is_no_greater_than_the_brightest_sample_or_1(strength):
+    """With numpy: Nyquist's pulse of roll-off 1/2 between the samples; more is limited."""
+    generator = torch.Generator().manual_seed(0)
+    phase = torch.rand(16, 12, generator=generator, dtype=torch.float64)
+    field = torch.polar(torch.full_like(phase, strength), 6.3 * phase)
+    step = 1e-4 * 2e-6 / (500e-9 * 10e-3)  # cycles per sample and pixel
+    weights = []
+    for samples, size in zip(field.shape, (20, 25), strict=True):
+        at = -(np.arange(size) - size // 2) / size / step
+        away = at[:, None] - (np.arange(samples) - samples // 2)
+        near_1 = np.isclose(abs(away), 1)
+        pulse = np.sinc(away) * np.cos(np.pi / 2 * away) / np.where(near_1, 1, 1 - away**2)
+        weights.append(np.where(near_1, 0, pulse))
+    expected = weights[0] @ field.numpy() @ weights[1].T
+    limit, size = max(strength, 1), np.abs(expected)
+    assert (size > 1.1 * strength).any()
+    expected *= np.minimum(1, limit / np.maximum(size, 1e-300))
+    found = amplitude_transfer(
+        field[None], wavelengths=(500e-9,), focal_length=10e-3, pupil_spacing=1e-4,
+        pixel_pitch=2e-6, size=(20, 25),
+    )  # fmt: skip
+    np.testing.assert_allclose(found[0].numpy(), expected, rtol=0, atol=1e-12 * limit)

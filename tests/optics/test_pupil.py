@@ -215,6 +215,113 @@ def test_points_further_apart_than_the_unit_of_diffraction_are_refused():
         optics.CoherentImaging(pupil)(torch.ones(1, len(pupil.wavelengths), 8, 8))
 
 
+def test_a_sparse_aperture_is_as_wide_as_its_holes_are_apart():
+    # Two holes, 29 samples from rim to rim: with points further apart than lambda s' / D their
+    # fringes alias, and the sum was 1.96.
+    spacing, holes = 1e-3 / 32, torch.zeros(33, 33)
+    holes[14:19, 2:5] = holes[14:19, 28:31] = 1
+    wavelength = 550e-9
+    given = {"wavelengths": (wavelength,), "size": 33, "spacing": spacing, "psf_size": 25}
+
+    def apart(samples, **options):
+        pitch = wavelength * _FOCAL / (samples * spacing)
+        return _pupil(**({"aperture": holes, "pixel_pitch": pitch} | given | options))
+
+    pupil = apart(29)
+    assert pupil.diameter == pytest.approx(29 * spacing, rel=1e-12)
+    assert pupil.q_sampling[0] == pytest.approx(1, rel=1e-12)
+    assert 0.9 < float(pupil().sum()) < 1
+    for turned in (holes, holes.T.contiguous()):
+        with pytest.raises(ValueError, match=r"Q = lambda s' / \(D p\) is 0\.897"):
+            apart(26, aperture=turned)
+
+
+def test_a_window_wider_than_the_period_of_the_psf_is_refused_when_the_pupil_is_made():
+    # lambda f / (spacing * pitch) is 550e-9 * 0.01 / (1e-3 / 63 * 2e-6) = 173.25 pixels.
+    given = {"wavelengths": (550e-9,)}
+    assert _pupil(psf_size=173, **given)().shape == (1, 173, 173)
+    with pytest.raises(ValueError, match=r"pupil is undersampled.* repeats every 173\.3 pixels"):
+        _pupil(psf_size=(9, 174), **given)
+    # The shortest wavelength has the shortest period: 157.5 pixels at 500 nm.
+    with pytest.raises(ValueError, match=r"repeats every 157\.5 pixels"):
+        _pupil(psf_size=173, wavelengths=(550e-9, 500e-9))
+
+
+def test_lengths_in_two_units_are_told_from_large_pixels():
+    with pytest.raises(
+        ValueError, match=r"; give all lengths in metres; of these, oversample=\d+ "
+    ):
+        _pupil(pixel_pitch=2.0)
+    with pytest.raises(ValueError, match="; give all lengths in metres; of these, oversample"):
+        _pupil(size=64, spacing=1 / 63)
+    # 550 nm * 10 / 30.9 is 178 nm: 31 points on a side of a pixel are enough of 30.9 units.
+    pitch = 30.9 * 550e-9 * _FOCAL / _UNIT
+    with pytest.raises(ValueError, match="; give oversample=31, or more"):
+        _pupil(wavelengths=(550e-9,), pixel_pitch=pitch, psf_size=1)
+
+
+def _out_of_focus(size, psf_size=31):
+    """50 mm, f/8.3, on pixels of 4 micrometres."""
+    lengths = {"wavelengths": (550e-9,), "focal_length": 50e-3, "pixel_pitch": 4e-6}
+    grid = {"size": size, "spacing": 6e-3 / (size - 1)}
+    return optics.Pupil([], psf_size=psf_size, oversample=3, **lengths, **grid)
+
+
+def test_a_defocus_that_the_samples_do_not_hold_is_warned_of():
+    # Geometry: at 0.3 m the disk is 6 mm * 50 mm / 0.3 m = 1 mm wide, and even. A window of 31
+    # pixels holds 0.124^2 / (pi / 4) = 0.0196 of it; Fresnel's fringes are some per cent of that.
+    share = (31 * 4e-6) ** 2 / (math.pi / 4 * 1e-3**2)
+    assert float(_out_of_focus(512)(distance=0.3).sum()) == pytest.approx(share, rel=0.05)
+    coarse = _out_of_focus(64)
+    steps = r"dioptres out of focus.* by 10\.9 radians .* more than pi.* at most 2\.75e-05 metres"
+    with pytest.warns(UserWarning, match=r"a distance 3\.33 " + steps):
+        assert float(coarse(distance=0.3).sum()) > 8 * share
+    coarse(distance=0.3)  # said once
+    for distance in (0.3, torch.tensor([0.3, math.inf], requires_grad=True)):
+        with pytest.warns(UserWarning, match="sampled too coarsely for a distance"):
+            _out_of_focus(64)(distance=distance)
+        with pytest.warns(UserWarning, match="sampled too coarsely for a distance"):
+            _out_of_focus(64).mtf(torch.tensor([1e5]), distance=distance)
+    camera = optics.IncoherentImaging(_out_of_focus(64), working_distances=[0.3, 9.0])
+    with pytest.warns(UserWarning, match="sampled too coarsely for a distance"):
+        camera.throughput()
+    # The closed form: half a wave from sample to sample at the rim, and on neither side of focus.
+    rim, spacing = 3e-3, 6e-3 / 63
+    for side in (1, -1):
+        limit = side * 550e-9 / (2 * rim * spacing)
+        _out_of_focus(64)(distance=1 / (0.999 * limit))
+        with pytest.warns(UserWarning, match=r"by 3\.14 radians .* more than pi"):
+            _out_of_focus(64)(distance=1 / (1.001 * limit))
+
+
+def test_a_defocus_is_not_judged_where_it_cannot_be():
+    # What a lens among the elements takes away is in focus.
+    grid = {"spacing": 6e-3 / 63}
+    lens = optics.Lens(64, focal_length=0.3, **grid)
+    near = optics.Pupil(
+        [lens], wavelengths=(550e-9,), focal_length=50e-3, pixel_pitch=2e-6, psf_size=31
+    )
+    sharp = _out_of_focus(64).field()
+    torch.testing.assert_close(near.field(distance=0.3), sharp, rtol=0, atol=1e-3)
+    near(distance=0.3)
+    coarse = _out_of_focus(64, psf_size=9)
+    seen = torch.vmap(lambda distance: coarse(distance=distance))(torch.tensor([0.3, 0.5]))
+    assert seen.shape == (2, 1, 9, 9)
+    compiled = torch.compile(lambda distance: coarse(distance=distance), backend="eager")
+    torch.testing.assert_close(compiled(torch.tensor(0.3)), seen[0])
+    assert coarse(distance=torch.ones(0)).shape == (0, 1, 9, 9)
+
+
+def test_frequencies_in_another_unit_are_warned_of():
+    # 1000 * 550 nm: the cut-off D / (lambda f) is 182 line pairs/mm.
+    pupil = _pupil(wavelengths=(550e-9,))
+    for wrong in ([0.0, 50.0, 180.0], [0.25], [-0.1, -0.5]):  # line pairs/mm, and cycles/pixel
+        with pytest.warns(UserWarning, match=r"frequency is in cycles/m, and reaches .* is 1\.8"):
+            pupil.mtf(torch.tensor(wrong))
+    for right in ([0.0], [], [0.0, 0.25 / 2e-6], [500.0]):
+        pupil.mtf(torch.tensor(right))
+
+
 @pytest.mark.parametrize("n", [24, 25])
 def test_the_amplitude_transfer_is_the_transform_of_the_spread_in_nyquists_window(n):
     """The spread by direct summation, 1 within a quarter of its period and 0 from 3/4 on."""
@@ -421,3 +528,17 @@ def test_distances_are_those_of_all_places():
     assert pupil(distance=torch.tensor([1.0, 2.0])).shape == (2, 2, 3, 1, 9, 9)
     with pytest.raises(ValueError, match=r"distance must be one number or \[D\].* not \[2, 3\]"):
         pupil(distance=torch.ones(2, 3))
+
+
+def test_the_amplitude_transfer_of_a_lens_that_is_focused_near_is_that_of_its_image_distance():
+    options = {
+        "size": 64, "spacing": 1e-3 / 63, "wavelengths": (550e-9,), "pixel_pitch": 2e-6,
+        "psf_size": 31,
+    }  # fmt: skip
+    near = optics.Pupil((), focal_length=10e-3, focus=30e-3, **options)
+    assert near.image_distance == pytest.approx(15e-3, rel=1e-12)
+    far = optics.Pupil((), focal_length=15e-3, **options)
+    at_infinity = optics.Pupil((), focal_length=10e-3, **options)
+    found = near.amplitude_transfer(48)
+    torch.testing.assert_close(found, far.amplitude_transfer(48))
+    assert not torch.equal(found, at_infinity.amplitude_transfer(48))

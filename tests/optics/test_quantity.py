@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+import optics
 from optics import quantity
 
 # torch's own, at its first forward derivative
@@ -31,6 +32,36 @@ def test_not_finite_is_refused_but_a_large_sum_is_not():
         quantity.check_finite("field", large)
     with pytest.raises(ValueError, match="distance must be finite, in metres; it has inf"):
         quantity.check_finite("distance", float("inf"), "metres")
+
+
+_GRID = {"wavelength": 550e-9, "spacing": 5e-6}
+_CAMERA = {
+    "wavelength": 550e-9, "focal_length": 0.05, "pupil_spacing": 1e-4, "pixel_pitch": 4e-6,
+    "size": 9,
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf support:UserWarning")  # torch's own
+@pytest.mark.parametrize(
+    "light",
+    [
+        lambda field: optics.angular_spectrum(field, distance=1e-3, **_GRID),
+        lambda field: optics.fraunhofer(field, distance=1.0, **_GRID).field,
+        lambda field: optics.coherent_image(field[None, None], field[None, None]),
+        lambda field: optics.coherent_blur(field[None, None], field[None]),
+        lambda field: optics.psf_from_pupil(field, **_CAMERA),
+        lambda field: optics.otf_from_pupil(field, **_CAMERA),
+    ],
+)
+def test_a_field_of_half_precision_is_computed_in_single(light):
+    field = torch.randn(16, 16, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    half = field.to(torch.complex32)
+    found, expected = light(half), light(half.to(torch.complex64))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+    assert found.dtype == expected.dtype
+    bad = field.clone()
+    bad[3, 5] = complex(0, float("nan"))
+    assert not quantity.is_finite(bad.to(torch.complex32))
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,24 @@ def test_problems_are_named_with_numbers():
     )
 
 
+def test_light_that_is_made_is_a_problem():
+    # An aperture that was trained to be wider: Q is 1 at 16 samples, and 1/2 at 32, where every
+    # pixel but the one on the axis is at a zero of the sinc, and that one, twice as large as
+    # lambda f / D along each side, is counted with the irradiance of its middle.
+    aperture = nn.Parameter(torch.zeros(32, 32))
+    aperture.data[8:24, 8:24] = 1
+    pitch = WAVELENGTH * FOCAL / (16 * SPACING)
+    pupil = make_pupil(aperture=aperture, pitch=pitch, psf_size=2)
+    assert not any("more light" in line for line in audit_sampling(pupil).problems())
+    aperture.data[:] = 1
+    audit = audit_sampling(pupil)
+    assert audit.window_loss.item() == pytest.approx(-3, abs=1e-5)
+    assert any(
+        "the window holds 300 % more light than passes the pupil" in line
+        for line in audit.problems()
+    )
+
+
 def test_the_measures_are_penalties():
     pupil = phase_pupil(nn.Parameter(random_phase(16, 2.0).double()))
 

@@ -172,6 +172,16 @@ def test_full_well_saturates_and_stops_the_gradient():
     assert light.grad.tolist() == [1, 1, 0]
 
 
+@pytest.mark.parametrize("full_well", [None, 1000.0])
+@pytest.mark.parametrize("light", [math.inf, 1e36])  # which is infinite electrons in float32
+@pytest.mark.parametrize("kind", ["gaussian", "poisson", "score", "none"])
+def test_light_without_end_reads_full_scale(kind, light, full_well):
+    sensor = optics.Sensor(1000, shot_noise=kind, full_well=full_well)
+    measurement = sensor(torch.full((1, 1, 8, 8), light), generator=_generator())
+    assert torch.equal(measurement, torch.ones(1, 1, 8, 8))
+    assert sensor(torch.full((1, 1, 2, 2), math.nan)).isnan().all()
+
+
 @pytest.mark.parametrize("level", [0.0005, 0.01, 0.5])
 @pytest.mark.parametrize("kind", ["gaussian", "poisson"])
 def test_light_has_slope_one_at_few_electrons_too(kind, level):
@@ -963,6 +973,8 @@ def test_another_light_replaces_the_range_for_a_while():
         ("12", TypeError, "photon_range must be"),
         ((1, 2, 3), TypeError, "photon_range must be"),
         (("a", "b"), TypeError, "photon_range must be one number"),
+        (np.array([[30.0, 3000.0]]), TypeError, r"photon_range must be \(least, most\)"),
+        (torch.nn.Parameter(torch.ones(2)), TypeError, "photon_range is not learned by a sensor"),
     ],
 )
 def test_a_range_that_is_none_is_refused(given, kind, message):
@@ -983,3 +995,88 @@ def test_a_range_is_warned_of_at_both_ends():
     picture = torch.rand(1, 1, 4, 4, requires_grad=True)
     with pytest.warns(UserWarning, match=r"the read noise is 0\.0283 DN"):
         steep(picture)
+
+
+@pytest.mark.parametrize("well", [300, 600, 617, 850, 1001])
+def test_a_learned_gain_that_fills_the_well_at_the_top_code_holds_it(well):
+    # The gain is held in float32, and may come out a little above what was given.
+    sensor = optics.Sensor(4000, full_well=well, gain=well / 1023, trainable_gain=True)
+    assert sensor.holds(4000)
+    assert not sensor.holds(4100)  # where the gain follows, the top code is above the well
+
+
+@pytest.mark.parametrize(("black", "told"), [(5, True), (6, False), (7, False)])
+def test_a_black_level_of_three_read_noises_is_wide_enough(black, told):
+    # 2 electrons RMS at 2 electrons/DN, and at 1 in half of the light: 2 DN.
+    sensor = optics.Sensor(300, read_noise=2.0, gain=2.0, black_level=black)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with sensor.under(150):
+            pass
+    assert [str(each.message).split(" holds")[0] for each in caught] == [
+        f"with 150 photons/pixel the read noise is 2 DN, and black_level={black}"
+    ] * told
+
+
+def test_a_range_has_photons_within_its_ends():
+    for photons in (30, 100, 300):
+        assert optics.Sensor(photons, photon_range=(30, 300)).photon_range == (30, 300)
+    for ends in (np.array([30, 300]), np.array([30.0, 300.0]), torch.tensor([30.0, 300.0])):
+        given = optics.Sensor(100, photon_range=ends).photon_range
+        assert given == (30, 300)
+        assert [type(end) for end in given] == [float, float]
+    for photons in (29, 301):
+        with pytest.raises(
+            ValueError, match=rf"photons={photons}, .* must lie within photon_range"
+        ):
+            optics.Sensor(photons, photon_range=(30, 300))
+
+
+def test_a_gain_that_stays_is_printed():
+    assert repr(optics.Sensor(automatic_gain=False)).endswith(", automatic_gain=False)")
+    assert "automatic_gain" not in repr(optics.Sensor())
+
+
+def test_a_range_takes_no_picture_without_a_batch():
+    sensor = optics.Sensor(100, photon_range=(30, 300))
+    for shape in [(3, 4, 4), (4, 4), (1, 1, 3, 4, 4)]:
+        with pytest.raises(ValueError, match=r"irradiance must be \[B, C, H, W\], not \("):
+            sensor(torch.ones(shape))
+
+
+def test_what_a_light_does_not_fit_is_told_where_the_light_is_given():
+    well = optics.Sensor(100, full_well=100)
+    black = optics.Sensor(300, read_noise=2.0, gain=2.0, black_level=6)
+    for sensor, photons, told in ((well, 1000, "full_well=100"), (black, 30, "black_level=6")):
+        with pytest.warns(UserWarning, match=f"{told} holds") as caught, sensor.under(photons):
+            pass
+        assert [each.filename for each in caught] == [__file__]
+    for options, told in (
+        ({"photons": 1000, "full_well": 100}, "full_well=100"),
+        ({"photon_range": (30, 30_000), "black_level": 4}, "black_level=4"),
+    ):
+        with pytest.warns(UserWarning, match=f"{told} holds") as caught:
+            optics.Sensor(**options)
+        assert [each.filename for each in caught] == [__file__]
+
+
+def test_another_light_is_one_number():
+    sensor = optics.Sensor(100, full_well=1000)
+    for light in (300, np.float32(300), torch.tensor(300.0), torch.tensor([300])):
+        assert sensor.holds(light) is True
+        assert sensor.holds(10 * light) is False
+        with sensor.under(light):
+            assert sensor.photons == 300
+            assert type(sensor.photons) is float
+            assert type(sensor.gain) is float
+    learned = torch.nn.Parameter(torch.tensor(300.0))
+    for wrong in ("5", None, [3.0], np.array([3.0, 4.0]), torch.ones(2), 3j):
+        for ask in (sensor.holds, lambda light: sensor.under(light).__enter__()):
+            with pytest.raises(TypeError, match="photons must be one number, in photons/pixel, "):
+                ask(wrong)
+            with pytest.raises(TypeError, match="photons is not learned here"):
+                ask(learned)
+            for none in (0, -1.0, math.inf, math.nan):
+                with pytest.raises(ValueError, match=f"photons={none} is out of range; give a pos"):
+                    ask(none)
+    assert sensor.photons == 100

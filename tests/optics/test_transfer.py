@@ -44,6 +44,17 @@ def test_round_trip(value):
     torch.testing.assert_close(again, value, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_and_returned_in_single(half):
+    given = torch.linspace(0, 1, 256).to(half).requires_grad_()
+    for curve in (optics.srgb_to_linear, optics.linear_to_srgb):
+        assert torch.equal(curve(given), curve(given.float()))
+        (slope,) = torch.autograd.grad(curve(given).sum(), given)
+        assert slope.dtype == half
+    again = optics.linear_to_srgb(optics.srgb_to_linear(given))
+    torch.testing.assert_close(again, given.float())
+
+
 def test_gradients_are_finite_everywhere():
     value = torch.tensor([-0.1, 0.0, 1e-9, 0.04045, 0.0031308, 0.5, 1.0, 1.2], requires_grad=True)
     (optics.linear_to_srgb(value) + optics.srgb_to_linear(value)).sum().backward()

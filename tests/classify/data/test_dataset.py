@@ -379,3 +379,21 @@ def test_pictures_of_two_data_sets_are_told_by_their_names_and_codes():
     assert make().shared(make(**deep)) == ()
     assert make(**deep).shared(make(**deep)) == make().identifiers
     assert make().shared(make(size=(5, 6))) == ()
+
+
+def test_parts_of_one_data_set_know_each_other():
+    dataset = make()
+    one, other = dataset.subset([7, 3, 5]), dataset.subset([5, 9, 3])
+    assert one.same_set_as(other)
+    assert one.shared(other) == ("image-3", "image-5")  # in the order of its own rows
+    assert other.shared(one) == ("image-5", "image-3")
+    # Said to be of another encoding, or to belong together otherwise, they are its pictures still.
+    for changed in (other.taken_as("linear"), other.grouped(["a", "b", "c"])):
+        assert one.same_set_as(changed)
+        assert changed.same_set_as(one)
+        assert one.shared(changed) == ("image-3", "image-5")
+    redrawn = one.redrawn(1 + one.gather([0, 1, 2]).images)
+    for foreign in (make(), pickle.loads(pickle.dumps(other)), redrawn):
+        assert not one.same_set_as(foreign)
+    assert one.shared(make()) == ("image-7", "image-3", "image-5")
+    assert redrawn.shared(one) == ()

@@ -1,4 +1,5 @@
 import hashlib
+import pickle
 from collections import Counter
 from itertools import pairwise
 
@@ -536,3 +537,40 @@ def test_a_lesion_in_two_given_parts_is_told():
 def test_what_names_no_parts_is_refused(parts, message):
     with pytest.raises(ValueError, match=message):
         given_split(make([0, 1, 0, 1], range(4)), parts)
+
+
+def test_the_whole_is_what_was_divided_in_its_order():
+    dataset = make(np.arange(40) % 4, range(40))
+    shuffled = dataset.subset(np.random.default_rng(0).permutation(40)[:31])
+    words = ["test", "train", "val"] * 11
+    for divided in (dataset, shuffled):
+        parts = [split(divided, seed=3), given_split(divided, (words * 2)[: len(divided)])]
+        for each in [*parts, *pickle.loads(pickle.dumps(parts))]:
+            assert each.whole.identifiers == divided.identifiers
+            assert torch.equal(each.whole.labels, divided.labels)
+            assert each.whole.fingerprint == divided.fingerprint
+    assert split(shuffled, (0.6, 0.4)).whole.identifiers == shuffled.identifiers
+
+
+def test_parts_of_several_data_sets_have_no_whole():
+    parts, others = (split(make(np.arange(40) % 4, range(40))) for _ in range(2))
+    mixed = Split(parts.train, parts.validation, others.test, parts.indices, "lesion", 0)
+    assert mixed.whole is None
+    # Nor have parts that are no longer all of what their rows say.
+    fewer = Split(
+        parts.train.subset([0, 1, 2]), parts.validation, parts.test, parts.indices, "lesion", 0
+    )
+    assert fewer.whole is None
+
+
+def test_a_given_split_is_refused_where_it_was_asked_for():
+    dataset = make([0, 1, 0, 1], range(4))
+    with pytest.raises(ValueError, match="parts needs 4 words, one for each image, got 5"):
+        given_split(dataset, ["train", "test", "train", "test", "train"])
+    with pytest.raises(ValueError, match="only one class"):
+        given_split(make([1, 1], range(2)), ["train", "test"])
+    with pytest.raises(TypeError, match=r"must be a classify\.LesionDataset, not list"):
+        given_split(["a", "b"], ["train", "test"])
+    with pytest.warns(UserWarning, match="in more than one part") as caught:
+        given_split(make([0, 1, 0, 1], [0, 1, 0, 2]), ["train", "train", "test", "test"])
+    assert caught[0].filename == __file__

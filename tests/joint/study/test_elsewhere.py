@@ -1,13 +1,27 @@
 import importlib
 import json
+import math
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import joint
 from joint.settings import OptionError
-from joint.study import Axis, Plan, StudyError, compare, create_study, elsewhere, outcomes, work
+from joint.study import (
+    Axis,
+    Place,
+    Plan,
+    StudyError,
+    compare,
+    create_study,
+    elsewhere,
+    outcomes,
+    work,
+)
 from joint.study.command import main
+from joint.study.findings.statistics import estimate
 
 POINTS = [joint.OperatingPoint(), joint.OperatingPoint(photons=60)]
 
@@ -35,6 +49,30 @@ def trained(tmp_path_factory):
         seeds=(0, 1),
     )
     folder = tmp_path_factory.mktemp("study")
+    ledger = create_study(study, folder)
+    assert work(folder) == (4, 0, False)
+    return ledger.refreshed()
+
+
+@pytest.fixture(scope="module")
+def coded(tmp_path_factory):
+    """Two qualities of JPEG on two seeds, with a plan and an objective that are not the default."""
+    base = joint.RunConfig(
+        data=joint.PhantomConfig(count=60, image_size=16, balance=0),
+        system=joint.SystemConfig(
+            front_end=joint.NoneConfig(), codec=joint.JPEGConfig(quality=50), classifier=_small()
+        ),
+        objective=joint.Objective(task=2.0, distortion=0.5),
+        training=joint.Training(epochs=1, augmentation="none", monitor="loss"),
+    )
+    comparison = {"first": {"quality": 20}, "second": {"quality": 90}}
+    study = joint.study.Study(
+        base=base,
+        axes={"quality": Axis(path="system.codec.quality", values=(20, 90))},
+        plan=Plan(comparisons=(comparison,), metric="bpp_bytes", alpha=0.2, resamples=100),
+        seeds=(0, 1),
+    )
+    folder = tmp_path_factory.mktemp("coded")
     ledger = create_study(study, folder)
     assert work(folder) == (4, 0, False)
     return ledger.refreshed()
@@ -88,7 +126,9 @@ def test_the_comparisons_of_the_plan_are_made_at_each_point_as_exploration(train
     assert found.places[0].contrasts[0].difference != found.places[1].contrasts[0].difference
     text = str(found)
     assert text.startswith("loss of the trained designs, means with 95 % intervals\n")
-    assert "at 60 photons/pixel" in text
+    assert re.fullmatch(r" *design +as built +60 photons/pixel *", text.splitlines()[1])
+    assert "\nas built\n  " in text
+    assert "\nat 60 photons/pixel\n  " in text
     assert f"{found.places[1].estimates[0].mean:.4f}" in text
     told = json.loads(found.to_json())
     assert [place["point"] for place in told["places"]] == [{}, {"photons": 60}]
@@ -119,6 +159,8 @@ def test_what_cannot_be_judged_is_refused(trained, tmp_path):
         elsewhere(trained, [joint.OperatingPoint(quality=1)])
     with pytest.raises(StudyError, match=r"run \w+ has no bpp at 60 photons/pixel: choose another"):
         elsewhere(trained, POINTS[1:], metric="bpp")
+    with pytest.raises(StudyError, match=r"run \w+ has no bpp as built: choose another"):
+        elsewhere(trained, POINTS, metric="bpp")
 
 
 def test_points_are_checked_before_the_first_pass(small_study, small_base, tmp_path, monkeypatch):
@@ -142,3 +184,104 @@ def test_the_command_prints_a_table_or_json(trained, capsys):
     assert json.loads(capsys.readouterr().out)["metric"] == "loss"
     with pytest.raises(OptionError, match="give at least one point, such as --photons 30 300"):
         main(["judge", folder])
+
+
+@pytest.mark.parametrize(
+    ("asked", "metric"), [(None, "bpp_bytes"), ("loss", "loss"), ("accuracy", "accuracy")]
+)
+def test_a_point_is_judged_by_the_plan_and_the_objective_of_each_run(coded, asked, metric):
+    points = [joint.OperatingPoint(quality=quality) for quality in (5, 95)]
+    found = elsewhere(coded, points, metric=asked, resamples=60)
+    assert (found.metric, found.level) == (metric, pytest.approx(0.8))
+    for place in found.places:
+        assert set(place.outcomes) == {0, 1}
+        for run in coded.runs:
+            config, system, parts = joint.load_run(coded.path(run))
+            direct = joint.evaluate(
+                system,
+                parts.test,
+                objective=config.objective,
+                count_bytes=True,
+                quality=place.point.quality,
+            )
+            (again,) = (one for one in place.outcomes[run.design] if one.seed == run.seed)
+            assert again.value == pytest.approx(direct.scalars()[metric], rel=1e-6)
+            assert again.predictions.identifiers == parts.test.identifiers
+        for number, own in place.outcomes.items():
+            expected = estimate(own, metric=metric, level=found.level, resamples=60)
+            assert place.estimates[number] == expected
+        (contrast,) = place.contrasts
+        assert contrast == compare(
+            place.outcomes[0],
+            place.outcomes[1],
+            metric=metric,
+            name=coded.pairs()[0].name,
+            alpha=0.2,
+            resamples=60,
+        )
+        assert "quality=20" in contrast.name
+    with pytest.raises(ValueError, match="metric 'beauty' is unknown"):
+        elsewhere(coded, points, metric="beauty")
+
+
+def test_a_design_without_an_ended_run_is_left_out(small_study, small_base, tmp_path):
+    with pytest.warns(UserWarning, match="1 paired seed cannot give a p below 1"):
+        ledger = create_study(small_study(base=small_base(), seeds=(0,)), tmp_path)
+    work(tmp_path, stop=lambda: ledger.tally().finished > 2)
+    ended = {run.design for run, s in zip(ledger.runs, ledger.states(), strict=True) if s == "done"}
+    assert len(ended) == 3
+    found = elsewhere(ledger, [joint.OperatingPoint(photons=60)])
+    assert set(found.designs) == set(found.places[0].estimates) == ended
+    (name,) = (pair.name for pair in ledger.pairs() if {pair.first, pair.second} <= ended)
+    (contrast,) = found.places[0].contrasts
+    assert contrast.name == name
+
+
+def test_what_is_asked_reaches_each_evaluation(coded, monkeypatch):
+    module, asked = importlib.import_module("joint.study.elsewhere"), []
+
+    def spied(*args, **options):
+        asked.append(options)
+        return replace(joint.evaluate(*args, **options), losses={"total": float("nan")})
+
+    monkeypatch.setattr(module, "evaluate", spied)
+    points = [joint.OperatingPoint(quality=5)]
+    elsewhere(coded, points, batch_size=7)
+    assert [options["batch_size"] for options in asked] == [7] * 4
+    with pytest.raises(
+        StudyError, match=r"run \w+ has no loss at quality 5: choose another metric"
+    ):
+        elsewhere(coded, points, metric="loss")
+    monkeypatch.setattr(module, "load_run", None)
+    with pytest.raises(ValueError, match="device 'bicycle' is unknown"):
+        elsewhere(coded, points, device="bicycle")
+
+
+def test_a_table_has_cells_without_an_interval_and_empty_ones(small_study, small_base, tmp_path):
+    axes = {"binning": Axis(path="system.sensor.binning", values=(3, 1))}  # 3 does not divide 16
+    study = small_study(
+        base=small_base(), axes=axes, plan=Plan(metric="loss", resamples=100), seeds=(0,)
+    )
+    ledger = create_study(study, tmp_path)
+    work(tmp_path)
+    found = elsewhere(ledger, [joint.OperatingPoint(photons=60)])
+    rows = str(found).splitlines()
+    (mean,) = (e.mean for e in found.places[0].estimates.values() if e.mean is not None)
+    assert [row.split() for row in rows[2:]] == [
+        ["0", "binning=3"],
+        ["1", "binning=1", f"{mean:.4f}"],
+    ]
+
+
+def test_far_away_is_written_as_json(trained):
+    """What others read, as a browser: an infinity is refused there."""
+    found = replace(
+        elsewhere(trained, POINTS[:1], resamples=50),
+        places=(Place(joint.OperatingPoint(distance=math.inf), {}, (), {}),),
+    )
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    (place,) = json.loads(found.to_json(), parse_constant=refuse)["places"]
+    assert place == {"point": {"distance": "inf"}, "designs": [], "comparisons": []}

@@ -12,3 +12,14 @@ def test_only_the_last_scenes_are_kept(monkeypatch):
     assert scenes(last) is kept
     assert len(scenes._kept) == 2
     assert first.model_dump_json() not in scenes._kept
+
+
+def test_scenes_of_another_configuration_are_others(monkeypatch):
+    monkeypatch.setattr(kept_scenes, "build_data", lambda config: [config])
+    scenes = kept_scenes.KeptScenes()
+    base = joint.PhantomConfig(count=9, seed=1)
+    for other in ({"count": 10}, {"image_size": 32}, {"balance": 0}):
+        changed = joint.PhantomConfig(**{"count": 9, "seed": 1, **other})
+        assert scenes(base) == [base]
+        assert scenes(changed) == [changed]
+    assert scenes(base) is scenes(joint.PhantomConfig(count=9, seed=1))

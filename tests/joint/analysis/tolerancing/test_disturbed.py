@@ -231,3 +231,23 @@ def test_a_lamp_lights_phase_objects_and_does_not_thicken_them():
     twice = _Twice(front)
     lamp = Disturbed(twice, 3, gains=(1.5, 1.0, 0.5))
     torch.testing.assert_close(lamp(scene), torch.cat((expected, expected), 1) / 2)
+
+
+@pytest.mark.parametrize(("angle", "turns"), [(0.0, 0), (90.0, -1), (180.0, 2), (-90.0, 1)])
+@pytest.mark.parametrize(("shift", "shift_y"), [(4, 0), (0, 3), (-2, 5)])
+def test_an_element_sits_where_it_was_moved_and_its_rim_goes_on(angle, turns, shift, shift_y):
+    """From +x to +y, which is down: rot90 turns the other way; then to the right and down."""
+    phase = torch.rand(33, 33, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    wavelength = torch.tensor([550e-9], dtype=torch.float64)
+    rows = (torch.arange(33) - shift_y).clamp(0, 32)
+    columns = (torch.arange(33) - shift).clamp(0, 32)
+    where = {"shift": float(shift), "shift_y": float(shift_y), "angle": angle}
+    mask = optics.PhaseMask(phase, spacing=1e-5)
+    sits = MovedPhase(mask, **where).phase_shift(wavelength)[0].double()
+    expected = phase.rot90(turns)[rows][:, columns]
+    torch.testing.assert_close(sits, expected, rtol=0, atol=1e-4)
+    share = optics.AmplitudeMask(0.1 + 0.8 * phase, spacing=1e-5, trainable=False)
+    field = MovedElement(share, **where).transmission(wavelength)[0]
+    given = share.transmission(wavelength)[0].real.rot90(turns)[rows][:, columns]
+    torch.testing.assert_close(field.real, given, rtol=0, atol=1e-4)
+    assert not field.imag.any()
