@@ -19,6 +19,7 @@ import torch
 from classify import as_levels
 from classify.data.archive import Archive, Member
 from classify.data.decode import SUFFIXES, Decoder, Picture
+from classify.data.table import mask_name
 
 from .config.run import RunConfig, load_config
 from .config.scenes import ClassFolders, ImageTableConfig, MedMNISTConfig
@@ -85,7 +86,8 @@ def predict(
     directory : path
         The run folder. The data that it was trained on need not be there.
     pictures : sequence of paths
-        Files (``.jpg .jpeg .png .bmp .tif .tiff .webp``), or folders and zips of them.
+        Files (``.jpg .jpeg .png .bmp .tif .tiff .webp``), or folders and zips of them, but for the
+        masks, ``<picture>_segmentation``, that lie among those.
     views : {"identity", "mirror", "flips", "dihedral"}
         Views of each picture over which probabilities are averaged, see
         :func:`joint.average_views`.
@@ -155,7 +157,9 @@ def _members(path: Path, held: ExitStack) -> Iterator[Member]:
         yield Member(str(path), path.stat().st_size, 0, partial(path.open, "rb"))
         return
     archive = held.enter_context(Archive(path))
-    yield from (member for member in archive.members if member.suffix in SUFFIXES)
+    members = [member for member in archive.members if member.suffix in SUFFIXES]
+    masks = {mask_name(member.stem) for member in members}
+    yield from (member for member in members if member.stem not in masks)
 
 
 def _decoder(

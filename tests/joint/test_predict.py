@@ -124,6 +124,15 @@ def test_noise_is_that_of_the_name_of_a_file(run, clinic, tmp_path):
     assert abs(other.probabilities[0] - alone.probabilities[0]) > 1e-4
 
 
+def test_masks_are_no_pictures(run, clinic, tmp_path):
+    folder = tmp_path / "some"
+    folder.mkdir()
+    for name in ("a", "a_segmentation", "b_segmentation"):  # the last one is of no picture here
+        shutil.copy(clinic / "pit" / "pit3.png", folder / f"{name}.png")
+    assert [each.name for each in joint.predict(run, [folder])] == ["a.png", "b_segmentation.png"]
+    assert len(joint.predict(run, [folder / "a_segmentation.png"])) == 1
+
+
 def test_the_command_prints_and_keeps_what_is_said(run, clinic, tmp_path, capsys):
     asked = ["predict", str(run), str(clinic / "fine"), str(clinic / "pit" / "pit0.png"), "--quiet"]
     assert main([*asked, "--csv", str(tmp_path / "a.csv")]) == 0
