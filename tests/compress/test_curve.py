@@ -296,5 +296,7 @@ def test_a_header_is_a_part_of_its_rate(header, told):
     rate, quality = (0.4, 0.6, 0.9), (30.0, 33.0, 36.0)
     with pytest.raises(ValueError, match=rf"curve 'ours' has headers \(of rates\) {told}"):
         RateCurve("ours", rate, quality, header=header)
+    with pytest.raises(ValueError, match="inf of inf: a header is finite"):
+        RateCurve("ours", (math.inf,), (30.0,), header=math.inf)
     for part in (0, 0.0, 0.4, rate):
         assert RateCurve("ours", rate, quality, header=part).header == part
