@@ -97,7 +97,14 @@ class RateCurves:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return plain(asdict(self))
+        told = asdict(self)
+        parts = [(told["uncoded"], self.uncoded)]
+        for curve, own in zip(told["curves"], self.curves, strict=True):
+            parts += zip(curve["points"], own.points, strict=True)
+        for part, own in parts:
+            if own is not None:
+                part["point"] = own.point.to_dict()
+        return plain(told)
 
 
 def _shown(each: AccuracyPoint) -> str:

@@ -1,3 +1,4 @@
+import json
 import math
 from dataclasses import replace
 
@@ -161,3 +162,9 @@ def test_a_system_at_its_qualities_is_a_curve():
     rates = [each.rate for each in found.curves[0].points]
     assert rates == sorted(rates) == [each.bpp_bytes for each in jpeg]
     assert [each.point.quality for each in found.curves[0].points] == [10, 40, 70, 95]
+    told = found.to_dict()
+    assert [each["point"] for each in told["curves"][0]["points"]][:2] == [
+        {"quality": 10}, {"quality": 40}
+    ]  # fmt: skip
+    assert told["uncoded"]["point"] == {}
+    json.dumps(told, allow_nan=False)
