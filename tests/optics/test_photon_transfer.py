@@ -114,6 +114,17 @@ def test_binned_pixels_have_their_light_together():
     assert 2 < (one.threshold / four.threshold).item() < 4
 
 
+def test_each_of_the_binned_pixels_has_its_dark_current():
+    dark = {"dark_current": 300.0, "exposure_time": 0.05, "read_noise": 2.0}  # 15 electrons each
+    sheet = optics.photon_transfer(
+        optics.Sensor(500, quantum_efficiency=0.5, binning=2, bit_depth=None, gain=1200, **dark)
+    )
+    assert sheet.dark_noise == pytest.approx(math.sqrt(4 + 4 * 15))
+    assert sheet.dark_mean == pytest.approx(60 / 1200, rel=1e-6)
+    assert sheet.saturated_electrons == 1200 - 60
+    assert sheet.saturation.item() == pytest.approx((1200 - 60) / (4 * 0.5))
+
+
 def test_another_light_and_a_learned_gain():
     sensor = optics.Sensor(1000, trainable_gain=True, bit_depth=12)
     with sensor.under(100):
