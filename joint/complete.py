@@ -31,7 +31,7 @@ from .system import ImagingSystem
 from .train.listen import EpochListener, listeners, retell
 from .train.loop import fit
 from .train.teacher import identify
-from .trained import load_teacher, load_trained
+from .trained import Trained, classes_of, load_teacher, load_trained
 
 __all__ = ["built", "complete_run", "earlier", "noted", "trained_stages"]
 
@@ -267,6 +267,7 @@ def trained_stages(
     -----
     UserWarning
         When the classifier was trained for another number of classes: its last layer is a new one.
+        When it was trained for as many of other names, or in another order.
     """
     directory = Path(directory)
     config = load_config(directory)
@@ -292,9 +293,24 @@ def trained_stages(
             for name, weight in trained.weights.items()
             if name.startswith(f"{stage}.")
         }
+        if stage == "classifier":
+            _speak_of_names(trained, parts.train.classes, directory)
         own = _for_classes(module, own, directory)
         load_weights(module, own, source=f"{trained.path}, the {stage}")
     return kept
+
+
+def _speak_of_names(trained: Trained, ours: Sequence[str], directory: Path) -> None:
+    """Say where a classifier tells as many classes apart, but others: its scores are of those."""
+    theirs = classes_of(trained)
+    if theirs is None or len(theirs) != len(ours) or theirs == tuple(ours):
+        return
+    warnings.warn(
+        f"the classifier of {directory} tells {', '.join(theirs)} apart, and begins with these "
+        f"scores for {', '.join(ours)}, in this order: where it does not learn, its labels are "
+        "those of other classes",
+        stacklevel=3,
+    )
 
 
 def _for_classes(

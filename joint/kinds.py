@@ -118,6 +118,8 @@ def check_names(system: ImagingSystem, dataset: LesionDataset, *, what: str = "s
         return
     if set(theirs) <= set(ours):
         remedy = "load the data with all of these classes, in this order"
+    elif len(theirs) != len(ours):
+        remedy = "choose scenes of the classes that it was trained for"
     else:
         remedy = f"if the names mean the same, say so with {what}.classes = dataset.classes"
     raise ValueError(

@@ -37,7 +37,8 @@ class Prediction(NamedTuple):
     """What a run says of one picture."""
 
     name: str
-    """The file; in a folder or a zip, its path below that."""
+    """The file; in a folder or a zip its path below that, behind the path of that where several
+    were given."""
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
     """Of each class, by the softmax of its score."""
@@ -130,32 +131,43 @@ def predict(
         raise ConfigError(f"the run in {directory} has no classifier: it says nothing of a picture")
     found: list[Prediction] = []
     with ExitStack() as held, torch.no_grad():
-        members = [member for path in pictures for member in _members(Path(path), held)]
+        places = [Path(path).expanduser() for path in pictures]
+        given = [(str(path), member) for path in places for member in _members(path, held)]
+        members = [member for _, member in given]
+        # One name may be in several folders.
+        several = len({path for path, member in given if member.path != path}) > 1
         if not members:
             raise ValueError(f"there is no picture ({' '.join(SUFFIXES)}) in what was given")
         decoded = decoder.decode([Picture(member) for member in members], "decoding")
-        each = zip(members, decoded, strict=True)
+        names = (
+            f"{path}/{member.path}" if several and member.path != path else member.path
+            for path, member in given
+        )
+        each = zip(names, members, decoded, strict=True)
         while part := [*islice(each, batch_size)]:
-            codes = np.stack([image for _, (image, _) in part])
+            codes = np.stack([image for _, _, (image, _) in part])
             scenes = as_levels(torch.from_numpy(codes).to(device)).div_(255)
-            seeds = [derive_seed("predict", seed, member.name) for member, _ in part]
+            seeds = [derive_seed("predict", seed, member.name) for _, member, _ in part]
             noise = generators(seeds, scenes.device)
             said = average_views(system, scenes, views=views, generator=noise).probabilities
             found += [
-                Prediction(member.path, kind.classes, tuple(row))
-                for (member, _), row in zip(part, said.tolist(), strict=True)
+                Prediction(name, kind.classes, tuple(row))
+                for (name, _, _), row in zip(part, said.tolist(), strict=True)
             ]
     return found
 
 
 def _members(path: Path, held: ExitStack) -> Iterator[Member]:
     """The picture files that a path is: itself, or those of a folder or a zip."""
-    path = path.expanduser()
     if path.suffix.lower() in SUFFIXES and not path.is_dir():
         if not path.exists():
             raise FileNotFoundError(f"there is no {path}")
         yield Member(str(path), path.stat().st_size, 0, partial(path.open, "rb"))
         return
+    if path.is_file() and path.suffix.lower() != ".zip":
+        raise ValueError(
+            f"{path} is neither a picture ({' '.join(SUFFIXES)}) nor a folder or a zip"
+        )
     archive = held.enter_context(Archive(path))
     members = [member for member in archive.members if member.suffix in SUFFIXES]
     masks = {mask_name(member.stem) for member in members}

@@ -23,6 +23,7 @@ from .train.training import Training
 __all__ = [
     "SceneKind",
     "Trained",
+    "classes_of",
     "load_codec",
     "load_fitted",
     "load_run",
@@ -192,6 +193,12 @@ def scene_kind(directory: Path | str) -> SceneKind:
     return SceneKind(tuple(kept["image_size"]), kept["channels"], tuple(kept["classes"]))
 
 
+def classes_of(trained: Trained) -> tuple[str, ...] | None:
+    """The classes of a run; None in a folder of before systems knew them."""
+    kept = _identity(trained.head).get("scenes")
+    return None if kept is None else tuple(kept["classes"])
+
+
 def _rebuilt(
     config: RunConfig, trained: Trained, scenes: classify.LesionDataset | SceneKind
 ) -> ImagingSystem:
@@ -272,10 +279,8 @@ def _check_teaches(
             "train both on one size (--data.image-size)"
         )
     head = trained.weights.get("classifier.head.weight")  # which one of their own may not have
-    kept, names = _identity(trained.head).get("scenes"), None
-    if kept is not None:
-        names = tuple(kept["classes"])
-    elif (directory / PREDICTIONS_FILE).exists():  # of before systems knew their classes
+    names = classes_of(trained)
+    if names is None and (directory / PREDICTIONS_FILE).exists():
         names = load_predictions(directory).classes
     count = len(ours.classes) if head is None else len(head)
     if count != len(ours.classes) or names not in (None, ours.classes):
@@ -329,9 +334,8 @@ def load_fitted(system: ImagingSystem, directory: Path | str) -> ImagingSystem:
     trained = _left_by_fit(Path(directory))
     _check_settings(system, trained)
     load_weights(system, trained.weights, source=str(trained.path))
-    kept = _identity(trained.head).get("scenes")  # not in folders of before systems knew classes
-    if system.classifier is not None and kept is not None:
-        system.classes = tuple(kept["classes"])
+    if system.classifier is not None:
+        system.classes = classes_of(trained) or system.classes
     return system.eval()
 
 

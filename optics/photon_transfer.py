@@ -90,7 +90,7 @@ class PhotonTransfer:
                 f"({self.limit})",
             ),
             ("dynamic range", f"{each(self.dynamic_range, '.1f')} dB"),
-            ("largest SNR", f"{20 * math.log10(self.largest_snr):.1f} dB"),
+            ("largest SNR", f"{20 * torch.tensor(self.largest_snr).log10().item():.1f} dB"),
         )
         return "\n".join(f"{name:<14} {told}" for name, told in rows)
 
@@ -175,9 +175,16 @@ def photon_transfer(sensor: Sensor, photons: Tensor | None = None) -> PhotonTran
         threshold=threshold,
         saturation=saturation,
         saturated_electrons=saturated,
-        largest_snr=saturated / math.sqrt(shot * saturated + in_dark),
+        largest_snr=_ratio(saturated, math.sqrt(shot * saturated + in_dark)),
         limit="full well" if well < top else "converter",
     )
+
+
+def _ratio(signal: float, noise: float) -> float:
+    """Infinite where there is no noise, and 0 where there is no signal either."""
+    if noise == 0:
+        return math.inf if signal > 0 else 0.0
+    return signal / noise
 
 
 def _checked(photons: Tensor) -> Tensor:

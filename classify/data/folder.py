@@ -205,18 +205,21 @@ def _by_class(archive: Archive) -> tuple[dict[str, list[Member]], dict[str, str]
     pictures = [member for member in archive.members if member.suffix in SUFFIXES]
     split = {member.path: member.path.split("/")[depth:] for member in pictures}
     inside = {path: below for path, below in split.items() if len(below) > 1}
-    divided = len(folders) > 1 and all(map(part_of, folders))
-    if divided and inside and all(len(below) > 2 for below in inside.values()):
+    called = sorted(filter(part_of, folders))
+    direct = [path for path, below in inside.items() if part_of(below[0]) and len(below) == 2]
+    if len(called) == len(folders) > 1 and inside and not direct:
         classes = {path: composed(below[1]) for path, below in inside.items()}
         parts = {path: part_of(below[0]) for path, below in inside.items()}
     else:
         classes = {path: composed(below[0]) for path, below in inside.items()}
         parts = {}
-        if divided:
+        if len(called) > 1:
+            others = sorted(set(folders) - set(called))
+            beside = [*(f"{name}/" for name in others), *direct]
             warnings.warn(
-                f"the classes of {archive.root} are called like parts of a split: "
-                f"{listed(sorted(folders))}. If these are parts, give them class folders, "
-                "<part>/<class>/<picture>",
+                f"classes of {archive.root} are called like parts of a split: {listed(called)}. If "
+                "these are parts, have nothing but <part>/<class>/<picture> there: remove "
+                f"{listed(beside, 3)}",
                 stacklevel=3,
             )
     known = classes.values() if parts else map(composed, folders)

@@ -186,6 +186,8 @@ def rate_curves(
                 raise ValueError(f"an evaluation of {name!r} has no rate: its system has no codec")
     if uncoded is not None:
         _check_alike("uncoded", uncoded, evaluations[names[0]][0])
+        if _rate(uncoded) is not None:
+            raise ValueError("uncoded is of a system with a codec: evaluate it without one")
     bootstrap = _Bootstrap(metric, resamples, level, seed)
     curves = tuple(_curve(name, given, bootstrap) for name, given in evaluations.items())
     drawn = {name: _drawn(name, given, bootstrap) for name, given in evaluations.items()}

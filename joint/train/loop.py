@@ -189,8 +189,6 @@ def begun(
         "channels": train.channels,
         "classes": train.classes,
     }
-    if system.classifier is not None:
-        system.classes = train.classes
     factors = [factor for _, stage in system.stages() for _, factor in _factors(stage)]
     if factors:
         identity["learning_rate_factors"] = factors
@@ -204,10 +202,12 @@ def begun(
                 "another directory"
             )
         run.restore()
-        return run
-    if folder is not None and rank() == 0:
-        folder.rewrite_history(())  # of a run whose checkpoints were deleted
-    run.save()  # finds out now whether the folder can hold a run
+    else:
+        if folder is not None and rank() == 0:
+            folder.rewrite_history(())  # of a run whose checkpoints were deleted
+        run.save()  # finds out now whether the folder can hold a run
+    if system.classifier is not None:
+        system.classes = train.classes
     return run
 
 

@@ -241,6 +241,14 @@ def test_what_a_run_folder_cannot_teach_is_refused_before_anything(teacher, code
         complete_run(_taught(place), parts, run, **quick)
 
 
+def test_stages_that_begin_with_other_classes_are_told(teacher, parts):
+    place = teacher[1]
+    joint.complete.trained_stages(place, parts)
+    turned = dataclasses.replace(parts, train=_renamed(parts.train, parts.train.classes[::-1]))
+    with pytest.warns(UserWarning, match=r"these scores for vasc, nv, .* of other classes"):
+        joint.complete.trained_stages(place, turned)
+
+
 def _renamed(dataset, classes):
     everything = dataset.gather(range(len(dataset)))
     return LesionDataset(

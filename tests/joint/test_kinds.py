@@ -118,6 +118,8 @@ def test_who_knows_no_classes_takes_any_and_who_says_so_others(system, scenes):
         joint.evaluate(knows, others)
     knows.classes = others.classes
     joint.evaluate(knows, others)
+    with pytest.raises(ValueError, match="choose scenes of the classes that it was trained for"):
+        joint.evaluate(knows, _told(scenes, ("a", "q")))
 
 
 def test_what_takes_one_of_them_names_the_other(system, scenes):

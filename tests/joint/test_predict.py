@@ -131,6 +131,9 @@ def test_masks_are_no_pictures(run, clinic, tmp_path):
         shutil.copy(clinic / "pit" / "pit3.png", folder / f"{name}.png")
     assert [each.name for each in joint.predict(run, [folder])] == ["a.png", "b_segmentation.png"]
     assert len(joint.predict(run, [folder / "a_segmentation.png"])) == 1
+    names = [each.name for each in joint.predict(run, [folder, clinic / "pit"])]
+    assert names[0] == f"{folder}/a.png"
+    assert names[-1].startswith(f"{clinic}/pit/pit")
 
 
 def test_the_command_prints_and_keeps_what_is_said(run, clinic, tmp_path, capsys):
@@ -161,10 +164,12 @@ def test_the_most_probable_class_comes_first():
 def test_what_cannot_be_predicted_is_told(run, clinic, tmp_path, capsys):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("nothing")
     for wrong, message in (
         (clinic / "none.png", "there is no .*none.png"),
         (tmp_path / "nowhere", "nowhere does not exist"),
         (tmp_path / "empty", "there is no picture"),
+        (tmp_path / "notes.txt", r"notes\.txt is neither a picture .* nor a folder or a zip"),
         (tmp_path / "broken.png", r"1 of 1 images cannot be used: .*broken\.png \(no picture"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=message):

@@ -137,6 +137,19 @@ def test_another_light_and_a_learned_gain():
     torch.testing.assert_close(curve.saturation[0], 2 * curve.saturation[1])
 
 
+def test_a_sensor_without_noise_or_without_room_has_figures_too():
+    ideal = optics.photon_transfer(
+        optics.Sensor(1000, shot_noise="none", read_noise=0.0, bit_depth=None)
+    )
+    assert ideal.largest_snr == math.inf
+    assert "inf dB" in str(ideal)
+    full = optics.photon_transfer(
+        optics.Sensor(1000, full_well=1000, dark_current=3000.0, exposure_time=1.0)
+    )
+    assert full.saturated_electrons == full.largest_snr == 0
+    assert "-inf dB" in str(full)
+
+
 def test_levels_of_light_are_looked_at():
     sensor = optics.Sensor()
     for wrong, message in (

@@ -79,10 +79,15 @@ def test_classes_that_are_called_like_parts_are_told(pictures, write):
     images = {f"{path.split('/')[0]}.png": content for path, content in pictures.items()}
     tree = {f"{part}/{name}": c for part in ("train", "test") for name, c in images.items()}
     root = write(tree)
-    with pytest.warns(UserWarning, match=r"called like parts of a split: test, train\. If these a"):
+    with pytest.warns(UserWarning, match=r"parts of a split: test, train\. .*remove .*cat\.png"):
         dataset = load(root)
     assert dataset.classes == ("test", "train")
     assert "part" not in dataset.metadata
+    for more in ("docs/a.png", "train/overview.png"):
+        tree = {f"{part}/{p}": c for part in ("train", "test") for p, c in pictures.items()}
+        beside = write({**tree, more: images["cat.png"]}, more.replace("/", "-"))
+        with pytest.warns(UserWarning, match=f"remove {'docs/' if 'docs' in more else more}"):
+            load(beside)
     # One of them alone is a class like any other.
     lone = write({"test/a.png": images["cat.png"], "dog/a.png": images["dog.png"]}, "lone")
     assert load(lone).classes == ("dog", "test")

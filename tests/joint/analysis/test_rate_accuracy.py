@@ -125,6 +125,10 @@ def test_a_system_without_its_codec_is_the_reference():
     assert "without a codec: " in str(found)
     assert found.differences == ()
     assert found.to_dict()["curves"][0]["points"][0]["rate"] == 0.1
+    with pytest.raises(
+        ValueError, match="uncoded is of a system with a codec: evaluate it without"
+    ):
+        rate_curves({"a": _curve()}, uncoded=_curve()[0])
     with pytest.raises(ValueError, match="an evaluation of 'a' has no rate: its system has no cod"):
         rate_curves({"a": [bare]})
 

@@ -79,6 +79,15 @@ def test_a_frozen_classifier_is_not_shown_other_classes(lesions, others):
     assert system.classes == ("c", "b", "a")
 
 
+def test_a_run_that_is_refused_leaves_the_classes_as_they_were(lesions, others, tmp_path):
+    _fit(full_system(), lesions, others, directory=tmp_path)
+    system = full_system()
+    system.classes = ("x", "y", "z")
+    with pytest.raises(joint.CheckpointError, match="already holds a run"):
+        _fit(system, lesions, others, directory=tmp_path)
+    assert system.classes == ("x", "y", "z")
+
+
 def test_a_teacher_of_other_classes_is_refused(lesions, others):
     teacher = joint.ImagingSystem(classifier=Head(), classes=("c", "b", "a"))
     with pytest.raises(
