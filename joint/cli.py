@@ -5,7 +5,6 @@ Its options are in :mod:`joint.options`; those about pictures in :mod:`joint.pic
 
 import difflib
 import json
-import math
 import os
 import sys
 import warnings
@@ -354,10 +353,8 @@ def _predict(arguments: Sequence[str]) -> int:
 
 def _likeliest(said: Prediction, count: int = 3) -> Iterator[str]:
     """The most probable classes, with their probabilities."""
-    ranked = said.ranked()
-    for place in range(count):
-        name, probability = ranked[place] if place < len(ranked) else ("", math.nan)
-        yield f"{name} {probability:.3f}" if name else ""
+    ranked = said.ranked()[:count]
+    yield from (f"{name} {probability:.3f}" for name, probability in ranked)
 
 
 def _report(arguments: Sequence[str]) -> int:

@@ -27,7 +27,7 @@ from .evaluate import as_seed, usable_device
 from .feed import derive_seed, generators
 from .kinds import check_batch_size
 from .settings import ConfigError
-from .trained import SceneKind, load_system, scene_kind
+from .trained import SceneKind, load_trained, rebuilt, scene_kind
 from .view_average import Views, average_views
 
 __all__ = ["Prediction", "predict"]
@@ -123,10 +123,12 @@ def predict(
     """
     check_batch_size(batch_size)
     seed = as_seed(seed)
+    directory = Path(directory)
     config = load_config(directory)
-    kind = scene_kind(directory)
-    decoder = _decoder(config, kind, Path(directory), workers=workers, progress=progress)
-    system = load_system(directory).to(usable_device(device))
+    trained = load_trained(directory, config.training)
+    kind = scene_kind(trained)
+    decoder = _decoder(config, kind, directory, workers=workers, progress=progress)
+    system = rebuilt(config, trained, kind).to(usable_device(device))
     if system.classifier is None:
         raise ConfigError(f"the run in {directory} has no classifier: it says nothing of a picture")
     found: list[Prediction] = []

@@ -30,6 +30,7 @@ __all__ = [
     "load_system",
     "load_teacher",
     "load_trained",
+    "rebuilt",
     "scene_kind",
 ]
 
@@ -136,7 +137,7 @@ def load_run(
             f"the scenes of {directory} are no longer those that it was {use}, so that its "
             f"test set may hold {held} pictures: restore them, or evaluate on other data"
         )
-    return config, _rebuilt(config, trained, dataset), parts
+    return config, rebuilt(config, trained, dataset), parts
 
 
 def load_system(directory: Path | str) -> ImagingSystem:
@@ -162,30 +163,21 @@ def load_system(directory: Path | str) -> ImagingSystem:
     """
     directory = Path(directory)
     config = load_config(directory)
-    return _rebuilt(config, load_trained(directory, config.training), scene_kind(directory))
+    trained = load_trained(directory, config.training)
+    return rebuilt(config, trained, scene_kind(trained))
 
 
-def scene_kind(directory: Path | str) -> SceneKind:
-    """What kind of scenes a run was trained on, from its folder alone.
-
-    Parameters
-    ----------
-    directory : path
-        The run folder.
-
-    Returns
-    -------
-    SceneKind
+def scene_kind(trained: Trained) -> SceneKind:
+    """What kind of scenes a run was trained on, from what training left alone.
 
     Raises
     ------
-    ConfigError, CheckpointError
-        As :func:`load_system`.
+    CheckpointError
+        When the run is of a version that did not keep it.
     """
-    directory = Path(directory)
-    head = load_trained(directory, load_config(directory).training).head
-    kept = _identity(head).get("scenes")
+    kept = _identity(trained.head).get("scenes")
     if kept is None:
+        directory = trained.path.parent
         raise CheckpointError(
             f"{directory} was trained by a version that did not keep the size, the channels and "
             "the classes of its scenes: load it with them, joint.load_run(directory)"
@@ -199,7 +191,7 @@ def classes_of(trained: Trained) -> tuple[str, ...] | None:
     return None if kept is None else tuple(kept["classes"])
 
 
-def _rebuilt(
+def rebuilt(
     config: RunConfig, trained: Trained, scenes: classify.LesionDataset | SceneKind
 ) -> ImagingSystem:
     """The system of a run, for such scenes, with its weights, in evaluation mode."""
@@ -259,7 +251,7 @@ def load_teacher(config: RunConfig, parts: classify.Split) -> ImagingSystem | No
             "on: where they hold some that are validated or tested here, the results are too good",
             stacklevel=1,  # once, wherever it is asked for
         )
-    return _rebuilt(theirs, trained, ours)
+    return rebuilt(theirs, trained, ours)
 
 
 def _check_teaches(

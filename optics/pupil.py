@@ -350,6 +350,8 @@ class Pupil(nn.Module):
 
         ``N (1 + m)``, what :func:`optics.image_irradiance` takes: the light of the open aperture is
         its area, so that a central stop counts, and the elements do not, whose part is the PSF's.
+        The soft edge of :func:`optics.circular_aperture` makes it about 1 % too large at 32 samples
+        across, half of that at 64.
         """
         area = self.incident_power * self.spacing**2
         return self.image_distance * (math.pi / 4 / area).sqrt()
