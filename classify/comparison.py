@@ -31,7 +31,7 @@ from .intervals import (
     typical_p,
     unit_of,
 )
-from .judged import Judged, Metric, as_array, check_metric
+from .judged import Judged, Metric, as_array, check_metric, range_of
 from .metrics import Kind, as_logits, as_scores
 
 __all__ = [
@@ -46,9 +46,6 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-# How far metrics can differ, where that is not 1.
-_FARTHEST = {"nll": math.inf, "brier": 2.0, "mcc": 2.0, "cohen_kappa": 2.0}
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -60,7 +57,8 @@ class Difference:
     difference: float
     """First minus second."""
     interval: Interval
-    """All that is possible where there are too few lesions for the level: fewer than 6 at 0.95."""
+    """All that is possible where there are too few lesions for the level: fewer than 6 at 0.95, in
+    all or of a class that the metric needs."""
     level: float
     p: float
     """Two-sided; at most ``1 - level`` exactly where the interval leaves out 0.
@@ -73,13 +71,17 @@ class Difference:
     """Lesions, or pictures, that were resampled."""
     unit: str
     """``lesions`` where groups were given, else ``pictures``."""
+    undefined: int = 0
+    """Halves in which the metric does not exist, such as the AUC of a single class. They tell
+    nothing, and count as evidence for neither system."""
 
     def __str__(self) -> str:
         low, high = self.interval
+        lacking = f", {self.undefined} of them without a number" if self.undefined else ""
         return (
             f"{self.metric} {self.first:.3f} against {self.second:.3f}: difference "
             f"{self.difference:+.3f}, {100 * self.level:g} % interval [{low:+.3f}, {high:+.3f}], "
-            f"p = {self.p:.3g} ({self.resamples} resamples of {self.count} {self.unit})"
+            f"p = {self.p:.3g} ({self.resamples} resamples of {self.count} {self.unit}{lacking})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,7 +161,9 @@ def bootstrap_difference(
     accuracy, NLL, Brier score), in which the whole has fixed shares, it holds exactly those
     differences that the test by :func:`permutation_test` does not refuse, and p is that of the
     test: where a class has few lesions, draws with replacement agree too often and call equal
-    systems different. Of other metrics it is the percentile interval of such halves.
+    systems different. Of other metrics it is the interval of the metric on such halves. Where one
+    needs a class (AUC and MCC of two classes, say) that has fewer than six lesions, too many halves
+    lack it for any 95 % interval: such differences can be told by balanced accuracy or macro F1.
 
     Parameters
     ----------
@@ -184,7 +188,6 @@ def bootstrap_difference(
     Returns
     -------
     Difference
-        Over the halves in which the metric exists for both.
 
     Raises
     ------
@@ -203,7 +206,8 @@ def bootstrap_difference(
     draws = np.concatenate([_on_halves(metric, one, other, half) for half in chunks])
     # What is nothing but for rounding is on neither side.
     draws[np.abs(draws) <= 1e-12 * max(1.0, *map(abs, values))] = 0
-    farthest = _FARTHEST.get(metric, 1.0) if isinstance(metric, str) else math.inf
+    least, largest = range_of(metric) if isinstance(metric, str) else (-math.inf, math.inf)
+    farthest = largest - least
     low, high = typical_interval(draws, level)
     return Difference(
         metric=_name(metric),
@@ -216,6 +220,7 @@ def bootstrap_difference(
         resamples=len(draws),
         count=int(member.max()) + 1,
         unit=unit_of(groups),
+        undefined=int(np.isnan(draws).sum()),
     )
 
 

@@ -193,7 +193,7 @@ def percentile_interval(draws: Array, level: float) -> Interval:
 
 
 def typical_interval(draws: Array, level: float) -> Interval:
-    """Interval between two of the draws by :func:`halves` that are numbers.
+    """Interval between two of the draws by :func:`halves`.
 
     Of a sum of independent terms that are as likely to lie above their means as below, the sums
     over random halves cut the line into parts that hold the true value equally often (Hartigan,
@@ -203,33 +203,32 @@ def typical_interval(draws: Array, level: float) -> Interval:
     Parameters
     ----------
     draws : array ``[r]``
+        A nan may be any number, so that it lies beyond both ends: without the halves that lack a
+        class, those that are left would agree on the few lesions of it.
     level : float
         Confidence level in (0, 1).
 
     Returns
     -------
     Interval
-        Without ends where the draws are too few for the level; nan without any.
+        Without ends where the draws that are numbers are too few for the level.
     """
-    there = np.sort(draws[~np.isnan(draws)])
-    if len(there) == 0:
-        return Interval(math.nan, math.nan)
     # The draws cut the line into one part more than they are.
-    beyond = int((1 - level) / 2 * (1 + len(there)) + 1e-9)
+    beyond = int((1 - level) / 2 * (1 + len(draws)) + 1e-9)
     if beyond < 1:
         return Interval(-math.inf, math.inf)
-    return Interval(float(there[beyond - 1]), float(there[-beyond]))
+    low, high = (np.sort(np.where(np.isnan(draws), end, draws)) for end in (-math.inf, math.inf))
+    return Interval(float(low[beyond - 1]), float(high[-beyond]))
 
 
 def typical_p(draws: Array) -> float:
     """Two-sided p of no difference, at which :func:`typical_interval` would just touch 0.
 
     Twice the share of the draws on the far side of 0, the whole counted among them (Phipson and
-    Smyth, 2010); 1 without draws that are numbers.
+    Smyth, 2010). A nan may be on either side, and counts as far.
     """
-    there = draws[~np.isnan(draws)]
-    far = min((there <= 0).sum(), (there >= 0).sum())
-    return float(min(1.0, 2 * (1 + far) / (1 + len(there))))
+    far = min((~(draws > 0)).sum(), (~(draws < 0)).sum())
+    return float(min(1.0, 2 * (1 + far) / (1 + len(draws))))
 
 
 def wilson_intervals(shares: Array, counts: Array, *, level: float = 0.95) -> Array:

@@ -9,6 +9,7 @@
 So the report and a thousand resamples of it are the same few lines.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ __all__ = [
     "Reliability",
     "as_array",
     "check_metric",
+    "range_of",
     "warn_of_probabilities",
 ]
 
@@ -57,6 +59,12 @@ _CLASS_RANKED = ("class_auc", "class_average_precision", "class_sensitivity")
 LOWER_IS_BETTER = ("nll", "brier", "ece")
 METRICS = (*_COUNTED, *_RANKED, *LOWER_IS_BETTER)
 """Names of the single numbers of a report."""
+_RANGES = {
+    "nll": (0.0, math.inf),
+    "brier": (0.0, 2.0),
+    "mcc": (-1.0, 1.0),  # 0 is chance, and less is worse
+    "cohen_kappa": (-1.0, 1.0),
+}
 
 _FEW = 16  # classes up to which a product with a full matrix is the quickest way to count
 _CELLS = 2**18  # scores whose powers are in memory at a time
@@ -322,6 +330,11 @@ def _check(logits: Array, labels: Array, classes: int) -> None:
             f"{int(bad.sum())} rows of scores are not numbers, the first is row {bad.argmax()}; "
             "look for a training that diverged"
         )
+
+
+def range_of(metric: str) -> tuple[float, float]:
+    """Least and largest value that one of :data:`METRICS` can have."""
+    return _RANGES.get(metric, (0.0, 1.0))
 
 
 class _Powers(NamedTuple):

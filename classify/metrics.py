@@ -42,9 +42,10 @@ _SHARES = ("accuracy", "weighted_precision", "weighted_recall", "weighted_f1")
 # What is left of the accuracy beyond that of chance, over the most that can be left.
 _BEYOND_CHANCE = ("mcc", "cohen_kappa")
 _CLASS_SHARES = {
-    **dict.fromkeys(("recall", "f1", "class_sensitivity"), "true"),
+    **dict.fromkeys(("recall", "f1", "class_sensitivity", "class_average_precision"), "true"),
     "precision": "predicted",
     "specificity": "others",
+    "class_auc": "pairs",
 }
 # Means over classes, whose intervals are put together from those of the classes.
 _MEANS = {
@@ -53,6 +54,8 @@ _MEANS = {
     "macro_recall": "recall",
     "macro_f1": "f1",
     "macro_specificity": "specificity",
+    "auc": "class_auc",
+    "average_precision": "class_average_precision",
     "sensitivity": "class_sensitivity",
 }
 
@@ -393,6 +396,14 @@ class _Units(NamedTuple):
     """Those with predictions of it ``[K]``."""
     others: Array
     """Those with pictures of other classes ``[K]``."""
+
+    @property
+    def pairs(self) -> Array:
+        """Pairs of one lesion of the class and one of the others, none of them in two ``[K]``.
+
+        The AUC is how likely such a pair is in order: each is evidence of its own.
+        """
+        return np.minimum(self.true, self.others)
 
 
 def _units(member: Array, judged: Judged) -> _Units:

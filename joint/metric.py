@@ -1,10 +1,19 @@
 """What a run can be judged by: a number of its report, or of its rate, fidelity and light."""
 
+import math
 from typing import Literal
 
+from classify import judged
 from classify.judged import LOWER_IS_BETTER, METRICS
 
-__all__ = ["STUDY_METRICS", "check_study_metric", "lower_is_better", "scores_nothing", "stage_of"]
+__all__ = [
+    "STUDY_METRICS",
+    "check_study_metric",
+    "lower_is_better",
+    "range_of",
+    "scores_nothing",
+    "stage_of",
+]
 
 _OF_LIGHT = ("throughput", "light_share")
 _OF_A_RUN = ("loss", "bpp", "bpp_bytes", "psnr", "ssim", "psnr_scene", *_OF_LIGHT)
@@ -29,6 +38,15 @@ def stage_of(metric: str) -> Literal["front_end", "codec", "classifier"] | None:
 def scores_nothing(metric: str) -> bool:
     """Whether a run that failed has the score 0: a share of what it should have got right."""
     return metric in METRICS and not lower_is_better(metric)
+
+
+def range_of(metric: str) -> tuple[float, float]:
+    """Least and largest value that one of :data:`STUDY_METRICS` can have."""
+    if metric in METRICS:
+        return judged.range_of(metric)
+    if metric in ("bpp", "bpp_bytes", *_OF_LIGHT):
+        return 0.0, math.inf
+    return (-1.0, 1.0) if metric == "ssim" else (-math.inf, math.inf)
 
 
 def check_study_metric(metric: str) -> None:

@@ -386,6 +386,28 @@ def test_an_interval_of_too_few_lesions_is_all_that_can_be():
         assert finer.interval.low != 0
 
 
+@pytest.mark.parametrize("metric", ["auc", "sensitivity", "mcc", "cohen_kappa"])
+@pytest.mark.parametrize("rare", [1, 5, 6])
+def test_few_lesions_of_a_class_that_a_metric_needs_cannot_show_much(metric, rare):
+    labels = np.repeat([0, 1], [30, rare])
+    right, wrong = np.eye(2)[labels], np.eye(2)[1 - labels]
+    # Of all halves the share 1 / 2**rare holds the common class alone: enough for any p of 0.05
+    # only with six. Coins say so within four of their standard errors.
+    result = classify.bootstrap_difference(
+        right, wrong, labels=labels, metric=metric, resamples=4000, generator=_generator(0)
+    )
+    share = 0.5**rare
+    error = 4 * (share * (1 - share) / 4000) ** 0.5
+    assert result.undefined / 4000 == pytest.approx(share, abs=error)
+    assert f"{result.undefined} of them without a number)" in str(result)
+    assert result.p == pytest.approx(min(1, 2 * (1 + result.undefined) / 4001))
+    farthest = {"mcc": 2, "cohen_kappa": 2}.get(metric, 1)
+    assert (result.interval == (-farthest, farthest)) == (rare < 6)
+    enough = classify.bootstrap_difference(right, wrong, labels=labels)
+    assert enough.undefined == 0
+    assert enough.p < 0.01
+
+
 def test_few_lesions_cannot_show_much():
     labels = np.arange(20) % 2
     right, wrong = np.eye(2)[labels], np.eye(2)[1 - labels]

@@ -271,11 +271,23 @@ def test_typical_values_cut_the_line_into_equal_parts():
     assert typical_interval(means, 0.76) == (-np.inf, np.inf)
     flips = np.array(list(itertools.product([-1, 1], repeat=3)))
     assert typical_p(means) == (np.abs(flips @ values) >= abs(values.sum())).mean()
-    with_nan = np.append(means, np.nan)
-    assert typical_p(with_nan) == typical_p(means)
-    assert typical_interval(with_nan, 0.5) == typical_interval(means, 0.5)
-    assert np.isnan(typical_interval(with_nan[7:], 0.5)).all()
-    assert typical_p(with_nan[7:]) == 1
+
+
+@pytest.mark.parametrize("level", [0.5, 0.75])
+def test_a_draw_that_is_no_number_may_be_any(level):
+    draws = np.random.default_rng(3).normal(0.4, 1, 13)
+    lacking = draws.copy()
+    lacking[[2, 9]] = np.nan
+    found = []
+    for pair in itertools.product([-np.inf, 0.0, np.inf], repeat=2):
+        draws[[2, 9]] = pair
+        found.append((*typical_interval(draws, level), typical_p(draws)))
+    low, high, p = np.array(found).T
+    assert typical_interval(lacking, level) == (low.min(), high.max())
+    assert typical_p(lacking) == p.max()
+    nothing = np.full(13, np.nan)
+    assert typical_interval(nothing, level) == (-np.inf, np.inf)
+    assert typical_p(nothing) == 1
 
 
 def test_typical_values_hold_the_mean_as_often_as_they_say():

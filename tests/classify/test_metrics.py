@@ -558,6 +558,8 @@ def test_shares_without_a_mistake_are_not_known_exactly():
         ("recall", 2, 2),
         ("f1", 2, 2),
         ("class_sensitivity", 2, 2),
+        ("class_auc", 2, 2),  # as many pairs with the 23 others, none of them in two
+        ("class_average_precision", 2, 2),
         ("precision", 0, 18),
         ("specificity", 2, 23),
     ):
@@ -582,6 +584,20 @@ def test_the_recall_of_five_lesions_is_covered():
         low, high = result.class_intervals["recall"][1]
         covered += low <= 0.9 <= high
     assert covered / trials >= 0.9
+
+
+def test_the_auc_of_six_lesions_is_covered():
+    """Rates of normal scores: the draws of a ranking without a mistake all agree."""
+    random, trials = np.random.default_rng(0), 100
+    labels = np.array([0] * 60 + [1] * 6)
+    true, covered = norm.cdf(3 / 2**0.5), 0  # margins that lie 3 apart, with a deviation of 1
+    for trial in range(trials):
+        margins = random.normal(size=66) + 3 * labels
+        logits = np.column_stack([np.zeros(66), margins])
+        result = _report(logits, labels, resamples=100, seed=trial)
+        low, high = result.intervals["auc"]
+        covered += low <= true <= high
+    assert covered / trials >= 0.9  # the percentiles alone in 0.69
 
 
 def test_classes_of_few_lesions_are_named():

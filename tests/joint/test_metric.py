@@ -11,6 +11,7 @@ from joint.metric import (
     STUDY_METRICS,
     check_study_metric,
     lower_is_better,
+    range_of,
     scores_nothing,
     stage_of,
 )
@@ -28,6 +29,23 @@ def test_less_is_better_where_a_perfect_run_has_less(lesions):
         if isinstance(better, float) and np.isfinite([better, worse]).all():
             assert (better < worse) == lower_is_better(metric), metric
     assert {m for m in get_args(Monitor) if lower_is_better(m)} == {"loss", "bpp"}
+
+
+def test_no_number_lies_beyond_what_it_can_be(lesions):
+    labels = lesions.targets
+    sure = 40.0 * torch.nn.functional.one_hot(labels, 3)
+    reached = [
+        classify.report(logits, labels, classes=lesions.classes)
+        for logits in (sure, sure.roll(1, 1), sure.roll(2, 1), -sure, 0 * sure)
+    ]
+    for metric in set(STUDY_METRICS) & set(vars(reached[0])):
+        least, largest = range_of(metric)
+        values = [getattr(report, metric) for report in reached]
+        assert all(least <= value <= largest for value in values), metric
+        # A perfect run is at the better end.
+        assert values[0] == pytest.approx(least if lower_is_better(metric) else largest), metric
+    assert range_of("psnr") == range_of("loss") == (-np.inf, np.inf)
+    assert range_of("bpp") == range_of("throughput") == (0, np.inf)
 
 
 def test_a_number_needs_the_stage_without_which_it_is_none(lesions):

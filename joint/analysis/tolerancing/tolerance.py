@@ -99,13 +99,18 @@ class Tolerance:
         low, high = found.proportion_ci(self.level, method="exact")
         return Yield(float(good.mean()), (float(low), float(high)))
 
-    def promised(self, share: float) -> float:
+    def promised(self, share: float, *, confidence: float | None = None) -> float:
         """The limit that this share of the devices keeps: a quantile of the values.
 
         Parameters
         ----------
         share : float
             Above 0 and below 1.
+        confidence : float, optional
+            With which as large a share of all devices that could be built keeps it, above 0 and
+            below 1: the limit is then on the safe side by order statistics, whatever the
+            distribution (Wilks, Ann. Math. Stat. 12:91, 1941). By default it is that of these
+            devices alone, of which others are worse about as often as not.
 
         Returns
         -------
@@ -115,10 +120,23 @@ class Tolerance:
         Raises
         ------
         ValueError
-            When ``share`` is not above 0 and below 1.
+            When ``share`` or ``confidence`` is not above 0 and below 1, or there are too few
+            devices for both: 90 % with a confidence of 0.95 takes 29.
         """
-        if not 0 < share < 1:
-            raise ValueError(f"share must be above 0 and below 1, not {share}")
+        for name, value in (("share", share), ("confidence", confidence)):
+            if value is not None and not 0 < value < 1:
+                raise ValueError(f"{name} must be above 0 and below 1, not {value}")
+        if confidence is not None:
+            # As many of the worst as are, with that confidence, no more than the rest of all.
+            beyond = int(stats.binom.ppf(1 - confidence, len(self.values), 1 - share))
+            if beyond < 1:
+                needed = math.ceil(math.log(1 - confidence) / math.log(share) - 1e-9)
+                raise ValueError(
+                    f"{len(self.values)} devices cannot tell what {100 * share:g} % keep with a "
+                    f"confidence of {confidence:g}: that takes {needed}"
+                )
+            ordered = sorted(self.values, reverse=not self.more_is_better)
+            return float(ordered[beyond - 1])
         quantile = 1 - share if self.more_is_better else share
         method = "lower" if self.more_is_better else "higher"
         return float(np.quantile(self.values, quantile, method=method))
@@ -138,7 +156,11 @@ class Tolerance:
         return dict(sorted(found.items(), key=lambda item: -abs(item[1])))
 
     def __str__(self) -> str:
-        shares = ", ".join(f"{100 * p:g} % keep {self.promised(p):.4g}" for p in (0.5, 0.9, 0.98))
+        worst = (min if self.more_is_better else max)(self.values)
+        # What 98 % keep is told by one device of 50, and by none of fewer.
+        told = [p for p in (0.5, 0.9, 0.98) if len(self.values) * (1 - p) > 1 - 1e-9]
+        keep = [f"{100 * p:g} % keep {self.promised(p):.4g}" for p in told]
+        shares = ", ".join([*keep, f"the worst has {worst:.4g}"])
         correlations = self.sensitivities()
         wide = max(14, *(len(name) + 1 for name in self.levels))
         worse = "-" if self.more_is_better else "+"

@@ -23,7 +23,7 @@ from classify import Interval
 from classify.intervals import check_resampling, membership, resampled
 from classify.judged import METRICS, Judged
 from joint.folder import Predictions
-from joint.metric import check_study_metric, scores_nothing
+from joint.metric import check_study_metric, range_of
 
 __all__ = [
     "Inference",
@@ -52,7 +52,6 @@ _MACRO = (
     "sensitivity",
 )
 """Means over classes, in which a lesion of a rare class weighs as much as many others."""
-_SIGNED = ("mcc", "cohen_kappa")  # 0 is chance, and less is worse
 _FEW_LESIONS = 10
 _ALIKE = (
     "an interval without a width: all seeds and lesions came out alike, which says little of others"
@@ -80,10 +79,8 @@ class Outcome:
 
 def within_range(interval: Interval, metric: str) -> Interval:
     """The ``interval`` of the mean of a design, cut to what the ``metric`` can be."""
-    if not scores_nothing(metric):
-        return interval
-    lowest = -1.0 if metric in _SIGNED else 0.0
-    return Interval(max(lowest, interval.low), min(1.0, interval.high))
+    lowest, largest = range_of(metric)
+    return Interval(max(lowest, interval.low), min(largest, interval.high))
 
 
 def score(run: Outcome) -> float:

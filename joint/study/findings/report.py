@@ -107,6 +107,10 @@ class StudyReport:
     """In which versions and devices the runs differ."""
     before: int = 0
     """Runs that were done already when the plan was written."""
+    plan_metric: str = ""
+    """The metric of the plan, which ``metric`` may not be."""
+    explored: tuple[Contrast, ...] = ()
+    """The comparisons that the plan named, by another metric than its own: exploration."""
 
     def __str__(self) -> str:
         tally = self.tally
@@ -122,7 +126,9 @@ class StudyReport:
             lines.append(f"  {self.before} of {tally.total} runs were there before this plan")
         if self.doubt is not None:
             lines.append(f"  {self.doubt}")
-        lines += [f"  {contrast}" for contrast in self.planned] or ["  nothing"]
+        another = self.metric != self.plan_metric
+        nothing = f" of {self.metric}: the plan is of {self.plan_metric}" if another else ""
+        lines += [f"  {contrast}" for contrast in self.planned] or [f"  nothing{nothing}"]
         lines += ["", f"exploration: {self.metric} of {len(self.designs)} designs, best first"]
         known = known_costs(self.designs)
         head = ("", "design", "mean", "interval", "runs", *known, "failed")
@@ -134,6 +140,7 @@ class StudyReport:
                 "  photons: of a pixel at full scale, what the camera takes and not what the lamp "
                 "gives: a wider stop or a larger pixel has more of them in the same light"
             )
+        lines += [f"  {contrast}" for contrast in self.explored]
         notes = [design.estimate.note for design in self.designs]
         lines += [f"  {note}" for note in dict.fromkeys(notes) if note is not None]
         count = sum(design.estimate.mean is not None for design in self.designs)
@@ -161,7 +168,8 @@ class StudyReport:
         """JSON of everything."""
         content: dict[str, Any] = asdict(self)
         content["tally"] = self.tally._asdict()
-        content["planned"] = [contrast.to_dict() for contrast in self.planned]
+        for name in ("planned", "explored"):
+            content[name] = [contrast.to_dict() for contrast in getattr(self, name)]
         return json.dumps(content, indent=1) + "\n"
 
     def to_csv(self) -> str:
@@ -192,7 +200,8 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
     ledger : Ledger
         The study.
     metric : str, optional
-        Another one than that of the plan; then nothing of it was planned.
+        Another one than that of the plan; then nothing of it was planned, and the comparisons of
+        the plan are exploration.
 
     Raises
     ------
@@ -207,20 +216,22 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
     pairs = ledger.pairs()
     for pair in pairs if planned else ():
         _check_measured(ledger, ended, (pair.first, pair.second), metric)
-    contrasts = [_contrast(ledger, ended, pair, metric, planned) for pair in pairs]
+    contrasts = adjusted([_contrast(ledger, ended, pair, metric, planned) for pair in pairs])
     table = rows(ledger)
     return StudyReport(
         name=ledger.study.name,
         question=ledger.study.question,
         metric=metric,
         tally=ledger.tally(),
-        planned=adjusted(contrasts) if planned else (),
+        planned=contrasts if planned else (),
         designs=_summaries(ledger, ended, metric, table),
         luck=_luck(list(ended.values()), metric),
         doubt=ledger.study.doubt(len(pairs)) if planned else None,
         failures=_failures(table),
         environments=environment_differences(ledger),
         before=done_before(ledger) if planned else 0,
+        plan_metric=plan.metric,
+        explored=() if planned else contrasts,
     )
 
 

@@ -10,7 +10,7 @@ page is whole in itself, as those of :mod:`joint.report`: no script, no network,
 It holds no picture of the data set.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -226,8 +226,10 @@ def _planned(found: _Found) -> Iterator[Html]:
     if judged.metric != found.ledger.study.plan.metric:
         yield note(
             f"The plan judges by {found.ledger.study.plan.metric}: of {judged.metric} nothing was "
-            "planned."
+            "planned, and its comparisons are exploration."
         )
+        if judged.explored:
+            yield _contrasts(judged.explored, judged.metric)
         return
     if judged.doubt is not None:
         yield paragraph(judged.doubt + ".")
@@ -236,21 +238,24 @@ def _planned(found: _Found) -> Iterator[Html]:
         return
     if judged.before:
         yield note(f"{judged.before} of {judged.tally.total} runs were there before this plan.")
-    yield table(
-        ("comparison", "first", "second", "difference [interval]", "p", "Holm", "McNemar", "shown"),
-        [_contrast(each) for each in judged.planned],
-        caption=f"{judged.metric}, paired by seed; intervals "
-        f"({percent(judged.planned[0].level)}) over {judged.planned[0].unit}; p is "
-        "the larger of the sign-flip test's and the interval's, adjusted for the number of "
-        "comparisons in the column Holm; McNemar: on how many seeds alone the two runs differ in "
-        "what they get right, which decides nothing",
-    )
+    yield _contrasts(judged.planned, judged.metric)
     for each in judged.planned:
         if each.verdict not in ("better", "worse"):
             advice = each.advice
             yield note(f"{each.name}: {each.verdict}{'; ' if advice else ''}{advice}.")
     # Without a difference the verdict says it.
     yield from notes(each.note for each in judged.planned if each.difference is not None)
+
+
+def _contrasts(contrasts: Sequence[Contrast], metric: str) -> Html:
+    return table(
+        ("comparison", "first", "second", "difference [interval]", "p", "Holm", "McNemar", "shown"),
+        [_contrast(each) for each in contrasts],
+        caption=f"{metric}, paired by seed; intervals ({percent(contrasts[0].level)}) over "
+        f"{contrasts[0].unit}; p is the larger of the sign-flip test's and the interval's, "
+        "adjusted for the number of comparisons in the column Holm; McNemar: on how many seeds "
+        "alone the two runs differ in what they get right, which decides nothing",
+    )
 
 
 def _contrast(each: Contrast) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import classify
 import compress
 import joint
 import optics
-from joint.analysis import Imperfection, tolerance, wavefront_error, zernike_error
+from joint.analysis import Imperfection, Tolerance, tolerance, wavefront_error, zernike_error
 from joint.analysis.tolerancing.tolerance import ranges
 
 
@@ -116,6 +116,50 @@ def test_what_a_share_keeps_is_kept_by_at_least_that_share(system, scenes, more_
     limit = found.promised(share)
     assert limit in found.values
     assert share <= found.yield_at(limit).value <= share + 2 / 30
+
+
+def _of(values, *, more_is_better=True):
+    return Tolerance(
+        "psnr", more_is_better, 1.0, tuple(values), {"shift": (0.0,) * len(values)}, {"shift": 0.0},
+        0.95,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("share", "devices"), [(0.9, (29, 46, 61)), (0.95, (59, 93, 124)), (0.99, (299, 473))]
+)
+def test_a_promise_with_confidence_is_that_of_the_tables(share, devices):
+    # Sample sizes for the worst, the second worst, ... at 0.95 as in the tables of Wilks' formula.
+    for place, count in enumerate(devices):
+        values = np.random.default_rng(place).permutation(count).astype(float)
+        assert _of(values).promised(share, confidence=0.95) == place
+        less = _of(values, more_is_better=False)
+        assert less.promised(share, confidence=0.95) == count - 1 - place
+        fewer = _of(values[values != 0])
+        if place:
+            assert fewer.promised(share, confidence=0.95) == place  # the one before: 1, 2, ...
+        else:
+            said = f"{count - 1} devices cannot tell what .* of 0.95: that takes {count}"
+            with pytest.raises(ValueError, match=said):
+                fewer.promised(share, confidence=0.95)
+
+
+def test_a_promise_with_confidence_holds_as_often():
+    random = np.random.default_rng(5)
+    limit = [_of(random.random(70)).promised(0.9, confidence=0.9) for _ in range(2000)]
+    # Of values from 0 to 1 the share 1 - limit keeps it. The number of devices is whole, so that
+    # it holds a little more often: of 70, the fourth worst does with 0.9288.
+    exact = 1 - stats.binom.cdf(3, 70, 0.1)
+    assert exact >= 0.9
+    held = np.mean(1 - np.array(limit) >= 0.9)
+    assert held == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 2000) ** 0.5)
+
+
+def test_few_devices_tell_nothing_of_shares_beyond_them():
+    assert "of 6 devices: 50 % keep 2, the worst has 0; design 1" in str(_of(range(6)))
+    assert "50 % keep 24, 90 % keep 4, 98 % keep 0, the worst has 0;" in str(_of(range(50)))
+    less = _of(range(10), more_is_better=False)
+    assert "50 % keep 5, 90 % keep 9, the worst has 9;" in str(less)
 
 
 def test_a_device_stays_the_same_among_others_and_with_other_errors(system, scenes):
@@ -392,3 +436,5 @@ def test_a_share_is_between_none_and_all(system, scenes, share):
     found = tolerance(system, scenes, {"read_noise": 1.0}, measure=read_noise, devices=2)
     with pytest.raises(ValueError, match="share must be above 0 and below 1"):
         found.promised(share)
+    with pytest.raises(ValueError, match="confidence must be above 0 and below 1"):
+        found.promised(0.5, confidence=share)

@@ -7,6 +7,7 @@ from scipy import stats
 from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
 
 from joint.folder import Predictions
+from joint.metric import range_of
 from joint.study import Outcome, compare, estimate, infer, resample
 
 
@@ -47,6 +48,29 @@ def test_what_is_no_pairs_is_refused():
     for others in (runs[:2], runs[::-1]):
         with pytest.raises(ValueError, match=r"in pairs, but their seeds are \[0, 1, 2\] and"):
             infer(runs, others, metric="loss")
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "end"),
+    [
+        ("ece", (0.001, 0.001, 0.06), 0),
+        ("nll", (0.01, 0.01, 0.6), 0),
+        ("brier", (1.99, 1.99, 1.5), 2),
+        ("bpp", (0.01, 0.01, 0.3), 0),
+        ("mcc", (-0.99, -0.99, -0.5), -1),
+        ("psnr", (0.1, 0.1, 3), None),
+    ],
+)
+def test_an_interval_ends_where_its_number_does(metric, values, end):
+    runs = [Outcome(i, value) for i, value in enumerate(values)]
+    interval = infer(runs, metric=metric).interval
+    error = stats.sem(values) * stats.t.ppf(0.975, 2)
+    free = (np.mean(values) - error, np.mean(values) + error)
+    assert interval == pytest.approx(tuple(np.clip(free, *range_of(metric))))
+    assert end is None or end in interval
+    # A difference goes both ways.
+    shifted = [Outcome(i, 0.0) for i in range(3)]
+    assert infer(runs, shifted, metric=metric).interval == pytest.approx(free)
 
 
 def test_seeds_that_agree_leave_the_spread_of_the_lesions(outcome):

@@ -194,8 +194,20 @@ def test_another_metric_was_not_planned(finished):
     found = report(finished, metric="accuracy")
     assert found.planned == ()
     assert found.metric == "accuracy"
-    assert "nothing" in str(found)
-    assert len(report(finished, metric="balanced_accuracy").planned) == 2
+    text = str(found)
+    assert "\n  nothing of accuracy: the plan is of balanced_accuracy\n" in text
+    # The comparisons are there as what they are now.
+    named = report(finished, metric="balanced_accuracy")
+    assert named.explored == ()
+    assert [each.name for each in found.explored] == [each.name for each in named.planned]
+    exploration = text[text.index("exploration:") :]
+    for each in found.explored:
+        assert each.verdict == "perhaps better: confirm it on fresh seeds"
+        assert f"\n  {each}\n" in exploration + "\n"
+        assert each.adjusted_p == 2 * max(each.p, each.interval_p)
+    kept = json.loads(found.to_json())
+    assert (kept["planned"], len(kept["explored"])) == ([], 2)
+    assert kept["plan_metric"] == "balanced_accuracy"
 
 
 def test_a_comparison_on_the_spot_is_exploration(finished):
