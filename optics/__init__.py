@@ -2,18 +2,17 @@
 
 Files, in the order of the light: ``illumination`` lamps and colour filters · ``aperture``,
 ``zernike``, ``material``, ``element``, ``height_map`` what stands in a pupil · ``off_axis``, its
-wavefronts across the picture · ``propagation`` of fields · ``pupil`` and ``psf``, pupil to
-point-spread function, or ``measured``, or ``from_mtf``, of a ``contrast_curve`` · ``modulation``,
-their transfer functions · ``front_end``, the interface of ``imaging``, ``coherent``, ``varying``,
-``kernel`` and ``fourier_filter`` with its ``plate`` · ``projection``, distortion and falloff ·
-``shutter`` of a scene that moves · ``radiometry``, watts to photons · ``sensor`` photons,
-electrons, codes, by ``pixel``, ``noise``, ``converter``, ``mosaic`` and ``sensor_range``, and its
-``photon_transfer``, as of a data sheet ·
-``restoration`` of what was blurred, or by a network, ``restoration_unet`` · ``transfer`` sRGB and
-linear light. Beside them: ``grid``,
-``fourier``, ``planes``, ``constraint``, ``quantity``, ``audit`` of gradients, ``sampling`` of
-pupils, ``slanted_edge``, the contrast of a whole camera, ``fabrication`` of reliefs and
-``plate_file`` of other plates, by ``maker_file``.
+wavefronts across the picture · ``propagation`` of fields · ``pupil``, ``defocus`` and ``psf``,
+pupil to point-spread function, or ``measured``, or ``from_mtf``, of a ``contrast_curve`` ·
+``modulation``, their transfer functions · ``front_end``, the interface of ``imaging``,
+``coherent``, ``varying``, ``kernel`` and ``fourier_filter`` with its ``plate`` · ``projection``,
+distortion and falloff · ``shutter`` of a scene that moves · ``radiometry``, watts to photons ·
+``sensor`` photons, electrons, codes, by the steps of ``read_out``, with ``pixel``, ``noise``,
+``converter`` and ``mosaic``, and by ``sensor_range``, and its ``photon_transfer``, as of a data
+sheet · ``restoration`` of what was blurred, or by a network, ``restoration_unet`` · ``transfer``
+sRGB and linear light. Beside them: ``grid``, ``fourier``, ``planes``, ``constraint``,
+``quantity``, ``audit`` of gradients, ``sampling`` of pupils, ``slanted_edge``, the contrast of a
+whole camera, ``fabrication`` of reliefs and ``plate_file`` of other plates, by ``maker_file``.
 
 Lengths are metres or pixels as stated, angles radians, light a fraction of full scale unless
 photons or electrons are named. ``+x`` is increasing column, ``+y`` increasing row.
@@ -53,6 +52,7 @@ from .constraint import (
     unit_disk_inverse,
 )
 from .converter import Converter, digitise
+from .defocus import defocus_path
 from .element import (
     Aberration,
     AmplitudeMask,
@@ -142,7 +142,7 @@ from .propagation import (
     fresnel,
 )
 from .psf import amplitude_spread, encircled_energy, psf_from_pupil, strehl
-from .pupil import Pupil, defocus_path
+from .pupil import Pupil
 from .radiometry import exposure_photons, image_irradiance
 from .restoration import Wiener, wiener
 from .restoration_unet import RestorationUNet

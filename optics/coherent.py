@@ -145,7 +145,10 @@ class CoherentImaging(FrontEnd):
         Its elements are trained; channel c is lit at wavelength c.
     boundary : str
         What lies outside of the picture, as in :func:`optics.convolve`. It is continued by half of
-        ``psf_size`` pixels on each side and is then periodic, so that no light is lost.
+        ``psf_size`` pixels on each side and is then periodic, so that no light is lost. Where that
+        period closes, unless it is that of a ``circular`` picture, is a seam, over which about the
+        share of the light comes that falls beside the window: :func:`optics.audit_sampling` says
+        how much, and a larger ``psf_size`` moves the seam away.
     phase_depth : float, radians, optional
         Scenes are transparent objects: one of 1 delays light by so much, see
         :func:`phase_object`. By default they are light.

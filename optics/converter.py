@@ -23,6 +23,8 @@ Converter = Literal["straight_through", "dithered"]
 
 # How far to look for thresholds, in standard deviations: the rest weighs 1e-8.
 _REACH = 6.0
+# Further away, in standard deviations, a density is 0 in float64, and polynomials may be infinite.
+_FAR = 40.0
 # Up to this noise in DN the thresholds are summed; above, the sum is the Euler-Maclaurin series.
 _SUMMED = 1.25
 # B_2m(1/2) / (2m)! for m = 1 .. 4.
@@ -243,6 +245,7 @@ def _threshold_sum(
     wide = _SUMMED if isinstance(noise, Tensor) else noise
     # The nearest threshold is at most half a DN away.
     reach = max(0, math.ceil(_REACH * wide - 0.5))
+    signal = signal.clamp(-reach - 1, top + reach + 1)  # no threshold is near; infinity is no code
     code = (signal + 0.5).round_()  # the code whose threshold is nearest
     offset = (signal - code).add_(0.5)
     scale = 1 / (noise * math.sqrt(2 * math.pi))
@@ -272,7 +275,7 @@ def _euler_maclaurin(
     inverse = noise**-2
     ends = []
     for end in (0, top):
-        z = (signal - end) / noise
+        z = ((signal - end) / noise).clamp_(-_FAR, _FAR)
         hermite = [torch.ones_like(z), z]
         for n in range(1, 2 * len(_MIDPOINT)):
             hermite.append(z * hermite[n] - n * hermite[n - 1])

@@ -25,7 +25,17 @@ _VEIL = 0.0055
 _AT_THE_FLOOR = math.log1p(math.exp(-5)) / 100
 
 KernelStart = Literal[
-    "identity", "unsharp", "sobel", "laplacian", "log", "gabor", "gaussian", "random"
+    "identity",
+    "unsharp",
+    "sobel",
+    "scharr",
+    "laplacian",
+    "log",
+    "difference_of_gaussians",
+    "gabor",
+    "odd_gabor",
+    "gaussian",
+    "random",
 ]
 
 
@@ -39,15 +49,21 @@ def kernel_start(
     name : str
         ``identity``; ``unsharp``, an identity minus half of a Gaussian surround with sigma =
         size / 6 pixels, which lifts edges and keeps about half of the mean (0.53 with 7 taps);
-        ``sobel``, the horizontal and the vertical derivative; ``laplacian``, four neighbours;
-        ``log``, Laplacian of a Gaussian with sigma = size / 7 pixels (Marr and Hildreth, Proc. R.
-        Soc. Lond. B 207:187, 1980); ``gabor``, even filters at 0, 45, 90 and 135 degrees with a
-        wavelength of size / 2 pixels (Daugman, JOSA A 2:1160, 1985); ``gaussian``, sigma =
-        size / 6 pixels; ``random``, white noise. ``laplacian`` and ``log`` have a positive centre,
-        the opposite sign of ``scipy.ndimage.laplace`` and ``gaussian_laplace``; ``sobel`` is
-        ``scipy.ndimage.sobel`` over 4.
+        ``sobel``, the horizontal and the vertical derivative; ``scharr``, the same with weights
+        of 3, 10, 3 across, whose direction is truer (Jaehne, Scharr and Koerkel, Handbook of
+        Computer Vision 2:125, 1999); ``laplacian``, four neighbours; ``log``, Laplacian of a
+        Gaussian with sigma = size / 7 pixels (Marr and Hildreth, Proc. R. Soc. Lond. B 207:187,
+        1980); ``difference_of_gaussians``, a centre less a surround 1.6 times as wide (there
+        too), of sigma = size / 6 pixels; ``gabor``, even filters at 0, 45, 90 and 135 degrees
+        with a wavelength of size / 2 pixels (Daugman, JOSA A 2:1160, 1985); ``odd_gabor``, the
+        odd ones, for edges where those are for lines; ``gaussian``, sigma = size / 6 pixels;
+        ``random``, white noise. ``laplacian`` and ``log`` have a positive centre, the opposite
+        sign of ``scipy.ndimage.laplace`` and ``gaussian_laplace``; ``sobel`` is
+        ``scipy.ndimage.sobel`` over 4, ``scharr`` is ``skimage.filters.scharr_v`` and
+        ``scharr_h``.
     size : int
-        Odd number of taps along a side, at least 3 for all but ``identity``.
+        Odd number of taps along a side, at least 3 for all but ``identity``, and 5, with waves of
+        2.5 pixels, for ``odd_gabor``.
     generator : torch.Generator, optional
         Source of ``random``.
 
@@ -64,10 +80,9 @@ def kernel_start(
     if name not in get_args(KernelStart):
         raise ValueError(f"no kernel is called {name!r}; choose from {get_args(KernelStart)}")
     taps = index_of(size)
-    if taps is None or taps < 1 or taps % 2 == 0 or (taps < 3 and name != "identity"):
-        raise ValueError(
-            f"kernel size must be odd and at least {1 if name == 'identity' else 3}, not {size}"
-        )
+    least = {"identity": 1, "odd_gabor": 5}.get(name, 3)
+    if taps is None or taps < least or taps % 2 == 0:
+        raise ValueError(f"kernel size must be odd and at least {least}, not {size}")
     steps = torch.arange(size, dtype=torch.float64) - size // 2
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     if name == "random":
@@ -88,10 +103,19 @@ def _unsharp(y: Tensor, x: Tensor, size: int) -> Tensor:
 
 
 def _sobel(y: Tensor, x: Tensor, size: int) -> Tensor:
-    # (1, 2, 1) across and (1, 0, -1) along; a positive response where the picture gets brighter
-    # towards +x (+y), for a true convolution.
+    return _derivatives(y, x, middle=2, side=1)
+
+
+def _scharr(y: Tensor, x: Tensor, size: int) -> Tensor:
+    return _derivatives(y, x, middle=10, side=3)
+
+
+def _derivatives(y: Tensor, x: Tensor, *, middle: float, side: float) -> Tensor:
+    # (side, middle, side) across and (1, 0, -1) along; a positive response where the picture gets
+    # brighter towards +x (+y), for a true convolution.
     inside = (y.abs() <= 1) & (x.abs() <= 1)
-    return torch.stack((-x * (2 - y.abs()), -y * (2 - x.abs()))) * inside
+    fall = middle - side
+    return torch.stack((-x * (middle - fall * y.abs()), -y * (middle - fall * x.abs()))) * inside
 
 
 def _laplacian(y: Tensor, x: Tensor, size: int) -> Tensor:
@@ -104,17 +128,34 @@ def _log(y: Tensor, x: Tensor, size: int) -> Tensor:
     return _without_mean((1 - s) * torch.exp(-s))[None]
 
 
-def _gabor(y: Tensor, x: Tensor, size: int) -> Tensor:
+def _difference_of_gaussians(y: Tensor, x: Tensor, size: int) -> Tensor:
+    centre, surround = _gaussian(y, x, size / 1.6), _gaussian(y, x, size)
+    return centre / centre.sum() - surround / surround.sum()
+
+
+def _odd_gabor(y: Tensor, x: Tensor, size: int) -> Tensor:
+    envelope, phase = _waves(y, x, size)
+    # As of a derivative: brighter along its direction is positive, for a true convolution.
+    return -envelope * torch.sin(phase)
+
+
+def _waves(y: Tensor, x: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Envelope of Gabor's filters, and the phases of their carriers in four directions."""
     envelope = torch.exp(-(y.square() + x.square()) / (2 * (size / 5) ** 2))
     angles = torch.arange(4, dtype=torch.float64)[:, None, None] * torch.pi / 4
     along = x * torch.cos(angles) + y * torch.sin(angles)
-    carrier = torch.cos(2 * torch.pi * along / (size / 2))
+    return envelope, 2 * torch.pi * along / (size / 2)
+
+
+def _gabor(y: Tensor, x: Tensor, size: int) -> Tensor:
+    envelope, phase = _waves(y, x, size)
+    carrier = torch.cos(phase)
     # Remove the mean under the envelope, not a constant, so that the kernel still fades out.
     dc = (envelope * carrier).sum((-2, -1), keepdim=True) / envelope.sum()
     return envelope * (carrier - dc)
 
 
-def _gaussian(y: Tensor, x: Tensor, size: int) -> Tensor:
+def _gaussian(y: Tensor, x: Tensor, size: float) -> Tensor:
     return torch.exp(-(y.square() + x.square()) / (2 * (size / 6) ** 2))[None]
 
 
@@ -126,9 +167,12 @@ _STARTS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "identity": _identity,
     "unsharp": _unsharp,
     "sobel": _sobel,
+    "scharr": _scharr,
     "laplacian": _laplacian,
     "log": _log,
+    "difference_of_gaussians": _difference_of_gaussians,
     "gabor": _gabor,
+    "odd_gabor": _odd_gabor,
     "gaussian": _gaussian,
 }
 

@@ -278,7 +278,8 @@ def poisson_log_likelihood(counts: Tensor, electrons: Tensor) -> Tensor:
     """Logarithm of the probability of each picture's counts, given their means.
 
     ``sum n log x - x - log n!`` over all but the first dimension. Its gradient ``n / x - 1`` to
-    the means is the score. Half precision is computed in float32.
+    the means is the score. Half precision is computed in float32. Means of 2**62 and more, which
+    are not drawn but counted as they are, add nothing.
 
     Parameters
     ----------
@@ -302,6 +303,9 @@ def poisson_log_likelihood(counts: Tensor, electrons: Tensor) -> Tensor:
             f"{tuple(counts.shape)} and {tuple(electrons.shape)}"
         )
     counts, electrons = single(counts.detach()), single(electrons)
+    # What is too many to count is its mean, of which infinite light has no difference.
+    certain = (counts == electrons) & (electrons >= _MOST_ELECTRONS)
+    counts, electrons = torch.where(certain, 0, counts), torch.where(certain, 0, electrons)
     logarithm = electrons.clamp_min(_TINY).log()
     terms = counts * logarithm - _not_negative(electrons) - torch.lgamma(counts + 1)
     return terms.flatten(1).sum(1) if terms.ndim > 1 else terms

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from .aperture import circular_aperture
-from .element import SQUARE_SAMPLES, Element, Lens, PhaseElement
+from .defocus import coarse_beyond, defocus_path, out_of_focus, warn_of_coarse
+from .element import SQUARE_SAMPLES, AmplitudeMask, Element, Lens, PhaseElement
 from .fourier import kept, phasor
-from .grid import coordinates
 from .modulation import modulus, otf_along
 from .pixel import pixel_mtf
 from .planes import as_field, as_planes, polar_planes
@@ -32,19 +32,17 @@ from .psf import (
 )
 from .quantity import (
     as_real,
-    check_number,
     check_positive,
     check_tensor,
     check_wavelength,
     hold,
     image_size,
-    is_finite,
     looked_at,
     one_number,
     single,
 )
 
-__all__ = ["Pupil", "check_same_everywhere", "defocus_path"]
+__all__ = ["Pupil", "check_same_everywhere"]
 
 _SQUARE_PIXELS = (
     "pixels are square: for oblong ones give the pitch of which both sides are multiples, k and l "
@@ -54,50 +52,12 @@ _SQUARE_PIXELS = (
 
 # Part of a spacing by which those of one grid may differ.
 _ROUNDED = 1e-9
+# Part of the brightest sample's light below which one is dark: a mask of 0 passes 0.001.
+_LIT = 0.01
 # Points along a pixel's side, of which a lens needs more only where its lengths are in two units.
 _MOST_POINTS = 31
 # Part of the cut-off below which no frequency says anything; all in line pairs/mm are.
 _NO_CONTRAST_LOST = 1e-3
-
-
-def defocus_path(
-    size: int | tuple[int, int],
-    *,
-    spacing: float,
-    distance: float | Tensor,
-    focus: float | Tensor,
-) -> Tensor:
-    """Optical path of a point at ``distance`` for a lens focused on ``focus``, paraxial.
-
-    ``W = r^2 / 2 (1 / distance - 1 / focus)`` (Goodman, Fourier Optics, sec. 6.4): zero in focus.
-
-    Parameters
-    ----------
-    size : int or (int, int)
-        Samples (H, W) of the pupil.
-    spacing : float, metres
-    distance : float or Tensor ``[D]``, metres
-        From the pupil to the point; ``inf`` is allowed. A negative one is that of a virtual point
-        behind the pupil, towards which the light converges.
-    focus : float or scalar Tensor, metres
-
-    Returns
-    -------
-    Tensor, float64 ``[H, W]`` or ``[D, H, W]``, metres
-
-    Raises
-    ------
-    ValueError
-        When the spacing is not positive, or the point or the focus lies in the pupil, at 0.
-    TypeError
-        For several distances that are no Tensor, and for what is no number.
-    """
-    check_positive("spacing", spacing, "metres")
-    check_number("distance", distance, "metres")
-    check_number("focus", focus, "metres")
-    vergence = _vergence("distance", distance) - _vergence("focus", focus)
-    y, x = (coordinates(n, spacing=spacing, device=vergence.device) for n in image_size(size))
-    return vergence[..., None, None] * ((y[:, None].square() + x.square()) / 2)
 
 
 def _check_elements(elements: Sequence[Element]) -> None:
@@ -114,19 +74,16 @@ def _check_elements(elements: Sequence[Element]) -> None:
         )
 
 
-def _vergence(name: str, distance: float | Tensor) -> Tensor:
-    """``1 / distance``, float64, 1/metres."""
-    vergence = 1 / torch.as_tensor(distance, dtype=torch.float64)
-    if not is_finite(vergence):
-        given = f"one of {tuple(distance.shape)}" if isinstance(distance, Tensor) else distance
-        raise ValueError(f"{name} must be metres other than 0, from the pupil, not {given}")
-    return vergence
-
-
 def _edges(lit: Tensor) -> tuple[float, float]:
     """Where an opening ``[N]`` begins and ends, in samples from the axis, each a spacing wide."""
     at = lit.nonzero()[:, 0]
     return int(at[0]) - len(lit) // 2 - 0.5, int(at[-1]) - len(lit) // 2 + 0.5
+
+
+def _reach(lit: Tensor) -> float:
+    """Farthest part of an opening ``[H, W]`` from the axis along x or y, in samples."""
+    edges = [_edges(lit.any(axis)) for axis in (1, 0)]
+    return max(max(-first, last) for first, last in edges)
 
 
 def check_same_everywhere(pupil: "Pupil") -> None:
@@ -194,10 +151,11 @@ class Pupil(nn.Module):
     UserWarning
         When the window is a tenth of ``lambda s' / D`` or less, as with a length that is not in
         metres. Later, once, for a distance at which the phase of the defocus changes by more
-        than pi from sample to sample at the rim of the aperture, R from the axis: ``|1 / distance -
-        1 / focus| R spacing / lambda > 1/2``. Its light would fall where it does not. Distances on
-        an accelerator are not looked at, nor any where a :class:`Lens` is among the elements,
-        which may take the defocus away.
+        than pi from sample to sample at the rim of what is lit, R from the axis: ``|1 / distance -
+        1 / focus - P| R spacing / lambda > 1/2``, P being the powers ``1 / f`` of each
+        :class:`Lens` among the elements. Its light would fall where it does not. Distances on an
+        accelerator are not looked at, nor any where other phases stand beside a :class:`Lens`,
+        which may undo its power.
     """
 
     aperture: Tensor
@@ -285,7 +243,7 @@ class Pupil(nn.Module):
         #: stands for its spacing.
         self.diameter = self.spacing * max(last - first for first, last in edges)
         # Farthest part of it from the axis along x or y, metres.
-        self._rim = self.spacing * max(max(-first, last) for first, last in edges)
+        self._rim = self.spacing * _reach(aperture > 0)
         self._warned = False
         quality = self.q_sampling
         if min(quality) * self.oversample < 1:
@@ -415,29 +373,33 @@ class Pupil(nn.Module):
         turns = path.to(wavelength.device)[..., None, :, :] / wavelength[:, None, None]
         return (2 * math.pi * turns).to(single(self.aperture).dtype)
 
-    def _check_defocus(self, distance: Tensor | float | None) -> None:
+    def _check_defocus(self, distance: Tensor | float | None, planes: Tensor) -> None:
         """Warn, once, of a defocus from pi on from sample to sample: it acts as a smaller one."""
         if distance is None or self._warned or torch.compiler.is_compiling():
             return
-        if isinstance(distance, Tensor):
-            if not looked_at(distance) or not distance.numel():
-                return
-            vergence = float((1 / distance.detach().double() - 1 / self.focus).abs().max())
-        else:
-            vergence = abs(1 / distance - 1 / self.focus)
-        # The slope of r^2 / 2 (1 / distance - 1 / focus) at the rim.
-        steepest = vergence * self._rim / min(self.wavelengths)
-        if self.spacing * steepest <= 0.5 or any(isinstance(p, Lens) for p in self.modules()):
+        power = self._power()
+        left = None if power is None else out_of_focus(distance, focus=self.focus, power=power)
+        if left is None:
             return
-        self._warned = True
-        warnings.warn(
-            f"the pupil is sampled too coarsely for a distance {vergence:.3g} dioptres out of "
-            f"focus: at its rim the phase changes by {2 * math.pi * self.spacing * steepest:.3g} "
-            "radians from sample to sample, more than pi, and light that should fall far from the "
-            f"axis falls nearer; use samples at most {0.5 / steepest:.3g} metres apart",
-            UserWarning,
-            stacklevel=3,
-        )
+        coarse = coarse_beyond(left, wavelength=min(self.wavelengths), spacing=self.spacing)
+        rim = self._rim
+        if rim > coarse and looked_at(planes):  # elements may have stopped it
+            passed = planes.detach().square().sum(-3).flatten(0, -3).amax(0)
+            rim = self.spacing * _reach(~(passed < _LIT * passed.max()))
+        if rim > coarse:
+            self._warned = True
+            warn_of_coarse(left, rim / coarse, spacing=self.spacing, stacklevel=3)
+
+    def _power(self) -> float | None:
+        """Of the lenses among the elements, 1/metres; None where others may undo it."""
+        if not any(isinstance(part, Lens) for part in self.modules()):
+            return 0.0
+        if not all(isinstance(part, Lens | AmplitudeMask) for part in self.elements):
+            return None
+        lengths = [part.focal_length for part in self.elements if isinstance(part, Lens)]
+        if not all(looked_at(length) for length in lengths):
+            return None
+        return sum(1 / float(length.detach()) for length in lengths)
 
     def forward(self, *, distance: Tensor | float | None = None) -> Tensor:
         """Form the PSF.
@@ -458,7 +420,7 @@ class Pupil(nn.Module):
             Once, for a distance at which the phase changes by more than pi from sample to sample.
         """
         planes = self._planes(distance)
-        self._check_defocus(distance)
+        self._check_defocus(distance, planes)
         return psf_from_planes(
             planes,
             wavelength=self.wavelengths,
@@ -514,15 +476,16 @@ class Pupil(nn.Module):
             pairs/mm or in cycles/pixel are. Once, for a distance at which the phase changes by more
             than pi from sample to sample.
         """
+        planes = self._planes(distance)
         found = otf_along(
-            self.field(distance=distance),
+            as_field(planes),
             frequency,
             angle=angle,
             wavelength=self.wavelengths,
             focal_length=self.image_distance,
             pupil_spacing=self.spacing,
         )
-        self._check_defocus(distance)
+        self._check_defocus(distance, planes)
         self._check_unit(frequency)
         if not pixel:
             return found

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .coherent import CoherentImaging
 from .psf import psf_from_pupil
 from .pupil import Pupil
 from .quantity import looked_at
@@ -45,7 +46,9 @@ class SamplingAudit(NamedTuple):
         Fraction of the passed light outside of the central half of the PSF's period.
     window_loss : Tensor
         Fraction of the passed light outside of the window ``psf_size``. Below zero, beyond
-        rounding, the points of the PSF lie too far apart, and their sum is not its light.
+        rounding, the points of the PSF lie too far apart, and their sum is not its light. In
+        coherent light, which no window cuts, it is what comes over the seam of the continued
+        picture, see :class:`CoherentImaging`: 0 with a circular boundary, which has none.
     wavelength : Tensor ``[L]``, metres
     """
 
@@ -142,9 +145,9 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
             f"{len(pupils)}"
         )
     pupil = pupils[0]
+    owner = next((part for part in module.modules() if getattr(part, "pupil", None) is pupil), None)
     if distance is None:
-        owners = (part for part in module.modules() if getattr(part, "pupil", None) is pupil)
-        distance = next((getattr(part, "working_distances", None) for part in owners), None)
+        distance = getattr(owner, "working_distances", None)
     field = pupil.field(distance=distance)
     _check_passive(field, pupil.aperture)
     psf = psf_from_pupil(
@@ -157,13 +160,16 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
         oversample=pupil.oversample,
     )
     wavelength = torch.tensor(pupil.wavelengths, dtype=torch.float64, device=field.device)
+    loss = 1 - psf.sum((-2, -1))
+    if isinstance(owner, CoherentImaging) and owner.boundary == "circular":
+        loss = 0 * loss
     q = torch.tensor(pupil.q_sampling, dtype=torch.float64, device=field.device)
     return SamplingAudit(
         phase_step=_phase_step(field),
         q=q,
         cutoff=1 / q,
         wrap_energy=_wrap_energy(field),
-        window_loss=1 - psf.sum((-2, -1)),
+        window_loss=loss,
         wavelength=wavelength,
     )
 

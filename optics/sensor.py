@@ -8,46 +8,48 @@
                       measurement ◄─ demosaicing ◄─ (y - black) / (top - black) ◄─ ADC ◄─ / gain
                          0..1                                                   0 .. top   DN
 
-Every step has a gradient to its input, in training and in evaluation alike: ``noise.py`` and
-``converter.py`` say which ones there are.
+Each step is a function of ``read_out.py``. Here are the numbers, which of them is the light, and
+the order. Every step has a gradient to its input, in training and in evaluation alike: ``noise.py``
+and ``converter.py`` say which ones there are.
 """
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .constraint import clip
-from .converter import Converter, digitise
-from .fourier import kept
-from .mosaic import ColourFilterArray, Demosaicing, Pattern, select
-from .noise import (
-    Generators,
-    ShotNoise,
-    between,
-    poisson_counts,
-    poisson_log_likelihood,
-    shot_noise,
-)
-from .pixel import bin_pixels, fixed_pattern
+from .converter import Converter
+from .mosaic import ColourFilterArray, Demosaicing, Pattern
+from .noise import Generators, ShotNoise, between
+from .pixel import fixed_pattern
 from .quantity import (
     check_number,
     check_scalar,
-    check_tensor,
     differentiated,
     hold,
     image_size,
     index_of,
     looked_at,
-    whole_number,
+)
+from .read_out import (
+    channel_values,
+    check_codes,
+    check_exposures,
+    check_irradiance,
+    converted,
+    counted,
+    developed,
+    mean_electrons,
+    shape_developed,
+    stored,
 )
 from .sensor_range import (
     InLight,
     check_allowed,
+    check_choices,
     check_colours,
     check_deviations,
     check_numbers,
@@ -57,9 +59,6 @@ from .sensor_range import (
 )
 
 __all__ = ["Reading", "Sensor"]
-
-# Below this noise in DN the straight-through gradient of the converter is off by a third or more.
-_LEAST_NOISE = 0.3
 
 
 class Reading(NamedTuple):
@@ -80,7 +79,7 @@ class Sensor(nn.Module):
         Mean photons on one pixel at irradiance 1 over the whole exposure time. They follow neither
         ``exposure_time`` nor the f-number of a lens by themselves: see
         :func:`optics.exposure_photons`.
-    photon_range : (float, float), photons/pixel, optional
+    photon_range : (float, float) or Tensor ``[2]``, photons/pixel, optional
         Least and most light: that of each picture is drawn between them, evenly in its logarithm,
         in training and in evaluation, as that of scenes by day and by night. ``photons``, within
         the range, is the light for which gain and black level are given. By default all pictures
@@ -178,7 +177,7 @@ class Sensor(nn.Module):
         self,
         photons: float = 10_000.0,
         *,
-        photon_range: tuple[float, float] | None = None,
+        photon_range: Sequence[float] | Tensor | None = None,
         automatic_gain: bool = True,
         quantum_efficiency: float | Sequence[float] | Tensor = 0.6,
         read_noise: float = 2.0,
@@ -222,14 +221,9 @@ class Sensor(nn.Module):
         check_number("dsnu", dsnu, "electrons")
         check_allowed("prnu", prnu, isinstance(prnu, Tensor) or not prnu >= 1)
         check_allowed("binning", binning, (index_of(binning) or 0) >= 1)
-        check_allowed("demosaicing", demosaicing, demosaicing in get_args(Demosaicing))
-        check_allowed("shot_noise", shot_noise, shot_noise in get_args(ShotNoise))
-        check_allowed("converter", converter, converter in get_args(Converter))
-        if converter == "dithered" and bit_depth is not None and read_noise == 0:
-            raise ValueError(
-                "converter='dithered' averages over the read noise, but read_noise=0 e-; give "
-                "electrons RMS above 0, or converter='straight_through'"
-            )
+        check_choices(
+            demosaicing, shot_noise, converter, bit_depth=bit_depth, read_noise=read_noise
+        )
         self.cfa = None if cfa is None else ColourFilterArray(cfa, cfa_channels, method=demosaicing)
         check_colours(
             self.cfa,
@@ -279,26 +273,17 @@ class Sensor(nn.Module):
         elif own.held:
             most.warn_of_well(stacklevel=2)
 
-    def _judge_gradient(self, signal: Tensor) -> None:
+    def _judge_gradient(self, codes: Tensor) -> None:
         """Warn, once, of a gradient that is asked for and is wrong."""
         if self._warned or torch.compiler.is_compiling():
             return
-        if not differentiated(signal):
+        if not differentiated(codes):
             return  # who evaluates reads codes, and both estimators draw from the same ones
         most = self.photons if self.photon_range is None else self.photon_range[1]
-        noise = self._in_light(most).read_noise  # where it is least
-        straight = self.bit_depth is not None and self.converter == "straight_through"
-        if straight and noise < _LEAST_NOISE:
-            self._warned = True
-            warnings.warn(
-                f"the read noise is {noise:.3g} DN in front of the converter; below "
-                f"{_LEAST_NOISE:g} DN the straight-through gradient is wrong by a third or more "
-                "where there is no other noise: give converter='dithered' (the estimator of "
-                "optics.digitise; it needs read noise above 0), a smaller gain in e-/DN, or "
-                "bit_depth=None",
-                UserWarning,
-                stacklevel=2,
-            )
+        if self.bit_depth is not None and self.converter == "straight_through":
+            light = self._in_light(most)  # where the noise is least
+            self._warned = light.misleads
+            light.warn_of_slope(stacklevel=2)
 
     def _in_light(self, photons: float) -> InLight:
         """What limits the sensor in a light."""
@@ -457,16 +442,13 @@ class Sensor(nn.Module):
             When a picture is not real floating point, or does not fit a pattern of the sensor, or
             the exposures are not one or more, or do not divide its channels.
         """
-        self._check(irradiance)
-        _check_exposures(irradiance, exposures)
+        check_irradiance(irradiance)
+        check_exposures(irradiance, exposures)
         own = self.quantum_efficiency
         if isinstance(own, tuple):
-            own = self._of_channels(_exactly(own, irradiance.device), irradiance, exposures)
-        mean = irradiance * (self.photons * own)
-        if self.prnu_map is not None:
-            mean = mean * (1 + self._fitting("prnu", irradiance)).clamp_min(0)
+            own = channel_values(own, irradiance, exposures, self.cfa)
         dark = self.dark_current * self.exposure_time / exposures
-        return mean + dark if dark > 0 else mean
+        return mean_electrons(irradiance, self.photons * own, deviations=self.prnu_map, dark=dark)
 
     def expose(
         self,
@@ -542,27 +524,14 @@ class Sensor(nn.Module):
         ValueError
             For codes that are not floating point, or of other channels than the exposures have.
         """
-        check_tensor("codes", codes)
-        if not codes.is_floating_point():
-            raise ValueError(
-                f"codes must be floating point, DN: give codes.float(), not {codes.dtype}"
-            )
-        if self.cfa is None:
-            _check_exposures(codes, exposures)
-        elif codes.ndim != 4 or codes.shape[1] != exposures:
-            raise ValueError(
-                f"codes behind a colour filter array must be [B, {exposures}, H, W] mosaics, one "
-                f"for each of exposures={exposures}, not {tuple(codes.shape)}"
-            )
-        picture = codes - self.black_level if self.black_level > 0 else codes
-        span = self.top - self.black_level
-        picture = picture if span == 1 else picture / span
-        if self.white_balance and isinstance(self.quantum_efficiency, tuple):
-            own = _exactly(self.quantum_efficiency, picture.device)
-            balance = own.max() / own
-            balanced = picture * self._of_channels(balance, picture, exposures)
-            picture = clip(balanced, -math.inf, 1.0)
-        return picture if self.cfa is None else self.cfa.demosaic(picture)
+        check_codes(codes, exposures, self.cfa)
+        own, balance = self.quantum_efficiency, None
+        if self.white_balance and isinstance(own, tuple):
+            even = tuple(max(own) / each for each in own)
+            balance = channel_values(even, codes, exposures, self.cfa)
+        return developed(
+            codes, black_level=self.black_level, top=self.top, balance=balance, cfa=self.cfa
+        )
 
     def forward(
         self,
@@ -624,35 +593,7 @@ class Sensor(nn.Module):
         ValueError
             For light that does not fit the binning or the colour filters.
         """
-        rows = columns = self.binning
-        made = channels
-        if self.cfa is not None:
-            colours = len(self.cfa.channels)
-            made = channels // colours * self.cfa.picture_channels
-            if channels % colours:
-                raise ValueError(
-                    f"a colour filter array of {colours} colours takes as many channels of each "
-                    f"exposure, and {channels} are none such"
-                )
-            if self.cfa.method == "packed":
-                rows, columns = self.cfa.period
-        if height % rows or width % columns:
-            what = "binning" if self.binning > 1 else "the packed mosaic"
-            raise ValueError(
-                f"{what} takes pictures of whole blocks of {rows} x {columns} pixels, not of "
-                f"{height} x {width}: choose another size"
-            )
-        return made, height // rows, width // columns
-
-    @staticmethod
-    def _check(irradiance: Tensor) -> None:
-        check_tensor("irradiance", irradiance)
-        if not irradiance.is_floating_point():
-            raise ValueError(
-                f"irradiance must be real floating point, full scale 1, not {irradiance.dtype}: "
-                "codes are divided by their range, as image.float() / 255, and made linear light "
-                "by srgb_to_linear; the irradiance of a field is its squared modulus"
-            )
+        return shape_developed(channels, height, width, binning=self.binning, cfa=self.cfa)
 
     def _read(
         self,
@@ -663,33 +604,33 @@ class Sensor(nn.Module):
         scored: bool,
     ) -> tuple[Tensor, Tensor | None]:
         """Codes, DN, and the logarithm of how probable their counts were, where that is scored."""
-        self._check(irradiance)
+        check_irradiance(irradiance)
         if irradiance.dtype not in (torch.float32, torch.float64):
             irradiance = irradiance.float()
         light = self._drawn_light(irradiance, generator)
         if light is not None:
             irradiance = irradiance * light
         seen = irradiance if self.cfa is None else self.cfa(irradiance, exposures=exposures)
-        electrons = self.electrons(seen, exposures=exposures)
-        likelihood = None
-        if self.shot_noise == "score" and scored:
-            charge = poisson_counts(electrons, generator=generator)
-            likelihood = poisson_log_likelihood(charge, electrons)
-        else:
-            charge = shot_noise(
-                electrons,
-                kind=self.shot_noise,
-                read_noise=self.read_noise if self._joins_noise else 0.0,
-                generator=generator,
-            )
-        if self.full_well is not None:
-            charge = clip(charge, -math.inf, self.full_well)
-        if self.dsnu_map is not None:
-            charge = charge + self._fitting("dsnu", charge)
-        if self.binning > 1:
-            charge = bin_pixels(charge, self.binning)
-        light = light if self.automatic_gain else None
-        return self._digitise(charge, light, generator), likelihood
+        joined = self._joins_noise
+        counts, likelihood = counted(
+            self.electrons(seen, exposures=exposures),
+            kind=self.shot_noise,
+            scored=scored,
+            read_noise=self.read_noise if joined else 0.0,
+            generator=generator,
+        )
+        inverse = 1 / self._gain if self.log_gain is None else (-self.log_gain).exp()
+        codes = converted(
+            stored(counts, full_well=self.full_well, offsets=self.dsnu_map, binning=self.binning),
+            inverse if light is None or not self.automatic_gain else inverse / light,
+            black_level=self.black_level,
+            bit_depth=self.bit_depth,
+            read_noise=0.0 if joined else self.read_noise,
+            converter=self.converter,
+            generator=generator,
+        )
+        self._judge_gradient(codes)
+        return codes, likelihood
 
     def _drawn_light(self, irradiance: Tensor, generator: Generators | None) -> Tensor | None:
         """Light of each picture ``[B, 1, 1, 1]`` in parts of ``photons``; None of all alike."""
@@ -702,46 +643,6 @@ class Sensor(nn.Module):
             )
         low, high = (end / self.photons for end in self.photon_range)
         return between(low, high, irradiance, generator).view(-1, 1, 1, 1)
-
-    def _digitise(
-        self, charge: Tensor, light: Tensor | None, generator: Generators | None
-    ) -> Tensor:
-        """Codes of charges, with a gain that follows the light of each picture."""
-        inverse = 1 / self._gain if self.log_gain is None else (-self.log_gain).exp()
-        if light is not None:
-            inverse = inverse / light
-        signal = charge * inverse
-        if self.black_level > 0:
-            signal = signal + self.black_level
-        self._judge_gradient(signal)
-        return digitise(
-            signal,
-            self.bit_depth,
-            noise=0.0 if self._joins_noise or self.read_noise == 0 else self.read_noise * inverse,
-            estimator="straight_through" if self.bit_depth is None else self.converter,
-            generator=generator,
-        )
-
-    def _of_channels(self, values: Tensor, picture: Tensor, exposures: int) -> Tensor:
-        """Values ``[C, 1, 1]``, one for each channel, as they meet what the pixels see."""
-        if self.cfa is not None:
-            one = values.to(picture).expand(-1, *picture.shape[-2:])
-            return select(one[None], self.cfa.indices)
-        if picture.ndim < 3 or picture.shape[-3] != exposures * len(values):
-            raise ValueError(
-                f"a quantum_efficiency for each of {len(values)} channels takes irradiance "
-                f"[B, {exposures} exposures * {len(values)}, H, W], not {tuple(picture.shape)}"
-            )
-        return values.to(picture).repeat(exposures, 1, 1)
-
-    def _fitting(self, name: str, picture: Tensor) -> Tensor:
-        pattern: Tensor = getattr(self, f"{name}_map")
-        if picture.shape[-2:] != pattern.shape:
-            raise ValueError(
-                f"the {name} pattern is of {tuple(pattern.shape)} pixels, the picture of "
-                f"{tuple(picture.shape[-2:])}; give resolution=(H, W) of the picture"
-            )
-        return pattern.to(picture.dtype)
 
     def extra_repr(self) -> str:
         """Name the quantities with their units."""
@@ -766,22 +667,4 @@ class Sensor(nn.Module):
             f"binning={self.binning}, shot_noise={self.shot_noise!r}, "
             f"converter={self.converter!r}{', white_balance=True' if self.white_balance else ''}"
             f"{'' if self.automatic_gain else ', automatic_gain=False'}"
-        )
-
-
-def _exactly(efficiencies: tuple[float, ...], device: torch.device) -> Tensor:
-    """One for each channel, ``[C, 1, 1]``, in float64 whatever the module was cast to."""
-    return kept(
-        ("efficiencies", efficiencies, device),
-        lambda: torch.tensor(efficiencies, dtype=torch.float64, device=device)[:, None, None],
-    )
-
-
-def _check_exposures(picture: Tensor, exposures: int) -> None:
-    """Raise a ValueError unless the channels are those of so many exposures."""
-    whole_number("exposures", exposures)
-    if picture.ndim > 2 and picture.shape[-3] % exposures:
-        raise ValueError(
-            f"exposures={exposures} follow each other in the channels [B, {exposures} * C, H, W], "
-            f"not {tuple(picture.shape)}"
         )

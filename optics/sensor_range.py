@@ -16,6 +16,7 @@ from .quantity import index_of, looked_at, one_number
 __all__ = [
     "InLight",
     "check_allowed",
+    "check_choices",
     "check_colours",
     "check_deviations",
     "check_numbers",
@@ -24,6 +25,8 @@ __all__ = [
     "light_range",
 ]
 
+# Below this noise in DN the straight-through gradient of the converter is off by a third or more.
+_LEAST_NOISE = 0.3
 # Read noises, of four that are advised, below which a black level clips more than 1 in 1000.
 _LEAST_BLACK = 3
 # Numbers that are meant to be equal are off by their rounding, of a learned gain in float32.
@@ -73,6 +76,11 @@ class InLight(NamedTuple):
         needed = min(self.made, self.top) * (1 - _ROUNDED)
         return self.full_well is None or self.full_well >= needed
 
+    @property
+    def misleads(self) -> bool:
+        """Whether a straight-through converter has a wrong gradient."""
+        return self.read_noise < _LEAST_NOISE
+
     def warn_of_well(self, *, remedy: str = "", stacklevel: int) -> None:
         """Warn of a well that is full too early."""
         if self.held or self.full_well is None:
@@ -103,11 +111,44 @@ class InLight(NamedTuple):
                 stacklevel=stacklevel + 1,
             )
 
+    def warn_of_slope(self, *, stacklevel: int) -> None:
+        """Warn of a straight-through gradient that is wrong."""
+        if not self.misleads:
+            return
+        warnings.warn(
+            f"the read noise is {self.read_noise:.3g} DN in front of the converter; below "
+            f"{_LEAST_NOISE:g} DN the straight-through gradient is wrong by a third or more "
+            "where there is no other noise: give converter='dithered' (the estimator of "
+            "optics.digitise; it needs read noise above 0), a smaller gain in e-/DN, or "
+            "bit_depth=None",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
+
 
 def check_allowed(name: str, value: object, allowed: bool) -> None:
     """Raise a ValueError for a value that is not allowed, with what to give."""
     if not allowed:
         raise ValueError(f"{name}={value!r} is out of range; {_ALLOWED[name]}")
+
+
+def check_choices(
+    demosaicing: Demosaicing,
+    shot_noise: ShotNoise,
+    converter: Converter,
+    *,
+    bit_depth: int | None,
+    read_noise: float,
+) -> None:
+    """Raise a ValueError for a choice that there is not, or a gradient that needs noise."""
+    check_allowed("demosaicing", demosaicing, demosaicing in get_args(Demosaicing))
+    check_allowed("shot_noise", shot_noise, shot_noise in get_args(ShotNoise))
+    check_allowed("converter", converter, converter in get_args(Converter))
+    if converter == "dithered" and bit_depth is not None and read_noise == 0:
+        raise ValueError(
+            "converter='dithered' averages over the read noise, but read_noise=0 e-; give "
+            "electrons RMS above 0, or converter='straight_through'"
+        )
 
 
 def check_numbers(quantum_efficiency: Any, **numbers: Any) -> tuple[float, ...]:  # noqa: ANN401

@@ -51,6 +51,23 @@ def test_the_dithered_gradient_is_the_closed_form(noise):
     np.testing.assert_allclose(single.grad, _slopes(at, noise)[0], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("far", [1e4, 1e7, 1e30, np.inf])
+@pytest.mark.parametrize("noise", SIGMAS)
+def test_a_voltage_far_out_of_the_range_has_no_slope(noise, far):
+    for dtype in (torch.float32, torch.float64):
+        signal = torch.tensor([-far, far, TOP / 2], dtype=dtype, requires_grad=True)
+        spread = torch.full((3,), noise, dtype=dtype, requires_grad=True)
+        for width in (noise, spread):
+            codes = optics.digitise(signal, BITS, noise=width, estimator="dithered")
+            codes.sum().backward()
+            assert codes[:2].tolist() == [0, TOP]
+        assert signal.grad[:2].tolist() == spread.grad[:2].tolist() == [0, 0]
+        at = np.array([TOP / 2])
+        by_signal, by_noise = (2 * _slopes(at, noise)[0], _slopes(at, noise)[1])
+        np.testing.assert_allclose(signal.grad[2:], by_signal, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(spread.grad[2:], by_noise, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("noise", SIGMAS)
 def test_noise_in_a_tensor_has_a_gradient_too(noise):
     signal = torch.from_numpy(_voltages()).requires_grad_()

@@ -1,14 +1,16 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, signal
-from skimage.filters import gabor_kernel
+from skimage.filters import gabor_kernel, scharr_h, scharr_v
 
 import optics
 
-_STARTS = ["identity", "unsharp", "sobel", "laplacian", "log", "gabor", "gaussian", "random"]
+_STARTS = get_args(optics.KernelStart)
 
 
 def _scene(seed, shape=(2, 3, 20, 18)):
@@ -21,7 +23,7 @@ def _kernel(start="random", size=5, seed=0, **options):
 
 
 @pytest.mark.parametrize("name", _STARTS)
-@pytest.mark.parametrize("size", [3, 7, 15])
+@pytest.mark.parametrize("size", [5, 7, 15])
 def test_starts_ask_for_no_more_light_than_there_is(name, size):
     filters = optics.kernel_start(name, size, generator=torch.Generator().manual_seed(0))
     plus, minus = filters.clamp_min(0).sum((-2, -1)), (-filters).clamp_min(0).sum((-2, -1))
@@ -29,7 +31,7 @@ def test_starts_ask_for_no_more_light_than_there_is(name, size):
     torch.testing.assert_close(torch.maximum(plus, minus), torch.ones(len(filters)).double())
 
 
-@pytest.mark.parametrize("name", ["sobel", "laplacian", "log", "gabor"])
+@pytest.mark.parametrize("name", sorted({*_STARTS} - {"identity", "unsharp", "gaussian", "random"}))
 def test_edge_filters_ignore_a_constant(name):
     filters = optics.kernel_start(name, 9)
     torch.testing.assert_close(filters.sum((-2, -1)), torch.zeros(len(filters)).double())
@@ -54,6 +56,28 @@ def test_sobel_and_laplacian_agree_with_scipy():
     np.testing.assert_allclose(
         laplacian[0, 0], -ndimage.laplace(array, mode="nearest") / 4, atol=1e-12
     )
+
+
+def test_scharr_agrees_with_skimage():
+    picture = _scene(0, (1, 1, 16, 16))
+    ours = optics.convolve(picture, optics.kernel_start("scharr", 5)[:, None], boundary="replicate")
+    # Beside the border, which theirs continues in another way.
+    array, inner = picture[0, 0].numpy(), np.s_[1:-1, 1:-1]
+    np.testing.assert_allclose(ours[0, 0][inner], scharr_v(array)[inner], atol=1e-12)
+    np.testing.assert_allclose(ours[0, 1][inner], scharr_h(array)[inner], atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [3, 7, 13])
+def test_a_difference_of_gaussians_agrees_with_scipy(size):
+    impulse = np.zeros((size, size))
+    impulse[size // 2, size // 2] = 1
+    centre, surround = (
+        ndimage.gaussian_filter(impulse, sigma, radius=size // 2, mode="constant")
+        for sigma in (size / 9.6, size / 6)
+    )
+    theirs = (centre - surround) / np.clip(centre - surround, 0, None).sum()
+    ours = optics.kernel_start("difference_of_gaussians", size)[0]
+    np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
 def test_log_agrees_with_scipy():
@@ -84,6 +108,25 @@ def test_gabor_agrees_with_skimage(number):
     ours = optics.kernel_start("gabor", size)[number].numpy()
     # Ours has its mean under the envelope removed, a small constant part of the picture.
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("size", [5, 7, 41])
+@pytest.mark.parametrize("number", range(4))
+def test_an_odd_gabor_agrees_with_skimage(number, size):
+    theirs = gabor_kernel(
+        2 / size, theta=number * np.pi / 4, sigma_x=size / 5, sigma_y=size / 5, n_stds=5
+    ).imag
+    top, left = ((side - size) // 2 for side in theirs.shape)
+    # Theirs is correlated with a picture, ours is turned by a true convolution.
+    theirs = -theirs[top : top + size, left : left + size]
+    theirs = theirs / np.clip(theirs, 0, None).sum()
+    ours = optics.kernel_start("odd_gabor", size)[number]
+    np.testing.assert_allclose(ours, theirs, atol=1e-12)
+    y, x = np.mgrid[:size, :size]
+    along = x * np.cos(number * np.pi / 4) + y * np.sin(number * np.pi / 4)
+    ramp = torch.from_numpy(along)[None, None]
+    middle = optics.convolve(ramp, ours[None])[0, 0, size // 2, size // 2]
+    assert middle > 0  # the way that it gets brighter
 
 
 @settings(deadline=None, max_examples=40)
@@ -195,6 +238,7 @@ def test_own_kernels_are_kept():
     [
         (lambda: optics.LearnedKernel("sobol"), "no kernel is called 'sobol'; choose from"),
         (lambda: optics.LearnedKernel("log", 4), "odd and at least 3, not 4"),
+        (lambda: optics.kernel_start("odd_gabor", 3), "odd and at least 5, not 3"),
         (lambda: optics.LearnedKernel("log", signed=False), "start='log' has negative taps"),
         (lambda: optics.LearnedKernel(-torch.ones(1, 1, 1), signed=False), "start has negative"),
         (lambda: optics.LearnedKernel(torch.ones(1, 3, 3)), "here they reach 9: divide by it"),

@@ -64,8 +64,11 @@ MODULES = {
             "gabor",
             "gaussian",
             "random",
+            "scharr",
+            "difference_of_gaussians",
         )
     },
+    "kernel-odd": lambda: optics.LearnedKernel("odd_gabor", 5),
     "kernel-unsigned": lambda: optics.LearnedKernel("gaussian", 3, signed=False),
     "kernel-mixed": lambda: optics.LearnedKernel("log", 3, mix_channels=True),
     "kernel-large": lambda: optics.LearnedKernel("log", 9, boundary="circular"),

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -119,6 +121,19 @@ def test_log_likelihood_is_that_of_scipy(levels, seed):
     ours = optics.poisson_log_likelihood(counts, means)
     theirs = stats.poisson.logpmf(counts.numpy(), means.numpy()).sum(1)
     torch.testing.assert_close(ours, torch.from_numpy(theirs), rtol=1e-10, atol=1e-9)
+
+
+def test_a_likelihood_of_light_without_end_is_that_of_the_rest():
+    means = torch.tensor([[2.0, math.inf, 1e30], [2.0, 3.0, math.nan]], requires_grad=True)
+    counts = torch.tensor([[5.0, math.inf, 1e30], [5.0, 1.0, 1.0]])
+    likelihood = optics.poisson_log_likelihood(counts, means)
+    assert float(likelihood[0].detach()) == pytest.approx(stats.poisson.logpmf(5, 2), rel=1e-6)
+    assert likelihood[1].isnan()  # whoever trains looks for it there
+    (score,) = torch.autograd.grad(likelihood[0], means)
+    assert score[0].tolist() == [1.5, 0, 0]
+    # As improbable as it was: counts that are not the mean.
+    none = optics.poisson_log_likelihood(torch.zeros(1, 1), torch.tensor([[1e30]]))
+    assert none.tolist() == [pytest.approx(-1e30)]
 
 
 def test_the_score_of_the_log_likelihood():

@@ -11,27 +11,6 @@ _LAMBDA, _FOCAL = 550e-9, 10e-3
 _UNIT = 1e-3  # diameter of the pupil
 
 
-def test_several_distances_are_a_tensor():
-    with pytest.raises(
-        TypeError, match=r"distance must be one number or a Tensor, .* \[1\.0, 2\.0\]"
-    ):
-        optics.defocus_path(5, spacing=1e-3, distance=[1.0, 2.0], focus=1.0)
-    with pytest.raises(TypeError, match="focus must be one number or a Tensor"):
-        optics.defocus_path(5, spacing=1e-3, distance=1.0, focus=(1.0, 2.0))
-
-
-def test_defocus_is_nothing_in_focus_and_follows_the_paraxial_formula():
-    path = optics.defocus_path(
-        5, spacing=1e-3, distance=torch.tensor([0.5, 1.0, math.inf]), focus=1.0
-    )
-    assert path.shape == (3, 5, 5)
-    assert not path[1].any()
-    torch.testing.assert_close(path[0, 0, 0], torch.tensor(4e-6, dtype=torch.float64))
-    torch.testing.assert_close(path[2], -path[0])
-    # A point nearer by dz is sharp where 1 / s' = 1 / f - 1 / s: the wavefront of a sphere.
-    assert float(path[0, 2, 4]) == pytest.approx(4e-6 / 2 * (1 / 0.5 - 1), rel=1e-12)
-
-
 def _pupil(elements=(), **options):
     given = {
         "wavelengths": (450e-9, 550e-9, 650e-9),
@@ -260,58 +239,6 @@ def test_lengths_in_two_units_are_told_from_large_pixels():
         _pupil(wavelengths=(550e-9,), pixel_pitch=pitch, psf_size=1)
 
 
-def _out_of_focus(size, psf_size=31):
-    """50 mm, f/8.3, on pixels of 4 micrometres."""
-    lengths = {"wavelengths": (550e-9,), "focal_length": 50e-3, "pixel_pitch": 4e-6}
-    grid = {"size": size, "spacing": 6e-3 / (size - 1)}
-    return optics.Pupil([], psf_size=psf_size, oversample=3, **lengths, **grid)
-
-
-def test_a_defocus_that_the_samples_do_not_hold_is_warned_of():
-    # Geometry: at 0.3 m the disk is 6 mm * 50 mm / 0.3 m = 1 mm wide, and even. A window of 31
-    # pixels holds 0.124^2 / (pi / 4) = 0.0196 of it; Fresnel's fringes are some per cent of that.
-    share = (31 * 4e-6) ** 2 / (math.pi / 4 * 1e-3**2)
-    assert float(_out_of_focus(512)(distance=0.3).sum()) == pytest.approx(share, rel=0.05)
-    coarse = _out_of_focus(64)
-    steps = r"dioptres out of focus.* by 10\.9 radians .* more than pi.* at most 2\.75e-05 metres"
-    with pytest.warns(UserWarning, match=r"a distance 3\.33 " + steps):
-        assert float(coarse(distance=0.3).sum()) > 8 * share
-    coarse(distance=0.3)  # said once
-    for distance in (0.3, torch.tensor([0.3, math.inf], requires_grad=True)):
-        with pytest.warns(UserWarning, match="sampled too coarsely for a distance"):
-            _out_of_focus(64)(distance=distance)
-        with pytest.warns(UserWarning, match="sampled too coarsely for a distance"):
-            _out_of_focus(64).mtf(torch.tensor([1e5]), distance=distance)
-    camera = optics.IncoherentImaging(_out_of_focus(64), working_distances=[0.3, 9.0])
-    with pytest.warns(UserWarning, match="sampled too coarsely for a distance"):
-        camera.throughput()
-    # The closed form: half a wave from sample to sample at the rim, and on neither side of focus.
-    rim, spacing = 3e-3, 6e-3 / 63
-    for side in (1, -1):
-        limit = side * 550e-9 / (2 * rim * spacing)
-        _out_of_focus(64)(distance=1 / (0.999 * limit))
-        with pytest.warns(UserWarning, match=r"by 3\.14 radians .* more than pi"):
-            _out_of_focus(64)(distance=1 / (1.001 * limit))
-
-
-def test_a_defocus_is_not_judged_where_it_cannot_be():
-    # What a lens among the elements takes away is in focus.
-    grid = {"spacing": 6e-3 / 63}
-    lens = optics.Lens(64, focal_length=0.3, **grid)
-    near = optics.Pupil(
-        [lens], wavelengths=(550e-9,), focal_length=50e-3, pixel_pitch=2e-6, psf_size=31
-    )
-    sharp = _out_of_focus(64).field()
-    torch.testing.assert_close(near.field(distance=0.3), sharp, rtol=0, atol=1e-3)
-    near(distance=0.3)
-    coarse = _out_of_focus(64, psf_size=9)
-    seen = torch.vmap(lambda distance: coarse(distance=distance))(torch.tensor([0.3, 0.5]))
-    assert seen.shape == (2, 1, 9, 9)
-    compiled = torch.compile(lambda distance: coarse(distance=distance), backend="eager")
-    torch.testing.assert_close(compiled(torch.tensor(0.3)), seen[0])
-    assert coarse(distance=torch.ones(0)).shape == (0, 1, 9, 9)
-
-
 def test_frequencies_in_another_unit_are_warned_of():
     # 1000 * 550 nm: the cut-off D / (lambda f) is 182 line pairs/mm.
     pupil = _pupil(wavelengths=(550e-9,))
@@ -471,21 +398,6 @@ def test_a_length_that_nothing_would_train_is_refused(name):
     assert _pupil(focal_length=torch.tensor(1e-2)).focal_length == pytest.approx(1e-2)
     frozen = torch.nn.Parameter(torch.tensor(1e-2), requires_grad=False)
     assert _pupil(focal_length=frozen).focal_length == pytest.approx(1e-2)
-
-
-@pytest.mark.parametrize("name", ["distance", "focus"])
-@pytest.mark.parametrize("zero", [0, 0.0, torch.tensor(0.0), torch.tensor([1.0, 0.0])])
-def test_nothing_lies_in_the_pupil(name, zero):
-    given = {"distance": 1.0, "focus": 1.0, name: zero}
-    with pytest.raises(ValueError, match=f"{name} must be metres other than 0, from the pupil"):
-        optics.defocus_path(5, spacing=1e-3, **given)
-
-
-def test_light_that_converges_comes_from_a_negative_distance():
-    path = optics.defocus_path(5, spacing=1e-3, distance=-2.0, focus=math.inf)
-    torch.testing.assert_close(
-        path, -optics.defocus_path(5, spacing=1e-3, distance=2.0, focus=math.inf)
-    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

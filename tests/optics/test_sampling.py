@@ -53,6 +53,33 @@ def test_a_ramp_has_its_own_phase_step(step, axis):
     assert audit.phase_step.item() == pytest.approx(abs(step), abs=1e-6)
 
 
+def test_a_window_helps_coherent_light_where_there_is_a_seam():
+    # What falls beside the window comes over the seam of the continued picture instead.
+    scene = torch.linspace(0.05, 0.95, 64, dtype=torch.float64).expand(1, 1, 64, 64).contiguous()
+    lit = torch.nn.functional.pad(scene, (480,) * 4, mode="replicate")
+    far = CoherentImaging(make_pupil(size=128).double(), boundary="circular")
+    wanted = far(lit)[..., 480:544, 480:544]
+    errors, losses = [], []
+    for psf_size in (9, 33):
+        pupil = make_pupil(size=128, psf_size=psf_size).double()
+        errors.append(float((CoherentImaging(pupil)(scene) - wanted).abs().max()))
+        audit = audit_sampling(CoherentImaging(pupil))
+        losses.append(float(audit.window_loss))
+        assert any("use a larger psf_size" in line for line in audit.problems()) == (psf_size == 9)
+        assert torch.equal(audit.window_loss, audit_sampling(pupil).window_loss)
+    assert errors[1] < errors[0] / 2
+    assert losses[1] < losses[0] / 2
+    # A circular picture has none, and no window changes it.
+    small, large = (
+        CoherentImaging(make_pupil(size=128, psf_size=size), boundary="circular")
+        for size in (9, 33)
+    )
+    assert torch.equal(small(scene), large(scene))
+    assert audit_sampling(small).window_loss.tolist() == [0]
+    assert not any("psf_size" in line for line in audit_sampling(small).problems())
+    assert any("psf_size" in line for line in audit_sampling(small.pupil).problems())
+
+
 def test_q_and_cutoff_are_their_formulas():
     wavelengths, pitch = (450e-9, 650e-9), 7e-6
     aperture = torch.zeros(32, 32)

@@ -550,7 +550,7 @@ def test_channels_have_quantum_efficiencies_of_their_own(exposures):
     assert "white_balance=True" in repr(balanced)
     assert not balanced.state_dict()
     with pytest.raises(
-        ValueError, match=r"each of 3 channels takes irradiance \[B, 1 exposures \* 3"
+        ValueError, match=r"each of 3 channels, and takes irradiance \[B, 1 exposures \* 3"
     ):
         sensor(torch.ones(1, 4, 4, 4))
 

@@ -1,0 +1,154 @@
+import math
+
+import pytest
+import torch
+
+import optics
+
+
+def test_several_distances_are_a_tensor():
+    with pytest.raises(
+        TypeError, match=r"distance must be one number or a Tensor, .* \[1\.0, 2\.0\]"
+    ):
+        optics.defocus_path(5, spacing=1e-3, distance=[1.0, 2.0], focus=1.0)
+    with pytest.raises(TypeError, match="focus must be one number or a Tensor"):
+        optics.defocus_path(5, spacing=1e-3, distance=1.0, focus=(1.0, 2.0))
+
+
+def test_defocus_is_nothing_in_focus_and_follows_the_paraxial_formula():
+    path = optics.defocus_path(
+        5, spacing=1e-3, distance=torch.tensor([0.5, 1.0, math.inf]), focus=1.0
+    )
+    assert path.shape == (3, 5, 5)
+    assert not path[1].any()
+    torch.testing.assert_close(path[0, 0, 0], torch.tensor(4e-6, dtype=torch.float64))
+    torch.testing.assert_close(path[2], -path[0])
+    # A point nearer by dz is sharp where 1 / s' = 1 / f - 1 / s: the wavefront of a sphere.
+    assert float(path[0, 2, 4]) == pytest.approx(4e-6 / 2 * (1 / 0.5 - 1), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["distance", "focus"])
+@pytest.mark.parametrize("zero", [0, 0.0, torch.tensor(0.0), torch.tensor([1.0, 0.0])])
+def test_nothing_lies_in_the_pupil(name, zero):
+    given = {"distance": 1.0, "focus": 1.0, name: zero}
+    with pytest.raises(ValueError, match=f"{name} must be metres other than 0, from the pupil"):
+        optics.defocus_path(5, spacing=1e-3, **given)
+
+
+def test_light_that_converges_comes_from_a_negative_distance():
+    path = optics.defocus_path(5, spacing=1e-3, distance=-2.0, focus=math.inf)
+    torch.testing.assert_close(
+        path, -optics.defocus_path(5, spacing=1e-3, distance=2.0, focus=math.inf)
+    )
+
+
+def _out_of_focus(size, psf_size=31, elements=(), **options):
+    """50 mm, f/8.3, on pixels of 4 micrometres."""
+    lengths = {"wavelengths": (550e-9,), "focal_length": 50e-3, "pixel_pitch": 4e-6}
+    grid = {"size": size, "spacing": 6e-3 / (size - 1)}
+    return optics.Pupil(elements, psf_size=psf_size, oversample=3, **lengths, **grid, **options)
+
+
+def test_a_defocus_that_the_samples_do_not_hold_is_warned_of():
+    # Geometry: at 0.3 m the disk is 6 mm * 50 mm / 0.3 m = 1 mm wide, and even. A window of 31
+    # pixels holds 0.124^2 / (pi / 4) = 0.0196 of it; Fresnel's fringes are some per cent of that.
+    share = (31 * 4e-6) ** 2 / (math.pi / 4 * 1e-3**2)
+    assert float(_out_of_focus(512)(distance=0.3).sum()) == pytest.approx(share, rel=0.05)
+    coarse = _out_of_focus(64)
+    steps = r"dioptres out of focus.* by 10\.9 radians .* more than pi.* at most 2\.75e-05 metres"
+    with pytest.warns(UserWarning, match=r"a distance 3\.33 " + steps):
+        assert float(coarse(distance=0.3).sum()) > 8 * share
+    coarse(distance=0.3)  # said once
+    for distance in (0.3, torch.tensor([0.3, math.inf], requires_grad=True)):
+        with pytest.warns(UserWarning, match="sampled too coarsely for a distance"):
+            _out_of_focus(64)(distance=distance)
+        with pytest.warns(UserWarning, match="sampled too coarsely for a distance"):
+            _out_of_focus(64).mtf(torch.tensor([1e5]), distance=distance)
+    camera = optics.IncoherentImaging(_out_of_focus(64), working_distances=[0.3, 9.0])
+    with pytest.warns(UserWarning, match="sampled too coarsely for a distance"):
+        camera.throughput()
+    # The closed form: half a wave from sample to sample at the rim, and on neither side of focus.
+    rim, spacing = 3e-3, 6e-3 / 63
+    for side in (1, -1):
+        limit = side * 550e-9 / (2 * rim * spacing)
+        _out_of_focus(64)(distance=1 / (0.999 * limit))
+        with pytest.warns(UserWarning, match=r"by 3\.14 radians .* more than pi"):
+            _out_of_focus(64)(distance=1 / (1.001 * limit))
+
+
+def test_a_defocus_is_not_judged_where_it_cannot_be():
+    # What a lens among the elements takes away is in focus.
+    grid = {"spacing": 6e-3 / 63}
+    lens = optics.Lens(64, focal_length=0.3, **grid)
+    near = optics.Pupil(
+        [lens], wavelengths=(550e-9,), focal_length=50e-3, pixel_pitch=2e-6, psf_size=31
+    )
+    sharp = _out_of_focus(64).field()
+    torch.testing.assert_close(near.field(distance=0.3), sharp, rtol=0, atol=1e-3)
+    near(distance=0.3)
+    # Nor what other phases may take away: a mask of the same, which has no focal length.
+    wavelength = torch.tensor([550e-9], dtype=torch.float64)
+    strong = optics.Lens(64, focal_length=0.03, **grid)
+    mask = optics.PhaseMask(-strong.phase_shift(wavelength)[0], **grid)
+    _out_of_focus(64, elements=[strong, mask])(distance=9.0)
+    coarse = _out_of_focus(64, psf_size=9)
+    seen = torch.vmap(lambda distance: coarse(distance=distance))(torch.tensor([0.3, 0.5]))
+    assert seen.shape == (2, 1, 9, 9)
+    compiled = torch.compile(lambda distance: coarse(distance=distance), backend="eager")
+    torch.testing.assert_close(compiled(torch.tensor(0.3)), seen[0])
+    assert coarse(distance=torch.ones(0)).shape == (0, 1, 9, 9)
+
+
+def test_a_lens_among_the_elements_adds_to_the_defocus():
+    # Half a wave from sample to sample at the rim, of what two lenses leave of a distance.
+    grid = {"spacing": 6e-3 / 63}
+    limit = 550e-9 / (2 * 3e-3 * grid["spacing"])
+    for power in (4 / 0.3, -3 / 0.3):
+        for excess, steps in ((0.999, False), (1.001, True)):
+            lenses = [optics.Lens(64, focal_length=2 / power, **grid) for _ in range(2)]
+            camera = _out_of_focus(64, elements=lenses)
+            # By hand: the field's own phase, between the last two open samples of a row.
+            distance = 1 / (power + excess * limit)
+            field = camera.field(distance=distance)[0, 32]
+            turn = abs(float((field[62] * field[61].conj()).angle().detach()))
+            assert turn < math.pi
+            if steps:
+                with pytest.warns(UserWarning, match=r"by 3\.14 radians .* more than pi"):
+                    camera(distance=distance)
+            else:
+                camera(distance=distance)
+
+
+def test_the_rim_is_that_of_what_is_lit():
+    # A stop in an open aperture makes the PSF of an aperture of its size, and less of the light.
+    spacing = 6e-3 / 63
+    stop = optics.circular_aperture(64, diameter=1.5e-3, spacing=spacing)
+    mask = optics.AmplitudeMask(stop.square(), spacing=spacing, trainable=False)
+    stopped, small = _out_of_focus(64, elements=[mask]), _out_of_focus(64, aperture=stop)
+    light = stopped(distance=0.6) * stopped.incident_power
+    torch.testing.assert_close(light, small(distance=0.6) * small.incident_power)
+    with pytest.warns(UserWarning, match="sampled too coarsely for a distance"):
+        _out_of_focus(64)(distance=0.6)
+    # The closed form, at the rim of a stop of 8 samples on each side of the axis and one on it; the
+    # dark ones of a mask that is trained pass a thousandth.
+    limit = 550e-9 / (2 * 8.5 * spacing * spacing)
+    pin = torch.zeros(64, 64)
+    pin[24:41, 24:41] = 1
+    for excess in (0.999, 1.001):
+        mask = optics.AmplitudeMask(pin, spacing=spacing)
+        camera = _out_of_focus(64, elements=[mask])
+        if excess < 1:
+            camera(distance=1 / (excess * limit))
+        else:
+            with pytest.warns(UserWarning, match=r"by 3\.14 radians .* more than pi"):
+                camera(distance=1 / (excess * limit))
+
+
+def test_a_pupil_without_light_has_the_rim_of_its_aperture():
+    class Dark(optics.Element):
+        def transmission(self, wavelength):
+            return torch.zeros(1, 64, 64)
+
+    camera = _out_of_focus(64, elements=[Dark(64, 6e-3 / 63)])
+    with pytest.warns(UserWarning, match="sampled too coarsely for a distance"):
+        assert not camera(distance=0.3).any()
