@@ -50,7 +50,13 @@ from .options import (
     TrainOptions,
 )
 from .parallel import gathered, is_loss, launched, rank
-from .picture.command import CompressOptions, DecompressOptions, compress, decompress
+from .picture.command import (
+    CompressOptions,
+    DecompressOptions,
+    compress,
+    decompress,
+    tell_failed,
+)
 from .point import OperatingPoint, operating
 from .predict import Prediction, predict
 from .settings import ConfigError, OptionError
@@ -333,6 +339,7 @@ def _predict(arguments: Sequence[str]) -> int:
     options = tyro.cli(PredictOptions, args=arguments, prog="lens2label predict")
     options.check()
     _check_run_folder(options.run)
+    failed: list[str] = []
     said = predict(
         options.run,
         options.pictures,
@@ -341,6 +348,7 @@ def _predict(arguments: Sequence[str]) -> int:
         batch_size=options.batch_size,
         device=options.device,
         progress=not options.quiet,
+        failed=lambda *file: failed.append("{}: {}".format(*file)),
     )
     if options.json:
         print(json.dumps([each.to_dict() for each in said], indent=2))
@@ -348,7 +356,7 @@ def _predict(arguments: Sequence[str]) -> int:
         print("\n".join(aligned([[each.name, *_likeliest(each)] for each in said])))
     if options.csv is not None:
         write_atomically(options.csv, as_csv([each.cells() for each in said]).encode())
-    return 0
+    return tell_failed(failed, len(said))
 
 
 def _likeliest(said: Prediction, count: int = 3) -> Iterator[str]:

@@ -6,8 +6,9 @@
     files, folders, zips ─► codes, as those of its scenes were made ─┴─► Prediction of each
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -75,6 +76,7 @@ def predict(
     device: torch.device | str = "cpu",
     workers: int | None = None,
     progress: bool = False,
+    failed: Callable[[str, str], object] | None = None,
 ) -> list[Prediction]:
     """Ask a trained run what pictures show.
 
@@ -103,6 +105,9 @@ def predict(
         Threads that decode; one for each core by default.
     progress : bool
         Show a bar, on a terminal.
+    failed : callable, optional
+        Is told the name of each picture that cannot be used and the reason, and such pictures are
+        left out. By default one is enough to have no predictions, but an error.
 
     Returns
     -------
@@ -118,8 +123,8 @@ def predict(
     FileNotFoundError
         When a picture is not there.
     ValueError
-        For no picture, pictures that cannot be used, all of them by name, or an option that is not
-        one of those allowed.
+        For no picture; where ``failed`` is not given, for pictures that cannot be used, all of them
+        by name; or for an option that is not one of those allowed.
     """
     check_batch_size(batch_size)
     seed = as_seed(seed)
@@ -140,22 +145,31 @@ def predict(
         several = len({path for path, member in given if member.path != path}) > 1
         if not members:
             raise ValueError(f"there is no picture ({' '.join(SUFFIXES)}) in what was given")
-        decoded = decoder.decode([Picture(member) for member in members], "decoding")
-        names = (
-            f"{path}/{member.path}" if several and member.path != path else member.path
-            for path, member in given
+        if several:
+            members = [
+                member if member.path == path else replace(member, path=f"{path}/{member.path}")
+                for path, member in given
+            ]
+        broken: list[str] = []
+        each = decoder.decode_each(
+            [Picture(member) for member in members],
+            "decoding",
+            (lambda *file: broken.append("{} ({})".format(*file))) if failed is None else failed,
         )
-        each = zip(names, members, decoded, strict=True)
         while part := [*islice(each, batch_size)]:
-            codes = np.stack([image for _, _, (image, _) in part])
+            codes = np.stack([image.codes for _, image, _ in part])
             scenes = as_levels(torch.from_numpy(codes).to(device)).div_(255)
-            seeds = [derive_seed("predict", seed, member.name) for _, member, _ in part]
+            seeds = [derive_seed("predict", seed, members[place].name) for place, _, _ in part]
             noise = generators(seeds, scenes.device)
             said = average_views(system, scenes, views=views, generator=noise).probabilities
             found += [
-                Prediction(name, kind.classes, tuple(row))
-                for (name, _, _), row in zip(part, said.tolist(), strict=True)
+                Prediction(members[place].path, kind.classes, tuple(row))
+                for (place, _, _), row in zip(part, said.tolist(), strict=True)
             ]
+    if broken:
+        raise ValueError(
+            f"{len(broken)} of {len(members)} pictures cannot be used: {', '.join(broken)}"
+        )
     return found
 
 

@@ -6,7 +6,7 @@ as fast on two cores for the 600x450 originals), and nothing has to be copied be
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -228,8 +228,29 @@ class Decoder:
         UserWarning
             At the end, when pictures are transparent somewhere: once, with their names.
         """
+        failures: list[tuple[str, str]] = []
+        each = self.decode_each(pictures, title, lambda *failure: failures.append(failure))
+        yield from ((image.codes, mask) for _, image, mask in each)
+        if failures:
+            raise ValueError(
+                f"{len(failures)} of {len(pictures)} images cannot be used: "
+                f"{_by_reason(failures)}; "
+                "replace these files, or remove them with their rows of metadata"
+            )
+
+    def decode_each(
+        self, pictures: Sequence[Picture], title: str, failed: Callable[[str, str], object]
+    ) -> Iterator[tuple[int, "Decoded", np.ndarray | None]]:
+        """Decode those that can be used: their places in the order, images and masks.
+
+        ``failed`` is called with the path of each other file, and the reason.
+
+        Warns
+        -----
+        UserWarning
+            As :meth:`decode`.
+        """
         Image.init()  # registers the decoders once, before the threads need them
-        failures: list[_Failure] = []
         clear: list[str] = []
         threads = self.workers or os.cpu_count() or 1
         bar = tqdm(
@@ -238,27 +259,21 @@ class Decoder:
         with bar, ThreadPoolExecutor(threads) as pool:
             for start in range(0, len(pictures), _BLOCK):
                 block = pictures[start : start + _BLOCK]
-                for picture, result in zip(block, pool.map(self._decode_one, block), strict=True):
+                for place, result in enumerate(pool.map(self._decode_one, block), start):
                     bar.update()
                     if isinstance(result, _Failure):
-                        failures.append(result)
+                        failed(result.path, result.reason)
                         continue
                     image, mask = result
                     if not image.opaque:
-                        clear.append(picture.image.path)
-                    yield image.codes, mask
+                        clear.append(pictures[place].image.path)
+                    yield place, image, mask
         if clear:
             warnings.warn(
                 f"{len(clear)} of {len(pictures)} images are transparent somewhere, and are taken "
                 f"as if they were not, with the colours that lie under it: {listed(clear)}; if "
                 "these are not meant, flatten the files onto their background",
                 stacklevel=2,
-            )
-        if failures:
-            raise ValueError(
-                f"{len(failures)} of {len(pictures)} images cannot be used: "
-                f"{_by_reason(failures)}; "
-                "replace these files, or remove them with their rows of metadata"
             )
 
     def _decode_one(self, picture: Picture) -> "tuple[Decoded, np.ndarray | None] | _Failure":
@@ -282,11 +297,11 @@ class _Failure:
     reason: str
 
 
-def _by_reason(failures: Sequence[_Failure]) -> str:
-    """All of them by name with their reasons; of a reason that many have, once: a whole folder."""
+def _by_reason(failures: Sequence[tuple[str, str]]) -> str:
+    """All paths with their reasons; of a reason that many have, once: a whole folder."""
     paths: dict[str, list[str]] = {}
-    for failure in failures:
-        paths.setdefault(failure.reason, []).append(failure.path)
+    for path, reason in failures:
+        paths.setdefault(reason, []).append(path)
     said = []
     for reason, names in paths.items():
         groups = [", ".join(names)] if len(names) > _MANY else names

@@ -17,7 +17,7 @@ from .file import check_target, compress_file, decompress_file
 from .folder import FilesWritten, compress_files, decompress_files, picture_suffixes
 from .quality import find_quality
 
-__all__ = ["CompressOptions", "DecompressOptions", "compress", "decompress"]
+__all__ = ["CompressOptions", "DecompressOptions", "compress", "decompress", "tell_failed"]
 
 
 @dataclass(frozen=True)
@@ -177,10 +177,15 @@ def _one(sources: Sequence[Path]) -> Path | None:
 
 def _tell(done: FilesWritten, *, as_json: bool) -> int:
     print(json.dumps(done.to_dict(), indent=2) if as_json else done)
-    if not done.failed:
+    return tell_failed(done.failed, len(done.written))
+
+
+def tell_failed(failed: Sequence[object], done: int) -> int:
+    """Name the files of which nothing could be made, beside those done; returns the exit status."""
+    if not failed:
         return 0
     sys.stdout.flush()  # before what follows it, where both go to one file
-    count, every = len(done.failed), len(done.failed) + len(done.written)
-    lines = "".join(f"\n  {file}" for file in done.failed)
-    print(f"lens2label: {count} of {every} files could not be used:{lines}", file=sys.stderr)
+    lines = "".join(f"\n  {file}" for file in failed)
+    count = len(failed)
+    print(f"lens2label: {count} of {count + done} files could not be used:{lines}", file=sys.stderr)
     return 1

@@ -98,6 +98,44 @@ def test_every_front_end_can_be_drawn(front_end, channels, lesions, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
 
 
+def _plain():
+    figure = blank_figure(3, 2)
+    figure.subplots().plot([0, 1], label="rate")
+    figure.axes[0].set_title("Bits of codec")
+    return figure
+
+
+@pytest.mark.parametrize(
+    ("suffix", "begins"), [("pdf", b"%PDF-"), ("svg", b"<?xml"), ("SVG", b"<?")]
+)
+def test_a_figure_is_what_its_name_says(tmp_path, suffix, begins):
+    files = [tmp_path / f"{name}.{suffix}" for name in "ab"]
+    for file in files:
+        save_figure(_plain(), file)
+    first, second = (file.read_bytes() for file in files)
+    assert first == second
+    assert first.startswith(begins)
+    # Of lines, not of pixels; a PDF embeds fonts as TrueType.
+    assert b"/Subtype /Image" not in first
+    assert b"<image" not in first
+    assert (b"/Type /Font" in first and b"/FontFile2" in first) == (suffix == "pdf")
+    assert (b"<path" in first) == (suffix != "pdf")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("a.jpg", {}, r"written to \.png, \.pdf, \.svg, not to 'a\.jpg'"),
+        ("a", {}, "not to 'a'"),
+        ("a.pdf", {"colours": 16}, r"colours are those of a \.png, and 'a\.pdf' is none"),
+    ],
+)
+def test_a_figure_is_no_other_file(tmp_path, name, options, message):
+    with pytest.raises(ValueError, match=message):
+        save_figure(_plain(), tmp_path / name, **options)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_what_is_said_under_a_picture_is_what_was_counted():
     scenes = classify.LesionPhantom(40, 16)
     # So dark that the noise decides, and pictures of one seed are seldom taken for the same twice.

@@ -161,6 +161,31 @@ def test_the_most_probable_class_comes_first():
     assert said.ranked() == [("y", 0.5), ("z", 0.3), ("x", 0.2)]
 
 
+def test_a_broken_picture_does_not_stop_the_others(run, clinic, tmp_path, capsys):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(clinic, mixed)
+    expected = joint.predict(run, [mixed], batch_size=2)
+    names = {"fine/fine00.png", "pit/a.png"}  # among the others
+    (mixed / "pit/a.png").write_bytes(b"no picture")
+    (mixed / "fine/fine00.png").write_bytes((mixed / "fine/fine0.png").read_bytes()[:99])
+    told = []
+    said = joint.predict(run, [mixed], batch_size=2, failed=lambda *file: told.append(file))
+    assert said == expected
+    assert {name for name, _ in told} == names
+    assert all(reason for _, reason in told)
+    with pytest.raises(ValueError, match=f"2 of {len(said) + 2} pictures cannot be used"):
+        joint.predict(run, [mixed])
+    # Of several folders, by the name that a prediction has.
+    joint.predict(run, [mixed, clinic], failed=lambda *file: told.append(file))
+    assert {name for name, _ in told[2:]} == {f"{mixed}/{name}" for name in names}
+    table = tmp_path / "a.csv"
+    assert main(["predict", str(run), str(mixed), "--quiet", "--csv", str(table)]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == len(said)
+    assert f"2 of {len(said) + 2} files could not be used:\n" in err
+    assert len(table.read_text().splitlines()) == 1 + len(said)
+
+
 def test_what_cannot_be_predicted_is_told(run, clinic, tmp_path, capsys):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     (tmp_path / "empty").mkdir()
@@ -170,10 +195,12 @@ def test_what_cannot_be_predicted_is_told(run, clinic, tmp_path, capsys):
         (tmp_path / "nowhere", "nowhere does not exist"),
         (tmp_path / "empty", "there is no picture"),
         (tmp_path / "notes.txt", r"notes\.txt is neither a picture .* nor a folder or a zip"),
-        (tmp_path / "broken.png", r"1 of 1 images cannot be used: .*broken\.png \(no picture"),
+        (tmp_path / "broken.png", r"1 of 1 pictures cannot be used: .*broken\.png \(no picture"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             joint.predict(run, [wrong])
+    assert main(["predict", str(run), str(tmp_path / "broken.png"), "--quiet"]) == 1
+    assert "1 of 1 files could not be used" in capsys.readouterr().err
     assert main(["predict", str(run), str(clinic), "--csv", str(tmp_path), "--quiet"]) == 2
     assert "is a folder, name a file in it" in capsys.readouterr().err
     assert main(["predict", str(tmp_path), str(clinic)]) == 1
