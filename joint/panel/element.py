@@ -17,13 +17,15 @@ from optics import (
     FrontEnd,
     IncoherentImaging,
     LearnedKernel,
+    Pupil,
     VaryingImaging,
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["PlaceSheet", "draw_filter", "sheet_of_places", "shown_channels"]
+__all__ = ["PlaceSheet", "draw_filter", "draw_phase", "sheet_of_places", "shown_channels"]
 
 _MOST_CHANNELS = 6  # whose PSFs are drawn
 _MOST_PLACES = 3  # of the picture along a side, whose PSFs are drawn
@@ -32,8 +34,9 @@ _MOST_PLACES = 3  # of the picture along a side, whose PSFs are drawn
 def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
     """Draw a learned kernel (signed response of each channel), Fourier transmission, or PSFs.
 
-    Where PSFs change across the picture, those of a grid of places lie side by side. Of coherent
-    imaging the pupil is drawn. A front end of one's own is asked for its ``psf()``, ``[h, w]`` or
+    Beside the PSFs of a pupil with elements is the phase in it. Where PSFs change across the
+    picture, those of a grid of places lie side by side. Of coherent imaging the pupil is drawn. A
+    front end of one's own is asked for its ``psf()``, ``[h, w]`` or
     ``[C, h, w]``; without one, words say that it has no drawing.
 
     Parameters
@@ -50,7 +53,12 @@ def draw_filter(figure: "SubFigure | Figure", front_end: FrontEnd) -> None:
         _draw_shutter(figure, front_end)
     elif isinstance(front_end, IncoherentImaging):
         psf, shown = front_end.psf().detach().cpu(), shown_channels(front_end)
-        _draw_spots(figure, psf[[*shown]].numpy(), [*shown.values()])
+        pupil, rest = front_end.pupil, figure
+        if pupil is not None and len(pupil.elements):
+            ratios = (1.6, len(shown) + 0.4)
+            one, rest = figure.subfigures(1, 2, width_ratios=ratios, squeeze=False)[0]
+            draw_phase(one, one.subplots(), pupil)
+        _draw_spots(rest, psf[[*shown]].numpy(), [*shown.values()])
         sharp = " in focus" if front_end.draws else ""
         light = psf.sum((-2, -1)).mean() if front_end.draws else front_end.throughput().detach()
         figure.suptitle(f"point-spread functions{sharp}, throughput {float(light):.2f}")
@@ -210,17 +218,37 @@ def _draw_pupil(figure: "SubFigure | Figure", front_end: CoherentImaging) -> Non
     figure.suptitle(f"pupil in coherent light, throughput {light:.2f}")
 
 
+def draw_phase(figure: "SubFigure | Figure", axis: "Axes", pupil: Pupil) -> None:
+    """Draw the phase in a pupil at its middle wavelength, where light passes."""
+    with torch.no_grad():
+        field = pupil.field().detach().cpu().numpy()
+    middle = len(field) // 2
+    height, width = (500 * samples * pupil.spacing for samples in pupil.size)  # half, millimetres
+    drawn = axis.imshow(
+        _angle(field[middle]), cmap="twilight", vmin=-np.pi, vmax=np.pi,
+        extent=(-width, width, height, -height),
+    )  # fmt: skip
+    bar = figure.colorbar(drawn, ax=axis, shrink=0.7, label="radians")
+    bar.set_ticks([-np.pi, 0, np.pi], labels=["-π", "0", "π"])
+    axis.set_title(f"phase, {1e9 * pupil.wavelengths[middle]:.0f} nm")
+    axis.set(xlabel="x, mm", ylabel="y, mm")
+
+
+def _angle(value: np.ndarray) -> np.ndarray:
+    """Phase of a field, radians; nothing has none."""
+    return np.where(value == 0, np.nan, np.angle(value))
+
+
 def _draw_modulus_and_phase(
     figure: "SubFigure | Figure",
     axes: np.ndarray,
     values: np.ndarray,
     extent: tuple[float, float, float, float],
 ) -> None:
-    """Complex ``[C, h, w]`` into axes ``[2, C]``; nothing has no phase."""
+    """Complex ``[C, h, w]`` into axes ``[2, C]``."""
     for (modulus, phase), value in zip(axes.T, values, strict=True):
         one = modulus.imshow(np.abs(value), cmap="gray", vmin=0, vmax=1, extent=extent)
-        angle = np.where(value == 0, np.nan, np.angle(value))
-        other = phase.imshow(angle, cmap="twilight", vmin=-np.pi, vmax=np.pi, extent=extent)
+        other = phase.imshow(_angle(value), cmap="twilight", vmin=-np.pi, vmax=np.pi, extent=extent)
     for row, drawn, label in zip(axes, (one, other), ("|t|", "phase, rad"), strict=True):
         figure.colorbar(drawn, ax=list(row), shrink=0.7, label=label)
 

@@ -17,7 +17,7 @@ from joint.analysis import Curve, Scores
 from joint.evaluate import device_of
 from joint.feed import Feed
 from joint.look import COLOURS, Look, blank_figure, looks, no_formulas, open_axis
-from joint.panel.element import draw_filter, sheet_of_places, shown_channels
+from joint.panel.element import draw_filter, draw_phase, sheet_of_places, shown_channels
 from joint.panel.planes import draw_light
 from joint.panel.screen import plane_colours
 from joint.system import ImagingSystem, evaluating
@@ -316,19 +316,7 @@ def _pupil_figure(front_end: optics.IncoherentImaging) -> "Figure":
     figure, axes = _panels_of(len(psf) + (pupil is not None))
     figure.suptitle(f"{'PSF' if pupil is None else 'lens'}, throughput {light:.2f}")
     if pupil is not None:
-        axis = axes.pop(0)
-        with torch.no_grad():
-            field = pupil.field().detach().cpu().numpy()
-        middle = len(field) // 2
-        phase = np.where(np.abs(field[middle]) > 0, np.angle(field[middle]), np.nan)
-        side = 1e3 * pupil.size[1] * pupil.spacing / 2
-        drawn = axis.imshow(
-            phase, cmap="twilight", vmin=-np.pi, vmax=np.pi, extent=(-side, side, side, -side)
-        )
-        bar = figure.colorbar(drawn, ax=axis, shrink=0.7, label="radians")
-        bar.set_ticks([-np.pi, 0, np.pi], labels=["-π", "0", "π"])
-        axis.set_title(f"phase, {1e9 * pupil.wavelengths[middle]:.0f} nm")
-        axis.set(xlabel="x, mm", ylabel="y, mm")
+        draw_phase(figure, axes.pop(0), pupil)
     _draw_spots(axes, psf, [*shown.values()])
     return figure
 

@@ -91,6 +91,32 @@ def test_the_pupil_of_coherent_light_is_drawn():
     assert sum(len(axis.images) for axis in figure.axes) == 6
 
 
+def test_beside_the_psfs_of_a_mask_lies_its_phase():
+    pupil = optics.Pupil(
+        [optics.PhaseMask(torch.full((24, 32), 0.7), spacing=1e-4)], spacing=1e-4,
+        wavelengths=(460e-9, 530e-9, 640e-9), focal_length=0.02, pixel_pitch=2.6e-6, psf_size=15,
+    )  # fmt: skip
+    camera = optics.IncoherentImaging(pupil)
+    figure = Figure()
+    draw_filter(figure, camera)
+    titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
+    assert titles == ["phase, 530 nm", "red", "green", "blue"]
+    (drawn,) = figure.axes[0].images
+    field = pupil.field().detach()[1]
+    expected = np.where(field == 0, np.nan, field.angle())
+    np.testing.assert_allclose(np.ma.filled(drawn.get_array(), np.nan), expected, atol=1e-6)
+    np.testing.assert_allclose(drawn.get_extent(), (-1.6, 1.6, 1.2, -1.2))
+    # A plain stop has none to show.
+    figure = Figure()
+    aperture = optics.circular_aperture((32, 32), diameter=2e-3, spacing=1e-4)
+    plain = optics.Pupil(
+        [], size=(32, 32), aperture=aperture, spacing=1e-4,
+        wavelengths=(530e-9,), focal_length=0.02, pixel_pitch=2.6e-6, psf_size=15,
+    )  # fmt: skip
+    draw_filter(figure, optics.IncoherentImaging(plain))
+    assert not [axis for axis in figure.axes if "phase" in axis.get_title()]
+
+
 class _Blur(optics.FrontEnd):
     """A front end of another's library."""
 
