@@ -144,12 +144,21 @@ class ImagingSystem(nn.Module):
         self.codec = codec
         self.classifier = classifier
         self.encoding: Encoding = encoding
-        self.classes = _checked_names(classes, classifier)
+        self.classes = classes
         check_channels(dict(self.stages()))
         if front_end is not None and sensor is not None:
             parts = front_end.modules()
             if any(getattr(part, "restoration", None) is not None for part in parts):
                 check_pixels(sensor)
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of what the classifier's scores are of, in their order; None where nobody said."""
+        return self._classes
+
+    @classes.setter
+    def classes(self, names: Sequence[str] | None) -> None:
+        self._classes = _checked_names(names, self.classifier)
 
     def extra_repr(self) -> str:
         """Name what is not a module."""

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 from contextlib import nullcontext
 
@@ -615,6 +616,12 @@ def test_names_of_classes_stay_with_their_classifier():
     ):
         with pytest.raises(error, match=message):
             joint.ImagingSystem(**{"classifier": net, **wrong})
+        if "classifier" not in wrong:
+            with pytest.raises(error, match=message):
+                system.classes = wrong["classes"]
+    assert system.classes == ("b", "a")
+    system.classes = ["c", "d"]
+    assert copy.deepcopy(system).classes == ("c", "d")
 
 
 def test_what_is_no_stage_replaces_none():
