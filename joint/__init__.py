@@ -2,15 +2,16 @@
 
 Files: ``system`` the graph, ``stages`` what fits into it, ``planes`` between them, ``kinds`` what
 functions of it are given · ``objective`` what it is trained for · ``feed`` pictures on their way,
-``parallel`` several processes · ``evaluate`` labels, bits and fidelity, ``point`` at which,
-``metric`` which number, ``view_average`` of several views · ``explain`` maps of why · ``export``
-what is deployed, as one file, ``predict`` what a run says of pictures · ``two_stage`` a kernel
-first, then the element · ``folder`` a run as a folder, ``checkpoint`` files that are whole or
-absent, ``lock`` one writer, ``stop`` ends between steps, ``environment`` where it ran · ``build``
-from data to objects, ``complete`` from data to a finished run, ``trained`` what a run left, brought
-back, ``settings`` what parts of data share · ``look`` how figures look · ``cli`` the command line,
-``options`` what its commands are told, ``arguments`` how that is read, ``judge`` a run judged
-again, ``cells`` tables of text, ``parse`` JSON · ``neighbours`` a guard of the four names.
+``parallel`` several processes, ``device`` where · ``evaluate`` labels, bits and fidelity,
+``evaluation`` what that found, ``point`` at which, ``metric`` which number, ``view_average`` of
+several views · ``explain`` maps of why · ``export`` what is deployed, as one file, ``predict`` what
+a run says of pictures · ``two_stage`` a kernel first, then the element · ``folder`` a run as a
+folder, ``checkpoint`` files that are whole or absent, ``lock`` one writer, ``stop`` ends between
+steps, ``environment`` where it ran · ``build`` from data to objects, ``complete`` from data to a
+finished run, ``trained`` what a run left, brought back, ``settings`` what parts of data share ·
+``look`` how figures look · ``cli`` the command line, ``options`` what its commands are told,
+``arguments`` how that is read, ``judge`` a run judged again, ``cells`` tables of text, ``parse``
+JSON · ``neighbours`` a guard of the four names.
 
 Rooms: ``train`` the one loop · ``config`` a run as data · ``picture`` picture files · ``panel``
 parts of figures · ``analysis`` contrast, and whether it decides · ``figure`` figures of a run and
@@ -72,7 +73,8 @@ from .config.scenes import (
 from .config.sensor import SensorConfig
 from .config.shutter import ShutterConfig
 from .environment import Environment, environment, preferred_precision
-from .evaluate import Evaluation, evaluate
+from .evaluate import evaluate
+from .evaluation import Evaluation
 from .explain import (
     ActivationMap,
     Attribution,

@@ -26,7 +26,7 @@ from .checkpoint import CheckpointError, write_atomically
 from .complete import built, complete_run, earlier, trained_stages
 from .config.run import RunConfig, load_config
 from .config.scenes import build_data
-from .evaluate import usable_device
+from .device import usable_device
 from .export import check_target, export
 from .feed import as_scenes
 from .folder import (

@@ -22,7 +22,9 @@ from classify import LesionDataset, Split
 from .build import build_split, build_system
 from .checkpoint import CheckpointError, digest, load_weights
 from .config.run import RunConfig, load_config, save_config
-from .evaluate import Evaluation, evaluate, usable_device
+from .device import usable_device
+from .evaluate import evaluate
+from .evaluation import Evaluation
 from .folder import CONFIG_FILE, RunFolder, hold, is_done
 from .parallel import gathered, rank
 from .settings import ConfigError

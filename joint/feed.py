@@ -14,11 +14,20 @@ import torch
 from torch import Tensor
 
 from classify import Batch, LesionDataset, as_levels
+from classify.data.arrays import as_integer
 
-__all__ = ["Feed", "Shown", "as_scenes", "derive_seed", "generators", "uniforms"]
+__all__ = ["Feed", "Shown", "as_scenes", "as_seed", "derive_seed", "generators", "uniforms"]
 
 # A data set moves to a GPU whole if it takes at most this share of the memory that is free there.
 _RESIDENT_SHARE = 0.3
+
+
+def as_seed(seed: int) -> int:
+    """A seed as Python's integer: 1.5 would be another source of noise than any whole number."""
+    number = as_integer(seed)
+    if number is None:
+        raise ValueError(f"seed must be a whole number, not {seed!r}")
+    return number
 
 
 def derive_seed(*parts: object) -> int:

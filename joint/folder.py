@@ -46,7 +46,7 @@ from .parallel import rank
 from .parse import parse_json
 
 if TYPE_CHECKING:
-    from .evaluate import Evaluation
+    from .evaluation import Evaluation
 
 __all__ = [
     "Predictions",

@@ -19,7 +19,9 @@ from classify.judged import LOWER_IS_BETTER, METRICS, check_metric
 
 from .cells import aligned
 from .config.scenes import build_data
-from .evaluate import Evaluation, evaluate, usable_device
+from .device import usable_device
+from .evaluate import evaluate
+from .evaluation import Evaluation
 from .options import EvaluateOptions
 from .point import operating
 from .settings import ConfigError, OptionError

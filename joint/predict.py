@@ -24,8 +24,8 @@ from classify.data.table import mask_name
 
 from .config.run import RunConfig, load_config
 from .config.scenes import ClassFolders, ImageTableConfig, MedMNISTConfig
-from .evaluate import as_seed, usable_device
-from .feed import derive_seed, generators
+from .device import usable_device
+from .feed import as_seed, derive_seed, generators
 from .kinds import check_batch_size
 from .settings import ConfigError
 from .trained import SceneKind, load_trained, rebuilt, scene_kind

@@ -42,7 +42,7 @@ from joint import (
 )
 from joint.analysis.record import plain
 from joint.checkpoint import write_atomically
-from joint.evaluate import usable_device
+from joint.device import usable_device
 from joint.study import seeds_for_claim
 
 

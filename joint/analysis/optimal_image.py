@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from joint.evaluate import device_of
+from joint.device import device_of
 from joint.feed import generators
 from joint.kinds import check_system
 from joint.stages import Encoding

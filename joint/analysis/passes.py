@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 
 from classify import LesionDataset
-from joint.evaluate import device_of
+from joint.device import device_of
 from joint.feed import Feed, Shown
 from joint.kinds import check_batch_size, check_suited
 from joint.system import ImagingSystem

@@ -16,7 +16,7 @@ import numpy as np
 from classify import Interval, report
 from classify.intervals import check_resampling, membership, resampled, source, unit_of
 from classify.judged import Judged, check_metric
-from joint.evaluate import Evaluation
+from joint.evaluation import Evaluation
 from joint.metric import lower_is_better
 from joint.point import OperatingPoint
 

@@ -27,7 +27,9 @@ from tqdm import tqdm
 
 from classify import Interval, LesionDataset, bootstrap_difference, report
 from classify.intervals import check_resampling, check_units, membership, source
-from joint.evaluate import as_seed, device_of, evaluate
+from joint.device import device_of
+from joint.evaluate import evaluate
+from joint.feed import as_seed
 from joint.kinds import check_kinds
 from joint.system import ImagingSystem, evaluating
 from optics import clip, linear_to_srgb, srgb_to_linear

@@ -31,7 +31,7 @@ from classify.intervals import (
     with_width,
 )
 from classify.judged import Judged
-from joint.evaluate import Evaluation
+from joint.evaluation import Evaluation
 
 __all__ = ["DrawnScores", "Score", "Scores", "signed"]
 

@@ -11,7 +11,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from classify import LesionDataset
 from joint.analysis import OptimalImage
-from joint.evaluate import Evaluation, device_of
+from joint.device import device_of
+from joint.evaluation import Evaluation
 from joint.feed import Feed, Shown
 from joint.kinds import check_suited
 from joint.look import blank_figure, no_formulas

@@ -14,7 +14,7 @@ from torch.nn import functional
 import optics
 from classify import Interval, LesionDataset
 from joint.analysis import Curve, Scores
-from joint.evaluate import device_of
+from joint.device import device_of
 from joint.feed import Feed
 from joint.look import COLOURS, Look, blank_figure, looks, no_formulas, open_axis
 from joint.panel.element import draw_filter, draw_phase, sheet_of_places, shown_channels

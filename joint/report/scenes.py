@@ -7,7 +7,7 @@ import torch
 
 from classify import LesionDataset, Report, Split
 from joint.checkpoint import CheckpointError
-from joint.evaluate import usable_device
+from joint.device import usable_device
 from joint.system import ImagingSystem
 from joint.trained import load_run
 

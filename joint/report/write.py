@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from joint.checkpoint import write_atomically
-from joint.evaluate import usable_device
+from joint.device import usable_device
 
 from .compare import comparison
 from .page import Html, contents, note, page, section

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import tyro
 
 from joint.checkpoint import write_atomically
-from joint.evaluate import usable_device
+from joint.device import usable_device
 from joint.point import AS_BUILT, every_point
 from joint.settings import ConfigError, OptionError
 

@@ -18,7 +18,9 @@ import torch
 from classify.judged import METRICS
 from joint.analysis.record import plain
 from joint.cells import aligned
-from joint.evaluate import Evaluation, evaluate, usable_device
+from joint.device import usable_device
+from joint.evaluate import evaluate
+from joint.evaluation import Evaluation
 from joint.folder import Predictions
 from joint.metric import check_study_metric
 from joint.point import OperatingPoint, operating

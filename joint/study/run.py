@@ -11,7 +11,8 @@ from classify import LesionDataset
 from joint.build import build_split
 from joint.complete import complete_run
 from joint.config.run import RunConfig
-from joint.evaluate import Evaluation, device_of
+from joint.device import device_of
+from joint.evaluation import Evaluation
 from joint.folder import RunFolder, is_done
 from joint.planes import values_read
 from joint.system import ImagingSystem, SystemOutput, evaluating

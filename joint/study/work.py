@@ -25,7 +25,7 @@ from classify import LesionDataset
 from joint.build import as_begun
 from joint.config.run import RunConfig
 from joint.config.scenes import DataConfig
-from joint.evaluate import usable_device
+from joint.device import usable_device
 from joint.folder import FAILURE_FILE, RunFolder, hold, is_done
 from joint.lock import RunLocked
 from joint.stop import graceful_stop

@@ -25,7 +25,7 @@ from torch.func import functional_call
 from classify import LesionDataset
 from compress import Coded
 from compress.codec import Rate
-from joint.evaluate import usable_device
+from joint.device import usable_device
 from joint.feed import Feed, as_scenes
 from joint.folder import RunFolder, hold
 from joint.objective import Objective

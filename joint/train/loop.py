@@ -17,7 +17,8 @@ from torch import nn
 
 from classify import LesionDataset
 from joint.checkpoint import CheckpointError
-from joint.evaluate import evaluate, usable_device
+from joint.device import usable_device
+from joint.evaluate import evaluate
 from joint.feed import Feed, derive_seed
 from joint.folder import RunFolder, hold
 from joint.objective import Objective

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from classify import LesionDataset, check_classes
 from compress import LearnedCodec
 from compress.metrics import SSIM_WINDOW
-from joint.evaluate import device_of
+from joint.device import device_of
 from joint.feed import as_scenes
 from joint.kinds import check_dataset, check_encoding, check_kinds, check_names, check_scores
 from joint.metric import stage_of

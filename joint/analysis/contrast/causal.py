@@ -34,7 +34,7 @@ from joint.analysis.passes import passes
 from joint.analysis.record import plain
 from joint.analysis.region import check_masks, distance_outside, skin_ring
 from joint.analysis.ring import check_range
-from joint.evaluate import as_seed
+from joint.feed import as_seed
 from joint.kinds import (
     check_batch_size,
     check_dataset,

@@ -21,7 +21,8 @@ from classify import LesionDataset
 from classify.intervals import check_resampling
 from joint.analysis.record import named, plain
 from joint.analysis.scores import DrawnScores, Scores, signed
-from joint.evaluate import Evaluation, evaluate
+from joint.evaluate import evaluate
+from joint.evaluation import Evaluation
 from joint.feed import derive_seed
 from joint.kinds import check_kinds
 from joint.system import ImagingSystem
