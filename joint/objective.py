@@ -87,7 +87,11 @@ class Objective(Settings):
     task: float = Field(default=1.0, ge=0)
     """Weight of the cross-entropy, 1/nat."""
     rate: float = Field(default=0.0, ge=0)
-    """Weight of the rate, 1/(bit/pixel)."""
+    """Weight of the rate, 1/(bit/pixel); with a target, that with which a training begins."""
+    rate_target: float | None = added(None, gt=0)
+    """Bits per pixel that a training is to end at: :func:`joint.fit` moves the weight of the rate
+    to where the rate meets it, whatever the camera and the codec. The rate is then no price but a
+    condition, and the loss of an evaluation leaves it out. None: the weight stays."""
     distortion: float = Field(default=0.0, ge=0)
     """Weight of the error between the codec's input and output, dimensionless."""
     restoration: float = added(0.0, ge=0)
@@ -123,6 +127,22 @@ class Objective(Settings):
     teacher holds for unlikely. The factor T**2 keeps the size of the gradient."""
 
     @model_validator(mode="after")
+    def _moves_something(self) -> Self:
+        if self.rate_target is None:
+            return self
+        if not self.rate:
+            raise ValueError(
+                f"rate_target={self.rate_target:g} moves the weight of the rate, which has to "
+                "begin somewhere: set rate to more than 0, such as 0.1; or leave rate_target out"
+            )
+        if not (self.task or self.distortion or self.restoration or self.distillation):
+            raise ValueError(
+                f"rate_target={self.rate_target:g} asks for bits that nothing is bought with: give "
+                "task, distortion, restoration or distillation a weight"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_kind_of_weights(self) -> Self:
         if self.class_weight_power and self.effective_number:
             raise ValueError(
@@ -143,6 +163,7 @@ class Objective(Settings):
         *,
         distortion_kind: DistortionKind = "mse",
         lambda_task: float = 0.0,
+        rate_target: float | None = None,
     ) -> "Objective":
         """Return ``R + lambda_pixel * D + lambda_task * cross_entropy``.
 
@@ -157,6 +178,8 @@ class Objective(Settings):
         distortion_kind : {"mse", "mae", "ms_ssim"}
         lambda_task : float
             Weight of the cross-entropy.
+        rate_target : float, optional
+            Bits per pixel to end at: the weight of R, which is 1 otherwise, begins there and moves.
 
         Returns
         -------
@@ -177,6 +200,7 @@ class Objective(Settings):
         return cls(
             task=lambda_task,
             rate=1.0,
+            rate_target=rate_target,
             distortion=lambda_pixel * unit,
             distortion_kind=distortion_kind,
         )
@@ -189,6 +213,7 @@ class Objective(Settings):
         counts: Tensor | None = None,
         epoch: int | None = None,
         teacher: Tensor | None = None,
+        rate_weight: Tensor | None = None,
     ) -> Losses:
         """Evaluate the terms for one batch.
 
@@ -207,6 +232,9 @@ class Objective(Settings):
         teacher : Tensor ``[B, K]``, optional
             A teacher's class scores of the same pictures. Without them the distillation rests, as
             it does with a weight of 0.
+        rate_weight : Tensor, scalar, optional
+            Weight of the rate in this step, where there is a ``rate_target``. Without it the rate
+            is no part of the total then: at the target, what counts is the rest.
 
         Raises
         ------
@@ -236,7 +264,7 @@ class Objective(Settings):
         }
         total = torch.zeros((), device=labels.device)
         for name, term in terms.items():
-            weight: float = getattr(self, name)
+            weight: float | Tensor = getattr(self, name)
             if weight == 0 or (name == "distillation" and teacher is None):
                 continue
             if term is None:
@@ -244,6 +272,10 @@ class Objective(Settings):
                     f"the objective weighs {name} with {weight:g}, but the system has no "
                     f"{_NEEDED[name]}: set {name}=0 or add the stage"
                 )
+            if name == "rate" and self.rate_target is not None:
+                if rate_weight is None:
+                    continue
+                weight = rate_weight
             total = total + weight * term
         return Losses(total, task, rate, distortion, restoration, distillation)
 

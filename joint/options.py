@@ -85,9 +85,10 @@ class Choice:
     """What a run starts from; its single options follow."""
 
     config: Path | None = None
-    """Start from the settings in this JSON file or run folder instead of the defaults; for the
-    weights of a run see --start. Where it has rates of stages, --training.learning-rates replaces
-    them all, and --training.learning-rates.codec one; so it is with other mappings."""
+    """Start from the settings in this JSON or TOML file or run folder; what they leave out is as by
+    default. For the weights of a run see --start. Where they have rates of stages,
+    --training.learning-rates replaces them all, and --training.learning-rates.codec one; so it is
+    with other mappings."""
     data: str | None = None
     """phantom, or the path of HAM10000 (folder or zip), of class folders, of a table of labels
     (.csv, beside its pictures or with --data.root), of a MedMNIST .npz, or of an .npz of scenes."""
@@ -135,7 +136,9 @@ class Choice:
         objective, training = config.objective, config.training
         # What a stage that is chosen away, or has no rate to learn, cannot be trained for.
         if self.codec is not None and self.codec not in RATED_KINDS:
-            without = {"rate": 0.0} | ({"distortion": 0.0} if self.codec == "none" else {})
+            without = {"rate": 0.0, "rate_target": None} | (
+                {"distortion": 0.0} if self.codec == "none" else {}
+            )
             objective = objective.model_copy(update=without)
         if self.classifier == "none":
             objective = objective.model_copy(update={"task": 0.0})
@@ -353,7 +356,8 @@ class PredictOptions:
     """Say what pictures show, by a trained run.
 
     Each is cropped and reduced as the pictures that the run was trained on, and passes its whole
-    system, simulated optics and sensor among it. The data of the run need not be there. For
+    system, simulated optics and sensor among it. The data of the run need not be there. A picture
+    that cannot be used does not stop the others; it is named at the end, and the status is 1. For
     example:
 
         lens2label predict runs/edge lesion.jpg clinic/ --csv said.csv

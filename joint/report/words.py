@@ -233,9 +233,11 @@ def _classifier(classifier: ClassifierConfig | CustomConfig | NoneConfig) -> str
 
 
 def _objective(objective: Objective) -> str:
+    target = objective.rate_target
+    aim = "" if target is None else f"; the first weight, the target is {target:g}"
     terms = [
         (objective.task, "cross-entropy (nats)"),
-        (objective.rate, "rate (bits/pixel)"),
+        (objective.rate, f"rate (bits/pixel{aim})"),
         (objective.distortion, f"distortion ({objective.distortion_kind})"),
         (objective.restoration, f"restoration ({objective.distortion_kind})"),
     ]

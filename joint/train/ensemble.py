@@ -252,7 +252,14 @@ class _Stack:
                 for k, (system, batch) in enumerate(zip(self.systems, batches, strict=True))
             ]
             losses = [
-                objective(output, batch.labels, counts=counts, epoch=epoch, teacher=batch.taught)
+                objective(
+                    output,
+                    batch.labels,
+                    counts=counts,
+                    epoch=epoch,
+                    teacher=batch.taught,
+                    rate_weight=batch.rate_weight,
+                )
                 for objective, output, batch in zip(self.objectives, outputs, batches, strict=True)
             ]
         return [Passed(each.total, detached(each.named())) for each in losses]

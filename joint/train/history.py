@@ -15,7 +15,7 @@ class EpochRecord:
     epoch: int
     """Counted from 0."""
     train: dict[str, float | None]
-    """Mean terms of the objective over the epoch."""
+    """Mean terms of the objective over the epoch; and ``rate_weight``, where it moves."""
     validation: dict[str, float | None]
     """Numbers of :meth:`joint.Evaluation.scalars` after it."""
     rate_factor: float

@@ -116,6 +116,7 @@ def check_run(
         _speak_of_classes(train, validation)
     check_teacher(teacher, system, objective, config)
     _check_settings(system, train, validation, objective, config)
+    _check_rate_target(system, objective, config)
     if not _learns("classifier", system, config):
         check_names(system, train)  # one that learns may learn others
     scenes, labels = as_scenes(train.gather(torch.tensor([0, len(train) - 1])), device_of(system))
@@ -134,8 +135,10 @@ def check_run(
             if needing and world_size() == 1:
                 _check_normalises(needing, train, config)
             _check_output(output, train, config)
-            losses = objective(output, labels, teacher=taught)
+            first = torch.tensor(objective.rate)  # of a target
+            losses = objective(output, labels, teacher=taught, rate_weight=first)
         _check_gradients(system, losses, objective, learning)
+        _check_header(system, output, objective)
     _speak_of_qualities(system, objective, config)
 
 
@@ -207,6 +210,39 @@ def _check_settings(
         raise ValueError(
             f"a step of {smallest} pictures cannot be divided among {world_size()} processes in "
             f"{config.micro_batches} parts each: raise batch_size, or lower micro_batches"
+        )
+
+
+def _check_rate_target(system: ImagingSystem, objective: Objective, config: Training) -> None:
+    """Refuse a target that the rate could not move to, or several rates for one target."""
+    target, codec = objective.rate_target, system.codec
+    if target is None or codec is None:  # what weighs the rate of none is refused anyway
+        return
+    if not _learns("codec", system, config):
+        raise ValueError(
+            f"rate_target={target:g} is what a codec is to learn, and {type(codec).__name__} does "
+            "not learn here: leave rate_target out, or train the codec too"
+        )
+    if isinstance(codec, LearnedCodec) and codec.levels > 1 and codec.quality is None:
+        raise ValueError(
+            f"rate_target={target:g} is one rate, and {type(codec).__name__} learns "
+            f"{codec.levels} qualities: leave rate_target out, or give the codec levels=1"
+        )
+
+
+def _check_header(system: ImagingSystem, output: SystemOutput, objective: Objective) -> None:
+    """Refuse a target below what a file costs that says nothing of its picture."""
+    if objective.rate_target is None or not isinstance(system.codec, LearnedCodec):
+        return
+    height, width = output.measurement.shape[-2:]
+    header = system.codec.header_bytes((height, width))
+    least = 8 * header / (height * width)
+    if objective.rate_target <= least:
+        raise ValueError(
+            f"rate_target={objective.rate_target:g} cannot be met: a file of "
+            f"{type(system.codec).__name__} has {header} bytes besides its picture, which is "
+            f"{least:.3g} bits per pixel of {height} x {width} pixels. Ask for more, or take "
+            "larger pictures"
         )
 
 
@@ -323,5 +359,6 @@ def _check_gradients(
     if objective.rate > 0 and moving and losses.rate is not None and not losses.rate.requires_grad:
         raise ValueError(
             f"the bits of {type(system.codec).__name__} have no gradient, so that rate="
-            f"{objective.rate:g} would do nothing: set rate=0, or use FactorizedCodec"
+            f"{objective.rate:g} would do nothing: set rate=0, without a rate_target, or use "
+            "FactorizedCodec"
         )

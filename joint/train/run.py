@@ -28,12 +28,19 @@ from joint.parallel import gathered, rank
 from joint.system import ImagingSystem
 
 from .history import EpochRecord, History
+from .rate_weight import RateWeight
 from .training import Training
 
-__all__ = ["NORM", "TrainingDiverged", "TrainingRun"]
+__all__ = ["NORM", "RATE_WEIGHT", "TrainingDiverged", "TrainingRun"]
 
 #: Marks the norm of a stage's gradient among the terms of the objective.
 NORM = "gradient norm of "
+#: The weight of the rate among them, where it moves.
+RATE_WEIGHT = "rate_weight"
+
+# How far from its target the rate of an epoch may be, as a fraction of it, for the epoch to be
+# judged by the monitor: a batch differs from the next one by as much.
+_NEAR = 0.05
 
 
 class TrainingDiverged(RuntimeError):
@@ -66,7 +73,13 @@ class TrainingRun:
     """Moving average of the weights, where one is kept."""
     steps: int = 0
     """Steps taken since the start."""
+    rate_weight: RateWeight | None = None
+    """Weight of the rate, where it moves."""
     interrupted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.objective.rate_target is not None:
+            self.rate_weight = RateWeight(self.objective, self.device)
 
     @property
     def device(self) -> torch.device:
@@ -143,6 +156,8 @@ class TrainingRun:
             peak_memory=_peak_memory(self.device),
         )
         self.records.append(record)
+        if self.rate_weight is not None:
+            self.rate_weight.compare(record.train["rate"], record.validation["bpp"])
         best = None if self.best_epoch is None else self.records[self.best_epoch]
         if best is None or self._score(record) > self._score(best):
             self.best_epoch = self.epoch
@@ -219,6 +234,8 @@ class TrainingRun:
             tensors |= {f"optimizer.{names[number]}.{slot}": t for slot, t in state.items()}
         tensors |= {f"sums.{name}": tensor for name, tensor in sums.items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.items()}
+        if self.rate_weight is not None:
+            tensors["rate_weight.state"] = self.rate_weight.state
         head = {
             "identity": self.identity,
             "epoch": self.epoch,
@@ -251,7 +268,7 @@ class TrainingRun:
                 "Resume it as it was, or train in another directory"
             )
         parts: dict[str, dict[str, Tensor]] = {
-            "system": {}, "optimizer": {}, "sums": {}, "average": {}
+            "system": {}, "optimizer": {}, "sums": {}, "average": {}, "rate_weight": {}
         }  # fmt: skip
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
@@ -276,6 +293,8 @@ class TrainingRun:
             self.sums = {name: torch.zeros_like(tensor) for name, tensor in self.sums.items()}
         own = self.system.state_dict()
         self.average = {name: tensor.to(own[name]) for name, tensor in parts["average"].items()}
+        if self.rate_weight is not None:
+            self.rate_weight.state = parts["rate_weight"]["state"].to(self.device)
         self.epoch, self.step, self.seen = head["epoch"], head["step"], head["seen"]
         self.steps = head["steps"]
         self.records = [EpochRecord(**record) for record in head["records"]]
@@ -288,12 +307,19 @@ class TrainingRun:
         names = {id(parameter): name for name, parameter in self.system.named_parameters()}
         return [names[id(p)] for group in self.optimizer.param_groups for p in group["params"]]
 
-    def _score(self, record: EpochRecord) -> float:
-        """The monitor, larger is better; a number that does not exist is worst."""
+    def _score(self, record: EpochRecord) -> tuple[float, float]:
+        """How near the rate is to its target, where it has one, then the monitor; larger is better.
+
+        A number that does not exist is worst.
+        """
+        near, target, rate = 0.0, self.objective.rate_target, record.validation.get("bpp")
+        if target is not None:
+            off = math.inf if rate is None else abs(rate / target - 1)
+            near = -max(off, _NEAR)  # within it, the monitor decides
         value = record.validation.get(self.config.monitor)
         if value is None:
-            return -math.inf
-        return -value if lower_is_better(self.config.monitor) else value
+            return near, -math.inf
+        return near, -value if lower_is_better(self.config.monitor) else value
 
     def _keep_best(self) -> None:
         weights = self.average or self.system.state_dict()

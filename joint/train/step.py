@@ -25,10 +25,10 @@ from tqdm import tqdm
 
 from classify import mix, sample_order
 from joint.feed import Feed, derive_seed, generators
-from joint.parallel import normalising_together, rank, world_size
+from joint.parallel import all_reduce, normalising_together, rank, world_size
 
 from .augment import augment
-from .run import NORM, TrainingDiverged, TrainingRun
+from .run import NORM, RATE_WEIGHT, TrainingDiverged, TrainingRun
 from .teacher import said
 from .training import Training
 
@@ -62,6 +62,8 @@ class Batch(NamedTuple):
     """Seed of what takes no generator: dropout and stochastic depth."""
     taught: Tensor | None = None
     """What a teacher says of these scenes ``[B, K]``, where there is one."""
+    rate_weight: Tensor | None = None
+    """Weight of the rate in this step, a scalar, where it moves."""
 
 
 class Passed(NamedTuple):
@@ -126,7 +128,12 @@ class Graph(nn.Module):
         ):
             output = self.system(batch.scenes, generator=batch.noise)
             losses = self.objective(
-                output, batch.labels, counts=counts, epoch=epoch, teacher=batch.taught
+                output,
+                batch.labels,
+                counts=counts,
+                epoch=epoch,
+                teacher=batch.taught,
+                rate_weight=batch.rate_weight,
             )
         return [Passed(losses.total, detached(losses.named()))]
 
@@ -250,7 +257,8 @@ def _batches(
             draws = [] if theirs is None else generators(theirs[part.numpy()], run.device)
             taught = said(run.teacher, scenes, noise=draws, precision=config.precision)
         key = derive_seed(config.seed, "step", epoch, place)
-        yield Batch(scenes, labels, noise, key, taught)
+        weight = None if run.rate_weight is None else run.rate_weight()
+        yield Batch(scenes, labels, noise, key, taught, weight)
 
 
 def _step(
@@ -264,6 +272,7 @@ def _step(
         run.optimizer.zero_grad(set_to_none=True)
     pictures, epoch = given[0].pictures, runs[0].epoch
     passed: list[Passed] = []
+    rates: list[list[Tensor]] = [[] for _ in runs]
     parts = list(zip(*(prepared.parts for prepared in given), strict=True))
     for number, batches in enumerate(parts, 1):
         count = len(batches[0].labels)
@@ -272,12 +281,29 @@ def _step(
             # The processes' gradients are averaged: the sum over parts is the mean of the step.
             share = count * world_size() / pictures
             torch.autograd.backward([total * share for total, _ in passed])
-        for run, (_, terms) in zip(runs, passed, strict=True):
+        for run, (_, terms), own in zip(runs, passed, rates, strict=True):
             run.count(terms, count)
-    for run in runs:
+            if run.rate_weight is not None:
+                own.append(terms["rate"] * (count / pictures))
+    for run, own in zip(runs, rates, strict=True):
         run.count(_clip(run), pictures / world_size())
         run.optimizer.step()
+        if run.rate_weight is not None:
+            run.count({RATE_WEIGHT: run.rate_weight()}, pictures / world_size())
+            if "codec" in run.config.learning(epoch):  # or the rate would not answer
+                run.rate_weight.follow(_of_all(torch.stack(own).sum()), _speed(run))
     return passed
+
+
+def _of_all(part: Tensor) -> Tensor:
+    """Sum over the processes, which a GPU is not waited for."""
+    return part if world_size() == 1 else all_reduce(part)
+
+
+def _speed(run: TrainingRun) -> float:
+    """Factor on the peak learning rates in this step."""
+    group = run.optimizer.param_groups[0]
+    return group["lr"] / group["peak"]
 
 
 def _sharing(graph: Pass, last: bool) -> AbstractContextManager[None]:

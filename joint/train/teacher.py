@@ -131,7 +131,8 @@ def check_teacher(
             "the teacher shares weights with the system that it teaches, and would change with "
             "it: give a copy (copy.deepcopy)"
         )
-    others = objective.task, objective.rate, objective.distortion, objective.restoration
+    rate = objective.rate if objective.rate_target is None else 0.0  # no part of that loss
+    others = objective.task, rate, objective.distortion, objective.restoration
     if config.monitor == "loss" and not any(others):
         raise ValueError(
             "monitor='loss' knows the best epoch by the loss of an evaluation, which has no "

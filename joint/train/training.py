@@ -63,7 +63,8 @@ class Training(Settings):
     mixing_alpha: float = Field(default=0.2, gt=0)
     """Shares of the two are drawn from Beta(alpha, alpha)."""
     monitor: Monitor = "loss"
-    """Validation number by which the best epoch is known."""
+    """Validation number by which the best epoch is known; with a rate_target, of those epochs whose
+    rate is within 5 % of it, and without such, the nearest one is the best."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many epochs without a better one; never by default."""
     restore_best: bool = True

@@ -465,3 +465,33 @@ def test_the_page_of_reliance_has_the_numbers_of_its_run():
         gap = ring["change"]["accuracy"]
         shown = "{:+.3f} [{:+.3f}, {:+.3f}]".format(gap["value"], *gap["interval"])
         assert told.format(shown.replace("-", "−")) in page
+
+
+def test_the_page_of_equal_rates_has_the_numbers_of_its_runs():
+    page = (DOCS / "howto" / "equal_rate.md").read_text()
+    found = {
+        (run["codec"], run["camera"], run["seed"], run["kind"], run["target"]): run
+        for run in json.loads((DOCS / "results" / "equal_rate.json").read_text())["runs"]
+    }
+    columns = [
+        ("default weight", None, "bpp"), ("target", 0.4, "bpp"), ("target", 0.8, "bpp"),
+        ("held weight", 0.4, "bpp"), ("target", 0.4, "psnr"), ("held weight", 0.4, "psnr"),
+        ("target", 0.4, "task"), ("held weight", 0.4, "task"),
+    ]  # fmt: skip
+    for design in {key[:3] for key in found}:
+        wanted = []
+        for kind, target, name in columns:
+            run = found.get((*design, kind, target))
+            digits = 2 if name == "psnr" else 3
+            wanted.append("–" if run is None else f"{run[name]:.{digits}f}")
+        assert _cells(page, "{}, {}, seed {}".format(*design)) == wanted
+    for run in found.values():
+        assert run["bpp_bytes"] == pytest.approx(run["bpp"], rel=0.01)
+    near = [run["bpp"] / 0.4 - 1 for run in found.values() if _aimed(run, 0.4)]
+    far = [run["bpp"] / 0.8 - 1 for run in found.values() if _aimed(run, 0.8)]
+    assert max(map(abs, near)) < 0.03
+    assert (min(far), max(far)) == pytest.approx((-0.12, -0.05), abs=5e-3)
+
+
+def _aimed(run, target):
+    return (run["kind"], run["target"]) == ("target", target)

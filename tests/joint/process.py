@@ -30,7 +30,16 @@ def system():
 
 
 def train(
-    folder, scenes, *, epochs=1, batch_size=48, micro_batches=1, every=None, resume=False, stay=None
+    folder,
+    scenes,
+    *,
+    epochs=1,
+    batch_size=48,
+    micro_batches=1,
+    every=None,
+    resume=False,
+    stay=None,
+    target=None,
 ):
     """Train together; what this process has at the end goes to files of its own.
 
@@ -44,6 +53,7 @@ def train(
             epochs=epochs, batch_size=batch_size, micro_batches=micro_batches,
             checkpoint_every=every, augmentation="dihedral",
         )  # fmt: skip
+        objective = OBJECTIVE.model_copy(update={"rate_target": target})
         told = []
 
         def hear(record):
@@ -52,7 +62,7 @@ def train(
                 time.sleep(600)
 
         history = joint.fit(
-            own, *scenes, objective=OBJECTIVE, config=config, directory=folder / "run",
+            own, *scenes, objective=objective, config=config, directory=folder / "run",
             resume=resume, device=place, progress=False, on_epoch=hear,
         )  # fmt: skip
         gradients = _gradients(own)

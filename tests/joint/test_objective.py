@@ -350,3 +350,45 @@ def test_rate_distortion_refuses_what_it_does_not_know():
     for arguments in ((-1.0, "mse"), (float("nan"), "mse"), (1.0, "ssim")):
         with pytest.raises(ValueError, match="expected lambda_pixel of at least 0 and one of mse"):
             joint.Objective.rate_distortion(arguments[0], distortion_kind=arguments[1])
+
+
+def test_a_rate_target_weighs_the_rate_by_what_acts_and_leaves_it_out_without():
+    output = _output()
+    aimed = joint.Objective(rate=0.3, distortion=5.0, rate_target=0.25)
+    weight = torch.tensor(1.7)
+    losses = aimed(output, LABELS, rate_weight=weight)
+    torch.testing.assert_close(
+        losses.total, losses.task + 1.7 * losses.rate + 5 * losses.distortion
+    )
+    (slope,) = torch.autograd.grad(losses.total, output.coded.bits_map, retain_graph=True)
+    # Mean bits of 4 pictures of 256 pixels; the reconstruction does not depend on the map.
+    torch.testing.assert_close(slope, torch.full_like(slope, 1.7 / (4 * 256)))
+    plain = joint.Objective(rate=1.7, distortion=5.0)(output, LABELS)
+    assert torch.equal(losses.total, plain.total)
+    validated = aimed(output, LABELS)
+    torch.testing.assert_close(validated.total, losses.task + 5 * losses.distortion)
+    assert torch.equal(validated.rate, losses.rate)
+    with pytest.raises(ValueError, match="the system has no codec"):
+        joint.Objective(rate=0.3, rate_target=0.25)(_output(codec=False), LABELS)
+    lagrangian = joint.Objective.rate_distortion(0.01, rate_target=0.25)
+    assert (lagrangian.rate, lagrangian.rate_target) == (1.0, 0.25)
+    assert joint.Objective.rate_distortion(0.01).rate_target is None
+
+
+def test_a_rate_target_is_in_no_file_of_a_run_without_one():
+    assert "rate_target" not in joint.Objective(rate=0.1).model_dump_json()
+    aimed = joint.Objective(rate=0.1, rate_target=0.25)
+    assert joint.Objective.model_validate_json(aimed.model_dump_json()) == aimed
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"rate_target": 0.25}, "has to begin somewhere: set rate to more than 0"),
+        ({"rate_target": 0.25, "rate": 0.1, "task": 0}, "bits that nothing is bought with"),
+        ({"rate_target": 0.0, "rate": 0.1}, "greater than 0"),
+    ],
+)
+def test_a_rate_target_that_cannot_be_aimed_at_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        joint.Objective(**wrong)

@@ -28,6 +28,19 @@ def test_a_choice_keeps_what_it_does_not_name(tmp_path):
     assert Choice(config=tmp_path, data="phantom").start().data.image_size == 32
 
 
+def test_a_codec_without_a_rate_is_trained_for_no_rate_target(tmp_path):
+    aimed = joint.Objective(rate=0.2, distortion=1.0, rate_target=0.4)
+    joint.save_config(joint.RunConfig(objective=aimed), tmp_path)
+    assert Choice(config=tmp_path, codec="hyperprior").start().objective == aimed
+    for codec in ("jpeg", "none"):
+        objective = Choice(config=tmp_path, codec=codec).start().objective
+        assert (objective.rate, objective.rate_target) == (0, None)
+    asked = ["--output", "x", "--objective.rate-target", "0.4"]
+    assert read_train_options(asked).run.objective.rate_target == 0.4
+    with pytest.raises(OptionError, match=r"--objective\.rate-target 0\.4 moves the weight"):
+        read_train_options([*asked, "--codec", "jpeg"])
+
+
 def test_a_size_that_other_scenes_cannot_have_is_told_when_all_is_read(tmp_path):
     joint.save_config(joint.RunConfig(data=joint.ClassFolders(root="x", image_size=600)), tmp_path)
     asked = ["--output", "x", "--config", str(tmp_path), "--data", "phantom"]

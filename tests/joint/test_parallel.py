@@ -85,6 +85,19 @@ def test_two_processes_take_the_step_of_one(tmp_path, odd, micro_batches):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_two_processes_move_the_weight_of_the_rate_as_one_does(tmp_path, odd):
+    options = {"epochs": 2, "batch_size": 24, "micro_batches": 2, "target": 1.2}
+    _finish(tmp_path / "together", **options)
+    _, one, first = _results(tmp_path / "together", 0)
+    _, other, second = _results(tmp_path / "together", 1)
+    # The rate of the whole step: one that saw its own pictures would have another weight.
+    assert first == second
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    alone = _alone(tmp_path / "alone", odd, **options)[2]["train"]
+    for name in ("rate", "rate_weight"):  # the statistics of a part are not those of the whole
+        assert first["train"][name] == pytest.approx(alone[name], rel=1e-2)
+
+
 def test_two_processes_write_the_files_of_one_run_which_one_process_reads(tmp_path, odd):
     _finish(tmp_path, epochs=2, batch_size=16, every=2)
     files = sorted(path.name for path in (tmp_path / "run").iterdir())

@@ -1,0 +1,73 @@
+"""The weight of the rate, where it moves so that the rate comes to a target.
+
+::
+
+    rate of a step ──/ target - 1──► error ─► slow part: sums it up ─┐
+                                       │                             ├─► exp ─► weight of the next
+                                       └─────► quick part ───────────┘
+
+A constraint ``rate = target`` has a multiplier, which this finds while the system trains: dual
+ascent, as in GECO (Rezende and Viola, "Taming VAEs", arXiv:1810.00597), in the logarithm, so that
+the units of the other terms do not matter; with the proportional part of ControlVAE (Shao et al.,
+ICML 2020), which damps the swings that a sum alone goes through behind a codec that is slow.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from joint.objective import Objective
+
+__all__ = ["RateWeight"]
+
+# By how much the logarithm of the weight changes for a rate of twice the target: a step, at the
+# peak of the schedule (where the learning rate is low, the rate answers slowly, and so does this);
+# and at once. Measured, see docs/howto/equal_rate.md.
+_SLOW, _QUICK = 0.1, 1.0
+# How far the slow part goes from where it began, either way, as a factor of the weight: where the
+# rate does not answer, it would go on for ever.
+_FARTHEST = 1e4
+
+
+class RateWeight:
+    """Weight of the rate in the next step."""
+
+    def __init__(self, objective: Objective, device: torch.device) -> None:
+        assert objective.rate_target is not None
+        self.target, self.start = objective.rate_target, math.log(objective.rate)
+        self.state = torch.tensor([self.start, 0.0, 1.0], device=device)
+        """Slow part of the logarithm of the weight, the last error, and the rate of the validation
+        over that of the training ``[3]``."""
+
+    def __call__(self) -> Tensor:
+        """The weight, 1/(bit/pixel); a scalar."""
+        slow, error, _ = self.state
+        return (slow + _QUICK * error).exp()
+
+    def follow(self, rate: Tensor, speed: float) -> None:
+        """Take in the mean rate of a step, without waiting for a GPU.
+
+        Parameters
+        ----------
+        rate : Tensor, scalar
+            Bits per pixel, of all processes together.
+        speed : float
+            Factor on the peak learning rates in this step.
+        """
+        # At most 1: the broad entropy model that a codec begins with says nothing of the weight.
+        slow, _, ratio = self.state
+        error = (rate * ratio / self.target - 1).clamp(max=1.0)
+        low, high = self.start - math.log(_FARTHEST), self.start + math.log(_FARTHEST)
+        slow = (slow + _SLOW * speed * error).clamp(low, high)
+        self.state = torch.stack([slow, error, ratio])
+
+    def compare(self, trained: float | None, validated: float | None) -> None:
+        """Take in the mean rates of an epoch, bits per pixel: of its training and its validation.
+
+        What is trained is not what is validated: noise stands for rounding, the views are
+        augmented, the weights may be averaged.
+        """
+        if trained and validated:
+            slow, error, _ = self.state
+            self.state = torch.stack([slow, error, slow.new_tensor(validated / trained)])
