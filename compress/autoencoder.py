@@ -125,7 +125,8 @@ class Autoencoder(Codec):
 
         Of a continuous latent, ``bits_map`` is the constant price, spread evenly, and the rate is
         ``bytes``, those that :meth:`compress` returns. Of a quantised one the map is the price of
-        each element, and the rate is ``rounded``.
+        each element, and the rate is ``rounded``. A picture that is not finite comes out as NaN,
+        where that reaches, and so do the bits of a quantised latent; no file is made of it.
 
         Raises
         ------

@@ -84,7 +84,7 @@ class WebP(FileCodec):
         return {
             "quality": whole_number("quality", self.quality, 0, 100),
             "lossless": self.lossless,
-            "method": self.method,
+            "method": whole_number("method", self.method, 0, 6),
             # Keep the colour of what is transparent: it may be the fourth plane of a mosaic.
             "exact": self.channels == 4,
         }
@@ -139,21 +139,26 @@ class JPEG2000(FileCodec):
         irreversible: bool = True,
     ) -> None:
         super().__init__()
+        self.rate = rate
+        self.psnr = psnr
+        self.irreversible = irreversible
+        self._check_aim()
+
+    def _check_aim(self) -> None:
+        rate, psnr = self.rate, self.psnr
         if rate is not None and psnr is not None:
             raise ValueError(f"give rate or psnr, not both: got {rate!r} and {psnr!r}.")
         if rate is not None and not 1 <= rate < float("inf"):
             raise ValueError(f"rate must be a compression ratio of at least 1, got {rate!r}.")
         if psnr is not None and not 0 < psnr < float("inf"):
             raise ValueError(f"psnr must be a positive number of dB, got {psnr!r}.")
-        self.rate = rate
-        self.psnr = psnr
-        self.irreversible = irreversible
 
     def extra_repr(self) -> str:
         """Show the settings."""
         return f"rate={self.rate}, psnr={self.psnr}, irreversible={self.irreversible}"
 
     def _options(self, channels: int) -> dict[str, Any]:
+        self._check_aim()
         options: dict[str, Any] = {"irreversible": self.irreversible, "mct": int(channels == 3)}
         if self.psnr is not None:
             options |= {"quality_mode": "dB", "quality_layers": [self.psnr]}
@@ -209,8 +214,8 @@ class AVIF(FileCodec):
     def _options(self, channels: int) -> dict[str, Any]:
         return {
             "quality": whole_number("quality", self.quality, 0, 100),
-            "speed": self.speed,
-            "subsampling": "4:0:0" if channels == 1 else self.subsampling,
+            "speed": whole_number("speed", self.speed, 0, 10),
+            "subsampling": "4:0:0" if channels == 1 else check_subsampling(self.subsampling),
             "max_threads": 1,
         }
 

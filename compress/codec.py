@@ -2,9 +2,9 @@
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, SupportsIndex
+from typing import Any, Literal, SupportsIndex
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,12 @@ __all__ = [
     "Codec",
     "Coded",
     "Rate",
+    "call_unseen",
     "check_finite",
     "check_image",
     "check_payloads",
     "check_same_size",
+    "check_tensors",
     "spread",
     "whole_number",
 ]
@@ -96,7 +98,9 @@ class Codec(nn.Module, ABC):
         ------
         ValueError
             If the pictures have another shape, other channels, or values that the codec cannot
-            take.
+            take. Learned codecs and :class:`Autoencoder` do not look at values here, since on a GPU
+            every step would wait for the answer: a picture that is not finite comes out as NaN, and
+            the others of its batch as ever.
         """
 
     @abstractmethod
@@ -202,6 +206,35 @@ def check_finite(x: Tensor, what: str, *, limit: float = torch.inf) -> None:
         raise ValueError(f"{what} of picture {bad[:10]}{more} in the batch are not finite{beyond}.")
 
 
+class _Unseen(torch.autograd.Function):
+    """A call whose argument is bare, and whose result has no gradient."""
+
+    @staticmethod
+    def forward(x: Tensor, call: Callable[[Tensor], object]) -> Tensor:
+        call(x)
+        return x.new_empty(0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> tuple[None, None]:  # noqa: ANN401
+        return None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *_: object) -> None:  # noqa: ANN401
+        return None
+
+
+def call_unseen(call: Callable[[Tensor], object], x: Tensor) -> None:
+    """Call with the bare numbers of a tensor, which ``torch.func`` wraps so that NumPy has none.
+
+    No gradient leads through; ``vmap``, for which a tensor is not one of numbers, is refused.
+    """
+    _Unseen.apply(x, call)
+
+
 def check_payloads(payloads: Sequence[bytes]) -> None:
     """Raise a ValueError unless ``payloads`` is a non-empty sequence of byte strings."""
     listed = isinstance(payloads, Sequence) and not isinstance(payloads, bytes | str)
@@ -226,6 +259,16 @@ def check_same_size(sizes: list[tuple[int, ...]]) -> None:
     if len(set(sizes)) > 1:
         found = ", ".join("x".join(map(str, size)) for size in sorted(set(sizes))[:10])
         raise ValueError(f"pictures of different sizes do not form one batch: {found}.")
+
+
+def check_tensors(expected: str, *given: object) -> None:
+    """Raise a TypeError that says what was ``expected`` unless all that is given are tensors."""
+    for x in given:
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"expected {expected}, got {type(x).__name__}: torch.from_numpy makes a tensor of "
+                "an array."
+            )
 
 
 def whole_number(

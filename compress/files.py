@@ -3,6 +3,7 @@
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image, features
 from torch import Tensor
 
-from .codec import Codec, Coded, check_finite, check_image, check_payloads, check_same_size
+from .codec import (
+    Codec,
+    Coded,
+    call_unseen,
+    check_finite,
+    check_image,
+    check_payloads,
+    check_same_size,
+)
 from .container import MAX_VALUES, CorruptStream
 from .quantize import Generators
 
@@ -77,16 +86,23 @@ class FileCodec(Codec, ABC):
         return self._coded(image)
 
     def _coded(self, image: Tensor) -> Coded:
+        check_image(image, self._channels)
+        written: list[Coded] = []
+        call_unseen(lambda values: written.append(self._written(values)), image)
+        (coded,) = written
+        # The bracket is exactly 0: the value is the decoded one, the gradient that of image.
+        return replace(coded, reconstruction=coded.reconstruction + (image - image.detach()))
+
+    def _written(self, image: Tensor) -> Coded:
+        """Write and read the files; without a gradient."""
         files = self.compress(image)
-        decoded = self.decompress(files).to(image) if files else torch.empty_like(image)
-        like = image.detach().to(torch.promote_types(image.dtype, torch.float32))
         content, side = self._price(files, image.shape[1], (image.shape[-2], image.shape[-1]))
+        dtype = torch.promote_types(image.dtype, torch.float32)
         return Coded(
-            # The bracket is exactly 0: the value is the decoded one, the gradient that of image.
-            reconstruction=decoded + (image - image.detach()),
+            reconstruction=self.decompress(files).to(image) if files else torch.empty_like(image),
             latent=None,
-            bits_map=content.to(like),
-            side_bits=side.to(like),
+            bits_map=content.to(image.device, dtype),
+            side_bits=side.to(image.device, dtype),
             rate="bytes",
         )
 

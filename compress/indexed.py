@@ -57,6 +57,8 @@ class IndexedPicture:
     def scale(self) -> int:
         """Number of the scale of the neighbour model under which the indices are shortest."""
         colours = len(self.palette)
+        if colours == 1:  # nothing to choose by
+            return 1
         left, up = self._context
         pairs = _count_pairs(left, up, colours)
         own = _count_pairs(self.index, left, colours) + _count_pairs(self.index, up, colours)

@@ -1,5 +1,6 @@
 """JPEG files as libjpeg writes them, with the price of each of their blocks on request."""
 
+import functools
 from abc import ABC
 from typing import Any
 
@@ -12,7 +13,26 @@ from .codec import spread, whole_number
 from .files import FileCodec, check_subsampling, write_file
 from .jpeg_scan import BLOCK, jpeg_block_bits, read_scan
 
-__all__ = ["JPEG", "JPEGFiles"]
+__all__ = ["JPEG", "JPEGFiles", "standard_tables"]
+
+# ITU-T T.81, tables K.1 and K.2; rows are vertical frequencies.
+_LUMINANCE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+_CHROMINANCE = (
+    (17, 18, 24, 47, 99, 99, 99, 99),
+    (18, 21, 26, 66, 99, 99, 99, 99),
+    (24, 26, 56, 99, 99, 99, 99, 99),
+    (47, 66, 99, 99, 99, 99, 99, 99),
+    *4 * ((99, 99, 99, 99, 99, 99, 99, 99),),
+)
 
 
 class JPEGFiles(FileCodec, ABC):
@@ -27,7 +47,7 @@ class JPEGFiles(FileCodec, ABC):
         plain = write_file(picture, self._FORMAT, options)
         # Optimising, Pillow gives libjpeg one buffer for the whole file and fails where that does
         # not fit ("broken data stream"), as with noise at high quality: such a file stays plain.
-        buffer = max(2**16, (2 if options.get("quality", 95) >= 95 else 1) * picture[..., 0].size)
+        buffer = max(2**16, 2 * picture[..., 0].size)
         if len(plain) >= buffer:
             return plain
         return write_file(picture, self._FORMAT, {**options, "optimize": True})
@@ -40,7 +60,8 @@ class JPEGFiles(FileCodec, ABC):
 class JPEG(JPEGFiles):
     """Baseline JPEG (ITU-T T.81), with Huffman tables optimised for each picture.
 
-    Only noise at the highest qualities, more than Pillow's buffer holds, keeps standard tables.
+    Only noise at the highest qualities, more than Pillow's buffer of two bytes for each pixel
+    holds, keeps standard tables.
     The price and the gradient are those of :class:`FileCodec`. With ``block_bits`` the map is
     exact instead: each block's own bits, from the file's entropy-coded scan, over the block's
     pixels (:func:`jpeg_block_bits`), while ``side_bits`` is what belongs to no block: markers,
@@ -78,9 +99,10 @@ class JPEG(JPEGFiles):
         return f"{shown}, block_bits=True" if self.block_bits else shown
 
     def _options(self, channels: int) -> dict[str, Any]:
-        del channels
-        quality = whole_number("quality", self.quality, 1, 100)
-        return {"quality": quality, "subsampling": self.subsampling}
+        # Not as a quality: below 95, Pillow's buffer would be half as large.
+        tables = _in_rows(whole_number("quality", self.quality, 1, 100))
+        subsampling = check_subsampling(self.subsampling)
+        return {"qtables": tables[: min(channels, 2)], "subsampling": subsampling}
 
     def _price(
         self, files: list[bytes], channels: int, size: tuple[int, int]
@@ -90,3 +112,26 @@ class JPEG(JPEGFiles):
         blocks = torch.from_numpy(np.stack([jpeg_block_bits(data) for data in files]))
         total = torch.tensor([float(8 * len(data)) for data in files], dtype=torch.float64)
         return spread(blocks[:, None], BLOCK, size), total - blocks.flatten(1).sum(1)
+
+
+def standard_tables(quality: int) -> Tensor:
+    """Return libjpeg's quantisation tables ``[2, 8, 8]``, luminance and chrominance, 1 to 255.
+
+    Those of ITU-T T.81, annex K, are quality 50; they are scaled by ``50 / quality`` below it and
+    by ``2 - quality / 50`` above. Rows are vertical frequencies.
+
+    Raises
+    ------
+    ValueError
+        If the quality is not a whole number of 1 to 100.
+    """
+    quality = whole_number("quality", quality, 1, 100)
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    tables = torch.tensor((_LUMINANCE, _CHROMINANCE))
+    return ((tables * percent + 50) // 100).clamp(1, 255)
+
+
+@functools.cache
+def _in_rows(quality: int) -> list[list[int]]:
+    """Return the standard tables as Pillow takes them; every file asks for some."""
+    return standard_tables(quality).flatten(1).tolist()

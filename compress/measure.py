@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .classical import AVIF, WebP
 from .codec import Codec, whole_number
 from .curve import RateCurve
+from .jpeg import DifferentiableJPEG
 from .jpeg_file import JPEG
 from .learned import QUALITY_STEPS, LearnedCodec
 from .metrics import psnr
@@ -111,7 +112,7 @@ def rate_curve(
 
 @torch.no_grad()
 def quality_for(
-    codec: LearnedCodec | JPEG | WebP | AVIF,
+    codec: LearnedCodec | JPEG | DifferentiableJPEG | WebP | AVIF,
     pictures: Tensor,
     bpp: float,
     *,
@@ -126,8 +127,8 @@ def quality_for(
 
     Parameters
     ----------
-    codec : LearnedCodec of several levels, JPEG, WebP or AVIF
-        What has a ``quality`` that can be set.
+    codec : LearnedCodec of several levels, JPEG, DifferentiableJPEG, WebP or AVIF
+        What has a ``quality`` that can be set, and not tables of its own in place of one.
     pictures : Tensor
         Pictures in 0..1 ``[N, C, H, W]``.
     bpp : float, bits/pixel
@@ -153,6 +154,7 @@ def quality_for(
     allowed = bpp * (1 + 1e-9)  # a budget of bytes, over the pixels, has been rounded
     least, greatest = _range(codec)
     before = codec.quality
+    tables = codec.log_tables.clone() if isinstance(codec, DifferentiableJPEG) else None
 
     def rate(step: int) -> float:
         if isinstance(codec, LearnedCodec):
@@ -175,6 +177,8 @@ def quality_for(
             fits, over = (middle, over) if rate(middle) <= allowed else (fits, middle)
     finally:
         codec.quality = before  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(codec, DifferentiableJPEG) and tables is not None:
+            codec.log_tables.copy_(tables)  # which need not be quite those of the quality
     return fits / QUALITY_STEPS if isinstance(codec, LearnedCodec) else fits
 
 
@@ -183,6 +187,15 @@ def _range(codec: Codec) -> tuple[int, int]:
     if isinstance(codec, LearnedCodec) and codec.levels > 1:
         return 0, QUALITY_STEPS * (codec.levels - 1)
     if isinstance(codec, JPEG):
+        return 1, 100
+    if isinstance(codec, DifferentiableJPEG):
+        if codec.quality is None:
+            raise ValueError(
+                "this DifferentiableJPEG has tables of its own, trained or set, which are those of "
+                "no quality, and another quality would replace them. Set codec.quality to give "
+                "them up; what trained tables take, the weight of the rate in their training "
+                "decides."
+            )
         return 1, 100
     if isinstance(codec, AVIF) or (isinstance(codec, WebP) and not codec.lossless):
         return 0, 100

@@ -1,10 +1,13 @@
 """How good, and how large: PSNR, SSIM, MS-SSIM and bits per pixel, a number for each picture."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from .codec import check_tensors, whole_number
 
 __all__ = ["MS_SSIM_WEIGHTS", "SSIM_WINDOW", "bpp", "ms_ssim", "ms_ssim_scales", "psnr", "ssim"]
 
@@ -34,6 +37,8 @@ def psnr(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
 
     Raises
     ------
+    TypeError
+        If one is not a tensor.
     ValueError
         If the shapes differ or are not those of a batch of pictures.
     """
@@ -64,6 +69,8 @@ def ssim(a: Tensor, b: Tensor, *, data_range: float = 1.0) -> Tensor:
 
     Raises
     ------
+    TypeError
+        If one is not a tensor.
     ValueError
         If the shapes differ, are not those of a batch of pictures, or the pictures are too small.
 
@@ -131,6 +138,8 @@ def ms_ssim(
 
     Raises
     ------
+    TypeError
+        If one is not a tensor.
     ValueError
         If the shapes differ, are not those of a batch of pictures, the pictures are too small, a
         weight is not positive, or there are not so many scales.
@@ -175,8 +184,10 @@ def ms_ssim_scales(size: tuple[int, int]) -> int:
     Raises
     ------
     ValueError
-        If not even one does.
+        If not even one does, or the size is not one.
     """
+    if not isinstance(size, Sequence) or len(size) != 2:
+        raise ValueError(f"expected a size (H, W) of pixels, got {size!r}.")
     fitting = [n for n in range(1, len(MS_SSIM_WEIGHTS) + 1) if min(size) >= _side(n)]
     if not fitting:
         raise ValueError(
@@ -191,8 +202,7 @@ def _exponents(weights: tuple[float, ...], scales: int | None) -> list[float]:
         raise ValueError(f"weights must be positive, one for each scale, got {weights}.")
     if scales is None:
         return list(weights)
-    if not 1 <= scales <= len(weights):
-        raise ValueError(f"scales must be 1 to {len(weights)}, one for each weight, got {scales}.")
+    scales = whole_number("scales", scales, 1, len(weights), otherwise=", one for each weight")
     used = weights[:scales]
     return [weight / sum(used) for weight in used] if scales < len(weights) else list(used)
 
@@ -264,6 +274,7 @@ def bpp(bits: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _check_pair(a: Tensor, b: Tensor, data_range: float) -> None:
+    check_tensors("two tensors [B, C, H, W]", a, b)
     if a.shape != b.shape or a.ndim != 4 or not (a.is_floating_point() and b.is_floating_point()):
         raise ValueError(
             "expected two floating-point batches [B, C, H, W] of one shape, got "

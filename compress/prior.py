@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, softplus
 
 from .bitstream import MAX_SYMBOL, SymbolTable
+from .codec import whole_number
 from .quantize import round_straight_through
 
 __all__ = ["SCALE_LEVELS", "FactorizedPrior", "gaussian_bits", "gaussian_level", "gaussian_tables"]
@@ -34,6 +35,8 @@ TAIL_WEIGHT = 2.0**-12
 # others are escaped, and coded exactly.
 TABLE_LIMIT = 2048
 TABLE_FLOOR = 2.0**-20
+
+_MOST = 2**20  # channels of a latent, and of a layer
 
 # The largest symbol; from here on prices are those of the tail alone, in another form.
 _FAR = float(MAX_SYMBOL)
@@ -60,7 +63,7 @@ class FactorizedPrior(nn.Module):
     Raises
     ------
     ValueError
-        If a size is below 1 or ``init_scale`` is not positive.
+        If a size is not a whole number of at least 1, or ``init_scale`` is not positive and finite.
 
     Notes
     -----
@@ -80,13 +83,10 @@ class FactorizedPrior(nn.Module):
         self, channels: int, *, filters: tuple[int, ...] = (3, 3), init_scale: float = 10.0
     ) -> None:
         super().__init__()
-        if channels < 1 or any(width < 1 for width in filters):
-            raise ValueError(
-                f"channels and filters must be at least 1, got channels={channels}, "
-                f"filters={filters}."
-            )
-        if not init_scale > 0:
-            raise ValueError(f"init_scale must be positive, got {init_scale}.")
+        channels = whole_number("channels", channels, 1, _MOST)
+        filters = tuple(whole_number("filters", width, 1, _MOST) for width in filters)
+        if not 0 < init_scale < math.inf:
+            raise ValueError(f"init_scale must be positive and finite, got {init_scale}.")
         self.channels = channels
         self.matrices = nn.ParameterList()
         self.biases = nn.ParameterList()

@@ -82,7 +82,7 @@ def round_straight_through(x: Tensor) -> Tensor:
     Parameters
     ----------
     x : Tensor
-        Floating-point values of any shape, in quantisation steps.
+        Floating-point values of any shape, in quantisation steps. Infinite ones come to NaN.
 
     Returns
     -------

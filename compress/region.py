@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .codec import check_tensors
+
 __all__ = ["Region", "RegionBits", "bits_by_region"]
 
 
@@ -78,9 +80,12 @@ def bits_by_region(bits_map: Tensor, mask: Tensor, *, band: float = 3.0) -> Regi
 
     Raises
     ------
+    TypeError
+        If one is not a tensor.
     ValueError
         If the shapes differ, the mask is not bool, or the band is negative or not finite.
     """
+    check_tensors("a map and a mask, tensors [B, 1, H, W]", bits_map, mask)
     if bits_map.ndim != 4 or bits_map.shape[1] != 1 or not bits_map.is_floating_point():
         raise ValueError(
             "expected a floating-point map of bits [B, 1, H, W], got "

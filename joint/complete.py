@@ -21,7 +21,14 @@ from classify import LesionDataset, Split
 
 from .build import build_split, build_system
 from .checkpoint import CheckpointError, digest, load_weights
-from .config.run import RunConfig, load_config, save_config
+from .config.classifier import ClassifierConfig
+from .config.run import (
+    RunConfig,
+    check_comes_back,
+    load_config,
+    rests_untrained,
+    save_config,
+)
 from .device import usable_device
 from .evaluate import evaluate
 from .evaluation import Evaluation
@@ -33,7 +40,7 @@ from .system import ImagingSystem
 from .train.listen import EpochListener, listeners, retell
 from .train.loop import fit
 from .train.teacher import identify
-from .trained import Trained, classes_of, load_teacher, load_trained
+from .trained import Trained, classes_of, load_teacher, load_trained, speak_of_seen
 
 __all__ = ["built", "complete_run", "earlier", "noted", "trained_stages"]
 
@@ -108,10 +115,19 @@ def complete_run(
         When the folder holds a run of another configuration or another start, finished or not; or
         one that was ended before it was saved, and whose start is not given again; and for a
         teacher that is not there, or is of other scenes, see :func:`joint.trained.load_teacher`;
-        and for a new run of other parts than ``config.split`` makes.
+        and for a new run of other parts than ``config.split`` makes; for an objective or another
+        section of a class of your own, which no folder could bring back.
     ValueError, CheckpointError, TrainingDiverged
         As :func:`joint.fit`; for a start that does not fit the system.
+
+    Warns
+    -----
+    UserWarning
+        When a plan freezes a classifier that was never trained; when the file that it begins with
+        is of a run folder, and that run was trained on pictures of ``parts.test``, or of their
+        lesions.
     """
+    check_comes_back(config)
     train, validation, test = parts.train, parts.validation, parts.test
     if validation is None:
         raise ValueError(
@@ -136,6 +152,7 @@ def complete_run(
         teacher = load_teacher(config, parts)
         if not begun:
             _check_split(config, parts)
+            _speak_of_classifier(config, parts, start or {})
         for stage, module in (start or {}).items():
             _copied(system, stage, module)
         if rank() == 0:
@@ -201,6 +218,32 @@ def _check_split(config: RunConfig, parts: Split) -> None:
             "split=joint.SplitConfig(column=...) for a split of your own that a column of the data "
             "set says, or train with joint.fit"
         )
+
+
+def _speak_of_classifier(config: RunConfig, parts: Split, start: Mapping[Stage, nn.Module]) -> None:
+    """Say where a new run begins with a classifier that knows nothing, or knows the test part."""
+    if "classifier" in start:
+        return
+    if rests_untrained(config):
+        warnings.warn(
+            "training.plan='frozen' leaves the classifier as it is, and it is random: the stages "
+            "in front of it learn for labels that say nothing. Give it weights of a training "
+            "(system.classifier.weights, or --start RUN --start-stages classifier), or take "
+            "plan='joint'",
+            stacklevel=3,
+        )
+    judge = config.system.classifier
+    if not isinstance(judge, ClassifierConfig) or judge.weights is None:
+        return
+    directory = judge.weights.parent
+    if not (directory / CONFIG_FILE).is_file():
+        return
+    try:
+        theirs = load_config(directory)
+        trained = load_trained(directory, theirs.training)
+    except (ConfigError, CheckpointError):
+        return  # a folder that tells nothing of where the file is from
+    speak_of_seen(theirs, trained, parts)
 
 
 def _without_file(config: RunConfig) -> RunConfig:
@@ -269,7 +312,8 @@ def trained_stages(
     -----
     UserWarning
         When the classifier was trained for another number of classes: its last layer is a new one.
-        When it was trained for as many of other names, or in another order.
+        When it was trained for as many of other names, or in another order. When the run was
+        trained on pictures of ``parts.test``, or of their lesions.
     """
     directory = Path(directory)
     config = load_config(directory)
@@ -286,6 +330,7 @@ def trained_stages(
         raise ConfigError(
             f"{directory} has no {', '.join(missing)} to start with; it has {', '.join(there)}"
         )
+    speak_of_seen(config, trained, parts)
     kept: dict[Stage, nn.Module] = {
         name: there[name] for name in there if name in (stages or there)
     }

@@ -1,10 +1,11 @@
-"""JSON as this library writes it; whatever else a file may hold is one kind of error."""
+"""JSON as this library writes it, and TOML; what else a file may hold is one kind of error."""
 
 import json
 import math
+import tomllib
 from typing import Any
 
-__all__ = ["parse_json"]
+__all__ = ["parse_json", "parse_toml", "with_nulls"]
 
 
 def parse_json(content: bytes | str) -> Any:  # noqa: ANN401 - whatever JSON says
@@ -23,6 +24,29 @@ def parse_json(content: bytes | str) -> Any:  # noqa: ANN401 - whatever JSON say
         return value
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def parse_toml(content: bytes) -> dict[str, Any]:
+    """Tables of a TOML document.
+
+    Raises
+    ------
+    ValueError
+        For anything else: broken, nested beyond what Python can follow, or no UTF-8.
+    """
+    try:
+        return tomllib.loads(content.decode())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def with_nulls(value: Any) -> Any:  # noqa: ANN401
+    """The same value with None for each word ``"null"``, as TOML has no null."""
+    if isinstance(value, dict):
+        return {key: with_nulls(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [with_nulls(inner) for inner in value]
+    return None if value == "null" else value
 
 
 def _number(text: str) -> float:

@@ -15,7 +15,14 @@ from .checkpoint import CheckpointError, load_checkpoint, load_weights
 from .config.codecs import build_codec
 from .config.run import RunConfig, load_config
 from .config.scenes import DataConfig, build_data
-from .folder import BEST_FILE, CHECKPOINT_FILE, PREDICTIONS_FILE, load_predictions
+from .folder import (
+    BEST_FILE,
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    PREDICTIONS_FILE,
+    Predictions,
+    load_predictions,
+)
 from .settings import ConfigError, NoneConfig
 from .system import ImagingSystem
 from .train.training import Training
@@ -32,6 +39,7 @@ __all__ = [
     "load_trained",
     "rebuilt",
     "scene_kind",
+    "speak_of_seen",
 ]
 
 
@@ -252,6 +260,71 @@ def load_teacher(config: RunConfig, parts: classify.Split) -> ImagingSystem | No
             stacklevel=1,  # once, wherever it is asked for
         )
     return rebuilt(theirs, trained, ours)
+
+
+def speak_of_seen(theirs: RunConfig, trained: Trained, parts: classify.Split) -> None:
+    """Say how many pictures of a test part the weights that a run begins with were trained on.
+
+    Parameters
+    ----------
+    theirs : RunConfig
+        Of the run that the weights are of.
+    trained : Trained
+        What its training left.
+    parts : classify.Split
+        Scenes of the run that begins. Where they are not known to be those of the other run, of
+        the same or another size, nothing is said.
+
+    Warns
+    -----
+    UserWarning
+        When there are some, or others of their lesions.
+    """
+    known = _divided_as(theirs, trained, parts)
+    if known is None or known.train.identifiers == parts.train.identifiers:
+        return  # of one training part, what is in it and in the test too is told of the split
+    names, lesions = set(known.train.identifiers), set(known.train.groups)
+    test = parts.test
+    seen = zip(test.identifiers, test.groups, strict=True)
+    count = sum(name in names or lesion in lesions for name, lesion in seen)
+    if count:
+        directory = trained.path.parent
+        warnings.warn(
+            f"{directory} was trained on {count} of the {len(test)} test pictures, or on others of "
+            "their lesions, and its weights are what this run begins with: the results will be "
+            f"too good. Divide the scenes as that run did, see split in {directory / CONFIG_FILE}, "
+            "or begin with other weights",
+            stacklevel=3,
+        )
+
+
+def _divided_as(
+    theirs: RunConfig, trained: Trained, parts: classify.Split
+) -> classify.Split | None:
+    """These scenes in the parts of another run; None where they are not known to be its own."""
+    whole = parts.whole
+    if whole is None:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a split that was spoken of when it was made
+            found = build_split(theirs, whole)
+    except ValueError:  # they cannot be divided so
+        return None
+    if _identity(trained.head).get("train") == found.train.fingerprint:
+        return found
+    # Of another size, they are known by their names and classes.
+    try:
+        tested = load_predictions(trained.path.parent)
+    except CheckpointError:
+        return None
+    return found if _is_of(tested, found.test) else None
+
+
+def _is_of(tested: Predictions, part: classify.LesionDataset) -> bool:
+    """Whether predictions are of the pictures of a part, as far as names and classes tell."""
+    ours = (part.classes, part.identifiers, part.groups, part.targets.tolist())
+    return ours == (tested.classes, tested.identifiers, tested.groups, tested.labels.tolist())
 
 
 def _check_teaches(

@@ -138,7 +138,7 @@ def partially_coherent_image(
 
     ``sum_s w_s |F^-1( t F( u exp(i 2 pi f_s x) ) )|^2``: each point of the source lights the
     object with a tilted plane wave, and their irradiances add (Born & Wolf, Principles of Optics,
-    7th ed., sec. 10.6.2). One point on the axis is :func:`coherent_image`; all frequencies of the
+    7th ed., sec. 10.6). One point on the axis is :func:`coherent_image`; all frequencies of the
     grid with weights ``1 / (H W)`` are :func:`incoherent_image`, exactly.
 
     Parameters

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import compress
 from classify import Interval
 from classify.intervals import percentile_interval
+from compress.curve import LEAST_POINTS
 
 __all__ = [
     "DrawnCurve",
@@ -94,9 +95,17 @@ class DrawnCurve(NamedTuple):
 
 
 def curve_difference(
-    curve: DrawnCurve, anchor: DrawnCurve, *, minimum_overlap: float, level: float
+    curve: DrawnCurve,
+    anchor: DrawnCurve,
+    *,
+    minimum_overlap: float,
+    level: float,
+    undrawn: str = "nothing was drawn",
 ) -> RateDifference:
-    """How far a ``curve`` is from an ``anchor``, at equal accuracy and at equal rate."""
+    """How far a ``curve`` is from an ``anchor``, at equal accuracy and at equal rate.
+
+    ``undrawn`` says why there are no draws, where there are none.
+    """
 
     def told(kind: str) -> tuple[float, Interval | None, float | None, str | None]:
         def of(ours: tuple[Array, Array], theirs: tuple[Array, Array]) -> tuple[float, str | None]:
@@ -110,8 +119,7 @@ def curve_difference(
 
         value, reason = of((curve.rate, curve.accuracy), (anchor.rate, anchor.accuracy))
         if math.isnan(value) or len(curve.drawn_rate) == 0:
-            few = "one seed knows nothing of others" if reason is None else reason
-            return value, None, None, few
+            return value, None, None, undrawn if reason is None else reason
         pairs = (zip(*each[3:], strict=True) for each in (curve, anchor))
         found = np.array([of(*each)[0] for each in zip(*pairs, strict=True)])
         share = float(np.isfinite(found).mean())
@@ -169,9 +177,17 @@ def rate_difference(
             )
         if not (np.isfinite(rate) & (rate > 0) & np.isfinite(accuracy)).all():
             return math.nan, f"the curve {name!r} has a point without a rate above 0 or an accuracy"
+    left = [pooled(*curve, merge=at == "accuracy") for curve in (anchor, test)]
+    for name, given, (rate, _) in zip(names, (anchor, test), left, strict=True):
+        count = len(np.asarray(given[0]))
+        if len(rate) < min(count, LEAST_POINTS):
+            return math.nan, (
+                f"the curve {name!r} has {len(rate)} of its {count} points after pooling where "
+                f"accuracy does not grow with the rate; at least {LEAST_POINTS} are needed"
+            )
     first, second = (
-        compress.RateCurve(name, *map(tuple, pooled(*curve, merge=at == "accuracy")))
-        for name, curve in zip(names, (anchor, test), strict=True)
+        compress.RateCurve(name, *map(tuple, curve))
+        for name, curve in zip(names, left, strict=True)
     )
     try:
         delta = second.bd_rate if at == "accuracy" else second.bd_quality

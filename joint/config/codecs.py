@@ -73,8 +73,8 @@ class KMeansConfig(Settings):
     kind: Literal["kmeans"] = "kmeans"
     colors: int = Field(default=16, ge=1, le=256)
     """Colours of the palette."""
-    temperature: float = Field(default=1e-3, ge=1e-9)
-    """Softness of the assignment in training and for gradients."""
+    temperature: float | None = Field(default=None, ge=1e-9)
+    """Softness of the assignment in training and for gradients; by default by each picture."""
 
 
 class JPEGConfig(Settings):

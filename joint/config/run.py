@@ -7,8 +7,9 @@ The same models make the command line (``joint.cli``) and rebuild a saved run
 import hashlib
 import json
 import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     Field,
@@ -21,6 +22,7 @@ from pydantic import (
 from joint.checkpoint import write_atomically
 from joint.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE
 from joint.objective import Objective
+from joint.parse import parse_toml, with_nulls
 from joint.settings import ConfigError, NoneConfig, Settings, added
 from joint.stages import Encoding
 from joint.train.training import Training
@@ -218,6 +220,26 @@ class RunConfig(Settings):
     """Run folder whose system, as it was tested, says of each training scene what this one is to
     learn beside the labels; objective.distillation weighs it."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_its_own_defaults(cls, given: object) -> object:
+        # A table that sets one thing leaves the others as a run has them, which for some are others
+        # than those of an Objective or a Training in Python.
+        if not isinstance(given, Mapping):
+            return given
+        merged = dict(given)
+        for name, field in cls.model_fields.items():
+            default, own = field.default, given.get(name)
+            if isinstance(default, Settings) and isinstance(own, Mapping):
+                merged[name] = {key: getattr(default, key) for key in default.model_fields_set}
+                merged[name] |= own
+        return merged
+
+    @model_validator(mode="after")
+    def _comes_back(self) -> Self:
+        check_comes_back(self)
+        return self
+
     @model_validator(mode="after")
     def _is_taught(self) -> Self:
         if self.objective.distillation and self.teacher is None:
@@ -258,25 +280,79 @@ def _without_minus_zero(content: Any) -> Any:  # noqa: ANN401 - whatever JSON sa
     return 0.0 if isinstance(content, float) and content == 0 else content
 
 
+def check_comes_back(config: RunConfig) -> None:
+    """Refuse a section of a class of one's own: the file of a run would lose what it adds.
+
+    Raises
+    ------
+    ConfigError
+        Which section, and what to do.
+    """
+    for path, found, known in _foreign(config, ""):
+        raise ConfigError(
+            f"{path} is of the class {found.__module__}.{found.__qualname__}, and {CONFIG_FILE} "
+            f"would bring it back as {known}: no class of your own belongs in a configuration, but "
+            "for the stages that a path names (kind='custom'). Train the system with joint.fit(), "
+            f"which takes an objective and a training of any class, or make it of {known}"
+        )
+
+
+def _foreign(settings: Settings, place: str) -> Iterator[tuple[str, type[Settings], str]]:
+    """Path, class and declared class of what was declared as another one."""
+    for name, field in type(settings).model_fields.items():
+        value, path = getattr(settings, name), f"{place}{name}"
+        if not isinstance(value, Settings):
+            continue
+        declared = [*_settings_in(field.annotation)]
+        if type(value) in declared:
+            yield from _foreign(value, f"{path}.")
+        else:
+            known = [kind.__name__ for kind in declared if isinstance(value, kind)]
+            yield path, type(value), " or ".join(known or (kind.__name__ for kind in declared))
+
+
+def _settings_in(annotation: Any) -> Iterator[type[Settings]]:  # noqa: ANN401 - as typing has it
+    """The classes of settings that an annotation names."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _settings_in(inner)
+
+
+def rests_untrained(config: RunConfig) -> bool:
+    """Whether a plan freezes a classifier as one that was trained before, and it is random.
+
+    One of your own may have been trained wherever it is made; this is of the others.
+    """
+    judge = config.system.classifier
+    random = isinstance(judge, ClassifierConfig) and judge.weights is None
+    return random and config.training.plan == "frozen"
+
+
 def run_directory(root: Path | str, config: RunConfig) -> Path:
     """The folder of a ``config`` under ``root``: equal configurations share one."""
     return Path(root) / config.digest()
 
 
 def load_config(path: Path | str) -> RunConfig:
-    """Read a configuration from JSON; ``path`` is the file or a run folder.
+    """Read a configuration from JSON or TOML; ``path`` is the file or a run folder.
+
+    What it leaves out is as in ``RunConfig()``. In a ``.toml`` the word ``"null"`` is one.
 
     Raises
     ------
     ConfigError
-        When the file is missing or not JSON, or a key or value is not known; each is listed with
+        When the file is missing or neither, or a key or value is not known; each is listed with
         its place, and the nearest known key.
     """
     path = Path(path)
     if path.is_dir():
         path = path / CONFIG_FILE
     try:
-        return RunConfig.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        if path.suffix == ".toml":
+            return RunConfig.model_validate(with_nulls(parse_toml(content)))
+        return RunConfig.model_validate_json(content)
     except OSError as error:
         folder = path.parent
         written = any((folder / name).is_file() for name in (BEST_FILE, CHECKPOINT_FILE))
@@ -291,6 +367,8 @@ def load_config(path: Path | str) -> RunConfig:
     except ValidationError as error:
         faults = "\n  ".join(fault_line(fault, RunConfig) for fault in error.errors())
         raise ConfigError(f"{path} is not a valid configuration:\n  {faults}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
 
 
 def save_config(config: RunConfig, directory: Path | str) -> None:

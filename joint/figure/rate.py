@@ -25,7 +25,18 @@ def rate_figure(found: RateCurves, *, title: str = "") -> Figure:
     -------
     matplotlib.figure.Figure
         For :func:`save_figure`.
+
+    Raises
+    ------
+    TypeError
+        For the curves of a study: they are drawn by :func:`joint.study.page.charts.rate_figure`.
     """
+    if not isinstance(found, RateCurves):
+        raise TypeError(
+            f"rate_figure draws the RateCurves of joint.analysis.rate_curves, not a "
+            f"{type(found).__name__}; joint.study.page.charts.rate_figure draws the curves of a "
+            "study (joint.study.rate_accuracy)"
+        )
     figure = blank_figure(7.0, 4.4, title=title)
     axis = figure.subplots()
     for curve, look in zip(found.curves, looks(len(found.curves)), strict=True):

@@ -30,7 +30,7 @@ class QualityFound:
     pictures: int
     """How many it was found on."""
     of: int
-    """How many there are."""
+    """How many there are, less those that turned out to be unreadable."""
     height: int
     """Of those it was found on, pixels."""
     width: int
@@ -114,7 +114,7 @@ def find_quality(
         quality=quality_for(codec, pictures, bpp, batch_size=together),
         bpp=bpp,
         pictures=len(pictures),
-        of=len(sources),
+        of=len(sources) - len(errors),
         height=pictures.shape[-2],
         width=pictures.shape[-1],
     )

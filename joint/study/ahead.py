@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from joint.build import build_system
 from joint.config.custom import CustomConfig, check_custom
-from joint.config.run import NoneConfig, RunConfig
+from joint.config.run import NoneConfig, RunConfig, rests_untrained
 from joint.metric import stage_of
 from joint.settings import ConfigError
 from joint.stages import STAGES
@@ -47,6 +47,11 @@ def check_ahead(
     ------
     ConfigError
         Which design, why, and what to set.
+
+    Warns
+    -----
+    UserWarning
+        When a plan freezes a classifier that was never trained.
     """
     moving: dict[str, bool] = {}
     for design, config in zip(designs, configs, strict=True):
@@ -64,6 +69,15 @@ def check_ahead(
                 "that in the base; or, where other designs need another value, on the axis that "
                 "makes the difference: without a path, its values name several fields"
             )
+    untrained = [d for d, config in zip(designs, configs, strict=True) if rests_untrained(config)]
+    if untrained:
+        warnings.warn(
+            f"training.plan='frozen' leaves the classifier of {len(untrained)} of {len(designs)} "
+            f"designs as it is, and it is random (the first: {levels_shown(untrained[0])}): what "
+            "is trained in front of it learns for labels that say nothing. Give it weights of a "
+            "training, system.classifier.weights",
+            stacklevel=3,
+        )
     for pair in pairs:
         differ = [*_of_other_pictures(configs[pair.first], configs[pair.second])]
         if differ:

@@ -194,7 +194,8 @@ class ReportOptions:
 class JudgeOptions:
     """Judge the trained runs elsewhere: in other light, at other rates, distances, motion.
 
-    A row for each design, a column for each point; and what the plan compares, at each of them.
+    A row for each design, a column for each point, with the bits of a codec there; and what the
+    plan compares, at each of them. A design that lacks a point is left out there.
     For example:
 
         lens2label study judge studies/light --photons 30 300 3000
@@ -217,6 +218,8 @@ class JudgeOptions:
     """Pictures in one pass."""
     device: str = "cpu"
     """Where to compute."""
+    csv: Path | None = None
+    """Write a row for each design at each point to this file too."""
     json: bool = False
     """Print JSON instead of text."""
 
@@ -395,6 +398,8 @@ def _judge(arguments: Sequence[str]) -> None:
     options = tyro.cli(JudgeOptions, args=arguments, prog="lens2label study judge")
     if options.batch_size < 1:
         raise OptionError(f"--batch-size must be 1 or more, not {options.batch_size}")
+    if options.csv is not None and options.csv.is_dir():  # before hours of passes
+        raise OptionError(f"--csv: {options.csv} is a folder, name a file in it")
     points = every_point(options.photons, options.quality, options.distance, options.motion)
     if points == [AS_BUILT]:
         raise OptionError(
@@ -409,6 +414,8 @@ def _judge(arguments: Sequence[str]) -> None:
         batch_size=options.batch_size,
     )
     print(found.to_json() if options.json else found)
+    if options.csv is not None:
+        write_atomically(options.csv, found.to_csv().encode())
 
 
 def _atlas(arguments: Sequence[str]) -> None:

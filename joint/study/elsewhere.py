@@ -9,15 +9,18 @@
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from typing import Any, final
 
 import torch
 
 from classify.judged import METRICS
 from joint.analysis.record import plain
-from joint.cells import aligned
+from joint.cells import aligned, as_csv
 from joint.device import usable_device
 from joint.evaluate import evaluate
 from joint.evaluation import Evaluation
@@ -28,7 +31,7 @@ from joint.trained import load_run
 
 from .axis import Design
 from .findings.inference import Outcome
-from .findings.statistics import Contrast, Estimate, compare, estimate
+from .findings.statistics import Contrast, Estimate, adjusted, compare, estimate
 from .findings.table import measured
 from .kept_scenes import KeptScenes
 from .space import Pair
@@ -45,11 +48,15 @@ class Place:
     point: OperatingPoint
     """Light, quality, distance and motion; what is None there is the system's own."""
     estimates: dict[int, Estimate]
-    """Of each design that has an ended run, by its number."""
+    """Of each design that has an ended run and such a point, by its number."""
     contrasts: tuple[Contrast, ...]
-    """The comparisons of the plan, at this point: exploration, for the plan named no point."""
+    """The comparisons of the plan, at this point: exploration, for the plan named no point. Their
+    p and seeds are adjusted for how many they are."""
     outcomes: dict[int, list[Outcome]]
     """The runs of each design, for other comparisons; see :func:`joint.study.compare`."""
+    bpp: dict[int, float] = field(default_factory=dict)
+    """Bits per pixel of each design with a codec, a mean over seeds: as
+    :attr:`joint.Evaluation.bpp`."""
 
 
 @final
@@ -64,21 +71,34 @@ class Elsewhere:
     """What each chooses on the axes, by its number."""
     places: tuple[Place, ...]
     """One for each point that was asked for, in their order."""
+    left_out: dict[int, str] = field(default_factory=dict)
+    """Why a design is not judged at some of the points, by its number."""
 
     def __str__(self) -> str:
         points = [str(place.point) for place in self.places]
         table = [("", "design", *points)]
         for number, design in self.designs.items():
-            levels = ", ".join(f"{name}={level}" for name, level in design.items())
-            cells = [_cell(place.estimates.get(number)) for place in self.places]
-            table.append((str(number), levels, *cells))
+            cells = [self._cell(place, number) for place in self.places]
+            table.append((str(number), _levels(design), *cells))
         lines = [
-            f"{self.metric} of the trained designs, means with {100 * self.level:g} % intervals",
+            f"exploration: {self.metric} of the trained designs, means with "
+            f"{100 * self.level:g} % intervals",
             *aligned(table),
         ]
+        lines += [f"  left out: design {n} {why}" for n, why in self.left_out.items()]
         for place in self.places if any(place.contrasts for place in self.places) else ():
             lines += ["", _at(place.point), *(f"  {contrast}" for contrast in place.contrasts)]
         return "\n".join(lines)
+
+    def _cell(self, place: Place, number: int) -> str:
+        found, bpp = place.estimates.get(number), place.bpp.get(number)
+        if found is None or found.mean is None:
+            return ""
+        told = f"{found.mean:.4f}"
+        if found.interval is not None:
+            told += f" [{found.interval.low:.4f}, {found.interval.high:.4f}]"
+        rate = bpp is None or self.metric in ("bpp", "bpp_bytes")
+        return told if rate else f"{told}, {bpp:.4g} bpp"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: a list of places, each with its point, its means and its comparisons."""
@@ -92,19 +112,40 @@ class Elsewhere:
                 {
                     "point": place.point.to_dict(),
                     "designs": [
-                        {"number": number, **asdict(found)}
+                        {"number": number, **asdict(found), "bpp": place.bpp.get(number)}
                         for number, found in place.estimates.items()
                     ],
                     "comparisons": [contrast.to_dict() for contrast in place.contrasts],
                 }
                 for place in self.places
             ],
+            "left_out": [{"number": number, "why": why} for number, why in self.left_out.items()],
         }
         return plain(content)
 
     def to_json(self) -> str:
         """JSON of :meth:`to_dict`."""
         return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+
+    def to_csv(self) -> str:
+        """CSV with a row for each design at each point that it has; what is not there is empty."""
+        asked = {name: None for place in self.places for name in place.point.asked()}
+        cells = [
+            {
+                "design": number,
+                **{f"axis.{name}": level for name, level in self.designs[number].items()},
+                **{name: getattr(place.point, name) for name in asked},
+                self.metric: found.mean,
+                "low": None if found.interval is None else found.interval.low,
+                "high": None if found.interval is None else found.interval.high,
+                "runs": found.count,
+                "failed": found.failed,
+                **({} if self.metric == "bpp" else {"bpp": place.bpp.get(number)}),
+            }
+            for place in self.places
+            for number, found in place.estimates.items()
+        ]
+        return as_csv(cells)
 
 
 def elsewhere(
@@ -128,7 +169,8 @@ def elsewhere(
     ledger : Ledger
         Runs that are not done are left out; one that failed is an outcome, as in :func:`report`.
     points : sequence of joint.OperatingPoint
-        Where they are judged.
+        Where they are judged; one that is there twice is judged once. A design that does not have
+        some of them, as a distance without a lens, is left out there, which is said.
     metric : str, optional
         One of :data:`STUDY_METRICS`; that of the plan by default.
     device : torch.device or str
@@ -145,27 +187,40 @@ def elsewhere(
     Raises
     ------
     ValueError
-        For an unknown metric, without a point, or for a system that has no such point.
+        For an unknown metric, without a point, or for a point that no design has.
     StudyError
         When no run is done, or one of them lacks the metric.
     ConfigError, CheckpointError
         When a run cannot be loaded.
+
+    Warns
+    -----
+    UserWarning
+        What a system says at a point, such as that its black level is too low for the noise there:
+        once for all runs.
     """
     metric = ledger.study.plan.metric if metric is None else metric
     check_study_metric(metric)
     if not points:
         raise ValueError("give at least one point, such as OperatingPoint(photons=30)")
+    points = list(dict.fromkeys(points))
     states = ledger.states()
     if "done" not in states:
         raise StudyError(f"no run of {ledger.folder} is done yet: there is nothing to judge")
     found: list[dict[int, list[Outcome]]] = [{} for _ in points]
+    bits: list[dict[int, list[float]]] = [{} for _ in points]
     scenes, device = KeptScenes(), usable_device(device)  # before anything is loaded
-    _check_points(ledger, states, points, scenes)
-    for run, state in zip(ledger.runs, states, strict=True):
-        if state not in ("done", "failed"):
-            continue
-        made: list[Outcome] = [Outcome(run.seed, None)] * len(points)
-        if state == "done":
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # each pass says it again
+        lacking = _lacking(ledger, states, points, scenes)
+    with _warned_once():
+        for run, state in zip(ledger.runs, states, strict=True):
+            has = [n for n, point in enumerate(points) if point not in lacking.get(run.design, {})]
+            if state == "failed":
+                for n in has:
+                    found[n].setdefault(run.design, []).append(Outcome(run.seed, None))
+            if state != "done" or not has:
+                continue
             config, system, parts = load_run(ledger.path(run), data=scenes(ledger.config(run).data))
             system.to(device)
             results = [
@@ -175,16 +230,18 @@ def elsewhere(
                     objective=config.objective,
                     batch_size=batch_size,
                     count_bytes=metric == "bpp_bytes",
-                    **point._asdict(),
+                    **points[n]._asdict(),
                 )
-                for point in points
+                for n in has
             ]
-            made = [_outcome(each, metric, run, parts.test.classes) for each in results]
-        for own, outcome in zip(found, made, strict=True):
-            own.setdefault(run.design, []).append(outcome)
+            for n, result in zip(has, results, strict=True):
+                outcome = _outcome(result, metric, run, parts.test.classes)
+                found[n].setdefault(run.design, []).append(outcome)
+                if result.bpp is not None:
+                    bits[n].setdefault(run.design, []).append(result.bpp)
     level, plan = 1 - ledger.study.plan.alpha, ledger.study.plan
     resamples = plan.resamples if resamples is None else resamples
-    ended = sorted({number for own in found for number in own})
+    ended = sorted({number for own in found for number in own} | lacking.keys())
 
     def of_pair(pair: Pair, own: dict[int, list[Outcome]]) -> Contrast:
         return compare(
@@ -201,24 +258,48 @@ def elsewhere(
             point,
             {
                 number: estimate(own[number], metric=metric, level=level, resamples=resamples)
-                for number in ended
+                for number in sorted(own)
             },
-            tuple(of_pair(p, own) for p in ledger.pairs() if p.first in own and p.second in own),
+            adjusted(
+                [of_pair(p, own) for p in ledger.pairs() if p.first in own and p.second in own]
+            ),
             own,
+            {number: sum(each) / len(each) for number, each in bpp.items()},
         )
-        for point, own in zip(points, found, strict=True)
+        for point, own, bpp in zip(points, found, bits, strict=True)
     )
-    return Elsewhere(metric, level, {n: ledger.designs[n] for n in ended}, places)
+    return Elsewhere(
+        metric,
+        level,
+        {number: ledger.designs[number] for number in ended},
+        places,
+        {n: _why(ledger.designs[n], there, points) for n, there in lacking.items()},
+    )
 
 
-def _check_points(
+@contextmanager
+def _warned_once() -> Iterator[None]:
+    """Say what is warned of once for all runs, and how often it was."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        yield
+    for (kind, text), times in Counter((each.category, str(each.message)) for each in told).items():
+        more = f" ({times} times, over all runs and points)" if times > 1 else ""
+        warnings.warn(f"{text}{more}", kind, stacklevel=4)
+
+
+def _lacking(
     ledger: Ledger,
     states: Sequence[str],
     points: Sequence[OperatingPoint],
     scenes: KeptScenes,
-) -> None:
-    """Refuse a point that a design does not have, before the first pass."""
+) -> dict[int, dict[OperatingPoint, str]]:
+    """Points that a design does not have, and why, before the first pass.
+
+    Refuses one that none has.
+    """
     done = {r.design: r for r, s in zip(ledger.runs, states, strict=True) if s == "done"}
+    found: dict[int, dict[OperatingPoint, str]] = {}
     for number, run in done.items():
         _, system, _ = load_run(ledger.path(run), data=scenes(ledger.config(run).data))
         for point in points:
@@ -226,8 +307,22 @@ def _check_points(
                 with operating(system, point):
                     pass
             except ValueError as error:
-                levels = ", ".join(f"{k}={v}" for k, v in ledger.designs[number].items())
-                raise ValueError(f"design {number} ({levels}): {error}") from error
+                found.setdefault(number, {})[point] = str(error)
+    for point in points:
+        if all(point in found.get(number, {}) for number in done):
+            number = min(done)
+            raise ValueError(
+                f"design {number} ({_levels(ledger.designs[number])}): {found[number][point]}"
+                + ("; no other design can either" if len(done) > 1 else "")
+            )
+    return found
+
+
+def _why(design: Design, there: dict[OperatingPoint, str], points: Sequence[OperatingPoint]) -> str:
+    """What a design lacks, and where."""
+    where = "" if len(there) == len(points) else " at " + " and ".join(map(str, there))
+    reasons = list(there.values())
+    return f"({_levels(design)}){where}: {reasons[0]}"
 
 
 def _outcome(result: Evaluation, metric: str, run: PlannedRun, classes: Sequence[str]) -> Outcome:
@@ -252,9 +347,5 @@ def _at(point: OperatingPoint) -> str:
     return f"at {point}" if point.asked() else str(point)
 
 
-def _cell(found: Estimate | None) -> str:
-    if found is None or found.mean is None:
-        return ""
-    if found.interval is None:
-        return f"{found.mean:.4f}"
-    return f"{found.mean:.4f} [{found.interval.low:.4f}, {found.interval.high:.4f}]"
+def _levels(design: Design) -> str:
+    return ", ".join(f"{name}={level}" for name, level in design.items())

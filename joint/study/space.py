@@ -15,7 +15,6 @@ two designs with one seed are a pair.
 
 import itertools
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, cast
@@ -31,7 +30,7 @@ from pydantic import (
 from joint.config.faults import fault_line
 from joint.config.run import RunConfig
 from joint.metric import STUDY_METRICS
-from joint.parse import parse_json
+from joint.parse import parse_json, parse_toml, with_nulls
 from joint.settings import ConfigError, FrozenDict, Settings, added, nearest
 
 from .axis import Axis, Design, Level
@@ -441,7 +440,7 @@ def load_study(path: Path | str) -> Study:
         content = path.read_bytes()
         toml = path.suffix == ".toml"
         return Study.model_validate(
-            _with_nulls(tomllib.loads(content.decode())) if toml else parse_json(content)
+            _with_nulls(parse_toml(content)) if toml else parse_json(content)
         )
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
@@ -450,7 +449,7 @@ def load_study(path: Path | str) -> Study:
             fault_line(fault, Study, whole="the study") for fault in error.errors()
         )
         raise ConfigError(f"{path} is not a valid study:\n  {faults}") from error
-    except (ValueError, RecursionError) as error:  # neither JSON nor TOML, nor text
+    except ValueError as error:  # neither JSON nor TOML, nor text
         kind = "TOML" if path.suffix == ".toml" else "JSON"
         raise ConfigError(f"{path} is not {kind}: {error}") from error
 
@@ -485,24 +484,16 @@ def _with_nulls(study: dict[str, Any]) -> dict[str, Any]:
     axes = study.get("axes")
     if isinstance(axes, dict):
         axes = {
-            name: {k: _nulls(v) if k in ("values", "when") else v for k, v in axis.items()}
+            name: {k: with_nulls(v) if k in ("values", "when") else v for k, v in axis.items()}
             if isinstance(axis, dict)
             else axis
             for name, axis in axes.items()
         }
         study = {**study, "axes": axes}
     return {
-        key: _nulls(value) if key in ("base", "plan", "sampler") else value
+        key: with_nulls(value) if key in ("base", "plan", "sampler") else value
         for key, value in study.items()
     }
-
-
-def _nulls(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, dict):
-        return {key: _nulls(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_nulls(inner) for inner in value]
-    return None if value == "null" else value
 
 
 def _pairs(comparison: Comparison, designs: Sequence[Design]) -> Iterator[Pair]:

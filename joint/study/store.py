@@ -251,7 +251,8 @@ def create_study(study: Study, folder: Path | str) -> Ledger:
     Warns
     -----
     UserWarning
-        When the planned comparisons cannot be shown with so few seeds.
+        When the planned comparisons cannot be shown with so few seeds; when a plan freezes a
+        classifier that was never trained.
     """
     folder = Path(folder)
     if (folder / STUDY_FILE).exists():

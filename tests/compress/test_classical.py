@@ -105,6 +105,23 @@ def test_bad_settings(build, message):
         build()
 
 
+@pytest.mark.parametrize(
+    ("codec", "name", "wrong", "message"),
+    [
+        (WebP(), "method", 9, "method must be a whole number of 0 to 6, got 9"),
+        (AVIF(), "speed", 40, "speed must be a whole number of 0 to 10, got 40"),
+        (AVIF(), "subsampling", "4:1:1", r"subsampling must be one of .* got '4:1:1'"),
+        (JPEG2000(psnr=30), "rate", 5, "give rate or psnr, not both: got 5 and 30"),
+        (JPEG2000(5), "rate", 0.1, "rate must be a compression ratio of at least 1, got 0.1"),
+    ],
+)
+def test_settings_that_are_set_are_checked_when_they_are_used(codec, name, wrong, message):
+    setattr(codec, name, wrong)
+    for use in (codec, codec.compress):
+        with pytest.raises(ValueError, match=message):
+            use(pictures(1))
+
+
 def test_a_grey_avif_is_grey_in_an_older_pillow_too(monkeypatch):
     image, load = pictures(2, 1), Image.open
     shown = AVIF()(image).reconstruction

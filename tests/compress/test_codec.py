@@ -122,6 +122,47 @@ def test_values_that_are_not_finite_are_never_coded(name, value):
 
 
 @every_codec
+@pytest.mark.parametrize("training", [False, True])
+def test_a_picture_that_is_not_finite_is_refused_or_spoils_only_itself(name, training, blobs):
+    codec, image = build(name).train(training), blobs(3, 3, 32, 32)
+    bad = image.clone()
+    bad[1, 0, 5, 5] = torch.nan
+    if not isinstance(codec, LearnedCodec | Autoencoder):
+        with pytest.raises(ValueError, match=r"the values of picture \[1\] .* are not finite"):
+            codec(bad)
+        return
+    with torch.no_grad():
+        one, other = (codec(x, generator=seeded()) for x in (image, bad))
+    for part in ("reconstruction", "bits"):
+        assert torch.equal(getattr(one, part)[::2], getattr(other, part)[::2])
+    assert other.reconstruction[1].isnan().any()
+    if name != "autoencoder":  # whose price is a constant
+        assert other.bits[1].isnan()
+
+
+@every_codec
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+def test_torch_func_has_the_gradients_of_autograd(name, training, blobs):
+    codec, image = build(name).train(training), blobs(2, 3, 24, 24)
+    slope, move = (torch.randn(image.shape, generator=seeded(seed)) for seed in (1, 2))
+
+    def outcome(x):
+        coded = codec(x, generator=seeded())
+        return (coded.reconstruction * slope).sum() + 0.01 * coded.bits.sum()
+
+    x = image.clone().requires_grad_()
+    value = outcome(x)
+    (expected,) = torch.autograd.grad(value, x)
+    torch.testing.assert_close(torch.func.grad(outcome)(image), expected)
+    shown, forwards = torch.func.jvp(outcome, (image,), (move,))
+    torch.testing.assert_close(shown, value.detach())
+    # Two float32 sums of 3456 products, one of them along the graph.
+    scale = (expected * move).abs().sum().item()
+    assert forwards.item() == pytest.approx((expected * move).sum().item(), abs=1e-5 * scale)
+
+
+@every_codec
 def test_the_way_back_is_checked(name):
     codec = build(name)
     with pytest.raises(ValueError, match=r"the list of payloads is empty, .* Skip empty batches"):

@@ -15,7 +15,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from torch.nn import functional
 
 from compress import JPEG, CorruptStream, jpeg, psnr
-from compress.jpeg import DifferentiableJPEG, standard_tables
+from compress.jpeg import DifferentiableJPEG
+from compress.jpeg_file import standard_tables
 from compress.jpeg_scan import jpeg_block_bits
 
 
@@ -63,16 +64,6 @@ def over_pixels(blocks: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
 
 
 # --- pixels ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("quality", range(1, 101))
-def test_the_standard_tables_are_libjpegs(quality):
-    file = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(file, "JPEG", quality=quality)
-    theirs = tables_of(file.getvalue())
-    tables = standard_tables(quality)
-    assert tables.shape == (2, 8, 8)
-    assert {i: table.flatten().tolist() for i, table in enumerate(tables)} == theirs
 
 
 def test_the_transform_is_the_cosine_transform_to_its_rounding():
@@ -467,6 +458,28 @@ def test_the_quality_is_checked(quality):
     for build in (DifferentiableJPEG, standard_tables):
         with pytest.raises(ValueError, match="quality must be a whole number of 1 to 100, got"):
             build(quality)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_tables_that_are_no_numbers_are_refused(value):
+    codec, image = DifferentiableJPEG(50), scenes(1)
+    with torch.no_grad():
+        codec.log_tables[1, 2, 3] = value
+    for use in (codec.eval(), codec.compress, lambda _: codec.export_tables()):
+        with pytest.raises(ValueError, match="tables hold NaN or infinite numbers: their trai"):
+            use(image)
+    codec.quality = 50
+    assert codec.compress(image) == JPEG(50).compress(image)
+
+
+def test_a_subsampling_that_is_set_is_checked_when_it_is_used():
+    codec, image = DifferentiableJPEG(50), scenes(1)
+    codec.subsampling = "4:4:4"
+    assert codec.compress(image) == JPEG(50, subsampling="4:4:4").compress(image)
+    codec.subsampling = "4:2:2"
+    for use in (codec, codec.compress):
+        with pytest.raises(ValueError, match=r"subsampling must be one of .* got '4:2:2'"):
+            use(image)
 
 
 def test_a_quality_that_is_set_starts_the_tables_anew(blobs):

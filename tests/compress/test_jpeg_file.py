@@ -5,11 +5,12 @@ import itertools
 
 import numpy as np
 import pytest
-from drawn import levels_of, noise, pictures, written
+from drawn import levels_of, noise, pictures, scene, written
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
-from compress import psnr
-from compress.jpeg_file import JPEG
+from compress import DifferentiableJPEG, psnr
+from compress.jpeg_file import JPEG, standard_tables
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -32,6 +33,41 @@ def test_noise_too_rich_for_pillows_buffer_is_still_written(quality):
     codec = JPEG(quality, subsampling="4:4:4")
     (data,) = codec.compress(noise(3, 256, 256))
     assert decode(data).shape == (256, 256, 3)
+
+
+@pytest.mark.parametrize("quality", range(1, 101))
+def test_the_standard_tables_are_libjpegs(quality):
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG", quality=quality)
+    picture = Image.open(file)
+    assert isinstance(picture, JpegImageFile)
+    theirs = picture.quantization
+    tables = standard_tables(quality)
+    assert tables.shape == (2, 8, 8)
+    assert {i: table.flatten().tolist() for i, table in enumerate(tables)} == theirs
+
+
+@pytest.mark.parametrize("subsampling", ["4:2:0", "4:2:2", "4:4:4"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_file_is_pillows_of_the_same_quality(subsampling, channels):
+    image = (scene(1, 40, 0.2) if channels == 3 else pictures(1, 1))[0]
+    for quality in range(1, 101):
+        options = {"quality": quality, "subsampling": subsampling, "optimize": True}
+        (data,) = JPEG(quality, subsampling=subsampling).compress(image[None])
+        assert data == written(levels_of(image), "JPEG", options), quality
+
+
+def test_noise_below_95_has_tables_of_its_own_too():
+    # Where Pillow's buffer for a quality holds one byte for each pixel: "broken data stream".
+    image = noise(3, 300, 400).round()
+    sizes = []
+    for quality in (90, 94, 95):
+        (data,) = JPEG(quality).compress(image)
+        assert data == DifferentiableJPEG(quality).compress(image)[0]
+        plain = written(levels_of(image[0]), "JPEG", {"quality": quality})
+        assert len(data) < 0.95 * len(plain) > image[0, 0].numel()
+        sizes.append(len(data))
+    assert sizes == sorted(sizes)
 
 
 @pytest.mark.parametrize(("quality", "share"), [(90, 1), (100, 2)])
@@ -73,8 +109,13 @@ def test_chrominance_costs_what_its_resolution_says():
 
 
 def test_a_subsampling_that_jpeg_lacks_is_refused():
-    with pytest.raises(ValueError, match=r"subsampling must be one of .* got '4:1:1'"):
+    message = r"subsampling must be one of .* got '4:1:1'"
+    with pytest.raises(ValueError, match=message):
         JPEG(subsampling="4:1:1")
+    codec = JPEG()
+    codec.subsampling = "4:1:1"
+    with pytest.raises(ValueError, match=message):
+        codec.compress(pictures())
 
 
 def test_repr():

@@ -7,7 +7,7 @@ from drawn import levels_of, scene, written
 from skimage.metrics import peak_signal_noise_ratio
 
 import compress
-from compress import AVIF, JPEG, WebP, quality_for, rate_curve
+from compress import AVIF, JPEG, DifferentiableJPEG, WebP, quality_for, rate_curve
 
 PICTURES = scene(5, 48)
 QUALITIES = (10, 30, 60, 90)
@@ -130,6 +130,24 @@ def test_the_quality_for_a_rate_is_the_last_that_fits(codec, options, share):
     assert codec.quality == 3
     assert pillow_bpp(kind, found, **options) <= allowed
     assert found == 100 if share > 1 else pillow_bpp(kind, found + 1, **options) > allowed
+
+
+def test_the_quality_of_tables_for_a_rate():
+    codec = DifferentiableJPEG(50, trainable=True)
+    with torch.no_grad():
+        codec.log_tables[0, 0, 0] += 1e-3  # 16 still, when it is rounded
+    tables = codec.log_tables.clone()
+    assert codec.quality == 50
+    allowed = pillow_bpp("JPEG", 30, optimize=True)
+    assert quality_for(codec, PICTURES, allowed) == quality_for(JPEG(), PICTURES, allowed) == 30
+    assert torch.equal(codec.log_tables, tables)
+    assert codec.log_tables.requires_grad
+    with torch.no_grad():
+        codec.log_tables.add_(0.2)
+    tables = codec.log_tables.clone()
+    with pytest.raises(ValueError, match="has tables of its own, trained or set"):
+        quality_for(codec, PICTURES, allowed)
+    assert torch.equal(codec.log_tables, tables)
 
 
 def test_the_quality_of_a_learned_codec_for_a_rate():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from compress.metrics import MS_SSIM_WEIGHTS, bpp, ms_ssim, psnr, ssim
+from compress.metrics import MS_SSIM_WEIGHTS, bpp, ms_ssim, ms_ssim_scales, psnr, ssim
 
 
 def pair(channels: int, height: int, width: int, noise: float, seed: int = 0):
@@ -212,9 +212,13 @@ def test_what_ms_ssim_refuses_and_what_it_says():
         ms_ssim(a[..., :20, :20], a[..., :20, :20], scales=2)
     with pytest.raises(ValueError, match="no scale fits below 11x11"):
         ms_ssim(a[..., :10], a[..., :10], scales=3)
-    for scales in (0, 6):
-        with pytest.raises(ValueError, match=f"scales must be 1 to 5, .* got {scales}"):
+    for scales in (0, 6, 2.5):
+        text = f"scales must be a whole number of 1 to 5, one for each weight, got {scales}"
+        with pytest.raises(ValueError, match=text):
             ms_ssim(a, a, scales=scales)
+    for size in (64, (64,), (64, 64, 3)):
+        with pytest.raises(ValueError, match=r"expected a size \(H, W\) of pixels, got"):
+            ms_ssim_scales(size)
     for weights in ((), (0.5, 0.0), (0.5, float("nan")), (float("inf"),)):
         with pytest.raises(ValueError, match="weights must be positive, one for each scale"):
             ms_ssim(a, a, weights=weights)
@@ -236,6 +240,9 @@ def test_bad_arguments():
             metric(a, a[..., :15])
         with pytest.raises(ValueError, match=r"\[B, C, H, W\]"):
             metric(a[0], a[0])
+        for pair in ((a.numpy(), a), (a, a.numpy())):
+            with pytest.raises(TypeError, match=r"two tensors \[B, C, H, W\], got ndarray: torch"):
+                metric(*pair)
         with pytest.raises(ValueError, match=r"floating-point .*uint8"):
             metric(a.to(torch.uint8), a)
     with pytest.raises(ValueError, match="at least 11x11 pixels"):

@@ -182,12 +182,14 @@ def test_the_smallest_prior_is_a_density_too():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="at least 1, got channels=0"):
-        FactorizedPrior(0)
-    with pytest.raises(ValueError, match=r"at least 1, got .*filters=\(3, 0\)"):
-        FactorizedPrior(2, filters=(3, 0))
-    with pytest.raises(ValueError, match="init_scale must be positive, got 0"):
-        FactorizedPrior(2, init_scale=0)
+    for wrong in (0, 2.5):
+        with pytest.raises(ValueError, match=f"channels must be a whole number .*, got {wrong}"):
+            FactorizedPrior(wrong)
+        with pytest.raises(ValueError, match=f"filters must be a whole number .*, got {wrong}"):
+            FactorizedPrior(2, filters=(3, wrong))
+    for wrong in (0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=f"init_scale must be positive .*, got {wrong}"):
+            FactorizedPrior(2, init_scale=wrong)
     with pytest.raises(ValueError, match=r"expected a floating-point latent \[B, 3, ...\]"):
         FactorizedPrior(3).bits(torch.zeros(1, 4, 2, 2))
     with pytest.raises(ValueError, match=r"expected a floating-point latent .*int64"):

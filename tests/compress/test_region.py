@@ -215,6 +215,9 @@ def test_bad_arguments():
     for bad in (bits_map[:, 0], bits_map.expand(2, 3, 4, 4), bits_map.int()):
         with pytest.raises(ValueError, match=r"floating-point map of bits \[B, 1, H, W\], got "):
             bits_by_region(bad, mask)
+    for pair in ((bits_map.numpy(), mask), (bits_map, mask.numpy())):
+        with pytest.raises(TypeError, match=r"a map and a mask, tensors \[.*\], got ndarray"):
+            bits_by_region(*pair)
     with pytest.raises(ValueError, match=r"torch.bool \[2, 1, 4, 4\], got torch.bool \[1, 1"):
         bits_by_region(bits_map, mask[:1])
     with pytest.raises(ValueError, match=r"got torch.float32 .*threshold first"):

@@ -348,6 +348,7 @@ NO_PROMISE = {
     "optics.GradientFault",
     "optics.audit_gradients",
     "compress.Codec",  # that of its kinds
+    "compress.quality_for",
     "joint.DifferentiableJPEGConfig",
     "joint.KMeansConfig",
     "joint.Training",

@@ -520,3 +520,66 @@ def test_for_other_classes_the_last_layer_begins_anew(parts, tmp_path):
         else:
             assert torch.equal(weight, system.classifier.state_dict()[name]), name
     assert [*trained_stages(folder, grades, ["codec"])] == ["codec"]  # and nothing to warn of
+
+
+def test_a_random_classifier_that_is_frozen_is_told(codec, teacher, parts, tmp_path):
+    quick = {"resamples": 0, "progress": False}
+    training = joint.Training(epochs=1, plan="frozen")
+    config = _config(**CODEC, **CLASSIFIER).model_copy(update={"training": training})
+    with pytest.warns(UserWarning, match="plan='frozen' leaves the classifier .*it is random"):
+        complete_run(config, parts, tmp_path / "random", **quick)
+    judge = {"classifier": teacher[0].classifier}
+    complete_run(config, parts, tmp_path / "started", start=judge, **quick)  # no word
+    weights = joint.ClassifierConfig(weights=teacher[1] / "best.safetensors")
+    named = _config(**CODEC, classifier=weights).model_copy(update={"training": training})
+    complete_run(named, parts, tmp_path / "named", **quick)
+    complete_run(config, parts, tmp_path / "random", **quick)  # said when it began
+
+
+def _other_parts(size=16, **split):
+    """Scenes of the runs here, divided in another way."""
+    config = _config(**CODEC, **CLASSIFIER)
+    data = config.data.model_copy(update={"image_size": size})
+    split = config.split.model_copy(update=split)
+    config = config.model_copy(update={"data": data, "split": split})
+    return config, joint.build_split(config, joint.build_data(data))
+
+
+@pytest.mark.parametrize("size", [16, 24])
+def test_a_start_that_knows_the_test_part_is_told(teacher, parts, tmp_path, size):
+    """Counted picture by picture here: those that were trained on, or whose lesion was."""
+    config, other = _other_parts(size, seed=5)
+    test, train = other.test, parts.train
+    known = sum(
+        any(name == n or lesion == g for n, g in zip(train.identifiers, train.groups, strict=True))
+        for name, lesion in zip(test.identifiers, test.groups, strict=True)
+    )
+    assert 0 < known < len(test)
+    said = f"was trained on {known} of the {len(test)} test pictures"
+    with pytest.warns(UserWarning, match=said):
+        trained_stages(teacher[1], other)
+    judge = joint.ClassifierConfig(weights=teacher[1] / "best.safetensors")
+    system = config.system.model_copy(update={"classifier": judge})
+    config = config.model_copy(update={"system": system})
+    with pytest.warns(UserWarning, match=said):
+        complete_run(config, other, tmp_path / "run", resamples=0, progress=False)
+
+
+def test_a_start_of_the_same_parts_or_of_unknown_scenes_is_not(teacher, parts):
+    trained_stages(teacher[1], _other_parts(size=24)[1])  # the same, of another size
+    trained_stages(
+        teacher[1], dataclasses.replace(parts, test=_renamed(parts.test, parts.test.classes))
+    )
+    config, _ = _other_parts(seed=5)
+    data = config.data.model_copy(update={"seed": 3})  # other lesions of the same names
+    trained_stages(teacher[1], joint.build_split(config, joint.build_data(data)))
+
+
+def test_a_class_of_ones_own_leaves_no_folder(parts, tmp_path):
+    class Smooth(joint.Objective):
+        smooth: float = 5.0
+
+    config = _config(**CODEC).model_copy(update={"objective": Smooth(task=0, distortion=1)})
+    with pytest.raises(joint.ConfigError, match=r"objective is of the class .*joint\.fit\(\)"):
+        complete_run(config, parts, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()

@@ -45,6 +45,7 @@ from joint.figure import (
     system_figure,
 )
 from joint.look import COLOURS, RIGHT, WRONG, blank_figure
+from joint.study import RateAccuracy
 
 
 class _Grey(torch.nn.Module):
@@ -631,3 +632,11 @@ def test_a_figure_of_a_palette_is_a_fraction_and_close(tmp_path):
         assert apart.mean() < 1
         assert (found[0] == 255).all()  # paper stays white
     assert (tmp_path / "one.png").stat().st_size < 0.6 * (tmp_path / "all.png").stat().st_size
+
+
+def test_the_curves_of_a_study_have_a_figure_of_their_own():
+    study = RateAccuracy("accuracy", "seeds", (), None, ())
+    with pytest.raises(
+        TypeError, match=r"not a RateAccuracy; joint\.study\.page\.charts\.rate_fig"
+    ):
+        rate_figure(study)

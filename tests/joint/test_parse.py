@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from joint.parse import parse_json
+from joint.parse import parse_json, parse_toml, with_nulls
 
 
 @pytest.mark.parametrize("value", [None, 1, -2.5e300, "é", {"a": [1, {}]}, 2**70, "\U0001f52c"])
@@ -28,3 +28,21 @@ def test_what_json_allows_comes_back(value):
 def test_everything_else_is_one_kind_of_error(content, message):
     with pytest.raises(ValueError, match=message):
         parse_json(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a = " + b"[" * 200_000, "nested too deeply"),
+        (b"[a", "Expected ']'"),
+        (b"a = '\xff'", "decode"),
+    ],
+)
+def test_what_is_no_toml_is_the_same_kind_of_error(content, message):
+    with pytest.raises(ValueError, match=message):
+        parse_toml(content)
+
+
+def test_toml_has_a_word_for_null():
+    given = parse_toml(b'a = "null"\n[b]\nc = ["null", "nil", 1]\n"null" = 0')
+    assert with_nulls(given) == {"a": None, "b": {"c": [None, "nil", 1], "null": 0}}

@@ -194,7 +194,9 @@ def published_rows(made: Recipe) -> dict[str, Stage]:
     """The rows that the study has, by name."""
     fresh = made.protocol == "seed"
     alone = made.stage("classifier", {"classifier": made.classifier()}, epochs=35 if fresh else 90)
-    palette = {"codec": KMeansConfig(colors=COLORS), "classifier": made.classifier()}
+    # The softness with which all rows were measured.
+    soft = KMeansConfig(colors=COLORS, temperature=1e-3)
+    palette = {"codec": soft, "classifier": made.classifier()}
     stages = [
         alone,
         made.stage(

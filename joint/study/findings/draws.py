@@ -36,6 +36,7 @@ from .inference import (
     drawn_metric,
     few_lesions,
     judged,
+    spread_out,
     units,
     within_range,
 )
@@ -65,8 +66,9 @@ class Draws:
     """``[R, D]``, seeds alone drawn."""
     of_lesions: Array
     """``[R, D]``, lesions alone drawn."""
-    lesions: int | None
-    """How many there are, of the rarest class where that decides; None where none were drawn."""
+    lesions: float | None
+    """How many tell the spread of the metric: all, or fewer where it is a mean over classes; None
+    where none were drawn."""
     times: Array
     """How often each seed was drawn, ``[R, S]``."""
     seeds: tuple[int, ...]
@@ -273,7 +275,7 @@ def _on_lesions(
                 if run is not None:
                     chunk[:, d, s] = drawn_metric(judges[d][s], weights, metric)
         chunks.append(chunk)
-    return np.concatenate(chunks)
+    return spread_out(np.concatenate(chunks), part, metric)
 
 
 def _mean(values: Array, times: Array) -> Array:

@@ -36,6 +36,7 @@ __all__ = [
     "infer",
     "judged",
     "score",
+    "spread_out",
     "units",
     "within_range",
 ]
@@ -220,7 +221,7 @@ def _crossed(
         if others:
             drawn = drawn - np.stack([drawn_metric(judge, weights, metric) for judge in others], 1)
         rows.append(drawn)
-    drawn = np.concatenate(rows)
+    drawn = spread_out(np.concatenate(rows), part, metric)
     picks = torch.randint(seeds, (len(drawn), seeds - 1), generator=generator).numpy()
     both = float(np.nanvar(np.take_along_axis(drawn, picks, 1).mean(1)))
     # Where the lesions alone are drawn, or the seeds alone: what the degrees of freedom weigh.
@@ -230,36 +231,60 @@ def _crossed(
     return _Spread(math.sqrt(both), freedom)
 
 
-def degrees_of_freedom(of_seeds: float, seeds: int, of_lesions: float, lesions: int) -> float:
+def degrees_of_freedom(of_seeds: float, seeds: int, of_lesions: float, lesions: float) -> float:
     """Satterthwaite's, of a variance that is the sum of two, each known from so many draws."""
     weighed = of_seeds**2 / (seeds - 1) + of_lesions**2 / max(1, lesions - 1)
     return (of_seeds + of_lesions) ** 2 / weighed if weighed > 0 else seeds - 1
 
 
-def units(part: Predictions, metric: str) -> int:
-    """Lesions that tell the spread of a metric: of a mean over classes, those of the rarest."""
-    if metric in _MACRO:
-        return _rarest(part)[1]
-    return int(membership(part.groups, len(part.labels)).max()) + 1
+def units(part: Predictions, metric: str) -> float:
+    """Lesions that tell the spread of a metric: one more than the degrees of freedom of that.
+
+    Of a mean over classes they are Satterthwaite's (Biometrics Bulletin 2 (1946) 110) of the
+    variances of the classes, each known from its own lesions. Not as large as they are in the
+    draws, but as where all lesions vary alike: three that came out alike would count for nothing.
+    """
+    if metric not in _MACRO:
+        return int(membership(part.groups, len(part.labels)).max()) + 1
+    counts = np.array([*_lesions(part).values()])
+    shares = 1 / counts
+    return 1 + float(shares.sum() ** 2 / (shares**2 / np.maximum(1, counts - 1)).sum())
+
+
+def spread_out(drawn: Array, part: Predictions, metric: str) -> Array:
+    """Draws ``[R, ...]`` of a metric on other lesions, with the spread of classes of one lesion.
+
+    Such a class is the same in all draws, and would count for nothing in a mean over classes. Its
+    lesions are taken to vary as those of the others do, as of a stratum of which a survey has one
+    unit (``survey.lonely.psu = "average"`` in R: Lumley, J. Stat. Softw. 9(1), 2004).
+    """
+    shares = 1 / np.array([*_lesions(part).values()])
+    known = shares[shares < 1]
+    if metric not in _MACRO or len(known) in (0, len(shares)):
+        return drawn
+    there = np.isfinite(drawn)
+    middle = np.where(there, drawn, 0).sum(0) / np.maximum(there.sum(0), 1)
+    return middle + (drawn - middle) * math.sqrt(shares.sum() / known.sum())
 
 
 def few_lesions(part: Predictions, metric: str) -> str | None:
     """Why an interval over lesions may be too narrow, if a class that counts has few of them."""
-    rarest, count = _rarest(part)
+    counts = _lesions(part)
+    rarest = min(counts, key=lambda name: counts[name])
+    count = counts[rarest]
     if metric not in _MACRO or count >= _FEW_LESIONS:
         return None
-    return (
-        f"class {rarest} has {count} lesion{'s' * (count > 1)} in the test part: intervals "
-        "may be too narrow"
-    )
+    told = f"class {rarest} has {count} lesion{'s' * (count > 1)} in the test part"
+    if count == 1:
+        told += ", whose spread is taken from the other classes"
+    return f"{told}: intervals may be too narrow"
 
 
-def _rarest(part: Predictions) -> tuple[str, int]:
-    """Class with the fewest lesions, of those that occur, and how many they are."""
+def _lesions(part: Predictions) -> dict[str, int]:
+    """How many lesions each class has, of those that occur."""
     member = membership(part.groups, len(part.labels))
-    counts = {k: len(np.unique(member[part.labels == k])) for k in np.unique(part.labels)}
-    rarest = min(counts, key=lambda k: counts[k])
-    return part.classes[rarest], counts[rarest]
+    there = np.unique(part.labels)
+    return {part.classes[k]: len(np.unique(member[part.labels == k])) for k in there}
 
 
 def judged(run: Outcome) -> Judged | None:

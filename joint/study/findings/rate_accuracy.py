@@ -46,7 +46,7 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-_OF_RATE = ("system.codec", "objective.rate", "objective.distortion")
+_OF_RATE = ("system.codec", "objective.rate", "objective.rate_target", "objective.distortion")
 
 
 @final
@@ -292,5 +292,9 @@ def _difference(
         )
 
     return curve_difference(
-        drawn(family), drawn(anchor), minimum_overlap=minimum_overlap, level=level
+        drawn(family),
+        drawn(anchor),
+        minimum_overlap=minimum_overlap,
+        level=level,
+        undrawn="one seed knows nothing of others",
     )

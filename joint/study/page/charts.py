@@ -301,7 +301,7 @@ class _Scale:
         self.places = [place(value) for value in values]
         distinct = sorted(set(numbers))
         marked = distinct if len(distinct) <= marks else [low, high]
-        self.ticks = [(place(value), _short(value)) for value in marked]
+        self.ticks = [*zip(map(place, marked), _told_apart(marked), strict=True)]
 
 
 def _bar(
@@ -367,12 +367,22 @@ def level_words(value: object) -> str:
     return text if len(text) <= 32 else f"{text[:31]}…"
 
 
-def _short(value: float) -> str:
-    """Four digits, and the prefix of a large number."""
+def _told_apart(values: Sequence[float]) -> list[str]:
+    """Different numbers with four digits, or as many more as tell them apart."""
+    labels: list[str] = []
+    for digits in range(4, 18):  # 17 tell any two
+        labels = [_short(value, digits) for value in values]
+        if len(set(labels)) == len(values):
+            break
+    return labels
+
+
+def _short(value: float, digits: int) -> str:
+    """So many digits, and the prefix of a large number."""
     for size, prefix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
-            return f"{value / (1e3 if prefix == 'k' else size):.4g} {prefix}"
-    return f"{value:.4g}"
+            return f"{value / (1e3 if prefix == 'k' else size):.{digits}g} {prefix}"
+    return f"{value:.{digits}g}"
 
 
 def _key(value: object) -> tuple[str, object]:

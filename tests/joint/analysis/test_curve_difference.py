@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 import compress
-from joint.analysis.curve_difference import pooled, rate_difference
+from joint.analysis.curve_difference import (
+    DrawnCurve,
+    curve_difference,
+    pooled,
+    rate_difference,
+)
 
 ACCURACY = np.array([0.5, 0.6, 0.7, 0.78, 0.82])
 RATE = np.array([100.0, 200.0, 400.0, 800.0, 1600.0])
@@ -59,11 +64,28 @@ def test_what_cannot_be_told_has_a_reason():
     falling = ACCURACY[[1, 0, 3, 2, 4]]
     found, reason = rate_difference((RATE, ACCURACY), (RATE, falling))
     assert math.isnan(found)
-    assert "has 3 points; at least 4 are needed" in reason
+    pooling = "has 3 of its 5 points after pooling where accuracy does not grow with the rate"
+    assert reason == f"the curve 'test' {pooling}; at least 4 are needed"
+    # Without pooling there were none to begin with.
+    found, reason = rate_difference((RATE[:3], ACCURACY[:3]), (RATE, ACCURACY))
+    assert reason == "the curve 'anchor' has 3 points; at least 4 are needed"
     # At equal rate the same curve can be told.
     found, reason = rate_difference((RATE, ACCURACY), (RATE, falling), at="rate")
     assert reason is None
     assert abs(found) < 0.05
+
+
+def test_without_draws_there_is_no_interval_and_whoever_has_none_says_why():
+    nothing = np.zeros((0, 5))
+    one, other = (
+        DrawnCurve(name, rate, ACCURACY, nothing, nothing)
+        for name, rate in (("one", RATE), ("other", RATE / 2))
+    )
+    for told in ({}, {"undrawn": "one seed knows nothing of others"}):
+        found = curve_difference(other, one, minimum_overlap=0.3, level=0.95, **told)
+        assert found.rate == pytest.approx(-50)
+        assert found.rate_interval is None
+        assert found.rate_reason == told.get("undrawn", "nothing was drawn")
 
 
 def test_a_question_about_no_curve_is_refused():

@@ -112,7 +112,7 @@ def test_what_falls_is_said_and_what_cannot_be_told_has_a_reason():
     assert "    falls from 0.2 to 0.4 bpp: pooled for differences" in str(found)
     (difference,) = found.differences
     assert math.isnan(difference.rate)
-    assert difference.rate_reason.startswith("the curve 'b' has 2 points; at least 4 are needed")
+    assert difference.rate_reason.startswith("the curve 'b' has 2 of its 3 points after pooling")
     assert difference.verdict == "not shown"
     assert "b against a: none (" in str(found)
 

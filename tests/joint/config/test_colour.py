@@ -105,7 +105,7 @@ def test_channels_of_camera_and_classifier_follow():
 def test_a_run_of_colour_is_trained_and_brought_back(tmp_path):
     config = _run({"filters": "learned", "channels": 4})
     training = {"epochs": 1, "batch_size": 4, "learning_rates": {"front_end": 0.1}}
-    objective = {"task": 1.0}
+    objective = {"task": 1.0, "rate": 0.0, "distortion": 0.0}
     config = joint.RunConfig.model_validate(
         {**config.model_dump(), "training": training, "objective": objective,
          "data": {**config.data.model_dump(), "count": 60}}

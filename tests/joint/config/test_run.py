@@ -6,6 +6,14 @@ import pytest
 import torch
 
 import joint
+from joint.arguments import read_train_options
+from joint.config.classifier import CLASSIFIER_KINDS
+from joint.config.codecs import CODEC_KINDS
+from joint.config.front_ends import FRONT_END_KINDS
+from joint.config.restoration import RESTORATION_KINDS
+from joint.config.sensor import SENSOR_KINDS
+from joint.settings import Settings
+from joint.study import Axis, Study
 
 
 def test_round_trip_and_digest(tmp_path):
@@ -245,3 +253,136 @@ def test_an_option_of_a_view_is_named_by_its_key(tmp_path):
     path.write_text('{"training": {"augmentation": {"flipp": true}}}')
     with pytest.raises(joint.ConfigError, match=r"\n  training\.augmentation\.flipp: no such key"):
         joint.load_config(path)
+
+
+def _as_mapping(content, _):
+    return joint.RunConfig.model_validate(content)
+
+
+def _as_json(content, folder):
+    (folder / "run.json").write_text(json.dumps(content))
+    return joint.load_config(folder / "run.json")
+
+
+def _as_toml(content, folder):
+    (section, keys), *_ = content.items()
+    lines = [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+    (folder / "run.toml").write_text("\n".join(lines))
+    return joint.load_config(folder / "run.toml")
+
+
+def _on_the_command_line(content, _):
+    (section, keys), *_ = content.items()
+    words = [(f"--{section}.{key.replace('_', '-')}", str(value)) for key, value in keys.items()]
+    return read_train_options([word for pair in words for word in pair]).run
+
+
+def _as_base(content, _):
+    light = Axis(path="system.sensor.photons", values=(50, 300))
+    return Study(base=content, axes={"light": light}).base
+
+
+def _on_an_axis(content, _):
+    study = Study(axes={"what": Axis(values=(content,), labels=("it",))})
+    return study.config({"what": "it"}, 0)
+
+
+@pytest.mark.parametrize(
+    "given", [_as_mapping, _as_json, _as_toml, _on_the_command_line, _as_base, _on_an_axis]
+)
+@pytest.mark.parametrize(
+    ("section", "keys"),
+    [
+        ("objective", {"label_smoothing": 0.0}),
+        ("objective", {"rate": 0.3}),
+        ("training", {"epochs": 1}),
+        ("split", {"by": "image"}),
+    ],
+)
+def test_what_a_table_leaves_out_is_as_by_default(tmp_path, given, section, keys):
+    default = joint.RunConfig()
+    changed = getattr(default, section).model_copy(update=keys)
+    assert given({section: keys}, tmp_path) == default.model_copy(update={section: changed})
+
+
+def test_settings_in_python_stay_what_they_are():
+    config = joint.RunConfig(objective=joint.Objective(label_smoothing=0), training={"epochs": 2})
+    assert config.objective == joint.Objective(label_smoothing=0, rate=0, distortion=0)
+    assert config.training == joint.Training(epochs=2, monitor="balanced_accuracy")
+
+
+def test_a_stored_run_takes_nothing_from_the_defaults():
+    """Each key that a run has its own default of is in the file, whatever its value."""
+    plain = joint.RunConfig(objective=joint.Objective(), training=joint.Training())
+    stored = plain.model_dump(mode="json")
+    for name, field in joint.RunConfig.model_fields.items():
+        if isinstance(field.default, Settings):
+            assert field.default.model_fields_set <= stored[name].keys()
+    assert joint.RunConfig.model_validate(stored).digest() == plain.digest()
+
+
+def test_a_file_that_is_toml_is_read(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('[system.sensor]\nkind = "sensor"\nbit_depth = "null"\n')
+    assert joint.load_config(path).system.sensor == joint.SensorConfig(bit_depth=None)
+    path.write_text("[training]\nepoch = 3\n")
+    with pytest.raises(joint.ConfigError, match=r"training\.epoch: no such key; did you"):
+        joint.load_config(path)
+    path.write_text("[training\n")
+    with pytest.raises(joint.ConfigError, match=r"run\.toml is not TOML: Expected"):
+        joint.load_config(path)
+
+
+class _Smooth(joint.Objective):
+    smooth: float = 5.0
+
+
+class _Other(joint.SensorConfig):
+    pass
+
+
+class _Patient(joint.Training):
+    pass
+
+
+class _ByHand(joint.SplitConfig):
+    pass
+
+
+class _Filters(joint.ColourConfig):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"objective": _Smooth()},
+            "objective is of the class .*_Smooth, .* as Objective: .*joint.fi",
+        ),
+        ({"training": _Patient()}, "training is .*_Patient, .* as Training: "),
+        ({"split": _ByHand()}, "split is .*_ByHand, .* as SplitConfig: "),
+        (
+            {"system": joint.SystemConfig(sensor=_Other())},
+            r"system.sensor is .*_Other, .* as SensorConfig: ",
+        ),
+        (
+            {"system": joint.SystemConfig(front_end=joint.LensConfig(colour=_Filters()))},
+            r"system.front_end.colour is .*_Filters, .* as ColourConfig: ",
+        ),
+    ],
+)
+def test_a_class_of_ones_own_is_no_section_of_a_configuration(given, message):
+    """Its file would name another class, and lose what it adds."""
+    with pytest.raises(ValueError, match=message):
+        joint.RunConfig(**given)
+
+
+def test_every_class_of_a_section_comes_back():
+    for kinds, name in (
+        (FRONT_END_KINDS, "front_end"), (SENSOR_KINDS, "sensor"), (CODEC_KINDS, "codec"),
+        (RESTORATION_KINDS, "restoration"), (CLASSIFIER_KINDS, "classifier"),
+    ):  # fmt: skip
+        for kind in kinds.values():
+            if kind is not joint.PSFConfig:  # which needs a file
+                joint.RunConfig(system=joint.SystemConfig(**{name: kind()}))

@@ -48,6 +48,8 @@ def test_a_part_is_spread_evenly_and_what_is_damaged_is_replaced(sources):
     sources[0].write_text("words")
     instead = find_quality(codec, sources[:5], 7.5, most=1)
     assert (instead.pictures, instead.quality) == (1, _best([sources[1]], 7.5))
+    assert instead.of == 4  # of which one can be told that it is none
+    assert str(find_quality(codec, sources[:5], 7.5)).endswith("for 4 of 4 pictures (24x40)")
 
 
 def test_it_is_found_on_what_the_codec_is_given(sources):

@@ -124,6 +124,22 @@ def test_a_camera_is_looked_at_in_the_size_and_channels_of_its_scenes(
         create_study(small_study(base=base, axes=_codecs("png"), plan=Plan()), tmp_path)
 
 
+def test_a_random_classifier_that_is_frozen_is_told(small_base, small_study, tmp_path):
+    axes = {"plan": Axis(path="training.plan", values=("joint", "frozen"))}
+
+    def created(name, classifier):
+        base = _base(
+            small_base, joint.Objective(), classifier=classifier, front_end=joint.KernelConfig()
+        )
+        create_study(small_study(base=base, axes=axes, plan=Plan()), tmp_path / name)
+
+    with pytest.warns(UserWarning, match=r"of 1 of 2 designs .* random \(the first: plan=frozen\)"):
+        created("random", joint.ClassifierConfig())
+    created("random", joint.ClassifierConfig())  # said when it was written
+    created("trained", joint.ClassifierConfig(weights="there.safetensors"))
+    created("own", joint.CustomConfig(class_path="elsewhere.Net"))  # which may bring its own
+
+
 def test_a_field_may_differ_with_the_codec(small_base, small_study, tmp_path):
     axis = Axis(
         values=(

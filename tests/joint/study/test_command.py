@@ -17,7 +17,7 @@ seeds = [0, 1, 2, 3, 4, 5]
 [base]
 data = {kind = "phantom", count = 60, image_size = 16}
 system = {front_end = {kind = "none"}, codec = {kind = "none"}}
-objective = {task = 1.0}
+objective = {rate = 0, distortion = 0}
 training = {epochs = 1, monitor = "loss"}
 [axes.bits]
 path = "system.sensor.bit_depth"
@@ -66,7 +66,7 @@ def test_runs_together_are_taught_as_alone(tmp_path, capsys):
     taught = STUDY.replace("[base]", f'[base]\nteacher = "{teacher}"').replace(
         "0, 1, 2, 3, 4, 5", "0"
     )
-    taught = taught.replace("{task = 1.0}", "{task = 1.0, distillation = 2.0}")
+    taught = taught.replace("distortion = 0}", "distortion = 0, distillation = 2.0}")
     taught = taught.replace("epochs = 1,", "epochs = 1, batch_size = 16,").partition("[plan]")[0]
     (tmp_path / "taught.toml").write_text(taught)
     found = []
@@ -95,7 +95,7 @@ seeds = [0, 1]
 [base]
 data = {kind = "phantom", count = 60, image_size = 16}
 system = {front_end = {kind = "none"}, codec = {kind = "none"}}
-objective = {task = 1.0}
+objective = {rate = 0, distortion = 0}
 training = {epochs = 1, monitor = "loss"}
 [axes.light]
 path = "system.sensor.photons"

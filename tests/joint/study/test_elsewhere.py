@@ -1,7 +1,9 @@
+import csv
 import importlib
 import json
 import math
 import re
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +23,7 @@ from joint.study import (
     work,
 )
 from joint.study.command import main
-from joint.study.findings.statistics import estimate
+from joint.study.findings.statistics import adjusted, estimate
 
 POINTS = [joint.OperatingPoint(), joint.OperatingPoint(photons=60)]
 
@@ -125,7 +127,7 @@ def test_the_comparisons_of_the_plan_are_made_at_each_point_as_exploration(train
         assert not contrast.planned
     assert found.places[0].contrasts[0].difference != found.places[1].contrasts[0].difference
     text = str(found)
-    assert text.startswith("loss of the trained designs, means with 95 % intervals\n")
+    assert text.startswith("exploration: loss of the trained designs, means with 95 % intervals\n")
     assert re.fullmatch(r" *design +as built +60 photons/pixel *", text.splitlines()[1])
     assert "\nas built\n  " in text
     assert "\nat 60 photons/pixel\n  " in text
@@ -163,15 +165,81 @@ def test_what_cannot_be_judged_is_refused(trained, tmp_path):
         elsewhere(trained, POINTS, metric="bpp")
 
 
-def test_points_are_checked_before_the_first_pass(small_study, small_base, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def with_and_without(small_study, small_base, tmp_path_factory):
+    """Designs with a sensor and without one, on one seed."""
     kinds = [{"system.sensor": {"kind": kind}} for kind in ("sensor", "none")]
     axes = {"sensor": Axis(values=kinds, labels=("sensor", "none"))}
-    study = small_study(base=small_base(), axes=axes, plan=Plan(resamples=100), seeds=(0,))
-    ledger = create_study(study, tmp_path)
-    assert work(tmp_path) == (2, 0, False)
+    comparison = {"first": {"sensor": "sensor"}, "second": {"sensor": "none"}}
+    plan = Plan(comparisons=(comparison,), resamples=100)
+    study = small_study(base=small_base(), axes=axes, plan=plan, seeds=(0,))
+    with pytest.warns(UserWarning, match="1 paired seed cannot"):
+        ledger = create_study(study, tmp_path_factory.mktemp("sensors"))
+    assert work(ledger.folder) == (2, 0, False)
+    return ledger.refreshed()
+
+
+def test_points_are_checked_before_the_first_pass(with_and_without, monkeypatch):
     monkeypatch.setattr(importlib.import_module("joint.study.elsewhere"), "evaluate", None)
-    with pytest.raises(ValueError, match=r"design 1 \(sensor=none\): photons=60 needs a sensor"):
-        elsewhere(ledger, POINTS[1:])
+    lacking = r"design 0 \(sensor=sensor\): quality=1 needs a codec.*; no other design can either"
+    with pytest.raises(ValueError, match=lacking):
+        elsewhere(with_and_without, [POINTS[1], joint.OperatingPoint(quality=1)])
+
+
+def test_a_design_without_a_point_is_left_out_there_and_that_is_said(with_and_without):
+    found = elsewhere(with_and_without, POINTS)
+    assert [set(place.outcomes) for place in found.places] == [{0, 1}, {0}]
+    assert [set(place.estimates) for place in found.places] == [{0, 1}, {0}]
+    # What is compared with it is compared where it is.
+    assert [len(place.contrasts) for place in found.places] == [1, 0]
+    why = "(sensor=none) at 60 photons/pixel: photons=60 needs a sensor, and the system has none"
+    assert found.left_out == {1: why}
+    lines = str(found).splitlines()
+    assert f"  left out: design 1 {why}" in lines
+    at_none = found.places[0].estimates[1].mean
+    assert lines[3].split() == ["1", "sensor=none", f"{at_none:.4f}"]
+    assert json.loads(found.to_json())["left_out"] == [{"number": 1, "why": why}]
+    # At none of the points, its row is empty.
+    alone = elsewhere(with_and_without, POINTS[1:])
+    assert str(alone).splitlines()[3].split() == ["1", "sensor=none"]
+    assert alone.left_out == {1: why.replace(" at 60 photons/pixel", "")}
+
+
+def test_a_point_that_is_there_twice_is_judged_once(with_and_without):
+    found = elsewhere(with_and_without, [*POINTS, POINTS[1]])
+    assert [place.point for place in found.places] == POINTS
+
+
+def test_what_all_runs_warn_of_is_said_once(with_and_without, monkeypatch):
+    def warned(*args, **options):
+        warnings.warn("it is dark", UserWarning, stacklevel=1)
+        return joint.evaluate(*args, **options)
+
+    monkeypatch.setattr(importlib.import_module("joint.study.elsewhere"), "evaluate", warned)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        elsewhere(with_and_without, POINTS)
+    (one,) = told
+    assert str(one.message) == "it is dark (3 times, over all runs and points)"
+    assert one.filename == __file__
+
+
+def test_comparisons_are_adjusted_for_their_number(trained):
+    plan = trained.study.plan
+    (comparison,) = plan.comparisons
+    two = plan.model_copy(update={"comparisons": (comparison, comparison)})
+    study = trained.study.model_copy(update={"plan": two})
+    found = elsewhere(replace(trained, study=study), POINTS[1:], metric="loss")
+    (place,) = found.places
+    alone = compare(
+        place.outcomes[1],
+        place.outcomes[0],
+        metric="loss",
+        resamples=100,
+        name=place.contrasts[0].name,
+    )
+    assert place.contrasts == adjusted([alone, alone])
+    assert place.contrasts[0].needed > alone.needed
 
 
 def test_the_command_prints_a_table_or_json(trained, capsys):
@@ -195,6 +263,7 @@ def test_a_point_is_judged_by_the_plan_and_the_objective_of_each_run(coded, aske
     assert (found.metric, found.level) == (metric, pytest.approx(0.8))
     for place in found.places:
         assert set(place.outcomes) == {0, 1}
+        bits = {0: [], 1: []}
         for run in coded.runs:
             config, system, parts = joint.load_run(coded.path(run))
             direct = joint.evaluate(
@@ -207,7 +276,9 @@ def test_a_point_is_judged_by_the_plan_and_the_objective_of_each_run(coded, aske
             (again,) = (one for one in place.outcomes[run.design] if one.seed == run.seed)
             assert again.value == pytest.approx(direct.scalars()[metric], rel=1e-6)
             assert again.predictions.identifiers == parts.test.identifiers
+            bits[run.design].append(direct.bpp)
         for number, own in place.outcomes.items():
+            assert place.bpp[number] == pytest.approx(np.mean(bits[number]), rel=1e-6)
             expected = estimate(own, metric=metric, level=found.level, resamples=60)
             assert place.estimates[number] == expected
         (contrast,) = place.contrasts
@@ -235,6 +306,40 @@ def test_a_design_without_an_ended_run_is_left_out(small_study, small_base, tmp_
     (name,) = (pair.name for pair in ledger.pairs() if {pair.first, pair.second} <= ended)
     (contrast,) = found.places[0].contrasts
     assert contrast.name == name
+
+
+def test_a_codec_is_shown_with_its_bits(coded, tmp_path, capsys):
+    points = [joint.OperatingPoint(quality=quality) for quality in (5, 95)]
+    found = elsewhere(coded, points, metric="accuracy")
+    text, told = str(found), json.loads(found.to_json())
+    for place, kept in zip(found.places, told["places"], strict=True):
+        for number, own in place.estimates.items():
+            low, high = own.interval
+            cell = f"{own.mean:.4f} [{low:.4f}, {high:.4f}], {place.bpp[number]:.4g} bpp"
+            assert cell in text
+            assert kept["designs"][number]["bpp"] == place.bpp[number]
+    assert found.places[0].bpp[0] < found.places[1].bpp[0]
+    file = tmp_path / "judged.csv"
+    command = ["judge", str(coded.folder), "--quality", "5", "95", "--metric", "accuracy"]
+    assert main([*command, "--csv", str(file)]) == 0
+    assert capsys.readouterr().out == f"{text}\n"
+    rows = list(csv.DictReader(file.read_text().splitlines()))
+    assert [(row["design"], row["quality"]) for row in rows] == [
+        (number, quality) for quality in ("5.0", "95.0") for number in ("0", "1")
+    ]
+    assert list(rows[0]) == [
+        "design", "axis.quality", "quality", "accuracy", "low", "high", "runs", "failed", "bpp"
+    ]  # fmt: skip
+    for row in rows:
+        place = found.places[row["quality"] == "95.0"]
+        own = place.estimates[int(row["design"])]
+        assert float(row["bpp"]) == place.bpp[int(row["design"])]
+        assert (float(row["accuracy"]), float(row["low"])) == (own.mean, own.interval.low)
+    # Where the bits are the metric, they are not there twice.
+    assert " bpp\n" not in str(elsewhere(coded, points))
+    assert elsewhere(coded, points, metric="bpp").to_csv().splitlines()[0].count("bpp") == 1
+    with pytest.raises(OptionError, match="is a folder, name a file in it"):
+        main([*command, "--csv", str(tmp_path)])
 
 
 def test_what_is_asked_reaches_each_evaluation(coded, monkeypatch):

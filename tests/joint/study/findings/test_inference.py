@@ -9,6 +9,7 @@ from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
 from joint.folder import Predictions
 from joint.metric import range_of
 from joint.study import Outcome, compare, estimate, infer, resample
+from joint.study.findings.inference import spread_out, units
 
 
 @pytest.mark.parametrize(("seed_spread", "design_spread"), [(0.02, 1.0), (0.3, 0.5), (0.6, 0.05)])
@@ -129,7 +130,9 @@ def test_a_draw_without_a_class_says_nothing_of_it(outcome):
         rows = generator.integers(0, 10, 10)
         recalls = [right[rows][labels[rows] == k] for k in (0, 1)]
         means.append(np.mean([recall.mean() for recall in recalls if len(recall)]))
-    half = stats.t.ppf(0.75, 1) * np.std(means)  # one lesion, and no fewer degrees than one
+    # The single lesion has no spread: it varies as the nine do, each by 1/9 of it in their recall.
+    half = stats.t.ppf(0.75, (1 / 9 + 1) ** 2 / ((1 / 9) ** 2 / 8 + 1)) * np.std(means)
+    half *= math.sqrt((1 / 9 + 1) / (1 / 9))
     center = np.mean([8 / 9, 1])
     assert low == pytest.approx(center - half, rel=0.02)
 
@@ -161,6 +164,66 @@ def test_the_interval_covers_where_a_class_is_rare(lesions):
     assert covered / rounds > 0.915  # 0.95 less two standard errors
 
 
+def _part(counts):
+    """Scores of nobody on so many lesions of each class, two pictures of each."""
+    labels = np.repeat(np.arange(len(counts)), 2 * np.array(counts))
+    groups = tuple(f"lesion{i // 2}" for i in range(len(labels)))
+    names = tuple(map(str, range(len(labels))))
+    logits = np.zeros((len(labels), len(counts)))
+    return Predictions(tuple("abcdefg"[: len(counts)]), names, groups, labels, logits)
+
+
+def test_each_class_brings_its_degrees_of_freedom():
+    # Welch's of two samples that vary alike are scipy's.
+    generator = np.random.default_rng(0)
+    one, other = generator.normal(0, 1, 12), generator.normal(0, 1, 4)
+    one, other = ((each - each.mean()) / each.std(ddof=1) for each in (one, other))
+    welch = stats.ttest_ind(one, other, equal_var=False).df
+    assert units(_part([12, 4]), "balanced_accuracy") == pytest.approx(1 + welch)
+    # Of classes of one size, those of all lesions within them.
+    assert units(_part([9, 9, 9]), "macro_f1") == pytest.approx(1 + 3 * 8)
+    # Where all pictures weigh the same, all lesions do.
+    assert units(_part([12, 4, 1]), "accuracy") == 17
+    # A class of one lesion has no fewer than one.
+    expected = (1 / 20 + 1 / 5 + 1) ** 2 / (1 / 20**2 / 19 + 1 / 5**2 / 4 + 1)
+    assert units(_part([20, 5, 1]), "auc") == pytest.approx(1 + expected)
+
+
+def test_a_rare_class_without_a_spread_does_not_make_the_interval_endless():
+    """Three seeds on 31 lesions, as a user had: the interval spanned everything that can be."""
+    counts, generator = (10, 7, 5, 4, 2, 2, 1), np.random.default_rng(0)
+    labels = np.repeat(np.arange(7), counts)
+    names = tuple(map(str, range(31)))
+    runs = []
+    for seed in range(3):
+        logits = generator.normal(0, 1, (31, 7))
+        logits[:, 0] += 1
+        right = logits.argmax(1) == labels
+        value = np.mean([right[labels == k].mean() for k in range(7)])
+        part = Predictions(tuple("abcdefg"), names, names, labels, logits)
+        runs.append(Outcome(seed, float(value), part))
+    low, high = infer(runs, metric="balanced_accuracy").interval
+    assert high - low < 0.6
+    # Drawn with other designs it is the same, but for the draws.
+    drawn = resample({0: runs}, metric="balanced_accuracy").of(0)
+    assert drawn.interval.high == pytest.approx(high, abs=0.02)
+
+
+@pytest.mark.parametrize("of_one", [True, False])
+def test_lesions_of_a_class_of_one_vary_as_the_others(of_one):
+    part = _part([6, 3, 1] if of_one else [6, 3])
+    draws = np.random.default_rng(0).normal(0.5, 0.1, (50, 2))
+    draws[:, 1] = math.nan  # a design without a run
+    found = spread_out(draws, part, "balanced_accuracy")
+    wider = (1 / 6 + 1 / 3 + 1) / (1 / 6 + 1 / 3) if of_one else 1
+    assert found[:, 0].var() == pytest.approx(wider * draws[:, 0].var())
+    assert found[:, 0].mean() == pytest.approx(draws[:, 0].mean())
+    assert np.isnan(found[:, 1]).all()
+    np.testing.assert_array_equal(spread_out(draws, part, "accuracy"), draws)
+    # Of classes of one lesion alone nothing is known.
+    np.testing.assert_array_equal(spread_out(draws, _part([1, 1]), "auc"), draws)
+
+
 def test_few_lesions_of_a_class_are_told():
     generator = np.random.default_rng(0)
     rare = _rare(generator, lesions=4)
@@ -171,6 +234,12 @@ def test_few_lesions_of_a_class_are_told():
     assert infer(rare, metric="accuracy", resamples=100).note is None
     enough = _rare(generator, lesions=10)
     assert infer(enough, metric="balanced_accuracy", resamples=100).note is None
+    single = _rare(generator, lesions=1)
+    told_of_one = (
+        "class rare has 1 lesion in the test part, whose spread is taken from the other classes: "
+        "intervals may be too narrow"
+    )
+    assert infer(single, metric="balanced_accuracy", resamples=100).note == told_of_one
     # Passed on to people.
     assert estimate(rare, resamples=100).note == told
     other = _rare(generator, lesions=4, skill=0.5)

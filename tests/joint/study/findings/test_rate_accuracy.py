@@ -27,7 +27,9 @@ def codecs(small_study, small_base, pretend, tmp_path_factory):
         "plan": Axis(path="training.plan", values=("joint", "frozen")),
     }
     base = small_base()
-    base = base.model_copy(update={"system": joint.SystemConfig(front_end=joint.NoneConfig())})
+    judge = joint.ClassifierConfig(weights="trained.safetensors")  # which is frozen
+    system = joint.SystemConfig(front_end=joint.NoneConfig(), classifier=judge)
+    base = base.model_copy(update={"system": system})
     study = small_study(base=base, axes=axes, plan=Plan(resamples=100), seeds=tuple(range(6)))
     ledger = create_study(study, tmp_path_factory.mktemp("codecs"))
     for run in ledger.runs:

@@ -153,3 +153,25 @@ def test_no_depth_is_a_level_and_no_axis_that_is_absent(finished):
     assert [math.isnan(value) for value in lines[1]] == [False, True, True, False]
     told = [text.get_text() for text in axis.texts]
     assert told[:4] == ["4", "6", "8", "None"]
+
+
+def test_the_ends_of_a_parallel_axis_are_told_apart(finished):
+    costs = (2382.421, 2382.424, 2382.422, 2382.423)
+    designs = [
+        replace(each, costs={"bits": bits}, estimate=replace(each.estimate, mean=mean))
+        for each, bits, mean in zip(
+            report(finished).designs, costs, (0.51234, 0.51231, 0.51233, 0.51232), strict=True
+        )
+    ]
+    (axis,) = parallel_figure(designs, metric="accuracy").axes
+    labels = {}
+    for text in axis.texts:
+        labels.setdefault(text.xy[0], []).append(text.get_text())
+    for column in labels.values():
+        assert len(set(column)) == len(column)
+    assert sorted(labels[2]) == ["2382.421", "2382.422", "2382.423", "2382.424"]
+    assert sorted(labels[3]) == ["0.51231", "0.51234"]
+    # No more digits than it takes.
+    wide = [replace(each, costs={"bits": n + 1 / 3}) for n, each in enumerate(designs)]
+    (axis,) = parallel_figure(wide, metric="accuracy").axes
+    assert "0.3333" in [text.get_text() for text in axis.texts]
