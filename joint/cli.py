@@ -352,9 +352,9 @@ def _predict(arguments: Sequence[str]) -> int:
     )
     if options.json:
         print(json.dumps([each.to_dict() for each in said], indent=2))
-    else:
+    elif said:
         print("\n".join(aligned([[each.name, *_likeliest(each)] for each in said])))
-    if options.csv is not None:
+    if options.csv is not None and said:
         write_atomically(options.csv, as_csv([each.cells() for each in said]).encode())
     return tell_failed(failed, len(said))
 

@@ -322,11 +322,13 @@ def _settings_in(annotation: Any) -> Iterator[type[Settings]]:  # noqa: ANN401 -
 def rests_untrained(config: RunConfig) -> bool:
     """Whether a plan freezes a classifier as one that was trained before, and it is random.
 
-    One of your own may have been trained wherever it is made; this is of the others.
+    One of your own may have been trained wherever it is made; this is of the others. Where no
+    label is learned from, it does no harm.
     """
-    judge = config.system.classifier
+    judge, objective = config.system.classifier, config.objective
     random = isinstance(judge, ClassifierConfig) and judge.weights is None
-    return random and config.training.plan == "frozen"
+    used = objective.task > 0 or objective.distillation > 0
+    return random and used and config.training.plan == "frozen"
 
 
 def run_directory(root: Path | str, config: RunConfig) -> Path:
@@ -350,7 +352,7 @@ def load_config(path: Path | str) -> RunConfig:
         path = path / CONFIG_FILE
     try:
         content = path.read_bytes()
-        if path.suffix == ".toml":
+        if path.suffix.lower() == ".toml":
             return RunConfig.model_validate(with_nulls(parse_toml(content)))
         return RunConfig.model_validate_json(content)
     except OSError as error:

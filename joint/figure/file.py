@@ -24,7 +24,7 @@ def save_figure(
         What is written.
     path : path
         Of the file: ``.png`` for pixels, ``.pdf`` or ``.svg`` for lines and text that a page of
-        print can scale. The same figure is the same file, without a date.
+        print can scale. A figure that is drawn anew is the same file, without a date.
     dpi : int
         Pixels an inch: of all in a PNG, else of what is a picture in the figure.
     colours : int, optional

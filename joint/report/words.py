@@ -32,7 +32,7 @@ def configuration_words(config: RunConfig) -> Iterator[tuple[str, str]]:
     yield "codec", _settings(system.codec, "none: the classifier sees the measurement")
     yield "classifier", _classifier(system.classifier)
     yield "objective", _objective(config.objective)
-    yield "training", _training(config.training)
+    yield "training", _training(config.training, config.objective)
     yield "seeds", f"initial weights {system.seed}, training {config.training.seed}"
 
 
@@ -252,10 +252,11 @@ def _objective(objective: Objective) -> str:
     return ", ".join(words)
 
 
-def _training(training: Training) -> str:
+def _training(training: Training, objective: Objective) -> str:
     named = isinstance(training.augmentation, str)
     views = f"{training.augmentation} views" if named else "views of its own settings"
     tested = f"best epoch by {training.monitor.replace('_', ' ')}"
+    tested += "" if objective.rate_target is None else " of those near the rate's target"
     return (
         f"{training.plan} plan, up to {training.epochs} epochs, {training.batch_size} pictures a "
         f"step, {training.optimizer} at {training.learning_rate:g} ({training.schedule}), {views}, "

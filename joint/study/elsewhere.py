@@ -25,7 +25,7 @@ from joint.device import usable_device
 from joint.evaluate import evaluate
 from joint.evaluation import Evaluation
 from joint.folder import Predictions
-from joint.metric import check_study_metric
+from joint.metric import check_study_metric, stage_of
 from joint.point import OperatingPoint, operating
 from joint.trained import load_run
 
@@ -170,7 +170,8 @@ def elsewhere(
         Runs that are not done are left out; one that failed is an outcome, as in :func:`report`.
     points : sequence of joint.OperatingPoint
         Where they are judged; one that is there twice is judged once. A design that does not have
-        some of them, as a distance without a lens, is left out there, which is said.
+        some of them, as a distance without a lens, is left out there, which is said; and so is one
+        without the stage that the metric is of.
     metric : str, optional
         One of :data:`STUDY_METRICS`; that of the plan by default.
     device : torch.device or str
@@ -212,7 +213,7 @@ def elsewhere(
     scenes, device = KeptScenes(), usable_device(device)  # before anything is loaded
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each pass says it again
-        lacking = _lacking(ledger, states, points, scenes)
+        lacking = _lacking(ledger, states, points, metric, scenes)
     with _warned_once():
         for run, state in zip(ledger.runs, states, strict=True):
             has = [n for n, point in enumerate(points) if point not in lacking.get(run.design, {})]
@@ -292,16 +293,21 @@ def _lacking(
     ledger: Ledger,
     states: Sequence[str],
     points: Sequence[OperatingPoint],
+    metric: str,
     scenes: KeptScenes,
 ) -> dict[int, dict[OperatingPoint, str]]:
-    """Points that a design does not have, and why, before the first pass.
+    """Points at which a design has no such number, and why, before the first pass.
 
-    Refuses one that none has.
+    Refuses one at which none has.
     """
+    needed = stage_of(metric)
     done = {r.design: r for r, s in zip(ledger.runs, states, strict=True) if s == "done"}
     found: dict[int, dict[OperatingPoint, str]] = {}
     for number, run in done.items():
         _, system, _ = load_run(ledger.path(run), data=scenes(ledger.config(run).data))
+        if needed is not None and getattr(system, needed) is None:
+            found[number] = dict.fromkeys(points, f"without a {needed} there is no {metric}")
+            continue
         for point in points:
             try:
                 with operating(system, point):

@@ -438,7 +438,7 @@ def load_study(path: Path | str) -> Study:
     path = Path(path)
     try:
         content = path.read_bytes()
-        toml = path.suffix == ".toml"
+        toml = path.suffix.lower() == ".toml"
         return Study.model_validate(
             _with_nulls(parse_toml(content)) if toml else parse_json(content)
         )

@@ -8,6 +8,7 @@ that it would have taken, and several processes take together the steps of one.
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -122,7 +123,8 @@ def fit(
     UserWarning
         When there is a teacher, and the objective has no weight for what it says; when a codec is
         to learn several qualities, and the objective no distortion; when lesions are on both sides,
-        or a class is validated that no picture is trained on.
+        or a class is validated that no picture is trained on; when the rate ended more than 5 % off
+        its target.
     """
     objective = objective or Objective()
     config = config or Training()
@@ -214,6 +216,8 @@ def begun(
 
 def ended(run: TrainingRun) -> History:
     """Leave the system with the weights that the run is for, and say what happened."""
+    if (missed := run.missed()) is not None and rank() == 0:
+        warnings.warn(missed, stacklevel=3)
     if run.best_epoch is not None and run.config.restore_best:
         run.restore_best()
     elif run.average:

@@ -307,15 +307,38 @@ class TrainingRun:
         names = {id(parameter): name for name, parameter in self.system.named_parameters()}
         return [names[id(p)] for group in self.optimizer.param_groups for p in group["params"]]
 
+    def _off(self, record: EpochRecord) -> float:
+        """By which part of it the validation rate is off its target; 0 without one."""
+        target, rate = self.objective.rate_target, record.validation.get("bpp")
+        if target is None:
+            return 0.0
+        return math.inf if rate is None else abs(rate / target - 1)
+
+    def missed(self) -> str | None:
+        """What to say of a training that ended too far from the rate that it was to end at."""
+        if not self.over or not self.records:
+            return None
+        place = self.best_epoch if self.config.restore_best else None
+        kept = self.records[-1 if place is None else place]
+        if self._off(kept) <= _NEAR and self._off(self.records[-1]) <= _NEAR:
+            return None
+        rates = {e.epoch: e.validation.get("bpp") for e in (kept, self.records[-1])}
+        told = ", ".join(
+            f"{'none' if rate is None else format(rate, '.4g')} after epoch {number}"
+            for number, rate in rates.items()
+        )
+        return (
+            f"the rate was to end at {self.objective.rate_target:g} bits/pixel, and is {told} "
+            f"(the weights kept are of epoch {kept.epoch}): train for more epochs, as its weight "
+            "needs time while the learning rate is high"
+        )
+
     def _score(self, record: EpochRecord) -> tuple[float, float]:
         """How near the rate is to its target, where it has one, then the monitor; larger is better.
 
         A number that does not exist is worst.
         """
-        near, target, rate = 0.0, self.objective.rate_target, record.validation.get("bpp")
-        if target is not None:
-            off = math.inf if rate is None else abs(rate / target - 1)
-            near = -max(off, _NEAR)  # within it, the monitor decides
+        near = -max(self._off(record), _NEAR)  # within it, the monitor decides
         value = record.validation.get(self.config.monitor)
         if value is None:
             return near, -math.inf

@@ -85,6 +85,7 @@ def test_two_processes_take_the_step_of_one(tmp_path, odd, micro_batches):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.filterwarnings("ignore:the rate was to end at")
 def test_two_processes_move_the_weight_of_the_rate_as_one_does(tmp_path, odd):
     options = {"epochs": 2, "batch_size": 24, "micro_batches": 2, "target": 1.2}
     _finish(tmp_path / "together", **options)

@@ -275,7 +275,7 @@ def few_lesions(part: Predictions, metric: str) -> str | None:
     if metric not in _MACRO or count >= _FEW_LESIONS:
         return None
     told = f"class {rarest} has {count} lesion{'s' * (count > 1)} in the test part"
-    if count == 1:
+    if count == 1 and max(counts.values()) > 1:
         told += ", whose spread is taken from the other classes"
     return f"{told}: intervals may be too narrow"
 

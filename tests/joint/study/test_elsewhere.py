@@ -159,9 +159,8 @@ def test_what_cannot_be_judged_is_refused(trained, tmp_path):
         elsewhere(trained, [])
     with pytest.raises(ValueError, match="quality=1 needs a"):
         elsewhere(trained, [joint.OperatingPoint(quality=1)])
-    with pytest.raises(StudyError, match=r"run \w+ has no bpp at 60 photons/pixel: choose another"):
-        elsewhere(trained, POINTS[1:], metric="bpp")
-    with pytest.raises(StudyError, match=r"run \w+ has no bpp as built: choose another"):
+    message = r"design 0 \(.*\): without a codec there is no bpp; no other design can either"
+    with pytest.raises(ValueError, match=message):
         elsewhere(trained, POINTS, metric="bpp")
 
 
@@ -203,6 +202,17 @@ def test_a_design_without_a_point_is_left_out_there_and_that_is_said(with_and_wi
     alone = elsewhere(with_and_without, POINTS[1:])
     assert str(alone).splitlines()[3].split() == ["1", "sensor=none"]
     assert alone.left_out == {1: why.replace(" at 60 photons/pixel", "")}
+
+
+def test_a_design_without_the_metric_is_left_out(small_study, small_base, tmp_path):
+    kinds = [{"system.codec": {"kind": kind}} for kind in ("jpeg", "none")]
+    axes = {"codec": Axis(values=kinds, labels=("jpeg", "none"))}
+    study = small_study(base=small_base(), axes=axes, plan=Plan(resamples=100), seeds=(0,))
+    ledger = create_study(study, tmp_path / "s")
+    assert work(ledger.folder) == (2, 0, False)
+    found = elsewhere(ledger.refreshed(), POINTS, metric="psnr")
+    assert [set(place.estimates) for place in found.places] == [{0}, {0}]
+    assert found.left_out == {1: "(codec=none): without a codec there is no psnr"}
 
 
 def test_a_point_that_is_there_twice_is_judged_once(with_and_without):

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ import joint.train.step
 import optics
 from joint.train.rate_weight import _QUICK, _SLOW, RateWeight
 from joint.train.run import _NEAR
+
+# Most trainings here are too short to meet a target.
+pytestmark = pytest.mark.filterwarnings("ignore:the rate was to end at")
 
 # A file of the codec has 27 bytes of header, which is 0.84 bits a pixel of these pictures.
 AIMED = joint.Objective(rate=0.1, distortion=1.0, rate_target=1.2)
@@ -244,12 +248,34 @@ def test_two_cameras_end_at_one_rate(lesions, others):
         objective = joint.Objective(task=0, rate=0.1, distortion=10.0, rate_target=target)
         for photons in (30, 3000):
             system = joint.ImagingSystem(sensor=optics.Sensor(photons), codec=_Steps())
-            _fit(system, lesions, others, objective=objective, config=config)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # nothing is missed
+                _fit(system, lesions, others, objective=objective, config=config)
             rates[target, photons] = joint.evaluate(system, others).bpp
     # Within _NEAR of the target an epoch counts as one that has met it.
     assert all(rates[6.0, p] == pytest.approx(6.0, rel=_NEAR) for p in (30, 3000)), rates
     assert all(abs(rates[None, p] - 6.0) > 3 * _NEAR * 6.0 for p in (30, 3000)), rates
     assert rates[None, 30] > (1 + _NEAR) * rates[None, 3000]
+
+
+@pytest.mark.parametrize("restore", [True, False])
+def test_a_target_that_was_missed_is_told(lesions, others, restore):
+    config = _settings(epochs=2, restore_best=restore)
+    history = None
+    with pytest.warns(UserWarning, match=r"the rate was to end at 1\.2 bits/pixel") as told:
+        history = _fit(full_system(), lesions, others, objective=AIMED, config=config)
+    (said,) = [str(each.message) for each in told if "the rate was to" in str(each.message)]
+    rates = [record.validation["bpp"] for record in history.epochs]
+    kept = history.best_epoch if restore else 1
+    assert max(abs(rates[k] / 1.2 - 1) for k in (kept, 1)) > _NEAR
+    assert f"{rates[1]:.4g} after epoch 1" in said
+    assert f"(the weights kept are of epoch {kept})" in said
+
+
+def test_a_training_that_was_stopped_has_missed_nothing(lesions, others):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _fit(full_system(), lesions, others, objective=AIMED, config=_settings(), stop=lambda: True)
 
 
 def test_a_target_is_an_axis_of_a_study():
