@@ -25,6 +25,9 @@ __all__ = ["RateWeight"]
 # peak of the schedule (where the learning rate is low, the rate answers slowly, and so does this);
 # and at once. Measured, see docs/howto/equal_rate.md.
 _SLOW, _QUICK = 0.1, 1.0
+# The share of the slow part's growth while the error is at its limit, as it is at first, when the
+# codec is still broad: what is summed up there has to be paid back later (integral windup).
+_AT_LIMIT = 0.1
 # How far the slow part goes from where it began, either way, as a factor of the weight: where the
 # rate does not answer, it would go on for ever.
 _FARTHEST = 1e4
@@ -58,8 +61,9 @@ class RateWeight:
         # At most 1: the broad entropy model that a codec begins with says nothing of the weight.
         slow, _, ratio = self.state
         error = (rate * ratio / self.target - 1).clamp(max=1.0)
+        growth = _SLOW * speed * torch.where(error < 1, error, _AT_LIMIT * error)
         low, high = self.start - math.log(_FARTHEST), self.start + math.log(_FARTHEST)
-        slow = (slow + _SLOW * speed * error).clamp(low, high)
+        slow = (slow + growth).clamp(low, high)
         self.state = torch.stack([slow, error, ratio])
 
     def compare(self, trained: float | None, validated: float | None) -> None:

