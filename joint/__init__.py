@@ -1,17 +1,18 @@
 """The system: compose, train, evaluate. The only package that imports the other three.
 
 Files: ``system`` the graph, ``stages`` what fits into it, ``planes`` between them, ``kinds`` what
-functions of it are given · ``objective`` what it is trained for · ``feed`` pictures on their way,
-``parallel`` several processes, ``device`` where · ``evaluate`` labels, bits and fidelity,
-``evaluation`` what that found, ``point`` at which, ``metric`` which number, ``view_average`` of
-several views · ``explain`` maps of why · ``export`` what is deployed, as one file, ``predict`` what
-a run says of pictures · ``two_stage`` a kernel first, then the element · ``folder`` a run as a
-folder, ``checkpoint`` files that are whole or absent, ``lock`` one writer, ``stop`` ends between
-steps, ``environment`` where it ran · ``build`` from data to objects, ``complete`` from data to a
-finished run, ``trained`` what a run left, brought back, ``settings`` what parts of data share ·
-``look`` how figures look · ``cli`` the command line, ``options`` what its commands are told,
-``arguments`` how that is read, ``judge`` a run judged again, ``cells`` tables of text, ``parse``
-JSON · ``neighbours`` a guard of the four names.
+functions of it are given · ``objective`` what it is trained for, ``term`` terms of one's own ·
+``feed`` pictures on their way, ``parallel`` several processes, ``device`` where · ``evaluate``
+labels, bits and fidelity, ``evaluation`` what that found, ``point`` at which, ``metric`` which
+number, ``view_average`` of several views · ``explain`` maps of why · ``export`` what is deployed,
+as one file, ``predict`` what a run says of pictures · ``two_stage`` a kernel first, then the
+element · ``folder`` a run as a folder, ``checkpoint`` files that are whole or absent, ``lock`` one
+writer, ``stop`` ends between steps, ``environment`` where it ran · ``build`` from data to objects,
+``complete`` from data to a finished run, ``trained`` what a run left, brought back, ``settings``
+what parts of data share, ``import_path`` what data names outside of the library · ``look`` how
+figures look · ``cli`` the command line, ``options`` what its commands are told, ``arguments`` how
+that is read, ``judge`` a run judged again, ``cells`` tables of text, ``parse`` JSON ·
+``neighbours`` a guard of the four names.
 
 Rooms: ``train`` the one loop · ``config`` a run as data · ``picture`` picture files · ``panel``
 parts of figures · ``analysis`` contrast, and whether it decides · ``figure`` figures of a run and
@@ -106,6 +107,7 @@ from .settings import ConfigError, NoneConfig
 from .stages import STAGES
 from .stop import StopRequest, graceful_stop
 from .system import ImagingSystem, Measured, SystemOutput
+from .term import Term, loss_term
 from .train.augment import Augmentation, augment, augmentation
 from .train.ensemble import fit_ensemble
 from .train.history import EpochRecord, History
@@ -176,6 +178,7 @@ __all__ = [
     "StopRequest",
     "SystemConfig",
     "SystemOutput",
+    "Term",
     "Training",
     "TrainingDiverged",
     "TwoStage",
@@ -214,6 +217,7 @@ __all__ = [
     "load_run",
     "load_system",
     "load_weights",
+    "loss_term",
     "occlusion",
     "predict",
     "preferred_precision",

@@ -8,7 +8,9 @@ from classify.judged import LOWER_IS_BETTER, METRICS
 
 __all__ = [
     "STUDY_METRICS",
+    "TERM",
     "check_study_metric",
+    "is_term",
     "lower_is_better",
     "range_of",
     "scores_nothing",
@@ -18,19 +20,27 @@ __all__ = [
 _OF_LIGHT = ("throughput", "light_share")
 _OF_A_RUN = ("loss", "bpp", "bpp_bytes", "psnr", "ssim", "psnr_scene", *_OF_LIGHT)
 STUDY_METRICS = (*METRICS, *_OF_A_RUN)
-"""Numbers that a study can be judged by: those of a classification report, and of a run."""
+"""Numbers that a study can be judged by: those of a classification report, and of a run. So can the
+terms of its objective, ``loss_`` and their names."""
+TERM = "loss_"
+"""What stands before the name of a term of an objective; its number is that before the weight."""
+
+
+def is_term(metric: str) -> bool:
+    """Whether a number is of a term of an objective, of the library's or of one's own."""
+    return metric.startswith(TERM) and metric.removeprefix(TERM).isidentifier()
 
 
 def lower_is_better(metric: str) -> bool:
     """Whether a smaller number is the better one."""
-    return metric in (*LOWER_IS_BETTER, "loss", "bpp", "bpp_bytes")
+    return metric in (*LOWER_IS_BETTER, "loss", "bpp", "bpp_bytes") or is_term(metric)
 
 
 def stage_of(metric: str) -> Literal["front_end", "codec", "classifier"] | None:
     """The stage without which no system has this number; None where each has it, or may."""
-    if metric in METRICS:
+    if metric in METRICS or metric == "loss_task":
         return "classifier"
-    if metric in ("bpp", "bpp_bytes", "psnr", "ssim"):
+    if metric in ("bpp", "bpp_bytes", "psnr", "ssim", "loss_rate", "loss_distortion"):
         return "codec"
     return "front_end" if metric in _OF_LIGHT else None
 
@@ -51,5 +61,5 @@ def range_of(metric: str) -> tuple[float, float]:
 
 def check_study_metric(metric: str) -> None:
     """Refuse a number that no study can be judged by."""
-    if metric not in STUDY_METRICS:
+    if metric not in STUDY_METRICS and not is_term(metric):
         raise ValueError(f"metric {metric!r} is unknown; use one of {', '.join(STUDY_METRICS)}")

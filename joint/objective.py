@@ -1,10 +1,11 @@
 """What a system is trained for: labels, bits, fidelity, a teacher; each weighted and reported."""
 
-from dataclasses import dataclass
-from typing import Literal, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -13,8 +14,9 @@ from classify.margin import ldam_margins
 from compress import ms_ssim, ms_ssim_scales
 from optics.quantity import single
 
-from .settings import Settings, added
+from .settings import FrozenDict, Settings, added
 from .system import SystemOutput
+from .term import Term
 
 __all__ = ["DistortionKind", "Losses", "Objective"]
 
@@ -47,11 +49,13 @@ class Losses:
     distillation: Tensor | None = None
     """Mean divergence from the teacher's class probabilities, nats, times the temperature squared;
     where there is a teacher."""
+    own: Mapping[str, Tensor] = field(default_factory=dict)
+    """Those of :attr:`Objective.terms`."""
 
     def named(self) -> dict[str, Tensor]:
         """The terms that exist, by name; scalars."""
         terms = {name: getattr(self, name) for name in _TERMS}
-        return {name: term for name, term in terms.items() if term is not None}
+        return {name: term for name, term in terms.items() if term is not None} | dict(self.own)
 
 
 class Objective(Settings):
@@ -78,6 +82,10 @@ class Objective(Settings):
     and Dean, arXiv:1503.02531), there with privileged information (Lopez-Paz et al., ICLR 2016)::
 
         Objective(distillation=1, distillation_temperature=4)  # beside the labels; task=0: alone
+
+    What none of these says is a function of one's own, by its import path (:class:`Term`)::
+
+        Objective(terms={"dullness": Term(function="mylab.losses.dullness", weight=0.3)})
 
     Where a codec trains several qualities at once, the distortion of each picture is weighed by
     what the codec says of its quality (``Coded.distortion_weight``); ``distortion`` is the weight
@@ -125,6 +133,26 @@ class Objective(Settings):
     distillation_temperature: float = added(4.0, gt=0)
     """T, by which the scores of both are divided: a higher one tells more of the classes that the
     teacher holds for unlikely. The factor T**2 keeps the size of the gradient."""
+    terms: Annotated[dict[str, Term], AfterValidator(FrozenDict)] = added(FrozenDict())
+    """Terms of one's own by name, as objective.terms.dullness.weight of a file or a study has it;
+    in training and in evaluations."""
+
+    @field_validator("terms")
+    @classmethod
+    def _names_of_their_own(cls, terms: dict[str, Term]) -> dict[str, Term]:
+        for name in terms:
+            if name in (*_TERMS, "rate_weight") or not name.isidentifier():
+                raise ValueError(
+                    f"a term cannot be called {name!r}: choose a word of letters, digits and _ "
+                    f"that is none of {', '.join((*_TERMS, 'rate_weight'))}"
+                )
+        return terms
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of every term by name, those of one's own too; 0 of what nothing learns from."""
+        own = {name: term.weight for name, term in self.terms.items()}
+        return {name: getattr(self, name) for name in _NEEDED} | own
 
     @model_validator(mode="after")
     def _moves_something(self) -> Self:
@@ -135,10 +163,10 @@ class Objective(Settings):
                 f"rate_target={self.rate_target:g} moves the weight of the rate, which has to "
                 "begin somewhere: set rate to more than 0, such as 0.1; or leave rate_target out"
             )
-        if not (self.task or self.distortion or self.restoration or self.distillation):
+        if not any(weight for name, weight in self.weights.items() if name != "rate"):
             raise ValueError(
                 f"rate_target={self.rate_target:g} asks for bits that nothing is bought with: give "
-                "task, distortion, restoration or distillation a weight"
+                "task, distortion, restoration, distillation or a term of your own a weight"
             )
         return self
 
@@ -240,7 +268,7 @@ class Objective(Settings):
         ------
         ValueError
             When a term has a weight but its stage is missing, or the teacher's scores are not of
-            the same pictures and classes.
+            the same pictures and classes; for a term of one's own, as :meth:`Term.measure`.
         """
         task = rate = distortion = priced = restoration = distillation = None
         if output.logits is not None:
@@ -277,7 +305,11 @@ class Objective(Settings):
                     continue
                 weight = rate_weight
             total = total + weight * term
-        return Losses(total, task, rate, distortion, restoration, distillation)
+        own = {name: term.measure(name, output, labels) for name, term in self.terms.items()}
+        for name, term in self.terms.items():
+            if term.weight:
+                total = total + term.weight * own[name]
+        return Losses(total, task, rate, distortion, restoration, distillation, own)
 
     def _error(self, decoded: Tensor, original: Tensor) -> Tensor:
         """Mean error of each picture ``[B]``."""

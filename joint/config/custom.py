@@ -5,22 +5,20 @@
     "mylab.filters.ColourFilter" ──import──► class of the stage ──init_args──► the stage
 """
 
-import importlib
 import inspect
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 from torch import nn
 
 import compress
 import optics
+from joint.import_path import Argument, check_arguments, imported
 from joint.settings import ConfigError, FrozenDict, Settings
 from joint.stages import Stage
 
 __all__ = ["CustomConfig", "build_custom", "check_custom"]
-
-_Argument: TypeAlias = bool | int | float | str
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -47,7 +45,7 @@ class CustomConfig(Settings):
     kind: Literal["custom"] = "custom"
     class_path: str = Field(default="", pattern=r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)+)?$")
     """Its module and its name, as in an import: mylab.filters.ColourFilter."""
-    init_args: Annotated[dict[str, _Argument], AfterValidator(FrozenDict)] = FrozenDict()
+    init_args: Annotated[dict[str, Argument], AfterValidator(FrozenDict)] = FrozenDict()
     """What it is made with. Unless given here, parameters of these names are told what scenes and
     other stages decide: image_size, (H, W), and channels or in_channels of what it is shown; a
     restoration also those of the scene, scene_size and out_channels; a classifier classes, how
@@ -121,30 +119,17 @@ def _arguments(
     """What the class ``kind`` is made with; a ConfigError for what it does not take."""
     taken = inspect.signature(kind).parameters
     arguments = {**{name: decided[name] for name in decided if name in taken}, **config.init_args}
-    try:
-        inspect.signature(kind).bind(**arguments)
-    except TypeError as error:
-        raise ConfigError(
-            f"{config.class_path} cannot be made with {arguments}: {error}; set "
-            f"{stage}.init_args from its parameters, {', '.join(taken) or 'of which it has none'}"
-        ) from error
+    check_arguments(kind, (), arguments, path=config.class_path, setting=f"{stage}.init_args")
     return arguments
 
 
 def _imported(path: str, base: type[_Module], stage: Stage) -> type[_Module]:
-    module, _, name = path.rpartition(".")
-    if not module:
+    if not path:
         raise ConfigError(
             f"{stage}.kind='custom' needs {stage}.class_path, the module and the name of a class, "
             "such as mylab.filters.ColourFilter"
         )
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"{stage}.class_path={path!r} cannot be imported: {error}; install its package, or "
-            "name the folder that the module is in with PYTHONPATH"
-        ) from error
+    found = imported(path, f"{stage}.class_path")
     # Nothing else is called: a configuration may come from a stranger.
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ConfigError(f"{stage}.class_path={path!r} must be a class of {_BASES[base]}")

@@ -240,6 +240,7 @@ def _objective(objective: Objective) -> str:
         (objective.rate, f"rate (bits/pixel{aim})"),
         (objective.distortion, f"distortion ({objective.distortion_kind})"),
         (objective.restoration, f"restoration ({objective.distortion_kind})"),
+        *((term.weight, f"{name} ({term.function})") for name, term in objective.terms.items()),
     ]
     words = [" + ".join(f"{weight:g} × {name}" for weight, name in terms if weight) or "nothing"]
     for name in (

@@ -55,13 +55,10 @@ def check_ahead(
     """
     moving: dict[str, bool] = {}
     for design, config in zip(designs, configs, strict=True):
-        for stage in STAGES:
-            custom = getattr(config.system, stage)
-            if isinstance(custom, CustomConfig):
-                try:
-                    check_custom(custom, stage)
-                except ConfigError as error:
-                    raise ConfigError(f"the design {levels_shown(design)}: {error}") from error
+        try:
+            _check_own(config)
+        except ConfigError as error:
+            raise ConfigError(f"the design {levels_shown(design)}: {error}") from error
         faults = [*_lacking(config), *_without_gradient(config, moving)]
         if faults:
             raise ConfigError(
@@ -86,6 +83,16 @@ def check_ahead(
                 f"differ in {', '.join(differ)}: compare designs that share data and split"
             )
     _check_costs(study, designs)
+
+
+def _check_own(config: RunConfig) -> None:
+    """Refuse what is outside of the library and is not what it is taken for."""
+    for stage in STAGES:
+        custom = getattr(config.system, stage)
+        if isinstance(custom, CustomConfig):
+            check_custom(custom, stage)
+    for name, term in config.objective.terms.items():
+        term.check(name)
 
 
 def _lacking(config: RunConfig) -> Iterator[str]:

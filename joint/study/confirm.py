@@ -11,7 +11,7 @@ import numpy as np
 
 from joint.metric import lower_is_better, scores_nothing
 
-from .sampler import OBJECTIVES, Listed, Search
+from .sampler import Listed, Search, is_sought
 from .search import on_validation
 from .space import Comparison, Plan, Study, levels_shown
 from .store import Ledger, StudyError, create_study
@@ -48,7 +48,7 @@ def winner(ledger: Ledger, *, first: int | None = None) -> Winner:
         When no design has ended on all seeds, or the metric is not measured on the validation part.
     """
     metric = ledger.study.plan.metric
-    if metric not in OBJECTIVES:
+    if not is_sought(metric):
         raise StudyError(
             f"{metric} is not measured on the validation part, so that the best design cannot be "
             "told without the test part: name the designs, or plan another metric"

@@ -14,7 +14,7 @@ from joint.settings import ConfigError, nearest
 from .axis import SEEDS, Axis, Level
 from .formula import evaluate, names_in, respelt
 from .paths import check_path
-from .sampler import MEASURED_COSTS, OBJECTIVES
+from .sampler import MEASURED_COSTS, is_sought
 
 __all__ = ["check_costs", "check_derived", "cost", "derive"]
 
@@ -50,7 +50,7 @@ def check_costs(costs: Mapping[str, str], axes: Mapping[str, Axis]) -> None:
     for name, text in costs.items():
         if not name.isidentifier():
             raise ValueError(f"a cost is named by one word, not {name!r}")
-        if name in OBJECTIVES and (name not in MEASURED_COSTS or text.strip() != name):
+        if is_sought(name) and (name not in MEASURED_COSTS or text.strip() != name):
             raise ValueError(f"{name} is measured: call the cost {text!r} by another name")
         if name in axes and text.strip() != name:
             raise ValueError(f"{name} is an axis: call the cost {text!r} by another name")

@@ -16,21 +16,31 @@ __all__ = ["check_path", "known_paths", "set_path"]
 
 
 def known_paths() -> tuple[str, ...]:
-    """Dotted path of every field of a run's configuration, those of every kind of stage too."""
-    return tuple(dict.fromkeys(_paths(RunConfig, "")))
+    """Dotted path of every field of a run's configuration, those of every kind of stage too.
+
+    Where it leads through a table, ``*`` stands for the key.
+    """
+    return tuple(dict.fromkeys(path for path, _ in _fields(RunConfig, "")))
 
 
-def _paths(model: Any, above: str) -> Iterator[str]:  # noqa: ANN401
+def _fields(model: Any, above: str) -> Iterator[tuple[str, bool]]:  # noqa: ANN401
+    """Path of each field, and whether it is a table, with keys that are not known here."""
     for name, field in model.model_fields.items():
-        yield above + name
+        path, table = above + name, typing.get_origin(field.annotation) is dict
+        yield path, table
         for inner in models_in(field.annotation):
-            yield from _paths(inner, f"{above}{name}.")
+            yield from _fields(inner, f"{path}.*." if table else f"{path}.")
 
 
 def check_path(path: str) -> None:
-    """Refuse what is no field of a run's configuration; the nearest ones are named."""
-    known = known_paths()
-    if path in known or _is_table(path.rpartition(".")[0]):
+    """Refuse what is no field of a run's configuration; the nearest ones are named.
+
+    Keys of tables are left to pydantic.
+    """
+    known, parent = known_paths(), path.rpartition(".")[0]
+    if any(_leads_to(path, field) for field in known) or any(
+        table and _leads_to(parent, field) for field, table in _fields(RunConfig, "")
+    ):
         return
     near = difflib.get_close_matches(path, known, n=1, cutoff=0.75)
     last = path.rpartition(".")[2]
@@ -43,14 +53,12 @@ def check_path(path: str) -> None:
     raise ValueError(f"no field of a run is called {path!r}{hint}")
 
 
-def _is_table(path: str) -> bool:
-    """Whether a path leads to a dictionary, whose keys pydantic checks."""
-    models: list[Any] = [RunConfig]
-    annotations: list[Any] = []
-    for part in path.split("."):
-        annotations = [m.model_fields[part].annotation for m in models if part in m.model_fields]
-        models = [model for annotation in annotations for model in models_in(annotation)]
-    return any(typing.get_origin(annotation) is dict for annotation in annotations)
+def _leads_to(path: str, field: str) -> bool:
+    """Whether a path is that of a field, with any keys of the tables on the way."""
+    parts, names = path.split("."), field.split(".")
+    return len(parts) == len(names) and all(
+        name in ("*", part) for part, name in zip(parts, names, strict=True)
+    )
 
 
 def set_path(content: dict[str, Any], path: str, value: JsonValue) -> None:

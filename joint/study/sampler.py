@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from scipy.stats import qmc
 
-from joint.metric import lower_is_better
+from joint.metric import is_term, lower_is_better
 from joint.settings import Settings, nearest
 
 from .axis import Axis, Design, own_level
@@ -31,6 +31,7 @@ __all__ = [
     "Random",
     "Sampler",
     "Sobol",
+    "is_sought",
 ]
 
 MEASURED_COSTS = ("photons", "bits", "pixels", "macs", "parameters")
@@ -39,7 +40,14 @@ OBJECTIVES = (
     *("bpp", "psnr", "ssim", "psnr_scene", "throughput", "light_share"),
     *MEASURED_COSTS,
 )
-"""What a search can look for: numbers on the validation part, and what a design costs."""
+"""What a search can look for: numbers on the validation part, and what a design costs. So can the
+terms of its objective, ``loss_`` and their names."""
+
+
+def is_sought(name: str) -> bool:
+    """Whether a search can look for this number, which is no cost of a study."""
+    return name in OBJECTIVES or is_term(name)
+
 
 _SEEDS = 2**64  # of torch's generators, which take no larger ones
 
@@ -179,7 +187,7 @@ class Search(Settings):
         """
         known = (*OBJECTIVES, *costs)
         for name, direction in self.objectives.items():
-            if name not in known:
+            if name not in costs and not is_sought(name):
                 raise ValueError(f"a search cannot look for {name!r}{nearest(name, known)}")
             down = name in MEASURED_COSTS or name in costs or lower_is_better(name)
             right = "down" if down else "up"

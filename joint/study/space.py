@@ -29,7 +29,7 @@ from pydantic import (
 
 from joint.config.faults import fault_line
 from joint.config.run import RunConfig
-from joint.metric import STUDY_METRICS
+from joint.metric import STUDY_METRICS, is_term
 from joint.parse import parse_json, parse_toml, with_nulls
 from joint.settings import ConfigError, FrozenDict, Settings, added, nearest
 
@@ -39,7 +39,7 @@ from .constraint import Term, satisfied, terms
 from .derived import check_costs, check_derived, derive
 from .formula import evaluate, names_in, respelt
 from .paths import check_path, set_path
-from .sampler import OBJECTIVES, Grid, LatinHypercube, Sampler, Search
+from .sampler import OBJECTIVES, Grid, LatinHypercube, Sampler, Search, is_sought
 from .significance import seeds_for_claim
 
 __all__ = ["Comparison", "Pair", "Plan", "Study", "load_study"]
@@ -83,7 +83,7 @@ class Plan(Settings):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.metric not in STUDY_METRICS:
+        if self.metric not in STUDY_METRICS and not is_term(self.metric):
             raise ValueError(
                 f"there is no metric {self.metric!r}{nearest(self.metric, STUDY_METRICS)}"
             )
@@ -206,7 +206,7 @@ class Study(Settings):
                 "run: leave them out, and confirm what it finds with `lens2label study confirm`"
             )
         search.check_objectives(self.costs)
-        if not search.objectives and self.plan.metric not in OBJECTIVES:
+        if not search.objectives and not is_sought(self.plan.metric):
             raise ValueError(
                 f"{self.plan.metric} is not measured on the validation part, where a search looks: "
                 f"give the sampler objectives, from {', '.join(OBJECTIVES)}"

@@ -32,7 +32,7 @@ from joint.config.faults import fault_line
 from joint.config.run import NoneConfig, RunConfig
 from joint.folder import BEST_FILE, CHECKPOINT_FILE, FAILURE_FILE, RESULT_FILE, hold, read_result
 from joint.lock import LOCK_FILE, holder_of
-from joint.metric import stage_of
+from joint.metric import TERM, is_term, stage_of
 from joint.parse import parse_json
 from joint.settings import ConfigError
 
@@ -40,7 +40,7 @@ from .ahead import check_ahead
 from .axis import Design
 from .condition import axes_of
 from .sampler import Search
-from .space import Pair, Study
+from .space import Pair, Study, levels_shown
 
 __all__ = [
     "ATTEMPTS_FILE",
@@ -266,7 +266,7 @@ def create_study(study: Study, folder: Path | str) -> Ledger:
     if doubt is not None:
         warnings.warn(doubt, stacklevel=2)
     configs = [study.config(design, study.seeds[0]) for design in designs]
-    _check_measured(study, configs, pairs)
+    _check_measured(study, designs, configs, pairs)
     check_ahead(study, designs, configs, pairs)
     runs = _runs(study, designs, configs)
     content = {
@@ -392,11 +392,21 @@ def _state(path: Path) -> RunState:
     return "failed" if FAILURE_FILE in names else "pending"
 
 
-def _check_measured(study: Study, configs: Sequence[RunConfig], pairs: Sequence[Pair]) -> None:
+def _check_measured(
+    study: Study, designs: Sequence[Design], configs: Sequence[RunConfig], pairs: Sequence[Pair]
+) -> None:
     """Refuse a study that would be judged, or led, by what its designs do not have."""
     sampler = study.sampler
     wanted = [study.plan.metric, *(sampler.objectives if isinstance(sampler, Search) else ())]
     paths = [path for axis in study.axes for path in study.sets(axis)]
+    for metric in filter(is_term, wanted):
+        term = metric.removeprefix(TERM)
+        lack = [number for number, c in enumerate(configs) if term not in c.objective.weights]
+        if lack:
+            raise ConfigError(
+                f"the design {levels_shown(designs[lack[0]])} has no {metric}: give its objective "
+                f"that term, objective.terms.{term}, with weight 0 to measure it alone"
+            )
     for metric in wanted:
         stage = stage_of(metric)
         if stage is None:

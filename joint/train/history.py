@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .training import Monitor
-
 __all__ = ["EpochRecord", "History"]
 
 
@@ -35,7 +33,7 @@ class EpochRecord:
 class History:
     """What happened in a training run."""
 
-    monitor: Monitor
+    monitor: str
     """Name of the number by which an epoch is judged."""
     epochs: tuple[EpochRecord, ...] = ()
     """A record of each, in order."""

@@ -16,7 +16,7 @@ from compress.metrics import SSIM_WINDOW
 from joint.device import device_of
 from joint.feed import as_scenes
 from joint.kinds import check_dataset, check_encoding, check_kinds, check_names, check_scores
-from joint.metric import stage_of
+from joint.metric import TERM, is_term, stage_of
 from joint.objective import Losses, Objective
 from joint.parallel import world_size
 from joint.stages import Stage, check_channels
@@ -137,6 +137,7 @@ def check_run(
             _check_output(output, train, config)
             first = torch.tensor(objective.rate)  # of a target
             losses = objective(output, labels, teacher=taught, rate_weight=first)
+        _check_term(losses, objective, config)
         _check_gradients(system, losses, objective, learning)
         _check_header(system, output, objective)
     _speak_of_qualities(system, objective, config)
@@ -340,6 +341,18 @@ def _needing_two(system: nn.Module, pictures: int) -> Iterator[list[str]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _check_term(losses: Losses, objective: Objective, config: Training) -> None:
+    """Refuse a monitor that is a term which no validation has."""
+    if not is_term(config.monitor):
+        return
+    known = [name for name in losses.named() if name != "distillation"]  # there is no teacher
+    if config.monitor.removeprefix(TERM) not in known:
+        names = ", ".join(TERM + name for name in known)
+        raise ValueError(
+            f"monitor={config.monitor!r} is no term that a validation has here: use one of {names}"
+        )
 
 
 def _check_gradients(

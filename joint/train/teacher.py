@@ -131,9 +131,9 @@ def check_teacher(
             "the teacher shares weights with the system that it teaches, and would change with "
             "it: give a copy (copy.deepcopy)"
         )
-    rate = objective.rate if objective.rate_target is None else 0.0  # no part of that loss
-    others = objective.task, rate, objective.distortion, objective.restoration
-    if config.monitor == "loss" and not any(others):
+    idle = {"distillation"} | ({"rate"} if objective.rate_target is not None else set())
+    counts = any(weight for name, weight in objective.weights.items() if name not in idle)
+    if config.monitor == "loss" and not counts:
         raise ValueError(
             "monitor='loss' knows the best epoch by the loss of an evaluation, which has no "
             "teacher, and the objective weighs nothing but distillation: use another monitor, "

@@ -5,16 +5,30 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_serializer, field_validator
 
-from joint.settings import FrozenDict, Settings
+from joint.metric import is_term
+from joint.settings import FrozenDict, Settings, nearest
 from joint.stages import NETWORKS, STAGES, Stage
 
 from .augment import Augmentation, AugmentationName
 
-__all__ = ["Monitor", "Plan", "Training"]
+__all__ = ["MONITORS", "Monitor", "Plan", "Training"]
 
-Monitor = Literal[
-    "loss", "accuracy", "balanced_accuracy", "macro_f1", "auc", "bpp", "psnr", "ssim", "psnr_scene"
-]
+MONITORS = (
+    "loss", "accuracy", "balanced_accuracy", "macro_f1", "auc", "bpp", "psnr", "ssim", "psnr_scene",
+)  # fmt: skip
+
+
+def _is_validated(monitor: str) -> str:
+    if monitor not in MONITORS and not is_term(monitor):
+        near = nearest(monitor, MONITORS)
+        raise ValueError(
+            f"no validation has {monitor!r}{near} (a term of the objective is loss_ and its name)"
+        )
+    return monitor
+
+
+Monitor = Annotated[str, AfterValidator(_is_validated)]
+"""A number of a validation: of :meth:`joint.Evaluation.scalars`."""
 
 Plan = Literal["joint", "frozen", "alternating"]
 
@@ -63,8 +77,10 @@ class Training(Settings):
     mixing_alpha: float = Field(default=0.2, gt=0)
     """Shares of the two are drawn from Beta(alpha, alpha)."""
     monitor: Monitor = "loss"
-    """Validation number by which the best epoch is known; with a rate_target, of those epochs whose
-    rate is within 5 % of it, and without such, the nearest one is the best."""
+    """Validation number by which the best epoch is known: loss, accuracy, balanced_accuracy,
+    macro_f1, auc, bpp, psnr, ssim, psnr_scene, or a term of the objective, loss_ and its name. With
+    a rate_target, of those epochs whose rate is within 5 % of it, and without such, the nearest one
+    is the best."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many epochs without a better one; never by default."""
     restore_best: bool = True

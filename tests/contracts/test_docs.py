@@ -6,6 +6,7 @@ Every block of Python on them is run, in order, page by page.
 import importlib
 import re
 import sys
+import types
 import warnings
 from pathlib import Path
 
@@ -48,13 +49,14 @@ def test_every_block_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     text = page.read_text()
-    names: dict[str, object] = {"__name__": "page"}
+    module = types.ModuleType("page")  # its functions have a path, as those of a script do
+    monkeypatch.setitem(sys.modules, "page", module)
     for match in BLOCK.finditer(text):
         # Empty lines in front, so that a traceback names the line of the page.
         code = "\n" * (text.count("\n", 0, match.start()) + 1) + match[1]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            exec(compile(code, page, "exec"), names)
+            exec(compile(code, page, "exec"), vars(module))
 
 
 def test_the_readme_leads_to_what_is_there():

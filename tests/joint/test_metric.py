@@ -1,5 +1,3 @@
-from typing import get_args
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +13,7 @@ from joint.metric import (
     scores_nothing,
     stage_of,
 )
-from joint.train.training import Monitor
+from joint.train.training import MONITORS
 
 
 def test_less_is_better_where_a_perfect_run_has_less(lesions):
@@ -28,7 +26,9 @@ def test_less_is_better_where_a_perfect_run_has_less(lesions):
         better, worse = getattr(good, metric), getattr(bad, metric)
         if isinstance(better, float) and np.isfinite([better, worse]).all():
             assert (better < worse) == lower_is_better(metric), metric
-    assert {m for m in get_args(Monitor) if lower_is_better(m)} == {"loss", "bpp"}
+    assert {m for m in MONITORS if lower_is_better(m)} == {"loss", "bpp"}
+    assert lower_is_better("loss_distortion")
+    assert lower_is_better("loss_mine")
 
 
 def test_no_number_lies_beyond_what_it_can_be(lesions):
@@ -51,7 +51,7 @@ def test_no_number_lies_beyond_what_it_can_be(lesions):
 def test_a_number_needs_the_stage_without_which_it_is_none(lesions):
     bare = joint.ImagingSystem(sensor=optics.Sensor(100))
     found = joint.evaluate(bare, lesions, objective=joint.Objective(task=0)).scalars()
-    for metric in get_args(Monitor):
+    for metric in (*MONITORS, "loss_task", "loss_rate", "loss_distortion"):
         assert (found.get(metric) is None) == (stage_of(metric) is not None), metric
     for metric in ("throughput", "light_share"):
         assert stage_of(metric) == "front_end"
@@ -66,5 +66,7 @@ def test_a_run_that_failed_got_nothing_right():
 def test_an_unknown_number_is_told_what_there_is():
     with pytest.raises(ValueError, match=r"metric 'f1' is unknown; use one of accuracy, "):
         check_study_metric("f1")
-    for metric in STUDY_METRICS:
+    for metric in (*STUDY_METRICS, "loss_mine"):
         check_study_metric(metric)
+    with pytest.raises(ValueError, match="'loss_1 2' is unknown"):
+        check_study_metric("loss_1 2")

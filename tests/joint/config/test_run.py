@@ -61,7 +61,7 @@ def test_bad_values_name_what_is_allowed(tmp_path):
         system={"codec": {"kind": "h264"}, "sensor": {"kind": "sensor", "bit_depth": 99}},
     )
     assert "training.epochs: must be greater than or equal to 1, not 0" in text
-    assert "'balanced_accuracy'" in text
+    assert "training.monitor: no validation has 'f1'; choose from loss, accuracy, bal" in text
     assert "system.codec: there is no kind 'h264'; choose from autoencoder, factorized, " in text
     assert "less than or equal to 16, not 99" in text
 

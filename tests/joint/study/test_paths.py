@@ -41,6 +41,10 @@ def test_a_field_unlike_any_has_no_hint():
 
 def test_keys_of_a_dictionary_are_left_to_its_own_check():
     check_path("training.learning_rates.codec")
+    check_path("objective.terms.mine.weight")
+    check_path("objective.terms.mine.args.scale")
+    with pytest.raises(ValueError, match=r"'objective\.terms\.mine\.wait'; did you mean .*\*\.wei"):
+        check_path("objective.terms.mine.wait")
     with pytest.raises(ValueError, match="no field of a run"):
         check_path("training.epochs.codec")
 

@@ -1,0 +1,164 @@
+"""Terms of an objective that are functions of one's own.
+
+::
+
+    "mylab.losses.dullness" ──import──► function ──(output, labels, **args)──► number of a batch
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from torch import Tensor
+
+from optics.quantity import single
+
+from .import_path import Argument, check_arguments, imported
+from .settings import ConfigError, FrozenDict, Settings
+from .system import SystemOutput
+
+__all__ = ["Term", "loss_term"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Tensor])
+
+# What a function has that may be called because a configuration names it.
+_MARK = "__lens2label_loss_term__"
+
+
+def loss_term(function: _Function) -> _Function:
+    """Say of a function that it is a term of objectives: :class:`Term` calls no other.
+
+    A configuration may come from a stranger, and must not be able to call what it likes. ::
+
+        @joint.loss_term
+        def dullness(output, labels, *, floor=0.1):
+            picture = output.handed
+            return (floor - picture.std((-2, -1))).relu().mean((1,))
+
+    Parameters
+    ----------
+    function : callable
+        Takes a :class:`joint.SystemOutput` of B pictures and their labels, int64 ``[B]`` or shares
+        of the classes ``[B, K]``, and what :attr:`Term.args` has. Returns a number, the mean of
+        the batch, or one of each picture ``[B]``.
+
+    Returns
+    -------
+    callable
+        The same function.
+    """
+    setattr(function, _MARK, True)
+    return function
+
+
+def _path_of(function: object) -> object:
+    """The import path of a function, where there is one."""
+    if not callable(function):
+        return function
+    path = f"{function.__module__}.{getattr(function, '__qualname__', '')}"
+    if imported(path, "function") is not function:
+        raise ConfigError(f"{path} is another function: give one that its module has by its name")
+    return path
+
+
+class Term(Settings):
+    """A function of one's own in an objective, and how much it counts.
+
+    Its name in :attr:`joint.Objective.terms` is that of the number in histories and evaluations,
+    with ``loss_`` before it: what a training or a study can be judged by as well; less is better.
+    A run folder holds its path, and not its code.
+    """
+
+    function: Annotated[str, BeforeValidator(_path_of)] = Field(
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
+    )
+    """Module and name, as in an import, such as mylab.losses.dullness, of a function that
+    :func:`joint.loss_term` marks; in Python also that function."""
+    weight: float = Field(default=1.0, ge=0)
+    """Its weight, 1 over the function's unit; with 0 it is measured, and nothing learns from it."""
+    args: Annotated[dict[str, Argument], AfterValidator(FrozenDict)] = FrozenDict()
+    """What the function is given by name."""
+
+    def found(self, name: str) -> Callable[..., Any]:
+        """Import the function, and look whether it is one.
+
+        Parameters
+        ----------
+        name : str
+            That of the term, for messages.
+
+        Returns
+        -------
+        callable
+
+        Raises
+        ------
+        ConfigError
+            Where it cannot be imported, is not marked, or takes other arguments.
+        """
+        setting = f"objective.terms.{name}"
+        function = imported(self.function, f"{setting}.function")
+        if not callable(function) or not getattr(function, _MARK, False):
+            raise ConfigError(
+                f"{setting}.function={self.function!r} is no term: write @joint.loss_term above "
+                "its function of (output, labels)"
+            )
+        check_arguments(
+            function, (None, None), self.args, path=self.function, setting=f"{setting}.args"
+        )
+        return function
+
+    def check(self, name: str) -> None:
+        """Refuse what :meth:`found` refuses, but where its module cannot be imported here.
+
+        Parameters
+        ----------
+        name : str
+            That of the term, for messages.
+
+        Raises
+        ------
+        ConfigError
+            As :meth:`found`.
+        """
+        try:
+            self.found(name)
+        except ConfigError as error:
+            if not isinstance(error.__cause__, ImportError):
+                raise
+        except Exception:  # a module may do anything, and need what another machine has
+            return
+
+    def measure(self, name: str, output: SystemOutput, labels: Tensor) -> Tensor:
+        """Measure a batch.
+
+        Parameters
+        ----------
+        name : str
+            That of the term, for messages.
+        output : SystemOutput
+            One pass of a system, of B pictures.
+        labels : Tensor, int64 ``[B]`` or float ``[B, K]``
+            Their classes, or the share of each class.
+
+        Returns
+        -------
+        Tensor, scalar
+            Its mean, in the function's unit; without a gradient where the weight is 0.
+
+        Raises
+        ------
+        ConfigError
+            As :meth:`found`.
+        ValueError
+            When the function returns neither a number nor one of each picture.
+        """
+        value = self.found(name)(output, labels, **self.args)
+        if not isinstance(value, Tensor) or value.shape not in ((), labels.shape[:1]):
+            told = f"shape {list(value.shape)}" if isinstance(value, Tensor) else f"{value!r}"
+            raise ValueError(
+                f"{self.function} must return a tensor, a scalar or one number of each of the "
+                f"{len(labels)} pictures, not {told}"
+            )
+        mean = single(value).mean()
+        return mean if self.weight else mean.detach()
