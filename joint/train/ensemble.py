@@ -37,7 +37,7 @@ from .listen import EpochListener, listeners, tell
 from .loop import begun, ended, epoch
 from .preflight import check_given, check_run
 from .run import TrainingRun
-from .step import Batch, Passed, detached, seed_default
+from .step import Batch, Passed, seed_default, weighed
 from .training import Training
 
 __all__ = ["fit_ensemble"]
@@ -251,18 +251,10 @@ class _Stack:
                 )
                 for k, (system, batch) in enumerate(zip(self.systems, batches, strict=True))
             ]
-            losses = [
-                objective(
-                    output,
-                    batch.labels,
-                    counts=counts,
-                    epoch=epoch,
-                    teacher=batch.taught,
-                    rate_weight=batch.rate_weight,
-                )
+            return [
+                weighed(objective, output, batch, counts, epoch)
                 for objective, output, batch in zip(self.objectives, outputs, batches, strict=True)
             ]
-        return [Passed(each.total, detached(each.named())) for each in losses]
 
     def _through(
         self,

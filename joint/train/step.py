@@ -25,7 +25,9 @@ from tqdm import tqdm
 
 from classify import mix, sample_order
 from joint.feed import Feed, derive_seed, generators
+from joint.objective import Objective
 from joint.parallel import all_reduce, normalising_together, rank, world_size
+from joint.system import SystemOutput
 
 from .augment import augment
 from .run import NORM, RATE_WEIGHT, TrainingDiverged, TrainingRun
@@ -40,9 +42,9 @@ __all__ = [
     "Passed",
     "Passes",
     "check_finite",
-    "detached",
     "seed_default",
     "steps",
+    "weighed",
 ]
 
 #: Steps between two looks at what a GPU, or the other processes, have to say: each one waits.
@@ -127,20 +129,22 @@ class Graph(nn.Module):
             batch.scenes.device.type, dtype=torch.bfloat16, enabled=self.low_precision
         ):
             output = self.system(batch.scenes, generator=batch.noise)
-            losses = self.objective(
-                output,
-                batch.labels,
-                counts=counts,
-                epoch=epoch,
-                teacher=batch.taught,
-                rate_weight=batch.rate_weight,
-            )
-        return [Passed(losses.total, detached(losses.named()))]
+            return [weighed(self.objective, output, batch, counts, epoch)]
 
 
-def detached(terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same numbers without a graph."""
-    return {name: term.detach() for name, term in terms.items()}
+def weighed(
+    objective: Objective, output: SystemOutput, batch: Batch, counts: Tensor, epoch: int
+) -> Passed:
+    """What the pass of a batch comes to by the objective of its run."""
+    losses = objective(
+        output,
+        batch.labels,
+        counts=counts,
+        epoch=epoch,
+        teacher=batch.taught,
+        rate_weight=batch.rate_weight,
+    )
+    return Passed(losses.total, {name: term.detach() for name, term in losses.named().items()})
 
 
 def seed_default(key: int, device: torch.device) -> None:
