@@ -366,24 +366,28 @@ def _likeliest(said: Prediction, count: int = 3) -> Iterator[str]:
 
 
 def _report(arguments: Sequence[str]) -> int:
-    from .report import write_report  # noqa: PLC0415 - the other commands start faster without it
+    # The other commands start faster without it.
+    from .report import figures_in, write_report  # noqa: PLC0415
 
     options = tyro.cli(ReportOptions, args=arguments, prog="lens2label report")
     options.check()
     for run in options.runs:
         _check_run_folder(run)
-    write_report(
-        options.runs,
-        options.output,
-        quick=options.quick,
-        pictures=options.pictures,
-        resamples=options.resamples,
-        batch_size=options.batch_size,
-        device=options.device,
-        progress=not options.quiet,
-    )
+    folder = options.figures
+    also = figures_in(folder, ending=options.figure_format) if folder else nullcontext()
+    with also:
+        write_report(
+            options.runs,
+            options.output,
+            quick=options.quick,
+            pictures=options.pictures,
+            resamples=options.resamples,
+            batch_size=options.batch_size,
+            device=options.device,
+            progress=not options.quiet,
+        )
     if not options.quiet:
-        print(f"wrote {options.output}")
+        print(f"wrote {options.output}" + (f", and its figures to {folder}" if folder else ""))
     return 0
 
 

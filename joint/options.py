@@ -331,6 +331,10 @@ class ReportOptions:
     """Run folders of lens2label train that are done; each is compared with the first."""
     output: Path = Path("report.html")
     """File to write; one that is there is replaced."""
+    figures: Path | None = None
+    """Also write each figure of the page to a file in this folder, for slides and print."""
+    figure_format: Literal["pdf", "svg", "png"] = "pdf"
+    """Of these files."""
     quick: bool = False
     """Leave out what evaluates the system many times: where accuracy is lost, robustness, optimal
     images, what can be told of the class at each plane, lesions at other contrasts."""

@@ -9,13 +9,14 @@
 Files: ``saved`` what a folder says without its scenes, ``scenes`` what measuring it takes ·
 ``sections`` the parts of a run: ``recorded`` in the folder, with ``words`` for its configuration,
 ``shown`` on pictures, ``accuracy`` and what it costs · ``compare`` several runs · ``draw`` figures
-· ``page`` HTML · ``write`` the file.
+· ``page`` HTML · ``figures`` of it as files of their own · ``write`` the file.
 
 The page is whole in itself: pictures are in it, it asks for nothing from the network and runs no
 script, and all that comes from a run is text in it. It shows pictures of the data set, so it may
 be passed on only where they may.
 """
 
+from .figures import figures_in
 from .write import report_html, write_report
 
-__all__ = ["report_html", "write_report"]
+__all__ = ["figures_in", "report_html", "write_report"]

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, NewType
 
+from . import figures
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -159,6 +161,7 @@ def picture(figure: "Figure", *, shows: str, caption: str = "") -> Html:
         bbox_inches="tight",
         pad_inches=0.1,
     )
+    figures.tell(figure, shows)
     data = base64.b64encode(content.getvalue()).decode()
     # The head of a PNG: its width and height are two numbers from byte 16 on.
     size = struct.unpack(">II", content.getvalue()[16:24])

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +17,7 @@ import tyro
 from joint.checkpoint import write_atomically
 from joint.device import usable_device
 from joint.point import AS_BUILT, every_point
+from joint.report.figures import FigureFormat, figures_in
 from joint.settings import ConfigError, OptionError
 
 from .confirm import confirm
@@ -25,7 +26,7 @@ from .findings.atlas import atlas
 from .findings.report import report
 from .findings.table import rows, to_csv, to_json, to_text
 from .live import progress, watch
-from .page.whole import write_study_html
+from .page.whole import study_html, write_study_html
 from .ray_pool import RayEach
 from .search import check_search
 from .space import load_study
@@ -174,6 +175,7 @@ class ReportOptions:
 
         lens2label study report studies/edge --json
         lens2label study report studies/edge --html edge.html
+        lens2label study report studies/edge --figures plots --figure-format svg
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
@@ -182,6 +184,10 @@ class ReportOptions:
     """What is compared; that of the plan by default."""
     html: Path | None = None
     """Write a page with figures to this file too."""
+    figures: Path | None = None
+    """Write each figure of that page to a file in this folder too, for slides and print."""
+    figure_format: FigureFormat = "pdf"
+    """Of these files."""
     csv: Path | None = None
     """Write a row for each design to this file too."""
     quiet: bool = False
@@ -388,10 +394,17 @@ def _report(arguments: Sequence[str]) -> None:
         )
     if options.csv is not None:
         write_atomically(options.csv, found.to_csv().encode())
-    if options.html is not None:
-        write_study_html(ledger, options.html, metric=options.metric, progress=not options.quiet)
+    with ExitStack() as also:
+        given = {"metric": options.metric, "progress": not options.quiet}
+        if options.figures is not None:
+            also.enter_context(figures_in(options.figures, ending=options.figure_format))
+        if options.html is not None:
+            write_study_html(ledger, options.html, **given)
+        elif options.figures is not None:
+            study_html(ledger, **given)
+    for written in filter(None, (options.html, options.figures)):
         if not (options.quiet or options.json):
-            print(f"wrote {options.html}")
+            print(f"wrote {written}")
 
 
 def _judge(arguments: Sequence[str]) -> None:

@@ -311,6 +311,12 @@ def test_report_writes_a_page(trained, tmp_path, capsys):
     status, out, err = _run(capsys, "report", trained, *quick, "--quiet")
     assert (status, out, err) == (0, "", "")
     before = page.read_bytes()
+    plots = tmp_path / "plots"
+    options = ["--figures", plots, "--figure-format", "png"]
+    status, out, err = _run(capsys, "report", trained, *quick, *options)
+    assert (status, out) == (0, f"wrote {page}, and its figures to {plots}\n"), err
+    assert page.read_bytes() == before
+    assert len([*plots.glob("*.png")]) == before.count(b"<img ")
     status, _, err = _run(capsys, "report", trained, tmp_path / "new", *quick)
     assert status == _MISTAKE
     assert f"cannot read {tmp_path / 'new'}: it is no run folder" in err

@@ -211,6 +211,11 @@ def test_commands_write_page_and_tables(finished, tmp_path, capsys):
     assert main([*command, "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
     assert html.read_text() == page == study_html(finished)
+    plots = tmp_path / "plots"
+    given = ["--figures", str(plots), "--figure-format", "png"]
+    assert main(["study", "report", str(finished.folder), *given]) == 0
+    assert capsys.readouterr().out.endswith(f"\nwrote {plots}\n")
+    assert len([*plots.glob("*.png")]) == page.count("<img ")
     assert main([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["metric"] == "balanced_accuracy"
     assert html.read_text().startswith("<!doctype html>")
