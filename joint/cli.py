@@ -40,9 +40,10 @@ from .folder import (
     list_runs,
     read_result,
 )
-from .judge import at_a_glance, judge_run, summary
+from .judge import Judged, at_a_glance, judge_run, summary
 from .options import (
     RESAMPLES,
+    EvaluateOptions,
     ExportOptions,
     PredictOptions,
     ReportOptions,
@@ -332,7 +333,29 @@ def _evaluate(arguments: Sequence[str]) -> int:
         print(f"\n{at_a_glance(found)}")
     if options.csv is not None:
         write_atomically(options.csv, as_csv([judged.cells() for judged in found]).encode())
+    if options.figure is not None:
+        _draw_points(found, options)
     return 0
+
+
+def _draw_points(found: Sequence[Judged], options: EvaluateOptions) -> None:
+    """The figure of a run at several points."""
+    from .figure import points_figure, save_figure  # noqa: PLC0415 - others start faster
+
+    assert options.figure is not None
+    lines = {options.run.name: [judged.result for judged in found]}
+    adjusted = [judged.adjusted for judged in found if judged.adjusted is not None]
+    if adjusted:
+        lines[f"{options.run.name}, adjusted"] = adjusted
+    judges = any(judged.result.report is not None for judged in found)
+    metric = options.figure_metric or ("balanced_accuracy" if judges else "psnr_scene")
+    try:
+        figure = points_figure(lines, metric=metric)
+    except ValueError as error:
+        raise ConfigError(f"--figure: {error}") from error
+    save_figure(figure, options.figure, dpi=150)
+    if not options.json:
+        print(f"wrote {options.figure}")
 
 
 def _predict(arguments: Sequence[str]) -> int:

@@ -21,6 +21,7 @@ from .config.run import RunConfig, SplitConfig, load_config, run_directory
 from .config.scenes import DataConfig, PhantomConfig, data_config
 from .config.sensor import SENSOR_KINDS
 from .export import DeployedPlane
+from .metric import check_study_metric
 from .point import OperatingPoint, every_point
 from .settings import OptionError, Settings
 from .stages import Stage
@@ -270,11 +271,33 @@ class EvaluateOptions:
     csv: Path | None = None
     """Also write all numbers with their intervals to this file, a row for each that was asked
     for."""
+    figure: Path | None = None
+    """Also draw a number against the light, quality, distance or motion that was asked for, to this
+    .png, .pdf or .svg."""
+    figure_metric: str | None = None
+    """Which number: a metric of the report, or another of the result, such as psnr_scene; by
+    default balanced_accuracy, or psnr_scene without a classifier."""
 
     def check(self) -> None:
         """Refuse numbers that are out of range whatever the run is, by an OptionError."""
         _check_least(self, batch_size=1, resamples=0)
         _check_file("--csv", self.csv)
+        if self.figure is not None:
+            _check_file("--figure", self.figure)
+            if self.figure.suffix.lower() not in (".png", ".pdf", ".svg"):
+                raise OptionError(f"--figure writes a .png, .pdf or .svg, not {self.figure}")
+            if len(set(self.points())) < 2:
+                raise OptionError(
+                    "--figure draws against what was asked for: give several, such as --photons "
+                    "100 1000 10000"
+                )
+            if self.figure_metric is not None:
+                try:
+                    check_study_metric(self.figure_metric)
+                except ValueError as error:
+                    raise OptionError(f"--figure-metric: {error}") from error
+        elif self.figure_metric is not None:
+            raise OptionError("--figure-metric needs --figure, the file to draw to")
         for name, needed, allowed in _RANGES:
             for number in getattr(self, name):
                 if not allowed(number):

@@ -2,8 +2,8 @@
 
 Files: ``system`` planes, learned element, what is handed on, optimal images · ``score`` a report ·
 ``contrast`` of classes, and recall and confusion against it · ``frequency`` what is kept, and what
-each is worth · ``rate`` what bits buy · ``robustness`` accuracy against imperfections · ``file`` a
-PNG.
+each is worth · ``rate`` what bits buy · ``points`` numbers against light, quality, distance ·
+``robustness`` accuracy against imperfections · ``file`` a PNG, PDF or SVG.
 
 What one panel of them shows is drawn in :mod:`joint.panel`; most of that can be had here too.
 In titles and names a dollar sign is one, and begins no formula.
@@ -16,6 +16,7 @@ from joint.panel.score import SHADE, draw_confusion, draw_reliability
 from .contrast import contrast_figure, pairs_figure, sweep_figure
 from .file import save_figure
 from .frequency import kept_figure, reliance_figure
+from .points import points_figure
 from .rate import rate_figure
 from .robustness import robustness_figure
 from .score import report_figure
@@ -32,6 +33,7 @@ __all__ = [
     "kept_figure",
     "optimal_figure",
     "pairs_figure",
+    "points_figure",
     "rate_figure",
     "reliance_figure",
     "report_figure",

@@ -36,6 +36,7 @@ from joint.figure import (
     kept_figure,
     optimal_figure,
     pairs_figure,
+    points_figure,
     rate_figure,
     reliance_figure,
     report_figure,
@@ -594,6 +595,66 @@ def test_levels_of_other_units_are_other_panels():
     figure = robustness_figure({"a": first, "b": other})
     assert [axis.get_xlabel() for axis in figure.axes if axis.axison] == ["a unit", "another"]
     assert [len(axis.lines) for axis in figure.axes if axis.axison] == [2, 2]
+
+
+def test_points_are_drawn_with_their_intervals_against_the_light(tmp_path):
+    scenes = classify.LesionPhantom(40, image_size=16)
+    camera = joint.ImagingSystem(sensor=optics.Sensor(300), classifier=_Strips())
+    lights = (1000, 30, 300)
+    found = [joint.evaluate(camera, scenes, photons=n, resamples=50) for n in lights]
+    figure = points_figure({"a $": found}, metric="auc", title="a camera")
+    (axis,) = figure.axes
+    assert axis.get_xscale() == "log"
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("light, photons/pixel", "auc")
+    (line,) = axis.lines
+    ordered = [found[1], found[2], found[0]]
+    expected = [(n, each.report.auc) for n, each in zip((30, 300, 1000), ordered, strict=True)]
+    np.testing.assert_allclose(line.get_xydata(), expected)
+    corners = {tuple(np.round(p, 9)) for p in axis.collections[0].get_paths()[0].vertices}
+    for (x, _), each in zip(expected, ordered, strict=True):
+        assert {(x, round(end, 9)) for end in each.report.intervals["auc"]} <= corners
+    assert axis.get_legend().get_title().get_text() == "shaded: interval"
+    save_figure(figure, tmp_path / "points.svg")
+    plain = points_figure({"a": found}, metric="psnr_scene").axes[0]
+    assert plain.get_ylabel() == "PSNR against the scene, dB"
+    np.testing.assert_allclose(plain.lines[0].get_ydata(), [each.psnr_scene for each in ordered])
+    assert plain.get_legend() is None
+
+
+def test_points_that_differ_in_more_are_lines_of_their_own():
+    scenes = classify.LesionPhantom(20, image_size=16)
+    camera = joint.ImagingSystem(sensor=optics.Sensor(300), codec=compress.JPEG(50))
+    found = [
+        joint.evaluate(camera, scenes, photons=light, quality=quality)
+        for light in (30, 300)
+        for quality in (20, 80)
+    ]
+    (axis,) = points_figure({"a": found, "b": found[:1]}, metric="bpp").axes
+    told = [line.get_label() for line in axis.lines]
+    assert told == ["a, quality 20", "a, quality 80", "b"]
+    np.testing.assert_allclose(
+        axis.lines[1].get_xydata(), [(30, found[1].bpp), (300, found[3].bpp)]
+    )
+    (axis,) = points_figure({"a": found}, metric="psnr", along="bpp").axes
+    assert axis.get_xlabel() == "rate, bits/pixel"
+    assert [line.get_label() for line in axis.lines] == [
+        "a, 30 photons/pixel", "a, 300 photons/pixel",
+    ]  # fmt: skip
+    np.testing.assert_allclose(
+        axis.lines[0].get_xydata(), [(each.bpp, each.psnr) for each in found[:2]]
+    )
+
+
+def test_points_without_a_number_or_a_difference_are_refused():
+    scenes = classify.LesionPhantom(20, image_size=16)
+    camera = joint.ImagingSystem(sensor=optics.Sensor(300))
+    found = [joint.evaluate(camera, scenes, photons=n) for n in (30, 300)]
+    with pytest.raises(ValueError, match="none of 2 evaluations has both photons and auc"):
+        points_figure({"a": found}, metric="auc")
+    with pytest.raises(ValueError, match="1 evaluations are of one point"):
+        points_figure({"a": found[:1]}, metric="psnr_scene")
+    with pytest.raises(ValueError, match="along must be one of photons"):
+        points_figure({"a": found}, metric="psnr_scene", along="light")
 
 
 def test_robustness_without_a_curve_is_refused():

@@ -117,6 +117,38 @@ def test_one_point_is_no_table_and_its_row_may_be_kept(trained, capsys, tmp_path
     assert f"--csv: {tmp_path} is a folder, name a file in it" in err
 
 
+def test_several_points_are_drawn(trained, capsys, tmp_path):
+    figure = tmp_path / "new" / "light.svg"
+    asked = ["evaluate", trained, "--photons", "50", "5000", "--resamples", "30", "--json"]
+    asked += ["--adjust", "balanced_accuracy", "--taus", "0.5"]
+    asked += ["--figure", figure, "--figure-metric", "macro_f1"]
+    assert main([*map(str, asked)]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 2
+    drawn = figure.read_text()
+    for words in ("macro f1", "light, photons/pixel", f"{trained.name}, adjusted"):
+        assert f"<!-- {words} -->" in drawn
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["--figure", "a.png"], "--figure draws against what was asked for: give several"),
+        (["--photons", "50", "50", "--figure", "a.png"], "give several"),
+        (["--photons", "50", "500", "--figure", "a.eps"], "writes a .png, .pdf or .svg, not a.eps"),
+        (["--photons", "50", "500", "--figure", "."], "--figure: . is a folder"),
+        (["--figure-metric", "auc"], "--figure-metric needs --figure"),
+        (
+            ["--photons", "50", "500", "--figure", "a.png", "--figure-metric", "f1"],
+            "--figure-metric: metric 'f1' is unknown",
+        ),
+    ],
+)
+def test_a_figure_that_cannot_be_drawn_is_refused_at_once(trained, capsys, asked, message):
+    status, out, err = _evaluate(capsys, trained, *asked)
+    assert (status, out) == (_WRONG_OPTION, "")
+    assert message in err
+
+
 def test_scenes_may_be_at_other_distances_of_a_lens(tmp_path, capsys, trained):
     folder = tmp_path / "lens"
     lens = ["--front-end", "lens", "--system.front-end.working-distances", "0.3", "0.6"]

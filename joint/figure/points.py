@@ -1,0 +1,139 @@
+"""One trained system, or several, judged elsewhere: a number against light, quality, distance."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+from matplotlib.figure import Figure
+
+from classify.judged import METRICS
+from joint.evaluation import Evaluation
+from joint.look import blank_figure, looks, no_formulas, open_axis
+from joint.point import OperatingPoint
+
+__all__ = ["Along", "points_figure"]
+
+Along: TypeAlias = Literal["photons", "quality", "distance", "motion", "bpp"]
+
+_AXES: dict[Along, str] = {
+    "photons": "light, photons/pixel",
+    "quality": "quality of the codec",
+    "distance": "distance, m",
+    "motion": "motion, pixels RMS",
+    "bpp": "rate, bits/pixel",
+}
+_UNITS = {"psnr": "PSNR, dB", "psnr_scene": "PSNR against the scene, dB", "bpp": "rate, bits/pixel"}
+
+
+class _Point(NamedTuple):
+    """A number where it was measured."""
+
+    x: float
+    y: float
+    low: float
+    """Lower end of its interval; y without one."""
+    high: float
+
+
+@no_formulas()
+def points_figure(
+    found: Mapping[str, Sequence[Evaluation]],
+    *,
+    metric: str = "balanced_accuracy",
+    along: Along | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw a number of evaluations against where they were made, with its interval.
+
+    A line for each system, and for each of the other numbers that its points differ in: over light
+    at three qualities there are three. Light has a logarithmic axis, and so have distances.
+
+    Parameters
+    ----------
+    found : mapping of str to sequence of Evaluation
+        By the name of the system: what :func:`joint.evaluate` returned at several points.
+    metric : str
+        One of :data:`classify.METRICS`, or of :meth:`joint.Evaluation.scalars`.
+    along : {"photons", "quality", "distance", "motion", "bpp"}, optional
+        What the axis is of; by default the first of the four that differs. ``bpp`` is the rate that
+        was measured, as for a codec at several qualities.
+    title : str
+        Of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        For :func:`save_figure`. Points that lack the number, or the place on the axis, are left
+        out.
+
+    Raises
+    ------
+    ValueError
+        Where no two points differ and ``along`` is not given, none has the number, or for an axis
+        that there is not.
+    """
+    every = [each for evaluations in found.values() for each in evaluations]
+    axis_name = _varying(every) if along is None else along
+    if axis_name not in _AXES:
+        raise ValueError(f"along must be one of {', '.join(_AXES)}, not {axis_name!r}")
+    lines = [line for item in found.items() for line in _lines(*item, axis_name, metric)]
+    if not lines:
+        raise ValueError(f"none of {len(every)} evaluations has both {axis_name} and {metric}")
+    figure = blank_figure(5.4, 3.6, title=title)
+    axis = figure.subplots()
+    for (name, points), look in zip(lines, looks(len(lines)), strict=True):
+        x, y, low, high = (list(column) for column in zip(*points, strict=True))
+        axis.fill_between(x, low, high, color=look.colour, alpha=0.15, linewidth=0)
+        axis.plot(x, y, f"{look.marker}-", ms=4, linewidth=1.2, color=look.colour, label=name)
+    drawn = [point.x for _, points in lines for point in points]
+    if axis_name in ("photons", "distance") and min(drawn) > 0:
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")  # not as a formula
+        axis.xaxis.set_minor_formatter("")
+    axis.set_xlabel(_AXES[axis_name])
+    axis.set_ylabel(_UNITS.get(metric, metric.replace("_", " ")))
+    open_axis(axis)
+    shaded = any(point.low < point.high for _, points in lines for point in points)
+    if len(lines) > 1 or shaded:
+        axis.legend(fontsize=8, title="shaded: interval" if shaded else None, title_fontsize=8)
+    return figure
+
+
+def _varying(every: Sequence[Evaluation]) -> Along:
+    """The first number of their points that evaluations differ in."""
+    names: tuple[Along, ...] = ("photons", "quality", "distance", "motion")
+    for name in names:
+        if len({getattr(each.point, name) for each in every}) > 1:
+            return name
+    raise ValueError(
+        f"{len(every)} evaluations are of one point: evaluate at others too, as with photons=, or "
+        "say what the axis is of, along='bpp'"
+    )
+
+
+def _lines(
+    name: str, evaluations: Sequence[Evaluation], along: Along, metric: str
+) -> Iterator[tuple[str, list[_Point]]]:
+    """The lines of a system, each with what tells it from its others."""
+    within = "quality" if along == "bpp" else along  # what the points of one line differ in
+    groups: dict[OperatingPoint, list[Evaluation]] = {}
+    for each in evaluations:
+        groups.setdefault(each.point._replace(**{within: None}), []).append(each)
+    for rest, members in groups.items():
+        points = sorted(filter(None, (_point(each, along, metric) for each in members)))
+        if points:
+            yield (f"{name}, {rest}" if len(groups) > 1 else name), points
+
+
+def _point(found: Evaluation, along: Along, metric: str) -> _Point | None:
+    """A number and where it is; None where there is none of either."""
+    x = found.bpp if along == "bpp" else getattr(found.point, along)
+    y = found.scalars().get(metric)
+    intervals = {}
+    if metric in METRICS and found.report is not None:
+        y, intervals = getattr(found.report, metric), found.report.intervals
+    # A distance may be infinite, which is on no axis.
+    if x is None or y is None or not (math.isfinite(x) and math.isfinite(y)):
+        return None
+    low, high = intervals.get(metric, (y, y))
+    return _Point(x, y, low, high)
