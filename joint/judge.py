@@ -22,6 +22,8 @@ from .config.scenes import build_data
 from .device import usable_device
 from .evaluate import evaluate
 from .evaluation import Evaluation
+from .metric import TERM
+from .objective import TERMS
 from .options import EvaluateOptions
 from .point import operating
 from .settings import ConfigError, OptionError
@@ -99,7 +101,8 @@ def at_a_glance(judged: Sequence[Judged]) -> str:
     """The points of one run under each other, with the interval of the balanced accuracy."""
     rows = [each.cells() for each in judged]
     points = judged[0].result.point.asked()
-    names = [name for name in _AT_A_GLANCE if any(name in row for row in rows)]
+    own = [f"{TERM}{name}" for name in judged[0].result.losses if name not in TERMS]
+    names = [name for name in (*_AT_A_GLANCE, *own) if any(name in row for row in rows)]
     table = [[*points, *(name.replace("_", " ") for name in names)]]
     for row in rows:
         line = [f"{row[name]:.12g}" for name in points]

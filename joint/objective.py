@@ -18,7 +18,7 @@ from .settings import FrozenDict, Settings, added
 from .system import SystemOutput
 from .term import Term
 
-__all__ = ["DistortionKind", "Losses", "Objective"]
+__all__ = ["TERMS", "DistortionKind", "Losses", "Objective"]
 
 DistortionKind = Literal["mae", "mse", "ms_ssim"]
 
@@ -29,7 +29,8 @@ _NEEDED = {
     "restoration": "camera and no codec",
     "distillation": "classifier",
 }
-_TERMS = ("total", *_NEEDED)
+TERMS = ("total", *_NEEDED)
+"""Names of the terms that every objective has, and of their sum."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Losses:
 
     def named(self) -> dict[str, Tensor]:
         """The terms that exist, by name; scalars."""
-        terms = {name: getattr(self, name) for name in _TERMS}
+        terms = {name: getattr(self, name) for name in TERMS}
         return {name: term for name, term in terms.items() if term is not None} | dict(self.own)
 
 
@@ -141,10 +142,10 @@ class Objective(Settings):
     @classmethod
     def _names_of_their_own(cls, terms: dict[str, Term]) -> dict[str, Term]:
         for name in terms:
-            if name in (*_TERMS, "rate_weight") or not name.isidentifier():
+            if name in (*TERMS, "rate_weight") or not name.isidentifier():
                 raise ValueError(
                     f"a term cannot be called {name!r}: choose a word of letters, digits and _ "
-                    f"that is none of {', '.join((*_TERMS, 'rate_weight'))}"
+                    f"that is none of {', '.join((*TERMS, 'rate_weight'))}"
                 )
         return terms
 

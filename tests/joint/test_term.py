@@ -10,6 +10,7 @@ import joint
 import joint.study
 import optics
 from joint.arguments import read_train_options
+from joint.cli import main
 from joint.complete import complete_run
 from joint.report.words import configuration_words
 
@@ -224,7 +225,7 @@ def _config(weight=0.5, **objective):
     )
 
 
-def test_a_run_folder_brings_its_terms_back(tmp_path):
+def test_a_run_folder_brings_its_terms_back(tmp_path, capsys):
     config = _config()
     assert config != _config(weight=0.25)
     assert joint.RunConfig.model_validate_json(config.model_dump_json()) == config
@@ -234,6 +235,14 @@ def test_a_run_folder_brings_its_terms_back(tmp_path):
     assert loaded.objective == config.objective
     tested = json.loads((tmp_path / "run" / "result.json").read_text())["test"]
     assert tested["loss"] == pytest.approx(0.5 * tested["loss_surprise"])
+    asked = ["evaluate", str(tmp_path / "run"), "--photons", "50", "5000", "--resamples", "0"]
+    assert main(asked) == 0
+    heads, *lines = capsys.readouterr().out.split("\n\n")[-1].splitlines()
+    assert heads.split()[-2:] == ["loss", "surprise"]
+    at = joint.evaluate(
+        joint.load_run(tmp_path / "run")[1], parts.test, objective=config.objective, photons=5000
+    )
+    assert float(lines[1].split()[-1]) == pytest.approx(at.losses["surprise"], rel=1e-3)
     words = dict(configuration_words(config))
     assert words["objective"].startswith("0.5 × surprise (own_terms.surprise), ")
 
