@@ -144,7 +144,7 @@ class Term(Settings):
         Returns
         -------
         Tensor, scalar
-            Its mean, in the function's unit; without a gradient where the weight is 0.
+            Its mean, in the function's unit; detached where the weight is 0.
 
         Raises
         ------

@@ -1,8 +1,8 @@
 """Apertures: openings with soft edges, and coded patterns of many.
 
 An opening is an amplitude in [0, 1] on the grid ``(i - N // 2) * spacing``. A sample that the edge
-passes through carries the part of its width that is open, so that sizes have a gradient and the
-sum over the samples follows the area; a hard edge has neither.
+passes through carries the part of its square that is open, so that sizes have a gradient and the
+sum over the samples is the area; a hard edge has neither.
 """
 
 import math
@@ -34,6 +34,9 @@ __all__ = [
 
 CodedPattern = Literal["random", "mura", "fractal_zone", "fresnel_zone"]
 
+# Samples: of narrower zones nothing is left but grey.
+_NARROWEST = 0.02
+
 
 def circular_aperture(
     size: int | tuple[int, int],
@@ -45,8 +48,7 @@ def circular_aperture(
 ) -> Tensor:
     """Circular opening, centred on the sample ``(H // 2, W // 2)``.
 
-    Its edge is linear coverage across one sample: ``clip((R - r) / spacing + 1/2, 0, 1)`` along
-    the axes, and slightly wider along the diagonals, where a sample is.
+    A sample that the rim crosses has the part of its square that is open, exactly.
 
     Parameters
     ----------
@@ -244,7 +246,7 @@ def coded_aperture(
         For a fraction that is not one number.
     ValueError
         For a pattern that is not known, a number of cells that does not fit, a fraction outside
-        of [0, 1], a negative stage, or a missing generator.
+        of [0, 1], a negative stage, zones less than 0.02 samples wide, or a missing generator.
 
     Warns
     -----
@@ -263,7 +265,7 @@ def coded_aperture(
     elif pattern == "mura":
         mask = _enlarged(_mura(height if cells is None else cells), height, width)
     elif pattern == "fractal_zone":
-        mask = _zones(height, width, _cantor(stage))
+        mask = _zones(height, width, _cantor(height, width, stage))
     elif pattern == "fresnel_zone":
         mask = _zones(height, width, _fresnel(height, width, cells))
     else:
@@ -318,31 +320,33 @@ def _in_samples(
 def _disk(height: int, width: int, radius: Tensor) -> Tensor:
     """Part of each sample's square that a disk covers, its radius ``[..., 1, 1]`` in samples.
 
-    Near a sample the rim is taken as straight. The part of a unit square on one side of a line is
-    the integral of a trapezium, the projection of the square on the line's normal (cos, sin).
-    The plain ramp ``clip(R - r + 1/2)`` is the same along the axes, but its sum over the grid has
-    a derivative that is off by up to 9 %, as samples fall in and out of a ring of width 1.
+    Exact, and so is its derivative, the length of the rim within the square. The disk's part in
+    the rectangle from its centre to (y, x) is ``x y`` where that corner lies within, and else
+    ``A(x) + A(y) - pi R^2 / 4``, of the areas A(t) under the rim from 0 to t. A square is the
+    difference of four such rectangles.
     """
-    y = coordinates(height, device=radius.device)[:, None]
-    x = coordinates(width, device=radius.device)
-    distance = torch.hypot(y, x)
-    # Along the rim a sample's mean distance is larger, by (1/12) / (2 r), for the rim is curved.
-    curved = torch.where(distance > 0, (distance**2 + 1 / 12).sqrt(), 0.0)
-    cosine, sine = (part.abs() / distance.clamp_min(1.0) for part in torch.broadcast_tensors(x, y))
-    # The ramp of a line along an axis is the limit of no sine; a thousandth stands for it.
-    long = torch.where(distance > 0, torch.maximum(cosine, sine), 1.0)
-    short = torch.minimum(cosine, sine).clamp_min(1e-3)
-    depth = clip(radius - curved, -1.0, 1.0)
-    outer, inner = (long + short) / 2, (long - short) / 2
-    covered = _half_square(depth + outer) - _half_square(depth + inner)
-    covered = covered - _half_square(depth - inner) + _half_square(depth - outer)
-    covered = clip(covered / (long * short))
-    # A disk within one sample must not light it more than its area allows.
-    return torch.minimum(covered, torch.pi * radius**2)
+    y = _edges(height, radius.device)[:, None]
+    x = _edges(width, radius.device)
+    quarter = torch.pi * radius**2 / 4
+
+    def under(t: Tensor) -> Tensor:
+        inside = t < radius
+        rim = torch.where(inside, (radius - t) * (radius + t), 1.0).sqrt()
+        # The angle by both sides of its triangle: the terms' large slopes at the rim then cancel.
+        return torch.where(inside, (t * rim + radius**2 * torch.atan2(t, rim)) / 2, quarter)
+
+    outside = under(y.abs()) + under(x.abs()) - quarter
+    within = torch.where(y**2 + x**2 <= radius**2, (y * x).abs(), outside) * (y * x).sign()
+    covered = clip(within.diff(dim=-2).diff(dim=-1))
+    # Beyond the rim the difference is of rounding errors.
+    nearest = (coordinates(n, device=radius.device).abs() - 0.5 for n in (height, width))
+    v, u = (distance.clamp_min(0.0) for distance in nearest)
+    return torch.where(torch.hypot(v[:, None], u) < radius, covered, 0.0)
 
 
-def _half_square(value: Tensor) -> Tensor:
-    return value.clamp_min(0.0).square() / 2
+def _edges(samples: int, device: torch.device) -> Tensor:
+    """Where the squares of a row of samples begin, and the last one ends."""
+    return torch.arange(samples + 1, dtype=torch.float64, device=device) - samples // 2 - 0.5
 
 
 def _bar(samples: int, extent: Tensor, device: torch.device | str | None) -> Tensor:
@@ -433,10 +437,12 @@ def _enlarged(mask: Tensor, height: int, width: int) -> Tensor:
     return mask.repeat_interleave(height // rows, 0).repeat_interleave(width // columns, 1)
 
 
-def _cantor(stage: int) -> list[tuple[float, float]]:
+def _cantor(height: int, width: int, stage: int) -> list[tuple[float, float]]:
     """Open parts of [0, 1] after so many removals of the middle third."""
+    stage = whole_number("stage", stage, least=0)
+    _check_outermost(height, width, 3.0**-stage, f"stage={stage}")
     parts = [(0.0, 1.0)]
-    for _ in range(whole_number("stage", stage, least=0)):
+    for _ in range(stage):
         thirds = [(a, a + (b - a) / 3, b - (b - a) / 3, b) for a, b in parts]
         parts = [part for a, c, d, b in thirds for part in ((a, c), (d, b))]
     return parts
@@ -447,11 +453,26 @@ def _fresnel(height: int, width: int, zones: int | None) -> list[tuple[float, fl
     if zones is None:
         # The outermost zone is radius / (2 zones) wide.
         zones = max(1, int(_plate_radius(height, width) / 4))
+    _check_outermost(height, width, 1 / zones, f"cells={zones}")
     return [(i / zones, (i + 1) / zones) for i in range(0, zones, 2)]
 
 
 def _plate_radius(height: int, width: int) -> float:
     return (min(height, width) - 1) // 2 + 0.5
+
+
+def _check_outermost(height: int, width: int, share: float, given: str) -> None:
+    """Refuse zones of which the outermost one, a share of the squared radius, is next to nothing.
+
+    They grow in number without bound, and what they make of a sample stays the same grey.
+    """
+    outermost = _plate_radius(height, width) * (1 - math.sqrt(1 - share))
+    if outermost < _NARROWEST:
+        raise ValueError(
+            f"{given} makes an outermost zone {outermost:.2g} samples wide, which must be "
+            f"{_NARROWEST:g} at least: use more samples than {(height, width)}, fewer zones or a "
+            "lower stage"
+        )
 
 
 def _zones(height: int, width: int, parts: list[tuple[float, float]]) -> Tensor:
@@ -465,6 +486,8 @@ def _zones(height: int, width: int, parts: list[tuple[float, float]]) -> Tensor:
             UserWarning,
             stacklevel=3,
         )
-    radii = radius * torch.tensor(parts, dtype=torch.float64).sqrt()
-    disks = _disk(height, width, radii[..., None, None])
-    return clip((disks[:, 1] - disks[:, 0]).sum(0))
+    mask = torch.zeros(height, width, dtype=torch.float64)
+    for part in parts:  # one after the other, for the samples are many
+        inner, outer = radius * torch.tensor(part, dtype=torch.float64).sqrt()[:, None, None]
+        mask += _disk(height, width, outer) - _disk(height, width, inner)
+    return clip(mask)

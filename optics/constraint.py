@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .quantity import as_real, has_values, single
+from .quantity import as_real, check_finite, has_values, single
 
 __all__ = [
     "Bounded",
@@ -80,7 +80,8 @@ def energy_limited(raw: Tensor) -> Tensor:
     """Non-negative kernels that pass on at most the light they receive.
 
     ``softplus(100 raw) / 100``, then scaled down where needed so that the light of each input
-    channel leaves at most once: the sum over output channels and taps is at most 1.
+    channel leaves at most once: the sum over output channels and taps is at most 1 (in
+    half precision up to its rounding, by which it is 1.003 in bfloat16).
 
     Parameters
     ----------
@@ -175,7 +176,14 @@ def unit_disk(raw: Tensor) -> Tensor:
     -------
     Tensor, complex ``[...]``
         Transmission t (amplitude), |t| <= 1. Half precision is computed, and returned, in single.
+
+    Raises
+    ------
+    ValueError
+        When the raw tensor is not ``[2, ...]``.
     """
+    if raw.ndim < 1 or len(raw) != 2:
+        raise ValueError(f"raw must be [2, ...], real and imaginary part, not {tuple(raw.shape)}")
     raw = single(raw)
     modulus = torch.sqrt(raw.square().sum(0) + torch.finfo(raw.dtype).tiny ** 0.5)
     bounded = raw * (torch.tanh(modulus) / modulus)
@@ -199,12 +207,13 @@ def unit_disk_inverse(transmission: Tensor, *, largest: float = 0.995) -> Tensor
     Raises
     ------
     ValueError
-        Unless ``0 < largest < 1``.
+        Unless ``0 < largest < 1``, and the transmission is finite.
     """
     if not 0 < largest < 1:
         raise ValueError(
             f"largest must be above 0 and below 1, which is reached at infinity only, not {largest}"
         )
+    check_finite("transmission", transmission.detach())
     if not transmission.is_complex():
         amplitude = single(as_real("transmission", transmission))
         transmission = torch.complex(amplitude, torch.zeros_like(amplitude))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .constraint import bounded, bounded_raw
 from .fourier import phasor
@@ -87,7 +88,8 @@ def lens_phase(
     check_positive("spacing", spacing, "metres")
     check_wavelength("wavelength", wavelength)
     check_finite("focal_length", focal_length, "metres")
-    if not isinstance(focal_length, Tensor) and focal_length == 0:
+    number = not isinstance(focal_length, Tensor)
+    if focal_length == 0 if number else looked_at(focal_length) and bool((focal_length == 0).any()):
         raise ValueError("focal_length must not be 0 metres")
     # In double: a wavelength of half precision has no digits left, and the product fewer.
     wavelength, focal_length = (
@@ -163,8 +165,8 @@ class Element(nn.Module, ABC):
         Raises
         ------
         ValueError
-            When the field is not sampled as the element is, or a wavelength is not within 1e-9 to
-            1e-2 metres.
+            When the field is not sampled as the element is, is one of another number of
+            wavelengths, or a wavelength is not within 1e-9 to 1e-2 metres.
         """
         check_complex("field", field, "[..., H, W]")
         if field.shape[-2:] != self.size:
@@ -174,6 +176,12 @@ class Element(nn.Module, ABC):
             )
         check_wavelength("wavelength", wavelength)
         several = torch.as_tensor(wavelength, dtype=torch.float64, device=field.device)
+        bands = field.shape[-3] if field.ndim > 2 else 1
+        if several.ndim and bands != several.numel() and 1 not in (bands, several.numel()):
+            raise ValueError(
+                f"field must be [..., {several.numel()}, H, W], of as many wavelengths as are "
+                f"given, or [..., 1, H, W], not {tuple(field.shape)}"
+            )
         transmission = self.transmission(several.reshape(-1))
         if not several.ndim:
             return field * transmission[..., 0, :, :]
@@ -234,7 +242,7 @@ class Lens(PhaseElement):
     counts the more the stronger the lens is: a step ds moves the focus by ``D^2 ds / (8 f^2
     lambda)`` waves at the rim of a pupil of diameter D. 2 mm, of Adam at a rate of 0.002, are 6.5
     waves of 50 mm over 6 mm, and 2e-4 waves of 10 m. Learn it in parts of itself instead, so that
-    a step of 0.002 is 0.2 %, whatever the lens (of less than a few decimetres; the sign stays)::
+    a step of 0.002 is 0.2 %, whatever the lens (a converging one, of less than a few decimetres)::
 
         parametrize.register_parametrization(lens, "focal_length", optics.Positive())
 
@@ -314,7 +322,14 @@ class AmplitudeMask(Element):
     spacing : float, metres
         Distance of the samples.
     trainable : bool
-        Train it; otherwise it is used exactly as given.
+        Train it; otherwise it is used exactly as given, but for rounding beyond the bounds.
+
+    Raises
+    ------
+    TypeError
+        When the transmittance is no Tensor.
+    ValueError
+        When it is not real ``[H, W]`` in 0..1, or the spacing not positive.
     """
 
     fixed: Tensor
@@ -325,7 +340,8 @@ class AmplitudeMask(Element):
         if trainable:
             self.raw = nn.Parameter(raw)
         else:
-            self.register_buffer("fixed", transmittance.detach())
+            # What 1 - cos^2 - sin^2 is below zero would have no root.
+            self.register_buffer("fixed", transmittance.detach().clamp(0.0, 1.0))
 
     @property
     def transmittance(self) -> Tensor:
@@ -334,7 +350,10 @@ class AmplitudeMask(Element):
 
     def transmission(self, wavelength: Tensor) -> Tensor:
         """Root of the transmittance, ``[1, H, W]``."""
-        amplitude = single(self.transmittance).sqrt()[None]
+        if "fixed" in self._buffers:
+            amplitude = single(self.fixed).sqrt()[None]
+        else:  # The root of a sigmoid, whose slope is 0 where it ends, and not infinity times 0.
+            amplitude = functional.logsigmoid(single(self.raw)).mul(0.5).exp()[None]
         return torch.complex(amplitude, torch.zeros_like(amplitude))
 
 
@@ -361,7 +380,8 @@ class CubicMask(PhaseElement):
         When a length is not positive, the diameter 100 times the grid, as one in millimetres is,
         the wavelength not within 1e-9 to 1e-2 metres, or alpha not finite.
     TypeError
-        For a diameter or a wavelength that is not one number, or is a parameter.
+        For a diameter or a wavelength that is not one number, or is a parameter; for an alpha of
+        several.
     """
 
     alpha: Tensor
@@ -381,6 +401,7 @@ class CubicMask(PhaseElement):
         _check_diameter(diameter, self)
         design_wavelength = one_number("design_wavelength", design_wavelength, "metres")
         check_wavelength("design_wavelength", design_wavelength)
+        check_scalar("alpha", alpha, "waves", remedy="give each a CubicMask of its own")
         check_finite("alpha", alpha, "waves")
         self.design_wavelength = design_wavelength
         hold(self, "alpha", as_real("alpha", alpha))

@@ -180,13 +180,7 @@ class EtchedRelief(PhaseElement):
         if sigma == 0:
             self.etch_error = None
             return
-        # The disk is odd in size; a quotient of two lengths is rounded.
-        most = (min(self.size) - 1) // 2 * 2 + 1
-        if width / self.spacing > most + 1e-9:
-            raise ValueError(
-                f"width must be at most {most * self.spacing:g} metres, an odd number of samples "
-                f"along the relief's shorter side, not {width:g}"
-            )
+        _check_fits("width", width, self)
         error = torch.randn(self.size, dtype=torch.float64, generator=generator)
         disk = _disk(width / self.spacing)
         if disk.numel() > 1:
@@ -222,7 +216,8 @@ class HeightMap(EtchedRelief):
     minimum_feature : float, metres
         Width of a disk that the relief is averaged over, so that its heights have no smaller
         detail. It is rounded to ``levels`` after that: a slope becomes terraces of any width, down
-        to one sample, and :func:`optics.relief_report` tells the smallest.
+        to one sample, and :func:`optics.relief_report` tells the smallest. At most the largest odd
+        number of samples along the relief's shorter side.
 
     Raises
     ------
@@ -231,7 +226,8 @@ class HeightMap(EtchedRelief):
     ValueError
         For a height that is not real ``[H, W]`` within 0 and ``max_height``, a length that is
         not positive, a wavelength that is not within 1e-9 to 1e-2 metres, a material that is not
-        known or has an index of 1 or less, fewer than 2 levels, or a negative minimum feature.
+        known or has an index of 1 or less, fewer than 2 levels, or a minimum feature that is
+        negative or does not fit on the relief.
 
     Notes
     -----
@@ -275,6 +271,7 @@ class HeightMap(EtchedRelief):
         minimum_feature = one_number("minimum_feature", minimum_feature, "metres")
         if not 0 <= minimum_feature < math.inf:
             raise ValueError(f"minimum_feature must be 0 metres or more, not {minimum_feature:g}")
+        _check_fits("minimum_feature", minimum_feature, self)
         self.levels = None if levels is None else whole_number("levels", levels, least=2)
         self.minimum_feature = minimum_feature
         #: Of the surrogate gradient of the levels, 0..20.
@@ -316,6 +313,17 @@ class HeightMap(EtchedRelief):
             f"{super().extra_repr()}, material={self.material!r}, max_height="
             f"{self.max_height:g} m, design_wavelength={self.design_wavelength:g} m, "
             f"minimum_feature={self.minimum_feature:g} m{levels}"
+        )
+
+
+def _check_fits(name: str, width: float, relief: EtchedRelief) -> None:
+    """Refuse a disk that is wider than the relief, as one in micrometres is."""
+    # The disk is odd in size; a quotient of two lengths is rounded.
+    most = (min(relief.size) - 1) // 2 * 2 + 1
+    if width / relief.spacing > most + 1e-9:
+        raise ValueError(
+            f"{name} must be at most {most * relief.spacing:g} metres, an odd number of samples "
+            f"along the relief's shorter side, not {width:g}"
         )
 
 

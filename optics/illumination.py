@@ -65,7 +65,8 @@ def light_budget(raw: Tensor, budget: float = 1.0) -> Tensor:
 def light_budget_inverse(weights: Tensor) -> Tensor:
     """Return a raw tensor that :func:`light_budget` maps to weights in these proportions.
 
-    A weight of 0 comes back as 1e-4 of the sum, from which training can raise it again.
+    A weight of 0 comes back as 1e-4 of the sum, from which training can raise it again; of more
+    than 100, as 0.01 / S of it, so that all that are dark have 1 % at most.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ def light_budget_inverse(weights: Tensor) -> Tensor:
     allowed = torch.isfinite(weights).all() & (weights >= 0).all() & (total > 0).all()
     if has_values(weights) and not bool(allowed):
         raise ValueError("weights of lamps must be finite, not negative, and not all 0")
-    return (weights / total).clamp_min(1e-4).log()
+    return (weights / total).clamp_min(min(1e-4, 0.01 / weights.shape[-1])).log()
 
 
 def mix_colours(spectral: Tensor, matrix: Tensor) -> Tensor:

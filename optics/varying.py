@@ -11,7 +11,8 @@ interpolated; the set is then written with few eigen-PSFs,
 ``psf(x) = sum_r a_r(x) e_r``, so that ``image = sum_r (a_r scene) * e_r``
 
 (Flicker and Rigaut, J. Opt. Soc. Am. A 22:504, 2005; the weights act on the scene, before the
-convolution, for each point spreads its own light). What the sum leaves out is bounded by a number.
+convolution, for each point spreads its own light). The sums of the PSFs, their light, are kept at
+every rank; what is left out besides is bounded by a number.
 """
 
 import math
@@ -32,7 +33,9 @@ from .quantity import (
     check_finite,
     check_real,
     check_tensor,
+    differentiated,
     full_precision,
+    has_values,
     hold,
     single,
     whole_number,
@@ -49,16 +52,17 @@ class LowRankPSF(NamedTuple):
     """PSFs of a grid of places as a sum of few."""
 
     basis: Tensor
-    """Eigen-PSFs ``[R, (C,) h, w]``; they may be negative, their sums over r are not."""
+    """Eigen-PSFs ``[R, (C,) h, w]``: a mean of the PSFs with weights of their light, of unit sum,
+    and differences from it, which sum to 0. Below full rank the PSFs they make may be negative."""
     weights: Tensor
-    """Coefficients ``[R, P, Q]`` at the places."""
+    """Coefficients ``[R, P, Q]`` at the places, the first the PSFs' sums."""
     error_bound: Tensor
     """Largest sum of ``|psf - approximation|`` over the places and channels, scalar: no more than
     this part of a scene's light can fall on other pixels than it should."""
 
 
 def low_rank_psf(psfs: Tensor, rank: int) -> LowRankPSF:
-    """Best approximation of PSFs on a grid of places by ``rank`` eigen-PSFs.
+    """Best approximation of PSFs on a grid of places by ``rank`` eigen-PSFs that keeps their light.
 
     Parameters
     ----------
@@ -66,8 +70,10 @@ def low_rank_psf(psfs: Tensor, rank: int) -> LowRankPSF:
         PSFs at P x Q places, which span the picture from border to border; C channels of one lens
         share the weights.
     rank : int
-        1 to P Q. The approximation is the singular value decomposition's, the best one in the
-        mean square (Eckart and Young, Psychometrika 1:211, 1936).
+        1 to P Q. Of all approximations that have the PSFs' own sums, so that they make no light,
+        the best one in the mean square: the sums times a mean PSF, and the singular value
+        decomposition's of what differs from that (Eckart and Young, Psychometrika 1:211, 1936).
+        Of several channels, whose weights are shared, the sums over the channels are kept.
 
     Returns
     -------
@@ -90,10 +96,19 @@ def low_rank_psf(psfs: Tensor, rank: int) -> LowRankPSF:
     rows, columns, *shape = psfs.shape
     rank = _rank_of(rank, rows * columns)
     table = psfs.reshape(rows * columns, -1)
+    # Of fewer pixels than places, as many eigen-PSFs are all.
+    rank = min(rank, table.shape[1])
+    light = psfs.sum((-2, -1)).reshape(len(table), -1).mean(1, keepdim=True)
+    with full_precision(table):  # whose rounding would be the larger error
+        # M 1 = s puts s among what M's columns span. The best such M of rank R is the table's part
+        # along s, and of the rest, whose rows sum to 0, the best of rank R - 1.
+        mean = light.mT @ table / light.square().sum().clamp_min(torch.finfo(table.dtype).tiny)
+        differs = table - light @ mean
     decomposed = _LowRank if torch.compiler.is_compiling() else _ForwardLowRank
-    weights, basis = decomposed.apply(table, rank)[:2]
+    weights, basis = decomposed.apply(differs, rank - 1)[:2]
+    weights, basis = torch.cat((light, weights), 1), torch.cat((mean, basis))
     basis, weights = basis.reshape(-1, *shape), weights.T.reshape(-1, rows, columns)
-    with full_precision(table):  # which would be the larger error
+    with full_precision(table):
         made = torch.einsum("rpq,r...->pq...", weights, basis)
         left_out = (psfs - made).abs().sum((-2, -1)).max()
     return LowRankPSF(basis, weights, left_out)
@@ -215,10 +230,14 @@ def varying_blur(
 
     Raises
     ------
+    TypeError
+        When one of them is no Tensor.
     ValueError
         When the shapes are not these, or the scene is not real floating point.
     """
     check_real("scene", scene, "[B, C, H, W]")
+    check_tensor("basis", basis)
+    check_tensor("weights", weights)
     scene = single(scene)
     fits = weights.ndim == 3 and basis.ndim in (3, 4) and len(basis) == len(weights)
     fits = fits and scene.ndim == 4 and (basis.ndim == 3 or basis.shape[1] == scene.shape[1])
@@ -274,6 +293,12 @@ class VaryingImaging(FrontEnd):
 
     Notes
     -----
+    At every rank a point's picture has the light of its PSF (of several channels, all of them
+    together). Below full rank some of it, up to half of :meth:`error_bound`, is on wrong pixels,
+    and as much is missing on others, where irradiance can fall below zero. It is not clipped:
+    that would make light, not be linear in the scene, and take the gradient where the error is. A
+    larger rank is the remedy.
+
     Between places PSFs are interpolated, not wavefronts: give so many that neighbours differ
     little. With a wave of coma in the corner and half a wave each of astigmatism and field
     curvature, what lies half way is off by up to 0.31 of its light, summed over the pixels, with 5
@@ -284,6 +309,8 @@ class VaryingImaging(FrontEnd):
 
     psfs: Tensor
     spectral_response: Tensor | None
+    # PSFs that were taken apart, and of what they are the sum. Not a part of the state.
+    _kept: tuple[Tensor, LowRankPSF] | None = None
 
     def __init__(
         self,
@@ -366,7 +393,28 @@ class VaryingImaging(FrontEnd):
 
     def error_bound(self) -> Tensor:
         """Largest part of the light that the low rank puts in the wrong place, scalar."""
-        return low_rank_psf(self._distinct(), self.rank).error_bound
+        return self._taken_apart().error_bound
+
+    def _taken_apart(self) -> LowRankPSF:
+        """:func:`low_rank_psf` of the PSFs, which is found once for as long as they stay the same.
+
+        They are compared by their values, in a hundredth of the decomposition's time: so it does
+        not matter who changed them, or how.
+        """
+        psfs = self._distinct()
+        if not has_values(psfs) or differentiated(psfs):
+            return low_rank_psf(psfs, self.rank)
+        kept = self._kept
+        same = kept is not None and (kept[0].dtype, kept[0].device) == (psfs.dtype, psfs.device)
+        if kept is None or not same or not torch.equal(kept[0], psfs):
+            # What is made in inference mode could not be trained with later.
+            with torch.inference_mode(False), torch.no_grad():
+                psfs = psfs.clone()
+                kept = self._kept = psfs, low_rank_psf(psfs, self.rank)
+        return kept[1]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name != "_kept"}
 
     def forward(self, scene: Tensor) -> Tensor:
         """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]``.
@@ -387,7 +435,7 @@ class VaryingImaging(FrontEnd):
                 f"{tuple(scene.shape)}"
             )
         light = scene if self.projection is None else self.projection(scene)
-        basis, weights, _ = low_rank_psf(self._distinct(), self.rank)
+        basis, weights, _ = self._taken_apart()
         if basis.shape[1] == 1:
             basis = basis[:, 0]
         image = varying_blur(light, basis, weights, boundary=self.boundary)

@@ -108,6 +108,20 @@ def test_the_largest_modulus_is_inside_the_disk(largest):
         optics.unit_disk_inverse(torch.ones(2), largest=largest)
 
 
+@pytest.mark.parametrize("shape", [(), (1, 4), (3, 4)])
+def test_a_raw_transmission_has_two_parts(shape):
+    with pytest.raises(
+        ValueError, match=r"raw must be \[2, \.\.\.\], real and imaginary part, not"
+    ):
+        optics.unit_disk(torch.ones(shape))
+
+
+@pytest.mark.parametrize("number", [float("nan"), complex(0, float("inf"))])
+def test_a_transmission_that_is_no_number_has_no_raw_tensor(number):
+    with pytest.raises(ValueError, match="transmission must be finite; it has NaN or infinite"):
+        optics.unit_disk_inverse(torch.tensor([0.5, number]))
+
+
 def test_a_real_transmission_has_no_phase():
     wanted = torch.linspace(-0.9, 0.9, 7, dtype=torch.float64)
     raw = optics.unit_disk_inverse(wanted)

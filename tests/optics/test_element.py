@@ -377,6 +377,49 @@ def test_what_makes_no_sense_is_refused(make, message):
         make()
 
 
+def test_a_field_of_another_number_of_wavelengths_is_refused():
+    lens, both = ELEMENTS["lens"](), torch.tensor([500e-9, 600e-9])
+    with pytest.raises(
+        ValueError, match=r"field must be \[\.\.\., 2, H, W\], of as many wave.*\(3, 16"
+    ):
+        lens(torch.ones(3, 16, 16), wavelength=both)
+    for leading, wanted in (((), (2,)), ((1,), (2,)), ((3, 1), (3, 2)), ((3, 2), (3, 2))):
+        out = lens(torch.ones(*leading, 16, 16), wavelength=both)
+        assert out.shape == (*wanted, 16, 16)
+    assert lens(torch.ones(3, 16, 16), wavelength=both[:1]).shape == (3, 16, 16)
+
+
+def test_no_focal_length_is_refused_as_a_tensor_too():
+    for none in (0, torch.tensor(0.0), torch.tensor([0.1, 0.0])):
+        with pytest.raises(ValueError, match="focal_length must not be 0 metres"):
+            optics.lens_phase(8, spacing=1e-6, wavelength=550e-9, focal_length=none)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_a_closed_cell_has_a_gradient_of_zero(dtype):
+    mask = optics.AmplitudeMask(torch.full((2, 2), 0.5), spacing=1e-6).to(dtype)
+    raw = [[-1e4, -200.0], [-18.0, 3.0]]
+    mask.raw.data = torch.tensor(raw, dtype=dtype)
+    mask.transmission(torch.tensor([5e-7])).real.sum().backward()
+    # d sqrt(sigmoid(r)) / dr = sqrt(s) (1 - s) / 2
+    share = torch.tensor(raw, dtype=torch.float64).sigmoid()
+    wanted = (share.sqrt() * (1 - share) / 2).to(dtype)
+    torch.testing.assert_close(mask.raw.grad, wanted)
+
+
+def test_a_transmittance_rounded_beyond_its_bounds_is_used_within_them():
+    given = torch.tensor([[-8e-8, 1 + 1e-7], [0.25, 0.0]])
+    fixed = optics.AmplitudeMask(given, spacing=1e-6, trainable=False)
+    amplitude = fixed.transmission(torch.tensor([5e-7])).real
+    assert torch.equal(amplitude, torch.tensor([[[0.0, 1.0], [0.5, 0.0]]]))
+
+
+@pytest.mark.parametrize("alpha", [torch.arange(8.0), torch.zeros(2), [1.0, 2.0]])
+def test_a_cubic_phase_has_one_strength(alpha):
+    with pytest.raises(TypeError, match=r"alpha must be one number, in waves.*CubicMask"):
+        optics.CubicMask(8, spacing=1e-6, diameter=7e-6, alpha=alpha, design_wavelength=5e-7)
+
+
 @pytest.mark.parametrize("bound", [1e-9, 1e-2])
 def test_a_wavelength_at_a_bound_of_its_range_is_within_it_in_single_precision_too(bound):
     mask = optics.PhaseMask(torch.zeros(2, 2), spacing=1, design_wavelength=bound)

@@ -186,6 +186,7 @@ def test_a_height_in_whole_metres_is_not_cut_to_whole_radians():
         (lambda: _height_map(max_height=5e-7), "height, metres, must lie between 0 and 5e-07"),
         (lambda: _height_map(levels=1), "levels must be a whole number of at least 2, not 1"),
         (lambda: _height_map(minimum_feature=-1), "minimum_feature must be 0 metres or more"),
+        (lambda: _height_map(minimum_feature=20.0), "minimum_feature must be at most .* not 20"),
         *(
             (
                 lambda sigma=sigma: _height_map().draw_etch_error(sigma),

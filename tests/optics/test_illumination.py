@@ -34,6 +34,17 @@ def test_the_picture_is_linear_in_the_lamps():
     assert (lamps.raw.grad.abs() > 0).all()  # a lamp that is off can come back
 
 
+@pytest.mark.parametrize("count", [2, 100, 1024])
+def test_lamps_that_are_dark_take_little_of_one_that_is_lit(count):
+    start = torch.zeros(1, count)
+    start[0, 0] = 1
+    weights = optics.Illumination(count, start=start).weights.detach()
+    # 1 to (S - 1) floors, of the sum of both.
+    floor = min(1e-4, 0.01 / count)
+    assert float(weights[0, 0]) == pytest.approx(1 / (1 + (count - 1) * floor), rel=1e-5)
+    assert (weights[0, 1:] > 0).all()
+
+
 def test_filters_absorb_and_share():
     filters = optics.ColourFilters(torch.tensor([[0.2, 0.8, 1.0], [0.5, 0.0, 0.1]]), share=0.5)
     optimiser = torch.optim.SGD(filters.parameters(), lr=1e3)

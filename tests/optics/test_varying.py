@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -114,9 +117,13 @@ def test_the_gradient_is_that_of_torch_where_singular_values_differ(rank, size):
         return sum((_scene(*factor.shape) * factor.sin()).sum() for factor in factors)
 
     (ours,) = torch.autograd.grad(loss(*optics.low_rank_psf(psfs, rank)[:2]), psfs)
-    u, s, v = torch.linalg.svd(psfs.reshape(4, -1), full_matrices=False)
-    kept = min(rank, len(s))
-    (theirs,) = torch.autograd.grad(loss(v[:kept], (u[:, :kept] * s[:kept]).T), psfs)
+    table = psfs.reshape(4, -1)
+    light = table.sum(1, keepdim=True)
+    mean = torch.linalg.lstsq(light, table).solution
+    u, s, v = torch.linalg.svd(table - light @ mean, full_matrices=False)
+    kept = min(rank, table.shape[1]) - 1
+    factors = torch.cat((mean, v[:kept])), torch.cat((light, u[:, :kept] * s[:kept]), 1).T
+    (theirs,) = torch.autograd.grad(loss(*factors), psfs)
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
 
 
@@ -185,6 +192,147 @@ def test_each_channel_may_have_psfs_of_its_own():
         optics.VaryingImaging(psfs, rank=2, channels=2)
 
 
+@pytest.mark.parametrize("rank", [1, 2, 3, 5, 12])
+def test_no_place_has_more_or_less_light_at_a_low_rank(rank):
+    psfs = _spots() * _scene(3, 4, 1, 1)  # each with another throughput
+    basis, weights, _ = optics.low_rank_psf(psfs, rank)
+    made = torch.einsum("rpq,rhw->pqhw", weights, basis)
+    light = psfs.sum((-2, -1))
+    torch.testing.assert_close(made.sum((-2, -1)), light, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(weights[0], light, rtol=1e-12, atol=1e-12)
+    # The picture of a point has what is made of it, wherever it lies: a mean of its neighbours'.
+    front_end = optics.VaryingImaging(psfs, rank=rank, channels=1, boundary="zero")
+    exact = optics.VaryingImaging(psfs, rank=12, channels=1, boundary="zero")
+    point = torch.zeros(1, 1, 40, 40, dtype=torch.float64)
+    point[..., 11, 23] = 1
+    assert float(front_end(point).sum()) == pytest.approx(float(exact(point).sum()), rel=1e-10)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_of_what_keeps_the_light_it_is_the_best(rank):
+    """Against a search: M = A B with the sums of the PSFs, by least squares in turn."""
+    psfs = _scene(2, 3, 2, 4)
+    table = psfs.reshape(6, 8)
+    light = table.sum(1, keepdim=True)
+    basis, weights, _ = optics.low_rank_psf(psfs, rank)
+    ours = float((weights.reshape(rank, 6).T @ basis.reshape(rank, 8) - table).square().sum())
+    best = []
+    for start in range(4):
+        generator = torch.Generator().manual_seed(start)
+        columns = torch.randn(6, rank - 1, dtype=torch.float64, generator=generator)
+        for _ in range(500):
+            # M = s u + A B: rows u and B free but for the sums u 1 = 1 and B 1 = 0.
+            left = torch.cat((light, columns), 1)
+            rows = torch.linalg.lstsq(left, table).solution
+            free = rows - (rows.sum(1, keepdim=True) - torch.eye(rank, 1).double()) / 8
+            rest = table - light @ free[:1]
+            columns = torch.linalg.lstsq(free[1:].T, rest.T).solution.T
+        made = light @ free[:1] + columns @ free[1:]
+        torch.testing.assert_close(made.sum(1, keepdim=True), light, rtol=1e-9, atol=0)
+        best.append(float((made - table).square().sum()))
+    assert ours == pytest.approx(min(best), rel=1e-6)
+
+
+def test_channels_of_one_light_keep_it_each_and_others_together():
+    psfs = torch.stack([_spots(), 0.5 * _spots().flip(-1)], 2) * _scene(3, 4, 1, 1, 1)
+    for given, kept in ((psfs, (-2, -1)), (psfs * _scene(1, 4, 2, 1, 1), (-3, -2, -1))):
+        basis, weights, _ = optics.low_rank_psf(given, 3)
+        made = torch.einsum("rpq,rchw->pqchw", weights, basis)
+        torch.testing.assert_close(made.sum(kept), given.sum(kept), rtol=1e-12, atol=1e-12)
+
+
+def test_dark_places_are_no_division_by_nothing():
+    psfs = torch.nn.Parameter(torch.zeros(2, 2, 3, 3))
+    basis, weights, bound = optics.low_rank_psf(psfs, 2)
+    (basis.sum() + weights.sum() + bound).backward()
+    assert torch.isfinite(psfs.grad).all()
+    assert float(bound.detach()) == 0
+
+
+def _counted(monkeypatch):
+    calls, real = [], torch.linalg.svd
+    monkeypatch.setattr(torch.linalg, "svd", lambda *a, **b: calls.append(1) or real(*a, **b))
+    return calls
+
+
+def test_psfs_that_stay_the_same_are_taken_apart_once(monkeypatch):
+    front_end = optics.VaryingImaging(_spots(), rank=4, channels=1)
+    file = len(pickle.dumps(front_end))
+    calls, scene = _counted(monkeypatch), _scene(1, 1, 16, 17)
+    first = front_end(scene)
+    front_end.error_bound()
+    assert torch.equal(front_end(scene), first)
+    assert len(calls) == 1
+    assert len(pickle.dumps(front_end)) == file
+    learned = optics.VaryingImaging(torch.nn.Parameter(_spots()), rank=4, channels=1)
+    for _ in range(2):
+        learned(scene)
+    assert len(calls) == 4  # one more when it was made
+    with torch.no_grad():
+        assert torch.equal(learned(scene), learned(scene))
+    assert len(calls) == 5
+
+
+_CHANGES = {
+    "in place": lambda camera, new: camera.psfs.copy_(new),
+    "behind autograd": lambda camera, new: camera.psfs.data.copy_(new),
+    "another tensor": lambda camera, new: setattr(camera, "psfs", new),
+    "a state": lambda camera, new: camera.load_state_dict({"psfs": new}),
+    "an assigned state": lambda camera, new: camera.load_state_dict({"psfs": new}, assign=True),
+}
+
+
+@pytest.mark.parametrize("change", _CHANGES.values(), ids=_CHANGES)
+@pytest.mark.parametrize("copied", [lambda m: m, copy.deepcopy, copy.copy])
+def test_psfs_that_change_are_taken_apart_anew(change, copied):
+    camera = optics.VaryingImaging(_spots(), rank=3, channels=1)
+    scene, new = _scene(1, 1, 16, 17), _spots().flip(0)
+    before = camera(scene)
+    other = copied(camera)
+    change(other, new)
+    expected = optics.VaryingImaging(new, rank=3, channels=1)(scene)
+    assert torch.equal(other(scene), expected)
+    assert not torch.equal(expected, before)
+    assert list(camera.state_dict()) == ["psfs"]
+    assert torch.equal(pickle.loads(pickle.dumps(other))(scene), expected)
+    single = other.float()
+    assert single(scene.float()).dtype == torch.float32
+    assert single.error_bound().dtype == torch.float32
+
+
+def test_psfs_of_another_precision_are_taken_apart_in_it_though_their_values_are_equal():
+    psfs = torch.zeros(2, 2, 3, 3, dtype=torch.float64)
+    psfs[..., 1, 1], psfs[0, 1, 0, 0] = 0.5, 0.25
+    camera = optics.VaryingImaging(psfs, rank=2, channels=1)
+    assert camera.error_bound().dtype == torch.float64
+    assert camera.float().error_bound().dtype == torch.float32
+
+
+def test_what_was_taken_apart_while_testing_serves_to_train():
+    camera = optics.VaryingImaging(_spots(), rank=3, channels=1)
+    scene = _scene(2, 1, 16, 17)
+    with torch.inference_mode():
+        seen = camera(scene)
+    lit = scene.clone().requires_grad_()
+    camera(lit).square().sum().backward()
+    expected = optics.varying_blur(lit, *optics.low_rank_psf(_spots(), 3)[:2])
+    torch.testing.assert_close(seen, expected.detach())
+    (wanted,) = torch.autograd.grad(expected.square().sum(), lit)
+    torch.testing.assert_close(lit.grad, wanted)
+    mapped = torch.func.vmap(lambda one: camera(one[None])[0])(scene)
+    torch.testing.assert_close(mapped, seen)
+    fresh = optics.VaryingImaging(_spots(), rank=3, channels=1)
+    torch.testing.assert_close(torch.func.vmap(lambda one: fresh(one[None])[0])(scene), seen)
+    torch.testing.assert_close(fresh(scene), seen)
+    both = torch.stack((_spots(), _spots().flip(0)))
+    several = torch.func.vmap(
+        lambda psfs: torch.func.functional_call(fresh, {"psfs": psfs}, (scene,))
+    )(both)
+    torch.testing.assert_close(several[0], seen)
+    compiled = torch.compile(camera, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(scene), seen)
+
+
 def test_the_bound_is_formed_in_full_precision_under_autocast():
     psfs = _spots().float()
     expected = optics.low_rank_psf(psfs, 2).error_bound
@@ -219,6 +367,10 @@ def test_what_does_not_fit_is_refused():
         optics.VaryingImaging(_spots(), rank=1)(_scene(1, 1, 8, 8))
     with pytest.raises(ValueError, match=r"basis \[R, \(C,\) h, w\] and weights \[R, P,"):
         optics.varying_blur(_scene(1, 1, 8, 8), torch.ones(2, 3, 3), torch.ones(1, 2, 2))
+    with pytest.raises(TypeError, match="basis must be a Tensor, not ndarray"):
+        optics.varying_blur(_scene(1, 1, 8, 8), torch.ones(1, 3, 3).numpy(), torch.ones(1, 2, 2))
+    with pytest.raises(TypeError, match="weights must be a Tensor, not list"):
+        optics.varying_blur(_scene(1, 1, 8, 8), torch.ones(1, 3, 3), [[[1.0]]])
     with pytest.raises(ValueError, match=r"scene must be real floating point .* not torch.uint8"):
         optics.VaryingImaging(_spots(), rank=1)(torch.ones(1, 3, 8, 8, dtype=torch.uint8))
 
