@@ -292,8 +292,8 @@ def import_height_map(
     Raises
     ------
     ValueError
-        For a file that is none or is damaged; it names the file and what is wrong. For a quantity
-        that is missing, not allowed, or in the file already.
+        For a file that is none, is damaged, or has empty cells or several pages; it names the
+        file and what is wrong. For a quantity that is missing, not allowed, or in the file already.
     """
     path = Path(path)
     own = {

@@ -41,6 +41,9 @@ ENDINGS = (".tif", ".tiff", ".csv")
 ORIENTATION = "row 0 is the least y, +y is down; column 0 is the least x, +x is to the right"
 # What parts numbers and is no comma, nor a space beside one.
 _PARTED = re.compile(r";|[^\s,]\s+[^\s,]")
+# One comma, semicolon or tab with the spaces about it, or spaces: two of the former part an
+# empty cell.
+_SEPARATOR = re.compile(r"\s*[,;]\s*|[^\S\t]*\t[^\S\t]*|\s+")
 _DESCRIPTION = 270  # TIFF 6.0, section 8: ImageDescription, X and Y resolution and their unit
 _RESOLUTION_X, _RESOLUTION_Y, _RESOLUTION_UNIT, _CENTIMETRE = 282, 283, 296, 3
 
@@ -69,11 +72,14 @@ def read_tiff(content: bytes, *, bare: bool = False) -> tuple[np.ndarray, dict[s
     try:
         with Image.open(io.BytesIO(content), formats=["TIFF"]) as image:
             mode, description = image.mode, image.tag_v2.get(_DESCRIPTION)  # pyright: ignore[reportAttributeAccessIssue]
+            pages = getattr(image, "n_frames", 1)
             codes = np.asarray(image)
     except UnidentifiedImageError:
         raise ValueError("it is not a TIFF") from None
     except Exception as error:  # Pillow raises nearly anything on a damaged file
         raise ValueError(f"the TIFF is damaged: {error}") from error
+    if pages > 1:
+        raise ValueError(f"the TIFF has {pages} pages, of which one is wanted: save it alone")
     if not (mode.startswith("I;16") or (bare and mode == "F")):
         raise ValueError(f"the TIFF must be 16-bit greyscale, not of mode {mode!r}")
     if bare and not _is_ours(description):
@@ -97,13 +103,15 @@ def read_table(content: bytes, *, bare: bool = False) -> tuple[np.ndarray, dict[
 
     ``bare`` reads tables of other programs too: where no line names a format of ours, what begins
     with ``#`` is a remark, and semicolons, tabs and spaces part numbers as commas do. A comma in
-    front of a digit, where others part, is refused: it may be a decimal one.
+    front of a digit, where others part, is refused: it may be a decimal one. So is an empty cell,
+    without which the numbers behind it would move.
     """
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError("the table is not text") from None
-    bare = bare and not any(re.match(r"#\s*format:", line) for line in lines)
+    # JSON, as we write it; what others say of their format has no quotes.
+    bare = bare and not any(re.match(r'#\s*format:\s*"', line) for line in lines)
     metadata: dict[str, Any] = {}
     rows: list[list[float]] = []
     for number, line in enumerate(lines, 1):
@@ -113,16 +121,23 @@ def read_table(content: bytes, *, bare: bool = False) -> tuple[np.ndarray, dict[
             key, _, value = line[1:].partition(":")
             metadata[key.strip()] = _parsed(f"line {number}", value)
         elif line.strip():
-            try:
-                cells = re.split(r"[,;\s]+", line.strip()) if bare else line.split(",")
-                rows.append([float(cell) for cell in cells])
-            except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from None
             if bare and re.search(r",\d", line) and _PARTED.search(line):
                 raise ValueError(
                     f"line {number} has commas and other separators, so that a comma may be a "
                     "decimal one: write decimals with a point, and part numbers in one way"
                 )
+            # A tab in front parts the first cell; one behind ends the last, as some write it.
+            cells = _SEPARATOR.split(line.rstrip().lstrip(" ")) if bare else line.split(",")
+            empty = next((i for i, cell in enumerate(cells, 1) if not cell.strip()), None)
+            if empty is not None:
+                raise ValueError(
+                    f"line {number} has an empty cell, column {empty}: write a number in each, "
+                    "such as one between its neighbours"
+                )
+            try:
+                rows.append([float(cell) for cell in cells])
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from None
             if len(rows[-1]) != len(rows[0]):
                 raise ValueError(
                     f"line {number} has {len(rows[-1])} numbers, the first row {len(rows[0])}"

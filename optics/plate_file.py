@@ -181,7 +181,8 @@ def import_plate(path: str | Path) -> FabricatedPlate:
     ----------
     path : str or Path
         PATH as it was given there: with ``.tif`` the TIFFs are read, exact to half a code, with
-        ``.csv`` or without an ending the tables, exact to twelve digits.
+        ``.csv`` or without an ending the tables, exact to twelve digits. One of the paths that
+        were returned there does as well.
 
     Returns
     -------
@@ -196,9 +197,12 @@ def import_plate(path: str | Path) -> FabricatedPlate:
     path = Path(path)
     table = path.suffix.lower() not in (".tif", ".tiff")
     stem = path.with_suffix("") if path.suffix.lower() in ENDINGS else path
-    files = [
-        stem.with_name(f"{stem.name}_{quantity}{'.csv' if table else '.tif'}") for quantity in _CODE
-    ]
+    ending = ".csv" if table else ".tif"
+    # PATH may end as one of its own files does: what was returned comes second.
+    own = next((f"_{part}" for part in _CODE if stem.name.endswith(f"_{part}")), "")
+    if own and not stem.with_name(f"{stem.name}_phase{ending}").exists():
+        stem = stem.with_name(stem.name.removesuffix(own))
+    files = [stem.with_name(f"{stem.name}_{quantity}{ending}") for quantity in _CODE]
     (transmittance, first), (phase, second) = (
         _read(file, quantity, table=table) for file, quantity in zip(files, _CODE, strict=True)
     )

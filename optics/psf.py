@@ -49,6 +49,9 @@ __all__ = [
 
 # Part by which two PSFs may differ in their light and still be relative to it.
 _OTHER_LIGHT = 0.05
+# Mean of the OTF along the edge of the band up to which aliasing moves at most 2 % of the light
+# in or out of a circle; that of an open aperture reaches it at Q = 1.6.
+_ALIASED = 0.1
 
 
 def psf_from_pupil(
@@ -399,9 +402,12 @@ def encircled_energy(
 ) -> Tensor:
     """Light within a circle about the axis, in units of the PSF: a fraction of what came in.
 
-    The OTF is integrated with the circle's own transform, ``2 pi R J1(2 pi R f) / f`` (Mahajan,
-    sec. 2.3), which is exact for a PSF that the pixels sample without aliasing; summing pixels
-    inside of a circle is wrong by up to the light of its rim.
+    The OTF is integrated with the circle's own transform, ``R J1(2 pi R f) / f`` (Mahajan,
+    sec. 2.3), which is exact for a PSF that the pixels sample without aliasing, Q of 2 or more;
+    summing pixels inside of a circle is wrong by up to the light of its rim. The pixels of most
+    cameras are too coarse for it: form the PSF on finer ones, k times as many with
+    ``pixel_pitch / k``. With ``oversample`` it is the light of lens and pixel, whose area spreads
+    it: of an open circle at Q = 2.17, 0.38 instead of 0.41 lies within one pixel of the axis.
 
     Parameters
     ----------
@@ -417,12 +423,22 @@ def encircled_energy(
 
     Raises
     ------
+    TypeError
+        When the pitch is not one number.
     ValueError
-        When the PSF is not real ``[..., h, w]``, a length not positive, or a radius too large or
-        none.
+        When the PSF is not real and finite ``[..., h, w]``, a length not positive, or a radius too
+        large or none.
+
+    Warns
+    -----
+    UserWarning
+        When the OTF at the edge of the band, half a cycle per pixel, is above 0.1 in the mean:
+        the pixels alias the PSF, and the light may be far too much or too little.
     """
     check_real("psf", psf, "[..., h, w]")
+    check_finite("psf", psf)
     psf = single(psf)
+    check_scalar("pixel_pitch", pixel_pitch, "metres", remedy="pixels are square")
     check_positive("pixel_pitch", pixel_pitch, "metres")
     given = torch.as_tensor(radius, dtype=torch.float64, device=psf.device)
     check_positive("radius", given, "metres")
@@ -443,9 +459,29 @@ def encircled_energy(
     circle = ratio.apply(2 * math.pi * radii[:, None, None] * f)
     area = 2 * math.pi * radii.square()[:, None, None] * circle
     transfer = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(psf, (-2, -1))), (-2, -1))
+    _warn_aliased(psf, transfer)
     energy = torch.einsum("...yx,ryx->...r", transfer.real.double(), area) / (height * width)
     energy = energy.to(psf.dtype)
     return energy if given.ndim else energy[..., 0]
+
+
+def _warn_aliased(psf: Tensor, transfer: Tensor) -> None:
+    """Warn of a PSF whose transform ``[..., h, w]`` has not come down at the edge of the band."""
+    if not looked_at(psf):
+        return
+    # In the mean along an edge, in which noise cancels and what is aliased does not.
+    edges = (transfer.detach().real[..., 0, :], transfer.detach().real[..., :, 0])
+    left = torch.stack([edge.mean(-1).abs() for edge in edges]).amax(0)
+    share = left / psf.detach().abs().sum((-2, -1))
+    if bool((share > _ALIASED).any()):
+        warnings.warn(
+            f"the OTF is still {float(share.nan_to_num().max()):.2g} at the edge of the band: the "
+            "pixels alias the PSF, and the light in a circle may be far too much or too little; "
+            "form the PSF on finer pixels, pixel_pitch / k and k times the window, without "
+            "oversample",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 class _BesselRatio(torch.autograd.Function):

@@ -174,3 +174,36 @@ def test_a_decimal_comma_is_not_taken_for_two_numbers(row):
 def test_commas_between_aligned_numbers_part_them():
     numbers, _ = read_table(b"  1,  22,1000\n1,\t2 ,3\n", bare=True)
     np.testing.assert_array_equal(numbers, [[1, 22, 1000], [1, 2, 3]])
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        (b"1,2,3\n5,,8", 2),
+        (b"1;2;3\n5; ;8", 2),
+        (b"1\t2\t3\n5\t\t8", 2),
+        (b"1\t2\t3\n\t5\t8", 1),
+        (b"1,2,3\n5,8,", 3),
+    ],
+)
+def test_an_empty_cell_is_told_by_its_place(table, column):
+    with pytest.raises(ValueError, match=f"line 2 has an empty cell, column {column}: write"):
+        read_table(table, bare=True)
+
+
+def test_tabs_and_spaces_about_a_separator_part_once():
+    numbers, _ = read_table(b" 1 \t 2\t;3\t\n4 ;\t5;6 \n", bare=True)
+    np.testing.assert_array_equal(numbers, [[1, 2, 3], [4, 5, 6]])
+
+
+def test_the_format_of_another_program_is_a_remark():
+    numbers, metadata = read_table(b"# format: Zygo\n1,2\n", bare=True)
+    np.testing.assert_array_equal(numbers, [[1, 2]])
+    assert metadata == {}
+
+
+def test_one_page_of_several_is_not_taken_for_all():
+    page, content = Image.fromarray(np.zeros((2, 3), np.uint16)), io.BytesIO()
+    page.save(content, format="TIFF", save_all=True, append_images=[page])
+    with pytest.raises(ValueError, match="the TIFF has 2 pages, of which one is wanted"):
+        read_tiff(content.getvalue(), bare=True)

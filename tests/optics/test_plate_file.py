@@ -31,6 +31,17 @@ def between(one, other):
     return (one / other).angle().abs()
 
 
+def test_a_path_that_was_returned_names_its_plate(tmp_path):
+    files = export_plate(field(), tmp_path / "a", spacing=SPACING)
+    for file in files:
+        expected = import_plate(tmp_path / f"a{file.suffix}").transmission
+        assert torch.equal(import_plate(file).transmission, expected)
+    # One that was named so comes first.
+    export_plate(field(seed=4), files.phase_tiff, spacing=SPACING)
+    found = import_plate(tmp_path / "a_phase").transmission
+    torch.testing.assert_close(found, field(seed=4), rtol=0, atol=1e-6)
+
+
 @settings(deadline=None, max_examples=25)
 @given(rows=st.integers(1, 9), columns=st.integers(2, 9), seed=st.integers(0, 2**31))
 def test_any_plate_comes_back(tmp_path_factory, rows, columns, seed):

@@ -112,6 +112,49 @@ def test_encircled_energy_of_the_airy_pattern():
     assert float(one) == pytest.approx(0.838, abs=3e-3)
 
 
+@pytest.mark.parametrize("oversample", [1, 5])
+def test_pixels_that_alias_a_psf_are_told_and_finer_ones_are_right(oversample):
+    def lens(pitch, size, oversample):
+        return optics.Pupil(
+            [], size=257, spacing=5e-3 / 256, wavelengths=(545e-9,), focal_length=20e-3,
+            pixel_pitch=pitch, psf_size=size, oversample=oversample,
+        )()[0]  # fmt: skip
+
+    pitch = 3.45e-6 if oversample > 1 else 2e-6  # Q = 0.63 and 1.09
+    radii = [k * pitch for k in (1, 2, 3, 5)]
+    with pytest.warns(UserWarning, match="still 0.* at the edge of the band: the pixels alias"):
+        coarse = optics.encircled_energy(lens(pitch, 61, oversample), radii, pixel_pitch=pitch)
+    z = np.pi * 5e-3 * np.array(radii) / (545e-9 * 20e-3)
+    airy = 1 - j0(z) ** 2 - j1(z) ** 2
+    assert abs(coarse.numpy() - airy).max() > 0.1
+    fine = optics.encircled_energy(lens(pitch / 5, 305, 1), radii, pixel_pitch=pitch / 5)
+    # The soft edge of the aperture: sum A / sum A^2 is 1.0026 for 257 samples.
+    np.testing.assert_allclose(fine.numpy(), airy, rtol=0, atol=3e-3)
+
+
+def test_noise_in_a_psf_that_is_sampled_in_full_aliases_nothing():
+    psf = _psf(_open(128), pitch=0.5e-6)
+    generator = torch.Generator().manual_seed(0)
+    noisy = psf + 0.02 * psf.max() * torch.randn(psf.shape, generator=generator).double()
+    optics.encircled_energy(noisy, 3e-6, pixel_pitch=0.5e-6)
+
+
+def test_the_area_of_the_pixels_spreads_the_light_within_a_circle():
+    pupil = optics.circular_aperture(256, diameter=1.0, spacing=1 / 250, dtype=torch.float64)
+    given = {"wavelength": 1.0, "focal_length": 2.17, "pupil_spacing": 1 / 250, "pixel_pitch": 1.0}
+    # The volume under the closed forms of the OTF, the circle and the pixel (Goodman, eq. 6-31).
+    f = (np.arange(1024) + 0.5) / 1024 / given["focal_length"]
+    r = np.hypot(f[:, None], f)
+    v = (r * given["focal_length"]).clip(0, 1)
+    under = 2 / np.pi * (np.arccos(v) - v * np.sqrt(1 - v**2)) * j1(2 * np.pi * r) / r
+    area = np.sinc(f[:, None]) * np.sinc(f)
+    for points, volume in ((1, under), (21, under * area)):
+        psf = optics.psf_from_pupil(pupil, **given, size=61, oversample=points)
+        found = optics.encircled_energy(psf, 1.0, pixel_pitch=1.0)
+        # The soft edge of the aperture, as above.
+        assert float(found) == pytest.approx(4 * volume.sum() * (f[1] - f[0]) ** 2, abs=3e-3)
+
+
 def test_encircled_energy_of_a_gaussian_and_its_gradient():
     sigma, pitch = 4.0, 2e-6
     r = torch.from_numpy(_radius(64, 1.0))
@@ -123,7 +166,7 @@ def test_encircled_energy_of_a_gaussian_and_its_gradient():
     assert torch.autograd.gradcheck(
         lambda p, r: optics.encircled_energy(p, r * pitch, pixel_pitch=pitch),
         (
-            torch.rand(5, 6, dtype=torch.float64, requires_grad=True),
+            (1 + torch.rand(5, 6, dtype=torch.float64)).requires_grad_(),
             torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True),
         ),
     )
@@ -459,6 +502,10 @@ def test_other_bad_input_is_refused():
         optics.strehl(torch.ones(3, 3), torch.ones(4, 4))
     with pytest.raises(ValueError, match="radius must be positive and finite, in metres"):
         optics.encircled_energy(torch.ones(3, 3), -1.0, pixel_pitch=1.0)
+    with pytest.raises(TypeError, match="pixel_pitch must be one number, in metres"):
+        optics.encircled_energy(torch.ones(3, 3), 1.0, pixel_pitch=torch.tensor([1.0, 2.0]))
+    with pytest.raises(ValueError, match="psf must be finite"):
+        optics.encircled_energy(torch.full((3, 3), math.nan), 1.0, pixel_pitch=1.0)
     assert optics.encircled_energy(torch.ones(3, 5), [1.0, 1.5], pixel_pitch=1.0).shape == (2,)
     with pytest.raises(
         ValueError, match=r"radius must be at most half .*, 3 metres, not 3\.2; use"
