@@ -85,7 +85,7 @@ def coarse_beyond(vergence: float, *, wavelength: float, spacing: float) -> floa
 def warn_of_coarse(vergence: float, excess: float, *, spacing: float, stacklevel: int) -> None:
     """Warn of a phase that changes by ``excess`` times pi from sample to sample at the rim."""
     warnings.warn(
-        f"the pupil is sampled too coarsely for a distance {vergence:.3g} dioptres out of "
+        f"the pupil is sampled too coarsely for a point {vergence:.3g} dioptres out of "
         f"focus: at its rim the phase changes by {math.pi * excess:.3g} radians from sample to "
         "sample, more than pi, and light that should fall far from the axis falls nearer; use "
         f"samples at most {spacing / excess:.3g} metres apart",

@@ -177,10 +177,14 @@ class Pupil(nn.Module):
         super().__init__()
         _check_elements(elements)
         grids = [(element.size, element.spacing) for element in elements]
+        if spacing is not None:
+            spacing = one_number("spacing", spacing, "metres", remedy=SQUARE_SAMPLES)
+            check_positive("spacing", spacing, "metres")
+        if grids:
+            size = grids[0][0] if size is None else size
+            spacing = grids[0][1] if spacing is None else spacing
         if size is not None and spacing is not None:
-            step = one_number("spacing", spacing, "metres", remedy=SQUARE_SAMPLES)
-            check_positive("spacing", step, "metres")
-            grids.append((image_size(size), step))
+            grids.append((image_size(size), spacing))
         # A spacing that was written to a file and read may be off by a rounding.
         if not grids or any(
             grid[0] != grids[0][0] or not math.isclose(grid[1], grids[0][1], rel_tol=_ROUNDED)
@@ -373,12 +377,17 @@ class Pupil(nn.Module):
         turns = path.to(wavelength.device)[..., None, :, :] / wavelength[:, None, None]
         return (2 * math.pi * turns).to(single(self.aperture).dtype)
 
-    def _check_defocus(self, distance: Tensor | float | None, planes: Tensor) -> None:
+    def _check_defocus(
+        self, distance: Tensor | float | None, planes: Tensor, *, stacklevel: int
+    ) -> None:
         """Warn, once, of a defocus from pi on from sample to sample: it acts as a smaller one."""
-        if distance is None or self._warned or torch.compiler.is_compiling():
+        if self._warned or torch.compiler.is_compiling():
             return
         power = self._power()
-        left = None if power is None else out_of_focus(distance, focus=self.focus, power=power)
+        if distance is None and power == 0:
+            return
+        where = self.focus if distance is None else distance
+        left = None if power is None else out_of_focus(where, focus=self.focus, power=power)
         if left is None:
             return
         coarse = coarse_beyond(left, wavelength=min(self.wavelengths), spacing=self.spacing)
@@ -388,7 +397,7 @@ class Pupil(nn.Module):
             rim = self.spacing * _reach(~(passed < _LIT * passed.max()))
         if rim > coarse:
             self._warned = True
-            warn_of_coarse(left, rim / coarse, spacing=self.spacing, stacklevel=3)
+            warn_of_coarse(left, rim / coarse, spacing=self.spacing, stacklevel=stacklevel + 1)
 
     def _power(self) -> float | None:
         """Of the lenses among the elements, 1/metres; None where others may undo it."""
@@ -417,10 +426,11 @@ class Pupil(nn.Module):
         Warns
         -----
         UserWarning
-            Once, for a distance at which the phase changes by more than pi from sample to sample.
+            Once, for a distance, or a :class:`Lens` among the elements, by which the phase changes
+            by more than pi from sample to sample.
         """
         planes = self._planes(distance)
-        self._check_defocus(distance, planes)
+        self._check_defocus(distance, planes, stacklevel=4)  # beyond the two calls of a module
         return psf_from_planes(
             planes,
             wavelength=self.wavelengths,
@@ -473,8 +483,8 @@ class Pupil(nn.Module):
         -----
         UserWarning
             When all frequencies but 0 are below a thousandth of the cut-off, as those in line
-            pairs/mm or in cycles/pixel are. Once, for a distance at which the phase changes by more
-            than pi from sample to sample.
+            pairs/mm or in cycles/pixel are. Once, for a distance, or a :class:`Lens` among the
+            elements, by which the phase changes by more than pi from sample to sample.
         """
         planes = self._planes(distance)
         found = otf_along(
@@ -485,7 +495,7 @@ class Pupil(nn.Module):
             focal_length=self.image_distance,
             pupil_spacing=self.spacing,
         )
-        self._check_defocus(distance, planes)
+        self._check_defocus(distance, planes, stacklevel=2)
         self._check_unit(frequency)
         if not pixel:
             return found

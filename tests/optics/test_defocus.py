@@ -56,16 +56,16 @@ def test_a_defocus_that_the_samples_do_not_hold_is_warned_of():
     assert float(_out_of_focus(512)(distance=0.3).sum()) == pytest.approx(share, rel=0.05)
     coarse = _out_of_focus(64)
     steps = r"dioptres out of focus.* by 10\.9 radians .* more than pi.* at most 2\.75e-05 metres"
-    with pytest.warns(UserWarning, match=r"a distance 3\.33 " + steps):
+    with pytest.warns(UserWarning, match=r"a point 3\.33 " + steps):
         assert float(coarse(distance=0.3).sum()) > 8 * share
     coarse(distance=0.3)  # said once
     for distance in (0.3, torch.tensor([0.3, math.inf], requires_grad=True)):
-        with pytest.warns(UserWarning, match="sampled too coarsely for a distance"):
+        with pytest.warns(UserWarning, match="sampled too coarsely for a point"):
             _out_of_focus(64)(distance=distance)
-        with pytest.warns(UserWarning, match="sampled too coarsely for a distance"):
+        with pytest.warns(UserWarning, match="sampled too coarsely for a point"):
             _out_of_focus(64).mtf(torch.tensor([1e5]), distance=distance)
     camera = optics.IncoherentImaging(_out_of_focus(64), working_distances=[0.3, 9.0])
-    with pytest.warns(UserWarning, match="sampled too coarsely for a distance"):
+    with pytest.warns(UserWarning, match="sampled too coarsely for a point"):
         camera.throughput()
     # The closed form: half a wave from sample to sample at the rim, and on neither side of focus.
     rim, spacing = 3e-3, 6e-3 / 63
@@ -119,6 +119,28 @@ def test_a_lens_among_the_elements_adds_to_the_defocus():
                 camera(distance=distance)
 
 
+def test_a_lens_that_the_samples_do_not_hold_is_warned_of_at_its_focus_too():
+    # By geometry as above: what a lens of 0.3 m beside the one that is focused makes of infinity.
+    share = (31 * 4e-6) ** 2 / (math.pi / 4 * 1e-3**2)
+
+    def camera(size):
+        lens = optics.Lens(size, spacing=6e-3 / (size - 1), focal_length=0.3)
+        return _out_of_focus(size, elements=[lens])
+
+    assert float(camera(512)().sum().detach()) == pytest.approx(share, rel=0.05)
+    for told in ({}, {"distance": math.inf}):
+        coarse = camera(64)
+        with pytest.warns(UserWarning, match=r"a point 3\.33 dioptres out of focus") as found:
+            assert float(coarse(**told).sum().detach()) > 8 * share
+        assert [warning.filename for warning in found] == [__file__]
+        coarse(**told)  # said once
+        with pytest.warns(UserWarning, match="more than pi") as found:
+            camera(64).otf(torch.tensor([1e5]), **told)
+        assert [warning.filename for warning in found] == [__file__]
+    # One that brings the scene into focus again, 3.33 dioptres nearer, is none.
+    camera(64)(distance=0.3)
+
+
 def test_the_rim_is_that_of_what_is_lit():
     # A stop in an open aperture makes the PSF of an aperture of its size, and less of the light.
     spacing = 6e-3 / 63
@@ -127,7 +149,7 @@ def test_the_rim_is_that_of_what_is_lit():
     stopped, small = _out_of_focus(64, elements=[mask]), _out_of_focus(64, aperture=stop)
     light = stopped(distance=0.6) * stopped.incident_power
     torch.testing.assert_close(light, small(distance=0.6) * small.incident_power)
-    with pytest.warns(UserWarning, match="sampled too coarsely for a distance"):
+    with pytest.warns(UserWarning, match="sampled too coarsely for a point"):
         _out_of_focus(64)(distance=0.6)
     # The closed form, at the rim of a stop of 8 samples on each side of the axis and one on it; the
     # dark ones of a mask that is trained pass a thousandth.
@@ -150,5 +172,5 @@ def test_a_pupil_without_light_has_the_rim_of_its_aperture():
             return torch.zeros(1, 64, 64)
 
     camera = _out_of_focus(64, elements=[Dark(64, 6e-3 / 63)])
-    with pytest.warns(UserWarning, match="sampled too coarsely for a distance"):
+    with pytest.warns(UserWarning, match="sampled too coarsely for a point"):
         assert not camera(distance=0.3).any()

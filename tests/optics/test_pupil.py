@@ -429,6 +429,18 @@ def test_masks_of_half_precision_have_a_psf(dtype):
     torch.testing.assert_close(found, wanted, rtol=0, atol=0.02 * float(wanted.max()))
 
 
+def test_the_shortest_wave_decides_whether_a_defocus_is_too_coarse():
+    # a dx / d at the rim, radius a, is the path from sample to sample: half of 450 nm and more,
+    # and less than half of 650 nm.
+    spacing, distance = 4e-3 / 63, 0.481
+    grid = {"spacing": spacing, "pixel_pitch": 0.5e-6}
+    assert 450e-9 / 2 < 2e-3 * spacing / distance < 650e-9 / 2
+    for wavelengths in ((450e-9,), (450e-9, 650e-9), (650e-9, 450e-9)):
+        with pytest.warns(UserWarning, match="sampled too coarsely"):
+            _pupil(**grid, wavelengths=wavelengths)(distance=distance)
+    _pupil(**grid, wavelengths=(650e-9,))(distance=distance)
+
+
 def test_distances_are_those_of_all_places():
     basis = torch.zeros(2, 3, 1, 1)
     plate = optics.Aberration(
@@ -454,3 +466,28 @@ def test_the_amplitude_transfer_of_a_lens_that_is_focused_near_is_that_of_its_im
     found = near.amplitude_transfer(48)
     torch.testing.assert_close(found, far.amplitude_transfer(48))
     assert not torch.equal(found, at_infinity.amplitude_transfer(48))
+
+
+@pytest.mark.parametrize(
+    ("grid", "refused"),
+    [
+        ({"size": 32}, True),
+        ({"size": (64, 32)}, True),
+        ({"spacing": 1e-5}, True),
+        ({"size": 64, "spacing": 1e-5}, True),
+        ({"size": 64}, False),
+        ({"spacing": 2e-3 / 63}, False),
+        ({}, False),
+    ],
+)
+def test_a_grid_that_is_told_is_that_of_the_elements(grid, refused):
+    element = optics.PhaseMask(torch.zeros(64, 64), spacing=2e-3 / 63)
+    lengths = {"focal_length": 0.02, "pixel_pitch": 2e-6, "wavelengths": (550e-9,)}
+    if refused:
+        with pytest.raises(ValueError, match="all elements must share one grid"):
+            optics.Pupil([element], psf_size=15, **lengths, **grid)
+        return
+    made = optics.Pupil([element], psf_size=15, **lengths, **grid)
+    assert (made.size, made.spacing) == ((64, 64), 2e-3 / 63)
+    with pytest.raises(ValueError, match="without any, give size and spacing"):
+        optics.Pupil([], psf_size=15, **lengths, **(grid or {"size": 64}))
