@@ -220,6 +220,17 @@ def test_tau_takes_any_metric_and_the_smallest_of_equals():
     assert choice.values[-1] == max(choice.values) > choice.values[0]
 
 
+def test_of_a_function_more_is_better_whatever_its_name():
+    logits, labels = _case(0)
+
+    def nll(logits, labels):
+        return (logits.argmax(1) == labels)[labels == 3].mean()
+
+    choice = classify.choose_tau(logits, labels, log_prior=np.log([0.4, 0.3, 0.2, 0.1]), metric=nll)
+    assert choice.metric == "nll"
+    assert choice.values[choice.taus.index(choice.tau)] == max(choice.values) > min(choice.values)
+
+
 def test_tau_refuses_what_it_cannot_choose_by():
     logits, labels = _case(0, classes=2)
     prior = np.log([0.5, 0.5])

@@ -211,6 +211,14 @@ def test_an_interval_holds_what_no_flip_of_signs_refuses(seed):
         assert swaps.p == pytest.approx(ours.p, abs=1e-12)
 
 
+def test_holm_by_hand():
+    # 4 x 0.005, 3 x 0.015, 2 x 0.02, which is less and is raised to it, and 1 x 0.9.
+    assert classify.comparison.holm([0.02, 0.005, 0.9, 0.015]) == pytest.approx(
+        (0.045, 0.02, 0.9, 0.045)
+    )
+    assert classify.comparison.holm([0.6, 0.7]) == (1, 1)
+
+
 def test_few_lesions_of_a_class_are_not_enough():
     """All four lesions of a class are found by one system alone: chance does that in 2 of 16."""
     labels = np.repeat([0, 1], [40, 4])

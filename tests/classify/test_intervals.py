@@ -290,6 +290,12 @@ def test_a_draw_that_is_no_number_may_be_any(level):
     assert typical_p(nothing) == 1
 
 
+def test_whole_parts_are_whole_but_for_rounding():
+    # A twentieth of 1000 parts is 50, and in floating point 49.99999999999999.
+    assert (1 - 0.9) / 2 * 1000 < 50
+    assert typical_interval(np.arange(999.0), 0.9) == (49, 949)
+
+
 def test_typical_values_hold_the_mean_as_often_as_they_say():
     random = np.random.default_rng(0)
     covered = 0

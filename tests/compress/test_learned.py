@@ -25,7 +25,7 @@ from compress import (
 )
 from compress.coding import fingerprint
 from compress.container import HEADER_BYTES, MAX_VALUES, Kind, pack
-from compress.learned import SHAPES
+from compress.learned import SHAPES, Gain
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -400,6 +400,27 @@ def test_training_draws_qualities_and_tells_their_price(build, blobs):
     codec.quality = 3
     assert codec(image[:2], generator=seeded()).distortion_weight.tolist() == [8, 8]
     assert build("factorized").train()(image[:2], generator=seeded()).distortion_weight is None
+
+
+def test_small_restoring_factors_keep_their_digits():
+    gain = Gain(9, levels=1, steps=1, level_ratio=4)
+    logs = torch.linspace(-12, -8, 9)
+    with torch.no_grad():
+        gain.log_restore[0] = logs
+    _, restore = gain(torch.zeros(1), exact=True)
+    # Multiples of 2**-24: half of one, of numbers from 2**-12 on, is 1 in 8192.
+    expected = torch.from_numpy(np.exp2(logs.double().numpy()))
+    torch.testing.assert_close(restore.detach().flatten(), expected, rtol=0, atol=2**-25)
+
+
+def test_the_mixed_proxy_decodes_rounded_numbers_and_prices_noisy_ones(rated, build, blobs):
+    codec, image = build(rated).train(), blobs()
+    codec.quality = 0
+    for proxy in ("mixed", "noise"):
+        codec.proxy = proxy
+        one, other = (codec(image, generator=seeded(seed)) for seed in (1, 2))
+        assert (one.bits != other.bits).all()
+        assert torch.equal(one.reconstruction, other.reconstruction) == (proxy == "mixed")
 
 
 def test_a_quality_out_of_range(build, blobs):

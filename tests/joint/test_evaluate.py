@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from skimage.metrics import peak_signal_noise_ratio
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from torch import nn
 
@@ -133,6 +133,43 @@ def test_a_picture_that_is_reproduced_exactly_does_not_outweigh_the_others(lesio
     result = joint.evaluate(joint.ImagingSystem(codec=codec), lesions, batch_size=8)
     assert expected[::2] == [100] * 24
     assert result.psnr == result.psnr_scene == pytest.approx(np.mean(expected), rel=1e-4)
+
+
+def test_light_beyond_white_is_white_to_fidelity():
+    """By scikit-image, of pictures that a codec brightens beyond 1."""
+
+    class Bright(compress.Codec):
+        channels = 3
+
+        def forward(self, image, *, generator=None):
+            del generator
+            bits = image[:, :1].square()
+            return compress.Coded(image + 0.6, None, bits, bits.new_zeros(len(image)), "rounded")
+
+        def compress(self, image):
+            raise NotImplementedError
+
+        def decompress(self, payloads):
+            raise NotImplementedError
+
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (4, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    scenes = classify.LesionDataset(
+        images=images, labels=[0, 1] * 2, groups=range(4), identifiers=range(4), classes="ab"
+    )
+    psnr, ssim = [], []
+    for scene in images.double().numpy() / 255:
+        white = np.minimum(scene + 0.6, 1)
+        psnr.append(peak_signal_noise_ratio(scene, white, data_range=1))
+        ssim.append(
+            structural_similarity(
+                scene, white, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+                data_range=1, channel_axis=0,
+            )
+        )  # fmt: skip
+    result = joint.evaluate(joint.ImagingSystem(codec=Bright()), scenes, batch_size=4)
+    assert result.psnr == result.psnr_scene == pytest.approx(np.mean(psnr), abs=1e-4)
+    assert result.ssim == pytest.approx(np.mean(ssim), abs=1e-5)
 
 
 def test_parts_that_are_missing_are_none(lesions):
@@ -278,6 +315,27 @@ def test_views_leave_rate_and_fidelity_those_of_the_scene(system, lesions):
     turned = joint.evaluate(system, lesions, views="flips")
     assert (turned.bpp, turned.psnr, turned.ssim) == (plain.bpp, plain.psnr, plain.ssim)
     assert (turned.logits != plain.logits).any()
+
+
+def test_each_view_of_a_picture_has_the_noise_of_the_picture(system, lesions):
+    state = torch.get_rng_state()
+    found = joint.evaluate(system, lesions, views="flips", batch_size=48)
+    again, parts = (
+        joint.evaluate(system, lesions, views="flips", batch_size=size).logits for size in (48, 7)
+    )
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (again == found.logits).all()
+    np.testing.assert_allclose(parts, found.logits, rtol=1e-4, atol=1e-5)
+    scenes = lesions.gather(torch.arange(48)).images / 255.0
+    seeds = Feed(lesions, torch.device("cpu")).seeds(0, "evaluate")
+    system.eval()
+    with torch.no_grad():
+        said = [
+            system(scenes.flip(axes), generator=generators(seeds, torch.device("cpu"))).logits
+            for axes in ((), (-1,), (-2,), (-2, -1))
+        ]
+    shares = torch.stack(said).softmax(-1).mean(0)
+    assert np.exp(found.logits) == pytest.approx(shares.numpy(), abs=1e-5)
 
 
 def test_views_need_a_name_and_a_classifier(system, lesions):

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 import classify
+import compress
 import joint
 import optics
 from joint.metric import (
@@ -27,6 +28,8 @@ def test_less_is_better_where_a_perfect_run_has_less(lesions):
         if isinstance(better, float) and np.isfinite([better, worse]).all():
             assert (better < worse) == lower_is_better(metric), metric
     assert {m for m in MONITORS if lower_is_better(m)} == {"loss", "bpp"}
+    rates = {"bpp", "bpp_bytes", "psnr", "ssim", "psnr_scene", "throughput", "light_share"}
+    assert {m for m in rates if lower_is_better(m)} == {"bpp", "bpp_bytes"}
     assert lower_is_better("loss_distortion")
     assert lower_is_better("loss_mine")
 
@@ -46,6 +49,10 @@ def test_no_number_lies_beyond_what_it_can_be(lesions):
         assert values[0] == pytest.approx(least if lower_is_better(metric) else largest), metric
     assert range_of("psnr") == range_of("loss") == (-np.inf, np.inf)
     assert range_of("bpp") == range_of("throughput") == (0, np.inf)
+    # SSIM is the product of a share and of a correlation, and a negative has -1 of that.
+    assert range_of("ssim") == (-1, 1)
+    waves = torch.eye(2).repeat(1, 3, 16, 16)
+    assert -1 <= compress.ssim(waves, 1 - waves) < -0.99
 
 
 def test_a_number_needs_the_stage_without_which_it_is_none(lesions):

@@ -184,6 +184,15 @@ def test_the_mean_of_the_others_lowers_the_variance():
     assert spread["others"] < 0.1 * spread["none"]
 
 
+def test_a_picture_is_compared_with_the_others_alone():
+    # Mean losses of the others are 11/3, 10/3, 3 and 2.
+    loss = torch.tensor([1.0, 2.0, 3.0, 6.0], dtype=torch.float64)
+    likelihood = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    optics.score_surrogate(loss, likelihood).sum().backward()
+    expected = torch.tensor([-8 / 3, -4 / 3, 0, 4], dtype=torch.float64)
+    torch.testing.assert_close(likelihood.grad, expected)
+
+
 def test_score_counts_refuse_a_path_gradient():
     light = torch.ones(3, requires_grad=True)
     with pytest.raises(ValueError, match=r"no gradient through its counts: call Sensor\.expose"):

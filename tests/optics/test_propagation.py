@@ -240,6 +240,19 @@ def test_p11_band_limit_of_the_fresnel_function():
     assert_near(limited[~above], whole[~above], 1e-12)
 
 
+@far_away
+@pytest.mark.parametrize("function", [angular_spectrum, fresnel])
+@pytest.mark.parametrize("distance", [0.5e-3, 2e-3])
+def test_the_way_back_is_limited_as_the_way_there(function, distance):
+    """Without evanescent waves, conj turns the time: H(-z) is conj H(z)."""
+    field = noise((32, 32), 0)
+    quantities = {"spacing": 2e-6, "wavelength": 550e-9}
+    there = function(field.conj(), distance=distance, **quantities).conj()
+    whole = function(field, distance=-distance, band_limit=False, **quantities)
+    assert (there - whole).abs().max() > 0.1  # the limit bites
+    assert_near(function(field, distance=-distance, **quantities), there, 1e-12)
+
+
 @given(sizes, waves, st.floats(2, 50), st.floats(-6, -3))
 @quick
 def test_p12_fresnel_is_the_limit_of_small_angles(size, wave, pitch, exponent):

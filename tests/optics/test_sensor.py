@@ -16,10 +16,11 @@ def _generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_read_noise_comes_after_the_full_well():
+@pytest.mark.parametrize("kind", ["none", "gaussian", "poisson"])
+def test_read_noise_comes_after_the_full_well(kind):
     sensor = optics.Sensor(
         1000, quantum_efficiency=1, read_noise=5, full_well=400, bit_depth=None, gain=1000,
-        shot_noise="none",
+        shot_noise=kind,
     )  # fmt: skip
     reading = 1000 * sensor(torch.full((50_000,), 0.9), generator=_generator())
     assert reading.mean() == pytest.approx(400, abs=0.2)

@@ -88,6 +88,24 @@ def test_without_draws_there_is_no_interval_and_whoever_has_none_says_why():
         assert found.rate_reason == told.get("undrawn", "nothing was drawn")
 
 
+@pytest.mark.parametrize(("lost", "verdict"), [(4, "fewer bits"), (60, "not shown")])
+def test_a_difference_that_few_draws_have_has_no_interval(lost, verdict):
+    rates, drawn = np.tile(RATE, (100, 1)), np.tile(ACCURACY, (100, 1))
+    there = drawn - 0.4 * (np.arange(100) < lost)[:, None]  # no accuracy in common
+    anchor = DrawnCurve("anchor", RATE, ACCURACY, rates, drawn)
+    test = DrawnCurve("test", RATE / 2, ACCURACY, rates / 2, there)
+    found = curve_difference(test, anchor, minimum_overlap=0.3, level=0.95)
+    assert found.rate == pytest.approx(-50)
+    assert found.rate_known == 1 - lost / 100
+    assert found.verdict == verdict
+    if lost == 4:
+        assert found.rate_interval == pytest.approx((-50, -50))
+        assert found.rate_reason is None
+    else:
+        assert found.rate_interval is None
+        assert found.rate_reason == "it exists in 40% of the draws alone"
+
+
 def test_a_question_about_no_curve_is_refused():
     curve = ([100, 200, 400, 800], [0.5, 0.6, 0.7, 0.75])
     with pytest.raises(ValueError, match="at equal 'accuracy' or at equal 'rate', not at 'psnr'"):

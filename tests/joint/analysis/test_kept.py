@@ -97,6 +97,20 @@ def test_known_changes_have_known_spectra(scenes):
     assert all(math.isnan(difference.change) for difference in half.differences)
 
 
+def test_coherence_is_the_share_of_the_power_that_is_the_scene(scenes):
+    # The mirror image has the power of the scene, ring by ring, and is added to one copy of each
+    # scene and taken from the other: over both it goes with nothing in the scene.
+    pictures = scenes.gather(torch.arange(16)).images.repeat_interleave(2, 0)
+    twice = classify.LesionDataset(
+        images=pictures, labels=[0, 1] * 16, groups=range(32), identifiers=range(32), classes="ab"
+    )
+    sign = (-1) ** torch.arange(32)[:, None, None, None]
+    system = _changing(lambda image: image + sign * image.flip(-1))
+    found = kept({"noisy": system}, twice, batch_size=32, resamples=10).systems[0]
+    np.testing.assert_allclose(_numbers(found, "power"), 2, rtol=1e-5)
+    np.testing.assert_allclose(_numbers(found, "coherence"), 1 / 2, rtol=1e-5)
+
+
 def test_what_is_restored_is_what_is_handed_on(scenes):
     class Half(torch.nn.Module):
         def forward(self, image):

@@ -162,6 +162,35 @@ def test_pictures_without_boundary_or_bits_are_left_out_and_counted(spending, di
     assert "all           8 boundary" in str(found)
 
 
+def test_side_bits_are_those_of_the_pictures_that_count(disks):
+    class Side(compress.Codec):
+        """As many bits beside the map as the mean of the picture has codes."""
+
+        def forward(self, image, *, generator=None):
+            del generator
+            side = 255 * image.mean((-3, -2, -1))
+            return compress.Coded(image, None, torch.ones_like(image[:, :1]), side, "rounded")
+
+        def compress(self, image):
+            raise NotImplementedError
+
+        def decompress(self, payloads):
+            raise NotImplementedError
+
+    scenes = disks(9)
+    masks = scenes.gather_masks(torch.arange(9)).clone()
+    masks[0] = False  # without a boundary
+    images = torch.full((9, 3, 48, 48), 20, dtype=torch.uint8)
+    images[0] = 200
+    part = classify.LesionDataset(
+        images=images, labels=scenes.labels, groups=scenes.groups,
+        identifiers=scenes.identifiers, classes=CLASSES, masks=masks,
+    )  # fmt: skip
+    found = rate_map(joint.ImagingSystem(codec=Side()), part, resamples=10)
+    assert found.no_mask == 1
+    assert found.side_bits == pytest.approx(20)
+
+
 def test_a_class_of_one_lesion_has_no_interval(disks):
     scenes = disks(12, draw=_everywhere)
     own = [0, 3, 4, 7, 1]  # classes a and b of several lesions, ...

@@ -46,6 +46,19 @@ def test_where_less_is_better_the_winner_has_the_least(small_study, tmp_path):
     assert winner(ledger) == (0, 0.5, 3)
 
 
+def test_a_run_that_failed_counts_as_nothing_in_a_share(small_study, tmp_path):
+    axes = {"light": Axis(path="system.sensor.photons", values=(50, 5000))}
+    ledger = create_study(small_study(axes=axes, plan=Plan(), seeds=(0, 1)), tmp_path)
+    good, lost = (run for run in ledger.runs if run.design == 0)
+    _validated(ledger, good, 0.9)
+    ledger.path(lost).mkdir(parents=True)
+    RunFolder(ledger.path(lost)).fail(RuntimeError("diverged"))
+    for run in ledger.runs:
+        if run.design == 1:
+            _validated(ledger, run, 0.3)
+    assert winner(ledger) == (0, 0.45, 2)
+
+
 def test_a_find_is_tested_on_fresh_seeds(looked_at, tmp_path):
     made = confirm(looked_at, tmp_path / "new", seeds=7)
     assert made.designs == (looked_at.designs[2], looked_at.designs[0])

@@ -224,6 +224,41 @@ def test_an_answer_is_that_of_optuna_alone(sampler):
     }
 
 
+def test_a_process_over_all_axes_is_told_the_middle_of_those_that_are_absent():
+    optuna = pytest.importorskip("optuna")
+    codec = Axis(path="system.codec", values=({"kind": "none"}, {"kind": "jpeg"}))
+    quality = Axis(path="system.codec.quality", low=20, high=80, when={"codec": ("jpeg",)})
+    axes = {"codec": codec, "quality": quality, "light": LIGHT}
+    study = _study(GP(count=6, seed=3, startup=4, objectives=UP), axes=axes)
+    designs = [
+        {"codec": "none", "light": 20.0},
+        {"codec": "jpeg", "quality": 30.0, "light": 300.0},
+        {"codec": "none", "light": 4000.0},
+        {"codec": "jpeg", "quality": 70.0, "light": 2000.0},
+    ]
+    values = (0.1, 0.5, 0.6, 0.9)
+    known = [
+        Told(design, study.config(design, 0).digest(), (value,))
+        for design, value in zip(designs, values, strict=True)
+    ]
+    space = {
+        "codec": optuna.distributions.CategoricalDistribution(["none", "jpeg"]),
+        "quality": optuna.distributions.FloatDistribution(20, 80),
+        "light": optuna.distributions.FloatDistribution(10, 1e4, log=True),
+    }
+    own = optuna.samplers.GPSampler(seed=derive_seed(3, "ask", 4, 0) % 2**32, n_startup_trials=1)
+    alone = optuna.create_study(direction="maximize", sampler=own)
+    for design, value in zip(designs, values, strict=True):
+        params = {"quality": 50.0, **design}
+        alone.add_trial(optuna.trial.create_trial(value=value, params=params, distributions=space))
+    asked = alone.ask(space).params
+    found = ask(study, known)
+    expected = {"codec": asked["codec"], "light": float(f"{asked['light']:.6g}")}
+    if asked["codec"] == "jpeg":
+        expected["quality"] = float(f"{asked['quality']:.6g}")
+    assert found == expected
+
+
 def test_designs_that_are_no_configuration_are_not_asked_for():
     camera = Axis(path="system.front_end", values=({"kind": "none"}, {"kind": "kernel"}))
     size = Axis(path="system.front_end.kernel_size", values=(3, 5, 7))
@@ -327,6 +362,19 @@ def test_numbers_are_those_of_the_weights_that_were_kept(tmp_path):
     other = create_study(study.model_copy(update={"axes": axes}), tmp_path / "last")
     _made(other, other.runs[0], 0.7, epochs=(0.1, 0.9))
     assert on_validation(other, other.runs[0], "accuracy") == 0.7
+
+
+@pytest.mark.parametrize("test", [{"bpp": 2}, {"bpp": 5, "bpp_bytes": 2}])
+def test_bits_of_the_validation_part_are_at_its_own_rate(tmp_path, test):
+    ledger = create_study(_study(TPE(count=3, startup=2, objectives={"bits": "down"})), tmp_path)
+    run = ledger.runs[0]
+    path = ledger.path(run)
+    path.mkdir(parents=True)
+    (path / "history.jsonl").write_text('{"epoch": 0, "validation": {"bpp": 1}}\n')
+    result = {"best_epoch": 0, "costs": {"bits": 100}, "test": test}
+    (path / "result.json").write_text(json.dumps(result))
+    # 100 bits at 2 bits/pixel are of 50 pixels.
+    assert on_validation(ledger, run, "bits") == 50
 
 
 def test_a_search_may_look_for_what_a_study_says_costs(tmp_path):
@@ -489,6 +537,18 @@ def test_a_damaged_design_is_told(tmp_path, cheap):
             open_study(tmp_path)
     path.write_text(good)
     assert len(ledger.refreshed().runs) == 3
+
+
+def test_a_chosen_design_of_other_seeds_is_told(tmp_path):
+    ledger = create_study(_study(TPE(count=3, startup=2, objectives=UP)), tmp_path)
+    more = ledger.add({"light": 100.0, "bits": 8, "noise": 1})
+    assert [run.seed for run in more.runs] == [0, 0, 0]
+    (path,) = (tmp_path / "designs").glob("*.json")
+    content = json.loads(path.read_text())
+    content["runs"] = dict.fromkeys(content["runs"], 1)
+    path.write_text(json.dumps(content))
+    with pytest.raises(StudyError, match="it has other seeds than the study"):
+        open_study(tmp_path)
 
 
 def test_a_history_that_is_gone_says_what_to_do(small_study, tmp_path, cheap):

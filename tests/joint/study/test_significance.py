@@ -1,5 +1,6 @@
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -40,6 +41,17 @@ def test_sign_flips_agree_with_scipy(values):
     assert sign_flip_test(values) == pytest.approx(theirs.pvalue)
 
 
+@settings(deadline=None)
+@given(percents=st.lists(st.integers(-99, 99), min_size=1, max_size=8))
+def test_dealings_that_are_as_far_but_for_rounding_count(percents):
+    # Hundredths have no exact sums; those of fractions are.
+    exact = [Fraction(percent, 100) for percent in percents]
+    dealt = itertools.product((-1, 1), repeat=len(exact))
+    sums = [abs(sum(s * v for s, v in zip(signs, exact, strict=True))) for signs in dealt]
+    expected = np.mean([total >= abs(sum(exact)) for total in sums])
+    assert sign_flip_test([percent / 100 for percent in percents]) == expected
+
+
 @given(values=whole)
 def test_the_test_has_no_side(values):
     assert sign_flip_test(values) == sign_flip_test([-v for v in values])
@@ -54,6 +66,11 @@ def test_no_difference_is_no_evidence():
 @pytest.mark.parametrize("seeds", [1, 3, 5, 6, 8])
 def test_the_smallest_p_is_that_of_equal_signs(seeds):
     assert sign_flip_test(np.arange(1, seeds + 1)) == smallest_p(seeds)
+
+
+def test_ten_differences_of_a_tenth_are_all_of_one_sign():
+    # Added one by one they are less than 1, and 1 in the order in which numpy adds them.
+    assert sign_flip_test([0.1] * 10) == smallest_p(10) == 2**-9
 
 
 def test_the_smallest_p_of_six_seeds():

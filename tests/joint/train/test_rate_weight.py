@@ -273,6 +273,22 @@ def test_a_target_that_was_missed_is_told(lesions, others, restore):
     assert f"(the weights kept are of epoch {kept})" in said
 
 
+def test_a_target_that_was_left_again_after_the_best_epoch_is_told(lesions, others, monkeypatch):
+    rates, evaluated = iter([1.0, 1.3]), joint.train.loop.evaluate
+
+    def rated(*args, **options):
+        return dataclasses.replace(evaluated(*args, **options), bpp=next(rates))
+
+    monkeypatch.setattr(joint.train.loop, "evaluate", rated)
+    objective = AIMED.model_copy(update={"rate_target": 1.0})
+    said = (
+        r"at 1 bits/pixel, and is 1 after epoch 0, 1\.3 after epoch 1 \(the weights kept are of "
+        r"epoch 0\)"
+    )
+    with pytest.warns(UserWarning, match=said):
+        _fit(full_system(), lesions, others, objective=objective, config=_settings(epochs=2))
+
+
 def test_a_training_that_was_stopped_has_missed_nothing(lesions, others):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

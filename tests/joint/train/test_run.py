@@ -82,6 +82,14 @@ def test_the_average_of_the_weights_is_what_is_validated_and_returned(
     assert after.epochs[1].validation == expected_history.epochs[1].validation
 
 
+def test_an_epoch_is_recorded_with_the_learning_rate_at_its_end(lesions, others):
+    config = _settings(epochs=3)
+    history = _fit(full_system(), lesions, others, config=config)
+    factors = [config.rate_factor(number) for number in (1, 2, 3)]
+    assert [epoch.rate_factor for epoch in history.epochs] == factors
+    assert len(set(factors)) == 3
+
+
 def test_a_run_is_not_overwritten_or_mixed_with_another(lesions, others, tmp_path):
     _fit(full_system(), lesions, others, directory=tmp_path)
     with pytest.raises(joint.CheckpointError, match="already holds a run; pass resume=True"):
