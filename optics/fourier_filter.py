@@ -311,7 +311,7 @@ class FourierFilter(FrontEnd):
                 "phase_depth is that of illumination='coherent' or 'partial': in incoherent light "
                 "no phase is seen"
             )
-        self.in_channels = self.out_channels = channels
+        self.in_channels = self.out_channels = whole_number("channels", channels)
         self.exposures = 1
 
     @property

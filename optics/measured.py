@@ -309,7 +309,9 @@ def _apart(picture: Tensor, dark: float, faint: float) -> tuple[int, int, float]
     spot = torch.zeros_like(bright)
     spot[divmod(int(smooth.argmax()), spot.shape[-1])] = True
     while True:
-        near = functional.max_pool2d(spot[None].to(picture), 2 * reach + 1, 1, reach)[0] > 0
+        # A square is a row of columns: its side in time, and not its area.
+        rows = functional.max_pool2d(spot[None].to(picture), (2 * reach + 1, 1), 1, (reach, 0))
+        near = functional.max_pool2d(rows, (1, 2 * reach + 1), 1, (0, reach))[0] > 0
         if not bool((near & bright & ~spot).any()):
             break
         spot |= near & bright

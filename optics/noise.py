@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from .quantity import differentiated, single
+from .quantity import check_tensor, differentiated, single
 
 __all__ = [
     "Generators",
@@ -75,9 +75,13 @@ def shot_noise(
     Returns
     -------
     Tensor of the shape of ``electrons``, electrons
+        Computed, and returned, in float32 where ``electrons`` have half precision, which counts to
+        256 or 2048.
 
     Raises
     ------
+    TypeError
+        For what is no Tensor.
     ValueError
         For electrons that are not real floating point, another kind, read noise with one that is
         not Gaussian, or ``score`` where a gradient is asked for.
@@ -88,8 +92,10 @@ def shot_noise(
     = 2 x + 1 = dE[n^2]/dx``. The variance of that slope is ``1 / (4 x)``: few electrons make a
     noisy gradient.
     """
+    check_tensor("electrons", electrons)
     if not electrons.is_floating_point():
         raise ValueError(f"electrons must be real floating point, not {electrons.dtype}")
+    electrons = single(electrons)
     if read_noise != 0 and (kind != "gaussian" or not read_noise > 0):
         raise ValueError(
             f"read_noise joins gaussian shot noise only, as electrons RMS of 0 or more; it is "
@@ -135,7 +141,7 @@ class _Gaussian(torch.autograd.Function):
     def forward(
         electrons: Tensor, variance: float, generator: Generators | None
     ) -> tuple[Tensor, Tensor]:
-        fewest = _FEWEST_ELECTRONS if variance == 0 else 0.0
+        fewest = _fewest(variance)
         root = _spread(electrons, fewest, variance)
         normal = standard_normal(electrons, generator)
         counts = torch.addcmul(electrons.clamp_min(0), root, normal)
@@ -171,6 +177,12 @@ class _ForwardGaussian(_Gaussian):
         return changes[0] * _slope_of_the_mean(slope, electrons, ctx.variance), None
 
 
+def _fewest(variance: float) -> float:
+    """Least mean of which the draw has the deviation; any, where there is another variance too."""
+    # One that single precision does not hold is none.
+    return 0.0 if variance >= torch.finfo(torch.float32).tiny else _FEWEST_ELECTRONS
+
+
 def _spread(electrons: Tensor, fewest: float, variance: float) -> Tensor:
     """Deviation of the draw; a finite one of infinite light, whose draw would be no number."""
     held = electrons.clamp(fewest, torch.finfo(electrons.dtype).max)
@@ -179,7 +191,7 @@ def _spread(electrons: Tensor, fewest: float, variance: float) -> Tensor:
 
 def _slope_of_the_mean(slope: Tensor, electrons: Tensor, variance: float) -> Tensor:
     """The kept slope, a constant to autograd, with its own slope to the mean."""
-    fewest = _FEWEST_ELECTRONS if variance == 0 else 0.0
+    fewest = _fewest(variance)
     root = _spread(electrons, fewest, variance)
     # The factor is zero, so that the value stays the one that it is.
     return torch.addcmul(slope, slope - 1, root.detach() / root - 1)

@@ -143,13 +143,18 @@ def photon_transfer(sensor: Sensor, photons: Tensor | None = None) -> PhotonTran
     if not isinstance(sensor, Sensor):
         raise TypeError(f"sensor must be an optics.Sensor, not {type(sensor).__name__}")
     own = sensor.quantum_efficiency
+    prnu, dsnu = sensor.prnu_map, sensor.dsnu_map
+    # A measured map need not average 0: its mean is a part of the response, or of the dark.
+    response = 1.0 if prnu is None else 1 + float(prnu.double().clamp_min(-1).mean())
+    offset = 0.0 if dsnu is None else float(dsnu.double().mean())
     efficiency = torch.tensor(own if isinstance(own, tuple) else (own,), dtype=torch.float64)
+    efficiency = efficiency * response
     gain, pixels = float(sensor.gain), sensor.binning**2
     shot = float(sensor.shot_noise != "none")
     dark = sensor.dark_current * sensor.exposure_time
     rounding = 0.0 if sensor.bit_depth is None else gain**2 / 12
     in_dark = sensor.read_noise**2 + shot * pixels * dark + rounding
-    top = gain * (sensor.top - sensor.black_level)
+    top = gain * (sensor.top - sensor.black_level) - pixels * offset
     well = math.inf if sensor.full_well is None else pixels * sensor.full_well
     saturated = max(0.0, min(top, well) - pixels * dark)
     threshold = shot / 2 + math.sqrt(shot / 4 + in_dark)
@@ -160,10 +165,10 @@ def photon_transfer(sensor: Sensor, photons: Tensor | None = None) -> PhotonTran
         photons = torch.logspace(least, most, _POINTS, dtype=torch.float64)
     light = _checked(photons)
     made = efficiency[:, None] * light
-    mean, variance = _codes(sensor, made + dark)
-    dark_mean, _ = _codes(sensor, torch.full((1, 1), dark, dtype=torch.float64))
-    prnu, dsnu = (_spread(sensor, name) for name in ("prnu", "dsnu"))
-    spatial = pixels * ((prnu * made).square() + dsnu**2) / gain**2
+    mean, variance = _codes(sensor, made + dark, offset)
+    dark_mean, _ = _codes(sensor, torch.full((1, 1), dark, dtype=torch.float64), offset)
+    spatial = (made / response * _spread(prnu)).square() if response else 0 * made
+    spatial = pixels * (spatial + _spread(dsnu) ** 2) / gain**2
     return PhotonTransfer(
         photons=light,
         mean=mean,
@@ -197,20 +202,22 @@ def _checked(photons: Tensor) -> Tensor:
     return light
 
 
-def _spread(sensor: Sensor, name: str) -> float:
-    """Deviation of a pattern between pixels, as it is there or as it was asked for."""
-    pattern = getattr(sensor, f"{name}_map")
+def _spread(pattern: Tensor | None) -> float:
+    """Deviation of a pattern between pixels."""
     return 0.0 if pattern is None else float(pattern.double().std(correction=0))
 
 
-def _codes(sensor: Sensor, electrons: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the codes of a pixel, DN and DN^2, that gathers so many electrons."""
+def _codes(sensor: Sensor, electrons: Tensor, offset: float) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the codes of a pixel, DN and DN^2, that gathers so many electrons.
+
+    The ``offset``, electrons, comes after the full well.
+    """
     mean = electrons
     variance = torch.zeros_like(mean) if sensor.shot_noise == "none" else mean
     if sensor.full_well is not None:
         mean, variance = _cut_off(mean, variance, -math.inf, sensor.full_well)
     gain, pixels = float(sensor.gain), sensor.binning**2
-    mean = pixels * mean / gain + sensor.black_level
+    mean = pixels * (mean + offset) / gain + sensor.black_level
     variance = (pixels * variance + sensor.read_noise**2) / gain**2
     if sensor.bit_depth is None:
         return _cut_off(mean, variance, 0.0, float(sensor.top))

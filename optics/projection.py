@@ -25,6 +25,7 @@ from .quantity import (
     hold,
     image_size,
     looked_at,
+    whole_number,
 )
 
 __all__ = ["Projection", "distort", "distortion_fit", "relative_illumination"]
@@ -136,10 +137,12 @@ def distortion_fit(ideal: Tensor, real: Tensor, *, terms: int = 3) -> Tensor:
     TypeError
         For what is no Tensor.
     ValueError
-        For tables that do not fit together, are shorter than the terms, or not in order.
+        For tables that do not fit together, are shorter than the terms, or not in order; for terms
+        that are no whole number from 1 on.
     """
     check_tensor("ideal", ideal)
     check_tensor("real", real)
+    terms = whole_number("terms", terms)
     fits = ideal.shape == real.shape and ideal.ndim == 1 and len(ideal) >= terms >= 1
     if not fits or not (ideal.is_floating_point() and real.is_floating_point()):
         raise ValueError(

@@ -676,3 +676,9 @@ def test_incoherent_light_sees_no_phase():
             optics.FourierFilter(16, illumination="incoherent", phase_depth=depth)
     with pytest.raises(ValueError, match="a complex field has its phase already"):
         optics.FourierFilter(16, phase_depth=1.0)(torch.ones(1, 3, 16, 16, dtype=torch.complex64))
+
+
+@pytest.mark.parametrize("channels", ["3", 3.5, 0, None])
+def test_channels_are_a_whole_number(channels):
+    with pytest.raises((TypeError, ValueError), match="channels"):
+        optics.FourierFilter((9, 12), channels=channels)

@@ -331,3 +331,24 @@ def test_the_likelihood_of_half_precision_is_formed_in_single(dtype):
     found = optics.poisson_log_likelihood(counts, means)
     assert torch.equal(found, optics.poisson_log_likelihood(counts.float(), means.float()))
     assert found.isfinite()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["gaussian", "poisson", "score", "none"])
+def test_counts_of_half_precision_are_formed_in_single(dtype, kind):
+    electrons = torch.full((2, 50_000), 3000.0, dtype=dtype)
+    counts, same = (
+        optics.shot_noise(x, kind=kind, generator=torch.Generator().manual_seed(0))
+        for x in (electrons, electrons.float())
+    )
+    assert counts.dtype == torch.float32
+    assert torch.equal(counts, same)
+    if kind in ("poisson", "score"):
+        assert counts.unique().diff().min() == 1
+
+
+def test_a_read_noise_that_single_precision_does_not_hold_has_a_finite_slope():
+    for read_noise in (0.0, 1e-25, 1e-18):
+        dark = torch.zeros(1, 100, requires_grad=True)
+        optics.shot_noise(dark, read_noise=read_noise).sum().backward()
+        assert dark.grad.isfinite().all(), read_noise

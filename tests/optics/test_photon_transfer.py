@@ -164,3 +164,45 @@ def test_levels_of_light_are_looked_at():
         optics.photon_transfer(sensor, 100.0)
     with pytest.raises(TypeError, match=r"sensor must be an optics\.Sensor, not Identity"):
         optics.photon_transfer(torch.nn.Identity())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dsnu": 50.0},
+        {"prnu": -0.5},
+        {"dsnu": 50.0, "prnu": 0.2, "full_well": 6000.0, "binning": 2, "black_level": 20},
+        {"dsnu": -30.0, "full_well": 6000.0},
+    ],
+)
+def test_maps_that_do_not_average_zero_are_those_of_the_sensor(options):
+    maps = {
+        name: torch.full((64, 64), value)
+        for name, value in options.items()
+        if name in ("prnu", "dsnu")
+    }
+    sensor = optics.Sensor(10_000, read_noise=5.0, bit_depth=12, **{**options, **maps})
+    light = torch.tensor([0.0, 1000.0, 4900.0, 9000.0])
+    found = optics.photon_transfer(sensor, light)
+    generator = torch.Generator().manual_seed(0)
+    for level, mean, variance in zip(light, found.mean[0], found.variance[0], strict=True):
+        scene = torch.full((200, 1, 64, 64), float(level) / 10_000)
+        codes = sensor.codes(scene, generator=generator).double()
+        count = codes.numel()
+        # Six deviations of the mean of so many; and of their variance, for normal ones.
+        error = 6 * (codes.var() / count).sqrt()
+        assert float(codes.mean()) == pytest.approx(float(mean), abs=float(error) + 1e-6)
+        assert float(codes.var()) == pytest.approx(
+            float(variance), rel=6 * math.sqrt(2 / count), abs=0.05
+        )
+    dark = sensor.codes(torch.zeros(200, 1, 64, 64), generator=generator).double().mean()
+    assert found.dark_mean == pytest.approx(float(dark), abs=0.05)
+    # Saturation is where the mean comes to the last code, or to that of a full well.
+    gain, pixels = float(sensor.gain), sensor.binning**2
+    offset, response = options.get("dsnu", 0.0), 1 + options.get("prnu", 0.0)
+    well = (sensor.full_well or math.inf) + offset
+    last = min(sensor.top, sensor.black_level + pixels * well / gain)
+    electrons = sensor.quantum_efficiency * float(found.saturation[0]) * response
+    reached = sensor.black_level + pixels * (electrons + offset) / gain
+    assert reached == pytest.approx(last, rel=1e-7)  # maps are float32
+    assert found.limit == ("converter" if last == sensor.top else "full well")

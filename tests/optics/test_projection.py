@@ -211,6 +211,11 @@ def test_precision():
         (lambda s: relative_illumination(8, half_field=2.0), "half_field must be between"),
         (lambda s: distortion_fit(torch.rand(4), torch.rand(5)), r"ideal and real must be"),
         (lambda s: distortion_fit(torch.rand(2), torch.rand(2)), r"at least terms = 3"),
+        (
+            lambda s: distortion_fit(torch.rand(9), torch.rand(9), terms=2.5),
+            "terms must be a whole",
+        ),
+        (lambda s: distortion_fit(torch.rand(9), torch.rand(9), terms=0), "terms must be"),
         (lambda s: distortion_fit([1.0] * 4, torch.rand(4)), "ideal must be a Tensor, not list"),
         (lambda s: distortion_fit(torch.rand(4), np.ones(4)), "real must be a Tensor, not ndarray"),
         (
