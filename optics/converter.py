@@ -214,8 +214,9 @@ def mean_code_slopes(
 ) -> tuple[Tensor, Tensor | None]:
     """Slope of the mean code against the voltage and, if asked for, against the noise.
 
-    A number says by itself which of the two sums is needed, and so does a tensor on the CPU. On an
-    accelerator, which a look would stop, both are formed and the right one is taken.
+    A number says by itself which of the two sums is needed, and so does a tensor on the CPU, for
+    each picture by itself. On an accelerator, which a look would stop, both are formed and the
+    right one is taken.
 
     Parameters
     ----------
@@ -231,6 +232,8 @@ def mean_code_slopes(
     if not isinstance(noise, Tensor):
         sums = _threshold_sum if noise <= _SUMMED else _euler_maclaurin
         return sums(signal, top, noise, with_noise=with_noise)
+    if looked_at(noise) and noise.ndim == signal.ndim and noise.numel() == len(signal):
+        return _picture_slopes(signal, top, noise, with_noise=with_noise)
     low = _threshold_sum(signal, top, noise.clamp_max(_SUMMED), with_noise=with_noise)
     high = _euler_maclaurin(signal, top, noise.clamp_min(_SUMMED), with_noise=with_noise)
     summed = noise <= _SUMMED
@@ -238,11 +241,38 @@ def mean_code_slopes(
     return torch.where(summed, low[0], high[0]), by_noise
 
 
-def _threshold_sum(
-    signal: Tensor, top: int, noise: float | Tensor, *, with_noise: bool
+def _picture_slopes(
+    signal: Tensor, top: int, noise: Tensor, *, with_noise: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Sum the densities at the thresholds that are near."""
-    wide = _SUMMED if isinstance(noise, Tensor) else noise
+    """The slopes of pictures ``[B, ...]`` with a noise each, ``[B, 1, ...]``."""
+    by_signal = torch.empty_like(signal)
+    by_noise = torch.empty_like(signal) if with_noise else None
+    summed = noise.flatten() <= _SUMMED
+    for rows in (summed.nonzero().flatten(), (~summed).nonzero().flatten()):
+        if not len(rows):
+            continue
+        own = noise[rows]
+        if bool(summed[rows[0]]):
+            widest = float(own.max())
+            found = _threshold_sum(signal[rows], top, own, with_noise=with_noise, widest=widest)
+        else:
+            found = _euler_maclaurin(signal[rows], top, own, with_noise=with_noise)
+        by_signal[rows] = found[0]
+        if by_noise is not None and found[1] is not None:
+            by_noise[rows] = found[1]
+    return by_signal, by_noise
+
+
+def _threshold_sum(
+    signal: Tensor,
+    top: int,
+    noise: float | Tensor,
+    *,
+    with_noise: bool,
+    widest: float = _SUMMED,
+) -> tuple[Tensor, Tensor | None]:
+    """Sum the densities at the thresholds that are near, by the ``widest`` noise of a tensor."""
+    wide = widest if isinstance(noise, Tensor) else noise
     # The nearest threshold is at most half a DN away.
     reach = max(0, math.ceil(_REACH * wide - 0.5))
     signal = signal.clamp(-reach - 1, top + reach + 1)  # no threshold is near; infinity is no code

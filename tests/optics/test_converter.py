@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 import optics
-from optics.converter import _MIDPOINT
+from optics.converter import _MIDPOINT, mean_code_slopes
 
 # torch's own, at its first forward derivative
 _FORWARD = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
@@ -82,8 +82,6 @@ def test_noise_in_a_tensor_has_a_gradient_too(noise):
 
 def test_an_accelerator_takes_the_same_sums(monkeypatch):
     # There both sums are formed, because noise in a tensor is not looked at.
-    from optics.converter import mean_code_slopes
-
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     signal = torch.from_numpy(_voltages())
     for noise in SIGMAS:
@@ -305,3 +303,16 @@ def test_noise_may_be_each_pictures_own(estimator):
 def test_noise_of_another_shape_is_refused(shape):
     with pytest.raises(ValueError, match=r"noise must be one number, or broadcast to the signal"):
         optics.digitise(torch.ones(2, 1, 1), 8, noise=torch.full(shape, 0.5))
+
+
+@pytest.mark.parametrize("noise", [(0.05, 0.3), (1.3, 4.0), (0.4, 3.0), (1.25, 1.2500001)])
+def test_the_slopes_of_a_picture_are_those_of_its_own_noise(noise):
+    signal = torch.linspace(-3, TOP + 3, 2 * 40).reshape(2, 1, 4, 10)
+    several = torch.tensor(noise).reshape(2, 1, 1, 1)
+    together = mean_code_slopes(signal, TOP, several, with_noise=True)
+    alone = [
+        mean_code_slopes(signal[k : k + 1], TOP, float(each), with_noise=True)
+        for k, each in enumerate(several)
+    ]
+    for found, parts in zip(together, zip(*alone, strict=True), strict=True):
+        torch.testing.assert_close(found, torch.cat(parts), rtol=1e-6, atol=1e-7)
