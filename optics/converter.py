@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .noise import Generators, standard_normal
-from .quantity import check_between, check_scalar, index_of, looked_at, single
+from .quantity import check_between, check_scalar, check_tensor, index_of, looked_at, single
 
 __all__ = ["Converter", "digitise"]
 
@@ -79,6 +79,7 @@ def digitise(
         raise ValueError(f"bit_depth must be a whole number from 1 to 16, or None, not {bit_depth}")
     if estimator not in get_args(Converter):
         raise ValueError(f"estimator must be one of {get_args(Converter)}, not {estimator!r}")
+    check_tensor("signal", signal)
     if not signal.is_floating_point():
         raise ValueError(f"signal must be real floating point in DN, not {signal.dtype}")
     signal = single(signal)

@@ -338,6 +338,7 @@ class FourierFilter(FrontEnd):
 
         Without ``phase_depth`` a complex scene is the field itself; incoherent light has none.
         """
+        check_tensor("scene", scene)
         if scene.ndim != 4 or scene.shape[1:] != (self.in_channels, *self.size):
             raise ValueError(
                 f"the filter is sampled for scenes [B, {self.in_channels}, {self.size[0]}, "

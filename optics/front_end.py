@@ -14,6 +14,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from .quantity import check_tensor
+
 __all__ = ["FrontEnd", "check_raw"]
 
 
@@ -102,5 +104,6 @@ class FrontEnd(nn.Module, ABC):
 
 def check_raw(raw: Tensor, channels: int) -> None:
     """Raise a ValueError unless ``raw`` is ``[B, channels, H, W]``, what a sensor read."""
+    check_tensor("raw", raw)
     if raw.ndim != 4 or raw.shape[1] != channels:
         raise ValueError(f"combine takes [B, {channels}, H, W], not {tuple(raw.shape)}")

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .quantity import full_precision, has_values, looked_at, whole_number
+from .quantity import check_tensor, full_precision, has_values, image_size, looked_at
 
 __all__ = [
     "ColourFilterArray",
@@ -64,6 +64,8 @@ def cfa_indices(pattern: Pattern, *, channels: str = "rgb") -> Tensor:
     if isinstance(pattern, np.ndarray):  # of indices, or of letters
         given = np.asarray(pattern)
         pattern = torch.tensor(given.tolist()) if given.dtype.kind in "uif" else given.tolist()
+    if isinstance(pattern, int | float):
+        raise TypeError(f"pattern must be rows of letters, or a Tensor, not {pattern!r}")
     if isinstance(pattern, Tensor):
         if pattern.ndim != 2 or pattern.numel() == 0 or pattern.is_floating_point():
             raise ValueError(
@@ -126,6 +128,7 @@ def mosaic(image: Tensor, pattern: Pattern, *, channels: str = "rgb") -> Tensor:
         For a picture without these channels, or as :func:`cfa_indices`.
     """
     indices = cfa_indices(pattern, channels=channels)
+    check_tensor("image", image)
     if image.ndim != 4 or image.shape[1] != len(channels):
         raise ValueError(
             f"image must be [B, {len(channels)}, H, W] for channels={channels!r}, not "
@@ -326,6 +329,7 @@ def demosaic(
             f"method must be one of {get_args(Interpolation)}, not {method!r}; the phases of a "
             "mosaic are made channels by pack_mosaic"
         )
+    check_tensor("raw", raw)
     if raw.ndim != 4 or raw.shape[1] != 1 or not raw.is_floating_point():
         raise ValueError(
             f"raw must be real floating point [B, 1, H, W], not {raw.dtype} {tuple(raw.shape)}"
@@ -359,7 +363,8 @@ def pack_mosaic(raw: Tensor, period: tuple[int, int] = (2, 2)) -> Tensor:
     ValueError
         For mosaics of another shape, or not made of whole periods, or a period below one pixel.
     """
-    h, w = (whole_number("each of period", side) for side in period)
+    h, w = image_size(period, "period")
+    check_tensor("raw", raw)
     if raw.ndim != 4 or raw.shape[-2] % h or raw.shape[-1] % w:
         raise ValueError(
             f"raw must be [B, E, H, W] of whole periods of {h} x {w} pixels to be packed, not "
@@ -388,7 +393,7 @@ def unpack_mosaic(packed: Tensor, period: tuple[int, int] = (2, 2)) -> Tensor:
     ValueError
         When the channels are not as many as whole mosaics have, or for a period below one pixel.
     """
-    h, w = (whole_number("each of period", side) for side in period)
+    h, w = image_size(period, "period")
     if packed.ndim != 4 or packed.shape[1] % (h * w):
         raise ValueError(
             f"packed must be [B, E * {h * w}, H, W], a channel for each of {h} x {w} phases, not "

@@ -252,6 +252,10 @@ def between(low: float, high: float, pictures: Tensor, generator: Generators | N
     return low * (high / low) ** drawn
 
 
+#: What to do with a number.
+OF_A_SEED = "of a seed make torch.Generator().manual_seed(seed)"
+
+
 def for_pictures(pictures: Tensor, generators: Sequence[torch.Generator]) -> list[torch.Generator]:
     """Check that there is a generator for each picture.
 
@@ -265,8 +269,11 @@ def for_pictures(pictures: Tensor, generators: Sequence[torch.Generator]) -> lis
     if not isinstance(generators, Sequence) or isinstance(generators, str):
         raise TypeError(
             f"generator must be one torch.Generator, or one for each picture, not {generators!r}: "
-            "of a seed make torch.Generator().manual_seed(seed)"
+            f"{OF_A_SEED}"
         )
+    strange = next((each for each in generators if not isinstance(each, torch.Generator)), None)
+    if strange is not None:
+        raise TypeError(f"each generator must be a torch.Generator, not {strange!r}: {OF_A_SEED}")
     if pictures.ndim == 0 or len(generators) != len(pictures):
         raise ValueError(
             f"generator must be one torch.Generator, or one for each picture: {len(generators)} "
@@ -309,6 +316,8 @@ def poisson_log_likelihood(counts: Tensor, electrons: Tensor) -> Tensor:
     ValueError
         When the shapes differ.
     """
+    check_tensor("counts", counts)
+    check_tensor("electrons", electrons)
     if counts.shape != electrons.shape or not counts.ndim:
         raise ValueError(
             "counts and electrons must be of one shape [B, ...], not "

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .quantity import check_between, check_finite, check_positive, single, whole_number
+from .quantity import (
+    check_between,
+    check_finite,
+    check_positive,
+    check_real,
+    single,
+    whole_number,
+)
 
 __all__ = ["bin_pixels", "fixed_pattern", "pixel_mtf"]
 
@@ -61,10 +68,13 @@ def bin_pixels(charge: Tensor, factor: int) -> Tensor:
 
     Raises
     ------
+    TypeError
+        For what is no Tensor.
     ValueError
-        When the blocks do not tile the picture.
+        When the blocks do not tile the picture, or it is not real floating point.
     """
     factor = whole_number("binning", factor)
+    check_real("charge", charge, "[B, C, H, W]")
     if charge.ndim != 4 or charge.shape[-2] % factor or charge.shape[-1] % factor:
         raise ValueError(
             f"binning={factor} needs [B, C, H, W] with H and W multiples of {factor}, not "

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from .converter import Converter
 from .mosaic import ColourFilterArray, Demosaicing, Pattern
-from .noise import Generators, ShotNoise, between
+from .noise import OF_A_SEED, Generators, ShotNoise, between
 from .pixel import fixed_pattern
 from .quantity import (
     check_number,
@@ -254,6 +254,8 @@ class Sensor(nn.Module):
         log_gain = nn.Parameter(torch.tensor(math.log(self._gain))) if trainable_gain else None
         self.register_parameter("log_gain", log_gain)
         size = None if resolution is None else image_size(resolution, "resolution")
+        if not isinstance(generator, torch.Generator | None):
+            raise TypeError(f"generator must be a torch.Generator, not {generator!r}: {OF_A_SEED}")
         for name, unit, value in (("prnu", "fractions", prnu), ("dsnu", "electrons", dsnu)):
             pattern = fixed_pattern(name, value, unit=unit, resolution=size, generator=generator)
             if pattern is None:

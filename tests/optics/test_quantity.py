@@ -270,3 +270,38 @@ def test_numbers_that_a_map_hides_are_known_not_to_be_there():
     torch.func.vmap(loss)(torch.ones(3))
     torch.func.vmap(torch.func.grad(loss))(torch.ones(3))
     assert seen == [(True, False), (False, False), (True, False), (False, True), (False, True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("signal", lambda a: optics.digitise(a, 8)),
+        ("electrons", optics.shot_noise),
+        ("raw", lambda a: optics.demosaic(a, "rggb")),
+        ("raw", optics.pack_mosaic),
+        ("raw", lambda a: optics.LearnedKernel("identity", 3).combine(a)),
+        ("counts", lambda a: optics.poisson_log_likelihood(a, a)),
+        ("image", lambda a: optics.mosaic(a, "rggb")),
+        ("charge", lambda a: optics.bin_pixels(a, 2)),
+        ("scene", lambda a: optics.FourierFilter((4, 4))(a)),
+    ],
+)
+def test_what_to_do_with_an_array_is_told(name, call):
+    with pytest.raises(TypeError, match=rf"{name} must be a Tensor, not ndarray: make one of"):
+        call(np.ones((1, 1, 4, 4), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: optics.bin_pixels(x.int(), 2), "charge must be real floating point"),
+        (lambda x: optics.pack_mosaic(x, (2, 2, 2)), r"period must be \(H, W\)"),
+        (lambda x: optics.Sensor(cfa=5), "pattern must be rows of letters"),
+        (lambda x: optics.Sensor()(x, generator=[1]), "each generator must be .* of a seed make"),
+        (lambda x: optics.Sensor(generator=5), "generator must be a torch.Generator, .* of a seed"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_in_words(call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call(torch.ones(1, 1, 4, 4))
+    assert optics.pack_mosaic(torch.ones(1, 1, 4, 4), 2).shape == (1, 4, 2, 2)
