@@ -69,7 +69,7 @@ def digitise(
     Raises
     ------
     TypeError
-        For noise that is neither a number nor a Tensor.
+        For a signal that is no Tensor, or noise that is neither that nor a number.
     ValueError
         For a signal that is not real, a resolution that is not 1 .. 16 bits, negative noise, noise
         of another shape than the signal can have, an unknown estimator, or ``dithered`` without

@@ -337,6 +337,13 @@ class FourierFilter(FrontEnd):
         """Form the irradiance ``[B, C, H, W]`` of a scene ``[B, C, H, W]``, real or a field.
 
         Without ``phase_depth`` a complex scene is the field itself; incoherent light has none.
+
+        Raises
+        ------
+        TypeError
+            When the scene is no Tensor.
+        ValueError
+            When it is of another size, or other channels, than the filter.
         """
         check_tensor("scene", scene)
         if scene.ndim != 4 or scene.shape[1:] != (self.in_channels, *self.size):

@@ -55,6 +55,8 @@ def cfa_indices(pattern: Pattern, *, channels: str = "rgb") -> Tensor:
 
     Raises
     ------
+    TypeError
+        For a pattern that is a number.
     ValueError
         For rows of unequal length, a letter or index that is no channel, or a channel that no
         pixel sees, which could not be interpolated.
@@ -124,6 +126,8 @@ def mosaic(image: Tensor, pattern: Pattern, *, channels: str = "rgb") -> Tensor:
 
     Raises
     ------
+    TypeError
+        When the picture is no Tensor, or as :func:`cfa_indices`.
     ValueError
         For a picture without these channels, or as :func:`cfa_indices`.
     """
@@ -319,6 +323,8 @@ def demosaic(
 
     Raises
     ------
+    TypeError
+        When ``raw`` is no Tensor, or as :func:`cfa_indices`.
     ValueError
         For raw data of another shape or smaller than the pattern, another method, ``malvar``
         with another array than Bayer's, or as :func:`cfa_indices`.
@@ -360,6 +366,8 @@ def pack_mosaic(raw: Tensor, period: tuple[int, int] = (2, 2)) -> Tensor:
 
     Raises
     ------
+    TypeError
+        When ``raw`` is no Tensor.
     ValueError
         For mosaics of another shape, or not made of whole periods, or a period below one pixel.
     """

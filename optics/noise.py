@@ -313,6 +313,8 @@ def poisson_log_likelihood(counts: Tensor, electrons: Tensor) -> Tensor:
 
     Raises
     ------
+    TypeError
+        For what is no Tensor.
     ValueError
         When the shapes differ.
     """
