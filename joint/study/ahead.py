@@ -3,12 +3,17 @@
 import warnings
 from collections.abc import Iterator, Sequence
 
+import torch
+
 from joint.build import build_system
 from joint.config.custom import CustomConfig, check_custom
+from joint.config.front_ends import lens_of
+from joint.config.lens import LensConfig, build_lens
 from joint.config.run import NoneConfig, RunConfig, rests_untrained
 from joint.metric import stage_of
 from joint.settings import ConfigError
 from joint.stages import STAGES
+from optics.sampling import LOST, audit_sampling
 
 from .axis import Design
 from .derived import cost
@@ -24,6 +29,8 @@ _WEIGHED = {
     "distortion": "codec",
     "distillation": "classifier",
 }
+# Different lenses up to which each is looked at, some tens of milliseconds long.
+_LENSES = 200
 # Codecs whose bits never have a gradient.
 _FILES = frozenset({"jpeg", "webp", "jpeg2000", "avif", "png"})
 
@@ -51,7 +58,8 @@ def check_ahead(
     Warns
     -----
     UserWarning
-        When a plan freezes a classifier that was never trained.
+        When a plan freezes a classifier that was never trained; when the window of a lens's PSF
+        leaves out more of the light than :func:`optics.audit_sampling` lets pass.
     """
     moving: dict[str, bool] = {}
     for design, config in zip(designs, configs, strict=True):
@@ -83,6 +91,7 @@ def check_ahead(
                 f"differ in {', '.join(differ)}: compare designs that share data and split"
             )
     _check_costs(study, designs)
+    _tell_lost(designs, configs)
 
 
 def _check_own(config: RunConfig) -> None:
@@ -127,17 +136,14 @@ def _without_gradient(config: RunConfig, moving: dict[str, bool]) -> Iterator[st
 
 def _moves(config: RunConfig) -> bool:
     """Whether something before the codec learns; False where only the run can tell."""
-    data, training = config.data, config.training
+    training = config.training
     if any(isinstance(getattr(config.system, stage), CustomConfig) for stage in STAGES):
         return False  # what is made there may be anything
-    size = data.image_size or 64
-    bands = getattr(data, "wavelengths", None) or range(getattr(data, "channels", None) or 3)
+    size, channels = _scenes_of(config)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            system = build_system(
-                config.system, image_size=(size, size), channels=len(bands), classes=2
-            )
+            system = build_system(config.system, image_size=size, channels=channels, classes=2)
     except Exception:  # no stage at all; or of scenes, or on a machine, that are not known yet
         return False
     turns = [training.learning(e) for e in {0, training.turn_epochs} if e < training.epochs]
@@ -147,6 +153,48 @@ def _moves(config: RunConfig) -> bool:
         if any(name in turn for turn in turns)
         for parameter in stage.parameters()
     )
+
+
+def _scenes_of(config: RunConfig) -> tuple[tuple[int, int], int]:
+    """Size and channels of the scenes, or those of usual ones where the files alone tell."""
+    data = config.data
+    size = data.image_size or 64
+    bands = getattr(data, "wavelengths", None) or range(getattr(data, "channels", None) or 3)
+    return (size, size), len(bands)
+
+
+def _tell_lost(designs: Sequence[Design], configs: Sequence[RunConfig]) -> None:
+    """Warn of windows that cut the PSFs of some designs: what they lose, no camera does."""
+    lenses = [lens_of(config.system.front_end)[1] for config in configs]
+    keys = [lens.model_dump_json() if isinstance(lens, LensConfig) else "" for lens in lenses]
+    if len(set(keys)) > _LENSES:
+        return
+    lost = {"": 0.0}
+    for key, lens, config in zip(keys, lenses, configs, strict=True):
+        if key not in lost and isinstance(lens, LensConfig):
+            lost[key] = _lost(lens, config)
+    cut = {number: lost[key] for number, key in enumerate(keys) if lost[key] > LOST}
+    if cut:
+        worst = max(cut, key=lambda number: cut[number])
+        warnings.warn(
+            f"{len(cut)} of {len(designs)} designs lose more than {100 * LOST:g} % of the light "
+            "beyond the window that holds their PSF, the most "
+            f"{100 * cut[worst]:.3g} % ({levels_shown(designs[worst])}). It is missing from "
+            "picture and throughput, and no such camera loses it: give a larger "
+            "system.front_end.psf_size",
+            stacklevel=4,
+        )
+
+
+def _lost(lens: LensConfig, config: RunConfig) -> float:
+    """Share of the light outside of the window, at the worst wavelength, distance and place."""
+    try:
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.default_generator.manual_seed(config.system.seed)
+            return float(audit_sampling(build_lens(lens, *_scenes_of(config))).window_loss.max())
+    except (ValueError, TypeError):  # of scenes that are not known yet
+        return 0.0
 
 
 def _of_other_pictures(one: RunConfig, other: RunConfig) -> Iterator[str]:

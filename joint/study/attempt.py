@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from joint.checkpoint import write_atomically
 from joint.folder import CHECKPOINT_FILE, HISTORY_FILE, RunFolder
 from joint.parse import parse_json
 
 from .store import ATTEMPTS_FILE
 
-__all__ = ["RunAbandoned", "attempts", "begin", "ended_epochs", "given_up", "lost_together"]
+__all__ = ["RunAbandoned", "attempts", "begin", "end", "ended_epochs", "given_up", "lost_together"]
 
 # Starts of a run alone that may end without a word and without progress: killed, out of memory.
 _PATIENCE = 3
@@ -42,6 +43,17 @@ def begin(folder: RunFolder, *, together: int = 1) -> None:
     }
     with (folder.path / ATTEMPTS_FILE).open("a") as file:
         file.write(json.dumps(start) + "\n")
+
+
+def end(folder: RunFolder, *, seconds: float) -> None:
+    """Note with the last start of a run that it took so many seconds from there to its end.
+
+    A folder that was copied says the same, whatever the times of its files.
+    """
+    path = folder.path / ATTEMPTS_FILE
+    *before, last = path.read_bytes().splitlines()
+    lines = [*before, json.dumps({**parse_json(last), "seconds": seconds}).encode()]
+    write_atomically(path, b"".join(line + b"\n" for line in lines))
 
 
 def given_up(folder: Path) -> str | None:

@@ -73,6 +73,9 @@ class Elsewhere:
     """One for each point that was asked for, in their order."""
     left_out: dict[int, str] = field(default_factory=dict)
     """Why a design is not judged at some of the points, by its number."""
+    own_photons: dict[int, float] = field(default_factory=dict)
+    """Photons/pixel with which each design was trained, by its number; empty where an axis chooses
+    them, and every row says so."""
 
     def __str__(self) -> str:
         points = [str(place.point) for place in self.places]
@@ -86,9 +89,23 @@ class Elsewhere:
             *aligned(table),
         ]
         lines += [f"  left out: design {n} {why}" for n, why in self.left_out.items()]
+        lines += self._other_lamps()
         for place in self.places if any(place.contrasts for place in self.places) else ():
             lines += ["", _at(place.point), *(f"  {contrast}" for contrast in place.contrasts)]
         return "\n".join(lines)
+
+    def _other_lamps(self) -> list[str]:
+        """That equal photons are not equal light, where the study says how the designs differ."""
+        own = self.own_photons
+        judged = any(place.point.photons is not None for place in self.places)
+        if not judged or len(set(own.values())) < 2:
+            return []
+        least, most = min(own, key=lambda n: own[n]), max(own, key=lambda n: own[n])
+        return [
+            f"  photons: alike in all designs here, which were trained with {own[least]:.4g} "
+            f"(design {least}) to {own[most]:.4g} (design {most}) of a pixel: to have as many, "
+            f"design {least} takes a lamp {own[most] / own[least]:.3g} times as bright"
+        ]
 
     def _cell(self, place: Place, number: int) -> str:
         found, bpp = place.estimates.get(number), place.bpp.get(number)
@@ -120,6 +137,7 @@ class Elsewhere:
                 for place in self.places
             ],
             "left_out": [{"number": number, "why": why} for number, why in self.left_out.items()],
+            "own_photons": [{"number": n, "photons": v} for n, v in self.own_photons.items()],
         }
         return plain(content)
 
@@ -211,6 +229,9 @@ def elsewhere(
     found: list[dict[int, list[Outcome]]] = [{} for _ in points]
     bits: list[dict[int, list[float]]] = [{} for _ in points]
     scenes, device = KeptScenes(), usable_device(device)  # before anything is loaded
+    axes = ledger.study.axes.values()
+    light_is_chosen = any(axis.path == "system.sensor.photons" for axis in axes)
+    own_photons: dict[int, float] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each pass says it again
         lacking = _lacking(ledger, states, points, metric, scenes)
@@ -224,6 +245,8 @@ def elsewhere(
                 continue
             config, system, parts = load_run(ledger.path(run), data=scenes(ledger.config(run).data))
             system.to(device)
+            if system.sensor is not None and not light_is_chosen:
+                own_photons[run.design] = system.sensor.mean_photons
             results = [
                 evaluate(
                     system,
@@ -275,6 +298,7 @@ def elsewhere(
         {number: ledger.designs[number] for number in ended},
         places,
         {n: _why(ledger.designs[n], there, points) for n, there in lacking.items()},
+        own_photons,
     )
 
 

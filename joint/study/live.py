@@ -1,7 +1,7 @@
 """How far a study is, and how long it will take: from the files of its runs, seen from anywhere.
 
-Durations are differences of the times of files that one process wrote, so that the clocks of
-workers need not agree.
+Durations are those that a worker has noted, or differences of the times of files that one process
+wrote, so that the clocks of workers need not agree.
 """
 
 import contextlib
@@ -138,14 +138,20 @@ def _pace(ledger: Ledger, states: tuple[RunState, ...]) -> float | None:
 
 
 def _seconds_an_epoch(path: Path, until: str, ended: int) -> float | None:
-    """Mean over the epochs since the last start of a run; None before one has ended."""
+    """Mean over the epochs since the last start of a run; None before one has ended.
+
+    Of a run that is done, as its worker has noted it: a copy may have other times.
+    """
     try:
         start = path / ATTEMPTS_FILE
-        began = parse_json(start.read_bytes().splitlines()[-1]).get("epochs", 0)
-        seconds = (path / until).stat().st_mtime - start.stat().st_mtime
+        last = parse_json(start.read_bytes().splitlines()[-1])
+        began, seconds = last.get("epochs", 0), last.get("seconds")
+        if seconds is None:
+            seconds = (path / until).stat().st_mtime - start.stat().st_mtime
     except (OSError, ValueError, IndexError, AttributeError):
         return None
-    return seconds / (ended - began) if ended > began and seconds > 0 else None
+    known = isinstance(seconds, int | float) and 0 < seconds < math.inf
+    return seconds / (ended - began) if known and ended > began else None
 
 
 def _cells(going: Going, ledger: Ledger) -> tuple[str, ...]:

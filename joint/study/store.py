@@ -6,7 +6,7 @@
         study.json                what is asked and how it will be judged; written first
         designs/<number>.json     what a search has chosen since
         runs/<digest>/            one run each, see joint.folder; the name is its configuration
-            attempts.jsonl        one line for each start
+            attempts.jsonl        one line for each start; that of its end says how long it took
             result.json           written last: done
             failure.json          why there is none
 
@@ -252,7 +252,7 @@ def create_study(study: Study, folder: Path | str) -> Ledger:
     -----
     UserWarning
         When the planned comparisons cannot be shown with so few seeds; when a plan freezes a
-        classifier that was never trained.
+        classifier that was never trained; when a lens of a design has a PSF wider than its window.
     """
     folder = Path(folder)
     if (folder / STUDY_FILE).exists():
@@ -471,8 +471,8 @@ def _check_same(there: Ledger, study: Study) -> None:
         more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
         tally = there.tally()
         advice = (
-            "choose another folder; runs that both have in common can be copied there, see "
-            f"{RUNS_FOLDER}/"
+            "choose another folder; runs that both have in common can be copied there, as by "
+            f"cp -a of {RUNS_FOLDER}/"
             if tally.done or tally.running
             else "choose another folder, or delete this one: none of its runs is done"
         )

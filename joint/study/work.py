@@ -14,10 +14,11 @@ import errno
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TextIO, TypeAlias
 
 import torch
 
@@ -30,12 +31,13 @@ from joint.folder import FAILURE_FILE, RunFolder, hold, is_done
 from joint.lock import RunLocked
 from joint.stop import graceful_stop
 
-from .attempt import begin
+from .attempt import begin, end
 from .kept_scenes import KeptScenes
 from .live import Board
 from .process_pool import ProcessEach, WorkerLost
 from .run import execute
 from .search import ask_next, check_search
+from .space import levels_shown
 from .store import STUDY_FILE, Ledger, PlannedRun, StudyError, Tally, open_study
 from .together import companions, train_together
 
@@ -171,7 +173,8 @@ def _train_ahead(
         def taken(data: DataConfig) -> LesionDataset:
             return _as_begun(ledger, config, load(data))
 
-        train_together(ledger, runs, taken, device=device, stop=leave)
+        with _named(ledger, runs):
+            train_together(ledger, runs, taken, device=device, stop=leave)
     except Exception as error:
         if isinstance(error, StudyError) or _of_the_machine(error):
             raise
@@ -195,8 +198,12 @@ def _attempt(
                 return "passed"  # and somebody else was
             try:
                 begin(folder)
-                scenes = _as_begun(ledger, config, load(config.data))
-                done = execute(config, folder, scenes, device=device, stop=leave)
+                began = time.monotonic()
+                with _named(ledger, [run]):
+                    scenes = _as_begun(ledger, config, load(config.data))
+                    done = execute(config, folder, scenes, device=device, stop=leave)
+                if done:
+                    end(folder, seconds=time.monotonic() - began)
             except Exception as error:
                 if isinstance(error, StudyError) or _of_the_machine(error):
                     raise
@@ -206,6 +213,33 @@ def _attempt(
             return "done" if done else "stopped"
     except RunLocked:
         return "passed"
+
+
+@contextmanager
+def _named(ledger: Ledger, runs: Sequence[PlannedRun]) -> Iterator[None]:
+    """Let each warning meanwhile say of which runs it is: of many, nobody could tell."""
+    which = "; ".join(
+        f"design {run.design} ({levels_shown(ledger.designs[run.design])}), seed {run.seed}"
+        for run in runs
+    )
+    show = warnings.showwarning
+
+    def named(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        show(f"{which}: {message}", category, filename, lineno, file, line)
+
+    # No `catch_warnings`: it would let what all runs say alike be said again by each.
+    warnings.showwarning = named
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
 
 
 def _check_there(ledger: Ledger) -> None:

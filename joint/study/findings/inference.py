@@ -78,9 +78,11 @@ class Outcome:
             )
 
 
-def within_range(interval: Interval, metric: str) -> Interval:
-    """The ``interval`` of the mean of a design, cut to what the ``metric`` can be."""
+def within_range(interval: Interval, metric: str, *, of_difference: bool = False) -> Interval:
+    """The ``interval`` of a mean, or ``of_difference`` of two, cut to what ``metric`` can be."""
     lowest, largest = range_of(metric)
+    if of_difference:
+        lowest, largest = lowest - largest, largest - lowest
     return Interval(max(lowest, interval.low), min(largest, interval.high))
 
 
@@ -185,10 +187,10 @@ def infer(
         p = float(2 * stats.t.sf(abs(mean) / spread.error, spread.freedom))
     if lesions and spread.error == 0:
         note = note or _ALIKE
-    interval = Interval(mean - reach, mean + reach)
-    return Inference(
-        mean, within_range(interval, metric) if second is None else interval, p, unit, note
+    interval = within_range(
+        Interval(mean - reach, mean + reach), metric, of_difference=second is not None
     )
+    return Inference(mean, interval, p, unit, note)
 
 
 def _crossed(

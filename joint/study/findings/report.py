@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, final
 
@@ -16,6 +17,7 @@ from joint.study.provenance import EnvironmentDifference, environment_difference
 from joint.study.significance import expected_maximum
 from joint.study.space import Pair
 from joint.study.store import Ledger, Tally, done_before
+from joint.train.run import _NEAR
 
 from .inference import Outcome, check_paired, score
 from .pareto import hypervolume_shares, pareto_front, reference_of
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _KINDS = 5  # of failures that are told in the text
+_SHOWN = 8  # designs that are named in a note
 
 
 @final
@@ -53,6 +56,17 @@ class DesignSummary:
     share: float | None = None
     """Of the hypervolume of metric and all costs that differ, what this design alone adds, 0..1:
     see :func:`hypervolume_shares`; None where more than three costs differ, or none."""
+    bpp: float | None = None
+    """Bits per pixel on the test part, a mean over the runs that are done; None without a codec."""
+    rate_target: float | None = None
+    """The bits per pixel at which it was to end, ``objective.rate_target``; None without one."""
+
+    @property
+    def off_target(self) -> bool:
+        """Whether it is compared at another rate than its levels say: by more than 5 %."""
+        if self.bpp is None or self.rate_target is None:
+            return False
+        return abs(self.bpp / self.rate_target - 1) > _NEAR
 
 
 def known_costs(designs: Sequence[DesignSummary]) -> list[str]:
@@ -112,6 +126,20 @@ class StudyReport:
     explored: tuple[Contrast, ...] = ()
     """The comparisons that the plan named, by another metric than its own: exploration."""
 
+    @property
+    def off_target(self) -> str | None:
+        """Which designs do not have the rate that they were to end at; None where all have."""
+        off = sorted((each for each in self.designs if each.off_target), key=lambda d: d.number)
+        if not off:
+            return None
+        told = [f"design {d.number} has {d.bpp:.4g} for {d.rate_target:g}" for d in off[:_SHOWN]]
+        more = [f"and {len(off) - _SHOWN} more"] if len(off) > _SHOWN else []
+        return (
+            f"{len(off)} of {len(self.designs)} designs are more than {100 * _NEAR:g} % off their "
+            f"objective.rate_target, bits/pixel: {', '.join(told + more)}. Designs of one target "
+            "may differ in their rates: compare them as curves, or train for more epochs"
+        )
+
     def __str__(self) -> str:
         tally = self.tally
         lines = [f"study {self.name!r}" + (f": {self.question}" if self.question else "")]
@@ -126,6 +154,8 @@ class StudyReport:
             lines.append(f"  {self.before} of {tally.total} runs were there before this plan")
         if self.doubt is not None:
             lines.append(f"  {self.doubt}")
+        if self.off_target is not None:
+            lines.append(f"  {self.off_target}")
         another = self.metric != self.plan_metric
         nothing = f" of {self.metric}: the plan is of {self.plan_metric}" if another else ""
         lines += [f"  {contrast}" for contrast in self.planned] or [f"  nothing{nothing}"]
@@ -168,6 +198,7 @@ class StudyReport:
         """JSON of everything."""
         content: dict[str, Any] = asdict(self)
         content["tally"] = self.tally._asdict()
+        content["off_target"] = self.off_target
         for name in ("planned", "explored"):
             content[name] = [contrast.to_dict() for contrast in getattr(self, name)]
         return json.dumps(content, indent=1) + "\n"
@@ -216,8 +247,11 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
     pairs = ledger.pairs()
     for pair in pairs if planned else ():
         _check_measured(ledger, ended, (pair.first, pair.second), metric)
-    contrasts = adjusted([_contrast(ledger, ended, pair, metric, planned) for pair in pairs])
     table = rows(ledger)
+    rates = _rates(table)
+    contrasts = adjusted(
+        [_contrast(ledger, ended, pair, metric, planned, rates=rates) for pair in pairs]
+    )
     return StudyReport(
         name=ledger.study.name,
         question=ledger.study.question,
@@ -235,8 +269,23 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
     )
 
 
+def _rates(table: Sequence[Row]) -> dict[int, float]:
+    """Mean bits per pixel of each design that has a codec, over its runs that are done."""
+    found: dict[int, list[float]] = {}
+    for row in table:
+        if (bpp := row.numbers.get("bpp")) is not None:
+            found.setdefault(row.design, []).append(bpp)
+    return {number: float(np.mean(own)) for number, own in found.items()}
+
+
 def _contrast(
-    ledger: Ledger, ended: Mapping[int, Sequence[Outcome]], pair: Pair, metric: str, planned: bool
+    ledger: Ledger,
+    ended: Mapping[int, Sequence[Outcome]],
+    pair: Pair,
+    metric: str,
+    planned: bool,
+    *,
+    rates: Mapping[int, float],
 ) -> Contrast:
     """Two designs of the plan compared; where they are no pairs, that is what is told of them."""
     plan = ledger.study.plan
@@ -253,7 +302,10 @@ def _contrast(
         check_paired(parts)
     except ValueError:  # the rest of the report does not depend on it
         return unpaired(*runs, **told)
-    return compare(*runs, **told, resamples=plan.resamples)
+    found = compare(*runs, **told, resamples=plan.resamples)
+    if metric == "bpp" or not {pair.first, pair.second} <= rates.keys():
+        return found
+    return replace(found, bpp=(rates[pair.first], rates[pair.second]))
 
 
 def _failures(table: Sequence[Row]) -> tuple[Failure, ...]:
@@ -327,6 +379,7 @@ def _summaries(
 ) -> tuple[DesignSummary, ...]:
     plan = ledger.study.plan
     spent, done = design_costs(table), {row.design for row in table if row.state == "done"}
+    rates = _rates(table)
     found = []
     for number, levels in enumerate(ledger.designs):
         judged = estimate(
@@ -346,8 +399,11 @@ def _summaries(
     best_is_low = lower_is_better(metric)
     front = pareto_front(known[:, used], minimise=[best_is_low, *(True for _ in used[1:])])
     shares = _shares(known[:, used], best_is_low)
+    targets = {number: _target(ledger, ledger.designs[number]) for number in rates}
     summaries = [
-        DesignSummary(number, levels, judged, spent, bool(on), share)
+        DesignSummary(
+            number, levels, judged, spent, bool(on), share, rates.get(number), targets.get(number)
+        )
         for (number, levels, judged, spent), on, share in zip(found, front, shares, strict=True)
     ]
 
@@ -356,6 +412,13 @@ def _summaries(
         return math.inf if mean is None else mean if best_is_low else -mean
 
     return tuple(sorted(summaries, key=place))
+
+
+def _target(ledger: Ledger, levels: Design) -> float | None:
+    """The rate at which a design is to end."""
+    with suppress(ValueError):  # of another version, which allowed what this one refuses
+        return ledger.study.config(levels, ledger.study.seeds[0]).objective.rate_target
+    return None
 
 
 def _shares(values: np.ndarray, best_is_low: bool) -> list[float | None]:

@@ -92,6 +92,8 @@ class Contrast:
     mcnemar: tuple[float, ...] = ()
     """p of :func:`classify.mcnemar` for the two runs of each seed: whether these two classifiers
     are right equally often. It knows nothing of other seeds, and decides nothing here."""
+    bpp: tuple[float, float] | None = None
+    """Mean bits per pixel of each design, of a study where both have a codec."""
 
     @property
     def verdict(self) -> str:
@@ -126,9 +128,10 @@ class Contrast:
         if self.mcnemar:
             shown = sum(p <= self.alpha for p in self.mcnemar)
             tested = f", McNemar on {shown} of {len(self.mcnemar)}"
+        rates = "" if self.bpp is None else " ({:.4g} and {:.4g} bpp)".format(*self.bpp)
         return (
-            f"{self.name}: {self.metric} {self.first:.4f} against {self.second:.4f}, difference "
-            f"{self.difference:+.4f} [{low:+.4f}, {high:+.4f}] over {self.unit}, "
+            f"{self.name}: {self.metric} {self.first:.4f} against {self.second:.4f}{rates}, "
+            f"difference {self.difference:+.4f} [{low:+.4f}, {high:+.4f}] over {self.unit}, "
             f"p = {self.p:.3g} and {self.interval_p:.3g}{of_all}, {self.pairs} pairs{tested}"
             f"{failed}: {self.verdict}{more}"
         )

@@ -230,6 +230,7 @@ def _planned(found: _Found) -> Iterator[Html]:
         )
         if judged.explored:
             yield _contrasts(judged.explored, judged.metric)
+            yield from notes([judged.off_target])
         return
     if judged.doubt is not None:
         yield paragraph(judged.doubt + ".")
@@ -239,6 +240,7 @@ def _planned(found: _Found) -> Iterator[Html]:
     if judged.before:
         yield note(f"{judged.before} of {judged.tally.total} runs were there before this plan.")
     yield _contrasts(judged.planned, judged.metric)
+    yield from notes([judged.off_target])
     for each in judged.planned:
         if each.verdict not in ("better", "worse"):
             advice = each.advice
@@ -248,9 +250,20 @@ def _planned(found: _Found) -> Iterator[Html]:
 
 
 def _contrasts(contrasts: Sequence[Contrast], metric: str) -> Html:
+    rates = any(each.bpp is not None for each in contrasts)
     return table(
-        ("comparison", "first", "second", "difference [interval]", "p", "Holm", "McNemar", "shown"),
-        [_contrast(each) for each in contrasts],
+        (
+            "comparison",
+            "first",
+            "second",
+            *(["bpp of each"] if rates else []),
+            "difference [interval]",
+            "p",
+            "Holm",
+            "McNemar",
+            "shown",
+        ),
+        [_contrast(each, rates) for each in contrasts],
         caption=f"{metric}, paired by seed; intervals ({percent(contrasts[0].level)}) over "
         f"{contrasts[0].unit}; p is the larger of the sign-flip test's and the interval's, "
         "adjusted for the number of comparisons in the column Holm; McNemar: on how many seeds "
@@ -258,7 +271,8 @@ def _contrasts(contrasts: Sequence[Contrast], metric: str) -> Html:
     )
 
 
-def _contrast(each: Contrast) -> tuple[str, ...]:
+def _contrast(each: Contrast, rates: bool) -> tuple[str, ...]:
+    bpp = MISSING if each.bpp is None else "{:.4g}, {:.4g}".format(*each.bpp)
     difference = (
         MISSING
         if each.difference is None
@@ -268,6 +282,7 @@ def _contrast(each: Contrast) -> tuple[str, ...]:
         each.name,
         number(each.first, ".4f"),
         number(each.second, ".4f"),
+        *([bpp] if rates else []),
         difference,
         f"{max(each.p, each.interval_p):.3g}",
         f"{each.adjusted_p:.3g}",

@@ -1,11 +1,15 @@
+import math
+import re
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from scipy import special
 
 import joint
+from joint.config.lens import build_lens
 from joint.settings import ConfigError
-from joint.study import Axis, Comparison, Listed, Plan, create_study
+from joint.study import Axis, Comparison, Listed, Plan, ahead, create_study
 
 
 def _pair(name, first, second):
@@ -232,3 +236,56 @@ def test_numbers_that_are_one_level_are_one_in_a_ledger(small_study, tmp_path):
     study = small_study(axes={"light": light, "depth": depth}, sampler=Listed(chosen=chosen),
                         plan=Plan())  # fmt: skip
     assert {repr(d["light"]) for d in create_study(study, tmp_path).designs} == {"10.0"}
+
+
+def _outside(pixels, f_number, pitch, wavelength):
+    """Share of an Airy pattern beyond a circle of so many pixels in diameter (Rayleigh 1881)."""
+    v = math.pi * pixels / 2 * pitch / (wavelength * f_number)
+    return special.j0(v) ** 2 + special.j1(v) ** 2
+
+
+def test_designs_whose_window_cuts_their_light_are_told(small_base, small_study, tmp_path):
+    """Of a user who compared stops: one window took 2 % from one and 14 % from the other."""
+    lens = joint.LensConfig(pixel_pitch=1.75e-6, psf_size=15)
+    base = _base(small_base, joint.Objective(), front_end=lens)
+    axes = {
+        "stop": Axis(path="system.front_end.f_number", values=(4, 8, 16)),
+        "light": Axis(path="system.sensor.photons", values=(50, 5000)),
+    }
+    with pytest.warns(UserWarning, match="lose more than 5 %") as told:
+        create_study(small_study(base=base, axes=axes, plan=Plan()), tmp_path / "one")
+    (text,) = (str(each.message) for each in told)
+    assert text.startswith("4 of 6 designs lose more than 5 % of the light beyond the window")
+    assert "(stop=16, light=50). It is missing" in text
+    share = float(re.search(r"the most ([\d.]+) %", text)[1]) / 100
+    # A square window holds the circle that it touches, and lies within the one through its
+    # corners; the longest wavelength of the default bands loses the most.
+    red = max(build_lens(lens, (16, 16), 3).pupil.wavelengths)
+    assert _outside(15 * math.sqrt(2), 16, 1.75e-6, red) < share < _outside(15, 16, 1.75e-6, red)
+    # Behind a shutter as well; and where the window follows the spot, all lose as little.
+    shutter = joint.ShutterConfig(lens=lens)
+    base = _base(small_base, joint.Objective(), front_end=shutter)
+    behind = {"stop": Axis(path="system.front_end.lens.f_number", values=(4, 16))}
+    with pytest.warns(UserWarning, match=r"^1 of 2 designs .*\(stop=16\)"):
+        create_study(small_study(base=base, axes=behind, plan=Plan()), tmp_path / "two")
+    base = _base(small_base, joint.Objective(), front_end=lens)
+    window = {"system.front_end.psf_size": "2 * ceil(3e-6 * stop / 1.75e-6) + 1"}
+    study = small_study(base=base, axes=axes, plan=Plan(), derived=window)
+    create_study(study, tmp_path / "three")
+
+
+def test_windows_of_many_lenses_are_not_looked_at(small_base, small_study, tmp_path, monkeypatch):
+    """Equal ones are looked at once, however many designs have them."""
+    lens = joint.LensConfig(psf_size=15)
+    base = _base(small_base, joint.Objective(), front_end=lens)
+    axes = {
+        "stop": Axis(path="system.front_end.f_number", values=(8, 16, 11)),
+        "light": Axis(path="system.sensor.photons", values=(50, 500, 5000)),
+    }
+    study, looked = small_study(base=base, axes=axes, plan=Plan()), []
+    monkeypatch.setattr(ahead, "_lost", lambda lens, config: looked.append(lens.f_number) or 0.0)
+    create_study(study, tmp_path / "few")
+    assert looked == [8, 16, 11]
+    monkeypatch.setattr(ahead, "_LENSES", 2)
+    create_study(study, tmp_path / "many")
+    assert looked == [8, 16, 11]

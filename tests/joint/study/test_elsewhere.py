@@ -400,3 +400,40 @@ def test_far_away_is_written_as_json(trained):
 
     (place,) = json.loads(found.to_json(), parse_constant=refuse)["places"]
     assert place == {"point": {"distance": "inf"}, "designs": [], "comparisons": []}
+
+
+def test_equal_photons_of_designs_that_derive_theirs_are_another_lamp(tmp_path):
+    """f/4 and f/16 in one light differ 16 times; at equal photons, the lamp does."""
+    base = joint.RunConfig(
+        data=joint.PhantomConfig(count=60, image_size=16, balance=0),
+        system=joint.SystemConfig(
+            front_end=joint.NoneConfig(), codec=joint.NoneConfig(), classifier=_small()
+        ),
+        objective=joint.Objective(),
+        training=joint.Training(epochs=1, augmentation="none", monitor="loss"),
+    )
+    study = joint.study.Study(
+        base=base,
+        axes={"stop": Axis(values=(4, 16))},
+        derived={"system.sensor.photons": "300 * (8 / stop)**2"},
+        plan=Plan(resamples=100),
+        seeds=(0, 1),
+    )
+    ledger = create_study(study, tmp_path)
+    assert work(tmp_path) == (4, 0, False)
+    told = (
+        "  photons: alike in all designs here, which were trained with 75 (design 1) to 1200 "
+        "(design 0) of a pixel: to have as many, design 1 takes a lamp 16 times as bright"
+    )
+    found = elsewhere(ledger, POINTS, resamples=20)
+    assert told in str(found).splitlines()
+    assert found.own_photons == {0: 1200, 1: 75}
+    assert json.loads(found.to_json())["own_photons"][1] == {"number": 1, "photons": 75}
+    # Nothing of the light was asked for.
+    assert "photons: alike" not in str(elsewhere(ledger, [joint.OperatingPoint()], resamples=20))
+
+
+def test_where_the_light_is_an_axis_its_rows_say_so(trained):
+    found = elsewhere(trained, [joint.OperatingPoint(photons=100)], resamples=20)
+    assert found.own_photons == {}
+    assert "photons: alike" not in str(found)

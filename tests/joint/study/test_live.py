@@ -5,8 +5,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from joint.folder import hold
+from joint.folder import RunFolder, hold
 from joint.study import StudyError, progress, watch
+from joint.study.attempt import attempts, end
 from joint.study.live import Board, _duration
 
 
@@ -73,6 +74,23 @@ def test_nothing_is_told_of_what_nobody_knows(ledger):
         _begun(ledger, run, epochs=3, seconds=0.0)
         assert progress(ledger).running[0].seconds_left is None
     assert "?" not in str(progress(ledger))
+
+
+def test_runs_that_were_copied_take_as_long_as_they_took(at_work, tmp_path):
+    """With times of their own, as by cp -r, they seemed to take no time, and so did the rest."""
+    for run in at_work.runs[:2]:
+        path = at_work.path(run)
+        end(RunFolder(path), seconds=30.0)
+        now = 5e9
+        for name in ("attempts.jsonl", "history.jsonl", "result.json"):
+            now += 1e-3
+            os.utime(path / name, (now, now))
+    assert [a.get("seconds") for a in attempts(path / "attempts.jsonl")] == [None, 30.0]
+    told = progress(at_work)
+    # As before it was copied.
+    assert told.seconds_left == pytest.approx((60 + 300 + 28 * 30 * 1) / 2)
+    (path / "attempts.jsonl").write_text('{"epochs": 0, "seconds": "long"}\n')
+    assert progress(at_work).seconds_left is not None
 
 
 def test_a_study_that_is_over_takes_no_time(finished):

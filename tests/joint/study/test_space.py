@@ -424,7 +424,11 @@ def test_one_seed_is_one_seed():
     ("content", "line"),
     [
         ({"seeds": 6}, "seeds: give a list, such as [6]"),
-        ({"sampler": {"count": 3}}, "sampler: give its kind, which {'count': 3} does not"),
+        (
+            {"sampler": {"count": 3}},
+            "sampler: give its kind, which {'count': 3} does not (kind: random, sobol, "
+            "latin_hypercube, tpe, gp, nsga2)",
+        ),
     ],
 )
 def test_what_a_file_lacks_is_told_in_words_of_files(content, line):

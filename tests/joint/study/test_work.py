@@ -472,3 +472,50 @@ def test_a_worker_warns_in_the_words_of_the_command_line(monkeypatch, capsys):
     worker._worker("here", "cpu", 1, 1, 1.0, True)
     assert capsys.readouterr().err == "lens2label: warning: 4 runs are trained one by one\n"
     assert warnings.showwarning is shown
+
+
+def test_a_warning_says_of_which_run_it_is(small_study, small_base, tmp_path, cheap):
+    """Of a study with many runs, one that missed its rate could not be told from the others."""
+    ledger = _small(small_study, tmp_path, small_base(), seeds=(0, 3))
+
+    def formula(config):
+        if config.system.sensor.photons == 50:
+            warnings.warn("the rate was to end at 1 bits/pixel", stacklevel=1)
+        return {"loss": 1.0}
+
+    cheap(formula)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        work(ledger.folder)
+        warnings.warn("of no run", stacklevel=1)
+    assert [(each.category, str(each.message)) for each in told] == [
+        (UserWarning, "design 0 (light=50), seed 0: the rate was to end at 1 bits/pixel"),
+        (UserWarning, "design 0 (light=50), seed 3: the rate was to end at 1 bits/pixel"),
+        (UserWarning, "of no run"),
+    ]
+
+
+def test_a_warning_of_several_runs_at_once_names_them_all(
+    small_study, small_base, tmp_path, cheap, monkeypatch
+):
+    ledger = _small(small_study, tmp_path, small_base(), seeds=(0,))
+    cheap(lambda config: {"loss": 1.0})
+    monkeypatch.setattr(
+        worker, "train_together", lambda *_, **__: warnings.warn("too few photons", stacklevel=1)
+    )
+    which = r"design 0 \(light=50\), seed 0; design 1 \(light=5000\), seed 0"
+    with pytest.warns(UserWarning, match=f"^{which}: too few photons$"):
+        work(ledger.folder, together=2)
+
+
+def test_a_run_that_is_done_says_how_long_it_took(small_study, small_base, tmp_path, cheap):
+    ledger = _small(small_study, tmp_path, small_base(), seeds=(0,))
+    cheap(lambda config: {"loss": 1.0}, seconds=0.05)
+    before = time.monotonic()
+    work(ledger.folder)
+    most = time.monotonic() - before
+    took = [
+        json.loads((ledger.path(run) / ATTEMPTS_FILE).read_text())["seconds"] for run in ledger.runs
+    ]
+    assert min(took) >= 0.05
+    assert sum(took) <= most

@@ -69,9 +69,25 @@ def test_an_interval_ends_where_its_number_does(metric, values, end):
     free = (np.mean(values) - error, np.mean(values) + error)
     assert interval == pytest.approx(tuple(np.clip(free, *range_of(metric))))
     assert end is None or end in interval
-    # A difference goes both ways.
+    # A difference goes both ways, as far as the range is wide.
     shifted = [Outcome(i, 0.0) for i in range(3)]
-    assert infer(runs, shifted, metric=metric).interval == pytest.approx(free)
+    width = np.subtract(*reversed(range_of(metric)))
+    between = infer(runs, shifted, metric=metric).interval
+    assert between == pytest.approx(tuple(np.clip(free, -width, width)))
+
+
+def test_no_difference_is_wider_than_what_its_number_can_be():
+    """Two seeds know little of their spread: Student's t alone reached to 1.2 of shares."""
+    one, other = ([Outcome(i, v) for i, v in enumerate(own)] for own in ((0.2, 0.9), (0.8, 0.5)))
+    theirs = stats.ttest_rel((0.2, 0.9), (0.8, 0.5)).confidence_interval(0.95)
+    assert theirs.low < -1 < 1 < theirs.high
+    assert infer(one, other, metric="accuracy").interval == (-1, 1)
+    assert infer(one, other, metric="psnr").interval == pytest.approx(tuple(theirs))
+    # A cut on one side only, and what has no end stays as it is.
+    close = [Outcome(i, v) for i, v in enumerate((0.1, 0.0))]
+    apart = infer([Outcome(0, 0.9), Outcome(1, 0.95)], close, metric="accuracy").interval
+    assert apart.high == 1
+    assert -1 < apart.low < 0.875
 
 
 def test_seeds_that_agree_leave_the_spread_of_the_lesions(outcome):

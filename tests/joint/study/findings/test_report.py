@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import joint
 from joint.folder import RunFolder, load_predictions
 from joint.study import (
     Axis,
@@ -99,6 +100,57 @@ def test_a_study_may_say_what_costs(small_study, pretend, tmp_path):
     ]  # fmt: skip
     with pytest.raises(ValueError, match="no cost 'photons'; choose from lamp, seconds, none"):
         fronts(rows(ledger), draws, costs=["photons"])
+
+
+def test_designs_at_other_rates_than_their_target_are_told(small_study, pretend, tmp_path):
+    """As a user had: bits=0.4 was 0.55 bits/pixel of one stop, and 0.72 of the other."""
+    axes = {
+        "light": Axis(path="system.sensor.photons", values=(50, 5000)),
+        "bits": Axis(path="objective.rate_target", values=(0.4, 1.0)),
+    }
+    plan = Plan(
+        comparisons=(Comparison(first={"light": 5000}, second={"light": 50}),), resamples=100
+    )
+    base = small_study().base
+    system = base.system.model_copy(update={"codec": joint.FactorizedConfig()})
+    objective = joint.Objective(rate=1.0, rate_target=1.0)
+    base = base.model_copy(update={"system": system, "objective": objective})
+    study = small_study(base=base, axes=axes, plan=plan, seeds=tuple(range(8)))
+    ledger = create_study(study, tmp_path / "rates")
+    # Means over seeds: the third is off by 5 % less a little, which is no reason to speak.
+    means = {(50, 0.4): 0.7, (5000, 0.4): 0.55, (50, 1.0): 1.0499, (5000, 1.0): 0.9}
+    for run in ledger.runs:
+        light, bits = ledger.designs[run.design].values()
+        pretend(ledger, run, 0.8, bpp=means[light, bits] + 0.01 * (run.seed - 3.5))
+    found = report(ledger)
+    assert {(*d.levels.values(),): round(d.bpp, 9) for d in found.designs} == means
+    assert {d.rate_target for d in found.designs} == {0.4, 1.0}
+    told = (
+        "3 of 4 designs are more than 5 % off their objective.rate_target, bits/pixel: design 0 "
+        "has 0.7 for 0.4, design 2 has 0.55 for 0.4, design 3 has 0.9 for 1. Designs of one target "
+        "may differ in their rates: compare them as curves, or train for more epochs"
+    )
+    assert f"\n  {told}\n" in str(found)
+    assert "(0.55 and 0.7 bpp), difference" in str(found)
+    assert json.loads(found.to_json())["off_target"] == told
+    assert [c["bpp"] for c in json.loads(found.to_json())["planned"]] == [
+        pytest.approx([0.55, 0.7]), pytest.approx([0.9, 1.0499]),
+    ]  # fmt: skip
+    html = study_html(ledger)
+    assert told in html
+    assert "bpp of each" in html
+    assert "0.55, 0.7" in html
+    # By the rate itself, it is the mean that is compared.
+    assert "bpp), difference" not in str(report(ledger, metric="bpp"))
+
+
+def test_without_a_target_there_is_none_to_miss(finished):
+    found = report(finished)
+    assert found.off_target is None
+    assert all(d.bpp is None for d in found.designs)
+    assert found.planned[0].bpp is None
+    assert "rate_target" not in str(found)
+    assert "bpp of each" not in study_html(finished)
 
 
 def test_a_design_without_the_number_is_told_and_not_compared(small_study, pretend, tmp_path):
