@@ -275,6 +275,8 @@ def test_a_study_is_judged_by_a_term(tmp_path):
     (planned,) = found.planned
     assert planned.difference == pytest.approx((measured[1] - measured[0]).mean())
     assert found.designs[0].number == int(measured.mean(1).argmin())
+    with pytest.raises(ValueError, match=r"has no loss_dull: its objective has no such term"):
+        joint.study.report(ledger, metric="loss_dull")
 
     def other(**changes):
         again = joint.study.Study(base=_config(), axes=axes, seeds=[0, 1], plan=plan)

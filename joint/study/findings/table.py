@@ -13,7 +13,7 @@ from classify.judged import METRICS, Judged
 from joint.cells import aligned, as_csv
 from joint.checkpoint import CheckpointError
 from joint.folder import PREDICTIONS_FILE, RESULT_FILE, Predictions, load_predictions
-from joint.metric import check_study_metric
+from joint.metric import check_study_metric, is_term
 from joint.study.axis import Design
 from joint.study.derived import cost
 from joint.study.sampler import MEASURED_COSTS
@@ -244,7 +244,7 @@ def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
             )
     else:
         value = ledger.result(run)["test"].get(metric)
-        lacks = "it has no such stage"
+        lacks = "its objective has no such term" if is_term(metric) else "it has no such stage"
     if value is None or not math.isfinite(value):
         raise _NotMeasured(f"run {run.digest} has no {metric}: {lacks}; choose another metric")
     return Outcome(run.seed, value, predictions)
