@@ -261,13 +261,27 @@ def wilson_intervals(shares: Array, counts: Array, *, level: float = 0.95) -> Ar
     return ends.clip(0, 1)
 
 
-def with_width(ends: Array, shares: Array, counts: Array, *, level: float) -> Array:
+def with_width(
+    ends: Array, shares: Array, counts: Array, *, level: float, ranked: bool = False
+) -> Array:
     """Intervals ``[..., 2]`` of shares, Wilson's over as many lesions where all draws agree.
 
-    That they agree tells nothing of how far the share is known.
+    That they agree tells nothing of how far the share is known, and that they nearly agree tells
+    little: no end is nearer to 1 or 0 than as many lesions allow that are all right or all wrong.
+    Otherwise one mistake would leave a better lower end than none. Of ``ranked`` ones, shares of
+    pairs in order, that would be far too wide: a lesion is in many pairs.
     """
     agree = ends[..., 1:] - ends[..., :1] < 1e-12
-    return np.where(agree, wilson_intervals(shares, counts, level=level), ends)
+    ends = np.where(agree, wilson_intervals(shares, counts, level=level), ends)
+    if ranked:
+        return ends
+    none, every = (
+        wilson_intervals(np.full(np.shape(counts), share), counts, level=level)
+        for share in (0.0, 1.0)
+    )
+    low = np.minimum(ends[..., 0], every[..., 0])
+    high = np.maximum(ends[..., 1], none[..., 1])
+    return np.stack([low, high], -1)
 
 
 def mean_interval(values: Array, ends: Array, draws: Array) -> Interval:

@@ -21,6 +21,7 @@ from .intervals import (
     resampled,
     source,
     unit_of,
+    wilson_intervals,
     with_width,
 )
 from .judged import (
@@ -41,6 +42,7 @@ _FEW = 10  # lesions of a class, under which its intervals cover less than they 
 _SHARES = ("accuracy", "weighted_precision", "weighted_recall", "weighted_f1")
 # What is left of the accuracy beyond that of chance, over the most that can be left.
 _BEYOND_CHANCE = ("mcc", "cohen_kappa")
+_CLASS_RANKS = ("class_auc", "class_average_precision")
 _CLASS_SHARES = {
     **dict.fromkeys(("recall", "f1", "class_sensitivity", "class_average_precision"), "true"),
     "precision": "predicted",
@@ -441,16 +443,16 @@ def _intervals(
             ends = np.array([percentile_interval(d, level) for d in drawn])
             if name in _CLASS_SHARES:
                 counts = getattr(units, _CLASS_SHARES[name])
-                ends = with_width(ends, value, counts, level=level)
+                ends = with_width(ends, value, counts, level=level, ranked=name in _CLASS_RANKS)
             of_class[name] = ends
         elif name != "ece":
             ends = np.array(percentile_interval(drawn, level))
             if name in _SHARES:
                 ends = with_width(ends, value, np.array(units.count), level=level)
-            elif name in _BEYOND_CHANCE and value == 1:
-                # Not one mistake, in no draw: as far below 1 as the accuracy is, beyond chance.
-                right = with_width(ends, value, np.array(units.count), level=level)
-                ends = 1 - (1 - right) / (1 - by_chance)
+            elif name in _BEYOND_CHANCE and by_chance < 1:
+                # Without one mistake: as far below 1 as the accuracy is, beyond chance.
+                right = wilson_intervals(np.array(1.0), np.array(units.count), level=level)
+                ends = np.minimum(ends, [1 - (1 - right[0]) / (1 - by_chance), np.inf])
             single[name] = Interval(*ends.tolist())
     for name, each in _MEANS.items():
         of = _averaged(name, values[each], units)

@@ -6,6 +6,7 @@ Its options are in :mod:`joint.options`; those about pictures in :mod:`joint.pic
 import difflib
 import json
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from .build import as_begun, build_split
 from .cells import aligned, as_csv
 from .checkpoint import CheckpointError, write_atomically
 from .complete import built, complete_run, earlier, trained_stages
-from .config.run import RunConfig, load_config
+from .config.run import RunConfig, check_own, load_config
 from .config.scenes import build_data
 from .device import usable_device
 from .export import check_target, export
@@ -61,7 +62,7 @@ from .picture.command import (
 from .point import OperatingPoint, operating
 from .predict import Prediction, predict
 from .settings import ConfigError, OptionError
-from .stop import StopRequest, graceful_stop
+from .stop import graceful_stop
 from .train.listen import EpochListener, retell, tensorboard_writer
 from .train.preflight import check_run
 from .train.run import TrainingDiverged
@@ -148,7 +149,7 @@ exit status:
        of study run: every run failed
   {_UNKNOWN}    an unknown command or option, a value out of range, options that contradict
   {_DIVERGED}    training diverged
-  {_INTERRUPTED}  interrupted at once by a second Ctrl-C
+  {_INTERRUPTED}  interrupted at once by a second Ctrl-C, or by one before the training
 
 lens2label COMMAND --help explains the options, lens2label --version names the version."""
 
@@ -174,10 +175,9 @@ def _train(arguments: Sequence[str]) -> int:
         _gone_if_empty(folder),
         _tensorboard(options, folder) as log,
         launched(options.device) as device,
-        graceful_stop(notice=_STOPPING) as stop,
         hold(folder) as run,
     ):
-        _train_held(options, run, device, stop, log, there=gathered(there)[0])
+        stopped_by = _train_held(options, run, device, log, there=gathered(there)[0])
         if rank() > 0:
             return 0
     if is_done(folder):
@@ -185,9 +185,9 @@ def _train(arguments: Sequence[str]) -> int:
     if options.json:
         print(json.dumps({"state": "interrupted", "folder": str(folder)}, indent=2))
     elif not options.quiet:
-        same = "" if options.start is None else f" --start {options.start}"
-        again = f"lens2label train --output {folder}{same} --resume"
-        print(f"stopped by {stop.reason} and saved; to go on: {again}")
+        same = [] if options.start is None else ["--start", str(options.start)]
+        again = shlex.join(["lens2label", "train", "--output", str(folder), *same, "--resume"])
+        print(f"stopped by {stopped_by} and saved; to go on: {again}")
     return 0
 
 
@@ -236,12 +236,11 @@ def _train_held(
     options: TrainOptions,
     run: RunFolder,
     device: torch.device,
-    stop: StopRequest,
     log: EpochListener | None,
     *,
     there: bool,
-) -> None:
-    """Complete the run of a folder that is held, or leave it saved when stopped."""
+) -> str | None:
+    """Complete the run of a folder that is held, or leave it saved; returns what stopped it."""
     loud = not (options.quiet or options.json or rank())
     asked = _asked_for(options)
     begun = earlier(run, asked, resume=options.resume)
@@ -254,6 +253,8 @@ def _train_held(
                 "again, or begin without --resume"
             )
         config = load_config(run.path)
+    if begun is None:
+        check_own(config)  # before anything is loaded
     dataset = build_data(config.data, progress=loud)
     if begun is not None:
         dataset = as_begun(dataset, config, run.path)
@@ -267,19 +268,22 @@ def _train_held(
         start = trained_stages(options.start, parts, options.start_stages or None)
         start_run = load_config(options.start).digest()
     try:
-        complete_run(
-            config,
-            parts,
-            run,
-            start=start,
-            start_run=start_run,
-            resume=options.resume,
-            device=device,
-            resamples=RESAMPLES,
-            stop=stop,
-            on_epoch=log,
-            progress=loud,
-        )
+        # Not before: until there are steps, nothing asks, and a signal ends the process at once.
+        with graceful_stop(notice=_STOPPING) as stop:
+            complete_run(
+                config,
+                parts,
+                run,
+                start=start,
+                start_run=start_run,
+                resume=options.resume,
+                device=device,
+                resamples=RESAMPLES,
+                stop=stop,
+                on_epoch=log,
+                progress=loud,
+            )
+        return stop.reason
     except Exception as error:
         # One process that was lost has said why, or cannot; a refusal of what is asked now says
         # nothing of the run that is there.

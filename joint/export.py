@@ -57,13 +57,16 @@ class Exported:
     """Bytes."""
     difference: float
     """Largest difference of a score from the system's own, over the example scenes."""
+    pictures: int
+    """How many those were: of others, a code at the edge between two steps may differ more."""
 
     def __str__(self) -> str:
         takes = ", ".join(str(length) for length in self.shape)
         named = self.classes if isinstance(self.classes, int) else ", ".join(self.classes)
         return (
             f"wrote {self.path}, {self.size / 1e6:.1f} MB: {self.plane} [pictures, {takes}] to "
-            f"scores [pictures, classes] ({named}); read again, no score differs by more than "
+            f"scores [pictures, classes] ({named}); read again, of {self.pictures} "
+            f"{'picture' if self.pictures == 1 else 'pictures'} no score differs by more than "
             f"{self.difference:.1e}"
         )
 
@@ -165,7 +168,7 @@ def export(
             f"system: nothing was written{'' if form.exact else _flipped(part)}"
         )
     write_atomically(path, content)
-    return Exported(path, plane, takes, named, len(content), difference)
+    return Exported(path, plane, takes, named, len(content), difference, len(scenes))
 
 
 def check_target(path: Path) -> None:

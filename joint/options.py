@@ -438,7 +438,7 @@ class ExportOptions:
     codec's decoder hands to the classifier."""
     quality: float | None = None
     """Operating point of a learned codec with several levels, 0 to levels - 1."""
-    pictures: int = 8
+    pictures: int = 64
     """Of the test part, to compare on."""
     json: bool = False
     """Print JSON instead of a line."""

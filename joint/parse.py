@@ -18,7 +18,7 @@ def parse_json(content: bytes | str) -> Any:  # noqa: ANN401 - whatever JSON say
         number that a float64 does not hold, or text that no UTF-8 can write.
     """
     try:
-        value = json.loads(content, parse_float=_number, parse_constant=_number)
+        value = json.loads(content, parse_float=_number, parse_int=_integer, parse_constant=_number)
         if isinstance(content, str) or b"\\ud" in content.lower():
             json.dumps(value, ensure_ascii=False).encode()
         return value
@@ -52,5 +52,14 @@ def with_nulls(value: Any) -> Any:  # noqa: ANN401
 def _number(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text} is no number that JSON allows")
+        raise ValueError(f"{_shortened(text)} is no number that JSON allows")
     return value
+
+
+def _integer(text: str) -> int:
+    _number(text)
+    return int(text)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 24 else f"{text[:12]}... ({len(text)} characters)"

@@ -184,6 +184,8 @@ def _members(path: Path, held: ExitStack) -> Iterator[Member]:
         raise ValueError(
             f"{path} is neither a picture ({' '.join(SUFFIXES)}) nor a folder or a zip"
         )
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path}: give pictures, or folders or zips of them")
     archive = held.enter_context(Archive(path))
     members = [member for member in archive.members if member.suffix in SUFFIXES]
     masks = {mask_name(member.stem) for member in members}

@@ -23,6 +23,7 @@ Fault: TypeAlias = Mapping[str, Any]
 _FIELD = re.compile(
     r"(?<![\w.'/-])(?P<name>[a-z]\w*(?:\.[a-z]\w*)*)\b(?:=(?P<value>'[^']*'|-?[\w.+-]*\w))?(?!\()"
 )
+_DIGITS = 24  # of a number that is shown whole
 # How they write what a flag says.
 _FLAGS = {"True": "", "true": "", "False": "no-", "false": "no-"}
 
@@ -104,7 +105,9 @@ def _said(fault: Fault, root: type[BaseModel]) -> str:
             tag, known = fault["ctx"]["tag"], fault["ctx"]["expected_tags"].replace("'", "")
             return f"there is no kind {tag!r}{nearest(str(tag), known.split(', '))}"
         case "union_tag_not_found":
-            return f"give its kind, which {given!r} does not"
+            return f"give its kind, which {_shown(given)} does not{_kinds(fault, root)}"
+        case "model_attributes_type" | "model_type":
+            return f"must be a table of keys{_kinds(fault, root)}, not {_shown(given)}"
         case "tuple_type":
             return f"give a list, such as [{given!r}]"
         case "extra_forbidden":
@@ -117,7 +120,27 @@ def _said(fault: Fault, root: type[BaseModel]) -> str:
         "Input should be", "must be"
     )
     allowed = allowed.replace("a valid integer", "a whole number").replace("valid number", "number")
-    return f"{allowed}, not {given!r}"
+    return f"{allowed}, not {_shown(given)}"
+
+
+def _shown(given: object) -> str:
+    """What was given, of a number of many digits the first."""
+    if isinstance(given, Mapping):
+        return f"{{{', '.join(f'{key!r}: {_shown(value)}' for key, value in given.items())}}}"
+    text = repr(given)
+    if isinstance(given, int) and len(text) > _DIGITS:
+        return f"{text[:12]}... ({len(text)} digits)"
+    return text
+
+
+def _kinds(fault: Fault, root: type[BaseModel]) -> str:
+    """Which kinds there are to choose from: those that have the keys that were given, if any do."""
+    given = fault.get("input")
+    keys = set(given) if isinstance(given, Mapping) else set()
+    models = [m for m in _place(fault, root).models[-1] if _kind(m) is not None]
+    fitting = [m for m in models if keys <= set(m.model_fields)] or models
+    named = ", ".join(f"{_kind(model)}" for model in fitting)
+    return f" (kind: {named})" if named else ""
 
 
 class _Place(NamedTuple):

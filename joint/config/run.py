@@ -24,12 +24,12 @@ from joint.folder import BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE
 from joint.objective import Objective
 from joint.parse import parse_toml, with_nulls
 from joint.settings import ConfigError, NoneConfig, Settings, added
-from joint.stages import Encoding
+from joint.stages import STAGES, Encoding
 from joint.train.training import Training
 
 from .classifier import ClassifierConfig
 from .codecs import CodecConfig, FactorizedConfig
-from .custom import CustomConfig
+from .custom import CustomConfig, check_custom
 from .faults import fault_line
 from .front_ends import FrontEndConfig, KernelConfig, LensConfig, ShutterConfig, lens_of
 from .psf import PSFConfig
@@ -99,6 +99,24 @@ class SplitConfig(Settings):
 # --------------------------------------------------------------------------------------- system
 
 
+def _with_kinds(settings: type[Settings], given: Any) -> Any:  # noqa: ANN401 - whatever is given
+    """The same tables, those without a kind being of the default's where it has all their keys.
+
+    As on the command line, where ``--system.sensor.photons 300`` needs no kind.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    merged = dict(given)
+    for name, field in settings.model_fields.items():
+        own, default = given.get(name), field.default
+        if not (isinstance(own, Mapping) and isinstance(default, Settings)) or "kind" in own:
+            continue
+        known = type(default).model_fields
+        if "kind" in known and own.keys() <= known.keys():
+            merged[name] = {"kind": known["kind"].default, **own}
+    return merged
+
+
 class SystemConfig(Settings):
     """Front end, sensor, restoration, codec, classifier."""
 
@@ -119,6 +137,11 @@ class SystemConfig(Settings):
     # What torch.manual_seed takes.
     seed: int = Field(default=0, ge=-(2**63), lt=2**64)
     """Source of the initial weights."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_default_kinds(cls, given: object) -> object:
+        return _with_kinds(cls, given)
 
     @model_validator(mode="after")
     def _restores_what_is_read(self) -> Self:
@@ -227,9 +250,10 @@ class RunConfig(Settings):
         # than those of an Objective or a Training in Python.
         if not isinstance(given, Mapping):
             return given
-        merged = dict(given)
+        tables: dict[str, Any] = _with_kinds(cls, given)
+        merged = dict(tables)
         for name, field in cls.model_fields.items():
-            default, own = field.default, given.get(name)
+            default, own = field.default, tables.get(name)
             if isinstance(default, Settings) and isinstance(own, Mapping):
                 merged[name] = {key: getattr(default, key) for key in default.model_fields_set}
                 merged[name] |= own
@@ -295,6 +319,22 @@ def check_comes_back(config: RunConfig) -> None:
             "for the stages that a path names (kind='custom'). Train the system with joint.fit(), "
             f"which takes an objective and a training of any class, or make it of {known}"
         )
+
+
+def check_own(config: RunConfig) -> None:
+    """Refuse what is outside of the library and is not what it is taken for.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`joint.config.custom.check_custom` and :meth:`joint.term.Term.check`.
+    """
+    for stage in STAGES:
+        custom = getattr(config.system, stage)
+        if isinstance(custom, CustomConfig):
+            check_custom(custom, stage)
+    for name, term in config.objective.terms.items():
+        term.check(name)
 
 
 def _foreign(settings: Settings, place: str) -> Iterator[tuple[str, type[Settings], str]]:

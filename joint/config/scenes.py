@@ -40,7 +40,8 @@ class PhantomConfig(Settings):
     """The embedded procedural lesions."""
 
     kind: Literal["phantom"] = "phantom"
-    count: int = Field(default=1600, ge=1)
+    # Many more than any memory holds.
+    count: int = Field(default=1600, ge=1, le=10**9)
     """Pictures."""
     image_size: int = Field(default=64, ge=16, le=512)
     """Pixels along a side."""

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from joint.build import build_system
-from joint.config.custom import CustomConfig, check_custom
+from joint.config.custom import CustomConfig
 from joint.config.front_ends import lens_of
 from joint.config.lens import LensConfig, build_lens
-from joint.config.run import NoneConfig, RunConfig, rests_untrained
+from joint.config.run import NoneConfig, RunConfig, check_own, rests_untrained
 from joint.metric import stage_of
 from joint.settings import ConfigError
 from joint.stages import STAGES
@@ -64,7 +64,7 @@ def check_ahead(
     moving: dict[str, bool] = {}
     for design, config in zip(designs, configs, strict=True):
         try:
-            _check_own(config)
+            check_own(config)
         except ConfigError as error:
             raise ConfigError(f"the design {levels_shown(design)}: {error}") from error
         faults = [*_lacking(config), *_without_gradient(config, moving)]
@@ -92,16 +92,6 @@ def check_ahead(
             )
     _check_costs(study, designs)
     _tell_lost(designs, configs)
-
-
-def _check_own(config: RunConfig) -> None:
-    """Refuse what is outside of the library and is not what it is taken for."""
-    for stage in STAGES:
-        custom = getattr(config.system, stage)
-        if isinstance(custom, CustomConfig):
-            check_custom(custom, stage)
-    for name, term in config.objective.terms.items():
-        term.check(name)
 
 
 def _lacking(config: RunConfig) -> Iterator[str]:

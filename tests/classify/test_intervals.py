@@ -15,6 +15,7 @@ from classify.intervals import (
     typical_interval,
     typical_p,
     wilson_intervals,
+    with_width,
 )
 
 
@@ -165,6 +166,23 @@ def test_wilsons_intervals_are_those_of_scipy(level):
     ]
     found = wilson_intervals(right / count, count, level=level)
     np.testing.assert_allclose(found, expected, atol=1e-14)
+
+
+def test_a_mistake_does_not_better_an_end():
+    # 60 pictures of 12 lesions: one wrong, none, and the same the other way round; then many.
+    ends = np.array([[0.95, 1.0], [1.0, 1.0], [0.0, 0.05], [0.0, 0.0], [0.3, 0.6]])
+    shares = np.array([59 / 60, 1.0, 1 / 60, 0.0, 0.45])
+    found = with_width(ends, shares, np.full(5, 12), level=0.95)
+    low = scipy.stats.binomtest(12, 12).proportion_ci(method="wilson").low
+    expected = [[low, 1], [low, 1], [0, 1 - low], [0, 1 - low], [0.3, 0.6]]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    ranked = with_width(ends, shares, np.full(5, 12), level=0.95, ranked=True)
+    agree = [1, 3]
+    np.testing.assert_allclose(ranked[agree], found[agree])
+    np.testing.assert_array_equal(np.delete(ranked, agree, 0), np.delete(ends, agree, 0))
+    assert np.isnan(
+        with_width(np.full((1, 2), np.nan), shares[:1], np.full(1, 12), level=0.9)
+    ).all()
 
 
 def test_of_nothing_there_is_no_wilson_interval():

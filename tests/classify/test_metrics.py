@@ -492,6 +492,18 @@ def test_a_draw_without_a_class_tells_nothing_of_it():
         assert 0.73 < result.intervals[name].low < 1 - (1 - 0.342) / 3
 
 
+def test_one_mistake_has_no_better_lower_end_than_none():
+    labels = np.arange(60) % 3
+    groups = [f"patient{row // 5}" for row in range(60)]
+    guesses = np.where(np.arange(60) == 7, 2, labels)
+    one, none = (
+        _report(np.eye(3)[said], labels, groups=groups, resamples=500) for said in (guesses, labels)
+    )
+    for name in ("accuracy", "balanced_accuracy", "mcc", "cohen_kappa", "macro_f1"):
+        # Combined from classes that vary together by chance: within what these add.
+        assert one.intervals[name].low <= none.intervals[name].low + 1e-12, name
+
+
 def test_a_class_that_is_predicted_alone_stays_in_the_means_that_count_it():
     labels = np.arange(90) % 3
     guesses = np.where(np.arange(90) % 10 == 0, 3, labels)  # class 3 is never true

@@ -730,8 +730,47 @@ def test_a_warning_is_one_line(monkeypatch, capsys):
         assert _run(capsys, "train")[1:] == ("", "lens2label: warning: mind\n")
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"system": {"codec": {"kind": "custom", "class_path": "compress.JPGE"}}},
+            "codec.class_path",
+        ),
+        ({"objective": {"terms": {"dull": {"function": "joint.dulness"}}}}, "dull"),
+    ],
+)
+def test_what_is_not_of_the_library_is_looked_for_before_the_data(
+    tmp_path, monkeypatch, capsys, given, message
+):
+    monkeypatch.setattr("joint.cli.build_data", lambda *_, **__: pytest.fail("data were loaded"))
+    (tmp_path / "run.json").write_text(json.dumps(given))
+    folder = ["--output", tmp_path / "run", "--config", tmp_path / "run.json"]
+    status, _, err = _run(capsys, "train", "--quiet", *folder)
+    assert status == 1
+    assert message in err
+
+
+def test_a_signal_ends_the_process_as_ever_until_there_are_steps(tmp_path, monkeypatch, capsys):
+    signals = signal.SIGTERM, signal.SIGINT
+    before, seen = [*map(signal.getsignal, signals)], []
+
+    def stops(*_, **__):
+        seen.append([*map(signal.getsignal, signals)])
+        raise joint.ConfigError("enough")
+
+    build_data = joint.cli.build_data
+    for name in ("build_data", "complete_run"):
+        monkeypatch.setattr("joint.cli.build_data", build_data)
+        monkeypatch.setattr(f"joint.cli.{name}", stops)
+        assert _run(capsys, "train", "--output", tmp_path / "run", "--quiet", *_TINY)[0] == 1
+    assert seen[0] == before
+    assert all(now != then for now, then in zip(seen[1], before, strict=True))
+
+
 def test_the_program_itself_stops_on_sigterm(tmp_path):
-    command = [sys.executable, "-m", "joint.cli", "train", "--output", str(tmp_path / "run")]
+    folder = tmp_path / "my run"
+    command = [sys.executable, "-m", "joint.cli", "train", "--output", str(folder)]
     process = subprocess.Popen(
         [*command, *_TINY[:4], "--training.epochs", "500"],
         stdout=subprocess.PIPE,
@@ -744,7 +783,7 @@ def test_the_program_itself_stops_on_sigterm(tmp_path):
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate()
     assert process.returncode == 0, err
-    assert out.endswith(f"to go on: lens2label train --output {tmp_path / 'run'} --resume\n")
+    assert out.endswith(f"to go on: lens2label train --output '{folder}' --resume\n")
     assert "finishing the step and saving" in err
 
 

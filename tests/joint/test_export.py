@@ -113,6 +113,7 @@ def test_the_file_computes_what_the_system_does(exported, plane):
     assert done.size == done.path.stat().st_size
     assert done.difference < close
     assert "a, b, c" in str(done)
+    assert f"read again, of {done.pictures} pictures no score differs by more than" in str(done)
     assert description(done.path) == {
         "takes": plane,
         "shape": ["pictures", *done.shape],

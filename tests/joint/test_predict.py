@@ -192,7 +192,7 @@ def test_what_cannot_be_predicted_is_told(run, clinic, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("nothing")
     for wrong, message in (
         (clinic / "none.png", "there is no .*none.png"),
-        (tmp_path / "nowhere", "nowhere does not exist"),
+        (tmp_path / "nowhere", "there is no .*nowhere: give pictures"),
         (tmp_path / "empty", "there is no picture"),
         (tmp_path / "notes.txt", r"notes\.txt is neither a picture .* nor a folder or a zip"),
         (tmp_path / "broken.png", r"1 of 1 pictures cannot be used: .*broken\.png \(no picture"),

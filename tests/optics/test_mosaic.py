@@ -319,7 +319,9 @@ def test_what_cannot_be_packed_is_refused():
     with pytest.raises(ValueError, match=r"packed must be \[B, E \* 4, H, W\], a channel for each"):
         optics.unpack_mosaic(torch.ones(1, 6, 2, 2))
     for function in (optics.pack_mosaic, optics.unpack_mosaic):
-        with pytest.raises(ValueError, match=r"period must be .* whole numbers of at least 1 sample, not"):
+        with pytest.raises(
+            ValueError, match=r"period must be .* whole numbers of at least 1 sample, not"
+        ):
             function(torch.ones(1, 4, 4, 4), (0, 2))
     with pytest.raises(ValueError, match=r"not 'packed'; the phases .* by pack_mosaic"):
         optics.demosaic(torch.ones(1, 1, 4, 4), "rggb", method="packed")

@@ -38,6 +38,21 @@ def _faults(content):
             "split: column='part' says which part a picture "
             "is in, and folds=4 would divide anew: give one of the two",
         ),
+        (
+            {"system": {"front_end": {"f_number": 8}}},
+            "system.front_end: give its kind, which {'f_number': 8} does not (kind: lens)",
+        ),
+        (
+            {"data": "endo"},
+            "data: must be a table of keys (kind: phantom, ham10000, isic, folders, table, "
+            "medmnist, file), not 'endo'",
+        ),
+        ({"training": 3}, "training: must be a table of keys, not 3"),
+        (
+            {"data": {"count": 10**400}},
+            "data.count: must be less than or equal to 1000000000, "
+            "not 100000000000... (401 digits)",
+        ),
         ({"split": {"fold": 1}}, "split: fold=1 is not there: there are no folds, counted from 0"),
     ],
 )

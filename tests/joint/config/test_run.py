@@ -54,6 +54,17 @@ def test_unknown_keys_name_their_place_and_the_nearest_key(tmp_path):
     assert "did you mean 'image_size'?" in text
 
 
+def test_a_table_without_a_kind_is_of_the_default_one(tmp_path):
+    (tmp_path / "run.toml").write_text("[data]\ncount = 60\n[system.sensor]\nphotons = 300\n")
+    config = joint.load_config(tmp_path / "run.toml")
+    assert config == joint.RunConfig(
+        data=joint.PhantomConfig(count=60),
+        system=joint.SystemConfig(sensor=joint.SensorConfig(photons=300)),
+    )
+    # A key that the default has not: not a guess.
+    assert "(kind: table)" in _faults(tmp_path, data={"table": "labels.csv"})
+
+
 def test_bad_values_name_what_is_allowed(tmp_path):
     text = _faults(
         tmp_path,
