@@ -398,10 +398,13 @@ def unpack_mosaic(packed: Tensor, period: tuple[int, int] = (2, 2)) -> Tensor:
 
     Raises
     ------
+    TypeError
+        When ``packed`` is no Tensor.
     ValueError
         When the channels are not as many as whole mosaics have, or for a period below one pixel.
     """
     h, w = image_size(period, "period")
+    check_tensor("packed", packed)
     if packed.ndim != 4 or packed.shape[1] % (h * w):
         raise ValueError(
             f"packed must be [B, E * {h * w}, H, W], a channel for each of {h} x {w} phases, not "

@@ -78,12 +78,14 @@ class SlantedEdge(NamedTuple):
         """
         if not 0 < contrast < 1:
             raise ValueError(f"contrast must lie between 0 and 1, not at {contrast}")
-        below = self.mtf < contrast
+        frequency, order = self.frequency.sort()  # they are told in any order
+        mtf = self.mtf[..., order]
+        below = mtf < contrast
         # The first of them; 0 too where there is none.
         after = below.to(torch.int8).argmax(-1, keepdim=True)
         before = (after - 1).clamp_min(0)
-        above, under = self.mtf.gather(-1, before), self.mtf.gather(-1, after)
-        near, far = self.frequency.to(above)[before], self.frequency.to(above)[after]
+        above, under = mtf.gather(-1, before), mtf.gather(-1, after)
+        near, far = frequency.to(above)[before], frequency.to(above)[after]
         # What is discarded must not divide by zero: its slope would be NaN.
         there = after > 0
         share = (above - contrast) / torch.where(there, above - under, 1.0)

@@ -279,6 +279,7 @@ def test_numbers_that_a_map_hides_are_known_not_to_be_there():
         ("electrons", optics.shot_noise),
         ("raw", lambda a: optics.demosaic(a, "rggb")),
         ("raw", optics.pack_mosaic),
+        ("packed", optics.unpack_mosaic),
         ("raw", lambda a: optics.LearnedKernel("identity", 3).combine(a)),
         ("counts", lambda a: optics.poisson_log_likelihood(a, a)),
         ("image", lambda a: optics.mosaic(a, "rggb")),

@@ -156,6 +156,10 @@ def test_a_frequency_is_found_between_its_neighbours():
     found = line.frequency_at(0.5)
     assert float(found[0]) == pytest.approx(0.125)
     assert math.isnan(found[1])
+    # In whatever order they are told.
+    mixed = [2, 0, 3, 1]
+    told = line._replace(mtf=line.mtf[:, mixed], frequency=line.frequency[mixed])
+    torch.testing.assert_close(told.frequency_at(0.5), found, rtol=0, atol=0, equal_nan=True)
     # Below it from the first on, or with nothing to go between: not to be told.
     late = line._replace(mtf=line.mtf[0, 2:], frequency=line.frequency[2:])
     assert math.isnan(late.frequency_at(0.5))
