@@ -347,10 +347,11 @@ def _draw_points(found: Sequence[Judged], options: EvaluateOptions) -> None:
     from .figure import points_figure, save_figure  # noqa: PLC0415 - others start faster
 
     assert options.figure is not None
-    lines = {options.run.name: [judged.result for judged in found]}
+    name = options.run.resolve().name
+    lines = {name: [judged.result for judged in found]}
     adjusted = [judged.adjusted for judged in found if judged.adjusted is not None]
     if adjusted:
-        lines[f"{options.run.name}, adjusted"] = adjusted
+        lines[f"{name}, adjusted"] = adjusted
     judges = any(judged.result.report is not None for judged in found)
     metric = options.figure_metric or ("balanced_accuracy" if judges else "psnr_scene")
     try:

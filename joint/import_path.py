@@ -7,10 +7,14 @@ from typing import Any, TypeAlias
 
 from .settings import ConfigError
 
-__all__ = ["Argument", "check_arguments", "imported"]
+__all__ = ["Argument", "NotHere", "check_arguments", "imported"]
 
 Argument: TypeAlias = bool | int | float | str
 """What a configuration can hand to what it names."""
+
+
+class NotHere(ConfigError):
+    """What cannot be imported on this machine, and perhaps on another."""
 
 
 def imported(path: str, setting: str) -> object:
@@ -27,17 +31,29 @@ def imported(path: str, setting: str) -> object:
 
     Raises
     ------
+    NotHere
+        Where its module cannot be imported, whatever that raises: it may do anything, and need
+        what another machine has.
     ConfigError
-        Where it cannot be imported; the cause is the import's own error.
+        Where the module has no such name.
     """
     module, _, name = path.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
+        home = importlib.import_module(module)
+    except ImportError as error:
+        raise NotHere(
             f"{setting}={path!r} cannot be imported: {error}; install its package, or name the "
             "folder that the module is in with PYTHONPATH"
         ) from error
+    except Exception as error:
+        raise NotHere(
+            f"{setting}={path!r} cannot be imported: {module} raises {type(error).__name__}: "
+            f"{error}"
+        ) from error
+    try:
+        return getattr(home, name)
+    except AttributeError as error:
+        raise ConfigError(f"{setting}={path!r} cannot be imported: {error}") from error
 
 
 def check_arguments(

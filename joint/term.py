@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from optics.quantity import single
 
-from .import_path import Argument, check_arguments, imported
+from .import_path import Argument, NotHere, check_arguments, imported
 from .settings import ConfigError, FrozenDict, Settings
 from .system import SystemOutput
 
@@ -55,7 +56,13 @@ def _path_of(function: object) -> object:
     """The import path of a function, where there is one."""
     if not callable(function):
         return function
-    path = f"{function.__module__}.{getattr(function, '__qualname__', '')}"
+    name = getattr(function, "__qualname__", "")
+    if not name.isidentifier():
+        raise ConfigError(
+            f"{function!r} has no path that a file could name: define the function at the top of a "
+            "module"
+        )
+    path = f"{function.__module__}.{name}"
     if imported(path, "function") is not function:
         raise ConfigError(f"{path} is another function: give one that its module has by its name")
     return path
@@ -121,13 +128,8 @@ class Term(Settings):
         ConfigError
             As :meth:`found`.
         """
-        try:
+        with suppress(NotHere):
             self.found(name)
-        except ConfigError as error:
-            if not isinstance(error.__cause__, ImportError):
-                raise
-        except Exception:  # a module may do anything, and need what another machine has
-            return
 
     def measure(self, name: str, output: SystemOutput, labels: Tensor) -> Tensor:
         """Measure a batch.
@@ -160,5 +162,6 @@ class Term(Settings):
                 f"{self.function} must return a tensor, a scalar or one number of each of the "
                 f"{len(labels)} pictures, not {told}"
             )
-        mean = single(value).mean()
+        # A yes or no for each picture, and a count, have a mean too.
+        mean = single(value if value.is_floating_point() else value.float()).mean()
         return mean if self.weight else mean.detach()

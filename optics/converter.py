@@ -233,7 +233,8 @@ def mean_code_slopes(
     if not isinstance(noise, Tensor):
         sums = _threshold_sum if noise <= _SUMMED else _euler_maclaurin
         return sums(signal, top, noise, with_noise=with_noise)
-    if looked_at(noise) and noise.ndim == signal.ndim and noise.numel() == len(signal):
+    several = noise.ndim == signal.ndim and len(noise) == noise.numel() == len(signal)
+    if several and looked_at(noise):  # one for each picture
         return _picture_slopes(signal, top, noise, with_noise=with_noise)
     low = _threshold_sum(signal, top, noise.clamp_max(_SUMMED), with_noise=with_noise)
     high = _euler_maclaurin(signal, top, noise.clamp_min(_SUMMED), with_noise=with_noise)

@@ -132,7 +132,7 @@ def read_table(content: bytes, *, bare: bool = False) -> tuple[np.ndarray, dict[
             if empty is not None:
                 raise ValueError(
                     f"line {number} has an empty cell, column {empty}: write a number in each, "
-                    "such as one between its neighbours"
+                    "such as one between its neighbours, and no separator behind the last"
                 )
             try:
                 rows.append([float(cell) for cell in cells])

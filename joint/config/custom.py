@@ -14,7 +14,7 @@ from torch import nn
 
 import compress
 import optics
-from joint.import_path import Argument, check_arguments, imported
+from joint.import_path import Argument, NotHere, check_arguments, imported
 from joint.settings import ConfigError, FrozenDict, Settings
 from joint.stages import Stage
 
@@ -101,11 +101,7 @@ def check_custom(config: CustomConfig, stage: Stage) -> None:
     base = {"front_end": optics.FrontEnd, "codec": compress.Codec}.get(stage, nn.Module)
     try:
         kind = _imported(config.class_path, base, stage)
-    except ConfigError as error:
-        if isinstance(error.__cause__, ImportError):
-            return
-        raise
-    except Exception:  # a module may do anything, and need what another machine has
+    except NotHere:
         return
     _arguments(kind, config, stage, dict.fromkeys(_DECIDED, "as the scenes are"))
 

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,10 @@ def end(folder: RunFolder, *, seconds: float) -> None:
     A folder that was copied says the same, whatever the times of its files.
     """
     path = folder.path / ATTEMPTS_FILE
-    *before, last = path.read_bytes().splitlines()
-    lines = [*before, json.dumps({**parse_json(last), "seconds": seconds}).encode()]
-    write_atomically(path, b"".join(line + b"\n" for line in lines))
+    with suppress(ValueError):  # a line that was torn as it was written
+        *before, last = path.read_bytes().splitlines()
+        lines = [*before, json.dumps({**parse_json(last), "seconds": seconds}).encode()]
+        write_atomically(path, b"".join(line + b"\n" for line in lines))
 
 
 def given_up(folder: Path) -> str | None:

@@ -401,7 +401,11 @@ def _check_measured(
     paths = [path for axis in study.axes for path in study.sets(axis)]
     for metric in filter(is_term, wanted):
         term = metric.removeprefix(TERM)
-        lack = [number for number, c in enumerate(configs) if term not in c.objective.weights]
+        lack = [
+            number
+            for number, config in enumerate(configs)
+            if term not in ("total", *config.objective.weights)
+        ]
         if lack:
             raise ConfigError(
                 f"the design {levels_shown(designs[lack[0]])} has no {metric}: give its objective "

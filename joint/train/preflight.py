@@ -124,6 +124,7 @@ def check_run(
     taught = None
     if teacher is not None and objective.distillation:
         taught = said_of_some(teacher, scenes, train)
+    idle = {name for name, term in objective.terms.items() if term.weight}
     for learning in _turns(system, config):
         with (
             only_learning(system, learning),
@@ -137,9 +138,17 @@ def check_run(
             _check_output(output, train, config)
             first = torch.tensor(objective.rate)  # of a target
             losses = objective(output, labels, teacher=taught, rate_weight=first)
-        _check_term(losses, objective, config)
+        _check_term(losses, config)
+        idle -= {name for name in idle if losses.own[name].requires_grad}
         _check_gradients(system, losses, objective, learning)
         _check_header(system, output, objective)
+    if idle:
+        name = min(idle)
+        raise ValueError(
+            f"objective.terms.{name} has weight {objective.terms[name].weight:g} and no gradient "
+            "to what learns here, so that nothing learns from it: give it weight 0, with which it "
+            "is measured, or compute it without argmax, rounding or detach"
+        )
     _speak_of_qualities(system, objective, config)
 
 
@@ -343,7 +352,7 @@ def _needing_two(system: nn.Module, pictures: int) -> Iterator[list[str]]:
             handle.remove()
 
 
-def _check_term(losses: Losses, objective: Objective, config: Training) -> None:
+def _check_term(losses: Losses, config: Training) -> None:
     """Refuse a monitor that is a term which no validation has."""
     if not is_term(config.monitor):
         return
@@ -364,8 +373,8 @@ def _check_gradients(
     if parameters and not losses.total.requires_grad:
         raise ValueError(
             f"nothing that the objective weighs depends on the stages that learn "
-            f"({', '.join(learning)}): give task, rate, distortion, restoration or distillation a "
-            "weight that reaches them"
+            f"({', '.join(learning)}): give task, rate, distortion, restoration, distillation or a "
+            "term of your own a weight that reaches them"
         )
     coders = [name for name in learning if name != "classifier"]
     moving = any(p.requires_grad for name in coders for p in getattr(system, name).parameters())

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from joint.import_path import check_arguments, imported
+from joint.import_path import NotHere, check_arguments, imported
 from joint.settings import ConfigError
 
 
@@ -12,13 +12,16 @@ def test_what_python_finds_at_a_path_is_returned_and_not_called():
 
 
 @pytest.mark.parametrize(
-    ("path", "cause"),
-    [("no_such.thing", ImportError), ("math.no_such", AttributeError)],
+    ("path", "here"), [("no_such.thing", False), ("math.no_such", True), ("torn.thing", False)]
 )
-def test_what_is_not_there_is_told_with_its_setting(path, cause):
+def test_what_is_not_there_is_told_with_its_setting(path, here, tmp_path, monkeypatch):
+    (tmp_path / "torn.py").write_text("import math\nmath.no_such\n")
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match=rf"objective\.x='{path}' cannot be imported") as told:
         imported(path, "objective.x")
-    assert isinstance(told.value.__cause__, cause)
+    assert isinstance(told.value, NotHere) == (not here)
+    if path == "torn.thing":
+        assert "torn raises AttributeError: module 'math'" in str(told.value)
 
 
 def test_arguments_that_are_not_taken_are_told_with_those_that_are():

@@ -36,6 +36,10 @@ def spread(output, labels):
     return output.handed.std((-2, -1))
 
 @joint.loss_term
+def wrong(output, labels):
+    return output.logits.argmax(1) != labels
+
+@joint.loss_term
 def word(output, labels):
     return 0.5
 
@@ -139,13 +143,29 @@ def test_systems_together_have_terms_of_their_own(lesions, others):
         assert found.epochs[0].train == pytest.approx(alone.epochs[0].train, rel=1e-3)
 
 
+def test_a_yes_or_no_of_each_picture_is_a_metric_and_no_lesson(lesions, others):
+    system = joint.ImagingSystem(classifier=Head())
+    measured = {"wrong": _term("wrong", weight=0)}
+    config = _settings(epochs=1, monitor="loss_wrong")
+    _fit(system, lesions, others, objective=joint.Objective(terms=measured), config=config)
+    found = joint.evaluate(system, others, objective=joint.Objective(terms=measured))
+    assert found.losses["wrong"] == pytest.approx(1 - found.report.accuracy)
+    weighed = joint.Objective(terms={"wrong": _term("wrong", weight=2)})
+    with pytest.raises(ValueError, match=r"objective\.terms\.wrong has weight 2 and no gradient"):
+        _fit(system, lesions, others, objective=weighed, config=config)
+    # One that learns in another turn is no idle one.
+    camera = joint.ImagingSystem(front_end=optics.LearnedKernel("identity", 3), classifier=Head())
+    dull = joint.Objective(terms={"dull": _term("dullness")})
+    _fit(camera, lesions, others, objective=dull, config=_settings(epochs=1, plan="alternating"))
+
+
 def test_a_function_stands_for_its_path():
     import own_terms
 
     term = joint.Term(function=own_terms.dullness, args={"floor": 0.25})
     assert term == _term("dullness", args={"floor": 0.25})
     assert hash(term) == hash(_term("dullness", args={"floor": 0.25}))
-    with pytest.raises(ValueError, match="cannot be imported"):
+    with pytest.raises(ValueError, match=r"no path that a file could name: define .* at the top"):
         joint.Term(function=joint.loss_term(lambda output, labels: output.handed.mean()))
     own_terms.other = own_terms.spread
     own_terms.spread = own_terms.brightness
@@ -280,10 +300,12 @@ def test_a_study_is_judged_by_a_term(tmp_path):
 
     def other(**changes):
         again = joint.study.Study(base=_config(), axes=axes, seeds=[0, 1], plan=plan)
-        return joint.study.create_study(again.model_copy(update=changes), tmp_path / "other")
+        folder = tmp_path / str(len([*tmp_path.iterdir()]))
+        return joint.study.create_study(again.model_copy(update=changes), folder)
 
     with pytest.raises(joint.ConfigError, match=r"the design weight=0\.01 has no loss_dull: give"):
         other(plan=study.plan.model_copy(update={"metric": "loss_dull"}))
+    other(plan=study.plan.model_copy(update={"metric": "loss_total"}))
     wrong = {"surprise": {"function": "own_terms.surprise", "args": {"floor": 1}}}
     with pytest.raises(
         joint.ConfigError, match=r"weight=0\.01.*does not take {'floor': 1.*has none"

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -316,3 +318,16 @@ def test_the_slopes_of_a_picture_are_those_of_its_own_noise(noise):
     ]
     for found, parts in zip(together, zip(*alone, strict=True), strict=True):
         torch.testing.assert_close(found, torch.cat(parts), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (1, 1, 3, 1), (1, 1, 1, 1), (3, 1, 1, 1)])
+def test_noise_of_channels_or_rows_is_not_that_of_pictures(shape):
+    signal = torch.linspace(0, TOP, 3 * 3 * 3 * 2).reshape(3, 3, 3, 2)
+    noise = torch.linspace(0.3, 3.0, math.prod(shape)).reshape(shape)
+    slope, _ = mean_code_slopes(signal, TOP, noise)
+    each = noise.expand_as(signal)
+    expected = [
+        mean_code_slopes(s.reshape(1), TOP, float(n))[0]
+        for s, n in zip(signal.flatten(), each.flatten(), strict=True)
+    ]
+    torch.testing.assert_close(slope.flatten(), torch.cat(expected), rtol=1e-5, atol=1e-6)

@@ -7,6 +7,7 @@ from joint.study.attempt import (
     RunAbandoned,
     attempts,
     begin,
+    end,
     ended_epochs,
     given_up,
     lost_together,
@@ -85,3 +86,16 @@ def test_damaged_lines_say_nothing(folder, line):
     (folder.path / ATTEMPTS_FILE).write_text(line + "\n")
     assert not lost_together(folder.path)
     begin(folder)
+
+
+def test_the_seconds_of_a_run_stand_with_its_last_start(folder):
+    begin(folder)
+    begin(folder)
+    end(folder, seconds=12.5)
+    assert [start.get("seconds") for start in attempts(folder.path / ATTEMPTS_FILE)] == [None, 12.5]
+    # Of a torn line nothing is said, and the run is not lost for it.
+    path = folder.path / ATTEMPTS_FILE
+    path.write_bytes(path.read_bytes() + b'{"pid": 1')
+    torn = path.read_bytes()
+    end(folder, seconds=3.0)
+    assert path.read_bytes() == torn
