@@ -78,9 +78,9 @@ class Training(Settings):
     """Shares of the two are drawn from Beta(alpha, alpha)."""
     monitor: Monitor = "loss"
     """Validation number by which the best epoch is known: loss, accuracy, balanced_accuracy,
-    macro_f1, auc, bpp, psnr, ssim, psnr_scene, or a term of the objective, loss_ and its name. With
-    a rate_target, of those epochs whose rate is within 5 % of it, and without such, the nearest one
-    is the best."""
+    macro_f1, auc, bpp, psnr, ssim, psnr_scene, or a term of the objective, ``loss_`` and its name.
+    With a rate_target, of those epochs whose rate is within 5 % of it, and without such, the
+    nearest one is the best."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many epochs without a better one; never by default."""
     restore_best: bool = True
