@@ -316,13 +316,15 @@ def choose_tau(
     *,
     log_prior: Tensor | Array,
     metric: Metric = "balanced_accuracy",
+    classes: Sequence[str] | None = None,
     taus: Sequence[float] | None = None,
     at_least: Mapping[str, float] | None = None,
     within: Mapping[str, float] | None = None,
 ) -> TauChoice:
     """Choose the strength of :func:`adjust_logits` on validation pictures.
 
-    ``at_least={"accuracy": 0.75}`` is the best balanced accuracy that keeps that much accuracy,
+    ``at_least={"accuracy": 0.75}`` is the best balanced accuracy that keeps that much accuracy, as
+    ``at_least={"recall.mel": 0.9}`` is that which finds nine of ten pictures of the class ``mel``;
     ``within={"accuracy": 0.01}`` the best one that costs no more than a point of it. On other
     pictures either may be less: what is chosen for being large, or for being just large enough,
     is so partly by chance.
@@ -336,8 +338,11 @@ def choose_tau(
     log_prior : array or Tensor ``[K]``
         Logarithm of the class shares in training.
     metric : str or callable
-        One of :data:`classify.judged.METRICS`, or a function of logits and labels, of which
-        more is better.
+        One of :data:`classify.judged.METRICS`, a number of one class such as ``recall.mel``
+        (:data:`classify.judged.CLASS_METRICS`), or a function of logits and labels, of which more
+        is better.
+    classes : sequence of str, optional
+        Names of the K classes, in the order of the scores; by default their numbers.
     taus : sequence of float, optional
         What to try; -1, -0.95 ... 2 by default. Below 0 common classes gain: -1 takes back what
         training with weights in inverse proportion to the class shares gave to rare ones.
@@ -367,7 +372,7 @@ def choose_tau(
     others = tuple(dict.fromkeys([*floors, *slack]))
     curves: list[list[float]] = [[] for _ in (metric, *others)]
     for tau in tried:
-        judged = _judged(adjust_logits(scores, log_prior, tau=tau), truth)
+        judged = _judged(adjust_logits(scores, log_prior, tau=tau), truth, classes)
         for curve, wanted in zip(curves, (metric, *others), strict=True):
             curve.append(_value(wanted, judged))
     values, kept = tuple(curves[0]), {n: tuple(c) for n, c in zip(others, curves[1:], strict=True)}
@@ -434,7 +439,7 @@ def _nothing_kept(
     )
 
 
-def _judged(logits: Array, labels: Array) -> Judged:
+def _judged(logits: Array, labels: Array, classes: Sequence[str] | None = None) -> Judged:
     if logits.ndim != 2:
         raise ValueError(f"scores must be [N, K], not {logits.shape}")
-    return Judged(logits, labels, classes=logits.shape[1])
+    return Judged(logits, labels, classes=logits.shape[1] if classes is None else classes)

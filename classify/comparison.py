@@ -147,6 +147,7 @@ def bootstrap_difference(
     *,
     labels: Array,
     metric: Metric = "balanced_accuracy",
+    classes: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
     kind: Kind = "logits",
     resamples: int = 1000,
@@ -158,12 +159,13 @@ def bootstrap_difference(
     Each resample holds a random half of the lesions, the same for both systems: each counts twice
     or not at all. The interval lies between two of the differences on such halves (Hartigan, J.
     Am. Stat. Assoc. 64:1303, 1969). Of a metric that is a sum over the pictures (accuracy, balanced
-    accuracy, NLL, Brier score), in which the whole has fixed shares, it holds exactly those
-    differences that the test by :func:`permutation_test` does not refuse, and p is that of the
-    test: where a class has few lesions, draws with replacement agree too often and call equal
-    systems different. Of other metrics it is the interval of the metric on such halves. Where one
-    needs a class (AUC and MCC of two classes, say) that has fewer than six lesions, too many halves
-    lack it for any 95 % interval: such differences can be told by balanced accuracy or macro F1.
+    accuracy, the recall or specificity of a class, NLL, Brier score), in which the whole has fixed
+    shares, it holds exactly those differences that the test by :func:`permutation_test` does not
+    refuse, and p is that of the test: where a class has few lesions, draws with replacement agree
+    too often and call equal systems different. Of other metrics it is the interval of the metric on
+    such halves. Where one needs a class (a recall; AUC and MCC of two classes, say) that has fewer
+    than six lesions, too many halves lack it for any 95 % interval: such differences can be told by
+    balanced accuracy or macro F1.
 
     Parameters
     ----------
@@ -172,8 +174,11 @@ def bootstrap_difference(
     labels : array of int ``[N]``
         True classes.
     metric : str or callable
-        One of :data:`classify.judged.METRICS`, which are quick, or a function of logits
+        One of :data:`classify.judged.METRICS`, or a number of one class such as ``recall.mel``
+        (:data:`classify.judged.CLASS_METRICS`), which are quick; or a function of logits
         ``[M, K]`` and labels ``[M]``, which is called for each resample.
+    classes : sequence of str, optional
+        Names of the K classes, in the order of the scores; by default their numbers.
     groups : sequence of str, length N, optional
         Lesion of each picture: whole lesions are drawn.
     kind : {"logits", "probabilities"}
@@ -197,7 +202,7 @@ def bootstrap_difference(
     """
     check_resampling(resamples, level)
     check_metric(metric)
-    one, other, member = _pair(first, second, labels, groups, kind)
+    one, other, member = _pair(first, second, labels, groups, kind, classes)
     check_units(member, groups)
     once = np.ones((1, len(member)))
     values = [float(_values(metric, judged, once)[0]) for judged in (one, other)]
@@ -234,7 +239,9 @@ def _on_halves(metric: Metric, one: Judged, other: Judged, halves: Array) -> Arr
     (share, value), (share_of_other, value_of_other) = ours, theirs
     weight = (share + share_of_other) / 2
     differences = halves @ (share * value - share_of_other * value_of_other)
-    return differences * weight.sum() / (halves @ weight)
+    counted = halves @ weight
+    counted[counted == 0] = np.nan  # a half without the class that the metric is of
+    return differences * weight.sum() / counted
 
 
 def mcnemar(first: Array, second: Array, *, labels: Array) -> McNemar:
@@ -277,6 +284,7 @@ def permutation_test(
     *,
     labels: Array,
     metric: Metric = "balanced_accuracy",
+    classes: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
     kind: Kind = "logits",
     resamples: int = 9999,
@@ -297,6 +305,8 @@ def permutation_test(
     metric : str or callable
         As in :func:`bootstrap_difference`. A metric of ranks or calibration mixes the scores of
         both systems: it asks that they be on one scale.
+    classes : sequence of str, optional
+        As in :func:`bootstrap_difference`.
     groups : sequence of str, length N, optional
         Lesion of each picture: its pictures are swapped together.
     kind : {"logits", "probabilities"}
@@ -317,12 +327,12 @@ def permutation_test(
     """
     check_resampling(resamples)
     check_metric(metric)
-    one, other, member = _pair(first, second, labels, groups, kind)
+    one, other, member = _pair(first, second, labels, groups, kind, classes)
     # Both systems in one stack: a swap is then a choice of rows, that is, a weighting.
     stacked = Judged(
         np.concatenate([one.logits, other.logits]),
         np.concatenate([one.labels, other.labels]),
-        classes=one.logits.shape[1],
+        classes=one.classes,
     )
 
     def difference(swap: Array) -> Array:
@@ -372,7 +382,12 @@ def holm(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def _pair(
-    first: Array, second: Array, labels: Array, groups: Sequence[str] | None, kind: Kind | None
+    first: Array,
+    second: Array,
+    labels: Array,
+    groups: Sequence[str] | None,
+    kind: Kind | None,
+    classes: Sequence[str] | None = None,
 ) -> tuple[Judged, Judged, Array]:
     """Both systems and the lesion of each picture; no kind takes scores as they come."""
     first, second, labels = as_array(first), as_array(second), as_array(labels)
@@ -385,7 +400,7 @@ def _pair(
         Judged(
             as_scores(scores) if kind is None else as_logits(scores, kind),
             labels,
-            classes=first.shape[1],
+            classes=first.shape[1] if classes is None else tuple(classes),
         )
         for scores in (first, second)
     )

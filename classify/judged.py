@@ -9,9 +9,10 @@
 So the report and a thousand resamples of it are the same few lines.
 """
 
+import difflib
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from scipy.special import logsumexp
 from .data.arrays import as_integer
 
 __all__ = [
+    "CLASS_METRICS",
     "LOWER_IS_BETTER",
     "METRICS",
     "Array",
@@ -32,13 +34,17 @@ __all__ = [
     "Reliability",
     "as_array",
     "check_metric",
+    "class_column",
+    "is_metric",
+    "of_class",
     "range_of",
     "warn_of_probabilities",
 ]
 
 Array = npt.NDArray[Any]
 Metric = str | Callable[[Array, Array], float]
-"""A name from :data:`METRICS`, or a function of logits ``[N, K]`` and labels ``[N]``."""
+"""A name from :data:`METRICS`, that of a class such as ``recall.mel``, or a function of logits
+``[N, K]`` and labels ``[N]``."""
 
 _COUNTED = (
     "accuracy",
@@ -59,6 +65,8 @@ _CLASS_RANKED = ("class_auc", "class_average_precision", "class_sensitivity")
 LOWER_IS_BETTER = ("nll", "brier", "ece")
 METRICS = (*_COUNTED, *_RANKED, *LOWER_IS_BETTER)
 """Names of the single numbers of a report."""
+CLASS_METRICS = (*_CLASS_COUNTED, *_RANKED)
+"""What there is of each class too: ``recall.mel`` is the recall of the class ``mel``."""
 _RANGES = {
     "nll": (0.0, math.inf),
     "brier": (0.0, 2.0),
@@ -105,16 +113,50 @@ def warn_of_probabilities(scores: Array, advice: str) -> None:
         )
 
 
-def check_metric(metric: Metric) -> None:
-    """Refuse a name that is no single number of a report."""
+def class_column(name: str) -> str:
+    """What the numbers of all classes are called, of one of :data:`CLASS_METRICS`."""
+    return f"class_{name}" if name in _RANKED else name
+
+
+def of_class(metric: str) -> tuple[str, str] | None:
+    """Number and class of a metric such as ``recall.mel``; None of one over all classes."""
+    name, _, of = metric.partition(".")
+    return (name, of) if name in CLASS_METRICS and of else None
+
+
+def is_metric(metric: str) -> bool:
+    """Whether this names a single number of a report, or one of :data:`CLASS_METRICS` of a class.
+
+    Whether there is such a class, only those who know them can tell: :func:`check_metric`.
+    """
+    return metric in METRICS or of_class(metric) is not None
+
+
+def check_metric(metric: Metric, classes: Sequence[str] | None = None) -> None:
+    """Refuse a name that is no single number of a report, or is of none of ``classes``."""
     if not isinstance(metric, str) and not callable(metric):
         raise ValueError(f"metric must be a name or a function, not {metric!r}")
     if not isinstance(metric, str) or metric in METRICS:
         return
     if metric in (*_CLASS_COUNTED, *_CLASS_RANKED):
         mean = metric.removeprefix("class_") if metric in _CLASS_RANKED else f"macro_{metric}"
-        raise ValueError(f"metric {metric!r} is a number of each class; use {mean!r}, their mean")
-    raise ValueError(f"metric {metric!r} is unknown; use one of {', '.join(METRICS)}")
+        name = metric.removeprefix("class_")
+        raise ValueError(
+            f"metric {metric!r} is a number of each class; use {mean!r}, their mean, or that of "
+            f"one, such as {f'{name}.{classes[0]}' if classes else f'{name}.NAME'!r}"
+        )
+    of = of_class(metric)
+    if of is None:
+        raise ValueError(
+            f"metric {metric!r} is unknown; use one of {', '.join(METRICS)}, or that of a class, "
+            f"NUMBER.CLASS, of {', '.join(CLASS_METRICS)}"
+        )
+    if classes is not None and of[1] not in classes:
+        near = difflib.get_close_matches(of[1], classes, n=1) or [classes[0]]
+        raise ValueError(
+            f"metric {metric!r} is of a class that there is not among {len(classes)}; there is "
+            f"{f'{of[0]}.{near[0]}'!r}"
+        )
 
 
 class Judged:
@@ -126,8 +168,9 @@ class Judged:
         Class scores.
     labels : array of int ``[N]``
         True classes.
-    classes : int
-        K.
+    classes : int or sequence of str
+        K, or the names of the K classes: those in metrics such as ``recall.mel``. Without names
+        they are the numbers, as in ``recall.0``.
     at_specificity, bins, equal_mass
         As in :func:`report`.
     """
@@ -137,11 +180,14 @@ class Judged:
         logits: Array,
         labels: Array,
         *,
-        classes: int,
+        classes: int | Sequence[str],
         at_specificity: float = 0.9,
         bins: int = 15,
         equal_mass: bool = False,
     ) -> None:
+        names = map(str, range(classes)) if isinstance(classes, int) else classes
+        self.classes = tuple(names)
+        classes = len(self.classes)
         _check(logits, labels, classes)
         if not 0 <= at_specificity <= 1:
             raise ValueError(f"at_specificity must lie in [0, 1], not {at_specificity}")
@@ -177,17 +223,22 @@ class Judged:
         weights : array ``[r, N]``
             How often each row counts, whole numbers.
         names : iterable of str, optional
-            What is wanted; all by default.
+            What is wanted; all but those of one class by default. The recall and F1 of one class
+            are nan where no row of it counts.
         drawn : bool
             The weights are draws from these rows: 0 / 0 in the precision, recall or F1 of a class
             is then nan, where by default it is 0, and so are MCC and kappa of a draw of one class
             alone. Means are over the classes of all the rows.
         """
         every = (*METRICS, *_CLASS_COUNTED, *_CLASS_RANKED)
-        wanted = every if names is None else tuple(names)
-        unknown = [name for name in wanted if name not in every]
-        if unknown:
-            raise ValueError(f"metric {unknown[0]!r} is unknown; use one of {', '.join(METRICS)}")
+        asked = every if names is None else tuple(names)
+        one = {name: of for name in asked if (of := of_class(name)) is not None}
+        for name in asked:
+            if name not in every:
+                check_metric(name, self.classes)
+        wanted = [name for name in asked if name not in one] + [
+            class_column(number) for number, _ in one.values()
+        ]
         found: dict[str, Array] = {}
         if not {*_COUNTED, *_CLASS_COUNTED}.isdisjoint(wanted):
             tally = self._tally(weights)
@@ -203,7 +254,18 @@ class Judged:
         if "ece" in wanted:
             gaps = weights @ (self._bins * (self._confidence - self._right)[:, None])
             found["ece"] = np.abs(gaps).sum(1) / total
-        return {name: found[name] for name in wanted}
+        for name, (number, of) in one.items():
+            found[name] = self._of_class(number, self.classes.index(of), weights, found)
+        return {name: found[name] for name in asked}
+
+    def _of_class(self, number: str, place: int, weights: Array, found: dict[str, Array]) -> Array:
+        """A number of one class ``[r]``: nan where nothing of it can be told."""
+        values = found[class_column(number)][:, place]
+        if number in ("recall", "f1"):
+            return np.where(weights @ (self.labels == place) > 0, values, np.nan)
+        if number == "precision" and place not in self.guesses:
+            return np.zeros(len(weights))  # and not nan in all draws from rows that have 0
+        return values
 
     def parts(self, metric: str) -> tuple[Array, Array] | None:
         """Share and value of each row ``[N]``, whose products add up to a metric.
@@ -215,6 +277,12 @@ class Judged:
             return rows, self._right
         if metric in ("nll", "brier"):
             return rows, self._nll if metric == "nll" else self._brier
+        number, name = of_class(metric) or ("", "")
+        if number in ("recall", "specificity"):
+            place = self.classes.index(name)
+            own = (self.labels == place) == (number == "recall")
+            value = self._right if number == "recall" else (self.guesses != place).astype(float)
+            return own / max(1, own.sum()), value
         if metric not in ("balanced_accuracy", "macro_recall"):
             return None
         _, predicted, true = self._tally(np.ones((1, len(self.labels))))
@@ -333,7 +401,7 @@ def _check(logits: Array, labels: Array, classes: int) -> None:
 
 
 def range_of(metric: str) -> tuple[float, float]:
-    """Least and largest value that one of :data:`METRICS` can have."""
+    """Least and largest value that one of :data:`METRICS`, or that of a class, can have."""
     return _RANGES.get(metric, (0.0, 1.0))
 
 

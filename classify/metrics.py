@@ -26,10 +26,13 @@ from .intervals import (
 )
 from .judged import (
     LOWER_IS_BETTER,
+    METRICS,
     Array,
     Judged,
     Reliability,
     as_array,
+    check_metric,
+    class_column,
     warn_of_probabilities,
 )
 
@@ -238,6 +241,63 @@ class Report:
             f"fewer than {_FEW} {self.unit} of {', '.join(few[:7])}{more}: intervals of these "
             "classes, and of means over classes, may be too narrow"
         ]
+
+    def number(self, metric: str) -> float:
+        """One of the numbers by its name.
+
+        Parameters
+        ----------
+        metric : str
+            One of :data:`classify.judged.METRICS`, or that of a class, such as ``recall.mel``. The
+            recall and F1 of a class without pictures are nan here.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            For another name, or a class that there is not.
+        """
+        check_metric(metric, self.classes)
+        if metric in METRICS:
+            return float(getattr(self, metric))
+        column, place = self._of_class(metric)
+        if self.support[place] == 0 and column in ("recall", "f1"):
+            return math.nan
+        return float(getattr(self, column)[place])
+
+    def interval(self, metric: str) -> Interval | None:
+        """The interval of such a number.
+
+        Parameters
+        ----------
+        metric : str
+            As of :meth:`number`.
+
+        Returns
+        -------
+        Interval or None
+            None where none was asked for, and of the ECE.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`number`.
+        """
+        check_metric(metric, self.classes)
+        if metric in METRICS:
+            return self.intervals.get(metric)
+        column, place = self._of_class(metric)
+        if column not in self.class_intervals:
+            return None
+        return Interval(*self.class_intervals[column][place].tolist())
+
+    def _of_class(self, metric: str) -> tuple[str, int]:
+        """The field of a number of one class, and the place of that class in it."""
+        name, _, of = metric.partition(".")
+        return class_column(name), self.classes.index(of)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; a number that does not exist is None."""

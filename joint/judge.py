@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from classify import LesionDataset, Split, TauChoice, choose_tau, log_prior
-from classify.judged import LOWER_IS_BETTER, METRICS, check_metric
+from classify.judged import LOWER_IS_BETTER, METRICS, check_metric, is_metric
 
 from .cells import aligned
 from .config.scenes import build_data
@@ -145,7 +145,8 @@ def judge_run(
         When the run cannot be loaded, other scenes have other classes, the scores cannot be
         adjusted, or no adjustment keeps what it has to.
     ValueError
-        When the system has no such point: before the first pass.
+        When the system has no such point, or a metric is of a class that there is not: before the
+        first pass.
 
     Warns
     -----
@@ -154,6 +155,9 @@ def judge_run(
     """
     bounds = _checked_bounds(options)
     config, system, parts = load_run(options.run)
+    for metric in (options.figure_metric, options.adjust, *bounds["at_least"], *bounds["within"]):
+        if metric is not None and is_metric(metric):
+            check_metric(metric, parts.train.classes)
     dataset = getattr(parts, options.part)
     if options.data is not None:
         dataset = _other_scenes(again(dataset.image_size[0]), parts)
@@ -233,7 +237,7 @@ def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
                     f"choose by it, --adjust {metric}"
                 )
     for option, metric in asked:
-        if metric is None or metric in METRICS:
+        if metric is None or is_metric(metric):
             continue
         near = difflib.get_close_matches(metric, METRICS, n=1, cutoff=0.7)
         if near:
@@ -266,6 +270,7 @@ def _choose_tau(
             seen.labels,
             log_prior=log_prior(parts.train.counts),
             metric=str(options.adjust),
+            classes=parts.train.classes,
             taus=options.taus or None,
             **bounds,
         )

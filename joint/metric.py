@@ -4,12 +4,13 @@ import math
 from typing import Literal
 
 from classify import judged
-from classify.judged import LOWER_IS_BETTER, METRICS
+from classify.judged import CLASS_METRICS, LOWER_IS_BETTER, METRICS, is_metric
 
 __all__ = [
     "STUDY_METRICS",
     "TERM",
     "check_study_metric",
+    "is_study_metric",
     "is_term",
     "lower_is_better",
     "range_of",
@@ -20,10 +21,16 @@ __all__ = [
 _OF_LIGHT = ("throughput", "light_share")
 _OF_A_RUN = ("loss", "bpp", "bpp_bytes", "psnr", "ssim", "psnr_scene", *_OF_LIGHT)
 STUDY_METRICS = (*METRICS, *_OF_A_RUN)
-"""Numbers that a study can be judged by: those of a classification report, and of a run. So can the
-terms of its objective, ``loss_`` and their names."""
+"""Numbers that a study can be judged by: those of a classification report, and of a run. So can
+those of one class, such as ``recall.mel`` (:data:`classify.judged.CLASS_METRICS`), and the terms of
+its objective, ``loss_`` and their names."""
 TERM = "loss_"
 """What stands before the name of a term of an objective; its number is that before the weight."""
+
+
+def is_study_metric(metric: str) -> bool:
+    """Whether a study can be judged by this number."""
+    return metric in _OF_A_RUN or is_metric(metric) or is_term(metric)
 
 
 def is_term(metric: str) -> bool:
@@ -38,7 +45,7 @@ def lower_is_better(metric: str) -> bool:
 
 def stage_of(metric: str) -> Literal["front_end", "codec", "classifier"] | None:
     """The stage without which no system has this number; None where each has it, or may."""
-    if metric in METRICS or metric == "loss_task":
+    if is_metric(metric) or metric == "loss_task":
         return "classifier"
     if metric in ("bpp", "bpp_bytes", "psnr", "ssim", "loss_rate", "loss_distortion"):
         return "codec"
@@ -47,12 +54,12 @@ def stage_of(metric: str) -> Literal["front_end", "codec", "classifier"] | None:
 
 def scores_nothing(metric: str) -> bool:
     """Whether a run that failed has the score 0: a share of what it should have got right."""
-    return metric in METRICS and not lower_is_better(metric)
+    return is_metric(metric) and not lower_is_better(metric)
 
 
 def range_of(metric: str) -> tuple[float, float]:
     """Least and largest value that one of :data:`STUDY_METRICS` can have."""
-    if metric in METRICS:
+    if is_metric(metric):
         return judged.range_of(metric)
     if metric in ("bpp", "bpp_bytes", *_OF_LIGHT):
         return 0.0, math.inf
@@ -61,5 +68,8 @@ def range_of(metric: str) -> tuple[float, float]:
 
 def check_study_metric(metric: str) -> None:
     """Refuse a number that no study can be judged by."""
-    if metric not in STUDY_METRICS and not is_term(metric):
-        raise ValueError(f"metric {metric!r} is unknown; use one of {', '.join(STUDY_METRICS)}")
+    if not is_study_metric(metric):
+        raise ValueError(
+            f"metric {metric!r} is unknown; use one of {', '.join(STUDY_METRICS)}, or that of a "
+            f"class, NUMBER.CLASS, of {', '.join(CLASS_METRICS)}"
+        )

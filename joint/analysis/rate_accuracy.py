@@ -136,7 +136,8 @@ def rate_curves(
         ``evaluate(system, test, quality=q, count_bytes=True)``. Without counted bytes a rate is
         what the codec estimates.
     metric : str
-        One of :data:`classify.METRICS` of which more is better.
+        One of :data:`classify.judged.METRICS`, or that of a class such as ``recall.mel``, of which
+        more is better.
     anchor : str, optional
         Name of the curve that the others are compared with; the first by default.
     uncoded : Evaluation, optional
@@ -228,6 +229,11 @@ def _check_alike(name: str, one: Evaluation, first: Evaluation) -> None:
         )
 
 
+def _classes(each: Evaluation) -> tuple[str, ...]:
+    assert each.report is not None  # there are scores
+    return each.report.classes
+
+
 def _rate(each: Evaluation) -> float | None:
     """Bits per pixel, of the files where they were counted."""
     return each.bpp if each.bpp_bytes is None else each.bpp_bytes
@@ -250,6 +256,7 @@ def _point(each: Evaluation, bootstrap: _Bootstrap) -> AccuracyPoint:
     judged = report(
         each.logits,
         each.labels,
+        classes=_classes(each),
         groups=each.groups,
         resamples=resamples,
         level=level,
@@ -258,8 +265,8 @@ def _point(each: Evaluation, bootstrap: _Bootstrap) -> AccuracyPoint:
     rate = _rate(each)
     return AccuracyPoint(
         rate=math.nan if rate is None else rate,
-        accuracy=float(getattr(judged, metric)),
-        interval=judged.intervals.get(metric),
+        accuracy=judged.number(metric),
+        interval=judged.interval(metric),
         point=each.point,
     )
 
@@ -270,7 +277,7 @@ def _drawn(name: str, given: Sequence[Evaluation], bootstrap: _Bootstrap) -> Dra
     accuracies, draws = [], []
     for each in _ordered(given):
         assert each.logits is not None
-        judged = Judged(each.logits.astype(float), each.labels, classes=each.logits.shape[1])
+        judged = Judged(each.logits.astype(float), each.labels, classes=_classes(each))
         everything = np.ones((1, len(each.labels)))
         accuracies.append(float(judged.measure(everything, [metric])[metric][0]))
         chunks = resampled(membership(each.groups, len(each.labels)), resamples, source(None, seed))

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from matplotlib.figure import Figure
 
-from classify.judged import METRICS
+from classify.judged import is_metric
 from joint.evaluation import Evaluation
 from joint.look import blank_figure, looks, no_formulas, open_axis
 from joint.point import OperatingPoint
@@ -53,7 +53,8 @@ def points_figure(
     found : mapping of str to sequence of Evaluation
         By the name of the system: what :func:`joint.evaluate` returned at several points.
     metric : str
-        One of :data:`classify.METRICS`, or of :meth:`joint.Evaluation.scalars`.
+        One of :data:`classify.judged.METRICS`, that of a class such as ``recall.mel``, or one of
+        :meth:`joint.Evaluation.scalars`.
     along : {"photons", "quality", "distance", "motion", "bpp"}, optional
         What the axis is of; by default the first of the four that differs. ``bpp`` is the rate that
         was measured, as for a codec at several qualities.
@@ -128,12 +129,11 @@ def _lines(
 def _point(found: Evaluation, along: Along, metric: str) -> _Point | None:
     """A number and where it is; None where there is none of either."""
     x = found.bpp if along == "bpp" else getattr(found.point, along)
-    y = found.scalars().get(metric)
-    intervals = {}
-    if metric in METRICS and found.report is not None:
-        y, intervals = getattr(found.report, metric), found.report.intervals
+    y, interval = found.scalars().get(metric), None
+    if is_metric(metric) and found.report is not None:
+        y, interval = found.report.number(metric), found.report.interval(metric)
     # A distance may be infinite, which is on no axis.
     if x is None or y is None or not (math.isfinite(x) and math.isfinite(y)):
         return None
-    low, high = intervals.get(metric, (y, y))
+    low, high = interval or (y, y)
     return _Point(x, y, low, high)

@@ -18,7 +18,7 @@ from typing import Any, final
 
 import torch
 
-from classify.judged import METRICS
+from classify.judged import is_metric
 from joint.analysis.record import plain
 from joint.cells import aligned, as_csv
 from joint.device import usable_device
@@ -362,7 +362,7 @@ def _outcome(result: Evaluation, metric: str, run: PlannedRun, classes: Sequence
         predictions = Predictions(
             tuple(classes), result.identifiers, result.groups, result.labels, result.logits
         )
-    if metric in METRICS:
+    if is_metric(metric):
         value = None if predictions is None else measured(predictions, metric)
     else:
         value = result.scalars().get(metric)

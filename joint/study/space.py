@@ -29,7 +29,7 @@ from pydantic import (
 
 from joint.config.faults import fault_line
 from joint.config.run import RunConfig
-from joint.metric import STUDY_METRICS, is_term
+from joint.metric import STUDY_METRICS, is_study_metric
 from joint.parse import parse_json, parse_toml, with_nulls
 from joint.settings import ConfigError, FrozenDict, Settings, added, nearest
 
@@ -83,7 +83,7 @@ class Plan(Settings):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.metric not in STUDY_METRICS and not is_term(self.metric):
+        if not is_study_metric(self.metric):
             raise ValueError(
                 f"there is no metric {self.metric!r}{nearest(self.metric, STUDY_METRICS)}"
             )

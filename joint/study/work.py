@@ -23,6 +23,7 @@ from typing import Literal, NamedTuple, TextIO, TypeAlias
 import torch
 
 from classify import LesionDataset
+from classify.judged import check_metric, of_class
 from joint.build import as_begun
 from joint.config.run import RunConfig
 from joint.config.scenes import DataConfig
@@ -123,7 +124,8 @@ def work(
             return asked() or (stop is not None and stop())
 
         if not _data_differ(ledger) and ledger.tally().pending:
-            load(ledger.study.base.data)  # what is wrong with it is found before a run is held
+            # What is wrong with it is found before a run is held.
+            _check_class(ledger.study.plan.metric, load(ledger.study.base.data))
         ended: set[PlannedRun] = set()
         ahead: set[PlannedRun] = set()
         while not leave():
@@ -271,6 +273,16 @@ def _began_with(ledger: Ledger, config: RunConfig) -> bool:
             if (other.data, other.system.encoding) == (config.data, config.system.encoding):
                 return True
     return False
+
+
+def _check_class(metric: str, scenes: LesionDataset) -> None:
+    """Refuse a study that is judged by a class which its scenes do not have."""
+    if of_class(metric) is None:
+        return
+    try:
+        check_metric(metric, scenes.classes)
+    except ValueError as error:
+        raise StudyError(f"the plan cannot be judged: {error}. Describe the study anew") from None
 
 
 def _data_differ(ledger: Ledger) -> bool:

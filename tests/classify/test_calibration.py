@@ -462,3 +462,26 @@ def test_tau_says_how_much_can_be_kept():
         classify.choose_tau(
             logits, alone, log_prior=prior, metric="accuracy", at_least={"auc": 0.5}
         )
+
+
+def test_tau_finds_what_a_class_must_have():
+    scores, truth, prior = _validated()
+    names = [f"class {k}" for k in range(scores.shape[1])]
+    rare = int(np.argmin(np.asarray(prior)))
+    guesses = [(scores - tau * np.asarray(prior)).argmax(1) for tau in np.linspace(-1, 2, 61)]
+    recalls = [(guess[truth == rare] == rare).mean() for guess in guesses]
+    least = sorted(recalls)[50]
+    wanted = f"recall.class {rare}"
+    choice = classify.choose_tau(
+        scores, truth, log_prior=prior, metric="accuracy", classes=names, at_least={wanted: least}
+    )
+    assert choice.kept[wanted] == pytest.approx(recalls)
+    assert recalls[choice.taus.index(choice.tau)] >= least
+    allowed = [
+        value for value, recall in zip(choice.values, recalls, strict=True) if recall >= least
+    ]
+    assert choice.values[choice.taus.index(choice.tau)] == max(allowed)
+    by_number = classify.choose_tau(scores, truth, log_prior=prior, metric=f"recall.{rare}")
+    assert max(by_number.values) == pytest.approx(max(recalls))
+    with pytest.raises(ValueError, match="is of a class that there is not"):
+        classify.choose_tau(scores, truth, log_prior=prior, metric="recall.mel")

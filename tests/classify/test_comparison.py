@@ -1,5 +1,6 @@
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -496,3 +497,39 @@ def test_mcnemar_takes_probabilities_without_a_word():
     assert classify.mcnemar(*shares, labels=labels) == expected
     with pytest.raises(ValueError, match="real numbers, not complex"):
         classify.mcnemar(first + 0j, second + 0j, labels=labels)
+
+
+@pytest.mark.parametrize("number", ["recall", "precision", "f1", "auc"])
+def test_the_number_of_a_class_is_that_of_scikit_learn(number):
+    def theirs(logits, labels):
+        if number == "auc":
+            return metrics.roc_auc_score(labels == 1, _odds(logits, 1))
+        score = getattr(metrics, f"{number}_score")
+        return score(labels == 1, logits.argmax(1) == 1, zero_division=np.nan)
+
+    first, second, labels = _two(2, skill=(1.5, 1.0))
+    options = {"labels": labels, "groups": _lesions(80, 2), "resamples": 40}
+    for test in (classify.bootstrap_difference, classify.permutation_test):
+        ours = test(first, second, metric=f"{number}.b", classes="abc", **options)
+        by_number = test(first, second, metric=f"{number}.1", **options)
+        assert replace(by_number, metric=ours.metric) == ours
+        expected = test(first, second, metric=theirs, **options)
+        assert ours.difference == pytest.approx(expected.difference, abs=1e-12)
+    if number != "recall":  # a sum over the pictures, which has the exact test
+        ours, expected = (
+            classify.bootstrap_difference(first, second, metric=m, classes="abc", **options)
+            for m in (f"{number}.b", theirs)
+        )
+        assert ours.interval == pytest.approx(expected.interval, abs=1e-12)
+
+
+@pytest.mark.parametrize("number", ["recall", "specificity"])
+def test_the_test_and_the_interval_of_a_class_are_one(number):
+    first, second, labels = _two(4, count=11, skill=(2.0, 0.5))
+    options = {"labels": labels, "metric": f"{number}.2", "resamples": 5000}
+    found = classify.bootstrap_difference(first, second, **options)
+    assert found.p == pytest.approx(classify.permutation_test(first, second, **options).p)
+    # Pictures of other classes are no evidence of a recall: all halves of 11 pictures are looked at
+    # here, and as many of them lack the class as there are ways to deal the others.
+    own = int((labels == 2).sum()) if number == "recall" else int((labels != 2).sum())
+    assert found.undefined == 2 ** (11 - own) - 1

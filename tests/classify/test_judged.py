@@ -155,3 +155,62 @@ def test_a_masked_class_does_not_tie_the_others(floor):
         ranks = np.unique(odds[:, k], return_inverse=True)[1]
         expected = metrics.roc_auc_score(labels == k, ranks)
         assert found["class_auc"][0, k] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_number_of_one_class_is_its_column():
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(40, 3)), random.integers(3, size=40)
+    weights = random.integers(0, 4, (5, 40)).astype(float)
+    weights[0, labels == 1] = 0  # a draw without the class
+    judged = Judged(logits, labels, classes=("a", "b.c", "d"))
+    names = [f"{number}.b.c" for number in classify.judged.CLASS_METRICS]
+    columns = [classify.judged.class_column(number) for number in classify.judged.CLASS_METRICS]
+    for drawn in (True, False):
+        found = judged.measure(weights, [*names, "accuracy"], drawn=drawn)
+        assert list(found) == [*names, "accuracy"]
+        every = judged.measure(weights, drawn=drawn)
+        for name, column in zip(names, columns, strict=True):
+            expected = every[column][:, 1]
+            if column in ("recall", "f1"):
+                assert np.isnan(found[name][0])  # and not 0, which would be an error
+                expected[0] = np.nan
+            np.testing.assert_array_equal(found[name], expected)
+    # Without names the classes are called by their numbers.
+    plain = Judged(logits, labels, classes=3).measure(weights, ["recall.1", "auc.1"])
+    for number in ("recall", "auc"):
+        expected = judged.measure(weights, [f"{number}.b.c"])[f"{number}.b.c"]
+        np.testing.assert_array_equal(plain[f"{number}.1"], expected)
+
+
+def test_a_class_that_is_never_guessed_has_no_precision_in_any_draw():
+    logits, labels = np.array([[1.0, 0.0]] * 6), np.array([0, 1] * 3)
+    judged = Judged(logits, labels, classes=("a", "b"))
+    draws = judged.measure(np.ones((4, 6)), ["precision.b", "recall.b", "f1.b"], drawn=True)
+    for values in draws.values():
+        np.testing.assert_array_equal(values, np.zeros(4))
+
+
+@pytest.mark.parametrize("number", ["recall", "specificity"])
+def test_shares_of_a_class_are_sums_over_its_rows(number):
+    random = np.random.default_rng(1)
+    judged = Judged(random.normal(size=(50, 3)), random.integers(3, size=50), classes="abc")
+    share, value = judged.parts(f"{number}.b")
+    assert share.sum() == pytest.approx(1)
+    whole = judged.measure(np.ones((1, 50)), [f"{number}.b"])[f"{number}.b"][0]
+    assert share @ value == pytest.approx(whole)
+    assert judged.parts("f1.b") is None
+
+
+def test_a_class_that_there_is_not_is_told():
+    judged = Judged(np.eye(3), np.arange(3), classes=("mel", "nevus", "df"))
+    with pytest.raises(ValueError, match=r"not among 3; there is 'recall.nevus'"):
+        judged.measure(np.ones((1, 3)), ["recall.nevi"])
+    with pytest.raises(ValueError, match=r"metric .recal.mel. is unknown"):
+        judged.measure(np.ones((1, 3)), ["recal.mel"])
+    for wrong in ("recal.mel", "accuracy.mel", "recall."):
+        assert not classify.judged.is_metric(wrong)
+        with pytest.raises(ValueError, match=r"or that of a class, NUMBER.CLASS, of precision, "):
+            classify.judged.check_metric(wrong)
+    with pytest.raises(ValueError, match=r"their mean, or that of one, such as 'auc.mel'"):
+        classify.judged.check_metric("class_auc", judged.classes)
+    assert classify.judged.range_of("auc.mel") == (0, 1)

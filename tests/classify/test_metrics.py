@@ -754,3 +754,26 @@ def test_names_of_classes_may_be_numbers():
     assert numbers.classes == ("3", "4", "5")
     assert numbers.absent == ("5",)
     assert str(numbers) == str(names)
+
+
+def test_numbers_of_a_report_have_names():
+    random = np.random.default_rng(0)
+    labels = random.integers(2, size=60)
+    logits = random.normal(size=(60, 3)) + np.eye(3)[labels]
+    judged = classify.report(logits, labels, classes=("a", "b", "none"), resamples=50)
+    for name in METRICS:
+        assert judged.number(name) == getattr(judged, name)
+        assert judged.interval(name) == judged.intervals.get(name)
+    for number in ("recall", "precision", "specificity", "auc", "average_precision"):
+        column = {"auc": "class_auc", "average_precision": "class_average_precision"}
+        values = getattr(judged, column.get(number, number))
+        assert judged.number(f"{number}.b") == values[1]
+        ends = judged.class_intervals[column.get(number, number)][1]
+        assert judged.interval(f"{number}.b") == tuple(ends)
+    assert np.isnan(judged.number("recall.none"))  # and not an error on every picture
+    assert judged.recall[2] == 0
+    assert classify.report(logits, labels).interval("recall.1") is None
+    with pytest.raises(ValueError, match=r"there is 'recall.none'"):
+        judged.number("recall.nones")
+    with pytest.raises(ValueError, match="is unknown"):
+        judged.interval("kappa")

@@ -615,6 +615,10 @@ def test_points_are_drawn_with_their_intervals_against_the_light(tmp_path):
         assert {(x, round(end, 9)) for end in each.report.intervals["auc"]} <= corners
     assert axis.get_legend().get_title().get_text() == "shaded: interval"
     save_figure(figure, tmp_path / "points.svg")
+    of_class = points_figure({"a": found}, metric=f"recall.{scenes.classes[1]}").axes[0]
+    recalls = [each.report.recall[1] for each in ordered]
+    np.testing.assert_allclose(of_class.lines[0].get_ydata(), recalls)
+    assert of_class.collections
     plain = points_figure({"a": found}, metric="psnr_scene").axes[0]
     assert plain.get_ylabel() == "PSNR against the scene, dB"
     np.testing.assert_allclose(plain.lines[0].get_ydata(), [each.psnr_scene for each in ordered])

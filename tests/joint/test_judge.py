@@ -121,12 +121,14 @@ def test_several_points_are_drawn(trained, capsys, tmp_path):
     figure = tmp_path / "new" / "light.svg"
     asked = ["evaluate", trained, "--photons", "50", "5000", "--resamples", "30", "--json"]
     asked += ["--adjust", "balanced_accuracy", "--taus", "0.5"]
-    asked += ["--figure", figure, "--figure-metric", "macro_f1"]
-    assert main([*map(str, asked)]) == 0
+    asked += ["--figure", figure, "--figure-metric"]
+    assert main([*map(str, asked), "macro_f1"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 2
     drawn = figure.read_text()
     for words in ("macro f1", "light, photons/pixel", f"{trained.name}, adjusted"):
         assert f"<!-- {words} -->" in drawn
+    assert main([*map(str, asked), "recall.polyp"]) == _MISTAKE
+    assert "metric 'recall.polyp' is of a class that there is not" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -300,6 +302,13 @@ def test_an_adjustment_keeps_what_it_has_to(skilled, capsys):
     chosen = int(np.flatnonzero(taus == tau)[0])
     assert f"balanced_accuracy {balanced[chosen]:.3f} at tau = {tau:g}, the best of 61" in line
     assert f"with accuracy {accuracy[chosen]:.3f} >= {least:g}, macro_f1 {f1[chosen]:.3f}" in line
+    common = int(counts.argmax())
+    wanted = f"recall.{parts.train.classes[common]}"
+    asked = ["--adjust", "balanced_accuracy", "--at-least", f"{wanted}=0.01"]
+    status, out, err = _evaluate(capsys, skilled, *asked, "--json", "--no-count-bytes")
+    assert status == 0, err
+    recalls = [(guess[validation.labels == common] == common).mean() for guess in guesses]
+    assert json.loads(out)["choice"]["kept"][wanted] == pytest.approx(recalls)
 
 
 def test_an_adjustment_stays_within_reach_of_the_best(skilled, capsys):

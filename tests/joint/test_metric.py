@@ -77,3 +77,15 @@ def test_an_unknown_number_is_told_what_there_is():
         check_study_metric(metric)
     with pytest.raises(ValueError, match="'loss_1 2' is unknown"):
         check_study_metric("loss_1 2")
+
+
+def test_a_class_has_numbers_too():
+    for metric in ("recall.mel", "auc.basal cell", "f1.a.b"):
+        check_study_metric(metric)
+        assert stage_of(metric) == "classifier"
+        assert scores_nothing(metric)
+        assert not lower_is_better(metric)
+        assert range_of(metric) == (0, 1)
+    for wrong in ("recall", "recall.", "nll.mel"):
+        with pytest.raises(ValueError, match=r"NUMBER.CLASS, of precision, "):
+            check_study_metric(wrong)

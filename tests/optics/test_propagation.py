@@ -622,6 +622,23 @@ def test_tensors_are_warned_of_by_the_worst(function):
 
 
 @pytest.mark.parametrize("function", [angular_spectrum, fresnel, fraunhofer])
+@pytest.mark.parametrize("wavelength", [550.0, 0.55, torch.tensor([5e-7, 0.55], dtype=F64)])
+def test_a_wavelength_in_another_unit_is_longer_than_the_grid_is_wide(function, wavelength):
+    field, lengths = torch.ones(2, 16, 32), {"spacing": 1e-5, "distance": 1e-3}
+    with pytest.raises(
+        ValueError,
+        match=r"wavelength must be shorter than the grid is wide, both in metres: it is (550|0\.55), "
+        "and 32 samples 1e-05 apart are 0.00032 wide; 550 nm are 550e-9",
+    ):
+        function(field, wavelength=wavelength, **lengths)
+    # It is that of the medium that counts, and the pair of tensors that belong together.
+    grid, waves = torch.tensor([1e-5, 1.0]), torch.tensor([5e-7, 0.55])
+    function(field, wavelength=waves, spacing=grid, distance=1e-5)
+    function(field, wavelength=3.2e-4, **lengths)
+    function(field, wavelength=6e-4, refractive_index=2.0, **lengths)
+
+
+@pytest.mark.parametrize("function", [angular_spectrum, fresnel, fraunhofer])
 def test_bad_input(function):
     good = {"spacing": 1e-6, "wavelength": 5e-7, "distance": 1e-5}
     field = torch.ones(8, 8)

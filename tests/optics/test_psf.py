@@ -91,7 +91,7 @@ def test_points_in_a_pixel_have_gradients():
 
     def psf(pupil, pitch):
         return optics.psf_from_pupil(
-            pupil, wavelength=(1.0, 1.3), focal_length=1.0, pupil_spacing=0.1, pixel_pitch=pitch,
+            pupil, wavelength=(0.5, 0.65), focal_length=2.0, pupil_spacing=0.1, pixel_pitch=pitch,
             size=(4, 5), incident_power=64.0, oversample=3,
         )  # fmt: skip
 
@@ -546,6 +546,57 @@ def test_what_holds_no_light_has_no_shares_of_it():
         _psf(_open(64), wavelength=[])
     with pytest.raises(ValueError, match="radius must hold at least one, in metres"):
         optics.encircled_energy(torch.ones(5, 5), [], pixel_pitch=1e-6)
+
+
+@pytest.mark.parametrize("wavelength", [550.0, 0.55, [5e-7, 0.55], torch.tensor([5e-7, 0.55])])
+@pytest.mark.parametrize("form", ["psf_from_pupil", "amplitude_spread", "otf_from_pupil"])
+def test_a_wavelength_in_another_unit_is_longer_than_the_pupil_is_wide(form, wavelength):
+    lengths = {"focal_length": 1e-2, "pupil_spacing": 1e-5, "pixel_pitch": 2e-6, "size": 9}
+    largest = "550" if wavelength == 550.0 else "0\\.55"
+    with pytest.raises(
+        ValueError,
+        match=f"wavelength must be shorter than the pupil is wide, both in metres: it is {largest}, "
+        "and 32 samples 1e-05 apart are 0.00032 wide; 550 nm are 550e-9",
+    ):
+        getattr(optics, form)(torch.ones(16, 32), wavelength=wavelength, **lengths)
+    # All lengths in micrometres are the same PSF.
+    micrometres = {**lengths, "focal_length": 1e4, "pupil_spacing": 10.0, "pixel_pitch": 2.0}
+    torch.testing.assert_close(
+        getattr(optics, form)(torch.ones(16, 32), wavelength=0.55, **micrometres),
+        getattr(optics, form)(torch.ones(16, 32), wavelength=0.55e-6, **lengths),
+    )
+
+
+def test_another_number_of_wavelengths_or_powers_than_of_pupils_is_called_by_its_name():
+    lengths = {"focal_length": 1e-2, "pupil_spacing": 1e-5, "pixel_pitch": 2e-6}
+    pupils, two = torch.ones(3, 16, 16), torch.tensor([5e-7, 6e-7])
+    message = r"wavelength must be one, or broadcast with .* \[3\], not \[2\]"
+    for wavelength in (two, two.tolist()):
+        for form in (optics.psf_from_pupil, optics.amplitude_spread, optics.otf_from_pupil):
+            with pytest.raises(ValueError, match=message):
+                form(pupils, wavelength=wavelength, size=5, **lengths)
+        with pytest.raises(ValueError, match=message):
+            lengths_along = {k: v for k, v in lengths.items() if k != "pixel_pitch"}
+            optics.otf_along(pupils, torch.tensor([1e4]), wavelength=wavelength, **lengths_along)
+    with pytest.raises(ValueError, match=r"incident_power must be one, .* \[3\], not \[2\]"):
+        optics.psf_from_pupil(pupils, wavelength=5e-7, size=5, incident_power=256 * two, **lengths)
+
+
+@pytest.mark.parametrize("power", [None, 4 * 16.0**2])
+def test_light_that_is_made_is_warned_of(power):
+    # Of a square pupil at Q = 1 the points off the axis are at the zeros of the sinc, and the light
+    # is the one on it; at Q = 1 / 2 that one is counted four times.
+    def psf(quality, **options):
+        return optics.psf_from_pupil(
+            torch.ones(16, 16, dtype=torch.float64), wavelength=1.0, focal_length=quality,
+            pupil_spacing=1.0, pixel_pitch=1 / 16, size=1, incident_power=power, **options,
+        )  # fmt: skip
+
+    whole = 1.0 if power is None else 0.25
+    assert float(psf(1.0).sum()) == pytest.approx(whole)
+    with pytest.warns(UserWarning, match="holds 4 times the light .* a larger oversample"):
+        assert float(psf(0.5).sum()) == pytest.approx(4 * whole)
+    assert float(psf(0.5, oversample=3).sum()) < whole
 
 
 def test_numbers_of_numpy_are_lengths():

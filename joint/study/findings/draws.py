@@ -23,7 +23,7 @@ from scipy import stats
 
 from classify import Interval
 from classify.intervals import check_resampling, membership, resampled
-from classify.judged import METRICS
+from classify.judged import is_metric
 from joint.folder import Predictions
 from joint.metric import check_study_metric, scores_nothing
 
@@ -243,7 +243,7 @@ def _lesions(
     """Predictions of all runs where lesions can be drawn, and what to say of that."""
     runs = [run for group in ended.values() for run in group]
     known = [run.predictions for run in runs if run.predictions is not None]
-    if metric not in METRICS or not known:
+    if not is_metric(metric) or not known:
         return [], None
     if any(run.predictions is None and run.value is not None for run in runs):
         return [], "some runs kept no predictions: intervals are over seeds alone"

@@ -21,7 +21,7 @@ from scipy import stats
 
 from classify import Interval
 from classify.intervals import check_resampling, membership, resampled
-from classify.judged import METRICS, Judged
+from classify.judged import Judged, is_metric, of_class
 from joint.folder import Predictions
 from joint.metric import check_study_metric, range_of
 
@@ -170,7 +170,7 @@ def infer(
     with_scores = [*first, *(second or ())]
     known = [run.predictions for run in with_scores if run.predictions is not None]
     missing = any(run.predictions is None and run.value is not None for run in with_scores)
-    lesions = metric in METRICS and bool(known) and not missing
+    lesions = is_metric(metric) and bool(known) and not missing
     unit = "seeds and lesions" if lesions else "seeds"
     mean = float(values.mean()) if len(values) else None
     if mean is None or len(values) < 2:
@@ -245,9 +245,15 @@ def units(part: Predictions, metric: str) -> float:
     Of a mean over classes they are Satterthwaite's (Biometrics Bulletin 2 (1946) 110) of the
     variances of the classes, each known from its own lesions. Not as large as they are in the
     draws, but as where all lesions vary alike: three that came out alike would count for nothing.
+    Of a number of one class they are the lesions of the class, or of its specificity all others.
     """
+    member = membership(part.groups, len(part.labels))
+    number, name = of_class(metric) or ("", "")
+    if number:
+        of = part.labels == part.classes.index(name)
+        return len(np.unique(member[~of if number == "specificity" else of]))
     if metric not in _MACRO:
-        return int(membership(part.groups, len(part.labels)).max()) + 1
+        return int(member.max()) + 1
     counts = np.array([*_lesions(part).values()])
     shares = 1 / counts
     return 1 + float(shares.sum() ** 2 / (shares**2 / np.maximum(1, counts - 1)).sum())
@@ -272,12 +278,13 @@ def spread_out(drawn: Array, part: Predictions, metric: str) -> Array:
 def few_lesions(part: Predictions, metric: str) -> str | None:
     """Why an interval over lesions may be too narrow, if a class that counts has few of them."""
     counts = _lesions(part)
-    rarest = min(counts, key=lambda name: counts[name])
-    count = counts[rarest]
-    if metric not in _MACRO or count >= _FEW_LESIONS:
+    of = of_class(metric)
+    rarest = min(counts, key=lambda name: counts[name]) if of is None else of[1]
+    count = counts.get(rarest, 0)
+    if (of is None and metric not in _MACRO) or count >= _FEW_LESIONS:
         return None
-    told = f"class {rarest} has {count} lesion{'s' * (count > 1)} in the test part"
-    if count == 1 and max(counts.values()) > 1:
+    told = f"class {rarest} has {count} lesion{'s' * (count != 1)} in the test part"
+    if of is None and count == 1 and max(counts.values()) > 1:
         told += ", whose spread is taken from the other classes"
     return f"{told}: intervals may be too narrow"
 
@@ -294,7 +301,7 @@ def judged(run: Outcome) -> Judged | None:
     part = run.predictions
     if part is None:
         return None
-    return Judged(part.logits.astype(float), part.labels, classes=part.logits.shape[1])
+    return Judged(part.logits.astype(float), part.labels, classes=part.classes)
 
 
 def drawn_metric(judge: Judged | None, weights: Array, metric: str) -> Array:

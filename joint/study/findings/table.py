@@ -9,7 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
-from classify.judged import METRICS, Judged
+from classify.judged import Judged, is_metric
 from joint.cells import aligned, as_csv
 from joint.checkpoint import CheckpointError
 from joint.folder import PREDICTIONS_FILE, RESULT_FILE, Predictions, load_predictions
@@ -232,7 +232,7 @@ class _NotMeasured(ValueError):
 def _outcome(ledger: Ledger, run: PlannedRun, metric: str) -> Outcome:
     path = ledger.path(run)
     predictions = _predictions(path) if (path / PREDICTIONS_FILE).exists() else None
-    if metric in METRICS:
+    if is_metric(metric):
         value = None if predictions is None else measured(predictions, metric)
         lacks = "it has no classifier, or its test part lacks classes"
         if predictions is None and ledger.result(run)["test"].get("accuracy") is not None:
@@ -261,6 +261,6 @@ def _predictions(path: Path) -> Predictions:
 
 
 def measured(part: Predictions, metric: str) -> float:
-    """A metric of :data:`classify.METRICS`, of the scores of a test part."""
-    judged = Judged(part.logits.astype(float), part.labels, classes=len(part.classes))
+    """A metric of :data:`classify.judged.METRICS`, or that of a class, of a test part's scores."""
+    judged = Judged(part.logits.astype(float), part.labels, classes=part.classes)
     return float(judged.measure(np.ones((1, len(part.labels))), [metric])[metric][0])

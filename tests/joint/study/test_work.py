@@ -519,3 +519,11 @@ def test_a_run_that_is_done_says_how_long_it_took(small_study, small_base, tmp_p
     ]
     assert min(took) >= 0.05
     assert sum(took) <= most
+
+
+def test_a_class_that_the_scenes_lack_is_told_before_a_run(small_study, small_base, tmp_path):
+    study = small_study(plan=Plan(metric="recall.polyp", resamples=100))
+    create_study(study, tmp_path / "study")
+    with pytest.raises(StudyError, match=r"cannot be judged: metric 'recall.polyp' is of a class "):
+        work(tmp_path / "study")
+    assert open_study(tmp_path / "study").tally().pending == len(study.seeds) * 4

@@ -357,3 +357,34 @@ def test_an_interval_without_a_width_says_so(outcome):
     assert "came out alike" in str(compare(perfect, perfect, metric="accuracy", resamples=100))
     one = outcome(6, np.where(np.arange(40) < 3, -1, 1), labels, groups)
     assert infer([*perfect, one], metric="accuracy", resamples=100).note is None
+
+
+def test_a_class_rests_on_its_own_lesions():
+    part = _part([12, 4, 1])
+    assert units(part, "recall.b") == 4
+    assert units(part, "auc.c") == 1
+    assert units(part, "specificity.b") == 13
+    # The recall of a class is the accuracy on its pictures, whose lesions alone are drawn there.
+    runs = _rare(np.random.default_rng(0), lesions=30)
+    alone = []
+    for run in runs:
+        whole = run.predictions
+        of = whole.labels == 2
+        names = tuple(name for name, own in zip(whole.groups, of, strict=True) if own)
+        few = Predictions(whole.classes, names, names, whole.labels[of], whole.logits[of])
+        alone.append(Outcome(run.seed, float((few.logits.argmax(1) == 2).mean()), few))
+    of_class = [
+        Outcome(run.seed, one.value, run.predictions) for run, one in zip(runs, alone, strict=True)
+    ]
+    found = infer(of_class, metric="recall.rare", resamples=8000)
+    expected = infer(alone, metric="accuracy", resamples=8000)
+    assert found.mean == expected.mean
+    # Of 110 lesions 30 +- 4.7 are drawn, whose mean of 1/n is 1 + 0.7 / 30 times 1/30; and the
+    # spread of 8000 draws is known to 0.8 %.
+    widths = [each.interval.high - each.interval.low for each in (found, expected)]
+    assert widths[0] == pytest.approx(math.sqrt(1 + 0.7 / 30) * widths[1], rel=0.03)
+    assert found.note is None
+    single = _rare(np.random.default_rng(0), lesions=1)
+    told = "class rare has 1 lesion in the test part: intervals may be too narrow"
+    assert infer(single, metric="recall.rare", resamples=100).note == told
+    assert infer(single, metric="recall.a", resamples=100).note is None

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import recall_score
 
 import joint
 from joint.folder import RunFolder, load_predictions
@@ -391,3 +392,22 @@ def test_where_all_runs_failed_nothing_is_on_the_front(small_study, tmp_path, me
     page = study_html(ledger, elements=False)
     assert "not shown: all runs failed.<" in page
     assert "number of seeds" not in page
+
+
+def test_a_study_is_judged_by_one_class(finished):
+    found = report(finished, metric="recall.b")
+    for summary in found.designs:
+        values = []
+        for run, state in zip(finished.runs, finished.states(), strict=True):
+            if state == "done" and run.design == summary.number:
+                part = load_predictions(finished.path(run))
+                values.append(recall_score(part.labels == 1, part.logits.argmax(1) == 1))
+        assert summary.estimate.mean == pytest.approx(np.mean(values))
+        low, high = summary.estimate.interval
+        assert 0 <= low < summary.estimate.mean < high <= 1
+    light = found.explored[0]
+    assert light.metric == "recall.b"
+    assert light.unit == "seeds and lesions"
+    assert "exploration: recall.b of 4 designs, best first" in str(found)
+    with pytest.raises(ValueError, match=r"not among 3; there is 'recall.a'"):
+        report(finished, metric="recall.polyp")
