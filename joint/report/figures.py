@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +68,7 @@ def figures_in(folder: Path | str, *, ending: FigureFormat = "pdf") -> Iterator[
     CheckpointError
         When a file cannot be written.
     """
-    if ending not in ("pdf", "svg", "png"):
+    if ending not in get_args(FigureFormat):
         raise ValueError(f"figures are written as pdf, svg or png, not as {ending!r}")
     path = Path(folder)
     if path.exists() and not path.is_dir():

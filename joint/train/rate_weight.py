@@ -19,7 +19,11 @@ from torch import Tensor
 
 from joint.objective import Objective
 
-__all__ = ["RateWeight"]
+__all__ = ["ON_TARGET", "RateWeight"]
+
+ON_TARGET = 0.05
+"""How far from its target a rate may be, as a fraction of it, to pass for it: a batch differs from
+the next one by as much."""
 
 # By how much the logarithm of the weight changes for a rate of twice the target: a step, at the
 # peak of the schedule (where the learning rate is low, the rate answers slowly, and so does this);

@@ -28,7 +28,7 @@ from joint.parallel import gathered, rank
 from joint.system import ImagingSystem
 
 from .history import EpochRecord, History
-from .rate_weight import RateWeight
+from .rate_weight import ON_TARGET, RateWeight
 from .training import Training
 
 __all__ = ["NORM", "RATE_WEIGHT", "TrainingDiverged", "TrainingRun"]
@@ -37,10 +37,6 @@ __all__ = ["NORM", "RATE_WEIGHT", "TrainingDiverged", "TrainingRun"]
 NORM = "gradient norm of "
 #: The weight of the rate among them, where it moves.
 RATE_WEIGHT = "rate_weight"
-
-# How far from its target the rate of an epoch may be, as a fraction of it, for the epoch to be
-# judged by the monitor: a batch differs from the next one by as much.
-_NEAR = 0.05
 
 
 class TrainingDiverged(RuntimeError):
@@ -320,7 +316,7 @@ class TrainingRun:
             return None
         place = self.best_epoch if self.config.restore_best else None
         kept = self.records[-1 if place is None else place]
-        if self._off(kept) <= _NEAR and self._off(self.records[-1]) <= _NEAR:
+        if self._off(kept) <= ON_TARGET and self._off(self.records[-1]) <= ON_TARGET:
             return None
         rates = {e.epoch: e.validation.get("bpp") for e in (kept, self.records[-1])}
         told = ", ".join(
@@ -338,7 +334,7 @@ class TrainingRun:
 
         A number that does not exist is worst.
         """
-        near = -max(self._off(record), _NEAR)  # within it, the monitor decides
+        near = -max(self._off(record), ON_TARGET)  # within it, the monitor decides
         value = record.validation.get(self.config.monitor)
         if value is None:
             return near, -math.inf

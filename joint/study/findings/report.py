@@ -17,7 +17,7 @@ from joint.study.provenance import EnvironmentDifference, environment_difference
 from joint.study.significance import expected_maximum
 from joint.study.space import Pair
 from joint.study.store import Ledger, Tally, done_before
-from joint.train.run import _NEAR
+from joint.train.rate_weight import ON_TARGET
 
 from .inference import Outcome, check_paired, score
 from .pareto import hypervolume_shares, pareto_front, reference_of
@@ -66,7 +66,7 @@ class DesignSummary:
         """Whether it is compared at another rate than its levels say: by more than 5 %."""
         if self.bpp is None or self.rate_target is None:
             return False
-        return abs(self.bpp / self.rate_target - 1) > _NEAR
+        return abs(self.bpp / self.rate_target - 1) > ON_TARGET
 
 
 def known_costs(designs: Sequence[DesignSummary]) -> list[str]:
@@ -135,9 +135,9 @@ class StudyReport:
         told = [f"design {d.number} has {d.bpp:.4g} for {d.rate_target:g}" for d in off[:_SHOWN]]
         more = [f"and {len(off) - _SHOWN} more"] if len(off) > _SHOWN else []
         return (
-            f"{len(off)} of {len(self.designs)} designs are more than {100 * _NEAR:g} % off their "
-            f"objective.rate_target, bits/pixel: {', '.join(told + more)}. Designs of one target "
-            "may differ in their rates: compare them as curves, or train for more epochs"
+            f"{len(off)} of {len(self.designs)} designs are more than {100 * ON_TARGET:g} % off "
+            f"their objective.rate_target, bits/pixel: {', '.join(told + more)}. Designs of one "
+            "target may differ in their rates: compare them as curves, or train for more epochs"
         )
 
     def __str__(self) -> str:

@@ -14,8 +14,7 @@ import joint.study
 import joint.train.loop
 import joint.train.step
 import optics
-from joint.train.rate_weight import _AT_LIMIT, _QUICK, _SLOW, RateWeight
-from joint.train.run import _NEAR
+from joint.train.rate_weight import _AT_LIMIT, _QUICK, _SLOW, ON_TARGET, RateWeight
 
 # Most trainings here are too short to meet a target.
 pytestmark = pytest.mark.filterwarnings("ignore:the rate was to end at")
@@ -253,10 +252,10 @@ def test_two_cameras_end_at_one_rate(lesions, others):
                 warnings.simplefilter("error")  # nothing is missed
                 _fit(system, lesions, others, objective=objective, config=config)
             rates[target, photons] = joint.evaluate(system, others).bpp
-    # Within _NEAR of the target an epoch counts as one that has met it.
-    assert all(rates[6.0, p] == pytest.approx(6.0, rel=_NEAR) for p in (30, 3000)), rates
-    assert all(abs(rates[None, p] - 6.0) > 3 * _NEAR * 6.0 for p in (30, 3000)), rates
-    assert rates[None, 30] > (1 + _NEAR) * rates[None, 3000]
+    # Within ON_TARGET of the target an epoch counts as one that has met it.
+    assert all(rates[6.0, p] == pytest.approx(6.0, rel=ON_TARGET) for p in (30, 3000)), rates
+    assert all(abs(rates[None, p] - 6.0) > 3 * ON_TARGET * 6.0 for p in (30, 3000)), rates
+    assert rates[None, 30] > (1 + ON_TARGET) * rates[None, 3000]
 
 
 @pytest.mark.parametrize("restore", [True, False])
@@ -268,7 +267,7 @@ def test_a_target_that_was_missed_is_told(lesions, others, restore):
     (said,) = [str(each.message) for each in told if "the rate was to" in str(each.message)]
     rates = [record.validation["bpp"] for record in history.epochs]
     kept = history.best_epoch if restore else 1
-    assert max(abs(rates[k] / 1.2 - 1) for k in (kept, 1)) > _NEAR
+    assert max(abs(rates[k] / 1.2 - 1) for k in (kept, 1)) > ON_TARGET
     assert f"{rates[1]:.4g} after epoch 1" in said
     assert f"(the weights kept are of epoch {kept})" in said
 
