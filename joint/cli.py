@@ -19,12 +19,14 @@ import torch
 import tyro
 
 from classify import Split, audit
+from optics.shutter import behind_shutter
 
 from .arguments import read_audit_options, read_evaluate_options, read_train_options
 from .build import as_begun, build_split
 from .cells import aligned, as_csv
 from .checkpoint import CheckpointError, write_atomically
 from .complete import built, complete_run, earlier, trained_stages
+from .config.lens import what_is_cut
 from .config.run import RunConfig, check_own, load_config
 from .config.scenes import build_data
 from .device import usable_device
@@ -293,8 +295,14 @@ def _train_held(
 
 
 def _check_new(config: RunConfig, parts: Split, device: torch.device) -> None:
-    """Refuse what cannot be trained, see :func:`joint.train.preflight.check_run`."""
+    """Refuse what cannot be trained, see :func:`joint.train.preflight.check_run`.
+
+    Warns of a lens whose simulation cuts off light: what is trained with it loses that light.
+    """
     system = built(config, parts.train, device)
+    cut = what_is_cut(behind_shutter(system.front_end))
+    if cut is not None:
+        warnings.warn(cut, stacklevel=2)
     teacher = load_teacher(config, parts)
     if teacher is not None:
         teacher.to(device)

@@ -18,12 +18,13 @@ from torch import nn
 import optics
 from joint.settings import FrozenDict, Settings, added
 from optics.psf import check_oversample
+from optics.sampling import LOST, WRAPPED
 
 from .bands import Wavelengths, check_bands
 from .colour import ColourConfig, build_colour
 from .off_axis import OffAxisConfig, off_axis_coefficients, varying_imaging
 
-__all__ = ["LensConfig", "build_lens"]
+__all__ = ["LensConfig", "build_lens", "what_is_cut"]
 
 # Middle of the bands of a colour camera, metres; see classify.skin_reflectance.
 _CAMERA_BANDS = (612e-9, 545e-9, 463e-9)
@@ -384,3 +385,29 @@ def _element(
                 levels=config.levels,
                 minimum_feature=config.minimum_feature,
             )
+
+
+def what_is_cut(front_end: optics.FrontEnd | None) -> str | None:
+    """What the simulation of a pupil leaves out, which no light does, in words; or None."""
+    pupil = getattr(front_end, "pupil", None)
+    if front_end is None or not isinstance(pupil, optics.Pupil):
+        return None
+    with torch.no_grad():
+        audit = optics.audit_sampling(front_end)  # at all working distances
+    lost, wrapped = float(audit.window_loss.max()), float(audit.wrap_energy.max())
+    words = []
+    if lost > LOST:
+        words.append(
+            f"{100 * lost:.0f} % of the light falls outside of the window of {pupil.psf_size[0]} x "
+            f"{pupil.psf_size[1]} pixels that holds the PSF, and is missing from picture and "
+            "throughput: train with a larger psf_size"
+        )
+    if wrapped > WRAPPED:
+        words.append(
+            f"{100 * wrapped:.0f} % of it falls outside of the central half of the PSF's period, "
+            f"where a pupil of {pupil.size[0]} x {pupil.size[1]} samples is too coarse: train with "
+            "a larger pupil_size"
+        )
+    if not words:
+        return None
+    return f"This PSF is not that of the element as it would be made. {'; '.join(words)}."

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import torch
-
 import optics
 from joint.analysis import (
     PLANES,
@@ -16,10 +14,10 @@ from joint.analysis import (
     measure_contrast,
     rate_map,
 )
+from joint.config.lens import what_is_cut
 from joint.evaluate import evaluate
 from joint.point import OperatingPoint, told_quality
 from joint.system import ImagingSystem
-from optics.sampling import LOST, WRAPPED
 from optics.shutter import behind_shutter
 
 from .draw import dodged_figure, element_figures, light_figure, spread
@@ -51,7 +49,7 @@ def element(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Htm
         yield picture(figure, shows="The element and its transfer", caption=caption)
     if _restores(system):
         yield note("The camera undoes this blur after the sensor: what is left is not in the MTF.")
-    cut = _cut(behind_shutter(system.front_end))
+    cut = what_is_cut(behind_shutter(system.front_end))
     if cut is not None:
         yield note(cut)
     if not how.quick:
@@ -109,32 +107,6 @@ def _at_points(
 
 def _restores(system: ImagingSystem) -> bool:
     return getattr(behind_shutter(system.front_end), "restoration", None) is not None
-
-
-def _cut(front_end: optics.FrontEnd | None) -> str | None:
-    """What the simulation of a pupil leaves out, which no light does, in words; or None."""
-    pupil = getattr(front_end, "pupil", None)
-    if front_end is None or not isinstance(pupil, optics.Pupil):
-        return None
-    with torch.no_grad():
-        audit = optics.audit_sampling(front_end)  # at all working distances
-    lost, wrapped = float(audit.window_loss.max()), float(audit.wrap_energy.max())
-    words = []
-    if lost > LOST:
-        words.append(
-            f"{100 * lost:.0f} % of the light falls outside of the window of {pupil.psf_size[0]} x "
-            f"{pupil.psf_size[1]} pixels that holds the PSF, and is missing from picture and "
-            "throughput: train with a larger psf_size"
-        )
-    if wrapped > WRAPPED:
-        words.append(
-            f"{100 * wrapped:.0f} % of it falls outside of the central half of the PSF's period, "
-            f"where a pupil of {pupil.size[0]} x {pupil.size[1]} samples is too coarse: train with "
-            "a larger pupil_size"
-        )
-    if not words:
-        return None
-    return f"This PSF is not that of the element as it would be made. {'; '.join(words)}."
 
 
 def rate(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:

@@ -15,6 +15,7 @@ from sklearn.metrics import balanced_accuracy_score
 import joint
 import joint.cli
 import joint.complete
+import optics
 from joint.cli import main
 from joint.folder import PREVIOUS_FILE, hold, load_predictions
 
@@ -145,6 +146,25 @@ def test_a_camera_by_its_psf_is_trained_on_and_needs_its_file_no_more(tmp_path, 
     status, _, err = _run(capsys, *run[:3], tmp_path / "again", *run[4:], *given)
     assert status == _MISTAKE
     assert f"front_end.file {tmp_path / 'lens.npy'}: No such file or directory" in err
+
+
+def test_a_lens_that_loses_light_beside_its_window_is_told_before_it_is_trained(tmp_path, capsys):
+    camera = ["--front-end", "lens", "--system.front-end.element", "cubic", "--codec", "none"]
+    camera += ["--system.front-end.strength", "1", "--system.front-end.pupil-size", "128"]
+
+    def lost(size):
+        asked = ["--quiet", *_TINY, *camera, "--system.front-end.psf-size", size]
+        status, _, err = _run(capsys, "train", "--output", tmp_path / f"run{size}", *asked)
+        assert status == 0, err
+        _, system, _ = joint.load_run(tmp_path / f"run{size}")
+        return optics.audit_sampling(system.front_end).window_loss.max().item(), err
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        share, told = lost(9)
+    assert share > 0.05
+    assert f"{100 * share:.0f} % of the light falls outside of the window of 9 x 9 pixels" in told
+    assert lost(63) == (pytest.approx(0, abs=0.05), "")
 
 
 def test_a_run_that_goes_on_names_no_start_that_it_did_not_have(trained, tmp_path, capsys):

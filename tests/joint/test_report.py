@@ -480,6 +480,7 @@ def test_the_run_is_described(whole, parsed):
     assert rows["deterministic"] == ["no"]
 
 
+@pytest.mark.filterwarnings("ignore:This PSF is not that of the element")  # of the training too
 def test_an_element_that_is_cut_off_is_spoken_of(tmp_path, undrawn):
     options = [
         *("--front-end", "lens", "--codec", "none", "--classifier", "none"),
