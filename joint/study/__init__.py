@@ -11,17 +11,19 @@ Folders: ``findings`` what was found, from the files of the runs · ``page`` as 
 Files: ``axis`` what may differ, ``condition`` and where · ``sampler`` which combinations ·
 ``formula`` what follows from others, ``derived`` into which fields · ``constraint`` which of them
 make sense · ``space`` the study and its plan, ``significance`` how many seeds show something ·
-``paths`` fields by dotted names · ``store`` the folder · ``run`` one run, ``together`` several on
-one device, ``attempt`` what was begun · ``work`` the workers, ``process_pool`` on this machine,
-``ray_pool`` on a cluster, ``kept_scenes`` data that runs share · ``search`` designs that follow
-from results · ``confirm`` a find on fresh seeds, ``elsewhere`` designs in other light · ``live``
-how far it is, ``provenance`` by which versions · ``command`` the command line.
+``paths`` fields by dotted names · ``create`` what is written first, ``store`` the folder ·
+``run`` one run, ``together`` several on one device, ``attempt`` what was begun · ``work`` the
+workers, ``process_pool`` on this machine, ``ray_pool`` on a cluster, ``kept_scenes`` data that runs
+share · ``search`` designs that follow from results · ``confirm`` a find on fresh seeds,
+``elsewhere`` designs in other light · ``live`` how far it is, ``provenance`` by which versions ·
+``command`` the command line.
 """
 
 from joint.analysis.curve_difference import RateDifference, rate_difference
 
 from .axis import Axis, Design, Level
 from .confirm import Winner, confirm, winner
+from .create import create_study
 from .elsewhere import Elsewhere, Place, elsewhere
 from .findings.atlas import atlas, learned_elements
 from .findings.draws import Draws, resample
@@ -51,7 +53,7 @@ from .significance import (
     smallest_p,
 )
 from .space import Comparison, Pair, Plan, Study, load_study
-from .store import Ledger, PlannedRun, StudyError, Tally, create_study, open_study
+from .store import Ledger, PlannedRun, StudyError, Tally, open_study
 from .work import Worked, run_study, work
 
 __all__ = [

@@ -4,11 +4,12 @@ import contextlib
 import json
 import math
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +22,7 @@ from joint.report.figures import FigureFormat, figures_in
 from joint.settings import ConfigError, OptionError
 
 from .confirm import confirm
+from .create import create_study
 from .elsewhere import elsewhere
 from .findings.atlas import atlas
 from .findings.report import report
@@ -29,8 +31,8 @@ from .live import progress, watch
 from .page.whole import study_html, write_study_html
 from .ray_pool import RayEach
 from .search import check_search
-from .space import load_study
-from .store import RUNS_FOLDER, Ledger, create_study, open_study, without_weights
+from .space import levels_shown, load_study
+from .store import RUNS_FOLDER, Ledger, open_study, without_weights
 from .work import run_study, work
 
 __all__ = ["main"]
@@ -56,6 +58,8 @@ class RunOptions:
 
     For example:
 
+        lens2label study run edge.toml --dry-run
+
         lens2label study run edge.toml --output studies/edge --workers 2
 
     Eight side by side on a GPU:
@@ -67,6 +71,11 @@ class RunOptions:
     """The study: a .toml or .json file; or the folder of its ledger, to go on."""
     output: Path | None = None
     """Folder of the ledger; the same study there goes on."""
+    earlier: Path | None = None
+    """Folder of another study: the runs that both have, and that are done there, are copied before
+    the first run, so that more levels or seeds cost their own runs alone."""
+    dry_run: bool = False
+    """Check the study, print its designs and what its plan compares, and write nothing."""
     workers: int = 1
     """Runs that are trained side by side."""
     threads: int = 1
@@ -267,6 +276,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     options = tyro.cli(RunOptions, args=arguments, prog="lens2label study run")
+    if options.dry_run:
+        _show_plan(options)
+        return 0
     device = options.device or ("cuda" if options.gpus_per_run else "cpu")
     if options.executor == "process":
         _check_alone(options)
@@ -304,12 +316,44 @@ def _ledger(options: RunOptions) -> Ledger:
             raise ConfigError(
                 f"{options.study} is the ledger of a study: it goes on there, without --output"
             )
+        if options.earlier is not None:
+            raise ConfigError(
+                f"{options.study} is the ledger of a study, which is fixed: --earlier belongs to "
+                "a new one, of a study file"
+            )
         return open_study(options.study)
     if options.output is None:
         raise ConfigError("give --output, the folder of the ledger")
     study = load_study(options.study)
     check_search(study)
-    return create_study(study, options.output)
+    return create_study(study, options.output, earlier=options.earlier)
+
+
+def _show_plan(options: RunOptions) -> None:
+    """What a study file asks for, checked as before its first run."""
+    if options.study.is_dir():
+        raise ConfigError(
+            f"{options.study} is the ledger of a study: lens2label study watch --once says how far "
+            "it is"
+        )
+    study = load_study(options.study)
+    check_search(study)
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = create_study(study, folder)
+    designs, seeds = ledger.wanted // len(study.seeds), len(study.seeds)
+    print(f"{designs} designs x {seeds} seeds: {ledger.wanted} runs")
+    if options.earlier is not None:
+        known = replace(ledger, folder=open_study(options.earlier).folder).tally().done
+        print(f"of which {known} are done in {options.earlier}")
+    first = "" if len(ledger.designs) == designs else " of the first round of the search"
+    print(f"\ndesigns{first}:")
+    for number, design in enumerate(ledger.designs):
+        print(f"  {number}: {levels_shown(design)}")
+    pairs = ledger.pairs()
+    if pairs:
+        print(f"\nthe plan compares, by {study.plan.metric}:")
+        for pair in pairs:
+            print(f"  {pair.name}")
 
 
 def _check_alone(options: RunOptions) -> None:

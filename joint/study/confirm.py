@@ -11,10 +11,11 @@ import numpy as np
 
 from joint.metric import lower_is_better, scores_nothing
 
+from .create import create_study
 from .sampler import Listed, Search, is_sought
 from .search import on_validation
 from .space import Comparison, Plan, Study, levels_shown
-from .store import Ledger, StudyError, create_study
+from .store import Ledger, StudyError
 
 __all__ = ["Winner", "confirm", "winner"]
 

@@ -18,10 +18,9 @@ may be copied, and merged with rsync.
 import json
 import os
 import secrets
-import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, final
 
@@ -29,36 +28,36 @@ from pydantic import ValidationError
 
 from joint.checkpoint import CheckpointError, write_atomically
 from joint.config.faults import fault_line
-from joint.config.run import NoneConfig, RunConfig
+from joint.config.run import RunConfig
 from joint.folder import BEST_FILE, CHECKPOINT_FILE, FAILURE_FILE, RESULT_FILE, hold, read_result
 from joint.lock import LOCK_FILE, holder_of
-from joint.metric import TERM, is_term, stage_of
 from joint.parse import parse_json
 from joint.settings import ConfigError
 
-from .ahead import check_ahead
 from .axis import Design
 from .condition import axes_of
 from .sampler import Search
-from .space import Pair, Study, levels_shown
+from .space import Pair, Study
 
 __all__ = [
     "ATTEMPTS_FILE",
+    "FORMAT",
     "Ledger",
     "PlannedRun",
     "RunState",
     "StudyError",
     "Tally",
-    "create_study",
     "done_before",
     "open_study",
     "read_failure",
+    "seeded",
     "without_weights",
+    "write_new",
 ]
 
 STUDY_FILE, RUNS_FOLDER, ATTEMPTS_FILE = "study.json", "runs", "attempts.jsonl"
 DESIGNS_FOLDER = "designs"
-_FORMAT = 1
+FORMAT = 1
 
 RunState: TypeAlias = Literal["pending", "running", "done", "failed"]
 
@@ -147,10 +146,10 @@ class Ledger:
         """Add ``design`` to a search; if somebody else was faster, theirs is taken."""
         number = len(self.designs)
         config = self.study.config(design, self.study.seeds[0])
-        runs = [(_seeded(config, seed).digest(), seed) for seed in self.study.seeds]
+        runs = [(seeded(config, seed).digest(), seed) for seed in self.study.seeds]
         path = self.folder / DESIGNS_FOLDER / f"{number:04}.json"
         path.parent.mkdir(exist_ok=True)
-        _write_new(path, {"design": design, "runs": dict(runs)})
+        write_new(path, {"design": design, "runs": dict(runs)})
         return self.refreshed()
 
     def path(self, run: PlannedRun) -> Path:
@@ -234,54 +233,6 @@ class Ledger:
         return len(failed)
 
 
-def create_study(study: Study, folder: Path | str) -> Ledger:
-    """Write ``study`` into ``folder``, before its first run; if it is there already, open it.
-
-    Raises
-    ------
-    StudyError
-        When the folder holds another study, or this one with other axes, seeds or plan.
-    ConfigError, ValueError
-        When designs are no valid configurations, two are the same one, the constraints exclude all,
-        or a planned comparison meets no designs, those of another one, or two that are tested on
-        different pictures; when the plan or the search goes by a number that the designs do not
-        have; when the objective weighs, or a run is monitored by, what a design does not have; when
-        a class of one's own does not take its init_args, or a cost has a value in no design.
-
-    Warns
-    -----
-    UserWarning
-        When the planned comparisons cannot be shown with so few seeds; when a plan freezes a
-        classifier that was never trained; when a lens of a design has a PSF wider than its window.
-    """
-    folder = Path(folder)
-    if (folder / STUDY_FILE).exists():
-        there = open_study(folder)
-        _check_same(there, study)
-        return there
-    designs = study.designs()
-    pairs = study.pairs(designs)
-    _check_pairs(pairs)
-    doubt = study.doubt(len(pairs))
-    if doubt is not None:
-        warnings.warn(doubt, stacklevel=2)
-    configs = [study.config(design, study.seeds[0]) for design in designs]
-    _check_measured(study, designs, configs, pairs)
-    check_ahead(study, designs, configs, pairs)
-    runs = _runs(study, designs, configs)
-    content = {
-        "format": _FORMAT,
-        "study": study.model_dump(mode="json"),
-        "designs": designs,
-        "runs": [asdict(run) for run in runs],
-        # A plan that is made after runs is no plan, and a report must be able to say so.
-        "done_before": Ledger(folder, study, designs, runs).tally().done,
-    }
-    if not _write_new(folder / STUDY_FILE, content):
-        return create_study(study, folder)  # somebody else was faster
-    return Ledger(folder, study, designs, runs)
-
-
 def open_study(folder: Path | str) -> Ledger:
     """Open the study in ``folder``.
 
@@ -294,8 +245,8 @@ def open_study(folder: Path | str) -> Ledger:
     path = folder / STUDY_FILE
     try:
         content = parse_json(path.read_bytes())
-        if content["format"] != _FORMAT:
-            raise StudyError(f"{path} has format {content['format']}, not {_FORMAT}")
+        if content["format"] != FORMAT:
+            raise StudyError(f"{path} has format {content['format']}, not {FORMAT}")
         study = Study.model_validate(content["study"])
         runs = tuple(PlannedRun(**run) for run in content["runs"])
         designs = tuple(content["designs"])
@@ -392,115 +343,15 @@ def _state(path: Path) -> RunState:
     return "failed" if FAILURE_FILE in names else "pending"
 
 
-def _check_measured(
-    study: Study, designs: Sequence[Design], configs: Sequence[RunConfig], pairs: Sequence[Pair]
-) -> None:
-    """Refuse a study that would be judged, or led, by what its designs do not have."""
-    sampler = study.sampler
-    wanted = [study.plan.metric, *(sampler.objectives if isinstance(sampler, Search) else ())]
-    paths = [path for axis in study.axes for path in study.sets(axis)]
-    for metric in filter(is_term, wanted):
-        term = metric.removeprefix(TERM)
-        lack = [
-            number
-            for number, config in enumerate(configs)
-            if term not in ("total", *config.objective.weights)
-        ]
-        if lack:
-            raise ConfigError(
-                f"the design {levels_shown(designs[lack[0]])} has no {metric}: give its objective "
-                f"that term, objective.terms.{term}, with weight 0 to measure it alone"
-            )
-    for metric in wanted:
-        stage = stage_of(metric)
-        if stage is None:
-            continue
-        lack = [isinstance(getattr(config.system, stage), NoneConfig) for config in configs]
-        # A search may come to other designs than those of its first round.
-        differ = any(path in ("system", f"system.{stage}") for path in paths)
-        if all(lack) and not (isinstance(sampler, Search) and differ):
-            raise ConfigError(
-                f"no design has {metric}, as none has a {stage}: set system.{stage}, or choose "
-                "another metric"
-            )
-        for pair in pairs:
-            if lack[pair.first] or lack[pair.second]:
-                raise ConfigError(
-                    f"the plan compares {pair.name} by {metric}, and one of the two has no "
-                    f"{stage}: leave the comparison out, or choose another metric"
-                )
-
-
-def _runs(
-    study: Study, designs: Sequence[Design], configs: Sequence[RunConfig]
-) -> tuple[PlannedRun, ...]:
-    known: dict[str, int] = {}
-    for number, config in enumerate(configs):
-        same = known.setdefault(config.digest(), number)
-        if same != number:
-            raise ConfigError(
-                f"the designs {designs[same]} and {designs[number]} are one configuration: exclude "
-                "one of them by a constraint"
-            )
-    return tuple(
-        PlannedRun(_seeded(config, seed).digest(), number, seed)
-        for seed in study.seeds
-        for number, config in enumerate(configs)
-    )
-
-
-def _check_pairs(pairs: Sequence[Pair]) -> None:
-    """Refuse a plan that pays twice for one question."""
-    seen: dict[frozenset[int], Pair] = {}
-    for pair in pairs:
-        before = seen.setdefault(frozenset((pair.first, pair.second)), pair)
-        if before is not pair:
-            raise ValueError(
-                f"the plan compares the same two designs twice ({before.name}; {pair.name}), and "
-                "the correction for several comparisons would count both: leave one out"
-            )
-
-
-def _seeded(config: RunConfig, seed: int) -> RunConfig:
-    """The same with another seed; checked already."""
+def seeded(config: RunConfig, seed: int) -> RunConfig:
+    """The same ``config``, which is checked already, with another ``seed``."""
     system = config.system.model_copy(update={"seed": seed})
     training = config.training.model_copy(update={"seed": seed})
     return config.model_copy(update={"system": system, "training": training})
 
 
-def _check_same(there: Ledger, study: Study) -> None:
-    old, new = (s.model_dump(mode="json") for s in (there.study, study))
-    changed = list(_changes(old, new, ""))
-    if changed:
-        more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
-        tally = there.tally()
-        advice = (
-            "choose another folder; runs that both have in common can be copied there, as by "
-            f"cp -a of {RUNS_FOLDER}/"
-            if tally.done or tally.running
-            else "choose another folder, or delete this one: none of its runs is done"
-        )
-        raise StudyError(
-            f"{there.folder} holds another study: {'; '.join(changed[:3])}{more}. A study is fixed "
-            f"before its first run: {advice}"
-        )
-
-
-def _changes(old: object, new: object, place: str) -> list[str]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        found = []
-        for key in dict.fromkeys((*old, *new)):
-            inner = f"{place}.{key}" if place else str(key)
-            if key not in old or key not in new:
-                found.append(f"{inner} is {'new' if key in new else 'gone'}")
-            else:
-                found += _changes(old[key], new[key], inner)
-        return found
-    return [] if old == new else [f"{place} was {old!r} and is {new!r}"]
-
-
-def _write_new(path: Path, content: object) -> bool:
-    """Write a file unless there is one, which of two that write at once one alone does."""
+def write_new(path: Path, content: object) -> bool:
+    """Write ``content`` to ``path`` unless that is there; of two at once, one alone does."""
     own = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new")
     _write(own, content)
     try:

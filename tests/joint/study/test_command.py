@@ -262,3 +262,47 @@ def test_a_study_is_confirmed_beside_itself(finished, tmp_path, monkeypatch, cap
     assert main(["study", "confirm", folder, *options]) == 0
     assert "to find out: lens2label study run" in capsys.readouterr().out
     assert len(open_study(tmp_path / "study-confirm").runs) == 12
+
+
+def test_a_plan_is_shown_before_anything_is_written(study, tmp_path, capsys):
+    asked = ["study", "run", str(study), "--dry-run"]
+    assert main(asked) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "2 designs x 6 seeds: 12 runs",
+        "",
+        "designs:",
+        "  0: bits=4",
+        "  1: bits=8",
+        "",
+        "the plan compares, by balanced_accuracy:",
+        "  bits=8 against bits=4",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == [study.name]
+    ledger = create_study(load_study(study), tmp_path / "ledger")
+    RunFolder(ledger.path(ledger.runs[0])).path.mkdir(parents=True)
+    RunFolder(ledger.path(ledger.runs[0])).finish({"test": {}})
+    assert main([*asked, "--earlier", str(ledger.folder)]) == 0
+    assert f"of which 1 are done in {ledger.folder}" in capsys.readouterr().out
+    assert main([*asked[:2], str(ledger.folder), "--dry-run"]) == 1
+    assert "watch --once says how far it is" in capsys.readouterr().err
+    assert main([*asked[:2], str(ledger.folder), "--earlier", str(ledger.folder)]) == 1
+    assert "--earlier belongs to a new one" in capsys.readouterr().err
+
+
+def test_the_runs_of_an_earlier_study_are_taken(study, tmp_path, capsys):
+    old, new = tmp_path / "old", tmp_path / "new"
+    ledger = create_study(load_study(study), old)
+    for run in ledger.runs[:3]:
+        ledger.path(run).mkdir(parents=True)
+        RunFolder(ledger.path(run)).fail(RuntimeError("as it was"))
+    assert main(["study", "run", str(study), "--output", str(old), "--quiet"]) == 0
+    assert (
+        main(["study", "run", str(study), "--output", str(new), "--earlier", str(old), "--quiet"])
+        == 0
+    )
+    copied, trained = open_study(new), open_study(old)
+    for run in copied.runs[3:]:
+        assert copied.result(run) == trained.result(run)
+        starts = [list(attempts(each.path(run) / ATTEMPTS_FILE)) for each in (copied, trained)]
+        assert starts[0] == starts[1] != []  # it was not trained again
+    assert [copied.state(run) for run in copied.runs[:3]] == ["done"] * 3

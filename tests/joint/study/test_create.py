@@ -1,0 +1,192 @@
+import json
+import shutil
+import warnings
+
+import pytest
+
+from joint.folder import RunFolder, hold
+from joint.lock import LOCK_FILE
+from joint.settings import ConfigError
+from joint.study import (
+    TPE,
+    Axis,
+    Comparison,
+    Plan,
+    StudyError,
+    create_study,
+    open_study,
+    report,
+    study_html,
+)
+from joint.study.store import done_before
+
+
+def _codecs(*kinds):
+    return Axis(path="system.codec", values=tuple({"kind": kind} for kind in kinds))
+
+
+def test_runs_that_were_there_before_the_plan_are_counted(finished, small_study, tmp_path):
+    """A comparison that is planned after the runs says so beside it."""
+    assert done_before(finished) == 0
+    assert "before this plan" not in str(report(finished))
+    shutil.copytree(finished.folder / "runs", tmp_path / "new" / "runs")
+    plan = Plan(comparisons=(Comparison(first={"depth": 8}, second={"depth": 4}),), resamples=100)
+    again = create_study(small_study(plan=plan), tmp_path / "new")
+    assert done_before(again) == 32
+    assert "planned before the first run\n  32 of 32 runs were there before this plan" in str(
+        report(again)
+    )
+    assert "32 of 32 runs were there before this plan." in study_html(again)
+    # Nothing is said of a folder that was written before it was recorded.
+    content = json.loads((again.folder / "study.json").read_text())
+    del content["done_before"]
+    (again.folder / "study.json").write_text(json.dumps(content))
+    assert done_before(open_study(again.folder)) == 0
+
+
+def test_creating_it_again_opens_it(ledger, small_study):
+    assert create_study(small_study(), ledger.folder).runs == ledger.runs
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": (0, 1)}, "seeds was .* and is"),
+        ({"plan": Plan(metric="auc", resamples=100)}, "plan.metric was 'balanced_accuracy'"),
+        (
+            {"axes": {"light": Axis(path="system.sensor.photons", values=(50, 5000))}},
+            "axes.depth is gone",
+        ),
+    ],
+)
+def test_a_folder_holds_one_study(ledger, small_study, changes, message):
+    before = (ledger.folder / "study.json").read_bytes()
+    with (
+        warnings.catch_warnings(),
+        pytest.raises(StudyError, match=f"holds another study: .*{message}"),
+    ):
+        create_study(small_study(**changes), ledger.folder)
+    assert (ledger.folder / "study.json").read_bytes() == before
+
+
+def test_few_seeds_warn(small_study, tmp_path):
+    with pytest.warns(UserWarning, match="3 paired seeds cannot give a p below 0.25"):
+        create_study(small_study(seeds=(0, 1, 2)), tmp_path)
+
+
+def test_two_designs_that_are_one_run_are_refused(small_study, tmp_path):
+    axis = Axis(
+        values=({"system.sensor.photons": 50}, {"system.sensor.photons": 50.0}), labels=("a", "b")
+    )
+    study = small_study(axes={"light": axis}, plan=Plan())
+    with pytest.raises(ConfigError, match=r"designs \{'light': 'a'\} and \{'light': 'b'\} are"):
+        create_study(study, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_does_not_ask_twice(small_study, tmp_path):
+    one = Comparison(first={"light": 5000}, second={"light": 50})
+    for again in (
+        Comparison(first={"light": 50}, second={"light": 5000}),
+        Comparison(first={"light": 5000, "depth": 4}, second={"light": 50, "depth": 4}),
+    ):
+        plan = Plan(comparisons=(one, again))
+        with pytest.raises(ValueError, match="compares the same two designs twice"):
+            create_study(small_study(plan=plan), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("state", ["nothing", "failed", "done"])
+def test_another_study_in_a_folder_is_told_what_to_do(ledger, small_study, pretend, state):
+    run = ledger.runs[0]
+    if state == "failed":
+        ledger.path(run).mkdir(parents=True)
+        RunFolder(ledger.path(run)).fail(RuntimeError("no"))
+    elif state == "done":
+        pretend(ledger, run, 0.9)
+    advice = (
+        "name this one as the earlier study" if state == "done" else "or delete this one: none of"
+    )
+    with pytest.raises(StudyError, match=f"question was .*choose another folder.* {advice}"):
+        create_study(small_study(question="why?"), ledger.folder)
+
+
+@pytest.mark.parametrize("metric", ["bpp", "bpp_bytes", "psnr", "ssim", "throughput"])
+def test_a_plan_goes_by_what_the_designs_have(small_study, tmp_path, metric):
+    """A study is refused before it trains for days and has nothing to be judged by."""
+    with pytest.raises(ConfigError, match=f"no design has {metric}, as none has a (codec|front_)"):
+        create_study(small_study(plan=Plan(metric=metric)), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_comparison_goes_by_what_both_have(small_study, tmp_path):
+    axes = {"codec": _codecs("none", "jpeg", "webp")}
+    for first, allowed in (("none", False), ("webp", True)):
+        pair = Comparison(first={"codec": first}, second={"codec": "jpeg"})
+        study = small_study(axes=axes, plan=Plan(metric="bpp", comparisons=(pair,)))
+        if allowed:
+            assert create_study(study, tmp_path / "study").wanted == 24
+            continue
+        with pytest.raises(ConfigError, match=r"codec=none against codec=jpeg by bpp, and one of"):
+            create_study(study, tmp_path / "study")
+
+
+def test_a_search_goes_by_what_its_designs_may_have(small_study, tmp_path):
+    search = TPE(count=4, startup=2, objectives={"psnr": "up"})
+    with pytest.raises(ConfigError, match="no design has psnr, as none has a codec"):
+        create_study(small_study(sampler=search, plan=Plan()), tmp_path / "none")
+    # Which codecs are among the first ones is chance.
+    axes = {"codec": _codecs("none", "jpeg", "webp", "png")}
+    assert create_study(small_study(axes=axes, sampler=search, plan=Plan()), tmp_path / "some")
+
+
+def test_more_levels_cost_their_own_runs_alone(ledger, small_study, pretend, tmp_path):
+    """The folder of the new study is that which copying by hand would have made."""
+    done, failed, held = ledger.runs[:6], ledger.runs[6], ledger.runs[7]
+    for run in done:
+        pretend(ledger, run, 0.8)
+        (ledger.path(run) / LOCK_FILE).touch()
+    ledger.path(failed).mkdir()
+    RunFolder(ledger.path(failed)).fail(RuntimeError("diverged"))
+    axes = dict(ledger.study.axes) | {
+        "light": Axis(path="system.sensor.photons", values=(50, 500, 5000))
+    }
+    larger = small_study(axes=axes)
+    with hold(ledger.path(held)):
+        more = create_study(larger, tmp_path / "more", earlier=ledger.folder)
+    assert (more.tally().done, more.tally().pending) == (6, 3 * 2 * 8 - 6)
+    assert done_before(more) == 6
+    assert "6 of 48 runs were th" in str(report(more))
+    for run in done:
+        old, new = (
+            {f.name: f.read_bytes() for f in study.path(run).iterdir()} for study in (ledger, more)
+        )
+        assert old.pop(LOCK_FILE) == b""
+        assert new == old
+    assert {path.name for path in (more.folder / "runs").iterdir()} == {run.digest for run in done}
+    # A study that is there is fixed: nothing is added to it.
+    pretend(ledger, held, 0.8)
+    again = create_study(larger, tmp_path / "more", earlier=ledger.folder)
+    assert again.tally().done == 6
+
+
+def test_a_copy_that_was_cut_off_is_made_again(ledger, small_study, pretend, tmp_path, monkeypatch):
+    pretend(ledger, ledger.runs[0], 0.8)
+
+    def full(source, target, **_):
+        (target / "half").mkdir(parents=True)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.copytree", full)
+        with pytest.raises(OSError, match="No space"):
+            create_study(ledger.study, tmp_path / "more", earlier=ledger.folder)
+    assert not any((tmp_path / "more" / "runs").iterdir())
+    assert not (tmp_path / "more" / "study.json").exists()
+    assert create_study(ledger.study, tmp_path / "more", earlier=ledger.folder).tally().done == 1
+
+
+def test_there_must_be_an_earlier_study(ledger, tmp_path):
+    with pytest.raises(StudyError, match="there is no study in"):
+        create_study(ledger.study, tmp_path / "more", earlier=tmp_path / "nowhere")
+    assert not (tmp_path / "more").exists()
