@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, PlainSerializer, field_validator, mo
 from torch import nn
 
 import optics
-from joint.settings import FrozenDict, Settings, added
+from joint.settings import ConfigError, FrozenDict, Settings, added
 from optics.psf import check_oversample
 from optics.sampling import LOST, WRAPPED
 
@@ -103,7 +103,11 @@ class LensConfig(Settings):
     integrate over its area, as pixels wider than lambda N need."""
     wavelengths: Wavelengths | None = None
     """One a channel of the scenes, metres; by default the bands of a colour camera, or evenly
-    spread ones. With colour, those of data.wavelengths."""
+    spread ones. With colour, those of data.wavelengths; with a spectral_response, any number."""
+    spectral_response: tuple[float, ...] = added(())
+    """Of channels that see a broad band, as a monochrome camera does: parts of the light at each of
+    the wavelengths, first those of the first channel, then those of the next. Each channel's are
+    scaled to a sum of 1, as the sensor's photons are those that it sees."""
     colour: ColourConfig = added(ColourConfig())
     """Lamps and filters that make channels of the bands of the scenes; as it is, each is one."""
     material: str = "fused_silica"
@@ -207,9 +211,30 @@ class LensConfig(Settings):
                 f"off_axis gives each place of the scene a PSF of its own, and {other} takes one "
                 "for all: set one of the two"
             )
+        self._check_response()
         if self.element == "random" and self.strength == 0:
             raise ValueError("a random phase needs a strength above 0, in waves")
         return self
+
+    def _check_response(self) -> None:
+        given, bands = self.spectral_response, len(self.wavelengths or ())
+        if not given:
+            return
+        if not bands or len(given) % bands:
+            raise ValueError(
+                f"spectral_response has {len(given)} values, and wavelengths {bands}: give as many "
+                "values for each channel, row by row"
+            )
+        rows = [given[at : at + bands] for at in range(0, len(given), bands)]
+        if any(min(row) < 0 or max(row) == 0 for row in rows):
+            raise ValueError(
+                f"spectral_response is not negative, and each channel sees light, not {given}"
+            )
+        if self.colour.mixes:
+            raise ValueError(
+                "colour makes channels of the bands of the scenes, and spectral_response of one "
+                "channel several wavelengths: set one of the two"
+            )
 
 
 def build_lens(
@@ -233,7 +258,7 @@ def build_lens(
     Raises
     ------
     ConfigError
-        When it has wavelengths of another number of bands than the scenes.
+        When it has wavelengths, or a response, of another number of bands than the scenes.
     ValueError
         When its colours do not fit their bands.
 
@@ -255,22 +280,38 @@ def build_lens(
     pupil = _pupil(config, image_size, channels)
     projection = _projection(config, channels)
     colour = build_colour(config.colour, pupil.wavelengths)
+    response = _response(config, channels)
     if config.off_axis.varies:
         return varying_imaging(
             pupil,
             rank=config.off_axis.rank,
+            spectral_response=response,
             projection=projection,
             colour=colour,
             boundary=config.boundary,
         )
     return optics.IncoherentImaging(
         pupil,
+        spectral_response=response,
         working_distances=distances or None,
         projection=projection,
         restoration=None if restoration is None else optics.Wiener(restoration),
         colour=colour,
         boundary=config.boundary,
     )
+
+
+def _response(config: LensConfig, channels: int) -> torch.Tensor | None:
+    if not config.spectral_response:
+        return None
+    bands = len(config.wavelengths or ())
+    parts = torch.tensor(config.spectral_response).reshape(-1, bands)
+    if len(parts) != channels:
+        raise ConfigError(
+            f"front_end.spectral_response is of {len(parts)} channels, {bands} wavelengths each, "
+            f"but the scenes have {channels}"
+        )
+    return parts / parts.sum(1, keepdim=True)
 
 
 def _projection(config: LensConfig, channels: int) -> optics.Projection | None:
@@ -290,7 +331,8 @@ def _projection(config: LensConfig, channels: int) -> optics.Projection | None:
 
 def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> optics.Pupil:
     wavelengths = config.wavelengths
-    check_bands(wavelengths, channels)
+    if not config.spectral_response:
+        check_bands(wavelengths, channels)
     if wavelengths is None:
         spread = torch.linspace(*_VISIBLE, channels, dtype=torch.float64)
         if channels == 1:

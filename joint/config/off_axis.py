@@ -173,6 +173,7 @@ def varying_imaging(
     psfs: optics.Pupil | Tensor,
     *,
     rank: int,
+    spectral_response: Tensor | None = None,
     projection: optics.Projection | None = None,
     colour: optics.ColourChannels | None = None,
     boundary: optics.Boundary,
@@ -185,7 +186,12 @@ def varying_imaging(
         When its rank puts more than a tenth of a scene's light where it does not belong.
     """
     camera = optics.VaryingImaging(
-        psfs, rank=rank, projection=projection, colour=colour, boundary=boundary
+        psfs,
+        rank=rank,
+        spectral_response=spectral_response,
+        projection=projection,
+        colour=colour,
+        boundary=boundary,
     )
     with torch.no_grad():
         wrong = float(camera.error_bound())

@@ -128,6 +128,9 @@ def _lens(lens: LensConfig) -> Iterator[str]:
         yield f"{100 * lens.lateral_colour:+g} % of lateral colour"
     if lens.half_field:
         yield f"corners {lens.half_field:g} radians off the axis"
+    if lens.spectral_response:
+        bands = ", ".join(f"{1e9 * wavelength:.4g}" for wavelength in lens.wavelengths or ())
+        yield f"each channel sees several wavelengths, of {bands} nm"
     if lens.colour.filters != "none":
         yield f"{lens.colour.filters} colour filters of {lens.colour.channels} channels"
     if lens.colour.lamps != "white":

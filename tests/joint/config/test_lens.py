@@ -272,3 +272,72 @@ def test_a_cubic_phase_that_begins_at_its_symmetry_is_warned_of():
     with pytest.warns(UserWarning, match=r"strength=0 is a lens .* such as strength=1"):
         joint.build_front_end(joint.LensConfig(element="cubic"), (16, 16), 1)
     joint.build_front_end(joint.LensConfig(element="cubic", strength=1), (16, 16), 1)
+
+
+def test_a_channel_may_see_a_broad_band():
+    """The picture in a broad band is the sum of those in each of its colours, in their parts."""
+    bands, parts = (450e-9, 550e-9, 650e-9), (1.0, 3.0, 1.0)
+    options = {"defocus": 0.7, "psf_size": 31, "pupil_size": 128, "restoration": 0.1}
+    grey = _build(channels=1, wavelengths=bands, spectral_response=parts, **options)
+    assert grey.in_channels == 1
+    assert grey.restoration is not None
+    colours = _build(channels=3, wavelengths=bands, **options)
+    scene = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    each = optics.IncoherentImaging(colours.pupil)(scene.expand(-1, 3, -1, -1))
+    expected = (each * torch.tensor([0.2, 0.6, 0.2])[:, None, None]).sum(1, keepdim=True)
+    torch.testing.assert_close(
+        optics.IncoherentImaging(grey.pupil, spectral_response=grey.spectral_response)(scene),
+        expected,
+    )
+    # Two channels, each with parts of its own; also where the PSF changes across the scene.
+    rows = (1.0, 0.0, 0.0, 0.0, 2.0, 2.0)
+    two = _build(channels=2, wavelengths=bands, spectral_response=rows, psf_size=15)
+    torch.testing.assert_close(
+        two.spectral_response, torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]])
+    )
+    varying = _build(
+        channels=1,
+        wavelengths=bands,
+        spectral_response=parts,
+        psf_size=15,
+        off_axis={"coma": 0.3, "rank": 9},
+    )
+    assert isinstance(varying, optics.VaryingImaging)
+    assert varying(scene).shape == scene.shape
+    torch.testing.assert_close(varying.spectral_response, torch.tensor([[0.2, 0.6, 0.2]]))
+
+
+def test_a_broad_band_blurs_less_than_its_reddest_light_and_more_than_its_bluest():
+    bands = (450e-9, 550e-9, 650e-9)
+    grey = _build(channels=1, wavelengths=bands, spectral_response=(1, 1, 1), f_number=16.0)
+    alone = [_build(channels=1, wavelengths=(band,), f_number=16.0) for band in bands]
+    peaks = [float(lens.psf().max() / lens.psf().sum()) for lens in (*alone, grey)]
+    assert peaks[0] > peaks[3] > peaks[2]
+    assert peaks[3] == pytest.approx(sum(peaks[:3]) / 3, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"spectral_response": (1.0,)}, "has 1 values, and wavelengths 0: give as many"),
+        (
+            {"spectral_response": (1.0, 2.0, 3.0), "wavelengths": (5e-7, 6e-7)},
+            "has 3 values, and wavelengths 2: give as many",
+        ),
+        ({"spectral_response": (1.0, -1.0), "wavelengths": (5e-7, 6e-7)}, "is not negative"),
+        ({"spectral_response": (0.0, 0.0), "wavelengths": (5e-7, 6e-7)}, "each channel sees light"),
+        ({"spectral_response": (math.nan,), "wavelengths": (5e-7,)}, "a finite number"),
+        (
+            {"spectral_response": (1.0,), "wavelengths": (5e-7,), "colour": {"filters": "fixed"}},
+            "spectral_response of one channel several wavelengths: set one of the two",
+        ),
+    ],
+)
+def test_a_response_that_is_none_is_refused(options, message):
+    with pytest.raises(ValidationError, match=message):
+        joint.LensConfig(**options)
+
+
+def test_a_response_of_other_channels_than_the_scenes_is_refused():
+    with pytest.raises(joint.ConfigError, match=r"is of 1 channels, 2 wavelengths each, .* have 3"):
+        _build(channels=3, wavelengths=(5e-7, 6e-7), spectral_response=(1.0, 1.0))
