@@ -36,7 +36,10 @@ __all__ = ["Judged", "at_a_glance", "judge_run", "summary"]
 _IN_REPORT = ("accuracy", "balanced_accuracy", "macro_f1", "auc")
 
 # What a table of several points has a column for, where the system has it.
-_AT_A_GLANCE = (*_IN_REPORT, "bpp", "bpp_bytes", "psnr", "psnr_scene")
+_AT_A_GLANCE = (
+    *_IN_REPORT, "tau", "adjusted_accuracy", "adjusted_balanced_accuracy",
+    "bpp", "bpp_bytes", "psnr", "psnr_scene",
+)  # fmt: skip
 
 
 class Judged(NamedTuple):
@@ -65,12 +68,12 @@ class Judged(NamedTuple):
             if value is not None:
                 found[name] = value
             found |= _ends(self.result, name)
+        found |= _reported(self.result, METRICS)
         if self.choice is not None and self.adjusted is not None:
             found["tau"] = self.choice.tau
-            for name in _IN_REPORT:
-                ends = _ends(self.adjusted, name)
-                own = {name: getattr(self.adjusted.report, name), **ends}
-                found |= {f"adjusted_{key}": value for key, value in own.items()}
+            asked = (*METRICS, self.choice.metric, *self.choice.kept)
+            own = _reported(self.adjusted, tuple(dict.fromkeys(asked)))
+            found |= {f"adjusted_{key}": value for key, value in own.items()}
         return found
 
     def __str__(self) -> str:
@@ -90,11 +93,22 @@ class Judged(NamedTuple):
 
 def _ends(result: Evaluation, name: str) -> dict[str, float]:
     """The ends of the interval of a number, where it has one."""
-    intervals = {} if result.report is None else result.report.intervals
-    if name not in intervals:
+    interval = None
+    if result.report is not None and is_metric(name):
+        interval = result.report.interval(name)
+    return {} if interval is None else {f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def _reported(result: Evaluation, names: Sequence[str]) -> dict[str, float]:
+    """Numbers of the report that exist, and the ends of their intervals."""
+    if result.report is None:
         return {}
-    low, high = intervals[name]
-    return {f"{name}_low": low, f"{name}_high": high}
+    found: dict[str, float] = {}
+    for name in names:
+        value = result.report.number(name)
+        if math.isfinite(value):
+            found |= {name: value, **_ends(result, name)}
+    return found
 
 
 def at_a_glance(judged: Sequence[Judged]) -> str:
@@ -108,7 +122,7 @@ def at_a_glance(judged: Sequence[Judged]) -> str:
         line = [f"{row[name]:.12g}" for name in points]
         for name in names:
             told = f"{row[name]:.4g}" if name in row else ""
-            if name == "balanced_accuracy" and f"{name}_low" in row:
+            if name.endswith("balanced_accuracy") and f"{name}_low" in row:
                 told += f" [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
             line.append(told)
         table.append(line)

@@ -53,8 +53,11 @@ def stage_of(metric: str) -> Literal["front_end", "codec", "classifier"] | None:
 
 
 def scores_nothing(metric: str) -> bool:
-    """Whether a run that failed has the score 0: a share of what it should have got right."""
-    return is_metric(metric) and not lower_is_better(metric)
+    """Whether a run that failed has the score 0: a share of what it should have got right.
+
+    Not of MCC and kappa, whose 0 is chance: a run that works may have less.
+    """
+    return is_metric(metric) and not lower_is_better(metric) and range_of(metric)[0] >= 0
 
 
 def range_of(metric: str) -> tuple[float, float]:

@@ -90,12 +90,15 @@ def test_several_points_are_a_table_for_people_and_for_programs(trained, capsys,
             assert (name in row) == (value is not None)
             if value is not None:
                 assert float(row[name]) == pytest.approx(value, rel=1e-9)
-        for name, interval in wanted.report.intervals.items():
-            if name in wanted.scalars():
-                assert (float(row[f"{name}_low"]), float(row[f"{name}_high"])) == interval
+        for name, interval in wanted.report.intervals.items():  # nll, mcc, ... too
+            assert float(row[name]) == pytest.approx(getattr(wanted.report, name), rel=1e-9)
+            assert (float(row[f"{name}_low"]), float(row[f"{name}_high"])) == interval
+        assert float(row["ece"]) == wanted.report.ece
         adjusted = wanted.adjusted(-0.5 * classify.log_prior(parts.train.counts), resamples=30)
         assert row["tau"] == "0.5"
         assert float(row["adjusted_macro_f1"]) == adjusted.report.macro_f1
+        assert float(row["adjusted_nll"]) == adjusted.report.nll
+        assert f" {adjusted.report.balanced_accuracy:.4g} [" in line  # beside the plain one
         assert float(row["adjusted_accuracy_low"]) == adjusted.report.intervals["accuracy"].low
         low, high = wanted.report.intervals["balanced_accuracy"]
         balanced = wanted.report.balanced_accuracy

@@ -67,6 +67,9 @@ def test_a_number_needs_the_stage_without_which_it_is_none(lesions):
 
 def test_a_run_that_failed_got_nothing_right():
     assert scores_nothing("accuracy")
+    # 0 is chance there, which a run that works may lie below.
+    assert not scores_nothing("mcc")
+    assert not scores_nothing("cohen_kappa")
     assert not any(scores_nothing(metric) for metric in ("nll", "loss", "psnr", "bpp"))
 
 

@@ -2,14 +2,14 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from classify.judged import Judged, is_metric
+from classify.judged import METRICS, Judged, class_column, is_metric, of_class
 from joint.cells import aligned, as_csv
 from joint.checkpoint import CheckpointError
 from joint.folder import PREDICTIONS_FILE, RESULT_FILE, Predictions, load_predictions
@@ -215,6 +215,10 @@ def _row(ledger: Ledger, run: PlannedRun, state: RunState) -> Row:
         }
         numbers.pop("rate", None)  # a word, or nothing
         numbers.pop("report", None)
+        reported = result["test"].get("report") or {}
+        numbers |= {name: reported[name] for name in METRICS if name in reported}
+        if of_class(ledger.study.plan.metric):
+            numbers[ledger.study.plan.metric] = _of_class(reported, ledger.study.plan.metric)
     elif state == "failed":
         failure = read_failure(ledger.path(run))
         error, message = str(failure.get("error", "unknown")), str(failure.get("message", ""))
@@ -223,6 +227,13 @@ def _row(ledger: Ledger, run: PlannedRun, state: RunState) -> Row:
     return Row(
         run.digest, state, run.design, levels, run.seed, best, numbers, error, costs, message
     )
+
+
+def _of_class(reported: Mapping[str, Any], metric: str) -> float | None:
+    """A number of one class in a report as :meth:`classify.Report.to_dict` wrote it."""
+    number, name = of_class(metric) or ("", "")
+    classes, values = reported.get("classes", ()), reported.get(class_column(number), ())
+    return values[classes.index(name)] if name in classes and values else None
 
 
 class _NotMeasured(ValueError):

@@ -232,6 +232,22 @@ def test_runs_on_different_pictures_are_no_pairs_of_any_metric(outcome, metric):
     assert (told.pairs, told.missing, told.advice, told.adjusted_p) == (6, 0, "", 1)
 
 
+def test_where_all_runs_of_one_side_failed_there_is_no_pair():
+    failed, some = _runs([None] * 6), _runs([*[1.0] * 5, None])
+    for first, second, side in ((failed, some, "first"), (some, failed, "second")):
+        found = compare(first, second, metric="loss", planned=True, name="x")
+        assert (found.pairs, found.missing) == (0, 0)
+        assert str(found) == f"x: loss: not shown: all runs of the {side} failed"
+    # Each failed on seeds of its own; and one that has not ended may still come to something.
+    apart = compare(_runs([None, 1.0]), _runs([1.0, None]), metric="loss", planned=True)
+    assert apart.verdict == "not shown: there are too few pairs"
+    waits = compare(failed, some, metric="loss", planned=True, seeds=range(7))
+    assert waits.verdict == "not shown: 1 of 7 pairs have not ended"
+    assert compare([], [], metric="loss").verdict == "not shown: there are too few pairs"
+    # What counts as 0 is a number.
+    assert compare(failed, BETTER, planned=True).verdict == "worse"
+
+
 @pytest.mark.parametrize("metric", ["accuracy", "loss"])
 def test_where_all_runs_failed_no_seeds_are_advised(metric):
     found = compare(_runs([None] * 6), _runs([None] * 6), metric=metric, planned=True, name="x")
@@ -239,3 +255,13 @@ def test_where_all_runs_failed_no_seeds_are_advised(metric):
     assert found.advice == ""
     assert "number of seeds" not in str(found)
     assert str(found).endswith("not shown: all runs failed")
+
+
+@pytest.mark.parametrize("metric", ["mcc", "cohen_kappa"])
+def test_failed_runs_do_not_win_where_chance_is_zero(metric):
+    works = [Outcome(seed, -0.05 - 0.01 * seed) for seed in range(6)]
+    fails = [Outcome(seed, None) for seed in range(6)]
+    found = compare(works, fails, metric=metric, planned=True)
+    assert found.pairs == 0
+    assert found.verdict not in ("better", "worse")
+    assert estimate(fails, metric=metric).mean is None

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+import classify
+from classify.judged import METRICS
 from joint.checkpoint import CheckpointError
-from joint.folder import PREDICTIONS_FILE, RunFolder
+from joint.folder import PREDICTIONS_FILE, RunFolder, load_predictions
 from joint.study import Axis, Plan, create_study, outcomes, rows, to_csv, to_json, to_text
 
 
@@ -135,3 +137,21 @@ def test_damaged_predictions_say_what_to_do(ledger, pretend):
     message = r"predictions.safetensors is damaged. Remove result.json beside it, and a worker"
     with pytest.raises(CheckpointError, match=message):
         outcomes(ledger, "accuracy")
+
+
+def test_a_row_has_every_number_of_the_report(small_study, pretend, tmp_path):
+    ledger = create_study(
+        small_study(plan=Plan(metric="recall.b", resamples=100)), tmp_path / "study"
+    )
+    run = ledger.runs[0]
+    pretend(ledger, run, 0.7)
+    part = load_predictions(ledger.path(run))
+    judged = classify.report(part.logits, part.labels, classes=part.classes)
+    result = json.loads((ledger.path(run) / "result.json").read_text())
+    result["test"]["report"] = json.loads(json.dumps(judged.to_dict()))
+    (ledger.path(run) / "result.json").write_text(json.dumps(result))
+    row = rows(ledger)[0]
+    for name in METRICS:
+        assert row.numbers[name] == pytest.approx(getattr(judged, name))
+    assert row.numbers["recall.b"] == judged.recall[1]
+    assert f"{judged.recall[1]:.4f}" in to_text([row], metric="recall.b")
