@@ -16,6 +16,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from joint.objective import Objective
 
@@ -35,6 +36,10 @@ _AT_LIMIT = 0.1
 # How far the slow part goes from where it began, either way, as a factor of the weight: where the
 # rate does not answer, it would go on for ever.
 _FARTHEST = 1e4
+# What a step adds to the mean rate of the last ones. The validation is compared with that and not
+# with the mean of the epoch: in a first epoch the rate falls to a quarter, and the weight would
+# follow a rate that is far below what the validation sees.
+_RECENT = 0.1
 
 
 class RateWeight:
@@ -43,13 +48,13 @@ class RateWeight:
     def __init__(self, objective: Objective, device: torch.device) -> None:
         assert objective.rate_target is not None
         self.target, self.start = objective.rate_target, math.log(objective.rate)
-        self.state = torch.tensor([self.start, 0.0, 1.0], device=device)
-        """Slow part of the logarithm of the weight, the last error, and the rate of the validation
-        over that of the training ``[3]``."""
+        self.state = torch.tensor([self.start, 0.0, 1.0, math.nan], device=device)
+        """Slow part of the logarithm of the weight, the last error, the rate of the validation over
+        that of the training, and the mean rate of the last steps, nan before the first ``[4]``."""
 
     def __call__(self) -> Tensor:
         """The weight, 1/(bit/pixel); a scalar."""
-        slow, error, _ = self.state
+        slow, error, *_ = self.state
         return (slow + _QUICK * error).exp()
 
     def follow(self, rate: Tensor, speed: float) -> None:
@@ -63,19 +68,26 @@ class RateWeight:
             Factor on the peak learning rates in this step.
         """
         # At most 1: the broad entropy model that a codec begins with says nothing of the weight.
-        slow, _, ratio = self.state
+        slow, _, ratio, recent = self.state
+        recent = torch.where(recent.isnan(), rate, recent + _RECENT * (rate - recent))
         error = (rate * ratio / self.target - 1).clamp(max=1.0)
         growth = _SLOW * speed * torch.where(error < 1, error, _AT_LIMIT * error)
         low, high = self.start - math.log(_FARTHEST), self.start + math.log(_FARTHEST)
         slow = (slow + growth).clamp(low, high)
-        self.state = torch.stack([slow, error, ratio])
+        self.state = torch.stack([slow, error, ratio, recent])
 
-    def compare(self, trained: float | None, validated: float | None) -> None:
-        """Take in the mean rates of an epoch, bits per pixel: of its training and its validation.
+    def compare(self, validated: float | None) -> None:
+        """Take in the rate of a validation, bits per pixel: that of the steps before it is another.
 
         What is trained is not what is validated: noise stands for rounding, the views are
         augmented, the weights may be averaged.
         """
-        if trained and validated:
-            slow, error, _ = self.state
-            self.state = torch.stack([slow, error, slow.new_tensor(validated / trained)])
+        if validated:
+            slow, error, ratio, recent = self.state
+            ratio = torch.where(recent > 0, validated / recent, ratio)
+            self.state = torch.stack([slow, error, ratio, recent])
+
+    def restore(self, state: Tensor) -> None:
+        """Go on from the ``state`` of a checkpoint; an older one does not know the last rates."""
+        lacking = len(self.state) - len(state)
+        self.state = functional.pad(state, (0, lacking), value=math.nan).to(self.state.device)

@@ -153,7 +153,7 @@ class TrainingRun:
         )
         self.records.append(record)
         if self.rate_weight is not None:
-            self.rate_weight.compare(record.train["rate"], record.validation["bpp"])
+            self.rate_weight.compare(record.validation["bpp"])
         best = None if self.best_epoch is None else self.records[self.best_epoch]
         if best is None or self._score(record) > self._score(best):
             self.best_epoch = self.epoch
@@ -290,7 +290,7 @@ class TrainingRun:
         own = self.system.state_dict()
         self.average = {name: tensor.to(own[name]) for name, tensor in parts["average"].items()}
         if self.rate_weight is not None:
-            self.rate_weight.state = parts["rate_weight"]["state"].to(self.device)
+            self.rate_weight.restore(parts["rate_weight"]["state"])
         self.epoch, self.step, self.seen = head["epoch"], head["step"], head["seen"]
         self.steps = head["steps"]
         self.records = [EpochRecord(**record) for record in head["records"]]
