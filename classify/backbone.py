@@ -8,6 +8,7 @@
 """
 
 import copy
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Self, final, get_args
@@ -339,8 +340,15 @@ def backbone(
     ValueError
         For an unknown name, a size that the backbone cannot take, weights that do not fit, a layer
         to freeze that does not exist, or a net of timm that cannot be taken.
+    TypeError
+        When ``weights`` is no path.
     """
     record = backbone_record(name)
+    if weights is not None and not isinstance(weights, str | os.PathLike):
+        raise TypeError(
+            f"weights is the path of a file, not {type(weights).__name__}: save a state dict with "
+            "torch.save, or give it to load_state_dict of what is returned"
+        )
     kinds, channels = as_integer(classes) or 0, as_integer(in_channels) or 0
     if kinds < 2 or channels < 1 or not 0 <= dropout < 1:
         raise ValueError(

@@ -94,12 +94,15 @@ def _beta(alpha: float, count: int, generator: torch.Generator) -> Tensor:
 def box(centre: Tensor, side: Tensor, size: tuple[int, int]) -> Tensor:
     """Which pixels lie in a box, bool ``[B, 1, H, W]``; the border of the picture cuts it off.
 
-    ``centre`` ``[B, 2]`` (row, column) and ``side`` ``[B]`` are shares of the size (H, W).
+    ``centre`` ``[B, 2]`` (row, column) and ``side`` ``[B]`` are shares of the size (H, W); a side
+    is rounded to whole pixels.
     """
     inside = []
     for axis, length in enumerate(size):
-        middle, half = (centre[:, axis] * length).floor(), (side * length / 2).floor()
+        # Not twice the half, rounded down, as in the code of CutMix's and cutout's authors: that
+        # box is a pixel smaller in the mean, and a small one is none.
+        middle, pixels = (centre[:, axis] * length).floor(), (side * length).round()
+        low = (middle - (pixels / 2).floor())[:, None]
         pixel = torch.arange(length, device=centre.device)
-        low, high = (middle - half)[:, None], (middle + half)[:, None]
-        inside.append((pixel >= low) & (pixel < high))
+        inside.append((pixel >= low) & (pixel < low + pixels[:, None]))
     return inside[0][:, None, :, None] & inside[1][:, None, None, :]

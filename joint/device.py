@@ -19,12 +19,12 @@ def usable_device(device: torch.device | str) -> torch.device:
     Raises
     ------
     ValueError
-        For a name that torch does not know, a GPU that it does not see, or a device on which
+        For what is no name that torch knows, a GPU that it does not see, or a device on which
         nothing can be computed here.
     """
     try:
         found = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f"device {str(device)!r} is unknown; use 'cpu', 'cuda', ...") from error
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise ValueError(

@@ -100,7 +100,8 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
     Raises
     ------
     TypeError
-        For what is no system, or no data set, or several numbers where one is asked for.
+        For what is no system, no data set or no objective, or several numbers where one is asked
+        for.
     ValueError
         For a batch size below 1, a seed that is no whole number, pictures that do not fit the
         system, an operating point that it does not have, or views of a system without a classifier.
@@ -121,6 +122,11 @@ def evaluate(  # noqa: PLR0913 - one call judges at any point
         check_scalar(name, value, remedy=f"call once for each {name}")
     if objective is None:
         objective = Objective(task=float(system.classifier is not None))
+    elif not isinstance(objective, Objective):
+        raise TypeError(
+            f"objective must be a joint.Objective, not {type(objective).__name__}; make one with "
+            "joint.Objective(...)"
+        )
     feed = Feed(dataset, device_of(system), resident=False)
     batches = torch.arange(len(dataset)).split(batch_size)
     if shared:

@@ -6,7 +6,8 @@ from contextlib import ExitStack, contextmanager
 from itertools import product
 from typing import NamedTuple
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from compress import AVIF, JPEG, Codec, LearnedCodec, WebP
 from optics import CodedExposure, IncoherentImaging
@@ -37,7 +38,12 @@ class OperatingPoint(NamedTuple):
 
     def to_dict(self) -> dict[str, float | str]:
         """JSON-able: what was asked for; an infinite distance is ``"inf"``, as in a config.json."""
-        return {k: "inf" if v == math.inf else v for k, v in self.asked().items()}
+        # JSON knows no number of NumPy or torch, as of np.arange.
+        told = {}
+        for name, value in self.asked().items():
+            number = value.item() if isinstance(value, np.generic | Tensor) else value
+            told[name] = "inf" if number == math.inf else number
+        return told
 
     def __str__(self) -> str:
         words = {

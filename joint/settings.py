@@ -1,6 +1,7 @@
 """What every part of a configuration has in common: immutable, strict, JSON."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from inspect import cleandoc
 from textwrap import dedent, indent
@@ -21,6 +22,7 @@ __all__ = ["ConfigError", "FrozenDict", "NoneConfig", "OptionError", "Settings",
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
+_PART = re.compile(r"[^\W_]+")
 
 
 class ConfigError(ValueError):
@@ -71,12 +73,28 @@ class Settings(BaseModel):
 
 
 def nearest(word: str, choices: Sequence[object], *, always: bool = True) -> str:
-    """End of a message about an unknown word: the nearest choice, or (``always``) all of them."""
-    names = {str(choice): choice for choice in choices}
-    near = difflib.get_close_matches(word, names, n=1)
+    """End of a message about an unknown word: the nearest choice, or (``always``) all of them.
+
+    The nearest of those that the word abbreviates, and otherwise of those that are like it.
+    """
+    names, word = {str(choice).lower(): choice for choice in choices}, word.lower()
+    short_for = [name for name in names if _abbreviates(word, name)]
+    near = difflib.get_close_matches(word, short_for, n=1, cutoff=0)
+    near = near or difflib.get_close_matches(word, names, n=1)
     if near:
         return f"; did you mean {names[near[0]]!r}?"  # a number without quotes
-    return f"; choose from {', '.join(names)}" if always else ""
+    return f"; choose from {', '.join(map(str, choices))}" if always else ""
+
+
+def _abbreviates(word: str, name: str) -> bool:
+    """Whether the parts of a word begin parts of a name, in their order: bal_acc, f1 of macro_f1.
+
+    Parts are parted by underscores and points. One letter alone is short for nothing.
+    """
+    parts, rest = _PART.findall(word), iter(_PART.findall(name))
+    return sum(map(len, parts)) > 1 and all(
+        any(own.startswith(part) for own in rest) for part in parts
+    )
 
 
 def _with_nearest(error: ValidationError, settings: type[Settings]) -> ValidationError:

@@ -1,7 +1,7 @@
 """The whole camera as one differentiable graph."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import NamedTuple
@@ -477,7 +477,8 @@ def _checked_names(
     """The names of classes as a tuple, or an error."""
     if classes is None:
         return None
-    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+    names = isinstance(classes, Iterable) and not isinstance(classes, str)
+    if not names or not all(isinstance(name, str) for name in classes):
         raise TypeError(f"classes must be a sequence of names, not {classes!r}")
     if classifier is None:
         raise ValueError("classes are those of a classifier, and the system has none")

@@ -7,19 +7,25 @@ Training an element by a distant loss is harder than training a free kernel. Cha
 """
 
 import copy
+import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from classify import LesionDataset
+from classify.data.arrays import as_integer
 from optics import IncoherentImaging, LearnedKernel
+from optics.quantity import check_scalar
 
+from .device import usable_device
 from .objective import Objective
 from .system import ImagingSystem
 from .train.history import History
 from .train.loop import fit
+from .train.preflight import check_given, check_run
 from .train.training import Training
 
 __all__ = ["FittedPSF", "TwoStage", "fit_psf", "two_stage"]
@@ -75,17 +81,13 @@ def fit_psf(
 
     Raises
     ------
+    TypeError
+        For what is no such pupil, no Tensor or no number.
     ValueError
         For a target that is negative, dark (also in the window of the pupil alone) or of other
-        channels, or an element that does not learn.
+        channels, an element that does not learn, no step or no rate.
     """
-    parameters = [p for p in imaging.parameters() if p.requires_grad]
-    if not parameters:
-        raise ValueError("fit_psf needs an element that learns; this front end has no parameters")
-    if steps < 1 or not learning_rate > 0:
-        raise ValueError(
-            f"steps must be at least 1 and learning_rate positive, not {steps} and {learning_rate}"
-        )
+    parameters = _learning(imaging, steps, learning_rate)
     with torch.no_grad():
         shape = imaging.psf().shape
     wanted = _framed(target, shape)
@@ -98,6 +100,25 @@ def fit_psf(
         overlap = _overlap(imaging, wanted)
         overlaps.append(float(overlap.detach()))
     return FittedPSF(tuple(overlaps))
+
+
+def _learning(imaging: IncoherentImaging, steps: int, learning_rate: float) -> list[nn.Parameter]:
+    """What of a pupil is moved; refuses what cannot be."""
+    if not isinstance(imaging, IncoherentImaging):
+        raise TypeError(
+            f"what is shaped must be an optics.IncoherentImaging, not {type(imaging).__name__}; "
+            "joint.build_front_end makes one, as of joint.LensConfig(element='phase')"
+        )
+    parameters = [p for p in imaging.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError("fit_psf needs an element that learns; this front end has no parameters")
+    check_scalar("learning_rate", learning_rate)
+    if (as_integer(steps) or 0) < 1 or not 0 < learning_rate < math.inf:
+        raise ValueError(
+            "steps must be at least 1 and learning_rate positive and finite, not "
+            f"{steps} and {learning_rate}"
+        )
+    return parameters
 
 
 def _overlap(imaging: IncoherentImaging, wanted: Tensor) -> Tensor:
@@ -131,7 +152,8 @@ def two_stage(
     element : IncoherentImaging
         Takes the kernel's place; trained in place.
     train, validation, objective, config, device, progress
-        As in :func:`joint.fit`, for both trainings.
+        As in :func:`joint.fit`, for both trainings. There is no teacher, so that the objective has
+        no ``distillation``.
     psf_steps, psf_learning_rate
         As in :func:`fit_psf`.
     directory : path, optional
@@ -141,9 +163,13 @@ def two_stage(
 
     Raises
     ------
-    ValueError
-        When the front end is no such kernel, or the element does not fit the scenes.
+    TypeError, ValueError
+        As :func:`joint.fit` and :func:`fit_psf`, of either training; when the front end is no such
+        kernel, the element does not suit it, or the objective asks for a teacher. All of it before
+        any step is taken.
     """
+    objective, config = objective or Objective(), config or Training()
+    check_given(system, train, validation, objective, config)
     kernel = system.front_end
     if not isinstance(kernel, LearnedKernel) or kernel.exposures != 1 or kernel.mix_channels:
         raise ValueError(
@@ -151,11 +177,24 @@ def two_stage(
             "exposure that does not mix the channels, as of a lens; this one has "
             f"{kernel or 'none'}"
         )
+    _learning(element, psf_steps, psf_learning_rate)
     if element.out_channels != kernel.out_channels or element.in_channels != kernel.in_channels:
         raise ValueError(
             f"the element images {element.in_channels} channels, the kernel {kernel.in_channels}; "
             "build it with as many wavelengths"
         )
+    if objective.distillation:
+        raise ValueError(
+            f"the objective weighs distillation with {objective.distillation:g}, and two_stage has "
+            "no teacher: set distillation=0, or take its three steps by yourself, joint.fit, "
+            "joint.fit_psf and joint.fit, of which fit takes one"
+        )
+    device = usable_device(device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # each training says it, too
+        both = _with_element(system.to(device), element.to(device))
+        check_run(both, train, validation, objective, config)
+    del both  # or a second classifier lies on the device while the first is trained
     folder = None if directory is None else Path(directory)
     options = {"objective": objective, "config": config, "device": device, "progress": progress}
     first = fit(
@@ -163,11 +202,8 @@ def two_stage(
         directory=None if folder is None else folder / "kernel", **options,
     )  # fmt: skip
     target = kernel.kernels.detach()[0, 0, :, 0]  # convolved with, thus the image of a point
-    shaped = fit_psf(
-        element.to(target.device), target, steps=psf_steps, learning_rate=psf_learning_rate
-    )
-    second = copy.deepcopy(system)
-    second.front_end = element
+    shaped = fit_psf(element, target, steps=psf_steps, learning_rate=psf_learning_rate)
+    second = _with_element(system, element)
     after = fit(
         second, train, validation, resume=resume,
         directory=None if folder is None else folder / "element", **options,
@@ -175,8 +211,19 @@ def two_stage(
     return TwoStage(second, first, shaped, after)
 
 
+def _with_element(system: ImagingSystem, element: IncoherentImaging) -> ImagingSystem:
+    """A copy of the system with the element for its front end, itself and no copy."""
+    second = copy.deepcopy(system)
+    second.front_end = element
+    return second
+
+
 def _framed(target: Tensor, shape: torch.Size) -> Tensor:
     """Centre a target in the window of a PSF and scale each channel to a sum of 1."""
+    if not isinstance(target, Tensor):
+        raise TypeError(
+            f"target must be a Tensor, not {type(target).__name__}: torch.as_tensor makes one"
+        )
     if target.ndim == 2:
         target = target.expand(shape[0], *target.shape)
     if target.ndim != 3 or len(target) != shape[0]:

@@ -28,8 +28,8 @@ __all__ = [
     "as_levels",
     "as_names",
     "as_tensor",
-    "check_images",
     "check_scene_encoding",
+    "checked_images",
     "checked_labels",
     "checked_masks",
     "content_hash",
@@ -94,8 +94,15 @@ def as_tensor(array: Array | Sequence[int]) -> Tensor:
     return torch.as_tensor(array)
 
 
-def check_images(images: Tensor) -> None:
-    """Refuse what are no codes ``[N, C, H, W]``, and none at all."""
+def checked_images(images: Array) -> Tensor:
+    """Codes ``[N, C, H, W]``, of one picture at least."""
+    try:
+        images = as_tensor(images)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            "images must be one array or Tensor of codes [N, C, H, W], as torch.stack makes of "
+            f"Tensors of one size, got {type(images).__name__} ({error})"
+        ) from error
     if images.ndim != 4 or images.dtype not in DEPTHS:
         raise ValueError(
             f"images must be uint8 or uint16 codes [N, C, H, W], got {images.dtype} "
@@ -104,6 +111,7 @@ def check_images(images: Tensor) -> None:
         )
     if images.numel() == 0:
         raise ValueError(f"the data set is empty: images has shape {list(images.shape)}")
+    return images
 
 
 def looks_turned(images: Array) -> bool:
@@ -230,7 +238,7 @@ def checked_labels(labels: Array | Sequence[int], classes: tuple[str, ...], coun
     """Labels int64 ``[count]``, each of one of the ``classes``."""
     try:
         labels = as_tensor(labels)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"labels must be {count} integers, one for each image: the position of its class in "
             f"{classes}, not its name ({error})"
@@ -279,7 +287,7 @@ def as_index(index: Index, count: int) -> Tensor:
     """Positions as int64, from integers or from a bool mask over all rows."""
     try:
         index = torch.as_tensor(index, device="cpu")
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"an index must be integers [M] or bool [{count}]: {error}") from error
     if index.numel() == 0 and index.dtype != torch.bool:
         return index.to(torch.int64).flatten()

@@ -26,9 +26,8 @@ from .arrays import (
     SceneEncoding,
     as_index,
     as_names,
-    as_tensor,
-    check_images,
     check_scene_encoding,
+    checked_images,
     checked_labels,
     checked_masks,
     content_hash,
@@ -162,8 +161,7 @@ class LesionDataset:
         encoding: SceneEncoding | None = None,
         fingerprint: str = "",
     ) -> None:
-        images = as_tensor(images)
-        check_images(images)
+        images = checked_images(images)
         check_scene_encoding(encoding)
         count = len(images)
         names = as_names(identifiers, "identifiers", count)
@@ -182,7 +180,9 @@ class LesionDataset:
         if not kinds or len(set(kinds)) < len(kinds):
             raise ValueError(f"classes must be different names, at least one, got {kinds}")
         masks, has_mask = checked_masks(masks, has_mask, images)
-        columns = {name: np.asarray(column) for name, column in (metadata or {}).items()}
+        columns = {}
+        if metadata is not None:  # not its truth, which a DataFrame has none of
+            columns = {name: np.asarray(column) for name, column in metadata.items()}
         for name, column in columns.items():
             if column.shape[:1] != (count,):
                 raise ValueError(
@@ -465,7 +465,21 @@ class LesionDataset:
 
         Of two parts of one data set, those of its rows that are in both; of two data sets, those of
         one name and equal codes: the names of many sets are numbers from 0.
+
+        Parameters
+        ----------
+        other : LesionDataset
+
+        Returns
+        -------
+        tuple of str
+
+        Raises
+        ------
+        TypeError
+            For what is no data set of this library.
         """
+        check_dataset(other)
         if self.same_set_as(other):
             rows = self._rows[torch.isin(self._rows, other._rows)]
             return tuple(self._arrays.identifiers[row] for row in rows.tolist())

@@ -22,7 +22,18 @@ from .cache import CacheOption, load_pixels
 from .dataset import LesionDataset
 from .decode import SUFFIXES, Decoder, Geometry, Picture
 from .split import part_of
-from .table import GROUPS, as_path, check_grouped, check_once, composed, read_table
+from .table import (
+    GROUPS,
+    IMAGES,
+    as_path,
+    check_grouped,
+    check_once,
+    column_of,
+    composed,
+    may_group,
+    read_header,
+    read_table,
+)
 
 __all__ = ["ImageFolder", "class_folders"]
 
@@ -67,10 +78,11 @@ def ImageFolder(
         and that have no folder here; by default the folders, sorted. Letters with accents, of
         groups too, become Unicode's NFC.
     groups : path, optional
-        CSV, or tab-separated text, of the columns ``image`` and ``group`` (or ``patient_id``, or
-        ``lesion_id``: of several, the first of these three). An image is named by its path below
-        ``root`` or by the end of that, its file name at least, also without the suffix. A row for
-        each picture; others are left alone.
+        CSV, or tab-separated text, of the columns ``image`` (or ``file``, or another that
+        :func:`ImageTable` knows) and ``group`` (or ``patient_id``, or ``lesion_id``: of several,
+        the first of these three; else the only one that is named as such, as ``scene`` or
+        ``Subject ID``). An image is named by its path below ``root`` or by the end of that, its
+        file name at least, also without the suffix. A row for each picture; others are left alone.
     bit_depth : {8, 16}, optional
         Of the codes. 16 keeps those of PNG and TIFF files, grey or in colour, and refuses files of
         another depth. 8 reduces them, and so does the default, with a warning.
@@ -87,7 +99,8 @@ def ImageFolder(
         picture files; with ``bit_depth=16`` or a ``white_level`` they may be a camera's raw data,
         and nothing is said.
     cache, workers, progress
-        As for :func:`HAM10000`.
+        As for :func:`HAM10000`: a picture that was replaced by one of equal size and modification
+        time is not noticed, delete the cache then.
 
     Returns
     -------
@@ -101,6 +114,8 @@ def ImageFolder(
         When there are no class folders, one of them has no picture, ``classes`` leaves one out or
         names one twice, or pictures cannot be used: all of them by name. When the table of groups
         lacks a column or pictures, or is not clear. When an option is unknown.
+    TypeError
+        When ``groups`` is no path.
     OSError
         When the cache cannot be written.
 
@@ -122,6 +137,12 @@ def ImageFolder(
         bit_depth=bit_depth,
         channels=channels,
     )
+    if groups is not None and not isinstance(groups, str | os.PathLike):
+        raise TypeError(
+            f"groups is the path of a table, not {type(groups).__name__}: of groups that are at "
+            "hand, say .grouped(groups) of the data set that is returned, in the order of its "
+            "identifiers"
+        )
     with Archive(root) as archive:
         by_class, parts = _by_class(archive)
         names = _class_names(archive, by_class, classes)
@@ -164,14 +185,20 @@ def _groups(path: Path, identifiers: Sequence[str], root: str) -> list[str]:
     path = path.expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"there is no table of groups at {path}")
-    table = read_table(path.read_bytes(), ("image",), str(path))
-    column = next((name for name in GROUPS if name in table), None)
+    content = path.read_bytes()
+    header = read_header(content)
+    image = column_of(IMAGES, header) or IMAGES[0]
+    table = read_table(content, (image,), str(path))
+    column = column_of(GROUPS, header)
+    others = [name for name in table if may_group(name)]
+    if column is None and len(others) == 1:  # it is here to say what belongs together
+        column = others[0]
     if column is None:
         raise ValueError(
             f"{path} does not say what belongs together: it needs one of the columns "
             f"{', '.join(GROUPS)}, and has {', '.join(table)}"
         )
-    names = list(map(as_path, table["image"]))
+    names = list(map(as_path, table[image]))
     check_once(names, str(path))
     group_of = dict(zip(names, map(composed, table[column]), strict=True))
     keys = [_key(identifier, group_of, root, str(path)) for identifier in identifiers]

@@ -1,7 +1,6 @@
 """Pictures of a folder or zip, and a table that says what each shows."""
 
 import os
-import re
 import shlex
 import warnings
 from collections import Counter
@@ -25,16 +24,19 @@ from .dataset import LesionDataset
 from .decode import SUFFIXES, Decoder, Geometry, Picture
 from .table import (
     GROUPS,
+    IMAGES,
     Table,
     as_path,
     check_columns,
     check_grouped,
     check_once,
     chosen_rows,
+    column_of,
     composed,
     given_table,
     is_missing,
     mask_name,
+    may_group,
     number_column,
     read_header,
     read_table,
@@ -44,13 +46,6 @@ from .table import (
 
 __all__ = ["ImageTable"]
 
-# Columns that name the pictures; of several in a table, the first of these.
-_IMAGES = ("image", "image_name", "image_id", "isic_id", "file_name", "filename", "file", "path")
-# Columns that say what belongs together in words of their own.
-_GROUP = re.compile(
-    r"(patient|lesion|subject)s?[\W_]*(id|no|nr|number|name|code|key)?[\W_]*",
-    re.IGNORECASE,
-)
 _UNLABELLED = ("", "na", "nan")  # in lower case; unknown is a diagnosis, too
 
 
@@ -99,15 +94,16 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
         Folder or zip of the pictures; by default the folder of the table. Nothing is extracted.
     image : str, optional
         Column of the pictures; by default the first that there is of ``image``, ``image_name``,
-        ``image_id``, ``isic_id``, ``file_name``, ``filename``, ``file``, ``path``.
+        ``image_id``, ``isic_id``, ``file_name``, ``filename``, ``file``, ``path``; where there is
+        none, in whatever capital letters.
     label : str
         Column of the class of each picture, in words or as a number. A column for each class, as
         the challenges of ISIC have them, is what :func:`ISIC` reads.
     group : str, optional
         Column of what belongs together, one lesion or one patient; by default the first that there
-        is of ``group``, ``patient_id`` and ``lesion_id``. Without any, and with the column of the
-        pictures, every picture is a group of its own, and a split can put pictures of one patient
-        on both sides.
+        is of ``group``, ``patient_id`` and ``lesion_id``, read alike. Without any, and with the
+        column of the pictures, every picture is a group of its own, and a split can put pictures of
+        one patient on both sides.
     mask : str, optional
         Column of the masks, named like the pictures; an empty cell is a picture without one.
     classes : sequence of str, optional
@@ -120,7 +116,7 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
     bit_depth, white_level, channels, encoding
         What the codes are, as for :func:`ImageFolder`.
     cache, workers, progress, limit
-        As for :func:`HAM10000`.
+        As for :func:`HAM10000`; what is not noticed of a changed picture, :func:`ImageFolder` says.
 
     Returns
     -------
@@ -147,9 +143,10 @@ def ImageTable(  # noqa: PLR0913 - four columns, and what pictures of a folder c
     UserWarning
         When ``root`` is given and has pictures without a row: they are left alone. When there is
         one class only, and ``classes`` does not name it; when no row has one that it names. When no
-        ``group`` is given, and a column that is named as one (``patient``, ``Subject ID``) has some
-        value several times. When all pictures are grey and ``channels`` is not given. When pictures
-        that are decoded are transparent somewhere, or have codes above ``white_level``.
+        ``group`` is given, and a column that is named as one (``patient``, ``Subject ID``,
+        ``scene``, ``session``, ``video``) has some value several times. When all pictures are grey
+        and ``channels`` is not given. When pictures that are decoded are transparent somewhere, or
+        have codes above ``white_level``.
     """
     check_scene_encoding(encoding)
     decoder = Decoder(
@@ -246,10 +243,15 @@ def _columns(
     mask: str | None,
 ) -> _Columns:
     """The columns that were given, and those that their names tell."""
+    if label is None:  # pyright: ignore[reportUnnecessaryComparison]
+        raise ValueError(
+            f"{where}: a data set has a label for each picture, so label=None names no column; "
+            "of pictures without labels, joint.predict says what a run sees in them"
+        )
     if image is None:
-        image = next((name for name in _IMAGES if name in header), _IMAGES[0])
+        image = column_of(IMAGES, header) or IMAGES[0]
     if group is None:
-        group = next((name for name in GROUPS if name in header), None)
+        group = column_of(GROUPS, header)
     check_columns(
         header,
         [name for name in (image, label, group, mask) if name is not None],
@@ -299,7 +301,7 @@ def _warn_of_groups(cells: Table, said: _Columns, where: str) -> None:
     for name, column in cells.items():
         known = [cell for cell in column if not is_missing(cell)]
         several = len(known) - len(set(known))
-        if name in (said.image, said.label, said.mask) or not several or not _GROUP.fullmatch(name):
+        if name in (said.image, said.label, said.mask) or not several or not may_group(name):
             continue
         warnings.warn(
             f"{where} has a column {name!r} of {len(set(known))} values for {len(known)} pictures, "

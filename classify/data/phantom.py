@@ -148,7 +148,7 @@ def LesionPhantom(  # noqa: PLR0913 - what a picture of skin depends on
     ValueError
         When an option is outside of its range.
     TypeError
-        When ``count``, ``image_size`` or ``seed`` is no integer.
+        When ``count``, ``image_size`` or ``seed`` is no integer, or another number is none.
 
     Examples
     --------
@@ -232,7 +232,7 @@ def phantom_maps(
     ValueError
         When an option is outside of its range or there is no row.
     TypeError
-        When ``image_size``, ``seed`` or a row is no integer.
+        When ``image_size``, ``seed`` or a row is no integer, or another number is none.
     """
     look = _checked(
         size=image_size, seed=seed, difficulty=difficulty, contrast=contrast, balance=balance,
@@ -260,6 +260,10 @@ def _checked(
     device: str | torch.device,
 ) -> Look:  # fmt: skip
     size, seed, tone = _integer("image_size", size), _integer("seed", seed), _tone(skin)
+    _check_number("difficulty", difficulty)
+    _check_number("contrast", contrast)
+    _check_number("balance", balance)
+    _check_number("blur", blur)
     for name, value, allowed, rule in (
         ("image_size", size, 16 <= size <= 512, "16 to 512 pixels"),
         ("seed", seed, 0 <= seed < 2**63, "0 or more, below 2^63"),
@@ -289,6 +293,15 @@ def _integer(name: str, value: int) -> int:
     if number is None:
         raise TypeError(f"{name} must be an integer, got {value!r}")
     return number
+
+
+def _check_number(name: str, value: object) -> None:
+    try:
+        number = None if isinstance(value, str) else float(value)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError, RuntimeError):
+        number = None
+    if number is None:
+        raise TypeError(f"{name} must be a number, got {value!r}")
 
 
 def _tone(skin: tuple[float, float] | SkinType) -> tuple[float, float]:

@@ -113,7 +113,11 @@ def SceneFile(path: str | os.PathLike[str]) -> LesionDataset:
 
 
 def save_scenes(dataset: LesionDataset, path: str | os.PathLike[str]) -> None:
-    """Write scenes to an ``.npz``, from which :func:`SceneFile` makes the same data set.
+    """Write scenes to an ``.npz``, of which :func:`SceneFile` makes a data set of the same content.
+
+    It is known by that content: its ``fingerprint`` is that of a :class:`LesionDataset` of the same
+    arrays, and not that of a phantom, of decoded files, or of a part of a data set, which are known
+    by where they come from. A run that began with one of these is resumed with that.
 
     Parameters
     ----------

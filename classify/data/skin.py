@@ -92,7 +92,7 @@ def checked_wavelengths(wavelengths: Sequence[float]) -> tuple[float, ...]:
     """Wavelengths in metres, or a ValueError."""
     try:
         bands = tuple(float(band) for band in wavelengths)
-    except TypeError:
+    except (TypeError, ValueError):
         raise ValueError(
             f"wavelengths={wavelengths!r} must be a sequence of metres, as (550e-9, 850e-9)"
         ) from None

@@ -14,7 +14,7 @@ import hashlib
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, final, get_args
 
@@ -230,6 +230,8 @@ def given_split(dataset: LesionDataset, parts: Sequence[str] | np.ndarray) -> Sp
     >>> parts = given_split(dataset, dataset.metadata["part"])
     """
     check_classes(dataset)
+    if isinstance(parts, str) or not isinstance(parts, Iterable):
+        raise ValueError(f"parts needs {len(dataset)} words, one for each image, got {parts!r}")
     words = list(map(str, parts))
     if len(words) != len(dataset):
         raise ValueError(f"parts needs {len(dataset)} words, one for each image, got {len(words)}")
@@ -385,7 +387,10 @@ def _as_split(
 
 
 def _checked(fractions: Sequence[float]) -> np.ndarray:
-    shares = np.asarray(fractions, dtype=np.float64)
+    try:
+        shares = np.asarray(fractions, dtype=np.float64)
+    except (TypeError, ValueError):  # words, or lists of several lengths
+        shares = np.empty(0)
     if shares.shape not in ((2,), (3,)):
         raise ValueError(
             f"fractions must be two (train, test) or three (train, validation, test) numbers, "

@@ -19,16 +19,19 @@ from .decode import Picture
 
 __all__ = [
     "GROUPS",
+    "IMAGES",
     "Table",
     "as_path",
     "check_columns",
     "check_grouped",
     "check_once",
     "chosen_rows",
+    "column_of",
     "composed",
     "given_table",
     "is_missing",
     "mask_name",
+    "may_group",
     "number_column",
     "pictures_of",
     "read_header",
@@ -47,8 +50,16 @@ _SUFFIXES = (".jpg", ".jpeg", ".png")
 _UNKNOWN = ("", "NA", "unknown")  # ages
 # Of lesions, patients and measures, in lower case; what pandas and SQL write is among them.
 _MISSING = ("", "na", "n/a", "nan", "none", "null", "<na>", "unknown")
+#: Columns that name the pictures; of several in a table, the first of these.
+IMAGES = ("image", "image_name", "image_id", "isic_id", "file_name", "filename", "file", "path")
 #: Columns that say what belongs together; of several in a table, the first of these.
 GROUPS = ("group", "patient_id", "lesion_id")
+# Those that say it in words of their own.
+_GROUPED = re.compile(
+    r"(group|patient|lesion|subject|person|participant|case"
+    r"|scene|session|sequence|series|clip|video)s?[\W_]*(id|no|nr|number|name|code|key)?[\W_]*",
+    re.IGNORECASE,
+)
 _QUOTED = r'(?<![^\t,;])"[^"]*(?:""[^"]*)*"'  # a quote opens a cell only where the cell begins
 _HEAD = re.compile(rf"(?:{_QUOTED}|[^\r\n])*")
 
@@ -56,6 +67,19 @@ _HEAD = re.compile(rf"(?:{_QUOTED}|[^\r\n])*")
 def is_missing(cell: str) -> bool:
     """Whether a cell says that what it is for is not known."""
     return cell.strip().lower() in _MISSING
+
+
+def column_of(names: Sequence[str], header: Sequence[str]) -> str | None:
+    """First of some names that a header has; if it has none, whatever their capital letters."""
+    alike = {name.lower(): name for name in reversed(header)}
+    found = [name for name in names if name in header]
+    found += [alike[name] for name in names if name in alike]
+    return found[0] if found else None
+
+
+def may_group(column: str) -> bool:
+    """Whether the name of a column suggests that it says what belongs together."""
+    return _GROUPED.fullmatch(column) is not None
 
 
 def read_header(content: bytes) -> list[str]:

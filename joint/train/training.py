@@ -59,7 +59,8 @@ class Training(Settings):
     learning_rates: Annotated[dict[Stage, float], AfterValidator(FrozenDict)] = Field(
         default_factory=FrozenDict
     )
-    """Peak learning rates of single stages, where they differ. Entropy models, gains and JPEG
+    """Peak learning rates of single stages, where they differ; that of one that does not learn, or
+    is not there, is of no account, so that designs may share them. Entropy models, gains and JPEG
     tables have ten times that of their codec (learning_rate_factor)."""
     weight_decay: float = Field(default=1e-4, ge=0)
     """For the weights of restoration, codec and classifier: parameters of more than one axis whose
@@ -88,8 +89,11 @@ class Training(Settings):
     gradient_clip: float | None = Field(default=5.0, gt=0)
     """Largest norm of the gradient of one stage."""
     averaging: float | None = Field(default=None, gt=0, lt=1)
-    """Decay of a moving average of the weights (Polyak), a step; it is what is validated, kept
-    and returned. None trains without."""
+    """Largest decay of a moving average of the weights (Polyak), a step; it is what is validated,
+    kept and returned. None trains without. At step n the decay is ``min(averaging, (1 + n) / (10 +
+    n))``, as in TensorFlow's ``ExponentialMovingAverage(num_updates=n)``: until step
+    ``(10 averaging - 1) / (1 - averaging)``, 890 of 0.99 and 8990 of 0.999, the average lies n / 10
+    steps back in the mean, whatever the value; ``1 / (1 - averaging)`` steps long after it."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Autocast of restoration, codec and classifier; optics, sensor and rates stay in float32."""
     channels_last: bool = True

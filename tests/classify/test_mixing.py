@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
@@ -121,6 +122,23 @@ def test_the_box_is_where_and_as_large_as_asked():
     assert window[0, 0, 2:6, 4:12].all()
     assert window[1, 0, :2, :4].all()
     assert not mixing.box(centre, torch.zeros(3), (8, 16)).any()
+
+
+@pytest.mark.parametrize("pixels", [16, 28, 32, 33])
+def test_a_side_is_rounded_to_whole_pixels_as_torchvision_rounds_it(pixels):
+    sides = torch.tensor([0.02, 0.05, 0.1, 0.25, 0.3, 0.49, 0.9])
+    centre = torch.full((len(sides), 2), 0.5)
+    found = mixing.box(centre, sides, (pixels, pixels))
+    picture = torch.zeros(1, pixels, pixels)
+    for side, window in zip(sides.tolist(), found, strict=True):
+        *_, height, width, _ = torchvision.transforms.RandomErasing.get_params(
+            picture, scale=(side**2, side**2), ratio=(1.0, 1.0), value=[0.0]
+        )
+        assert int(window.sum()) == height * width
+        rows, columns = window[0].nonzero(as_tuple=True)
+        if len(rows):  # the middle pixel is in the middle, or next to it
+            assert abs(float(rows.double().mean()) - pixels // 2) <= 0.5
+            assert abs(float(columns.double().mean()) - pixels // 2) <= 0.5
 
 
 def test_the_area_of_the_box_is_the_share_of_the_partner(monkeypatch):

@@ -97,6 +97,8 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
         classify.backbone("resnet18", weights=tmp_path / "scalar.pth")
     with pytest.raises(ValueError, match="there are no weights at"):
         classify.backbone(weights=tmp_path / "nothing.pth")
+    with pytest.raises(TypeError, match="weights is the path of a file, not dict: save a state"):
+        classify.backbone(weights={"head.weight": torch.zeros(2, 3)})
     (tmp_path / "text.pth").write_text("text")
     with pytest.raises(ValueError, match="not a readable state dict"):
         classify.backbone(weights=tmp_path / "text.pth")

@@ -14,6 +14,8 @@ def test_a_device_that_computes_nothing_is_refused(device):
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="device 'gpu' is unknown; use 'cpu', 'cuda'"):
         usable_device("gpu")
+    with pytest.raises(ValueError, match="device 'None' is unknown; use 'cpu', 'cuda'"):
+        usable_device(None)
     count = torch.cuda.device_count()
     with pytest.raises(
         ValueError, match=f"'cuda:{count}' was asked for, but torch sees {count} GP"

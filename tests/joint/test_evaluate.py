@@ -251,6 +251,11 @@ def test_one_pass_is_at_one_point(name, several, system, lesions):
         joint.evaluate(system, lesions, **{name: several})
 
 
+def test_an_objective_is_one_of_joint(system, lesions):
+    with pytest.raises(TypeError, match=r"must be a joint\.Objective, not dict; make one with jo"):
+        joint.evaluate(system, lesions, objective={"task": 1})
+
+
 class _Gain(optics.FrontEnd):
     """Brings a multiple of the light, and says so."""
 

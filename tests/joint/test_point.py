@@ -205,6 +205,13 @@ def test_a_quality_is_one_number(codec):
             at_quality(codec, wrong).__enter__()
 
 
+@pytest.mark.parametrize("number", [np.int64(100), np.float32(100), torch.tensor(100)])
+def test_a_number_of_numpy_or_torch_is_written_as_a_number(number):
+    written = json.dumps(OperatingPoint(photons=number).to_dict())
+    assert json.loads(written) == {"photons": 100}
+    assert OperatingPoint(distance=np.float32(math.inf)).to_dict() == {"distance": "inf"}
+
+
 def test_far_away_is_written_as_in_a_configuration():
     """JSON has no infinity: what is written is what a lens reads again."""
     told = json.dumps(OperatingPoint(photons=30, distance=math.inf).to_dict(), allow_nan=False)

@@ -8,7 +8,10 @@ import pytest
 from pydantic import Field, ValidationError
 
 from joint import NoneConfig
-from joint.settings import FrozenDict, Settings, added
+from joint.settings import FrozenDict, Settings, added, nearest
+from joint.train.training import MONITORS
+
+_ALL = ", ".join(MONITORS)
 
 
 class _Part(Settings):
@@ -31,6 +34,33 @@ def test_settings_are_strict_and_do_not_change():
     with pytest.raises(ValidationError, match="frozen"):
         part.size = 2
     assert NoneConfig().model_dump() == {"kind": "none"}
+
+
+@pytest.mark.parametrize(
+    ("word", "choice"),
+    [
+        ("acc", "accuracy"),
+        ("AUC", "auc"),
+        ("f1", "macro_f1"),
+        ("bal_acc", "balanced_accuracy"),
+        ("balanced", "balanced_accuracy"),
+        ("psnr_s", "psnr_scene"),
+        ("acuracy", "accuracy"),  # what abbreviates nothing is compared letter by letter
+        ("Acuracy", "accuracy"),
+        ("acc_bal", None),  # in another order, and far from all by its letters
+        ("a", None),  # one letter begins too much
+        ("", None),
+    ],
+)
+def test_an_abbreviation_is_nearest_to_what_it_is_short_for(word, choice):
+    said = nearest(word, MONITORS)
+    assert said == (f"; did you mean {choice!r}?" if choice else f"; choose from {_ALL}")
+    assert choice or nearest(word, MONITORS, always=False) == ""
+
+
+def test_the_nearest_choice_is_said_as_it_is_spelt():
+    assert nearest("patient", ["Age", "Patient_ID"]) == "; did you mean 'Patient_ID'?"
+    assert nearest("x", ["Age", 3]) == "; choose from Age, 3"
 
 
 class _Whole(Settings):

@@ -609,6 +609,7 @@ def test_names_of_classes_stay_with_their_classifier():
     assert "'b'" not in repr(system)  # by which a run is known, and no network is another by it
     for wrong, error, message in (
         ({"classes": "ab"}, TypeError, "a sequence of names, not 'ab'"),
+        ({"classes": 2}, TypeError, "a sequence of names, not 2"),
         ({"classes": (1, 2)}, TypeError, r"a sequence of names, not \(1, 2\)"),
         ({"classes": ("a", "a")}, ValueError, r"different names, .* not \('a', 'a'\)"),
         ({"classes": ()}, ValueError, r"at least one, not \(\)"),

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -111,14 +113,14 @@ def test_what_cannot_be_shaped_is_refused(lesions, others):
         joint.two_stage(
             joint.ImagingSystem(front_end=mixing, classifier=_Head()), _element(), lesions, others
         )
-    grey = joint.build_front_end(joint.LensConfig(), (16, 16), 1)
+    grey = joint.build_front_end(joint.LensConfig(element="phase"), (16, 16), 1)
     kernel = joint.ImagingSystem(
         front_end=optics.LearnedKernel("gaussian", 5, signed=False), classifier=_Head()
     )
     with pytest.raises(ValueError, match="the element images 1 channels, the kernel 3"):
         joint.two_stage(kernel, grey, lesions, others)
     with pytest.raises(ValueError, match="needs an element that learns"):
-        joint.fit_psf(grey, _two_spots())
+        joint.fit_psf(grey.requires_grad_(False), _two_spots())
     beyond = torch.ones(31, 31)
     beyond[8:23, 8:23] = 0
     for target, message in (
@@ -129,5 +131,40 @@ def test_what_cannot_be_shaped_is_refused(lesions, others):
     ):
         with pytest.raises(ValueError, match=message):
             joint.fit_psf(_element(), target)
-    with pytest.raises(ValueError, match="steps must be at least 1"):
-        joint.fit_psf(_element(), _two_spots(), steps=0)
+    for steps in (0, 1.5, None):
+        with pytest.raises(ValueError, match=f"steps must be at least 1 .*, not {steps} and 0.05"):
+            joint.fit_psf(_element(), _two_spots(), steps=steps)
+    with pytest.raises(TypeError, match="learning_rate must be one number, not 'fast'"):
+        joint.fit_psf(_element(), _two_spots(), learning_rate="fast")
+    with pytest.raises(TypeError, match="target must be a Tensor, not ndarray: torch"):
+        joint.fit_psf(_element(), _two_spots().numpy())
+
+
+def test_what_the_second_half_refuses_is_refused_before_the_first_begins(
+    lesions, others, monkeypatch
+):
+    def too_late(*_, **__):
+        pytest.fail("the kernel was trained")
+
+    monkeypatch.setattr(sys.modules["joint.two_stage"], "fit", too_late)
+    system = joint.ImagingSystem(
+        front_end=optics.LearnedKernel("gaussian", 5, signed=False), classifier=_Head()
+    )
+    frozen = _element()
+    frozen.requires_grad_(False)
+    wide = _element(psf_size=35, pupil_size=72, boundary="reflect")
+    taught = joint.Objective(distillation=1)
+    for element, options, message in (
+        (frozen, {}, "needs an element that learns"),
+        (_element(), {"psf_steps": 0}, "steps must be at least 1"),
+        (_element(), {"psf_learning_rate": -1}, "not 300 and -1"),
+        (_element(), {"psf_learning_rate": float("inf")}, "positive and finite"),
+        (_element(), {"objective": taught}, "with 1, and two_stage has no teacher: set dist"),
+        (wide, {}, "a reflected border must be narrower than the picture"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            joint.two_stage(system, element, lesions, others, progress=False, **options)
+    with pytest.raises(TypeError, match="IncoherentImaging, not LearnedKernel; joint"):
+        joint.two_stage(system, system.front_end, lesions, others, progress=False)
+    with pytest.raises(TypeError, match="system must be a joint"):
+        joint.two_stage(system.front_end, _element(), lesions, others, progress=False)

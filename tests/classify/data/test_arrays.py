@@ -32,6 +32,12 @@ def test_numbers_are_names_too():
         ),
         ({"images": torch.zeros(10, 6, 5, dtype=torch.uint8)}, r"got torch.uint8 \[10, 6, 5\]"),
         ({"images": torch.zeros(0, 3, 6, 5, dtype=torch.uint8)}, "the data set is empty"),
+        ({"images": None}, r"one array or Tensor of codes \[N, C, H, W\], .* got NoneType"),
+        (
+            {"images": [torch.zeros(3, 6, 5, dtype=torch.uint8)] * 10},
+            "as torch.stack makes of Tensors of one size, got list",
+        ),
+        ({"labels": [None] * 10}, "10 integers, one for each image: the position of its class"),
         ({"labels": torch.arange(9)}, r"labels must be 10 integers, .* got torch.int64 \[9\]"),
         ({"labels": torch.zeros(10)}, "labels must be 10 integers, .* got torch.float32"),
         ({"labels": torch.full((10,), 7)}, r"lie in 0..6 .* but labels\[0\] is 7 \(10 such"),

@@ -123,6 +123,21 @@ def test_missing_masks_are_named():
         without.gather_masks([0])
 
 
+def test_columns_come_of_any_mapping():
+    class Frame(dict):
+        """Of a mapping, as pandas has it, whose truth is asked for in vain."""
+
+        def __bool__(self):
+            raise ValueError("The truth value of a DataFrame is ambiguous")
+
+    assert make(metadata=Frame(age=[1] * 10)).metadata["age"].tolist() == [1] * 10
+
+
+def test_pictures_are_shared_with_a_data_set():
+    with pytest.raises(TypeError, match="LesionDataset, not list"):
+        make().shared(["image-1"])
+
+
 @pytest.mark.parametrize(
     ("index", "error", "message"),
     [
@@ -133,6 +148,7 @@ def test_missing_masks_are_named():
         ([True, False], ValueError, r"bool \[10\], got torch.bool \[2\]"),
         ([[1], [2]], ValueError, r"got torch.int64 \[2, 1\]"),
         ([10], IndexError, "out of bounds"),
+        (None, ValueError, r"an index must be integers \[M\] or bool \[10\]: Could not infer"),
     ],
 )
 def test_index_that_cannot_be_a_subset(index, error, message):

@@ -295,6 +295,17 @@ def test_a_table_says_which_pictures_belong_together(pictures, write, tmp_path):
     assert found.fingerprint == load(root, groups=str(table)).fingerprint
 
 
+@pytest.mark.parametrize(
+    "header", ["file,label,scene", "Filename,site,Group", "image,age,Subject ID"]
+)
+def test_a_table_of_groups_has_the_names_that_a_table_of_labels_may_have(
+    pictures, write, tmp_path, header
+):
+    rows = (f"{path},x,{path[:3]}" for path in pictures)
+    found = load(write(pictures), groups=_table(tmp_path, header, *rows))
+    assert found.groups == tuple(name[:3] for name in found.identifiers)
+
+
 def test_of_several_columns_the_coarsest_is_meant(pictures, write, tmp_path):
     rows = (f"{path},lesion {number},same" for number, path in enumerate(pictures))
     table = _table(tmp_path, "image,lesion_id,patient_id", *rows)
@@ -309,6 +320,7 @@ def test_of_several_columns_the_coarsest_is_meant(pictures, write, tmp_path):
             ("image,side", "a,left"),
             "one of the columns group, patient_id, lesion_id, and has image,",
         ),
+        (("image,scene,video", "a,1,2"), "one of the columns group, .* has image, scene, video"),
         (("image,group", "b,1", "b,2"), "several rows for one image: b"),
         (("image,group", "a,1", "b,"), r"no group for 3 of 5 pictures: cat/deep/b.jpg, dog/c.webp"),
         (
@@ -326,6 +338,8 @@ def test_a_table_that_leaves_open_what_belongs_together(pictures, write, tmp_pat
 def test_a_table_of_groups_that_is_not_there(pictures, write, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no table of groups at .*none.csv"):
         load(write(pictures), groups=tmp_path / "none.csv")
+    with pytest.raises(TypeError, match=r"path of a table, not list: .* say \.grouped\(groups\)"):
+        load(write(pictures), groups=["Rex"] * 5)
 
 
 def test_a_table_names_pictures_by_any_end_of_their_path(pictures, write, tmp_path):

@@ -375,6 +375,7 @@ def test_the_column_of_pictures_has_a_known_name_or_is_given(written, root):
             "lacks the columns diagnosis, patientid, masks; .*: did you mean patient_id?",
         ),
         ({"image": "images"}, "lacks the columns images; .* did you mean image?"),
+        ({"label": None}, "so label=None names no column; of pictures without labels, joint.pred"),
         ({"classes": ("mel", "df", "bcc")}, "it has mel, nv, got mel, df, bcc$"),
         (
             {"classes": ("mel",)},
@@ -561,7 +562,13 @@ def test_a_class_without_a_row_can_be_named(labels, root):
     assert found.counts.tolist() == [0, 3, 0, 2]
 
 
-@pytest.mark.parametrize("name", ["patient", "Patient_ID", "Lesion ID", "subjects", "SubjectNr."])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "patient", "Patient ID", "Lesion ID", "subjects", "SubjectNr.", "scene", "scene_id",
+        "session", "Sequence", "clip", "video", "group_id",
+    ],
+)  # fmt: skip
 def test_a_column_that_may_be_the_group_is_spoken_of(written, root, name):
     rows = [
         ("image", "label", name, "lesion_type", "patient_age"),
@@ -584,6 +591,17 @@ def test_a_column_that_may_be_the_group_is_spoken_of(written, root, name):
     ]
     apart += [(*row[:2], "NA", *row[3:]) for row in rows[3:]]
     load(written(apart), root)
+
+
+@pytest.mark.parametrize("name", ["Group", "PATIENT_ID", "Lesion_Id"])
+def test_a_column_is_known_in_any_capital_letters(written, root, name):
+    cells = zip(LEVELS, ["nv", "mel"] * 2 + ["nv"], "uvwwu", strict=True)
+    found = load(written([("File", "label", name), *cells]), root)
+    assert found.identifiers == tuple(sorted(LEVELS))
+    assert found.groups == tuple(dict(zip(LEVELS, "uvwwu", strict=True))[n] for n in sorted(LEVELS))
+    # One that is written as it is known comes first.
+    rows = [("image", "label", "Group", "lesion_id"), *((n, "x", "all", n) for n in LEVELS)]
+    assert load(written(rows), root, classes=["x"]).groups == found.identifiers
 
 
 def test_labels_and_groups_are_the_same_in_either_form_of_unicode(written, root):

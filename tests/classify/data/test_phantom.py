@@ -246,6 +246,13 @@ def test_whole_numbers_are_asked_for(name):
         classify.LesionPhantom(**{"count": 3, name: 20.5})
 
 
+@pytest.mark.parametrize("name", ["difficulty", "contrast", "balance", "blur"])
+def test_numbers_are_asked_for(name):
+    for given in ("high", "0", None, [0.5]):
+        with pytest.raises(TypeError, match=f"{name} must be a number, got "):
+            classify.LesionPhantom(3, **{name: given})
+
+
 @pytest.mark.parametrize(
     ("rows", "error", "message"),
     [

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classify.data import LesionDataset, SceneFile, save_scenes
+from classify.data import LesionDataset, LesionPhantom, SceneFile, save_scenes
 
 COUNT, SIZE = 6, (9, 14)
 RNG = np.random.default_rng(5)
@@ -320,6 +320,19 @@ def test_saved_masks_are_the_same_data_set(tmp_path):
     scenes = LesionDataset(**arrays(), **names, masks=masks, has_mask=marked)
     save_scenes(scenes, tmp_path / "scenes.npz")
     assert SceneFile(tmp_path / "scenes.npz").fingerprint == scenes.fingerprint
+
+
+def test_a_file_is_known_by_its_content_and_a_phantom_by_its_recipe(tmp_path):
+    phantom = LesionPhantom(4, 16, encoding="linear", bit_depth=16)
+    save_scenes(phantom, tmp_path / "scenes.npz")
+    read = SceneFile(tmp_path / "scenes.npz")
+    assert torch.equal(read.gather(range(4)).images, phantom.gather(range(4)).images)
+    same = LesionDataset(
+        images=phantom.gather(range(4)).images, labels=phantom.labels, groups=phantom.groups,
+        identifiers=phantom.identifiers, classes=phantom.classes, encoding="linear",
+        masks=phantom.gather_masks(range(4)),
+    )  # fmt: skip
+    assert read.fingerprint == same.fingerprint != phantom.fingerprint
 
 
 def test_who_says_how_many_channels_there_are_is_not_warned(save):

@@ -99,6 +99,7 @@ def test_gradients_are_right():
         ({"wavelengths": (399e-9,)}, "each of 400e-9 to 1000e-9"),
         ({"wavelengths": ()}, "holds nothing; give at least one"),
         ({"wavelengths": 550e-9}, "must be a sequence of metres"),
+        ({"wavelengths": "red"}, "wavelengths='red' must be a sequence of metres"),
         ({"wavelengths": (float("nan"),)}, "each of 400e-9 to 1000e-9"),
         ({"saturation": 1.2}, "saturation=1.2 is out of range; give 0 to 1"),
         ({"melanin": -0.1}, "melanin holds values out of range; give finite volume fractions"),
