@@ -112,19 +112,20 @@ def complete_run(
     Raises
     ------
     ConfigError
-        When the folder holds a run of another configuration or another start, finished or not; or
-        one that was ended before it was saved, and whose start is not given again; and for a
-        teacher that is not there, or is of other scenes, see :func:`joint.trained.load_teacher`;
-        and for a new run of other parts than ``config.split`` makes; for an objective or another
-        section of a class of your own, which no folder could bring back.
+        When the folder holds a run of another configuration or another start, finished or not; a
+        finished one on other pictures; or one that was ended before it was saved, and whose start
+        is not given again; and for a teacher that is not there, or is of other scenes, see
+        :func:`joint.trained.load_teacher`; and for a new run of other parts than ``config.split``
+        makes; for an objective or another section of a class of your own, which no folder could
+        bring back.
     ValueError, CheckpointError, TrainingDiverged
         As :func:`joint.fit`; for a start that does not fit the system.
 
     Warns
     -----
     UserWarning
-        When a plan freezes a classifier that was never trained; when the file that it begins with
-        is of a run folder, and that run was trained on pictures of ``parts.test``, or of their
+        When a classifier that was never trained learns in no epoch; when the file that it begins
+        with is of a run folder, and that run was trained on pictures of ``parts.test``, or of their
         lesions.
     """
     check_comes_back(config)
@@ -144,9 +145,10 @@ def complete_run(
         earlier(folder, config, resume=resume)
         digests, start_run = _checked_start(folder, start or {}, start_run, resume=resume)
         if gathered(is_done(folder.path))[0]:
+            trained = load_trained(folder.path, config.training)
+            _check_scenes(folder, trained, train, validation)
             if rank() == 0:
                 retell(folder.path, told)
-            trained = load_trained(folder.path, config.training)
             load_weights(system, trained.weights, source=str(trained.path))
             return system.eval()
         teacher = load_teacher(config, parts)
@@ -205,6 +207,19 @@ def built(config: RunConfig, train: LesionDataset, device: torch.device) -> Imag
     ).to(device)
 
 
+def _check_scenes(
+    folder: RunFolder, trained: Trained, train: LesionDataset, validation: LesionDataset
+) -> None:
+    """Refuse a finished run of other pictures, as `fit` refuses one that was interrupted."""
+    was = trained.head.get("identity")
+    for name, part in (("train", train), ("validation", validation)):
+        if isinstance(was, dict) and was.get(name, part.fingerprint) != part.fingerprint:
+            raise ConfigError(
+                f"{folder} holds a finished run on other pictures: the {name} set is another one. "
+                "Restore its pictures, or choose another folder"
+            )
+
+
 def _check_split(config: RunConfig, parts: Split) -> None:
     """Refuse parts that nobody who opens the folder would find by its configuration."""
     whole = parts.whole
@@ -226,10 +241,10 @@ def _speak_of_classifier(config: RunConfig, parts: Split, start: Mapping[Stage, 
         return
     if rests_untrained(config):
         warnings.warn(
-            "training.plan='frozen' leaves the classifier as it is, and it is random: the stages "
-            "in front of it learn for labels that say nothing. Give it weights of a training "
-            "(system.classifier.weights, or --start RUN --start-stages classifier), or take "
-            "plan='joint'",
+            "nothing of the classifier learns with this training.stages and training.plan, and it "
+            "is random: the stages in front of it learn for labels that say nothing. Give it "
+            "weights of a training (system.classifier.weights, or --start RUN --start-stages "
+            "classifier), or let it learn",
             stacklevel=3,
         )
     judge = config.system.classifier

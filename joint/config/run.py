@@ -360,15 +360,16 @@ def _settings_in(annotation: Any) -> Iterator[type[Settings]]:  # noqa: ANN401 -
 
 
 def rests_untrained(config: RunConfig) -> bool:
-    """Whether a plan freezes a classifier as one that was trained before, and it is random.
+    """Whether a classifier learns in no epoch, as if it had been trained before, and is random.
 
     One of your own may have been trained wherever it is made; this is of the others. Where no
     label is learned from, it does no harm.
     """
-    judge, objective = config.system.classifier, config.objective
+    judge, objective, training = config.system.classifier, config.objective, config.training
     random = isinstance(judge, ClassifierConfig) and judge.weights is None
     used = objective.task > 0 or objective.distillation > 0
-    return random and used and config.training.plan == "frozen"
+    epochs = range(min(training.epochs, 2 * training.turn_epochs))  # two turns, and they repeat
+    return random and used and not any("classifier" in training.learning(e) for e in epochs)
 
 
 def run_directory(root: Path | str, config: RunConfig) -> Path:

@@ -34,7 +34,7 @@ from joint.system import ImagingSystem, Measured, SystemOutput, evaluating, only
 
 from .history import History
 from .listen import EpochListener, listeners, tell
-from .loop import begun, ended, epoch
+from .loop import begun, ended, epoch, lay_out
 from .preflight import check_given, check_run
 from .run import TrainingRun
 from .step import Batch, Passed, seed_default, weighed
@@ -170,6 +170,8 @@ def fit_ensemble(
     _check_stacks(systems, look, configs[0])
 
     with ExitStack() as held:
+        for system in systems if configs[0].channels_last else ():
+            held.callback(lay_out, system, torch.contiguous_format)  # as `fit` leaves it
         runs = []
         for system, its_objective, its_config, its_teacher, folder in zip(
             *given, folders, strict=True

@@ -10,7 +10,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from joint.checkpoint import CheckpointError
 from joint.device import usable_device
 from joint.evaluate import evaluate
 from joint.feed import Feed, derive_seed
-from joint.folder import RunFolder, hold
+from joint.folder import BEST_FILE, RunFolder, hold
 from joint.objective import Objective
 from joint.parallel import gathered, rank, world_size
 from joint.stages import NETWORKS
@@ -35,7 +35,7 @@ from .step import LOOK, Graph, Passes, check_finite, steps
 from .teacher import identify
 from .training import Training
 
-__all__ = ["begun", "ended", "epoch", "fit"]
+__all__ = ["begun", "ended", "epoch", "fit", "lay_out"]
 
 
 @torch.inference_mode(False)  # gradients, whatever mode the caller is in
@@ -116,15 +116,16 @@ def fit(
         When a checkpoint cannot be written, or belongs to another run; when somebody else is
         writing the directory (:class:`joint.RunLocked`).
     TrainingDiverged
-        When the loss or a weight is no longer finite.
+        When the loss or a weight is no longer finite, or a weight too large to compute with.
 
     Warns
     -----
     UserWarning
         When there is a teacher, and the objective has no weight for what it says; when a codec is
-        to learn several qualities, and the objective no distortion; when lesions are on both sides,
-        or a class is validated that no picture is trained on; when the rate ended more than 5 % off
-        its target.
+        to learn several qualities, and the objective no distortion; when lesions are in both of
+        two data sets (nothing is said of parts of one, whose :class:`classify.Split` tells), or a
+        class is validated that no picture is trained on; when the rate ended more than 5 % off its
+        target.
     """
     objective = objective or Objective()
     config = config or Training()
@@ -134,13 +135,12 @@ def fit(
     if resume and directory is None:
         raise ValueError("resume=True needs the directory of the run to resume")
     system.to(device)
-    if config.channels_last:
-        _lay_out(system, torch.channels_last)
     if teacher is not None:
         teacher.to(device)
-    check_run(system, train, validation, objective, config, teacher=teacher)
-
-    with nullcontext() if directory is None else hold(directory) as folder:
+    with ExitStack() as held:
+        held.enter_context(_laid_out(system, config))
+        check_run(system, train, validation, objective, config, teacher=teacher)
+        folder = None if directory is None else held.enter_context(hold(directory))
         begin = (system, objective, config, train, validation, folder)
         run = begun(*begin, teacher=teacher, resume=resume)
         progress = progress and rank() == 0
@@ -207,7 +207,9 @@ def begun(
         run.restore()
     else:
         if folder is not None and rank() == 0:
-            folder.rewrite_history(())  # of a run whose checkpoints were deleted
+            # Of a run whose checkpoints were deleted.
+            folder.rewrite_history(())
+            (folder.path / BEST_FILE).unlink(missing_ok=True)
         run.save()  # finds out now whether the folder can hold a run
     if system.classifier is not None:
         system.classes = train.classes
@@ -222,14 +224,26 @@ def ended(run: TrainingRun) -> History:
         run.restore_best()
     elif run.average:
         run.system.load_state_dict(run.average)
-    if run.config.channels_last:
-        # Each layout rounds in its own way, and what is loaded from a file is contiguous: so
-        # must be what is left here, to give the same bits.
-        _lay_out(run.system, torch.contiguous_format)
     return run.history()
 
 
-def _lay_out(system: nn.Module, layout: torch.memory_format) -> None:
+@contextmanager
+def _laid_out(system: nn.Module, config: Training) -> Iterator[None]:
+    """Give a system the layout that it trains in, for a while."""
+    if not config.channels_last:
+        yield
+        return
+    lay_out(system, torch.channels_last)
+    try:
+        yield
+    finally:
+        # Each layout rounds in its own way, and what is loaded from a file is contiguous: so
+        # must be what is left here, to give the same bits.
+        lay_out(system, torch.contiguous_format)
+
+
+def lay_out(system: nn.Module, layout: torch.memory_format) -> None:
+    """Give what has a row for each of four axes, as pictures have, another place in memory."""
     # Not `Module.to`, which asks weights of five axes, as of a Conv3d, for the layout too.
     for tensor in (*system.parameters(), *system.buffers()):
         if tensor.ndim == 4:
@@ -283,7 +297,7 @@ def epoch(
     for run, listening in zip(runs, told, strict=True):
         check_finite(run, run.sums["total"])
         run.check_weights()
-        with run.averaged():
+        with run.in_range(), run.averaged():
             evaluation = evaluate(
                 run.system,
                 validation,

@@ -102,8 +102,8 @@ def check_run(
     -----
     UserWarning
         When a codec learns several qualities, and nothing in the objective tells them apart; when
-        lesions of the validation set are in training, too; when it has classes that training has
-        no picture of.
+        lesions of the validation set are in training, too, which is another data set; when it has
+        classes that training has no picture of.
     """
     check_given(system, train, validation, objective, config, teacher)
     assert validation is not None  # or it has been refused
@@ -111,6 +111,7 @@ def check_run(
     for part in (train, validation):
         check_encoding(system, part)
     check_channels(dict(system.stages()), train.channels)
+    _check_apart(system, config)
     if objective.task > 0:
         check_classes(train)
         _speak_of_classes(train, validation)
@@ -167,9 +168,10 @@ def _check_parts(train: LesionDataset, validation: LesionDataset) -> None:
             "what is validated must not be trained on; take both from one split"
         )
     if train.same_set_as(validation):
-        return  # whoever split it chose to, as by="image" does, and has been told
-    if not set(train.identifiers).isdisjoint(validation.identifiers):
-        return  # one name for two pictures: the names of each set are its own, and its groups' too
+        return  # whoever divided it chose to, as by="image" does; no part knows how it was divided
+    own = any(part.groups == part.identifiers for part in (train, validation))
+    if own and not set(train.identifiers).isdisjoint(validation.identifiers):
+        return  # names of rows, which name other pictures in each set: they are no patients
     known = set(train.groups)
     if count := sum(group in known for group in validation.groups):
         warnings.warn(
@@ -219,8 +221,21 @@ def _check_settings(
     if smallest // world_size() < config.micro_batches:
         raise ValueError(
             f"a step of {smallest} pictures cannot be divided among {world_size()} processes in "
-            f"{config.micro_batches} parts each: raise batch_size, or lower micro_batches"
+            f"{config.micro_batches} parts each: {_for_larger_parts(train, config)}"
         )
+
+
+def _check_apart(system: ImagingSystem, config: Training) -> None:
+    """Refuse a weight of two stages, one of which learns: each has its own rate, or rests."""
+    owners: dict[nn.Parameter, tuple[Stage, str]] = {}
+    for stage, module in system.stages():
+        for name, parameter in module.named_parameters():
+            other, theirs = owners.setdefault(parameter, (stage, name))
+            if parameter.requires_grad and stage != other and {stage, other} & {*config.stages}:
+                raise ValueError(
+                    f"{other}.{theirs} and {stage}.{name} are one weight, and stages learn apart: "
+                    "give each its own (copy.deepcopy), or freeze it with requires_grad_(False)"
+                )
 
 
 def _check_rate_target(system: ImagingSystem, objective: Objective, config: Training) -> None:
@@ -259,6 +274,16 @@ def _check_header(system: ImagingSystem, output: SystemOutput, objective: Object
 def _smallest_step(train: LesionDataset, config: Training) -> int:
     """Pictures of the smallest step of an epoch."""
     return len(train) // math.ceil(len(train) / config.batch_size)
+
+
+def _for_larger_parts(train: LesionDataset, config: Training) -> str:
+    """What makes the parts of a step larger, for a message."""
+    ways = []
+    if config.batch_size < len(train):
+        ways.append("raise batch_size")
+    if config.micro_batches > 1:
+        ways.append("lower micro_batches")
+    return ", or ".join(ways) or "take more pictures"
 
 
 def _turns(system: ImagingSystem, config: Training) -> list[tuple[Stage, ...]]:
@@ -305,7 +330,7 @@ def _check_normalises(needing: list[str], train: LesionDataset, config: Training
             f"{len(train)} pictures with batch_size={config.batch_size} and micro_batches="
             f"{config.micro_batches} make a part of a step of one picture, from which "
             f"{needing[0]} cannot learn: it is a batch normalisation that sees one value "
-            "of a channel there. Raise batch_size, or lower micro_batches"
+            f"of a channel there: {_for_larger_parts(train, config)}"
         )
 
 

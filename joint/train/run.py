@@ -195,6 +195,23 @@ class TrainingRun:
                 f"{self.kept()}"
             )
 
+    @contextmanager
+    def in_range(self) -> Iterator[None]:
+        """Take what a finite weight is too large for, as a gain for its exponential, as diverged.
+
+        Raises
+        ------
+        TrainingDiverged
+            In place of an OverflowError.
+        """
+        try:
+            yield
+        except OverflowError as error:
+            raise TrainingDiverged(
+                f"a weight became too large to compute with ({error}) in epoch {self.epoch + 1}, "
+                f"step {self.step}: lower the learning rate of its stage; {self.kept()}"
+            ) from error
+
     def kept(self) -> str:
         """What is left when the run cannot go on, for a message."""
         if self.folder is None:
@@ -240,6 +257,7 @@ class TrainingRun:
             "seen": self.seen,
             "records": [asdict(record) for record in self.records],
             "best_epoch": self.best_epoch,
+            "optimised": names,
         }
         self.folder.save_checkpoint(tensors, head)
 
@@ -269,13 +287,18 @@ class TrainingRun:
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
+        names = self._optimised()
+        # A checkpoint of before it was said tells of those alone that have moments.
+        was = head.get("optimised", [key.rpartition(".")[0] for key in parts["optimizer"]])
+        if frozen := [name for name in was if name not in names]:
+            raise CheckpointError(f"{path} was training {frozen[0]}, which is frozen here")
+        if "optimised" in head and (more := [name for name in names if name not in was]):
+            raise CheckpointError(f"{path} was not training {more[0]}, which learns here")
         load_weights(self.system, parts["system"], source=str(path))
-        numbers = {name: number for number, name in enumerate(self._optimised())}
+        numbers = {name: number for number, name in enumerate(names)}
         state: dict[int, dict[str, Tensor]] = {}
         for key, tensor in parts["optimizer"].items():
             name, _, slot = key.rpartition(".")
-            if name not in numbers:
-                raise CheckpointError(f"{path} was training {name}, which is frozen here")
             state.setdefault(numbers[name], {})[slot] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})

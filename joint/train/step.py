@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -173,7 +174,8 @@ def steps(
     Raises
     ------
     TrainingDiverged
-        When a loss, or a weight that a stage refuses to work with, is no longer finite.
+        When a loss, or a weight that a stage refuses to work with, is no longer finite; when one is
+        too large for what a stage computes of it.
     """
     first = runs[0]
     given = zip(*(_prepared(run, feed) for run in runs), strict=True)
@@ -188,7 +190,8 @@ def steps(
         for prepared in given:
             pictures = prepared[0].pictures
             try:
-                passed = _step(runs, graph, prepared, feed.dataset.counts)
+                with first.in_range():
+                    passed = _step(runs, graph, prepared, feed.dataset.counts)
             except (ValueError, RuntimeError):
                 for run in runs:
                     run.check_weights()  # a stage may refuse what one that diverged hands it
@@ -326,8 +329,19 @@ def _order(feed: Feed, config: Training, epoch: int) -> Tensor:
     """Rows of an epoch, in the order in which they are shown."""
     if config.sampling_power == 0:
         return feed.shuffled(config.seed, "order", epoch)
-    order = torch.Generator().manual_seed(derive_seed(config.seed, "order", epoch))
-    return sample_order(feed.dataset.labels, power=config.sampling_power, generator=order)
+    source = torch.Generator().manual_seed(derive_seed(config.seed, "order", epoch))
+    labels = feed.dataset.labels
+    wanted = labels[sample_order(labels, power=config.sampling_power, generator=source)].bincount()
+    # So many of each class; which ones, and when, their names tell, and not their rows: a picture
+    # that is added or removed moves no two others past each other.
+    rows = feed.shuffled(config.seed, "drawn", epoch)
+    drawn = []
+    for label, count in enumerate(wanted.tolist()):
+        members = rows[labels[rows] == label]
+        drawn.append(members[torch.arange(count) % max(len(members), 1)])
+    shown = torch.cat(drawn)
+    places = np.argsort(feed.drawn_seeds(shown, config.seed, "order", epoch), kind="stable")
+    return shown[torch.from_numpy(places)]
 
 
 def _clip(run: TrainingRun) -> dict[str, Tensor]:

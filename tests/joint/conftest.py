@@ -25,7 +25,7 @@ def _lesions(count: int, size: int, seed: int) -> classify.LesionDataset:
     return classify.LesionDataset(
         images=(picture.clamp(0, 1) * 255).round().to(torch.uint8),
         labels=labels,
-        groups=[f"lesion{i // 2}" for i in range(count)],
+        groups=[f"lesion{i // 2} of {seed}" for i in range(count)],
         identifiers=[f"picture{i}" for i in range(count)],
         classes=("a", "b", "c"),
     )

@@ -103,6 +103,7 @@ def test_spectral_scenes_of_16_bits_and_oblong_frames_are_trained_on(tmp_path, c
     assert json.loads(out)["accuracy"] > 0.8  # chance is a third
 
 
+@pytest.mark.filterwarnings("ignore:nothing of the classifier learns")  # that is asked for here
 def test_a_run_begins_with_the_weights_of_another(trained, tmp_path, capsys):
     # Nothing of the classifier learns, so what it is tested with is what it began with.
     still = ["--config", trained, "--training.stages", "front_end", "--quiet"]

@@ -526,7 +526,8 @@ def test_a_random_classifier_that_is_frozen_is_told(codec, teacher, parts, tmp_p
     quick = {"resamples": 0, "progress": False}
     training = joint.Training(epochs=1, plan="frozen")
     config = _config(**CODEC, **CLASSIFIER).model_copy(update={"training": training})
-    with pytest.warns(UserWarning, match="plan='frozen' leaves the classifier .*it is random"):
+    told = pytest.warns(UserWarning, match=r"^nothing of the classifier learns .* it is random:")
+    with told:
         complete_run(config, parts, tmp_path / "random", **quick)
     judge = {"classifier": teacher[0].classifier}
     complete_run(config, parts, tmp_path / "started", start=judge, **quick)  # no word
@@ -534,6 +535,20 @@ def test_a_random_classifier_that_is_frozen_is_told(codec, teacher, parts, tmp_p
     named = _config(**CODEC, classifier=weights).model_copy(update={"training": training})
     complete_run(named, parts, tmp_path / "named", **quick)
     complete_run(config, parts, tmp_path / "random", **quick)  # said when it began
+
+
+def test_a_finished_run_is_of_its_pictures(codec, parts, tmp_path):
+    quick = {"resamples": 0, "progress": False}
+    config = _config(**CODEC)
+    complete_run(config, parts, tmp_path, **quick)
+    files = {path: path.read_bytes() for path in tmp_path.iterdir() if path.name != "lock.json"}
+    for name in ("train", "validation"):
+        part = getattr(parts, name)
+        others = dataclasses.replace(parts, **{name: part.subset(range(len(part) - 1))})
+        with pytest.raises(joint.ConfigError, match=f"finished run on other .* the {name} set is"):
+            complete_run(config, others, tmp_path, **quick)
+    complete_run(config, parts, tmp_path, **quick)
+    assert {path: path.read_bytes() for path in files} == files
 
 
 def _other_parts(size=16, **split):

@@ -11,6 +11,7 @@ from joint.config.classifier import CLASSIFIER_KINDS
 from joint.config.codecs import CODEC_KINDS
 from joint.config.front_ends import FRONT_END_KINDS
 from joint.config.restoration import RESTORATION_KINDS
+from joint.config.run import rests_untrained
 from joint.config.sensor import SENSOR_KINDS
 from joint.settings import Settings
 from joint.study import Axis, Study
@@ -72,7 +73,7 @@ def test_bad_values_name_what_is_allowed(tmp_path):
         system={"codec": {"kind": "h264"}, "sensor": {"kind": "sensor", "bit_depth": 99}},
     )
     assert "training.epochs: must be greater than or equal to 1, not 0" in text
-    assert "training.monitor: no validation has 'f1'; choose from loss, accuracy, bal" in text
+    assert "training.monitor: no validation has 'f1'; did you mean 'macro_f1'? (a term" in text
     assert "system.codec: there is no kind 'h264'; choose from autoencoder, factorized, " in text
     assert "less than or equal to 16, not 99" in text
 
@@ -397,3 +398,28 @@ def test_every_class_of_a_section_comes_back():
         for kind in kinds.values():
             if kind is not joint.PSFConfig:  # which needs a file
                 joint.RunConfig(system=joint.SystemConfig(**{name: kind()}))
+
+
+@pytest.mark.parametrize(
+    ("training", "rests"),
+    [
+        ({}, False),
+        ({"plan": "frozen"}, True),
+        ({"stages": ("front_end", "sensor", "codec")}, True),
+        ({"stages": ("classifier",)}, False),
+        ({"plan": "alternating", "epochs": 4, "turn_epochs": 4}, True),
+        ({"plan": "alternating", "epochs": 5, "turn_epochs": 4}, False),
+        ({"plan": "alternating", "epochs": 9, "stages": ("front_end", "codec")}, True),
+    ],
+)
+def test_a_random_classifier_that_learns_in_no_epoch_is_known(training, rests):
+    given = joint.Training(**training)
+    config = joint.RunConfig(training=given)
+    learns = any("classifier" in given.learning(epoch) for epoch in range(given.epochs))
+    assert rests_untrained(config) == rests == (not learns)
+    # Of a trained one it is what is wanted, and where no label counts there is no harm.
+    for change in (
+        {"system": {"classifier": {"weights": "best.safetensors"}}},
+        {"objective": {"task": 0}},
+    ):
+        assert not rests_untrained(joint.RunConfig.model_validate({**dict(config), **change}))

@@ -519,6 +519,29 @@ def test_a_run_begun_anew_has_the_history_of_one(lesions, others, tmp_path):
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 1
 
 
+def test_a_run_begun_anew_has_no_best_weights_of_another(lesions, others, tmp_path):
+    _fit(full_system(), lesions, others, config=_settings(epochs=1), directory=tmp_path)
+    for path in tmp_path.glob("checkpoint*"):
+        path.unlink()
+    history = _fit(full_system(3), lesions, others, directory=tmp_path, stop=lambda: True)
+    assert history.epochs == ()
+    with pytest.raises(joint.CheckpointError, match="no trained weights yet"):
+        joint.load_fitted(full_system(), tmp_path)
+
+
+def test_what_ends_in_an_error_leaves_the_layout_too(lesions, others):
+    def raises(record):
+        raise OSError(f"no room for {record.epoch}")
+
+    system = full_system()
+    with pytest.raises(OSError, match="no room for 0"):
+        _fit(system, lesions, others, config=_settings(epochs=1), on_epoch=raises)
+    assert all(tensor.is_contiguous() for tensor in system.state_dict().values())
+    with pytest.raises(ValueError, match="deferred"):
+        _fit(system, lesions, others, objective=joint.Objective(deferred_from=9, margin=1))
+    assert all(tensor.is_contiguous() for tensor in system.state_dict().values())
+
+
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_training_takes_gradients_in_any_mode(lesions, others, mode):
     expected, system = full_system(), full_system()
@@ -533,7 +556,7 @@ def test_a_restoration_brings_scenes_back_from_the_noise(lesions, others):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         system = joint.ImagingSystem(
-            sensor=optics.Sensor(30, black_level=40),
+            sensor=optics.Sensor(30, black_level=315),
             restoration=optics.RestorationUNet(width=8, scales=2),
         )
     before = joint.evaluate(system, others).psnr_scene

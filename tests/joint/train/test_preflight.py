@@ -232,13 +232,19 @@ def test_lesions_on_both_sides_are_spoken_of(lesions, others, monkeypatch):
         with pytest.raises(_Stopped):
             _fit(full_system(), train, validation)
 
-    # Their names are those of other pictures in training: the groups' are of no account either.
-    assert {*others.groups} <= {*lesions.groups}
+    told = pytest.warns(UserWarning, match=r"^18 of the 18 pictures .* share their lesion \(or pat")
+    alike = others.grouped([lesions.groups[row] for row in range(18)])
+    for validation in (alike, _own(alike, 100)):  # whether or not one name is of two pictures
+        with told:
+            look(lesions, validation)
     look(lesions, others)
-    apart = _own(others, 100)
-    with pytest.warns(UserWarning, match=r"^18 of the 18 pictures .* share their lesion \(or pat"):
-        look(lesions, apart)
-    look(lesions, apart.grouped(apart.identifiers))
+    # Numbers of rows are names of other pictures in each set, and of no patient.
+    assert {*others.identifiers} <= {*lesions.identifiers}
+    rows = lesions.grouped(lesions.identifiers)
+    look(rows, others.grouped(others.identifiers))
+    look(rows, others.grouped(lesions.identifiers[20:38]))
+    paired = lesions.grouped([f"picture{row // 2}" for row in range(48)])
+    look(paired, others.grouped(others.identifiers))
     # Of parts of one data set, whoever split it chose: pictures 4 and 5 are of one lesion.
     look(lesions.subset(range(5)), lesions.subset(range(5, 12)))
 
@@ -327,6 +333,38 @@ def test_a_step_that_leaves_a_process_without_a_picture_is_refused(
             full_system(), lesions, others,
             config=_settings(micro_batches=parts, batch_size=batch_size),
         )  # fmt: skip
+
+
+def test_a_step_of_all_pictures_is_not_to_be_larger(lesions, others, monkeypatch):
+    monkeypatch.setattr(joint.train.step, "_step", None)
+    message = r"a step of 48 pictures .* among 1 processes in 49 parts each: lower micro_batches$"
+    with pytest.raises(ValueError, match=message):
+        _fit(
+            full_system(), lesions, others,
+            config=_settings(micro_batches=49, batch_size=1000),
+        )  # fmt: skip
+
+
+def test_a_weight_of_two_stages_is_refused_where_one_learns(lesions, others, monkeypatch):
+    monkeypatch.setattr(joint.train.preflight, "_check_settings", _stop)
+
+    def tied():
+        system = full_system()
+        system.restoration = optics.RestorationUNet(width=4, scales=2)
+        weight = next(system.restoration.parameters())
+        system.classifier.bias = weight  # one weight, of two names
+        return system, weight
+
+    message = r"restoration\.\S* and classifier\.bias are one weight, .* give each its own"
+    for stages in (joint.Training().stages, ("codec", "restoration"), ("codec", "classifier")):
+        with pytest.raises(ValueError, match=message):
+            _fit(tied()[0], lesions, others, config=_settings(stages=stages))
+    with pytest.raises(_Stopped):  # neither learns
+        _fit(tied()[0], lesions, others, config=_settings(stages=("codec",)))
+    system, weight = tied()
+    weight.requires_grad_(False)
+    with pytest.raises(_Stopped):
+        _fit(system, lesions, others)
 
 
 @pytest.mark.parametrize(("processes", "parts"), [(1, 9), (2, 4), (3, 3), (9, 1)])
@@ -506,14 +544,14 @@ def _kinds():
 
 @pytest.mark.parametrize("kind", _kinds())
 @pytest.mark.parametrize(
-    ("count", "batch_size", "micro_batches"),
-    [(9, 8, 1), (5, 2, 1), (8, 4, 2), (7, 5, 2)],
+    ("count", "batch_size", "parts"),
+    [(9, 8, 1), (5, 2, 1), (8, 4, 2), (7, 5, 2), (4, 5, 4)],
 )
 def test_a_part_of_one_picture_is_refused_where_torch_could_not_take_it(
-    lesions, others, monkeypatch, kind, count, batch_size, micro_batches
+    lesions, others, monkeypatch, kind, count, batch_size, parts
 ):
     train = lesions.subset(torch.arange(count))
-    config = _settings(epochs=1, batch_size=batch_size, micro_batches=micro_batches)
+    config = _settings(epochs=1, batch_size=batch_size, micro_batches=parts)
     given = {"objective": joint.Objective(), "config": config}
 
     def refusal():
@@ -530,10 +568,11 @@ def test_a_part_of_one_picture_is_refused_where_torch_could_not_take_it(
     if before is not None:
         assert "Expected more than 1 value per channel" in late
         assert before.startswith(
-            f"{count} pictures with batch_size={batch_size} and micro_batches={micro_batches} make "
+            f"{count} pictures with batch_size={batch_size} and micro_batches={parts} make "
             "a part of a step of one picture, from which classifier."
         )
-        assert "Raise batch_size, or lower micro_batches" in before
+        ways = ["raise batch_size"] * (batch_size < count) + ["lower micro_batches"] * (parts > 1)
+        assert before.endswith(f"channel there: {', or '.join(ways) or 'take more pictures'}")
 
 
 def test_what_looks_for_a_part_of_one_picture_leaves_nothing_behind(lesions, others):

@@ -137,6 +137,54 @@ def test_a_gradient_that_is_no_number_never_reaches_a_file(lesions, others, tmp_
     assert all(torch.isfinite(t).all() for t in tensors.values())
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_number_that_is_too_large_for_a_stage_has_diverged(lesions, others, tmp_path, training):
+    """In the fourth step, or in the validation of the first epoch: all weights are finite."""
+    system, seen = full_system(), []
+
+    def gain(module, _):
+        seen.append(module.training)
+        if seen.count(training) == (4 if training else 2):  # the first is of the preflight
+            math.exp(1e6)
+
+    system.sensor.register_forward_pre_hook(gain)
+    message = rf"too large .*math range.* in epoch 1, step {3 if training else 5}: .*checkpoint is"
+    with pytest.raises(joint.TrainingDiverged, match=message) as caught:
+        _fit(system, lesions, others, directory=tmp_path)
+    assert isinstance(caught.value.__cause__, OverflowError)
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_run_goes_on_with_the_parameters_that_it_trained(lesions, others, tmp_path, steps):
+    def frozen():
+        system = full_system()
+        system.classifier.requires_grad_(False)
+        return system
+
+    def begun(system, name):
+        path = tmp_path / name / "checkpoint.safetensors"
+        asked = iter([False] * (steps - 1))
+        _fit(system, lesions, others, directory=path.parent, stop=lambda: next(asked, True))
+        if not steps:  # the one of before the first step, in which nothing has moments
+            path.unlink()
+            path.with_name("checkpoint.previous.safetensors").rename(path)
+        return path
+
+    less, all_ = begun(frozen(), "less"), begun(full_system(), "all")
+    with pytest.raises(joint.CheckpointError, match=r"was not training classifier\.net\.0\.w"):
+        _fit(full_system(), lesions, others, directory=less.parent, resume=True)
+    with pytest.raises(joint.CheckpointError, match=r"was training classifier\.net\.0\.weight"):
+        _fit(frozen(), lesions, others, directory=all_.parent, resume=True)
+    expected, system = frozen(), frozen()
+    _fit(expected, lesions, others)
+    # One of before it was said goes on, too.
+    tensors, head = joint.load_checkpoint(less)
+    del head["optimised"]
+    joint.save_checkpoint(less, tensors, head)
+    _fit(system, lesions, others, directory=less.parent, resume=True)
+    assert _same(_state(system), _state(expected))
+
+
 def test_another_system_of_the_same_weights_is_not_resumed(lesions, others, tmp_path):
     _fit(full_system(), lesions, others, directory=tmp_path)
     darker = full_system()

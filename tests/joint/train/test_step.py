@@ -9,6 +9,7 @@ import joint
 import joint.train.loop
 import joint.train.step
 import optics
+from joint.feed import Feed
 
 
 def test_every_epoch_has_an_order_of_its_own_and_shows_each_picture_once(
@@ -388,6 +389,33 @@ def test_each_epoch_has_its_order_however_it_is_drawn(lesions, others, monkeypat
     assert sum(alike) < 10
     # Nothing draws in this system: no source is made.
     assert all(part.noise == [] for parts in seen.values() for part in parts)
+
+
+@pytest.mark.parametrize("sampling_power", [0.0, 0.5, 1.0])
+def test_an_order_is_one_of_names(lesions, sampling_power):
+    """Not of rows: neither their order nor what else is there moves two pictures."""
+    config = _settings(sampling_power=sampling_power)
+    lesions = lesions.subset(torch.cat([torch.arange(0, 48, 3), torch.tensor([1, 4, 7, 2, 5])]))
+
+    def shown(dataset, epoch=0):
+        rows = joint.train.step._order(Feed(dataset, torch.device("cpu")), config, epoch)
+        return [dataset.identifiers[row] for row in rows.tolist()]
+
+    names = shown(lesions)
+    assert names != shown(lesions, 1)
+    turned = torch.randperm(21, generator=torch.Generator().manual_seed(0))
+    assert shown(lesions.subset(turned)) == names
+    fewer = shown(lesions.subset(torch.arange(1, 21)))
+    alike = {name for name in names if names.count(name) == fewer.count(name)}
+    assert len({*names} - alike) <= 4  # what is gone, and one of each class
+    assert [n for n in names if n in alike] == [n for n in fewer if n in alike]
+    # 16, 3 and 2 of the classes: each in its share, and each picture as often as others of it.
+    shares = torch.tensor([16.0, 3.0, 2.0]) ** (1 - sampling_power)
+    labels = dict(zip(lesions.identifiers, lesions.labels.tolist(), strict=True))
+    for label, share in enumerate((21 * shares / shares.sum()).tolist()):
+        times = [names.count(name) for name in labels if labels[name] == label]
+        assert abs(sum(times) - share) < 1
+        assert max(times) - min(times) <= 1
 
 
 @pytest.mark.filterwarnings("ignore:the training set has no picture of c")
