@@ -7,12 +7,14 @@ import contextlib
 import copy
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from .quantity import check_tensor, one_number
 
 __all__ = ["GradientAudit", "GradientEntry", "GradientFault", "audit_gradients"]
 
@@ -138,6 +140,8 @@ def audit_gradients(
 
     Raises
     ------
+    TypeError
+        When the module is none, an input is no Tensor, or ``call`` no function.
     GradientFault
         When a gradient is missing, zero, not finite, or wrong. Its message is a table.
     ValueError
@@ -151,9 +155,22 @@ def audit_gradients(
     it, or look at the entries. At a symmetry, as a defocus of exactly zero, the true gradient is
     zero: audit at another point.
     """
+    step, rtol = one_number("step", step), one_number("rtol", rtol)
     if not step > 0 or not rtol > 0:
         raise ValueError(f"step and rtol must be positive, not {step} and {rtol}")
-    given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"module must be a torch.nn.Module, not {type(module).__name__}: of a function give "
+            "any module, and call=lambda module, *inputs: ..."
+        )
+    if call is not None and not callable(call):
+        raise TypeError(f"call must be a function, call(module, *inputs), not {call!r}")
+    given = (inputs,) if isinstance(inputs, Tensor) else inputs
+    if not isinstance(given, Iterable):
+        raise TypeError(f"inputs must be a Tensor or a tuple of them, not {inputs!r}")
+    given = tuple(given)
+    for number, value in enumerate(given):
+        check_tensor(f"inputs[{number}]", value)
     with torch.inference_mode(False), torch.enable_grad():
         audited = copy.deepcopy(module)._apply(_in_double)
         arguments = tuple(_in_double(value.detach().clone()) for value in given)

@@ -17,7 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .quantity import as_real, check_finite, has_values, single
+from .quantity import (
+    as_real,
+    check_finite,
+    check_number,
+    check_scalar,
+    check_tensor,
+    has_values,
+    single,
+)
 
 __all__ = [
     "Bounded",
@@ -71,7 +79,17 @@ def clip(values: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     Returns
     -------
     Tensor of the shape of ``values``
+
+    Raises
+    ------
+    TypeError, ValueError
+        When the values are no Tensor, or complex, or a bound is no number.
     """
+    check_tensor("values", values)
+    if values.is_complex():
+        raise ValueError(f"values must be real, not {values.dtype}")
+    check_number("low", low)
+    check_number("high", high)
     inside = (values >= low) & (values <= high)
     return torch.where(inside, values, values.detach().clamp(low, high))
 
@@ -97,6 +115,8 @@ def energy_limited(raw: Tensor) -> Tensor:
 
     Raises
     ------
+    TypeError
+        When ``raw`` is no Tensor.
     ValueError
         For another shape.
     """
@@ -106,6 +126,7 @@ def energy_limited(raw: Tensor) -> Tensor:
 
 
 def _check_kernels(name: str, kernel: Tensor) -> None:
+    check_tensor(name, kernel)
     if kernel.ndim < 4:
         raise ValueError(
             f"{name} must be [..., C_out, C_in, kh, kw], with C_in = 1 for a kernel a channel, not "
@@ -136,6 +157,8 @@ def energy_limited_inverse(kernel: Tensor) -> Tensor:
 
     Raises
     ------
+    TypeError
+        When the kernel is no Tensor.
     ValueError
         For another shape, when a tap is negative or not finite, or a kernel passes on more light
         than it receives.
@@ -179,9 +202,12 @@ def unit_disk(raw: Tensor) -> Tensor:
 
     Raises
     ------
+    TypeError
+        When ``raw`` is no Tensor.
     ValueError
         When the raw tensor is not ``[2, ...]``.
     """
+    check_tensor("raw", raw)
     if raw.ndim < 1 or len(raw) != 2:
         raise ValueError(f"raw must be [2, ...], real and imaginary part, not {tuple(raw.shape)}")
     raw = single(raw)
@@ -206,9 +232,13 @@ def unit_disk_inverse(transmission: Tensor, *, largest: float = 0.995) -> Tensor
 
     Raises
     ------
+    TypeError
+        When the transmission is no Tensor, or ``largest`` not one number.
     ValueError
         Unless ``0 < largest < 1``, and the transmission is finite.
     """
+    check_tensor("transmission", transmission)
+    check_scalar("largest", largest)
     if not 0 < largest < 1:
         raise ValueError(
             f"largest must be above 0 and below 1, which is reached at infinity only, not {largest}"
@@ -242,9 +272,12 @@ def bounded(raw: Tensor, low: float, high: float) -> Tensor:
 
     Raises
     ------
+    TypeError
+        When ``raw`` is no Tensor, or a bound not one number.
     ValueError
         Unless ``low < high`` and both are finite.
     """
+    check_tensor("raw", raw)
     _check_range(low, high)
     return low + (high - low) * torch.sigmoid(raw)
 
@@ -267,6 +300,8 @@ def bounded_inverse(values: Tensor, low: float, high: float) -> Tensor:
 
     Raises
     ------
+    TypeError
+        When the values are no Tensor, or a bound not one number.
     ValueError
         When a value lies outside of the bounds or is not finite.
     """
@@ -275,6 +310,8 @@ def bounded_inverse(values: Tensor, low: float, high: float) -> Tensor:
 
 def bounded_raw(name: str, values: Tensor, low: float, high: float) -> Tensor:
     """:func:`bounded_inverse` of values that an error calls by their name."""
+    check_tensor(name, values)
+    values = as_real(name, values)
     _check_range(low, high)
     share = (values - low) / (high - low)
     if has_values(share) and not bool(((share >= -1e-6) & (share <= 1 + 1e-6)).all()):
@@ -286,12 +323,21 @@ def bounded_raw(name: str, values: Tensor, low: float, high: float) -> Tensor:
 
 
 def _check_range(low: float, high: float) -> None:
+    check_scalar("low", low)
+    check_scalar("high", high)
     if not -math.inf < low < high < math.inf:
         raise ValueError(f"low must be below high, and both finite, not {low} and {high}")
 
 
 def positive(raw: Tensor) -> Tensor:
-    """Positive values, the exponential of ``raw``, of any shape: an optimiser steps by a factor."""
+    """Positive values, the exponential of ``raw``, of any shape: an optimiser steps by a factor.
+
+    Raises
+    ------
+    TypeError
+        When ``raw`` is no Tensor.
+    """
+    check_tensor("raw", raw)
     return raw.exp()
 
 
@@ -300,9 +346,13 @@ def positive_inverse(values: Tensor) -> Tensor:
 
     Raises
     ------
+    TypeError
+        When the values are no Tensor.
     ValueError
         When a value is not positive and finite.
     """
+    check_tensor("values", values)
+    values = as_real("values", values)
     if has_values(values) and not bool((torch.isfinite(values) & (values > 0)).all()):
         raise ValueError(
             f"values must be positive and finite; they go from {float(values.min()):g} to "
@@ -328,9 +378,12 @@ def symmetric(raw: Tensor, symmetry: Symmetry) -> Tensor:
 
     Raises
     ------
+    TypeError
+        When ``raw`` is no Tensor.
     ValueError
         For an unknown symmetry, what is no map, or quarter turns of a map that is not square.
     """
+    check_tensor("raw", raw)
     if raw.ndim < 2:
         raise ValueError(f"raw must be a map [..., H, W], not of shape {tuple(raw.shape)}")
     if symmetry == "mirror_x":

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .grid import coordinates
-from .quantity import check_number, check_positive, image_size, is_finite, looked_at
+from .quantity import check_number, check_positive, check_scalar, image_size, is_finite, looked_at
 
 __all__ = ["coarse_beyond", "defocus_path", "out_of_focus", "warn_of_coarse"]
 
@@ -44,6 +44,7 @@ def defocus_path(
     TypeError
         For several distances that are no Tensor, and for what is no number.
     """
+    check_scalar("spacing", spacing, "metres")
     check_positive("spacing", spacing, "metres")
     check_number("distance", distance, "metres")
     check_number("focus", focus, "metres")

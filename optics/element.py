@@ -8,7 +8,8 @@ modules hold what is trained.
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +33,8 @@ from .quantity import (
     map_size,
     one_number,
     single,
-    whole_number,
 )
-from .zernike import zernike_basis
+from .zernike import chosen_indices, zernike_at, zernike_basis
 
 __all__ = [
     "Aberration",
@@ -81,10 +81,13 @@ def lens_phase(
 
     Raises
     ------
+    TypeError
+        When the spacing is not one number.
     ValueError
         For a spacing that is not positive, a wavelength that is not within 1e-9 to 1e-2 metres,
         or a focal length of zero.
     """
+    check_scalar("spacing", spacing, "metres", remedy=SQUARE_SAMPLES)
     check_positive("spacing", spacing, "metres")
     check_wavelength("wavelength", wavelength)
     check_finite("focal_length", focal_length, "metres")
@@ -199,6 +202,12 @@ class PhaseElement(Element, ABC):
     Made and refused as an :class:`Element`: a ``size`` in samples, a ``spacing`` in metres.
     """
 
+    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - what Python hands on
+        super().__init_subclass__(**options)
+        # Another phase than its parent's: the parent's formula is not that of its places.
+        if "phase_shift" in cls.__dict__ and "phase_at" not in cls.__dict__:
+            cls.phase_at = PhaseElement.phase_at
+
     @abstractmethod
     def phase_shift(self, wavelength: Tensor) -> Tensor:
         """Phase that the element adds.
@@ -211,6 +220,31 @@ class PhaseElement(Element, ABC):
         -------
         Tensor ``[L or 1, H, W]``, or ``[P, Q, L or 1, H, W]`` with places, radians
         """
+
+    def phase_at(
+        self, wavelength: Tensor, y: Tensor, x: Tensor, *, beyond: float = 0.0
+    ) -> Tensor | None:
+        """Phase at other places than the samples, of a plate that is a formula of the place.
+
+        A decentred or turned plate is computed by it, exactly and beyond its grid. A plate of
+        samples has no formula: it is interpolated, and its border goes on. So is one of a class
+        that changes :meth:`phase_shift` of its parent and not this.
+
+        Parameters
+        ----------
+        wavelength : Tensor ``[L]``, metres
+        y, x : Tensor ``[H, W]``, metres
+            Places on the plate, from its middle.
+        beyond : float, metres
+            How far the formula goes on beyond the rim of what has one: the distance by which the
+            plate is decentred, as far as a pupil that ends at this rim sees it.
+
+        Returns
+        -------
+        Tensor, as of :meth:`phase_shift`, or None
+            None, by default, of a plate of samples.
+        """
+        return None
 
     def transmission(self, wavelength: Tensor) -> Tensor:
         """``exp(i phase)``, ``[L or 1, H, W]``."""
@@ -272,6 +306,11 @@ class Lens(PhaseElement):
             focal_length=self.focal_length,
         )
         return phase.to(self.focal_length.dtype)
+
+    def phase_at(self, wavelength: Tensor, y: Tensor, x: Tensor, *, beyond: float = 0.0) -> Tensor:
+        """``-pi (x^2 + y^2) / (lambda f)``, ``[L, H, W]``, radians; a lens has no rim."""
+        power = math.pi / (wavelength * self.focal_length.double())
+        return (-power[:, None, None] * (y**2 + x**2)).to(self.focal_length.dtype)
 
 
 class PhaseMask(PhaseElement):
@@ -404,6 +443,7 @@ class CubicMask(PhaseElement):
         check_scalar("alpha", alpha, "waves", remedy="give each a CubicMask of its own")
         check_finite("alpha", alpha, "waves")
         self.design_wavelength = design_wavelength
+        self._radius = diameter / 2
         hold(self, "alpha", as_real("alpha", alpha))
         y, x = (coordinates(n, spacing=2 * spacing / diameter) for n in self.size)
         shape = y[:, None] ** 3 + x**3
@@ -411,8 +451,14 @@ class CubicMask(PhaseElement):
 
     def phase_shift(self, wavelength: Tensor) -> Tensor:
         """``2 pi OPD``, ``[L, H, W]``, radians."""
-        phase = 2 * math.pi * self.alpha * self.shape
-        return _scaled(phase, wavelength, self.design_wavelength)
+        return self._phase(wavelength, self.shape)
+
+    def phase_at(self, wavelength: Tensor, y: Tensor, x: Tensor, *, beyond: float = 0.0) -> Tensor:
+        """``2 pi OPD``, ``[L, H, W]``, radians; the cubic goes on beyond the pupil."""
+        return self._phase(wavelength, ((y**3 + x**3) / self._radius**3).to(self.shape))
+
+    def _phase(self, wavelength: Tensor, shape: Tensor) -> Tensor:
+        return _scaled(2 * math.pi * self.alpha * shape, wavelength, self.design_wavelength)
 
 
 class Aberration(PhaseElement):
@@ -423,7 +469,8 @@ class Aberration(PhaseElement):
     size : int or (int, int)
         Samples (H, W).
     spacing, diameter : float, metres
-        Distance of the samples; diameter of the pupil, beyond which the wavefront is flat.
+        Distance of the samples; diameter of the pupil, beyond which the wavefront is flat. A
+        tolerance that moves it by a distance lets its polynomials go on so far beyond the rim.
     coefficients : Tensor ``[J]``, ``[L, J]`` or ``[P, Q, L or 1, J]``, metres RMS
         0.07 waves at 550 nm are ``0.07 * 550e-9``. ``[L, J]`` are those of each wavelength:
         chromatic aberration, axial by Noll's 4, lateral by 2 and 3. Those of P x Q places of the
@@ -476,11 +523,8 @@ class Aberration(PhaseElement):
                 f"places too, metres RMS, not {coefficients.dtype} {tuple(coefficients.shape)}"
             )
         check_finite("coefficients", coefficients, "metres RMS")
-        if not isinstance(indices, Iterable | None) or isinstance(indices, str):
-            raise TypeError(f"indices must be a sequence of Noll's, such as [4, 11], not {indices}")
         terms = coefficients.shape[-1]
-        chosen = range(1, terms + 1) if indices is None else indices
-        self.indices = tuple(whole_number("each of indices", index) for index in chosen)
+        self.indices = chosen_indices(indices, terms)
         if len(self.indices) != terms:
             raise ValueError(
                 f"{terms} coefficients need as many Noll indices, not {len(self.indices)}"
@@ -504,6 +548,7 @@ class Aberration(PhaseElement):
         basis = zernike_basis(
             self.indices, self.size, diameter=diameter, spacing=spacing, soft_edge=True
         )
+        self._radius = (diameter.detach() if isinstance(diameter, Tensor) else diameter) / 2
         self.register_buffer("basis", basis.to(coefficients), persistent=False)
 
     @property
@@ -519,17 +564,32 @@ class Aberration(PhaseElement):
         ValueError
             For another number of wavelengths than the coefficients are of.
         """
+        return self._phase(wavelength, self.basis)
+
+    def phase_at(self, wavelength: Tensor, y: Tensor, x: Tensor, *, beyond: float = 0.0) -> Tensor:
+        """``2 pi OPD / lambda`` of the same shape, radians; flat farther ``beyond`` the rim.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`phase_shift`.
+        """
+        rim = 1 + (math.sqrt(0.5) * self.spacing + beyond) / self._radius  # of a soft edge
+        basis = zernike_at(self.indices, y / self._radius, x / self._radius, rim=rim)
+        return self._phase(wavelength, basis.to(self.basis))
+
+    def _phase(self, wavelength: Tensor, basis: Tensor) -> Tensor:
         own = 1 if self.raw.ndim == 1 else self.raw.shape[-2]
         if own not in (1, len(wavelength)):
             raise ValueError(
                 f"the coefficients are {tuple(self.raw.shape)}, of {own} wavelengths, and the "
                 f"light has {len(wavelength)}: give as many, or one set [J] for all"
             )
-        radians_per_unit = (2 * math.pi * _MICROMETRE / wavelength).to(self.basis)[:, None]
+        radians_per_unit = (2 * math.pi * _MICROMETRE / wavelength).to(basis)[:, None]
         radians = radians_per_unit * self.raw
         # Autocast would leave three digits of the wavefront.
         with full_precision(radians):
-            return (radians @ self.basis.flatten(1)).unflatten(-1, self.size)
+            return (radians @ basis.flatten(1)).unflatten(-1, basis.shape[1:])
 
 
 def _check_diameter(diameter: float | Tensor, element: Element) -> None:

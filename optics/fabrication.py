@@ -32,7 +32,7 @@ from .maker_file import (
     write_all,
 )
 from .material import refractive_index
-from .quantity import check_finite, check_positive, check_wavelength, index_of, single
+from .quantity import check_finite, check_positive, check_wavelength, index_of, looked_at, single
 
 __all__ = [
     "FabricatedRelief",
@@ -106,8 +106,8 @@ class Relief(EtchedRelief):
     TypeError
         When the height is no tensor.
     ValueError
-        When the height is not real and finite ``[H, W]``, the spacing not positive, or the
-        material not known.
+        When the height is not real and finite ``[H, W]`` or spans more than the relief is wide, as
+        one in micrometres does, the spacing is not positive, or the material not known.
     """
 
     height: Tensor
@@ -115,6 +115,7 @@ class Relief(EtchedRelief):
     def __init__(self, height: Tensor, *, spacing: float, material: str | float) -> None:
         _check_height(height)
         super().__init__((height.shape[0], height.shape[1]), spacing, _checked_material(material))
+        _check_depth(height, self.spacing)
         self.register_buffer("height", single(height.detach()).clone())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -134,7 +135,18 @@ class Relief(EtchedRelief):
 
 
 def relief_element(relief: FabricatedRelief) -> Relief:
-    """Element of a ``relief`` that was read, in torch's default type (or ``.double()``)."""
+    """Element of a ``relief`` that was read, in torch's default type (or ``.double()``).
+
+    Raises
+    ------
+    TypeError
+        When the relief is not one that was read.
+    """
+    if not isinstance(relief, FabricatedRelief):
+        raise TypeError(
+            "relief must be what optics.import_height_map returns, not "
+            f"{type(relief).__name__}: of a height make an optics.Relief(...)"
+        )
     height = relief.height.to(torch.get_default_dtype())
     return Relief(height, spacing=relief.spacing, material=relief.material)
 
@@ -219,8 +231,9 @@ def export_height_map(
     TypeError
         For anything else than a tensor or a HeightMap: :func:`optics.export_plate` writes those.
     ValueError
-        For a height that is not real ``[H, W]`` and finite, a quantity that is missing, not
-        allowed, or given beside an element, or a path with the ending of another format.
+        For a height that is not real ``[H, W]`` and finite or spans more than the relief is wide, a
+        quantity that is missing, not allowed, or given beside an element, or a path with the
+        ending of another format.
     FileExistsError
         When a file is there already.
 
@@ -255,6 +268,7 @@ def export_height_map(
         }
     )
     check_wavelength("design_wavelength", metadata["design_wavelength_m"])
+    _check_depth(height, metadata["spacing_m"])
     targets = target_paths(path, overwrite=overwrite)
     metadata |= {"size": list(numbers.shape), "orientation": ORIENTATION}
     write_all(targets, (_tiff(numbers, metadata), _table(numbers, metadata)))
@@ -420,6 +434,23 @@ def _check_height(height: Tensor) -> None:
             f"{tuple(height.shape)}"
         )
     check_finite("height", height.detach(), "metres")
+
+
+def _check_depth(height: Tensor, spacing: float) -> None:
+    """Refuse heights that span more than the relief is wide, as those in micrometres do.
+
+    Of such a one, rays would not leave where they came in, which a phase is all about.
+    """
+    if not looked_at(height):
+        return
+    lowest, highest = (float(each) for each in height.detach().aminmax())
+    width = max(height.shape) * spacing
+    if highest - lowest > width:
+        raise ValueError(
+            f"height must span less than the relief is wide, both in metres: it goes from "
+            f"{lowest:g} to {highest:g}, and {max(height.shape)} samples {spacing:g} apart are "
+            f"{width:g} wide; 0.5 um are 0.5e-6"
+        )
 
 
 def _numbers(height: Tensor) -> np.ndarray:

@@ -10,7 +10,14 @@ from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.nn import functional
 
 from .grid import coordinates, fast_size, is_smooth
-from .quantity import check_complex, check_tensor, full_precision, single, whole_number
+from .quantity import (
+    check_complex,
+    check_number,
+    check_tensor,
+    full_precision,
+    single,
+    whole_number,
+)
 
 __all__ = [
     "DFT_NORM",
@@ -141,7 +148,7 @@ def padded(image: Tensor, kernel: Sequence[int], boundary: Boundary) -> Tensor:
             f"needs one of {(max(before[0], after[0]), max(before[1], after[1]))} around "
             f"{(height, width)}: use boundary='replicate' or 'zero'"
         )
-    if boundary not in _PAD_MODE:
+    if boundary not in [*_PAD_MODE]:  # of a list too, which has no hash
         raise ValueError(f"boundary must be one of {[*_PAD_MODE]}, not {boundary!r}")
     border = (before[1], after[1], before[0], after[0])
     return functional.pad(image, border, mode=_PAD_MODE[boundary])
@@ -377,13 +384,19 @@ def dft_matrix(
 
     Raises
     ------
+    TypeError
+        When a step is no number.
     ValueError
-        For fewer than one sample, or no whole number of them.
+        For fewer than one sample, or no whole number of them, or another norm.
     """
     samples, size = whole_number("samples", samples), whole_number("size", size)
+    if norm not in [*DFT_NORM]:
+        raise ValueError(f"norm must be one of {[*DFT_NORM]}, not {norm!r}")
     if isinstance(step, Tensor):
         return _dft_matrix(samples, size, step, norm, dtype)
     one = not isinstance(step, Sequence) and getattr(step, "ndim", 0) == 0  # numpy's are numbers
+    for each in (step,) if one else step:  # pyright: ignore[reportGeneralTypeIssues]
+        check_number("step", each, "cycles/sample")
     steps = float(step) if one else tuple(float(each) for each in step)  # pyright: ignore
     if device is None and not torch.compiler.is_compiling():  # which cannot trace the question
         device = torch.get_default_device()
@@ -444,6 +457,8 @@ def matrix_dft(field: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         When the sizes do not fit.
     """
     check_complex("field", field, "[..., H, W]")
+    check_complex("rows", rows, "[..., h, H]")
+    check_complex("columns", columns, "[..., w, W]")
     if rows.shape[-1] != field.shape[-2] or columns.shape[-1] != field.shape[-1]:
         raise ValueError(
             f"rows [..., h, H] and columns [..., w, W] must fit the field [..., H, W]; they are "

@@ -28,8 +28,8 @@ from .contrast_curve import (
 from .grid import fast_size
 from .quantity import (
     check_finite,
-    check_number,
     check_positive,
+    check_scalar,
     check_tensor,
     has_values,
     image_size,
@@ -254,6 +254,7 @@ def psf_from_lsf(
     check_finite("position", position, "metres or pixels")
     check_finite("lsf", lsf)
     pitch = 1.0 if pixel_pitch is None else pixel_pitch
+    check_scalar("pixel_pitch", pitch, "metres")
     check_positive("pixel_pitch", pitch, "metres")
     x = position.detach().double().to(lsf.device) / pitch
     highest = min(0.5 / float(x.diff().max()), _HIGHEST)
@@ -302,12 +303,13 @@ def _of_curve(
     """As :func:`psf_from_mtf`, which judges it, as :func:`psf_from_lsf` does."""
     window = image_size(size)
     _check_choices(measured, pixel, beyond, cutoff)
-    check_number("throughput", throughput)
+    check_scalar("throughput", throughput)
     if not 0 < throughput <= 1:
         raise ValueError(f"throughput must be a fraction in (0, 1], not {throughput}")
     azimuth = one_number("azimuth", azimuth, "radians")
     check_finite("azimuth", azimuth, "radians")
     pitch = 1.0 if pixel_pitch is None else pixel_pitch
+    check_scalar("pixel_pitch", pitch, "metres")
     check_positive("pixel_pitch", pitch, "metres")
     curves = check_curves(frequency, mtf, tangential)
     cycles, contrast = lens_curves(
@@ -349,6 +351,7 @@ def _check_choices(measured: str, pixel: str, beyond: str | None, cutoff: float 
         if value not in allowed:
             raise ValueError(f"{name} must be one of {allowed}, not {value!r}")
     if cutoff is not None:
+        check_scalar("cutoff", cutoff, "the unit of frequency")
         check_positive("cutoff", cutoff, "the unit of frequency")
     elif beyond == "diffraction":
         raise ValueError("beyond='diffraction' needs the cutoff, 1 / (wavelength * f_number)")

@@ -4,6 +4,8 @@ Every grid of this package is ``(i - N // 2) * spacing``: the origin falls on a 
 an even number of samples.
 """
 
+import operator
+
 import torch
 from torch import Tensor
 
@@ -31,7 +33,13 @@ def coordinates(
     Returns
     -------
     Tensor ``[size]``
+
+    Raises
+    ------
+    ValueError
+        For a size that is no whole number of at least 1.
     """
+    size = _samples("size", size)
     return (torch.arange(size, device=device, dtype=dtype) - size // 2) * spacing
 
 
@@ -56,7 +64,13 @@ def frequencies(
     Returns
     -------
     Tensor ``[size]``, cycles per unit of the spacing
+
+    Raises
+    ------
+    ValueError
+        For a size that is no whole number of at least 1.
     """
+    size = _samples("size", size)
     return coordinates(size, spacing=1.0 / (size * spacing), device=device, dtype=dtype)
 
 
@@ -69,14 +83,23 @@ def fast_size(minimum: int) -> int:
     Raises
     ------
     ValueError
-        For a minimum below 1.
+        For a minimum that is no whole number of at least 1.
     """
-    if minimum < 1:
-        raise ValueError(f"a transform needs at least one sample, not {minimum}")
+    minimum = _samples("minimum", minimum)
     size = minimum + minimum % 2
     while not is_smooth(size):
         size += 2
     return size
+
+
+def _samples(name: str, given: int) -> int:
+    try:
+        samples = operator.index(given)
+    except TypeError:
+        samples = 0
+    if samples < 1:
+        raise ValueError(f"{name} must be a whole number, at least one sample, not {given}")
+    return samples
 
 
 def is_smooth(number: int) -> bool:

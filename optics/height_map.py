@@ -18,7 +18,10 @@ from .grid import coordinates
 from .material import refractive_index
 from .quantity import (
     as_real,
+    check_number,
     check_positive,
+    check_scalar,
+    check_tensor,
     check_wavelength,
     map_size,
     one_number,
@@ -52,10 +55,14 @@ def height_phase(
 
     Raises
     ------
+    TypeError
+        When the height, an index or the wavelength is no number and no Tensor.
     ValueError
         When a wavelength is not within 1e-9 to 1e-2 metres.
     """
     check_wavelength("wavelength", wavelength)
+    check_number("index", index)
+    check_number("outside", outside)
     turns = (index - outside) / wavelength
     if isinstance(turns, Tensor):
         turns = turns[..., None, None].to(height.device)
@@ -92,13 +99,18 @@ def quantize_height(
 
     Raises
     ------
+    TypeError
+        When the height is no Tensor, or the period or the sharpness not one number.
     ValueError
         For fewer than 2 levels, a period that is not positive, or a sharpness outside of 0..20.
     """
     levels = whole_number("levels", levels, least=2)
+    check_scalar("period", period, "metres")
     check_positive("period", period, "metres")
+    height = as_real("height", height)
+    sharpness = one_number("sharpness", sharpness)
     if not 0 <= sharpness <= 20:
-        raise ValueError(f"sharpness must be from 0 (a straight line) to 20, not {sharpness}")
+        raise ValueError(f"sharpness must be from 0 (a straight line) to 20, not {sharpness:g}")
     steps = height * (levels / period)
     nearest = torch.floor(steps + 0.5).detach()
     away = steps - nearest  # -1/2..1/2, at 0 on a level
@@ -139,7 +151,13 @@ class EtchedRelief(PhaseElement):
         Returns
         -------
         Tensor ``[L]``
+
+        Raises
+        ------
+        TypeError
+            When the wavelength is no Tensor.
         """
+        check_tensor("wavelength", wavelength)
         if isinstance(self.material, str):
             return refractive_index(self.material, wavelength)
         return torch.full_like(wavelength, self.material)
@@ -169,14 +187,20 @@ class EtchedRelief(PhaseElement):
 
         Raises
         ------
+        TypeError
+            When ``sigma`` or the width is not one number.
         ValueError
             When ``sigma`` is not within 0 and 1e-2, the width is negative or not finite, or the
             disk does not fit on the relief.
         """
+        sigma = one_number("sigma", sigma, "metres RMS")
+        width = one_number("width", width, "metres")
         if not 0 <= sigma <= 1e-2:  # the longest wavelength; what is more is in another unit
-            raise ValueError(f"sigma must be in metres RMS, 0 to 1e-2, not {sigma}: 20 nm are 2e-8")
+            raise ValueError(
+                f"sigma must be in metres RMS, 0 to 1e-2, not {sigma:g}: 20 nm are 2e-8"
+            )
         if not 0 <= width < math.inf:
-            raise ValueError(f"width must be 0 metres or more, not {width}")
+            raise ValueError(f"width must be 0 metres or more, not {width:g}")
         if sigma == 0:
             self.etch_error = None
             return

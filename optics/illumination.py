@@ -55,11 +55,14 @@ def light_budget(raw: Tensor, budget: float = 1.0) -> Tensor:
 
     Raises
     ------
+    TypeError
+        When ``raw`` is no Tensor.
     ValueError
         When the budget is not positive and finite.
     """
     check_positive("budget", budget, "the unit of the weights")
-    return budget * torch.softmax(raw, -1)
+    check_tensor("raw", raw)
+    return budget * torch.softmax(as_real("raw", raw), -1)
 
 
 def light_budget_inverse(weights: Tensor) -> Tensor:
@@ -79,10 +82,15 @@ def light_budget_inverse(weights: Tensor) -> Tensor:
 
     Raises
     ------
+    TypeError
+        When the weights are no Tensor.
     ValueError
         When a weight is negative or not finite, or all are 0.
     """
-    weights = single(weights)
+    check_tensor("weights", weights)
+    weights = single(as_real("weights", weights))
+    if not weights.ndim:
+        raise ValueError("weights must be [..., S], one for each lamp, not a single number")
     total = weights.sum(-1, keepdim=True)
     allowed = torch.isfinite(weights).all() & (weights >= 0).all() & (total > 0).all()
     if has_values(weights) and not bool(allowed):
@@ -297,9 +305,12 @@ class Illumination(nn.Module):
 
         Raises
         ------
+        TypeError
+            When the pictures are no Tensor.
         ValueError
             When there are not as many pictures as lamps.
         """
+        check_tensor("pictures", pictures)
         if pictures.ndim < 2 or pictures.shape[1] != self.raw.shape[1]:
             raise ValueError(
                 f"pictures must be [B, {self.raw.shape[1]}, ...], one for each lamp, not "

@@ -159,21 +159,20 @@ class IncoherentImaging(FrontEnd):
             check_same_everywhere(psf)
             self.pupil: Pupil | None = psf
             bands = len(psf.wavelengths)
-            self.in_channels = bands if spectral_response is None else len(spectral_response)
         else:
             _check_psf(psf)
             self.pupil = None
             wanted = whole_number("channels", 3 if channels is None else channels)
             bands = len(psf) if psf.ndim == 3 else wanted
-            self.in_channels = bands if spectral_response is None else len(spectral_response)
             hold(self, "fixed_psf", psf)
+        if spectral_response is not None:
+            check_response(spectral_response, bands)
+            spectral_response = as_real("spectral_response", spectral_response)
+        self.in_channels = bands if spectral_response is None else len(spectral_response)
         if channels is not None and channels != self.in_channels:
             raise ValueError(
                 f"channels={channels}, but the PSFs and their response make {self.in_channels}"
             )
-        if spectral_response is not None:
-            check_response(spectral_response, bands)
-            spectral_response = as_real("spectral_response", spectral_response)
         if distances is not None:
             _check_pupil(self.pupil)
             distances = as_real("distances", distances)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .constraint import clip, energy_limited, energy_limited_inverse
 from .fourier import Boundary, convolve
 from .front_end import FrontEnd, check_raw
-from .quantity import index_of, whole_number
+from .quantity import check_tensor, index_of, whole_number
 
 __all__ = ["KernelStart", "LearnedKernel", "kernel_start", "raw_taps", "signed_difference"]
 
@@ -221,7 +221,19 @@ def signed_difference(plus: Tensor, minus: Tensor, kernels: Tensor) -> Tensor:
     -------
     Tensor ``[B, F, C, H, W]`` in 0..1
         What noise pushes out of the range is clipped to it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When they are no Tensors, or the shapes are not these.
     """
+    for name, value in (("plus", plus), ("minus", minus), ("kernels", kernels)):
+        check_tensor(name, value)
+    if kernels.ndim != 6 or kernels.shape[1] != 2 or plus.ndim != 5 or plus.shape != minus.shape:
+        raise ValueError(
+            "plus and minus must both be [B, F, C, H, W] and kernels [F, 2, C, C or 1, kh, kw], "
+            f"not {tuple(plus.shape)}, {tuple(minus.shape)} and {tuple(kernels.shape)}"
+        )
     reach = kernels.sum((-3, -2, -1))[..., None, None]
     upper, lower = reach[:, 0], reach[:, 1]
     return clip((plus - minus + lower) / (upper + lower))
@@ -330,7 +342,14 @@ class LearnedKernel(FrontEnd):
         return kernels.sum() / (self.exposures * self.in_channels)
 
     def forward(self, scene: Tensor) -> Tensor:
-        """Form the irradiance ``[B, exposures * C, H, W]`` of a scene ``[B, C, H, W]``."""
+        """Form the irradiance ``[B, exposures * C, H, W]`` of a scene ``[B, C, H, W]``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When the scene is no Tensor, or has other channels.
+        """
+        check_tensor("scene", scene)
         if scene.ndim != 4 or scene.shape[1] != self.in_channels:
             raise ValueError(
                 f"the front end takes scenes [B, {self.in_channels}, H, W], not "

@@ -159,7 +159,7 @@ def refractive_index(material: str, wavelength: float | Tensor) -> float | Tenso
     >>> round(refractive_index("n_bk7", 587.5618e-9), 4)
     1.5168
     """
-    if material not in _SELLMEIER:
+    if not isinstance(material, str) or material not in _SELLMEIER:
         near = difflib.get_close_matches(str(material).lower().replace("-", "_"), MATERIALS, n=3)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         raise ValueError(f"material must be one of {MATERIALS}, not {material!r}{hint}")

@@ -19,7 +19,6 @@ from .grid import coordinates
 from .quantity import (
     as_picture,
     check_finite,
-    check_number,
     check_positive,
     check_real,
     check_scalar,
@@ -156,7 +155,7 @@ def measured_psf(
         raise ValueError(
             f"size must be at most the picture's {allowed} pixels, not {(height, width)}"
         )
-    check_number("throughput", throughput)
+    check_scalar("throughput", throughput)
     if not 0 < throughput <= 1:
         raise ValueError(f"throughput must be a fraction in (0, 1], not {throughput}")
     if centre not in ("common", "each", "kept"):
@@ -202,8 +201,9 @@ def _ratio(picture_pitch: float | None, pixel_pitch: float | None) -> float:
         if picture_pitch is not pixel_pitch:
             raise ValueError("give both picture_pitch and pixel_pitch, in metres, or none of them")
         return 1.0
-    check_positive("picture_pitch", picture_pitch, "metres")
-    check_positive("pixel_pitch", pixel_pitch, "metres")
+    for name, pitch in (("picture_pitch", picture_pitch), ("pixel_pitch", pixel_pitch)):
+        check_scalar(name, pitch, "metres")
+        check_positive(name, pitch, "metres")
     if pixel_pitch < picture_pitch * (1 - 1e-9):
         raise ValueError(
             f"pixel_pitch must be at least picture_pitch, {picture_pitch:g} metres, not "

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .fourier import squared_modulus
 from .grid import coordinates, fast_size, frequencies
-from .psf import cycles_per_sample, window_light
+from .psf import check_wavelengths, cycles_per_sample, window_light
 from .quantity import (
     check_complex,
     check_finite,
@@ -105,11 +105,13 @@ def otf_from_pupil(
     Raises
     ------
     ValueError
-        For lengths that are not positive, or a pupil with a NaN or without light.
+        For lengths that are not positive, wavelengths that do not broadcast with the pupils or are
+        longer than their grid is wide, or a pupil with a NaN or without light.
     TypeError
         For a length that is not one number.
     """
     transfer = _autocorrelation(pupil)
+    check_wavelengths(pupil, wavelength)
     step = cycles_per_sample(pupil, wavelength, focal_length, pupil_spacing, pixel_pitch)
     rows, columns = (
         _between(_lag(frequencies(n, device=pupil.device), step), lags).to(transfer)
@@ -149,8 +151,8 @@ def otf_along(
     Raises
     ------
     ValueError
-        For lengths that are not positive, a pupil or frequency with a NaN, a frequency that is not
-        ``[F]``, or a pupil without light.
+        For lengths that are not positive, wavelengths as in :func:`otf_from_pupil`, a pupil or
+        frequency with a NaN, a frequency that is not ``[F]``, or a pupil without light.
     TypeError
         For a length or angle that is not one number.
     """
@@ -164,6 +166,7 @@ def otf_along(
     check_scalar("angle", angle, "radians", remedy="give each angle a call of its own")
     check_finite("angle", angle)
     transfer = _autocorrelation(pupil)
+    check_wavelengths(pupil, wavelength)
     step = cycles_per_sample(pupil, wavelength, focal_length, pupil_spacing, 1.0)
     angle = torch.as_tensor(angle, dtype=torch.float64, device=pupil.device)
     line = frequency.to(transfer.device, torch.float64)

@@ -61,12 +61,13 @@ def cfa_indices(pattern: Pattern, *, channels: str = "rgb") -> Tensor:
         For rows of unequal length, a letter or index that is no channel, or a channel that no
         pixel sees, which could not be interpolated.
     """
-    if not channels or len(set(channels)) != len(channels):
+    letters = isinstance(channels, Sequence) and all(isinstance(each, str) for each in channels)
+    if not letters or not channels or len(set(channels)) != len(channels):
         raise ValueError(f"channels must be different letters, such as 'rgb', not {channels!r}")
     if isinstance(pattern, np.ndarray):  # of indices, or of letters
         given = np.asarray(pattern)
         pattern = torch.tensor(given.tolist()) if given.dtype.kind in "uif" else given.tolist()
-    if isinstance(pattern, int | float):
+    if not isinstance(pattern, Sequence | Tensor):
         raise TypeError(f"pattern must be rows of letters, or a Tensor, not {pattern!r}")
     if isinstance(pattern, Tensor):
         if pattern.ndim != 2 or pattern.numel() == 0 or pattern.is_floating_point():

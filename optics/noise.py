@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from .quantity import check_tensor, differentiated, single
+from .quantity import check_number, check_tensor, differentiated, one_number, single
 
 __all__ = [
     "Generators",
@@ -81,7 +81,7 @@ def shot_noise(
     Raises
     ------
     TypeError
-        For what is no Tensor.
+        For what is no Tensor, and read noise that is not one number.
     ValueError
         For electrons that are not real floating point, another kind, read noise with one that is
         not Gaussian, or ``score`` where a gradient is asked for.
@@ -96,6 +96,7 @@ def shot_noise(
     if not electrons.is_floating_point():
         raise ValueError(f"electrons must be real floating point, not {electrons.dtype}")
     electrons = single(electrons)
+    read_noise = one_number("read_noise", read_noise, "electrons RMS")
     if read_noise != 0 and (kind != "gaussian" or not read_noise > 0):
         raise ValueError(
             f"read_noise joins gaussian shot noise only, as electrons RMS of 0 or more; it is "
@@ -363,9 +364,13 @@ def score_surrogate(
 
     Raises
     ------
+    TypeError
+        When the loss or the log-likelihood is no Tensor.
     ValueError
         When the two are not of one shape ``[B]``, or the baseline is of another one.
     """
+    check_tensor("loss", loss)
+    check_tensor("log_likelihood", log_likelihood)
     if loss.ndim != 1 or loss.shape != log_likelihood.shape:
         raise ValueError(
             f"loss and log_likelihood must both be [B], one number a picture, not "
@@ -381,4 +386,6 @@ def score_surrogate(
                 f"{tuple(baseline.shape)}"
             )
         baseline = baseline.detach()
+    else:
+        check_number("baseline", baseline)
     return loss + (value - baseline) * (log_likelihood - log_likelihood.detach())

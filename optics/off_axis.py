@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from .quantity import (
+    as_numbers,
     as_real,
     check_finite,
     check_real,
@@ -25,9 +26,8 @@ from .quantity import (
     full_precision,
     image_size,
     looked_at,
-    whole_number,
 )
-from .zernike import nm_to_noll, noll_to_nm
+from .zernike import chosen_indices, nm_to_noll, noll_to_nm
 
 __all__ = ["field_coefficients", "seidel_coefficients"]
 
@@ -158,7 +158,8 @@ def field_coefficients(
     Raises
     ------
     TypeError
-        When the table is no Tensor, or the angle not one number.
+        When the table is no Tensor, the angle not one number, or heights or indices are no sequence
+        of them.
     ValueError
         When table or angle are not real and finite of these shapes, the heights are not finite, do
         not grow from 0 or are not as many, an index is given twice or without the other of its
@@ -168,7 +169,7 @@ def field_coefficients(
     check_finite("table", table.detach(), "metres RMS")
     check_scalar("angle", angle, "radians")
     check_finite("angle", angle, "radians")
-    heights = torch.as_tensor(heights, dtype=torch.float64, device=table.device)
+    heights = as_numbers("heights", heights, dtype=torch.float64, device=table.device)
     if table.ndim not in (2, 3) or heights.shape != table.shape[:1] or len(heights) < 2:
         raise ValueError(
             "table must be [R, J] or [R, L, J], at R heights of 2 or more, not "
@@ -181,9 +182,8 @@ def field_coefficients(
             f"{heights.tolist()}"
         )
     terms = table.shape[-1]
-    chosen = range(1, terms + 1) if indices is None else indices
     y, x = (h.to(table.device) for h in _heights(places, size))
-    turn = _turn(tuple(chosen), terms, torch.atan2(y, x) - angle)
+    turn = _turn(chosen_indices(indices, terms), terms, torch.atan2(y, x) - angle)
     height = torch.hypot(y, x).clamp_max(1) * heights[-1]
     above = torch.searchsorted(heights, height).clamp(1, len(heights) - 1)
     below = above - 1
@@ -224,21 +224,20 @@ def _heights(places: int | tuple[int, int], size: int | tuple[int, int]) -> tupl
 
 def _turn(indices: tuple[int, ...], terms: int, angle: Tensor) -> Tensor:
     """Matrices ``[..., J, J]`` that turn a wavefront by angles ``[...]``."""
-    numbers = [whole_number("each of indices", index) for index in indices]
-    if len(numbers) != terms or len(set(numbers)) < terms:
+    if len(indices) != terms or len(set(indices)) < terms:
         raise ValueError(f"indices must be {terms} of Noll's, each once, not {list(indices)}")
     turn = angle.new_zeros(*angle.shape, terms, terms)
-    for place, number in enumerate(numbers):
+    for place, number in enumerate(indices):
         order, frequency = noll_to_nm(number)
         turn[..., place, place] = torch.cos(frequency * angle)
         if frequency == 0:
             continue
         partner = nm_to_noll(order, -frequency)
-        if partner not in numbers:
+        if partner not in indices:
             raise ValueError(
                 f"indices must hold both of a pair, and {number} turns into {partner}: give it "
                 "too, with zeros where the table has none"
             )
         # A cosine loses to its sine what the sine gives back.
-        turn[..., numbers.index(partner), place] = torch.sin(frequency * angle)
+        turn[..., indices.index(partner), place] = torch.sin(frequency * angle)
     return turn

@@ -11,6 +11,7 @@ from .quantity import (
     check_finite,
     check_positive,
     check_real,
+    check_tensor,
     single,
     whole_number,
 )
@@ -43,9 +44,12 @@ def pixel_mtf(
 
     Raises
     ------
+    TypeError
+        When the frequency is no Tensor.
     ValueError
         For a pitch or fill factor out of its range.
     """
+    check_tensor("frequency", frequency)
     check_positive("pitch", pitch, "m")
     check_positive("fill_factor", fill_factor, "active area / whole area")
     check_between("fill_factor", fill_factor, 0, 1, "active area / whole area")

@@ -19,12 +19,14 @@ from .quantity import (
     check_between,
     check_finite,
     check_positive,
+    check_scalar,
     check_tensor,
     device_for,
     image_size,
     index_of,
+    one_number,
 )
-from .zernike import zernike
+from .zernike import chosen_indices, zernike
 
 __all__ = [
     "FilterStart",
@@ -234,7 +236,7 @@ def phase_contrast(
         )
         if not isinstance(ring, Sequence) or len(ring) != 2 or isinstance(stop, Tensor) or stop:
             raise wrong
-        inner, outer = ring
+        inner, outer = (one_number("each of ring", each, "cycles/pixel") for each in ring)
         if not 0 < inner < outer < math.inf:
             raise wrong
         plate = _disk(size, outer, device) - _disk(size, inner, device)
@@ -270,16 +272,18 @@ def zernike_filter(
     Raises
     ------
     TypeError
-        When the coefficients are no Tensor.
+        When the coefficients are no Tensor, the cut-off is not one number, or the indices are no
+        sequence.
     ValueError
         When the cut-off is not positive, the coefficients are not finite ``[J]``, there are none,
         they are complex, or not as many indices.
     """
+    check_scalar("cutoff", cutoff, "cycles/pixel")
     check_positive("cutoff", cutoff, "cycles/pixel")
     check_tensor("coefficients", coefficients)
     if coefficients.is_complex():
         raise ValueError(f"coefficients must be real, in waves RMS, not {coefficients.dtype}")
-    chosen = tuple(indices if indices is not None else range(1, len(coefficients) + 1))
+    chosen = chosen_indices(indices, coefficients.numel())
     if not chosen:
         raise ValueError("coefficients must hold at least one, in waves RMS: give [0.0] for none")
     if coefficients.ndim != 1 or len(chosen) != len(coefficients):
@@ -385,9 +389,9 @@ def filter_start(
     """
     if name not in get_args(FilterStart):
         raise ValueError(f"no filter is called {name!r}; choose from {get_args(FilterStart)}")
-    if stop_radius is not None and not stop_radius >= 0:
+    stop = 0.0 if stop_radius is None else one_number("stop_radius", stop_radius, "cycles/pixel")
+    if not stop >= 0:
         raise ValueError(f"stop_radius must be 0 cycles/pixel or more, not {stop_radius}")
-    stop = stop_radius or 0.0
     size = image_size(size)
     if name == "random":
         turns = torch.rand(size, dtype=torch.float64, generator=generator)

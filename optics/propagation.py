@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .grid import coordinates, fast_size
-from .quantity import check_complex, check_finite, check_positive, looked_at
+from .quantity import check_complex, check_extent, check_finite, check_positive, looked_at
 
 __all__ = ["FarField", "angular_spectrum", "fraunhofer", "fresnel"]
 
@@ -95,7 +95,8 @@ def angular_spectrum(
     ------
     ValueError
         For a field that is not complex or real floating point ``[..., H, W]``, one that is not
-        finite, a quantity out of its range, or shapes that do not broadcast.
+        finite, a quantity out of its range, a wavelength (in the medium) longer than the grid is
+        wide, as one in nanometres is, or shapes that do not broadcast.
 
     Warns
     -----
@@ -278,7 +279,9 @@ def _checked(
         else value
         for value in named.values()
     )
-    return field.to(dtype), _Medium(spacing, wavelength / refractive_index, distance)
+    medium = _Medium(spacing, wavelength / refractive_index, distance)
+    check_extent(medium.wavelength, spacing, max(field.shape[-2:]))
+    return field.to(dtype), medium
 
 
 _DOUBLE = (torch.float64, torch.complex128)

@@ -20,7 +20,9 @@ from .fourier import kept, squared_modulus
 from .grid import coordinates, frequencies
 from .planes import as_field, as_planes, centred_dft
 from .quantity import (
+    as_numbers,
     check_complex,
+    check_extent,
     check_finite,
     check_positive,
     check_real,
@@ -38,6 +40,7 @@ __all__ = [
     "amplitude_transfer",
     "check_oversample",
     "check_sampling",
+    "check_wavelengths",
     "cycles_per_sample",
     "encircled_energy",
     "psf_from_planes",
@@ -52,6 +55,8 @@ _OTHER_LIGHT = 0.05
 # Mean of the OTF along the edge of the band up to which aliasing moves at most 2 % of the light
 # in or out of a circle; that of an open aperture reaches it at Q = 1.6.
 _ALIASED = 0.1
+# Part of the light by which a PSF may hold more than passes: rounding, in any precision.
+_MADE = 0.01
 
 
 def psf_from_pupil(
@@ -103,19 +108,29 @@ def psf_from_pupil(
     ValueError
         For lengths that are not positive, an even ``oversample``, a pupil with a NaN or, without
         ``incident_power``, without light, or one sampled so coarsely that the window, ``size``
-        pixels wide, reaches into the periodic copies of the PSF.
+        pixels wide, reaches into the periodic copies of the PSF; for a wavelength longer than the
+        pupil's grid is wide, as one in nanometres is, or wavelengths or powers that do not
+        broadcast with the pupils.
     TypeError
         For a length that is not one number, as a pitch of rows and one of columns.
+
+    Warns
+    -----
+    UserWarning
+        When the PSF holds more light than passes the pupil, by 1 % or more: its points lie further
+        apart than ``lambda f / D``. (They may also hold too little, which nothing tells.)
     """
     check_complex("pupil", pupil, "[..., H, W]")
+    leading = check_wavelengths(pupil, wavelength)
     if incident_power is None:
         power = squared_modulus(pupil).sum((-2, -1), keepdim=True)
     else:
         check_positive("incident_power", incident_power, "units of sum |pupil|^2")
         power = incident_power
         if isinstance(power, Tensor) and power.ndim:
+            _check_broadcast("incident_power", power.shape, leading)
             power = power[..., None, None]
-    return psf_from_planes(
+    psf = psf_from_planes(
         as_planes(pupil),
         wavelength=wavelength,
         focal_length=focal_length,
@@ -125,6 +140,24 @@ def psf_from_pupil(
         incident_power=power,
         oversample=oversample,
     )
+    _warn_of_light(psf, pupil, power)
+    return psf
+
+
+def _warn_of_light(psf: Tensor, pupil: Tensor, power: float | Tensor) -> None:
+    """Warn of a PSF that holds more light than passes the pupil: its points are too few."""
+    if not looked_at(psf):
+        return
+    passed = squared_modulus(single(pupil)).sum((-2, -1), keepdim=True) / power
+    share = (psf.sum((-2, -1)) / passed[..., 0, 0]).detach()
+    if bool((share > 1 + _MADE).any()):
+        warnings.warn(
+            f"the PSF holds {float(share.nan_to_num().max()):.3g} times the light that passes the "
+            "pupil: its points lie further apart than lambda f / D. Give a larger oversample, or "
+            "smaller pixels",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def psf_from_planes(
@@ -208,6 +241,7 @@ def amplitude_spread(
         As in :func:`psf_from_pupil`.
     """
     check_complex("pupil", pupil, "[..., H, W]")
+    check_wavelengths(pupil, wavelength)
     planes = as_planes(pupil)
     check_finite("pupil", planes)
     step = cycles_per_sample(planes, wavelength, focal_length, pupil_spacing, pixel_pitch)
@@ -276,6 +310,27 @@ def _raised_cosines(
     return (torch.sinc(away) * torch.cos(math.pi / 2 * away) / rest).to(like.dtype)
 
 
+def check_wavelengths(
+    pupil: Tensor, wavelength: float | Sequence[float] | Tensor
+) -> tuple[int, ...]:
+    """Return the leading shape ``[...]`` of the PSFs of pupils ``[..., H, W]`` at wavelengths."""
+    one = getattr(wavelength, "shape", ())
+    shape = (len(wavelength),) if isinstance(wavelength, Sequence) else one
+    return _check_broadcast("wavelength", shape, pupil.shape[:-2])
+
+
+def _check_broadcast(
+    name: str, shape: tuple[int, ...], leading: tuple[int, ...]
+) -> tuple[int, ...]:
+    try:
+        return torch.broadcast_shapes(shape, leading)
+    except RuntimeError:
+        raise ValueError(
+            f"{name} of shape {tuple(shape)} must broadcast with the leading dimensions of the "
+            f"pupils, {tuple(leading)}"
+        ) from None
+
+
 def cycles_per_sample(
     pupil: Tensor,
     wavelength: float | Sequence[float] | Tensor,
@@ -286,6 +341,8 @@ def cycles_per_sample(
     """Cycles per sample of the pupil and pixel; a tensor as soon as one length is a tensor."""
     if isinstance(wavelength, Sequence) and not wavelength:
         raise ValueError("wavelength must hold at least one, in metres")
+    if isinstance(wavelength, Tensor) and not wavelength.numel():
+        raise ValueError("wavelength must hold at least one, in metres")
     for each in wavelength if isinstance(wavelength, Sequence) else [wavelength]:
         # Not by its range: a PSF follows from ratios, so that all lengths may be in another unit.
         check_positive("wavelength", each, "metres")
@@ -293,6 +350,8 @@ def cycles_per_sample(
     for name, value in zip(("focal_length", "pupil_spacing", "pixel_pitch"), lengths, strict=True):
         check_scalar(name, value, "metres", remedy=f"give each {name} a call of its own")
         check_positive(name, value, "metres")
+    for each in wavelength if isinstance(wavelength, Sequence) else [wavelength]:
+        check_extent(each, pupil_spacing, max(pupil.shape[-2:]), "the pupil")
     # In double: half precision, which numbers of numpy may have too, holds no product of lengths.
     focal_length, pupil_spacing, pixel_pitch = (
         value.double() if isinstance(value, Tensor) else float(value) for value in lengths
@@ -440,7 +499,7 @@ def encircled_energy(
     psf = single(psf)
     check_scalar("pixel_pitch", pixel_pitch, "metres", remedy="pixels are square")
     check_positive("pixel_pitch", pixel_pitch, "metres")
-    given = torch.as_tensor(radius, dtype=torch.float64, device=psf.device)
+    given = as_numbers("radius", radius, "metres", dtype=torch.float64, device=psf.device)
     check_positive("radius", given, "metres")
     if not given.numel():
         raise ValueError("radius must hold at least one, in metres")

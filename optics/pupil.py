@@ -201,7 +201,7 @@ class Pupil(nn.Module):
         self.size, self.spacing = grids[0]
         self.elements = nn.ModuleList(elements)
         _ = self.places  # one for all
-        if not hasattr(wavelengths, "__len__"):
+        if not hasattr(wavelengths, "__len__") or getattr(wavelengths, "ndim", 1) == 0:
             raise TypeError(
                 f"wavelengths must be a sequence, in metres, such as (550e-9,), not {wavelengths!r}"
             )
@@ -224,6 +224,11 @@ class Pupil(nn.Module):
             raise ValueError(
                 f"focus must be beyond the focal length of {focal_length:g} metres, not at "
                 f"{focus:g}: a lens makes no real image of what is nearer"
+            )
+        if aperture is None and min(self.size) < 2:
+            raise ValueError(
+                f"a grid of size={self.size} holds no circle, the aperture by default: give 2 "
+                "samples or more along each side, or an aperture"
             )
         if aperture is None:
             diameter = (min(self.size) - 1) * self.spacing

@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 __all__ = [
+    "as_numbers",
     "as_picture",
     "as_real",
     "check_between",
     "check_complex",
+    "check_extent",
     "check_finite",
     "check_number",
     "check_positive",
@@ -237,6 +239,33 @@ def check_wavelength(name: str, value: float | Tensor) -> None:
         )
 
 
+def check_extent(
+    wavelength: float | Tensor, spacing: float | Tensor, samples: int, grid: str = "the grid"
+) -> None:
+    """Raise a ValueError for a wavelength that is longer than a grid is wide.
+
+    No light passes so small an opening: it is in another unit. The two broadcast. A ratio, so that
+    all lengths may be in another unit than metres.
+    """
+    for value in (wavelength, spacing):
+        if isinstance(value, Tensor) and not looked_at(value):
+            return
+    if isinstance(wavelength, Tensor) or isinstance(spacing, Tensor):
+        pair = (torch.as_tensor(v, dtype=torch.float64).detach() for v in (wavelength, spacing))
+        waves, steps = (v.flatten() for v in torch.broadcast_tensors(*pair))
+        if not len(waves):
+            return
+        worst = int((waves / steps).argmax())
+        wavelength, spacing = float(waves[worst]), float(steps[worst])
+    # Rounding of single precision is within the width.
+    if wavelength > samples * spacing * (1 + 1e-6):
+        raise ValueError(
+            f"wavelength must be shorter than {grid} is wide, both in metres: it is "
+            f"{wavelength:g}, and {samples} samples {spacing:g} apart are "
+            f"{samples * spacing:g} wide; 550 nm are 550e-9"
+        )
+
+
 def check_complex(name: str, value: Tensor, shape: str) -> None:
     """Raise a ValueError unless ``value`` is a field ``[..., H, W]``; a real one has no phase."""
     check_tensor(name, value)
@@ -263,6 +292,24 @@ def as_real(name: str, value: float | Tensor) -> Tensor:
     if value.is_complex():
         raise ValueError(f"{name} must be real, not {value.dtype}")
     return value if value.is_floating_point() else value.to(torch.get_default_dtype())
+
+
+def as_numbers(
+    name: str,
+    values: object,
+    unit: str = "",
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | None = None,
+) -> Tensor:
+    """Return one number or several, as a sequence, an array or a Tensor, as a Tensor.
+
+    A TypeError for what holds anything else, such as text or None.
+    """
+    try:
+        return torch.as_tensor(values, dtype=dtype, device=device)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must be numbers or a Tensor{_in(unit)}, not {values!r}") from None
 
 
 def as_picture(name: str, picture: Tensor | np.ndarray) -> Tensor:
@@ -346,5 +393,7 @@ def _in(unit: str) -> str:
 
 def _shown(value: float | Tensor) -> str:
     if isinstance(value, Tensor) and value.numel() > 4:
+        if value.is_complex():
+            return f"complex numbers {tuple(value.shape)}"
         return f"values from {float(value.min()):g} to {float(value.max()):g}"
     return str(value.tolist() if isinstance(value, Tensor) else value)

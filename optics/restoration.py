@@ -19,8 +19,8 @@ from .quantity import (
     as_real,
     check_between,
     check_finite,
-    check_number,
     check_real,
+    check_scalar,
     full_precision,
     looked_at,
     one_number,
@@ -276,5 +276,5 @@ def _check_known(psf: Tensor) -> None:
 
 
 def _check_exponent(exponent: float) -> None:
-    check_number("exponent", exponent)
+    check_scalar("exponent", exponent)
     check_between("exponent", exponent, 0, math.inf)

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from .coherent import CoherentImaging
-from .psf import psf_from_pupil
+from .fourier import squared_modulus
+from .planes import as_planes
+from .psf import psf_from_planes
 from .pupil import Pupil
 from .quantity import looked_at
 
@@ -150,13 +152,15 @@ def audit_sampling(module: nn.Module, *, distance: Tensor | float | None = None)
         distance = getattr(owner, "working_distances", None)
     field = pupil.field(distance=distance)
     _check_passive(field, pupil.aperture)
-    psf = psf_from_pupil(
-        field,
+    # Not psf_from_pupil, which warns of what `problems` tells.
+    psf = psf_from_planes(
+        as_planes(field),
         wavelength=pupil.wavelengths,
         focal_length=pupil.image_distance,
         pupil_spacing=pupil.spacing,
         pixel_pitch=pupil.pixel_pitch,
         size=pupil.psf_size,
+        incident_power=squared_modulus(field).sum((-2, -1), keepdim=True),
         oversample=pupil.oversample,
     )
     wavelength = torch.tensor(pupil.wavelengths, dtype=torch.float64, device=field.device)

@@ -107,8 +107,10 @@ class Sensor(nn.Module):
         Inverse of the system gain K of EMVA 1288. By default the electrons of irradiance 1, of the
         most sensitive channel, stand at the top code, ``binning**2 * photons * quantum_efficiency /
         (top - black_level)``, so that a measurement is the irradiance; it ends where the full well
-        does. ``binning**2 * full_well / (top - black_level)`` spends all codes on the well
-        instead, and the measurement is brighter than the irradiance.
+        does. So few photons have their noise spread over the codes, as at an ISO without end, and
+        what is above the top code is clipped. ``binning**2 * full_well / (top - black_level)``, of
+        a camera of fixed gain, spends all codes on the well instead, and the measurement is other
+        than the irradiance: ``photons * quantum_efficiency / full_well`` times it.
     black_level : float, DN
         Offset of the converter: a whole number of codes, up to half of the range (without
         rounding any fraction up to 0.5). It is subtracted again, so that a black pixel reads 0.
@@ -166,7 +168,7 @@ class Sensor(nn.Module):
     UserWarning
         For a full well that is full below irradiance 1 and the top code, unless a gain is given; of
         a range, in its most light. For a black level that is too narrow in the least light of a
-        range, see :meth:`under`.
+        range, see :meth:`under`, or, unless a gain is given, holds less than half a read noise.
         For a straight-through converter with less than 0.3 DN of read noise, once a gradient is to
         pass it: at the first such pass, and not under ``torch.compile``.
     """
@@ -269,7 +271,8 @@ class Sensor(nn.Module):
         self.white_balance = bool(white_balance)
         own = self._in_light(self.photons)
         least, most = map(self._in_light, self.photon_range or (self.photons,) * 2)
-        least.warn_of_black(own, stacklevel=2)
+        fixed = ", or with the gain of a camera, binning**2 * full_well / (top - black_level) e-/DN"
+        least.warn_of_black(own, remedy=fixed if gain is None else "", stacklevel=2)
         if gain is None:
             most.warn_of_well(remedy=", or the gain that is meant, e-/DN", stacklevel=2)
         elif own.held:

@@ -25,6 +25,7 @@ from .front_end import FrontEnd, check_raw
 from .imaging import check_part
 from .noise import Generators, standard_normal
 from .quantity import (
+    as_numbers,
     as_real,
     check_between,
     check_finite,
@@ -83,6 +84,8 @@ def shutter_code(
 
     Raises
     ------
+    TypeError
+        For a share that is not one number.
     ValueError
         For another name, fewer than one slot, or a share out of range or of a fluttered shutter.
 
@@ -94,6 +97,8 @@ def shutter_code(
     slots = whole_number("slots", slots)
     if name not in get_args(ShutterStart):
         raise ValueError(f"a shutter starts as one of {get_args(ShutterStart)}, not {name!r}")
+    if share is not None:
+        share = one_number("share", share)
     if share is not None and not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and up to 1, not {share}: it is of the slots")
     if name == "fluttered":
@@ -154,11 +159,11 @@ def motion_psf(
     Raises
     ------
     TypeError
-        For a code that is no Tensor.
+        For a code that is no Tensor, or a displacement that is not of numbers.
     ValueError
         For a displacement of another shape, a code that is not ``[T]`` in 0..1, an even size.
     """
-    moved = single(as_real("displacement", torch.as_tensor(displacement)))
+    moved = single(as_real("displacement", as_numbers("displacement", displacement, "pixels")))
     if moved.ndim == 0 or moved.shape[-1] != 2:
         raise ValueError(
             f"displacement must be [..., 2], pixels along x and y, not {tuple(moved.shape)}"
@@ -400,7 +405,7 @@ class CodedExposure(FrontEnd):
         return self.lens(moved, generator=generator) if self.lens.draws else self.lens(moved)
 
     def _checked_displacement(self, given: Tensor, count: int) -> Tensor:
-        displacement = torch.as_tensor(given)
+        displacement = as_numbers("displacement", given, "pixels")
         if displacement.shape not in ((2,), (count, 2)):
             raise ValueError(
                 f"displacement must be [2], pixels along x and y, or one for each of the {count} "

@@ -20,6 +20,7 @@ from .quantity import (
     check_between,
     check_finite,
     check_real,
+    check_scalar,
     check_tensor,
     mapped,
     whole_number,
@@ -73,9 +74,12 @@ class SlantedEdge(NamedTuple):
 
         Raises
         ------
+        TypeError
+            When the contrast is not one number.
         ValueError
             When the contrast is not between 0 and 1.
         """
+        check_scalar("contrast", contrast)
         if not 0 < contrast < 1:
             raise ValueError(f"contrast must lie between 0 and 1, not at {contrast}")
         frequency, order = self.frequency.sort()  # they are told in any order

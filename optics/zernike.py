@@ -6,7 +6,7 @@ to the right (increasing column) and ``+y`` down (increasing row): Noll 2 rises 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,11 +16,13 @@ from .quantity import check_positive, image_size, index_of, whole_number
 
 __all__ = [
     "ansi_to_noll",
+    "chosen_indices",
     "fringe_to_noll",
     "nm_to_noll",
     "noll_to_ansi",
     "noll_to_nm",
     "zernike",
+    "zernike_at",
     "zernike_basis",
 ]
 
@@ -74,7 +76,7 @@ def nm_to_noll(order: int, frequency: int) -> int:
         Unless they are whole numbers, ``|m| <= n`` and ``n - |m|`` is even.
     """
     whole = index_of(order) is not None and index_of(frequency) is not None
-    size = abs(frequency)
+    size = abs(frequency) if whole else 0
     if not whole or order < 0 or size > order or (order - size) % 2:
         raise ValueError(
             "order and frequency must be whole numbers with |m| <= n and n - |m| even, not n = "
@@ -195,7 +197,7 @@ def zernike(noll_index: int, rho: Tensor, theta: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        For an index below 1, or arguments that are not real floating point.
+        For an index below 1, or arguments that are not real floating point or do not broadcast.
 
     Notes
     -----
@@ -203,13 +205,39 @@ def zernike(noll_index: int, rho: Tensor, theta: Tensor) -> Tensor:
     the Jacobi polynomials (DLMF 18.9.2), which keeps 1e-12 where the sum of powers with its
     alternating factorials loses all digits above n = 40.
     """
-    _check_noll(noll_index)
+    whole_number("noll_index", noll_index)
     for name, value in (("rho", rho), ("theta", theta)):
         if not isinstance(value, Tensor) or not value.is_floating_point():
             kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(f"{name} must be a real floating-point tensor, not {kind}")
+    try:
+        torch.broadcast_shapes(rho.shape, theta.shape)
+    except RuntimeError:
+        raise ValueError(
+            f"rho and theta must broadcast, not {tuple(rho.shape)} and {tuple(theta.shape)}"
+        ) from None
     dtype = torch.promote_types(rho.dtype, theta.dtype)
     return _inside(noll_index, rho.double(), theta.double(), 1.0).to(dtype)
+
+
+def zernike_at(indices: Sequence[int], y: Tensor, x: Tensor, *, rim: float | Tensor) -> Tensor:
+    """Polynomials at places in radii of the disk, ``[J, ...]``: continued to ``rim``, 0 beyond."""
+    y, x = torch.broadcast_tensors(y, x)
+    rho, theta = torch.hypot(y, x), torch.atan2(y, x)
+    return torch.stack([_inside(index, rho, theta, rim) for index in indices])
+
+
+def chosen_indices(indices: object, count: int) -> tuple[int, ...]:
+    """Noll's indices of a sequence, or the first ``count`` of them where there is none.
+
+    A TypeError for what is no sequence, a ValueError for what is no index.
+    """
+    if indices is None:
+        return tuple(range(1, count + 1))
+    text = isinstance(indices, str)
+    if not isinstance(indices, Iterable) or text or getattr(indices, "ndim", 1) == 0:
+        raise TypeError(f"indices must be a sequence of Noll's, such as [4, 11], not {indices!r}")
+    return tuple(whole_number("each of indices", index) for index in indices)
 
 
 def zernike_basis(
@@ -243,21 +271,23 @@ def zernike_basis(
     -------
     Tensor ``[J, H, W]``
         Each with unit RMS over the disk and 0 outside, so that the RMS of a sum is the norm of
-        its coefficients. Sampling leaves errors of ``3e-2 * 64 / N`` in the inner products.
+        its coefficients. Sampling leaves errors in the inner products, means over the samples in
+        the disk: with N of them across it, 24 or more, up to ``3.5 / N`` among the first 11, ``5 /
+        N`` among 21, ``7.5 / N`` among 37 and ``18 / N`` among 66.
 
     Raises
     ------
+    TypeError
+        For indices that are neither a whole number nor a sequence.
     ValueError
         For no or a bad index, a size that is not positive, or lengths that are not positive
         scalars.
     """
     # Of numpy's too; a tensor of one index is no count.
     count = index_of(indices) if getattr(indices, "ndim", 0) == 0 else None
-    numbers = list(indices) if count is None else list(range(1, count + 1))  # pyright: ignore[reportArgumentType]
+    numbers = chosen_indices(indices, 0) if count is None else range(1, count + 1)
     if not numbers:
         raise ValueError(f"indices must hold at least one polynomial, not {indices}")
-    for number in numbers:
-        _check_noll(number)
     height, width = image_size(size)
     for name, value in (("diameter", diameter), ("spacing", spacing)):
         check_positive(name, value, "metres")
@@ -277,10 +307,6 @@ def zernike_basis(
     rho, theta = torch.hypot(y, x) * step, torch.atan2(*torch.broadcast_tensors(y, x))
     planes = [_inside(number, rho, theta, rim) for number in numbers]
     return torch.stack(planes).to(dtype or torch.get_default_dtype())
-
-
-def _check_noll(index: int) -> None:
-    whole_number("noll_index", index)
 
 
 def _inside(index: int, rho: Tensor, theta: Tensor, rim: float | Tensor) -> Tensor:

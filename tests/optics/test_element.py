@@ -508,3 +508,86 @@ def test_a_transmission_of_half_precision_is_formed_in_single(kind, dtype):
     found = ELEMENTS[kind]().to(dtype).transmission(_GREEN)
     assert found.dtype == torch.complex64
     torch.testing.assert_close(found, wanted.to(found.dtype), rtol=0, atol=0.01)
+
+
+def _places(*shift):
+    """Off a grid of 17 samples that are 1/8 of a radius apart, in radii and in metres."""
+    t = optics.coordinates(17, spacing=1 / 8)
+    y, x = (t + part for part in shift)
+    return torch.meshgrid(y, x, indexing="ij"), torch.meshgrid(y * 4e-4, x * 4e-4, indexing="ij")
+
+
+@pytest.mark.parametrize("kind", ["lens", "cubic", "aberration"])
+def test_a_plate_that_is_a_formula_has_a_phase_at_any_place(kind):
+    grid, one = {"spacing": 5e-5, "diameter": 8e-4}, torch.tensor(1.0, dtype=torch.float64)
+    element, formula = {
+        "lens": (
+            optics.Lens(17, spacing=5e-5, focal_length=0.1 * one),
+            lambda y, x: -math.pi * (4e-4) ** 2 * (y**2 + x**2) / (_LAMBDA * 0.1),
+        ),
+        "cubic": (
+            optics.CubicMask(17, alpha=0.7 * one, design_wavelength=_LAMBDA, **grid),
+            lambda y, x: 2 * math.pi * 0.7 * (y**3 + x**3),
+        ),
+        "aberration": (  # of Noll's table, which goes on beyond the rim
+            optics.Aberration(
+                17, coefficients=_LAMBDA * torch.stack((0.1 * one, 0.05 * one)),
+                indices=[8, 11], **grid,
+            ),
+            lambda y, x: 2 * math.pi * (
+                0.1 * 8**0.5 * (3 * (x**2 + y**2) - 2) * x
+                + 0.05 * 5**0.5 * (6 * (x**2 + y**2) ** 2 - 6 * (x**2 + y**2) + 1)
+            ),
+        ),
+    }[kind]  # fmt: skip
+    for shift in ((0.0, 0.0), (0.03, -0.21)):
+        (y, x), metres = _places(*shift)
+        found = element.phase_at(_GREEN, *metres, beyond=8e-4)
+        assert found.shape == (1, 17, 17)
+        torch.testing.assert_close(found[0], formula(y, x), rtol=1e-12, atol=1e-12)
+    _, metres = _places(0.0, 0.0)
+    torch.testing.assert_close(element.phase_at(_GREEN, *metres), element.phase_shift(_GREEN))
+
+
+def test_the_rim_of_an_aberration_is_as_far_beyond_as_it_is_told():
+    coefficients = torch.full((1,), _LAMBDA, dtype=torch.float64)
+    element = optics.Aberration(
+        17, spacing=5e-5, diameter=8e-4, coefficients=coefficients, indices=[1]
+    )
+    (y, x), metres = _places(0.0, 0.0)
+    for beyond in (0.0, 0.3):  # of a radius, and parts of a sample for a soft edge
+        found = element.phase_at(_GREEN, *metres, beyond=beyond * 4e-4)[0]
+        rim = 1 + beyond + 0.5**0.5 / 8
+        assert torch.equal(found > 0, torch.hypot(y, x) < rim)
+
+
+def test_a_wavefront_of_places_has_its_phase_elsewhere_too_and_learns_by_it():
+    coefficients = torch.nn.Parameter(1e-8 * torch.rand(2, 3, 1, 4, dtype=torch.float64))
+    element = optics.Aberration(17, spacing=5e-5, diameter=8e-4, coefficients=coefficients)
+    _, metres = _places(0.0, 0.0)
+    found = element.phase_at(_GREEN, *metres)
+    assert found.shape == (2, 3, 1, 17, 17)
+    torch.testing.assert_close(found, element.phase_shift(_GREEN))
+    found.sum().backward()
+    assert element.raw.grad.abs().max() > 0
+
+
+def test_a_plate_of_samples_or_of_another_phase_than_its_parent_has_no_formula():
+    class Thicker(optics.Lens):
+        def phase_shift(self, wavelength):
+            return 2 * super().phase_shift(wavelength)
+
+    class Known(Thicker):
+        def phase_at(self, wavelength, y, x, *, beyond=0.0):
+            return 2 * optics.Lens.phase_at(self, wavelength, y, x, beyond=beyond)
+
+    _, metres = _places(0.0, 0.0)
+    assert optics.PhaseMask(torch.zeros(17, 17), spacing=5e-5).phase_at(_GREEN, *metres) is None
+    assert _height_map().phase_at(_GREEN, *metres) is None
+    lens = {"spacing": 5e-5, "focal_length": 0.1}
+    assert Thicker(17, **lens).phase_at(_GREEN, *metres) is None
+    known = Known(17, **lens)
+    torch.testing.assert_close(known.phase_at(_GREEN, *metres), known.phase_shift(_GREEN))
+    learned = optics.Lens(17, spacing=5e-5, focal_length=torch.nn.Parameter(torch.tensor(0.1)))
+    parametrize.register_parametrization(learned, "focal_length", optics.Positive())
+    assert learned.phase_at(_GREEN, *metres) is not None

@@ -89,7 +89,7 @@ def test_the_file_makes_the_psf_of_the_trained_element(tmp_path, ending, levels)
 def test_any_relief_comes_back(tmp_path_factory, rows, columns, depth, offset, index):
     height = random_height(rows, columns, depth) + offset
     path = tmp_path_factory.mktemp("relief") / "a.b"
-    files = export_height_map(height, path, spacing=1e-6, material=index, design_wavelength=5e-7)
+    files = export_height_map(height, path, spacing=2e-3, material=index, design_wavelength=5e-7)
     assert [file.name for file in files] == ["a.b.tif", "a.b.csv"]
     half_a_code = float(height.max() - height.min()) / 65535 / 2
     for file, allowed in zip(files, (half_a_code + 1e-18, 1e-12), strict=True):
@@ -97,6 +97,21 @@ def test_any_relief_comes_back(tmp_path_factory, rows, columns, depth, offset, i
         assert relief.height.shape == height.shape
         assert float((relief.height - height).abs().max()) <= allowed
         assert relief.material == index
+
+
+def test_heights_in_micrometres_span_more_than_the_relief_is_wide(tmp_path):
+    # A blaze of half a micrometre on 8 x 16 samples of 1 um, and its heights as they were meant.
+    blaze = torch.linspace(0, 0.5, 16).repeat(8, 1)
+    message = "height must span less than .* from 0 to 0.5, and 16 samples 1e-06 apart are 1.6e-05"
+    with pytest.raises(ValueError, match=message):
+        Relief(blaze, spacing=1e-6, material=1.5)
+    made = {"spacing": 1e-6, "material": 1.5, "design_wavelength": WAVELENGTH}
+    with pytest.raises(ValueError, match=message):
+        export_height_map(blaze, tmp_path / "blaze", **made)
+    assert not list(tmp_path.iterdir())
+    # Nearly as deep as it is wide, on a plate of any thickness.
+    Relief(1.0 + blaze.double() * 3.1e-5, spacing=1e-6, material=1.5)
+    export_height_map(blaze * 1e-6, tmp_path / "blaze", **made)
 
 
 def test_what_others_see_in_the_files(tmp_path):

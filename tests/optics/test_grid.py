@@ -28,5 +28,11 @@ def test_grids_put_the_origin_on_a_sample(size, spacing):
 
 
 def test_a_transform_needs_a_sample():
-    with pytest.raises(ValueError, match="at least one sample, not 0"):
-        optics.fast_size(0)
+    for none in (0, 2.5, float("nan"), float("inf"), "7", None):
+        with pytest.raises(ValueError, match=f"at least one sample, not {none}"):
+            optics.fast_size(none)
+        for grid in (optics.coordinates, optics.frequencies):
+            with pytest.raises(
+                ValueError, match=f"size must be .* at least one sample, not {none}"
+            ):
+                grid(none)

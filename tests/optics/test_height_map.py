@@ -190,7 +190,7 @@ def test_a_height_in_whole_metres_is_not_cut_to_whole_radians():
         *(
             (
                 lambda sigma=sigma: _height_map().draw_etch_error(sigma),
-                f"sigma must be in metres RMS, 0 to 1e-2, not {sigma}: 20 nm are 2e-8",
+                f"sigma must be in metres RMS, 0 to 1e-2, not {sigma:g}: 20 nm are 2e-8",
             )
             for sigma in (-1, 20.0, math.nan)
         ),

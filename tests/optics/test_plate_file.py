@@ -209,7 +209,8 @@ def line(key, value):
         ),
         (
             changed("phase.tif", lambda f: optics.export_height_map(
-                torch.rand(9, 7), f, spacing=SPACING, material=1.5, design_wavelength=WAVELENGTH,
+                1e-6 * torch.rand(9, 7), f, spacing=SPACING, material=1.5,
+                design_wavelength=WAVELENGTH,
                 overwrite=True)),
             "does not name the format 'lens2label plate'",
         ),

@@ -342,7 +342,9 @@ def test_units_are_printed():
 
 def test_a_window_that_misses_the_light_warns_and_one_wavelength_is_a_sequence():
     # Millimetres: longer than the pupil is wide.
-    with pytest.raises(ValueError, match=r"shorter than the pupil is wide, .* it is 0\.00994, and 64"):
+    with pytest.raises(
+        ValueError, match=r"shorter than the pupil is wide, .* it is 0\.00994, and 64"
+    ):
         _pupil(wavelengths=(9.94e-3,), focal_length=1e-2)
     with pytest.raises(ValueError, match=r"wavelengths must be in metres, .* not 550\.0: 550 nm"):
         _pupil(wavelengths=(550.0,))
@@ -352,6 +354,15 @@ def test_a_window_that_misses_the_light_warns_and_one_wavelength_is_a_sequence()
     assert _pupil(focal_length=0.1, pixel_pitch=9e-7, psf_size=(4, 31))().shape == (3, 4, 31)
     with pytest.raises(TypeError, match=r"must be a sequence, in metres, such as \(550e-9,\), not"):
         _pupil(wavelengths=550e-9)
+
+
+@pytest.mark.parametrize("size", [1, (1, 8)])
+def test_a_grid_of_one_sample_needs_an_aperture(size):
+    lengths = {"wavelengths": (550e-9,), "focal_length": 1e-2, "pixel_pitch": 2e-6, "psf_size": 1}
+    with pytest.raises(ValueError, match=r"size=\(1, [18]\) holds no circle, .* or an aperture"):
+        optics.Pupil([], size=size, spacing=1e-4, **lengths)
+    slit = torch.ones(1, 8)
+    optics.Pupil([], size=(1, 8), spacing=1e-4, aperture=slit, **lengths)
 
 
 def test_what_is_no_length_no_element_and_no_aperture_is_called_by_its_name():

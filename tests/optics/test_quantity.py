@@ -306,3 +306,227 @@ def test_what_is_of_another_kind_is_refused_in_words(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call(torch.ones(1, 1, 4, 4))
     assert optics.pack_mosaic(torch.ones(1, 1, 4, 4), 2).shape == (1, 4, 2, 2)
+
+
+_U = torch.ones(4, 4)
+_CURVE = torch.linspace(0, 0.5, 11)
+_RELIEF = optics.Relief(torch.zeros(4, 4), spacing=1e-6, material=1.5)
+_EDGE = optics.SlantedEdge(_CURVE.flip(0), _CURVE, *[torch.zeros(1)] * 3)
+_PUPIL = {
+    "size": 4,
+    "spacing": 1e-4,
+    "wavelengths": (5e-7,),
+    "focal_length": 1e-2,
+    "pixel_pitch": 2e-6,
+    "psf_size": 9,
+}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: optics.motion_psf("ab", size=5),
+            "displacement must be numbers .* pixels, not 'ab'",
+        ),
+        (lambda: optics.motion_psf([1, None], size=5), r"displacement must be .* not \[1, None\]"),
+        (
+            lambda: optics.CodedExposure(channels=1)(
+                torch.ones(1, 1, 8, 8), displacement=["a", "b"]
+            ),
+            "displacement must be numbers or a Tensor",
+        ),
+        (lambda: optics.shutter_code(share="a"), "share must be one number, not 'a'"),
+        (lambda: optics.shutter_code(share=torch.ones(2)), "share must be one number, not"),
+        (
+            lambda: optics.FourierFilter(8, stop_radius="a"),
+            "stop_radius must be one number, in cyc",
+        ),
+        (lambda: optics.phase_contrast(32, ring=("a", "b")), "each of ring must be one number, in"),
+        (
+            lambda: optics.quantize_height(_U, levels=4, period=1.0, sharpness="1"),
+            "sharpness must be",
+        ),
+        (
+            lambda: optics.quantize_height(None, levels=4, period=1.0),
+            "height must be one number or",
+        ),
+        (
+            lambda: optics.quantize_height(_U, levels=4, period=torch.ones(2)),
+            "period must be one num",
+        ),
+        (
+            lambda: optics.height_phase(_U, wavelength=5e-7, index="1.5"),
+            "index must be one number or",
+        ),
+        (lambda: _RELIEF.draw_etch_error("a"), "sigma must be one number, in metres RMS, not 'a'"),
+        (lambda: _RELIEF.draw_etch_error(1e-8, width="a"), "width must be one number, in metres"),
+        (lambda: _RELIEF.refractive_index(5e-7), "wavelength must be a Tensor, not float"),
+        (lambda: optics.relief_element(_U), "relief must be what optics.import_height_map returns"),
+        (
+            lambda: optics.zernike_basis(4.0, 8, diameter=7.0, spacing=1.0),
+            r"indices must be a sequence of Noll's, such as \[4, 11\], not 4.0",
+        ),
+        (
+            lambda: optics.zernike_filter(8, coefficients=torch.ones(1), cutoff=0.2, indices=4),
+            "indices must be a sequence of Noll's",
+        ),
+        (
+            lambda: optics.field_coefficients(
+                _U[:3, :3], [0.0, 1.0, 2.0], places=2, size=8, indices=4
+            ),
+            "indices must be a sequence of Noll's",
+        ),
+        (
+            lambda: optics.field_coefficients(_U[:1, :3], ["a"], places=2, size=8),
+            "heights must be numbers or a Tensor",
+        ),
+        (
+            lambda: optics.measured_psf(_U, size=1, throughput=torch.ones(2)),
+            "throughput must be one number",
+        ),
+        (
+            lambda: optics.measured_psf(_U, size=1, picture_pitch=torch.ones(2), pixel_pitch=1.0),
+            "picture_pitch must be one number, in metres",
+        ),
+        (
+            lambda: optics.psf_from_mtf(_CURVE, 1 - _CURVE, size=9, cutoff=torch.ones(2)),
+            "cutoff must be one number, in the unit of frequency",
+        ),
+        (
+            lambda: optics.shot_noise(_U, read_noise=torch.ones(2)),
+            "read_noise must be one number, in",
+        ),
+        (
+            lambda: optics.shot_noise(_U, read_noise="a"),
+            "read_noise must be one number, in electrons",
+        ),
+        (lambda: optics.score_surrogate([1.0], _U[0]), "loss must be a Tensor, not list"),
+        (
+            lambda: optics.score_surrogate(_U[0], _U[0], baseline="a"),
+            "baseline must be one number or",
+        ),
+        (
+            lambda: optics.encircled_energy(_U, "a", pixel_pitch=1e-6),
+            "radius must be numbers or a T",
+        ),
+        (lambda: _EDGE.frequency_at("a"), "contrast must be one number, not 'a'"),
+        (lambda: optics.pixel_mtf(1e4, pitch=1e-6), "frequency must be a Tensor, not float"),
+        (
+            lambda: optics.lens_phase(8, spacing=_U[0], wavelength=5e-7, focal_length=1.0),
+            "spacing mu",
+        ),
+        (
+            lambda: optics.wiener(_U[None, None], _U, noise_to_signal=0.1, exponent=_U[0]),
+            "exponent mu",
+        ),
+        (
+            lambda: optics.dft_matrix(8, 8, step="a"),
+            "step must be one number or a Tensor, in cycles",
+        ),
+        (lambda: optics.matrix_dft(_U, "a", _U), "rows must be a Tensor, not str"),
+        (lambda: optics.clip([0.5]), "values must be a Tensor, not list"),
+        (lambda: optics.clip(_U, low="a"), "low must be one number or a Tensor, not 'a'"),
+        (lambda: optics.bounded([0.5], 0.0, 1.0), "raw must be a Tensor, not list"),
+        (lambda: optics.Bounded("a", 1.0), "low must be one number, not 'a'"),
+        (lambda: optics.bounded_inverse(0.5, 0.0, 1.0), "values must be a Tensor, not float"),
+        (lambda: optics.unit_disk([1.0, 0.0]), "raw must be a Tensor, not list"),
+        (lambda: optics.positive(0.5), "raw must be a Tensor, not float"),
+        (lambda: optics.positive_inverse(0.5), "values must be a Tensor, not float"),
+        (lambda: optics.symmetric([1.0], "point"), "raw must be a Tensor, not list"),
+        (lambda: optics.energy_limited([1.0]), "raw must be a Tensor, not list"),
+        (lambda: optics.unit_disk_inverse(0.5), "transmission must be a Tensor, not float"),
+        (lambda: optics.light_budget([1.0]), "raw must be a Tensor, not list"),
+        (lambda: optics.light_budget_inverse([1.0]), "weights must be a Tensor, not list"),
+        (lambda: optics.Illumination(2)([1.0]), "pictures must be a Tensor, not list"),
+        (lambda: optics.LearnedKernel()([1.0]), "scene must be a Tensor, not list"),
+        (lambda: optics.signed_difference(_U, _U, [1.0]), "kernels must be a Tensor, not list"),
+        (
+            lambda: optics.mosaic(torch.ones(1, 3, 4, 4), None),
+            "pattern must be rows of letters, or",
+        ),
+        (
+            lambda: optics.Pupil([], **(_PUPIL | {"wavelengths": torch.tensor(5e-7)})),
+            "wavelengths mu",
+        ),
+        (
+            lambda: optics.audit_gradients(lambda x: x, _U),
+            "module must be a torch.nn.Module, not func",
+        ),
+        (
+            lambda: optics.audit_gradients(torch.nn.Linear(1, 1), 3.0),
+            "inputs must be a Tensor or a tu",
+        ),
+        (
+            lambda: optics.audit_gradients(torch.nn.Linear(1, 1), (3.0,)),
+            r"inputs\[0\] must be a Tens",
+        ),
+        (
+            lambda: optics.audit_gradients(torch.nn.Linear(1, 1), _U, call=3),
+            "call must be a function",
+        ),
+        (
+            lambda: optics.audit_gradients(torch.nn.Linear(1, 1), _U, step="a"),
+            "step must be one numb",
+        ),
+        (
+            lambda: optics.PhaseMask(_U, spacing=torch.ones(3, 3) + 1j),
+            r"not complex numbers \(3, 3\)",
+        ),
+    ],
+)
+def test_what_is_of_another_type_is_refused_in_words(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: optics.dft_matrix(8, 8, step=0.1, norm="a"), "norm must be one of .* not 'a'"),
+        (
+            lambda: optics.matrix_dft(_U, _U.int(), _U),
+            "rows must be complex or real floating point",
+        ),
+        (lambda: optics.convolve(_U[None, None], _U, boundary=["zero"]), "boundary must be one of"),
+        (lambda: optics.nm_to_noll(2, "a"), "must be whole numbers .* m = a"),
+        (
+            lambda: optics.zernike(4, torch.ones(2), torch.ones(3)),
+            r"rho and theta must broadcast, not \(2,\) and \(3,\)",
+        ),
+        (lambda: optics.refractive_index(["n_bk7"], 5e-7), "material must be one of"),
+        (
+            lambda: optics.mosaic(torch.ones(1, 3, 4, 4), "rggb", channels=3),
+            "channels must be diff",
+        ),
+        (lambda: optics.light_budget_inverse(torch.tensor(1.0)), r"weights must be \[..., S\]"),
+        (lambda: optics.clip(_U + 1j), "values must be real, not torch.complex64"),
+        (lambda: optics.positive_inverse(_U + 1j), "values must be real, not torch.complex64"),
+        (lambda: optics.bounded_inverse(_U + 1j, 0.0, 1.0), "values must be real, not torch.compl"),
+        (lambda: optics.signed_difference(_U, _U, _U), r"plus and minus must both be \[B, F, C, H"),
+        (
+            lambda: optics.psf_from_pupil(
+                _U,
+                wavelength=torch.ones(0),
+                focal_length=1.0,
+                pupil_spacing=1.0,
+                pixel_pitch=0.1,
+                size=1,
+            ),
+            "wavelength must hold at least one",
+        ),
+    ],
+)
+def test_what_is_of_another_form_is_refused_in_words(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_numbers_come_as_a_tensor():
+    for given in ([1.0, 2.0], (1, 2), torch.tensor([1.0, 2.0]), np.array([1.0, 2.0])):
+        found = quantity.as_numbers("x", given, dtype=torch.float64)
+        assert found.tolist() == [1, 2]
+        assert found.dtype == torch.float64
+    for given in (None, "ab", ["a"], [[1.0], [2.0, 3.0]]):
+        with pytest.raises(TypeError, match="x must be numbers or a Tensor, in metres, not"):
+            quantity.as_numbers("x", given, "metres")

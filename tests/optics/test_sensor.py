@@ -693,11 +693,49 @@ def test_a_black_level_that_less_light_outgrows_is_warned_of(trainable):
     # None has nothing that it could lose, and one that was too low holds still less of the noise.
     with optics.Sensor(2000, black_level=0, **options).under(30):
         pass
-    low = optics.Sensor(300, black_level=16, **options)
+    with pytest.warns(UserWarning, match=r"black_level=16 holds 0\.235 of it"):
+        low = optics.Sensor(300, black_level=16, **options)
     with low.under(300), low.under(900):
         pass
     with pytest.warns(UserWarning, match=r"black_level=16 holds 0\.00785 of it"), low.under(10):
         pass
+
+
+@pytest.mark.parametrize(("read_noise", "told"), [(15.9, True), (15.6, False)])
+def test_a_black_level_of_less_than_half_a_read_noise_is_none(read_noise, told):
+    # 120 electrons on 960 codes: the 63 in front are 7.9 electrons.
+    options = {"photons": 200, "read_noise": read_noise, "bit_depth": 10}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        optics.Sensor(black_level=63, **options)
+    assert [str(each.message).split(" of it")[0] for each in caught] == [
+        "with 200 photons/pixel the read noise is 127 DN, and black_level=63 holds 0.495"
+    ] * told
+    assert [each.filename for each in caught] == [__file__] * told
+    assert all("full_well / (top - black_level) e-/DN" in str(each.message) for each in caught)
+    # Who gives no black level has none to lose, and who gives a gain knows what it does.
+    optics.Sensor(**options)
+    optics.Sensor(black_level=63, gain=120 / 960, **options)
+
+
+def test_the_gain_of_a_camera_reads_the_light_that_there_is():
+    """Of few photons, where the gain by default spreads the noise over all codes, and cuts it."""
+    light = torch.full((1, 1, 300, 300), 0.999, dtype=torch.float64)
+    camera = {"photons": 26, "read_noise": 12.0, "bit_depth": 10}
+    fixed = optics.Sensor(full_well=5000, gain=5000 / (1023 - 64), black_level=64, **camera)
+    with pytest.warns(UserWarning, match="the read noise is 775 DN"):
+        spread = optics.Sensor(black_level=16, **camera)
+    # Shot noise and read noise, in parts of full scale, from 0 to which a read-out is clipped.
+    for sensor, scale, black in ((spread, 26 * 0.6, 16), (fixed, 5000, 64)):
+        below = -black / (1023 - black)
+        for level in (light, 0 * light):
+            seen = sensor(level, generator=_generator())
+            mean = 26 * 0.6 * float(level.mean())
+            law = stats.norm(mean / scale, math.hypot(mean**0.5, 12.0) / scale)
+            expected = law.expect(lambda x, low=below: np.clip(x, low, 1))
+            error = 5 * float(law.std()) / 300
+            assert float(seen.mean()) == pytest.approx(expected, abs=error)
+    assert float(spread(light).mean()) < 0.8
 
 
 def test_what_a_black_level_helps_is_averaged_before_it_is_clipped():

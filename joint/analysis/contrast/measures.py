@@ -99,6 +99,9 @@ _CAUSES: dict[Measure, tuple[str, ...]] = {
     "octants": ("no_lesion", "no_contour", "not_finite"),
 }
 
+# Of the two that have one, which are opposite.
+_SIGNS = {"weber": ", negative: darker lesion", "michelson": ", positive: darker lesion"}
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -145,7 +148,8 @@ class Contrast:
             if len(there):
                 median = float(there.double().quantile(0.5))
                 low, high = float(there.min()), float(there.max())
-                lines.append(f"{measure:10} {median:8.3f} [{low:.3f}, {high:.3f}]")
+                sign = _SIGNS.get(measure, "")
+                lines.append(f"{measure:10} {median:8.3f} [{low:.3f}, {high:.3f}]{sign}")
         return "\n".join([*lines, *map(str, self.undefined)])
 
     @property

@@ -169,10 +169,11 @@ class Tilted(FrontEnd):
 class MovedPhase(PhaseElement):
     """A phase element that sits askew: turned by ``angle`` degrees, then moved, in samples.
 
-    In between its samples the phase is that of its interpolated phasor, so that a jump by a whole
+    A plate that is a formula has the phase of that formula where it sits. In between the samples
+    of any other the phase is that of its interpolated phasor, so that a jump by a whole
     wave, as of a relief that is folded into one, is none. A jump by another phase, as of levels or
     of that relief at another wavelength, becomes one or two steps where its phasors are mixed, as
-    wide as a sample.
+    wide as a sample. Beyond its grid the border goes on.
     """
 
     def __init__(
@@ -182,7 +183,21 @@ class MovedPhase(PhaseElement):
         self.inner, self.shift, self.shift_y, self.angle = inner, shift, shift_y, angle
 
     def phase_shift(self, wavelength: Tensor) -> Tensor:
-        """Phase in radians where the element sits, in -pi..pi."""
+        """Phase in radians where the element sits, in -pi..pi where it is interpolated."""
+        y, x = (
+            self.spacing * each
+            for each in _sources(
+                self.size,
+                shift=self.shift,
+                shift_y=self.shift_y,
+                angle=self.angle,
+                device=wavelength.device,
+            )
+        )
+        away = self.spacing * math.hypot(self.shift, self.shift_y)
+        exact = self.inner.phase_at(wavelength, y, x, beyond=away)
+        if exact is not None:
+            return exact
         phase = self.inner.phase_shift(wavelength)
         sits = moved(
             torch.stack((phase.sin(), phase.cos())),
@@ -227,16 +242,25 @@ def moved(
     linearly.
     """
     height, width = maps.shape[-2:]
-    y = torch.arange(height, dtype=maps.dtype, device=maps.device)[:, None] - height // 2 - shift_y
-    x = torch.arange(width, dtype=maps.dtype, device=maps.device) - width // 2 - shift
-    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    # Where each sample comes from, in -1..1 from the first to the last.
-    rows = 2 * (c * y - s * x + height // 2) / max(1, height - 1) - 1
-    columns = 2 * (c * x + s * y + width // 2) / max(1, width - 1) - 1
+    y, x = _sources((height, width), shift=shift, shift_y=shift_y, angle=angle, device=maps.device)
+    # In -1..1 from the first sample to the last.
+    rows = 2 * (y + height // 2) / max(1, height - 1) - 1
+    columns = 2 * (x + width // 2) / max(1, width - 1) - 1
     flat = maps.reshape(1, -1, height, width)
-    grid = torch.stack((columns, rows), -1)[None]
+    grid = torch.stack((columns, rows), -1)[None].to(maps.dtype)
     found = functional.grid_sample(flat, grid, padding_mode=outside, align_corners=True)
     return found.reshape(maps.shape)
+
+
+def _sources(
+    size: tuple[int, int], *, shift: float, shift_y: float, angle: float, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Where each sample ``[H, W]`` of a map that was turned and moved comes from, y and x."""
+    height, width = size
+    y = coordinates(height, device=device)[:, None] - shift_y
+    x = coordinates(width, device=device) - shift
+    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    return c * y - s * x, c * x + s * y
 
 
 def shifted(image: Tensor, pixels: float) -> Tensor:

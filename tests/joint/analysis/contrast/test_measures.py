@@ -216,7 +216,12 @@ def test_a_contrast_prints_medians_and_what_is_missing():
     lines = str(found).splitlines()
     there = found.weber[[0, 2, 3]].numpy()
     assert lines[0] == "contrast of 4 pictures; their median, least and most"
-    assert lines[1] == f"weber      {np.median(there):8.3f} [{there.min():.3f}, {there.max():.3f}]"
+    assert lines[1] == (
+        f"weber      {np.median(there):8.3f} [{there.min():.3f}, {there.max():.3f}], "
+        "negative: darker lesion"
+    )
+    assert lines[2].endswith("], positive: darker lesion")
+    assert not any("lesion" in line for line in lines[3:10])
     assert [line.split()[0] for line in lines[1:10]] == [*MEASURES]
     assert lines[10:] == [str(reason) for reason in found.undefined]
     assert "weber: 1 undefined, the mask is empty" in lines

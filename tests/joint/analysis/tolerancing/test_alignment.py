@@ -67,7 +67,7 @@ def test_a_decentre_in_y_is_the_transposed_decentre_in_x():
 
 @pytest.mark.parametrize(("name", "axis"), [("decentre", 1), ("decentre_y", 0)])
 def test_a_plate_that_is_decentred_is_the_shifted_plate(name, axis):
-    # By whole samples that of the grid, and in between the cubic phase of a cubic plate there.
+    # By whole samples that of the grid, and in between the interpolated phase of a smooth one.
     mask = optics.PhaseMask(_smooth(), spacing=_SPACING)
     whole = _phase(_made(_system(mask), name, 3 / 64))
     expected = _smooth().roll(3, axis)
@@ -77,7 +77,8 @@ def test_a_plate_that_is_decentred_is_the_shifted_plate(name, axis):
         65, spacing=_SPACING, diameter=64 * _SPACING, alpha=2.0, design_wavelength=550e-9
     )
     level = 0.04
-    found = _phase(_made(_system(cubic), name, level))
+    samples = optics.PhaseMask(cubic.phase_shift(_WAVELENGTH)[0].detach(), spacing=_SPACING)
+    exact, found = (_phase(_made(_system(plate), name, level)) for plate in (cubic, samples))
     t = torch.arange(-32, 33, dtype=torch.float64) / 32
     y, x = t[:, None], t
     away = {"decentre": (0.0, 2 * level), "decentre_y": (2 * level, 0.0)}[name]
@@ -88,6 +89,57 @@ def test_a_plate_that_is_decentred_is_the_shifted_plate(name, axis):
     step = 12 * math.pi * (0.7**0.5 + 2 * level) ** 2 / 32
     bound = 3 * math.pi / 32**2 + step**3 / (36 * 3**0.5)
     assert _same_phase(found[within], cubed[within], atol=bound)
+    # That of a formula is the formula, also where it comes from beyond the grid.
+    torch.testing.assert_close(exact, cubed, rtol=1e-6, atol=1e-6)  # alpha was made in float32
+
+
+@pytest.mark.parametrize("samples", [128, 129])
+@pytest.mark.parametrize("plate", ["spherical", "cubic"])
+def test_a_plate_that_is_decentred_brings_what_was_beyond_its_rim(plate, samples):
+    spacing = 2.5e-3 / (samples - 1)
+    grid = {"spacing": spacing, "diameter": 2.5e-3}
+    if plate == "spherical":
+        element = optics.Aberration(
+            samples, coefficients=torch.tensor([0.1 * 550e-9]), indices=[11], **grid
+        )
+    else:
+        element = optics.CubicMask(samples, alpha=2.0, design_wavelength=550e-9, **grid)
+    pupil = optics.Pupil(
+        [element], wavelengths=(550e-9,), focal_length=20e-3, pixel_pitch=1e-6, psf_size=9
+    )
+    system = joint.ImagingSystem(
+        front_end=optics.IncoherentImaging(pupil.double()), encoding="linear"
+    )
+    lag = 48
+    frequency = torch.tensor([lag * spacing / (550e-9 * 20e-3)], dtype=torch.float64)
+    t = (torch.arange(samples, dtype=torch.float64) - samples // 2) * 2 * spacing / 2.5e-3
+    y, aperture = t[:, None], pupil.aperture
+
+    def expected(level):
+        """Overlap of two pupils that are 48 samples apart (Goodman, Fourier Optics, eq. 6-31)."""
+        x = t - 2 * level
+        if plate == "spherical":  # Noll's 11, beyond the rim too
+            r2 = x.square() + y.square()
+            waves = 0.1 * 5**0.5 * (6 * r2.square() - 6 * r2 + 1)
+        else:
+            waves = 2 * (x**3 + y**3)
+        field = aperture * torch.exp(2j * math.pi * waves)
+        overlap = (field[:, lag:] * field[:, :-lag].conj()).sum().abs()
+        return float(overlap / aperture.square().sum())
+
+    def found(level):
+        camera = _made(system, "decentre", level)
+        return float(camera.front_end.pupil.mtf(frequency, pixel=False))
+
+    levels = (-0.05, 0.0, 0.05)
+    # A decentre is a part of the circle that has the aperture's area.
+    wide = 2 * spacing * math.sqrt(float(aperture.sum()) / math.pi) / 2.5e-3
+    below, plain, above = (expected(level * wide) for level in levels)
+    # The coefficients were made in float32.
+    assert [found(level) for level in levels] == pytest.approx([below, plain, above], abs=1e-6)
+    # Either way it is the same lens, mirrored, and that is no sharper.
+    assert below == pytest.approx(above, abs=1e-4)
+    assert plate == "cubic" or above < plain - 0.005
 
 
 def test_a_radial_decentre_has_its_distance_in_any_direction():
