@@ -12,7 +12,7 @@ So the report and a thousand resamples of it are the same few lines.
 import difflib
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -244,8 +244,7 @@ class Judged:
             tally = self._tally(weights)
             whole = self._tally(np.ones((1, len(self.labels)))) if drawn else None
             found |= _rates(tally, whole)
-        if not {*_RANKED, *_CLASS_RANKED}.isdisjoint(wanted):
-            found |= self._ranking(weights)
+        found |= self._ranking(weights, asked, one.values())
         total = weights.sum(1)
         if "nll" in wanted:
             found["nll"] = _weighted_sum(weights, self._nll) / total
@@ -309,17 +308,29 @@ class Judged:
             accuracy=_share(self._right @ self._bins, count),
         )
 
-    def _ranking(self, weights: Array) -> dict[str, Array]:
-        areas = [self._roc(weights, positive) for positive in range(self._classes)]
-        auc, precision, sensitivity = (np.stack(column, 1) for column in zip(*areas, strict=True))
-        return {
-            "auc": _mean(auc),
-            "average_precision": _mean(precision),
-            "sensitivity": _mean(sensitivity),
-            "class_auc": auc,
-            "class_average_precision": precision,
-            "class_sensitivity": sensitivity,
+    def _ranking(
+        self, weights: Array, asked: Collection[str], one: Collection[tuple[str, str]]
+    ) -> dict[str, Array]:
+        """Numbers of ranks: those ``asked`` for, and in ``[r, K]`` nan of classes not needed.
+
+        ``one`` are those asked for of one class: they need its ranks alone.
+        """
+        places: dict[str, Collection[int]] = {}
+        for mean, column in zip(_RANKED, _CLASS_RANKED, strict=True):
+            whole = mean in asked or column in asked
+            own = [self.classes.index(of) for number, of in one if number == mean]
+            places[column] = range(self._classes) if whole else own
+        found = {
+            column: np.full((len(weights), self._classes), np.nan)
+            for column, of in places.items()
+            if of
         }
+        for positive in sorted(set().union(*places.values())):
+            columns = [column for column in found if positive in places[column]]
+            for column, values in self._roc(weights, positive, columns).items():
+                found[column][:, positive] = values
+        means = zip(_RANKED, _CLASS_RANKED, strict=True)
+        return found | {mean: _mean(found[column]) for mean, column in means if mean in asked}
 
     def _odds(self, positive: int) -> Array:
         """Log-odds of one class against the rest ``[N]``: what ranks the pictures."""
@@ -342,8 +353,8 @@ class Judged:
         size = np.maximum(np.abs(self._powers.top), np.where(np.isfinite(odds), np.abs(odds), 0))
         return 64 * np.finfo(float).eps * np.maximum(1, size)
 
-    def _roc(self, weights: Array, positive: int) -> tuple[Array, Array, Array]:
-        """AUC, average precision and sensitivity at a specificity ``[r]`` of one class.
+    def _roc(self, weights: Array, positive: int, columns: Collection[str]) -> dict[str, Array]:
+        """Of AUC, average precision and sensitivity of one class ``[r]`` those in ``columns``.
 
         From the counts at each threshold, from the highest score down. Tied scores pass it
         together, which gives the half credit of the rank statistic.
@@ -354,21 +365,47 @@ class Judged:
         with np.errstate(invalid="ignore"):  # of two impossible classes
             gaps = odds[:-1] - odds[1:]
         last = np.append(gaps > np.maximum(slack[:-1], slack[1:]), True)
+        own = self.labels[order] == positive
+        found: dict[str, Array] = {}
+        if "class_auc" in columns:
+            found["class_auc"] = _area(weights[:, order[own]], weights[:, order[~own]], own, last)
+        if {"class_average_precision", "class_sensitivity"}.isdisjoint(columns):
+            return found
         ordered = weights[:, order]
         every = ordered.cumsum(1)[:, last]
-        hits = (ordered * (self.labels[order] == positive)).cumsum(1)[:, last]
-        false = every - hits
-        positives, negatives = hits[:, -1], false[:, -1]
-        steps = np.diff(hits, axis=1, prepend=0)
-        area = (np.diff(false, axis=1, prepend=0) * (hits - steps / 2)).sum(1)
-        precision = hits / np.maximum(every, 1)
-        allowed = false <= ((1 - self._at) * negatives * (1 + 1e-9))[:, None]
-        caught = np.where(allowed, hits, 0).max(1)
-        return (
-            _share(area, positives * negatives),
-            _share((steps * precision).sum(1), positives),
-            _share(np.where(negatives > 0, caught, np.nan), positives),
-        )
+        hits = (ordered * own).cumsum(1)[:, last]
+        positives = hits[:, -1]
+        if "class_average_precision" in columns:
+            precision = hits / np.maximum(every, 1)
+            passed = (np.diff(hits, axis=1, prepend=0) * precision).sum(1)
+            found["class_average_precision"] = _share(passed, positives)
+        if "class_sensitivity" in columns:
+            false = every - hits
+            negatives = false[:, -1]
+            allowed = false <= ((1 - self._at) * negatives * (1 + 1e-9))[:, None]
+            caught = np.where(allowed, hits, 0).max(1)
+            found["class_sensitivity"] = _share(np.where(negatives > 0, caught, np.nan), positives)
+        return found
+
+
+def _area(positives: Array, negatives: Array, own: Array, last: Array) -> Array:
+    """AUC ``[r]``: the share of pairs in order, with half of those that are tied.
+
+    Parameters
+    ----------
+    positives, negatives : array ``[r, P]``, ``[r, M]``
+        How often the rows of the class and those of others count, the highest score first.
+    own, last : array of bool ``[P + M]``
+        Which of all rows in that order are of the class, and which are the last of their tie.
+    """
+    # Negatives counted down to each; whole numbers, whose sums are exact in any order.
+    false = np.zeros((len(negatives), negatives.shape[1] + 1))
+    negatives.cumsum(1, out=false[:, 1:])
+    ends = np.append(0, np.cumsum(~own)[last])  # above each tie, and at the end of the last
+    tie = (np.cumsum(last) - last)[own]
+    below = false[:, -1:] - (false[:, ends[tie]] + false[:, ends[tie + 1]]) / 2
+    area = np.einsum("rp,rp->r", positives, below)
+    return _share(area, positives.sum(1) * false[:, -1])
 
 
 def _check(logits: Array, labels: Array, classes: int) -> None:

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from classify.backbone import TracedLogits
 from optics import Generators
-from optics.quantity import single
+from optics.quantity import single, whole_number
 
 from .kinds import check_pictures
 from .planes import Noise, Plane, reach
@@ -358,6 +358,8 @@ def occlusion(
         scenes or classes that do not fit.
     """
     check_pictures(system, scenes)
+    patch = whole_number("patch", patch)
+    stride = stride if stride is None else whole_number("stride", stride)
     rows = _starts(scenes.shape[-2], patch, stride)
     columns = _starts(scenes.shape[-1], patch, stride)
     cover = scenes.mean((-2, -1), keepdim=True) if fill is None else fill

@@ -86,6 +86,8 @@ class Decoder:
     channels : {1, 3}, optional
         3 (the default) makes three of grey pictures, too; 1 makes colours grey by the luminance of
         their codes (ITU-R BT.709), and leaves grey as it is.
+    depth_advice : str
+        What that warning tells to do.
 
     Raises
     ------
@@ -100,6 +102,7 @@ class Decoder:
     white_level: int = _SIXTEEN_BITS
     bit_depth: Literal[8, 16] | None = None
     channels: Literal[1, 3] | None = None
+    depth_advice: str = "give bit_depth=16 to keep them all, or 8 if that is meant"
 
     def __post_init__(self) -> None:
         size = as_integer(self.image_size)
@@ -161,9 +164,7 @@ class Decoder:
         raw = _untouched(data)
         if self.bit_depth is None and sixteen_bits(raw):
             warnings.warn(
-                "a picture of 16 bits is reduced to 8: give bit_depth=16 to keep them all, or 8 if "
-                "that is meant",
-                stacklevel=2,
+                f"a picture of 16 bits is reduced to 8: {self.depth_advice}", stacklevel=2
             )
         if self.white_level != _SIXTEEN_BITS and sixteen_bits(raw):
             # Of colours, Pillow has the high bytes alone, and it is the low ones that are filled.

@@ -33,6 +33,7 @@ from classify.intervals import (
 )
 from joint.kinds import check_kinds
 from joint.system import ImagingSystem, evaluating
+from optics.quantity import whole_number
 
 from .passes import passes
 from .rate_map import REGIONS
@@ -197,10 +198,9 @@ def kept(
     for system in systems.values():
         check_kinds(system, dataset)
     check_resampling(resamples, level)
-    if not systems or annuli < 1:
-        raise ValueError(
-            f"there must be at least one system and one annulus, not {len(systems)} and {annuli}"
-        )
+    if not systems:
+        raise ValueError("there must be at least one system")
+    annuli = whole_number("annuli", annuli)
     member = membership(dataset.groups, len(dataset))
     check_units(member, dataset.groups)
     sums = {
@@ -281,8 +281,7 @@ def radial_power(first: Tensor, second: Tensor, *, annuli: int = 8) -> Tensor:
             f"give pictures [B, C, H, W] of one shape, not {list(first.shape)} and "
             f"{list(second.shape)}"
         )
-    if annuli < 1:
-        raise ValueError(f"annuli must be at least 1, not {annuli}")
+    annuli = whole_number("annuli", annuli)
     height, width = first.shape[-2:]
     rows, columns = (
         torch.hann_window(size, periodic=False, dtype=torch.float64, device=first.device)

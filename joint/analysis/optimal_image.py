@@ -23,6 +23,7 @@ from joint.kinds import check_system
 from joint.stages import Encoding
 from joint.system import ImagingSystem, evaluating
 from optics import linear_to_srgb, srgb_to_linear
+from optics.quantity import whole_number
 
 __all__ = ["OptimalImage", "optimal_image", "total_variation"]
 
@@ -234,10 +235,9 @@ def _check(
         )
     if not bool(((start >= 0) & (start <= 1)).all()):
         raise ValueError("start must lie in 0..1")
-    if steps < 1 or not learning_rate > 0:
-        raise ValueError(
-            f"steps must be at least 1 and learning_rate positive, not {steps} and {learning_rate}"
-        )
+    whole_number("steps", steps)
+    if not learning_rate > 0:
+        raise ValueError(f"learning_rate must be positive, not {learning_rate}")
     if not (roughness >= 0 and rate >= 0):
         raise ValueError(f"roughness and rate must be 0 or more, not {roughness} and {rate}")
     if rate > 0 and system.codec is None:

@@ -57,7 +57,8 @@ def points_figure(
         :meth:`joint.Evaluation.scalars`.
     along : {"photons", "quality", "distance", "motion", "bpp"}, optional
         What the axis is of; by default the first of the four that differs. ``bpp`` is the rate that
-        was measured, as for a codec at several qualities.
+        was measured, as for a codec at several qualities: of the files, where those of all points
+        of a line were counted, and else what the codec estimates.
     title : str
         Of the figure.
 
@@ -121,14 +122,23 @@ def _lines(
     for each in evaluations:
         groups.setdefault(each.point._replace(**{within: None}), []).append(each)
     for rest, members in groups.items():
-        points = sorted(filter(None, (_point(each, along, metric) for each in members)))
+        placed = zip(members, _places(members, along), strict=True)
+        points = sorted(filter(None, (_point(each, x, metric) for each, x in placed)))
         if points:
             yield (f"{name}, {rest}" if len(groups) > 1 else name), points
 
 
-def _point(found: Evaluation, along: Along, metric: str) -> _Point | None:
+def _places(line: Sequence[Evaluation], along: Along) -> list[float | None]:
+    """Where the points of a line are on the axis."""
+    if along != "bpp":
+        return [getattr(each.point, along) for each in line]
+    files = [each.bpp_bytes for each in line]
+    # Estimates and files of one codec differ, as points of one line must not.
+    return [each.bpp for each in line] if None in files else files
+
+
+def _point(found: Evaluation, x: float | None, metric: str) -> _Point | None:
     """A number and where it is; None where there is none of either."""
-    x = found.bpp if along == "bpp" else getattr(found.point, along)
     y, interval = found.scalars().get(metric), None
     if is_metric(metric) and found.report is not None:
         y, interval = found.report.number(metric), found.report.interval(metric)

@@ -87,6 +87,8 @@ _SINGLE = (
     ("brier", "0 to 2"),
     ("ece", "fraction"),
 )
+_FEW = 10  # lesions of a class, below which its intervals may be too narrow
+_NAMED = 7  # such classes that are named
 
 
 def classification(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
@@ -107,12 +109,13 @@ def classification(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Itera
     )
     yield from map(note, by_chance(report.classes, report.support.tolist()))
     columns = ("recall", "precision", "f1", "specificity", "class_auc", "class_sensitivity")
+    evidence = {"pictures": report.support, report.unit: report.units}  # one column or two
     yield table(
-        ("class", "pictures", *(_label(name, report) for name in columns)),
+        ("class", *evidence, *(_label(name, report) for name in columns)),
         [
             (
                 name,
-                f"{report.support[k]}",
+                *(f"{counts[k]}" for counts in evidence.values()),
                 *(
                     with_interval(float(getattr(report, c)[k]), _of_class(report, c, k), ".2f")
                     for c in columns
@@ -128,9 +131,8 @@ def classification(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Itera
             f"[low, high]: {100 * report.level:g} % intervals, resampling {report.unit}. "
             "The calibration error has none: resampling adds noise to every bin."
         )
-    if report.absent:
-        words += f" No pictures of {', '.join(report.absent)}: left out of the means."
     yield note(words)
+    yield from map(note, _cautions(report))
     yield picture(
         report_figure(report),
         shows="Confusion matrix and reliability diagram",
@@ -138,6 +140,23 @@ def classification(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Itera
         "Right: how often predictions of a confidence are right; bars below the diagonal are too "
         "sure. Lines are Wilson intervals, for which each picture is evidence of its own.",
     )
+
+
+def _cautions(report: Report) -> Iterator[str]:
+    """What the printed report says of classes of little evidence or of none, as sentences."""
+    counts = zip(report.classes, report.units, strict=True)
+    few = [f"{name} ({n})" for name, n in counts if 0 < n < _FEW]
+    if report.intervals and few:
+        more = f" and {len(few) - _NAMED} more" if len(few) > _NAMED else ""
+        yield (
+            f"Fewer than {_FEW} {report.unit} of {', '.join(few[:_NAMED])}{more}: intervals of "
+            "these classes, and of means over classes, may be too narrow."
+        )
+    if report.absent:
+        yield (
+            f"No pictures of {', '.join(report.absent)}: left out of balanced accuracy, AUC, AP "
+            "and sensitivity."
+        )
 
 
 def by_chance(classes: Sequence[str], counts: Sequence[int]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from scipy import integrate, stats
 
 from classify.comparison import holm
 from classify.intervals import check_resampling
+from optics.quantity import whole_number
 
 __all__ = [
     "expected_maximum",
@@ -86,11 +87,9 @@ def smallest_p(seeds: int) -> float:
     Raises
     ------
     ValueError
-        For fewer than one seed.
+        For seeds that are no whole number of at least 1.
     """
-    if seeds < 1:
-        raise ValueError(f"there is no test on {seeds} paired seeds: give at least 1")
-    return min(1.0, 2.0 ** (1 - seeds))
+    return min(1.0, 2.0 ** (1 - whole_number("seeds", seeds)))
 
 
 def seeds_for_claim(alpha: float = 0.05, comparisons: int = 1) -> int:
@@ -101,11 +100,10 @@ def seeds_for_claim(alpha: float = 0.05, comparisons: int = 1) -> int:
     Raises
     ------
     ValueError
-        For an ``alpha`` outside (0, 1), or fewer than one comparison.
+        For an ``alpha`` outside (0, 1), or comparisons that are no whole number of at least 1.
     """
     _check_share("alpha", alpha)
-    if comparisons < 1:
-        raise ValueError(f"at least 1 comparison is planned, not {comparisons}")
+    comparisons = whole_number("comparisons", comparisons)
     return 1 + math.ceil(math.log2(comparisons / alpha))
 
 
@@ -118,10 +116,9 @@ def expected_maximum(count: int) -> float:
     Raises
     ------
     ValueError
-        For a count below 1.
+        For a count that is no whole number of at least 1.
     """
-    if count < 1:
-        raise ValueError(f"the best of {count} designs does not exist; count from 1")
+    count = whole_number("count", count)
 
     def above(x: float) -> float:
         return float(-np.expm1(count * stats.norm.logcdf(x)))

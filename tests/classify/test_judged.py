@@ -182,6 +182,56 @@ def test_a_number_of_one_class_is_its_column():
         np.testing.assert_array_equal(plain[f"{number}.1"], expected)
 
 
+def test_only_what_is_asked_for_is_ranked(monkeypatch):
+    """Tests and intervals ask for one number of ten thousand draws."""
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(60, 4)).round(), random.integers(4, size=60)
+    weights = random.integers(0, 4, (5, 60)).astype(float)
+    judged, ranked, curves = Judged(logits, labels, classes="abcd"), [], Judged._roc
+
+    def noted(self, weights, positive, columns):
+        ranked.append((positive, {*columns}))
+        return curves(self, weights, positive, columns)
+
+    monkeypatch.setattr(Judged, "_roc", noted)
+    every = judged.measure(weights)
+    assert ranked == [(k, {*classify.judged._CLASS_RANKED}) for k in range(4)]
+    for names, needed in (
+        (["nll", "recall.a"], []),
+        (["auc.c"], [(2, {"class_auc"})]),
+        (["auc"], [(k, {"class_auc"}) for k in range(4)]),
+        (["sensitivity.d", "auc.d"], [(3, {"class_sensitivity", "class_auc"})]),
+        (
+            ["auc.b", "class_average_precision", "sensitivity.b"],
+            [
+                (
+                    k,
+                    {"class_average_precision"}
+                    | ({"class_auc", "class_sensitivity"} if k == 1 else set()),
+                )
+                for k in range(4)
+            ],
+        ),
+    ):
+        ranked.clear()
+        found = judged.measure(weights, names)
+        assert ranked == needed
+        for name in {*names} & {*every}:
+            np.testing.assert_array_equal(found[name], every[name])
+
+
+def test_ranks_of_weighted_rows_are_those_of_scikit_learn():
+    """With many ties; both are sums of whole numbers and halves, divided once."""
+    random = np.random.default_rng(0)
+    logits, labels = np.zeros((80, 2)), random.integers(2, size=80)
+    logits[:, 1] = random.integers(-3, 4, 80) + labels
+    weights = random.integers(0, 4, (6, 80)).astype(float)
+    found = Judged(logits, labels, classes=2).measure(weights, ["class_auc"])["class_auc"]
+    for own, row in zip(found, weights, strict=True):
+        expected = metrics.roc_auc_score(labels, logits[:, 1], sample_weight=row)
+        np.testing.assert_allclose(own, expected, rtol=1e-13)
+
+
 def test_a_class_that_is_never_guessed_has_no_precision_in_any_draw():
     logits, labels = np.array([[1.0, 0.0]] * 6), np.array([0, 1] * 3)
     judged = Judged(logits, labels, classes=("a", "b"))

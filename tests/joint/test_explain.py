@@ -553,12 +553,15 @@ def test_maps_of_half_precision_are_the_mean_of_their_drops():
 
 def test_squares_that_do_not_fit_are_refused():
     system = joint.ImagingSystem(classifier=_Planted(3))
-    for patch in (0, 21):
-        with pytest.raises(ValueError, match=f"patch must be 1 to 2[04] pixels.*not {patch}"):
-            occlusion(system, _scene(), patch=patch)
-    for stride in (0, 9):
-        with pytest.raises(ValueError, match=f"stride must be 1 to 8 pixels.*no gap, not {stride}"):
-            occlusion(system, _scene(), patch=8, stride=stride)
+    with pytest.raises(ValueError, match=r"patch must be 1 to 2[04] pixels.*not 21"):
+        occlusion(system, _scene(), patch=21)
+    with pytest.raises(ValueError, match=r"stride must be 1 to 8 pixels.*no gap, not 9"):
+        occlusion(system, _scene(), patch=8, stride=9)
+    for wrong in (0, 2.5):
+        with pytest.raises(ValueError, match=f"patch must be a whole number .* not {wrong}"):
+            occlusion(system, _scene(), patch=wrong)
+        with pytest.raises(ValueError, match=f"stride must be a whole number .* not {wrong}"):
+            occlusion(system, _scene(), patch=8, stride=wrong)
     with pytest.raises(ValueError, match=r"fill \[2\] does not broadcast to"):
         occlusion(system, _scene(), patch=8, fill=torch.zeros(2))
 

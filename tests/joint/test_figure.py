@@ -649,6 +649,23 @@ def test_points_that_differ_in_more_are_lines_of_their_own():
     )
 
 
+@pytest.mark.parametrize("counted", [2, 1, 0])
+def test_rates_are_of_files_where_all_of_a_line_were_counted(counted):
+    """A codec may estimate far from its files: a line of both would bend for no reason."""
+    scenes = classify.LesionPhantom(20, image_size=16)
+    camera = joint.ImagingSystem(codec=compress.JPEG(50))
+    found = [joint.evaluate(camera, scenes, quality=quality) for quality in (20, 80)]
+    found = [
+        replace(each, bpp_bytes=10 * each.bpp if number < counted else None)
+        for number, each in enumerate(found)
+    ]
+    (axis,) = points_figure({"a": found}, metric="psnr", along="bpp").axes
+    factor = 10 if counted == 2 else 1
+    np.testing.assert_allclose(
+        axis.lines[0].get_xydata(), [(factor * each.bpp, each.psnr) for each in found]
+    )
+
+
 def test_points_without_a_number_or_a_difference_are_refused():
     scenes = classify.LesionPhantom(20, image_size=16)
     camera = joint.ImagingSystem(sensor=optics.Sensor(300))

@@ -27,6 +27,7 @@ from classify.intervals import (
     with_width,
 )
 from joint.analysis.record import plain
+from optics.quantity import whole_number
 
 from .by_class import checked, lesions_in
 
@@ -246,8 +247,7 @@ def matched_strata(
         two strata.
     """
     check_resampling(resamples, level)
-    if strata < 2:
-        raise ValueError(f"there must be at least 2 strata, not {strata}")
+    strata = whole_number("strata", strata, least=2)
     values, labels, member, there = checked(values, labels, classes, groups)
     right = _as_right(right, len(values))
     count = len(classes)

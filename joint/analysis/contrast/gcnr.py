@@ -12,6 +12,7 @@ from torch import Tensor
 
 from joint.analysis.colour import exact
 from joint.analysis.region import check_masks
+from optics.quantity import whole_number
 
 __all__ = ["generalised_cnr"]
 
@@ -55,8 +56,7 @@ def generalised_cnr(
     ValueError
         For fewer than 2 bins, and regions that are no masks of the values' size.
     """
-    if bins < 2:
-        raise ValueError(f"a histogram needs at least 2 bins, not {bins}")
+    bins = whole_number("bins", bins, least=2)
     for region in (first, second):
         check_masks(region)
         if region.shape != values.shape:

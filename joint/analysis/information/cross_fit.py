@@ -9,6 +9,7 @@ import torch
 
 from classify.intervals import membership
 from joint.analysis.contrast.by_class import check_labels
+from optics.quantity import whole_number
 
 __all__ = ["Dealt", "deal", "standard"]
 
@@ -79,8 +80,7 @@ def deal(
             f"features must be finite numbers [N, D], not {features.shape}"
             + (f" of which {bad} are nan or infinite: leave these pictures out" if bad else "")
         )
-    if folds < 2:
-        raise ValueError(f"folds must be at least 2, not {folds}")
+    folds = whole_number("folds", folds, least=2)
     labels = check_labels(labels, len(features), classes, "labels")
     member = membership(groups, len(features))
     lesions = [np.unique(member[labels == k]) for k in range(len(classes))]

@@ -26,6 +26,7 @@ from joint.kinds import check_kinds
 from joint.system import ImagingSystem, evaluating
 from optics import Sensor
 from optics.pixel import bin_pixels
+from optics.quantity import whole_number
 
 __all__ = [
     "GaussianInformation",
@@ -47,19 +48,21 @@ class GaussianInformation:
     bits: float
     """Bits/pixel, over all channels and exposures."""
     interval: Interval
-    """Of Student's t, by a jackknife over lesions."""
+    """Of Student's t, by a jackknife."""
     patch: int
     """Side of a patch, pixels."""
     patches: int
     """How many were looked at."""
     level: float
+    unit: str
+    """What the jackknife leaves out: ``lesions`` where groups were given, else ``patches``."""
 
     def __str__(self) -> str:
         low, high = self.interval
         return (
             f"Gaussian information {self.bits:.3f} [{low:.3f}, {high:.3f}] bits/pixel "
             f"({self.patches} patches of {self.patch} x {self.patch}, {100 * self.level:g} % over "
-            "lesions)"
+            f"{self.unit})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -195,7 +198,9 @@ def gaussian_information(
     left = np.array([bits(every[every != k]) for k in every])
     error = math.sqrt((parts - 1) / parts * ((left - left.mean()) ** 2).sum())
     reach = float(t.ppf((1 + level) / 2, parts - 1)) * error
-    return GaussianInformation(value, Interval(value - reach, value + reach), side, count, level)
+    interval = Interval(value - reach, value + reach)
+    unit = "patches" if groups is None else "lesions"
+    return GaussianInformation(value, interval, side, count, level, unit)
 
 
 def sensor_information(
@@ -351,7 +356,8 @@ def _cut(
 ) -> tuple[Array, Array]:
     """The same random patches of two maps ``[B, C, H, W]``, each ``[B * patches, C side side]``."""
     count, _, height, width = maps[0].shape
-    if side < 1 or patches < 1 or min(height, width) < side:
+    side, patches = whole_number("side", side), whole_number("patches", patches)
+    if min(height, width) < side:
         raise ValueError(
             f"{patches} patches of {side} x {side} do not fit pictures of {height} x {width}"
         )

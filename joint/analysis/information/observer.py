@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from classify import Interval
-from classify.intervals import check_resampling, percentile_interval, resampled, source
+from classify.intervals import check_resampling, percentile_interval, resampled, source, unit_of
 from joint.analysis.record import named, plain
+from optics.quantity import whole_number
 
 from .cross_fit import deal, standard
 
@@ -46,7 +47,7 @@ class Observer:
     auc: float
     """Mean over the pairs of classes (Hand and Till, Machine Learning 45:171, 2001)."""
     interval: Interval
-    """Over lesions, with the templates as they are: too narrow where these are fitted to few."""
+    """With the templates as they are: too narrow where these are fitted to few."""
     pairs: tuple[PairAUC, ...]
     """Every two classes."""
     left_out: tuple[str, ...]
@@ -56,6 +57,8 @@ class Observer:
     pictures: int
     level: float
     resamples: int
+    unit: str
+    """What the interval resamples: ``lesions`` where groups were given, else ``pictures``."""
 
     @property
     def detectability(self) -> float:
@@ -66,8 +69,8 @@ class Observer:
         low, high = self.interval
         rows = [
             f"Hotelling observer, {self.features} features, {self.pictures} pictures: AUC "
-            f"{self.auc:.3f} [{low:.3f}, {high:.3f}] ({100 * self.level:g} % over lesions, "
-            "templates held)"
+            f"{self.auc:.3f} [{low:.3f}, {high:.3f}] ({100 * self.level:g} % over "
+            f"{self.unit}, templates held)"
         ]
         rows += [f"{f'{p.first}-{p.second}':14} {p.auc:.3f}" for p in self.pairs]
         return "\n".join(rows)
@@ -116,7 +119,8 @@ def random_features(
     TypeError
         When the pictures are no Tensor.
     ValueError
-        When the filters do not fit.
+        When the filters do not fit, or for a number of them or a side that is no whole number of
+        at least 1.
     """
     if not isinstance(pictures, Tensor):
         raise TypeError(
@@ -128,8 +132,9 @@ def random_features(
         )
     if not scales:
         raise ValueError("scales must name at least one")
-    smallest = min(pictures.shape[-2:]) // max(scales)
-    if min(count, taps, *scales) < 1 or smallest < taps:
+    count, taps = whole_number("count", count), whole_number("taps", taps)
+    scales = [whole_number("a scale", scale) for scale in scales]
+    if min(pictures.shape[-2:]) // max(scales) < taps:
         raise ValueError(
             f"filters of {taps} pixels do not fit pictures of {list(pictures.shape[-2:])} reduced "
             f"by {max(scales)}: choose smaller scales, or fewer taps"
@@ -218,6 +223,7 @@ def hotelling_observer(
         pictures=len(data.labels),
         level=level,
         resamples=resamples,
+        unit=unit_of(groups),
     )
 
 

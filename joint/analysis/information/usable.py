@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from classify import Interval
-from classify.intervals import check_resampling, percentile_interval, resampled, source
+from classify.intervals import check_resampling, percentile_interval, resampled, source, unit_of
 from joint.analysis.record import plain
 
 from .cross_fit import deal, standard
@@ -32,7 +32,7 @@ class UsableInformation:
     bits: float
     """``H_V(Y) - H_V(Y | X)``, bits/picture; below 0 where the probe has learned nothing true."""
     interval: Interval
-    """Over lesions, with the probes as they are."""
+    """With the probes as they are."""
     label_bits: float
     """``H_V(Y)``: the surprise of the classes for who knows their shares only, bits/picture."""
     left_out: tuple[str, ...]
@@ -40,12 +40,15 @@ class UsableInformation:
     pictures: int
     level: float
     resamples: int
+    unit: str
+    """What the interval resamples: ``lesions`` where groups were given, else ``pictures``."""
 
     def __str__(self) -> str:
         low, high = self.interval
         return (
             f"usable information {self.bits:.3f} [{low:.3f}, {high:.3f}] of {self.label_bits:.3f} "
-            f"bits/picture ({self.pictures} pictures, {100 * self.level:g} % over lesions)"
+            f"bits/picture ({self.pictures} pictures, {100 * self.level:g} % over "
+            f"{self.unit})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,6 +115,7 @@ def usable_information(
         pictures=len(number),
         level=level,
         resamples=resamples,
+        unit=unit_of(groups),
     )
 
 

@@ -26,6 +26,7 @@ from joint.evaluation import Evaluation
 from joint.feed import derive_seed
 from joint.kinds import check_kinds
 from joint.system import ImagingSystem
+from optics.quantity import whole_number
 
 from .imperfection import Imperfection
 from .perturbation import (
@@ -269,8 +270,7 @@ def robustness(
     """
     check_kinds(system, dataset, wanted="accuracy")
     check_resampling(resamples, level)
-    if devices < 1:
-        raise ValueError(f"there must be at least 1 device, not {devices}")
+    devices = whole_number("devices", devices)
     plan, refused = _plan(system, dataset.channels, sweeps)
     nominal = evaluate(system, dataset, batch_size=batch_size, seed=seed)
     evaluations = [nominal]

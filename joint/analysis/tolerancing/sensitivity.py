@@ -22,6 +22,7 @@ from joint.analysis.record import named, plain
 from joint.feed import derive_seed
 from joint.kinds import check_kinds
 from joint.system import ImagingSystem
+from optics.quantity import whole_number
 
 from .imperfection import Imperfection
 from .merit import merit_of
@@ -131,8 +132,7 @@ def sensitivity(
         As :func:`tolerance` does, and for fewer than one device.
     """
     check_kinds(system, dataset)
-    if devices < 1:
-        raise ValueError(f"there must be at least 1 device, not {devices}")
+    devices = whole_number("devices", devices)
     found = ranges(system, dataset.channels, limits)
     how = merit_of(
         system,

@@ -25,6 +25,7 @@ from joint.analysis.record import plain
 from joint.feed import derive_seed
 from joint.kinds import check_kinds
 from joint.system import ImagingSystem
+from optics.quantity import whole_number
 
 from .imperfection import Imperfection
 from .merit import Merit, merit_of
@@ -265,8 +266,7 @@ def tolerance(
         a range of focus that is negative or for a system without a pupil.
     """
     check_kinds(system, dataset)
-    if devices < 2:
-        raise ValueError(f"there must be at least 2 devices, not {devices}")
+    devices = whole_number("devices", devices, least=2)
     if not 0 < level < 1:
         raise ValueError(f"level must be above 0 and below 1, not {level}")
     if distribution not in get_args(Distribution):

@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, final
@@ -83,7 +83,7 @@ class Failure:
     error: str
     """Its kind."""
     message: str
-    """What it said."""
+    """What it said, in the words of the first of them."""
     designs: tuple[int, ...]
     """Numbers of the designs."""
     runs: int
@@ -243,14 +243,18 @@ def report(ledger: Ledger, *, metric: str | None = None) -> StudyReport:
     plan = ledger.study.plan
     planned = metric is None or metric == plan.metric
     metric = metric or plan.metric
+    table = rows(ledger)  # before the outcomes: what is done here has one there
     ended = outcomes(ledger, metric)
+    lacking = {row.design for row in table if row.state == "done" and not ended[row.design]}
     pairs = ledger.pairs()
     for pair in pairs if planned else ():
-        _check_measured(ledger, ended, (pair.first, pair.second), metric)
-    table = rows(ledger)
+        _check_measured(lacking, (pair.first, pair.second), metric)
     rates = _rates(table)
     contrasts = adjusted(
-        [_contrast(ledger, ended, pair, metric, planned, rates=rates) for pair in pairs]
+        [
+            _contrast(ledger, ended, pair, metric, planned, lacking=lacking, rates=rates)
+            for pair in pairs
+        ]
     )
     return StudyReport(
         name=ledger.study.name,
@@ -285,9 +289,13 @@ def _contrast(
     metric: str,
     planned: bool,
     *,
+    lacking: Collection[int],
     rates: Mapping[int, float],
 ) -> Contrast:
-    """Two designs of the plan compared; where they are no pairs, that is what is told of them."""
+    """Two designs of the plan compared; where they are no pairs, that is what is told of them.
+
+    ``lacking`` are the designs that are done and have no such number.
+    """
     plan = ledger.study.plan
     runs = ended[pair.first], ended[pair.second]
     told: dict[str, Any] = {
@@ -297,6 +305,9 @@ def _contrast(
         "planned": planned,
         "alpha": plan.alpha,
     }
+    without = [f"design {n} has no {metric}" for n in (pair.first, pair.second) if n in lacking]
+    if without:
+        return unpaired(*runs, **told, note=", ".join(without))
     parts = [run.predictions for run in (*runs[0], *runs[1]) if run.predictions is not None]
     try:
         check_paired(parts)
@@ -309,16 +320,25 @@ def _contrast(
 
 
 def _failures(table: Sequence[Row]) -> tuple[Failure, ...]:
-    failed = [row for row in table if row.state == "failed"]
-    reasons = Counter((row.error or "unknown", row.message or "") for row in failed)
+    reasons: dict[tuple[str, str], list[Row]] = {}
+    for row in table:
+        if row.state == "failed":
+            reasons.setdefault(_reason(row), []).append(row)
     return tuple(
         Failure(
-            *reason,
-            tuple(sorted({r.design for r in failed if (r.error, r.message or "") == reason})),
-            count,
+            own[0].error or "unknown",
+            own[0].message or "",
+            tuple(sorted({row.design for row in own})),
+            len(own),
         )
-        for reason, count in reasons.most_common()
+        for own in sorted(reasons.values(), key=len, reverse=True)
     )
+
+
+def _reason(row: Row) -> tuple[str, str]:
+    """Kind and words of a failure, without what is of the one run: its folder, and when it came."""
+    told = (row.message or "").replace(row.digest, "")
+    return row.error or "unknown", re.sub(r"\b(epoch|step) \d+", r"\1", told)
 
 
 def compare_designs(
@@ -349,8 +369,10 @@ def compare_designs(
             raise ValueError(f"there is no design {number}: they are counted from 0 to {count - 1}")
     plan = ledger.study.plan
     metric = metric or plan.metric
+    states = zip(ledger.runs, ledger.states(), strict=True)
+    done = {run.design for run, state in states if state == "done"}
     ended = outcomes(ledger, metric)
-    _check_measured(ledger, ended, (first, second), metric)
+    _check_measured({n for n in done if not ended[n]}, (first, second), metric)
     return compare(
         ended[first],
         ended[second],
@@ -362,13 +384,10 @@ def compare_designs(
     )
 
 
-def _check_measured(
-    ledger: Ledger, ended: Mapping[int, Sequence[Outcome]], numbers: Sequence[int], metric: str
-) -> None:
+def _check_measured(lacking: Collection[int], numbers: Sequence[int], metric: str) -> None:
     """Refuse to compare designs that are done and have no such number."""
     for number in numbers:
-        own = [run for run in ledger.runs if run.design == number]
-        if not ended[number] and any(ledger.state(run) == "done" for run in own):
+        if number in lacking:
             raise ValueError(
                 f"design {number} has no {metric}: it cannot be compared; choose another metric"
             )

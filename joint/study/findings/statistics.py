@@ -104,6 +104,9 @@ class Contrast:
             return f"not shown: {self.missing} of {self.wanted} pairs have not ended"
         if self._all_failed:
             return "not shown: all runs failed"
+        if self.difference is None and self._ended > 0 and self._ended in self.failed:
+            side = "first" if self.failed[0] == self._ended else "second"
+            return f"not shown: all runs of the {side} failed"
         if self.difference is None or self.interval is None:
             return "not shown: there are too few pairs"
         if self.adjusted_p > self.alpha:  # of the test and of the interval, see there
@@ -150,8 +153,12 @@ class Contrast:
     @property
     def _all_failed(self) -> bool:
         """Whether no run of either design came to anything: that both score 0 says nothing."""
-        ended = self.wanted - self.missing
-        return ended > 0 and self.failed == (ended, ended)
+        return self._ended > 0 and self.failed == (self._ended, self._ended)
+
+    @property
+    def _ended(self) -> int:
+        """Seeds on which both runs have ended."""
+        return self.wanted - self.missing
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -268,12 +275,15 @@ def unpaired(
     seeds: Sequence[int],
     planned: bool,
     alpha: float,
+    note: str = "tested on different pictures",
 ) -> Contrast:
     """What stands in the place of :func:`compare` for runs that are no pairs: the means alone.
 
     Parameters
     ----------
     first, second, metric, name, seeds, planned, alpha : as in :func:`compare`
+    note : str
+        Why they are none.
 
     Returns
     -------
@@ -295,7 +305,7 @@ def unpaired(
         adjusted_p=1.0,
         spread=None,
         needed=None,
-        note="tested on different pictures",
+        note=note,
     )
 
 

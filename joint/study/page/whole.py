@@ -231,6 +231,7 @@ def _planned(found: _Found) -> Iterator[Html]:
         if judged.explored:
             yield _contrasts(judged.explored, judged.metric)
             yield from notes([judged.off_target])
+            yield from _reasons(judged.explored)
         return
     if judged.doubt is not None:
         yield paragraph(judged.doubt + ".")
@@ -241,12 +242,17 @@ def _planned(found: _Found) -> Iterator[Html]:
         yield note(f"{judged.before} of {judged.tally.total} runs were there before this plan.")
     yield _contrasts(judged.planned, judged.metric)
     yield from notes([judged.off_target])
-    for each in judged.planned:
+    yield from _reasons(judged.planned)
+
+
+def _reasons(contrasts: Sequence[Contrast]) -> Iterator[Html]:
+    """Why differences were not shown, and what makes intervals too narrow."""
+    for each in contrasts:
         if each.verdict not in ("better", "worse"):
             advice = each.advice
             yield note(f"{each.name}: {each.verdict}{'; ' if advice else ''}{advice}.")
     # Without a difference the verdict says it.
-    yield from notes(each.note for each in judged.planned if each.difference is not None)
+    yield from notes(each.note for each in contrasts if each.difference is not None)
 
 
 def _contrasts(contrasts: Sequence[Contrast], metric: str) -> Html:

@@ -125,8 +125,9 @@ def test_the_best_of_equal_designs_by_scipy(count):
 def test_the_best_of_equal_designs_in_closed_form():
     assert expected_maximum(2) == pytest.approx(1 / math.sqrt(math.pi))
     assert expected_maximum(3) == pytest.approx(1.5 / math.sqrt(math.pi))
-    with pytest.raises(ValueError, match="the best of 0 designs"):
-        expected_maximum(0)
+    for count in (0, 2.5):  # of which the integral is a number all the same
+        with pytest.raises(ValueError, match=f"count must be a whole number .* not {count}"):
+            expected_maximum(count)
 
 
 @pytest.mark.parametrize(("effect", "spread"), [(1, 1), (1, 0.4**0.5), (0.02, 0.05), (-1, 2)])
@@ -182,10 +183,12 @@ def test_the_sign_flip_test_errs_as_often_as_it_says(law):
     ("asked", "message"),
     [
         (lambda: sign_flip_test(np.ones(30), resamples=0), "resamples must be at least 1"),
-        (lambda: smallest_p(0), "no test on 0 paired seeds"),
+        (lambda: smallest_p(0), "seeds must be a whole number of at least 1, not 0"),
+        (lambda: smallest_p(2.5), "seeds must be a whole number of at least 1, not 2.5"),
         (lambda: seeds_for_claim(0), r"alpha is a share in \(0, 1\), not 0"),
         (lambda: seeds_for_claim(math.nan), r"alpha is a share in \(0, 1\), not nan"),
-        (lambda: seeds_for_claim(comparisons=0), "at least 1 comparison is planned, not 0"),
+        (lambda: seeds_for_claim(comparisons=0), "comparisons must be a whole number .* not 0"),
+        (lambda: seeds_for_claim(comparisons=1.5), "comparisons must be a whole .* not 1.5"),
         (lambda: holm([0.1, math.nan]), "a p-value is a number from 0 to 1, not nan"),
         (lambda: holm([-0.1]), "a p-value is a number from 0 to 1, not -0.1"),
         (lambda: seeds_needed(1, 1, power=1), r"power is a share in \(0, 1\), not 1"),

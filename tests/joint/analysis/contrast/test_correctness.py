@@ -309,5 +309,6 @@ def test_what_does_not_fit_is_refused():
             function(values, labels, right.astype(int), classes=CLASSES)
         with pytest.raises(ValueError, match="resamples must be at least 1"):
             function(values, labels, right, classes=CLASSES, resamples=0)
-    with pytest.raises(ValueError, match="at least 2 strata, not 1"):
-        matched_strata(values, labels, right, classes=CLASSES, strata=1)
+    for strata in (1, 2.5):
+        with pytest.raises(ValueError, match=f"strata must be .* at least 2, not {strata}"):
+            matched_strata(values, labels, right, classes=CLASSES, strata=strata)

@@ -44,8 +44,9 @@ def test_gcnr_lies_in_0_to_1_with_its_ends():
         assert generalised_cnr(constant, first, ~first, soft=soft) == 0
         nothing = torch.zeros_like(first)
         assert generalised_cnr(values, nothing, ~first, soft=soft).isnan()
-    with pytest.raises(ValueError, match="at least 2 bins, not 1"):
-        generalised_cnr(values, first, ~first, bins=1)
+    for bins in (1, 2.5):
+        with pytest.raises(ValueError, match=f"bins must be .* at least 2, not {bins}"):
+            generalised_cnr(values, first, ~first, bins=bins)
 
 
 @pytest.mark.parametrize(("pixels", "bins"), [((100, 400), 16), ((500, 500), 64)])

@@ -98,8 +98,9 @@ def test_what_cannot_be_dealt_is_refused(gaussians):
             measure(endless, labels, classes=CLASSES)
         with pytest.raises(ValueError, match="labels must be 40 integers"):
             measure(features, labels[:3], classes=CLASSES)
-        with pytest.raises(ValueError, match="folds must be at least 2, not 1"):
-            measure(features, labels, classes=CLASSES, folds=1)
+        for folds in (1, 2.5):
+            with pytest.raises(ValueError, match=f"folds must be .* at least 2, not {folds}"):
+                measure(features, labels, classes=CLASSES, folds=folds)
         with pytest.raises(ValueError, match="at least 2 classes of 2 lesions are needed, not 1"):
             measure(features, 0 * labels, classes=CLASSES, groups=groups)
         with pytest.raises(ValueError, match="resamples must be at least 1"):

@@ -76,6 +76,9 @@ def test_the_interval_is_the_jackknife_over_lesions():
     reach = student.ppf(0.975, 5) * error
     names = [f"l{k}" for k in groups]
     found = gaussian_information(patches, variance, side=1, groups=names)
+    assert str(found).endswith("(65 patches of 1 x 1, 95 % over lesions)")
+    alone = gaussian_information(patches, variance, side=1)
+    assert str(alone).endswith("(65 patches of 1 x 1, 95 % over patches)")
     whole = bits(groups >= 0)
     assert found.bits == pytest.approx(whole)
     assert found.interval == pytest.approx((whole - reach, whole + reach))
@@ -246,6 +249,10 @@ def test_sensors_of_unknown_noise_are_refused(lesions):
     noisy = joint.ImagingSystem(sensor=optics.Sensor(100, bit_depth=None))
     with pytest.raises(ValueError, match="8 patches of 40 x 40 do not fit pictures of 16 x 16"):
         sensor_information(noisy, lesions, side=40)
+    for changes in ({"side": 2.5}, {"patches": 0}):
+        (name, value), *_ = changes.items()
+        with pytest.raises(ValueError, match=f"{name} must be a whole number .* not {value}"):
+            sensor_information(noisy, lesions, **changes)
 
 
 @pytest.mark.parametrize("power", [1.0, 1e12])

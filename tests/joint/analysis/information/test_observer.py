@@ -45,6 +45,12 @@ def test_filters_that_do_not_fit_are_refused():
         random_features(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
     with pytest.raises(ValueError, match=r"filters of 5 pixels do not fit .*16, 16.* reduced by 4"):
         random_features(torch.zeros(1, 3, 16, 16))
+    # What is no number of filters, or no side, is not blamed on the picture.
+    for name, told in (("count", "count"), ("taps", "taps"), ("scales", "a scale")):
+        for value in (0, 2.5):
+            given = {name: (1, value) if name == "scales" else value}
+            with pytest.raises(ValueError, match=f"{told} must be a whole .* 1, not {value}"):
+                random_features(torch.zeros(1, 3, 32, 32), **given)
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.8, 1.6])
@@ -113,6 +119,9 @@ def test_auc_of_pairs_and_draws_agree_with_scikit_learn(gaussians):
     assert found.auc == pytest.approx(np.mean([p.auc for p in found.pairs]))
     assert found.interval.low < found.auc < found.interval.high
     assert "(95 % over lesions, templates held)" in str(found)
+    alone = hotelling_observer(features, labels, classes=CLASSES, resamples=20)
+    assert (found.unit, alone.unit) == ("lesions", "pictures")
+    assert "(95 % over pictures, templates held)" in str(alone)
     # Hanley and McNeil's standard error of each pair of 80, and three pairs.
     assert 0.01 < found.interval.high - found.interval.low < 0.12
 

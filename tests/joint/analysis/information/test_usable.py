@@ -53,6 +53,14 @@ def test_units_of_the_features_do_not_matter(gaussians):
     assert scaled.label_bits == plain.label_bits
 
 
+def test_the_interval_says_what_it_resamples(gaussians):
+    features, labels, groups = gaussians(60, [[0, 0], [1, 0]], np.eye(2))
+    for given, unit in ((groups, "lesions"), (None, "pictures")):
+        found = usable_information(features, labels, classes=("a", "b"), groups=given, resamples=5)
+        assert found.unit == found.to_dict()["unit"] == unit
+        assert str(found).endswith(f"(60 pictures, 95 % over {unit})")
+
+
 def test_a_probe_whose_ridge_nothing_chooses_is_refused(gaussians):
     features, labels, _ = gaussians(60, [[0, 0, 0], [1, 0, 0]], np.eye(3))
     with pytest.raises(

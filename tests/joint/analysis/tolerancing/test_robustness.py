@@ -271,8 +271,9 @@ def test_what_is_not_possible_is_refused_by_name():
         robustness(system, scenes, {"shift": 1.0})
     with pytest.raises(ValueError, match="no classifier, and without one there is no accuracy"):
         robustness(joint.ImagingSystem(), scenes)
-    with pytest.raises(ValueError, match="at least 1 device, not 0"):
-        robustness(system, scenes, devices=0)
+    for devices in (0, 1.5):
+        with pytest.raises(ValueError, match=f"devices must be .* at least 1, not {devices}"):
+            robustness(system, scenes, devices=devices)
     with pytest.raises(TypeError, match=r"must be a classify\.LesionDataset, not str"):
         robustness(system, "scenes")
     with pytest.raises(ValueError, match="resamples must be at least 1"):

@@ -120,8 +120,9 @@ def test_the_table_is_printed_and_json():
 
 def test_what_cannot_be_measured_is_refused():
     system = _lens()
-    with pytest.raises(ValueError, match="at least 1 device, not 0"):
-        sensitivity(system, _scenes(), {"defocus": 1.0}, devices=0)
+    for devices in (0, 1.5):
+        with pytest.raises(ValueError, match=f"devices must be .* at least 1, not {devices}"):
+            sensitivity(system, _scenes(), {"defocus": 1.0}, devices=devices)
     with pytest.raises(ValueError, match="no decentre: it needs a pupil with an element"):
         sensitivity(system, _scenes(), {"decentre": 1.0})
     with pytest.raises(ValueError, match="is not a finite number at all limits"):

@@ -174,6 +174,13 @@ def test_a_design_without_the_number_is_told_and_not_compared(small_study, prete
     planned = replace(ledger, study=study.model_copy(update={"plan": plan}))
     with pytest.raises(ValueError, match="design 0 has no bpp: it cannot be compared"):
         report(planned)
+    # By the metric of another plan it is exploration, and no run that is still to come.
+    plan = Plan(comparisons=(comparison,), resamples=100)
+    planned = replace(ledger, study=study.model_copy(update={"plan": plan}))
+    (contrast,) = report(planned, metric="bpp").explored
+    assert contrast.verdict == "not shown: design 0 has no bpp"
+    assert (contrast.first, contrast.second, contrast.difference) == (None, None, None)
+    assert f"{contrast.name}: {contrast.verdict}." in study_html(planned, metric="bpp")
     # What failed of such a design has no score either.
     run = next(run for run in ledger.runs if run.design == 0)
     (ledger.path(run) / "result.json").unlink()
@@ -328,6 +335,21 @@ def test_why_runs_failed_is_told(ledger, pretend):
     assert text.index("out of light") < text.index("planned before the first run")
     assert "a run that failed is left out" in str(report(ledger, metric="nll"))
     assert json.loads(found.to_json())["failures"][0]["designs"] == [1, 3]
+
+
+def test_runs_that_failed_alike_have_one_reason(ledger):
+    """Each names its own folder, and diverged in an epoch of its own."""
+    for number, run in enumerate(ledger.runs):
+        folder = ledger.path(run)
+        folder.mkdir(parents=True)
+        loss = "nan" if run.design < 3 else "inf"
+        words = f"the loss became {loss} in epoch {number}, step {3 * number}; it is in {folder}/a"
+        RunFolder(folder).fail(RuntimeError(words))
+    most, fewest = report(ledger).failures
+    assert (most.designs, most.runs) == ((0, 1, 2), 24)
+    assert (fewest.designs, fewest.runs) == ((3,), 8)
+    assert str(ledger.path(ledger.runs[0])) in most.message
+    assert "the loss became nan in epoch 0, step 0; it is in /" in most.message
 
 
 def test_many_reasons_of_failure_are_cut(ledger):
