@@ -96,7 +96,7 @@ def predict(
         :func:`joint.average_views`.
     seed : int
         Source of the sensor's noise, with the name of a file: neither its folder nor the other
-        pictures change it.
+        pictures change it. It is other noise than in the run's own test, whatever the seed.
     batch_size : int
         Pictures in one pass.
     device : torch.device or str
@@ -124,7 +124,8 @@ def predict(
         When a picture is not there.
     ValueError
         For no picture; where ``failed`` is not given, for pictures that cannot be used, all of them
-        by name; or for an option that is not one of those allowed.
+        by name, those that share a reason together; or for an option that is not one of those
+        allowed.
     """
     check_batch_size(batch_size)
     seed = as_seed(seed)
@@ -150,11 +151,11 @@ def predict(
                 member if member.path == path else replace(member, path=f"{path}/{member.path}")
                 for path, member in given
             ]
-        broken: list[str] = []
+        broken: dict[str, list[str]] = {}  # names for each reason
         each = decoder.decode_each(
             [Picture(member) for member in members],
             "decoding",
-            (lambda *file: broken.append("{} ({})".format(*file))) if failed is None else failed,
+            failed or (lambda name, reason: broken.setdefault(reason, []).append(name)),
         )
         while part := [*islice(each, batch_size)]:
             codes = np.stack([image.codes for _, image, _ in part])
@@ -167,8 +168,10 @@ def predict(
                 for (place, _, _), row in zip(part, said.tolist(), strict=True)
             ]
     if broken:
+        told = [f"{', '.join(names)} ({reason})" for reason, names in broken.items()]
         raise ValueError(
-            f"{len(broken)} of {len(members)} pictures cannot be used: {', '.join(broken)}"
+            f"{sum(map(len, broken.values()))} of {len(members)} pictures cannot be used: "
+            f"{'; '.join(told)}"
         )
     return found
 
@@ -214,6 +217,7 @@ def _decoder(
         channels=1 if kind.channels == 1 else 3,
         workers=workers,
         progress=progress,
+        depth_advice="the run was trained on 8 bits",
         **settings,
     )
     said = decoder.encoding if said is None else said

@@ -33,6 +33,8 @@ _VISIBLE = (460e-9, 620e-9)
 _NOLL = {"astigmatism": 6, "coma": 8, "spherical": 11}
 # Range of a relief that a learned one may start from, in waves: its ends cannot be left.
 _RELIEF = 0.96
+# Part of its period by which a window may be larger, as optics.Pupil allows.
+_ROUNDED = 1e-9
 
 
 def _number(distance: float) -> float:
@@ -94,7 +96,9 @@ class LensConfig(Settings):
     pixel_pitch: float = Field(default=3.5e-6, gt=0)
     """Metres."""
     pupil_size: int = Field(default=96, ge=8)
-    """Samples across the pupil; a cubic phase of a waves takes 28 a."""
+    """Samples across the pupil; a cubic phase of a waves takes 28 a. With fewer than psf_size
+    pixel_pitch / (lambda f_number) + 1, at the shortest wavelength, copies of the PSF would lie in
+    its window, and they are refused."""
     psf_size: int = Field(default=31, ge=3)
     """Pixels of the window that holds the PSF; light that falls beyond is lost. A cubic phase of a
     waves sends it up to 6 a lambda f_number / pixel_pitch pixels away."""
@@ -342,6 +346,7 @@ def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> op
     diameter = config.focal_length / config.f_number
     # The aperture is the largest circle on the grid, from the first sample to the last.
     spacing = diameter / (config.pupil_size - 1)
+    _check_window(config, min(wavelengths))
     elements = [
         _element(config, spacing, diameter, middle),
         _aberration(config, spacing, diameter, middle),
@@ -372,6 +377,22 @@ def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> op
         spacing=spacing,
         focus=math.inf if config.focus is None else config.focus,
     )
+
+
+def _check_window(config: LensConfig, shortest: float) -> None:
+    """Refuse a window into which copies of the PSF reach, as a coarse pupil makes them."""
+    focus = math.inf if config.focus is None else config.focus
+    # lambda s' / D in pixels, of which the PSF repeats after one a sample of the pupil.
+    spot = shortest * config.f_number / (1 - config.focal_length / focus) / config.pixel_pitch
+    samples, least = config.pupil_size - 1, math.ceil(config.psf_size / spot * (1 - _ROUNDED))
+    if samples < least:
+        raise ConfigError(
+            f"front_end.psf_size={config.psf_size} is too large for "
+            f"pupil_size={config.pupil_size}: at f_number={config.f_number:g}, "
+            f"pixel_pitch={config.pixel_pitch:g} m and {shortest * 1e9:.4g} nm such a pupil makes "
+            f"copies of the PSF every {spot * samples:.4g} pixels; set pupil_size to "
+            f"{least + 1} or more, or psf_size to less"
+        )
 
 
 def _aberration(

@@ -23,8 +23,6 @@ __all__ = ["accuracy_lost", "costs", "imperfections", "small_sweeps"]
 def accuracy_lost(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
     """Accuracy from the ideal camera to the real one, stage by stage."""
     judged(run)
-    if how.quick:
-        raise NotHere("Left out of a quick report.")
     system, _, shown = needed(scenes)
     try:
         found = attribute(system, shown, batch_size=how.batch_size, resamples=how.resamples)
@@ -124,8 +122,6 @@ def small_sweeps(system: ImagingSystem, channels: int) -> dict[Perturbation, tup
 def imperfections(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
     """Balanced accuracy against a few imperfections."""
     judged(run)
-    if how.quick:
-        raise NotHere("Left out of a quick report.")
     system, _, shown = needed(scenes)
     sweeps = small_sweeps(system, shown.channels)
     if not sweeps:

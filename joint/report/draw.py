@@ -21,6 +21,7 @@ from joint.panel.element import draw_filter, draw_phase, sheet_of_places, shown_
 from joint.panel.planes import draw_light
 from joint.panel.screen import plane_colours
 from joint.system import ImagingSystem, evaluating
+from optics.imaging import seen_in_channels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -223,6 +224,7 @@ def element_figures(front_end: optics.FrontEnd) -> Iterator[tuple["Figure", str]
 
 
 _Lines = dict[str, tuple[tuple[Array, Array], Array, Array]]
+_Lens = optics.IncoherentImaging | optics.VaryingImaging
 
 
 def _transfer(front_end: optics.FrontEnd) -> tuple[str, _Lines, str]:
@@ -259,20 +261,49 @@ def _transfer(front_end: optics.FrontEnd) -> tuple[str, _Lines, str]:
                 )
             spread = torch.fft.ifft2(torch.fft.ifftshift(transmission)).abs().square()
             psf = torch.fft.fftshift(spread)[None]
-        elif isinstance(front_end, optics.VaryingImaging):
-            psf, names = _middle_and_corner(front_end.psf().detach().cpu())
-            of = "of the middle channel, at the place nearest to the middle and in a corner, "
         else:
-            assert isinstance(front_end, optics.IncoherentImaging)
-            shown = shown_channels(front_end)
-            psf = front_end.psf().detach().cpu()[[*shown]]
-            names = [f"{name}, " if name else "" for name in shown.values()]
+            assert isinstance(front_end, _Lens)
+            if front_end.pupil is not None:
+                return _transfer_of_pupil(front_end, front_end.pupil)
+            psf, names, of = _chosen(front_end, front_end.psf().detach().cpu())
         return (
             "MTF",
             _axes_of(optics.mtf(_padded(psf)), names),
-            f"Modulation transfer function of the PSF {of}as the pixels sample it: the contrast "
-            "that is left of a sine, relative to a large area.",
+            f"Modulation transfer function of the PSF {of}as the pixels sample it, with aliasing: "
+            "the contrast that is left of a sine, relative to a large area. What the lens passes "
+            "beyond half a cycle per pixel is folded back and added.",
         )
+
+
+def _transfer_of_pupil(front_end: _Lens, pupil: optics.Pupil) -> tuple[str, _Lines, str]:
+    """Of the wavefront, which no window cuts and no pixels fold."""
+    places = torch.linspace(0, 0.5, 65, dtype=torch.float64)
+    area = pupil.oversample > 1  # which is in the PSF then
+    along = [
+        pupil.otf(places / pupil.pixel_pitch, angle=angle, pixel=area)
+        for angle in (0.0, math.pi / 2)
+    ]
+    light = pupil.field().abs().square().sum((-2, -1))  # by which wavelengths count in a channel
+    seen = torch.stack(along, -2) * light[..., None, None]
+    seen = seen_in_channels(seen, front_end.spectral_response).abs().cpu()
+    found, names, of = _chosen(front_end, seen / seen[..., :1])
+    both = (places.numpy(), places.numpy())
+    return (
+        "MTF",
+        {name: (both, *each.numpy()) for name, each in zip(names, found, strict=True)},
+        f"Modulation transfer function of the lens {of}{'with' if area else 'without'} the area of "
+        f"the pixels (oversample={pupil.oversample}): the contrast that is left of a sine, "
+        "relative to a large area. Neither aliasing nor the window of the PSF raises it.",
+    )
+
+
+def _chosen(front_end: _Lens, each: Tensor) -> tuple[Tensor, list[str], str]:
+    """Which of ``[(P, Q,) C, h, w]`` are drawn, their names, and a word on them."""
+    if isinstance(front_end, optics.VaryingImaging):
+        of = "of the middle channel, at the place nearest to the middle and in a corner, "
+        return *_middle_and_corner(each), of
+    shown = shown_channels(front_end)
+    return each[[*shown]], [f"{name}, " if name else "" for name in shown.values()], ""
 
 
 def _middle_and_corner(psfs: Tensor) -> tuple[Tensor, list[str]]:

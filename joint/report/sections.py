@@ -11,7 +11,7 @@ from .scenes import Measuring, NotHere, Scenes
 from .shown import contrast_of_classes, element, light, rate
 from .why import contrast_decides, informed, kept_of_scenes, optimal_images
 
-__all__ = ["SECTIONS", "run_sections"]
+__all__ = ["LONG", "SECTIONS", "run_sections", "sections_of"]
 
 _Part = Callable[[SavedRun, Scenes | str, Measuring], Iterator[Html]]
 
@@ -21,7 +21,7 @@ def run_sections(
 ) -> Html:
     """All of one run; ``begin`` is told the title of each part before it is made."""
     parts = []
-    for title, make in SECTIONS.items():
+    for title, make in sections_of(how).items():
         begin(title)
         with plain_text():
             try:
@@ -31,6 +31,18 @@ def run_sections(
     return joined(parts)
 
 
+def sections_of(how: Measuring) -> dict[str, _Part]:
+    """Those of :data:`SECTIONS` that a report has."""
+    return {title: make for title, make in SECTIONS.items() if not (how.quick and title in LONG)}
+
+
+#: Parts that evaluate the system many times: a quick report leaves them out.
+LONG = (
+    "Optimal images",
+    "Information about the class",
+    "Where accuracy is lost",
+    "Robustness",
+)
 #: Title of each part, and what makes it, in the order of the page.
 SECTIONS: dict[str, _Part] = {
     "What the run is": what_it_is,

@@ -47,7 +47,6 @@ def contrast_decides(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Ite
     except ValueError as error:
         raise NotHere(f"It cannot be measured: {error}") from error
     if how.quick:
-        yield note("A quick report does not show lesions at other contrasts.")
         return
     try:
         yield from _sweep(system, masked, how)
@@ -175,8 +174,6 @@ def optimal_images(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Itera
     from joint.figure import optimal_figure  # noqa: PLC0415 - matplotlib
 
     judged(run)
-    if how.quick:
-        raise NotHere("Left out of a quick report.")
     system, test, _ = needed(scenes)
     start = _grey(test).to(how.device)
 
@@ -214,8 +211,6 @@ def _grey(test: LesionDataset) -> Tensor:
 def informed(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
     """What can be told of the class at each plane, without the training of the whole."""
     system, _, shown = needed(scenes)
-    if how.quick:
-        raise NotHere("Left out of a quick report.")
     try:
         found = information(system, shown, batch_size=how.batch_size, resamples=how.resamples)
     except ValueError as error:

@@ -1,15 +1,16 @@
 """A configuration in words, with units."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import optics
+from classify.data.decode import Decoder
 from joint.config.classifier import ClassifierConfig
 from joint.config.custom import CustomConfig
 from joint.config.front_ends import FourierConfig, FrontEndConfig, KernelConfig, LensConfig
 from joint.config.psf import PSFConfig
 from joint.config.run import RunConfig, SplitConfig
-from joint.config.scenes import DataConfig, PhantomConfig
+from joint.config.scenes import ClassFolders, DataConfig, ImageTableConfig, PhantomConfig
 from joint.config.sensor import SensorConfig
 from joint.config.shutter import ShutterConfig
 from joint.objective import Objective
@@ -42,7 +43,10 @@ def _scenes(data: DataConfig) -> str:
             f"{data.count} procedural lesions of {data.image_size} × {data.image_size} pixels, "
             f"difficulty {data.difficulty:g}, contrast {data.contrast:g}, seed {data.seed}"
         )
-    return _settings(data, "")
+    files = isinstance(data, ClassFolders | ImageTableConfig)
+    # Of codes of 16 bits, where it is not their largest.
+    plain = files and data.bit_depth != 16 and data.white_level == Decoder.white_level
+    return _settings(data, "", without=("white_level",) if plain else ())
 
 
 def _split(split: SplitConfig) -> str:
@@ -268,8 +272,8 @@ def _training(training: Training, objective: Objective) -> str:
     )
 
 
-def _settings(settings: Settings, absent: str) -> str:
-    """Kind and settings as they are; of a path, the name alone."""
+def _settings(settings: Settings, absent: str, *, without: Collection[str] = ()) -> str:
+    """Kind and settings as they are, but for some; of a path, the name alone."""
     if isinstance(settings, NoneConfig):
         return absent
     if isinstance(settings, CustomConfig):
@@ -278,7 +282,7 @@ def _settings(settings: Settings, absent: str) -> str:
     values = dict(settings)
     words = [str(values.pop("kind"))]
     for name, value in values.items():
-        if value is not None:
+        if value is not None and name not in without:
             shown = value.name if isinstance(value, Path) else value
             words.append(f"{name.replace('_', ' ')} {shown}")
     return ", ".join(words)

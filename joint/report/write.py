@@ -11,9 +11,14 @@ from .compare import comparison
 from .page import Html, contents, note, page, section
 from .saved import read_runs
 from .scenes import Measuring, load_scenes
-from .sections import SECTIONS, run_sections
+from .sections import LONG, run_sections, sections_of
 
 __all__ = ["report_html", "teller", "write_report"]
+
+_LEFT_OUT = (
+    f"A quick report. Left out: {', '.join(map(str.lower, LONG))}, lesions at other contrasts, "
+    "distances and motions one by one, and the bytes of files where a picture's cost is told."
+)
 
 
 def report_html(
@@ -34,8 +39,9 @@ def report_html(
         Run folders that are done. Of several, each is compared with the first.
     quick : bool
         Leave out what evaluates the system many times: where accuracy is lost, robustness, optimal
-        images, what can be told of the class at each plane, lesions at other contrasts. Do not
-        write every picture with the codec to count bytes.
+        images, what can be told of the class at each plane, lesions at other contrasts, distances
+        and motions one by one. Do not write every picture with the codec to count bytes. The page
+        begins with a line on it.
     pictures : int
         Contrast, rate by region, costs, losses and robustness are measured on at most so many
         pictures of the test part, drawn at random; the classification is of all of them.
@@ -72,12 +78,12 @@ def report_html(
     usable_device(device)
     how = Measuring(quick, pictures, resamples, batch_size, device)
     # The intervals, a comparison of several runs, and of each run its scenes and its parts.
-    steps = 1 + (len(runs) > 1) + len(runs) * (1 + len(SECTIONS))
+    steps = 1 + (len(runs) > 1) + len(runs) * (1 + len(sections_of(how)))
     say = teller(steps, progress=progress)
     say("the intervals of the classification")
     saved = read_runs(runs, resamples=resamples)
     anchors = [f"run-{number}" for number in range(1, len(saved) + 1)]
-    parts: list[Html] = []
+    parts: list[Html] = [note(_LEFT_OUT)] if quick else []
     if len(saved) > 1:
         links = [("comparison", "Comparison"), *zip(anchors, (r.name for r in saved), strict=True)]
         parts.append(contents(links))

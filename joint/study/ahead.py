@@ -10,6 +10,7 @@ from joint.config.custom import CustomConfig
 from joint.config.front_ends import lens_of
 from joint.config.lens import LensConfig, build_lens
 from joint.config.run import NoneConfig, RunConfig, check_own, rests_untrained
+from joint.config.scenes import MedMNISTConfig, SceneFileConfig
 from joint.metric import stage_of
 from joint.settings import ConfigError
 from joint.stages import STAGES
@@ -31,6 +32,8 @@ _WEIGHED = {
 }
 # Different lenses up to which each is looked at, some tens of milliseconds long.
 _LENSES = 200
+# Scenes whose channels, and mostly their size, are in no configuration.
+_TOLD_BY_FILES = (MedMNISTConfig, SceneFileConfig)
 # Codecs whose bits never have a gradient.
 _FILES = frozenset({"jpeg", "webp", "jpeg2000", "avif", "png"})
 
@@ -53,12 +56,12 @@ def check_ahead(
     Raises
     ------
     ConfigError
-        Which design, why, and what to set.
+        Which design, why, and what to set; of a lens, where the configuration tells its scenes.
 
     Warns
     -----
     UserWarning
-        When a plan freezes a classifier that was never trained; when the window of a lens's PSF
+        When a classifier that was never trained learns in no epoch; when the window of a lens's PSF
         leaves out more of the light than :func:`optics.audit_sampling` lets pass.
     """
     moving: dict[str, bool] = {}
@@ -77,10 +80,10 @@ def check_ahead(
     untrained = [d for d, config in zip(designs, configs, strict=True) if rests_untrained(config)]
     if untrained:
         warnings.warn(
-            f"training.plan='frozen' leaves the classifier of {len(untrained)} of {len(designs)} "
-            f"designs as it is, and it is random (the first: {levels_shown(untrained[0])}): what "
-            "is trained in front of it learns for labels that say nothing. Give it weights of a "
-            "training, system.classifier.weights",
+            f"training.stages and training.plan leave the classifier of {len(untrained)} of "
+            f"{len(designs)} designs as it is, and it is random (the first: "
+            f"{levels_shown(untrained[0])}): what is trained in front of it learns for labels that "
+            "say nothing. Give it weights of a training, system.classifier.weights, or let it learn",
             stacklevel=3,
         )
     for pair in pairs:
@@ -91,7 +94,7 @@ def check_ahead(
                 f"differ in {', '.join(differ)}: compare designs that share data and split"
             )
     _check_costs(study, designs)
-    _tell_lost(designs, configs)
+    _check_lenses(designs, configs)
 
 
 def _lacking(config: RunConfig) -> Iterator[str]:
@@ -146,23 +149,32 @@ def _moves(config: RunConfig) -> bool:
 
 
 def _scenes_of(config: RunConfig) -> tuple[tuple[int, int], int]:
-    """Size and channels of the scenes, or those of usual ones where the files alone tell."""
+    """Size and channels of the scenes, or those of usual ones for :data:`_TOLD_BY_FILES`."""
     data = config.data
     size = data.image_size or 64
     bands = getattr(data, "wavelengths", None) or range(getattr(data, "channels", None) or 3)
     return (size, size), len(bands)
 
 
-def _tell_lost(designs: Sequence[Design], configs: Sequence[RunConfig]) -> None:
-    """Warn of windows that cut the PSFs of some designs: what they lose, no camera does."""
+def _check_lenses(designs: Sequence[Design], configs: Sequence[RunConfig]) -> None:
+    """Refuse a lens that no run could build; warn of windows that lose light, as no camera does."""
     lenses = [lens_of(config.system.front_end)[1] for config in configs]
-    keys = [lens.model_dump_json() if isinstance(lens, LensConfig) else "" for lens in lenses]
+    keys = [
+        f"{lens.model_dump_json()}{_scenes_of(config)}" if isinstance(lens, LensConfig) else ""
+        for lens, config in zip(lenses, configs, strict=True)
+    ]
     if len(set(keys)) > _LENSES:
         return
     lost = {"": 0.0}
-    for key, lens, config in zip(keys, lenses, configs, strict=True):
-        if key not in lost and isinstance(lens, LensConfig):
+    for key, lens, design, config in zip(keys, lenses, designs, configs, strict=True):
+        if key in lost or not isinstance(lens, LensConfig):
+            continue
+        try:
             lost[key] = _lost(lens, config)
+        except (ValueError, TypeError) as error:
+            if not isinstance(config.data, _TOLD_BY_FILES):
+                raise ConfigError(f"the design {levels_shown(design)}: {error}") from error
+            lost[key] = 0.0  # the run will know its scenes
     cut = {number: lost[key] for number, key in enumerate(keys) if lost[key] > LOST}
     if cut:
         worst = max(cut, key=lambda number: cut[number])
@@ -178,13 +190,10 @@ def _tell_lost(designs: Sequence[Design], configs: Sequence[RunConfig]) -> None:
 
 def _lost(lens: LensConfig, config: RunConfig) -> float:
     """Share of the light outside of the window, at the worst wavelength, distance and place."""
-    try:
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
-            warnings.simplefilter("ignore")
-            torch.default_generator.manual_seed(config.system.seed)
-            return float(audit_sampling(build_lens(lens, *_scenes_of(config))).window_loss.max())
-    except (ValueError, TypeError):  # of scenes that are not known yet
-        return 0.0
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.default_generator.manual_seed(config.system.seed)
+        return float(audit_sampling(build_lens(lens, *_scenes_of(config))).window_loss.max())
 
 
 def _of_other_pictures(one: RunConfig, other: RunConfig) -> Iterator[str]:

@@ -108,6 +108,15 @@ def test_pictures_of_16_bits_are_read_as_those_of_the_training(tmp_path):
     np.testing.assert_allclose(found, torch.from_numpy(wanted).softmax(1), rtol=1e-4, atol=1e-6)
 
 
+def test_pictures_of_16_bits_are_told_where_the_training_had_8(run, tmp_path):
+    """Without advice that predict cannot follow."""
+    file = tmp_path / "deep.png"
+    codes = np.random.default_rng(0).integers(0, 2**16, (30, 30), dtype=np.uint16)
+    Image.fromarray(codes).save(file)
+    with pytest.warns(UserWarning, match="is reduced to 8: the run was trained on 8 bits$"):
+        joint.predict(run, [file])
+
+
 def test_noise_is_that_of_the_name_of_a_file(run, clinic, tmp_path):
     whole = {each.name: each.probabilities for each in joint.predict(run, [clinic], batch_size=5)}
     file = clinic / "pit" / "pit3.png"
@@ -184,6 +193,14 @@ def test_a_broken_picture_does_not_stop_the_others(run, clinic, tmp_path, capsys
     assert len(out.splitlines()) == len(said)
     assert f"2 of {len(said) + 2} files could not be used:\n" in err
     assert len(table.read_text().splitlines()) == 1 + len(said)
+
+
+def test_a_reason_that_pictures_share_is_told_once(run, tmp_path):
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"3 of 3 .*: a\.png, b\.png, c\.png \(no picture") as told:
+        joint.predict(run, [tmp_path])
+    assert str(told.value).count("no picture") == 1
 
 
 def test_what_cannot_be_predicted_is_told(run, clinic, tmp_path, capsys):

@@ -49,7 +49,7 @@ from joint.report.compare import (
 )
 from joint.report.draw import dodged_figure, element_figures, history_figure, spread
 from joint.report.page import number, page, paragraph, picture, section, table, with_interval
-from joint.report.recorded import by_chance
+from joint.report.recorded import by_chance, classification
 from joint.report.saved import read_runs
 from joint.report.scenes import Measuring, Scenes
 from joint.report.sections import SECTIONS
@@ -305,9 +305,30 @@ def test_the_classification_is_that_of_the_predictions(whole, parsed):
         assert rows[label][0] == f"{getattr(expected, name):.3f} [{low:.3f}, {high:.3f}]"
     assert rows["calibration error"][0] == f"{expected.ece:.3f}"
     for k, name in enumerate(expected.classes):
-        assert rows[name][0] == str(expected.support[k])
-        assert rows[name][1].startswith(f"{expected.recall[k]:.2f}")
-        assert rows[name][5].startswith(f"{expected.class_auc[k]:.2f}")
+        assert rows[name][:2] == [str(expected.support[k]), str(expected.units[k])]
+        assert rows[name][2].startswith(f"{expected.recall[k]:.2f}")
+        assert rows[name][6].startswith(f"{expected.class_auc[k]:.2f}")
+    assert rows["class"][:2] == ["pictures", "lesions"]
+
+
+@pytest.mark.parametrize("groups", [None, [f"lesion {i // 2}" for i in range(60)]])
+@pytest.mark.parametrize("resamples", [0, _RESAMPLES])
+def test_the_page_warns_of_classes_as_the_text_does(monkeypatch, groups, resamples):
+    """Nine of 2 lesions each, more than are named, and one that is predicted but not there."""
+    labels = np.concatenate([np.repeat(0, 24), np.repeat(np.arange(1, 10), 4)])
+    logits = np.eye(11)[np.where(np.arange(60) % 7, labels, 10)]
+    expected = classify.report(logits, labels, groups=groups, resamples=resamples)
+    monkeypatch.setattr("joint.report.recorded.judged", lambda run: expected)
+    read = _Page(page("page", *classification(None, "", None)))
+    said = "".join(read.text)
+    notes = [line for line in str(expected).splitlines() if line.startswith(("fewer", "no pict"))]
+    assert len(notes) == 1 + bool(resamples)
+    for line in notes:
+        assert f"{line[0].upper()}{line[1:]}." in said
+    assert said.count("Fewer than") == bool(resamples)
+    units = ["lesions"] if groups else []
+    assert read.rows()["class"][: 1 + len(units)] == ["pictures", *units]
+    assert read.rows()["1"][: 1 + len(units)] == ["4", *(["2"] if groups else [])]
 
 
 def test_what_chance_gives_is_said_once(whole, parsed):
@@ -501,7 +522,8 @@ def test_an_element_that_is_cut_off_is_spoken_of(tmp_path, undrawn):
 def test_a_quick_report_and_a_smaller_sample_say_what_they_are(whole, undrawn):
     read = _Page(report_html([whole], quick=True, pictures=9, resamples=_RESAMPLES))
     said = "".join(read.text)
-    assert said.count("Left out of a quick report.") == 4
+    assert said.count("Left out: optimal images, information about the class, where accura") == 1
+    assert "Robustness" not in said
     assert "Rate by region of 9 pictures" in said
     assert "medians of 9 pictures" in said
     # The predictions are those of all of the test part.
@@ -515,10 +537,10 @@ def test_a_report_of_several_runs_tells_of_every_step(whole, lens, capsys, undra
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == ""
-    assert [line.split(":")[0] for line in lines] == [f"report {n}/32" for n in range(1, 33)]
-    assert lines[1] == "report 2/32: the comparison of the runs"
-    assert lines[2] == f"report 3/32: {whole.name}: the scenes"
-    assert lines[-1] == f"report 32/32: {lens.name}: Robustness"
+    assert [line.split(":")[0] for line in lines] == [f"report {n}/24" for n in range(1, 25)]
+    assert lines[1] == "report 2/24: the comparison of the runs"
+    assert lines[2] == f"report 3/24: {whole.name}: the scenes"
+    assert lines[-1] == f"report 24/24: {lens.name}: What a picture costs"
     report_html([whole], **how)
     assert capsys.readouterr() == ("", "")
 
@@ -838,19 +860,50 @@ def _curves(front_end):
     return axis
 
 
+def _diffraction(nu, cutoff):
+    """MTF of a circular pupil: Goodman, Introduction to Fourier Optics, eq. 6-31."""
+    nu = np.clip(nu / cutoff, 0, 1)
+    return 2 / np.pi * (np.arccos(nu) - nu * np.sqrt(1 - nu**2))
+
+
 def test_the_transfer_of_a_lens_is_its_mtf():
     pupil = optics.Pupil(
         [], wavelengths=[500e-9], focal_length=20e-3, pixel_pitch=1.5e-6, psf_size=101, size=128,
         spacing=2.5e-3 / 127,
     )  # fmt: skip
     axis = _curves(optics.IncoherentImaging(pupil))
-    along_x = axis.get_lines()[0].get_xydata()
-    # A circular pupil's: Goodman, Introduction to Fourier Optics, eq. 6-31.
     cutoff = 2.5e-3 / (500e-9 * 20e-3) * 1.5e-6
-    nu = np.clip(along_x[:, 0] / cutoff, 0, 1)
-    expected = 2 / np.pi * (np.arccos(nu) - nu * np.sqrt(1 - nu**2))
     assert axis.get_ylabel() == "MTF"
-    assert np.abs(along_x[:, 1] - expected).max() < 0.03
+    for line in axis.get_lines():
+        nu, found = line.get_xydata().T
+        assert np.abs(found - _diffraction(nu, cutoff)).max() < 0.01  # 128 samples across
+
+
+def test_the_transfer_of_a_lens_beyond_the_pixels_is_not_folded():
+    """Of an engineer's f/2 on 7.2 um, whose folded PSF had 0.92 at Nyquist for 0.56."""
+    config = joint.LensConfig(f_number=2, pixel_pitch=7.2e-6, oversample=9, psf_size=11)
+    lens = joint.build_front_end(config, (16, 16), 1)
+    axis = _curves(lens)
+    nu, found = axis.get_lines()[0].get_xydata().T
+    expected = _diffraction(nu, 7.2e-6 / (540e-9 * 2)) * np.sinc(nu)
+    assert nu[-1] == 0.5
+    assert np.abs(found - expected).max() < 0.01  # of 96 samples across
+    _, (_, said) = element_figures(lens)
+    assert "with the area of the pixels (oversample=9)" in said
+
+
+def test_the_transfer_of_a_broad_channel_is_that_of_its_light():
+    """Transfer functions add up as the light does: at their centres, an open lens turns none."""
+    bands, share = (450e-9, 650e-9), (0.75, 0.25)
+    config = joint.LensConfig(
+        f_number=4, pixel_pitch=3.45e-6, oversample=3, psf_size=15,
+        wavelengths=bands, spectral_response=(0.5 * share[0], 0.5 * share[1]),
+    )  # fmt: skip
+    axis = _curves(joint.build_front_end(config, (16, 16), 1))
+    nu, found = axis.get_lines()[0].get_xydata().T
+    each = [_diffraction(nu, 3.45e-6 / (band * 4)) for band in bands]
+    expected = np.sinc(nu) * np.average(each, axis=0, weights=share)
+    assert np.abs(found - expected).max() < 0.01  # of 96 samples across
 
 
 def test_the_transfer_of_a_kernel_and_a_filter():
@@ -890,6 +943,20 @@ def test_a_lens_with_a_psf_a_place_is_drawn_with_its_middle_and_a_corner():
             np.testing.assert_allclose(values, abs(phases @ spread) / psf.sum(), atol=1e-5)
     _, (alone, _) = element_figures(optics.VaryingImaging(psfs[:1, :1], rank=1))
     assert [line.get_label() for line in alone.axes[0].get_lines()] == ["along x", "along y"]
+
+
+def test_a_lens_that_curves_its_field_is_drawn_unfolded_at_both_places():
+    """In the middle it is the plain lens, and in a corner the lens out of focus."""
+    config = joint.LensConfig(psf_size=15, oversample=3)
+    off_axis = {"field_curvature": 0.5, "places": (5, 5), "rank": 25}
+    curved = joint.LensConfig(psf_size=15, oversample=3, off_axis=off_axis)
+    lines = _curves(joint.build_front_end(curved, (16, 16), 3)).get_lines()
+    for (x, y), waves in ((lines[:2], 0.0), (lines[2:], -0.5)):
+        at = config.model_copy(update={"defocus": waves})
+        green = _curves(joint.build_front_end(at, (16, 16), 3)).get_lines()[2:4]
+        for line, expected in zip((x, y), green, strict=True):
+            # Zernike terms on one side, a parabola on the other.
+            np.testing.assert_allclose(line.get_ydata(), expected.get_ydata(), atol=1e-4)
 
 
 def test_a_psf_of_a_file_has_no_pupil_to_speak_of():
@@ -1056,6 +1123,22 @@ def test_an_element_that_is_not_known_is_not_drawn():
 def test_a_configuration_is_said_in_words(system, part, words):
     config = joint.RunConfig(system=joint.SystemConfig(**system))
     assert words in dict(configuration_words(config))[part]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, False),
+        ({"bit_depth": 8}, False),
+        ({"bit_depth": 16}, True),
+        ({"white_level": 4095}, True),  # of 12 bits, that are reduced to 8
+    ],
+)
+def test_codes_of_8_bits_have_no_white_level(settings, said):
+    config = joint.RunConfig(data=joint.ImageTableConfig(table="labels.csv", **settings))
+    scenes = dict(configuration_words(config))["scenes"]
+    assert scenes.startswith("table, table labels.csv, ")
+    assert ("white level" in scenes) == said
 
 
 def test_numbers_that_do_not_exist_are_dashes():

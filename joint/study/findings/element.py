@@ -26,11 +26,10 @@ from scipy import fft
 from scipy.optimize import linear_sum_assignment
 
 import optics
-from joint.checkpoint import CheckpointError, load_weights
+from joint.checkpoint import load_weights
 from joint.config.front_ends import build_front_end
 from joint.config.run import RunConfig
-from joint.config.scenes import PhantomConfig
-from joint.trained import load_trained
+from joint.trained import load_trained, scene_kind
 
 __all__ = ["Alignment", "Element", "Orientation", "align", "load_element", "spreads", "surrogate"]
 
@@ -160,41 +159,28 @@ def load_element(folder: Path | str, config: RunConfig) -> tuple[Element, Elemen
     Raises
     ------
     CheckpointError
-        When the weights are not there, or of another element than the configuration says.
+        When the weights are not there, or of another element than the configuration says; when the
+        run is of a version that did not keep what kind of scenes it was trained on.
     ValueError
-        Without a front end, or when its size cannot be told without the scenes.
+        Without a front end.
     """
-    weights, _, path = load_trained(Path(folder), config.training)
+    trained = load_trained(Path(folder), config.training)
+    # Not as the configuration has them: a lens takes any number of channels, each of another light.
+    size, channels, _ = scene_kind(trained)
+    with torch.random.fork_rng(devices=[]):
+        # As build_system does: the front end is the first thing that is built.
+        torch.default_generator.manual_seed(config.system.seed)
+        front_end = build_front_end(config.system.front_end, size, channels)
+    if front_end is None:
+        raise ValueError("the run has no front end: the sensor sees the scene")
+    start = spreads(front_end)
     own = {
         name.removeprefix("front_end."): tensor
-        for name, tensor in weights.items()
+        for name, tensor in trained.weights.items()
         if name.startswith("front_end.")
     }
-    size = config.data.image_size
-    if size is None:
-        raise ValueError("the size of the scenes is not in the configuration; set data.image_size")
-    for channels in _channels(config):
-        with torch.random.fork_rng(devices=[]):
-            # As build_system does: the front end is the first thing that is built.
-            torch.default_generator.manual_seed(config.system.seed)
-            front_end = build_front_end(config.system.front_end, (size, size), channels)
-        if front_end is None:
-            raise ValueError("the run has no front end: the sensor sees the scene")
-        start = spreads(front_end)
-        try:
-            load_weights(front_end, own, source=str(path))
-        except CheckpointError:
-            if channels == _channels(config)[-1]:
-                raise
-            continue
-        return spreads(front_end), start
-    raise AssertionError("there is always a number of channels to try")
-
-
-def _channels(config: RunConfig) -> tuple[int, ...]:
-    if isinstance(config.data, PhantomConfig):
-        return (len(config.data.wavelengths or (0, 0, 0)),)
-    return (3, 1)  # a folder of grey pictures has one
+    load_weights(front_end, own, source=str(trained.path))
+    return spreads(front_end), start
 
 
 def surrogate(parts: Array, generator: np.random.Generator) -> Array:

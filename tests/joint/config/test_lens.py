@@ -1,5 +1,6 @@
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -266,6 +267,28 @@ def test_bad_options_are_refused(options, message):
 def test_wavelengths_that_do_not_fit_the_scenes_are_refused():
     with pytest.raises(ValueError, match="names 2 bands, but the scenes have 3 channels"):
         _build(wavelengths=(500e-9, 600e-9))
+
+
+@pytest.mark.parametrize(("channels", "focus"), [(3, None), (1, None), (1, 0.05)])
+def test_a_pupil_that_is_too_coarse_for_the_window_is_refused_in_its_words(channels, focus):
+    """The pupil_size that the message names is the least one that optics.Pupil takes."""
+    options = {"f_number": 2.0, "pixel_pitch": 7.2e-6, "oversample": 9, "focus": focus}
+    lens = joint.LensConfig(psf_size=15, pupil_size=50, **options)
+    with pytest.raises(joint.ConfigError, match=r"psf_size=15 .*pupil_size=50: at f_number=2") as e:
+        joint.build_front_end(lens, (32, 32), channels)
+    least = int(re.search(r"set pupil_size to (\d+) or more", str(e.value))[1])
+    enough = lens.model_copy(update={"pupil_size": least})
+    pupil = joint.build_front_end(enough, (32, 32), channels).pupil
+    coarse = pupil.spacing * (least - 1) / (least - 2)  # of one sample less across the same circle
+    with pytest.raises(ValueError, match="undersampled"):
+        optics.Pupil(
+            [], wavelengths=pupil.wavelengths, focal_length=pupil.focal_length, psf_size=15,
+            pixel_pitch=pupil.pixel_pitch, size=least - 1, spacing=coarse, focus=pupil.focus,
+            oversample=9,
+        )  # fmt: skip
+    period = float(re.search(r"every ([\d.]+) pixels", str(e.value))[1])
+    same = pupil.image_distance * min(pupil.wavelengths) / (pupil.spacing * (least - 1) / 49)
+    assert period == pytest.approx(same / 7.2e-6, rel=5e-4)  # four digits are told
 
 
 def test_a_cubic_phase_that_begins_at_its_symmetry_is_warned_of():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import joint
+from joint.checkpoint import save_checkpoint
 from joint.folder import Predictions, RunFolder
 from joint.study import Axis, Comparison, Outcome, Plan, Study, create_study
 from joint.study.findings.draws import Draws
@@ -69,6 +70,12 @@ def _pretend(ledger, run, skill, *, bpp=None, bits=100.0):
     photons = ledger.designs[run.design].get("light")
     costs = {"photons": photons, "bits": bits, "parameters": 10}
     folder.finish({"digest": run.digest, "best_epoch": 0, "costs": costs, "test": test})
+
+
+def _leave(folder, weights, *, name="best", image_size=(16, 16), channels=3):
+    """Write weights with what training keeps of its scenes."""
+    scenes = {"image_size": image_size, "channels": channels, "classes": CLASSES}
+    save_checkpoint(folder / f"{name}.safetensors", weights, {"identity": {"scenes": scenes}})
 
 
 def _predictions(margins, labels, groups):
@@ -171,6 +178,12 @@ def worked_on():
 def pretend():
     """Write a result that was made up."""
     return _pretend
+
+
+@pytest.fixture(scope="session")
+def leave():
+    """Leave weights in a run folder as training does."""
+    return _leave
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,8 @@ def test_what_a_class_of_ones_own_learns_the_run_alone_can_tell(small_base, smal
         ({"stages": ("classifier",)}, 3, False),
     ],
 )
+# In two epochs the camera alone has a turn.
+@pytest.mark.filterwarnings("ignore:.* leave the classifier .* it is random")
 def test_a_rate_is_refused_where_what_it_would_move_has_a_turn(
     small_base, small_study, tmp_path, plan, epochs, moves
 ):
@@ -272,6 +274,37 @@ def test_designs_whose_window_cuts_their_light_are_told(small_base, small_study,
     window = {"system.front_end.psf_size": "2 * ceil(3e-6 * stop / 1.75e-6) + 1"}
     study = small_study(base=base, axes=axes, plan=Plan(), derived=window)
     create_study(study, tmp_path / "three")
+
+
+def test_a_lens_that_no_run_could_build_is_refused(small_base, small_study, tmp_path):
+    """All of its runs failed one by one; grey scenes see longer light, whose PSF repeats later."""
+    lens = joint.LensConfig(pixel_pitch=7.2e-6, psf_size=15, oversample=9, pupil_size=110)
+    axes = {"stop": Axis(path="system.front_end.f_number", values=(4, 2))}
+    base = _base(small_base, joint.Objective(), front_end=lens)
+    study = small_study(base=base, axes=axes, plan=Plan())
+    with pytest.raises(
+        ConfigError, match=r"design stop=2: .*psf_size=15.*set pupil_size to 118 or"
+    ):
+        create_study(study, tmp_path / "colours")
+    data = {"table": "grey.csv", "image_size": 16}
+    grey = base.model_copy(update={"data": joint.ImageTableConfig(channels=1, **data)})
+    assert create_study(small_study(base=grey, axes=axes, plan=Plan()), tmp_path / "grey")
+    # Only the file tells whether it is grey.
+    told = base.model_copy(update={"data": joint.MedMNISTConfig(path="some.npz")})
+    assert create_study(small_study(base=told, axes=axes, plan=Plan()), tmp_path / "told")
+
+
+def test_the_channels_of_a_lens_are_those_of_its_scenes(small_base, small_study, tmp_path):
+    """One lens behind which scenes have other channels is looked at for each of them."""
+    lens = joint.LensConfig(
+        pixel_pitch=7.2e-6, psf_size=15, oversample=9, f_number=2, pupil_size=110
+    )
+    base = _base(small_base, joint.Objective(), front_end=lens)
+    data = joint.ImageTableConfig(table="some.csv", image_size=16)
+    axes = {"channels": Axis(path="data.channels", values=(1, 3))}
+    study = small_study(base=base.model_copy(update={"data": data}), axes=axes, plan=Plan())
+    with pytest.raises(ConfigError, match=r"design channels=3: .*psf_size=15 is too large"):
+        create_study(study, tmp_path)
 
 
 def test_windows_of_many_lenses_are_not_looked_at(small_base, small_study, tmp_path, monkeypatch):

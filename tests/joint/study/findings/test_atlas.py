@@ -5,7 +5,6 @@ import pytest
 
 import joint
 from joint.build import build_system
-from joint.checkpoint import save_checkpoint
 from joint.study import Axis, Plan, create_study
 from joint.study.findings.atlas import atlas, learned_elements
 from joint.study.findings.element import Element
@@ -14,7 +13,7 @@ from joint.train.augment import Augmentation
 
 
 @pytest.fixture
-def kernels(small_study, small_base, pretend, tmp_path):
+def kernels(small_study, small_base, pretend, leave, tmp_path):
     """Two kernels that learn, one that does not, and none; on 4 seeds."""
     axes = {
         "camera": Axis(
@@ -42,7 +41,7 @@ def kernels(small_study, small_base, pretend, tmp_path):
         if run.design < 2:
             raw = state["front_end.raw"]
             raw += raw.new_tensor(generator.normal(0, 0.5, raw.shape))
-        save_checkpoint(ledger.path(run) / "best.safetensors", state, {})
+        leave(ledger.path(run), state)
     return ledger
 
 
@@ -84,7 +83,9 @@ def test_a_damaged_run_is_left_out_with_its_reason(kernels):
     assert "there is no checkpoint" in reasons[0]
 
 
-def test_turned_views_make_turns_no_other_element(small_study, small_base, pretend, tmp_path):
+def test_turned_views_make_turns_no_other_element(
+    small_study, small_base, pretend, leave, tmp_path
+):
     base = small_base(augmentation="dihedral", restore_best=True)
     base = base.model_copy(
         update={"system": base.system.model_copy(update={"front_end": joint.KernelConfig()})}
@@ -98,18 +99,18 @@ def test_turned_views_make_turns_no_other_element(small_study, small_base, prete
         state = system.state_dict()
         raw = state["front_end.raw"]
         raw += raw.new_tensor(np.random.default_rng(run.seed).normal(0, 0.5, raw.shape))
-        save_checkpoint(ledger.path(run) / "best.safetensors", state, {})
+        leave(ledger.path(run), state)
     assert atlas(ledger, surrogates=10).orientation == "dihedral"
 
 
-def test_a_seed_that_is_left_out_is_told(kernels):
+def test_a_seed_that_is_left_out_is_told(kernels, leave):
     """Of a design that is compared by its other seeds: a choice among seeds must be seen."""
     gone = [run for run in kernels.runs if run.design == 0 and run.seed in (1, 2)]
     for run in gone:
         (kernels.path(run) / "best.safetensors").unlink()
     still = next(run for run in kernels.runs if (run.design, run.seed) == (1, 2))
     system = build_system(kernels.config(still).system, image_size=(16, 16), channels=3, classes=3)
-    save_checkpoint(kernels.path(still) / "best.safetensors", system.state_dict(), {})
+    leave(kernels.path(still), system.state_dict())
     found = atlas(kernels, designs=[0, 1], surrogates=10)
     assert [(each.design, each.seeds) for each in found.designs] == [(0, (0, 3)), (1, (0, 1))]
     reasons = dict(found.left_out)

@@ -206,7 +206,7 @@ def test_what_does_not_fit_is_refused():
         ({"restore_best": False, "averaging": 0.9}, "checkpoint", "average."),
     ],
 )
-def test_an_element_is_read_without_its_scenes(small_base, tmp_path, settings, name, root):
+def test_an_element_is_read_without_its_scenes(small_base, leave, tmp_path, settings, name, root):
     """The one that was tested: of the best epoch, of the last one, or the average."""
     base = small_base(**settings)
     kernel = joint.KernelConfig(start="random", kernel_size=5)
@@ -218,7 +218,7 @@ def test_an_element_is_read_without_its_scenes(small_base, tmp_path, settings, n
     with torch.no_grad():
         system.front_end.raw.add_(torch.randn(system.front_end.raw.shape))
     weights = {f"{root}{key}": tensor for key, tensor in system.state_dict().items()}
-    save_checkpoint(tmp_path / f"{name}.safetensors", weights, {})
+    leave(tmp_path, weights, name=name)
     learned, start = load_element(tmp_path, config)
     assert start.parts == pytest.approx(first.parts)
     assert learned.parts == pytest.approx(spreads(system.front_end).parts)
@@ -235,6 +235,27 @@ def test_an_element_is_read_without_its_scenes(small_base, tmp_path, settings, n
         load_element(tmp_path, wider)
     with pytest.raises(CheckpointError, match="no checkpoint"):
         load_element(tmp_path / "elsewhere", config)
+
+
+@pytest.mark.parametrize("size", [16, None])
+def test_a_lens_is_that_of_the_light_of_its_scenes(small_base, leave, tmp_path, size):
+    """A lens has no weights for its channels: grey scenes have one, which the files alone tell."""
+    base = small_base(restore_best=True)
+    system = base.system.model_copy(update={"front_end": joint.LensConfig(psf_size=9)})
+    data = joint.MedMNISTConfig(path="grey.npz", image_size=size)
+    config = base.model_copy(update={"system": system, "data": data})
+    built = build_system(config.system, image_size=(16, 16), channels=1, classes=3)
+    leave(tmp_path, built.state_dict(), channels=1)
+    learned, start = load_element(tmp_path, config)
+    assert learned.parts.shape == (1, 1, 1, 9, 9)
+    assert np.array_equal(learned.parts, start.parts)
+    assert np.array_equal(learned.parts, spreads(built.front_end).parts)
+
+
+def test_a_run_that_kept_no_scenes_is_told(small_base, tmp_path):
+    save_checkpoint(tmp_path / "best.safetensors", {}, {})
+    with pytest.raises(CheckpointError, match="did not keep the size, the channels"):
+        load_element(tmp_path, small_base(restore_best=True))
 
 
 def test_what_is_no_number_is_like_nothing():

@@ -1,7 +1,6 @@
 import numpy as np
 
 from joint.build import build_system
-from joint.checkpoint import save_checkpoint
 from joint.study import Axis, Plan, create_study
 from joint.study.findings.element import Element
 from joint.study.findings.stability import Learned
@@ -9,7 +8,7 @@ from joint.study.page.atlas import elements
 from joint.study.page.whole import study_html
 
 
-def test_learned_elements_are_shown_and_compared(small_study, small_base, pretend, tmp_path):
+def test_learned_elements_are_shown_and_compared(small_study, small_base, pretend, leave, tmp_path):
     values = ({"kind": "kernel", "kernel_size": 5}, {"kind": "none"})
     axes = {"camera": Axis(path="system.front_end", values=values, labels=("kernel", "none"))}
     base = small_base(restore_best=True)
@@ -22,7 +21,7 @@ def test_learned_elements_are_shown_and_compared(small_study, small_base, preten
         if run.design == 0:
             raw = state["front_end.raw"]
             raw += raw.new_tensor(np.random.default_rng(run.seed).normal(0, 0.3, raw.shape))
-        save_checkpoint(ledger.path(run) / "best.safetensors", state, {})
+        leave(ledger.path(run), state)
     text = "".join(elements(ledger))
     assert "0: camera=kernel" in text
     assert "up to shift, sign and order" in text
