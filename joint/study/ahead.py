@@ -83,7 +83,8 @@ def check_ahead(
             f"training.stages and training.plan leave the classifier of {len(untrained)} of "
             f"{len(designs)} designs as it is, and it is random (the first: "
             f"{levels_shown(untrained[0])}): what is trained in front of it learns for labels that "
-            "say nothing. Give it weights of a training, system.classifier.weights, or let it learn",
+            "say nothing. Give it weights of a training (system.classifier.weights), or let it "
+            "learn",
             stacklevel=3,
         )
     for pair in pairs:

@@ -73,8 +73,8 @@ def create_study(study: Study, folder: Path | str, *, earlier: Path | str | None
     Warns
     -----
     UserWarning
-        When the planned comparisons cannot be shown with so few seeds; when a
-        classifier that was never trained learns in no epoch; when a lens of a design has a PSF wider than its window.
+        When the planned comparisons cannot be shown with so few seeds; when a classifier that was
+        never trained learns in no epoch; when a lens of a design has a PSF wider than its window.
     """
     folder = Path(folder)
     if (folder / STUDY_FILE).exists():
