@@ -377,7 +377,7 @@ def choose_tau(
             curve.append(_value(wanted, judged))
     values, kept = tuple(curves[0]), {n: tuple(c) for n, c in zip(others, curves[1:], strict=True)}
     name = metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
-    for asked, curve in ((name, values), *((n, kept[n]) for n in slack)):
+    for asked, curve in ((name, values), *kept.items()):
         if np.isnan(curve).all():
             raise ValueError(
                 f"{asked} exists for no tau on these labels; choose a metric that does, such as "

@@ -202,7 +202,7 @@ def bootstrap_difference(
     """
     check_resampling(resamples, level)
     check_metric(metric)
-    one, other, member = _pair(first, second, labels, groups, kind, classes)
+    one, other, member = _pair(first, second, labels, groups, kind, metric, classes)
     check_units(member, groups)
     once = np.ones((1, len(member)))
     values = [float(_values(metric, judged, once)[0]) for judged in (one, other)]
@@ -239,9 +239,7 @@ def _on_halves(metric: Metric, one: Judged, other: Judged, halves: Array) -> Arr
     (share, value), (share_of_other, value_of_other) = ours, theirs
     weight = (share + share_of_other) / 2
     differences = halves @ (share * value - share_of_other * value_of_other)
-    counted = halves @ weight
-    counted[counted == 0] = np.nan  # a half without the class that the metric is of
-    return differences * weight.sum() / counted
+    return differences * weight.sum() / (halves @ weight)
 
 
 def mcnemar(first: Array, second: Array, *, labels: Array) -> McNemar:
@@ -327,7 +325,7 @@ def permutation_test(
     """
     check_resampling(resamples)
     check_metric(metric)
-    one, other, member = _pair(first, second, labels, groups, kind, classes)
+    one, other, member = _pair(first, second, labels, groups, kind, metric, classes)
     # Both systems in one stack: a swap is then a choice of rows, that is, a weighting.
     stacked = Judged(
         np.concatenate([one.logits, other.logits]),
@@ -387,9 +385,14 @@ def _pair(
     labels: Array,
     groups: Sequence[str] | None,
     kind: Kind | None,
+    metric: Metric = "accuracy",
     classes: Sequence[str] | None = None,
 ) -> tuple[Judged, Judged, Array]:
-    """Both systems and the lesion of each picture; no kind takes scores as they come."""
+    """Both systems and the lesion of each picture; no kind takes scores as they come.
+
+    Of a recall or specificity those pictures alone that it is of: were lesions of other classes
+    drawn too, how often a draw lacks the class would be chance.
+    """
     first, second, labels = as_array(first), as_array(second), as_array(labels)
     if first.shape != second.shape or first.ndim != 2:
         raise ValueError(
@@ -400,11 +403,19 @@ def _pair(
         Judged(
             as_scores(scores) if kind is None else as_logits(scores, kind),
             labels,
-            classes=first.shape[1] if classes is None else tuple(classes),
+            classes=first.shape[1] if classes is None else classes,
         )
         for scores in (first, second)
     )
-    return one, other, membership(groups, len(labels))
+    member = membership(groups, len(labels))
+    rows = one.evidence(metric)
+    if rows.all() or not rows.any():  # without any it does not exist, which is said elsewhere
+        return one, other, member
+    one, other = (
+        Judged(judged.logits[rows], judged.labels[rows], classes=judged.classes)
+        for judged in (one, other)
+    )
+    return one, other, np.unique(member[rows], return_inverse=True)[1]
 
 
 def _values(metric: Metric, judged: Judged, weights: Array, *, drawn: bool = False) -> Array:

@@ -35,6 +35,7 @@ __all__ = [
     "as_array",
     "check_metric",
     "class_column",
+    "class_names",
     "is_metric",
     "of_class",
     "range_of",
@@ -113,6 +114,15 @@ def warn_of_probabilities(scores: Array, advice: str) -> None:
         )
 
 
+def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
+    """Names of so many ``classes``, which are their numbers, or of those named, which differ."""
+    count = as_integer(classes)
+    names = tuple(map(str, range(count) if count is not None else classes))  # pyright: ignore[reportArgumentType]
+    if len(set(names)) < len(names):
+        raise ValueError(f"classes must be different names, not {', '.join(names)}")
+    return names
+
+
 def class_column(name: str) -> str:
     """What the numbers of all classes are called, of one of :data:`CLASS_METRICS`."""
     return f"class_{name}" if name in _RANKED else name
@@ -153,9 +163,11 @@ def check_metric(metric: Metric, classes: Sequence[str] | None = None) -> None:
         )
     if classes is not None and of[1] not in classes:
         near = difflib.get_close_matches(of[1], classes, n=1) or [classes[0]]
+        unnamed = list(classes) == [str(number) for number in range(len(classes))]
         raise ValueError(
             f"metric {metric!r} is of a class that there is not among {len(classes)}; there is "
             f"{f'{of[0]}.{near[0]}'!r}"
+            + (" (they are numbers: give classes, their names)" if unnamed else "")
         )
 
 
@@ -185,8 +197,7 @@ class Judged:
         bins: int = 15,
         equal_mass: bool = False,
     ) -> None:
-        names = map(str, range(classes)) if isinstance(classes, int) else classes
-        self.classes = tuple(names)
+        self.classes = class_names(classes)
         classes = len(self.classes)
         _check(logits, labels, classes)
         if not 0 <= at_specificity <= 1:
@@ -266,6 +277,13 @@ class Judged:
             return np.zeros(len(weights))  # and not nan in all draws from rows that have 0
         return values
 
+    def evidence(self, metric: Metric) -> Array:
+        """Which rows a metric depends on ``[N]``: of a recall, those of its class alone."""
+        number, name = (isinstance(metric, str) and of_class(metric)) or ("", "")
+        if number not in ("recall", "specificity") or name not in self.classes:
+            return np.ones(len(self.labels), dtype=bool)
+        return (self.labels == self.classes.index(name)) == (number == "recall")
+
     def parts(self, metric: str) -> tuple[Array, Array] | None:
         """Share and value of each row ``[N]``, whose products add up to a metric.
 
@@ -278,8 +296,7 @@ class Judged:
             return rows, self._nll if metric == "nll" else self._brier
         number, name = of_class(metric) or ("", "")
         if number in ("recall", "specificity"):
-            place = self.classes.index(name)
-            own = (self.labels == place) == (number == "recall")
+            own, place = self.evidence(metric), self.classes.index(name)
             value = self._right if number == "recall" else (self.guesses != place).astype(float)
             return own / max(1, own.sum()), value
         if metric not in ("balanced_accuracy", "macro_recall"):

@@ -33,6 +33,7 @@ from .judged import (
     as_array,
     check_metric,
     class_column,
+    class_names,
     warn_of_probabilities,
 )
 
@@ -369,9 +370,7 @@ def report(
             f"{labels.shape}: swap them"
         )
     logits = as_logits(logits, kind)
-    classes = list(map(str, range(logits.shape[1]) if classes is None else classes))
-    if len(set(classes)) < len(classes):
-        raise ValueError(f"classes must be different names, not {', '.join(classes)}")
+    classes = class_names(logits.shape[1] if classes is None else classes)
     judged = Judged(
         logits,
         labels,
@@ -395,7 +394,7 @@ def report(
         by_chance = float(((support / support.sum()) ** 2).sum())
         intervals, class_intervals = _intervals(draws, values, units, level, by_chance)
     return Report(
-        classes=tuple(classes),
+        classes=classes,
         absent=tuple(name for name, n in zip(classes, support, strict=True) if n == 0),
         at_specificity=at_specificity,
         support=support,

@@ -434,7 +434,9 @@ def list_runs(root: Path | str) -> list[RunSummary]:
     root = Path(root)
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is no folder: give the one that holds the run folders")
-    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+    # None that is hidden, as half of a copy is.
+    inside = (path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = [root, *sorted(inside)]
     return [summarise_run(path) for path in folders if (path / CONFIG_FILE).is_file()]
 
 

@@ -7,7 +7,6 @@
                              light, quality, distance, motion
 """
 
-import difflib
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from classify import LesionDataset, Split, TauChoice, choose_tau, log_prior
-from classify.judged import LOWER_IS_BETTER, METRICS, check_metric, is_metric
+from classify.judged import CLASS_METRICS, LOWER_IS_BETTER, METRICS, check_metric, is_metric
 
 from .cells import aligned
 from .config.scenes import build_data
@@ -26,7 +25,7 @@ from .metric import TERM
 from .objective import TERMS
 from .options import EvaluateOptions
 from .point import operating
-from .settings import ConfigError, OptionError
+from .settings import ConfigError, OptionError, nearest
 from .trained import load_run
 
 __all__ = ["Judged", "at_a_glance", "judge_run", "summary"]
@@ -253,9 +252,9 @@ def _checked_bounds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
     for option, metric in asked:
         if metric is None or is_metric(metric):
             continue
-        near = difflib.get_close_matches(metric, METRICS, n=1, cutoff=0.7)
-        if near:
-            raise OptionError(f"{option}: there is no metric {metric!r}; did you mean {near[0]}?")
+        near = nearest(metric, METRICS, always=False)
+        if near and metric not in CLASS_METRICS:
+            raise OptionError(f"{option}: there is no metric {metric!r}{near}")
         try:
             check_metric(metric)
         except ValueError as error:

@@ -204,8 +204,13 @@ class PhaseElement(Element, ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - what Python hands on
         super().__init_subclass__(**options)
-        # Another phase than its parent's: the parent's formula is not that of its places.
-        if "phase_shift" in cls.__dict__ and "phase_at" not in cls.__dict__:
+        # Another phase than its parent's, of its own or of a mixin: the parent's formula is none of
+        # its places.
+        phase, formula = (
+            next(place for place, parent in enumerate(cls.__mro__) if name in parent.__dict__)
+            for name in ("phase_shift", "phase_at")
+        )
+        if phase < formula:
             cls.phase_at = PhaseElement.phase_at
 
     @abstractmethod

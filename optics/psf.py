@@ -152,9 +152,9 @@ def _warn_of_light(psf: Tensor, pupil: Tensor, power: float | Tensor) -> None:
     share = (psf.sum((-2, -1)) / passed[..., 0, 0]).detach()
     if bool((share > 1 + _MADE).any()):
         warnings.warn(
-            f"the PSF holds {float(share.nan_to_num().max()):.3g} times the light that passes the "
-            "pupil: its points lie further apart than lambda f / D. Give a larger oversample, or "
-            "smaller pixels",
+            # Without the number: the same words in each step of a training, shown once.
+            f"the PSF holds over {100 * _MADE:g} % more light than passes the pupil: its points "
+            "lie further apart than lambda f / D. Give a larger oversample, or smaller pixels",
             UserWarning,
             stacklevel=3,
         )

@@ -239,13 +239,18 @@ def check_wavelength(name: str, value: float | Tensor) -> None:
         )
 
 
+# By how much a wavelength may be longer than a grid is wide; one in another unit is by far more.
+_FAR_LONGER = 10
+
+
 def check_extent(
     wavelength: float | Tensor, spacing: float | Tensor, samples: int, grid: str = "the grid"
 ) -> None:
-    """Raise a ValueError for a wavelength that is longer than a grid is wide.
+    """Raise a ValueError for a wavelength that is far longer than a grid is wide.
 
     No light passes so small an opening: it is in another unit. The two broadcast. A ratio, so that
-    all lengths may be in another unit than metres.
+    all lengths may be in another unit than metres; and not at once, as a PSF is the same for all
+    that have one ``lambda f / (D p)``, such as of lengths that are 1.
     """
     for value in (wavelength, spacing):
         if isinstance(value, Tensor) and not looked_at(value):
@@ -257,8 +262,7 @@ def check_extent(
             return
         worst = int((waves / steps).argmax())
         wavelength, spacing = float(waves[worst]), float(steps[worst])
-    # Rounding of single precision is within the width.
-    if wavelength > samples * spacing * (1 + 1e-6):
+    if wavelength > _FAR_LONGER * samples * spacing:
         raise ValueError(
             f"wavelength must be shorter than {grid} is wide, both in metres: it is "
             f"{wavelength:g}, and {samples} samples {spacing:g} apart are "

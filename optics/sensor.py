@@ -271,7 +271,9 @@ class Sensor(nn.Module):
         self.white_balance = bool(white_balance)
         own = self._in_light(self.photons)
         least, most = map(self._in_light, self.photon_range or (self.photons,) * 2)
-        fixed = ", or with the gain of a camera, binning**2 * full_well / (top - black_level) e-/DN"
+        fixed = ", or with the gain that the camera has, e-/DN"
+        if self.full_well is not None:
+            fixed += ", such as binning**2 * full_well / (top - black_level)"
         least.warn_of_black(own, remedy=fixed if gain is None else "", stacklevel=2)
         if gain is None:
             most.warn_of_well(remedy=", or the gain that is meant, e-/DN", stacklevel=2)

@@ -456,7 +456,9 @@ def what_is_cut(front_end: optics.FrontEnd | None) -> str | None:
     if front_end is None or not isinstance(pupil, optics.Pupil):
         return None
     with torch.no_grad():
-        audit = optics.audit_sampling(front_end)  # at all working distances
+        # Of this pupil: a front end of one's own may hold others.
+        distances = getattr(front_end, "working_distances", None)
+        audit = optics.audit_sampling(pupil, distance=distances)
     lost, wrapped = float(audit.window_loss.max()), float(audit.wrap_energy.max())
     words = []
     if lost > LOST:

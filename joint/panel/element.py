@@ -21,6 +21,8 @@ from optics import (
     VaryingImaging,
 )
 
+from .screen import seen_wavelengths
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
@@ -111,12 +113,12 @@ def shown_channels(
     A channel is a colour, or a band by its wavelength; one alone has no name.
     """
     pupil, count = front_end.pupil, front_end.in_channels
-    bands = () if pupil is None else pupil.wavelengths
+    bands = () if pupil is None else seen_wavelengths(front_end, pupil).tolist()
     mixed = getattr(front_end, "colour", None) is not None
     if count == 3 and not mixed:
         names = ["red", "green", "blue"]
     elif len(bands) == count > 1:
-        names = [f"{1e9 * float(wavelength):.0f} nm" for wavelength in bands]
+        names = [f"{1e9 * wavelength:.0f} nm" for wavelength in bands]
     else:
         names = _numbers(count)
     return _some(names)

@@ -9,10 +9,17 @@ from torch import Tensor
 
 from joint.stages import Encoding
 from joint.system import ImagingSystem
-from optics import ColourFilterArray, LearnedKernel, linear_to_srgb
+from optics import ColourFilterArray, LearnedKernel, Pupil, linear_to_srgb
 from optics.shutter import behind_shutter
 
-__all__ = ["Colours", "PlaneColours", "as_codes", "in_colours", "plane_colours"]
+__all__ = [
+    "Colours",
+    "PlaneColours",
+    "as_codes",
+    "in_colours",
+    "plane_colours",
+    "seen_wavelengths",
+]
 
 
 def as_codes(pictures: Tensor, encoding: Encoding) -> Tensor:
@@ -77,7 +84,7 @@ def plane_colours(system: ImagingSystem) -> PlaneColours:
     """
     front, mosaic = behind_shutter(system.front_end), getattr(system.sensor, "cfa", None)
     pupil, mixed = getattr(front, "pupil", None), getattr(front, "colour", None)
-    bands = None if pupil is None else torch.tensor([float(w) for w in pupil.wavelengths])
+    bands = None if pupil is None else seen_wavelengths(front, pupil)
     scene = light = None if bands is None else _in_order(bands)
     if mixed is not None and bands is not None:
         passed = mixed.matrix.detach().cpu()[: mixed.channels // mixed.exposures]
@@ -96,6 +103,16 @@ def plane_colours(system: ImagingSystem) -> PlaneColours:
     made = getattr(system.restoration, "out_channels", None)
     is_scene = scene is not None and made == getattr(front, "in_channels", None)
     return PlaneColours(scene, light, scene if is_scene else None, developed=picture)
+
+
+def seen_wavelengths(front_end: object, pupil: Pupil) -> Tensor:
+    """Of each channel of the scenes in front of a pupil, the mean wavelength ``[C]``, metres."""
+    bands = torch.tensor([float(wavelength) for wavelength in pupil.wavelengths])
+    response = getattr(front_end, "spectral_response", None)
+    if response is None:
+        return bands
+    response = response.detach().cpu().to(bands)
+    return (response @ bands) / response.sum(1).clamp_min(1e-12)
 
 
 def _in_order(wavelengths: Tensor) -> Colours | None:

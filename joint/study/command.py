@@ -32,7 +32,7 @@ from .page.whole import study_html, write_study_html
 from .ray_pool import RayEach
 from .search import check_search
 from .space import levels_shown, load_study
-from .store import RUNS_FOLDER, Ledger, open_study, without_weights
+from .store import RUNS_FOLDER, STUDY_FILE, Ledger, open_study, without_weights
 from .work import run_study, work
 
 __all__ = ["main"]
@@ -277,7 +277,10 @@ def main(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     options = tyro.cli(RunOptions, args=arguments, prog="lens2label study run")
     if options.dry_run:
-        _show_plan(options)
+        with warnings.catch_warnings():
+            if options.quiet:
+                warnings.simplefilter("ignore")
+            _show_plan(options)
         return 0
     device = options.device or ("cuda" if options.gpus_per_run else "cpu")
     if options.executor == "process":
@@ -338,8 +341,11 @@ def _show_plan(options: RunOptions) -> None:
         )
     study = load_study(options.study)
     check_search(study)
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = create_study(study, folder)
+    if options.output is not None and (options.output / STUDY_FILE).exists():
+        ledger = create_study(study, options.output)  # refuses another study that is there
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            ledger = create_study(study, folder)
     designs, seeds = ledger.wanted // len(study.seeds), len(study.seeds)
     print(f"{designs} designs x {seeds} seeds: {ledger.wanted} runs")
     if options.earlier is not None:

@@ -52,7 +52,7 @@ def create_study(study: Study, folder: Path | str, *, earlier: Path | str | None
         Folder of another study: the runs that both have and that are done there are copied, so
         that more levels or seeds cost their own runs alone. How many they are is recorded, and a
         report says so: a plan that is made after runs is no plan of them. Of a search, those of its
-        first round. Where the study is there already, nothing is copied.
+        first round. Where the study is there already, nothing is copied, which is said.
 
     Returns
     -------
@@ -73,13 +73,16 @@ def create_study(study: Study, folder: Path | str, *, earlier: Path | str | None
     Warns
     -----
     UserWarning
-        When the planned comparisons cannot be shown with so few seeds; when a classifier that was
+        When an earlier study has runs that this one, which is there already, lacks; when the
+        planned comparisons cannot be shown with so few seeds; when a classifier that was
         never trained learns in no epoch; when a lens of a design has a PSF wider than its window.
     """
     folder = Path(folder)
     if (folder / STUDY_FILE).exists():
         there = open_study(folder)
         _check_same(there, study)
+        if earlier is not None:
+            _tell_left(open_study(earlier), there)
         return there
     designs = study.designs()
     pairs = study.pairs(designs)
@@ -105,6 +108,18 @@ def create_study(study: Study, folder: Path | str, *, earlier: Path | str | None
     if not write_new(folder / STUDY_FILE, content):
         return create_study(study, folder)  # somebody else was faster
     return ledger
+
+
+def _tell_left(earlier: Ledger, ledger: Ledger) -> None:
+    """Warn of runs that could have been copied before the study was written."""
+    states = zip(ledger.runs, ledger.states(), strict=True)
+    left = sum(state == "pending" and is_done(earlier.path(run)) for run, state in states)
+    if left:
+        warnings.warn(
+            f"{ledger.folder} is a study already, which is fixed: {left} of its runs are done in "
+            f"{earlier.folder}, and are trained again. Give the study a new folder to take them",
+            stacklevel=3,
+        )
 
 
 def _copy_done(earlier: Ledger, ledger: Ledger) -> None:

@@ -27,6 +27,7 @@ from pydantic import (
     model_validator,
 )
 
+from classify.judged import CLASS_METRICS
 from joint.config.faults import fault_line
 from joint.config.run import RunConfig
 from joint.metric import STUDY_METRICS, is_study_metric
@@ -84,9 +85,10 @@ class Plan(Settings):
     @model_validator(mode="after")
     def _known(self) -> Self:
         if not is_study_metric(self.metric):
-            raise ValueError(
-                f"there is no metric {self.metric!r}{nearest(self.metric, STUDY_METRICS)}"
-            )
+            name, _, of = self.metric.partition(".")
+            one = [f"{each}.{of or 'CLASS'}" for each in CLASS_METRICS]
+            choices = one if of or name in CLASS_METRICS else STUDY_METRICS
+            raise ValueError(f"there is no metric {self.metric!r}{nearest(self.metric, choices)}")
         return self
 
 

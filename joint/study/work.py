@@ -203,6 +203,7 @@ def _attempt(
                 began = time.monotonic()
                 with _named(ledger, [run]):
                     scenes = _as_begun(ledger, config, load(config.data))
+                    _check_class(ledger.study.plan.metric, scenes)
                     done = execute(config, folder, scenes, device=device, stop=leave)
                 if done:
                     end(folder, seconds=time.monotonic() - began)

@@ -457,8 +457,8 @@ def test_tau_says_how_much_can_be_kept():
             classify.choose_tau(logits, labels, log_prior=prior, at_least=at_least)
     with pytest.raises(ValueError, match="or try other taus"):
         classify.choose_tau(logits, labels, log_prior=prior, at_least={"accuracy": 1.0}, taus=[0.0])
-    alone = labels * 0  # no AUC exists, so that none is kept
-    with pytest.raises(ValueError, match=r"keeps auc >= 0\.5 on these pictures; ask for less"):
+    alone = labels * 0  # no AUC exists, and no smaller number would help
+    with pytest.raises(ValueError, match="auc exists for no tau on these labels"):
         classify.choose_tau(
             logits, alone, log_prior=prior, metric="accuracy", at_least={"auc": 0.5}
         )
@@ -483,5 +483,11 @@ def test_tau_finds_what_a_class_must_have():
     assert choice.values[choice.taus.index(choice.tau)] == max(allowed)
     by_number = classify.choose_tau(scores, truth, log_prior=prior, metric=f"recall.{rare}")
     assert max(by_number.values) == pytest.approx(max(recalls))
+    # No smaller number would help.
+    there = truth != rare
+    with pytest.raises(ValueError, match=f"{wanted} exists for no tau on these labels"):
+        classify.choose_tau(
+            scores[there], truth[there], log_prior=prior, classes=names, at_least={wanted: 0.5}
+        )
     with pytest.raises(ValueError, match="is of a class that there is not"):
         classify.choose_tau(scores, truth, log_prior=prior, metric="recall.mel")

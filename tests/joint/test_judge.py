@@ -371,7 +371,7 @@ def test_what_no_adjustment_keeps_is_told_with_what_can_be(skilled, capsys):
         (["--at-least", "accuracy=0.5"], "--at-least needs --adjust, the metric that tau is"),
         (["--within", "accuracy=0.01"], "--within needs --adjust, the metric that tau is"),
         (["--taus", "0", "1"], "--taus needs --adjust, the metric that tau is"),
-        (["--adjust", "auc", "--at-least", "acuracy=0.5"], "did you mean accuracy?"),
+        (["--adjust", "auc", "--at-least", "acuracy=0.5"], "did you mean 'accuracy'?"),
         (["--adjust", "auc", "--at-least", "f1=0.5"], "use 'macro_f1', their mean"),
         (["--adjust", "auc", "--at-least", "nll=1"], "choose by it, --adjust nll"),
         (["--adjust", "auc", "--at-least", "accuracy"], "such as accuracy=0.8, not 'accuracy'"),

@@ -1173,3 +1173,14 @@ def test_a_browser_draws_it(text, tmp_path):
     # Something is written, and the same in both.
     assert light.std() > 10
     assert dark.std() > 10
+
+
+def test_a_camera_of_one_broad_channel_has_a_report(tmp_path, undrawn):
+    options = [
+        *("--front-end", "lens", "--codec", "none", "--data.wavelengths", "550e-9"),
+        *("--system.front-end.wavelengths", "450e-9", "500e-9", "550e-9", "600e-9", "650e-9"),
+        *("--system.front-end.spectral-response", "1", "2", "3", "2", "1"),
+    ]
+    run = _train(tmp_path / "run", *options)
+    said = "".join(_Page(report_html([run], quick=True, resamples=_RESAMPLES)).text)
+    assert "each channel sees several wavelengths, of 450, 500, 550, 600, 650 nm" in said

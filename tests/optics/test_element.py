@@ -591,3 +591,21 @@ def test_a_plate_of_samples_or_of_another_phase_than_its_parent_has_no_formula()
     learned = optics.Lens(17, spacing=5e-5, focal_length=torch.nn.Parameter(torch.tensor(0.1)))
     parametrize.register_parametrization(learned, "focal_length", optics.Positive())
     assert learned.phase_at(_GREEN, *metres) is not None
+
+
+def test_a_mixin_that_changes_the_phase_takes_the_formula_away():
+    class Flat:
+        def phase_shift(self, wavelength):
+            return torch.zeros(len(wavelength), *self.size)
+
+    class FlatLens(Flat, optics.Lens):
+        pass
+
+    class Named(optics.Lens):
+        pass
+
+    y, x = torch.zeros(2, 8, 8)
+    options = {"spacing": 1e-4, "focal_length": 0.1}
+    wavelength = torch.tensor([5e-7])
+    assert FlatLens(8, **options).phase_at(wavelength, y, x) is None
+    assert Named(8, **options).phase_at(wavelength, y, x) is not None

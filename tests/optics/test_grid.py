@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.fft import next_fast_len
+from torch._dynamo.testing import CompileCounter
 
 import optics
 
@@ -36,3 +37,16 @@ def test_a_transform_needs_a_sample():
                 ValueError, match=f"size must be .* at least one sample, not {none}"
             ):
                 grid(none)
+
+
+def test_sizes_are_compiled_for_once():
+    counter = CompileCounter()
+
+    def places(picture):
+        return optics.coordinates(picture.shape[-1], spacing=2.0) + picture
+
+    compiled = torch.compile(places, backend=counter, dynamic=True)
+    for size in (5, 6, 7, 9):
+        picture = torch.zeros(size)
+        torch.testing.assert_close(compiled(picture), places(picture))
+    assert counter.frame_count == 1

@@ -10,6 +10,7 @@ from scipy.special import j1
 
 import joint
 import optics
+from joint.config.lens import what_is_cut
 from joint.study import Axis, Study
 
 
@@ -364,3 +365,17 @@ def test_a_response_that_is_none_is_refused(options, message):
 def test_a_response_of_other_channels_than_the_scenes_is_refused():
     with pytest.raises(joint.ConfigError, match=r"is of 1 channels, 2 wavelengths each, .* have 3"):
         _build(channels=3, wavelengths=(5e-7, 6e-7), spectral_response=(1.0, 1.0))
+
+
+def test_a_front_end_with_pupils_of_its_own_is_looked_at_by_the_one_that_images():
+    lens = _build(psf_size=9, defocus=3.0)
+    alone = what_is_cut(lens)
+    assert "falls outside of the window of 9 x 9 pixels" in alone
+
+    class Twice(optics.IncoherentImaging):
+        def __init__(self, pupil, other):
+            super().__init__(pupil)
+            self.other = other
+
+    assert what_is_cut(Twice(lens.pupil, _build().pupil)) == alone
+    assert what_is_cut(_build(psf_size=63, pupil_size=160)) is None

@@ -3,7 +3,8 @@ import torch
 
 import joint
 import optics
-from joint.panel.screen import as_codes, in_colours, plane_colours
+from joint.panel.element import shown_channels
+from joint.panel.screen import as_codes, in_colours, plane_colours, seen_wavelengths
 
 
 def test_a_field_is_drawn_as_its_light():
@@ -105,3 +106,25 @@ def test_bands_that_are_restored_are_shown_as_those_of_the_scene():
     assert found.picture == found.scene != found.developed
     system.restoration = optics.RestorationUNet(3, width=2)
     assert plane_colours(system).picture is None
+
+
+def test_a_channel_of_several_wavelengths_lies_at_their_mean():
+    bands = (450e-9, 550e-9, 650e-9)
+
+    def lens(*rows):
+        response = torch.tensor(rows)
+        pupil = optics.Pupil(
+            [], size=32, spacing=1e-4, wavelengths=bands, focal_length=2e-2, pixel_pitch=2e-6,
+            psf_size=15,
+        )  # fmt: skip
+        return optics.IncoherentImaging(pupil, spectral_response=response)
+
+    grey = lens([0.2, 0.6, 0.2])
+    assert plane_colours(joint.ImagingSystem(front_end=grey)).scene is None
+    assert shown_channels(grey) == {0: ""}
+    torch.testing.assert_close(seen_wavelengths(grey, grey.pupil), torch.tensor([550e-9]))
+    # Three channels, of which the first is the reddest.
+    red_first = lens([0.0, 0.2, 0.8], [0.1, 0.8, 0.1], [0.9, 0.1, 0.0])
+    assert plane_colours(joint.ImagingSystem(front_end=red_first)).scene == ([0], [1], [2])
+    two = lens([0.5, 0.5, 0.0], [0.0, 0.5, 0.5])
+    assert list(shown_channels(two).values()) == ["500 nm", "600 nm"]

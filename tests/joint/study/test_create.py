@@ -166,7 +166,8 @@ def test_more_levels_cost_their_own_runs_alone(ledger, small_study, pretend, tmp
     assert {path.name for path in (more.folder / "runs").iterdir()} == {run.digest for run in done}
     # A study that is there is fixed: nothing is added to it.
     pretend(ledger, held, 0.8)
-    again = create_study(larger, tmp_path / "more", earlier=ledger.folder)
+    with pytest.warns(UserWarning, match="is a study already, which is fixed: 1 of its runs"):
+        again = create_study(larger, tmp_path / "more", earlier=ledger.folder)
     assert again.tally().done == 6
 
 
@@ -190,3 +191,12 @@ def test_there_must_be_an_earlier_study(ledger, tmp_path):
     with pytest.raises(StudyError, match="there is no study in"):
         create_study(ledger.study, tmp_path / "more", earlier=tmp_path / "nowhere")
     assert not (tmp_path / "more").exists()
+
+
+def test_an_earlier_study_that_comes_too_late_is_told(ledger, finished, tmp_path):
+    fresh = create_study(ledger.study, tmp_path / "fresh")
+    with pytest.warns(UserWarning, match="32 of its runs are done in .* and are trained again"):
+        create_study(ledger.study, fresh.folder, earlier=finished.folder)
+    assert fresh.tally().done == 0
+    taken = create_study(ledger.study, tmp_path / "taken", earlier=finished.folder)
+    assert create_study(ledger.study, taken.folder, earlier=finished.folder).tally().done == 32

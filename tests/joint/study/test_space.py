@@ -511,3 +511,13 @@ def test_a_formula_without_a_value_counts_only_where_nothing_else_holds():
         assert {d["m"] for d in Study(axes=axes, constraints=(text,)).designs()} == {0, 2}
     with pytest.raises(ValueError, match="no finite value"):
         Study(axes=axes, constraints=("1/m < 0.6 or m > 5",)).designs()
+
+
+@pytest.mark.parametrize(
+    ("metric", "meant"),
+    [("recal.mel", "recall.mel"), ("recall", "recall.CLASS"), ("acuracy", "accuracy")],
+)
+def test_a_metric_that_is_meant_is_named(metric, meant):
+    told = f"there is no metric '{metric}'; did you mean '{meant}'"
+    with pytest.raises(ValidationError, match=told):
+        Plan(metric=metric)

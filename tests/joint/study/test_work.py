@@ -527,3 +527,9 @@ def test_a_class_that_the_scenes_lack_is_told_before_a_run(small_study, small_ba
     with pytest.raises(StudyError, match=r"cannot be judged: metric 'recall.polyp' is of a class "):
         work(tmp_path / "study")
     assert open_study(tmp_path / "study").tally().pending == len(study.seeds) * 4
+    # Where the designs differ in their scenes, once those of the first are there.
+    axes = {"data": Axis(path="data.seed", values=(0, 1))}
+    create_study(study.model_copy(update={"axes": axes}), tmp_path / "other")
+    with pytest.raises(StudyError, match=r"cannot be judged: metric 'recall.polyp'"):
+        work(tmp_path / "other")
+    assert open_study(tmp_path / "other").tally().finished == 0
