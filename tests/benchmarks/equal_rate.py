@@ -3,8 +3,8 @@
 ::
 
     OMP_NUM_THREADS=1 python tests/benchmarks/equal_rate.py --output docs/results/equal_rate.json
-    OMP_NUM_THREADS=1 python tests/benchmarks/equal_rate.py --data HAM10000.zip --size 64 \\
-        --epochs 4 --batch-size 32 --seeds 0 --targets 0.2 --codecs factorized \\
+    OMP_NUM_THREADS=1 python tests/benchmarks/equal_rate.py --data HAM10000.zip --size 32 \\
+        --epochs 6 --batch-size 32 --seeds 0 --targets 0.35 \\
         --output docs/results/equal_rate_ham10000.json
 
 Trains camera, codec and classifier together on phantoms, or on HAM10000, for each target, camera,
