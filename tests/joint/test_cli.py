@@ -306,7 +306,7 @@ def test_an_adjustment_that_cannot_be_chosen_is_refused(trained, capsys):
     for asked, said in (
         (
             ["balancd_accuracy"],
-            "--adjust: there is no metric 'balancd_accuracy'; did you mean balanced_accuracy?",
+            "--adjust: there is no metric 'balancd_accuracy'; did you mean 'balanced_accuracy'?",
         ),
         (["skill"], "metric 'skill' is unknown; use one of accuracy, balanced_accuracy"),
         (["recall"], "is a number of each class; use 'macro_recall'"),
