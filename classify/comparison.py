@@ -163,9 +163,9 @@ def bootstrap_difference(
     shares, it holds exactly those differences that the test by :func:`permutation_test` does not
     refuse, and p is that of the test: where a class has few lesions, draws with replacement agree
     too often and call equal systems different. Of other metrics it is the interval of the metric on
-    such halves. Where one needs a class (a recall; AUC and MCC of two classes, say) that has fewer
-    than six lesions, too many halves lack it for any 95 % interval: such differences can be told by
-    balanced accuracy or macro F1.
+    such halves. Where one needs a class (AUC and MCC of two classes, say) that has fewer than six
+    lesions, too many halves lack it for any 95 % interval; of the recall of such a class there are
+    too few halves. These differences can be told by balanced accuracy or macro F1.
 
     Parameters
     ----------

@@ -223,25 +223,31 @@ class Report:
             lines.append(line)
         if self.intervals:
             lines.append(f"[low, high]: {100 * self.level:g} % intervals, resampling {self.unit}")
-            lines += self._few()
+        return [*lines, *self.cautions()]
+
+    def cautions(self) -> list[str]:
+        """Which classes have too little evidence for their intervals, or none, in words.
+
+        Returns
+        -------
+        list of str
+            None of them a sentence: they begin in lower case, without a point.
+        """
+        found = []
+        counts = zip(self.classes, self.units, strict=True)
+        few = [f"{name} ({n})" for name, n in counts if 0 < n < _FEW]
+        if self.intervals and few:
+            more = f" and {len(few) - 7} more" if len(few) > 7 else ""
+            found.append(
+                f"fewer than {_FEW} {self.unit} of {', '.join(few[:7])}{more}: intervals of these "
+                "classes, and of means over classes, may be too narrow"
+            )
         if self.absent:
-            lines.append(
+            found.append(
                 f"no pictures of {', '.join(self.absent)}: left out of balanced accuracy, AUC, AP "
                 "and sensitivity"
             )
-        return lines
-
-    def _few(self) -> list[str]:
-        """Which classes have too little evidence for their intervals."""
-        counts = zip(self.classes, self.units, strict=True)
-        few = [f"{name} ({n})" for name, n in counts if 0 < n < _FEW]
-        if not few:
-            return []
-        more = f" and {len(few) - 7} more" if len(few) > 7 else ""
-        return [
-            f"fewer than {_FEW} {self.unit} of {', '.join(few[:7])}{more}: intervals of these "
-            "classes, and of means over classes, may be too narrow"
-        ]
+        return found
 
     def number(self, metric: str) -> float:
         """One of the numbers by its name.

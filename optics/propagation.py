@@ -95,8 +95,8 @@ def angular_spectrum(
     ------
     ValueError
         For a field that is not complex or real floating point ``[..., H, W]``, one that is not
-        finite, a quantity out of its range, a wavelength (in the medium) longer than the grid is
-        wide, as one in nanometres is, or shapes that do not broadcast.
+        finite, a quantity out of its range, a wavelength (in the medium) over ten times as long
+        as the grid is wide, as one in nanometres is, or shapes that do not broadcast.
 
     Warns
     -----

@@ -108,9 +108,9 @@ def psf_from_pupil(
     ValueError
         For lengths that are not positive, an even ``oversample``, a pupil with a NaN or, without
         ``incident_power``, without light, or one sampled so coarsely that the window, ``size``
-        pixels wide, reaches into the periodic copies of the PSF; for a wavelength longer than the
-        pupil's grid is wide, as one in nanometres is, or wavelengths or powers that do not
-        broadcast with the pupils.
+        pixels wide, reaches into the periodic copies of the PSF; for a wavelength over ten times
+        as long as the pupil's grid is wide, as one in nanometres is, or wavelengths or powers that
+        do not broadcast with the pupils.
     TypeError
         For a length that is not one number, as a pitch of rows and one of columns.
 

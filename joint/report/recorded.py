@@ -87,8 +87,6 @@ _SINGLE = (
     ("brier", "0 to 2"),
     ("ece", "fraction"),
 )
-_FEW = 10  # lesions of a class, below which its intervals may be too narrow
-_NAMED = 7  # such classes that are named
 
 
 def classification(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Iterator[Html]:
@@ -132,7 +130,7 @@ def classification(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Itera
             "The calibration error has none: resampling adds noise to every bin."
         )
     yield note(words)
-    yield from map(note, _cautions(report))
+    yield from (note(f"{told[0].upper()}{told[1:]}.") for told in report.cautions())
     yield picture(
         report_figure(report),
         shows="Confusion matrix and reliability diagram",
@@ -140,23 +138,6 @@ def classification(run: SavedRun, scenes: Scenes | str, how: Measuring) -> Itera
         "Right: how often predictions of a confidence are right; bars below the diagonal are too "
         "sure. Lines are Wilson intervals, for which each picture is evidence of its own.",
     )
-
-
-def _cautions(report: Report) -> Iterator[str]:
-    """What the printed report says of classes of little evidence or of none, as sentences."""
-    counts = zip(report.classes, report.units, strict=True)
-    few = [f"{name} ({n})" for name, n in counts if 0 < n < _FEW]
-    if report.intervals and few:
-        more = f" and {len(few) - _NAMED} more" if len(few) > _NAMED else ""
-        yield (
-            f"Fewer than {_FEW} {report.unit} of {', '.join(few[:_NAMED])}{more}: intervals of "
-            "these classes, and of means over classes, may be too narrow."
-        )
-    if report.absent:
-        yield (
-            f"No pictures of {', '.join(report.absent)}: left out of balanced accuracy, AUC, AP "
-            "and sensitivity."
-        )
 
 
 def by_chance(classes: Sequence[str], counts: Sequence[int]) -> Iterator[str]:
