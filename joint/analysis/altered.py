@@ -24,7 +24,7 @@ from joint.stages import Encoding, check_codes
 from optics import clip, linear_to_srgb, srgb_to_linear
 
 from .colour import exact
-from .contrast.causal import lab_means, scale_contrast
+from .contrast.causal import scale_contrast, seen_means
 from .rate_map import REGIONS
 from .region import check_masks, regions
 
@@ -109,10 +109,10 @@ def equal_contrast(
 
     Parameters
     ----------
-    images : Tensor ``[B, 3, H, W]`` in 0..1
+    images : Tensor ``[B, C, H, W]`` in 0..1
     masks : Tensor, bool ``[B, H, W]``
     distance : float, ΔE*ab
-        Of the means in L*a*b*.
+        Of the means in L*a*b*; of a grey, of those in L*.
     strongest : float
         Largest factor on the contrast: of a lesion that hardly differs from its skin, more would
         only be noise.
@@ -122,7 +122,7 @@ def equal_contrast(
 
     Returns
     -------
-    Tensor ``[B, 3, H, W]``
+    Tensor ``[B, C, H, W]``
 
     Raises
     ------
@@ -133,7 +133,7 @@ def equal_contrast(
     """
     if not (distance > 0 and strongest > 0):
         raise ValueError(f"distance and strongest must be positive, not {distance} and {strongest}")
-    lesion, skin = lab_means(images, masks, inner=inner, outer=outer, encoding=encoding)
+    lesion, skin = seen_means(images, masks, inner=inner, outer=outer, encoding=encoding)
     apart = (lesion - skin).norm(dim=-1)
     factor = (distance / apart.clamp_min(1e-6)).clamp_max(strongest)
     factor = factor.nan_to_num(1.0)  # no lesion or no skin: refused below, in words

@@ -4,6 +4,7 @@
 
     sRGB codes ─srgb_to_linear─► light [.., 3, H, W] ─► luminance Y
                                           └─► lab L*a*b* ─► ciede2000
+                 light [.., C, H, W] ─► seen: L*a*b*, or L* of each channel
 """
 
 import math
@@ -11,7 +12,16 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["ciede2000", "exact", "lab", "light_of_lab", "luminance", "root"]
+__all__ = [
+    "ciede2000",
+    "exact",
+    "lab",
+    "light_of_lab",
+    "light_of_seen",
+    "luminance",
+    "root",
+    "seen",
+]
 
 # Linear sRGB to XYZ and the white D65 of the 2 degree observer (IEC 61966-2-1), in the digits of
 # scikit-image: white has Y = 1.
@@ -47,9 +57,7 @@ def lab(light: Tensor) -> Tensor:
     Light outside of 0..1 is continued, not clipped. The gradient is finite everywhere.
     """
     xyz = (_white_scaled().to(light) @ light.flatten(-2)).unflatten(-1, light.shape[-2:])
-    # The clamp keeps the branch that `where` discards from putting a NaN into the gradient.
-    curve = torch.where(xyz > _DARK, xyz.clamp_min(_DARK) ** (1 / 3), _SLOPE * xyz + _OFFSET)
-    x, y, z = curve.unbind(-3)
+    x, y, z = _root_curve(xyz).unbind(-3)
     return torch.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)), -3)
 
 
@@ -60,10 +68,22 @@ def light_of_lab(colours: Tensor) -> Tensor:
     """
     lightness, a, b = colours.unbind(-3)
     y = (lightness + 16) / 116
-    curve = torch.stack((y + a / 500, y, y - b / 200), -3)
-    xyz = torch.where(curve > 6 / 29, curve**3, (curve - _OFFSET) / _SLOPE)
+    xyz = _cube_curve(torch.stack((y + a / 500, y, y - b / 200), -3))
     back = torch.linalg.inv(_white_scaled()).to(colours)
     return (back @ xyz.flatten(-2)).unflatten(-1, colours.shape[-2:])
+
+
+def seen(light: Tensor) -> Tensor:
+    """Light ``[..., C, H, W]`` on axes on which equal steps look about equal.
+
+    L*a*b* of three channels; of any other number L* of each channel, as of a grey of that light.
+    """
+    return lab(light) if light.shape[-3] == 3 else 116 * _root_curve(light) - 16
+
+
+def light_of_seen(values: Tensor) -> Tensor:
+    """Light ``[..., C, H, W]`` of what :func:`seen` gives: its inverse."""
+    return light_of_lab(values) if values.shape[-3] == 3 else _cube_curve((values + 16) / 116)
 
 
 def ciede2000(first: Tensor, second: Tensor, *, dim: int = -1) -> Tensor:
@@ -130,6 +150,17 @@ def ciede2000(first: Tensor, second: Tensor, *, dim: int = -1) -> Tensor:
     l_part, c_part, h_part = d_lightness / s_lightness, d_chroma / s_chroma, d_hue / s_hue
     square = l_part.square() + c_part.square() + h_part.square() + rotation * c_part * h_part
     return root(square)
+
+
+def _root_curve(light: Tensor) -> Tensor:
+    """CIE's cube root of light relative to white's, which its tangent continues in the dark."""
+    # The clamp keeps the branch that `where` discards from putting a NaN into the gradient.
+    return torch.where(light > _DARK, light.clamp_min(_DARK) ** (1 / 3), _SLOPE * light + _OFFSET)
+
+
+def _cube_curve(curve: Tensor) -> Tensor:
+    """The inverse of :func:`_root_curve`."""
+    return torch.where(curve > 6 / 29, curve**3, (curve - _OFFSET) / _SLOPE)
 
 
 def _white_scaled() -> Tensor:

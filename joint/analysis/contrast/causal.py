@@ -4,6 +4,8 @@
 
     picture, mask ─► L*a*b* ─► lesion moved along the line to its ring ─► sRGB ─► system ─► recall
                                             factor 0 ··· 1 ··· 2
+
+Of pictures that have no three colours, each channel's L* takes the place of L*a*b*.
 """
 
 from collections.abc import Sequence
@@ -29,7 +31,7 @@ from classify.intervals import (
     with_width,
 )
 from classify.judged import Judged
-from joint.analysis.colour import exact, lab, light_of_lab
+from joint.analysis.colour import exact, light_of_seen, seen
 from joint.analysis.passes import passes
 from joint.analysis.record import plain
 from joint.analysis.region import check_masks, distance_outside, skin_ring
@@ -50,7 +52,7 @@ from optics.quantity import full_precision
 from .by_class import lesions_in, rank_correlation
 from .measures import contrast
 
-__all__ = ["ContrastSweep", "lab_means", "recall_against_contrast", "scalable", "scale_contrast"]
+__all__ = ["ContrastSweep", "recall_against_contrast", "scalable", "scale_contrast", "seen_means"]
 
 Array = npt.NDArray[Any]
 
@@ -77,7 +79,7 @@ class ContrastSweep:
     gcnr: Array
     """Median over the scenes, as measured at each factor ``[F]``."""
     delta_e: Array
-    """Likewise."""
+    """Likewise; NaN of scenes that have no three colours."""
     spearman: Array
     """Rank correlation of factor and recall, by class ``[K]``; NaN where recall is constant."""
     spearman_intervals: tuple[Interval, ...]
@@ -135,12 +137,13 @@ def scale_contrast(
     ``ring + factor * (lesion - ring)``. Below factor 1 the lesion's spread goes over into the
     ring's in proportion, so that at 0 it has both moments of the skin around it; a lesion that
     kept its structure would remain visible, and one without any would be a flat patch. Above 1
-    its structure stays.
+    its structure stays. Grey pictures, and those of many bands, are scaled in L* of each channel:
+    a grey as the same grey of three equal channels.
 
     Parameters
     ----------
-    images : Tensor ``[B, 3, H, W]`` in 0..1
-        Red, green and blue.
+    images : Tensor ``[B, C, H, W]`` in 0..1
+        Three channels are red, green and blue.
     masks : Tensor, bool ``[B, H, W]``
         True on the lesion.
     factor : float or Tensor ``[B]``, finite, 0 or more
@@ -156,7 +159,7 @@ def scale_contrast(
 
     Returns
     -------
-    Tensor ``[B, 3, H, W]`` in 0..1, of the pictures' dtype
+    Tensor ``[B, C, H, W]`` in 0..1, of the pictures' dtype
         Differentiable in pictures and factor. Colours that sRGB does not have are clipped, so
         that far above 1 the contrast falls behind its factor.
 
@@ -168,7 +171,8 @@ def scale_contrast(
         When pictures and masks do not fit, a picture has no lesion or no ring, or the factor, the
         feather or the encoding is not allowed; on a CPU also for what is not meant to lie in 0..1.
     """
-    _check_coloured(images, masks, encoding)
+    check_masks(masks, images)
+    check_codes(images, encoding)
     check_range(images)
     if not 0 <= feather <= inner:
         raise ValueError(f"feather must be from 0 to inner = {inner} pixels, not {feather}")
@@ -186,7 +190,7 @@ def scale_contrast(
         )
     strength = strength.reshape(-1, 1, 1, 1)
     with full_precision(images):
-        colours = lab(srgb_to_linear(precise) if encoding == "srgb" else precise)
+        colours = seen(srgb_to_linear(precise) if encoding == "srgb" else precise)
         lesion, own_spread = _moments(colours, masks)
         skin, skin_spread = _moments(colours, ring)
         flat = own_spread == 0
@@ -199,14 +203,14 @@ def scale_contrast(
         change = torch.where(masks[:, None], moved, (strength - 1) * (colours - skin))
         share = _feathered(masks, feather)[:, None].to(change.dtype)
         after, before = (
-            light_of_lab(c) for c in (colours + share * change, colours)
+            light_of_seen(c) for c in (colours + share * change, colours)
         )  # the same rounding in both: no change is no change
         if encoding == "srgb":
             after, before = linear_to_srgb(after), linear_to_srgb(before)
         return clip(precise + (after - before)).to(images.dtype)
 
 
-def lab_means(
+def seen_means(
     images: Tensor,
     masks: Tensor,
     *,
@@ -215,6 +219,8 @@ def lab_means(
     encoding: Encoding = "srgb",
 ) -> tuple[Tensor, Tensor]:
     """Mean L*a*b* of each lesion and of its ring ``[B, 3]``, between which contrast is scaled.
+
+    Of pictures of another number of channels their L*, ``[B, C]``.
 
     In single precision, or double where the pictures are.
 
@@ -228,11 +234,12 @@ def lab_means(
     ValueError
         When pictures and masks do not fit, or the ring or the encoding is not allowed.
     """
-    _check_coloured(images, masks, encoding)
+    check_masks(masks, images)
+    check_codes(images, encoding)
     ring = skin_ring(masks, inner=inner, outer=outer)
     with full_precision(images):
         images = exact(images)
-        colours = lab(srgb_to_linear(images) if encoding == "srgb" else images)
+        colours = seen(srgb_to_linear(images) if encoding == "srgb" else images)
         lesion, skin = (_moments(colours, region)[0].flatten(1) for region in (masks, ring))
     return lesion, skin
 
@@ -293,7 +300,7 @@ def recall_against_contrast(
     system : ImagingSystem
         With a classifier; in evaluation mode, and its modes are restored.
     dataset : LesionDataset
-        Pictures with masks, red, green and blue. They are not rounded to 8 bits after scaling.
+        Pictures with masks. They are not rounded to 8 bits after scaling.
     factors : sequence of float, at least 2, rising
         As in :func:`scale_contrast`.
     inner, outer, feather : float, pixels
@@ -340,7 +347,7 @@ def recall_against_contrast(
     member = membership(framed.groups, len(framed))
     check_units(member, framed.groups)
     logits: list[list[Tensor]] = [[] for _ in steps]
-    seen = np.zeros((2, len(steps), len(framed)))
+    measured = np.zeros((2, len(steps), len(framed)))
     bar = tqdm(total=len(framed), unit="image", disable=None if progress else True)
     with evaluating(system), torch.no_grad(), bar:
         for shown in passes(framed, system, batch_size=batch_size, seed=seed):
@@ -355,8 +362,8 @@ def recall_against_contrast(
                 check_scores(output, framed)
                 logits[k].append(output.logits.float().cpu())
                 found = contrast(scaled, masks, inner=inner, outer=outer, encoding=system.encoding)
-                seen[0, k, rows] = found.gcnr.cpu().numpy()
-                seen[1, k, rows] = found.delta_e.cpu().numpy()
+                measured[0, k, rows] = found.gcnr.cpu().numpy()
+                measured[1, k, rows] = found.delta_e.cpu().numpy()
             bar.update(len(shown.rows))
     labels = framed.labels.numpy()
     hits = np.stack([_hits(torch.cat(part), labels) for part in logits])
@@ -369,7 +376,8 @@ def recall_against_contrast(
     lesions = lesions_in(member, onehot)
     drawn[0][..., lesions < 2] = np.nan
     units = np.append(lesions, member.max() + 1)
-    return _swept(steps, framed, observed, drawn, units, np.median(seen, -1), len(dataset), level)
+    medians = np.median(measured, -1)
+    return _swept(steps, framed, observed, drawn, units, medians, len(dataset), level)
 
 
 def _swept(
@@ -438,22 +446,12 @@ def _rates(weights: Array, hits: Array, onehot: Array) -> tuple[Array, Array, Ar
     return share, right.sum(-1) / total.sum(1)[:, None], np.nansum(share, -1) / seen
 
 
-def _check_coloured(images: Tensor, masks: Tensor, encoding: Encoding) -> None:
-    check_masks(masks, images)
-    if images.shape[1] != 3:
-        raise ValueError(
-            f"contrast is scaled in L*a*b*, of red, green and blue, not of {images.shape[1]} "
-            "channels"
-        )
-    check_codes(images, encoding)
-
-
 def _scalable(masks: Tensor, ring: Tensor) -> Tensor:
     return masks.flatten(1).any(1) & ring.flatten(1).any(1)
 
 
 def _moments(colours: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation over a region in each channel, ``[B, 3, 1, 1]``."""
+    """Mean and deviation over a region in each channel, ``[B, C, 1, 1]``."""
     weight = region[:, None].to(colours.dtype)
     count = weight.sum((-2, -1), keepdim=True)
     mean = (weight * colours).sum((-2, -1), keepdim=True) / count

@@ -27,7 +27,7 @@ _WAVES_APART = 1 / 16
 
 
 class Disturbed(FrontEnd):
-    """A front end, or none, in other light and on a sensor that is elsewhere."""
+    """A front end, or none, in other light, of another scale and on a sensor that is elsewhere."""
 
     gains: Tensor
 
@@ -37,6 +37,7 @@ class Disturbed(FrontEnd):
         channels: int,
         *,
         gains: Sequence[float] | None = None,
+        magnification: float = 1.0,
         shifts: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
@@ -47,7 +48,7 @@ class Disturbed(FrontEnd):
         self.phase_depth = getattr(inner, "phase_depth", None)
         lamp = torch.ones(self.in_channels) if gains is None else torch.tensor(gains)
         self.register_buffer("gains", lamp)
-        self.shifts = shifts
+        self.magnification, self.shifts = magnification, shifts
 
     @property
     def pupil(self) -> Pupil | None:
@@ -66,7 +67,7 @@ class Disturbed(FrontEnd):
         return getattr(self.inner, "interferes", False)
 
     def forward(self, scene: Tensor, *, generator: Generators | None = None) -> Tensor:
-        """Irradiance of a scene in the other light, each exposure moved by its own shift."""
+        """Irradiance of a scene in the other light, enlarged, each exposure by its own shift."""
         gains = self.gains.to(scene)[:, None, None]
         drawing = {"generator": generator} if self.draws else {}
         if self.inner is None:
@@ -76,6 +77,8 @@ class Disturbed(FrontEnd):
         else:  # the lamp is not in the scene, which is what delays its light
             image = self.inner(scene, **drawing)
             image = (image.unflatten(1, (self.exposures, -1)) * gains).flatten(1, 2)
+        if self.magnification != 1:
+            image = moved(image, magnification=self.magnification, outside="border")
         if self.shifts is None:
             return image
         each = image.unflatten(1, (self.exposures, -1)).unbind(1)
@@ -234,15 +237,21 @@ def moved(
     shift: float = 0.0,
     shift_y: float = 0.0,
     angle: float = 0.0,
+    magnification: float = 1.0,
     outside: Literal["zeros", "border"],
 ) -> Tensor:
     """Maps ``[..., H, W]`` turned by ``angle`` degrees (+x to +y) about ``N // 2``, then moved.
 
-    ``shift`` is in samples along +x, ``shift_y`` along +y; in between samples they are interpolated
-    linearly.
+    ``shift`` is in samples along +x, ``shift_y`` along +y, after everything is ``magnification``
+    times as large; in between samples they are interpolated linearly.
     """
     height, width = maps.shape[-2:]
-    y, x = _sources((height, width), shift=shift, shift_y=shift_y, angle=angle, device=maps.device)
+    y, x = (
+        at / magnification
+        for at in _sources(
+            (height, width), shift=shift, shift_y=shift_y, angle=angle, device=maps.device
+        )
+    )
     # In -1..1 from the first sample to the last.
     rows = 2 * (y + height // 2) / max(1, height - 1) - 1
     columns = 2 * (x + width // 2) / max(1, width - 1) - 1

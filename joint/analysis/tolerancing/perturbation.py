@@ -53,11 +53,16 @@ Perturbation = Literal[
     "tilt_y",
     "shift",
     "registration",
+    "magnification",
     "photons",
+    "quantum_efficiency",
+    "full_well",
+    "dark_current",
     "read_noise",
     "colour_cast",
     "phase_error",
     "height_error",
+    "depth_error",
     "kernel_error",
 ]
 
@@ -170,6 +175,31 @@ def _registration(camera: ImagingSystem, level: float, channels: int, _: torch.G
     camera.front_end = Disturbed(camera.front_end, channels, shifts=shifts)
 
 
+def _magnification(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
+    camera.front_end = Disturbed(camera.front_end, channels, magnification=1 + level)
+
+
+def _quantum_efficiency(
+    camera: ImagingSystem, level: float, channels: int, _: torch.Generator
+) -> None:
+    assert camera.sensor is not None
+    own = camera.sensor.quantum_efficiency
+    camera.sensor.quantum_efficiency = (
+        tuple((1 + level) * each for each in own) if isinstance(own, tuple) else (1 + level) * own
+    )
+
+
+def _full_well(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
+    assert camera.sensor is not None
+    assert camera.sensor.full_well is not None
+    camera.sensor.full_well *= 1 + level
+
+
+def _dark_current(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
+    assert camera.sensor is not None
+    camera.sensor.dark_current = level
+
+
 def _read_noise(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
     assert camera.sensor is not None
     camera.sensor.read_noise = level
@@ -203,6 +233,12 @@ def _height_error(
 ) -> None:
     for relief in _reliefs(camera):
         relief.draw_etch_error(level, generator=generator)
+
+
+def _depth_error(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
+    for relief in _reliefs(camera):
+        deeper = level * relief.height
+        relief.etch_error = deeper if relief.etch_error is None else relief.etch_error + deeper
 
 
 def _kernel_error(
@@ -258,8 +294,27 @@ def _noise(system: ImagingSystem) -> float:
     return 0.0 if system.sensor is None else system.sensor.read_noise
 
 
+def _dark(system: ImagingSystem) -> float:
+    return 0.0 if system.sensor is None else system.sensor.dark_current
+
+
+def _darks(system: ImagingSystem) -> tuple[float, ...]:
+    """Its own, and those that make 1, 10 and 100 electrons in an exposure."""
+    assert system.sensor is not None
+    made = (electrons / system.sensor.exposure_time for electrons in (1, 10, 100))
+    return tuple(sorted({_dark(system), 0.0, *made}))
+
+
 def _not_negative(level: float) -> bool:
     return level >= 0
+
+
+def _above_minus_one(level: float) -> bool:
+    return level > -1
+
+
+def _has_sensor(system: ImagingSystem, _: int) -> bool:
+    return system.sensor is not None
 
 
 def _has_pupil(system: ImagingSystem, _: int) -> bool:
@@ -305,21 +360,61 @@ _ALL = (
         _fixed(0.0, 0.25, 0.5, 1.0, 2.0),
     ),
     Imperfection(
+        "magnification",
+        "fraction",
+        _magnification,
+        "it needs scenes",
+        levels=_fixed(-0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1),
+        allowed=_above_minus_one,
+        rule="above -1",
+    ),
+    Imperfection(
         "photons",  # a matter of the evaluation
         "photons/pixel",
         needs="it needs a sensor",
-        fits=lambda system, _: system.sensor is not None,
+        fits=_has_sensor,
         levels=_lights,
         nominal=lambda system: 0.0 if system.sensor is None else system.sensor.mean_photons,
         allowed=lambda level: level > 0,
         rule="above 0",
     ),
     Imperfection(
+        "quantum_efficiency",
+        "fraction",
+        _quantum_efficiency,
+        "it needs a sensor",
+        _has_sensor,
+        _fixed(-0.3, -0.1, 0.0, 0.1, 0.3),
+        allowed=_above_minus_one,
+        rule="above -1",
+    ),
+    Imperfection(
+        "full_well",
+        "fraction",
+        _full_well,
+        "it needs a sensor with a full well",
+        lambda system, _: system.sensor is not None and system.sensor.full_well is not None,
+        _fixed(-0.5, -0.2, 0.0, 0.2),
+        allowed=_above_minus_one,
+        rule="above -1",
+    ),
+    Imperfection(
+        "dark_current",
+        "electrons/s",
+        _dark_current,
+        "it needs a sensor",
+        _has_sensor,
+        _darks,
+        _dark,
+        _not_negative,
+        "0 or more",
+    ),
+    Imperfection(
         "read_noise",
         "electrons RMS",
         _read_noise,
         "it needs a sensor",
-        lambda system, _: system.sensor is not None,
+        _has_sensor,
         lambda system: tuple(sorted({_noise(system), 0.0, 2.0, 5.0, 10.0, 20.0})),
         _noise,
         _not_negative,
@@ -355,6 +450,17 @@ _ALL = (
         allowed=_not_negative,
         rule="0 or more",
         drawn=True,
+        where="element",
+    ),
+    Imperfection(
+        "depth_error",
+        "fraction",
+        _depth_error,
+        "it needs a pupil with an optics.HeightMap or optics.Relief in it",
+        lambda system, _: len(_reliefs(system)) > 0,
+        _fixed(-0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1),
+        allowed=_above_minus_one,
+        rule="above -1",
         where="element",
     ),
     Imperfection(

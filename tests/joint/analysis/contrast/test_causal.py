@@ -14,7 +14,7 @@ import optics
 from classify import LesionDataset, LesionPhantom
 from joint.analysis import contrast, recall_against_contrast, scale_contrast
 from joint.analysis.colour import lab
-from joint.analysis.contrast.causal import lab_means, scalable
+from joint.analysis.contrast.causal import scalable, seen_means
 from joint.analysis.region import skin_ring
 from optics import srgb_to_linear
 
@@ -200,7 +200,7 @@ def test_the_rim_fades_in_proportion_to_its_distance():
 def test_means_are_those_of_scikit_image(pictures):
     images, masks = pictures[0][:6].double(), pictures[1][:6]
     for given, encoding in ((images, "srgb"), (srgb_to_linear(images), "linear")):
-        found = lab_means(given, masks, inner=3, outer=7, encoding=encoding)
+        found = seen_means(given, masks, inner=3, outer=7, encoding=encoding)
         for k, (picture, mask) in enumerate(zip(images.numpy(), masks.numpy(), strict=True)):
             away = distance_transform_edt(~mask)
             colours = rgb2lab(picture, channel_axis=0)
@@ -223,6 +223,47 @@ def test_above_one_the_mean_moves_and_the_structure_stays():
     assert torch.allclose(after.mean(1) - skin, 1.5 * (before.mean(1) - skin), atol=1e-3)
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.4, 1.6])
+@pytest.mark.parametrize("encoding", ["srgb", "linear"])
+def test_a_grey_is_scaled_as_three_equal_channels(pictures, factor, encoding):
+    images, masks = pictures[0][:6].double(), pictures[1][:6]
+    grey = images.mean(1, keepdim=True)
+    coloured = scale_contrast(grey.expand(-1, 3, -1, -1), masks, factor, encoding=encoding)
+    found = scale_contrast(grey, masks, factor, encoding=encoding)
+    assert found.shape == grey.shape
+    # The five digits of white's own L*a*b* leave an a* and b* of some 1e-3 in a grey.
+    torch.testing.assert_close(found.expand(-1, 3, -1, -1), coloured, atol=1e-4, rtol=0)
+    bands = torch.cat((grey, images[:, :1]), 1)
+    apart = [scale_contrast(b, masks, factor, encoding=encoding) for b in bands.split(1, 1)]
+    together = scale_contrast(bands, masks, factor, encoding=encoding)
+    torch.testing.assert_close(together, torch.cat(apart, 1), atol=1e-12, rtol=0)
+
+
+def test_grey_scenes_have_a_recall_against_contrast(phantoms, classifier):
+    codes = phantoms.gather(range(len(phantoms))).images
+    masks = phantoms.gather_masks(range(len(phantoms)))
+    mean = codes.float().mean(1, keepdim=True).round().to(torch.uint8)
+    grey = phantoms.redrawn(mean, masks=masks)
+    three = phantoms.redrawn(mean.expand(-1, 3, -1, -1).contiguous(), masks=masks)
+
+    class Grey(nn.Module):
+        def forward(self, image):
+            return classifier(image.expand(-1, 3, -1, -1))
+
+    steps = (0.5, 1.0)
+    found = recall_against_contrast(
+        joint.ImagingSystem(classifier=Grey()), grey, steps, resamples=20
+    )
+    same = recall_against_contrast(
+        joint.ImagingSystem(classifier=classifier), three, steps, resamples=20
+    )
+    np.testing.assert_allclose(found.recall, same.recall, atol=0.05)
+    np.testing.assert_array_equal(found.recall[-1], same.recall[-1])
+    np.testing.assert_allclose(found.gcnr, same.gcnr, atol=0.02)
+    assert np.isnan(found.delta_e).all()
+    assert str(found)
+
+
 @pytest.mark.parametrize(("dtype", "step"), [(torch.bfloat16, 2**-8), (torch.float16, 2**-11)])
 def test_half_precision_rounds_the_result_alone(pictures, dtype, step):
     images, masks = pictures[0].to(dtype), pictures[1]
@@ -231,10 +272,10 @@ def test_half_precision_rounds_the_result_alone(pictures, dtype, step):
     assert torch.equal(scale_contrast(images, masks, 1.0), images)
     single = scale_contrast(images.float(), masks, 0.5)
     assert (ours.float() - single).abs().max() <= step / 2
-    exact = torch.stack(lab_means(images.double(), masks))
+    exact = torch.stack(seen_means(images.double(), masks))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = torch.stack(lab_means(images, masks))
-    for means in (torch.stack(lab_means(images, masks)), inside):
+        inside = torch.stack(seen_means(images, masks))
+    for means in (torch.stack(seen_means(images, masks)), inside):
         torch.testing.assert_close(means.double(), exact, atol=1e-3, rtol=0)
 
 
@@ -251,8 +292,6 @@ def test_what_cannot_be_scaled_is_refused(pictures):
         scale_contrast(images[:1], masks[:1], torch.ones(3))  # would make three of one
     with pytest.raises(ValueError, match=r"feather must be from 0 to inner = 2\.0 pixels, not 3"):
         scale_contrast(images, masks, 0.5, feather=3)
-    with pytest.raises(ValueError, match="red, green and blue, not of 1 channels"):
-        scale_contrast(images[:, :1], masks, 0.5)
     with pytest.raises(ValueError, match="encoding must be 'srgb' or 'linear', not 'log'"):
         scale_contrast(images, masks, 0.5, encoding="log")
 

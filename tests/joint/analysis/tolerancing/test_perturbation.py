@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import affine_transform
 
 import compress
 import joint
@@ -229,6 +230,64 @@ def test_read_noise_is_in_electrons():
     assert _seen(_system(sensor=dithered), light, "read_noise", 0.0).isfinite().all()
 
 
+def test_the_electrons_of_a_sensor_are_off_by_what_is_said():
+    light = _light(2, 12)
+    own = {"bit_depth": None, "shot_noise": "none", "read_noise": 0.0, "exposure_time": 0.02}
+    plain = _system(sensor=optics.Sensor(1000, quantum_efficiency=(0.4, 0.5, 0.25), **own))
+    # The gain stays: full scale is 500 electrons, of the channel that is most sensitive.
+    electrons = light * torch.tensor([400.0, 500.0, 250.0])[:, None, None]
+    for level in (-0.2, 0.1):
+        expected = (electrons * (1 + level) / 500).clamp_max(1)
+        found = _seen(plain, light, "quantum_efficiency", level)
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    found = _seen(plain, light, "dark_current", 1500.0)
+    torch.testing.assert_close(found, ((electrons + 30) / 500).clamp_max(1), atol=1e-6, rtol=0)
+    deep = _system(sensor=optics.Sensor(1000, quantum_efficiency=0.5, full_well=600, **own))
+    for level in (-0.5, -0.4, 0.3):
+        expected = (500 * light).clamp_max(600 * (1 + level)) / 500
+        found = _seen(deep, light, "full_well", level)
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    assert KINDS["dark_current"].levels(plain) == (0, 50, 500, 5000)
+    warm = _system(sensor=optics.Sensor(1000, dark_current=7.0, exposure_time=1.0))
+    assert KINDS["dark_current"].levels(warm) == (0, 1, 7, 10, 100)
+    assert KINDS["dark_current"].nominal(warm) == 7
+
+
+@pytest.mark.parametrize("level", [-0.1, 0.04, 0.5])
+def test_a_picture_is_magnified_about_its_centre_as_by_scipy(level):
+    light = _light(1, 13)[..., :10]
+    found = _seen(_system(), light, "magnification", level)[0]
+    scale = 1 / (1 + level)
+    for ours, given_ in zip(found.numpy(), light[0].double().numpy(), strict=True):
+        # Output pixel p shows what was at c + (p - c) / m.
+        offset = [(1 - scale) * 6, (1 - scale) * 5]
+        theirs = affine_transform(given_, [scale, scale], offset, order=1, mode="nearest")
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_relief_that_is_too_deep_delays_more_and_a_drawn_error_comes_on_top():
+    height = 5e-7 * torch.rand(33, 33, generator=torch.Generator().manual_seed(3))
+    waves = torch.tensor([620e-9, 460e-9])
+    for relief in (
+        optics.Relief(height, spacing=2.5e-3 / 32, material="fused_silica"),
+        optics.HeightMap(
+            height, spacing=2.5e-3 / 32, material=1.5, design_wavelength=550e-9, levels=4
+        ),
+    ):
+        system = _system(front_end=_lens(relief, size=33))
+        before = relief.phase_shift(waves)
+        (made,) = _front(system, "depth_error", 0.05).pupil.elements
+        torch.testing.assert_close(made.phase_shift(waves), 1.05 * before)
+        assert relief.etch_error is None
+        rough = perturbed(
+            system, "height_error", 2e-8, channels=1, generator=torch.Generator().manual_seed(0)
+        )
+        (alone,) = rough.front_end.pupil.elements
+        (both,) = _front(rough, "depth_error", 0.05).pupil.elements
+        change = both.phase_shift(waves) - alone.phase_shift(waves)
+        torch.testing.assert_close(change, 0.05 * before, atol=1e-5, rtol=0)
+
+
 def test_light_that_the_well_does_not_hold_is_not_swept():
     photons = KINDS["photons"]
     for well, expected in ((None, 4), (2400.0, 4), (2399.0, 3), (600.0, 3)):
@@ -301,14 +360,17 @@ def test_kernel_error_is_relative_keeps_the_light_and_grows_with_the_level():
 
 
 def test_what_a_system_can_have_depends_on_its_stages():
-    camera = {"shift", "photons", "read_noise", "colour_cast"}
+    picture = {"shift", "magnification"}
+    camera = {"photons", "quantum_efficiency", "dark_current", "read_noise", "colour_cast"}
     kernel = {"rotation", "registration", "kernel_error"}
-    assert set(applicable(_camera())) == camera | kernel
-    assert set(applicable(_system())) == {"shift", "colour_cast"}
-    assert set(applicable(_system(), channels=1)) == {"shift"}
+    assert set(applicable(_camera())) == picture | camera | kernel
+    well = _system(sensor=optics.Sensor(200, full_well=500))
+    assert set(applicable(well)) == picture | camera | {"full_well"}
+    assert set(applicable(_system())) == picture | {"colour_cast"}
+    assert set(applicable(_system(), channels=1)) == picture
     bare = _system(front_end=_lens())
     assert set(applicable(bare)) == {
-        "defocus", "tilt_x", "tilt_y", "shift", "colour_cast", "phase_error",
+        "defocus", "tilt_x", "tilt_y", "shift", "magnification", "colour_cast", "phase_error",
     }  # fmt: skip
     lens = optics.Lens(65, spacing=2.5e-3 / 64, focal_length=1.0)
     assert {"decentre", "decentre_y", "decentre_radial", "rotation"} < set(
