@@ -31,6 +31,7 @@ _CAMERA_BANDS = (612e-9, 545e-9, 463e-9)
 _VISIBLE = (460e-9, 620e-9)
 # Noll's indices of the aberrations that have a name: along x where there are two of a kind.
 _NOLL = {"astigmatism": 6, "coma": 8, "spherical": 11}
+_DEFOCUS = 4  # of the same
 # Range of a relief that a learned one may start from, in waves: its ends cannot be left.
 _RELIEF = 0.96
 # Part of its period by which a window may be larger, as optics.Pupil allows.
@@ -128,6 +129,10 @@ class LensConfig(Settings):
     negative."""
     lateral_colour: float = added(0.0, ge=-0.1, le=0.1)
     """By which part the picture of the last channel is larger than that of the first."""
+    axial_colour: float = added(0.0, ge=-0.1, le=0.1)
+    """By which part the focal length at the shortest wavelength is less than at the longest; in
+    between evenly, and the middle one keeps its focus. A lens of one glass has 1 / its Abbe number,
+    0.016 of crown, and an achromat hardly any."""
     half_field: float = added(0.0, ge=0, lt=1.57)
     """Radians from the axis to a corner of the scene, towards which light falls off."""
     restoration: float | None = added(None, gt=0)
@@ -349,7 +354,7 @@ def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> op
     _check_window(config, min(wavelengths))
     elements = [
         _element(config, spacing, diameter, middle),
-        _aberration(config, spacing, diameter, middle),
+        _aberration(config, spacing, diameter, wavelengths),
     ]
     if config.defocus != 0:
         # Its rim is D^2 / (8 f) ahead of its middle.
@@ -396,17 +401,30 @@ def _check_window(config: LensConfig, shortest: float) -> None:
 
 
 def _aberration(
-    config: LensConfig, spacing: float, diameter: float, middle: float
+    config: LensConfig, spacing: float, diameter: float, wavelengths: tuple[float, ...]
 ) -> optics.Aberration | None:
+    middle = wavelengths[len(wavelengths) // 2]
     waves = {index: getattr(config, name) for name, index in _NOLL.items()} | config.zernike
     terms = {index: size for index, size in waves.items() if size != 0}
+    spread = max(wavelengths) - min(wavelengths)
+    chromatic = config.axial_colour != 0 and spread > 0  # one wavelength lies beside none
+    if chromatic:
+        terms.setdefault(_DEFOCUS, 0.0)
     if not terms:
         return None
+    coefficients = middle * torch.tensor([*terms.values()], dtype=torch.float64)
+    if chromatic:
+        # A power P more is a path of -P r^2 / 2, -P D^2 / (16 sqrt 3) RMS of Noll's index 4.
+        bluer = (middle - torch.tensor(wavelengths, dtype=torch.float64)) / spread
+        power = config.axial_colour * bluer / config.focal_length
+        coefficients = coefficients.repeat(len(wavelengths), 1)
+        at = [*terms].index(_DEFOCUS)
+        coefficients[:, at] -= power * diameter**2 / (16 * math.sqrt(3))
     return optics.Aberration(
         config.pupil_size,
         spacing=spacing,
         diameter=diameter,
-        coefficients=middle * torch.tensor([*terms.values()]),
+        coefficients=coefficients.float(),
         indices=[*terms],
     )
 

@@ -130,6 +130,8 @@ def _lens(lens: LensConfig) -> Iterator[str]:
         yield f"distortion of {100 * lens.distortion:+g} % in the corners"
     if lens.lateral_colour:
         yield f"{100 * lens.lateral_colour:+g} % of lateral colour"
+    if lens.axial_colour:
+        yield f"{100 * lens.axial_colour:+g} % of axial colour"
     if lens.half_field:
         yield f"corners {lens.half_field:g} radians off the axis"
     if lens.spectral_response:

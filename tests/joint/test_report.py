@@ -1028,9 +1028,14 @@ def test_an_element_that_is_not_known_is_not_drawn():
             "curvature (W220) at the rim for the corners, a wavefront (Noll 4) by a table of 2 h",
         ),
         (
-            {"front_end": joint.LensConfig(distortion=-0.2, lateral_colour=0.01, half_field=0.7)},
+            {
+                "front_end": joint.LensConfig(
+                    distortion=-0.2, lateral_colour=0.01, axial_colour=0.016, half_field=0.7
+                )
+            },
             "front end",
-            "distortion of -20 % in the corners, +1 % of lateral colour, corners 0.7 radians off",
+            "distortion of -20 % in the corners, +1 % of lateral colour, +1.6 % of axial colour, "
+            "corners 0.7 radians off",
         ),
         (
             {
