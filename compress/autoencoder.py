@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .bitstream import CODER_BITS, SymbolReader, encode_sections
-from .codec import Codec, Coded, check_finite, check_image, spread, whole_number
+from .codec import Codec, Coded, check_finite, check_image, check_latent, spread, whole_number
 from .coding import checksum, fingerprint, integers, result_type
 from .container import HEADER_BYTES, CorruptStream, Kind, check_size, pack, unpack_all
 from .prior import SCALE_LEVELS, gaussian_bits, gaussian_level, gaussian_tables
@@ -156,6 +156,52 @@ class Autoencoder(Codec):
             side_bits=bits_map.new_full((image.shape[0],), side, dtype=dtype),
             rate="bytes" if self._latent_bits is None else "rounded",
         )
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Latent ``[B, M, h, w]`` that evaluation keeps of pictures, in either mode.
+
+        Parameters
+        ----------
+        image : Tensor ``[B, C, H, W]``
+            Floating point, of any size.
+
+        Returns
+        -------
+        Tensor ``[B, M, h, w]``
+            ``forward(image).latent`` of evaluation mode, on its grid of ``latent_bits``.
+
+        Raises
+        ------
+        ValueError
+            If the pictures do not fit this codec.
+        """
+        check_image(image, self.channels)
+        latent = self._latent(image, exact=self.exact)
+        if self._latent_bits is not None:
+            latent = _quantise(latent, self._latent_bits).latent
+        return latent.to(result_type(self))
+
+    def decode(self, latent: Tensor, *, size: tuple[int, int]) -> Tensor:
+        """Pictures of a latent, as evaluation decodes them: the half behind :meth:`encode`.
+
+        Parameters
+        ----------
+        latent : Tensor ``[B, M, h, w]``
+        size : (int, int), pixels
+            Height and width of the pictures.
+
+        Returns
+        -------
+        Tensor ``[B, C, H, W]`` in 0..1
+            ``forward(image).reconstruction`` of evaluation mode, up to the rounding of the latent.
+
+        Raises
+        ------
+        ValueError
+            If the latent is none of pictures of this size.
+        """
+        check_latent(latent, self.latent_channels, self.analysis.stride, size)
+        return self.synthesis(latent, size=size, exact=self.exact).to(result_type(self))
 
     @torch.no_grad()
     def compress(self, image: Tensor) -> list[bytes]:

@@ -18,6 +18,7 @@ __all__ = [
     "call_unseen",
     "check_finite",
     "check_image",
+    "check_latent",
     "check_payloads",
     "check_same_size",
     "check_tensors",
@@ -190,6 +191,16 @@ def check_image(image: Tensor, channels: int | tuple[int, ...]) -> None:
             f"expected pictures of {named} channels, got {given}. "
             "Build the codec for the channels that it is given."
         )
+
+
+def check_latent(latent: Tensor, channels: int, stride: int, size: tuple[int, int]) -> None:
+    """Raise a ValueError unless ``latent`` is one of pictures of ``size``."""
+    grid = tuple(-(-side // stride) for side in size)
+    wanted = f"[B, {channels}, {grid[0]}, {grid[1]}] of pictures of {size[0]}x{size[1]}"
+    if not isinstance(latent, Tensor):
+        raise ValueError(f"expected a latent {wanted}, got {type(latent).__name__}.")
+    if tuple(latent.shape[1:]) != (channels, *grid) or not latent.is_floating_point():
+        raise ValueError(f"expected a latent {wanted}, got {latent.dtype} {list(latent.shape)}.")
 
 
 def check_finite(x: Tensor, what: str, *, limit: float = torch.inf) -> None:

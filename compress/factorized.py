@@ -7,7 +7,7 @@ from .coding import integers, stacked
 from .container import Kind
 from .learned import LearnedCodec, Priced, Shape
 from .prior import FactorizedPrior
-from .quantize import Generators
+from .quantize import Generators, round_straight_through
 
 __all__ = ["FactorizedCodec"]
 
@@ -36,6 +36,9 @@ class FactorizedCodec(LearnedCodec):
     def _price(self, y: Tensor, generator: Generators | None) -> Priced:
         latent, priced = self._quantize(y, generator)
         return Priced(latent, ((self.prior.bits(priced), self.analysis.stride),))
+
+    def _rounded(self, y: Tensor) -> Tensor:
+        return round_straight_through(y)
 
     def _write(self, y: Tensor, tables: list[SymbolTable]) -> list[bytes]:
         return [encode_sections([(row, None, tables)]) for row in integers(y)]

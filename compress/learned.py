@@ -11,7 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from .bitstream import CODER_BITS, MAX_SYMBOL, SymbolReader, SymbolTable
-from .codec import Codec, Coded, check_finite, check_image, spread, whole_number
+from .codec import (
+    Codec,
+    Coded,
+    check_finite,
+    check_image,
+    check_latent,
+    spread,
+    whole_number,
+)
 from .coding import checksum, fingerprint, result_type
 from .container import HEADER_BYTES, CorruptStream, Kind, check_size, pack, unpack_all
 from .exact import snap
@@ -298,6 +306,55 @@ class LearnedCodec(Codec):
             distortion_weight=(self.level_ratio**level).to(dtype) if self.levels > 1 else None,
         )
 
+    def encode(self, image: Tensor) -> Tensor:
+        """What evaluation would code of pictures, in either mode, without pricing or decoding it.
+
+        Parameters
+        ----------
+        image : Tensor ``[B, C, H, W]``
+            Floating point, of any size.
+
+        Returns
+        -------
+        Tensor ``[B, M, h, w]``, in quantisation steps
+            ``forward(image).latent`` of evaluation mode; of a factorized codec whole numbers. Its
+            gradient is straight through the rounding.
+
+        Raises
+        ------
+        ValueError
+            If the pictures do not fit this codec.
+        """
+        check_image(image, self.channels)
+        gain, _ = self.gain(self._evaluated_qualities(image), exact=True)
+        y = self._latent(image, gain, exact=self.exact)
+        return self._rounded(y).to(result_type(self))
+
+    def decode(self, latent: Tensor, *, size: tuple[int, int]) -> Tensor:
+        """Pictures of a latent, as evaluation decodes them: the half behind :meth:`encode`.
+
+        Parameters
+        ----------
+        latent : Tensor ``[B, M, h, w]``, in quantisation steps
+            Of the ``quality`` that the codec has.
+        size : (int, int), pixels
+            Height and width of the pictures.
+
+        Returns
+        -------
+        Tensor ``[B, C, H, W]`` in 0..1
+            ``forward(image).reconstruction`` of evaluation mode, up to the rounding of a latent
+            that is no whole number.
+
+        Raises
+        ------
+        ValueError
+            If the latent is none of pictures of this size.
+        """
+        check_latent(latent, self.latent_channels, self.analysis.stride, size)
+        _, restore = self.gain(self._evaluated_qualities(latent), exact=True)
+        return self._picture(latent, restore, size, exact=self.exact)
+
     @torch.no_grad()
     def compress(self, image: Tensor) -> list[bytes]:
         """Code each picture ``[B, C, H, W]`` into a file of its own, in either mode by rounding.
@@ -378,6 +435,10 @@ class LearnedCodec(Codec):
         """Quantise a latent ``[B, M, h, w]`` in steps, and price it."""
 
     @abstractmethod
+    def _rounded(self, y: Tensor) -> Tensor:
+        """Round a latent ``[B, M, h, w]`` in steps as evaluation does."""
+
+    @abstractmethod
     def _write(self, y: Tensor, tables: list[SymbolTable]) -> list[bytes]:
         """Round latents ``[B, M, h, w]`` in steps, and write each picture's symbols."""
 
@@ -417,7 +478,10 @@ class LearnedCodec(Codec):
         """Quality of each picture ``[B]``."""
         if self.training and self._quality is None and self.levels > 1:
             return (self.levels - 1) * uniform((image.shape[0],), generator, device=image.device)
-        return _as_float32([self._evaluated_quality()], image).expand(image.shape[0])
+        return self._evaluated_qualities(image)
+
+    def _evaluated_qualities(self, like: Tensor) -> Tensor:
+        return _as_float32([self._evaluated_quality()], like).expand(like.shape[0])
 
     def _current_coding(self) -> _Coding:
         """Return the tables of the parameters as they are now, made anew if these have changed."""
@@ -430,4 +494,5 @@ class LearnedCodec(Codec):
 
 def _as_float32(qualities: list[float], like: Tensor) -> Tensor:
     """Return qualities beside a tensor; a shorter type does not hold all their steps."""
-    return torch.tensor(qualities, dtype=torch.float32, device=like.device)
+    # A copy that nothing waits for: every pass makes one.
+    return torch.tensor(qualities, dtype=torch.float32).to(like.device, non_blocking=True)

@@ -459,7 +459,14 @@ def _export(arguments: Sequence[str]) -> int:
     rows = torch.arange(min(options.pictures, len(test)))
     scenes, _ = as_scenes(test.gather(rows), torch.device("cpu"))
     with operating(system, OperatingPoint(quality=options.quality)):
-        done = export(system, scenes, options.file, plane=options.plane, classes=test.classes)
+        done = export(
+            system,
+            scenes,
+            options.file,
+            plane=options.plane,
+            until=options.until,
+            classes=test.classes,
+        )
     told = json.dumps(asdict(done) | {"path": str(done.path)}, indent=2)
     print(told if options.json else done)
     return 0

@@ -20,7 +20,7 @@ from .config.restoration import RESTORATION_KINDS
 from .config.run import RunConfig, SplitConfig, load_config, run_directory
 from .config.scenes import DataConfig, PhantomConfig, data_config
 from .config.sensor import SENSOR_KINDS
-from .export import DeployedPlane
+from .export import DeployedEnd, DeployedPlane
 from .metric import check_study_metric
 from .point import OperatingPoint, every_point
 from .settings import OptionError, Settings
@@ -421,11 +421,13 @@ class PredictOptions:
 class ExportOptions:
     """Write what is deployed of a trained run as one file that runs without this library.
 
-    Either kind takes any number of pictures of the run's size and gives the scores of its classes.
-    It is read again and compared with the run on some of its test pictures. For example:
+    Either kind takes any number of pictures of the run's size and gives the scores of its classes,
+    or what comes before. It is read again and compared with the run on some of its test pictures.
+    For example:
 
         lens2label export runs/edge edge.onnx
-        lens2label export runs/edge edge.pt2 --plane codes
+        lens2label export runs/edge camera.onnx --plane codes --until latent
+        lens2label export runs/edge server.onnx --plane latent
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -434,8 +436,11 @@ class ExportOptions:
     """File to write; one that is there is replaced. A .pt2 is read by torch.export.load, a .onnx by
     ONNX Runtime and the like (pip install "lens2label[onnx]")."""
     plane: DeployedPlane = "measurement"
-    """Where it begins: the codes that the camera writes (DN), the camera's picture, or what the
-    codec's decoder hands to the classifier."""
+    """Where it begins: the codes that the camera writes (DN), the camera's picture, the latent of a
+    learned codec, or what the decoder hands to the classifier."""
+    until: DeployedEnd = "scores"
+    """Where it ends: at the latent that a learned codec would write, at the picture behind the
+    codec, or at the scores of the classes."""
     quality: float | None = None
     """Operating point of a learned codec with several levels, 0 to levels - 1."""
     pictures: int = 64

@@ -78,6 +78,51 @@ def test_the_mode_changes_neither_files_nor_their_pictures(exact, build, blobs):
     assert torch.equal(codec.decompress(files), decoded)
 
 
+def test_the_halves_are_what_evaluation_shows(exact, build, blobs):
+    for size in ((13, 30), (1, 1)):
+        image = blobs(2, 3, *size)
+        codec = build(exact).eval()
+        coded = codec(image)
+        for training in (False, True):
+            codec.train(training)
+            latent = codec.encode(image)
+            assert torch.equal(latent, coded.latent)
+            decoded = codec.decode(latent, size=size)
+            # A float32 holds whole numbers of steps, and no others, exactly: of those the last
+            # rounding of the exact arithmetic may be another.
+            assert (decoded - coded.reconstruction).abs().max() <= 2**-16
+            if isinstance(codec, FactorizedCodec):
+                assert torch.equal(decoded, coded.reconstruction)
+                assert torch.equal(latent, latent.round())
+        codec.eval()
+        image.requires_grad_()
+        ways = codec.decode(codec.encode(image), size=size), codec(image).reconstruction
+        gradients = [torch.autograd.grad(way.square().sum(), image)[0] for way in ways]
+        assert float(gradients[1].abs().sum()) > 0
+        torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-6)
+
+
+def test_the_halves_are_of_one_quality_and_size(build, blobs):
+    codec, image = FactorizedCodec(levels=3).eval(), blobs(1, 3, 20, 24)
+    codec.quality = 2.0
+    fine = codec(image)
+    latent = codec.encode(image)
+    assert torch.equal(latent, fine.latent)
+    assert torch.equal(codec.decode(latent, size=(20, 24)), fine.reconstruction)
+    codec.quality = 0.0
+    assert not torch.equal(codec.decode(latent, size=(20, 24)), fine.reconstruction)
+    wanted = r"expected a latent \[B, 32, 3, 3\] of pictures of 20x24"
+    for wrong in (latent[:, :5], latent[..., :2], latent[0], latent.long()):
+        with pytest.raises(ValueError, match=wanted):
+            codec.decode(wrong, size=(20, 24))
+    with pytest.raises(ValueError, match=wanted):
+        codec.decode(latent.detach().numpy(), size=(20, 24))
+    with pytest.raises(
+        ValueError, match=r"\[B, 16, 5, 6\] of pictures of 20x24, got torch.float32"
+    ):
+        Autoencoder(3).decode(latent, size=(20, 24))
+
+
 def test_symbols_that_no_table_lists_come_back(rated, build, blobs):
     codec = build(rated)
     with torch.no_grad():

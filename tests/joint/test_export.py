@@ -46,7 +46,8 @@ def scores(path, value: torch.Tensor) -> torch.Tensor:
     runtime = pytest.importorskip("onnxruntime")
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (taken,), (given,) = session.get_inputs(), session.get_outputs()
-    assert (taken.name, given.name) == ("pictures", "scores")
+    assert taken.name == "pictures"
+    assert given.name == description(path)["gives"].split(",")[0]
     return torch.from_numpy(session.run(None, {"pictures": value.numpy()})[0])
 
 
@@ -121,6 +122,113 @@ def test_the_file_computes_what_the_system_does(exported, plane):
         "gives": "scores, before the softmax",
         "classes": list(NAMES),
     }
+
+
+@pytest.mark.parametrize("codec", [compress.FactorizedCodec(levels=3), compress.Autoencoder()])
+def test_a_camera_and_what_it_sends_to_meet_at_the_latent(
+    suffix, tmp_path, scenes, exported, codec
+):
+    system = build(codec).eval()
+    if isinstance(codec, compress.FactorizedCodec):
+        codec.quality = 2.0
+    elif suffix == ".pt2":
+        pytest.skip("what is exact is so with either codec")
+    camera, server = tmp_path / f"camera{suffix}", tmp_path / f"server{suffix}"
+    done = export(system, scenes, camera, plane="codes", until="latent")
+    export(system, scenes, server, plane="latent", classes=NAMES)
+    with torch.no_grad():
+        light = system.image(scenes)
+        codes = system.sensor.codes(light, exposures=2, generator=torch.Generator().manual_seed(3))
+        output = system(scenes, generator=torch.Generator().manual_seed(3))
+    latent = scores(camera, codes)
+    assert done.gives == tuple(latent.shape[1:]) == tuple(output.coded.latent.shape[1:])
+    assert f"to latent [pictures, {', '.join(map(str, done.gives))}]; read again" in str(done)
+    assert done.classes == ()
+    apart = (latent - output.coded.latent).abs()
+    if isinstance(codec, compress.FactorizedCodec):
+        assert torch.equal(latent, latent.round())
+        assert latent.abs().max() > 3
+        assert float((apart > 0).double().mean()) <= (0 if suffix == ".pt2" else 2e-3)
+    else:
+        assert apart.max() <= 1e-3
+    found = scores(server, output.coded.latent)
+    torch.testing.assert_close(found, output.logits, rtol=1e-5, atol=1e-5)
+    # Neither holds the half of the other.
+    whole = exported[1]["codes"].size
+    assert camera.stat().st_size < 0.75 * whole
+    assert server.stat().st_size < 0.75 * whole
+    told = description(camera)
+    assert told["gives_shape"] == ["pictures", *done.gives]
+    assert told["gives_encoding"] == (
+        "latent units" if isinstance(codec, compress.Autoencoder) else "quantisation steps"
+    )
+    assert "classes" not in told
+    assert description(server)["encoding"] == told["gives_encoding"]
+
+
+def test_a_camera_without_codec_and_classifier_gives_its_picture(path, scenes):
+    system = build().replace(classifier=None).eval()
+    done = export(system, scenes, path, plane="codes", until="handed")
+    with torch.no_grad():
+        output = system(scenes, generator=torch.Generator().manual_seed(3))
+    codes = (output.raw * (1023 - 64) + 64).round()
+    torch.testing.assert_close(scores(path, codes), output.handed, rtol=0, atol=1e-5)
+    assert done.gives == (3, 32, 32)
+    assert description(path)["gives_encoding"] == "srgb"
+
+
+def test_a_hyperprior_is_an_onnx_from_its_latent_on(tmp_path, scenes):
+    pytest.importorskip("onnxscript")
+    system = build(compress.HyperpriorCodec()).eval()
+    path = tmp_path / "server.onnx"
+    export(system, scenes, path, plane="latent")
+    with torch.no_grad():
+        output = system(scenes, generator=torch.Generator().manual_seed(3))
+    found = scores(path, output.coded.latent)
+    torch.testing.assert_close(found, output.logits, rtol=1e-5, atol=1e-5)
+
+
+def test_ends_that_are_not_there(tmp_path, scenes):
+    file = tmp_path / "a.pt2"
+    system = build(compress.FactorizedCodec())
+    for plane, until in (("latent", "latent"), ("handed", "latent"), ("handed", "handed")):
+        with pytest.raises(ValueError, match=f"until='{until}' does not come after plane='{plane}"):
+            export(system, scenes, file, plane=plane, until=until)
+    with pytest.raises(ValueError, match="until must be one of latent, handed, scores, not 'raw'"):
+        export(system, scenes, file, until="raw")
+    for codec, said in ((None, "no codec"), (compress.JPEG(80), "JPEG")):
+        with pytest.raises(ValueError, match=f"needs a learned codec, and not {said}"):
+            export(build(codec), scenes, file, until="latent")
+    with pytest.raises(ValueError, match="are one picture: begin at 'codes'"):
+        export(build(), scenes, file, until="handed")
+    with pytest.raises(ValueError, match=r"no classifier, so that.*until='handed' or until"):
+        export(system.replace(classifier=None), scenes, file)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("share", [0.0005, 0.002])
+def test_some_codes_of_an_onnx_may_fall_to_the_other_side(tmp_path, scenes, monkeypatch, share):
+    pytest.importorskip("onnxscript")
+    form = module._FORMATS[".onnx"]
+
+    def read(content):
+        run = form.read(content)
+
+        def wrong(value):
+            made = run(value)
+            made.view(-1)[: round(share * made.numel())] += 1
+            return made
+
+        return wrong
+
+    monkeypatch.setitem(module._FORMATS, ".onnx", form._replace(read=read))
+    system = build(compress.FactorizedCodec())
+    many = scenes.repeat(3, 1, 1, 1)  # 4608 codes
+    if share > 1e-3:
+        with pytest.raises(ValueError, match="latent of the file differ by up to 1 from"):
+            export(system, many, tmp_path / "a.onnx", until="latent")
+    else:
+        assert export(system, many, tmp_path / "a.onnx", until="latent").difference >= 1
 
 
 @pytest.mark.parametrize("demosaicing", ["bilinear", "packed", "none"])
@@ -281,7 +389,7 @@ def test_a_codec_outside_of_torch_is_left_out(tmp_path, scenes, codec, plane):
 def test_a_hyperprior_is_no_onnx(tmp_path, scenes):
     pytest.importorskip("onnxscript")
     system = build(compress.HyperpriorCodec())
-    with pytest.raises(ValueError, match=r"exact sums .* a \.pt2, or begin at plane='handed'"):
+    with pytest.raises(ValueError, match=r"exact sums .* a \.pt2, or begin at plane='latent'"):
         export(system, scenes, tmp_path / "a.onnx")
     assert not [*tmp_path.iterdir()]
     export(system, scenes, tmp_path / "a.pt2")
@@ -398,7 +506,7 @@ def test_what_is_refused(tmp_path, scenes):
     system = build()
     with pytest.raises(ValueError, match=r"written as \.pt2 or \.onnx, not as 'a\.pt'"):
         export(system, scenes, tmp_path / "a.pt")
-    with pytest.raises(ValueError, match="plane must be one of codes, measurement, handed"):
+    with pytest.raises(ValueError, match="plane must be one of codes, measurement, latent, handed"):
         export(system, scenes, tmp_path / "a.pt2", plane="scene")
     with pytest.raises(ValueError, match="2 classes are named, and there are 3 scores"):
         export(system, scenes, tmp_path / "a.pt2", classes=("a", "b"))
