@@ -153,10 +153,13 @@ def task_loss(
                 f"{list(value.shape)}"
             )
     shares = _shares(labels, logits)
+    # They are made of counts on the CPU in every step; a GPU does not wait for them. (A copy to the
+    # CPU has to be waited for.)
+    there = not logits.is_cpu
     if log_prior is not None:
-        logits = logits + log_prior.to(logits)
+        logits = logits + log_prior.to(logits, non_blocking=there)
     if margins is not None:
-        logits = logits - shares * margins.to(logits)
+        logits = logits - shares * margins.to(logits, non_blocking=there)
     smoothed = (1 - label_smoothing) * shares + label_smoothing / logits.shape[1]
     log_p = logits.log_softmax(1)
     # A class that is no part of the label costs nothing, however impossible it is called.
@@ -167,7 +170,7 @@ def task_loss(
         costs = doubt.clamp_min(torch.finfo(doubt.dtype).eps) ** focal_gamma * costs
     if weights is None:
         return (smoothed * costs).sum(1).mean()
-    weights = weights.to(logits)
+    weights = weights.to(logits, non_blocking=there)
     cost, weight = (smoothed * weights * costs).sum(), (shares * weights).sum()
     smallest = torch.finfo(weight.dtype).tiny
     return torch.where(weight > 0, cost, torch.zeros_like(cost)) / weight.clamp_min(smallest)

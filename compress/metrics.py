@@ -174,7 +174,9 @@ def ms_ssim(
     stacked = torch.stack(factors, -1)
     # Below its own rounding error a factor is no more than 0. What is no number stays none.
     vanishes = stacked <= torch.finfo(stacked.dtype).eps
-    logs = torch.where(vanishes, 1, stacked).log() * stacked.new_tensor(exponents)
+    # Without waiting for a GPU, as `new_tensor` would: this may be the loss of every step.
+    powers = torch.tensor(exponents, dtype=stacked.dtype).to(stacked.device, non_blocking=True)
+    logs = torch.where(vanishes, 1, stacked).log() * powers
     return torch.where(vanishes.any(-1), 0, logs.sum(-1).exp()).mean(1)
 
 

@@ -370,10 +370,11 @@ class Objective(Settings):
             return loss
         # Over the mean weight of the data set, not of the batch: so the parts of a step add up to
         # it, and a batch of common pictures does not count as much as one of rare ones.
-        weights = weights.to(loss)
+        weights = weights.to(loss.dtype)
+        usual = (counts * weights).sum() / counts.sum()
+        weights, usual = (part.to(loss, non_blocking=not loss.is_cpu) for part in (weights, usual))
         own = weights[labels] if labels.ndim == 1 else labels.to(loss) @ weights
-        usual = (counts * weights.cpu()).sum() / counts.sum()
-        return loss * own.mean() / usual.to(loss)
+        return loss * own.mean() / usual
 
 
 def _restorable(output: SystemOutput) -> Tensor:

@@ -424,12 +424,13 @@ def _detected(spectrum: Tensor, oversample: int) -> Tensor:
     if oversample == 1:
         return squared_modulus(torch.fft.ifft2(spectrum))
     # The field between the pixels' centres is that of a shifted grid: no larger transform.
-    points = [(p - (oversample - 1) / 2) / oversample for p in range(oversample)]
+    points = torch.arange(oversample, dtype=torch.float64, device=spectrum.device)
+    points = (points - (oversample - 1) / 2) / oversample
     rows, columns = (
         phasor(
             2
             * torch.pi
-            * torch.tensor(points, dtype=torch.float64, device=spectrum.device)[:, None]
+            * points[:, None]
             * torch.fft.ifftshift(frequencies(length, device=spectrum.device))
         ).to(spectrum.dtype)
         for length in spectrum.shape[-2:]

@@ -95,15 +95,16 @@ def distort(
     with full_precision(scene):
         if scene.dtype != torch.float64:
             scene = scene.float()
-        terms, scales = terms.to(scene), scales.to(scene)
+        # What stands for an argument that was not given is on the CPU; a GPU does not wait for it.
+        terms, scales = (part.to(scene, non_blocking=not scene.is_cpu) for part in (terms, scales))
         y, x = _places(scene.shape[-2], scene.shape[-1], scene)
         square = y.square() + x.square()
         stretch, slope = _polynomial(terms, square)
         # [C, H, W, 2], in the units of grid_sample.
-        places = torch.stack(torch.broadcast_tensors(x, y), -1)
-        half = places.new_tensor(_half_sides(*scene.shape[-2:]))
+        width, height = _half_sides(*scene.shape[-2:])
+        places = torch.stack(torch.broadcast_tensors(x / width, y / height), -1)
         ratio = (stretch / scales[:, None, None])[..., None]
-        grid = places / half * ratio
+        grid = places * ratio
         seen = functional.grid_sample(
             scene.transpose(0, 1),
             grid,

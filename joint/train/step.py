@@ -149,10 +149,13 @@ def weighed(
 
 
 def seed_default(key: int, device: torch.device) -> None:
-    """Seed torch's own generators, of the CPU and of the device; :func:`joint.fit` forks them."""
+    """Seed torch's own generators, of the CPU and of a tensor's device, which `fit` forks.
+
+    Not by ``torch.cuda.manual_seed``, which seeds that of the current GPU, not of this one.
+    """
     torch.default_generator.manual_seed(key)
     if device.type == "cuda":
-        torch.cuda.manual_seed(key)
+        torch.cuda.default_generators[device.index].manual_seed(key)
 
 
 def steps(

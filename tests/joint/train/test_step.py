@@ -645,3 +645,12 @@ def test_the_bar_of_a_resumed_epoch_begins_where_it_was_left(
         ("epoch 2/2", 20, 48, None),
     ]
     assert {bar["total"] for bar in bars} == {48}
+
+
+def test_the_device_that_computes_is_seeded_and_no_other(monkeypatch):
+    pretended = tuple(torch.Generator().manual_seed(0) for _ in range(3))
+    monkeypatch.setattr(torch.cuda, "default_generators", pretended)
+    with torch.random.fork_rng([]):
+        joint.train.step.seed_default(7, torch.device("cuda", 1))
+        assert torch.initial_seed() == 7
+    assert [source.initial_seed() for source in pretended] == [0, 7, 0]
