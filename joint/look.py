@@ -4,9 +4,9 @@ Nothing here needs matplotlib before a figure is drawn.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -21,11 +21,14 @@ __all__ = [
     "Look",
     "bare_axis",
     "blank_figure",
+    "by_name",
     "label_points",
     "looks",
     "no_formulas",
     "open_axis",
 ]
+
+T = TypeVar("T")
 
 #: Okabe and Ito (2008) without black, which is for what is no series, and without the yellow that
 #: white paper swallows; last the wine of Tol (2021). Told apart by all kinds of colour vision.
@@ -93,6 +96,26 @@ def looks(count: int) -> list[Look]:
         shades = colormaps["viridis"]
         chosen = tuple(to_hex(shades(0.9 * n / (count - 1))) for n in range(count))
     return [Look(colour, _MARKERS[n % len(_MARKERS)]) for n, colour in enumerate(chosen)]
+
+
+def by_name(found: Mapping[str, T] | T, kind: type[T]) -> Mapping[str, T]:
+    """Results of a ``kind`` by the names of their systems; one alone is of "the system".
+
+    Raises
+    ------
+    TypeError
+        For what is neither.
+    """
+    if isinstance(found, kind):
+        return {"the system": found}
+    given = found.values() if isinstance(found, Mapping) else [found]
+    others = [each for each in given if not isinstance(each, kind)]
+    if others or not isinstance(found, Mapping):
+        raise TypeError(
+            f"give results of {kind.__name__} by name, such as {{'sharp': found}}, or one, and not "
+            f"{type(others[0]).__name__}"
+        )
+    return found
 
 
 def open_axis(axis: "Axes") -> None:

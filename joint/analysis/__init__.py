@@ -10,7 +10,7 @@ frequencies at a time · ``optimal_image`` what the system takes for a class · 
 accuracy is lost, ``ledger`` what a picture costs, ``scores`` accuracies paired over lesions ·
 ``rate_map`` where bits go, ``rate_change`` where they move to, ``rate_accuracy`` what they buy,
 ``curve_difference`` how far two such curves are apart · ``passes`` a data set with the noise of the
-evaluation · ``record`` results as JSON holds them.
+evaluation · ``record`` results as JSON holds them, ``warned`` what many devices are warned of.
 """
 
 from .altered import Alteration, altered, equal_contrast, keep_region
@@ -68,7 +68,7 @@ from .tolerancing.imperfection import Imperfection
 from .tolerancing.perturbation import PERTURBATIONS, ByImperfection, Perturbation, applicable
 from .tolerancing.robustness import Curve, Point, Refused, Robustness, robustness
 from .tolerancing.sensitivity import AtLimits, Sensitivity, sensitivity
-from .tolerancing.tolerance import Limits, Tolerance, Yield, tolerance
+from .tolerancing.tolerance import LevelCorrelation, Limits, Tolerance, Yield, tolerance
 from .tolerancing.wavefront import wavefront_error, zernike_error
 
 __all__ = [
@@ -98,6 +98,7 @@ __all__ = [
     "Kept",
     "KeptBy",
     "Ledger",
+    "LevelCorrelation",
     "Limits",
     "Loss",
     "MatchedStrata",

@@ -6,7 +6,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from joint.analysis import ConfusionContrast, ContrastByClass, ContrastSweep
-from joint.look import COLOURS, WRONG, blank_figure, label_points, looks, no_formulas, open_axis
+from joint.look import (
+    COLOURS,
+    WRONG,
+    blank_figure,
+    by_name,
+    label_points,
+    looks,
+    no_formulas,
+    open_axis,
+)
 
 __all__ = ["contrast_figure", "pairs_figure", "sweep_figure"]
 
@@ -22,12 +31,14 @@ _MEASURES = {
 
 
 @no_formulas()
-def contrast_figure(found: Mapping[str, ContrastByClass], *, title: str = "") -> Figure:
+def contrast_figure(
+    found: Mapping[str, ContrastByClass] | ContrastByClass, *, title: str = ""
+) -> Figure:
     """Draw the contrast of each class at several planes, or in several systems, side by side.
 
     Parameters
     ----------
-    found : mapping of str to joint.analysis.ContrastByClass
+    found : mapping of str to joint.analysis.ContrastByClass, or one
         Of one measure and the same classes, by the name of the plane or system. Classes without a
         picture in the first are left out.
     title : str
@@ -40,9 +51,12 @@ def contrast_figure(found: Mapping[str, ContrastByClass], *, title: str = "") ->
 
     Raises
     ------
+    TypeError
+        For what is no such result.
     ValueError
         Without results, or for those of several measures or of other classes.
     """
+    found = by_name(found, ContrastByClass)
     if not found:
         raise ValueError("there is no contrast to draw: give at least one result, by its name")
     first, *others = found.values()
@@ -76,12 +90,12 @@ def contrast_figure(found: Mapping[str, ContrastByClass], *, title: str = "") ->
 
 
 @no_formulas()
-def sweep_figure(found: Mapping[str, ContrastSweep], *, title: str = "") -> Figure:
+def sweep_figure(found: Mapping[str, ContrastSweep] | ContrastSweep, *, title: str = "") -> Figure:
     """Draw recall of the same lesions against their contrast, a panel for each system.
 
     Parameters
     ----------
-    found : mapping of str to joint.analysis.ContrastSweep
+    found : mapping of str to joint.analysis.ContrastSweep, or one
         By the name of the system.
     title : str
         Of the figure.
@@ -90,7 +104,17 @@ def sweep_figure(found: Mapping[str, ContrastSweep], *, title: str = "") -> Figu
     -------
     matplotlib.figure.Figure
         For :func:`save_figure`.
+
+    Raises
+    ------
+    TypeError
+        For what is no such result.
+    ValueError
+        Without one.
     """
+    found = by_name(found, ContrastSweep)
+    if not found:
+        raise ValueError("there is no sweep to draw: give at least one result, by its name")
     figure = blank_figure(5.0 * len(found) + 1.4, 3.9, title=title)
     axes = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
     for axis, (name, sweep) in zip(axes, found.items(), strict=True):

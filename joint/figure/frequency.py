@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from joint.analysis import Kept, Reliance, RingScores
-from joint.look import blank_figure, looks, no_formulas, open_axis
+from joint.look import blank_figure, by_name, looks, no_formulas, open_axis
 
 __all__ = ["kept_figure", "reliance_figure"]
 
@@ -79,7 +79,7 @@ def kept_figure(found: Kept, *, title: str = "") -> Figure:
 
 @no_formulas()
 def reliance_figure(
-    found: Mapping[str, Reliance], *, metric: str = "balanced_accuracy", title: str = ""
+    found: Mapping[str, Reliance] | Reliance, *, metric: str = "balanced_accuracy", title: str = ""
 ) -> Figure:
     """Draw what each ring of the scenes' frequencies is worth, above how much light is in it.
 
@@ -88,7 +88,7 @@ def reliance_figure(
 
     Parameters
     ----------
-    found : mapping of name to Reliance
+    found : mapping of name to Reliance, or one
         Of several systems, or of rings taken out and kept alone. Below is the power of the first.
     metric : {"accuracy", "balanced_accuracy", "auc"}
         What the change is of.
@@ -102,9 +102,14 @@ def reliance_figure(
 
     Raises
     ------
+    TypeError
+        For what is no such result.
     ValueError
-        For another metric.
+        For another metric, or without a result.
     """
+    found = by_name(found, Reliance)
+    if not found:
+        raise ValueError("there is no reliance to draw: give at least one result, by its name")
     if metric not in RingScores._fields:
         raise ValueError(f"metric must be one of {', '.join(RingScores._fields)}, not {metric!r}")
     figure = blank_figure(6.8, 4.8, title=title)

@@ -8,14 +8,17 @@ from matplotlib.figure import Figure
 
 from joint.analysis import Robustness
 from joint.analysis.scores import Scores
-from joint.look import blank_figure, looks, no_formulas, open_axis
+from joint.look import blank_figure, by_name, looks, no_formulas, open_axis
 
 __all__ = ["robustness_figure"]
 
 
 @no_formulas()
 def robustness_figure(
-    found: Mapping[str, Robustness], *, metric: str = "balanced_accuracy", title: str = ""
+    found: Mapping[str, Robustness] | Robustness,
+    *,
+    metric: str = "balanced_accuracy",
+    title: str = "",
 ) -> Figure:
     """Draw accuracy against the level of each imperfection, a line for each system.
 
@@ -24,7 +27,7 @@ def robustness_figure(
 
     Parameters
     ----------
-    found : mapping of str to joint.analysis.Robustness
+    found : mapping of str to joint.analysis.Robustness, or one
         By the name of the system. A system that was not swept in an imperfection has no line there.
     metric : {"balanced_accuracy", "accuracy"}
         What is drawn.
@@ -38,9 +41,12 @@ def robustness_figure(
 
     Raises
     ------
+    TypeError
+        For what is no such result.
     ValueError
         Without a curve, or for another metric.
     """
+    found = by_name(found, Robustness)
     if metric not in Scores._fields:
         raise ValueError(f"metric must be one of {', '.join(Scores._fields)}, not {metric!r}")
     panels = list(

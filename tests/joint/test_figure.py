@@ -412,6 +412,32 @@ def test_recall_and_confusion_are_drawn_as_measured(phantoms):
     assert all(edge.y0 <= b.y0 and b.y1 <= edge.y1 for b in boxes)
 
 
+def test_one_result_needs_no_name(phantoms):
+    system = joint.ImagingSystem(classifier=torch.nn.Sequential(torch.nn.Flatten(), _First()))
+    labels = np.arange(12) % 2
+    single = {
+        sweep_figure: recall_against_contrast(system, phantoms, (0.5, 1.0), resamples=10),
+        contrast_figure: contrast_by_class(
+            np.arange(12.0), labels, classes=("a", "b"), resamples=5
+        ),
+        reliance_figure: reliance(system, phantoms, [(0, 0.1), (0.1, 0.5)], resamples=10),
+        robustness_figure: _swept(shift=[(0.0, 0.8), (1.0, 0.7)]),
+    }
+    for draw, found in single.items():
+        one, named = draw(found), draw({"the system": found})
+        for mine, theirs in zip(one.findobj(Text), named.findobj(Text), strict=True):
+            assert mine.get_text() == theirs.get_text()
+        for mine, theirs in zip(one.axes, named.axes, strict=True):
+            for line, other in zip(mine.lines, theirs.lines, strict=True):
+                np.testing.assert_array_equal(line.get_xydata(), other.get_xydata())
+        kind = type(found).__name__
+        for wrong in ({"a": system}, system, [found], {"a": 1.0}):
+            with pytest.raises(TypeError, match=rf"results of {kind} by name, such as.*and not"):
+                draw(wrong)
+        with pytest.raises(ValueError, match="give at least one result"):
+            draw({})
+
+
 def test_contrast_is_drawn_as_measured_at_each_plane():
     rng, labels = np.random.default_rng(0), np.repeat([0, 2], 10)
     scene, sensor, other = (

@@ -224,8 +224,8 @@ def sensor_information(
         the fixed patterns: they are noise to whoever has not measured them. A pattern counts by
         its spread, as if drawn anew for each pixel and patch, but once for all channels and
         exposures, which share it; the interval leaves out that another sensor has another one.
-        What is clipped varies less than this says: of few photons and no black level, the result
-        is too low, and may be below 0.
+        What is clipped varies less than this says: of few photons and no black level, or of much
+        at the top code, the result is too low, and may be below 0.
     dataset : LesionDataset
     side : int, pixels
         Side of a patch.
@@ -290,7 +290,10 @@ def _log_determinant(scatter: Array, freedom: int) -> float:
     expected = size * math.log(2) + digamma((freedom + 1 - np.arange(1, size + 1)) / 2).sum()
     sign, value = np.linalg.slogdet(scatter)
     if sign <= 0:
-        raise ValueError("the patches do not span their values: some of them have no noise")
+        raise ValueError(
+            "the patches do not span their values: some of them have no noise, as those that are "
+            "clipped at black or at the top code have none"
+        )
     return float(value - expected)
 
 

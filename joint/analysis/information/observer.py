@@ -134,10 +134,12 @@ def random_features(
         raise ValueError("scales must name at least one")
     count, taps = whole_number("count", count), whole_number("taps", taps)
     scales = [whole_number("a scale", scale) for scale in scales]
-    if min(pictures.shape[-2:]) // max(scales) < taps:
+    fitting = tuple(scale for scale in scales if min(pictures.shape[-2:]) // scale >= taps)
+    if len(fitting) < len(scales):
+        fewer = f"smaller scales, such as scales={fitting}" if fitting else "larger pictures"
         raise ValueError(
             f"filters of {taps} pixels do not fit pictures of {list(pictures.shape[-2:])} reduced "
-            f"by {max(scales)}: choose smaller scales, or fewer taps"
+            f"by {max(scales)}: choose {fewer}"
         )
     drawing = torch.Generator().manual_seed(0) if generator is None else generator
     channels = pictures.shape[1]

@@ -230,6 +230,9 @@ def screen(
     dataset: LesionDataset,
     *,
     plane: Plane = "handed",
+    count: int = 32,
+    scales: Sequence[int] = (1, 2, 4),
+    folds: int = 5,
     side: int = 6,
     patches: int = 8,
     seed: int = 0,
@@ -245,6 +248,9 @@ def screen(
     dataset : LesionDataset
     plane : {"scene", "irradiance", "measurement", "handed"}
         Where the class is looked for: by default in what a classifier would be handed.
+    count, scales, folds
+        As in :func:`information`, alike for all designs: the scales must fit the smallest pictures
+        among theirs, as of a sensor that bins.
     side, patches
         As in :func:`sensor_information`: smaller patches have fewer values, and need fewer of
         them.
@@ -287,7 +293,15 @@ def screen(
     for name, system in designs.items():
         drawing.set_state(state)
         (row,) = information(
-            system, dataset, planes=(plane,), seed=seed, resamples=resamples, generator=drawing
+            system,
+            dataset,
+            planes=(plane,),
+            count=count,
+            scales=scales,
+            folds=folds,
+            seed=seed,
+            resamples=resamples,
+            generator=drawing,
         )
         gaussian = None
         if system.sensor is not None and sensor_obstacle(system.sensor) is None:

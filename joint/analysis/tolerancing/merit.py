@@ -18,6 +18,7 @@ from scipy import optimize
 
 from classify import LesionDataset
 from joint.evaluate import evaluate
+from joint.metric import METRICS, is_metric, lower_is_better
 from joint.system import ImagingSystem
 
 from .imperfection import pupil_of
@@ -25,7 +26,6 @@ from .perturbation import perturbed
 
 __all__ = ["Merit", "MeritFunction", "merit_of"]
 
-_LESS_IS_BETTER = ("loss", "bpp", "bpp_bytes")
 # The focus is looked for at places so far apart, in waves at the rim: the central maximum of a
 # circle's irradiance on the axis, sinc^2 of the waves, is eight of them wide.
 _STEP = 0.25
@@ -108,7 +108,7 @@ def merit_of(
         measure = picture if system.classifier is None else "balanced_accuracy"
     name = measure if isinstance(measure, str) else getattr(measure, "__name__", "measure")
     if more_is_better is None:
-        more_is_better = not (isinstance(measure, str) and name.startswith(_LESS_IS_BETTER))
+        more_is_better = not (isinstance(measure, str) and lower_is_better(measure))
 
     def value(made: ImagingSystem, photons: float | None) -> float:
         if not isinstance(measure, str):
@@ -116,10 +116,15 @@ def merit_of(
             with light:
                 return float(measure(made))
         found = evaluate(made, dataset, batch_size=batch_size, seed=seed, photons=photons)
+        if found.report is not None and is_metric(measure):
+            return found.report.number(measure)
         numbers = {key: number for key, number in found.scalars().items() if number is not None}
         if measure not in numbers:
+            known = [*numbers, *(() if found.report is None else METRICS)]
             raise ValueError(
-                f"measure must be a function or one of {', '.join(numbers)}, not {measure!r}"
+                f"measure must be a function or one of {', '.join(dict.fromkeys(known))}"
+                f"{'' if found.report is None else ', or that of a class, such as recall.NAME'}, "
+                f"not {measure!r}"
             )
         return numbers[measure]
 

@@ -21,6 +21,7 @@ from classify import LesionDataset
 from classify.intervals import check_resampling
 from joint.analysis.record import named, plain
 from joint.analysis.scores import DrawnScores, Scores, signed
+from joint.analysis.warned import told_once
 from joint.evaluate import evaluate
 from joint.evaluation import Evaluation
 from joint.feed import derive_seed
@@ -196,6 +197,7 @@ class Robustness:
         )
 
 
+@told_once()
 def robustness(
     system: ImagingSystem,
     dataset: LesionDataset,
@@ -211,23 +213,28 @@ def robustness(
 ) -> Robustness:
     """Measure accuracy against one imperfection at a time.
 
-    =============== ==============================================================================
-    defocus         waves at the rim of the pupil, at the middle wavelength; + focuses too near
-    decentre        elements sideways in the pupil (+x), fraction of its diameter
-    decentre_y      the same along +y
-    decentre_radial the same in a random direction
-    rotation        elements in the pupil, or kernels, about the axis (+x to +y), degrees
-    tilt_x          the sensor about x, its +y side away from the lens, degrees
-    tilt_y          the sensor about y, its +x side towards the lens, degrees
-    shift           the image on the sensor (+x), pixels
-    registration    second and further exposures on the sensor (+x), pixels
-    photons         light at full scale with the gain in proportion, photons/pixel
-    read_noise      electrons RMS, with the gain as it is
-    colour_cast     of the lamp: red over blue, stops; green stays
-    phase_error     in each sample of the pupil, or of the Fourier plane, by itself, radians RMS
-    height_error    of the relief, in each sample by itself, metres RMS
-    kernel_error    of the taps, of an RMS that is this fraction of theirs; their sum stays
-    =============== ==============================================================================
+    ================== =============================================================================
+    defocus            waves at the rim of the pupil, at the middle wavelength; + focuses too near
+    decentre           elements sideways in the pupil (+x), fraction of its diameter
+    decentre_y         the same along +y
+    decentre_radial    the same in a random direction
+    rotation           elements in the pupil, or kernels, about the axis (+x to +y), degrees
+    tilt_x             the sensor about x, its +y side away from the lens, degrees
+    tilt_y             the sensor about y, its +x side towards the lens, degrees
+    shift              the image on the sensor (+x), pixels
+    registration       second and further exposures on the sensor (+x), pixels
+    magnification      of the picture about its centre, a fraction; its brightness stays
+    photons            light at full scale with the gain in proportion, photons/pixel
+    quantum_efficiency of all channels, a fraction more, with the gain as it is
+    full_well          a fraction more
+    dark_current       electrons/s
+    read_noise         electrons RMS, with the gain as it is
+    colour_cast        of the lamp: red over blue, stops; green stays
+    phase_error        in each sample of the pupil, or of the Fourier plane, by itself, radians RMS
+    height_error       of the relief, in each sample by itself, metres RMS
+    depth_error        of the whole relief, a fraction more
+    kernel_error       of the taps, of an RMS that is this fraction of theirs; their sum stays
+    ================== =============================================================================
 
     Others are :func:`zernike_error`, :func:`wavefront_error` and an :class:`Imperfection` of one's
     own. A thin lens that is tilted by an angle tilts its image by ``1 + s'/s`` times as much

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from classify import LesionDataset
 from joint.analysis.record import named, plain
+from joint.analysis.warned import told_once
 from joint.feed import derive_seed
 from joint.kinds import check_kinds
 from joint.system import ImagingSystem
@@ -85,6 +86,7 @@ class Sensitivity:
         return plain({**vars(self), "rows": named(self.rows)})
 
 
+@told_once()
 def sensitivity(
     system: ImagingSystem,
     dataset: LesionDataset,

@@ -11,17 +11,19 @@ all of them are off together, as they are in a product.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy import stats
 from tqdm import tqdm
 
 from classify import LesionDataset
 from joint.analysis.record import plain
+from joint.analysis.warned import told_once
 from joint.feed import derive_seed
 from joint.kinds import check_kinds
 from joint.system import ImagingSystem
@@ -38,12 +40,28 @@ from .perturbation import (
     resolved,
 )
 
-__all__ = ["Limits", "Tolerance", "Yield", "ranges", "tolerance"]
+__all__ = ["LevelCorrelation", "Limits", "Tolerance", "Yield", "ranges", "tolerance"]
+
+Array: TypeAlias = npt.NDArray[Any]
 
 Limits: TypeAlias = float | tuple[float, float]
 """Half the width about the nominal level, or the lowest and the highest level."""
 
 Distribution = Literal["uniform", "normal"]
+
+
+class LevelCorrelation(NamedTuple):
+    """Spearman's rank correlations of one imperfection with the measure."""
+
+    level: float
+    """Of its level: of what is the worse the more there is, as read noise, or of one sign alone."""
+    deviation: float
+    """Of its distance from the design: of what is best as designed, and worse on either side."""
+
+    @property
+    def stronger(self) -> float:
+        """The one of the larger size, with its sign."""
+        return max(self, key=abs)
 
 
 class Yield(NamedTuple):
@@ -142,19 +160,33 @@ class Tolerance:
         method = "lower" if self.more_is_better else "higher"
         return float(np.quantile(self.values, quantile, method=method))
 
-    def sensitivities(self) -> dict[str, float]:
-        """Spearman's rank correlation of each distance from nominal with the measure, by size.
+    def correlations(self) -> dict[str, LevelCorrelation]:
+        """How each imperfection goes with the measure, the strongest first.
 
-        The largest is the tolerance to tighten. Those whose level does not vary, or where all
-        devices are alike, have none.
+        Those whose level does not vary, or where all devices are alike, have none. Of N devices
+        two numbers that have nothing to do with each other correlate by about ``1 / sqrt(N)``.
+
+        Returns
+        -------
+        dict of str to LevelCorrelation
         """
-        found: dict[str, float] = {}
+        found: dict[str, LevelCorrelation] = {}
         for name, levels in self.levels.items():
-            away = np.abs(np.array(levels) - self.design[name])
-            if np.ptp(away) > 0 and np.ptp(self.values) > 0:
-                ranks = stats.rankdata(away), stats.rankdata(self.values)
-                found[name] = float(np.corrcoef(*ranks)[0, 1])
-        return dict(sorted(found.items(), key=lambda item: -abs(item[1])))
+            if np.ptp(levels) > 0 and np.ptp(self.values) > 0:
+                away = np.abs(np.array(levels) - self.design[name])
+                found[name] = LevelCorrelation(*(_spearman(x, self.values) for x in (levels, away)))
+        return dict(sorted(found.items(), key=lambda item: -abs(item[1].stronger)))
+
+    def sensitivities(self) -> dict[str, float]:
+        """The stronger one of each imperfection's :meth:`correlations`, by size.
+
+        The largest is the tolerance to tighten.
+
+        Returns
+        -------
+        dict of str to float
+        """
+        return {name: found.stronger for name, found in self.correlations().items()}
 
     def __str__(self) -> str:
         worst = (min if self.more_is_better else max)(self.values)
@@ -162,31 +194,43 @@ class Tolerance:
         told = [p for p in (0.5, 0.9, 0.98) if len(self.values) * (1 - p) > 1 - 1e-9]
         keep = [f"{100 * p:g} % keep {self.promised(p):.4g}" for p in told]
         shares = ", ".join([*keep, f"the worst has {worst:.4g}"])
-        correlations = self.sensitivities()
+        correlations = self.correlations()
         wide = max(14, *(len(name) + 1 for name in self.levels))
         worse = "-" if self.more_is_better else "+"
         rows = [
             f"{self.measure} of {len(self.values)} devices: {shares}; design {self.nominal:.4g}",
-            f"correlation: of ranks, of the distance from the design with {self.measure}; {worse}: "
-            "the further the worse",
-            f"{'':{wide}}{'design':>12}{'lowest':>12}{'highest':>12}  unit, correlation",
+            f"rank correlation with {self.measure}: of the level ({worse}: the more the worse), "
+            f"and of its deviation from the design ({worse}: the further the worse)",
+            f"{'':{wide}}{'design':>12}{'lowest':>12}{'highest':>12}{'level':>8}{'deviation':>11}"
+            "  unit",
         ]
         for name, levels in self.levels.items():
-            shown = f", {correlations[name]:+.2f}" if name in correlations else ""
+            shown = f"{'':19}"
+            if name in correlations:
+                shown = f"{correlations[name].level:+8.2f}{correlations[name].deviation:+11.2f}"
             rows.append(
-                f"{name:{wide}}{self.design[name]:12.4g}{min(levels):12.4g}{max(levels):12.4g}  "
-                f"{self.units.get(name, '')}{shown}"
+                f"{name:{wide}}{self.design[name]:12.4g}{min(levels):12.4g}{max(levels):12.4g}"
+                f"{shown}  {self.units.get(name, '')}"
             )
         if self.refocus:
             low, high = min(self.refocus), max(self.refocus)
-            rows.append(f"{'refocused by':{wide}}{'':12}{low:12.4g}{high:12.4g}  waves")
+            rows.append(f"{'refocused by':{wide}}{'':12}{low:12.4g}{high:12.4g}{'':19}  waves")
         return "\n".join(rows)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return plain({**vars(self), "sensitivities": self.sensitivities()})
+        told = {name: each._asdict() for name, each in self.correlations().items()}
+        return plain({**vars(self), "sensitivities": self.sensitivities(), "correlations": told})
 
 
+def _spearman(levels: Sequence[float] | Array, values: Sequence[float]) -> float:
+    """0 of levels that are all alike."""
+    if np.ptp(levels) == 0:
+        return 0.0
+    return float(np.corrcoef(stats.rankdata(levels), stats.rankdata(values))[0, 1])
+
+
+@told_once()
 def tolerance(
     system: ImagingSystem,
     dataset: LesionDataset,

@@ -43,7 +43,9 @@ def test_features_are_moments_of_responses_and_local():
 def test_filters_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"pictures must be floats \[B, C, H, W\]"):
         random_features(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
-    with pytest.raises(ValueError, match=r"filters of 5 pixels do not fit .*16, 16.* reduced by 4"):
+    with pytest.raises(
+        ValueError, match=r"filters of 5 .* do not fit .*16, 16.* by 4: .*scales=\(1, 2\)"
+    ):
         random_features(torch.zeros(1, 3, 16, 16))
     # What is no number of filters, or no side, is not blamed on the picture.
     for name, told in (("count", "count"), ("taps", "taps"), ("scales", "a scale")):

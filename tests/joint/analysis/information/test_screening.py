@@ -137,6 +137,22 @@ def test_a_screening_draws_the_same_for_every_design(phantoms):
     assert one.gaussian != joint.analysis.sensor_information(noisy, phantoms)
 
 
+def test_designs_of_smaller_pictures_are_screened_at_scales_that_fit_them(phantoms):
+    binned = joint.ImagingSystem(sensor=optics.Sensor(200, binning=2))
+    designs = {"binned": binned, "whole": joint.ImagingSystem(sensor=optics.Sensor(200))}
+    with pytest.raises(
+        ValueError, match=r"16, 16.* choose smaller scales, such as scales=\(1, 2\)"
+    ):
+        screen(designs, phantoms, resamples=5)
+    options = {"count": 8, "scales": (1, 2), "folds": 3}
+    found = screen(designs, phantoms, resamples=5, side=3, **options)
+    for row in found.rows:
+        (alone,) = information(
+            designs[row.name], phantoms, planes=["handed"], resamples=5, **options
+        )
+        assert (row.observer, row.usable) == (alone.observer, alone.usable)
+
+
 def test_few_pictures_are_screened_by_smaller_patches():
     few = classify.LesionPhantom(14, 32, balance=0.0)
     designs = {"a": joint.ImagingSystem(sensor=optics.Sensor(100))}

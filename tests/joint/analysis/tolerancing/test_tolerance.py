@@ -255,10 +255,11 @@ def test_the_largest_influence_comes_first(system, scenes):
     )
     text = str(found)
     assert "mostly_noise of 60 devices: 50 % keep" in text
-    assert "electrons RMS, -1.00" in text
-    assert "distance from the design with mostly_noise; -: the further the worse" in text
-    assert "; +: the further the worse" in str(dataclasses.replace(found, more_is_better=False))
+    assert "-1.00      -1.00  electrons RMS" in text
+    assert "rank correlation with mostly_noise: of the level (-: the more the worse), and" in text
+    assert "(+: the further the worse)" in str(dataclasses.replace(found, more_is_better=False))
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert told["correlations"]["read_noise"]["deviation"] < -0.99
     assert told["levels"]["shift"] == list(found.levels["shift"])
 
 
@@ -278,8 +279,56 @@ def test_an_influence_is_that_of_the_distance_from_the_design(system, scenes):
     assert found.sensitivities()["shift"] < -0.99
 
     same = tolerance(system, scenes, limits, measure=lambda made: 1.0, devices=3)
-    assert same.sensitivities() == {}
+    assert same.sensitivities() == {} == same.correlations()
     assert str(same).endswith("electrons RMS")
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_grows_with_the_level_is_not_missed(scenes, sign):
+    # Half of the devices have less of it than the design and are better: nothing tells that of
+    # the distance.
+    system = joint.ImagingSystem(
+        sensor=optics.Sensor(2000, read_noise=4.0, black_level=40), encoding="linear"
+    )
+    limits = {"read_noise": 2.0, "shift": 0.5}
+    found = tolerance(
+        system, scenes, limits, measure=lambda made: sign * made.sensor.read_noise, devices=60
+    )
+    assert [*found.sensitivities()] == ["read_noise", "shift"]
+    assert found.sensitivities()["read_noise"] == pytest.approx(sign)
+    level, distance = found.correlations()["read_noise"]
+    levels = np.array(found.levels["read_noise"])
+    assert level == pytest.approx(stats.spearmanr(levels, found.values).statistic)
+    assert distance == pytest.approx(stats.spearmanr(np.abs(levels - 4), found.values).statistic)
+    assert abs(distance) < 0.3
+    # Of two levels at one distance there is a correlation with the level alone.
+    two = dataclasses.replace(found, values=(1.0, 2.0, 4.0), levels={"read_noise": (2.0, 2.0, 6.0)})
+    expected = stats.spearmanr([2, 2, 6], [1, 2, 4]).statistic
+    assert two.correlations()["read_noise"] == (pytest.approx(expected), 0)
+
+
+def test_a_measure_may_be_a_number_of_the_report(system, scenes):
+    limits = {"photons": (20.0, 50.0)}
+    names = scenes.classes
+    for measure in ("ece", "nll", "mcc", f"recall.{names[0]}"):
+        found = tolerance(system, scenes, limits, measure=measure, devices=2)
+        for value, photons in zip(found.values, found.levels["photons"], strict=True):
+            report = joint.evaluate(system, scenes, photons=photons).report
+            assert value == pytest.approx(report.number(measure), nan_ok=True)
+        assert found.more_is_better == (measure not in ("ece", "nll"))
+    with pytest.raises(ValueError, match=r"that of a class, such as recall\.NAME, not 'acuracy'"):
+        tolerance(system, scenes, limits, measure="acuracy", devices=2)
+
+
+def test_devices_are_warned_of_once(scenes):
+    system = joint.ImagingSystem(
+        sensor=optics.Sensor(1000, read_noise=2.0, black_level=20), encoding="linear"
+    )
+    limits = {"photons": (20.0, 60.0)}
+    with pytest.warns(UserWarning, match=r"black_level.*\(\d+ warnings of this kind\)") as caught:
+        tolerance(system, scenes, limits, measure="psnr_scene", devices=12)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
 
 
 def test_errors_come_in_the_order_of_the_light(scenes):
