@@ -28,8 +28,7 @@ from .scenes import Measuring, NotHere, Scenes, judged, needed
 
 __all__ = ["contrast_decides", "informed", "kept_of_scenes", "optimal_images"]
 
-_MEASURES: tuple[Measure, ...] = ("gcnr", "delta_e")
-_NAMES = {"gcnr": "gCNR", "delta_e": "ΔE"}
+_NAMES = {"gcnr": "gCNR", "delta_e": "ΔE", "weber": "Weber contrast"}
 _FACTORS = (0.0, 0.5, 1.0, 1.5)
 _STEPS = 40
 _ROUGHNESS, _RATE, _LIGHT = 20.0, 1.0, 0.4
@@ -65,7 +64,9 @@ def _correctness(system: ImagingSystem, masked: LesionDataset, how: Measuring) -
     guesses = logits.argmax(1)
     named = {"labels": labels, "classes": masked.classes, "groups": masked.groups}
     named["resamples"] = how.resamples
-    values = {measure: getattr(found, measure).cpu().numpy() for measure in _MEASURES}
+    other: Measure = "delta_e" if masked.channels == 3 else "weber"  # there are no colours
+    measures: tuple[Measure, ...] = ("gcnr", other)
+    values = {measure: getattr(found, measure).cpu().numpy() for measure in measures}
     effects: list[ContrastEffect] = [
         correctness_against_contrast(each, right=guesses == labels, measure=measure, **named)
         for measure, each in values.items()

@@ -490,6 +490,28 @@ def test_scenes_of_a_linear_system_are_measured_as_light():
     assert with_interval(*effect.within_class, "+.3f") in "".join(map(str, found))
 
 
+def test_whether_the_contrast_of_grey_scenes_decides_is_asked_without_colours():
+    scenes = classify.LesionPhantom(60, 32, seed=1, balance=1.0, wavelengths=(550e-9,))
+    torch.manual_seed(0)
+    classifier = classify.backbone("resnet_s", 7, image_size=32, in_channels=1)
+    system = joint.ImagingSystem(classifier=classifier).eval()
+    how = Measuring(quick=False, resamples=_RESAMPLES)
+    found = contrast_decides(SimpleNamespace(report=True), Scenes(system, scenes, scenes), how)
+    said = "".join(map(str, found))
+    effect = correctness_against_contrast(
+        measure_contrast(scenes).weber.numpy(),
+        scenes.labels.numpy(),
+        joint.evaluate(system, scenes).logits.argmax(1) == scenes.labels.numpy(),
+        classes=scenes.classes,
+        groups=scenes.groups,
+        resamples=_RESAMPLES,
+    )
+    assert "Weber contrast" in said
+    assert with_interval(*effect.within_class, "+.3f") in said
+    assert "ΔE" not in said
+    assert "Recall of each class against the contrast at which its lesions are shown" in said
+
+
 def test_the_run_is_described(whole, parsed):
     rows = parsed.rows()
     assert rows["scenes"][0].startswith("140 procedural lesions of 32 × 32 pixels")
