@@ -502,5 +502,17 @@ def test_the_page_of_equal_rates_has_the_numbers_of_its_runs(file, targets, titl
         assert (min(far), max(far)) == pytest.approx((-0.14, -0.07), abs=5e-3)
 
 
+def test_a_longer_training_holds_the_higher_rate_too():
+    page = (DOCS / "howto" / "equal_rate.md").read_text()
+    runs = json.loads((DOCS / "results" / "equal_rate_90.json").read_text())["runs"]
+    for design in {(run["codec"], run["camera"]) for run in runs}:
+        own = [run for run in runs if (run["codec"], run["camera"]) == design]
+        rates = {run["target"]: run["bpp"] for run in own if run["kind"] != "held weight"}
+        wanted = [f"{rates[target]:.3f}" for target in (None, 0.4, 0.8)]
+        assert _cells(page, "{}, {}, 90".format(*design)) == wanted
+        assert abs(rates[0.4] / 0.4 - 1) < 0.01
+        assert -0.024 < rates[0.8] / 0.8 - 1 < 0.01
+
+
 def _aimed(run, target):
     return (run["kind"], run["target"]) == ("target", target)
