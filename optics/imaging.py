@@ -7,10 +7,11 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from .fourier import Boundary, convolve, kept
+from .fourier import Boundary, convolve, kept, squared_modulus
 from .front_end import FrontEnd, check_raw
 from .height_map import EtchedRelief
 from .illumination import ColourChannels
+from .modulation import modulus
 from .noise import Generators, one_of
 from .projection import Projection
 from .pupil import Pupil, check_same_everywhere
@@ -30,6 +31,7 @@ from .restoration import Wiener
 
 __all__ = [
     "IncoherentImaging",
+    "channel_mtf",
     "check_colour",
     "check_part",
     "check_response",
@@ -244,6 +246,50 @@ class IncoherentImaging(FrontEnd):
         finally:
             for part, error in etched:
                 part.etch_error = error
+
+    def mtf(
+        self,
+        frequency: Tensor,
+        *,
+        angle: float | Tensor = 0.0,
+        distance: Tensor | float | None = None,
+        pixel: bool = True,
+    ) -> Tensor:
+        """Modulation transfer function of each channel, of all wavelengths that it sees together.
+
+        The transfer functions of the wavelengths are added as the light of each counts in the
+        channel, by ``spectral_response`` and by what the pupil passes of it, so that a phase
+        between them costs contrast. See :meth:`Pupil.mtf`; a restoration is not in it.
+
+        Parameters
+        ----------
+        frequency : Tensor, real ``[F]``, cycles/m
+        angle : float or scalar Tensor, radians
+        distance : float or Tensor ``[D]``, metres, optional
+        pixel : bool
+            All as for :meth:`Pupil.otf`.
+
+        Returns
+        -------
+        Tensor ``[C, F]``, or ``[D, C, F]`` for several distances
+            In 0..1, and 1 at zero frequency: relative to a large area.
+
+        Raises
+        ------
+        TypeError
+            As :meth:`Pupil.otf`.
+        ValueError
+            Without a pupil: see :func:`optics.mtf` for that of a PSF. As :meth:`Pupil.otf`.
+
+        Warns
+        -----
+        UserWarning
+            As :meth:`Pupil.otf`.
+        """
+        return channel_mtf(
+            self.pupil, self.spectral_response, frequency,
+            angle=angle, distance=distance, pixel=pixel,
+        )  # fmt: skip
 
     def throughput(self) -> Tensor:
         """Mean over the channels of the PSF's sum: the part of a point's light that arrives.
@@ -497,6 +543,26 @@ def seen_in_channels(psf: Tensor, response: Tensor | None) -> Tensor:
     # Light spans more than half precision holds.
     with full_precision(psf):
         return torch.einsum("cl,...lyx->...cyx", response.to(psf.dtype), psf)
+
+
+def channel_mtf(
+    pupil: Pupil | None,
+    response: Tensor | None,
+    frequency: Tensor,
+    *,
+    angle: float | Tensor = 0.0,
+    distance: Tensor | float | None = None,
+    pixel: bool = True,
+) -> Tensor:
+    """MTFs ``[..., C, F]`` of channels that respond ``[C, L]`` to a pupil's L wavelengths."""
+    if pupil is None:
+        raise ValueError("a fixed PSF has no transfer function beyond its pixels: see optics.mtf")
+    found = pupil.otf(frequency, angle=angle, distance=distance, pixel=pixel)
+    light = squared_modulus(pupil.field()).sum((-2, -1))
+    both = torch.cat((found, torch.ones_like(found[..., :1])), -1) * light[..., None]
+    seen = seen_in_channels(both[..., None], response)[..., 0]
+    whole = seen[..., -1:].real
+    return modulus(seen[..., :-1] / torch.where(whole > 0, whole, 1))
 
 
 def check_response(response: Tensor, bands: int) -> None:

@@ -25,7 +25,7 @@ from torch.nn import functional
 from .fourier import Boundary, convolve
 from .front_end import FrontEnd, check_raw
 from .illumination import ColourChannels
-from .imaging import check_colour, check_part, check_response, seen_in_channels
+from .imaging import channel_mtf, check_colour, check_part, check_response, seen_in_channels
 from .projection import Projection
 from .pupil import Pupil
 from .quantity import (
@@ -382,6 +382,38 @@ class VaryingImaging(FrontEnd):
         psfs = self.psfs if self.pupil is None else self.pupil()
         psfs = psfs[:, :, None] if psfs.ndim == 4 else psfs
         return seen_in_channels(psfs, self.spectral_response)
+
+    def mtf(self, frequency: Tensor, *, angle: float | Tensor = 0.0, pixel: bool = True) -> Tensor:
+        """Modulation transfer function of each channel at the places of the pupil.
+
+        As :meth:`IncoherentImaging.mtf`; of the wavefronts, and so without what the low rank leaves
+        out.
+
+        Parameters
+        ----------
+        frequency : Tensor, real ``[F]``, cycles/m
+        angle : float or scalar Tensor, radians
+        pixel : bool
+            All as for :meth:`Pupil.otf`.
+
+        Returns
+        -------
+        Tensor ``[P, Q, C, F]``
+            In 0..1, and 1 at zero frequency.
+
+        Raises
+        ------
+        TypeError
+            As :meth:`Pupil.otf`.
+        ValueError
+            Without a pupil. As :meth:`Pupil.otf`.
+
+        Warns
+        -----
+        UserWarning
+            As :meth:`Pupil.otf`.
+        """
+        return channel_mtf(self.pupil, self.spectral_response, frequency, angle=angle, pixel=pixel)
 
     def throughput(self) -> Tensor:
         """Mean of the PSFs' sums over places and channels; without the falloff of a projection.

@@ -21,7 +21,6 @@ from joint.panel.element import draw_filter, draw_phase, sheet_of_places, shown_
 from joint.panel.planes import draw_light
 from joint.panel.screen import plane_colours
 from joint.system import ImagingSystem, evaluating
-from optics.imaging import seen_in_channels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -280,13 +279,10 @@ def _transfer_of_pupil(front_end: _Lens, pupil: optics.Pupil) -> tuple[str, _Lin
     places = torch.linspace(0, 0.5, 65, dtype=torch.float64)
     area = pupil.oversample > 1  # which is in the PSF then
     along = [
-        pupil.otf(places / pupil.pixel_pitch, angle=angle, pixel=area)
+        front_end.mtf(places / pupil.pixel_pitch, angle=angle, pixel=area)
         for angle in (0.0, math.pi / 2)
     ]
-    light = pupil.field().abs().square().sum((-2, -1))  # by which wavelengths count in a channel
-    seen = torch.stack(along, -2) * light[..., None, None]
-    seen = seen_in_channels(seen, front_end.spectral_response).abs().cpu()
-    found, names, of = _chosen(front_end, seen / seen[..., :1])
+    found, names, of = _chosen(front_end, torch.stack(along, -2).cpu())
     both = (places.numpy(), places.numpy())
     return (
         "MTF",

@@ -521,3 +521,72 @@ def test_a_camera_restores_with_its_own_boundary(boundary):
     raw = _scene(2, 3, 40, 40)
     expected = optics.wiener(raw, camera.design_psf(), noise_to_signal=0.1, boundary=boundary)
     torch.testing.assert_close(camera.combine(raw), expected)
+
+
+def _broad(**options):
+    """A lens that is out of focus, with a stop of half the light, of two broad channels."""
+    waves = (620e-9, 580e-9, 540e-9, 500e-9)
+    size = 96
+    mask = optics.AmplitudeMask(torch.full((size, size), 0.5), spacing=2e-3 / (size - 1))
+    colour = optics.Aberration(
+        size, spacing=2e-3 / (size - 1), diameter=2e-3, indices=[4, 8],
+        coefficients=torch.tensor([[6, 4], [2, 4], [-2, 4], [-6, 4.0]]) * 1e-8,
+    )  # fmt: skip
+    pupil = optics.Pupil(
+        [mask, colour],
+        wavelengths=waves,
+        focal_length=16e-3,
+        pixel_pitch=1e-6,
+        psf_size=121,
+    )
+    response = torch.tensor([[0.5, 0.3, 0.2, 0.0], [0.0, 0.1, 0.2, 0.4]])
+    return optics.IncoherentImaging(pupil, spectral_response=response, **options)
+
+
+def test_the_mtf_of_a_broad_channel_is_that_of_its_psf():
+    camera = _broad()
+    with torch.no_grad():
+        psf = camera.psf().double()
+        places = torch.arange(121) - 60
+        for angle, axis in ((0.0, -1), (math.pi / 2, -2)):
+            line = psf.sum(-2 if axis == -1 else -1)
+            frequency = torch.tensor([0.0, 0.02, 0.05, 0.1, 0.2], dtype=torch.float64)  # a pixel
+            wave = torch.exp(-2j * math.pi * frequency[:, None] * places)
+            expected = (line[:, None] * wave).sum(-1).abs() / line.sum(-1, keepdim=True)
+            found = camera.mtf(frequency / 1e-6, angle=angle, pixel=False)
+            # What the window loses, 1 % of the light, is in the transfer function.
+            torch.testing.assert_close(found.double(), expected, atol=0.012, rtol=0)
+            torch.testing.assert_close(found[:, 0], torch.ones(2), atol=1e-6, rtol=0)
+            area = optics.pixel_mtf(frequency / 1e-6, pitch=1e-6)
+            torch.testing.assert_close(
+                camera.mtf(frequency / 1e-6, angle=angle).double(), found.double() * area
+            )
+    # A phase between the wavelengths costs contrast: less than the mean of their moduli.
+    each = camera.pupil.mtf(torch.tensor([60e3]), angle=0.0).detach()[:, 0]
+    mixed = camera.mtf(torch.tensor([60e3])).detach()[:, 0]
+    weights = camera.spectral_response / camera.spectral_response.sum(1, keepdim=True)
+    assert (mixed <= weights @ each + 1e-6).all()
+
+
+def test_the_mtf_of_channels_that_see_one_wavelength_is_the_pupils_at_each_distance():
+    pupil = _pupil(focus=1.0)
+    camera = optics.IncoherentImaging(pupil)
+    frequency = torch.tensor([0.0, 2e4, 6e4])
+    distances = torch.tensor([0.8, 1.0])
+    with torch.no_grad():
+        found = camera.mtf(frequency, angle=0.3, distance=distances)
+        expected = pupil.mtf(frequency, angle=0.3, distance=distances)
+    assert found.shape == (2, 3, 3)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+    fixed = optics.IncoherentImaging(torch.ones(3, 3) / 9)
+    with pytest.raises(ValueError, match=r"a fixed PSF has no transfer function .* optics\.mtf"):
+        fixed.mtf(frequency)
+
+
+def test_a_channel_that_sees_nothing_has_no_contrast():
+    camera = optics.IncoherentImaging(
+        _pupil(), spectral_response=torch.tensor([[1.0, 0, 0], [0, 0, 0]])
+    )
+    found = camera.mtf(torch.tensor([0.0, 2e4])).detach()
+    assert torch.equal(found[1], torch.zeros(2))
+    assert float(found[0, 1]) > 0.1

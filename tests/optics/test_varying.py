@@ -1,4 +1,5 @@
 import copy
+import itertools
 import pickle
 
 import pytest
@@ -400,6 +401,22 @@ def _random(*shape):
 
 
 _BANDS = (450e-9, 550e-9, 650e-9)
+
+
+def test_each_place_has_the_mtf_of_a_lens_with_its_wavefront():
+    frequency = torch.tensor([0.0, 3e4, 6e4])
+    coefficients, waves = _random(2, 3, 1, 11), (500e-9, 600e-9)
+    response = torch.tensor([[0.4, 0.6]])
+    camera = optics.VaryingImaging(
+        _pupil(coefficients, wavelengths=waves), rank=2, spectral_response=response
+    )
+    found = camera.mtf(frequency, angle=0.7)
+    assert found.shape == (2, 3, 1, 3)
+    for row, column in itertools.product(range(2), range(3)):
+        alone = optics.IncoherentImaging(
+            _pupil(coefficients[row, column], wavelengths=waves), spectral_response=response
+        )
+        torch.testing.assert_close(found[row, column], alone.mtf(frequency, angle=0.7))
 
 
 @pytest.mark.parametrize("bands", [1, 3])
