@@ -33,6 +33,7 @@ from .quantity import (
     image_size,
     index_of,
     looked_at,
+    one_number,
 )
 from .read_out import (
     channel_values,
@@ -337,7 +338,7 @@ class Sensor(nn.Module):
         return self._gain if self.log_gain is None else self.log_gain.exp()
 
     @contextmanager
-    def under(self, photons: float) -> Iterator[None]:
+    def under(self, photons: float, *, exposure_time: float | None = None) -> Iterator[None]:
         """Expose all pictures to another light for a while, with the gain in proportion.
 
         The picture stays as bright as it was, up to the full well, as with the ISO dial of a
@@ -349,6 +350,9 @@ class Sensor(nn.Module):
         ----------
         photons : float, photons/pixel
             At irradiance 1 over the whole exposure time, for each picture.
+        exposure_time : float, s, optional
+            Over which the dark current gathers meanwhile; by default as before. The light does not
+            follow it: of twice the time in the same scene, give twice the photons, too.
 
         Yields
         ------
@@ -359,7 +363,7 @@ class Sensor(nn.Module):
         Raises
         ------
         TypeError, ValueError
-            When it is not one number, or not positive and finite.
+            When either is not one number, or not positive and finite.
 
         Warns
         -----
@@ -367,8 +371,11 @@ class Sensor(nn.Module):
             When a full well that was enough is not in that light (:meth:`holds`), or a black level
             holds fewer than three read noises, and fewer than it did.
         """
-        photons = light_of(photons)
-        before = self.photons, self._gain, self.photon_range
+        photons, time = light_of(photons), self.exposure_time
+        if exposure_time is not None:
+            time = one_number("exposure_time", exposure_time, "s")
+            check_allowed("exposure_time", exposure_time, 0 < time < math.inf)
+        before = self.photons, self._gain, self.photon_range, self.exposure_time
         held = None if self.log_gain is None else self.log_gain.detach().clone()
         own, other = self._in_light(self.photons), self._in_light(photons)
         other.warn_of_black(own, stacklevel=3)
@@ -376,11 +383,11 @@ class Sensor(nn.Module):
             other.warn_of_well(stacklevel=3)
         if self.automatic_gain:
             self.rescale_gain(photons / self.photons)
-        self.photons, self.photon_range = photons, None
+        self.photons, self.photon_range, self.exposure_time = photons, None, time
         try:
             yield
         finally:
-            self.photons, self._gain, self.photon_range = before
+            self.photons, self._gain, self.photon_range, self.exposure_time = before
             if self.log_gain is not None and held is not None:
                 with torch.no_grad():
                     self.log_gain.copy_(held)

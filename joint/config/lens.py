@@ -36,6 +36,10 @@ _DEFOCUS = 4  # of the same
 _RELIEF = 0.96
 # Part of its period by which a window may be larger, as optics.Pupil allows.
 _ROUNDED = 1e-9
+# Points along a side of a pixel beyond which lengths are taken for a slip, as by optics.Pupil.
+_MOST_POINTS = 31
+# Metres: a camera with a longer lens is a telescope.
+_LONGEST = 1.0
 
 
 def _number(distance: float) -> float:
@@ -105,7 +109,7 @@ class LensConfig(Settings):
     waves sends it up to 6 a lambda f_number / pixel_pitch pixels away."""
     oversample: int = added(1, ge=1)
     """Points along a side of a pixel at which light is taken, an odd number: 1, its centre; 3 or 5
-    integrate over its area, as pixels wider than lambda N need."""
+    integrate over its area, as pixels wider than lambda s' / D need."""
     wavelengths: Wavelengths | None = None
     """One a channel of the scenes, metres; by default the bands of a colour camera, or evenly
     spread ones. With colour, those of data.wavelengths; with a spectral_response, any number."""
@@ -201,13 +205,19 @@ class LensConfig(Settings):
                 f"a relief starts within one wave: strength is at most {_RELIEF}, not "
                 f"{self.strength:g}"
             )
-        widest = min(self.wavelengths or _CAMERA_BANDS) * self.f_number
         check_oversample(self.oversample)
+        widest = _spot(self, min(self.wavelengths or _CAMERA_BANDS))
         if self.pixel_pitch > widest * self.oversample:
+            enough = 2 * math.ceil((self.pixel_pitch / widest - 1) / 2) + 1
+            advice = (
+                f"give oversample={enough}, or a larger f_number"
+                if enough <= _MOST_POINTS
+                else f"give all lengths in metres; of these, oversample={enough} would be needed"
+            )
             raise ValueError(
-                f"pixel_pitch={self.pixel_pitch:g} m is wider than lambda N = {widest:.3g} m at "
-                f"the shortest wavelength, and with oversample={self.oversample} light would be "
-                "counted wrongly: give a larger (odd) oversample, or a larger f_number"
+                f"pixel_pitch={self.pixel_pitch:g} m is wider than lambda s' / D = {widest:.3g} m "
+                "at the shortest wavelength, with the image distance s', and with "
+                f"oversample={self.oversample} light would be counted wrongly: {advice}"
             )
         if self.colour.mixes and self.restoration is not None:
             raise ValueError(
@@ -274,9 +284,16 @@ def build_lens(
     Warns
     -----
     UserWarning
-        When PSFs that change across the scene are made of too few, and for a cubic phase of
-        strength 0.
+        When PSFs that change across the scene are made of too few, for a cubic phase of strength 0,
+        and for a focal length above 1 m, as one in millimetres is.
     """
+    if config.focal_length > _LONGEST:
+        warnings.warn(
+            f"focal_length={config.focal_length:g} is that of a telescope, in metres: "
+            f"{config.focal_length:g} mm are {config.focal_length / 1e3:g}",
+            UserWarning,
+            stacklevel=2,
+        )
     if config.element == "cubic" and config.strength == 0:
         warnings.warn(
             "element='cubic' with strength=0 is a lens without an element, and hardly learns to be "
@@ -384,11 +401,16 @@ def _pupil(config: LensConfig, image_size: tuple[int, int], channels: int) -> op
     )
 
 
+def _spot(config: LensConfig, wavelength: float) -> float:
+    """Width lambda s' / D of a PSF, metres, with the image distance s' and the diameter D."""
+    focus = math.inf if config.focus is None else config.focus
+    return wavelength * config.f_number / (1 - config.focal_length / focus)
+
+
 def _check_window(config: LensConfig, shortest: float) -> None:
     """Refuse a window into which copies of the PSF reach, as a coarse pupil makes them."""
-    focus = math.inf if config.focus is None else config.focus
-    # lambda s' / D in pixels, of which the PSF repeats after one a sample of the pupil.
-    spot = shortest * config.f_number / (1 - config.focal_length / focus) / config.pixel_pitch
+    # In pixels: after so many times as many samples as the pupil has across, the PSF repeats.
+    spot = _spot(config, shortest) / config.pixel_pitch
     samples, least = config.pupil_size - 1, math.ceil(config.psf_size / spot * (1 - _ROUNDED))
     if samples < least:
         raise ConfigError(

@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import pytest
 import torch
@@ -154,14 +155,43 @@ def test_too_large_is_a_warning_with_the_part_cut_away(diameter, size, percent):
     )
 
 
+@pytest.mark.parametrize("size", [(16, 16), (15, 16), (16, 15), (15, 15)])
+@pytest.mark.parametrize("across", [15.5, 16.0, 16.3, 17.0, 21.0, 40.0])
+def test_the_part_that_is_told_is_that_which_the_samples_lack(across, size):
+    """An even grid ends half a sample sooner on its positive side."""
+    shapes = [
+        (aperture.rectangular_aperture, {"height": across, "width": 9.0}, across * 9),
+        (aperture.rectangular_aperture, {"height": 16.2, "width": across}, across * 16.2),
+        (aperture.circular_aperture, {"diameter": across}, math.pi * across**2 / 4),
+        (
+            aperture.annular_aperture,
+            {"outer_diameter": across, "inner_diameter": 15.4},
+            math.pi * (across**2 - 15.4**2) / 4,
+        ),
+    ]
+    for shape, lengths, area in shapes:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            mask = shape(size, spacing=1.0, dtype=F64, **lengths)
+        lacking = 100 * (1 - float(mask.sum()) / area)
+        if shape is not aperture.rectangular_aperture and across <= min(size):
+            assert not told  # of a circle as large as the grid, which an even one cuts by a little
+        elif lacking < 1e-9:
+            assert not told
+        else:
+            (warning,) = told
+            assert f"cuts away {lacking:.3g} % of its area" in str(warning.message)
+
+
 def test_other_warnings():
-    with pytest.warns(UserWarning, match=r"larger than the grid, which cuts away 75 % .*height"):
+    with pytest.warns(UserWarning, match=r"beyond the grid, which cuts away 75 % .*height"):
         aperture.rectangular_aperture(10, height=20.0, width=20.0, spacing=1.0)
     with pytest.warns(UserWarning, match=r"outer_diameter = 14.0 m"):
         aperture.annular_aperture(10, outer_diameter=14.0, inner_diameter=2.0, spacing=1.0)
-    # As large as the grid is not larger.
+    # As large as the grid is not larger, but an even one has no symmetric square as wide.
     aperture.circular_aperture(10, diameter=10.0, spacing=1.0)
-    aperture.rectangular_aperture(10, height=10 * 0.1, width=0.1 * 10, spacing=0.1)
+    aperture.rectangular_aperture(11, height=11 * 0.1, width=0.1 * 11, spacing=0.1)
+    aperture.rectangular_aperture(10, height=9 * 0.1, width=0.1 * 9, spacing=0.1)
     aperture.circular_aperture(10, diameter=torch.tensor(20.0), spacing=1.0)
 
 

@@ -49,6 +49,54 @@ def test_the_curve_is_that_of_what_is_drawn(name):
         assert (curve.variance[:, at] - variance).abs().le(5 * variance_error + 1e-5).all()
 
 
+@pytest.mark.parametrize("part", [0.95, 1.0, 1.002, 1.05])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bit_depth": 12, "black_level": 32},
+        {"bit_depth": 8, "full_well": 900, "read_noise": 9.0},
+        {"bit_depth": 14, "read_noise": 0.0, "dark_current": 2e5},
+        {"bit_depth": None, "black_level": 0.1, "read_noise": 40.0},
+        {"bit_depth": 10, "binning": 2, "black_level": 64},
+        {"bit_depth": 12, "binning": 4, "full_well": 300, "dark_current": 1e3},
+        {"bit_depth": 12, "full_well": 60_000, "shot_noise": "poisson"},
+    ],
+)
+def test_noise_is_cut_off_once_where_the_well_is_full_at_the_top_code(options, part):
+    options = {"full_well": 10_500, "black_level": 0, **options}
+    bits, well = options["bit_depth"], options["full_well"]
+    top = 1 if bits is None else 2**bits - 1
+    gain = part * options.get("binning", 1) ** 2 * well / (top - options["black_level"])
+    sensor = optics.Sensor(well, quantum_efficiency=1.0, gain=gain, **options)
+    dark = sensor.dark_current * sensor.exposure_time
+    # About where the first of the two is reached, and where all wells are full.
+    full = min(1, part) * well
+    light = full - dark + torch.tensor([-2, -0.5, 0.3, math.sqrt(well)]) * math.sqrt(well)
+    curve = optics.photon_transfer(sensor, light)
+    for at, photons in enumerate(light.tolist()):
+        mean, variance, mean_error, variance_error = _moments(sensor, photons, 1)
+        assert (curve.mean[:, at] - mean).abs().le(5 * mean_error + 1e-5).all()
+        assert (curve.variance[:, at] - variance).abs().le(5 * variance_error + 1e-5).all()
+
+
+def test_what_the_well_holds_is_a_normal_number_that_is_cut_off():
+    """In closed form, where nothing else adds noise: its moments by scipy's truncated one."""
+    sensor = optics.Sensor(2_000, full_well=1_000, gain=2_000, bit_depth=None, read_noise=0.0)
+    light = torch.linspace(1_500, 1_900, 9, dtype=torch.float64)
+    curve = optics.photon_transfer(sensor, light)
+    for at, electrons in enumerate((0.6 * light).tolist()):
+        deviation = math.sqrt(electrons)
+        end = (1_000 - electrons) / deviation
+        below, held = stats.truncnorm(-math.inf, end), stats.norm.sf(end)
+        mean = (1 - held) * below.mean() + held * end
+        square = (1 - held) * (below.var() + below.mean() ** 2) + held * end**2
+        expected = (electrons + deviation * mean) / 2_000
+        assert curve.mean[0, at].item() == pytest.approx(expected, rel=1e-12)
+        # By a sixth of the square of a hundredth of a deviation, and never less.
+        more = curve.variance[0, at].item() * (2_000 / deviation) ** 2 - (square - mean**2)
+        assert -1e-9 < more < 1e-4 / 6 * 1.01
+
+
 def test_figures_are_those_of_the_standard():
     """EMVA 1288, 4.0 linear: in the order of its data sheet, worked out by hand."""
     sensor = optics.Sensor(

@@ -678,6 +678,39 @@ def test_another_light_for_a_while_keeps_the_brightness(trainable):
             pass
 
 
+def test_a_bracket_gathers_dark_current_for_as_long_as_light():
+    sensor = optics.Sensor(
+        1000, quantum_efficiency=0.5, dark_current=300.0, exposure_time=0.1, automatic_gain=False,
+        read_noise=0.0, shot_noise="none", bit_depth=None,
+    )  # fmt: skip
+    scene = torch.full((1, 1, 2, 2), 0.3)
+    for part in (0.01, 0.25, 2):
+        # Each of its exposures is of the camera with another time, whose gain is the same.
+        with sensor.under(1000 * part, exposure_time=0.1 * part):
+            expected = part * (0.3 * 1000 * 0.5 + 300 * 0.1)
+            torch.testing.assert_close(sensor.electrons(scene), torch.full_like(scene, expected))
+            torch.testing.assert_close(sensor(scene), torch.full_like(scene, expected / 500))
+            with sensor.under(1000):  # the time stays, of which nothing is said
+                assert sensor.exposure_time == 0.1 * part
+        assert sensor.exposure_time == 0.1
+    with pytest.raises(RuntimeError), sensor.under(500, exposure_time=0.05):
+        raise RuntimeError
+    assert (sensor.photons, sensor.exposure_time) == (1000, 0.1)
+    for wrong in (0.0, -1.0, math.nan, math.inf):
+        with (
+            pytest.raises(ValueError, match=r"exposure_time=.* out of range; give a pos"),
+            sensor.under(500, exposure_time=wrong),
+        ):
+            pass
+    for wrong in ("long", (0.1, 0.2)):
+        with (
+            pytest.raises(TypeError, match="exposure_time must be one number"),
+            sensor.under(500, exposure_time=wrong),
+        ):
+            pass
+    assert (sensor.photons, sensor.exposure_time) == (1000, 0.1)
+
+
 @pytest.mark.parametrize("trainable", [False, True])
 def test_a_black_level_that_less_light_outgrows_is_warned_of(trainable):
     options = {"read_noise": 3.0, "bit_depth": 12, "trainable_gain": trainable}

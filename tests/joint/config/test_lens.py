@@ -271,7 +271,11 @@ def test_other_numbers_of_channels_have_a_wavelength_each(channels):
         ({"coma": 0.1, "zernike": {8: 0.2}}, "coma is zernike 8: set one of the two"),
         ({"f_number": 0.0}, "greater than 0"),
         ({"oversample": 2}, "oversample must be odd"),
-        ({"f_number": 4.0}, r"pixel_pitch=3\.5e-06 m is wider than lambda N = 1\.85e-06 m"),
+        (
+            {"f_number": 4.0},
+            r"pixel_pitch=3\.5e-06 m is wider than lambda s' / D = 1\.85e-06 m .*oversample=3, or",
+        ),
+        ({"pixel_pitch": 2.0}, r"give all lengths in metres; of these, oversample=\d+ would be"),
         ({"element": "phase", "levels": 4}, "are those of element='height', not 'phase'"),
         ({"element": "phase", "max_height": 1e-6}, "max_height, .*those of element='height'"),
         ({"element": "height", "strength": 5.0}, r"strength is at most 0\.96, not 5"),
@@ -293,6 +297,36 @@ def test_bad_options_are_refused(options, message):
 def test_wavelengths_that_do_not_fit_the_scenes_are_refused():
     with pytest.raises(ValueError, match="names 2 bands, but the scenes have 3 channels"):
         _build(wavelengths=(500e-9, 600e-9))
+
+
+def test_the_width_of_a_pixel_is_compared_with_the_spot_of_a_near_focus():
+    """At 1:1 the image is twice as far, and the spot twice as wide: as optics.Pupil judges."""
+    options = {"f_number": 4, "focal_length": 10e-3, "wavelengths": (550e-9,)}
+    pupil = _build(1, focus=0.02, pixel_pitch=3e-6, **options).pupil
+    # The aperture is the whole grid, but for the sample that an even one has more.
+    assert pupil.q_sampling[0] == pytest.approx(550e-9 * 4 * 2 / 3e-6)
+    with pytest.raises(ValidationError, match=r"lambda s' / D = 2\.2e-06 m"):
+        joint.LensConfig(pixel_pitch=3e-6, **options)
+    with pytest.raises(ValidationError, match=r"lambda s' / D = 4\.4e-06 m"):
+        joint.LensConfig(focus=0.02, pixel_pitch=4.5e-6, **options)
+
+
+@pytest.mark.parametrize("pitch", [2.3e-6, 6.5e-6, 6.7e-6, 30e-6])
+def test_the_oversample_that_is_told_is_the_least_that_a_pupil_takes(pitch):
+    options = {"f_number": 4, "wavelengths": (550e-9,), "pixel_pitch": pitch, "psf_size": 3}
+    with pytest.raises(ValidationError, match=r"give oversample=\d+, or a larger f_num") as e:
+        joint.LensConfig(**options)
+    enough = int(re.search(r"give oversample=(\d+)", str(e.value))[1])
+    pupil = _build(1, oversample=enough, **options).pupil
+    assert pupil.q_sampling[0] * (enough - 2) < 1
+
+
+def test_a_focal_length_in_millimetres_is_warned_of_once_it_is_built():
+    config = joint.LensConfig(focal_length=10)
+    with pytest.warns(UserWarning, match=r"focal_length=10 .* in metres: 10 mm are 0\.01") as told:
+        joint.build_front_end(config, (16, 16), 1)
+    assert len(told) == 1
+    joint.build_front_end(joint.LensConfig(focal_length=1), (16, 16), 1)
 
 
 @pytest.mark.parametrize(("channels", "focus"), [(3, None), (1, None), (1, 0.05)])
