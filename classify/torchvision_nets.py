@@ -137,7 +137,8 @@ def last_patches(net: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
     """
     embedded = net.get_submodule("conv_proj")(image)
     height, width = embedded.shape[-2:]
-    token = net.get_parameter("class_token").expand(len(image), -1, -1)
+    # Not len(image), which would fix the number of pictures of an exported graph.
+    token = net.get_parameter("class_token").expand(image.shape[0], -1, -1)
     tokens = torch.cat((token, embedded.flatten(2).transpose(1, 2)), 1)
     tokens = tokens + net.get_parameter("encoder.pos_embedding")
     tokens = net.get_submodule("encoder.dropout")(tokens)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import classify
+from optics.quantity import image_size as as_size
 
 from .config.classifier import build_classifier
 from .config.codecs import build_codec
@@ -103,7 +104,7 @@ def _given_split(dataset: classify.LesionDataset, column: str) -> classify.Split
 
 
 def build_system(
-    config: SystemConfig, *, image_size: tuple[int, int], channels: int, classes: int
+    config: SystemConfig, *, image_size: int | tuple[int, int], channels: int, classes: int
 ) -> ImagingSystem:
     """Build the system of a configuration for scenes ``[B, channels, H, W]``.
 
@@ -113,8 +114,8 @@ def build_system(
     Parameters
     ----------
     config : SystemConfig
-    image_size : (int, int), pixels
-        Height and width of the scenes.
+    image_size : int or (int, int), pixels
+        Height and width of the scenes; a single number for both.
     channels, classes : int
         Of the scenes, and of their labels.
 
@@ -124,9 +125,19 @@ def build_system(
 
     Raises
     ------
+    TypeError
+        For what is no configuration of a system.
     ValueError
-        When a stage does not fit the scenes.
+        When the size is none, or a stage does not fit the scenes.
     """
+    if not isinstance(config, SystemConfig):
+        remedy = "make one with joint.SystemConfig(...)"
+        if isinstance(config, RunConfig):
+            remedy = "give its .system"
+        raise TypeError(
+            f"config must be a joint.SystemConfig, not {type(config).__name__}; {remedy}"
+        )
+    image_size = as_size(image_size, "image_size")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
         front_end = build_front_end(config.front_end, image_size, channels)

@@ -29,6 +29,8 @@ from compress import Autoencoder, HyperpriorCodec, KMeansCodec, LearnedCodec
 from compress.files import FileCodec
 
 from .checkpoint import write_atomically
+from .folder import as_path
+from .kinds import check_system
 from .planes import Noise, reach
 from .system import ImagingSystem, evaluating
 
@@ -130,6 +132,8 @@ def export(
 
     Raises
     ------
+    TypeError
+        For what is no system, no Tensor or no path.
     ValueError
         For another suffix, plane or end, one that the system has not, an end that does not come
         after the plane, no classifier or scenes, another number of names than of scores, the
@@ -144,7 +148,13 @@ def export(
     What the light passes before the codes is made by a factory, and a simulation of it draws its
     noise: no file begins there.
     """
-    path = Path(path)
+    check_system(system)
+    if not isinstance(scenes, Tensor):
+        raise TypeError(
+            f"scenes must be a Tensor [B, C, H, W] in 0..1, not {type(scenes).__name__}: make one "
+            "of an array with torch.as_tensor(array, dtype=torch.float32)"
+        )
+    path = as_path(path, "path")
     check_target(path)
     form = _FORMATS[path.suffix.lower()]
     _check_ends(system, plane, until)
@@ -372,12 +382,18 @@ def _free() -> tuple[dict[int, Any]]:
     return ({0: torch.export.Dim("pictures", min=1)},)
 
 
-# What torch.export and ONNX Runtime say where the number of pictures did not stay free.
-_SIGNS_OF_A_FIXED_SIZE = ("Constraints violated (pictures)", "Got invalid dimensions for input")
 _FIXED = (
-    " The number of pictures was fixed by len() or int() in the forward of a stage of your own: "
+    "The number of pictures was fixed by len() or int() in the forward of a stage of your own: "
     "take pictures.shape[0], as in pictures.new_zeros(pictures.shape[0])"
 )
+# What torch.export and ONNX Runtime say, and what has happened then.
+_HINTS = {
+    "Constraints violated (pictures)": _FIXED,
+    "Got invalid dimensions for input": _FIXED,
+    "Could not find an implementation for": (
+        "Of float64 it has few operations: give system.float() and scenes.float()"
+    ),
+}
 
 
 @contextmanager
@@ -392,8 +408,8 @@ def _traced(said: str) -> Iterator[None]:
         while cause.__cause__ is not None:  # an exporter wraps what happened in what to do about it
             cause = cause.__cause__
         words = str(cause).strip() or type(cause).__name__  # it may have been raised without any
-        hint = _FIXED if any(sign in words for sign in _SIGNS_OF_A_FIXED_SIZE) else ""
-        raise ValueError(f"{said}: {words.splitlines()[0]}{hint}") from error
+        hints = [f" {hint}" for sign, hint in _HINTS.items() if sign in words]
+        raise ValueError(f"{said}: {words.splitlines()[0]}{''.join(hints)}") from error
 
 
 def _write_pt2(part: nn.Module, example: Tensor, gives: str, description: str) -> bytes:

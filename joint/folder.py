@@ -21,6 +21,7 @@ Nothing here depends on a clock, and a folder may be copied anywhere.
 
 import contextlib
 import json
+import os
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ __all__ = [
     "RunFolder",
     "RunState",
     "RunSummary",
+    "as_path",
     "hold",
     "is_done",
     "list_runs",
@@ -69,6 +71,23 @@ PREDICTIONS_FILE, RESULT_FILE = "predictions.safetensors", "result.json"
 FAILURE_FILE, START_FILE = "failure.json", "start.json"
 
 RunState: TypeAlias = Literal["done", "running", "interrupted", "failed"]
+
+
+def as_path(given: object, name: str = "directory") -> Path:
+    """The path that was given as ``name``.
+
+    Raises
+    ------
+    TypeError
+        For what is none.
+    ValueError
+        For an empty one, which would be the working folder.
+    """
+    if not isinstance(given, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, a str or a Path, not {type(given).__name__}")
+    if given == "":
+        raise ValueError(f"{name} is empty: name a folder, or give '.' for the working folder")
+    return Path(given)
 
 
 # --------------------------------------------------------------------------------- who writes it
@@ -226,6 +245,10 @@ def hold(directory: Path | str | RunFolder) -> Iterator[RunFolder]:
 
     Raises
     ------
+    TypeError
+        For what is no path.
+    ValueError
+        For an empty one, which would be the working folder.
     RunLocked
         When somebody else holds it; who, where and since when.
     CheckpointError
@@ -234,7 +257,7 @@ def hold(directory: Path | str | RunFolder) -> Iterator[RunFolder]:
     if isinstance(directory, RunFolder):
         yield directory
         return
-    path = Path(directory)
+    path = as_path(directory)
     if rank() > 0:
         yield RunFolder(path)
         return
@@ -280,7 +303,7 @@ def load_predictions(path: Path | str) -> Predictions:
     CheckpointError
         When there are none (the run is not done, or has no classifier), or they are damaged.
     """
-    path = Path(path)
+    path = as_path(path, "path")
     if path.is_dir():
         path = path / PREDICTIONS_FILE
         if not path.exists():
@@ -320,14 +343,15 @@ def _are_predictions(tensors: Mapping[str, Tensor], head: Mapping[str, Any]) -> 
 def read_history(directory: Path | str) -> list[dict[str, Any]]:
     """Lines of ``history.jsonl`` in ``directory``.
 
-    A last one that is torn, because its writer was killed, is left out.
+    A last one that is torn, because its writer was killed, is left out. There is none before the
+    run has begun, whether its folder is there or not.
 
     Raises
     ------
     CheckpointError
         When another line is damaged; which one.
     """
-    path = Path(directory) / HISTORY_FILE
+    path = as_path(directory) / HISTORY_FILE
     if not path.exists():
         return []
     *lines, torn = path.read_bytes().split(b"\n")
@@ -347,7 +371,7 @@ def read_history(directory: Path | str) -> list[dict[str, Any]]:
 
 def is_done(directory: Path | str) -> bool:
     """Whether the run in ``directory`` has come to its end."""
-    return (Path(directory) / RESULT_FILE).exists()
+    return (as_path(directory) / RESULT_FILE).exists()
 
 
 def read_result(directory: Path | str) -> dict[str, Any]:
@@ -358,13 +382,15 @@ def read_result(directory: Path | str) -> dict[str, Any]:
     CheckpointError
         When the run is not done, or the file is damaged.
     """
-    path = Path(directory) / RESULT_FILE
+    path = as_path(directory) / RESULT_FILE
     result = _read_json(path)
-    if not isinstance(result, dict):
-        what = "is damaged" if path.exists() else "is not there: the run is not done"
-        raise CheckpointError(f"{path} {what}")
-    if not isinstance(result.get("test"), dict):
-        raise CheckpointError(f"{path} is damaged: it has no numbers of a test")
+    if result is None and not path.exists():
+        raise CheckpointError(f"{path} is not there: the run is not done")
+    if not isinstance(result, dict) or not isinstance(result.get("test"), dict):
+        raise CheckpointError(
+            f"{path} is damaged: it has no numbers of a test; remove it and resume the run "
+            "(--resume), which tests it again"
+        )
     return result
 
 
@@ -387,7 +413,7 @@ class RunSummary:
     latest: float | None
     """Its value after the last epoch."""
     note: str = ""
-    """Who is writing, or why it failed."""
+    """Who is writing, why it failed, or what of it is damaged."""
 
 
 def summarise_run(directory: Path | str) -> RunSummary:
@@ -395,13 +421,24 @@ def summarise_run(directory: Path | str) -> RunSummary:
 
     ``done`` when there is a result, ``running`` while somebody holds it, ``failed`` when a reason
     was left, and otherwise ``interrupted``.
+
+    Raises
+    ------
+    NotADirectoryError
+        When ``directory`` is no folder.
     """
-    folder = Path(directory)
+    folder = as_path(directory)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is no folder: give that of a run")
     state: RunState = "interrupted"
     note = ""
     holder, failure = holder_of(folder), _read_json(folder / FAILURE_FILE)
     if is_done(folder):
         state = "done"
+        try:
+            read_result(folder)
+        except CheckpointError as error:
+            note = str(error)
     elif holder is not None:
         state, note = "running", str(holder)
     elif isinstance(failure, dict):
@@ -431,7 +468,7 @@ def list_runs(root: Path | str) -> list[RunSummary]:
     NotADirectoryError
         When ``root`` is no folder.
     """
-    root = Path(root)
+    root = as_path(root, "root")
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is no folder: give the one that holds the run folders")
     # None that is hidden, as half of a copy is.

@@ -6,7 +6,8 @@
     files, folders, zips ─► codes, as those of its scenes were made ─┴─► Prediction of each
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,7 @@ from .config.run import RunConfig, load_config
 from .config.scenes import ClassFolders, ImageTableConfig, MedMNISTConfig
 from .device import usable_device
 from .feed import as_seed, derive_seed, generators
+from .folder import as_path
 from .kinds import check_batch_size
 from .settings import ConfigError
 from .trained import SceneKind, load_trained, rebuilt, scene_kind
@@ -68,7 +70,7 @@ class Prediction(NamedTuple):
 
 def predict(
     directory: Path | str,
-    pictures: Sequence[Path | str],
+    pictures: Sequence[Path | str] | Path | str,
     *,
     views: Views = "identity",
     seed: int = 0,
@@ -88,7 +90,7 @@ def predict(
     ----------
     directory : path
         The run folder. The data that it was trained on need not be there.
-    pictures : sequence of paths
+    pictures : path or sequence of paths
         Files (``.jpg .jpeg .png .bmp .tif .tiff .webp``), or folders and zips of them, but for the
         masks, ``<picture>_segmentation``, that lie among those.
     views : {"identity", "mirror", "flips", "dihedral"}
@@ -120,6 +122,8 @@ def predict(
         When the run cannot be loaded, has no classifier, or was trained on scenes that no picture
         file is one of: of other channels than grey or colours, or that are not square, or linear
         light where nothing says that the codes of files are.
+    TypeError
+        For pictures or a run folder that are no paths, and a ``failed`` that cannot be called.
     FileNotFoundError
         When a picture is not there.
     ValueError
@@ -129,7 +133,10 @@ def predict(
     """
     check_batch_size(batch_size)
     seed = as_seed(seed)
-    directory = Path(directory)
+    if failed is not None and not callable(failed):
+        raise TypeError(f"failed must be a function of a name and a reason, not {failed!r}")
+    places = _places(pictures)
+    directory = as_path(directory)
     config = load_config(directory)
     trained = load_trained(directory, config.training)
     kind = scene_kind(trained)
@@ -139,7 +146,6 @@ def predict(
         raise ConfigError(f"the run in {directory} has no classifier: it says nothing of a picture")
     found: list[Prediction] = []
     with ExitStack() as held, torch.no_grad():
-        places = [Path(path).expanduser() for path in pictures]
         given = [(str(path), member) for path in places for member in _members(path, held)]
         members = [member for _, member in given]
         # One name may be in several folders.
@@ -174,6 +180,13 @@ def predict(
             f"{'; '.join(told)}"
         )
     return found
+
+
+def _places(pictures: object) -> list[Path]:
+    """The paths of one picture or of several; a TypeError for what is none."""
+    if isinstance(pictures, str | os.PathLike) or not isinstance(pictures, Iterable):
+        pictures = [pictures]
+    return [as_path(each, "each of pictures").expanduser() for each in pictures]
 
 
 def _members(path: Path, held: ExitStack) -> Iterator[Member]:

@@ -21,6 +21,7 @@ from .folder import (
     CONFIG_FILE,
     PREDICTIONS_FILE,
     Predictions,
+    as_path,
     load_predictions,
 )
 from .settings import ConfigError, NoneConfig
@@ -127,9 +128,10 @@ def load_run(
     -----
     UserWarning
         When the run is of a time when data sets did not say what their codes are, and its system
-        took them for something else: here it still does.
+        took them for something else: here it still does. When ``config.json`` is of another sensor
+        or another quality of the codec than the run was trained with.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     config = load_config(directory)
     trained = load_trained(directory, config.training)
     if not isinstance(data, classify.LesionDataset):
@@ -168,8 +170,14 @@ def load_system(directory: Path | str) -> ImagingSystem:
     ConfigError, CheckpointError
         When the folder lacks configuration or weights, or they do not belong together; when the run
         is of a version that did not keep what kind of scenes it was trained on.
+
+    Warns
+    -----
+    UserWarning
+        When ``config.json`` is of another sensor or another quality of the codec than the run was
+        trained with.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     config = load_config(directory)
     trained = load_trained(directory, config.training)
     return rebuilt(config, trained, scene_kind(trained))
@@ -202,7 +210,11 @@ def classes_of(trained: Trained) -> tuple[str, ...] | None:
 def rebuilt(
     config: RunConfig, trained: Trained, scenes: classify.LesionDataset | SceneKind
 ) -> ImagingSystem:
-    """The system of a run, for such scenes, with its weights, in evaluation mode."""
+    """The system of a run, for such scenes, with its weights, in evaluation mode.
+
+    What its weights' file knows of how it was built is compared with the configuration: somebody
+    may have edited that.
+    """
     # Everything is in the checkpoint; the files that training began with may be gone.
     system = build_system(
         config.system.without_files(),
@@ -210,7 +222,13 @@ def rebuilt(
         channels=scenes.channels,
         classes=len(scenes.classes),
     )
-    load_weights(system, trained.weights, source=str(trained.path))
+    remedy = f"put back the {trained.path.with_name(CONFIG_FILE)} that it was trained by"
+    _check_settings(system, trained, remedy=remedy)
+    try:
+        # Not as a file, of which it would be said that the configuration beside it is its own.
+        load_weights(system, trained.weights, source=f"the file {trained.path}")
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}: {remedy}") from error
     system.classes = None if system.classifier is None else scenes.classes
     # One picture that passes in training mode would change its batch statistics for all others.
     return system.eval()
@@ -396,15 +414,15 @@ def load_fitted(system: ImagingSystem, directory: Path | str) -> ImagingSystem:
         When the weights were trained behind another sensor, or at another quality of the codec: not
         where a codec of several was trained at them all.
     """
-    trained = _left_by_fit(Path(directory))
-    _check_settings(system, trained)
+    trained = _left_by_fit(as_path(directory))
+    _check_settings(system, trained, remedy="build the system as it was for joint.fit")
     load_weights(system, trained.weights, source=str(trained.path))
     if system.classifier is not None:
         system.classes = classes_of(trained) or system.classes
     return system.eval()
 
 
-def _check_settings(system: ImagingSystem, trained: Trained) -> None:
+def _check_settings(system: ImagingSystem, trained: Trained, *, remedy: str) -> None:
     """Compare what has no weights with what the run printed: encoding, sensor and quality."""
     printed = _identity(trained.head).get("system")
     if not isinstance(printed, str):
@@ -426,8 +444,8 @@ def _check_settings(system: ImagingSystem, trained: Trained) -> None:
         ]
         warnings.warn(
             f"the weights in {trained.path} were trained behind another sensor: "
-            f"{', '.join(told[0])} there, {', '.join(told[1])} here. If that is not meant, build "
-            "the system as it was for joint.fit",
+            f"{', '.join(told[0])} there, {', '.join(told[1])} here. If that is not meant, "
+            f"{remedy}",
             stacklevel=3,
         )
     quality, here = _printed_quality(printed), _printed_quality(repr(system))
@@ -486,7 +504,7 @@ def load_codec(directory: Path | str, *, codec: compress.Codec | None = None) ->
     ValueError
         When the run has no codec.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     if codec is not None:
         weights, _, path = _left_by_fit(directory)
         return _codec_with(codec, weights, path)

@@ -9,7 +9,10 @@ Training an element by a distant loss is harder than training a free kernel. Cha
 import copy
 import math
 import warnings
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,10 +23,14 @@ from classify.data.arrays import as_integer
 from optics import IncoherentImaging, LearnedKernel
 from optics.quantity import check_scalar
 
+from .checkpoint import CheckpointError
 from .device import usable_device
+from .folder import RunFolder, as_path, hold
 from .objective import Objective
+from .parallel import gathered
 from .system import ImagingSystem
 from .train.history import History
+from .train.listen import EpochListener, listeners
 from .train.loop import fit
 from .train.preflight import check_given, check_run
 from .train.training import Training
@@ -45,13 +52,18 @@ class TwoStage:
     """A system whose element was shaped to a learned kernel, and how it came about."""
 
     system: ImagingSystem
-    """Trained, in evaluation of the element."""
+    """Trained, with the element; with the kernel still, where the run was asked to stop before."""
     kernel: History
     """Training with the free kernel."""
-    psf: FittedPSF
-    """The element on its way to the kernel."""
-    element: History
-    """Training with the element in place of the kernel."""
+    psf: FittedPSF | None
+    """The element on its way to the kernel; None where it was not begun."""
+    element: History | None
+    """Training with the element in place of the kernel; None where it was not begun."""
+
+    @property
+    def interrupted(self) -> bool:
+        """The run was asked to stop, saved, and can be resumed."""
+        return self.element is None or self.element.interrupted
 
 
 @torch.inference_mode(False)  # gradients, whatever mode the caller is in
@@ -127,7 +139,7 @@ def _overlap(imaging: IncoherentImaging, wanted: Tensor) -> Tensor:
     return (psf.clamp_min(0) * wanted + 1e-16).sqrt().sum((-2, -1)).mean()
 
 
-def two_stage(
+def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between them
     system: ImagingSystem,
     element: IncoherentImaging,
     train: LesionDataset,
@@ -135,11 +147,14 @@ def two_stage(
     *,
     objective: Objective | None = None,
     config: Training | None = None,
+    teacher: ImagingSystem | None = None,
     psf_steps: int = 300,
     psf_learning_rate: float = 0.05,
     directory: Path | str | None = None,
     resume: bool = False,
     device: torch.device | str = "cpu",
+    stop: Callable[[], bool] | None = None,
+    on_epoch: EpochListener | Sequence[EpochListener] | None = None,
     progress: bool = True,
 ) -> TwoStage:
     """Train a system with a free kernel, shape an element to that kernel, and go on with it.
@@ -151,25 +166,29 @@ def two_stage(
         does not mix channels: what a PSF can be. It is trained in place, and keeps its kernel.
     element : IncoherentImaging
         Takes the kernel's place; trained in place.
-    train, validation, objective, config, device, progress
-        As in :func:`joint.fit`, for both trainings. There is no teacher, so that the objective has
-        no ``distillation``.
+    train, validation, objective, config, teacher, device, on_epoch, progress
+        As in :func:`joint.fit`, for both trainings, one after the other.
     psf_steps, psf_learning_rate
         As in :func:`fit_psf`.
     directory : path, optional
         Of the run folders ``kernel`` and ``element``.
     resume : bool
-        Continue them.
+        Continue them, whichever of them was interrupted.
+    stop : callable, optional
+        As in :func:`joint.fit`; asked in both trainings.
 
     Raises
     ------
     TypeError, ValueError
         As :func:`joint.fit` and :func:`fit_psf`, of either training; when the front end is no such
-        kernel, the element does not suit it, or the objective asks for a teacher. All of it before
-        any step is taken.
+        kernel, or the element does not suit it. All of it before any step is taken.
+    CheckpointError
+        As :func:`joint.fit`; also when the second folder holds a run, before the first begins.
     """
-    objective, config = objective or Objective(), config or Training()
-    check_given(system, train, validation, objective, config)
+    objective = Objective() if objective is None else objective
+    config = Training() if config is None else config
+    check_given(system, train, validation, objective, config, teacher, stop)
+    told = listeners(on_epoch)
     kernel = system.front_end
     if not isinstance(kernel, LearnedKernel) or kernel.exposures != 1 or kernel.mix_channels:
         raise ValueError(
@@ -183,32 +202,45 @@ def two_stage(
             f"the element images {element.in_channels} channels, the kernel {kernel.in_channels}; "
             "build it with as many wavelengths"
         )
-    if objective.distillation:
-        raise ValueError(
-            f"the objective weighs distillation with {objective.distillation:g}, and two_stage has "
-            "no teacher: set distillation=0, or take its three steps by yourself, joint.fit, "
-            "joint.fit_psf and joint.fit, of which fit takes one"
-        )
     device = usable_device(device)
+    if teacher is not None:
+        teacher.to(device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each training says it, too
         both = _with_element(system.to(device), element.to(device))
-        check_run(both, train, validation, objective, config)
+        check_run(both, train, validation, objective, config, teacher=teacher)
     del both  # or a second classifier lies on the device while the first is trained
-    folder = None if directory is None else Path(directory)
-    options = {"objective": objective, "config": config, "device": device, "progress": progress}
-    first = fit(
-        system, train, validation, resume=resume,
-        directory=None if folder is None else folder / "kernel", **options,
+    training = partial(
+        fit, objective=objective, config=config, teacher=teacher, resume=resume, device=device,
+        stop=stop, on_epoch=told, progress=progress,
     )  # fmt: skip
-    target = kernel.kernels.detach()[0, 0, :, 0]  # convolved with, thus the image of a point
-    shaped = fit_psf(element, target, steps=psf_steps, learning_rate=psf_learning_rate)
-    second = _with_element(system, element)
-    after = fit(
-        second, train, validation, resume=resume,
-        directory=None if folder is None else folder / "element", **options,
-    )  # fmt: skip
+    with ExitStack() as held:
+        folders: list[RunFolder | None] = [None, None]
+        if directory is not None:
+            place = as_path(directory)
+            folders = [held.enter_context(hold(place / name)) for name in ("kernel", "element")]
+            _check_free(folders, resume=resume)
+        first = training(system, train, validation, directory=folders[0])
+        if first.interrupted:
+            return TwoStage(system, first, None, None)
+        target = kernel.kernels.detach()[0, 0, :, 0]  # convolved with, thus the image of a point
+        shaped = fit_psf(element, target, steps=psf_steps, learning_rate=psf_learning_rate)
+        second = _with_element(system, element)
+        after = training(second, train, validation, directory=folders[1])
     return TwoStage(second, first, shaped, after)
+
+
+def _check_free(folders: Sequence[RunFolder | None], *, resume: bool) -> None:
+    """Refuse a folder that holds a run, where none is to be continued, before any is begun."""
+    if resume:
+        return
+    # The first process decides: it may have written a file before the others look.
+    for folder in folders:
+        if folder is not None and gathered(folder.has_checkpoint())[0]:
+            raise CheckpointError(
+                f"{folder} already holds a run; pass resume=True to continue it, or choose "
+                "another directory"
+            )
 
 
 def _with_element(system: ImagingSystem, element: IncoherentImaging) -> ImagingSystem:

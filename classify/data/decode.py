@@ -340,8 +340,12 @@ def _untouched(data: bytes) -> Image.Image:
 
 
 def _check_pages(picture: Image.Image) -> None:
-    """Refuse a stack, of which the first page would pass for the whole."""
-    if not isinstance(picture, TiffImagePlugin.TiffImageFile) or picture.n_frames == 1:
+    """Refuse a stack or an animation, of which the first page would pass for the whole."""
+    frames = getattr(picture, "n_frames", 1)
+    # Not in a JPEG, behind which phones put the brightness of a screen, or depth.
+    if frames > 1 and picture.format in ("PNG", "WEBP"):
+        raise ValueError(f"it holds {frames} frames; save one picture a file")
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile) or frames == 1:
         return
     pages = 0
     for page in range(picture.n_frames):

@@ -11,7 +11,7 @@ computing; K of them, stacked by ``torch.func``, start as many as one. Order, vi
 optimiser, files and validation are each run's own.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from functools import partial
@@ -25,9 +25,10 @@ from torch.func import functional_call
 from classify import LesionDataset
 from compress import Coded
 from compress.codec import Rate
+from joint.checkpoint import CheckpointError
 from joint.device import usable_device
 from joint.feed import Feed, as_scenes
-from joint.folder import RunFolder, hold
+from joint.folder import RunFolder, as_path, hold
 from joint.objective import Objective
 from joint.parallel import world_size
 from joint.system import ImagingSystem, Measured, SystemOutput, evaluating, only_learning
@@ -135,11 +136,16 @@ def fit_ensemble(
         When the loss or a weight of one of them is no longer finite. All end with it, and can be
         resumed without it from their folders.
     """
+    if not isinstance(systems, Sized):
+        raise TypeError(
+            "systems must be a sequence of two joint.ImagingSystem or more, not "
+            f"{type(systems).__name__}; use fit for one"
+        )
     count = len(systems)
     if count < 2:
         raise ValueError("an ensemble takes two systems or more; use fit for one")
-    objectives = _each(objective or Objective(), count, "objectives")
-    configs = _each(config or Training(), count, "configurations")
+    objectives = _each(Objective() if objective is None else objective, count, "objectives")
+    configs = _each(Training() if config is None else config, count, "configurations")
     teachers = _each(teacher, count, "teachers")
     given = (systems, objectives, configs, teachers)
     for system, its_objective, its_config, its_teacher in zip(*given, strict=True):
@@ -154,9 +160,9 @@ def fit_ensemble(
                 "a copy (copy.deepcopy)"
             )
     told = [listeners(some) for some in _each(on_epoch, count, "listeners")]
-    folders = _each(directories, count, "directories")
     if resume and directories is None:
         raise ValueError("resume=True needs the directories of the runs to resume")
+    folders = _folders(directories, count)
     device = usable_device(device)
     _check_alike(configs)
     _check_pays(train, configs[0], device)
@@ -435,6 +441,31 @@ def _each(given: Sequence[_T] | _T, count: int, what: str) -> list[_T]:
     if len(found) != count:
         raise ValueError(f"{count} systems need {count} {what}, or one for all, not {len(found)}")
     return found
+
+
+def _folders(
+    directories: Sequence[Path | str | RunFolder] | None, count: int
+) -> Sequence[Path | str | RunFolder | None]:
+    """A run folder for each member, or none for any."""
+    if directories is None:
+        return [None] * count
+    if isinstance(directories, str) or not isinstance(directories, Sequence):
+        raise TypeError(
+            f"directories must be a sequence of {count} run folders, one for each system, not "
+            f"{directories!r}"
+        )
+    if len(directories) != count:
+        raise ValueError(
+            f"{count} systems need {count} directories, one for each, not {len(directories)}"
+        )
+    places = [as_path(each, "each of directories").resolve() for each in directories]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise CheckpointError(
+                f"systems {places.index(place)} and {number}, counted from 0, share the folder "
+                f"{place}: give each its own"
+            )
+    return directories
 
 
 def _check_alike(configs: Sequence[Training]) -> None:

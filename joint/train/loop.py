@@ -61,8 +61,8 @@ def fit(
     evaluation mode, and what lies before it learns through it.
 
     Where ``torch.distributed`` is initialised (:func:`joint.launched`), every process calls this
-    with the same arguments and takes its share of each step; the result is that of one process up
-    to rounding (but for dropout and mixing), and process 0 writes the files.
+    with the same arguments and takes its share of each step; the step is that of one process up to
+    rounding (but for dropout and mixing), which training amplifies, and process 0 writes the files.
 
     Parameters
     ----------
@@ -107,16 +107,17 @@ def fit(
     Raises
     ------
     TypeError
-        For what is no system, no data set, no objective or no configuration, for a ``stop`` that
-        cannot be called, and for a module whose state is more than tensors.
+        For what is no system, no data set, no objective, no configuration or no path, for a
+        ``stop`` that cannot be called, and for a module whose state is more than tensors.
     ValueError
         For data, an objective or a teacher that do not fit the system, a teacher that is missing,
-        or an ``on_epoch`` that cannot be called; before any step is taken.
+        an ``on_epoch`` that cannot be called, or an empty ``directory``; before any step is taken.
     CheckpointError
         When a checkpoint cannot be written, or belongs to another run; when somebody else is
         writing the directory (:class:`joint.RunLocked`).
     TrainingDiverged
-        When the loss or a weight is no longer finite, or a weight too large to compute with.
+        When the loss or a weight is no longer finite, or a weight too large to compute with, as
+        one whose scores of the validation set are no numbers.
 
     Warns
     -----
@@ -127,8 +128,8 @@ def fit(
         class is validated that no picture is trained on; when the rate ended more than 5 % off its
         target.
     """
-    objective = objective or Objective()
-    config = config or Training()
+    objective = Objective() if objective is None else objective
+    config = Training() if config is None else config
     check_given(system, train, validation, objective, config, teacher, stop)
     device = usable_device(device)
     told = listeners(on_epoch)

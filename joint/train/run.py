@@ -38,6 +38,9 @@ NORM = "gradient norm of "
 #: The weight of the rate among them, where it moves.
 RATE_WEIGHT = "rate_weight"
 
+# What a report says of scores of weights that are finite, and too large.
+_NO_SCORES = "rows of scores are not numbers"
+
 
 class TrainingDiverged(RuntimeError):
     """The loss or a weight is no longer a number; the newest checkpoint is from before."""
@@ -202,11 +205,13 @@ class TrainingRun:
         Raises
         ------
         TrainingDiverged
-            In place of an OverflowError.
+            In place of an OverflowError, and of the refusal to judge scores that are no numbers.
         """
         try:
             yield
-        except OverflowError as error:
+        except (OverflowError, ValueError) as error:
+            if isinstance(error, ValueError) and _NO_SCORES not in str(error):
+                raise
             raise TrainingDiverged(
                 f"a weight became too large to compute with ({error}) in epoch {self.epoch + 1}, "
                 f"step {self.step}: lower the learning rate of its stage; {self.kept()}"

@@ -38,6 +38,22 @@ def test_systems_are_built_as_configured(system, types):
     assert output.logits.shape == (2, 5)
 
 
+def test_what_is_no_configuration_or_size_is_named():
+    given = {"image_size": (32, 32), "channels": 3, "classes": 5}
+    for config, kind in ((None, "NoneType"), ({}, "dict"), ("runs/mine", "str")):
+        message = rf"must be a joint\.SystemConfig, not {kind}; make one with joint\.SystemConfig"
+        with pytest.raises(TypeError, match=message):
+            joint.build_system(config, **given)
+    with pytest.raises(TypeError, match=r"not RunConfig; give its \.system"):
+        joint.build_system(joint.RunConfig(), **given)
+    for size in ((32,), "32", None, (32.5, 32), (0, 32)):
+        with pytest.raises(ValueError, match=r"image_size must be \(H, W\), whole numbers of"):
+            joint.build_system(joint.SystemConfig(), **{**given, "image_size": size})
+    alone = joint.build_system(joint.SystemConfig(), **{**given, "image_size": 32})
+    both = joint.build_system(joint.SystemConfig(), **given).state_dict()
+    assert all(torch.equal(both[name], t) for name, t in alone.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("demosaicing", "channels", "side"), [("packed", 4, 16), ("none", 1, 32), ("malvar", 3, 32)]
 )

@@ -406,7 +406,8 @@ def test_an_autoencoder_is_an_onnx(tmp_path, scenes, bits):
 def test_a_system_in_float64_is_no_onnx(tmp_path, scenes):
     pytest.importorskip("onnxscript")
     system = ImagingSystem(classifier=build().classifier).double()
-    with pytest.raises(ValueError, match=r"ONNX Runtime cannot run this system"):
+    message = r"ONNX Runtime cannot run this system.* give system\.float\(\) and scenes\.float\(\)"
+    with pytest.raises(ValueError, match=message):
         export(system, scenes.double(), tmp_path / "a.onnx")
     assert not [*tmp_path.iterdir()]
 
@@ -502,8 +503,27 @@ class _Says(torch.nn.Module):
         return self.answer
 
 
+def test_a_vision_transformer_is_a_graph_of_any_number_of_pictures(path, scenes):
+    torch.manual_seed(0)
+    classifier = classify.backbone("vit_tiny_16", 3, image_size=(32, 32))
+    export(ImagingSystem(classifier=classifier).eval(), scenes, path)
+    with torch.no_grad():
+        wanted = classifier.eval()(scenes[:3])
+    torch.testing.assert_close(scores(path, scenes[:3]), wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_what_is_refused(tmp_path, scenes):
     system = build()
+    for given in ((None, scenes), ("runs/mine", scenes)):
+        with pytest.raises(TypeError, match=r"system must be a joint\.ImagingSystem, not"):
+            export(*given, tmp_path / "a.pt2")
+    for wrong in (None, scenes.numpy()):
+        with pytest.raises(
+            TypeError, match=r"scenes must be a Tensor \[B, C, H, W\] in 0\.\.1, not"
+        ):
+            export(system, wrong, tmp_path / "a.pt2")
+    with pytest.raises(TypeError, match=r"path must be a path, .* not int"):
+        export(system, scenes, 3)
     with pytest.raises(ValueError, match=r"written as \.pt2 or \.onnx, not as 'a\.pt'"):
         export(system, scenes, tmp_path / "a.pt")
     with pytest.raises(ValueError, match="plane must be one of codes, measurement, latent, handed"):

@@ -194,9 +194,16 @@ def test_a_result_means_done(tmp_path):
     run.finish({"test": {"accuracy": 0.5}})
     assert is_done(tmp_path)
     assert read_result(tmp_path) == {"test": {"accuracy": 0.5}}
-    (tmp_path / "result.json").write_text("{")
-    with pytest.raises(joint.CheckpointError, match=r"result\.json is damaged"):
-        read_result(tmp_path)
+    for damage in ("{", "null", "[]", '{"x": 1}'):
+        (tmp_path / "result.json").write_text(damage)
+        with pytest.raises(
+            joint.CheckpointError, match=r"json is damaged: .* remove it and resume"
+        ):
+            read_result(tmp_path)
+        joint.save_config(joint.RunConfig(), tmp_path)
+        listed = summarise_run(tmp_path)
+        assert listed.state == "done"
+        assert "result.json is damaged" in listed.note
     run.begin()
     assert not is_done(tmp_path)
 
@@ -223,8 +230,29 @@ def test_the_states_of_a_run(tmp_path):
         assert f"process {os.getpid()} on" in running.note
     run.begin()
     assert summarise_run(folder).state == "interrupted"
-    run.finish({})
-    assert summarise_run(folder).state == "done"
+    run.finish({"test": {}})
+    assert summarise_run(folder) == RunSummary(folder, "done", 2, 4, "loss", 0.5)
+
+
+def test_what_is_no_folder_is_no_run(tmp_path):
+    (tmp_path / "file").touch()
+    for name in ("nowhere", "file"):
+        with pytest.raises(NotADirectoryError, match=f"{name} is no folder: give that of a run"):
+            summarise_run(tmp_path / name)
+    assert summarise_run(tmp_path).state == "interrupted"  # nothing lies in it yet
+    assert read_history(tmp_path / "nowhere") == []  # somebody may wait for it to begin
+
+
+@pytest.mark.parametrize("given", [3, None, joint.RunConfig()])
+def test_what_is_no_path_is_named(given):
+    asked = (
+        joint.load_run, joint.load_system, joint.load_codec, joint.summarise_run,
+        joint.read_history, joint.list_runs, joint.load_predictions, is_done, read_result,
+    )  # fmt: skip
+    message = rf"(directory|root|path) must be a path, .* not {type(given).__name__}"
+    for ask in asked:
+        with pytest.raises(TypeError, match=message):
+            ask(given)
 
 
 def test_a_failure_on_a_full_disk_is_no_second_one(tmp_path):

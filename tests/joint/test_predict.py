@@ -203,6 +203,28 @@ def test_a_reason_that_pictures_share_is_told_once(run, tmp_path):
     assert str(told.value).count("no picture") == 1
 
 
+def test_one_path_is_one_path(run, clinic):
+    file = clinic / "pit" / "pit3.png"
+    for path in (clinic, file):
+        for given in (path, str(path)):
+            assert joint.predict(run, given) == joint.predict(run, [path])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"pictures": None}, "each of pictures must be a path, .* not NoneType"),
+        ({"pictures": [3]}, "each of pictures must be a path, .* not int"),
+        ({"pictures": torch.zeros(2, 3, 8, 8)}, "each of pictures must be a path, .* not Tensor"),
+        ({"directory": None}, "directory must be a path, .* not NoneType"),
+        ({"failed": 3}, "failed must be a function of a name and a reason, not 3"),
+    ],
+)
+def test_what_is_of_another_kind_is_named(run, given, message):
+    with pytest.raises(TypeError, match=message):
+        joint.predict(**{"directory": run, "pictures": "a.png", **given})
+
+
 def test_what_cannot_be_predicted_is_told(run, clinic, tmp_path, capsys):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     (tmp_path / "empty").mkdir()

@@ -44,6 +44,39 @@ def test_a_saved_run_comes_back(tmp_path):
     assert all(torch.equal(before[name], t) for name, t in rebuilt.state_dict().items())
 
 
+def test_an_edited_configuration_is_told(tmp_path):
+    system = joint.SystemConfig(
+        front_end=joint.NoneConfig(), sensor=joint.SensorConfig(photons=10000),
+        classifier=joint.ClassifierConfig(name="resnet_s"),
+    )  # fmt: skip
+    config = joint.RunConfig(
+        data=joint.PhantomConfig(count=60, image_size=16),
+        system=system,
+        training=joint.Training(epochs=1, batch_size=32),
+    )
+    parts = joint.build_split(config, joint.build_data(config.data))
+    joint.complete.complete_run(config, parts, tmp_path, resamples=0, progress=False)
+    joint.load_run(tmp_path)  # nothing is said
+
+    def edited(**changes):
+        own = config.system.model_copy(update=changes)
+        joint.save_config(config.model_copy(update={"system": own}), tmp_path)
+
+    edited(sensor=joint.SensorConfig(photons=5))
+    for load in (joint.load_run, joint.load_system):
+        message = r"photons=10000/pixel, .* there, photons=5/pixel, .* put back the .*config\.json"
+        with pytest.warns(UserWarning, match=message) as said:
+            load(tmp_path)
+        assert len(said) == 1
+    edited(sensor=joint.NoneConfig())
+    with pytest.warns(UserWarning, match=r"another sensor: photons.* there, none here"):
+        joint.load_system(tmp_path)
+    edited(classifier=joint.ClassifierConfig(name="inception_s"))
+    message = r"holds another architecture .*alike: put back the .*config\.json that it was trained"
+    with pytest.raises(joint.CheckpointError, match=message):
+        joint.load_system(tmp_path)
+
+
 @pytest.mark.parametrize("trained", [False, True])
 def test_a_run_with_a_psf_comes_back_without_its_file(trained, tmp_path):
     psf = np.random.default_rng(0).random((3, 7, 7)) / 60

@@ -102,6 +102,49 @@ def test_kernel_then_element(lesions, others, tmp_path):
     assert again.report.accuracy > 0.6
 
 
+@pytest.mark.parametrize("after", [2, 14])
+def test_it_stops_and_goes_on_to_the_same_weights(lesions, others, tmp_path, after):
+    def begin():
+        torch.manual_seed(0)
+        system = joint.ImagingSystem(
+            front_end=optics.LearnedKernel("gaussian", 5, signed=False),
+            sensor=optics.Sensor(2000),
+            classifier=_Head(),
+        )
+        return system, _element()
+
+    torch.manual_seed(1)
+    teacher = joint.ImagingSystem(classifier=_Head())
+    options = {
+        "config": joint.Training(epochs=2, batch_size=8),
+        "objective": joint.Objective(distillation=1.0),
+        "teacher": teacher,
+        "psf_steps": 5,
+        "progress": False,
+    }
+    heard, again = [], []
+    whole = joint.two_stage(*begin(), lesions, others, on_epoch=heard.append, **options)
+    assert [record.epoch for record in heard] == [0, 1, 0, 1]
+    assert not whole.interrupted
+    asked = iter(range(1000))
+    found = joint.two_stage(
+        *begin(), lesions, others, directory=tmp_path, stop=lambda: next(asked) == after, **options
+    )
+    assert found.interrupted
+    # Of six steps an epoch: the last one asked about is of the second training.
+    assert (found.psf is None) == (found.element is None) == (after == 2)
+    kind = optics.LearnedKernel if after == 2 else optics.IncoherentImaging
+    assert isinstance(found.system.front_end, kind)
+    resumed = joint.two_stage(
+        *begin(), lesions, others, directory=tmp_path, resume=True, on_epoch=again.append, **options
+    )
+    assert [record.epoch for record in again] == [0, 1, 0, 1]
+    assert resumed.psf == whole.psf
+    wanted = whole.system.state_dict()
+    for name, value in resumed.system.state_dict().items():
+        assert torch.equal(value, wanted[name]), name
+
+
 def test_what_cannot_be_shaped_is_refused(lesions, others):
     signed = joint.ImagingSystem(front_end=optics.LearnedKernel("identity", 5), classifier=_Head())
     with pytest.raises(ValueError, match=r"LearnedKernel\(signed=False\).*exposures=2"):
@@ -141,7 +184,7 @@ def test_what_cannot_be_shaped_is_refused(lesions, others):
 
 
 def test_what_the_second_half_refuses_is_refused_before_the_first_begins(
-    lesions, others, monkeypatch
+    lesions, others, monkeypatch, tmp_path
 ):
     def too_late(*_, **__):
         pytest.fail("the kernel was trained")
@@ -154,16 +197,25 @@ def test_what_the_second_half_refuses_is_refused_before_the_first_begins(
     frozen.requires_grad_(False)
     wide = _element(psf_size=35, pupil_size=72, boundary="reflect")
     taught = joint.Objective(distillation=1)
+    held = tmp_path / "element"
+    held.mkdir(parents=True)
+    joint.fit(
+        joint.ImagingSystem(classifier=_Head()), lesions, others,
+        config=joint.Training(epochs=1), directory=held, progress=False,
+    )  # fmt: skip
     for element, options, message in (
         (frozen, {}, "needs an element that learns"),
         (_element(), {"psf_steps": 0}, "steps must be at least 1"),
         (_element(), {"psf_learning_rate": -1}, "not 300 and -1"),
         (_element(), {"psf_learning_rate": float("inf")}, "positive and finite"),
-        (_element(), {"objective": taught}, "with 1, and two_stage has no teacher: set dist"),
+        (_element(), {"objective": taught}, "with 1, but there is no teacher"),
+        (_element(), {"stop": lambda: True, "on_epoch": 3}, "on_epoch"),
         (wide, {}, "a reflected border must be narrower than the picture"),
     ):
         with pytest.raises(ValueError, match=message):
             joint.two_stage(system, element, lesions, others, progress=False, **options)
+    with pytest.raises(joint.CheckpointError, match="element already holds a run; pass resume"):
+        joint.two_stage(system, _element(), lesions, others, directory=tmp_path, progress=False)
     with pytest.raises(TypeError, match="IncoherentImaging, not LearnedKernel; joint"):
         joint.two_stage(system, system.front_end, lesions, others, progress=False)
     with pytest.raises(TypeError, match="system must be a joint"):

@@ -352,6 +352,30 @@ def test_a_stack_of_pages_is_not_its_first_page(depth):
     assert np.array_equal(decoder.image(stack(small))[0], alone)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_an_animation_is_not_its_first_frame(kind):
+    frames = [Image.fromarray(RNG.integers(0, 256, (30, 40, 3), np.uint8)) for _ in range(3)]
+    decoder = Decoder(image_size=16)
+    file = io.BytesIO()
+    frames[0].save(file, kind, save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match="it holds 3 frames; save one picture a file"):
+        decoder.image(file.getvalue())
+    file = io.BytesIO()
+    frames[0].save(file, kind, save_all=True)
+    assert decoder.image(file.getvalue()).codes.shape == (3, 16, 16)
+
+
+def test_what_a_phone_puts_behind_a_picture_is_no_second_one():
+    frames = [Image.fromarray(RNG.integers(0, 256, (30, 40, 3), np.uint8)) for _ in range(2)]
+    alone, both = io.BytesIO(), io.BytesIO()
+    frames[0].save(alone, "JPEG")
+    frames[0].save(both, "MPO", save_all=True, append_images=frames[1:])
+    decoder = Decoder(image_size=16)
+    assert Image.open(both).format == "MPO"
+    expected = decoder.image(alone.getvalue()).codes
+    assert np.array_equal(decoder.image(both.getvalue()).codes, expected)
+
+
 def _with_alpha(encoded, deep_png, mode, alpha):
     """A file of a mode whose alpha is full but for one pixel."""
     plane = np.full(PIXELS.shape[:2], 255, np.uint8)

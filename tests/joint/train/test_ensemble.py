@@ -346,6 +346,21 @@ def test_a_loss_that_is_no_number_ends_all_and_spares_the_checkpoints(
             assert tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
 
 
+def test_weights_that_give_no_scores_have_diverged(lesions, others, monkeypatch):
+    """After the last step of an epoch, which no loss has seen."""
+    original = joint.train.run.TrainingRun.check_weights
+
+    def blown(run):
+        original(run)
+        with torch.no_grad():
+            for weight in run.system.classifier.parameters():
+                weight.mul_(1e30)
+
+    monkeypatch.setattr(joint.train.run.TrainingRun, "check_weights", blown)
+    with pytest.raises(joint.TrainingDiverged, match=r"too large to compute with \(18 rows of sco"):
+        _ensemble([_system(0), _system(1)], lesions, others)
+
+
 @pytest.mark.parametrize(
     ("count", "options", "message"),
     [
@@ -353,7 +368,7 @@ def test_a_loss_that_is_no_number_ends_all_and_spares_the_checkpoints(
         (2, {"config": [_settings()] * 3}, "2 systems need 2 configurations"),
         (2, {"objective": [joint.Objective()]}, "2 systems need 2 objectives"),
         (2, {"on_epoch": [print]}, "2 systems need 2 listeners"),
-        (2, {"directories": ["a"]}, "2 systems need 2 directories"),
+        (2, {"directories": ["a"]}, "2 systems need 2 directories, one for each, not 1"),
         (2, {"resume": True}, "needs the directories"),
         (2, {"config": [_settings(), _settings(epochs=4, patience=2)]}, "epochs, patience"),
         (2, {"config": _settings(compile=True)}, "not compiled"),
@@ -377,6 +392,10 @@ def test_batches_of_as_many_pixels_as_pay_are_taken(lesions, others):
     ("options", "message"),
     [
         ({"config": {"epochs": 1}}, "config must be a joint.Training, not dict"),
+        ({"config": {}}, "config must be a joint.Training, not dict"),
+        ({"objective": {}}, "objective must be a joint.Objective, not dict"),
+        ({"directories": "runs"}, "a sequence of 2 run folders, one for each system, not 'runs'"),
+        ({"directories": [1, 2]}, "each of directories must be a path, .* not int"),
         ({"stop": True}, "stop must be a function .*, not True"),
     ],
 )
@@ -385,15 +404,29 @@ def test_what_is_of_another_kind_is_refused(lesions, others, options, message):
         _ensemble([_system(0), _system(1)], lesions, others, **options)
 
 
-def test_systems_that_share_weights_are_refused(lesions, others, tmp_path):
+def test_systems_that_share_weights_are_refused(lesions, others):
     first, second = _system(0), _system(1)
     with pytest.raises(ValueError, match="share weights"):
         _ensemble([first, first], lesions, others)
     second.classifier = first.classifier
     with pytest.raises(ValueError, match="share weights"):
         _ensemble([first, second], lesions, others)
-    with pytest.raises(joint.RunLocked):
-        _ensemble([_system(0), _system(1)], lesions, others, directories=str(tmp_path / "one"))
+
+
+@pytest.mark.parametrize("again", ["one", "./one/"])
+def test_systems_that_share_a_folder_are_refused(lesions, others, tmp_path, monkeypatch, again):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(joint.CheckpointError, match=r"0 and 1, .* share the folder .*one: give ea"):
+        _ensemble([_system(0), _system(1)], lesions, others, directories=["one", again])
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("systems", [None, "one"])
+def test_what_are_no_systems_is_refused(lesions, others, systems):
+    systems = None if systems is None else _system(0)
+    kind = type(systems).__name__
+    with pytest.raises(TypeError, match=f"sequence of two .* or more, not {kind}; use fit for one"):
+        joint.fit_ensemble(systems, lesions, others)
 
 
 def test_a_teacher_that_another_member_would_change_is_refused(lesions, others):

@@ -610,3 +610,32 @@ def test_a_loss_that_no_step_looked_at_is_looked_at_after_the_epoch(lesions, oth
     system.classifier.net[8].bias.register_hook(lambda gradient: gradient * float("nan"))
     with pytest.raises(joint.TrainingDiverged, match="the loss became nan in epoch 1"):
         _fit(system, lesions, others)
+
+
+def test_weights_that_give_no_scores_have_diverged(lesions, others, tmp_path):
+    """By the only step of an epoch, whose loss was of the weights before."""
+    config = joint.Training(epochs=1, batch_size=48, learning_rate=1e9)
+    system = joint.ImagingSystem(classifier=classify.backbone("resnet_s", 3, image_size=(16, 16)))
+    message = (
+        r"too large to compute with \(18 rows of scores are not numbers.*in epoch 1, step 1: lo"
+    )
+    with pytest.raises(joint.TrainingDiverged, match=message):
+        joint.fit(system, lesions, others, config=config, directory=tmp_path, progress=False)
+    assert not (tmp_path / "best.safetensors").exists()
+
+
+@pytest.mark.parametrize("given", [{}, [], 0, ""])
+def test_what_is_no_configuration_is_not_taken_for_the_default(lesions, others, given):
+    for name, kind in (("config", "Training"), ("objective", "Objective")):
+        message = f"{name} must be a joint.{kind}, not {type(given).__name__}"
+        with pytest.raises(TypeError, match=message):
+            _fit(full_system(), lesions, others, **{name: given})
+
+
+def test_a_folder_without_a_name_is_not_the_working_folder(lesions, others, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"directory is empty: name a folder, or give '\.'"):
+        _fit(full_system(), lesions, others, directory="")
+    with pytest.raises(TypeError, match="directory must be a path, a str or a Path, not int"):
+        _fit(full_system(), lesions, others, directory=3)
+    assert not [*tmp_path.iterdir()]
