@@ -32,7 +32,8 @@ def main(options: Options) -> Numbers:
     numbers["kept"] = pictures(m)
     text = json.dumps(plain(numbers), indent=1, allow_nan=False)
     (options.output / "contrast.json").write_text(text + "\n")
-    print(f"\n{options.output} holds the numbers and the figures.")
+    print("\nA dash (-): too few pictures, or all judged alike, so that there is no such number.")
+    print(f"{options.output} holds the numbers and the figures.")
     return numbers
 
 

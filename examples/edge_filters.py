@@ -3,7 +3,10 @@
 In coherent light, what lies in the Fourier plane of a 4f system decides which detail becomes
 bright: a spiral shows steps of any direction, a dark field all that is not constant, a knife edge
 slopes. The last one is learned: it is asked to put light on the border of lesions, whose masks are
-known. Each is drawn with its PSF and its MTF, and none makes light. Writes ``edge_filters.png``.
+known. Each is drawn with its PSF and with what it passes of the amplitude of a grating. That is no
+MTF, which is of incoherent light: here amplitudes add. None makes light, and a filter with a
+gradient begins at ``|t| = 0.995``, 1 % of the light below an empty plane. Writes
+``edge_filters.png``.
 """
 
 from dataclasses import dataclass
@@ -89,7 +92,6 @@ def main(options: Options) -> dict[str, float]:
             t = element.transmission
             spread = torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(t)))
             psf = spread.abs().square()
-            mtf = optics.mtf(psf)
         seen = image[shown_one - half]
         shown = optics.linear_to_srgb((seen / seen.quantile(0.995)).clamp(0, 1))
         middle = psf.shape[0] // 2
@@ -101,16 +103,18 @@ def main(options: Options) -> dict[str, float]:
         row[3].imshow(
             psf[middle - 12 : middle + 13, middle - 12 : middle + 13].sqrt().numpy(), cmap="magma"
         )
-        row[4].plot(optics.frequencies(psf.shape[1]).numpy(), mtf[middle].numpy())
-        row[4].set(xlim=(0, 0.5), ylim=(-0.05, 1.1))
+        row[4].plot(optics.frequencies(t.shape[1]).numpy(), t[t.shape[0] // 2].abs().numpy())
+        row[4].set(xlim=(-0.5, 0.5), ylim=(-0.05, 1.1))
         row[0].set_ylabel(name)
         for axis in row[:4]:
             axis.set(xticks=[], yticks=[])
         passed = float(element.throughput().detach())
+        bright = float(seen.mean() / scenes[shown_one].mean())
         row[1].set_title(f"border / rest {results[name]:.2f}", fontsize=9)
+        row[1].set_xlabel(f"{bright:.1%} of the scene's light", fontsize=9)
         row[2].set_title(f"Re t, -1 (blue) to 1; throughput {passed:.2f}", fontsize=9)
     for axis, title in zip(
-        axes[0], ("scene", None, None, "root of PSF, ±12 px", "MTF along x"), strict=True
+        axes[0], ("scene", None, None, "root of PSF, ±12 px", "|t| along x"), strict=True
     ):
         if title:
             axis.set_title(title, fontsize=9)
@@ -123,6 +127,7 @@ def main(options: Options) -> dict[str, float]:
 
 
 # %%
-# Top to bottom: the open plane, three classical plates, and the learned one.
+# Top to bottom: the open plane, three classical plates, and the learned one. Each picture is scaled
+# by itself, to its brightest; below it stands how much of the scene's light is in it.
 if __name__ == "__main__":
     main(tyro.cli(Options))

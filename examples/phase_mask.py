@@ -95,18 +95,21 @@ def main(options: Options) -> dict[str, float]:
             "overlap with the target": float(torch.sqrt(psf * target).sum()),
             "light in the window": float(psf.sum()),
             "levels": float(len(relief.height.unique())),
-            "largest difference after export": float((psf - repeated).abs().max() / psf.max()),
-            "Q": float(sampling.q.min()),
+            "largest difference after export, of the peak": float(
+                (psf - repeated).abs().max() / psf.max()
+            ),
+            "Q, pixels in a unit of diffraction (2 is Nyquist's)": float(sampling.q.min()),
         }
         pictures = (relief.height * 1e9, target, psf, repeated)
 
     figure = Figure(figsize=(14, 3), layout="constrained")
     axes = figure.subplots(1, 5)
     titles = ("relief, nm", "target", "PSF, share of the light", "PSF of the exported file")
-    for axis, picture, title in zip(axes, pictures, titles, strict=False):
+    widths = ("2 mm", *3 * ("33 pixels of 2.5 µm",))
+    for axis, picture, title, width in zip(axes, pictures, titles, widths, strict=False):
         shade = "viridis" if title == "relief, nm" else "magma"
         figure.colorbar(axis.imshow(picture.numpy(), cmap=shade), ax=axis, shrink=0.8)
-        axis.set(title=title, xticks=[], yticks=[])
+        axis.set(title=title, xlabel=f"width {width}", xticks=[], yticks=[])
     axes[-1].plot(losses)
     axes[-1].set(title="1 - overlap", xlabel="step")
     figure.savefig(options.output / "phase_mask.png", dpi=110)

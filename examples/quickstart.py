@@ -36,7 +36,7 @@ class Options:
     rate: float = 0.1
     """Price of one bit per pixel in the joint loss."""
     epochs: int = 16
-    """Epochs of the classifier and of the joint training; the codec takes half as many."""
+    """Of the classifier and the joint training, the codec takes half; * marks the best so far."""
     batch_size: int = 32
     """Pictures a step."""
     device: str = "cpu"
@@ -46,7 +46,7 @@ class Options:
     output: Path = Path("runs/quickstart")
     """Run folder; a number is added to the name where it exists already."""
     resume: bool = False
-    """Continue an interrupted run in the run folder instead."""
+    """Go on with the run that was interrupted in --output itself, with the options it had."""
 
 
 def main(options: Options) -> dict[str, joint.Evaluation]:
@@ -67,22 +67,22 @@ def main(options: Options) -> dict[str, joint.Evaluation]:
     ) -> joint.ImagingSystem:
         print(f"\n== {name} ({folder / name})")
         config = begun.model_copy(update={"system": bare.model_copy(update=stages), **rest})
-        return complete_run(
-            config,
-            parts,
-            folder / name,
-            start=start,
-            resume=options.resume,
-            device=options.device,
-        )
+        resume, device, path = options.resume, options.device, folder / name
+        try:
+            return complete_run(config, parts, path, start=start, resume=resume, device=device)
+        except joint.ConfigError as error:
+            if not resume:
+                raise
+            raise SystemExit(
+                f"{path} is of other options: give those, or name the run to resume by --output"
+            ) from error
 
-    epochs, batch = options.epochs, options.batch_size
+    epochs, batch, rate = options.epochs, options.batch_size, options.rate
     training = joint.Training(
         epochs=epochs, batch_size=batch, seed=seed, monitor="balanced_accuracy"
     )
     task = joint.Objective(class_weight_power=0.5)
     fidelity = joint.Objective(task=0.0, rate=1.0, distortion=100.0)
-    rate = options.rate
     everything = joint.Objective(class_weight_power=0.5, rate=rate, distortion=10 * rate)
     front_end = joint.KernelConfig(start=options.start, kernel_size=options.kernel_size)
     sensor = joint.SensorConfig(photons=options.photons, black_level=10, trainable_gain=True)
@@ -117,7 +117,7 @@ def main(options: Options) -> dict[str, joint.Evaluation]:
         whole, parts.test, count_bytes=True
     )
 
-    print(f"\nTest set, {len(parts.test)} pictures\n{_table(results)}")
+    print(f"\nTest set, {len(parts.test)} pictures; PSNR to the scene\n{_table(results)}")
     metrics = {
         "options": {name: str(value) for name, value in asdict(options).items()},
         "test": {name: result.to_dict() for name, result in results.items()},
@@ -130,7 +130,7 @@ def main(options: Options) -> dict[str, joint.Evaluation]:
 
 
 def _table(results: dict[str, joint.Evaluation]) -> str:
-    names = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "bpp", "psnr", "throughput")
+    names = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "bpp", "psnr_scene", "throughput")
     heads = ("accuracy", "balanced", "macro F1", "AUC", "bit/pixel", "PSNR dB", "light")
     lines = [f"{'':<36}" + "".join(f"{head:>11}" for head in heads)]
     for row, result in results.items():

@@ -134,16 +134,23 @@ def main(options: Options) -> dict[str, compress.RateCurve]:
         codecs = settings(family, options, train, validation)
         ready = (codec.eval().to(options.device) for codec in codecs)
         curves[family] = compress.rate_curve(family, ready, pictures)
-    print(f"\nTest set, {len(test)} pictures; rate of the files at equal PSNR")
+    anchors = [name for name in ("JPEG", "WebP") if name in curves]
+    heads = ("bit/pixel", "PSNR, dB", *(f"than {name}" for name in anchors))
+    print(f"\nTest set, {len(test)} pictures; at the right: + more or - fewer bits at equal PSNR")
+    print(f"{'':<13}" + "".join(f"{head:>15}" for head in heads))
     differences = {}
+    notes: dict[str, int] = {}
     for family, curve in curves.items():
-        versus = {a: _difference(curve, curves[a]) for a in ("JPEG", "WebP") if a in curves}
+        versus = {name: _difference(curve, curves[name]) for name in anchors}
         differences[family] = versus
-        told = ", ".join(f"{name} {change}" for name, change in versus.items())
-        span = f"{curve.rate[0]:.3f}-{curve.rate[-1]:.3f} bit/pixel"
-        print(
-            f"{family:<13}{span:>26}  {min(curve.quality):.1f}-{max(curve.quality):.1f} dB  {told}"
-        )
+        span = f"{min(curve.quality):.1f}-{max(curve.quality):.1f}"
+        cells = [f"{curve.rate[0]:.3f}-{curve.rate[-1]:.3f}", span]
+        for change in versus.values():
+            cell, _, why = change.partition(" (")
+            cells.append(f"{cell} [{notes.setdefault(why, len(notes) + 1)}]" if why else cell)
+        print(f"{family:<13}" + "".join(f"{cell:>15}" for cell in cells))
+    for why, number in notes.items():
+        print(f"[{number}] {why.removesuffix(')')}")
     options.output.mkdir(parents=True, exist_ok=True)
     numbers = {
         name: asdict(curve) | {"bd_rate": differences[name]} for name, curve in curves.items()
@@ -158,7 +165,7 @@ def _difference(curve: compress.RateCurve, anchor: compress.RateCurve) -> str:
     try:
         return f"{curve.bd_rate(anchor, minimum_overlap=0.2):+.1f} %"
     except ValueError as error:
-        return "none" if len(curve.rate) < 4 else f"none ({str(error).split(':')[0]})"
+        return f"none ({str(error).split(':')[0]})"
 
 
 def _draw(curves: dict[str, compress.RateCurve], count: int) -> Figure:

@@ -5,8 +5,10 @@
     words ──► kinds of stages and scenes ──► options of these kinds ──► settings, checked at once
 """
 
-from collections.abc import Sequence, Set
-from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
+import re
+from collections.abc import Callable, Sequence, Set
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass, replace
+from functools import partial
 from typing import Any, TypeVar, get_args
 
 import tyro
@@ -71,21 +73,35 @@ def _augmentation(
 
 # Marks what is asked of tyro's own rules.
 _OWN = object()
+# A word or formula between backticks, and the role that may stand before it.
+_MARKED = re.compile(r"(?::[a-z]+:)?(`+)(.+?)\1", re.DOTALL)
 
 
 @_REGISTRY.struct_rule
 def _unchecked(
     info: tyro.constructors.StructTypeInfo,
 ) -> tyro.constructors.StructConstructorSpec | None:
-    """Settings as plain data: checked as a whole, later, an error has its place in it."""
+    """Settings as plain data: checked as a whole, later, an error has its place in it.
+
+    The help of these and of the other options says what their docstrings say, without markup.
+    """
     of_model = isinstance(info.type, type) and issubclass(info.type, BaseModel)
-    if not of_model or _OWN in info.markers:
+    if not (of_model or is_dataclass(info.type)) or _OWN in info.markers:
         return None
     found = tyro.constructors.ConstructorRegistry.get_struct_spec(
         replace(info, markers=(*info.markers, _OWN))
     )
     assert isinstance(found, tyro.constructors.StructConstructorSpec)
-    return replace(found, instantiate=dict)
+    told = (
+        replace(each, helptext=partial(_without_markup, each.helptext)) for each in found.fields
+    )
+    return replace(found, fields=tuple(told), instantiate=dict if of_model else found.instantiate)
+
+
+def _without_markup(docstring: str | Callable[[], str | None] | None) -> str | None:
+    """A docstring as it is read: one paragraph, without roles and backticks."""
+    text = docstring() if callable(docstring) else docstring
+    return text and " ".join(_MARKED.sub(r"\2", text).split())
 
 
 # What is asked of a training beside its configuration; all of that has a default here.

@@ -157,7 +157,12 @@ class TrainOptions:
     two checkpoints, best.safetensors, and at the end predictions.safetensors and result.json (the
     test part, by the weights of the best epoch or, with --training.no-restore-best, of the last).
     SIGTERM or Ctrl-C finish the step, save and leave with status 0; a second Ctrl-C leaves at
-    once; --resume goes on, even after a kill. For example:
+    once; --resume goes on, even after a kill. A * ends the line of an epoch that is the best so
+    far.
+
+    A kind has options of its own: --help after --codec jpeg, or after --data and a path, shows
+    those. Of its choices, none leaves the stage out, and None asks for nothing: what --config says,
+    or the default. For example:
 
         lens2label train --output runs/edge --front-end fourier --system.front-end.start spiral
         lens2label train --output runs/tuned --config runs/edge --start runs/edge --data clinic
@@ -230,7 +235,8 @@ class EvaluateOptions:
     part: Literal["train", "validation", "test"] = "test"
     """Which part of the split of that run."""
     data: str | None = None
-    """Evaluate all of these scenes instead (as in train, and with their --data options)."""
+    """Evaluate all of these scenes instead (as in train, and with their --data options, which
+    --help after it shows)."""
     scenes: Annotated[Scenes | None, tyro.conf.arg(name="")] = None
     photons: tuple[float, ...] = ()
     """Another light, photons/pixel, with the sensor's gain in proportion; of several, one
@@ -484,9 +490,9 @@ class AuditOptions:
     """
 
     data: str = "phantom"
-    """Scenes, as in train, and with their --data options."""
+    """Scenes, as in train, and with their --data options, which --help after it shows."""
     image_size: int = 128
-    """Pixels along a side, where --data.image-size does not say."""
+    """Pixels along a side, where --data.image-size does not say; train begins with 64."""
     scenes: Annotated[Scenes, tyro.conf.arg(name="")] = field(default_factory=Scenes)
     split: SplitConfig = field(default_factory=SplitConfig)
     threshold: float = 0.975

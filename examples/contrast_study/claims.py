@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -51,6 +52,12 @@ Numbers = dict[str, Any]
 FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 #: Measures that the claims are about.
 KINDS: tuple[Measure, ...] = ("gcnr", "delta_e")
+
+
+def _tell(*found: object) -> None:
+    """Print what was found, a line each, and a dash where pictures are too few for a number."""
+    text = "\n".join(map(str, found))
+    print(re.sub(r"\+?\bnan\b", lambda gap: f"{'-':>{len(gap[0])}}", text))
 
 
 class Measured(NamedTuple):
@@ -114,7 +121,7 @@ def critical(m: Measured) -> Numbers:
         found["effects"][name] = {e.measure: e.to_dict() for e in effects}
         found["strata"][name] = strata.to_dict()
         if name == "classifier":
-            print(*effects, strata, sep="\n")
+            _tell(*effects, strata)
     systems = {"classifier": m.study.classifier}
     systems |= {f"joint {name}": arm.joint for name, arm in itertools.islice(m.arms.items(), 1)}
     sweeps = {
@@ -122,7 +129,7 @@ def critical(m: Measured) -> Numbers:
         for name, system in systems.items()
     }
     for name, sweep in sweeps.items():
-        print(f"{name}: {sweep}")
+        _tell(f"{name}: {sweep}")
         found["sweeps"][name] = sweep.to_dict()
     save_figure(sweep_figure(sweeps), m.options.output / "recall.png")
     for arm in m.study.arms:
@@ -138,7 +145,7 @@ def critical(m: Measured) -> Numbers:
                 groups=m.test.groups,
                 resamples=m.options.resamples,
             )
-            print(f"what {arm.name}-{arm.seed} hands on, by joint training: {change}")
+            _tell(f"what {arm.name}-{arm.seed} hands on, by joint training: {change}")
             found["handed"][f"{arm.name}-{arm.seed}, {kind}"] = change.to_dict()
     return found | {"equal contrast": _altered(m, "equal contrast")}
 
@@ -153,7 +160,7 @@ def faint(m: Measured) -> Numbers:
     found: Numbers = {"by class": {}, "spearman of recall": {}}
     for kind in KINDS:
         table = contrast_by_class(**m.of(kind))
-        print(table)
+        _tell(table)
         found["by class"][kind] = table.to_dict()
         medians = np.array([row.median for row in table.classes])
         found["spearman of recall"][kind] = _ranked(medians[there], report.recall[there])
@@ -162,8 +169,8 @@ def faint(m: Measured) -> Numbers:
         name: {"value": float(report.recall[k]), "interval": list(intervals[k])}
         for k, name in enumerate(report.classes)
     }
-    print(report)
-    print(f"rank correlations of recall over the classes: {found['spearman of recall']}")
+    _tell(report)
+    _tell(f"rank correlations of recall over the classes: {found['spearman of recall']}")
     return found
 
 
@@ -176,7 +183,7 @@ def alike(m: Measured) -> Numbers:
             pairs = confusion_against_contrast(**m.of(kind), guesses=_guessed(evaluation))
             found[name][kind] = pairs.to_dict()
             if name == "classifier":
-                print(pairs)
+                _tell(pairs)
                 figure = pairs_figure(pairs, marked=("bkl", "mel"))
                 save_figure(figure, m.options.output / f"pairs_{kind}.png")
     return found
@@ -189,10 +196,10 @@ def boundaries(m: Measured) -> Numbers:
     for name, arm in m.arms.items():
         pair = [rate_map(system, m.test) for system in (arm.frozen, arm.joint)]
         change = rate_change(*pair, resamples=m.options.resamples)
-        print(f"{name}, by joint training: {change}")
+        _tell(f"{name}, by joint training: {change}")
         found["changes"][name] = change.to_dict()
         maps |= {f"{name}, alone": pair[0], f"{name}, joint": pair[1]}
-    print(maps["JPEG 50"])
+    _tell(maps["JPEG 50"])
     save_figure(rate_figure(maps), m.options.output / "rate.png")
     found["maps"] = {name: each.to_dict() for name, each in maps.items()}
     return found | {name: _altered(m, name) for name in ("boundary only", "lesion only")}
@@ -228,18 +235,18 @@ def _altered(m: Measured, name: str) -> Numbers:
     for k, label in enumerate(judged):
         scores = drawn.combined([k])
         found[label] = {"scores": named(scores)}
-        print(f"{name}: {label}: balanced accuracy {scores[1]}")
+        _tell(f"{name}: {label}: balanced accuracy {scores[1]}")
         if k % 2:  # against whole pictures, after as much training
             lost = drawn.combined([k], [k - 1])
             found[label]["difference"] = named(lost)
-            print(f"    against {[*judged][k - 1]}: {lost[1]}")
+            _tell(f"    against {[*judged][k - 1]}: {lost[1]}")
     return found
 
 
 def width(m: Measured) -> Numbers:
     """5: the size of the latent does not decide how well it serves."""
     found: Numbers = {"rows": {}, "differences": {}}
-    print(f"{'':22}{'bit/px':>8}{'PSNR':>7}{'accuracy':>10}{'balanced':>10}")
+    _tell(f"{'':22}{'bit/px':>8}{'PSNR':>7}{'accuracy':>10}{'balanced':>10}")
     for kind, evaluations in (("frozen", m.frozen), ("joint", m.joint)):
         for name, each in evaluations.items():
             row = each.to_dict()
@@ -247,7 +254,7 @@ def width(m: Measured) -> Numbers:
                 key: row[key] for key in ("bpp", "bpp_bytes", "psnr", "report")
             }
             scores = "".join(f"{row[key]:10.3f}" for key in ("accuracy", "balanced_accuracy"))
-            print(f"{name + ', ' + kind:22}{each.bpp:8.3f}{each.psnr:7.2f}{scores}")
+            _tell(f"{name + ', ' + kind:22}{each.bpp:8.3f}{each.psnr:7.2f}{scores}")
         if not evaluations:
             continue
         drawn = DrawnScores(
@@ -261,7 +268,7 @@ def width(m: Measured) -> Numbers:
             if len(places[0]) == len(places[1]):
                 scores = drawn.combined(*places, parts=len(places[0]))
                 found["differences"][f"{one} - {other}, {kind}"] = named(scores)
-                print(f"{one} - {other}, {kind}: balanced accuracy {scores[1]}")
+                _tell(f"{one} - {other}, {kind}: balanced accuracy {scores[1]}")
     rows = found["rows"].values()
     found["spearman of PSNR and balanced accuracy"] = _ranked(
         [row["psnr"] for row in rows], [row["report"]["balanced_accuracy"] for row in rows]
@@ -291,7 +298,7 @@ def pictures(m: Measured) -> Numbers:
     for name, arm in m.arms.items():
         systems = {"alone": arm.frozen, "joint": arm.joint}
         each = kept(systems, m.test, resamples=m.options.resamples)
-        print(f"{name}: {each}")
+        _tell(f"{name}: {each}")
         found[name] = each.to_dict()
         save_figure(kept_figure(each, title=name), folder / f"kept_{name}.png")
         figure = handed_figure(systems, m.test, title=name)

@@ -32,7 +32,7 @@ class SensorConfig(Settings):
     full_well: float | None = Field(default=None, gt=0)
     """Capacity of a pixel, electrons; unlimited by default."""
     bit_depth: int | None = Field(default=10, ge=1, le=16)
-    """Resolution of the converter, bits; null does not round, and one DN is its whole range."""
+    """Resolution of the converter, bits; None does not round, and one DN is its whole range."""
     gain: float | None = Field(default=None, gt=0)
     """Electrons for one DN; by default full scale gives the top code."""
     black_level: float = Field(default=0, ge=0)

@@ -98,7 +98,7 @@ def test_what_is_there_is_taken_up(tiny, capsys):
     assert again["rows"] == numbers["the size of the latent does not decide"]["rows"]
 
 
-def test_it_takes_runs_as_the_quickstart_leaves_them(example, tmp_path):
+def test_it_takes_runs_as_the_quickstart_leaves_them(example, tmp_path, capsys):
     none = joint.NoneConfig()
     rest = {
         "data": joint.PhantomConfig(count=70, image_size=16),
@@ -123,6 +123,7 @@ def test_it_takes_runs_as_the_quickstart_leaves_them(example, tmp_path):
         "factorized-0, frozen", "factorized-0, joint",
     }  # fmt: skip
     assert (tmp_path / "out" / "optimal_factorized.png").exists()
+    assert "nan" not in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------------------------- the page

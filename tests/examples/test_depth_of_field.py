@@ -15,7 +15,7 @@ def example():
     return module
 
 
-def test_a_small_stop_has_the_depth_and_a_large_one_the_light(example, tmp_path):
+def test_a_small_stop_has_the_depth_and_a_large_one_the_light(example, tmp_path, capsys):
     options = example.Options(
         working_distances=(0.3, 0.5, 1.5),
         photons=2000,
@@ -34,5 +34,10 @@ def test_a_small_stop_has_the_depth_and_a_large_one_the_light(example, tmp_path)
     for curve in (wide, small):
         assert curve[middle] > max(curve[0], curve[-1])
     assert min(small) > min(wide) + 1
+    # The ends are 0.3 dioptres beyond 0.3 m and 1.5 m; no lens is worst in between.
+    ends = "0.275", f"{1 / (1 / 1.5 - 0.3):.3g}"
+    head, *told = capsys.readouterr().out.splitlines()[-5:]
+    assert head.startswith(f"PSNR from {' to '.join(ends)} m")
+    assert all(line.endswith(" m") and line.split()[-2] in ends for line in told if "lens" in line)
     with Image.open(tmp_path / "depth_of_field.png") as figure:
         assert figure.size[0] > 1000

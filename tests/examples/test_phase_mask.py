@@ -20,7 +20,7 @@ def test_the_mask_is_trained_and_the_exported_file_makes_the_same_psf(example, t
     results = example.main(example.Options(size=48, steps=40, output=tmp_path))
     assert results["overlap with the target"] > untrained["overlap with the target"] + 0.1
     assert results["levels"] <= 16
-    assert results["largest difference after export"] < 1e-3
+    assert results["largest difference after export, of the peak"] < 1e-3
     assert results["light in the window"] <= 1
     assert {path.name for path in tmp_path.iterdir()} == {
         "phase_mask.png",

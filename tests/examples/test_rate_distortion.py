@@ -22,7 +22,7 @@ def example():
     return module
 
 
-def test_every_family_has_a_curve(example, tmp_path):
+def test_every_family_has_a_curve(example, tmp_path, capsys):
     options = example.Options(limit=100, image_size=32, epochs=2, output=tmp_path)
     curves = example.main(options)
     assert set(curves) == set(example.FAMILIES)
@@ -34,7 +34,12 @@ def test_every_family_has_a_curve(example, tmp_path):
     told = json.loads((tmp_path / "rate_distortion.json").read_text())
     assert told["JPEG"]["bd_rate"]["JPEG"] == "+0.0 %"
     assert float(told["WebP"]["bd_rate"]["JPEG"].removesuffix(" %")) < 0
-    assert told["autoencoder"]["bd_rate"]["JPEG"] == "none"  # three points are no curve
+    assert told["autoencoder"]["bd_rate"]["JPEG"].startswith("none (")  # three points are no curve
+    table = capsys.readouterr().out.partition("Test set")[2].splitlines()
+    assert table[1].split("  ")[-1].strip() == "than WebP"
+    assert max(map(len, table[2:11])) <= len(table[1])  # what is long is said below
+    note = next(line for line in table if line.startswith("autoencoder")).split("none ")[1].strip()
+    assert any(line.startswith(f"{note} the curve 'autoencoder' has 3 points") for line in table)
     with Image.open(tmp_path / "rate_distortion.png") as figure:
         assert figure.size[0] > 900
 

@@ -2,7 +2,10 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+
+import compress
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "width_ratio.py"
 
@@ -13,6 +16,16 @@ def example():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_a_file_is_named_by_how_good_it_is(example):
+    scenes = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    codecs = [compress.JPEG(quality) for quality in (1, 20, 80)]
+    poor, _, good = (example.count("", codec, scenes).psnr for codec in codecs)
+    for quality, name in ((poor, "poorest"), (good, "as good"), (good + 1, "at its best")):
+        row = example.at_least(quality, "JPEG", codecs, scenes)
+        assert row.name == f"JPEG, {name}"
+        assert row.psnr == (poor if name == "poorest" else good)
 
 
 def test_the_names_are_not_the_ratios(example, tmp_path):

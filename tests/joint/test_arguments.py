@@ -71,6 +71,27 @@ def test_whether_something_was_asked_for_is_no_option(capsys):
 
 
 @pytest.mark.parametrize(
+    ("read", "said"),
+    [
+        # One paragraph: the docstring breaks the line between these words.
+        (read_train_options, "ones; --config takes its configuration"),
+        (read_train_options, "joint.fit moves"),
+        (read_train_options, "T**2 * KL(softmax(teacher / T)"),
+        (read_evaluate_options, "Which part of the split of that run."),
+        (read_audit_options, "train begins with 64."),
+    ],
+)
+def test_help_is_read_without_markup(read, said, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        read(["--help"])
+    told = capsys.readouterr().out
+    assert said in told
+    assert "`" not in told
+    assert not re.search(r":[a-z]+:", told)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--training.epoch", "3"], "--training.epochs"),

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from contrast_study.claims import _ranked, rate_figure
+from contrast_study.claims import _ranked, _tell, rate_figure
 from matplotlib.colors import to_hex
 
 import compress
@@ -27,6 +27,12 @@ def test_each_region_has_its_own_colour_whatever_the_number_of_codecs():
     drawn = [line.get_ydata() for line in axis.get_lines() if len(line.get_ydata()) == 9]
     densities = [[region.density for region in each.rows[0].regions] for each in rated.values()]
     assert np.array_equal(drawn, np.transpose(densities))
+
+
+def test_a_number_that_is_not_there_is_a_dash_in_its_place(capsys):
+    _tell("bcc  1.000    nan   +nan [+nan, -0.5]", {"gcnr": math.nan}, "a nanometre")
+    said = "bcc  1.000      -      - [   -, -0.5]\n{'gcnr':   -}\na nanometre\n"
+    assert capsys.readouterr().out == said
 
 
 def test_a_rank_correlation_takes_three():
