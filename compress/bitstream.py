@@ -216,9 +216,10 @@ def encode_sections(sections: Sequence[Section]) -> bytes:
     """
     coder = coders().stack.AnsCoder()
     # The coder is a stack: what is decoded last is pushed first.
-    for symbols, index, tables in reversed(sections):
+    for given, named, tables in reversed(sections):
+        symbols, index = np.asarray(given), None if named is None else np.asarray(named)
         if index is None:
-            if len(symbols) != len(tables):
+            if symbols.ndim == 0 or len(symbols) != len(tables):
                 raise ValueError(
                     f"expected symbols [{len(tables)}, ...], got {list(symbols.shape)}."
                 )

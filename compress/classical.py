@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .codec import whole_number
+from .codec import is_number, whole_number
 from .container import MAX_VALUES, CorruptStream
 from .files import FileCodec, check_length, check_subsampling
 
@@ -148,9 +148,9 @@ class JPEG2000(FileCodec):
         rate, psnr = self.rate, self.psnr
         if rate is not None and psnr is not None:
             raise ValueError(f"give rate or psnr, not both: got {rate!r} and {psnr!r}.")
-        if rate is not None and not 1 <= rate < float("inf"):
+        if rate is not None and not (is_number(rate) and 1 <= rate < float("inf")):
             raise ValueError(f"rate must be a compression ratio of at least 1, got {rate!r}.")
-        if psnr is not None and not 0 < psnr < float("inf"):
+        if psnr is not None and not (is_number(psnr) and 0 < psnr < float("inf")):
             raise ValueError(f"psnr must be a positive number of dB, got {psnr!r}.")
 
     def extra_repr(self) -> str:

@@ -4,6 +4,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any, Literal, SupportsIndex
 
 import torch
@@ -22,6 +23,7 @@ __all__ = [
     "check_payloads",
     "check_same_size",
     "check_tensors",
+    "is_number",
     "spread",
     "whole_number",
 ]
@@ -280,6 +282,11 @@ def check_tensors(expected: str, *given: object) -> None:
                 f"expected {expected}, got {type(x).__name__}: torch.from_numpy makes a tensor of "
                 "an array."
             )
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is one number that can be compared: NumPy's and a tensor of one are."""
+    return isinstance(value, Real) or (isinstance(value, Tensor) and value.numel() == 1)
 
 
 def whole_number(

@@ -205,9 +205,12 @@ class RateCurve:
 
         Raises
         ------
+        TypeError
+            For an anchor that is no curve.
         ValueError
             As in the function :func:`bd_rate`.
         """
+        _check_curve(anchor)
         a, b = (_check(c.rate, c.quality, c.name, grows=True) for c in (anchor, self))
         return _rate_difference(a, b, method, minimum_overlap)
 
@@ -231,9 +234,12 @@ class RateCurve:
 
         Raises
         ------
+        TypeError
+            For an anchor that is no curve.
         ValueError
             As in the function :func:`bd_quality`.
         """
+        _check_curve(anchor)
         a, b = (_check(c.rate, c.quality, c.name) for c in (anchor, self))
         return _quality_difference(a, b, method, minimum_overlap)
 
@@ -244,6 +250,14 @@ class _Points(NamedTuple):
     name: str
     log_rate: Array
     quality: Array
+
+
+def _check_curve(anchor: object) -> None:
+    if not isinstance(anchor, RateCurve):
+        raise TypeError(
+            f"anchor must be a RateCurve, not {type(anchor).__name__}: of rates and qualities, "
+            "RateCurve('name', rates, qualities) makes one."
+        )
 
 
 def _check_shapes(rate: Array, quality: Array, name: str) -> None:

@@ -2,9 +2,9 @@
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, SupportsIndex
 
 import numpy as np
 import torch
@@ -156,8 +156,11 @@ class FileCodec(Codec, ABC):
         Raises
         ------
         ValueError
-            If the format has no such pictures.
+            If the format has no such pictures, or the size is none.
         """
+        sides = tuple(size) if isinstance(size, Iterable) else ()
+        if len(sides) != 2 or not all(isinstance(side, SupportsIndex) for side in sides):
+            raise ValueError(f"expected a size (H, W), whole numbers of pixels, got {size!r}.")
         if channels not in self._channels or min(size) < 1:
             raise ValueError(
                 f"{self._FORMAT} here takes pictures of {_either(self._channels)} channels and at "

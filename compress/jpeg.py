@@ -80,8 +80,7 @@ class DifferentiableJPEG(JPEGFiles):
     that :meth:`compress` writes, block by block (:func:`compress.jpeg_block_bits` of it),
     spread evenly over each block's pixels; ``side_bits`` adds markers, tables, padding, and 0.3 %
     for stuffed bytes. Their number is what the estimate does not know: for pictures of 128×128 the
-    sum was within 0.5 % of the file. The exception are files too large for Pillow's buffer (noise
-    at the highest qualities), which have standard Huffman tables.
+    sum was within 0.5 % of the file.
 
     Counts have no gradient. That of the bits is the derivative of a smooth function: with the code
     words as they are, and everything else as rounded, the bits as a function of one coefficient,
@@ -158,10 +157,12 @@ class DifferentiableJPEG(JPEGFiles):
 
     def extra_repr(self) -> str:
         """Show the settings."""
-        return (
-            f"subsampling={self.subsampling!r}, rounding={self.rounding!r}, "
-            f"trainable={self.log_tables.requires_grad}"
-        )
+        shown = f"subsampling={self.subsampling!r}, rounding={self.rounding!r}"
+        if self.log_tables.requires_grad:
+            return f"{shown}, trainable=True"
+        # Of fixed ones alone: a run is known by this, and what learns has another each time.
+        known = bool(self.log_tables.isfinite().all()) and self.quality is not None
+        return f"{f'quality={self.quality}' if known else 'tables of its own'}, {shown}"
 
     @property
     def tables(self) -> Tensor:

@@ -1,12 +1,14 @@
 """JPEG files as libjpeg writes them, with the price of each of their blocks on request."""
 
 import functools
+import threading
 from abc import ABC
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import ImageFile
 from torch import Tensor
 
 from .codec import spread, whole_number
@@ -35,6 +37,10 @@ _CHROMINANCE = (
 )
 
 
+_BUFFER = threading.Lock()
+_TABLES = 2**11  # bytes of four Huffman tables of any kind, and more
+
+
 class JPEGFiles(FileCodec, ABC):
     """Baseline JPEG files of one scan, with Huffman tables optimised for each picture."""
 
@@ -46,11 +52,19 @@ class JPEGFiles(FileCodec, ABC):
         options = self._options(picture.shape[-1])
         plain = write_file(picture, self._FORMAT, options)
         # Optimising, Pillow gives libjpeg one buffer for the whole file and fails where that does
-        # not fit ("broken data stream"), as with noise at high quality: such a file stays plain.
-        buffer = max(2**16, 2 * picture[..., 0].size)
-        if len(plain) >= buffer:
-            return plain
-        return write_file(picture, self._FORMAT, {**options, "optimize": True})
+        # not fit ("broken data stream"), as with noise at high quality. Its least size is a number
+        # of all threads, so those that need another wait. Stuffed bytes at most double a scan.
+        options["optimize"] = True
+        needed = 2 * len(plain) + _TABLES
+        if needed <= max(2**16, 2 * picture[..., 0].size):
+            return write_file(picture, self._FORMAT, options)
+        with _BUFFER:
+            before = ImageFile.MAXBLOCK
+            ImageFile.MAXBLOCK = max(before, needed)
+            try:
+                return write_file(picture, self._FORMAT, options)
+            finally:
+                ImageFile.MAXBLOCK = before
 
     def _check_whole(self, data: bytes) -> None:
         # Also because a progressive file of a few bytes can order thousands of passes.
@@ -60,8 +74,6 @@ class JPEGFiles(FileCodec, ABC):
 class JPEG(JPEGFiles):
     """Baseline JPEG (ITU-T T.81), with Huffman tables optimised for each picture.
 
-    Only noise at the highest qualities, more than Pillow's buffer of two bytes for each pixel
-    holds, keeps standard tables.
     The price and the gradient are those of :class:`FileCodec`. With ``block_bits`` the map is
     exact instead: each block's own bits, from the file's entropy-coded scan, over the block's
     pixels (:func:`jpeg_block_bits`), while ``side_bits`` is what belongs to no block: markers,

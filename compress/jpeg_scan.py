@@ -81,7 +81,7 @@ def jpeg_block_bits(data: bytes) -> NDArray[np.float64]:
         for (dc, ac), n in zip(scan.tables, blocks, strict=True)
         for _ in range(n[0] * n[1])
     ]
-    pieces = re.split(rb"\xff[\xd0-\xd7]", scan.coded)
+    pieces = re.split(rb"\xff+[\xd0-\xd7]", scan.coded)
     units = units_down * units_across
     interval = scan.interval or units
     if len(pieces) != -(-units // interval):
@@ -172,6 +172,8 @@ def _walk(data: bytes) -> _Scan:
     huffman: dict[int, bytes] = {}
     place = 2
     while True:
+        while data[place : place + 2] == b"\xff\xff":  # fill bytes, B.1.1.2
+            place += 1
         mark, kind, length = struct.unpack_from(">BBH", data, place)
         if mark != 0xFF or length < 2:
             raise CorruptStream("not a complete JPEG file (no marker where one should be).")
@@ -200,7 +202,9 @@ def _walk(data: bytes) -> _Scan:
         elif kind == 0xDA:  # scan
             break
     parts = list(struct.iter_unpack(">BB", body[1 : 1 + 2 * body[0]]))
-    end = re.compile(rb"\xff[^\0\xd0-\xd7]").search(data, place)
+    # Not through the fill bytes, whose number squared that could take; they are cut off below. Two
+    # before a zero byte are neither a marker nor a byte that is stuffed.
+    end = re.compile(rb"\xff[^\0\xd0-\xd7\xff]|\xff\xff\0").search(data, place)
     if end is None or end.group() != b"\xff\xd9" or len(parts) != len(frame) or not parts:
         raise CorruptStream("not a complete JPEG file of one scan.")
     if end.end() != len(data):
@@ -210,4 +214,5 @@ def _walk(data: bytes) -> _Scan:
     if min(size) < 1 or sampling[0] != largest or min(map(min, sampling)) < 1:
         raise CorruptStream("a JPEG without a size, or with more chrominance than luminance.")
     tables = [(huffman[t >> 4], huffman[0x10 | t & 15]) for _, t in parts]
-    return _Scan((size[0], size[1]), sampling, tables, interval, data[place : end.start()])
+    coded = data[place : end.start()].rstrip(b"\xff")
+    return _Scan((size[0], size[1]), sampling, tables, interval, coded)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .codec import check_finite, whole_number
+from .codec import check_finite, is_number, whole_number
 
 __all__ = ["KMeansResult", "budget", "kmeans", "lloyd"]
 
@@ -100,7 +100,7 @@ def kmeans(
     clusters = whole_number("clusters", clusters, 1, 2**20)
     restarts = whole_number("restarts", restarts, 1, 2**10)
     iterations = whole_number("iterations", iterations, 1, 2**20)
-    if not tolerance >= 0:
+    if not is_number(tolerance) or not tolerance >= 0:
         raise ValueError(f"tolerance must be 0 or more, got {tolerance!r}.")
     points = points.double()
     weights = torch.ones_like(points[..., 0]) if weights is None else weights.double()
@@ -150,7 +150,7 @@ def _check_points(points: Tensor, weights: Tensor | None) -> None:
 
 
 def _check_step(step: float, points: Tensor) -> None:
-    if not (step > 0 and np.frexp(step)[0] == 0.5):
+    if not (is_number(step) and step > 0 and np.frexp(step)[0] == 0.5):
         raise ValueError(f"step must be a power of two, such as 0.25, got {step!r}.")
     between = points[(points / step).round() * step != points]
     if len(between):

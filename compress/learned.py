@@ -17,6 +17,7 @@ from .codec import (
     check_finite,
     check_image,
     check_latent,
+    is_number,
     spread,
     whole_number,
 )
@@ -151,6 +152,9 @@ class LearnedCodec(Codec):
     shows. Threads may share a codec, at one quality. The coding tables are a function of the
     parameters, made anew whenever these have changed; they cannot be stale.
 
+    **Far from what it learned**, as with values of 1e4, symbols beyond a table are written as such,
+    and a file is up to a tenth longer than ``bits``.
+
     **Qualities.** One model may hold several operating points (:class:`Gain`). ``quality`` is a
     number from 0 to ``levels - 1``, or None: training then draws one for each picture, and tells
     the loss by ``Coded.distortion_weight`` how dear distortion is there; evaluation takes the
@@ -209,7 +213,7 @@ class LearnedCodec(Codec):
             allowed = ", ".join(map(repr, get_args(Proxy)))
             raise ValueError(f"proxy must be one of {allowed}, got {proxy!r}.")
         levels = whole_number("levels", levels, 1, _MOST_LEVELS)
-        if not 1 <= level_ratio < math.inf:
+        if not is_number(level_ratio) or not 1 <= level_ratio < math.inf:
             raise ValueError(f"level_ratio must be at least 1 and finite, got {level_ratio!r}.")
         shape = SHAPES[size]
         self.size: Size = size

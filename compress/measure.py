@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .classical import AVIF, WebP
-from .codec import Codec, whole_number
+from .codec import Codec, is_number, whole_number
 from .curve import RateCurve
 from .jpeg import DifferentiableJPEG
 from .jpeg_file import JPEG
@@ -23,6 +23,7 @@ from .metrics import psnr
 __all__ = ["quality_for", "rate_curve"]
 
 _MOST = 2**31  # pictures at a time
+_BRIGHTEST = 2.0  # of what may have been meant for 0..1
 
 
 def rate_curve(
@@ -65,8 +66,8 @@ def rate_curve(
     Raises
     ------
     ValueError
-        If there is no codec, or something else, there are no pictures, or they do not fit one, or
-        the metric does not give a number for each of them.
+        If there is no codec, or something else, there are no pictures, they do not fit one or are
+        far outside of 0..1, or the metric does not give a number for each of them.
     """
     batch_size = whole_number("batch_size", batch_size, 1, _MOST)
     if isinstance(codecs, nn.Module | str) or not isinstance(codecs, Iterable):
@@ -145,9 +146,9 @@ def quality_for(
     ------
     ValueError
         If the codec has no such quality, or needs more at its coarsest one, or the rate is not
-        positive, or there are no pictures, or they do not fit the codec.
+        positive, or there are no pictures, or they do not fit the codec or are far outside of 0..1.
     """
-    if not 0 < bpp < math.inf:
+    if not is_number(bpp) or not 0 < bpp < math.inf:
         raise ValueError(f"bpp must be a positive number of bits per pixel, got {bpp!r}.")
     batch_size = whole_number("batch_size", batch_size, 1, _MOST)
     _check_pictures(pictures)
@@ -212,6 +213,13 @@ def _check_pictures(pictures: Tensor) -> None:
         raise ValueError(f"expected pictures, a tensor [N, C, H, W], got {given}.")
     if pictures.shape[:1] == (0,):
         raise ValueError(f"there are no pictures in {list(pictures.shape)}: nothing to measure.")
+    # A camera may overshoot; codes of 8 bits reach 255, and pictures about 0 are -1 to 1 and more.
+    low, high = pictures.aminmax() if pictures.numel() else (0, 0)  # those of no pixels fit none
+    if high > _BRIGHTEST or low < -_BRIGHTEST / 2:
+        raise ValueError(
+            f"expected pictures in 0..1, and these reach from {float(low):g} to {float(high):g}: "
+            "divide 8-bit values by 255."
+        )
 
 
 def _pixels(pictures: Tensor) -> int:

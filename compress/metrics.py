@@ -1,13 +1,13 @@
 """How good, and how large: PSNR, SSIM, MS-SSIM and bits per pixel, a number for each picture."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .codec import check_tensors, whole_number
+from .codec import check_tensors, is_number, whole_number
 
 __all__ = ["MS_SSIM_WEIGHTS", "SSIM_WINDOW", "bpp", "ms_ssim", "ms_ssim_scales", "psnr", "ssim"]
 
@@ -200,8 +200,9 @@ def ms_ssim_scales(size: tuple[int, int]) -> int:
 
 def _exponents(weights: tuple[float, ...], scales: int | None) -> list[float]:
     """Check the weights of MS-SSIM and return those of the scales that are used."""
-    if not (len(weights) and all(0 < weight < math.inf for weight in weights)):
-        raise ValueError(f"weights must be positive, one for each scale, got {weights}.")
+    given = isinstance(weights, Collection) and not isinstance(weights, str) and len(weights) > 0
+    if not given or not all(is_number(weight) and 0 < weight < math.inf for weight in weights):
+        raise ValueError(f"weights must be positive, one for each scale, got {weights!r}.")
     if scales is None:
         return list(weights)
     scales = whole_number("scales", scales, 1, len(weights), otherwise=", one for each weight")
@@ -282,5 +283,5 @@ def _check_pair(a: Tensor, b: Tensor, data_range: float) -> None:
             "expected two floating-point batches [B, C, H, W] of one shape, got "
             f"{a.dtype} {list(a.shape)} and {b.dtype} {list(b.shape)}."
         )
-    if not 0 < data_range < math.inf:
-        raise ValueError(f"data_range must be positive, got {data_range}.")
+    if not is_number(data_range) or not 0 < data_range < math.inf:
+        raise ValueError(f"data_range must be positive, got {data_range!r}.")

@@ -17,7 +17,15 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.utils.rnn import pad_sequence
 
-from .codec import Codec, Coded, call_unseen, check_finite, check_image, whole_number
+from .codec import (
+    Codec,
+    Coded,
+    call_unseen,
+    check_finite,
+    check_image,
+    is_number,
+    whole_number,
+)
 from .container import HEADER_BYTES, CorruptStream, Kind, pack, unpack_all
 from .indexed import HEAD_BYTES, SCALES, IndexedPicture, by_brightness, neighbours
 from .kmeans import budget, kmeans, lloyd
@@ -143,7 +151,7 @@ class KMeansCodec(Codec):
             raise ValueError(f"coding must be one of {get_args(Coding)}, got {self.coding!r}.")
         self.restarts = whole_number("restarts", self.restarts, 1, 2**10)
         self.iterations = whole_number("iterations", self.iterations, 1, 2**20)
-        if not self.tolerance >= 0:
+        if not is_number(self.tolerance) or not self.tolerance >= 0:
             raise ValueError(f"tolerance must be 0 or more, got {self.tolerance!r}.")
         self.seed = whole_number("seed", self.seed, 0, 2**63 - 1)
 
@@ -155,7 +163,7 @@ class KMeansCodec(Codec):
     @temperature.setter
     def temperature(self, value: float | None) -> None:
         if value is not None:
-            if not 1e-9 <= value < float("inf"):
+            if not is_number(value) or not 1e-9 <= value < float("inf"):
                 raise ValueError(
                     f"temperature must be a number of at least 1e-9, or None, got {value!r}: "
                     "colours differ by squared distances of 1e-5 and more."

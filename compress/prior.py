@@ -11,13 +11,14 @@ import copy
 import functools
 import itertools
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, softplus
 
 from .bitstream import MAX_SYMBOL, SymbolTable
-from .codec import whole_number
+from .codec import is_number, whole_number
 from .quantize import round_straight_through
 
 __all__ = ["SCALE_LEVELS", "FactorizedPrior", "gaussian_bits", "gaussian_level", "gaussian_tables"]
@@ -84,9 +85,11 @@ class FactorizedPrior(nn.Module):
     ) -> None:
         super().__init__()
         channels = whole_number("channels", channels, 1, _MOST)
+        if not isinstance(filters, Iterable):
+            raise ValueError(f"filters must be several, such as (3, 3), got {filters!r}.")
         filters = tuple(whole_number("filters", width, 1, _MOST) for width in filters)
-        if not 0 < init_scale < math.inf:
-            raise ValueError(f"init_scale must be positive and finite, got {init_scale}.")
+        if not is_number(init_scale) or not 0 < init_scale < math.inf:
+            raise ValueError(f"init_scale must be positive and finite, got {init_scale!r}.")
         self.channels = channels
         self.matrices = nn.ParameterList()
         self.biases = nn.ParameterList()

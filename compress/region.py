@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .codec import check_tensors
+from .codec import check_tensors, is_number
 
 __all__ = ["Region", "RegionBits", "bits_by_region"]
 
@@ -96,8 +96,8 @@ def bits_by_region(bits_map: Tensor, mask: Tensor, *, band: float = 3.0) -> Regi
             f"expected a mask of torch.bool {list(bits_map.shape)}, got {mask.dtype} "
             f"{list(mask.shape)}. Compare a grey one with a threshold first."
         )
-    if not 0 <= band < math.inf:
-        raise ValueError(f"band must be a number of pixels, 0 or more, got {band}.")
+    if not is_number(band) or not 0 <= band < math.inf:
+        raise ValueError(f"band must be a number of pixels, 0 or more, got {band!r}.")
     bits_map = bits_map.to(torch.promote_types(bits_map.dtype, torch.float32))
     total = bits_map.flatten(1).sum(1)
     boundary = _near(mask, band) & _near(~mask, band)

@@ -80,8 +80,8 @@ class Analysis(nn.Module):
         down, right = -image.shape[-2] % self.stride, -image.shape[-1] % self.stride
         if down or right:
             image = functional.pad(image, (0, right, 0, down), mode="replicate")
-        if exact:
-            image = image.double()  # before anything is rounded
+        # Before anything is rounded, or beyond what half precision holds.
+        image = image.double() if exact else _at_least_float32(image)
         return _at_least_float32(evaluate(self.layers, _CONTRAST * (image - 0.5), exact=exact))
 
 

@@ -194,6 +194,9 @@ def test_what_cannot_be_coded_is_refused():
         encode_symbols(np.zeros((2, 1), dtype=int), [table])
     with pytest.raises(ValueError, match="symbols that are integers, got float64: round first"):
         encode_symbols(np.array([[0.5]]), [table])
+    with pytest.raises(ValueError, match=r"expected symbols \[1, ...\], got \[\]"):
+        encode_symbols(0, [table])
+    assert encode_symbols([[0, 1]], [table]) == encode_symbols(np.array([[0, 1]]), [table])
     for bad in (MAX_SYMBOL + 1, -(2**63)):
         with pytest.raises(ValueError, match=r"beyond the limit of 2\*\*30"):
             encode_symbols(np.array([[bad]]), [table])

@@ -113,6 +113,8 @@ def test_bad_settings(build, message):
         (AVIF(), "subsampling", "4:1:1", r"subsampling must be one of .* got '4:1:1'"),
         (JPEG2000(psnr=30), "rate", 5, "give rate or psnr, not both: got 5 and 30"),
         (JPEG2000(5), "rate", 0.1, "rate must be a compression ratio of at least 1, got 0.1"),
+        (JPEG2000(5), "rate", "5", "rate must be a compression ratio of at least 1, got '5'"),
+        (JPEG2000(psnr=30), "psnr", "30", "psnr must be a positive number of dB, got '30'"),
     ],
 )
 def test_settings_that_are_set_are_checked_when_they_are_used(codec, name, wrong, message):

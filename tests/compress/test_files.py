@@ -124,6 +124,13 @@ def test_the_header_has_channels_and_a_size():
             codec.header_bytes((16, 16), channels)
     with pytest.raises(ValueError, match="at least 1x1 pixels, got 3 and 0x5"):
         JPEG().header_bytes((0, 5))
+    for size in (64, (8.0, 8), (8, 8, 8), "88"):
+        with pytest.raises(ValueError, match=r"a size \(H, W\), whole numbers of pixels, got"):
+            JPEG().header_bytes(size)
+    given = JPEG().header_bytes((8, 16))
+    assert (
+        JPEG().header_bytes(np.array([8, 16])) == JPEG().header_bytes(torch.Size((8, 16))) == given
+    )
 
 
 def test_the_header_of_a_picture_too_large_is_refused_before_it_is_made():

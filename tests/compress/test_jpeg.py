@@ -527,6 +527,24 @@ def test_repr():
     assert repr(DifferentiableJPEG(trainable=True)) == (
         "DifferentiableJPEG(subsampling='4:2:0', rounding='straight_through', trainable=True)"
     )
+    codec = DifferentiableJPEG(30)
+    end = "subsampling='4:2:0', rounding='straight_through')"
+    assert repr(codec) == f"DifferentiableJPEG(quality=30, {end}"
+    with torch.no_grad():
+        codec.log_tables[0, 0, 0] = 5.0
+    assert repr(codec) == f"DifferentiableJPEG(tables of its own, {end}"
+    with torch.no_grad():
+        codec.log_tables[0, 0, 0] = math.nan
+    assert repr(codec) == f"DifferentiableJPEG(tables of its own, {end}"
+
+
+@pytest.mark.parametrize("side", [128, 200])
+def test_of_noise_at_the_highest_qualities_the_rate_is_that_of_the_file(side):
+    noise = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    for quality in (95, 100):
+        codec = DifferentiableJPEG(quality, subsampling="4:4:4").eval()
+        (data,) = codec.compress(noise)
+        assert float(codec(noise).bits) == pytest.approx(8 * len(data), rel=0.005)
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")

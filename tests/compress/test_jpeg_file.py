@@ -2,11 +2,12 @@
 
 import io
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from drawn import levels_of, noise, pictures, scene, written
-from PIL import Image
+from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from compress import DifferentiableJPEG, psnr
@@ -78,6 +79,23 @@ def test_the_noise_of_a_small_picture_fits_pillows_buffer(quality, share):
     options = {"quality": quality, "subsampling": "4:4:4", "optimize": True}
     assert len(data) > share * 64 * 64
     assert data == written(levels_of(image[0]), "JPEG", options)
+
+
+def test_noise_beyond_pillows_buffer_has_tables_of_its_own_in_any_thread():
+    images = [noise(3, side, side) for side in (200, 300, 260, 220)]
+    before = ImageFile.MAXBLOCK
+    codec = JPEG(100, subsampling="4:4:4")
+    with ThreadPoolExecutor(4) as pool:
+        files = [*pool.map(lambda image: codec.compress(image)[0], images)]
+    assert before == ImageFile.MAXBLOCK
+    for image, data in zip(images, files, strict=True):
+        options = {"quality": 100, "subsampling": "4:4:4"}
+        assert len(data) > 2 * image[0, 0].numel()
+        assert len(data) < 0.8 * len(written(levels_of(image[0]), "JPEG", options))
+        decoded = Image.open(io.BytesIO(data)).convert("RGB")
+        assert np.array_equal(
+            255 * codec.decompress([data])[0].permute(1, 2, 0).numpy(), np.asarray(decoded)
+        )
 
 
 @pytest.mark.parametrize("quality", [0, 101, -5, 50.5, "75", float("nan"), None])

@@ -120,6 +120,34 @@ def test_a_hand_made_scan_that_overruns_its_block_or_uses_the_reserved_word():
         jpeg_block_bits(full)
 
 
+def test_fill_bytes_before_markers_are_skipped():
+    # ITU-T T.81, B.1.1.2: any marker may be preceded by any number of bytes 0xFF.
+    rng = np.random.default_rng(0)
+    data = written(rng.integers(0, 256, (16, 24)).astype(np.uint8))
+    bits = jpeg_block_bits(data)
+    for marker in (b"\xff\xdb", b"\xff\xc0", b"\xff\xc4", b"\xff\xda", b"\xff\xd9"):
+        place = data.rindex(marker) if marker == b"\xff\xd9" else data.index(marker)
+        for count in (1, 3):
+            filled = data[:place] + count * b"\xff" + data[place:]
+            assert np.array_equal(jpeg_block_bits(filled), bits)
+            shown = Image.open(io.BytesIO(filled))
+            assert np.array_equal(np.asarray(shown), np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_fill_bytes_before_restart_markers_are_skipped():
+    levels = levels_of(noise(1, 16, 24)[0])
+    data = written(levels, {"restart_marker_blocks": 2})
+    place = data.index(b"\xff\xd1", data.index(b"\xff\xda"))
+    # So many that a search that goes on from each of them would take minutes.
+    filled = data[:place] + 200_000 * b"\xff" + data[place:]
+    assert np.array_equal(jpeg_block_bits(filled), jpeg_block_bits(data))
+    shown, plain = (np.asarray(Image.open(io.BytesIO(x))) for x in (filled, data))
+    assert np.array_equal(shown, plain)
+    # Two before a zero byte are no fill bytes, but damage.
+    with pytest.raises(CorruptStream):
+        jpeg_block_bits(data[:place] + b"\xff\xff\0" + data[place:])
+
+
 def test_only_the_blocks_that_change_cost_more():
     picture = np.full((32, 48), 128, np.uint8)
     plain = jpeg_block_bits(written(picture))

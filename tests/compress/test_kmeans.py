@@ -257,7 +257,9 @@ def test_the_palette_keeps_to_its_step():
         ({"iterations": -1}, "iterations must be a whole number of 1 to 1048576, got -1"),
         ({"tolerance": float("nan")}, "tolerance must be 0 or more, got nan"),
         ({"step": 0.3}, "step must be a power of two, such as 0.25, got 0.3"),
+        ({"tolerance": "a"}, "tolerance must be 0 or more, got 'a'"),
         ({"step": 0.0}, "step must be a power of two"),
+        ({"step": "1"}, "step must be a power of two, such as 0.25, got '1'"),
         (
             {"step": 0.25, "points": torch.full((1, 4, 3), 0.375)},
             "with a step of 0.25 all points must be multiples of it, got 0.375",

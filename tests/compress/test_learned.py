@@ -675,6 +675,35 @@ def test_bad_arguments():
             kind(levels=2, level_ratio=float("nan"))
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("snapped", [False, True])
+def test_half_precision_does_not_overflow_before_the_nets(snapped, training):
+    torch.manual_seed(0)
+    codec = FactorizedCodec(exact=snapped).train(training)
+    image = torch.full((1, 3, 16, 16), 2e4)
+    coded, single = codec(image.half()), codec(image)
+    assert coded.bits.isfinite().all()
+    if not training:
+        torch.testing.assert_close(coded.bits, single.bits, rtol=1e-5, atol=0)
+
+
+def test_numbers_are_no_words():
+    for make in (
+        lambda: FactorizedCodec(level_ratio="4"),
+        lambda: compress.KMeansCodec(temperature="x"),
+        lambda: compress.KMeansCodec(tolerance="a"),
+        lambda: compress.JPEG2000("5"),
+        lambda: compress.quality_for(compress.JPEG(5), torch.rand(1, 3, 8, 8), "1"),
+    ):
+        with pytest.raises(ValueError, match=r"must be .* got '[4xa51]'"):
+            make()
+    curve = compress.RateCurve("a", (1, 2, 3, 4), (1, 2, 3, 4))
+    for ask in (curve.bd_rate, curve.bd_quality):
+        with pytest.raises(TypeError, match=r"anchor must be a RateCurve, not tuple: .* makes one"):
+            ask(((1, 2, 3, 4), (1, 2, 3, 4)))
+    assert FactorizedCodec(level_ratio=np.float32(4)).level_ratio == 4
+
+
 def test_repr_shows_what_a_codec_is_built_with():
     assert "size='small', channels=2, levels=3, level_ratio=4, proxy='mixed', exact=True" in repr(
         HyperpriorCodec(channels=2, levels=3)

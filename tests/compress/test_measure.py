@@ -238,6 +238,19 @@ def test_pictures_are_a_tensor():
         quality_for(WebP(80), list(PICTURES), 1.0)
 
 
+@pytest.mark.parametrize("scale", [255.0, -2.0])
+def test_pictures_lie_about_0_to_1(scale):
+    image = scale * torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    for ask in (
+        lambda: rate_curve("a", [JPEG(5)], image),
+        lambda: quality_for(JPEG(50), image, 1.0),
+        lambda: quality_for(JPEG(50), (image.abs()).to(torch.uint8) + 3, 1.0),
+    ):
+        with pytest.raises(ValueError, match=r"pictures in 0\.\.1, and these reach from .* by 255"):
+            ask()
+    assert rate_curve("a", [JPEG(5)], 1.2 * image / scale - 0.1).rate  # a camera may overshoot
+
+
 def test_a_mean_is_of_some_pictures():
     with pytest.raises(ValueError, match=r"there are no pictures in \[0, 3, 48, 48\]"):
         rate_curve("", [WebP(80)], PICTURES[:0])

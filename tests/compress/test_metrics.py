@@ -233,8 +233,9 @@ def test_bpp_divides_by_the_pixels():
 def test_bad_arguments():
     a = torch.zeros(1, 3, 16, 16)
     for metric in (psnr, ssim, ms_ssim):
-        for data_range in (0.0, -1.0, float("nan"), float("inf")):
-            with pytest.raises(ValueError, match=f"data_range must be positive, got {data_range}"):
+        for data_range in (0.0, -1.0, float("nan"), float("inf"), "1"):
+            shown = f"data_range must be positive, got {data_range!r}"
+            with pytest.raises(ValueError, match=shown):
                 metric(a, a, data_range=data_range)
         with pytest.raises(ValueError, match=r"of one shape, got .* and .*\[1, 3, 16, 15\]"):
             metric(a, a[..., :15])
@@ -245,6 +246,9 @@ def test_bad_arguments():
                 metric(*pair)
         with pytest.raises(ValueError, match=r"floating-point .*uint8"):
             metric(a.to(torch.uint8), a)
+    for weights in (0.5, "12", (0.5, "1"), (), (0.5, -1.0)):
+        with pytest.raises(ValueError, match="weights must be positive, one for each scale, got "):
+            ms_ssim(a, a, weights=weights)
     with pytest.raises(ValueError, match="at least 11x11 pixels"):
         ssim(a[..., :10], a[..., :10])
     with pytest.raises(ValueError, match=r"size \(H, W\) of at least one pixel, got \(0, 4\)"):

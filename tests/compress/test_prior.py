@@ -187,8 +187,10 @@ def test_bad_arguments():
             FactorizedPrior(wrong)
         with pytest.raises(ValueError, match=f"filters must be a whole number .*, got {wrong}"):
             FactorizedPrior(2, filters=(3, wrong))
-    for wrong in (0, float("inf"), float("nan")):
-        with pytest.raises(ValueError, match=f"init_scale must be positive .*, got {wrong}"):
+    with pytest.raises(ValueError, match=r"filters must be several, such as \(3, 3\), got 3"):
+        FactorizedPrior(2, filters=3)
+    for wrong in (0, float("inf"), float("nan"), "1"):
+        with pytest.raises(ValueError, match=f"init_scale must be positive .*, got {wrong!r}"):
             FactorizedPrior(2, init_scale=wrong)
     with pytest.raises(ValueError, match=r"expected a floating-point latent \[B, 3, ...\]"):
         FactorizedPrior(3).bits(torch.zeros(1, 4, 2, 2))

@@ -222,6 +222,6 @@ def test_bad_arguments():
         bits_by_region(bits_map, mask[:1])
     with pytest.raises(ValueError, match=r"got torch.float32 .*threshold first"):
         bits_by_region(bits_map, mask.float())
-    for band in (-1.0, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match=f"band must be .*, got {band}"):
+    for band in (-1.0, float("nan"), float("inf"), "1"):
+        with pytest.raises(ValueError, match=f"band must be .*, got {band!r}"):
             bits_by_region(bits_map, mask, band=band)
