@@ -465,7 +465,7 @@ def _export(arguments: Sequence[str]) -> int:
             options.file,
             plane=options.plane,
             until=options.until,
-            classes=test.classes,
+            classes=test.classes if options.until == "scores" else None,
         )
     told = json.dumps(asdict(done) | {"path": str(done.path)}, indent=2)
     print(told if options.json else done)

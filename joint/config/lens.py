@@ -135,8 +135,9 @@ class LensConfig(Settings):
     """By which part the picture of the last channel is larger than that of the first."""
     axial_colour: float = added(0.0, ge=-0.1, le=0.1)
     """By which part the focal length at the shortest wavelength is less than at the longest; in
-    between evenly, and the middle one keeps its focus. A lens of one glass has 1 / its Abbe number,
-    0.016 of crown, and an achromat hardly any."""
+    between evenly, and the middle one of them, by length, keeps its focus: nothing at a single
+    wavelength. From 486 to 656 nm a lens of one glass has 1 / its Abbe number, 0.016 of crown, from
+    400 to 1000 nm three times as much, and an achromat hardly any."""
     half_field: float = added(0.0, ge=0, lt=1.57)
     """Radians from the axis to a corner of the scene, towards which light falls off."""
     restoration: float | None = added(None, gt=0)
@@ -437,7 +438,8 @@ def _aberration(
     coefficients = middle * torch.tensor([*terms.values()], dtype=torch.float64)
     if chromatic:
         # A power P more is a path of -P r^2 / 2, -P D^2 / (16 sqrt 3) RMS of Noll's index 4.
-        bluer = (middle - torch.tensor(wavelengths, dtype=torch.float64)) / spread
+        sharp = sorted(wavelengths)[len(wavelengths) // 2]
+        bluer = (sharp - torch.tensor(wavelengths, dtype=torch.float64)) / spread
         power = config.axial_colour * bluer / config.focal_length
         coefficients = coefficients.repeat(len(wavelengths), 1)
         at = [*terms].index(_DEFOCUS)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import re
 
 import pytest
@@ -206,8 +207,11 @@ def test_ends_that_are_not_there(tmp_path, scenes):
     assert not file.exists()
 
 
-@pytest.mark.parametrize("share", [0.0005, 0.002])
-def test_some_codes_of_an_onnx_may_fall_to_the_other_side(tmp_path, scenes, monkeypatch, share):
+@pytest.mark.parametrize(("share", "steps"), [(0.008, 1), (0.02, 1), (0.001, 2)])
+@pytest.mark.parametrize("scale", [1, 4])
+def test_some_codes_of_an_onnx_may_fall_to_the_other_side(
+    tmp_path, scenes, monkeypatch, share, steps, scale
+):
     pytest.importorskip("onnxscript")
     form = module._FORMATS[".onnx"]
 
@@ -216,19 +220,41 @@ def test_some_codes_of_an_onnx_may_fall_to_the_other_side(tmp_path, scenes, monk
 
         def wrong(value):
             made = run(value)
-            made.view(-1)[: round(share * made.numel())] += 1
+            assert float(made.abs().max()) > scale / 2
+            made.view(-1)[: round(share * made.numel())] += steps
             return made
 
         return wrong
 
     monkeypatch.setitem(module._FORMATS, ".onnx", form._replace(read=read))
     system = build(compress.FactorizedCodec())
+    with torch.no_grad():  # larger codes are whole numbers, too
+        system.codec.gain.log_gain += math.log2(scale)
     many = scenes.repeat(3, 1, 1, 1)  # 4608 codes
-    if share > 1e-3:
-        with pytest.raises(ValueError, match="latent of the file differ by up to 1 from"):
+    if (share, steps) != (0.008, 1):
+        with pytest.raises(ValueError, match=r"latent of the file differ by .*% of its codes are"):
             export(system, many, tmp_path / "a.onnx", until="latent")
     else:
-        assert export(system, many, tmp_path / "a.onnx", until="latent").difference >= 1
+        done = export(system, many, tmp_path / "a.onnx", until="latent")
+        assert done.difference == pytest.approx(1)
+        assert 0.008 <= done.flipped < 0.01
+        assert "% of the codes do by a step" in str(done)
+
+
+def test_each_half_is_without_the_weights_of_the_other(tmp_path, scenes):
+    system = build(compress.HyperpriorCodec()).eval()
+    held = {}
+    for name, ends in (("camera", {"until": "latent"}), ("server", {"plane": "latent"})):
+        export(system, scenes, tmp_path / f"{name}.pt2", **ends)
+        held[name] = {*torch.export.load(tmp_path / f"{name}.pt2").state_dict}
+    assert not any("synthesis.layers" in key for key in held["camera"] if "side" not in key)
+    assert any("analysis.layers" in key for key in held["camera"])
+    assert not any("analysis" in key or "side" in key for key in held["server"])
+    assert any("synthesis.layers" in key for key in held["server"])
+    # The system itself keeps them.
+    assert len(system.codec.synthesis.layers) > 1
+    with pytest.raises(ValueError, match="classes are those of scores, and until='latent'"):
+        export(system, scenes, tmp_path / "a.pt2", until="latent", classes=NAMES)
 
 
 @pytest.mark.parametrize("demosaicing", ["bilinear", "packed", "none"])
@@ -389,7 +415,9 @@ def test_a_codec_outside_of_torch_is_left_out(tmp_path, scenes, codec, plane):
 def test_a_hyperprior_is_no_onnx(tmp_path, scenes):
     pytest.importorskip("onnxscript")
     system = build(compress.HyperpriorCodec())
-    with pytest.raises(ValueError, match=r"exact sums .* a \.pt2, or begin at plane='latent'"):
+    with pytest.raises(
+        ValueError, match=r"exact sums .* a \.pt2, or begin at plane='latent' or 'h"
+    ):
         export(system, scenes, tmp_path / "a.onnx")
     assert not [*tmp_path.iterdir()]
     export(system, scenes, tmp_path / "a.pt2")

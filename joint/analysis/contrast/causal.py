@@ -83,7 +83,8 @@ class ContrastSweep:
     spearman: Array
     """Rank correlation of factor and recall, by class ``[K]``; NaN where recall is constant."""
     spearman_intervals: tuple[Interval, ...]
-    """One for each class."""
+    """One for each class; NaN where recall is constant in more draws than an interval leaves out.
+    """
     balanced_spearman: float
     """Rank correlation of factor and balanced accuracy."""
     balanced_spearman_interval: Interval
@@ -96,16 +97,19 @@ class ContrastSweep:
 
     def __str__(self) -> str:
         names = " ".join(f"{name:>6}" for name in self.classes)
+        coloured = not np.isnan(self.delta_e).all()
         rows = [
             f"recall of {self.pictures} pictures ({self.left_out} left out) at scaled contrast; "
             f"{100 * self.level:g} % intervals over lesions",
-            f"{'factor':>6} {'gCNR':>6} {'dE':>6} {names} {'acc':>6} {'balanced':>8}",
+            f"{'factor':>6} {'gCNR':>6} {'dE ' if coloured else '':>7}{names} {'acc':>6} "
+            f"{'balanced':>8}",
         ]
         for k, factor in enumerate(self.factors):
             shares = " ".join(f"{share:6.3f}" for share in self.recall[k])
             low, high = self.balanced_intervals[k]
             rows.append(
-                f"{factor:6.2f} {self.gcnr[k]:6.3f} {self.delta_e[k]:6.2f} {shares} "
+                f"{factor:6.2f} {self.gcnr[k]:6.3f} "
+                f"{f'{self.delta_e[k]:6.2f} ' if coloured else '':7}{shares} "
                 f"{self.accuracy[k]:6.3f} {self.balanced_accuracy[k]:8.3f} [{low:.3f}, {high:.3f}]"
             )
         ranks = " ".join(f"{rank:+6.2f}" for rank in self.spearman)
@@ -399,6 +403,11 @@ def _swept(
     def intervals(draws: Array) -> tuple[Interval, ...]:
         return tuple(percentile_interval(column, level) for column in draws.T)
 
+    def of_ranks(draws: Array) -> Interval:
+        # Those of constant recall have none. Where they are many, those that are left would agree.
+        few = np.isnan(draws).mean() <= 1 - level
+        return percentile_interval(draws, level) if few else Interval(np.nan, np.nan)
+
     # As in a report: shares, and the mean over classes put together from theirs.
     steps_of = range(len(factors))
     ends = np.array([[*intervals(drawn[0][:, k]), intervals(drawn[1])[k]] for k in steps_of])
@@ -419,9 +428,9 @@ def _swept(
         gcnr=seen[0],
         delta_e=seen[1],
         spearman=ranks,
-        spearman_intervals=intervals(drawn_ranks),
+        spearman_intervals=tuple(of_ranks(column) for column in drawn_ranks.T),
         balanced_spearman=float(rank_correlation(steps, balanced)),
-        balanced_spearman_interval=percentile_interval(drawn_balanced, level),
+        balanced_spearman_interval=of_ranks(drawn_balanced),
         pictures=len(shown),
         left_out=count - len(shown),
         level=level,

@@ -184,9 +184,22 @@ def _quantum_efficiency(
 ) -> None:
     assert camera.sensor is not None
     own = camera.sensor.quantum_efficiency
+    most = _most_efficient(camera)
+    if level > most:
+        raise ValueError(
+            f"a quantum_efficiency of {(1 + level) / (1 + most):.4g} is above 1: give a limit of "
+            f"at most {most:.3g}"
+        )
     camera.sensor.quantum_efficiency = (
         tuple((1 + level) * each for each in own) if isinstance(own, tuple) else (1 + level) * own
     )
+
+
+def _most_efficient(system: ImagingSystem) -> float:
+    """By which fraction the quantum efficiency of a sensor can be larger: up to 1."""
+    assert system.sensor is not None
+    own = system.sensor.quantum_efficiency
+    return 1 / (max(own) if isinstance(own, tuple) else own) - 1
 
 
 def _full_well(camera: ImagingSystem, level: float, channels: int, _: torch.Generator) -> None:
@@ -384,7 +397,9 @@ _ALL = (
         _quantum_efficiency,
         "it needs a sensor",
         _has_sensor,
-        _fixed(-0.3, -0.1, 0.0, 0.1, 0.3),
+        lambda system: tuple(
+            each for each in (-0.3, -0.1, 0.0, 0.1, 0.3) if each <= _most_efficient(system)
+        ),
         allowed=_above_minus_one,
         rule="above -1",
     ),

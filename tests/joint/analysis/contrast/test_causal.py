@@ -261,7 +261,32 @@ def test_grey_scenes_have_a_recall_against_contrast(phantoms, classifier):
     np.testing.assert_array_equal(found.recall[-1], same.recall[-1])
     np.testing.assert_allclose(found.gcnr, same.gcnr, atol=0.02)
     assert np.isnan(found.delta_e).all()
-    assert str(found)
+    assert " dE " in str(same)
+    head, *rows = str(found).splitlines()[1:]
+    assert "dE" not in head
+    assert len(head) == len(str(same).splitlines()[1])
+    assert "nan" not in rows[0]
+
+
+def test_a_recall_that_one_picture_decides_has_no_interval_of_its_rank(phantoms):
+    # Right of one lesion of class 0 at full contrast, and of it alone: two draws of three hold it.
+    (lone,) = (phantoms.labels == 0).nonzero()[:1, 0].tolist()
+    inside = phantoms.gather_masks([lone])[0].nonzero()
+    y, x = inside[len(inside) // 2].tolist()
+    picture = phantoms.gather([lone]).images[0, :, y, x].float() / 255
+
+    class One(nn.Module):
+        def forward(self, image):
+            seen = (image[:, :, y, x] - picture).abs().amax(1) < 1e-6
+            return torch.stack((seen.float(), *[torch.full_like(seen.float(), 0.5)] * 6), 1)
+
+    sweep = recall_against_contrast(
+        joint.ImagingSystem(classifier=One()), phantoms, (0.0, 0.5, 1.0), resamples=200
+    )
+    assert sweep.recall[:, 0].tolist() == [0, 0, pytest.approx(sweep.recall[2, 0])]
+    assert sweep.recall[2, 0] > 0
+    assert np.isfinite(sweep.spearman[0])
+    assert np.isnan(sweep.spearman_intervals[0]).all()
 
 
 @pytest.mark.parametrize(("dtype", "step"), [(torch.bfloat16, 2**-8), (torch.float16, 2**-11)])

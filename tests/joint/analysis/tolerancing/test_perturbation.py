@@ -240,6 +240,10 @@ def test_the_electrons_of_a_sensor_are_off_by_what_is_said():
         expected = (electrons * (1 + level) / 500).clamp_max(1)
         found = _seen(plain, light, "quantum_efficiency", level)
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    bright = _system(sensor=optics.Sensor(1000, quantum_efficiency=(0.4, 0.8), **own))
+    assert KINDS["quantum_efficiency"].levels(bright) == (-0.3, -0.1, 0.0, 0.1)
+    with pytest.raises(ValueError, match=r"of 1\.04 is above 1: give a limit of at most 0\.25"):
+        perturbed(bright, "quantum_efficiency", 0.3, channels=2, generator=torch.Generator())
     found = _seen(plain, light, "dark_current", 1500.0)
     torch.testing.assert_close(found, ((electrons + 30) / 500).clamp_max(1), atol=1e-6, rtol=0)
     deep = _system(sensor=optics.Sensor(1000, quantum_efficiency=0.5, full_well=600, **own))
