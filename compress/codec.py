@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, Literal, SupportsIndex
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -197,6 +198,8 @@ def check_image(image: Tensor, channels: int | tuple[int, ...]) -> None:
 
 def check_latent(latent: Tensor, channels: int, stride: int, size: tuple[int, int]) -> None:
     """Raise a ValueError unless ``latent`` is one of pictures of ``size``."""
+    if not isinstance(size, Sequence) or len(size) != 2:
+        raise ValueError(f"size must be (height, width) of the pictures, pixels, got {size!r}.")
     grid = tuple(-(-side // stride) for side in size)
     wanted = f"[B, {channels}, {grid[0]}, {grid[1]}] of pictures of {size[0]}x{size[1]}"
     if not isinstance(latent, Tensor):
@@ -285,8 +288,12 @@ def check_tensors(expected: str, *given: object) -> None:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is one number that can be compared: NumPy's and a tensor of one are."""
-    return isinstance(value, Real) or (isinstance(value, Tensor) and value.numel() == 1)
+    """Whether a value is one real number: NumPy's, and an array or a tensor of no axes, are."""
+    if isinstance(value, Tensor):
+        return value.ndim == 0 and not value.is_complex()
+    return isinstance(value, Real) or (
+        isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf"
+    )
 
 
 def whole_number(

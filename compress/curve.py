@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
+from .codec import is_number
+
 __all__ = ["Interpolation", "RateCurve", "bd_quality", "bd_rate"]
 
 Interpolation = Literal["pchip", "akima"]
@@ -330,8 +332,8 @@ def _common(
     shown: Callable[[float], float],
 ) -> tuple[float, float]:
     """Return the interval of the abscissa that both curves reach, if it is wide enough."""
-    if not 0 <= minimum_overlap <= 1:
-        raise ValueError(f"minimum_overlap must be 0 to 1, got {minimum_overlap}.")
+    if not is_number(minimum_overlap) or not 0 <= minimum_overlap <= 1:
+        raise ValueError(f"minimum_overlap must be 0 to 1, got {minimum_overlap!r}.")
     ends = [(float(x[0]), float(x[-1])) for _, x, _ in curves]
     low, high = max(a for a, _ in ends), min(b for _, b in ends)
     share = (high - low) / min(b - a for a, b in ends)

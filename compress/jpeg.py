@@ -161,7 +161,8 @@ class DifferentiableJPEG(JPEGFiles):
         if self.log_tables.requires_grad:
             return f"{shown}, trainable=True"
         # Of fixed ones alone: a run is known by this, and what learns has another each time.
-        known = bool(self.log_tables.isfinite().all()) and self.quality is not None
+        there = not self.log_tables.is_meta and bool(self.log_tables.isfinite().all())
+        known = there and self.quality is not None
         return f"{f'quality={self.quality}' if known else 'tables of its own'}, {shown}"
 
     @property

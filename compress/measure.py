@@ -213,9 +213,9 @@ def _check_pictures(pictures: Tensor) -> None:
         raise ValueError(f"expected pictures, a tensor [N, C, H, W], got {given}.")
     if pictures.shape[:1] == (0,):
         raise ValueError(f"there are no pictures in {list(pictures.shape)}: nothing to measure.")
-    # A camera may overshoot; codes of 8 bits reach 255, and pictures about 0 are -1 to 1 and more.
+    # A camera may overshoot; codes of 8 bits reach 255, and pictures about 0 reach -1.
     low, high = pictures.aminmax() if pictures.numel() else (0, 0)  # those of no pixels fit none
-    if high > _BRIGHTEST or low < -_BRIGHTEST / 2:
+    if high > _BRIGHTEST or low < -_BRIGHTEST / 4:
         raise ValueError(
             f"expected pictures in 0..1, and these reach from {float(low):g} to {float(high):g}: "
             "divide 8-bit values by 255."

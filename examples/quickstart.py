@@ -73,9 +73,8 @@ def main(options: Options) -> dict[str, joint.Evaluation]:
         except joint.ConfigError as error:
             if not resume:
                 raise
-            raise SystemExit(
-                f"{path} is of other options: give those, or name the run to resume by --output"
-            ) from error
+            why = str(error).partition(",")[0]
+            raise SystemExit(f"{why}: give the options it had, or another --output") from error
 
     epochs, batch, rate = options.epochs, options.batch_size, options.rate
     training = joint.Training(

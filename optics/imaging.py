@@ -272,7 +272,8 @@ class IncoherentImaging(FrontEnd):
         Returns
         -------
         Tensor ``[C, F]``, or ``[D, C, F]`` for several distances
-            In 0..1, and 1 at zero frequency: relative to a large area.
+            In 0..1, and 1 at zero frequency: relative to a large area. 0 of a channel that sees no
+            light.
 
         Raises
         ------

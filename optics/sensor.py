@@ -369,7 +369,8 @@ class Sensor(nn.Module):
         -----
         UserWarning
             When a full well that was enough is not in that light (:meth:`holds`), or a black level
-            holds fewer than three read noises, and fewer than it did.
+            holds fewer than three read noises, and fewer than it did. Dark current
+            is not looked at.
         """
         photons, time = light_of(photons), self.exposure_time
         if exposure_time is not None:

@@ -248,6 +248,8 @@ def test_pictures_lie_about_0_to_1(scale):
     ):
         with pytest.raises(ValueError, match=r"pictures in 0\.\.1, and these reach from .* by 255"):
             ask()
+    with pytest.raises(ValueError, match="these reach from"):
+        rate_curve("a", [JPEG(5)], 2 * image.abs() / abs(scale) - 1)
     assert rate_curve("a", [JPEG(5)], 1.2 * image / scale - 0.1).rate  # a camera may overshoot
 
 

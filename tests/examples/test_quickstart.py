@@ -46,7 +46,9 @@ def test_it_runs_on_phantoms_and_resumes(quickstart, tmp_path, capsys):
     quickstart.main(options)
     assert (tmp_path / "run-2" / "figure.png").exists()
     others = quickstart.Options(**{**options.__dict__, "resume": True, "start": "random"})
-    with pytest.raises(SystemExit, match="joint is of other options: give those, or name the run"):
+    with pytest.raises(
+        SystemExit, match="another configuration: give the options it had, or another"
+    ):
         quickstart.main(others)
 
 
