@@ -3,7 +3,7 @@
 ::
 
     design ──derived──► fields of the run's configuration
-    design + photons, bits, pixels, macs, parameters of its runs ──costs──► what it costs
+    design + photons, bits, pixels, macs, parameters, bpp of its runs ──costs──► what it costs
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from joint.settings import ConfigError, nearest
 from .axis import SEEDS, Axis, Level
 from .formula import evaluate, names_in, respelt
 from .paths import check_path
-from .sampler import MEASURED_COSTS, is_sought
+from .sampler import IN_FORMULAS, is_sought
 
 __all__ = ["check_costs", "check_derived", "cost", "derive"]
 
@@ -50,18 +50,18 @@ def check_costs(costs: Mapping[str, str], axes: Mapping[str, Axis]) -> None:
     for name, text in costs.items():
         if not name.isidentifier():
             raise ValueError(f"a cost is named by one word, not {name!r}")
-        if is_sought(name) and (name not in MEASURED_COSTS or text.strip() != name):
+        if is_sought(name) and (name not in IN_FORMULAS or text.strip() != name):
             raise ValueError(f"{name} is measured: call the cost {text!r} by another name")
         if name in axes and text.strip() != name:
             raise ValueError(f"{name} is an axis: call the cost {text!r} by another name")
         names = names_in(text)
-        both = sorted(names & axes.keys() & set(MEASURED_COSTS))
+        both = sorted(names & axes.keys() & set(IN_FORMULAS))
         if both:
             raise ValueError(
                 f"the cost {name} reads {both[0]}, which is measured and is an axis: call the axis "
                 "by another name"
             )
-        _check_names(f"the cost {name}", names - set(MEASURED_COSTS), axes, MEASURED_COSTS)
+        _check_names(f"the cost {name}", names - set(IN_FORMULAS), axes, IN_FORMULAS)
 
 
 def _check_names(

@@ -21,6 +21,7 @@ from .condition import axes_of, combinations
 
 __all__ = [
     "GP",
+    "IN_FORMULAS",
     "MEASURED_COSTS",
     "NSGA2",
     "OBJECTIVES",
@@ -35,6 +36,8 @@ __all__ = [
 ]
 
 MEASURED_COSTS = ("photons", "bits", "pixels", "macs", "parameters")
+IN_FORMULAS = (*MEASURED_COSTS, "bpp")
+"""What was measured on a run and a formula of a cost may read."""
 OBJECTIVES = (
     *("balanced_accuracy", "accuracy", "macro_f1", "auc", "loss"),
     *("bpp", "psnr", "ssim", "psnr_scene", "throughput", "light_share"),

@@ -29,7 +29,7 @@ from .axis import Axis, Design, Level
 from .condition import axes_of
 from .derived import cost
 from .formula import names_in
-from .sampler import GP, MEASURED_COSTS, NSGA2, TPE, Random, Search
+from .sampler import GP, IN_FORMULAS, NSGA2, TPE, Random, Search
 from .space import Study
 from .store import Ledger, PlannedRun, StudyError
 
@@ -92,9 +92,9 @@ def on_validation(ledger: Ledger, run: PlannedRun, name: str) -> float | None:
     CheckpointError
         When its files are damaged.
     """
-    if name in ledger.study.costs and name not in MEASURED_COSTS:
+    if name in ledger.study.costs and name not in IN_FORMULAS:
         text = ledger.study.costs[name]
-        measured = {n: on_validation(ledger, run, n) for n in names_in(text) & {*MEASURED_COSTS}}
+        measured = {n: on_validation(ledger, run, n) for n in names_in(text) & {*IN_FORMULAS}}
         return cost(text, ledger.designs[run.design], measured)
     result = ledger.result(run)
     costs = result.get("costs", {})

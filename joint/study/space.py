@@ -148,8 +148,8 @@ class Study(Settings):
     of the base."""
     costs: Annotated[dict[str, str], AfterValidator(FrozenDict)] = added(FrozenDict())
     """What designs cost, less being better: a formula by name, such as ``{"lamp": "light",
-    "seconds": "bits / 2e6"}``, of axes of numbers and of photons, bits, pixels, macs and parameters
-    as they were measured. By default these five."""
+    "seconds": "bits / 2e6"}``, of axes of numbers and of photons, bits, pixels, macs, parameters
+    and bpp as they were measured. By default the first five of these."""
     sampler: Sampler = Grid()
     """Which combinations are run."""
     constraints: tuple[str, ...] = ()

@@ -31,7 +31,7 @@ from .pareto import (
     reference_of,
     volumes_of,
 )
-from .table import COSTS, Row, design_costs
+from .table import COSTS, Row, design_costs, front_costs
 
 __all__ = ["Front", "FrontPoint", "Hypervolume", "fronts"]
 
@@ -173,20 +173,12 @@ def fronts(
         )
     levels = {row.design: row.levels for row in table}
     if costs is None:
-        counted = COSTS[:4] if there == COSTS else there
-        costs = [name for name in counted if _differs(spent, draws.designs, name)]
+        costs = front_costs([spent[number] for number in draws.designs])
     costs = [*dict.fromkeys(costs)]
     chosen: list[tuple[str, ...]] = [(name,) for name in costs]
     if len(chosen) > 1:
         chosen.append(tuple(costs))
     return tuple(_front(levels, spent, draws, names, level, reference or {}) for names in chosen)
-
-
-def _differs(
-    spent: Mapping[int, Mapping[str, float | None]], designs: Sequence[int], name: str
-) -> bool:
-    known = {spent[number].get(name) for number in designs} - {None}
-    return len(known) > 1
 
 
 def _front(

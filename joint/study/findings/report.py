@@ -20,9 +20,9 @@ from joint.study.store import Ledger, Tally, done_before
 from joint.train.rate_weight import ON_TARGET
 
 from .inference import Outcome, check_paired, score
-from .pareto import hypervolume_shares, pareto_front, reference_of
+from .pareto import DIMENSIONS, hypervolume_shares, pareto_front, reference_of
 from .statistics import Contrast, Estimate, adjusted, compare, estimate, unpaired
-from .table import COSTS, Row, design_costs, outcomes, rows
+from .table import COSTS, Row, design_costs, front_costs, outcomes, rows
 
 __all__ = [
     "DesignSummary",
@@ -51,11 +51,11 @@ class DesignSummary:
     costs: dict[str, float | None]
     """Means over the runs that are done: of :attr:`Study.costs`, else of :data:`COSTS`."""
     on_front: bool
-    """No other design has a better metric at costs as low, see :func:`pareto_front`; never where
-    no run is done."""
+    """No other design has a better metric at costs as low, of those of :func:`front_costs`, see
+    :func:`pareto_front`; never where no run is done."""
     share: float | None = None
-    """Of the hypervolume of metric and all costs that differ, what this design alone adds, 0..1:
-    see :func:`hypervolume_shares`; None where more than three costs differ, or none."""
+    """Of the hypervolume of metric and :func:`front_costs`, what this design alone adds, 0..1: see
+    :func:`hypervolume_shares`; None where these are more than three, or none."""
     bpp: float | None = None
     """Bits per pixel on the test part, a mean over the runs that are done; None without a codec."""
     rate_target: float | None = None
@@ -164,7 +164,10 @@ class StudyReport:
         head = ("", "design", "mean", "interval", "runs", *known, "failed")
         lines += aligned([head, *(_cells(design, known) for design in self.designs)])
         if any(design.on_front for design in self.designs):
-            lines.append("  *: no design is ahead of it at costs that are all as low")
+            there = [each.costs for each in self.designs if each.estimate.mean is not None]
+            counted = ", ".join(front_costs(there))
+            which = f" ({counted})" if counted else ""
+            lines.append(f"  *: no design is ahead of it at costs that are all as low{which}")
         if "photons" in known:
             lines.append(
                 "  photons: of a pixel at full scale, what the camera takes and not what the lamp "
@@ -407,17 +410,19 @@ def _summaries(
         if number in done and not ended[number]:
             judged = replace(judged, note=f"design {number} has no {metric}")
         found.append((number, levels, judged, spent[number]))
+    counted = front_costs([own for _, _, judged, own in found if judged.mean is not None])
     # Of runs that all failed no cost is known, and their 0 is no result.
-    values = [
-        [_number(judged.mean if number in done else None), *map(_number, spent.values())]
-        for number, _, judged, spent in found
-    ]
-    # A cost that no design has, such as bits where nothing rounds, tells none of them apart.
-    known = np.array(values)
-    used = [0, *(i for i in range(1, known.shape[1]) if not np.isnan(known[:, i]).all())]
+    values = np.array(
+        [
+            [_number(judged.mean if number in done else None)]
+            + [_number(own[name]) for name in counted]
+            for number, _, judged, own in found
+        ]
+    )
     best_is_low = lower_is_better(metric)
-    front = pareto_front(known[:, used], minimise=[best_is_low, *(True for _ in used[1:])])
-    shares = _shares(known[:, used], best_is_low)
+    minimise = [best_is_low, *(True for _ in counted)]
+    front = pareto_front(values, minimise=minimise)
+    shares = _shares(values, minimise)
     targets = {number: _target(ledger, ledger.designs[number]) for number in rates}
     summaries = [
         DesignSummary(
@@ -440,15 +445,14 @@ def _target(ledger: Ledger, levels: Design) -> float | None:
     return None
 
 
-def _shares(values: np.ndarray, best_is_low: bool) -> list[float | None]:
-    """What each design alone adds to the hypervolume, of the metric and the costs that differ."""
+def _shares(values: np.ndarray, minimise: Sequence[bool]) -> list[float | None]:
+    """What each design alone adds to the hypervolume of the metric and the costs, its columns."""
     whole = np.asarray(np.isfinite(values).all(1))
-    differ = [i for i in range(1, values.shape[1]) if len(np.unique(values[whole, i])) > 1]
-    if not 1 <= len(differ) <= 3:
+    least, most = DIMENSIONS
+    if not whole.any() or not least <= values.shape[1] <= most:
         return [None] * len(values)
-    minimise = [best_is_low, *(True for _ in differ)]
     # A design with any cost missing is on no front, and so adds nothing.
-    values = np.where(whole[:, None], values, math.nan)[:, [0, *differ]]
+    values = np.where(whole[:, None], values, math.nan)
     _, end = reference_of(values, minimise)
     shares = hypervolume_shares(values, end.tolist(), minimise=minimise)
     return [

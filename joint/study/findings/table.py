@@ -25,6 +25,7 @@ __all__ = [
     "COSTS",
     "Row",
     "design_costs",
+    "front_costs",
     "measured",
     "outcomes",
     "rows",
@@ -103,6 +104,25 @@ def design_costs(table: Sequence[Row]) -> dict[int, dict[str, float | None]]:
         ]
         found[number] = {name: _mean(own, name) for name in names}
     return found
+
+
+def front_costs(spent: Sequence[Mapping[str, float | None]]) -> list[str]:
+    """Costs that the front of all costs counts: those that differ between designs.
+
+    Parameters
+    ----------
+    spent : sequence of mapping
+        Costs of each design that has a number, see :func:`design_costs`.
+
+    Returns
+    -------
+    list of str
+        Of :data:`COSTS` photons, bits, pixels and multiply-accumulates alone; of those that a study
+        names, any.
+    """
+    there = tuple(dict.fromkeys(name for each in spent for name in each))
+    counted = COSTS[:4] if there == COSTS else there
+    return [name for name in counted if len({each.get(name) for each in spent} - {None}) > 1]
 
 
 def _mean(own: Sequence[dict[str, float | None]], name: str) -> float | None:

@@ -164,6 +164,8 @@ def front_figure(found: Front) -> "Figure":
             zorder=3,
         )
     axis.set_xlabel(_UNITS.get(cost, cost))  # one that a study makes has no unit
+    if len({point.costs[cost] for point in found.points}) < len(found.points):
+        axis.set_title("points of one cost stand side by side", loc="right", fontsize=8)
     axis.set_ylabel(_words(found.metric) + (" (less is better)" if low else ""))
     _spread_out(axis, [point.costs[cost] for point in found.points])
     open_axis(axis)
@@ -325,7 +327,9 @@ def _spread_out(axis: "Axes", values: Sequence[float]) -> None:
         return
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter("")
+    reach = max(values) / min(values)
+    between = "" if reach >= 100 else "25" if reach >= 10 else "2357"
+    axis.xaxis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:.0e}"[0] in between else "")
 
 
 def _beside(values: Sequence[float]) -> list[float]:

@@ -11,7 +11,7 @@ from joint.study.findings.effects import Effects, Share, effects
 from joint.study.findings.front import Front, fronts
 from joint.study.findings.rate_accuracy import rate_accuracy
 from joint.study.findings.report import DesignSummary, StudyReport, known_costs
-from joint.study.findings.table import Row
+from joint.study.findings.table import Row, front_costs
 from joint.study.store import Ledger
 
 from .charts import (
@@ -43,11 +43,13 @@ def designs(judged: StudyReport, *, level: float = 0.95) -> Iterator[Html]:
     """All designs with intervals, of the ``level`` that they have, and costs; luck of the best."""
     known = known_costs(judged.designs)
     failed = any(each.estimate.failed for each in judged.designs)
+    counted = front_costs([d.costs for d in judged.designs if d.estimate.mean is not None])
     yield table(
         ("design", judged.metric, "runs", *(["failed"] if failed else []), *known, "front"),
         [_design(each, known, failed) for each in judged.designs],
         caption=f"Best first; intervals ({percent(level)}) over seeds and lesions where "
-        "predictions were kept. front: no design is better at costs that are all as low",
+        "predictions were kept. front: no design is better at costs that are all as low"
+        + (f", of {', '.join(counted)}" if counted else ""),
     )
     count = sum(each.estimate.mean is not None for each in judged.designs)
     if count > 0:

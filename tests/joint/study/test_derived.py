@@ -57,6 +57,9 @@ def test_a_cost_is_of_choices_and_of_what_was_measured():
         ({"light": LIGHT}, {"bits": "2 * bits"}, "bits is measured: call the cost '2 \\* bits' by"),
         ({"light": LIGHT}, {"accuracy": "light"}, "accuracy is measured"),
         ({"bits": LIGHT}, {"file": "bits / 8"}, "reads bits, which is measured and is an axis"),
+        ({"light": LIGHT}, {"bpp": "2 * bpp"}, "bpp is measured: call the cost '2 \\* bpp' by"),
+        ({"bpp": LIGHT}, {"sent": "2 * bpp"}, "reads bpp, which is measured and is an axis"),
+        ({"light": LIGHT}, {"sent": "psnr"}, "cost sent reads psnr, which is no axis"),
         ({"light": LIGHT}, {"lamp": "ligth"}, "cost lamp reads ligth, which is no axis; did you"),
         ({"camera": CAMERA}, {"lamp": "camera"}, "axis camera, whose levels are no numbers"),
         (
@@ -73,7 +76,7 @@ def test_what_is_no_cost_is_refused(axes, costs, message):
 
 
 def test_a_measured_cost_may_stand_among_the_others():
-    costs = {"bits": "bits", "lamp": "light"}
+    costs = {"bits": "bits", "bpp": "bpp", "lamp": "light"}
     assert Study(axes={"light": LIGHT}, costs=costs).costs == costs
     costs = {"light": "light"}  # an axis is a cost by itself
     assert Study(axes={"light": LIGHT}, costs=costs).costs == costs

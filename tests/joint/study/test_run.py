@@ -6,6 +6,7 @@ import joint.analysis
 from joint.build import build_split, build_system
 from joint.config.scenes import build_data
 from joint.folder import hold, is_done, load_predictions, read_result
+from joint.study import create_study, rows
 from joint.study.run import costs, execute
 
 
@@ -30,6 +31,25 @@ def test_a_run_is_that_of_fit_and_evaluate(small_base, tmp_path):
     assert (found.logits == expected.logits).all()
     assert found.identifiers == expected.identifiers
     assert result["costs"]["parameters"] == sum(p.numel() for p in system.parameters())
+
+
+def test_the_rate_of_two_exposures_is_of_the_picture(small_base, small_study, tmp_path):
+    """Not of what the sensor reads for it, which is twice as much."""
+    base = small_base()
+    system = joint.SystemConfig(
+        front_end=joint.KernelConfig(kernel_size=3, signed=True), codec=joint.JPEGConfig()
+    )
+    base = base.model_copy(
+        update={"system": system, "objective": joint.Objective(rate=0, distortion=0)}
+    )
+    ledger = create_study(small_study(base=base, costs={"sent": "bpp"}), tmp_path)
+    (run, *_) = ledger.runs
+    with hold(ledger.path(run)) as folder:
+        assert execute(ledger.config(run), folder, build_data(base.data))
+    row = rows(ledger)[0]
+    assert row.numbers["pixels"] == 2 * 3 * 16 * 16
+    assert row.costs["sent"] == row.numbers["bpp"]
+    assert row.costs["sent"] == pytest.approx(row.numbers["bits"] / (16 * 16))
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(small_base, tmp_path):

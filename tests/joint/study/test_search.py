@@ -377,6 +377,19 @@ def test_bits_of_the_validation_part_are_at_its_own_rate(tmp_path, test):
     assert on_validation(ledger, run, "bits") == 50
 
 
+@pytest.mark.parametrize(("name", "text", "expected"), [("bpp", "bpp", 1), ("sent", "3 * bpp", 3)])
+def test_a_cost_of_the_rate_is_of_the_validation_part(tmp_path, name, text, expected):
+    search = TPE(count=3, startup=2, objectives={"accuracy": "up"})
+    ledger = create_study(_study(search, costs={name: text}), tmp_path)
+    run = ledger.runs[0]
+    path = ledger.path(run)
+    path.mkdir(parents=True)
+    (path / "history.jsonl").write_text('{"epoch": 0, "validation": {"bpp": 1}}\n')
+    result = {"best_epoch": 0, "costs": {"bits": 100}, "test": {"bpp": 2}}
+    (path / "result.json").write_text(json.dumps(result))
+    assert on_validation(ledger, run, name) == expected
+
+
 def test_a_search_may_look_for_what_a_study_says_costs(tmp_path):
     costs = {"price": "photons / 10 + light"}
     goals = {"accuracy": "up", "price": "down"}

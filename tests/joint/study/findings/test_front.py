@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -112,6 +114,41 @@ def test_the_report_tells_what_each_design_adds(finished):
     head, first, *_ = judged.to_csv().splitlines()
     assert head.endswith("on_front,hypervolume_share")
     assert float(first.split(",")[-1]) == judged.designs[0].share
+
+
+def test_the_report_and_the_page_count_the_same_costs(ledger, pretend):
+    """Three costs differ, and the parameters, which would be a fourth."""
+    for run in ledger.runs:
+        pretend(ledger, run, 0.5 + 0.1 * run.design, bits=50.0 * (1 + run.design))
+        path = ledger.path(run) / "result.json"
+        result = json.loads(path.read_text())
+        # The best design has the fewest pixels and the most parameters.
+        result["costs"] |= {"pixels": 9 - run.design, "parameters": 10 + run.design}
+        path.write_text(json.dumps(result))
+    draws = resample(outcomes(ledger, "accuracy"), metric="accuracy", resamples=50)
+    *_, every = fronts(rows(ledger), draws)
+    assert every.costs == ("photons", "bits", "pixels")
+    judged = report(ledger, metric="accuracy")
+    shares = {each.number: each.share for each in judged.designs}
+    assert shares == pytest.approx({p.design: p.share for p in every.points})
+    ahead = {each.number: each.on_front for each in judged.designs}
+    assert ahead == {p.design: p.on_front for p in every.points}
+    assert "at costs that are all as low (photons, bits, pixels)\n" in f"{judged}\n"
+
+
+def test_parameters_alone_keep_no_design_on_the_front(ledger, pretend):
+    """As on the page: of equal photons and bits, the better is ahead whatever its size."""
+    for run in ledger.runs:
+        dim = ledger.designs[run.design]["light"] == 50
+        pretend(ledger, run, 0.5 + 0.1 * run.design, bits=100.0 if dim else 200.0)
+        path = ledger.path(run) / "result.json"
+        result = json.loads(path.read_text())
+        result["costs"]["parameters"] = 10 + run.design
+        path.write_text(json.dumps(result))
+    judged = report(ledger, metric="accuracy")
+    # Of each light the second design, whose skill is higher.
+    ahead = {each.number for each in judged.designs if each.on_front}
+    assert ahead == {1, 3}
 
 
 def test_a_cost_that_is_named_twice_counts_once(finished, draws_of):

@@ -91,6 +91,56 @@ def test_a_front_is_drawn_and_points_of_one_cost_stand_side_by_side(judged):
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
+def _numbers(axis):
+    """Numbers along the costs that lie on the axis."""
+    axis.figure.canvas.draw()
+    low, high = axis.get_xlim()
+    ticks = [*axis.xaxis.get_major_ticks(), *axis.xaxis.get_minor_ticks()]
+    labels = {tick.get_loc(): tick.label1.get_text() for tick in ticks}
+    return [labels[at] for at in sorted(labels) if low <= at <= high and labels[at]]
+
+
+@pytest.mark.parametrize(
+    ("costs", "numbers"),
+    [
+        ((300, 1600), ["300", "500", "700", "1000"]),
+        ((150, 6000), ["200", "500", "1000", "2000", "5000"]),
+        ((50, 5000), ["100", "1000"]),
+        ((100, 400), None),  # no logarithms
+    ],
+)
+def test_a_logarithmic_axis_has_numbers_enough_to_read(judged, costs, numbers):
+    ledger, draws = judged
+    front = fronts(rows(ledger), draws)[0]
+    points = tuple(
+        replace(point, costs={"photons": cost})
+        for point, cost in zip(front.points, costs, strict=False)
+    )
+    (axis,) = front_figure(replace(front, points=points)).axes
+    if numbers is None:
+        assert axis.get_xscale() == "linear"
+    else:
+        assert _numbers(axis) == numbers
+        boxes = [
+            label.get_window_extent()
+            for label in axis.get_xticklabels(which="both")
+            if label.get_text()
+        ]
+        assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def test_a_front_says_that_points_stand_beside_their_cost(judged):
+    ledger, draws = judged
+    front = fronts(rows(ledger), draws)[0]
+    (axis,) = front_figure(front).axes
+    assert axis.get_title(loc="right") == "points of one cost stand side by side"
+    apart = tuple(
+        replace(p, costs={"photons": 100.0 * n}) for n, p in enumerate(front.points, start=1)
+    )
+    (axis,) = front_figure(replace(front, points=apart)).axes
+    assert axis.get_title(loc="right") == ""
+
+
 def test_curves_are_drawn_by_rate():
     points = tuple(
         RatePoint(n, 100.0 * 2**n, None, 0.5 + 0.1 * n, Interval(0.4, 0.9)) for n in range(4)
