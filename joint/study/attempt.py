@@ -73,7 +73,7 @@ def given_up(folder: Path) -> str | None:
     return (
         f"{_PATIENCE} starts from one point ended without a word, the last in process "
         f"{alone[-1].get('pid')} on {alone[-1].get('host')}: killed, perhaps for want of memory. "
-        "Put that right, then reset the failed runs of the study"
+        "Put that right, then go on with lens2label study run FOLDER --retry-failed"
     )
 
 

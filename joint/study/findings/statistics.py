@@ -82,8 +82,9 @@ class Contrast:
     spread: float | None
     """Standard deviation of the paired differences over seeds; None with fewer than two pairs."""
     needed: int | None
-    """Seeds that would show such a difference with 80 % power, on these test pictures; None if no
-    10 000 would. Among several planned comparisons, as the one that Holm judges most strictly."""
+    """Seeds that would pass the sign-flip test with 80 % power, on these test pictures; None if no
+    10 000 would. Among several planned comparisons, as the one that Holm judges most strictly. The
+    interval is over lesions too, and may take more of them, however many seeds there are."""
     planned: bool
     """Named before the first run."""
     note: str | None = None
@@ -104,7 +105,7 @@ class Contrast:
             return f"not shown: {self.missing} of {self.wanted} pairs have not ended"
         if self._all_failed:
             return "not shown: all runs failed"
-        if self.difference is None and self._ended > 0 and self._ended in self.failed:
+        if self._one_failed:  # whatever stopped them: of its design nothing is known
             side = "first" if self.failed[0] == self._ended else "second"
             return f"not shown: all runs of the {side} failed"
         if self.difference is None or self.interval is None:
@@ -142,18 +143,24 @@ class Contrast:
     @property
     def advice(self) -> str:
         """What would show a difference that was not shown; empty where none was measured."""
-        if self.difference is None or self.interval is None or self._all_failed:
+        if self.difference is None or self.interval is None or self._one_failed:
             return ""
         if self.p <= self.alpha < self.interval_p and self.unit != "seeds":
             return "the seeds agree, but there are too few lesions to test on"
         if self.needed is None:
             return "no number of seeds would show a difference like this"
-        return f"a difference like this takes about {self.needed} seeds"
+        more = "" if self.unit == "seeds" else ", and lesions enough"
+        return f"a difference like this takes about {self.needed} seeds{more}"
 
     @property
     def _all_failed(self) -> bool:
         """Whether no run of either design came to anything: that both score 0 says nothing."""
         return self._ended > 0 and self.failed == (self._ended, self._ended)
+
+    @property
+    def _one_failed(self) -> bool:
+        """Whether no run of one of the designs came to anything."""
+        return self._ended > 0 and self._ended in self.failed
 
     @property
     def _ended(self) -> int:
@@ -186,7 +193,8 @@ def compare(
 
     A run that failed or diverged is an outcome, not a gap: where the metric is a share of what
     should be got right, it scores 0. Where a failure has no score (loss, bits), its pair is left
-    out, and a design that fails is never called the better one.
+    out, and a design that fails is never called the better one. Where all runs of a design failed,
+    nothing is shown, whatever the metric: workers that were killed say nothing of it.
 
     Parameters
     ----------

@@ -244,8 +244,12 @@ def test_where_all_runs_of_one_side_failed_there_is_no_pair():
     waits = compare(failed, some, metric="loss", planned=True, seeds=range(7))
     assert waits.verdict == "not shown: 1 of 7 pairs have not ended"
     assert compare([], [], metric="loss").verdict == "not shown: there are too few pairs"
-    # What counts as 0 is a number.
-    assert compare(failed, BETTER, planned=True).verdict == "worse"
+    # What counts as 0 is a number, but what was killed says nothing of its design.
+    told = compare(failed, BETTER, planned=True, name="x")
+    assert (told.first, told.pairs, told.advice) == (0, 6, "")
+    assert told.verdict == "not shown: all runs of the first failed"
+    one = _runs([None] * 5 + [0.2])
+    assert compare(one, BETTER, planned=True).verdict == "worse"
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "loss"])
