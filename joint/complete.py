@@ -32,7 +32,7 @@ from .config.run import (
 from .device import usable_device
 from .evaluate import evaluate
 from .evaluation import Evaluation
-from .folder import CONFIG_FILE, RunFolder, hold, is_done
+from .folder import CONFIG_FILE, RunFolder, as_path, hold, is_done
 from .parallel import gathered, rank
 from .settings import ConfigError
 from .stages import Stage
@@ -138,7 +138,7 @@ def complete_run(
     device, told = usable_device(device), listeners(on_epoch)
     # Of a run that has begun everything is in its checkpoint, and the file of weights that its
     # classifier began with may be gone, or in another place.
-    folder = directory if isinstance(directory, RunFolder) else RunFolder(Path(directory))
+    folder = directory if isinstance(directory, RunFolder) else RunFolder(as_path(directory))
     begun = folder.has_checkpoint() or is_done(folder.path)
     system = built(_without_file(config) if begun else config, train, device)
     with hold(directory) as folder:

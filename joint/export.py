@@ -180,6 +180,8 @@ def export(
             "shape": ["pictures", *takes],
             "encoding": _encoding(system, plane),
         }
+        if "latent" in (plane, until):  # what two files that meet there have to agree in
+            description |= {"quality": getattr(system.codec, "quality", None), "pixels": [*size]}
         if until == "scores":
             description |= {"gives": "scores, before the softmax", "classes": named}
         else:
@@ -275,7 +277,8 @@ def _example(
         drawn = noise.fresh()
         light = system.image(scenes, generator=drawn)
         codes = system.sensor.codes(light, exposures=system.exposures, generator=drawn)
-        return codes, (codes.shape[-2], codes.shape[-1])
+        picture, _ = reach(system, scenes[:1], "measurement", noise)  # a mosaic may be packed
+        return codes, (picture.shape[-2], picture.shape[-1])
     value, _ = reach(system, scenes, "measurement" if plane == "latent" else plane, noise)
     size = (value.shape[-2], value.shape[-1])
     if plane == "latent":

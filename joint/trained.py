@@ -431,7 +431,8 @@ def _check_settings(system: ImagingSystem, trained: Trained, *, remedy: str) -> 
     if encoding is not None and encoding[1] != system.encoding:
         raise CheckpointError(
             f"{trained.path} was trained on scenes of encoding={encoding[1]!r}, and this system "
-            f"takes them for {system.encoding!r}: build it with encoding={encoding[1]!r}"
+            f"takes them for {system.encoding!r}: build it with encoding={encoding[1]!r}, or "
+            f"{remedy}"
         )
     # On a line of its own where the sensor has parts, such as a colour filter array.
     sensor = re.search(r"^  \(sensor\): \w+\(\s*(.*?)\)?$", printed, re.MULTILINE)
@@ -452,7 +453,8 @@ def _check_settings(system: ImagingSystem, trained: Trained, *, remedy: str) -> 
     if quality is not None and quality != here:
         warnings.warn(
             f"the weights in {trained.path} were trained at quality {quality} of the codec, and it "
-            f"is {here or 'left open'} here. If that is not meant, set system.codec.quality",
+            f"is {here or 'left open'} here. If that is not meant, set system.codec.quality, or "
+            f"{remedy}",
             stacklevel=3,
         )
 

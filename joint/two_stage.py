@@ -175,7 +175,8 @@ def two_stage(  # noqa: PLR0913 - those of two trainings and what lies between t
     resume : bool
         Continue them, whichever of them was interrupted.
     stop : callable, optional
-        As in :func:`joint.fit`; asked in both trainings.
+        As in :func:`joint.fit`; asked in both trainings, not while the PSF is shaped in between,
+        which is done again where the second is resumed.
 
     Raises
     ------

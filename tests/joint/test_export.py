@@ -164,6 +164,8 @@ def test_a_camera_and_what_it_sends_to_meet_at_the_latent(
         "latent units" if isinstance(codec, compress.Autoencoder) else "quantisation steps"
     )
     assert "classes" not in told
+    assert told["pixels"] == description(server)["pixels"] == [32, 32]
+    assert told["quality"] == description(server)["quality"] == getattr(codec, "quality", None)
     assert description(server)["encoding"] == told["gives_encoding"]
 
 

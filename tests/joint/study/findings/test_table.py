@@ -3,12 +3,14 @@ import io
 import json
 
 import pytest
+import torch
 
 import classify
 from classify.judged import METRICS
 from joint.checkpoint import CheckpointError
 from joint.folder import PREDICTIONS_FILE, RunFolder, load_predictions
 from joint.study import Axis, Plan, create_study, outcomes, rows, to_csv, to_json, to_text
+from joint.study.attempt import RunAbandoned
 
 
 def test_one_row_a_run(ledger, pretend):
@@ -105,6 +107,18 @@ def test_outcomes_are_those_that_ended(ledger, pretend):
     (failed,) = found[two.design]
     assert (failed.value, failed.predictions) == (None, None)
     assert found[three.design] == []
+
+
+def test_what_its_machine_gave_up_is_no_outcome_of_a_design(ledger, pretend):
+    one, two, three = ledger.runs[:3]
+    pretend(ledger, one, 1.0)
+    for run, error in ((two, RunAbandoned("killed")), (three, torch.OutOfMemoryError("64 GiB"))):
+        ledger.path(run).mkdir(parents=True)
+        RunFolder(ledger.path(run)).fail(error)
+    found = outcomes(ledger, "balanced_accuracy")
+    assert found[two.design] == found[three.design] == []
+    # For people it has failed, with its reason.
+    assert [row.state for row in rows(ledger)[1:3]] == ["failed", "failed"]
 
 
 def test_a_metric_that_is_not_there_is_told(ledger, pretend):
