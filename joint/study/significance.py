@@ -1,7 +1,7 @@
 """How likely chance is to deal a difference over seeds, and how many seeds show one."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ Array = npt.NDArray[Any]
 
 _EXACT = 20  # seeds up to which every dealing of the signs is looked at
 _CELLS = 2**20  # signs that are in memory at a time
+MOST_SEEDS = 10_000
+"""More than anybody would train."""
 _CERTAIN = 1e4  # standard errors beyond which power is 1, and scipy's noncentral t not a number
 
 
@@ -175,7 +177,12 @@ def seeds_needed(
         # The other tail adds nothing where there is power at all.
         return bool(stats.nct.sf(limit, count - 1, shift) >= power)
 
-    low, high = least, 10_000
+    return fewest_seeds(reaches, at_least=least)
+
+
+def fewest_seeds(reaches: Callable[[int], bool], *, at_least: int) -> int | None:
+    """Smallest count that ``reaches`` what all larger ones do; None if no 10 000 would."""
+    low, high = at_least, MOST_SEEDS
     if not reaches(high):
         return None
     while low < high:

@@ -11,8 +11,8 @@
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from dataclasses import dataclass, replace
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ from joint.metric import check_study_metric, range_of
 __all__ = [
     "Inference",
     "Outcome",
+    "Spread",
     "by_seed",
     "check_paired",
     "degrees_of_freedom",
@@ -101,11 +102,47 @@ def by_seed(runs: Sequence[Outcome]) -> dict[int, Outcome]:
     return found
 
 
-class _Spread(NamedTuple):
-    """Standard error of a mean, and the degrees of freedom of its estimate."""
+@final
+@dataclass(frozen=True)
+class Spread:
+    """Variance of a mean over seeds and lesions, and where it comes from."""
 
-    error: float
-    freedom: float
+    variance: float
+    """With seeds and lesions drawn."""
+    of_seeds: float
+    """With seeds alone drawn."""
+    of_lesions: float
+    """With lesions alone drawn; 0 where there are none to draw."""
+    lasting: float
+    """Part of both variances that no number of seeds would take away: the lesions are as they are.
+    The rest falls as one over the seeds."""
+    seeds: int
+    lesions: float
+    """How many tell the variance, see :func:`units`."""
+
+    @property
+    def error(self) -> float:
+        """Standard error."""
+        return math.sqrt(self.variance)
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of :attr:`variance`."""
+        return degrees_of_freedom(self.of_seeds, self.seeds, self.of_lesions, self.lesions)
+
+    def on(self, seeds: int) -> "Spread":
+        """The same with another number of ``seeds``, on these lesions."""
+
+        def scaled(variance: float, lasting: float) -> float:
+            return lasting + (variance - lasting) * self.seeds / seeds
+
+        return replace(
+            self,
+            variance=scaled(self.variance, self.lasting),
+            of_seeds=scaled(self.of_seeds, 0),
+            of_lesions=scaled(self.of_lesions, self.lasting),
+            seeds=seeds,
+        )
 
 
 @final
@@ -124,6 +161,8 @@ class Inference:
     that were kept, else ``seeds``."""
     note: str | None = None
     """Why the interval may be too narrow, if a class that counts in the metric has few lesions."""
+    spread: Spread | None = None
+    """What the interval is made of."""
 
 
 def infer(
@@ -180,7 +219,8 @@ def infer(
         note = few_lesions(known[0], metric)
         spread = _crossed(values, first, second, known, metric, resamples, generator)
     else:
-        spread = _Spread(float(values.std(ddof=1)) / math.sqrt(len(values)), len(values) - 1)
+        of_seeds = float(values.var(ddof=1)) / len(values)
+        spread = Spread(of_seeds, of_seeds, 0, 0, len(values), 1)
     reach = float(stats.t.ppf((1 + level) / 2, spread.freedom)) * spread.error
     p = float(mean == 0)  # without any spread
     if spread.error > 0:
@@ -190,7 +230,7 @@ def infer(
     interval = within_range(
         Interval(mean - reach, mean + reach), metric, of_difference=second is not None
     )
-    return Inference(mean, interval, p, unit, note)
+    return Inference(mean, interval, p, unit, note, spread)
 
 
 def _crossed(
@@ -201,7 +241,7 @@ def _crossed(
     metric: str,
     resamples: int,
     generator: torch.Generator | None,
-) -> _Spread:
+) -> Spread:
     """Spread of a mean over seeds when seeds and lesions are both drawn anew.
 
     A bootstrap that draws both (all seeds are tested on the same lesions: Owen, The pigeonhole
@@ -209,6 +249,9 @@ def _crossed(
     their share of the variance unbiased (Rao and Wu, JASA 83 (1988) 231): with six seeds a draw of
     all is short by a sixth. Few seeds know little of their own spread, so that the quantile is
     that of Student's t, with the degrees of freedom of Satterthwaite (1946).
+
+    On lesions drawn, the mean varies by the lesions, of variance ``l``, and by how the seeds differ
+    on them, of variance ``c / S``; a single seed by ``l + c``. The two tell ``l``, which lasts.
     """
     generator = generator or torch.Generator().manual_seed(0)
     check_paired(known)
@@ -228,9 +271,15 @@ def _crossed(
     both = float(np.nanvar(np.take_along_axis(drawn, picks, 1).mean(1)))
     # Where the lesions alone are drawn, or the seeds alone: what the degrees of freedom weigh.
     of_lesions = float(np.nanvar(drawn.mean(1)))
-    of_seeds = float(values.var(ddof=1)) / seeds
-    freedom = degrees_of_freedom(of_seeds, seeds, of_lesions, units(part, metric))
-    return _Spread(math.sqrt(both), freedom)
+    of_one_seed = float(np.nanvar(drawn, axis=0).mean())
+    return Spread(
+        variance=both,
+        of_seeds=float(values.var(ddof=1)) / seeds,
+        of_lesions=of_lesions,
+        lasting=min(both, max(0.0, (seeds * of_lesions - of_one_seed) / (seeds - 1))),
+        seeds=seeds,
+        lesions=units(part, metric),
+    )
 
 
 def degrees_of_freedom(of_seeds: float, seeds: int, of_lesions: float, lesions: float) -> float:

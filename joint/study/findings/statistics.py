@@ -10,19 +10,21 @@
 A difference is called ``better`` only where the test and the interval both say so.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, final
 
 import numpy as np
 import torch
+from scipy import stats
 
 from classify import Interval, mcnemar
 from joint.folder import Predictions
 from joint.metric import check_study_metric, lower_is_better, scores_nothing
-from joint.study.significance import holm, seeds_needed, sign_flip_test
+from joint.study.significance import MOST_SEEDS, fewest_seeds, holm, seeds_needed, sign_flip_test
 
-from .inference import Outcome, by_seed, check_paired, infer, score
+from .inference import Outcome, Spread, by_seed, check_paired, infer, score
 
 __all__ = ["Contrast", "Estimate", "adjusted", "compare", "estimate", "unpaired"]
 
@@ -82,9 +84,11 @@ class Contrast:
     spread: float | None
     """Standard deviation of the paired differences over seeds; None with fewer than two pairs."""
     needed: int | None
-    """Seeds that would pass the sign-flip test with 80 % power, on these test pictures; None if no
-    10 000 would. Among several planned comparisons, as the one that Holm judges most strictly. The
-    interval is over lesions too, and may take more of them, however many seeds there are."""
+    """Seeds of which the sign-flip test and the interval would each show such a difference with
+    80 % power, on these test pictures; None if no 10 000 would. Among several planned comparisons,
+    as the one that Holm judges most strictly."""
+    more_lesions: float | None
+    """Times the lesions without which no number of seeds would; None where some number would."""
     planned: bool
     """Named before the first run."""
     note: str | None = None
@@ -95,6 +99,8 @@ class Contrast:
     are right equally often. It knows nothing of other seeds, and decides nothing here."""
     bpp: tuple[float, float] | None = None
     """Mean bits per pixel of each design, of a study where both have a codec."""
+    error: Spread | None = None
+    """What the interval is made of; None with fewer than two pairs."""
 
     @property
     def verdict(self) -> str:
@@ -145,12 +151,15 @@ class Contrast:
         """What would show a difference that was not shown; empty where none was measured."""
         if self.difference is None or self.interval is None or self._one_failed:
             return ""
-        if self.p <= self.alpha < self.interval_p and self.unit != "seeds":
-            return "the seeds agree, but there are too few lesions to test on"
-        if self.needed is None:
+        if self.needed is not None:
+            return f"a difference like this takes about {self.needed} seeds"
+        if self.more_lesions is None:
             return "no number of seeds would show a difference like this"
-        more = "" if self.unit == "seeds" else ", and lesions enough"
-        return f"a difference like this takes about {self.needed} seeds{more}"
+        seeds = "the seeds agree" if self.p <= self.alpha else "seeds would not do"
+        return (
+            f"{seeds}, but there are too few lesions to test on: a difference like this takes more "
+            f"than {self.more_lesions:.2g} times as many"
+        )
 
     @property
     def _all_failed(self) -> bool:
@@ -265,12 +274,14 @@ def compare(
             sum(theirs[seed].value is None for seed in both),
         ),
         spread=spread,
-        needed=_needed(found.mean, spread, alpha),
+        needed=_needed(found.mean, spread, found.spread, alpha),
+        more_lesions=_more_lesions(found.mean, found.spread, alpha),
         planned=planned,
         note=found.note,
         mcnemar=tuple(
             _mcnemar(ours[seed].predictions, theirs[seed].predictions) for seed in tested
         ),
+        error=found.spread,
     )
 
 
@@ -313,6 +324,8 @@ def unpaired(
         adjusted_p=1.0,
         spread=None,
         needed=None,
+        more_lesions=None,
+        error=None,
         note=note,
     )
 
@@ -330,20 +343,46 @@ def adjusted(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
     smallest is not known beforehand.
     """
     values = holm([max(contrast.p, contrast.interval_p) for contrast in contrasts])
-    return tuple(
-        replace(
-            contrast,
-            adjusted_p=p,
-            needed=_needed(contrast.difference, contrast.spread, contrast.alpha / len(contrasts)),
-        )
-        for contrast, p in zip(contrasts, values, strict=True)
-    )
+    found: list[Contrast] = []
+    for one, p in zip(contrasts, values, strict=True):
+        alpha = one.alpha / len(contrasts)
+        needed = _needed(one.difference, one.spread, one.error, alpha)
+        more_lesions = _more_lesions(one.difference, one.error, alpha)
+        found.append(replace(one, adjusted_p=p, needed=needed, more_lesions=more_lesions))
+    return tuple(found)
 
 
-def _needed(difference: float | None, spread: float | None, alpha: float) -> int | None:
-    if difference is None or spread is None:
+_POWER = 0.8
+
+
+def _needed(
+    difference: float | None, spread: float | None, error: Spread | None, alpha: float
+) -> int | None:
+    """Seeds of which the test and the interval would both show the ``difference``."""
+    if difference is None or spread is None or error is None:
         return None
-    return seeds_needed(difference, spread, alpha=alpha)
+    tested = seeds_needed(difference, spread, power=_POWER, alpha=alpha)
+    if tested is None:
+        return None
+
+    def shows(seeds: int) -> bool:
+        # Other seeds move the difference by their spread alone: the lesions stay.
+        beyond = abs(difference) - _reach(error.on(seeds), alpha)
+        return bool(beyond * math.sqrt(seeds) >= stats.norm.ppf(_POWER) * spread)
+
+    return fewest_seeds(shows, at_least=tested)
+
+
+def _more_lesions(difference: float | None, error: Spread | None, alpha: float) -> float | None:
+    """Times the lesions with which the interval of endlessly many seeds would be narrow enough."""
+    if not difference or error is None:
+        return None
+    times = (_reach(error.on(MOST_SEEDS), alpha) / difference) ** 2
+    return times if times >= 1 else None
+
+
+def _reach(error: Spread, alpha: float) -> float:
+    return float(stats.t.ppf(1 - alpha / 2, error.freedom)) * error.error
 
 
 def estimate(

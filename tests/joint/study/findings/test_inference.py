@@ -12,6 +12,37 @@ from joint.study import Outcome, compare, estimate, infer, resample
 from joint.study.findings.inference import spread_out, units
 
 
+def test_what_lesions_leave_is_told_from_what_seeds_do():
+    # A lesion is easy or hard for good, with chances of 0.8 and 0.2: their variance, 0.09, lasts,
+    # and that of each seed on each lesion, 0.16, does not.
+    generator = np.random.default_rng(0)
+    labels, names = np.arange(600) % 2, tuple(map(str, range(600)))
+    chance = generator.permutation(np.repeat([0.2, 0.8], 300))
+
+    def run(seed):
+        right = generator.random(600) < chance
+        logits = np.eye(2)[np.where(right, labels, 1 - labels)]
+        part = Predictions(("a", "b"), names, names, labels, logits)
+        return Outcome(seed, float(right.mean()), part)
+
+    spread = infer([run(seed) for seed in range(3)], metric="accuracy").spread
+    assert spread.lasting == pytest.approx(0.09 / 600, rel=0.2)
+    assert spread.of_lesions == pytest.approx((0.09 + 0.16 / 3) / 600, rel=0.2)
+    many = spread.on(100)
+    assert many.of_lesions == pytest.approx((0.09 + 0.16 / 100) / 600, rel=0.2)
+    assert many.of_seeds == pytest.approx(spread.of_seeds * 3 / 100)
+    assert many.lasting == spread.lasting < many.variance < spread.variance
+    assert spread.on(3) == spread
+
+
+@pytest.mark.parametrize("metric", ["loss", "accuracy"])
+def test_without_lesions_all_of_the_variance_falls_with_the_seeds(metric):
+    values = [0.5, 0.7, 0.6]
+    spread = infer([Outcome(i, v) for i, v in enumerate(values)], metric=metric).spread
+    assert spread.on(12).error == pytest.approx(np.std(values, ddof=1) / math.sqrt(12))
+    assert spread.on(12).freedom == pytest.approx(11)
+
+
 @pytest.mark.parametrize(("seed_spread", "design_spread"), [(0.02, 1.0), (0.3, 0.5), (0.6, 0.05)])
 def test_the_interval_covers_as_often_as_it_says(seed_spread, design_spread, world):
     # From designs that differ by lesions alone to such that differ by the luck of seeds alone.

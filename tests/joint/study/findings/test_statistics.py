@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from joint.study import Outcome, adjusted, compare, estimate
 from joint.study.findings.statistics import unpaired
@@ -89,11 +90,43 @@ def test_agreeing_seeds_on_few_lesions_are_told_apart(outcome):
     assert found.p == 2 / 2**8
     assert found.interval_p > 0.05
     assert found.verdict == "not shown"
-    assert "; the seeds agree, but there are too few lesions to test on; class a" in str(found)
+    # Of endless seeds that agree: Student's t of 11 lesions, less one, on the variance of means
+    # of six lesions a class, which falls as one over their number.
+    margins = [np.isin(np.arange(0, 12, 2), wrong) for wrong in ((0,), (2,))]
+    apart = [margins[0].astype(int) - margins[1], np.isin(np.arange(1, 12, 2), (1, 3)).astype(int)]
+    variance = sum(np.var(each) / 6 for each in apart) / 4
+    times = (stats.t.ppf(0.975, 10) / found.difference) ** 2 * variance
+    assert found.more_lesions == pytest.approx(times, rel=0.2)  # 500 draws
+    told = f"a difference like this takes more than {found.more_lesions:.2g} times as many; class a"
+    assert f"; the seeds agree, but there are too few lesions to test on: {told}" in str(found)
+    assert found.needed is None
     # Among others, too, the larger of both answers counts.
     (alone,) = adjusted([found])
     assert alone.adjusted_p == found.interval_p
     assert alone.verdict == "not shown"
+
+
+def test_the_seeds_that_are_needed_show_it_on_these_lesions(outcome):
+    # Lesions on which the second design is better, for good, and luck of each run on each lesion.
+    labels, groups = np.arange(120) % 2, [str(i) for i in range(120)]
+    generator = np.random.default_rng(1)
+
+    def runs(margins, count):
+        luck = generator.normal(0, 1, (count, 120))
+        return [outcome(i, margins + luck[i], labels, groups) for i in range(count)]
+
+    apart = generator.normal(0.14, 0.2, 120)
+    first, second = 0.5 + apart, 0.5 - apart
+    pilot = compare(runs(first, 40), runs(second, 40), resamples=400)
+    seeds = pilot.needed
+    assert seeds_needed(pilot.difference, pilot.spread) < seeds < 40  # the lesions take their share
+    shown = {"needed": 0, "by the seeds": 0}
+    for name, count in (("needed", seeds), ("by the seeds", 6)):
+        for _ in range(40):
+            found = compare(runs(first, count), runs(second, count), planned=True, resamples=200)
+            shown[name] += found.verdict == "better"
+    assert shown["needed"] >= 40 * 0.65
+    assert shown["by the seeds"] < 40 * 0.6
 
 
 def test_a_failed_run_scores_nothing():
