@@ -322,13 +322,13 @@ class EvaluateOptions:
                     "by, such as --adjust balanced_accuracy"
                 )
         return {
-            "at_least": _numbers("--at-least", self.at_least, "accuracy=0.8"),
-            "within": _numbers("--within", self.within, "accuracy=0.01"),
+            "at_least": named_numbers("--at-least", self.at_least, "accuracy=0.8"),
+            "within": named_numbers("--within", self.within, "accuracy=0.01"),
         }
 
 
-def _numbers(option: str, words: Sequence[str], example: str) -> dict[str, float]:
-    """``name=number`` of each word."""
+def named_numbers(option: str, words: Sequence[str], example: str) -> dict[str, float]:
+    """``name=number`` of each word of an ``option``; an OptionError, with an ``example``, else."""
     numbers: dict[str, float] = {}
     for word in words:
         name, _, text = word.partition("=")

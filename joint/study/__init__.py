@@ -34,6 +34,7 @@ from .findings.inference import Inference, Outcome, infer
 from .findings.pareto import front_probability, hypervolume, hypervolume_shares, pareto_front
 from .findings.rate_accuracy import RateAccuracy, RateFamily, RatePoint, rate_accuracy
 from .findings.report import DesignSummary, Failure, StudyReport, compare_designs, report
+from .findings.selection import Candidate, Selection, select_designs
 from .findings.stability import Atlas, DesignStability, Learned, stability
 from .findings.statistics import Contrast, Estimate, adjusted, compare, estimate
 from .findings.table import COSTS, Row, design_costs, outcomes, rows, to_csv, to_json, to_text
@@ -65,6 +66,7 @@ __all__ = [
     "Atlas",
     "Axis",
     "AxisEffect",
+    "Candidate",
     "Comparison",
     "Contrast",
     "Design",
@@ -103,6 +105,7 @@ __all__ = [
     "RatePoint",
     "RayEach",
     "Row",
+    "Selection",
     "Share",
     "Sobol",
     "Study",
@@ -147,6 +150,7 @@ __all__ = [
     "run_study",
     "seeds_for_claim",
     "seeds_needed",
+    "select_designs",
     "sign_flip_test",
     "smallest_p",
     "spreads",

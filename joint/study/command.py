@@ -17,6 +17,7 @@ import tyro
 
 from joint.checkpoint import write_atomically
 from joint.device import usable_device
+from joint.options import named_numbers
 from joint.point import AS_BUILT, every_point
 from joint.report.figures import FigureFormat, figures_in
 from joint.settings import ConfigError, OptionError
@@ -26,6 +27,7 @@ from .create import create_study
 from .elsewhere import elsewhere
 from .findings.atlas import atlas
 from .findings.report import report
+from .findings.selection import select_designs
 from .findings.table import rows, to_csv, to_json, to_text
 from .live import progress, watch
 from .page.whole import study_html, write_study_html
@@ -45,6 +47,7 @@ commands:
   watch    how far it is, what is running, and how long it will take
   list     a row for each run: its design, its state, what it measured
   report   designs with intervals, the comparisons that were planned, the Pareto front
+  select   the designs that are good enough, and the cheapest of them
   judge    the designs in other light, at other rates or distances, without training
   atlas    whether the seeds of each design have learned the same element
   confirm  write a study of the best design and a baseline, on fresh seeds
@@ -201,6 +204,34 @@ class ReportOptions:
     """Write a row for each design to this file too."""
     quiet: bool = False
     """Print nothing but errors."""
+    json: bool = False
+    """Print JSON instead of text."""
+
+
+@dataclass(frozen=True)
+class SelectOptions:
+    """Say which designs are shown to meet requirements, and which of those cost least.
+
+    Bounds are of metrics, of one class too, and of costs. A design must meet all of them, on other
+    seeds and lesions as well: fix them before you look.
+    For example:
+
+        lens2label study select studies/light --at-least recall.mel=0.8 --at-most bpp=0.5
+        lens2label study select studies/light --within 0.01
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """Folder of the ledger."""
+    at_least: tuple[str, ...] = ()
+    """Metrics or costs, and the least that they may be: recall.mel=0.8."""
+    at_most: tuple[str, ...] = ()
+    """Metrics or costs, and the most that they may be: bpp=0.5."""
+    within: float | None = None
+    """How far a design may be behind the best of all, in the metric."""
+    metric: str | None = None
+    """Of --within; that of the plan by default."""
+    csv: Path | None = None
+    """Write a row for each design to this file too."""
     json: bool = False
     """Print JSON instead of text."""
 
@@ -457,6 +488,20 @@ def _report(arguments: Sequence[str]) -> None:
             print(f"wrote {written}")
 
 
+def _select(arguments: Sequence[str]) -> None:
+    options = tyro.cli(SelectOptions, args=arguments, prog="lens2label study select")
+    found = select_designs(
+        open_study(options.folder),
+        at_least=named_numbers("--at-least", options.at_least, "recall.mel=0.8"),
+        at_most=named_numbers("--at-most", options.at_most, "bpp=0.5"),
+        within=options.within,
+        metric=options.metric,
+    )
+    print(found.to_json() if options.json else found)
+    if options.csv is not None:
+        write_atomically(options.csv, found.to_csv().encode())
+
+
 def _judge(arguments: Sequence[str]) -> None:
     options = tyro.cli(JudgeOptions, args=arguments, prog="lens2label study judge")
     if options.batch_size < 1:
@@ -493,6 +538,7 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], int | None]] = {
     "watch": _watch,
     "list": _list,
     "report": _report,
+    "select": _select,
     "judge": _judge,
     "atlas": _atlas,
     "confirm": _confirm,

@@ -78,7 +78,7 @@ class Draws:
     note: str | None
     """Why intervals may be too narrow, if so."""
 
-    def infer(self, weights: npt.ArrayLike, *, level: float = 0.95) -> Inference:
+    def infer(self, weights: npt.ArrayLike, *, level: float = 0.95, null: float = 0.0) -> Inference:
         """A weighted sum of the means, with an interval as that of :func:`infer`.
 
         Parameters
@@ -87,6 +87,8 @@ class Draws:
             One for each of :attr:`designs`.
         level : float
             Of the interval.
+        null : float
+            Value that the p is of: at which the interval would just touch it.
 
         Raises
         ------
@@ -113,15 +115,17 @@ class Draws:
         count = there.sum(1, keepdims=True)
         apart = np.where(there, self.values[used] - self.means[used, None], 0)
         told = weights[used] @ (apart / np.sqrt(count * (count - 1)))
-        exact = float(told @ told)  # no need to draw what can be told
-        if not there.all():
-            # One fewer is drawn than all seeds have, which is too many for a design with some.
-            both = max(exact, both + exact - of_seeds)
+        exact = float(told @ told)
+        # No need to draw what can be told; and one seed fewer is drawn than there are, which is
+        # too many for a design that has some of them.
+        both = max(exact, both + exact - of_seeds)
         of_seeds = exact
         freedom = degrees_of_freedom(of_seeds, seeds, of_lesions, self.lesions or 2)
         error = math.sqrt(both)
         reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
-        p = float(2 * stats.t.sf(abs(value) / error, freedom)) if error > 0 else float(value == 0)
+        p = float(value == null)  # without any spread
+        if error > 0:
+            p = float(2 * stats.t.sf(abs(value - null) / error, freedom))
         return Inference(value, Interval(value - reach, value + reach), p, self.unit, self.note)
 
     def of(self, design: int, *, level: float = 0.95) -> Inference:

@@ -272,9 +272,12 @@ def _crossed(
     # Where the lesions alone are drawn, or the seeds alone: what the degrees of freedom weigh.
     of_lesions = float(np.nanvar(drawn.mean(1)))
     of_one_seed = float(np.nanvar(drawn, axis=0).mean())
+    of_seeds = float(values.var(ddof=1)) / seeds
+    # No need to draw what can be told: only what lesions add is left to the draws.
+    both = max(of_seeds, both + of_seeds - float(values[picks].mean(1).var()))
     return Spread(
         variance=both,
-        of_seeds=float(values.var(ddof=1)) / seeds,
+        of_seeds=of_seeds,
         of_lesions=of_lesions,
         lasting=min(both, max(0.0, (seeds * of_lesions - of_one_seed) / (seeds - 1))),
         seeds=seeds,

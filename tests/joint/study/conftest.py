@@ -125,12 +125,12 @@ def _draws(means, drawn=None, *, metric="loss"):
         values=np.tile(means[:, None], (1, 6)),
         means=means,
         drawn=drawn,
-        of_seeds=drawn,
-        of_lesions=np.tile(means, (len(drawn), 1)),
-        lesions=None,
+        of_seeds=np.tile(means, (len(drawn), 1)),
+        of_lesions=drawn,  # as the seeds are all alike
+        lesions=6,
         times=np.ones((len(drawn), 6)),
         seeds=tuple(range(6)),
-        unit="seeds",
+        unit="seeds and lesions",
         note=None,
     )
 

@@ -1,3 +1,4 @@
+import csv
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -306,3 +307,28 @@ def test_the_runs_of_an_earlier_study_are_taken(study, tmp_path, capsys):
         starts = [list(attempts(each.path(run) / ATTEMPTS_FILE)) for each in (copied, trained)]
         assert starts[0] == starts[1] != []  # it was not trained again
     assert [copied.state(run) for run in copied.runs[:3]] == ["done"] * 3
+
+
+def test_the_designs_that_are_good_enough(finished, tmp_path, capsys):
+    table = tmp_path / "designs.csv"
+    asked = ["--at-least", "balanced_accuracy=0.75", "recall.a=0.7", "--at-most", "bits=150"]
+    command = ["study", "select", str(finished.folder), *asked]
+    assert main([*command, "--csv", str(table)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("designs of balanced_accuracy >= 0.75, recall.a >= 0.7, bits <= 150\n")
+    assert "the least bits of those that meet them: 100, design " in said
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    kept = {
+        number
+        for number, design in enumerate(finished.designs)
+        if design["light"] == 5000 and number % 2 == 0
+    }
+    assert {int(row["design"]) for row in rows if row["verdict"] == "meets"} == kept
+    assert main([*command, "--within", "0.05", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["requirements"][-1] == "within 0.05 of the best balanced_accuracy"
+    assert main(["study", "select", str(finished.folder)]) == 1
+    assert "give at least one requirement" in capsys.readouterr().err
+    assert main(["study", "select", str(finished.folder), "--at-least", "recall.a"]) == 2
+    told = "--at-least takes a metric and a number, such as recall.mel=0.8, not 'recall.a'"
+    assert told in capsys.readouterr().err

@@ -1,0 +1,212 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from joint.folder import FAILURE_FILE
+from joint.study import Outcome, holm, outcomes, resample, select_designs
+from joint.study.findings.selection import _one_sided, _Requirement
+
+
+def _psnr(ledger, values):
+    """Make each run of design d and seed s one of ``values[d][s]`` dB; None has failed."""
+    for run in ledger.runs:
+        path = ledger.path(run)
+        path.mkdir(parents=True, exist_ok=True)
+        value = values[run.design][run.seed]
+        if value is None:
+            (path / FAILURE_FILE).write_text('{"error": "DivergedError", "message": "nan"}')
+            continue
+        test = {"count": 60, "accuracy": None, "bpp": 0.1 * (1 + run.design), "psnr": value}
+        costs = {"photons": ledger.designs[run.design]["light"], "bits": 100.0 * (1 + run.design)}
+        result = {"digest": run.digest, "best_epoch": 0, "costs": costs, "test": test}
+        (path / "result.json").write_text(json.dumps(result))
+    return ledger
+
+
+VALUES = np.array([30.0, 31.0, 31.6, 31.5])[:, None] + np.random.default_rng(0).normal(
+    0, 0.4, (4, 8)
+)
+
+
+@pytest.fixture
+def measured(ledger):
+    """Four designs on eight seeds, of which no lesions are known."""
+    return _psnr(ledger, VALUES.tolist())
+
+
+def test_a_bound_is_tested_as_students_t_does(measured):
+    found = select_designs(measured, at_least={"psnr": 31.0})
+    by_number = {each.number: each for each in found.designs}
+    wanted = [stats.ttest_1samp(row, 31.0, alternative="greater").pvalue for row in VALUES]
+    assert [by_number[n].p for n in range(4)] == pytest.approx(wanted)
+    assert [by_number[n].adjusted_p for n in range(4)] == pytest.approx(list(holm(wanted)))
+    assert {n: each.verdict for n, each in by_number.items()} == {
+        0: "does not", 1: "perhaps" if VALUES[1].mean() >= 31 else "does not",
+        2: "meets", 3: "meets",
+    }  # fmt: skip
+    assert found.alpha == 0.025
+    assert found.tested == 4
+    # Of those two, which differ in light and in bits.
+    assert [measured.designs[n]["light"] for n in (2, 3)] == [5000, 5000]
+    assert found.cheapest == {"photons": (2, 3), "bits": (2,)}
+    assert by_number[0].held_back == "psnr >= 31"
+    assert by_number[2].held_back is None
+    least = select_designs(measured, at_most={"psnr": 31.0})
+    other = {each.number: each.p for each in least.designs}
+    assert [other[n] for n in range(4)] == pytest.approx([1 - p for p in wanted])
+
+
+def test_within_the_best_is_tested_against_each_of_the_others(measured):
+    found = select_designs(measured, within=0.7, metric="psnr")
+    by_number = {each.number: each for each in found.designs}
+    for number, row in enumerate(VALUES):
+        p = max(
+            stats.ttest_rel(row + 0.7, other, alternative="greater").pvalue
+            for place, other in enumerate(VALUES)
+            if place != number
+        )
+        assert by_number[number].p == pytest.approx(p)
+    assert by_number[0].verdict == "does not"
+    assert by_number[2].verdict == "meets"
+    assert found.requirements == ("within 0.7 of the best psnr",)
+    # Of a loss, the best is the lowest: of the same numbers, the other way round.
+    flipped = select_designs(_renamed(measured, "loss"), within=0.7, metric="loss")
+    best = min(range(4), key=lambda n: VALUES[n].mean())
+    assert next(e for e in flipped.designs if e.number == best).verdict == "meets"
+
+
+def _renamed(ledger, name):
+    for run in ledger.runs:
+        path = ledger.path(run) / "result.json"
+        path.write_text(path.read_text().replace('"psnr"', f'"{name}"'))
+    return ledger
+
+
+def test_all_requirements_count_and_costs_are_as_they_are(measured):
+    found = select_designs(measured, at_least={"psnr": 31.0}, at_most={"bits": 300, "bpp": 1})
+    by_number = {each.number: each for each in found.designs}
+    assert by_number[3].verdict == "does not"  # 400 bits
+    assert by_number[3].held_back == "bits <= 300"
+    assert found.tested == 3  # one that costs too much was never in question
+    p = [stats.ttest_1samp(row, 31.0, alternative="greater").pvalue for row in VALUES[:3]]
+    assert [by_number[n].adjusted_p for n in range(3)] == pytest.approx(list(holm(p)))
+    assert found.cheapest["bits"] == (2,)
+    assert found.designs[0].verdict == "meets"
+    assert by_number[3].adjusted_p == 1
+
+
+def test_the_words_the_rows_and_the_json_say_the_same(measured):
+    found = select_designs(measured, at_least={"psnr": 31.0}, within=2.0, metric="psnr")
+    text = str(found)
+    assert text.startswith("designs of psnr >= 31, within 2 of the best psnr\n")
+    assert "the least bits of those that meet them: 300, design 2\n" in text
+    assert "adjusted for 4 designs (Holm); shown at 0.025" in text
+    rows = list(csv.DictReader(found.to_csv().splitlines()))
+    content = json.loads(found.to_json())
+    assert [int(row["design"]) for row in rows] == [each.number for each in found.designs]
+    for row, each, kept in zip(rows, found.designs, content["designs"], strict=True):
+        assert float(row["psnr"]) == kept["means"]["psnr"] == each.means["psnr"]
+        assert float(row["psnr.low"]) == each.intervals["psnr"].low
+        assert row["verdict"] == kept["verdict"] == each.verdict
+        assert float(row["cost.bits"]) == each.costs["bits"]
+    assert content["cheapest"]["bits"] == [2]
+    nothing = select_designs(measured, at_least={"psnr": 50.0})
+    assert nothing.meeting() == ()
+    assert "no design is shown to meet them" in str(nothing)
+
+
+def test_what_has_not_ended_or_has_failed_is_not_shown(ledger):
+    values = (VALUES + 5).tolist()
+    values[2][3] = None
+    _psnr(ledger, values)
+    gone = next(run for run in ledger.runs if run.design == 3)
+    (ledger.path(gone) / "result.json").unlink()
+    found = {d.number: d for d in select_designs(ledger, at_least={"psnr": 31.0}).designs}
+    assert found[1].verdict == "meets"
+    assert (found[2].verdict, found[3].verdict) == ("perhaps", "perhaps")
+    assert found[2].held_back == "1 of 8 runs failed, which have no psnr"
+    assert found[3].held_back == "7 of 8 runs have ended"
+
+
+def test_a_study_of_which_nothing_is_done(ledger):
+    found = select_designs(ledger, at_least={"psnr": 31.0})
+    assert {each.verdict for each in found.designs} == {"does not"}
+    assert found.designs[0].held_back == "no run is done"
+    assert found.cheapest == {}
+
+
+def test_lesions_that_came_out_alike_show_what_their_number_does(ledger, pretend):
+    for run in ledger.runs:
+        pretend(ledger, run, 1.0)
+    # 60 pictures of three classes, two to a lesion: 20 lesions of this one, all recognised.
+    found = select_designs(ledger, at_least={"recall.a": 0.9})
+    assert [each.p for each in found.designs] == pytest.approx([0.9**20] * 4)
+    assert {each.verdict for each in found.designs} == {"perhaps"}
+    assert found.designs[0].means == {"recall.a": 1.0}
+    found = select_designs(ledger, at_least={"recall.a": 0.7})
+    assert [each.adjusted_p for each in found.designs] == pytest.approx([4 * 0.7**20] * 4)
+    assert len(found.meeting()) == 4
+    # And of equal designs, that none is behind another.
+    found = select_designs(ledger, within=0.1, metric="recall.a")
+    assert [each.p for each in found.designs] == pytest.approx([0.9**20] * 4)
+    (low,) = {each.p for each in select_designs(ledger, at_most={"recall.a": 0.9}).designs}
+    assert low == 1
+
+
+def test_of_a_classifier_the_lesions_count(finished):
+    found = select_designs(finished, at_least={"balanced_accuracy": 0.75})
+    draws = resample(
+        outcomes(finished, "balanced_accuracy"),
+        metric="balanced_accuracy",
+        resamples=finished.study.plan.resamples,
+    )
+    for each in found.designs:
+        bright = each.levels["light"] == 5000
+        assert each.verdict == ("meets" if bright else "does not")
+        # The p is that of an interval whose end is the bound.
+        alone = [float(number == each.number) for number in draws.designs]
+        level = 1 - 2 * min(each.p, 1 - each.p)
+        low, high = draws.infer(alone, level=level).interval
+        assert (low if bright else high) == pytest.approx(0.75)
+    assert found.cheapest["photons"] == tuple(
+        n for n, design in enumerate(finished.designs) if design["light"] == 5000
+    )
+
+
+def test_designs_at_the_bound_are_seldom_said_to_meet_it():
+    # Whichever of the eight: in at most 0.025 of the studies, and some more by their chance.
+    generator = np.random.default_rng(4)
+    rounds, wrong = 400, 0
+    for _ in range(rounds):
+        values = generator.normal(0, 1, (8, 6))
+        ended = {n: [Outcome(s, v) for s, v in enumerate(row)] for n, row in enumerate(values)}
+        draws = resample(ended, metric="psnr", resamples=2)
+        p = []
+        for number in range(8):
+            alone = [float(other == number) for other in range(8)]
+            spare = _Requirement("psnr", 0.0, True).spare(values[number].mean())
+            p.append(_one_sided(draws, alone, 0.0, spare))
+        wrong += min(holm(p)) <= 0.025
+    assert wrong / rounds <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / rounds)
+    assert wrong > 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({}, "give at least one requirement"),
+        ({"at_least": {"nonsense": 1.0}}, "'nonsense' is no metric of a study, and none of its co"),
+        ({"at_most": {"bits": float("nan")}}, "at_most of bits is a finite number, not nan"),
+        ({"within": 0.0}, "within is a positive, finite margin, not 0"),
+        ({"within": float("inf")}, "within is a positive, finite margin"),
+        ({"metric": "psnr", "at_least": {"psnr": 1}}, "is that of a margin: give within="),
+        ({"within": 0.1, "metric": "bits"}, "metric 'bits' is unknown"),
+        ({"at_least": {"recall.zz": 0.5}}, "zz"),
+    ],
+)
+def test_requirements_that_cannot_be_are_refused(finished, asked, told):
+    with pytest.raises(ValueError, match=told):
+        select_designs(finished, **asked)
