@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from compress import AVIF, JPEG, Codec, LearnedCodec, WebP
-from optics import CodedExposure, IncoherentImaging
+from optics import CodedExposure, FrontEnd, IncoherentImaging
 from optics.quantity import one_number
 from optics.shutter import behind_shutter
 
@@ -74,7 +74,7 @@ def operating(system: ImagingSystem, point: OperatingPoint) -> Iterator[None]:
     ValueError
         When the system has no such stage, or the stage no such operating point.
     """
-    front, sensor, codec = system.front_end, system.sensor, system.codec
+    front, sensor, codec = _within(system.front_end), system.sensor, system.codec
     has = "none" if front is None else type(front).__name__
     with ExitStack() as stack:
         if point.motion is not None:
@@ -105,6 +105,13 @@ def operating(system: ImagingSystem, point: OperatingPoint) -> Iterator[None]:
                 )
             stack.enter_context(at_quality(codec, point.quality))
         yield
+
+
+def _within(front_end: FrontEnd | None) -> FrontEnd | None:
+    """The front end itself, of one within others that disturb its pictures, as a tolerance does."""
+    while isinstance(inner := getattr(front_end, "inner", None), FrontEnd):
+        front_end = inner
+    return front_end
 
 
 def told_quality(codec: nn.Module | None) -> str | None:

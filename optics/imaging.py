@@ -258,8 +258,8 @@ class IncoherentImaging(FrontEnd):
         """Modulation transfer function of each channel, of all wavelengths that it sees together.
 
         The transfer functions of the wavelengths are added as the light of each counts in the
-        channel, by ``spectral_response`` and by what the pupil passes of it, so that a phase
-        between them costs contrast. See :meth:`Pupil.mtf`; a restoration is not in it.
+        channel, by ``spectral_response`` or ``colour`` and by what the pupil passes of it, so that
+        a phase between them costs contrast. See :meth:`Pupil.mtf`; a restoration is not in it.
 
         Parameters
         ----------
@@ -287,10 +287,10 @@ class IncoherentImaging(FrontEnd):
         UserWarning
             As :meth:`Pupil.otf`.
         """
+        response = self.spectral_response if self.colour is None else self.colour.matrix
         return channel_mtf(
-            self.pupil, self.spectral_response, frequency,
-            angle=angle, distance=distance, pixel=pixel,
-        )  # fmt: skip
+            self.pupil, response, frequency, angle=angle, distance=distance, pixel=pixel
+        )
 
     def throughput(self) -> Tensor:
         """Mean over the channels of the PSF's sum: the part of a point's light that arrives.
@@ -298,7 +298,7 @@ class IncoherentImaging(FrontEnd):
         On the axis: the falloff of a projection is not in it. Also a mean over the working
         distances, or at that of :meth:`at`. With colours, of white light through the filters.
         """
-        passed = self.psf(distance=self._distance).sum((-2, -1))
+        passed = self.psf(distance=self.scene_distance).sum((-2, -1))
         if self.colour is None:
             return passed.mean()
         return self.colour.throughput(passed.reshape(-1, self.in_channels).mean(0))
@@ -321,8 +321,11 @@ class IncoherentImaging(FrontEnd):
         )
 
     @property
-    def _distance(self) -> Tensor | float | None:
-        """Where scenes lie: all at one distance, or each at one of several; None in focus."""
+    def scene_distance(self) -> Tensor | float | None:
+        """Where scenes lie, metres: all at one (:meth:`at`), or each at one of several ``[D]``.
+
+        None in focus.
+        """
         return self.working_distances if self._all_at is None else self._all_at
 
     @contextmanager
@@ -394,17 +397,17 @@ class IncoherentImaging(FrontEnd):
                 f"{tuple(distance.shape)}; for several depths in one scene give distances when the "
                 "front end is made, and use image_layers"
             )
-        psf = self.psf(distance=self._distance if distance is None else distance)
+        psf = self.psf(distance=self.scene_distance if distance is None else distance)
         if distance is None and self._working is not None:
             chosen = one_of(len(self._working), scene, generator)
             psf = psf.index_select(0, chosen) if self._all_at is None else psf
-        light = self._placed(scene)
+        light = self.placed(scene)
         if psf.ndim == 4 and not count:  # nothing to blur, whichever its PSF
             psf = psf.sum(0)
         elif psf.ndim == 4:  # a PSF for each picture: pictures as channels of one
             light, psf = light.flatten(0, 1)[None], psf.flatten(0, 1)
         blurred = convolve(light, psf, boundary=self.boundary)
-        return self._lit(blurred.reshape(scene.shape))
+        return self.lit(blurred.reshape(scene.shape))
 
     def image_layers(self, scene: Tensor, layers: Tensor) -> Tensor:
         """Form the irradiance of a scene with depth, see :func:`layered_blur`.
@@ -430,14 +433,34 @@ class IncoherentImaging(FrontEnd):
             raise ValueError("give distances, metres, when the front end is made")
         psf = self.psf(distance=self.distances)
         # What is moved must be light, not shares: a channel has places of its own.
-        moved = [self._placed(part) for part in _parts(scene, layers, psf).unbind(1)]
+        moved = [self.placed(part) for part in _parts(scene, layers, psf).unbind(1)]
         blurred = convolve(torch.cat(moved, 1), psf.flatten(0, 1), boundary=self.boundary)
-        return self._lit(blurred.unflatten(1, psf.shape[:2]).sum(1))
+        return self.lit(blurred.unflatten(1, psf.shape[:2]).sum(1))
 
-    def _placed(self, scene: Tensor) -> Tensor:
+    def placed(self, scene: Tensor) -> Tensor:
+        """Move the points of a scene to where they fall, by the projection; nothing is blurred.
+
+        Parameters
+        ----------
+        scene : Tensor ``[B, C, H, W]``
+
+        Returns
+        -------
+        Tensor ``[B, C, H, W]``
+        """
         return scene if self.projection is None else self.projection(scene)
 
-    def _lit(self, image: Tensor) -> Tensor:
+    def lit(self, image: Tensor) -> Tensor:
+        """Give a blurred image the falloff of the projection, and the colours of the camera.
+
+        Parameters
+        ----------
+        image : Tensor ``[B, C, H, W]``
+
+        Returns
+        -------
+        Tensor ``[B, out_channels, H, W]``
+        """
         if self.projection is not None:
             falloff = self.projection.illumination((image.shape[-2], image.shape[-1]))
             image = image * falloff.to(image)

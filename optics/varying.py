@@ -413,7 +413,8 @@ class VaryingImaging(FrontEnd):
         UserWarning
             As :meth:`Pupil.otf`.
         """
-        return channel_mtf(self.pupil, self.spectral_response, frequency, angle=angle, pixel=pixel)
+        response = self.spectral_response if self.colour is None else self.colour.matrix
+        return channel_mtf(self.pupil, response, frequency, angle=angle, pixel=pixel)
 
     def throughput(self) -> Tensor:
         """Mean of the PSFs' sums over places and channels; without the falloff of a projection.

@@ -10,6 +10,7 @@ import classify
 import compress
 import joint
 import optics
+from joint.analysis.tolerancing.perturbation import perturbed
 from joint.point import AS_BUILT, OperatingPoint, at_quality, every_point, operating, told_quality
 
 
@@ -94,6 +95,13 @@ def test_a_lens_behind_a_shutter_is_refocused_and_scenes_move():
     assert psnr(motion=2.0, distance=0.4) == psnr(distance=0.4) > psnr(motion=6.0, distance=0.4)
     assert psnr(motion=0.0, distance=0.4) > psnr(distance=0.4) > psnr(distance=0.12)
     assert front.motion == 2.0
+    # A tolerance stands around it.
+    draw = torch.Generator().manual_seed(0)
+    moved = perturbed(system, "shift", 1.0, channels=3, generator=draw)
+    with operating(moved, OperatingPoint(motion=6.0, distance=0.12)):
+        assert moved.front_end.inner.motion == 6.0
+        assert moved.front_end.inner.lens.scene_distance == 0.12
+    assert moved.front_end.inner.motion == 2.0
     bare = joint.ImagingSystem(front_end=optics.CodedExposure())
     with pytest.raises(ValueError, match=r"needs a lens, .* the system has CodedExposure"):
         joint.evaluate(bare, scenes, objective=joint.Objective(task=0), distance=1.0)

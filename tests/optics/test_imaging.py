@@ -568,6 +568,21 @@ def test_the_mtf_of_a_broad_channel_is_that_of_its_psf():
     assert (mixed <= weights @ each + 1e-6).all()
 
 
+def test_the_mtf_of_a_channel_behind_a_filter_is_of_all_bands_that_it_passes():
+    broad = _broad()
+    response = broad.spectral_response
+    filters = optics.ColourFilters(response, share=1.0)
+    colour = optics.ColourChannels(4, filters=filters)
+    camera = optics.IncoherentImaging(broad.pupil, colour=colour)
+    frequency = torch.tensor([0.0, 60e3, 120e3])
+    with torch.no_grad():
+        found = camera.mtf(frequency)
+        seen = filters.transmittance / filters.transmittance.sum(1, keepdim=True)
+        alike = optics.IncoherentImaging(broad.pupil, spectral_response=seen)
+        assert found.shape == (2, 3)
+        assert torch.allclose(found, alike.mtf(frequency), atol=1e-5)
+
+
 def test_the_mtf_of_channels_that_see_one_wavelength_is_the_pupils_at_each_distance():
     pupil = _pupil(focus=1.0)
     camera = optics.IncoherentImaging(pupil)

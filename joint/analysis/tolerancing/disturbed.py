@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -24,10 +24,18 @@ __all__ = ["Disturbed", "MovedElement", "MovedPhase", "Tilted", "moved", "shifte
 # Between two PSFs whose rims differ by so many waves the one in the middle is their mean, to within
 # 0.3 % of the peak.
 _WAVES_APART = 1 / 16
+# What a front end tells of itself, and a scale, a shift and a lamp around it leave as it is.
+_TOLD = (
+    "psf", "mtf", "working_distances", "spectral_response", "kernels", "response", "transmission",
+)  # fmt: skip
 
 
 class Disturbed(FrontEnd):
-    """A front end, or none, in other light, of another scale and on a sensor that is elsewhere."""
+    """A front end, or none, in other light, of another scale and on a sensor that is elsewhere.
+
+    A measure that asks for its ``psf`` or ``mtf`` has that of the front end, as ``throughput`` is:
+    scale, shift and lamp are in the pictures.
+    """
 
     gains: Tensor
 
@@ -49,6 +57,17 @@ class Disturbed(FrontEnd):
         lamp = torch.ones(self.in_channels) if gains is None else torch.tensor(gains)
         self.register_buffer("gains", lamp)
         self.magnification, self.shifts = magnification, shifts
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the front end has
+        """What the front end tells of itself."""
+        if name not in _TOLD:
+            return super().__getattr__(name)
+        if hasattr(self.inner, name):
+            return getattr(self.inner, name)
+        what = "no front end" if self.inner is None else f"a {type(self.inner).__name__}"
+        raise AttributeError(
+            f"no {name} of a camera of another scale, shift or lamp: around {what}, which has none"
+        )
 
     @property
     def pupil(self) -> Pupil | None:
@@ -98,13 +117,14 @@ class Tilted(FrontEnd):
 
     ::
 
-        scene x share of each defocus ──convolve with the PSF of that defocus──► summed ──► image
+        scene, placed x share of each defocus ──convolve with its PSF──► summed, lit ──► image
 
     The sensor lies ``dz = slopes[0] y + slopes[1] x`` behind its place, about the pixel
     ``(H // 2, W // 2)``. There the PSF is that of a wavefront ``r^2 / 2 (1 / (s' + dz) - 1 / s')``
     with the image distance s' (Goodman, Fourier Optics, sec. 6.4), and between two PSFs that are
     1/16 of a wave apart at the rim a mean of both. Each point is spread by the PSF of its place;
     the picture is neither foreshortened nor a trapezium, which grow with the square of the angle.
+    Distortion, falloff and colours are those of the camera.
 
     Parameters
     ----------
@@ -119,6 +139,15 @@ class Tilted(FrontEnd):
         When the front end has no pupil, or, once it sees a picture, when the sensor reaches the
         pupil.
     """
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as of a Module
+        """Parts of a module; a sentence for the one PSF that there is not."""
+        if name in ("psf", "mtf"):
+            raise AttributeError(
+                f"no {name} of a tilted sensor, each place of which is out of focus by another "
+                "amount: measure its pictures"
+            )
+        return super().__getattr__(name)
 
     def __init__(self, inner: IncoherentImaging, slopes: tuple[float, float]) -> None:
         super().__init__()
@@ -152,13 +181,16 @@ class Tilted(FrontEnd):
         place = (1 / (distance + behind) - 1 / distance) / step
         first, last = math.floor(float(place.min())), math.ceil(float(place.max()))
         steps = torch.arange(first, last + 1, dtype=torch.float64, device=scene.device)
+        scene_at = self.inner.scene_distance
+        focus = pupil.focus if scene_at is None else scene_at
         # In focus is a step, exactly, and infinity a distance.
-        psfs = self.inner.psf(distance=1 / (steps * step + 1 / pupil.focus))
+        psfs = self.inner.psf(distance=1 / (steps * step + 1 / focus))
         shares = (1 - (place - steps[:, None, None]).abs()).clamp_min(0).to(psfs.dtype)
-        image = convolve(scene * shares[0], psfs[0], boundary=self.inner.boundary)
+        light = self.inner.placed(scene)
+        image = convolve(light * shares[0], psfs[0], boundary=self.inner.boundary)
         for share, psf in zip(shares[1:], psfs[1:], strict=True):
-            image = image + convolve(scene * share, psf, boundary=self.inner.boundary)
-        return image
+            image = image + convolve(light * share, psf, boundary=self.inner.boundary)
+        return self.inner.lit(image)
 
     def throughput(self) -> Tensor:
         """Of the camera in focus: on the axis."""

@@ -68,6 +68,8 @@ class Imperfection:
     """Which levels there are, of finite ones."""
     rule: str = "finite numbers"
     """That in words."""
+    most: Callable[[ImagingSystem], float] = lambda _: math.inf
+    """The largest level that a system can have."""
     drawn: bool = False
     """Whether more than its level is random: the pattern, the direction."""
     circular: bool = False

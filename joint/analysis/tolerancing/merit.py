@@ -103,6 +103,7 @@ def merit_of(
         raise ValueError(
             "refocus needs a front end with a pupil, such as optics.IncoherentImaging(Pupil(...))"
         )
+    by_default = measure is None
     if measure is None:
         picture = "psnr_scene" if system.codec is None else "psnr"
         measure = picture if system.classifier is None else "balanced_accuracy"
@@ -121,6 +122,12 @@ def merit_of(
         numbers = {key: number for key, number in found.scalars().items() if number is not None}
         if measure not in numbers:
             known = [*numbers, *(() if found.report is None else METRICS)]
+            if by_default:
+                raise ValueError(
+                    f"give a measure: by default it is {measure}, which this system has not, as "
+                    "its pictures are no scenes; it may be a function, or one of "
+                    f"{', '.join(dict.fromkeys(known))}"
+                )
             raise ValueError(
                 f"measure must be a function or one of {', '.join(dict.fromkeys(known))}"
                 f"{'' if found.report is None else ', or that of a class, such as recall.NAME'}, "

@@ -43,6 +43,8 @@ __all__ = [
 
 T = TypeVar("T")
 
+_HALVINGS = 40  # of the size of an error, to single precision
+
 Perturbation = Literal[
     "defocus",
     "decentre",
@@ -51,9 +53,9 @@ Perturbation = Literal[
     "rotation",
     "tilt_x",
     "tilt_y",
+    "magnification",
     "shift",
     "registration",
-    "magnification",
     "photons",
     "quantum_efficiency",
     "full_well",
@@ -184,12 +186,6 @@ def _quantum_efficiency(
 ) -> None:
     assert camera.sensor is not None
     own = camera.sensor.quantum_efficiency
-    most = _most_efficient(camera)
-    if level > most:
-        raise ValueError(
-            f"a quantum_efficiency of {(1 + level) / (1 + most):.4g} is above 1: give a limit of "
-            f"at most {most:.3g}"
-        )
     camera.sensor.quantum_efficiency = (
         tuple((1 + level) * each for each in own) if isinstance(own, tuple) else (1 + level) * own
     )
@@ -259,10 +255,31 @@ def _kernel_error(
 ) -> None:
     def wrong(kernels: Tensor) -> Tensor:
         error = torch.randn(kernels.shape, generator=generator).to(kernels)
-        spread = kernels.square().mean((-2, -1), keepdim=True).sqrt()
-        return (kernels + level * spread * error).clamp_min(0)
+        return _with_error(kernels, error, level)
 
     _change_kernels(camera, wrong)
+
+
+def _with_error(kernels: Tensor, error: Tensor, level: float) -> Tensor:
+    """Kernels ``[..., h, w]`` that are wrong by so much in all, whose taps are not negative.
+
+    Most of a sharp kernel is dark: of what is added there the negative half is cut off, and the
+    other takes its light from the bright taps, so that the errors are scaled to what is left.
+    """
+    size = kernels.square().sum((-2, -1), keepdim=True).sqrt()
+    error = error * size / error.square().sum((-2, -1), keepdim=True).sqrt()
+    low, high = torch.zeros_like(size), torch.full_like(size, 2.0**10)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        apart = _of_as_much_light((kernels + middle * error).clamp_min(0), kernels) - kernels
+        small = apart.square().sum((-2, -1), keepdim=True).sqrt() < level * size
+        low, high = torch.where(small, middle, low), torch.where(small, high, middle)
+    return (kernels + low * error).clamp_min(0)
+
+
+def _of_as_much_light(changed: Tensor, given: Tensor) -> Tensor:
+    light = changed.sum((-2, -1), keepdim=True)
+    return changed * given.sum((-2, -1), keepdim=True) / torch.where(light > 0, light, 1)
 
 
 def _change_kernels(camera: ImagingSystem, change: Callable[[Tensor], Tensor]) -> None:
@@ -270,13 +287,11 @@ def _change_kernels(camera: ImagingSystem, change: Callable[[Tensor], Tensor]) -
     front = camera.front_end
     assert isinstance(front, LearnedKernel | IncoherentImaging)
     given = front.kernels if isinstance(front, LearnedKernel) else front.fixed_psf
-    changed = change(given)
-    light = changed.sum((-2, -1), keepdim=True)
-    kept = given.sum((-2, -1), keepdim=True) / torch.where(light > 0, light, 1)
+    changed = _of_as_much_light(change(given), given)
     if isinstance(front, LearnedKernel):
-        front.raw.copy_(energy_limited_inverse(changed * kept))
+        front.raw.copy_(energy_limited_inverse(changed))
     else:
-        front.fixed_psf.copy_(changed * kept)
+        front.fixed_psf = changed
 
 
 def _reliefs(system: ImagingSystem) -> list[HeightMap | Relief]:
@@ -358,6 +373,15 @@ _ALL = (
     ),
     *TILTS,
     Imperfection(
+        "magnification",
+        "fraction",
+        _magnification,
+        "it needs scenes",
+        levels=_fixed(-0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1),
+        allowed=_above_minus_one,
+        rule="above -1",
+    ),
+    Imperfection(
         "shift",
         "pixels",
         _shift,
@@ -371,15 +395,6 @@ _ALL = (
         "it needs a front end with two exposures or more",
         lambda system, _: system.front_end is not None and system.front_end.exposures > 1,
         _fixed(0.0, 0.25, 0.5, 1.0, 2.0),
-    ),
-    Imperfection(
-        "magnification",
-        "fraction",
-        _magnification,
-        "it needs scenes",
-        levels=_fixed(-0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1),
-        allowed=_above_minus_one,
-        rule="above -1",
     ),
     Imperfection(
         "photons",  # a matter of the evaluation
@@ -402,6 +417,7 @@ _ALL = (
         ),
         allowed=_above_minus_one,
         rule="above -1",
+        most=_most_efficient,
     ),
     Imperfection(
         "full_well",

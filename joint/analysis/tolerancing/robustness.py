@@ -221,9 +221,9 @@ def robustness(
     rotation           elements in the pupil, or kernels, about the axis (+x to +y), degrees
     tilt_x             the sensor about x, its +y side away from the lens, degrees
     tilt_y             the sensor about y, its +x side towards the lens, degrees
+    magnification      of the picture about its centre, a fraction; its brightness stays
     shift              the image on the sensor (+x), pixels
     registration       second and further exposures on the sensor (+x), pixels
-    magnification      of the picture about its centre, a fraction; its brightness stays
     photons            light at full scale with the gain in proportion, photons/pixel
     quantum_efficiency of all channels, a fraction more, with the gain as it is
     full_well          a fraction more
@@ -233,7 +233,8 @@ def robustness(
     phase_error        in each sample of the pupil, or of the Fourier plane, by itself, radians RMS
     height_error       of the relief, in each sample by itself, metres RMS
     depth_error        of the whole relief, a fraction more
-    kernel_error       of the taps, of an RMS that is this fraction of theirs; their sum stays
+    kernel_error       of the taps, by an RMS that is this fraction of theirs; they stay 0 or more,
+                       and their sum what it is
     ================== =============================================================================
 
     Others are :func:`zernike_error`, :func:`wavefront_error` and an :class:`Imperfection` of one's
@@ -345,6 +346,11 @@ def _plan(
         if wrong or len(steps) == 0:
             raise ValueError(
                 f"{kind.name} takes levels in {kind.unit}, {kind.rule}, not {[*steps]}"
+            )
+        if max(steps) > kind.most(system):
+            raise ValueError(
+                f"{kind.name} is at most {kind.most(system):.3g} {kind.unit} of this system, not "
+                f"{[*steps]}"
             )
         plan[kind] = tuple(map(float, steps))
     return plan, ()

@@ -156,9 +156,9 @@ class Tolerance:
                 )
             ordered = sorted(self.values, reverse=not self.more_is_better)
             return float(ordered[beyond - 1])
-        quantile = 1 - share if self.more_is_better else share
-        method = "lower" if self.more_is_better else "higher"
-        return float(np.quantile(self.values, quantile, method=method))
+        ordered = sorted(self.values, reverse=self.more_is_better)  # the best first
+        kept = math.ceil(share * len(ordered) - 1e-9)  # of which rounding makes no more
+        return float(ordered[kept - 1])
 
     def correlations(self) -> dict[str, LevelCorrelation]:
         """How each imperfection goes with the measure, the strongest first.
@@ -401,6 +401,11 @@ def ranges(
         if not (allowed and low <= high):
             raise ValueError(
                 f"{kind.name} takes levels in {kind.unit}, {kind.rule}, the lower limit first; "
+                f"{limit} gives {low:g} to {high:g}"
+            )
+        if high > kind.most(system):
+            raise ValueError(
+                f"{kind.name} is at most {kind.most(system):.3g} {kind.unit} of this system; "
                 f"{limit} gives {low:g} to {high:g}"
             )
         found[kind] = (low, high)

@@ -128,7 +128,8 @@ class Contrast:
         if self.difference is None or self.interval is None:
             return f"{self.name}: {self.metric}: {self.verdict}"
         low, high = self.interval
-        failed = f", failed {self.failed[0]} and {self.failed[1]}" if any(self.failed) else ""
+        counts = "which score 0" if scores_nothing(self.metric) else "which are left out"
+        failed = f", failed {self.failed[0]} and {self.failed[1]}, {counts}"
         larger = max(self.p, self.interval_p)
         of_all = f" (Holm {self.adjusted_p:.3g})" if self.adjusted_p != larger else ""
         advice = "" if self.verdict in ("better", "worse") else self.advice
@@ -143,7 +144,7 @@ class Contrast:
             f"{self.name}: {self.metric} {self.first:.4f} against {self.second:.4f}{rates}, "
             f"difference {self.difference:+.4f} [{low:+.4f}, {high:+.4f}] over {self.unit}, "
             f"p = {self.p:.3g} and {self.interval_p:.3g}{of_all}, {self.pairs} pairs{tested}"
-            f"{failed}: {self.verdict}{more}"
+            f"{failed if any(self.failed) else ''}: {self.verdict}{more}"
         )
 
     @property

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import numpy as np
@@ -175,6 +176,37 @@ def test_each_point_of_a_tilted_sensor_has_the_psf_of_its_distance(focus):
         assert float(found.sum()) == pytest.approx(float(expected.sum()), abs=2e-3)
 
 
+def test_a_tilted_camera_has_its_distortion_and_its_colours():
+    bands = (640e-9, 600e-9, 570e-9, 550e-9)
+    pupil = optics.Pupil(
+        [], wavelengths=bands, focal_length=5e-3, pixel_pitch=1e-6, psf_size=15, size=65,
+        spacing=2.5e-3 / 64,
+    )  # fmt: skip
+    filters = optics.ColourFilters(torch.tensor([[0.8, 0.1, 0.0, 0.0], [0.0, 0.2, 0.7, 0.9]]))
+    camera = optics.IncoherentImaging(
+        pupil.double(),
+        projection=optics.Projection(radial=(-0.2,), half_field=0.6).double(),
+        colour=optics.ColourChannels(4, filters=filters).double(),
+    )
+    scene = torch.rand(2, 4, 24, 24, generator=torch.Generator().manual_seed(0)).double()
+    with torch.no_grad():
+        seen = camera(scene)
+        slight = Tilted(camera, (1e-7, 0.0))(scene)
+        assert slight.shape == seen.shape == (2, 2, 24, 24)
+        # As far as light is where it would be: a tilt of nothing is the camera.
+        assert torch.allclose(slight, seen, atol=1e-6)
+
+
+def test_a_tilted_camera_is_refocused_for_where_its_scene_is():
+    camera = _fast_lens(0.3)
+    scene = torch.rand(1, 1, 20, 24, generator=torch.Generator().manual_seed(0)).double()
+    tilted = Tilted(camera, (1e-9, 0.0))
+    with camera.at(0.25):
+        expected = camera(scene)
+        assert torch.allclose(tilted(scene), expected, atol=1e-5)
+    assert not torch.allclose(tilted(scene), expected, atol=1e-3)
+
+
 def test_light_has_a_gradient_through_a_tilted_sensor():
     phase = torch.zeros(65, 65, dtype=torch.float64, requires_grad=True)
     camera = _fast_lens()
@@ -197,6 +229,27 @@ def test_what_lies_around_a_camera_shows_its_pupil():
     assert Disturbed(Tilted(camera, (0.1, 0.0)), 1, shifts=(1.0,)).pupil is camera.pupil
     assert Disturbed(optics.LearnedKernel("gaussian", 5), 3, shifts=(1.0,)).pupil is None
     assert Disturbed(None, 3, shifts=(1.0,)).pupil is None
+
+
+def test_what_lies_around_a_camera_tells_its_psf():
+    camera = _fast_lens()
+    around = Disturbed(camera, 1, gains=(1.5,), magnification=1.1, shifts=(1.0,))
+    frequency = torch.tensor([5e4])
+    for each in (around, copy.deepcopy(around), Disturbed(around, 1, shifts=(2.0,))):
+        assert torch.equal(each.psf(distance=0.3), camera.psf(distance=0.3))
+        assert torch.equal(each.mtf(frequency), camera.mtf(frequency))
+    kernel = optics.LearnedKernel("gaussian", 5)
+    assert torch.equal(Disturbed(kernel, 3, shifts=(1.0,)).kernels, kernel.kernels)
+    with pytest.raises(
+        AttributeError, match=r"no psf of a camera .* around a LearnedKernel, which"
+    ):
+        _ = Disturbed(kernel, 3, shifts=(1.0,)).psf
+    with pytest.raises(AttributeError, match=r"no mtf of a camera .* around no front end, which"):
+        _ = Disturbed(None, 3, shifts=(1.0,)).mtf
+    with pytest.raises(AttributeError, match="no psf of a tilted sensor"):
+        _ = Disturbed(Tilted(camera, (0.1, 0.0)), 1, shifts=(1.0,)).inner.psf
+    # What makes pictures is not handed on: it would make those of a camera that is not disturbed.
+    assert not hasattr(around, "image_layers")
 
 
 class _Twice(optics.FrontEnd):

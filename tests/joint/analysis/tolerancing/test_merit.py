@@ -143,6 +143,13 @@ def test_a_range_of_focus_is_a_number_of_a_pupil(refocus):
         _merit(joint.ImagingSystem(sensor=optics.Sensor(100)), refocus=0.5)
 
 
+def test_a_measure_that_nobody_gave_is_not_held_against_one():
+    front = optics.LearnedKernel(optics.kernel_start("gabor", 7))
+    system = joint.ImagingSystem(front_end=front, sensor=optics.Sensor(100), encoding="linear")
+    with pytest.raises(ValueError, match="give a measure: by default it is psnr_scene, which this"):
+        _merit(system, None).of(system)
+
+
 def test_a_bare_camera_is_judged_by_how_its_pictures_are_like_the_scene():
     system = _lens()
     merit = _merit(system, None, refocus=1.0)

@@ -125,6 +125,16 @@ def _of(values, *, more_is_better=True):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("count", [10, 11, 21, 31, 41, 101])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8, 0.9, 0.95])
+def test_what_a_share_keeps_is_the_best_that_it_keeps(count, share):
+    values = range(1, count + 1)
+    wanted = max(v for v in values if sum(w >= v for w in values) >= share * count - 1e-9)
+    assert _of(values).promised(share) == wanted
+    # And of as many that are better the less they are.
+    assert _of([-v for v in values], more_is_better=False).promised(share) == -wanted
+
+
 @pytest.mark.parametrize(
     ("share", "devices"), [(0.9, (29, 46, 61)), (0.95, (59, 93, 124)), (0.99, (299, 473))]
 )
@@ -156,10 +166,10 @@ def test_a_promise_with_confidence_holds_as_often():
 
 
 def test_few_devices_tell_nothing_of_shares_beyond_them():
-    assert "of 6 devices: 50 % keep 2, the worst has 0; design 1" in str(_of(range(6)))
-    assert "50 % keep 24, 90 % keep 4, 98 % keep 0, the worst has 0;" in str(_of(range(50)))
+    assert "of 6 devices: 50 % keep 3, the worst has 0; design 1" in str(_of(range(6)))
+    assert "50 % keep 25, 90 % keep 5, 98 % keep 1, the worst has 0;" in str(_of(range(50)))
     less = _of(range(10), more_is_better=False)
-    assert "50 % keep 5, 90 % keep 9, the worst has 9;" in str(less)
+    assert "50 % keep 4, 90 % keep 8, the worst has 9;" in str(less)
 
 
 def test_a_device_stays_the_same_among_others_and_with_other_errors(system, scenes):
@@ -469,6 +479,11 @@ def test_devices_are_focused_anew(scenes):
         ({"shift": 1.0}, {"refocus": -1.0}, "refocus must be 0 or more"),
         ({"shift": 1.0}, {"refocus": 1.0}, "refocus needs a front end with a pupil"),
         ({"shift": 1.0}, {"devices": 1}, "devices must be .* at least 2, not 1"),
+        (
+            {"quantum_efficiency": 0.9},
+            {},
+            r"at most 0\.\d+ fraction of this system; 0.9 gives -0.9",
+        ),
         ({"shift": 1.0}, {"devices": 2.5}, "devices must be .* at least 2, not 2.5"),
         ({"shift": 1.0}, {"level": 1.0}, "level must be above 0 and below 1"),
         ({"shift": 1.0}, {"distribution": "cauchy"}, "must be 'uniform' or 'normal'"),

@@ -136,7 +136,7 @@ def test_a_failed_run_scores_nothing():
     assert found.failed == (1, 0)
     assert found.first == pytest.approx(np.mean([0.80, 0.82, 0.84, 0.81, 0.83, 0]))
     assert found.verdict == "not shown"
-    assert "failed 1 and 0" in str(found)
+    assert ", failed 1 and 0, which score 0: " in str(found)
     assert compare(BETTER, [*WORSE[:5], Outcome(5, None)], planned=True).failed == (0, 1)
 
 
