@@ -50,6 +50,11 @@ _COSINES = tuple(
     for left, sign in zip(pair, (1, -1), strict=True)
 )
 
+# A coefficient of at least so many steps is next to the border, 1/2, of what becomes 0; the squares
+# of those beyond stand for all, of which they are 27 % where all sizes are as likely.
+_BORDER = 0.45
+_SHARE = 1 / (1 - (2 * _BORDER) ** 3)
+
 # Places of the coefficients of a block [u, v] (u horizontal) in the order of the file: along
 # diagonals, every other one downwards.
 _ZIGZAG = tuple(
@@ -74,7 +79,11 @@ class DifferentiableJPEG(JPEGFiles):
     or libjpeg-turbo with their defaults; on a GPU without TF32). All rounding and clipping passes
     the gradient straight through: at 4:4:4 the gradient to the picture is the identity, at 4:2:0
     that of halving and interpolating the chrominance. A step ``q`` of the table receives, from a
-    coefficient ``F``, ``round(F / q) - F / q`` times the gradient of the decoded coefficient.
+    coefficient ``F``, ``round(F / q) - F / q`` times the gradient of the decoded coefficient; where
+    ``F`` becomes 0, 3.7 times that if ``|F / q|`` is at least 0.45, else nothing. For a change of
+    whole tables by 10 % both ways the gradient of the mean squared error was 0.7 to 1.25 of its
+    change at qualities 10 to 95 (phantoms, a photograph, HAM10000 at 128×128); with the errors of
+    all that becomes 0, which cannot become smaller, it was 1.4 to 2.7.
 
     **Bits.** In both modes their value is the exact length of the Huffman-coded blocks of the file
     that :meth:`compress` writes, block by block (:func:`compress.jpeg_block_bits` of it),
@@ -223,9 +232,15 @@ class DifferentiableJPEG(JPEGFiles):
             shown, steps, levels = [], [], []
             for i, plane in enumerate(_to_planes(pixels, layout)):
                 table = tables[min(i, 1)].mT  # blocks have the horizontal frequency first
-                step = _transform(_to_blocks(plane)) / (8 * table)
+                coefficients = _transform(_to_blocks(plane)) / 8
+                step = coefficients / table
                 level = _quantize(step, mode, generator)
-                shown.append(_from_blocks(_inverse(level * table), plane.shape[-2] // 8))
+                decoded = level * table
+                if mode == "straight_through":
+                    decoded = _through(
+                        decoded.detach(), coefficients + _slope(step, level).detach() * table
+                    )
+                shown.append(_from_blocks(_inverse(decoded), plane.shape[-2] // 8))
                 steps.append(_in_order(step))
                 levels.append(_in_order(level.detach().round()))
             bits_map, side_bits = count_bits(steps, levels, layout)
@@ -310,6 +325,19 @@ def _quantize(x: Tensor, mode: QuantizeMode, generator: Generators | None) -> Te
     value = x.detach()
     # Not to even: libjpeg rounds halves away from zero, and they are frequent, DC being whole.
     return _through(value.sign() * (value.abs() + 0.5).floor(), x)
+
+
+def _slope(step: Tensor, level: Tensor) -> Tensor:
+    """By how much decoded coefficients of so many steps change with the size of a step.
+
+    That is the error, ``level - step``, where all sizes of a coefficient are as likely: the mean
+    square error, ``q^2 / 12``, grows by ``q / 6``. What becomes 0, however, has the same error with
+    any larger step, and all that a larger step does is to let more become 0: how much, those tell
+    that are next to the border. Most coefficients of pictures are not.
+    """
+    error = level - step
+    next_to_it = (step.abs() >= _BORDER) * _SHARE
+    return torch.where(level == 0, error * next_to_it, error)
 
 
 # --- the picture -----------------------------------------------------------------------------
